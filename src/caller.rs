@@ -1,0 +1,304 @@
+//! Who is calling, and what they may do.
+//!
+//! Owns API keys: their form, their check, their scopes and allow-lists. Refuses to store a key:
+//! only the SHA-256 of its 190-bit random secret is kept, found by id, compared in constant time.
+//! Outside an allow-list a thing does not exist for that key.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::app::AppId;
+use crate::error::{Code, Error, Result};
+use crate::ids::{ConnectionId, WorkspaceId, base62, random_base62};
+use crate::ports::{NoRandomness, Random};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+const KEY_PREFIX: &str = "cx_";
+const ID_LENGTH: usize = 16;
+const SECRET_LENGTH: usize = 32;
+const CHECKSUM_LENGTH: usize = 6;
+
+/// SHA-256 as unpadded base64url: how secrets that are only recognised are stored.
+pub fn hash(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(text.as_bytes()))
+}
+
+/// Whether two texts are equal, in a time that does not tell where they differ.
+pub fn same(left: &str, right: &str) -> bool {
+    left.as_bytes().ct_eq(right.as_bytes()).into()
+}
+
+/// The id of an API key: `key_` and 16 base62 characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeyId(String);
+
+impl KeyId {
+    /// Reads an id.
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("key_")?;
+        (rest.len() == ID_LENGTH && rest.bytes().all(|b| b.is_ascii_alphanumeric())).then(|| Self(text.to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for KeyId {
+    type Error = &'static str;
+    fn try_from(text: String) -> std::result::Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("expected an id that begins with key_")
+    }
+}
+
+impl From<KeyId> for String {
+    fn from(id: KeyId) -> Self {
+        id.0
+    }
+}
+
+impl From<&KeyId> for crate::ports::Value {
+    fn from(id: &KeyId) -> Self {
+        Self::Text(id.0.clone())
+    }
+}
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// See connections and apps.
+    #[serde(rename = "connections:read")]
+    ConnectionsRead,
+    /// Rename, check and disconnect connections.
+    #[serde(rename = "connections:write")]
+    ConnectionsWrite,
+    /// Get credentials.
+    #[serde(rename = "resolve")]
+    Resolve,
+    /// Change apps and clients.
+    #[serde(rename = "apps")]
+    Apps,
+    /// Make links and sign-in links.
+    #[serde(rename = "links")]
+    Links,
+    /// Make and revoke keys.
+    #[serde(rename = "keys")]
+    Keys,
+    /// Read the audit trail.
+    #[serde(rename = "events")]
+    Events,
+    /// Everything.
+    #[serde(rename = "*")]
+    All,
+}
+
+impl Scope {
+    /// The scope's text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ConnectionsRead => "connections:read",
+            Self::ConnectionsWrite => "connections:write",
+            Self::Resolve => "resolve",
+            Self::Apps => "apps",
+            Self::Links => "links",
+            Self::Keys => "keys",
+            Self::Events => "events",
+            Self::All => "*",
+        }
+    }
+}
+
+/// A stored API key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// Id.
+    pub id: KeyId,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// What people call it.
+    pub name: String,
+    /// SHA-256 of the whole key.
+    pub hash: String,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// The only connections it may see, if limited.
+    pub connections: Option<Vec<ConnectionId>>,
+    /// The only apps whose connections it may see, if limited.
+    pub apps: Option<Vec<AppId>>,
+    /// When it ends (Unix seconds in the cache's copy).
+    #[serde(with = "unix")]
+    pub expires_at: Option<Timestamp>,
+    /// When it was made.
+    #[serde(with = "unix")]
+    pub created_at: Option<Timestamp>,
+}
+
+mod unix {
+    use super::Timestamp;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde's `with` hands over a reference to the field")]
+    pub(super) fn serialize<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+        time.map(Timestamp::unix).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+        Ok(Option::<i64>::deserialize(deserializer)?.map(Timestamp::from_unix))
+    }
+}
+
+/// A key as a caller sends it: well-formed, not yet checked.
+#[derive(Debug, Clone)]
+pub struct PresentedKey {
+    /// Its id part.
+    pub id: KeyId,
+    hash: String,
+}
+
+impl PresentedKey {
+    /// Reads `cx_<id>_<secret and checksum>`. A mistyped key fails here, before any database call.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (id, rest) = text.strip_prefix(KEY_PREFIX)?.split_once('_')?;
+        let well_formed =
+            rest.len() == SECRET_LENGTH + CHECKSUM_LENGTH && rest.bytes().all(|b| b.is_ascii_alphanumeric());
+        let (secret, sum) = rest.split_at_checked(SECRET_LENGTH).filter(|_| well_formed)?;
+        (checksum(id, secret) == sum).then_some(())?;
+        Some(Self { id: KeyId::parse(&format!("key_{id}"))?, hash: hash(text) })
+    }
+
+    /// Whether it is this stored key, and the key is still in force.
+    pub fn is(&self, key: &Key, now: Timestamp) -> bool {
+        let alive = key.expires_at.is_none_or(|end| now < end);
+        same(&self.hash, &key.hash) && alive
+    }
+}
+
+/// A new key: its id, its text (shown once) and the hash to store.
+pub fn new_key(random: &impl Random) -> std::result::Result<(KeyId, Secret, String), NoRandomness> {
+    let id = random_base62(random, ID_LENGTH)?;
+    let secret = random_base62(random, SECRET_LENGTH)?;
+    let text = format!("{KEY_PREFIX}{id}_{secret}{}", checksum(&id, &secret));
+    let stored = hash(&text);
+    Ok((KeyId(format!("key_{id}")), Secret::new(text), stored))
+}
+
+/// Six characters by which a secret scanner tells a real key from a look-alike.
+fn checksum(id: &str, secret: &str) -> String {
+    let digest = Sha256::digest(format!("{KEY_PREFIX}{id}_{secret}").as_bytes());
+    base62(&digest).chain(std::iter::repeat('0')).take(CHECKSUM_LENGTH).collect()
+}
+
+impl Key {
+    /// Whether the key has a scope.
+    pub fn has(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope) || self.scopes.contains(&Scope::All)
+    }
+
+    /// Refuses when the key lacks a scope.
+    pub fn require(&self, scope: Scope) -> Result<()> {
+        if self.has(scope) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::InsufficientKeyScope,
+            format!(
+                "This key lacks the scope {}. Use a key that has it, or make one with POST /v1/keys.",
+                scope.as_str()
+            ),
+        ))
+    }
+
+    /// Whether a connection exists for this key.
+    pub fn sees(&self, connection: &ConnectionId, app: &AppId) -> bool {
+        self.connections.as_ref().is_none_or(|list| list.contains(connection)) && self.sees_app(app)
+    }
+
+    /// Whether an app exists for this key.
+    pub fn sees_app(&self, app: &AppId) -> bool {
+        self.apps.as_ref().is_none_or(|list| list.contains(app))
+    }
+
+    /// Whether the key may hand out what it has: nothing wider than itself.
+    pub fn covers(&self, scopes: &[Scope], connections: Option<&[ConnectionId]>, apps: Option<&[AppId]>) -> bool {
+        let scopes_ok = scopes.iter().all(|scope| self.has(*scope));
+        scopes_ok && within(connections, self.connections.as_deref()) && within(apps, self.apps.as_deref())
+    }
+}
+
+fn within<T: PartialEq>(asked: Option<&[T]>, own: Option<&[T]>) -> bool {
+    match (asked, own) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(asked), Some(own)) => asked.iter().all(|one| own.contains(one)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed;
+    impl Random for Fixed {
+        fn fill(&self, buffer: &mut [u8]) -> std::result::Result<(), NoRandomness> {
+            for (index, byte) in buffer.iter_mut().enumerate() {
+                *byte = u8::try_from(index % 251).unwrap();
+            }
+            Ok(())
+        }
+    }
+
+    fn key(expires_at: Option<i64>) -> (Secret, Key) {
+        let (id, text, hash) = new_key(&Fixed).unwrap();
+        let key = Key {
+            id,
+            workspace: WorkspaceId::random(&Fixed).unwrap(),
+            name: "k".into(),
+            hash,
+            scopes: vec![Scope::Resolve],
+            connections: None,
+            apps: None,
+            expires_at: expires_at.map(Timestamp::from_unix),
+            created_at: None,
+        };
+        (text, key)
+    }
+
+    #[test]
+    fn a_key_is_known_by_its_form_and_its_hash() {
+        let (text, key) = key(None);
+        let presented = PresentedKey::parse(text.expose()).unwrap();
+        assert!(presented.is(&key, Timestamp::from_unix(1)));
+        assert!(text.expose().starts_with("cx_"));
+        let mut other = text.expose().to_owned();
+        other.replace_range(25..26, if other.as_bytes()[25] == b'a' { "b" } else { "a" });
+        assert!(PresentedKey::parse(&other).is_none(), "a typing mistake fails the checksum");
+        for bad in ["", "cx_", "cx_a_b", "Bearer x", "cx_0123456789ABCDEF_short"] {
+            assert!(PresentedKey::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_ends_at_its_time() {
+        let (text, key) = key(Some(100));
+        let presented = PresentedKey::parse(text.expose()).unwrap();
+        assert!(presented.is(&key, Timestamp::from_unix(99)));
+        assert!(!presented.is(&key, Timestamp::from_unix(100)));
+    }
+
+    #[test]
+    fn a_key_gives_nothing_wider_than_itself() {
+        let (_, mut key) = key(None);
+        assert!(key.covers(&[Scope::Resolve], None, None));
+        assert!(!key.covers(&[Scope::Keys], None, None));
+        assert!(!key.covers(&[Scope::All], None, None));
+        key.apps = Some(vec![AppId::parse("slack").unwrap()]);
+        assert!(!key.covers(&[Scope::Resolve], None, None));
+        assert!(key.covers(&[Scope::Resolve], None, key.apps.as_deref()));
+    }
+}

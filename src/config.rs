@@ -1,0 +1,199 @@
+//! What the operator sets, parsed once per request into types that can't be wrong.
+//!
+//! Owns the variables' names and rules. What is missing or weak becomes `misconfigured`, naming the
+//! variable and never its value.
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use url::Url;
+
+use crate::egress::Egress;
+use crate::error::{Error, Result};
+use crate::vault::KeyRing;
+
+/// The shortest `ADMIN_KEY`, in characters.
+const ADMIN_KEY_LENGTH: usize = 32;
+/// Connections a run of the clock takes: with one subrequest each, the free plan's 50 suffice.
+const CHECK_BATCH: i64 = 40;
+
+/// The variables as the platform gives them.
+#[derive(Default, Clone)]
+pub struct Variables {
+    /// `PUBLIC_URL`
+    pub public_url: Option<String>,
+    /// `ENCRYPTION_KEYS`
+    pub encryption_keys: Option<String>,
+    /// `ADMIN_KEY`
+    pub admin_key: Option<String>,
+    /// `DEV_LOOPBACK`
+    pub dev_loopback: Option<String>,
+    /// `CHECK_BATCH`
+    pub check_batch: Option<String>,
+}
+
+/// The parsed configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// Base of redirect URIs and links; never taken from a request.
+    pub public_url: PublicUrl,
+    /// The key ring.
+    pub ring: KeyRing,
+    admin_key: [u8; 32],
+    /// Which addresses may be reached.
+    pub egress: Egress,
+    /// Connections a run of the clock takes.
+    pub check_batch: i64,
+}
+
+/// The address people and apps reach this installation at, without a trailing slash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl {
+    text: String,
+    secure: bool,
+    loopback: bool,
+}
+
+impl Config {
+    /// Reads the variables.
+    pub fn parse(variables: &Variables) -> Result<Self> {
+        let public_url = PublicUrl::parse(variables.public_url.as_deref().unwrap_or_default())?;
+        let ring = variables.encryption_keys.as_deref().filter(|text| !text.trim().is_empty()).ok_or_else(|| {
+            Error::misconfigured("The secret ENCRYPTION_KEYS is not set: put id:base64 of 32 random bytes.")
+        })?;
+        let ring = KeyRing::parse(ring).map_err(|error| Error::misconfigured(error.0))?;
+        Ok(Self {
+            egress: egress(variables.dev_loopback.as_deref(), &public_url)?,
+            admin_key: admin_key(variables.admin_key.as_deref().unwrap_or_default())?,
+            check_batch: check_batch(variables.check_batch.as_deref())?,
+            public_url,
+            ring,
+        })
+    }
+
+    /// Whether a text is the operator's key, in a time that does not tell how much of it is right.
+    pub fn is_admin_key(&self, presented: &str) -> bool {
+        let presented: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
+        presented.ct_eq(&self.admin_key).into()
+    }
+}
+
+fn admin_key(text: &str) -> Result<[u8; 32]> {
+    let distinct = text.chars().collect::<std::collections::BTreeSet<_>>().len();
+    if text.chars().count() < ADMIN_KEY_LENGTH || distinct < 10 {
+        return Err(Error::misconfigured(
+            "The secret ADMIN_KEY is not set or too weak: put at least 32 random characters.",
+        ));
+    }
+    Ok(Sha256::digest(text.as_bytes()).into())
+}
+
+fn egress(dev_loopback: Option<&str>, public_url: &PublicUrl) -> Result<Egress> {
+    match dev_loopback {
+        None | Some("" | "0") => Ok(Egress::Public),
+        Some("1") if public_url.loopback => Ok(Egress::DevLoopback),
+        Some("1") => Err(Error::misconfigured(
+            "DEV_LOOPBACK=1 is for development and needs a loopback PUBLIC_URL. Remove DEV_LOOPBACK.",
+        )),
+        Some(_) => Err(Error::misconfigured("DEV_LOOPBACK may be 1 or absent.")),
+    }
+}
+
+fn check_batch(text: Option<&str>) -> Result<i64> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(CHECK_BATCH) };
+    text.parse()
+        .ok()
+        .filter(|n| (1..=500).contains(n))
+        .ok_or_else(|| Error::misconfigured("CHECK_BATCH must be a number from 1 to 500."))
+}
+
+impl PublicUrl {
+    fn parse(text: &str) -> Result<Self> {
+        let wrong = || {
+            Error::misconfigured(
+                "The variable PUBLIC_URL must be the https address of this Worker, without a path, such as https://connections.example.com.",
+            )
+        };
+        let url = Url::parse(text.trim_end_matches('/')).map_err(|_| wrong())?;
+        let host = url.host_str().unwrap_or_default();
+        let loopback = host == "localhost" || host == "127.0.0.1" || host == "[::1]";
+        let plain = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        let scheme_ok = url.scheme() == "https" || (url.scheme() == "http" && loopback);
+        if !plain || !scheme_ok || host.is_empty() {
+            return Err(wrong());
+        }
+        Ok(Self { text: url.origin().ascii_serialization(), secure: url.scheme() == "https", loopback })
+    }
+
+    /// The origin, as browsers write it.
+    pub fn origin(&self) -> &str {
+        &self.text
+    }
+
+    /// The address of a path.
+    pub fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.text)
+    }
+
+    /// Whether browsers reach it over TLS, so that cookies may demand it.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Variables {
+        Variables {
+            public_url: Some("https://c.example.com/".into()),
+            encryption_keys: Some("k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into()),
+            admin_key: Some("abcdefghijklmnopqrstuvwxyz0123456789".into()),
+            ..Variables::default()
+        }
+    }
+
+    #[test]
+    fn reads_what_is_good() {
+        let config = Config::parse(&good()).unwrap();
+        assert_eq!(config.public_url.at("/x"), "https://c.example.com/x");
+        assert!(config.is_admin_key("abcdefghijklmnopqrstuvwxyz0123456789"));
+        assert!(!config.is_admin_key("abcdefghijklmnopqrstuvwxyz012345678"));
+        assert!(matches!(config.egress, Egress::Public));
+    }
+
+    #[test]
+    fn names_what_is_wrong_and_never_shows_it() {
+        type Change = fn(&mut Variables);
+        let cases: [(&str, Change); 9] = [
+            ("PUBLIC_URL", |v| v.public_url = None),
+            ("PUBLIC_URL", |v| v.public_url = Some("http://c.example.com".into())),
+            ("PUBLIC_URL", |v| v.public_url = Some("https://c.example.com/path".into())),
+            ("ENCRYPTION_KEYS", |v| v.encryption_keys = None),
+            ("ENCRYPTION_KEYS", |v| v.encryption_keys = Some("hunter2hunter2".into())),
+            ("ADMIN_KEY", |v| v.admin_key = Some("hunter2hunter2".into())),
+            ("ADMIN_KEY", |v| v.admin_key = Some("a".repeat(40))),
+            ("DEV_LOOPBACK", |v| v.dev_loopback = Some("1".into())),
+            ("CHECK_BATCH", |v| v.check_batch = Some("0".into())),
+        ];
+        for (name, change) in cases {
+            let mut variables = good();
+            change(&mut variables);
+            let error = Config::parse(&variables).unwrap_err();
+            assert_eq!(error.code, crate::error::Code::Misconfigured);
+            assert!(error.detail.contains(name), "{name}: {}", error.detail);
+            assert!(!error.detail.contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn loopback_needs_both_its_switch_and_a_loopback_address() {
+        let mut variables = good();
+        variables.public_url = Some("http://localhost:8787".into());
+        assert!(matches!(Config::parse(&variables).unwrap().egress, Egress::Public));
+        variables.dev_loopback = Some("1".into());
+        let config = Config::parse(&variables).unwrap();
+        assert!(matches!(config.egress, Egress::DevLoopback));
+        assert!(!config.public_url.is_secure());
+    }
+}

@@ -1,0 +1,112 @@
+//! Connect: a connection is made or repaired through OAuth.
+//!
+//! Owns the flow from a pressed button to a stored credential: `start` sends a person to the app,
+//! `callback` takes the answer, `settle` decides what it becomes, `link` lets somebody else do it.
+//! Refuses to start anything by itself: every flow is bound to the browser session that began it
+//! (draft-ietf-oauth-security-topics-update, session fixation), and its state is spent once.
+
+pub mod callback;
+pub mod link;
+pub mod settle;
+pub mod start;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AuthorizationId, WorkspaceId};
+use crate::store::authorizations::Authorization;
+use crate::vault::Place;
+
+/// Where a flow's secrets are sealed: verifier and waiting grant, in fields of their own.
+fn place<'a>(workspace: &'a WorkspaceId, id: &'a AuthorizationId, field: &'static str) -> Place<'a> {
+    Place { workspace: workspace.as_str(), table: "authorizations", row: id.as_str(), field, generation: 0 }
+}
+
+/// Who acts in a flow, for the audit trail.
+fn actor(flow: &Authorization) -> String {
+    match (&flow.link, &flow.user) {
+        (Some(link), _) => format!("link:{link}"),
+        (None, Some(user)) => format!("user:{}", user.id),
+        (None, None) => "user".to_owned(),
+    }
+}
+
+/// Why a flow failed, as its page explains it. Stored as a code: an app's own words are never shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// The app answered the authorize request with an error.
+    RefusedByApp,
+    /// The answer names another issuer than the one that was asked, or none where one was promised.
+    WrongIssuer,
+    /// The answer has neither code nor error.
+    NoCode,
+    /// The app refused the code.
+    CodeRefused,
+    /// The app refused our client.
+    ClientRefused,
+    /// The app did not answer usefully.
+    AppUnavailable,
+    /// The connection to repair does not exist any more.
+    ConnectionGone,
+    /// Something else changed it at the same moment.
+    Conflict,
+    /// The app did not say whose account it is.
+    AccountUnknown,
+}
+
+impl Failure {
+    const ALL: [Self; 9] = [
+        Self::RefusedByApp,
+        Self::WrongIssuer,
+        Self::NoCode,
+        Self::CodeRefused,
+        Self::ClientRefused,
+        Self::AppUnavailable,
+        Self::ConnectionGone,
+        Self::Conflict,
+        Self::AccountUnknown,
+    ];
+
+    /// The stored code.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RefusedByApp => "refused_by_app",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::NoCode => "no_code",
+            Self::CodeRefused => "code_refused",
+            Self::ClientRefused => "client_refused",
+            Self::AppUnavailable => "app_unavailable",
+            Self::ConnectionGone => "connection_gone",
+            Self::Conflict => "conflict",
+            Self::AccountUnknown => "account_unknown",
+        }
+    }
+
+    /// Reads the code.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == text)
+    }
+
+    /// What happened and what to do, for a person.
+    pub fn explained(self) -> &'static str {
+        match self {
+            Self::RefusedByApp => {
+                "The app refused the request. Its administrator may have to allow it, or the client at the app is not set up for these permissions."
+            }
+            Self::WrongIssuer => {
+                "The answer did not come from the app that was asked. Nothing was stored. If it happens again, tell whoever runs this installation."
+            }
+            Self::NoCode => "The app sent you back without an answer. Please try again.",
+            Self::CodeRefused => "The app took back its permission before it could be used. Please try again.",
+            Self::ClientRefused => {
+                "The app does not accept this workspace's client id and secret. Whoever set up the app here must check them."
+            }
+            Self::AppUnavailable => "The app did not answer properly. Please try again in a moment.",
+            Self::ConnectionGone => "The connection you wanted to repair was disconnected meanwhile.",
+            Self::Conflict => "The connection was changed elsewhere at the same moment. Please try again.",
+            Self::AccountUnknown => {
+                "The app did not say which account was connected, so nothing was stored. Please try again in a moment."
+            }
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The way back from the app. Reads as a list of early returns in the order the protocol demands.
+//!
+//! Owns every check of the answer. Nothing is asked of the app's token endpoint before the state was
+//! found, the browser proved to be the one that began the flow, the client and the issuer fit, and
+//! the state was spent.
+
+use serde_json::json;
+
+use crate::app::{App, Resolved};
+use crate::caller::{hash, same};
+use crate::connection::Account;
+use crate::core::Core;
+use crate::credential::Credential;
+use crate::error::Result;
+use crate::ids::{AuthorizationId, ClientId};
+use crate::ports::{Database, Http, Ports, Statement};
+use crate::registry;
+use crate::secret::Secret;
+use crate::store::authorizations::{self, Authorization, Outcome};
+use crate::store::clients;
+use crate::time::Timestamp;
+use crate::token::{self, Answer, Class, ProbeVerdict, TokenSet};
+
+use super::settle::{self, Grant};
+use super::{Failure, place, start};
+
+/// What the app sent along.
+#[derive(Debug, Clone, Default)]
+pub struct Returned {
+    /// `state`
+    pub state: Option<String>,
+    /// `code`
+    pub code: Option<Secret>,
+    /// `error`
+    pub error: Option<String>,
+    /// `iss` (RFC 9207)
+    pub iss: Option<String>,
+}
+
+/// Where the browser goes next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Landing {
+    /// The flow's own page tells how it ended.
+    Flow(AuthorizationId),
+    /// No flow of this browser: a general page tells why.
+    Refused(Refusal),
+}
+
+/// Why a callback has no flow of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// No such state.
+    Unknown,
+    /// The person took too long.
+    Expired,
+    /// The state was spent before.
+    AlreadyUsed,
+    /// Another browser began the flow, or this one signed out.
+    OtherBrowser,
+}
+
+/// Takes an app's answer. `sessions` are the hashes of this browser's sessions.
+pub async fn callback<P: Ports>(
+    core: &Core<P>,
+    client: &ClientId,
+    returned: Returned,
+    sessions: &[String],
+) -> Result<Landing> {
+    let Some(state) = returned.state.as_deref().filter(|state| state.len() <= 256) else {
+        return Ok(Landing::Refused(Refusal::Unknown));
+    };
+    let Some(flow) = authorizations::by_state(core.db(), &hash(state)).await? else {
+        return Ok(Landing::Refused(Refusal::Unknown));
+    };
+    let now = core.now();
+    if !sessions.iter().any(|session| same(session, &flow.session_hash)) {
+        core.log("warn", "flow_in_other_browser", &json!({ "authorization": flow.id.as_str() }));
+        return Ok(Landing::Refused(Refusal::OtherBrowser));
+    }
+    if flow.used_at.is_some() {
+        return Ok(Landing::Refused(Refusal::AlreadyUsed));
+    }
+    if now >= flow.expires_at {
+        return Ok(Landing::Refused(Refusal::Expired));
+    }
+    if !authorizations::spend(core.db(), &flow, &flow.session_hash, now).await? {
+        return Ok(Landing::Refused(Refusal::AlreadyUsed));
+    }
+    if let Err((outcome, failure)) = take(core, client, &flow, returned).await? {
+        let code = failure.map(Failure::as_str);
+        core.log(
+            "info",
+            "flow_ended",
+            &json!({ "authorization": flow.id.as_str(), "outcome": outcome.as_str(), "error": code }),
+        );
+        write(core, authorizations::end(&flow.id, outcome, code, None)).await?;
+    }
+    Ok(Landing::Flow(flow.id))
+}
+
+async fn write<P: Ports>(core: &Core<P>, statement: Statement) -> Result<()> {
+    core.db().batch(vec![statement]).await?;
+    Ok(())
+}
+
+/// How a flow ends without a grant.
+type Ended = (Outcome, Option<Failure>);
+
+fn failed(failure: Failure) -> Ended {
+    (Outcome::Failed, Some(failure))
+}
+
+async fn take<P: Ports>(
+    core: &Core<P>,
+    client: &ClientId,
+    flow: &Authorization,
+    returned: Returned,
+) -> Result<std::result::Result<(), Ended>> {
+    if *client != flow.client || !is_issuer(flow, returned.iss.as_deref()) {
+        return Ok(Err(failed(Failure::WrongIssuer)));
+    }
+    match returned.error.as_deref() {
+        Some("access_denied" | "user_denied" | "consent_required" | "interaction_required" | "login_required") => {
+            return Ok(Err((Outcome::Denied, None)));
+        }
+        Some(_) => return Ok(Err(failed(Failure::RefusedByApp))),
+        None => {}
+    }
+    let Some(code) = returned.code.filter(|code| !code.is_empty() && code.expose().len() <= 8192) else {
+        return Ok(Err(failed(Failure::NoCode)));
+    };
+    let app = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
+    let at = match registry::endpoints(core, &app).await {
+        Ok(at) => at,
+        Err(error) if error.code == crate::error::Code::AppUnavailable => {
+            return Ok(Err(failed(Failure::AppUnavailable)));
+        }
+        Err(error) => return Err(error),
+    };
+    match exchange(core, flow, &app, &at, &code).await? {
+        Err(ended) => Ok(Err(ended)),
+        Ok((tokens, asked_at)) => match account(core, &app, &at, &tokens).await {
+            Err(ended) => Ok(Err(ended)),
+            Ok(account) => settle::settle(core, flow, &app, grant(flow, &tokens, account, asked_at))
+                .await
+                .map(|failure| failure.map_or(Ok(()), |f| Err(failed(f)))),
+        },
+    }
+}
+
+/// RFC 9207, 2.4: compared as simple strings; absent only where it was not promised.
+fn is_issuer(flow: &Authorization, iss: Option<&str>) -> bool {
+    match (iss, &flow.issuer) {
+        (Some(iss), Some(issuer)) => iss == issuer,
+        (Some(_), None) => true,
+        (None, _) => !flow.iss_promised,
+    }
+}
+
+async fn exchange<P: Ports>(
+    core: &Core<P>,
+    flow: &Authorization,
+    app: &App,
+    at: &Resolved,
+    code: &Secret,
+) -> Result<std::result::Result<(TokenSet, Timestamp), Ended>> {
+    let Some(client) = clients::get(core.db(), &flow.workspace, &flow.client).await? else {
+        return Ok(Err(failed(Failure::ClientRefused)));
+    };
+    let keys = client.keys(&core.config.ring)?;
+    let verifier = match &flow.sealed_verifier {
+        None => None,
+        Some(sealed) => Some(
+            core.config
+                .ring
+                .open(&place(&flow.workspace, &flow.id, "sealed_verifier"), sealed)
+                .map_err(|_| crate::error::Error::internal("a flow's verifier does not open"))?,
+        ),
+    };
+    let asked_at = core.now();
+    let redirect_uri = start::redirect_uri(core, &flow.client);
+    let request = token::exchange_request(app, at, &keys, code.expose(), &redirect_uri, verifier.as_ref());
+    let answer = core.ports.http().send(request).await;
+    match token::read_answer(app, &answer, asked_at) {
+        Answer::Tokens(tokens) => {
+            write(core, clients::mark_working(&flow.workspace, &flow.client)).await?;
+            Ok(Ok((tokens, asked_at)))
+        }
+        Answer::Ambiguous(odd) => {
+            core.log(
+                "warn",
+                "exchange_failed",
+                &json!({ "authorization": flow.id.as_str(), "app": app.id.as_str(), "error": odd.what }),
+            );
+            Ok(Err(failed(Failure::AppUnavailable)))
+        }
+        Answer::Refused(refusal) => {
+            core.log(
+                "warn",
+                "exchange_refused",
+                &json!({ "authorization": flow.id.as_str(), "app": app.id.as_str(), "error": refusal.code }),
+            );
+            refused(core, flow, refusal.class, &refusal.code).await.map(Err)
+        }
+    }
+}
+
+async fn refused<P: Ports>(core: &Core<P>, flow: &Authorization, class: Class, code: &str) -> Result<Ended> {
+    let failure = match class {
+        Class::Client => {
+            let now = core.now();
+            write(core, clients::mark_misconfigured(&flow.workspace, &flow.client, now, code, now)).await?;
+            Failure::ClientRefused
+        }
+        Class::Transient { .. } => Failure::AppUnavailable,
+        Class::Permanent | Class::Configuration | Class::Unknown => Failure::CodeRefused,
+    };
+    Ok(failed(failure))
+}
+
+/// Whose account it is. An app that has an identity request must answer it: without it, nobody could
+/// tell later whether a reconnect brought the same account.
+async fn account<P: Ports>(
+    core: &Core<P>,
+    app: &App,
+    at: &Resolved,
+    tokens: &TokenSet,
+) -> std::result::Result<Option<Account>, Ended> {
+    let Some(identity) = &at.identity else { return Ok(None) };
+    for _ in 0..2 {
+        let answer = core.ports.http().send(token::probe_request(identity, app, &tokens.access_token)).await;
+        let Ok(inbound) = answer else { continue };
+        match token::read_account(identity, app, &inbound) {
+            Ok(account) => return Ok(Some(account)),
+            Err(ProbeVerdict::Unavailable { .. }) => {}
+            Err(_) => break,
+        }
+    }
+    Err(failed(Failure::AccountUnknown))
+}
+
+fn grant(flow: &Authorization, tokens: &TokenSet, account: Option<Account>, asked_at: Timestamp) -> Grant {
+    Grant {
+        credential: Credential::from_tokens(tokens),
+        account,
+        granted: tokens.scopes.clone().unwrap_or_else(|| flow.scopes.clone()),
+        expires_at: tokens.expires_at,
+        refresh_expires_at: tokens.refresh_expires_at,
+        obtained_at: asked_at,
+    }
+}

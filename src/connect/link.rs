@@ -1,0 +1,148 @@
+//! Links: somebody else is asked to connect or repair.
+//!
+//! A link is unguessable, short-lived, bound to the first browser that presses its button, and used
+//! up by success. The page it opens names workspace, app and permissions, because whoever sends a
+//! link chooses where the account ends up.
+
+use crate::app::AppId;
+use crate::caller::{hash, same};
+use crate::core::Core;
+use crate::error::{Code, Error, Result};
+use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_text};
+use crate::ports::{Database, Ports};
+use crate::registry;
+use crate::secret::Secret;
+use crate::store::links::{Link, LinkStatus, OnDuplicate};
+use crate::store::{self, authorizations, connections};
+use crate::workspace::User;
+
+use super::settle;
+
+/// Seconds a link lives unless told otherwise: an hour.
+pub const USUAL_LIFE: i64 = 3600;
+/// Seconds a link may live: a week.
+pub const LONGEST_LIFE: i64 = 7 * 86_400;
+
+/// What a link is to be.
+#[derive(Debug, Clone)]
+pub struct NewLink {
+    /// The app; taken from the connection where one is named.
+    pub app: Option<AppId>,
+    /// The connection to repair.
+    pub connection: Option<ConnectionId>,
+    /// Scopes to ask for.
+    pub scopes: Option<Vec<String>>,
+    /// Whose it will be.
+    pub user: Option<User>,
+    /// Where the browser goes at the end; checked.
+    pub return_to: Option<String>,
+    /// Seconds it lives.
+    pub expires_in: i64,
+    /// What to do about a duplicate.
+    pub on_duplicate: OnDuplicate,
+    /// Whether the product must confirm.
+    pub confirm: bool,
+}
+
+/// Makes a link; answers it and its URL, which is shown once.
+pub async fn create<P: Ports>(
+    core: &Core<P>,
+    workspace: &WorkspaceId,
+    new: NewLink,
+    may_see: impl Fn(&ConnectionId, &AppId) -> bool,
+) -> Result<(Link, String)> {
+    let (app, connection) = match (&new.connection, &new.app) {
+        (Some(id), wished) => {
+            let connection = connections::get(core.db(), workspace, id)
+                .await?
+                .filter(|c| may_see(&c.id, &c.app))
+                .ok_or_else(Error::connection_not_found)?;
+            if wished.as_ref().is_some_and(|app| *app != connection.app) {
+                return Err(Error::invalid("app", "is not the app of this connection; leave it out."));
+            }
+            (connection.app.clone(), Some(connection))
+        }
+        (None, Some(app)) => (app.clone(), None),
+        (None, None) => return Err(Error::invalid("app", "or connection must be given: what is to be connected?")),
+    };
+    registry::current(core, workspace, &app)
+        .await?
+        .ok_or_else(|| Error::invalid("app", "is no app of the catalogue or this workspace."))?;
+    let now = core.now();
+    let token = Secret::new(random_text::<32>(core.ports.random())?);
+    let link = Link {
+        id: LinkId::random(core.ports.random())?,
+        workspace: workspace.clone(),
+        app,
+        user: connection.as_ref().map_or(new.user, |connection| connection.user.clone()),
+        connection: new.connection,
+        scopes: new.scopes,
+        return_to: new.return_to,
+        on_duplicate: new.on_duplicate,
+        confirm: new.confirm,
+        status: LinkStatus::Open,
+        session_hash: None,
+        result: None,
+        authorization: None,
+        created_at: now,
+        expires_at: now.plus(new.expires_in),
+    };
+    store::links::insert(core.db(), &link, &hash(token.expose())).await?;
+    let url = core.config.public_url.at(&format!("/connect/{}", token.expose()));
+    Ok((link, url))
+}
+
+/// The link a token opens, if it can still be used.
+pub async fn open<P: Ports>(core: &Core<P>, token: &str) -> Result<Link> {
+    let ended = || {
+        Error::new(
+            Code::LinkEnded,
+            "This link was used, has expired, or never existed. Ask whoever sent it for a new one.",
+        )
+    };
+    let link = store::links::by_token(core.db(), &hash(token)).await?.ok_or_else(ended)?;
+    if link.status != LinkStatus::Open || core.now() >= link.expires_at {
+        return Err(ended());
+    }
+    Ok(link)
+}
+
+/// The embedding product confirms that the same person came back. What the link made may be used from now on.
+pub async fn confirm<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &LinkId, user: &str) -> Result<Link> {
+    let link = store::links::get(core.db(), workspace, id).await?.ok_or_else(|| Error::not_found("link"))?;
+    if link.status != LinkStatus::AwaitingConfirmation {
+        return Err(Error::new(
+            Code::Conflict,
+            "This link has nothing to confirm: it was not used yet, was made without confirm, or is confirmed already.",
+        ));
+    }
+    if !link.user.as_ref().is_some_and(|expected| same(&expected.id, user)) {
+        return Err(Error::invalid("user.id", "is not the user this link was made for. Nothing was confirmed."));
+    }
+    match (&link.authorization, &link.result) {
+        (Some(flow), _) => confirm_repair(core, workspace, flow).await?,
+        (None, Some(connection)) => confirm_new(core, workspace, connection).await?,
+        (None, None) => return Err(Error::internal("a used link without a result")),
+    }
+    core.db().batch(vec![store::links::confirmed(workspace, id)]).await?;
+    store::links::get(core.db(), workspace, id).await?.ok_or_else(|| Error::not_found("link"))
+}
+
+async fn confirm_repair<P: Ports>(
+    core: &Core<P>,
+    workspace: &WorkspaceId,
+    id: &crate::ids::AuthorizationId,
+) -> Result<()> {
+    let flow = authorizations::get_in_workspace(core.db(), workspace, id).await?;
+    let flow = flow.ok_or_else(|| Error::new(Code::LinkEnded, "The time to confirm is over. Make a new link."))?;
+    match settle::confirm(core, &flow).await? {
+        None => Ok(()),
+        Some(failure) => Err(Error::new(Code::Conflict, failure.explained())),
+    }
+}
+
+async fn confirm_new<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &ConnectionId) -> Result<()> {
+    let event = core.event(workspace, id, "confirmed", "embedder", None)?;
+    core.db().batch(vec![connections::confirm(workspace, id), event]).await?;
+    Ok(())
+}

@@ -1,0 +1,305 @@
+//! The connection: app + account + credential + name + status, and the rules it carries itself.
+//!
+//! Owns status words, lifetimes and freshness of a token, missing scopes and what needs attention.
+//! Refuses I/O and time: `now` is an argument.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::app::AppId;
+use crate::ids::{AttemptId, ClientId, ConnectionId, WorkspaceId};
+use crate::time::Timestamp;
+use crate::vault::KeyRing;
+use crate::workspace::User;
+
+/// Whether a connection can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It works, as far as is known.
+    Connected,
+    /// Made through a link; the embedding product has not confirmed the person yet.
+    AwaitingConfirmation,
+    /// Only a person can repair it.
+    NeedsReconnect,
+}
+
+impl Status {
+    /// The stored and shown word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::AwaitingConfirmation => "awaiting_confirmation",
+            Self::NeedsReconnect => "needs_reconnect",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Connected, Self::AwaitingConfirmation, Self::NeedsReconnect]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+    }
+}
+
+/// Why a connection needs a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The app says the grant is gone.
+    Revoked,
+    /// The grant's life, as the app tells it, is over.
+    Expired,
+    /// The app rotated the refresh token and its answer was lost on the way.
+    LostRotation,
+    /// The access token ended and the app gave no refresh token.
+    RefreshTokenMissing,
+    /// The app refuses the credential.
+    CredentialRejected,
+    /// The stored credential does not open with the present keys.
+    Unreadable,
+}
+
+impl Reason {
+    const ALL: [Self; 6] = [
+        Self::Revoked,
+        Self::Expired,
+        Self::LostRotation,
+        Self::RefreshTokenMissing,
+        Self::CredentialRejected,
+        Self::Unreadable,
+    ];
+
+    /// The stored and shown word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::LostRotation => "lost_rotation",
+            Self::RefreshTokenMissing => "refresh_token_missing",
+            Self::CredentialRejected => "credential_rejected",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+
+    /// What happened, for a person.
+    pub fn explained(self) -> &'static str {
+        match self {
+            Self::Revoked => "The app says that the access was revoked.",
+            Self::Expired => "The access ended at the time the app had set.",
+            Self::LostRotation => "The app renewed the access, but its answer was lost on the way.",
+            Self::RefreshTokenMissing => "The access ended and the app gave nothing to renew it with.",
+            Self::CredentialRejected => "The app no longer accepts this credential.",
+            Self::Unreadable => "The stored credential can't be read with the present encryption keys.",
+        }
+    }
+}
+
+/// Who it is at the app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Account {
+    /// The app's stable id.
+    pub id: String,
+    /// What a person recognises.
+    pub label: String,
+}
+
+/// The life of an access token, in the record's clear columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Life {
+    /// When it was obtained.
+    pub since: Timestamp,
+    /// When it ends; `None` when the app did not say.
+    pub until: Option<Timestamp>,
+}
+
+/// A refresh that was promised in the record and may still be under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// Whose it is.
+    pub attempt: AttemptId,
+    /// Until when nobody else may redeem the token.
+    pub until: Timestamp,
+    /// The hash of the refresh token being redeemed.
+    pub token_hash: String,
+}
+
+/// A connection as stored: everything but the opened credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// Id.
+    pub id: ConnectionId,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// Its app.
+    pub app: AppId,
+    /// The revision of a custom app's definition; 0 for the catalogue.
+    pub app_revision: i64,
+    /// The client it was made with.
+    pub client: ClientId,
+    /// What people call it.
+    pub name: String,
+    /// Whose it is; nobody's means the whole workspace's.
+    pub user: Option<User>,
+    /// The embedder's own map.
+    pub metadata: BTreeMap<String, String>,
+    /// The only workflows that may use it, if limited.
+    pub allowed_workflows: Option<Vec<String>>,
+    /// Who it is at the app, if the app tells.
+    pub account: Option<Account>,
+    /// Scopes that were asked for.
+    pub scopes_requested: Vec<String>,
+    /// Scopes the app granted.
+    pub scopes_granted: Vec<String>,
+    /// When it was first made.
+    pub created_at: Timestamp,
+    /// When it was last connected.
+    pub connected_at: Timestamp,
+    /// When a credential was last handed out (to five minutes).
+    pub last_used_at: Option<Timestamp>,
+    /// Counts reconnects.
+    pub generation: i64,
+    /// Counts changes of the credential.
+    pub version: i64,
+    /// Whether it can be used.
+    pub status: Status,
+    /// Why not.
+    pub reason: Option<Reason>,
+    /// The sealed credential; none after a dead one was purged.
+    pub sealed_credential: Option<String>,
+    /// When the access token ends.
+    pub expires_at: Option<Timestamp>,
+    /// Whether there is a refresh token.
+    pub refreshable: bool,
+    /// When it was last refreshed.
+    pub refreshed_at: Option<Timestamp>,
+    /// When the refresh token ends, if known.
+    pub refresh_expires_at: Option<Timestamp>,
+    /// The refresh under way, or the one that never reported back.
+    pub intent: Option<Intent>,
+    /// Whose write was the last to be applied.
+    pub last_attempt: Option<String>,
+    /// A refresh token whose redemption ended without a readable answer.
+    pub ambiguous_token_hash: Option<String>,
+    /// No refresh before.
+    pub next_attempt_at: Timestamp,
+    /// Failures in a row.
+    pub failures: i64,
+    /// The code of the last failure.
+    pub last_error: Option<String>,
+    /// When it was last known to work or not.
+    pub checked_at: Option<Timestamp>,
+    /// How that was known.
+    pub check_evidence: Option<String>,
+    /// When the clock looks at it again.
+    pub next_check_at: Option<Timestamp>,
+}
+
+/// Seconds of slack between the clocks of two Workers.
+const CLOCK_SLACK: i64 = 5;
+/// Under so many seconds of life a token is not worth handing out after a failed refresh.
+pub const LEAST_USEFUL: i64 = 10;
+
+impl Life {
+    /// Seconds left; `None` for ever.
+    pub fn left(self, now: Timestamp) -> Option<i64> {
+        self.until.map(|until| until.since(now))
+    }
+
+    fn whole(self) -> Option<i64> {
+        self.until.map(|until| until.since(self.since).max(0))
+    }
+
+    /// What a caller may demand: a token whose whole life is short counts as long enough from half of it.
+    pub fn demandable(self, min_ttl: i64) -> i64 {
+        self.whole().map_or(min_ttl, |whole| min_ttl.min(whole / 2))
+    }
+
+    /// Whether it lives at least that long.
+    pub fn lasts(self, seconds: i64, now: Timestamp) -> bool {
+        self.left(now).is_none_or(|left| left >= seconds)
+    }
+
+    /// From when a refresh ahead of need makes sense: a tenth of its life before its end, at least a
+    /// minute, at most a quarter of it; `jitter` (0 to 255) spreads connections over a tenth of that.
+    pub fn early_from(self, jitter: u8) -> Option<Timestamp> {
+        let whole = self.whole()?;
+        let early = (whole / 10).max(60).min(whole / 4);
+        Some(self.until?.plus(-early - early * i64::from(jitter) / 2550))
+    }
+}
+
+impl Connection {
+    /// The life of its access token.
+    pub fn life(&self) -> Life {
+        Life { since: self.refreshed_at.unwrap_or(self.connected_at).max(self.connected_at), until: self.expires_at }
+    }
+
+    /// A fixed number per connection that spreads the clock's work.
+    pub fn jitter(&self) -> u8 {
+        self.id.as_str().bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte))
+    }
+
+    /// Requested scopes that the app did not grant.
+    pub fn missing_scopes(&self) -> Vec<String> {
+        self.ungranted(&self.scopes_requested)
+    }
+
+    /// Those of `asked` that the app did not grant.
+    pub fn ungranted(&self, asked: &[String]) -> Vec<String> {
+        asked.iter().filter(|scope| !self.scopes_granted.contains(scope)).cloned().collect()
+    }
+
+    /// The intent of an attempt that may still be under way.
+    pub fn live_intent(&self, now: Timestamp) -> Option<&Intent> {
+        self.intent.as_ref().filter(|intent| now <= intent.until.plus(CLOCK_SLACK))
+    }
+
+    /// Whether a person may see it: their own, and what belongs to the whole workspace.
+    pub fn belongs_to(&self, user: &User) -> bool {
+        self.user.as_ref().is_none_or(|owner| owner.id == user.id)
+    }
+
+    /// The status as shown: `unreadable` is derived from the ring, never stored.
+    pub fn shown_status(&self, ring: &KeyRing) -> (Status, Option<Reason>) {
+        let readable = self
+            .sealed_credential
+            .as_deref()
+            .is_none_or(|sealed| crate::vault::key_id_of(sealed).is_some_and(|id| ring.ids().any(|known| known == id)));
+        if readable { (self.status, self.reason) } else { (Status::NeedsReconnect, Some(Reason::Unreadable)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix(seconds)
+    }
+
+    #[test]
+    fn an_hour_is_renewed_six_minutes_early_and_two_minutes_thirty_seconds() {
+        let hour = Life { since: at(0), until: Some(at(3600)) };
+        assert_eq!(hour.early_from(0), Some(at(3240)));
+        assert!(hour.early_from(255).unwrap() >= at(3240 - 36));
+        let two_minutes = Life { since: at(0), until: Some(at(120)) };
+        assert_eq!(two_minutes.early_from(0), Some(at(90)));
+        assert_eq!(Life { since: at(0), until: None }.early_from(0), None);
+    }
+
+    #[test]
+    fn nobody_may_demand_more_than_half_a_short_life() {
+        let short = Life { since: at(0), until: Some(at(60)) };
+        assert_eq!(short.demandable(600), 30);
+        assert!(short.lasts(30, at(30)));
+        assert!(!short.lasts(31, at(30)));
+        assert!(Life { since: at(0), until: None }.lasts(1_000_000, at(30)));
+    }
+}

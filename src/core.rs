@@ -1,0 +1,89 @@
+//! What every use case is given: the ports and the configuration, and the few steps all share.
+//!
+//! Owns the check that the key ring fits the data, and the writing of events and log lines.
+
+use serde_json::json;
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::ids::{ConnectionId, EventId, WorkspaceId};
+use crate::ports::{Clock, Log, LogLine, Ports, Statement};
+use crate::store::{self, events::Event};
+use crate::time::Timestamp;
+
+/// Ports and configuration.
+#[derive(Debug)]
+pub struct Core<P> {
+    /// The outside.
+    pub ports: P,
+    /// What the operator set.
+    pub config: Config,
+}
+
+impl<P: Ports> Core<P> {
+    /// The record.
+    pub fn db(&self) -> &P::Database {
+        self.ports.database()
+    }
+
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        self.ports.clock().now()
+    }
+
+    /// Writes a line of the log. Fields are ids, codes and counts.
+    pub fn log(&self, level: &'static str, event: &'static str, fields: &serde_json::Value) {
+        let fields = fields.as_object().cloned().unwrap_or_default();
+        self.ports.log().write(LogLine { level, event, fields });
+    }
+
+    /// Logs an error's internal cause, if it has one.
+    pub fn log_cause(&self, error: &Error) {
+        if let Some(cause) = &error.cause {
+            self.log("error", "failed", &json!({ "code": error.code.as_str(), "cause": cause }));
+        }
+    }
+
+    /// The statement that writes a line of the audit trail, to go in the batch of what it tells.
+    pub fn event(
+        &self,
+        workspace: &WorkspaceId,
+        connection: &ConnectionId,
+        kind: &str,
+        actor: &str,
+        detail: Option<&str>,
+    ) -> Result<Statement> {
+        let event = Event {
+            id: EventId::random(self.ports.random())?,
+            at: self.now(),
+            r#type: kind.to_owned(),
+            actor: actor.to_owned(),
+            detail: detail.map(ToOwned::to_owned),
+        };
+        Ok(store::events::insert(workspace, connection, &event))
+    }
+
+    /// Refuses when the ring has other bytes than the data was sealed with, under the same key id.
+    /// Check values that are missing are written: a new key's first use.
+    pub async fn check_ring(&self) -> Result<()> {
+        let ring = &self.config.ring;
+        let mut stored = store::maintenance::key_checks(self.db()).await?;
+        let missing: Vec<String> =
+            ring.ids().filter(|id| stored.iter().all(|(known, _)| known != id)).map(ToOwned::to_owned).collect();
+        for id in &missing {
+            if let Some(value) = ring.check_value(self.ports.random(), id)? {
+                store::maintenance::insert_key_check(self.db(), id, &value, self.now()).await?;
+            }
+        }
+        if !missing.is_empty() {
+            // Another Worker may have written first, with other bytes: what is stored decides.
+            stored = store::maintenance::key_checks(self.db()).await?;
+        }
+        match ring.ids().find(|id| stored.iter().any(|(known, value)| known == id && !ring.fits(id, value))) {
+            None => Ok(()),
+            Some(id) => Err(Error::misconfigured(format!(
+                "ENCRYPTION_KEYS: the key with id {id} is not the one this database was sealed with. Put the right key back; nothing was changed."
+            ))),
+        }
+    }
+}

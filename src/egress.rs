@@ -1,0 +1,452 @@
+//! The guard on every address that a person can influence: app definitions, discovery documents.
+//!
+//! Owns the rule of where this Worker may send something. Refuses everything that is not `https` to a
+//! public DNS name: address literals in any notation, `localhost`, names of private networks, user info.
+//! What a public name resolves to is the platform's business (`global_fetch_strictly_public`).
+
+use std::fmt;
+
+use url::{Host, Url};
+
+/// The longest address, in characters.
+const LONGEST: usize = 2048;
+
+/// The longest DNS name, in characters (RFC 1035 2.3.4).
+const LONGEST_HOST: usize = 253;
+
+/// The longest label of a DNS name (RFC 1035 2.3.4).
+const LONGEST_LABEL: usize = 63;
+
+/// Names, with everything under them, that lead into private networks or to a machine itself: special use
+/// (RFC 6761, 6762, 8375), ICANN's `internal`, names that networks commonly invent, metadata services, and
+/// public names that are known to answer with a private address. `.test` and `.example` stay allowed: they
+/// lead nowhere.
+const PRIVATE: &[&str] = &[
+    "localhost",
+    "localdomain",
+    "local",
+    "internal",
+    "intranet",
+    "private",
+    "lan",
+    "home",
+    "corp",
+    "mail",
+    "svc",
+    "consul",
+    "onion",
+    "invalid",
+    "arpa",
+    "metadata.goog",
+    "metadata.azure.com",
+    "metadata.tencentyun.com",
+    "metadata.packet.net",
+    "metadata.platformequinix.com",
+    "nip.io",
+    "sslip.io",
+    "xip.io",
+    "localtest.me",
+    "lvh.me",
+    "vcap.me",
+    "lacolhost.com",
+];
+
+/// How far addresses may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Egress {
+    /// `https` to public DNS names.
+    Public,
+    /// Also `http` and `https` to this machine: `localhost`, `127.0.0.0/8`, `[::1]`. For development.
+    DevLoopback,
+}
+
+/// An address that passed the guard.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Address(Url);
+
+/// Why an address did not pass. `Display` tells what to do instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressError {
+    /// Over 2048 characters.
+    TooLong,
+    /// Spaces, control characters, backslashes or anything beyond ASCII.
+    Characters,
+    /// Not an address at all.
+    Malformed,
+    /// Another scheme than `https`.
+    NotHttps,
+    /// A name or password before the host.
+    UserInfo,
+    /// A `#…` part.
+    Fragment,
+    /// A numeric address in any notation.
+    IpLiteral,
+    /// A host without a dot, or one that is not a DNS name.
+    NotADnsName,
+    /// A name of a private network, of this machine, or of a metadata service.
+    PrivateName,
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "is too long; use at most 2048 characters",
+            Self::Characters => {
+                "has a space, a control character, a backslash or a character beyond ASCII; \
+                 percent-encode it, and write an international host name in its xn-- form"
+            }
+            Self::Malformed => "is not an address; write it like https://login.example.com/token",
+            Self::NotHttps => "must begin with https://",
+            Self::UserInfo => "must not have a user name or password; remove what stands before the @",
+            Self::Fragment => "must not have a fragment; remove the # and what follows it",
+            Self::IpLiteral => "must not be a numeric address; use the host's public DNS name",
+            Self::NotADnsName => "needs a full public DNS name as its host, such as login.example.com",
+            Self::PrivateName => "leads into a private network; use the host's public DNS name",
+        })
+    }
+}
+
+impl std::error::Error for AddressError {}
+
+impl Address {
+    /// Reads an address and applies the guard.
+    ///
+    /// # Errors
+    /// The first rule it breaks.
+    pub fn parse(text: &str, egress: Egress) -> Result<Self, AddressError> {
+        check_text(text)?;
+        let mut url = Url::parse(text).map_err(|_| AddressError::Malformed)?;
+        check_parts(&url)?;
+        if egress == Egress::DevLoopback && is_loopback(&url) {
+            return Ok(Self(url));
+        }
+        if url.scheme() != "https" {
+            return Err(AddressError::NotHttps);
+        }
+        let name = public_name(&url)?;
+        url.set_host(Some(&name)).map_err(|_| AddressError::Malformed)?;
+        Ok(Self(url))
+    }
+
+    /// The parsed address.
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+
+    /// The address as text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The host in lower case, without the port.
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
+    /// Scheme, host and a port other than the scheme's own: `https://login.example.com`.
+    pub fn origin(&self) -> String {
+        self.0.origin().ascii_serialization()
+    }
+
+    /// The host, with `:port` where that is not the scheme's own: who receives what is sent here.
+    pub fn authority(&self) -> String {
+        self.0.port().map_or_else(|| self.host().to_owned(), |port| format!("{}:{port}", self.host()))
+    }
+
+    /// This address with parameters appended to its query, percent-encoded. May grow over 2048 characters.
+    #[must_use]
+    pub fn with_query<K: AsRef<str>, V: AsRef<str>>(&self, pairs: &[(K, V)]) -> Self {
+        let mut url = self.0.clone();
+        if !pairs.is_empty() {
+            url.query_pairs_mut().extend_pairs(pairs);
+        }
+        Self(url)
+    }
+
+    /// Another path at the same origin, without query.
+    #[must_use]
+    pub fn with_path(&self, path: &str) -> Self {
+        let mut url = self.0.clone();
+        url.set_path(path);
+        url.set_query(None);
+        Self(url)
+    }
+}
+
+/// Shows scheme and host only: a query may hold a secret.
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({}://{})", self.0.scheme(), self.host())
+    }
+}
+
+/// Rules on the text: `Url::parse` would silently drop tabs and line ends and turn a backslash into a slash.
+fn check_text(text: &str) -> Result<(), AddressError> {
+    if text.len() > LONGEST {
+        return Err(AddressError::TooLong);
+    }
+    if !text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\') {
+        return Err(AddressError::Characters);
+    }
+    let scheme = text.split_once("://").ok_or(AddressError::Malformed)?.0;
+    if scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http") {
+        Ok(())
+    } else {
+        Err(AddressError::NotHttps)
+    }
+}
+
+fn check_parts(url: &Url) -> Result<(), AddressError> {
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(AddressError::UserInfo);
+    }
+    if url.fragment().is_some() {
+        return Err(AddressError::Fragment);
+    }
+    Ok(())
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// The host as a DNS name without its trailing dot. `url` has already read decimal, hexadecimal, octal,
+/// percent-encoded and shortened IPv4 notations into `Host::Ipv4`.
+fn public_name(url: &Url) -> Result<String, AddressError> {
+    let name = match url.host() {
+        Some(Host::Domain(name)) => name.strip_suffix('.').unwrap_or(name).to_owned(),
+        Some(Host::Ipv4(_) | Host::Ipv6(_)) => return Err(AddressError::IpLiteral),
+        None => return Err(AddressError::Malformed),
+    };
+    if is_private(&name) {
+        return Err(AddressError::PrivateName);
+    }
+    if name.len() > LONGEST_HOST || !name.contains('.') || !name.split('.').all(is_label) {
+        return Err(AddressError::NotADnsName);
+    }
+    Ok(name)
+}
+
+fn is_private(name: &str) -> bool {
+    PRIVATE.iter().any(|private| name.strip_suffix(private).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+}
+
+/// A label of a host name (RFC 1123 2.1).
+fn is_label(label: &str) -> bool {
+    !label.is_empty()
+        && label.len() <= LONGEST_LABEL
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTILE: &[&str] = &[
+        // this machine
+        "localhost",
+        "LOCALHOST",
+        "localhost.",
+        "api.localhost",
+        "a.b.localhost",
+        "localhost.localdomain",
+        "127.0.0.1",
+        "127.1",
+        "127.0.1",
+        "0.0.0.0",
+        "0",
+        "127.255.255.254",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.1",
+        "0177.0.0.1",
+        "017700000001",
+        "127.0.0.1.",
+        "127%2e0%2e0%2e1",
+        "%31%32%37.0.0.1",
+        "[::1]",
+        "[::]",
+        "[0:0:0:0:0:0:0:1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[::127.0.0.1]",
+        // private and link-local ranges
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "2852039166",
+        "0xa9fea9fe",
+        "0251.0376.0251.0376",
+        "169.254.43518",
+        "100.64.0.1",
+        "198.18.0.1",
+        "192.0.0.192",
+        "224.0.0.1",
+        "255.255.255.255",
+        "[fe80::1]",
+        "[fc00::1]",
+        "[fd00:ec2::254]",
+        "[::ffff:169.254.169.254]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[2002:7f00:1::]",
+        // numeric, though public
+        "8.8.8.8",
+        "1.1",
+        "[2606:4700::1111]",
+        // names of private networks and metadata services
+        "metadata.google.internal",
+        "metadata.google.internal.",
+        "metadata",
+        "instance-data",
+        "instance-data.ec2.internal",
+        "metadata.goog",
+        "METADATA.GOOG",
+        "metadata.azure.com",
+        "printer.local",
+        "router.lan",
+        "nas.home.arpa",
+        "1.0.0.127.in-addr.arpa",
+        "wiki.corp",
+        "wiki.intranet",
+        "db.internal",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+        "vault.service.consul",
+        "169.254.169.254.nip.io",
+        "127-0-0-1.sslip.io",
+        "app.localtest.me",
+        "lvh.me",
+        "x.onion",
+        "x.invalid",
+        // not DNS names
+        "intranet",
+        "com",
+        "a..example.com",
+        ".example.com",
+        "example.com..",
+        "-a.example.com",
+        "a-.example.com",
+        "a_b.example.com",
+        "exa%6dple",
+        "foo.1",
+        "1.2.3.4.5",
+        "example.0x7f",
+        "*.example.com",
+        "a,b.example.com",
+        // tricks with characters and user info
+        "example.com@127.0.0.1",
+        "user@example.com",
+        "user:pass@example.com",
+        ":p@example.com",
+        "127.0.0.1\\@example.com",
+        "example.com\\.evil.example",
+        "exam\tple.com",
+        "example.com\r\n",
+        " example.com",
+        "ⓔxample.com",
+        "127。0。0。1",
+        "１２７.0.0.1",
+        "bücher.example",
+        "example.com#@evil.example",
+        "",
+    ];
+
+    #[test]
+    fn hostile_hosts_do_not_pass() {
+        assert!(HOSTILE.len() >= 80);
+        for host in HOSTILE {
+            let address = Address::parse(&format!("https://{host}/token"), Egress::Public);
+            assert!(address.is_err(), "{host} passed as {:?}", address.map(|a| a.as_str().to_owned()));
+        }
+    }
+
+    #[test]
+    fn hostile_hosts_do_not_pass_in_development_unless_they_are_this_machine() {
+        for host in HOSTILE {
+            if let Ok(address) = Address::parse(&format!("http://{host}/token"), Egress::DevLoopback) {
+                assert!(is_loopback(address.url()), "{host}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_schemes_do_not_pass() {
+        for text in [
+            "http://example.com/",
+            "ftp://example.com/",
+            "file:///etc/passwd",
+            "javascript:alert(1)",
+            "data:,x",
+            "ws://example.com/",
+            "//example.com/",
+            "example.com",
+            "https:example.com",
+            "https:/example.com",
+            "https://",
+            "",
+        ] {
+            assert!(Address::parse(text, Egress::Public).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn public_names_pass_and_are_normalised() {
+        for (text, expected) in [
+            ("https://login.acme.example", "https://login.acme.example/"),
+            ("https://Login.Example.com./a?b=c", "https://login.example.com/a?b=c"),
+            ("HTTPS://example.com:443/", "https://example.com/"),
+            ("https://example.com:8443/x", "https://example.com:8443/x"),
+            ("https://xn--bcher-kva.example/", "https://xn--bcher-kva.example/"),
+            ("https://notlocalhost.com/", "https://notlocalhost.com/"),
+            ("https://mylocal.example/", "https://mylocal.example/"),
+        ] {
+            let address = Address::parse(text, Egress::Public).unwrap();
+            assert_eq!(address.as_str(), expected);
+            assert_eq!(Address::parse(address.as_str(), Egress::Public), Ok(address));
+        }
+    }
+
+    #[test]
+    fn development_reaches_this_machine_and_nothing_else_by_http() {
+        for text in ["http://localhost:4000/x", "http://127.0.0.1:9/", "https://127.9.9.9/", "http://[::1]:4000/"] {
+            assert!(Address::parse(text, Egress::DevLoopback).is_ok(), "{text}");
+            assert!(Address::parse(text, Egress::Public).is_err(), "{text}");
+        }
+        assert_eq!(Address::parse("http://example.com/", Egress::DevLoopback), Err(AddressError::NotHttps));
+        assert!(Address::parse("https://example.com/", Egress::DevLoopback).is_ok());
+    }
+
+    #[test]
+    fn too_long_is_refused_before_it_is_parsed() {
+        let text = format!("https://example.com/{}", "a".repeat(LONGEST));
+        assert_eq!(Address::parse(&text, Egress::Public), Err(AddressError::TooLong));
+    }
+
+    #[test]
+    fn debug_shows_no_query() {
+        let address = Address::parse("https://example.com/x", Egress::Public).unwrap();
+        let address = address.with_query(&[("token", "canary & more")]);
+        assert_eq!(address.as_str(), "https://example.com/x?token=canary+%26+more");
+        assert_eq!(format!("{address:?}"), "Address(https://example.com)");
+        assert_eq!(address.with_path("/y").as_str(), "https://example.com/y");
+        assert_eq!(address.origin(), "https://example.com");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_passes_is_https_to_a_dotted_name(text in "(https://)?[ -~]{0,60}") {
+            if let Ok(address) = Address::parse(&text, Egress::Public) {
+                proptest::prop_assert_eq!(address.url().scheme(), "https");
+                proptest::prop_assert!(matches!(address.url().host(), Some(Host::Domain(name)) if name.contains('.')));
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! One vocabulary of errors.
+//!
+//! Every refusal has a stable [`Code`], a public `detail` that says what to do, and, apart from
+//! them, an internal `cause` for the log. Use cases make errors here and know no HTTP status;
+//! `http::problem` turns a code into a status. An app's own text never becomes a `detail`.
+
+use serde::Serialize;
+
+use crate::ports::{DatabaseError, NoRandomness};
+
+/// What went wrong, as callers may rely on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// No valid key or session.
+    Unauthorized,
+    /// The key lacks a scope.
+    InsufficientKeyScope,
+    /// A page's form came from another site or an old page.
+    FormRejected,
+    /// No such thing, or not this caller's.
+    NotFound,
+    /// No such connection, or not this key's.
+    ConnectionNotFound,
+    /// The path exists, the method does not.
+    MethodNotAllowed,
+    /// The body is over the limit.
+    BodyTooLarge,
+    /// The request can't be understood.
+    InvalidRequest,
+    /// The name or id is taken.
+    AlreadyExists,
+    /// A client is still used by connections.
+    ClientInUse,
+    /// The app has no OAuth client yet, or its secret must be entered again.
+    ClientMissing,
+    /// The workflow is not on the connection's list.
+    WorkflowNotAllowed,
+    /// `expect` does not hold.
+    UnexpectedConnection,
+    /// Only a person can repair this connection.
+    NeedsReconnect,
+    /// Made through a link whose embedder has not confirmed the person yet.
+    AwaitingConfirmation,
+    /// Asked-for scopes were not granted.
+    MissingScopes,
+    /// The app refuses our client.
+    ClientMisconfigured,
+    /// The app failed and nothing usable is left.
+    AppUnavailable,
+    /// Another attempt is under way and nothing usable is left.
+    RefreshInProgress,
+    /// The link was used, expired or never existed.
+    LinkEnded,
+    /// The thing is in a state that does not allow this.
+    Conflict,
+    /// The key ring or a variable is missing, weak, or does not fit the data.
+    Misconfigured,
+    /// The database did not answer.
+    DatabaseUnavailable,
+    /// A fault of ours.
+    Internal,
+}
+
+impl Code {
+    /// The stable text of the code.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::InsufficientKeyScope => "insufficient_key_scope",
+            Self::FormRejected => "form_rejected",
+            Self::NotFound => "not_found",
+            Self::ConnectionNotFound => "connection_not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::BodyTooLarge => "body_too_large",
+            Self::InvalidRequest => "invalid_request",
+            Self::AlreadyExists => "already_exists",
+            Self::ClientInUse => "client_in_use",
+            Self::ClientMissing => "client_missing",
+            Self::WorkflowNotAllowed => "workflow_not_allowed",
+            Self::UnexpectedConnection => "unexpected_connection",
+            Self::NeedsReconnect => "needs_reconnect",
+            Self::AwaitingConfirmation => "awaiting_confirmation",
+            Self::MissingScopes => "missing_scopes",
+            Self::ClientMisconfigured => "client_misconfigured",
+            Self::AppUnavailable => "app_unavailable",
+            Self::RefreshInProgress => "refresh_in_progress",
+            Self::LinkEnded => "link_ended",
+            Self::Conflict => "conflict",
+            Self::Misconfigured => "misconfigured",
+            Self::DatabaseUnavailable => "database_unavailable",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// One field of a request that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// Path of the field, `auth.token_url`; empty for the whole body.
+    pub field: String,
+    /// What is wrong and what to do.
+    pub problem: String,
+}
+
+/// The optional members of an error that help a caller act on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Hints {
+    /// Where a signed-in person repairs the connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconnect_url: Option<String>,
+    /// Why a reconnect is needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Scopes that were asked for and not granted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing_scopes: Vec<String>,
+    /// Seconds after which another try makes sense.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<i64>,
+    /// Which fields are wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    /// What is there instead of what was expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actual: Option<serde_json::Value>,
+    /// Methods the path allows.
+    #[serde(skip)]
+    pub allow: Vec<&'static str>,
+}
+
+/// A refusal or failure, on its way to a caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// What went wrong.
+    pub code: Code,
+    /// For people: what happened and what to do. Never a secret, never an app's text.
+    pub detail: String,
+    /// For the log only.
+    pub cause: Option<String>,
+    /// What helps to act on it. Boxed: errors travel by value, hints are rare.
+    pub hints: Box<Hints>,
+}
+
+/// What a use case answers.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error with a public sentence.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), cause: None, hints: Box::default() }
+    }
+
+    /// Adds hints.
+    #[must_use]
+    pub fn hint(mut self, add: impl FnOnce(&mut Hints)) -> Self {
+        add(&mut self.hints);
+        self
+    }
+
+    /// No such thing, or not this caller's: both look alike.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(Code::NotFound, format!("There is no such {what}."))
+    }
+
+    /// No such connection, or not this caller's.
+    pub fn connection_not_found() -> Self {
+        Self::new(Code::ConnectionNotFound, "There is no such connection, or this key may not see it.")
+    }
+
+    /// One field is wrong.
+    pub fn invalid(field: &str, problem: impl Into<String>) -> Self {
+        Self::invalid_fields(vec![FieldError { field: field.to_owned(), problem: problem.into() }])
+    }
+
+    /// Several fields are wrong.
+    pub fn invalid_fields(errors: Vec<FieldError>) -> Self {
+        let detail = errors
+            .iter()
+            .map(|e| if e.field.is_empty() { e.problem.clone() } else { format!("{}: {}", e.field, e.problem) })
+            .collect::<Vec<_>>()
+            .join(" ");
+        Self::new(Code::InvalidRequest, detail).hint(|h| h.errors = errors)
+    }
+
+    /// The configuration is at fault; `detail` names the variable, never its value.
+    pub fn misconfigured(detail: impl Into<String>) -> Self {
+        Self::new(Code::Misconfigured, detail)
+    }
+
+    /// A fault of ours; the cause goes to the log.
+    pub fn internal(cause: impl Into<String>) -> Self {
+        let mut error = Self::new(
+            Code::Internal,
+            "Something went wrong on our side. Try again; if it stays, look into the log for this request id.",
+        );
+        error.cause = Some(cause.into());
+        error
+    }
+}
+
+impl From<DatabaseError> for Error {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::Constraint => Self::internal("a database constraint was violated"),
+            DatabaseError::Malformed(cause) => Self::internal(cause),
+            DatabaseError::Unavailable(cause) => {
+                let mut error = Self::new(Code::DatabaseUnavailable, "The database did not answer. Try again shortly.")
+                    .hint(|h| h.retry_after = Some(2));
+                error.cause = Some(cause);
+                error
+            }
+        }
+    }
+}
+
+impl From<NoRandomness> for Error {
+    fn from(_: NoRandomness) -> Self {
+        Self::internal("the platform gave no randomness")
+    }
+}

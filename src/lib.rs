@@ -1,0 +1,39 @@
+//! Connections: the saved authentication that lets a workflow act in an external app.
+//!
+//! The crate has two halves. The **core** (everything but `edge`) knows nothing of Workers, and is
+//! compiled and tested on the host. The **edge** is compiled for wasm32 only and is the one place
+//! that names `worker::`. Direction: `edge → http → use cases → nouns`; use cases import `ports` and
+//! `store`, which speaks SQL over the database port. ARCHITECTURE.md is the map.
+#![expect(
+    async_fn_in_trait,
+    reason = "ports are plain async traits: everything runs on one thread, Send is never asked for"
+)]
+
+// Nouns.
+pub mod app;
+pub mod caller;
+pub mod client;
+pub mod connection;
+pub mod credential;
+pub mod ids;
+pub mod secret;
+pub mod time;
+pub mod token;
+pub mod vault;
+pub mod workspace;
+
+// Use cases.
+pub mod check;
+pub mod connect;
+pub mod disconnect;
+pub mod refresh;
+pub mod registry;
+pub mod resolve;
+
+// What they stand on.
+pub mod config;
+pub mod core;
+pub mod egress;
+pub mod error;
+pub mod ports;
+pub mod store;

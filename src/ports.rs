@@ -1,0 +1,333 @@
+//! What the core needs from outside, as traits: database, cache, outbound HTTP, clock, randomness,
+//! log, and the way to the one who refreshes.
+//!
+//! Owns the contracts. Refuses to name a platform: the edge implements them over Workers, the
+//! native tests over memory, with faults and counters.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ConnectionId;
+use crate::time::Timestamp;
+
+/// Everything a use case may reach, bundled so that one type parameter carries it.
+pub trait Ports {
+    /// The record.
+    type Database: Database;
+    /// The copy near the caller.
+    type Cache: Cache;
+    /// The way to apps.
+    type Http: Http;
+    /// The time.
+    type Clock: Clock;
+    /// The source of secrets and ids.
+    type Random: Random;
+    /// The log.
+    type Log: Log;
+    /// The way to the owner of a connection's refreshes.
+    type Refresher: Refresher;
+    /// Where an answer waits that the database would not take.
+    type Lifeboat: Lifeboat;
+
+    /// The record.
+    fn database(&self) -> &Self::Database;
+    /// The copy near the caller.
+    fn cache(&self) -> &Self::Cache;
+    /// The way to apps.
+    fn http(&self) -> &Self::Http;
+    /// The time.
+    fn clock(&self) -> &Self::Clock;
+    /// The source of secrets and ids.
+    fn random(&self) -> &Self::Random;
+    /// The log.
+    fn log(&self) -> &Self::Log;
+    /// The way to the owner of a connection's refreshes.
+    fn refresher(&self) -> &Self::Refresher;
+    /// Where an answer waits that the database would not take.
+    fn lifeboat(&self) -> &Self::Lifeboat;
+}
+
+/// A value bound to a statement. D1 has no 64-bit integers: the edge binds them as `f64`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// SQL `NULL`.
+    Null,
+    /// A whole number within ±2^53.
+    Integer(i64),
+    /// Text.
+    Text(String),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Self::Integer(i64::from(flag))
+    }
+}
+impl From<Timestamp> for Value {
+    fn from(time: Timestamp) -> Self {
+        Self::Integer(time.unix())
+    }
+}
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+/// One SQL statement with its `?1, ?2 …` values. The text is always a constant: nothing is spliced in.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    /// The SQL.
+    pub sql: &'static str,
+    /// Bound values, in order.
+    pub params: Vec<Value>,
+}
+
+/// Makes a [`Statement`]: `sql!(SELECT_KEY, id, now)`.
+#[macro_export]
+macro_rules! sql {
+    ($sql:expr $(, $param:expr)* $(,)?) => {
+        $crate::ports::Statement { sql: $sql, params: vec![$($crate::ports::Value::from($param)),*] }
+    };
+}
+
+/// A row as the database gives it, by column name.
+pub type Row = serde_json::Map<String, serde_json::Value>;
+
+/// What one statement answered.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    /// Rows selected or returned.
+    pub rows: Vec<Row>,
+    /// Rows changed.
+    pub changes: u64,
+}
+
+/// A database call that failed. A write may have been applied all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseError {
+    /// A uniqueness or foreign key rule said no; nothing of the batch was applied.
+    Constraint,
+    /// Not reachable, too slow, or broken. The text is for the log.
+    Unavailable(String),
+    /// A row has another form than this version of the software writes. The text is for the log.
+    Malformed(String),
+}
+
+/// The record (D1). One call is one round trip and one transaction.
+pub trait Database {
+    /// Runs the statements in order, all or none, and answers one [`Rows`] each.
+    async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, DatabaseError>;
+}
+
+/// The cache failed; whoever asked goes on without it. The text is for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheError(pub String);
+
+/// The copy near the caller (KV): eventually consistent, never the record.
+pub trait Cache {
+    /// The value under a key, if there is one.
+    async fn get(&self, key: &str) -> Result<Option<String>, CacheError>;
+    /// Stores a value for so many seconds (at least 60).
+    async fn put(&self, key: &str, value: &str, ttl_seconds: i64) -> Result<(), CacheError>;
+    /// Removes a key.
+    async fn delete(&self, key: &str) -> Result<(), CacheError>;
+}
+
+/// The methods the core sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum OutboundMethod {
+    /// GET
+    Get,
+    /// POST
+    Post,
+    /// DELETE
+    Delete,
+}
+
+/// A request to an app. Its address passed the guard; redirects are never followed.
+#[derive(Clone)]
+pub struct Outbound {
+    /// The method.
+    pub method: OutboundMethod,
+    /// An address that passed the egress guard.
+    pub url: crate::egress::Address,
+    /// Header names and values; they may hold secrets.
+    pub headers: Vec<(String, String)>,
+    /// The body, if one is sent.
+    pub body: Option<String>,
+    /// How long the whole exchange may take, in milliseconds.
+    pub timeout_ms: u32,
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Outbound({:?} {})", self.method, self.url.host())
+    }
+}
+
+/// The largest body that is read from an app, in bytes. More is a failure.
+pub const BODY_CAP: usize = 256 * 1024;
+
+/// An app's answer: any status, a body of at most [`BODY_CAP`] bytes.
+#[derive(Clone)]
+pub struct Inbound {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Inbound {
+    /// The first value of a header, by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+}
+
+impl fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Inbound({}, {} bytes)", self.status, self.body.len())
+    }
+}
+
+/// Why no answer came. On Workers hardly more than this can be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpError {
+    /// The time limit passed; the app may have acted.
+    Timeout,
+    /// The connection failed or broke; the app may have acted.
+    Network,
+    /// The body was over [`BODY_CAP`].
+    TooLarge,
+}
+
+/// The way to apps.
+pub trait Http {
+    /// Sends one request, without following redirects.
+    async fn send(&self, request: Outbound) -> Result<Inbound, HttpError>;
+}
+
+/// The time.
+pub trait Clock {
+    /// Now.
+    fn now(&self) -> Timestamp;
+    /// Waits so many milliseconds.
+    async fn sleep(&self, milliseconds: u32);
+}
+
+/// The platform gave no randomness: whatever needed it must fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRandomness;
+
+/// Cryptographic randomness.
+pub trait Random {
+    /// Fills the buffer or fails; never leaves zeros behind an `Ok`.
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness>;
+}
+
+/// One line of the log: an event name and fields. Values are ids, codes and counts, never secrets.
+#[derive(Debug, Clone, Serialize)]
+pub struct LogLine {
+    /// `info`, `warn` or `error`.
+    pub level: &'static str,
+    /// What happened, in snake case.
+    pub event: &'static str,
+    /// Fields.
+    #[serde(flatten)]
+    pub fields: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The log.
+pub trait Log {
+    /// Writes one line.
+    fn write(&self, line: LogLine);
+}
+
+/// Why somebody wants a connection refreshed or checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "reason")]
+pub enum Errand {
+    /// A caller needs a token that lives until then.
+    Need {
+        /// Unix seconds the token must outlive.
+        until: i64,
+    },
+    /// The token nears its end; nobody waits.
+    Early,
+    /// A caller insists on a new token (rate limited).
+    Force,
+    /// The clock: refresh if it is time, else probe.
+    Check,
+    /// A person or program asks for the truth now, also of a connection that is believed dead.
+    CheckNow,
+}
+
+/// How an errand ended. Tokens are not in it: whoever needs one reads the record again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum ErrandOutcome {
+    /// A new token is in the record.
+    Refreshed,
+    /// The record's token already satisfies the errand.
+    Satisfied,
+    /// A probe answered that the credential works.
+    Healthy,
+    /// The connection is dead; the record says why.
+    Dead,
+    /// The app refuses our client; the record says so.
+    ClientMisconfigured,
+    /// The app refuses this connection's configuration (scope, grant type).
+    Unusable,
+    /// Nothing can be refreshed and nothing can be probed.
+    Unknown,
+    /// The app could not be asked, or failed; try again after so many seconds.
+    Unavailable {
+        /// Seconds.
+        retry_after: i64,
+    },
+    /// Another attempt holds the connection; try again after so many seconds.
+    InProgress {
+        /// Seconds.
+        retry_after: i64,
+    },
+    /// The database did not answer.
+    DatabaseDown,
+    /// There is no such connection any more.
+    Gone,
+    /// The stored credential does not open with this key ring.
+    Unreadable,
+}
+
+/// The way to the one owner of a connection's refreshes. Correctness does not depend on it
+/// (the database's intent does that); it saves requests by coalescing callers.
+pub trait Refresher {
+    /// Runs the errand, or joins the one under way, and waits at most 10 s for its end.
+    async fn run(&self, connection: &ConnectionId, errand: Errand) -> ErrandOutcome;
+}
+
+/// Keeps one sealed answer that the database would not take, until it does. Only a Durable Object
+/// has one; elsewhere [`Lifeboat::keep`] answers `false`.
+pub trait Lifeboat {
+    /// Stores the sealed answer and arranges that it is delivered later.
+    async fn keep(&self, connection: &ConnectionId, sealed: &str) -> bool;
+}

@@ -1,0 +1,352 @@
+//! Refresh: one token request, nothing lost.
+//!
+//! Owns the protocol by which exactly one attempt at a time redeems a connection's refresh token:
+//! intent in the record first, one POST, persist before anything else, dead only when sure. It stays
+//! correct with any number of Workers over one record; the
+//! [`crate::ports::Refresher`] object merely spares requests. docs/refresh.md tells it as a story. Refuses to hand out tokens: whoever needs one reads
+//! the record again.
+
+mod outcome;
+mod plan;
+
+use serde_json::json;
+
+use crate::app::{App, Resolved};
+use crate::caller::hash;
+use crate::client::Client;
+use crate::connection::Connection;
+use crate::core::Core;
+use crate::credential::Credential;
+use crate::error::Result;
+use crate::ids::{AttemptId, ConnectionId};
+use crate::ports::{Clock, DatabaseError, Errand, ErrandOutcome, Http, Lifeboat, Ports};
+use crate::registry;
+use crate::secret::Secret;
+use crate::store::clients;
+use crate::store::refreshes::{self, Attempt, Case, Fate, Renewal};
+use crate::token::{self, Answer, ProbeVerdict, TokenSet};
+
+use outcome::Told;
+use plan::Plan;
+
+/// Seconds an intent is in force: well over what the request (15 s) and its persisting (10 s) may take.
+const INTENT: i64 = 60;
+/// How long one who finds an attempt under way looks again, in milliseconds; together 10 s.
+const WAITS: [u32; 9] = [200, 400, 700, 1000, 1200, 1500, 1500, 1500, 2000];
+/// How long a write is tried again, in milliseconds; together under 10 s.
+const PERSIST_WAITS: [u32; 5] = [100, 300, 900, 2000, 4000];
+/// Seconds between two looks of the clock at a healthy connection.
+const CHECK_INTERVAL: i64 = 24 * 3600;
+
+/// Runs an errand to its end, or until somebody else's attempt has been waited for long enough.
+pub async fn run<P: Ports>(core: &Core<P>, id: &ConnectionId, errand: Errand) -> ErrandOutcome {
+    for wait in WAITS.into_iter().map(Some).chain([None]) {
+        match step(core, id, errand).await {
+            Step::Done(outcome) => return outcome,
+            Step::Busy if matches!(errand, Errand::Early | Errand::Check) => break,
+            Step::Busy => match wait {
+                Some(milliseconds) => core.ports.clock().sleep(milliseconds).await,
+                None => break,
+            },
+        }
+    }
+    ErrandOutcome::InProgress { retry_after: 5 }
+}
+
+/// Delivers what a lifeboat kept. Answers whether the record has it, or no longer wants it.
+pub async fn deliver<P: Ports>(core: &Core<P>, kept: &str) -> bool {
+    let Ok(renewal) = serde_json::from_str::<Renewal>(kept) else { return true };
+    persist_once(core, &renewal).await.is_ok()
+}
+
+enum Step {
+    Done(ErrandOutcome),
+    Busy,
+}
+
+async fn step<P: Ports>(core: &Core<P>, id: &ConnectionId, errand: Errand) -> Step {
+    let case = match refreshes::case(core.db(), id).await {
+        Ok(Some(case)) => case,
+        Ok(None) => return Step::Done(ErrandOutcome::Gone),
+        Err(error) => return Step::Done(database_down(core, id, &error)),
+    };
+    let done = match plan::plan(&case, errand, core.now()) {
+        Plan::Answer(outcome) => Ok(outcome),
+        Plan::Wait => return Step::Busy,
+        Plan::Probe => probe(core, &case, errand).await,
+        Plan::Bury => outcome::ended(core, &case).await,
+        Plan::Redeem => match redeem(core, &case).await {
+            Ok(None) => return Step::Busy,
+            Ok(Some(outcome)) => Ok(outcome),
+            Err(error) => Err(error),
+        },
+    };
+    Step::Done(done.unwrap_or_else(|error| {
+        core.log_cause(&error);
+        outcome::of_error(&error)
+    }))
+}
+
+fn database_down<P: Ports>(core: &Core<P>, id: &ConnectionId, error: &DatabaseError) -> ErrandOutcome {
+    core.log("error", "database_failed", &json!({ "connection": id.as_str(), "cause": format!("{error:?}") }));
+    ErrandOutcome::DatabaseDown
+}
+
+/// What a talk with the app needs.
+struct Talk {
+    app: std::rc::Rc<App>,
+    at: Resolved,
+    credential: Credential,
+}
+
+async fn prepare<P: Ports>(core: &Core<P>, case: &Case) -> Result<std::result::Result<Talk, ErrandOutcome>> {
+    let connection = &case.connection;
+    let Some(sealed) = &connection.sealed_credential else { return Ok(Err(ErrandOutcome::Dead)) };
+    let place = Credential::place(&connection.workspace, &connection.id, connection.generation);
+    let Ok(credential) = Credential::open(&core.config.ring, &place, sealed) else {
+        return Ok(Err(ErrandOutcome::Unreadable));
+    };
+    let app = registry::definition(core, &connection.app, connection.app_revision, case.definition.as_deref())?;
+    let at = registry::endpoints(core, &app).await?;
+    Ok(Ok(Talk { app, at, credential }))
+}
+
+/// Redeems the refresh token: claim, ask, store. `None` when somebody else's claim came first.
+async fn redeem<P: Ports>(core: &Core<P>, case: &Case) -> Result<Option<ErrandOutcome>> {
+    let talk = match prepare(core, case).await? {
+        Ok(talk) => talk,
+        Err(outcome) => return Ok(Some(outcome)),
+    };
+    let Some(token) = talk.credential.refresh_token.clone() else { return Ok(Some(ErrandOutcome::Unknown)) };
+    let keys = case.client.keys(&core.config.ring)?;
+    let attempt = attempt(core, &case.connection)?;
+    let token_hash = hash(token.expose());
+    let now = core.now();
+    if !refreshes::claim(core.db(), &attempt, &token_hash, now.plus(INTENT), now).await? {
+        return Ok(None);
+    }
+    let asked_at = core.now();
+    let request = token::refresh_request(&talk.app, &talk.at, &keys, &token, &case.connection.scopes_granted);
+    let answer = core.ports.http().send(request).await;
+    let told = token::read_answer(&talk.app, &answer, asked_at);
+    settle(core, case, &talk, &attempt, &token, told).await.map(Some)
+}
+
+fn attempt<P: Ports>(core: &Core<P>, connection: &Connection) -> Result<Attempt> {
+    Ok(Attempt {
+        id: AttemptId::random(core.ports.random())?,
+        workspace: connection.workspace.clone(),
+        connection: connection.id.clone(),
+        client: connection.client.clone(),
+        generation: connection.generation,
+        version: connection.version,
+    })
+}
+
+/// Stores what the app told, before anything else happens.
+async fn settle<P: Ports>(
+    core: &Core<P>,
+    case: &Case,
+    talk: &Talk,
+    attempt: &Attempt,
+    token: &Secret,
+    told: Answer,
+) -> Result<ErrandOutcome> {
+    match told {
+        Answer::Tokens(tokens) => {
+            let renewal = renewal(core, case, attempt, &talk.credential.merged_with(&tokens), &tokens)?;
+            store_renewal(core, case, talk, &renewal, ErrandOutcome::Refreshed).await
+        }
+        Answer::Ambiguous(odd) => match odd.refresh_token.clone() {
+            Some(newer) => {
+                let renewal = rescued(core, case, attempt, &talk.credential, newer, odd.what)?;
+                let outcome = ErrandOutcome::Unavailable { retry_after: renewal.next_attempt_at - core.now().unix() };
+                store_renewal(core, case, talk, &renewal, outcome).await
+            }
+            None => outcome::record(core, case, &talk.app, attempt, token, Told::Ambiguous(&odd)).await,
+        },
+        Answer::Refused(refusal) => {
+            outcome::record(core, case, &talk.app, attempt, token, Told::Refused(&refusal)).await
+        }
+    }
+}
+
+fn renewal<P: Ports>(
+    core: &Core<P>,
+    case: &Case,
+    attempt: &Attempt,
+    merged: &Credential,
+    tokens: &TokenSet,
+) -> Result<Renewal> {
+    let connection = &case.connection;
+    let now = core.now();
+    let rotated = tokens.refresh_token.is_some();
+    let refresh_expires_at = tokens.refresh_expires_at.or(if rotated { None } else { connection.refresh_expires_at });
+    Ok(Renewal {
+        attempt: attempt.clone(),
+        sealed: seal(core, connection, merged)?,
+        expires_at: tokens.expires_at.map(crate::time::Timestamp::unix),
+        refreshed_at: Some(now.unix()),
+        refresh_expires_at: refresh_expires_at.map(crate::time::Timestamp::unix),
+        scopes: tokens.scopes.clone(),
+        failures: 0,
+        next_attempt_at: 0,
+        error: None,
+        at: now.unix(),
+        evidence: "refreshed".into(),
+        next_check_at: next_check(now, connection),
+    })
+}
+
+/// An odd answer with a new refresh token: the token is stored, the rest counts as a failure.
+fn rescued<P: Ports>(
+    core: &Core<P>,
+    case: &Case,
+    attempt: &Attempt,
+    old: &Credential,
+    newer: Secret,
+    what: &str,
+) -> Result<Renewal> {
+    let connection = &case.connection;
+    let now = core.now();
+    let kept = Credential { refresh_token: Some(newer), ..old.clone() };
+    Ok(Renewal {
+        attempt: attempt.clone(),
+        sealed: seal(core, connection, &kept)?,
+        expires_at: connection.expires_at.map(crate::time::Timestamp::unix),
+        refreshed_at: connection.refreshed_at.map(crate::time::Timestamp::unix),
+        refresh_expires_at: None,
+        scopes: None,
+        failures: connection.failures + 1,
+        next_attempt_at: now.plus(outcome::backoff(core, connection.failures, None)).unix(),
+        error: Some(what.to_owned()),
+        at: now.unix(),
+        evidence: format!("refresh: {what}"),
+        next_check_at: now.plus(outcome::backoff(core, connection.failures, None)).unix(),
+    })
+}
+
+fn seal<P: Ports>(core: &Core<P>, connection: &Connection, credential: &Credential) -> Result<String> {
+    let place = Credential::place(&connection.workspace, &connection.id, connection.generation);
+    Ok(credential.seal(&core.config.ring, core.ports.random(), &place)?)
+}
+
+/// A day from now, give or take a tenth, so that connections made together part.
+fn next_check(now: crate::time::Timestamp, connection: &Connection) -> i64 {
+    next_check_after(now, connection).unix()
+}
+
+pub(crate) fn next_check_after(now: crate::time::Timestamp, connection: &Connection) -> crate::time::Timestamp {
+    let spread = CHECK_INTERVAL / 5 * i64::from(connection.jitter()) / 255;
+    now.plus(CHECK_INTERVAL - CHECK_INTERVAL / 10 + spread)
+}
+
+async fn store_renewal<P: Ports>(
+    core: &Core<P>,
+    case: &Case,
+    talk: &Talk,
+    renewal: &Renewal,
+    success: ErrandOutcome,
+) -> Result<ErrandOutcome> {
+    match persist(core, renewal).await {
+        Persisted::Yes => {
+            if case.connection.status == crate::connection::Status::NeedsReconnect {
+                core.log("info", "connection_revived", &json!({ "connection": case.connection.id.as_str() }));
+            }
+            Ok(success)
+        }
+        Persisted::Overtaken => {
+            discard(core, case, talk, renewal).await;
+            Ok(ErrandOutcome::Gone)
+        }
+        Persisted::Kept => {
+            core.log("error", "renewal_kept", &json!({ "connection": case.connection.id.as_str() }));
+            Ok(ErrandOutcome::DatabaseDown)
+        }
+        Persisted::Lost => {
+            core.log("error", "renewal_lost", &json!({ "connection": case.connection.id.as_str() }));
+            Ok(ErrandOutcome::DatabaseDown)
+        }
+    }
+}
+
+/// An answer for a connection that was reconnected or disconnected meanwhile. Revoked only where
+/// revoking one token can't kill the grant a newer generation lives on.
+async fn discard<P: Ports>(core: &Core<P>, case: &Case, talk: &Talk, renewal: &Renewal) {
+    let connection = &case.connection;
+    core.log("warn", "renewal_overtaken", &json!({ "connection": connection.id.as_str() }));
+    let place = Credential::place(&connection.workspace, &connection.id, connection.generation);
+    if let (Ok(credential), Ok(keys)) =
+        (Credential::open(&core.config.ring, &place, &renewal.sealed), case.client.keys(&core.config.ring))
+        && !crate::disconnect::kills_grant(&talk.app)
+    {
+        crate::disconnect::revoke_tokens(core, &talk.app, &talk.at, &keys, &credential).await;
+    }
+}
+
+enum Persisted {
+    Yes,
+    Overtaken,
+    Kept,
+    Lost,
+}
+
+/// Writes until it is written, and asks the record what became of a write that seemed to fail.
+async fn persist<P: Ports>(core: &Core<P>, renewal: &Renewal) -> Persisted {
+    for wait in PERSIST_WAITS.into_iter().map(Some).chain([None]) {
+        if let Ok(fate) = persist_once(core, renewal).await {
+            return if fate == Fate::Applied { Persisted::Yes } else { Persisted::Overtaken };
+        }
+        if let Some(milliseconds) = wait {
+            core.ports.clock().sleep(milliseconds).await;
+        }
+    }
+    let kept = serde_json::to_string(renewal).unwrap_or_default();
+    if core.ports.lifeboat().keep(&renewal.attempt.connection, &kept).await { Persisted::Kept } else { Persisted::Lost }
+}
+
+/// One try: the write, then, when it changed nothing, what the record says of it. `Waiting` can't be
+/// the end: a record that still waits takes the write.
+async fn persist_once<P: Ports>(core: &Core<P>, renewal: &Renewal) -> std::result::Result<Fate, DatabaseError> {
+    let attempt = &renewal.attempt;
+    let working = clients::mark_working(&attempt.workspace, &attempt.client);
+    let written = crate::ports::Database::batch(core.db(), vec![refreshes::persist(renewal), working]).await?;
+    if written.first().is_some_and(|rows| rows.changes > 0) {
+        return Ok(Fate::Applied);
+    }
+    match refreshes::fate(core.db(), attempt).await? {
+        Fate::Waiting => Err(DatabaseError::Unavailable("a write was neither applied nor refused".into())),
+        fate => Ok(fate),
+    }
+}
+
+/// Asks the app whether the credential works, where nothing is to be refreshed.
+async fn probe<P: Ports>(core: &Core<P>, case: &Case, errand: Errand) -> Result<ErrandOutcome> {
+    let talk = match prepare(core, case).await? {
+        Ok(talk) => talk,
+        Err(outcome) => return Ok(outcome),
+    };
+    let Some(request) = talk.app.check.as_ref().or(talk.at.identity.as_ref()) else {
+        return outcome::probed(core, case, "nothing to probe", ErrandOutcome::Unknown).await;
+    };
+    let answer = core.ports.http().send(token::probe_request(request, &talk.app, &talk.credential.access_token)).await;
+    match token::read_probe(&talk.app, &answer, core.now()) {
+        ProbeVerdict::Works => outcome::probed(core, case, "probe: accepted", ErrandOutcome::Healthy).await,
+        ProbeVerdict::Forbidden => {
+            outcome::probed(core, case, "probe: accepted, but not allowed to ask", ErrandOutcome::Healthy).await
+        }
+        ProbeVerdict::Odd => {
+            outcome::probed(core, case, "probe: an answer that tells nothing", ErrandOutcome::Unknown).await
+        }
+        ProbeVerdict::Unavailable { retry_after } => outcome::probe_failed(core, case, retry_after).await,
+        ProbeVerdict::Refused if plan::may_redeem(&case.connection, &case.client, errand, core.now()) => {
+            Ok(redeem(core, case).await?.unwrap_or(ErrandOutcome::InProgress { retry_after: 5 }))
+        }
+        ProbeVerdict::Refused => outcome::probe_refused(core, case).await,
+    }
+}
+
+/// Whether the client's faults forbid asking now.
+fn client_waits(client: &Client, now: crate::time::Timestamp) -> Option<i64> {
+    (client.backoff_until > now).then(|| client.backoff_until.since(now))
+}

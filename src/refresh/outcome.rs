@@ -1,0 +1,267 @@
+//! What a failed attempt or a probe leaves in the record, and what it means to whoever asked.
+//!
+//! Owns back-off, and the rule that a connection is dead only when the app refused the very version
+//! that is stored for good. Unknown never kills.
+
+use serde_json::json;
+
+use crate::app::{App, Rotation};
+use crate::caller::hash;
+use crate::connection::{Connection, Reason};
+use crate::core::Core;
+use crate::error::{Code, Error, Result};
+use crate::ports::{Database, ErrandOutcome, Ports, Random, Statement};
+use crate::secret::Secret;
+use crate::store::clients;
+use crate::store::refreshes::{self, Attempt, Case, Failure};
+use crate::token::{Ambiguity, Class, Refusal};
+
+/// Seconds before the first retry; doubled at each further failure.
+const FIRST_BACKOFF: i64 = 5;
+/// The longest wait between retries, in seconds.
+const LONGEST_BACKOFF: i64 = 1800;
+/// Seconds before a client that the app refuses is tried again.
+const CLIENT_BACKOFF: i64 = 60;
+/// Seconds before a connection whose configuration the app refuses is tried again.
+const CONFIGURATION_BACKOFF: i64 = 3600;
+
+/// Seconds until an intent that is left behind has surely run out, counted from its failure.
+const INTENT_AND_SLACK: i64 = super::INTENT + 6;
+
+/// What the app told instead of tokens.
+pub(super) enum Told<'a> {
+    /// Nobody knows whether it acted.
+    Ambiguous(&'a Ambiguity),
+    /// It said no.
+    Refused(&'a Refusal),
+}
+
+/// Seconds to wait after so many failures in a row: doubled each time, with jitter from half to
+/// the whole of it, and never less than the app asks.
+pub(super) fn backoff<P: Ports>(core: &Core<P>, failures: i64, retry_after: Option<i64>) -> i64 {
+    let doublings = u32::try_from(failures.clamp(0, 12)).unwrap_or(0);
+    let whole = (FIRST_BACKOFF << doublings).min(LONGEST_BACKOFF);
+    let mut byte = [0_u8];
+    let jitter = core.ports.random().fill(&mut byte).map_or(255, |()| i64::from(byte.first().copied().unwrap_or(255)));
+    (whole / 2 + whole * jitter / 510).max(retry_after.unwrap_or(0)).max(1)
+}
+
+/// Records what a redemption that brought no token told.
+pub(super) async fn record<P: Ports>(
+    core: &Core<P>,
+    case: &Case,
+    app: &App,
+    attempt: &Attempt,
+    token: &Secret,
+    told: Told<'_>,
+) -> Result<ErrandOutcome> {
+    match told {
+        Told::Ambiguous(odd) => ambiguous(core, case, app, attempt, token, odd).await,
+        Told::Refused(refusal) => match refusal.class {
+            Class::Permanent => permanent(core, case, attempt, token, refusal).await,
+            Class::Client => client(core, case, attempt, refusal).await,
+            Class::Configuration => configuration(core, case, attempt, refusal).await,
+            Class::Transient { retry_after } => transient(core, case, attempt, refusal, retry_after).await,
+            Class::Unknown => transient(core, case, attempt, refusal, None).await,
+        },
+    }
+}
+
+/// The app may have redeemed the token. Where presenting it again could kill the grant, the intent
+/// stays until it runs out, so that an answer still on its way can't meet a second request.
+async fn ambiguous<P: Ports>(
+    core: &Core<P>,
+    case: &Case,
+    app: &App,
+    attempt: &Attempt,
+    token: &Secret,
+    odd: &Ambiguity,
+) -> Result<ErrandOutcome> {
+    let again_is_safe = app.oauth2().rotation.reuse_is_safe();
+    let mut wait = backoff(core, case.connection.failures, odd.retry_after);
+    if let Rotation::Grace(seconds) = app.oauth2().rotation {
+        wait = wait.min((seconds / 2).max(1));
+    }
+    if !again_is_safe {
+        wait = wait.max(INTENT_AND_SLACK);
+    }
+    let hash = hash(token.expose());
+    let statement = failed(core, case, attempt, wait, again_is_safe, odd.what, Some(&hash));
+    write(core, case, vec![statement], odd.what).await?;
+    Ok(ErrandOutcome::Unavailable { retry_after: wait })
+}
+
+async fn permanent<P: Ports>(
+    core: &Core<P>,
+    case: &Case,
+    attempt: &Attempt,
+    token: &Secret,
+    refusal: &Refusal,
+) -> Result<ErrandOutcome> {
+    let reason = reason_of_death(core, &case.connection, token);
+    let now = core.now();
+    let dead = refreshes::dead_after_attempt(attempt, reason, &refusal.code, now);
+    let event =
+        core.event(&attempt.workspace, &attempt.connection, "needs_reconnect", "refresh", Some(reason.as_str()))?;
+    write(core, case, vec![dead, event], &refusal.code).await?;
+    Ok(ErrandOutcome::Dead)
+}
+
+/// An answer lost on the way explains a refusal of the token it rotated; else the app ended the grant,
+/// at the time it had set or before.
+fn reason_of_death<P: Ports>(core: &Core<P>, connection: &Connection, token: &Secret) -> Reason {
+    let hash = hash(token.expose());
+    let left_over = connection.intent.as_ref().is_some_and(|intent| intent.token_hash == hash);
+    if left_over || connection.ambiguous_token_hash.as_deref() == Some(hash.as_str()) {
+        Reason::LostRotation
+    } else if connection.refresh_expires_at.is_some_and(|end| end <= core.now()) {
+        Reason::Expired
+    } else {
+        Reason::Revoked
+    }
+}
+
+/// The client is refused: its connections stay as they are.
+async fn client<P: Ports>(core: &Core<P>, case: &Case, attempt: &Attempt, refusal: &Refusal) -> Result<ErrandOutcome> {
+    let now = core.now();
+    let wait = backoff(core, case.client.failures, Some(CLIENT_BACKOFF));
+    let mark = clients::mark_misconfigured(&attempt.workspace, &attempt.client, now, &refusal.code, now.plus(wait));
+    let statement = failed(core, case, attempt, wait, true, &refusal.code, None);
+    write(core, case, vec![statement, mark], &refusal.code).await?;
+    Ok(ErrandOutcome::ClientMisconfigured)
+}
+
+async fn configuration<P: Ports>(
+    core: &Core<P>,
+    case: &Case,
+    attempt: &Attempt,
+    refusal: &Refusal,
+) -> Result<ErrandOutcome> {
+    let statement = failed(core, case, attempt, CONFIGURATION_BACKOFF, true, &refusal.code, None);
+    write(core, case, vec![statement], &refusal.code).await?;
+    Ok(ErrandOutcome::Unusable)
+}
+
+async fn transient<P: Ports>(
+    core: &Core<P>,
+    case: &Case,
+    attempt: &Attempt,
+    refusal: &Refusal,
+    retry_after: Option<i64>,
+) -> Result<ErrandOutcome> {
+    let wait = backoff(core, case.connection.failures, retry_after);
+    let mut statements = vec![failed(core, case, attempt, wait, true, &refusal.code, None)];
+    if let Some(seconds) = retry_after {
+        statements.push(clients::back_off(&attempt.workspace, &attempt.client, core.now().plus(seconds)));
+    }
+    write(core, case, statements, &refusal.code).await?;
+    Ok(ErrandOutcome::Unavailable { retry_after: wait })
+}
+
+fn failed<P: Ports>(
+    core: &Core<P>,
+    case: &Case,
+    attempt: &Attempt,
+    wait: i64,
+    give_back: bool,
+    error: &str,
+    ambiguous: Option<&str>,
+) -> Statement {
+    let now = core.now();
+    let failure = Failure {
+        next_attempt_at: now.plus(wait),
+        give_back,
+        error,
+        at: now,
+        next_check_at: now.plus(wait.max(INTENT_AND_SLACK) + i64::from(case.connection.jitter() / 8)),
+        ambiguous_token_hash: ambiguous,
+    };
+    refreshes::fail(attempt, &failure)
+}
+
+async fn write<P: Ports>(core: &Core<P>, case: &Case, statements: Vec<Statement>, error: &str) -> Result<()> {
+    core.log(
+        "warn",
+        "refresh_failed",
+        &json!({ "connection": case.connection.id.as_str(), "app": case.connection.app.as_str(), "error": error }),
+    );
+    core.db().batch(statements).await?;
+    Ok(())
+}
+
+/// Records that a probe ended and what it saw.
+pub(super) async fn probed<P: Ports>(
+    core: &Core<P>,
+    case: &Case,
+    evidence: &str,
+    outcome: ErrandOutcome,
+) -> Result<ErrandOutcome> {
+    let now = core.now();
+    let next = super::next_check_after(now, &case.connection);
+    core.db()
+        .batch(vec![refreshes::probed(
+            &case.connection,
+            now,
+            evidence,
+            next,
+            0,
+            None,
+            outcome == ErrandOutcome::Healthy,
+        )])
+        .await?;
+    Ok(outcome)
+}
+
+/// Records that the app could not be asked.
+pub(super) async fn probe_failed<P: Ports>(
+    core: &Core<P>,
+    case: &Case,
+    retry_after: Option<i64>,
+) -> Result<ErrandOutcome> {
+    let now = core.now();
+    let failures = case.connection.failures + 1;
+    let wait = backoff(core, failures, retry_after.or(Some(60)));
+    let statement = refreshes::probed(
+        &case.connection,
+        now,
+        "probe: the app did not answer",
+        now.plus(wait),
+        failures,
+        Some("app_unavailable"),
+        false,
+    );
+    core.db().batch(vec![statement]).await?;
+    Ok(ErrandOutcome::Unavailable { retry_after: wait })
+}
+
+/// Records that the app refused a credential that nothing can renew.
+pub(super) async fn probe_refused<P: Ports>(core: &Core<P>, case: &Case) -> Result<ErrandOutcome> {
+    if case.connection.refreshable {
+        // Its refresh is held back: whether the grant is gone will be known when it is tried.
+        let retry_after = case.connection.next_attempt_at.since(core.now()).max(1);
+        return Ok(ErrandOutcome::Unavailable { retry_after });
+    }
+    bury(core, case, Reason::CredentialRejected, "probe: refused").await
+}
+
+/// Records that the token ended and nothing can renew it.
+pub(super) async fn ended<P: Ports>(core: &Core<P>, case: &Case) -> Result<ErrandOutcome> {
+    bury(core, case, Reason::RefreshTokenMissing, "the access token ended").await
+}
+
+async fn bury<P: Ports>(core: &Core<P>, case: &Case, reason: Reason, evidence: &str) -> Result<ErrandOutcome> {
+    let connection = &case.connection;
+    let dead = refreshes::dead_after_probe(connection, reason, evidence, core.now());
+    let event = core.event(&connection.workspace, &connection.id, "needs_reconnect", "check", Some(reason.as_str()))?;
+    core.db().batch(vec![dead, event]).await?;
+    Ok(ErrandOutcome::Dead)
+}
+
+/// What an error on the way means to whoever asked for the errand.
+pub(super) fn of_error(error: &Error) -> ErrandOutcome {
+    match error.code {
+        Code::DatabaseUnavailable => ErrandOutcome::DatabaseDown,
+        Code::ClientMissing => ErrandOutcome::ClientMisconfigured,
+        _ => ErrandOutcome::Unavailable { retry_after: error.hints.retry_after.unwrap_or(30) },
+    }
+}

@@ -1,0 +1,106 @@
+//! What an errand amounts to, given what the record says. Pure: no I/O, `now` is an argument.
+
+use crate::client::Client;
+use crate::connection::{Connection, Intent, Status};
+use crate::ports::{Errand, ErrandOutcome};
+use crate::store::refreshes::Case;
+use crate::time::Timestamp;
+
+use super::client_waits;
+
+/// Seconds in which a finished refresh satisfies everybody who insists on one.
+const JUST_REFRESHED: i64 = 30;
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// Nothing: this is the answer.
+    Answer(ErrandOutcome),
+    /// Somebody's attempt may be under way: look again.
+    Wait,
+    /// Ask the app whether the credential works.
+    Probe,
+    /// Redeem the refresh token.
+    Redeem,
+    /// The token ended and there is nothing to renew it with: the record should say so.
+    Bury,
+}
+
+pub(super) fn plan(case: &Case, errand: Errand, now: Timestamp) -> Plan {
+    let connection = &case.connection;
+    if let Some(intent) = connection.live_intent(now) {
+        return of_intent(connection, intent, now);
+    }
+    if connection.status == Status::NeedsReconnect {
+        return of_dead(connection, errand, now);
+    }
+    if is_satisfied(connection, errand, now) {
+        return Plan::Answer(ErrandOutcome::Satisfied);
+    }
+    match errand {
+        Errand::Check | Errand::CheckNow if !is_near_end(connection, now) => Plan::Probe,
+        _ if !connection.refreshable => of_unrefreshable(connection, errand, now),
+        _ => held_back(connection, &case.client, errand, now).map_or(Plan::Redeem, Plan::Answer),
+    }
+}
+
+/// Whether the refresh token may be redeemed now: there is one, and nothing asks to wait.
+pub(super) fn may_redeem(connection: &Connection, client: &Client, errand: Errand, now: Timestamp) -> bool {
+    connection.refreshable && held_back(connection, client, errand, now).is_none()
+}
+
+/// An attempt that failed ambiguously leaves its intent to run out, and says so by a next attempt
+/// after it: there is nothing to wait for. Any other may be under way.
+fn of_intent(connection: &Connection, intent: &Intent, now: Timestamp) -> Plan {
+    if connection.next_attempt_at <= intent.until {
+        return Plan::Wait;
+    }
+    Plan::Answer(ErrandOutcome::Unavailable { retry_after: connection.next_attempt_at.since(now) })
+}
+
+/// A person who asks for the truth may try the stored token of a dead connection once more.
+fn of_dead(connection: &Connection, errand: Errand, now: Timestamp) -> Plan {
+    if connection.checked_at.is_some_and(|at| now.since(at) < JUST_REFRESHED) {
+        return Plan::Answer(ErrandOutcome::Dead);
+    }
+    match errand {
+        Errand::CheckNow if connection.sealed_credential.is_some() && connection.refreshable => Plan::Redeem,
+        Errand::CheckNow if connection.sealed_credential.is_some() => Plan::Probe,
+        _ => Plan::Answer(ErrandOutcome::Dead),
+    }
+}
+
+fn is_satisfied(connection: &Connection, errand: Errand, now: Timestamp) -> bool {
+    let just_refreshed = connection.refreshed_at.is_some_and(|at| now.since(at) <= JUST_REFRESHED);
+    match errand {
+        Errand::Need { until } => just_refreshed || connection.expires_at.is_none_or(|end| end.unix() >= until),
+        Errand::Early => just_refreshed || !is_near_end(connection, now),
+        Errand::Force => just_refreshed,
+        Errand::Check | Errand::CheckNow => false,
+    }
+}
+
+fn is_near_end(connection: &Connection, now: Timestamp) -> bool {
+    connection.life().early_from(connection.jitter()).is_some_and(|from| now >= from)
+}
+
+fn of_unrefreshable(connection: &Connection, errand: Errand, now: Timestamp) -> Plan {
+    match errand {
+        _ if !connection.life().lasts(1, now) => Plan::Bury,
+        Errand::Check | Errand::CheckNow => Plan::Probe,
+        Errand::Need { .. } | Errand::Early | Errand::Force => Plan::Answer(ErrandOutcome::Satisfied),
+    }
+}
+
+/// Who must wait, and how long: an attempt per back-off step, however many ask.
+fn held_back(connection: &Connection, client: &Client, errand: Errand, now: Timestamp) -> Option<ErrandOutcome> {
+    if let Some(seconds) = client_waits(client, now) {
+        return Some(if client.misconfigured.is_some() {
+            ErrandOutcome::ClientMisconfigured
+        } else {
+            ErrandOutcome::Unavailable { retry_after: seconds }
+        });
+    }
+    let seconds = connection.next_attempt_at.since(now);
+    (seconds > 0 && errand != Errand::CheckNow).then_some(ErrandOutcome::Unavailable { retry_after: seconds })
+}

@@ -1,0 +1,120 @@
+//! From an app's id to its definition and its endpoints.
+//!
+//! Owns the order of look-up (a workspace's custom app, then the catalogue), and discovery at first
+//! use with its copy in the cache. Refuses to hand out a definition other than the one a connection
+//! was made with.
+
+use std::rc::Rc;
+
+use crate::app::{self, App, AppId, Resolved, catalogue};
+use crate::core::Core;
+use crate::egress::Address;
+use crate::error::{Code, Error, Result};
+use crate::ids::WorkspaceId;
+use crate::ports::{Cache, Http, HttpError, Inbound, Outbound, OutboundMethod, Ports};
+use crate::store;
+
+/// Seconds a discovery document is kept.
+const DISCOVERY_TTL: i64 = 3600;
+/// How long a discovery may take, in milliseconds.
+const DISCOVERY_TIMEOUT: u32 = 10_000;
+
+/// An app as a workspace knows it now.
+#[derive(Debug, Clone)]
+pub struct Registered {
+    /// The definition.
+    pub app: Rc<App>,
+    /// Its revision; 0 for the catalogue.
+    pub revision: i64,
+}
+
+/// The definition a connection was made with, from what was read beside it.
+pub fn definition<P: Ports>(core: &Core<P>, id: &AppId, revision: i64, stored: Option<&str>) -> Result<Rc<App>> {
+    if revision == 0 {
+        return catalogue::find(id.as_str())
+            .ok_or_else(|| Error::internal(format!("the catalogue has no app {id} any more")));
+    }
+    let text = stored.ok_or_else(|| Error::internal(format!("revision {revision} of the app {id} is missing")))?;
+    app::read(text, core.config.egress)
+        .map(Rc::new)
+        .map_err(|_| Error::internal(format!("revision {revision} of the app {id} can't be read")))
+}
+
+/// The app as new flows see it.
+pub async fn current<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &AppId) -> Result<Option<Registered>> {
+    match store::apps::current(core.db(), workspace, id).await? {
+        Some(row) => Ok(Some(Registered {
+            app: definition(core, id, row.revision, Some(&row.definition))?,
+            revision: row.revision,
+        })),
+        None => Ok(catalogue::find(id.as_str()).map(|app| Registered { app, revision: 0 })),
+    }
+}
+
+/// The app at the revision a connection, flow or job was made with.
+pub async fn at_revision<P: Ports>(
+    core: &Core<P>,
+    workspace: &WorkspaceId,
+    id: &AppId,
+    revision: i64,
+) -> Result<Rc<App>> {
+    if revision == 0 {
+        return definition(core, id, 0, None);
+    }
+    let row = store::apps::at_revision(core.db(), workspace, id, revision).await?;
+    definition(core, id, revision, row.as_ref().map(|row| row.definition.as_str()))
+}
+
+/// The app's endpoints: written down, or discovered at its issuer and kept for an hour.
+pub async fn endpoints<P: Ports>(core: &Core<P>, app: &App) -> Result<Resolved> {
+    if let Some(fixed) = app.resolve_fixed() {
+        return Ok(fixed);
+    }
+    let issuer = app.issuer().ok_or_else(|| Error::internal("an app without endpoints and issuer"))?;
+    let key = format!("discovery/{}", crate::caller::hash(issuer.as_str()));
+    if let Ok(Some(text)) = core.ports.cache().get(&key).await
+        && let Ok(found) = app::read_discovery(issuer, text.as_bytes(), core.config.egress)
+    {
+        return Ok(app.resolve_with(&found));
+    }
+    let (found, text) = discover(core, app, issuer).await?;
+    if let Err(error) = core.ports.cache().put(&key, &text, DISCOVERY_TTL).await {
+        core.log("warn", "cache_failed", &serde_json::json!({ "cause": error.0 }));
+    }
+    Ok(found)
+}
+
+/// Asks the issuer, first where `OpenID` Connect Discovery puts the document, then where RFC 8414 does.
+async fn discover<P: Ports>(core: &Core<P>, app: &App, issuer: &Address) -> Result<(Resolved, String)> {
+    let mut problem = unreachable(app);
+    for url in app::well_known(issuer) {
+        let request = Outbound {
+            method: OutboundMethod::Get,
+            url,
+            headers: vec![("accept".into(), "application/json".into())],
+            body: None,
+            timeout_ms: DISCOVERY_TIMEOUT,
+        };
+        match core.ports.http().send(request).await {
+            Ok(Inbound { status: 200, body, .. }) => match app::read_discovery(issuer, &body, core.config.egress) {
+                Ok(found) => return Ok((app.resolve_with(&found), String::from_utf8_lossy(&body).into_owned())),
+                Err(error) => {
+                    problem = Error::new(
+                        Code::AppUnavailable,
+                        format!("{} can't be used as it describes itself: {error}.", app.name),
+                    );
+                }
+            },
+            Ok(_) | Err(HttpError::Timeout | HttpError::Network | HttpError::TooLarge) => {}
+        }
+    }
+    Err(problem)
+}
+
+fn unreachable(app: &App) -> Error {
+    Error::new(
+        Code::AppUnavailable,
+        format!("{} did not say where its endpoints are. Try again, and check its issuer address.", app.name),
+    )
+    .hint(|h| h.retry_after = Some(30))
+}

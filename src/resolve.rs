@@ -1,0 +1,359 @@
+//! Resolve: a credential is handed out, or a refusal that says exactly what to do.
+//!
+//! Owns the hot path: one round trip to the record before the answer, no write, no cache, no object.
+//! What is left to do afterwards (note the use, copy to the cache, refresh early) is returned as data.
+//! Refuses to refresh by itself: that is the refresher's.
+
+pub mod afterwards;
+mod ask;
+pub mod cached;
+mod freshness;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::app::App;
+use crate::caller::{PresentedKey, Scope};
+use crate::connection::{Account, Connection, Reason, Status};
+use crate::core::Core;
+use crate::credential::Credential;
+use crate::error::{Code, Error, Result};
+use crate::ids::ConnectionId;
+use crate::ports::{DatabaseError, Errand, ErrandOutcome, Ports, Refresher};
+use crate::registry;
+use crate::secret::Secret;
+use crate::store::connections::{self, ForResolve};
+use crate::store::uses;
+use crate::time::Timestamp;
+
+pub use afterwards::After;
+pub use ask::{Ask, Consistency, Expect};
+
+use freshness::Verdict;
+
+/// How near its end a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Freshness {
+    /// Far from its end.
+    Fresh,
+    /// Valid, but near its end.
+    Stale,
+    /// This call waited for a refresh.
+    Refreshed,
+}
+
+/// Where the answer was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The record.
+    Database,
+    /// The copy near the caller.
+    Cache,
+}
+
+/// A credential on its way to a caller.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The connection's id.
+    pub id: ConnectionId,
+    /// Its app's id.
+    pub app: String,
+    /// Its name.
+    pub name: String,
+    /// Its account.
+    pub account: Option<Account>,
+    /// The access token.
+    pub access_token: Secret,
+    /// `Bearer`, or as the app says.
+    pub token_type: String,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// What the app granted.
+    pub scopes: Vec<String>,
+    /// Headers that carry the credential. A secret.
+    pub headers: BTreeMap<String, String>,
+    /// Where the app's API is.
+    pub base_url: Option<String>,
+    /// How near its end the token is.
+    pub freshness: Freshness,
+    /// Where it was read.
+    pub source: Source,
+}
+
+/// An answer and what is to be done after it.
+#[derive(Debug)]
+pub struct Answered {
+    /// The credential.
+    pub resolved: Resolved,
+    /// To be done after the answer was sent.
+    pub after: Vec<After>,
+}
+
+/// Hands out a credential. The request's body is judged after key and connection, so that a stranger
+/// learns nothing from it.
+pub async fn resolve<P: Ports>(
+    core: &Core<P>,
+    presented: &PresentedKey,
+    id: &ConnectionId,
+    ask: Result<Ask>,
+) -> Result<Answered> {
+    let consistency = ask.as_ref().map_or(Consistency::Strong, |ask| ask.consistency);
+    if consistency == Consistency::Edge
+        && let Ok(ask) = &ask
+        && let Some(answered) = cached::resolve(core, presented, id, ask).await?
+    {
+        return Ok(answered);
+    }
+    let (workflow, step) = ask.as_ref().map_or(("", ""), Ask::place);
+    match connections::for_resolve(core.db(), &presented.id, id, workflow, step).await {
+        Ok(read) => from_record(core, presented, read, ask).await,
+        Err(DatabaseError::Unavailable(cause)) if consistency != Consistency::Strong => {
+            let found = match &ask {
+                Ok(ask) => cached::resolve(core, presented, id, ask).await?,
+                Err(_) => None,
+            };
+            found.ok_or_else(|| DatabaseError::Unavailable(cause).into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn from_record<P: Ports>(
+    core: &Core<P>,
+    presented: &PresentedKey,
+    read: ForResolve,
+    ask: Result<Ask>,
+) -> Result<Answered> {
+    let now = core.now();
+    let key = read.key.filter(|key| presented.is(key, now)).ok_or_else(unauthorized)?;
+    key.require(Scope::Resolve)?;
+    let connection = read.connection.filter(|c| key.sees(&c.id, &c.app)).ok_or_else(Error::connection_not_found)?;
+    let ask = ask?;
+    let app = registry::definition(core, &connection.app, connection.app_revision, read.definition.as_deref())?;
+    allow(core, &Policy::of(&connection), &ask)?;
+    let mut handed = hand_out(core, connection, &ask).await?;
+    let mut after = std::mem::take(&mut handed.after);
+    if read.used_at.is_none_or(|at| now.since(at) > uses::INTERVAL) && handed.is_use_worth_noting(&ask, now) {
+        after.push(After::use_of(&handed.connection, &ask));
+    }
+    if ask.consistency != Consistency::Strong {
+        after.push(After::copy(&handed.connection, &handed.credential, &app, &key));
+    }
+    Ok(Answered { resolved: answer(&app, &handed.connection, handed.credential, handed.freshness), after })
+}
+
+/// Nothing in the refusal tells an unknown key from a wrong or ended one.
+pub fn unauthorized() -> Error {
+    Error::new(
+        Code::Unauthorized,
+        "Send a valid API key as `Authorization: Bearer cx_…`. This one is missing, wrong, revoked or expired.",
+    )
+}
+
+struct Handed {
+    connection: Connection,
+    credential: Credential,
+    freshness: Freshness,
+    after: Vec<After>,
+}
+
+impl Handed {
+    /// A caller that names no workflow is noted on the connection only, at the same pace.
+    fn is_use_worth_noting(&self, ask: &Ask, now: Timestamp) -> bool {
+        ask.workflow.is_some() || self.connection.last_used_at.is_none_or(|at| now.since(at) > uses::INTERVAL)
+    }
+}
+
+/// A usable credential from the record; waits for a refresh where the caller needs one.
+async fn hand_out<P: Ports>(core: &Core<P>, connection: Connection, ask: &Ask) -> Result<Handed> {
+    let now = core.now();
+    match freshness::judge(&connection, ask, now) {
+        Verdict::Fresh => handed(core, connection, Freshness::Fresh, vec![]),
+        Verdict::NearEnd { refresh } => {
+            let after = if refresh { vec![After::Refresh(connection.id.clone())] } else { vec![] };
+            handed(core, connection, Freshness::Stale, after)
+        }
+        Verdict::Ended => Err(needs_reconnect(core, &connection.id, Reason::RefreshTokenMissing)),
+        Verdict::Refresh(errand) => refreshed(core, connection, errand).await,
+    }
+}
+
+async fn refreshed<P: Ports>(core: &Core<P>, before: Connection, errand: Errand) -> Result<Handed> {
+    let outcome = core.ports.refresher().run(&before.id, errand).await;
+    let connection = match connections::get(core.db(), &before.workspace, &before.id).await {
+        Ok(Some(connection)) => connection,
+        Ok(None) => return Err(Error::connection_not_found()),
+        Err(_) => before,
+    };
+    usable_status(core, &connection)?;
+    let now = core.now();
+    if freshness::is_renewed(&connection, &outcome, now) {
+        return handed(core, connection, Freshness::Refreshed, vec![]);
+    }
+    if freshness::is_still_useful(&connection, now) {
+        return handed(core, connection, Freshness::Stale, vec![]);
+    }
+    Err(of_outcome(core, &connection, &outcome))
+}
+
+fn handed<P: Ports>(core: &Core<P>, connection: Connection, freshness: Freshness, after: Vec<After>) -> Result<Handed> {
+    let unreadable = || needs_reconnect(core, &connection.id, Reason::Unreadable);
+    let sealed = connection.sealed_credential.as_deref().ok_or_else(unreadable)?;
+    let place = Credential::place(&connection.workspace, &connection.id, connection.generation);
+    let credential = Credential::open(&core.config.ring, &place, sealed).map_err(|_| unreadable())?;
+    Ok(Handed { connection, credential, freshness, after })
+}
+
+/// What a failed refresh means when nothing usable is left.
+fn of_outcome<P: Ports>(core: &Core<P>, connection: &Connection, outcome: &ErrandOutcome) -> Error {
+    let later = |code, detail: &str, seconds| Error::new(code, detail).hint(|h| h.retry_after = Some(seconds));
+    match outcome {
+        ErrandOutcome::Dead => needs_reconnect(core, &connection.id, connection.reason.unwrap_or(Reason::Revoked)),
+        ErrandOutcome::Unreadable => needs_reconnect(core, &connection.id, Reason::Unreadable),
+        ErrandOutcome::Gone => Error::connection_not_found(),
+        ErrandOutcome::ClientMisconfigured => Error::new(
+            Code::ClientMisconfigured,
+            "The app refuses this workspace's OAuth client, so no new token can be had. Check the client's id and secret (PUT /v1/apps/{app}/client); the connection itself needs no repair.",
+        ),
+        ErrandOutcome::InProgress { retry_after } => later(
+            Code::RefreshInProgress,
+            "A refresh of this connection is under way and no valid token is left. Try again shortly.",
+            *retry_after,
+        ),
+        ErrandOutcome::DatabaseDown => DatabaseError::Unavailable("during a refresh".into()).into(),
+        ErrandOutcome::Unavailable { retry_after } => later(
+            Code::AppUnavailable,
+            "The app did not renew the token and no valid one is left. Try again later; nothing has to be repaired.",
+            *retry_after,
+        ),
+        ErrandOutcome::Unusable => later(
+            Code::AppUnavailable,
+            "The app refuses to renew this connection as it is configured (its scopes or the client's grant types). Check the client at the app.",
+            60,
+        ),
+        ErrandOutcome::Refreshed | ErrandOutcome::Satisfied | ErrandOutcome::Healthy | ErrandOutcome::Unknown => {
+            later(Code::AppUnavailable, "The app gave a token that ends at once. Try again shortly.", 5)
+        }
+    }
+}
+
+fn answer(app: &App, connection: &Connection, credential: Credential, freshness: Freshness) -> Resolved {
+    let (headers, base_url) = app.request.render(credential.access_token.expose());
+    Resolved {
+        id: connection.id.clone(),
+        app: connection.app.as_str().to_owned(),
+        name: connection.name.clone(),
+        account: connection.account.clone(),
+        access_token: credential.access_token,
+        token_type: credential.token_type,
+        expires_at: connection.expires_at,
+        scopes: connection.scopes_granted.clone(),
+        headers,
+        base_url: base_url.map(|url| url.as_str().to_owned()),
+        freshness,
+        source: Source::Database,
+    }
+}
+
+/// What decides whether a caller may have this connection: read from the record or from the copy.
+pub(crate) struct Policy<'a> {
+    id: &'a ConnectionId,
+    app: &'a str,
+    account: Option<&'a Account>,
+    status: Status,
+    reason: Option<Reason>,
+    allowed_workflows: Option<&'a [String]>,
+    granted: &'a [String],
+}
+
+impl<'a> Policy<'a> {
+    fn of(connection: &'a Connection) -> Self {
+        Self {
+            id: &connection.id,
+            app: connection.app.as_str(),
+            account: connection.account.as_ref(),
+            status: connection.status,
+            reason: connection.reason,
+            allowed_workflows: connection.allowed_workflows.as_deref(),
+            granted: &connection.scopes_granted,
+        }
+    }
+}
+
+fn allow<P: Ports>(core: &Core<P>, policy: &Policy<'_>, ask: &Ask) -> Result<()> {
+    if let Some(allowed) = policy.allowed_workflows
+        && !ask.workflow.as_ref().is_some_and(|workflow| allowed.contains(workflow))
+    {
+        return Err(Error::new(
+            Code::WorkflowNotAllowed,
+            "This connection may be used only by the workflows on its list. Add this workflow to allowed_workflows, or name the workflow in the request.",
+        ));
+    }
+    expected(policy, ask)?;
+    usable(core, policy.id, policy.status, policy.reason)?;
+    let missing: Vec<String> = ask.scopes.iter().filter(|scope| !policy.granted.contains(scope)).cloned().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let detail =
+        format!("The app did not grant: {}. Reconnect at reconnect_url and allow it there.", missing.join(" "));
+    Err(Error::new(Code::MissingScopes, detail).hint(|h| {
+        h.reconnect_url = Some(reconnect_url(core, policy.id, &missing));
+        h.missing_scopes = missing;
+    }))
+}
+
+fn expected(policy: &Policy<'_>, ask: &Ask) -> Result<()> {
+    let expect = &ask.expect;
+    let holds = expect.app.as_ref().is_none_or(|app| app.as_str() == policy.app)
+        && expect.account.as_ref().is_none_or(|id| policy.account.is_some_and(|account| &account.id == id))
+        && expect.connection.as_ref().is_none_or(|id| id == policy.id);
+    if holds {
+        return Ok(());
+    }
+    let label = policy.account.map(|account| account.label.as_str());
+    let detail = format!(
+        "This step expects another connection. The one it points to is of {}, account {}. Select the right connection, or change what the step expects.",
+        policy.app,
+        label.unwrap_or("unknown")
+    );
+    let actual = serde_json::json!({ "connection": policy.id, "app": policy.app, "account": label });
+    Err(Error::new(Code::UnexpectedConnection, detail).hint(|h| h.actual = Some(actual)))
+}
+
+fn usable_status<P: Ports>(core: &Core<P>, connection: &Connection) -> Result<()> {
+    usable(core, &connection.id, connection.status, connection.reason)
+}
+
+fn usable<P: Ports>(core: &Core<P>, id: &ConnectionId, status: Status, reason: Option<Reason>) -> Result<()> {
+    match status {
+        Status::Connected => Ok(()),
+        Status::AwaitingConfirmation => Err(Error::new(
+            Code::AwaitingConfirmation,
+            "This connection was made through a link, and the product that made the link has not confirmed the person yet (POST /v1/links/{id}/confirm).",
+        )),
+        Status::NeedsReconnect => Err(needs_reconnect(core, id, reason.unwrap_or(Reason::CredentialRejected))),
+    }
+}
+
+fn needs_reconnect<P: Ports>(core: &Core<P>, id: &ConnectionId, reason: Reason) -> Error {
+    let detail =
+        format!("{} A person must reconnect it at reconnect_url; workflows need no change.", reason.explained());
+    Error::new(Code::NeedsReconnect, detail).hint(|h| {
+        h.reason = Some(reason.as_str().to_owned());
+        h.reconnect_url = Some(reconnect_url(core, id, &[]));
+    })
+}
+
+/// Where a signed-in person repairs a connection. Grants nothing by itself.
+pub fn reconnect_url<P: Ports>(core: &Core<P>, id: &ConnectionId, scopes: &[String]) -> String {
+    let url = core.config.public_url.at(&format!("/connections/{id}/reconnect"));
+    if scopes.is_empty() {
+        return url;
+    }
+    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("scopes", &scopes.join(" ")).finish();
+    format!("{url}?{query}")
+}

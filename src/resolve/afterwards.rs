@@ -1,0 +1,66 @@
+//! What a resolve leaves to be done when its answer is on its way. Nothing here can change the answer.
+
+use serde_json::json;
+
+use super::Ask;
+use super::cached::{self, Copy};
+use crate::app::App;
+use crate::caller::Key;
+use crate::connection::Connection;
+use crate::core::Core;
+use crate::credential::Credential;
+use crate::ids::{ConnectionId, WorkspaceId};
+use crate::ports::{Errand, Ports, Refresher};
+use crate::store;
+
+/// One thing to do afterwards.
+#[derive(Debug, Clone)]
+pub enum After {
+    /// Refresh ahead of need.
+    Refresh(ConnectionId),
+    /// Note who used the connection.
+    Use {
+        /// The workspace.
+        workspace: WorkspaceId,
+        /// The connection.
+        connection: ConnectionId,
+        /// Workflow and step, if the caller named them.
+        step: Option<(String, String)>,
+    },
+    /// Copy the answer to the cache.
+    Copy(Box<Copy>),
+}
+
+impl After {
+    pub(super) fn use_of(connection: &Connection, ask: &Ask) -> Self {
+        Self::Use {
+            workspace: connection.workspace.clone(),
+            connection: connection.id.clone(),
+            step: ask.workflow.clone().map(|workflow| (workflow, ask.step.clone().unwrap_or_default())),
+        }
+    }
+
+    pub(super) fn copy(connection: &Connection, credential: &Credential, app: &std::rc::Rc<App>, key: &Key) -> Self {
+        Self::Copy(Box::new(Copy::new(connection, credential, app, key)))
+    }
+}
+
+/// Does it. Failures are logged: the caller has its answer.
+pub async fn run<P: Ports>(core: &Core<P>, after: After) {
+    match after {
+        After::Refresh(id) => {
+            core.ports.refresher().run(&id, Errand::Early).await;
+        }
+        After::Use { workspace, connection, step } => {
+            let step = step.as_ref().map(|(workflow, step)| (workflow.as_str(), step.as_str()));
+            if let Err(error) = store::uses::record(core.db(), &workspace, &connection, step, core.now()).await {
+                core.log(
+                    "warn",
+                    "use_not_noted",
+                    &json!({ "connection": connection.as_str(), "cause": format!("{error:?}") }),
+                );
+            }
+        }
+        After::Copy(copy) => cached::write(core, &copy).await,
+    }
+}

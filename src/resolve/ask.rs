@@ -1,0 +1,102 @@
+//! What a caller asks of a resolve, parsed into types that can't be wrong.
+
+use serde::Deserialize;
+
+use crate::app::AppId;
+use crate::error::{Error, FieldError, Result};
+use crate::ids::ConnectionId;
+
+/// Characters of a workflow's or step's name, at most.
+const LONGEST_NAME: usize = 128;
+/// Seconds a caller may demand at most: a day.
+const LONGEST_TTL: i64 = 86_400;
+
+/// Where a resolve reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consistency {
+    /// The record only: revocation is immediate.
+    #[default]
+    Strong,
+    /// The record, and the copy when the record fails.
+    Available,
+    /// The copy near the caller first.
+    Edge,
+}
+
+/// What a step expects of its connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Expect {
+    /// The app.
+    pub app: Option<AppId>,
+    /// The account's id at the app.
+    pub account: Option<String>,
+    /// The connection.
+    pub connection: Option<ConnectionId>,
+}
+
+/// A resolve's body.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ask {
+    /// Seconds the token must live.
+    pub min_ttl: i64,
+    /// Scopes that must be granted.
+    pub scopes: Vec<String>,
+    /// What the step expects.
+    pub expect: Expect,
+    /// Who asks: the workflow.
+    pub workflow: Option<String>,
+    /// Its step.
+    pub step: Option<String>,
+    /// Insist on a new token.
+    pub force_refresh: bool,
+    /// Where to read.
+    pub consistency: Consistency,
+}
+
+impl Default for Ask {
+    fn default() -> Self {
+        Self {
+            min_ttl: 60,
+            scopes: vec![],
+            expect: Expect::default(),
+            workflow: None,
+            step: None,
+            force_refresh: false,
+            consistency: Consistency::default(),
+        }
+    }
+}
+
+impl Ask {
+    /// Checks what the types leave open.
+    pub fn checked(self) -> Result<Self> {
+        let mut errors = Vec::new();
+        let mut wrong =
+            |field: &str, problem: &str| errors.push(FieldError { field: field.into(), problem: problem.into() });
+        if !(0..=LONGEST_TTL).contains(&self.min_ttl) {
+            wrong("min_ttl", "must be a number of seconds from 0 to 86400.");
+        }
+        for (field, name) in [("workflow", &self.workflow), ("step", &self.step)] {
+            if name.as_ref().is_some_and(|name| {
+                name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control)
+            }) {
+                wrong(field, "must have 1 to 128 characters, none of them a control character.");
+            }
+        }
+        if self.step.is_some() && self.workflow.is_none() {
+            wrong("workflow", "must be given where a step is.");
+        }
+        if self.scopes.len() > 100 {
+            wrong("scopes", "must be at most 100.");
+        }
+        if errors.is_empty() { Ok(self) } else { Err(Error::invalid_fields(errors)) }
+    }
+
+    /// Workflow and step, empty where the caller named none.
+    pub fn place(&self) -> (&str, &str) {
+        (self.workflow.as_deref().unwrap_or_default(), self.step.as_deref().unwrap_or_default())
+    }
+}

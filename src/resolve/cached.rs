@@ -1,0 +1,298 @@
+//! The copy near the caller: what is in it, how it is written, and how a resolve reads it.
+//!
+//! Owns the entries of the cache: a connection's last access token (never a refresh token) with
+//! every field policy needs, and the authorization of the keys that use it; both sealed, with their
+//! AAD inputs in clear. Refuses to refuse: whatever does not fit falls back on the record.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{After, Answered, Ask, Consistency, Freshness, Policy, Resolved, Source, allow};
+use crate::app::App;
+use crate::caller::{Key, KeyId, PresentedKey, Scope};
+use crate::connection::{Account, Connection, LEAST_USEFUL, Life, Status};
+use crate::core::Core;
+use crate::credential::Credential;
+use crate::error::Result;
+use crate::ids::ConnectionId;
+use crate::ports::{Cache, CacheError, Clock, Ports};
+use crate::secret::Secret;
+use crate::store;
+use crate::time::Timestamp;
+use crate::vault::Place;
+
+/// Seconds an entry is kept at most: what a deletion that failed could cost.
+const LONGEST_TTL: i64 = 3600;
+/// Tokens with fewer seconds to live are not worth a write.
+const LEAST_TTL: i64 = 60;
+
+/// An entry as stored: the AAD inputs in clear, the rest sealed.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    workspace: String,
+    generation: i64,
+    version: i64,
+    sealed: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CachedConnection {
+    app: crate::app::AppId,
+    name: String,
+    account: Option<Account>,
+    allowed_workflows: Option<Vec<String>>,
+    scopes: Vec<String>,
+    since: i64,
+    until: Option<i64>,
+    access_token: String,
+    token_type: String,
+    headers: BTreeMap<String, String>,
+    base_url: Option<String>,
+}
+
+/// What a resolve leaves to be copied. Its Debug shows no secret: the parts redact themselves.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    connection: Connection,
+    credential: Credential,
+    base_url: Option<String>,
+    app: std::rc::Rc<App>,
+    key: Key,
+}
+
+impl Copy {
+    pub(super) fn new(connection: &Connection, credential: &Credential, app: &std::rc::Rc<App>, key: &Key) -> Self {
+        let base_url = app.request.base_url.as_ref().map(|url| url.as_str().to_owned());
+        Self {
+            connection: connection.clone(),
+            credential: credential.clone(),
+            base_url,
+            app: app.clone(),
+            key: key.clone(),
+        }
+    }
+}
+
+fn connection_entry(id: &ConnectionId) -> String {
+    format!("connection/{id}")
+}
+
+fn key_entry(id: &KeyId) -> String {
+    format!("key/{}", id.as_str())
+}
+
+fn place<'a>(workspace: &'a str, row: &'a str, field: &'static str, generation: i64) -> Place<'a> {
+    Place { workspace, table: "cache", row, field, generation }
+}
+
+/// Answers from the copy; `None` where it has no entry, an unfitting one, or one the caller may not have.
+pub(super) async fn resolve<P: Ports>(
+    core: &Core<P>,
+    presented: &PresentedKey,
+    id: &ConnectionId,
+    ask: &Ask,
+) -> Result<Option<Answered>> {
+    if ask.force_refresh {
+        return Ok(None);
+    }
+    let now = core.now();
+    let Some(key) = read_key(core, presented, now).await else { return Ok(None) };
+    let Some((entry, cached)) = read_connection(core, id).await else { return Ok(None) };
+    let visible = entry.workspace == key.workspace.as_str() && key.has(Scope::Resolve) && key.sees(id, &cached.app);
+    let policy = cached.policy(id);
+    let life = Life { since: Timestamp::from_unix(cached.since), until: cached.until.map(Timestamp::from_unix) };
+    let Some(freshness) = freshness(life, id, ask, now).filter(|_| visible && allow(core, &policy, ask).is_ok()) else {
+        return Ok(None);
+    };
+    let mut after = vec![After::Use {
+        workspace: key.workspace.clone(),
+        connection: id.clone(),
+        step: ask.workflow.clone().map(|workflow| (workflow, ask.step.clone().unwrap_or_default())),
+    }];
+    if freshness == Freshness::Stale {
+        after.push(After::Refresh(id.clone()));
+    }
+    Ok(Some(Answered { resolved: cached.resolved(id, freshness), after }))
+}
+
+/// Long enough for the caller, or, with the record out of reach, for anything useful.
+fn freshness(life: Life, id: &ConnectionId, ask: &Ask, now: Timestamp) -> Option<Freshness> {
+    let jitter = id.as_str().bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
+    let long_enough = life.lasts(life.demandable(ask.min_ttl).max(1), now);
+    let useful = ask.consistency == Consistency::Available && life.lasts(LEAST_USEFUL, now);
+    let near_end = life.early_from(jitter).is_some_and(|from| now >= from);
+    (long_enough || useful).then_some(if near_end { Freshness::Stale } else { Freshness::Fresh })
+}
+
+impl CachedConnection {
+    fn policy<'a>(&'a self, id: &'a ConnectionId) -> Policy<'a> {
+        Policy {
+            id,
+            app: self.app.as_str(),
+            account: self.account.as_ref(),
+            status: Status::Connected,
+            reason: None,
+            allowed_workflows: self.allowed_workflows.as_deref(),
+            granted: &self.scopes,
+        }
+    }
+
+    fn resolved(self, id: &ConnectionId, freshness: Freshness) -> Resolved {
+        Resolved {
+            id: id.clone(),
+            app: self.app.as_str().to_owned(),
+            name: self.name,
+            account: self.account,
+            access_token: Secret::new(self.access_token),
+            token_type: self.token_type,
+            expires_at: self.until.map(Timestamp::from_unix),
+            scopes: self.scopes,
+            headers: self.headers,
+            base_url: self.base_url,
+            freshness,
+            source: Source::Cache,
+        }
+    }
+}
+
+async fn read_key<P: Ports>(core: &Core<P>, presented: &PresentedKey, now: Timestamp) -> Option<Key> {
+    let entry = read_entry(core, &key_entry(&presented.id)).await?;
+    let text = core.config.ring.open(&place(&entry.workspace, presented.id.as_str(), "key", 0), &entry.sealed).ok()?;
+    serde_json::from_str::<Key>(text.expose()).ok().filter(|key| presented.is(key, now))
+}
+
+async fn read_connection<P: Ports>(core: &Core<P>, id: &ConnectionId) -> Option<(Entry, CachedConnection)> {
+    let entry = read_entry(core, &connection_entry(id)).await?;
+    let text = core
+        .config
+        .ring
+        .open(&place(&entry.workspace, id.as_str(), "connection", entry.generation), &entry.sealed)
+        .ok()?;
+    let cached = serde_json::from_str(text.expose()).ok()?;
+    Some((entry, cached))
+}
+
+async fn read_entry<P: Ports>(core: &Core<P>, name: &str) -> Option<Entry> {
+    match core.ports.cache().get(name).await {
+        Ok(text) => serde_json::from_str(&text?).ok(),
+        Err(error) => {
+            core.log("warn", "cache_failed", &serde_json::json!({ "cause": error.0 }));
+            None
+        }
+    }
+}
+
+/// Copies an answer: at most one write per credential version and key, none for a token that ends soon.
+/// Afterwards the record is read again: what was reconnected, edited or ended meanwhile is taken back.
+pub(super) async fn write<P: Ports>(core: &Core<P>, copy: &Copy) {
+    let left = copy.connection.life().left(core.now()).unwrap_or(LONGEST_TTL);
+    if left < LEAST_TTL {
+        return;
+    }
+    let written = write_connection(core, copy, left.min(LONGEST_TTL)).await;
+    let written = match write_key(core, &copy.key).await {
+        Ok(key_written) => written.map(|connection_written| connection_written || key_written),
+        Err(error) => Err(error),
+    };
+    match written {
+        Ok(false) => {}
+        Ok(true) => take_back_if_moved(core, copy).await,
+        Err(error) => core.log("warn", "cache_failed", &serde_json::json!({ "cause": error.0 })),
+    }
+}
+
+async fn write_connection<P: Ports>(core: &Core<P>, copy: &Copy, ttl: i64) -> std::result::Result<bool, CacheError> {
+    let connection = &copy.connection;
+    let name = connection_entry(&connection.id);
+    let known = read_entry(core, &name)
+        .await
+        .is_some_and(|entry| (entry.generation, entry.version) == (connection.generation, connection.version));
+    if known {
+        return Ok(false);
+    }
+    let life = connection.life();
+    let cached = CachedConnection {
+        app: connection.app.clone(),
+        name: connection.name.clone(),
+        account: connection.account.clone(),
+        allowed_workflows: connection.allowed_workflows.clone(),
+        scopes: connection.scopes_granted.clone(),
+        since: life.since.unix(),
+        until: life.until.map(Timestamp::unix),
+        access_token: copy.credential.access_token.expose().to_owned(),
+        token_type: copy.credential.token_type.clone(),
+        headers: copy.app.request.render(copy.credential.access_token.expose()).0,
+        base_url: copy.base_url.clone(),
+    };
+    let place = place(connection.workspace.as_str(), connection.id.as_str(), "connection", connection.generation);
+    put(core, &name, &cached, &place, connection.version, ttl).await
+}
+
+async fn write_key<P: Ports>(core: &Core<P>, key: &Key) -> std::result::Result<bool, CacheError> {
+    let name = key_entry(&key.id);
+    if read_entry(core, &name).await.is_some() {
+        return Ok(false);
+    }
+    put(core, &name, key, &place(key.workspace.as_str(), key.id.as_str(), "key", 0), 0, LONGEST_TTL).await
+}
+
+async fn put<P: Ports, T: Serialize>(
+    core: &Core<P>,
+    name: &str,
+    value: &T,
+    place: &Place<'_>,
+    version: i64,
+    ttl: i64,
+) -> std::result::Result<bool, CacheError> {
+    let failed = |_| CacheError("an entry could not be sealed".into());
+    let text = serde_json::to_string(value)
+        .map(Secret::new)
+        .map_err(|_| CacheError("an entry could not be written as JSON".into()))?;
+    let sealed = core.config.ring.seal(core.ports.random(), place, &text).map_err(failed)?;
+    let entry = Entry { workspace: place.workspace.to_owned(), generation: place.generation, version, sealed };
+    core.ports.cache().put(name, &store::json_text(&entry), ttl).await?;
+    Ok(true)
+}
+
+async fn take_back_if_moved<P: Ports>(core: &Core<P>, copy: &Copy) {
+    let old = &copy.connection;
+    let same_connection =
+        store::connections::get(core.db(), &old.workspace, &old.id).await.ok().flatten().is_some_and(|new| {
+            new.generation == old.generation
+                && new.status == Status::Connected
+                && new.allowed_workflows == old.allowed_workflows
+                && new.name == old.name
+        });
+    if !same_connection {
+        forget_connection(core, &old.id).await;
+    }
+    let same_key = store::keys::get(core.db(), &copy.key.id).await.ok().flatten().is_some();
+    if !same_key {
+        forget_key(core, &copy.key.id).await;
+    }
+}
+
+/// Takes a connection's copy away; answers whether that worked.
+pub async fn forget_connection<P: Ports>(core: &Core<P>, id: &ConnectionId) -> bool {
+    forget(core, &connection_entry(id)).await
+}
+
+/// Takes a key's copy away; answers whether that worked.
+pub async fn forget_key<P: Ports>(core: &Core<P>, id: &KeyId) -> bool {
+    forget(core, &key_entry(id)).await
+}
+
+/// Tried thrice: a cache that takes one write a second per key may refuse the first.
+async fn forget<P: Ports>(core: &Core<P>, name: &str) -> bool {
+    for wait in [300, 1100, 0] {
+        match core.ports.cache().delete(name).await {
+            Ok(()) => return true,
+            Err(error) => core.log("warn", "cache_failed", &serde_json::json!({ "cause": error.0 })),
+        }
+        if wait > 0 {
+            core.ports.clock().sleep(wait).await;
+        }
+    }
+    false
+}

@@ -1,0 +1,80 @@
+//! Rows of `apps`: a workspace's custom apps, a row per revision.
+
+use super::{Columns, FromRow, Stored, all, first, run};
+use crate::app::AppId;
+use crate::ids::WorkspaceId;
+use crate::ports::{Database, DatabaseError, Statement};
+use crate::sql;
+use crate::time::Timestamp;
+
+const INSERT: &str =
+    "INSERT INTO apps (workspace_id, id, revision, definition, current, created_at) VALUES (?1, ?2, ?3, ?4, 1, ?5)";
+const RETIRE: &str =
+    "UPDATE apps SET current = 0 WHERE workspace_id = ?1 AND id = ?2 AND current = 1 AND revision < ?3";
+const CURRENT: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND current = 1";
+const REVISION: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND revision = ?3";
+const LATEST: &str = "SELECT coalesce(max(revision), 0) AS revision FROM apps WHERE workspace_id = ?1 AND id = ?2";
+const LIST: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND current = 1 ORDER BY id";
+
+/// One revision of a custom app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppRow {
+    /// The app's id.
+    pub id: AppId,
+    /// Its revision, from 1.
+    pub revision: i64,
+    /// The definition's JSON text.
+    pub definition: String,
+}
+
+impl FromRow for AppRow {
+    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+        let id = AppId::parse(&row.text("id")?).ok_or_else(|| DatabaseError::Malformed("an app's id".into()))?;
+        Ok(Self { id, revision: row.integer("revision")?, definition: row.text("definition")? })
+    }
+}
+
+/// The app as new flows see it.
+pub async fn current(db: &impl Database, workspace: &WorkspaceId, id: &AppId) -> Stored<Option<AppRow>> {
+    first(db, sql!(CURRENT, workspace, id)).await
+}
+
+/// The app as a connection was made with it.
+pub async fn at_revision(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    id: &AppId,
+    revision: i64,
+) -> Stored<Option<AppRow>> {
+    first(db, sql!(REVISION, workspace, id, revision)).await
+}
+
+/// All custom apps of a workspace (at most a few hundred: the number is limited when made).
+pub async fn list(db: &impl Database, workspace: &WorkspaceId) -> Stored<Vec<AppRow>> {
+    all(db, sql!(LIST, workspace)).await
+}
+
+/// The highest revision that was ever made of an app; 0 for none.
+pub async fn latest_revision(db: &impl Database, workspace: &WorkspaceId, id: &AppId) -> Stored<i64> {
+    let rows = run(db, sql!(LATEST, workspace, id)).await?;
+    rows.rows.first().map_or(Ok(0), |row| Columns(row).integer("revision"))
+}
+
+/// Makes a revision the current one. A `Constraint` error says that somebody else made it first.
+pub async fn put(db: &impl Database, workspace: &WorkspaceId, app: &AppRow, now: Timestamp) -> Stored<()> {
+    db.batch(vec![
+        sql!(INSERT, workspace, &app.id, app.revision, app.definition.as_str(), now),
+        retire(workspace, &app.id, app.revision),
+    ])
+    .await
+    .map(|_| ())
+}
+
+/// Takes an app out of sight; connections made with it go on.
+pub async fn remove(db: &impl Database, workspace: &WorkspaceId, id: &AppId) -> Stored<bool> {
+    Ok(run(db, retire(workspace, id, i64::from(u32::MAX))).await?.changes > 0)
+}
+
+fn retire(workspace: &WorkspaceId, id: &AppId, before: i64) -> Statement {
+    sql!(RETIRE, workspace, id, before)
+}

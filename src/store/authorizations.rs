@@ -1,0 +1,272 @@
+//! Rows of `authorizations`: pending OAuth flows, single-use and bound to a browser's session.
+
+use serde::{Deserialize, Serialize};
+
+use super::connections::user;
+use super::{Columns, FromRow, Stored, first, json_text, run};
+use crate::app::AppId;
+use crate::connection::Account;
+use crate::ids::{AuthorizationId, ClientId, ConnectionId, LinkId, WorkspaceId};
+use crate::ports::{Database, DatabaseError, Statement};
+use crate::sql;
+use crate::time::Timestamp;
+use crate::workspace::User;
+
+const INSERT: &str = "INSERT INTO authorizations (id, state_hash, session_hash, workspace_id, app, app_revision, client, connection_id, generation,
+      link_id, user_id, user_name, scopes, issuer, iss_promised, sealed_verifier, return_to, outcome, created_at, expires_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'pending', ?18, ?19)";
+/// A browser keeps at most so many flows open; the oldest give way.
+const TRIM: &str = "DELETE FROM authorizations WHERE session_hash = ?1 AND used_at IS NULL AND id NOT IN
+    (SELECT id FROM authorizations WHERE session_hash = ?1 ORDER BY created_at DESC, id LIMIT 10)";
+const BY_STATE: &str = "SELECT * FROM authorizations WHERE state_hash = ?1";
+const GET: &str = "SELECT * FROM authorizations WHERE id = ?1 AND session_hash = ?2";
+const GET_IN_WORKSPACE: &str = "SELECT * FROM authorizations WHERE workspace_id = ?1 AND id = ?2";
+/// The state is spent by the first callback that comes from the right browser in time.
+const USE: &str = "UPDATE authorizations SET used_at = ?3, sealed_verifier = NULL WHERE id = ?1 AND session_hash = ?2 AND used_at IS NULL AND expires_at > ?3";
+const END: &str = "UPDATE authorizations SET outcome = ?2, error = ?3, connection_id = coalesce(?4, connection_id), sealed_grant = NULL WHERE id = ?1";
+const HOLD: &str = "UPDATE authorizations SET outcome = ?2, sealed_grant = ?3, pending = ?4, connection_id = coalesce(?5, connection_id), expires_at = ?6 WHERE id = ?1";
+/// A held grant is decided once.
+const DECIDE: &str = "UPDATE authorizations SET outcome = ?3, sealed_grant = NULL WHERE id = ?1 AND outcome = ?2 AND sealed_grant IS NOT NULL AND expires_at > ?4";
+
+/// How a flow stands or ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The person is at the app.
+    Pending,
+    /// The person said no there.
+    Denied,
+    /// It failed; the row says how.
+    Failed,
+    /// The person must choose.
+    Undecided,
+    /// The embedding product must confirm.
+    AwaitingConfirmation,
+    /// A connection was made or repaired.
+    Done,
+    /// The person chose to leave things as they were.
+    Discarded,
+}
+
+impl Outcome {
+    const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Denied,
+        Self::Failed,
+        Self::Undecided,
+        Self::AwaitingConfirmation,
+        Self::Done,
+        Self::Discarded,
+    ];
+
+    /// The stored word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+            Self::Undecided => "undecided",
+            Self::AwaitingConfirmation => "awaiting_confirmation",
+            Self::Done => "done",
+            Self::Discarded => "discarded",
+        }
+    }
+}
+
+/// Why a person must choose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "question")]
+pub enum Question {
+    /// The reconnect brought another account than before.
+    OtherAccount {
+        /// The account the connection has.
+        before: Option<Account>,
+    },
+    /// The account is connected already.
+    Duplicate {
+        /// The connection that has it.
+        existing: ConnectionId,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// The public side of a grant that waits, in its authorization row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// What must be decided; none when it waits for confirmation only.
+    pub question: Option<Question>,
+    /// The account the new grant is for.
+    pub account: Option<Account>,
+    /// What the app granted.
+    pub granted: Vec<String>,
+    /// End of the access token, Unix seconds.
+    pub expires_at: Option<i64>,
+    /// End of the refresh token, Unix seconds.
+    pub refresh_expires_at: Option<i64>,
+    /// When the tokens were obtained, Unix seconds.
+    pub obtained_at: i64,
+}
+
+/// A pending flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorization {
+    /// Id.
+    pub id: AuthorizationId,
+    /// The browser's session that began it.
+    pub session_hash: String,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// The app.
+    pub app: AppId,
+    /// The revision of its definition; 0 for the catalogue.
+    pub app_revision: i64,
+    /// The client that asks.
+    pub client: ClientId,
+    /// The connection to repair, or the one that came of it.
+    pub connection: Option<ConnectionId>,
+    /// That connection's generation when the flow began.
+    pub generation: Option<i64>,
+    /// The link it came from.
+    pub link: Option<LinkId>,
+    /// Whose the connection will be.
+    pub user: Option<User>,
+    /// Scopes asked for.
+    pub scopes: Vec<String>,
+    /// The issuer the answer must name, if known.
+    pub issuer: Option<String>,
+    /// Whether the issuer promised to name itself.
+    pub iss_promised: bool,
+    /// The sealed PKCE verifier.
+    pub sealed_verifier: Option<String>,
+    /// Where the browser goes at the end.
+    pub return_to: Option<String>,
+    /// How it stands.
+    pub outcome: Outcome,
+    /// The code of a failure.
+    pub error: Option<String>,
+    /// The grant that waits.
+    pub sealed_grant: Option<String>,
+    /// Its public side.
+    pub pending: Option<Pending>,
+    /// When its state was spent.
+    pub used_at: Option<Timestamp>,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+impl FromRow for Authorization {
+    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+        let unknown = || DatabaseError::Malformed("an authorization's column holds an unknown value".into());
+        let outcome = row.text("outcome")?;
+        Ok(Self {
+            id: row.id("id")?,
+            session_hash: row.text("session_hash")?,
+            workspace: row.id("workspace_id")?,
+            app: AppId::parse(&row.text("app")?).ok_or_else(unknown)?,
+            app_revision: row.integer("app_revision")?,
+            client: row.id("client")?,
+            connection: row.optional_id("connection_id")?,
+            generation: row.optional_integer("generation")?,
+            link: row.optional_id("link_id")?,
+            user: user(row)?,
+            scopes: row.json("scopes")?,
+            issuer: row.optional_text("issuer")?,
+            iss_promised: row.flag("iss_promised")?,
+            sealed_verifier: row.optional_text("sealed_verifier")?,
+            return_to: row.optional_text("return_to")?,
+            outcome: Outcome::ALL.into_iter().find(|one| one.as_str() == outcome).ok_or_else(unknown)?,
+            error: row.optional_text("error")?,
+            sealed_grant: row.optional_text("sealed_grant")?,
+            pending: row.optional_json("pending")?,
+            used_at: row.optional_time("used_at")?,
+            created_at: row.time("created_at")?,
+            expires_at: row.time("expires_at")?,
+        })
+    }
+}
+
+/// Stores a flow that begins, and keeps the browser's open flows few.
+pub async fn insert(db: &impl Database, flow: &Authorization, state_hash: &str) -> Stored<()> {
+    let statement = sql!(
+        INSERT,
+        &flow.id,
+        state_hash,
+        flow.session_hash.as_str(),
+        &flow.workspace,
+        &flow.app,
+        flow.app_revision,
+        &flow.client,
+        flow.connection.as_ref(),
+        flow.generation,
+        flow.link.as_ref(),
+        flow.user.as_ref().map(|user| user.id.as_str()),
+        flow.user.as_ref().and_then(|user| user.name.as_deref()),
+        json_text(&flow.scopes),
+        flow.issuer.as_deref(),
+        flow.iss_promised,
+        flow.sealed_verifier.as_deref(),
+        flow.return_to.as_deref(),
+        flow.created_at,
+        flow.expires_at
+    );
+    db.batch(vec![statement, sql!(TRIM, flow.session_hash.as_str())]).await.map(|_| ())
+}
+
+/// The flow a state belongs to, used or not.
+pub async fn by_state(db: &impl Database, state_hash: &str) -> Stored<Option<Authorization>> {
+    first(db, sql!(BY_STATE, state_hash)).await
+}
+
+/// A flow, for the browser that began it.
+pub async fn get(db: &impl Database, id: &AuthorizationId, session_hash: &str) -> Stored<Option<Authorization>> {
+    first(db, sql!(GET, id, session_hash)).await
+}
+
+/// A flow, for the embedding product that confirms it.
+pub async fn get_in_workspace(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    id: &AuthorizationId,
+) -> Stored<Option<Authorization>> {
+    first(db, sql!(GET_IN_WORKSPACE, workspace, id)).await
+}
+
+/// Spends the state; only one callback gets through.
+pub async fn spend(db: &impl Database, flow: &Authorization, session_hash: &str, now: Timestamp) -> Stored<bool> {
+    Ok(run(db, sql!(USE, &flow.id, session_hash, now)).await?.changes > 0)
+}
+
+/// The statement that ends a flow.
+pub fn end(
+    id: &AuthorizationId,
+    outcome: Outcome,
+    error: Option<&str>,
+    connection: Option<&ConnectionId>,
+) -> Statement {
+    sql!(END, id, outcome.as_str(), error, connection)
+}
+
+/// The statement that lets a grant wait in its flow.
+pub fn hold(
+    id: &AuthorizationId,
+    outcome: Outcome,
+    sealed_grant: &str,
+    pending: &Pending,
+    connection: Option<&ConnectionId>,
+    expires_at: Timestamp,
+) -> Statement {
+    sql!(HOLD, id, outcome.as_str(), sealed_grant, json_text(pending), connection, expires_at)
+}
+
+/// Takes a waiting grant out of its flow; only one decision gets it.
+pub async fn decide(
+    db: &impl Database,
+    id: &AuthorizationId,
+    from: Outcome,
+    to: Outcome,
+    now: Timestamp,
+) -> Stored<bool> {
+    Ok(run(db, sql!(DECIDE, id, from.as_str(), to.as_str(), now)).await?.changes > 0)
+}

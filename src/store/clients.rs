@@ -1,0 +1,129 @@
+//! Rows of `clients`.
+
+use std::collections::BTreeSet;
+
+use super::{Columns, FromRow, Stored, first, json_text, run};
+use crate::client::Client;
+use crate::ids::{ClientId, WorkspaceId};
+use crate::ports::{Database, DatabaseError, Statement};
+use crate::sql;
+use crate::time::Timestamp;
+
+/// A new id makes a row; the same id at the app keeps row and redirect URI and takes the new secret.
+const PUT: &str = "INSERT INTO clients (id, workspace_id, registration, client_id, sealed_secret, scopes, hosts, secret_expires_at, current, created_at, updated_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?9)
+    ON CONFLICT (id) DO UPDATE SET sealed_secret = ?5, scopes = ?6, hosts = ?7, secret_expires_at = ?8, current = 1, updated_at = ?9,
+      misconfigured_at = NULL, misconfigured_error = NULL, backoff_until = 0, failures = 0";
+const RETIRE_OTHERS: &str = "UPDATE clients SET current = 0 WHERE workspace_id = ?1 AND registration = ?2 AND id <> ?3";
+/// Connections that waited for the client to be mended are tried again at once.
+const WAKE: &str = "UPDATE connections SET next_attempt_at = 0 WHERE client = ?1 AND next_attempt_at > 0";
+const GET: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND id = ?2";
+const CURRENT: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND registration = ?2 AND current = 1";
+const SAME: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND registration = ?2 AND client_id = ?3";
+const REGISTRATIONS: &str = "SELECT registration FROM clients WHERE workspace_id = ?1 AND current = 1";
+const DELETE: &str = "DELETE FROM clients WHERE workspace_id = ?1 AND id = ?2
+    AND NOT EXISTS (SELECT 1 FROM connections WHERE client = ?2) AND NOT EXISTS (SELECT 1 FROM revocations WHERE client = ?2)";
+const MISCONFIGURED: &str = "UPDATE clients SET misconfigured_at = coalesce(misconfigured_at, ?3), misconfigured_error = ?4, failures = failures + 1, backoff_until = ?5
+    WHERE workspace_id = ?1 AND id = ?2";
+const BACK_OFF: &str = "UPDATE clients SET backoff_until = max(backoff_until, ?3) WHERE workspace_id = ?1 AND id = ?2";
+const WORKS: &str =
+    "UPDATE clients SET misconfigured_at = NULL, misconfigured_error = NULL, failures = 0, backoff_until = 0
+    WHERE workspace_id = ?1 AND id = ?2 AND (misconfigured_at IS NOT NULL OR failures > 0)";
+
+impl FromRow for Client {
+    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+        let misconfigured = row.optional_time("misconfigured_at")?;
+        Ok(Self {
+            id: row.id("id")?,
+            workspace: row.id("workspace_id")?,
+            registration: row.text("registration")?,
+            client_id: row.text("client_id")?,
+            sealed_secret: row.optional_text("sealed_secret")?,
+            scopes: row.optional_json("scopes")?,
+            hosts: row.json::<BTreeSet<String>>("hosts")?,
+            secret_expires_at: row.optional_time("secret_expires_at")?,
+            current: row.flag("current")?,
+            misconfigured: match misconfigured {
+                None => None,
+                Some(since) => Some((since, row.optional_text("misconfigured_error")?.unwrap_or_default())),
+            },
+            backoff_until: row.time("backoff_until")?,
+            failures: row.integer("failures")?,
+            created_at: row.time("created_at")?,
+            updated_at: row.time("updated_at")?,
+        })
+    }
+}
+
+/// Stores a client (new, or with a new secret), makes it the current one and clears its faults.
+pub async fn put(db: &impl Database, client: &Client) -> Result<(), DatabaseError> {
+    db.batch(vec![
+        sql!(
+            PUT,
+            &client.id,
+            &client.workspace,
+            client.registration.as_str(),
+            client.client_id.as_str(),
+            client.sealed_secret.as_deref(),
+            client.scopes.as_ref().map(|list| json_text(list)),
+            json_text(&client.hosts),
+            client.secret_expires_at,
+            client.updated_at
+        ),
+        sql!(RETIRE_OTHERS, &client.workspace, client.registration.as_str(), &client.id),
+        sql!(WAKE, &client.id),
+    ])
+    .await
+    .map(|_| ())
+}
+
+/// One client.
+pub async fn get(db: &impl Database, workspace: &WorkspaceId, id: &ClientId) -> Stored<Option<Client>> {
+    first(db, sql!(GET, workspace, id)).await
+}
+
+/// The client new flows use.
+pub async fn current(db: &impl Database, workspace: &WorkspaceId, registration: &str) -> Stored<Option<Client>> {
+    first(db, sql!(CURRENT, workspace, registration)).await
+}
+
+/// The client with the app's own client id.
+pub async fn by_client_id(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    registration: &str,
+    client_id: &str,
+) -> Stored<Option<Client>> {
+    first(db, sql!(SAME, workspace, registration, client_id)).await
+}
+
+/// What a workspace has current clients for.
+pub async fn registrations(db: &impl Database, workspace: &WorkspaceId) -> Stored<BTreeSet<String>> {
+    run(db, sql!(REGISTRATIONS, workspace)).await?.rows.iter().map(|row| Columns(row).text("registration")).collect()
+}
+
+/// Deletes a client that nothing uses; answers whether it did.
+pub async fn delete(db: &impl Database, workspace: &WorkspaceId, id: &ClientId) -> Stored<bool> {
+    Ok(run(db, sql!(DELETE, workspace, id)).await?.changes > 0)
+}
+
+/// The app refused this client.
+pub fn mark_misconfigured(
+    workspace: &WorkspaceId,
+    id: &ClientId,
+    now: Timestamp,
+    error: &str,
+    backoff_until: Timestamp,
+) -> Statement {
+    sql!(MISCONFIGURED, workspace, id, now, error, backoff_until)
+}
+
+/// The app asked this client to slow down.
+pub fn back_off(workspace: &WorkspaceId, id: &ClientId, until: Timestamp) -> Statement {
+    sql!(BACK_OFF, workspace, id, until)
+}
+
+/// The app accepted this client.
+pub fn mark_working(workspace: &WorkspaceId, id: &ClientId) -> Statement {
+    sql!(WORKS, workspace, id)
+}

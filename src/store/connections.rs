@@ -1,0 +1,386 @@
+//! Rows of `connections`: reading, listing, and what a person edits.
+//!
+//! The credential group of columns is written in [`super::refreshes`] (refresh, check) and by the
+//! two statements here that make or repair a connection.
+
+use super::{Columns, FromRow, Page, Stored, all, first, json_text, page, read_first, run};
+use crate::app::AppId;
+use crate::caller::{Key, KeyId};
+use crate::connection::{Account, Connection, Intent, Reason, Status};
+use crate::ids::{ClientId, ConnectionId, WorkspaceId};
+use crate::ports::{Database, DatabaseError, Statement};
+use crate::sql;
+use crate::time::Timestamp;
+use crate::workspace::User;
+
+const GET: &str = "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+/// By a key's workspace, so that key and connection are read in one round trip.
+const GET_FOR_KEY: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL AND workspace_id = (SELECT workspace_id FROM keys WHERE id = ?2)";
+const DEFINITION_FOR_KEY: &str = "SELECT a.definition FROM connections c
+    JOIN apps a ON a.workspace_id = c.workspace_id AND a.id = c.app AND a.revision = c.app_revision
+    WHERE c.id = ?1 AND c.app_revision > 0 AND c.workspace_id = (SELECT workspace_id FROM keys WHERE id = ?2)";
+const USED_AT_FOR_KEY: &str = "SELECT last_used_at FROM uses WHERE connection_id = ?1 AND workflow = ?2 AND step = ?3
+    AND workspace_id = (SELECT workspace_id FROM keys WHERE id = ?4)";
+const INSERT: &str = "INSERT INTO connections (id, workspace_id, app, app_revision, client, name, user_id, user_name, metadata,
+      account_id, account_label, scopes_requested, scopes_granted, created_at, connected_at, generation, version, status,
+      sealed_credential, expires_at, refreshable, refresh_expires_at, next_check_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)";
+/// A reconnect keeps id, name, uses and policy, and begins a new generation of the credential.
+const RECONNECT: &str = "UPDATE connections SET app_revision = ?4, client = ?5, account_id = ?6, account_label = ?7, scopes_requested = ?8,
+      scopes_granted = ?9, connected_at = ?10, generation = generation + 1, version = version + 1, status = ?11, reason = NULL,
+      sealed_credential = ?12, expires_at = ?13, refreshable = ?14, refreshed_at = NULL, refresh_expires_at = ?15, next_check_at = ?16,
+      attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL, last_attempt_id = NULL, ambiguous_token_hash = NULL,
+      next_attempt_at = 0, failures = 0, last_error = NULL, checked_at = ?10, check_evidence = 'connected'
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
+const PATCH: &str = "UPDATE connections SET name = coalesce(?3, name), metadata = coalesce(?4, metadata),
+      allowed_workflows = CASE WHEN ?5 THEN ?6 ELSE allowed_workflows END
+    WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+const CONFIRM: &str = "UPDATE connections SET status = 'connected' WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation' AND deleted_at IS NULL";
+const NAMES: &str = "SELECT name FROM connections WHERE workspace_id = ?1 AND app = ?2 AND deleted_at IS NULL AND name LIKE ?3 ESCAPE '\\' LIMIT 500";
+const SAME_ACCOUNT: &str =
+    "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2 AND account_id = ?3 AND user_id IS ?4
+    AND deleted_at IS NULL ORDER BY created_at LIMIT 1";
+const GRANT_IS_LIVE: &str =
+    "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND client = ?2 AND account_id IS ?3
+    AND deleted_at IS NULL AND status <> 'needs_reconnect'";
+/// One row per connection with what the page and the API say of it. Filters that are NULL let all pass.
+const LIST: &str = "SELECT c.*, k.misconfigured_at AS client_misconfigured_at, k.secret_expires_at AS client_secret_expires_at,
+      (SELECT count(DISTINCT u.workflow) FROM uses u WHERE u.connection_id = c.id) AS workflows,
+      (SELECT count(*) FROM uses u WHERE u.connection_id = c.id) AS steps,
+      EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app AND d.account_id = c.account_id
+        AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL) AS duplicate
+    FROM connections c LEFT JOIN clients k ON k.id = c.client AND k.workspace_id = c.workspace_id
+    WHERE c.workspace_id = ?1 AND c.deleted_at IS NULL
+      AND (?2 IS NULL OR c.id = ?2)
+      AND (?3 IS NULL OR c.app = ?3)
+      AND (?4 IS NULL OR c.status = ?4)
+      AND (?5 IS NULL OR c.user_id = ?5)
+      AND (?6 IS NULL OR EXISTS (SELECT 1 FROM uses u WHERE u.connection_id = c.id AND u.workflow = ?6))
+      AND (?7 IS NULL OR c.name LIKE ?7 ESCAPE '\\' OR c.account_label LIKE ?7 ESCAPE '\\' OR c.app LIKE ?7 ESCAPE '\\')
+      AND (?8 IS NULL OR c.user_id IS NULL OR c.user_id = ?8)
+      AND (?9 IS NULL OR c.id IN (SELECT value FROM json_each(?9)))
+      AND (?10 IS NULL OR c.app IN (SELECT value FROM json_each(?10)))
+      AND (?11 IS NULL OR CASE ?11
+        WHEN 'missing_scopes' THEN EXISTS (SELECT 1 FROM json_each(c.scopes_requested) r
+          WHERE r.value NOT IN (SELECT g.value FROM json_each(c.scopes_granted) g))
+        WHEN 'client_misconfigured' THEN k.misconfigured_at IS NOT NULL
+        WHEN 'client_secret_expires' THEN k.secret_expires_at < ?12 + 2592000
+        WHEN 'app_unreachable' THEN c.failures >= 3 AND c.status = 'connected'
+        WHEN 'expires_soon' THEN c.status = 'connected' AND ((NOT c.refreshable AND c.expires_at < ?12 + 604800) OR c.refresh_expires_at < ?12 + 604800)
+        WHEN 'unused' THEN coalesce(c.last_used_at, c.connected_at) < ?12 - 7776000
+        WHEN 'duplicate' THEN EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app
+          AND d.account_id = c.account_id AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL)
+        END)
+      AND (?13 IS NULL OR (c.created_at, c.id) < (?13, ?14))
+    ORDER BY c.created_at DESC, c.id DESC LIMIT ?15";
+
+impl FromRow for Connection {
+    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+        Ok(Self {
+            id: row.id("id")?,
+            workspace: row.id("workspace_id")?,
+            app: AppId::parse(&row.text("app")?).ok_or_else(|| unknown("app"))?,
+            app_revision: row.integer("app_revision")?,
+            client: row.id("client")?,
+            name: row.text("name")?,
+            user: user(row)?,
+            metadata: row.json("metadata")?,
+            allowed_workflows: row.optional_json("allowed_workflows")?,
+            account: account(row)?,
+            scopes_requested: row.json("scopes_requested")?,
+            scopes_granted: row.json("scopes_granted")?,
+            created_at: row.time("created_at")?,
+            connected_at: row.time("connected_at")?,
+            last_used_at: row.optional_time("last_used_at")?,
+            generation: row.integer("generation")?,
+            version: row.integer("version")?,
+            status: Status::parse(&row.text("status")?).ok_or_else(|| unknown("status"))?,
+            reason: row.optional_text("reason")?.as_deref().and_then(Reason::parse),
+            sealed_credential: row.optional_text("sealed_credential")?,
+            expires_at: row.optional_time("expires_at")?,
+            refreshable: row.flag("refreshable")?,
+            refreshed_at: row.optional_time("refreshed_at")?,
+            refresh_expires_at: row.optional_time("refresh_expires_at")?,
+            intent: intent(row)?,
+            last_attempt: row.optional_text("last_attempt_id")?,
+            ambiguous_token_hash: row.optional_text("ambiguous_token_hash")?,
+            next_attempt_at: row.time("next_attempt_at")?,
+            failures: row.integer("failures")?,
+            last_error: row.optional_text("last_error")?,
+            checked_at: row.optional_time("checked_at")?,
+            check_evidence: row.optional_text("check_evidence")?,
+            next_check_at: row.optional_time("next_check_at")?,
+        })
+    }
+}
+
+fn unknown(column: &str) -> DatabaseError {
+    DatabaseError::Malformed(format!("column {column} holds an unknown value"))
+}
+
+pub(super) fn user(row: &Columns<'_>) -> Stored<Option<User>> {
+    let name = row.optional_text("user_name")?;
+    Ok(row.optional_text("user_id")?.map(|id| User { id, name }))
+}
+
+fn account(row: &Columns<'_>) -> Stored<Option<Account>> {
+    let label = row.optional_text("account_label")?;
+    Ok(row.optional_text("account_id")?.map(|id| Account { label: label.unwrap_or_else(|| id.clone()), id }))
+}
+
+fn intent(row: &Columns<'_>) -> Stored<Option<Intent>> {
+    let Some(attempt) = row.optional_id("attempt_id")? else { return Ok(None) };
+    Ok(Some(Intent {
+        attempt,
+        until: row.time("attempt_until")?,
+        token_hash: row.optional_text("attempt_token_hash")?.unwrap_or_default(),
+    }))
+}
+
+/// One connection of a workspace.
+pub async fn get(db: &impl Database, workspace: &WorkspaceId, id: &ConnectionId) -> Stored<Option<Connection>> {
+    first(db, sql!(GET, workspace, id)).await
+}
+
+/// What a resolve reads.
+#[derive(Debug)]
+pub struct ForResolve {
+    /// The key, if it exists.
+    pub key: Option<Key>,
+    /// The connection, if it is in the key's workspace.
+    pub connection: Option<Connection>,
+    /// The custom app's definition; none for the catalogue's.
+    pub definition: Option<String>,
+    /// When this workflow step last used the connection.
+    pub used_at: Option<Timestamp>,
+}
+
+/// Everything a resolve needs, in one round trip of look-ups by primary key.
+pub async fn for_resolve(
+    db: &impl Database,
+    key: &KeyId,
+    id: &ConnectionId,
+    workflow: &str,
+    step: &str,
+) -> Stored<ForResolve> {
+    let answers = db
+        .batch(vec![
+            sql!(super::keys::SELECT, key),
+            sql!(GET_FOR_KEY, id, key),
+            sql!(DEFINITION_FOR_KEY, id, key),
+            sql!(USED_AT_FOR_KEY, id, workflow, step, key),
+        ])
+        .await?;
+    let [keys, connections, definitions, uses] = answers.as_slice() else {
+        return Err(DatabaseError::Unavailable("a batch answered too little".into()));
+    };
+    Ok(ForResolve {
+        key: read_first(keys)?,
+        connection: read_first(connections)?,
+        definition: definitions.rows.first().map(|row| Columns(row).text("definition")).transpose()?,
+        used_at: uses.rows.first().map(|row| Columns(row).time("last_used_at")).transpose()?,
+    })
+}
+
+/// The statement that inserts a connection.
+pub fn insert(new: &Connection) -> Statement {
+    sql!(
+        INSERT,
+        &new.id,
+        &new.workspace,
+        &new.app,
+        new.app_revision,
+        &new.client,
+        new.name.as_str(),
+        new.user.as_ref().map(|user| user.id.as_str()),
+        new.user.as_ref().and_then(|user| user.name.as_deref()),
+        json_text(&new.metadata),
+        new.account.as_ref().map(|account| account.id.as_str()),
+        new.account.as_ref().map(|account| account.label.as_str()),
+        json_text(&new.scopes_requested),
+        json_text(&new.scopes_granted),
+        new.created_at,
+        new.connected_at,
+        new.generation,
+        new.version,
+        new.status.as_str(),
+        new.sealed_credential.as_deref(),
+        new.expires_at,
+        new.refreshable,
+        new.refresh_expires_at,
+        new.next_check_at
+    )
+}
+
+/// The statement that repairs a connection with a new grant; changes nothing when `old_generation` has moved.
+pub fn reconnect(new: &Connection, old_generation: i64) -> Statement {
+    sql!(
+        RECONNECT,
+        &new.workspace,
+        &new.id,
+        old_generation,
+        new.app_revision,
+        &new.client,
+        new.account.as_ref().map(|account| account.id.as_str()),
+        new.account.as_ref().map(|account| account.label.as_str()),
+        json_text(&new.scopes_requested),
+        json_text(&new.scopes_granted),
+        new.connected_at,
+        new.status.as_str(),
+        new.sealed_credential.as_deref(),
+        new.expires_at,
+        new.refreshable,
+        new.refresh_expires_at,
+        new.next_check_at
+    )
+}
+
+/// What a person or program edits. `None` leaves a thing as it is.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Patch {
+    /// A new name.
+    pub name: Option<String>,
+    /// A new map.
+    pub metadata: Option<std::collections::BTreeMap<String, String>>,
+    /// A new list, or none (inner `None`: every workflow may use it).
+    pub allowed_workflows: Option<Option<Vec<String>>>,
+}
+
+/// Edits name, metadata and policy; never touches the credential group.
+pub fn patch(workspace: &WorkspaceId, id: &ConnectionId, patch: &Patch) -> Statement {
+    sql!(
+        PATCH,
+        workspace,
+        id,
+        patch.name.as_deref(),
+        patch.metadata.as_ref().map(json_text),
+        patch.allowed_workflows.is_some(),
+        patch.allowed_workflows.as_ref().and_then(|list| list.as_ref().map(json_text))
+    )
+}
+
+/// The embedding product vouches for the person: the connection may be used.
+pub fn confirm(workspace: &WorkspaceId, id: &ConnectionId) -> Statement {
+    sql!(CONFIRM, workspace, id)
+}
+
+/// Names in use for an app that begin with a text.
+pub async fn names_like(db: &impl Database, workspace: &WorkspaceId, app: &AppId, begin: &str) -> Stored<Vec<String>> {
+    let rows = run(db, sql!(NAMES, workspace, app, format!("{}%", escape_like(begin)))).await?;
+    rows.rows.iter().map(|row| Columns(row).text("name")).collect()
+}
+
+/// A connection of the same owner to the same account.
+pub async fn same_account(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    app: &AppId,
+    account: &str,
+    owner: Option<&User>,
+) -> Stored<Option<Connection>> {
+    first(db, sql!(SAME_ACCOUNT, workspace, app, account, owner.map(|user| user.id.as_str()))).await
+}
+
+/// Whether a live connection shares client and account, so that revoking a grant of theirs would kill
+/// it. Where no account is known, any connection of the client may share it.
+pub async fn grant_is_live(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    client: &ClientId,
+    account: Option<&str>,
+) -> Stored<bool> {
+    let rows = run(db, sql!(GRANT_IS_LIVE, workspace, client, account)).await?;
+    rows.rows.first().map_or(Ok(false), |row| Columns(row).integer("n").map(|n| n > 0))
+}
+
+/// A connection with what is said of it beside its own columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The connection.
+    pub connection: Connection,
+    /// Whether the app refuses its client.
+    pub client_misconfigured: bool,
+    /// When its client's secret ends.
+    pub client_secret_expires_at: Option<Timestamp>,
+    /// Workflows that used it.
+    pub workflows: i64,
+    /// Steps that used it.
+    pub steps: i64,
+    /// Whether its owner has another connection to the same account.
+    pub duplicate: bool,
+}
+
+impl FromRow for Listed {
+    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+        Ok(Self {
+            connection: Connection::from_row(row)?,
+            client_misconfigured: row.optional_integer("client_misconfigured_at")?.is_some(),
+            client_secret_expires_at: row.optional_time("client_secret_expires_at")?,
+            workflows: row.integer("workflows")?,
+            steps: row.integer("steps")?,
+            duplicate: row.flag("duplicate")?,
+        })
+    }
+}
+
+/// What a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only this connection.
+    pub id: Option<ConnectionId>,
+    /// Only this app.
+    pub app: Option<AppId>,
+    /// Only this status.
+    pub status: Option<Status>,
+    /// Only this owner.
+    pub user: Option<String>,
+    /// Only what this workflow used.
+    pub workflow: Option<String>,
+    /// Only names, labels and apps with this text.
+    pub text: Option<String>,
+    /// Only what this person may see.
+    pub seen_by: Option<String>,
+    /// Only these (a key's allow-list).
+    pub connections: Option<Vec<ConnectionId>>,
+    /// Only these apps (a key's allow-list).
+    pub apps: Option<Vec<AppId>>,
+    /// Only those with this attention code.
+    pub attention: Option<String>,
+    /// After this row: when it was made, and its id.
+    pub after: Option<(Timestamp, ConnectionId)>,
+    /// Rows at most.
+    pub limit: i64,
+}
+
+/// Connections, newest first.
+pub async fn list(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    filter: &Filter,
+    now: Timestamp,
+) -> Stored<Page<Listed>> {
+    let statement = sql!(
+        LIST,
+        workspace,
+        filter.id.as_ref(),
+        filter.app.as_ref(),
+        filter.status.map(Status::as_str),
+        filter.user.as_deref(),
+        filter.workflow.as_deref(),
+        filter.text.as_ref().map(|text| format!("%{}%", escape_like(text))),
+        filter.seen_by.as_deref(),
+        filter.connections.as_ref().map(json_text),
+        filter.apps.as_ref().map(json_text),
+        filter.attention.as_deref(),
+        now,
+        filter.after.as_ref().map(|(at, _)| *at),
+        filter.after.as_ref().map(|(_, id)| id),
+        filter.limit + 1
+    );
+    let rows = all(db, statement).await?;
+    Ok(page(rows, filter.limit, |row: &Listed| format!("{}.{}", row.connection.created_at.unix(), row.connection.id)))
+}
+
+fn escape_like(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+}

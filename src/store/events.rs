@@ -1,0 +1,64 @@
+//! Rows of `events`: the audit trail.
+
+use super::{Columns, FromRow, Page, Stored, all, page};
+use crate::ids::{ConnectionId, EventId, WorkspaceId};
+use crate::ports::{Database, Statement};
+use crate::sql;
+use crate::time::Timestamp;
+
+const INSERT: &str =
+    "INSERT INTO events (workspace_id, connection_id, at, id, type, actor, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const LIST: &str = "SELECT * FROM events WHERE workspace_id = ?1 AND connection_id = ?2 AND (at, id) < (?3, ?4) ORDER BY at DESC, id DESC LIMIT ?5";
+
+/// One line of the audit trail. `detail` is a short code or name, never a secret.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Event {
+    /// Id.
+    pub id: EventId,
+    /// When.
+    pub at: Timestamp,
+    /// What happened, in snake case.
+    pub r#type: String,
+    /// Who did it: `user:…`, `key:…`, `link:…`, `clock`, `refresh`.
+    pub actor: String,
+    /// A code or name that tells more.
+    pub detail: Option<String>,
+}
+
+impl FromRow for Event {
+    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+        Ok(Self {
+            id: row.id("id")?,
+            at: row.time("at")?,
+            r#type: row.text("type")?,
+            actor: row.text("actor")?,
+            detail: row.optional_text("detail")?,
+        })
+    }
+}
+
+/// The statement that writes a line; it goes in the batch of what it tells.
+pub fn insert(workspace: &WorkspaceId, connection: &ConnectionId, event: &Event) -> Statement {
+    sql!(
+        INSERT,
+        workspace,
+        connection,
+        event.at,
+        &event.id,
+        event.r#type.as_str(),
+        event.actor.as_str(),
+        event.detail.as_deref()
+    )
+}
+
+/// A connection's events, newest first, before a cursor.
+pub async fn list(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    id: &ConnectionId,
+    before: (Timestamp, &str),
+    limit: i64,
+) -> Stored<Page<Event>> {
+    let rows = all(db, sql!(LIST, workspace, id, before.0, before.1, limit + 1)).await?;
+    Ok(page(rows, limit, |event: &Event| format!("{}.{}", event.at.unix(), event.id)))
+}

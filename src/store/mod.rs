@@ -1,0 +1,141 @@
+//! The record's rows and statements: every SQL text stands beside the row type it serves.
+//!
+//! Owns SQL and the reading of rows. Refuses decisions: use cases call these functions, the
+//! functions call the [`Database`] port, once each. Every statement names its workspace, except
+//! where an unguessable hash is the key or the clock works for all of them.
+
+pub mod apps;
+pub mod authorizations;
+pub mod clients;
+pub mod connections;
+pub mod events;
+pub mod keys;
+pub mod links;
+pub mod maintenance;
+pub mod refreshes;
+pub mod revocations;
+pub mod sessions;
+pub mod uses;
+pub mod workspaces;
+
+use serde::de::DeserializeOwned;
+
+use crate::ports::{Database, DatabaseError, Row, Rows, Statement};
+use crate::time::Timestamp;
+
+/// What a store function answers.
+pub type Stored<T> = Result<T, DatabaseError>;
+
+/// A type that is read from one row.
+pub(crate) trait FromRow: Sized {
+    /// Reads the columns.
+    fn from_row(row: &Columns<'_>) -> Stored<Self>;
+}
+
+/// Typed access to a row's columns; what is missing or of another type is `Malformed`.
+pub(crate) struct Columns<'a>(pub(crate) &'a Row);
+
+impl Columns<'_> {
+    pub(crate) fn text(&self, name: &str) -> Stored<String> {
+        self.optional_text(name)?.ok_or_else(|| malformed(name))
+    }
+
+    pub(crate) fn optional_text(&self, name: &str) -> Stored<Option<String>> {
+        match self.0.get(name) {
+            Some(serde_json::Value::String(text)) => Ok(Some(text.clone())),
+            Some(serde_json::Value::Null) => Ok(None),
+            _ => Err(malformed(name)),
+        }
+    }
+
+    pub(crate) fn integer(&self, name: &str) -> Stored<i64> {
+        self.optional_integer(name)?.ok_or_else(|| malformed(name))
+    }
+
+    pub(crate) fn optional_integer(&self, name: &str) -> Stored<Option<i64>> {
+        match self.0.get(name) {
+            Some(serde_json::Value::Null) => Ok(None),
+            Some(serde_json::Value::Number(number)) => number.as_i64().map(Some).ok_or_else(|| malformed(name)),
+            _ => Err(malformed(name)),
+        }
+    }
+
+    pub(crate) fn flag(&self, name: &str) -> Stored<bool> {
+        self.integer(name).map(|number| number != 0)
+    }
+
+    pub(crate) fn time(&self, name: &str) -> Stored<Timestamp> {
+        self.integer(name).map(Timestamp::from_unix)
+    }
+
+    pub(crate) fn optional_time(&self, name: &str) -> Stored<Option<Timestamp>> {
+        Ok(self.optional_integer(name)?.map(Timestamp::from_unix))
+    }
+
+    pub(crate) fn json<T: DeserializeOwned>(&self, name: &str) -> Stored<T> {
+        self.optional_json(name)?.ok_or_else(|| malformed(name))
+    }
+
+    pub(crate) fn optional_json<T: DeserializeOwned>(&self, name: &str) -> Stored<Option<T>> {
+        self.optional_text(name)?.map(|text| serde_json::from_str(&text).map_err(|_| malformed(name))).transpose()
+    }
+
+    pub(crate) fn id<T: TryFrom<String>>(&self, name: &str) -> Stored<T> {
+        T::try_from(self.text(name)?).map_err(|_| malformed(name))
+    }
+
+    pub(crate) fn optional_id<T: TryFrom<String>>(&self, name: &str) -> Stored<Option<T>> {
+        self.optional_text(name)?.map(|text| T::try_from(text).map_err(|_| malformed(name))).transpose()
+    }
+}
+
+fn malformed(column: &str) -> DatabaseError {
+    DatabaseError::Malformed(format!("column {column} is not as expected"))
+}
+
+/// JSON text of a column. Lists and maps of strings always serialise.
+pub(crate) fn json_text<T: serde::Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
+}
+
+/// Runs one statement.
+pub(crate) async fn run<D: Database>(db: &D, statement: Statement) -> Stored<Rows> {
+    let answers = db.batch(vec![statement]).await?;
+    answers.into_iter().next().ok_or_else(|| DatabaseError::Unavailable("a batch answered nothing".into()))
+}
+
+/// Runs one statement and reads its first row.
+pub(crate) async fn first<D: Database, T: FromRow>(db: &D, statement: Statement) -> Stored<Option<T>> {
+    read_first(&run(db, statement).await?)
+}
+
+/// Runs one statement and reads all its rows.
+pub(crate) async fn all<D: Database, T: FromRow>(db: &D, statement: Statement) -> Stored<Vec<T>> {
+    read_all(&run(db, statement).await?)
+}
+
+pub(crate) fn read_first<T: FromRow>(rows: &Rows) -> Stored<Option<T>> {
+    rows.rows.first().map(|row| T::from_row(&Columns(row))).transpose()
+}
+
+pub(crate) fn read_all<T: FromRow>(rows: &Rows) -> Stored<Vec<T>> {
+    rows.rows.iter().map(|row| T::from_row(&Columns(row))).collect()
+}
+
+/// One page of a list: the rows, and the key of the last when more may follow.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    /// Rows of this page.
+    pub data: Vec<T>,
+    /// Where the next page begins.
+    pub next: Option<String>,
+}
+
+/// Cuts `limit + 1` rows to a page.
+pub(crate) fn page<T>(mut rows: Vec<T>, limit: i64, key: impl Fn(&T) -> String) -> Page<T> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = if more { rows.last().map(key) } else { None };
+    Page { data: rows, next }
+}

@@ -1,0 +1,325 @@
+//! The credential group of `connections` as refresh, check and disconnect write it.
+//!
+//! Every write names the generation it belongs to; every write of a refresh names its attempt or
+//! the exact version it redeemed. What loses such a comparison changes nothing.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Columns, Stored, first, json_text, read_first, run};
+use crate::client::Client;
+use crate::connection::{Connection, Reason};
+use crate::ids::{AttemptId, ClientId, ConnectionId, WorkspaceId};
+use crate::ports::{Database, DatabaseError, Statement};
+use crate::sql;
+use crate::time::Timestamp;
+
+const CONNECTION: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL";
+const CLIENT: &str = "SELECT * FROM clients WHERE id = (SELECT client FROM connections WHERE id = ?1)
+    AND workspace_id = (SELECT workspace_id FROM connections WHERE id = ?1)";
+const DEFINITION: &str = "SELECT a.definition FROM connections c
+    JOIN apps a ON a.workspace_id = c.workspace_id AND a.id = c.app AND a.revision = c.app_revision WHERE c.id = ?1";
+/// One claimant wins. An intent that ran out may be taken over; a live one never.
+const CLAIM: &str = "UPDATE connections SET attempt_id = ?5, attempt_until = ?6, attempt_token_hash = ?7
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND deleted_at IS NULL
+      AND (attempt_id IS NULL OR attempt_until + 5 < ?8)";
+/// The new tokens. `attempt_id = mine` holds while nobody took the intent over; `version = redeemed`
+/// holds while nobody stored anything newer, even if an intent was taken over meanwhile.
+const PERSIST: &str = "UPDATE connections SET sealed_credential = ?6, version = version + 1, last_attempt_id = ?5,
+      attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL, ambiguous_token_hash = NULL,
+      expires_at = ?7, refreshable = 1, refreshed_at = ?8, refresh_expires_at = ?9, scopes_granted = coalesce(?10, scopes_granted),
+      status = CASE status WHEN 'needs_reconnect' THEN 'connected' ELSE status END, reason = NULL,
+      failures = ?11, next_attempt_at = ?12, last_error = ?13, checked_at = ?14, check_evidence = ?15, next_check_at = ?16
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL AND (attempt_id = ?5 OR version = ?4)";
+const APPLIED: &str = "SELECT last_attempt_id, generation, version FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+/// A failure writes only against its own attempt, and gives the intent back only when `?6` says so.
+const FAIL: &str = "UPDATE connections SET failures = failures + 1, next_attempt_at = ?5, last_error = ?7, checked_at = ?8, check_evidence = ?9,
+      next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE ?10 END, ambiguous_token_hash = coalesce(?11, ambiguous_token_hash),
+      attempt_until = CASE WHEN ?6 THEN NULL ELSE attempt_until END,
+      attempt_token_hash = CASE WHEN ?6 THEN NULL ELSE attempt_token_hash END,
+      attempt_id = CASE WHEN ?6 THEN NULL ELSE attempt_id END
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND attempt_id = ?4 AND deleted_at IS NULL";
+/// Dead only when the very version that was refused is still the stored one.
+const DEAD_AFTER_ATTEMPT: &str = "UPDATE connections SET status = 'needs_reconnect', reason = ?6, attempt_id = NULL, attempt_until = NULL,
+      attempt_token_hash = NULL, failures = failures + 1, last_error = ?7, checked_at = ?8, check_evidence = ?9, next_check_at = NULL
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND attempt_id = ?5 AND deleted_at IS NULL";
+/// The same for what can't be refreshed: only while no attempt is in flight.
+const DEAD_AFTER_PROBE: &str = "UPDATE connections SET status = 'needs_reconnect', reason = ?5, failures = failures + 1, last_error = ?6,
+      checked_at = ?7, check_evidence = ?8, next_check_at = NULL
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND attempt_id IS NULL AND deleted_at IS NULL";
+/// A credential that works is not dead, whatever was believed.
+const PROBED: &str = "UPDATE connections SET checked_at = ?4, check_evidence = ?5,
+      next_check_at = CASE WHEN ?9 OR status <> 'needs_reconnect' THEN ?6 ELSE NULL END,
+      status = CASE WHEN ?9 AND status = 'needs_reconnect' THEN 'connected' ELSE status END,
+      reason = CASE WHEN ?9 THEN NULL ELSE reason END, failures = ?7, last_error = ?8
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
+const MARK_DELETED: &str = "UPDATE connections SET deleted_at = ?3, generation = generation + 1, next_check_at = NULL
+    WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL RETURNING *";
+const DELETED: &str =
+    "SELECT * FROM connections WHERE deleted_at IS NOT NULL AND deleted_at <= ?1 ORDER BY deleted_at LIMIT ?2";
+const ERASE: &str = "DELETE FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NOT NULL";
+const ERASE_USES: &str = "DELETE FROM uses WHERE workspace_id = ?1 AND connection_id = ?2";
+const LEASE_DUE: &str = "UPDATE connections SET next_check_at = ?2 WHERE id IN
+      (SELECT id FROM connections WHERE next_check_at IS NOT NULL AND next_check_at <= ?1 ORDER BY next_check_at LIMIT ?3)
+    RETURNING id";
+
+/// A connection with all that an errand at the app needs.
+#[derive(Debug)]
+pub struct Case {
+    /// The connection.
+    pub connection: Connection,
+    /// Its client.
+    pub client: Client,
+    /// The custom app's definition; none for the catalogue's.
+    pub definition: Option<String>,
+}
+
+/// Reads a case in one round trip.
+pub async fn case(db: &impl Database, id: &ConnectionId) -> Stored<Option<Case>> {
+    let answers = db.batch(vec![sql!(CONNECTION, id), sql!(CLIENT, id), sql!(DEFINITION, id)]).await?;
+    let [connections, clients, definitions] = answers.as_slice() else {
+        return Err(DatabaseError::Unavailable("a batch answered too little".into()));
+    };
+    let Some(connection) = read_first(connections)? else { return Ok(None) };
+    let client =
+        read_first(clients)?.ok_or_else(|| DatabaseError::Malformed("a connection without its client".into()))?;
+    let definition = definitions.rows.first().map(|row| Columns(row).text("definition")).transpose()?;
+    Ok(Some(Case { connection, client, definition }))
+}
+
+/// One attempt to redeem one refresh token: what its writes compare against.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Its id.
+    pub id: AttemptId,
+    /// Workspace of the connection.
+    pub workspace: WorkspaceId,
+    /// The connection.
+    pub connection: ConnectionId,
+    /// Its client.
+    pub client: ClientId,
+    /// The generation it belongs to.
+    pub generation: i64,
+    /// The version it redeems.
+    pub version: i64,
+}
+
+/// Promises the attempt in the record; answers whether it may go on.
+pub async fn claim(
+    db: &impl Database,
+    attempt: &Attempt,
+    token_hash: &str,
+    until: Timestamp,
+    now: Timestamp,
+) -> Stored<bool> {
+    let statement = sql!(
+        CLAIM,
+        &attempt.workspace,
+        &attempt.connection,
+        attempt.generation,
+        attempt.version,
+        &attempt.id,
+        until,
+        token_hash,
+        now
+    );
+    Ok(run(db, statement).await?.changes > 0)
+}
+
+/// What a refresh brought, ready to be stored now or later. Everything secret in it is sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renewal {
+    /// Whose it is.
+    pub attempt: Attempt,
+    /// The sealed credential.
+    pub sealed: String,
+    /// End of the access token, Unix seconds.
+    pub expires_at: Option<i64>,
+    /// When it was obtained, Unix seconds; the old value when only a refresh token came.
+    pub refreshed_at: Option<i64>,
+    /// End of the refresh token, Unix seconds.
+    pub refresh_expires_at: Option<i64>,
+    /// Granted scopes, if the answer named them.
+    pub scopes: Option<Vec<String>>,
+    /// 0 after a success.
+    pub failures: i64,
+    /// No refresh before, Unix seconds.
+    pub next_attempt_at: i64,
+    /// The code of what was odd about the answer.
+    pub error: Option<String>,
+    /// When, Unix seconds.
+    pub at: i64,
+    /// What was seen.
+    pub evidence: String,
+    /// When the clock looks again, Unix seconds.
+    pub next_check_at: i64,
+}
+
+/// The statement that stores a renewal.
+pub fn persist(renewal: &Renewal) -> Statement {
+    let attempt = &renewal.attempt;
+    sql!(
+        PERSIST,
+        &attempt.workspace,
+        &attempt.connection,
+        attempt.generation,
+        attempt.version,
+        &attempt.id,
+        renewal.sealed.as_str(),
+        renewal.expires_at,
+        renewal.refreshed_at,
+        renewal.refresh_expires_at,
+        renewal.scopes.as_ref().map(|list| json_text(list)),
+        renewal.failures,
+        renewal.next_attempt_at,
+        renewal.error.as_deref(),
+        renewal.at,
+        renewal.evidence.as_str(),
+        renewal.next_check_at
+    )
+}
+
+/// What the record says after a write of an attempt whose fate is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// This attempt's write was the last to be applied.
+    Applied,
+    /// The record still waits for it.
+    Waiting,
+    /// Reconnected, disconnected, or something newer is stored.
+    Overtaken,
+}
+
+/// Asks the record what became of a write (it may have been applied though it was reported failed).
+pub async fn fate(db: &impl Database, attempt: &Attempt) -> Stored<Fate> {
+    let rows = run(db, sql!(APPLIED, &attempt.workspace, &attempt.connection)).await?;
+    let Some(row) = rows.rows.first() else { return Ok(Fate::Overtaken) };
+    let row = Columns(row);
+    if row.integer("generation")? != attempt.generation {
+        return Ok(Fate::Overtaken);
+    }
+    if row.optional_text("last_attempt_id")?.as_deref() == Some(attempt.id.as_str()) {
+        return Ok(Fate::Applied);
+    }
+    Ok(if row.integer("version")? == attempt.version { Fate::Waiting } else { Fate::Overtaken })
+}
+
+/// How a failure is recorded.
+#[derive(Debug, Clone)]
+pub struct Failure<'a> {
+    /// No refresh before.
+    pub next_attempt_at: Timestamp,
+    /// Whether the intent is given back (safe) or left to run out (the token may have been redeemed).
+    pub give_back: bool,
+    /// The code.
+    pub error: &'a str,
+    /// When.
+    pub at: Timestamp,
+    /// When the clock looks again.
+    pub next_check_at: Timestamp,
+    /// The hash of a refresh token that may have been redeemed.
+    pub ambiguous_token_hash: Option<&'a str>,
+}
+
+/// The statement that records a failed attempt.
+pub fn fail(attempt: &Attempt, failure: &Failure<'_>) -> Statement {
+    sql!(
+        FAIL,
+        &attempt.workspace,
+        &attempt.connection,
+        attempt.generation,
+        &attempt.id,
+        failure.next_attempt_at,
+        failure.give_back,
+        failure.error,
+        failure.at,
+        format!("refresh: {}", failure.error),
+        failure.next_check_at,
+        failure.ambiguous_token_hash
+    )
+}
+
+/// The statement that declares a connection dead after its attempt was refused for good.
+pub fn dead_after_attempt(attempt: &Attempt, reason: Reason, error: &str, at: Timestamp) -> Statement {
+    sql!(
+        DEAD_AFTER_ATTEMPT,
+        &attempt.workspace,
+        &attempt.connection,
+        attempt.generation,
+        attempt.version,
+        &attempt.id,
+        reason.as_str(),
+        error,
+        at,
+        format!("refresh: {error}")
+    )
+}
+
+/// The statement that declares a connection dead that can't be refreshed.
+pub fn dead_after_probe(connection: &Connection, reason: Reason, evidence: &str, at: Timestamp) -> Statement {
+    sql!(
+        DEAD_AFTER_PROBE,
+        &connection.workspace,
+        &connection.id,
+        connection.generation,
+        connection.version,
+        reason.as_str(),
+        evidence,
+        at,
+        evidence
+    )
+}
+
+/// The statement that records what a probe saw.
+pub fn probed(
+    connection: &Connection,
+    at: Timestamp,
+    evidence: &str,
+    next_check_at: Timestamp,
+    failures: i64,
+    error: Option<&str>,
+    works: bool,
+) -> Statement {
+    sql!(
+        PROBED,
+        &connection.workspace,
+        &connection.id,
+        connection.generation,
+        at,
+        evidence,
+        next_check_at,
+        failures,
+        error,
+        works
+    )
+}
+
+/// Ends a connection for everybody: from the answer on it does not exist. Answers the row, whose
+/// credential was sealed under the generation before.
+pub async fn mark_deleted(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    id: &ConnectionId,
+    now: Timestamp,
+) -> Stored<Option<Connection>> {
+    first(db, sql!(MARK_DELETED, workspace, id, now)).await
+}
+
+/// Connections that were ended before a time and are still here.
+pub async fn deleted(db: &impl Database, before: Timestamp, limit: i64) -> Stored<Vec<Connection>> {
+    super::all(db, sql!(DELETED, before, limit)).await
+}
+
+/// The statements that erase an ended connection.
+pub fn erase(workspace: &WorkspaceId, id: &ConnectionId) -> [Statement; 2] {
+    [sql!(ERASE_USES, workspace, id), sql!(ERASE, workspace, id)]
+}
+
+/// Takes up to `limit` due connections, so that no other run takes them before `lease_until`.
+pub async fn lease_due(
+    db: &impl Database,
+    due: Timestamp,
+    lease_until: Timestamp,
+    limit: i64,
+) -> Stored<Vec<ConnectionId>> {
+    run(db, sql!(LEASE_DUE, due, lease_until, limit)).await?.rows.iter().map(|row| Columns(row).id("id")).collect()
+}

@@ -1,0 +1,95 @@
+//! Rows of `revocations`: what an app has not confirmed yet, kept sealed for a day.
+
+use super::{Columns, FromRow, Stored, all, run};
+use crate::app::AppId;
+use crate::ids::{ClientId, ConnectionId, WorkspaceId};
+use crate::ports::{Database, DatabaseError, Statement};
+use crate::sql;
+use crate::time::Timestamp;
+
+const INSERT: &str = "INSERT OR REPLACE INTO revocations (id, workspace_id, app, app_revision, client, account_id, sealed_tokens, failures, next_attempt_at, expires_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+/// Leased as it is read: a run that dies leaves it for the next one.
+const LEASE: &str = "UPDATE revocations SET next_attempt_at = ?2 WHERE id IN
+    (SELECT id FROM revocations WHERE next_attempt_at <= ?1 AND expires_at > ?1 ORDER BY next_attempt_at LIMIT ?3) RETURNING *";
+const RETRY: &str = "UPDATE revocations SET failures = failures + 1, next_attempt_at = ?2 WHERE id = ?1";
+const DELETE: &str = "DELETE FROM revocations WHERE id = ?1";
+
+/// A revocation to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// The id of the connection that was.
+    pub connection: ConnectionId,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// Its app.
+    pub app: AppId,
+    /// The revision of the app's definition.
+    pub app_revision: i64,
+    /// Its client.
+    pub client: ClientId,
+    /// Its account's id.
+    pub account: Option<String>,
+    /// The sealed tokens.
+    pub sealed_tokens: String,
+    /// Tries so far.
+    pub failures: i64,
+    /// When it is tried again.
+    pub next_attempt_at: Timestamp,
+    /// When it is given up.
+    pub expires_at: Timestamp,
+}
+
+impl FromRow for Revocation {
+    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+        Ok(Self {
+            connection: row.id("id")?,
+            workspace: row.id("workspace_id")?,
+            app: AppId::parse(&row.text("app")?).ok_or_else(|| DatabaseError::Malformed("an app's id".into()))?,
+            app_revision: row.integer("app_revision")?,
+            client: row.id("client")?,
+            account: row.optional_text("account_id")?,
+            sealed_tokens: row.text("sealed_tokens")?,
+            failures: row.integer("failures")?,
+            next_attempt_at: row.time("next_attempt_at")?,
+            expires_at: row.time("expires_at")?,
+        })
+    }
+}
+
+/// The statement that keeps a revocation for later.
+pub fn insert(job: &Revocation) -> Statement {
+    sql!(
+        INSERT,
+        &job.connection,
+        &job.workspace,
+        &job.app,
+        job.app_revision,
+        &job.client,
+        job.account.as_deref(),
+        job.sealed_tokens.as_str(),
+        job.failures,
+        job.next_attempt_at,
+        job.expires_at
+    )
+}
+
+/// Takes due revocations, so that no other run takes them before `lease_until`.
+pub async fn lease_due(
+    db: &impl Database,
+    now: Timestamp,
+    lease_until: Timestamp,
+    limit: i64,
+) -> Stored<Vec<Revocation>> {
+    all(db, sql!(LEASE, now, lease_until, limit)).await
+}
+
+/// Tries again later.
+pub async fn retry(db: &impl Database, id: &ConnectionId, at: Timestamp) -> Stored<()> {
+    run(db, sql!(RETRY, id, at)).await.map(|_| ())
+}
+
+/// It is done.
+pub async fn delete(db: &impl Database, id: &ConnectionId) -> Stored<()> {
+    run(db, sql!(DELETE, id)).await.map(|_| ())
+}

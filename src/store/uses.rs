@@ -1,0 +1,75 @@
+//! Rows of `uses`: which workflow step used which connection, and when.
+
+use super::{Columns, FromRow, Page, Stored, all, page};
+use crate::ids::{ConnectionId, WorkspaceId};
+use crate::ports::Database;
+use crate::sql;
+use crate::time::Timestamp;
+
+/// A use of today counts its day once; the interval keeps a busy step from writing at every call.
+const RECORD: &str =
+    "INSERT INTO uses (connection_id, workflow, step, workspace_id, first_used_at, last_used_at, active_days)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?5, 1)
+    ON CONFLICT (connection_id, workflow, step) DO UPDATE SET
+      active_days = active_days + (last_used_at / 86400 < ?5 / 86400), last_used_at = ?5
+    WHERE last_used_at < ?5 - ?6";
+const TOUCH: &str = "UPDATE connections SET last_used_at = ?3 WHERE workspace_id = ?1 AND id = ?2 AND coalesce(last_used_at, 0) < ?3 - ?4";
+const LIST: &str = "SELECT * FROM uses WHERE workspace_id = ?1 AND connection_id = ?2 AND (workflow, step) > (?3, ?4)
+    ORDER BY workflow, step LIMIT ?5";
+
+/// Seconds in which further uses of the same step are not written.
+pub const INTERVAL: i64 = 300;
+
+/// A step's use of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Use {
+    /// The workflow, as the caller names it.
+    pub workflow: String,
+    /// The step; empty when the caller named none.
+    pub step: String,
+    /// First use.
+    pub first_used_at: Timestamp,
+    /// Last use, to five minutes.
+    pub last_used_at: Timestamp,
+    /// Days with at least one use.
+    pub active_days: i64,
+}
+
+impl FromRow for Use {
+    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+        Ok(Self {
+            workflow: row.text("workflow")?,
+            step: row.text("step")?,
+            first_used_at: row.time("first_used_at")?,
+            last_used_at: row.time("last_used_at")?,
+            active_days: row.integer("active_days")?,
+        })
+    }
+}
+
+/// Records a use: of a workflow's step if one was named, and of the connection in any case.
+pub async fn record(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    id: &ConnectionId,
+    step: Option<(&str, &str)>,
+    now: Timestamp,
+) -> Stored<()> {
+    let mut statements = vec![sql!(TOUCH, workspace, id, now, INTERVAL)];
+    if let Some((workflow, step)) = step {
+        statements.push(sql!(RECORD, id, workflow, step, workspace, now, INTERVAL));
+    }
+    db.batch(statements).await.map(|_| ())
+}
+
+/// A connection's uses, after a cursor of workflow and step.
+pub async fn list(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    id: &ConnectionId,
+    after: (&str, &str),
+    limit: i64,
+) -> Stored<Page<Use>> {
+    let rows = all(db, sql!(LIST, workspace, id, after.0, after.1, limit + 1)).await?;
+    Ok(page(rows, limit, |row: &Use| crate::store::json_text(&(&row.workflow, &row.step))))
+}

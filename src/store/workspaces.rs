@@ -1,0 +1,92 @@
+//! Rows of `workspaces`.
+
+use super::{Columns, FromRow, Page, Stored, all, first, json_text, page, run};
+use crate::ids::WorkspaceId;
+use crate::ports::{Database, Statement};
+use crate::sql;
+use crate::time::Timestamp;
+use crate::workspace::Workspace;
+
+const INSERT: &str = "INSERT INTO workspaces (id, name, allowed_origins, created_at) VALUES (?1, ?2, ?3, ?4)";
+const SELECT: &str = "SELECT * FROM workspaces WHERE id = ?1 AND deleted_at IS NULL";
+const LIST: &str = "SELECT * FROM workspaces WHERE id > ?1 AND deleted_at IS NULL ORDER BY id LIMIT ?2";
+const UPDATE: &str = "UPDATE workspaces SET name = coalesce(?2, name), allowed_origins = coalesce(?3, allowed_origins) WHERE id = ?1 RETURNING *";
+
+impl FromRow for Workspace {
+    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+        Ok(Self {
+            id: row.id("id")?,
+            name: row.text("name")?,
+            allowed_origins: row.json("allowed_origins")?,
+            created_at: row.time("created_at")?,
+        })
+    }
+}
+
+/// The statement that inserts a workspace; its first key goes in the same batch.
+pub fn insert(workspace: &Workspace) -> Statement {
+    sql!(INSERT, &workspace.id, workspace.name.as_str(), json_text(&workspace.allowed_origins), workspace.created_at)
+}
+
+/// One workspace.
+pub async fn get(db: &impl Database, id: &WorkspaceId) -> Stored<Option<Workspace>> {
+    first(db, sql!(SELECT, id)).await
+}
+
+/// Workspaces by id, after a cursor.
+pub async fn list(db: &impl Database, after: &str, limit: i64) -> Stored<Page<Workspace>> {
+    let rows = all(db, sql!(LIST, after, limit + 1)).await?;
+    Ok(page(rows, limit, |workspace: &Workspace| workspace.id.to_string()))
+}
+
+/// Changes what is given, and answers the row.
+pub async fn update(
+    db: &impl Database,
+    id: &WorkspaceId,
+    name: Option<&str>,
+    origins: Option<&[String]>,
+) -> Stored<Option<Workspace>> {
+    first(db, sql!(UPDATE, id, name, origins.map(json_text))).await
+}
+
+/// The statements that lock everybody out of a workspace at once and mark what it holds for
+/// revocation and erasure by the clock.
+pub async fn mark_deleted(db: &impl Database, id: &WorkspaceId, now: Timestamp) -> Stored<bool> {
+    const MARK: &str = "UPDATE workspaces SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL";
+    const REVOKE_KEYS: &str = "UPDATE keys SET revoked_at = ?2 WHERE workspace_id = ?1 AND revoked_at IS NULL";
+    const END_SESSIONS: &str = "DELETE FROM sessions WHERE workspace_id = ?1";
+    const END_SIGN_IN: &str = "DELETE FROM sign_in_links WHERE workspace_id = ?1";
+    const END_LINKS: &str = "DELETE FROM links WHERE workspace_id = ?1";
+    const END_FLOWS: &str = "DELETE FROM authorizations WHERE workspace_id = ?1";
+    const DISCONNECT: &str = "UPDATE connections SET deleted_at = ?2, generation = generation + 1, next_check_at = NULL
+        WHERE workspace_id = ?1 AND deleted_at IS NULL";
+    let answers = db
+        .batch(vec![
+            sql!(MARK, id, now),
+            sql!(REVOKE_KEYS, id, now),
+            sql!(END_SESSIONS, id),
+            sql!(END_SIGN_IN, id),
+            sql!(END_LINKS, id),
+            sql!(END_FLOWS, id),
+            sql!(DISCONNECT, id, now),
+        ])
+        .await?;
+    Ok(answers.first().is_some_and(|rows| rows.changes > 0))
+}
+
+/// Erases one deleted workspace whose connections and keys are gone, if there is one.
+pub async fn erase_one(db: &impl Database) -> Stored<()> {
+    const READY: &str = "SELECT id FROM workspaces w WHERE deleted_at IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = w.id)
+        AND NOT EXISTS (SELECT 1 FROM keys k WHERE k.workspace_id = w.id) LIMIT 1";
+    const ERASE: [&str; 5] = [
+        "DELETE FROM uses WHERE workspace_id = ?1",
+        "DELETE FROM events WHERE workspace_id = ?1",
+        "DELETE FROM clients WHERE workspace_id = ?1 AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.workspace_id = ?1)",
+        "DELETE FROM apps WHERE workspace_id = ?1 AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.workspace_id = ?1)",
+        "DELETE FROM workspaces WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.workspace_id = ?1)",
+    ];
+    let Some(row) = run(db, sql!(READY)).await?.rows.into_iter().next() else { return Ok(()) };
+    let id = Columns(&row).text("id")?;
+    db.batch(ERASE.iter().map(|sql| sql!(*sql, id.as_str())).collect()).await.map(|_| ())
+}

@@ -1,0 +1,118 @@
+//! Token requests and what apps answer to them (RFC 6749 4.1.3, 5, 6; RFC 7009; refresh.md's classification).
+//!
+//! Owns how requests are built and how answers are judged. Refuses to guess: what is neither a parsed success
+//! nor a parsed error is ambiguous, and no text of an app leaves this file but a sanitised error code.
+
+mod answer;
+mod json;
+mod probe;
+mod request;
+
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+pub use answer::read_answer;
+pub use probe::{ProbeVerdict, read_account, read_probe};
+pub use request::{exchange_request, probe_request, refresh_request, revoke_request};
+
+/// What a client authenticates with.
+#[derive(Debug, Clone)]
+pub struct ClientKeys {
+    /// The public half.
+    pub client_id: String,
+    /// The secret half; public clients have none.
+    pub client_secret: Option<Secret>,
+}
+
+/// Which kind of token is revoked (RFC 7009 2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenHint {
+    /// The refresh token.
+    RefreshToken,
+    /// The access token.
+    AccessToken,
+}
+
+impl TokenHint {
+    /// As the protocol writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RefreshToken => "refresh_token",
+            Self::AccessToken => "access_token",
+        }
+    }
+}
+
+/// What an app's answer to a token request amounts to.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// It gave tokens.
+    Tokens(TokenSet),
+    /// It said no, and said so clearly.
+    Refused(Refusal),
+    /// Nobody knows whether it acted.
+    Ambiguous(Ambiguity),
+}
+
+/// A clear refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What it means.
+    pub class: Class,
+    /// The app's error code, reduced to `[a-z0-9_.-]{1,64}`.
+    pub code: String,
+}
+
+/// What a refusal means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The grant is gone.
+    Permanent,
+    /// Later it may work.
+    Transient {
+        /// Seconds the app asks to wait.
+        retry_after: Option<i64>,
+    },
+    /// Our client is refused: its secret is wrong or has expired.
+    Client,
+    /// This connection asks for what it may not have.
+    Configuration,
+    /// A code nobody has classified.
+    Unknown,
+}
+
+/// An answer that is neither success nor refusal.
+#[derive(Debug, Clone)]
+pub struct Ambiguity {
+    /// What was seen, in snake case, for the log.
+    pub what: &'static str,
+    /// A new refresh token that the answer holds all the same.
+    pub refresh_token: Option<Secret>,
+    /// Seconds the app asks to wait.
+    pub retry_after: Option<i64>,
+}
+
+/// Tokens as an app issued them.
+#[derive(Debug, Clone)]
+pub struct TokenSet {
+    /// Visible ASCII only: it will stand in a header.
+    pub access_token: Secret,
+    /// `Bearer` in this spelling, or the app's own word.
+    pub token_type: String,
+    /// A new refresh token; `None` keeps the old one.
+    pub refresh_token: Option<Secret>,
+    /// When the access token ends, if anybody knows.
+    pub expires_at: Option<Timestamp>,
+    /// When the refresh token ends, if anybody knows.
+    pub refresh_expires_at: Option<Timestamp>,
+    /// What was granted, if the answer says.
+    pub scopes: Option<Vec<String>>,
+}
+
+/// Whether a text may stand in a header as a token: not empty, visible ASCII only (no spaces, no line ends).
+pub fn is_header_safe(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests;

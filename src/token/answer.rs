@@ -1,0 +1,222 @@
+//! What an app's answer to a token request means.
+//!
+//! Owns the classification. Refuses to take anything for a refusal but a parsed error, and anything for a
+//! success but a usable access token; a new refresh token in a success-like answer is never dropped.
+
+use chrono::DateTime;
+use serde_json::Value;
+
+use super::{Ambiguity, Answer, Class, Refusal, TokenSet, is_header_safe, json};
+use crate::app::{App, OAuth2, Pointer};
+use crate::ports::{HttpError, Inbound};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// Error codes whose meaning does not depend on the app: RFC 6749 5.2, RFC 8628 3.5 (`slow_down`), the twins
+/// that apps have of `invalid_grant`, and numbers that some use besides (looked at where a definition
+/// points at numbers).
+const PERMANENT: &[&str] =
+    &["invalid_grant", "invalid_refresh_token", "bad_refresh_token", "token_revoked", "50173", "70008", "700082"];
+const CLIENT: &[&str] = &["invalid_client", "7000215", "7000222"];
+const CONFIGURATION: &[&str] = &["unauthorized_client", "unsupported_grant_type", "invalid_scope"];
+const TRANSIENT: &[&str] = &["temporarily_unavailable", "slow_down"];
+
+/// Members that tell the life of a refresh token or its grant, in seconds (apps' own, and
+/// draft-ietf-oauth-refresh-token-expiration). The nearest end counts.
+const REFRESH_LIVES: &[&str] =
+    &["refresh_token_expires_in", "x_refresh_token_expires_in", "refresh_token_timeout", "authorization_expires_in"];
+
+/// The longest life believed: ten years, in seconds.
+const LONGEST_LIFE: i64 = 10 * 365 * 86_400;
+
+/// The longest wait an app may ask for: a day, in seconds.
+const LONGEST_WAIT: i64 = 86_400;
+
+/// Characters of an error code, at most.
+const LONGEST_CODE: usize = 64;
+
+/// Scopes of an answer, at most, and characters of each.
+const MOST_SCOPES: usize = 500;
+const LONGEST_SCOPE: usize = 512;
+
+/// Judges the answer to an exchange or a refresh. `asked_at` is the time before the request was sent: lives
+/// count from there.
+pub fn read_answer(app: &App, answer: &Result<Inbound, HttpError>, asked_at: Timestamp) -> Answer {
+    let inbound = match answer {
+        Ok(inbound) => inbound,
+        Err(HttpError::Timeout) => return ambiguous("timeout", None),
+        Err(HttpError::Network) => return ambiguous("network_error", None),
+        Err(HttpError::TooLarge) => return ambiguous("body_too_large", None),
+    };
+    let wait = retry_after(inbound, asked_at);
+    let body = json::parse(&inbound.body);
+    let refusal = body.as_ref().and_then(|body| refusal(app, body, wait));
+    match (inbound.status, body, refusal) {
+        (429, _, refusal) => Answer::Refused(Refusal {
+            class: Class::Transient { retry_after: wait },
+            code: refusal.map_or_else(|| "too_many_requests".to_owned(), |refusal| refusal.code),
+        }),
+        (200..=299, Some(body), refusal) => read_success(app, &body, refusal, wait, asked_at),
+        (200..=299, None, _) => ambiguous("unreadable_body", wait),
+        (400..=499, _, Some(refusal)) => Answer::Refused(refusal),
+        (400..=499, ..) => ambiguous("unreadable_error", wait),
+        (503, _, Some(refusal)) if refusal.code == "temporarily_unavailable" => Answer::Refused(refusal),
+        (300..=399, ..) => ambiguous("redirect", wait),
+        (500..=599, ..) => ambiguous("server_error", wait),
+        _ => ambiguous("odd_status", wait),
+    }
+}
+
+fn ambiguous(what: &'static str, retry_after: Option<i64>) -> Answer {
+    Answer::Ambiguous(Ambiguity { what, refresh_token: None, retry_after })
+}
+
+/// A 2xx with JSON: tokens, or an error that its sender forgot to mark, or neither.
+fn read_success(app: &App, body: &Value, refusal: Option<Refusal>, wait: Option<i64>, asked_at: Timestamp) -> Answer {
+    let oauth2 = app.oauth2();
+    let refresh_token = refresh_token(oauth2, body);
+    let access_token = text_at(&oauth2.response.access_token, body);
+    match (access_token, refusal) {
+        (Some(access_token), _) if is_header_safe(access_token) => {
+            Answer::Tokens(token_set(oauth2, body, access_token, refresh_token, asked_at))
+        }
+        (None, Some(refusal)) if refresh_token.is_none() => Answer::Refused(refusal),
+        (access_token, _) => {
+            let what = access_token.map_or("no_access_token", |_| "unusable_access_token");
+            Answer::Ambiguous(Ambiguity { what, refresh_token, retry_after: wait })
+        }
+    }
+}
+
+fn token_set(
+    oauth2: &OAuth2,
+    body: &Value,
+    access_token: &str,
+    refresh_token: Option<Secret>,
+    asked_at: Timestamp,
+) -> TokenSet {
+    let end = |seconds: i64| asked_at.plus(seconds.min(LONGEST_LIFE));
+    let life = oauth2.response.expires_in.find(body).and_then(seconds).or(oauth2.access_token_lifetime);
+    let refresh_life = REFRESH_LIVES.iter().filter_map(|name| body.get(name).and_then(seconds)).min();
+    // What the definition knows counts from a token's issue, so it needs one that has just been issued.
+    let refresh_life = refresh_life.or(oauth2.refresh_token_lifetime.filter(|_| refresh_token.is_some()));
+    TokenSet {
+        access_token: Secret::new(access_token),
+        token_type: token_type(text_at(&oauth2.response.token_type, body)),
+        refresh_token,
+        expires_at: life.map(end),
+        refresh_expires_at: refresh_life.map(end),
+        scopes: oauth2.response.scope.find(body).and_then(|scope| scopes(oauth2, scope)),
+    }
+}
+
+/// A text that is present and not empty.
+fn text_at<'a>(pointer: &Pointer, body: &'a Value) -> Option<&'a str> {
+    pointer.find(body)?.as_str().filter(|text| !text.is_empty())
+}
+
+/// Absent, null and empty mean that the old one stays (RFC 6749 6); so does one that no server may issue
+/// (RFC 6749 A.17: visible ASCII and spaces).
+fn refresh_token(oauth2: &OAuth2, body: &Value) -> Option<Secret> {
+    let text = text_at(&oauth2.response.refresh_token, body)?;
+    text.bytes().all(|b| b.is_ascii_graphic() || b == b' ').then(|| Secret::new(text))
+}
+
+/// Case does not matter (RFC 6749 5.1); what is no word at all is taken for the usual one.
+fn token_type(text: Option<&str>) -> String {
+    match text {
+        Some(text) if text.eq_ignore_ascii_case("bearer") => "Bearer".to_owned(),
+        Some(text) if text.len() <= LONGEST_CODE && is_header_safe(text) => text.to_owned(),
+        _ => "Bearer".to_owned(),
+    }
+}
+
+/// A positive number of whole seconds, from a number or a text that holds one.
+fn seconds(value: &Value) -> Option<i64> {
+    let number = match value {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse::<f64>().ok()?,
+        _ => return None,
+    };
+    // Printed and read again: Rust has no checked conversion from a float. Whole seconds, at most ten digits.
+    let whole = number.clamp(0.0, 9_999_999_999.0).trunc();
+    format!("{whole:.0}").parse().ok().filter(|seconds| *seconds > 0 && number.is_finite())
+}
+
+/// Granted scopes as a list; `None` where the answer does not say (RFC 6749 5.1: as requested).
+fn scopes(oauth2: &OAuth2, value: &Value) -> Option<Vec<String>> {
+    let separator = oauth2.response.scope_separator.as_ref().unwrap_or(&oauth2.scope_separator);
+    let parts: Vec<&str> = match value {
+        Value::String(text) => text.split(separator.as_str()).collect(),
+        Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
+        _ => return None,
+    };
+    let mut scopes: Vec<String> = Vec::new();
+    for scope in parts.into_iter().map(str::trim).filter(|scope| is_header_safe(scope) && scope.len() <= LONGEST_SCOPE)
+    {
+        if scopes.len() < MOST_SCOPES && !scopes.iter().any(|known| known == scope) {
+            scopes.push(scope.to_owned());
+        }
+    }
+    (!scopes.is_empty()).then_some(scopes)
+}
+
+/// The refusal that a body spells out, if it does. Finer codes go before the error's name, and what the
+/// definition says goes before the default table.
+pub(super) fn refusal(app: &App, body: &Value, retry_after: Option<i64>) -> Option<Refusal> {
+    let codes = app.errors.codes.as_ref().and_then(|codes| codes.find(body)).map(texts).unwrap_or_default();
+    let name = text_at(&app.errors.error, body).map(str::to_owned);
+    let known = codes.iter().chain(&name).find_map(|code| Some((classify(app, code, retry_after)?, code)));
+    if let Some((class, code)) = known {
+        return Some(Refusal { class, code: sanitise(code) });
+    }
+    let code = name.or_else(|| codes.into_iter().next())?;
+    Some(Refusal { class: Class::Unknown, code: sanitise(&code) })
+}
+
+/// A value or a list of values as texts.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => vec![text.clone()],
+        Value::Number(number) => vec![number.to_string()],
+        Value::Array(list) => list.iter().filter(|value| !value.is_array()).flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn classify(app: &App, code: &str, retry_after: Option<i64>) -> Option<Class> {
+    let own = &app.errors;
+    let own_says = |list: &[String]| list.iter().any(|known| known.eq_ignore_ascii_case(code));
+    let all_say = |list: &[&str]| list.iter().any(|known| known.eq_ignore_ascii_case(code));
+    [
+        (own_says(&own.permanent), Class::Permanent),
+        (own_says(&own.client), Class::Client),
+        (own_says(&own.configuration), Class::Configuration),
+        (own_says(&own.transient), Class::Transient { retry_after }),
+        (all_say(PERMANENT), Class::Permanent),
+        (all_say(CLIENT), Class::Client),
+        (all_say(CONFIGURATION), Class::Configuration),
+        (all_say(TRANSIENT), Class::Transient { retry_after }),
+    ]
+    .into_iter()
+    .find_map(|(says, class)| says.then_some(class))
+}
+
+/// An error code that is safe to log and show, or `unknown_error`.
+fn sanitise(code: &str) -> String {
+    let code = code.to_ascii_lowercase();
+    let ok =
+        code.len() <= LONGEST_CODE && code.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-'));
+    if ok { code } else { "unknown_error".to_owned() }
+}
+
+/// `Retry-After` in seconds (RFC 9110 10.2.3: seconds or a date), from 0 to a day.
+pub(super) fn retry_after(inbound: &Inbound, now: Timestamp) -> Option<i64> {
+    let text = inbound.header("retry-after")?.trim();
+    let wait = if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
+        text.parse().unwrap_or(LONGEST_WAIT)
+    } else {
+        DateTime::parse_from_rfc2822(text).ok()?.timestamp() - now.unix()
+    };
+    Some(wait.clamp(0, LONGEST_WAIT))
+}

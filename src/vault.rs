@@ -1,0 +1,349 @@
+//! Sealing: what is written at rest can be read only with the key ring, and only in its own place.
+//!
+//! Owns the key ring, the envelope and the binding of a ciphertext to its place. AES-256-GCM with a
+//! random 96-bit nonce under a subkey per row (HKDF-SHA256), because one key for everything would
+//! meet GCM's limit of 2^32 random nonces (NIST SP 800-38D, 8.3). Refuses to try keys: the envelope
+//! names its key. Does not detect that a whole row was rolled back to an older state.
+
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Nonce};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hkdf::Hkdf;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::ports::{NoRandomness, Random};
+use crate::secret::Secret;
+
+/// Names the envelope's format; a new format gets a new name.
+const FORMAT: &str = "cx1";
+const NONCE_BYTES: usize = 12;
+const KEY_BYTES: usize = 32;
+/// Below so many different byte values a 32-byte key was typed, not drawn: a random one has 25 or
+/// more with a probability over 0.999999.
+const LEAST_DISTINCT_BYTES: usize = 16;
+/// What a check value says when it opens.
+const CHECK_TEXT: &str = "connections check value";
+
+/// Where a ciphertext belongs. Moved anywhere else it does not open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// Workspace id; empty for what belongs to the installation.
+    pub workspace: &'a str,
+    /// Table.
+    pub table: &'static str,
+    /// Row id.
+    pub row: &'a str,
+    /// Column or purpose.
+    pub field: &'static str,
+    /// Generation of the connection; 0 where there is none.
+    pub generation: i64,
+}
+
+/// Why an envelope does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is no envelope of a format known here.
+    Malformed,
+    /// It names a key that is not on the ring.
+    UnknownKey,
+    /// It was changed, moved, or sealed with other bytes under that key id.
+    Refused,
+}
+
+/// Why a key ring can't be used. Says which entry, never its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RingError(pub String);
+
+struct Key {
+    id: String,
+    bytes: Zeroizing<[u8; KEY_BYTES]>,
+}
+
+/// The keys of this installation: the first seals, all open.
+pub struct KeyRing {
+    first: Key,
+    others: Vec<Key>,
+}
+
+impl std::fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyRing({})", self.ids().collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl KeyRing {
+    /// Reads `id:base64(32 bytes)[,id:base64…]`. Refuses missing, short, repeated and typed keys.
+    pub fn parse(text: &str) -> Result<Self, RingError> {
+        let mut keys = Vec::new();
+        for (index, entry) in text.split(',').map(str::trim).enumerate() {
+            let key = parse_key(index + 1, entry)?;
+            if keys.iter().any(|other: &Key| other.id == key.id || *other.bytes == *key.bytes) {
+                return Err(RingError(format!("ENCRYPTION_KEYS: entry {} repeats an id or a key.", index + 1)));
+            }
+            keys.push(key);
+        }
+        let mut keys = keys.into_iter();
+        let first = keys.next().ok_or_else(|| RingError("ENCRYPTION_KEYS is empty.".into()))?;
+        Ok(Self { first, others: keys.collect() })
+    }
+
+    /// The id of the key that seals.
+    pub fn sealing_id(&self) -> &str {
+        &self.first.id
+    }
+
+    /// All ids, the sealing one first.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.first).chain(&self.others).map(|key| key.id.as_str())
+    }
+
+    /// Seals a text for its place: `cx1.<key id>.<nonce and ciphertext in base64url>`.
+    pub fn seal(&self, random: &impl Random, place: &Place<'_>, text: &Secret) -> Result<String, NoRandomness> {
+        seal_with(&self.first, random, place, text)
+    }
+
+    /// Opens an envelope in its place.
+    pub fn open(&self, place: &Place<'_>, envelope: &str) -> Result<Secret, Unreadable> {
+        let (key_id, body) = split(envelope)?;
+        let key = self.key(key_id).ok_or(Unreadable::UnknownKey)?;
+        let bytes = URL_SAFE_NO_PAD.decode(body).map_err(|_| Unreadable::Malformed)?;
+        let (nonce, sealed) = bytes.split_at_checked(NONCE_BYTES).ok_or(Unreadable::Malformed)?;
+        let nonce: [u8; NONCE_BYTES] = nonce.try_into().map_err(|_| Unreadable::Malformed)?;
+        let aad = associated_data(&key.id, place);
+        let cipher = cipher(key, place).ok_or(Unreadable::Refused)?;
+        let plain =
+            cipher.decrypt(&Nonce::from(nonce), Payload { msg: sealed, aad: &aad }).map_err(|_| Unreadable::Refused)?;
+        String::from_utf8(plain).map(Secret::new).map_err(|_| Unreadable::Refused)
+    }
+
+    /// A sealed constant for every key: whether a ring with the same ids has the same bytes.
+    pub fn check_value(&self, random: &impl Random, key_id: &str) -> Result<Option<String>, NoRandomness> {
+        let Some(key) = self.key(key_id) else { return Ok(None) };
+        seal_with(key, random, &check_place(key_id), &Secret::new(CHECK_TEXT)).map(Some)
+    }
+
+    /// Whether a stored check value opens.
+    pub fn fits(&self, key_id: &str, check_value: &str) -> bool {
+        split(check_value).is_ok_and(|(id, _)| id == key_id)
+            && self.open(&check_place(key_id), check_value).is_ok_and(|text| text.expose() == CHECK_TEXT)
+    }
+
+    /// A short name of this ring for remembering that it was checked; tells nothing of the keys.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for key in std::iter::once(&self.first).chain(&self.others) {
+            hash.update(key.id.as_bytes());
+            hash.update([0]);
+            hash.update(*key.bytes);
+        }
+        hash.finalize().into()
+    }
+
+    fn key(&self, id: &str) -> Option<&Key> {
+        std::iter::once(&self.first).chain(&self.others).find(|key| key.id == id)
+    }
+}
+
+/// The key id an envelope names, if it is one.
+pub fn key_id_of(envelope: &str) -> Option<&str> {
+    split(envelope).ok().map(|(id, _)| id)
+}
+
+fn parse_key(number: usize, entry: &str) -> Result<Key, RingError> {
+    let wrong = |what: &str| {
+        RingError(format!(
+            "ENCRYPTION_KEYS: entry {number} {what}. Expected id:base64 of 32 random bytes (`openssl rand -base64 32`)."
+        ))
+    };
+    let (id, encoded) = entry.split_once(':').ok_or_else(|| wrong("has no id"))?;
+    let id_ok = (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if !id_ok {
+        return Err(wrong("has an id with other characters than letters, digits, - and _ (1 to 32)"));
+    }
+    let decoded = Zeroizing::new(STANDARD.decode(encoded.trim()).map_err(|_| wrong("is not base64"))?);
+    let bytes: [u8; KEY_BYTES] = decoded.as_slice().try_into().map_err(|_| wrong("is not 32 bytes long"))?;
+    let distinct = bytes.iter().collect::<std::collections::BTreeSet<_>>().len();
+    if distinct < LEAST_DISTINCT_BYTES {
+        return Err(wrong("is not random"));
+    }
+    Ok(Key { id: id.to_owned(), bytes: Zeroizing::new(bytes) })
+}
+
+fn seal_with(key: &Key, random: &impl Random, place: &Place<'_>, text: &Secret) -> Result<String, NoRandomness> {
+    let mut nonce = [0_u8; NONCE_BYTES];
+    random.fill(&mut nonce)?;
+    let aad = associated_data(&key.id, place);
+    let sealed = cipher(key, place)
+        .and_then(|cipher| {
+            cipher.encrypt(&Nonce::from(nonce), Payload { msg: text.expose().as_bytes(), aad: &aad }).ok()
+        })
+        .ok_or(NoRandomness)?;
+    let mut bytes = nonce.to_vec();
+    bytes.extend_from_slice(&sealed);
+    Ok(format!("{FORMAT}.{}.{}", key.id, URL_SAFE_NO_PAD.encode(bytes)))
+}
+
+fn split(envelope: &str) -> Result<(&str, &str), Unreadable> {
+    let rest = envelope.strip_prefix(FORMAT).and_then(|rest| rest.strip_prefix('.')).ok_or(Unreadable::Malformed)?;
+    rest.split_once('.').ok_or(Unreadable::Malformed)
+}
+
+fn check_place(key_id: &str) -> Place<'_> {
+    Place { workspace: "", table: "key_checks", row: key_id, field: "sealed", generation: 0 }
+}
+
+/// The subkey of a row: the row's ciphertexts share it, no other row's do.
+fn cipher(key: &Key, place: &Place<'_>) -> Option<Aes256Gcm> {
+    let mut subkey = Zeroizing::new([0_u8; KEY_BYTES]);
+    let info = length_prefixed(&["connections subkey", place.workspace, place.table, place.row]);
+    Hkdf::<Sha256>::new(Some(FORMAT.as_bytes()), key.bytes.as_slice()).expand(&info, subkey.as_mut_slice()).ok()?;
+    Aes256Gcm::new_from_slice(subkey.as_slice()).ok()
+}
+
+fn associated_data(key_id: &str, place: &Place<'_>) -> Vec<u8> {
+    length_prefixed(&[
+        FORMAT,
+        key_id,
+        place.workspace,
+        place.table,
+        place.row,
+        place.field,
+        &place.generation.to_string(),
+    ])
+}
+
+/// Length before content, so that no two lists of parts run together into the same bytes.
+fn length_prefixed(parts: &[&str]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for part in parts {
+        bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(part.as_bytes());
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::cell::Cell;
+
+    struct Counting(Cell<u8>);
+    impl Random for Counting {
+        fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness> {
+            for byte in buffer {
+                self.0.set(self.0.get().wrapping_add(7));
+                *byte = self.0.get();
+            }
+            Ok(())
+        }
+    }
+    struct Broken;
+    impl Random for Broken {
+        fn fill(&self, _: &mut [u8]) -> Result<(), NoRandomness> {
+            Err(NoRandomness)
+        }
+    }
+
+    fn random() -> Counting {
+        Counting(Cell::new(1))
+    }
+    fn key(seed: u8) -> String {
+        let bytes: Vec<u8> = (0..32).map(|i: u8| i.wrapping_mul(37).wrapping_add(seed)).collect();
+        STANDARD.encode(bytes)
+    }
+    fn ring(ids: &[(&str, u8)]) -> KeyRing {
+        let text = ids.iter().map(|(id, seed)| format!("{id}:{}", key(*seed))).collect::<Vec<_>>().join(",");
+        KeyRing::parse(&text).unwrap()
+    }
+    fn place() -> Place<'static> {
+        Place { workspace: "ws_1", table: "connections", row: "con_1", field: "credential", generation: 3 }
+    }
+
+    #[test]
+    fn opens_what_it_sealed_and_only_in_its_place() {
+        let ring = ring(&[("k1", 1)]);
+        let sealed = ring.seal(&random(), &place(), &Secret::new("token")).unwrap();
+        assert!(sealed.starts_with("cx1.k1."));
+        assert_eq!(ring.open(&place(), &sealed).unwrap().expose(), "token");
+        let elsewhere = [
+            Place { workspace: "ws_2", ..place() },
+            Place { table: "clients", ..place() },
+            Place { row: "con_2", ..place() },
+            Place { field: "other", ..place() },
+            Place { generation: 4, ..place() },
+        ];
+        for wrong in elsewhere {
+            assert_eq!(ring.open(&wrong, &sealed), Err(Unreadable::Refused), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_key_opens_the_old_and_seals_the_new() {
+        let old = ring(&[("k1", 1)]);
+        let sealed = old.seal(&random(), &place(), &Secret::new("token")).unwrap();
+        let both = ring(&[("k2", 2), ("k1", 1)]);
+        assert_eq!(both.open(&place(), &sealed).unwrap().expose(), "token");
+        assert_eq!(key_id_of(&both.seal(&random(), &place(), &Secret::new("x")).unwrap()), Some("k2"));
+        assert_eq!(ring(&[("k2", 2)]).open(&place(), &sealed), Err(Unreadable::UnknownKey));
+        assert_eq!(ring(&[("k1", 9)]).open(&place(), &sealed), Err(Unreadable::Refused));
+    }
+
+    #[test]
+    fn a_check_value_tells_wrong_bytes_under_a_known_id() {
+        let good = ring(&[("k1", 1), ("k2", 2)]);
+        let value = good.check_value(&random(), "k2").unwrap().unwrap();
+        assert!(good.fits("k2", &value));
+        assert!(!good.fits("k1", &value));
+        assert!(!ring(&[("k2", 3)]).fits("k2", &value));
+        assert_eq!(good.check_value(&random(), "k9").unwrap(), None);
+    }
+
+    #[test]
+    fn weak_or_malformed_rings_are_refused_without_showing_them() {
+        let zeros = STANDARD.encode([0_u8; 32]);
+        let typed = STANDARD.encode(b"passwordpasswordpasswordpassword");
+        let short = STANDARD.encode([1_u8, 2, 3]);
+        for bad in [
+            String::new(),
+            "k1".into(),
+            "k1:".into(),
+            format!("k1:{zeros}"),
+            format!("k1:{typed}"),
+            format!("k1:{short}"),
+            format!("k 1:{}", key(1)),
+            format!("k1:{},k1:{}", key(1), key(2)),
+            format!("k1:{},k2:{}", key(1), key(1)),
+            format!("k1:{},", key(1)),
+        ] {
+            let error = KeyRing::parse(&bad).unwrap_err();
+            assert!(error.0.contains("ENCRYPTION_KEYS"), "{bad}");
+            assert!(!error.0.contains(&key(1)));
+        }
+    }
+
+    #[test]
+    fn without_randomness_nothing_is_sealed() {
+        assert_eq!(ring(&[("k1", 1)]).seal(&Broken, &place(), &Secret::new("x")), Err(NoRandomness));
+    }
+
+    proptest! {
+        #[test]
+        fn any_flipped_bit_is_noticed(text in ".{0,200}", at in 0_usize..4096, bit in 0_u8..8) {
+            let ring = ring(&[("k1", 1)]);
+            let sealed = ring.seal(&random(), &place(), &Secret::new(text)).unwrap();
+            let mut bytes = URL_SAFE_NO_PAD.decode(sealed.rsplit('.').next().unwrap()).unwrap();
+            let at = at % bytes.len();
+            bytes[at] ^= 1 << bit;
+            let changed = format!("cx1.k1.{}", URL_SAFE_NO_PAD.encode(bytes));
+            prop_assert_eq!(ring.open(&place(), &changed), Err(Unreadable::Refused));
+        }
+
+        #[test]
+        fn any_text_is_refused_without_a_panic(text in ".{0,300}") {
+            prop_assert!(ring(&[("k1", 1)]).open(&place(), &text).is_err());
+        }
+    }
+}

@@ -1,0 +1,225 @@
+// Owns what must be on a machine before anything can be built or run: npm's packages, the Wasm target, and two
+// command line tools that cargo compiles. Starts on a bare Node 20, so it imports nothing but Node itself.
+// Refuses to install rustup or Node: those are the person's choice, and the error says how.
+
+import { spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { delimiter, dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+export const at = (...parts) => join(root, ...parts);
+
+/** wrangler needs Node 22; this one comes from npm, whatever the system has. */
+export const node22 = at("node_modules/.bin/node");
+
+const WORKER_BUILD = "0.8.7";
+const WASM_TARGET = "wasm32-unknown-unknown";
+
+/** An error that is meant for a person: `main` prints its message without a stack. */
+export class Failure extends Error {}
+
+export const say = (text = "") => console.log(text);
+export const warn = (text) => console.error(text);
+
+/** Runs a tool and ends the process, whatever still waits: a Failure becomes its message, anything else keeps its stack. */
+export async function main(body) {
+  try {
+    process.exit((await body()) ?? 0);
+  } catch (error) {
+    console.error(error instanceof Failure ? `\n${error.message}` : error);
+    process.exit(1);
+  }
+}
+
+// ---- running commands
+
+/** Runs a command to its end with the terminal's own output; a non-zero exit is a Failure. */
+export async function run(command, args, { env, cwd = root, hint } = {}) {
+  const code = await exitCodeOf(child(command, args, { cwd, env, stdio: ["ignore", "inherit", "inherit"] }));
+  if (code !== 0) throw new Failure(`This failed (exit ${code}): ${show(command, args)}${hint ? `\n${hint}` : ""}`);
+}
+
+/** Runs a command to its end and keeps its output: `{ code, output }`. Never throws for a non-zero exit. */
+export async function capture(command, args, { env, cwd = root, onOutput = () => {} } = {}) {
+  const running = child(command, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  for (const stream of [running.stdout, running.stderr]) {
+    stream.setEncoding("utf8").on("data", (chunk) => {
+      output += chunk;
+      onOutput(chunk);
+    });
+  }
+  return { code: await exitCodeOf(running), output };
+}
+
+/** A child process that finds this project's commands, and does not outlive this process. */
+export function child(command, args, { env, ...options }) {
+  const started = spawn(command, args, { cwd: root, env: withPath(env), ...options });
+  const end = () => started.kill();
+  process.once("exit", end);
+  started.once("close", () => process.off("exit", end));
+  return started;
+}
+
+/** Arguments that start wrangler on Node 22, without its wrapper process. */
+export const wrangler = (...args) => [node22, ["--no-warnings", at("node_modules/wrangler/wrangler-dist/cli.js"), ...args]];
+
+/** Keeps wrangler from look-ups on the network and from asking questions. */
+export const quietWrangler = { CLOUDFLARE_CF_FETCH_ENABLED: "false", WRANGLER_SEND_METRICS: "false", CI: "true" };
+
+function exitCodeOf(running) {
+  return new Promise((resolve, reject) => {
+    running.on("error", (error) => reject(new Failure(`Cannot run ${running.spawnfile}: ${error.message}`)));
+    running.on("close", (code, signal) => resolve(code ?? signal));
+  });
+}
+
+const show = (command, args) => [command, ...args].join(" ").replaceAll(`${root}/`, "");
+
+// node_modules/.bin goes first, so that scripts with `#!/usr/bin/env node` (wasm-opt) run on the Node of this project.
+const withPath = (env) => ({ ...process.env, ...env, PATH: [at("node_modules/.bin"), process.env.PATH].join(delimiter) });
+
+const available = (command) => spawnSync(command, ["--version"], { cwd: root, stdio: "ignore" }).status === 0;
+
+/** Runs the script again under Node 22 when this process is older, and answers its exit code; undefined: no need. */
+export async function againUnderNode22(scriptUrl) {
+  if (Number(process.versions.node.split(".")[0]) >= 22) return undefined;
+  const args = [fileURLToPath(scriptUrl), ...process.argv.slice(2)];
+  // The channel tells the child when this process is gone, however that happened.
+  const again = spawn(node22, args, { cwd: root, stdio: ["inherit", "inherit", "inherit", "ipc"] });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => again.kill(signal));
+  const code = await exitCodeOf(again);
+  return Number.isInteger(code) ? code : 1;
+}
+
+// ---- npm
+
+/** Installs npm's packages when the lock file is not the one that was installed last. */
+export async function ensureNpm() {
+  if (npmIsCurrent()) return;
+  await withLock(at(".dev/npm.lock"), async () => {
+    if (npmIsCurrent()) return;
+    if (!available("npm")) throw new Failure("npm is missing. Install Node.js 20 or newer together with npm, then try again.");
+    say("Installing npm packages (about half a minute)…");
+    const { code, output } = await capture("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+    if (code !== 0) throw new Failure(`npm ci failed:\n${output}`);
+    if (!available(node22)) throw new Failure("npm did not install Node 22: its install script was blocked. Allow install scripts for the package `node`, then try again.");
+    writeFileSync(at("node_modules/.connections-lock"), lockHash());
+  });
+}
+
+const lockHash = () => createHash("sha256").update(readFileSync(at("package-lock.json"))).digest("hex");
+
+function npmIsCurrent() {
+  const stamp = at("node_modules/.connections-lock");
+  return existsSync(stamp) && readFileSync(stamp, "utf8") === lockHash();
+}
+
+// ---- Rust
+
+/** Makes sure that the Worker can be compiled; answers the environment and the path of worker-build. */
+export async function ensureTools() {
+  await ensureNpm();
+  ensureRust();
+  const bindgen = wasmBindgenVersion();
+  const wasmBindgen = await ensureCargoTool("wasm-bindgen-cli", bindgen, "wasm-bindgen");
+  const workerBuild = await ensureCargoTool("worker-build", WORKER_BUILD, "worker-build");
+  return {
+    workerBuild,
+    // worker-build would download all three, from places that are not package registries.
+    env: { WASM_BINDGEN_BIN: wasmBindgen, WASM_OPT_BIN: at("node_modules/binaryen/bin/wasm-opt"), ESBUILD_BIN: at("node_modules/esbuild/bin/esbuild") },
+  };
+}
+
+/** Makes sure that there is a cargo; native tests need no more. */
+export function ensureRust() {
+  const how = "Install Rust with rustup (https://rustup.rs), open a new terminal and try again.";
+  if (spawnSync("cargo", ["--version"], { stdio: "ignore" }).error) throw new Failure(`cargo is missing. ${how}`);
+  if (!available("cargo")) throw new Failure("cargo does not run with the toolchain that rust-toolchain.toml names. See why with: cargo --version");
+  if (wasmTargetIsThere()) return;
+  if (!available("rustup")) throw new Failure(`Rust has no ${WASM_TARGET} target, and there is no rustup to add it. ${how}`);
+  const added = spawnSync("rustup", ["target", "add", WASM_TARGET], { cwd: root, stdio: "inherit" });
+  if (added.status !== 0) throw new Failure(`rustup could not add the target: rustup target add ${WASM_TARGET}`);
+}
+
+function wasmTargetIsThere() {
+  const answer = spawnSync("rustc", ["--print", "target-libdir", "--target", WASM_TARGET], { cwd: root, encoding: "utf8" });
+  return answer.status === 0 && existsSync(answer.stdout.trim());
+}
+
+/** The CLI and the library speak a private format: only the very version in Cargo.lock works. */
+function wasmBindgenVersion() {
+  const found = /name = "wasm-bindgen"\nversion = "([^"]+)"/.exec(readFileSync(at("Cargo.lock"), "utf8"));
+  if (!found) throw new Failure("Cargo.lock names no wasm-bindgen; make it with: cargo generate-lockfile");
+  return found[1];
+}
+
+/** Outside the repository, because every clone needs the same tools and each takes minutes to compile. */
+const toolsFolder = () => process.env.CONNECTIONS_TOOLS || join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "connections-tools");
+
+async function ensureCargoTool(crate, version, binary) {
+  const folder = join(toolsFolder(), `${crate}-${version}`);
+  const path = join(folder, "bin", process.platform === "win32" ? `${binary}.exe` : binary);
+  if (existsSync(path)) return path;
+  await withLock(`${folder}.lock`, async () => {
+    if (existsSync(path)) return;
+    say(`Compiling ${crate} ${version} into ${folder}: once per machine, three to six minutes…`);
+    await cargoInstall(crate, version, folder);
+  });
+  if (!existsSync(path)) throw new Failure(`cargo installed ${crate} ${version}, but ${path} is not there. Delete ${folder} and try again.`);
+  return path;
+}
+
+async function cargoInstall(crate, version, folder) {
+  const install = (...extra) => capture("cargo", ["install", crate, "--version", `=${version}`, "--root", folder, "--quiet", ...extra], { cwd: dirname(folder) });
+  const first = await install("--locked");
+  if (first.code === 0) return;
+  // A crate's own lock file can name a dependency that the registry in use does not offer; its ranges often still fit.
+  const second = await install();
+  if (second.code !== 0) throw new Failure(`cargo could not install ${crate} ${version}:\n${first.output}\n${second.output}`);
+}
+
+// ---- one at a time
+
+/** Runs `body` while no other process of this machine holds the same lock file. */
+export async function withLock(path, body) {
+  mkdirSync(dirname(path), { recursive: true });
+  for (let told = false; !take(path); told = true) {
+    if (!told) say(`Waiting for another process to finish (if there is none, delete ${path})…`);
+    await sleep(500);
+  }
+  const release = () => rmSync(path, { force: true });
+  process.once("exit", release);
+  try {
+    return await body();
+  } finally {
+    process.off("exit", release);
+    release();
+  }
+}
+
+function take(path) {
+  try {
+    writeFileSync(path, String(process.pid), { flag: "wx" });
+    return true;
+  } catch (error) {
+    if (error.code !== "EEXIST") throw error;
+    if (!ownerLives(path)) rmSync(path, { force: true });
+    return false;
+  }
+}
+
+function ownerLives(path) {
+  try {
+    const pid = Number(readFileSync(path, "utf8"));
+    // An empty file is a lock that is just being written.
+    if (pid) process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error.code === "EPERM";
+  }
+}

@@ -1,0 +1,64 @@
+// Owns the way from Rust to a Worker that can be started: worker-build leaves it in build/, wrangler bundles it into
+// dist/, as a deploy would upload it. Refuses to build again when nothing that goes in has changed.
+
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { at, ensureTools, main, quietWrangler, run, say, withLock, wrangler } from "./bootstrap.mjs";
+
+const INPUTS = ["src", "catalog", "migrations", "Cargo.toml", "Cargo.lock", "build.rs", "rust-toolchain.toml", "wrangler.toml", "package-lock.json", "tools/build.mjs", "tools/bootstrap.mjs"];
+const STAMP = at("dist/.inputs");
+
+/** Leaves an up-to-date Worker in build/ and dist/. */
+export async function build() {
+  const { env, workerBuild } = await ensureTools();
+  await withLock(at(".dev/build.lock"), async () => {
+    const inputs = fingerprint();
+    if (isBuilt(inputs)) return say("The Worker is up to date (dist/).");
+    await buildAll(workerBuild, env);
+    writeFileSync(STAMP, inputs);
+    reportSize();
+  });
+}
+
+async function buildAll(workerBuild, env) {
+  rmSync(at("dist"), { recursive: true, force: true });
+  say("Compiling the Worker…");
+  await run(workerBuild, ["--release"], { env, hint: "The compiler's messages above say where." });
+  await bundle();
+}
+
+async function bundle() {
+  mkdirSync(at("dist"), { recursive: true });
+  await run(...wrangler("deploy", "--dry-run", "--outdir", "dist"), { env: { ...quietWrangler, WRANGLER_LOG: "warn" } });
+}
+
+function isBuilt(inputs) {
+  return existsSync(at("build/index.js")) && existsSync(STAMP) && readFileSync(STAMP, "utf8") === inputs;
+}
+
+/** Content, not times: a fresh clone or a switch of branches changes every time and no content. */
+function fingerprint() {
+  const hash = createHash("sha256");
+  for (const file of INPUTS.flatMap(filesUnder)) hash.update(`${file}\0`).update(readFileSync(at(file))).update("\0");
+  return hash.digest("hex");
+}
+
+function filesUnder(path) {
+  if (!existsSync(at(path))) return [];
+  if (!statSync(at(path)).isDirectory()) return [path];
+  return readdirSync(at(path)).sort().flatMap((name) => filesUnder(join(path, name)));
+}
+
+function reportSize() {
+  const wasm = readdirSync(at("dist")).find((name) => name.endsWith(".wasm"));
+  if (!wasm) return;
+  const bytes = readFileSync(at("dist", wasm));
+  say(`Wasm: ${kib(bytes.length)}, gzip ${kib(gzipSync(bytes).length)}.`);
+}
+
+const kib = (bytes) => `${Math.round(bytes / 1024)} KiB`;
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main(build);
