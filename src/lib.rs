@@ -11,6 +11,7 @@
 
 // Nouns.
 pub mod app;
+pub mod attention;
 pub mod caller;
 pub mod client;
 pub mod connection;
@@ -35,5 +36,9 @@ pub mod config;
 pub mod core;
 pub mod egress;
 pub mod error;
+pub mod http;
 pub mod ports;
 pub mod store;
+
+#[cfg(target_arch = "wasm32")]
+mod edge;

@@ -26,7 +26,8 @@ export async function build() {
 async function buildAll(workerBuild, env) {
   rmSync(at("dist"), { recursive: true, force: true });
   say("Compiling the Worker…");
-  await run(workerBuild, ["--release"], { env, hint: "The compiler's messages above say where." });
+  // A stack of worker-build itself tells nobody anything.
+  await run(workerBuild, ["--release"], { env: { ...env, RUST_LIB_BACKTRACE: "0" }, hint: "The compiler's messages above say where." });
   await bundle();
 }
 

@@ -1,1 +1,14 @@
-fn main() {}
+//! Native tests: whole use cases over in-memory ports, one theme a file.
+//!
+//! What is asserted is counted (requests at the app, round trips, statements), never timed; time is virtual.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+mod refresh;

@@ -1,0 +1,108 @@
+//! What deserves a look before it breaks: derived when reading, never stored.
+//!
+//! The list's filter in `store::connections` says the same in SQL; a test holds the two together.
+
+use serde::Serialize;
+
+use crate::connection::Status;
+use crate::store::connections::Listed;
+use crate::time::Timestamp;
+
+/// A week: an access that ends sooner and can't be renewed "expires soon".
+const SOON: i64 = 7 * 86_400;
+/// Thirty days: a client secret that ends sooner should be replaced.
+const SECRET_SOON: i64 = 30 * 86_400;
+/// Ninety days without a use.
+const UNUSED: i64 = 90 * 86_400;
+/// So many failures in a row are no hiccup.
+const FAILURES: i64 = 3;
+
+/// One thing that deserves a look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Attention {
+    /// The code.
+    pub code: Code,
+    /// When it comes true, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+}
+
+/// The kinds of attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// The access ends and can't be renewed.
+    ExpiresSoon,
+    /// Not all that was asked for was granted.
+    MissingScopes,
+    /// The app has not answered for a while.
+    AppUnreachable,
+    /// The app refuses the client.
+    ClientMisconfigured,
+    /// The client's secret ends.
+    ClientSecretExpires,
+    /// Nobody used it for long.
+    Unused,
+    /// Its owner has another to the same account.
+    Duplicate,
+}
+
+impl Code {
+    /// All codes.
+    pub const ALL: [Self; 7] = [
+        Self::ExpiresSoon,
+        Self::MissingScopes,
+        Self::AppUnreachable,
+        Self::ClientMisconfigured,
+        Self::ClientSecretExpires,
+        Self::Unused,
+        Self::Duplicate,
+    ];
+
+    /// The code's text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ExpiresSoon => "expires_soon",
+            Self::MissingScopes => "missing_scopes",
+            Self::AppUnreachable => "app_unreachable",
+            Self::ClientMisconfigured => "client_misconfigured",
+            Self::ClientSecretExpires => "client_secret_expires",
+            Self::Unused => "unused",
+            Self::Duplicate => "duplicate",
+        }
+    }
+
+    /// A sentence for a person.
+    pub fn explained(self) -> &'static str {
+        match self {
+            Self::ExpiresSoon => "This access ends soon and can't be renewed without you.",
+            Self::MissingScopes => "Not all permissions were granted.",
+            Self::AppUnreachable => "The app has not answered for a while; it is tried again.",
+            Self::ClientMisconfigured => "The app refuses this workspace's client id and secret.",
+            Self::ClientSecretExpires => "The client secret ends soon and must be replaced.",
+            Self::Unused => "Nothing has used this for 90 days.",
+            Self::Duplicate => "You have another connection to the same account.",
+        }
+    }
+}
+
+/// What deserves a look about a connection.
+pub fn of(listed: &Listed, now: Timestamp) -> Vec<Attention> {
+    let connection = &listed.connection;
+    let connected = connection.status == Status::Connected;
+    let soon = |end: Option<Timestamp>, within: i64| end.filter(|end| *end < now.plus(within));
+    let access_ends = if connection.refreshable { None } else { soon(connection.expires_at, SOON) };
+    let ends = access_ends.or(soon(connection.refresh_expires_at, SOON)).filter(|_| connected);
+    let secret_ends = soon(listed.client_secret_expires_at, SECRET_SOON);
+    let last_sign = connection.last_used_at.unwrap_or(connection.connected_at);
+    let found = [
+        (ends.is_some(), Code::ExpiresSoon, ends),
+        (!connection.missing_scopes().is_empty(), Code::MissingScopes, None),
+        (connected && connection.failures >= FAILURES, Code::AppUnreachable, None),
+        (listed.client_misconfigured, Code::ClientMisconfigured, None),
+        (secret_ends.is_some(), Code::ClientSecretExpires, secret_ends),
+        (now.since(last_sign) > UNUSED, Code::Unused, None),
+        (listed.duplicate, Code::Duplicate, None),
+    ];
+    found.into_iter().filter(|(holds, _, _)| *holds).map(|(_, code, at)| Attention { code, at }).collect()
+}

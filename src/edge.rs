@@ -1,0 +1,162 @@
+//! The edge: the only code that names `worker::`. Compiled for wasm32 only.
+//!
+//! Owns the translation between the platform and the core: bindings to ports, requests to plain
+//! structs and back, and the entry points. Refuses decisions.
+
+mod convert;
+mod d1;
+mod fetch;
+mod kv;
+mod refresher;
+mod system;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use worker::{Context, Env, Request, Response, ScheduleContext, ScheduledEvent, event};
+
+use crate::check;
+use crate::config::{Config, Variables};
+use crate::core::Core;
+use crate::error::{Error, Result};
+use crate::http::{self, Ring};
+use crate::ports::Ports;
+use crate::resolve::afterwards;
+use crate::time::Timestamp;
+
+use d1::D1;
+use fetch::Fetch;
+use kv::Kv;
+use refresher::{Boat, Route};
+use system::{Console, SystemClock, SystemRandom};
+
+/// The ports over Workers.
+pub(crate) struct Edge {
+    database: D1,
+    cache: Kv,
+    http: Fetch,
+    clock: SystemClock,
+    random: SystemRandom,
+    log: Console,
+    refresher: Route,
+    lifeboat: Boat,
+}
+
+impl Ports for Edge {
+    type Database = D1;
+    type Cache = Kv;
+    type Http = Fetch;
+    type Clock = SystemClock;
+    type Random = SystemRandom;
+    type Log = Console;
+    type Refresher = Route;
+    type Lifeboat = Boat;
+
+    fn database(&self) -> &D1 {
+        &self.database
+    }
+    fn cache(&self) -> &Kv {
+        &self.cache
+    }
+    fn http(&self) -> &Fetch {
+        &self.http
+    }
+    fn clock(&self) -> &SystemClock {
+        &self.clock
+    }
+    fn random(&self) -> &SystemRandom {
+        &self.random
+    }
+    fn log(&self) -> &Console {
+        &self.log
+    }
+    fn refresher(&self) -> &Route {
+        &self.refresher
+    }
+    fn lifeboat(&self) -> &Boat {
+        &self.lifeboat
+    }
+}
+
+thread_local! {
+    /// The ring that was found to fit the data, by its fingerprint. Plain data: may outlive a request.
+    static FITTING_RING: RefCell<Option<[u8; 32]>> = const { RefCell::new(None) };
+}
+
+fn ring_state(config: &Config) -> Ring {
+    let known = FITTING_RING.with(|known| *known.borrow());
+    if known == Some(config.ring.fingerprint()) { Ring::Fits } else { Ring::Unchecked }
+}
+
+fn remember(config: &Config, ring: Ring) {
+    if ring == Ring::Fits {
+        FITTING_RING.with(|known| *known.borrow_mut() = Some(config.ring.fingerprint()));
+    }
+}
+
+/// The core over this environment's bindings.
+fn core(env: &Env, refresher: Route, lifeboat: Boat) -> Result<Core<Edge>> {
+    let config = Config::parse(&variables(env))?;
+    let database =
+        D1::bind(env).map_err(|_| Error::misconfigured("The D1 binding DB is missing from wrangler.toml."))?;
+    let ports = Edge {
+        database,
+        cache: Kv::bind(env),
+        http: Fetch,
+        clock: SystemClock,
+        random: SystemRandom,
+        log: Console,
+        refresher,
+        lifeboat,
+    };
+    Ok(Core { ports, config })
+}
+
+fn variables(env: &Env) -> Variables {
+    let text = |name: &str| env.var(name).ok().map(|value| value.to_string());
+    Variables {
+        public_url: text("PUBLIC_URL"),
+        encryption_keys: text("ENCRYPTION_KEYS"),
+        admin_key: text("ADMIN_KEY"),
+        dev_loopback: text("DEV_LOOPBACK"),
+        check_batch: text("CHECK_BATCH"),
+    }
+}
+
+/// A request comes in. What is to be done after the answer runs behind it.
+#[event(fetch)]
+async fn fetch_event(request: Request, env: Env, context: Context) -> worker::Result<Response> {
+    let context = Rc::new(context);
+    let request = convert::request(request).await?;
+    let core = match core(&env, Route::bind(&env, &context), Boat::None) {
+        Ok(core) => core,
+        Err(error) => return convert::response(http::misconfigured(&request, &error)),
+    };
+    let (mut response, ring) = http::handle(&core, &request, ring_state(&core.config)).await;
+    remember(&core.config, ring);
+    let after = std::mem::take(&mut response.after);
+    if !after.is_empty() {
+        context.wait_until(async move {
+            for one in after {
+                afterwards::run(&core, one).await;
+            }
+        });
+    }
+    convert::response(response)
+}
+
+/// The clock strikes.
+#[event(scheduled)]
+async fn scheduled_event(event: ScheduledEvent, env: Env, _: ScheduleContext) {
+    #[expect(clippy::cast_possible_truncation, reason = "milliseconds of this era fit i64")]
+    let scheduled_at = Timestamp::from_unix((event.schedule() / 1000.0) as i64);
+    match core(&env, Route::bind_without_context(&env), Boat::None) {
+        Ok(core) => {
+            if let Err(error) = check::tick(&core, scheduled_at).await {
+                core.log_cause(&error);
+                core.log("error", "tick_failed", &serde_json::json!({ "code": error.code.as_str() }));
+            }
+        }
+        Err(error) => system::complain(&error),
+    }
+}

@@ -1,0 +1,60 @@
+//! The database port over D1.
+
+use worker::wasm_bindgen::JsValue;
+use worker::{D1Database, D1PreparedStatement, Env};
+
+use crate::ports::{Database, DatabaseError, Row, Rows, Statement, Value};
+
+pub(crate) struct D1(D1Database);
+
+impl D1 {
+    pub(super) fn bind(env: &Env) -> worker::Result<Self> {
+        env.d1("DB").map(Self)
+    }
+
+    fn prepared(&self, statement: Statement) -> worker::Result<D1PreparedStatement> {
+        let values: Vec<JsValue> = statement.params.into_iter().map(js_value).collect();
+        self.0.prepare(statement.sql).bind(&values)
+    }
+}
+
+/// D1 takes numbers as f64: a BigInt is a type error there.
+fn js_value(value: Value) -> JsValue {
+    match value {
+        Value::Null => JsValue::NULL,
+        #[expect(clippy::cast_precision_loss, reason = "values are within 2^53")]
+        Value::Integer(number) => JsValue::from_f64(number as f64),
+        Value::Text(text) => JsValue::from_str(&text),
+    }
+}
+
+impl Database for D1 {
+    async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, DatabaseError> {
+        let prepared: Vec<_> =
+            statements.into_iter().map(|one| self.prepared(one)).collect::<Result<_, _>>().map_err(failed)?;
+        let results = self.0.batch(prepared).await.map_err(failed)?;
+        results
+            .iter()
+            .map(|result| {
+                let rows = result
+                    .results::<Row>()
+                    .map_err(|_| DatabaseError::Malformed("rows of an unexpected form".into()))?;
+                let changes = result.meta().ok().flatten().and_then(|meta| meta.changes).unwrap_or(0);
+                Ok(Rows { rows, changes: changes as u64 })
+            })
+            .collect()
+    }
+}
+
+/// D1 tells constraints by their text only. The text names tables and columns, never values.
+fn failed(error: worker::Error) -> DatabaseError {
+    let text = match error {
+        worker::Error::D1(error) => error.cause(),
+        other => other.to_string(),
+    };
+    if text.contains("constraint failed") {
+        DatabaseError::Constraint
+    } else {
+        DatabaseError::Unavailable(text.chars().take(300).collect())
+    }
+}

@@ -1,0 +1,64 @@
+//! The way to apps over the platform's fetch: no redirects, a time limit, a body cap.
+
+use futures_util::StreamExt as _;
+use worker::wasm_bindgen::JsValue;
+use worker::{AbortSignal, Headers, Method, Request, RequestInit, RequestRedirect, Response, ResponseBody, web_sys};
+
+use crate::ports::{BODY_CAP, Http, HttpError, Inbound, Outbound, OutboundMethod};
+
+pub(crate) struct Fetch;
+
+impl Http for Fetch {
+    async fn send(&self, request: Outbound) -> Result<Inbound, HttpError> {
+        let signal = AbortSignal::from(web_sys::AbortSignal::timeout_with_u32(request.timeout_ms));
+        let prepared = prepared(&request).map_err(|_| HttpError::Network)?;
+        let mut response =
+            worker::Fetch::Request(prepared).send_with_signal(&signal).await.map_err(|error| told(&error))?;
+        let body = body(&mut response).await?;
+        let headers = response.headers().entries().map(|(name, value)| (name.to_lowercase(), value)).collect();
+        Ok(Inbound { status: response.status_code(), headers, body })
+    }
+}
+
+/// A string body goes out with a Content-Length, which token endpoints insist on.
+fn prepared(request: &Outbound) -> worker::Result<Request> {
+    let headers = Headers::new();
+    for (name, value) in &request.headers {
+        headers.set(name, value)?;
+    }
+    let mut init = RequestInit::new();
+    init.with_method(method(request.method))
+        .with_headers(headers)
+        .with_redirect(RequestRedirect::Manual)
+        .with_body(request.body.as_deref().map(JsValue::from_str));
+    Request::new_with_init(request.url.as_str(), &init)
+}
+
+fn method(method: OutboundMethod) -> Method {
+    match method {
+        OutboundMethod::Get => Method::Get,
+        OutboundMethod::Post => Method::Post,
+        OutboundMethod::Delete => Method::Delete,
+    }
+}
+
+/// The platform tells a time-out by the error's name and nothing else of use.
+fn told(error: &worker::Error) -> HttpError {
+    if error.to_string().contains("TimeoutError") { HttpError::Timeout } else { HttpError::Network }
+}
+
+async fn body(response: &mut Response) -> Result<Vec<u8>, HttpError> {
+    if matches!(response.body(), ResponseBody::Empty) {
+        return Ok(Vec::new());
+    }
+    // A body that is null has no stream: nothing came.
+    let Ok(mut stream) = response.stream() else { return Ok(Vec::new()) };
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        bytes.extend(chunk.map_err(|error| told(&error))?);
+        if bytes.len() > BODY_CAP {
+            return Err(HttpError::TooLarge);
+        }
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,194 @@
+//! The owner of a connection's refreshes: a Durable Object per connection that makes many callers wait
+//! for one attempt, and the way to it.
+//!
+//! Efficiency lives here, correctness in the record. Refuses to keep state: the one thing the object may
+//! store is a sealed answer that the database would not take, until it does.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{Either, LocalBoxFuture, Shared, select};
+use serde::{Deserialize, Serialize};
+use worker::{
+    Context, Delay, DurableObject, Env, Method, ObjectNamespace, Request, RequestInit, Response, State, Storage,
+    durable_object,
+};
+
+use crate::ids::ConnectionId;
+use crate::ports::{Errand, ErrandOutcome, Lifeboat, Refresher as RefresherPort};
+use crate::refresh;
+
+/// How long a caller waits for an attempt, in milliseconds; the attempt goes on without them.
+const PATIENCE: u64 = 10_000;
+/// Seconds between two tries to deliver what the database would not take.
+const DELIVER_AGAIN: u64 = 5;
+/// The one key of the object's storage.
+const KEPT: &str = "renewal";
+
+/// What is asked of the object.
+#[derive(Serialize, Deserialize)]
+struct Ask {
+    connection: ConnectionId,
+    errand: Errand,
+}
+
+/// The way to the owner.
+pub(crate) enum Route {
+    /// Through the object named by the connection.
+    Object(ObjectNamespace),
+    /// Without the binding: in this request, going on behind its answer.
+    Here(Env, Option<Rc<Context>>),
+    /// Inside the object itself, which asks nobody.
+    Nowhere,
+}
+
+impl Route {
+    pub(super) fn bind(env: &Env, context: &Rc<Context>) -> Self {
+        env.durable_object("REFRESHER").map_or_else(|_| Self::Here(env.clone(), Some(context.clone())), Self::Object)
+    }
+
+    pub(super) fn bind_without_context(env: &Env) -> Self {
+        env.durable_object("REFRESHER").map_or_else(|_| Self::Here(env.clone(), None), Self::Object)
+    }
+}
+
+impl RefresherPort for Route {
+    async fn run(&self, connection: &ConnectionId, errand: Errand) -> ErrandOutcome {
+        let asked = match self {
+            Self::Object(namespace) => ask(namespace, connection, errand).boxed_local(),
+            Self::Here(env, context) => here(env.clone(), context.as_deref(), connection.clone(), errand),
+            Self::Nowhere => async { ErrandOutcome::InProgress { retry_after: 5 } }.boxed_local(),
+        };
+        let patience = Delay::from(Duration::from_millis(PATIENCE));
+        match select(asked, Box::pin(patience)).await {
+            Either::Left((outcome, _)) => outcome,
+            Either::Right(_) => ErrandOutcome::InProgress { retry_after: 5 },
+        }
+    }
+}
+
+/// An object that can't be reached says nothing about the connection.
+async fn ask(namespace: &ObjectNamespace, connection: &ConnectionId, errand: Errand) -> ErrandOutcome {
+    let answer = async {
+        let body = serde_json::to_string(&Ask { connection: connection.clone(), errand })?;
+        let mut init = RequestInit::new();
+        init.with_method(Method::Post).with_body(Some(body.into()));
+        let request = Request::new_with_init("https://refresher/", &init)?;
+        let mut response = namespace.get_by_name(connection.as_str())?.fetch_with_request(request).await?;
+        Ok::<ErrandOutcome, worker::Error>(serde_json::from_slice(&response.bytes().await?)?)
+    };
+    answer.await.unwrap_or(ErrandOutcome::Unavailable { retry_after: 5 })
+}
+
+fn here(
+    env: Env,
+    context: Option<&Context>,
+    connection: ConnectionId,
+    errand: Errand,
+) -> LocalBoxFuture<'static, ErrandOutcome> {
+    let attempt = run(env, Boat::None, connection, errand).boxed_local().shared();
+    if let Some(context) = context {
+        context.wait_until(attempt.clone().map(|_| ()));
+    }
+    attempt.boxed_local()
+}
+
+async fn run(env: Env, boat: Boat, connection: ConnectionId, errand: Errand) -> ErrandOutcome {
+    match super::core(&env, Route::Nowhere, boat) {
+        Ok(core) => refresh::run(&core, &connection, errand).await,
+        Err(error) => {
+            super::system::complain(&error);
+            ErrandOutcome::Unavailable { retry_after: 60 }
+        }
+    }
+}
+
+/// Where an answer waits that the database would not take.
+pub(crate) enum Boat {
+    /// The object's storage.
+    Object(Rc<Storage>),
+    /// A plain request has none.
+    None,
+}
+
+impl Lifeboat for Boat {
+    async fn keep(&self, _: &ConnectionId, sealed: &str) -> bool {
+        let Self::Object(storage) = self else { return false };
+        storage.put(KEPT, sealed).await.is_ok() && storage.set_alarm(Duration::from_secs(DELIVER_AGAIN)).await.is_ok()
+    }
+}
+
+type Attempt = Shared<LocalBoxFuture<'static, ErrandOutcome>>;
+
+/// The object: one per connection.
+#[durable_object]
+pub struct Refresher {
+    state: State,
+    env: Env,
+    running: RefCell<Option<(Errand, Attempt)>>,
+}
+
+impl DurableObject for Refresher {
+    fn new(state: State, env: Env) -> Self {
+        Self { state, env, running: RefCell::new(None) }
+    }
+
+    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+        let ask: Ask = serde_json::from_slice(&request.bytes().await?)?;
+        let outcome = self.join_or_begin(ask).await;
+        Response::from_json(&outcome)
+    }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        let storage = self.state.storage();
+        if !deliver(&self.env, &storage).await {
+            storage.set_alarm(Duration::from_secs(DELIVER_AGAIN)).await?;
+        }
+        Response::ok("")
+    }
+}
+
+impl Refresher {
+    /// Joins the attempt under way. One that was for something less than is asked now (a token that was
+    /// good enough for another, a probe) is waited for, and then the errand runs itself.
+    async fn join_or_begin(&self, ask: Ask) -> ErrandOutcome {
+        loop {
+            let running = self.running.borrow().clone().filter(|(_, attempt)| attempt.peek().is_none());
+            let Some((errand, attempt)) = running else { break };
+            let outcome = attempt.await;
+            if errand == ask.errand
+                || matches!(outcome, ErrandOutcome::Refreshed | ErrandOutcome::Dead | ErrandOutcome::Gone)
+            {
+                return outcome;
+            }
+        }
+        self.begin(ask).await
+    }
+
+    /// Held by the object, not by the caller: it goes on when callers leave.
+    fn begin(&self, ask: Ask) -> Attempt {
+        let errand = ask.errand;
+        let attempt = attempt(self.env.clone(), self.state.storage(), ask).boxed_local().shared();
+        *self.running.borrow_mut() = Some((errand, attempt.clone()));
+        self.state.wait_until(attempt.clone().map(|_| ()));
+        attempt
+    }
+}
+
+/// What is kept goes to the record first: it may be the very token that would be redeemed.
+async fn attempt(env: Env, storage: Storage, ask: Ask) -> ErrandOutcome {
+    if !deliver(&env, &storage).await {
+        return ErrandOutcome::DatabaseDown;
+    }
+    run(env, Boat::Object(Rc::new(storage)), ask.connection, ask.errand).await
+}
+
+/// Delivers what is kept; answers whether nothing is left.
+async fn deliver(env: &Env, storage: &Storage) -> bool {
+    let Ok(kept) = storage.get::<String>(KEPT).await else { return false };
+    let Some(kept) = kept else { return true };
+    let Ok(core) = super::core(env, Route::Nowhere, Boat::None) else { return false };
+    refresh::deliver(&core, &kept).await && storage.delete(KEPT).await.is_ok()
+}

@@ -1,0 +1,48 @@
+//! Clock, randomness and log over the platform.
+
+use std::time::Duration;
+
+use worker::{Date, Delay, console_error, console_log, console_warn};
+
+use crate::error::Error;
+use crate::ports::{Clock, Log, LogLine, NoRandomness, Random};
+use crate::time::Timestamp;
+
+pub(crate) struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix(i64::try_from(Date::now().as_millis() / 1000).unwrap_or(0))
+    }
+
+    async fn sleep(&self, milliseconds: u32) {
+        Delay::from(Duration::from_millis(u64::from(milliseconds))).await;
+    }
+}
+
+pub(crate) struct SystemRandom;
+
+impl Random for SystemRandom {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness> {
+        getrandom::fill(buffer).map_err(|_| NoRandomness)
+    }
+}
+
+pub(crate) struct Console;
+
+impl Log for Console {
+    fn write(&self, line: LogLine) {
+        let text = serde_json::to_string(&line).unwrap_or_default();
+        match line.level {
+            "error" => console_error!("{text}"),
+            "warn" => console_warn!("{text}"),
+            _ => console_log!("{text}"),
+        }
+    }
+}
+
+/// A configuration that can't be used, told where no caller waits for an answer.
+pub(super) fn complain(error: &Error) {
+    let line = serde_json::json!({ "level": "error", "event": error.code.as_str(), "detail": error.detail });
+    console_error!("{line}");
+}

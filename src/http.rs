@@ -1,0 +1,338 @@
+//! HTTP: request → use case → response, over plain structs that any platform can fill.
+//!
+//! Owns authentication, the order of refusals (401, 403, 404, 422, then the rest), headers, and the
+//! shape of JSON and pages. Refuses SQL and platform types.
+
+mod apps;
+mod connections;
+mod input;
+mod keys;
+mod links;
+mod oauth;
+mod openapi;
+mod operator;
+pub mod page;
+mod people;
+mod problem;
+pub mod routes;
+mod session;
+mod view;
+
+use crate::caller::{Key, PresentedKey};
+use crate::config::Config;
+use crate::core::Core;
+use crate::egress::Egress;
+use crate::error::{Code, Error, Result};
+use crate::ports::Ports;
+use crate::resolve::{After, unauthorized};
+use crate::store;
+use crate::store::sessions::Session;
+
+use routes::{Auth, Found};
+
+/// The largest body a request may have, in bytes.
+pub const BODY_LIMIT: usize = 256 * 1024;
+
+/// A request's method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// GET, and HEAD as far as routes go.
+    Get,
+    /// POST
+    Post,
+    /// PUT
+    Put,
+    /// PATCH
+    Patch,
+    /// DELETE
+    Delete,
+    /// Anything else: no route has it.
+    Other,
+}
+
+impl Method {
+    /// Reads a method.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "GET" | "HEAD" => Self::Get,
+            "POST" => Self::Post,
+            "PUT" => Self::Put,
+            "PATCH" => Self::Patch,
+            "DELETE" => Self::Delete,
+            _ => Self::Other,
+        }
+    }
+
+    /// The method's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+            Self::Other => "OTHER",
+        }
+    }
+}
+
+/// A request's body as far as it was read.
+#[derive(Clone)]
+pub enum Body {
+    /// The whole body.
+    Bytes(Vec<u8>),
+    /// It is over [`BODY_LIMIT`]; reading stopped.
+    TooLarge,
+}
+
+/// A request.
+#[derive(Clone)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The path, percent-encoded as sent.
+    pub path: String,
+    /// The query, without `?`.
+    pub query: String,
+    /// Headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Body,
+    /// An id for answers and the log.
+    pub id: String,
+}
+
+impl Request {
+    /// The first value of a header, by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn bearer(&self) -> Option<&str> {
+        let value = self.header("authorization")?;
+        let (scheme, rest) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
+    }
+}
+
+/// A response, and what is to be done after it was sent.
+#[derive(Debug)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+    /// To be done afterwards.
+    pub after: Vec<After>,
+}
+
+impl Response {
+    fn new(status: u16, content_type: &str, body: String) -> Self {
+        Self { status, headers: vec![("content-type".into(), content_type.into())], body, after: vec![] }
+    }
+
+    fn json(status: u16, value: &serde_json::Value) -> Self {
+        Self::new(status, "application/json; charset=utf-8", value.to_string())
+    }
+
+    fn html(status: u16, markup: maud::Markup) -> Self {
+        Self::new(status, "text/html; charset=utf-8", markup.into_string())
+    }
+
+    /// 303: whatever the method was, the next request is a GET without the body (RFC 9700, 4.12).
+    fn see_other(location: &str) -> Self {
+        let mut response = Self::new(303, "text/plain; charset=utf-8", String::new());
+        response.headers.push(("location".into(), location.into()));
+        response
+    }
+
+    fn with(mut self, name: &str, value: String) -> Self {
+        self.headers.push((name.into(), value));
+        self
+    }
+
+    /// The first value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A request on its way to its handler: who calls is known.
+pub(crate) struct Call<'a> {
+    request: &'a Request,
+    params: Vec<String>,
+    key: Option<Key>,
+    session: Option<Session>,
+}
+
+impl Call<'_> {
+    fn param(&self, index: usize) -> &str {
+        self.params.get(index).map_or("", String::as_str)
+    }
+
+    fn key(&self) -> Result<&Key> {
+        self.key.as_ref().ok_or_else(unauthorized)
+    }
+
+    fn session(&self) -> Result<&Session> {
+        self.session.as_ref().ok_or_else(session::needed)
+    }
+}
+
+/// Whether the key ring was found to fit the data before, by this instance of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ring {
+    /// It fits.
+    Fits,
+    /// Nobody has looked yet.
+    Unchecked,
+}
+
+/// Answers a request. Also says whether the ring is now known to fit.
+pub async fn handle<P: Ports>(core: &Core<P>, request: &Request, ring: Ring) -> (Response, Ring) {
+    let found = routes::find(request.method, &request.path);
+    let (ring, gate) = gate(core, request, ring).await;
+    let answered = match gate {
+        Ok(()) => answer(core, request, &found).await,
+        Err(error) => Err(error),
+    };
+    let response = answered.unwrap_or_else(|error| {
+        core.log_cause(&error);
+        refusal(request, &found, &error)
+    });
+    (finished(response, request, Some(&core.config)), ring)
+}
+
+/// Answers a request when the configuration can't be used: every route but the health check says so.
+pub fn misconfigured(request: &Request, error: &Error) -> Response {
+    let found = routes::find(request.method, &request.path);
+    let response = if request.path == "/healthz" { operator::unhealthy() } else { refusal(request, &found, error) };
+    finished(response, request, None)
+}
+
+/// A resolve may go on while the database is out of reach: it can only read the cache, whose entries
+/// open with the right ring or not at all.
+async fn gate<P: Ports>(core: &Core<P>, request: &Request, ring: Ring) -> (Ring, Result<()>) {
+    if ring == Ring::Fits
+        || request.path == "/healthz"
+        || request.path == "/style.css"
+        || request.path == "/openapi.json"
+    {
+        return (ring, Ok(()));
+    }
+    match core.check_ring().await {
+        Ok(()) => (Ring::Fits, Ok(())),
+        Err(error) if error.code == Code::DatabaseUnavailable && request.path.ends_with("/resolve") => {
+            (Ring::Unchecked, Ok(()))
+        }
+        Err(error) => (Ring::Unchecked, Err(error)),
+    }
+}
+
+async fn answer<P: Ports>(core: &Core<P>, request: &Request, found: &Found) -> Result<Response> {
+    let (route, params) = match found {
+        Found::Route { line, params } => (*line, params.clone()),
+        Found::OtherMethod { allow, .. } => {
+            return Err(Error::new(Code::MethodNotAllowed, "This address does not know that method.")
+                .hint(|h| h.allow.clone_from(allow)));
+        }
+        Found::Nothing => return Err(Error::not_found("address here")),
+    };
+    let mut call = Call { request, params, key: None, session: None };
+    authenticate(core, route.auth, &mut call).await?;
+    if matches!(request.body, Body::TooLarge) {
+        return Err(Error::new(Code::BodyTooLarge, "The body may have at most 256 KB."));
+    }
+    routes::dispatch(core, route.handler, &call).await
+}
+
+async fn authenticate<P: Ports>(core: &Core<P>, auth: Auth, call: &mut Call<'_>) -> Result<()> {
+    match auth {
+        Auth::Nobody | Auth::Itself => Ok(()),
+        Auth::Operator => match call.request.bearer() {
+            Some(text) if core.config.is_admin_key(text) => Ok(()),
+            _ => Err(Error::new(
+                Code::Unauthorized,
+                "Send the operator's key as `Authorization: Bearer …` (the secret ADMIN_KEY).",
+            )),
+        },
+        Auth::Key(scope) => {
+            let key = key_of(core, call.request).await?;
+            scope.map_or(Ok(()), |scope| key.require(scope))?;
+            call.key = Some(key);
+            Ok(())
+        }
+        Auth::Browser => {
+            session::require_same_origin(core, call.request)?;
+            call.session = session::person(core, call.request).await?;
+            Ok(())
+        }
+        Auth::Person => {
+            let session = session::person(core, call.request).await?.ok_or_else(session::needed)?;
+            session::require_own_form(core, call.request)?;
+            call.session = Some(session);
+            Ok(())
+        }
+    }
+}
+
+async fn key_of<P: Ports>(core: &Core<P>, request: &Request) -> Result<Key> {
+    let presented = presented(request)?;
+    let key = store::keys::get(core.db(), &presented.id).await?;
+    key.filter(|key| presented.is(key, core.now())).ok_or_else(unauthorized)
+}
+
+fn presented(request: &Request) -> Result<PresentedKey> {
+    request.bearer().and_then(PresentedKey::parse).ok_or_else(unauthorized)
+}
+
+fn refusal(request: &Request, found: &Found, error: &Error) -> Response {
+    let browser = match found {
+        Found::Route { line, .. } => line.is_page(),
+        Found::OtherMethod { page, .. } => *page,
+        Found::Nothing => {
+            !request.path.starts_with("/v1/")
+                && request.header("accept").is_some_and(|accept| accept.contains("text/html"))
+        }
+    };
+    if browser { problem::page(error) } else { problem::json(error) }
+}
+
+/// Headers every answer has. `form-action` names what may follow a form's POST: pages that lead to an
+/// app allow https, because Chromium applies it to every redirect after the POST.
+fn finished(mut response: Response, request: &Request, config: Option<&Config>) -> Response {
+    let leads_out = response.headers.iter().any(|(name, _)| name == LEADS_OUT);
+    response.headers.retain(|(name, _)| name != LEADS_OUT);
+    let loopback = config.is_some_and(|config| matches!(config.egress, Egress::DevLoopback));
+    let form_action = match (leads_out, loopback) {
+        (false, _) => "'self'",
+        (true, false) => "'self' https:",
+        (true, true) => "'self' https: http://localhost:* http://127.0.0.1:*",
+    };
+    let policy = format!(
+        "default-src 'none'; style-src 'self'; form-action {form_action}; frame-ancestors 'none'; base-uri 'none'"
+    );
+    let headers = [
+        ("cache-control", "no-store".to_owned()),
+        ("x-content-type-options", "nosniff".to_owned()),
+        ("x-request-id", request.id.clone()),
+        ("content-security-policy", policy),
+        ("referrer-policy", "same-origin".to_owned()),
+        ("cross-origin-opener-policy", "same-origin".to_owned()),
+        ("x-frame-options", "DENY".to_owned()),
+    ];
+    for (name, value) in headers {
+        if response.header(name).is_none() {
+            response.headers.push((name.into(), value));
+        }
+    }
+    if config.is_none_or(|config| config.public_url.is_secure()) {
+        response.headers.push(("strict-transport-security".into(), "max-age=31536000; includeSubDomains".into()));
+    }
+    response
+}
+
+/// Marks a page whose form leads to an app; never sent.
+const LEADS_OUT: &str = "x-leads-out";

@@ -1,0 +1,262 @@
+//! Apps and their OAuth clients.
+
+use std::rc::Rc;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Call, Response, input, view};
+use crate::app::{self, App, AppId, catalogue};
+use crate::client::Client;
+use crate::core::Core;
+use crate::error::{Code, Error, FieldError, Result};
+use crate::ids::ClientId;
+use crate::ports::{DatabaseError, Ports};
+use crate::registry::{self, Registered};
+use crate::secret::Secret;
+use crate::store::{self, apps::AppRow};
+use crate::time::Timestamp;
+
+/// Custom apps a workspace may have.
+const MOST_CUSTOM: usize = 200;
+/// Characters of a client's id or secret, at most.
+const LONGEST_SECRET: usize = 4096;
+
+fn missing() -> Error {
+    Error::not_found("app")
+}
+
+async fn registered<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Registered> {
+    let id = AppId::parse(call.param(0)).ok_or_else(missing)?;
+    let key = call.key()?;
+    if !key.sees_app(&id) {
+        return Err(missing());
+    }
+    registry::current(core, &key.workspace, &id).await?.ok_or_else(missing)
+}
+
+pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let key = call.key()?;
+    let text = input::query(call.request, "q").map(|text| text.to_lowercase());
+    let category = input::query(call.request, "category");
+    let clients = store::clients::registrations(core.db(), &key.workspace).await?;
+    let shown: Vec<_> = all(core, &key.workspace)
+        .await?
+        .into_iter()
+        .filter(|one| key.sees_app(&one.app.id))
+        .filter(|one| {
+            text.as_ref()
+                .is_none_or(|text| one.app.name.to_lowercase().contains(text) || one.app.id.as_str().contains(text))
+        })
+        .filter(|one| category.as_ref().is_none_or(|category| one.app.categories.contains(category)))
+        .collect();
+    page(&shown, call, &clients)
+}
+
+/// The cursor is the last app's id: the list is sorted by it.
+fn page(shown: &[Registered], call: &Call<'_>, clients: &std::collections::BTreeSet<String>) -> Result<Response> {
+    let limit = usize::try_from(input::limit(call.request)?).unwrap_or(usize::MAX);
+    let after = input::query(call.request, "cursor").unwrap_or_default();
+    let rest: Vec<_> = shown.iter().filter(|one| one.app.id.as_str() > after.as_str()).collect();
+    let data: Vec<_> = rest
+        .iter()
+        .take(limit)
+        .map(|one| view::app(&one.app, one.revision > 0, clients.contains(one.app.registration())))
+        .collect();
+    let next = rest.get(limit.saturating_sub(1)).filter(|_| rest.len() > limit).map(|one| one.app.id.as_str());
+    Ok(Response::json(200, &json!({ "data": data, "next_cursor": next })))
+}
+
+/// The workspace's custom apps and the catalogue, by id.
+pub(super) async fn all<P: Ports>(core: &Core<P>, workspace: &crate::ids::WorkspaceId) -> Result<Vec<Registered>> {
+    let mut all = Vec::new();
+    for row in store::apps::list(core.db(), workspace).await? {
+        // A definition that this version can't read any more degrades alone.
+        match registry::definition(core, &row.id, row.revision, Some(&row.definition)) {
+            Ok(app) => all.push(Registered { app, revision: row.revision }),
+            Err(error) => core.log_cause(&error),
+        }
+    }
+    for app in catalogue::ids().filter_map(catalogue::find) {
+        if all.iter().all(|one| one.app.id != app.id) {
+            all.push(Registered { app, revision: 0 });
+        }
+    }
+    all.sort_by(|left, right| left.app.id.as_str().cmp(right.app.id.as_str()));
+    Ok(all)
+}
+
+pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let one = registered(core, call).await?;
+    let client = store::clients::current(core.db(), &call.key()?.workspace, one.app.registration()).await?;
+    Ok(Response::json(200, &view::app(&one.app, one.revision > 0, client.is_some())))
+}
+
+fn definition<P: Ports>(core: &Core<P>, text: &str) -> Result<App> {
+    app::read_custom(text, core.config.egress).map_err(|problems| {
+        let field = |field: String| if field == "." { String::new() } else { field };
+        Error::invalid_fields(
+            problems.into_iter().map(|one| FieldError { field: field(one.field), problem: one.problem }).collect(),
+        )
+    })
+}
+
+pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let text = input::text(call.request)?;
+    let app = definition(core, text)?;
+    let workspace = &call.key()?.workspace;
+    if store::apps::list(core.db(), workspace).await?.len() >= MOST_CUSTOM {
+        return Err(Error::new(
+            Code::Conflict,
+            "A workspace may have at most 200 custom apps. Delete one that is not needed.",
+        ));
+    }
+    if store::apps::current(core.db(), workspace, &app.id).await?.is_some() {
+        return Err(taken(&app.id));
+    }
+    put_revision(core, call, &app, text).await?;
+    Ok(Response::json(201, &view::app(&app, true, false)))
+}
+
+fn taken(id: &AppId) -> Error {
+    Error::new(
+        Code::AlreadyExists,
+        format!(
+            "There is an app {id} in this workspace already. Change it with PUT /v1/apps/{id}, or choose another id."
+        ),
+    )
+}
+
+/// A new revision: connections stay with theirs until they are reconnected.
+async fn put_revision<P: Ports>(core: &Core<P>, call: &Call<'_>, app: &App, text: &str) -> Result<()> {
+    let workspace = &call.key()?.workspace;
+    let revision = store::apps::latest_revision(core.db(), workspace, &app.id).await? + 1;
+    let row = AppRow { id: app.id.clone(), revision, definition: text.to_owned() };
+    match store::apps::put(core.db(), workspace, &row, core.now()).await {
+        Err(DatabaseError::Constraint) => Err(Error::new(
+            Code::Conflict,
+            "The app was changed elsewhere at the same moment. Read it again and retry.",
+        )),
+        other => Ok(other?),
+    }
+}
+
+pub(super) async fn put<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let id = AppId::parse(call.param(0)).ok_or_else(missing)?;
+    let workspace = &call.key()?.workspace;
+    store::apps::current(core.db(), workspace, &id).await?.ok_or_else(missing)?;
+    let text = input::text(call.request)?;
+    let app = definition(core, text)?;
+    if app.id != id {
+        return Err(Error::invalid("id", format!("must be {id}: an app keeps its id.")));
+    }
+    put_revision(core, call, &app, text).await?;
+    let client = store::clients::current(core.db(), workspace, app.registration()).await?;
+    let usable = client.is_some_and(|client| client.may_reach(&app.hosts()));
+    Ok(Response::json(200, &view::app(&app, true, usable)))
+}
+
+pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let id = AppId::parse(call.param(0)).ok_or_else(missing)?;
+    if !store::apps::remove(core.db(), &call.key()?.workspace, &id).await? {
+        return Err(missing());
+    }
+    Ok(Response::json(200, &json!({ "id": id, "deleted": true })))
+}
+
+async fn current_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<(Rc<App>, Client)> {
+    let app = registered(core, call).await?.app;
+    let client = store::clients::current(core.db(), &call.key()?.workspace, app.registration()).await?;
+    let client = client.ok_or_else(|| Error::not_found("client: this app has none yet"))?;
+    Ok((app, client))
+}
+
+pub(super) async fn get_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let (app, client) = current_client(core, call).await?;
+    Ok(Response::json(200, &view::client(core, &client, &app.id)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClientInput {
+    client_id: String,
+    client_secret: Option<Secret>,
+    scopes: Option<Vec<String>>,
+    secret_expires_at: Option<Timestamp>,
+}
+
+/// The same id at the app rotates the secret and keeps our id and the redirect URI; another id makes
+/// another client beside it, and connections stay with theirs.
+pub(super) async fn put_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let new: ClientInput = input::json(call.request)?;
+    let app = registered(core, call).await?.app;
+    check(&new)?;
+    let workspace = &call.key()?.workspace;
+    let now = core.now();
+    let same = store::clients::by_client_id(core.db(), workspace, app.registration(), &new.client_id).await?;
+    let created = same.is_none();
+    let id = match &same {
+        Some(client) => client.id.clone(),
+        None => ClientId::random(core.ports.random())?,
+    };
+    let sealed_secret = match &new.client_secret {
+        Some(secret) => Some(core.config.ring.seal(core.ports.random(), &Client::place(workspace, &id), secret)?),
+        None => None,
+    };
+    let client = Client {
+        id,
+        workspace: workspace.clone(),
+        registration: app.registration().to_owned(),
+        client_id: new.client_id,
+        sealed_secret,
+        scopes: new.scopes,
+        hosts: hosts_of_registration(core, call, &app).await?,
+        secret_expires_at: new.secret_expires_at,
+        current: true,
+        misconfigured: None,
+        backoff_until: Timestamp::from_unix(0),
+        failures: 0,
+        created_at: same.map_or(now, |client| client.created_at),
+        updated_at: now,
+    };
+    store::clients::put(core.db(), &client).await?;
+    Ok(Response::json(if created { 201 } else { 200 }, &view::client(core, &client, &app.id)))
+}
+
+fn check(new: &ClientInput) -> Result<()> {
+    let visible = |text: &str| {
+        !text.is_empty() && text.len() <= LONGEST_SECRET && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
+    };
+    if !visible(&new.client_id) {
+        return Err(Error::invalid("client_id", "must be 1 to 4096 visible characters, as the app shows it."));
+    }
+    if new.client_secret.as_ref().is_some_and(|secret| !visible(secret.expose())) {
+        return Err(Error::invalid(
+            "client_secret",
+            "must be 1 to 4096 visible characters. Leave it out for a public client.",
+        ));
+    }
+    Ok(())
+}
+
+/// A client that a family of apps shares may reach the hosts of all of them.
+async fn hosts_of_registration<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+    app: &App,
+) -> Result<std::collections::BTreeSet<String>> {
+    let family =
+        all(core, &call.key()?.workspace).await?.into_iter().filter(|one| one.app.registration() == app.registration());
+    Ok(family.flat_map(|one| one.app.hosts()).collect())
+}
+
+pub(super) async fn delete_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let (_, client) = current_client(core, call).await?;
+    if !store::clients::delete(core.db(), &client.workspace, &client.id).await? {
+        return Err(Error::new(
+            Code::ClientInUse,
+            "Connections still use this client. Disconnect them first, or rotate the secret with PUT instead.",
+        ));
+    }
+    Ok(Response::json(200, &json!({ "id": client.id, "deleted": true })))
+}

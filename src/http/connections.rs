@@ -1,0 +1,214 @@
+//! Connections, for programs.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Call, Response, input, presented, view};
+use crate::app::AppId;
+use crate::attention;
+use crate::caller::Key;
+use crate::connect::settle::LONGEST_NAME;
+use crate::connection::Status;
+use crate::core::Core;
+use crate::disconnect;
+use crate::error::{Error, FieldError, Result};
+use crate::ids::ConnectionId;
+use crate::ports::{Database, Errand, ErrandOutcome, Ports, Refresher};
+use crate::resolve::{self, Ask, cached};
+use crate::store::connections::{self as rows, Filter, Listed, Patch};
+use crate::store::{events as event_rows, uses as use_rows};
+use crate::time::Timestamp;
+
+/// Entries of `metadata` and `allowed_workflows`.
+const MOST_ENTRIES: usize = 50;
+/// Characters of a metadata value.
+const LONGEST_VALUE: usize = 500;
+
+fn id(call: &Call<'_>) -> Result<ConnectionId> {
+    ConnectionId::parse(call.param(0)).ok_or_else(Error::connection_not_found)
+}
+
+fn seen_by(key: &Key) -> Filter {
+    Filter { connections: key.connections.clone(), apps: key.apps.clone(), limit: 1, ..Filter::default() }
+}
+
+/// The connection, if it exists for this key.
+async fn find<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Listed> {
+    let key = call.key()?;
+    let filter = Filter { id: Some(id(call)?), ..seen_by(key) };
+    let page = rows::list(core.db(), &key.workspace, &filter, core.now()).await?;
+    page.data.into_iter().next().ok_or_else(Error::connection_not_found)
+}
+
+pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let key = call.key()?;
+    let query = |name| input::query(call.request, name);
+    let app = query("app")
+        .map(|text| AppId::parse(&text).ok_or_else(|| Error::invalid("app", "is not an app's id.")))
+        .transpose()?;
+    let status = query("status")
+        .map(|text| {
+            Status::parse(&text)
+                .ok_or_else(|| Error::invalid("status", "must be connected, awaiting_confirmation or needs_reconnect."))
+        })
+        .transpose()?;
+    let filter = Filter {
+        app,
+        status,
+        user: query("user"),
+        workflow: query("workflow"),
+        text: query("q"),
+        attention: query("attention").map(|text| attention_code(&text)).transpose()?,
+        after: query("cursor").map(|text| cursor(&text)).transpose()?,
+        limit: input::limit(call.request)?,
+        ..seen_by(key)
+    };
+    let page = rows::list(core.db(), &key.workspace, &filter, core.now()).await?;
+    Ok(Response::json(200, &input::list(&page, |listed| view::connection(core, listed))))
+}
+
+fn attention_code(text: &str) -> Result<String> {
+    let codes = attention::Code::ALL.map(attention::Code::as_str);
+    if codes.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(Error::invalid("attention", format!("must be one of {}.", codes.join(", "))))
+}
+
+/// `seconds.id` of the last row.
+pub(super) fn cursor(text: &str) -> Result<(Timestamp, ConnectionId)> {
+    let parsed = text
+        .split_once('.')
+        .and_then(|(at, id)| Some((Timestamp::from_unix(at.parse().ok()?), ConnectionId::parse(id)?)));
+    parsed.ok_or_else(input::wrong_cursor)
+}
+
+pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    Ok(Response::json(200, &view::connection(core, &find(core, call).await?)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PatchInput {
+    name: Option<String>,
+    metadata: Option<BTreeMap<String, String>>,
+    /// Absent leaves the list, `null` removes it.
+    #[serde(default, deserialize_with = "present")]
+    allowed_workflows: Option<Option<Vec<String>>>,
+}
+
+#[expect(clippy::option_option, reason = "absent, null and a list are three different wishes")]
+fn present<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<Option<Vec<String>>>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+pub(super) async fn patch<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let listed = find(core, call).await?;
+    let input: PatchInput = input::json(call.request)?;
+    let patch = checked(input)?;
+    edit(core, &listed, &patch, &format!("key:{}", call.key()?.id.as_str())).await?;
+    get(core, call).await
+}
+
+fn checked(input: PatchInput) -> Result<Patch> {
+    let mut errors = Vec::new();
+    let mut wrong =
+        |field: &str, problem: &str| errors.push(FieldError { field: field.into(), problem: problem.into() });
+    let name = input.name.map(|name| input::name("name", &name, LONGEST_NAME)).transpose()?;
+    if let Some(metadata) = &input.metadata
+        && (metadata.len() > MOST_ENTRIES
+            || metadata.iter().any(|(key, value)| key.len() > 64 || value.chars().count() > LONGEST_VALUE))
+    {
+        wrong("metadata", "may have at most 50 entries, keys of at most 64 and values of at most 500 characters.");
+    }
+    if let Some(Some(list)) = &input.allowed_workflows
+        && (list.len() > MOST_ENTRIES || list.iter().any(|name| name.is_empty() || name.chars().count() > 128))
+    {
+        wrong("allowed_workflows", "may have at most 50 names of 1 to 128 characters.");
+    }
+    if !errors.is_empty() {
+        return Err(Error::invalid_fields(errors));
+    }
+    Ok(Patch { name, metadata: input.metadata, allowed_workflows: input.allowed_workflows })
+}
+
+/// Writes an edit with its line in the audit trail, and takes the copy away that shows the old state.
+pub(super) async fn edit<P: Ports>(core: &Core<P>, listed: &Listed, patch: &Patch, actor: &str) -> Result<()> {
+    let connection = &listed.connection;
+    let detail = patch.name.as_deref().map(|name| format!("name: {name}"));
+    let event = core.event(&connection.workspace, &connection.id, "edited", actor, detail.as_deref())?;
+    core.db().batch(vec![rows::patch(&connection.workspace, &connection.id, patch), event]).await?;
+    cached::forget_connection(core, &connection.id).await;
+    Ok(())
+}
+
+pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let connection = find(core, call).await?.connection;
+    let told = disconnect::disconnect(core, &connection.workspace, &connection.id).await?;
+    Ok(Response::json(200, &json!(told)))
+}
+
+/// Probes now. The answer is the health with its evidence, whatever it is: a dead connection is no error here.
+pub(super) async fn check<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let connection = find(core, call).await?.connection;
+    let outcome = core.ports.refresher().run(&connection.id, Errand::CheckNow).await;
+    if outcome == ErrandOutcome::DatabaseDown {
+        return Err(crate::ports::DatabaseError::Unavailable("during a check".into()).into());
+    }
+    let listed = find(core, call).await?;
+    let health = match &outcome {
+        ErrandOutcome::Refreshed | ErrandOutcome::Satisfied | ErrandOutcome::Healthy => "healthy",
+        ErrandOutcome::Dead | ErrandOutcome::Unreadable => "dead",
+        ErrandOutcome::ClientMisconfigured => "client_misconfigured",
+        ErrandOutcome::Unusable => "misconfigured",
+        ErrandOutcome::Unavailable { .. } | ErrandOutcome::InProgress { .. } => "app_unavailable",
+        ErrandOutcome::Unknown | ErrandOutcome::Gone | ErrandOutcome::DatabaseDown => "unknown",
+    };
+    let body = json!({
+        "health": health,
+        "outcome": outcome,
+        "evidence": listed.connection.check_evidence,
+        "checked_at": listed.connection.checked_at,
+        "connection": view::connection(core, &listed),
+    });
+    Ok(Response::json(200, &body))
+}
+
+pub(super) async fn resolve<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let presented = presented(call.request)?;
+    let id = id(call)?;
+    let ask = input::json::<Ask>(call.request).and_then(Ask::checked);
+    let answered = resolve::resolve(core, &presented, &id, ask).await?;
+    let mut response = Response::json(200, &view::resolved(&answered.resolved));
+    response.after = answered.after;
+    Ok(response)
+}
+
+pub(super) async fn uses<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let connection = find(core, call).await?.connection;
+    let after: (String, String) = match input::query(call.request, "cursor") {
+        None => Default::default(),
+        Some(text) => serde_json::from_str(&text).map_err(|_| input::wrong_cursor())?,
+    };
+    let limit = input::limit(call.request)?;
+    let page = use_rows::list(core.db(), &connection.workspace, &connection.id, (&after.0, &after.1), limit).await?;
+    Ok(Response::json(200, &input::list(&page, |one| json!(one))))
+}
+
+pub(super) async fn events<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let connection = find(core, call).await?.connection;
+    let before = match input::query(call.request, "cursor") {
+        None => (Timestamp::from_unix(i64::MAX), String::new()),
+        Some(text) => {
+            let (at, id) = text.split_once('.').ok_or_else(input::wrong_cursor)?;
+            (Timestamp::from_unix(at.parse().map_err(|_| input::wrong_cursor())?), id.to_owned())
+        }
+    };
+    let limit = input::limit(call.request)?;
+    let page = event_rows::list(core.db(), &connection.workspace, &connection.id, (before.0, &before.1), limit).await?;
+    Ok(Response::json(200, &input::list(&page, |one| json!(one))))
+}

@@ -1,0 +1,360 @@
+//! The way to an app and back, as a browser walks it.
+
+use super::page::{self, Shell};
+use super::session::{self, user_of};
+use super::{Call, LEADS_OUT, Response, input};
+use crate::app::AppId;
+use crate::connect::callback::{self, Landing, Refusal, Returned};
+use crate::connect::settle::{self, Choice};
+use crate::connect::start::{self, Offer, Wish};
+use crate::connect::{Failure, link};
+use crate::core::Core;
+use crate::error::{Code, Error, Result};
+use crate::ids::{AuthorizationId, ClientId, ConnectionId};
+use crate::ports::Ports;
+use crate::registry;
+use crate::secret::Secret;
+use crate::store::authorizations::{self, Authorization, Outcome, Question};
+use crate::store::links::Link;
+use crate::store::sessions::{Kind, Session};
+use crate::store::{connections, workspaces};
+
+/// What stands around a signed-in person's page.
+pub(super) fn shell<'a>(session: Option<&'a Session>, csrf: Option<&'a str>) -> Shell<'a> {
+    let signed_in_as = session.and_then(|session| user_of(session).ok()).map(crate::workspace::User::shown);
+    Shell { signed_in_as, csrf: csrf.filter(|_| signed_in_as.is_some()) }
+}
+
+// ---- starting, as a signed-in person ----
+
+fn wish(call: &Call<'_>, app: AppId, connection: Option<ConnectionId>) -> Result<Wish> {
+    let session = call.session()?;
+    let asked = input::query(call.request, "scopes")
+        .or_else(|| input::form(call.request, "scopes"))
+        .filter(|text| !text.is_empty());
+    Ok(Wish {
+        workspace: session.workspace.clone(),
+        app,
+        connection,
+        scopes: asked.map(|text| text.split_whitespace().map(ToOwned::to_owned).collect()),
+        user: Some(user_of(session)?.clone()),
+        link: None,
+        return_to: None,
+    })
+}
+
+fn new_wish(call: &Call<'_>) -> Result<Wish> {
+    wish(call, AppId::parse(call.param(0)).ok_or_else(|| Error::not_found("app"))?, None)
+}
+
+/// Repairing asks for the app the connection is of.
+async fn repair_wish<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Wish> {
+    let session = call.session()?;
+    let id = ConnectionId::parse(call.param(0)).ok_or_else(Error::connection_not_found)?;
+    let connection =
+        connections::get(core.db(), &session.workspace, &id).await?.ok_or_else(Error::connection_not_found)?;
+    wish(call, connection.app, Some(id))
+}
+
+pub(super) async fn show_start<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    show(core, call, &new_wish(call)?, call.session.as_ref()).await
+}
+
+pub(super) async fn start<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let url = start::start(core, &new_wish(call)?, &call.session()?.hash).await?;
+    Ok(Response::see_other(&url))
+}
+
+pub(super) async fn show_reconnect<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    show(core, call, &repair_wish(core, call).await?, call.session.as_ref()).await
+}
+
+pub(super) async fn reconnect<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let url = start::start(core, &repair_wish(core, call).await?, &call.session()?.hash).await?;
+    Ok(Response::see_other(&url))
+}
+
+/// The page before the app. The form posts back to the same address, with the scopes that were asked for.
+async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>, wish: &Wish, session: Option<&Session>) -> Result<Response> {
+    let offer = start::offer(core, wish).await?;
+    let at = registry::endpoints(core, &offer.app).await?;
+    let workspace = workspaces::get(core.db(), &wish.workspace).await?.ok_or_else(|| Error::not_found("workspace"))?;
+    let csrf = session::form_token(core, call.request);
+    let action = if call.request.query.is_empty() {
+        call.request.path.clone()
+    } else {
+        format!("{}?{}", call.request.path, call.request.query)
+    };
+    let view = page::ConnectView {
+        workspace: workspace.name,
+        app_name: offer.app.name.clone(),
+        scopes: described(&offer),
+        reconnecting: offer
+            .connection
+            .as_ref()
+            .map(|one| (one.name.clone(), one.account.as_ref().map(|account| account.label.clone()))),
+        for_user: wish.link.as_ref().and(wish.user.as_ref()).map(|user| user.shown().to_owned()),
+        invited: wish.link.is_some(),
+        action,
+        host: at.authorize_url.host().to_owned(),
+        cancel: wish.link.is_none().then(|| "/".to_owned()),
+    };
+    let shell = shell(session, csrf.as_deref());
+    Ok(Response::html(200, page::connect(&shell, &view)).with(LEADS_OUT, String::new()))
+}
+
+fn described(offer: &Offer) -> Vec<(String, Option<String>)> {
+    let description =
+        |id: &String| offer.app.scopes.iter().find(|scope| scope.id == *id).and_then(|scope| scope.description.clone());
+    offer.scopes.iter().map(|id| (id.clone(), description(id))).collect()
+}
+
+// ---- starting, through a link ----
+
+pub(super) async fn show_link<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let link = link::open(core, call.param(0)).await?;
+    not_somebody_else(call, &link)?;
+    show(core, call, &Wish::of_link(&link), None).await
+}
+
+pub(super) async fn use_link<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let link = link::open(core, call.param(0)).await?;
+    not_somebody_else(call, &link)?;
+    let (session, cookie) = link_session(core, call, &link).await?;
+    if !crate::store::links::take(core.db(), &link, &session.hash, core.now()).await? {
+        return Err(Error::new(
+            Code::LinkEnded,
+            "This link is in use in another browser. Continue there, or ask for a new link.",
+        ));
+    }
+    let url = start::start(core, &Wish::of_link(&link), &session.hash).await?;
+    let response = Response::see_other(&url);
+    Ok(match cookie {
+        Some(cookie) => response.with("set-cookie", cookie),
+        None => response,
+    })
+}
+
+/// The same browser may try again: it has the link's session already.
+async fn link_session<P: Ports>(core: &Core<P>, call: &Call<'_>, link: &Link) -> Result<(Session, Option<String>)> {
+    if let Some(session) = session::link(core, call.request).await?
+        && session.kind == Kind::Link(link.id.clone())
+    {
+        return Ok((session, None));
+    }
+    let (session, cookie) = session::open_link(core, &link.workspace, &link.id).await?;
+    Ok((session, Some(cookie)))
+}
+
+/// A link made for one person must not be used by another who is signed in here: whoever made it
+/// would get that other person's account.
+fn not_somebody_else(call: &Call<'_>, link: &Link) -> Result<()> {
+    let signed_in = call
+        .session
+        .as_ref()
+        .filter(|session| session.workspace == link.workspace)
+        .and_then(|session| user_of(session).ok());
+    match (signed_in, &link.user) {
+        (Some(signed_in), Some(expected)) if signed_in.id != expected.id => Err(Error::new(
+            Code::Conflict,
+            format!(
+                "This link is for {}, but you are signed in as {}. Sign out first, or ask for a link of your own.",
+                expected.shown(),
+                signed_in.shown()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+// ---- coming back ----
+
+pub(super) async fn callback<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let Some(client) = ClientId::parse(call.param(0)) else { return Ok(ended(Refusal::Unknown)) };
+    let twice = ["state", "code", "iss", "error"].iter().any(|name| input::times(call.request, name) > 1);
+    if twice {
+        return Ok(ended(Refusal::Unknown));
+    }
+    let query = |name| input::query(call.request, name);
+    let returned = Returned {
+        state: query("state"),
+        code: query("code").map(Secret::new),
+        error: query("error"),
+        iss: query("iss"),
+    };
+    let sessions = session::hashes(core, call.request).await?;
+    match callback::callback(core, &client, returned, &sessions).await? {
+        Landing::Refused(refusal) => Ok(ended(refusal)),
+        Landing::Flow(id) => {
+            let flow = flow(core, call, &id).await?;
+            Ok(Response::see_other(&destination(&flow).unwrap_or_else(|| format!("/flows/{id}"))))
+        }
+    }
+}
+
+/// Where a finished flow leads: back to the embedding product, or to the connection's page.
+fn destination(flow: &Authorization) -> Option<String> {
+    let connection = flow.connection.as_ref()?;
+    let status = match flow.outcome {
+        Outcome::Done => "connected",
+        Outcome::AwaitingConfirmation => "awaiting_confirmation",
+        Outcome::Pending | Outcome::Denied | Outcome::Failed | Outcome::Undecided | Outcome::Discarded => return None,
+    };
+    if let Some(return_to) = &flow.return_to {
+        return with_outcome(return_to, &[("connection", connection.as_str()), ("status", status)]);
+    }
+    flow.link.is_none().then(|| format!("/connections/{connection}?connected=1"))
+}
+
+fn with_outcome(return_to: &str, pairs: &[(&str, &str)]) -> Option<String> {
+    let mut url = url::Url::parse(return_to).ok()?;
+    url.query_pairs_mut().extend_pairs(pairs);
+    Some(url.into())
+}
+
+fn ended(refusal: Refusal) -> Response {
+    let reason = match refusal {
+        Refusal::Unknown => "unknown",
+        Refusal::Expired => "expired",
+        Refusal::AlreadyUsed => "used",
+        Refusal::OtherBrowser => "other-browser",
+    };
+    Response::see_other(&format!("/oauth/ended/{reason}"))
+}
+
+pub(super) async fn show_ended<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let refusal = match call.param(0) {
+        "expired" => Refusal::Expired,
+        "used" => Refusal::AlreadyUsed,
+        "other-browser" => Refusal::OtherBrowser,
+        _ => Refusal::Unknown,
+    };
+    let csrf = session::form_token(core, call.request);
+    Ok(Response::html(400, page::message(&shell(call.session.as_ref(), csrf.as_deref()), &page::refused(refusal))))
+}
+
+async fn flow<P: Ports>(core: &Core<P>, call: &Call<'_>, id: &AuthorizationId) -> Result<Authorization> {
+    for hash in session::hashes(core, call.request).await? {
+        if let Some(flow) = authorizations::get(core.db(), id, &hash).await? {
+            return Ok(flow);
+        }
+    }
+    Err(Error::not_found("flow of this browser"))
+}
+
+fn flow_id(call: &Call<'_>) -> Result<AuthorizationId> {
+    AuthorizationId::parse(call.param(0)).ok_or_else(|| Error::not_found("flow of this browser"))
+}
+
+pub(super) async fn show_flow<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let flow = flow(core, call, &flow_id(call)?).await?;
+    let app = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
+    let csrf = session::form_token(core, call.request);
+    let shell = shell(call.session.as_ref(), csrf.as_deref());
+    let question = flow.pending.as_ref().and_then(|pending| pending.question.as_ref());
+    match (flow.outcome, question) {
+        (Outcome::Undecided, Some(question)) if core.now() < flow.expires_at => {
+            let view = choosing(core, &flow, question, &app.name).await?;
+            Ok(Response::html(200, page::choose(&shell, &view)).with(LEADS_OUT, String::new()))
+        }
+        _ => Ok(Response::html(200, page::message(&shell, &ending(&flow, &app.name)))),
+    }
+}
+
+async fn choosing<P: Ports>(
+    core: &Core<P>,
+    flow: &Authorization,
+    question: &Question,
+    app_name: &str,
+) -> Result<page::ChooseView> {
+    let now = flow.pending.as_ref().and_then(|pending| pending.account.as_ref()).map(|account| account.label.clone());
+    let question = match question {
+        Question::OtherAccount { before } => {
+            let name = match &flow.connection {
+                None => None,
+                Some(id) => connections::get(core.db(), &flow.workspace, id).await?.map(|connection| connection.name),
+            };
+            page::Choosing::OtherAccount {
+                before: before.as_ref().map(|account| account.label.clone()),
+                now,
+                name: name.unwrap_or_default(),
+            }
+        }
+        Question::Duplicate { name, .. } => {
+            page::Choosing::Duplicate { account: now.unwrap_or_default(), existing_name: name.clone() }
+        }
+    };
+    Ok(page::ChooseView { app_name: app_name.to_owned(), action: format!("/flows/{}", flow.id), question })
+}
+
+/// How a flow ended, in words.
+fn ending(flow: &Authorization, app: &str) -> page::Message {
+    let (title, text, tone) = match flow.outcome {
+        Outcome::Done => ("Connected", format!("{app} is connected. You can close this page."), page::Tone::Good),
+        Outcome::AwaitingConfirmation => (
+            "Almost done",
+            format!("{app} is connected. Go back to where you came from to finish."),
+            page::Tone::Waiting,
+        ),
+        Outcome::Denied => (
+            "Not connected",
+            format!("You did not allow access at {app}, so nothing was stored. You can try again."),
+            page::Tone::Waiting,
+        ),
+        Outcome::Discarded => (
+            "Left as it was",
+            "The connection keeps its account; the new permission was discarded.".to_owned(),
+            page::Tone::Good,
+        ),
+        Outcome::Pending => {
+            ("Still open", format!("{app} has not answered yet. Finish there, or start again."), page::Tone::Waiting)
+        }
+        Outcome::Undecided => (
+            "Too late to choose",
+            "The time to choose is over; nothing was changed. Please connect again.".to_owned(),
+            page::Tone::Bad,
+        ),
+        Outcome::Failed => {
+            let failure = flow.error.as_deref().and_then(Failure::parse);
+            (
+                "Not connected",
+                failure.map_or("Nothing was stored. Please try again.", Failure::explained).to_owned(),
+                page::Tone::Bad,
+            )
+        }
+    };
+    page::Message { title: title.to_owned(), text, tone, links: ways_on(flow) }
+}
+
+fn ways_on(flow: &Authorization) -> Vec<(String, String)> {
+    let mut links = Vec::new();
+    let status = if flow.outcome == Outcome::Denied { "denied" } else { "failed" };
+    if let Some(url) = flow.return_to.as_deref().and_then(|url| with_outcome(url, &[("status", status)])) {
+        links.push(("Go back".to_owned(), url));
+    }
+    if flow.link.is_none() {
+        let again = match &flow.connection {
+            Some(id) => format!("/connections/{id}/reconnect"),
+            None => format!("/oauth/start/{}", flow.app),
+        };
+        if matches!(flow.outcome, Outcome::Denied | Outcome::Failed | Outcome::Undecided) {
+            links.push(("Try again".to_owned(), again));
+        }
+        links.push(("Connections".to_owned(), "/".to_owned()));
+    }
+    links
+}
+
+/// Only the browser that began the flow reaches it; a signed-in one's form also carries its token.
+pub(super) async fn choose<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let id = flow_id(call)?;
+    let before = flow(core, call, &id).await?;
+    if before.link.is_none() {
+        session::require_own_form(core, call.request)?;
+    }
+    let choice = input::form(call.request, "choice").as_deref().and_then(Choice::parse);
+    settle::choose(core, &before, choice.ok_or_else(|| Error::invalid("choice", "must be one of the buttons."))?)
+        .await?;
+    let after = flow(core, call, &id).await?;
+    Ok(Response::see_other(&destination(&after).unwrap_or_else(|| format!("/flows/{id}"))))
+}

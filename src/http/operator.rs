@@ -1,0 +1,114 @@
+//! The operator's routes: workspaces, the state of the installation, its health, its description.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Call, Response, input, openapi};
+use crate::caller::{Key, Scope, new_key};
+use crate::core::Core;
+use crate::error::{Error, Result};
+use crate::ids::WorkspaceId;
+use crate::ports::{Database, Ports};
+use crate::store;
+use crate::workspace::Workspace;
+
+/// Characters of a workspace's name, at most.
+pub(super) const LONGEST_NAME: usize = 100;
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewWorkspace {
+    name: String,
+}
+
+pub(super) async fn create_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let new: NewWorkspace = input::json(call.request)?;
+    let now = core.now();
+    let workspace = Workspace {
+        id: WorkspaceId::random(core.ports.random())?,
+        name: input::name("name", &new.name, LONGEST_NAME)?,
+        allowed_origins: vec![],
+        created_at: now,
+    };
+    let (id, text, hash) = new_key(core.ports.random())?;
+    let key = Key {
+        id,
+        workspace: workspace.id.clone(),
+        name: "First key".into(),
+        hash,
+        scopes: vec![Scope::All],
+        connections: None,
+        apps: None,
+        expires_at: None,
+        created_at: Some(now),
+    };
+    core.db().batch(vec![store::workspaces::insert(&workspace), store::keys::insert(&key)]).await?;
+    let body = json!({
+        "id": workspace.id,
+        "name": workspace.name,
+        "created_at": workspace.created_at,
+        "key": { "id": key.id, "name": key.name, "key": text.expose(), "scopes": key.scopes },
+    });
+    Ok(Response::json(201, &body))
+}
+
+pub(super) async fn list_workspaces<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let after = input::query(call.request, "cursor").unwrap_or_default();
+    let page = store::workspaces::list(core.db(), &after, input::limit(call.request)?).await?;
+    Ok(Response::json(200, &input::list(&page, |workspace| json!(workspace))))
+}
+
+/// Everybody is locked out by the answer; grants are revoked and rows erased by the clock.
+pub(super) async fn delete_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let missing = || Error::not_found("workspace");
+    let id = WorkspaceId::parse(call.param(0)).ok_or_else(missing)?;
+    if !store::workspaces::mark_deleted(core.db(), &id, core.now()).await? {
+        return Err(missing());
+    }
+    Ok(Response::json(200, &json!({ "id": id, "deleted": true, "erasing": true })))
+}
+
+pub(super) async fn status<P: Ports>(core: &Core<P>, _: &Call<'_>) -> Result<Response> {
+    let state = store::maintenance::state(core.db(), core.now()).await?;
+    let ring = &core.config.ring;
+    let mut keys: Vec<_> = ring
+        .ids()
+        .map(|id| json!({ "id": id, "on_ring": true, "seals": id == ring.sealing_id(), "rows": rows(&state, id) }))
+        .collect();
+    let lost = state.sealed_under.iter().filter(|(id, _)| ring.ids().all(|known| known != id));
+    keys.extend(lost.map(|(id, rows)| json!({ "id": id, "on_ring": false, "seals": false, "rows": rows })));
+    let last_run = state.last_run.as_ref().map(|(started, finished, summary)| {
+        let summary = summary.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+        json!({ "started_at": started, "finished_at": finished, "summary": summary })
+    });
+    let body = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "migrations": state.migrations,
+        "keys": keys,
+        "due_checks": state.due,
+        "last_cron_run": last_run,
+    });
+    Ok(Response::json(200, &body))
+}
+
+fn rows(state: &store::maintenance::State, id: &str) -> i64 {
+    state.sealed_under.iter().find(|(known, _)| known == id).map_or(0, |(_, rows)| *rows)
+}
+
+pub(super) async fn health<P: Ports>(core: &Core<P>, _: &Call<'_>) -> Result<Response> {
+    Ok(match core.check_ring().await {
+        Ok(()) => Response::json(200, &json!({ "status": "ok" })),
+        Err(error) => {
+            core.log_cause(&error);
+            unhealthy()
+        }
+    })
+}
+
+/// No details: anybody may ask.
+pub(super) fn unhealthy() -> Response {
+    Response::json(503, &json!({ "status": "unavailable" }))
+}
+
+pub(super) async fn show_openapi<P: Ports>(_: &Core<P>, _: &Call<'_>) -> Result<Response> {
+    Ok(Response::new(200, "application/json; charset=utf-8", openapi::DOCUMENT.to_owned()))
+}

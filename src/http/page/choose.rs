@@ -1,0 +1,117 @@
+//! The page that asks what becomes of a grant: another account came back, or one that is there already.
+//!
+//! Owns the two answers to each question and what each one does. Neither is chosen for the person.
+
+use maud::{Markup, html};
+
+use super::frame::{csrf, page, quoted, said};
+use super::{ChooseView, Choosing, Shell};
+
+/// The page that asks what becomes of a grant.
+pub fn choose(shell: &Shell<'_>, view: &ChooseView) -> Markup {
+    match &view.question {
+        Choosing::OtherAccount { before, now, name } => {
+            other_account(shell, view, before.as_deref(), now.as_deref(), name)
+        }
+        Choosing::Duplicate { account, existing_name } => duplicate(shell, view, account, existing_name),
+    }
+}
+
+fn other_account(shell: &Shell<'_>, view: &ChooseView, before: Option<&str>, now: Option<&str>, name: &str) -> Markup {
+    let known = before.is_some() && now.is_some();
+    // Two accounts may well have one label: then the buttons say which is which in other words.
+    let told_apart = before != now;
+    let title = if known { "This is another account" } else { "Is this the same account?" };
+    let body = html! {
+        h1 { (title) }
+        p {
+            @if known {
+                "You signed in to " (said(&view.app_name)) " with another account than the connection " (quoted(name))
+                " had before."
+                @if !told_apart { " Both have the same name there." }
+            } @else {
+                (said(&view.app_name)) " does not tell enough to compare the account you signed in with to the one that "
+                "the connection " (quoted(name)) " had before."
+            }
+        }
+        dl {
+            div { dt { "Account before" } dd { (or_unknown(before)) } }
+            div { dt { "Account now" } dd { (or_unknown(now)) } }
+        }
+        div.choices {
+            (answer(shell, view, "keep",
+                &html! { @if known && told_apart { "Keep " (or_unknown(before)) } @else { "Keep it as it was" } },
+                &html! {
+                    @match before {
+                        Some(before) => { (said(before)) " stays connected; " },
+                        None => { (quoted(name)) " stays as it was; " },
+                    }
+                    "the new permission is discarded."
+                },
+            ))
+            (answer(shell, view, "switch",
+                &html! {
+                    @match now {
+                        Some(now) if told_apart => { "Switch to " (said(now)) },
+                        _ => "Switch to the new account",
+                    }
+                 },
+                &html! {
+                    "Every workflow that uses " (quoted(name)) " will act as "
+                    @match now {
+                        Some(now) if told_apart => (said(now)),
+                        _ => "the account you just signed in with",
+                    }
+                    " from now on."
+                },
+            ))
+        }
+        (until_then())
+    };
+    page(shell, title, &body)
+}
+
+fn duplicate(shell: &Shell<'_>, view: &ChooseView, account: &str, existing: &str) -> Markup {
+    let body = html! {
+        h1 { "This account is already connected" }
+        p {
+            "You signed in to " (said(&view.app_name)) " as " strong { (said(account)) } ". The connection "
+            (quoted(existing)) " has that account already."
+        }
+        div.choices {
+            (answer(shell, view, "reuse",
+                &html! { "Reuse " (quoted(existing)) },
+                &html! { "The existing connection gets the fresh permission. No second one is made." },
+            ))
+            (answer(shell, view, "both",
+                &html! { "Keep both" },
+                &html! {
+                    "A second connection to " (said(account)) " is made. Workflows that use " (quoted(existing))
+                    " go on as before."
+                },
+            ))
+        }
+        (until_then())
+    };
+    page(shell, "This account is already connected", &body)
+}
+
+fn or_unknown(account: Option<&str>) -> Markup {
+    html! { @match account { Some(account) => (said(account)), None => "not told by the app" } }
+}
+
+fn answer(shell: &Shell<'_>, view: &ChooseView, value: &str, label: &Markup, effect: &Markup) -> Markup {
+    html! {
+        form.panel method="post" action=(view.action) {
+            (csrf(shell))
+            p id={ "effect-" (value) } { (effect) }
+            button.main type="submit" name="choice" value=(value) aria-describedby={ "effect-" (value) } { (label) }
+        }
+    }
+}
+
+fn until_then() -> Markup {
+    html! {
+        p.quiet { "Nothing changes until you choose. Ten minutes after you came back from the app, the new permission is discarded." }
+    }
+}

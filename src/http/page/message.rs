@@ -1,0 +1,66 @@
+//! A page that tells one thing: how a flow or a link ended, or what went wrong.
+//!
+//! Owns the words for callbacks that belong to no flow of this browser. Refuses an app's own words:
+//! it is never given any.
+
+use maud::{Markup, html};
+
+use super::frame::{class, link, page, said};
+use super::{Message, Shell, Tone};
+use crate::connect::callback::Refusal;
+
+/// A page that tells one thing.
+pub fn message(shell: &Shell<'_>, message: &Message) -> Markup {
+    let paragraphs = message.text.split("\n\n").map(str::trim).filter(|paragraph| !paragraph.is_empty());
+    let body = html! {
+        div.panel.(class(message.tone)) {
+            h1 { (said(&message.title)) }
+            @for paragraph in paragraphs { p { (said(paragraph)) } }
+            @if !message.links.is_empty() {
+                div.actions {
+                    @for (index, (label, href)) in message.links.iter().enumerate() {
+                        (link(label, href, if index == 0 { "button main" } else { "button" }))
+                    }
+                }
+            } @else if shell.signed_in_as.is_some() {
+                div.actions { (link("Back to your connections", "/", "button")) }
+            }
+        }
+    };
+    page(shell, &message.title, &body)
+}
+
+/// Why an app's answer was not taken, and what to do.
+pub fn refused(refusal: Refusal) -> Message {
+    let (title, text) = match refusal {
+        Refusal::Unknown => (
+            "This answer fits no request",
+            "An app sent you here, but nobody is known to have asked it to. The address may be incomplete, or the request \
+             is so old that it was deleted.\n\n\
+             Nothing was stored and no connection was changed.\n\n\
+             To connect the app, start again from your connections, or open the link you were sent once more.",
+        ),
+        Refusal::Expired => (
+            "That took too long",
+            "You came back from the app after the time for this request had run out.\n\n\
+             Nothing was stored and no connection was changed.\n\n\
+             Start again from your connections, or open the link you were sent once more, and finish at the app within \
+             ten minutes.",
+        ),
+        Refusal::AlreadyUsed => (
+            "This answer was used before",
+            "An app’s answer counts once, and this one has already been taken. That happens when a page is reloaded or \
+             opened a second time.\n\n\
+             Nothing more was stored and nothing was changed this time.\n\n\
+             Look at your connections to see whether the app is connected. If it is not, start again.",
+        ),
+        Refusal::OtherBrowser => (
+            "You began in another browser",
+            "An app’s answer is only taken in the browser that asked for it, so that nobody can slip you an account that is \
+             not yours. This browser did not ask, or has been signed out since.\n\n\
+             Nothing was stored and no connection was changed.\n\n\
+             Start again and stay in one browser: sign in here, or open the link you were sent here.",
+        ),
+    };
+    Message { title: title.to_owned(), text: text.to_owned(), tone: Tone::Bad, links: Vec::new() }
+}

@@ -1,0 +1,45 @@
+//! The page a sign-in link opens, and the page for those who have none.
+//!
+//! Owns the words. A link signs nobody in by being opened: only the button does.
+
+use maud::{Markup, html};
+
+use super::frame::{csrf, page, said};
+use super::{Shell, SignInView};
+
+/// The page that a sign-in link opens.
+pub fn sign_in(shell: &Shell<'_>, view: &SignInView) -> Markup {
+    let body = html! {
+        h1 { "Sign in as " (said(&view.user)) }
+        p {
+            "This link signs this browser in to the connections of the workspace " strong { (said(&view.workspace)) }
+            " as " strong { (said(&view.user)) } ". It works once."
+        }
+        form method="post" action=(view.action) {
+            (csrf(shell))
+            button.main type="submit" { "Sign in as " (said(&view.user)) }
+        }
+        p.quiet { "Not you? Close this page: what you connect here would belong to that person." }
+    };
+    page(shell, &format!("Sign in as {}", view.user), &body)
+}
+
+/// The page for a browser without a session.
+pub fn sign_in_needed() -> Markup {
+    let body = html! {
+        h1 { "You are not signed in" }
+        p {
+            "This page shows the apps that workflows may use in your name. To open it you need a sign-in link. "
+            "Ask whoever runs the workspace for one, and open it in this browser. It works once."
+        }
+        section.panel aria-labelledby="operators" {
+            h2 #operators { "If you run the workspace" }
+            p {
+                "Make a sign-in link with an API key that has the scope " code { "links" } ": "
+                code { "POST /v1/sign-in-links" } " with the body " code { r#"{"user": {"id": "…", "name": "…"}}"# }
+                ". The answer’s " code { "url" } " is the link; give it to that person only."
+            }
+        }
+    };
+    page(&Shell::default(), "You are not signed in", &body)
+}

@@ -1,0 +1,261 @@
+//! The Connections page and signing in.
+
+use super::connections::{cursor, edit};
+use super::oauth::shell;
+use super::page::{self, Card, StatusWords, Tone};
+use super::session::{self, user_of};
+use super::{Call, Response, apps, input};
+use crate::attention;
+use crate::caller::hash;
+use crate::connect::settle::LONGEST_NAME;
+use crate::connection::{Reason, Status};
+use crate::core::Core;
+use crate::disconnect::{self, Revoked};
+use crate::error::{Code, Error, Result};
+use crate::ids::ConnectionId;
+use crate::ports::{Errand, ErrandOutcome, Ports, Refresher};
+use crate::registry;
+use crate::store::connections::{self as rows, Filter, Listed, Patch};
+use crate::store::{clients, events, sessions, uses, workspaces};
+use crate::time::Timestamp;
+
+/// Connections on a page.
+const PER_PAGE: i64 = 50;
+/// Uses and events on a connection's page.
+const PER_SECTION: i64 = 20;
+
+pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let session = call.session()?;
+    let search = input::query(call.request, "q");
+    let filter = Filter {
+        text: search.clone(),
+        seen_by: Some(user_of(session)?.id.clone()),
+        after: input::query(call.request, "cursor").map(|text| cursor(&text)).transpose()?,
+        limit: PER_PAGE,
+        ..Filter::default()
+    };
+    let found = rows::list(core.db(), &session.workspace, &filter, core.now()).await?;
+    let known = apps::all(core, &session.workspace).await?;
+    let ready = clients::registrations(core.db(), &session.workspace).await?;
+    let name_of = |id: &str| {
+        known.iter().find(|one| one.app.id.as_str() == id).map_or_else(|| id.to_owned(), |one| one.app.name.clone())
+    };
+    let view = page::ListView {
+        connections: found
+            .data
+            .iter()
+            .map(|listed| card(core, listed, name_of(listed.connection.app.as_str())))
+            .collect(),
+        apps: known
+            .iter()
+            .map(|one| page::AppChoice {
+                id: one.app.id.to_string(),
+                name: one.app.name.clone(),
+                ready: ready.contains(one.app.registration()),
+            })
+            .collect(),
+        next: found.next.map(|cursor| next_page(&cursor, search.as_deref())),
+        search,
+        notice: notice(call),
+    };
+    let csrf = session::form_token(core, call.request);
+    Ok(Response::html(200, page::list(&shell(Some(session), csrf.as_deref()), &view)))
+}
+
+fn next_page(cursor: &str, search: Option<&str>) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("cursor", cursor);
+    if let Some(text) = search {
+        query.append_pair("q", text);
+    }
+    format!("/?{}", query.finish())
+}
+
+/// What just happened, told by a word in the address that stands for one of these sentences.
+fn notice(call: &Call<'_>) -> Option<String> {
+    let text = match input::query(call.request, "done")?.as_str() {
+        "disconnected" => "Disconnected. The app confirmed that the access is revoked.",
+        "disconnected-unsupported" => {
+            "Disconnected and erased here. This app has no way to revoke access; remove it in the app's own settings if you want to be sure."
+        }
+        "disconnected-shared" => {
+            "Disconnected and erased here. The access itself was kept at the app, because another connection uses it."
+        }
+        "disconnected-retrying" => {
+            "Disconnected and erased here. The app has not confirmed the revocation yet; it is tried again for a day."
+        }
+        "disconnected-unconfirmed" => {
+            "Disconnected and erased here. The app could not be told; remove the access in the app's own settings."
+        }
+        "renamed" => "Renamed.",
+        "healthy" => "Checked: it works.",
+        "dead" => "Checked: it no longer works and must be reconnected.",
+        "unavailable" => "Checked: the app did not answer. It is tried again by itself.",
+        "client" => {
+            "Checked: the app refuses this workspace's client id and secret. Whoever set up the app must check them."
+        }
+        "unknown" => "Checked, but nothing could be learned: this app has nothing to ask.",
+        "signed-in" => "You are signed in.",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn card<P: Ports>(core: &Core<P>, listed: &Listed, app_name: String) -> Card {
+    let connection = &listed.connection;
+    let attention = attention::of(listed, core.now()).into_iter().map(|one| one.code.explained().to_owned()).collect();
+    Card {
+        id: connection.id.to_string(),
+        name: connection.name.clone(),
+        app_name,
+        account: connection.account.as_ref().map(|account| account.label.clone()),
+        status: words(connection.shown_status(&core.config.ring)),
+        attention,
+        last_used: connection.last_used_at,
+    }
+}
+
+fn words((status, _): (Status, Option<Reason>)) -> StatusWords {
+    let (words, tone) = match status {
+        Status::Connected => ("Connected", Tone::Good),
+        Status::AwaitingConfirmation => ("Awaiting confirmation", Tone::Waiting),
+        Status::NeedsReconnect => ("Needs reconnecting", Tone::Bad),
+    };
+    StatusWords { words: words.to_owned(), tone }
+}
+
+/// The connection, if this person may see it.
+async fn find<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Listed> {
+    let session = call.session()?;
+    let filter = Filter {
+        id: Some(ConnectionId::parse(call.param(0)).ok_or_else(Error::connection_not_found)?),
+        seen_by: Some(user_of(session)?.id.clone()),
+        limit: 1,
+        ..Filter::default()
+    };
+    let page = rows::list(core.db(), &session.workspace, &filter, core.now()).await?;
+    page.data.into_iter().next().ok_or_else(Error::connection_not_found)
+}
+
+pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let listed = find(core, call).await?;
+    let connection = &listed.connection;
+    let app = registry::at_revision(core, &connection.workspace, &connection.app, connection.app_revision).await;
+    let app_name = app.map_or_else(|_| connection.app.to_string(), |app| app.name.clone());
+    let used = uses::list(core.db(), &connection.workspace, &connection.id, ("", ""), PER_SECTION).await?;
+    let latest = (Timestamp::from_unix(i64::MAX), "");
+    let told = events::list(core.db(), &connection.workspace, &connection.id, latest, PER_SECTION).await?;
+    let (_, reason) = connection.shown_status(&core.config.ring);
+    let connected = input::query(call.request, "connected").map(|_| match &connection.account {
+        Some(account) => format!("Connected as {}.", account.label),
+        None => "Connected.".to_owned(),
+    });
+    let view = page::ConnectionView {
+        card: card(core, &listed, app_name),
+        notice: connected.or_else(|| notice(call)),
+        reason: reason.map(|reason| reason.explained().to_owned()),
+        granted: connection.scopes_granted.clone(),
+        missing: connection.missing_scopes(),
+        expires: connection.expires_at,
+        renewable: connection.refreshable,
+        checked: connection.checked_at.map(|at| (at, connection.check_evidence.clone().unwrap_or_default())),
+        next_check: connection.next_check_at,
+        created: connection.created_at,
+        connected: connection.connected_at,
+        uses: used.data.into_iter().map(|one| (one.workflow, one.step, one.last_used_at)).collect(),
+        events: told.data.into_iter().map(|event| (event.at, said(&event))).collect(),
+        confirming_disconnect: input::query(call.request, "disconnect").is_some(),
+    };
+    let csrf = session::form_token(core, call.request);
+    Ok(Response::html(200, page::connection(&shell(call.session.as_ref(), csrf.as_deref()), &view)))
+}
+
+fn said(event: &events::Event) -> String {
+    let what = event.r#type.replace('_', " ");
+    match &event.detail {
+        Some(detail) => format!("{what} ({}), by {}", detail.replace('_', " "), event.actor),
+        None => format!("{what}, by {}", event.actor),
+    }
+}
+
+fn back_to(id: &ConnectionId, done: &str) -> Response {
+    Response::see_other(&format!("/connections/{id}?done={done}"))
+}
+
+pub(super) async fn rename<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let listed = find(core, call).await?;
+    let name = input::form(call.request, "name").unwrap_or_default();
+    let patch = Patch { name: Some(input::name("name", &name, LONGEST_NAME)?), ..Patch::default() };
+    edit(core, &listed, &patch, &format!("user:{}", user_of(call.session()?)?.id)).await?;
+    Ok(back_to(&listed.connection.id, "renamed"))
+}
+
+pub(super) async fn check<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let id = find(core, call).await?.connection.id;
+    let done = match core.ports.refresher().run(&id, Errand::CheckNow).await {
+        ErrandOutcome::Refreshed | ErrandOutcome::Satisfied | ErrandOutcome::Healthy => "healthy",
+        ErrandOutcome::Dead | ErrandOutcome::Unreadable => "dead",
+        ErrandOutcome::ClientMisconfigured | ErrandOutcome::Unusable => "client",
+        ErrandOutcome::Unavailable { .. } | ErrandOutcome::InProgress { .. } | ErrandOutcome::DatabaseDown => {
+            "unavailable"
+        }
+        ErrandOutcome::Unknown | ErrandOutcome::Gone => "unknown",
+    };
+    Ok(back_to(&id, done))
+}
+
+pub(super) async fn disconnect<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let connection = find(core, call).await?.connection;
+    let told = disconnect::disconnect(core, &connection.workspace, &connection.id).await?;
+    let done = match (told.revoked, told.retrying) {
+        (Revoked::Confirmed, _) => "disconnected",
+        (Revoked::Unsupported, _) => "disconnected-unsupported",
+        (Revoked::KeptShared, _) => "disconnected-shared",
+        (Revoked::Failed, true) => "disconnected-retrying",
+        (Revoked::Failed, false) => "disconnected-unconfirmed",
+    };
+    Ok(Response::see_other(&format!("/?done={done}")))
+}
+
+// ---- signing in ----
+
+fn sign_in_ended() -> Error {
+    Error::new(Code::LinkEnded, "This sign-in link was used or has expired. Ask for a new one where you got it.")
+}
+
+/// Shows who would be signed in. A GET uses nothing up: mail scanners open links too.
+pub(super) async fn show_sign_in<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let sign_in =
+        sessions::peek_sign_in(core.db(), &hash(call.param(0)), core.now()).await?.ok_or_else(sign_in_ended)?;
+    let workspace = workspaces::get(core.db(), &sign_in.workspace).await?.ok_or_else(sign_in_ended)?;
+    let view = page::SignInView {
+        workspace: workspace.name,
+        user: sign_in.user.shown().to_owned(),
+        action: call.request.path.clone(),
+    };
+    Ok(Response::html(200, page::sign_in(&shell(None, None), &view)))
+}
+
+pub(super) async fn sign_in<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let sign_in =
+        sessions::use_sign_in(core.db(), &hash(call.param(0)), core.now()).await?.ok_or_else(sign_in_ended)?;
+    let cookie = session::open_person(core, &sign_in.workspace, sign_in.user).await?;
+    Ok(Response::see_other("/?done=signed-in").with("set-cookie", cookie))
+}
+
+pub(super) async fn sign_out<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let cookie = session::close(core, call.session()?).await?;
+    let message = page::Message {
+        title: "Signed out".into(),
+        text: "You are signed out in this browser.".into(),
+        tone: Tone::Good,
+        links: vec![],
+    };
+    Ok(Response::html(200, page::message(&shell(None, None), &message)).with("set-cookie", cookie))
+}
+
+/// The one stylesheet. It may be cached: it holds nothing of anybody.
+pub(super) async fn style<P: Ports>(_: &Core<P>, _: &Call<'_>) -> Result<Response> {
+    Ok(Response::new(200, "text/css; charset=utf-8", page::STYLE.to_owned())
+        .with("cache-control", "public, max-age=3600".into()))
+}

@@ -1,0 +1,89 @@
+//! Errors as callers see them: RFC 9457 problem documents for programs, a page for people.
+//!
+//! Owns the one table from a code to an HTTP status and title.
+
+use serde_json::{Value, json};
+
+use super::Response;
+use super::page;
+use crate::error::{Code, Error};
+
+fn status(code: Code) -> (u16, &'static str) {
+    match code {
+        Code::Unauthorized => (401, "Not signed in"),
+        Code::InsufficientKeyScope => (403, "The key may not do this"),
+        Code::FormRejected => (403, "The form was not accepted"),
+        Code::WorkflowNotAllowed => (403, "This workflow may not use the connection"),
+        Code::NotFound => (404, "Not found"),
+        Code::ConnectionNotFound => (404, "No such connection"),
+        Code::MethodNotAllowed => (405, "Method not allowed"),
+        Code::AlreadyExists => (409, "Already exists"),
+        Code::ClientInUse => (409, "The client is in use"),
+        Code::ClientMissing => (409, "The app is not set up"),
+        Code::UnexpectedConnection => (409, "Another connection than expected"),
+        Code::NeedsReconnect => (409, "The connection must be reconnected"),
+        Code::AwaitingConfirmation => (409, "The connection awaits confirmation"),
+        Code::MissingScopes => (409, "Permissions are missing"),
+        Code::ClientMisconfigured => (409, "The app refuses the client"),
+        Code::Conflict => (409, "Not possible now"),
+        Code::LinkEnded => (410, "The link has ended"),
+        Code::BodyTooLarge => (413, "The body is too large"),
+        Code::InvalidRequest => (422, "The request can't be understood"),
+        Code::AppUnavailable => (503, "The app is unavailable"),
+        Code::RefreshInProgress => (503, "A refresh is in progress"),
+        Code::Misconfigured => (503, "The installation is misconfigured"),
+        Code::DatabaseUnavailable => (503, "The database is unavailable"),
+        Code::Internal => (500, "Something went wrong"),
+    }
+}
+
+/// The problem document.
+pub(super) fn json(error: &Error) -> Response {
+    let (status, title) = status(error.code);
+    let mut document = json!({
+        "type": format!("urn:connections:problem:{}", error.code.as_str()),
+        "title": title,
+        "status": status,
+        "detail": error.detail,
+        "code": error.code.as_str(),
+    });
+    if let (Value::Object(document), Ok(Value::Object(hints))) = (&mut document, serde_json::to_value(&*error.hints)) {
+        document.extend(hints);
+    }
+    let mut response = Response::json(status, &document);
+    response.headers = vec![("content-type".into(), "application/problem+json".into())];
+    with_hints(response, error)
+}
+
+/// The page.
+pub(super) fn page(error: &Error) -> Response {
+    let (status, title) = status(error.code);
+    let shell = page::Shell { signed_in_as: None, csrf: None };
+    let markup = if error.code == Code::Unauthorized {
+        page::sign_in_needed()
+    } else {
+        page::message(
+            &shell,
+            &page::Message {
+                title: title.into(),
+                text: error.detail.clone(),
+                tone: page::Tone::Bad,
+                links: vec![("Connections".into(), "/".into())],
+            },
+        )
+    };
+    with_hints(Response::html(status, markup), error)
+}
+
+fn with_hints(mut response: Response, error: &Error) -> Response {
+    if let Some(seconds) = error.hints.retry_after {
+        response = response.with("retry-after", seconds.to_string());
+    }
+    if !error.hints.allow.is_empty() {
+        response = response.with("allow", error.hints.allow.join(", "));
+    }
+    if error.code == Code::Unauthorized {
+        response = response.with("www-authenticate", "Bearer".into());
+    }
+    response
+}

@@ -1,0 +1,459 @@
+//! A simulated app: an OAuth server with an API, and its own log, which is the oracle of the tests.
+//!
+//! Owns the truth about grants: what was redeemed how often, what was killed by reuse, what was revoked. Its
+//! manners (rotation, lives) are settings; single answers can be scripted per path. It acts when half of its
+//! latency is over, whether or not the caller still listens.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use connections::ports::{Http, HttpError, Inbound, Outbound};
+use connections::secret::Secret;
+use futures_util::future::{Either, select};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use super::outside::Meter;
+use super::runtime::Runtime;
+
+/// Stands in every secret that the app hands out or is given.
+pub(crate) const CANARY: &str = "canary7f3a";
+/// The client that is registered at the app.
+pub(crate) const CLIENT_ID: &str = "acme-client";
+
+/// What becomes of a refresh token that was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rotates {
+    /// A new one; presenting the old one kills the whole grant.
+    Strict,
+    /// A new one; the old one is refused.
+    Reject,
+    /// A new one; the old one gives the same answer again for so many seconds.
+    Grace(i64),
+    /// A new one; the old one goes on working.
+    Reissue,
+    /// It stays, and is not sent again.
+    No,
+}
+
+/// What a scripted answer looks like.
+#[derive(Clone)]
+enum Arrives {
+    Status(u16, String, Vec<(String, String)>),
+    Error(HttpError),
+    Edited(Rc<dyn Fn(&mut Value)>),
+}
+
+/// A scripted answer.
+#[derive(Clone)]
+pub(crate) struct Reply {
+    acts: bool,
+    arrives: Arrives,
+}
+
+impl Reply {
+    /// The app does nothing and answers this.
+    pub(crate) fn status(status: u16, body: &str) -> Self {
+        Self { acts: false, arrives: Arrives::Status(status, body.to_owned(), vec![]) }
+    }
+
+    /// The app does nothing, and no answer arrives.
+    pub(crate) fn error(error: HttpError) -> Self {
+        Self { acts: false, arrives: Arrives::Error(error) }
+    }
+
+    /// The app acts, and its answer is changed on the way.
+    pub(crate) fn edited(edit: impl Fn(&mut Value) + 'static) -> Self {
+        Self { acts: true, arrives: Arrives::Edited(Rc::new(edit)) }
+    }
+
+    /// The app acts before this arrives.
+    pub(crate) fn acting(mut self) -> Self {
+        self.acts = true;
+        self
+    }
+
+    /// With a header.
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        if let Arrives::Status(_, _, headers) = &mut self.arrives {
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+}
+
+/// How a redemption of a refresh token ended, as the app sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// New tokens.
+    Granted,
+    /// The same answer once more.
+    Replayed,
+    /// Refused.
+    Refused,
+    /// Refused, and the grant was killed for it.
+    Killed,
+}
+
+/// One line of the app's own log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Redemption {
+    pub(crate) token: String,
+    pub(crate) at: i64,
+    pub(crate) end: End,
+}
+
+struct Grant {
+    account: String,
+    live: bool,
+}
+
+#[derive(Clone)]
+struct RefreshToken {
+    grant: usize,
+    used_at: Option<i64>,
+    answer: Value,
+}
+
+struct AccessToken {
+    grant: usize,
+    end: Option<i64>,
+    live: bool,
+}
+
+struct Code {
+    account: String,
+    client_id: String,
+    redirect_uri: String,
+    challenge: Option<String>,
+    scope: String,
+}
+
+#[derive(Default)]
+struct Truth {
+    grants: Vec<Grant>,
+    refresh_tokens: BTreeMap<String, RefreshToken>,
+    access_tokens: BTreeMap<String, AccessToken>,
+    codes: BTreeMap<String, Code>,
+    redemptions: Vec<Redemption>,
+    revoked: Vec<String>,
+    requests: Vec<String>,
+    script: BTreeMap<String, VecDeque<Reply>>,
+    always: BTreeMap<String, Reply>,
+    made: u64,
+}
+
+/// The app.
+pub(crate) struct Acme {
+    pub(crate) rotates: Cell<Rotates>,
+    /// Life of an access token; `None` does not say.
+    pub(crate) expires_in: Cell<Option<i64>>,
+    /// Whether the first answer has a refresh token.
+    pub(crate) gives_refresh_token: Cell<bool>,
+    pub(crate) latency_ms: Cell<i64>,
+    pub(crate) client_secret: RefCell<String>,
+    /// Scopes that are granted whatever is asked; `None` grants what is asked.
+    pub(crate) grants_scopes: RefCell<Option<String>>,
+    /// What is said of whoever asks `/me`, beside `sub` and `email`.
+    truth: RefCell<Truth>,
+    runtime: Runtime,
+}
+
+impl Acme {
+    pub(crate) fn new(runtime: Runtime) -> Self {
+        Self {
+            rotates: Cell::new(Rotates::Strict),
+            expires_in: Cell::new(Some(3600)),
+            gives_refresh_token: Cell::new(true),
+            latency_ms: Cell::new(100),
+            client_secret: RefCell::new(format!("{CANARY}-client-secret")),
+            grants_scopes: RefCell::default(),
+            truth: RefCell::default(),
+            runtime,
+        }
+    }
+
+    /// The next answer of a path.
+    pub(crate) fn next(&self, path: &str, reply: Reply) {
+        self.truth.borrow_mut().script.entry(path.to_owned()).or_default().push_back(reply);
+    }
+
+    /// Every further answer of a path; `None` is itself again.
+    pub(crate) fn always(&self, path: &str, reply: Option<Reply>) {
+        let always = &mut self.truth.borrow_mut().always;
+        match reply {
+            Some(reply) => always.insert(path.to_owned(), reply),
+            None => always.remove(path),
+        };
+    }
+
+    /// How many requests reached a path.
+    pub(crate) fn count(&self, path: &str) -> usize {
+        self.truth.borrow().requests.iter().filter(|request| *request == path).count()
+    }
+
+    /// How many requests reached it at all.
+    pub(crate) fn requests(&self) -> usize {
+        self.truth.borrow().requests.len()
+    }
+
+    /// Every redemption of a refresh token that it saw.
+    pub(crate) fn redemptions(&self) -> Vec<Redemption> {
+        self.truth.borrow().redemptions.clone()
+    }
+
+    /// Redemptions that ended in a way.
+    pub(crate) fn ended(&self, end: End) -> usize {
+        self.truth.borrow().redemptions.iter().filter(|redemption| redemption.end == end).count()
+    }
+
+    /// Tokens that it was asked to revoke, in order.
+    pub(crate) fn revoked(&self) -> Vec<String> {
+        self.truth.borrow().revoked.clone()
+    }
+
+    /// Whether an account's newest grant is alive.
+    pub(crate) fn is_alive(&self, account: &str) -> bool {
+        self.truth.borrow().grants.iter().rev().find(|grant| grant.account == account).is_some_and(|grant| grant.live)
+    }
+
+    /// The person takes back what they granted.
+    pub(crate) fn withdraw(&self, account: &str) {
+        for grant in self.truth.borrow_mut().grants.iter_mut().filter(|grant| grant.account == account) {
+            grant.live = false;
+        }
+    }
+
+    /// The grant is back, as after an outage of the app's own store.
+    pub(crate) fn restore(&self, account: &str) {
+        for grant in self.truth.borrow_mut().grants.iter_mut().filter(|grant| grant.account == account) {
+            grant.live = true;
+        }
+    }
+
+    /// Whether it would take an access token now.
+    pub(crate) fn accepts(&self, access_token: &str) -> bool {
+        self.truth.borrow().whose(access_token, self.runtime.now()).is_some()
+    }
+
+    /// A person at the authorize page says yes as an account: the code and state that the browser brings back.
+    pub(crate) fn consent(&self, authorize_url: &str, account: &str) -> (Secret, String) {
+        let url = Url::parse(authorize_url).unwrap();
+        let query: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
+        let mut truth = self.truth.borrow_mut();
+        let code = truth.name("code");
+        truth.codes.insert(
+            code.clone(),
+            Code {
+                account: account.to_owned(),
+                client_id: query["client_id"].clone(),
+                redirect_uri: query["redirect_uri"].clone(),
+                challenge: query.get("code_challenge").cloned(),
+                scope: query.get("scope").cloned().unwrap_or_default(),
+            },
+        );
+        (Secret::new(code), query["state"].clone())
+    }
+
+    async fn serve(self: Rc<Self>, request: Outbound) -> Result<Inbound, HttpError> {
+        self.runtime.sleep(self.latency_ms.get() / 2).await;
+        let path = request.url.url().path().to_owned();
+        let reply = self.truth.borrow_mut().reply(&path);
+        let acts = reply.as_ref().is_none_or(|reply| reply.acts);
+        let answer = if acts { Some(self.act(&path, &request)) } else { None };
+        self.runtime.sleep(self.latency_ms.get() - self.latency_ms.get() / 2).await;
+        match (reply.map(|reply| reply.arrives), answer) {
+            (None, Some((status, body))) => Ok(inbound(status, &body.to_string(), vec![])),
+            (Some(Arrives::Edited(edit)), Some((status, mut body))) => {
+                edit(&mut body);
+                Ok(inbound(status, &body.to_string(), vec![]))
+            }
+            (Some(Arrives::Status(status, body, headers)), _) => Ok(inbound(status, &body, headers)),
+            (Some(Arrives::Error(error)), _) => Err(error),
+            (None | Some(Arrives::Edited(_)), None) => Err(HttpError::Network),
+        }
+    }
+
+    fn act(&self, path: &str, request: &Outbound) -> (u16, Value) {
+        let body = request.body.as_deref().unwrap_or_default();
+        let form: BTreeMap<String, String> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+        match path {
+            "/token" if !self.knows_client(request, &form) => (401, json!({ "error": "invalid_client" })),
+            "/token" if form.contains_key("code") => self.exchange(&form),
+            "/token" => self.refresh(&form),
+            "/revoke" if !self.knows_client(request, &form) => (401, json!({ "error": "invalid_client" })),
+            "/revoke" => self.revoke(&form),
+            "/me" => self.me(request),
+            "/.well-known/openid-configuration" => (200, discovery()),
+            _ => (404, json!({ "error": "not_found" })),
+        }
+    }
+
+    fn knows_client(&self, request: &Outbound, form: &BTreeMap<String, String>) -> bool {
+        let header = request.headers.iter().find(|(name, _)| name == "authorization").map(|(_, value)| value.as_str());
+        let decoded = header
+            .and_then(|value| value.strip_prefix("Basic "))
+            .and_then(|text| STANDARD.decode(text).ok())
+            .and_then(|bytes| String::from_utf8(bytes).ok());
+        let expected = format!("{CLIENT_ID}:{}", self.client_secret.borrow());
+        decoded.is_some_and(|pair| pair == expected)
+            || form.get("client_secret").is_some_and(|secret| *secret == *self.client_secret.borrow())
+    }
+
+    fn exchange(&self, form: &BTreeMap<String, String>) -> (u16, Value) {
+        let mut truth = self.truth.borrow_mut();
+        let Some(code) = truth.codes.remove(&form["code"]) else { return (400, json!({ "error": "invalid_grant" })) };
+        let verifier = form.get("code_verifier").map(|text| URL_SAFE_NO_PAD.encode(Sha256::digest(text)));
+        let redirect_fits = form.get("redirect_uri") == Some(&code.redirect_uri);
+        if verifier != code.challenge || !redirect_fits || code.client_id != CLIENT_ID {
+            return (400, json!({ "error": "invalid_grant" }));
+        }
+        truth.grants.push(Grant { account: code.account, live: true });
+        let grant = truth.grants.len() - 1;
+        let scope = self.grants_scopes.borrow().clone().unwrap_or(code.scope);
+        (200, self.issue(&mut truth, grant, self.gives_refresh_token.get(), Some(&scope)))
+    }
+
+    fn issue(&self, truth: &mut Truth, grant: usize, with_refresh_token: bool, scope: Option<&str>) -> Value {
+        let now = self.runtime.now();
+        let access_token = truth.name("at");
+        let end = self.expires_in.get().map(|seconds| now + seconds);
+        truth.access_tokens.insert(access_token.clone(), AccessToken { grant, end, live: true });
+        let mut answer = json!({ "access_token": access_token, "token_type": "bearer" });
+        if let Some(seconds) = self.expires_in.get() {
+            answer["expires_in"] = seconds.into();
+        }
+        if let Some(scope) = scope {
+            answer["scope"] = scope.into();
+        }
+        if with_refresh_token {
+            let token = truth.name("rt");
+            truth.refresh_tokens.insert(token.clone(), RefreshToken { grant, used_at: None, answer: Value::Null });
+            answer["refresh_token"] = token.into();
+        }
+        answer
+    }
+
+    fn refresh(&self, form: &BTreeMap<String, String>) -> (u16, Value) {
+        let mut truth = self.truth.borrow_mut();
+        let now = self.runtime.now();
+        let token = form.get("refresh_token").cloned().unwrap_or_default();
+        let known = truth.refresh_tokens.get(&token).cloned();
+        let live = known.as_ref().is_some_and(|known| truth.grants[known.grant].live);
+        let (end, answer) = match known {
+            Some(known) if live => self.redeem(&mut truth, &token, &known, now),
+            _ => (End::Refused, None),
+        };
+        truth.redemptions.push(Redemption { token, at: now, end });
+        answer.map_or_else(|| (400, json!({ "error": "invalid_grant" })), |answer| (200, answer))
+    }
+
+    fn redeem(&self, truth: &mut Truth, token: &str, known: &RefreshToken, now: i64) -> (End, Option<Value>) {
+        match (self.rotates.get(), known.used_at) {
+            (Rotates::No, _) => (End::Granted, Some(self.issue(truth, known.grant, false, None))),
+            (Rotates::Grace(seconds), Some(at)) if now <= at + seconds => (End::Replayed, Some(known.answer.clone())),
+            (Rotates::Strict, Some(_)) => {
+                truth.grants[known.grant].live = false;
+                (End::Killed, None)
+            }
+            (Rotates::Reject | Rotates::Grace(_), Some(_)) => (End::Refused, None),
+            (Rotates::Reissue, _) | (_, None) => {
+                let answer = self.issue(truth, known.grant, true, None);
+                let used = RefreshToken { grant: known.grant, used_at: Some(now), answer: answer.clone() };
+                truth.refresh_tokens.insert(token.to_owned(), used);
+                (End::Granted, Some(answer))
+            }
+        }
+    }
+
+    fn revoke(&self, form: &BTreeMap<String, String>) -> (u16, Value) {
+        let mut truth = self.truth.borrow_mut();
+        let token = form.get("token").cloned().unwrap_or_default();
+        truth.revoked.push(token.clone());
+        let grant = truth.refresh_tokens.get(&token).map(|token| token.grant);
+        let grant = grant.or_else(|| truth.access_tokens.get(&token).map(|token| token.grant));
+        if let Some(grant) = grant {
+            // Consent belongs to an account and a client: all of its grants go.
+            let account = truth.grants[grant].account.clone();
+            for grant in truth.grants.iter_mut().filter(|grant| grant.account == account) {
+                grant.live = false;
+            }
+        }
+        (200, json!({}))
+    }
+
+    fn me(&self, request: &Outbound) -> (u16, Value) {
+        let header = request.headers.iter().find(|(name, _)| name == "authorization").map(|(_, value)| value.as_str());
+        let token = header.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        let truth = self.truth.borrow();
+        truth.whose(token, self.runtime.now()).map_or_else(
+            || (401, json!({ "error": "invalid_token" })),
+            |account| (200, json!({ "sub": format!("id-{account}"), "email": format!("{account}@acme.example") })),
+        )
+    }
+}
+
+impl Truth {
+    fn name(&mut self, kind: &str) -> String {
+        self.made += 1;
+        format!("{CANARY}-{kind}-{}", self.made)
+    }
+
+    fn reply(&mut self, path: &str) -> Option<Reply> {
+        self.requests.push(path.to_owned());
+        self.script.get_mut(path).and_then(VecDeque::pop_front).or_else(|| self.always.get(path).cloned())
+    }
+
+    fn whose(&self, access_token: &str, now: i64) -> Option<&str> {
+        let token = self.access_tokens.get(access_token).filter(|token| token.live)?;
+        let grant = self.grants.get(token.grant).filter(|grant| grant.live)?;
+        token.end.is_none_or(|end| now < end).then_some(grant.account.as_str())
+    }
+}
+
+fn inbound(status: u16, body: &str, mut headers: Vec<(String, String)>) -> Inbound {
+    if !headers.iter().any(|(name, _)| name == "content-type") {
+        let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
+        headers.push(("content-type".into(), kind.into()));
+    }
+    Inbound { status, headers, body: body.as_bytes().to_vec() }
+}
+
+fn discovery() -> Value {
+    json!({
+        "issuer": "https://acme.example",
+        "authorization_endpoint": "https://acme.example/authorize",
+        "token_endpoint": "https://acme.example/token",
+        "revocation_endpoint": "https://acme.example/revoke",
+        "userinfo_endpoint": "https://acme.example/me",
+        "authorization_response_iss_parameter_supported": true,
+    })
+}
+
+/// An invocation's way to the app.
+#[derive(Clone)]
+pub(crate) struct Wire {
+    pub(crate) acme: Rc<Acme>,
+    pub(crate) meter: Rc<Meter>,
+    pub(crate) runtime: Runtime,
+}
+
+impl Http for Wire {
+    async fn send(&self, request: Outbound) -> Result<Inbound, HttpError> {
+        if !self.meter.spend() {
+            return Err(HttpError::Network);
+        }
+        let timeout = i64::from(request.timeout_ms);
+        // The app goes on by itself, also when nobody waits any more.
+        let served = self.runtime.spawn(Rc::clone(&self.acme).serve(request));
+        let ended = std::pin::pin!(self.runtime.sleep(timeout));
+        match select(served, ended).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(((), _)) => Err(HttpError::Timeout),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The twin of KV: entries that end by the clock, and faults.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use connections::ports::{Cache, CacheError};
+
+use super::outside::Meter;
+use super::runtime::Runtime;
+
+/// KV refuses a shorter life.
+const LEAST_TTL: i64 = 60;
+
+/// The entries, shared by all who reach them.
+#[derive(Default)]
+pub(crate) struct Entries {
+    pub(crate) entries: RefCell<BTreeMap<String, (String, i64)>>,
+    /// Nothing answers.
+    pub(crate) down: Cell<bool>,
+    /// Puts that are refused (429).
+    pub(crate) refused_puts: Cell<u32>,
+    /// Deletes that are refused (429).
+    pub(crate) refused_deletes: Cell<u32>,
+    pub(crate) gets: Cell<u32>,
+    pub(crate) puts: Cell<u32>,
+    pub(crate) deletes: Cell<u32>,
+}
+
+impl Entries {
+    /// Names of the entries that are there.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.entries.borrow().keys().cloned().collect()
+    }
+
+    /// Everything that is stored, as text.
+    pub(crate) fn dump(&self) -> String {
+        format!("{:?}", self.entries.borrow())
+    }
+}
+
+/// An invocation's way to the cache.
+#[derive(Clone)]
+pub(crate) struct Copies {
+    pub(crate) shared: Rc<Entries>,
+    pub(crate) meter: Rc<Meter>,
+    pub(crate) runtime: Runtime,
+}
+
+impl Copies {
+    async fn call(&self, count: &Cell<u32>) -> Result<(), CacheError> {
+        count.set(count.get() + 1);
+        if !self.meter.spend() {
+            return Err(CacheError("too many subrequests".into()));
+        }
+        self.runtime.pause().await;
+        if self.shared.down.get() { Err(CacheError("an injected fault".into())) } else { Ok(()) }
+    }
+}
+
+fn refuse(left: &Cell<u32>) -> Result<(), CacheError> {
+    if left.get() == 0 {
+        return Ok(());
+    }
+    left.set(left.get() - 1);
+    Err(CacheError("429".into()))
+}
+
+impl Cache for Copies {
+    async fn get(&self, key: &str) -> Result<Option<String>, CacheError> {
+        self.call(&self.shared.gets).await?;
+        let now = self.runtime.now();
+        let entries = self.shared.entries.borrow();
+        Ok(entries.get(key).filter(|(_, end)| now < *end).map(|(text, _)| text.clone()))
+    }
+
+    async fn put(&self, key: &str, value: &str, ttl_seconds: i64) -> Result<(), CacheError> {
+        self.call(&self.shared.puts).await?;
+        assert!(ttl_seconds >= LEAST_TTL, "KV refuses a life of {ttl_seconds} s");
+        refuse(&self.shared.refused_puts)?;
+        let entry = (value.to_owned(), self.runtime.now() + ttl_seconds);
+        self.shared.entries.borrow_mut().insert(key.to_owned(), entry);
+        self.runtime.pause().await;
+        Ok(())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), CacheError> {
+        self.call(&self.shared.deletes).await?;
+        refuse(&self.shared.refused_deletes)?;
+        self.shared.entries.borrow_mut().remove(key);
+        Ok(())
+    }
+}

@@ -1,0 +1,250 @@
+//! The world as a Worker sees it: the twins, bundled as ports, one bundle per invocation.
+//!
+//! Owns the budget of an invocation and the two ways to refresh: directly (no object: every caller for
+//! itself) and through one object per connection that coalesces callers, as the Durable Object does.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use connections::config::{Config, Variables};
+use connections::core::Core;
+use connections::ids::ConnectionId;
+use connections::ports::{Errand, ErrandOutcome, Ports, Refresher};
+use connections::refresh;
+use connections::time::Timestamp;
+use futures_util::FutureExt as _;
+use futures_util::future::{Either, Shared, select};
+
+use super::acme::{Acme, Wire};
+use super::cache::{Copies, Entries};
+use super::database::{Engine, Records};
+use super::outside::{Boat, Kept, Lines, Meter, Pen, Seeded};
+use super::runtime::{Runtime, Task};
+
+/// 2026-11-22T12:00:00Z
+pub(crate) const START: i64 = 1_795_348_800;
+/// Milliseconds a caller waits for an object.
+const PATIENCE: i64 = 10_000;
+/// The key ring unless a test says otherwise.
+pub(crate) const KEYS: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// Who refreshes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Every caller for itself, within its own invocation.
+    Direct,
+    /// One object per connection.
+    Object,
+}
+
+type Attempt = Shared<Pin<Box<dyn Future<Output = ErrandOutcome>>>>;
+
+/// The objects of one Worker, by connection.
+#[derive(Default)]
+pub(crate) struct Objects(RefCell<BTreeMap<ConnectionId, Attempt>>);
+
+/// The way to who refreshes.
+pub(crate) struct Messenger {
+    way: Way,
+    world: World,
+    objects: Rc<Objects>,
+    meter: Rc<Meter>,
+}
+
+impl Refresher for Messenger {
+    async fn run(&self, connection: &ConnectionId, errand: Errand) -> ErrandOutcome {
+        match self.way {
+            Way::Direct => {
+                let core = self.world.core_with(self.way, &self.objects, &self.meter);
+                refresh::run(&core, connection, errand).await
+            }
+            Way::Object if !self.meter.spend() => ErrandOutcome::InProgress { retry_after: 1 },
+            Way::Object => self.ask_object(connection, errand).await,
+        }
+    }
+}
+
+impl Messenger {
+    async fn ask_object(&self, connection: &ConnectionId, errand: Errand) -> ErrandOutcome {
+        self.world.runtime.pause().await;
+        let attempt = self.attempt(connection, errand);
+        match select(attempt, std::pin::pin!(self.world.runtime.sleep(PATIENCE))).await {
+            Either::Left((outcome, _)) => outcome,
+            Either::Right(((), _)) => ErrandOutcome::InProgress { retry_after: 5 },
+        }
+    }
+
+    /// The attempt under way, or a new one. It has a budget of its own and goes on when callers leave.
+    fn attempt(&self, connection: &ConnectionId, errand: Errand) -> Attempt {
+        if let Some(attempt) = self.objects.0.borrow().get(connection).filter(|attempt| attempt.peek().is_none()) {
+            return attempt.clone();
+        }
+        let core = self.world.core_with(self.way, &self.objects, &Rc::default());
+        let id = connection.clone();
+        let task = self.world.runtime.spawn(async move { refresh::run(&core, &id, errand).await });
+        let attempt: Attempt = (Box::pin(task) as Pin<Box<dyn Future<Output = ErrandOutcome>>>).shared();
+        self.objects.0.borrow_mut().insert(connection.clone(), attempt.clone());
+        attempt
+    }
+}
+
+/// What an invocation is given.
+pub(crate) struct Outside {
+    database: Records,
+    cache: Copies,
+    http: Wire,
+    clock: Runtime,
+    random: Rc<Seeded>,
+    log: Pen,
+    refresher: Messenger,
+    lifeboat: Boat,
+    pub(crate) meter: Rc<Meter>,
+}
+
+impl Ports for Outside {
+    type Database = Records;
+    type Cache = Copies;
+    type Http = Wire;
+    type Clock = Runtime;
+    type Random = Seeded;
+    type Log = Pen;
+    type Refresher = Messenger;
+    type Lifeboat = Boat;
+
+    fn database(&self) -> &Records {
+        &self.database
+    }
+    fn cache(&self) -> &Copies {
+        &self.cache
+    }
+    fn http(&self) -> &Wire {
+        &self.http
+    }
+    fn clock(&self) -> &Runtime {
+        &self.clock
+    }
+    fn random(&self) -> &Seeded {
+        &self.random
+    }
+    fn log(&self) -> &Pen {
+        &self.log
+    }
+    fn refresher(&self) -> &Messenger {
+        &self.refresher
+    }
+    fn lifeboat(&self) -> &Boat {
+        &self.lifeboat
+    }
+}
+
+/// An invocation of the Worker.
+pub(crate) type Invocation = Rc<Core<Outside>>;
+
+/// Everything there is. Clones share it.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) runtime: Runtime,
+    pub(crate) db: Rc<Engine>,
+    pub(crate) kv: Rc<Entries>,
+    pub(crate) acme: Rc<Acme>,
+    pub(crate) log: Rc<Lines>,
+    pub(crate) kept: Rc<Kept>,
+    pub(crate) keys: Rc<RefCell<String>>,
+    random: Rc<Seeded>,
+    objects: Rc<Objects>,
+    way: Way,
+}
+
+impl World {
+    /// A new world; with a seed, tasks take drawn turns.
+    pub(crate) fn new(way: Way, seed: Option<u64>) -> Self {
+        let runtime = Runtime::new(START, seed);
+        Self {
+            db: Rc::new(Engine::new()),
+            kv: Rc::default(),
+            acme: Rc::new(Acme::new(runtime.clone())),
+            log: Rc::default(),
+            kept: Rc::default(),
+            keys: Rc::new(RefCell::new(KEYS.to_owned())),
+            random: Rc::new(Seeded::new(seed.unwrap_or(1))),
+            objects: Rc::default(),
+            way,
+            runtime,
+        }
+    }
+
+    /// A second deployment over the same record: its own objects, its own way to refresh.
+    pub(crate) fn sibling(&self, way: Way) -> Self {
+        Self { objects: Rc::default(), way, ..self.clone() }
+    }
+
+    /// A new invocation with the whole budget.
+    pub(crate) fn core(&self) -> Invocation {
+        self.core_with(self.way, &self.objects, &Rc::default())
+    }
+
+    fn core_with(&self, way: Way, objects: &Rc<Objects>, meter: &Rc<Meter>) -> Invocation {
+        let (runtime, meter) = (self.runtime.clone(), Rc::clone(meter));
+        let refresher = Messenger { way, world: self.clone(), objects: Rc::clone(objects), meter: Rc::clone(&meter) };
+        let ports = Outside {
+            database: Records { engine: Rc::clone(&self.db), meter: Rc::clone(&meter), runtime: runtime.clone() },
+            cache: Copies { shared: Rc::clone(&self.kv), meter: Rc::clone(&meter), runtime: runtime.clone() },
+            http: Wire { acme: Rc::clone(&self.acme), meter: Rc::clone(&meter), runtime: runtime.clone() },
+            clock: runtime,
+            random: Rc::clone(&self.random),
+            log: Pen(Rc::clone(&self.log)),
+            refresher,
+            lifeboat: Boat(Rc::clone(&self.kept)),
+            meter,
+        };
+        Rc::new(Core { ports, config: self.config() })
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        Config::parse(&Variables {
+            public_url: Some("https://c.example.com".into()),
+            encryption_keys: Some(self.keys.borrow().clone()),
+            admin_key: Some("abcdefghijklmnopqrstuvwxyz0123456789".into()),
+            ..Variables::default()
+        })
+        .unwrap()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_unix(self.runtime.now())
+    }
+
+    /// Lets seconds pass with nothing happening.
+    pub(crate) fn pass(&self, seconds: i64) {
+        self.runtime.jump(seconds);
+    }
+
+    /// Runs a future to its end.
+    pub(crate) fn run<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.run(future)
+    }
+
+    /// Runs many things at once, each in a task of its own, and answers in their order.
+    pub(crate) fn at_once<T: 'static, F: Future<Output = T> + 'static>(
+        &self,
+        futures: impl IntoIterator<Item = F>,
+    ) -> Vec<T> {
+        let tasks: Vec<Task<T>> = futures.into_iter().map(|future| self.runtime.spawn(future)).collect();
+        self.run(async {
+            let mut answers = Vec::new();
+            for task in tasks {
+                answers.push(task.await);
+            }
+            answers
+        })
+    }
+
+    /// An errand at the refresher, in an invocation of its own.
+    pub(crate) fn errand(&self, id: &ConnectionId, errand: Errand) -> impl Future<Output = ErrandOutcome> + 'static {
+        let (core, id) = (self.core(), id.clone());
+        async move { core.ports.refresher().run(&id, errand).await }
+    }
+}
