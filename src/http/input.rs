@@ -20,7 +20,7 @@ pub(super) fn json<T: DeserializeOwned>(request: &Request) -> Result<T> {
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         let field = if path == "." { "" } else { &path };
-        Error::invalid(field, format!("{}.", without_position(&error.inner().to_string())))
+        Error::invalid(field, problem(&error.inner().to_string()))
     })?;
     deserializer.end().map_err(|_| Error::invalid("", "The body has something after its JSON value."))?;
     Ok(value)
@@ -32,8 +32,34 @@ pub(super) fn text(request: &Request) -> Result<&str> {
     std::str::from_utf8(bytes).map_err(|_| Error::invalid("", "The body is not UTF-8."))
 }
 
-fn without_position(message: &str) -> &str {
-    message.split(" at line ").next().unwrap_or(message)
+const NOT_JSON: &str = "The body is not valid JSON.";
+
+/// What was expected, never what was sent: the value in the wrong place may be a secret.
+fn problem(message: &str) -> String {
+    let message = message.split(" at line ").next().unwrap_or(message);
+    if message.starts_with("missing field") {
+        return "is missing.".to_owned();
+    }
+    match message.rsplit_once(", expected ") {
+        Some((before, expected)) => {
+            let what = if before.starts_with("unknown field") { "is no field of this request; there are" } else { "must be" };
+            format!("{what} {}.", in_words(expected))
+        }
+        None if message.starts_with("expected value") || message.starts_with("expected ident") => NOT_JSON.to_owned(),
+        None if message.starts_with("expected ") => format!("must be {}.", in_words(message.trim_start_matches("expected "))),
+        None if message.starts_with("unknown field") => "is no field of this request: it takes none.".to_owned(),
+        None => NOT_JSON.to_owned(),
+    }
+}
+
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "i64" => "a whole number",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        other => other.strip_prefix("struct ").map_or(other, |_| "an object"),
+    }
 }
 
 /// A field of a form's body.
@@ -84,4 +110,26 @@ pub(super) fn name(field: &str, text: &str, longest: usize) -> Result<String> {
 /// A list's answer.
 pub(super) fn list<T>(page: &Page<T>, show: impl Fn(&T) -> serde_json::Value) -> serde_json::Value {
     serde_json::json!({ "data": page.data.iter().map(show).collect::<Vec<_>>(), "next_cursor": page.next })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_value_is_never_repeated() {
+        let cases = [
+            ("invalid type: string \"hunter2\", expected i64 at line 1 column 9", "must be a whole number."),
+            ("unknown variant `hunter2`, expected one of `a`, `b` at line 1 column 2", "must be one of `a`, `b`."),
+            ("invalid type: string \"a, expected hunter2\", expected a boolean", "must be true or false."),
+            ("unknown field `hunter2`, expected `name` at line 1 column 2", "is no field of this request; there are `name`."),
+            ("missing field `name` at line 1 column 2", "is missing."),
+            ("expected an id that begins with con_ at line 1 column 2", "must be an id that begins with con_."),
+            ("expected value at line 1 column 1", NOT_JSON),
+            ("EOF while parsing an object at line 1 column 1", NOT_JSON),
+        ];
+        for (message, told) in cases {
+            assert_eq!(problem(message), told);
+        }
+    }
 }

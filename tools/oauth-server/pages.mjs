@@ -32,7 +32,7 @@ function show(response, { prompt, params, session }) {
 
 const signIn = () => `<h1>Sign in</h1>
 <p>Any name will do. Another name is another account.</p>
-<form method="post"><label>Name <input name="login" value="ada" required autofocus pattern="[A-Za-z0-9._-]+"></label>
+<form method="post"><label>Name <input name="login" value="ada" required autofocus pattern="[A-Za-z0-9._\\-]+"></label>
 <p><button name="action" value="login">Sign in</button> <button name="action" value="deny" formnovalidate>Cancel</button></p></form>`;
 
 const consent = (params, session, scopes) => `<h1>Allow access?</h1>
