@@ -53,7 +53,7 @@ pub async fn tick<P: Ports>(core: &Core<P>, scheduled_at: Timestamp) -> Result<S
     let due = refreshes::lease_due(core.db(), scheduled_at, now.plus(LEASE), core.config.check_batch).await?;
     let mut summary = check_all(core, &due).await;
     let unused = core.config.check_batch - i64::try_from(due.len()).unwrap_or(i64::MAX);
-    leftovers(core, now, unused / PER_LEFTOVER).await?;
+    note(core, leftovers(core, now, unused / PER_LEFTOVER).await);
     summary.purged = maintenance::purge(core.db(), now).await?;
     let text = serde_json::to_string(&summary).unwrap_or_default();
     maintenance::run_ends(core.db(), core.now(), &text).await?;
@@ -94,11 +94,11 @@ async fn leftovers<P: Ports>(core: &Core<P>, now: Timestamp, mut room: i64) -> R
         return Ok(());
     }
     for ended in refreshes::deleted(core.db(), now.plus(-UNFINISHED_AFTER), room).await? {
-        disconnect::finish(core, &ended).await?;
+        note(core, disconnect::finish(core, &ended).await);
         room -= 1;
     }
     for job in revocations::lease_due(core.db(), now, now.plus(LEASE), room).await? {
-        disconnect::retry(core, &job).await?;
+        note(core, disconnect::retry(core, &job).await);
         room -= 1;
     }
     for key in keys::revoked(core.db(), room).await? {
@@ -108,4 +108,11 @@ async fn leftovers<P: Ports>(core: &Core<P>, now: Timestamp, mut room: i64) -> R
     }
     workspaces::erase_one(core.db()).await?;
     Ok(())
+}
+
+/// One thing that fails must not keep the others undone.
+fn note<P: Ports, T>(core: &Core<P>, outcome: Result<T>) {
+    if let Err(error) = outcome {
+        core.log_cause(&error);
+    }
 }

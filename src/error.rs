@@ -62,6 +62,34 @@ pub enum Code {
 }
 
 impl Code {
+    /// All codes.
+    pub const ALL: [Self; 24] = [
+        Self::Unauthorized,
+        Self::InsufficientKeyScope,
+        Self::FormRejected,
+        Self::NotFound,
+        Self::ConnectionNotFound,
+        Self::MethodNotAllowed,
+        Self::BodyTooLarge,
+        Self::InvalidRequest,
+        Self::AlreadyExists,
+        Self::ClientInUse,
+        Self::ClientMissing,
+        Self::WorkflowNotAllowed,
+        Self::UnexpectedConnection,
+        Self::NeedsReconnect,
+        Self::AwaitingConfirmation,
+        Self::MissingScopes,
+        Self::ClientMisconfigured,
+        Self::AppUnavailable,
+        Self::RefreshInProgress,
+        Self::LinkEnded,
+        Self::Conflict,
+        Self::Misconfigured,
+        Self::DatabaseUnavailable,
+        Self::Internal,
+    ];
+
     /// The stable text of the code.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -186,6 +186,10 @@ async fn refreshed<P: Ports>(core: &Core<P>, before: Connection, errand: Errand)
     let connection = match connections::get(core.db(), &before.workspace, &before.id).await {
         Ok(Some(connection)) => connection,
         Ok(None) => return Err(Error::connection_not_found()),
+        // What was read before is not what was refreshed: at some apps it is dead by now.
+        Err(error) if matches!(outcome, ErrandOutcome::Refreshed | ErrandOutcome::Satisfied) => {
+            return Err(error.into());
+        }
         Err(_) => before,
     };
     usable_status(core, &connection)?;

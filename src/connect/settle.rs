@@ -359,13 +359,13 @@ async fn repair<P: Ports>(
     if written.first().is_none_or(|rows| rows.changes == 0) {
         return discard_for(core, flow, app, grant, Failure::Conflict).await;
     }
+    cached::forget_connection(core, &old.id).await;
     let mut statements = vec![
         authorizations::end(&flow.id, Outcome::Done, None, Some(&old.id)),
         core.event(&flow.workspace, &old.id, event, &actor(flow), None)?,
     ];
     statements.extend(flow.link.as_ref().map(|link| end_link(core, flow, link, &old.id, false)));
     core.db().batch(statements).await?;
-    cached::forget_connection(core, &old.id).await;
     if switched {
         discard_old(core, app, &old).await;
     }

@@ -12,8 +12,8 @@ use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ports::{Database, ErrandOutcome, Ports, Random, Statement};
 use crate::secret::Secret;
-use crate::store::clients;
 use crate::store::refreshes::{self, Attempt, Case, Failure};
+use crate::store::{self, clients};
 use crate::token::{Ambiguity, Class, Refusal};
 
 /// Seconds before the first retry; doubled at each further failure.
@@ -101,9 +101,24 @@ async fn permanent<P: Ports>(
     let reason = reason_of_death(core, &case.connection, token);
     let now = core.now();
     let dead = refreshes::dead_after_attempt(attempt, reason, &refusal.code, now);
-    let event =
-        core.event(&attempt.workspace, &attempt.connection, "needs_reconnect", "refresh", Some(reason.as_str()))?;
-    write(core, case, vec![dead, event], &refusal.code).await?;
+    log_failure(core, case, &refusal.code);
+    die(core, case, dead, reason, "refresh").await
+}
+
+/// Declares a connection dead. What was reconnected or ended meanwhile lives on, and nothing is told of it.
+async fn die<P: Ports>(
+    core: &Core<P>,
+    case: &Case,
+    dead: Statement,
+    reason: Reason,
+    actor: &str,
+) -> Result<ErrandOutcome> {
+    let connection = &case.connection;
+    let event = core.event(&connection.workspace, &connection.id, "needs_reconnect", actor, Some(reason.as_str()))?;
+    let written = core.db().batch(vec![dead, store::events::if_changed(event)]).await?;
+    if written.first().is_none_or(|rows| rows.changes == 0) {
+        return Ok(ErrandOutcome::Gone);
+    }
     Ok(ErrandOutcome::Dead)
 }
 
@@ -180,13 +195,17 @@ fn failed<P: Ports>(
 }
 
 async fn write<P: Ports>(core: &Core<P>, case: &Case, statements: Vec<Statement>, error: &str) -> Result<()> {
+    log_failure(core, case, error);
+    core.db().batch(statements).await?;
+    Ok(())
+}
+
+fn log_failure<P: Ports>(core: &Core<P>, case: &Case, error: &str) {
     core.log(
         "warn",
         "refresh_failed",
         &json!({ "connection": case.connection.id.as_str(), "app": case.connection.app.as_str(), "error": error }),
     );
-    core.db().batch(statements).await?;
-    Ok(())
 }
 
 /// Records that a probe ended and what it saw.
@@ -252,9 +271,7 @@ pub(super) async fn ended<P: Ports>(core: &Core<P>, case: &Case) -> Result<Erran
 async fn bury<P: Ports>(core: &Core<P>, case: &Case, reason: Reason, evidence: &str) -> Result<ErrandOutcome> {
     let connection = &case.connection;
     let dead = refreshes::dead_after_probe(connection, reason, evidence, core.now());
-    let event = core.event(&connection.workspace, &connection.id, "needs_reconnect", "check", Some(reason.as_str()))?;
-    core.db().batch(vec![dead, event]).await?;
-    Ok(ErrandOutcome::Dead)
+    die(core, case, dead, reason, "check").await
 }
 
 /// What an error on the way means to whoever asked for the errand.

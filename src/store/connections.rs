@@ -35,7 +35,8 @@ const RECONNECT: &str = "UPDATE connections SET app_revision = ?4, client = ?5, 
 const PATCH: &str = "UPDATE connections SET name = coalesce(?3, name), metadata = coalesce(?4, metadata),
       allowed_workflows = CASE WHEN ?5 THEN ?6 ELSE allowed_workflows END
     WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
-const CONFIRM: &str = "UPDATE connections SET status = 'connected' WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation' AND deleted_at IS NULL";
+/// One that died while it waited is dead, not connected.
+const CONFIRM: &str = "UPDATE connections SET status = CASE WHEN reason IS NULL THEN 'connected' ELSE 'needs_reconnect' END WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation' AND deleted_at IS NULL";
 const NAMES: &str = "SELECT name FROM connections WHERE workspace_id = ?1 AND app = ?2 AND deleted_at IS NULL AND name LIKE ?3 ESCAPE '\\' LIMIT 500";
 const SAME_ACCOUNT: &str =
     "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2 AND account_id = ?3 AND user_id IS ?4

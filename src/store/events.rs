@@ -8,6 +8,9 @@ use crate::time::Timestamp;
 
 const INSERT: &str =
     "INSERT INTO events (workspace_id, connection_id, at, id, type, actor, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+/// Only when the statement before it in the batch changed a row.
+const INSERT_IF_CHANGED: &str = "INSERT INTO events (workspace_id, connection_id, at, id, type, actor, detail)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE changes() > 0";
 const LIST: &str = "SELECT * FROM events WHERE workspace_id = ?1 AND connection_id = ?2 AND (at, id) < (?3, ?4) ORDER BY at DESC, id DESC LIMIT ?5";
 
 /// One line of the audit trail. `detail` is a short code or name, never a secret.
@@ -49,6 +52,11 @@ pub fn insert(workspace: &WorkspaceId, connection: &ConnectionId, event: &Event)
         event.actor.as_str(),
         event.detail.as_deref()
     )
+}
+
+/// The line is written only if the statement before it in the batch changes something.
+pub fn if_changed(insert: Statement) -> Statement {
+    Statement { sql: INSERT_IF_CHANGED, ..insert }
 }
 
 /// A connection's events, newest first, before a cursor.

@@ -18,7 +18,7 @@ const PURGES: [&str; 7] = [
 ];
 /// Sealed tokens of a dead connection are kept a week, so that "check now" may revive it.
 const FORGET_DEAD: &str = "UPDATE connections SET sealed_credential = NULL, version = version + 1 WHERE id IN
-    (SELECT id FROM connections WHERE status = 'needs_reconnect' AND sealed_credential IS NOT NULL AND checked_at < ?1 - 604800 LIMIT 500)
+    (SELECT id FROM connections WHERE reason IS NOT NULL AND sealed_credential IS NOT NULL AND checked_at < ?1 - 604800 LIMIT 500)
     AND attempt_id IS NULL";
 const KEY_CHECKS: &str = "SELECT key_id, sealed FROM key_checks";
 const INSERT_KEY_CHECK: &str =

@@ -38,12 +38,12 @@ const FAIL: &str = "UPDATE connections SET failures = failures + 1, next_attempt
       attempt_token_hash = CASE WHEN ?6 THEN NULL ELSE attempt_token_hash END,
       attempt_id = CASE WHEN ?6 THEN NULL ELSE attempt_id END
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND attempt_id = ?4 AND deleted_at IS NULL";
-/// Dead only when the very version that was refused is still the stored one.
-const DEAD_AFTER_ATTEMPT: &str = "UPDATE connections SET status = 'needs_reconnect', reason = ?6, attempt_id = NULL, attempt_until = NULL,
+/// Dead only when the very version that was refused is still the stored one. What nobody confirmed stays so.
+const DEAD_AFTER_ATTEMPT: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reason = ?6, attempt_id = NULL, attempt_until = NULL,
       attempt_token_hash = NULL, failures = failures + 1, last_error = ?7, checked_at = ?8, check_evidence = ?9, next_check_at = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND attempt_id = ?5 AND deleted_at IS NULL";
 /// The same for what can't be refreshed: only while no attempt is in flight.
-const DEAD_AFTER_PROBE: &str = "UPDATE connections SET status = 'needs_reconnect', reason = ?5, failures = failures + 1, last_error = ?6,
+const DEAD_AFTER_PROBE: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reason = ?5, failures = failures + 1, last_error = ?6,
       checked_at = ?7, check_evidence = ?8, next_check_at = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND attempt_id IS NULL AND deleted_at IS NULL";
 /// A credential that works is not dead, whatever was believed.

@@ -7,11 +7,12 @@ use crate::sql;
 use crate::time::Timestamp;
 
 /// A use of today counts its day once; the interval keeps a busy step from writing at every call.
+/// Bound numbers are floats (D1): the quotient must be cut to whole days.
 const RECORD: &str =
     "INSERT INTO uses (connection_id, workflow, step, workspace_id, first_used_at, last_used_at, active_days)
     VALUES (?1, ?2, ?3, ?4, ?5, ?5, 1)
     ON CONFLICT (connection_id, workflow, step) DO UPDATE SET
-      active_days = active_days + (last_used_at / 86400 < ?5 / 86400), last_used_at = ?5
+      active_days = active_days + (last_used_at / 86400 < CAST(?5 / 86400 AS INTEGER)), last_used_at = ?5
     WHERE last_used_at < ?5 - ?6";
 const TOUCH: &str = "UPDATE connections SET last_used_at = ?3 WHERE workspace_id = ?1 AND id = ?2 AND coalesce(last_used_at, 0) < ?3 - ?4";
 const LIST: &str = "SELECT * FROM uses WHERE workspace_id = ?1 AND connection_id = ?2 AND (workflow, step) > (?3, ?4)

@@ -79,7 +79,12 @@ pub async fn erase_one(db: &impl Database) -> Stored<()> {
     const READY: &str = "SELECT id FROM workspaces w WHERE deleted_at IS NOT NULL
         AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = w.id)
         AND NOT EXISTS (SELECT 1 FROM keys k WHERE k.workspace_id = w.id) LIMIT 1";
-    const ERASE: [&str; 5] = [
+    // Flows, links and sessions may have begun while the workspace was being deleted.
+    const ERASE: [&str; 9] = [
+        "DELETE FROM authorizations WHERE workspace_id = ?1",
+        "DELETE FROM links WHERE workspace_id = ?1",
+        "DELETE FROM sessions WHERE workspace_id = ?1",
+        "DELETE FROM sign_in_links WHERE workspace_id = ?1",
         "DELETE FROM uses WHERE workspace_id = ?1",
         "DELETE FROM events WHERE workspace_id = ?1",
         "DELETE FROM clients WHERE workspace_id = ?1 AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.workspace_id = ?1)",

@@ -1,14 +1,14 @@
 //! Native tests: whole use cases over in-memory ports, one theme a file.
 //!
 //! What is asserted is counted (requests at the app, round trips, statements), never timed; time is virtual.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod support;
 
+mod check;
+mod connect;
+mod disconnect;
 mod refresh;
+mod resolve;
+mod sql;
+mod vault;

@@ -255,7 +255,7 @@ fn sixty_four_callers_make_one_redemption() {
     for way in [Way::Direct, Way::Object] {
         for seed in 0..8 {
             let world = World::new(way, Some(seed));
-            let scene = Scene::in_world(world.clone(), &json!({}));
+            let scene = Scene::in_world(&world, &json!({}));
             let id = scene.connect("ann");
             scene.expire(&id);
             let errand = need(&world);
@@ -273,7 +273,7 @@ fn two_workers_over_one_record_make_one_redemption() {
     for seed in 0..8 {
         let world = World::new(Way::Object, Some(seed));
         let other = world.sibling(if seed % 2 == 0 { Way::Object } else { Way::Direct });
-        let scene = Scene::in_world(world.clone(), &json!({}));
+        let scene = Scene::in_world(&world, &json!({}));
         let id = scene.connect("ann");
         scene.expire(&id);
         let errand = need(&world);
@@ -287,7 +287,7 @@ fn two_workers_over_one_record_make_one_redemption() {
 #[test]
 fn a_slow_app_is_waited_out_and_never_asked_twice() {
     let world = World::new(Way::Direct, Some(3));
-    let scene = Scene::in_world(world.clone(), &json!({}));
+    let scene = Scene::in_world(&world, &json!({}));
     let id = scene.connect("ann");
     scene.expire(&id);
     world.acme.latency_ms.set(14_000);
@@ -302,7 +302,7 @@ fn a_slow_app_is_waited_out_and_never_asked_twice() {
 #[test]
 fn errands_that_nobody_waits_for_do_not_wait() {
     let world = World::new(Way::Direct, None);
-    let scene = Scene::in_world(world.clone(), &json!({}));
+    let scene = Scene::in_world(&world, &json!({}));
     let id = scene.connect("ann");
     scene.expire(&id);
     world.acme.latency_ms.set(8000);
@@ -319,7 +319,7 @@ fn errands_that_nobody_waits_for_do_not_wait() {
 #[test]
 fn a_follower_takes_ten_seconds_at_most_and_few_round_trips() {
     let world = World::new(Way::Direct, None);
-    let scene = Scene::in_world(world.clone(), &json!({}));
+    let scene = Scene::in_world(&world, &json!({}));
     let id = scene.connect("ann");
     scene.expire(&id);
     world.acme.latency_ms.set(14_500);
@@ -405,6 +405,18 @@ fn a_lost_answer_at_a_strict_app_ends_as_lost_rotation_and_says_so() {
 }
 
 #[test]
+fn an_app_that_only_refuses_a_used_token_is_not_harmed_by_the_one_retry() {
+    let (scene, id) = expired();
+    scene.world.acme.rotates.set(Rotates::Reject);
+    scene.world.acme.next("/token", Reply::error(HttpError::Network).acting());
+    scene.need(&id);
+    scene.world.pass(INTENT_OVER);
+    assert_eq!(scene.need(&id), ErrandOutcome::Dead);
+    assert_eq!(scene.row(&id).reason, Some(Reason::LostRotation));
+    assert_eq!((scene.world.acme.redemptions().len(), scene.world.acme.ended(End::Killed)), (2, 0));
+}
+
+#[test]
 fn a_lost_answer_is_recovered_wherever_the_app_has_a_grace_window() {
     for seconds in [20, 30, 600] {
         let (scene, id) = expired_with(&grace(seconds));
@@ -468,6 +480,26 @@ fn a_write_that_fails_is_tried_again_until_it_is_written() {
         assert_eq!(scene.need(&id), ErrandOutcome::Refreshed, "{times}");
         assert_eq!(scene.row(&id).version, 2);
         assert_eq!(scene.world.acme.redemptions().len(), 1);
+    }
+}
+
+#[test]
+fn a_slow_app_and_a_slow_record_stay_inside_the_intent() {
+    for seed in 0..4 {
+        let world = World::new(Way::Direct, Some(seed));
+        let scene = Scene::in_world(&world, &json!({}));
+        let id = scene.connect("ann");
+        scene.expire(&id);
+        world.acme.latency_ms.set(14_900);
+        fault(&scene, PERSIST, 1, Wound::Slow(10_000));
+        let first = world.runtime.spawn(world.errand(&id, need(&world)));
+        for _ in 0..12 {
+            world.run(world.runtime.sleep(5000));
+            scene.need(&id);
+        }
+        assert_eq!(world.run(first), ErrandOutcome::Refreshed);
+        assert_eq!(world.acme.redemptions().len(), 1, "seed {seed}");
+        world.run(world.runtime.sleep(1));
     }
 }
 
@@ -578,6 +610,7 @@ fn a_late_failure_of_an_older_generation_does_not_kill_the_new_one() {
     scene.flow(&scene.repair_of(&id), "ann");
     scene.world.run(late);
     assert_eq!(scene.row(&id).status, Status::Connected);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM events WHERE type = 'needs_reconnect'"), 0);
     assert_eq!(scene.resolve(&id, Ask::default()).unwrap().resolved.freshness, Freshness::Fresh);
 }
 
@@ -586,7 +619,7 @@ fn a_late_answer_after_a_disconnect_brings_nothing_back() {
     let (scene, id) = expired();
     scene.world.acme.latency_ms.set(8000);
     let late = scene.world.runtime.spawn(scene.world.errand(&id, need(&scene.world)));
-    scene.world.run(scene.world.runtime.sleep(200));
+    scene.world.run(scene.world.runtime.sleep(5000));
     scene.world.acme.latency_ms.set(10);
     scene.disconnect(&id).unwrap();
     assert_eq!(scene.world.run(late), ErrandOutcome::Gone);

@@ -158,7 +158,6 @@ pub(crate) struct Acme {
     pub(crate) client_secret: RefCell<String>,
     /// Scopes that are granted whatever is asked; `None` grants what is asked.
     pub(crate) grants_scopes: RefCell<Option<String>>,
-    /// What is said of whoever asks `/me`, beside `sub` and `email`.
     truth: RefCell<Truth>,
     runtime: Runtime,
 }
@@ -189,6 +188,13 @@ impl Acme {
             Some(reply) => always.insert(path.to_owned(), reply),
             None => always.remove(path),
         };
+    }
+
+    /// Nothing is scripted any more.
+    pub(crate) fn calm(&self) {
+        let mut truth = self.truth.borrow_mut();
+        truth.script.clear();
+        truth.always.clear();
     }
 
     /// How many requests reached a path.
@@ -282,10 +288,9 @@ impl Acme {
         let body = request.body.as_deref().unwrap_or_default();
         let form: BTreeMap<String, String> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
         match path {
-            "/token" if !self.knows_client(request, &form) => (401, json!({ "error": "invalid_client" })),
+            "/token" | "/revoke" if !self.knows_client(request, &form) => (401, json!({ "error": "invalid_client" })),
             "/token" if form.contains_key("code") => self.exchange(&form),
             "/token" => self.refresh(&form),
-            "/revoke" if !self.knows_client(request, &form) => (401, json!({ "error": "invalid_client" })),
             "/revoke" => self.revoke(&form),
             "/me" => self.me(request),
             "/.well-known/openid-configuration" => (200, discovery()),

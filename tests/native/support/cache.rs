@@ -15,7 +15,7 @@ const LEAST_TTL: i64 = 60;
 /// The entries, shared by all who reach them.
 #[derive(Default)]
 pub(crate) struct Entries {
-    pub(crate) entries: RefCell<BTreeMap<String, (String, i64)>>,
+    pub(crate) held: RefCell<BTreeMap<String, (String, i64)>>,
     /// Nothing answers.
     pub(crate) down: Cell<bool>,
     /// Puts that are refused (429).
@@ -30,12 +30,12 @@ pub(crate) struct Entries {
 impl Entries {
     /// Names of the entries that are there.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.entries.borrow().keys().cloned().collect()
+        self.held.borrow().keys().cloned().collect()
     }
 
     /// Everything that is stored, as text.
     pub(crate) fn dump(&self) -> String {
-        format!("{:?}", self.entries.borrow())
+        format!("{:?}", self.held.borrow())
     }
 }
 
@@ -70,7 +70,7 @@ impl Cache for Copies {
     async fn get(&self, key: &str) -> Result<Option<String>, CacheError> {
         self.call(&self.shared.gets).await?;
         let now = self.runtime.now();
-        let entries = self.shared.entries.borrow();
+        let entries = self.shared.held.borrow();
         Ok(entries.get(key).filter(|(_, end)| now < *end).map(|(text, _)| text.clone()))
     }
 
@@ -79,7 +79,7 @@ impl Cache for Copies {
         assert!(ttl_seconds >= LEAST_TTL, "KV refuses a life of {ttl_seconds} s");
         refuse(&self.shared.refused_puts)?;
         let entry = (value.to_owned(), self.runtime.now() + ttl_seconds);
-        self.shared.entries.borrow_mut().insert(key.to_owned(), entry);
+        self.shared.held.borrow_mut().insert(key.to_owned(), entry);
         self.runtime.pause().await;
         Ok(())
     }
@@ -87,7 +87,7 @@ impl Cache for Copies {
     async fn delete(&self, key: &str) -> Result<(), CacheError> {
         self.call(&self.shared.deletes).await?;
         refuse(&self.shared.refused_deletes)?;
-        self.shared.entries.borrow_mut().remove(key);
+        self.shared.held.borrow_mut().remove(key);
         Ok(())
     }
 }

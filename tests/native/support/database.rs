@@ -161,7 +161,7 @@ impl Engine {
 
     /// Everything that is stored, as text.
     pub(crate) fn dump(&self) -> String {
-        let mut text = String::new();
+        let mut lines = Vec::new();
         let tables: Vec<String> = {
             let mut prepared = self.sqlite.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
             prepared.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
@@ -172,11 +172,11 @@ impl Engine {
             let mut rows = prepared.query([]).unwrap();
             while let Some(row) = rows.next().unwrap() {
                 for column in 0..columns {
-                    text.push_str(&format!("{table} {}\n", json(row.get_ref(column).unwrap())));
+                    lines.push(format!("{table} {}", json(row.get_ref(column).unwrap())));
                 }
             }
         }
-        text
+        lines.join("\n")
     }
 }
 

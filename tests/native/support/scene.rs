@@ -64,6 +64,9 @@ fn merge(into: &mut Value, patch: &Value) {
         into.clone_from(patch);
         return;
     };
+    if !into.is_object() {
+        *into = json!({});
+    }
     for (name, value) in patch {
         if value.is_null() {
             into.as_object_mut().unwrap().remove(name);
@@ -81,18 +84,18 @@ impl Scene {
 
     /// With another definition of the app.
     pub(crate) fn with(patch: &Value) -> Self {
-        Self::in_world(World::new(Way::Direct, None), patch)
+        Self::in_world(&World::new(Way::Direct, None), patch)
     }
 
-    pub(crate) fn in_world(world: World, patch: &Value) -> Self {
-        let mut scene = world.run(workspace(&world));
+    pub(crate) fn in_world(world: &World, patch: &Value) -> Self {
+        let mut scene = world.run(workspace(world));
         scene.client = scene.define(patch);
         scene
     }
 
     /// Another workspace in the same world, with the same app.
     pub(crate) fn neighbour(&self) -> Self {
-        Self::in_world(self.world.clone(), &json!({}))
+        Self::in_world(&self.world, &json!({}))
     }
 
     /// Puts a new revision of the app, and its client.

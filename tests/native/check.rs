@@ -1,0 +1,297 @@
+//! The clock: stale connections are checked, what was left undone is done, what ended is purged.
+
+use connections::check::{Summary, tick};
+use connections::connection::Status;
+use connections::ids::ConnectionId;
+use connections::ports::{Database as _, Errand, Ports as _};
+use connections::store;
+use connections::time::Timestamp;
+use serde_json::json;
+
+use crate::support::{Fault, Reply, Scene, Way, World, Wound};
+
+fn scene_with(way: Way, seed: Option<u64>, count: usize) -> (Scene, Vec<ConnectionId>) {
+    let scene = Scene::in_world(&World::new(way, seed), &json!({}));
+    let ids = (0..count).map(|at| scene.connect(&format!("p{at}"))).collect();
+    (scene, ids)
+}
+
+/// Everything is due, and no token is near its end.
+fn make_all_due(scene: &Scene) {
+    scene.world.db.tamper("UPDATE connections SET next_check_at = 1 WHERE deleted_at IS NULL");
+}
+
+#[test]
+fn a_connection_is_looked_at_once_a_day() {
+    let (scene, ids) = scene_with(Way::Object, None, 3);
+    assert_eq!(scene.tick().checked, 0);
+    let probes = scene.world.acme.count("/me");
+    let mut checked = 0;
+    for _ in 0..24 * 10 {
+        scene.world.pass(3600);
+        checked += scene.tick().checked;
+    }
+    assert!((24..=36).contains(&checked), "three connections in ten days: {checked}");
+    assert!(scene.world.acme.count("/me") - probes <= 36);
+    assert!(ids.iter().all(|id| scene.row(id).status == Status::Connected));
+}
+
+#[test]
+fn a_token_that_ended_is_refreshed_before_a_workflow_trips_over_it() {
+    let (scene, ids) = scene_with(Way::Object, None, 2);
+    scene.world.pass(86_400 * 2);
+    let summary = scene.tick();
+    assert_eq!((summary.checked, summary.healthy), (2, 2));
+    assert_eq!(scene.world.acme.redemptions().len(), 2);
+    for id in &ids {
+        assert!(scene.row(id).expires_at.unwrap() > scene.world.now());
+    }
+}
+
+#[test]
+fn what_a_run_found_is_counted() {
+    let (scene, ids) = scene_with(Way::Object, None, 4);
+    scene.world.pass(86_400 * 2);
+    scene.world.acme.withdraw("p0");
+    scene.world.db.tamper(&format!("UPDATE connections SET sealed_credential = 'cx1.k1.AAAA' WHERE id = '{}'", ids[1]));
+    let summary = scene.tick();
+    assert_eq!(summary, Summary { checked: 4, healthy: 2, dead: 2, purged: summary.purged, ..Summary::default() });
+    assert_eq!(scene.row(&ids[0]).status, Status::NeedsReconnect);
+    let text = scene.world.db.value("SELECT summary FROM cron_runs");
+    assert_eq!(text, serde_json::to_string(&summary).unwrap());
+}
+
+#[test]
+fn the_schedules_time_selects_and_the_clock_decides_the_rest() {
+    let (scene, ids) = scene_with(Way::Object, None, 1);
+    let due = scene.row(&ids[0]).next_check_at.unwrap();
+    let run = |at: Timestamp| scene.world.run(async { tick(&scene.world.core(), at).await.unwrap().checked });
+    assert_eq!(run(due.plus(-1)), 0);
+    assert_eq!(run(due), 1, "also when the run is delayed or early by the clock");
+}
+
+#[test]
+fn overlapping_runs_never_check_a_connection_twice() {
+    for way in [Way::Direct, Way::Object] {
+        for seed in 0..6 {
+            let (scene, ids) = scene_with(way, Some(seed), 8);
+            make_all_due(&scene);
+            let probes = scene.world.acme.count("/me");
+            let now = scene.world.now();
+            let runs = (0..3).map(|_| {
+                let core = scene.world.core();
+                async move { tick(&core, now).await.unwrap().checked }
+            });
+            let checked: u64 = scene.world.at_once(runs).iter().sum();
+            assert_eq!(checked, 8, "{way:?} {seed}");
+            assert_eq!(scene.world.acme.count("/me") - probes, ids.len());
+        }
+    }
+}
+
+#[test]
+fn forty_due_connections_fit_in_one_runs_budget() {
+    let (scene, _) = scene_with(Way::Object, None, 45);
+    make_all_due(&scene);
+    scene.world.pass(3500);
+    let now = scene.world.now();
+    let core = scene.world.core();
+    let summary = scene.world.run(tick(&core, now)).unwrap();
+    assert_eq!((summary.checked, summary.healthy), (40, 40));
+    let spent = core.ports.meter.spent.get();
+    assert!(spent <= 50, "{spent} subrequests");
+    assert_eq!(scene.tick().checked, 5, "the rest is the next run's");
+}
+
+#[test]
+fn a_run_with_free_hands_and_much_left_over_stays_in_its_budget() {
+    let (scene, ids) = scene_with(Way::Object, None, 12);
+    scene.world.acme.always("/revoke", Some(Reply::status(500, "")));
+    for id in &ids {
+        scene.disconnect(id).unwrap();
+    }
+    for at in 0..10 {
+        scene.make_key(|key| key.name = format!("k{at}"));
+    }
+    scene.world.db.tamper("UPDATE keys SET revoked_at = 1 WHERE name <> 'first'");
+    let more: Vec<_> = (0..12).map(|at| scene.connect(&format!("q{at}"))).collect();
+    for id in &more {
+        scene.world.run(async {
+            let core = scene.world.core();
+            store::refreshes::mark_deleted(core.db(), &scene.workspace, id, core.now()).await.unwrap();
+        });
+    }
+    scene.world.acme.always("/revoke", None);
+    for _ in 0..20 {
+        scene.world.pass(300);
+        let now = scene.world.now();
+        let core = scene.world.core();
+        scene.world.run(tick(&core, now)).unwrap();
+        assert!(core.ports.meter.spent.get() <= 50, "{}", core.ports.meter.spent.get());
+    }
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM connections"), 0);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM revocations"), 0);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM keys WHERE revoked_at IS NOT NULL"), 0);
+}
+
+#[test]
+fn a_run_that_dies_half_way_repeats_nothing_harmful() {
+    for after_ms in [20, 60, 110, 150, 250] {
+        let (scene, ids) = scene_with(Way::Object, None, 10);
+        scene.world.pass(86_400 * 2);
+        let now = scene.world.now();
+        let core = scene.world.core();
+        let run = scene.world.runtime.spawn(async move { tick(&core, now).await });
+        scene.world.run(scene.world.runtime.sleep(after_ms));
+        run.kill();
+        scene.world.runtime.drain();
+        scene.world.pass(121);
+        scene.tick();
+        scene.tick();
+        assert_eq!(scene.world.acme.redemptions().len(), ids.len(), "each once, killed at {after_ms} ms");
+        assert!(ids.iter().all(|id| scene.row(id).status == Status::Connected));
+        assert!(ids.iter().all(|id| scene.row(id).expires_at.unwrap() > scene.world.now()));
+    }
+}
+
+#[test]
+fn a_run_with_a_wrong_key_ring_does_nothing() {
+    let (scene, _) = scene_with(Way::Object, None, 1);
+    scene.tick();
+    make_all_due(&scene);
+    *scene.world.keys.borrow_mut() = "k1:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=".into();
+    let asked = scene.world.acme.requests();
+    let now = scene.world.now();
+    let error = scene.world.run(async { tick(&scene.world.core(), now).await }).unwrap_err();
+    assert_eq!(error.code, connections::error::Code::Misconfigured);
+    assert_eq!(scene.world.acme.requests(), asked);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM connections WHERE next_check_at = 1"), 1);
+}
+
+#[test]
+fn a_check_that_fails_is_repeated_soon_and_then_less_often() {
+    let (scene, ids) = scene_with(Way::Object, None, 1);
+    scene.world.acme.always("/me", Some(Reply::status(500, "")));
+    make_all_due(&scene);
+    let before = scene.world.acme.count("/me");
+    for _ in 0..24 * 60 {
+        scene.tick();
+        scene.world.acme.always("/token", None);
+        scene.world.pass(60);
+    }
+    let probes = scene.world.acme.count("/me") - before;
+    assert!((5..=120).contains(&probes), "{probes} probes in a day of outage");
+    assert_eq!(scene.row(&ids[0]).status, Status::Connected);
+}
+
+#[test]
+fn the_dead_are_left_alone_and_their_tokens_forgotten_after_a_week() {
+    let (scene, ids) = scene_with(Way::Object, None, 1);
+    scene.world.acme.withdraw("p0");
+    scene.world.pass(86_400 * 2);
+    scene.tick();
+    assert_eq!(scene.world.acme.redemptions().len(), 1);
+    for _ in 0..6 {
+        scene.world.pass(86_400);
+        scene.tick();
+    }
+    assert!(scene.row(&ids[0]).sealed_credential.is_some());
+    scene.world.pass(86_400 * 2);
+    scene.tick();
+    assert_eq!(scene.row(&ids[0]).sealed_credential, None);
+    assert_eq!(scene.world.acme.redemptions().len(), 1);
+    let outcome = scene.errand(&ids[0], Errand::CheckNow);
+    assert_eq!(outcome, connections::ports::ErrandOutcome::Dead);
+}
+
+#[test]
+fn what_has_ended_is_purged() {
+    let (scene, _) = scene_with(Way::Object, None, 1);
+    let now = scene.world.now();
+    scene.start(&scene.wish(), "elsewhere");
+    scene.world.run(async {
+        let core = scene.world.core();
+        let session = store::sessions::Session {
+            hash: "h".into(),
+            workspace: scene.workspace.clone(),
+            kind: store::sessions::Kind::Person(scene.wish().user.unwrap()),
+            created_at: now,
+            expires_at: now.plus(3600),
+        };
+        store::sessions::insert(core.db(), &session).await.unwrap();
+        let sign_in = store::sessions::SignIn { workspace: scene.workspace.clone(), user: scene.wish().user.unwrap() };
+        store::sessions::insert_sign_in(core.db(), "t", &sign_in, now.plus(600)).await.unwrap();
+    });
+    scene.world.pass(3600);
+    scene.tick();
+    let count = |table: &str| scene.world.db.number(&format!("SELECT count(*) FROM {table}"));
+    assert_eq!((count("sessions"), count("sign_in_links")), (0, 0));
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM authorizations WHERE sealed_verifier IS NOT NULL"), 0);
+    assert_eq!(count("authorizations"), 2);
+    scene.world.pass(90_000);
+    scene.tick();
+    assert_eq!(count("authorizations"), 0);
+    scene.world.pass(86_400 * 91);
+    scene.tick();
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM events WHERE type = 'connected'"), 0);
+}
+
+#[test]
+fn a_deleted_workspace_is_disconnected_revoked_and_erased() {
+    let (scene, ids) = scene_with(Way::Object, None, 3);
+    let other = scene.neighbour();
+    let kept = other.connect("zoe");
+    scene.world.run(async {
+        let core = scene.world.core();
+        assert!(store::workspaces::mark_deleted(core.db(), &scene.workspace, core.now()).await.unwrap());
+    });
+    assert!(ids.iter().all(|id| scene.find(id).is_none()));
+    for _ in 0..6 {
+        scene.world.pass(121);
+        scene.tick();
+    }
+    let left = |table: &str, column: &str| {
+        scene.world.db.number(&format!("SELECT count(*) FROM {table} WHERE {column} = '{}'", scene.workspace))
+    };
+    for table in ["connections", "keys", "clients", "apps", "events", "uses", "links", "authorizations"] {
+        assert_eq!(left(table, "workspace_id"), 0, "{table}");
+    }
+    assert_eq!(left("workspaces", "id"), 0);
+    assert!((0..3).all(|at| !scene.world.acme.is_alive(&format!("p{at}"))));
+    assert_eq!(other.row(&kept).status, Status::Connected);
+}
+
+#[test]
+fn a_flow_that_began_as_its_workspace_was_deleted_does_not_stop_the_clock() {
+    let (scene, _) = scene_with(Way::Object, None, 1);
+    scene.world.run(async {
+        let core = scene.world.core();
+        store::workspaces::mark_deleted(core.db(), &scene.workspace, core.now()).await.unwrap();
+    });
+    scene.start(&scene.wish(), "late");
+    for _ in 0..5 {
+        scene.world.pass(121);
+        scene.tick();
+    }
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM workspaces"), 0);
+}
+
+#[test]
+fn a_leftover_that_fails_does_not_keep_the_rest_undone() {
+    let (scene, ids) = scene_with(Way::Object, None, 2);
+    scene.world.run(async {
+        let core = scene.world.core();
+        for id in &ids {
+            store::refreshes::mark_deleted(core.db(), &scene.workspace, id, core.now()).await.unwrap();
+        }
+        let batch = vec![connections::sql!("UPDATE authorizations SET expires_at = ?1", 1_i64)];
+        core.ports.database().batch(batch).await.unwrap();
+    });
+    scene.world.pass(121);
+    let fault = Fault { sql: "DELETE FROM connections", times: 1, wound: Wound::Before };
+    scene.world.db.faults.borrow_mut().push(fault);
+    let now = scene.world.now();
+    let _ = scene.world.run(async { tick(&scene.world.core(), now).await });
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM connections"), 1);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM authorizations"), 0, "the purge goes on");
+}

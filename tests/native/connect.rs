@@ -1,0 +1,647 @@
+//! Connect: every way a flow can end, and what becomes of the grant.
+
+use connections::connect::callback::{Landing, Refusal, Returned};
+use connections::connect::link::{self, NewLink};
+use connections::connect::settle::{Choice, choose};
+use connections::connect::start::{self, Wish};
+use connections::connection::{Account, Connection, Status};
+use connections::error::Code;
+use connections::ids::{AuthorizationId, ClientId, ConnectionId};
+use connections::ports::{Errand, HttpError, Ports as _};
+use connections::resolve::{Ask, Consistency};
+use connections::secret::Secret;
+use connections::store::authorizations::{Authorization, Outcome, Question};
+use connections::store::links::{Link, LinkStatus, OnDuplicate};
+use connections::workspace::User;
+use serde_json::json;
+
+use crate::support::scene::BROWSER;
+use crate::support::{Fault, Reply, Scene, Way, World, Wound, tokens};
+
+fn returned(code: Secret, state: String) -> Returned {
+    Returned { state: Some(state), code: Some(code), ..Returned::default() }
+}
+
+/// A flow at the point where the person has said yes.
+fn consented(scene: &Scene, account: &str) -> Returned {
+    let (code, state) = scene.world.acme.consent(&scene.start(&scene.wish(), BROWSER), account);
+    returned(code, state)
+}
+
+fn flow_of(landing: &Landing) -> AuthorizationId {
+    match landing {
+        Landing::Flow(id) => id.clone(),
+        Landing::Refused(refusal) => panic!("{refusal:?}"),
+    }
+}
+
+/// How a flow ended: its outcome and the code of its failure.
+fn ended(scene: &Scene, landing: &Landing) -> (Outcome, Option<String>) {
+    let flow = scene.read_flow(&flow_of(landing));
+    (flow.outcome, flow.error)
+}
+
+fn failed(code: &str) -> (Outcome, Option<String>) {
+    (Outcome::Failed, Some(code.to_owned()))
+}
+
+fn decide(scene: &Scene, flow: &Authorization, choice: Choice) -> connections::error::Result<()> {
+    scene.world.run(async { choose(&scene.world.core(), flow, choice).await })
+}
+
+fn connections_of(scene: &Scene) -> i64 {
+    scene.world.db.number("SELECT count(*) FROM connections")
+}
+
+// ---- a first connection ----
+
+#[test]
+fn a_first_connection_has_account_scopes_name_and_owner() {
+    let scene = Scene::new();
+    let row = scene.row(&scene.connect("ann"));
+    assert_eq!(row.account, Some(Account { id: "id-ann".into(), label: "ann@acme.example".into() }));
+    assert_eq!((row.scopes_requested.len(), row.scopes_granted.len()), (2, 2));
+    assert_eq!(row.name, "Acme (ann@acme.example)");
+    assert_eq!(row.user.unwrap().id, "ann");
+    assert_eq!((row.generation, row.version, row.status), (1, 1, Status::Connected));
+    assert_eq!(scene.world.db.value("SELECT actor FROM events WHERE type = 'connected'"), "user:ann");
+}
+
+#[test]
+fn the_authorize_url_carries_what_the_protocol_asks_for_and_no_secret() {
+    let scene = Scene::with(&json!({ "auth": { "authorize_params": { "prompt": "consent" } } }));
+    let urls = [scene.start(&scene.wish(), BROWSER), scene.start(&scene.wish(), BROWSER)].map(|text| {
+        let url = url::Url::parse(&text).unwrap();
+        url.query_pairs().into_owned().collect::<std::collections::BTreeMap<String, String>>()
+    });
+    let [first, second] = &urls;
+    assert_eq!(first["response_type"], "code");
+    assert_eq!(first["code_challenge_method"], "S256");
+    assert_eq!(first["redirect_uri"], format!("https://c.example.com/oauth/callback/{}", scene.client));
+    assert_eq!((first["scope"].as_str(), first["prompt"].as_str()), ("read write", "consent"));
+    assert_eq!(first["state"].len(), 43, "256 bits");
+    assert_ne!(first["state"], second["state"]);
+    assert_ne!(first["code_challenge"], second["code_challenge"]);
+    assert!(!format!("{first:?}").contains("canary7f3a"));
+    assert!(!scene.world.db.dump().contains(&first["state"]), "only its hash is stored");
+}
+
+#[test]
+fn an_app_that_grants_less_is_connected_with_what_is_missing() {
+    let scene = Scene::new();
+    *scene.world.acme.grants_scopes.borrow_mut() = Some("read".into());
+    assert_eq!(scene.row(&scene.connect("ann")).missing_scopes(), ["write"]);
+}
+
+#[test]
+fn names_that_are_taken_are_numbered() {
+    let scene = Scene::with(&json!({ "identity": null }));
+    let names: Vec<String> = (0..3).map(|_| scene.row(&scene.connect("ann")).name).collect();
+    assert_eq!(names, ["Acme", "Acme 2", "Acme 3"]);
+}
+
+#[test]
+fn without_a_client_or_with_one_for_other_hosts_nobody_is_sent_anywhere() {
+    let scene = Scene::new();
+    let moved = json!({ "auth": { "token_url": "https://evil.example/token" } });
+    scene.world.run(async {
+        let core = scene.world.core();
+        let mut definition = crate::support::scene::definition();
+        definition["auth"]["token_url"] = moved["auth"]["token_url"].clone();
+        let row =
+            connections::store::apps::AppRow { id: scene.app.clone(), revision: 2, definition: definition.to_string() };
+        connections::store::apps::put(core.db(), &scene.workspace, &row, core.now()).await.unwrap();
+        let error = start::start(&core, &scene.wish(), BROWSER).await.unwrap_err();
+        assert_eq!(error.code, Code::ClientMissing);
+    });
+    scene.world.db.tamper("UPDATE clients SET current = 0");
+    let error = scene.world.run(async { start::start(&scene.world.core(), &scene.wish(), BROWSER).await }).unwrap_err();
+    assert_eq!(error.code, Code::ClientMissing);
+}
+
+#[test]
+fn an_eleventh_flow_of_a_browser_evicts_the_oldest() {
+    let scene = Scene::new();
+    let mut consents = Vec::new();
+    for _ in 0..11 {
+        consents.push(consented(&scene, "ann"));
+        scene.world.pass(1);
+    }
+    let other = scene.start(&scene.wish(), "another");
+    assert!(!other.is_empty());
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM authorizations"), 11);
+    let mut consents = consents.into_iter();
+    let oldest = scene.come_back(consents.next().unwrap(), BROWSER);
+    assert_eq!(oldest, Landing::Refused(Refusal::Unknown));
+    let next = scene.come_back(consents.next().unwrap(), BROWSER);
+    assert_eq!(ended(&scene, &next), (Outcome::Done, None));
+}
+
+// ---- callbacks that go no further ----
+
+#[test]
+fn callbacks_without_a_flow_of_their_own_ask_nothing_of_the_app() {
+    let scene = Scene::new();
+    let refused = |returned: Returned, browser: &str| match scene.come_back(returned, browser) {
+        Landing::Refused(refusal) => refusal,
+        Landing::Flow(_) => panic!("a flow"),
+    };
+    assert_eq!(refused(Returned::default(), BROWSER), Refusal::Unknown);
+    let made_up = Returned { state: Some("x".repeat(43)), code: Some(Secret::new("c")), ..Returned::default() };
+    assert_eq!(refused(made_up, BROWSER), Refusal::Unknown);
+    let huge = Returned { state: Some("x".repeat(10_000)), ..Returned::default() };
+    assert_eq!(refused(huge, BROWSER), Refusal::Unknown);
+    let stolen = consented(&scene, "mallory");
+    assert_eq!(refused(stolen.clone(), "the-victims"), Refusal::OtherBrowser);
+    assert_eq!(refused(stolen.clone(), ""), Refusal::OtherBrowser);
+    scene.world.pass(601);
+    assert_eq!(refused(stolen, BROWSER), Refusal::Expired);
+    assert_eq!(scene.world.acme.requests(), 0);
+}
+
+#[test]
+fn a_callback_in_another_browser_does_not_spend_the_state() {
+    let scene = Scene::new();
+    let mine = consented(&scene, "ann");
+    scene.come_back(mine.clone(), "another");
+    let landing = scene.come_back(mine, BROWSER);
+    assert_eq!(ended(&scene, &landing), (Outcome::Done, None));
+}
+
+#[test]
+fn a_state_is_spent_once_however_many_callbacks_race() {
+    for seed in 0..8 {
+        let scene = Scene::in_world(&World::new(Way::Direct, Some(seed)), &json!({}));
+        let back = consented(&scene, "ann");
+        let landings = scene.world.at_once((0..5).map(|_| {
+            let (core, client, back) = (scene.world.core(), scene.client.clone(), back.clone());
+            async move {
+                let sessions = [BROWSER.to_owned()];
+                connections::connect::callback::callback(&core, &client, back, &sessions).await.unwrap()
+            }
+        }));
+        assert_eq!(landings.iter().filter(|one| matches!(one, Landing::Flow(_))).count(), 1, "seed {seed}");
+        assert_eq!(scene.world.acme.count("/token"), 1);
+        assert_eq!(connections_of(&scene), 1);
+    }
+}
+
+#[test]
+fn an_answer_that_is_not_the_apps_ends_the_flow_before_any_request() {
+    let scene = Scene::new();
+    let other = scene.world.run(async { ClientId::random(scene.world.core().ports.random()).unwrap() });
+    let back = consented(&scene, "ann");
+    let landing = scene.world.run(async {
+        let sessions = [BROWSER.to_owned()];
+        connections::connect::callback::callback(&scene.world.core(), &other, back.clone(), &sessions).await.unwrap()
+    });
+    assert_eq!(ended(&scene, &landing), failed("wrong_issuer"));
+    assert_eq!(scene.come_back(back, BROWSER), Landing::Refused(Refusal::AlreadyUsed));
+    for (error, outcome) in [
+        ("access_denied", (Outcome::Denied, None)),
+        ("user_denied", (Outcome::Denied, None)),
+        ("server_error", failed("refused_by_app")),
+        ("<script>alert(1)</script>", failed("refused_by_app")),
+    ] {
+        let back = Returned { error: Some(error.into()), code: None, ..consented(&scene, "ann") };
+        assert_eq!(ended(&scene, &scene.come_back(back, BROWSER)), outcome, "{error}");
+    }
+    for code in [None, Some(Secret::new("")), Some(Secret::new("x".repeat(9000)))] {
+        let back = Returned { code, ..consented(&scene, "ann") };
+        assert_eq!(ended(&scene, &scene.come_back(back, BROWSER)), failed("no_code"));
+    }
+    assert_eq!(scene.world.acme.requests(), 0);
+    assert!(!scene.world.db.dump().contains("<script>"), "an app's words are not stored");
+}
+
+#[test]
+fn an_issuer_that_promised_its_name_must_say_it() {
+    let issuer = json!({ "auth": {
+        "issuer": "https://acme.example", "authorize_url": null, "token_url": null, "revoke_url": null } });
+    for (iss, outcome) in [
+        (Some("https://acme.example"), (Outcome::Done, None)),
+        (Some("https://evil.example"), failed("wrong_issuer")),
+        (Some("https://acme.example/"), failed("wrong_issuer")),
+        (None, failed("wrong_issuer")),
+    ] {
+        let scene = Scene::with(&issuer);
+        let back = Returned { iss: iss.map(ToOwned::to_owned), ..consented(&scene, "ann") };
+        let asked = scene.world.acme.count("/token");
+        assert_eq!(ended(&scene, &scene.come_back(back, BROWSER)), outcome, "{iss:?}");
+        let expected = usize::from(outcome.0 == Outcome::Done);
+        assert_eq!(scene.world.acme.count("/token") - asked, expected, "{iss:?}");
+    }
+}
+
+#[test]
+fn what_the_token_endpoint_refuses_ends_the_flow_with_its_reason() {
+    for (reply, code, client_marked) in [
+        (Reply::status(400, "{\"error\":\"invalid_grant\"}"), "code_refused", false),
+        (Reply::status(401, "{\"error\":\"invalid_client\"}"), "client_refused", true),
+        (Reply::status(500, ""), "app_unavailable", false),
+        (Reply::status(302, ""), "app_unavailable", false),
+        (Reply::error(HttpError::Timeout), "app_unavailable", false),
+        (Reply::status(429, ""), "app_unavailable", false),
+        (Reply::status(200, "<html>"), "app_unavailable", false),
+    ] {
+        let scene = Scene::new();
+        scene.world.acme.next("/token", reply);
+        let back = consented(&scene, "ann");
+        let landing = scene.come_back(back, BROWSER);
+        assert_eq!(ended(&scene, &landing), failed(code));
+        assert_eq!(scene.client().misconfigured.is_some(), client_marked, "{code}");
+        assert_eq!(connections_of(&scene), 0);
+        let flow = scene.flow(&scene.wish(), "ann");
+        assert_eq!(flow.outcome, Outcome::Done, "the next try works");
+        assert!(scene.client().misconfigured.is_none(), "and clears the client");
+    }
+}
+
+#[test]
+fn an_app_that_does_not_say_whose_account_it_is_is_not_connected() {
+    for reply in [Reply::status(401, "{}"), Reply::status(200, "{}"), Reply::status(500, "")] {
+        let scene = Scene::new();
+        scene.world.acme.always("/me", Some(reply));
+        let landing = scene.come_back(consented(&scene, "ann"), BROWSER);
+        assert_eq!(ended(&scene, &landing), failed("account_unknown"));
+        assert_eq!(connections_of(&scene), 0);
+        assert!(scene.world.acme.count("/me") <= 2);
+    }
+    let scene = Scene::new();
+    scene.world.acme.next("/me", Reply::status(503, ""));
+    let landing = scene.come_back(consented(&scene, "ann"), BROWSER);
+    assert_eq!(ended(&scene, &landing), (Outcome::Done, None), "asked twice");
+}
+
+// ---- reconnecting ----
+
+#[test]
+fn a_reconnect_keeps_id_name_uses_and_policy_and_raises_the_generation() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    scene.resolve_fully(&id, Ask { workflow: Some("w".into()), ..Ask::default() }).unwrap();
+    scene.world.db.tamper("UPDATE connections SET name = 'Mine', allowed_workflows = '[\"w\"]'");
+    scene.expire(&id);
+    scene.world.acme.withdraw("ann");
+    scene.need(&id);
+    assert_eq!(scene.row(&id).status, Status::NeedsReconnect);
+    let flow = scene.flow(&scene.repair_of(&id), "ann");
+    assert_eq!((flow.outcome, flow.connection.as_ref()), (Outcome::Done, Some(&id)));
+    let row = scene.row(&id);
+    assert_eq!((row.generation, row.status, row.reason), (2, Status::Connected, None));
+    assert_eq!((row.name.as_str(), row.allowed_workflows.as_deref()), ("Mine", Some(&["w".to_owned()][..])));
+    assert_eq!((row.failures, row.intent, row.last_error), (0, None, None));
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM uses"), 1);
+    let answered = scene.resolve(&id, Ask { workflow: Some("w".into()), ..Ask::default() }).unwrap();
+    assert!(scene.world.acme.accepts(answered.resolved.access_token.expose()));
+}
+
+#[test]
+fn a_reconnect_without_refresh_token_does_not_keep_the_old_generations() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    scene.world.acme.gives_refresh_token.set(false);
+    scene.flow(&scene.repair_of(&id), "ann");
+    assert!(!scene.row(&id).refreshable);
+    assert_eq!(tokens(&scene.credential(&id)).1, None, "it belongs to another grant");
+}
+
+#[test]
+fn a_reconnect_asks_again_for_everything_and_for_what_is_missing() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let wish = Wish { scopes: Some(vec!["admin".into()]), ..scene.repair_of(&id) };
+    let flow = scene.flow(&wish, "ann");
+    assert_eq!(flow.scopes, ["read", "write", "admin"]);
+    assert_eq!(scene.row(&id).scopes_granted, ["read", "write", "admin"]);
+}
+
+#[test]
+fn only_its_owner_may_repair_a_connection() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let user = Some(User { id: "eve".into(), name: None });
+    let wish = Wish { user, ..scene.repair_of(&id) };
+    let error = scene.world.run(async { start::start(&scene.world.core(), &wish, BROWSER).await }).unwrap_err();
+    assert_eq!(error.code, Code::ConnectionNotFound);
+}
+
+fn other_account(scene: &Scene) -> (ConnectionId, Authorization, Connection) {
+    let id = scene.connect("ann");
+    let before = scene.row(&id);
+    let flow = scene.flow(&scene.repair_of(&id), "bob");
+    assert_eq!(flow.outcome, Outcome::Undecided);
+    let Some(Question::OtherAccount { before: asked }) = flow.pending.as_ref().unwrap().question.clone() else {
+        panic!("{:?}", flow.pending)
+    };
+    assert_eq!(asked, before.account);
+    assert_eq!(scene.row(&id), before, "nothing changes before the person chose");
+    (id, flow, before)
+}
+
+#[test]
+fn another_account_waits_for_the_person_who_may_keep_the_old_one() {
+    let scene = Scene::new();
+    let (id, flow, before) = other_account(&scene);
+    decide(&scene, &flow, Choice::Keep).unwrap();
+    assert_eq!(scene.row(&id), before);
+    assert_eq!(scene.read_flow(&flow.id).outcome, Outcome::Discarded);
+    assert!(!scene.world.acme.is_alive("bob"), "the grant nobody wanted is revoked");
+    assert!(scene.world.acme.is_alive("ann"));
+    let again = scene.read_flow(&flow.id);
+    assert_eq!(decide(&scene, &again, Choice::Switch).unwrap_err().code, Code::Conflict);
+}
+
+#[test]
+fn another_account_waits_for_the_person_who_may_switch_knowingly() {
+    let scene = Scene::new();
+    let (id, flow, before) = other_account(&scene);
+    decide(&scene, &flow, Choice::Switch).unwrap();
+    let row = scene.row(&id);
+    assert_eq!((row.account.unwrap().id.as_str(), row.generation), ("id-bob", 2));
+    assert_eq!(row.name, before.name);
+    assert!(!scene.world.acme.is_alive("ann"), "the old grant is revoked");
+    assert!(scene.world.acme.is_alive("bob"));
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM events WHERE type = 'account_switched'"), 1);
+    assert!(scene.world.acme.accepts(&tokens(&scene.credential(&id)).0));
+}
+
+#[test]
+fn a_switch_that_fails_half_way_leaves_no_copy_of_the_old_account() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let edge = || Ask { consistency: Consistency::Edge, ..Ask::default() };
+    scene.resolve_fully(&id, edge()).unwrap();
+    let flow = scene.flow(&scene.repair_of(&id), "bob");
+    let fault = Fault { sql: "INSERT INTO events", times: 1, wound: Wound::Before };
+    scene.world.db.faults.borrow_mut().push(fault);
+    assert_eq!(decide(&scene, &flow, Choice::Switch).unwrap_err().code, Code::DatabaseUnavailable);
+    assert_eq!(scene.row(&id).account.unwrap().id, "id-bob");
+    assert_eq!(scene.resolve(&id, edge()).unwrap().resolved.account.unwrap().id, "id-bob");
+}
+
+#[test]
+fn an_old_grant_that_another_connection_lives_on_survives_a_switch() {
+    let scene = Scene::new();
+    let (_, flow, _) = other_account(&scene);
+    let colleague = Wish { user: Some(User { id: "zoe".into(), name: None }), ..scene.wish() };
+    scene.flow(&colleague, "ann");
+    decide(&scene, &flow, Choice::Switch).unwrap();
+    assert!(scene.world.acme.is_alive("ann"));
+}
+
+#[test]
+fn a_waiting_grant_is_decided_once_in_time_and_among_its_own_choices() {
+    let scene = Scene::new();
+    let (_, flow, _) = other_account(&scene);
+    for choice in [Choice::Reuse, Choice::Both] {
+        assert_eq!(decide(&scene, &flow, choice).unwrap_err().code, Code::Conflict);
+    }
+    let late = scene.flow(&scene.repair_of(&scene.connect("carl")), "dora");
+    scene.world.pass(601);
+    assert_eq!(decide(&scene, &late, Choice::Switch).unwrap_err().code, Code::LinkEnded);
+    let scene = Scene::in_world(&World::new(Way::Direct, Some(9)), &json!({}));
+    let (id, flow, _) = other_account(&scene);
+    let decisions = scene.world.at_once([Choice::Keep, Choice::Switch, Choice::Switch].map(|choice| {
+        let (core, flow) = (scene.world.core(), flow.clone());
+        async move { choose(&core, &flow, choice).await.is_ok() }
+    }));
+    assert_eq!(decisions.iter().filter(|ok| **ok).count(), 1);
+    assert!(scene.row(&id).generation <= 2);
+}
+
+#[test]
+fn an_app_that_names_no_account_asks_the_person_at_a_reconnect() {
+    let scene = Scene::with(&json!({ "identity": null }));
+    let id = scene.connect("ann");
+    let flow = scene.flow(&scene.repair_of(&id), "ann");
+    assert_eq!(flow.outcome, Outcome::Undecided);
+    decide(&scene, &flow, Choice::Switch).unwrap();
+    assert_eq!(scene.row(&id).generation, 2);
+}
+
+#[test]
+fn a_connection_that_was_disconnected_during_its_repair_stays_gone() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let url = scene.start(&scene.repair_of(&id), BROWSER);
+    scene.disconnect(&id).unwrap();
+    let (code, state) = scene.world.acme.consent(&url, "ann");
+    let landing = scene.come_back(returned(code, state), BROWSER);
+    assert_eq!(ended(&scene, &landing), failed("connection_gone"));
+    assert_eq!(connections_of(&scene), 0);
+    assert!(!scene.world.acme.is_alive("ann"), "its grant is revoked");
+}
+
+// ---- duplicates ----
+
+#[test]
+fn an_account_that_is_connected_already_is_asked_about() {
+    for (choice, count, generation) in [(Choice::Reuse, 1, 2), (Choice::Both, 2, 1), (Choice::Keep, 1, 1)] {
+        let scene = Scene::new();
+        let id = scene.connect("ann");
+        let flow = scene.flow(&scene.wish(), "ann");
+        assert_eq!(flow.outcome, Outcome::Undecided);
+        let question = flow.pending.as_ref().unwrap().question.clone();
+        assert!(matches!(question, Some(Question::Duplicate { existing, .. }) if existing == id));
+        decide(&scene, &flow, choice).unwrap();
+        assert_eq!(connections_of(&scene), count, "{choice:?}");
+        assert_eq!(scene.row(&id).generation, generation, "{choice:?}");
+        assert!(scene.world.acme.is_alive("ann"), "{choice:?}: the grant is shared, so nothing is revoked");
+        scene.resolve(&id, Ask::default()).unwrap();
+    }
+}
+
+#[test]
+fn duplicates_are_looked_for_among_the_owners_own() {
+    let scene = Scene::new();
+    scene.connect("ann");
+    let colleague = Wish { user: Some(User { id: "zoe".into(), name: None }), ..scene.wish() };
+    assert_eq!(scene.flow(&colleague, "ann").outcome, Outcome::Done);
+    let shared = Wish { user: None, ..scene.wish() };
+    assert_eq!(scene.flow(&shared, "ann").outcome, Outcome::Done);
+    assert_eq!(connections_of(&scene), 3);
+}
+
+// ---- links ----
+
+fn new_link(scene: &Scene, change: impl FnOnce(&mut NewLink)) -> (Link, String) {
+    let mut new = NewLink {
+        app: Some(scene.app.clone()),
+        connection: None,
+        scopes: None,
+        user: Some(User { id: "guest".into(), name: None }),
+        return_to: None,
+        expires_in: link::USUAL_LIFE,
+        on_duplicate: OnDuplicate::Ask,
+        confirm: false,
+    };
+    change(&mut new);
+    scene.world.run(async { link::create(&scene.world.core(), &scene.workspace, new, |_, _| true).await.unwrap() })
+}
+
+fn open(scene: &Scene, url: &str) -> connections::error::Result<Link> {
+    let token = url.rsplit('/').next().unwrap().to_owned();
+    scene.world.run(async { link::open(&scene.world.core(), &token).await })
+}
+
+fn read_link(scene: &Scene, link: &Link) -> Link {
+    scene.world.run(async {
+        connections::store::links::get(scene.world.core().db(), &scene.workspace, &link.id).await.unwrap().unwrap()
+    })
+}
+
+fn confirm(scene: &Scene, link: &Link, user: &str) -> connections::error::Result<Link> {
+    scene.world.run(async { link::confirm(&scene.world.core(), &scene.workspace, &link.id, user).await })
+}
+
+#[test]
+fn a_link_connects_once_for_whom_it_was_made() {
+    let scene = Scene::new();
+    let (link, url) = new_link(&scene, |_| {});
+    assert!(!scene.world.db.dump().contains(url.rsplit('/').next().unwrap()), "only its hash is stored");
+    let opened = open(&scene, &url).unwrap();
+    let flow = scene.flow(&Wish::of_link(&opened), "ann");
+    let row = scene.row(flow.connection.as_ref().unwrap());
+    assert_eq!((row.user.unwrap().id.as_str(), row.status), ("guest", Status::Connected));
+    let after = read_link(&scene, &link);
+    assert_eq!((after.status, after.result), (LinkStatus::Used, flow.connection));
+    assert_eq!(open(&scene, &url).unwrap_err().code, Code::LinkEnded);
+}
+
+#[test]
+fn a_link_survives_a_denial_and_ends_by_its_time() {
+    let scene = Scene::new();
+    let (_, url) = new_link(&scene, |_| {});
+    let wish = Wish::of_link(&open(&scene, &url).unwrap());
+    let (_, state) = scene.world.acme.consent(&scene.start(&wish, BROWSER), "ann");
+    let back = Returned { state: Some(state), error: Some("access_denied".into()), ..Returned::default() };
+    assert_eq!(ended(&scene, &scene.come_back(back, BROWSER)).0, Outcome::Denied);
+    assert!(open(&scene, &url).is_ok(), "the same browser may try again");
+    scene.world.pass(3601);
+    assert_eq!(open(&scene, &url).unwrap_err().code, Code::LinkEnded);
+}
+
+#[test]
+fn a_link_belongs_to_the_first_browser_that_presses_its_button() {
+    let scene = Scene::new();
+    let (link, _) = new_link(&scene, |_| {});
+    let take = |browser: &str| {
+        scene.world.run(async {
+            let core = scene.world.core();
+            connections::store::links::take(core.db(), &link, browser, core.now()).await.unwrap()
+        })
+    };
+    assert!(take("first") && take("first"));
+    assert!(!take("second"));
+}
+
+#[test]
+fn what_a_link_with_confirm_made_is_used_only_after_confirmation_of_the_same_person() {
+    let scene = Scene::new();
+    let (link, url) = new_link(&scene, |new| new.confirm = true);
+    assert_eq!(confirm(&scene, &link, "guest").unwrap_err().code, Code::Conflict, "not used yet");
+    let flow = scene.flow(&Wish::of_link(&open(&scene, &url).unwrap()), "ann");
+    let id = flow.connection.unwrap();
+    assert_eq!(scene.row(&id).status, Status::AwaitingConfirmation);
+    let refused = scene.resolve(&id, Ask::default()).map(|_| ()).unwrap_err();
+    assert_eq!(refused.code, Code::AwaitingConfirmation);
+    assert_eq!(confirm(&scene, &link, "somebody").unwrap_err().code, Code::InvalidRequest);
+    assert_eq!(confirm(&scene, &link, "guest").unwrap().status, LinkStatus::Used);
+    scene.resolve(&id, Ask::default()).unwrap();
+    assert_eq!(confirm(&scene, &link, "guest").unwrap_err().code, Code::Conflict, "once");
+}
+
+#[test]
+fn what_died_before_it_was_confirmed_is_dead_and_not_connected() {
+    let scene = Scene::new();
+    let (link, url) = new_link(&scene, |new| new.confirm = true);
+    let id = scene.flow(&Wish::of_link(&open(&scene, &url).unwrap()), "ann").connection.unwrap();
+    scene.world.acme.withdraw("ann");
+    scene.world.pass(4000);
+    scene.errand(&id, Errand::Check);
+    assert_eq!(scene.row(&id).status, Status::AwaitingConfirmation);
+    confirm(&scene, &link, "guest").unwrap();
+    let refused = scene.resolve(&id, Ask::default()).map(|_| ()).unwrap_err();
+    assert_eq!((refused.code, refused.hints.reason.as_deref()), (Code::NeedsReconnect, Some("revoked")));
+}
+
+#[test]
+fn a_repair_by_link_with_confirm_lets_the_old_credential_serve_until_then() {
+    let scene = Scene::new();
+    let owner = Wish { user: Some(User { id: "guest".into(), name: None }), ..scene.wish() };
+    let id = scene.flow(&owner, "ann").connection.unwrap();
+    let old = tokens(&scene.credential(&id)).0;
+    let (link, url) = new_link(&scene, |new| {
+        new.app = None;
+        new.connection = Some(id.clone());
+        new.confirm = true;
+    });
+    let flow = scene.flow(&Wish::of_link(&open(&scene, &url).unwrap()), "ann");
+    assert_eq!(flow.outcome, Outcome::AwaitingConfirmation);
+    assert_eq!(read_link(&scene, &link).status, LinkStatus::AwaitingConfirmation);
+    let answered = scene.resolve(&id, Ask::default()).unwrap();
+    assert_eq!(answered.resolved.access_token.expose(), old);
+    assert_eq!(confirm(&scene, &link, "eve").unwrap_err().code, Code::InvalidRequest);
+    assert_eq!(confirm(&scene, &link, "guest").unwrap().status, LinkStatus::Used);
+    assert_eq!(scene.row(&id).generation, 2);
+    assert_ne!(scene.resolve(&id, Ask::default()).unwrap().resolved.access_token.expose(), old);
+}
+
+#[test]
+fn a_confirmation_that_comes_too_late_changes_nothing() {
+    let scene = Scene::new();
+    let owner = Wish { user: Some(User { id: "guest".into(), name: None }), ..scene.wish() };
+    let id = scene.flow(&owner, "ann").connection.unwrap();
+    let (link, url) = new_link(&scene, |new| {
+        new.connection = Some(id.clone());
+        new.confirm = true;
+    });
+    scene.flow(&Wish::of_link(&open(&scene, &url).unwrap()), "ann");
+    scene.world.pass(3601);
+    let code = confirm(&scene, &link, "guest").unwrap_err().code;
+    assert!(matches!(code, Code::Conflict | Code::LinkEnded), "{code:?}");
+    assert_eq!(scene.row(&id).generation, 1);
+}
+
+#[test]
+fn a_link_says_what_happens_to_a_duplicate() {
+    for (wish, count, outcome) in [
+        (OnDuplicate::Reuse, 1, Outcome::Done),
+        (OnDuplicate::Create, 2, Outcome::Done),
+        (OnDuplicate::Ask, 1, Outcome::Undecided),
+    ] {
+        let scene = Scene::new();
+        let owner = Wish { user: Some(User { id: "guest".into(), name: None }), ..scene.wish() };
+        scene.flow(&owner, "ann");
+        let (_, url) = new_link(&scene, |new| new.on_duplicate = wish);
+        let flow = scene.flow(&Wish::of_link(&open(&scene, &url).unwrap()), "ann");
+        assert_eq!((flow.outcome, connections_of(&scene)), (outcome, count), "{wish:?}");
+    }
+}
+
+#[test]
+fn a_link_for_a_connection_takes_its_app_and_owner() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let (link, _) = new_link(&scene, |new| {
+        new.app = None;
+        new.connection = Some(id.clone());
+    });
+    assert_eq!((link.app.as_str(), link.user.unwrap().id.as_str()), ("acme", "ann"));
+}
+
+#[test]
+fn a_flow_stays_within_the_budget() {
+    let scene = Scene::new();
+    let (_, url) = new_link(&scene, |new| new.confirm = true);
+    let opened = open(&scene, &url).unwrap();
+    let first = scene.world.core();
+    let at = scene.world.run(start::start(&first, &Wish::of_link(&opened), BROWSER)).unwrap();
+    assert!(first.ports.meter.spent.get() <= 8, "{}", first.ports.meter.spent.get());
+    let (code, state) = scene.world.acme.consent(&at, "ann");
+    let (later, sessions) = (scene.world.core(), [BROWSER.to_owned()]);
+    let back = returned(code, state);
+    scene.world.run(connections::connect::callback::callback(&later, &scene.client, back, &sessions)).unwrap();
+    assert!(later.ports.meter.spent.get() <= 14, "{}", later.ports.meter.spent.get());
+}

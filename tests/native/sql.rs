@@ -1,0 +1,254 @@
+//! Every statement prepares against the real schema, and the hot ones find their rows by an index.
+
+use connections::app::AppId;
+use connections::caller::Scope;
+use connections::connection::Status;
+use connections::ids::ConnectionId;
+use connections::ports::{Database as _, Ports as _};
+use connections::resolve::{Ask, Consistency};
+use connections::store::{self, connections::Filter};
+use connections::time::Timestamp;
+use connections::workspace::User;
+use serde_json::json;
+
+use crate::support::Scene;
+
+/// The attention codes a list can be filtered by.
+const ATTENTION: [&str; 7] = [
+    "missing_scopes",
+    "client_misconfigured",
+    "client_secret_expires",
+    "app_unreachable",
+    "expires_soon",
+    "unused",
+    "duplicate",
+];
+
+fn listed(scene: &Scene, filter: Filter) -> Vec<ConnectionId> {
+    let filter = Filter { limit: 50, ..filter };
+    scene.world.run(async {
+        let core = scene.world.core();
+        let page = store::connections::list(core.db(), &scene.workspace, &filter, core.now()).await.unwrap();
+        page.data.into_iter().map(|one| one.connection.id).collect()
+    })
+}
+
+/// A step through all rows of a table that grows with its users.
+fn scans(scene: &Scene, sql: &str) -> Option<String> {
+    let grows = ["connections", "keys", "uses", "events", "authorizations", "sessions", "links", " c", " d", " u"];
+    let is_scan = |line: &String| {
+        line.starts_with("SCAN ")
+            && !line.contains(" USING ")
+            && grows.iter().any(|table| line.ends_with(table.trim_start()) || line.contains(&format!("SCAN {table} ")))
+    };
+    scene.world.db.plan(sql).into_iter().find(is_scan)
+}
+
+#[test]
+fn refresh_resolve_check_and_disconnect_step_through_no_table() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let other = scene.connect("bob");
+    scene.world.db.reset_counts();
+    let ask = |consistency| Ask { workflow: Some("w".into()), consistency, ..Ask::default() };
+    scene.resolve_fully(&id, ask(Consistency::Available)).unwrap();
+    scene.expire(&id);
+    scene.resolve_fully(&id, ask(Consistency::Strong)).unwrap();
+    scene.world.acme.withdraw("bob");
+    scene.need(&other);
+    scene.flow(&scene.repair_of(&other), "bob");
+    scene.disconnect(&id).unwrap();
+    scene.world.pass(86_400 * 2);
+    scene.tick();
+    let seen = scene.world.db.seen.borrow().clone();
+    assert!(seen.len() >= 40, "{}", seen.len());
+    for sql in seen {
+        assert_eq!(scans(&scene, sql), None, "{sql}");
+    }
+}
+
+#[test]
+fn what_is_due_is_found_by_its_index() {
+    let scene = Scene::new();
+    scene.tick();
+    let seen = scene.world.db.seen.borrow().clone();
+    let due = seen.iter().find(|sql| sql.contains("next_check_at <= ?1") && sql.contains("RETURNING id")).unwrap();
+    let plan = scene.world.db.plan(due).join("\n");
+    assert!(plan.contains("connections_due"), "{plan}");
+    assert!(!plan.contains("USE TEMP B-TREE"), "{plan}");
+}
+
+#[test]
+fn a_list_reads_its_own_workspace_only() {
+    let scene = Scene::new();
+    scene.connect("ann");
+    let stranger = scene.neighbour();
+    for at in 0..20 {
+        stranger.connect(&format!("p{at}"));
+    }
+    scene.world.db.reset_counts();
+    assert_eq!(listed(&scene, Filter::default()).len(), 1);
+    for sql in scene.world.db.seen.borrow().iter() {
+        assert_eq!(scans(&scene, sql), None, "{sql}");
+        let plan = scene.world.db.plan(sql).join("\n");
+        assert!(plan.contains("connections_by_workspace (workspace_id=?"), "{plan}");
+    }
+}
+
+#[test]
+fn every_filter_of_a_list_selects_what_it_says() {
+    let scene = Scene::new();
+    let (ann, bob) = (scene.connect("ann"), scene.connect("bob"));
+    scene.resolve_fully(&ann, Ask { workflow: Some("w".into()), ..Ask::default() }).unwrap();
+    scene.world.db.tamper(&format!("UPDATE connections SET user_id = NULL, name = '50%_off' WHERE id = '{bob}'"));
+    let acme = AppId::parse("acme").unwrap();
+    let slack = AppId::parse("slack").unwrap();
+    for (filter, expected) in [
+        (Filter { id: Some(ann.clone()), ..Filter::default() }, vec![&ann]),
+        (Filter { app: Some(slack.clone()), ..Filter::default() }, vec![]),
+        (Filter { status: Some(Status::NeedsReconnect), ..Filter::default() }, vec![]),
+        (Filter { user: Some("ann".into()), ..Filter::default() }, vec![&ann]),
+        (Filter { workflow: Some("w".into()), ..Filter::default() }, vec![&ann]),
+        (Filter { text: Some("ANN@".into()), ..Filter::default() }, vec![&ann]),
+        (Filter { text: Some("0%_o".into()), ..Filter::default() }, vec![&bob]),
+        (Filter { text: Some("_".into()), ..Filter::default() }, vec![&bob]),
+        (Filter { seen_by: Some("eve".into()), ..Filter::default() }, vec![&bob]),
+        (Filter { connections: Some(vec![bob.clone()]), ..Filter::default() }, vec![&bob]),
+        (Filter { connections: Some(vec![]), ..Filter::default() }, vec![]),
+        (Filter { apps: Some(vec![slack]), ..Filter::default() }, vec![]),
+    ] {
+        let found = listed(&scene, filter.clone());
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{filter:?}");
+    }
+    let all = Filter { app: Some(acme), ..Filter::default() };
+    assert_eq!(listed(&scene, all).len(), 2);
+}
+
+#[test]
+fn every_attention_code_selects_what_it_says() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let flagged = || -> Vec<&str> {
+        let has =
+            |code: &&str| !listed(&scene, Filter { attention: Some((*code).into()), ..Filter::default() }).is_empty();
+        ATTENTION.into_iter().filter(has).collect()
+    };
+    assert_eq!(flagged(), Vec::<&str>::new());
+    let now = scene.world.now().unix();
+    for (code, table, change, back) in [
+        ("missing_scopes", "connections", "scopes_granted = '[]'".to_owned(), "scopes_granted = scopes_requested"),
+        ("client_misconfigured", "clients", "misconfigured_at = 1".to_owned(), "misconfigured_at = NULL"),
+        ("client_secret_expires", "clients", format!("secret_expires_at = {now} + 86400"), "secret_expires_at = NULL"),
+        ("app_unreachable", "connections", "failures = 3".to_owned(), "failures = 0"),
+        ("expires_soon", "connections", format!("refresh_expires_at = {now} + 86400"), "refresh_expires_at = NULL"),
+        ("unused", "connections", "connected_at = 1".to_owned(), "connected_at = created_at"),
+    ] {
+        scene.world.db.tamper(&format!("UPDATE {table} SET {change}"));
+        assert_eq!(flagged(), [code]);
+        scene.world.db.tamper(&format!("UPDATE {table} SET {back}"));
+    }
+    let flow = scene.flow(&scene.wish(), "ann");
+    let choice = connections::connect::settle::Choice::Both;
+    scene.world.run(async { connections::connect::settle::choose(&scene.world.core(), &flow, choice).await.unwrap() });
+    assert_eq!(flagged(), ["duplicate"]);
+    assert!(scene.find(&id).is_some());
+}
+
+#[test]
+fn pages_follow_each_other_without_gap_or_overlap() {
+    let scene = Scene::with(&json!({ "identity": null }));
+    for _ in 0..7 {
+        scene.connect("ann");
+    }
+    let mut found = Vec::new();
+    let mut after: Option<(Timestamp, ConnectionId)> = None;
+    scene.world.run(async {
+        let core = scene.world.core();
+        loop {
+            let filter = Filter { limit: 3, after: after.clone(), ..Filter::default() };
+            let page = store::connections::list(core.db(), &scene.workspace, &filter, core.now()).await.unwrap();
+            found.extend(page.data.iter().map(|one| one.connection.id.clone()));
+            let Some(last) = page.data.last().filter(|_| page.next.is_some()) else { break };
+            after = Some((last.connection.created_at, last.connection.id.clone()));
+        }
+    });
+    let distinct: std::collections::BTreeSet<_> = found.iter().collect();
+    assert_eq!((found.len(), distinct.len()), (7, 7));
+}
+
+#[test]
+fn what_the_flows_do_not_reach_prepares_as_well() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let key = scene.make_key(|key| key.scopes = vec![Scope::Links]);
+    let user = User { id: "ann".into(), name: None };
+    scene.world.run(async {
+        let core = scene.world.core();
+        let (db, now, workspace) = (core.db(), core.now(), &scene.workspace);
+        let list = store::keys::list(db, workspace, "", 1).await.unwrap();
+        assert_eq!((list.data.len(), list.next.is_some()), (1, true));
+        assert!(store::keys::get(db, &key.id).await.unwrap().is_some());
+        assert!(store::keys::revoke(db, workspace, &key.id, now).await.unwrap());
+        assert!(!store::keys::revoke(db, workspace, &key.id, now).await.unwrap());
+        assert_eq!(store::keys::revoked(db, 10).await.unwrap(), std::slice::from_ref(&key.id));
+        store::keys::erase(db, &key.id).await.unwrap();
+        assert!(store::keys::revoked(db, 10).await.unwrap().is_empty());
+        assert_eq!(store::workspaces::list(db, "", 10).await.unwrap().data.len(), 1);
+        let origins = ["https://a.example".to_owned()];
+        let changed = store::workspaces::update(db, workspace, Some("N"), Some(&origins)).await.unwrap().unwrap();
+        assert_eq!((changed.name.as_str(), changed.allowed_origins.len()), ("N", 1));
+        assert_eq!(store::workspaces::get(db, workspace).await.unwrap().unwrap().name, "N");
+        assert_eq!(store::apps::list(db, workspace).await.unwrap().len(), 1);
+        assert!(store::clients::registrations(db, workspace).await.unwrap().contains("acme"));
+        assert!(!store::clients::delete(db, workspace, &scene.client).await.unwrap(), "a connection uses it");
+        let events = store::events::list(db, workspace, &id, (now.plus(1), ""), 10).await.unwrap();
+        assert_eq!(events.data[0].r#type, "connected");
+        assert!(store::uses::list(db, workspace, &id, ("", ""), 10).await.unwrap().data.is_empty());
+        store::maintenance::ping(db).await.unwrap();
+    });
+    scene.world.run(async {
+        let core = scene.world.core();
+        let (db, now, workspace) = (core.db(), core.now(), &scene.workspace);
+        let session = store::sessions::Session {
+            hash: "h".into(),
+            workspace: workspace.clone(),
+            kind: store::sessions::Kind::Person(user.clone()),
+            created_at: now,
+            expires_at: now.plus(60),
+        };
+        store::sessions::insert(db, &session).await.unwrap();
+        assert_eq!(store::sessions::get(db, "h", now).await.unwrap(), Some(session));
+        assert_eq!(store::sessions::get(db, "h", now.plus(60)).await.unwrap(), None);
+        store::sessions::delete(db, "h").await.unwrap();
+        let sign_in = store::sessions::SignIn { workspace: workspace.clone(), user };
+        store::sessions::insert_sign_in(db, "t", &sign_in, now.plus(60)).await.unwrap();
+        assert_eq!(store::sessions::peek_sign_in(db, "t", now).await.unwrap(), Some(sign_in.clone()));
+        assert_eq!(store::sessions::use_sign_in(db, "t", now).await.unwrap(), Some(sign_in));
+        assert_eq!(store::sessions::use_sign_in(db, "t", now).await.unwrap(), None, "once");
+        let state = store::maintenance::state(db, now).await.unwrap();
+        assert_eq!(state.sealed_under, [("k1".to_owned(), 2)]);
+        assert!(store::apps::remove(db, workspace, &scene.app).await.unwrap());
+        assert!(store::apps::current(db, workspace, &scene.app).await.unwrap().is_none());
+        let again = store::apps::AppRow { id: scene.app.clone(), revision: 1, definition: "{}".into() };
+        let taken = store::apps::put(db, workspace, &again, now).await.unwrap_err();
+        assert_eq!(taken, connections::ports::DatabaseError::Constraint);
+    });
+    assert!(scene.resolve(&id, Ask::default()).is_ok(), "connections of a removed app go on");
+    scene.disconnect(&id).unwrap();
+    scene.world.run(async {
+        let core = scene.world.core();
+        assert!(store::clients::delete(core.db(), &scene.workspace, &scene.client).await.unwrap());
+        let core = scene.world.core();
+        assert!(core.ports.database().batch(vec![]).await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn one_bad_row_is_told_as_such() {
+    let scene = Scene::new();
+    let (id, other) = (scene.connect("ann"), scene.connect("bob"));
+    scene.world.db.tamper(&format!("UPDATE connections SET scopes_granted = 'rubbish' WHERE id = '{id}'"));
+    let error = scene.resolve(&id, Ask::default()).map(|_| ()).unwrap_err();
+    assert_eq!(error.code, connections::error::Code::Internal);
+    assert!(scene.resolve(&other, Ask::default()).is_ok());
+}

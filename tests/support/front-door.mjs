@@ -1,0 +1,52 @@
+// Owns the address a real browser reaches the Worker at: a loopback port that is known before the Worker starts, because
+// PUBLIC_URL must be it. Passes everything on as it is, cookies and redirects included.
+
+import { once } from "node:events";
+import { createServer } from "node:http";
+
+/**
+ * Listens on a free port: `{ url, open(worker), keep(path), close() }`. Requests are answered from `open` on; the next one
+ * whose path begins with `path` is kept from the Worker, and `keep` answers its address.
+ */
+export async function startFrontDoor() {
+  let worker, kept;
+  const server = createServer(async (request, response) => {
+    try {
+      if (kept && request.url.startsWith(kept.path)) {
+        kept.resolve(`${url}${request.url}`);
+        kept = undefined;
+        return response.writeHead(204).end();
+      }
+      const answer = await worker.fetch(`${url}${request.url}`, await asFetch(request));
+      response.writeHead(answer.status, headersOf(answer)).end(Buffer.from(await answer.arrayBuffer()));
+    } catch (error) {
+      response.writeHead(502).end(String(error));
+    }
+  }).listen(0, "localhost");
+  await once(server, "listening");
+  const url = `http://localhost:${server.address().port}`;
+  return {
+    url,
+    open: (to) => (worker = to),
+    keep: (path) => new Promise((resolve) => (kept = { path, resolve })),
+    close: async () => {
+      server.closeAllConnections();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+async function asFetch(request) {
+  const chunks = await Array.fromAsync(request);
+  const headers = Object.entries(request.headers).filter(([name]) => !HOP_BY_HOP.has(name));
+  return { method: request.method, headers, body: chunks.length > 0 ? Buffer.concat(chunks) : undefined, redirect: "manual" };
+}
+
+function headersOf(answer) {
+  const headers = [...answer.headers].filter(([name]) => name !== "set-cookie" && name !== "content-length" && name !== "content-encoding");
+  const cookies = answer.headers.getSetCookie();
+  return { ...Object.fromEntries(headers), ...(cookies.length > 0 && { "set-cookie": cookies }) };
+}
+
+const HOP_BY_HOP = new Set(["connection", "host", "content-length", "transfer-encoding", "keep-alive"]);

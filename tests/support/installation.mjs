@@ -1,0 +1,160 @@
+// Owns a whole installation for a test: the built Worker on the real runtime with its record migrated, a real OAuth
+// server, a workspace with a key, and an app whose client is registered on both sides. Every file of tests starts its
+// own, in memory. Refuses the network: whatever the Worker sends to anything but this machine fails.
+
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { createTestHarness } from "wrangler";
+import { startOAuthServer } from "../../tools/oauth-server/server.mjs";
+
+export const PUBLIC_URL = "http://localhost:8787";
+export const SCOPES = ["openid", "email", "profile", "offline_access"];
+export const CLIENT_ID = "connections";
+
+/** The repository; configuration files and the built Worker are found from here. */
+export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+export const newKeyRing = (id = "k1") => `${id}:${randomBytes(32).toString("base64")}`;
+
+/**
+ * Starts an installation; `close()` ends it.
+ *
+ * - `accessTokenTtl`, `refreshTokens`: of the OAuth server.
+ * - `vars`, `secrets`: of the Worker, over the usual ones.
+ * - `configs`: configuration files, one for each Worker over the same record.
+ * - `workspace: false`: leaves out workspace, app and client, for a Worker that could not make them.
+ */
+export async function startInstallation({ accessTokenTtl = 120, refreshTokens = true, vars, secrets, configs = ["./wrangler.toml"], workspace = true } = {}) {
+  const adminKey = randomBytes(32).toString("base64url");
+  const settings = {
+    vars: { PUBLIC_URL, DEV_LOOPBACK: "1", ...vars },
+    secrets: { ENCRYPTION_KEYS: newKeyRing(), ADMIN_KEY: adminKey, ...secrets },
+  };
+  const outbound = watchOutbound();
+  const clientSecret = randomBytes(24).toString("base64url");
+  const oauth = await startOAuthServer({ accessTokenTtl, refreshTokens, clients: [{ client_id: CLIENT_ID, client_secret: clientSecret }] });
+  const options = { root: ROOT, workers: configs.map((configPath) => ({ configPath, prebuiltWorkerDir: "./dist", ...settings })) };
+  const server = createTestHarness(options);
+  await server.listen();
+  const worker = server.getWorker();
+  await worker.applyD1Migrations("DB");
+  const { DB: db, CACHE: kv } = await worker.getEnv();
+
+  const installation = {
+    server,
+    worker,
+    db,
+    kv,
+    oauth,
+    adminKey,
+    clientSecret,
+    secrets: settings.secrets,
+    outbound,
+    answers: [],
+    /** Sends a request and notes its answer: `{ status, headers, text }`. Redirects are shown, not followed. */
+    async request(path, init = {}, by = worker) {
+      const response = await by.fetch(new URL(path, PUBLIC_URL).href, { redirect: "manual", ...init });
+      const answer = { status: response.status, headers: response.headers, text: await response.text() };
+      installation.answers.push({ path, ...answer });
+      return answer;
+    },
+    /** A program's call: `{ status, headers, body }`. `key` is the workspace's first, unless given; `null` sends none. */
+    async api(method, path, body, key = installation.key, by = worker) {
+      const headers = { "content-type": "application/json" };
+      if (key !== null) headers.authorization = `Bearer ${key}`;
+      const answer = await installation.request(path, { method, headers, body: typeof body === "string" ? body : body && JSON.stringify(body) }, by);
+      return { ...answer, body: answer.text ? JSON.parse(answer.text) : undefined };
+    },
+    /** The same for calls that must succeed: the answer's body. */
+    async ask(...call) {
+      const { status, body } = await installation.api(...call);
+      if (status >= 300) throw new Error(`${call[0]} ${call[1]} answered ${status}: ${JSON.stringify(body)}`);
+      return body;
+    },
+    resolve: (connection, body = {}, ...rest) => installation.api("POST", `/v1/connections/${connection}/resolve`, body, ...rest),
+    /** Lets the clock strike once. */
+    strike: (at = new Date(), by = worker) => by.scheduled({ cron: "*/5 * * * *", scheduledTime: at }),
+    /** A row, or a column of it when the query asks for one. */
+    async row(sql, ...values) {
+      return db.prepare(sql).bind(...values).first();
+    },
+    async run(sql, ...values) {
+      return (await db.prepare(sql).bind(...values).run()).meta.changes;
+    },
+    async restart(change) {
+      await server.update({ ...options, workers: options.workers.map((one) => ({ ...one, ...change })) });
+    },
+    async close() {
+      outbound.stop();
+      await server.close();
+      await oauth.close();
+    },
+  };
+  if (workspace) Object.assign(installation, await newWorkspace(installation, "Acme Corp"));
+  return installation;
+}
+
+/** A configuration file like ours, for a Worker of another name over the same record, or without the Durable Object. */
+export function configFile({ name = "connections", refresher = true }) {
+  const ours = readFileSync(join(ROOT, "wrangler.toml"), "utf8")
+    .replace(/^name = .*$/m, `name = "${name}"`)
+    .replace(/^main = .*$/m, `main = "${join(ROOT, "build/index.js")}"`)
+    .replace(/^migrations_dir = .*$/m, `migrations_dir = "${join(ROOT, "migrations")}"\ndatabase_id = "one-record"`);
+  const durableObject = /^\[\[durable_objects\.bindings\]\]\n[^[]*|^\[\[migrations\]\]\n.*\n.*\n/gm;
+  const file = join(mkdtempSync(join(tmpdir(), "connections-")), "wrangler.toml");
+  writeFileSync(file, refresher ? ours : ours.replace(durableObject, ""));
+  return file;
+}
+
+/** A workspace with its first key, the app `acme` and its client: `{ workspace, key, client }`. */
+export async function newWorkspace(installation, name, app = acme(installation.oauth)) {
+  const { ask, adminKey, oauth, clientSecret } = installation;
+  const made = await ask("POST", "/v1/workspaces", { name }, adminKey);
+  const key = made.key.key;
+  await ask("POST", "/v1/apps", app, key);
+  const client = await ask("PUT", `/v1/apps/${app.id}/client`, { client_id: CLIENT_ID, client_secret: clientSecret }, key);
+  oauth.addRedirectUri(CLIENT_ID, client.redirect_uri);
+  return { workspace: made.id, key, client };
+}
+
+/** The app of the OAuth server, as a workspace would define it. */
+export const acme = (oauth, more = {}) => ({
+  id: "acme",
+  name: "Acme",
+  auth: { type: "oauth2", issuer: oauth.issuer, authorize_params: { prompt: "consent" }, rotation: "strict", ...more.auth },
+  scopes: SCOPES,
+  ...Object.fromEntries(Object.entries(more).filter(([field]) => field !== "auth")),
+});
+
+/** A key with certain scopes and allow-lists. */
+export const newKey = async (installation, scopes, more = {}) =>
+  (await installation.ask("POST", "/v1/keys", { name: scopes.join(" "), scopes, ...more })).key;
+
+/**
+ * Stands between the Worker and the network: wrangler sends everything through this process's `fetch`. `requests` lists
+ * what was sent, `to(path)` some of it; `answer`, when set, may answer in the place of whoever was asked.
+ */
+function watchOutbound() {
+  const real = globalThis.fetch;
+  const watch = {
+    requests: [],
+    answer: undefined,
+    to: (path) => watch.requests.filter(({ url }) => new URL(url).pathname === path),
+    stop: () => (globalThis.fetch = real),
+  };
+  globalThis.fetch = async (url, init) => {
+    // Only the Worker's requests come as a whole Request; a test's own come as plain options.
+    if (typeof init?.clone !== "function") return real(url, init);
+    const { method, headers, redirect } = init;
+    const sent = { url, method, headers: Object.fromEntries(headers), body: await new Response(init.body).text() };
+    watch.requests.push(sent);
+    const instead = await watch.answer?.(sent);
+    if (instead) return instead;
+    if (!["localhost", "127.0.0.1"].includes(new URL(url).hostname)) throw new TypeError(`${url} is not on this machine`);
+    return real(url, { method, headers, redirect, body: method === "GET" ? undefined : sent.body });
+  };
+  return watch;
+}

@@ -1,0 +1,100 @@
+// Owns a person's browser in front of the Worker's pages: keeps cookies, reads forms as they stand on the page, and
+// posts them with the origin a browser would send. Follows nothing by itself, so that a test sees every step.
+
+import { completeAuthorization } from "./oauth-browser.mjs";
+import { PUBLIC_URL } from "./installation.mjs";
+
+export class Person {
+  cookies = new Map();
+
+  constructor(installation, user = { id: "ada", name: "Ada Lovelace" }) {
+    this.installation = installation;
+    this.user = user;
+  }
+
+  /** A person who is signed in by a fresh link. */
+  static async signedIn(installation, user) {
+    const person = new Person(installation, user);
+    await person.signIn();
+    return person;
+  }
+
+  get = (path, headers) => this.send(path, { method: "GET", headers });
+
+  /** Posts a form by hand: what stands in `fields` and nothing else. */
+  post = (path, fields = {}, headers) =>
+    this.send(path, {
+      method: "POST",
+      body: new URLSearchParams(fields).toString(),
+      headers: { "content-type": "application/x-www-form-urlencoded", origin: PUBLIC_URL, ...headers },
+    });
+
+  /** Opens a page and presses a button there: the first form, or the one that posts to `to` or has the button `choice`. */
+  async submit(path, fields = {}, { to } = {}) {
+    const page = await this.get(path);
+    const forms = formsOf(page.html);
+    const form = forms.find((one) => (to ? one.action.startsWith(to) : fields.choice ? one.buttons.includes(fields.choice) : true));
+    if (!form) throw new Error(`${path} answered ${page.status} without such a form:\n${textOf(page.html)}`);
+    return this.post(form.action, { ...form.hidden, ...fields });
+  }
+
+  /** Uses a sign-in link: the button on its page. */
+  async signIn(url) {
+    const link = url ?? (await this.installation.ask("POST", "/v1/sign-in-links", { user: this.user })).url;
+    return this.submit(pathOf(link));
+  }
+
+  /** Goes to the app from the page that offers it: the address at the app. */
+  async leaveFor(path) {
+    const { status, location, html } = await this.submit(path);
+    if (status !== 303) throw new Error(`${path} did not lead to an app (${status}): ${textOf(html)}`);
+    return location;
+  }
+
+  /** Comes back from the app: where the Worker's callback leads. */
+  comeBack = async (callback) => (await this.get(pathOf(callback))).location;
+
+  /** Goes to the app from a page, signs in there as `login`, allows, and comes back: the clean address at the end. */
+  async through(path, at = {}) {
+    return this.comeBack(await completeAuthorization(await this.leaveFor(path), at));
+  }
+
+  /** Connects an app as a signed-in person: the connection's id. */
+  async connect(app = "acme", at = {}) {
+    const location = await this.through(`/oauth/start/${app}`, at);
+    const id = /^\/connections\/(con_[\w-]+)/.exec(location)?.[1];
+    if (!id) throw new Error(`Connecting led to ${location}`);
+    return id;
+  }
+
+  async send(path, { headers, ...init }) {
+    const cookie = [...this.cookies].map(([name, value]) => `${name}=${value}`).join("; ");
+    const { status, headers: answered, text } = await this.installation.request(path, { ...init, headers: { ...(cookie && { cookie }), ...headers } });
+    for (const line of answered.getSetCookie()) this.keep(line);
+    return { status, headers: answered, location: answered.get("location"), html: text, text: textOf(text) };
+  }
+
+  keep(line) {
+    const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
+    if (value === "" || /max-age=0\b/i.test(line)) this.cookies.delete(name);
+    else this.cookies.set(name, value);
+  }
+}
+
+/** An address of ours without its origin. */
+export const pathOf = (url) => url.slice(new URL(url).origin.length);
+
+/** The forms of a page's main part: where each posts, its hidden fields, the values of its buttons. */
+export function formsOf(html) {
+  const main = html.slice(html.indexOf("<main"));
+  return [...main.matchAll(/<form[^>]*action="([^"]*)"[^>]*>(.*?)<\/form>/gs)].map(([, action, inside]) => ({
+    action: unescaped(action),
+    hidden: Object.fromEntries([...inside.matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)"/g)].map(([, name, value]) => [name, unescaped(value)])),
+    buttons: [...inside.matchAll(/<button[^>]*value="([^"]*)"/g)].map(([, value]) => unescaped(value)),
+  }));
+}
+
+/** What a person reads on a page. */
+export const textOf = (html) => unescaped(html.replace(/<head>.*?<\/head>/s, "").replace(/<[^>]*>/g, " ")).replace(/\s+/g, " ").trim();
+
+const unescaped = (text) => text.replaceAll("&quot;", '"').replaceAll("&#39;", "'").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");

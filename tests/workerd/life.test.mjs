@@ -1,0 +1,141 @@
+// Owns the main job on the real runtime: a person connects an app once, workflows get a working token from then on,
+// however many ask and however often it expires, and nobody does after the disconnect. The OAuth server is strict: a
+// refresh token that is sent twice ends the grant, so that "it still works" proves "it was sent once".
+
+import assert from "node:assert/strict";
+import { after, before, suite, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { configFile, startInstallation } from "../support/installation.mjs";
+import { Person } from "../support/person.mjs";
+
+const CALLERS = 64;
+/** Long enough that all callers are answered before the new token's own end, short enough to wait for. */
+const TTL = 5;
+
+const past = (end) => sleep(Math.max(0, Date.parse(end) + 1000 - Date.now()));
+
+/** All ask at once; every answer as the status and the token. */
+async function atOnce(installation, id, workers = [installation.worker]) {
+  const asked = Array.from({ length: CALLERS }, (_, index) => installation.resolve(id, { workflow: "nightly", step: `step ${index % 4}` }, installation.key, workers[index % workers.length]));
+  return (await Promise.all(asked)).map(({ status, body }) => ({ status, token: body.credential?.access_token, code: body.code }));
+}
+
+const profile = (installation, headers) => fetch(`${installation.oauth.issuer}/me`, { headers });
+
+/** Waits past the end of the token, lets everybody ask at once, and looks at what the server saw: one refresh. */
+async function allAskPastTheEnd(installation, id, { workers, mayBeLate = false } = {}) {
+  const { body } = await installation.resolve(id);
+  await past(body.credential.expires_at);
+  const before = installation.oauth.requests.refresh_token ?? 0;
+  const answers = await atOnce(installation, id, workers);
+  const served = answers.filter(({ status }) => status === 200);
+  const late = answers.filter(({ code }) => code === "refresh_in_progress");
+  assert.equal(served.length + (mayBeLate ? late.length : 0), CALLERS, JSON.stringify(answers.find(({ status }) => status !== 200)));
+  assert.equal(new Set(served.map(({ token }) => token)).size, 1, "all have the same token");
+  assert.notEqual(served[0].token, body.credential.access_token);
+  assert.equal(installation.oauth.requests.refresh_token - before, 1, "refreshes that the server saw");
+  assert.equal(installation.oauth.requests.refused ?? 0, 0);
+  assert.equal((await profile(installation, { authorization: `Bearer ${served[0].token}` })).status, 200);
+}
+
+suite("the life of a connection", () => {
+  let installation, ada, id;
+  before(async () => {
+    installation = await startInstallation({ accessTokenTtl: TTL });
+    ada = new Person(installation);
+  });
+  after(() => installation.close());
+
+  test("a sign-in link shows whom it signs in, and signs in once", async () => {
+    const { url } = await installation.ask("POST", "/v1/sign-in-links", { user: { id: "ada", name: "Ada Lovelace" } });
+    const page = await ada.get(new URL(url).pathname);
+    assert.equal(page.status, 200);
+    assert.match(page.text, /Sign in as Ada Lovelace/);
+    assert.equal((await ada.get("/")).status, 401, "opening the link signs nobody in");
+    assert.equal((await ada.signIn(url)).location, "/?done=signed-in");
+    assert.match((await ada.get("/")).text, /Signed in as Ada Lovelace/);
+
+    const second = new Person(installation);
+    assert.equal((await second.get(new URL(url).pathname)).status, 410);
+    assert.equal((await second.post(new URL(url).pathname)).status, 410);
+    assert.equal((await second.get("/")).status, 401);
+  });
+
+  test("a person connects an app at its real sign-in and consent forms, and sees whose account it is", async () => {
+    id = await ada.connect("acme", { login: "ada" });
+    for (const path of ["/", `/connections/${id}`]) {
+      const { text } = await ada.get(path);
+      for (const shown of ["Acme", "ada@example.test", "Connected"]) assert.ok(text.includes(shown), `${shown} on ${path}: ${text}`);
+    }
+    const { status, account, scopes, credential } = await installation.ask("GET", `/v1/connections/${id}`);
+    assert.deepEqual({ status, account, missing: scopes.missing, refreshable: credential.refreshable }, { status: "connected", account: { id: "ada", label: "ada@example.test" }, missing: [], refreshable: true });
+  });
+
+  test("a workflow resolves the connection, and the app takes the token as it is told to send it", async () => {
+    const { status, body } = await installation.resolve(id, { workflow: "nightly", step: "fetch", expect: { app: "acme", account: "ada" } });
+    assert.equal(status, 200);
+    assert.equal(body.source, "database");
+    assert.equal((await (await profile(installation, body.request.headers)).json()).sub, "ada");
+    assert.doesNotMatch(JSON.stringify(body), /refresh_token|client_secret/);
+  });
+
+  test("64 callers at the token's end share one refresh, and again at the next end", async () => {
+    await allAskPastTheEnd(installation, id);
+    await allAskPastTheEnd(installation, id);
+  });
+
+  test("the page shows which workflow steps use the connection", async () => {
+    const { text } = await ada.get(`/connections/${id}`);
+    for (const shown of ["nightly", "step 0", "step 3"]) assert.ok(text.includes(shown), shown);
+    const { data } = await installation.ask("GET", `/v1/connections/${id}/uses`);
+    assert.deepEqual(data.map(({ step }) => step).sort(), ["fetch", "step 0", "step 1", "step 2", "step 3"]);
+  });
+
+  test("disconnecting asks once more, revokes at the app, and leaves nothing to resolve", async () => {
+    const { body } = await installation.resolve(id);
+    const page = await ada.get(`/connections/${id}?disconnect=1`);
+    assert.match(page.text, /Disconnect “ ?Acme/);
+    const { location } = await ada.submit(`/connections/${id}?disconnect=1`, {}, { to: `/connections/${id}/disconnect` });
+    assert.equal(location, "/?done=disconnected");
+    assert.match((await ada.get(location)).text, /The app confirmed that the access is revoked/);
+
+    assert.equal((await profile(installation, body.request.headers)).status, 401, "the token is dead at the app");
+    const refused = await installation.resolve(id);
+    assert.deepEqual([refused.status, refused.body.code], [404, "connection_not_found"]);
+    assert.equal((await ada.get(`/connections/${id}`)).status, 404);
+    assert.equal(await installation.row("SELECT count(*) AS n FROM connections", "n").then(({ n }) => n), 0, "the row is erased");
+  });
+
+  test("disconnecting by API tells what became of the access at the app", async () => {
+    const again = await ada.connect("acme", { login: "ada" });
+    const { body } = await installation.resolve(again);
+    assert.deepEqual(await installation.ask("DELETE", `/v1/connections/${again}`), { revoked: "confirmed", retrying: false });
+    assert.equal((await profile(installation, body.request.headers)).status, 401);
+    assert.equal((await installation.api("DELETE", `/v1/connections/${again}`)).status, 404);
+  });
+
+  test("an access that another connection lives on is kept at the app until that one goes too", async () => {
+    const [one, two] = [await ada.connect("acme", { login: "twin" }), await (await Person.signedIn(installation, { id: "eve" })).connect("acme", { login: "twin" })];
+    assert.deepEqual(await installation.ask("DELETE", `/v1/connections/${one}`), { revoked: "kept_shared", retrying: false });
+    assert.equal((await profile(installation, (await installation.resolve(two)).body.request.headers)).status, 200);
+    assert.equal((await installation.ask("DELETE", `/v1/connections/${two}`)).revoked, "confirmed");
+  });
+});
+
+for (const [name, configs] of [
+  ["two Workers over one record", [{ name: "connections" }, { name: "connections-too" }]],
+  ["a Worker without the REFRESHER binding", [{ refresher: false }]],
+  ["two Workers over one record, one of them without the binding", [{ name: "connections" }, { name: "connections-too", refresher: false }]],
+]) {
+  test(`${name}: 64 callers at the token's end cost one refresh`, async () => {
+    const installation = await startInstallation({ accessTokenTtl: TTL, configs: configs.map(configFile) });
+    try {
+      const id = await (await Person.signedIn(installation)).connect();
+      const workers = configs.map(({ name }) => installation.server.getWorker(name));
+      await allAskPastTheEnd(installation, id, { workers, mayBeLate: true });
+      await allAskPastTheEnd(installation, id, { workers, mayBeLate: true });
+    } finally {
+      await installation.close();
+    }
+  });
+}
