@@ -9,6 +9,7 @@ CREATE TABLE workspaces (
   -- Deleted by the operator: its connections are revoked first, then the rows go.
   deleted_at INTEGER
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX workspaces_deleted ON workspaces (deleted_at) WHERE deleted_at IS NOT NULL;
 
 -- API keys: only the SHA-256 of a random secret. NULL allow-lists allow everything.
 CREATE TABLE keys (

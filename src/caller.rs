@@ -224,6 +224,11 @@ impl Key {
         self.apps.as_ref().is_none_or(|list| list.contains(app))
     }
 
+    /// Whether another key can do nothing this one can't: only such keys exist for it.
+    pub fn covers_key(&self, other: &Self) -> bool {
+        self.covers(&other.scopes, other.connections.as_deref(), other.apps.as_deref())
+    }
+
     /// Whether the key may hand out what it has: nothing wider than itself.
     pub fn covers(&self, scopes: &[Scope], connections: Option<&[ConnectionId]>, apps: Option<&[AppId]>) -> bool {
         let scopes_ok = scopes.iter().all(|scope| self.has(*scope));

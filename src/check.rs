@@ -50,9 +50,11 @@ pub async fn tick<P: Ports>(core: &Core<P>, scheduled_at: Timestamp) -> Result<S
     core.check_ring().await?;
     let now = core.now();
     maintenance::run_begins(core.db(), now).await?;
-    let due = refreshes::lease_due(core.db(), scheduled_at, now.plus(LEASE), core.config.check_batch).await?;
+    let batch = (core.config.check_batch / core.ports.refresher().cost()).max(1);
+    let due = refreshes::lease_due(core.db(), scheduled_at, now.plus(LEASE), batch).await?;
     let mut summary = check_all(core, &due).await;
-    let unused = core.config.check_batch - i64::try_from(due.len()).unwrap_or(i64::MAX);
+    let used = i64::try_from(due.len()).unwrap_or(batch) * core.ports.refresher().cost();
+    let unused = core.config.check_batch - used;
     note(core, leftovers(core, now, unused / PER_LEFTOVER).await);
     summary.purged = maintenance::purge(core.db(), now).await?;
     let text = serde_json::to_string(&summary).unwrap_or_default();
@@ -76,7 +78,7 @@ impl Summary {
             ErrandOutcome::Refreshed | ErrandOutcome::Satisfied | ErrandOutcome::Healthy => self.healthy += 1,
             ErrandOutcome::Dead | ErrandOutcome::Unreadable => self.dead += 1,
             ErrandOutcome::ClientMisconfigured | ErrandOutcome::Unavailable { .. } | ErrandOutcome::DatabaseDown => {
-                self.unavailable += 1
+                self.unavailable += 1;
             }
             ErrandOutcome::Unusable
             | ErrandOutcome::Unknown

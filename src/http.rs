@@ -242,8 +242,8 @@ async fn answer<P: Ports>(core: &Core<P>, request: &Request, found: &Found) -> R
     };
     let mut call = Call { request, params, key: None, session: None };
     authenticate(core, route.auth, &mut call).await?;
-    if matches!(request.body, Body::TooLarge) {
-        return Err(Error::new(Code::BodyTooLarge, "The body may have at most 256 KB."));
+    if matches!(request.body, Body::TooLarge) && route.auth != Auth::Itself {
+        return Err(input::too_large());
     }
     routes::dispatch(core, route.handler, &call).await
 }

@@ -321,6 +321,8 @@ pub enum ErrandOutcome {
 /// The way to the one owner of a connection's refreshes. Correctness does not depend on it
 /// (the database's intent does that); it saves requests by coalescing callers.
 pub trait Refresher {
+    /// Subrequests that one errand costs whoever sends it: one where the owner has a budget of its own.
+    fn cost(&self) -> i64;
     /// Runs the errand, or joins the one under way, and waits at most 10 s for its end.
     async fn run(&self, connection: &ConnectionId, errand: Errand) -> ErrandOutcome;
 }

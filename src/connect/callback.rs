@@ -87,13 +87,13 @@ pub async fn callback<P: Ports>(
         return Ok(Landing::Refused(Refusal::AlreadyUsed));
     }
     if let Err((outcome, failure)) = take(core, client, &flow, returned).await? {
-        let code = failure.map(Failure::as_str);
+        let told = failure.map(Failure::as_str);
         core.log(
             "info",
             "flow_ended",
-            &json!({ "authorization": flow.id.as_str(), "outcome": outcome.as_str(), "error": code }),
+            &json!({ "authorization": flow.id.as_str(), "outcome": outcome.as_str(), "error": told }),
         );
-        write(core, authorizations::end(&flow.id, outcome, code, None)).await?;
+        write(core, authorizations::end(&flow.id, outcome, told, None)).await?;
     }
     Ok(Landing::Flow(flow.id))
 }

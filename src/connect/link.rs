@@ -16,7 +16,7 @@ use crate::store::links::{Link, LinkStatus, OnDuplicate};
 use crate::store::{self, authorizations, connections};
 use crate::workspace::User;
 
-use super::settle;
+use super::{settle, start};
 
 /// Seconds a link lives unless told otherwise: an hour.
 pub const USUAL_LIFE: i64 = 3600;
@@ -65,6 +65,7 @@ pub async fn create<P: Ports>(
         (None, Some(app)) => (app.clone(), None),
         (None, None) => return Err(Error::invalid("app", "or connection must be given: what is to be connected?")),
     };
+    start::fit(new.scopes.as_deref().unwrap_or_default())?;
     registry::current(core, workspace, &app)
         .await?
         .ok_or_else(|| Error::invalid("app", "is no app of the catalogue or this workspace."))?;

@@ -19,7 +19,7 @@ use crate::registry;
 use crate::resolve::cached;
 use crate::store::authorizations::{self, Authorization, Outcome, Pending, Question};
 use crate::store::links::{self, LinkStatus, OnDuplicate};
-use crate::store::{clients, connections};
+use crate::store::{clients, connections, events};
 use crate::time::Timestamp;
 
 use super::{Failure, actor, place};
@@ -98,8 +98,7 @@ pub async fn settle<P: Ports>(
             Question::OtherAccount { before: connection.account }
         }
         None => match duplicate(core, flow, &grant).await? {
-            None => return apply(core, flow, app, &grant, Target::New).await,
-            Some((OnDuplicate::Create, _)) => return apply(core, flow, app, &grant, Target::New).await,
+            None | Some((OnDuplicate::Create, _)) => return apply(core, flow, app, &grant, Target::New).await,
             Some((OnDuplicate::Reuse, existing)) => {
                 return apply(core, flow, app, &grant, Target::Repair(Box::new(existing))).await;
             }
@@ -355,17 +354,19 @@ async fn repair<P: Ports>(
     new.next_check_at = Some(refresh::next_check_after(now, &new));
     let switched = !is_same(old.account.as_ref(), grant.account.as_ref());
     let event = if switched { "account_switched" } else { "reconnected" };
-    let written = core.db().batch(vec![connections::reconnect(&new, old.generation)]).await?;
+    // One transaction, each statement on the heels of the one before: a lost race changes nothing at all.
+    let told = core.event(&flow.workspace, &old.id, event, &actor(flow), None)?;
+    let mut statements = vec![
+        connections::reconnect(&new, old.generation),
+        events::if_changed(told),
+        authorizations::done_if_changed(&flow.id, &old.id),
+    ];
+    statements.extend(flow.link.as_ref().map(|link| links::used_if_changed(&flow.workspace, link, &old.id, now)));
+    let written = core.db().batch(statements).await?;
     if written.first().is_none_or(|rows| rows.changes == 0) {
         return discard_for(core, flow, app, grant, Failure::Conflict).await;
     }
     cached::forget_connection(core, &old.id).await;
-    let mut statements = vec![
-        authorizations::end(&flow.id, Outcome::Done, None, Some(&old.id)),
-        core.event(&flow.workspace, &old.id, event, &actor(flow), None)?,
-    ];
-    statements.extend(flow.link.as_ref().map(|link| end_link(core, flow, link, &old.id, false)));
-    core.db().batch(statements).await?;
     if switched {
         discard_old(core, app, &old).await;
     }

@@ -135,11 +135,17 @@ fn scopes(
             scopes.push(scope.clone());
         }
     }
+    fit(&scopes)?;
+    Ok(scopes)
+}
+
+/// Scopes as they may stand in a request (RFC 6749, 3.3), and not too many.
+pub fn fit(scopes: &[String]) -> Result<()> {
     let fit = |scope: &String| !scope.is_empty() && scope.len() <= 300 && scope.bytes().all(|b| b.is_ascii_graphic());
     if scopes.len() > MOST_SCOPES || !scopes.iter().all(fit) {
         return Err(Error::invalid("scopes", "must be at most 200 texts of visible ASCII without spaces."));
     }
-    Ok(scopes)
+    Ok(())
 }
 
 /// Where the app sends people back for a client: its own address per client, so that no other

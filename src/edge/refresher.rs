@@ -24,6 +24,8 @@ use crate::refresh;
 const PATIENCE: u64 = 10_000;
 /// Seconds between two tries to deliver what the database would not take.
 const DELIVER_AGAIN: u64 = 5;
+/// Subrequests of an errand that runs in the request itself: read, claim, discovery, request, write.
+const ERRAND_HERE: i64 = 6;
 /// The one key of the object's storage.
 const KEPT: &str = "renewal";
 
@@ -55,6 +57,13 @@ impl Route {
 }
 
 impl RefresherPort for Route {
+    fn cost(&self) -> i64 {
+        match self {
+            Self::Object(_) | Self::Nowhere => 1,
+            Self::Here(..) => ERRAND_HERE,
+        }
+    }
+
     async fn run(&self, connection: &ConnectionId, errand: Errand) -> ErrandOutcome {
         let asked = match self {
             Self::Object(namespace) => ask(namespace, connection, errand).boxed_local(),

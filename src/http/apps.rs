@@ -26,6 +26,14 @@ fn missing() -> Error {
     Error::not_found("app")
 }
 
+/// The custom app a key may change. The catalogue's apps are not there to be changed.
+async fn custom_id<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<AppId> {
+    let key = call.key()?;
+    let id = AppId::parse(call.param(0)).filter(|id| key.sees_app(id)).ok_or_else(missing)?;
+    store::apps::current(core.db(), &key.workspace, &id).await?.ok_or_else(missing)?;
+    Ok(id)
+}
+
 async fn registered<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Registered> {
     let id = AppId::parse(call.param(0)).ok_or_else(missing)?;
     let key = call.key()?;
@@ -104,7 +112,14 @@ fn definition<P: Ports>(core: &Core<P>, text: &str) -> Result<App> {
 pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let text = input::text(call.request)?;
     let app = definition(core, text)?;
-    let workspace = &call.key()?.workspace;
+    let key = call.key()?;
+    let workspace = &key.workspace;
+    if !key.sees_app(&app.id) {
+        return Err(Error::new(
+            Code::InsufficientKeyScope,
+            "This key is limited to other apps. Use one that may see this app.",
+        ));
+    }
     if store::apps::list(core.db(), workspace).await?.len() >= MOST_CUSTOM {
         return Err(Error::new(
             Code::Conflict,
@@ -142,9 +157,8 @@ async fn put_revision<P: Ports>(core: &Core<P>, call: &Call<'_>, app: &App, text
 }
 
 pub(super) async fn put<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let id = AppId::parse(call.param(0)).ok_or_else(missing)?;
+    let id = custom_id(core, call).await?;
     let workspace = &call.key()?.workspace;
-    store::apps::current(core.db(), workspace, &id).await?.ok_or_else(missing)?;
     let text = input::text(call.request)?;
     let app = definition(core, text)?;
     if app.id != id {
@@ -157,7 +171,7 @@ pub(super) async fn put<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Res
 }
 
 pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let id = AppId::parse(call.param(0)).ok_or_else(missing)?;
+    let id = custom_id(core, call).await?;
     if !store::apps::remove(core.db(), &call.key()?.workspace, &id).await? {
         return Err(missing());
     }
@@ -188,20 +202,23 @@ struct ClientInput {
 /// The same id at the app rotates the secret and keeps our id and the redirect URI; another id makes
 /// another client beside it, and connections stay with theirs.
 pub(super) async fn put_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let new: ClientInput = input::json(call.request)?;
     let app = registered(core, call).await?.app;
+    let new: ClientInput = input::json(call.request)?;
     check(&new)?;
     let workspace = &call.key()?.workspace;
     let now = core.now();
     let same = store::clients::by_client_id(core.db(), workspace, app.registration(), &new.client_id).await?;
-    let created = same.is_none();
+    let hosts = hosts_of_registration(core, call, &app).await?;
     let id = match &same {
         Some(client) => client.id.clone(),
         None => ClientId::random(core.ports.random())?,
     };
-    let sealed_secret = match &new.client_secret {
-        Some(secret) => Some(core.config.ring.seal(core.ports.random(), &Client::place(workspace, &id), secret)?),
-        None => None,
+    let sealed_secret = match (&new.client_secret, &same) {
+        (Some(secret), _) => {
+            Some(core.config.ring.seal(core.ports.random(), &Client::place(workspace, &id), secret)?)
+        }
+        (None, Some(before)) => kept_secret(before, &hosts)?,
+        (None, None) => None,
     };
     let client = Client {
         id,
@@ -210,7 +227,7 @@ pub(super) async fn put_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Res
         client_id: new.client_id,
         sealed_secret,
         scopes: new.scopes,
-        hosts: hosts_of_registration(core, call, &app).await?,
+        hosts,
         secret_expires_at: new.secret_expires_at,
         current: true,
         misconfigured: None,
@@ -220,7 +237,15 @@ pub(super) async fn put_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Res
         updated_at: now,
     };
     store::clients::put(core.db(), &client).await?;
-    Ok(Response::json(if created { 201 } else { 200 }, &view::client(core, &client, &app.id)))
+    Ok(Response::json(200, &view::client(core, &client, &app.id)))
+}
+
+/// A change that leaves the secret out keeps it, unless it would now go to other hosts.
+fn kept_secret(before: &Client, hosts: &std::collections::BTreeSet<String>) -> Result<Option<String>> {
+    if before.sealed_secret.is_some() && !before.may_reach(hosts) {
+        return Err(Error::invalid("client_secret", "must be entered again: the app's addresses have changed since."));
+    }
+    Ok(before.sealed_secret.clone())
 }
 
 fn check(new: &ClientInput) -> Result<()> {

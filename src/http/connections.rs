@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Call, Response, input, presented, view};
+use super::{Call, Response, input, key_of, presented, view};
 use crate::app::AppId;
 use crate::attention;
-use crate::caller::Key;
+use crate::caller::{Key, Scope};
 use crate::connect::settle::LONGEST_NAME;
 use crate::connection::Status;
 use crate::core::Core;
@@ -91,6 +91,7 @@ pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Res
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "absent, null and a list are three different wishes")]
 struct PatchInput {
     name: Option<String>,
     metadata: Option<BTreeMap<String, String>>,
@@ -180,7 +181,10 @@ pub(super) async fn check<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<R
 
 pub(super) async fn resolve<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let presented = presented(call.request)?;
-    let id = id(call)?;
+    let Ok(id) = id(call) else {
+        key_of(core, call.request).await?.require(Scope::Resolve)?;
+        return Err(Error::connection_not_found());
+    };
     let ask = input::json::<Ask>(call.request).and_then(Ask::checked);
     let answered = resolve::resolve(core, &presented, &id, ask).await?;
     let mut response = Response::json(200, &view::resolved(&answered.resolved));

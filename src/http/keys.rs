@@ -128,14 +128,20 @@ fn check(new: &NewKey, maker: &Key, now: Timestamp) -> Result<()> {
 
 pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let after = input::query(call.request, "cursor").unwrap_or_default();
-    let page = store::keys::list(core.db(), &call.key()?.workspace, &after, input::limit(call.request)?).await?;
+    let own = call.key()?;
+    let mut page = store::keys::list(core.db(), &own.workspace, &after, input::limit(call.request)?).await?;
+    page.data.retain(|key| own.covers_key(key));
     Ok(Response::json(200, &input::list(&page, view::key)))
 }
 
 pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let missing = || Error::not_found("key");
     let id = KeyId::parse(call.param(0)).ok_or_else(missing)?;
-    if !store::keys::revoke(core.db(), &call.key()?.workspace, &id, core.now()).await? {
+    let own = call.key()?;
+    let key =
+        store::keys::get(core.db(), &id).await?.filter(|key| key.workspace == own.workspace && own.covers_key(key));
+    key.ok_or_else(missing)?;
+    if !store::keys::revoke(core.db(), &own.workspace, &id, core.now()).await? {
         return Err(missing());
     }
     // What fails here is done by the clock: the row stays until the copy is surely gone.

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_text};
 use crate::ports::Ports;
 use crate::secret::Secret;
-use crate::store::links::{LinkStatus, OnDuplicate};
+use crate::store::links::{Link, LinkStatus, OnDuplicate};
 use crate::store::sessions::{SignIn, insert_sign_in};
 use crate::store::workspaces;
 use crate::workspace::User;
@@ -95,10 +95,19 @@ fn id(call: &Call<'_>) -> Result<LinkId> {
     LinkId::parse(call.param(0)).ok_or_else(|| Error::not_found("link"))
 }
 
+/// The link, if what it is for exists for this key.
+async fn find<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Link> {
+    let key = call.key()?;
+    let link = crate::store::links::get(core.db(), &key.workspace, &id(call)?).await?;
+    let seen = |link: &Link| match &link.connection {
+        Some(connection) => key.sees(connection, &link.app),
+        None => key.sees_app(&link.app),
+    };
+    link.filter(seen).ok_or_else(|| Error::not_found("link"))
+}
+
 pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let link = crate::store::links::get(core.db(), &call.key()?.workspace, &id(call)?)
-        .await?
-        .ok_or_else(|| Error::not_found("link"))?;
+    let link = find(core, call).await?;
     let expired = link.status == LinkStatus::Open && core.now() >= link.expires_at;
     Ok(Response::json(200, &view::link(&link, expired)))
 }
@@ -110,8 +119,9 @@ struct Confirmation {
 }
 
 pub(super) async fn confirm<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let found = find(core, call).await?;
     let confirmation: Confirmation = input::json(call.request)?;
-    let link = link::confirm(core, &call.key()?.workspace, &id(call)?, &confirmation.user.id).await?;
+    let link = link::confirm(core, &found.workspace, &found.id, &confirmation.user.id).await?;
     Ok(Response::json(200, &view::link(&link, false)))
 }
 

@@ -181,7 +181,7 @@ fn matched(pattern: &str, path: &str) -> Option<Vec<String>> {
         match (pattern.next(), path.next()) {
             (None, None) => return Some(params),
             (Some(expected), Some(segment)) if expected.starts_with('{') && !segment.is_empty() => {
-                params.push(segment.to_owned())
+                params.push(segment.to_owned());
             }
             (Some(expected), Some(segment)) if expected == segment => {}
             _ => return None,

@@ -11,6 +11,7 @@ use crate::connection::{Connection, Reason};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ports::{Database, ErrandOutcome, Ports, Random, Statement};
+use crate::resolve::cached;
 use crate::secret::Secret;
 use crate::store::refreshes::{self, Attempt, Case, Failure};
 use crate::store::{self, clients};
@@ -119,6 +120,7 @@ async fn die<P: Ports>(
     if written.first().is_none_or(|rows| rows.changes == 0) {
         return Ok(ErrandOutcome::Gone);
     }
+    cached::forget_connection(core, &connection.id).await;
     Ok(ErrandOutcome::Dead)
 }
 

@@ -71,7 +71,10 @@ fn of_dead(connection: &Connection, errand: Errand, now: Timestamp) -> Plan {
 }
 
 fn is_satisfied(connection: &Connection, errand: Errand, now: Timestamp) -> bool {
-    let just_refreshed = connection.refreshed_at.is_some_and(|at| now.since(at) <= JUST_REFRESHED);
+    // A short-lived token may have ended since; within its first second even that ends the asking.
+    let just_refreshed = connection
+        .refreshed_at
+        .is_some_and(|at| now.since(at) <= JUST_REFRESHED && (now.since(at) <= 1 || connection.life().lasts(1, now)));
     match errand {
         Errand::Need { until } => just_refreshed || connection.expires_at.is_none_or(|end| end.unix() >= until),
         Errand::Early => just_refreshed || !is_near_end(connection, now),

@@ -24,6 +24,8 @@ const GET_IN_WORKSPACE: &str = "SELECT * FROM authorizations WHERE workspace_id 
 /// The state is spent by the first callback that comes from the right browser in time.
 const USE: &str = "UPDATE authorizations SET used_at = ?3, sealed_verifier = NULL WHERE id = ?1 AND session_hash = ?2 AND used_at IS NULL AND expires_at > ?3";
 const END: &str = "UPDATE authorizations SET outcome = ?2, error = ?3, connection_id = coalesce(?4, connection_id), sealed_grant = NULL WHERE id = ?1";
+/// Only when the statement before it in the batch changed a row.
+const END_IF_CHANGED: &str = "UPDATE authorizations SET outcome = 'done', error = NULL, connection_id = ?2, sealed_grant = NULL WHERE id = ?1 AND changes() > 0";
 const HOLD: &str = "UPDATE authorizations SET outcome = ?2, sealed_grant = ?3, pending = ?4, connection_id = coalesce(?5, connection_id), expires_at = ?6 WHERE id = ?1";
 /// A held grant is decided once.
 const DECIDE: &str = "UPDATE authorizations SET outcome = ?3, sealed_grant = NULL WHERE id = ?1 AND outcome = ?2 AND sealed_grant IS NOT NULL AND expires_at > ?4";
@@ -246,6 +248,11 @@ pub fn end(
     connection: Option<&ConnectionId>,
 ) -> Statement {
     sql!(END, id, outcome.as_str(), error, connection)
+}
+
+/// The statement that ends a flow well, if the statement before it in the batch changed something.
+pub fn done_if_changed(id: &AuthorizationId, connection: &ConnectionId) -> Statement {
+    sql!(END_IF_CHANGED, id, connection)
 }
 
 /// The statement that lets a grant wait in its flow.

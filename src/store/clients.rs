@@ -65,7 +65,7 @@ pub async fn put(db: &impl Database, client: &Client) -> Result<(), DatabaseErro
             client.registration.as_str(),
             client.client_id.as_str(),
             client.sealed_secret.as_deref(),
-            client.scopes.as_ref().map(|list| json_text(list)),
+            client.scopes.as_ref().map(json_text),
             json_text(&client.hosts),
             client.secret_expires_at,
             client.updated_at

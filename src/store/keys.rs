@@ -41,8 +41,8 @@ pub fn insert(key: &Key) -> Statement {
         key.name.as_str(),
         key.hash.as_str(),
         json_text(&key.scopes),
-        key.connections.as_ref().map(|list| json_text(list)),
-        key.apps.as_ref().map(|list| json_text(list)),
+        key.connections.as_ref().map(json_text),
+        key.apps.as_ref().map(json_text),
         key.expires_at,
         key.created_at
     )

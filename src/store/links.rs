@@ -20,6 +20,8 @@ const TAKE: &str =
     "UPDATE links SET session_hash = ?3 WHERE workspace_id = ?1 AND id = ?2 AND status = 'open' AND expires_at > ?4
     AND (session_hash IS NULL OR session_hash = ?3)";
 const END: &str = "UPDATE links SET status = ?3, result_connection = ?4, authorization_id = ?5, used_at = ?6 WHERE workspace_id = ?1 AND id = ?2 AND status = 'open'";
+/// Only when the statement before it in the batch changed a row.
+const USED_IF_CHANGED: &str = "UPDATE links SET status = 'used', result_connection = ?3, used_at = ?4 WHERE workspace_id = ?1 AND id = ?2 AND status = 'open' AND changes() > 0";
 const CONFIRMED: &str =
     "UPDATE links SET status = 'used' WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
 
@@ -143,7 +145,7 @@ pub async fn insert(db: &impl Database, link: &Link, token_hash: &str) -> Stored
         &link.workspace,
         &link.app,
         link.connection.as_ref(),
-        link.scopes.as_ref().map(|list| json_text(list)),
+        link.scopes.as_ref().map(json_text),
         link.user.as_ref().map(|user| user.id.as_str()),
         link.user.as_ref().and_then(|user| user.name.as_deref()),
         link.return_to.as_deref(),
@@ -180,6 +182,11 @@ pub fn end(
     now: Timestamp,
 ) -> Statement {
     sql!(END, workspace, id, status.as_str(), result, authorization, now)
+}
+
+/// The statement that uses a link up, if the statement before it in the batch changed something.
+pub fn used_if_changed(workspace: &WorkspaceId, id: &LinkId, result: &ConnectionId, now: Timestamp) -> Statement {
+    sql!(USED_IF_CHANGED, workspace, id, result, now)
 }
 
 /// The statement that notes the embedding product's confirmation.

@@ -168,7 +168,7 @@ pub fn persist(renewal: &Renewal) -> Statement {
         renewal.expires_at,
         renewal.refreshed_at,
         renewal.refresh_expires_at,
-        renewal.scopes.as_ref().map(|list| json_text(list)),
+        renewal.scopes.as_ref().map(json_text),
         renewal.failures,
         renewal.next_attempt_at,
         renewal.error.as_deref(),

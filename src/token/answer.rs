@@ -34,6 +34,8 @@ const LONGEST_WAIT: i64 = 86_400;
 
 /// Characters of an error code, at most.
 const LONGEST_CODE: usize = 64;
+/// Characters of a code with digits, at most: what is longer may be a token in the wrong place.
+const LONGEST_CODE_WITH_DIGITS: usize = 24;
 
 /// Scopes of an answer, at most, and characters of each.
 const MOST_SCOPES: usize = 500;
@@ -205,8 +207,9 @@ fn classify(app: &App, code: &str, retry_after: Option<i64>) -> Option<Class> {
 /// An error code that is safe to log and show, or `unknown_error`.
 fn sanitise(code: &str) -> String {
     let code = code.to_ascii_lowercase();
-    let ok =
-        code.len() <= LONGEST_CODE && code.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-'));
+    let has_digits = code.bytes().any(|b| b.is_ascii_digit());
+    let longest = if has_digits { LONGEST_CODE_WITH_DIGITS } else { LONGEST_CODE };
+    let ok = code.len() <= longest && code.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-'));
     if ok { code } else { "unknown_error".to_owned() }
 }
 

@@ -55,6 +55,13 @@ pub(crate) struct Messenger {
 }
 
 impl Refresher for Messenger {
+    fn cost(&self) -> i64 {
+        match self.way {
+            Way::Direct => 6,
+            Way::Object => 1,
+        }
+    }
+
     async fn run(&self, connection: &ConnectionId, errand: Errand) -> ErrandOutcome {
         match self.way {
             Way::Direct => {
