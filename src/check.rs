@@ -5,18 +5,24 @@
 //! one that dies half-way loses nothing: its lease runs out and the next run takes over. Refuses to
 //! refresh by itself: every check goes through the connection's refresher.
 
+use std::collections::VecDeque;
+
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::caller::KeyId;
+use crate::connection::Connection;
 use crate::core::Core;
 use crate::disconnect;
 use crate::error::Result;
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Errand, ErrandOutcome, Ports, Refresher};
 use crate::resolve::cached;
-use crate::store::{keys, maintenance, refreshes, revocations, workspaces};
+use crate::store::maintenance::{self, Leftovers};
+use crate::store::revocations::Revocation;
+use crate::store::{keys, refreshes, workspaces};
 use crate::time::Timestamp;
 
 /// Seconds a run holds what it took: more than it takes, less than two runs.
@@ -25,8 +31,6 @@ const LEASE: i64 = 120;
 const AT_ONCE: usize = 6;
 /// Seconds after which a disconnect that did not finish is taken up again.
 const UNFINISHED_AFTER: i64 = 120;
-/// Subrequests that one leftover (a disconnect or revocation to finish, a key to forget) may cost.
-const PER_LEFTOVER: i64 = 8;
 
 /// What a run did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -50,12 +54,17 @@ pub async fn tick<P: Ports>(core: &Core<P>, scheduled_at: Timestamp) -> Result<S
     core.check_ring().await?;
     let now = core.now();
     maintenance::run_begins(core.db(), now).await?;
-    let batch = (core.config.check_batch / core.ports.refresher().cost()).max(1);
+    let left = maintenance::leftovers(core.db(), now, now.plus(-UNFINISHED_AFTER), now.plus(LEASE)).await?;
+    let budget = core.config.check_batch;
+    // A share is for leftovers, so that neither starves the other; what the checks leave over is for them too.
+    let mut work = left.into_work();
+    let spent = do_some(core, &mut work, budget / 4).await;
+    let cost = core.ports.refresher().cost();
+    let batch = ((budget - spent) / cost).max(1);
     let due = refreshes::lease_due(core.db(), scheduled_at, now.plus(LEASE), batch).await?;
     let mut summary = check_all(core, &due).await;
-    let used = i64::try_from(due.len()).unwrap_or(batch) * core.ports.refresher().cost();
-    let unused = core.config.check_batch - used;
-    note(core, leftovers(core, now, unused / PER_LEFTOVER).await);
+    let used = spent + i64::try_from(due.len()).unwrap_or(batch) * cost;
+    do_some(core, &mut work, budget - used).await;
     summary.purged = maintenance::purge(core.db(), now).await?;
     let text = serde_json::to_string(&summary).unwrap_or_default();
     maintenance::run_ends(core.db(), core.now(), &text).await?;
@@ -89,32 +98,55 @@ impl Summary {
     }
 }
 
-/// What others left undone: disconnects and revocations, copies of revoked keys, deleted workspaces.
-/// A run whose hands are full leaves it to the next.
-async fn leftovers<P: Ports>(core: &Core<P>, now: Timestamp, mut room: i64) -> Result<()> {
-    if room < 1 {
-        return Ok(());
-    }
-    for ended in refreshes::deleted(core.db(), now.plus(-UNFINISHED_AFTER), room).await? {
-        note(core, disconnect::finish(core, &ended).await);
-        room -= 1;
-    }
-    for job in revocations::lease_due(core.db(), now, now.plus(LEASE), room).await? {
-        note(core, disconnect::retry(core, &job).await);
-        room -= 1;
-    }
-    for key in keys::revoked(core.db(), room).await? {
-        if cached::forget_key(core, &key).await {
-            keys::erase(core.db(), &key).await?;
-        }
-    }
-    workspaces::erase_one(core.db()).await?;
-    Ok(())
+/// One thing that was left undone, and what doing it may cost in subrequests.
+enum Work {
+    Disconnect(Box<Connection>),
+    Revoke(Box<Revocation>),
+    ForgetKey(KeyId),
+    EraseWorkspace(WorkspaceId),
 }
 
-/// One thing that fails must not keep the others undone.
-fn note<P: Ports, T>(core: &Core<P>, outcome: Result<T>) {
-    if let Err(error) = outcome {
-        core.log_cause(&error);
+impl Work {
+    fn cost(&self) -> i64 {
+        match self {
+            Self::Disconnect(_) | Self::Revoke(_) => 11,
+            Self::ForgetKey(_) => 2,
+            Self::EraseWorkspace(_) => 1,
+        }
     }
+
+    async fn perform<P: Ports>(self, core: &Core<P>) -> Result<()> {
+        match self {
+            Self::Disconnect(ended) => disconnect::finish(core, &ended, "clock").await.map(|_| ()),
+            Self::Revoke(job) => disconnect::retry(core, &job).await,
+            Self::EraseWorkspace(id) => Ok(workspaces::erase(core.db(), &id).await?),
+            Self::ForgetKey(id) if cached::forget_key(core, &id).await => Ok(keys::erase(core.db(), &id).await?),
+            Self::ForgetKey(_) => Ok(()),
+        }
+    }
+}
+
+impl Leftovers {
+    /// Keys first: a copy of a revoked one may still open doors.
+    fn into_work(self) -> VecDeque<Work> {
+        let keys = self.keys.into_iter().map(Work::ForgetKey);
+        let ended = self.ended.into_iter().map(|one| Work::Disconnect(Box::new(one)));
+        let jobs = self.revocations.into_iter().map(|one| Work::Revoke(Box::new(one)));
+        keys.chain(ended).chain(jobs).chain(self.workspaces.into_iter().map(Work::EraseWorkspace)).collect()
+    }
+}
+
+/// Does as much as a budget allows, at least one thing if there is any budget; answers what it cost.
+/// One thing that fails must not keep the others undone.
+async fn do_some<P: Ports>(core: &Core<P>, work: &mut VecDeque<Work>, budget: i64) -> i64 {
+    let mut spent = 0;
+    while spent < budget
+        && let Some(one) = work.pop_front_if(|one| spent == 0 || spent + one.cost() <= budget)
+    {
+        spent += one.cost();
+        if let Err(error) = one.perform(core).await {
+            core.log_cause(&error);
+        }
+    }
+    spent
 }

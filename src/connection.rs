@@ -243,7 +243,7 @@ impl Connection {
 
     /// A fixed number per connection that spreads the clock's work.
     pub fn jitter(&self) -> u8 {
-        self.id.as_str().bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte))
+        self.id.jitter()
     }
 
     /// Requested scopes that the app did not grant.

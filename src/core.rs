@@ -65,7 +65,18 @@ impl<P: Ports> Core<P> {
 
     /// Refuses when the ring has other bytes than the data was sealed with, under the same key id.
     /// Check values that are missing are written: a new key's first use.
+    /// Asked of the data once per instance of the program.
     pub async fn check_ring(&self) -> Result<()> {
+        let fingerprint = self.config.ring.fingerprint();
+        if !self.ports.memo().ring_fits(fingerprint) {
+            self.check_ring_now().await?;
+            self.ports.memo().remember_ring(fingerprint);
+        }
+        Ok(())
+    }
+
+    /// The same, asked of the data each time: also tells whether the database answers.
+    pub async fn check_ring_now(&self) -> Result<()> {
         let ring = &self.config.ring;
         let mut stored = store::maintenance::key_checks(self.db()).await?;
         let missing: Vec<String> =

@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use crate::app::{App, Kills, Resolved};
+use crate::app::{App, Kills, Resolved, RevokeStyle};
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::core::Core;
@@ -16,8 +16,9 @@ use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, Http, Inbound, Outbound, Ports};
 use crate::registry;
 use crate::resolve::cached;
+use crate::secret::Secret;
 use crate::store::{self, refreshes, revocations::Revocation};
-use crate::token::{self, ClientKeys, TokenHint};
+use crate::token::{self, Answer, Class, ClientKeys, TokenHint};
 use crate::vault::Place;
 
 /// How long a revocation is tried again, in seconds: a day.
@@ -47,14 +48,19 @@ pub struct Disconnected {
 }
 
 /// Disconnects. From the first write on the connection does not exist, whatever the app says.
-pub async fn disconnect<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &ConnectionId) -> Result<Disconnected> {
+pub async fn disconnect<P: Ports>(
+    core: &Core<P>,
+    workspace: &WorkspaceId,
+    id: &ConnectionId,
+    actor: &str,
+) -> Result<Disconnected> {
     let ended =
         refreshes::mark_deleted(core.db(), workspace, id, core.now()).await?.ok_or_else(Error::connection_not_found)?;
-    finish(core, &ended).await
+    finish(core, &ended, actor).await
 }
 
 /// Brings a disconnect to its end: the first time, or after a run that died in the middle.
-pub async fn finish<P: Ports>(core: &Core<P>, ended: &Connection) -> Result<Disconnected> {
+pub async fn finish<P: Ports>(core: &Core<P>, ended: &Connection, actor: &str) -> Result<Disconnected> {
     let copy_gone = cached::forget_connection(core, &ended.id).await;
     let (revoked, job) = revoke_grant(core, ended).await;
     let mut statements = Vec::new();
@@ -63,7 +69,7 @@ pub async fn finish<P: Ports>(core: &Core<P>, ended: &Connection) -> Result<Disc
     if copy_gone {
         statements.extend(refreshes::erase(&ended.workspace, &ended.id));
     }
-    statements.push(core.event(&ended.workspace, &ended.id, "disconnected", "disconnect", Some(word(revoked)))?);
+    statements.push(core.event(&ended.workspace, &ended.id, "disconnected", actor, Some(word(revoked)))?);
     core.db().batch(statements).await?;
     Ok(Disconnected { revoked, retrying })
 }
@@ -83,75 +89,121 @@ async fn revoke_grant<P: Ports>(core: &Core<P>, ended: &Connection) -> (Revoked,
     let credential =
         ended.sealed_credential.as_deref().and_then(|sealed| Credential::open(&core.config.ring, &place, sealed).ok());
     let Some(credential) = credential else { return (Revoked::Failed, None) };
-    match try_revoke(core, ended, &credential).await {
-        Ok(Revoked::Failed) | Err(_) => match job(core, ended, &credential) {
-            Ok(job) => (Revoked::Failed, Some(job)),
-            Err(_) => (Revoked::Failed, None),
-        },
-        Ok(revoked) => (revoked, None),
+    let Ok(job) = job(core, ended, &credential) else { return (Revoked::Failed, None) };
+    match try_revoke(core, &job, &credential).await.unwrap_or(Revoked::Failed) {
+        Revoked::Failed => (Revoked::Failed, Some(job)),
+        revoked => (revoked, None),
     }
 }
 
 /// One try to revoke a credential that nobody may use any more.
-async fn try_revoke<P: Ports>(core: &Core<P>, of: &Connection, credential: &Credential) -> Result<Revoked> {
+async fn try_revoke<P: Ports>(core: &Core<P>, of: &Revocation, credential: &Credential) -> Result<Revoked> {
     let app = registry::at_revision(core, &of.workspace, &of.app, of.app_revision).await?;
-    if kills_grant(&app) && grant_is_live(core, of).await? {
+    let account = of.account.as_deref();
+    if kills_grant(&app) && store::connections::grant_is_live(core.db(), &of.workspace, &of.client, account).await? {
         return Ok(Revoked::KeptShared);
     }
     let at = registry::endpoints(core, &app).await?;
     let Some(client) = store::clients::get(core.db(), &of.workspace, &of.client).await? else {
         return Ok(Revoked::Failed);
     };
-    let keys = client.keys(&core.config.ring)?;
-    Ok(revoke_tokens(core, &app, &at, &keys, credential).await)
-}
-
-/// The ended connection itself no longer counts: it is marked as deleted.
-async fn grant_is_live<P: Ports>(core: &Core<P>, of: &Connection) -> Result<bool> {
-    let account = of.account.as_ref().map(|account| account.id.as_str());
-    Ok(store::connections::grant_is_live(core.db(), &of.workspace, &of.client, account).await?)
+    Ok(revoke_tokens(core, &app, &at, &client.keys(&core.config.ring)?, credential).await)
 }
 
 /// Whether a revocation at this app kills the grant, and with it every token of it.
-pub fn kills_grant(app: &App) -> bool {
+fn kills_grant(app: &App) -> bool {
     app.oauth2().revoke.kills == Kills::Grant
 }
 
-/// Revokes the refresh token, then the access token.
-pub async fn revoke_tokens<P: Ports>(
+/// Revokes by the way the app knows.
+async fn revoke_tokens<P: Ports>(
     core: &Core<P>,
     app: &App,
     at: &Resolved,
     keys: &ClientKeys,
     credential: &Credential,
 ) -> Revoked {
-    let refresh = credential
-        .refresh_token
-        .as_ref()
-        .and_then(|token| token::revoke_request(app, at, keys, token, TokenHint::RefreshToken));
+    match app.oauth2().revoke.style {
+        RevokeStyle::Rfc7009 => revoke_both(core, app, at, keys, credential).await,
+        RevokeStyle::Bearer => revoke_by_access(core, app, at, keys, credential).await,
+    }
+}
+
+/// RFC 7009: the refresh token, then the access token. Some servers know only one kind (2.2.1).
+async fn revoke_both<P: Ports>(
+    core: &Core<P>,
+    app: &App,
+    at: &Resolved,
+    keys: &ClientKeys,
+    credential: &Credential,
+) -> Revoked {
+    let refresh = credential.refresh_token.as_ref();
+    let refresh = refresh.and_then(|token| token::revoke_request(app, at, keys, token, TokenHint::RefreshToken));
     let access = token::revoke_request(app, at, keys, &credential.access_token, TokenHint::AccessToken);
     let mut revoked = Revoked::Unsupported;
     for request in [refresh, access].into_iter().flatten() {
-        if !is_confirmed(core, request).await {
-            return Revoked::Failed;
-        }
-        revoked = Revoked::Confirmed;
+        revoked = match ask(core, request).await {
+            Told::Done => Revoked::Confirmed,
+            Told::OtherKind if revoked == Revoked::Confirmed => Revoked::Confirmed,
+            Told::OtherKind | Told::Refused | Told::Nothing => return Revoked::Failed,
+        };
     }
     revoked
 }
 
-/// RFC 7009, 2.2: 200 also for a token that is unknown or dead already. Apps of their own ways
-/// answer 400 or 401 for such a token: it is dead either way.
-async fn is_confirmed<P: Ports>(core: &Core<P>, request: Outbound) -> bool {
-    match core.ports.http().send(request).await {
-        Ok(Inbound { status: 200..=299, .. }) => true,
-        Ok(Inbound { status: 400 | 401, body, .. }) => {
-            let text = String::from_utf8_lossy(&body);
-            ["invalid_token", "token_expired", "expired_access_token", "invalid_access_token"]
-                .iter()
-                .any(|code| text.contains(code))
+/// The app ends the grant of the access token that asks for it. One that has expired can't ask: a fresh
+/// one is fetched for this last purpose.
+async fn revoke_by_access<P: Ports>(
+    core: &Core<P>,
+    app: &App,
+    at: &Resolved,
+    keys: &ClientKeys,
+    credential: &Credential,
+) -> Revoked {
+    let request = |token: &Secret| token::revoke_request(app, at, keys, token, TokenHint::AccessToken);
+    let Some(first) = request(&credential.access_token) else { return Revoked::Unsupported };
+    match (ask(core, first).await, &credential.refresh_token) {
+        (Told::Done, _) => Revoked::Confirmed,
+        (Told::Refused, Some(refresh_token)) => {
+            let asked_at = core.now();
+            let answer = core.ports.http().send(token::refresh_request(app, at, keys, refresh_token, &[])).await;
+            match token::read_answer(app, &answer, asked_at) {
+                Answer::Tokens(tokens) => {
+                    let Some(second) = request(&tokens.access_token) else { return Revoked::Failed };
+                    if ask(core, second).await == Told::Done { Revoked::Confirmed } else { Revoked::Failed }
+                }
+                // The grant is gone already.
+                Answer::Refused(refusal) if refusal.class == Class::Permanent => Revoked::Confirmed,
+                Answer::Refused(_) | Answer::Ambiguous(_) => Revoked::Failed,
+            }
         }
-        Ok(_) | Err(_) => false,
+        _ => Revoked::Failed,
+    }
+}
+
+/// What an app says to a revocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// RFC 7009, 2.2: 200 also for a token that is unknown or dead already.
+    Done,
+    /// It does not revoke tokens of this kind.
+    OtherKind,
+    /// It refuses the token that was to ask.
+    Refused,
+    /// No useful answer.
+    Nothing,
+}
+
+async fn ask<P: Ports>(core: &Core<P>, request: Outbound) -> Told {
+    match core.ports.http().send(request).await {
+        Ok(Inbound { status: 200..=299, .. }) => Told::Done,
+        Ok(Inbound { status: 400, body, .. }) if String::from_utf8_lossy(&body).contains("unsupported_token_type") => {
+            Told::OtherKind
+        }
+        // Some say so of a token that is dead already, though the RFC asks for 200.
+        Ok(Inbound { status: 400, body, .. }) if String::from_utf8_lossy(&body).contains("invalid_token") => Told::Done,
+        Ok(Inbound { status: 401, .. }) => Told::Refused,
+        Ok(_) | Err(_) => Told::Nothing,
     }
 }
 
@@ -185,7 +237,7 @@ fn job<P: Ports>(core: &Core<P>, of: &Connection, credential: &Credential) -> Re
 pub async fn retry<P: Ports>(core: &Core<P>, job: &Revocation) -> Result<()> {
     let revoked = match Credential::open(&core.config.ring, &place(&job.workspace, &job.connection), &job.sealed_tokens)
     {
-        Ok(credential) => retry_with(core, job, &credential).await.unwrap_or(Revoked::Failed),
+        Ok(credential) => try_revoke(core, job, &credential).await.unwrap_or(Revoked::Failed),
         Err(_) => Revoked::Failed,
     };
     if revoked == Revoked::Failed {
@@ -195,20 +247,6 @@ pub async fn retry<P: Ports>(core: &Core<P>, job: &Revocation) -> Result<()> {
     }
     store::revocations::delete(core.db(), &job.connection).await?;
     Ok(())
-}
-
-async fn retry_with<P: Ports>(core: &Core<P>, job: &Revocation, credential: &Credential) -> Result<Revoked> {
-    let app = registry::at_revision(core, &job.workspace, &job.app, job.app_revision).await?;
-    let shared =
-        store::connections::grant_is_live(core.db(), &job.workspace, &job.client, job.account.as_deref()).await?;
-    if kills_grant(&app) && shared {
-        return Ok(Revoked::KeptShared);
-    }
-    let at = registry::endpoints(core, &app).await?;
-    let Some(client) = store::clients::get(core.db(), &job.workspace, &job.client).await? else {
-        return Ok(Revoked::Failed);
-    };
-    Ok(revoke_tokens(core, &app, &at, &client.keys(&core.config.ring)?, credential).await)
 }
 
 /// Revokes a grant that nobody chose, where that kills nothing else. Best effort: it is unused.

@@ -10,7 +10,6 @@ mod kv;
 mod refresher;
 mod system;
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
 use worker::{Context, Env, Request, Response, ScheduleContext, ScheduledEvent, event};
@@ -19,7 +18,8 @@ use crate::check;
 use crate::config::{Config, Variables};
 use crate::core::Core;
 use crate::error::{Error, Result};
-use crate::http::{self, Ring};
+use crate::http;
+use crate::memo::Memo;
 use crate::ports::Ports;
 use crate::resolve::afterwards;
 use crate::time::Timestamp;
@@ -40,6 +40,7 @@ pub(crate) struct Edge {
     log: Console,
     refresher: Route,
     lifeboat: Boat,
+    memo: Rc<Memo>,
 }
 
 impl Ports for Edge {
@@ -76,22 +77,14 @@ impl Ports for Edge {
     fn lifeboat(&self) -> &Boat {
         &self.lifeboat
     }
+    fn memo(&self) -> &Memo {
+        &self.memo
+    }
 }
 
 thread_local! {
-    /// The ring that was found to fit the data, by its fingerprint. Plain data: may outlive a request.
-    static FITTING_RING: RefCell<Option<[u8; 32]>> = const { RefCell::new(None) };
-}
-
-fn ring_state(config: &Config) -> Ring {
-    let known = FITTING_RING.with(|known| *known.borrow());
-    if known == Some(config.ring.fingerprint()) { Ring::Fits } else { Ring::Unchecked }
-}
-
-fn remember(config: &Config, ring: Ring) {
-    if ring == Ring::Fits {
-        FITTING_RING.with(|known| *known.borrow_mut() = Some(config.ring.fingerprint()));
-    }
+    /// Plain data: may outlive a request, where I/O objects may not.
+    static MEMO: Rc<Memo> = Rc::new(Memo::default());
 }
 
 /// The core over this environment's bindings.
@@ -108,6 +101,7 @@ fn core(env: &Env, refresher: Route, lifeboat: Boat) -> Result<Core<Edge>> {
         log: Console,
         refresher,
         lifeboat,
+        memo: MEMO.with(Rc::clone),
     };
     Ok(Core { ports, config })
 }
@@ -132,8 +126,7 @@ async fn fetch_event(request: Request, env: Env, context: Context) -> worker::Re
         Ok(core) => core,
         Err(error) => return convert::response(http::misconfigured(&request, &error)),
     };
-    let (mut response, ring) = http::handle(&core, &request, ring_state(&core.config)).await;
-    remember(&core.config, ring);
+    let mut response = http::handle(&core, &request).await;
     let after = std::mem::take(&mut response.after);
     if !after.is_empty() {
         context.wait_until(async move {

@@ -181,20 +181,10 @@ impl Call<'_> {
     }
 }
 
-/// Whether the key ring was found to fit the data before, by this instance of the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ring {
-    /// It fits.
-    Fits,
-    /// Nobody has looked yet.
-    Unchecked,
-}
-
-/// Answers a request. Also says whether the ring is now known to fit.
-pub async fn handle<P: Ports>(core: &Core<P>, request: &Request, ring: Ring) -> (Response, Ring) {
+/// Answers a request.
+pub async fn handle<P: Ports>(core: &Core<P>, request: &Request) -> Response {
     let found = routes::find(request.method, &request.path);
-    let (ring, gate) = gate(core, request, ring).await;
-    let answered = match gate {
+    let answered = match gate(core, request).await {
         Ok(()) => answer(core, request, &found).await,
         Err(error) => Err(error),
     };
@@ -202,7 +192,7 @@ pub async fn handle<P: Ports>(core: &Core<P>, request: &Request, ring: Ring) -> 
         core.log_cause(&error);
         refusal(request, &found, &error)
     });
-    (finished(response, request, Some(&core.config)), ring)
+    finished(response, request, Some(&core.config))
 }
 
 /// Answers a request when the configuration can't be used: every route but the health check says so.
@@ -214,20 +204,13 @@ pub fn misconfigured(request: &Request, error: &Error) -> Response {
 
 /// A resolve may go on while the database is out of reach: it can only read the cache, whose entries
 /// open with the right ring or not at all.
-async fn gate<P: Ports>(core: &Core<P>, request: &Request, ring: Ring) -> (Ring, Result<()>) {
-    if ring == Ring::Fits
-        || request.path == "/healthz"
-        || request.path == "/style.css"
-        || request.path == "/openapi.json"
-    {
-        return (ring, Ok(()));
+async fn gate<P: Ports>(core: &Core<P>, request: &Request) -> Result<()> {
+    if matches!(request.path.as_str(), "/healthz" | "/style.css" | "/openapi.json") {
+        return Ok(());
     }
     match core.check_ring().await {
-        Ok(()) => (Ring::Fits, Ok(())),
-        Err(error) if error.code == Code::DatabaseUnavailable && request.path.ends_with("/resolve") => {
-            (Ring::Unchecked, Ok(()))
-        }
-        Err(error) => (Ring::Unchecked, Err(error)),
+        Err(error) if error.code == Code::DatabaseUnavailable && request.path.ends_with("/resolve") => Ok(()),
+        checked => checked,
     }
 }
 

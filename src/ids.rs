@@ -120,6 +120,13 @@ id_types! {
     AttemptId = "att_";
 }
 
+impl ConnectionId {
+    /// A fixed number per connection that spreads work done for many of them.
+    pub fn jitter(&self) -> u8 {
+        self.0.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

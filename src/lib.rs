@@ -37,6 +37,7 @@ pub mod core;
 pub mod egress;
 pub mod error;
 pub mod http;
+pub mod memo;
 pub mod ports;
 pub mod store;
 

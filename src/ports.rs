@@ -46,6 +46,8 @@ pub trait Ports {
     fn refresher(&self) -> &Self::Refresher;
     /// Where an answer waits that the database would not take.
     fn lifeboat(&self) -> &Self::Lifeboat;
+    /// What this instance of the program remembers.
+    fn memo(&self) -> &crate::memo::Memo;
 }
 
 /// A value bound to a statement. D1 has no 64-bit integers: the edge binds them as `f64`.

@@ -17,6 +17,7 @@ use crate::client::Client;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::credential::Credential;
+use crate::disconnect;
 use crate::error::Result;
 use crate::ids::{AttemptId, ConnectionId};
 use crate::ports::{Clock, DatabaseError, Errand, ErrandOutcome, Http, Lifeboat, Ports};
@@ -71,7 +72,7 @@ async fn step<P: Ports>(core: &Core<P>, id: &ConnectionId, errand: Errand) -> St
         Err(error) => return Step::Done(database_down(core, id, &error)),
     };
     let done = match plan::plan(&case, errand, core.now()) {
-        Plan::Answer(outcome) => Ok(outcome),
+        Plan::Answer(outcome) => outcome::put_off(core, &case, errand, outcome).await,
         Plan::Wait => return Step::Busy,
         Plan::Probe => probe(core, &case, errand).await,
         Plan::Bury => outcome::ended(core, &case).await,
@@ -81,10 +82,13 @@ async fn step<P: Ports>(core: &Core<P>, id: &ConnectionId, errand: Errand) -> St
             Err(error) => Err(error),
         },
     };
-    Step::Done(done.unwrap_or_else(|error| {
-        core.log_cause(&error);
-        outcome::of_error(&error)
-    }))
+    Step::Done(match done {
+        Ok(ErrandOutcome::Unreadable) => {
+            outcome::put_off(core, &case, errand, ErrandOutcome::Unreadable).await.unwrap_or(ErrandOutcome::Unreadable)
+        }
+        Ok(outcome) => outcome,
+        Err(error) => outcome::of_error(core, &case, &error).await,
+    })
 }
 
 fn database_down<P: Ports>(core: &Core<P>, id: &ConnectionId, error: &DatabaseError) -> ErrandOutcome {
@@ -209,6 +213,7 @@ fn rescued<P: Ports>(
 ) -> Result<Renewal> {
     let connection = &case.connection;
     let now = core.now();
+    let wait = outcome::backoff(core, connection.failures, None);
     let kept = Credential { refresh_token: Some(newer), ..old.clone() };
     Ok(Renewal {
         attempt: attempt.clone(),
@@ -218,11 +223,11 @@ fn rescued<P: Ports>(
         refresh_expires_at: None,
         scopes: None,
         failures: connection.failures + 1,
-        next_attempt_at: now.plus(outcome::backoff(core, connection.failures, None)).unix(),
+        next_attempt_at: now.plus(wait).unix(),
         error: Some(what.to_owned()),
         at: now.unix(),
         evidence: format!("refresh: {what}"),
-        next_check_at: now.plus(outcome::backoff(core, connection.failures, None)).unix(),
+        next_check_at: now.plus(wait).unix(),
     })
 }
 
@@ -238,7 +243,12 @@ fn next_check(now: crate::time::Timestamp, connection: &Connection) -> i64 {
 
 pub(crate) fn next_check_after(now: crate::time::Timestamp, connection: &Connection) -> crate::time::Timestamp {
     let spread = CHECK_INTERVAL / 5 * i64::from(connection.jitter()) / 255;
-    now.plus(CHECK_INTERVAL - CHECK_INTERVAL / 10 + spread)
+    let usual = now.plus(CHECK_INTERVAL - CHECK_INTERVAL / 10 + spread);
+    // What can't be renewed is looked at when it ends, so that the record says so.
+    match connection.expires_at {
+        Some(end) if !connection.refreshable => usual.min(end.plus(1)),
+        _ => usual,
+    }
 }
 
 async fn store_renewal<P: Ports>(
@@ -255,6 +265,8 @@ async fn store_renewal<P: Ports>(
             }
             Ok(success)
         }
+        // Somebody redeemed a newer token of the same grant: theirs is the one that counts.
+        Persisted::Superseded => Ok(ErrandOutcome::Satisfied),
         Persisted::Overtaken => {
             discard(core, case, talk, renewal).await;
             Ok(ErrandOutcome::Gone)
@@ -270,22 +282,21 @@ async fn store_renewal<P: Ports>(
     }
 }
 
-/// An answer for a connection that was reconnected or disconnected meanwhile. Revoked only where
-/// revoking one token can't kill the grant a newer generation lives on.
+/// An answer for a connection that was reconnected or disconnected meanwhile: a grant that nobody holds
+/// any more, unless a newer generation lives on it.
 async fn discard<P: Ports>(core: &Core<P>, case: &Case, talk: &Talk, renewal: &Renewal) {
     let connection = &case.connection;
     core.log("warn", "renewal_overtaken", &json!({ "connection": connection.id.as_str() }));
     let place = Credential::place(&connection.workspace, &connection.id, connection.generation);
-    if let (Ok(credential), Ok(keys)) =
-        (Credential::open(&core.config.ring, &place, &renewal.sealed), case.client.keys(&core.config.ring))
-        && !crate::disconnect::kills_grant(&talk.app)
-    {
-        crate::disconnect::revoke_tokens(core, &talk.app, &talk.at, &keys, &credential).await;
+    if let Ok(credential) = Credential::open(&core.config.ring, &place, &renewal.sealed) {
+        let account = connection.account.as_ref().map(|account| account.id.as_str());
+        disconnect::discard(core, &talk.app, &case.client, account, &credential).await;
     }
 }
 
 enum Persisted {
     Yes,
+    Superseded,
     Overtaken,
     Kept,
     Lost,
@@ -295,7 +306,11 @@ enum Persisted {
 async fn persist<P: Ports>(core: &Core<P>, renewal: &Renewal) -> Persisted {
     for wait in PERSIST_WAITS.into_iter().map(Some).chain([None]) {
         if let Ok(fate) = persist_once(core, renewal).await {
-            return if fate == Fate::Applied { Persisted::Yes } else { Persisted::Overtaken };
+            return match fate {
+                Fate::Applied => Persisted::Yes,
+                Fate::Superseded | Fate::Waiting => Persisted::Superseded,
+                Fate::Overtaken => Persisted::Overtaken,
+            };
         }
         if let Some(milliseconds) = wait {
             core.ports.clock().sleep(milliseconds).await;

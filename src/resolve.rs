@@ -55,7 +55,6 @@ pub enum Source {
 }
 
 /// A credential on its way to a caller.
-#[derive(Debug)]
 pub struct Resolved {
     /// The connection's id.
     pub id: ConnectionId,
@@ -81,6 +80,12 @@ pub struct Resolved {
     pub freshness: Freshness,
     /// Where it was read.
     pub source: Source,
+}
+
+impl std::fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Resolved({}, {:?}, {:?})", self.id, self.freshness, self.source)
+    }
 }
 
 /// An answer and what is to be done after it.
@@ -132,14 +137,20 @@ async fn from_record<P: Ports>(
     key.require(Scope::Resolve)?;
     let connection = read.connection.filter(|c| key.sees(&c.id, &c.app)).ok_or_else(Error::connection_not_found)?;
     let ask = ask?;
-    let app = registry::definition(core, &connection.app, connection.app_revision, read.definition.as_deref())?;
+    let mut app = registry::definition(core, &connection.app, connection.app_revision, read.definition.as_deref())?;
+    let revision = connection.app_revision;
     allow(core, &Policy::of(&connection), &ask)?;
     let mut handed = hand_out(core, connection, &ask).await?;
+    if handed.connection.app_revision != revision {
+        let now = &handed.connection;
+        app = registry::at_revision(core, &now.workspace, &now.app, now.app_revision).await?;
+    }
     let mut after = std::mem::take(&mut handed.after);
     if read.used_at.is_none_or(|at| now.since(at) > uses::INTERVAL) && handed.is_use_worth_noting(&ask, now) {
         after.push(After::use_of(&handed.connection, &ask));
     }
-    if ask.consistency != Consistency::Strong {
+    // A token that is being replaced is not worth a copy.
+    if ask.consistency != Consistency::Strong && handed.freshness != Freshness::Stale {
         after.push(After::copy(&handed.connection, &handed.credential, &app, &key));
     }
     Ok(Answered { resolved: answer(&app, &handed.connection, handed.credential, handed.freshness), after })
@@ -177,11 +188,11 @@ async fn hand_out<P: Ports>(core: &Core<P>, connection: Connection, ask: &Ask) -
             handed(core, connection, Freshness::Stale, after)
         }
         Verdict::Ended => Err(needs_reconnect(core, &connection.id, Reason::RefreshTokenMissing)),
-        Verdict::Refresh(errand) => refreshed(core, connection, errand).await,
+        Verdict::Refresh(errand) => refreshed(core, connection, ask, errand).await,
     }
 }
 
-async fn refreshed<P: Ports>(core: &Core<P>, before: Connection, errand: Errand) -> Result<Handed> {
+async fn refreshed<P: Ports>(core: &Core<P>, before: Connection, ask: &Ask, errand: Errand) -> Result<Handed> {
     let outcome = core.ports.refresher().run(&before.id, errand).await;
     let connection = match connections::get(core.db(), &before.workspace, &before.id).await {
         Ok(Some(connection)) => connection,
@@ -192,7 +203,8 @@ async fn refreshed<P: Ports>(core: &Core<P>, before: Connection, errand: Errand)
         }
         Err(_) => before,
     };
-    usable_status(core, &connection)?;
+    // Whatever happened while this call waited: the policy of the row that answers holds.
+    allow(core, &Policy::of(&connection), ask)?;
     let now = core.now();
     if freshness::is_renewed(&connection, &outcome, now) {
         return handed(core, connection, Freshness::Refreshed, vec![]);
@@ -217,7 +229,9 @@ fn of_outcome<P: Ports>(core: &Core<P>, connection: &Connection, outcome: &Erran
     match outcome {
         ErrandOutcome::Dead => needs_reconnect(core, &connection.id, connection.reason.unwrap_or(Reason::Revoked)),
         ErrandOutcome::Unreadable => needs_reconnect(core, &connection.id, Reason::Unreadable),
-        ErrandOutcome::Gone => Error::connection_not_found(),
+        ErrandOutcome::Gone => {
+            later(Code::RefreshInProgress, "The connection changed while it was refreshed. Try again shortly.", 1)
+        }
         ErrandOutcome::ClientMisconfigured => Error::new(
             Code::ClientMisconfigured,
             "The app refuses this workspace's OAuth client, so no new token can be had. Check the client's id and secret (PUT /v1/apps/{app}/client); the connection itself needs no repair.",
@@ -326,10 +340,6 @@ fn expected(policy: &Policy<'_>, ask: &Ask) -> Result<()> {
     );
     let actual = serde_json::json!({ "connection": policy.id, "app": policy.app, "account": label });
     Err(Error::new(Code::UnexpectedConnection, detail).hint(|h| h.actual = Some(actual)))
-}
-
-fn usable_status<P: Ports>(core: &Core<P>, connection: &Connection) -> Result<()> {
-    usable(core, &connection.id, connection.status, connection.reason)
 }
 
 fn usable<P: Ports>(core: &Core<P>, id: &ConnectionId, status: Status, reason: Option<Reason>) -> Result<()> {

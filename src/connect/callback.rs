@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::app::{App, Resolved};
 use crate::caller::{hash, same};
+use crate::client::Client;
 use crate::connection::Account;
 use crate::core::Core;
 use crate::credential::Credential;
@@ -200,16 +201,16 @@ async fn exchange<P: Ports>(
                 "exchange_refused",
                 &json!({ "authorization": flow.id.as_str(), "app": app.id.as_str(), "error": refusal.code }),
             );
-            refused(core, flow, refusal.class, &refusal.code).await.map(Err)
+            refused(core, &client, refusal.class, &refusal.code).await.map(Err)
         }
     }
 }
 
-async fn refused<P: Ports>(core: &Core<P>, flow: &Authorization, class: Class, code: &str) -> Result<Ended> {
+async fn refused<P: Ports>(core: &Core<P>, client: &Client, class: Class, code: &str) -> Result<Ended> {
     let failure = match class {
         Class::Client => {
             let now = core.now();
-            write(core, clients::mark_misconfigured(&flow.workspace, &flow.client, now, code, now)).await?;
+            write(core, clients::mark_misconfigured(client, now, code, now)).await?;
             Failure::ClientRefused
         }
         Class::Transient { .. } => Failure::AppUnavailable,

@@ -18,7 +18,7 @@ impl D1 {
     }
 }
 
-/// D1 takes numbers as f64: a BigInt is a type error there.
+/// D1 takes numbers as f64: a `BigInt` is a type error there.
 fn js_value(value: Value) -> JsValue {
     match value {
         Value::Null => JsValue::NULL,

@@ -70,6 +70,10 @@ impl RefresherPort for Route {
             Self::Here(env, context) => here(env.clone(), context.as_deref(), connection.clone(), errand),
             Self::Nowhere => async { ErrandOutcome::InProgress { retry_after: 5 } }.boxed_local(),
         };
+        if matches!(self, Self::Here(_, None)) {
+            // Nothing else would hold the attempt: to stop waiting would be to lose an app's answer.
+            return asked.await;
+        }
         let patience = Delay::from(Duration::from_millis(PATIENCE));
         match select(asked, Box::pin(patience)).await {
             Either::Left((outcome, _)) => outcome,
@@ -167,9 +171,9 @@ impl Refresher {
             let running = self.running.borrow().clone().filter(|(_, attempt)| attempt.peek().is_none());
             let Some((errand, attempt)) = running else { break };
             let outcome = attempt.await;
-            if errand == ask.errand
-                || matches!(outcome, ErrandOutcome::Refreshed | ErrandOutcome::Dead | ErrandOutcome::Gone)
-            {
+            let tells_little =
+                matches!(outcome, ErrandOutcome::Satisfied | ErrandOutcome::Healthy | ErrandOutcome::Unknown);
+            if errand == ask.errand || !(tells_little || ask.errand == Errand::CheckNow) {
                 return outcome;
             }
         }
@@ -199,5 +203,10 @@ async fn deliver(env: &Env, storage: &Storage) -> bool {
     let Ok(kept) = storage.get::<String>(KEPT).await else { return false };
     let Some(kept) = kept else { return true };
     let Ok(core) = super::core(env, Route::Nowhere, Boat::None) else { return false };
-    refresh::deliver(&core, &kept).await && storage.delete(KEPT).await.is_ok()
+    if !refresh::deliver(&core, &kept).await {
+        return false;
+    }
+    // The alarm and an attempt may deliver the same; neither may take away what came after it.
+    let unchanged = storage.get::<String>(KEPT).await.is_ok_and(|now| now.as_deref() == Some(kept.as_str()));
+    !unchanged || storage.delete(KEPT).await.is_ok()
 }

@@ -149,7 +149,8 @@ pub(super) async fn edit<P: Ports>(core: &Core<P>, listed: &Listed, patch: &Patc
 
 pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let connection = find(core, call).await?.connection;
-    let told = disconnect::disconnect(core, &connection.workspace, &connection.id).await?;
+    let actor = format!("key:{}", call.key()?.id.as_str());
+    let told = disconnect::disconnect(core, &connection.workspace, &connection.id, &actor).await?;
     Ok(Response::json(200, &json!(told)))
 }
 

@@ -95,7 +95,7 @@ fn rows(state: &store::maintenance::State, id: &str) -> i64 {
 }
 
 pub(super) async fn health<P: Ports>(core: &Core<P>, _: &Call<'_>) -> Result<Response> {
-    Ok(match core.check_ring().await {
+    Ok(match core.check_ring_now().await {
         Ok(()) => Response::json(200, &json!({ "status": "ok" })),
         Err(error) => {
             core.log_cause(&error);

@@ -10,7 +10,7 @@ use crate::caller::hash;
 use crate::connection::{Connection, Reason};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
-use crate::ports::{Database, ErrandOutcome, Ports, Random, Statement};
+use crate::ports::{Database, Errand, ErrandOutcome, Ports, Random, Statement};
 use crate::resolve::cached;
 use crate::secret::Secret;
 use crate::store::refreshes::{self, Attempt, Case, Failure};
@@ -88,7 +88,8 @@ async fn ambiguous<P: Ports>(
     }
     let hash = hash(token.expose());
     let statement = failed(core, case, attempt, wait, again_is_safe, odd.what, Some(&hash));
-    write(core, case, vec![statement], odd.what).await?;
+    let backoff = of_the_app(core, case, wait, odd.retry_after);
+    write(core, case, vec![statement, backoff], odd.what).await?;
     Ok(ErrandOutcome::Unavailable { retry_after: wait })
 }
 
@@ -142,7 +143,7 @@ fn reason_of_death<P: Ports>(core: &Core<P>, connection: &Connection, token: &Se
 async fn client<P: Ports>(core: &Core<P>, case: &Case, attempt: &Attempt, refusal: &Refusal) -> Result<ErrandOutcome> {
     let now = core.now();
     let wait = backoff(core, case.client.failures, Some(CLIENT_BACKOFF));
-    let mark = clients::mark_misconfigured(&attempt.workspace, &attempt.client, now, &refusal.code, now.plus(wait));
+    let mark = clients::mark_misconfigured(&case.client, now, &refusal.code, now.plus(wait));
     let statement = failed(core, case, attempt, wait, true, &refusal.code, None);
     write(core, case, vec![statement, mark], &refusal.code).await?;
     Ok(ErrandOutcome::ClientMisconfigured)
@@ -167,12 +168,17 @@ async fn transient<P: Ports>(
     retry_after: Option<i64>,
 ) -> Result<ErrandOutcome> {
     let wait = backoff(core, case.connection.failures, retry_after);
-    let mut statements = vec![failed(core, case, attempt, wait, true, &refusal.code, None)];
-    if let Some(seconds) = retry_after {
-        statements.push(clients::back_off(&attempt.workspace, &attempt.client, core.now().plus(seconds)));
-    }
+    let statements =
+        vec![failed(core, case, attempt, wait, true, &refusal.code, None), of_the_app(core, case, wait, retry_after)];
     write(core, case, statements, &refusal.code).await?;
     Ok(ErrandOutcome::Unavailable { retry_after: wait })
+}
+
+/// A failure that is the app's holds off the other connections of the client too, for a minute at most
+/// unless the app says how long.
+fn of_the_app<P: Ports>(core: &Core<P>, case: &Case, wait: i64, told: Option<i64>) -> Statement {
+    let until = core.now().plus(told.unwrap_or(wait.min(CLIENT_BACKOFF)));
+    clients::back_off(&case.client, until, told.is_some())
 }
 
 fn failed<P: Ports>(
@@ -276,11 +282,43 @@ async fn bury<P: Ports>(core: &Core<P>, case: &Case, reason: Reason, evidence: &
     die(core, case, dead, reason, "check").await
 }
 
-/// What an error on the way means to whoever asked for the errand.
-pub(super) fn of_error(error: &Error) -> ErrandOutcome {
+/// An answer that cost no request: the clock must not come back for it at every turn.
+pub(super) async fn put_off<P: Ports>(
+    core: &Core<P>,
+    case: &Case,
+    errand: Errand,
+    outcome: ErrandOutcome,
+) -> Result<ErrandOutcome> {
+    let connection = &case.connection;
+    if errand == Errand::Check && connection.next_check_at.is_some() {
+        let now = core.now();
+        let spread = i64::from(connection.jitter() / 4);
+        let next = match &outcome {
+            ErrandOutcome::Unavailable { retry_after } => now.plus(retry_after.max(&CLIENT_BACKOFF) + spread),
+            ErrandOutcome::ClientMisconfigured => case.client.backoff_until.max(now.plus(LONGEST_BACKOFF)).plus(spread),
+            _ => super::next_check_after(now, connection),
+        };
+        core.db().batch(vec![refreshes::delay(connection, now, None, next)]).await?;
+    }
+    Ok(outcome)
+}
+
+/// What an error on the way means to whoever asked for the errand. One that is the app's (its issuer
+/// does not answer) counts as a failure, so that nobody hammers it.
+pub(super) async fn of_error<P: Ports>(core: &Core<P>, case: &Case, error: &Error) -> ErrandOutcome {
+    core.log_cause(error);
     match error.code {
         Code::DatabaseUnavailable => ErrandOutcome::DatabaseDown,
         Code::ClientMissing => ErrandOutcome::ClientMisconfigured,
-        _ => ErrandOutcome::Unavailable { retry_after: error.hints.retry_after.unwrap_or(30) },
+        _ => {
+            let wait = backoff(core, case.connection.failures, error.hints.retry_after);
+            let until = core.now().plus(wait);
+            let delay =
+                refreshes::delay(&case.connection, until, Some(error.code.as_str()), until.plus(CLIENT_BACKOFF));
+            match core.db().batch(vec![delay]).await {
+                Ok(_) => ErrandOutcome::Unavailable { retry_after: wait },
+                Err(_) => ErrandOutcome::DatabaseDown,
+            }
+        }
     }
 }

@@ -105,5 +105,8 @@ fn held_back(connection: &Connection, client: &Client, errand: Errand, now: Time
         });
     }
     let seconds = connection.next_attempt_at.since(now);
-    (seconds > 0 && errand != Errand::CheckNow).then_some(ErrandOutcome::Unavailable { retry_after: seconds })
+    // A person who asks may try ahead of the back-off, but not in a loop.
+    let may_insist =
+        errand == Errand::CheckNow && connection.checked_at.is_none_or(|at| now.since(at) >= JUST_REFRESHED);
+    (seconds > 0 && !may_insist).then_some(ErrandOutcome::Unavailable { retry_after: seconds })
 }

@@ -18,12 +18,14 @@ use crate::error::Result;
 use crate::ids::ConnectionId;
 use crate::ports::{Cache, CacheError, Clock, Ports};
 use crate::secret::Secret;
-use crate::store;
+use crate::store::{self, uses};
 use crate::time::Timestamp;
 use crate::vault::Place;
 
 /// Seconds an entry is kept at most: what a deletion that failed could cost.
 const LONGEST_TTL: i64 = 3600;
+/// Seconds between two requests for an early refresh from one instance.
+const EARLY_PAUSE: i64 = 30;
 /// Tokens with fewer seconds to live are not worth a write.
 const LEAST_TTL: i64 = 60;
 
@@ -105,23 +107,41 @@ pub(super) async fn resolve<P: Ports>(
     let Some(freshness) = freshness(life, id, ask, now).filter(|_| visible && allow(core, &policy, ask).is_ok()) else {
         return Ok(None);
     };
-    let mut after = vec![After::Use {
-        workspace: key.workspace.clone(),
-        connection: id.clone(),
-        step: ask.workflow.clone().map(|workflow| (workflow, ask.step.clone().unwrap_or_default())),
-    }];
-    if freshness == Freshness::Stale {
+    let after = afterwards(core, &key, id, ask, freshness, now);
+    Ok(Some(Answered { resolved: cached.resolved(id, freshness), after }))
+}
+
+/// A use is noted and a refresh asked for once in a while, not at every hit: the point of the copy is to
+/// leave the record alone.
+fn afterwards<P: Ports>(
+    core: &Core<P>,
+    key: &Key,
+    id: &ConnectionId,
+    ask: &Ask,
+    freshness: Freshness,
+    now: Timestamp,
+) -> Vec<After> {
+    let memo = core.ports.memo();
+    let (workflow, step) = ask.place();
+    let mut after = Vec::new();
+    if memo.is_time(id, &format!("use {workflow} {step}"), uses::INTERVAL, now) {
+        after.push(After::Use {
+            workspace: key.workspace.clone(),
+            connection: id.clone(),
+            step: ask.workflow.as_ref().map(|workflow| (workflow.clone(), step.to_owned())),
+        });
+    }
+    if freshness == Freshness::Stale && memo.is_time(id, "refresh", EARLY_PAUSE, now) {
         after.push(After::Refresh(id.clone()));
     }
-    Ok(Some(Answered { resolved: cached.resolved(id, freshness), after }))
+    after
 }
 
 /// Long enough for the caller, or, with the record out of reach, for anything useful.
 fn freshness(life: Life, id: &ConnectionId, ask: &Ask, now: Timestamp) -> Option<Freshness> {
-    let jitter = id.as_str().bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
     let long_enough = life.lasts(life.demandable(ask.min_ttl).max(1), now);
     let useful = ask.consistency == Consistency::Available && life.lasts(LEAST_USEFUL, now);
-    let near_end = life.early_from(jitter).is_some_and(|from| now >= from);
+    let near_end = life.early_from(id.jitter()).is_some_and(|from| now >= from);
     (long_enough || useful).then_some(if near_end { Freshness::Stale } else { Freshness::Fresh })
 }
 
@@ -205,6 +225,10 @@ pub(super) async fn write<P: Ports>(core: &Core<P>, copy: &Copy) {
 async fn write_connection<P: Ports>(core: &Core<P>, copy: &Copy, ttl: i64) -> std::result::Result<bool, CacheError> {
     let connection = &copy.connection;
     let name = connection_entry(&connection.id);
+    // A location remembers for a minute that there was nothing: what was put from here is known here.
+    if core.ports.memo().was_copied(&connection.id, connection.generation, connection.version) {
+        return Ok(false);
+    }
     let known = read_entry(core, &name)
         .await
         .is_some_and(|entry| (entry.generation, entry.version) == (connection.generation, connection.version));
@@ -226,7 +250,9 @@ async fn write_connection<P: Ports>(core: &Core<P>, copy: &Copy, ttl: i64) -> st
         base_url: copy.base_url.clone(),
     };
     let place = place(connection.workspace.as_str(), connection.id.as_str(), "connection", connection.generation);
-    put(core, &name, &cached, &place, connection.version, ttl).await
+    let written = put(core, &name, &cached, &place, connection.version, ttl).await?;
+    core.ports.memo().remember_copy(&connection.id, connection.generation, connection.version);
+    Ok(written)
 }
 
 async fn write_key<P: Ports>(core: &Core<P>, key: &Key) -> std::result::Result<bool, CacheError> {
@@ -259,7 +285,7 @@ async fn take_back_if_moved<P: Ports>(core: &Core<P>, copy: &Copy) {
     let old = &copy.connection;
     let same_connection =
         store::connections::get(core.db(), &old.workspace, &old.id).await.ok().flatten().is_some_and(|new| {
-            new.generation == old.generation
+            (new.generation, new.version) == (old.generation, old.version)
                 && new.status == Status::Connected
                 && new.allowed_workflows == old.allowed_workflows
                 && new.name == old.name
@@ -275,6 +301,7 @@ async fn take_back_if_moved<P: Ports>(core: &Core<P>, copy: &Copy) {
 
 /// Takes a connection's copy away; answers whether that worked.
 pub async fn forget_connection<P: Ports>(core: &Core<P>, id: &ConnectionId) -> bool {
+    core.ports.memo().forget_copy(id);
     forget(core, &connection_entry(id)).await
 }
 

@@ -24,11 +24,13 @@ const REGISTRATIONS: &str = "SELECT registration FROM clients WHERE workspace_id
 const DELETE: &str = "DELETE FROM clients WHERE workspace_id = ?1 AND id = ?2
     AND NOT EXISTS (SELECT 1 FROM connections WHERE client = ?2) AND NOT EXISTS (SELECT 1 FROM revocations WHERE client = ?2)";
 const MISCONFIGURED: &str = "UPDATE clients SET misconfigured_at = coalesce(misconfigured_at, ?3), misconfigured_error = ?4, failures = failures + 1, backoff_until = ?5
-    WHERE workspace_id = ?1 AND id = ?2";
-const BACK_OFF: &str = "UPDATE clients SET backoff_until = max(backoff_until, ?3) WHERE workspace_id = ?1 AND id = ?2";
+    WHERE workspace_id = ?1 AND id = ?2 AND updated_at = ?6";
+/// One failure of the app may be chance; from the third in a row on, or when the app says how long, all wait.
+const BACK_OFF: &str = "UPDATE clients SET failures = failures + 1,
+      backoff_until = CASE WHEN ?4 OR failures >= 2 THEN max(backoff_until, ?3) ELSE backoff_until END WHERE workspace_id = ?1 AND id = ?2";
 const WORKS: &str =
     "UPDATE clients SET misconfigured_at = NULL, misconfigured_error = NULL, failures = 0, backoff_until = 0
-    WHERE workspace_id = ?1 AND id = ?2 AND (misconfigured_at IS NOT NULL OR failures > 0)";
+    WHERE workspace_id = ?1 AND id = ?2 AND (misconfigured_at IS NOT NULL OR failures > 0 OR backoff_until > 0)";
 
 impl FromRow for Client {
     fn from_row(row: &Columns<'_>) -> Stored<Self> {
@@ -107,20 +109,14 @@ pub async fn delete(db: &impl Database, workspace: &WorkspaceId, id: &ClientId) 
     Ok(run(db, sql!(DELETE, workspace, id)).await?.changes > 0)
 }
 
-/// The app refused this client.
-pub fn mark_misconfigured(
-    workspace: &WorkspaceId,
-    id: &ClientId,
-    now: Timestamp,
-    error: &str,
-    backoff_until: Timestamp,
-) -> Statement {
-    sql!(MISCONFIGURED, workspace, id, now, error, backoff_until)
+/// The app refused this client, as it was then: one whose secret was replaced meanwhile is not marked.
+pub fn mark_misconfigured(client: &Client, now: Timestamp, error: &str, backoff_until: Timestamp) -> Statement {
+    sql!(MISCONFIGURED, &client.workspace, &client.id, now, error, backoff_until, client.updated_at)
 }
 
-/// The app asked this client to slow down.
-pub fn back_off(workspace: &WorkspaceId, id: &ClientId, until: Timestamp) -> Statement {
-    sql!(BACK_OFF, workspace, id, until)
+/// The app failed, or asked this client to slow down (`told`).
+pub fn back_off(client: &Client, until: Timestamp, told: bool) -> Statement {
+    sql!(BACK_OFF, &client.workspace, &client.id, until, told)
 }
 
 /// The app accepted this client.

@@ -13,7 +13,6 @@ const INSERT: &str =
 pub(crate) const SELECT: &str = "SELECT * FROM keys WHERE id = ?1 AND revoked_at IS NULL";
 const LIST: &str = "SELECT * FROM keys WHERE workspace_id = ?1 AND id > ?2 AND revoked_at IS NULL ORDER BY id LIMIT ?3";
 const REVOKE: &str = "UPDATE keys SET revoked_at = ?3 WHERE workspace_id = ?1 AND id = ?2 AND revoked_at IS NULL";
-const REVOKED: &str = "SELECT id FROM keys WHERE revoked_at IS NOT NULL LIMIT ?1";
 const ERASE: &str = "DELETE FROM keys WHERE id = ?1 AND revoked_at IS NOT NULL";
 
 impl FromRow for Key {
@@ -62,11 +61,6 @@ pub async fn list(db: &impl Database, workspace: &WorkspaceId, after: &str, limi
 /// Revokes a key; answers whether there was one.
 pub async fn revoke(db: &impl Database, workspace: &WorkspaceId, id: &KeyId, now: Timestamp) -> Stored<bool> {
     Ok(run(db, sql!(REVOKE, workspace, id, now)).await?.changes > 0)
-}
-
-/// Revoked keys whose copy in the cache may still be there.
-pub async fn revoked(db: &impl Database, limit: i64) -> Stored<Vec<KeyId>> {
-    run(db, sql!(REVOKED, limit)).await?.rows.iter().map(|row| Columns(row).id("id")).collect()
 }
 
 /// Forgets a revoked key.

@@ -1,6 +1,10 @@
 //! What the clock and the operator do across workspaces: purges, key checks, the state of things.
 
-use super::{Columns, Stored, run};
+use super::revocations::Revocation;
+use super::{Columns, FromRow, Stored, run};
+use crate::caller::KeyId;
+use crate::connection::Connection;
+use crate::ids::WorkspaceId;
 use crate::ports::Database;
 use crate::sql;
 use crate::time::Timestamp;
@@ -20,6 +24,18 @@ const PURGES: [&str; 7] = [
 const FORGET_DEAD: &str = "UPDATE connections SET sealed_credential = NULL, version = version + 1 WHERE id IN
     (SELECT id FROM connections WHERE reason IS NOT NULL AND sealed_credential IS NOT NULL AND checked_at < ?1 - 604800 LIMIT 500)
     AND attempt_id IS NULL";
+/// Leftovers of each kind that a run reads; how many it does is the caller's.
+const MOST_LEFTOVERS: i64 = 5;
+const END_STRAYS: &str = "UPDATE connections SET deleted_at = ?1, generation = generation + 1, next_check_at = NULL
+    WHERE deleted_at IS NULL AND workspace_id IN (SELECT id FROM workspaces WHERE deleted_at IS NOT NULL)";
+const REVOKE_STRAYS: &str = "UPDATE keys SET revoked_at = ?1 WHERE revoked_at IS NULL
+    AND workspace_id IN (SELECT id FROM workspaces WHERE deleted_at IS NOT NULL)";
+const ENDED: &str =
+    "SELECT * FROM connections WHERE deleted_at IS NOT NULL AND deleted_at <= ?1 ORDER BY deleted_at LIMIT ?2";
+const REVOKED_KEYS: &str = "SELECT id FROM keys WHERE revoked_at IS NOT NULL ORDER BY revoked_at LIMIT ?1";
+const EMPTY_WORKSPACES: &str = "SELECT id FROM workspaces w WHERE deleted_at IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = w.id)
+    AND NOT EXISTS (SELECT 1 FROM keys k WHERE k.workspace_id = w.id) LIMIT ?1";
 const KEY_CHECKS: &str = "SELECT key_id, sealed FROM key_checks";
 const INSERT_KEY_CHECK: &str =
     "INSERT INTO key_checks (key_id, sealed, created_at) VALUES (?1, ?2, ?3) ON CONFLICT (key_id) DO NOTHING";
@@ -34,7 +50,6 @@ const SEALED_UNDER: &str = "SELECT substr(sealed, 5, instr(substr(sealed, 5), '.
       UNION ALL SELECT sealed_tokens FROM revocations
       UNION ALL SELECT sealed_grant FROM authorizations WHERE sealed_grant IS NOT NULL) GROUP BY 1 ORDER BY 1";
 const MIGRATIONS: &str = "SELECT name FROM d1_migrations ORDER BY id";
-const PING: &str = "SELECT 1 AS one";
 
 /// Deletes what has expired; answers how many rows.
 pub async fn purge(db: &impl Database, now: Timestamp) -> Stored<u64> {
@@ -68,9 +83,44 @@ pub async fn run_ends(db: &impl Database, now: Timestamp, summary: &str) -> Stor
     run(db, sql!(RUN_ENDS, now, summary)).await.map(|_| ())
 }
 
-/// Whether the database answers.
-pub async fn ping(db: &impl Database) -> Stored<()> {
-    run(db, sql!(PING)).await.map(|_| ())
+/// What others left undone.
+#[derive(Debug, Default)]
+pub struct Leftovers {
+    /// Ended connections that are still here.
+    pub ended: Vec<Connection>,
+    /// Revocations to try again; leased, so that no other run takes them.
+    pub revocations: Vec<Revocation>,
+    /// Revoked keys whose copy in the cache may still be there.
+    pub keys: Vec<KeyId>,
+    /// Deleted workspaces whose connections and keys are gone.
+    pub workspaces: Vec<WorkspaceId>,
+}
+
+/// Reads what was left undone, in one round trip. What came to life in a deleted workspace while it was
+/// deleted is ended first. A row that can't be read does not keep the others undone.
+pub async fn leftovers(
+    db: &impl Database,
+    now: Timestamp,
+    ended_before: Timestamp,
+    lease_until: Timestamp,
+) -> Stored<Leftovers> {
+    let answers = db
+        .batch(vec![
+            sql!(END_STRAYS, now),
+            sql!(REVOKE_STRAYS, now),
+            sql!(ENDED, ended_before, MOST_LEFTOVERS),
+            super::revocations::lease_due(now, lease_until, MOST_LEFTOVERS),
+            sql!(REVOKED_KEYS, MOST_LEFTOVERS),
+            sql!(EMPTY_WORKSPACES, MOST_LEFTOVERS),
+        ])
+        .await?;
+    let [_, _, ended, revocations, keys, workspaces] = answers.as_slice() else { return Ok(Leftovers::default()) };
+    Ok(Leftovers {
+        ended: ended.rows.iter().filter_map(|row| Connection::from_row(&Columns(row)).ok()).collect(),
+        revocations: revocations.rows.iter().filter_map(|row| Revocation::from_row(&Columns(row)).ok()).collect(),
+        keys: keys.rows.iter().filter_map(|row| Columns(row).id("id").ok()).collect(),
+        workspaces: workspaces.rows.iter().filter_map(|row| Columns(row).id("id").ok()).collect(),
+    })
 }
 
 /// What the operator sees.

@@ -18,8 +18,10 @@ const CLIENT: &str = "SELECT * FROM clients WHERE id = (SELECT client FROM conne
     AND workspace_id = (SELECT workspace_id FROM connections WHERE id = ?1)";
 const DEFINITION: &str = "SELECT a.definition FROM connections c
     JOIN apps a ON a.workspace_id = c.workspace_id AND a.id = c.app AND a.revision = c.app_revision WHERE c.id = ?1";
-/// One claimant wins. An intent that ran out may be taken over; a live one never.
-const CLAIM: &str = "UPDATE connections SET attempt_id = ?5, attempt_until = ?6, attempt_token_hash = ?7
+/// One claimant wins. An intent that ran out may be taken over; a live one never. What it was about to
+/// redeem may have been redeemed: that is remembered.
+const CLAIM: &str = "UPDATE connections SET ambiguous_token_hash = coalesce(attempt_token_hash, ambiguous_token_hash),
+      attempt_id = ?5, attempt_until = ?6, attempt_token_hash = ?7
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND deleted_at IS NULL
       AND (attempt_id IS NULL OR attempt_until + 5 < ?8)";
 /// The new tokens. `attempt_id = mine` holds while nobody took the intent over; `version = redeemed`
@@ -52,10 +54,12 @@ const PROBED: &str = "UPDATE connections SET checked_at = ?4, check_evidence = ?
       status = CASE WHEN ?9 AND status = 'needs_reconnect' THEN 'connected' ELSE status END,
       reason = CASE WHEN ?9 THEN NULL ELSE reason END, failures = ?7, last_error = ?8
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
+/// An errand that could not even begin: nobody tries again at once. An attempt under way writes for itself.
+const DELAY: &str = "UPDATE connections SET failures = failures + ?5, next_attempt_at = max(next_attempt_at, ?4), last_error = coalesce(?6, last_error),
+      next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE ?7 END
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND attempt_id IS NULL AND deleted_at IS NULL";
 const MARK_DELETED: &str = "UPDATE connections SET deleted_at = ?3, generation = generation + 1, next_check_at = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL RETURNING *";
-const DELETED: &str =
-    "SELECT * FROM connections WHERE deleted_at IS NOT NULL AND deleted_at <= ?1 ORDER BY deleted_at LIMIT ?2";
 const ERASE: &str = "DELETE FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NOT NULL";
 const ERASE_USES: &str = "DELETE FROM uses WHERE workspace_id = ?1 AND connection_id = ?2";
 const LEASE_DUE: &str = "UPDATE connections SET next_check_at = ?2 WHERE id IN
@@ -185,7 +189,9 @@ pub enum Fate {
     Applied,
     /// The record still waits for it.
     Waiting,
-    /// Reconnected, disconnected, or something newer is stored.
+    /// The same grant has something newer in the record.
+    Superseded,
+    /// Reconnected or disconnected: the record holds another grant, or none.
     Overtaken,
 }
 
@@ -200,7 +206,7 @@ pub async fn fate(db: &impl Database, attempt: &Attempt) -> Stored<Fate> {
     if row.optional_text("last_attempt_id")?.as_deref() == Some(attempt.id.as_str()) {
         return Ok(Fate::Applied);
     }
-    Ok(if row.integer("version")? == attempt.version { Fate::Waiting } else { Fate::Overtaken })
+    Ok(if row.integer("version")? == attempt.version { Fate::Waiting } else { Fate::Superseded })
 }
 
 /// How a failure is recorded.
@@ -293,6 +299,22 @@ pub fn probed(
     )
 }
 
+/// The statement that puts off an errand which could not begin: with an error it counts as a failure and
+/// holds callers off until `until`; without one only the clock looks later.
+pub fn delay(connection: &Connection, until: Timestamp, error: Option<&str>, next_check_at: Timestamp) -> Statement {
+    let held_until = if error.is_some() { until } else { Timestamp::from_unix(0) };
+    sql!(
+        DELAY,
+        &connection.workspace,
+        &connection.id,
+        connection.generation,
+        held_until,
+        error.is_some(),
+        error,
+        next_check_at
+    )
+}
+
 /// Ends a connection for everybody: from the answer on it does not exist. Answers the row, whose
 /// credential was sealed under the generation before.
 pub async fn mark_deleted(
@@ -302,11 +324,6 @@ pub async fn mark_deleted(
     now: Timestamp,
 ) -> Stored<Option<Connection>> {
     first(db, sql!(MARK_DELETED, workspace, id, now)).await
-}
-
-/// Connections that were ended before a time and are still here.
-pub async fn deleted(db: &impl Database, before: Timestamp, limit: i64) -> Stored<Vec<Connection>> {
-    super::all(db, sql!(DELETED, before, limit)).await
 }
 
 /// The statements that erase an ended connection.

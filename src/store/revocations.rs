@@ -1,6 +1,6 @@
 //! Rows of `revocations`: what an app has not confirmed yet, kept sealed for a day.
 
-use super::{Columns, FromRow, Stored, all, run};
+use super::{Columns, FromRow, Stored, run};
 use crate::app::AppId;
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
@@ -74,14 +74,9 @@ pub fn insert(job: &Revocation) -> Statement {
     )
 }
 
-/// Takes due revocations, so that no other run takes them before `lease_until`.
-pub async fn lease_due(
-    db: &impl Database,
-    now: Timestamp,
-    lease_until: Timestamp,
-    limit: i64,
-) -> Stored<Vec<Revocation>> {
-    all(db, sql!(LEASE, now, lease_until, limit)).await
+/// The statement that takes due revocations, so that no other run takes them before `lease_until`.
+pub fn lease_due(now: Timestamp, lease_until: Timestamp, limit: i64) -> Statement {
+    sql!(LEASE, now, lease_until, limit)
 }
 
 /// Tries again later.

@@ -1,6 +1,6 @@
 //! Rows of `workspaces`.
 
-use super::{Columns, FromRow, Page, Stored, all, first, json_text, page, run};
+use super::{Columns, FromRow, Page, Stored, all, first, json_text, page};
 use crate::ids::WorkspaceId;
 use crate::ports::{Database, Statement};
 use crate::sql;
@@ -74,24 +74,19 @@ pub async fn mark_deleted(db: &impl Database, id: &WorkspaceId, now: Timestamp) 
     Ok(answers.first().is_some_and(|rows| rows.changes > 0))
 }
 
-/// Erases one deleted workspace whose connections and keys are gone, if there is one.
-pub async fn erase_one(db: &impl Database) -> Stored<()> {
-    const READY: &str = "SELECT id FROM workspaces w WHERE deleted_at IS NOT NULL
-        AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = w.id)
-        AND NOT EXISTS (SELECT 1 FROM keys k WHERE k.workspace_id = w.id) LIMIT 1";
+/// Erases a deleted workspace whose connections and keys are gone, unless an app has yet to confirm a
+/// revocation: then its clients are still needed, and the next run tries again.
+pub async fn erase(db: &impl Database, id: &WorkspaceId) -> Stored<()> {
     // Flows, links and sessions may have begun while the workspace was being deleted.
-    const ERASE: [&str; 9] = [
+    const ERASE: [&str; 8] = [
         "DELETE FROM authorizations WHERE workspace_id = ?1",
         "DELETE FROM links WHERE workspace_id = ?1",
         "DELETE FROM sessions WHERE workspace_id = ?1",
         "DELETE FROM sign_in_links WHERE workspace_id = ?1",
-        "DELETE FROM uses WHERE workspace_id = ?1",
         "DELETE FROM events WHERE workspace_id = ?1",
         "DELETE FROM clients WHERE workspace_id = ?1 AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.workspace_id = ?1)",
         "DELETE FROM apps WHERE workspace_id = ?1 AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.workspace_id = ?1)",
         "DELETE FROM workspaces WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.workspace_id = ?1)",
     ];
-    let Some(row) = run(db, sql!(READY)).await?.rows.into_iter().next() else { return Ok(()) };
-    let id = Columns(&row).text("id")?;
-    db.batch(ERASE.iter().map(|sql| sql!(*sql, id.as_str())).collect()).await.map(|_| ())
+    db.batch(ERASE.iter().map(|sql| sql!(*sql, id)).collect()).await.map(|_| ())
 }

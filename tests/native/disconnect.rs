@@ -48,7 +48,7 @@ fn it_is_gone_for_everybody_while_the_app_still_thinks() {
     scene.world.acme.latency_ms.set(9000);
     let (core, workspace, gone) = (scene.world.core(), scene.workspace.clone(), id.clone());
     let ending =
-        scene.world.runtime.spawn(async move { connections::disconnect::disconnect(&core, &workspace, &gone).await });
+        scene.world.runtime.spawn(async move { connections::disconnect::disconnect(&core, &workspace, &gone, "key:test").await });
     scene.world.run(scene.world.runtime.sleep(50));
     for consistency in [Consistency::Strong, Consistency::Edge] {
         let answer = scene.resolve(&id, Ask { consistency, ..Ask::default() });
@@ -150,7 +150,7 @@ fn a_disconnect_that_died_in_the_middle_is_finished_by_the_clock() {
     scene.world.acme.latency_ms.set(9000);
     let (core, workspace, gone) = (scene.world.core(), scene.workspace.clone(), id.clone());
     let ending =
-        scene.world.runtime.spawn(async move { connections::disconnect::disconnect(&core, &workspace, &gone).await });
+        scene.world.runtime.spawn(async move { connections::disconnect::disconnect(&core, &workspace, &gone, "key:test").await });
     scene.world.run(scene.world.runtime.sleep(50));
     ending.kill();
     scene.world.acme.latency_ms.set(10);
@@ -207,6 +207,6 @@ fn a_disconnect_stays_within_the_budget() {
     let id = scene.connect("ann");
     scene.world.kv.refused_deletes.set(2);
     let core = scene.world.core();
-    scene.world.run(connections::disconnect::disconnect(&core, &scene.workspace, &id)).unwrap();
+    scene.world.run(connections::disconnect::disconnect(&core, &scene.workspace, &id, "key:test")).unwrap();
     assert!(core.ports.meter.spent.get() <= 10, "{}", core.ports.meter.spent.get());
 }

@@ -365,7 +365,7 @@ fn what_a_crash_left_is_waited_out_and_then_tells_lost_from_revoked() {
 #[test]
 fn a_crash_before_the_app_acted_costs_nothing() {
     let (scene, id) = expired();
-    fault(&scene, "SET attempt_id = ?5", 1, Wound::Silent);
+    fault(&scene, "attempt_id = ?5, attempt_until", 1, Wound::Silent);
     let attempt = scene.world.runtime.spawn(scene.world.errand(&id, need(&scene.world)));
     scene.world.run(scene.world.runtime.sleep(500));
     attempt.kill();
@@ -564,7 +564,7 @@ fn a_record_that_can_not_be_read_means_no_request() {
     scene.world.db.down.set(true);
     assert_eq!(scene.need(&id), ErrandOutcome::DatabaseDown);
     scene.world.db.down.set(false);
-    fault(&scene, "SET attempt_id = ?5", 1, Wound::Before);
+    fault(&scene, "attempt_id = ?5, attempt_until", 1, Wound::Before);
     assert_eq!(scene.need(&id), ErrandOutcome::DatabaseDown, "no intent, no request");
     assert_eq!(scene.world.acme.requests(), asked);
     assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
@@ -573,7 +573,7 @@ fn a_record_that_can_not_be_read_means_no_request() {
 #[test]
 fn an_intent_reported_failed_that_was_applied_sends_nothing_and_runs_out() {
     let (scene, id) = expired();
-    fault(&scene, "SET attempt_id = ?5", 1, Wound::After);
+    fault(&scene, "attempt_id = ?5, attempt_until", 1, Wound::After);
     assert_eq!(scene.need(&id), ErrandOutcome::DatabaseDown);
     assert_eq!(scene.world.acme.redemptions().len(), 0);
     scene.world.pass(INTENT_OVER);

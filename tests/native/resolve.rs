@@ -557,7 +557,7 @@ fn a_reconnect_or_disconnect_that_races_a_copy_leaves_no_old_copy() {
         });
         let (core, workspace, again) = (world.core(), scene.workspace.clone(), id.clone());
         let ending = world.runtime.spawn(async move {
-            connections::disconnect::disconnect(&core, &workspace, &again).await.unwrap();
+            connections::disconnect::disconnect(&core, &workspace, &again, "key:test").await.unwrap();
         });
         world.run(async {
             copying.await;

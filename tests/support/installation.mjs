@@ -41,13 +41,10 @@ export async function startInstallation({ accessTokenTtl = 120, refreshTokens = 
   await server.listen();
   const worker = server.getWorker();
   await worker.applyD1Migrations("DB");
-  const { DB: db, CACHE: kv } = await worker.getEnv();
 
   const installation = {
     server,
     worker,
-    db,
-    kv,
     oauth,
     adminKey,
     clientSecret,
@@ -79,13 +76,15 @@ export async function startInstallation({ accessTokenTtl = 120, refreshTokens = 
     strike: (at = new Date(), by = worker) => by.scheduled({ cron: "*/5 * * * *", scheduledTime: at }),
     /** A row, or a column of it when the query asks for one. */
     async row(sql, ...values) {
-      return db.prepare(sql).bind(...values).first();
+      return installation.db.prepare(sql).bind(...values).first();
     },
     async run(sql, ...values) {
-      return (await db.prepare(sql).bind(...values).run()).meta.changes;
+      return (await installation.db.prepare(sql).bind(...values).run()).meta.changes;
     },
+    /** The same record under other settings, such as `{ secrets }`. */
     async restart(change) {
       await server.update({ ...options, workers: options.workers.map((one) => ({ ...one, ...change })) });
+      await bind();
     },
     async close() {
       outbound.stop();
@@ -93,6 +92,8 @@ export async function startInstallation({ accessTokenTtl = 120, refreshTokens = 
       await oauth.close();
     },
   };
+  const bind = async () => ({ DB: installation.db, CACHE: installation.kv } = await worker.getEnv());
+  await bind();
   if (workspace) Object.assign(installation, await newWorkspace(installation, "Acme Corp"));
   return installation;
 }

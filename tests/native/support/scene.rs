@@ -249,7 +249,7 @@ impl Scene {
     }
 
     pub(crate) fn disconnect(&self, id: &ConnectionId) -> Result<Disconnected> {
-        self.world.run(async { disconnect::disconnect(&self.world.core(), &self.workspace, id).await })
+        self.world.run(async { disconnect::disconnect(&self.world.core(), &self.workspace, id, "key:test").await })
     }
 
     /// The clock's run, now.

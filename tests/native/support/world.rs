@@ -12,6 +12,7 @@ use std::rc::Rc;
 use connections::config::{Config, Variables};
 use connections::core::Core;
 use connections::ids::ConnectionId;
+use connections::memo::Memo;
 use connections::ports::{Errand, ErrandOutcome, Ports, Refresher};
 use connections::refresh;
 use connections::time::Timestamp;
@@ -108,6 +109,7 @@ pub(crate) struct Outside {
     log: Pen,
     refresher: Messenger,
     lifeboat: Boat,
+    memo: Memo,
     pub(crate) meter: Rc<Meter>,
 }
 
@@ -144,6 +146,9 @@ impl Ports for Outside {
     }
     fn lifeboat(&self) -> &Boat {
         &self.lifeboat
+    }
+    fn memo(&self) -> &Memo {
+        &self.memo
     }
 }
 
@@ -205,6 +210,7 @@ impl World {
             log: Pen(Rc::clone(&self.log)),
             refresher,
             lifeboat: Boat(Rc::clone(&self.kept)),
+            memo: Memo::default(),
             meter,
         };
         Rc::new(Core { ports, config: self.config() })

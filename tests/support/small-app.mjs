@@ -1,0 +1,53 @@
+// Owns an app small enough to be told how to misbehave: it takes any code for the account of that name, and can give no
+// refresh token, answer errors, or not answer at all. For good behaviour there is the real OAuth server.
+
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { CLIENT_ID } from "./installation.mjs";
+
+/** Starts it: `{ definition, requests, down, close }`. While `down` is set it answers 500 to everything. */
+export async function startSmallApp({ refreshTokens = false, expiresIn = 3600 } = {}) {
+  const app = { requests: {}, down: false };
+  let issued = 0;
+  const server = createServer(async (request, response) => {
+    const path = request.url.split("?")[0];
+    app.requests[path] = (app.requests[path] ?? 0) + 1;
+    let body = "";
+    for await (const chunk of request) body += chunk;
+    const answer = (status, json) => response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(json));
+    if (app.down) return answer(500, { message: "out of order" });
+    const account = new URLSearchParams(body).get("code") ?? request.headers.authorization?.split(" ")[1].split(".")[0];
+    if (path === "/me") return answer(200, { id: account, name: account });
+    answer(200, { access_token: `${account}.${(issued += 1)}`, token_type: "Bearer", expires_in: expiresIn, ...(refreshTokens && { refresh_token: `${account}.refresh.${issued}` }) });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const origin = `http://localhost:${server.address().port}`;
+  app.definition = {
+    id: "small",
+    name: "Small",
+    auth: { type: "oauth2", authorize_url: `${origin}/authorize`, token_url: `${origin}/token`, rotation: "strict" },
+    scopes: ["read"],
+    identity: { url: `${origin}/me`, id: "/id", label: "/name" },
+  };
+  app.close = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return app;
+}
+
+/** Defines the app in the installation's workspace, with a client. */
+export async function install(installation, { definition }) {
+  await installation.ask("POST", "/v1/apps", definition);
+  await installation.ask("PUT", `/v1/apps/${definition.id}/client`, { client_id: CLIENT_ID, client_secret: "a-small-secret" });
+}
+
+/** Connects it as an account, without a page to sign in at: the app would send anybody back at once. */
+export async function connectSmall(person, account, app = "small") {
+  const asked = new URL(await person.leaveFor(`/oauth/start/${app}`)).searchParams;
+  const back = new URL(asked.get("redirect_uri"));
+  back.search = new URLSearchParams({ code: account, state: asked.get("state") });
+  const location = await person.comeBack(back.href);
+  return /^\/connections\/(con_[\w-]+)/.exec(location)[1];
+}

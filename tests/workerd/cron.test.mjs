@@ -1,0 +1,163 @@
+// Owns the clock's work on the real runtime: a hundred connections in every state, all due at once. What counts is what
+// each one says afterwards, with its evidence, and that nobody was asked more often than once.
+
+import assert from "node:assert/strict";
+import { after, before, suite, test } from "node:test";
+import { startInstallation } from "../support/installation.mjs";
+import { Person } from "../support/person.mjs";
+import { connectSmall, install, startSmallApp } from "../support/small-app.mjs";
+
+/** What a run takes at most. */
+const BATCH = 40;
+
+let installation, ada, working, failing, seeded;
+const grants = new Map();
+
+before(async () => {
+  installation = await startInstallation();
+  installation.oauth.provider.on("grant.success", ({ oidc }) => {
+    const code = oidc.entities.AuthorizationCode;
+    if (code) grants.set(code.accountId, code.grantId);
+  });
+  ada = await Person.signedIn(installation);
+  [working, failing] = [await startSmallApp(), await startSmallApp({ refreshTokens: true })];
+  failing.definition.id = "failing";
+  for (const app of [working, failing]) await install(installation, app);
+  seeded = await Promise.all(Object.entries(STATES).map(async ([name, state]) => [name, await seed(name, state)])).then(Object.fromEntries);
+  await due();
+});
+after(async () => {
+  await installation.close();
+  working.close();
+  failing.close();
+});
+
+/** How many there are of each state, how one is made, what it says afterwards, and how often its app is asked. */
+const STATES = {
+  "works, with time left": { count: 20, make: acme, says: ["connected", null, /probe: /], asks: { userinfo: 1 } },
+  "works, near its end": { count: 20, make: acme, ends: 5, says: ["connected", null, /refreshed/], asks: { refresh_token: 1 } },
+  "revoked at the app, with time left": { count: 10, make: acme, revoked: true, says: ["needs_reconnect", "revoked", /invalid_grant/], asks: { userinfo: 1, refresh_token: 1 } },
+  "revoked at the app, near its end": { count: 10, make: acme, revoked: true, ends: 5, says: ["needs_reconnect", "revoked", /invalid_grant/], asks: { refresh_token: 1 } },
+  "its app is down, with time left": { count: 10, make: (name) => connectSmall(ada, name, "failing"), says: ["connected", null, /did not answer/] },
+  "its app is down, near its end": { count: 10, make: (name) => connectSmall(ada, name, "failing"), ends: 5, says: ["connected", null, /refresh: /] },
+  "without a refresh token, with time left": { count: 10, make: (name) => connectSmall(ada, name), says: ["connected", null, /probe: /] },
+  "without a refresh token, ended": { count: 10, make: (name) => connectSmall(ada, name), ends: -5, says: ["needs_reconnect", "refresh_token_missing", /ended/] },
+};
+
+function acme(login) {
+  return ada.connect("acme", { login });
+}
+
+async function seed(name, { count, make, ends, revoked }) {
+  const ids = [];
+  for (let number = 0; number < count; number += 1) {
+    const login = `${name.replace(/\W+/g, "-")}-${number}`;
+    ids.push(await make(login));
+    if (revoked) await revokeAtTheApp(login);
+  }
+  if (ends) await installation.run("UPDATE connections SET connected_at = unixepoch() - 100, expires_at = unixepoch() + ?1 WHERE id IN (SELECT value FROM json_each(?2))", ends, JSON.stringify(ids));
+  return ids;
+}
+
+async function revokeAtTheApp(login) {
+  const { Grant, AccessToken, RefreshToken } = installation.oauth.provider;
+  const id = grants.get(login);
+  await (await Grant.find(id)).destroy();
+  for (const model of [AccessToken, RefreshToken]) await model.revokeByGrantId(id);
+}
+
+/** Makes all connections due, or some. */
+const due = (ids) => installation.run("UPDATE connections SET next_check_at = 1, checked_at = NULL WHERE ?1 IS NULL OR id IN (SELECT value FROM json_each(?1))", ids ? JSON.stringify(ids) : null);
+const checked = async () => (await installation.row("SELECT count(*) AS rows FROM connections WHERE checked_at IS NOT NULL")).rows;
+const lastRun = async () => (await installation.ask("GET", "/v1/status", undefined, installation.adminKey)).last_cron_run;
+const asked = () => ({ ...installation.oauth.requests, workingMe: working.requests["/me"], failingMe: failing.requests["/me"], failingToken: failing.requests["/token"] });
+const difference = (now, before) => Object.fromEntries(Object.keys(now).map((name) => [name, now[name] - (before[name] ?? 0)]).filter(([, n]) => n > 0));
+
+suite("a hundred due connections", () => {
+  let requestsOfRuns;
+
+  test("are all checked in as many runs as the batch requires, each asked about once", async (t) => {
+    assert.equal(Object.values(seeded).flat().length, 100);
+    failing.down = true;
+    const before = asked();
+    requestsOfRuns = [];
+    for (const expected of [40, 80, 100]) {
+      const outbound = installation.outbound.requests.length;
+      await installation.strike();
+      assert.equal(await checked(), expected);
+      requestsOfRuns.push(installation.outbound.requests.length - outbound);
+      assert.equal((await lastRun()).summary.checked, expected === 100 ? 20 : BATCH);
+    }
+    const total = (what) => Object.values(STATES).reduce((sum, { count, asks }) => sum + count * (asks?.[what] ?? 0), 0);
+    const { userinfo, refresh_token, refused, workingMe, failingMe, failingToken } = difference(asked(), before);
+    assert.deepEqual(
+      { userinfo, refresh_token, refused, workingMe, failingMe, failingToken },
+      { userinfo: total("userinfo"), refresh_token: total("refresh_token"), refused: 20, workingMe: 10, failingMe: 10, failingToken: 10 },
+    );
+    t.diagnostic(`outbound requests of the runs, in their connections' objects: ${requestsOfRuns.join(", ")}; dispatches from the run itself: at most ${BATCH}`);
+  });
+
+  for (const [name, { says }] of Object.entries(STATES)) {
+    test(`${name}: says ${says[0]}${says[1] ? `, ${says[1]}` : ""}, with the evidence`, async () => {
+      const [status, reason, evidence] = says;
+      for (const id of seeded[name]) {
+        const one = await installation.ask("GET", `/v1/connections/${id}`);
+        assert.deepEqual([one.status, one.reason], [status, reason], one.check_evidence);
+        assert.match(one.check_evidence, evidence);
+        assert.equal(one.next_check_at === null, status === "needs_reconnect", "what only a person can mend is not checked again");
+      }
+    });
+  }
+
+  test("are not checked again before their time", async () => {
+    const before = asked();
+    await installation.strike();
+    assert.deepEqual(difference(asked(), before), {});
+    assert.equal((await lastRun()).summary.checked, 0);
+  });
+
+  test("are checked again when the schedule says that a day has passed", async () => {
+    await due(seeded["works, with time left"]);
+    await installation.strike();
+    const before = asked();
+    await installation.strike(new Date(Date.now() + 36 * 3_600_000));
+    assert.equal((await lastRun()).summary.checked, BATCH);
+    assert.ok(difference(asked(), before).userinfo > 0);
+  });
+
+  test("are checked once when runs overlap", async () => {
+    const ids = seeded["works, with time left"];
+    await installation.run("UPDATE connections SET next_check_at = unixepoch() + 86400 WHERE next_check_at IS NOT NULL");
+    await due(ids);
+    const before = asked();
+    await Promise.all([1, 2, 3].map(() => installation.strike()));
+    assert.deepEqual(difference(asked(), before), { userinfo: ids.length });
+  });
+
+  test("are mended by a person: a reconnect revives what had died", async () => {
+    const [id] = seeded["revoked at the app, near its end"];
+    assert.equal((await installation.resolve(id)).body.code, "needs_reconnect");
+    await ada.through(`/connections/${id}/reconnect`, { login: "revoked-at-the-app-near-its-end-0" });
+    assert.equal((await installation.resolve(id)).status, 200);
+  });
+
+  test("whose app was down work by themselves when it is back", async () => {
+    failing.down = false;
+    const ids = seeded["its app is down, with time left"];
+    await due(ids);
+    await installation.strike();
+    for (const id of ids) assert.match((await installation.ask("GET", `/v1/connections/${id}`)).check_evidence, /probe: /);
+  });
+});
+
+test("what has ended is purged", async () => {
+  await ada.leaveFor("/oauth/start/acme");
+  await installation.ask("POST", "/v1/links", { app: "acme" });
+  await installation.ask("POST", "/v1/sign-in-links", { user: { id: "nobody" } });
+  const tables = ["authorizations", "links", "sign_in_links", "sessions"];
+  // Ended long ago, so that whatever is still shown for a while is over too.
+  for (const table of tables) await installation.run(`UPDATE ${table} SET expires_at = unixepoch() - 100 * 86400`);
+  await installation.run("UPDATE connections SET next_check_at = unixepoch() + 86400 WHERE next_check_at IS NOT NULL");
+  await installation.strike();
+  for (const table of tables) assert.deepEqual(await installation.row(`SELECT count(*) AS rows FROM ${table}`), { rows: 0 }, table);
+});
