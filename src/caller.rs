@@ -226,13 +226,26 @@ impl Key {
 
     /// Whether another key can do nothing this one can't: only such keys exist for it.
     pub fn covers_key(&self, other: &Self) -> bool {
-        self.covers(&other.scopes, other.connections.as_deref(), other.apps.as_deref())
+        self.covers(&other.scopes, other.connections.as_deref(), other.apps.as_deref(), other.expires_at)
     }
 
-    /// Whether the key may hand out what it has: nothing wider than itself.
-    pub fn covers(&self, scopes: &[Scope], connections: Option<&[ConnectionId]>, apps: Option<&[AppId]>) -> bool {
-        let scopes_ok = scopes.iter().all(|scope| self.has(*scope));
-        scopes_ok && within(connections, self.connections.as_deref()) && within(apps, self.apps.as_deref())
+    /// Whether the key sees a part of its workspace only.
+    pub fn is_limited(&self) -> bool {
+        self.connections.is_some() || self.apps.is_some()
+    }
+
+    /// Whether the key may hand out what it has: nothing wider than itself, and nothing that outlives it.
+    pub fn covers(
+        &self,
+        scopes: &[Scope],
+        connections: Option<&[ConnectionId]>,
+        apps: Option<&[AppId]>,
+        expires_at: Option<Timestamp>,
+    ) -> bool {
+        scopes.iter().all(|scope| self.has(*scope))
+            && within(connections, self.connections.as_deref())
+            && within(apps, self.apps.as_deref())
+            && self.expires_at.is_none_or(|own| expires_at.is_some_and(|end| end <= own))
     }
 }
 
@@ -299,11 +312,23 @@ mod tests {
     #[test]
     fn a_key_gives_nothing_wider_than_itself() {
         let (_, mut key) = key(None);
-        assert!(key.covers(&[Scope::Resolve], None, None));
-        assert!(!key.covers(&[Scope::Keys], None, None));
-        assert!(!key.covers(&[Scope::All], None, None));
+        assert!(key.covers(&[Scope::Resolve], None, None, None));
+        assert!(!key.covers(&[Scope::Keys], None, None, None));
+        assert!(!key.covers(&[Scope::All], None, None, None));
         key.apps = Some(vec![AppId::parse("slack").unwrap()]);
-        assert!(!key.covers(&[Scope::Resolve], None, None));
-        assert!(key.covers(&[Scope::Resolve], None, key.apps.as_deref()));
+        assert!(!key.covers(&[Scope::Resolve], None, None, None));
+        assert!(key.covers(&[Scope::Resolve], None, key.apps.as_deref(), None));
+    }
+
+    #[test]
+    fn a_key_gives_nothing_that_outlives_it() {
+        let until = |end: Option<i64>| end.map(Timestamp::from_unix);
+        let (_, forever) = key(None);
+        assert!(forever.covers(&[], None, None, None) && forever.covers(&[], None, None, until(Some(100))));
+        let (_, brief) = key(Some(100));
+        for (end, given) in [(None, false), (Some(101), false), (Some(100), true), (Some(99), true)] {
+            assert_eq!(brief.covers(&[], None, None, until(end)), given, "{end:?}");
+        }
+        assert!(brief.covers_key(&brief) && !brief.covers_key(&forever));
     }
 }

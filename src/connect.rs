@@ -48,14 +48,16 @@ pub enum Failure {
     AppUnavailable,
     /// The connection to repair does not exist any more.
     ConnectionGone,
-    /// Something else changed it at the same moment.
+    /// Something else changed it meanwhile.
     Conflict,
+    /// The link was used meanwhile, as in another tab.
+    LinkUsed,
     /// The app did not say whose account it is.
     AccountUnknown,
 }
 
 impl Failure {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::RefusedByApp,
         Self::WrongIssuer,
         Self::NoCode,
@@ -64,6 +66,7 @@ impl Failure {
         Self::AppUnavailable,
         Self::ConnectionGone,
         Self::Conflict,
+        Self::LinkUsed,
         Self::AccountUnknown,
     ];
 
@@ -78,6 +81,7 @@ impl Failure {
             Self::AppUnavailable => "app_unavailable",
             Self::ConnectionGone => "connection_gone",
             Self::Conflict => "conflict",
+            Self::LinkUsed => "link_used",
             Self::AccountUnknown => "account_unknown",
         }
     }
@@ -103,7 +107,10 @@ impl Failure {
             }
             Self::AppUnavailable => "The app did not answer properly. Please try again in a moment.",
             Self::ConnectionGone => "The connection you wanted to repair was disconnected meanwhile.",
-            Self::Conflict => "The connection was changed elsewhere at the same moment. Please try again.",
+            Self::Conflict => "The connection was changed elsewhere meanwhile. Please try again.",
+            Self::LinkUsed => {
+                "This link was used already, perhaps in another tab, so nothing more was stored. Ask whoever sent it for a new one if you need it."
+            }
             Self::AccountUnknown => {
                 "The app did not say which account was connected, so nothing was stored. Please try again in a moment."
             }

@@ -116,7 +116,6 @@ impl Request {
 }
 
 /// A response, and what is to be done after it was sent.
-#[derive(Debug)]
 pub struct Response {
     /// HTTP status.
     pub status: u16,
@@ -126,6 +125,14 @@ pub struct Response {
     pub body: String,
     /// To be done afterwards.
     pub after: Vec<After>,
+}
+
+/// A body may hold a credential, a header a cookie: neither is shown.
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        write!(f, "Response({}, {names:?}, {} bytes)", self.status, self.body.len())
+    }
 }
 
 impl Response {
@@ -319,3 +326,15 @@ fn finished(mut response: Response, request: &Request, config: Option<&Config>) 
 
 /// Marks a page whose form leads to an app; never sent.
 const LEADS_OUT: &str = "x-leads-out";
+
+#[cfg(test)]
+mod tests {
+    use super::Response;
+
+    #[test]
+    fn a_response_in_debug_output_shows_no_body_and_no_cookie() {
+        let shown =
+            format!("{:?}", Response::new(200, "text/plain", "hunter2".into()).with("set-cookie", "hunter2".into()));
+        assert_eq!(shown, "Response(200, [\"content-type\", \"set-cookie\"], 7 bytes)");
+    }
+}

@@ -16,7 +16,7 @@ const MOST: usize = 1000;
 #[derive(Debug, Default)]
 pub struct Memo {
     fitting_ring: Cell<Option<[u8; 32]>>,
-    noted: RefCell<HashMap<(ConnectionId, String), Timestamp>>,
+    noted: RefCell<HashMap<(String, String), Timestamp>>,
     copied: RefCell<HashMap<ConnectionId, (i64, i64)>>,
 }
 
@@ -31,13 +31,13 @@ impl Memo {
         self.fitting_ring.set(Some(fingerprint));
     }
 
-    /// Whether something about a connection was not done within `seconds`; it counts as done from now on.
-    pub fn is_time(&self, connection: &ConnectionId, what: &str, seconds: i64, now: Timestamp) -> bool {
+    /// Whether something about a connection or key was not done within `seconds`; it counts as done from now on.
+    pub fn is_time(&self, about: &str, what: &str, seconds: i64, now: Timestamp) -> bool {
         let mut noted = self.noted.borrow_mut();
         if noted.len() >= MOST {
             noted.clear();
         }
-        let key = (connection.clone(), what.to_owned());
+        let key = (about.to_owned(), what.to_owned());
         if noted.get(&key).is_some_and(|at| now.since(*at) <= seconds) {
             return false;
         }

@@ -26,7 +26,7 @@ use super::settle::{self, Grant};
 use super::{Failure, place, start};
 
 /// What the app sent along.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Returned {
     /// `state`
     pub state: Option<String>,
@@ -36,6 +36,18 @@ pub struct Returned {
     pub error: Option<String>,
     /// `iss` (RFC 9207)
     pub iss: Option<String>,
+}
+
+/// The state is a secret while it is unspent, and the rest are a stranger's words: only what is there is told.
+impl std::fmt::Debug for Returned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Returned")
+            .field("state", &self.state.is_some())
+            .field("code", &self.code.is_some())
+            .field("error", &self.error.is_some())
+            .field("iss", &self.iss.is_some())
+            .finish()
+    }
 }
 
 /// Where the browser goes next.
@@ -248,5 +260,17 @@ fn grant(flow: &Authorization, tokens: &TokenSet, account: Option<Account>, aske
         expires_at: tokens.expires_at,
         refresh_expires_at: tokens.refresh_expires_at,
         obtained_at: asked_at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Returned, Secret};
+
+    #[test]
+    fn what_an_app_sent_shows_nothing_secret_in_debug_output() {
+        let said = || Some("hunter2".to_owned());
+        let returned = Returned { state: said(), code: Some(Secret::new("hunter2")), error: said(), iss: None };
+        assert_eq!(format!("{returned:?}"), "Returned { state: true, code: true, error: true, iss: false }");
     }
 }

@@ -9,7 +9,7 @@ use crate::caller::{hash, same};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_text};
-use crate::ports::{Database, Ports};
+use crate::ports::Ports;
 use crate::registry;
 use crate::secret::Secret;
 use crate::store::links::{Link, LinkStatus, OnDuplicate};
@@ -66,16 +66,19 @@ pub async fn create<P: Ports>(
         (None, None) => return Err(Error::invalid("app", "or connection must be given: what is to be connected?")),
     };
     start::fit(new.scopes.as_deref().unwrap_or_default())?;
-    registry::current(core, workspace, &app)
+    let user = meant_for(new.user, connection.and_then(|connection| connection.user), new.confirm)?;
+    let registered = registry::current(core, workspace, &app)
         .await?
         .ok_or_else(|| Error::invalid("app", "is no app of the catalogue or this workspace."))?;
+    // Better told to whoever makes the link than to whoever opens it.
+    start::usable_client(core, workspace, &registered.app).await?;
     let now = core.now();
     let token = Secret::new(random_text::<32>(core.ports.random())?);
     let link = Link {
         id: LinkId::random(core.ports.random())?,
         workspace: workspace.clone(),
         app,
-        user: connection.as_ref().map_or(new.user, |connection| connection.user.clone()),
+        user,
         connection: new.connection,
         scopes: new.scopes,
         return_to: new.return_to,
@@ -91,6 +94,19 @@ pub async fn create<P: Ports>(
     store::links::insert(core.db(), &link, &hash(token.expose())).await?;
     let url = core.config.public_url.at(&format!("/connect/{}", token.expose()));
     Ok((link, url))
+}
+
+/// Whom a link is meant for: the user it names, or the owner of the connection it repairs, who must be the same.
+fn meant_for(named: Option<User>, owner: Option<User>, confirm: bool) -> Result<Option<User>> {
+    match (named, owner) {
+        (Some(named), Some(owner)) if named.id != owner.id => {
+            Err(Error::invalid("user.id", "is not the owner of this connection; leave it out."))
+        }
+        (None, None) if confirm => {
+            Err(Error::invalid("user", "must be given with confirm: it is the user you will confirm."))
+        }
+        (named, owner) => Ok(owner.or(named)),
+    }
 }
 
 /// The link a token opens, if it can still be used.
@@ -122,10 +138,9 @@ pub async fn confirm<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &Lin
     }
     match (&link.authorization, &link.result) {
         (Some(flow), _) => confirm_repair(core, workspace, flow).await?,
-        (None, Some(connection)) => confirm_new(core, workspace, connection).await?,
+        (None, Some(connection)) => confirm_new(core, &link, connection).await?,
         (None, None) => return Err(Error::internal("a used link without a result")),
     }
-    core.db().batch(vec![store::links::confirmed(workspace, id)]).await?;
     store::links::get(core.db(), workspace, id).await?.ok_or_else(|| Error::not_found("link"))
 }
 
@@ -142,8 +157,14 @@ async fn confirm_repair<P: Ports>(
     }
 }
 
-async fn confirm_new<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &ConnectionId) -> Result<()> {
-    let event = core.event(workspace, id, "confirmed", "embedder", None)?;
-    core.db().batch(vec![connections::confirm(workspace, id), event]).await?;
-    Ok(())
+async fn confirm_new<P: Ports>(core: &Core<P>, link: &Link, id: &ConnectionId) -> Result<()> {
+    let must = vec![connections::confirm(&link.workspace, id), store::links::confirmed(&link.workspace, &link.id)];
+    let event = core.event(&link.workspace, id, "confirmed", "embedder", None)?;
+    if store::all_or_nothing(core.db(), must, vec![event]).await? {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::Conflict,
+        "Nothing waits to be confirmed: it was disconnected, or confirmed at the same moment.",
+    ))
 }

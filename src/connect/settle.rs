@@ -2,7 +2,8 @@
 //!
 //! Owns names, duplicates and the choice between accounts. A grant that waits for a choice is sealed
 //! in its flow's row for ten minutes, choosable only by the browser that began the flow. What is not
-//! chosen is discarded, and revoked where that kills nothing else.
+//! chosen is discarded, and revoked where that kills nothing else. Whatever a grant becomes is written
+//! in one transaction with the taking of it: what fails on the way leaves everything as it was.
 
 use std::collections::BTreeMap;
 
@@ -12,20 +13,20 @@ use crate::core::Core;
 use crate::credential::Credential;
 use crate::disconnect;
 use crate::error::{Code, Error, Result};
-use crate::ids::{ConnectionId, LinkId};
+use crate::ids::ConnectionId;
 use crate::ports::{Database, Ports, Statement};
 use crate::refresh;
 use crate::registry;
 use crate::resolve::cached;
 use crate::store::authorizations::{self, Authorization, Outcome, Pending, Question};
-use crate::store::links::{self, LinkStatus, OnDuplicate};
-use crate::store::{clients, connections, events};
+use crate::store::links::{self, Link, LinkStatus, OnDuplicate};
+use crate::store::{self, clients, connections};
 use crate::time::Timestamp;
 
 use super::{Failure, actor, place};
 
 /// Seconds a grant waits for a choice.
-const CHOICE_TIME: i64 = 600;
+pub const CHOICE_TIME: i64 = 600;
 /// Seconds a grant waits for an embedding product's confirmation.
 const CONFIRM_TIME: i64 = 3600;
 /// Characters of a name, at most.
@@ -80,6 +81,59 @@ enum Target {
     Repair(Box<Connection>),
 }
 
+/// A grant that is to become something, and what that depends on.
+struct Case<'a> {
+    /// The flow as it was read. A grant that waits in it must first be taken out: only one decision gets it.
+    flow: &'a Authorization,
+    /// The link the flow came from.
+    link: Option<Link>,
+    app: &'a App,
+    grant: Grant,
+}
+
+impl<'a> Case<'a> {
+    async fn read<P: Ports>(core: &Core<P>, flow: &'a Authorization, app: &'a App, grant: Grant) -> Result<Self> {
+        let link = link_of(core, flow).await?;
+        Ok(Self { flow, link, app, grant })
+    }
+
+    /// A link is good for one connection, whatever happens in other tabs of the browser.
+    fn link_is_used_up(&self) -> bool {
+        is_used_up(self.flow, self.link.as_ref())
+    }
+
+    /// Whether the grant waits in its flow's row; else it comes straight from the app.
+    fn waits(&self) -> bool {
+        matches!(self.flow.outcome, Outcome::Undecided | Outcome::AwaitingConfirmation)
+    }
+
+    /// The statements that take a waiting grant out of its flow, and use the link up. Each must change a row.
+    fn taken(&self, to: Outcome, link: LinkStatus, result: &ConnectionId, now: Timestamp) -> Vec<Statement> {
+        let Authorization { id, workspace, .. } = self.flow;
+        let mut must = Vec::new();
+        if self.waits() {
+            must.push(authorizations::decide(id, self.flow.outcome, to, now));
+        }
+        let waiting = (to == Outcome::AwaitingConfirmation).then_some(id);
+        must.extend(self.flow.link.as_ref().map(|of| match self.flow.outcome {
+            Outcome::AwaitingConfirmation => links::confirmed(workspace, of),
+            _ => links::end(workspace, of, link, result, waiting, now),
+        }));
+        must
+    }
+}
+
+async fn link_of<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<Option<Link>> {
+    match &flow.link {
+        None => Ok(None),
+        Some(id) => Ok(links::get(core.db(), &flow.workspace, id).await?),
+    }
+}
+
+fn is_used_up(flow: &Authorization, link: Option<&Link>) -> bool {
+    flow.link.is_some() && link.is_none_or(|link| link.status != LinkStatus::Open)
+}
+
 /// Decides what becomes of a grant. Answers why it could not become anything.
 pub async fn settle<P: Ports>(
     core: &Core<P>,
@@ -87,25 +141,30 @@ pub async fn settle<P: Ports>(
     app: &App,
     grant: Grant,
 ) -> Result<Option<Failure>> {
+    let case = Case::read(core, flow, app, grant).await?;
+    if case.link_is_used_up() {
+        return give_up(core, &case, Failure::LinkUsed).await;
+    }
     let question = match &flow.connection {
         Some(id) => {
             let Some(connection) = connections::get(core.db(), &flow.workspace, id).await? else {
-                return discard_for(core, flow, app, &grant, Failure::ConnectionGone).await;
+                return give_up(core, &case, Failure::ConnectionGone).await;
             };
-            if is_same(connection.account.as_ref(), grant.account.as_ref()) {
-                return apply(core, flow, app, &grant, Target::Repair(Box::new(connection))).await;
+            if is_same(connection.account.as_ref(), case.grant.account.as_ref()) {
+                return apply(core, &case, Target::Repair(Box::new(connection))).await;
             }
             Question::OtherAccount { before: connection.account }
         }
-        None => match duplicate(core, flow, &grant).await? {
-            None | Some((OnDuplicate::Create, _)) => return apply(core, flow, app, &grant, Target::New).await,
+        None => match duplicate(core, &case).await? {
+            None | Some((OnDuplicate::Create, _)) => return apply(core, &case, Target::New).await,
             Some((OnDuplicate::Reuse, existing)) => {
-                return apply(core, flow, app, &grant, Target::Repair(Box::new(existing))).await;
+                return apply(core, &case, Target::Repair(Box::new(existing))).await;
             }
             Some((OnDuplicate::Ask, existing)) => Question::Duplicate { existing: existing.id, name: existing.name },
         },
     };
-    hold(core, flow, &grant, Some(question), Outcome::Undecided, None, CHOICE_TIME).await?;
+    let held = hold(core, &case, Some(question), Outcome::Undecided, None, CHOICE_TIME)?;
+    core.db().batch(vec![held]).await?;
     Ok(None)
 }
 
@@ -114,49 +173,79 @@ fn is_same(before: Option<&Account>, now: Option<&Account>) -> bool {
     matches!((before, now), (Some(before), Some(now)) if before.id == now.id)
 }
 
-async fn duplicate<P: Ports>(
-    core: &Core<P>,
-    flow: &Authorization,
-    grant: &Grant,
-) -> Result<Option<(OnDuplicate, Connection)>> {
-    let Some(account) = &grant.account else { return Ok(None) };
-    let Some(existing) =
-        connections::same_account(core.db(), &flow.workspace, &flow.app, &account.id, flow.user.as_ref()).await?
-    else {
-        return Ok(None);
-    };
-    let wish = match &flow.link {
-        None => OnDuplicate::Ask,
-        Some(id) => {
-            links::get(core.db(), &flow.workspace, id).await?.map_or(OnDuplicate::Ask, |link| link.on_duplicate)
-        }
-    };
-    Ok(Some((wish, existing)))
+async fn duplicate<P: Ports>(core: &Core<P>, case: &Case<'_>) -> Result<Option<(OnDuplicate, Connection)>> {
+    let Some(account) = &case.grant.account else { return Ok(None) };
+    let flow = case.flow;
+    let existing =
+        connections::same_account(core.db(), &flow.workspace, &flow.app, &account.id, flow.user.as_ref()).await?;
+    let wish = case.link.as_ref().map_or(OnDuplicate::Ask, |link| link.on_duplicate);
+    Ok(existing.map(|existing| (wish, existing)))
 }
 
-async fn discard_for<P: Ports>(
-    core: &Core<P>,
-    flow: &Authorization,
-    app: &App,
-    grant: &Grant,
-    failure: Failure,
-) -> Result<Option<Failure>> {
-    if let Some(client) = clients::get(core.db(), &flow.workspace, &flow.client).await? {
-        let account = grant.account.as_ref().map(|account| account.id.as_str());
-        disconnect::discard(core, app, &client, account, &grant.credential).await;
+/// The grant becomes nothing. One that waited is first taken out of its flow, which fails: whoever decides
+/// at the same moment must not find it revoked.
+async fn give_up<P: Ports>(core: &Core<P>, case: &Case<'_>, failure: Failure) -> Result<Option<Failure>> {
+    let flow = case.flow;
+    if case.waits() {
+        let taken = authorizations::decide(&flow.id, flow.outcome, Outcome::Failed, core.now());
+        let mut then = vec![authorizations::end(&flow.id, Outcome::Failed, Some(failure.as_str()), None)];
+        if flow.outcome == Outcome::AwaitingConfirmation {
+            then.extend(flow.link.as_ref().map(|link| links::fruitless(&flow.workspace, link)));
+        }
+        if !store::all_or_nothing(core.db(), vec![taken], then).await? {
+            return Err(decided());
+        }
     }
+    discard(core, case).await?;
     Ok(Some(failure))
 }
 
-async fn hold<P: Ports>(
+async fn discard<P: Ports>(core: &Core<P>, case: &Case<'_>) -> Result<()> {
+    if let Some(client) = clients::get(core.db(), &case.flow.workspace, &case.flow.client).await? {
+        let account = case.grant.account.as_ref().map(|account| account.id.as_str());
+        disconnect::discard(core, case.app, &client, account, &case.grant.credential).await;
+    }
+    Ok(())
+}
+
+/// Nothing was applied: what it builds on has changed since it was read. Tells what.
+async fn lost<P: Ports>(core: &Core<P>, case: &Case<'_>, target: Option<&ConnectionId>) -> Result<Option<Failure>> {
+    let flow = case.flow;
+    if case.waits() {
+        let now = authorizations::get_in_workspace(core.db(), &flow.workspace, &flow.id).await?;
+        if now.is_none_or(|now| now.outcome != flow.outcome || now.sealed_grant.is_none()) {
+            return Err(decided());
+        }
+    }
+    let link = link_of(core, flow).await?;
+    let failure = if flow.outcome != Outcome::AwaitingConfirmation && is_used_up(flow, link.as_ref()) {
+        Failure::LinkUsed
+    } else if clients::get(core.db(), &flow.workspace, &flow.client).await?.is_none() {
+        Failure::ClientRefused
+    } else if let Some(id) = target
+        && connections::get(core.db(), &flow.workspace, id).await?.is_none()
+    {
+        Failure::ConnectionGone
+    } else {
+        Failure::Conflict
+    };
+    give_up(core, case, failure).await
+}
+
+fn decided() -> Error {
+    Error::new(Code::LinkEnded, "The time to decide is over, or it was decided elsewhere.")
+}
+
+/// The statement that lets the grant wait in its flow.
+fn hold<P: Ports>(
     core: &Core<P>,
-    flow: &Authorization,
-    grant: &Grant,
+    case: &Case<'_>,
     question: Option<Question>,
     outcome: Outcome,
-    target: Option<&ConnectionId>,
+    target: Option<&Connection>,
     seconds: i64,
-) -> Result<()> {
+) -> Result<Statement> {
+    let (flow, grant) = (case.flow, &case.grant);
     let pending = Pending {
         question,
         account: grant.account.clone(),
@@ -170,27 +259,16 @@ async fn hold<P: Ports>(
         core.ports.random(),
         &place(&flow.workspace, &flow.id, "sealed_grant"),
     )?;
-    let mut statements =
-        vec![authorizations::hold(&flow.id, outcome, &sealed, &pending, target, core.now().plus(seconds))];
-    if let (Outcome::AwaitingConfirmation, Some(link), Some(target)) = (outcome, &flow.link, target) {
-        statements.push(links::end(
-            &flow.workspace,
-            link,
-            LinkStatus::AwaitingConfirmation,
-            target,
-            Some(&flow.id),
-            core.now(),
-        ));
-    }
-    core.db().batch(statements).await?;
-    Ok(())
+    Ok(authorizations::hold(&flow.id, outcome, &sealed, &pending, target, core.now().plus(seconds)))
 }
 
 fn held_grant<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<Grant> {
-    let ended = || Error::new(Code::LinkEnded, "The time to choose is over. Please connect again.");
-    let (Some(sealed), Some(pending)) = (&flow.sealed_grant, &flow.pending) else { return Err(ended()) };
+    let in_time = core.now() < flow.expires_at;
+    let (Some(sealed), Some(pending), true) = (&flow.sealed_grant, &flow.pending, in_time) else {
+        return Err(decided());
+    };
     let credential = Credential::open(&core.config.ring, &place(&flow.workspace, &flow.id, "sealed_grant"), sealed)
-        .map_err(|_| ended())?;
+        .map_err(|_| decided())?;
     Ok(Grant {
         credential,
         account: pending.account.clone(),
@@ -201,7 +279,8 @@ fn held_grant<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<Grant> {
     })
 }
 
-/// Does what the person chose. `flow` was read for this browser's session.
+/// Does what the person chose. `flow` was read for this browser's session. What fails on the way leaves
+/// the grant where it waits, to be chosen again.
 pub async fn choose<P: Ports>(core: &Core<P>, flow: &Authorization, choice: Choice) -> Result<()> {
     let question = flow.pending.as_ref().and_then(|pending| pending.question.clone());
     let (Some(question), Outcome::Undecided) = (question, flow.outcome) else {
@@ -209,27 +288,26 @@ pub async fn choose<P: Ports>(core: &Core<P>, flow: &Authorization, choice: Choi
     };
     let grant = held_grant(core, flow)?;
     let app = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
+    let case = Case::read(core, flow, &app, grant).await?;
     let target = match (choice, &question) {
-        (Choice::Keep, _) => None,
-        (Choice::Both, Question::Duplicate { .. }) => Some(Target::New),
-        (Choice::Switch, Question::OtherAccount { .. }) => Some(target(core, flow, flow.connection.as_ref()).await?),
-        (Choice::Reuse, Question::Duplicate { existing, .. }) => Some(target(core, flow, Some(existing)).await?),
+        (Choice::Keep, _) => return keep(core, &case).await,
+        (Choice::Both, Question::Duplicate { .. }) => Target::New,
+        (Choice::Switch, Question::OtherAccount { .. }) => target(core, flow, flow.connection.as_ref()).await?,
+        (Choice::Reuse, Question::Duplicate { existing, .. }) => target(core, flow, Some(existing)).await?,
         (Choice::Switch | Choice::Reuse | Choice::Both, _) => {
             return Err(Error::new(Code::Conflict, "That is not one of the choices."));
         }
     };
-    let to = if target.is_some() { Outcome::Done } else { Outcome::Discarded };
-    if !authorizations::decide(core.db(), &flow.id, Outcome::Undecided, to, core.now()).await? {
-        return Err(Error::new(Code::LinkEnded, "The time to choose is over, or it was chosen elsewhere."));
-    }
-    let failure = match target {
-        None => discard_for(core, flow, &app, &grant, Failure::Conflict).await.map(|_| None)?,
-        Some(target) => apply(core, flow, &app, &grant, target).await?,
-    };
-    if let Some(failure) = failure {
-        core.db().batch(vec![authorizations::end(&flow.id, Outcome::Failed, Some(failure.as_str()), None)]).await?;
-    }
+    apply(core, &case, target).await?;
     Ok(())
+}
+
+async fn keep<P: Ports>(core: &Core<P>, case: &Case<'_>) -> Result<()> {
+    let taken = authorizations::decide(&case.flow.id, case.flow.outcome, Outcome::Discarded, core.now());
+    if !store::all_or_nothing(core.db(), vec![taken], vec![]).await? {
+        return Err(decided());
+    }
+    discard(core, case).await
 }
 
 async fn target<P: Ports>(core: &Core<P>, flow: &Authorization, id: Option<&ConnectionId>) -> Result<Target> {
@@ -238,33 +316,36 @@ async fn target<P: Ports>(core: &Core<P>, flow: &Authorization, id: Option<&Conn
     Ok(Target::Repair(Box::new(connection)))
 }
 
-async fn apply<P: Ports>(
-    core: &Core<P>,
-    flow: &Authorization,
-    app: &App,
-    grant: &Grant,
-    target: Target,
-) -> Result<Option<Failure>> {
-    let confirm = match &flow.link {
-        None => false,
-        Some(id) => links::get(core.db(), &flow.workspace, id).await?.is_some_and(|link| link.confirm),
-    };
+async fn apply<P: Ports>(core: &Core<P>, case: &Case<'_>, target: Target) -> Result<Option<Failure>> {
+    let confirm = case.link.as_ref().is_some_and(|link| link.confirm);
     match target {
-        Target::New => insert(core, flow, app, grant, confirm).await.map(|()| None),
+        Target::New => insert(core, case, confirm).await,
         // The old credential goes on serving until the embedding product has confirmed the person.
-        Target::Repair(connection) if confirm => {
-            hold(core, flow, grant, None, Outcome::AwaitingConfirmation, Some(&connection.id), CONFIRM_TIME).await?;
-            Ok(None)
-        }
-        Target::Repair(connection) => repair(core, flow, app, grant, *connection).await,
+        Target::Repair(connection) if confirm => await_confirmation(core, case, &connection).await,
+        Target::Repair(connection) => repair(core, case, *connection).await,
     }
 }
 
-async fn insert<P: Ports>(core: &Core<P>, flow: &Authorization, app: &App, grant: &Grant, confirm: bool) -> Result<()> {
+async fn await_confirmation<P: Ports>(core: &Core<P>, case: &Case<'_>, target: &Connection) -> Result<Option<Failure>> {
+    let outcome = Outcome::AwaitingConfirmation;
+    let must = case.taken(outcome, LinkStatus::AwaitingConfirmation, &target.id, core.now());
+    let held = hold(core, case, None, outcome, Some(target), CONFIRM_TIME)?;
+    if store::all_or_nothing(core.db(), must, vec![held]).await? {
+        return Ok(None);
+    }
+    lost(core, case, Some(&target.id)).await
+}
+
+async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Result<Option<Failure>> {
+    let Case { flow, grant, .. } = case;
     let now = core.now();
     let id = ConnectionId::random(core.ports.random())?;
-    let status = if confirm { Status::AwaitingConfirmation } else { Status::Connected };
-    let name = free_name(core, flow, app, grant.account.as_ref()).await?;
+    let (status, link, outcome) = if confirm {
+        (Status::AwaitingConfirmation, LinkStatus::AwaitingConfirmation, Outcome::AwaitingConfirmation)
+    } else {
+        (Status::Connected, LinkStatus::Used, Outcome::Done)
+    };
+    let name = free_name(core, flow, case.app, grant.account.as_ref()).await?;
     let mut new = Connection {
         sealed_credential: Some(grant.credential.seal(
             &core.config.ring,
@@ -305,35 +386,21 @@ async fn insert<P: Ports>(core: &Core<P>, flow: &Authorization, app: &App, grant
         next_check_at: None,
     };
     new.next_check_at = Some(refresh::next_check_after(now, &new));
-    let mut statements = vec![
+    let must = case.taken(Outcome::Done, link, &new.id, now);
+    let then = vec![
         connections::insert(&new),
-        authorizations::end(&flow.id, Outcome::Done, None, Some(&new.id)),
+        authorizations::end(&flow.id, outcome, None, Some(&new.id)),
         core.event(&flow.workspace, &new.id, "connected", &actor(flow), None)?,
     ];
-    statements.extend(flow.link.as_ref().map(|link| end_link(core, flow, link, &new.id, confirm)));
-    core.db().batch(statements).await?;
-    Ok(())
-}
-
-fn end_link<P: Ports>(
-    core: &Core<P>,
-    flow: &Authorization,
-    link: &LinkId,
-    result: &ConnectionId,
-    confirm: bool,
-) -> Statement {
-    let status = if confirm { LinkStatus::AwaitingConfirmation } else { LinkStatus::Used };
-    links::end(&flow.workspace, link, status, result, None, core.now())
+    if store::all_or_nothing(core.db(), must, then).await? {
+        return Ok(None);
+    }
+    lost(core, case, None).await
 }
 
 /// Gives a connection a new generation of credential; id, name, uses and policy stay.
-async fn repair<P: Ports>(
-    core: &Core<P>,
-    flow: &Authorization,
-    app: &App,
-    grant: &Grant,
-    old: Connection,
-) -> Result<Option<Failure>> {
+async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Connection) -> Result<Option<Failure>> {
+    let Case { flow, grant, .. } = case;
     let now = core.now();
     let next_generation = old.generation + 1;
     let place = Credential::place(&old.workspace, &old.id, next_generation);
@@ -354,49 +421,56 @@ async fn repair<P: Ports>(
     new.next_check_at = Some(refresh::next_check_after(now, &new));
     let switched = !is_same(old.account.as_ref(), grant.account.as_ref());
     let event = if switched { "account_switched" } else { "reconnected" };
-    // One transaction, each statement on the heels of the one before: a lost race changes nothing at all.
-    let told = core.event(&flow.workspace, &old.id, event, &actor(flow), None)?;
-    let mut statements = vec![
-        connections::reconnect(&new, old.generation),
-        events::if_changed(told),
-        authorizations::done_if_changed(&flow.id, &old.id),
+    let mut must = case.taken(Outcome::Done, LinkStatus::Used, &old.id, now);
+    must.push(connections::reconnect(&new, old.generation));
+    let then = vec![
+        authorizations::end(&flow.id, Outcome::Done, None, Some(&old.id)),
+        core.event(&flow.workspace, &old.id, event, &actor(flow), None)?,
     ];
-    statements.extend(flow.link.as_ref().map(|link| links::used_if_changed(&flow.workspace, link, &old.id, now)));
-    let written = core.db().batch(statements).await?;
-    if written.first().is_none_or(|rows| rows.changes == 0) {
-        return discard_for(core, flow, app, grant, Failure::Conflict).await;
-    }
+    let written = store::all_or_nothing(core.db(), must, then).await;
+    // Also when no answer came: it may have been applied all the same.
     cached::forget_connection(core, &old.id).await;
+    if !written? {
+        return lost(core, case, Some(&old.id)).await;
+    }
     if switched {
-        discard_old(core, app, &old).await;
+        discard_old(core, &old).await;
     }
     Ok(None)
 }
 
-/// The grant a connection had for another account: nobody holds it any more.
-async fn discard_old<P: Ports>(core: &Core<P>, app: &App, old: &Connection) {
+/// The grant a connection had for another account: nobody holds it any more. It is revoked where the
+/// connection's own revision of the app says, never at hosts that its client was not entered for.
+async fn discard_old<P: Ports>(core: &Core<P>, old: &Connection) {
     let place = Credential::place(&old.workspace, &old.id, old.generation);
     let credential =
         old.sealed_credential.as_deref().and_then(|sealed| Credential::open(&core.config.ring, &place, sealed).ok());
     let client = clients::get(core.db(), &old.workspace, &old.client).await.ok().flatten();
-    if let (Some(credential), Some(client)) = (credential, client) {
-        disconnect::discard(core, app, &client, old.account.as_ref().map(|account| account.id.as_str()), &credential)
+    let app = registry::at_revision(core, &old.workspace, &old.app, old.app_revision).await.ok();
+    if let (Some(credential), Some(client), Some(app)) = (credential, client, app) {
+        disconnect::discard(core, &app, &client, old.account.as_ref().map(|account| account.id.as_str()), &credential)
             .await;
     }
 }
 
-/// The embedding product has confirmed the person: the grant that waited is stored.
+/// The embedding product has confirmed the person: the grant that waited is stored, unless the
+/// connection became something else while it waited.
 pub async fn confirm<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<Option<Failure>> {
+    if flow.outcome != Outcome::AwaitingConfirmation {
+        return Err(decided());
+    }
     let grant = held_grant(core, flow)?;
     let app = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
-    let Some(id) = &flow.connection else { return Ok(Some(Failure::ConnectionGone)) };
-    let Some(connection) = connections::get(core.db(), &flow.workspace, id).await? else {
-        return discard_for(core, flow, &app, &grant, Failure::ConnectionGone).await;
+    let case = Case { flow, link: None, app: &app, grant };
+    let connection = match &flow.connection {
+        None => None,
+        Some(id) => connections::get(core.db(), &flow.workspace, id).await?,
     };
-    if !authorizations::decide(core.db(), &flow.id, Outcome::AwaitingConfirmation, Outcome::Done, core.now()).await? {
-        return Err(Error::new(Code::Conflict, "This was confirmed before, or its time is over."));
+    match connection {
+        None => give_up(core, &case, Failure::ConnectionGone).await,
+        Some(moved) if flow.generation != Some(moved.generation) => give_up(core, &case, Failure::Conflict).await,
+        Some(connection) => repair(core, &case, connection).await,
     }
-    repair(core, flow, &app, &grant, connection).await
 }
 
 /// A name that tells app and account, with a number where it is taken.

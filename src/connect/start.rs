@@ -24,7 +24,7 @@ use crate::workspace::User;
 use super::place;
 
 /// Seconds a person has at the app.
-const FLOW_TIME: i64 = 600;
+pub const FLOW_TIME: i64 = 600;
 /// Scopes a request may name.
 const MOST_SCOPES: usize = 200;
 
@@ -86,7 +86,14 @@ pub async fn offer<P: Ports>(core: &Core<P>, wish: &Wish) -> Result<Offer> {
         None => None,
         Some(id) => Some(repairable(core, wish, id).await?),
     };
-    let client = store::clients::current(core.db(), &wish.workspace, app.registration()).await?;
+    let client = usable_client(core, &wish.workspace, &app).await?;
+    let scopes = scopes(&app, &client, connection.as_ref(), wish.scopes.as_deref())?;
+    Ok(Offer { app, revision: registered.revision, client, connection, scopes })
+}
+
+/// The client that new flows of an app use, if its secret may go where the app is now.
+pub async fn usable_client<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, app: &App) -> Result<Client> {
+    let client = store::clients::current(core.db(), workspace, app.registration()).await?;
     let client = client.ok_or_else(|| {
         Error::new(
             Code::ClientMissing,
@@ -105,8 +112,7 @@ pub async fn offer<P: Ports>(core: &Core<P>, wish: &Wish) -> Result<Offer> {
             ),
         ));
     }
-    let scopes = scopes(&app, &client, connection.as_ref(), wish.scopes.as_deref())?;
-    Ok(Offer { app, revision: registered.revision, client, connection, scopes })
+    Ok(client)
 }
 
 async fn repairable<P: Ports>(core: &Core<P>, wish: &Wish, id: &ConnectionId) -> Result<Connection> {

@@ -1,5 +1,6 @@
 //! Apps and their OAuth clients.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use serde_json::json;
 use super::{Call, Response, input, view};
 use crate::app::{self, App, AppId, catalogue};
 use crate::client::Client;
+use crate::connect::start;
 use crate::core::Core;
 use crate::error::{Code, Error, FieldError, Result};
 use crate::ids::ClientId;
@@ -61,15 +63,23 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     page(&shown, call, &clients)
 }
 
+/// Current clients by registration, with the hosts that each may reach.
+type Clients = BTreeMap<String, BTreeSet<String>>;
+
+/// Whether new flows of an app can start: it has a client, whose secret may go where the app is now.
+pub(super) fn is_set_up(clients: &Clients, app: &App) -> bool {
+    clients.get(app.registration()).is_some_and(|hosts| app.hosts().is_subset(hosts))
+}
+
 /// The cursor is the last app's id: the list is sorted by it.
-fn page(shown: &[Registered], call: &Call<'_>, clients: &std::collections::BTreeSet<String>) -> Result<Response> {
+fn page(shown: &[Registered], call: &Call<'_>, clients: &Clients) -> Result<Response> {
     let limit = usize::try_from(input::limit(call.request)?).unwrap_or(usize::MAX);
     let after = input::query(call.request, "cursor").unwrap_or_default();
     let rest: Vec<_> = shown.iter().filter(|one| one.app.id.as_str() > after.as_str()).collect();
     let data: Vec<_> = rest
         .iter()
         .take(limit)
-        .map(|one| view::app(&one.app, one.revision > 0, clients.contains(one.app.registration())))
+        .map(|one| view::app(&one.app, one.revision > 0, is_set_up(clients, &one.app)))
         .collect();
     let next = rest.get(limit.saturating_sub(1)).filter(|_| rest.len() > limit).map(|one| one.app.id.as_str());
     Ok(Response::json(200, &json!({ "data": data, "next_cursor": next })))
@@ -96,8 +106,12 @@ pub(super) async fn all<P: Ports>(core: &Core<P>, workspace: &crate::ids::Worksp
 
 pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let one = registered(core, call).await?;
-    let client = store::clients::current(core.db(), &call.key()?.workspace, one.app.registration()).await?;
-    Ok(Response::json(200, &view::app(&one.app, one.revision > 0, client.is_some())))
+    Ok(Response::json(200, &shown(core, call, &one.app, one.revision > 0).await?))
+}
+
+async fn shown<P: Ports>(core: &Core<P>, call: &Call<'_>, app: &App, custom: bool) -> Result<serde_json::Value> {
+    let client = store::clients::current(core.db(), &call.key()?.workspace, app.registration()).await?;
+    Ok(view::app(app, custom, client.is_some_and(|client| client.may_reach(&app.hosts()))))
 }
 
 fn definition<P: Ports>(core: &Core<P>, text: &str) -> Result<App> {
@@ -130,7 +144,7 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
         return Err(taken(&app.id));
     }
     put_revision(core, call, &app, text).await?;
-    Ok(Response::json(201, &view::app(&app, true, false)))
+    Ok(Response::json(201, &shown(core, call, &app, true).await?))
 }
 
 fn taken(id: &AppId) -> Error {
@@ -158,16 +172,13 @@ async fn put_revision<P: Ports>(core: &Core<P>, call: &Call<'_>, app: &App, text
 
 pub(super) async fn put<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let id = custom_id(core, call).await?;
-    let workspace = &call.key()?.workspace;
     let text = input::text(call.request)?;
     let app = definition(core, text)?;
     if app.id != id {
         return Err(Error::invalid("id", format!("must be {id}: an app keeps its id.")));
     }
     put_revision(core, call, &app, text).await?;
-    let client = store::clients::current(core.db(), workspace, app.registration()).await?;
-    let usable = client.is_some_and(|client| client.may_reach(&app.hosts()));
-    Ok(Response::json(200, &view::app(&app, true, usable)))
+    Ok(Response::json(200, &shown(core, call, &app, true).await?))
 }
 
 pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
@@ -236,12 +247,20 @@ pub(super) async fn put_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Res
         created_at: same.map_or(now, |client| client.created_at),
         updated_at: now,
     };
-    store::clients::put(core.db(), &client).await?;
+    match store::clients::put(core.db(), &client).await {
+        Err(DatabaseError::Constraint) => {
+            return Err(Error::new(
+                Code::Conflict,
+                "This client was set up elsewhere at the same moment. Read it again and retry.",
+            ));
+        }
+        other => other?,
+    }
     Ok(Response::json(200, &view::client(core, &client, &app.id)))
 }
 
 /// A change that leaves the secret out keeps it, unless it would now go to other hosts.
-fn kept_secret(before: &Client, hosts: &std::collections::BTreeSet<String>) -> Result<Option<String>> {
+fn kept_secret(before: &Client, hosts: &BTreeSet<String>) -> Result<Option<String>> {
     if before.sealed_secret.is_some() && !before.may_reach(hosts) {
         return Err(Error::invalid("client_secret", "must be entered again: the app's addresses have changed since."));
     }
@@ -261,15 +280,11 @@ fn check(new: &ClientInput) -> Result<()> {
             "must be 1 to 4096 visible characters. Leave it out for a public client.",
         ));
     }
-    Ok(())
+    start::fit(new.scopes.as_deref().unwrap_or_default())
 }
 
 /// A client that a family of apps shares may reach the hosts of all of them.
-async fn hosts_of_registration<P: Ports>(
-    core: &Core<P>,
-    call: &Call<'_>,
-    app: &App,
-) -> Result<std::collections::BTreeSet<String>> {
+async fn hosts_of_registration<P: Ports>(core: &Core<P>, call: &Call<'_>, app: &App) -> Result<BTreeSet<String>> {
     let family =
         all(core, &call.key()?.workspace).await?.into_iter().filter(|one| one.app.registration() == app.registration());
     Ok(family.flat_map(|one| one.app.hosts()).collect())

@@ -117,10 +117,10 @@ fn check(new: &NewKey, maker: &Key, now: Timestamp) -> Result<()> {
     if new.expires_at.is_some_and(|end| end <= now) {
         return Err(Error::invalid("expires_at", "must be in the future."));
     }
-    if !maker.covers(&new.scopes, new.connections.as_deref(), new.apps.as_deref()) {
+    if !maker.covers(&new.scopes, new.connections.as_deref(), new.apps.as_deref(), new.expires_at) {
         return Err(Error::new(
             Code::InsufficientKeyScope,
-            "A key can't make another that may do more than itself: narrow scopes, connections and apps to its own.",
+            "A key can't make another that may do more or lives longer than itself: narrow scopes, connections, apps and expires_at to its own.",
         ));
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::app::AppId;
 use crate::caller::hash;
 use crate::connect::link::{self, LONGEST_LIFE, NewLink, USUAL_LIFE};
 use crate::core::Core;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_text};
 use crate::ports::Ports;
 use crate::secret::Secret;
@@ -47,9 +47,6 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
         return Err(Error::invalid("app", "is no app this key may see."));
     }
     let user = input.user.map(user).transpose()?;
-    if input.confirm && user.is_none() && input.connection.is_none() {
-        return Err(Error::invalid("user", "must be given with confirm: it is the user you will confirm."));
-    }
     let return_to = match input.return_to {
         None => None,
         Some(text) => Some(return_to(core, &key.workspace, &text).await?),
@@ -140,6 +137,12 @@ struct SignInUser {
 }
 
 pub(super) async fn create_sign_in<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    if call.key()?.is_limited() {
+        return Err(Error::new(
+            Code::InsufficientKeyScope,
+            "This key is limited to some connections or apps, but a person who signs in sees all of theirs. Use a key without allow-lists.",
+        ));
+    }
     let input: SignInInput = input::json(call.request)?;
     // An address tells a person who they are as well as a name does.
     let user = user(User { id: input.user.id, name: input.user.name.or(input.user.email) })?;

@@ -16,7 +16,7 @@ use crate::registry;
 use crate::secret::Secret;
 use crate::store::authorizations::{self, Authorization, Outcome, Question};
 use crate::store::links::Link;
-use crate::store::sessions::{Kind, Session};
+use crate::store::sessions::Session;
 use crate::store::{connections, workspaces};
 
 /// What stands around a signed-in person's page.
@@ -137,12 +137,10 @@ pub(super) async fn use_link<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Resul
 
 /// The same browser may try again: it has the link's session already.
 async fn link_session<P: Ports>(core: &Core<P>, call: &Call<'_>, link: &Link) -> Result<(Session, Option<String>)> {
-    if let Some(session) = session::link(core, call.request).await?
-        && session.kind == Kind::Link(link.id.clone())
-    {
+    if let Some(session) = session::link(core, call.request, &link.id).await? {
         return Ok((session, None));
     }
-    let (session, cookie) = session::open_link(core, &link.workspace, &link.id).await?;
+    let (session, cookie) = session::open_link(core, link).await?;
     Ok((session, Some(cookie)))
 }
 
@@ -186,7 +184,7 @@ pub(super) async fn callback<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Resul
     match callback::callback(core, &client, returned, &sessions).await? {
         Landing::Refused(refusal) => Ok(ended(refusal)),
         Landing::Flow(id) => {
-            let flow = flow(core, call, &id).await?;
+            let flow = flow(core, &sessions, &id).await?;
             Ok(Response::see_other(&destination(&flow).unwrap_or_else(|| format!("/flows/{id}"))))
         }
     }
@@ -233,13 +231,8 @@ pub(super) async fn show_ended<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Res
     Ok(Response::html(400, page::message(&shell(call.session.as_ref(), csrf.as_deref()), &page::refused(refusal))))
 }
 
-async fn flow<P: Ports>(core: &Core<P>, call: &Call<'_>, id: &AuthorizationId) -> Result<Authorization> {
-    for hash in session::hashes(core, call.request).await? {
-        if let Some(flow) = authorizations::get(core.db(), id, &hash).await? {
-            return Ok(flow);
-        }
-    }
-    Err(Error::not_found("flow of this browser"))
+async fn flow<P: Ports>(core: &Core<P>, sessions: &[String], id: &AuthorizationId) -> Result<Authorization> {
+    authorizations::get(core.db(), id, sessions).await?.ok_or_else(|| Error::not_found("flow of this browser"))
 }
 
 fn flow_id(call: &Call<'_>) -> Result<AuthorizationId> {
@@ -247,7 +240,8 @@ fn flow_id(call: &Call<'_>) -> Result<AuthorizationId> {
 }
 
 pub(super) async fn show_flow<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let flow = flow(core, call, &flow_id(call)?).await?;
+    let sessions = session::hashes(core, call.request).await?;
+    let flow = flow(core, &sessions, &flow_id(call)?).await?;
     let app = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
     let csrf = session::form_token(core, call.request);
     let shell = shell(call.session.as_ref(), csrf.as_deref());
@@ -277,7 +271,7 @@ async fn choosing<P: Ports>(
             page::Choosing::OtherAccount {
                 before: before.as_ref().map(|account| account.label.clone()),
                 now,
-                name: name.unwrap_or_default(),
+                name: name.unwrap_or_else(|| app_name.to_owned()),
             }
         }
         Question::Duplicate { name, .. } => {
@@ -348,13 +342,14 @@ fn ways_on(flow: &Authorization) -> Vec<(String, String)> {
 /// Only the browser that began the flow reaches it; a signed-in one's form also carries its token.
 pub(super) async fn choose<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let id = flow_id(call)?;
-    let before = flow(core, call, &id).await?;
+    let sessions = session::hashes(core, call.request).await?;
+    let before = flow(core, &sessions, &id).await?;
     if before.link.is_none() {
         session::require_own_form(core, call.request)?;
     }
     let choice = input::form(call.request, "choice").as_deref().and_then(Choice::parse);
     settle::choose(core, &before, choice.ok_or_else(|| Error::invalid("choice", "must be one of the buttons."))?)
         .await?;
-    let after = flow(core, call, &id).await?;
+    let after = flow(core, &sessions, &id).await?;
     Ok(Response::see_other(&destination(&after).unwrap_or_else(|| format!("/flows/{id}"))))
 }

@@ -9,9 +9,12 @@ use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::ids::WorkspaceId;
 use crate::ports::{Database, Ports};
+use crate::resolve::cached;
 use crate::store;
 use crate::workspace::Workspace;
 
+/// Keys whose copies are taken away while the operator waits; the clock does the rest.
+const KEYS_AT_ONCE: i64 = 20;
 /// Characters of a workspace's name, at most.
 pub(super) const LONGEST_NAME: usize = 100;
 #[derive(Deserialize)]
@@ -61,8 +64,13 @@ pub(super) async fn list_workspaces<P: Ports>(core: &Core<P>, call: &Call<'_>) -
 pub(super) async fn delete_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let missing = || Error::not_found("workspace");
     let id = WorkspaceId::parse(call.param(0)).ok_or_else(missing)?;
+    let keys = store::keys::list(core.db(), &id, "", KEYS_AT_ONCE).await?;
     if !store::workspaces::mark_deleted(core.db(), &id, core.now()).await? {
         return Err(missing());
+    }
+    // Their copies must not open doors until the clock comes by.
+    for key in keys.data {
+        cached::forget_key(core, &key.id).await;
     }
     Ok(Response::json(200, &json!({ "id": id, "deleted": true, "erasing": true })))
 }

@@ -23,6 +23,8 @@ use crate::time::Timestamp;
 const PER_PAGE: i64 = 50;
 /// Uses and events on a connection's page.
 const PER_SECTION: i64 = 20;
+/// Uses shown before a disconnect.
+const MOST_USES: i64 = 500;
 
 pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let session = call.session()?;
@@ -51,7 +53,7 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
             .map(|one| page::AppChoice {
                 id: one.app.id.to_string(),
                 name: one.app.name.clone(),
-                ready: ready.contains(one.app.registration()),
+                ready: apps::is_set_up(&ready, &one.app),
             })
             .collect(),
         next: found.next.map(|cursor| next_page(&cursor, search.as_deref())),
@@ -142,7 +144,10 @@ pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     let connection = &listed.connection;
     let app = registry::at_revision(core, &connection.workspace, &connection.app, connection.app_revision).await;
     let app_name = app.map_or_else(|_| connection.app.to_string(), |app| app.name.clone());
-    let used = uses::list(core.db(), &connection.workspace, &connection.id, ("", ""), PER_SECTION).await?;
+    let confirming_disconnect = input::query(call.request, "disconnect").is_some();
+    // Whoever is about to disconnect sees all that would stop working.
+    let most = if confirming_disconnect { MOST_USES } else { PER_SECTION };
+    let used = uses::list(core.db(), &connection.workspace, &connection.id, ("", ""), most).await?;
     let latest = (Timestamp::from_unix(i64::MAX), "");
     let told = events::list(core.db(), &connection.workspace, &connection.id, latest, PER_SECTION).await?;
     let (_, reason) = connection.shown_status(&core.config.ring);
@@ -158,16 +163,25 @@ pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
         missing: connection.missing_scopes(),
         expires: connection.expires_at,
         renewable: connection.refreshable,
-        checked: connection.checked_at.map(|at| (at, connection.check_evidence.clone().unwrap_or_default())),
+        checked: connection.checked_at.map(|at| (at, evidence_in_words(connection.check_evidence.as_deref()))),
         next_check: connection.next_check_at,
         created: connection.created_at,
         connected: connection.connected_at,
         uses: used.data.into_iter().map(|one| (one.workflow, one.step, one.last_used_at)).collect(),
         events: told.data.into_iter().map(|event| (event.at, said(&event))).collect(),
-        confirming_disconnect: input::query(call.request, "disconnect").is_some(),
+        confirming_disconnect,
     };
     let csrf = session::form_token(core, call.request);
     Ok(Response::html(200, page::connection(&shell(call.session.as_ref(), csrf.as_deref()), &view)))
+}
+
+/// What a check saw, for a person: the record keeps it as `what: result`.
+fn evidence_in_words(evidence: Option<&str>) -> String {
+    match evidence.and_then(|text| text.split_once(": ")) {
+        Some(("probe", seen)) => format!("the app was asked: {seen}"),
+        Some(("refresh", code)) => format!("renewing failed: {}", code.replace('_', " ")),
+        _ => evidence.unwrap_or_default().to_owned(),
+    }
 }
 
 fn said(event: &events::Event) -> String {

@@ -1,6 +1,6 @@
 //! A browser's sessions: cookies, and the proof that a form is our own.
 //!
-//! Owns two cookies: a signed-in person's, and one for whoever uses a link, which opens nothing else.
+//! Owns the cookies: a signed-in person's, and one per link for whoever uses it, which opens nothing else.
 //! A state-changing request must come from our own origin (`Sec-Fetch-Site`, else `Origin`) and, with
 //! a session, carry the token its page was given.
 
@@ -10,21 +10,27 @@ use sha2::{Digest, Sha256};
 
 use super::{Method, Request, input};
 use crate::caller::{hash, same};
+use crate::connect::settle::CHOICE_TIME;
+use crate::connect::start::FLOW_TIME;
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ids::{LinkId, WorkspaceId, random_text};
 use crate::ports::Ports;
 use crate::secret::Secret;
+use crate::store::links::Link;
 use crate::store::sessions::{self, Kind, Session};
 use crate::workspace::User;
 
 /// Seconds a signed-in person stays signed in: twelve hours.
 const PERSON_LIFE: i64 = 12 * 3600;
-/// Seconds a link's session lives: long enough for a flow and its choice.
-const LINK_LIFE: i64 = 3600;
+/// Seconds a link's session outlives its link: long enough for a flow that begins at its very end, and its choice.
+const AFTER_LINK: i64 = FLOW_TIME + CHOICE_TIME;
+/// Links of one browser whose flows are found.
+const MOST_LINKS: usize = 10;
 
 const PERSON_COOKIE: &str = "cx_session";
-const LINK_COOKIE: &str = "cx_link";
+/// What the name of each link's cookie begins with: links that are open side by side keep theirs.
+const LINK_COOKIE: &str = "cx_link_";
 
 /// Nobody is signed in.
 pub(super) fn needed() -> Error {
@@ -36,10 +42,21 @@ fn cookie_name<P: Ports>(core: &Core<P>, base: &str) -> String {
     if core.config.public_url.is_secure() { format!("__Host-{base}") } else { base.to_owned() }
 }
 
+fn link_cookie(id: &LinkId) -> String {
+    hash(id.as_str()).chars().take(12).fold(LINK_COOKIE.to_owned(), |mut name, letter| {
+        name.push(letter);
+        name
+    })
+}
+
+/// The cookies a browser sent: names and values.
+fn cookies(request: &Request) -> impl DoubleEndedIterator<Item = (&str, &str)> {
+    request.header("cookie").unwrap_or_default().split(';').filter_map(|pair| pair.trim().split_once('='))
+}
+
 fn cookie<P: Ports>(core: &Core<P>, request: &Request, base: &str) -> Option<Secret> {
     let name = cookie_name(core, base);
-    let pairs = request.header("cookie")?.split(';').filter_map(|pair| pair.trim().split_once('='));
-    pairs.into_iter().find(|(known, _)| *known == name).map(|(_, value)| Secret::new(value))
+    cookies(request).find(|(known, _)| *known == name).map(|(_, value)| Secret::new(value))
 }
 
 /// SameSite=Lax: the way back from an app is a top-level GET from another site and must carry it.
@@ -54,10 +71,10 @@ pub(super) async fn person<P: Ports>(core: &Core<P>, request: &Request) -> Resul
     Ok(session.filter(|session| matches!(session.kind, Kind::Person(_))))
 }
 
-/// The session of whoever uses a link.
-pub(super) async fn link<P: Ports>(core: &Core<P>, request: &Request) -> Result<Option<Session>> {
-    let session = of_cookie(core, request, LINK_COOKIE).await?;
-    Ok(session.filter(|session| matches!(session.kind, Kind::Link(_))))
+/// The session of whoever uses this link.
+pub(super) async fn link<P: Ports>(core: &Core<P>, request: &Request, id: &LinkId) -> Result<Option<Session>> {
+    let session = of_cookie(core, request, &link_cookie(id)).await?;
+    Ok(session.filter(|session| session.kind == Kind::Link(id.clone())))
 }
 
 async fn of_cookie<P: Ports>(core: &Core<P>, request: &Request, base: &str) -> Result<Option<Session>> {
@@ -81,12 +98,9 @@ pub(super) async fn open_person<P: Ports>(core: &Core<P>, workspace: &WorkspaceI
 }
 
 /// Opens a session for a link; answers it and the cookie.
-pub(super) async fn open_link<P: Ports>(
-    core: &Core<P>,
-    workspace: &WorkspaceId,
-    id: &LinkId,
-) -> Result<(Session, String)> {
-    open(core, workspace, Kind::Link(id.clone()), LINK_COOKIE, LINK_LIFE).await
+pub(super) async fn open_link<P: Ports>(core: &Core<P>, link: &Link) -> Result<(Session, String)> {
+    let life = link.expires_at.since(core.now()) + AFTER_LINK;
+    open(core, &link.workspace, Kind::Link(link.id.clone()), &link_cookie(&link.id), life).await
 }
 
 async fn open<P: Ports>(
@@ -115,11 +129,17 @@ pub(super) async fn close<P: Ports>(core: &Core<P>, session: &Session) -> Result
     Ok(set_cookie(core, PERSON_COOKIE, "", 0))
 }
 
-/// The hashes of this browser's cookies, for flows bound to them. Whether the sessions still live is
-/// asked apart: a flow's own row ends it.
+/// The hashes of this browser's sessions that have not ended, for flows bound to them: the signed-in
+/// person's, and those of the links it opened last (browsers send the older cookies first).
 pub(super) async fn hashes<P: Ports>(core: &Core<P>, request: &Request) -> Result<Vec<String>> {
-    let found = [person(core, request).await?, link(core, request).await?];
-    Ok(found.into_iter().flatten().map(|session| session.hash).collect())
+    let links = cookie_name(core, LINK_COOKIE);
+    let of_links = cookies(request).rev().filter(|(name, _)| name.starts_with(&links)).take(MOST_LINKS);
+    let mut sent: Vec<String> = of_links.map(|(_, value)| hash(value)).collect();
+    sent.extend(cookie(core, request, PERSON_COOKIE).map(|value| hash(value.expose())));
+    if sent.is_empty() {
+        return Ok(sent);
+    }
+    Ok(sessions::living(core.db(), &sent, core.now()).await?)
 }
 
 /// The token that a session's own forms carry: made of the cookie, so that nobody else can make it.

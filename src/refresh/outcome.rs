@@ -293,12 +293,19 @@ pub(super) async fn put_off<P: Ports>(
     if errand == Errand::Check && connection.next_check_at.is_some() {
         let now = core.now();
         let spread = i64::from(connection.jitter() / 4);
-        let next = match &outcome {
-            ErrandOutcome::Unavailable { retry_after } => now.plus(retry_after.max(&CLIENT_BACKOFF) + spread),
-            ErrandOutcome::ClientMisconfigured => case.client.backoff_until.max(now.plus(LONGEST_BACKOFF)).plus(spread),
-            _ => super::next_check_after(now, connection),
+        let usual = super::next_check_after(now, connection);
+        let (next, evidence) = match &outcome {
+            ErrandOutcome::Unavailable { retry_after } => {
+                (now.plus(retry_after.max(&CLIENT_BACKOFF) + spread), "held back: the app is failing")
+            }
+            ErrandOutcome::ClientMisconfigured => {
+                let later = case.client.backoff_until.max(now.plus(LONGEST_BACKOFF));
+                (later.plus(spread), "held back: the app refuses the client")
+            }
+            ErrandOutcome::Unreadable => (usual, "the stored credential does not open"),
+            _ => (usual, "nothing to do"),
         };
-        core.db().batch(vec![refreshes::delay(connection, now, None, next)]).await?;
+        core.db().batch(vec![refreshes::delay(connection, now, None, next, evidence)]).await?;
     }
     Ok(outcome)
 }
@@ -313,8 +320,13 @@ pub(super) async fn of_error<P: Ports>(core: &Core<P>, case: &Case, error: &Erro
         _ => {
             let wait = backoff(core, case.connection.failures, error.hints.retry_after);
             let until = core.now().plus(wait);
-            let delay =
-                refreshes::delay(&case.connection, until, Some(error.code.as_str()), until.plus(CLIENT_BACKOFF));
+            let delay = refreshes::delay(
+                &case.connection,
+                until,
+                Some(error.code.as_str()),
+                until.plus(CLIENT_BACKOFF),
+                "the app could not be asked",
+            );
             match core.db().batch(vec![delay]).await {
                 Ok(_) => ErrandOutcome::Unavailable { retry_after: wait },
                 Err(_) => ErrandOutcome::DatabaseDown,

@@ -26,6 +26,8 @@ use crate::vault::Place;
 const LONGEST_TTL: i64 = 3600;
 /// Seconds between two requests for an early refresh from one instance.
 const EARLY_PAUSE: i64 = 30;
+/// Seconds for which a location remembers that there was no entry.
+const NOTHING_REMEMBERED: i64 = 60;
 /// Tokens with fewer seconds to live are not worth a write.
 const LEAST_TTL: i64 = 60;
 
@@ -124,14 +126,14 @@ fn afterwards<P: Ports>(
     let memo = core.ports.memo();
     let (workflow, step) = ask.place();
     let mut after = Vec::new();
-    if memo.is_time(id, &format!("use {workflow} {step}"), uses::INTERVAL, now) {
+    if memo.is_time(id.as_str(), &format!("use {workflow} {step}"), uses::INTERVAL, now) {
         after.push(After::Use {
             workspace: key.workspace.clone(),
             connection: id.clone(),
             step: ask.workflow.as_ref().map(|workflow| (workflow.clone(), step.to_owned())),
         });
     }
-    if freshness == Freshness::Stale && memo.is_time(id, "refresh", EARLY_PAUSE, now) {
+    if freshness == Freshness::Stale && memo.is_time(id.as_str(), "refresh", EARLY_PAUSE, now) {
         after.push(After::Refresh(id.clone()));
     }
     after
@@ -257,7 +259,10 @@ async fn write_connection<P: Ports>(core: &Core<P>, copy: &Copy, ttl: i64) -> st
 
 async fn write_key<P: Ports>(core: &Core<P>, key: &Key) -> std::result::Result<bool, CacheError> {
     let name = key_entry(&key.id);
-    if read_entry(core, &name).await.is_some() {
+    // What was put from here is known here, though the location still says that there is nothing.
+    if read_entry(core, &name).await.is_some()
+        || !core.ports.memo().is_time(key.id.as_str(), "copy", NOTHING_REMEMBERED, core.now())
+    {
         return Ok(false);
     }
     put(core, &name, key, &place(key.workspace.as_str(), key.id.as_str(), "key", 0), 0, LONGEST_TTL).await

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::connections::user;
 use super::{Columns, FromRow, Stored, first, json_text, run};
 use crate::app::AppId;
-use crate::connection::Account;
+use crate::connection::{Account, Connection};
 use crate::ids::{AuthorizationId, ClientId, ConnectionId, LinkId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
@@ -15,18 +15,17 @@ use crate::workspace::User;
 const INSERT: &str = "INSERT INTO authorizations (id, state_hash, session_hash, workspace_id, app, app_revision, client, connection_id, generation,
       link_id, user_id, user_name, scopes, issuer, iss_promised, sealed_verifier, return_to, outcome, created_at, expires_at)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'pending', ?18, ?19)";
-/// A browser keeps at most so many flows open; the oldest give way.
-const TRIM: &str = "DELETE FROM authorizations WHERE session_hash = ?1 AND used_at IS NULL AND id NOT IN
-    (SELECT id FROM authorizations WHERE session_hash = ?1 ORDER BY created_at DESC, id LIMIT 10)";
+/// A browser keeps at most ten flows; the oldest give way to the one that begins, even within one second.
+const TRIM: &str = "DELETE FROM authorizations WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 AND id NOT IN
+    (SELECT id FROM authorizations WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 ORDER BY created_at DESC, id LIMIT 9)";
 const BY_STATE: &str = "SELECT * FROM authorizations WHERE state_hash = ?1";
-const GET: &str = "SELECT * FROM authorizations WHERE id = ?1 AND session_hash = ?2";
+const GET: &str = "SELECT * FROM authorizations WHERE id = ?1 AND session_hash IN (SELECT value FROM json_each(?2))";
 const GET_IN_WORKSPACE: &str = "SELECT * FROM authorizations WHERE workspace_id = ?1 AND id = ?2";
 /// The state is spent by the first callback that comes from the right browser in time.
 const USE: &str = "UPDATE authorizations SET used_at = ?3, sealed_verifier = NULL WHERE id = ?1 AND session_hash = ?2 AND used_at IS NULL AND expires_at > ?3";
 const END: &str = "UPDATE authorizations SET outcome = ?2, error = ?3, connection_id = coalesce(?4, connection_id), sealed_grant = NULL WHERE id = ?1";
-/// Only when the statement before it in the batch changed a row.
-const END_IF_CHANGED: &str = "UPDATE authorizations SET outcome = 'done', error = NULL, connection_id = ?2, sealed_grant = NULL WHERE id = ?1 AND changes() > 0";
-const HOLD: &str = "UPDATE authorizations SET outcome = ?2, sealed_grant = ?3, pending = ?4, connection_id = coalesce(?5, connection_id), expires_at = ?6 WHERE id = ?1";
+const HOLD: &str = "UPDATE authorizations SET outcome = ?2, sealed_grant = ?3, pending = ?4, connection_id = coalesce(?5, connection_id),
+      generation = coalesce(?6, generation), expires_at = ?7 WHERE id = ?1";
 /// A held grant is decided once.
 const DECIDE: &str = "UPDATE authorizations SET outcome = ?3, sealed_grant = NULL WHERE id = ?1 AND outcome = ?2 AND sealed_grant IS NOT NULL AND expires_at > ?4";
 
@@ -126,7 +125,7 @@ pub struct Authorization {
     pub client: ClientId,
     /// The connection to repair, or the one that came of it.
     pub connection: Option<ConnectionId>,
-    /// That connection's generation when the flow began.
+    /// That connection's generation when the flow began, or when its grant began to wait for confirmation.
     pub generation: Option<i64>,
     /// The link it came from.
     pub link: Option<LinkId>,
@@ -213,7 +212,7 @@ pub async fn insert(db: &impl Database, flow: &Authorization, state_hash: &str) 
         flow.created_at,
         flow.expires_at
     );
-    db.batch(vec![statement, sql!(TRIM, flow.session_hash.as_str())]).await.map(|_| ())
+    db.batch(vec![statement, sql!(TRIM, flow.session_hash.as_str(), &flow.id)]).await.map(|_| ())
 }
 
 /// The flow a state belongs to, used or not.
@@ -221,9 +220,9 @@ pub async fn by_state(db: &impl Database, state_hash: &str) -> Stored<Option<Aut
     first(db, sql!(BY_STATE, state_hash)).await
 }
 
-/// A flow, for the browser that began it.
-pub async fn get(db: &impl Database, id: &AuthorizationId, session_hash: &str) -> Stored<Option<Authorization>> {
-    first(db, sql!(GET, id, session_hash)).await
+/// A flow, for the browser that began it: one of `sessions` is the flow's.
+pub async fn get(db: &impl Database, id: &AuthorizationId, sessions: &[String]) -> Stored<Option<Authorization>> {
+    first(db, sql!(GET, id, json_text(sessions))).await
 }
 
 /// A flow, for the embedding product that confirms it.
@@ -250,30 +249,28 @@ pub fn end(
     sql!(END, id, outcome.as_str(), error, connection)
 }
 
-/// The statement that ends a flow well, if the statement before it in the batch changed something.
-pub fn done_if_changed(id: &AuthorizationId, connection: &ConnectionId) -> Statement {
-    sql!(END_IF_CHANGED, id, connection)
-}
-
-/// The statement that lets a grant wait in its flow.
+/// The statement that lets a grant wait in its flow; `target` is the connection it will repair.
 pub fn hold(
     id: &AuthorizationId,
     outcome: Outcome,
     sealed_grant: &str,
     pending: &Pending,
-    connection: Option<&ConnectionId>,
+    target: Option<&Connection>,
     expires_at: Timestamp,
 ) -> Statement {
-    sql!(HOLD, id, outcome.as_str(), sealed_grant, json_text(pending), connection, expires_at)
+    sql!(
+        HOLD,
+        id,
+        outcome.as_str(),
+        sealed_grant,
+        json_text(pending),
+        target.map(|connection| &connection.id),
+        target.map(|connection| connection.generation),
+        expires_at
+    )
 }
 
-/// Takes a waiting grant out of its flow; only one decision gets it.
-pub async fn decide(
-    db: &impl Database,
-    id: &AuthorizationId,
-    from: Outcome,
-    to: Outcome,
-    now: Timestamp,
-) -> Stored<bool> {
-    Ok(run(db, sql!(DECIDE, id, from.as_str(), to.as_str(), now)).await?.changes > 0)
+/// The statement that takes a waiting grant out of its flow; only one decision changes the row.
+pub fn decide(id: &AuthorizationId, from: Outcome, to: Outcome, now: Timestamp) -> Statement {
+    sql!(DECIDE, id, from.as_str(), to.as_str(), now)
 }

@@ -1,6 +1,6 @@
 //! Rows of `clients`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Columns, FromRow, Stored, first, json_text, run};
 use crate::client::Client;
@@ -20,7 +20,7 @@ const WAKE: &str = "UPDATE connections SET next_attempt_at = 0 WHERE client = ?1
 const GET: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND id = ?2";
 const CURRENT: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND registration = ?2 AND current = 1";
 const SAME: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND registration = ?2 AND client_id = ?3";
-const REGISTRATIONS: &str = "SELECT registration FROM clients WHERE workspace_id = ?1 AND current = 1";
+const REGISTRATIONS: &str = "SELECT registration, hosts FROM clients WHERE workspace_id = ?1 AND current = 1";
 const DELETE: &str = "DELETE FROM clients WHERE workspace_id = ?1 AND id = ?2
     AND NOT EXISTS (SELECT 1 FROM connections WHERE client = ?2) AND NOT EXISTS (SELECT 1 FROM revocations WHERE client = ?2)";
 const MISCONFIGURED: &str = "UPDATE clients SET misconfigured_at = coalesce(misconfigured_at, ?3), misconfigured_error = ?4, failures = failures + 1, backoff_until = ?5
@@ -57,7 +57,8 @@ impl FromRow for Client {
     }
 }
 
-/// Stores a client (new, or with a new secret), makes it the current one and clears its faults.
+/// Stores a client (new, or with a new secret), makes it the current one and clears its faults. A
+/// `Constraint` error says that somebody else made one for the same id at the app first.
 pub async fn put(db: &impl Database, client: &Client) -> Result<(), DatabaseError> {
     db.batch(vec![
         sql!(
@@ -99,9 +100,10 @@ pub async fn by_client_id(
     first(db, sql!(SAME, workspace, registration, client_id)).await
 }
 
-/// What a workspace has current clients for.
-pub async fn registrations(db: &impl Database, workspace: &WorkspaceId) -> Stored<BTreeSet<String>> {
-    run(db, sql!(REGISTRATIONS, workspace)).await?.rows.iter().map(|row| Columns(row).text("registration")).collect()
+/// What a workspace has current clients for, and the hosts that each may reach.
+pub async fn registrations(db: &impl Database, workspace: &WorkspaceId) -> Stored<BTreeMap<String, BTreeSet<String>>> {
+    let rows = run(db, sql!(REGISTRATIONS, workspace)).await?.rows;
+    rows.iter().map(Columns).map(|row| Ok((row.text("registration")?, row.json("hosts")?))).collect()
 }
 
 /// Deletes a client that nothing uses; answers whether it did.

@@ -8,7 +8,7 @@ use crate::app::AppId;
 use crate::caller::{Key, KeyId};
 use crate::connection::{Account, Connection, Intent, Reason, Status};
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
-use crate::ports::{Database, DatabaseError, Statement};
+use crate::ports::{Database, DatabaseError, Row, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 use crate::workspace::User;
@@ -67,8 +67,9 @@ macro_rules! listed_where {
       AND (?9 IS NULL OR c.id IN (SELECT value FROM json_each(?9)))
       AND (?10 IS NULL OR c.app IN (SELECT value FROM json_each(?10)))
       AND (?11 IS NULL OR CASE ?11
-        WHEN 'missing_scopes' THEN EXISTS (SELECT 1 FROM json_each(c.scopes_requested) r
-          WHERE r.value NOT IN (SELECT g.value FROM json_each(c.scopes_granted) g))
+        WHEN 'missing_scopes' THEN CASE WHEN json_valid(c.scopes_requested) AND json_valid(c.scopes_granted) THEN
+          EXISTS (SELECT 1 FROM json_each(c.scopes_requested) r
+          WHERE r.value NOT IN (SELECT g.value FROM json_each(c.scopes_granted) g)) END
         WHEN 'client_misconfigured' THEN k.misconfigured_at IS NOT NULL
         WHEN 'client_secret_expires' THEN k.secret_expires_at < ?12 + 2592000
         WHEN 'app_unreachable' THEN c.failures >= 3 AND c.status = 'connected'
@@ -363,6 +364,12 @@ pub struct Filter {
     pub limit: i64,
 }
 
+/// What a page that begins after this row is asked for with.
+fn cursor(row: &Row) -> String {
+    let row = Columns(row);
+    format!("{}.{}", row.integer("created_at").unwrap_or_default(), row.text("id").unwrap_or_default())
+}
+
 /// Connections, newest first.
 pub async fn list(
     db: &impl Database,
@@ -389,7 +396,10 @@ pub async fn list(
         filter.limit + 1
     );
     let answer = run(db, statement).await?;
-    // A row that can't be read degrades alone: the others are still listed.
-    let rows: Vec<Listed> = answer.rows.iter().filter_map(|row| Listed::from_row(&Columns(row)).ok()).collect();
-    Ok(page(rows, filter.limit, |row: &Listed| format!("{}.{}", row.connection.created_at.unix(), row.connection.id)))
+    // A row that can't be read degrades alone: the others are still listed, on this page and the next.
+    let rows = page(answer.rows, filter.limit, cursor);
+    Ok(Page {
+        data: rows.data.iter().filter_map(|row| Listed::from_row(&Columns(row)).ok()).collect(),
+        next: rows.next,
+    })
 }

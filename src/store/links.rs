@@ -20,10 +20,10 @@ const TAKE: &str =
     "UPDATE links SET session_hash = ?3 WHERE workspace_id = ?1 AND id = ?2 AND status = 'open' AND expires_at > ?4
     AND (session_hash IS NULL OR session_hash = ?3)";
 const END: &str = "UPDATE links SET status = ?3, result_connection = ?4, authorization_id = ?5, used_at = ?6 WHERE workspace_id = ?1 AND id = ?2 AND status = 'open'";
-/// Only when the statement before it in the batch changed a row.
-const USED_IF_CHANGED: &str = "UPDATE links SET status = 'used', result_connection = ?3, used_at = ?4 WHERE workspace_id = ?1 AND id = ?2 AND status = 'open' AND changes() > 0";
 const CONFIRMED: &str =
     "UPDATE links SET status = 'used' WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
+/// Used up, and nothing came of it.
+const FRUITLESS: &str = "UPDATE links SET status = 'used', result_connection = NULL WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
 
 /// What to do when the person already has a connection to that account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -172,7 +172,7 @@ pub async fn take(db: &impl Database, link: &Link, session_hash: &str, now: Time
     Ok(run(db, sql!(TAKE, &link.workspace, &link.id, session_hash, now)).await?.changes > 0)
 }
 
-/// The statement that uses a link up.
+/// The statement that uses a link up; changes nothing when it was used before.
 pub fn end(
     workspace: &WorkspaceId,
     id: &LinkId,
@@ -184,12 +184,12 @@ pub fn end(
     sql!(END, workspace, id, status.as_str(), result, authorization, now)
 }
 
-/// The statement that uses a link up, if the statement before it in the batch changed something.
-pub fn used_if_changed(workspace: &WorkspaceId, id: &LinkId, result: &ConnectionId, now: Timestamp) -> Statement {
-    sql!(USED_IF_CHANGED, workspace, id, result, now)
-}
-
 /// The statement that notes the embedding product's confirmation.
 pub fn confirmed(workspace: &WorkspaceId, id: &LinkId) -> Statement {
     sql!(CONFIRMED, workspace, id)
+}
+
+/// The statement that ends a link whose grant can't be confirmed any more.
+pub fn fruitless(workspace: &WorkspaceId, id: &LinkId) -> Statement {
+    sql!(FRUITLESS, workspace, id)
 }

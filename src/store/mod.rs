@@ -21,6 +21,7 @@ pub mod workspaces;
 use serde::de::DeserializeOwned;
 
 use crate::ports::{Database, DatabaseError, Row, Rows, Statement};
+use crate::sql;
 use crate::time::Timestamp;
 
 /// What a store function answers.
@@ -102,6 +103,20 @@ pub(crate) fn json_text<T: serde::Serialize + ?Sized>(value: &T) -> String {
 pub(crate) async fn run<D: Database>(db: &D, statement: Statement) -> Stored<Rows> {
     let answers = db.batch(vec![statement]).await?;
     answers.into_iter().next().ok_or_else(|| DatabaseError::Unavailable("a batch answered nothing".into()))
+}
+
+/// Fails, and the whole batch with it, unless the statement before it changed a row.
+const MUST_HAVE_CHANGED: &str = "INSERT INTO cron_runs (name) SELECT NULL WHERE changes() = 0";
+
+/// Applies all or nothing: each of `must` has to change a row, because it holds what the rest builds
+/// on. Answers whether all was applied; a rule of the schema that says no counts as nothing applied, too.
+pub async fn all_or_nothing<D: Database>(db: &D, must: Vec<Statement>, then: Vec<Statement>) -> Stored<bool> {
+    let guarded = must.into_iter().flat_map(|one| [one, sql!(MUST_HAVE_CHANGED)]);
+    match db.batch(guarded.chain(then).collect()).await {
+        Ok(_) => Ok(true),
+        Err(DatabaseError::Constraint) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Runs one statement and reads its first row.

@@ -56,7 +56,7 @@ const PROBED: &str = "UPDATE connections SET checked_at = ?4, check_evidence = ?
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
 /// An errand that could not even begin: nobody tries again at once. An attempt under way writes for itself.
 const DELAY: &str = "UPDATE connections SET failures = failures + ?5, next_attempt_at = max(next_attempt_at, ?4), last_error = coalesce(?6, last_error),
-      next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE ?7 END
+      check_evidence = ?8, next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE ?7 END
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND attempt_id IS NULL AND deleted_at IS NULL";
 const MARK_DELETED: &str = "UPDATE connections SET deleted_at = ?3, generation = generation + 1, next_check_at = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL RETURNING *";
@@ -301,7 +301,13 @@ pub fn probed(
 
 /// The statement that puts off an errand which could not begin: with an error it counts as a failure and
 /// holds callers off until `until`; without one only the clock looks later.
-pub fn delay(connection: &Connection, until: Timestamp, error: Option<&str>, next_check_at: Timestamp) -> Statement {
+pub fn delay(
+    connection: &Connection,
+    until: Timestamp,
+    error: Option<&str>,
+    next_check_at: Timestamp,
+    evidence: &str,
+) -> Statement {
     let held_until = if error.is_some() { until } else { Timestamp::from_unix(0) };
     sql!(
         DELAY,
@@ -311,7 +317,8 @@ pub fn delay(connection: &Connection, until: Timestamp, error: Option<&str>, nex
         held_until,
         error.is_some(),
         error,
-        next_check_at
+        next_check_at,
+        evidence
     )
 }
 

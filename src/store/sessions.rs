@@ -1,7 +1,7 @@
 //! Rows of `sessions` and `sign_in_links`. Both are found by the SHA-256 of an unguessable text.
 
 use super::connections::user;
-use super::{Columns, FromRow, Stored, first, run};
+use super::{Columns, FromRow, Stored, first, json_text, run};
 use crate::ids::{LinkId, WorkspaceId};
 use crate::ports::Database;
 use crate::sql;
@@ -12,6 +12,7 @@ const INSERT: &str =
     "INSERT INTO sessions (hash, workspace_id, kind, user_id, user_name, link_id, created_at, expires_at)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 const GET: &str = "SELECT * FROM sessions WHERE hash = ?1 AND expires_at > ?2";
+const LIVING: &str = "SELECT hash FROM sessions WHERE hash IN (SELECT value FROM json_each(?1)) AND expires_at > ?2";
 const DELETE: &str = "DELETE FROM sessions WHERE hash = ?1";
 const INSERT_SIGN_IN: &str =
     "INSERT INTO sign_in_links (token_hash, workspace_id, user_id, user_name, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -83,6 +84,11 @@ pub async fn insert(db: &impl Database, session: &Session) -> Stored<()> {
 /// A session that has not ended.
 pub async fn get(db: &impl Database, hash: &str, now: Timestamp) -> Stored<Option<Session>> {
     first(db, sql!(GET, hash, now)).await
+}
+
+/// Which of these sessions have not ended, in one round trip.
+pub async fn living(db: &impl Database, hashes: &[String], now: Timestamp) -> Stored<Vec<String>> {
+    run(db, sql!(LIVING, json_text(hashes), now)).await?.rows.iter().map(|row| Columns(row).text("hash")).collect()
 }
 
 /// Ends a session.

@@ -1,13 +1,17 @@
 //! The clock: stale connections are checked, what was left undone is done, what ended is purged.
 
 use connections::check::{Summary, tick};
+use connections::connect::callback::{Landing, Returned};
 use connections::connection::Status;
+use connections::error::Code;
 use connections::ids::ConnectionId;
 use connections::ports::{Database as _, Errand, Ports as _};
+use connections::resolve::{Ask, Consistency};
 use connections::store;
 use connections::time::Timestamp;
 use serde_json::json;
 
+use crate::support::scene::BROWSER;
 use crate::support::{Fault, Reply, Scene, Way, World, Wound};
 
 fn scene_with(way: Way, seed: Option<u64>, count: usize) -> (Scene, Vec<ConnectionId>) {
@@ -294,4 +298,284 @@ fn a_leftover_that_fails_does_not_keep_the_rest_undone() {
     let _ = scene.world.run(async { tick(&scene.world.core(), now).await });
     assert_eq!(scene.world.db.number("SELECT count(*) FROM connections"), 1);
     assert_eq!(scene.world.db.number("SELECT count(*) FROM authorizations"), 0, "the purge goes on");
+}
+
+// ---- what ends without a request ----
+
+/// Ten runs of the clock, two minutes and a bit apart: how many connections they took.
+fn taken_in_ten_runs(scene: &Scene) -> u64 {
+    let mut checked = 0;
+    for _ in 0..10 {
+        checked += scene.tick().checked;
+        scene.world.pass(130);
+    }
+    checked
+}
+
+#[test]
+fn what_can_not_be_opened_is_put_off() {
+    let (scene, ids) = scene_with(Way::Object, None, 1);
+    scene.world.db.tamper("UPDATE connections SET sealed_credential = 'cx1.k1.AAAA'");
+    for expired in [false, true] {
+        if expired {
+            scene.expire(&ids[0]);
+        }
+        make_all_due(&scene);
+        assert_eq!(taken_in_ten_runs(&scene), 1);
+        assert!(scene.row(&ids[0]).next_check_at.unwrap().since(scene.world.now()) > 3600);
+    }
+}
+
+#[test]
+fn what_a_held_back_client_keeps_from_being_asked_is_put_off() {
+    for misconfigured in ["NULL", "1"] {
+        let (scene, ids) = scene_with(Way::Object, None, 1);
+        scene.expire(&ids[0]);
+        make_all_due(&scene);
+        let until = scene.world.now().plus(3000);
+        scene.world.db.tamper(&format!(
+            "UPDATE clients SET misconfigured_at = {misconfigured}, backoff_until = {}",
+            until.unix()
+        ));
+        let asked = scene.world.acme.requests();
+        assert_eq!(taken_in_ten_runs(&scene), 1, "misconfigured_at {misconfigured}");
+        assert_eq!(scene.world.acme.requests(), asked);
+        let next = scene.row(&ids[0]).next_check_at.unwrap();
+        assert!((0..=3600).contains(&next.since(until)), "it is looked at when it may be asked again");
+    }
+}
+
+fn issued() -> serde_json::Value {
+    json!({ "auth": { "issuer": "https://acme.example", "authorize_url": null, "token_url": null, "revoke_url": null } })
+}
+
+/// A connection at an issuer that names itself.
+fn connect_issued(scene: &Scene) -> ConnectionId {
+    let url = scene.start(&scene.wish(), BROWSER);
+    let (code, state) = scene.world.acme.consent(&url, "ann");
+    let returned = Returned {
+        state: Some(state),
+        code: Some(code),
+        iss: Some("https://acme.example".into()),
+        ..Returned::default()
+    };
+    let Landing::Flow(flow) = scene.come_back(returned, BROWSER) else { panic!("refused") };
+    scene.read_flow(&flow).connection.unwrap()
+}
+
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+
+fn kill_the_issuer(scene: &Scene) {
+    scene.world.pass(3601);
+    assert!(scene.world.kv.names().iter().all(|name| name.starts_with("discovery/")));
+    scene.world.kv.held.borrow_mut().clear();
+    scene.world.acme.always(DISCOVERY, Some(Reply::status(500, "")));
+}
+
+#[test]
+fn a_dead_issuer_is_asked_at_most_once_per_back_off_step() {
+    for way in [Way::Direct, Way::Object] {
+        let scene = Scene::in_world(&World::new(way, None), &issued());
+        let id = connect_issued(&scene);
+        kill_the_issuer(&scene);
+        let before = scene.world.acme.count(DISCOVERY);
+        for _ in 0..50 {
+            let error = scene.resolve(&id, Ask::default()).unwrap_err();
+            assert_eq!(error.code, Code::AppUnavailable);
+            assert!(error.hints.retry_after.unwrap() >= 1);
+        }
+        assert_eq!(scene.world.acme.count(DISCOVERY) - before, 1, "fifty callers in the first step");
+        for _ in 0..50 {
+            scene.world.pass(10);
+            assert_eq!(scene.resolve(&id, Ask::default()).unwrap_err().code, Code::AppUnavailable);
+        }
+        let asked = scene.world.acme.count(DISCOVERY) - before;
+        assert!((3..=12).contains(&asked), "{asked} in 500 s");
+        assert_eq!(scene.row(&id).status, Status::Connected);
+        scene.world.acme.calm();
+        scene.world.pass(1800);
+        scene.resolve(&id, Ask::default()).unwrap();
+        assert_eq!(scene.row(&id).failures, 0);
+    }
+}
+
+#[test]
+fn what_a_dead_issuer_keeps_from_being_checked_is_put_off() {
+    let scene = Scene::in_world(&World::new(Way::Object, None), &issued());
+    let id = connect_issued(&scene);
+    kill_the_issuer(&scene);
+    scene.world.acme.always("/.well-known/oauth-authorization-server", Some(Reply::status(500, "")));
+    make_all_due(&scene);
+    let before = scene.world.acme.count(DISCOVERY);
+    for _ in 0..24 * 30 {
+        scene.tick();
+        scene.world.pass(120);
+    }
+    let asked = scene.world.acme.count(DISCOVERY) - before;
+    assert!((10..=90).contains(&asked), "{asked} in a day");
+    assert_eq!(scene.row(&id).status, Status::Connected);
+}
+
+#[test]
+fn what_nothing_can_renew_is_looked_at_when_it_ends() {
+    let scene = Scene::in_world(&World::new(Way::Object, None), &json!({}));
+    scene.world.acme.gives_refresh_token.set(false);
+    let (id, probed) = (scene.connect("ann"), scene.connect("bob"));
+    assert_eq!(scene.errand(&probed, Errand::CheckNow), connections::ports::ErrandOutcome::Healthy);
+    for id in [&id, &probed] {
+        let row = scene.row(id);
+        assert_eq!(row.next_check_at, Some(row.expires_at.unwrap().plus(1)));
+    }
+    scene.expire(&id);
+    scene.expire(&probed);
+    assert_eq!(scene.tick().dead, 2);
+    for id in [&id, &probed] {
+        let row = scene.row(id);
+        assert_eq!(row.status, Status::NeedsReconnect);
+        assert_eq!(row.reason, Some(connections::connection::Reason::RefreshTokenMissing));
+    }
+}
+
+// ---- deleted workspaces, and shares of a run ----
+
+fn delete_workspace(scene: &Scene) {
+    scene.world.run(async {
+        let core = scene.world.core();
+        assert!(store::workspaces::mark_deleted(core.db(), &scene.workspace, core.now()).await.unwrap());
+    });
+}
+
+fn rows_of(scene: &Scene, table: &str) -> i64 {
+    let column = if table == "workspaces" { "id" } else { "workspace_id" };
+    scene.world.db.number(&format!("SELECT count(*) FROM {table} WHERE {column} = '{}'", scene.workspace))
+}
+
+#[test]
+fn what_came_to_life_while_its_workspace_was_deleted_is_ended_and_erased() {
+    let (scene, ids) = scene_with(Way::Object, None, 2);
+    let born =
+        format!("UPDATE connections SET deleted_at = NULL, generation = 1, next_check_at = 1 WHERE id = '{}'", ids[1]);
+    delete_workspace(&scene);
+    scene.world.db.tamper(&born);
+    let key = scene.make_key(|_| {});
+    assert!(scene.find(&ids[1]).is_some());
+    scene.tick();
+    assert_eq!(scene.find(&ids[1]), None, "ended by the next run");
+    let answer = scene.resolve_as(&key, &ids[1], Ask::default());
+    assert_eq!(answer.map(|_| ()).unwrap_err().code, Code::Unauthorized);
+    for _ in 0..6 {
+        scene.world.pass(121);
+        scene.tick();
+    }
+    for table in ["connections", "keys", "clients", "workspaces"] {
+        assert_eq!(rows_of(&scene, table), 0, "{table}");
+    }
+    assert!((0..2).all(|at| !scene.world.acme.is_alive(&format!("p{at}"))));
+}
+
+#[test]
+fn copies_of_keys_go_before_anything_else_that_was_left() {
+    let (scene, ids) = scene_with(Way::Object, None, 3);
+    let neighbour = scene.neighbour();
+    for at in 0..45 {
+        neighbour.connect(&format!("q{at}"));
+    }
+    let edge = Ask { consistency: Consistency::Edge, ..Ask::default() };
+    scene.resolve_fully(&ids[0], edge).unwrap();
+    let copy = format!("key/{}", scene.key.id.as_str());
+    assert!(scene.world.kv.names().contains(&copy));
+    delete_workspace(&scene);
+    scene.world.pass(121);
+    make_all_due(&neighbour);
+    scene.tick();
+    assert!(!scene.world.kv.names().contains(&copy), "the first run takes it away, with its hands full");
+    assert_eq!(rows_of(&scene, "keys"), 0);
+    assert!(rows_of(&scene, "connections") > 0, "the rest is the next runs'");
+}
+
+/// Twelve unfinished disconnects, twelve revocations and ten revoked keys; every connection of a neighbour is
+/// due again and again.
+fn much_left_over(due: usize) -> (Scene, Scene) {
+    let (scene, ids) = scene_with(Way::Object, None, 12);
+    let neighbour = scene.neighbour();
+    for at in 0..due {
+        neighbour.connect(&format!("n{at}"));
+    }
+    scene.world.acme.always("/revoke", Some(Reply::status(500, "")));
+    for id in &ids {
+        scene.disconnect(id).unwrap();
+    }
+    scene.world.acme.always("/revoke", None);
+    for at in 0..10 {
+        scene.make_key(|key| key.name = format!("k{at}"));
+    }
+    scene.world.db.tamper("UPDATE keys SET revoked_at = 1 WHERE name <> 'first'");
+    let more: Vec<_> = (0..12).map(|at| scene.connect(&format!("q{at}"))).collect();
+    for id in &more {
+        scene.world.run(async {
+            let core = scene.world.core();
+            store::refreshes::mark_deleted(core.db(), &scene.workspace, id, core.now()).await.unwrap();
+        });
+    }
+    (scene, neighbour)
+}
+
+fn left_over(scene: &Scene) -> i64 {
+    rows_of(scene, "connections")
+        + rows_of(scene, "revocations")
+        + scene.world.db.number("SELECT count(*) FROM keys WHERE revoked_at IS NOT NULL")
+}
+
+#[test]
+fn leftovers_get_their_share_of_a_run_that_is_full_and_all_fits_in_its_budget() {
+    let (scene, _neighbour) = much_left_over(45);
+    for run in 0..60 {
+        scene.world.pass(121);
+        make_all_due(&scene);
+        let (before, now) = (left_over(&scene), scene.world.now());
+        let core = scene.world.core();
+        let summary = scene.world.run(tick(&core, now)).unwrap();
+        let spent = core.ports.meter.spent.get();
+        assert!(spent <= 50, "run {run}: {spent} subrequests");
+        assert!(summary.checked >= 20, "run {run}: {} checked", summary.checked);
+        assert_eq!(summary.healthy, summary.checked, "run {run}");
+        assert!(before == 0 || left_over(&scene) < before, "run {run}: nothing was done of {before}");
+    }
+    assert_eq!(left_over(&scene), 0);
+}
+
+#[test]
+fn a_run_with_a_small_batch_does_both_as_well() {
+    let (scene, _neighbour) = much_left_over(10);
+    scene.world.check_batch.set(Some(5));
+    for run in 0..60 {
+        scene.world.pass(121);
+        make_all_due(&scene);
+        let before = left_over(&scene);
+        let summary = scene.tick();
+        assert!(summary.checked >= 1 && summary.checked <= 5, "run {run}: {} checked", summary.checked);
+        assert!(before == 0 || left_over(&scene) < before, "run {run}: nothing was done of {before}");
+    }
+    assert_eq!(left_over(&scene), 0);
+}
+
+#[test]
+fn a_workspace_with_much_in_it_is_deleted_while_every_run_is_full() {
+    let (scene, neighbour) = much_left_over(45);
+    for at in 0..6 {
+        scene.connect(&format!("m{at}"));
+    }
+    delete_workspace(&scene);
+    for _ in 0..80 {
+        scene.world.pass(121);
+        make_all_due(&neighbour);
+        let now = scene.world.now();
+        let core = scene.world.core();
+        scene.world.run(tick(&core, now)).unwrap();
+        assert!(core.ports.meter.spent.get() <= 50, "{}", core.ports.meter.spent.get());
+    }
+    for table in ["connections", "revocations", "keys", "clients", "workspaces"] {
+        assert_eq!(rows_of(&scene, table), 0, "{table}");
+    }
+    assert_eq!(rows_of(&neighbour, "connections"), 45);
 }

@@ -120,6 +120,39 @@ fn without_a_client_or_with_one_for_other_hosts_nobody_is_sent_anywhere() {
 }
 
 #[test]
+fn a_flow_that_begins_is_never_the_one_that_gives_way() {
+    let scene = Scene::new();
+    for _ in 0..30 {
+        let back = scene.world.acme.consent(&scene.start(&scene.wish(), BROWSER), "ann");
+        let state = connections::caller::hash(&back.1);
+        let kept = format!("SELECT count(*) FROM authorizations WHERE state_hash = '{state}'");
+        assert_eq!(scene.world.db.number(&kept), 1, "all within one second");
+    }
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM authorizations"), 10);
+}
+
+#[test]
+fn a_client_that_is_deleted_during_a_flow_ends_the_flow() {
+    let scene = Scene::new();
+    let back = consented(&scene, "ann");
+    scene.world.acme.latency_ms.set(5000);
+    let (core, client) = (scene.world.core(), scene.client.clone());
+    let coming = scene.world.runtime.spawn(async move {
+        let sessions = [BROWSER.to_owned()];
+        connections::connect::callback::callback(&core, &client, back, &sessions).await.unwrap()
+    });
+    // The code is exchanged, and the app is asked whose account it is.
+    scene.world.run(scene.world.runtime.sleep(7000));
+    scene.world.run(async {
+        let core = scene.world.core();
+        assert!(connections::store::clients::delete(core.db(), &scene.workspace, &scene.client).await.unwrap());
+    });
+    let landing = scene.world.run(coming);
+    assert_eq!(ended(&scene, &landing), failed("client_refused"));
+    assert_eq!(connections_of(&scene), 0);
+}
+
+#[test]
 fn an_eleventh_flow_of_a_browser_evicts_the_oldest() {
     let scene = Scene::new();
     let mut consents = Vec::new();
@@ -372,12 +405,44 @@ fn a_switch_that_fails_half_way_leaves_no_copy_of_the_old_account() {
     let id = scene.connect("ann");
     let edge = || Ask { consistency: Consistency::Edge, ..Ask::default() };
     scene.resolve_fully(&id, edge()).unwrap();
+    let before = scene.row(&id);
     let flow = scene.flow(&scene.repair_of(&id), "bob");
-    let fault = Fault { sql: "INSERT INTO events", times: 1, wound: Wound::Before };
-    scene.world.db.faults.borrow_mut().push(fault);
+    // Whichever statement is hit: all are one transaction, so that nothing is lost.
+    for sql in ["UPDATE authorizations SET outcome", "UPDATE connections SET app_revision", "INSERT INTO events"] {
+        scene.world.db.faults.borrow_mut().push(Fault { sql, times: 1, wound: Wound::Before });
+        assert_eq!(decide(&scene, &flow, Choice::Switch).unwrap_err().code, Code::DatabaseUnavailable);
+        assert_eq!((scene.row(&id), scene.read_flow(&flow.id)), (before.clone(), flow.clone()), "choosable again");
+        assert!(scene.world.acme.is_alive("ann") && scene.world.acme.is_alive("bob"));
+    }
+    scene.resolve_fully(&id, edge()).unwrap();
+    scene.world.db.faults.borrow_mut().push(Fault { sql: "INSERT INTO events", times: 1, wound: Wound::After });
     assert_eq!(decide(&scene, &flow, Choice::Switch).unwrap_err().code, Code::DatabaseUnavailable);
-    assert_eq!(scene.row(&id).account.unwrap().id, "id-bob");
+    assert_eq!(scene.row(&id).account.unwrap().id, "id-bob", "applied, though no answer came");
     assert_eq!(scene.resolve(&id, edge()).unwrap().resolved.account.unwrap().id, "id-bob");
+}
+
+#[test]
+fn a_second_connection_that_can_not_be_stored_may_be_chosen_again() {
+    let scene = Scene::new();
+    scene.connect("ann");
+    let flow = scene.flow(&scene.wish(), "ann");
+    let fault = Fault { sql: "INSERT INTO connections", times: 1, wound: Wound::Before };
+    scene.world.db.faults.borrow_mut().push(fault);
+    assert_eq!(decide(&scene, &flow, Choice::Both).unwrap_err().code, Code::DatabaseUnavailable);
+    decide(&scene, &scene.read_flow(&flow.id), Choice::Both).unwrap();
+    assert_eq!(connections_of(&scene), 2);
+    assert_eq!(scene.read_flow(&flow.id).outcome, Outcome::Done);
+}
+
+#[test]
+fn the_old_grant_is_revoked_where_the_old_revision_of_the_app_says() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    scene.define(&json!({ "auth": { "revoke_url": "https://acme.example/revoke-elsewhere" } }));
+    let flow = scene.flow(&scene.repair_of(&id), "bob");
+    decide(&scene, &flow, Choice::Switch).unwrap();
+    assert!(!scene.world.acme.is_alive("ann"));
+    assert_eq!(scene.world.acme.count("/revoke-elsewhere"), 0);
 }
 
 #[test]
@@ -466,6 +531,10 @@ fn duplicates_are_looked_for_among_the_owners_own() {
 // ---- links ----
 
 fn new_link(scene: &Scene, change: impl FnOnce(&mut NewLink)) -> (Link, String) {
+    make_link(scene, change).unwrap()
+}
+
+fn make_link(scene: &Scene, change: impl FnOnce(&mut NewLink)) -> connections::error::Result<(Link, String)> {
     let mut new = NewLink {
         app: Some(scene.app.clone()),
         connection: None,
@@ -477,7 +546,7 @@ fn new_link(scene: &Scene, change: impl FnOnce(&mut NewLink)) -> (Link, String) 
         confirm: false,
     };
     change(&mut new);
-    scene.world.run(async { link::create(&scene.world.core(), &scene.workspace, new, |_, _| true).await.unwrap() })
+    scene.world.run(async { link::create(&scene.world.core(), &scene.workspace, new, |_, _| true).await })
 }
 
 fn open(scene: &Scene, url: &str) -> connections::error::Result<Link> {
@@ -588,16 +657,68 @@ fn a_repair_by_link_with_confirm_lets_the_old_credential_serve_until_then() {
     assert_ne!(scene.resolve(&id, Ask::default()).unwrap().resolved.access_token.expose(), old);
 }
 
-#[test]
-fn a_confirmation_that_comes_too_late_changes_nothing() {
-    let scene = Scene::new();
+/// A guest's connection, and a link by which its repair waits for confirmation.
+fn repair_that_waits(scene: &Scene) -> (ConnectionId, Link, Authorization) {
     let owner = Wish { user: Some(User { id: "guest".into(), name: None }), ..scene.wish() };
     let id = scene.flow(&owner, "ann").connection.unwrap();
-    let (link, url) = new_link(&scene, |new| {
+    let (link, url) = new_link(scene, |new| {
         new.connection = Some(id.clone());
         new.confirm = true;
     });
-    scene.flow(&Wish::of_link(&open(&scene, &url).unwrap()), "ann");
+    let flow = scene.flow(&Wish::of_link(&open(scene, &url).unwrap()), "ann");
+    (id, link, flow)
+}
+
+#[test]
+fn a_confirmation_does_not_replace_what_the_connection_became_meanwhile() {
+    let scene = Scene::new();
+    let (id, link, flow) = repair_that_waits(&scene);
+    let newer = Wish { user: Some(User { id: "guest".into(), name: None }), ..scene.repair_of(&id) };
+    scene.flow(&newer, "ann");
+    let before = scene.row(&id);
+    assert_eq!(confirm(&scene, &link, "guest").unwrap_err().code, Code::Conflict);
+    assert_eq!(scene.row(&id), before);
+    let after = scene.read_flow(&flow.id);
+    assert_eq!((after.outcome, after.error.as_deref()), (Outcome::Failed, Some("conflict")));
+    assert_eq!(after.sealed_grant, None);
+    let ended = read_link(&scene, &link);
+    assert_eq!((ended.status, ended.result), (LinkStatus::Used, None), "nothing came of it");
+    assert!(scene.world.acme.is_alive("ann"), "the connection lives on the same grant");
+}
+
+#[test]
+fn a_confirmation_of_what_was_disconnected_confirms_nothing() {
+    let scene = Scene::new();
+    let (id, link, _) = repair_that_waits(&scene);
+    scene.disconnect(&id).unwrap();
+    assert_eq!(confirm(&scene, &link, "guest").unwrap_err().code, Code::Conflict);
+    assert!(!scene.world.acme.is_alive("ann"));
+    let (link, url) = new_link(&scene, |new| new.confirm = true);
+    let id = scene.flow(&Wish::of_link(&open(&scene, &url).unwrap()), "bob").connection.unwrap();
+    scene.disconnect(&id).unwrap();
+    assert_eq!(confirm(&scene, &link, "guest").unwrap_err().code, Code::Conflict);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM events WHERE type = 'confirmed'"), 0);
+}
+
+#[test]
+fn a_confirmation_that_fails_may_be_sent_again() {
+    let scene = Scene::new();
+    let (id, link, _) = repair_that_waits(&scene);
+    let (other, url) = new_link(&scene, |new| new.confirm = true);
+    let made = scene.flow(&Wish::of_link(&open(&scene, &url).unwrap()), "bob").connection.unwrap();
+    for (link, id) in [(link, id), (other, made)] {
+        let fault = Fault { sql: "INSERT INTO events", times: 1, wound: Wound::Before };
+        scene.world.db.faults.borrow_mut().push(fault);
+        assert_eq!(confirm(&scene, &link, "guest").unwrap_err().code, Code::DatabaseUnavailable);
+        assert_eq!(confirm(&scene, &link, "guest").unwrap().status, LinkStatus::Used);
+        assert_eq!(scene.row(&id).status, Status::Connected);
+    }
+}
+
+#[test]
+fn a_confirmation_that_comes_too_late_changes_nothing() {
+    let scene = Scene::new();
+    let (id, link, _) = repair_that_waits(&scene);
     scene.world.pass(3601);
     let code = confirm(&scene, &link, "guest").unwrap_err().code;
     assert!(matches!(code, Code::Conflict | Code::LinkEnded), "{code:?}");
@@ -626,9 +747,99 @@ fn a_link_for_a_connection_takes_its_app_and_owner() {
     let id = scene.connect("ann");
     let (link, _) = new_link(&scene, |new| {
         new.app = None;
+        new.user = None;
         new.connection = Some(id.clone());
     });
     assert_eq!((link.app.as_str(), link.user.unwrap().id.as_str()), ("acme", "ann"));
+    let refused = make_link(&scene, |new| new.connection = Some(id.clone())).unwrap_err();
+    assert_eq!((refused.code, refused.hints.errors[0].field.as_str()), (Code::InvalidRequest, "user.id"));
+}
+
+#[test]
+fn a_link_with_confirm_names_whom_to_confirm() {
+    let scene = Scene::new();
+    let nobodys = Wish { user: None, ..scene.wish() };
+    let id = scene.flow(&nobodys, "ann").connection.unwrap();
+    for connection in [None, Some(id.clone())] {
+        let refused = make_link(&scene, |new| {
+            (new.connection, new.user, new.confirm) = (connection, None, true);
+        });
+        let refused = refused.unwrap_err();
+        assert_eq!((refused.code, refused.hints.errors[0].field.as_str()), (Code::InvalidRequest, "user"));
+    }
+    let (link, url) = new_link(&scene, |new| (new.connection, new.confirm) = (Some(id.clone()), true));
+    scene.flow(&Wish::of_link(&open(&scene, &url).unwrap()), "ann");
+    assert_eq!(confirm(&scene, &link, "guest").unwrap().status, LinkStatus::Used);
+    let row = scene.row(&id);
+    assert_eq!((row.generation, row.user), (2, None), "a repaired connection keeps its owner");
+}
+
+#[test]
+fn a_link_that_can_not_work_is_not_made() {
+    let scene = Scene::new();
+    scene.world.db.tamper("UPDATE clients SET hosts = '[]'");
+    assert_eq!(make_link(&scene, |_| {}).unwrap_err().code, Code::ClientMissing);
+    scene.world.db.tamper("UPDATE clients SET current = 0");
+    assert_eq!(make_link(&scene, |_| {}).unwrap_err().code, Code::ClientMissing);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM links"), 0);
+}
+
+#[test]
+fn a_link_is_used_once_also_from_two_tabs() {
+    let scene = Scene::new();
+    let (link, url) = new_link(&scene, |_| {});
+    let wish = Wish::of_link(&open(&scene, &url).unwrap());
+    let tabs = ["ann", "bob"].map(|account| {
+        let (code, state) = scene.world.acme.consent(&scene.start(&wish, BROWSER), account);
+        returned(code, state)
+    });
+    let [first, second] = tabs.map(|tab| scene.come_back(tab, BROWSER));
+    assert_eq!(ended(&scene, &first), (Outcome::Done, None));
+    assert_eq!(ended(&scene, &second), failed("link_used"));
+    assert_eq!((connections_of(&scene), read_link(&scene, &link).status), (1, LinkStatus::Used));
+    assert!(scene.world.acme.is_alive("ann") && !scene.world.acme.is_alive("bob"), "what came too late is revoked");
+}
+
+#[test]
+fn a_link_is_used_once_however_many_tabs_finish_at_once() {
+    for (seed, confirm) in (0..8).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let scene = Scene::in_world(&World::new(Way::Direct, Some(seed)), &json!({}));
+        let (link, url) = new_link(&scene, |new| new.confirm = confirm);
+        let wish = Wish::of_link(&open(&scene, &url).unwrap());
+        // All have seen that the link is open before the first one stores anything.
+        let fault = Fault { sql: "SELECT name FROM connections", times: 4, wound: Wound::Slow(5000) };
+        scene.world.db.faults.borrow_mut().push(fault);
+        let landings = scene.world.at_once(["ann", "bob", "ann", "carl"].map(|account| {
+            let (code, state) = scene.world.acme.consent(&scene.start(&wish, BROWSER), account);
+            let (core, client, back) = (scene.world.core(), scene.client.clone(), returned(code, state));
+            async move {
+                let sessions = [BROWSER.to_owned()];
+                connections::connect::callback::callback(&core, &client, back, &sessions).await.unwrap()
+            }
+        }));
+        let ends: Vec<_> = landings.iter().map(|landing| ended(&scene, landing)).collect();
+        let done = ends.iter().filter(|end| end.0 == Outcome::Done).count();
+        let late = ends.iter().filter(|end| **end == failed("link_used")).count();
+        assert_eq!((done, late, connections_of(&scene)), (1, 3, 1), "seed {seed} {ends:?}");
+        assert_eq!(scene.world.db.number("SELECT count(*) FROM events WHERE type = 'connected'"), 1);
+        let made = scene.world.db.value("SELECT id FROM connections");
+        assert_eq!(made.as_str().unwrap(), read_link(&scene, &link).result.unwrap().as_str());
+    }
+}
+
+#[test]
+fn a_choice_that_comes_after_the_link_was_used_elsewhere_makes_nothing() {
+    let scene = Scene::new();
+    let owner = Wish { user: Some(User { id: "guest".into(), name: None }), ..scene.wish() };
+    scene.flow(&owner, "ann");
+    let (_, url) = new_link(&scene, |_| {});
+    let wish = Wish::of_link(&open(&scene, &url).unwrap());
+    let asked = scene.flow(&wish, "ann");
+    assert_eq!(scene.flow(&wish, "bob").outcome, Outcome::Done);
+    decide(&scene, &asked, Choice::Both).unwrap();
+    let after = scene.read_flow(&asked.id);
+    assert_eq!((after.outcome, after.error.as_deref()), (Outcome::Failed, Some("link_used")));
+    assert_eq!((connections_of(&scene), after.sealed_grant), (2, None));
 }
 
 #[test]

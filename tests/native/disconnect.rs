@@ -6,7 +6,7 @@ use connections::ports::HttpError;
 use connections::resolve::{Ask, Consistency};
 use serde_json::json;
 
-use crate::support::{Fault, Reply, Scene, Wound, tokens};
+use crate::support::{Fault, Reply, Rotates, Scene, Wound, tokens};
 
 const CONNECTIONS: &str = "SELECT count(*) FROM connections";
 const JOBS: &str = "SELECT count(*) FROM revocations";
@@ -47,8 +47,10 @@ fn it_is_gone_for_everybody_while_the_app_still_thinks() {
     scene.resolve_fully(&id, Ask { consistency: Consistency::Edge, ..Ask::default() }).unwrap();
     scene.world.acme.latency_ms.set(9000);
     let (core, workspace, gone) = (scene.world.core(), scene.workspace.clone(), id.clone());
-    let ending =
-        scene.world.runtime.spawn(async move { connections::disconnect::disconnect(&core, &workspace, &gone, "key:test").await });
+    let ending = scene
+        .world
+        .runtime
+        .spawn(async move { connections::disconnect::disconnect(&core, &workspace, &gone, "key:test").await });
     scene.world.run(scene.world.runtime.sleep(50));
     for consistency in [Consistency::Strong, Consistency::Edge] {
         let answer = scene.resolve(&id, Ask { consistency, ..Ask::default() });
@@ -149,8 +151,10 @@ fn a_disconnect_that_died_in_the_middle_is_finished_by_the_clock() {
     let id = scene.connect("ann");
     scene.world.acme.latency_ms.set(9000);
     let (core, workspace, gone) = (scene.world.core(), scene.workspace.clone(), id.clone());
-    let ending =
-        scene.world.runtime.spawn(async move { connections::disconnect::disconnect(&core, &workspace, &gone, "key:test").await });
+    let ending = scene
+        .world
+        .runtime
+        .spawn(async move { connections::disconnect::disconnect(&core, &workspace, &gone, "key:test").await });
     scene.world.run(scene.world.runtime.sleep(50));
     ending.kill();
     scene.world.acme.latency_ms.set(10);
@@ -209,4 +213,82 @@ fn a_disconnect_stays_within_the_budget() {
     let core = scene.world.core();
     scene.world.run(connections::disconnect::disconnect(&core, &scene.workspace, &id, "key:test")).unwrap();
     assert!(core.ports.meter.spent.get() <= 10, "{}", core.ports.meter.spent.get());
+}
+
+// ---- apps that revoke by their own way ----
+
+/// The app ends the grant of the access token that asks for it.
+fn by_access_token() -> (Scene, connections::ids::ConnectionId) {
+    let scene = Scene::with(&json!({ "auth": { "rotation": "none", "revoke": { "style": "bearer" } } }));
+    scene.world.acme.rotates.set(Rotates::No);
+    let id = scene.connect("ann");
+    (scene, id)
+}
+
+#[test]
+fn an_app_that_revokes_by_the_access_token_is_asked_with_it() {
+    let (scene, id) = by_access_token();
+    let (access, _) = tokens(&scene.credential(&id));
+    assert_eq!(scene.disconnect(&id).unwrap(), Disconnected { revoked: Revoked::Confirmed, retrying: false });
+    assert_eq!(scene.world.acme.revoked(), [access]);
+    assert!(scene.world.acme.redemptions().is_empty(), "it still lives: nothing is refreshed");
+    assert!(!scene.world.acme.is_alive("ann"));
+}
+
+#[test]
+fn an_access_token_that_ended_is_refreshed_for_its_own_revocation() {
+    let (scene, id) = by_access_token();
+    let (access, _) = tokens(&scene.credential(&id));
+    scene.expire(&id);
+    assert_eq!(scene.disconnect(&id).unwrap(), Disconnected { revoked: Revoked::Confirmed, retrying: false });
+    assert!(!scene.world.acme.is_alive("ann"));
+    assert_eq!((scene.world.acme.redemptions().len(), scene.world.acme.count("/revoke")), (1, 2));
+    assert_ne!(scene.world.acme.revoked(), [access]);
+    assert_eq!((scene.world.db.number(CONNECTIONS), scene.world.db.number(JOBS)), (0, 0));
+}
+
+#[test]
+fn a_grant_whose_refresh_token_is_refused_is_revoked_already() {
+    let (scene, id) = by_access_token();
+    scene.expire(&id);
+    scene.world.acme.withdraw("ann");
+    assert_eq!(scene.disconnect(&id).unwrap(), Disconnected { revoked: Revoked::Confirmed, retrying: false });
+    assert_eq!(scene.world.db.number(JOBS), 0);
+}
+
+#[test]
+fn a_revocation_whose_access_token_can_not_be_had_is_tried_again_by_the_clock() {
+    for reply in [Reply::status(500, ""), Reply::error(HttpError::Network), Reply::status(429, "")] {
+        let (scene, id) = by_access_token();
+        scene.expire(&id);
+        scene.world.acme.next("/token", reply);
+        assert_eq!(scene.disconnect(&id).unwrap(), Disconnected { revoked: Revoked::Failed, retrying: true });
+        assert!(scene.world.acme.is_alive("ann"));
+        assert_eq!((scene.world.db.number(CONNECTIONS), scene.world.db.number(JOBS)), (0, 1));
+        scene.world.pass(61);
+        scene.tick();
+        assert!(!scene.world.acme.is_alive("ann"));
+        assert_eq!(scene.world.db.number(JOBS), 0);
+    }
+}
+
+#[test]
+fn a_server_that_does_not_revoke_access_tokens_has_revoked_by_the_refresh_token() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    scene.world.acme.next("/revoke", Reply::edited(|_| {}));
+    scene.world.acme.next("/revoke", Reply::status(400, "{\"error\":\"unsupported_token_type\"}"));
+    assert_eq!(scene.disconnect(&id).unwrap(), Disconnected { revoked: Revoked::Confirmed, retrying: false });
+    assert_eq!(scene.world.acme.count("/revoke"), 2);
+    assert!(!scene.world.acme.is_alive("ann"));
+    assert_eq!(scene.world.db.number(JOBS), 0);
+}
+
+#[test]
+fn a_server_that_revokes_neither_kind_has_confirmed_nothing() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    scene.world.acme.always("/revoke", Some(Reply::status(400, "{\"error\":\"unsupported_token_type\"}")));
+    assert_eq!(scene.disconnect(&id).unwrap().revoked, Revoked::Failed);
+    assert!(scene.world.acme.is_alive("ann"));
 }

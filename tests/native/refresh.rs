@@ -816,3 +816,192 @@ fn a_credential_that_does_not_open_is_neither_sent_nor_marked() {
     assert_eq!(scene.world.acme.requests(), asked);
     assert_eq!(scene.row(&id).status, Status::Connected, "unreadable is derived, never stored");
 }
+
+#[test]
+fn what_a_crash_may_have_redeemed_is_remembered_over_a_later_claim() {
+    let (scene, id) = expired();
+    scene.world.acme.latency_ms.set(2000);
+    let attempt = scene.world.runtime.spawn(scene.world.errand(&id, need(&scene.world)));
+    scene.world.run(scene.world.runtime.sleep(500));
+    attempt.kill();
+    scene.world.runtime.drain();
+    assert_eq!(scene.world.acme.ended(End::Granted), 1, "the app acted, nobody heard it");
+    scene.world.pass(INTENT_OVER);
+    scene.world.acme.next("/token", Reply::status(429, "{\"error\":\"slow_down\"}"));
+    let outcome = scene.need(&id);
+    let ErrandOutcome::Unavailable { retry_after } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(scene.row(&id).intent, None, "the app did not act this time");
+    scene.world.pass(retry_after);
+    assert_eq!(scene.need(&id), ErrandOutcome::Dead);
+    assert_eq!(scene.row(&id).reason, Some(Reason::LostRotation));
+}
+
+/// A refresh is under way at an app that takes its time, and acts in eight seconds' middle.
+fn late(scene: &Scene, id: &connections::ids::ConnectionId) -> crate::support::runtime::Task<ErrandOutcome> {
+    scene.world.acme.latency_ms.set(8000);
+    let late = scene.world.runtime.spawn(scene.world.errand(id, need(&scene.world)));
+    scene.world.run(scene.world.runtime.sleep(200));
+    late
+}
+
+#[test]
+fn a_late_token_of_a_disconnected_connection_is_revoked() {
+    let (scene, id) = expired();
+    let old = tokens(&scene.credential(&id));
+    let late = late(&scene, &id);
+    scene.world.run(scene.world.runtime.sleep(4500));
+    scene.world.acme.latency_ms.set(10);
+    scene.disconnect(&id).unwrap();
+    assert_eq!(scene.world.run(late), ErrandOutcome::Gone);
+    let revoked = scene.world.acme.revoked();
+    assert_eq!(revoked[..2], [old.1.unwrap(), old.0]);
+    assert_eq!(revoked.len(), 4, "and then the two that came late: {revoked:?}");
+    assert!(revoked[2].contains("-rt-") && revoked[3].contains("-at-"), "{revoked:?}");
+    assert_eq!(scene.world.log.count("renewal_overtaken"), 1);
+}
+
+#[test]
+fn a_late_token_of_a_grant_that_somebody_else_lives_on_is_not_revoked() {
+    let (scene, id) = expired();
+    let colleague = connections::connect::start::Wish {
+        user: Some(connections::workspace::User { id: "zoe".into(), name: None }),
+        ..scene.wish()
+    };
+    let other = scene.flow(&colleague, "ann").connection.unwrap();
+    let late = late(&scene, &id);
+    scene.world.run(scene.world.runtime.sleep(4500));
+    scene.world.acme.latency_ms.set(10);
+    scene.disconnect(&id).unwrap();
+    assert_eq!(scene.world.run(late), ErrandOutcome::Gone);
+    assert!(scene.world.acme.revoked().is_empty());
+    assert!(scene.world.acme.accepts(&tokens(&scene.credential(&other)).0));
+}
+
+#[test]
+fn a_write_that_was_applied_and_then_refreshed_over_revokes_nothing() {
+    let (scene, id) = expired_with(&json!({ "auth": { "revoke": { "kills": "token" } } }));
+    fault(&scene, PERSIST, 1, Wound::After);
+    let first = scene.world.runtime.spawn(scene.world.errand(&id, need(&scene.world)));
+    scene.world.run(scene.world.runtime.sleep(120));
+    assert_eq!(scene.row(&id).version, 2, "applied, and reported failed");
+    scene.world.acme.latency_ms.set(4);
+    scene.world.db.tamper("UPDATE connections SET refreshed_at = 1");
+    assert_eq!(scene.errand(&id, Errand::Force), ErrandOutcome::Refreshed);
+    assert_eq!(scene.row(&id).version, 3, "while the first still asks what became of its write");
+    assert_eq!(scene.world.run(first), ErrandOutcome::Satisfied);
+    assert_eq!(scene.world.acme.revoked(), Vec::<String>::new());
+    assert_eq!(scene.world.log.count("renewal_overtaken"), 0);
+    scene.world.pass(60);
+    assert_eq!(scene.errand(&id, Errand::Force), ErrandOutcome::Refreshed);
+    assert_eq!(scene.world.acme.ended(End::Killed), 0);
+}
+
+#[test]
+fn a_refusal_that_comes_after_the_credential_changed_kills_nothing() {
+    let (scene, id) = expired();
+    scene.world.acme.next("/token", Reply::status(400, "{\"error\":\"invalid_grant\"}"));
+    let late = late(&scene, &id);
+    scene.world.db.tamper("UPDATE connections SET version = version + 1");
+    assert_eq!(scene.world.run(late), ErrandOutcome::Gone);
+    assert_eq!(scene.row(&id).status, Status::Connected);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM events WHERE type = 'needs_reconnect'"), 0);
+}
+
+// ---- the client ----
+
+fn many_expired(count: usize) -> (Scene, Vec<connections::ids::ConnectionId>) {
+    let scene = Scene::new();
+    let ids: Vec<_> = (0..count).map(|at| scene.connect(&format!("p{at}"))).collect();
+    scene.expire(&ids[count - 1]);
+    (scene, ids)
+}
+
+const DOWN: &str = "{\"error\":\"temporarily_unavailable\"}";
+
+#[test]
+fn the_third_failure_of_an_app_in_a_row_holds_the_other_connections_off() {
+    for reply in [Reply::status(400, DOWN), Reply::status(502, "<html>"), Reply::error(HttpError::Network)] {
+        let (scene, ids) = many_expired(6);
+        scene.world.acme.always("/token", Some(reply));
+        let before = scene.world.acme.count("/token");
+        for id in &ids[..3] {
+            assert!(is_unavailable(&scene.need(id)));
+        }
+        assert_eq!(scene.world.acme.count("/token") - before, 3, "one or two may be chance: the third is asked, too");
+        for id in &ids[3..] {
+            assert!(is_unavailable(&scene.need(id)));
+        }
+        assert_eq!(scene.world.acme.count("/token") - before, 3);
+        let wait = scene.client().backoff_until.since(scene.world.now());
+        assert!((1..=60).contains(&wait), "a minute at most: {wait}");
+        scene.world.acme.calm();
+        scene.world.pass(61);
+        assert_eq!(scene.need(&ids[3]), ErrandOutcome::Refreshed);
+        let client = scene.client();
+        assert_eq!((client.failures, client.backoff_until.unix()), (0, 0), "a success clears it");
+    }
+}
+
+#[test]
+fn a_success_between_failures_begins_the_count_anew() {
+    let (scene, ids) = many_expired(6);
+    for failing in [&ids[..2], &ids[3..5]] {
+        scene.world.acme.always("/token", Some(Reply::status(400, DOWN)));
+        for id in failing {
+            assert!(is_unavailable(&scene.need(id)));
+        }
+        scene.world.acme.calm();
+        let next = if failing == &ids[..2] { &ids[2] } else { &ids[5] };
+        assert_eq!(scene.need(next), ErrandOutcome::Refreshed, "two in a row hold nobody off");
+    }
+}
+
+#[test]
+fn an_app_that_says_how_long_to_wait_is_obeyed_by_all_connections_at_once() {
+    let (scene, ids) = many_expired(2);
+    scene.world.acme.next("/token", Reply::status(429, "").header("retry-after", "300"));
+    let before = scene.world.acme.count("/token");
+    assert!(is_unavailable(&scene.need(&ids[0])));
+    for _ in 0..29 {
+        assert!(is_unavailable(&scene.need(&ids[1])));
+        scene.world.pass(10);
+    }
+    assert_eq!(scene.world.acme.count("/token") - before, 1);
+    scene.world.pass(11);
+    assert_eq!(scene.need(&ids[1]), ErrandOutcome::Refreshed);
+}
+
+#[test]
+fn a_refusal_of_the_old_secret_does_not_mark_the_client_that_has_a_new_one() {
+    let (scene, ids) = many_expired(2);
+    *scene.world.acme.client_secret.borrow_mut() = "rotated-canary7f3a".into();
+    let late = late(&scene, &ids[0]);
+    scene.enter_secret("rotated-canary7f3a");
+    assert_eq!(scene.world.run(late), ErrandOutcome::ClientMisconfigured);
+    let client = scene.client();
+    assert_eq!((client.misconfigured, client.backoff_until.unix()), (None, 0));
+    assert_eq!(scene.need(&ids[1]), ErrandOutcome::Refreshed);
+}
+
+// ---- a person insists ----
+
+#[test]
+fn a_person_may_try_ahead_of_the_back_off_once_in_thirty_seconds() {
+    let (scene, id) = expired();
+    scene.world.acme.always("/token", Some(Reply::status(400, "{\"error\":\"invalid_scope\"}")));
+    let before = scene.world.acme.count("/token");
+    assert_eq!(scene.need(&id), ErrandOutcome::Unusable);
+    assert!(scene.row(&id).next_attempt_at.since(scene.world.now()) > 600);
+    for second in 0..120 {
+        let outcome = scene.errand(&id, Errand::CheckNow);
+        assert!(is_unavailable(&outcome) || outcome == ErrandOutcome::Unusable, "{second}: {outcome:?}");
+        assert!(is_unavailable(&scene.need(&id)), "a caller waits");
+        assert!(is_unavailable(&scene.errand(&id, Errand::Check)), "and so does the clock");
+        scene.world.pass(1);
+    }
+    let asked = scene.world.acme.count("/token") - before;
+    assert!((4..=5).contains(&asked), "once, and then every thirty seconds of two minutes: {asked}");
+    scene.world.acme.calm();
+    scene.world.pass(30);
+    assert_eq!(scene.errand(&id, Errand::CheckNow), ErrandOutcome::Refreshed);
+}

@@ -4,8 +4,8 @@ use connections::app::AppId;
 use connections::caller::Scope;
 use connections::error::{Code, Error};
 use connections::ids::ConnectionId;
-use connections::ports::{Database as _, HttpError};
-use connections::resolve::{Answered, Ask, Consistency, Expect, Freshness, Source, afterwards, resolve};
+use connections::ports::{Database as _, Errand, ErrandOutcome, HttpError};
+use connections::resolve::{Answered, Ask, Consistency, Expect, Freshness, Source, afterwards, cached, resolve};
 use connections::store;
 use connections::vault::Place;
 use serde_json::json;
@@ -577,6 +577,188 @@ fn a_near_end_copy_is_refreshed_behind_the_answer() {
     let answered = scene.resolve_fully(&id, mode(Consistency::Edge)).unwrap();
     assert_eq!(answered.resolved.freshness, Freshness::Stale);
     assert_eq!(scene.world.acme.redemptions().len(), 1);
+}
+
+/// A scene in one instance of the program, which remembers from call to call.
+fn in_one_instance() -> Scene {
+    let world = crate::support::World::new(crate::support::Way::Direct, None).in_one_instance();
+    Scene::in_world(&world, &json!({}))
+}
+
+fn copy_of(id: &ConnectionId) -> String {
+    format!("connection/{id}")
+}
+
+#[test]
+fn an_answer_that_is_being_replaced_is_not_copied() {
+    for consistency in [Consistency::Available, Consistency::Edge] {
+        let scene = Scene::new();
+        let id = scene.connect("ann");
+        scene.world.pass(3300);
+        scene.world.acme.always("/token", Some(Reply::status(503, "")));
+        let answered = scene.resolve_fully(&id, mode(consistency)).unwrap();
+        assert_eq!(answered.resolved.freshness, Freshness::Stale);
+        assert!(!scene.world.kv.names().contains(&copy_of(&id)), "{consistency:?}");
+        assert_eq!(scene.world.kv.puts.get(), 0);
+    }
+}
+
+#[test]
+fn a_copy_of_a_token_that_was_replaced_meanwhile_is_taken_back() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let core = scene.world.core();
+    let answered = scene.world.run(resolve(&core, &scene.presented(), &id, mode(Consistency::Edge).checked())).unwrap();
+    assert_eq!(scene.errand(&id, Errand::Force), ErrandOutcome::Refreshed);
+    scene.world.run(async {
+        for after in answered.after {
+            afterwards::run(&core, after).await;
+        }
+    });
+    assert_eq!(scene.world.kv.puts.get(), 2, "it was put");
+    assert!(!scene.world.kv.names().contains(&copy_of(&id)), "and taken back");
+    let next = scene.resolve_fully(&id, mode(Consistency::Edge)).unwrap().resolved;
+    assert_eq!(next.access_token.expose(), tokens(&scene.credential(&id)).0);
+}
+
+#[test]
+fn a_version_is_copied_once_though_reads_still_say_that_there_is_nothing() {
+    let scene = in_one_instance();
+    let id = scene.connect("ann");
+    scene.world.kv.blind.set(true);
+    for _ in 0..20 {
+        scene.resolve_fully(&id, mode(Consistency::Available)).unwrap();
+        scene.world.pass(1);
+    }
+    assert_eq!(scene.world.kv.puts.get(), 2, "the connection and the key, once each");
+    assert_eq!(scene.errand(&id, Errand::Force), ErrandOutcome::Refreshed);
+    for _ in 0..20 {
+        scene.resolve_fully(&id, mode(Consistency::Available)).unwrap();
+        scene.world.pass(1);
+    }
+    assert_eq!(scene.world.kv.puts.get(), 3, "and the new version once");
+}
+
+#[test]
+fn a_copy_that_was_taken_away_is_put_again_when_there_is_something_to_copy() {
+    let scene = in_one_instance();
+    let id = scene.connect("ann");
+    scene.resolve_fully(&id, mode(Consistency::Edge)).unwrap();
+    scene.world.run(async { cached::forget_connection(&scene.world.core(), &id).await });
+    assert!(!scene.world.kv.names().contains(&copy_of(&id)));
+    scene.resolve_fully(&id, mode(Consistency::Edge)).unwrap();
+    assert!(scene.world.kv.names().contains(&copy_of(&id)));
+}
+
+#[test]
+fn hits_of_the_copy_leave_the_record_alone_but_for_one_note_in_five_minutes() {
+    let scene = in_one_instance();
+    let id = scene.connect("ann");
+    let asked = Ask { consistency: Consistency::Edge, ..step("w", "s") };
+    scene.resolve_fully(&id, asked.clone()).unwrap();
+    for round in 0..3 {
+        scene.world.pass(301);
+        scene.world.db.reset_counts();
+        for _ in 0..20 {
+            let answered = scene.resolve_fully(&id, asked.clone()).unwrap();
+            assert_eq!(answered.resolved.source, Source::Cache);
+            scene.world.pass(1);
+        }
+        assert_eq!(scene.world.db.round_trips.get(), 1, "round {round}: one batch for twenty hits");
+        let noted = scene.world.db.number("SELECT last_used_at FROM uses");
+        assert!(scene.world.now().unix() - noted <= 20, "and that one was written");
+    }
+    scene.world.db.reset_counts();
+    scene.resolve_fully(&id, Ask { consistency: Consistency::Edge, ..step("w", "other") }).unwrap();
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM uses"), 2, "another step is noted for itself");
+}
+
+#[test]
+fn hits_of_a_copy_near_its_end_ask_for_a_refresh_once_in_a_while() {
+    let scene = in_one_instance();
+    let id = scene.connect("ann");
+    scene.resolve_fully(&id, mode(Consistency::Edge)).unwrap();
+    scene.world.pass(3300);
+    scene.world.acme.always("/token", Some(Reply::status(400, "{\"error\":\"slow_down\"}")));
+    scene.resolve_fully(&id, mode(Consistency::Edge)).unwrap();
+    scene.world.db.reset_counts();
+    for _ in 0..20 {
+        let resolved = scene.resolve_fully(&id, mode(Consistency::Edge)).unwrap().resolved;
+        assert_eq!((resolved.source, resolved.freshness), (Source::Cache, Freshness::Stale));
+    }
+    assert_eq!(scene.world.db.round_trips.get(), 0);
+}
+
+#[test]
+fn the_copy_of_a_connection_that_dies_is_taken_away_at_once() {
+    for refreshable in [true, false] {
+        let scene = Scene::new();
+        scene.world.acme.gives_refresh_token.set(refreshable);
+        let id = scene.connect("ann");
+        scene.resolve_fully(&id, mode(Consistency::Edge)).unwrap();
+        assert!(scene.world.kv.names().contains(&copy_of(&id)));
+        scene.world.acme.withdraw("ann");
+        assert_eq!(scene.errand(&id, Errand::CheckNow), ErrandOutcome::Dead);
+        assert!(!scene.world.kv.names().contains(&copy_of(&id)));
+        assert_eq!(code(scene.resolve(&id, mode(Consistency::Edge))), Code::NeedsReconnect);
+    }
+}
+
+// ---- what changes while a call waits ----
+
+/// A call that waits for a refresh which takes eight seconds.
+fn waiting(scene: &Scene, id: &ConnectionId, ask: Ask) -> crate::support::runtime::Task<Result<Answered, Error>> {
+    scene.expire(id);
+    scene.world.acme.latency_ms.set(8000);
+    let (core, key, id) = (scene.world.core(), scene.presented(), id.clone());
+    let waiting = scene.world.runtime.spawn(async move { resolve(&core, &key, &id, ask.checked()).await });
+    scene.world.run(scene.world.runtime.sleep(200));
+    scene.world.acme.latency_ms.set(10);
+    waiting
+}
+
+#[test]
+fn an_account_that_was_switched_while_a_call_waited_is_not_handed_out_as_the_expected_one() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let expect = Expect { account: Some("id-ann".into()), ..Expect::default() };
+    let waiting = waiting(&scene, &id, Ask { expect, ..ask() });
+    let flow = scene.flow(&scene.repair_of(&id), "bob");
+    let choice = connections::connect::settle::Choice::Switch;
+    scene.world.run(async { connections::connect::settle::choose(&scene.world.core(), &flow, choice).await.unwrap() });
+    assert_eq!(code(scene.world.run(waiting)), Code::UnexpectedConnection);
+    let resolved = scene.resolve(&id, ask()).unwrap().resolved;
+    assert_eq!(resolved.account.unwrap().id, "id-bob");
+}
+
+#[test]
+fn a_workflow_that_was_shut_out_while_its_call_waited_gets_nothing() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let waiting = waiting(&scene, &id, step("w", "s"));
+    patch(&scene, &id, &allow_only("v"));
+    assert_eq!(code(scene.world.run(waiting)), Code::WorkflowNotAllowed);
+    scene.resolve(&id, step("v", "s")).unwrap();
+}
+
+#[test]
+fn a_lost_comparison_is_a_refresh_in_progress_and_not_a_missing_connection() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    scene.world.acme.next("/token", Reply::status(400, "{\"error\":\"invalid_grant\"}"));
+    let waiting = waiting(&scene, &id, ask());
+    scene.world.db.tamper("UPDATE connections SET version = version + 1");
+    let error = scene.world.run(waiting).map(|_| ()).unwrap_err();
+    assert_eq!((error.code, error.hints.retry_after), (Code::RefreshInProgress, Some(1)));
+}
+
+#[test]
+fn a_connection_that_was_disconnected_while_a_call_waited_does_not_exist() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let waiting = waiting(&scene, &id, ask());
+    scene.disconnect(&id).unwrap();
+    assert_eq!(code(scene.world.run(waiting)), Code::ConnectionNotFound);
 }
 
 // ---- uses ----

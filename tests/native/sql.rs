@@ -200,7 +200,7 @@ fn what_the_flows_do_not_reach_prepares_as_well() {
         assert_eq!((changed.name.as_str(), changed.allowed_origins.len()), ("N", 1));
         assert_eq!(store::workspaces::get(db, workspace).await.unwrap().unwrap().name, "N");
         assert_eq!(store::apps::list(db, workspace).await.unwrap().len(), 1);
-        assert!(store::clients::registrations(db, workspace).await.unwrap().contains("acme"));
+        assert!(store::clients::registrations(db, workspace).await.unwrap().contains_key("acme"));
         assert!(!store::clients::delete(db, workspace, &scene.client).await.unwrap(), "a connection uses it");
         let events = store::events::list(db, workspace, &id, (now.plus(1), ""), 10).await.unwrap();
         assert_eq!(events.data[0].r#type, "connected");
@@ -241,6 +241,105 @@ fn what_the_flows_do_not_reach_prepares_as_well() {
         let core = scene.world.core();
         assert!(core.ports.database().batch(vec![]).await.unwrap().is_empty());
     });
+}
+
+/// Longer than D1 lets a `LIKE` pattern be, with everything in it that `LIKE` reads as something else.
+fn long_name() -> String {
+    format!("Acme {} (ann@acme.example)", "50%_off\\".repeat(9))
+}
+
+fn rename(scene: &Scene, id: &ConnectionId, name: &str) {
+    let patch = store::connections::Patch { name: Some(name.into()), ..Default::default() };
+    scene.world.run(async {
+        let statement = store::connections::patch(&scene.workspace, id, &patch);
+        scene.world.core().db().batch(vec![statement]).await.unwrap();
+    });
+}
+
+#[test]
+fn names_longer_than_a_like_pattern_are_found_by_how_they_begin() {
+    let scene = Scene::new();
+    let (id, other) = (scene.connect("ann"), scene.connect("bob"));
+    let name = long_name();
+    rename(&scene, &id, &format!("{name} 2"));
+    rename(&scene, &other, &name.replace('%', "x").replace('_', "y"));
+    let names = |begin: &str| {
+        scene.world.run(async {
+            let core = scene.world.core();
+            store::connections::names_like(core.db(), &scene.workspace, &scene.app, begin).await.unwrap()
+        })
+    };
+    assert_eq!(names(&name), [format!("{name} 2")]);
+    assert_eq!(names("Acme 50%_"), [format!("{name} 2")], "% and _ mean themselves");
+    assert_eq!(names("%"), Vec::<String>::new());
+    assert_eq!(names("").len(), 2);
+}
+
+#[test]
+fn a_search_longer_than_a_like_pattern_finds_what_it_says() {
+    let scene = Scene::new();
+    let (id, other) = (scene.connect("ann"), scene.connect("bob"));
+    let name = long_name();
+    rename(&scene, &id, &name);
+    rename(&scene, &other, &name.replace('%', "x").replace('_', "y"));
+    let found = |text: &str| listed(&scene, Filter { text: Some(text.into()), ..Filter::default() });
+    assert_eq!(found(&name), std::slice::from_ref(&id));
+    assert_eq!(found(&name.to_uppercase()), std::slice::from_ref(&id));
+    assert_eq!(found("OFF\\50%_"), std::slice::from_ref(&id));
+    assert_eq!(found(&"?".repeat(200)), Vec::<ConnectionId>::new());
+}
+
+#[test]
+fn one_connection_is_found_by_its_primary_key() {
+    let scene = Scene::new();
+    let ids: Vec<_> = (0..20).map(|at| scene.connect(&format!("p{at}"))).collect();
+    scene.world.db.reset_counts();
+    let filter = Filter { id: Some(ids[7].clone()), seen_by: Some("ann".into()), ..Filter::default() };
+    assert_eq!(listed(&scene, filter), std::slice::from_ref(&ids[7]));
+    assert_eq!(scene.world.db.scanned.get(), 0);
+    for sql in scene.world.db.seen.borrow().iter() {
+        let plan = scene.world.db.plan(sql);
+        assert!(plan.iter().any(|line| line.starts_with("SEARCH c USING PRIMARY KEY (id=?)")), "{plan:?}");
+        assert!(!plan.iter().any(|line| line.starts_with("SCAN c")), "{plan:?}");
+    }
+}
+
+#[test]
+fn a_row_that_can_not_be_read_is_left_out_of_a_list_and_breaks_nothing() {
+    for column in ["scopes_granted", "scopes_requested", "metadata", "allowed_workflows"] {
+        let scene = Scene::new();
+        let ids: Vec<_> = (0..5).map(|at| scene.connect(&format!("p{at}"))).collect();
+        scene.world.db.tamper(&format!("UPDATE connections SET {column} = 'rubbish' WHERE id = '{}'", ids[2]));
+        let good = |ids: &[ConnectionId]| ids.iter().cloned().collect::<std::collections::BTreeSet<_>>();
+        let expected = good(&[&ids[..2], &ids[3..]].concat());
+        assert_eq!(good(&listed(&scene, Filter::default())), expected, "{column}");
+        assert_eq!(listed(&scene, Filter { id: Some(ids[2].clone()), ..Filter::default() }), [], "{column}");
+        for code in ATTENTION {
+            let flagged = listed(&scene, Filter { attention: Some(code.into()), ..Filter::default() });
+            assert_eq!(flagged, [], "{column} {code}");
+        }
+        for limit in 1..=5 {
+            assert_eq!(good(&paged(&scene, limit)), expected, "{column}, {limit} a page");
+        }
+    }
+}
+
+/// All connections, page by page, each beginning where the one before says.
+fn paged(scene: &Scene, limit: i64) -> Vec<ConnectionId> {
+    let mut found = Vec::new();
+    let mut after = None;
+    for _ in 0..10 {
+        let filter = Filter { limit, after: after.clone(), ..Filter::default() };
+        let page = scene.world.run(async {
+            let core = scene.world.core();
+            store::connections::list(core.db(), &scene.workspace, &filter, core.now()).await.unwrap()
+        });
+        found.extend(page.data.into_iter().map(|one| one.connection.id));
+        let Some(next) = page.next else { return found };
+        let (at, id) = next.split_once('.').unwrap();
+        after = Some((Timestamp::from_unix(at.parse().unwrap()), ConnectionId::parse(id).unwrap()));
+    }
+    panic!("pages without end: {found:?}")
 }
 
 #[test]

@@ -27,7 +27,14 @@ export const newKeyRing = (id = "k1") => `${id}:${randomBytes(32).toString("base
  * - `configs`: configuration files, one for each Worker over the same record.
  * - `workspace: false`: leaves out workspace, app and client, for a Worker that could not make them.
  */
-export async function startInstallation({ accessTokenTtl = 120, refreshTokens = true, vars, secrets, configs = ["./wrangler.toml"], workspace = true } = {}) {
+export async function startInstallation({
+  accessTokenTtl = 120,
+  refreshTokens = true,
+  vars,
+  secrets,
+  configs = ["./wrangler.toml"],
+  workspace = true,
+} = {}) {
   const adminKey = randomBytes(32).toString("base64url");
   const settings = {
     vars: { PUBLIC_URL, DEV_LOOPBACK: "1", ...vars },
@@ -76,10 +83,18 @@ export async function startInstallation({ accessTokenTtl = 120, refreshTokens = 
     strike: (at = new Date(), by = worker) => by.scheduled({ cron: "*/5 * * * *", scheduledTime: at }),
     /** A row, or a column of it when the query asks for one. */
     async row(sql, ...values) {
-      return installation.db.prepare(sql).bind(...values).first();
+      return installation.db
+        .prepare(sql)
+        .bind(...values)
+        .first();
     },
     async run(sql, ...values) {
-      return (await installation.db.prepare(sql).bind(...values).run()).meta.changes;
+      return (
+        await installation.db
+          .prepare(sql)
+          .bind(...values)
+          .run()
+      ).meta.changes;
     },
     /** The same record under other settings, such as `{ secrets }`. */
     async restart(change) {

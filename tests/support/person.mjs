@@ -52,7 +52,11 @@ export class Person {
   }
 
   /** Comes back from the app: where the Worker's callback leads. */
-  comeBack = async (callback) => (await this.get(pathOf(callback))).location;
+  async comeBack(callback) {
+    const { status, location, text } = await this.get(pathOf(callback));
+    if (status !== 303) throw new Error(`The callback answered ${status}: ${text}`);
+    return location;
+  }
 
   /** Goes to the app from a page, signs in there as `login`, allows, and comes back: the clean address at the end. */
   async through(path, at = {}) {
@@ -61,15 +65,16 @@ export class Person {
 
   /** Connects an app as a signed-in person: the connection's id. */
   async connect(app = "acme", at = {}) {
-    const location = await this.through(`/oauth/start/${app}`, at);
-    const id = /^\/connections\/(con_[\w-]+)/.exec(location)?.[1];
-    if (!id) throw new Error(`Connecting led to ${location}`);
-    return id;
+    return connectionAt(await this.through(`/oauth/start/${app}`, at));
   }
 
   async send(path, { headers, ...init }) {
     const cookie = [...this.cookies].map(([name, value]) => `${name}=${value}`).join("; ");
-    const { status, headers: answered, text } = await this.installation.request(path, { ...init, headers: { ...(cookie && { cookie }), ...headers } });
+    const {
+      status,
+      headers: answered,
+      text,
+    } = await this.installation.request(path, { ...init, headers: { ...(cookie && { cookie }), ...headers } });
     for (const line of answered.getSetCookie()) this.keep(line);
     return { status, headers: answered, location: answered.get("location"), html: text, text: textOf(text) };
   }
@@ -81,6 +86,13 @@ export class Person {
   }
 }
 
+/** The connection whose page an address is. */
+export function connectionAt(location) {
+  const id = /^\/connections\/(con_[\w-]+)/.exec(location)?.[1];
+  if (!id) throw new Error(`Connecting led to ${location}`);
+  return id;
+}
+
 /** An address of ours without its origin. */
 export const pathOf = (url) => url.slice(new URL(url).origin.length);
 
@@ -89,12 +101,18 @@ export function formsOf(html) {
   const main = html.slice(html.indexOf("<main"));
   return [...main.matchAll(/<form[^>]*action="([^"]*)"[^>]*>(.*?)<\/form>/gs)].map(([, action, inside]) => ({
     action: unescaped(action),
-    hidden: Object.fromEntries([...inside.matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)"/g)].map(([, name, value]) => [name, unescaped(value)])),
+    hidden: Object.fromEntries(
+      [...inside.matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)"/g)].map(([, name, value]) => [name, unescaped(value)]),
+    ),
     buttons: [...inside.matchAll(/<button[^>]*value="([^"]*)"/g)].map(([, value]) => unescaped(value)),
   }));
 }
 
 /** What a person reads on a page. */
-export const textOf = (html) => unescaped(html.replace(/<head>.*?<\/head>/s, "").replace(/<[^>]*>/g, " ")).replace(/\s+/g, " ").trim();
+export const textOf = (html) =>
+  unescaped(html.replace(/<head>.*?<\/head>/s, "").replace(/<[^>]*>/g, " "))
+    .replace(/\s+/g, " ")
+    .trim();
 
-const unescaped = (text) => text.replaceAll("&quot;", '"').replaceAll("&#39;", "'").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+const unescaped = (text) =>
+  text.replaceAll("&quot;", '"').replaceAll("&#39;", "'").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");

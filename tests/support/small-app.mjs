@@ -4,6 +4,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { CLIENT_ID } from "./installation.mjs";
+import { connectionAt } from "./person.mjs";
 
 /** Starts it: `{ definition, requests, down, close }`. While `down` is set it answers 500 to everything. */
 export async function startSmallApp({ refreshTokens = false, expiresIn = 3600 } = {}) {
@@ -16,9 +17,11 @@ export async function startSmallApp({ refreshTokens = false, expiresIn = 3600 } 
     for await (const chunk of request) body += chunk;
     const answer = (status, json) => response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(json));
     if (app.down) return answer(500, { message: "out of order" });
-    const account = new URLSearchParams(body).get("code") ?? request.headers.authorization?.split(" ")[1].split(".")[0];
+    const sent = new URLSearchParams(body);
+    const account = sent.get("code") ?? accountOf(sent.get("refresh_token") ?? request.headers.authorization);
     if (path === "/me") return answer(200, { id: account, name: account });
-    answer(200, { access_token: `${account}.${(issued += 1)}`, token_type: "Bearer", expires_in: expiresIn, ...(refreshTokens && { refresh_token: `${account}.refresh.${issued}` }) });
+    const token = () => `${Buffer.from(account).toString("base64url")}.${(issued += 1)}`;
+    answer(200, { access_token: token(), token_type: "Bearer", expires_in: expiresIn, ...(refreshTokens && { refresh_token: token() }) });
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -37,6 +40,9 @@ export async function startSmallApp({ refreshTokens = false, expiresIn = 3600 } 
   return app;
 }
 
+/** A token begins with whose it is. */
+const accountOf = (token) => Buffer.from(/[\w-]+(?=\.\d+$)/.exec(token)[0], "base64url").toString();
+
 /** Defines the app in the installation's workspace, with a client. */
 export async function install(installation, { definition }) {
   await installation.ask("POST", "/v1/apps", definition);
@@ -48,6 +54,5 @@ export async function connectSmall(person, account, app = "small") {
   const asked = new URL(await person.leaveFor(`/oauth/start/${app}`)).searchParams;
   const back = new URL(asked.get("redirect_uri"));
   back.search = new URLSearchParams({ code: account, state: asked.get("state") });
-  const location = await person.comeBack(back.href);
-  return /^\/connections\/(con_[\w-]+)/.exec(location)[1];
+  return connectionAt(await person.comeBack(back.href));
 }

@@ -45,29 +45,49 @@ const keyed = () => routes.filter(({ auth }) => auth === "workspaceKey");
 const writes = ({ method }) => ["POST", "PUT", "PATCH"].includes(method);
 
 /** What an answer must be: the status, and the code of a refusal. */
-const is = (answer, status, code, context) => assert.deepEqual([answer.status, answer.body?.code], [status, code], `${context}: ${JSON.stringify(answer.body)}`);
+const is = (answer, status, code, context) =>
+  assert.deepEqual([answer.status, answer.body?.code], [status, code], `${context}: ${JSON.stringify(answer.body)}`);
 
 suite("keys", () => {
   test("every route refuses a caller without a valid key before it looks at anything else", async () => {
-    const ended = await installation.ask("POST", "/v1/keys", { name: "ended", scopes: ["*"], expires_at: new Date(Date.now() + 3_600_000).toISOString() });
+    const ended = await installation.ask("POST", "/v1/keys", {
+      name: "ended",
+      scopes: ["*"],
+      expires_at: new Date(Date.now() + 3_600_000).toISOString(),
+    });
     await installation.run("UPDATE keys SET expires_at = unixepoch() - 1 WHERE id = ?1", ended.id);
     const revoked = await installation.ask("POST", "/v1/keys", { name: "revoked", scopes: ["*"] });
     await installation.ask("DELETE", `/v1/keys/${revoked.id}`);
     const wrong = [null, "", "nonsense", UNKNOWN_KEY, `${installation.key}x`, installation.adminKey, ended.key, revoked.key];
     assert.ok(keyed().length >= 20);
     for (const { method, path } of keyed()) {
-      for (const key of wrong) is(await installation.api(method, path, writes({ method }) ? "{malformed" : undefined, key), 401, "unauthorized", `${method} ${path} with ${key}`);
+      for (const key of wrong)
+        is(
+          await installation.api(method, path, writes({ method }) ? "{malformed" : undefined, key),
+          401,
+          "unauthorized",
+          `${method} ${path} with ${key}`,
+        );
     }
     for (const { method, path } of routes.filter(({ auth }) => auth === "operatorKey")) {
-      for (const key of [null, "nonsense", installation.key, `${installation.adminKey}x`]) is(await installation.api(method, path, undefined, key), 401, "unauthorized", `${method} ${path}`);
+      for (const key of [null, "nonsense", installation.key, `${installation.adminKey}x`])
+        is(await installation.api(method, path, undefined, key), 401, "unauthorized", `${method} ${path}`);
     }
   });
 
   test("every route wants its scope, and a key that has all others is refused", async () => {
     for (const scope of SCOPES) {
-      const key = await newKey(installation, SCOPES.filter((other) => other !== scope));
+      const key = await newKey(
+        installation,
+        SCOPES.filter((other) => other !== scope),
+      );
       for (const route of keyed().filter((one) => one.scope === scope)) {
-        is(await installation.api(route.method, route.path, writes(route) ? "{malformed" : undefined, key), 403, "insufficient_key_scope", `${route.method} ${route.path}`);
+        is(
+          await installation.api(route.method, route.path, writes(route) ? "{malformed" : undefined, key),
+          403,
+          "insufficient_key_scope",
+          `${route.method} ${route.path}`,
+        );
       }
     }
     assert.deepEqual([...new Set(keyed().map(({ scope }) => scope))].sort(), [...SCOPES].sort(), "every scope opens something");
@@ -84,7 +104,8 @@ suite("keys", () => {
       }
     }
     assert.deepEqual(found, []);
-    for (const path of ["/v1/connections", "/v1/connections?user=ada", `/v1/connections?q=${id}`]) assert.deepEqual((await installation.ask("GET", path, undefined, other)).data, []);
+    for (const path of ["/v1/connections", "/v1/connections?user=ada", `/v1/connections?q=${id}`])
+      assert.deepEqual((await installation.ask("GET", path, undefined, other)).data, []);
     assert.ok(!(await installation.ask("GET", "/v1/apps?limit=200", undefined, other)).data.some(({ id }) => id === "acme"));
     is(await installation.api("POST", "/v1/links", { connection: id }, other), 404, "connection_not_found", "a link to it");
     assert.equal((await installation.ask("GET", `/v1/connections/${id}`)).status, "connected");
@@ -96,7 +117,8 @@ suite("keys", () => {
     const made = await installation.ask("POST", "/v1/keys", { name: "brief", scopes: ["resolve"] });
     for (const consistency of ["strong", "available"]) assert.equal((await installation.resolve(id, { consistency }, made.key)).status, 200);
     await installation.ask("DELETE", `/v1/keys/${made.id}`);
-    for (const consistency of ["strong", "available"]) is(await installation.resolve(id, { consistency }, made.key), 401, "unauthorized", consistency);
+    for (const consistency of ["strong", "available"])
+      is(await installation.resolve(id, { consistency }, made.key), 401, "unauthorized", consistency);
     is(await installation.api("DELETE", `/v1/keys/${made.id}`), 404, "not_found", "twice");
   });
 
@@ -104,8 +126,21 @@ suite("keys", () => {
     const other = await ada.connect("acme", { login: "other" });
     for (const lists of [{ connections: [other] }, { apps: ["gmail"] }, { connections: [id], apps: ["gmail"] }]) {
       const key = await newKey(installation, ["*"], lists);
-      for (const [method, path] of [["GET", ""], ["PATCH", ""], ["DELETE", ""], ["POST", "/check"], ["POST", "/resolve"], ["GET", "/uses"], ["GET", "/events"]]) {
-        is(await installation.api(method, `/v1/connections/${id}${path}`, writes({ method }) ? {} : undefined, key), 404, "connection_not_found", `${method} ${path} ${JSON.stringify(lists)}`);
+      for (const [method, path] of [
+        ["GET", ""],
+        ["PATCH", ""],
+        ["DELETE", ""],
+        ["POST", "/check"],
+        ["POST", "/resolve"],
+        ["GET", "/uses"],
+        ["GET", "/events"],
+      ]) {
+        is(
+          await installation.api(method, `/v1/connections/${id}${path}`, writes({ method }) ? {} : undefined, key),
+          404,
+          "connection_not_found",
+          `${method} ${path} ${JSON.stringify(lists)}`,
+        );
       }
       assert.ok(!(await installation.ask("GET", "/v1/connections", undefined, key)).data.some((one) => one.id === id));
       assert.equal((await installation.api("POST", "/v1/links", { connection: id }, key)).status, 404);
@@ -113,14 +148,23 @@ suite("keys", () => {
     const key = await newKey(installation, ["*"], { connections: [other] });
     assert.equal((await installation.resolve(other, {}, key)).status, 200);
     const apps = await newKey(installation, ["*"], { apps: ["gmail"] });
-    assert.deepEqual((await installation.ask("GET", "/v1/apps", undefined, apps)).data.map(({ id }) => id), ["gmail"]);
+    assert.deepEqual(
+      (await installation.ask("GET", "/v1/apps", undefined, apps)).data.map(({ id }) => id),
+      ["gmail"],
+    );
     is(await installation.api("GET", "/v1/apps/acme", undefined, apps), 404, "not_found", "an app outside the list");
   });
 
   test("a key makes none that may do more than itself", async () => {
     const narrow = await newKey(installation, ["keys", "resolve"], { apps: ["acme"], connections: [id] });
     const make = (body) => installation.api("POST", "/v1/keys", { name: "child", apps: ["acme"], connections: [id], ...body }, narrow);
-    for (const wider of [{ scopes: ["*"] }, { scopes: ["apps"] }, { scopes: ["resolve"], apps: ["gmail"] }, { scopes: ["resolve"], apps: null }, { scopes: ["resolve"], connections: null }]) {
+    for (const wider of [
+      { scopes: ["*"] },
+      { scopes: ["apps"] },
+      { scopes: ["resolve"], apps: ["gmail"] },
+      { scopes: ["resolve"], apps: null },
+      { scopes: ["resolve"], connections: null },
+    ]) {
       is(await make(wider), 403, "insufficient_key_scope", JSON.stringify(wider));
     }
     assert.equal((await make({ scopes: ["resolve"] })).status, 201);
@@ -129,7 +173,12 @@ suite("keys", () => {
   test("an allow-list of apps holds for what changes apps too", async () => {
     const { key: whole } = await newWorkspace(installation, "Narrow");
     const done = [];
-    const narrow = await installation.ask("POST", "/v1/keys", { name: "gmail only", scopes: ["apps", "links", "connections:read"], apps: ["gmail"] }, whole);
+    const narrow = await installation.ask(
+      "POST",
+      "/v1/keys",
+      { name: "gmail only", scopes: ["apps", "links", "connections:read"], apps: ["gmail"] },
+      whole,
+    );
     for (const [method, path, body] of [
       ["PUT", "/v1/apps/acme/client", { client_id: "mine", client_secret: "mine" }],
       ["DELETE", "/v1/apps/acme/client"],
@@ -169,7 +218,12 @@ suite("refusals", () => {
       is(await installation.api(route.method, route.path, TOO_LARGE), 413, "body_too_large", `${route.method} ${route.path}`);
       is(await installation.api(route.method, route.path, TOO_LARGE, null), 401, "unauthorized", "a stranger's");
     }
-    is(await installation.api("PATCH", `/v1/connections/${id}`, JSON.stringify({ name: "x".repeat(250 * 1024) })), 422, "invalid_request", "one below");
+    is(
+      await installation.api("PATCH", `/v1/connections/${id}`, JSON.stringify({ name: "x".repeat(250 * 1024) })),
+      422,
+      "invalid_request",
+      "one below",
+    );
   });
 
   test("what can't be understood is refused with the path of the field, never repeating the value", async () => {
@@ -212,7 +266,12 @@ suite("refusals", () => {
       ["GET", "/v1/connections?attention=hunter2", undefined, "attention"],
       ["GET", "/v1/connections?cursor=hunter2", undefined, "cursor"],
       ["GET", `/v1/connections/${id}/events?cursor=hunter2`, undefined, "cursor"],
-      ...["{malformed", "[]", '"text"', "{} {}", "\u0000", '{"name": "a", "name": "b"}', "[".repeat(50_000)].map((body) => ["POST", "/v1/keys", body, undefined]),
+      ...["{malformed", "[]", '"text"', "{} {}", "\u0000", '{"name": "a", "name": "b"}', "[".repeat(50_000)].map((body) => [
+        "POST",
+        "/v1/keys",
+        body,
+        undefined,
+      ]),
     ];
     const wrong = [];
     for (const [method, path, body, field] of cases) {
@@ -220,7 +279,10 @@ suite("refusals", () => {
       const fields = problem.errors?.map((error) => error.field) ?? [];
       const told = status === 422 && problem.code === "invalid_request" && (!field || fields.includes(field));
       const repeated = field !== "hunter2" && text.includes("hunter2");
-      if (!told || repeated) wrong.push(`${method} ${path} ${JSON.stringify(body)?.slice(0, 120)} → ${status} ${JSON.stringify(problem.errors ?? problem)}, expected ${field}`);
+      if (!told || repeated)
+        wrong.push(
+          `${method} ${path} ${JSON.stringify(body)?.slice(0, 120)} → ${status} ${JSON.stringify(problem.errors ?? problem)}, expected ${field}`,
+        );
     }
     assert.deepEqual(wrong, []);
   });
@@ -244,7 +306,14 @@ suite("lists", () => {
     await newWorkspace(installation, "Second");
   });
 
-  for (const [path, key] of [["/v1/connections"], ["/v1/keys"], ["/v1/apps"], ["/v1/workspaces", "adminKey"], ["/v1/connections/{id}/uses"], ["/v1/connections/{id}/events"]]) {
+  for (const [path, key] of [
+    ["/v1/connections"],
+    ["/v1/keys"],
+    ["/v1/apps"],
+    ["/v1/workspaces", "adminKey"],
+    ["/v1/connections/{id}/uses"],
+    ["/v1/connections/{id}/events"],
+  ]) {
     test(`${path} can be walked page by page and tells everything once`, async () => {
       const at = path.replace("{id}", id);
       const ask = (query) => installation.ask("GET", `${at}?${query}`, undefined, installation[key ?? "key"]);
@@ -268,7 +337,17 @@ suite("lists", () => {
     const all = await found("limit=200");
     for (const query of ["app=acme", "status=connected", "user=ada"]) assert.deepEqual(await found(query), all, query);
     for (const query of ["workflow=workflow%201", "q=Name%204"]) assert.deepEqual(await found(query), [id], query);
-    for (const query of ["app=gmail", "status=needs_reconnect", "user=nobody", "workflow=none", "attention=client_misconfigured", "q=%25", "q=_", "q='%20OR%201=1--"]) assert.deepEqual(await found(query), [], query);
+    for (const query of [
+      "app=gmail",
+      "status=needs_reconnect",
+      "user=nobody",
+      "workflow=none",
+      "attention=client_misconfigured",
+      "q=%25",
+      "q=_",
+      "q='%20OR%201=1--",
+    ])
+      assert.deepEqual(await found(query), [], query);
   });
 });
 
@@ -279,7 +358,11 @@ suite("workspaces", () => {
     await eve.signIn((await installation.ask("POST", "/v1/sign-in-links", { user: { id: "eve" } }, key)).url);
     const theirs = await eve.connect("acme", { login: "eve" });
     const token = (await installation.resolve(theirs, {}, key)).body.credential.access_token;
-    assert.ok((await installation.ask("GET", "/v1/workspaces?limit=200", undefined, installation.adminKey)).data.some((one) => one.id === workspace && one.name === "Brief"));
+    assert.ok(
+      (await installation.ask("GET", "/v1/workspaces?limit=200", undefined, installation.adminKey)).data.some(
+        (one) => one.id === workspace && one.name === "Brief",
+      ),
+    );
 
     assert.equal((await installation.ask("DELETE", `/v1/workspaces/${workspace}`, undefined, installation.adminKey)).deleted, true);
     is(await installation.resolve(theirs, {}, key), 401, "unauthorized", "its key");
@@ -288,16 +371,24 @@ suite("workspaces", () => {
     // The clock takes up a disconnect that is two minutes old.
     await installation.run("UPDATE connections SET deleted_at = deleted_at - 300 WHERE workspace_id = ?1", workspace);
     for (const _ of [1, 2, 3]) await installation.strike();
-    assert.equal((await fetch(`${installation.oauth.issuer}/me`, { headers: { authorization: `Bearer ${token}` } })).status, 401, "revoked at the app");
-    const { results: tables } = await installation.db.prepare("SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c ON c.name = 'workspace_id' WHERE m.type = 'table'").all();
-    for (const { name } of tables) assert.deepEqual(await installation.row(`SELECT count(*) AS rows FROM ${name} WHERE workspace_id = ?1`, workspace), { rows: 0 }, name);
+    assert.equal(
+      (await fetch(`${installation.oauth.issuer}/me`, { headers: { authorization: `Bearer ${token}` } })).status,
+      401,
+      "revoked at the app",
+    );
+    const { results: tables } = await installation.db
+      .prepare("SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c ON c.name = 'workspace_id' WHERE m.type = 'table'")
+      .all();
+    for (const { name } of tables)
+      assert.deepEqual(await installation.row(`SELECT count(*) AS rows FROM ${name} WHERE workspace_id = ?1`, workspace), { rows: 0 }, name);
     assert.equal(await installation.row("SELECT id FROM workspaces WHERE id = ?1", workspace), null);
   });
 });
 
 suite("clients", () => {
   const put = (body, key) => installation.api("PUT", "/v1/apps/acme/client", body, key);
-  const expire = (connection) => installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL WHERE id = ?1", connection);
+  const expire = (connection) =>
+    installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL WHERE id = ?1", connection);
 
   test("the same client_id rotates the secret and keeps id and redirect URI; the secret is never shown", async () => {
     const first = await installation.ask("GET", "/v1/apps/acme/client");
@@ -322,7 +413,7 @@ suite("clients", () => {
   test("another client_id makes another client beside it, and connections stay with theirs", async () => {
     const first = await installation.ask("GET", "/v1/apps/acme/client");
     const second = await put({ client_id: "second", client_secret: "second-secret" });
-    assert.equal(second.status, 201);
+    assert.equal(second.status, 200);
     assert.notEqual(second.body.id, first.id);
     assert.notEqual(second.body.redirect_uri, first.redirect_uri);
     await expire(id);
@@ -362,12 +453,19 @@ suite("clients", () => {
   test("a redirect from a token endpoint is not followed, and tells nothing about the connection", async () => {
     const connection = await ada.connect("acme", { login: "redirected" });
     for (const status of [302, 307, 308]) {
-      installation.outbound.answer = ({ url }) => (url.endsWith("/token") ? new Response(null, { status, headers: { location: `${installation.oauth.issuer}/elsewhere` } }) : undefined);
-      await installation.run("UPDATE connections SET expires_at = unixepoch() - 1, next_attempt_at = 0, attempt_id = NULL, attempt_until = NULL WHERE id = ?1", connection);
+      installation.outbound.answer = ({ url }) =>
+        url.endsWith("/token") ? new Response(null, { status, headers: { location: `${installation.oauth.issuer}/elsewhere` } }) : undefined;
+      await installation.run(
+        "UPDATE connections SET expires_at = unixepoch() - 1, next_attempt_at = 0, attempt_id = NULL, attempt_until = NULL WHERE id = ?1",
+        connection,
+      );
       is(await installation.resolve(connection), 503, "app_unavailable", status);
     }
     installation.outbound.answer = undefined;
-    assert.deepEqual([installation.outbound.to("/elsewhere").length, (await installation.ask("GET", `/v1/connections/${connection}`)).status], [0, "connected"]);
+    assert.deepEqual(
+      [installation.outbound.to("/elsewhere").length, (await installation.ask("GET", `/v1/connections/${connection}`)).status],
+      [0, "connected"],
+    );
   });
 
   test("an app that was defined is not defined again, and a catalogue's name is not taken", async () => {
@@ -385,7 +483,13 @@ suite("addresses that a custom app may name", () => {
   });
   after(() => outside.close());
 
-  const app = (more) => ({ id: "evil", name: "Evil", auth: { type: "oauth2", authorize_url: "https://good.example/a", token_url: "https://good.example/t", ...more.auth }, identity: { url: "https://good.example/me", id: "/id", label: "/id", ...more.identity }, ...more.rest });
+  const app = (more) => ({
+    id: "evil",
+    name: "Evil",
+    auth: { type: "oauth2", authorize_url: "https://good.example/a", token_url: "https://good.example/t", ...more.auth },
+    identity: { url: "https://good.example/me", id: "/id", label: "/id", ...more.identity },
+    ...more.rest,
+  });
   const FIELDS = {
     "auth.authorize_url": (url) => app({ auth: { authorize_url: url } }),
     "auth.token_url": (url) => app({ auth: { token_url: url } }),
@@ -411,13 +515,28 @@ suite("addresses that a custom app may name", () => {
         assert.deepEqual([status, body.errors?.[0]?.field], [422, field], `${field} ${url}: ${JSON.stringify(body)}`);
       }
     }
-    assert.deepEqual(outside.outbound.requests.filter(({ url }) => !url.startsWith(installation.oauth.issuer)), [], "nothing was sent anywhere");
+    assert.deepEqual(
+      outside.outbound.requests.filter(({ url }) => !url.startsWith(installation.oauth.issuer)),
+      [],
+      "nothing was sent anywhere",
+    );
   });
 
   test("are looked at again when an issuer's own document names them", async () => {
     const issuer = "https://login.acme.example";
-    for (const [field, url] of [["token_endpoint", "https://169.254.169.254/t"], ["authorization_endpoint", "http://localhost/a"], ["userinfo_endpoint", "https://metadata.google.internal/"], ["issuer", "https://another.example"]]) {
-      const document = { issuer, authorization_endpoint: `${issuer}/a`, token_endpoint: `${issuer}/t`, userinfo_endpoint: `${issuer}/u`, [field]: url };
+    for (const [field, url] of [
+      ["token_endpoint", "https://169.254.169.254/t"],
+      ["authorization_endpoint", "http://localhost/a"],
+      ["userinfo_endpoint", "https://metadata.google.internal/"],
+      ["issuer", "https://another.example"],
+    ]) {
+      const document = {
+        issuer,
+        authorization_endpoint: `${issuer}/a`,
+        token_endpoint: `${issuer}/t`,
+        userinfo_endpoint: `${issuer}/u`,
+        [field]: url,
+      };
       outside.outbound.answer = ({ url }) => (url.startsWith(issuer) ? Response.json(document) : new Response("reached", { status: 200 }));
       outside.outbound.requests.length = 0;
       const id = `app-${field.replace(/_.*/, "")}`;
@@ -426,7 +545,11 @@ suite("addresses that a custom app may name", () => {
       const { url: link } = await outside.ask("POST", "/v1/links", { app: id });
       const page = await outside.request(new URL(link).pathname, { method: "POST", headers: { origin: "https://connections.example.com" } });
       assert.equal(page.status, 503, `${field}: ${page.headers.get("location")}`);
-      assert.deepEqual(outside.outbound.requests.filter((one) => !one.url.startsWith(issuer)), [], field);
+      assert.deepEqual(
+        outside.outbound.requests.filter((one) => !one.url.startsWith(issuer)),
+        [],
+        field,
+      );
     }
   });
 });
@@ -450,10 +573,69 @@ test("every answer above is private, typed, and a refusal is a problem document"
 });
 
 const HOSTILE_HOSTS = [
-  ...["localhost", "LOCALHOST", "localhost.", "api.localhost", "localhost.localdomain", "127.0.0.1", "127.1", "0.0.0.0", "0", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.0.0.1.", "127%2e0%2e0%2e1"],
+  ...[
+    "localhost",
+    "LOCALHOST",
+    "localhost.",
+    "api.localhost",
+    "localhost.localdomain",
+    "127.0.0.1",
+    "127.1",
+    "0.0.0.0",
+    "0",
+    "2130706433",
+    "0x7f000001",
+    "0x7f.1",
+    "0177.0.0.1",
+    "127.0.0.1.",
+    "127%2e0%2e0%2e1",
+  ],
   ...["[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[fe80::1]", "[fd00:ec2::254]", "[64:ff9b::a9fe:a9fe]", "[2606:4700::1111]"],
-  ...["10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "100.64.0.1", "198.18.0.1", "224.0.0.1", "255.255.255.255", "8.8.8.8", "1.1"],
-  ...["metadata.google.internal", "metadata.google.internal.", "metadata", "instance-data.ec2.internal", "METADATA.GOOG", "printer.local", "router.lan", "nas.home.arpa", "wiki.corp", "db.internal", "kubernetes.default.svc.cluster.local", "169.254.169.254.nip.io", "127-0-0-1.sslip.io", "app.localtest.me", "lvh.me", "x.onion"],
+  ...[
+    "10.0.0.1",
+    "172.16.0.1",
+    "192.168.1.1",
+    "169.254.169.254",
+    "2852039166",
+    "0xa9fea9fe",
+    "0251.0376.0251.0376",
+    "100.64.0.1",
+    "198.18.0.1",
+    "224.0.0.1",
+    "255.255.255.255",
+    "8.8.8.8",
+    "1.1",
+  ],
+  ...[
+    "metadata.google.internal",
+    "metadata.google.internal.",
+    "metadata",
+    "instance-data.ec2.internal",
+    "METADATA.GOOG",
+    "printer.local",
+    "router.lan",
+    "nas.home.arpa",
+    "wiki.corp",
+    "db.internal",
+    "kubernetes.default.svc.cluster.local",
+    "169.254.169.254.nip.io",
+    "127-0-0-1.sslip.io",
+    "app.localtest.me",
+    "lvh.me",
+    "x.onion",
+  ],
   ...["intranet", "com", "a..example.com", ".example.com", "-a.example.com", "a_b.example.com", "foo.1", "1.2.3.4.5", "*.example.com"],
-  ...["example.com@127.0.0.1", "user@example.com", "user:pass@example.com", "127.0.0.1\\@example.com", "exam\tple.com", "example.com\r\n", "127。0。0。1", "１２７.0.0.1", "bücher.example", "good.example#@evil.example", ""],
+  ...[
+    "example.com@127.0.0.1",
+    "user@example.com",
+    "user:pass@example.com",
+    "127.0.0.1\\@example.com",
+    "exam\tple.com",
+    "example.com\r\n",
+    "127。0。0。1",
+    "１２７.0.0.1",
+    "bücher.example",
+    "good.example#@evil.example",
+    "",
+  ],
 ];

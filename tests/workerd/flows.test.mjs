@@ -19,7 +19,9 @@ after(() => installation.close());
 
 /** What a flow may leave behind. */
 const traces = async () => ({
-  ...(await installation.row("SELECT (SELECT count(*) FROM connections) AS connections, (SELECT coalesce(sum(generation), 0) FROM connections) AS generations")),
+  ...(await installation.row(
+    "SELECT (SELECT count(*) FROM connections) AS connections, (SELECT coalesce(sum(generation), 0) FROM connections) AS generations",
+  )),
   token: installation.oauth.requests.token ?? 0,
 });
 const connection = (id) => installation.ask("GET", `/v1/connections/${id}`);
@@ -40,7 +42,10 @@ suite("a callback that brings nothing", () => {
   const fromApp = async () => completeAuthorization(await ada.leaveFor(START), { login: stranger() });
 
   const ENDINGS = {
-    "denied at the app": { callback: async () => denyAuthorization(await ada.leaveFor(START)), reads: /You did not allow access at Acme, so nothing was stored/ },
+    "denied at the app": {
+      callback: async () => denyAuthorization(await ada.leaveFor(START)),
+      reads: /You did not allow access at Acme, so nothing was stored/,
+    },
     "a state nobody gave out": { callback: async () => changed(await fromApp(), { state: "0".repeat(43) }), reads: /fits no request/ },
     "no state at all": { callback: async () => changed(await fromApp(), { state: undefined }), reads: /fits no request/ },
     "two states": { callback: async () => `${await fromApp()}&state=again`, reads: /fits no request/ },
@@ -54,8 +59,14 @@ suite("a callback that brings nothing", () => {
       },
       reads: /That took too long/,
     },
-    "another issuer's answer": { callback: async () => changed(await fromApp(), { iss: "https://evil.example" }), reads: /did not come from the app that was asked/ },
-    "no issuer where one was promised": { callback: async () => changed(await fromApp(), { iss: undefined }), reads: /did not come from the app that was asked/ },
+    "another issuer's answer": {
+      callback: async () => changed(await fromApp(), { iss: "https://evil.example" }),
+      reads: /did not come from the app that was asked/,
+    },
+    "no issuer where one was promised": {
+      callback: async () => changed(await fromApp(), { iss: undefined }),
+      reads: /did not come from the app that was asked/,
+    },
     "the address of another workspace's client": {
       callback: async () => {
         const { client } = await newWorkspace(installation, "Elsewhere");
@@ -64,7 +75,10 @@ suite("a callback that brings nothing", () => {
       reads: /did not come from the app that was asked/,
     },
     "neither code nor error": { callback: async () => changed(await fromApp(), { code: undefined }), reads: /without an answer/ },
-    "an error of the app's own": { callback: async () => changed(await fromApp(), { code: undefined, error: "<b>server_error</b>" }), reads: /The app refused the request/ },
+    "an error of the app's own": {
+      callback: async () => changed(await fromApp(), { code: undefined, error: "<b>server_error</b>" }),
+      reads: /The app refused the request/,
+    },
   };
   for (const [name, { callback, reads }] of Object.entries(ENDINGS)) {
     test(`${name}: says so, stores nothing, and asks for no token`, async () => {
@@ -91,6 +105,18 @@ suite("a callback that brings nothing", () => {
     const page = await ada.get(await ada.comeBack(await denyAuthorization(await ada.leaveFor(START))));
     const [, again] = /href="([^"]*)"[^>]*>\s*Try again/.exec(page.html);
     assert.match(await ada.through(again, { login: stranger() }), /^\/connections\/con_/);
+  });
+
+  test("a flow that waits at the app is not pushed out by others that have ended meanwhile", async () => {
+    const waiting = await ada.leaveFor(START);
+    await installation.run("UPDATE authorizations SET created_at = created_at - 60 WHERE used_at IS NULL");
+    for (let number = 0; number < 12; number += 1) {
+      const asked = new URL(await ada.leaveFor(START)).searchParams;
+      await ada.comeBack(
+        `${asked.get("redirect_uri")}?${new URLSearchParams({ error: "access_denied", iss: installation.oauth.issuer, state: asked.get("state") })}`,
+      );
+    }
+    assert.match(await ada.comeBack(await completeAuthorization(waiting, { login: stranger() })), /^\/connections\/con_/);
   });
 
   test("a callback counts once: opened a second time it shows so, and stores nothing more", async () => {
@@ -153,7 +179,14 @@ suite("the way to the app", () => {
     const rows = () => installation.row("SELECT (SELECT count(*) FROM authorizations) AS flows, (SELECT count(*) FROM sessions) AS sessions");
     const before = await rows();
     const asked = installation.oauth.requests.authorization;
-    for (const [who, path] of [[ada, START], [ada, `/connections/${id}/reconnect`], [visitor, pathOf(url)], [ada, pathOf(url)], [ada, `/connections/${id}?disconnect=1`], [ada, "/"]]) {
+    for (const [who, path] of [
+      [ada, START],
+      [ada, `/connections/${id}/reconnect`],
+      [visitor, pathOf(url)],
+      [ada, pathOf(url)],
+      [ada, `/connections/${id}?disconnect=1`],
+      [ada, "/"],
+    ]) {
       const page = await who.get(path);
       assert.equal(page.status, 200, path);
     }
@@ -165,7 +198,10 @@ suite("the way to the app", () => {
   test("every request to the app has its own state and challenge, S256, and the client's own redirect URI", async () => {
     const asked = await Promise.all([1, 2, 3].map(async () => new URL(await ada.leaveFor(START)).searchParams));
     for (const one of asked) {
-      assert.deepEqual([one.get("response_type"), one.get("code_challenge_method"), one.get("redirect_uri"), one.get("client_id")], ["code", "S256", installation.client.redirect_uri, "connections"]);
+      assert.deepEqual(
+        [one.get("response_type"), one.get("code_challenge_method"), one.get("redirect_uri"), one.get("client_id")],
+        ["code", "S256", installation.client.redirect_uri, "connections"],
+      );
       assert.deepEqual(one.get("scope").split(" "), SCOPES);
       for (const name of ["state", "code_challenge"]) assert.ok(one.get(name).length >= 43, name);
     }
@@ -208,7 +244,10 @@ suite("reconnecting", () => {
     const old = await tokenOf(id);
     assert.equal(await ada.through(`/connections/${id}/reconnect`, { login }), `/connections/${id}?connected=1`);
     const { name, generation, uses, account } = await connection(id);
-    assert.deepEqual({ name, generation, uses, account: account.id }, { name: "Payroll", generation: 2, uses: { workflows: 1, steps: 1 }, account: login });
+    assert.deepEqual(
+      { name, generation, uses, account: account.id },
+      { name: "Payroll", generation: 2, uses: { workflows: 1, steps: 1 }, account: login },
+    );
     const fresh = await tokenOf(id);
     assert.notEqual(fresh, old);
     assert.ok(await works(fresh));
@@ -228,8 +267,12 @@ suite("reconnecting", () => {
     const { id, before, now, old, flow } = await asked();
     const { text, status } = await ada.get(flow);
     assert.equal(status, 200);
-    for (const shown of ["This is another account", `${before}@example.test`, `${now}@example.test`]) assert.ok(text.includes(shown), `${shown}: ${text}`);
-    assert.deepEqual([(await connection(id)).account.id, (await connection(id)).generation, await tokenOf(id), await works(old)], [before, 1, old, true]);
+    for (const shown of ["This is another account", `${before}@example.test`, `${now}@example.test`])
+      assert.ok(text.includes(shown), `${shown}: ${text}`);
+    assert.deepEqual(
+      [(await connection(id)).account.id, (await connection(id)).generation, await tokenOf(id), await works(old)],
+      [before, 1, old, true],
+    );
   });
 
   test("keeping leaves everything as it was and gives the new access back", async () => {
@@ -313,7 +356,11 @@ suite("an account that is connected already", () => {
     assert.notEqual(other, id);
     const [first, second] = [await connection(id), await connection(other)];
     assert.notEqual(first.name, second.name);
-    for (const one of [first, second]) assert.ok(one.attention.some(({ code }) => code === "duplicate"), JSON.stringify(one.attention));
+    for (const one of [first, second])
+      assert.ok(
+        one.attention.some(({ code }) => code === "duplicate"),
+        JSON.stringify(one.attention),
+      );
     assert.ok((await works(await tokenOf(id))) && (await works(await tokenOf(other))));
   });
 
@@ -407,7 +454,10 @@ suite("a link for somebody else", () => {
     assert.equal((await stateOf(made)).status, "used");
   });
 
-  for (const [on_duplicate, connections] of [["reuse", 0], ["create", 1]]) {
+  for (const [on_duplicate, connections] of [
+    ["reuse", 0],
+    ["create", 1],
+  ]) {
     test(`with on_duplicate ${on_duplicate} asks nobody about an account that is connected already`, async () => {
       const login = stranger();
       const id = await (await Person.signedIn(installation, { id: "guest" })).connect("acme", { login });
@@ -510,14 +560,97 @@ suite("a link for somebody else", () => {
 /** Addresses that must not be mistaken for one of https://product.example or https://other.example:8443. */
 const HOSTILE_RETURNS = [
   ...["", " ", "/", "//", "///", "\\", "/\\", "\\\\", ".", "..", "?", "#", "about:blank"],
-  ...["https://evil.example", "https://evil.example/product.example", "https://evil.example?https://product.example", "https://evil.example#https://product.example"],
-  ...["https://product.example.evil.example", "https://evilproduct.example", "https://evil-product.example", "https://product.example-evil.example", "https://sub.product.example", "https://product.exampl", "https://product.example.", "https://product%2eexample.evil.example"],
-  ...["https://product.example@evil.example", "https://product.example:x@evil.example", "https://user@product.example", "https://user:pass@product.example", "https://:pass@product.example", "https://product.example%40evil.example"],
-  ...["https://product.example:444", "https://product.example:80", "https://product.example:8443", "https://other.example", "https://other.example:8444", "https://product.example:99999", "https://product.example:port"],
-  ...["http://product.example", "http://product.example:443", "ftp://product.example", "ws://product.example", "wss://product.example", "file:///etc/passwd", "blob:https://product.example/x", "filesystem:https://product.example/x", "view-source:https://product.example"],
-  ...["javascript:alert(1)", "JaVaScRiPt:alert(1)", "javascript://product.example/%0aalert(1)", "java\tscript:alert(1)", "data:text/html,<script>1</script>", "vbscript:msgbox(1)", "mailto:a@product.example", "intent://product.example"],
-  ...["//product.example", "//evil.example", "\\\\evil.example", "/\\evil.example", "///evil.example", "/done", "done", "product.example", "www.product.example"],
-  ...["https:evil.example", "https:/evil.example", "https:///evil.example", "https:\\\\evil.example", "https://evil.example\\@product.example", "https://evil.example\\.product.example", "https://evil.example/\\product.example"],
-  ...["https://evil.example%00.product.example", "https://product.example%00.evil.example", "https://evil.example%0d%0aproduct.example", "https://product.example\u0000@evil.example", "https://evil.example\t@x", "https://xn--prduct-9za.example", "https://prοduct.example", "https://product。evil.example", "https://[::1]", "https://127.0.0.1", "https://localhost", "https://169.254.169.254/latest/meta-data", "*", "null", "https://*", "https://*.example"],
+  ...[
+    "https://evil.example",
+    "https://evil.example/product.example",
+    "https://evil.example?https://product.example",
+    "https://evil.example#https://product.example",
+  ],
+  ...[
+    "https://product.example.evil.example",
+    "https://evilproduct.example",
+    "https://evil-product.example",
+    "https://product.example-evil.example",
+    "https://sub.product.example",
+    "https://product.exampl",
+    "https://product.example.",
+    "https://product%2eexample.evil.example",
+  ],
+  ...[
+    "https://product.example@evil.example",
+    "https://product.example:x@evil.example",
+    "https://user@product.example",
+    "https://user:pass@product.example",
+    "https://:pass@product.example",
+    "https://product.example%40evil.example",
+  ],
+  ...[
+    "https://product.example:444",
+    "https://product.example:80",
+    "https://product.example:8443",
+    "https://other.example",
+    "https://other.example:8444",
+    "https://product.example:99999",
+    "https://product.example:port",
+  ],
+  ...[
+    "http://product.example",
+    "http://product.example:443",
+    "ftp://product.example",
+    "ws://product.example",
+    "wss://product.example",
+    "file:///etc/passwd",
+    "blob:https://product.example/x",
+    "filesystem:https://product.example/x",
+    "view-source:https://product.example",
+  ],
+  ...[
+    "javascript:alert(1)",
+    "JaVaScRiPt:alert(1)",
+    "javascript://product.example/%0aalert(1)",
+    "java\tscript:alert(1)",
+    "data:text/html,<script>1</script>",
+    "vbscript:msgbox(1)",
+    "mailto:a@product.example",
+    "intent://product.example",
+  ],
+  ...[
+    "//product.example",
+    "//evil.example",
+    "\\\\evil.example",
+    "/\\evil.example",
+    "///evil.example",
+    "/done",
+    "done",
+    "product.example",
+    "www.product.example",
+  ],
+  ...[
+    "https:evil.example",
+    "https:/evil.example",
+    "https:///evil.example",
+    "https:\\\\evil.example",
+    "https://evil.example\\@product.example",
+    "https://evil.example\\.product.example",
+    "https://evil.example/\\product.example",
+  ],
+  ...[
+    "https://evil.example%00.product.example",
+    "https://product.example%00.evil.example",
+    "https://evil.example%0d%0aproduct.example",
+    "https://product.example\u0000@evil.example",
+    "https://evil.example\t@x",
+    "https://xn--prduct-9za.example",
+    "https://prοduct.example",
+    "https://product。evil.example",
+    "https://[::1]",
+    "https://127.0.0.1",
+    "https://localhost",
+    "https://169.254.169.254/latest/meta-data",
+    "*",
+    "null",
+    "https://*",
+    "https://*.example",
+  ],
   `https://product.example/${"a".repeat(2100)}`,
 ];

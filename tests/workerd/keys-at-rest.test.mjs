@@ -6,11 +6,13 @@ import { createHash } from "node:crypto";
 import { after, before, suite, test } from "node:test";
 import { CLIENT_ID, newKey, newKeyRing, newWorkspace, startInstallation } from "../support/installation.mjs";
 import { completeAuthorization, denyAuthorization } from "../support/oauth-browser.mjs";
-import { pathOf, Person } from "../support/person.mjs";
+import { connectionAt, pathOf, Person } from "../support/person.mjs";
 
 /** Everything in the record and the cache, as one text each. */
 async function atRest({ db, kv }) {
-  const { results: tables } = await db.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\' AND name NOT LIKE 'sqlite%'").all();
+  const { results: tables } = await db
+    .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\' AND name NOT LIKE 'sqlite%'")
+    .all();
   const dumped = {};
   for (const { name } of tables) dumped[`table ${name}`] = JSON.stringify((await db.prepare(`SELECT * FROM ${name}`).all()).results);
   for (const { name } of (await kv.list()).keys) dumped[`cache ${name}`] = await kv.get(name);
@@ -46,7 +48,6 @@ suite("canaries", () => {
   /** Everything that can happen to a connection, with everything that can go wrong on the way. */
   async function life() {
     secret("client secret", installation.clientSecret);
-    secret("client secret, escaped", encodeURIComponent(installation.clientSecret));
     secret("admin key", installation.adminKey);
     secret("ring", installation.secrets.ENCRYPTION_KEYS.split(":")[1]);
     secret("API key", installation.key);
@@ -67,17 +68,22 @@ suite("canaries", () => {
       secret("code", new URL(callback).searchParams.get("code"));
       return who.comeBack(callback);
     };
-    const landed = (end) => /con_[\w-]+/.exec(end)?.[0] ?? assert.fail(`a flow ended at ${end}`);
-    const id = landed(await through(ada, "/oauth/start/acme"));
-    const other = landed(await through(ada, "/oauth/start/acme", { login: "bob", withhold: ["email"] }));
+    const id = connectionAt(await through(ada, "/oauth/start/acme"));
+    const other = connectionAt(await through(ada, "/oauth/start/acme", { login: "bob", withhold: ["email"] }));
 
-    for (const end of [await ada.comeBack(await denyAuthorization(await leave(ada, "/oauth/start/acme"))), await through(ada, `/connections/${id}/reconnect`, { login: "eve" }), await through(ada, "/oauth/start/acme", { login: "bob" })]) await ada.get(end);
+    for (const end of [
+      await ada.comeBack(await denyAuthorization(await leave(ada, "/oauth/start/acme"))),
+      await through(ada, `/connections/${id}/reconnect`, { login: "eve" }),
+      await through(ada, "/oauth/start/acme", { login: "bob" }),
+    ])
+      await ada.get(end);
     const link = await installation.ask("POST", "/v1/links", { app: "acme", user: { id: "guest" }, confirm: true });
     secret("link token", link.url.split("/").at(-1));
     const guest = new Person(installation);
     await guest.get(await through(guest, pathOf(link.url), { login: "guest" }));
 
-    const expire = () => installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL, next_attempt_at = 0, attempt_id = NULL");
+    const expire = () =>
+      installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL, next_attempt_at = 0, attempt_id = NULL");
     for (const consistency of ["strong", "available", "edge", "edge"]) await installation.resolve(id, { workflow: "w", step: "s", consistency });
     await expire();
     await installation.resolve(id);
@@ -88,7 +94,9 @@ suite("canaries", () => {
       () => Response.json({ error: "server_error", error_description: "canary-in-a-body" }, { status: 400 }),
       () => new Response('{"access_token": "canary-in-a-body", "refresh_', { status: 200 }),
       () => Response.json({ error: "invalid_client", error_description: "canary-in-a-body" }, { status: 401 }),
-      () => { throw new TypeError("canary-in-a-body"); },
+      () => {
+        throw new TypeError("canary-in-a-body");
+      },
     ]) {
       await expire();
       installation.outbound.answer = (request) => (request.url.endsWith("/token") ? response() : answering(request));
@@ -101,26 +109,46 @@ suite("canaries", () => {
     await installation.ask("PUT", "/v1/apps/acme/client", { client_id: CLIENT_ID, client_secret: installation.clientSecret });
     await expire();
     await installation.strike();
+    for (const consistency of ["strong", "edge", "edge"]) await installation.resolve(other, { consistency });
     await installation.api("POST", `/v1/connections/${id}/resolve`, `{"min_ttl": "${installation.clientSecret}"}`);
     await installation.api("GET", `/v1/connections/${installation.key}`);
     for (const path of ["/", `/connections/${id}`, `/connections/${other}`]) await ada.get(path);
-    for (const path of ["/v1/connections", "/v1/keys", "/v1/apps/acme/client", `/v1/connections/${id}/events`, `/v1/connections/${id}/uses`]) await installation.ask("GET", path);
+    for (const path of ["/v1/connections", "/v1/keys", "/v1/apps/acme/client", `/v1/connections/${id}/events`, `/v1/connections/${id}/uses`])
+      await installation.ask("GET", path);
     await installation.ask("GET", "/v1/status", undefined, installation.adminKey);
     await installation.ask("DELETE", `/v1/connections/${id}`);
   }
 
   const foundIn = (places) =>
-    Object.entries(places).flatMap(([place, text]) => [...canaries].filter(([canary]) => text.includes(canary)).map(([, what]) => `${what} in ${place}`));
+    Object.entries(places).flatMap(([place, text]) =>
+      [...canaries].filter(([canary]) => text.includes(canary)).map(([, what]) => `${what} in ${place}`),
+    );
 
   test("there are enough of every kind to be looked for", () => {
     const kinds = new Set(canaries.values());
-    for (const kind of ["access_token", "refresh_token", "id_token", "code", "code_verifier", "state", "client secret", "API key", "sign-in token", "link token", "basic authorization"]) assert.ok(kinds.has(kind), kind);
+    for (const kind of [
+      "access_token",
+      "refresh_token",
+      "id_token",
+      "code",
+      "code_verifier",
+      "state",
+      "client secret",
+      "API key",
+      "sign-in token",
+      "link token",
+      "basic authorization",
+    ])
+      assert.ok(kinds.has(kind), kind);
     assert.ok(canaries.size > 30, `${canaries.size}`);
   });
 
   test("none is in the record or the cache in the clear", async () => {
     const places = await atRest(installation);
-    assert.ok(places["table connections"].length > 1000 && Object.keys(places).some((place) => place.startsWith("cache connection/")), "there is something to look through");
+    assert.ok(
+      places["table connections"].length > 1000 && Object.keys(places).some((place) => place.startsWith("cache connection/")),
+      "there is something to look through",
+    );
     assert.deepEqual(foundIn(places), []);
   });
 
@@ -135,16 +163,19 @@ suite("canaries", () => {
     const answers = installation.answers.filter(({ path, status }) => status >= 400 || !HANDS_OUT.test(new URL(path, "http://x").pathname));
     assert.ok(answers.length > 50);
     // A link's page and a sign-in's page hold their own address; the way to the app holds its state.
-    const own = ({ path, text, headers }) => (text + (/^https?:/.test(headers.get("location") ?? "") ? "" : (headers.get("location") ?? ""))).replaceAll(path, "");
+    const own = ({ path, text, headers }) =>
+      (text + (/^https?:/.test(headers.get("location") ?? "") ? "" : (headers.get("location") ?? ""))).replaceAll(path, "");
     assert.deepEqual(foundIn(Object.fromEntries(answers.map((answer, index) => [`${index} ${answer.path.slice(0, 30)}`, own(answer)]))), []);
     const resolved = installation.answers.filter(({ path, status }) => path.endsWith("/resolve") && status < 400).map(({ text }) => text);
-    for (const [canary, what] of canaries) if (what !== "access_token") assert.ok(!resolved.some((text) => text.includes(canary)), `${what} in a resolve's answer`);
+    for (const [canary, what] of canaries)
+      if (what !== "access_token") assert.ok(!resolved.some((text) => text.includes(canary)), `${what} in a resolve's answer`);
   });
 
   test("the cache never holds a refresh token, even sealed: what it holds is not what the record sealed", async () => {
     const places = await atRest(installation);
     const sealed = JSON.parse(places["table connections"]).map(({ sealed_credential }) => sealed_credential);
-    for (const [place, text] of Object.entries(places)) if (place.startsWith("cache ")) assert.ok(!sealed.some((one) => one && text.includes(one)), place);
+    for (const [place, text] of Object.entries(places))
+      if (place.startsWith("cache ")) assert.ok(!sealed.some((one) => one && text.includes(one)), place);
   });
 });
 
@@ -229,7 +260,14 @@ suite("keys that do not fit", () => {
       await installation.restart({ secrets: { ...installation.secrets, ENCRYPTION_KEYS } });
       const before = await fingerprint();
       const asked = installation.outbound.requests.length;
-      for (const [method, path, key] of [["POST", `/v1/connections/${id}/resolve`], ["GET", "/v1/connections"], ["POST", "/v1/keys"], ["GET", "/v1/status", installation.adminKey], ["DELETE", `/v1/connections/${id}`], ["GET", "/v1/nothing"]]) {
+      for (const [method, path, key] of [
+        ["POST", `/v1/connections/${id}/resolve`],
+        ["GET", "/v1/connections"],
+        ["POST", "/v1/keys"],
+        ["GET", "/v1/status", installation.adminKey],
+        ["DELETE", `/v1/connections/${id}`],
+        ["GET", "/v1/nothing"],
+      ]) {
         const { status, body, text } = await installation.api(method, path, method === "POST" ? {} : undefined, key);
         assert.deepEqual([status, body.code], [503, "misconfigured"], `${method} ${path}: ${text}`);
         if (ENCRYPTION_KEYS) assert.ok(!text.includes(ENCRYPTION_KEYS.split(":").at(-1)), "the value is not shown");
@@ -249,7 +287,11 @@ suite("keys that do not fit", () => {
   test("an operator's key that is missing or weak is refused in the same way", async () => {
     for (const ADMIN_KEY of ["", "short", "a".repeat(40)]) {
       await installation.restart({ secrets: { ...installation.secrets, ADMIN_KEY } });
-      assert.deepEqual([(await installation.resolve(id)).body.code, (await installation.request("/healthz")).status], ["misconfigured", 503], ADMIN_KEY);
+      assert.deepEqual(
+        [(await installation.resolve(id)).body.code, (await installation.request("/healthz")).status],
+        ["misconfigured", 503],
+        ADMIN_KEY,
+      );
     }
   });
 
@@ -262,6 +304,12 @@ suite("keys that do not fit", () => {
     assert.equal((await installation.resolve(id)).body.freshness, "refreshed");
     assert.match((await installation.row("SELECT sealed_credential AS sealed FROM connections")).sealed, /^cx1\.k2\./);
     const { keys } = await installation.ask("GET", "/v1/status", undefined, installation.adminKey);
-    assert.deepEqual(keys.map(({ id, seals }) => [id, seals]), [["k2", true], ["k1", false]]);
+    assert.deepEqual(
+      keys.map(({ id, seals }) => [id, seals]),
+      [
+        ["k2", true],
+        ["k1", false],
+      ],
+    );
   });
 });

@@ -16,7 +16,9 @@ const past = (end) => sleep(Math.max(0, Date.parse(end) + 1000 - Date.now()));
 
 /** All ask at once; every answer as the status and the token. */
 async function atOnce(installation, id, workers = [installation.worker]) {
-  const asked = Array.from({ length: CALLERS }, (_, index) => installation.resolve(id, { workflow: "nightly", step: `step ${index % 4}` }, installation.key, workers[index % workers.length]));
+  const asked = Array.from({ length: CALLERS }, (_, index) =>
+    installation.resolve(id, { workflow: "nightly", step: `step ${index % 4}` }, installation.key, workers[index % workers.length]),
+  );
   return (await Promise.all(asked)).map(({ status, body }) => ({ status, token: body.credential?.access_token, code: body.code }));
 }
 
@@ -68,7 +70,10 @@ suite("the life of a connection", () => {
       for (const shown of ["Acme", "ada@example.test", "Connected"]) assert.ok(text.includes(shown), `${shown} on ${path}: ${text}`);
     }
     const { status, account, scopes, credential } = await installation.ask("GET", `/v1/connections/${id}`);
-    assert.deepEqual({ status, account, missing: scopes.missing, refreshable: credential.refreshable }, { status: "connected", account: { id: "ada", label: "ada@example.test" }, missing: [], refreshable: true });
+    assert.deepEqual(
+      { status, account, missing: scopes.missing, refreshable: credential.refreshable },
+      { status: "connected", account: { id: "ada", label: "ada@example.test" }, missing: [], refreshable: true },
+    );
   });
 
   test("a workflow resolves the connection, and the app takes the token as it is told to send it", async () => {
@@ -115,7 +120,10 @@ suite("the life of a connection", () => {
   });
 
   test("an access that another connection lives on is kept at the app until that one goes too", async () => {
-    const [one, two] = [await ada.connect("acme", { login: "twin" }), await (await Person.signedIn(installation, { id: "eve" })).connect("acme", { login: "twin" })];
+    const [one, two] = [
+      await ada.connect("acme", { login: "twin" }),
+      await (await Person.signedIn(installation, { id: "eve" })).connect("acme", { login: "twin" }),
+    ];
     assert.deepEqual(await installation.ask("DELETE", `/v1/connections/${one}`), { revoked: "kept_shared", retrying: false });
     assert.equal((await profile(installation, (await installation.resolve(two)).body.request.headers)).status, 200);
     assert.equal((await installation.ask("DELETE", `/v1/connections/${two}`)).revoked, "confirmed");

@@ -30,8 +30,8 @@ fn other_account(shell: &Shell<'_>, view: &ChooseView, before: Option<&str>, now
                 " had before."
                 @if !told_apart { " Both have the same name there." }
             } @else {
-                (said(&view.app_name)) " does not tell enough to compare the account you signed in with to the one that "
-                "the connection " (quoted(name)) " had before."
+                (said(&view.app_name)) " does not tell enough to compare the account you signed in with to the one "
+                "that the connection " (quoted(name)) " had before."
             }
         }
         dl {
@@ -112,6 +112,9 @@ fn answer(shell: &Shell<'_>, view: &ChooseView, value: &str, label: &Markup, eff
 
 fn until_then() -> Markup {
     html! {
-        p.quiet { "Nothing changes until you choose. Ten minutes after you came back from the app, the new permission is discarded." }
+        p.quiet {
+            "Nothing changes until you choose. "
+            "Ten minutes after you came back from the app, the new permission is discarded."
+        }
     }
 }

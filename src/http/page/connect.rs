@@ -116,8 +116,8 @@ fn what_follows(view: &ConnectView) -> Markup {
 fn how_to_end(view: &ConnectView) -> Markup {
     html! {
         @if view.invited {
-            "To end the access later, ask whoever sent you the link to disconnect it, or remove it in the settings of your "
-            (said(&view.app_name)) " account."
+            "To end the access later, ask whoever sent you the link to disconnect it, or remove it in the settings of "
+            "your " (said(&view.app_name)) " account."
         } @else {
             "You can end the access at any time on the connection’s page."
         }

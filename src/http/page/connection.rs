@@ -35,9 +35,14 @@ pub fn connection(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
 fn state(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
     let card = &view.card;
     let reconnect = format!("/connections/{}/reconnect", card.id);
+    // Missing permissions are no reason to look healthy.
+    let tone = match card.status.tone {
+        Tone::Good if !view.missing.is_empty() => Tone::Waiting,
+        tone => tone,
+    };
     let urgent = card.status.tone == Tone::Bad && view.missing.is_empty();
     html! {
-        section.panel.(class(card.status.tone)) aria-labelledby="state" {
+        section.panel.(class(tone)) aria-labelledby="state" {
             h2 #state { (status(&card.status)) }
             p { (said(&card.app_name)) ", account: " strong { (account(card.account.as_deref())) } }
             @if let Some(reason) = &view.reason { p { (said(reason)) } }
@@ -104,6 +109,7 @@ fn details(view: &ConnectionView) -> Markup {
 fn access(view: &ConnectionView) -> Markup {
     html! {
         @match (view.expires, view.renewable) {
+            _ if view.card.status.tone == Tone::Bad => "ended: reconnect to renew it",
             (Some(at), true) => { (time(at)) ", renewed by itself when needed" },
             (Some(at), false) => { (time(at)) ", can’t be renewed: reconnect before then" },
             (None, true) => "no end known, renewed by itself when needed",

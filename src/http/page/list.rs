@@ -36,10 +36,13 @@ fn nothing_yet() -> Markup {
         section.panel aria-labelledby="empty" {
             h2 #empty { "Nothing is connected yet" }
             p {
-                "A connection lets workflows act in an app, such as a mailbox or a team chat, with an account of yours. "
-                "You make it once; any number of workflow steps can then use it, and none of them asks you again."
+                "A connection lets workflows act in an app, such as a mailbox or a team chat, with an account of "
+                "yours. You make it once; any number of workflow steps can then use it, and none of them asks you again."
             }
-            p { "To make the first one, choose an app below. The app then asks you to sign in and to allow the access." }
+            p {
+                "To make the first one, choose an app below. "
+                "The app then asks you to sign in and to allow the access."
+            }
         }
     }
 }
@@ -132,7 +135,10 @@ fn apps(apps: &[AppChoice]) -> Markup {
                     summary { "Apps that are not ready (" (others.len()) ")" }
                     ul.others {
                         @for app in &others {
-                            li { (said(&app.name)) span.quiet { " needs an OAuth client (set up by whoever runs this)" } }
+                            li {
+                                (said(&app.name))
+                                span.quiet { " needs an OAuth client (set up by whoever runs this)" }
+                            }
                         }
                     }
                 }

@@ -54,7 +54,8 @@ label { font-weight: 600; }
 .line { display: flex; flex-wrap: wrap; align-items: center; gap: 0.5rem; margin: 0 0 1rem; }
 .line label { flex-basis: 100%; }
 .line input { flex: 1 1 12rem; max-width: 28rem; }
-.actions { display: flex; flex-wrap: wrap; gap: 0.75rem; margin-top: 1rem; }
+.actions { display: flex; flex-wrap: wrap; gap: 0.75rem; }
+.actions, main > form { margin: 1rem 0; }
 
 .panel, .notice { margin: 1rem 0; padding: 1rem; border: 1px solid var(--line); border-left: 4px solid var(--edge); border-radius: 6px; background: var(--panel); }
 .panel > :last-child { margin-bottom: 0; }
@@ -71,10 +72,12 @@ label { font-weight: 600; }
 .missing { margin-top: 1rem; padding-top: 1rem; border-top: 1px solid var(--line); }
 .attention { margin: 0.25rem 0 0; font-size: 0.9rem; }
 
-table { width: 100%; border-collapse: collapse; }
+table { width: 100%; margin-bottom: 1rem; border-collapse: collapse; }
 th, td { padding: 0.5rem 0.75rem 0.5rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: baseline; }
 thead th { color: var(--quiet); font-size: 0.9rem; }
-tbody th { font-weight: 600; }
+tbody th { min-width: 8rem; font-weight: 600; }
+td { min-width: 6rem; }
+td .status { white-space: nowrap; }
 dl { margin: 0; }
 dl div { display: grid; grid-template-columns: 10rem 1fr; gap: 0 1rem; padding: 0.4rem 0; border-bottom: 1px solid var(--line); }
 dt { color: var(--quiet); }
@@ -97,6 +100,7 @@ dd { margin: 0; }
   table, tbody, tr, tbody th, td { display: block; }
   tbody th, td { padding: 0.1rem 0; border: 0; }
   td { display: grid; grid-template-columns: 6rem 1fr; gap: 0.75rem; }
+  td .status { white-space: normal; }
   td::before { content: attr(data-label); color: var(--quiet); }
   tr { padding: 0.6rem 0; border-bottom: 1px solid var(--line); }
   dl div, .events li { grid-template-columns: 1fr; }

@@ -303,6 +303,13 @@ fn each_question_has_its_two_answers() {
 }
 
 #[test]
+fn a_broken_connection_promises_no_renewal() {
+    let broken = ConnectionView { card: card("words", Tone::Bad), ..connection_view("words") };
+    let html = connection(&SHELL, &broken).into_string();
+    assert!(html.contains("ended: reconnect to renew it") && !html.contains("renewed by itself"));
+}
+
+#[test]
 fn two_accounts_of_one_name_are_told_apart() {
     let html = choose(&SHELL, &choose_view("Slack", other_account(Some("me"), Some("me"), "Ops"))).into_string();
     assert!(html.contains("Both have the same name there."));

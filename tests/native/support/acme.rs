@@ -288,6 +288,7 @@ impl Acme {
         let body = request.body.as_deref().unwrap_or_default();
         let form: BTreeMap<String, String> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
         match path {
+            "/revoke" if bearer(request).is_some() => self.revoke_by(bearer(request).unwrap_or_default()),
             "/token" | "/revoke" if !self.knows_client(request, &form) => (401, json!({ "error": "invalid_client" })),
             "/token" if form.contains_key("code") => self.exchange(&form),
             "/token" => self.refresh(&form),
@@ -391,9 +392,20 @@ impl Acme {
         (200, json!({}))
     }
 
+    /// The grant of the access token that asks ends; one that has expired can't ask.
+    fn revoke_by(&self, access_token: &str) -> (u16, Value) {
+        let mut truth = self.truth.borrow_mut();
+        if truth.whose(access_token, self.runtime.now()).is_none() {
+            return (401, json!({ "error": "expired_access_token" }));
+        }
+        truth.revoked.push(access_token.to_owned());
+        let grant = truth.access_tokens[access_token].grant;
+        truth.grants[grant].live = false;
+        (200, Value::Null)
+    }
+
     fn me(&self, request: &Outbound) -> (u16, Value) {
-        let header = request.headers.iter().find(|(name, _)| name == "authorization").map(|(_, value)| value.as_str());
-        let token = header.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        let token = bearer(request).unwrap_or_default();
         let truth = self.truth.borrow();
         truth.whose(token, self.runtime.now()).map_or_else(
             || (401, json!({ "error": "invalid_token" })),
@@ -418,6 +430,11 @@ impl Truth {
         let grant = self.grants.get(token.grant).filter(|grant| grant.live)?;
         token.end.is_none_or(|end| now < end).then_some(grant.account.as_str())
     }
+}
+
+fn bearer(request: &Outbound) -> Option<&str> {
+    let header = request.headers.iter().find(|(name, _)| name == "authorization").map(|(_, value)| value.as_str());
+    header.and_then(|value| value.strip_prefix("Bearer "))
 }
 
 fn inbound(status: u16, body: &str, mut headers: Vec<(String, String)>) -> Inbound {

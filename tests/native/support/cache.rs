@@ -18,6 +18,8 @@ pub(crate) struct Entries {
     pub(crate) held: RefCell<BTreeMap<String, (String, i64)>>,
     /// Nothing answers.
     pub(crate) down: Cell<bool>,
+    /// Reads answer that there is nothing, as a location does for a minute after it found nothing.
+    pub(crate) blind: Cell<bool>,
     /// Puts that are refused (429).
     pub(crate) refused_puts: Cell<u32>,
     /// Deletes that are refused (429).
@@ -69,6 +71,9 @@ fn refuse(left: &Cell<u32>) -> Result<(), CacheError> {
 impl Cache for Copies {
     async fn get(&self, key: &str) -> Result<Option<String>, CacheError> {
         self.call(&self.shared.gets).await?;
+        if self.shared.blind.get() {
+            return Ok(None);
+        }
         let now = self.runtime.now();
         let entries = self.shared.held.borrow();
         Ok(entries.get(key).filter(|(_, end)| now < *end).map(|(text, _)| text.clone()))

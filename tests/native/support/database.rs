@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use connections::ports::{Database, DatabaseError, Row, Rows, Statement, Value};
+use rusqlite::limits::Limit;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, StatementStatus, ToSql};
 use serde_json::Value as Json;
@@ -15,6 +16,8 @@ use serde_json::Value as Json;
 use super::outside::Meter;
 use super::runtime::Runtime;
 
+/// Bytes of a `LIKE` pattern, at most, as in D1.
+const LONGEST_LIKE: i32 = 50;
 const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
 
 /// What happens to a batch.
@@ -67,6 +70,7 @@ impl Engine {
     pub(crate) fn new() -> Self {
         let sqlite = Connection::open_in_memory().unwrap();
         sqlite.execute_batch("PRAGMA foreign_keys = ON").unwrap();
+        sqlite.set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LONGEST_LIKE).unwrap();
         let mut migrations: Vec<_> =
             std::fs::read_dir(MIGRATIONS).unwrap().map(|entry| entry.unwrap().path()).collect();
         migrations.sort();

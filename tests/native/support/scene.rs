@@ -139,12 +139,17 @@ impl Scene {
 
     /// A further key of the workspace.
     pub(crate) fn make_key(&self, change: impl FnOnce(&mut Key)) -> PresentedKey {
+        PresentedKey::parse(self.make_key_text(change).expose()).unwrap()
+    }
+
+    /// The text of a further key.
+    pub(crate) fn make_key_text(&self, change: impl FnOnce(&mut Key)) -> Secret {
         let (mut key, text) = new_key(&self.world.core(), &self.workspace);
         change(&mut key);
         self.world.run(async {
             self.world.core().db().batch(vec![store::keys::insert(&key)]).await.unwrap();
         });
-        PresentedKey::parse(text.expose()).unwrap()
+        text
     }
 
     // ---- connecting ----
@@ -189,8 +194,9 @@ impl Scene {
     }
 
     pub(crate) fn read_flow(&self, id: &connections::ids::AuthorizationId) -> Authorization {
-        self.world
-            .run(async { store::authorizations::get(self.world.core().db(), id, BROWSER).await.unwrap().unwrap() })
+        self.world.run(async {
+            store::authorizations::get(self.world.core().db(), id, &[BROWSER.to_owned()]).await.unwrap().unwrap()
+        })
     }
 
     /// A connection to an account.

@@ -3,7 +3,7 @@
 //! Owns the budget of an invocation and the two ways to refresh: directly (no object: every caller for
 //! itself) and through one object per connection that coalesces callers, as the Durable Object does.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -109,7 +109,7 @@ pub(crate) struct Outside {
     log: Pen,
     refresher: Messenger,
     lifeboat: Boat,
-    memo: Memo,
+    memo: Rc<Memo>,
     pub(crate) meter: Rc<Meter>,
 }
 
@@ -165,8 +165,12 @@ pub(crate) struct World {
     pub(crate) log: Rc<Lines>,
     pub(crate) kept: Rc<Kept>,
     pub(crate) keys: Rc<RefCell<String>>,
+    /// `CHECK_BATCH`, if the operator set it.
+    pub(crate) check_batch: Rc<Cell<Option<i64>>>,
     random: Rc<Seeded>,
     objects: Rc<Objects>,
+    /// What the one instance remembers; none where every invocation finds an instance of its own.
+    memo: Option<Rc<Memo>>,
     way: Way,
 }
 
@@ -181,8 +185,10 @@ impl World {
             log: Rc::default(),
             kept: Rc::default(),
             keys: Rc::new(RefCell::new(KEYS.to_owned())),
+            check_batch: Rc::default(),
             random: Rc::new(Seeded::new(seed.unwrap_or(1))),
             objects: Rc::default(),
+            memo: None,
             way,
             runtime,
         }
@@ -191,6 +197,11 @@ impl World {
     /// A second deployment over the same record: its own objects, its own way to refresh.
     pub(crate) fn sibling(&self, way: Way) -> Self {
         Self { objects: Rc::default(), way, ..self.clone() }
+    }
+
+    /// All invocations happen in one instance of the program, which remembers.
+    pub(crate) fn in_one_instance(&self) -> Self {
+        Self { memo: Some(Rc::default()), ..self.clone() }
     }
 
     /// A new invocation with the whole budget.
@@ -210,7 +221,7 @@ impl World {
             log: Pen(Rc::clone(&self.log)),
             refresher,
             lifeboat: Boat(Rc::clone(&self.kept)),
-            memo: Memo::default(),
+            memo: self.memo.clone().unwrap_or_default(),
             meter,
         };
         Rc::new(Core { ports, config: self.config() })
@@ -221,6 +232,7 @@ impl World {
             public_url: Some("https://c.example.com".into()),
             encryption_keys: Some(self.keys.borrow().clone()),
             admin_key: Some("abcdefghijklmnopqrstuvwxyz0123456789".into()),
+            check_batch: self.check_batch.get().map(|number| number.to_string()),
             ..Variables::default()
         })
         .unwrap()

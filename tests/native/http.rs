@@ -1,0 +1,235 @@
+//! HTTP: what keys may hand out, clients as the API tells them, and links side by side in one browser.
+
+use std::collections::BTreeMap;
+
+use connections::caller::{Key, Scope};
+use connections::connect::link::{self, NewLink};
+use connections::connect::start::FLOW_TIME;
+use connections::http::{self, Body, Method, Request, Response};
+use connections::store::links::OnDuplicate;
+use serde_json::{Value, json};
+
+use crate::support::Scene;
+
+/// A request by whoever has these cookies, from one of our own pages.
+fn request(method: Method, address: &str, body: Vec<u8>) -> Request {
+    let (path, query) = address.split_once('?').unwrap_or((address, ""));
+    Request {
+        method,
+        path: path.into(),
+        query: query.into(),
+        headers: vec![("sec-fetch-site".into(), "same-origin".into())],
+        body: Body::Bytes(body),
+        id: "r".into(),
+    }
+}
+
+/// A call with a key: status and JSON.
+fn call(scene: &Scene, key: &str, method: Method, path: &str, body: &Value) -> (u16, Value) {
+    let mut request = request(method, path, if body.is_null() { vec![] } else { body.to_string().into_bytes() });
+    request.headers.push(("authorization".into(), format!("Bearer {key}")));
+    let response = scene.world.run(async { http::handle(&scene.world.core(), &request).await });
+    (response.status, serde_json::from_str(&response.body).unwrap())
+}
+
+fn first_key(scene: &Scene) -> String {
+    scene.key_text.expose().to_owned()
+}
+
+/// A further key of the workspace: its text.
+fn further_key(scene: &Scene, change: impl FnOnce(&mut Key)) -> String {
+    scene.make_key_text(change).expose().to_owned()
+}
+
+#[test]
+fn a_key_that_ends_makes_and_sees_none_that_outlives_it() {
+    let scene = Scene::new();
+    let end = scene.world.now().plus(3600);
+    let brief = further_key(&scene, |key| key.expires_at = Some(end));
+    let make = |expires_at: &Value| {
+        let body = json!({ "name": "child", "scopes": ["resolve"], "expires_at": expires_at });
+        call(&scene, &brief, Method::Post, "/v1/keys", &body)
+    };
+    for wider in [Value::Null, json!(end.plus(1))] {
+        let (status, problem) = make(&wider);
+        assert_eq!((status, problem["code"].as_str()), (403, Some("insufficient_key_scope")), "{wider}");
+    }
+    assert_eq!(make(&json!(end)).0, 201);
+    let (_, list) = call(&scene, &brief, Method::Get, "/v1/keys", &Value::Null);
+    assert_eq!(list["data"].as_array().unwrap().len(), 2, "itself and its child, not the first key");
+    let gone = call(&scene, &brief, Method::Delete, &format!("/v1/keys/{}", scene.key.id.as_str()), &Value::Null);
+    assert_eq!(gone.0, 404);
+}
+
+#[test]
+fn a_limited_key_signs_nobody_in() {
+    let scene = Scene::new();
+    let limits: [fn(&mut Key); 2] = [|key| key.connections = Some(vec![]), |key| key.apps = Some(vec![])];
+    for limit in limits {
+        let key = further_key(&scene, |key| {
+            key.scopes = vec![Scope::Links];
+            limit(key);
+        });
+        let (status, problem) =
+            call(&scene, &key, Method::Post, "/v1/sign-in-links", &json!({ "user": { "id": "a" } }));
+        assert_eq!((status, problem["code"].as_str()), (403, Some("insufficient_key_scope")));
+    }
+    let whole = further_key(&scene, |key| key.scopes = vec![Scope::Links]);
+    assert_eq!(call(&scene, &whole, Method::Post, "/v1/sign-in-links", &json!({ "user": { "id": "a" } })).0, 201);
+}
+
+#[test]
+fn a_client_counts_as_set_up_only_where_its_secret_may_go() {
+    let scene = Scene::new();
+    let key = first_key(&scene);
+    let told = || {
+        let (_, one) = call(&scene, &key, Method::Get, "/v1/apps/acme", &Value::Null);
+        let (_, list) = call(&scene, &key, Method::Get, "/v1/apps?q=acme", &Value::Null);
+        [one["client_is_set_up"].clone(), list["data"][0]["client_is_set_up"].clone()]
+    };
+    assert_eq!(told(), [true, true]);
+    let mut moved = crate::support::scene::definition();
+    moved["auth"]["token_url"] = "https://elsewhere.example/token".into();
+    let (status, put) = call(&scene, &key, Method::Put, "/v1/apps/acme", &moved);
+    assert_eq!((status, &put["client_is_set_up"]), (200, &json!(false)));
+    assert_eq!(told(), [false, false]);
+    let mut ann = Browser::new(&scene);
+    ann.sign_in();
+    let page = ann.get("/").body;
+    assert!(page.contains("Acme") && !page.contains("/oauth/start/acme"), "not on offer");
+}
+
+#[test]
+fn a_clients_scopes_are_judged_when_they_are_entered() {
+    let scene = Scene::new();
+    let key = first_key(&scene);
+    for scopes in [json!(["two words"]), json!([""]), json!(vec!["s"; 201])] {
+        let body = json!({ "client_id": "acme-client", "scopes": scopes });
+        let (status, problem) = call(&scene, &key, Method::Put, "/v1/apps/acme/client", &body);
+        assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!("scopes")), "{scopes}");
+    }
+}
+
+#[test]
+fn a_client_that_is_entered_twice_at_once_is_a_conflict() {
+    let scene = Scene::new();
+    let key = first_key(&scene);
+    let statuses = scene.world.at_once((0..3).map(|_| {
+        let body = json!({ "client_id": "new", "client_secret": "s" }).to_string().into_bytes();
+        let mut request = request(Method::Put, "/v1/apps/acme/client", body);
+        request.headers.push(("authorization".into(), format!("Bearer {key}")));
+        let core = scene.world.core();
+        async move { http::handle(&core, &request).await.status }
+    }));
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 409].contains(status)), "{statuses:?}");
+}
+
+// ---- links in one browser ----
+
+/// A browser: it keeps cookies.
+struct Browser<'a> {
+    scene: &'a Scene,
+    cookies: BTreeMap<String, String>,
+}
+
+impl<'a> Browser<'a> {
+    fn new(scene: &'a Scene) -> Self {
+        Self { scene, cookies: BTreeMap::new() }
+    }
+
+    fn send(&mut self, mut request: Request) -> Response {
+        let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        request.headers.push(("cookie".into(), cookies.join("; ")));
+        let response = self.scene.world.run(async { http::handle(&self.scene.world.core(), &request).await });
+        if let Some((name, value)) = response.header("set-cookie").and_then(|line| line.split_once('=')) {
+            self.cookies.insert(name.to_owned(), value.split(';').next().unwrap().to_owned());
+        }
+        response
+    }
+
+    fn get(&mut self, address: &str) -> Response {
+        self.send(request(Method::Get, address, vec![]))
+    }
+
+    fn sign_in(&mut self) {
+        let body = json!({ "user": { "id": "ann" } });
+        let (_, made) = call(self.scene, &first_key(self.scene), Method::Post, "/v1/sign-in-links", &body);
+        let path = made["url"].as_str().unwrap().trim_start_matches("https://c.example.com").to_owned();
+        assert_eq!(self.send(request(Method::Post, &path, vec![])).status, 303);
+    }
+
+    /// Presses a link's button: what is answered.
+    fn press(&mut self, path: &str) -> Response {
+        self.send(request(Method::Post, path, vec![]))
+    }
+
+    /// Says yes at the app, and comes back: the page at the end.
+    fn consent(&mut self, pressed: &Response, account: &str) -> String {
+        let (code, state) = self.scene.world.acme.consent(pressed.header("location").unwrap(), account);
+        let query = format!("state={state}&code={}", code.expose());
+        let back = self.get(&format!("/oauth/callback/{}?{query}", self.scene.client));
+        let end = back.header("location").unwrap().to_owned();
+        self.get(&end).body
+    }
+}
+
+/// A link: its path.
+fn link(scene: &Scene, expires_in: i64) -> String {
+    let new = NewLink {
+        app: Some(scene.app.clone()),
+        connection: None,
+        scopes: None,
+        user: None,
+        return_to: None,
+        expires_in,
+        on_duplicate: OnDuplicate::Ask,
+        confirm: false,
+    };
+    let made = scene.world.run(async { link::create(&scene.world.core(), &scene.workspace, new, |_, _| true).await });
+    made.unwrap().1.trim_start_matches("https://c.example.com").to_owned()
+}
+
+#[test]
+fn links_that_are_open_side_by_side_do_not_disturb_each_other() {
+    let scene = Scene::new();
+    let mut browser = Browser::new(&scene);
+    let paths = [link(&scene, 3600), link(&scene, 3600)];
+    let pressed = paths.map(|path| browser.press(&path));
+    let pages = [(0, "ann"), (1, "bob")].map(|(at, account): (usize, _)| browser.consent(&pressed[at], account));
+    for page in pages {
+        assert!(page.contains("Acme is connected"), "{page}");
+    }
+}
+
+#[test]
+fn the_browser_that_pressed_a_links_button_keeps_the_link_until_its_end() {
+    let scene = Scene::new();
+    let path = link(&scene, link::LONGEST_LIFE);
+    let mut browser = Browser::new(&scene);
+    let pressed = browser.press(&path);
+    let life = format!("Max-Age={};", link::LONGEST_LIFE + 1200);
+    assert!(pressed.header("set-cookie").unwrap().contains(&life));
+    scene.world.pass(link::LONGEST_LIFE - 1);
+    assert_eq!(Browser::new(&scene).press(&path).status, 410, "another browser's");
+    let again = browser.press(&path);
+    assert_eq!(again.status, 303);
+    scene.world.pass(FLOW_TIME - 1);
+    assert!(browser.consent(&again, "ann").contains("Acme is connected"));
+}
+
+#[test]
+fn many_links_of_a_browser_cost_no_more_than_one() {
+    let scene = Scene::new();
+    let mut browser = Browser::new(&scene);
+    let mut trips = Vec::new();
+    let mut last = None;
+    for _ in 0..10 {
+        last = Some(browser.press(&link(&scene, 3600)));
+        scene.world.db.reset_counts();
+        browser.get("/flows/aut_0123456789abcdefABCD-_");
+        trips.push(scene.world.db.round_trips.get());
+    }
+    assert!(trips.iter().all(|one| *one == trips[0]), "{trips:?}");
+    assert!(browser.consent(&last.unwrap(), "ann").contains("Acme is connected"));
+}

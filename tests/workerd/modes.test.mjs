@@ -1,0 +1,183 @@
+// Owns where a resolve reads: the record, or the copy near the caller. The copy makes nothing possible that the record
+// forbids, holds nothing that can be renewed, and goes with what it was made of. Also the cost of a hot resolve.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+import { newKey, ROOT, startInstallation } from "../support/installation.mjs";
+import { Person } from "../support/person.mjs";
+
+let installation, ada;
+before(async () => {
+  installation = await startInstallation({ accessTokenTtl: 900 });
+  ada = await Person.signedIn(installation);
+});
+after(() => installation.close());
+
+let people = 0;
+const connect = () => ada.connect("acme", { login: `somebody${(people += 1)}` });
+const edge = (id, body, key) => installation.resolve(id, { consistency: "edge", ...body }, key);
+const cached = async () => (await installation.kv.list()).keys.map(({ name }) => name);
+
+/** What is copied is copied behind the answer. */
+async function until(holds, what) {
+  for (let tries = 0; tries < 100; tries += 1) {
+    if (await holds()) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.fail(`in two seconds: ${what}`);
+}
+async function copied(id, key) {
+  await edge(id, {}, key);
+  await until(async () => (await edge(id, {}, key)).body.source === "cache", "an answer from the copy");
+}
+
+suite("the copy near the caller", () => {
+  test("answers after the first resolve in edge mode, with the same credential", async () => {
+    const id = await connect();
+    const first = await edge(id);
+    assert.equal(first.body.source, "database");
+    await copied(id);
+    const { body } = await edge(id);
+    assert.deepEqual({ ...body, source: "database" }, first.body);
+    for (const consistency of ["strong", "available"])
+      assert.equal((await installation.resolve(id, { consistency })).body.source, "database", consistency);
+  });
+
+  test("is not made by who reads the record only", async () => {
+    const id = await connect();
+    await installation.resolve(id);
+    assert.ok(!(await cached()).some((name) => name.includes(id)));
+  });
+
+  test("holds no refresh token and nothing in the clear", async () => {
+    const id = await connect();
+    await copied(id);
+    const { credential } = (await edge(id)).body;
+    for (const name of await cached()) {
+      const text = await installation.kv.get(name);
+      assert.ok(!text.includes(credential.access_token) && !text.includes("ada"), name);
+      if (name.startsWith("connection/") || name.startsWith("key/"))
+        assert.deepEqual(
+          Object.keys(JSON.parse(text)).filter((field) => !["workspace", "generation", "version", "sealed"].includes(field)),
+          [],
+          name,
+        );
+    }
+    // The copy outlives the record's credential, and could renew nothing: sealed for another place, without the refresh token.
+    const { sealed } = JSON.parse(await installation.kv.get(`connection/${id}`));
+    await installation.run("UPDATE connections SET sealed_credential = ?2 WHERE id = ?1", id, sealed);
+    assert.equal((await installation.resolve(id)).body.reason, "unreadable");
+  });
+
+  const ENDS = {
+    "a disconnect": { end: (id) => installation.ask("DELETE", `/v1/connections/${id}`), status: 404 },
+    "a revoked key": { end: (id, key) => installation.ask("DELETE", `/v1/keys/${key.id}`), status: 401 },
+    "a workspace's policy": { end: (id) => installation.ask("PATCH", `/v1/connections/${id}`, { allowed_workflows: ["billing"] }), status: 403 },
+  };
+  for (const [name, { end, status }] of Object.entries(ENDS)) {
+    test(`goes with ${name}`, async () => {
+      const id = await connect();
+      const key = await installation.ask("POST", "/v1/keys", { name: "brief", scopes: ["resolve"] });
+      await copied(id, key.key);
+      await end(id, key);
+      assert.equal((await edge(id, {}, key.key)).status, status);
+      assert.equal((await installation.resolve(id, {}, key.key)).status, status);
+    });
+  }
+
+  test("follows a reconnect and a rename", async () => {
+    const login = `somebody${people + 1}`;
+    const id = await connect();
+    await copied(id);
+    const old = (await edge(id)).body.credential.access_token;
+    await ada.through(`/connections/${id}/reconnect`, { login });
+    const { body } = await edge(id);
+    assert.notEqual(body.credential.access_token, old);
+    await copied(id);
+    await installation.ask("PATCH", `/v1/connections/${id}`, { name: "Renamed" });
+    assert.equal((await edge(id)).body.connection.name, "Renamed");
+  });
+
+  test("follows a refresh that somebody insisted on in this mode", async () => {
+    const id = await connect();
+    await copied(id);
+    const { body } = await edge(id, { force_refresh: true });
+    assert.deepEqual([body.freshness, body.source], ["refreshed", "database"]);
+    await until(async () => (await edge(id)).body.credential.access_token === body.credential.access_token, "the new token in edge mode");
+  });
+
+  test("gives a key nothing that the record would refuse it", async () => {
+    const id = await connect();
+    const other = await connect();
+    for (const one of [id, other]) await copied(one);
+    const narrow = await newKey(installation, ["resolve"], { connections: [other] });
+    const reader = await newKey(installation, ["connections:read"]);
+    await copied(other, narrow);
+    assert.equal((await edge(id, {}, narrow)).status, 404, "outside its allow-list");
+    assert.equal((await edge(id, {}, reader)).status, 403, "without the scope");
+    assert.equal((await edge(id, {}, null)).status, 401);
+    assert.equal((await edge(id, { expect: { account: "nobody" } })).body.code, "unexpected_connection");
+    assert.equal((await edge(id, { scopes: ["admin"] })).body.code, "missing_scopes");
+  });
+
+  test("that was changed or swapped is not believed: the record answers", async () => {
+    const [id, other] = [await connect(), await connect()];
+    for (const one of [id, other]) await copied(one);
+    const theirs = await installation.kv.get(`connection/${other}`);
+    for (const text of [theirs, "{}", "not json", ""]) {
+      await installation.kv.put(`connection/${id}`, text);
+      const { status, body } = await edge(id);
+      assert.deepEqual([status, body.connection.id, body.source], [200, id, "database"], text.slice(0, 20));
+    }
+  });
+});
+
+test("a hot resolve reads as many rows with 1,000 connections as with 10", async (t) => {
+  const id = await connect();
+  await installation.resolve(id, { workflow: "nightly", step: "fetch" });
+  const key = (await installation.row("SELECT id FROM keys ORDER BY created_at LIMIT 1")).id;
+  const statements = hotStatements();
+  const read = async () => {
+    const answers = await Promise.all(
+      statements.map(({ sql, parameters }) =>
+        installation.db
+          .prepare(sql)
+          .bind(...parameters.map((name) => ({ key, id, workflow: "nightly", step: "fetch" })[name]))
+          .all(),
+      ),
+    );
+    return answers.map(({ meta }) => meta.rows_read);
+  };
+  const fill = async (count) => {
+    const { results } = await installation.db.prepare("SELECT name FROM pragma_table_info('connections')").all();
+    const columns = results.map(({ name }) => name);
+    const copies = columns.map((name) => (name === "id" ? "'con_' || lower(hex(randomblob(16)))" : name));
+    await installation.run(
+      `INSERT INTO connections (${columns}) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2) SELECT ${copies} FROM connections, n WHERE id = ?1`,
+      id,
+      count,
+    );
+    return (await installation.row("SELECT count(*) AS rows FROM connections")).rows;
+  };
+  const few = [await fill(1), await read()];
+  const many = [await fill(1000), await read()];
+  t.diagnostic(`rows read by the statements of a hot resolve: ${few[1].join(" + ")} of ${few[0]} connections, ${many[1].join(" + ")} of ${many[0]}`);
+  assert.deepEqual(many[1], few[1]);
+  assert.ok(many[0] > 1000);
+  assert.equal((await installation.resolve(id, { workflow: "nightly", step: "fetch" })).body.source, "database");
+});
+
+/** The statements of `for_resolve`, as they stand in the source, with what is bound to them. */
+function hotStatements() {
+  const source = ["connections", "keys"].map((name) => readFileSync(join(ROOT, `src/store/${name}.rs`), "utf8")).join("\n");
+  const constant = (name) =>
+    new RegExp(`const ${name}: &str =\\s*"(.*?)";`, "s").exec(source)?.[1].replace(/\\\n\s*/g, "") ?? assert.fail(`no statement ${name}`);
+  return [
+    { sql: constant("SELECT"), parameters: ["key"] },
+    { sql: constant("GET_FOR_KEY"), parameters: ["id", "key"] },
+    { sql: constant("DEFINITION_FOR_KEY"), parameters: ["id", "key"] },
+    { sql: constant("USED_AT_FOR_KEY"), parameters: ["id", "workflow", "step", "key"] },
+  ];
+}
