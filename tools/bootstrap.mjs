@@ -167,7 +167,7 @@ async function ensureCargoTool(crate, version, binary) {
   if (existsSync(path)) return path;
   await withLock(`${folder}.lock`, async () => {
     if (existsSync(path)) return;
-    say(`Compiling ${crate} ${version} into ${folder}: once per machine, three to six minutes…`);
+    say(`Compiling ${crate} ${version} into ${folder}: once per machine, five minutes or more…`);
     await cargoInstall(crate, version, folder);
   });
   if (!existsSync(path)) throw new Failure(`cargo installed ${crate} ${version}, but ${path} is not there. Delete ${folder} and try again.`);

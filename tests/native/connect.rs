@@ -687,6 +687,25 @@ fn a_confirmation_does_not_replace_what_the_connection_became_meanwhile() {
 }
 
 #[test]
+fn a_confirmation_counts_from_when_the_grant_began_to_wait() {
+    let scene = Scene::new();
+    let guest = || Some(User { id: "guest".into(), name: None });
+    let id = scene.flow(&Wish { user: guest(), ..scene.wish() }, "ann").connection.unwrap();
+    let (link, url) = new_link(&scene, |new| (new.connection, new.confirm) = (Some(id.clone()), true));
+    let begun = scene.start(&Wish::of_link(&open(&scene, &url).unwrap()), BROWSER);
+    scene.flow(&Wish { user: guest(), ..scene.repair_of(&id) }, "ann");
+    let (code, state) = scene.world.acme.consent(&begun, "ann");
+    scene.come_back(returned(code, state), BROWSER);
+    confirm(&scene, &link, "guest").unwrap();
+    assert_eq!(scene.row(&id).generation, 3);
+    let (link, url) = new_link(&scene, |new| (new.on_duplicate, new.confirm) = (OnDuplicate::Reuse, true));
+    let flow = scene.flow(&Wish::of_link(&open(&scene, &url).unwrap()), "ann");
+    assert_eq!((flow.outcome, flow.connection.as_ref()), (Outcome::AwaitingConfirmation, Some(&id)));
+    confirm(&scene, &link, "guest").unwrap();
+    assert_eq!((scene.row(&id).generation, connections_of(&scene)), (4, 1), "a reused one, too");
+}
+
+#[test]
 fn a_confirmation_of_what_was_disconnected_confirms_nothing() {
     let scene = Scene::new();
     let (id, link, _) = repair_that_waits(&scene);
@@ -818,7 +837,8 @@ fn a_link_is_used_once_however_many_tabs_finish_at_once() {
             }
         }));
         let ends: Vec<_> = landings.iter().map(|landing| ended(&scene, landing)).collect();
-        let done = ends.iter().filter(|end| end.0 == Outcome::Done).count();
+        let well = if confirm { Outcome::AwaitingConfirmation } else { Outcome::Done };
+        let done = ends.iter().filter(|end| end.0 == well).count();
         let late = ends.iter().filter(|end| **end == failed("link_used")).count();
         assert_eq!((done, late, connections_of(&scene)), (1, 3, 1), "seed {seed} {ends:?}");
         assert_eq!(scene.world.db.number("SELECT count(*) FROM events WHERE type = 'connected'"), 1);
