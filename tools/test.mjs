@@ -1,6 +1,6 @@
 // Owns `npm test`: everything that must hold, in the order in which a mistake shows soonest. Stops at the first step
 // that fails, and its last line counts the tests. `npm test -- native`, `-- workerd` or `-- browser` run a part.
-// Refuses to skip silently: a part without tests says so.
+// Refuses to skip: a part without tests fails.
 
 import { existsSync, readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
@@ -63,7 +63,7 @@ async function cargoTests() {
 
 async function nodeTests(folder, env) {
   const files = existsSync(at(folder)) ? readdirSync(at(folder)).filter((name) => name.endsWith(".test.mjs")) : [];
-  if (files.length === 0) return say(`There are no tests in ${folder}.`);
+  if (files.length === 0) throw new Failure(`There are no tests in ${folder}.`);
   const options = ["--no-warnings", "--test", "--test-reporter=spec", "--test-concurrency=2", "--test-timeout=180000", "--test-force-exit"];
   const paths = files.sort().map((name) => join(folder, name));
   const { code, output } = await shown(node22, [...options, ...paths], { ...quietWrangler, ...env });

@@ -60,7 +60,7 @@ const STATES = {
     count: 10,
     make: (who, name) => connectSmall(who, name, "failing"),
     ends: 5,
-    says: ["connected", null, /^$|refresh: /],
+    says: ["connected", null, /^held back: |^refresh: /],
   },
   "without a refresh token, with time left": { count: 10, make: connectSmall, says: ["connected", null, /probe: /] },
   "without a refresh token, ended": { count: 10, make: connectSmall, ends: -5, says: ["needs_reconnect", "refresh_token_missing", /ended/] },
