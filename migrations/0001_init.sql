@@ -113,6 +113,7 @@ CREATE INDEX connections_by_client ON connections (client);
 CREATE INDEX connections_due ON connections (next_check_at) WHERE next_check_at IS NOT NULL;
 -- The dead whose tokens are still kept: the clock forgets them after a week.
 CREATE INDEX connections_dead ON connections (checked_at) WHERE reason IS NOT NULL AND sealed_credential IS NOT NULL;
+CREATE INDEX connections_unconfirmed ON connections (created_at) WHERE status = 'awaiting_confirmation';
 CREATE INDEX connections_deleted ON connections (deleted_at) WHERE deleted_at IS NOT NULL;
 
 -- One pending OAuth flow. `state_hash` and `session_hash` are SHA-256.

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::caller::KeyId;
+use crate::connect::settle;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::disconnect;
@@ -20,6 +21,7 @@ use crate::error::Result;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Errand, ErrandOutcome, Ports, Refresher};
 use crate::resolve::cached;
+use crate::store::authorizations::Authorization;
 use crate::store::maintenance::{self, Leftovers};
 use crate::store::revocations::Revocation;
 use crate::store::{keys, refreshes, workspaces};
@@ -103,13 +105,14 @@ enum Work {
     Disconnect(Box<Connection>),
     Revoke(Box<Revocation>),
     ForgetKey(KeyId),
+    ExpireFlow(Box<Authorization>),
     EraseWorkspace(WorkspaceId),
 }
 
 impl Work {
     fn cost(&self) -> i64 {
         match self {
-            Self::Disconnect(_) | Self::Revoke(_) => 11,
+            Self::Disconnect(_) | Self::Revoke(_) | Self::ExpireFlow(_) => 11,
             Self::ForgetKey(_) => 2,
             Self::EraseWorkspace(_) => 1,
         }
@@ -118,6 +121,7 @@ impl Work {
     async fn perform<P: Ports>(self, core: &Core<P>) -> Result<()> {
         match self {
             Self::Disconnect(ended) => disconnect::finish(core, &ended, "clock").await.map(|_| ()),
+            Self::ExpireFlow(flow) => settle::expire(core, &flow).await,
             Self::Revoke(job) => disconnect::retry(core, &job).await,
             Self::EraseWorkspace(id) => Ok(workspaces::erase(core.db(), &id).await?),
             Self::ForgetKey(id) if cached::forget_key(core, &id).await => Ok(keys::erase(core.db(), &id).await?),
@@ -132,7 +136,12 @@ impl Leftovers {
         let keys = self.keys.into_iter().map(Work::ForgetKey);
         let ended = self.ended.into_iter().map(|one| Work::Disconnect(Box::new(one)));
         let jobs = self.revocations.into_iter().map(|one| Work::Revoke(Box::new(one)));
-        keys.chain(ended).chain(jobs).chain(self.workspaces.into_iter().map(Work::EraseWorkspace)).collect()
+        let flows = self.flows.into_iter().map(|one| Work::ExpireFlow(Box::new(one)));
+        keys.chain(ended)
+            .chain(flows)
+            .chain(jobs)
+            .chain(self.workspaces.into_iter().map(Work::EraseWorkspace))
+            .collect()
     }
 }
 

@@ -263,13 +263,18 @@ fn hold<P: Ports>(
 }
 
 fn held_grant<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<Grant> {
-    let in_time = core.now() < flow.expires_at;
-    let (Some(sealed), Some(pending), true) = (&flow.sealed_grant, &flow.pending, in_time) else {
+    if core.now() >= flow.expires_at {
         return Err(decided());
-    };
-    let credential = Credential::open(&core.config.ring, &place(&flow.workspace, &flow.id, "sealed_grant"), sealed)
-        .map_err(|_| decided())?;
-    Ok(Grant {
+    }
+    waiting_grant(core, flow).ok_or_else(decided)
+}
+
+/// The grant that waits in a flow, in time or not.
+fn waiting_grant<P: Ports>(core: &Core<P>, flow: &Authorization) -> Option<Grant> {
+    let (sealed, pending) = (flow.sealed_grant.as_ref()?, flow.pending.as_ref()?);
+    let place = place(&flow.workspace, &flow.id, "sealed_grant");
+    let credential = Credential::open(&core.config.ring, &place, sealed).ok()?;
+    Some(Grant {
         credential,
         account: pending.account.clone(),
         granted: pending.granted.clone(),
@@ -277,6 +282,17 @@ fn held_grant<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<Grant> {
         refresh_expires_at: pending.refresh_expires_at.map(Timestamp::from_unix),
         obtained_at: Timestamp::from_unix(pending.obtained_at),
     })
+}
+
+/// Ends a flow whose time to choose or confirm is over: its grant is nobody's, and revoked where that
+/// kills nothing else.
+pub async fn expire<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<()> {
+    if let Some(grant) = waiting_grant(core, flow) {
+        let app = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
+        discard(core, &Case { flow, link: None, app: &app, grant }).await?;
+    }
+    core.db().batch(vec![authorizations::end(&flow.id, Outcome::Discarded, None, None)]).await?;
+    Ok(())
 }
 
 /// Does what the person chose. `flow` was read for this browser's session. What fails on the way leaves

@@ -1,5 +1,6 @@
 //! What the clock and the operator do across workspaces: purges, key checks, the state of things.
 
+use super::authorizations::Authorization;
 use super::revocations::Revocation;
 use super::{Columns, FromRow, Stored, run};
 use crate::caller::KeyId;
@@ -18,7 +19,7 @@ const PURGES: [&str; 7] = [
     "DELETE FROM revocations WHERE expires_at <= ?1",
     "DELETE FROM events WHERE (workspace_id, connection_id, at, id) IN
       (SELECT workspace_id, connection_id, at, id FROM events WHERE at < ?1 - 7776000 LIMIT 500)",
-    "UPDATE authorizations SET sealed_grant = NULL, sealed_verifier = NULL WHERE expires_at <= ?1 AND (sealed_grant IS NOT NULL OR sealed_verifier IS NOT NULL)",
+    "UPDATE authorizations SET sealed_verifier = NULL WHERE expires_at <= ?1 AND sealed_verifier IS NOT NULL",
 ];
 /// Sealed tokens of a dead connection are kept a week, so that "check now" may revive it.
 const FORGET_DEAD: &str = "UPDATE connections SET sealed_credential = NULL, version = version + 1 WHERE id IN
@@ -28,6 +29,12 @@ const FORGET_DEAD: &str = "UPDATE connections SET sealed_credential = NULL, vers
 const MOST_LEFTOVERS: i64 = 5;
 const END_STRAYS: &str = "UPDATE connections SET deleted_at = ?1, generation = generation + 1, next_check_at = NULL
     WHERE deleted_at IS NULL AND workspace_id IN (SELECT id FROM workspaces WHERE deleted_at IS NOT NULL)";
+/// A connection that no embedder has confirmed within a week is nobody's.
+const END_UNCONFIRMED: &str =
+    "UPDATE connections SET deleted_at = ?1, generation = generation + 1, next_check_at = NULL
+    WHERE deleted_at IS NULL AND status = 'awaiting_confirmation' AND created_at < ?1 - 604800";
+const OVERDUE_FLOWS: &str =
+    "SELECT * FROM authorizations WHERE expires_at <= ?1 AND sealed_grant IS NOT NULL ORDER BY expires_at LIMIT ?2";
 const REVOKE_STRAYS: &str = "UPDATE keys SET revoked_at = ?1 WHERE revoked_at IS NULL
     AND workspace_id IN (SELECT id FROM workspaces WHERE deleted_at IS NOT NULL)";
 const ENDED: &str =
@@ -92,6 +99,8 @@ pub struct Leftovers {
     pub revocations: Vec<Revocation>,
     /// Revoked keys whose copy in the cache may still be there.
     pub keys: Vec<KeyId>,
+    /// Flows whose grant nobody chose or confirmed in time.
+    pub flows: Vec<Authorization>,
     /// Deleted workspaces whose connections and keys are gone.
     pub workspaces: Vec<WorkspaceId>,
 }
@@ -107,18 +116,23 @@ pub async fn leftovers(
     let answers = db
         .batch(vec![
             sql!(END_STRAYS, now),
+            sql!(END_UNCONFIRMED, now),
             sql!(REVOKE_STRAYS, now),
             sql!(ENDED, ended_before, MOST_LEFTOVERS),
             super::revocations::lease_due(now, lease_until, MOST_LEFTOVERS),
             sql!(REVOKED_KEYS, MOST_LEFTOVERS),
             sql!(EMPTY_WORKSPACES, MOST_LEFTOVERS),
+            sql!(OVERDUE_FLOWS, now, MOST_LEFTOVERS),
         ])
         .await?;
-    let [_, _, ended, revocations, keys, workspaces] = answers.as_slice() else { return Ok(Leftovers::default()) };
+    let [_, _, _, ended, revocations, keys, workspaces, flows] = answers.as_slice() else {
+        return Ok(Leftovers::default());
+    };
     Ok(Leftovers {
         ended: ended.rows.iter().filter_map(|row| Connection::from_row(&Columns(row)).ok()).collect(),
         revocations: revocations.rows.iter().filter_map(|row| Revocation::from_row(&Columns(row)).ok()).collect(),
         keys: keys.rows.iter().filter_map(|row| Columns(row).id("id").ok()).collect(),
+        flows: flows.rows.iter().filter_map(|row| Authorization::from_row(&Columns(row)).ok()).collect(),
         workspaces: workspaces.rows.iter().filter_map(|row| Columns(row).id("id").ok()).collect(),
     })
 }

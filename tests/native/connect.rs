@@ -876,3 +876,39 @@ fn a_flow_stays_within_the_budget() {
     scene.world.run(connections::connect::callback::callback(&later, &scene.client, back, &sessions)).unwrap();
     assert!(later.ports.meter.spent.get() <= 14, "{}", later.ports.meter.spent.get());
 }
+
+// ---- what nobody decided ----
+
+#[test]
+fn a_grant_that_nobody_chose_in_time_is_revoked_by_the_clock_and_the_old_one_lives() {
+    let scene = Scene::new();
+    let (id, flow, before) = other_account(&scene);
+    scene.tick();
+    assert!(scene.world.acme.is_alive("bob"), "there is time left");
+    scene.world.pass(601);
+    scene.tick();
+    assert!(!scene.world.acme.is_alive("bob"));
+    assert!(scene.world.acme.is_alive("ann"));
+    assert_eq!(scene.row(&id).account, before.account);
+    assert_eq!(scene.read_flow(&flow.id).outcome, Outcome::Discarded);
+    let asked = scene.world.acme.requests();
+    scene.tick();
+    assert_eq!(scene.world.acme.requests(), asked, "once is enough");
+}
+
+#[test]
+fn a_connection_that_nobody_confirmed_for_a_week_is_disconnected() {
+    let scene = Scene::new();
+    let (_, url) = new_link(&scene, |new| new.confirm = true);
+    let wish = Wish::of_link(&open(&scene, &url).unwrap());
+    let id = scene.flow(&wish, "ann").connection.unwrap();
+    scene.world.pass(7 * 86_400 - 60);
+    scene.tick();
+    assert_eq!(scene.row(&id).status, Status::AwaitingConfirmation);
+    scene.world.pass(120);
+    scene.tick();
+    scene.world.pass(200);
+    scene.tick();
+    assert_eq!(connections_of(&scene), 0);
+    assert!(!scene.world.acme.is_alive("ann"));
+}
