@@ -183,8 +183,6 @@ pub struct Connection {
     pub refresh_expires_at: Option<Timestamp>,
     /// The refresh under way, or the one that never reported back.
     pub intent: Option<Intent>,
-    /// Whose write was the last to be applied.
-    pub last_attempt: Option<String>,
     /// A refresh token whose redemption ended without a readable answer.
     pub ambiguous_token_hash: Option<String>,
     /// No refresh before.

@@ -107,7 +107,8 @@ async fn try_revoke<P: Ports>(core: &Core<P>, of: &Revocation, credential: &Cred
     let Some(client) = store::clients::get(core.db(), &of.workspace, &of.client).await? else {
         return Ok(Revoked::Failed);
     };
-    Ok(revoke_tokens(core, &app, &at, &client.keys(&core.config.ring)?, credential).await)
+    let keys = client.keys(&core.config.ring)?;
+    Ok(revoke_tokens(core, &Grant { app: &app, at: &at, keys: &keys, credential }).await)
 }
 
 /// Whether a revocation at this app kills the grant, and with it every token of it.
@@ -115,31 +116,33 @@ fn kills_grant(app: &App) -> bool {
     app.oauth2().revoke.kills == Kills::Grant
 }
 
+/// A grant to be revoked, and what it takes to ask the app for it.
+struct Grant<'a> {
+    app: &'a App,
+    at: &'a Resolved,
+    keys: &'a ClientKeys,
+    credential: &'a Credential,
+}
+
+impl Grant<'_> {
+    fn revocation_of(&self, token: &Secret, hint: TokenHint) -> Option<Outbound> {
+        token::revoke_request(self.app, self.at, self.keys, token, hint)
+    }
+}
+
 /// Revokes by the way the app knows.
-async fn revoke_tokens<P: Ports>(
-    core: &Core<P>,
-    app: &App,
-    at: &Resolved,
-    keys: &ClientKeys,
-    credential: &Credential,
-) -> Revoked {
-    match app.oauth2().revoke.style {
-        RevokeStyle::Rfc7009 => revoke_both(core, app, at, keys, credential).await,
-        RevokeStyle::Bearer => revoke_by_access(core, app, at, keys, credential).await,
+async fn revoke_tokens<P: Ports>(core: &Core<P>, grant: &Grant<'_>) -> Revoked {
+    match grant.app.oauth2().revoke.style {
+        RevokeStyle::Rfc7009 => revoke_both(core, grant).await,
+        RevokeStyle::Bearer => revoke_by_access(core, grant).await,
     }
 }
 
 /// RFC 7009: the refresh token, then the access token. Some servers know only one kind (2.2.1).
-async fn revoke_both<P: Ports>(
-    core: &Core<P>,
-    app: &App,
-    at: &Resolved,
-    keys: &ClientKeys,
-    credential: &Credential,
-) -> Revoked {
-    let refresh = credential.refresh_token.as_ref();
-    let refresh = refresh.and_then(|token| token::revoke_request(app, at, keys, token, TokenHint::RefreshToken));
-    let access = token::revoke_request(app, at, keys, &credential.access_token, TokenHint::AccessToken);
+async fn revoke_both<P: Ports>(core: &Core<P>, grant: &Grant<'_>) -> Revoked {
+    let refresh = grant.credential.refresh_token.as_ref();
+    let refresh = refresh.and_then(|token| grant.revocation_of(token, TokenHint::RefreshToken));
+    let access = grant.revocation_of(&grant.credential.access_token, TokenHint::AccessToken);
     let mut revoked = Revoked::Unsupported;
     for request in [refresh, access].into_iter().flatten() {
         revoked = match ask(core, request).await {
@@ -153,21 +156,16 @@ async fn revoke_both<P: Ports>(
 
 /// The app ends the grant of the access token that asks for it. One that has expired can't ask: a fresh
 /// one is fetched for this last purpose.
-async fn revoke_by_access<P: Ports>(
-    core: &Core<P>,
-    app: &App,
-    at: &Resolved,
-    keys: &ClientKeys,
-    credential: &Credential,
-) -> Revoked {
-    let request = |token: &Secret| token::revoke_request(app, at, keys, token, TokenHint::AccessToken);
-    let Some(first) = request(&credential.access_token) else { return Revoked::Unsupported };
-    match (ask(core, first).await, &credential.refresh_token) {
+async fn revoke_by_access<P: Ports>(core: &Core<P>, grant: &Grant<'_>) -> Revoked {
+    let request = |token: &Secret| grant.revocation_of(token, TokenHint::AccessToken);
+    let Some(first) = request(&grant.credential.access_token) else { return Revoked::Unsupported };
+    match (ask(core, first).await, &grant.credential.refresh_token) {
         (Told::Done, _) => Revoked::Confirmed,
         (Told::Refused, Some(refresh_token)) => {
             let asked_at = core.now();
-            let answer = core.ports.http().send(token::refresh_request(app, at, keys, refresh_token, &[])).await;
-            match token::read_answer(app, &answer, asked_at) {
+            let renewal = token::refresh_request(grant.app, grant.at, grant.keys, refresh_token, &[]);
+            let answer = core.ports.http().send(renewal).await;
+            match token::read_answer(grant.app, &answer, asked_at) {
                 Answer::Tokens(tokens) => {
                     let Some(second) = request(&tokens.access_token) else { return Revoked::Failed };
                     if ask(core, second).await == Told::Done { Revoked::Confirmed } else { Revoked::Failed }
@@ -263,6 +261,6 @@ pub async fn discard<P: Ports>(
         return;
     }
     if let (Ok(at), Ok(keys)) = (registry::endpoints(core, app).await, client.keys(&core.config.ring)) {
-        revoke_tokens(core, app, &at, &keys, credential).await;
+        revoke_tokens(core, &Grant { app, at: &at, keys: &keys, credential }).await;
     }
 }

@@ -392,7 +392,6 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
         refreshed_at: None,
         refresh_expires_at: grant.refresh_expires_at,
         intent: None,
-        last_attempt: None,
         ambiguous_token_hash: None,
         next_attempt_at: Timestamp::from_unix(0),
         failures: 0,

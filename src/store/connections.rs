@@ -114,7 +114,6 @@ impl FromRow for Connection {
             refreshed_at: row.optional_time("refreshed_at")?,
             refresh_expires_at: row.optional_time("refresh_expires_at")?,
             intent: intent(row)?,
-            last_attempt: row.optional_text("last_attempt_id")?,
             ambiguous_token_hash: row.optional_text("ambiguous_token_hash")?,
             next_attempt_at: row.time("next_attempt_at")?,
             failures: row.integer("failures")?,
