@@ -11,7 +11,7 @@ mod plan;
 
 use serde_json::json;
 
-use crate::app::{App, Resolved};
+use crate::app::{App, Resolved, Rotation};
 use crate::caller::hash;
 use crate::client::Client;
 use crate::connection::Connection;
@@ -25,13 +25,20 @@ use crate::registry;
 use crate::secret::Secret;
 use crate::store::clients;
 use crate::store::refreshes::{self, Attempt, Case, Fate, Renewal};
-use crate::token::{self, Answer, ProbeVerdict, TokenSet};
+use crate::time::Timestamp;
+use crate::token::{self, Answer, Class, ClientKeys, ProbeVerdict, TokenSet};
 
 use outcome::Told;
 use plan::Plan;
 
 /// Seconds an intent is in force: well over what the request (15 s) and its persisting (10 s) may take.
 const INTENT: i64 = 60;
+/// The shortest intent, in seconds.
+const SHORTEST_INTENT: i64 = 10;
+/// Seconds of an intent that are not the request's.
+const PERSIST_MARGIN: i64 = 3;
+/// Seconds that are worth asking an app in.
+const LEAST_TIME_TO_ASK: i64 = 5;
 /// How long one who finds an attempt under way looks again, in milliseconds; together 10 s.
 const WAITS: [u32; 9] = [200, 400, 700, 1000, 1200, 1500, 1500, 1500, 2000];
 /// How long a write is tried again, in milliseconds; together under 10 s.
@@ -115,6 +122,22 @@ async fn prepare<P: Ports>(core: &Core<P>, case: &Case) -> Result<std::result::R
     Ok(Ok(Talk { app, at, credential }))
 }
 
+/// An attempt that has been promised in the record, and the time it has.
+struct Redemption<'a> {
+    case: &'a Case,
+    talk: Talk,
+    keys: ClientKeys,
+    attempt: Attempt,
+    /// The refresh token that was promised.
+    token: Secret,
+    /// When the promise ends.
+    until: Timestamp,
+    /// When the app was first asked: graces count from there.
+    asked_at: Timestamp,
+    /// Seconds that the tokens of an answer may have lived already.
+    age: i64,
+}
+
 /// Redeems the refresh token: claim, ask, store. `None` when somebody else's claim came first.
 async fn redeem<P: Ports>(core: &Core<P>, case: &Case) -> Result<Option<ErrandOutcome>> {
     let talk = match prepare(core, case).await? {
@@ -124,16 +147,42 @@ async fn redeem<P: Ports>(core: &Core<P>, case: &Case) -> Result<Option<ErrandOu
     let Some(token) = talk.credential.refresh_token.clone() else { return Ok(Some(ErrandOutcome::Unknown)) };
     let keys = case.client.keys(&core.config.ring)?;
     let attempt = attempt(core, &case.connection)?;
-    let token_hash = hash(token.expose());
     let now = core.now();
-    if !refreshes::claim(core.db(), &attempt, &token_hash, now.plus(INTENT), now).await? {
+    let rotation = talk.app.oauth2().rotation;
+    let until = now.plus(intent_of(rotation));
+    let token_hash = hash(token.expose());
+    if !refreshes::claim(core.db(), &attempt, &token_hash, until, now).await? {
         return Ok(None);
     }
-    let asked_at = core.now();
-    let request = token::refresh_request(&talk.app, &talk.at, &keys, &token, &case.connection.scopes_granted);
-    let answer = core.ports.http().send(request).await;
-    let told = token::read_answer(&talk.app, &answer, asked_at);
-    settle(core, case, &talk, &attempt, &token, told).await.map(Some)
+    let age = age_of_answer(&case.connection, rotation, &token_hash, now);
+    let mut redemption = Redemption { case, talk, keys, attempt, token, until, asked_at: core.now(), age };
+    if redemption.is_too_late() {
+        return outcome::too_late(core, &redemption).await.map(Some);
+    }
+    let told = ask(core, &redemption, &redemption.token).await;
+    let told = ask_with_previous(core, &mut redemption, told).await;
+    settle(core, &redemption, told).await.map(Some)
+}
+
+/// How long an attempt owns the token it redeems. Whoever comes after a crash waits that long: where the token
+/// may be presented again there is no need for the whole time, and in a grace window no use in it either,
+/// because what was lost can be had once more only until the grace is over.
+fn intent_of(rotation: Rotation) -> i64 {
+    match rotation {
+        Rotation::Strict => INTENT,
+        Rotation::None | Rotation::Reissue => INTENT / 2,
+        Rotation::Grace(seconds) => (seconds / 2).clamp(SHORTEST_INTENT, INTENT),
+    }
+}
+
+/// Seconds that an answer's tokens may have lived already: within its grace an app gives a token that is presented again
+/// what it gave before, and some say of it that its whole life is ahead.
+fn age_of_answer(connection: &Connection, rotation: Rotation, token_hash: &str, now: Timestamp) -> i64 {
+    let Rotation::Grace(seconds) = rotation else { return 0 };
+    let left_over = connection.intent.as_ref().filter(|intent| intent.token_hash == token_hash);
+    let failed_at = connection.checked_at.filter(|_| connection.ambiguous_token_hash.as_deref() == Some(token_hash));
+    let presented_at = left_over.map(|intent| intent.until.plus(-intent_of(rotation))).or(failed_at);
+    if presented_at.is_some_and(|at| now.since(at) <= seconds) { seconds } else { 0 }
 }
 
 fn attempt<P: Ports>(core: &Core<P>, connection: &Connection) -> Result<Attempt> {
@@ -147,79 +196,110 @@ fn attempt<P: Ports>(core: &Core<P>, connection: &Connection) -> Result<Attempt>
     })
 }
 
-/// Stores what the app told, before anything else happens.
-async fn settle<P: Ports>(
-    core: &Core<P>,
-    case: &Case,
-    talk: &Talk,
-    attempt: &Attempt,
-    token: &Secret,
-    told: Answer,
-) -> Result<ErrandOutcome> {
-    match told {
+async fn ask<P: Ports>(core: &Core<P>, of: &Redemption<'_>, token: &Secret) -> Answer {
+    let asked_at = core.now();
+    let scopes = &of.case.connection.scopes_granted;
+    let mut request = token::refresh_request(&of.talk.app, &of.talk.at, &of.keys, token, scopes);
+    request.timeout_ms = request.timeout_ms.min(of.time_to_ask(asked_at));
+    let answer = core.ports.http().send(request).await;
+    token::read_answer(&of.talk.app, &answer, asked_at)
+}
+
+/// The app refuses the token that is stored, but is known to take the one before it for a while: that one is
+/// tried before the connection is given up. Never where the app promises no grace.
+async fn ask_with_previous<P: Ports>(core: &Core<P>, of: &mut Redemption<'_>, told: Answer) -> Answer {
+    if !matches!(&told, Answer::Refused(refusal) if refusal.class == Class::Permanent) {
+        return told;
+    }
+    let Some(previous) = of.previous(core.now()) else { return told };
+    match ask(core, of, &previous).await {
         Answer::Tokens(tokens) => {
-            let renewal = renewal(core, case, attempt, &talk.credential.merged_with(&tokens), &tokens)?;
-            store_renewal(core, case, talk, &renewal, ErrandOutcome::Refreshed).await
+            // An answer without a refresh token keeps the one that was taken, not the one that was refused.
+            of.talk.credential.refresh_token = Some(previous);
+            Answer::Tokens(tokens)
         }
-        Answer::Ambiguous(odd) => match odd.refresh_token.clone() {
-            Some(newer) => {
-                let renewal = rescued(core, case, attempt, &talk.credential, newer, odd.what)?;
-                let outcome = ErrandOutcome::Unavailable { retry_after: renewal.next_attempt_at - core.now().unix() };
-                store_renewal(core, case, talk, &renewal, outcome).await
-            }
-            None => outcome::record(core, case, &talk.app, attempt, token, Told::Ambiguous(&odd)).await,
-        },
-        Answer::Refused(refusal) => {
-            outcome::record(core, case, &talk.app, attempt, token, Told::Refused(&refusal)).await
-        }
+        Answer::Ambiguous(odd) => Answer::Ambiguous(odd),
+        Answer::Refused(_) => told,
     }
 }
 
-fn renewal<P: Ports>(
-    core: &Core<P>,
-    case: &Case,
-    attempt: &Attempt,
-    merged: &Credential,
-    tokens: &TokenSet,
-) -> Result<Renewal> {
-    let connection = &case.connection;
+impl Redemption<'_> {
+    /// The promise took so long to write that it would end while the app is asked.
+    fn is_too_late(&self) -> bool {
+        self.until.since(self.asked_at) < PERSIST_MARGIN + LEAST_TIME_TO_ASK
+    }
+
+    /// Milliseconds that a request may take and still end well inside the promise.
+    fn time_to_ask(&self, now: Timestamp) -> u32 {
+        let seconds = (self.until.since(now) - PERSIST_MARGIN).max(1);
+        u32::try_from(seconds.saturating_mul(1000)).unwrap_or(u32::MAX)
+    }
+
+    /// The token before the stored one, while the app still takes it and there is time to ask.
+    fn previous(&self, now: Timestamp) -> Option<Secret> {
+        let previous = self.talk.credential.previous.as_ref()?;
+        let is_taken = matches!(self.talk.app.oauth2().rotation, Rotation::Grace(_)) && now < previous.until;
+        (is_taken && self.until.since(now) > PERSIST_MARGIN).then(|| previous.refresh_token.clone())
+    }
+
+    /// What is stored for an answer: the old token stays beside the new one where the app gives a grace.
+    fn successor(&self, newer: Credential) -> Credential {
+        let grace_until = match self.talk.app.oauth2().rotation {
+            Rotation::Grace(seconds) => Some(self.asked_at.plus(seconds)),
+            _ => None,
+        };
+        newer.replacing(&self.talk.credential, grace_until)
+    }
+}
+
+/// Stores what the app told, before anything else happens.
+async fn settle<P: Ports>(core: &Core<P>, of: &Redemption<'_>, told: Answer) -> Result<ErrandOutcome> {
+    match told {
+        Answer::Tokens(tokens) => store_renewal(core, of, &renewal(core, of, &tokens)?, ErrandOutcome::Refreshed).await,
+        Answer::Ambiguous(odd) => match odd.refresh_token.clone() {
+            Some(newer) => {
+                let renewal = rescued(core, of, newer, odd.what)?;
+                let outcome = ErrandOutcome::Unavailable { retry_after: renewal.next_attempt_at - core.now().unix() };
+                store_renewal(core, of, &renewal, outcome).await
+            }
+            None => outcome::record(core, of, Told::Ambiguous(&odd)).await,
+        },
+        Answer::Refused(refusal) => outcome::record(core, of, Told::Refused(&refusal)).await,
+    }
+}
+
+fn renewal<P: Ports>(core: &Core<P>, of: &Redemption<'_>, tokens: &TokenSet) -> Result<Renewal> {
+    let connection = &of.case.connection;
     let now = core.now();
     let rotated = tokens.refresh_token.is_some();
     let refresh_expires_at = tokens.refresh_expires_at.or(if rotated { None } else { connection.refresh_expires_at });
     Ok(Renewal {
-        attempt: attempt.clone(),
-        sealed: seal(core, connection, merged)?,
-        expires_at: tokens.expires_at.map(crate::time::Timestamp::unix),
+        attempt: of.attempt.clone(),
+        sealed: seal(core, connection, &of.successor(of.talk.credential.merged_with(tokens)))?,
+        expires_at: tokens.expires_at.map(|end| end.plus(-of.age).unix()),
         refreshed_at: Some(now.unix()),
-        refresh_expires_at: refresh_expires_at.map(crate::time::Timestamp::unix),
+        refresh_expires_at: refresh_expires_at.map(Timestamp::unix),
         scopes: tokens.scopes.clone(),
         failures: 0,
         next_attempt_at: 0,
         error: None,
         at: now.unix(),
         evidence: "refreshed".into(),
-        next_check_at: next_check(now, connection),
+        next_check_at: next_check_after(now, connection).unix(),
     })
 }
 
 /// An odd answer with a new refresh token: the token is stored, the rest counts as a failure.
-fn rescued<P: Ports>(
-    core: &Core<P>,
-    case: &Case,
-    attempt: &Attempt,
-    old: &Credential,
-    newer: Secret,
-    what: &str,
-) -> Result<Renewal> {
-    let connection = &case.connection;
+fn rescued<P: Ports>(core: &Core<P>, of: &Redemption<'_>, newer: Secret, what: &str) -> Result<Renewal> {
+    let connection = &of.case.connection;
     let now = core.now();
     let wait = outcome::backoff(core, connection.failures, None);
-    let kept = Credential { refresh_token: Some(newer), ..old.clone() };
+    let kept = Credential { refresh_token: Some(newer), ..of.talk.credential.clone() };
     Ok(Renewal {
-        attempt: attempt.clone(),
-        sealed: seal(core, connection, &kept)?,
-        expires_at: connection.expires_at.map(crate::time::Timestamp::unix),
-        refreshed_at: connection.refreshed_at.map(crate::time::Timestamp::unix),
+        attempt: of.attempt.clone(),
+        sealed: seal(core, connection, &of.successor(kept))?,
+        expires_at: connection.expires_at.map(Timestamp::unix),
+        refreshed_at: connection.refreshed_at.map(Timestamp::unix),
         refresh_expires_at: None,
         scopes: None,
         failures: connection.failures + 1,
@@ -237,11 +317,7 @@ fn seal<P: Ports>(core: &Core<P>, connection: &Connection, credential: &Credenti
 }
 
 /// A day from now, give or take a tenth, so that connections made together part.
-fn next_check(now: crate::time::Timestamp, connection: &Connection) -> i64 {
-    next_check_after(now, connection).unix()
-}
-
-pub(crate) fn next_check_after(now: crate::time::Timestamp, connection: &Connection) -> crate::time::Timestamp {
+pub(crate) fn next_check_after(now: Timestamp, connection: &Connection) -> Timestamp {
     let spread = CHECK_INTERVAL / 5 * i64::from(connection.jitter()) / 255;
     let usual = now.plus(CHECK_INTERVAL - CHECK_INTERVAL / 10 + spread);
     // What can't be renewed is looked at when it ends, so that the record says so.
@@ -253,30 +329,30 @@ pub(crate) fn next_check_after(now: crate::time::Timestamp, connection: &Connect
 
 async fn store_renewal<P: Ports>(
     core: &Core<P>,
-    case: &Case,
-    talk: &Talk,
+    of: &Redemption<'_>,
     renewal: &Renewal,
     success: ErrandOutcome,
 ) -> Result<ErrandOutcome> {
+    let connection = &of.case.connection;
     match persist(core, renewal).await {
         Persisted::Yes => {
-            if case.connection.status == crate::connection::Status::NeedsReconnect {
-                core.log("info", "connection_revived", &json!({ "connection": case.connection.id.as_str() }));
+            if connection.status == crate::connection::Status::NeedsReconnect {
+                core.log("info", "connection_revived", &json!({ "connection": connection.id.as_str() }));
             }
             Ok(success)
         }
         // Somebody redeemed a newer token of the same grant: theirs is the one that counts.
         Persisted::Superseded => Ok(ErrandOutcome::Satisfied),
         Persisted::Overtaken => {
-            discard(core, case, talk, renewal).await;
+            discard(core, of, renewal).await;
             Ok(ErrandOutcome::Gone)
         }
         Persisted::Kept => {
-            core.log("error", "renewal_kept", &json!({ "connection": case.connection.id.as_str() }));
+            core.log("error", "renewal_kept", &json!({ "connection": connection.id.as_str() }));
             Ok(ErrandOutcome::DatabaseDown)
         }
         Persisted::Lost => {
-            core.log("error", "renewal_lost", &json!({ "connection": case.connection.id.as_str() }));
+            core.log("error", "renewal_lost", &json!({ "connection": connection.id.as_str() }));
             Ok(ErrandOutcome::DatabaseDown)
         }
     }
@@ -284,13 +360,13 @@ async fn store_renewal<P: Ports>(
 
 /// An answer for a connection that was reconnected or disconnected meanwhile: a grant that nobody holds
 /// any more, unless a newer generation lives on it.
-async fn discard<P: Ports>(core: &Core<P>, case: &Case, talk: &Talk, renewal: &Renewal) {
-    let connection = &case.connection;
+async fn discard<P: Ports>(core: &Core<P>, of: &Redemption<'_>, renewal: &Renewal) {
+    let connection = &of.case.connection;
     core.log("warn", "renewal_overtaken", &json!({ "connection": connection.id.as_str() }));
     let place = Credential::place(&connection.workspace, &connection.id, connection.generation);
     if let Ok(credential) = Credential::open(&core.config.ring, &place, &renewal.sealed) {
         let account = connection.account.as_ref().map(|account| account.id.as_str());
-        disconnect::discard(core, &talk.app, &case.client, account, &credential).await;
+        disconnect::discard(core, &of.talk.app, &of.case.client, account, &credential).await;
     }
 }
 
@@ -362,6 +438,6 @@ async fn probe<P: Ports>(core: &Core<P>, case: &Case, errand: Errand) -> Result<
 }
 
 /// Whether the client's faults forbid asking now.
-fn client_waits(client: &Client, now: crate::time::Timestamp) -> Option<i64> {
+fn client_waits(client: &Client, now: Timestamp) -> Option<i64> {
     (client.backoff_until > now).then(|| client.backoff_until.since(now))
 }

@@ -1,5 +1,5 @@
 // Owns `npm test`: everything that must hold, in the order in which a mistake shows soonest. Stops at the first step
-// that fails, and its last line counts the tests. `npm test -- native`, `-- workerd` or `-- browser` run a part.
+// that fails, and its last line counts the tests. `npm test -- native`, `-- simulation`, `-- workerd` or `-- browser` run a part.
 // Refuses to skip: a part without tests fails.
 
 import { existsSync, readdirSync } from "node:fs";
@@ -10,10 +10,11 @@ import { build } from "./build.mjs";
 const PARTS = {
   native: [
     ["format", () => run("cargo", ["fmt", "--check"], { hint: "cargo fmt puts it right." })],
-    ["lints", () => run("cargo", ["clippy", "--locked", "--all-targets", "--", "-D", "warnings"])],
+    ["lints", () => run("cargo", ["clippy", "--locked", "--all-targets", "--test", "simulation", "--", "-D", "warnings"])],
     ["lints for Wasm", () => run("cargo", ["clippy", "--locked", "--lib", "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"])],
     ["native tests", () => cargoTests()],
   ],
+  simulation: [["simulation", () => cargoTests("--profile", "simulation", "--test", "simulation", "--", "--nocapture", "--test-threads=1")]],
   workerd: [
     ["build", build],
     ["tests on workerd", () => nodeTests("tests/workerd")],
@@ -55,8 +56,8 @@ async function took(name, step) {
   return held;
 }
 
-async function cargoTests() {
-  const { code, output } = await shown("cargo", ["test", "--locked", "--no-fail-fast"]);
+async function cargoTests(...args) {
+  const { code, output } = await shown("cargo", ["test", "--locked", "--no-fail-fast", ...args]);
   count(output, /^test result: .*? (\d+) passed; (\d+) failed/gm);
   if (code !== 0) throw new Failure("cargo test failed.");
 }

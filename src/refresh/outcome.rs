@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use crate::app::{App, Rotation};
+use crate::app::Rotation;
 use crate::caller::hash;
 use crate::connection::{Connection, Reason};
 use crate::core::Core;
@@ -16,6 +16,8 @@ use crate::secret::Secret;
 use crate::store::refreshes::{self, Attempt, Case, Failure};
 use crate::store::{self, clients};
 use crate::token::{Ambiguity, Class, Refusal};
+
+use super::Redemption;
 
 /// Seconds before the first retry; doubled at each further failure.
 const FIRST_BACKOFF: i64 = 5;
@@ -48,18 +50,12 @@ pub(super) fn backoff<P: Ports>(core: &Core<P>, failures: i64, retry_after: Opti
 }
 
 /// Records what a redemption that brought no token told.
-pub(super) async fn record<P: Ports>(
-    core: &Core<P>,
-    case: &Case,
-    app: &App,
-    attempt: &Attempt,
-    token: &Secret,
-    told: Told<'_>,
-) -> Result<ErrandOutcome> {
+pub(super) async fn record<P: Ports>(core: &Core<P>, of: &Redemption<'_>, told: Told<'_>) -> Result<ErrandOutcome> {
+    let (case, attempt) = (of.case, &of.attempt);
     match told {
-        Told::Ambiguous(odd) => ambiguous(core, case, app, attempt, token, odd).await,
+        Told::Ambiguous(odd) => ambiguous(core, of, odd).await,
         Told::Refused(refusal) => match refusal.class {
-            Class::Permanent => permanent(core, case, attempt, token, refusal).await,
+            Class::Permanent => permanent(core, of, refusal).await,
             Class::Client => client(core, case, attempt, refusal).await,
             Class::Configuration => configuration(core, case, attempt, refusal).await,
             Class::Transient { retry_after } => transient(core, case, attempt, refusal, retry_after).await,
@@ -70,41 +66,37 @@ pub(super) async fn record<P: Ports>(
 
 /// The app may have redeemed the token. Where presenting it again could kill the grant, the intent
 /// stays until it runs out, so that an answer still on its way can't meet a second request.
-async fn ambiguous<P: Ports>(
-    core: &Core<P>,
-    case: &Case,
-    app: &App,
-    attempt: &Attempt,
-    token: &Secret,
-    odd: &Ambiguity,
-) -> Result<ErrandOutcome> {
-    let again_is_safe = app.oauth2().rotation.reuse_is_safe();
+async fn ambiguous<P: Ports>(core: &Core<P>, of: &Redemption<'_>, odd: &Ambiguity) -> Result<ErrandOutcome> {
+    let case = of.case;
+    let rotation = of.talk.app.oauth2().rotation;
+    let again_is_safe = rotation.reuse_is_safe();
     let mut wait = backoff(core, case.connection.failures, odd.retry_after);
-    if let Rotation::Grace(seconds) = app.oauth2().rotation {
+    if let Rotation::Grace(seconds) = rotation {
         wait = wait.min((seconds / 2).max(1));
     }
     if !again_is_safe {
         wait = wait.max(INTENT_AND_SLACK);
     }
-    let hash = hash(token.expose());
-    let statement = failed(core, case, attempt, wait, again_is_safe, odd.what, Some(&hash));
+    let hash = hash(of.token.expose());
+    let statement = failed(core, case, &of.attempt, wait, again_is_safe, odd.what, Some(&hash));
     let backoff = of_the_app(core, case, wait, odd.retry_after);
     write(core, case, vec![statement, backoff], odd.what).await?;
     Ok(ErrandOutcome::Unavailable { retry_after: wait })
 }
 
-async fn permanent<P: Ports>(
-    core: &Core<P>,
-    case: &Case,
-    attempt: &Attempt,
-    token: &Secret,
-    refusal: &Refusal,
-) -> Result<ErrandOutcome> {
-    let reason = reason_of_death(core, &case.connection, token);
-    let now = core.now();
-    let dead = refreshes::dead_after_attempt(attempt, reason, &refusal.code, now);
-    log_failure(core, case, &refusal.code);
-    die(core, case, dead, reason, "refresh").await
+/// Nothing was asked: the token is given back as it was taken.
+pub(super) async fn too_late<P: Ports>(core: &Core<P>, of: &Redemption<'_>) -> Result<ErrandOutcome> {
+    let error = "database_slow";
+    let statement = failed(core, of.case, &of.attempt, FIRST_BACKOFF, true, error, None);
+    write(core, of.case, vec![statement], error).await?;
+    Ok(ErrandOutcome::DatabaseDown)
+}
+
+async fn permanent<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &Refusal) -> Result<ErrandOutcome> {
+    let reason = reason_of_death(core, &of.case.connection, &of.token);
+    let dead = refreshes::dead_after_attempt(&of.attempt, reason, &refusal.code, core.now());
+    log_failure(core, of.case, &refusal.code);
+    die(core, of.case, dead, reason, "refresh").await
 }
 
 /// Declares a connection dead. What was reconnected or ended meanwhile lives on, and nothing is told of it.

@@ -459,6 +459,115 @@ fn a_crash_within_a_grace_window_that_outlasts_the_intent_is_recovered() {
     assert_eq!(scene.world.acme.ended(End::Replayed), 1);
 }
 
+#[test]
+fn where_a_token_may_be_presented_again_a_crash_is_not_waited_out_for_a_minute() {
+    for (rotation, rotates, over) in [
+        (json!({ "grace": 30 }), Rotates::Grace(30), 21),
+        (json!({ "grace": 600 }), Rotates::Grace(600), 66),
+        (json!("reissue"), Rotates::Reissue, 36),
+        (json!("none"), Rotates::No, 36),
+    ] {
+        let (scene, id) = expired_with(&json!({ "auth": { "rotation": rotation } }));
+        scene.world.acme.rotates.set(rotates);
+        let attempt = scene.world.runtime.spawn(scene.world.errand(&id, need(&scene.world)));
+        scene.world.run(scene.world.runtime.sleep(70));
+        attempt.kill();
+        scene.world.runtime.drain();
+        assert_eq!(scene.world.acme.ended(End::Granted), 1, "the app acted, nobody heard it");
+        scene.world.pass(over - 3);
+        assert_eq!(scene.errand(&id, Errand::Early), ErrandOutcome::InProgress { retry_after: 5 }, "{rotation}");
+        scene.world.pass(3);
+        assert_eq!(scene.need(&id), ErrandOutcome::Refreshed, "{rotation}: still in time");
+        assert_eq!(scene.row(&id).status, Status::Connected);
+    }
+}
+
+#[test]
+fn a_request_never_outlives_its_promise() {
+    let (scene, id) = expired_with(&grace(30));
+    scene.world.acme.latency_ms.set(60_000);
+    let began = scene.world.runtime.now_ms();
+    assert!(is_unavailable(&scene.need(&id)));
+    assert_eq!(scene.world.runtime.now_ms() - began, 12_000, "15 s of promise, 3 s of them to store the answer");
+}
+
+#[test]
+fn a_promise_that_took_too_long_to_write_is_taken_back_and_nothing_is_asked() {
+    let (scene, id) = expired();
+    fault(&scene, "attempt_id = ?5, attempt_until", 1, Wound::Slow(55_000));
+    assert_eq!(scene.need(&id), ErrandOutcome::DatabaseDown);
+    assert_eq!(scene.world.acme.redemptions().len(), 0);
+    let row = scene.row(&id);
+    assert_eq!((row.intent, row.ambiguous_token_hash), (None, None));
+    assert_eq!(row.last_error.as_deref(), Some("database_slow"));
+    scene.world.pass(6);
+    assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+}
+
+// ---- the token before the stored one ----
+
+/// Refreshed once, and then the app forgets the token it gave: (scene, connection, the token before it).
+fn forgotten_at_the_app(rotation: &Value, rotates: Rotates) -> (Scene, connections::ids::ConnectionId, String) {
+    let (scene, id) = expired_with(&json!({ "auth": { "rotation": rotation } }));
+    scene.world.acme.rotates.set(rotates);
+    let first = tokens(&scene.credential(&id)).1.unwrap();
+    assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+    scene.world.acme.forget(&tokens(&scene.credential(&id)).1.unwrap());
+    (scene, id, first)
+}
+
+#[test]
+fn a_refused_token_is_not_the_end_while_the_one_before_it_is_in_its_grace() {
+    let (scene, id, first) = forgotten_at_the_app(&json!({ "grace": 600 }), Rotates::Grace(600));
+    scene.world.pass(60);
+    assert_eq!(scene.errand(&id, Errand::Force), ErrandOutcome::Refreshed);
+    let presented: Vec<_> = scene.world.acme.redemptions().iter().map(|one| (one.token == first, one.end)).collect();
+    assert_eq!(presented, [(true, End::Granted), (false, End::Refused), (true, End::Replayed)]);
+    assert_eq!(scene.row(&id).status, Status::Connected);
+    assert!(scene.world.acme.accepts(&tokens(&scene.credential(&id)).0));
+}
+
+#[test]
+fn the_token_before_is_never_presented_after_its_grace_nor_where_there_is_none() {
+    for (rotation, rotates, passes) in [
+        (json!({ "grace": 600 }), Rotates::Grace(600), 601),
+        (json!("strict"), Rotates::Strict, 60),
+        (json!("reissue"), Rotates::Reissue, 60),
+    ] {
+        let (scene, id, first) = forgotten_at_the_app(&rotation, rotates);
+        scene.world.pass(passes);
+        assert_eq!(scene.errand(&id, Errand::Force), ErrandOutcome::Dead, "{rotation}");
+        let again = scene.world.acme.redemptions().iter().filter(|one| one.token == first).count();
+        assert_eq!(again, 1, "{rotation}: only at its own use");
+        assert_eq!(scene.row(&id).reason, Some(Reason::Revoked));
+    }
+}
+
+#[test]
+fn only_a_grace_keeps_the_token_before() {
+    for (rotation, kept) in [(json!({ "grace": 30 }), true), (json!("strict"), false), (json!("reissue"), false)] {
+        let (scene, id) = expired_with(&json!({ "auth": { "rotation": rotation } }));
+        let first = tokens(&scene.credential(&id)).1;
+        assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+        let previous = scene.credential(&id).previous;
+        let previous = previous.map(|previous| previous.refresh_token.expose().to_owned());
+        assert_eq!(previous, first.filter(|_| kept), "{rotation}");
+    }
+}
+
+#[test]
+fn an_unclear_answer_to_the_token_before_is_not_death() {
+    let (scene, id, _) = forgotten_at_the_app(&json!({ "grace": 600 }), Rotates::Grace(600));
+    scene.world.pass(60);
+    scene.world.acme.next("/token", Reply::status(400, "{\"error\":\"invalid_grant\"}"));
+    scene.world.acme.next("/token", Reply::error(HttpError::Network));
+    assert!(is_unavailable(&scene.errand(&id, Errand::Force)));
+    assert_eq!(scene.row(&id).status, Status::Connected);
+    scene.world.pass(120);
+    assert_eq!(scene.need(&id), ErrandOutcome::Satisfied);
+    assert_eq!(scene.errand(&id, Errand::Force), ErrandOutcome::Refreshed);
+}
+
 // ---- persisting ----
 
 #[test]

@@ -19,6 +19,7 @@ use url::Url;
 
 use super::outside::Meter;
 use super::runtime::Runtime;
+use super::witness::{Strand, Witness};
 
 /// Stands in every secret that the app hands out or is given.
 pub(crate) const CANARY: &str = "canary7f3a";
@@ -105,7 +106,12 @@ pub(crate) struct Redemption {
     pub(crate) token: String,
     pub(crate) at: i64,
     pub(crate) end: End,
+    /// Which of the redemptions that were sent it was.
+    pub(crate) sent: usize,
 }
+
+/// Draws how a request fares: what is answered in the app's place, and how many milliseconds it takes.
+pub(crate) type Weather = Box<dyn FnMut(&str) -> (Option<Reply>, i64)>;
 
 struct Grant {
     account: String,
@@ -158,12 +164,16 @@ pub(crate) struct Acme {
     pub(crate) client_secret: RefCell<String>,
     /// Scopes that are granted whatever is asked; `None` grants what is asked.
     pub(crate) grants_scopes: RefCell<Option<String>>,
+    pub(crate) weather: RefCell<Option<Weather>>,
+    /// Called with an account when its grants are revoked at our own wish.
+    pub(crate) on_revoked: RefCell<Option<Box<dyn Fn(&str)>>>,
     truth: RefCell<Truth>,
     runtime: Runtime,
+    witness: Rc<Witness>,
 }
 
 impl Acme {
-    pub(crate) fn new(runtime: Runtime) -> Self {
+    pub(crate) fn new(runtime: Runtime, witness: Rc<Witness>) -> Self {
         Self {
             rotates: Cell::new(Rotates::Strict),
             expires_in: Cell::new(Some(3600)),
@@ -171,8 +181,11 @@ impl Acme {
             latency_ms: Cell::new(100),
             client_secret: RefCell::new(format!("{CANARY}-client-secret")),
             grants_scopes: RefCell::default(),
+            weather: RefCell::default(),
+            on_revoked: RefCell::default(),
             truth: RefCell::default(),
             runtime,
+            witness,
         }
     }
 
@@ -241,6 +254,11 @@ impl Acme {
         }
     }
 
+    /// It forgets a refresh token, as a store that lost its last write does.
+    pub(crate) fn forget(&self, refresh_token: &str) {
+        self.truth.borrow_mut().refresh_tokens.remove(refresh_token);
+    }
+
     /// Whether it would take an access token now.
     pub(crate) fn accepts(&self, access_token: &str) -> bool {
         self.truth.borrow().whose(access_token, self.runtime.now()).is_some()
@@ -265,13 +283,57 @@ impl Acme {
         (Secret::new(code), query["state"].clone())
     }
 
-    async fn serve(self: Rc<Self>, request: Outbound) -> Result<Inbound, HttpError> {
-        self.runtime.sleep(self.latency_ms.get() / 2).await;
+    /// Whether it would give tokens for a refresh token now.
+    pub(crate) fn would_redeem(&self, token: &str) -> bool {
+        let truth = self.truth.borrow();
+        truth.refresh_tokens.get(token).is_some_and(|known| {
+            truth.grants[known.grant].live
+                && match (self.rotates.get(), known.used_at) {
+                    (_, None) | (Rotates::No | Rotates::Reissue, _) => true,
+                    (Rotates::Grace(seconds), Some(at)) => self.runtime.now() <= at + seconds,
+                    (Rotates::Strict | Rotates::Reject, Some(_)) => false,
+                }
+        })
+    }
+
+    /// Whether a refresh token was redeemed before.
+    pub(crate) fn was_redeemed(&self, token: &str) -> bool {
+        self.truth.borrow().refresh_tokens.get(token).is_some_and(|known| known.used_at.is_some())
+    }
+
+    /// Whose an access token is, alive or not.
+    pub(crate) fn owner(&self, access_token: &str) -> Option<String> {
+        let truth = self.truth.borrow();
+        truth.access_tokens.get(access_token).map(|token| truth.grants[token.grant].account.clone())
+    }
+
+    /// Whether the grant of an access token is alive.
+    pub(crate) fn holds(&self, access_token: &str) -> bool {
+        let truth = self.truth.borrow();
+        truth.access_tokens.get(access_token).is_some_and(|token| truth.grants[token.grant].live)
+    }
+
+    /// How many grants were ever made.
+    pub(crate) fn grants(&self) -> usize {
+        self.truth.borrow().grants.len()
+    }
+
+    /// Which grant a token belongs to, counted from 0.
+    pub(crate) fn grant_of(&self, token: &str) -> Option<usize> {
+        let truth = self.truth.borrow();
+        let access = truth.access_tokens.get(token).map(|token| token.grant);
+        access.or_else(|| truth.refresh_tokens.get(token).map(|token| token.grant))
+    }
+
+    async fn serve(self: Rc<Self>, request: Outbound, sent: usize) -> Result<Inbound, HttpError> {
         let path = request.url.url().path().to_owned();
-        let reply = self.truth.borrow_mut().reply(&path);
+        let drawn = self.weather.borrow_mut().as_mut().map(|weather| weather(&path));
+        let (drawn, latency) = drawn.unwrap_or_else(|| (None, self.latency_ms.get()));
+        self.runtime.sleep(latency / 2).await;
+        let reply = self.truth.borrow_mut().reply(&path).or(drawn);
         let acts = reply.as_ref().is_none_or(|reply| reply.acts);
-        let answer = if acts { Some(self.act(&path, &request)) } else { None };
-        self.runtime.sleep(self.latency_ms.get() - self.latency_ms.get() / 2).await;
+        let answer = if acts { Some(self.act(&path, &request, sent)) } else { None };
+        self.runtime.sleep(latency - latency / 2).await;
         match (reply.map(|reply| reply.arrives), answer) {
             (None, Some((status, body))) => Ok(inbound(status, &body.to_string(), vec![])),
             (Some(Arrives::Edited(edit)), Some((status, mut body))) => {
@@ -284,14 +346,14 @@ impl Acme {
         }
     }
 
-    fn act(&self, path: &str, request: &Outbound) -> (u16, Value) {
+    fn act(&self, path: &str, request: &Outbound, sent: usize) -> (u16, Value) {
         let body = request.body.as_deref().unwrap_or_default();
         let form: BTreeMap<String, String> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
         match path {
             "/revoke" if bearer(request).is_some() => self.revoke_by(bearer(request).unwrap_or_default()),
             "/token" | "/revoke" if !self.knows_client(request, &form) => (401, json!({ "error": "invalid_client" })),
             "/token" if form.contains_key("code") => self.exchange(&form),
-            "/token" => self.refresh(&form),
+            "/token" => self.refresh(&form, sent),
             "/revoke" => self.revoke(&form),
             "/me" => self.me(request),
             "/.well-known/openid-configuration" => (200, discovery()),
@@ -344,7 +406,7 @@ impl Acme {
         answer
     }
 
-    fn refresh(&self, form: &BTreeMap<String, String>) -> (u16, Value) {
+    fn refresh(&self, form: &BTreeMap<String, String>, sent: usize) -> (u16, Value) {
         let mut truth = self.truth.borrow_mut();
         let now = self.runtime.now();
         let token = form.get("refresh_token").cloned().unwrap_or_default();
@@ -354,7 +416,8 @@ impl Acme {
             Some(known) if live => self.redeem(&mut truth, &token, &known, now),
             _ => (End::Refused, None),
         };
-        truth.redemptions.push(Redemption { token, at: now, end });
+        truth.redemptions.push(Redemption { token: token.clone(), at: now, end, sent });
+        self.witness.tell(self.runtime.now_ms(), || format!("the app sees redemption {sent}, of {token}: {end:?}"));
         answer.map_or_else(|| (400, json!({ "error": "invalid_grant" })), |answer| (200, answer))
     }
 
@@ -385,8 +448,13 @@ impl Acme {
         if let Some(grant) = grant {
             // Consent belongs to an account and a client: all of its grants go.
             let account = truth.grants[grant].account.clone();
+            let was_live = truth.grants.iter().any(|grant| grant.account == account && grant.live);
             for grant in truth.grants.iter_mut().filter(|grant| grant.account == account) {
                 grant.live = false;
+            }
+            drop(truth);
+            if let Some(on_revoked) = self.on_revoked.borrow().as_ref().filter(|_| was_live) {
+                on_revoked(&account);
             }
         }
         (200, json!({}))
@@ -461,6 +529,7 @@ fn discovery() -> Value {
 pub(crate) struct Wire {
     pub(crate) acme: Rc<Acme>,
     pub(crate) meter: Rc<Meter>,
+    pub(crate) strand: Rc<Strand>,
     pub(crate) runtime: Runtime,
 }
 
@@ -470,12 +539,33 @@ impl Http for Wire {
             return Err(HttpError::Network);
         }
         let timeout = i64::from(request.timeout_ms);
+        let waiting = presented(&request).map(|token| self.strand.sends(&token));
+        let sent = waiting.as_ref().map_or(usize::MAX, super::witness::Waiting::place);
         // The app goes on by itself, also when nobody waits any more.
-        let served = self.runtime.spawn(Rc::clone(&self.acme).serve(request));
+        let served = self.runtime.spawn(Rc::clone(&self.acme).serve(request, sent));
         let ended = std::pin::pin!(self.runtime.sleep(timeout));
-        match select(served, ended).await {
+        let answer = match select(served, ended).await {
             Either::Left((answer, _)) => answer,
             Either::Right(((), _)) => Err(HttpError::Timeout),
+        };
+        if let Some(waiting) = waiting {
+            let told = answer.as_ref().map_or_else(|error| format!("{error:?}"), |answer| answer.status.to_string());
+            self.strand.tell(|| format!("redemption {sent} is answered: {told}"));
+            waiting.arrived(answer.as_ref().is_ok_and(brings_tokens));
         }
+        answer
     }
+}
+
+/// The refresh token that a request presents, if it does.
+fn presented(request: &Outbound) -> Option<String> {
+    let body = request.body.as_deref().filter(|_| request.url.url().path() == "/token")?;
+    url::form_urlencoded::parse(body.as_bytes())
+        .find(|(name, _)| name == "refresh_token")
+        .map(|(_, value)| value.into())
+}
+
+fn brings_tokens(answer: &Inbound) -> bool {
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    answer.status == 200 && (body["access_token"].is_string() || body["refresh_token"].is_string())
 }

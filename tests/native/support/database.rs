@@ -15,6 +15,7 @@ use serde_json::Value as Json;
 
 use super::outside::Meter;
 use super::runtime::Runtime;
+use super::witness::Strand;
 
 /// Bytes of a `LIKE` pattern, at most, as in D1.
 const LONGEST_LIKE: i32 = 50;
@@ -41,9 +42,33 @@ pub(crate) struct Fault {
     pub(crate) wound: Wound,
 }
 
+/// Draws what a batch meets.
+pub(crate) type Weather = Box<dyn FnMut(&[Statement]) -> Option<Wound>>;
+
+/// Another text for a statement: what would happen if a safeguard were not there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Edit {
+    /// A piece of the statement's text.
+    pub(crate) of: &'static str,
+    /// What is left out.
+    pub(crate) find: &'static str,
+    /// What stands there instead.
+    pub(crate) put: &'static str,
+}
+
+thread_local! {
+    /// An empty record with its statements prepared: making one takes longer than most tests.
+    static SPARE: Cell<Option<Connection>> = const { Cell::new(None) };
+}
+
 /// The record itself, shared by all who reach it.
 pub(crate) struct Engine {
-    sqlite: Connection,
+    /// There until it is dropped.
+    sqlite: Option<Connection>,
+    pub(crate) weather: RefCell<Option<Weather>>,
+    pub(crate) edits: RefCell<Vec<Edit>>,
+    /// Statements that an edit changed.
+    pub(crate) edited: Cell<u64>,
     pub(crate) faults: RefCell<Vec<Fault>>,
     pub(crate) down: Cell<bool>,
     pub(crate) round_trips: Cell<u64>,
@@ -68,17 +93,11 @@ impl ToSql for Bound<'_> {
 
 impl Engine {
     pub(crate) fn new() -> Self {
-        let sqlite = Connection::open_in_memory().unwrap();
-        sqlite.execute_batch("PRAGMA foreign_keys = ON").unwrap();
-        sqlite.set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LONGEST_LIKE).unwrap();
-        let mut migrations: Vec<_> =
-            std::fs::read_dir(MIGRATIONS).unwrap().map(|entry| entry.unwrap().path()).collect();
-        migrations.sort();
-        for migration in migrations {
-            sqlite.execute_batch(&std::fs::read_to_string(migration).unwrap()).unwrap();
-        }
         Self {
-            sqlite,
+            sqlite: Some(SPARE.take().unwrap_or_else(migrated)),
+            weather: RefCell::default(),
+            edits: RefCell::default(),
+            edited: Cell::new(0),
             faults: RefCell::default(),
             down: Cell::new(false),
             round_trips: Cell::new(0),
@@ -87,6 +106,10 @@ impl Engine {
             scanned: Cell::new(0),
             seen: RefCell::default(),
         }
+    }
+
+    fn sqlite(&self) -> &Connection {
+        self.sqlite.as_ref().unwrap()
     }
 
     /// Counts begin anew.
@@ -100,6 +123,9 @@ impl Engine {
 
     /// What a batch meets, if a fault waits for it.
     fn wound(&self, statements: &[Statement]) -> Option<Wound> {
+        if let Some(weather) = self.weather.borrow_mut().as_mut() {
+            return weather(statements);
+        }
         let mut faults = self.faults.borrow_mut();
         let at = faults.iter().position(|fault| {
             fault.times > 0 && statements.iter().any(|statement| statement.sql.contains(fault.sql))
@@ -109,7 +135,7 @@ impl Engine {
     }
 
     fn apply(&self, statements: &[Statement]) -> Result<Vec<Rows>, DatabaseError> {
-        let transaction = self.sqlite.unchecked_transaction().unwrap();
+        let transaction = self.sqlite().unchecked_transaction().unwrap();
         let answers =
             statements.iter().map(|statement| self.execute(statement)).collect::<Result<Vec<_>, DatabaseError>>()?;
         transaction.commit().map_err(|error| failure("COMMIT", &error))?;
@@ -120,7 +146,7 @@ impl Engine {
         self.statements.set(self.statements.get() + 1);
         self.seen.borrow_mut().insert(statement.sql);
         let failed = |error: rusqlite::Error| failure(statement.sql, &error);
-        let mut prepared = self.sqlite.prepare(statement.sql).map_err(failed)?;
+        let mut prepared = self.sqlite().prepare_cached(&self.as_edited(statement.sql)).map_err(failed)?;
         let names: Vec<String> = prepared.column_names().into_iter().map(ToOwned::to_owned).collect();
         let is_write = !prepared.readonly();
         let mut rows = Vec::new();
@@ -132,20 +158,30 @@ impl Engine {
                 rows.push(names.iter().enumerate().map(column).collect::<Row>());
             }
         }
-        self.scanned.set(self.scanned.get() + i64::from(prepared.get_status(StatementStatus::FullscanStep)));
-        let changes = if is_write { self.sqlite.changes() } else { 0 };
+        self.scanned.set(self.scanned.get() + i64::from(prepared.reset_status(StatementStatus::FullscanStep)));
+        let changes = if is_write { self.sqlite().changes() } else { 0 };
         self.writes.set(self.writes.get() + u64::from(is_write));
         Ok(Rows { rows, changes })
     }
 
+    fn as_edited(&self, sql: &'static str) -> std::borrow::Cow<'static, str> {
+        let mut text = std::borrow::Cow::Borrowed(sql);
+        for edit in self.edits.borrow().iter().filter(|edit| sql.contains(edit.of)) {
+            assert!(text.contains(edit.find), "{} is not in: {text}", edit.find);
+            text = text.replace(edit.find, edit.put).into();
+            self.edited.set(self.edited.get() + 1);
+        }
+        text
+    }
+
     /// Changes the record behind everybody's back.
     pub(crate) fn tamper(&self, sql: &str) -> usize {
-        self.sqlite.execute(sql, []).unwrap()
+        self.sqlite().execute(sql, []).unwrap()
     }
 
     /// The first value a query answers.
     pub(crate) fn value(&self, sql: &str) -> Json {
-        let mut prepared = self.sqlite.prepare(sql).unwrap();
+        let mut prepared = self.sqlite().prepare(sql).unwrap();
         let mut rows = prepared.query([]).unwrap();
         rows.next().unwrap().map_or(Json::Null, |row| json(row.get_ref(0).unwrap()))
     }
@@ -157,7 +193,7 @@ impl Engine {
 
     /// How `SQLite` will find the rows, one line per step.
     pub(crate) fn plan(&self, sql: &str) -> Vec<String> {
-        let mut prepared = self.sqlite.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let mut prepared = self.sqlite().prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let nothing: Vec<rusqlite::types::Null> = vec![rusqlite::types::Null; prepared.parameter_count()];
         let params = rusqlite::params_from_iter(nothing);
         prepared.query_map(params, |row| row.get::<_, String>("detail")).unwrap().map(Result::unwrap).collect()
@@ -167,11 +203,11 @@ impl Engine {
     pub(crate) fn dump(&self) -> String {
         let mut lines = Vec::new();
         let tables: Vec<String> = {
-            let mut prepared = self.sqlite.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
+            let mut prepared = self.sqlite().prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
             prepared.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
         };
         for table in tables {
-            let mut prepared = self.sqlite.prepare(&format!("SELECT * FROM {table}")).unwrap();
+            let mut prepared = self.sqlite().prepare(&format!("SELECT * FROM {table}")).unwrap();
             let columns = prepared.column_count();
             let mut rows = prepared.query([]).unwrap();
             while let Some(row) = rows.next().unwrap() {
@@ -182,6 +218,45 @@ impl Engine {
         }
         lines.join("\n")
     }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let Some(sqlite) = self.sqlite.take() else { return };
+        if !std::thread::panicking() {
+            wipe(&sqlite);
+            SPARE.set(Some(sqlite));
+        }
+    }
+}
+
+fn migrated() -> Connection {
+    let sqlite = Connection::open_in_memory().unwrap();
+    sqlite.set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LONGEST_LIKE).unwrap();
+    sqlite.set_prepared_statement_cache_capacity(256);
+    let mut migrations: Vec<_> = std::fs::read_dir(MIGRATIONS).unwrap().map(|entry| entry.unwrap().path()).collect();
+    migrations.sort();
+    for migration in migrations {
+        sqlite.execute_batch(&std::fs::read_to_string(migration).unwrap()).unwrap();
+    }
+    sqlite.execute_batch("PRAGMA foreign_keys = ON").unwrap();
+    sqlite
+}
+
+/// The shortest way to an empty record: the schema and the prepared statements stay.
+fn wipe(sqlite: &Connection) {
+    let run = |sql: &str| sqlite.prepare_cached(sql).unwrap().raw_execute().unwrap();
+    run("PRAGMA foreign_keys = OFF");
+    let tables: Vec<String> = {
+        let mut named = sqlite.prepare_cached("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
+        named.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    run("BEGIN");
+    for table in tables {
+        run(&format!("DELETE FROM {table}"));
+    }
+    run("COMMIT");
+    run("PRAGMA foreign_keys = ON");
 }
 
 fn failure(sql: &str, error: &rusqlite::Error) -> DatabaseError {
@@ -209,6 +284,7 @@ fn json(value: ValueRef<'_>) -> Json {
 pub(crate) struct Records {
     pub(crate) engine: Rc<Engine>,
     pub(crate) meter: Rc<Meter>,
+    pub(crate) strand: Rc<Strand>,
     pub(crate) runtime: Runtime,
 }
 
@@ -224,10 +300,16 @@ impl Database for Records {
         if let Some(Wound::Slow(milliseconds)) = wound {
             self.runtime.sleep(milliseconds).await;
         }
+        if wound.is_some() {
+            self.strand.witness().hindered(&statements);
+        }
         if wound == Some(Wound::Before) {
             return unavailable("an injected fault");
         }
         let answer = self.engine.apply(&statements);
+        if let Ok(answers) = &answer {
+            self.strand.applied(&statements, answers);
+        }
         self.runtime.pause().await;
         match wound {
             Some(Wound::After) => unavailable("an injected fault after the commit"),

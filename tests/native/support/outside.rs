@@ -8,6 +8,7 @@ use connections::ports::{Clock, Lifeboat, Log, LogLine, NoRandomness, Random};
 use connections::time::Timestamp;
 
 use super::runtime::{Draws, Runtime};
+use super::witness::Witness;
 
 /// Subrequests that the free plan gives an invocation.
 pub(crate) const BUDGET: u32 = 50;
@@ -89,13 +90,17 @@ pub(crate) struct Kept {
 
 /// A handle on the lifeboat.
 #[derive(Clone)]
-pub(crate) struct Boat(pub(crate) Rc<Kept>);
+pub(crate) struct Boat {
+    pub(crate) kept: Rc<Kept>,
+    pub(crate) witness: Rc<Witness>,
+}
 
 impl Lifeboat for Boat {
     async fn keep(&self, connection: &ConnectionId, sealed: &str) -> bool {
-        if self.0.able.get() {
-            self.0.answers.borrow_mut().push((connection.clone(), sealed.to_owned()));
+        if self.kept.able.get() {
+            self.witness.kept(sealed);
+            self.kept.answers.borrow_mut().push((connection.clone(), sealed.to_owned()));
         }
-        self.0.able.get()
+        self.kept.able.get()
     }
 }

@@ -42,11 +42,17 @@ impl Wake for Bell {
 
 type Boxed = Pin<Box<dyn Future<Output = ()>>>;
 
+/// Whose a task is: it ends when its owner does. Tasks of nobody go on.
+pub(crate) type Owner = u32;
+/// The owner of what nobody can end.
+pub(crate) const NOBODY: Owner = 0;
+
 struct Inner {
     now_ms: Cell<i64>,
     next_id: Cell<u64>,
     timers: RefCell<BTreeMap<(i64, u64), Waker>>,
-    tasks: RefCell<BTreeMap<u64, Boxed>>,
+    tasks: RefCell<BTreeMap<u64, (Owner, Boxed)>>,
+    killing: Cell<bool>,
     ready: Arc<Ready>,
     draws: RefCell<Option<Draws>>,
 }
@@ -85,6 +91,7 @@ impl Runtime {
             next_id: Cell::new(1),
             timers: RefCell::default(),
             tasks: RefCell::default(),
+            killing: Cell::new(false),
             ready: Arc::default(),
             draws: RefCell::new(seed.map(Draws::new)),
         }))
@@ -138,6 +145,11 @@ impl Runtime {
 
     /// Starts a task that goes on by itself.
     pub(crate) fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
+        self.spawn_for(NOBODY, future)
+    }
+
+    /// Starts a task that ends where it stands when its owner is killed.
+    pub(crate) fn spawn_for<T: 'static>(&self, owner: Owner, future: impl Future<Output = T> + 'static) -> Task<T> {
         let id = self.id();
         let slot = Rc::new(Slot { value: RefCell::new(None), waiting: RefCell::new(None) });
         let filled = Rc::clone(&slot);
@@ -148,9 +160,31 @@ impl Runtime {
                 waker.wake();
             }
         });
-        self.0.tasks.borrow_mut().insert(id, task);
+        self.0.tasks.borrow_mut().insert(id, (owner, task));
         self.0.ready.list().push(id);
         Task { id, slot, runtime: self.clone() }
+    }
+
+    /// All of an owner's tasks stop for ever, as when a process is killed. Answers how many.
+    pub(crate) fn kill_all_of(&self, owner: Owner) -> usize {
+        let doomed: Vec<u64> =
+            self.0.tasks.borrow().iter().filter(|(_, (whose, _))| *whose == owner).map(|(id, _)| *id).collect();
+        for id in &doomed {
+            self.kill(*id);
+        }
+        doomed.len()
+    }
+
+    fn kill(&self, id: u64) {
+        let task = self.0.tasks.borrow_mut().remove(&id);
+        self.0.killing.set(true);
+        drop(task);
+        self.0.killing.set(false);
+    }
+
+    /// Whether what is dropped now is dropped because its task is killed.
+    pub(crate) fn is_killing(&self) -> bool {
+        self.0.killing.get()
     }
 
     /// Runs a future to its end, and every other task as far as that takes.
@@ -199,9 +233,9 @@ impl Runtime {
     }
 
     fn poll_task(&self, id: u64) {
-        let Some(mut task) = self.0.tasks.borrow_mut().remove(&id) else { return };
+        let Some((owner, mut task)) = self.0.tasks.borrow_mut().remove(&id) else { return };
         if self.poll(id, task.as_mut()).is_pending() {
-            self.0.tasks.borrow_mut().insert(id, task);
+            self.0.tasks.borrow_mut().insert(id, (owner, task));
         }
     }
 
@@ -228,8 +262,7 @@ pub(crate) struct Task<T> {
 impl<T> Task<T> {
     /// The task stops for ever, as in a crash.
     pub(crate) fn kill(self) {
-        let task = self.runtime.0.tasks.borrow_mut().remove(&self.id);
-        drop(task);
+        self.runtime.kill(self.id);
     }
 }
 

@@ -23,7 +23,8 @@ use super::acme::{Acme, Wire};
 use super::cache::{Copies, Entries};
 use super::database::{Engine, Records};
 use super::outside::{Boat, Kept, Lines, Meter, Pen, Seeded};
-use super::runtime::{Runtime, Task};
+use super::runtime::{NOBODY, Owner, Runtime, Task};
+use super::witness::{Strand, Witness};
 
 /// 2026-11-22T12:00:00Z
 pub(crate) const START: i64 = 1_795_348_800;
@@ -91,12 +92,32 @@ impl Messenger {
             return attempt.clone();
         }
         let core = self.world.core_with(self.way, &self.objects, &Rc::default());
-        let id = connection.clone();
-        let task = self.world.runtime.spawn(async move { refresh::run(&core, &id, errand).await });
+        let (id, kept) = (connection.clone(), Rc::clone(&self.world.kept));
+        let task = self.world.runtime.spawn_for(self.world.owner, async move {
+            // What was laid aside goes to the record first: it may be the very token that would be redeemed.
+            if !deliver_kept(&core, &kept, Some(&id)).await {
+                return ErrandOutcome::DatabaseDown;
+            }
+            refresh::run(&core, &id, errand).await
+        });
         let attempt: Attempt = (Box::pin(task) as Pin<Box<dyn Future<Output = ErrandOutcome>>>).shared();
         self.objects.0.borrow_mut().insert(connection.clone(), attempt.clone());
+        // Held by the object: it is driven to its end when every caller has left.
+        drop(self.world.runtime.spawn_for(self.world.owner, attempt.clone()));
         attempt
     }
+}
+
+/// Delivers what was laid aside, for one connection or for all; answers whether nothing of it is left.
+pub(crate) async fn deliver_kept(core: &Core<Outside>, kept: &Kept, of: Option<&ConnectionId>) -> bool {
+    let waiting = kept.answers.borrow().clone();
+    for (connection, answer) in waiting.into_iter().filter(|(id, _)| of.is_none_or(|of| of == id)) {
+        if !refresh::deliver(core, &answer).await {
+            return false;
+        }
+        kept.answers.borrow_mut().retain(|(id, other)| *id != connection || *other != answer);
+    }
+    true
 }
 
 /// What an invocation is given.
@@ -169,6 +190,9 @@ pub(crate) struct World {
     pub(crate) check_batch: Rc<Cell<Option<i64>>>,
     random: Rc<Seeded>,
     objects: Rc<Objects>,
+    pub(crate) witness: Rc<Witness>,
+    /// Who dies when this Worker is killed.
+    owner: Owner,
     /// What the one instance remembers; none where every invocation finds an instance of its own.
     memo: Option<Rc<Memo>>,
     way: Way,
@@ -178,25 +202,49 @@ impl World {
     /// A new world; with a seed, tasks take drawn turns.
     pub(crate) fn new(way: Way, seed: Option<u64>) -> Self {
         let runtime = Runtime::new(START, seed);
+        let witness: Rc<Witness> = Rc::default();
         Self {
             db: Rc::new(Engine::new()),
             kv: Rc::default(),
-            acme: Rc::new(Acme::new(runtime.clone())),
+            acme: Rc::new(Acme::new(runtime.clone(), Rc::clone(&witness))),
             log: Rc::default(),
             kept: Rc::default(),
             keys: Rc::new(RefCell::new(KEYS.to_owned())),
             check_batch: Rc::default(),
             random: Rc::new(Seeded::new(seed.unwrap_or(1))),
             objects: Rc::default(),
+            witness,
+            owner: NOBODY,
             memo: None,
             way,
             runtime,
         }
     }
 
-    /// A second deployment over the same record: its own objects, its own way to refresh.
+    /// A second deployment over the same record: its own objects with what they keep, its own way to refresh.
     pub(crate) fn sibling(&self, way: Way) -> Self {
-        Self { objects: Rc::default(), way, ..self.clone() }
+        Self { objects: Rc::default(), kept: Rc::default(), way, ..self.clone() }
+    }
+
+    /// This Worker as a process of its own, which can be killed.
+    pub(crate) fn owned_by(&self, owner: Owner) -> Self {
+        Self { owner, ..self.clone() }
+    }
+
+    /// Runs a future as a part of this Worker: it ends when the Worker is killed.
+    pub(crate) fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
+        self.runtime.spawn_for(self.owner, future)
+    }
+
+    /// The process dies with all it is at, and starts anew. What its objects keep stays.
+    pub(crate) fn kill(&self) -> usize {
+        self.replace_objects();
+        self.runtime.kill_all_of(self.owner)
+    }
+
+    /// The objects move: new callers find new ones, while the old ones are still at it.
+    pub(crate) fn replace_objects(&self) {
+        self.objects.0.borrow_mut().clear();
     }
 
     /// All invocations happen in one instance of the program, which remembers.
@@ -212,15 +260,21 @@ impl World {
     fn core_with(&self, way: Way, objects: &Rc<Objects>, meter: &Rc<Meter>) -> Invocation {
         let (runtime, meter) = (self.runtime.clone(), Rc::clone(meter));
         let refresher = Messenger { way, world: self.clone(), objects: Rc::clone(objects), meter: Rc::clone(&meter) };
+        let strand = Rc::new(Strand::new(&self.witness, &runtime));
         let ports = Outside {
-            database: Records { engine: Rc::clone(&self.db), meter: Rc::clone(&meter), runtime: runtime.clone() },
+            database: Records {
+                engine: Rc::clone(&self.db),
+                meter: Rc::clone(&meter),
+                strand: Rc::clone(&strand),
+                runtime: runtime.clone(),
+            },
             cache: Copies { shared: Rc::clone(&self.kv), meter: Rc::clone(&meter), runtime: runtime.clone() },
-            http: Wire { acme: Rc::clone(&self.acme), meter: Rc::clone(&meter), runtime: runtime.clone() },
+            http: Wire { acme: Rc::clone(&self.acme), meter: Rc::clone(&meter), strand, runtime: runtime.clone() },
             clock: runtime,
             random: Rc::clone(&self.random),
             log: Pen(Rc::clone(&self.log)),
             refresher,
-            lifeboat: Boat(Rc::clone(&self.kept)),
+            lifeboat: Boat { kept: Rc::clone(&self.kept), witness: Rc::clone(&self.witness) },
             memo: self.memo.clone().unwrap_or_default(),
             meter,
         };

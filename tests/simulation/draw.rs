@@ -1,0 +1,228 @@
+//! What a seed draws: the app's manners, the Workers, who does what when, and how bad the weather is.
+//!
+//! Owns the ranges. A plan is data: the same seed draws the same plan, whatever the program under test does.
+
+use serde_json::{Value, json};
+
+use crate::support::runtime::Draws;
+use crate::support::{Rotates, Way};
+
+/// One act of a play.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// A workflow asks for a credential.
+    Resolve { worker: usize, connection: usize, min_ttl: i64, force: bool },
+    /// A person presses "Check now".
+    CheckNow { worker: usize, connection: usize },
+    /// The clock strikes.
+    Tick { worker: usize },
+    /// A person reconnects, with the same account.
+    Reconnect { worker: usize, connection: usize },
+    /// A person renames it.
+    Rename { worker: usize, connection: usize, to: usize },
+    /// A person disconnects it.
+    Disconnect { worker: usize, connection: usize },
+    /// The person takes back at the app what they granted.
+    Withdraw { connection: usize },
+    /// A Worker's process dies and starts anew.
+    Kill { worker: usize },
+    /// The platform moves a Worker's objects while they are at work.
+    ReplaceObjects { worker: usize },
+    /// Every clock moves on by so many seconds while nobody runs.
+    Jump { seconds: i64 },
+    /// The record is away for so many seconds.
+    RecordDown { seconds: i64 },
+    /// Another key seals from now on; the clock re-seals behind.
+    PromoteKey,
+}
+
+/// How a Worker of the play is set up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Worker {
+    pub(crate) way: Way,
+    /// Whether its objects can keep an answer that the record would not take.
+    pub(crate) keeps: bool,
+}
+
+/// Chances in a thousand, and what they are chances of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Weather {
+    /// A batch at the record meets a fault.
+    pub(crate) record: usize,
+    /// A request at the app fares ill.
+    pub(crate) app: usize,
+    /// A request at the app takes long.
+    pub(crate) slow: usize,
+}
+
+/// Everything a seed draws.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) rotates: Rotates,
+    /// What the definition says of it: the truth, or the cautious default.
+    pub(crate) declared: Rotates,
+    pub(crate) expires_in: i64,
+    pub(crate) gives_refresh_token: bool,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) connections: usize,
+    pub(crate) weather: Weather,
+    /// Acts with their time, in milliseconds from the beginning.
+    pub(crate) acts: Vec<(i64, Act)>,
+}
+
+impl Plan {
+    pub(crate) fn draw(seed: u64) -> Self {
+        let mut draws = Draws::new(seed ^ 0x5eed_0f_1a57);
+        let rotates = one_of(
+            &mut draws,
+            &[
+                Rotates::Strict,
+                Rotates::Strict,
+                Rotates::Reject,
+                Rotates::Grace(30),
+                Rotates::Grace(600),
+                Rotates::Reissue,
+                Rotates::No,
+            ],
+        );
+        let declared = match rotates {
+            Rotates::Reject => Rotates::Strict,
+            _ if draws.below(4) == 0 => Rotates::Strict,
+            honest => honest,
+        };
+        let calm = draws.below(5) == 0;
+        let rate = |draws: &mut Draws, most: usize| if calm { 0 } else { draws.below(most) };
+        let weather =
+            Weather { record: rate(&mut draws, 120), app: rate(&mut draws, 500), slow: rate(&mut draws, 300) };
+        let mut plan = Self {
+            rotates,
+            declared,
+            expires_in: one_of(&mut draws, &[60, 300, 3600]),
+            gives_refresh_token: draws.below(30) != 0,
+            workers: (0..=draws.below(2)).map(|_| worker(&mut draws)).collect(),
+            connections: 1 + draws.below(2),
+            weather,
+            acts: Vec::new(),
+        };
+        plan.draw_acts(&mut draws, calm);
+        plan
+    }
+
+    /// Seconds that the play lasts.
+    pub(crate) fn horizon(&self) -> i64 {
+        self.expires_in * 9 / 4 + 60
+    }
+
+    /// What a test changes about the usual definition.
+    pub(crate) fn definition(&self) -> Value {
+        let rotation = match self.declared {
+            Rotates::Strict | Rotates::Reject => json!("strict"),
+            Rotates::Grace(seconds) => json!({ "grace": seconds }),
+            Rotates::Reissue => json!("reissue"),
+            Rotates::No => json!("none"),
+        };
+        json!({ "auth": { "rotation": rotation } })
+    }
+
+    /// Seconds an attempt owns a token, at the least.
+    pub(crate) fn ownership(&self) -> i64 {
+        match self.declared {
+            Rotates::Strict | Rotates::Reject => 60,
+            Rotates::Grace(seconds) => (seconds / 2).clamp(10, 60),
+            Rotates::Reissue | Rotates::No => 30,
+        }
+    }
+
+    fn draw_acts(&mut self, draws: &mut Draws, calm: bool) {
+        for _ in 0..2 + draws.below(3) {
+            self.draw_burst(draws);
+        }
+        for _ in 0..1 + draws.below(4) {
+            let at = self.sometime(draws);
+            let worker = self.some_worker(draws);
+            self.acts.push((at, Act::Tick { worker }));
+        }
+        for _ in 0..draws.below(5) {
+            let at = self.sometime(draws);
+            let act = self.of_a_person(draws);
+            self.acts.push((at, act));
+        }
+        if !calm {
+            let mut jumped = false;
+            for _ in 0..draws.below(4) {
+                let at = self.at_a_bad_moment(draws);
+                let act = self.mishap(draws, jumped);
+                jumped |= matches!(act, Act::Jump { .. });
+                self.acts.push((at, act));
+            }
+        }
+        self.acts.sort_by_key(|(at, _)| *at);
+    }
+
+    /// Callers that ask within a few seconds, mostly about when a token ends.
+    fn draw_burst(&mut self, draws: &mut Draws) {
+        let connection = draws.below(self.connections);
+        let from = self.at_a_bad_moment(draws);
+        let spread = one_of(draws, &[1, 50, 2_000, 20_000]);
+        for _ in 0..1 + draws.below(6) {
+            let at = from + i64::try_from(draws.below(spread)).unwrap();
+            let worker = self.some_worker(draws);
+            let force = draws.below(12) == 0;
+            let min_ttl = one_of(draws, &[0, 60, 60, 60, 600]);
+            self.acts.push((at, Act::Resolve { worker, connection, min_ttl, force }));
+        }
+    }
+
+    fn of_a_person(&self, draws: &mut Draws) -> Act {
+        let connection = draws.below(self.connections);
+        let worker = self.some_worker(draws);
+        match draws.below(10) {
+            0 | 1 => Act::Reconnect { worker, connection },
+            2 | 3 => Act::Rename { worker, connection, to: draws.below(1000) },
+            4 => Act::Disconnect { worker, connection },
+            5 => Act::Withdraw { connection },
+            6 => Act::PromoteKey,
+            _ => Act::CheckNow { worker, connection },
+        }
+    }
+
+    fn mishap(&self, draws: &mut Draws, jumped: bool) -> Act {
+        let worker = self.some_worker(draws);
+        match draws.below(6) {
+            0..=2 => Act::Kill { worker },
+            3 => Act::ReplaceObjects { worker },
+            4 if !jumped => Act::Jump { seconds: 1 + i64::try_from(draws.below(25)).unwrap() },
+            _ => Act::RecordDown { seconds: 1 + i64::try_from(draws.below(60)).unwrap() },
+        }
+    }
+
+    fn some_worker(&self, draws: &mut Draws) -> usize {
+        draws.below(self.workers.len())
+    }
+
+    /// Milliseconds from the beginning.
+    fn sometime(&self, draws: &mut Draws) -> i64 {
+        i64::try_from(draws.below(usize::try_from(self.horizon() * 1000).unwrap())).unwrap()
+    }
+
+    /// About when the first or second token ends: when refreshes happen.
+    fn at_a_bad_moment(&self, draws: &mut Draws) -> i64 {
+        if draws.below(3) == 0 {
+            return self.sometime(draws);
+        }
+        let end = self.expires_in * (1 + i64::try_from(draws.below(2)).unwrap());
+        let about = usize::try_from((self.expires_in / 4).min(90) * 1000).unwrap();
+        (end * 1000 - i64::try_from(draws.below(about)).unwrap()).max(0)
+    }
+}
+
+fn worker(draws: &mut Draws) -> Worker {
+    match draws.below(3) {
+        0 => Worker { way: Way::Direct, keeps: false },
+        _ => Worker { way: Way::Object, keeps: draws.below(4) != 0 },
+    }
+}
+
+pub(crate) fn one_of<T: Copy>(draws: &mut Draws, list: &[T]) -> T {
+    list[draws.below(list.len())]
+}

@@ -1,0 +1,21 @@
+//! Deterministic simulation: the real use cases under thousands of callers, faults, crashes and interleavings.
+//!
+//! A seed draws a plan (draw.rs) and the order in which everything happens; the play (play.rs) runs the
+//! production code over the production SQL in bad weather (weather.rs); the judge (verdict.rs) holds the outcome
+//! against the app's own log. A seed is the same play every time: `npm run simulate -- --seed 42` shows it.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod draw;
+mod play;
+mod run;
+mod sabotage;
+#[expect(dead_code, unused_imports, reason = "shared with the other tests, which use the rest")]
+#[path = "../native/support/mod.rs"]
+mod support;
+mod verdict;
+mod weather;
+
+#[test]
+fn no_seed_loses_a_connection() {
+    run::many(&run::Wish::from_environment());
+}
