@@ -99,7 +99,9 @@ pub(crate) fn play(seed: u64, plan: Plan, prepare: impl FnOnce(&World), tells: b
     Verdict::watch(&stage);
     world.run(act_out(Rc::clone(&stage)));
     world.run(aftermath(&stage));
-    stage.verdict.conclude(&stage)
+    let ended = stage.verdict.conclude(&stage);
+    world.runtime.end();
+    ended
 }
 
 fn role(scene: &Scene, number: usize) -> Role {

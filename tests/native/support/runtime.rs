@@ -182,6 +182,14 @@ impl Runtime {
         self.0.killing.set(false);
     }
 
+    /// Nothing goes on any more: tasks hold the world they run in, which would hold them for ever.
+    pub(crate) fn end(&self) {
+        let tasks = self.0.tasks.take();
+        let timers = self.0.timers.take();
+        self.0.ready.list().clear();
+        drop((tasks, timers));
+    }
+
     /// Whether what is dropped now is dropped because its task is killed.
     pub(crate) fn is_killing(&self) -> bool {
         self.0.killing.get()
