@@ -41,5 +41,5 @@ pub mod memo;
 pub mod ports;
 pub mod store;
 
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", feature = "edge"))]
 mod edge;

@@ -125,14 +125,19 @@ function npmIsCurrent() {
 export async function ensureTools() {
   await ensureNpm();
   ensureRust();
-  const bindgen = wasmBindgenVersion();
-  const wasmBindgen = await ensureCargoTool("wasm-bindgen-cli", bindgen, "wasm-bindgen");
+  const wasmBindgen = await ensureWasmBindgen();
   const workerBuild = await ensureCargoTool("worker-build", WORKER_BUILD, "worker-build");
   return {
     workerBuild,
     // worker-build would download all three, from places that are not package registries.
     env: { WASM_BINDGEN_BIN: wasmBindgen, WASM_OPT_BIN: at("node_modules/binaryen/bin/wasm-opt"), ESBUILD_BIN: at("node_modules/esbuild/bin/esbuild") },
   };
+}
+
+/** Makes sure that cargo can run tests as Wasm, under Node; answers the environment that tells it how. */
+export async function wasmTests() {
+  const wasmBindgen = await ensureWasmBindgen();
+  return { CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER: join(dirname(wasmBindgen), "wasm-bindgen-test-runner") };
 }
 
 /** Makes sure that there is a cargo; native tests need no more. */
@@ -157,6 +162,8 @@ function wasmBindgenVersion() {
   if (!found) throw new Failure("Cargo.lock names no wasm-bindgen; make it with: cargo generate-lockfile");
   return found[1];
 }
+
+const ensureWasmBindgen = () => ensureCargoTool("wasm-bindgen-cli", wasmBindgenVersion(), "wasm-bindgen");
 
 /** Outside the repository, because every clone needs the same tools and each takes minutes to compile. */
 const toolsFolder = () => process.env.CONNECTIONS_TOOLS || join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "connections-tools");

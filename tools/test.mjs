@@ -4,7 +4,7 @@
 
 import { existsSync, readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { at, capture, ensureNpm, ensureRust, Failure, main, node22, quietWrangler, run, say } from "./bootstrap.mjs";
+import { at, capture, ensureNpm, ensureRust, Failure, main, node22, quietWrangler, run, say, wasmTests } from "./bootstrap.mjs";
 import { build } from "./build.mjs";
 
 const PARTS = {
@@ -12,9 +12,10 @@ const PARTS = {
     ["format", () => run("cargo", ["fmt", "--check"], { hint: "cargo fmt puts it right." })],
     ["lints", () => run("cargo", ["clippy", "--locked", "--all-targets", "--test", "simulation", "--", "-D", "warnings"])],
     ["lints for Wasm", () => run("cargo", ["clippy", "--locked", "--lib", "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"])],
-    ["native tests", () => cargoTests()],
+    ["native tests", () => cargoTests([])],
+    ["vectors in Wasm", async () => cargoTests(["--no-default-features", "--target", "wasm32-unknown-unknown", "--test", "vectors"], await wasmTests())],
   ],
-  simulation: [["simulation", () => cargoTests("--profile", "simulation", "--test", "simulation", "--", "--nocapture", "--test-threads=1")]],
+  simulation: [["simulation", () => cargoTests(["--profile", "simulation", "--test", "simulation", "--", "--nocapture", "--test-threads=1"])]],
   workerd: [
     ["build", build],
     ["tests on workerd", () => nodeTests("tests/workerd")],
@@ -56,10 +57,13 @@ async function took(name, step) {
   return held;
 }
 
-async function cargoTests(...args) {
-  const { code, output } = await shown("cargo", ["test", "--locked", "--no-fail-fast", ...args]);
+async function cargoTests(options, env) {
+  const before = total.passed;
+  const { code, output } = await shown("cargo", ["test", "--locked", "--no-fail-fast", ...options], env);
   count(output, /^test result: .*? (\d+) passed; (\d+) failed/gm);
   if (code !== 0) throw new Failure("cargo test failed.");
+  // The runner of Wasm calls it a success when it finds no test.
+  if (total.passed === before) throw new Failure("cargo test ran no test.");
 }
 
 async function nodeTests(folder, env) {

