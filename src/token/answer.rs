@@ -46,31 +46,40 @@ const LONGEST_SCOPE: usize = 512;
 pub fn read_answer(app: &App, answer: &Result<Inbound, HttpError>, asked_at: Timestamp) -> Answer {
     let inbound = match answer {
         Ok(inbound) => inbound,
-        Err(HttpError::Timeout) => return ambiguous("timeout", None),
-        Err(HttpError::Network) => return ambiguous("network_error", None),
-        Err(HttpError::TooLarge) => return ambiguous("body_too_large", None),
+        Err(HttpError::Timeout) => return unheard("timeout"),
+        Err(HttpError::Network) => return unheard("network_error"),
+        Err(HttpError::TooLarge) => return unheard("body_too_large"),
     };
     let wait = retry_after(inbound, asked_at);
     let body = json::parse(&inbound.body);
     let refusal = body.as_ref().and_then(|body| refusal(app, body, wait));
+    let newer = body.as_ref().and_then(|body| issued_all_the_same(app.oauth2(), body));
+    let ambiguous = |what| Answer::Ambiguous(Ambiguity { what, refresh_token: newer.clone(), retry_after: wait });
     match (inbound.status, body, refusal) {
         (429, _, refusal) => Answer::Refused(Refusal {
             class: Class::Transient { retry_after: wait },
             code: refusal.map_or_else(|| "too_many_requests".to_owned(), |refusal| refusal.code),
         }),
         (200..=299, Some(body), refusal) => read_success(app, &body, refusal, wait, asked_at),
-        (200..=299, None, _) => ambiguous("unreadable_body", wait),
+        (200..=299, None, _) => ambiguous("unreadable_body"),
         (400..=499, _, Some(refusal)) => Answer::Refused(refusal),
-        (400..=499, ..) => ambiguous("unreadable_error", wait),
+        (400..=499, ..) => ambiguous("unreadable_error"),
         (503, _, Some(refusal)) if refusal.code == "temporarily_unavailable" => Answer::Refused(refusal),
-        (300..=399, ..) => ambiguous("redirect", wait),
-        (500..=599, ..) => ambiguous("server_error", wait),
-        _ => ambiguous("odd_status", wait),
+        (300..=399, ..) => ambiguous("redirect"),
+        (500..=599, ..) => ambiguous("server_error"),
+        _ => ambiguous("odd_status"),
     }
 }
 
-fn ambiguous(what: &'static str, retry_after: Option<i64>) -> Answer {
-    Answer::Ambiguous(Ambiguity { what, refresh_token: None, retry_after })
+fn unheard(what: &'static str) -> Answer {
+    Answer::Ambiguous(Ambiguity { what, refresh_token: None, retry_after: None })
+}
+
+/// The refresh token of tokens that came under a status that is no success. It counts only beside a usable
+/// access token: alone, the member may be a complaint about the one that was sent.
+fn issued_all_the_same(oauth2: &OAuth2, body: &Value) -> Option<Secret> {
+    text_at(&oauth2.response.access_token, body).filter(|token| is_header_safe(token))?;
+    refresh_token(oauth2, body)
 }
 
 /// A 2xx with JSON: tokens, or an error that its sender forgot to mark, or neither.

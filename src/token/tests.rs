@@ -277,6 +277,20 @@ fn a_new_refresh_token_in_an_odd_success_is_kept() {
 }
 
 #[test]
+fn tokens_under_a_status_that_is_no_success_are_ambiguous_and_the_refresh_token_is_kept() {
+    let kept = |status, text| match answer_of(&app(), status, text) {
+        Answer::Ambiguous(ambiguity) => ambiguity.refresh_token.map(|token| token.expose().to_owned()),
+        other => panic!("{status} {text}: {other:?}"),
+    };
+    for status in [302, 404, 500, 503, 0] {
+        assert_eq!(kept(status, r#"{"access_token":"a","refresh_token":"new"}"#).as_deref(), Some("new"), "{status}");
+        for complaint in [r#"{"refresh_token":"is invalid"}"#, r#"{"access_token":"","refresh_token":"is invalid"}"#] {
+            assert_eq!(kept(status, complaint), None, "{status} {complaint}");
+        }
+    }
+}
+
+#[test]
 fn retry_after_is_read_in_both_forms_and_capped() {
     for (value, expected) in [
         ("120", Some(120)),
