@@ -8,6 +8,7 @@ mod support;
 mod check;
 mod connect;
 mod disconnect;
+mod hostile;
 mod http;
 mod refresh;
 mod resolve;

@@ -45,6 +45,7 @@ pub(crate) enum Rotates {
 #[derive(Clone)]
 enum Arrives {
     Status(u16, String, Vec<(String, String)>),
+    Raw(Inbound),
     Error(HttpError),
     Edited(Rc<dyn Fn(&mut Value)>),
 }
@@ -60,6 +61,11 @@ impl Reply {
     /// The app does nothing and answers this.
     pub(crate) fn status(status: u16, body: &str) -> Self {
         Self { acts: false, arrives: Arrives::Status(status, body.to_owned(), vec![]) }
+    }
+
+    /// The app does nothing and answers exactly this.
+    pub(crate) fn raw(answer: Inbound) -> Self {
+        Self { acts: false, arrives: Arrives::Raw(answer) }
     }
 
     /// The app does nothing, and no answer arrives.
@@ -148,6 +154,7 @@ struct Truth {
     redemptions: Vec<Redemption>,
     revoked: Vec<String>,
     requests: Vec<String>,
+    addresses: Vec<String>,
     script: BTreeMap<String, VecDeque<Reply>>,
     always: BTreeMap<String, Reply>,
     made: u64,
@@ -218,6 +225,11 @@ impl Acme {
     /// How many requests reached it at all.
     pub(crate) fn requests(&self) -> usize {
         self.truth.borrow().requests.len()
+    }
+
+    /// Whole addresses of the requests, in order.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        self.truth.borrow().addresses.clone()
     }
 
     /// Every redemption of a refresh token that it saw.
@@ -330,6 +342,7 @@ impl Acme {
         let drawn = self.weather.borrow_mut().as_mut().map(|weather| weather(&path));
         let (drawn, latency) = drawn.unwrap_or_else(|| (None, self.latency_ms.get()));
         self.runtime.sleep(latency / 2).await;
+        self.truth.borrow_mut().addresses.push(request.url.as_str().to_owned());
         let reply = self.truth.borrow_mut().reply(&path).or(drawn);
         let acts = reply.as_ref().is_none_or(|reply| reply.acts);
         let answer = if acts { Some(self.act(&path, &request, sent)) } else { None };
@@ -341,6 +354,7 @@ impl Acme {
                 Ok(inbound(status, &body.to_string(), vec![]))
             }
             (Some(Arrives::Status(status, body, headers)), _) => Ok(inbound(status, &body, headers)),
+            (Some(Arrives::Raw(answer)), _) => Ok(answer),
             (Some(Arrives::Error(error)), _) => Err(error),
             (None | Some(Arrives::Edited(_)), None) => Err(HttpError::Network),
         }
