@@ -20,6 +20,7 @@ use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::http;
 use crate::memo::Memo;
+use crate::patience::Patient;
 use crate::ports::Ports;
 use crate::resolve::afterwards;
 use crate::time::Timestamp;
@@ -32,8 +33,8 @@ use system::{Console, SystemClock, SystemRandom};
 
 /// The ports over Workers.
 pub(crate) struct Edge {
-    database: D1,
-    cache: Kv,
+    database: Patient<D1, SystemClock>,
+    cache: Patient<Kv, SystemClock>,
     http: Fetch,
     clock: SystemClock,
     random: SystemRandom,
@@ -44,8 +45,8 @@ pub(crate) struct Edge {
 }
 
 impl Ports for Edge {
-    type Database = D1;
-    type Cache = Kv;
+    type Database = Patient<D1, SystemClock>;
+    type Cache = Patient<Kv, SystemClock>;
     type Http = Fetch;
     type Clock = SystemClock;
     type Random = SystemRandom;
@@ -53,10 +54,10 @@ impl Ports for Edge {
     type Refresher = Route;
     type Lifeboat = Boat;
 
-    fn database(&self) -> &D1 {
+    fn database(&self) -> &Self::Database {
         &self.database
     }
-    fn cache(&self) -> &Kv {
+    fn cache(&self) -> &Self::Cache {
         &self.cache
     }
     fn http(&self) -> &Fetch {
@@ -93,8 +94,8 @@ fn core(env: &Env, refresher: Route, lifeboat: Boat) -> Result<Core<Edge>> {
     let database =
         D1::bind(env).map_err(|_| Error::misconfigured("The D1 binding DB is missing from wrangler.toml."))?;
     let ports = Edge {
-        database,
-        cache: Kv::bind(env),
+        database: Patient::new(database, SystemClock),
+        cache: Patient::new(Kv::bind(env), SystemClock),
         http: Fetch,
         clock: SystemClock,
         random: SystemRandom,

@@ -38,6 +38,7 @@ pub mod egress;
 pub mod error;
 pub mod http;
 pub mod memo;
+pub mod patience;
 pub mod ports;
 pub mod store;
 

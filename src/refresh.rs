@@ -20,6 +20,7 @@ use crate::credential::Credential;
 use crate::disconnect;
 use crate::error::Result;
 use crate::ids::{AttemptId, ConnectionId};
+use crate::patience::within;
 use crate::ports::{Clock, DatabaseError, Errand, ErrandOutcome, Http, Lifeboat, Ports};
 use crate::registry;
 use crate::secret::Secret;
@@ -43,6 +44,8 @@ const LEAST_TIME_TO_ASK: i64 = 5;
 const WAITS: [u32; 9] = [200, 400, 700, 1000, 1200, 1500, 1500, 1500, 2000];
 /// How long a write is tried again, in milliseconds; together under 10 s.
 const PERSIST_WAITS: [u32; 5] = [100, 300, 900, 2000, 4000];
+/// How long writing may take with all its tries, in milliseconds, however slow the record is.
+const PERSIST_LIMIT: u32 = 10_000;
 /// Seconds between two looks of the clock at a healthy connection.
 const CHECK_INTERVAL: i64 = 24 * 3600;
 
@@ -378,22 +381,31 @@ enum Persisted {
     Lost,
 }
 
-/// Writes until it is written, and asks the record what became of a write that seemed to fail.
+/// Writes within the time there is; what the record does not take by then goes to the lifeboat.
 async fn persist<P: Ports>(core: &Core<P>, renewal: &Renewal) -> Persisted {
+    let tried = within(core.ports.clock(), PERSIST_LIMIT, persist_repeatedly(core, renewal)).await;
+    if let Some(Some(persisted)) = tried {
+        return persisted;
+    }
+    let kept = serde_json::to_string(renewal).unwrap_or_default();
+    if core.ports.lifeboat().keep(&renewal.attempt.connection, &kept).await { Persisted::Kept } else { Persisted::Lost }
+}
+
+/// Writes until it is written, and asks the record what became of a write that seemed to fail.
+async fn persist_repeatedly<P: Ports>(core: &Core<P>, renewal: &Renewal) -> Option<Persisted> {
     for wait in PERSIST_WAITS.into_iter().map(Some).chain([None]) {
         if let Ok(fate) = persist_once(core, renewal).await {
-            return match fate {
+            return Some(match fate {
                 Fate::Applied => Persisted::Yes,
                 Fate::Superseded | Fate::Waiting => Persisted::Superseded,
                 Fate::Overtaken => Persisted::Overtaken,
-            };
+            });
         }
         if let Some(milliseconds) = wait {
             core.ports.clock().sleep(milliseconds).await;
         }
     }
-    let kept = serde_json::to_string(renewal).unwrap_or_default();
-    if core.ports.lifeboat().keep(&renewal.attempt.connection, &kept).await { Persisted::Kept } else { Persisted::Lost }
+    None
 }
 
 /// One try: the write, then, when it changed nothing, what the record says of it. `Waiting` can't be

@@ -826,7 +826,7 @@ fn a_link_is_used_once_however_many_tabs_finish_at_once() {
         let (link, url) = new_link(&scene, |new| new.confirm = confirm);
         let wish = Wish::of_link(&open(&scene, &url).unwrap());
         // All have seen that the link is open before the first one stores anything.
-        let fault = Fault { sql: "SELECT name FROM connections", times: 4, wound: Wound::Slow(5000) };
+        let fault = Fault { sql: "SELECT name FROM connections", times: 4, wound: Wound::Slow(3000) };
         scene.world.db.faults.borrow_mut().push(fault);
         let landings = scene.world.at_once(["ann", "bob", "ann", "carl"].map(|account| {
             let (code, state) = scene.world.acme.consent(&scene.start(&wish, BROWSER), account);

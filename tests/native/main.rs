@@ -10,6 +10,7 @@ mod connect;
 mod disconnect;
 mod hostile;
 mod http;
+mod outages;
 mod refresh;
 mod resolve;
 mod sql;

@@ -18,6 +18,8 @@ pub(crate) struct Entries {
     pub(crate) held: RefCell<BTreeMap<String, (String, i64)>>,
     /// Nothing answers.
     pub(crate) down: Cell<bool>,
+    /// Milliseconds until anything answers.
+    pub(crate) slow: Cell<i64>,
     /// Reads answer that there is nothing, as a location does for a minute after it found nothing.
     pub(crate) blind: Cell<bool>,
     /// Puts that are refused (429).
@@ -56,6 +58,9 @@ impl Copies {
             return Err(CacheError("too many subrequests".into()));
         }
         self.runtime.pause().await;
+        if self.shared.slow.get() > 0 {
+            self.runtime.sleep(self.shared.slow.get()).await;
+        }
         if self.shared.down.get() { Err(CacheError("an injected fault".into())) } else { Ok(()) }
     }
 }

@@ -71,6 +71,8 @@ pub(crate) struct Engine {
     pub(crate) edited: Cell<u64>,
     pub(crate) faults: RefCell<Vec<Fault>>,
     pub(crate) down: Cell<bool>,
+    /// After so many further batches, every batch meets this.
+    pub(crate) outage: Cell<Option<(u64, Wound)>>,
     pub(crate) round_trips: Cell<u64>,
     pub(crate) statements: Cell<u64>,
     pub(crate) writes: Cell<u64>,
@@ -100,6 +102,7 @@ impl Engine {
             edited: Cell::new(0),
             faults: RefCell::default(),
             down: Cell::new(false),
+            outage: Cell::new(None),
             round_trips: Cell::new(0),
             statements: Cell::new(0),
             writes: Cell::new(0),
@@ -125,6 +128,11 @@ impl Engine {
     fn wound(&self, statements: &[Statement]) -> Option<Wound> {
         if let Some(weather) = self.weather.borrow_mut().as_mut() {
             return weather(statements);
+        }
+        match self.outage.get() {
+            Some((0, wound)) => return Some(wound),
+            Some((left, wound)) => self.outage.set(Some((left - 1, wound))),
+            None => {}
         }
         let mut faults = self.faults.borrow_mut();
         let at = faults.iter().position(|fault| {
@@ -290,6 +298,16 @@ pub(crate) struct Records {
     pub(crate) runtime: Runtime,
 }
 
+impl Records {
+    fn apply(&self, statements: &[Statement]) -> Result<Vec<Rows>, DatabaseError> {
+        let answer = self.engine.apply(statements);
+        if let Ok(answers) = &answer {
+            self.strand.applied(statements, answers);
+        }
+        answer
+    }
+}
+
 impl Database for Records {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, DatabaseError> {
         let unavailable = |cause: &str| Err(DatabaseError::Unavailable(cause.to_owned()));
@@ -299,19 +317,22 @@ impl Database for Records {
         self.engine.round_trips.set(self.engine.round_trips.get() + 1);
         self.runtime.pause().await;
         let wound = if self.engine.down.get() { Some(Wound::Before) } else { self.engine.wound(&statements) };
-        if let Some(Wound::Slow(milliseconds)) = wound {
-            self.runtime.sleep(milliseconds).await;
-        }
         if wound.is_some() {
             self.strand.witness().hindered(&statements);
+        }
+        if let Some(Wound::Slow(milliseconds)) = wound {
+            // The record goes on by itself, also when nobody waits any more.
+            let (records, runtime) = (self.clone(), self.runtime.clone());
+            let late = self.runtime.spawn(async move {
+                runtime.sleep(milliseconds).await;
+                records.apply(&statements)
+            });
+            return late.await;
         }
         if wound == Some(Wound::Before) {
             return unavailable("an injected fault");
         }
-        let answer = self.engine.apply(&statements);
-        if let Ok(answers) = &answer {
-            self.strand.applied(&statements, answers);
-        }
+        let answer = self.apply(&statements);
         self.runtime.pause().await;
         match wound {
             Some(Wound::After) => unavailable("an injected fault after the commit"),

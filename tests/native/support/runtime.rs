@@ -131,13 +131,12 @@ impl Runtime {
     }
 
     pub(crate) async fn sleep(&self, milliseconds: i64) {
-        let key = (self.now_ms() + milliseconds, self.id());
+        let timer = Timer { key: (self.now_ms() + milliseconds, self.id()), runtime: self };
         std::future::poll_fn(|context| {
-            if self.now_ms() >= key.0 {
-                self.0.timers.borrow_mut().remove(&key);
+            if self.now_ms() >= timer.key.0 {
                 return Poll::Ready(());
             }
-            self.0.timers.borrow_mut().insert(key, context.waker().clone());
+            self.0.timers.borrow_mut().insert(timer.key, context.waker().clone());
             Poll::Pending
         })
         .await;
@@ -252,6 +251,18 @@ impl Runtime {
         self.0.now_ms.set(self.now_ms().max(key.0));
         waker.wake();
         true
+    }
+}
+
+/// A timer that nobody waits for any more does not move the clock.
+struct Timer<'a> {
+    key: (i64, u64),
+    runtime: &'a Runtime,
+}
+
+impl Drop for Timer<'_> {
+    fn drop(&mut self) {
+        self.runtime.0.timers.borrow_mut().remove(&self.key);
     }
 }
 

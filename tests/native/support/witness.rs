@@ -146,10 +146,14 @@ impl Strand {
     }
 }
 
-impl Drop for Strand {
+/// Held by an invocation: dies with it. What the invocation has sent on its way may outlive it.
+pub(crate) struct Life(pub(crate) Rc<Strand>);
+
+impl Drop for Life {
     fn drop(&mut self) {
-        if self.runtime.is_killing() {
-            self.witness.of_attempt(&self.attempt.borrow(), |sent| {
+        let strand = &self.0;
+        if strand.runtime.is_killing() {
+            strand.witness.of_attempt(&strand.attempt.borrow(), |sent| {
                 if sent.fate == Fate::Open && !sent.aboard {
                     sent.fate = Fate::Died;
                 }

@@ -13,6 +13,7 @@ use connections::config::{Config, Variables};
 use connections::core::Core;
 use connections::ids::ConnectionId;
 use connections::memo::Memo;
+use connections::patience::Patient;
 use connections::ports::{Errand, ErrandOutcome, Ports, Refresher};
 use connections::refresh;
 use connections::time::Timestamp;
@@ -24,7 +25,7 @@ use super::cache::{Copies, Entries};
 use super::database::{Engine, Records};
 use super::outside::{Boat, Kept, Lines, Meter, Pen, Seeded};
 use super::runtime::{NOBODY, Owner, Runtime, Task};
-use super::witness::{Strand, Witness};
+use super::witness::{Life, Strand, Witness};
 
 /// 2026-11-22T12:00:00Z
 pub(crate) const START: i64 = 1_795_348_800;
@@ -122,8 +123,11 @@ pub(crate) async fn deliver_kept(core: &Core<Outside>, kept: &Kept, of: Option<&
 
 /// What an invocation is given.
 pub(crate) struct Outside {
-    database: Records,
-    cache: Copies,
+    /// Notices when the invocation dies.
+    #[expect(dead_code, reason = "it acts when it is dropped")]
+    life: Life,
+    database: Patient<Records, Runtime>,
+    cache: Patient<Copies, Runtime>,
     http: Wire,
     clock: Runtime,
     random: Rc<Seeded>,
@@ -135,8 +139,8 @@ pub(crate) struct Outside {
 }
 
 impl Ports for Outside {
-    type Database = Records;
-    type Cache = Copies;
+    type Database = Patient<Records, Runtime>;
+    type Cache = Patient<Copies, Runtime>;
     type Http = Wire;
     type Clock = Runtime;
     type Random = Seeded;
@@ -144,10 +148,10 @@ impl Ports for Outside {
     type Refresher = Messenger;
     type Lifeboat = Boat;
 
-    fn database(&self) -> &Records {
+    fn database(&self) -> &Self::Database {
         &self.database
     }
-    fn cache(&self) -> &Copies {
+    fn cache(&self) -> &Self::Cache {
         &self.cache
     }
     fn http(&self) -> &Wire {
@@ -261,14 +265,17 @@ impl World {
         let (runtime, meter) = (self.runtime.clone(), Rc::clone(meter));
         let refresher = Messenger { way, world: self.clone(), objects: Rc::clone(objects), meter: Rc::clone(&meter) };
         let strand = Rc::new(Strand::new(&self.witness, &runtime));
+        let records = Records {
+            engine: Rc::clone(&self.db),
+            meter: Rc::clone(&meter),
+            strand: Rc::clone(&strand),
+            runtime: runtime.clone(),
+        };
+        let copies = Copies { shared: Rc::clone(&self.kv), meter: Rc::clone(&meter), runtime: runtime.clone() };
         let ports = Outside {
-            database: Records {
-                engine: Rc::clone(&self.db),
-                meter: Rc::clone(&meter),
-                strand: Rc::clone(&strand),
-                runtime: runtime.clone(),
-            },
-            cache: Copies { shared: Rc::clone(&self.kv), meter: Rc::clone(&meter), runtime: runtime.clone() },
+            life: Life(Rc::clone(&strand)),
+            database: Patient::new(records, runtime.clone()),
+            cache: Patient::new(copies, runtime.clone()),
             http: Wire { acme: Rc::clone(&self.acme), meter: Rc::clone(&meter), strand, runtime: runtime.clone() },
             clock: runtime,
             random: Rc::clone(&self.random),
