@@ -12,10 +12,8 @@ use crate::ports::{Cache, CacheError, Clock, Database, DatabaseError, Rows, Stat
 
 /// How long the record may take to answer, in milliseconds.
 const RECORD: u32 = 5_000;
-/// How long the copy may take to be read, in milliseconds: less than the record, which is asked next.
-const COPY_READ: u32 = 2_000;
-/// How long the copy may take to be written, in milliseconds.
-const COPY_WRITTEN: u32 = 5_000;
+/// How long the copy may take, in milliseconds: less, because the record is asked next, and a deletion is tried thrice.
+const COPY: u32 = 2_000;
 
 /// The record or the copy, waited for no longer than is useful.
 pub struct Patient<S, C> {
@@ -47,19 +45,18 @@ impl<D: Database, C: Clock> Database for Patient<D, C> {
 
 impl<K: Cache, C: Clock> Cache for Patient<K, C> {
     async fn get(&self, key: &str) -> Result<Option<String>, CacheError> {
-        let silent = || Err(CacheError(format!("no answer within {COPY_READ} ms")));
-        within(&self.clock, COPY_READ, self.store.get(key)).await.unwrap_or_else(silent)
+        within(&self.clock, COPY, self.store.get(key)).await.unwrap_or_else(no_copy)
     }
 
     async fn put(&self, key: &str, value: &str, ttl_seconds: i64) -> Result<(), CacheError> {
-        within(&self.clock, COPY_WRITTEN, self.store.put(key, value, ttl_seconds)).await.unwrap_or_else(not_written)
+        within(&self.clock, COPY, self.store.put(key, value, ttl_seconds)).await.unwrap_or_else(no_copy)
     }
 
     async fn delete(&self, key: &str) -> Result<(), CacheError> {
-        within(&self.clock, COPY_WRITTEN, self.store.delete(key)).await.unwrap_or_else(not_written)
+        within(&self.clock, COPY, self.store.delete(key)).await.unwrap_or_else(no_copy)
     }
 }
 
-fn not_written() -> Result<(), CacheError> {
-    Err(CacheError(format!("no answer within {COPY_WRITTEN} ms")))
+fn no_copy<T>() -> Result<T, CacheError> {
+    Err(CacheError(format!("no answer within {COPY} ms")))
 }

@@ -39,8 +39,10 @@ impl<'a> Visit<'a> {
     }
 
     fn send(&self, method: Method, path: &str, query: &str, body: &str, header: Option<(&str, String)>) -> Response {
-        let mut headers =
-            vec![("sec-fetch-site".to_owned(), "same-origin".to_owned()), ("cookie".to_owned(), self.cookie.clone())];
+        let mut headers = vec![("sec-fetch-site".to_owned(), "same-origin".to_owned())];
+        if !self.cookie.is_empty() {
+            headers.push(("cookie".to_owned(), self.cookie.clone()));
+        }
         headers.extend(header.map(|(name, value)| (name.to_owned(), value)));
         let body = Body::Bytes(body.as_bytes().to_vec());
         let request = Request { method, path: path.into(), query: query.into(), headers, body, id: "r".into() };
@@ -263,6 +265,43 @@ fn no_page_fails_or_repeats_a_query_as_markup() {
         is_fit(&response)?;
         is_inert(&response.body)
     });
+}
+
+#[test]
+fn no_header_of_a_browser_opens_or_breaks_anything() {
+    let scene = Scene::new();
+    let visit = Visit::new(&scene);
+    let id = scene.connect("ann");
+    let (name, value) = visit.cookie.split_once('=').unwrap();
+    let wrong = vec![
+        format!("{name}="),
+        format!("{name}={value}x"),
+        format!("{name}x={value}"),
+        value.to_owned(),
+        name.to_owned(),
+        format!("{name}=\"{value}\""),
+        format!("{}={value}", name.to_lowercase()),
+        "; ".repeat(5000),
+        (0..500).map(|at| format!("__Host-cx_link_{at}=x")).collect::<Vec<_>>().join("; "),
+    ];
+    let headers = prop_oneof![
+        2 => prop::sample::select(wrong).prop_map(|text| ("cookie", text)),
+        1 => raw().prop_map(|text| ("cookie", text)),
+        1 => planted().prop_map(|text| ("authorization", format!("Bearer {text}"))),
+        1 => raw().prop_map(|text| ("authorization", text)),
+    ];
+    let pages = ["/", "/oauth/start/acme", "/v1/connections"].map(str::to_owned).to_vec();
+    let pages = [pages, vec![format!("/connections/{id}"), format!("/v1/connections/{id}")]].concat();
+    let stranger = Visit { scene: &scene, cookie: String::new() };
+    check(192, &(prop::sample::select(pages), headers), |(path, (header, text))| {
+        let response = stranger.send(Method::Get, &path, "", "", Some((header, text)));
+        is_fit(&response)?;
+        prop_assert_eq!(response.status, 401, "{:?}", response);
+        prop_assert!(!response.body.contains(PLANT) && !response.body.contains("ann@acme.example"));
+        Ok(())
+    });
+    assert_eq!(visit.get(&format!("/connections/{id}"), "").status, 200);
+    assert!(!scene.world.log.dump().contains("planted"));
 }
 
 #[test]
