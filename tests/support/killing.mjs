@@ -1,0 +1,263 @@
+// Owns the kill test: twenty connections whose tokens have all ended, callers who resolve them, and a runtime that is killed
+// at a moment that a seed decides; then the same data under a new runtime, and a verdict on every connection. The app's
+// own log says what was lost, the record says what was stored, and whatever these two don't explain is a violation.
+// Refuses to believe the Worker: what it answers is judged, never used as evidence.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { killRuntime } from "./runtimes.mjs";
+import { CLIENT_ID, startInstallation } from "./installation.mjs";
+import { connectionAt, Person } from "./person.mjs";
+import { LIFE, startRotatingApp } from "./rotating-app.mjs";
+
+const CONNECTIONS = 20;
+const CALLERS = 3;
+/** An intent is in force for 60 s and 5 s of slack. */
+const INTENT = 66;
+/** Nothing in a round takes longer, in milliseconds. */
+const PATIENCE = 20_000;
+
+/** What a kill can meet, in the order in which a refresh goes. */
+export const PHASES = ["before the claim", "intent written, not at the app", "in flight at the app", "app committed, not persisted", "persisted, not answered", "idle"];
+const [UNCLAIMED, PROMISED, IN_FLIGHT, COMMITTED, PERSISTED, IDLE] = PHASES;
+
+/**
+ * Starts it: `{ round, results, close, installation }`.
+ *
+ * - `grace`: of the app, in seconds; 0 is strict.
+ * - `seed`: decides the moments of the kills and the app's delays. How far the Worker is at a moment is the machine's.
+ */
+export async function startKilling({ grace = 0, seed = 1 }) {
+  const random = randomFrom(seed);
+  const app = await startRotatingApp({ id: grace ? "graceful" : "strict", grace, random: randomFrom(seed + 1) });
+  const installation = await startInstallation({});
+  const results = { rounds: 0, kills: 0, hits: count(), phases: count(), recovered: count(), losses: count(), violations: [] };
+  const test = { app, installation, random, results };
+  await installation.ask("POST", "/v1/apps", app.definition);
+  await installation.ask("PUT", `/v1/apps/${app.definition.id}/client`, { client_id: CLIENT_ID, client_secret: "a-secret" });
+  test.person = await Person.signedIn(installation);
+  test.connections = await inTurn(CONNECTIONS, async (index) => {
+    const account = `account${index}`;
+    return { account, id: connectionAt(await consent(test, `/oauth/start/${app.definition.id}`, account)) };
+  });
+  return {
+    installation,
+    results,
+    round: (options) => within(PATIENCE, () => round(test, options)),
+    async close() {
+      await installation.close();
+      app.close();
+    },
+  };
+}
+
+/** One round: all due, some waves of callers that end in a kill, one that does not; verdicts, repairs. `kills: 0` kills nothing. */
+async function round(test, { kills = test.random() < 0.25 ? 2 : 1 } = {}) {
+  const { app, installation, results } = test;
+  app.log.length = installation.answers.length = installation.outbound.requests.length = 0;
+  installation.server.clearLogs();
+  await timePasses(test, LIFE + INTENT);
+  const first = app.wave;
+  const waves = [await look(test)];
+  for (let kill = 0; kill < kills; kill += 1) {
+    waves.push(await killedWave(test));
+    await timePasses(test, INTENT);
+  }
+  const answers = await ask(test, () => false);
+  waves.push({ ...(await look(test)), answers });
+  app.wave += 1;
+
+  results.rounds += 1;
+  results.kills += kills;
+  const met = waves.slice(1, -1).map(() => new Set());
+  for (const connection of test.connections) {
+    const story = storyOf(test, connection, waves, first);
+    story.phases.forEach((phase, wave) => {
+      met[wave].add(phase);
+      results.phases[phase] += 1;
+    });
+    const { loss, forGood, violations } = verdict(story);
+    if (loss) results[forGood ? "losses" : "recovered"][loss] += 1;
+    results.violations.push(...violations.map((what) => `round ${results.rounds}, ${connection.account}: ${what}`));
+  }
+  for (const phases of met) for (const phase of phases) results.hits[phase] += 1;
+  await repair(test);
+}
+
+// ---- what happens
+
+/** All ask at once, and the runtime dies among them: when so many have reached the app, and a little later. */
+async function killedWave(test) {
+  const { app, random, installation } = test;
+  const reached = Math.floor(random() * (CONNECTIONS + 1));
+  const later = random() * 150;
+  let dead = false;
+  const asked = ask(test, () => dead);
+  const everybody = asked.then(() => true);
+  while (app.log.filter(({ wave }) => wave === app.wave).length < reached && !(await Promise.race([everybody, sleep(1)])));
+  await sleep(later);
+  dead = true;
+  const at = Date.now();
+  await killRuntime();
+  app.hangUp();
+  const answers = await asked;
+  await settled(test);
+  ({ DB: installation.db, CACHE: installation.kv } = await installation.worker.getEnv());
+  // Nobody has called the new runtime yet: this is what the old one left.
+  return { ...(await look(test)), answers, at };
+}
+
+/** What the dead runtime had sent arrives and is dealt with. The time a kill leaves to that is more than a request may take. */
+async function settled({ app, installation }) {
+  await sleep(20);
+  while (app.busy > 0 || app.log.length < installation.outbound.to("/token").length) await sleep(5);
+  app.wave += 1;
+}
+
+/** Every connection is resolved by several callers: their answers, or nothing where the runtime died on them. */
+async function ask({ connections, installation }, isDead) {
+  const answers = await Promise.all(
+    connections.map(({ id }) => Promise.all(Array.from({ length: CALLERS }, () => installation.resolve(id).catch((error) => (isDead() ? undefined : { status: 0, body: { code: String(error) } }))))),
+  );
+  return new Map(connections.map(({ id }, index) => [id, answers[index].filter((answer) => answer !== undefined)]));
+}
+
+/** The record, and what the app holds for the newest. */
+async function look({ app, installation, connections }) {
+  const { results } = await installation.db.prepare("SELECT * FROM connections").all();
+  const rows = new Map(results.map((row) => [row.id, row]));
+  return { rows, newest: new Map(connections.map(({ account, id }) => [id, app.families.get(account).newest])) };
+}
+
+/**
+ * Nobody sleeps an hour: the clocks stand still and all times in the record move into the past, and the app's clock goes ahead by
+ * the same. An intent that a kill left runs out in this way, and so does an app's grace.
+ */
+async function timePasses({ app, installation }, seconds) {
+  const columns = ["connected_at", "expires_at", "refreshed_at", "refresh_expires_at", "attempt_until", "next_attempt_at", "checked_at", "next_check_at"];
+  await installation.run(`UPDATE connections SET ${columns.map((name) => `${name} = ${name} - ?1`).join(", ")}`, seconds);
+  await installation.run("UPDATE clients SET backoff_until = backoff_until - ?1", seconds);
+  app.advance(seconds);
+}
+
+/** A person reconnects what was lost, so that the next round begins with live connections. */
+async function repair(test) {
+  const { rows } = await look(test);
+  for (const { account, id } of test.connections) {
+    if (rows.get(id).status !== "connected" || !test.app.families.get(account).lives) await consent(test, `/connections/${id}/reconnect`, account);
+  }
+}
+
+/** Through the app from a page of ours. It would send anybody back at once, so nobody need go there. */
+async function consent({ person }, path, account) {
+  const asked = new URL(await person.leaveFor(path)).searchParams;
+  const back = new URL(asked.get("redirect_uri"));
+  back.search = new URLSearchParams({ code: account, state: asked.get("state") });
+  return person.comeBack(back.href);
+}
+
+// ---- what to make of it
+
+/** All that happened to one connection in a round, wave by wave. */
+function storyOf({ app }, { id, account }, [before, ...waves], first) {
+  const start = before.rows.get(id);
+  const story = { account, family: app.families.get(account), serial: before.newest.get(id), phases: [], waves: [] };
+  let stored = 0;
+  waves.forEach(({ rows, newest, answers, at }, index) => {
+    const row = rows.get(id);
+    const wave = {
+      row,
+      asked: app.log.filter((entry) => entry.account === account && entry.wave === first + index),
+      answers: answers.get(id),
+      storedBefore: story.serial + stored,
+      stored: story.serial + row.version - start.version,
+      newest: newest.get(id),
+      handedOut: answers.get(id).map(({ body }) => app.serialOf(body?.credential?.access_token)).filter((serial) => serial !== undefined),
+    };
+    stored = row.version - start.version;
+    story.waves.push(wave);
+    if (at !== undefined) story.phases.push(phaseOf(wave, at));
+  });
+  return story;
+}
+
+function phaseOf({ row, asked, answers, stored, storedBefore }, killedAt) {
+  if (stored > storedBefore) return answers.length === CALLERS ? IDLE : PERSISTED;
+  if (answers.length === CALLERS) return IDLE;
+  if (asked.some(({ outcome, at }) => outcome !== "dropped" && at <= killedAt)) return COMMITTED;
+  if (asked.length > 0) return IN_FLIGHT;
+  return row.attempt_id ? PROMISED : UNCLAIMED;
+}
+
+/** Whether something was lost and why, and everything that must not be. */
+function verdict({ family, phases, waves }) {
+  const violations = [];
+  const must = (holds, what) => holds || violations.push(what);
+  const presented = new Map();
+  let loss;
+  waves.forEach((wave, index) => {
+    const { asked, row, stored, storedBefore, handedOut } = wave;
+    must(asked.length <= 1, `${asked.length} requests in one life of the runtime`);
+    for (const { hash, outcome } of asked) {
+      must(presented.get(hash) ?? true, "a token was presented twice without a recorded attempt");
+      must(outcome === "rotated" || outcome === "dropped" || loss !== undefined, `the app answered "${outcome}", though no answer had been lost`);
+      // What the record promised, as the kill left it; a later claim may have remembered it as ambiguous.
+      presented.set(hash, stored > storedBefore || [row.attempt_token_hash, row.ambiguous_token_hash].includes(hash));
+      must(presented.get(hash) || index === waves.length - 1, "the app was asked without an intent in the record");
+    }
+    must(Math.max(0, ...handedOut) <= stored, "a caller was handed a token that was not stored");
+    if (index < waves.length - 1) {
+      // With a loss behind it the app may have refused, before the kill, what was lost for good.
+      must(wave.answers.every(({ status, body }) => status === 200 || (loss && isLostRotation({ status, body }))), `a caller was refused before the kill: ${named(wave.answers)}`);
+      if (asked.some(({ outcome }) => outcome === "rotated") && stored < wave.newest) loss ??= phases[index];
+    }
+  });
+  const { row, answers, stored, newest, handedOut } = waves.at(-1);
+  const forGood = loss !== undefined && stored < newest;
+  if (forGood) {
+    must(!family.lives, "the app still knows what was given up");
+    must(answers.every(isLostRotation) && row.reason === "lost_rotation", `a lost answer was called ${named(answers)}, ${row.reason} in the record`);
+  } else {
+    must(family.lives, "the grant was killed, and no answer was lost");
+    must(row.status === "connected" && answers.every(({ status }) => status === 200), `false death: ${named(answers)}`);
+    must(stored === newest, `${stored} is stored, ${newest} is the newest`);
+    must(handedOut.every((serial) => serial === newest), `${handedOut} were handed out, ${newest} is the newest`);
+  }
+  return { loss, forGood, violations };
+}
+
+const isLostRotation = ({ status, body }) => status === 409 && body.code === "needs_reconnect" && body.reason === "lost_rotation";
+const named = (answers) => [...new Set(answers.map(({ status, body }) => [status, body?.code, body?.reason].filter(Boolean).join(" ")))].join(", ");
+
+// ---- small things
+
+const count = () => Object.fromEntries(PHASES.map((phase) => [phase, 0]));
+
+async function inTurn(times, body) {
+  const made = [];
+  for (let index = 0; index < times; index += 1) made.push(await body(index));
+  return made;
+}
+
+async function within(milliseconds, body) {
+  const late = new AbortController();
+  const tooLate = sleep(milliseconds, undefined, { signal: late.signal }).then(() => {
+    throw new Error(`A round took longer than ${milliseconds / 1000} s.`);
+  });
+  try {
+    return await Promise.race([body(), tooLate]);
+  } finally {
+    late.abort();
+    tooLate.catch(() => {});
+  }
+}
+
+/** A small generator (mulberry32): the same numbers for the same seed. */
+function randomFrom(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}

@@ -1,0 +1,97 @@
+// Owns `npm run kill`: kills the runtime among refreshes for as many rounds as are asked for, and tells what was lost, by
+// cause. `-- --rounds 200 --seed 7 --server strict|grace|both --grace 300`. The seed decides the moments of the kills; how
+// far a refresh is then is the machine's. Refuses the network, and leaves no process behind.
+
+import { parseArgs } from "node:util";
+import { againUnderNode22, ensureNpm, Failure, main, quietWrangler, say } from "./bootstrap.mjs";
+import { build } from "./build.mjs";
+
+const OPTIONS = {
+  rounds: { type: "string", default: "50" },
+  seed: { type: "string", default: String(Date.now() % 100_000) },
+  server: { type: "string", default: "both" },
+  grace: { type: "string", default: "300" },
+};
+
+function options() {
+  try {
+    const { rounds, seed, server, grace } = parseArgs({ options: OPTIONS }).values;
+    for (const [name, value] of Object.entries({ rounds, seed, grace })) if (!/^\d+$/.test(value)) throw new Error(`--${name} takes a number`);
+    if (!["strict", "grace", "both"].includes(server)) throw new Error("--server takes strict, grace or both");
+    const servers = { strict: 0, [`grace ${grace} s`]: Number(grace) };
+    const asked = Object.entries(servers).filter(([name]) => server === "both" || name.startsWith(server));
+    return { rounds: Number(rounds), seed: Number(seed), asked };
+  } catch (error) {
+    throw new Failure(error.message);
+  }
+}
+
+async function kill({ rounds, seed, asked }) {
+  Object.assign(process.env, quietWrangler);
+  // Imported late: what it needs is there only after ensureNpm.
+  const { PHASES, startKilling } = await import("../tests/support/killing.mjs");
+  say(`Seed ${seed}, ${rounds} rounds.`);
+  const all = [];
+  for (const [server, grace] of asked) all.push({ server, ...(await killedAt(startKilling, { server, grace, rounds, seed })) });
+  tell(all, PHASES);
+  return all.some(({ violations, error }) => violations.length > 0 || error) ? 1 : 0;
+}
+
+/** The rounds at one server, then one without a kill in which everything must work. What was found until an error is told, too. */
+async function killedAt(startKilling, { server, grace, rounds, seed }) {
+  const start = Date.now();
+  const killing = await startKilling({ grace, seed });
+  const { results } = killing;
+  let error;
+  try {
+    for (let round = 1; round <= rounds; round += 1) {
+      await killing.round();
+      progress(`${server}: ${round} of ${rounds} rounds, ${results.kills} kills, ${sum(results.losses)} lost, ${results.violations.length} violations`);
+    }
+    await killing.round({ kills: 0 });
+  } catch (reason) {
+    error = reason;
+  } finally {
+    await killing.close();
+  }
+  progress("");
+  return { ...results, error, seconds: (Date.now() - start) / 1000 };
+}
+
+function tell(all, phases) {
+  const row = (name, value) => say(`| ${name} | ${all.map(value).join(" | ")} |`);
+  row("", ({ server }) => server);
+  say(`|---|${all.map(() => "---:|").join("")}`);
+  row("rounds (the last without a kill)", ({ rounds }) => rounds);
+  row("kills", ({ kills }) => kills);
+  for (const phase of phases) row(`kills that met a connection ${phase}`, ({ hits }) => hits[phase]);
+  for (const phase of phases) row(`connections met ${phase}`, ({ phases: met }) => met[phase]);
+  row("answers lost and had again", ({ recovered }) => sum(recovered));
+  for (const phase of phases) if (all.some(({ losses }) => losses[phase])) row(`lost for good, killed when ${phase}`, ({ losses }) => losses[phase]);
+  row("lost for good", ({ losses }) => sum(losses));
+  row("false deaths", ({ violations }) => violations.filter((what) => what.includes("false death")).length);
+  row("violations", ({ violations }) => violations.length);
+  row("seconds a round", ({ seconds, rounds }) => (seconds / rounds).toFixed(1));
+  for (const { server, violations, error } of all) {
+    for (const violation of violations.slice(0, 20)) say(`${server}: ${violation}`);
+    if (error) say(`${server}: ended early: ${error.stack}`);
+  }
+}
+
+/** One line on a terminal; nothing where it would be many. */
+function progress(text) {
+  if (process.stdout.isTTY) process.stdout.write(`\r\x1b[K${text}`);
+}
+
+const sum = (counts) => Object.values(counts).reduce((all, one) => all + one, 0);
+
+await main(async () => {
+  await ensureNpm();
+  const code = await againUnderNode22(import.meta.url);
+  if (code !== undefined) return code;
+  // Processes of this one end with it: runtimes.mjs sees to that, whatever ends it.
+  for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "disconnect"]) process.on(event, () => process.exit(130));
+  const asked = options();
+  await build();
+  return kill(asked);
+});
