@@ -154,7 +154,7 @@ async fn redeem<P: Ports>(core: &Core<P>, case: &Case) -> Result<Option<ErrandOu
     let rotation = talk.app.oauth2().rotation;
     let until = now.plus(intent_of(rotation));
     let token_hash = hash(token.expose());
-    if !refreshes::claim(core.db(), &attempt, &token_hash, until, now).await? {
+    if !refreshes::claim(core.db(), (&attempt, &case.connection), &token_hash, until, now).await? {
         return Ok(None);
     }
     let age = age_of_answer(&case.connection, rotation, &token_hash, now);

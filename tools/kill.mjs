@@ -6,6 +6,9 @@ import { parseArgs } from "node:util";
 import { againUnderNode22, ensureNpm, Failure, main, quietWrangler, say } from "./bootstrap.mjs";
 import { build } from "./build.mjs";
 
+/** Ctrl-C ends the rounds and shows what there is; a second one ends everything. */
+let stopping = false;
+
 const OPTIONS = {
   rounds: { type: "string", default: "50" },
   seed: { type: "string", default: String(Date.now() % 100_000) },
@@ -32,7 +35,7 @@ async function kill({ rounds, seed, asked }) {
   const { PHASES, startKilling } = await import("../tests/support/killing.mjs");
   say(`Seed ${seed}, ${rounds} rounds.`);
   const all = [];
-  for (const [server, grace] of asked) all.push({ server, ...(await killedAt(startKilling, { server, grace, rounds, seed })) });
+  for (const [server, grace] of asked) if (!stopping) all.push({ server, ...(await killedAt(startKilling, { server, grace, rounds, seed })) });
   tell(all, PHASES);
   return all.some(({ violations, error }) => violations.length > 0 || error) ? 1 : 0;
 }
@@ -44,7 +47,7 @@ async function killedAt(startKilling, { server, grace, rounds, seed }) {
   const { results } = killing;
   let error;
   try {
-    for (let round = 1; round <= rounds; round += 1) {
+    for (let round = 1; round <= rounds && !stopping; round += 1) {
       await killing.round();
       progress(`${server}: ${round} of ${rounds} rounds, ${results.kills} kills, ${sum(results.losses)} lost, ${results.violations.length} violations`);
     }
@@ -89,8 +92,9 @@ await main(async () => {
   await ensureNpm();
   const code = await againUnderNode22(import.meta.url);
   if (code !== undefined) return code;
-  // Processes of this one end with it: runtimes.mjs sees to that, whatever ends it.
-  for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "disconnect"]) process.on(event, () => process.exit(130));
+  // The runtime ends with this process, whatever ends it: runtimes.mjs sees to that.
+  for (const event of ["SIGTERM", "SIGHUP", "disconnect"]) process.on(event, () => process.exit(130));
+  process.on("SIGINT", () => (stopping ? process.exit(130) : (stopping = true)));
   const asked = options();
   await build();
   return kill(asked);

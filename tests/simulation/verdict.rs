@@ -19,8 +19,9 @@ use crate::support::witness::{Fate, Sent};
 use crate::support::{Rotates, World};
 use crate::weather::Counts;
 
-/// How often a write of new tokens is tried before the program may give up.
+/// How often a write of new tokens is tried, or for how many milliseconds, before the program may give up.
 const TRIES: u32 = 6;
+const TRIED_FOR: i64 = 4_000;
 /// Milliseconds between a failed redemption and the next one of the same token, at the least: two seconds by a
 /// clock of whole seconds.
 const SHORTEST_BACKOFF: i64 = 1_000;
@@ -276,10 +277,12 @@ impl Verdict {
     /// The tokens were granted and never reached the record, by an injected fault.
     fn was_lost(&self, sent: &Sent) -> bool {
         let granted = self.world.acme.was_redeemed(&sent.token);
+        let tried_for = sent.ended_ms.map_or(0, |end| sent.hindered_ms - end);
+        let gave_up = sent.hindered >= TRIES || tried_for >= TRIED_FOR;
         granted
             && sent.ended_ms.is_some()
             && !matches!(sent.fate, Fate::Stored(_) | Fate::Declined)
-            && (!sent.arrived || sent.fate == Fate::Died || (sent.hindered >= TRIES && !sent.aboard))
+            && (!sent.arrived || sent.fate == Fate::Died || (gave_up && !sent.aboard))
     }
 
     /// Of one grant never two redemptions are under way.

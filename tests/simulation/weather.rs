@@ -75,8 +75,8 @@ impl Sky {
         Some(match draws.below(8) {
             0..=2 => Wound::Before,
             3..=5 => Wound::After,
-            6 => Wound::After,
-            _ => Wound::Slow(i64::try_from(one_of(draws, &[50, 500, 3_000, 9_000])).unwrap()),
+            6 => Wound::Silent,
+            _ => Wound::Slow(i64::try_from(one_of(draws, &[50, 500, 3_000, 9_000, 30_000])).unwrap()),
         })
     }
 

@@ -3,43 +3,36 @@
 // Also that the verdicts can fail: a record that is spoiled on purpose is found out. `npm run kill` does more of the same.
 
 import assert from "node:assert/strict";
-import { suite, test } from "node:test";
+import { after, before, suite, test } from "node:test";
 import { PHASES, startKilling } from "../support/killing.mjs";
 
 const ROUNDS = 6;
+/** No further round after so many milliseconds, on a machine that is busy with something else. */
+const ENOUGH = 12_000;
 const SEED = 7;
 const [, , IN_FLIGHT, COMMITTED] = PHASES;
 const sum = (counts) => Object.values(counts).reduce((all, one) => all + one, 0);
 
 /** Rounds with kills and a last one without, in which everything must still work. */
-async function killed(options, t, judge) {
-  const killing = await startKilling({ seed: SEED, ...options });
+async function rounds({ round, results }, t) {
+  const met = () => [IN_FLIGHT, COMMITTED].every((phase) => results.hits[phase] > 0);
+  const start = Date.now();
+  while (results.rounds < ROUNDS && (Date.now() - start < ENOUGH || !met())) await round();
+  await round({ kills: 0 });
+  t.diagnostic(`seed ${SEED}: ${JSON.stringify(results)}`);
+  assert.deepEqual(results.violations, []);
+  assert.ok(met(), "kills met refreshes that were in flight at the app, and answers that were not stored yet");
+}
+
+test("a runtime that is killed among refreshes loses nothing at an app with grace", async (t) => {
+  const killing = await startKilling({ seed: SEED, grace: 300 });
   try {
-    const { results } = killing;
-    for (let round = 0; round < ROUNDS; round += 1) await killing.round();
-    await killing.round({ kills: 0 });
-    t.diagnostic(`seed ${SEED}: ${JSON.stringify({ ...results, violations: results.violations.length })}`);
-    assert.deepEqual(results.violations, []);
-    for (const phase of [IN_FLIGHT, COMMITTED]) assert.ok(results.hits[phase] > 0, `no kill met a refresh that was ${phase}`);
-    judge(results);
+    await rounds(killing, t);
+    assert.equal(sum(killing.results.losses), 0);
+    assert.ok(sum(killing.results.recovered) > 0, "answers were lost, and had again");
   } finally {
     await killing.close();
   }
-}
-
-suite("a runtime that is killed among refreshes and started again on the same data", () => {
-  test("loses nothing at an app with grace", (t) =>
-    killed({ grace: 300 }, t, ({ losses, recovered }) => {
-      assert.equal(sum(losses), 0);
-      assert.ok(sum(recovered) > 0, "answers were lost, and had again");
-    }));
-
-  test("loses at a strict app what the app had made good and could not deliver, and calls it so", (t) =>
-    killed({}, t, ({ losses, recovered }) => {
-      assert.ok(sum(losses) > 0);
-      assert.equal(sum(losses), losses[IN_FLIGHT] + losses[COMMITTED]);
-      assert.equal(sum(recovered), 0, "what is lost at a strict app can't be had again");
-    }));
 });
 
 /** What a Worker that got it wrong would do to the record, done by a trigger in its place. */
@@ -52,7 +45,7 @@ const SPOILED = [
   },
   {
     wrong: "gives up every connection whose attempt was cut short",
-    when: "UPDATE OF version ON connections WHEN OLD.ambiguous_token_hash IS NOT NULL AND NEW.version > OLD.version",
+    when: "UPDATE OF version ON connections WHEN NEW.version > OLD.version AND OLD.ambiguous_token_hash IS NOT NULL",
     does: "status = 'needs_reconnect', reason = 'lost_rotation'",
     found: /false death/,
   },
@@ -63,30 +56,37 @@ const SPOILED = [
     found: /without an intent/,
   },
   {
-    wrong: "does not store what it was given",
-    when: "UPDATE OF version ON connections WHEN NEW.version > OLD.version",
-    does: "version = OLD.version, sealed_credential = OLD.sealed_credential",
-    found: /handed a token that was not stored/,
+    wrong: "keeps an old token",
+    when: "UPDATE OF version ON connections WHEN NEW.version > OLD.version AND NEW.generation = OLD.generation",
+    does: "sealed_credential = OLD.sealed_credential",
+    found: /the grant was killed, and no answer was lost/,
   },
 ];
 
-test("a Worker that got it wrong would be found out", async (t) => {
-  const killing = await startKilling({ seed: SEED });
-  try {
-    const { installation, results } = killing;
-    for (const { wrong, when, does, found } of SPOILED) {
-      await t.test(`one that ${wrong}`, async () => {
-        results.violations.length = 0;
-        await installation.run(`CREATE TRIGGER spoiled AFTER ${when} BEGIN UPDATE connections SET ${does} WHERE id = NEW.id; END`);
-        for (let round = 0; round < 4 && !results.violations.some((what) => found.test(what)); round += 1) await killing.round({ kills: 1 });
-        await installation.run("DROP TRIGGER spoiled");
-        assert.ok(
-          results.violations.some((what) => found.test(what)),
-          `found only: ${results.violations.join("\n")}`,
-        );
-      });
-    }
-  } finally {
-    await killing.close();
+suite("a runtime that is killed among refreshes at a strict app", () => {
+  let killing;
+  before(async () => {
+    killing = await startKilling({ seed: SEED });
+  });
+  after(() => killing.close());
+
+  test("loses what the app had made good and could not deliver, and calls it so", async (t) => {
+    await rounds(killing, t);
+    const { losses, recovered } = killing.results;
+    assert.ok(sum(losses) > 0);
+    assert.equal(sum(losses), losses[IN_FLIGHT] + losses[COMMITTED]);
+    assert.equal(sum(recovered), 0, "what is lost at a strict app can't be had again");
+  });
+
+  for (const { wrong, when, does, found } of SPOILED) {
+    test(`a Worker that ${wrong} would be found out`, async () => {
+      const { installation, results, round } = killing;
+      const isFound = () => results.violations.some((what) => found.test(what));
+      results.violations.length = 0;
+      await installation.run(`CREATE TRIGGER spoiled AFTER ${when} BEGIN UPDATE connections SET ${does} WHERE id = NEW.id; END`);
+      for (let tries = 0; tries < 8 && !isFound(); tries += 1) await round({ kills: 1 });
+      await installation.run("DROP TRIGGER spoiled");
+      assert.ok(isFound(), `found only: ${results.violations.slice(0, 5).join("\n")}`);
+    });
   }
 });

@@ -318,7 +318,7 @@ impl Database for Records {
         self.runtime.pause().await;
         let wound = if self.engine.down.get() { Some(Wound::Before) } else { self.engine.wound(&statements) };
         if wound.is_some() {
-            self.strand.witness().hindered(&statements);
+            self.strand.witness().hindered(&statements, self.runtime.now_ms());
         }
         if let Some(Wound::Slow(milliseconds)) = wound {
             // The record goes on by itself, also when nobody waits any more.

@@ -42,6 +42,8 @@ pub(crate) struct Sent {
     pub(crate) fate: Fate,
     /// Writes of these tokens that a fault met.
     pub(crate) hindered: u32,
+    /// When the last of them began.
+    pub(crate) hindered_ms: i64,
     /// Whether the tokens were laid aside for later.
     pub(crate) aboard: bool,
 }
@@ -78,9 +80,12 @@ impl Witness {
     }
 
     /// A batch met a fault.
-    pub(crate) fn hindered(&self, statements: &[Statement]) {
+    pub(crate) fn hindered(&self, statements: &[Statement], now_ms: i64) {
         for statement in statements.iter().filter(|statement| statement.sql.contains(PERSIST)) {
-            self.of_attempt(text(statement, 4), |sent| sent.hindered += 1);
+            self.of_attempt(text(statement, 4), |sent| {
+                sent.hindered += 1;
+                sent.hindered_ms = now_ms;
+            });
         }
     }
 }
@@ -140,6 +145,7 @@ impl Strand {
             arrived: false,
             fate: Fate::Open,
             hindered: 0,
+            hindered_ms: 0,
             aboard: false,
         });
         Waiting { strand: self, at: sent.len() - 1 }
