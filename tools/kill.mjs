@@ -6,9 +6,6 @@ import { parseArgs } from "node:util";
 import { againUnderNode22, ensureNpm, Failure, main, quietWrangler, say } from "./bootstrap.mjs";
 import { build } from "./build.mjs";
 
-/** Ctrl-C ends the rounds and shows what there is; a second one ends everything. */
-let stopping = false;
-
 const OPTIONS = {
   rounds: { type: "string", default: "50" },
   seed: { type: "string", default: String(Date.now() % 100_000) },
@@ -35,37 +32,39 @@ async function kill({ rounds, seed, asked }) {
   const { PHASES, startKilling } = await import("../tests/support/killing.mjs");
   say(`Seed ${seed}, ${rounds} rounds.`);
   const all = [];
-  for (const [server, grace] of asked) if (!stopping) all.push({ server, ...(await killedAt(startKilling, { server, grace, rounds, seed })) });
-  tell(all, PHASES);
+  // Told at the end of the process, so that Ctrl-C shows what there is.
+  process.once("exit", () => tell(all, PHASES));
+  for (const [server, grace] of asked) await killedAt(startKilling, all, { server, grace, rounds, seed });
   return all.some(({ violations, error }) => violations.length > 0 || error) ? 1 : 0;
 }
 
-/** The rounds at one server, then one without a kill in which everything must work. What was found until an error is told, too. */
-async function killedAt(startKilling, { server, grace, rounds, seed }) {
-  const start = Date.now();
+/** The rounds at one server, then one without a kill in which everything must work. */
+async function killedAt(startKilling, all, { server, grace, rounds, seed }) {
   const killing = await startKilling({ grace, seed });
-  const { results } = killing;
-  let error;
+  const results = Object.assign(killing.results, { server, start: Date.now(), end: undefined });
+  all.push(results);
   try {
-    for (let round = 1; round <= rounds && !stopping; round += 1) {
+    for (let round = 1; round <= rounds; round += 1) {
       await killing.round();
       progress(`${server}: ${round} of ${rounds} rounds, ${results.kills} kills, ${sum(results.losses)} lost, ${results.violations.length} violations`);
     }
     await killing.round({ kills: 0 });
-  } catch (reason) {
-    error = reason;
+  } catch (error) {
+    results.error = error;
   } finally {
+    results.end = Date.now();
+    progress("");
     await killing.close();
   }
-  progress("");
-  return { ...results, error, seconds: (Date.now() - start) / 1000 };
 }
 
 function tell(all, phases) {
+  if (all.length === 0) return;
+  progress("");
   const row = (name, value) => say(`| ${name} | ${all.map(value).join(" | ")} |`);
   row("", ({ server }) => server);
   say(`|---|${all.map(() => "---:|").join("")}`);
-  row("rounds (the last without a kill)", ({ rounds }) => rounds);
+  row("rounds", ({ rounds }) => rounds);
   row("kills", ({ kills }) => kills);
   for (const phase of phases) row(`kills that met a connection ${phase}`, ({ hits }) => hits[phase]);
   for (const phase of phases) row(`connections met ${phase}`, ({ phases: met }) => met[phase]);
@@ -74,7 +73,7 @@ function tell(all, phases) {
   row("lost for good", ({ losses }) => sum(losses));
   row("false deaths", ({ violations }) => violations.filter((what) => what.includes("false death")).length);
   row("violations", ({ violations }) => violations.length);
-  row("seconds a round", ({ seconds, rounds }) => (seconds / rounds).toFixed(1));
+  row("seconds a round", ({ start, end = Date.now(), rounds }) => ((end - start) / 1000 / rounds).toFixed(1));
   for (const { server, violations, error } of all) {
     for (const violation of violations.slice(0, 20)) say(`${server}: ${violation}`);
     if (error) say(`${server}: ended early: ${error.stack}`);
@@ -93,8 +92,7 @@ await main(async () => {
   const code = await againUnderNode22(import.meta.url);
   if (code !== undefined) return code;
   // The runtime ends with this process, whatever ends it: runtimes.mjs sees to that.
-  for (const event of ["SIGTERM", "SIGHUP", "disconnect"]) process.on(event, () => process.exit(130));
-  process.on("SIGINT", () => (stopping ? process.exit(130) : (stopping = true)));
+  for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "disconnect"]) process.on(event, () => process.exit(130));
   const asked = options();
   await build();
   return kill(asked);

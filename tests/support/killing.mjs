@@ -53,8 +53,11 @@ export async function startKilling({ grace = 0, seed = 1 }) {
   };
 }
 
-/** One round: all due, some waves of callers that end in a kill, one that does not; verdicts, repairs. `kills: 0` kills nothing. */
-async function round(test, { kills = test.random() < 0.25 ? 2 : 1 } = {}) {
+/**
+ * One round: all due, some waves of callers that end in a kill, one that does not; verdicts, repairs. `kills: 0` kills nothing,
+ * `moment: { reached: 10 }` kills as soon as ten requests have reached the app.
+ */
+async function round(test, { kills = test.random() < 0.25 ? 2 : 1, moment } = {}) {
   const { app, installation, results } = test;
   app.log.length = installation.answers.length = installation.outbound.requests.length = 0;
   installation.server.clearLogs();
@@ -62,7 +65,7 @@ async function round(test, { kills = test.random() < 0.25 ? 2 : 1 } = {}) {
   const first = app.wave;
   const waves = [await look(test)];
   for (let kill = 0; kill < kills; kill += 1) {
-    waves.push(await killedWave(test));
+    waves.push(await killedWave(test, moment ?? someMoment(test)));
     await timePasses(test, INTENT);
   }
   const answers = await ask(test, { dead: false });
@@ -88,20 +91,21 @@ async function round(test, { kills = test.random() < 0.25 ? 2 : 1 } = {}) {
 
 // ---- what happens
 
-/**
- * All ask at once, and the runtime dies among them: when so many have reached the app or so many callers have their answer,
- * and a little later.
- */
-async function killedWave(test) {
-  const { app, random, installation } = test;
+/** Early, or when so many requests have reached the app, or when so many callers have their answer; and a little later. */
+function someMoment({ random }) {
+  const [kind, much, later] = [random(), random(), random() * 100];
+  if (kind < 0.2) return { later: much * 500 };
+  return kind < 0.7 ? { reached: much * CONNECTIONS, later } : { answered: much * CONNECTIONS * CALLERS, later };
+}
+
+/** All ask at once, and the runtime dies among them. */
+async function killedWave(test, { reached = 0, answered = 0, later = 0 }) {
+  const { app, installation } = test;
   const wave = { answered: 0, dead: false };
-  const reached = () => app.log.filter((entry) => entry.wave === app.wave).length;
-  const [seen, most] = random() < 0.5 ? [reached, CONNECTIONS] : [() => wave.answered, CONNECTIONS * CALLERS];
-  const enough = random() * most;
-  const later = random() * 100;
+  const isTime = () => app.log.filter((entry) => entry.wave === app.wave).length >= reached && wave.answered >= answered;
   const asked = ask(test, wave);
   const everybody = asked.then(() => true);
-  while (seen() < enough && !(await Promise.race([everybody, sleep(1)])));
+  while (!isTime() && !(await Promise.race([everybody, sleep(1)])));
   await sleep(later);
   wave.dead = true;
   const at = Date.now();
