@@ -66,8 +66,8 @@ function tell(all, phases) {
   say(`|---|${all.map(() => "---:|").join("")}`);
   row("rounds", ({ rounds }) => rounds);
   row("kills", ({ kills }) => kills);
-  for (const phase of phases) row(`kills that met a connection ${phase}`, ({ hits }) => hits[phase]);
-  for (const phase of phases) row(`connections met ${phase}`, ({ phases: met }) => met[phase]);
+  for (const phase of phases) row(`kills that found one ${phase}`, ({ hits }) => hits[phase]);
+  for (const phase of phases) row(`connections found ${phase}`, ({ phases: found }) => found[phase]);
   row("answers lost and had again", ({ recovered }) => sum(recovered));
   for (const phase of phases) if (all.some(({ losses }) => losses[phase])) row(`lost for good, killed when ${phase}`, ({ losses }) => losses[phase]);
   row("lost for good", ({ losses }) => sum(losses));
