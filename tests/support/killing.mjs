@@ -14,7 +14,11 @@ const CALLERS = 2;
 /** An intent is in force for 60 s and 5 s of slack. */
 const INTENT = 66;
 /** No round takes longer, in milliseconds, not even on a machine that is busy with something else. */
-const PATIENCE = 60_000;
+const PATIENCE = 120_000;
+/** No caller waits longer: the Worker promises an answer within ten seconds. */
+const LONGEST_WAIT = 30_000;
+/** What was sent arrives within this, or never. */
+const ARRIVAL = 5000;
 /** So many people are at the app at once. */
 const PEOPLE = 5;
 
@@ -45,7 +49,7 @@ export async function startKilling({ grace = 0, seed = 1 }) {
   return {
     installation,
     results,
-    round: (options) => within(PATIENCE, () => round(test, options)),
+    round: (options) => within(PATIENCE, `Round ${results.rounds + 1}`, () => round(test, options)),
     async close() {
       await installation.close();
       app.close();
@@ -121,7 +125,8 @@ async function killedWave(test, { reached = 0, answered = 0, later = 0 }) {
 /** What the dead runtime had sent arrives and is dealt with. The time a kill leaves to that is more than a request may take. */
 async function settled({ app, installation }) {
   await sleep(20);
-  while (app.busy > 0 || app.log.length < installation.outbound.to("/token").length) await sleep(5);
+  const start = Date.now();
+  while (app.busy > 0 || (app.log.length < installation.outbound.to("/token").length && Date.now() - start < ARRIVAL)) await sleep(5);
   app.wave += 1;
 }
 
@@ -129,7 +134,7 @@ async function settled({ app, installation }) {
 async function ask({ connections, installation }, wave) {
   const one = async (id) => {
     try {
-      const answer = await installation.resolve(id);
+      const answer = await within(LONGEST_WAIT, `An answer for ${id}`, () => installation.resolve(id));
       wave.answered += 1;
       return answer;
     } catch (error) {
@@ -257,10 +262,10 @@ async function some(all, body) {
   return made;
 }
 
-async function within(milliseconds, body) {
+async function within(milliseconds, what, body) {
   const late = new AbortController();
   const tooLate = sleep(milliseconds, undefined, { signal: late.signal }).then(() => {
-    throw new Error(`A round took longer than ${milliseconds / 1000} s.`);
+    throw new Error(`${what} took longer than ${milliseconds / 1000} s.`);
   });
   try {
     return await Promise.race([body(), tooLate]);

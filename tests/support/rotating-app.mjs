@@ -82,6 +82,8 @@ export async function startRotatingApp({ id, grace, random }) {
     app.busy -= 1;
     response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(json));
   });
+  // Rounds are far apart: a connection that is kept must not end just when it is used again.
+  server.keepAliveTimeout = 0;
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const origin = `http://localhost:${server.address().port}`;
