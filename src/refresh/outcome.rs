@@ -10,7 +10,7 @@ use crate::caller::hash;
 use crate::connection::{Connection, Reason};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
-use crate::ports::{Database, Errand, ErrandOutcome, Ports, Random, Statement};
+use crate::ports::{Clock, Database, Errand, ErrandOutcome, Ports, Random, Rows, Statement};
 use crate::resolve::cached;
 use crate::secret::Secret;
 use crate::store::refreshes::{self, Attempt, Case, Failure};
@@ -27,6 +27,9 @@ const LONGEST_BACKOFF: i64 = 1800;
 const CLIENT_BACKOFF: i64 = 60;
 /// Seconds before a connection whose configuration the app refuses is tried again.
 const CONFIGURATION_BACKOFF: i64 = 3600;
+
+/// How long until what an app said is written again, in milliseconds.
+const WRITE_WAITS: [u32; 2] = [100, 500];
 
 /// Seconds until an intent that is left behind has surely run out, counted from its failure.
 const INTENT_AND_SLACK: i64 = super::INTENT + 6;
@@ -109,7 +112,7 @@ async fn die<P: Ports>(
 ) -> Result<ErrandOutcome> {
     let connection = &case.connection;
     let event = core.event(&connection.workspace, &connection.id, "needs_reconnect", actor, Some(reason.as_str()))?;
-    let written = core.db().batch(vec![dead, store::events::if_changed(event)]).await?;
+    let written = insist(core, vec![dead, store::events::if_changed(event)]).await?;
     if written.first().is_none_or(|rows| rows.changes == 0) {
         return Ok(ErrandOutcome::Gone);
     }
@@ -196,8 +199,20 @@ fn failed<P: Ports>(
 
 async fn write<P: Ports>(core: &Core<P>, case: &Case, statements: Vec<Statement>, error: &str) -> Result<()> {
     log_failure(core, case, error);
-    core.db().batch(statements).await?;
+    insist(core, statements).await?;
     Ok(())
+}
+
+/// What the app said is worth more than one try: as long as the record does not know it, the attempt looks like one
+/// that never came back, and a later refusal like a lost answer.
+async fn insist<P: Ports>(core: &Core<P>, statements: Vec<Statement>) -> Result<Vec<Rows>> {
+    for milliseconds in WRITE_WAITS {
+        if let Ok(written) = core.db().batch(statements.clone()).await {
+            return Ok(written);
+        }
+        core.ports.clock().sleep(milliseconds).await;
+    }
+    Ok(core.db().batch(statements).await?)
 }
 
 fn log_failure<P: Ports>(core: &Core<P>, case: &Case, error: &str) {

@@ -20,10 +20,10 @@ const DEFINITION: &str = "SELECT a.definition FROM connections c
     JOIN apps a ON a.workspace_id = c.workspace_id AND a.id = c.app AND a.revision = c.app_revision WHERE c.id = ?1";
 /// One claimant wins. An intent that ran out may be taken over; a live one never. What it was about to
 /// redeem may have been redeemed: that is remembered. An attempt that failed since the row was read has set
-/// another `next_attempt_at`: it has to be waited for.
+/// another `next_attempt_at` or status: what was planned before that is planned anew.
 const CLAIM: &str = "UPDATE connections SET ambiguous_token_hash = coalesce(attempt_token_hash, ambiguous_token_hash),
       attempt_id = ?5, attempt_until = ?6, attempt_token_hash = ?7
-    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND next_attempt_at = ?9 AND deleted_at IS NULL
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND next_attempt_at = ?9 AND status = ?10 AND deleted_at IS NULL
       AND (attempt_id IS NULL OR attempt_until + 5 < ?8)";
 /// The new tokens. `attempt_id = mine` holds while nobody took the intent over; `version = redeemed`
 /// holds while nobody stored anything newer, even if an intent was taken over meanwhile.
@@ -126,7 +126,8 @@ pub async fn claim(
         until,
         token_hash,
         now,
-        read.next_attempt_at
+        read.next_attempt_at,
+        read.status.as_str()
     );
     Ok(run(db, statement).await?.changes > 0)
 }

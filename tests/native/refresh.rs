@@ -460,6 +460,32 @@ fn a_crash_within_a_grace_window_that_outlasts_the_intent_is_recovered() {
 }
 
 #[test]
+fn a_refusal_that_the_record_does_not_take_at_once_keeps_its_name() {
+    for wound in [Wound::Before, Wound::After] {
+        let (scene, id) = expired();
+        scene.world.acme.withdraw("ann");
+        fault(&scene, "'needs_reconnect' END, reason = ?6", 2, wound);
+        assert!(matches!(scene.need(&id), ErrandOutcome::Dead | ErrandOutcome::Gone));
+        let row = scene.row(&id);
+        assert_eq!((row.status, row.reason, row.intent), (Status::NeedsReconnect, Some(Reason::Revoked), None));
+        assert_eq!(scene.world.db.number("SELECT count(*) FROM events WHERE type = 'needs_reconnect'"), 1);
+        assert_eq!(scene.world.acme.redemptions().len(), 1);
+    }
+}
+
+#[test]
+fn a_claim_planned_before_somebody_elses_failure_waits_for_the_back_off() {
+    let (scene, id) = expired();
+    scene.world.acme.next("/token", Reply::status(400, "{\"error\":\"slow_down\"}"));
+    fault(&scene, "attempt_id = ?5, attempt_until", 1, Wound::Slow(500));
+    let slow = scene.world.runtime.spawn(scene.world.errand(&id, need(&scene.world)));
+    scene.world.run(scene.world.runtime.sleep(50));
+    assert!(is_unavailable(&scene.need(&id)), "asked and was told to wait, all before the slow claim was written");
+    assert!(is_unavailable(&scene.world.run(slow)));
+    assert_eq!(scene.world.acme.count("/token"), 2, "the exchange and one refresh");
+}
+
+#[test]
 fn where_a_token_may_be_presented_again_a_crash_is_not_waited_out_for_a_minute() {
     for (rotation, rotates, over) in [
         (json!({ "grace": 30 }), Rotates::Grace(30), 21),

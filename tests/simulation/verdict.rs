@@ -196,7 +196,7 @@ impl Verdict {
     pub(crate) fn conclude(&self, stage: &Stage) -> Ended {
         self.redeemed_once(stage);
         self.one_at_a_time();
-        self.calmly();
+        self.calmly(stage);
         self.in_silence();
         let witness = &self.world.witness;
         let sent = witness.sent.borrow();
@@ -302,14 +302,15 @@ impl Verdict {
         }
     }
 
-    /// A failure is followed by a pause, however many ask.
-    fn calmly(&self) {
+    /// A failure is followed by a pause, however many ask. What took as long as a promise lasts has had its pause.
+    fn calmly(&self, stage: &Stage) {
         let sent = self.world.witness.sent.borrow();
         let mut last: BTreeMap<&str, &Sent> = BTreeMap::new();
         for one in sent.iter() {
             if let Some(before) = last.insert(&one.token, one)
                 && !matches!(before.fate, Fate::Stored(_))
                 && before.ended_ms.is_some_and(|end| one.at_ms - end < SHORTEST_BACKOFF)
+                && one.at_ms < before.at_ms + stage.plan.ownership() * 1000
             {
                 self.found("a failed redemption was tried again without a pause".into());
             }
