@@ -1,5 +1,5 @@
 //! The clock's work: stale connections are checked before a workflow trips over them, what was left
-//! undone is done, what expired is purged.
+//! undone is done, what expired is purged, what an older key sealed is sealed again.
 //!
 //! Owns selection and bounds. A run takes a lease on what it works at, so that runs may overlap, and
 //! one that dies half-way loses nothing: its lease runs out and the next run takes over. Refuses to
@@ -20,6 +20,7 @@ use crate::disconnect;
 use crate::error::Result;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Errand, ErrandOutcome, Ports, Refresher};
+use crate::reseal;
 use crate::resolve::cached;
 use crate::store::authorizations::Authorization;
 use crate::store::maintenance::{self, Leftovers};
@@ -49,6 +50,8 @@ pub struct Summary {
     pub unknown: u64,
     /// Rows purged.
     pub purged: u64,
+    /// Values sealed again, under the first key.
+    pub resealed: u64,
 }
 
 /// One run. `scheduled_at` selects what is due; everything else goes by the clock.
@@ -68,10 +71,19 @@ pub async fn tick<P: Ports>(core: &Core<P>, scheduled_at: Timestamp) -> Result<S
     let used = spent + i64::try_from(due.len()).unwrap_or(batch) * cost;
     do_some(core, &mut work, budget - used).await;
     summary.purged = maintenance::purge(core.db(), now).await?;
+    summary.resealed = reseal_some(core).await;
     let text = serde_json::to_string(&summary).unwrap_or_default();
     maintenance::run_ends(core.db(), core.now(), &text).await?;
     core.log("info", "checked", &json!({ "summary": summary }));
     Ok(summary)
+}
+
+/// The last thing of a run: where it fails, all else was done, and the next run goes on.
+async fn reseal_some<P: Ports>(core: &Core<P>) -> u64 {
+    reseal::turn(core).await.unwrap_or_else(|error| {
+        core.log_cause(&error);
+        0
+    })
 }
 
 async fn check_all<P: Ports>(core: &Core<P>, due: &[ConnectionId]) -> Summary {

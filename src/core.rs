@@ -10,6 +10,7 @@ use crate::ids::{ConnectionId, EventId, WorkspaceId};
 use crate::ports::{Clock, Log, LogLine, Ports, Statement};
 use crate::store::{self, events::Event};
 use crate::time::Timestamp;
+use crate::vault::KeyRing;
 
 /// Ports and configuration.
 #[derive(Debug)]
@@ -78,23 +79,26 @@ impl<P: Ports> Core<P> {
     /// The same, asked of the data each time: also tells whether the database answers.
     pub async fn check_ring_now(&self) -> Result<()> {
         let ring = &self.config.ring;
-        let mut stored = store::maintenance::key_checks(self.db()).await?;
-        let missing: Vec<String> =
-            ring.ids().filter(|id| stored.iter().all(|(known, _)| known != id)).map(ToOwned::to_owned).collect();
-        for id in &missing {
-            if let Some(value) = ring.check_value(self.ports.random(), id)? {
-                store::maintenance::insert_key_check(self.db(), id, &value, self.now()).await?;
-            }
+        let stored = store::maintenance::key_checks(self.db()).await?;
+        // Before anything is written: with one wrong key the others leave no trace either.
+        refuse_unfitting(ring, &stored)?;
+        let mut missing = Vec::new();
+        for id in ring.ids().filter(|id| stored.iter().all(|(known, _)| known != id)) {
+            missing.extend(ring.check_value(self.ports.random(), id)?.map(|value| (id, value)));
         }
-        if !missing.is_empty() {
-            // Another Worker may have written first, with other bytes: what is stored decides.
-            stored = store::maintenance::key_checks(self.db()).await?;
+        if missing.is_empty() {
+            return Ok(());
         }
-        match ring.ids().find(|id| stored.iter().any(|(known, value)| known == id && !ring.fits(id, value))) {
-            None => Ok(()),
-            Some(id) => Err(Error::misconfigured(format!(
-                "ENCRYPTION_KEYS: the key with id {id} is not the one this database was sealed with. Put the right key back; nothing was changed."
-            ))),
-        }
+        // Another Worker may have written first, with other bytes: what is stored decides.
+        refuse_unfitting(ring, &store::maintenance::add_key_checks(self.db(), &missing, self.now()).await?)
+    }
+}
+
+fn refuse_unfitting(ring: &KeyRing, stored: &[(String, String)]) -> Result<()> {
+    match ring.ids().find(|id| stored.iter().any(|(known, value)| known == id && !ring.fits(id, value))) {
+        None => Ok(()),
+        Some(id) => Err(Error::misconfigured(format!(
+            "ENCRYPTION_KEYS: the key with id {id} is not the one this database was sealed with. Put the right key back; nothing was changed."
+        ))),
     }
 }

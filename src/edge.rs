@@ -115,6 +115,7 @@ fn variables(env: &Env) -> Variables {
         admin_key: text("ADMIN_KEY"),
         dev_loopback: text("DEV_LOOPBACK"),
         check_batch: text("CHECK_BATCH"),
+        reseal_batch: text("RESEAL_BATCH"),
     }
 }
 

@@ -29,6 +29,7 @@ pub mod connect;
 pub mod disconnect;
 pub mod refresh;
 pub mod registry;
+pub mod reseal;
 pub mod resolve;
 
 // What they stand on.

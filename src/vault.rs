@@ -94,6 +94,11 @@ impl KeyRing {
         &self.first.id
     }
 
+    /// How every envelope begins that the first key sealed, and no other.
+    pub fn sealing_prefix(&self) -> String {
+        format!("{FORMAT}.{}.", self.first.id)
+    }
+
     /// All ids, the sealing one first.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.first).chain(&self.others).map(|key| key.id.as_str())

@@ -179,9 +179,13 @@ impl CachedConnection {
 }
 
 async fn read_key<P: Ports>(core: &Core<P>, presented: &PresentedKey, now: Timestamp) -> Option<Key> {
-    let entry = read_entry(core, &key_entry(&presented.id)).await?;
-    let text = core.config.ring.open(&place(&entry.workspace, presented.id.as_str(), "key", 0), &entry.sealed).ok()?;
-    serde_json::from_str::<Key>(text.expose()).ok().filter(|key| presented.is(key, now))
+    open_key(core, &presented.id).await.filter(|key| presented.is(key, now))
+}
+
+async fn open_key<P: Ports>(core: &Core<P>, id: &KeyId) -> Option<Key> {
+    let entry = read_entry(core, &key_entry(id)).await?;
+    let text = core.config.ring.open(&place(&entry.workspace, id.as_str(), "key", 0), &entry.sealed).ok()?;
+    serde_json::from_str(text.expose()).ok()
 }
 
 async fn read_connection<P: Ports>(core: &Core<P>, id: &ConnectionId) -> Option<(Entry, CachedConnection)> {
@@ -231,9 +235,10 @@ async fn write_connection<P: Ports>(core: &Core<P>, copy: &Copy, ttl: i64) -> st
     if core.ports.memo().was_copied(&connection.id, connection.generation, connection.version) {
         return Ok(false);
     }
-    let known = read_entry(core, &name)
+    // One that no key of the ring opens any more is worth nothing, whatever it says.
+    let known = read_connection(core, &connection.id)
         .await
-        .is_some_and(|entry| (entry.generation, entry.version) == (connection.generation, connection.version));
+        .is_some_and(|(entry, _)| (entry.generation, entry.version) == (connection.generation, connection.version));
     if known {
         return Ok(false);
     }
@@ -260,7 +265,7 @@ async fn write_connection<P: Ports>(core: &Core<P>, copy: &Copy, ttl: i64) -> st
 async fn write_key<P: Ports>(core: &Core<P>, key: &Key) -> std::result::Result<bool, CacheError> {
     let name = key_entry(&key.id);
     // What was put from here is known here, though the location still says that there is nothing.
-    if read_entry(core, &name).await.is_some()
+    if open_key(core, &key.id).await.is_some()
         || !core.ports.memo().is_time(key.id.as_str(), "copy", NOTHING_REMEMBERED, core.now())
     {
         return Ok(false);

@@ -6,7 +6,7 @@ use super::{Columns, FromRow, Stored, run};
 use crate::caller::KeyId;
 use crate::connection::Connection;
 use crate::ids::WorkspaceId;
-use crate::ports::Database;
+use crate::ports::{Database, Rows};
 use crate::sql;
 use crate::time::Timestamp;
 
@@ -55,6 +55,7 @@ const SEALED_UNDER: &str = "SELECT substr(sealed, 5, instr(substr(sealed, 5), '.
       SELECT sealed_credential AS sealed FROM connections WHERE sealed_credential IS NOT NULL
       UNION ALL SELECT sealed_secret FROM clients WHERE sealed_secret IS NOT NULL
       UNION ALL SELECT sealed_tokens FROM revocations
+      UNION ALL SELECT sealed_verifier FROM authorizations WHERE sealed_verifier IS NOT NULL
       UNION ALL SELECT sealed_grant FROM authorizations WHERE sealed_grant IS NOT NULL) GROUP BY 1 ORDER BY 1";
 const MIGRATIONS: &str = "SELECT name FROM d1_migrations ORDER BY id";
 
@@ -67,17 +68,23 @@ pub async fn purge(db: &impl Database, now: Timestamp) -> Stored<u64> {
 
 /// Stored check values by key id.
 pub async fn key_checks(db: &impl Database) -> Stored<Vec<(String, String)>> {
-    run(db, sql!(KEY_CHECKS))
-        .await?
-        .rows
-        .iter()
-        .map(|row| Ok((Columns(row).text("key_id")?, Columns(row).text("sealed")?)))
-        .collect()
+    read_key_checks(&run(db, sql!(KEY_CHECKS)).await?)
 }
 
-/// Stores a key's check value unless there is one.
-pub async fn insert_key_check(db: &impl Database, key_id: &str, sealed: &str, now: Timestamp) -> Stored<()> {
-    run(db, sql!(INSERT_KEY_CHECK, key_id, sealed, now)).await.map(|_| ())
+/// Stores check values of keys that have none, and answers all that are stored: one round trip, however
+/// many keys are new to the data.
+pub async fn add_key_checks(
+    db: &impl Database,
+    values: &[(&str, String)],
+    now: Timestamp,
+) -> Stored<Vec<(String, String)>> {
+    let inserts = values.iter().map(|(key_id, sealed)| sql!(INSERT_KEY_CHECK, *key_id, sealed.as_str(), now));
+    let answers = db.batch(inserts.chain([sql!(KEY_CHECKS)]).collect()).await?;
+    answers.last().map_or(Ok(vec![]), read_key_checks)
+}
+
+fn read_key_checks(rows: &Rows) -> Stored<Vec<(String, String)>> {
+    rows.rows.iter().map(|row| Ok((Columns(row).text("key_id")?, Columns(row).text("sealed")?))).collect()
 }
 
 /// Notes that the clock's run begins.

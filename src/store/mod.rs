@@ -13,6 +13,7 @@ pub mod keys;
 pub mod links;
 pub mod maintenance;
 pub mod refreshes;
+pub mod reseals;
 pub mod revocations;
 pub mod sessions;
 pub mod uses;

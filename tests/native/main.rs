@@ -12,6 +12,7 @@ mod hostile;
 mod http;
 mod outages;
 mod refresh;
+mod reseal;
 mod resolve;
 mod sql;
 mod vault;

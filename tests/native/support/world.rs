@@ -192,6 +192,8 @@ pub(crate) struct World {
     pub(crate) keys: Rc<RefCell<String>>,
     /// `CHECK_BATCH`, if the operator set it.
     pub(crate) check_batch: Rc<Cell<Option<i64>>>,
+    /// `RESEAL_BATCH`, if the operator set it.
+    pub(crate) reseal_batch: Rc<Cell<Option<i64>>>,
     random: Rc<Seeded>,
     objects: Rc<Objects>,
     pub(crate) witness: Rc<Witness>,
@@ -215,6 +217,7 @@ impl World {
             kept: Rc::default(),
             keys: Rc::new(RefCell::new(KEYS.to_owned())),
             check_batch: Rc::default(),
+            reseal_batch: Rc::default(),
             random: Rc::new(Seeded::new(seed.unwrap_or(1))),
             objects: Rc::default(),
             witness,
@@ -249,6 +252,11 @@ impl World {
     /// The objects move: new callers find new ones, while the old ones are still at it.
     pub(crate) fn replace_objects(&self) {
         self.objects.0.borrow_mut().clear();
+    }
+
+    /// A deployment with other keys over the same record, that runs beside this one.
+    pub(crate) fn with_keys(&self, keys: &str) -> Self {
+        Self { keys: Rc::new(RefCell::new(keys.to_owned())), ..self.sibling(self.way) }
     }
 
     /// All invocations happen in one instance of the program, which remembers.
@@ -294,6 +302,7 @@ impl World {
             encryption_keys: Some(self.keys.borrow().clone()),
             admin_key: Some("abcdefghijklmnopqrstuvwxyz0123456789".into()),
             check_batch: self.check_batch.get().map(|number| number.to_string()),
+            reseal_batch: self.reseal_batch.get().map(|number| number.to_string()),
             ..Variables::default()
         })
         .unwrap()

@@ -1,0 +1,324 @@
+//! Rows of `reseals`, and the sealed columns of all tables as one list that is walked page by page.
+//!
+//! Owns the walk: in order of id and column, from a cursor that moves in the very batch that writes the
+//! page, so that a run that dies repeats a page or has done it. Never steps through a table: a page is
+//! found by the primary keys, and bounded in rows and bytes.
+
+use super::{Columns, FromRow, Stored, json_text, read_all, read_first};
+use crate::ports::{Database, DatabaseError, Statement};
+use crate::sql;
+use crate::time::Timestamp;
+
+/// Sealed bytes on a page: what is read beyond the row that reaches it waits for the next page. Bounds
+/// memory and time of a run whose apps hand out huge tokens, and stays under D1's 2 MB for one value.
+const PAGE_BYTES: i64 = 128 * 1024;
+
+/// A column that holds envelopes. Each is sealed for the place that its table's and its own name make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    /// Tokens of a connection.
+    Credential,
+    /// The secret of a client.
+    Secret,
+    /// Tokens that an app has not confirmed as revoked.
+    Tokens,
+    /// The PKCE verifier of a flow.
+    Verifier,
+    /// The grant that waits in a flow.
+    Grant,
+}
+
+impl Column {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::Credential, Self::Secret, Self::Tokens, Self::Verifier, Self::Grant];
+
+    /// Its table.
+    pub fn table(self) -> &'static str {
+        match self {
+            Self::Credential => "connections",
+            Self::Secret => "clients",
+            Self::Tokens => "revocations",
+            Self::Verifier | Self::Grant => "authorizations",
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Credential => "sealed_credential",
+            Self::Secret => "sealed_secret",
+            Self::Tokens => "sealed_tokens",
+            Self::Verifier => "sealed_verifier",
+            Self::Grant => "sealed_grant",
+        }
+    }
+
+    fn of(number: i64) -> Option<Self> {
+        usize::try_from(number).ok().and_then(|at| Self::ALL.get(at).copied())
+    }
+
+    fn replace(self) -> &'static str {
+        match self {
+            Self::Credential => REPLACE_CREDENTIAL,
+            Self::Secret => REPLACE_SECRET,
+            Self::Tokens => REPLACE_TOKENS,
+            Self::Verifier => REPLACE_VERIFIER,
+            Self::Grant => REPLACE_GRANT,
+        }
+    }
+}
+
+/// Another key seals now: its walk begins anew, whatever was walked for it before.
+const FORGET_OTHERS: &str = "DELETE FROM reseals WHERE key_id <> ?1";
+const BEGIN: &str =
+    "INSERT INTO reseals (key_id, pass, after_id, after_column, resealed, unsettled, unreadable, started_at)
+    VALUES (?1, 1, '', -1, 0, 0, 0, ?2) ON CONFLICT (key_id) DO NOTHING";
+const NEXT_PASS: &str = "UPDATE reseals SET pass = pass + 1, after_id = '', after_column = -1, unsettled = 0, unreadable = 0, next_pass_at = NULL
+    WHERE key_id = ?1 AND after_id IS NULL AND next_pass_at <= ?2";
+const PROGRESS: &str = "SELECT * FROM reseals WHERE key_id = ?1";
+
+/// One column's part of the list, from the cursor on: `?1` is the key that seals, `?2` how its envelopes
+/// begin. What it sealed is looked at without being read. A space sorts before any character of an id.
+macro_rules! part {
+    ($number:literal, $table:literal, $column:literal, $generation:literal, $version:literal) => {
+        concat!(
+            "SELECT id, ",
+            $number,
+            " AS number, workspace_id, ",
+            $generation,
+            " AS generation, ",
+            $version,
+            " AS version,
+        CASE WHEN substr(",
+            $column,
+            ", 1, length(?2)) <> ?2 THEN ",
+            $column,
+            " END AS sealed FROM ",
+            $table,
+            "
+        WHERE id >= (SELECT CASE WHEN after_column < ",
+            $number,
+            " THEN after_id ELSE after_id || ' ' END FROM reseals WHERE key_id = ?1)"
+        )
+    };
+}
+/// The next page. A connection that has ended is sealed under the generation before.
+const PAGE: &str = concat!(
+    "SELECT id, number, workspace_id, generation, version, sealed FROM (
+      SELECT *, sum(coalesce(length(sealed), 0)) OVER (ORDER BY id, number) - coalesce(length(sealed), 0) AS ahead FROM (",
+    part!("0", "connections", "sealed_credential", "generation - (deleted_at IS NOT NULL)", "version"),
+    " UNION ALL ",
+    part!("1", "clients", "sealed_secret", "0", "0"),
+    " UNION ALL ",
+    part!("2", "revocations", "sealed_tokens", "0", "0"),
+    " UNION ALL ",
+    part!("3", "authorizations", "sealed_verifier", "0", "0"),
+    " UNION ALL ",
+    part!("4", "authorizations", "sealed_grant", "0", "0"),
+    " ORDER BY id, number LIMIT ?3)) WHERE ahead < ?4 ORDER BY id, number"
+);
+
+/// Puts new envelopes in the place of the very ones that were read; what was written meanwhile stays.
+macro_rules! replace {
+    ($table:literal, $column:literal, $and:literal) => {
+        concat!(
+            "UPDATE ",
+            $table,
+            " SET ",
+            $column,
+            " = n.sealed FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS version,
+      json_extract(value, '$[2]') AS was, json_extract(value, '$[3]') AS sealed FROM json_each(?1)) AS n
+    WHERE ",
+            $table,
+            ".id = n.id AND ",
+            $table,
+            ".",
+            $column,
+            " = n.was",
+            $and
+        )
+    };
+}
+/// The version stays as it is: the tokens are the same, and an answer that is still on its way to the
+/// record compares with it. Hands off while an attempt is in force.
+const REPLACE_CREDENTIAL: &str = replace!(
+    "connections",
+    "sealed_credential",
+    " AND connections.version = n.version AND (connections.attempt_id IS NULL OR connections.attempt_until + 5 < ?2)"
+);
+const REPLACE_SECRET: &str = replace!("clients", "sealed_secret", "");
+const REPLACE_TOKENS: &str = replace!("revocations", "sealed_tokens", "");
+const REPLACE_VERIFIER: &str = replace!("authorizations", "sealed_verifier", "");
+const REPLACE_GRANT: &str = replace!("authorizations", "sealed_grant", "");
+/// Counts what the statement before it changed, unless another run has done this page.
+const COUNT: &str = "UPDATE reseals SET resealed = resealed + changes()
+    WHERE key_id = ?1 AND pass = ?2 AND after_id = ?3 AND after_column = ?4";
+const ADVANCE: &str = "UPDATE reseals SET after_id = ?5, after_column = ?6, unsettled = ?7, unreadable = ?8, next_pass_at = ?9, finished_at = ?10
+    WHERE key_id = ?1 AND pass = ?2 AND after_id = ?3 AND after_column = ?4";
+
+/// How far the walk for the key that seals has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The key that seals.
+    pub key_id: String,
+    /// Passes begun.
+    pub pass: i64,
+    /// The last row looked at, by id and column's number; none while nothing is walked.
+    pub after: Option<(String, i64)>,
+    /// Values sealed again, in all passes.
+    pub resealed: i64,
+    /// Values that this pass sealed again, or left for the next one.
+    pub unsettled: i64,
+    /// Values that this pass found and could not open.
+    pub unreadable: i64,
+    /// When the walk for this key began.
+    pub started_at: Timestamp,
+    /// When the next pass begins.
+    pub next_pass_at: Option<Timestamp>,
+    /// Since when nothing is left to be done.
+    pub finished_at: Option<Timestamp>,
+}
+
+impl FromRow for Progress {
+    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+        let after_column = row.integer("after_column")?;
+        Ok(Self {
+            key_id: row.text("key_id")?,
+            pass: row.integer("pass")?,
+            after: row.optional_text("after_id")?.map(|id| (id, after_column)),
+            resealed: row.integer("resealed")?,
+            unsettled: row.integer("unsettled")?,
+            unreadable: row.integer("unreadable")?,
+            started_at: row.time("started_at")?,
+            next_pass_at: row.optional_time("next_pass_at")?,
+            finished_at: row.optional_time("finished_at")?,
+        })
+    }
+}
+
+/// A place that may hold an envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looked {
+    /// The row's id.
+    pub id: String,
+    /// The column.
+    pub column: Column,
+    /// The row's workspace.
+    pub workspace: String,
+    /// The generation it is sealed for; 0 where there is none.
+    pub generation: i64,
+    /// The version of a connection's credential; 0 where there is none.
+    pub version: i64,
+    /// The envelope, if there is one and another key than the first sealed it.
+    pub sealed: Option<String>,
+}
+
+impl FromRow for Looked {
+    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+        let column = Column::of(row.integer("number")?);
+        Ok(Self {
+            id: row.text("id")?,
+            column: column.ok_or_else(|| DatabaseError::Malformed("a sealed column of an unknown number".into()))?,
+            workspace: row.text("workspace_id")?,
+            generation: row.integer("generation")?,
+            version: row.integer("version")?,
+            sealed: row.optional_text("sealed")?,
+        })
+    }
+}
+
+/// What a run has before it.
+#[derive(Debug)]
+pub struct Page {
+    /// How far the walk has come.
+    pub progress: Progress,
+    /// What comes next, in order.
+    pub rows: Vec<Looked>,
+    /// Whether nothing comes after it.
+    pub is_last: bool,
+}
+
+/// Begins the walk or its next pass where it is time, and reads the next page of at most `limit` places:
+/// one round trip. `prefix` is how envelopes of the key that seals begin.
+pub async fn next_page(
+    db: &impl Database,
+    key_id: &str,
+    prefix: &str,
+    limit: i64,
+    now: Timestamp,
+) -> Stored<Option<Page>> {
+    let answers = db
+        .batch(vec![
+            sql!(FORGET_OTHERS, key_id),
+            sql!(BEGIN, key_id, now),
+            sql!(NEXT_PASS, key_id, now),
+            sql!(PROGRESS, key_id),
+            sql!(PAGE, key_id, prefix, limit, PAGE_BYTES),
+        ])
+        .await?;
+    let [_, _, _, progress, page] = answers.as_slice() else { return Ok(None) };
+    let Some(progress) = read_first::<Progress>(progress)? else { return Ok(None) };
+    let rows: Vec<Looked> = read_all(page)?;
+    let bytes: usize = rows.iter().filter_map(|row| row.sealed.as_deref()).map(str::len).sum();
+    let is_last = count(rows.len()) < limit && count(bytes) < PAGE_BYTES;
+    Ok(Some(Page { progress, rows, is_last }))
+}
+
+/// How far the walk for a key has come; none before the clock has begun it.
+pub async fn progress(db: &impl Database, key_id: &str) -> Stored<Option<Progress>> {
+    super::first(db, sql!(PROGRESS, key_id)).await
+}
+
+/// A place that was looked at, and its new envelope.
+pub type Renewed<'a> = (&'a Looked, String);
+
+/// Writes a page's new envelopes and moves the cursor, both or neither; answers how many envelopes were
+/// replaced. Moves nothing when another run has done the page.
+pub async fn write_page(
+    db: &impl Database,
+    before: &Progress,
+    after: &Progress,
+    renewed: &[Renewed<'_>],
+    now: Timestamp,
+) -> Stored<u64> {
+    let at = before.after.as_ref();
+    let (id, number) = at.map_or((None, -1), |(id, number)| (Some(id.as_str()), *number));
+    let (key_id, pass) = (before.key_id.as_str(), before.pass);
+    let mut statements = Vec::new();
+    for column in Column::ALL {
+        let of_column: Vec<_> = renewed.iter().filter(|(looked, _)| looked.column == column).collect();
+        if !of_column.is_empty() {
+            statements.push(replace(column, &of_column, now));
+            statements.push(sql!(COUNT, key_id, pass, id, number));
+        }
+    }
+    let replaced = statements.len();
+    statements.push(sql!(
+        ADVANCE,
+        key_id,
+        pass,
+        id,
+        number,
+        after.after.as_ref().map(|(id, _)| id.as_str()),
+        after.after.as_ref().map_or(-1, |(_, number)| *number),
+        after.unsettled,
+        after.unreadable,
+        after.next_pass_at,
+        after.finished_at
+    ));
+    let answers = db.batch(statements).await?;
+    Ok(answers.iter().take(replaced).step_by(2).map(|rows| rows.changes).sum())
+}
+
+fn replace(column: Column, renewed: &[&Renewed<'_>], now: Timestamp) -> Statement {
+    let list: Vec<_> =
+        renewed.iter().map(|(looked, new)| (&looked.id, looked.version, looked.sealed.as_deref(), new)).collect();
+    match column {
+        Column::Credential => sql!(column.replace(), json_text(&list), now),
+        Column::Secret | Column::Tokens | Column::Verifier | Column::Grant => sql!(column.replace(), json_text(&list)),
+    }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
