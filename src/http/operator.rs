@@ -11,6 +11,8 @@ use crate::ids::WorkspaceId;
 use crate::ports::{Database, Ports};
 use crate::resolve::cached;
 use crate::store;
+use crate::store::maintenance::State;
+use crate::store::reseals::Progress;
 use crate::workspace::Workspace;
 
 /// Keys whose copies are taken away while the operator waits; the clock does the rest.
@@ -88,17 +90,40 @@ pub(super) async fn status<P: Ports>(core: &Core<P>, _: &Call<'_>) -> Result<Res
         let summary = summary.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
         json!({ "started_at": started, "finished_at": finished, "summary": summary })
     });
+    let progress = store::reseals::progress(core.db(), ring.sealing_id()).await?;
     let body = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "migrations": state.migrations,
         "keys": keys,
+        "reseal": reseal(progress.as_ref(), ring.sealing_id(), &state),
         "due_checks": state.due,
         "last_cron_run": last_run,
     });
     Ok(Response::json(200, &body))
 }
 
-fn rows(state: &store::maintenance::State, id: &str) -> i64 {
+/// What remains is counted now, whatever a walk believes: also what came after it had ended.
+fn reseal(progress: Option<&Progress>, key: &str, state: &State) -> serde_json::Value {
+    let remaining: i64 = state.sealed_under.iter().filter(|(id, _)| id != key).map(|(_, rows)| rows).sum();
+    let progress_state = match progress {
+        None => "idle",
+        Some(Progress { finished_at: None, .. }) => "running",
+        Some(_) => "finished",
+    };
+    json!({
+        "key": key,
+        "state": progress_state,
+        "remaining": remaining,
+        "resealed": progress.map_or(0, |p| p.resealed),
+        "unreadable": progress.map_or(0, |p| p.unreadable),
+        "pass": progress.map_or(0, |p| p.pass),
+        "started_at": progress.map(|p| p.started_at),
+        "next_pass_at": progress.and_then(|p| p.next_pass_at),
+        "finished_at": progress.and_then(|p| p.finished_at),
+    })
+}
+
+fn rows(state: &State, id: &str) -> i64 {
     state.sealed_under.iter().find(|(known, _)| known == id).map_or(0, |(_, rows)| *rows)
 }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use connections::check::tick;
 use connections::connect::callback::{Landing, Returned, callback};
 use connections::connect::settle::{Choice, choose};
+use connections::http::{self, Body, Method, Request};
 use connections::ids::ConnectionId;
 use connections::ports::{Errand, ErrandOutcome};
 use connections::resolve::{Ask, Consistency, Source, resolve};
@@ -606,4 +607,65 @@ fn with_wrong_bytes_under_a_known_id_nothing_is_touched() {
     }
     put_keys(&scene.world, &[K1]);
     assert!(usable(&scene, &id));
+}
+
+// ---- what the operator sees ----
+
+fn status(scene: &Scene) -> serde_json::Value {
+    let request = Request {
+        method: Method::Get,
+        path: "/v1/status".into(),
+        query: String::new(),
+        headers: vec![("authorization".into(), "Bearer abcdefghijklmnopqrstuvwxyz0123456789".into())],
+        body: Body::Bytes(vec![]),
+        id: "r".into(),
+    };
+    let response = scene.world.run(async { http::handle(&scene.world.core(), &request).await });
+    assert_eq!(response.status, 200, "{}", response.body);
+    serde_json::from_str(&response.body).unwrap()
+}
+
+#[test]
+fn the_operator_sees_how_far_it_is_and_when_the_old_key_may_go() {
+    let scene = Scene::new();
+    connected(&scene, 7);
+    scene.start(&scene.wish(), BROWSER);
+    scene.world.reseal_batch.set(Some(5));
+    let look = || {
+        let status = status(&scene);
+        let reseal = &status["reseal"];
+        let rows =
+            |id: &str| status["keys"].as_array().unwrap().iter().find(|key| key["id"] == id).unwrap()["rows"].clone();
+        let finished = !reseal["finished_at"].is_null();
+        (
+            json!([reseal["key"], reseal["state"], reseal["remaining"], reseal["resealed"], reseal["unreadable"]]),
+            rows("k1"),
+            finished,
+        )
+    };
+    assert_eq!(look(), (json!(["k1", "idle", 0, 0, 0]), json!(9), false), "a flow's verifier is counted, too");
+    put_keys(&scene.world, &[K1, K2]);
+    assert_eq!(look(), (json!(["k1", "idle", 0, 0, 0]), json!(9), false));
+    put_keys(&scene.world, &[K2, K1]);
+    assert_eq!(look(), (json!(["k2", "idle", 9, 0, 0]), json!(9), false));
+    turn(&scene.world);
+    let (seen, left, _) = look();
+    assert!((1..9).contains(&left.as_i64().unwrap()));
+    assert_eq!(seen, json!(["k2", "running", left, 9 - left.as_i64().unwrap(), 0]));
+    rotate(&scene);
+    let all = status(&scene)["reseal"]["resealed"].as_i64().unwrap();
+    assert_eq!(look(), (json!(["k2", "finished", 0, all, 0]), json!(0), true));
+    let lost = "UPDATE connections SET sealed_credential = 'cx1.k9.AAAA' WHERE id = (SELECT min(id) FROM connections)";
+    scene.world.db.tamper(lost);
+    assert_eq!(status(&scene)["reseal"]["remaining"], 1, "counted now");
+    scene.world.pass(86_400);
+    rotate(&scene);
+    while progress(&scene.world).after.is_some() {
+        turn(&scene.world);
+    }
+    assert_eq!(look(), (json!(["k2", "finished", 1, all, 1]), json!(0), true));
+    put_keys(&scene.world, &[K2]);
+    let keys = status(&scene)["keys"].clone();
+    assert_eq!(keys[0], json!({ "id": "k2", "on_ring": true, "seals": true, "rows": 7 }));
+    assert_eq!(keys[1], json!({ "id": "k9", "on_ring": false, "seals": false, "rows": 1 }));
 }
