@@ -96,9 +96,10 @@ export async function startInstallation({
           .run()
       ).meta.changes;
     },
-    /** The same record under other settings, such as `{ secrets }`. */
+    /** The same record under other settings, such as `{ secrets }`, or a function from a Worker's index to its own. Ends what is under way. */
     async restart(change) {
-      await server.update({ ...options, workers: options.workers.map((one) => ({ ...one, ...change })) });
+      const changed = (index) => (typeof change === "function" ? change(index) : change);
+      await server.update({ ...options, workers: options.workers.map((one, index) => ({ ...one, ...changed(index) })) });
       await bind();
     },
     async close() {

@@ -1,0 +1,285 @@
+// Owns the rotation of keys on the real runtime: a key is added, promoted, everything is sealed again, the old one is
+// removed, while callers never stop asking and tokens never stop ending. Two Workers over one record stand for a
+// deployment that is under way: one has the new settings, the other still the old ones. The OAuth server is strict: a
+// refresh token that is sent twice ends the grant.
+
+import assert from "node:assert/strict";
+import { after, before, suite, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { CLIENT_ID, configFile, newKeyRing, startInstallation } from "../support/installation.mjs";
+import { Person } from "../support/person.mjs";
+
+const CONNECTIONS = 30;
+const CALLERS = 6;
+/** Seconds a token lives: short, so that there are refreshes all the time. */
+const TTL = 8;
+/** Places that a run looks at: few, so that there is a middle to be killed in. */
+const BATCH = 12;
+
+const status = (installation) => installation.ask("GET", "/v1/status", undefined, installation.adminKey);
+/** Values under each key id, counted by hand. */
+async function sealedUnder({ db }) {
+  const { results } = await db
+    .prepare(
+      `SELECT substr(sealed, 1, 7) AS begin, count(*) AS n FROM (SELECT sealed_credential AS sealed FROM connections UNION ALL SELECT sealed_secret FROM clients
+       UNION ALL SELECT sealed_tokens FROM revocations UNION ALL SELECT sealed_verifier FROM authorizations UNION ALL SELECT sealed_grant FROM authorizations)
+       WHERE sealed IS NOT NULL GROUP BY 1`,
+    )
+    .all();
+  return Object.fromEntries(results.map(({ begin, n }) => [begin.slice(4, 6), n]));
+}
+
+/** Callers that ask without end, at all Workers by turns, and can be held for as long as a Worker is exchanged. */
+function startLoad(installation, ids, workers) {
+  const load = { calls: 0, refreshed: 0, used: 0, failed: [], over: false, gate: undefined, underWay: 0 };
+  let turn = 0;
+  const once = async () => {
+    turn += 1;
+    const consistency = ["strong", "strong", "available", "edge"][turn % 4];
+    const id = ids[turn % ids.length];
+    const { status, body } = await installation.resolve(id, { workflow: "w", min_ttl: 2, consistency }, installation.key, workers[turn % workers.length]);
+    load.calls += 1;
+    if (status !== 200) return load.failed.push({ status, body });
+    if (body.freshness === "refreshed") load.refreshed += 1;
+    if (load.calls % 10 === 0) {
+      const { status: atTheApp } = await fetch(`${installation.oauth.issuer}/me`, { headers: body.request.headers });
+      load.used += 1;
+      if (atTheApp !== 200) load.failed.push({ atTheApp, id });
+    }
+  };
+  const caller = async () => {
+    while (!load.over) {
+      await load.gate?.promise;
+      load.underWay += 1;
+      await once().catch((error) => load.failed.push(`${error}`));
+      load.underWay -= 1;
+      await sleep(25);
+    }
+  };
+  const running = Array.from({ length: CALLERS }, caller);
+  /** Nobody asks, and nothing runs behind an answer. */
+  load.hold = async () => {
+    load.gate = Promise.withResolvers();
+    for (let quiet = 0, seen; quiet < 4; await sleep(50)) {
+      const now = `${load.calls} ${installation.outbound.requests.length}`;
+      const attempts = (await installation.row("SELECT count(*) AS n FROM connections WHERE attempt_id IS NOT NULL")).n;
+      quiet = load.underWay === 0 && attempts === 0 && now === seen ? quiet + 1 : 0;
+      seen = now;
+    }
+  };
+  load.go = () => {
+    load.gate?.resolve();
+    load.gate = undefined;
+  };
+  load.serve = async (calls) => {
+    const end = load.calls + load.failed.length + calls;
+    while (load.calls + load.failed.length < end) await sleep(20);
+  };
+  load.stop = async () => {
+    load.go();
+    load.over = true;
+    await Promise.all(running);
+  };
+  return load;
+}
+
+suite("a rotation under load", () => {
+  let installation, workers, ids, load, sealed, before_;
+  const [k1, k2] = [newKeyRing("k1"), newKeyRing("k2")];
+  const configs = ["connections", "connections-too"];
+
+  before(async () => {
+    installation = await startInstallation({
+      accessTokenTtl: TTL,
+      secrets: { ENCRYPTION_KEYS: k1 },
+      vars: { RESEAL_BATCH: `${BATCH}` },
+      configs: configs.map((name) => configFile({ name })),
+    });
+    workers = configs.map((name) => installation.server.getWorker(name));
+    const people = await Promise.all(Array.from({ length: 6 }, () => Person.signedIn(installation)));
+    ids = [];
+    for (let at = 0; at < CONNECTIONS; at += people.length)
+      ids.push(...(await Promise.all(people.map((who, n) => who.connect("acme", { login: `p${at + n}` })))));
+    sealed = CONNECTIONS + 1;
+    before_ = await counts();
+    load = startLoad(installation, ids, workers);
+  });
+  after(async () => {
+    await load?.stop();
+    await installation.close();
+  });
+
+  const counts = async () => ({
+    versions: (await installation.row("SELECT sum(version) AS n FROM connections")).n,
+    requests: installation.oauth.requests.refresh_token ?? 0,
+  });
+  /** Exchanges the Workers' keys, the first one's and the second one's, and lets callers go on. */
+  const deploy = async (first, second, calls = 80) => {
+    await load.hold();
+    await installation.restart((index) => ({ secrets: { ...installation.secrets, ENCRYPTION_KEYS: [first, second][index] } }));
+    load.go();
+    await load.serve(calls);
+  };
+  /** What the harness counts as a day or ten minutes is a column. */
+  const itIsTimeForTheNextPass = () => installation.run("UPDATE reseals SET next_pass_at = unixepoch() WHERE next_pass_at IS NOT NULL");
+
+  test("a key that is added behind the first opens everywhere before it seals anywhere", async () => {
+    await deploy(`${k1},${k2}`, k1);
+    await deploy(`${k1},${k2}`, `${k1},${k2}`);
+    await installation.strike();
+    assert.deepEqual(await sealedUnder(installation), { k1: sealed });
+  });
+
+  test("promoted while the other Worker still seals with the old one: both serve what the other wrote", async () => {
+    await deploy(`${k2},${k1}`, `${k1},${k2}`, 200);
+    for (let run = 0; run < 3; run += 1) {
+      await installation.strike();
+      await load.serve(40);
+    }
+    assert.equal((await status(installation)).reseal.state, "running");
+    await deploy(`${k2},${k1}`, `${k2},${k1}`);
+  });
+
+  test("runs that are killed in the middle lose nothing", async (t) => {
+    let died = 0;
+    for (const milliseconds of [0, 4, 10, 20]) {
+      await load.hold();
+      // As if nothing had been done yet.
+      await installation.run("UPDATE reseals SET after_id = '', after_column = -1, next_pass_at = NULL");
+      const dying = installation.strike().then(
+        () => true,
+        () => false,
+      );
+      await sleep(milliseconds);
+      await installation.restart((index) => ({ secrets: { ...installation.secrets, ENCRYPTION_KEYS: `${k2},${k1}` } }));
+      if (!(await Promise.race([dying, sleep(2000, false)]))) died += 1;
+      const under = await sealedUnder(installation);
+      assert.equal((under.k1 ?? 0) + (under.k2 ?? 0), sealed);
+      load.go();
+      await load.serve(20);
+    }
+    t.diagnostic(`runs that died: ${died} of 4`);
+  });
+
+  test("run by run everything is sealed under the new key, and the status says when it is done", async (t) => {
+    let runs = 0;
+    let most = 0;
+    for (; runs < 60; runs += 1) {
+      const earlier = (await status(installation)).reseal;
+      await installation.strike();
+      const { reseal, keys } = await status(installation);
+      most = Math.max(most, reseal.resealed - earlier.resealed);
+      assert.equal(reseal.remaining, keys.find(({ id }) => id === "k1").rows);
+      if (reseal.state === "finished") break;
+      await itIsTimeForTheNextPass();
+      await load.serve(15);
+    }
+    const { reseal, keys } = await status(installation);
+    assert.equal(reseal.state, "finished");
+    assert.deepEqual({ remaining: reseal.remaining, unreadable: reseal.unreadable }, { remaining: 0, unreadable: 0 });
+    assert.deepEqual(
+      keys.map(({ id, rows, seals }) => ({ id, rows, seals })),
+      [
+        { id: "k2", rows: sealed, seals: true },
+        { id: "k1", rows: 0, seals: false },
+      ],
+    );
+    assert.ok(most <= BATCH, `${most} values in one run`);
+    assert.deepEqual(await sealedUnder(installation), { k2: sealed });
+    t.diagnostic(`${runs + 1} runs to the end, ${reseal.resealed} values sealed again, at most ${most} in one run`);
+  });
+
+  test("the old key is removed from one Worker, then from the other, and all go on being refreshed", async () => {
+    await deploy(k2, `${k2},${k1}`);
+    await deploy(k2, k2);
+    const since = await counts();
+    while ((await counts()).requests < since.requests + CONNECTIONS) await load.serve(50);
+    assert.deepEqual(await sealedUnder(installation), { k2: sealed });
+  });
+
+  test("nobody noticed: no call failed, no token was redeemed twice, none was lost", async (t) => {
+    await load.hold();
+    const now = await counts();
+    load.go();
+    await load.stop();
+    t.diagnostic(
+      `${load.calls} calls, ${load.failed.length} errors; ${load.refreshed} waited for a refresh; ${load.used} answers were used at the app; ${now.requests - before_.requests} token requests`,
+    );
+    assert.deepEqual(load.failed, []);
+    assert.ok(load.calls > 500, `${load.calls} calls`);
+    assert.ok(now.requests - before_.requests >= 2 * CONNECTIONS, "there were refreshes all the time");
+    assert.equal(now.requests - before_.requests, now.versions - before_.versions, "one token request for every credential that was stored");
+    assert.equal(installation.oauth.requests.refused ?? 0, 0);
+    const { data } = await installation.ask("GET", "/v1/connections?limit=200");
+    assert.deepEqual([...new Set(data.map((one) => one.status))], ["connected"]);
+  });
+});
+
+suite("a key that is lost", () => {
+  let installation, ada, lost, kept;
+  const [k1, k2] = [newKeyRing("k1"), newKeyRing("k2")];
+  const withKeys = (ENCRYPTION_KEYS) => installation.restart({ secrets: { ...installation.secrets, ENCRYPTION_KEYS } });
+  const expire = (id) => installation.run("UPDATE connections SET expires_at = unixepoch() - 1, next_attempt_at = 0 WHERE id = ?1", id);
+
+  before(async () => {
+    installation = await startInstallation({ secrets: { ENCRYPTION_KEYS: k1 } });
+    ada = await Person.signedIn(installation);
+    lost = await ada.connect("acme", { login: "lost" });
+    await withKeys(`${k2},${k1}`);
+    kept = await ada.connect("acme", { login: "kept" });
+    await withKeys(k2);
+  });
+  after(() => installation.close());
+
+  test("what it sealed says unreadable, and is left as it is; what others sealed works", async () => {
+    const sealed = await installation.row("SELECT sealed_credential AS sealed FROM connections WHERE id = ?1", lost);
+    const { status: refused, body } = await installation.resolve(lost);
+    assert.deepEqual([refused, body.code, body.reason], [409, "needs_reconnect", "unreadable"]);
+    assert.equal((await installation.resolve(kept)).status, 200);
+    await installation.strike();
+    const { reseal, keys } = await status(installation);
+    assert.deepEqual([reseal.unreadable, reseal.remaining, reseal.state], [2, 2, "finished"], "the connection's tokens and the client's secret");
+    assert.deepEqual(
+      keys.map(({ id, on_ring, rows }) => [id, on_ring, rows]),
+      [
+        ["k2", true, 1],
+        ["k1", false, 2],
+      ],
+    );
+    assert.deepEqual(await installation.row("SELECT sealed_credential AS sealed FROM connections WHERE id = ?1", lost), sealed);
+  });
+
+  test("a client's secret that it sealed is asked for again; its connections need no person", async () => {
+    await expire(kept);
+    assert.equal((await installation.resolve(kept)).body.code, "client_misconfigured");
+    await installation.ask("PUT", "/v1/apps/acme/client", { client_id: CLIENT_ID, client_secret: installation.clientSecret });
+    await expire(kept);
+    assert.equal((await installation.resolve(kept)).body.freshness, "refreshed");
+  });
+
+  test("reconnecting repairs a connection under the same id", async () => {
+    assert.match((await ada.get(`/connections/${lost}`)).text, /[Rr]econnect/);
+    await ada.through(`/connections/${lost}/reconnect`, { login: "lost" });
+    assert.equal((await installation.resolve(lost)).status, 200);
+    assert.deepEqual((await installation.ask("GET", "/v1/connections")).data.map(({ id }) => id).sort(), [lost, kept].sort());
+    assert.equal((await status(installation)).reseal.remaining, 0);
+  });
+
+  test("other bytes under its id are refused before anything is written, even behind a new first key", async () => {
+    const tables = (await installation.db.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\'").all()).results;
+    const dump = async () => {
+      const all = {};
+      for (const { name } of tables) all[name] = (await installation.db.prepare(`SELECT * FROM ${name}`).all()).results;
+      return all;
+    };
+    const before = await dump();
+    for (const keys of [`${k2},${newKeyRing("k1")}`, `${newKeyRing("k3")},${k2},${newKeyRing("k1")}`]) {
+      await withKeys(keys);
+      assert.deepEqual([(await installation.resolve(kept)).body.code, (await installation.request("/healthz")).status], ["misconfigured", 503]);
+      await installation.strike();
+      assert.deepEqual(await dump(), before);
+    }
+    await withKeys(k2);
+    assert.equal((await installation.resolve(kept)).status, 200);
+  });
+});
