@@ -14,7 +14,7 @@ const BUSY = 18;
 const IDLE = 24;
 const CALLERS = 6;
 /** Seconds a token lives: short, so that there are refreshes all the time. */
-const TTL = 8;
+const TTL = 15;
 /** Places that a run looks at: few, so that there is a middle to be killed in. */
 const BATCH = 12;
 
@@ -41,7 +41,7 @@ function startLoad(installation, ids, workers) {
     const id = ids[turn % ids.length];
     const { status, body } = await installation.resolve(id, { workflow: "w", min_ttl: 2, consistency }, installation.key, workers[turn % workers.length]);
     load.calls += 1;
-    if (status !== 200) return load.failed.push(`${status} ${body.code} ${body.reason ?? ""} ${consistency} by ${turn % workers.length} at call ${load.calls}`);
+    if (status !== 200) return load.failed.push(`${status} ${body.code} ${body.detail} ${consistency} by ${turn % workers.length} at call ${load.calls}`);
     if (body.freshness === "refreshed") load.refreshed += 1;
     if (load.calls % 10 === 0) {
       const { status: atTheApp } = await fetch(`${installation.oauth.issuer}/me`, { headers: body.request.headers });
