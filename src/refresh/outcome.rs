@@ -99,20 +99,22 @@ async fn permanent<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &Refu
     let reason = reason_of_death(core, &of.case.connection, &of.token);
     let dead = refreshes::dead_after_attempt(&of.attempt, reason, &refusal.code, core.now());
     log_failure(core, of.case, &refusal.code);
-    die(core, of.case, dead, reason, "refresh").await
+    die(core, of.case, vec![dead, refreshes::release(&of.attempt)], reason, "refresh").await
 }
 
-/// Declares a connection dead. What was reconnected or ended meanwhile lives on, and nothing is told of it.
+/// Declares a connection dead by the first of the statements. What was reconnected, renewed or ended meanwhile lives
+/// on, and nothing is told of it.
 async fn die<P: Ports>(
     core: &Core<P>,
     case: &Case,
-    dead: Statement,
+    mut statements: Vec<Statement>,
     reason: Reason,
     actor: &str,
 ) -> Result<ErrandOutcome> {
     let connection = &case.connection;
     let event = core.event(&connection.workspace, &connection.id, "needs_reconnect", actor, Some(reason.as_str()))?;
-    let written = insist(core, vec![dead, store::events::if_changed(event)]).await?;
+    statements.insert(1, store::events::if_changed(event));
+    let written = insist(core, statements).await?;
     if written.first().is_none_or(|rows| rows.changes == 0) {
         return Ok(ErrandOutcome::Gone);
     }
@@ -286,7 +288,7 @@ pub(super) async fn ended<P: Ports>(core: &Core<P>, case: &Case) -> Result<Erran
 async fn bury<P: Ports>(core: &Core<P>, case: &Case, reason: Reason, evidence: &str) -> Result<ErrandOutcome> {
     let connection = &case.connection;
     let dead = refreshes::dead_after_probe(connection, reason, evidence, core.now());
-    die(core, case, dead, reason, "check").await
+    die(core, case, vec![dead], reason, "check").await
 }
 
 /// An answer that cost no request: the clock must not come back for it at every turn.

@@ -26,9 +26,12 @@ const CLAIM: &str = "UPDATE connections SET ambiguous_token_hash = coalesce(atte
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND next_attempt_at = ?9 AND status = ?10 AND deleted_at IS NULL
       AND (attempt_id IS NULL OR attempt_until + 5 < ?8)";
 /// The new tokens. `attempt_id = mine` holds while nobody took the intent over; `version = redeemed`
-/// holds while nobody stored anything newer, even if an intent was taken over meanwhile.
+/// holds while nobody stored anything newer, even if an intent was taken over meanwhile: that one stays, because
+/// whoever took it over is still at it, and has the newer answer if there is one.
 const PERSIST: &str = "UPDATE connections SET sealed_credential = ?6, version = version + 1, last_attempt_id = ?5,
-      attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL, ambiguous_token_hash = NULL,
+      attempt_until = CASE WHEN attempt_id = ?5 THEN NULL ELSE attempt_until END,
+      attempt_token_hash = CASE WHEN attempt_id = ?5 THEN NULL ELSE attempt_token_hash END,
+      attempt_id = nullif(attempt_id, ?5), ambiguous_token_hash = NULL,
       expires_at = ?7, refreshable = 1, refreshed_at = ?8, refresh_expires_at = ?9, scopes_granted = coalesce(?10, scopes_granted),
       status = CASE status WHEN 'needs_reconnect' THEN 'connected' ELSE status END, reason = NULL,
       failures = ?11, next_attempt_at = ?12, last_error = ?13, checked_at = ?14, check_evidence = ?15, next_check_at = ?16
@@ -45,6 +48,9 @@ const FAIL: &str = "UPDATE connections SET failures = failures + 1, next_attempt
 const DEAD_AFTER_ATTEMPT: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reason = ?6, attempt_id = NULL, attempt_until = NULL,
       attempt_token_hash = NULL, failures = failures + 1, last_error = ?7, checked_at = ?8, check_evidence = ?9, next_check_at = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND attempt_id = ?5 AND deleted_at IS NULL";
+/// An attempt whose refusal means nothing any more: newer tokens are stored.
+const RELEASE: &str = "UPDATE connections SET attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL
+    WHERE workspace_id = ?1 AND id = ?2 AND attempt_id = ?3";
 /// The same for what can't be refreshed: only while no attempt is in flight.
 const DEAD_AFTER_PROBE: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reason = ?5, failures = failures + 1, last_error = ?6,
       checked_at = ?7, check_evidence = ?8, next_check_at = NULL
@@ -261,6 +267,11 @@ pub fn dead_after_attempt(attempt: &Attempt, reason: Reason, error: &str, at: Ti
         at,
         format!("refresh: {error}")
     )
+}
+
+/// The statement that takes an attempt's promise back, if it is still there.
+pub fn release(attempt: &Attempt) -> Statement {
+    sql!(RELEASE, &attempt.workspace, &attempt.connection, &attempt.id)
 }
 
 /// The statement that declares a connection dead that can't be refreshed.

@@ -36,6 +36,34 @@ pub(crate) enum Act {
     PromoteKey,
 }
 
+/// What a plan is about. Most are about anything; some gather what goes wrong only together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Theme {
+    /// Anything.
+    Anything,
+    /// The record is away with an answer on board for longer than a promise lasts, and another Worker is first.
+    Takeover,
+    /// An answer or a refusal is on its way while the person reconnects.
+    Late,
+    /// Keys are rotated while everybody asks.
+    Resealing,
+    /// The record takes its time while everybody asks.
+    SlowRecord,
+}
+
+impl Theme {
+    /// The theme of a seed: every eighth has one of its own.
+    pub(crate) fn of(seed: u64) -> Self {
+        match seed % 8 {
+            4 => Self::Takeover,
+            5 => Self::Late,
+            6 => Self::Resealing,
+            7 => Self::SlowRecord,
+            _ => Self::Anything,
+        }
+    }
+}
+
 /// How a Worker of the play is set up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Worker {
@@ -104,13 +132,76 @@ impl Plan {
             weather,
             acts: Vec::new(),
         };
-        plan.draw_acts(&mut draws, calm);
+        match Theme::of(seed) {
+            Theme::Anything => plan.draw_acts(&mut draws, calm),
+            theme => plan.draw_theme(&mut draws, theme),
+        }
+        plan.acts.sort_by_key(|(at, _)| *at);
         plan
+    }
+
+    fn draw_theme(&mut self, draws: &mut Draws, theme: Theme) {
+        let end = self.expires_in * 1000;
+        let direct = Worker { way: Way::Direct, keeps: false };
+        let within = |draws: &mut Draws, most: usize| i64::try_from(draws.below(most)).unwrap();
+        let resolve = |worker| Act::Resolve { worker, connection: 0, min_ttl: 60, force: false };
+        self.gives_refresh_token = true;
+        (self.rotates, self.declared) = (one_of(draws, &[Rotates::Strict, Rotates::Reject]), Rotates::Strict);
+        self.workers = vec![direct, direct];
+        match theme {
+            Theme::Anything => {}
+            Theme::Takeover => {
+                self.workers[0] = Worker { way: Way::Object, keeps: true };
+                self.weather = Weather { record: 0, app: 0, slow: 600 };
+                self.acts.push((end, resolve(0)));
+                let seconds = 66 + within(draws, 20);
+                let down = end + 100 + within(draws, 3_000);
+                self.acts.push((down, Act::RecordDown { seconds }));
+                for _ in 0..4 {
+                    let worker = draws.below(2);
+                    self.acts.push((down + seconds * 1000 + within(draws, 8_000), resolve(worker)));
+                }
+            }
+            Theme::Late => {
+                self.weather = Weather { record: draws.below(100), app: 0, slow: 700 };
+                if draws.below(2) == 0 {
+                    self.acts.push((end - 100, Act::Withdraw { connection: 0 }));
+                }
+                self.acts.push((end + within(draws, 200), resolve(0)));
+                self.acts.push((end + within(draws, 15_000), Act::Reconnect { worker: 1, connection: 0 }));
+                self.acts.push((end + within(draws, 40_000), resolve(1)));
+            }
+            Theme::Resealing => {
+                self.weather = Weather { record: draws.below(300), app: draws.below(100), slow: draws.below(200) };
+                self.acts.push((end - within(draws, 20_000), Act::PromoteKey));
+                for _ in 0..3 {
+                    let worker = draws.below(2);
+                    self.acts.push((end + within(draws, 400), resolve(worker)));
+                    self.acts.push((end + within(draws, 400), Act::Tick { worker: 1 - worker }));
+                }
+            }
+            Theme::SlowRecord => {
+                self.weather =
+                    Weather { record: 300 + draws.below(300), app: draws.below(100), slow: draws.below(200) };
+                for _ in 0..8 {
+                    let worker = draws.below(2);
+                    self.acts.push((end + within(draws, 12_000), resolve(worker)));
+                }
+                self.acts.push((end + within(draws, 12_000), Act::CheckNow { worker: 0, connection: 0 }));
+            }
+        }
     }
 
     /// Seconds that the play lasts.
     pub(crate) fn horizon(&self) -> i64 {
         self.expires_in * 9 / 4 + 60
+    }
+
+    /// Whether nothing can go wrong on the way to the app and the record.
+    pub(crate) fn is_calm(&self) -> bool {
+        let Weather { record, app, slow } = self.weather;
+        let is_mishap = |act: &Act| matches!(act, Act::Kill { .. } | Act::RecordDown { .. } | Act::Jump { .. });
+        record + app + slow == 0 && !self.acts.iter().any(|(_, act)| is_mishap(act))
     }
 
     /// What a test changes about the usual definition.
@@ -156,7 +247,6 @@ impl Plan {
                 self.acts.push((at, act));
             }
         }
-        self.acts.sort_by_key(|(at, _)| *at);
     }
 
     /// Callers that ask within a few seconds, mostly about when a token ends.

@@ -68,6 +68,7 @@ pub(crate) struct Stage {
     pub(crate) sky: Sky,
     pub(crate) verdict: Verdict,
     over: Cell<bool>,
+    promoted: Cell<bool>,
 }
 
 /// Plays a plan to its end and judges it.
@@ -91,6 +92,7 @@ pub(crate) fn play(seed: u64, plan: Plan, prepare: impl FnOnce(&World), tells: b
         sky: Sky::over(&world, &plan, seed),
         verdict: Verdict::new(&world),
         over: Cell::new(false),
+        promoted: Cell::new(false),
         plan,
         scene,
         workers,
@@ -161,6 +163,11 @@ async fn aftermath(stage: &Rc<Stage>) {
         perform(stage, Act::Tick { worker: 0 }).await;
     }
     stage.over.set(true);
+    if stage.promoted.get() {
+        stage.verdict.resealed();
+        NEW_KEY.clone_into(&mut stage.scene.world.keys.borrow_mut());
+        stage.tell(|| "the old key is taken away".into());
+    }
     for (connection, role) in stage.roles.iter().enumerate() {
         if role.gone_at.get().is_none() {
             let last = resolve_as(stage, 0, connection, Ask::default()).await;
@@ -220,6 +227,7 @@ async fn perform(stage: &Rc<Stage>, act: Act) {
         Act::Jump { seconds } => stage.scene.world.runtime.jump(seconds),
         Act::RecordDown { seconds } => stage.sky.record_down(seconds),
         Act::PromoteKey => {
+            stage.promoted.set(true);
             let keys = format!("{NEW_KEY},{}", crate::support::world::KEYS);
             *stage.scene.world.keys.borrow_mut() = keys;
         }

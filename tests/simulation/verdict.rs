@@ -104,7 +104,7 @@ impl Verdict {
             return self.found(format!("false death: the app would still redeem what {} holds", role.account));
         }
         let was_redeemed = app.was_redeemed(&token) && !reuse_is_harmless(stage.plan.rotates);
-        let calm = stage.plan.weather.record == 0 && stage.plan.weather.app == 0;
+        let calm = stage.plan.is_calm();
         match reason {
             "revoked" if was_redeemed && !role.withdrawn.get() => {
                 self.found("a lost rotation was named revoked".into());
@@ -143,6 +143,14 @@ impl Verdict {
         let overstates = matches!(stage.plan.rotates, Rotates::Grace(_)) && stage.plan.declared == Rotates::Strict;
         if app.holds(token) && !app.accepts(token) && resolved.expires_at.is_some() && !overstates {
             self.found(format!("{} was answered with a token that has ended", role.account));
+        }
+    }
+
+    /// Long after another key was promoted nothing is left under the old one.
+    pub(crate) fn resealed(&self) {
+        let left = "SELECT count(*) FROM connections WHERE sealed_credential LIKE 'cx1.k1.%'";
+        if self.world.db.number(left) > 0 {
+            self.found("something is still sealed under the old key".into());
         }
     }
 

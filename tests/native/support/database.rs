@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use connections::ports::{Database, DatabaseError, Row, Rows, Statement, Value};
+use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, StatementStatus, ToSql};
@@ -143,11 +144,12 @@ impl Engine {
     }
 
     fn apply(&self, statements: &[Statement]) -> Result<Vec<Rows>, DatabaseError> {
-        let transaction = self.sqlite().unchecked_transaction().unwrap();
-        let answers =
-            statements.iter().map(|statement| self.execute(statement)).collect::<Result<Vec<_>, DatabaseError>>()?;
-        transaction.commit().map_err(|error| failure("COMMIT", &error))?;
-        Ok(answers)
+        let run = |sql| self.sqlite().prepare_cached(sql).and_then(|mut prepared| prepared.raw_execute());
+        run("BEGIN").unwrap();
+        let answers: Result<Vec<_>, _> = statements.iter().map(|statement| self.execute(statement)).collect();
+        let end = if answers.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        run(end).map_err(|error| failure(end, &error))?;
+        answers
     }
 
     fn execute(&self, statement: &Statement) -> Result<Rows, DatabaseError> {
@@ -242,6 +244,8 @@ fn migrated() -> Connection {
     let sqlite = Connection::open_in_memory().unwrap();
     sqlite.set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LONGEST_LIKE).unwrap();
     sqlite.set_prepared_statement_cache_capacity(256);
+    // A statement is planned once, not anew for each value that it is given.
+    sqlite.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).unwrap();
     let mut migrations: Vec<_> = std::fs::read_dir(MIGRATIONS).unwrap().map(|entry| entry.unwrap().path()).collect();
     migrations.sort();
     for migration in migrations {
