@@ -10,11 +10,11 @@ import { CLIENT_ID, configFile, newKeyRing, startInstallation } from "../support
 import { Person } from "../support/person.mjs";
 
 /** Connections that callers ask for all the time, and those that nobody asks for before the old key is gone. */
-const BUSY = 18;
-const IDLE = 24;
+const BUSY = 19;
+const IDLE = 23;
 const CALLERS = 6;
-/** Seconds a token lives: short, so that there are refreshes all the time. */
-const TTL = 15;
+/** Milliseconds after which the next token ends: there are refreshes all the time. */
+const PACE = 150;
 /** Places that a run looks at: few, so that there is a middle to be killed in. */
 const BATCH = 12;
 
@@ -31,7 +31,8 @@ async function sealedUnder({ db }) {
   return Object.fromEntries(results.map(({ begin, n }) => [begin.slice(4, 6), n]));
 }
 
-/** Callers that ask without end, at all Workers by turns, and can be held for as long as a Worker is exchanged. */
+/** Callers that ask without end, at all Workers by turns, and can be held for as long as a Worker is exchanged. Each
+ * connection is asked for at every Worker and in every mode: their numbers have no common divisor. */
 function startLoad(installation, ids, workers) {
   const load = { calls: 0, refreshed: 0, used: 0, failed: [], over: false, gate: undefined, underWay: 0 };
   let turn = 0;
@@ -41,7 +42,7 @@ function startLoad(installation, ids, workers) {
     const id = ids[turn % ids.length];
     const { status, body } = await installation.resolve(id, { workflow: "w", min_ttl: 2, consistency }, installation.key, workers[turn % workers.length]);
     load.calls += 1;
-    if (status !== 200) return load.failed.push(`${status} ${body.code} ${body.detail} ${consistency} by ${turn % workers.length} at call ${load.calls}`);
+    if (status !== 200) return load.failed.push(`${status} ${body.code} ${body.detail} ${consistency} at call ${load.calls}`);
     if (body.freshness === "refreshed") load.refreshed += 1;
     if (load.calls % 10 === 0) {
       const { status: atTheApp } = await fetch(`${installation.oauth.issuer}/me`, { headers: body.request.headers });
@@ -58,7 +59,15 @@ function startLoad(installation, ids, workers) {
       await sleep(25);
     }
   };
-  const running = Array.from({ length: CALLERS }, caller);
+  /** Tokens end, one after the other. */
+  const end = async () => {
+    for (let at = 0; !load.over; at += 1) {
+      await load.gate?.promise;
+      await installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL WHERE id = ?1", ids[at % ids.length]);
+      await sleep(PACE);
+    }
+  };
+  const running = [...Array.from({ length: CALLERS }, caller), end()];
   /** Nobody asks, and nothing runs behind an answer. */
   load.hold = async () => {
     load.gate = Promise.withResolvers();
@@ -94,7 +103,6 @@ suite("a rotation under load", () => {
 
   before(async () => {
     installation = await startInstallation({
-      accessTokenTtl: TTL,
       secrets: { ENCRYPTION_KEYS: k1 },
       vars: { RESEAL_BATCH: `${BATCH}` },
       configs: configs.map((name) => configFile({ name })),
@@ -199,6 +207,7 @@ suite("a rotation under load", () => {
     const since = await counts();
     while ((await counts()).requests < since.requests + BUSY) await load.serve(50);
     for (const id of idle) {
+      await installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL WHERE id = ?1", id);
       const { status, body } = await installation.resolve(id);
       assert.deepEqual([status, body.freshness], [200, "refreshed"], `${body.code}: what nobody asked for all the while`);
     }
