@@ -1,6 +1,7 @@
-// Owns what must be on a machine before anything can be built or run: npm's packages, the Wasm target, and two
-// command line tools that cargo compiles. Starts on a bare Node 20, so it imports nothing but Node itself.
-// Refuses to install rustup or Node: those are the person's choice, and the error says how.
+// Owns what must be on a machine before anything can be built, run or tested: npm's packages, the Wasm target, two
+// command line tools that cargo compiles, and Python packages for one server of the tests. Starts on a bare Node 20, so
+// it imports nothing but Node itself. Refuses to install rustup, Node or Python: those are the person's choice, and the
+// error says how.
 
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -188,6 +189,51 @@ async function cargoInstall(crate, version, folder) {
   // A crate's own lock file can name a dependency that the registry in use does not offer; its ranges often still fit.
   const second = await install();
   if (second.code !== 0) throw new Failure(`cargo could not install ${crate} ${version}:\n${first.output}\n${second.output}`);
+}
+
+// ---- Python
+
+/** What the Django OAuth server of the tests needs, in exact versions. */
+const DJANGO_PACKAGES = at("tests/support/django/requirements.txt");
+const PYTHON_HOW = "Install Python 3.10 or newer with pip (Debian: sudo apt-get install python3 python3-pip python3-venv), then try again.";
+
+/** Makes sure that there is a Python with the packages of the Django OAuth server: `{ python, env }` to start it with. */
+export async function ensureDjango() {
+  const version = pythonVersion();
+  const packages = createHash("sha256").update(readFileSync(DJANGO_PACKAGES)).digest("hex").slice(0, 12);
+  const folder = join(toolsFolder(), `django-${version}-${packages}`);
+  const complete = join(folder, "complete");
+  if (!existsSync(complete)) {
+    await withLock(`${folder}.lock`, async () => {
+      if (existsSync(complete)) return;
+      say("Installing the Django OAuth server from PyPI (a few seconds, once per machine)…");
+      rmSync(folder, { recursive: true, force: true });
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(complete, await installPackages(folder));
+    });
+  }
+  return readFileSync(complete, "utf8") === "venv"
+    ? { python: join(folder, "venv/bin/python"), env: {} }
+    : { python: "python3", env: { PYTHONPATH: join(folder, "site") } };
+}
+
+function pythonVersion() {
+  const asked = spawnSync("python3", ["-c", "import sys; print('%d.%d' % sys.version_info[:2]); sys.exit(sys.version_info < (3, 10))"], { encoding: "utf8" });
+  if (asked.error) throw new Failure(`python3 is missing; the tests need it for a second OAuth server. ${PYTHON_HOW}`);
+  if (asked.status !== 0) throw new Failure(`python3 is version ${asked.stdout.trim() || "unknown"}, which is too old. ${PYTHON_HOW}`);
+  return asked.stdout.trim();
+}
+
+/** A virtual environment where Python can make one (some systems pack `ensurepip` apart), else a plain folder of packages. */
+async function installPackages(folder) {
+  const install = (python, ...where) =>
+    capture(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", ...where, "-r", DJANGO_PACKAGES], { cwd: folder });
+  const venv = await capture("python3", ["-m", "venv", "venv"], { cwd: folder });
+  const first = venv.code === 0 ? await install(join(folder, "venv/bin/python")) : venv;
+  if (first.code === 0) return "venv";
+  const second = await install("python3", "--target", join(folder, "site"));
+  if (second.code === 0) return "site";
+  throw new Failure(`The Django OAuth server of the tests could not be installed. ${PYTHON_HOW}\n${first.output}\n${second.output}`);
 }
 
 // ---- one at a time

@@ -4,7 +4,7 @@
 
 import { existsSync, readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { at, capture, ensureNpm, ensureRust, Failure, main, node22, quietWrangler, run, say, wasmTests } from "./bootstrap.mjs";
+import { at, capture, ensureDjango, ensureNpm, ensureRust, Failure, main, node22, quietWrangler, run, say, wasmTests } from "./bootstrap.mjs";
 import { build } from "./build.mjs";
 
 const PARTS = {
@@ -18,6 +18,7 @@ const PARTS = {
   simulation: [["simulation", () => cargoTests(["--profile", "simulation", "--test", "simulation", "--", "--nocapture", "--test-threads=1"])]],
   workerd: [
     ["build", build],
+    ["a second OAuth server", ensureDjango],
     ["tests on workerd", () => nodeTests("tests/workerd")],
   ],
   browser: [

@@ -22,13 +22,14 @@ export const newKeyRing = (id = "k1") => `${id}:${randomBytes(32).toString("base
 /**
  * Starts an installation; `close()` ends it.
  *
- * - `accessTokenTtl`, `refreshTokens`: of the OAuth server.
+ * - `accessTokenTtl`, `firstTokenTtl`, `refreshTokens`: of the OAuth server.
  * - `vars`, `secrets`: of the Worker, over the usual ones.
  * - `configs`: configuration files, one for each Worker over the same record.
  * - `workspace: false`: leaves out workspace, app and client, for a Worker that could not make them.
  */
 export async function startInstallation({
   accessTokenTtl = 120,
+  firstTokenTtl,
   refreshTokens = true,
   vars,
   secrets,
@@ -42,7 +43,7 @@ export async function startInstallation({
   };
   const outbound = watchOutbound();
   const clientSecret = randomBytes(24).toString("base64url");
-  const oauth = await startOAuthServer({ accessTokenTtl, refreshTokens, clients: [{ client_id: CLIENT_ID, client_secret: clientSecret }] });
+  const oauth = await startOAuthServer({ accessTokenTtl, firstTokenTtl, refreshTokens, clients: [{ client_id: CLIENT_ID, client_secret: clientSecret }] });
   const options = { root: ROOT, workers: configs.map((configPath) => ({ configPath, prebuiltWorkerDir: "./dist", ...settings })) };
   const server = createTestHarness(options);
   await server.listen();
@@ -165,13 +166,20 @@ function watchOutbound() {
   globalThis.fetch = async (url, init) => {
     // Only the Worker's requests come as a whole Request; a test's own come as plain options.
     if (typeof init?.clone !== "function") return real(url, init);
-    const { method, headers, redirect } = init;
+    const { method, headers } = init;
     const sent = { url, method, headers: Object.fromEntries(headers), body: await new Response(init.body).text() };
     watch.requests.push(sent);
     const instead = await watch.answer?.(sent);
     if (instead) return instead;
     if (!["localhost", "127.0.0.1"].includes(new URL(url).hostname)) throw new TypeError(`${url} is not on this machine`);
-    return real(url, { method, headers, redirect, body: method === "GET" ? undefined : sent.body });
+    // Whether a redirect is followed is decided by the Worker, to which it is shown.
+    return real(url, { method, headers, redirect: "manual", body: method === "GET" ? undefined : sent.body }).catch(brokenConnection);
   };
   return watch;
 }
+
+/**
+ * wrangler would show the Worker an error page in the place of a connection that broke. A body that never comes is the
+ * nearest to it that can be passed on: the Worker's own fetch fails.
+ */
+const brokenConnection = () => new Response(null, { headers: { "content-length": "1", connection: "close" } });

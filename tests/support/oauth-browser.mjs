@@ -13,7 +13,8 @@ export const denyAuthorization = (authorizeUrl, { login = "ada" } = {}) =>
 const signIn = (login) => new URLSearchParams({ action: "login", login });
 const allow = (scopes) => new URLSearchParams([["action", "allow"], ...scopes.map((scope) => ["scope", scope])]);
 
-async function walk(authorizeUrl, fill) {
+/** Goes wherever the redirects of one origin lead, fills each form by `fill(fields)`, and returns the address that leaves it. */
+export async function walk(authorizeUrl, fill) {
   const browser = new Browser();
   const { origin } = new URL(authorizeUrl);
   let url = authorizeUrl;

@@ -4,46 +4,21 @@
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { configFile, startInstallation } from "../support/installation.mjs";
+import { oidcPeer } from "../support/peers.mjs";
 import { Person } from "../support/person.mjs";
+import { expectOneRefreshAtEachEnd } from "../support/stampede.mjs";
 
-const CALLERS = 64;
-/** Long enough that all callers are answered before the new token's own end, short enough to wait for. */
-const TTL = 5;
-
-const past = (end) => sleep(Math.max(0, Date.parse(end) + 1000 - Date.now()));
-
-/** All ask at once; every answer as the status and the token. */
-async function atOnce(installation, id, workers = [installation.worker]) {
-  const asked = Array.from({ length: CALLERS }, (_, index) =>
-    installation.resolve(id, { workflow: "nightly", step: `step ${index % 4}` }, installation.key, workers[index % workers.length]),
-  );
-  return (await Promise.all(asked)).map(({ status, body }) => ({ status, token: body.credential?.access_token, code: body.code }));
-}
+/** The life of a first token, whose end is waited for; the next ones live long enough for everybody to be answered. */
+const FIRST_TTL = 4;
 
 const profile = (installation, headers) => fetch(`${installation.oauth.issuer}/me`, { headers });
 
-/** Waits past the end of the token, lets everybody ask at once, and looks at what the server saw: one refresh. */
-async function allAskPastTheEnd(installation, id, { workers, mayBeLate = false } = {}) {
-  const { body } = await installation.resolve(id);
-  await past(body.credential.expires_at);
-  const before = installation.oauth.requests.refresh_token ?? 0;
-  const answers = await atOnce(installation, id, workers);
-  const served = answers.filter(({ status }) => status === 200);
-  const late = answers.filter(({ code }) => code === "refresh_in_progress");
-  assert.equal(served.length + (mayBeLate ? late.length : 0), CALLERS, JSON.stringify(answers.find(({ status }) => status !== 200)));
-  assert.equal(new Set(served.map(({ token }) => token)).size, 1, "all have the same token");
-  assert.notEqual(served[0].token, body.credential.access_token);
-  assert.equal(installation.oauth.requests.refresh_token - before, 1, "refreshes that the server saw");
-  assert.equal(installation.oauth.requests.refused ?? 0, 0);
-  assert.equal((await profile(installation, { authorization: `Bearer ${served[0].token}` })).status, 200);
-}
-
 suite("the life of a connection", () => {
-  let installation, ada, id;
+  let installation, peer, ada, id;
   before(async () => {
-    installation = await startInstallation({ accessTokenTtl: TTL });
+    installation = await startInstallation({ firstTokenTtl: FIRST_TTL });
+    peer = oidcPeer(installation);
     ada = new Person(installation);
   });
   after(() => installation.close());
@@ -85,8 +60,7 @@ suite("the life of a connection", () => {
   });
 
   test("64 callers at the token's end share one refresh, and again at the next end", async () => {
-    await allAskPastTheEnd(installation, id);
-    await allAskPastTheEnd(installation, id);
+    await expectOneRefreshAtEachEnd(installation, peer, { id, account: "ada" }, { callers: 64 });
   });
 
   test("the page shows which workflow steps use the connection", async () => {
@@ -130,20 +104,32 @@ suite("the life of a connection", () => {
   });
 });
 
-for (const [name, configs] of [
-  ["two Workers over one record", [{ name: "connections" }, { name: "connections-too" }]],
-  ["a Worker without the REFRESHER binding", [{ refresher: false }]],
-  ["two Workers over one record, one of them without the binding", [{ name: "connections" }, { name: "connections-too", refresher: false }]],
-]) {
-  test(`${name}: 64 callers at the token's end cost one refresh`, async () => {
-    const installation = await startInstallation({ accessTokenTtl: TTL, configs: configs.map(configFile) });
-    try {
-      const id = await (await Person.signedIn(installation)).connect();
-      const workers = configs.map(({ name }) => installation.server.getWorker(name));
-      await allAskPastTheEnd(installation, id, { workers, mayBeLate: true });
-      await allAskPastTheEnd(installation, id, { workers, mayBeLate: true });
-    } finally {
-      await installation.close();
+const MODES = {
+  "one Worker": [{ name: "connections" }],
+  "two Workers over one record": [{ name: "connections" }, { name: "connections-too" }],
+  "a Worker without the REFRESHER binding": [{ refresher: false }],
+  "two Workers over one record, one of them without the binding": [{ name: "connections" }, { name: "connections-too", refresher: false }],
+};
+
+for (const [mode, configs] of Object.entries(MODES)) {
+  // Every number of callers has a connection of its own, so that one wait for the end serves them all.
+  suite(mode, { concurrency: true }, () => {
+    let installation, peer, ada, workers;
+    before(async () => {
+      installation = await startInstallation({ firstTokenTtl: FIRST_TTL, configs: configs.map(configFile) });
+      workers = configs.map(({ name }) => installation.server.getWorker(name));
+      peer = oidcPeer(installation);
+      ada = await Person.signedIn(installation);
+    });
+    after(() => installation.close());
+
+    for (const callers of [1, 2, 8, 64]) {
+      test(`callers at the token's end cost one refresh, and one at the next end: ${callers}`, async () => {
+        const account = `crowd-of-${callers}`;
+        const id = await ada.connect("acme", { login: account });
+        const mayBeLate = mode !== "one Worker";
+        await expectOneRefreshAtEachEnd(installation, peer, { id, account }, { callers, workers, mayBeLate });
+      });
     }
   });
 }

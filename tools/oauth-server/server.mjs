@@ -13,7 +13,7 @@ const DAY = 86_400;
 /**
  * Starts a server at `http://localhost:{port}` (0 takes any free port).
  *
- * - `accessTokenTtl`: seconds an access token lives.
+ * - `accessTokenTtl`: seconds an access token lives; `firstTokenTtl`: one that a person's consent brings.
  * - `clients`: `[{ client_id, client_secret, redirect_uris, … }]`, in the words of dynamic client registration.
  * - `refreshTokens`: false makes it an app that gives none.
  * - `file`: keep tokens there over a restart.
@@ -22,7 +22,7 @@ const DAY = 86_400;
  * answers given per endpoint (`authorization`, `token`, `userinfo`, `introspection`, `revocation`, `discovery`, …), per
  * grant (`authorization_code`, `refresh_token`) and those of the token endpoint that were `refused`.
  */
-export async function startOAuthServer({ port = 0, accessTokenTtl = 120, clients = [], refreshTokens = true, file } = {}) {
+export async function startOAuthServer({ port = 0, accessTokenTtl = 120, firstTokenTtl = accessTokenTtl, clients = [], refreshTokens = true, file } = {}) {
   const registered = new Map();
   const setClients = (list) => {
     registered.clear();
@@ -33,7 +33,7 @@ export async function startOAuthServer({ port = 0, accessTokenTtl = 120, clients
   const server = createServer();
   const issuer = await listen(server, port);
   const { Provider, errors } = await quietly(() => import("oidc-provider"));
-  const settings = configuration({ accessTokenTtl, refreshTokens, adapter: adapterOver(new Store(file), registered) });
+  const settings = configuration({ accessTokenTtl, firstTokenTtl, refreshTokens, adapter: adapterOver(new Store(file), registered) });
   const provider = await quietly(() => new Provider(issuer, settings));
   const requests = countRequests(provider);
   forgetSignIns(provider);
@@ -59,8 +59,9 @@ export async function startOAuthServer({ port = 0, accessTokenTtl = 120, clients
 
 const CLIENT_DEFAULTS = { grant_types: ["authorization_code", "refresh_token"], response_types: ["code"], token_endpoint_auth_method: "client_secret_basic" };
 
-function configuration({ accessTokenTtl, refreshTokens, adapter }) {
+function configuration({ accessTokenTtl, firstTokenTtl, refreshTokens, adapter }) {
   const key = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey.export({ format: "jwk" });
+  const lifeOfToken = ({ oidc }) => (oidc.params?.grant_type === "authorization_code" ? firstTokenTtl : accessTokenTtl);
   return {
     adapter,
     jwks: { keys: [{ ...key, use: "sig", alg: "RS256" }] },
@@ -86,7 +87,7 @@ function configuration({ accessTokenTtl, refreshTokens, adapter }) {
       ctx.type = "text";
       ctx.body = `${error}: ${text}\n`;
     },
-    ttl: { AccessToken: accessTokenTtl, AuthorizationCode: 60, IdToken: 600, Interaction: 600, Session: DAY, Grant: 365 * DAY, RefreshToken: 365 * DAY },
+    ttl: { AccessToken: lifeOfToken, AuthorizationCode: 60, IdToken: 600, Interaction: 600, Session: DAY, Grant: 365 * DAY, RefreshToken: 365 * DAY },
   };
 }
 

@@ -1,0 +1,74 @@
+// Owns the django-oauth-toolkit server of the tests as a process: starts it, signs people in at its own pages, asks it
+// what it saw. It speaks like the other peers (peers.mjs). Refuses to outlive the test.
+
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { at, child, ensureDjango } from "../../tools/bootstrap.mjs";
+import { walk } from "./oauth-browser.mjs";
+
+const SERVER = at("tests/support/django/server.py");
+
+/**
+ * Starts a server whose refresh tokens work once; a second use kills the grant, except within `grace` seconds, when it
+ * answers the same tokens again. `accessTokenTtl` are the seconds an access token lives, `firstTokenTtl` those of one that
+ * a person's consent brings.
+ */
+export async function startDjango({ grace = 0, accessTokenTtl = 120, firstTokenTtl = accessTokenTtl } = {}) {
+  const { python, env } = await ensureDjango();
+  const options = JSON.stringify({ grace, first_token_ttl: firstTokenTtl, access_token_ttl: accessTokenTtl });
+  const server = child(python, [SERVER, options], { env, stdio: ["pipe", "pipe", "inherit"] });
+  const origin = `http://localhost:${await firstLineOf(server)}`;
+
+  return {
+    name: `django-oauth-toolkit, grace ${grace} s`,
+    issuer: origin,
+    scopes: ["profile", "files"],
+    rotation: grace > 0 ? { grace } : "strict",
+    addresses: { authorize_url: `${origin}/authorize/`, token_url: `${origin}/token/`, revoke_url: `${origin}/revoke_token/` },
+    identity: { url: `${origin}/me`, id: "/id", label: "/email" },
+    async register(clientId, clientSecret, redirectUri) {
+      const client = { client_id: clientId, client_secret: clientSecret, redirect_uri: redirectUri };
+      const { status } = await fetch(`${origin}/test/clients`, { method: "POST", body: JSON.stringify(client) });
+      if (status !== 204) throw new Error(`The Django server did not take the client (${status})`);
+    },
+    authorize: (authorizeUrl, account) => walk(authorizeUrl, (form) => (form.has("username") ? signIn(form, account) : allow(form))),
+    async seen(account) {
+      const asked = (await (await fetch(`${origin}/test/ledger`)).json()).filter(({ grant }) => grant === "refresh_token");
+      return {
+        refreshes: asked.filter((one) => one.account === account).length,
+        refused: asked.filter((one) => one.account === account && one.status >= 400).length,
+        strange: asked.filter((one) => one.account === null).length,
+      };
+    },
+    accepts: async (headers) => (await fetch(`${origin}/me`, { headers })).status === 200,
+    async close() {
+      if (server.exitCode !== null) return;
+      server.kill();
+      await once(server, "close");
+    },
+  };
+}
+
+/** The form as it stands, with the anti-forgery token that its server put into it, and what a person types. */
+function signIn(form, account) {
+  form.set("username", account);
+  form.set("password", "whatever");
+  return form;
+}
+
+/** Of the two buttons only the one that is pressed is sent. */
+function allow(form) {
+  form.delete("");
+  return form;
+}
+
+async function firstLineOf(server) {
+  const lines = createInterface({ input: server.stdout });
+  const gone = once(server, "close").then(([code]) => {
+    throw new Error(`The Django server ended before it began (${code})`);
+  });
+  const [line] = await Promise.race([once(lines, "line"), gone]);
+  // What ends later ended because it was told to.
+  gone.catch(() => {});
+  return line;
+}

@@ -1,0 +1,64 @@
+// Owns what a test may do with a real OAuth server, whoever wrote it, so that one table of tests serves all: a peer
+// registers a client, lets a person consent at its own pages, says which refresh requests it saw for an account, and
+// whether it accepts a credential. Refuses to know what the Worker believes: a peer's own log is the oracle.
+
+import { CLIENT_ID } from "./installation.mjs";
+import { completeAuthorization } from "./oauth-browser.mjs";
+import { connectionAt } from "./person.mjs";
+
+/** The installation's own server as a peer: oidc-provider, where a refresh token works once. */
+export function oidcPeer({ oauth }) {
+  const owners = new Map();
+  const asked = [];
+  oauth.provider.on("grant.success", ({ oidc, body }) => {
+    const account = oidc.entities.Account.accountId;
+    if (oidc.params.grant_type === "refresh_token") asked.push({ account, refused: false });
+    if (body.refresh_token) owners.set(body.refresh_token, account);
+  });
+  oauth.provider.on("grant.error", ({ oidc }) => {
+    if (oidc.params?.grant_type === "refresh_token") asked.push({ account: owners.get(oidc.params.refresh_token), refused: true });
+  });
+  const { issuer } = oauth;
+  return {
+    name: "oidc-provider, strict",
+    issuer,
+    scopes: ["openid", "email", "offline_access"],
+    rotation: "strict",
+    addresses: { authorize_url: `${issuer}/auth`, token_url: `${issuer}/token`, revoke_url: `${issuer}/token/revocation` },
+    authorize_params: { prompt: "consent" },
+    identity: { url: `${issuer}/me`, id: "/sub", label: "/email" },
+    register: async (clientId, _, redirectUri) => oauth.addRedirectUri(clientId, redirectUri),
+    authorize: (authorizeUrl, account) => completeAuthorization(authorizeUrl, { login: account }),
+    seen: async (account) => ({
+      refreshes: asked.filter((one) => one.account === account).length,
+      refused: asked.filter((one) => one.account === account && one.refused).length,
+      strange: asked.filter((one) => one.account === undefined).length,
+    }),
+    accepts: async (headers) => (await fetch(`${issuer}/me`, { headers })).status === 200,
+    close: async () => {},
+  };
+}
+
+/**
+ * Defines a peer as the app `id` of a workspace, with its client: by its issuer, or, where `more.auth` brings a
+ * `refresh_url`, by its addresses.
+ */
+export async function install(installation, peer, id, { auth = {}, key = installation.key } = {}) {
+  const where = auth.refresh_url ? peer.addresses : { issuer: peer.issuer };
+  const definition = {
+    id,
+    name: peer.name,
+    auth: { type: "oauth2", ...where, authorize_params: peer.authorize_params ?? {}, rotation: peer.rotation, ...auth },
+    scopes: peer.scopes,
+    identity: peer.identity,
+  };
+  await installation.ask("POST", "/v1/apps", definition, key);
+  const credentials = { client_id: CLIENT_ID, client_secret: installation.clientSecret };
+  const client = await installation.ask("PUT", `/v1/apps/${id}/client`, credentials, key);
+  await peer.register(CLIENT_ID, installation.clientSecret, client.redirect_uri);
+}
+
+/** A person connects an account of the peer at its own pages: the connection's id. */
+export async function connect(person, peer, app, account) {
+  return connectionAt(await person.comeBack(await peer.authorize(await person.leaveFor(`/oauth/start/${app}`), account)));
+}

@@ -1,0 +1,91 @@
+// Owns the same promise at a server of another code base: django-oauth-toolkit, which takes a second use of a refresh
+// token for theft (without grace), or forgives it for half a minute (with). One refresh at each end of the token,
+// however many callers and Workers: also where the app would forgive more.
+
+import assert from "node:assert/strict";
+import { after, before, suite, test } from "node:test";
+import { startDjango } from "../support/django-server.mjs";
+import { configFile, startInstallation } from "../support/installation.mjs";
+import { connect, install } from "../support/peers.mjs";
+import { Person } from "../support/person.mjs";
+import { expectOneRefreshAtEachEnd } from "../support/stampede.mjs";
+
+/** The life of a first token, whose end is waited for; the next ones live long enough for everybody to be answered. */
+const FIRST_TTL = 4;
+const GRACES = [0, 30];
+const CALLERS = [1, 2, 8, 64];
+const MODES = {
+  "one Worker": [{ name: "connections" }],
+  "two Workers over one record": [{ name: "connections" }, { name: "connections-too" }],
+  "a Worker without the REFRESHER binding": [{ refresher: false }],
+};
+
+const peers = new Map();
+before(async () => {
+  for (const grace of GRACES) peers.set(grace, await startDjango({ grace, firstTokenTtl: FIRST_TTL }));
+});
+after(() => Promise.all([...peers.values()].map((peer) => peer.close())));
+
+for (const [mode, configs] of Object.entries(MODES)) {
+  // Every number of callers has a connection of its own, so that one wait for the end serves them all.
+  suite(mode, { concurrency: true }, () => {
+    let installation, ada, workers;
+    before(async () => {
+      installation = await startInstallation({ configs: configs.map(configFile) });
+      workers = configs.map(({ name }) => installation.server.getWorker(name));
+      for (const grace of GRACES) await install(installation, peers.get(grace), `django-${grace}`);
+      ada = await Person.signedIn(installation);
+    });
+    after(() => installation.close());
+
+    for (const grace of GRACES) {
+      for (const callers of CALLERS) {
+        test(`callers at the token's end cost one refresh, and one at the next end: ${callers}, grace ${grace} s`, async () => {
+          const peer = peers.get(grace);
+          const account = `${mode.replace(/\W+/g, "-")}-${callers}`;
+          const id = await connect(ada, peer, `django-${grace}`, account);
+          const { account: shown } = await installation.ask("GET", `/v1/connections/${id}`);
+          assert.equal(shown.label, `${account}@example.test`);
+          await expectOneRefreshAtEachEnd(installation, peer, { id, account }, { callers, workers });
+        });
+      }
+    }
+  });
+}
+
+suite("a refresh token that somebody else has used", () => {
+  let installation;
+  before(async () => {
+    installation = await startInstallation();
+    for (const grace of GRACES) await install(installation, peers.get(grace), `django-${grace}`);
+  });
+  after(() => installation.close());
+
+  /** A connection whose refresh token was used once by us, and then once more by whoever had listened. */
+  async function replayed(grace) {
+    const person = await Person.signedIn(installation, { id: `victim-${grace}` });
+    const id = await connect(person, peers.get(grace), `django-${grace}`, "victim");
+    const first = await installation.resolve(id, { force_refresh: true });
+    assert.equal(first.status, 200);
+    const { url, method, headers, body } = installation.outbound.to("/token/").at(-1);
+    assert.match(body, /grant_type=refresh_token/);
+    const { "content-type": type, authorization } = headers;
+    const second = await fetch(url, { method, headers: { "content-type": type, authorization }, body });
+    return { id, first, status: second.status, answer: await second.json() };
+  }
+
+  test("ends the grant where it works once: the connection says that the app revoked it", async () => {
+    const { id, status, answer } = await replayed(0);
+    assert.deepEqual([status, answer.error], [400, "invalid_grant"]);
+    await installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL WHERE id = ?1", id);
+    const { status: refused, body } = await installation.resolve(id);
+    assert.deepEqual([refused, body.code, body.reason], [409, "needs_reconnect", "revoked"]);
+  });
+
+  test("brings the same tokens again within the grace: the connection goes on working", async () => {
+    const { id, first, status, answer } = await replayed(30);
+    assert.deepEqual([status, answer.access_token], [200, first.body.credential.access_token]);
+    await installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL WHERE id = ?1", id);
+    assert.equal((await installation.resolve(id)).body.freshness, "refreshed");
+  });
+});
