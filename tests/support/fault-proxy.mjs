@@ -1,0 +1,116 @@
+// Owns the bad luck between the Worker and an app: a reverse proxy before one address of the app whose next answers can
+// be told to go wrong, before the app acted or after. Without orders it passes everything on as it is. Refuses to
+// invent what the app did: whether it acted is told by its own log.
+
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/**
+ * Stands before the address `upstream`. `next(fault)` orders what happens to the next request; `times` are the
+ * milliseconds each request took to be answered; `idle()` waits for those under way, also after whoever asked has
+ * given up; `strays` counts the visits to the place that redirects lead to.
+ */
+export async function startFaultProxy(upstream) {
+  const orders = [];
+  const running = new Set();
+  const proxy = { times: [], standing: honest, strays: 0, next: (fault) => orders.push(fault) };
+  const elsewhere = await listen("127.0.0.1", (_, response) => {
+    proxy.strays += 1;
+    response.end("{}");
+  });
+  const front = await listen("localhost", (request, response) => {
+    const handled = handle(request, response).finally(() => running.delete(handled));
+    running.add(handled);
+  });
+
+  async function handle(request, response) {
+    const began = performance.now();
+    const body = Buffer.concat(await Array.fromAsync(request));
+    const fault = orders.shift() ?? proxy.standing;
+    await fault({ act: () => forward(upstream, request, body), response, elsewhere: elsewhere.url });
+    proxy.times.push(performance.now() - began);
+  }
+
+  return Object.assign(proxy, {
+    url: `${front.url}${new URL(upstream).pathname}`,
+    idle: () => Promise.all(running),
+    close: () => Promise.all([front.close(), elsewhere.close()]),
+  });
+}
+
+/** The app's own answer. */
+async function honest({ act, response }) {
+  send(response, await act());
+}
+
+/** What can be ordered. Whatever acts first has left the app with a rotated token. */
+export const faults = {
+  slowToAct: (ms) => async (at) => {
+    await sleep(ms);
+    await honest(at);
+  },
+  slowToAnswer: (ms) => async ({ act, response }) => {
+    const answer = await act();
+    await sleep(ms);
+    send(response, answer);
+  },
+  /** Headers and half of the body, then the connection breaks. */
+  brokenBody: async ({ act, response }) => {
+    const { status, headers, body } = await act();
+    // Whoever passes this on must not keep the connection either: it would wait for the other half.
+    response.writeHead(status, { ...headers, "content-length": body.length, connection: "close" });
+    response.write(body.subarray(0, body.length / 2), () => response.destroy());
+  },
+  /** Half of the body, as if it were the whole. */
+  halfBody: async ({ act, response }) => {
+    const answer = await act();
+    send(response, { ...answer, body: answer.body.subarray(0, answer.body.length / 2) });
+  },
+  noAnswer: async ({ act, response }) => {
+    await act();
+    response.destroy();
+  },
+  noConnection: async ({ response }) => response.destroy(),
+  errorBefore: async ({ response }) => send(response, BROKEN),
+  errorAfter: async ({ act, response }) => {
+    await act();
+    send(response, BROKEN);
+  },
+  tooMany: (seconds) => async ({ response }) =>
+    send(response, { status: 429, headers: { "retry-after": String(seconds) }, body: Buffer.from("Slow down") }),
+  htmlBefore: async ({ response }) => send(response, MAINTENANCE),
+  htmlAfter: async ({ act, response }) => {
+    await act();
+    send(response, MAINTENANCE);
+  },
+  /** To another host, which takes whatever it is given. */
+  redirect: (status) => async ({ response, elsewhere }) => send(response, { status, headers: { location: `${elsewhere}/token` }, body: Buffer.of() }),
+};
+
+const BROKEN = { status: 500, headers: { "content-type": "text/html" }, body: Buffer.from("<h1>Internal Server Error</h1>") };
+const MAINTENANCE = { status: 200, headers: { "content-type": "text/html" }, body: Buffer.from("<!doctype html><h1>Back soon</h1>") };
+
+const send = (response, { status, headers, body }) => response.writeHead(status, headers).end(body);
+
+async function forward(upstream, request, body) {
+  const headers = Object.entries(request.headers).filter(([name]) => !HOP_BY_HOP.has(name));
+  const answer = await fetch(upstream, { method: request.method, headers, body, redirect: "manual" });
+  const kept = [...answer.headers].filter(([name]) => !HOP_BY_HOP.has(name));
+  return { status: answer.status, headers: Object.fromEntries(kept), body: Buffer.from(await answer.arrayBuffer()) };
+}
+
+const HOP_BY_HOP = new Set(["connection", "host", "content-length", "transfer-encoding", "keep-alive"]);
+
+async function listen(host, answer) {
+  const server = createServer(answer).listen(0, host);
+  await once(server, "listening");
+  return {
+    url: `http://${host}:${server.address().port}`,
+    close: async () => {
+      server.closeAllConnections();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}

@@ -1,0 +1,172 @@
+// Owns what becomes of a connection when a refresh goes wrong on the way, at real servers: what the caller is told, what
+// the app was asked, and the end. Nothing that was not lost is ever given up; what was lost, is lost only where the
+// app's refresh tokens work once, and is then called by its name. Time passes by moving the data.
+
+import assert from "node:assert/strict";
+import { after, before, suite, test } from "node:test";
+import { startDjango } from "../support/django-server.mjs";
+import { faults, startFaultProxy } from "../support/fault-proxy.mjs";
+import { startInstallation } from "../support/installation.mjs";
+import { connect, install, oidcPeer } from "../support/peers.mjs";
+import { Person } from "../support/person.mjs";
+
+/** More than a caller waits, less than a request may take. */
+const PATIENCE_AND_MORE = 11_000;
+/** More than a request may take. */
+const LIMIT_AND_MORE = 16_000;
+
+const UNAVAILABLE = [503, "app_unavailable"];
+const IN_PROGRESS = [503, "refresh_in_progress"];
+
+/**
+ * What goes wrong, what the caller is told (nothing: it gets the token), what the record notes, whether the app has
+ * rotated the token in the end, and the least wait that the caller is told.
+ */
+const FAULTS = {
+  "acts when nobody waits any more": { fault: faults.slowToAct(LIMIT_AND_MORE), tells: IN_PROGRESS, notes: "timeout", rotated: true },
+  "answers when nobody waits any more": { fault: faults.slowToAnswer(LIMIT_AND_MORE), tells: IN_PROGRESS, notes: "timeout", rotated: true },
+  "is slow to answer, beyond a caller's patience": { fault: faults.slowToAnswer(PATIENCE_AND_MORE), tells: IN_PROGRESS, rotated: true },
+  "is slow to act, within a caller's patience": { fault: faults.slowToAct(300), rotated: true },
+  "is slow to answer, within a caller's patience": { fault: faults.slowToAnswer(300), rotated: true },
+  "breaks off within the answer": { fault: faults.brokenBody, tells: UNAVAILABLE, notes: "network_error", rotated: true },
+  "ends the answer half-way": { fault: faults.halfBody, tells: UNAVAILABLE, notes: "unreadable_body", rotated: true },
+  "acts and breaks off before the answer": { fault: faults.noAnswer, tells: UNAVAILABLE, notes: "network_error", rotated: true },
+  "acts and answers 500": { fault: faults.errorAfter, tells: UNAVAILABLE, notes: "server_error", rotated: true },
+  "acts, and a front server answers HTML": { fault: faults.htmlAfter, tells: UNAVAILABLE, notes: "unreadable_body", rotated: true },
+  "breaks off before it acts": { fault: faults.noConnection, tells: UNAVAILABLE, notes: "network_error" },
+  "answers 500 before it acts": { fault: faults.errorBefore, tells: UNAVAILABLE, notes: "server_error" },
+  "answers 429": { fault: faults.tooMany(300), tells: UNAVAILABLE, notes: "too_many_requests", wait: 300 },
+  "a front server answers HTML": { fault: faults.htmlBefore, tells: UNAVAILABLE, notes: "unreadable_body" },
+  "redirects elsewhere (302)": { fault: faults.redirect(302), tells: UNAVAILABLE, notes: "redirect" },
+  "redirects elsewhere (307)": { fault: faults.redirect(307), tells: UNAVAILABLE, notes: "redirect" },
+};
+
+let installation;
+const peers = {};
+before(async () => {
+  installation = await startInstallation();
+  peers.oidc = oidcPeer(installation);
+  peers.strict = await startDjango({ grace: 0 });
+  peers.grace = await startDjango({ grace: 30 });
+});
+after(async () => {
+  await installation?.close();
+  await Promise.all(Object.values(peers).map((peer) => peer.close()));
+});
+
+const CLIENT_OF = "(SELECT client FROM connections WHERE id = ?1)";
+const connection = (id) => installation.ask("GET", `/v1/connections/${id}`);
+const record = (id) => installation.row("SELECT attempt_id, last_error FROM connections WHERE id = ?1", id);
+const endToken = (id) => installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL WHERE id = ?1", id);
+
+/** Everything that makes callers wait is over: the intent, the back-off of the connection, that of the client. */
+async function passTime(id) {
+  await installation.run("UPDATE connections SET next_attempt_at = 0, attempt_until = attempt_until - 70 WHERE id = ?1", id);
+  await installation.run(`UPDATE clients SET backoff_until = 0 WHERE id = ${CLIENT_OF}`, id);
+}
+
+/** The attempt may go on without its caller. */
+async function attemptEnds(id, proxy) {
+  await proxy.idle();
+  for (let tries = 0; tries < 250; tries += 1) {
+    const { attempt_id, last_error } = await record(id);
+    if (attempt_id === null || last_error !== null) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.fail("the attempt did not end");
+}
+
+const SERVERS = {
+  oidc: "oidc-provider, strict",
+  strict: "django-oauth-toolkit without grace",
+  grace: "django-oauth-toolkit with 30 s of grace",
+};
+// Several at once, those that take long first: each has an app and a client of its own, so that none is held off by
+// another's back-off.
+suite("a refresh that goes wrong on the way", { concurrency: 8 }, () => {
+  let cases = 0;
+  for (const [name, row] of Object.entries(FAULTS)) {
+    for (const [kind, server] of Object.entries(SERVERS)) {
+      const lost = row.notes && row.rotated && kind !== "grace";
+      test(`${name}, ${server}: ${lost ? "the rotation is lost, and called so" : "it recovers"}`, async () => {
+        const number = (cases += 1);
+        const scene = await setScene(peers[kind], `app-${number}`, `somebody${number}`);
+        try {
+          await happens(scene, row);
+          if (row.notes) await isHeldBack(scene, row);
+          await passTime(scene.id);
+          await (lost ? isLost : recovers)(scene, row);
+        } finally {
+          await scene.proxy.close();
+        }
+      });
+    }
+  }
+});
+
+async function setScene(peer, app, account) {
+  const proxy = await startFaultProxy(peer.addresses.token_url);
+  await install(installation, peer, app, { auth: { refresh_url: proxy.url } });
+  const person = await Person.signedIn(installation, { id: account });
+  const id = await connect(person, peer, app, account);
+  await endToken(id);
+  return { peer, person, account, proxy, id };
+}
+
+async function happens({ peer, account, proxy, id }, { fault, tells, notes, rotated = false, wait = 1 }) {
+  proxy.next(fault);
+  const { status, headers, body } = await installation.resolve(id);
+  assert.deepEqual([status, body.code], tells ?? [200, undefined]);
+  if (tells) assert.ok(Number(headers.get("retry-after")) >= wait, `Retry-After: ${headers.get("retry-after")}`);
+  await attemptEnds(id, proxy);
+  assert.deepEqual(await peer.seen(account), { refreshes: rotated ? 1 : 0, refused: 0, strange: 0 }, "what the server saw");
+  assert.equal((await record(id)).last_error, notes ?? null);
+  const { status: stands, reason } = await connection(id);
+  assert.deepEqual([stands, reason], ["connected", null], "nobody is given up for a fault");
+}
+
+/** Whoever asks meanwhile is told to wait, and the app is left alone: a short wait is drawn out, so that it surely lasts. */
+async function isHeldBack({ proxy, id }, { wait = 1 }) {
+  await installation.run("UPDATE connections SET next_attempt_at = next_attempt_at + 60 WHERE id = ?1", id);
+  await installation.run(`UPDATE clients SET backoff_until = backoff_until + 60 WHERE backoff_until > 0 AND id = ${CLIENT_OF}`, id);
+  const answers = await Promise.all([1, 2, 3].map(() => installation.resolve(id)));
+  for (const { status, headers, body } of answers) {
+    assert.deepEqual([status, body.code], UNAVAILABLE);
+    assert.ok(Number(headers.get("retry-after")) >= wait);
+  }
+  assert.equal(proxy.times.length, 1, "requests to the app");
+}
+
+async function recovers({ peer, account, proxy, id }, { notes, rotated }) {
+  const again = notes ? 1 : 0;
+  await serves({ peer, id });
+  const first = rotated ? 1 : 0;
+  assert.deepEqual(await peer.seen(account), { refreshes: first + again, refused: 0, strange: 0 }, "what the server saw");
+  await endToken(id);
+  await serves({ peer, id });
+  assert.deepEqual(await peer.seen(account), { refreshes: first + again + 1, refused: 0, strange: 0 }, "at the next end");
+  const { status, reason } = await connection(id);
+  assert.deepEqual([status, reason, proxy.strays], ["connected", null, 0]);
+}
+
+async function serves({ peer, id }) {
+  const answers = await Promise.all([1, 2, 3].map(() => installation.resolve(id)));
+  assert.deepEqual(answers.map(({ status }) => status), [200, 200, 200], JSON.stringify(answers.map(({ body }) => body.code)));
+  const [{ body }] = answers;
+  assert.ok(answers.every((answer) => answer.body.credential.access_token === body.credential.access_token), "all have the same token");
+  assert.ok(await peer.accepts(body.request.headers), "the app takes the token");
+}
+
+/** One more try, which the app refuses; then nobody asks it again until a person has reconnected. */
+async function isLost({ peer, person, account, proxy, id }) {
+  for (const _ of ["first", "later"]) {
+    const { status, body } = await installation.resolve(id);
+    assert.deepEqual([status, body.code, body.reason], [409, "needs_reconnect", "lost_rotation"]);
+  }
+  assert.deepEqual(await peer.seen(account), { refreshes: 2, refused: 1, strange: 0 }, "what the server saw");
+  const { status, reason } = await connection(id);
+  assert.deepEqual([status, reason, proxy.times.length], ["needs_reconnect", "lost_rotation", 2]);
+  const location = await person.comeBack(await peer.authorize(await person.leaveFor(`/connections/${id}/reconnect`), account));
+  assert.equal(location, `/connections/${id}?connected=1`);
+  await serves({ peer, id });
+}
