@@ -1,0 +1,132 @@
+// Owns `npm run bench`: what callers wait at the end of a token beyond what the app itself takes, and how often the app
+// is asked, on the real runtime of this machine. Prints a table; a hot resolve of the same run is the yardstick. Fails
+// when a stampede cost more than one request. Refuses the network, and ends by itself.
+
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { againUnderNode22, ensureNpm, Failure, main, quietWrangler, say } from "./bootstrap.mjs";
+import { build } from "./build.mjs";
+
+/** Where Linux keeps files in memory: a record on disk would measure how busy the disk is, which is not what D1 costs. */
+const MEMORY = "/dev/shm";
+
+const CALLERS = 64;
+const ROUNDS = 20;
+const WARM_UP = 3;
+/** Milliseconds that the app takes to answer a token request, at least. */
+const ANSWER_TIME = 200;
+
+const MODES = {
+  "one Worker": [{ name: "connections" }],
+  "two Workers over one record": [{ name: "connections" }, { name: "connections-too" }],
+  "without the REFRESHER binding": [{ refresher: false }],
+};
+
+/** The record of a test installation lies in the folder for temporary files. */
+async function inMemory(body) {
+  if (!existsSync(MEMORY)) return body();
+  process.env.TMPDIR = mkdtempSync(join(MEMORY, "connections-bench-"));
+  try {
+    await body();
+  } finally {
+    rmSync(process.env.TMPDIR, { recursive: true, force: true });
+  }
+}
+
+async function bench() {
+  say(`\n${CALLERS} callers at the end of a token, ${ROUNDS} rounds, an app that takes ${ANSWER_TIME} ms; times in milliseconds, without the app's own.\n`);
+  say("| Workers | what | p50 | p99 | max | to hot p50 | requests a round | told to wait |");
+  say("|---|---|---:|---:|---:|---:|---:|---:|");
+  let most = 0;
+  for (const [mode, configs] of Object.entries(MODES)) most = Math.max(most, await measure(mode, configs));
+  if (most > 1) throw new Failure(`A stampede cost ${most} requests to the app; it must cost one.`);
+}
+
+/** One row for each thing measured; answers the most requests that a stampede cost. */
+async function measure(mode, configs) {
+  const { installation, proxy, id, close } = await setUp(configs);
+  const workers = configs.map(({ name }) => installation.server.getWorker(name));
+  try {
+    await rounds(WARM_UP, () => crowd(installation, id, workers));
+    const alone = await rounds(CALLERS, () => crowd(installation, id, workers.slice(0, 1), 1));
+    const hot = await rounds(ROUNDS, () => crowd(installation, id, workers));
+    await rounds(WARM_UP, () => stampede(installation, proxy, id, workers));
+    const end = await rounds(ROUNDS, () => stampede(installation, proxy, id, workers));
+    const yardstick = quantile(hot, 0.5);
+    say(row(mode, "one hot resolve alone", alone, yardstick));
+    say(row(mode, `${CALLERS} hot resolves at once`, hot, yardstick));
+    say(row(mode, `${CALLERS} at the token's end`, end, yardstick));
+    return Math.max(...end.map(({ requests }) => requests));
+  } finally {
+    await close();
+  }
+}
+
+/** The real OAuth server behind a proxy that makes token requests last. */
+async function setUp(configs) {
+  // Only now: these need the packages and the Node that were made sure of.
+  const [{ configFile, startInstallation }, { faults, startFaultProxy }, { connect, install, oidcPeer }, { Person }] = await Promise.all(
+    ["installation", "fault-proxy", "peers", "person"].map((name) => import(`../tests/support/${name}.mjs`)),
+  );
+  const installation = await startInstallation({ accessTokenTtl: 3600, configs: configs.map(configFile) });
+  const peer = oidcPeer(installation);
+  const proxy = await startFaultProxy(peer.addresses.token_url);
+  proxy.standing = faults.slowToAnswer(ANSWER_TIME);
+  await install(installation, peer, "slow", { auth: { refresh_url: proxy.url } });
+  const id = await connect(await Person.signedIn(installation), peer, "slow", "ada");
+  const close = () => Promise.all([installation.close(), proxy.close()]);
+  return { installation, proxy, id, close };
+}
+
+async function rounds(count, body) {
+  const results = [];
+  for (let round = 0; round < count; round += 1) results.push(await body());
+  return results;
+}
+
+/** Everybody asks at once: `{ times, late }`. Any answer but a token or "a refresh is under way" ends the benchmark. */
+async function crowd(installation, id, workers, callers = CALLERS) {
+  let late = 0;
+  const ask = async (_, index) => {
+    const began = performance.now();
+    const { status, body } = await installation.resolve(id, {}, installation.key, workers[index % workers.length]);
+    if (body.code === "refresh_in_progress") late += 1;
+    else if (status !== 200) throw new Failure(`A resolve answered ${status} ${body.code}.`);
+    return performance.now() - began;
+  };
+  const times = await Promise.all(Array.from({ length: callers }, ask));
+  return { times, late };
+}
+
+/** The same at the end of the token, without the time that the app took in this round. */
+async function stampede(installation, proxy, id, workers) {
+  await installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL WHERE id = ?1", id);
+  const before = proxy.times.length;
+  const { times, late } = await crowd(installation, id, workers);
+  const answered = proxy.times.slice(before);
+  const app = answered.reduce((sum, time) => sum + time, 0);
+  return { times: times.map((time) => time - app), late, requests: answered.length };
+}
+
+function quantile(results, share) {
+  const times = results.flatMap(({ times }) => times).sort((a, b) => a - b);
+  return times[Math.min(times.length - 1, Math.floor(times.length * share))];
+}
+
+function row(mode, what, results, yardstick) {
+  const [p50, p99, max] = [0.5, 0.99, 1].map((share) => quantile(results, share));
+  const requests = results.every((one) => one.requests === undefined) ? "–" : spread(results.map((one) => one.requests));
+  const late = results.reduce((sum, one) => sum + one.late, 0);
+  return `| ${[mode, what, ...[p50, p99, max].map(Math.round), (p50 / yardstick).toFixed(2), requests, late].join(" | ")} |`;
+}
+
+const spread = (numbers) => [...new Set([Math.min(...numbers), Math.max(...numbers)])].join(" to ");
+
+await main(async () => {
+  await ensureNpm();
+  const code = await againUnderNode22(import.meta.url);
+  if (code !== undefined) return code;
+  Object.assign(process.env, quietWrangler);
+  await build();
+  await inMemory(bench);
+});
