@@ -3,6 +3,7 @@
 //! What is asserted is counted (requests at the app, round trips, statements), never timed; time is virtual.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+#[expect(dead_code, reason = "shared with the simulation, which uses the rest")]
 mod support;
 
 mod check;

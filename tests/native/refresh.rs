@@ -519,9 +519,9 @@ fn a_request_never_outlives_its_promise() {
 
 #[test]
 fn a_promise_that_took_too_long_to_write_is_taken_back_and_nothing_is_asked() {
-    let (scene, id) = expired();
-    fault(&scene, "attempt_id = ?5, attempt_until", 1, Wound::Slow(55_000));
-    assert_eq!(scene.need(&id), ErrandOutcome::DatabaseDown);
+    let (scene, id) = expired_with(&grace(20));
+    fault(&scene, "attempt_id = ?5, attempt_until", 1, Wound::Slow(4_000));
+    assert_eq!(scene.need(&id), ErrandOutcome::DatabaseDown, "of a promise of 10 s too little is left");
     assert_eq!(scene.world.acme.redemptions().len(), 0);
     let row = scene.row(&id);
     assert_eq!((row.intent, row.ambiguous_token_hash), (None, None));

@@ -317,7 +317,7 @@ fn a_run_that_is_killed_before_it_writes_is_repeated_by_the_next() {
     let scene = Scene::new();
     connected(&scene, 8);
     put_keys(&scene.world, &[K2, K1]);
-    scene.world.db.faults.borrow_mut().push(Fault { sql: "n.sealed", times: 1, wound: Wound::Slow(1000) });
+    scene.world.db.faults.borrow_mut().push(Fault { sql: "ahead <", times: 1, wound: Wound::Slow(1000) });
     let core = scene.world.core();
     let dying = scene.world.runtime.spawn(async move { reseal::turn(&core).await });
     scene.world.run(scene.world.runtime.sleep(500));
