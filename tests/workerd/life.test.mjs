@@ -127,8 +127,7 @@ for (const [mode, configs] of Object.entries(MODES)) {
       test(`callers at the token's end cost one refresh, and one at the next end: ${callers}`, async () => {
         const account = `crowd-of-${callers}`;
         const id = await ada.connect("acme", { login: account });
-        const mayBeLate = mode !== "one Worker";
-        await expectOneRefreshAtEachEnd(installation, peer, { id, account }, { callers, workers, mayBeLate });
+        await expectOneRefreshAtEachEnd(installation, peer, { id, account }, { callers, workers });
       });
     }
   });
