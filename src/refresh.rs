@@ -179,13 +179,13 @@ fn intent_of(rotation: Rotation) -> i64 {
 }
 
 /// Seconds that an answer's tokens may have lived already: within its grace an app gives a token that is presented again
-/// what it gave before, and some say of it that its whole life is ahead.
+/// what it gave before, and some say of it that its whole life is ahead. An app may have taken a while to act.
 fn age_of_answer(connection: &Connection, rotation: Rotation, token_hash: &str, now: Timestamp) -> i64 {
     let Rotation::Grace(seconds) = rotation else { return 0 };
     let left_over = connection.intent.as_ref().filter(|intent| intent.token_hash == token_hash);
     let failed_at = connection.checked_at.filter(|_| connection.ambiguous_token_hash.as_deref() == Some(token_hash));
     let presented_at = left_over.map(|intent| intent.until.plus(-intent_of(rotation))).or(failed_at);
-    if presented_at.is_some_and(|at| now.since(at) <= seconds) { seconds } else { 0 }
+    if presented_at.is_some_and(|at| now.since(at) <= seconds + INTENT) { seconds } else { 0 }
 }
 
 fn attempt<P: Ports>(core: &Core<P>, connection: &Connection) -> Result<Attempt> {

@@ -43,8 +43,10 @@ pub(crate) struct Role {
     pub(crate) may_be_gone: Cell<bool>,
     /// Whether the person took the grant back at the app.
     pub(crate) withdrawn: Cell<bool>,
-    /// Whether a reconnect was begun.
-    pub(crate) reconnecting: Cell<bool>,
+    /// Reconnects under way.
+    reconnecting: Cell<u32>,
+    /// Whether two of them met: which of their grants is the newer one is anybody's guess.
+    pub(crate) muddled: Cell<bool>,
     /// The app's grants up to here are older than the last acknowledged reconnect.
     pub(crate) outdated: Cell<usize>,
     pub(crate) names: RefCell<Names>,
@@ -114,7 +116,8 @@ fn role(scene: &Scene, number: usize) -> Role {
         gone_at: Cell::new(None),
         may_be_gone: Cell::new(false),
         withdrawn: Cell::new(false),
-        reconnecting: Cell::new(false),
+        reconnecting: Cell::new(0),
+        muddled: Cell::new(false),
         outdated: Cell::new(0),
         names: RefCell::default(),
     }
@@ -262,8 +265,15 @@ async fn resolve_as(stage: &Rc<Stage>, worker: usize, connection: usize, ask: As
 }
 
 async fn reconnect(stage: &Rc<Stage>, worker: usize, connection: usize) {
-    let (world, role) = (&stage.workers[worker], &stage.roles[connection]);
-    role.reconnecting.set(true);
+    let role = &stage.roles[connection];
+    role.reconnecting.set(role.reconnecting.get() + 1);
+    role.muddled.set(role.muddled.get() || role.reconnecting.get() > 1);
+    reconnect_once(stage, worker, role).await;
+    role.reconnecting.set(role.reconnecting.get() - 1);
+}
+
+async fn reconnect_once(stage: &Rc<Stage>, worker: usize, role: &Role) {
+    let world = &stage.workers[worker];
     let (core, wish) = (world.core(), stage.scene.repair_of(&role.id));
     let Some(Ok(url)) = stage.patiently(world, async move { start(&core, &wish, BROWSER).await }).await else { return };
     let older = stage.scene.world.acme.grants();

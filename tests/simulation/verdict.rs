@@ -184,7 +184,7 @@ impl Verdict {
     /// After a reconnect nobody is left with the grant before it.
     fn newest(&self, role: &Role, resolved: &Resolved) {
         let grant = self.world.acme.grant_of(resolved.access_token.expose());
-        if grant.is_none_or(|grant| grant < role.outdated.get()) {
+        if grant.is_none_or(|grant| grant < role.outdated.get()) && !role.muddled.get() {
             self.found(format!("{} is back at an older generation", role.account));
         }
     }
