@@ -11,8 +11,8 @@ import { LIFE, startRotatingApp } from "./rotating-app.mjs";
 
 const CONNECTIONS = 20;
 const CALLERS = 2;
-/** An intent is in force for 60 s and 5 s of slack. */
-const INTENT = 66;
+/** How long an intent is in force, in seconds: a minute, in a grace window half of it at the most; and 5 s of slack. */
+const intentAt = (grace) => (grace ? Math.min(Math.max(Math.floor(grace / 2), 10), 60) : 60) + 6;
 /** No round takes longer, in milliseconds, not even on a machine that is busy with something else. */
 const PATIENCE = 120_000;
 /** No caller waits longer: the Worker promises an answer within ten seconds. */
@@ -37,7 +37,7 @@ export async function startKilling({ grace = 0, seed = 1 }) {
   const app = await startRotatingApp({ id: grace ? "graceful" : "strict", grace, random: randomFrom(seed + 1) });
   const installation = await startInstallation({});
   const results = { rounds: 0, kills: 0, hits: count(), phases: count(), recovered: count(), losses: count(), violations: [] };
-  const test = { app, installation, random, results };
+  const test = { app, installation, random, results, intent: intentAt(grace) };
   await installation.ask("POST", "/v1/apps", app.definition);
   await installation.ask("PUT", `/v1/apps/${app.definition.id}/client`, { client_id: CLIENT_ID, client_secret: "a-secret" });
   test.person = await Person.signedIn(installation);
@@ -65,12 +65,12 @@ async function round(test, { kills = test.random() < 0.25 ? 2 : 1, moment } = {}
   const { app, installation, results } = test;
   app.log.length = installation.answers.length = installation.outbound.requests.length = 0;
   installation.server.clearLogs();
-  await timePasses(test, LIFE + INTENT);
+  await timePasses(test, LIFE + test.intent);
   const first = app.wave;
   const waves = [await look(test)];
   for (let kill = 0; kill < kills; kill += 1) {
     waves.push(await killedWave(test, moment ?? someMoment(test)));
-    await timePasses(test, INTENT);
+    await timePasses(test, test.intent);
   }
   const answers = await ask(test, { dead: false });
   waves.push({ ...(await look(test)), answers });
@@ -158,8 +158,8 @@ async function look({ app, installation, connections }) {
  */
 async function timePasses({ app, installation }, seconds) {
   const columns = ["connected_at", "expires_at", "refreshed_at", "refresh_expires_at", "attempt_until", "next_attempt_at", "checked_at", "next_check_at"];
-  await installation.run(`UPDATE connections SET ${columns.map((name) => `${name} = ${name} - ?1`).join(", ")}`, seconds);
-  await installation.run("UPDATE clients SET backoff_until = backoff_until - ?1", seconds);
+  await installation.run(`UPDATE connections SET ${columns.map((name) => `${name} = max(${name} - ?1, 0)`).join(", ")}`, seconds);
+  await installation.run("UPDATE clients SET backoff_until = max(backoff_until - ?1, 0)", seconds);
   app.advance(seconds);
 }
 
