@@ -88,24 +88,21 @@ suite("a refresh that goes wrong on the way", { concurrency: 8 }, () => {
   for (const [name, row] of Object.entries(FAULTS)) {
     for (const [kind, server] of Object.entries(SERVERS)) {
       const lost = row.notes && row.rotated && kind !== "grace";
-      test(`${name}, ${server}: ${lost ? "the rotation is lost, and called so" : "it recovers"}`, async () => {
+      test(`${name}, ${server}: ${lost ? "the rotation is lost, and called so" : "it recovers"}`, async (t) => {
         const number = (cases += 1);
-        const scene = await setScene(peers[kind], `app-${number}`, `somebody${number}`);
-        try {
-          await happens(scene, row);
-          if (row.notes) await isHeldBack(scene, row);
-          await passTime(scene.id);
-          await (lost ? isLost : recovers)(scene, row);
-        } finally {
-          await scene.proxy.close();
-        }
+        const scene = await setScene(t, peers[kind], `app-${number}`, `somebody${number}`);
+        await happens(scene, row);
+        if (row.notes) await isHeldBack(scene, row);
+        await passTime(scene.id);
+        await (lost ? isLost : recovers)(scene, row);
       });
     }
   }
 });
 
-async function setScene(peer, app, account) {
+async function setScene(t, peer, app, account) {
   const proxy = await startFaultProxy(peer.addresses.token_url);
+  t.after(proxy.close);
   await install(installation, peer, app, { auth: { refresh_url: proxy.url } });
   const person = await Person.signedIn(installation, { id: account });
   const id = await connect(person, peer, app, account);
