@@ -27,7 +27,7 @@ use crate::secret::Secret;
 use crate::store::clients;
 use crate::store::refreshes::{self, Attempt, Case, Fate, Renewal};
 use crate::time::Timestamp;
-use crate::token::{self, Answer, Class, ClientKeys, ProbeVerdict, TokenSet};
+use crate::token::{self, Answer, Class, ClientKeys, ProbeVerdict, Refusal, TokenSet};
 
 use outcome::Told;
 use plan::Plan;
@@ -38,6 +38,8 @@ const INTENT: i64 = 60;
 const SHORTEST_INTENT: i64 = 10;
 /// Seconds of an intent that are not the request's.
 const PERSIST_MARGIN: i64 = 3;
+/// Seconds from the request of an attempt to the note that it failed, at the most.
+const LONGEST_ATTEMPT: i64 = 25;
 /// Seconds that are worth asking an app in.
 const LEAST_TIME_TO_ASK: i64 = 5;
 /// How long one who finds an attempt under way looks again, in milliseconds; together 10 s.
@@ -66,8 +68,15 @@ pub async fn run<P: Ports>(core: &Core<P>, id: &ConnectionId, errand: Errand) ->
 
 /// Delivers what a lifeboat kept. Answers whether the record has it, or no longer wants it.
 pub async fn deliver<P: Ports>(core: &Core<P>, kept: &str) -> bool {
-    let Ok(renewal) = serde_json::from_str::<Renewal>(kept) else { return true };
-    persist_once(core, &renewal).await.is_ok()
+    let Ok(renewal) = serde_json::from_str::<Renewal>(kept) else {
+        core.log("error", "renewal_unreadable", &json!({}));
+        return true;
+    };
+    let fate = persist_once(core, &renewal).await;
+    if fate == Ok(Fate::Overtaken) {
+        core.log("warn", "renewal_overtaken", &json!({ "connection": renewal.attempt.connection.as_str() }));
+    }
+    fate.is_ok()
 }
 
 enum Step {
@@ -154,8 +163,14 @@ async fn redeem<P: Ports>(core: &Core<P>, case: &Case) -> Result<Option<ErrandOu
     let rotation = talk.app.oauth2().rotation;
     let until = now.plus(intent_of(rotation));
     let token_hash = hash(token.expose());
-    if !refreshes::claim(core.db(), (&attempt, &case.connection), &token_hash, until, now).await? {
-        return Ok(None);
+    match refreshes::claim(core.db(), (&attempt, &case.connection), &token_hash, until, now).await {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        Err(error) => {
+            // It may have been written all the same, and nobody will come for it.
+            outcome::unsent(core, &attempt).await;
+            return Err(error.into());
+        }
     }
     let age = age_of_answer(&case.connection, rotation, &token_hash, now);
     let mut redemption = Redemption { case, talk, keys, attempt, token, until, asked_at: core.now(), age };
@@ -178,14 +193,21 @@ fn intent_of(rotation: Rotation) -> i64 {
     }
 }
 
-/// Seconds that an answer's tokens may have lived already: within its grace an app gives a token that is presented again
-/// what it gave before, and some say of it that its whole life is ahead. An app may have taken a while to act.
+/// Seconds that an answer's tokens may have lived already, at the most: within its grace an app gives a token that is
+/// presented again what it gave before, and some say of it that its whole life is ahead.
 fn age_of_answer(connection: &Connection, rotation: Rotation, token_hash: &str, now: Timestamp) -> i64 {
     let Rotation::Grace(seconds) = rotation else { return 0 };
     let left_over = connection.intent.as_ref().filter(|intent| intent.token_hash == token_hash);
     let failed_at = connection.checked_at.filter(|_| connection.ambiguous_token_hash.as_deref() == Some(token_hash));
-    let presented_at = left_over.map(|intent| intent.until.plus(-intent_of(rotation))).or(failed_at);
-    if presented_at.is_some_and(|at| now.since(at) <= seconds + INTENT) { seconds } else { 0 }
+    let age = match (left_over, failed_at) {
+        (Some(intent), _) => now.since(intent.until) + intent_of(rotation),
+        // The one failure since the last success: the token was presented so shortly before it was noted.
+        (None, Some(at)) if connection.failures == 1 => now.since(at) + LONGEST_ATTEMPT,
+        (None, Some(at)) if now.since(at) <= seconds + INTENT => seconds,
+        (None, _) => return 0,
+    };
+    // An app may have taken a while to act; what it did before that is out of its grace.
+    if age <= seconds + INTENT { age.clamp(0, seconds) } else { 0 }
 }
 
 fn attempt<P: Ports>(core: &Core<P>, connection: &Connection) -> Result<Attempt> {
@@ -211,18 +233,22 @@ async fn ask<P: Ports>(core: &Core<P>, of: &Redemption<'_>, token: &Secret) -> A
 /// The app refuses the token that is stored, but is known to take the one before it for a while: that one is
 /// tried before the connection is given up. Never where the app promises no grace.
 async fn ask_with_previous<P: Ports>(core: &Core<P>, of: &mut Redemption<'_>, told: Answer) -> Answer {
-    if !matches!(&told, Answer::Refused(refusal) if refusal.class == Class::Permanent) {
-        return told;
+    let Answer::Refused(Refusal { class: Class::Permanent, code }) = &told else { return told };
+    let now = core.now();
+    let Some((previous, age)) = of.previous(now) else { return told };
+    if of.until.since(now) <= PERSIST_MARGIN {
+        // Too late to ask in this attempt; the next one does.
+        return Answer::Refused(Refusal { class: Class::Transient { retry_after: None }, code: code.clone() });
     }
-    let Some(previous) = of.previous(core.now()) else { return told };
     match ask(core, of, &previous).await {
         Answer::Tokens(tokens) => {
             // An answer without a refresh token keeps the one that was taken, not the one that was refused.
             of.talk.credential.refresh_token = Some(previous);
+            of.age = age;
             Answer::Tokens(tokens)
         }
-        Answer::Ambiguous(odd) => Answer::Ambiguous(odd),
-        Answer::Refused(_) => told,
+        Answer::Refused(Refusal { class: Class::Permanent, .. }) => told,
+        unclear => unclear,
     }
 }
 
@@ -238,17 +264,18 @@ impl Redemption<'_> {
         u32::try_from(seconds.saturating_mul(1000)).unwrap_or(u32::MAX)
     }
 
-    /// The token before the stored one, while the app still takes it and there is time to ask.
-    fn previous(&self, now: Timestamp) -> Option<Secret> {
-        let previous = self.talk.credential.previous.as_ref()?;
-        let is_taken = matches!(self.talk.app.oauth2().rotation, Rotation::Grace(_)) && now < previous.until;
-        (is_taken && self.until.since(now) > PERSIST_MARGIN).then(|| previous.refresh_token.clone())
+    /// The token before the stored one, while the app still takes it, and the seconds since it was first used.
+    fn previous(&self, now: Timestamp) -> Option<(Secret, i64)> {
+        let Rotation::Grace(seconds) = self.talk.app.oauth2().rotation else { return None };
+        let previous = self.talk.credential.previous.as_ref().filter(|previous| now < previous.until)?;
+        Some((previous.refresh_token.clone(), (seconds - previous.until.since(now)).clamp(0, seconds)))
     }
 
-    /// What is stored for an answer: the old token stays beside the new one where the app gives a grace.
+    /// What is stored for an answer: the old token stays beside the new one where the app gives a grace, which
+    /// counts from its first use.
     fn successor(&self, newer: Credential) -> Credential {
         let grace_until = match self.talk.app.oauth2().rotation {
-            Rotation::Grace(seconds) => Some(self.asked_at.plus(seconds)),
+            Rotation::Grace(seconds) => Some(self.asked_at.plus(seconds - self.age)),
             _ => None,
         };
         newer.replacing(&self.talk.credential, grace_until)

@@ -54,15 +54,14 @@ pub(super) fn backoff<P: Ports>(core: &Core<P>, failures: i64, retry_after: Opti
 
 /// Records what a redemption that brought no token told.
 pub(super) async fn record<P: Ports>(core: &Core<P>, of: &Redemption<'_>, told: Told<'_>) -> Result<ErrandOutcome> {
-    let (case, attempt) = (of.case, &of.attempt);
     match told {
         Told::Ambiguous(odd) => ambiguous(core, of, odd).await,
         Told::Refused(refusal) => match refusal.class {
             Class::Permanent => permanent(core, of, refusal).await,
-            Class::Client => client(core, case, attempt, refusal).await,
-            Class::Configuration => configuration(core, case, attempt, refusal).await,
-            Class::Transient { retry_after } => transient(core, case, attempt, refusal, retry_after).await,
-            Class::Unknown => transient(core, case, attempt, refusal, None).await,
+            Class::Client => client(core, of, refusal).await,
+            Class::Configuration => configuration(core, of, refusal).await,
+            Class::Transient { retry_after } => transient(core, of, refusal, retry_after).await,
+            Class::Unknown => transient(core, of, refusal, None).await,
         },
     }
 }
@@ -74,16 +73,17 @@ async fn ambiguous<P: Ports>(core: &Core<P>, of: &Redemption<'_>, odd: &Ambiguit
     let rotation = of.talk.app.oauth2().rotation;
     let again_is_safe = rotation.reuse_is_safe();
     let mut wait = backoff(core, case.connection.failures, odd.retry_after);
-    if let Rotation::Grace(seconds) = rotation {
+    let hash = hash(of.token.expose());
+    let is_first = case.connection.ambiguous_token_hash.as_deref() != Some(hash.as_str());
+    if let (Rotation::Grace(seconds), true) = (rotation, is_first) {
         wait = wait.min((seconds / 2).max(1));
     }
     if !again_is_safe {
         wait = wait.max(INTENT_AND_SLACK);
     }
-    let hash = hash(of.token.expose());
     let statement = failed(core, case, &of.attempt, wait, again_is_safe, odd.what, Some(&hash));
     let backoff = of_the_app(core, case, wait, odd.retry_after);
-    write(core, case, vec![statement, backoff], odd.what).await?;
+    write(core, of, vec![statement, backoff], odd.what).await?;
     Ok(ErrandOutcome::Unavailable { retry_after: wait })
 }
 
@@ -91,7 +91,7 @@ async fn ambiguous<P: Ports>(core: &Core<P>, of: &Redemption<'_>, odd: &Ambiguit
 pub(super) async fn too_late<P: Ports>(core: &Core<P>, of: &Redemption<'_>) -> Result<ErrandOutcome> {
     let error = "database_slow";
     let statement = failed(core, of.case, &of.attempt, FIRST_BACKOFF, true, error, None);
-    write(core, of.case, vec![statement], error).await?;
+    write(core, of, vec![statement], error).await?;
     Ok(ErrandOutcome::DatabaseDown)
 }
 
@@ -99,7 +99,7 @@ async fn permanent<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &Refu
     let reason = reason_of_death(core, &of.case.connection, &of.token);
     let dead = refreshes::dead_after_attempt(&of.attempt, reason, &refusal.code, core.now());
     log_failure(core, of.case, &refusal.code);
-    die(core, of.case, vec![dead, refreshes::release(&of.attempt)], reason, "refresh").await
+    die(core, of.case, vec![dead, refreshes::release(&of.attempt, false)], reason, "refresh").await
 }
 
 /// Declares a connection dead by the first of the statements. What was reconnected, renewed or ended meanwhile lives
@@ -114,12 +114,15 @@ async fn die<P: Ports>(
     let connection = &case.connection;
     let event = core.event(&connection.workspace, &connection.id, "needs_reconnect", actor, Some(reason.as_str()))?;
     statements.insert(1, store::events::if_changed(event));
-    let written = insist(core, statements).await?;
-    if written.first().is_none_or(|rows| rows.changes == 0) {
-        return Ok(ErrandOutcome::Gone);
-    }
+    let written = insist(core, statements).await;
+    // Also when no answer came: it may have been applied all the same.
     cached::forget_connection(core, &connection.id).await;
-    Ok(ErrandOutcome::Dead)
+    if written?.first().is_some_and(|rows| rows.changes > 0) {
+        return Ok(ErrandOutcome::Dead);
+    }
+    let now = store::connections::get(core.db(), &connection.workspace, &connection.id).await?;
+    let is_dead = now.is_some_and(|now| now.reason.is_some() && now.generation == connection.generation);
+    Ok(if is_dead { ErrandOutcome::Dead } else { ErrandOutcome::Gone })
 }
 
 /// An answer lost on the way explains a refusal of the token it rotated; else the app ended the grant,
@@ -137,37 +140,32 @@ fn reason_of_death<P: Ports>(core: &Core<P>, connection: &Connection, token: &Se
 }
 
 /// The client is refused: its connections stay as they are.
-async fn client<P: Ports>(core: &Core<P>, case: &Case, attempt: &Attempt, refusal: &Refusal) -> Result<ErrandOutcome> {
-    let now = core.now();
+async fn client<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &Refusal) -> Result<ErrandOutcome> {
+    let (case, now) = (of.case, core.now());
     let wait = backoff(core, case.client.failures, Some(CLIENT_BACKOFF));
     let mark = clients::mark_misconfigured(&case.client, now, &refusal.code, now.plus(wait));
-    let statement = failed(core, case, attempt, wait, true, &refusal.code, None);
-    write(core, case, vec![statement, mark], &refusal.code).await?;
+    let statement = failed(core, case, &of.attempt, wait, true, &refusal.code, None);
+    write(core, of, vec![statement, mark], &refusal.code).await?;
     Ok(ErrandOutcome::ClientMisconfigured)
 }
 
-async fn configuration<P: Ports>(
-    core: &Core<P>,
-    case: &Case,
-    attempt: &Attempt,
-    refusal: &Refusal,
-) -> Result<ErrandOutcome> {
-    let statement = failed(core, case, attempt, CONFIGURATION_BACKOFF, true, &refusal.code, None);
-    write(core, case, vec![statement], &refusal.code).await?;
+async fn configuration<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &Refusal) -> Result<ErrandOutcome> {
+    let statement = failed(core, of.case, &of.attempt, CONFIGURATION_BACKOFF, true, &refusal.code, None);
+    write(core, of, vec![statement], &refusal.code).await?;
     Ok(ErrandOutcome::Unusable)
 }
 
 async fn transient<P: Ports>(
     core: &Core<P>,
-    case: &Case,
-    attempt: &Attempt,
+    of: &Redemption<'_>,
     refusal: &Refusal,
     retry_after: Option<i64>,
 ) -> Result<ErrandOutcome> {
+    let (case, attempt) = (of.case, &of.attempt);
     let wait = backoff(core, case.connection.failures, retry_after);
     let statements =
         vec![failed(core, case, attempt, wait, true, &refusal.code, None), of_the_app(core, case, wait, retry_after)];
-    write(core, case, statements, &refusal.code).await?;
+    write(core, of, statements, &refusal.code).await?;
     Ok(ErrandOutcome::Unavailable { retry_after: wait })
 }
 
@@ -199,10 +197,24 @@ fn failed<P: Ports>(
     refreshes::fail(attempt, &failure)
 }
 
-async fn write<P: Ports>(core: &Core<P>, case: &Case, statements: Vec<Statement>, error: &str) -> Result<()> {
-    log_failure(core, case, error);
+/// Writes what an attempt found. When newer tokens have been stored meanwhile it means nothing any more.
+async fn write<P: Ports>(
+    core: &Core<P>,
+    of: &Redemption<'_>,
+    mut statements: Vec<Statement>,
+    error: &str,
+) -> Result<()> {
+    log_failure(core, of.case, error);
+    statements.push(refreshes::release(&of.attempt, false));
     insist(core, statements).await?;
     Ok(())
+}
+
+/// Takes back a promise in whose name nothing was sent. As far as that goes: if it stays, it runs out.
+pub(super) async fn unsent<P: Ports>(core: &Core<P>, attempt: &Attempt) {
+    if core.db().batch(vec![refreshes::release(attempt, true)]).await.is_err() {
+        core.log("warn", "promise_left", &json!({ "connection": attempt.connection.as_str() }));
+    }
 }
 
 /// What the app said is worth more than one try: as long as the record does not know it, the attempt looks like one

@@ -37,20 +37,21 @@ const PERSIST: &str = "UPDATE connections SET sealed_credential = ?6, version = 
       failures = ?11, next_attempt_at = ?12, last_error = ?13, checked_at = ?14, check_evidence = ?15, next_check_at = ?16
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL AND (attempt_id = ?5 OR version = ?4)";
 const APPLIED: &str = "SELECT last_attempt_id, generation, version FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
-/// A failure writes only against its own attempt, and gives the intent back only when `?6` says so.
+/// A failure writes only against its own attempt and the version it used, and gives the intent back only when `?6`
+/// says so.
 const FAIL: &str = "UPDATE connections SET failures = failures + 1, next_attempt_at = ?5, last_error = ?7, checked_at = ?8, check_evidence = ?9,
       next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE ?10 END, ambiguous_token_hash = coalesce(?11, ambiguous_token_hash),
       attempt_until = CASE WHEN ?6 THEN NULL ELSE attempt_until END,
       attempt_token_hash = CASE WHEN ?6 THEN NULL ELSE attempt_token_hash END,
       attempt_id = CASE WHEN ?6 THEN NULL ELSE attempt_id END
-    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND attempt_id = ?4 AND deleted_at IS NULL";
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND attempt_id = ?4 AND version = ?12 AND deleted_at IS NULL";
 /// Dead only when the very version that was refused is still the stored one. What nobody confirmed stays so.
 const DEAD_AFTER_ATTEMPT: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reason = ?6, attempt_id = NULL, attempt_until = NULL,
       attempt_token_hash = NULL, failures = failures + 1, last_error = ?7, checked_at = ?8, check_evidence = ?9, next_check_at = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND attempt_id = ?5 AND deleted_at IS NULL";
-/// An attempt whose refusal means nothing any more: newer tokens are stored.
+/// An attempt that means nothing any more: newer tokens are stored, or (`?5`) nothing was sent.
 const RELEASE: &str = "UPDATE connections SET attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL
-    WHERE workspace_id = ?1 AND id = ?2 AND attempt_id = ?3";
+    WHERE workspace_id = ?1 AND id = ?2 AND attempt_id = ?3 AND (?5 OR version <> ?4)";
 /// The same for what can't be refreshed: only while no attempt is in flight.
 const DEAD_AFTER_PROBE: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reason = ?5, failures = failures + 1, last_error = ?6,
       checked_at = ?7, check_evidence = ?8, next_check_at = NULL
@@ -249,7 +250,8 @@ pub fn fail(attempt: &Attempt, failure: &Failure<'_>) -> Statement {
         failure.at,
         format!("refresh: {}", failure.error),
         failure.next_check_at,
-        failure.ambiguous_token_hash
+        failure.ambiguous_token_hash,
+        attempt.version
     )
 }
 
@@ -269,9 +271,10 @@ pub fn dead_after_attempt(attempt: &Attempt, reason: Reason, error: &str, at: Ti
     )
 }
 
-/// The statement that takes an attempt's promise back, if it is still there.
-pub fn release(attempt: &Attempt) -> Statement {
-    sql!(RELEASE, &attempt.workspace, &attempt.connection, &attempt.id)
+/// The statement that takes an attempt's promise back when newer tokens have been stored meanwhile, or when nothing
+/// was sent in its name.
+pub fn release(attempt: &Attempt, unsent: bool) -> Statement {
+    sql!(RELEASE, &attempt.workspace, &attempt.connection, &attempt.id, attempt.version, unsent)
 }
 
 /// The statement that declares a connection dead that can't be refreshed.

@@ -465,12 +465,68 @@ fn a_refusal_that_the_record_does_not_take_at_once_keeps_its_name() {
         let (scene, id) = expired();
         scene.world.acme.withdraw("ann");
         fault(&scene, "'needs_reconnect' END, reason = ?6", 2, wound);
-        assert!(matches!(scene.need(&id), ErrandOutcome::Dead | ErrandOutcome::Gone));
+        assert_eq!(scene.need(&id), ErrandOutcome::Dead);
         let row = scene.row(&id);
         assert_eq!((row.status, row.reason, row.intent), (Status::NeedsReconnect, Some(Reason::Revoked), None));
         assert_eq!(scene.world.db.number("SELECT count(*) FROM events WHERE type = 'needs_reconnect'"), 1);
         assert_eq!(scene.world.acme.redemptions().len(), 1);
     }
+}
+
+#[test]
+fn a_promise_reported_failed_is_taken_back_and_nothing_is_said_to_be_lost() {
+    let (scene, id) = expired();
+    fault(&scene, "attempt_id = ?5, attempt_until", 1, Wound::After);
+    assert_eq!(scene.need(&id), ErrandOutcome::DatabaseDown);
+    assert_eq!(scene.row(&id).intent, None);
+    scene.world.acme.withdraw("ann");
+    assert_eq!(scene.need(&id), ErrandOutcome::Dead);
+    assert_eq!(scene.row(&id).reason, Some(Reason::Revoked), "nothing had been sent");
+}
+
+#[test]
+fn a_failure_is_not_written_over_tokens_that_came_from_elsewhere_meanwhile() {
+    let (scene, id) = expired();
+    scene.world.acme.latency_ms.set(2_000);
+    scene.world.acme.next("/token", Reply::error(HttpError::Network));
+    let slow = scene.world.runtime.spawn(scene.world.errand(&id, need(&scene.world)));
+    scene.world.run(scene.world.runtime.sleep(500));
+    scene.world.db.tamper("UPDATE connections SET version = version + 1");
+    assert!(is_unavailable(&scene.world.run(slow)));
+    let row = scene.row(&id);
+    assert_eq!((row.intent, row.failures, row.ambiguous_token_hash), (None, 0, None));
+}
+
+#[test]
+fn a_second_answer_within_a_grace_is_no_younger_than_the_first() {
+    for (acts, reply) in [(false, Reply::error(HttpError::Network)), (true, Reply::error(HttpError::Network).acting())]
+    {
+        let (scene, id) = expired_with(&grace(1800));
+        scene.world.acme.rotates.set(Rotates::Grace(1800));
+        scene.world.acme.expires_in.set(Some(1800));
+        scene.world.acme.next("/token", reply);
+        let ErrandOutcome::Unavailable { retry_after } = scene.need(&id) else { panic!("it failed") };
+        scene.world.pass(retry_after);
+        assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+        let end = scene.row(&id).expires_at.unwrap();
+        let left = end.since(scene.world.now());
+        assert!((1_740..1_800).contains(&left), "{acts}: told shorter by what it may have lived, no more: {left}");
+        assert_eq!(scene.resolve(&id, Ask::default()).unwrap().resolved.freshness, Freshness::Fresh);
+    }
+}
+
+#[test]
+fn at_an_app_that_stays_silent_the_distance_grows_also_where_there_is_a_grace() {
+    let (scene, id) = expired_with(&grace(30));
+    scene.world.acme.always("/token", Some(Reply::error(HttpError::Network)));
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let ErrandOutcome::Unavailable { retry_after } = scene.need(&id) else { panic!("it failed") };
+        waits.push(retry_after);
+        scene.world.pass(retry_after);
+    }
+    assert!(waits[0] <= 15, "once within the grace: {waits:?}");
+    assert!(waits[7] > 200, "{waits:?}");
 }
 
 #[test]
@@ -549,8 +605,31 @@ fn a_refused_token_is_not_the_end_while_the_one_before_it_is_in_its_grace() {
     assert_eq!(scene.errand(&id, Errand::Force), ErrandOutcome::Refreshed);
     let presented: Vec<_> = scene.world.acme.redemptions().iter().map(|one| (one.token == first, one.end)).collect();
     assert_eq!(presented, [(true, End::Granted), (false, End::Refused), (true, End::Replayed)]);
-    assert_eq!(scene.row(&id).status, Status::Connected);
+    let row = scene.row(&id);
+    assert_eq!(row.status, Status::Connected);
     assert!(scene.world.acme.accepts(&tokens(&scene.credential(&id)).0));
+    let told = row.expires_at.unwrap().since(scene.world.now());
+    assert!((3_530..=3_541).contains(&told), "the answer is as old as the first use of the token: {told}");
+    let until = scene.credential(&id).previous.map(|previous| previous.until.since(scene.world.now()));
+    assert!(until.is_none_or(|left| left <= 541), "a grace begins once: {until:?}");
+}
+
+#[test]
+fn a_no_to_the_token_before_that_is_not_final_is_not_death() {
+    for reply in [
+        Reply::status(429, ""),
+        Reply::status(503, "{\"error\":\"temporarily_unavailable\"}"),
+        Reply::status(401, "{\"error\":\"invalid_client\"}"),
+        Reply::status(400, "{\"error\":\"what_is_this\"}"),
+    ] {
+        let (scene, id, _) = forgotten_at_the_app(&json!({ "grace": 600 }), Rotates::Grace(600));
+        scene.world.pass(60);
+        scene.world.acme.next("/token", Reply::status(400, "{\"error\":\"invalid_grant\"}"));
+        scene.world.acme.next("/token", reply);
+        assert_ne!(scene.errand(&id, Errand::Force), ErrandOutcome::Dead);
+        let row = scene.row(&id);
+        assert_eq!((row.status, row.intent), (Status::Connected, None));
+    }
 }
 
 #[test]

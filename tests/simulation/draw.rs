@@ -24,6 +24,8 @@ pub(crate) enum Act {
     Disconnect { worker: usize, connection: usize },
     /// The person takes back at the app what they granted.
     Withdraw { connection: usize },
+    /// The app forgets the refresh token it gave last.
+    Forget { connection: usize },
     /// A Worker's process dies and starts anew.
     Kill { worker: usize },
     /// The platform moves a Worker's objects while they are at work.
@@ -270,6 +272,7 @@ impl Plan {
             0 | 1 => Act::Reconnect { worker, connection },
             2 | 3 => Act::Rename { worker, connection, to: draws.below(1000) },
             4 => Act::Disconnect { worker, connection },
+            5 if matches!(self.rotates, Rotates::Grace(_)) => Act::Forget { connection },
             5 => Act::Withdraw { connection },
             6 => Act::PromoteKey,
             _ => Act::CheckNow { worker, connection },

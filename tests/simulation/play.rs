@@ -222,6 +222,7 @@ async fn perform(stage: &Rc<Stage>, act: Act) {
             role.withdrawn.set(true);
             stage.scene.world.acme.withdraw(&role.account);
         }
+        Act::Forget { connection } => stage.scene.world.acme.forget_newest(&stage.roles[connection].account),
         Act::Kill { worker } => {
             let died = stage.workers[worker].kill();
             stage.tell(|| format!("{died} tasks died"));
@@ -267,13 +268,14 @@ async fn resolve_as(stage: &Rc<Stage>, worker: usize, connection: usize, ask: As
 async fn reconnect(stage: &Rc<Stage>, worker: usize, connection: usize) {
     let role = &stage.roles[connection];
     role.reconnecting.set(role.reconnecting.get() + 1);
-    role.muddled.set(role.muddled.get() || role.reconnecting.get() > 1);
+    role.muddled.set(role.reconnecting.get() > 1 || role.muddled.get());
     reconnect_once(stage, worker, role).await;
     role.reconnecting.set(role.reconnecting.get() - 1);
 }
 
 async fn reconnect_once(stage: &Rc<Stage>, worker: usize, role: &Role) {
     let world = &stage.workers[worker];
+    let alone = role.reconnecting.get() == 1;
     let (core, wish) = (world.core(), stage.scene.repair_of(&role.id));
     let Some(Ok(url)) = stage.patiently(world, async move { start(&core, &wish, BROWSER).await }).await else { return };
     let older = stage.scene.world.acme.grants();
@@ -288,6 +290,8 @@ async fn reconnect_once(stage: &Rc<Stage>, worker: usize, role: &Role) {
     let read = store::authorizations::get(core.db(), &flow, &[BROWSER.to_owned()]).await;
     if read.is_ok_and(|flow| flow.is_some_and(|flow| flow.outcome == Outcome::Done)) {
         role.outdated.set(role.outdated.get().max(older));
+        // Alone from its begin to its end it is the newest, whatever was before.
+        role.muddled.set(role.muddled.get() && !alone);
     }
 }
 

@@ -25,6 +25,7 @@ struct Sabotage {
 
 const CLAIM: &str = "attempt_token_hash = ?7";
 const PERSIST: &str = "last_attempt_id = ?5";
+const APPLIED: &str = "SELECT last_attempt_id, generation, version FROM";
 const DEAD: &str = "ELSE 'needs_reconnect' END, reason = ?6";
 const FAIL: &str = "ambiguous_token_hash = coalesce(?11, ambiguous_token_hash)";
 const RECONNECT: &str = "UPDATE connections SET app_revision = ?4";
@@ -115,6 +116,25 @@ const SABOTAGES: &[Sabotage] = &[
         theme: Theme::Anything,
         edits: &[Edit { of: RECONNECT, find: "generation = generation + 1", put: "generation = generation" }],
         shows_as: &["does not open", "older generation"],
+    },
+    Sabotage {
+        what: "the tokens of an answer are not stored",
+        theme: Theme::Anything,
+        edits: &[Edit {
+            of: PERSIST,
+            find: "SET sealed_credential = ?6, version = version + 1",
+            put: "SET sealed_credential = sealed_credential || substr(?6, 1, 0), version = version + 1",
+        }],
+        shows_as: &["in the record", "named lost", "has ended"],
+    },
+    Sabotage {
+        what: "an answer is taken for stored that is not",
+        theme: Theme::Anything,
+        edits: &[
+            Edit { of: PERSIST, find: "(attempt_id = ?5 OR version = ?4)", put: "?4 < 0 AND ?5 = ''" },
+            Edit { of: APPLIED, find: "version FROM", put: "version + 1 AS version FROM" },
+        ],
+        shows_as: &["had been in the program's hands", "named lost", "alive at the app"],
     },
     Sabotage {
         what: "re-sealing writes over what came after it was read",

@@ -26,6 +26,15 @@ const TRIED_FOR: i64 = 4_000;
 /// clock of whole seconds.
 const SHORTEST_BACKOFF: i64 = 1_000;
 
+/// Where envelopes are.
+const SEALED: [(&str, &str); 5] = [
+    ("connections", "sealed_credential"),
+    ("clients", "sealed_secret"),
+    ("revocations", "sealed_tokens"),
+    ("authorizations", "sealed_verifier"),
+    ("authorizations", "sealed_grant"),
+];
+
 /// How a play ended.
 #[derive(Debug, Default)]
 pub(crate) struct Ended {
@@ -100,6 +109,11 @@ impl Verdict {
             }
             return;
         };
+        let before = stored.previous.as_ref().filter(|previous| self.world.now() < previous.until);
+        let grace = matches!(stage.plan.declared, Rotates::Grace(_));
+        if grace && before.is_some_and(|previous| app.would_redeem(previous.refresh_token.expose())) {
+            return self.found(format!("false death: the app would still take the token before {}'s", role.account));
+        }
         if app.would_redeem(&token) {
             return self.found(format!("false death: the app would still redeem what {} holds", role.account));
         }
@@ -110,9 +124,20 @@ impl Verdict {
                 self.found("a lost rotation was named revoked".into());
             }
             "lost_rotation" if !was_redeemed && calm => self.found("a revocation was named lost_rotation".into()),
+            "lost_rotation" if was_redeemed && !self.may_be_lost(&token) => {
+                self.found("a rotation was named lost whose tokens were in the program's hands".into());
+            }
             "revoked" | "lost_rotation" => {}
             other => self.found(format!("a death by refusal was named {other}")),
         }
+    }
+
+    /// The answer to some redemption of it is lost, or it is still being brought to a record that is away.
+    fn may_be_lost(&self, token: &str) -> bool {
+        let sent = self.world.witness.sent.borrow();
+        sent.iter().any(|sent| {
+            sent.token == token && (!sent.arrived || sent.fate == Fate::Died || sent.aboard || sent.hindered > 0)
+        })
     }
 
     /// A revocation of ours kills no connection that is in use.
@@ -148,9 +173,10 @@ impl Verdict {
 
     /// Long after another key was promoted nothing is left under the old one.
     pub(crate) fn resealed(&self) {
-        let left = "SELECT count(*) FROM connections WHERE sealed_credential LIKE 'cx1.k1.%'";
-        if self.world.db.number(left) > 0 {
-            self.found("something is still sealed under the old key".into());
+        for (table, column) in SEALED {
+            if self.world.db.number(&format!("SELECT count(*) FROM {table} WHERE {column} LIKE 'cx1.k1.%'")) > 0 {
+                self.found(format!("something in {table}.{column} is still sealed under the old key"));
+            }
         }
     }
 
@@ -203,6 +229,7 @@ impl Verdict {
     /// The app's own log, at the end.
     pub(crate) fn conclude(&self, stage: &Stage) -> Ended {
         self.redeemed_once(stage);
+        self.nothing_let_go();
         self.one_at_a_time();
         self.calmly(stage);
         self.in_silence();
@@ -248,10 +275,8 @@ impl Verdict {
     }
 
     fn unexcused(&self, stage: &Stage, first: &Sent, again: &Sent) -> Option<&'static str> {
-        // The app was so slow that the second request reached it first.
-        if first.at_ms > again.at_ms {
-            return None;
-        }
+        // An app may be so slow that the second request reaches it first.
+        let (first, again) = if first.at_ms <= again.at_ms { (first, again) } else { (again, first) };
         let owned_until = first.at_ms + stage.plan.ownership() * 1000;
         let is_over = again.at_ms >= owned_until;
         if self.is_the_token_before(stage, first, again) {
@@ -282,15 +307,28 @@ impl Verdict {
                 .any(|one| one.attempt == again.attempt && one.token != again.token && one.at_ms <= again.at_ms)
     }
 
+    /// Tokens that arrived are in the record, or the record had no use for them, or it could not be reached long enough.
+    fn nothing_let_go(&self) {
+        for sent in self.world.witness.sent.borrow().iter() {
+            if sent.arrived && sent.fate == Fate::Open && !self.gave_up(sent) {
+                self.found("tokens arrived and were let go".into());
+            }
+        }
+    }
+
+    /// The program tried for as long as it has to, and had no place to keep them.
+    fn gave_up(&self, sent: &Sent) -> bool {
+        let tried_for = sent.ended_ms.map_or(0, |end| sent.hindered_ms - end);
+        !sent.aboard && (sent.hindered >= TRIES || tried_for >= TRIED_FOR)
+    }
+
     /// The tokens were granted and never reached the record, by an injected fault.
     fn was_lost(&self, sent: &Sent) -> bool {
         let granted = self.world.acme.was_redeemed(&sent.token);
-        let tried_for = sent.ended_ms.map_or(0, |end| sent.hindered_ms - end);
-        let gave_up = sent.hindered >= TRIES || tried_for >= TRIED_FOR;
         granted
             && sent.ended_ms.is_some()
             && !matches!(sent.fate, Fate::Stored(_) | Fate::Declined)
-            && (!sent.arrived || sent.fate == Fate::Died || (gave_up && !sent.aboard))
+            && (!sent.arrived || sent.fate == Fate::Died || self.gave_up(sent))
     }
 
     /// Of one grant never two redemptions are under way.

@@ -271,6 +271,20 @@ impl Acme {
         self.truth.borrow_mut().refresh_tokens.remove(refresh_token);
     }
 
+    /// It forgets the newest refresh token of an account that nobody has used yet.
+    pub(crate) fn forget_newest(&self, account: &str) {
+        let truth = self.truth.borrow();
+        let unused = truth.refresh_tokens.iter().filter(|(_, known)| {
+            known.used_at.is_none() && truth.grants[known.grant].live && truth.grants[known.grant].account == account
+        });
+        let newest = unused.max_by_key(|(token, _)| token.rsplit('-').next().unwrap().parse::<u64>().unwrap());
+        let newest = newest.map(|(token, _)| token.clone());
+        drop(truth);
+        if let Some(token) = newest {
+            self.forget(&token);
+        }
+    }
+
     /// Whether it would take an access token now.
     pub(crate) fn accepts(&self, access_token: &str) -> bool {
         self.truth.borrow().whose(access_token, self.runtime.now()).is_some()
@@ -581,5 +595,6 @@ fn presented(request: &Outbound) -> Option<String> {
 
 fn brings_tokens(answer: &Inbound) -> bool {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    answer.status == 200 && (body["access_token"].is_string() || body["refresh_token"].is_string())
+    let usable = body["access_token"].as_str().is_some_and(|token| !token.contains(' '));
+    answer.status == 200 && (usable || body["refresh_token"].is_string())
 }
