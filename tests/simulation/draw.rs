@@ -102,7 +102,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn draw(seed: u64) -> Self {
-        let mut draws = Draws::new(seed ^ 0x5eed_0f_1a57);
+        let mut draws = Draws::new(seed ^ 0x005e_ed0f_1a57);
         let rotates = one_of(
             &mut draws,
             &[
@@ -230,7 +230,7 @@ impl Plan {
         for _ in 0..2 + draws.below(3) {
             self.draw_burst(draws);
         }
-        for _ in 0..1 + draws.below(4) {
+        for _ in 0..=draws.below(4) {
             let at = self.sometime(draws);
             let worker = self.some_worker(draws);
             self.acts.push((at, Act::Tick { worker }));
@@ -256,7 +256,7 @@ impl Plan {
         let connection = draws.below(self.connections);
         let from = self.at_a_bad_moment(draws);
         let spread = one_of(draws, &[1, 50, 2_000, 20_000]);
-        for _ in 0..1 + draws.below(6) {
+        for _ in 0..=draws.below(6) {
             let at = from + i64::try_from(draws.below(spread)).unwrap();
             let worker = self.some_worker(draws);
             let force = draws.below(12) == 0;

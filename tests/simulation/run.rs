@@ -83,7 +83,7 @@ struct Work {
     next: AtomicU64,
     done: AtomicU64,
     stopped: AtomicBool,
-    cores_at_work: AtomicU64,
+    busy: AtomicU64,
     total: Mutex<Ended>,
     failed: Mutex<Option<u64>>,
 }
@@ -100,7 +100,7 @@ impl Work {
             next: AtomicU64::new(0),
             done: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
-            cores_at_work: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
             total: Mutex::default(),
             failed: Mutex::default(),
         }
@@ -112,7 +112,7 @@ impl Work {
     }
 
     fn play_on(&self) {
-        self.cores_at_work.fetch_add(1, Ordering::Relaxed);
+        self.busy.fetch_add(1, Ordering::Relaxed);
         let mut own = Ended::default();
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -129,7 +129,7 @@ impl Work {
             own.add(ended);
         }
         self.total.lock().unwrap().add(own);
-        self.cores_at_work.fetch_sub(1, Ordering::Relaxed);
+        self.busy.fetch_sub(1, Ordering::Relaxed);
     }
 
     #[expect(clippy::disallowed_methods, reason = "a line of progress a second is for whoever waits")]
@@ -137,7 +137,7 @@ impl Work {
         let mut shown = 0;
         loop {
             std::thread::sleep(Duration::from_millis(100));
-            if self.cores_at_work.load(Ordering::Relaxed) == 0 {
+            if self.busy.load(Ordering::Relaxed) == 0 {
                 return;
             }
             let seconds = self.begun.elapsed().as_secs();

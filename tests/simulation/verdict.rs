@@ -310,16 +310,10 @@ impl Verdict {
     /// Tokens that arrived are in the record, or the record had no use for them, or it could not be reached long enough.
     fn nothing_let_go(&self) {
         for sent in self.world.witness.sent.borrow().iter() {
-            if sent.arrived && sent.fate == Fate::Open && !self.gave_up(sent) {
+            if sent.arrived && sent.fate == Fate::Open && !gave_up(sent) {
                 self.found("tokens arrived and were let go".into());
             }
         }
-    }
-
-    /// The program tried for as long as it has to, and had no place to keep them.
-    fn gave_up(&self, sent: &Sent) -> bool {
-        let tried_for = sent.ended_ms.map_or(0, |end| sent.hindered_ms - end);
-        !sent.aboard && (sent.hindered >= TRIES || tried_for >= TRIED_FOR)
     }
 
     /// The tokens were granted and never reached the record, by an injected fault.
@@ -328,7 +322,7 @@ impl Verdict {
         granted
             && sent.ended_ms.is_some()
             && !matches!(sent.fate, Fate::Stored(_) | Fate::Declined)
-            && (!sent.arrived || sent.fate == Fate::Died || self.gave_up(sent))
+            && (!sent.arrived || sent.fate == Fate::Died || gave_up(sent))
     }
 
     /// Of one grant never two redemptions are under way.
@@ -382,4 +376,10 @@ impl Verdict {
         let (workspace, id) = (WorkspaceId::try_from(workspace).ok()?, ConnectionId::try_from(id.to_owned()).ok()?);
         Credential::open(&self.world.config().ring, &Credential::place(&workspace, &id, generation), &sealed).ok()
     }
+}
+
+/// The program tried for as long as it has to, and had no place to keep them.
+fn gave_up(sent: &Sent) -> bool {
+    let tried_for = sent.ended_ms.map_or(0, |end| sent.hindered_ms - end);
+    !sent.aboard && (sent.hindered >= TRIES || tried_for >= TRIED_FOR)
 }

@@ -76,7 +76,7 @@ impl Sky {
             0..=2 => Wound::Before,
             3..=5 => Wound::After,
             6 => Wound::Silent,
-            _ => Wound::Slow(i64::try_from(one_of(draws, &[50, 500, 3_000, 9_000, 30_000])).unwrap()),
+            _ => Wound::Slow(one_of(draws, &[50, 500, 3_000, 9_000, 30_000])),
         })
     }
 

@@ -116,6 +116,9 @@ pub(crate) struct Redemption {
     pub(crate) sent: usize,
 }
 
+/// Called with an account.
+pub(crate) type OnRevoked = Box<dyn Fn(&str)>;
+
 /// Draws how a request fares: what is answered in the app's place, and how many milliseconds it takes.
 pub(crate) type Weather = Box<dyn FnMut(&str) -> (Option<Reply>, i64)>;
 
@@ -173,7 +176,7 @@ pub(crate) struct Acme {
     pub(crate) grants_scopes: RefCell<Option<String>>,
     pub(crate) weather: RefCell<Option<Weather>>,
     /// Called with an account when its grants are revoked at our own wish.
-    pub(crate) on_revoked: RefCell<Option<Box<dyn Fn(&str)>>>,
+    pub(crate) on_revoked: RefCell<Option<OnRevoked>>,
     truth: RefCell<Truth>,
     runtime: Runtime,
     witness: Rc<Witness>,

@@ -65,7 +65,7 @@ impl Witness {
     /// Notes a line, if anybody wants to read it.
     pub(crate) fn tell(&self, now_ms: i64, line: impl FnOnce() -> String) {
         if self.tells.get() {
-            self.lines.borrow_mut().push(format!("{:>9.3} s  {}", now_ms as f64 / 1000.0, line()));
+            self.lines.borrow_mut().push(format!("{}.{:03} s  {}", now_ms / 1000, now_ms % 1000, line()));
         }
     }
 
