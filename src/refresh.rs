@@ -8,10 +8,11 @@
 
 mod outcome;
 mod plan;
+mod redemption;
 
 use serde_json::json;
 
-use crate::app::{App, Resolved, Rotation};
+use crate::app::{App, Resolved};
 use crate::caller::hash;
 use crate::client::Client;
 use crate::connection::Connection;
@@ -27,21 +28,12 @@ use crate::secret::Secret;
 use crate::store::clients;
 use crate::store::refreshes::{self, Attempt, Case, Fate, Renewal};
 use crate::time::Timestamp;
-use crate::token::{self, Answer, Class, ClientKeys, ProbeVerdict, Refusal, TokenSet};
+use crate::token::{self, Answer, ProbeVerdict, TokenSet};
 
 use outcome::Told;
 use plan::Plan;
+use redemption::{Redemption, age_of_answer, intent_of};
 
-/// Seconds an intent is in force: well over what the request (15 s) and its persisting (10 s) may take.
-const INTENT: i64 = 60;
-/// The shortest intent, in seconds.
-const SHORTEST_INTENT: i64 = 10;
-/// Seconds of an intent that are not the request's.
-const PERSIST_MARGIN: i64 = 3;
-/// Seconds from the request of an attempt to the note that it failed, at the most.
-const LONGEST_ATTEMPT: i64 = 25;
-/// Seconds that are worth asking an app in.
-const LEAST_TIME_TO_ASK: i64 = 5;
 /// How long one who finds an attempt under way looks again, in milliseconds; together 10 s.
 const WAITS: [u32; 9] = [200, 400, 700, 1000, 1200, 1500, 1500, 1500, 2000];
 /// How long a write is tried again, in milliseconds; together under 10 s.
@@ -134,22 +126,6 @@ async fn prepare<P: Ports>(core: &Core<P>, case: &Case) -> Result<std::result::R
     Ok(Ok(Talk { app, at, credential }))
 }
 
-/// An attempt that has been promised in the record, and the time it has.
-struct Redemption<'a> {
-    case: &'a Case,
-    talk: Talk,
-    keys: ClientKeys,
-    attempt: Attempt,
-    /// The refresh token that was promised.
-    token: Secret,
-    /// When the promise ends.
-    until: Timestamp,
-    /// When the app was first asked: graces count from there.
-    asked_at: Timestamp,
-    /// Seconds that the tokens of an answer may have lived already.
-    age: i64,
-}
-
 /// Redeems the refresh token: claim, ask, store. `None` when somebody else's claim came first.
 async fn redeem<P: Ports>(core: &Core<P>, case: &Case) -> Result<Option<ErrandOutcome>> {
     let talk = match prepare(core, case).await? {
@@ -177,37 +153,8 @@ async fn redeem<P: Ports>(core: &Core<P>, case: &Case) -> Result<Option<ErrandOu
     if redemption.is_too_late() {
         return outcome::too_late(core, &redemption).await.map(Some);
     }
-    let told = ask(core, &redemption, &redemption.token).await;
-    let told = ask_with_previous(core, &mut redemption, told).await;
+    let told = redemption::ask(core, &mut redemption).await;
     settle(core, &redemption, told).await.map(Some)
-}
-
-/// How long an attempt owns the token it redeems. Whoever comes after a crash waits that long: where the token
-/// may be presented again there is no need for the whole time, and in a grace window no use in it either,
-/// because what was lost can be had once more only until the grace is over.
-fn intent_of(rotation: Rotation) -> i64 {
-    match rotation {
-        Rotation::Strict => INTENT,
-        Rotation::None | Rotation::Reissue => INTENT / 2,
-        Rotation::Grace(seconds) => (seconds / 2).clamp(SHORTEST_INTENT, INTENT),
-    }
-}
-
-/// Seconds that an answer's tokens may have lived already, at the most: within its grace an app gives a token that is
-/// presented again what it gave before, and some say of it that its whole life is ahead.
-fn age_of_answer(connection: &Connection, rotation: Rotation, token_hash: &str, now: Timestamp) -> i64 {
-    let Rotation::Grace(seconds) = rotation else { return 0 };
-    let left_over = connection.intent.as_ref().filter(|intent| intent.token_hash == token_hash);
-    let failed_at = connection.checked_at.filter(|_| connection.ambiguous_token_hash.as_deref() == Some(token_hash));
-    let age = match (left_over, failed_at) {
-        (Some(intent), _) => now.since(intent.until) + intent_of(rotation),
-        // The one failure since the last success: the token was presented so shortly before it was noted.
-        (None, Some(at)) if connection.failures == 1 => now.since(at) + LONGEST_ATTEMPT,
-        (None, Some(at)) if now.since(at) <= seconds + INTENT => seconds,
-        (None, _) => return 0,
-    };
-    // An app may have taken a while to act; what it did before that is out of its grace.
-    if age <= seconds + INTENT { age.clamp(0, seconds) } else { 0 }
 }
 
 fn attempt<P: Ports>(core: &Core<P>, connection: &Connection) -> Result<Attempt> {
@@ -219,67 +166,6 @@ fn attempt<P: Ports>(core: &Core<P>, connection: &Connection) -> Result<Attempt>
         generation: connection.generation,
         version: connection.version,
     })
-}
-
-async fn ask<P: Ports>(core: &Core<P>, of: &Redemption<'_>, token: &Secret) -> Answer {
-    let asked_at = core.now();
-    let scopes = &of.case.connection.scopes_granted;
-    let mut request = token::refresh_request(&of.talk.app, &of.talk.at, &of.keys, token, scopes);
-    request.timeout_ms = request.timeout_ms.min(of.time_to_ask(asked_at));
-    let answer = core.ports.http().send(request).await;
-    token::read_answer(&of.talk.app, &answer, asked_at)
-}
-
-/// The app refuses the token that is stored, but is known to take the one before it for a while: that one is
-/// tried before the connection is given up. Never where the app promises no grace.
-async fn ask_with_previous<P: Ports>(core: &Core<P>, of: &mut Redemption<'_>, told: Answer) -> Answer {
-    let Answer::Refused(Refusal { class: Class::Permanent, code }) = &told else { return told };
-    let now = core.now();
-    let Some((previous, age)) = of.previous(now) else { return told };
-    if of.until.since(now) <= PERSIST_MARGIN {
-        // Too late to ask in this attempt; the next one does.
-        return Answer::Refused(Refusal { class: Class::Transient { retry_after: None }, code: code.clone() });
-    }
-    match ask(core, of, &previous).await {
-        Answer::Tokens(tokens) => {
-            // An answer without a refresh token keeps the one that was taken, not the one that was refused.
-            of.talk.credential.refresh_token = Some(previous);
-            of.age = age;
-            Answer::Tokens(tokens)
-        }
-        Answer::Refused(Refusal { class: Class::Permanent, .. }) => told,
-        unclear => unclear,
-    }
-}
-
-impl Redemption<'_> {
-    /// The promise took so long to write that it would end while the app is asked.
-    fn is_too_late(&self) -> bool {
-        self.until.since(self.asked_at) < PERSIST_MARGIN + LEAST_TIME_TO_ASK
-    }
-
-    /// Milliseconds that a request may take and still end well inside the promise.
-    fn time_to_ask(&self, now: Timestamp) -> u32 {
-        let seconds = (self.until.since(now) - PERSIST_MARGIN).max(1);
-        u32::try_from(seconds.saturating_mul(1000)).unwrap_or(u32::MAX)
-    }
-
-    /// The token before the stored one, while the app still takes it, and the seconds since it was first used.
-    fn previous(&self, now: Timestamp) -> Option<(Secret, i64)> {
-        let Rotation::Grace(seconds) = self.talk.app.oauth2().rotation else { return None };
-        let previous = self.talk.credential.previous.as_ref().filter(|previous| now < previous.until)?;
-        Some((previous.refresh_token.clone(), (seconds - previous.until.since(now)).clamp(0, seconds)))
-    }
-
-    /// What is stored for an answer: the old token stays beside the new one where the app gives a grace, which
-    /// counts from its first use.
-    fn successor(&self, newer: Credential) -> Credential {
-        let grace_until = match self.talk.app.oauth2().rotation {
-            Rotation::Grace(seconds) => Some(self.asked_at.plus(seconds - self.age)),
-            _ => None,
-        };
-        newer.replacing(&self.talk.credential, grace_until)
-    }
 }
 
 /// Stores what the app told, before anything else happens.

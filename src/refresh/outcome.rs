@@ -17,7 +17,7 @@ use crate::store::refreshes::{self, Attempt, Case, Failure};
 use crate::store::{self, clients};
 use crate::token::{Ambiguity, Class, Refusal};
 
-use super::Redemption;
+use super::redemption::{INTENT, Redemption};
 
 /// Seconds before the first retry; doubled at each further failure.
 const FIRST_BACKOFF: i64 = 5;
@@ -32,7 +32,7 @@ const CONFIGURATION_BACKOFF: i64 = 3600;
 const WRITE_WAITS: [u32; 2] = [100, 500];
 
 /// Seconds until an intent that is left behind has surely run out, counted from its failure.
-const INTENT_AND_SLACK: i64 = super::INTENT + 6;
+const INTENT_AND_SLACK: i64 = INTENT + 6;
 
 /// What the app told instead of tokens.
 pub(super) enum Told<'a> {
