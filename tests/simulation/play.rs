@@ -43,8 +43,9 @@ pub(crate) struct Role {
     pub(crate) may_be_gone: Cell<bool>,
     /// Whether the person took the grant back at the app.
     pub(crate) withdrawn: Cell<bool>,
-    /// Reconnects under way.
+    /// Reconnects under way, and reconnects ever begun.
     reconnecting: Cell<u32>,
+    begun: Cell<u32>,
     /// Whether two of them met: which of their grants is the newer one is anybody's guess.
     pub(crate) muddled: Cell<bool>,
     /// The app's grants up to here are older than the last acknowledged reconnect.
@@ -117,6 +118,7 @@ fn role(scene: &Scene, number: usize) -> Role {
         may_be_gone: Cell::new(false),
         withdrawn: Cell::new(false),
         reconnecting: Cell::new(0),
+        begun: Cell::new(0),
         muddled: Cell::new(false),
         outdated: Cell::new(0),
         names: RefCell::default(),
@@ -270,6 +272,7 @@ async fn resolve_as(stage: &Rc<Stage>, worker: usize, connection: usize, ask: As
 async fn reconnect(stage: &Rc<Stage>, worker: usize, connection: usize) {
     let role = &stage.roles[connection];
     role.reconnecting.set(role.reconnecting.get() + 1);
+    role.begun.set(role.begun.get() + 1);
     role.muddled.set(role.reconnecting.get() > 1 || role.muddled.get());
     reconnect_once(stage, worker, role).await;
     role.reconnecting.set(role.reconnecting.get() - 1);
@@ -277,7 +280,7 @@ async fn reconnect(stage: &Rc<Stage>, worker: usize, connection: usize) {
 
 async fn reconnect_once(stage: &Rc<Stage>, worker: usize, role: &Role) {
     let world = &stage.workers[worker];
-    let alone = role.reconnecting.get() == 1;
+    let (others, begun) = (role.reconnecting.get() - 1, role.begun.get());
     let (core, wish) = (world.core(), stage.scene.repair_of(&role.id));
     let Some(Ok(url)) = stage.patiently(world, async move { start(&core, &wish, BROWSER).await }).await else { return };
     let older = stage.scene.world.acme.grants();
@@ -293,6 +296,7 @@ async fn reconnect_once(stage: &Rc<Stage>, worker: usize, role: &Role) {
     if read.is_ok_and(|flow| flow.is_some_and(|flow| flow.outcome == Outcome::Done)) {
         role.outdated.set(role.outdated.get().max(older));
         // Alone from its begin to its end it is the newest, whatever was before.
+        let alone = others == 0 && role.begun.get() == begun;
         role.muddled.set(role.muddled.get() && !alone);
     }
 }
