@@ -13,6 +13,7 @@ use connections::error::{Code, Error};
 use connections::ids::{ConnectionId, WorkspaceId};
 use connections::resolve::Resolved;
 
+use crate::draw::{Act, Plan};
 use crate::play::{Role, Stage, reuse_is_harmless};
 use crate::support::acme::{CANARY, End};
 use crate::support::witness::{Fate, Sent};
@@ -229,7 +230,7 @@ impl Verdict {
     /// The app's own log, at the end.
     pub(crate) fn conclude(&self, stage: &Stage) -> Ended {
         self.redeemed_once(stage);
-        self.nothing_let_go();
+        self.nothing_let_go(stage);
         self.one_at_a_time();
         self.calmly(stage);
         self.in_silence();
@@ -240,7 +241,7 @@ impl Verdict {
             lines: witness.lines.take(),
             faults: stage.sky.counts(),
             redemptions: sent.len() as u64,
-            lost: sent.iter().filter(|sent| self.was_lost(sent)).count() as u64,
+            lost: sent.iter().filter(|sent| self.was_lost(stage, sent)).count() as u64,
             deaths: self.deaths.borrow().clone(),
             answered: self.answered.get(),
             disconnects: stage.roles.iter().filter(|role| role.gone_at.get().is_some()).count() as u64,
@@ -290,7 +291,7 @@ impl Verdict {
             return Some("though its successor had been in the program's hands");
         }
         // At a grace or harmless app a retry may come as soon as the first attempt has failed.
-        let gave_back = stage.plan.declared != Rotates::Strict && self.was_lost(first);
+        let gave_back = stage.plan.declared != Rotates::Strict && self.was_lost(stage, first);
         if !is_over && !gave_back {
             return Some("while the first attempt still owned it");
         }
@@ -308,21 +309,21 @@ impl Verdict {
     }
 
     /// Tokens that arrived are in the record, or the record had no use for them, or it could not be reached long enough.
-    fn nothing_let_go(&self) {
+    fn nothing_let_go(&self, stage: &Stage) {
         for sent in self.world.witness.sent.borrow().iter() {
-            if sent.arrived && sent.fate == Fate::Open && !gave_up(sent) {
+            if sent.arrived && sent.fate == Fate::Open && !gave_up(&stage.plan, sent) {
                 self.found("tokens arrived and were let go".into());
             }
         }
     }
 
     /// The tokens were granted and never reached the record, by an injected fault.
-    fn was_lost(&self, sent: &Sent) -> bool {
+    fn was_lost(&self, stage: &Stage, sent: &Sent) -> bool {
         let granted = self.world.acme.was_redeemed(&sent.token);
         granted
             && sent.ended_ms.is_some()
             && !matches!(sent.fate, Fate::Stored(_) | Fate::Declined)
-            && (!sent.arrived || sent.fate == Fate::Died || gave_up(sent))
+            && (!sent.arrived || sent.fate == Fate::Died || gave_up(&stage.plan, sent))
     }
 
     /// Of one grant never two redemptions are under way.
@@ -384,8 +385,10 @@ impl Verdict {
     }
 }
 
-/// The program tried for as long as it has to, and had no place to keep them.
-fn gave_up(sent: &Sent) -> bool {
+/// The program tried for as long as it has to, and had no place to keep them. Where a clock jumps, that time is over
+/// early.
+fn gave_up(plan: &Plan, sent: &Sent) -> bool {
     let tried_for = sent.ended_ms.map_or(0, |end| sent.hindered_ms - end);
-    !sent.aboard && (sent.hindered >= TRIES || tried_for >= TRIED_FOR)
+    let jumps = plan.acts.iter().any(|(_, act)| matches!(act, Act::Jump { .. }));
+    !sent.aboard && (sent.hindered >= TRIES || tried_for >= TRIED_FOR || jumps && sent.hindered > 0)
 }
