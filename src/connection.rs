@@ -185,6 +185,8 @@ pub struct Connection {
     pub intent: Option<Intent>,
     /// A refresh token whose redemption ended without a readable answer.
     pub ambiguous_token_hash: Option<String>,
+    /// When it was first presented.
+    pub ambiguous_since: Option<Timestamp>,
     /// No refresh before.
     pub next_attempt_at: Timestamp,
     /// Failures in a row.

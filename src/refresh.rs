@@ -137,9 +137,9 @@ async fn redeem<P: Ports>(core: &Core<P>, case: &Case) -> Result<Option<ErrandOu
     let attempt = attempt(core, &case.connection)?;
     let now = core.now();
     let rotation = talk.app.oauth2().rotation;
-    let until = now.plus(intent_of(rotation));
+    let seconds = intent_of(rotation);
     let token_hash = hash(token.expose());
-    match refreshes::claim(core.db(), (&attempt, &case.connection), &token_hash, until, now).await {
+    match refreshes::claim(core.db(), (&attempt, &case.connection), &token_hash, seconds, now).await {
         Ok(true) => {}
         Ok(false) => return Ok(None),
         Err(error) => {
@@ -149,7 +149,8 @@ async fn redeem<P: Ports>(core: &Core<P>, case: &Case) -> Result<Option<ErrandOu
         }
     }
     let age = age_of_answer(&case.connection, rotation, &token_hash, now);
-    let mut redemption = Redemption { case, talk, keys, attempt, token, until, asked_at: core.now(), age };
+    let (until, asked_at) = (now.plus(seconds), core.now());
+    let mut redemption = Redemption { case, talk, keys, attempt, token, until, asked_at, age };
     if redemption.is_too_late() {
         return outcome::too_late(core, &redemption).await.map(Some);
     }

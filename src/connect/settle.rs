@@ -393,6 +393,7 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
         refresh_expires_at: grant.refresh_expires_at,
         intent: None,
         ambiguous_token_hash: None,
+        ambiguous_since: None,
         next_attempt_at: Timestamp::from_unix(0),
         failures: 0,
         last_error: None,

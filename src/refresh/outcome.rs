@@ -81,7 +81,7 @@ async fn ambiguous<P: Ports>(core: &Core<P>, of: &Redemption<'_>, odd: &Ambiguit
     if !again_is_safe {
         wait = wait.max(INTENT_AND_SLACK);
     }
-    let statement = failed(core, case, &of.attempt, wait, again_is_safe, odd.what, Some(&hash));
+    let statement = failed(core, of, wait, again_is_safe, odd.what, Some(&hash));
     let backoff = of_the_app(core, case, wait, odd.retry_after);
     write(core, of, vec![statement, backoff], odd.what).await?;
     Ok(ErrandOutcome::Unavailable { retry_after: wait })
@@ -90,7 +90,7 @@ async fn ambiguous<P: Ports>(core: &Core<P>, of: &Redemption<'_>, odd: &Ambiguit
 /// Nothing was asked: the token is given back as it was taken.
 pub(super) async fn too_late<P: Ports>(core: &Core<P>, of: &Redemption<'_>) -> Result<ErrandOutcome> {
     let error = "database_slow";
-    let statement = failed(core, of.case, &of.attempt, FIRST_BACKOFF, true, error, None);
+    let statement = failed(core, of, FIRST_BACKOFF, true, error, None);
     write(core, of, vec![statement], error).await?;
     Ok(ErrandOutcome::DatabaseDown)
 }
@@ -144,13 +144,13 @@ async fn client<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &Refusal
     let (case, now) = (of.case, core.now());
     let wait = backoff(core, case.client.failures, Some(CLIENT_BACKOFF));
     let mark = clients::mark_misconfigured(&case.client, now, &refusal.code, now.plus(wait));
-    let statement = failed(core, case, &of.attempt, wait, true, &refusal.code, None);
+    let statement = failed(core, of, wait, true, &refusal.code, None);
     write(core, of, vec![statement, mark], &refusal.code).await?;
     Ok(ErrandOutcome::ClientMisconfigured)
 }
 
 async fn configuration<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &Refusal) -> Result<ErrandOutcome> {
-    let statement = failed(core, of.case, &of.attempt, CONFIGURATION_BACKOFF, true, &refusal.code, None);
+    let statement = failed(core, of, CONFIGURATION_BACKOFF, true, &refusal.code, None);
     write(core, of, vec![statement], &refusal.code).await?;
     Ok(ErrandOutcome::Unusable)
 }
@@ -161,10 +161,9 @@ async fn transient<P: Ports>(
     refusal: &Refusal,
     retry_after: Option<i64>,
 ) -> Result<ErrandOutcome> {
-    let (case, attempt) = (of.case, &of.attempt);
+    let case = of.case;
     let wait = backoff(core, case.connection.failures, retry_after);
-    let statements =
-        vec![failed(core, case, attempt, wait, true, &refusal.code, None), of_the_app(core, case, wait, retry_after)];
+    let statements = vec![failed(core, of, wait, true, &refusal.code, None), of_the_app(core, case, wait, retry_after)];
     write(core, of, statements, &refusal.code).await?;
     Ok(ErrandOutcome::Unavailable { retry_after: wait })
 }
@@ -178,8 +177,7 @@ fn of_the_app<P: Ports>(core: &Core<P>, case: &Case, wait: i64, told: Option<i64
 
 fn failed<P: Ports>(
     core: &Core<P>,
-    case: &Case,
-    attempt: &Attempt,
+    of: &Redemption<'_>,
     wait: i64,
     give_back: bool,
     error: &str,
@@ -191,10 +189,11 @@ fn failed<P: Ports>(
         give_back,
         error,
         at: now,
-        next_check_at: now.plus(wait.max(INTENT_AND_SLACK) + i64::from(case.connection.jitter() / 8)),
+        next_check_at: now.plus(wait.max(INTENT_AND_SLACK) + i64::from(of.case.connection.jitter() / 8)),
         ambiguous_token_hash: ambiguous,
+        asked_at: of.asked_at,
     };
-    refreshes::fail(attempt, &failure)
+    refreshes::fail(&of.attempt, &failure)
 }
 
 /// Writes what an attempt found. When newer tokens have been stored meanwhile it means nothing any more.

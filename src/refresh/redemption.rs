@@ -20,8 +20,6 @@ pub(super) const INTENT: i64 = 60;
 const SHORTEST_INTENT: i64 = 10;
 /// Seconds of an intent that are not the request's.
 const PERSIST_MARGIN: i64 = 3;
-/// Seconds from the request of an attempt to the note that it failed, at the most.
-const LONGEST_ATTEMPT: i64 = 25;
 /// Seconds that are worth asking an app in.
 const LEAST_TIME_TO_ASK: i64 = 5;
 
@@ -56,15 +54,10 @@ pub(super) fn intent_of(rotation: Rotation) -> i64 {
 /// presented again what it gave before, and some say of it that its whole life is ahead.
 pub(super) fn age_of_answer(connection: &Connection, rotation: Rotation, token_hash: &str, now: Timestamp) -> i64 {
     let Rotation::Grace(seconds) = rotation else { return 0 };
+    let noted = connection.ambiguous_since.filter(|_| connection.ambiguous_token_hash.as_deref() == Some(token_hash));
     let left_over = connection.intent.as_ref().filter(|intent| intent.token_hash == token_hash);
-    let failed_at = connection.checked_at.filter(|_| connection.ambiguous_token_hash.as_deref() == Some(token_hash));
-    let age = match (left_over, failed_at) {
-        (Some(intent), _) => now.since(intent.until) + intent_of(rotation),
-        // The one failure since the last success: the token was presented so shortly before it was noted.
-        (None, Some(at)) if connection.failures == 1 => now.since(at) + LONGEST_ATTEMPT,
-        (None, Some(at)) if now.since(at) <= seconds + INTENT => seconds,
-        (None, _) => return 0,
-    };
+    let first = noted.or(left_over.map(|intent| intent.until.plus(-intent_of(rotation))));
+    let age = first.map_or(0, |first| now.since(first));
     // An app may have taken a while to act; what it did before that is out of its grace.
     if age <= seconds + INTENT { age.clamp(0, seconds) } else { 0 }
 }

@@ -29,7 +29,7 @@ const INSERT: &str = "INSERT INTO connections (id, workspace_id, app, app_revisi
 const RECONNECT: &str = "UPDATE connections SET app_revision = ?4, client = ?5, account_id = ?6, account_label = ?7, scopes_requested = ?8,
       scopes_granted = ?9, connected_at = ?10, generation = generation + 1, version = version + 1, status = ?11, reason = NULL,
       sealed_credential = ?12, expires_at = ?13, refreshable = ?14, refreshed_at = NULL, refresh_expires_at = ?15, next_check_at = ?16,
-      attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL, last_attempt_id = NULL, ambiguous_token_hash = NULL,
+      attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL, last_attempt_id = NULL, ambiguous_token_hash = NULL, ambiguous_since = NULL,
       next_attempt_at = 0, failures = 0, last_error = NULL, checked_at = ?10, check_evidence = 'connected'
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
 const PATCH: &str = "UPDATE connections SET name = coalesce(?3, name), metadata = coalesce(?4, metadata),
@@ -115,6 +115,7 @@ impl FromRow for Connection {
             refresh_expires_at: row.optional_time("refresh_expires_at")?,
             intent: intent(row)?,
             ambiguous_token_hash: row.optional_text("ambiguous_token_hash")?,
+            ambiguous_since: row.optional_time("ambiguous_since")?,
             next_attempt_at: row.time("next_attempt_at")?,
             failures: row.integer("failures")?,
             last_error: row.optional_text("last_error")?,

@@ -22,6 +22,8 @@ const DEFINITION: &str = "SELECT a.definition FROM connections c
 /// redeem may have been redeemed: that is remembered. An attempt that failed since the row was read has set
 /// another `next_attempt_at` or status: what was planned before that is planned anew.
 const CLAIM: &str = "UPDATE connections SET ambiguous_token_hash = coalesce(attempt_token_hash, ambiguous_token_hash),
+      ambiguous_since = CASE WHEN attempt_token_hash IS NULL THEN ambiguous_since
+        WHEN attempt_token_hash = ambiguous_token_hash AND ambiguous_since IS NOT NULL THEN ambiguous_since ELSE attempt_until - ?11 END,
       attempt_id = ?5, attempt_until = ?6, attempt_token_hash = ?7
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND next_attempt_at = ?9 AND status = ?10 AND deleted_at IS NULL
       AND (attempt_id IS NULL OR attempt_until + 5 < ?8)";
@@ -31,7 +33,7 @@ const CLAIM: &str = "UPDATE connections SET ambiguous_token_hash = coalesce(atte
 const PERSIST: &str = "UPDATE connections SET sealed_credential = ?6, version = version + 1, last_attempt_id = ?5,
       attempt_until = CASE WHEN attempt_id = ?5 THEN NULL ELSE attempt_until END,
       attempt_token_hash = CASE WHEN attempt_id = ?5 THEN NULL ELSE attempt_token_hash END,
-      attempt_id = nullif(attempt_id, ?5), ambiguous_token_hash = NULL,
+      attempt_id = nullif(attempt_id, ?5), ambiguous_token_hash = NULL, ambiguous_since = NULL,
       expires_at = ?7, refreshable = 1, refreshed_at = ?8, refresh_expires_at = ?9, scopes_granted = coalesce(?10, scopes_granted),
       status = CASE status WHEN 'needs_reconnect' THEN 'connected' ELSE status END, reason = NULL,
       failures = ?11, next_attempt_at = ?12, last_error = ?13, checked_at = ?14, check_evidence = ?15, next_check_at = ?16
@@ -41,6 +43,8 @@ const APPLIED: &str = "SELECT last_attempt_id, generation, version FROM connecti
 /// says so.
 const FAIL: &str = "UPDATE connections SET failures = failures + 1, next_attempt_at = ?5, last_error = ?7, checked_at = ?8, check_evidence = ?9,
       next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE ?10 END, ambiguous_token_hash = coalesce(?11, ambiguous_token_hash),
+      ambiguous_since = CASE WHEN ?11 IS NULL THEN ambiguous_since
+        WHEN ambiguous_token_hash = ?11 AND ambiguous_since IS NOT NULL THEN ambiguous_since ELSE ?13 END,
       attempt_until = CASE WHEN ?6 THEN NULL ELSE attempt_until END,
       attempt_token_hash = CASE WHEN ?6 THEN NULL ELSE attempt_token_hash END,
       attempt_id = CASE WHEN ?6 THEN NULL ELSE attempt_id END
@@ -115,12 +119,12 @@ pub struct Attempt {
     pub version: i64,
 }
 
-/// Promises an attempt for a connection as it was read; answers whether it may go on.
+/// Promises an attempt of so many seconds for a connection as it was read; answers whether it may go on.
 pub async fn claim(
     db: &impl Database,
     (attempt, read): (&Attempt, &Connection),
     token_hash: &str,
-    until: Timestamp,
+    seconds: i64,
     now: Timestamp,
 ) -> Stored<bool> {
     let statement = sql!(
@@ -130,11 +134,12 @@ pub async fn claim(
         attempt.generation,
         attempt.version,
         &attempt.id,
-        until,
+        now.plus(seconds),
         token_hash,
         now,
         read.next_attempt_at,
-        read.status.as_str()
+        read.status.as_str(),
+        seconds
     );
     Ok(run(db, statement).await?.changes > 0)
 }
@@ -234,6 +239,8 @@ pub struct Failure<'a> {
     pub next_check_at: Timestamp,
     /// The hash of a refresh token that may have been redeemed.
     pub ambiguous_token_hash: Option<&'a str>,
+    /// When it was presented.
+    pub asked_at: Timestamp,
 }
 
 /// The statement that records a failed attempt.
@@ -251,7 +258,8 @@ pub fn fail(attempt: &Attempt, failure: &Failure<'_>) -> Statement {
         format!("refresh: {}", failure.error),
         failure.next_check_at,
         failure.ambiguous_token_hash,
-        attempt.version
+        attempt.version,
+        failure.asked_at
     )
 }
 

@@ -516,6 +516,31 @@ fn a_second_answer_within_a_grace_is_no_younger_than_the_first() {
 }
 
 #[test]
+fn what_a_grace_gives_again_is_as_old_as_the_first_time_it_was_asked_for() {
+    let (scene, id) = expired_with(&grace(600));
+    scene.world.acme.rotates.set(Rotates::Grace(600));
+    let first = scene.world.now();
+    scene.world.acme.next("/token", Reply::error(HttpError::Timeout).acting());
+    scene.world.acme.next("/token", Reply::error(HttpError::Timeout).acting());
+    for _ in 0..2 {
+        let ErrandOutcome::Unavailable { retry_after } = scene.need(&id) else { panic!("it failed") };
+        scene.world.pass(retry_after);
+    }
+    scene.world.acme.next("/token", Reply::status(429, ""));
+    scene.need(&id);
+    scene.world.pass(120);
+    let asked_at = scene.world.now();
+    assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+    let end = scene.row(&id).expires_at.unwrap();
+    assert_eq!(
+        end,
+        asked_at.plus(3600 - asked_at.since(first)),
+        "failures in between, of any kind, change nothing of that"
+    );
+    assert_eq!(scene.row(&id).ambiguous_since, None);
+}
+
+#[test]
 fn at_an_app_that_stays_silent_the_distance_grows_also_where_there_is_a_grace() {
     let (scene, id) = expired_with(&grace(30));
     scene.world.acme.always("/token", Some(Reply::error(HttpError::Network)));
