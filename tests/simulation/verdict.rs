@@ -283,7 +283,8 @@ impl Verdict {
         if self.is_the_token_before(stage, first, again) {
             return None;
         }
-        let in_record = matches!(first.fate, Fate::Stored(at) if at <= again.at_ms);
+        // What was stored after the promise was written came too late to stop it.
+        let in_record = matches!(first.fate, Fate::Stored(at) if at < again.promised_ms);
         if in_record {
             return Some("though its successor was in the record");
         }

@@ -35,6 +35,8 @@ pub(crate) struct Sent {
     pub(crate) token: String,
     pub(crate) attempt: String,
     pub(crate) at_ms: i64,
+    /// When it was promised, in the record.
+    pub(crate) promised_ms: i64,
     /// When the program stopped waiting for the answer; `None`: it still waits.
     pub(crate) ended_ms: Option<i64>,
     /// Whether tokens arrived.
@@ -95,11 +97,17 @@ pub(crate) struct Strand {
     witness: Rc<Witness>,
     runtime: Runtime,
     attempt: RefCell<String>,
+    promised_ms: Cell<i64>,
 }
 
 impl Strand {
     pub(crate) fn new(witness: &Rc<Witness>, runtime: &Runtime) -> Self {
-        Self { witness: Rc::clone(witness), runtime: runtime.clone(), attempt: RefCell::default() }
+        Self {
+            witness: Rc::clone(witness),
+            runtime: runtime.clone(),
+            attempt: RefCell::default(),
+            promised_ms: Cell::new(0),
+        }
     }
 
     /// A batch was applied.
@@ -107,6 +115,7 @@ impl Strand {
         for (statement, rows) in statements.iter().zip(answers) {
             if statement.sql.contains(CLAIM) && rows.changes > 0 {
                 text(statement, 4).clone_into(&mut self.attempt.borrow_mut());
+                self.promised_ms.set(self.runtime.now_ms());
                 self.tell(|| format!("{} promises to redeem", text(statement, 4)));
             } else if statement.sql.contains(PERSIST) {
                 let fate = if rows.changes > 0 { Fate::Stored(self.runtime.now_ms()) } else { Fate::Declined };
@@ -141,6 +150,7 @@ impl Strand {
             token: token.to_owned(),
             attempt: self.attempt.borrow().clone(),
             at_ms: self.runtime.now_ms(),
+            promised_ms: self.promised_ms.get(),
             ended_ms: None,
             arrived: false,
             fate: Fate::Open,
