@@ -342,6 +342,11 @@ impl Acme {
         truth.access_tokens.get(access_token).is_some_and(|token| truth.grants[token.grant].live)
     }
 
+    /// Whether it would still take an access token so many seconds from now.
+    pub(crate) fn accepts_in(&self, seconds: i64, access_token: &str) -> bool {
+        self.truth.borrow().whose(access_token, self.runtime.now() + seconds).is_some()
+    }
+
     /// How many grants were ever made.
     pub(crate) fn grants(&self) -> usize {
         self.truth.borrow().grants.len()
