@@ -68,8 +68,6 @@ pub(crate) struct Engine {
     sqlite: Option<Connection>,
     pub(crate) weather: RefCell<Option<Weather>>,
     pub(crate) edits: RefCell<Vec<Edit>>,
-    /// Statements that an edit changed.
-    pub(crate) edited: Cell<u64>,
     pub(crate) faults: RefCell<Vec<Fault>>,
     pub(crate) down: Cell<bool>,
     /// After so many further batches, every batch meets this.
@@ -100,7 +98,6 @@ impl Engine {
             sqlite: Some(SPARE.take().unwrap_or_else(migrated)),
             weather: RefCell::default(),
             edits: RefCell::default(),
-            edited: Cell::new(0),
             faults: RefCell::default(),
             down: Cell::new(false),
             outage: Cell::new(None),
@@ -179,7 +176,6 @@ impl Engine {
         for edit in self.edits.borrow().iter().filter(|edit| sql.contains(edit.of)) {
             assert!(text.contains(edit.find), "{} is not in: {text}", edit.find);
             text = text.replace(edit.find, edit.put).into();
-            self.edited.set(self.edited.get() + 1);
         }
         text
     }
