@@ -89,6 +89,11 @@ async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>, wish: &Wish, session: O
         workspace: workspace.name,
         app_name: offer.app.name.clone(),
         scopes: described(&offer),
+        scopes_fixed: true,
+        inputs: Vec::new(),
+        connect_help: Vec::new(),
+        warnings: Vec::new(),
+        ways: Vec::new(),
         reconnecting: offer
             .connection
             .as_ref()
@@ -96,17 +101,23 @@ async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>, wish: &Wish, session: O
         for_user: wish.link.as_ref().and(wish.user.as_ref()).map(|user| user.shown().to_owned()),
         invited: wish.link.is_some(),
         action,
-        host: at.authorize_url.host().to_owned(),
+        host: Some(at.authorize_url.host().to_owned()),
         cancel: wish.link.is_none().then(|| "/".to_owned()),
     };
     let shell = shell(session, csrf.as_deref());
     Ok(Response::html(200, page::connect(&shell, &view)).with(LEADS_OUT, String::new()))
 }
 
-fn described(offer: &Offer) -> Vec<(String, Option<String>)> {
+fn described(offer: &Offer) -> Vec<page::ScopeChoice> {
     let description =
         |id: &String| offer.app.scopes.iter().find(|scope| scope.id == *id).and_then(|scope| scope.description.clone());
-    offer.scopes.iter().map(|id| (id.clone(), description(id))).collect()
+    let choice = |id: &String| page::ScopeChoice {
+        id: id.clone(),
+        description: description(id),
+        checked: true,
+        ..page::ScopeChoice::default()
+    };
+    offer.scopes.iter().map(choice).collect()
 }
 
 // ---- starting, through a link ----
@@ -278,7 +289,7 @@ async fn choosing<P: Ports>(
             page::Choosing::Duplicate { account: now.unwrap_or_default(), existing_name: name.clone() }
         }
     };
-    Ok(page::ChooseView { app_name: app_name.to_owned(), action: format!("/flows/{}", flow.id), question })
+    Ok(page::ChooseView { app_name: app_name.to_owned(), action: format!("/flows/{}", flow.id), question, note: None })
 }
 
 /// How a flow ended, in words.

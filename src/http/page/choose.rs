@@ -38,6 +38,7 @@ fn other_account(shell: &Shell<'_>, view: &ChooseView, before: Option<&str>, now
             div { dt { "Account before" } dd { (or_unknown(before)) } }
             div { dt { "Account now" } dd { (or_unknown(now)) } }
         }
+        (note(view))
         div.choices {
             (answer(shell, view, "keep",
                 &html! { @if known && told_apart { "Keep " (or_unknown(before)) } @else { "Keep it as it was" } },
@@ -78,6 +79,7 @@ fn duplicate(shell: &Shell<'_>, view: &ChooseView, account: &str, existing: &str
             "You signed in to " (said(&view.app_name)) " as " strong { (said(account)) } ". The connection "
             (quoted(existing)) " has that account already."
         }
+        (note(view))
         div.choices {
             (answer(shell, view, "reuse",
                 &html! { "Reuse " (quoted(existing)) },
@@ -94,6 +96,12 @@ fn duplicate(shell: &Shell<'_>, view: &ChooseView, account: &str, existing: &str
         (until_then())
     };
     page(shell, "This account is already connected", &body)
+}
+
+fn note(view: &ChooseView) -> Markup {
+    html! {
+        @if let Some(note) = &view.note { p.panel.waiting { (said(note)) } }
+    }
 }
 
 fn or_unknown(account: Option<&str>) -> Markup {

@@ -4,7 +4,9 @@
 
 use maud::{Markup, html};
 
-use super::frame::{code, csrf, link, page, quoted, said};
+use super::ask::{Ask, how_to_end, other_ways, who_asks};
+use super::form::{fields, mistakes, scopes, summary};
+use super::frame::{csrf, link, page, quoted, said, warnings};
 use super::{ConnectView, Shell};
 
 /// The page before the app.
@@ -13,68 +15,53 @@ pub fn connect(shell: &Shell<'_>, view: &ConnectView) -> Markup {
         Some((name, _)) => format!("Reconnect {name}"),
         None => format!("Connect {}", view.app_name),
     };
+    let ask = ask(view);
     let body = html! {
+        (summary(None, &mistakes(&view.inputs)))
         h1 {
             @match &view.reconnecting {
                 Some((name, _)) => { "Reconnect " (quoted(name)) },
                 None => { "Connect " (said(&view.app_name)) },
             }
         }
-        (who_asks(view))
-        @if view.invited { (warning(view)) }
-        (permissions(view))
-        (what_follows(view))
-        div.actions {
-            form method="post" action=(view.action) {
-                (csrf(shell))
+        (who_asks(&ask))
+        (warnings(&view.warnings))
+        form.whole method="post" action=(view.action) {
+            (csrf(shell))
+            (account(view))
+            (permissions(view))
+            (what_follows(view))
+            div.actions {
                 button.main type="submit" { "Continue to " (said(&view.app_name)) }
+                @if let Some(cancel) = &view.cancel { (link("Cancel", cancel, "button")) }
             }
-            @if let Some(cancel) = &view.cancel { (link("Cancel", cancel, "button")) }
         }
         @if view.cancel.is_none() {
             p.quiet { "Don’t want this? Close this page. Nothing happens until you continue." }
         }
-        p.quiet { (how_to_end(view)) }
+        (how_to_end(&ask))
+        (other_ways(&view.ways))
     };
     page(shell, &title, &body)
 }
 
-fn who_asks(view: &ConnectView) -> Markup {
-    html! {
-        p {
-            @if view.reconnecting.is_some() {
-                "The workspace " strong { (said(&view.workspace)) } " asks you to renew its access to "
-            } @else {
-                "The workspace " strong { (said(&view.workspace)) } " asks for access to "
-            }
-            strong { (said(&view.app_name)) } " with an account of yours. "
-            "Its workflows will be able to act there in the name of that account."
-        }
-        @if let Some((_, Some(account))) = &view.reconnecting {
-            p {
-                "The connection’s account is " strong { (said(account)) } ". Sign in as that one. "
-                "If you sign in as another, you are asked what to do before anything changes."
-            }
-        }
-        @match (&view.for_user, view.reconnecting.is_some()) {
-            (Some(user), true) => p {
-                "This request is meant for " strong { (said(user)) } ". If that is not you, close this page."
-            },
-            (Some(user), false) => p { "The connection will belong to " strong { (said(user)) } "." },
-            (None, false) if view.invited => p { "The connection will belong to the whole workspace." },
-            (None, _) => {},
-        }
+fn ask(view: &ConnectView) -> Ask<'_> {
+    Ask {
+        workspace: &view.workspace,
+        app_name: &view.app_name,
+        renewing: view.reconnecting.as_ref(),
+        for_user: view.for_user.as_deref(),
+        invited: view.invited,
+        same_account: "Sign in as that one. If you sign in as another, you are asked what to do before anything changes.",
     }
 }
 
-fn warning(view: &ConnectView) -> Markup {
+fn account(view: &ConnectView) -> Markup {
     html! {
-        section.panel.waiting aria-labelledby="invited" {
-            h2 #invited { "You came here by a link" }
-            p {
-                "Whoever sent you the link will be able to use your " (said(&view.app_name))
-                " account through the workspace " strong { (said(&view.workspace)) } ". "
-                strong { "Only continue if you trust them." }
+        @if !view.inputs.is_empty() {
+            section aria-labelledby="account" {
+                h2 #account { "Where your account is" }
+                (fields(&view.inputs))
             }
         }
     }
@@ -87,14 +74,7 @@ fn permissions(view: &ConnectView) -> Markup {
             @if view.scopes.is_empty() {
                 p { "No permissions are named. " (said(&view.app_name)) " tells you what it will allow." }
             } @else {
-                ul.asked {
-                    @for (scope, description) in &view.scopes {
-                        li {
-                            @if let Some(description) = description { span { (said(description)) } }
-                            (code(scope))
-                        }
-                    }
-                }
+                (scopes(&view.scopes, view.scopes_fixed))
             }
         }
     }
@@ -105,21 +85,19 @@ fn what_follows(view: &ConnectView) -> Markup {
         section aria-labelledby="next" {
             h2 #next { "What happens next" }
             p {
-                "You go to " strong { (said(&view.host)) } ", which may ask you to sign in, and asks you to allow the "
-                "access. Check that name in your browser’s address bar before you type a password. "
+                "You go to "
+                @match &view.host {
+                    Some(host) => strong { (said(host)) },
+                    None => { (said(&view.app_name)) " at the address that you entered above" },
+                }
+                ", which may ask you to sign in, and asks you to allow the access. "
+                "Check that name in your browser’s address bar before you type a password. "
                 "Your password is not passed on to this workspace."
             }
-        }
-    }
-}
-
-fn how_to_end(view: &ConnectView) -> Markup {
-    html! {
-        @if view.invited {
-            "To end the access later, ask whoever sent you the link to disconnect it, or remove it in the settings of "
-            "your " (said(&view.app_name)) " account."
-        } @else {
-            "You can end the access at any time on the connection’s page."
+            @if !view.connect_help.is_empty() {
+                h3 { "What to do at " (said(&view.app_name)) }
+                ul { @for sentence in &view.connect_help { li { (said(sentence)) } } }
+            }
         }
     }
 }

@@ -5,9 +5,10 @@
 
 use maud::{Markup, html};
 
-use super::frame::{account, class, code, csrf, notice, page, quoted, said, status, time, time_or_never};
-use super::{ConnectionView, Shell, Tone};
+use super::frame::{account, class, code, csrf, link, page, quoted, said, status, time, time_or_never, warnings};
+use super::{ConnectionView, Lasts, PutOff, Shell, Tone};
 use crate::connect::settle::LONGEST_NAME;
+use crate::time::Timestamp;
 
 /// A connection's own page.
 pub fn connection(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
@@ -15,9 +16,10 @@ pub fn connection(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
     let body = html! {
         nav { a href="/" { "All connections" } }
         h1 { (said(&card.name)) }
-        (notice(view.notice.as_deref()))
+        (told(view))
         @if view.confirming_disconnect { (confirm(shell, view)) }
         (state(shell, view))
+        (warnings(&view.warnings))
         (details(view))
         (permissions(&view.granted))
         (uses(&view.uses))
@@ -32,15 +34,25 @@ pub fn connection(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
     }
 }
 
+/// What has just happened. What is missing is part of the news: whoever comes back from the app can ask again at once.
+fn told(view: &ConnectionView) -> Markup {
+    html! {
+        @if let Some(text) = &view.notice {
+            div.notice role="status" {
+                p { (said(text)) }
+                @if !view.missing.is_empty() { (missing(view)) }
+            }
+        }
+    }
+}
+
 fn state(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
     let card = &view.card;
-    let reconnect = format!("/connections/{}/reconnect", card.id);
     // Missing permissions are no reason to look healthy.
     let tone = match card.status.tone {
         Tone::Good if !view.missing.is_empty() => Tone::Waiting,
         tone => tone,
     };
-    let urgent = card.status.tone == Tone::Bad && view.missing.is_empty();
     html! {
         section.panel.(class(tone)) aria-labelledby="state" {
             h2 #state { (status(&card.status)) }
@@ -49,25 +61,63 @@ fn state(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
             @if !card.attention.is_empty() {
                 ul { @for sentence in &card.attention { li { (said(sentence)) } } }
             }
-            @if !view.missing.is_empty() { (missing(view, &reconnect)) }
+            @if let Some((at, put_off)) = view.predicted_end { (predicted_end(view, at, put_off)) }
+            @if !view.missing.is_empty() {
+                @if view.notice.is_none() { (missing(view)) } @else { p { "Some permissions were not granted: see above." } }
+            }
             div.actions {
                 form method="post" action={ "/connections/" (card.id) "/check" } {
                     (csrf(shell))
                     button type="submit" { "Check now" }
                 }
-                a.button.main[urgent] href=(reconnect) { "Reconnect" }
+                (renew(view))
             }
         }
     }
 }
 
-fn missing(view: &ConnectionView, reconnect: &str) -> Markup {
+/// The way to repair it: at the app, or with another key.
+fn renew(view: &ConnectionView) -> Markup {
+    let urgent = broken(view) && (view.missing.is_empty() || view.ask_again.is_none());
+    let class = if urgent { "button main" } else { "button" };
+    match &view.replace_href {
+        Some(href) => link("Enter a new key", href, class),
+        None => link("Reconnect", &format!("/connections/{}/reconnect", view.card.id), class),
+    }
+}
+
+fn missing(view: &ConnectionView) -> Markup {
     html! {
         div.missing {
-            h3 { "Permissions that were not granted" }
+            h2 { "Permissions that were not granted" }
             p { "Steps that need them will fail until you allow them at " (said(&view.card.app_name)) ":" }
-            ul { @for scope in &view.missing { li { (code(scope)) } } }
-            p { a.button.main href=(reconnect) { "Allow them" } }
+            ul.asked {
+                @for (scope, description) in &view.missing {
+                    li {
+                        @if let Some(description) = description { span { (said(description)) } }
+                        (code(scope))
+                    }
+                }
+            }
+            @if let Some(href) = &view.ask_again { p { (link("Ask for them again", href, "button main")) } }
+        }
+    }
+}
+
+fn predicted_end(view: &ConnectionView, at: Timestamp, put_off: PutOff) -> Markup {
+    html! {
+        @if !broken(view) {
+            p {
+                "This access ends on " (time(at))
+                @match put_off {
+                    PutOff::Use => " unless it is used before.",
+                    PutOff::Renewal => " unless it is renewed before, which happens by itself.",
+                    PutOff::Person => {
+                        ", however often it is used. "
+                        @if view.replace_href.is_some() { "Enter a new key before then." } @else { "Reconnect before then." }
+                    },
+                }
+            }
         }
     }
 }
@@ -79,6 +129,7 @@ fn details(view: &ConnectionView) -> Markup {
             dl {
                 div { dt { "App" } dd { (said(&view.card.app_name)) } }
                 div { dt { "Account" } dd { (account(view.card.account.as_deref())) } }
+                @if !view.kind.is_empty() { div { dt { "Kind of access" } dd { (said(&view.kind)) } } }
                 div { dt { "Last used" } dd { (time_or_never(view.card.last_used)) } }
                 div { dt { "Access until" } dd { (access(view)) } }
                 div {
@@ -107,15 +158,31 @@ fn details(view: &ConnectionView) -> Markup {
 }
 
 fn access(view: &ConnectionView) -> Markup {
+    let app = said(&view.card.app_name);
     html! {
-        @match (view.expires, view.renewable) {
-            _ if view.card.status.tone == Tone::Bad => "ended: reconnect to renew it",
-            (Some(at), true) => { (time(at)) ", renewed by itself when needed" },
-            (Some(at), false) => { (time(at)) ", can’t be renewed: reconnect before then" },
-            (None, true) => "no end known, renewed by itself when needed",
-            (None, false) => "no end known",
+        @match (view.lasts, view.expires, view.renewable) {
+            (Lasts::Consented, _, _) if broken(view) => "ended: reconnect to renew it",
+            _ if broken(view) => "ended: enter a new key",
+            (Lasts::Pasted, Some(at), _) => { (time(at)) ", can’t be renewed: enter a new key before then" },
+            (Lasts::Pasted, None, _) => {
+                "a key does not end by itself; it works until it is revoked at " (app)
+            },
+            (Lasts::Exchanged, Some(at), _) => {
+                (time(at)) ", renewed by itself when needed, until the key is revoked at " (app)
+            },
+            (Lasts::Exchanged, None, _) => {
+                "renewed by itself when needed, until the key is revoked at " (app)
+            },
+            (Lasts::Consented, Some(at), true) => { (time(at)) ", renewed by itself when needed" },
+            (Lasts::Consented, Some(at), false) => { (time(at)) ", can’t be renewed: reconnect before then" },
+            (Lasts::Consented, None, true) => "no end known, renewed by itself when needed",
+            (Lasts::Consented, None, false) => "no end known",
         }
     }
+}
+
+fn broken(view: &ConnectionView) -> bool {
+    view.card.status.tone == Tone::Bad
 }
 
 fn permissions(granted: &[String]) -> Markup {
@@ -131,7 +198,7 @@ fn permissions(granted: &[String]) -> Markup {
     }
 }
 
-fn uses(uses: &[(String, String, crate::time::Timestamp)]) -> Markup {
+fn uses(uses: &[(String, String, Timestamp)]) -> Markup {
     html! {
         section aria-labelledby="uses" {
             h2 #uses { "Used by" }

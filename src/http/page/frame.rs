@@ -120,6 +120,35 @@ pub(super) fn link(label: &str, href: &str, class: &str) -> Markup {
     }
 }
 
+/// A link to a page of somebody else's, which opens beside this one: what was entered here stays. Otherwise only its words.
+pub(super) fn outside(label: &Markup, href: &str) -> Markup {
+    html! {
+        @if href.starts_with("https://") || href.starts_with("http://") {
+            a.outside href=(href) target="_blank" rel="noreferrer noopener" {
+                (label) span.quiet { " (opens in a new tab)" }
+            }
+        } @else {
+            span { (label) }
+        }
+    }
+}
+
+/// What a person should know, before or after.
+pub(super) fn warnings(sentences: &[String]) -> Markup {
+    html! {
+        @if !sentences.is_empty() {
+            section.panel.waiting aria-labelledby="warnings" {
+                h2 #warnings { "Good to know" }
+                @if let [only] = sentences {
+                    p { (said(only)) }
+                } @else {
+                    ul { @for sentence in sentences { li { (said(sentence)) } } }
+                }
+            }
+        }
+    }
+}
+
 /// A tone's class in the stylesheet.
 pub(super) fn class(tone: Tone) -> &'static str {
     match tone {

@@ -8,6 +8,9 @@ use maud::{Markup, html};
 use super::frame::{account, link, notice, page, quoted, said, status, time_or_never};
 use super::{AppChoice, Card, ListView, Shell};
 
+/// Apps that are seen at one glance, without a search.
+const FEW_APPS: usize = 8;
+
 /// The Connections page.
 pub fn list(shell: &Shell<'_>, view: &ListView) -> Markup {
     let body = html! {
@@ -16,7 +19,7 @@ pub fn list(shell: &Shell<'_>, view: &ListView) -> Markup {
         @if view.connections.is_empty() && view.search.is_none() {
             (nothing_yet())
         } @else {
-            (search(view.search.as_deref()))
+            (search(view))
             @if view.connections.is_empty() {
                 (nothing_found(view.search.as_deref()))
             } @else {
@@ -26,7 +29,7 @@ pub fn list(shell: &Shell<'_>, view: &ListView) -> Markup {
                 p { (link("Next page", next, "button")) }
             }
         }
-        (apps(&view.apps))
+        (apps(view))
     };
     page(shell, "Your connections", &body)
 }
@@ -41,7 +44,7 @@ fn nothing_yet() -> Markup {
             }
             p {
                 "To make the first one, choose an app below. "
-                "The app then asks you to sign in and to allow the access."
+                "Most apps then ask you to sign in and to allow the access; some want a key that you enter here."
             }
         }
     }
@@ -62,14 +65,17 @@ fn nothing_found(search: Option<&str>) -> Markup {
     }
 }
 
-fn search(search: Option<&str>) -> Markup {
+fn search(view: &ListView) -> Markup {
+    let search = view.search.as_deref();
+    let apps = view.apps_search.as_deref();
     html! {
         form.line method="get" action="/" role="search" {
             label for="q" { "Search your connections" }
             input #q type="search" name="q" value=(search.unwrap_or_default()) autocomplete="off";
+            (kept("apps", apps))
             button type="submit" { "Search" }
             @if search.is_some() {
-                a.button href="/" { "Show all" }
+                a.button href=(with("apps", apps, "/")) { "Show all" }
             }
         }
     }
@@ -116,33 +122,94 @@ fn row(card: &Card) -> Markup {
     }
 }
 
-fn apps(apps: &[AppChoice]) -> Markup {
-    let (ready, others): (Vec<_>, Vec<_>) = apps.iter().partition(|app| app.ready);
+/// Where the apps begin on the page: a search among them leads back there.
+const APPS: &str = "/#connect";
+
+fn apps(view: &ListView) -> Markup {
+    let (ready, others): (Vec<_>, Vec<_>) = sought(view).into_iter().partition(|app| app.ready);
+    let none_ready = view.apps.iter().all(|app| !app.ready);
     html! {
         section aria-labelledby="connect" {
             h2 #connect { "Connect an app" }
-            @if ready.is_empty() {
+            @if none_ready {
                 p { "No app is ready to be connected. Whoever runs this must set up an app's OAuth client first." }
-            } @else {
-                ul.apps {
-                    @for app in &ready {
-                        li { a.button href={ "/oauth/start/" (app.id) } { (said(&app.name)) } }
-                    }
-                }
+            }
+            @if view.apps.len() > FEW_APPS || view.apps_search.is_some() { (search_apps(view)) }
+            @if let (Some(search), true) = (&view.apps_search, ready.is_empty() && others.is_empty()) {
+                p { "No app has " (quoted(search)) " in its name or category." }
+            }
+            @if !ready.is_empty() {
+                ul.apps { @for app in &ready { li { (start(app)) } } }
             }
             @if !others.is_empty() {
-                details open[ready.is_empty()] {
-                    summary { "Apps that are not ready (" (others.len()) ")" }
-                    ul.others {
-                        @for app in &others {
-                            li {
-                                (said(&app.name))
-                                span.quiet { " needs an OAuth client (set up by whoever runs this)" }
-                            }
-                        }
-                    }
+                details open[none_ready || view.apps_search.is_some()] {
+                    summary { "Apps that are not set up (" (others.len()) ")" }
+                    ul.others { @for app in &others { li { (not_set_up(app)) } } }
                 }
             }
         }
+    }
+}
+
+/// The apps that have every word that was searched for, by name.
+fn sought(view: &ListView) -> Vec<&AppChoice> {
+    let search = view.apps_search.as_deref().unwrap_or_default().to_lowercase();
+    let has = |app: &AppChoice, word: &str| {
+        app.id.contains(word)
+            || std::iter::once(&app.name)
+                .chain(&app.categories)
+                .chain(&app.ways)
+                .any(|text| text.to_lowercase().contains(word))
+    };
+    let mut found: Vec<_> =
+        view.apps.iter().filter(|app| search.split_whitespace().all(|word| has(app, word))).collect();
+    found.sort_by_key(|app| app.name.to_lowercase());
+    found
+}
+
+fn start(app: &AppChoice) -> Markup {
+    html! {
+        a.button href={ "/oauth/start/" (app.id) } {
+            (said(&app.name))
+            @for way in &app.ways { " " small { (said(way)) } }
+        }
+    }
+}
+
+fn not_set_up(app: &AppChoice) -> Markup {
+    html! {
+        span { (said(&app.name)) span.quiet { " is not set up" } }
+        a.way href={ "/apps/" (app.id) "/setup" } { "How to set up " (said(&app.name)) }
+    }
+}
+
+fn search_apps(view: &ListView) -> Markup {
+    html! {
+        form.line method="get" action=(APPS) role="search" {
+            label for="apps" { "Search the apps" }
+            input #apps type="search" name="apps" value=(view.apps_search.as_deref().unwrap_or_default())
+                autocomplete="off";
+            (kept("q", view.search.as_deref()))
+            button type="submit" { "Search" }
+            @if view.apps_search.is_some() {
+                a.button href=(with("q", view.search.as_deref(), APPS)) { "Show all apps" }
+            }
+        }
+    }
+}
+
+/// The other search of this page, which goes on.
+fn kept(name: &str, value: Option<&str>) -> Markup {
+    html! { @if let Some(value) = value { input type="hidden" name=(name) value=(value); } }
+}
+
+/// An address of this page with a search in it.
+fn with(name: &str, value: Option<&str>, address: &str) -> String {
+    let Some(value) = value else { return address.to_owned() };
+    let (path, fragment) = address.split_once('#').map_or((address, None), |(path, rest)| (path, Some(rest)));
+    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
+    match fragment {
+        Some(fragment) => format!("{path}?{query}#{fragment}"),
+        None => format!("{path}?{query}"),
     }
 }

@@ -30,7 +30,7 @@ h2 { font-size: 1.2rem; line-height: 1.3; margin: 0 0 0.5rem; }
 h3 { font-size: 1rem; margin: 0 0 0.25rem; }
 p { max-width: 42rem; margin: 0 0 0.75rem; }
 ul { margin: 0 0 0.75rem; padding-left: 1.25rem; }
-main > section { margin-top: 2rem; }
+main > section, .whole > section { margin-top: 2rem; }
 a { color: var(--link); text-underline-offset: 0.15em; }
 :focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }
 code { font: 0.9em/1.4 ui-monospace, monospace; }
@@ -38,7 +38,7 @@ time { white-space: nowrap; }
 .quiet { color: var(--quiet); }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 
-.home, nav a, a.name, summary { display: inline-flex; align-items: center; min-height: 44px; }
+.home, nav a, a.name, a.way, summary { display: inline-flex; align-items: center; min-height: 44px; }
 .home { color: var(--text); font-weight: 700; text-decoration: none; }
 a.home:hover { text-decoration: underline; }
 .session { display: flex; flex-wrap: wrap; align-items: center; gap: 0.25rem 0.75rem; }
@@ -49,8 +49,22 @@ button:hover, .button:hover { border-color: var(--text); text-decoration: underl
 .main { border-color: var(--main); background: var(--main); color: var(--on-main); font-weight: 600; }
 .danger { border-color: var(--bad); color: var(--bad); }
 header button { border-color: transparent; background: transparent; color: var(--link); text-decoration: underline; padding-inline: 0.5rem; }
-input { min-height: 44px; min-width: 0; padding: 0.5rem 0.75rem; border: 1px solid var(--edge); border-radius: 6px; background: var(--page); color: var(--text); font: inherit; }
+input, textarea { min-height: 44px; min-width: 0; padding: 0.5rem 0.75rem; border: 1px solid var(--edge); border-radius: 6px; background: var(--page); color: var(--text); font: inherit; }
+textarea { font-family: ui-monospace, monospace; }
+input[type="checkbox"] { flex: none; width: 1.25rem; height: 1.25rem; min-height: 0; margin: 0.15rem 0 0; accent-color: var(--main); }
+fieldset { min-width: 0; margin: 0 0 1rem; padding: 0; border: 0; }
+legend { padding: 0; font-weight: 600; }
 label { font-weight: 600; }
+label.tick { display: flex; gap: 0.75rem; align-items: flex-start; min-height: 44px; padding: 0.5rem 0; font-weight: 400; cursor: pointer; }
+small { font-size: 0.9rem; color: var(--quiet); }
+label.tick small::before { content: " · "; }
+.field { max-width: 32rem; margin: 0 0 1.25rem; }
+.field label { display: block; }
+.field input, .field textarea { display: block; width: 100%; }
+.field.wrong { padding-left: 0.75rem; border-left: 4px solid var(--bad); }
+.field.wrong input, .field.wrong textarea { border-color: var(--bad); }
+.hint { margin: 0 0 0.35rem; color: var(--quiet); font-size: 0.9rem; }
+.mistake { margin: 0 0 0.35rem; color: var(--bad); font-weight: 600; }
 .line { display: flex; flex-wrap: wrap; align-items: center; gap: 0.5rem; margin: 0 0 1rem; }
 .line label { flex-basis: 100%; }
 .line input { flex: 1 1 12rem; max-width: 28rem; }
@@ -70,6 +84,7 @@ label { font-weight: 600; }
 .status.waiting { color: var(--waiting); }
 .status.bad { color: var(--bad); }
 .missing { margin-top: 1rem; padding-top: 1rem; border-top: 1px solid var(--line); }
+.notice > :last-child, .missing > :last-child { margin-bottom: 0; }
 .attention { margin: 0.25rem 0 0; font-size: 0.9rem; }
 
 table { width: 100%; margin-bottom: 1rem; border-collapse: collapse; }
@@ -84,9 +99,19 @@ dt { color: var(--quiet); }
 dd { margin: 0; }
 .apps, .scopes, .asked, .others, .events { padding: 0; list-style: none; }
 .apps { display: grid; grid-template-columns: repeat(auto-fill, minmax(12rem, 1fr)); gap: 0.5rem; }
-.apps .button { display: block; }
+.apps .button { display: block; height: 100%; }
+.apps small { display: inline-block; }
+.others { display: grid; grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)); gap: 0.25rem 1.5rem; }
+.others > li > span { display: block; }
+.steps { padding-left: 1.5rem; }
+.steps li { margin-bottom: 0.5rem; }
+.copy { max-width: 100%; margin: 0 0 1rem; padding: 0.75rem; overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; background: var(--panel); white-space: pre-wrap; }
+.copy code { user-select: all; -webkit-user-select: all; }
 .scopes { display: flex; flex-wrap: wrap; gap: 0.25rem 1.5rem; }
-.asked li { padding: 0.5rem 0; border-bottom: 1px solid var(--line); }
+.asked > li { padding: 0.5rem 0; border-bottom: 1px solid var(--line); }
+.asked .tick { padding: 0; }
+.asked .hint { margin: 0; }
+.asked .tick + .hint { padding-left: 2rem; }
 .asked span { display: block; }
 .asked span + code { color: var(--quiet); }
 .events { margin: 0; }

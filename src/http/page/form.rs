@@ -1,0 +1,193 @@
+//! What forms are built of: fields for what a person enters, boxes for permissions, and what was wrong.
+//!
+//! Owns labels, hints and their ties to fields, and how a browser is kept from storing a secret. Refuses
+//! to send a secret back: one that was not accepted is entered again.
+
+use maud::{Markup, html};
+
+use super::frame::{code, outside, said};
+use super::{Input, Problem, ScopeChoice};
+
+/// Permissions that are shown at once; of more, those that are not ticked fold away.
+const MANY_SCOPES: usize = 8;
+
+/// What the form's field of an input is called: apart from the form's own fields, whatever an app calls its.
+pub fn input_name(id: &str) -> String {
+    format!("input.{id}")
+}
+
+/// Where the page has an input: its place in the list, as an app's id may be anything.
+fn anchor(index: usize) -> String {
+    format!("input-{index}")
+}
+
+/// The fields, in their order.
+pub(super) fn fields(inputs: &[Input]) -> Markup {
+    html! { @for (index, input) in inputs.iter().enumerate() { (field(&anchor(index), input)) } }
+}
+
+fn field(anchor: &str, input: &Input) -> Markup {
+    let hinted = input.help.is_some() || input.url.is_some() || input.placeholder.is_some();
+    let described = described_by(anchor, hinted, input.error.is_some());
+    html! {
+        div.field.wrong[input.error.is_some()] {
+            label for=(anchor) { (said(&input.label)) @if input.optional { " (optional)" } }
+            @if hinted { (hint(anchor, input)) }
+            (mistake(anchor, input.error.as_deref()))
+            (control(anchor, input, described.as_deref()))
+        }
+    }
+}
+
+/// A browser offers to keep what is typed into a password field unless password managers are told that it is none: by the
+/// attribute of the standard, which some browsers heed for filling only, and by those the managers have agreed on.
+/// Spelling is not checked: some browsers send the text away for it.
+fn control(anchor: &str, input: &Input, described: Option<&str>) -> Markup {
+    let name = input_name(&input.id);
+    let value = input.value.as_deref().filter(|_| !input.secret).unwrap_or_default();
+    let invalid = input.error.as_ref().map(|_| "true");
+    let ignored = input.secret.then_some("true");
+    let required = !input.optional;
+    html! {
+        @if input.multiline {
+            textarea id=(anchor) name=(name) rows="6" required[required] aria-invalid=[invalid] aria-describedby=[described]
+                autocomplete="off" autocapitalize="none" spellcheck="false"
+                data-1p-ignore=[ignored] data-lpignore=[ignored] data-bwignore=[ignored] { (value) }
+        } @else if input.secret {
+            input id=(anchor) type="password" name=(name) required[required] aria-invalid=[invalid]
+                aria-describedby=[described] autocomplete="off" autocapitalize="none" spellcheck="false"
+                data-1p-ignore=[ignored] data-lpignore=[ignored] data-bwignore=[ignored];
+        } @else {
+            input id=(anchor) type="text" name=(name) value=(value) required[required] aria-invalid=[invalid]
+                aria-describedby=[described] autocomplete="off" autocapitalize="none" spellcheck="false" dir="auto";
+        }
+    }
+}
+
+fn hint(anchor: &str, input: &Input) -> Markup {
+    html! {
+        p.hint id={ (anchor) "-hint" } {
+            @if let Some(help) = &input.help { (said(help)) " " }
+            @if let Some(url) = &input.url { (outside(&html! { "Find it at the app" }, url)) " " }
+            @if let Some(example) = &input.placeholder { "Looks like " (code(example)) }
+        }
+    }
+}
+
+/// Why a field was not accepted, beside it.
+pub(super) fn mistake(anchor: &str, error: Option<&str>) -> Markup {
+    html! {
+        @if let Some(error) = error {
+            p.mistake id={ (anchor) "-error" } { span.unseen { "Not accepted: " } (said(error)) }
+        }
+    }
+}
+
+/// The texts that belong to a field, as `aria-describedby` lists them.
+pub(super) fn described_by(anchor: &str, hinted: bool, wrong: bool) -> Option<String> {
+    match (hinted, wrong) {
+        (false, false) => None,
+        (true, false) => Some(format!("{anchor}-hint")),
+        (false, true) => Some(format!("{anchor}-error")),
+        (true, true) => Some(format!("{anchor}-error {anchor}-hint")),
+    }
+}
+
+/// A field that was not accepted: where it is, what it is called, why.
+pub(super) type Mistake<'a> = (String, &'a str, &'a str);
+
+/// The inputs that were not accepted.
+pub(super) fn mistakes(inputs: &[Input]) -> Vec<Mistake<'_>> {
+    let numbered = inputs.iter().enumerate();
+    numbered.filter_map(|(index, input)| Some((anchor(index), input.label.as_str(), input.error.as_deref()?))).collect()
+}
+
+/// What was wrong, at the top, where a screen reader says it at once, with ways to the fields.
+pub(super) fn summary(problem: Option<&Problem>, mistakes: &[Mistake<'_>]) -> Markup {
+    html! {
+        @if problem.is_some() || !mistakes.is_empty() {
+            section.panel.bad role="alert" aria-labelledby="problem" {
+                h2 #problem {
+                    @match problem {
+                        Some(problem) => (said(&problem.title)),
+                        None => "Something has to be corrected",
+                    }
+                }
+                @if let Some(problem) = problem.filter(|problem| !problem.text.is_empty()) { p { (said(&problem.text)) } }
+                @if !mistakes.is_empty() {
+                    ul {
+                        @for (anchor, label, error) in mistakes {
+                            li { a href={ "#" (anchor) } { (said(label)) } ": " (said(error)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The permissions: a choice, or a list where they are fixed.
+pub(super) fn scopes(scopes: &[ScopeChoice], fixed: bool) -> Markup {
+    if fixed { listed(scopes) } else { chosen(scopes) }
+}
+
+fn listed(scopes: &[ScopeChoice]) -> Markup {
+    html! {
+        ul.asked {
+            @for scope in scopes {
+                li {
+                    (named(scope))
+                    @if let Some(sensitive) = &scope.sensitive { p.hint { (said(sensitive)) } }
+                }
+            }
+        }
+    }
+}
+
+/// The hidden field tells a choice of nothing from no choice: boxes that are not ticked are not sent.
+fn chosen(scopes: &[ScopeChoice]) -> Markup {
+    let numbered = || scopes.iter().enumerate();
+    let shown = |scope: &ScopeChoice| scopes.len() <= MANY_SCOPES || scope.required || scope.checked;
+    let folded = numbered().filter(|(_, scope)| !shown(scope)).count();
+    html! {
+        fieldset {
+            legend { "Choose what to allow" }
+            input type="hidden" name="chosen" value="scopes";
+            ul.asked { @for (index, scope) in numbered().filter(|(_, scope)| shown(scope)) { (tick(index, scope)) } }
+            @if folded > 0 {
+                details open[folded == scopes.len()] {
+                    summary { "More permissions (" (folded) ")" }
+                    ul.asked { @for (index, scope) in numbered().filter(|(_, scope)| !shown(scope)) { (tick(index, scope)) } }
+                }
+            }
+        }
+    }
+}
+
+fn tick(index: usize, scope: &ScopeChoice) -> Markup {
+    let hinted = scope.sensitive.is_some();
+    let described = hinted.then(|| format!("scope-{index}-hint"));
+    html! {
+        li {
+            label.tick {
+                input type="checkbox" name="scope" value=(scope.id) checked[scope.checked || scope.required]
+                    disabled[scope.required] aria-describedby=[described.as_deref()];
+                span {
+                    (named(scope))
+                    @if scope.required { small { "always needed" } }
+                    @if scope.granted { small { "already allowed" } }
+                }
+            }
+            @if let Some(sensitive) = &scope.sensitive {
+                p.hint id={ "scope-" (index) "-hint" } { (said(sensitive)) }
+            }
+        }
+    }
+}
+
+fn named(scope: &ScopeChoice) -> Markup {
+    html! {
+        @if let Some(description) = &scope.description { span { (said(description)) } }
+        (code(&scope.id))
+    }
+}

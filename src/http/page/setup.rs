@@ -1,0 +1,138 @@
+//! How an app's OAuth client is set up, for whoever runs the workspace.
+//!
+//! Owns the order of the steps and the call to copy. Refuses to take a secret: it goes from whoever has it
+//! straight to the API, never through a page.
+
+use maud::{Markup, html};
+
+use super::frame::{code, outside, page, said};
+use super::{SetupView, Shell};
+
+/// How an app's OAuth client is set up.
+pub fn setup(shell: &Shell<'_>, view: &SetupView) -> Markup {
+    let body = html! {
+        @if shell.signed_in_as.is_some() { nav { a href="/" { "All connections" } } }
+        h1 { "Set up " (said(&view.app_name)) }
+        p {
+            "The workspace " strong { (said(&view.workspace)) } " has no OAuth client of " (said(&view.app_name))
+            " yet, so nobody can connect it. Whoever runs the workspace makes one, once, and everybody can connect. "
+            "If that is not you, send them the address of this page."
+        }
+        (family(view))
+        (at_the_app(view))
+        (what_to_tick(view))
+        (call(view))
+        @if view.redirect_uri.is_none() { (afterwards(view)) }
+        section aria-labelledby="done" {
+            h2 #done { "Then" }
+            p { "Reload the list of connections: " (said(&view.app_name)) " is among the apps to connect." }
+            @if let Some(docs) = &view.docs {
+                p { (outside(&html! { "Documentation of " (said(&view.app_name)) }, docs)) }
+            }
+        }
+    };
+    page(shell, &format!("Set up {}", view.app_name), &body)
+}
+
+fn family(view: &SetupView) -> Markup {
+    html! {
+        @if !view.family.is_empty() {
+            p {
+                "The same client serves "
+                @for (index, name) in view.family.iter().enumerate() { @if index > 0 { ", " } (said(name)) }
+                ": set up here, it is set up there, too."
+            }
+        }
+    }
+}
+
+fn at_the_app(view: &SetupView) -> Markup {
+    html! {
+        section aria-labelledby="client" {
+            h2 #client { "Make a client at " (said(&view.app_name)) }
+            @if let Some(console) = &view.console {
+                p { (outside(&html! { "Open where " (said(&view.app_name)) " makes clients" }, console)) }
+            }
+            @if view.steps.is_empty() {
+                p { "Register an application (an OAuth client) there. You need its client id and its client secret." }
+            } @else {
+                ol.steps { @for step in &view.steps { li { (said(step)) } } }
+            }
+            @if let Some(redirect_uri) = &view.redirect_uri {
+                p #redirect-uri { "The redirect URI, also called callback address:" }
+                (copyable("redirect-uri", redirect_uri))
+            } @else {
+                p {
+                    "The redirect URI is not known before the next step: its answer tells it. If a form asks for one at once, "
+                    "enter any address of yours and change it afterwards."
+                }
+            }
+        }
+    }
+}
+
+fn what_to_tick(view: &SetupView) -> Markup {
+    html! {
+        @if !view.scopes.is_empty() || !view.connect_help.is_empty() {
+            section aria-labelledby="tick" {
+                h2 #tick { "What to tick there" }
+                @if !view.connect_help.is_empty() {
+                    ul { @for sentence in &view.connect_help { li { (said(sentence)) } } }
+                }
+                @if !view.scopes.is_empty() {
+                    p { "If the app wants to know in advance which permissions its client may ask for, these are those that "
+                        "people can choose here:" }
+                    ul.asked {
+                        @for (scope, description) in &view.scopes {
+                            li {
+                                @if let Some(description) = description { span { (said(description)) } }
+                                (code(scope))
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn call(view: &SetupView) -> Markup {
+    html! {
+        section aria-labelledby="call" {
+            h2 #call { "Enter it here" }
+            p #call-help {
+                "Run this where the secret is at hand, with an API key of the workspace that has the scope " code { "apps" }
+                " in " code { "$KEY" } ", and with what the app gave you in place of each " code { "…" } "."
+            }
+            (copyable("call-help", &command(view)))
+        }
+    }
+}
+
+fn afterwards(view: &SetupView) -> Markup {
+    html! {
+        section aria-labelledby="afterwards" {
+            h2 #afterwards { "Enter the redirect URI at " (said(&view.app_name)) }
+            p {
+                "The answer has it as " code { "redirect_uri" } ". The client at the app must allow exactly that address."
+            }
+        }
+    }
+}
+
+/// The same call as a shell takes it. What stands between single quotes is taken as it is, but for those themselves.
+fn command(view: &SetupView) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+    format!(
+        "curl -X PUT -H \"Authorization: Bearer $KEY\" \\\n  -H 'Content-Type: application/json' \\\n  -d {} \\\n  {}",
+        quoted(&view.api_body),
+        quoted(&view.api_url)
+    )
+}
+
+/// One tap selects all of it. It can be reached by keyboard, as it may have to be scrolled.
+fn copyable(label: &str, text: &str) -> Markup {
+    html! {
+        pre.copy tabindex="0" role="region" aria-labelledby=(label) { (code(text)) }
+    }
+}
