@@ -88,10 +88,12 @@ fn what_follows(view: &ConnectView) -> Markup {
                 "You go to "
                 @match &view.host {
                     Some(host) => strong { (said(host)) },
+                    None if view.inputs.is_empty() => (said(&view.app_name)),
                     None => { (said(&view.app_name)) " at the address that you entered above" },
                 }
                 ", which may ask you to sign in, and asks you to allow the access. "
-                "Check that name in your browser’s address bar before you type a password. "
+                @if view.host.is_some() { "Check that name" } @else { "Check the address" }
+                " in your browser’s address bar before you type a password. "
                 "Your password is not passed on to this workspace."
             }
             @if !view.connect_help.is_empty() {

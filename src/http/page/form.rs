@@ -41,7 +41,7 @@ fn field(anchor: &str, input: &Input) -> Markup {
 
 /// A browser offers to keep what is typed into a password field unless password managers are told that it is none: by the
 /// attribute of the standard, which some browsers heed for filling only, and by those the managers have agreed on.
-/// Spelling is not checked: some browsers send the text away for it.
+/// Spelling is not checked: some browsers send the text away for it. A field of several lines loses the line break it begins with.
 fn control(anchor: &str, input: &Input, described: Option<&str>) -> Markup {
     let name = input_name(&input.id);
     let value = input.value.as_deref().filter(|_| !input.secret).unwrap_or_default();
@@ -52,7 +52,7 @@ fn control(anchor: &str, input: &Input, described: Option<&str>) -> Markup {
         @if input.multiline {
             textarea id=(anchor) name=(name) rows="6" required[required] aria-invalid=[invalid] aria-describedby=[described]
                 autocomplete="off" autocapitalize="none" spellcheck="false"
-                data-1p-ignore=[ignored] data-lpignore=[ignored] data-bwignore=[ignored] { (value) }
+                data-1p-ignore=[ignored] data-lpignore=[ignored] data-bwignore=[ignored] { "\n" (value) }
         } @else if input.secret {
             input id=(anchor) type="password" name=(name) required[required] aria-invalid=[invalid]
                 aria-describedby=[described] autocomplete="off" autocapitalize="none" spellcheck="false"
