@@ -289,7 +289,13 @@ async fn choosing<P: Ports>(
             page::Choosing::Duplicate { account: now.unwrap_or_default(), existing_name: name.clone() }
         }
     };
-    Ok(page::ChooseView { app_name: app_name.to_owned(), action: format!("/flows/{}", flow.id), question, note: None })
+    Ok(page::ChooseView {
+        app_name: app_name.to_owned(),
+        action: format!("/flows/{}", flow.id),
+        question,
+        pasted: false,
+        note: None,
+    })
 }
 
 /// How a flow ended, in words.

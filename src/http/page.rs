@@ -327,8 +327,6 @@ pub struct PasteView {
 /// How an app's OAuth client is set up, for whoever runs the workspace.
 #[derive(Debug, Clone)]
 pub struct SetupView {
-    /// The app's id, as in `/v1/apps/{app}/client`.
-    pub app: String,
     /// The app's name.
     pub app_name: String,
     /// The workspace that lacks the client.
@@ -362,6 +360,8 @@ pub struct ChooseView {
     pub action: String,
     /// The question.
     pub question: Choosing,
+    /// Whether the grant is a credential that was pasted, rather than a consent at the app.
+    pub pasted: bool,
     /// What to know before answering, such as why two connections to one account disturb each other.
     pub note: Option<String>,
 }

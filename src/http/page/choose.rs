@@ -26,12 +26,17 @@ fn other_account(shell: &Shell<'_>, view: &ChooseView, before: Option<&str>, now
         h1 { (title) }
         p {
             @if known {
-                "You signed in to " (said(&view.app_name)) " with another account than the connection " (quoted(name))
-                " had before."
+                @if view.pasted {
+                    "What you entered is of another account at " (said(&view.app_name)) " than the connection "
+                    (quoted(name)) " had before."
+                } @else {
+                    "You signed in to " (said(&view.app_name)) " with another account than the connection "
+                    (quoted(name)) " had before."
+                }
                 @if !told_apart { " Both have the same name there." }
             } @else {
-                (said(&view.app_name)) " does not tell enough to compare the account you signed in with to the one "
-                "that the connection " (quoted(name)) " had before."
+                (said(&view.app_name)) " does not tell enough to compare " (new_account(view)) " to the one that the "
+                "connection " (quoted(name)) " had before."
             }
         }
         dl {
@@ -47,7 +52,7 @@ fn other_account(shell: &Shell<'_>, view: &ChooseView, before: Option<&str>, now
                         Some(before) => { (said(before)) " stays connected; " },
                         None => { (quoted(name)) " stays as it was; " },
                     }
-                    "the new permission is discarded."
+                    (new_grant(view)) " is discarded."
                 },
             ))
             (answer(shell, view, "switch",
@@ -61,13 +66,13 @@ fn other_account(shell: &Shell<'_>, view: &ChooseView, before: Option<&str>, now
                     "Every workflow that uses " (quoted(name)) " will act as "
                     @match now {
                         Some(now) if told_apart => (said(now)),
-                        _ => "the account you just signed in with",
+                        _ => (new_account(view)),
                     }
                     " from now on."
                 },
             ))
         }
-        (until_then())
+        (until_then(view))
     };
     page(shell, title, &body)
 }
@@ -76,14 +81,18 @@ fn duplicate(shell: &Shell<'_>, view: &ChooseView, account: &str, existing: &str
     let body = html! {
         h1 { "This account is already connected" }
         p {
-            "You signed in to " (said(&view.app_name)) " as " strong { (said(account)) } ". The connection "
-            (quoted(existing)) " has that account already."
+            @if view.pasted {
+                "What you entered is of the account " strong { (said(account)) } " at " (said(&view.app_name)) ". "
+            } @else {
+                "You signed in to " (said(&view.app_name)) " as " strong { (said(account)) } ". "
+            }
+            "The connection " (quoted(existing)) " has that account already."
         }
         (note(view))
         div.choices {
             (answer(shell, view, "reuse",
                 &html! { "Reuse " (quoted(existing)) },
-                &html! { "The existing connection gets the fresh permission. No second one is made." },
+                &html! { "The existing connection gets " (new_grant(view)) ". No second one is made." },
             ))
             (answer(shell, view, "both",
                 &html! { "Keep both" },
@@ -93,7 +102,7 @@ fn duplicate(shell: &Shell<'_>, view: &ChooseView, account: &str, existing: &str
                 },
             ))
         }
-        (until_then())
+        (until_then(view))
     };
     page(shell, "This account is already connected", &body)
 }
@@ -118,11 +127,21 @@ fn answer(shell: &Shell<'_>, view: &ChooseView, value: &str, label: &Markup, eff
     }
 }
 
-fn until_then() -> Markup {
+/// What a person has just given, in words.
+fn new_grant(view: &ChooseView) -> &'static str {
+    if view.pasted { "the new key" } else { "the new permission" }
+}
+
+fn new_account(view: &ChooseView) -> &'static str {
+    if view.pasted { "the account of what you just entered" } else { "the account you just signed in with" }
+}
+
+fn until_then(view: &ChooseView) -> Markup {
     html! {
         p.quiet {
-            "Nothing changes until you choose. "
-            "Ten minutes after you came back from the app, the new permission is discarded."
+            "Nothing changes until you choose. Ten minutes after "
+            @if view.pasted { "you entered it, " } @else { "you came back from the app, " }
+            (new_grant(view)) " is discarded."
         }
     }
 }

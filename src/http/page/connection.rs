@@ -38,7 +38,7 @@ pub fn connection(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
 fn told(view: &ConnectionView) -> Markup {
     html! {
         @if let Some(text) = &view.notice {
-            div.notice role="status" {
+            div.notice.waiting[!view.missing.is_empty()] role="status" {
                 p { (said(text)) }
                 @if !view.missing.is_empty() { (missing(view)) }
             }

@@ -101,8 +101,8 @@ fn call(view: &SetupView) -> Markup {
         section aria-labelledby="call" {
             h2 #call { "Enter it here" }
             p #call-help {
-                "Run this where the secret is at hand, with an API key of the workspace that has the scope " code { "apps" }
-                " in " code { "$KEY" } ", and with what the app gave you in place of each " code { "…" } "."
+                "Run this where the secret is at hand. " code { "$KEY" } " is an API key of the workspace that has the scope "
+                code { "apps" } "; what the app gave you takes the place of each " code { "…" } " in it."
             }
             (copyable("call-help", &command(view)))
         }

@@ -59,7 +59,7 @@ label.tick { display: flex; gap: 0.75rem; align-items: flex-start; min-height: 4
 small { font-size: 0.9rem; color: var(--quiet); }
 label.tick small::before { content: " · "; }
 .field { max-width: 32rem; margin: 0 0 1.25rem; }
-.field label { display: block; }
+.field label { display: block; margin-bottom: 0.25rem; }
 .field input, .field textarea { display: block; width: 100%; }
 .field.wrong { padding-left: 0.75rem; border-left: 4px solid var(--bad); }
 .field.wrong input, .field.wrong textarea { border-color: var(--bad); }
@@ -78,6 +78,7 @@ label.tick small::before { content: " · "; }
 .panel.waiting { border-left-color: var(--waiting); }
 .panel.bad { border-left-color: var(--bad); }
 .notice { max-width: none; border-left-color: var(--link); }
+.notice.waiting { border-left-color: var(--waiting); }
 .status { font-weight: 600; }
 .status::before { content: ""; display: inline-block; width: 0.6em; height: 0.6em; margin-right: 0.4em; border-radius: 50%; background: currentColor; }
 .status.good { color: var(--good); }

@@ -169,7 +169,6 @@ fn paste_view(words: &str) -> PasteView {
 fn setup_view(words: &str) -> SetupView {
     let text = words.to_owned();
     SetupView {
-        app: text.clone(),
         app_name: text.clone(),
         workspace: text.clone(),
         console: Some(text.clone()),
@@ -185,7 +184,13 @@ fn setup_view(words: &str) -> SetupView {
 }
 
 fn choose_view(words: &str, question: Choosing) -> ChooseView {
-    ChooseView { app_name: words.to_owned(), action: format!("/flows/{words}"), question, note: Some(words.to_owned()) }
+    ChooseView {
+        app_name: words.to_owned(),
+        action: format!("/flows/{words}"),
+        question,
+        pasted: false,
+        note: Some(words.to_owned()),
+    }
 }
 
 fn other_account(before: Option<&str>, now: Option<&str>, name: &str) -> Choosing {
@@ -242,6 +247,7 @@ fn pages(words: &str, csrf: &str) -> Vec<String> {
         choose(&shell, &choose_view(words, other_account(Some(words), Some(words), words))),
         choose(&shell, &choose_view(words, other_account(None, Some(words), words))),
         choose(&shell, &choose_view(words, other_account(Some(words), None, words))),
+        choose(&shell, &ChooseView { pasted: true, ..choose_view(words, duplicate.clone()) }),
         choose(&shell, &choose_view(words, duplicate)),
         sign_in(&shell, &SignInView { workspace: text.clone(), user: text.clone(), action: format!("/in/{words}") }),
         sign_in_needed(),
@@ -670,6 +676,21 @@ fn each_question_has_its_two_answers() {
     assert!(html.contains("name=\"choice\" value=\"reuse\"") && html.contains("name=\"choice\" value=\"both\""));
     let note = "<p class=\"panel waiting\"><bdi>Slack</bdi></p>";
     assert!(html.find(note).unwrap() < html.find("name=\"choice\"").unwrap(), "what to know comes before the answers");
+}
+
+#[test]
+fn a_question_about_a_pasted_key_speaks_of_no_sign_in() {
+    let duplicate = Choosing::Duplicate { account: "me".to_owned(), existing_name: "Ops".to_owned() };
+    let questions = [
+        (duplicate, "What you entered is of the account <strong><bdi>me</bdi></strong> at <bdi>Acme</bdi>."),
+        (other_account(Some("old"), Some("new"), "Ops"), "What you entered is of another account at <bdi>Acme</bdi>"),
+        (other_account(None, None, "Ops"), "compare the account of what you just entered to the one"),
+    ];
+    for (question, words) in questions {
+        let html = choose(&SHELL, &ChooseView { pasted: true, ..choose_view("Acme", question) }).into_string();
+        assert!(html.contains(words) && html.contains("the new key is discarded."), "{html}");
+        assert!(!html.contains("signed in to") && !html.contains("signed in with") && !html.contains("came back"));
+    }
 }
 
 #[test]
