@@ -8,6 +8,7 @@ mod d1;
 mod fetch;
 mod kv;
 mod refresher;
+mod signer;
 mod system;
 
 use std::rc::Rc;
@@ -29,6 +30,7 @@ use d1::D1;
 use fetch::Fetch;
 use kv::Kv;
 use refresher::{Boat, Route};
+use signer::WebCrypto;
 use system::{Console, SystemClock, SystemRandom};
 
 /// The ports over Workers.
@@ -38,6 +40,7 @@ pub(crate) struct Edge {
     http: Fetch,
     clock: SystemClock,
     random: SystemRandom,
+    signer: WebCrypto,
     log: Console,
     refresher: Route,
     lifeboat: Boat,
@@ -50,6 +53,7 @@ impl Ports for Edge {
     type Http = Fetch;
     type Clock = SystemClock;
     type Random = SystemRandom;
+    type Signer = WebCrypto;
     type Log = Console;
     type Refresher = Route;
     type Lifeboat = Boat;
@@ -68,6 +72,9 @@ impl Ports for Edge {
     }
     fn random(&self) -> &SystemRandom {
         &self.random
+    }
+    fn signer(&self) -> &WebCrypto {
+        &self.signer
     }
     fn log(&self) -> &Console {
         &self.log
@@ -99,6 +106,7 @@ fn core(env: &Env, refresher: Route, lifeboat: Boat) -> Result<Core<Edge>> {
         http: Fetch,
         clock: SystemClock,
         random: SystemRandom,
+        signer: WebCrypto,
         log: Console,
         refresher,
         lifeboat,

@@ -1,5 +1,5 @@
 //! What the core needs from outside, as traits: database, cache, outbound HTTP, clock, randomness,
-//! log, and the way to the one who refreshes.
+//! signatures, log, and the way to the one who refreshes.
 //!
 //! Owns the contracts. Refuses to name a platform: the edge implements them over Workers, the
 //! native tests over memory, with faults and counters.
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::ConnectionId;
 use crate::time::Timestamp;
+use crate::token::{Algorithm, SigningKey};
 
 /// Everything a use case may reach, bundled so that one type parameter carries it.
 pub trait Ports {
@@ -23,6 +24,8 @@ pub trait Ports {
     type Clock: Clock;
     /// The source of secrets and ids.
     type Random: Random;
+    /// What signs.
+    type Signer: Signer;
     /// The log.
     type Log: Log;
     /// The way to the owner of a connection's refreshes.
@@ -40,6 +43,8 @@ pub trait Ports {
     fn clock(&self) -> &Self::Clock;
     /// The source of secrets and ids.
     fn random(&self) -> &Self::Random;
+    /// What signs.
+    fn signer(&self) -> &Self::Signer;
     /// The log.
     fn log(&self) -> &Self::Log;
     /// The way to the owner of a connection's refreshes.
@@ -245,6 +250,21 @@ pub struct NoRandomness;
 pub trait Random {
     /// Fills the buffer or fails; never leaves zeros behind an `Ok`.
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness>;
+}
+
+/// Why nothing was signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SigningError {
+    /// The key is damaged, or not made for this algorithm: another try won't help.
+    Key,
+    /// The platform failed. The text is for the log.
+    Failed(&'static str),
+}
+
+/// Signatures with private keys. The platform makes them: RSA in Wasm would take CPU time that is billed.
+pub trait Signer {
+    /// Signs the data as JWS wants it (RFC 7518 3.3 to 3.5).
+    async fn sign(&self, algorithm: Algorithm, key: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError>;
 }
 
 /// One line of the log: an event name and fields. Values are ids, codes and counts, never secrets.

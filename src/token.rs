@@ -4,6 +4,7 @@
 //! nor a parsed error is ambiguous, and no text of an app leaves this file but a sanitised error code.
 
 mod answer;
+mod assertion;
 mod json;
 mod probe;
 mod request;
@@ -12,6 +13,10 @@ use crate::secret::Secret;
 use crate::time::Timestamp;
 
 pub use answer::read_answer;
+pub use assertion::{
+    Algorithm, Claims, GrantClaims, KEY_CAP, KeyError, KeyFile, KeyFilePointers, KeyKind, LONGEST_GRANT, Signature,
+    SigningKey, assertion,
+};
 pub use probe::{ProbeVerdict, read_account, read_probe};
 pub use request::{exchange_request, probe_request, refresh_request, revoke_request};
 

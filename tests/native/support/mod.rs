@@ -10,6 +10,7 @@ pub(crate) mod database;
 pub(crate) mod outside;
 pub(crate) mod runtime;
 pub(crate) mod scene;
+pub(crate) mod signer;
 pub(crate) mod witness;
 pub(crate) mod world;
 

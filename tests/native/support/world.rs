@@ -25,6 +25,7 @@ use super::cache::{Copies, Entries};
 use super::database::{Engine, Records};
 use super::outside::{Boat, Kept, Lines, Meter, Pen, Seeded};
 use super::runtime::{NOBODY, Owner, Runtime, Task};
+use super::signer::Notary;
 use super::witness::{Life, Strand, Witness};
 
 /// 2026-11-22T12:00:00Z
@@ -131,6 +132,7 @@ pub(crate) struct Outside {
     http: Wire,
     clock: Runtime,
     random: Rc<Seeded>,
+    signer: Notary,
     log: Pen,
     refresher: Messenger,
     lifeboat: Boat,
@@ -144,6 +146,7 @@ impl Ports for Outside {
     type Http = Wire;
     type Clock = Runtime;
     type Random = Seeded;
+    type Signer = Notary;
     type Log = Pen;
     type Refresher = Messenger;
     type Lifeboat = Boat;
@@ -162,6 +165,9 @@ impl Ports for Outside {
     }
     fn random(&self) -> &Seeded {
         &self.random
+    }
+    fn signer(&self) -> &Notary {
+        &self.signer
     }
     fn log(&self) -> &Pen {
         &self.log
@@ -287,6 +293,7 @@ impl World {
             http: Wire { acme: Rc::clone(&self.acme), meter: Rc::clone(&meter), strand, runtime: runtime.clone() },
             clock: runtime,
             random: Rc::clone(&self.random),
+            signer: Notary,
             log: Pen(Rc::clone(&self.log)),
             refresher,
             lifeboat: Boat { kept: Rc::clone(&self.kept), witness: Rc::clone(&self.witness) },

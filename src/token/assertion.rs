@@ -1,0 +1,182 @@
+//! Signed assertions: JWTs that stand for a grant or authenticate a client (RFC 7523, RFC 7515).
+//!
+//! Owns the keys that sign, the claims and the compact serialisation. Refuses to sign itself: the platform does,
+//! behind [`Signer`]. Never reads an assertion, so nothing here can be fooled by one.
+
+mod der;
+mod key;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use crate::ports::{NoRandomness, Random, Signer, SigningError};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+pub use key::{KEY_CAP, KeyError, KeyFile, KeyFilePointers, KeyKind, SigningKey};
+
+/// The longest life of a grant's assertion, in seconds: apps that name a limit name this one.
+pub const LONGEST_GRANT: i64 = 3600;
+
+/// How long a client's assertion lives, in seconds. Apps advise at most five to ten minutes.
+const CLIENT_LIFE: i64 = 300;
+
+/// How a JWS is signed (RFC 7518 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Algorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+    /// RSASSA-PSS with SHA-256, MGF1 with SHA-256, and a salt of 32 bytes.
+    Ps256,
+    /// ECDSA on P-256 with SHA-256; the signature is r and s, 32 bytes each.
+    Es256,
+}
+
+impl Algorithm {
+    /// The kind of key it takes.
+    pub fn kind(self) -> KeyKind {
+        match self {
+            Self::Rs256 | Self::Ps256 => KeyKind::Rsa,
+            Self::Es256 => KeyKind::P256,
+        }
+    }
+}
+
+/// With what an assertion is signed, and what its header says about that.
+#[derive(Debug, Clone, Copy)]
+pub struct Signature<'a> {
+    /// The key.
+    pub key: &'a SigningKey,
+    /// What the app asks for; the key must be able to.
+    pub algorithm: Algorithm,
+    /// `kid`: how the app names the key.
+    pub key_id: Option<&'a str>,
+    /// `x5t#S256`: the SHA-256 of the certificate's DER in unpadded base64url (RFC 7515 4.1.8).
+    pub certificate: Option<&'a str>,
+}
+
+impl<'a> Signature<'a> {
+    /// By this key, with the key's own algorithm and nothing more in the header.
+    pub fn by(key: &'a SigningKey) -> Self {
+        Self { key, algorithm: key.algorithm(), key_id: None, certificate: None }
+    }
+}
+
+/// What an assertion says that stands for a grant (RFC 7523 2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GrantClaims<'a> {
+    /// `iss`: who signs.
+    pub issuer: &'a str,
+    /// `sub`: for whom; some apps take none.
+    pub subject: Option<&'a str>,
+    /// `aud`: as a rule the token endpoint.
+    pub audience: &'a str,
+    /// `scope`: what is asked for, joined as the app joins scopes; some apps take none here.
+    pub scope: Option<&'a str>,
+    /// Seconds it lives, at most [`LONGEST_GRANT`].
+    pub lifetime: i64,
+}
+
+/// An assertion's claims (RFC 7523 3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Claims<'a> {
+    iss: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<&'a str>,
+    aud: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nbf: Option<i64>,
+    iat: i64,
+    exp: i64,
+}
+
+impl<'a> Claims<'a> {
+    /// Claims that stand for a grant (RFC 7523 2.1).
+    pub fn grant(grant: GrantClaims<'a>, now: Timestamp) -> Self {
+        Self {
+            iss: grant.issuer,
+            sub: grant.subject,
+            aud: grant.audience,
+            scope: grant.scope,
+            jti: None,
+            nbf: None,
+            iat: now.unix(),
+            exp: now.plus(grant.lifetime.clamp(1, LONGEST_GRANT)).unix(),
+        }
+    }
+
+    /// Claims that authenticate a client at an audience, which is as a rule the token endpoint (RFC 7523 2.2,
+    /// `OpenID` Connect Core 9).
+    pub fn client(
+        client_id: &'a str,
+        audience: &'a str,
+        random: &impl Random,
+        now: Timestamp,
+    ) -> Result<Self, NoRandomness> {
+        Ok(Self {
+            iss: client_id,
+            sub: Some(client_id),
+            aud: audience,
+            scope: None,
+            jti: Some(uuid(random)?),
+            // Some apps ask for it.
+            nbf: Some(now.unix()),
+            iat: now.unix(),
+            exp: now.plus(CLIENT_LIFE).unix(),
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct Header<'a> {
+    alg: Algorithm,
+    typ: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kid: Option<&'a str>,
+    #[serde(rename = "x5t#S256", skip_serializing_if = "Option::is_none")]
+    certificate: Option<&'a str>,
+}
+
+/// A signed assertion in the JWS compact serialisation (RFC 7515 3.1). Whoever has it may use it until it ends.
+pub async fn assertion<S: Signer>(
+    signer: &S,
+    signature: Signature<'_>,
+    claims: &Claims<'_>,
+) -> Result<Secret, SigningError> {
+    let Signature { key, algorithm, key_id: kid, certificate } = signature;
+    if !key.signs(algorithm) {
+        return Err(SigningError::Key);
+    }
+    let header = part(&Header { alg: algorithm, typ: "JWT", kid, certificate })?;
+    let input = format!("{header}.{}", part(claims)?);
+    let signature = signer.sign(algorithm, key, input.as_bytes()).await?;
+    Ok(Secret::new(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))))
+}
+
+fn part(value: &impl Serialize) -> Result<String, SigningError> {
+    let json = serde_json::to_vec(value).map_err(|_| SigningError::Failed("json"))?;
+    Ok(URL_SAFE_NO_PAD.encode(json))
+}
+
+/// A random UUID (RFC 9562 5.4): some apps want the `jti` in this form.
+fn uuid(random: &impl Random) -> Result<String, NoRandomness> {
+    let mut bytes = [0; 16];
+    random.fill(&mut bytes)?;
+    let drawn = u128::from_be_bytes(bytes);
+    let bits = drawn & !(0xf << 76) & !(0b11 << 62) | (0x4 << 76) | (0b10 << 62);
+    let field = |shift: u32, width: u32| (bits >> shift) & ((1 << width) - 1);
+    Ok(format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        field(96, 32),
+        field(80, 16),
+        field(64, 16),
+        field(48, 16),
+        field(0, 48)
+    ))
+}

@@ -1,0 +1,109 @@
+//! As much of DER as it takes to see what kind of key a PKCS#8 document holds.
+//!
+//! Owns no judgement about the key's numbers: the platform checks those when it imports the key. Refuses lengths
+//! that a document of [`super::KEY_CAP`] bytes can't have.
+
+const INTEGER: u8 = 0x02;
+const OCTET_STRING: u8 = 0x04;
+const OBJECT_ID: u8 = 0x06;
+const SEQUENCE: u8 = 0x30;
+
+/// rsaEncryption, 1.2.840.113549.1.1.1 (RFC 8017 A.1)
+const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+/// id-RSASSA-PSS, 1.2.840.113549.1.1.10 (RFC 8017 A.2.3)
+const RSA_PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a];
+/// id-ecPublicKey, 1.2.840.10045.2.1 (RFC 5480 2.1.1)
+const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+/// secp256r1, 1.2.840.10045.3.1.7 (RFC 5480 2.1.1.1)
+const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+/// secp384r1, 1.3.132.0.34 (RFC 5480 2.1.1.1)
+const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
+/// secp521r1, 1.3.132.0.35 (RFC 5480 2.1.1.1)
+const P521: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
+/// secp256k1, 1.3.132.0.10 (RFC 8812 3)
+const SECP256K1: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x0a];
+/// id-X25519, 1.3.101.110 (RFC 8410 3)
+const X25519: &[u8] = &[0x2b, 0x65, 0x6e];
+/// id-Ed25519, 1.3.101.112 (RFC 8410 3)
+const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
+/// id-Ed448, 1.3.101.113 (RFC 8410 3)
+const ED448: &[u8] = &[0x2b, 0x65, 0x71];
+/// id-dsa, 1.2.840.10040.4.1 (RFC 3279 2.3.2)
+const DSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01];
+
+/// What a PKCS#8 document says it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// An RSA key with a modulus of so many bits.
+    Rsa(usize),
+    /// A key on the curve P-256.
+    P256,
+    /// Another key, by its name.
+    Other(&'static str),
+}
+
+/// Reads `PrivateKeyInfo` (RFC 5208 5, RFC 5958 2) as far as the kind of key. `None`: it is no such thing.
+pub(super) fn content(document: &[u8]) -> Option<Content> {
+    let (info, after) = element(document, SEQUENCE)?;
+    if !after.is_empty() {
+        return None;
+    }
+    let (_version, rest) = element(info, INTEGER)?;
+    let (algorithm, rest) = element(rest, SEQUENCE)?;
+    let (key, _attributes) = element(rest, OCTET_STRING)?;
+    let (id, parameters) = element(algorithm, OBJECT_ID)?;
+    match id {
+        RSA => modulus_bits(key).map(Content::Rsa),
+        EC => element(key, SEQUENCE).map(|_| curve(parameters)),
+        other => Some(Content::Other(name(other))),
+    }
+}
+
+/// The curve an EC key names (RFC 5480 2.1.1).
+fn curve(parameters: &[u8]) -> Content {
+    match element(parameters, OBJECT_ID) {
+        Some((P256, _)) => Content::P256,
+        Some((P384, _)) => Content::Other("an EC key on the curve P-384"),
+        Some((P521, _)) => Content::Other("an EC key on the curve P-521"),
+        Some((SECP256K1, _)) => Content::Other("an EC key on the curve secp256k1"),
+        Some(_) => Content::Other("an EC key on another curve"),
+        None => Content::Other("an EC key whose curve has no name"),
+    }
+}
+
+fn name(id: &[u8]) -> &'static str {
+    match id {
+        RSA_PSS => "an RSA key that is bound to PSS",
+        X25519 => "an X25519 key",
+        ED25519 => "an Ed25519 key",
+        ED448 => "an Ed448 key",
+        DSA => "a DSA key",
+        _ => "a key of an unknown kind",
+    }
+}
+
+/// How long the modulus of an `RSAPrivateKey` is (RFC 8017 A.1.2).
+fn modulus_bits(key: &[u8]) -> Option<usize> {
+    let (numbers, _) = element(key, SEQUENCE)?;
+    let (_version, rest) = element(numbers, INTEGER)?;
+    let (modulus, _) = element(rest, INTEGER)?;
+    let zeros: u32 = match modulus.iter().position(|byte| *byte != 0) {
+        Some(at) => u32::try_from(at).ok()? * 8 + modulus.get(at)?.leading_zeros(),
+        None => return None,
+    };
+    (modulus.len() * 8).checked_sub(usize::try_from(zeros).ok()?)
+}
+
+/// The content of the element at the start, if it has this tag, and what follows it (X.690 8.1, 10.1).
+fn element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (found, rest) = input.split_first()?;
+    let (first, rest) = rest.split_first()?;
+    let (length, rest) = match usize::from(*first) {
+        short @ 0..0x80 => (short, rest),
+        long => {
+            let (bytes, rest) = rest.split_at_checked(long & 0x7f).filter(|(bytes, _)| matches!(bytes.len(), 1 | 2))?;
+            (bytes.iter().fold(0, |length, byte| (length << 8) | usize::from(*byte)), rest)
+        }
+    };
+    rest.split_at_checked(length).filter(|_| *found == tag)
+}

@@ -1,0 +1,222 @@
+//! The keys that sign: a PEM text, or a key file as an app issues it.
+//!
+//! Owns which keys are taken, and the sentences that tell a person why another one is not. Refuses every
+//! envelope but plain PKCS#8, because it is the one that the platform imports. No sentence holds a part of
+//! what was read.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::Algorithm;
+use super::der::{self, Content};
+
+/// The largest key or key file that is read, in bytes. A 4096-bit RSA key takes 3 272 in PEM.
+pub const KEY_CAP: usize = 16 * 1024;
+
+/// The shortest RSA modulus that may sign, in bits (RFC 7518 3.3, 3.5).
+const LEAST_RSA_BITS: usize = 2048;
+
+/// What puts other envelopes right.
+const REMEDY: &str = "openssl pkcs8 -topk8 -nocrypt -in key.pem -out pkcs8.pem";
+
+/// Why a key or key file can't be used: sentences for a person, without any part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyError(pub String);
+
+impl KeyError {
+    fn new(sentence: impl Into<String>) -> Self {
+        Self(sentence.into())
+    }
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The kinds of key that sign here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// RSA, 2048 bits or more.
+    Rsa,
+    /// ECDSA on the curve P-256.
+    P256,
+}
+
+/// A private key that signs, as PKCS#8. Its memory is overwritten when dropped (best effort).
+#[derive(Clone)]
+pub struct SigningKey {
+    kind: KeyKind,
+    der: Zeroizing<Vec<u8>>,
+}
+
+impl SigningKey {
+    /// Reads the first private key of a PEM text (RFC 7468 10). Line ends may be missing, escaped (`\n`) or CRLF,
+    /// and other blocks or text may stand around it.
+    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
+        within_cap(text)?;
+        let mut others = false;
+        let mut rest = text;
+        while let Some((label, body, after)) = block(rest)? {
+            if label.ends_with("PRIVATE KEY") {
+                return Self::from_block(label, body);
+            }
+            others = true;
+            rest = after;
+        }
+        Err(KeyError::new(if others {
+            "There is no private key in this PEM text, only other things such as a certificate or a public key."
+        } else {
+            "This is not a private key in PEM: the line -----BEGIN PRIVATE KEY----- is missing."
+        }))
+    }
+
+    fn from_block(label: &str, body: &str) -> Result<Self, KeyError> {
+        let envelope = match label {
+            "PRIVATE KEY" => return Self::from_der(bytes(body)?),
+            "RSA PRIVATE KEY" => "in the form PKCS#1 (BEGIN RSA PRIVATE KEY)",
+            "EC PRIVATE KEY" => "in the form SEC1 (BEGIN EC PRIVATE KEY)",
+            "ENCRYPTED PRIVATE KEY" => "encrypted with a passphrase (BEGIN ENCRYPTED PRIVATE KEY)",
+            _ => {
+                return Err(KeyError::new(
+                    "The private key is in a form that is not known here: plain PKCS#8 (BEGIN PRIVATE KEY) is needed.",
+                ));
+            }
+        };
+        Err(KeyError(format!("The private key is {envelope}, but plain PKCS#8 is needed. Convert it: {REMEDY}")))
+    }
+
+    fn from_der(der: Zeroizing<Vec<u8>>) -> Result<Self, KeyError> {
+        let kind = match der::content(&der) {
+            Some(Content::Rsa(bits)) if bits >= LEAST_RSA_BITS => KeyKind::Rsa,
+            Some(Content::P256) => KeyKind::P256,
+            Some(Content::Rsa(bits)) => {
+                let sentence =
+                    format!("The private key is an RSA key of {bits} bits, but {LEAST_RSA_BITS} are needed.");
+                return Err(KeyError(sentence));
+            }
+            Some(Content::Other(name)) => {
+                return Err(KeyError(format!("The private key is {name}, but RSA or EC P-256 is needed.")));
+            }
+            None => return Err(KeyError::new("The private key is damaged: what it holds is not PKCS#8.")),
+        };
+        Ok(Self { kind, der })
+    }
+
+    /// Which kind it is.
+    pub fn kind(&self) -> KeyKind {
+        self.kind
+    }
+
+    /// What it signs with unless the app asks for something else: RS256 or ES256.
+    pub fn algorithm(&self) -> Algorithm {
+        match self.kind {
+            KeyKind::Rsa => Algorithm::Rs256,
+            KeyKind::P256 => Algorithm::Es256,
+        }
+    }
+
+    /// Whether it can sign so.
+    pub fn signs(&self, algorithm: Algorithm) -> bool {
+        algorithm.kind() == self.kind
+    }
+
+    /// The PKCS#8 document. Every caller is a place to look at in a review.
+    pub fn expose_der(&self) -> &[u8] {
+        &self.der
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({:?}, [redacted])", self.kind)
+    }
+}
+
+/// Where a key file holds what, as JSON pointers (RFC 6901).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyFilePointers<'a> {
+    /// Who signs: `iss`.
+    pub issuer: &'a str,
+    /// The private key in PEM.
+    pub private_key: &'a str,
+    /// How the app names the key: `kid`. `None` where its key files have no such thing.
+    pub key_id: Option<&'a str>,
+}
+
+/// A key file as an app issues it to a person.
+#[derive(Debug, Clone)]
+pub struct KeyFile {
+    /// Who signs.
+    pub issuer: String,
+    /// The key.
+    pub key: SigningKey,
+    /// How the app names the key, if the file says.
+    pub key_id: Option<String>,
+}
+
+impl KeyFile {
+    /// Reads a key file.
+    pub fn parse(text: &str, at: KeyFilePointers<'_>) -> Result<Self, KeyError> {
+        within_cap(text)?;
+        let text = text.trim_start_matches('\u{feff}');
+        let mut file: Value = serde_json::from_str(text).map_err(|_| KeyError::new("The key file is not JSON."))?;
+        // The key first: whatever else is wrong, its text is overwritten.
+        let pem = required(&mut file, at.private_key, "private key").map(Zeroizing::new)?;
+        let issuer = required(&mut file, at.issuer, "issuer")?;
+        let key_id = at.key_id.map_or(Ok(None), |pointer| optional(&mut file, pointer, "key id"))?;
+        Ok(Self { issuer, key: SigningKey::from_pem(&pem)?, key_id })
+    }
+}
+
+fn required(file: &mut Value, pointer: &str, what: &str) -> Result<String, KeyError> {
+    optional(file, pointer, what)?.ok_or_else(|| KeyError(format!("The key file has no {what} at {pointer}.")))
+}
+
+fn optional(file: &mut Value, pointer: &str, what: &str) -> Result<Option<String>, KeyError> {
+    match file.pointer_mut(pointer).map(Value::take) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.trim().is_empty())),
+        Some(_) => Err(KeyError(format!("The key file's {what} at {pointer} is not text."))),
+    }
+}
+
+fn within_cap(text: &str) -> Result<(), KeyError> {
+    if text.len() > KEY_CAP {
+        return Err(KeyError(format!("This is no key: it is larger than {} KB.", KEY_CAP / 1024)));
+    }
+    Ok(())
+}
+
+/// A PEM block's label and body, and what follows it.
+type Block<'a> = (&'a str, &'a str, &'a str);
+
+/// The next PEM block.
+fn block(text: &str) -> Result<Option<Block<'_>>, KeyError> {
+    let Some((label, rest)) = text.split_once("-----BEGIN ").and_then(|(_, rest)| rest.split_once("-----")) else {
+        return Ok(None);
+    };
+    match rest.split_once(&format!("-----END {label}-----")) {
+        Some((body, rest)) => Ok(Some((label, body, rest))),
+        None => Err(KeyError::new("The PEM text is cut off: a block begins, and its -----END line is missing.")),
+    }
+}
+
+/// What the base64 between the lines says.
+fn bytes(body: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    // Made as large as needed at once: what a buffer leaves behind when it grows is not overwritten.
+    let mut base64 = Zeroizing::new(String::with_capacity(body.len()));
+    let lines = body.split("\\n").flat_map(|line| line.split("\\r"));
+    lines.flat_map(str::split_ascii_whitespace).for_each(|piece| base64.push_str(piece));
+    let mut der = Zeroizing::new(vec![0; base64::decoded_len_estimate(base64.len())]);
+    let length = STANDARD.decode_slice(base64.as_bytes(), &mut der).map_err(|_| {
+        KeyError::new("The private key is damaged: what stands between its first and last line is not base64.")
+    })?;
+    der.truncate(length);
+    Ok(der)
+}

@@ -1,0 +1,40 @@
+//! The twin of the platform's signatures, and keys to sign with.
+
+use connections::ports::{Signer, SigningError};
+use connections::token::{Algorithm, SigningKey};
+use ring::rand::SystemRandom;
+use ring::rsa;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding};
+
+/// The RSA key of RFC 7515 A.2 as PKCS#8: all the world knows it.
+pub(crate) const RSA_KEY: &str = include_str!("keys/rfc7515_a2.pem");
+/// The P-256 key of RFC 7515 A.3 as PKCS#8: all the world knows it.
+pub(crate) const P256_KEY: &str = include_str!("keys/rfc7515_a3.pem");
+
+/// Signs at once, and truly: whoever has the public key can verify it.
+pub(crate) struct Notary;
+
+impl Signer for Notary {
+    async fn sign(&self, algorithm: Algorithm, key: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError> {
+        match algorithm {
+            Algorithm::Rs256 => with_rsa(&RSA_PKCS1_SHA256, key, data),
+            Algorithm::Ps256 => with_rsa(&RSA_PSS_SHA256, key, data),
+            Algorithm::Es256 => with_p256(key, data),
+        }
+    }
+}
+
+fn with_rsa(padding: &'static dyn RsaEncoding, key: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError> {
+    let pair = rsa::KeyPair::from_pkcs8(key.expose_der()).map_err(|_| SigningError::Key)?;
+    let mut signature = vec![0; pair.public().modulus_len()];
+    pair.sign(padding, &SystemRandom::new(), data, &mut signature).map_err(|_| SigningError::Failed("sign"))?;
+    Ok(signature)
+}
+
+fn with_p256(key: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError> {
+    let random = SystemRandom::new();
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.expose_der(), &random)
+        .map_err(|_| SigningError::Key)?;
+    let signature = pair.sign(&random, data).map_err(|_| SigningError::Failed("sign"))?;
+    Ok(signature.as_ref().to_vec())
+}
