@@ -180,3 +180,6 @@ fn uuid(random: &impl Random) -> Result<String, NoRandomness> {
         field(0, 48)
     ))
 }
+
+#[cfg(test)]
+mod tests;
