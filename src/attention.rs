@@ -91,8 +91,9 @@ pub fn of(listed: &Listed, now: Timestamp) -> Vec<Attention> {
     let connection = &listed.connection;
     let connected = connection.status == Status::Connected;
     let soon = |end: Option<Timestamp>, within: i64| end.filter(|end| *end < now.plus(within));
-    let access_ends = if connection.refreshable { None } else { soon(connection.expires_at, SOON) };
-    let ends = access_ends.or(soon(connection.refresh_expires_at, SOON)).filter(|_| connected);
+    let access_ends = if connection.refreshable { None } else { connection.expires_at };
+    let ends = access_ends.into_iter().chain(connection.ends_for_good_at()).min();
+    let ends = soon(ends, SOON).filter(|_| connected);
     let secret_ends = soon(listed.client_secret_expires_at, SECRET_SOON);
     let last_sign = connection.last_used_at.unwrap_or(connection.connected_at);
     let found = [

@@ -3,13 +3,12 @@
 //! Owns what a client is and where its secret may go. A connection stays with the client it was
 //! made with: refresh tokens are bound to it (RFC 6749, 6).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Code, Error, Result};
 use crate::ids::{ClientId, WorkspaceId};
 use crate::secret::Secret;
 use crate::time::Timestamp;
-use crate::token::ClientKeys;
 use crate::vault::{KeyRing, Place};
 
 /// An OAuth client.
@@ -29,6 +28,8 @@ pub struct Client {
     pub scopes: Option<Vec<String>>,
     /// Hosts the secret may be sent to: those of the definition when it was entered.
     pub hosts: BTreeSet<String>,
+    /// What the app's addresses depend on, as it was set together with the client.
+    pub variables: BTreeMap<String, String>,
     /// When the app will stop accepting the secret, if a person told.
     pub secret_expires_at: Option<Timestamp>,
     /// Whether new flows use it (a workspace has one current client per registration).
@@ -57,13 +58,12 @@ impl Client {
         }
     }
 
-    /// Its id and secret, to speak to the app with.
-    pub fn keys(&self, ring: &KeyRing) -> Result<ClientKeys> {
-        let secret = match &self.sealed_secret {
-            None => None,
-            Some(sealed) => Some(self.open_secret(ring, sealed)?),
-        };
-        Ok(ClientKeys { client_id: self.client_id.clone(), client_secret: secret })
+    /// The secret half, to speak to the app with.
+    pub fn secret(&self, ring: &KeyRing) -> Result<ClientSecret> {
+        match &self.sealed_secret {
+            None => Ok(ClientSecret::None),
+            Some(sealed) => self.open_secret(ring, sealed).map(ClientSecret::read),
+        }
     }
 
     /// Whether its secret may be sent to all these hosts.
@@ -78,5 +78,69 @@ impl Client {
                 "The stored client secret can't be read with the present keys. Enter the client's secret again.",
             )
         })
+    }
+}
+
+/// The secret half of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientSecret {
+    /// A public client has none.
+    None,
+    /// A secret that is sent.
+    Text(Secret),
+    /// A private key that signs (RFC 7523 2.2).
+    Key {
+        /// The key.
+        pem: Secret,
+        /// How the app names it.
+        key_id: Option<String>,
+        /// The SHA-256 of its certificate, in base64url.
+        certificate: Option<String>,
+    },
+}
+
+/// What a private key begins with, in PEM (RFC 7468 10).
+const PEM: &str = "-----BEGIN ";
+
+impl ClientSecret {
+    /// Whether a text is a private key, and not a secret to send.
+    pub fn is_key(text: &str) -> bool {
+        text.contains(PEM)
+    }
+
+    /// The text that is sealed: a key's names stand in lines of their own before it, where PEM allows other text.
+    pub fn to_seal(secret: &Secret, key_id: Option<&str>, certificate: Option<&str>) -> Secret {
+        if !Self::is_key(secret.expose()) {
+            return secret.clone();
+        }
+        let line =
+            |name: &str, value: Option<&str>| value.map(|value| format!("{name}: {value}\n")).unwrap_or_default();
+        let names = format!("{}{}", line("key-id", key_id), line("certificate", certificate));
+        Secret::new(format!("{names}{}", secret.expose()))
+    }
+
+    fn read(sealed: Secret) -> Self {
+        let Some((names, _)) = sealed.expose().split_once(PEM) else { return Self::Text(sealed) };
+        let named = |name: &str| {
+            let lines = names.lines().filter_map(|line| line.split_once(": "));
+            lines.filter(|(known, _)| *known == name).map(|(_, value)| value.to_owned()).next()
+        };
+        Self::Key { key_id: named("key-id"), certificate: named("certificate"), pem: sealed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_keeps_its_names_and_a_secret_stays_what_it_is() {
+        let key = Secret::new("-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----");
+        let sealed = ClientSecret::to_seal(&key, Some("k1"), None);
+        let ClientSecret::Key { pem, key_id, certificate } = ClientSecret::read(sealed) else { panic!() };
+        assert!(pem.expose().ends_with(key.expose()));
+        assert_eq!((key_id.as_deref(), certificate), (Some("k1"), None));
+        let plain = Secret::new("key-id: x");
+        assert_eq!(ClientSecret::read(ClientSecret::to_seal(&plain, Some("k"), None)), ClientSecret::Text(plain));
     }
 }

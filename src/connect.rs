@@ -5,10 +5,13 @@
 //! Refuses to start anything by itself: every flow is bound to the browser session that began it
 //! (draft-ietf-oauth-security-topics-update, session fixation), and its state is spent once.
 
+mod account;
 pub mod callback;
 pub mod link;
+pub mod paste;
 pub mod settle;
 pub mod start;
+pub mod trial;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +32,9 @@ fn actor(flow: &Authorization) -> String {
         (None, None) => "user".to_owned(),
     }
 }
+
+/// Seconds that a flow without a way back is kept.
+const FLOW_KEPT: i64 = 600;
 
 /// Why a flow failed, as its page explains it. Stored as a code: an app's own words are never shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,10 +60,12 @@ pub enum Failure {
     LinkUsed,
     /// The app did not say whose account it is.
     AccountUnknown,
+    /// It is another account than the connection has, and nobody asked to switch.
+    OtherAccount,
 }
 
 impl Failure {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::RefusedByApp,
         Self::WrongIssuer,
         Self::NoCode,
@@ -68,6 +76,7 @@ impl Failure {
         Self::Conflict,
         Self::LinkUsed,
         Self::AccountUnknown,
+        Self::OtherAccount,
     ];
 
     /// The stored code.
@@ -83,6 +92,7 @@ impl Failure {
             Self::Conflict => "conflict",
             Self::LinkUsed => "link_used",
             Self::AccountUnknown => "account_unknown",
+            Self::OtherAccount => "other_account",
         }
     }
 
@@ -113,6 +123,9 @@ impl Failure {
             }
             Self::AccountUnknown => {
                 "The app did not say which account was connected, so nothing was stored. Please try again in a moment."
+            }
+            Self::OtherAccount => {
+                "This credential is for another account than the connection has, or the app does not tell. Nothing was stored. Send \"switch_account\": true to switch knowingly, or make a new connection."
             }
         }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::app::AppId;
+use crate::app::{AppId, Kind, Values, WayId};
 use crate::ids::{AttemptId, ClientId, ConnectionId, WorkspaceId};
 use crate::time::Timestamp;
 use crate::vault::KeyRing;
@@ -141,8 +141,14 @@ pub struct Connection {
     pub app: AppId,
     /// The revision of a custom app's definition; 0 for the catalogue.
     pub app_revision: i64,
-    /// The client it was made with.
-    pub client: ClientId,
+    /// Which of the app's ways to connect it was made by.
+    pub way: WayId,
+    /// Which kind of credential that brings.
+    pub kind: Kind,
+    /// What the app's addresses depend on.
+    pub variables: BTreeMap<String, String>,
+    /// The client it was made with; none where a person entered the credential.
+    pub client: Option<ClientId>,
     /// What people call it.
     pub name: String,
     /// Whose it is; nobody's means the whole workspace's.
@@ -181,6 +187,10 @@ pub struct Connection {
     pub refreshed_at: Option<Timestamp>,
     /// When the refresh token ends, if known.
     pub refresh_expires_at: Option<Timestamp>,
+    /// When the refresh token dies if it is not used until then.
+    pub refresh_idle_until: Option<Timestamp>,
+    /// When the whole grant ends, however often it is refreshed.
+    pub grant_expires_at: Option<Timestamp>,
     /// The refresh under way, or the one that never reported back.
     pub intent: Option<Intent>,
     /// A refresh token whose redemption ended without a readable answer.
@@ -248,12 +258,21 @@ impl Connection {
 
     /// Requested scopes that the app did not grant.
     pub fn missing_scopes(&self) -> Vec<String> {
-        self.ungranted(&self.scopes_requested)
+        self.scopes_requested.iter().filter(|scope| !self.scopes_granted.contains(scope)).cloned().collect()
     }
 
-    /// Those of `asked` that the app did not grant.
-    pub fn ungranted(&self, asked: &[String]) -> Vec<String> {
-        asked.iter().filter(|scope| !self.scopes_granted.contains(scope)).cloned().collect()
+    /// The nearest end that only a person can put off: of the refresh token, of the grant, of an unused token.
+    pub fn ends_for_good_at(&self) -> Option<Timestamp> {
+        [self.refresh_expires_at, self.refresh_idle_until, self.grant_expires_at].into_iter().flatten().min()
+    }
+
+    /// What places in addresses are filled with, besides the credential.
+    pub fn fill(&self, values: Values) -> Values {
+        let values = values.with_all(&self.variables);
+        match &self.account {
+            Some(account) => values.with("account_id", &account.id),
+            None => values,
+        }
     }
 
     /// The intent of an attempt that may still be under way.

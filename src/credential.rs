@@ -1,10 +1,14 @@
 //! The secret itself: what a connection holds and how it is sealed.
 //!
-//! Owns the sealed form of OAuth tokens and the rule by which an answer is merged into them.
-//! Access and refresh token are sealed together, in one field, so that they can't part.
+//! Owns the sealed form of tokens and of what a person entered, and the rule by which an answer is merged into them.
+//! All of a connection's secrets are sealed together, in one field, so that they can't part.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::app::Values;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{NoRandomness, Random};
 use crate::secret::Secret;
@@ -12,9 +16,20 @@ use crate::time::Timestamp;
 use crate::token::TokenSet;
 use crate::vault::{KeyRing, Place, Unreadable};
 
-/// OAuth tokens of one connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What one connection holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Credential {
+    /// The token that requests carry; none where what a person entered is the credential.
+    pub token: Option<Token>,
+    /// Further tokens of the same grant, by name.
+    pub others: BTreeMap<String, Token>,
+    /// What a person entered, by field.
+    pub fields: BTreeMap<String, Secret>,
+}
+
+/// A token and what renews it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
     /// The access token.
     pub access_token: Secret,
     /// `Bearer`, or as the app says.
@@ -23,6 +38,8 @@ pub struct Credential {
     pub refresh_token: Option<Secret>,
     /// The refresh token before it, where the app takes that once more.
     pub previous: Option<Previous>,
+    /// When the access token ends, if known. The record has the nearest end of all in a column.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A refresh token that was replaced, at an app known to take it again for a while.
@@ -34,38 +51,55 @@ pub struct Previous {
     pub until: Timestamp,
 }
 
-/// The sealed JSON. Apart from [`Credential`], so that nothing else can serialise a secret.
+/// One of a credential's tokens: the first, or a further one by its name.
+pub type Which = Option<String>;
+
+/// The sealed JSON. Apart from [`Credential`], so that nothing else can serialise a secret. The first token's members
+/// stand at the top.
 #[derive(Serialize, Deserialize)]
 struct Sealed<'a> {
-    access_token: std::borrow::Cow<'a, str>,
-    token_type: std::borrow::Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_token: Option<std::borrow::Cow<'a, str>>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    token: Option<SealedToken<'a>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    others: BTreeMap<Cow<'a, str>, SealedToken<'a>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    fields: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SealedToken<'a> {
+    access_token: Cow<'a, str>,
+    token_type: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     previous: Option<SealedPrevious<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct SealedPrevious<'a> {
-    refresh_token: std::borrow::Cow<'a, str>,
+    refresh_token: Cow<'a, str>,
     until: i64,
 }
 
-impl Credential {
-    /// From an app's answer to an authorization code.
-    pub fn from_tokens(tokens: &TokenSet) -> Self {
+impl Token {
+    /// From an app's answer.
+    pub fn from_set(tokens: &TokenSet) -> Self {
         Self {
             access_token: tokens.access_token.clone(),
             token_type: tokens.token_type.clone(),
             refresh_token: tokens.refresh_token.clone(),
             previous: None,
+            expires_at: tokens.expires_at,
         }
     }
 
     /// The merge rule: an answer without a refresh token keeps the old one (RFC 6749, 6).
     #[must_use]
     pub fn merged_with(&self, tokens: &TokenSet) -> Self {
-        let mut merged = Self::from_tokens(tokens);
+        let mut merged = Self::from_set(tokens);
         merged.refresh_token = merged.refresh_token.or_else(|| self.refresh_token.clone());
         merged
     }
@@ -78,6 +112,91 @@ impl Credential {
         self.previous =
             replaced.zip(grace_until).map(|(token, until)| Previous { refresh_token: token.clone(), until });
         self
+    }
+
+    fn sealed(&self) -> SealedToken<'_> {
+        SealedToken {
+            access_token: self.access_token.expose().into(),
+            token_type: self.token_type.as_str().into(),
+            refresh_token: self.refresh_token.as_ref().map(|token| token.expose().into()),
+            previous: self.previous.as_ref().map(|previous| SealedPrevious {
+                refresh_token: previous.refresh_token.expose().into(),
+                until: previous.until.unix(),
+            }),
+            expires_at: self.expires_at.map(Timestamp::unix),
+        }
+    }
+
+    fn opened(sealed: SealedToken<'_>) -> Self {
+        Self {
+            access_token: Secret::new(sealed.access_token),
+            token_type: sealed.token_type.into_owned(),
+            refresh_token: sealed.refresh_token.map(Secret::new),
+            previous: sealed.previous.map(|previous| Previous {
+                refresh_token: Secret::new(previous.refresh_token),
+                until: Timestamp::from_unix(previous.until),
+            }),
+            expires_at: sealed.expires_at.map(Timestamp::from_unix),
+        }
+    }
+}
+
+impl Credential {
+    /// From an app's answer to an authorization code.
+    pub fn from_tokens(tokens: &TokenSet) -> Self {
+        Self {
+            token: Some(Token::from_set(tokens)),
+            others: tokens.others.iter().map(|(name, one)| (name.clone(), Token::from_set(one))).collect(),
+            fields: BTreeMap::new(),
+        }
+    }
+
+    /// From what a person entered.
+    pub fn from_fields(fields: BTreeMap<String, Secret>) -> Self {
+        Self { token: None, others: BTreeMap::new(), fields }
+    }
+
+    /// One of its tokens.
+    pub fn get(&self, which: &Which) -> Option<&Token> {
+        match which {
+            None => self.token.as_ref(),
+            Some(name) => self.others.get(name),
+        }
+    }
+
+    /// Puts one of its tokens.
+    pub fn put(&mut self, which: &Which, token: Token) {
+        match which {
+            None => self.token = Some(token),
+            Some(name) => drop(self.others.insert(name.clone(), token)),
+        }
+    }
+
+    /// Its tokens: the first, then the others by name.
+    pub fn tokens(&self) -> impl Iterator<Item = (Which, &Token)> {
+        let others = self.others.iter().map(|(name, token)| (Some(name.clone()), token));
+        self.token.iter().map(|token| (None, token)).chain(others)
+    }
+
+    /// Whether anything of it can be refreshed.
+    pub fn is_refreshable(&self) -> bool {
+        self.tokens().any(|(_, token)| token.refresh_token.is_some())
+    }
+
+    /// The nearest end of its access tokens; `None` where none is known.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.tokens().filter_map(|(_, token)| token.expires_at).min()
+    }
+
+    /// What templates are filled with: the token, and what a person entered. Where there is no token, the first
+    /// secret a person entered stands for it.
+    pub fn values(&self, first_field: Option<&str>) -> Values {
+        let fields = self.fields.iter().fold(Values::new(), |values, (name, value)| values.with(name, value.expose()));
+        let stands_in = || first_field.and_then(|name| self.fields.get(name));
+        match self.token.as_ref().map(|token| &token.access_token).or_else(stands_in) {
+            Some(token) => fields.with("access_token", token.expose()),
+            None => fields,
+        }
     }
 
     /// Where a connection's credential is sealed.
@@ -94,13 +213,9 @@ impl Credential {
     /// Seals it for a place.
     pub fn seal(&self, ring: &KeyRing, random: &impl Random, place: &Place<'_>) -> Result<String, NoRandomness> {
         let plain = Sealed {
-            access_token: self.access_token.expose().into(),
-            token_type: self.token_type.as_str().into(),
-            refresh_token: self.refresh_token.as_ref().map(|token| token.expose().into()),
-            previous: self.previous.as_ref().map(|previous| SealedPrevious {
-                refresh_token: previous.refresh_token.expose().into(),
-                until: previous.until.unix(),
-            }),
+            token: self.token.as_ref().map(Token::sealed),
+            others: self.others.iter().map(|(name, token)| (name.as_str().into(), token.sealed())).collect(),
+            fields: self.fields.iter().map(|(name, value)| (name.as_str().into(), value.expose().into())).collect(),
         };
         let text = serde_json::to_string(&plain).map(Secret::new).map_err(|_| NoRandomness)?;
         ring.seal(random, place, &text)
@@ -110,14 +225,30 @@ impl Credential {
     pub fn open(ring: &KeyRing, place: &Place<'_>, sealed: &str) -> Result<Self, Unreadable> {
         let text = ring.open(place, sealed)?;
         let plain: Sealed<'_> = serde_json::from_str(text.expose()).map_err(|_| Unreadable::Malformed)?;
-        Ok(Self {
-            access_token: Secret::new(plain.access_token),
-            token_type: plain.token_type.into_owned(),
-            refresh_token: plain.refresh_token.map(Secret::new),
-            previous: plain.previous.map(|previous| Previous {
-                refresh_token: Secret::new(previous.refresh_token),
-                until: Timestamp::from_unix(previous.until),
-            }),
-        })
+        let opened = Self {
+            token: plain.token.map(Token::opened),
+            others: plain.others.into_iter().map(|(name, one)| (name.into_owned(), Token::opened(one))).collect(),
+            fields: plain.fields.into_iter().map(|(name, one)| (name.into_owned(), Secret::new(one))).collect(),
+        };
+        let is_empty = opened.token.is_none() && opened.fields.is_empty();
+        if is_empty { Err(Unreadable::Malformed) } else { Ok(opened) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Option<Token> {
+        serde_json::from_str::<Sealed<'_>>(json).unwrap().token.map(Token::opened)
+    }
+
+    #[test]
+    fn what_earlier_versions_sealed_is_read() {
+        let token = read(r#"{"access_token":"a","token_type":"Bearer","refresh_token":"r"}"#).unwrap();
+        assert_eq!(token.refresh_token.unwrap().expose(), "r");
+        let previous = read(r#"{"access_token":"a","token_type":"Bearer","previous":{"refresh_token":"p","until":7}}"#);
+        assert_eq!(previous.unwrap().previous.unwrap().until, Timestamp::from_unix(7));
+        assert!(read(r#"{"fields":{"api_key":"k"}}"#).is_none());
     }
 }

@@ -4,21 +4,25 @@
 //! confirm stays as a sealed job for a day. Where a revocation kills the whole grant, it is done only
 //! if no other live connection lives on that grant.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use crate::app::{App, Kills, Resolved, RevokeStyle};
+use crate::app::{App, Kills, RevokeStyle};
 use crate::client::Client;
+use crate::connect::start;
 use crate::connection::Connection;
 use crate::core::Core;
-use crate::credential::Credential;
+use crate::credential::{Credential, Token};
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, WorkspaceId};
-use crate::ports::{Database, Http, Inbound, Outbound, Ports};
+use crate::ports::{Database, Http, Outbound, Ports};
 use crate::registry;
 use crate::resolve::cached;
 use crate::secret::Secret;
+use crate::server;
 use crate::store::{self, refreshes, revocations::Revocation};
-use crate::token::{self, Answer, Class, ClientKeys, TokenHint};
+use crate::token::{self, Answer, Class, ClientKeys, Parties, TokenHint, Told};
 use crate::vault::Place;
 
 /// How long a revocation is tried again, in seconds: a day.
@@ -98,54 +102,103 @@ async fn revoke_grant<P: Ports>(core: &Core<P>, ended: &Connection) -> (Revoked,
 
 /// One try to revoke a credential that nobody may use any more.
 async fn try_revoke<P: Ports>(core: &Core<P>, of: &Revocation, credential: &Credential) -> Result<Revoked> {
-    let app = registry::at_revision(core, &of.workspace, &of.app, of.app_revision).await?;
-    let account = of.account.as_deref();
-    if kills_grant(&app) && store::connections::grant_is_live(core.db(), &of.workspace, &of.client, account).await? {
+    let definition = registry::at_revision(core, &of.workspace, &of.app, of.app_revision).await?;
+    let app = registry::way(&definition, &of.way)?;
+    let held = Held { credential, account: of.account.as_deref(), variables: &of.variables };
+    if app.server().is_none() {
+        return Ok(Revoked::Unsupported);
+    }
+    let live = store::connections::grant_is_live(core.db(), &of.workspace, of.client.as_ref(), held.account).await?;
+    if kills_grant(&app) && live {
         return Ok(Revoked::KeptShared);
     }
-    let at = registry::endpoints(core, &app).await?;
-    let Some(client) = store::clients::get(core.db(), &of.workspace, &of.client).await? else {
-        return Ok(Revoked::Failed);
+    let client = match &of.client {
+        None => None,
+        Some(id) => match store::clients::get(core.db(), &of.workspace, id).await? {
+            Some(client) => Some(client),
+            None => return Ok(Revoked::Failed),
+        },
     };
-    let keys = client.keys(&core.config.ring)?;
-    Ok(revoke_tokens(core, &Grant { app: &app, at: &at, keys: &keys, credential }).await)
+    revoke_held(core, &app, client.as_ref(), &held).await
 }
 
 /// Whether a revocation at this app kills the grant, and with it every token of it.
 fn kills_grant(app: &App) -> bool {
-    app.oauth2().revoke.kills == Kills::Grant
+    app.revocation().kills == Kills::Grant
+}
+
+/// A credential to be revoked, and what is known beside it.
+#[derive(Clone, Copy)]
+pub struct Held<'a> {
+    /// The credential.
+    pub credential: &'a Credential,
+    /// The account's id.
+    pub account: Option<&'a str>,
+    /// What the app's addresses depend on.
+    pub variables: &'a BTreeMap<String, String>,
+}
+
+async fn revoke_held<P: Ports>(core: &Core<P>, app: &App, client: Option<&Client>, held: &Held<'_>) -> Result<Revoked> {
+    let at = registry::endpoints(core, app, held.variables).await?;
+    let server = app.oauth2()?;
+    let keys = match client {
+        Some(client) => server::client_keys(core, client, &at).await?,
+        None => own_keys(held.credential),
+    };
+    let values = server::values(app, held.credential, held.variables);
+    let values = held.account.iter().fold(values, |values, id| values.with("account_id", id));
+    let redirect_uri = client.map(|client| start::redirect_uri(core, &client.id)).unwrap_or_default();
+    let parties = Parties { server, at: &at, client: &keys, values: &values };
+    let grant = Grant { app, parties, redirect_uri };
+    let mut revoked = Revoked::Unsupported;
+    for (_, token) in held.credential.tokens() {
+        revoked = revoke_token(core, &grant, token).await;
+        if revoked == Revoked::Failed {
+            break;
+        }
+    }
+    Ok(revoked)
+}
+
+/// A person's own client, where that is what they entered.
+fn own_keys(credential: &Credential) -> ClientKeys {
+    let field = |name: &str| credential.fields.get(name).cloned();
+    field("client_id").map_or_else(ClientKeys::nobody, |id| ClientKeys::new(id.expose(), field("client_secret")))
 }
 
 /// A grant to be revoked, and what it takes to ask the app for it.
 struct Grant<'a> {
     app: &'a App,
-    at: &'a Resolved,
-    keys: &'a ClientKeys,
-    credential: &'a Credential,
+    parties: Parties<'a>,
+    redirect_uri: String,
 }
 
 impl Grant<'_> {
     fn revocation_of(&self, token: &Secret, hint: TokenHint) -> Option<Outbound> {
-        token::revoke_request(self.app, self.at, self.keys, token, hint)
+        token::revoke_request(&self.parties, token, hint).ok().flatten()
+    }
+
+    async fn ask<P: Ports>(&self, core: &Core<P>, request: Outbound) -> Told {
+        token::read_revocation(self.app, &core.ports.http().send(request).await)
     }
 }
 
-/// Revokes by the way the app knows.
-async fn revoke_tokens<P: Ports>(core: &Core<P>, grant: &Grant<'_>) -> Revoked {
-    match grant.app.oauth2().revoke.style {
-        RevokeStyle::Rfc7009 => revoke_both(core, grant).await,
-        RevokeStyle::Bearer => revoke_by_access(core, grant).await,
+/// Revokes a token by the way the app knows.
+async fn revoke_token<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token) -> Revoked {
+    match grant.parties.server.revoke.style {
+        RevokeStyle::Rfc7009 => revoke_both(core, grant, token).await,
+        RevokeStyle::Bearer => revoke_by_access(core, grant, token).await,
     }
 }
 
 /// RFC 7009: the refresh token, then the access token. Some servers know only one kind (2.2.1).
-async fn revoke_both<P: Ports>(core: &Core<P>, grant: &Grant<'_>) -> Revoked {
-    let refresh = grant.credential.refresh_token.as_ref();
+async fn revoke_both<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token) -> Revoked {
+    let refresh = token.refresh_token.as_ref();
     let refresh = refresh.and_then(|token| grant.revocation_of(token, TokenHint::RefreshToken));
-    let access = grant.revocation_of(&grant.credential.access_token, TokenHint::AccessToken);
+    let access = grant.revocation_of(&token.access_token, TokenHint::AccessToken);
     let mut revoked = Revoked::Unsupported;
     for request in [refresh, access].into_iter().flatten() {
-        revoked = match ask(core, request).await {
+        revoked = match grant.ask(core, request).await {
             Told::Done => Revoked::Confirmed,
             Told::OtherKind if revoked == Revoked::Confirmed => Revoked::Confirmed,
             Told::OtherKind | Told::Refused | Told::Nothing => return Revoked::Failed,
@@ -156,19 +209,21 @@ async fn revoke_both<P: Ports>(core: &Core<P>, grant: &Grant<'_>) -> Revoked {
 
 /// The app ends the grant of the access token that asks for it. One that has expired can't ask: a fresh
 /// one is fetched for this last purpose.
-async fn revoke_by_access<P: Ports>(core: &Core<P>, grant: &Grant<'_>) -> Revoked {
+async fn revoke_by_access<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token) -> Revoked {
     let request = |token: &Secret| grant.revocation_of(token, TokenHint::AccessToken);
-    let Some(first) = request(&grant.credential.access_token) else { return Revoked::Unsupported };
-    match (ask(core, first).await, &grant.credential.refresh_token) {
+    let Some(first) = request(&token.access_token) else { return Revoked::Unsupported };
+    match (grant.ask(core, first).await, &token.refresh_token) {
         (Told::Done, _) => Revoked::Confirmed,
         (Told::Refused, Some(refresh_token)) => {
             let asked_at = core.now();
-            let renewal = token::refresh_request(grant.app, grant.at, grant.keys, refresh_token, &[]);
+            let Ok(renewal) = token::refresh_request(&grant.parties, refresh_token, &[], &grant.redirect_uri) else {
+                return Revoked::Failed;
+            };
             let answer = core.ports.http().send(renewal).await;
             match token::read_answer(grant.app, &answer, asked_at) {
                 Answer::Tokens(tokens) => {
                     let Some(second) = request(&tokens.access_token) else { return Revoked::Failed };
-                    if ask(core, second).await == Told::Done { Revoked::Confirmed } else { Revoked::Failed }
+                    if grant.ask(core, second).await == Told::Done { Revoked::Confirmed } else { Revoked::Failed }
                 }
                 // The grant is gone already.
                 Answer::Refused(refusal) if refusal.class == Class::Permanent => Revoked::Confirmed,
@@ -176,32 +231,6 @@ async fn revoke_by_access<P: Ports>(core: &Core<P>, grant: &Grant<'_>) -> Revoke
             }
         }
         _ => Revoked::Failed,
-    }
-}
-
-/// What an app says to a revocation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    /// RFC 7009, 2.2: 200 also for a token that is unknown or dead already.
-    Done,
-    /// It does not revoke tokens of this kind.
-    OtherKind,
-    /// It refuses the token that was to ask.
-    Refused,
-    /// No useful answer.
-    Nothing,
-}
-
-async fn ask<P: Ports>(core: &Core<P>, request: Outbound) -> Told {
-    match core.ports.http().send(request).await {
-        Ok(Inbound { status: 200..=299, .. }) => Told::Done,
-        Ok(Inbound { status: 400, body, .. }) if String::from_utf8_lossy(&body).contains("unsupported_token_type") => {
-            Told::OtherKind
-        }
-        // Some say so of a token that is dead already, though the RFC asks for 200.
-        Ok(Inbound { status: 400, body, .. }) if String::from_utf8_lossy(&body).contains("invalid_token") => Told::Done,
-        Ok(Inbound { status: 401, .. }) => Told::Refused,
-        Ok(_) | Err(_) => Told::Nothing,
     }
 }
 
@@ -222,6 +251,8 @@ fn job<P: Ports>(core: &Core<P>, of: &Connection, credential: &Credential) -> Re
         workspace: of.workspace.clone(),
         app: of.app.clone(),
         app_revision: of.app_revision,
+        way: of.way.clone(),
+        variables: of.variables.clone(),
         client: of.client.clone(),
         account: of.account.as_ref().map(|account| account.id.clone()),
         sealed_tokens: credential.seal(&core.config.ring, core.ports.random(), &place(&of.workspace, &of.id))?,
@@ -251,16 +282,18 @@ pub async fn retry<P: Ports>(core: &Core<P>, job: &Revocation) -> Result<()> {
 pub async fn discard<P: Ports>(
     core: &Core<P>,
     app: &App,
-    client: &Client,
-    account: Option<&str>,
-    credential: &Credential,
+    (workspace, client): (&WorkspaceId, Option<&Client>),
+    held: &Held<'_>,
 ) {
-    let shared =
-        store::connections::grant_is_live(core.db(), &client.workspace, &client.id, account).await.unwrap_or(true);
+    if app.server().is_none() {
+        return;
+    }
+    let id = client.map(|client| &client.id);
+    let shared = store::connections::grant_is_live(core.db(), workspace, id, held.account).await.unwrap_or(true);
     if kills_grant(app) && shared {
         return;
     }
-    if let (Ok(at), Ok(keys)) = (registry::endpoints(core, app).await, client.keys(&core.config.ring)) {
-        revoke_tokens(core, &Grant { app, at: &at, keys: &keys, credential }).await;
+    if let Err(error) = revoke_held(core, app, client, held).await {
+        core.log_cause(&error);
     }
 }

@@ -27,6 +27,8 @@ pub enum Code {
     BodyTooLarge,
     /// The request can't be understood.
     InvalidRequest,
+    /// The app did not accept what was entered.
+    CredentialRejected,
     /// The name or id is taken.
     AlreadyExists,
     /// A client is still used by connections.
@@ -63,7 +65,7 @@ pub enum Code {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Unauthorized,
         Self::InsufficientKeyScope,
         Self::FormRejected,
@@ -72,6 +74,7 @@ impl Code {
         Self::MethodNotAllowed,
         Self::BodyTooLarge,
         Self::InvalidRequest,
+        Self::CredentialRejected,
         Self::AlreadyExists,
         Self::ClientInUse,
         Self::ClientMissing,
@@ -101,6 +104,7 @@ impl Code {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::BodyTooLarge => "body_too_large",
             Self::InvalidRequest => "invalid_request",
+            Self::CredentialRejected => "credential_rejected",
             Self::AlreadyExists => "already_exists",
             Self::ClientInUse => "client_in_use",
             Self::ClientMissing => "client_missing",

@@ -4,7 +4,9 @@
 //! shape of JSON and pages. Refuses SQL and platform types.
 
 mod apps;
+mod ask;
 mod connections;
+mod entered;
 mod input;
 mod keys;
 mod links;

@@ -31,6 +31,7 @@ pub mod refresh;
 pub mod registry;
 pub mod reseal;
 pub mod resolve;
+pub mod server;
 
 // What they stand on.
 pub mod config;

@@ -17,14 +17,15 @@ use crate::caller::hash;
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::core::Core;
-use crate::credential::Credential;
+use crate::credential::{Credential, Token};
 use crate::disconnect;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{AttemptId, ConnectionId};
 use crate::patience::within;
 use crate::ports::{Clock, DatabaseError, Errand, ErrandOutcome, Http, Lifeboat, Ports};
 use crate::registry;
 use crate::secret::Secret;
+use crate::server;
 use crate::store::clients;
 use crate::store::refreshes::{self, Attempt, Case, Fate, Renewal};
 use crate::time::Timestamp;
@@ -33,6 +34,9 @@ use crate::token::{self, Answer, ProbeVerdict, TokenSet};
 use outcome::Told;
 use plan::Plan;
 use redemption::{Redemption, age_of_answer, intent_of};
+
+/// Tokens of one grant that are renewed together, at most.
+const MOST_TOKENS: usize = 4;
 
 /// How long one who finds an attempt under way looks again, in milliseconds; together 10 s.
 const WAITS: [u32; 9] = [200, 400, 700, 1000, 1200, 1500, 1500, 1500, 2000];
@@ -87,7 +91,7 @@ async fn step<P: Ports>(core: &Core<P>, id: &ConnectionId, errand: Errand) -> St
         Plan::Wait => return Step::Busy,
         Plan::Probe => probe(core, &case, errand).await,
         Plan::Bury => outcome::ended(core, &case).await,
-        Plan::Redeem => match redeem(core, &case).await {
+        Plan::Redeem => match redeem_all(core, &case).await {
             Ok(None) => return Step::Busy,
             Ok(Some(outcome)) => Ok(outcome),
             Err(error) => Err(error),
@@ -110,8 +114,13 @@ fn database_down<P: Ports>(core: &Core<P>, id: &ConnectionId, error: &DatabaseEr
 /// What a talk with the app needs.
 struct Talk {
     app: std::rc::Rc<App>,
-    at: Resolved,
+    /// Its OAuth server's endpoints, if it has one.
+    at: Option<Resolved>,
     credential: Credential,
+}
+
+fn server_at(at: Option<&Resolved>) -> Result<&Resolved> {
+    at.ok_or_else(|| Error::internal("an app without an OAuth server was to be asked for a token"))
 }
 
 async fn prepare<P: Ports>(core: &Core<P>, case: &Case) -> Result<std::result::Result<Talk, ErrandOutcome>> {
@@ -121,27 +130,56 @@ async fn prepare<P: Ports>(core: &Core<P>, case: &Case) -> Result<std::result::R
     let Ok(credential) = Credential::open(&core.config.ring, &place, sealed) else {
         return Ok(Err(ErrandOutcome::Unreadable));
     };
-    let app = registry::definition(core, &connection.app, connection.app_revision, case.definition.as_deref())?;
-    let at = registry::endpoints(core, &app).await?;
+    let definition = registry::definition(core, &connection.app, connection.app_revision, case.definition.as_deref())?;
+    let app = registry::way(&definition, &connection.way)?;
+    let at = match app.server() {
+        None => None,
+        Some(_) => Some(registry::endpoints(core, &app, &connection.variables).await?),
+    };
     Ok(Ok(Talk { app, at, credential }))
 }
 
-/// Redeems the refresh token: claim, ask, store. `None` when somebody else's claim came first.
-async fn redeem<P: Ports>(core: &Core<P>, case: &Case) -> Result<Option<ErrandOutcome>> {
+/// Renews a connection's token, and the others of its grant that would end before it.
+async fn redeem_all<P: Ports>(core: &Core<P>, case: &Case) -> Result<Option<ErrandOutcome>> {
+    // Boxed: two of these would make every future that may refresh twice as large.
+    let (first, mut lags) = Box::pin(redeem(core, case)).await?;
+    for _ in 1..MOST_TOKENS {
+        if !lags || first != Some(ErrandOutcome::Refreshed) {
+            break;
+        }
+        let Ok(Some(next)) = refreshes::case(core.db(), &case.connection.id).await else { break };
+        if plan::may_redeem(&next.connection, next.client.as_ref(), Errand::Early, core.now()) {
+            // Whatever becomes of it, the first one is renewed: a later errand sees to the rest.
+            lags = Box::pin(redeem(core, &next)).await.is_ok_and(|(_, lags)| lags);
+        } else {
+            break;
+        }
+    }
+    Ok(first)
+}
+
+/// Redeems a refresh token: claim, ask, store. `None` when somebody else's claim came first. Answers, too, whether
+/// another token of the grant now ends before the one that was renewed.
+async fn redeem<P: Ports>(core: &Core<P>, case: &Case) -> Result<(Option<ErrandOutcome>, bool)> {
     let talk = match prepare(core, case).await? {
         Ok(talk) => talk,
-        Err(outcome) => return Ok(Some(outcome)),
+        Err(outcome) => return Ok((Some(outcome), false)),
     };
-    let Some(token) = talk.credential.refresh_token.clone() else { return Ok(Some(ErrandOutcome::Unknown)) };
-    let keys = case.client.keys(&core.config.ring)?;
+    let Some(pick) = redemption::pick(&talk, &case.connection) else {
+        return Ok((Some(ErrandOutcome::Unknown), false));
+    };
+    let keys = match &case.client {
+        None => None,
+        Some(client) => Some(server::client_keys(core, client, server_at(talk.at.as_ref())?).await?),
+    };
     let attempt = attempt(core, &case.connection)?;
     let now = core.now();
-    let rotation = talk.app.oauth2().rotation;
+    let rotation = talk.app.rotation();
     let seconds = intent_of(rotation);
-    let token_hash = hash(token.expose());
+    let token_hash = hash(pick.secret.expose());
     match refreshes::claim(core.db(), (&attempt, &case.connection), &token_hash, seconds, now).await {
         Ok(true) => {}
-        Ok(false) => return Ok(None),
+        Ok(false) => return Ok((None, false)),
         Err(error) => {
             // It may have been written all the same, and nobody will come for it.
             outcome::unsent(core, &attempt).await;
@@ -150,12 +188,16 @@ async fn redeem<P: Ports>(core: &Core<P>, case: &Case) -> Result<Option<ErrandOu
     }
     let age = age_of_answer(&case.connection, rotation, &token_hash, now);
     let (until, asked_at) = (now.plus(seconds), core.now());
-    let mut redemption = Redemption { case, talk, keys, attempt, token, until, asked_at, age };
+    let mut redemption = Redemption { case, talk, attempt, pick, keys, until, asked_at, age };
     if redemption.is_too_late() {
-        return outcome::too_late(core, &redemption).await.map(Some);
+        return outcome::too_late(core, &redemption).await.map(|outcome| (Some(outcome), false));
     }
     let told = redemption::ask(core, &mut redemption).await;
-    settle(core, &redemption, told).await.map(Some)
+    let lags = match &told {
+        Answer::Tokens(tokens) => redemption::lags(&redemption.renewed(tokens)),
+        Answer::Refused(_) | Answer::Ambiguous(_) => false,
+    };
+    settle(core, &redemption, told).await.map(|outcome| (Some(outcome), lags))
 }
 
 fn attempt<P: Ports>(core: &Core<P>, connection: &Connection) -> Result<Attempt> {
@@ -190,13 +232,17 @@ fn renewal<P: Ports>(core: &Core<P>, of: &Redemption<'_>, tokens: &TokenSet) -> 
     let now = core.now();
     let rotated = tokens.refresh_token.is_some();
     let refresh_expires_at = tokens.refresh_expires_at.or(if rotated { None } else { connection.refresh_expires_at });
+    let renewed = of.renewed(tokens);
+    let idle = of.talk.app.server().and_then(|server| server.refresh_token_idle);
     Ok(Renewal {
         attempt: of.attempt.clone(),
-        sealed: seal(core, connection, &of.successor(of.talk.credential.merged_with(tokens)))?,
-        expires_at: tokens.expires_at.map(|end| end.plus(-of.age).unix()),
+        sealed: seal(core, connection, &renewed)?,
+        expires_at: renewed.expires_at().map(Timestamp::unix),
         refreshed_at: Some(now.unix()),
         refresh_expires_at: refresh_expires_at.map(Timestamp::unix),
-        scopes: tokens.scopes.clone(),
+        refresh_idle_until: idle.map(|seconds| now.plus(seconds).unix()),
+        refreshable: renewed.is_refreshable() || of.pick.mints,
+        scopes: of.granted(tokens).map(|named| of.talk.app.granted(&named, &connection.scopes_requested)),
         failures: 0,
         next_attempt_at: 0,
         error: None,
@@ -211,13 +257,16 @@ fn rescued<P: Ports>(core: &Core<P>, of: &Redemption<'_>, newer: Secret, what: &
     let connection = &of.case.connection;
     let now = core.now();
     let wait = outcome::backoff(core, connection.failures, None);
-    let kept = Credential { refresh_token: Some(newer), ..of.talk.credential.clone() };
+    let current = of.current().ok_or_else(|| Error::internal("a refresh of a token that is not there"))?;
+    let kept = Token { refresh_token: Some(newer), ..current.clone() };
     Ok(Renewal {
         attempt: of.attempt.clone(),
         sealed: seal(core, connection, &of.successor(kept))?,
         expires_at: connection.expires_at.map(Timestamp::unix),
         refreshed_at: connection.refreshed_at.map(Timestamp::unix),
         refresh_expires_at: None,
+        refresh_idle_until: None,
+        refreshable: true,
         scopes: None,
         failures: connection.failures + 1,
         next_attempt_at: now.plus(wait).unix(),
@@ -283,7 +332,8 @@ async fn discard<P: Ports>(core: &Core<P>, of: &Redemption<'_>, renewal: &Renewa
     let place = Credential::place(&connection.workspace, &connection.id, connection.generation);
     if let Ok(credential) = Credential::open(&core.config.ring, &place, &renewal.sealed) {
         let account = connection.account.as_ref().map(|account| account.id.as_str());
-        disconnect::discard(core, &of.talk.app, &of.case.client, account, &credential).await;
+        let held = disconnect::Held { credential: &credential, account, variables: &connection.variables };
+        disconnect::discard(core, &of.talk.app, (&connection.workspace, of.case.client.as_ref()), &held).await;
     }
 }
 
@@ -326,8 +376,9 @@ async fn persist_repeatedly<P: Ports>(core: &Core<P>, renewal: &Renewal) -> Opti
 /// the end: a record that still waits takes the write.
 async fn persist_once<P: Ports>(core: &Core<P>, renewal: &Renewal) -> std::result::Result<Fate, DatabaseError> {
     let attempt = &renewal.attempt;
-    let working = clients::mark_working(&attempt.workspace, &attempt.client);
-    let written = crate::ports::Database::batch(core.db(), vec![refreshes::persist(renewal), working]).await?;
+    let working = attempt.client.as_ref().map(|client| clients::mark_working(&attempt.workspace, client));
+    let statements = [refreshes::persist(renewal)].into_iter().chain(working).collect();
+    let written = crate::ports::Database::batch(core.db(), statements).await?;
     if written.first().is_some_and(|rows| rows.changes > 0) {
         return Ok(Fate::Applied);
     }
@@ -343,11 +394,15 @@ async fn probe<P: Ports>(core: &Core<P>, case: &Case, errand: Errand) -> Result<
         Ok(talk) => talk,
         Err(outcome) => return Ok(outcome),
     };
-    let Some(request) = talk.app.check.as_ref().or(talk.at.identity.as_ref()) else {
+    let identity = talk.at.as_ref().map_or(talk.app.identity.as_ref(), |at| at.identity.as_ref());
+    let Some(asked) = talk.app.check.as_ref().or(identity.and_then(|identity| identity.probe.as_ref())) else {
         return outcome::probed(core, case, "nothing to probe", ErrandOutcome::Unknown).await;
     };
-    let answer = core.ports.http().send(token::probe_request(request, &talk.app, &talk.credential.access_token)).await;
-    match token::read_probe(&talk.app, &answer, core.now()) {
+    let values = case.connection.fill(talk.credential.values(talk.app.first_secret()));
+    let request =
+        token::probe_request(asked, &talk.app, &values).map_err(|problem| registry::unfilled(&talk.app, &problem))?;
+    let answer = core.ports.http().send(request).await;
+    match token::read_probe(&talk.app, asked, &answer, core.now()) {
         ProbeVerdict::Works => outcome::probed(core, case, "probe: accepted", ErrandOutcome::Healthy).await,
         ProbeVerdict::Forbidden => {
             outcome::probed(core, case, "probe: accepted, but not allowed to ask", ErrandOutcome::Healthy).await
@@ -356,8 +411,8 @@ async fn probe<P: Ports>(core: &Core<P>, case: &Case, errand: Errand) -> Result<
             outcome::probed(core, case, "probe: an answer that tells nothing", ErrandOutcome::Unknown).await
         }
         ProbeVerdict::Unavailable { retry_after } => outcome::probe_failed(core, case, retry_after).await,
-        ProbeVerdict::Refused if plan::may_redeem(&case.connection, &case.client, errand, core.now()) => {
-            Ok(redeem(core, case).await?.unwrap_or(ErrandOutcome::InProgress { retry_after: 5 }))
+        ProbeVerdict::Refused if plan::may_redeem(&case.connection, case.client.as_ref(), errand, core.now()) => {
+            Ok(redeem_all(core, case).await?.unwrap_or(ErrandOutcome::InProgress { retry_after: 5 }))
         }
         ProbeVerdict::Refused => outcome::probe_refused(core, case).await,
     }

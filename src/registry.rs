@@ -1,12 +1,14 @@
 //! From an app's id to its definition and its endpoints.
 //!
-//! Owns the order of look-up (a workspace's custom app, then the catalogue), and discovery at first
-//! use with its copy in the cache. Refuses to hand out a definition other than the one a connection
+//! Owns the order of look-up (a workspace's custom app, then the catalogue), the places of addresses, and discovery at
+//! first use with its copy in the cache. Refuses to hand out a definition other than the one a connection
 //! was made with.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::app::{self, App, AppId, Resolved, catalogue};
+use crate::app::{self, App, AppId, Definition, RequestError, Resolved, Values, WayId, catalogue};
+use crate::connection::Connection;
 use crate::core::Core;
 use crate::egress::Address;
 use crate::error::{Code, Error, Result};
@@ -23,13 +25,13 @@ const DISCOVERY_TIMEOUT: u32 = 10_000;
 #[derive(Debug, Clone)]
 pub struct Registered {
     /// The definition.
-    pub app: Rc<App>,
+    pub definition: Rc<Definition>,
     /// Its revision; 0 for the catalogue.
     pub revision: i64,
 }
 
 /// The definition a connection was made with, from what was read beside it.
-pub fn definition<P: Ports>(core: &Core<P>, id: &AppId, revision: i64, stored: Option<&str>) -> Result<Rc<App>> {
+pub fn definition<P: Ports>(core: &Core<P>, id: &AppId, revision: i64, stored: Option<&str>) -> Result<Rc<Definition>> {
     if revision == 0 {
         return catalogue::find(id.as_str())
             .ok_or_else(|| Error::internal(format!("the catalogue has no app {id} any more")));
@@ -40,14 +42,20 @@ pub fn definition<P: Ports>(core: &Core<P>, id: &AppId, revision: i64, stored: O
         .map_err(|_| Error::internal(format!("revision {revision} of the app {id} can't be read")))
 }
 
+/// One way to connect of a definition that a connection was made with.
+pub fn way(definition: &Definition, way: &WayId) -> Result<Rc<App>> {
+    let gone = || Error::internal(format!("the app {} has no way {way} to connect any more", definition.id));
+    definition.way(Some(way)).ok_or_else(gone)
+}
+
 /// The app as new flows see it.
 pub async fn current<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &AppId) -> Result<Option<Registered>> {
     match store::apps::current(core.db(), workspace, id).await? {
         Some(row) => Ok(Some(Registered {
-            app: definition(core, id, row.revision, Some(&row.definition))?,
+            definition: definition(core, id, row.revision, Some(&row.definition))?,
             revision: row.revision,
         })),
-        None => Ok(catalogue::find(id.as_str()).map(|app| Registered { app, revision: 0 })),
+        None => Ok(catalogue::find(id.as_str()).map(|definition| Registered { definition, revision: 0 })),
     }
 }
 
@@ -57,7 +65,7 @@ pub async fn at_revision<P: Ports>(
     workspace: &WorkspaceId,
     id: &AppId,
     revision: i64,
-) -> Result<Rc<App>> {
+) -> Result<Rc<Definition>> {
     if revision == 0 {
         return definition(core, id, 0, None);
     }
@@ -65,12 +73,25 @@ pub async fn at_revision<P: Ports>(
     definition(core, id, revision, row.as_ref().map(|row| row.definition.as_str()))
 }
 
+/// The app of a connection, by the way it was made.
+pub async fn of_connection<P: Ports>(core: &Core<P>, connection: &Connection) -> Result<Rc<App>> {
+    let Connection { workspace, app, app_revision, .. } = connection;
+    way(&*at_revision(core, workspace, app, *app_revision).await?, &connection.way)
+}
+
+/// What an address needs and nobody gave.
+pub fn unfilled(app: &App, problem: &RequestError) -> Error {
+    Error::internal(format!("an address or parameter of {} {problem}", app.id))
+}
+
 /// The app's endpoints: written down, or discovered at its issuer and kept for an hour.
-pub async fn endpoints<P: Ports>(core: &Core<P>, app: &App) -> Result<Resolved> {
-    if let Some(fixed) = app.resolve_fixed() {
-        return Ok(fixed);
+pub async fn endpoints<P: Ports>(core: &Core<P>, app: &App, variables: &BTreeMap<String, String>) -> Result<Resolved> {
+    let values = Values::new().with_all(variables);
+    if let Some(fixed) = app.resolve_fixed(&values) {
+        return fixed.map_err(|problem| unfilled(app, &problem));
     }
     let issuer = app.issuer().ok_or_else(|| Error::internal("an app without endpoints and issuer"))?;
+    let issuer = &issuer.fill(&values).map_err(|problem| unfilled(app, &problem))?;
     let key = format!("discovery/{}", crate::caller::hash(issuer.as_str()));
     if let Ok(Some(text)) = core.ports.cache().get(&key).await
         && let Ok(found) = app::read_discovery(issuer, text.as_bytes(), core.config.egress)

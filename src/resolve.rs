@@ -8,12 +8,10 @@ pub mod afterwards;
 mod ask;
 pub mod cached;
 mod freshness;
-
-use std::collections::BTreeMap;
+mod issued;
 
 use serde::Serialize;
 
-use crate::app::App;
 use crate::caller::{PresentedKey, Scope};
 use crate::connection::{Account, Connection, Reason, Status};
 use crate::core::Core;
@@ -22,13 +20,13 @@ use crate::error::{Code, Error, Result};
 use crate::ids::ConnectionId;
 use crate::ports::{DatabaseError, Errand, ErrandOutcome, Ports, Refresher};
 use crate::registry;
-use crate::secret::Secret;
 use crate::store::connections::{self, ForResolve};
 use crate::store::uses;
 use crate::time::Timestamp;
 
 pub use afterwards::After;
 pub use ask::{Ask, Consistency, Expect};
+pub use issued::{Issued, IssuedCredential, IssuedToken};
 
 use freshness::Verdict;
 
@@ -64,18 +62,8 @@ pub struct Resolved {
     pub name: String,
     /// Its account.
     pub account: Option<Account>,
-    /// The access token.
-    pub access_token: Secret,
-    /// `Bearer`, or as the app says.
-    pub token_type: String,
-    /// When it ends.
-    pub expires_at: Option<Timestamp>,
-    /// What the app granted.
-    pub scopes: Vec<String>,
-    /// Headers that carry the credential. A secret.
-    pub headers: BTreeMap<String, String>,
-    /// Where the app's API is.
-    pub base_url: Option<String>,
+    /// The credential and how requests carry it.
+    pub issued: Issued,
     /// How near its end the token is.
     pub freshness: Freshness,
     /// Where it was read.
@@ -137,23 +125,25 @@ async fn from_record<P: Ports>(
     key.require(Scope::Resolve)?;
     let connection = read.connection.filter(|c| key.sees(&c.id, &c.app)).ok_or_else(Error::connection_not_found)?;
     let ask = ask?;
-    let mut app = registry::definition(core, &connection.app, connection.app_revision, read.definition.as_deref())?;
-    let revision = connection.app_revision;
+    let definition = registry::definition(core, &connection.app, connection.app_revision, read.definition.as_deref())?;
+    let mut app = registry::way(&definition, &connection.way)?;
+    let made_by = (connection.app_revision, connection.way.clone());
     allow(core, &Policy::of(&connection), &ask)?;
     let mut handed = hand_out(core, connection, &ask).await?;
-    if handed.connection.app_revision != revision {
-        let now = &handed.connection;
-        app = registry::at_revision(core, &now.workspace, &now.app, now.app_revision).await?;
+    if (handed.connection.app_revision, &handed.connection.way) != (made_by.0, &made_by.1) {
+        app = registry::of_connection(core, &handed.connection).await?;
     }
     let mut after = std::mem::take(&mut handed.after);
     if read.used_at.is_none_or(|at| now.since(at) > uses::INTERVAL) && handed.is_use_worth_noting(&ask, now) {
         after.push(After::use_of(&handed.connection, &ask));
     }
+    let Handed { connection, credential, freshness, .. } = handed;
+    let issued = Issued::of(&app, &connection, &credential).map_err(|problem| registry::unfilled(&app, &problem))?;
     // A token that is being replaced is not worth a copy.
-    if ask.consistency != Consistency::Strong && handed.freshness != Freshness::Stale {
-        after.push(After::copy(&handed.connection, &handed.credential, &app, &key));
+    if ask.consistency != Consistency::Strong && freshness != Freshness::Stale {
+        after.push(After::copy(&connection, &issued, &key));
     }
-    Ok(Answered { resolved: answer(&app, &handed.connection, handed.credential, handed.freshness), after })
+    Ok(Answered { resolved: answer(&connection, issued, freshness), after })
 }
 
 /// Nothing in the refusal tells an unknown key from a wrong or ended one.
@@ -258,19 +248,13 @@ fn of_outcome<P: Ports>(core: &Core<P>, connection: &Connection, outcome: &Erran
     }
 }
 
-fn answer(app: &App, connection: &Connection, credential: Credential, freshness: Freshness) -> Resolved {
-    let (headers, base_url) = app.request.render(credential.access_token.expose());
+fn answer(connection: &Connection, issued: Issued, freshness: Freshness) -> Resolved {
     Resolved {
         id: connection.id.clone(),
         app: connection.app.as_str().to_owned(),
         name: connection.name.clone(),
         account: connection.account.clone(),
-        access_token: credential.access_token,
-        token_type: credential.token_type,
-        expires_at: connection.expires_at,
-        scopes: connection.scopes_granted.clone(),
-        headers,
-        base_url: base_url.map(|url| url.as_str().to_owned()),
+        issued,
         freshness,
         source: Source::Database,
     }

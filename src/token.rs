@@ -9,24 +9,51 @@ mod json;
 mod probe;
 mod request;
 
+use std::collections::BTreeMap;
+
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-pub use answer::read_answer;
+pub use answer::{read_answer, read_revocation};
 pub use assertion::{
     Algorithm, Claims, GrantClaims, KEY_CAP, KeyError, KeyFile, KeyFilePointers, KeyKind, LONGEST_GRANT, Signature,
     SigningKey, assertion,
 };
-pub use probe::{ProbeVerdict, read_account, read_probe};
-pub use request::{exchange_request, probe_request, refresh_request, revoke_request};
+pub use probe::{
+    ProbeVerdict, read_account, read_account_of_tokens, read_probe, read_values, scopes_in_header, values_in,
+};
+pub use request::{Built, Parties, exchange_request, mint_request, probe_request, refresh_request, revoke_request};
 
 /// What a client authenticates with.
 #[derive(Debug, Clone)]
 pub struct ClientKeys {
     /// The public half.
     pub client_id: String,
-    /// The secret half; public clients have none.
-    pub client_secret: Option<Secret>,
+    /// The secret half.
+    pub proof: Proof,
+}
+
+/// How a client proves that it is itself.
+#[derive(Debug, Clone)]
+pub enum Proof {
+    /// Not at all: a public client.
+    Nothing,
+    /// By its secret.
+    Secret(Secret),
+    /// By an assertion signed for this one server a moment ago (RFC 7523 2.2).
+    Assertion(Secret),
+}
+
+impl ClientKeys {
+    /// A client with a secret, or a public one.
+    pub fn new(client_id: &str, secret: Option<Secret>) -> Self {
+        Self { client_id: client_id.to_owned(), proof: secret.map_or(Proof::Nothing, Proof::Secret) }
+    }
+
+    /// No client at all.
+    pub fn nobody() -> Self {
+        Self::new("", None)
+    }
 }
 
 /// Which kind of token is revoked (RFC 7009 2.1).
@@ -46,6 +73,19 @@ impl TokenHint {
             Self::AccessToken => "access_token",
         }
     }
+}
+
+/// What an app says to a revocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// RFC 7009, 2.2: 200 also for a token that is unknown or dead already.
+    Done,
+    /// It does not revoke tokens of this kind.
+    OtherKind,
+    /// It refuses the token that was to ask.
+    Refused,
+    /// No useful answer.
+    Nothing,
 }
 
 /// What an app's answer to a token request amounts to.
@@ -110,8 +150,22 @@ pub struct TokenSet {
     pub expires_at: Option<Timestamp>,
     /// When the refresh token ends, if anybody knows.
     pub refresh_expires_at: Option<Timestamp>,
-    /// What was granted, if the answer says.
+    /// What was granted, if the answer says. Scopes of further tokens have those tokens' names in front.
     pub scopes: Option<Vec<String>>,
+    /// Further tokens, by name.
+    pub others: BTreeMap<String, TokenSet>,
+    /// The whole answer, for what else stands in it: an account, the address of an instance.
+    pub answer: SecretJson,
+}
+
+/// JSON that holds secrets: its Debug shows nothing.
+#[derive(Clone, Default)]
+pub struct SecretJson(pub(crate) serde_json::Value);
+
+impl std::fmt::Debug for SecretJson {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretJson([redacted])")
+    }
 }
 
 /// Whether a text may stand in a header as a token: not empty, visible ASCII only (no spaces, no line ends).

@@ -7,18 +7,18 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::{App, read};
+use super::{Definition, read};
 use crate::egress::Egress;
 
 // `APPS: &[(&str, &str)]`, id and file text, sorted by id, and `FAMILIES: &[&str]`, sorted: made by build.rs.
 include!(concat!(env!("OUT_DIR"), "/catalogue.rs"));
 
 thread_local! {
-    static PARSED: RefCell<BTreeMap<&'static str, Rc<App>>> = const { RefCell::new(BTreeMap::new()) };
+    static PARSED: RefCell<BTreeMap<&'static str, Rc<Definition>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// An app of the catalogue, parsed once per isolate.
-pub fn find(id: &str) -> Option<Rc<App>> {
+pub fn find(id: &str) -> Option<Rc<Definition>> {
     let (id, text) = entry(id)?;
     if let Some(app) = PARSED.with_borrow(|parsed| parsed.get(id).cloned()) {
         return Some(app);
@@ -52,6 +52,7 @@ fn entry(id: &str) -> Option<(&'static str, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::Endpoints;
 
     #[test]
     fn every_file_can_be_read_and_found_by_its_id() {
@@ -68,8 +69,9 @@ mod tests {
     fn apps_of_one_family_send_its_secret_to_the_same_place() {
         let mut token_hosts: BTreeMap<String, String> = BTreeMap::new();
         for app in ids().filter_map(find) {
-            let host =
-                app.resolve_fixed().map_or_else(|| app.issuer().unwrap().authority(), |at| at.token_url.authority());
+            let Some(way) = app.oauth2() else { continue };
+            let Endpoints::Fixed(at) = &way.oauth2().unwrap().endpoints else { continue };
+            let host = at.token_url.authority(&BTreeMap::new());
             let known = token_hosts.entry(app.registration().to_owned()).or_insert_with(|| host.clone());
             assert_eq!(*known, host, "{}", app.id);
         }

@@ -4,12 +4,13 @@
 //! found, the browser proved to be the one that began the flow, the client and the issuer fit, and
 //! the state was spent.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
-use crate::app::{App, Resolved};
+use crate::app::{App, Origin, Pointer, Resolved, Values};
 use crate::caller::{hash, same};
 use crate::client::Client;
-use crate::connection::Account;
 use crate::core::Core;
 use crate::credential::Credential;
 use crate::error::Result;
@@ -17,12 +18,14 @@ use crate::ids::{AuthorizationId, ClientId};
 use crate::ports::{Database, Http, Ports, Statement};
 use crate::registry;
 use crate::secret::Secret;
+use crate::server;
 use crate::store::authorizations::{self, Authorization, Outcome};
 use crate::store::clients;
 use crate::time::Timestamp;
-use crate::token::{self, Answer, Class, ProbeVerdict, TokenSet};
+use crate::token::{self, Answer, Class, Parties, TokenSet};
 
-use super::settle::{self, Grant};
+use super::account::{self, Asked};
+use super::settle::{self, Deciding, Grant};
 use super::{Failure, place, start};
 
 /// What the app sent along.
@@ -36,6 +39,8 @@ pub struct Returned {
     pub error: Option<String>,
     /// `iss` (RFC 9207)
     pub iss: Option<String>,
+    /// All other parameters: some apps tell more.
+    pub others: BTreeMap<String, String>,
 }
 
 /// The state is a secret while it is unspent, and the rest are a stranger's words: only what is there is told.
@@ -46,7 +51,7 @@ impl std::fmt::Debug for Returned {
             .field("code", &self.code.is_some())
             .field("error", &self.error.is_some())
             .field("iss", &self.iss.is_some())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -129,7 +134,7 @@ async fn take<P: Ports>(
     flow: &Authorization,
     returned: Returned,
 ) -> Result<std::result::Result<(), Ended>> {
-    if *client != flow.client || !is_issuer(flow, returned.iss.as_deref()) {
+    if flow.client.as_ref() != Some(client) || !is_issuer(flow, returned.iss.as_deref()) {
         return Ok(Err(failed(Failure::WrongIssuer)));
     }
     match returned.error.as_deref() {
@@ -142,22 +147,48 @@ async fn take<P: Ports>(
     let Some(code) = returned.code.filter(|code| !code.is_empty() && code.expose().len() <= 8192) else {
         return Ok(Err(failed(Failure::NoCode)));
     };
-    let app = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
-    let at = match registry::endpoints(core, &app).await {
+    let definition = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
+    let app = registry::way(&definition, &flow.way)?;
+    let at = match registry::endpoints(core, &app, &flow.variables).await {
         Ok(at) => at,
         Err(error) if error.code == crate::error::Code::AppUnavailable => {
             return Ok(Err(failed(Failure::AppUnavailable)));
         }
         Err(error) => return Err(error),
     };
-    match exchange(core, flow, &app, &at, &code).await? {
-        Err(ended) => Ok(Err(ended)),
-        Ok((tokens, asked_at)) => match account(core, &app, &at, &tokens).await {
-            Err(ended) => Ok(Err(ended)),
-            Ok(account) => settle::settle(core, flow, &app, grant(flow, &tokens, account, asked_at))
-                .await
-                .map(|failure| failure.map_or(Ok(()), |f| Err(failed(f)))),
-        },
+    let (tokens, asked_at) = match exchange(core, flow, client, (&app, &at), &code).await? {
+        Err(ended) => return Ok(Err(ended)),
+        Ok(exchanged) => exchanged,
+    };
+    let credential = Credential::from_tokens(&tokens);
+    let told = told(&app, &returned.others, &tokens);
+    let variables = flow.variables.clone().into_iter().chain(told).collect();
+    let asked = Asked { app: &app, identity: at.identity.as_ref(), credential: &credential, tokens: Some(&tokens) };
+    let Ok(found) = account::find(core, &asked, variables).await? else {
+        return Ok(Err(failed(Failure::AccountUnknown)));
+    };
+    let grant = grant(flow, &app, (credential, &tokens), found, asked_at);
+    let failure = settle::settle(core, flow, &app, grant, Deciding::Person).await?;
+    Ok(failure.map_or(Ok(()), |failure| Err(failed(failure))))
+}
+
+/// What the app's redirect and its token answer tell of the variables of its addresses.
+fn told(app: &App, returned: &BTreeMap<String, String>, tokens: &TokenSet) -> BTreeMap<String, String> {
+    let mut told = token::values_in(&app.variables, &tokens.answer.0, in_token_answer);
+    for (name, variable) in app.variables.iter() {
+        if let Origin::Callback(parameter) = &variable.from
+            && let Some(Ok(value)) = returned.get(parameter).map(|value| variable.read(value))
+        {
+            told.insert(name.clone(), value);
+        }
+    }
+    told
+}
+
+fn in_token_answer(from: &Origin) -> Option<&Pointer> {
+    match from {
+        Origin::Token(at) => Some(at),
+        Origin::Person | Origin::Client | Origin::Identity(_) | Origin::Callback(_) => None,
     }
 }
 
@@ -173,14 +204,14 @@ fn is_issuer(flow: &Authorization, iss: Option<&str>) -> bool {
 async fn exchange<P: Ports>(
     core: &Core<P>,
     flow: &Authorization,
-    app: &App,
-    at: &Resolved,
+    client: &ClientId,
+    (app, at): (&App, &Resolved),
     code: &Secret,
 ) -> Result<std::result::Result<(TokenSet, Timestamp), Ended>> {
-    let Some(client) = clients::get(core.db(), &flow.workspace, &flow.client).await? else {
+    let Some(client) = clients::get(core.db(), &flow.workspace, client).await? else {
         return Ok(Err(failed(Failure::ClientRefused)));
     };
-    let keys = client.keys(&core.config.ring)?;
+    let keys = server::client_keys(core, &client, at).await?;
     let verifier = match &flow.sealed_verifier {
         None => None,
         Some(sealed) => Some(
@@ -191,12 +222,15 @@ async fn exchange<P: Ports>(
         ),
     };
     let asked_at = core.now();
-    let redirect_uri = start::redirect_uri(core, &flow.client);
-    let request = token::exchange_request(app, at, &keys, code.expose(), &redirect_uri, verifier.as_ref());
+    let redirect_uri = start::redirect_uri(core, &client.id);
+    let values = Values::new().with_all(&flow.variables);
+    let parties = Parties { server: app.oauth2()?, at, client: &keys, values: &values };
+    let request = token::exchange_request(&parties, code, &redirect_uri, verifier.as_ref());
+    let request = request.map_err(|problem| registry::unfilled(app, &problem))?;
     let answer = core.ports.http().send(request).await;
     match token::read_answer(app, &answer, asked_at) {
         Answer::Tokens(tokens) => {
-            write(core, clients::mark_working(&flow.workspace, &flow.client)).await?;
+            write(core, clients::mark_working(&flow.workspace, &client.id)).await?;
             Ok(Ok((tokens, asked_at)))
         }
         Answer::Ambiguous(odd) => {
@@ -231,46 +265,48 @@ async fn refused<P: Ports>(core: &Core<P>, client: &Client, class: Class, code: 
     Ok(failed(failure))
 }
 
-/// Whose account it is. An app that has an identity request must answer it: without it, nobody could
-/// tell later whether a reconnect brought the same account.
-async fn account<P: Ports>(
-    core: &Core<P>,
+fn grant(
+    flow: &Authorization,
     app: &App,
-    at: &Resolved,
-    tokens: &TokenSet,
-) -> std::result::Result<Option<Account>, Ended> {
-    let Some(identity) = &at.identity else { return Ok(None) };
-    for _ in 0..2 {
-        let answer = core.ports.http().send(token::probe_request(identity, app, &tokens.access_token)).await;
-        let Ok(inbound) = answer else { continue };
-        match token::read_account(identity, app, &inbound) {
-            Ok(account) => return Ok(Some(account)),
-            Err(ProbeVerdict::Unavailable { .. }) => {}
-            Err(_) => break,
-        }
-    }
-    Err(failed(Failure::AccountUnknown))
-}
-
-fn grant(flow: &Authorization, tokens: &TokenSet, account: Option<Account>, asked_at: Timestamp) -> Grant {
+    (credential, tokens): (Credential, &TokenSet),
+    found: account::Found,
+    asked_at: Timestamp,
+) -> Grant {
+    let server = app.server();
+    let after = |seconds: Option<i64>| seconds.map(|seconds| asked_at.plus(seconds));
+    let refreshable = credential.is_refreshable();
     Grant {
-        credential: Credential::from_tokens(tokens),
-        account,
-        granted: tokens.scopes.clone().unwrap_or_else(|| flow.scopes.clone()),
-        expires_at: tokens.expires_at,
+        account: found.account,
+        granted: app
+            .granted(&tokens.scopes.clone().or(found.granted).unwrap_or_else(|| flow.scopes.clone()), &flow.scopes),
+        expires_at: credential.expires_at(),
         refresh_expires_at: tokens.refresh_expires_at,
+        refresh_idle_until: after(server.and_then(|server| server.refresh_token_idle)).filter(|_| refreshable),
+        grant_expires_at: after(server.and_then(|server| server.grant_lifetime)),
+        variables: found.variables,
         obtained_at: asked_at,
+        refreshable,
+        name: None,
+        metadata: BTreeMap::new(),
+        actor: None,
+        credential,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Returned, Secret};
+    use super::{BTreeMap, Returned, Secret};
 
     #[test]
     fn what_an_app_sent_shows_nothing_secret_in_debug_output() {
         let said = || Some("hunter2".to_owned());
-        let returned = Returned { state: said(), code: Some(Secret::new("hunter2")), error: said(), iss: None };
-        assert_eq!(format!("{returned:?}"), "Returned { state: true, code: true, error: true, iss: false }");
+        let returned = Returned {
+            state: said(),
+            code: Some(Secret::new("hunter2")),
+            error: said(),
+            iss: None,
+            others: BTreeMap::from([("realm".to_owned(), "hunter2".to_owned())]),
+        };
+        assert_eq!(format!("{returned:?}"), "Returned { state: true, code: true, error: true, iss: false, .. }");
     }
 }

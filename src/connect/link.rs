@@ -4,7 +4,7 @@
 //! up by success. The page it opens names workspace, app and permissions, because whoever sends a
 //! link chooses where the account ends up.
 
-use crate::app::AppId;
+use crate::app::{AppId, Definition, WayId};
 use crate::caller::{hash, same};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
@@ -28,6 +28,8 @@ pub const LONGEST_LIFE: i64 = 7 * 86_400;
 pub struct NewLink {
     /// The app; taken from the connection where one is named.
     pub app: Option<AppId>,
+    /// Which of its ways to connect; none lets the person choose.
+    pub way: Option<WayId>,
     /// The connection to repair.
     pub connection: Option<ConnectionId>,
     /// Scopes to ask for.
@@ -71,13 +73,14 @@ pub async fn create<P: Ports>(
         .await?
         .ok_or_else(|| Error::invalid("app", "is no app of the catalogue or this workspace."))?;
     // Better told to whoever makes the link than to whoever opens it.
-    start::usable_client(core, workspace, &registered.app).await?;
+    walkable(core, workspace, &registered.definition, new.way.as_ref()).await?;
     let now = core.now();
     let token = Secret::new(random_text::<32>(core.ports.random())?);
     let link = Link {
         id: LinkId::random(core.ports.random())?,
         workspace: workspace.clone(),
         app,
+        way: new.way,
         user,
         connection: new.connection,
         scopes: new.scopes,
@@ -94,6 +97,23 @@ pub async fn create<P: Ports>(
     store::links::insert(core.db(), &link, &hash(token.expose())).await?;
     let url = core.config.public_url.at(&format!("/connect/{}", token.expose()));
     Ok((link, url))
+}
+
+/// Refuses a way that is none, and an app none of whose ways can be walked here.
+async fn walkable<P: Ports>(
+    core: &Core<P>,
+    workspace: &WorkspaceId,
+    definition: &Definition,
+    way: Option<&WayId>,
+) -> Result<()> {
+    let wanted: Vec<_> = definition.ways().iter().filter(|one| way.is_none_or(|id| one.way == *id)).collect();
+    if wanted.is_empty() {
+        return Err(Error::invalid("way", "is no way to connect this app."));
+    }
+    match wanted.iter().find(|one| one.kind.is_pasted()).map_or(wanted.first(), |_| None) {
+        Some(app) => start::usable_client(core, workspace, app).await.map(|_| ()),
+        None => Ok(()),
+    }
 }
 
 /// Whom a link is meant for: the user it names, or the owner of the connection it repairs, who must be the same.

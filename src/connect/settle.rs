@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::connection::{Account, Connection, Status};
 use crate::core::Core;
 use crate::credential::Credential;
-use crate::disconnect;
+use crate::disconnect::{self, Held};
 use crate::error::{Code, Error, Result};
 use crate::ids::ConnectionId;
 use crate::ports::{Database, Ports, Statement};
@@ -45,8 +45,42 @@ pub struct Grant {
     pub expires_at: Option<Timestamp>,
     /// End of the refresh token.
     pub refresh_expires_at: Option<Timestamp>,
+    /// When the refresh token dies unused.
+    pub refresh_idle_until: Option<Timestamp>,
+    /// End of the whole grant.
+    pub grant_expires_at: Option<Timestamp>,
+    /// What the app's addresses depend on.
+    pub variables: BTreeMap<String, String>,
     /// When it was obtained.
     pub obtained_at: Timestamp,
+    /// Whether new tokens can be had without a person.
+    pub refreshable: bool,
+    /// What a new connection is to be called, if somebody said so.
+    pub name: Option<String>,
+    /// The embedder's own map, for a new connection.
+    pub metadata: BTreeMap<String, String>,
+    /// Who acts, where it is not the person of the flow.
+    pub actor: Option<String>,
+}
+
+/// Who decides what becomes of a grant for an account that nobody expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deciding {
+    /// The person, or the link they came by.
+    Person,
+    /// A program has decided already.
+    Program {
+        /// Whether a connection to the same account takes the grant.
+        reuse: bool,
+        /// Whether the connection takes another account.
+        switch: bool,
+    },
+}
+
+impl Grant {
+    fn actor(&self, flow: &Authorization) -> String {
+        self.actor.clone().unwrap_or_else(|| actor(flow))
+    }
 }
 
 /// What a person chose.
@@ -140,6 +174,7 @@ pub async fn settle<P: Ports>(
     flow: &Authorization,
     app: &App,
     grant: Grant,
+    deciding: Deciding,
 ) -> Result<Option<Failure>> {
     let case = Case::read(core, flow, app, grant).await?;
     if case.link_is_used_up() {
@@ -153,9 +188,17 @@ pub async fn settle<P: Ports>(
             if is_same(connection.account.as_ref(), case.grant.account.as_ref()) {
                 return apply(core, &case, Target::Repair(Box::new(connection))).await;
             }
-            Question::OtherAccount { before: connection.account }
+            match deciding {
+                Deciding::Person => Question::OtherAccount { before: connection.account },
+                Deciding::Program { switch: true, .. } => {
+                    return apply(core, &case, Target::Repair(Box::new(connection))).await;
+                }
+                Deciding::Program { switch: false, .. } => {
+                    return give_up(core, &case, Failure::OtherAccount).await;
+                }
+            }
         }
-        None => match duplicate(core, &case).await? {
+        None => match duplicate(core, &case, deciding).await? {
             None | Some((OnDuplicate::Create, _)) => return apply(core, &case, Target::New).await,
             Some((OnDuplicate::Reuse, existing)) => {
                 return apply(core, &case, Target::Repair(Box::new(existing))).await;
@@ -173,12 +216,20 @@ fn is_same(before: Option<&Account>, now: Option<&Account>) -> bool {
     matches!((before, now), (Some(before), Some(now)) if before.id == now.id)
 }
 
-async fn duplicate<P: Ports>(core: &Core<P>, case: &Case<'_>) -> Result<Option<(OnDuplicate, Connection)>> {
+async fn duplicate<P: Ports>(
+    core: &Core<P>,
+    case: &Case<'_>,
+    deciding: Deciding,
+) -> Result<Option<(OnDuplicate, Connection)>> {
     let Some(account) = &case.grant.account else { return Ok(None) };
     let flow = case.flow;
     let existing =
         connections::same_account(core.db(), &flow.workspace, &flow.app, &account.id, flow.user.as_ref()).await?;
-    let wish = case.link.as_ref().map_or(OnDuplicate::Ask, |link| link.on_duplicate);
+    let wish = match deciding {
+        Deciding::Person => case.link.as_ref().map_or(OnDuplicate::Ask, |link| link.on_duplicate),
+        Deciding::Program { reuse: true, .. } => OnDuplicate::Reuse,
+        Deciding::Program { reuse: false, .. } => OnDuplicate::Create,
+    };
     Ok(existing.map(|existing| (wish, existing)))
 }
 
@@ -201,10 +252,17 @@ async fn give_up<P: Ports>(core: &Core<P>, case: &Case<'_>, failure: Failure) ->
 }
 
 async fn discard<P: Ports>(core: &Core<P>, case: &Case<'_>) -> Result<()> {
-    if let Some(client) = clients::get(core.db(), &case.flow.workspace, &case.flow.client).await? {
-        let account = case.grant.account.as_ref().map(|account| account.id.as_str());
-        disconnect::discard(core, case.app, &client, account, &case.grant.credential).await;
-    }
+    let Case { flow, grant, .. } = case;
+    let client = match &flow.client {
+        None => None,
+        Some(id) => match clients::get(core.db(), &flow.workspace, id).await? {
+            Some(client) => Some(client),
+            None => return Ok(()),
+        },
+    };
+    let account = grant.account.as_ref().map(|account| account.id.as_str());
+    let held = Held { credential: &grant.credential, account, variables: &grant.variables };
+    disconnect::discard(core, case.app, (&flow.workspace, client.as_ref()), &held).await;
     Ok(())
 }
 
@@ -220,7 +278,9 @@ async fn lost<P: Ports>(core: &Core<P>, case: &Case<'_>, target: Option<&Connect
     let link = link_of(core, flow).await?;
     let failure = if flow.outcome != Outcome::AwaitingConfirmation && is_used_up(flow, link.as_ref()) {
         Failure::LinkUsed
-    } else if clients::get(core.db(), &flow.workspace, &flow.client).await?.is_none() {
+    } else if let Some(client) = &flow.client
+        && clients::get(core.db(), &flow.workspace, client).await?.is_none()
+    {
         Failure::ClientRefused
     } else if let Some(id) = target
         && connections::get(core.db(), &flow.workspace, id).await?.is_none()
@@ -252,6 +312,12 @@ fn hold<P: Ports>(
         granted: grant.granted.clone(),
         expires_at: grant.expires_at.map(Timestamp::unix),
         refresh_expires_at: grant.refresh_expires_at.map(Timestamp::unix),
+        refresh_idle_until: grant.refresh_idle_until.map(Timestamp::unix),
+        grant_expires_at: grant.grant_expires_at.map(Timestamp::unix),
+        variables: grant.variables.clone(),
+        refreshable: Some(grant.refreshable),
+        name: grant.name.clone(),
+        metadata: grant.metadata.clone(),
         obtained_at: grant.obtained_at.unix(),
     };
     let sealed = grant.credential.seal(
@@ -274,21 +340,34 @@ fn waiting_grant<P: Ports>(core: &Core<P>, flow: &Authorization) -> Option<Grant
     let (sealed, pending) = (flow.sealed_grant.as_ref()?, flow.pending.as_ref()?);
     let place = place(&flow.workspace, &flow.id, "sealed_grant");
     let credential = Credential::open(&core.config.ring, &place, sealed).ok()?;
+    let refreshable = pending.refreshable.unwrap_or_else(|| credential.is_refreshable());
     Some(Grant {
         credential,
         account: pending.account.clone(),
         granted: pending.granted.clone(),
         expires_at: pending.expires_at.map(Timestamp::from_unix),
         refresh_expires_at: pending.refresh_expires_at.map(Timestamp::from_unix),
+        refresh_idle_until: pending.refresh_idle_until.map(Timestamp::from_unix),
+        grant_expires_at: pending.grant_expires_at.map(Timestamp::from_unix),
+        variables: pending.variables.clone(),
+        refreshable,
+        name: pending.name.clone(),
+        metadata: pending.metadata.clone(),
+        actor: None,
         obtained_at: Timestamp::from_unix(pending.obtained_at),
     })
+}
+
+/// The app, by the way that a flow walks.
+async fn app_of<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<std::rc::Rc<App>> {
+    registry::way(&*registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?, &flow.way)
 }
 
 /// Ends a flow whose time to choose or confirm is over: its grant is nobody's, and revoked where that
 /// kills nothing else.
 pub async fn expire<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<()> {
     if let Some(grant) = waiting_grant(core, flow) {
-        let app = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
+        let app = app_of(core, flow).await?;
         discard(core, &Case { flow, link: None, app: &app, grant }).await?;
     }
     core.db().batch(vec![authorizations::end(&flow.id, Outcome::Discarded, None, None)]).await?;
@@ -303,7 +382,7 @@ pub async fn choose<P: Ports>(core: &Core<P>, flow: &Authorization, choice: Choi
         return Err(Error::new(Code::Conflict, "There is nothing left to choose here."));
     };
     let grant = held_grant(core, flow)?;
-    let app = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
+    let app = app_of(core, flow).await?;
     let case = Case::read(core, flow, &app, grant).await?;
     let target = match (choice, &question) {
         (Choice::Keep, _) => return keep(core, &case).await,
@@ -361,7 +440,10 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
     } else {
         (Status::Connected, LinkStatus::Used, Outcome::Done)
     };
-    let name = free_name(core, flow, case.app, grant.account.as_ref()).await?;
+    let name = match &grant.name {
+        Some(name) => name.clone(),
+        None => free_name(core, flow, case.app, grant.account.as_ref()).await?,
+    };
     let mut new = Connection {
         sealed_credential: Some(grant.credential.seal(
             &core.config.ring,
@@ -372,10 +454,13 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
         workspace: flow.workspace.clone(),
         app: flow.app.clone(),
         app_revision: flow.app_revision,
+        way: flow.way.clone(),
+        kind: case.app.kind,
+        variables: grant.variables.clone(),
         client: flow.client.clone(),
         name,
         user: flow.user.clone(),
-        metadata: BTreeMap::new(),
+        metadata: grant.metadata.clone(),
         allowed_workflows: None,
         account: grant.account.clone(),
         scopes_requested: flow.scopes.clone(),
@@ -388,9 +473,11 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
         status,
         reason: None,
         expires_at: grant.expires_at,
-        refreshable: grant.credential.refresh_token.is_some(),
+        refreshable: grant.refreshable,
         refreshed_at: None,
         refresh_expires_at: grant.refresh_expires_at,
+        refresh_idle_until: grant.refresh_idle_until,
+        grant_expires_at: grant.grant_expires_at,
         intent: None,
         ambiguous_token_hash: None,
         ambiguous_since: None,
@@ -406,7 +493,7 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
     let then = vec![
         connections::insert(&new),
         authorizations::end(&flow.id, outcome, None, Some(&new.id)),
-        core.event(&flow.workspace, &new.id, "connected", &actor(flow), None)?,
+        core.event(&flow.workspace, &new.id, "connected", &grant.actor(flow), None)?,
     ];
     if store::all_or_nothing(core.db(), must, then).await? {
         return Ok(None);
@@ -422,6 +509,9 @@ async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Connection) -> R
     let place = Credential::place(&old.workspace, &old.id, next_generation);
     let mut new = Connection {
         app_revision: flow.app_revision,
+        way: flow.way.clone(),
+        kind: case.app.kind,
+        variables: grant.variables.clone(),
         client: flow.client.clone(),
         account: grant.account.clone(),
         scopes_requested: flow.scopes.clone(),
@@ -430,8 +520,10 @@ async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Connection) -> R
         status: if old.status == Status::AwaitingConfirmation { old.status } else { Status::Connected },
         sealed_credential: Some(grant.credential.seal(&core.config.ring, core.ports.random(), &place)?),
         expires_at: grant.expires_at,
-        refreshable: grant.credential.refresh_token.is_some(),
+        refreshable: grant.refreshable,
         refresh_expires_at: grant.refresh_expires_at,
+        refresh_idle_until: grant.refresh_idle_until,
+        grant_expires_at: grant.grant_expires_at,
         ..old.clone()
     };
     new.next_check_at = Some(refresh::next_check_after(now, &new));
@@ -441,7 +533,7 @@ async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Connection) -> R
     must.push(connections::reconnect(&new, old.generation));
     let then = vec![
         authorizations::end(&flow.id, Outcome::Done, None, Some(&old.id)),
-        core.event(&flow.workspace, &old.id, event, &actor(flow), None)?,
+        core.event(&flow.workspace, &old.id, event, &grant.actor(flow), None)?,
     ];
     let written = store::all_or_nothing(core.db(), must, then).await;
     // Also when no answer came: it may have been applied all the same.
@@ -461,11 +553,18 @@ async fn discard_old<P: Ports>(core: &Core<P>, old: &Connection) {
     let place = Credential::place(&old.workspace, &old.id, old.generation);
     let credential =
         old.sealed_credential.as_deref().and_then(|sealed| Credential::open(&core.config.ring, &place, sealed).ok());
-    let client = clients::get(core.db(), &old.workspace, &old.client).await.ok().flatten();
-    let app = registry::at_revision(core, &old.workspace, &old.app, old.app_revision).await.ok();
-    if let (Some(credential), Some(client), Some(app)) = (credential, client, app) {
-        disconnect::discard(core, &app, &client, old.account.as_ref().map(|account| account.id.as_str()), &credential)
-            .await;
+    let client = match &old.client {
+        None => None,
+        Some(id) => match clients::get(core.db(), &old.workspace, id).await {
+            Ok(Some(client)) => Some(client),
+            Ok(None) | Err(_) => return,
+        },
+    };
+    let app = registry::of_connection(core, old).await.ok();
+    if let (Some(credential), Some(app)) = (credential, app) {
+        let account = old.account.as_ref().map(|account| account.id.as_str());
+        let held = Held { credential: &credential, account, variables: &old.variables };
+        disconnect::discard(core, &app, (&old.workspace, client.as_ref()), &held).await;
     }
 }
 
@@ -476,7 +575,7 @@ pub async fn confirm<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<O
         return Err(decided());
     }
     let grant = held_grant(core, flow)?;
-    let app = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
+    let app = app_of(core, flow).await?;
     let case = Case { flow, link: None, app: &app, grant };
     let connection = match &flow.connection {
         None => None,

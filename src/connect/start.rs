@@ -1,18 +1,19 @@
 //! The way to the app: what a person is asked to allow, and the authorize URL.
 //!
-//! Owns state, PKCE (RFC 7636, S256 always unless an app is known to break on it) and the redirect
+//! Owns which way to connect is walked and what must be known for it, state, PKCE (RFC 7636, S256 always unless an app is known to break on it) and the redirect
 //! URI per client. The person presses a button; nothing here happens by a GET.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use oauth2::{PkceCodeChallenge, PkceCodeVerifier};
 
-use crate::app::{App, AppId};
+use crate::app::{App, AppId, Definition, Kind, Origin, Values, WayId, fill_all, read_variables};
 use crate::caller::hash;
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::core::Core;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, FieldError, Result};
 use crate::ids::{AuthorizationId, ClientId, ConnectionId, WorkspaceId, random_text};
 use crate::ports::Ports;
 use crate::registry;
@@ -35,6 +36,10 @@ pub struct Wish {
     pub workspace: WorkspaceId,
     /// The app.
     pub app: AppId,
+    /// Which of its ways to connect; none takes that of the connection to repair, or the recommended one.
+    pub way: Option<WayId>,
+    /// What the app's addresses depend on, as far as the person gives it.
+    pub variables: BTreeMap<String, String>,
     /// The connection to repair; none makes a new one.
     pub connection: Option<ConnectionId>,
     /// Scopes to ask for instead of the usual ones.
@@ -50,12 +55,14 @@ pub struct Wish {
 /// What the page before the app shows, and the button then does.
 #[derive(Debug, Clone)]
 pub struct Offer {
-    /// The app.
+    /// The app, by the way that was chosen.
     pub app: Rc<App>,
+    /// All of it.
+    pub definition: Rc<Definition>,
     /// The revision of its definition.
     pub revision: i64,
-    /// The client that will ask.
-    pub client: Client,
+    /// The client that will ask; none where the person enters the credential.
+    pub client: Option<Client>,
     /// The connection to repair.
     pub connection: Option<Connection>,
     /// What will be asked for.
@@ -68,6 +75,8 @@ impl Wish {
         Self {
             workspace: link.workspace.clone(),
             app: link.app.clone(),
+            way: link.way.clone(),
+            variables: BTreeMap::new(),
             connection: link.connection.clone(),
             scopes: link.scopes.clone(),
             user: link.user.clone(),
@@ -81,14 +90,72 @@ impl Wish {
 pub async fn offer<P: Ports>(core: &Core<P>, wish: &Wish) -> Result<Offer> {
     let registered =
         registry::current(core, &wish.workspace, &wish.app).await?.ok_or_else(|| Error::not_found("app"))?;
-    let app = registered.app;
+    let definition = registered.definition;
     let connection = match &wish.connection {
         None => None,
         Some(id) => Some(repairable(core, wish, id).await?),
     };
-    let client = usable_client(core, &wish.workspace, &app).await?;
-    let scopes = scopes(&app, &client, connection.as_ref(), wish.scopes.as_deref())?;
-    Ok(Offer { app, revision: registered.revision, client, connection, scopes })
+    let (app, client) = way(core, wish, &definition, connection.as_ref()).await?;
+    // What a person enters has the permissions that it has: nothing can be asked for.
+    let scopes = if app.kind.has_tokens() {
+        scopes(&app, client.as_ref(), connection.as_ref(), wish.scopes.as_deref())?
+    } else {
+        vec![]
+    };
+    Ok(Offer { app, definition, revision: registered.revision, client, connection, scopes })
+}
+
+/// The way that was asked for; else that of the connection to repair; else the recommended one, or the first that
+/// can be walked here: one that needs a client which nobody has set up can't.
+async fn way<P: Ports>(
+    core: &Core<P>,
+    wish: &Wish,
+    definition: &Definition,
+    connection: Option<&Connection>,
+) -> Result<(Rc<App>, Option<Client>)> {
+    let wished = wish.way.as_ref();
+    let before = connection.map(|connection| &connection.way).filter(|way| definition.way(Some(way)).is_some());
+    if let Some(id) = wished.or(before) {
+        let app = definition.way(Some(id)).ok_or_else(|| Error::not_found("way to connect this app"))?;
+        let client = client_of(core, &wish.workspace, &app).await?;
+        return Ok((app, client));
+    }
+    let mut refused = None;
+    for app in definition.ways() {
+        match client_of(core, &wish.workspace, app).await {
+            Ok(client) => return Ok((Rc::clone(app), client)),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    Err(refused.unwrap_or_else(|| Error::not_found("way to connect this app")))
+}
+
+/// The client that a way needs, if it needs one.
+async fn client_of<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, app: &App) -> Result<Option<Client>> {
+    if app.kind.is_pasted() {
+        return Ok(None);
+    }
+    usable_client(core, workspace, app).await.map(Some)
+}
+
+/// All that a way's addresses depend on before the app has been asked: what the client was set up with, what the
+/// connection had, and what the person gives.
+pub fn variables(offer: &Offer, given: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+    let mut known = offer.client.as_ref().map(|client| client.variables.clone()).unwrap_or_default();
+    let had = offer.connection.as_ref().map(|connection| &connection.variables);
+    let asked = |name: &String| offer.app.variables.get(name).is_some_and(|one| one.from == Origin::Person);
+    let mut persons: BTreeMap<_, _> =
+        had.into_iter().flatten().filter(|(name, _)| asked(name)).map(|(n, v)| (n.clone(), v.clone())).collect();
+    persons.extend(given.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let read = read_variables(&offer.app.variables, &Origin::Person, &persons).map_err(invalid_fields)?;
+    known.extend(read);
+    Ok(known)
+}
+
+/// What a reader of entered values found, as a refusal.
+pub fn invalid_fields(problems: Vec<crate::app::FieldError>) -> Error {
+    let one = |problem: crate::app::FieldError| FieldError { field: problem.field, problem: problem.problem };
+    Error::invalid_fields(problems.into_iter().map(one).collect())
 }
 
 /// The client that new flows of an app use, if its secret may go where the app is now.
@@ -103,7 +170,7 @@ pub async fn usable_client<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, ap
             ),
         )
     })?;
-    if !client.may_reach(&app.hosts()) {
+    if !client.may_reach(&app.hosts(&client.variables)) {
         return Err(Error::new(
             Code::ClientMissing,
             format!(
@@ -126,11 +193,11 @@ async fn repairable<P: Ports>(core: &Core<P>, wish: &Wish, id: &ConnectionId) ->
 /// A reconnect asks for all that was asked before, and for what is missing now.
 fn scopes(
     app: &App,
-    client: &Client,
+    client: Option<&Client>,
     connection: Option<&Connection>,
     asked: Option<&[String]>,
 ) -> Result<Vec<String>> {
-    let mut scopes = match (asked, &client.scopes) {
+    let mut scopes = match (asked, client.and_then(|client| client.scopes.as_ref())) {
         (Some(asked), _) if connection.is_none() => app.scopes_with(asked),
         (_, Some(own)) => app.scopes_with(own),
         (_, None) => app.default_scopes(),
@@ -163,12 +230,16 @@ pub fn redirect_uri<P: Ports>(core: &Core<P>, client: &ClientId) -> String {
 /// Begins a flow for a browser's session and answers the address at the app.
 pub async fn start<P: Ports>(core: &Core<P>, wish: &Wish, session_hash: &str) -> Result<String> {
     let offer = offer(core, wish).await?;
-    let at = registry::endpoints(core, &offer.app).await?;
+    if offer.app.kind != Kind::OAuth2 {
+        return Err(Error::invalid("way", "is entered here, not at the app: use the form."));
+    }
+    let variables = variables(&offer, &wish.variables)?;
+    let at = registry::endpoints(core, &offer.app, &variables).await?;
     let now = core.now();
     let id = AuthorizationId::random(core.ports.random())?;
     let state = Secret::new(random_text::<32>(core.ports.random())?);
     let verifier =
-        if offer.app.oauth2().pkce { Some(Secret::new(random_text::<32>(core.ports.random())?)) } else { None };
+        if offer.app.oauth2()?.pkce { Some(Secret::new(random_text::<32>(core.ports.random())?)) } else { None };
     let sealed_verifier = match &verifier {
         None => None,
         Some(verifier) => Some(core.config.ring.seal(
@@ -177,14 +248,19 @@ pub async fn start<P: Ports>(core: &Core<P>, wish: &Wish, session_hash: &str) ->
             verifier,
         )?),
     };
-    let url = authorize_url(core, &offer, &at.authorize_url, &state, verifier.as_ref());
+    let client = offer.client.as_ref().ok_or_else(|| Error::internal("a consent without a client"))?;
+    let authorize = at.authorize_url.as_ref().ok_or_else(|| Error::internal("a consent without an address"))?;
+    let asks = Asks { client, variables: &variables, state: &state, verifier: verifier.as_ref() };
+    let url = authorize_url(core, &offer, authorize, &asks)?;
     let flow = Authorization {
         id,
         session_hash: session_hash.to_owned(),
         workspace: wish.workspace.clone(),
         app: offer.app.id.clone(),
         app_revision: offer.revision,
-        client: offer.client.id,
+        way: offer.app.way.clone(),
+        variables,
+        client: Some(client.id.clone()),
         generation: offer.connection.as_ref().map(|connection| connection.generation),
         connection: wish.connection.clone(),
         link: wish.link.as_ref().map(|link| link.id.clone()),
@@ -206,37 +282,53 @@ pub async fn start<P: Ports>(core: &Core<P>, wish: &Wish, session_hash: &str) ->
     Ok(url)
 }
 
+/// What an authorize URL is made of, beside the offer.
+struct Asks<'a> {
+    client: &'a Client,
+    variables: &'a BTreeMap<String, String>,
+    state: &'a Secret,
+    verifier: Option<&'a Secret>,
+}
+
 /// RFC 6749, 4.1.1, and RFC 7636, 4.3.
 fn authorize_url<P: Ports>(
     core: &Core<P>,
     offer: &Offer,
     at: &crate::egress::Address,
-    state: &Secret,
-    verifier: Option<&Secret>,
-) -> String {
-    let oauth = offer.app.oauth2();
-    let client = oauth2::basic::BasicClient::new(oauth2::ClientId::new(offer.client.client_id.clone()))
+    asks: &Asks<'_>,
+) -> Result<String> {
+    let oauth = offer.app.oauth2()?;
+    let client = oauth2::basic::BasicClient::new(oauth2::ClientId::new(asks.client.client_id.clone()))
         .set_auth_uri(oauth2::AuthUrl::from_url(at.url().clone()));
     let mut request = client
-        .authorize_url(|| oauth2::CsrfToken::new(state.expose().to_owned()))
-        .add_extra_param("redirect_uri", redirect_uri(core, &offer.client.id));
-    if !offer.scopes.is_empty() {
-        request = request.add_extra_param("scope", offer.scopes.join(&oauth.scope_separator));
+        .authorize_url(|| oauth2::CsrfToken::new(asks.state.expose().to_owned()))
+        .add_extra_param("redirect_uri", redirect_uri(core, &asks.client.id));
+    let further = oauth.tokens.iter().map(|(name, token)| (Some(name.as_str()), token.scope_param.clone()));
+    for (token, parameter) in [(None, "scope".to_owned())].into_iter().chain(further) {
+        let scopes = oauth.scopes_of(token, &offer.scopes);
+        if !scopes.is_empty() {
+            request = request.add_extra_param(parameter, scopes.join(&oauth.scope_separator));
+        }
     }
-    if let Some(verifier) = verifier {
+    if let Some(verifier) = asks.verifier {
         let verifier = PkceCodeVerifier::new(verifier.expose().to_owned());
         request = request.set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
     }
-    let label = offer
-        .connection
-        .as_ref()
-        .and_then(|connection| connection.account.as_ref())
-        .map(|account| account.label.clone());
+    let connection = offer.connection.as_ref();
+    let label = connection.and_then(|connection| connection.account.as_ref()).map(|account| account.label.clone());
     if let Some(label) = label.filter(|_| oauth.login_hint) {
         request = request.add_extra_param("login_hint", label);
     }
-    for (name, value) in &oauth.authorize_params {
-        request = request.add_extra_param(name.clone(), value.clone());
+    let more = connection.is_some_and(|connection| {
+        offer.scopes.iter().any(|scope| !offer.app.covers(&connection.scopes_granted, scope))
+    });
+    let values = Values::new().with_all(asks.variables);
+    let extra = [Some(&oauth.authorize_params), Some(&oauth.more_scopes_params).filter(|_| more)];
+    for params in extra.into_iter().flatten() {
+        let filled = fill_all(params, &values).map_err(|problem| registry::unfilled(&offer.app, &problem))?;
+        for (name, value) in filled {
+            request = request.add_extra_param(name, value);
+        }
     }
-    request.url().0.to_string()
+    Ok(request.url().0.to_string())
 }

@@ -7,17 +7,18 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Call, Response, input, view};
-use crate::app::{self, App, AppId, catalogue};
-use crate::client::Client;
-use crate::connect::start;
+use crate::app::{self, App, AppId, Definition, Kind, Origin, WayId, catalogue, read_variables};
+use crate::client::{Client, ClientSecret};
+use crate::connect::{start, trial};
 use crate::core::Core;
 use crate::error::{Code, Error, FieldError, Result};
 use crate::ids::ClientId;
 use crate::ports::{DatabaseError, Ports};
 use crate::registry::{self, Registered};
 use crate::secret::Secret;
-use crate::store::{self, apps::AppRow};
+use crate::store::{self, apps::AppRow, clients::Registration};
 use crate::time::Timestamp;
+use crate::token::SigningKey;
 
 /// Custom apps a workspace may have.
 const MOST_CUSTOM: usize = 200;
@@ -53,35 +54,38 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     let shown: Vec<_> = all(core, &key.workspace)
         .await?
         .into_iter()
-        .filter(|one| key.sees_app(&one.app.id))
+        .filter(|one| key.sees_app(&one.definition.id))
         .filter(|one| {
-            text.as_ref()
-                .is_none_or(|text| one.app.name.to_lowercase().contains(text) || one.app.id.as_str().contains(text))
+            text.as_ref().is_none_or(|text| {
+                let Definition { id, name, .. } = &*one.definition;
+                name.to_lowercase().contains(text) || id.as_str().contains(text)
+            })
         })
-        .filter(|one| category.as_ref().is_none_or(|category| one.app.categories.contains(category)))
+        .filter(|one| category.as_ref().is_none_or(|category| one.definition.categories.contains(category)))
         .collect();
     page(&shown, call, &clients)
 }
 
-/// Current clients by registration, with the hosts that each may reach.
-type Clients = BTreeMap<String, BTreeSet<String>>;
+/// Current clients by registration.
+type Clients = BTreeMap<String, Registration>;
 
-/// Whether new flows of an app can start: it has a client, whose secret may go where the app is now.
-pub(super) fn is_set_up(clients: &Clients, app: &App) -> bool {
-    clients.get(app.registration()).is_some_and(|hosts| app.hosts().is_subset(hosts))
+/// Whether a way can be walked: it needs no client, or has one whose secret may go where the app is now.
+pub(super) fn is_ready(clients: &Clients, app: &App) -> bool {
+    let may_reach = |client: &Registration| app.hosts(&client.variables).is_subset(&client.hosts);
+    app.kind.is_pasted() || clients.get(app.registration()).is_some_and(may_reach)
 }
 
 /// The cursor is the last app's id: the list is sorted by it.
 fn page(shown: &[Registered], call: &Call<'_>, clients: &Clients) -> Result<Response> {
     let limit = usize::try_from(input::limit(call.request)?).unwrap_or(usize::MAX);
     let after = input::query(call.request, "cursor").unwrap_or_default();
-    let rest: Vec<_> = shown.iter().filter(|one| one.app.id.as_str() > after.as_str()).collect();
+    let rest: Vec<_> = shown.iter().filter(|one| one.definition.id.as_str() > after.as_str()).collect();
     let data: Vec<_> = rest
         .iter()
         .take(limit)
-        .map(|one| view::app(&one.app, one.revision > 0, is_set_up(clients, &one.app)))
+        .map(|one| view::app(&one.definition, one.revision > 0, |app| is_ready(clients, app)))
         .collect();
-    let next = rest.get(limit.saturating_sub(1)).filter(|_| rest.len() > limit).map(|one| one.app.id.as_str());
+    let next = rest.get(limit.saturating_sub(1)).filter(|_| rest.len() > limit).map(|one| one.definition.id.as_str());
     Ok(Response::json(200, &json!({ "data": data, "next_cursor": next })))
 }
 
@@ -91,30 +95,35 @@ pub(super) async fn all<P: Ports>(core: &Core<P>, workspace: &crate::ids::Worksp
     for row in store::apps::list(core.db(), workspace).await? {
         // A definition that this version can't read any more degrades alone.
         match registry::definition(core, &row.id, row.revision, Some(&row.definition)) {
-            Ok(app) => all.push(Registered { app, revision: row.revision }),
+            Ok(definition) => all.push(Registered { definition, revision: row.revision }),
             Err(error) => core.log_cause(&error),
         }
     }
-    for app in catalogue::ids().filter_map(catalogue::find) {
-        if all.iter().all(|one| one.app.id != app.id) {
-            all.push(Registered { app, revision: 0 });
+    for definition in catalogue::ids().filter_map(catalogue::find) {
+        if all.iter().all(|one| one.definition.id != definition.id) {
+            all.push(Registered { definition, revision: 0 });
         }
     }
-    all.sort_by(|left, right| left.app.id.as_str().cmp(right.app.id.as_str()));
+    all.sort_by(|left, right| left.definition.id.as_str().cmp(right.definition.id.as_str()));
     Ok(all)
 }
 
 pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let one = registered(core, call).await?;
-    Ok(Response::json(200, &shown(core, call, &one.app, one.revision > 0).await?))
+    Ok(Response::json(200, &shown(core, call, &one.definition, one.revision > 0).await?))
 }
 
-async fn shown<P: Ports>(core: &Core<P>, call: &Call<'_>, app: &App, custom: bool) -> Result<serde_json::Value> {
-    let client = store::clients::current(core.db(), &call.key()?.workspace, app.registration()).await?;
-    Ok(view::app(app, custom, client.is_some_and(|client| client.may_reach(&app.hosts()))))
+async fn shown<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+    definition: &Definition,
+    custom: bool,
+) -> Result<serde_json::Value> {
+    let clients = store::clients::registrations(core.db(), &call.key()?.workspace).await?;
+    Ok(view::app(definition, custom, |app| is_ready(&clients, app)))
 }
 
-fn definition<P: Ports>(core: &Core<P>, text: &str) -> Result<App> {
+fn definition<P: Ports>(core: &Core<P>, text: &str) -> Result<Definition> {
     app::read_custom(text, core.config.egress).map_err(|problems| {
         let field = |field: String| if field == "." { String::new() } else { field };
         Error::invalid_fields(
@@ -157,7 +166,7 @@ fn taken(id: &AppId) -> Error {
 }
 
 /// A new revision: connections stay with theirs until they are reconnected.
-async fn put_revision<P: Ports>(core: &Core<P>, call: &Call<'_>, app: &App, text: &str) -> Result<()> {
+async fn put_revision<P: Ports>(core: &Core<P>, call: &Call<'_>, app: &Definition, text: &str) -> Result<()> {
     let workspace = &call.key()?.workspace;
     let revision = store::apps::latest_revision(core.db(), workspace, &app.id).await? + 1;
     let row = AppRow { id: app.id.clone(), revision, definition: text.to_owned() };
@@ -189,8 +198,24 @@ pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
     Ok(Response::json(200, &json!({ "id": id, "deleted": true })))
 }
 
+/// The way of an app that people consent to at the app: the one that needs a client.
+async fn consented<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Rc<App>> {
+    let definition = registered(core, call).await?.definition;
+    let way = input::query(call.request, "way").and_then(|way| WayId::parse(&way));
+    let found = match way {
+        Some(way) => definition.way(Some(&way)).filter(|app| app.kind == Kind::OAuth2),
+        None => definition.oauth2(),
+    };
+    found.ok_or_else(|| {
+        Error::new(
+            Code::Conflict,
+            format!("{} needs no OAuth client: its credential is entered when connecting.", definition.name),
+        )
+    })
+}
+
 async fn current_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<(Rc<App>, Client)> {
-    let app = registered(core, call).await?.app;
+    let app = consented(core, call).await?;
     let client = store::clients::current(core.db(), &call.key()?.workspace, app.registration()).await?;
     let client = client.ok_or_else(|| Error::not_found("client: this app has none yet"))?;
     Ok((app, client))
@@ -201,11 +226,23 @@ pub(super) async fn get_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Res
     Ok(Response::json(200, &view::client(core, &client, &app.id)))
 }
 
+/// Tells what the app makes of the client, before anybody connects.
+pub(super) async fn test_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let (app, client) = current_client(core, call).await?;
+    Ok(Response::json(200, &json!(trial::of_client(core, &app, &client).await?)))
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ClientInput {
     client_id: String,
     client_secret: Option<Secret>,
+    /// How the app names a private key that stands in the secret's place.
+    key_id: Option<String>,
+    /// The SHA-256 of that key's certificate, in base64url.
+    certificate: Option<String>,
+    #[serde(default)]
+    variables: BTreeMap<String, String>,
     scopes: Option<Vec<String>>,
     secret_expires_at: Option<Timestamp>,
 }
@@ -213,20 +250,22 @@ struct ClientInput {
 /// The same id at the app rotates the secret and keeps our id and the redirect URI; another id makes
 /// another client beside it, and connections stay with theirs.
 pub(super) async fn put_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let app = registered(core, call).await?.app;
+    let app = consented(core, call).await?;
     let new: ClientInput = input::json(call.request)?;
     check(&new)?;
     let workspace = &call.key()?.workspace;
     let now = core.now();
+    let variables = read_variables(&app.variables, &Origin::Client, &new.variables).map_err(start::invalid_fields)?;
     let same = store::clients::by_client_id(core.db(), workspace, app.registration(), &new.client_id).await?;
-    let hosts = hosts_of_registration(core, call, &app).await?;
+    let hosts = hosts_of_registration(core, call, &app, &variables).await?;
     let id = match &same {
         Some(client) => client.id.clone(),
         None => ClientId::random(core.ports.random())?,
     };
     let sealed_secret = match (&new.client_secret, &same) {
         (Some(secret), _) => {
-            Some(core.config.ring.seal(core.ports.random(), &Client::place(workspace, &id), secret)?)
+            let text = ClientSecret::to_seal(secret, new.key_id.as_deref(), new.certificate.as_deref());
+            Some(core.config.ring.seal(core.ports.random(), &Client::place(workspace, &id), &text)?)
         }
         (None, Some(before)) => kept_secret(before, &hosts)?,
         (None, None) => None,
@@ -239,6 +278,7 @@ pub(super) async fn put_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Res
         sealed_secret,
         scopes: new.scopes,
         hosts,
+        variables,
         secret_expires_at: new.secret_expires_at,
         current: true,
         misconfigured: None,
@@ -274,7 +314,16 @@ fn check(new: &ClientInput) -> Result<()> {
     if !visible(&new.client_id) {
         return Err(Error::invalid("client_id", "must be 1 to 4096 visible characters, as the app shows it."));
     }
-    if new.client_secret.as_ref().is_some_and(|secret| !visible(secret.expose())) {
+    let names = [("key_id", &new.key_id), ("certificate", &new.certificate)];
+    for (field, name) in names.into_iter().filter_map(|(field, name)| Some((field, name.as_ref()?))) {
+        if !visible(name) || name.len() > 256 {
+            return Err(Error::invalid(field, "must be 1 to 256 visible characters."));
+        }
+    }
+    if let Some(secret) = new.client_secret.as_ref().filter(|secret| ClientSecret::is_key(secret.expose())) {
+        SigningKey::from_pem(secret.expose())
+            .map_err(|problem| Error::invalid("client_secret", problem.to_string()))?;
+    } else if new.client_secret.as_ref().is_some_and(|secret| !visible(secret.expose())) {
         return Err(Error::invalid(
             "client_secret",
             "must be 1 to 4096 visible characters. Leave it out for a public client.",
@@ -284,10 +333,16 @@ fn check(new: &ClientInput) -> Result<()> {
 }
 
 /// A client that a family of apps shares may reach the hosts of all of them.
-async fn hosts_of_registration<P: Ports>(core: &Core<P>, call: &Call<'_>, app: &App) -> Result<BTreeSet<String>> {
-    let family =
-        all(core, &call.key()?.workspace).await?.into_iter().filter(|one| one.app.registration() == app.registration());
-    Ok(family.flat_map(|one| one.app.hosts()).collect())
+async fn hosts_of_registration<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+    app: &App,
+    variables: &BTreeMap<String, String>,
+) -> Result<BTreeSet<String>> {
+    let all = all(core, &call.key()?.workspace).await?;
+    let ways = all.iter().flat_map(|one| one.definition.ways()).filter(|way| way.kind == Kind::OAuth2);
+    let family = ways.filter(|way| way.registration() == app.registration());
+    Ok(family.flat_map(|way| way.hosts(variables)).collect())
 }
 
 pub(super) async fn delete_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {

@@ -35,9 +35,14 @@ fn seen_by(key: &Key) -> Filter {
 }
 
 /// The connection, if it exists for this key.
-async fn find<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Listed> {
+pub(super) async fn find<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Listed> {
+    by_id(core, call, &id(call)?).await
+}
+
+/// The same, by an id that does not stand in the path.
+pub(super) async fn by_id<P: Ports>(core: &Core<P>, call: &Call<'_>, id: &ConnectionId) -> Result<Listed> {
     let key = call.key()?;
-    let filter = Filter { id: Some(id(call)?), ..seen_by(key) };
+    let filter = Filter { id: Some(id.clone()), ..seen_by(key) };
     let page = rows::list(core.db(), &key.workspace, &filter, core.now()).await?;
     page.data.into_iter().next().ok_or_else(Error::connection_not_found)
 }
@@ -120,11 +125,8 @@ fn checked(input: PatchInput) -> Result<Patch> {
     let mut wrong =
         |field: &str, problem: &str| errors.push(FieldError { field: field.into(), problem: problem.into() });
     let name = input.name.map(|name| input::name("name", &name, LONGEST_NAME)).transpose()?;
-    if let Some(metadata) = &input.metadata
-        && (metadata.len() > MOST_ENTRIES
-            || metadata.iter().any(|(key, value)| key.len() > 64 || value.chars().count() > LONGEST_VALUE))
-    {
-        wrong("metadata", "may have at most 50 entries, keys of at most 64 and values of at most 500 characters.");
+    if input.metadata.as_ref().is_some_and(|metadata| !fits(metadata)) {
+        wrong("metadata", METADATA_RULE);
     }
     if let Some(Some(list)) = &input.allowed_workflows
         && (list.len() > MOST_ENTRIES || list.iter().any(|name| name.is_empty() || name.chars().count() > 128))
@@ -135,6 +137,17 @@ fn checked(input: PatchInput) -> Result<Patch> {
         return Err(Error::invalid_fields(errors));
     }
     Ok(Patch { name, metadata: input.metadata, allowed_workflows: input.allowed_workflows })
+}
+
+const METADATA_RULE: &str = "may have at most 50 entries, keys of at most 64 and values of at most 500 characters.";
+
+fn fits(metadata: &BTreeMap<String, String>) -> bool {
+    let fits = |(key, value): (&String, &String)| key.len() <= 64 && value.chars().count() <= LONGEST_VALUE;
+    metadata.len() <= MOST_ENTRIES && metadata.iter().all(fits)
+}
+
+pub(super) fn checked_metadata(metadata: &BTreeMap<String, String>) -> Result<()> {
+    if fits(metadata) { Ok(()) } else { Err(Error::invalid("metadata", METADATA_RULE)) }
 }
 
 /// Writes an edit with its line in the audit trail, and takes the copy away that shows the old state.

@@ -1,10 +1,13 @@
 //! What a request carries, parsed into types: JSON with field paths, forms, queries, pages of lists.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
 use super::{Body, Request};
 use crate::error::{Code, Error, Result};
+use crate::secret::Secret;
 use crate::store::Page;
 
 /// Rows of a page of a list, unless told otherwise.
@@ -84,6 +87,29 @@ fn in_words(expected: &str) -> &str {
 pub(super) fn form(request: &Request, name: &str) -> Option<String> {
     let Body::Bytes(bytes) = &request.body else { return None };
     form_urlencoded::parse(bytes).find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+}
+
+/// All values of a form's field.
+pub(super) fn forms(request: &Request, name: &str) -> Vec<String> {
+    let Body::Bytes(bytes) = &request.body else { return vec![] };
+    form_urlencoded::parse(bytes).filter(|(known, _)| known == name).map(|(_, value)| value.into_owned()).collect()
+}
+
+/// A form's fields whose names begin so, without that beginning. Values may be secrets.
+pub(super) fn forms_under(request: &Request, prefix: &str) -> BTreeMap<String, Secret> {
+    let Body::Bytes(bytes) = &request.body else { return BTreeMap::new() };
+    form_urlencoded::parse(bytes)
+        .filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), Secret::new(value))))
+        .collect()
+}
+
+/// All parameters of the query, the first of each name.
+pub(super) fn queries(request: &Request) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for (name, value) in form_urlencoded::parse(request.query.as_bytes()) {
+        all.entry(name.into_owned()).or_insert_with(|| value.into_owned());
+    }
+    all
 }
 
 /// A parameter of the query; an empty one counts as absent.

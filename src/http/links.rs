@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Call, Response, input, view};
-use crate::app::AppId;
+use crate::app::{AppId, WayId};
 use crate::caller::hash;
 use crate::connect::link::{self, LONGEST_LIFE, NewLink, USUAL_LIFE};
 use crate::core::Core;
@@ -26,6 +26,7 @@ const SIGN_IN_LIFE: i64 = 600;
 #[serde(deny_unknown_fields)]
 struct LinkInput {
     app: Option<AppId>,
+    way: Option<WayId>,
     connection: Option<ConnectionId>,
     scopes: Option<Vec<String>>,
     user: Option<User>,
@@ -53,6 +54,7 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
     };
     let new = NewLink {
         app: input.app,
+        way: input.way,
         connection: input.connection,
         scopes: input.scopes,
         user,
@@ -65,7 +67,7 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
     Ok(Response::json(201, &json!({ "id": link.id, "url": url, "expires_at": link.expires_at })))
 }
 
-fn user(user: User) -> Result<User> {
+pub(super) fn user(user: User) -> Result<User> {
     let name = user.name.map(|name| input::name("user.name", &name, LONGEST_USER)).transpose()?;
     Ok(User { id: input::name("user.id", &user.id, LONGEST_USER)?, name })
 }

@@ -1,12 +1,16 @@
 //! The way to an app and back, as a browser walks it.
 
+use std::collections::BTreeMap;
+
+use super::ask;
 use super::page::{self, Shell};
 use super::session::{self, user_of};
 use super::{Call, LEADS_OUT, Response, input};
-use crate::app::AppId;
+use crate::app::{App, AppId, WayId};
 use crate::connect::callback::{self, Landing, Refusal, Returned};
-use crate::connect::settle::{self, Choice};
-use crate::connect::start::{self, Offer, Wish};
+use crate::connect::paste::{self, Entered, Paste};
+use crate::connect::settle::{self, Choice, Deciding};
+use crate::connect::start::{self, Wish};
 use crate::connect::{Failure, link};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
@@ -15,9 +19,9 @@ use crate::ports::Ports;
 use crate::registry;
 use crate::secret::Secret;
 use crate::store::authorizations::{self, Authorization, Outcome, Question};
+use crate::store::connections;
 use crate::store::links::Link;
 use crate::store::sessions::Session;
-use crate::store::{connections, workspaces};
 
 /// What stands around a signed-in person's page.
 pub(super) fn shell<'a>(session: Option<&'a Session>, csrf: Option<&'a str>) -> Shell<'a> {
@@ -27,20 +31,35 @@ pub(super) fn shell<'a>(session: Option<&'a Session>, csrf: Option<&'a str>) -> 
 
 // ---- starting, as a signed-in person ----
 
+/// What the address and the form say of what is to be connected.
 fn wish(call: &Call<'_>, app: AppId, connection: Option<ConnectionId>) -> Result<Wish> {
     let session = call.session()?;
-    let asked = input::query(call.request, "scopes")
-        .or_else(|| input::form(call.request, "scopes"))
-        .filter(|text| !text.is_empty());
-    Ok(Wish {
+    let wish = Wish {
         workspace: session.workspace.clone(),
         app,
+        way: way(call)?,
+        variables: BTreeMap::new(),
         connection,
-        scopes: asked.map(|text| text.split_whitespace().map(ToOwned::to_owned).collect()),
+        scopes: None,
         user: Some(user_of(session)?.clone()),
         link: None,
         return_to: None,
-    })
+    };
+    Ok(chosen(call, wish))
+}
+
+fn way(call: &Call<'_>) -> Result<Option<WayId>> {
+    let text = input::query(call.request, "way");
+    text.map(|text| WayId::parse(&text).ok_or_else(|| Error::not_found("way to connect this app"))).transpose()
+}
+
+/// What a person ticked goes before what an address asks for; what somebody else fixed goes before both.
+fn chosen(call: &Call<'_>, wish: Wish) -> Wish {
+    let ticked =
+        (input::form(call.request, "chosen").as_deref() == Some("scopes")).then(|| input::forms(call.request, "scope"));
+    let asked = input::query(call.request, "scopes")
+        .map(|text| text.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>());
+    Wish { scopes: wish.scopes.clone().or(ticked).or(asked), ..wish }
 }
 
 fn new_wish(call: &Call<'_>) -> Result<Wish> {
@@ -57,67 +76,60 @@ async fn repair_wish<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Wish> 
 }
 
 pub(super) async fn show_start<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    show(core, call, &new_wish(call)?, call.session.as_ref()).await
+    show(core, call, &new_wish(call)?, None).await
 }
 
 pub(super) async fn start<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let url = start::start(core, &new_wish(call)?, &call.session()?.hash).await?;
-    Ok(Response::see_other(&url))
+    walk(core, call, new_wish(call)?, &call.session()?.hash).await
 }
 
 pub(super) async fn show_reconnect<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    show(core, call, &repair_wish(core, call).await?, call.session.as_ref()).await
+    show(core, call, &repair_wish(core, call).await?, None).await
 }
 
 pub(super) async fn reconnect<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let url = start::start(core, &repair_wish(core, call).await?, &call.session()?.hash).await?;
-    Ok(Response::see_other(&url))
+    walk(core, call, repair_wish(core, call).await?, &call.session()?.hash).await
 }
 
-/// The page before the app. The form posts back to the same address, with the scopes that were asked for.
-async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>, wish: &Wish, session: Option<&Session>) -> Result<Response> {
+/// The page before the app, or the form for what is entered here.
+async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>, wish: &Wish, refused: Option<&Error>) -> Result<Response> {
     let offer = start::offer(core, wish).await?;
-    let at = registry::endpoints(core, &offer.app).await?;
-    let workspace = workspaces::get(core.db(), &wish.workspace).await?.ok_or_else(|| Error::not_found("workspace"))?;
-    let csrf = session::form_token(core, call.request);
-    let action = if call.request.query.is_empty() {
-        call.request.path.clone()
-    } else {
-        format!("{}?{}", call.request.path, call.request.query)
-    };
-    let view = page::ConnectView {
-        workspace: workspace.name,
-        app_name: offer.app.name.clone(),
-        scopes: described(&offer),
-        scopes_fixed: true,
-        inputs: Vec::new(),
-        connect_help: Vec::new(),
-        warnings: Vec::new(),
-        ways: Vec::new(),
-        reconnecting: offer
-            .connection
-            .as_ref()
-            .map(|one| (one.name.clone(), one.account.as_ref().map(|account| account.label.clone()))),
-        for_user: wish.link.as_ref().and(wish.user.as_ref()).map(|user| user.shown().to_owned()),
-        invited: wish.link.is_some(),
-        action,
-        host: Some(at.authorize_url.host().to_owned()),
-        cancel: wish.link.is_none().then(|| "/".to_owned()),
-    };
-    let shell = shell(session, csrf.as_deref());
-    Ok(Response::html(200, page::connect(&shell, &view)).with(LEADS_OUT, String::new()))
+    ask::page(core, call, (wish, &offer), refused).await
 }
 
-fn described(offer: &Offer) -> Vec<page::ScopeChoice> {
-    let description =
-        |id: &String| offer.app.scopes.iter().find(|scope| scope.id == *id).and_then(|scope| scope.description.clone());
-    let choice = |id: &String| page::ScopeChoice {
-        id: id.clone(),
-        description: description(id),
-        checked: true,
-        ..page::ScopeChoice::default()
+/// The button was pressed: on to the app, or what was entered is checked and stored. What a person can put right is
+/// said on the form, which keeps all but secrets.
+async fn walk<P: Ports>(core: &Core<P>, call: &Call<'_>, mut wish: Wish, session: &str) -> Result<Response> {
+    let entered = input::forms_under(call.request, page::INPUT);
+    let offer = start::offer(core, &wish).await?;
+    let is_variable = |name: &String| offer.app.variables.contains_key(name);
+    let (variables, fields): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        entered.into_iter().partition(|(name, _)| is_variable(name));
+    wish.variables = variables.into_iter().map(|(name, value)| (name, value.expose().to_owned())).collect();
+    let walked = if offer.app.kind.is_pasted() {
+        paste(core, call, &wish, (fields, session)).await
+    } else {
+        start::start(core, &wish, session).await.map(|url| Response::see_other(&url))
     };
-    offer.scopes.iter().map(choice).collect()
+    match walked {
+        Err(error) if matches!(error.code, Code::InvalidRequest | Code::CredentialRejected | Code::AppUnavailable) => {
+            ask::page(core, call, (&wish, &offer), Some(&error)).await
+        }
+        walked => walked,
+    }
+}
+
+async fn paste<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+    wish: &Wish,
+    (fields, session): (BTreeMap<String, Secret>, &str),
+) -> Result<Response> {
+    let name = input::form(call.request, "name").filter(|name| !name.trim().is_empty() && wish.connection.is_none());
+    let name = name.map(|name| input::name("name", &name, settle::LONGEST_NAME)).transpose()?;
+    let entered = Paste { entered: Entered::Fields(fields), name, metadata: BTreeMap::new(), check: true, actor: None };
+    let flow = paste::paste(core, wish, entered, session, Deciding::Person).await?;
+    Ok(Response::see_other(&destination(&flow).unwrap_or_else(|| format!("/flows/{}", flow.id))))
 }
 
 // ---- starting, through a link ----
@@ -125,7 +137,14 @@ fn described(offer: &Offer) -> Vec<page::ScopeChoice> {
 pub(super) async fn show_link<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let link = link::open(core, call.param(0)).await?;
     not_somebody_else(call, &link)?;
-    show(core, call, &Wish::of_link(&link), None).await
+    show(core, call, &link_wish(call, &link)?, None).await
+}
+
+/// A link that names no way lets the person choose one; one that names no scopes lets them tick some.
+fn link_wish(call: &Call<'_>, link: &Link) -> Result<Wish> {
+    let wish = Wish::of_link(link);
+    let way = wish.way.clone().map_or_else(|| way(call), |way| Ok(Some(way)))?;
+    Ok(chosen(call, Wish { way, ..wish }))
 }
 
 pub(super) async fn use_link<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
@@ -138,8 +157,7 @@ pub(super) async fn use_link<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Resul
             "This link is in use in another browser. Continue there, or ask for a new link.",
         ));
     }
-    let url = start::start(core, &Wish::of_link(&link), &session.hash).await?;
-    let response = Response::see_other(&url);
+    let response = walk(core, call, link_wish(call, &link)?, &session.hash).await?;
     Ok(match cookie {
         Some(cookie) => response.with("set-cookie", cookie),
         None => response,
@@ -190,6 +208,7 @@ pub(super) async fn callback<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Resul
         code: query("code").map(Secret::new),
         error: query("error"),
         iss: query("iss"),
+        others: input::queries(call.request),
     };
     let sessions = session::hashes(core, call.request).await?;
     match callback::callback(core, &client, returned, &sessions).await? {
@@ -253,13 +272,14 @@ fn flow_id(call: &Call<'_>) -> Result<AuthorizationId> {
 pub(super) async fn show_flow<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let sessions = session::hashes(core, call.request).await?;
     let flow = flow(core, &sessions, &flow_id(call)?).await?;
-    let app = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
+    let definition = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
+    let app = registry::way(&definition, &flow.way)?;
     let csrf = session::form_token(core, call.request);
     let shell = shell(call.session.as_ref(), csrf.as_deref());
     let question = flow.pending.as_ref().and_then(|pending| pending.question.as_ref());
     match (flow.outcome, question) {
         (Outcome::Undecided, Some(question)) if core.now() < flow.expires_at => {
-            let view = choosing(core, &flow, question, &app.name).await?;
+            let view = choosing(core, &flow, question, &app).await?;
             Ok(Response::html(200, page::choose(&shell, &view)).with(LEADS_OUT, String::new()))
         }
         _ => Ok(Response::html(200, page::message(&shell, &ending(&flow, &app.name)))),
@@ -270,7 +290,7 @@ async fn choosing<P: Ports>(
     core: &Core<P>,
     flow: &Authorization,
     question: &Question,
-    app_name: &str,
+    app: &App,
 ) -> Result<page::ChooseView> {
     let now = flow.pending.as_ref().and_then(|pending| pending.account.as_ref()).map(|account| account.label.clone());
     let question = match question {
@@ -282,19 +302,23 @@ async fn choosing<P: Ports>(
             page::Choosing::OtherAccount {
                 before: before.as_ref().map(|account| account.label.clone()),
                 now,
-                name: name.unwrap_or_else(|| app_name.to_owned()),
+                name: name.unwrap_or_else(|| app.name.clone()),
             }
         }
         Question::Duplicate { name, .. } => {
             page::Choosing::Duplicate { account: now.unwrap_or_default(), existing_name: name.clone() }
         }
     };
+    let note = match question {
+        page::Choosing::Duplicate { .. } => app.limits.one_per_account.clone(),
+        page::Choosing::OtherAccount { .. } => None,
+    };
     Ok(page::ChooseView {
-        app_name: app_name.to_owned(),
+        app_name: app.name.clone(),
         action: format!("/flows/{}", flow.id),
         question,
-        pasted: false,
-        note: None,
+        pasted: app.kind.is_pasted(),
+        note,
     })
 }
 

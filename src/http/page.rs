@@ -22,7 +22,7 @@ mod tests;
 pub use choose::choose;
 pub use connect::connect;
 pub use connection::connection;
-pub use form::input_name;
+pub use form::{INPUT, input_name};
 pub use list::list;
 pub use message::{message, refused};
 pub use paste::paste;

@@ -4,12 +4,16 @@ use super::connections::{cursor, edit};
 use super::oauth::shell;
 use super::page::{self, Card, StatusWords, Tone};
 use super::session::{self, user_of};
-use super::{Call, Response, apps, input};
+use super::{Call, Response, apps, ask, input};
+use crate::app::{App, AppId, Kind, Origin};
 use crate::attention;
 use crate::caller::hash;
+use crate::connect::paste;
 use crate::connect::settle::LONGEST_NAME;
-use crate::connection::{Reason, Status};
+use crate::connect::start::redirect_uri;
+use crate::connection::{Connection, Reason, Status};
 use crate::core::Core;
+use crate::credential::Credential;
 use crate::disconnect::{self, Revoked};
 use crate::error::{Code, Error, Result};
 use crate::ids::ConnectionId;
@@ -36,11 +40,13 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
         limit: PER_PAGE,
         ..Filter::default()
     };
+    let apps_search = input::query(call.request, "apps");
     let found = rows::list(core.db(), &session.workspace, &filter, core.now()).await?;
     let known = apps::all(core, &session.workspace).await?;
     let ready = clients::registrations(core.db(), &session.workspace).await?;
     let name_of = |id: &str| {
-        known.iter().find(|one| one.app.id.as_str() == id).map_or_else(|| id.to_owned(), |one| one.app.name.clone())
+        let found = known.iter().find(|one| one.definition.id.as_str() == id);
+        found.map_or_else(|| id.to_owned(), |one| one.definition.name.clone())
     };
     let view = page::ListView {
         connections: found
@@ -51,15 +57,15 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
         apps: known
             .iter()
             .map(|one| page::AppChoice {
-                id: one.app.id.to_string(),
-                name: one.app.name.clone(),
-                ways: Vec::new(),
-                categories: one.app.categories.clone(),
-                ready: apps::is_set_up(&ready, &one.app),
+                id: one.definition.id.to_string(),
+                name: one.definition.name.clone(),
+                ways: one.definition.ways().iter().map(|app| ask::kind(app)).collect(),
+                categories: one.definition.categories.clone(),
+                ready: one.definition.ways().iter().any(|app| apps::is_ready(&ready, app)),
             })
             .collect(),
-        apps_search: None,
-        next: found.next.map(|cursor| next_page(&cursor, search.as_deref())),
+        next: found.next.map(|cursor| next_page(&cursor, search.as_deref(), apps_search.as_deref())),
+        apps_search,
         search,
         notice: notice(call),
     };
@@ -67,11 +73,13 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     Ok(Response::html(200, page::list(&shell(Some(session), csrf.as_deref()), &view)))
 }
 
-fn next_page(cursor: &str, search: Option<&str>) -> String {
+fn next_page(cursor: &str, search: Option<&str>, apps: Option<&str>) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("cursor", cursor);
-    if let Some(text) = search {
-        query.append_pair("q", text);
+    for (name, text) in [("q", search), ("apps", apps)] {
+        if let Some(text) = text {
+            query.append_pair(name, text);
+        }
     }
     format!("/?{}", query.finish())
 }
@@ -145,8 +153,9 @@ async fn find<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Listed> {
 pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let listed = find(core, call).await?;
     let connection = &listed.connection;
-    let app = registry::at_revision(core, &connection.workspace, &connection.app, connection.app_revision).await;
-    let app_name = app.map_or_else(|_| connection.app.to_string(), |app| app.name.clone());
+    // A connection whose definition can't be read any more is shown all the same.
+    let app = registry::of_connection(core, connection).await.ok();
+    let app_name = app.as_ref().map_or_else(|| connection.app.to_string(), |app| app.name.clone());
     let confirming_disconnect = input::query(call.request, "disconnect").is_some();
     // Whoever is about to disconnect sees all that would stop working.
     let most = if confirming_disconnect { MOST_USES } else { PER_SECTION };
@@ -163,15 +172,15 @@ pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
         notice: connected.or_else(|| notice(call)),
         reason: reason.map(|reason| reason.explained().to_owned()),
         granted: connection.scopes_granted.clone(),
-        missing: connection.missing_scopes().into_iter().map(|scope| (scope, None)).collect(),
-        ask_again: Some(format!("/connections/{}/reconnect", connection.id)),
-        kind: String::new(),
-        lasts: page::Lasts::Consented,
-        replace_href: None,
-        warnings: Vec::new(),
+        missing: missing(connection, app.as_deref()),
+        ask_again: Some(ask_again(connection)),
+        kind: app.as_ref().filter(|app| app.kind.is_pasted()).map(|app| ask::kind(app)).unwrap_or_default(),
+        lasts: lasts(connection.kind),
+        replace_href: connection.kind.is_pasted().then(|| format!("/connections/{}/reconnect", connection.id)),
+        warnings: app.as_deref().map(|app| warnings(core, connection, app)).unwrap_or_default(),
         expires: connection.expires_at,
         renewable: connection.refreshable,
-        predicted_end: None,
+        predicted_end: predicted_end(connection),
         checked: connection.checked_at.map(|at| (at, evidence_in_words(connection.check_evidence.as_deref()))),
         next_check: connection.next_check_at,
         created: connection.created_at,
@@ -182,6 +191,99 @@ pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     };
     let csrf = session::form_token(core, call.request);
     Ok(Response::html(200, page::connection(&shell(call.session.as_ref(), csrf.as_deref()), &view)))
+}
+
+/// What was asked for and not granted, with what each allows.
+fn missing(connection: &Connection, app: Option<&App>) -> Vec<(String, Option<String>)> {
+    let known = |id: &String| app?.scopes.iter().find(|scope| scope.id == *id)?.description.clone();
+    connection.missing_scopes().into_iter().map(|id| (id.clone(), known(&id))).collect()
+}
+
+/// Where the missing permissions are asked for again: exactly those.
+fn ask_again(connection: &Connection) -> String {
+    let path = format!("/connections/{}/reconnect", connection.id);
+    let missing = connection.missing_scopes().join(" ");
+    if missing.is_empty() {
+        return path;
+    }
+    format!("{path}?{}", url::form_urlencoded::Serializer::new(String::new()).append_pair("scopes", &missing).finish())
+}
+
+/// What a person should know of this app, and of what they entered.
+fn warnings<P: Ports>(core: &Core<P>, connection: &Connection, app: &App) -> Vec<String> {
+    let place = Credential::place(&connection.workspace, &connection.id, connection.generation);
+    let sealed = connection.sealed_credential.as_deref().filter(|_| connection.kind.is_pasted());
+    let credential = sealed.and_then(|sealed| Credential::open(&core.config.ring, &place, sealed).ok());
+    let fields = credential.map(|credential| credential.fields).unwrap_or_default();
+    let remarks: Vec<_> = paste::marks(app, &fields).filter_map(|mark| mark.warn.clone()).collect();
+    app.deprecated.iter().chain(&app.limits.notes).cloned().chain(remarks).collect()
+}
+
+fn lasts(kind: Kind) -> page::Lasts {
+    match kind {
+        Kind::OAuth2 => page::Lasts::Consented,
+        Kind::ClientCredentials | Kind::ServiceAccount => page::Lasts::Exchanged,
+        Kind::ApiKey | Kind::BotToken | Kind::Basic => page::Lasts::Pasted,
+    }
+}
+
+/// The nearest end that is known, and what puts it off.
+fn predicted_end(connection: &Connection) -> Option<(Timestamp, page::PutOff)> {
+    let ends = [
+        (connection.grant_expires_at, page::PutOff::Person),
+        (connection.refresh_expires_at, page::PutOff::Renewal),
+        (connection.refresh_idle_until, page::PutOff::Use),
+    ];
+    ends.into_iter().filter_map(|(end, by)| Some((end?, by))).min_by_key(|(end, _)| *end)
+}
+
+/// How an app's OAuth client is set up, for whoever runs the workspace.
+pub(super) async fn setup<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let session = call.session()?;
+    let missing = || Error::not_found("app");
+    let id = AppId::parse(call.param(0)).ok_or_else(missing)?;
+    let definition = registry::current(core, &session.workspace, &id).await?.ok_or_else(missing)?.definition;
+    let app = definition.oauth2().ok_or_else(missing)?;
+    let workspace =
+        workspaces::get(core.db(), &session.workspace).await?.ok_or_else(|| Error::not_found("workspace"))?;
+    let client = clients::current(core.db(), &session.workspace, app.registration()).await?;
+    let redirect_uri = client.map(|client| redirect_uri(core, &client.id));
+    let server = app.oauth2()?;
+    let help = server.client_help.as_ref();
+    let shown = redirect_uri.as_deref().unwrap_or("the redirect URI");
+    let family = apps::all(core, &session.workspace).await?;
+    let family = family.iter().filter(|one| one.definition.registration() == app.registration());
+    let description = |scope: &crate::app::Scope| (scope.id.clone(), scope.description.clone());
+    let view = page::SetupView {
+        app_name: definition.name.clone(),
+        workspace: workspace.name,
+        console: help.map(|help| help.url.clone()),
+        steps: help
+            .map(|help| help.steps.iter().map(|step| step.replace("{redirect_uri}", shown)).collect())
+            .unwrap_or_default(),
+        redirect_uri: redirect_uri.clone(),
+        scopes: app.scopes.iter().filter(|scope| scope.required || scope.default).map(description).collect(),
+        connect_help: server.connect_help.clone(),
+        api_url: core.config.public_url.at(&format!("/v1/apps/{id}/client")),
+        api_body: client_body(&app),
+        family: family.map(|one| one.definition.name.clone()).filter(|name| *name != definition.name).collect(),
+        docs: definition.docs.clone(),
+    };
+    let csrf = session::form_token(core, call.request);
+    Ok(Response::html(200, page::setup(&shell(Some(session), csrf.as_deref()), &view)))
+}
+
+/// The body that enters a client, with nothing of one in it.
+fn client_body(app: &App) -> String {
+    let asked = app.variables.iter().filter(|(_, one)| one.from == Origin::Client);
+    let variables: serde_json::Map<_, _> = asked
+        .map(|(name, one)| (name.clone(), one.default.clone().or(one.example.clone()).unwrap_or_default().into()))
+        .collect();
+    let mut body = serde_json::json!({ "client_id": "…", "client_secret": "…" });
+    if let (Some(body), false) = (body.as_object_mut(), variables.is_empty()) {
+        body.insert("variables".to_owned(), variables.into());
+    }
+    body.to_string()
 }
 
 /// What a check saw, for a person: the record keeps it as `what: result`.

@@ -8,7 +8,7 @@ use super::Response;
 use super::page;
 use crate::error::{Code, Error};
 
-fn status(code: Code) -> (u16, &'static str) {
+pub(super) fn status(code: Code) -> (u16, &'static str) {
     match code {
         Code::Unauthorized => (401, "Not signed in"),
         Code::InsufficientKeyScope => (403, "The key may not do this"),
@@ -28,6 +28,7 @@ fn status(code: Code) -> (u16, &'static str) {
         Code::Conflict => (409, "Not possible now"),
         Code::LinkEnded => (410, "The link has ended"),
         Code::BodyTooLarge => (413, "The body is too large"),
+        Code::CredentialRejected => (422, "The app did not accept the credential"),
         Code::InvalidRequest => (422, "The request can't be understood"),
         Code::AppUnavailable => (503, "The app is unavailable"),
         Code::RefreshInProgress => (503, "A refresh is in progress"),

@@ -1,7 +1,7 @@
 //! The routes, as a table that reads as documentation. `/openapi.json` says the same at length, and a
 //! test holds the two together.
 
-use super::{Call, Method, Response, apps, connections, keys, links, oauth, operator, people};
+use super::{Call, Method, Response, apps, connections, entered, keys, links, oauth, operator, people};
 use crate::caller::Scope;
 use crate::core::Core;
 use crate::error::Result;
@@ -97,8 +97,12 @@ routes! {
     Put    "/v1/apps/{app}/client"                key(Scope::Apps) => PutClient = apps::put_client;
     Delete "/v1/apps/{app}/client"                key(Scope::Apps) => DeleteClient = apps::delete_client;
 
+    Post   "/v1/apps/{app}/client/test"           key(Scope::Apps) => TestClient = apps::test_client;
+
     // Connections
     Get    "/v1/connections"                      key(Scope::ConnectionsRead) => ListConnections = connections::list;
+    Post   "/v1/connections"                      key(Scope::ConnectionsWrite) => CreateConnection = entered::create;
+    Put    "/v1/connections/{connection}/credential" key(Scope::ConnectionsWrite) => PutCredential = entered::replace;
     Get    "/v1/connections/{connection}"         key(Scope::ConnectionsRead) => GetConnection = connections::get;
     Patch  "/v1/connections/{connection}"         key(Scope::ConnectionsWrite) => PatchConnection = connections::patch;
     Delete "/v1/connections/{connection}"         key(Scope::ConnectionsWrite) => DeleteConnection = connections::delete;
@@ -131,6 +135,7 @@ routes! {
     Get    "/connections/{connection}/reconnect"  Person => ShowReconnect = oauth::show_reconnect;
     Post   "/connections/{connection}/reconnect"  Person => Reconnect = oauth::reconnect;
     Post   "/connections/{connection}/disconnect" Person => Disconnect = people::disconnect;
+    Get    "/apps/{app}/setup"                    Person => ShowSetup = people::setup;
     Get    "/sign-in/{token}"                     Browser => ShowSignIn = people::show_sign_in;
     Post   "/sign-in/{token}"                     Browser => SignIn = people::sign_in;
     Post   "/sign-out"                            Person => SignOut = people::sign_out;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::app::{App, AppId};
+use crate::app::{App, AppId, Definition, Kind, Origin, Variable};
 use crate::attention;
 use crate::caller::Key;
 use crate::client::Client;
@@ -20,6 +20,7 @@ pub(super) fn connection<P: Ports>(core: &Core<P>, listed: &Listed) -> Value {
     json!({
         "id": connection.id,
         "app": connection.app,
+        "way": connection.way,
         "name": connection.name,
         "status": status,
         "reason": reason,
@@ -32,11 +33,13 @@ pub(super) fn connection<P: Ports>(core: &Core<P>, listed: &Listed) -> Value {
             "granted": connection.scopes_granted,
             "missing": connection.missing_scopes(),
         },
+        "variables": connection.variables,
         "credential": {
-            "type": "oauth2",
+            "type": connection.kind,
             "expires_at": connection.expires_at,
             "refreshable": connection.refreshable,
             "refreshed_at": connection.refreshed_at,
+            "ends_at": connection.ends_for_good_at(),
         },
         "attention": attention::of(listed, core.now()),
         "uses": { "workflows": listed.workflows, "steps": listed.steps },
@@ -55,14 +58,8 @@ pub(super) fn connection<P: Ports>(core: &Core<P>, listed: &Listed) -> Value {
 pub(super) fn resolved(resolved: &Resolved) -> Value {
     json!({
         "connection": { "id": resolved.id, "app": resolved.app, "name": resolved.name, "account": resolved.account },
-        "credential": {
-            "type": "oauth2",
-            "access_token": resolved.access_token.expose(),
-            "token_type": resolved.token_type,
-            "expires_at": resolved.expires_at,
-            "scopes": resolved.scopes,
-        },
-        "request": { "headers": resolved.headers, "base_url": resolved.base_url },
+        "credential": resolved.issued.credential,
+        "request": resolved.issued.request,
         "freshness": resolved.freshness,
         "source": resolved.source,
     })
@@ -81,18 +78,59 @@ pub(super) fn key(key: &Key) -> Value {
     })
 }
 
-/// An app.
-pub(super) fn app(app: &App, custom: bool, client_is_set_up: bool) -> Value {
+/// An app with its ways to connect. `is_ready` tells whether a way can be walked in this workspace.
+pub(super) fn app(definition: &Definition, custom: bool, is_ready: impl Fn(&App) -> bool) -> Value {
+    let ways: Vec<_> = definition.ways().iter().map(|app| way(app, is_ready(app))).collect();
+    let first = definition.ways().first();
     json!({
-        "id": app.id,
-        "name": app.name,
-        "categories": app.categories,
-        "docs": app.docs,
+        "id": definition.id,
+        "name": definition.name,
+        "categories": definition.categories,
+        "docs": definition.docs,
+        "sources": definition.sources,
+        "unverified": definition.unverified,
         "custom": custom,
-        "auth": [{ "type": "oauth2", "fields": ["client_id", "client_secret"] }],
+        "auth": ways,
+        "scopes": first.map(|app| &app.scopes),
+        "client_family": first.and_then(|app| app.client_family.as_ref()),
+        "client_is_set_up": definition.oauth2().is_some_and(|app| is_ready(&app)),
+    })
+}
+
+fn way(app: &App, ready: bool) -> Value {
+    let server = app.server();
+    let of = |from: &Origin| -> Vec<_> {
+        app.variables.iter().filter(|(_, one)| one.from == *from).map(|(name, one)| variable(name, one)).collect()
+    };
+    let client = (app.kind == Kind::OAuth2).then(|| {
+        json!({
+            "fields": ["client_id", "client_secret"],
+            "variables": of(&Origin::Client),
+            "help": server.and_then(|server| server.client_help.as_ref()),
+        })
+    });
+    json!({
+        "id": app.way,
+        "type": app.kind,
+        "name": app.way_name,
+        "ready": ready,
+        "deprecated": app.deprecated,
+        "fields": app.fields,
+        "variables": of(&Origin::Person),
+        "client": client,
+        "help": server.map(|server| &server.connect_help),
+        "limits": app.limits,
         "scopes": app.scopes,
-        "client_family": app.client_family,
-        "client_is_set_up": client_is_set_up,
+    })
+}
+
+fn variable(name: &str, variable: &Variable) -> Value {
+    json!({
+        "id": name,
+        "label": variable.label,
+        "help": variable.help,
+        "example": variable.example,
+        "default": variable.default,
     })
 }
 
@@ -103,6 +141,7 @@ pub(super) fn client<P: Ports>(core: &Core<P>, client: &Client, app: &AppId) -> 
         "app": app,
         "client_id": client.client_id,
         "has_secret": client.sealed_secret.is_some(),
+        "variables": client.variables,
         "redirect_uri": redirect_uri(core, &client.id),
         "scopes": client.scopes,
         "secret_expires_at": client.secret_expires_at,

@@ -7,14 +7,16 @@ use serde_json::json;
 
 use crate::app::Rotation;
 use crate::caller::hash;
+use crate::client::Client;
 use crate::connection::{Connection, Reason};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ports::{Clock, Database, Errand, ErrandOutcome, Ports, Random, Rows, Statement};
 use crate::resolve::cached;
 use crate::secret::Secret;
-use crate::store::refreshes::{self, Attempt, Case, Failure};
+use crate::store::refreshes::{self, Attempt, Case, Failure, Renewal};
 use crate::store::{self, clients};
+use crate::time::Timestamp;
 use crate::token::{Ambiguity, Class, Refusal};
 
 use super::redemption::{INTENT, Redemption};
@@ -56,12 +58,13 @@ pub(super) fn backoff<P: Ports>(core: &Core<P>, failures: i64, retry_after: Opti
 pub(super) async fn record<P: Ports>(core: &Core<P>, of: &Redemption<'_>, told: Told<'_>) -> Result<ErrandOutcome> {
     match told {
         Told::Ambiguous(odd) => ambiguous(core, of, odd).await,
-        Told::Refused(refusal) => match refusal.class {
-            Class::Permanent => permanent(core, of, refusal).await,
-            Class::Client => client(core, of, refusal).await,
-            Class::Configuration => configuration(core, of, refusal).await,
-            Class::Transient { retry_after } => transient(core, of, refusal, retry_after).await,
-            Class::Unknown => transient(core, of, refusal, None).await,
+        Told::Refused(refusal) => match (refusal.class, &of.case.client) {
+            (Class::Client, Some(refused)) => client(core, of, refused, refusal).await,
+            // Without a client of the workspace it is the connection's own credential that is refused.
+            (Class::Permanent, _) | (Class::Client, None) => permanent(core, of, refusal).await,
+            (Class::Configuration, _) => configuration(core, of, refusal).await,
+            (Class::Transient { retry_after }, _) => transient(core, of, refusal, retry_after).await,
+            (Class::Unknown, _) => transient(core, of, refusal, None).await,
         },
     }
 }
@@ -70,10 +73,10 @@ pub(super) async fn record<P: Ports>(core: &Core<P>, of: &Redemption<'_>, told: 
 /// stays until it runs out, so that an answer still on its way can't meet a second request.
 async fn ambiguous<P: Ports>(core: &Core<P>, of: &Redemption<'_>, odd: &Ambiguity) -> Result<ErrandOutcome> {
     let case = of.case;
-    let rotation = of.talk.app.oauth2().rotation;
+    let rotation = of.talk.app.rotation();
     let again_is_safe = rotation.reuse_is_safe();
     let mut wait = backoff(core, case.connection.failures, odd.retry_after);
-    let hash = hash(of.token.expose());
+    let hash = hash(of.pick.secret.expose());
     let is_first = case.connection.ambiguous_token_hash.as_deref() != Some(hash.as_str());
     if let (Rotation::Grace(seconds), true) = (rotation, is_first) {
         wait = wait.min((seconds / 2).max(1));
@@ -83,7 +86,7 @@ async fn ambiguous<P: Ports>(core: &Core<P>, of: &Redemption<'_>, odd: &Ambiguit
     }
     let statement = failed(core, of, wait, again_is_safe, odd.what, Some(&hash));
     let backoff = of_the_app(core, case, wait, odd.retry_after);
-    write(core, of, vec![statement, backoff], odd.what).await?;
+    write(core, of, [statement].into_iter().chain(backoff).collect(), odd.what).await?;
     Ok(ErrandOutcome::Unavailable { retry_after: wait })
 }
 
@@ -96,10 +99,49 @@ pub(super) async fn too_late<P: Ports>(core: &Core<P>, of: &Redemption<'_>) -> R
 }
 
 async fn permanent<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &Refusal) -> Result<ErrandOutcome> {
-    let reason = reason_of_death(core, &of.case.connection, &of.token);
+    if of.pick.which.is_some() {
+        return lose_further(core, of, refusal).await;
+    }
+    let reason = if of.pick.mints {
+        Reason::CredentialRejected
+    } else {
+        reason_of_death(core, &of.case.connection, &of.pick.secret)
+    };
     let dead = refreshes::dead_after_attempt(&of.attempt, reason, &refusal.code, core.now());
     log_failure(core, of.case, &refusal.code);
     die(core, of.case, vec![dead, refreshes::release(&of.attempt, false)], reason, "refresh").await
+}
+
+/// One of several tokens is gone for good: the others go on, and what it was granted is missing from now on.
+async fn lose_further<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &Refusal) -> Result<ErrandOutcome> {
+    let connection = &of.case.connection;
+    let name = of.pick.which.as_deref().unwrap_or_default();
+    log_failure(core, of.case, &refusal.code);
+    let mut left = of.talk.credential.clone();
+    left.others.remove(name);
+    let prefix = format!("{name}:");
+    let granted = connection.scopes_granted.iter().filter(|scope| !scope.starts_with(&prefix)).cloned().collect();
+    let now = core.now();
+    let renewal = Renewal {
+        attempt: of.attempt.clone(),
+        sealed: super::seal(core, connection, &left)?,
+        expires_at: left.expires_at().map(Timestamp::unix),
+        refreshed_at: connection.refreshed_at.map(Timestamp::unix),
+        refresh_expires_at: connection.refresh_expires_at.map(Timestamp::unix),
+        refresh_idle_until: None,
+        refreshable: left.is_refreshable(),
+        scopes: Some(granted),
+        failures: 0,
+        next_attempt_at: 0,
+        error: Some(refusal.code.clone()),
+        at: now.unix(),
+        evidence: format!("refresh: the {name} token was refused"),
+        next_check_at: super::next_check_after(now, connection).unix(),
+    };
+    let event = core.event(&connection.workspace, &connection.id, "token_lost", "refresh", Some(name))?;
+    insist(core, vec![refreshes::persist(&renewal), store::events::if_changed(event)]).await?;
+    cached::forget_connection(core, &connection.id).await;
+    Ok(ErrandOutcome::Refreshed)
 }
 
 /// Declares a connection dead by the first of the statements. What was reconnected, renewed or ended meanwhile lives
@@ -140,10 +182,15 @@ fn reason_of_death<P: Ports>(core: &Core<P>, connection: &Connection, token: &Se
 }
 
 /// The client is refused: its connections stay as they are.
-async fn client<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &Refusal) -> Result<ErrandOutcome> {
-    let (case, now) = (of.case, core.now());
-    let wait = backoff(core, case.client.failures, Some(CLIENT_BACKOFF));
-    let mark = clients::mark_misconfigured(&case.client, now, &refusal.code, now.plus(wait));
+async fn client<P: Ports>(
+    core: &Core<P>,
+    of: &Redemption<'_>,
+    client: &Client,
+    refusal: &Refusal,
+) -> Result<ErrandOutcome> {
+    let now = core.now();
+    let wait = backoff(core, client.failures, Some(CLIENT_BACKOFF));
+    let mark = clients::mark_misconfigured(client, now, &refusal.code, now.plus(wait));
     let statement = failed(core, of, wait, true, &refusal.code, None);
     write(core, of, vec![statement, mark], &refusal.code).await?;
     Ok(ErrandOutcome::ClientMisconfigured)
@@ -163,16 +210,17 @@ async fn transient<P: Ports>(
 ) -> Result<ErrandOutcome> {
     let case = of.case;
     let wait = backoff(core, case.connection.failures, retry_after);
-    let statements = vec![failed(core, of, wait, true, &refusal.code, None), of_the_app(core, case, wait, retry_after)];
+    let failure = failed(core, of, wait, true, &refusal.code, None);
+    let statements = [failure].into_iter().chain(of_the_app(core, case, wait, retry_after)).collect();
     write(core, of, statements, &refusal.code).await?;
     Ok(ErrandOutcome::Unavailable { retry_after: wait })
 }
 
 /// A failure that is the app's holds off the other connections of the client too, for a minute at most
 /// unless the app says how long.
-fn of_the_app<P: Ports>(core: &Core<P>, case: &Case, wait: i64, told: Option<i64>) -> Statement {
+fn of_the_app<P: Ports>(core: &Core<P>, case: &Case, wait: i64, told: Option<i64>) -> Option<Statement> {
     let until = core.now().plus(told.unwrap_or(wait.min(CLIENT_BACKOFF)));
-    clients::back_off(&case.client, until, told.is_some())
+    case.client.as_ref().map(|client| clients::back_off(client, until, told.is_some()))
 }
 
 fn failed<P: Ports>(
@@ -319,7 +367,8 @@ pub(super) async fn put_off<P: Ports>(
                 (now.plus(retry_after.max(&CLIENT_BACKOFF) + spread), "held back: the app is failing")
             }
             ErrandOutcome::ClientMisconfigured => {
-                let later = case.client.backoff_until.max(now.plus(LONGEST_BACKOFF));
+                let later = now.plus(LONGEST_BACKOFF);
+                let later = case.client.as_ref().map_or(later, |client| client.backoff_until.max(later));
                 (later.plus(spread), "held back: the app refuses the client")
             }
             ErrandOutcome::Unreadable => (usual, "the stored credential does not open"),

@@ -40,12 +40,12 @@ pub(super) fn plan(case: &Case, errand: Errand, now: Timestamp) -> Plan {
     match errand {
         Errand::Check | Errand::CheckNow if !is_near_end(connection, now) => Plan::Probe,
         _ if !connection.refreshable => of_unrefreshable(connection, errand, now),
-        _ => held_back(connection, &case.client, errand, now).map_or(Plan::Redeem, Plan::Answer),
+        _ => held_back(connection, case.client.as_ref(), errand, now).map_or(Plan::Redeem, Plan::Answer),
     }
 }
 
 /// Whether the refresh token may be redeemed now: there is one, and nothing asks to wait.
-pub(super) fn may_redeem(connection: &Connection, client: &Client, errand: Errand, now: Timestamp) -> bool {
+pub(super) fn may_redeem(connection: &Connection, client: Option<&Client>, errand: Errand, now: Timestamp) -> bool {
     connection.refreshable && held_back(connection, client, errand, now).is_none()
 }
 
@@ -96,8 +96,15 @@ fn of_unrefreshable(connection: &Connection, errand: Errand, now: Timestamp) -> 
 }
 
 /// Who must wait, and how long: an attempt per back-off step, however many ask.
-fn held_back(connection: &Connection, client: &Client, errand: Errand, now: Timestamp) -> Option<ErrandOutcome> {
-    if let Some(seconds) = client_waits(client, now) {
+fn held_back(
+    connection: &Connection,
+    client: Option<&Client>,
+    errand: Errand,
+    now: Timestamp,
+) -> Option<ErrandOutcome> {
+    if let Some(client) = client
+        && let Some(seconds) = client_waits(client, now)
+    {
         return Some(if client.misconfigured.is_some() {
             ErrandOutcome::ClientMisconfigured
         } else {

@@ -3,16 +3,21 @@
 //! Owns how long an attempt owns the token, and that no request outlives that; what a second presentation of a token
 //! may bring, and the token before the stored one. Refuses to store anything.
 
-use super::Talk;
+use super::{Talk, server_at};
 use crate::app::Rotation;
+use crate::caller::hash;
+use crate::connect::start;
 use crate::connection::Connection;
 use crate::core::Core;
-use crate::credential::Credential;
-use crate::ports::{Http, Ports};
+use crate::credential::{Credential, Token, Which};
+use crate::error::Result;
+use crate::ports::{Http, Outbound, Ports};
+use crate::registry;
 use crate::secret::Secret;
+use crate::server;
 use crate::store::refreshes::{Attempt, Case};
 use crate::time::Timestamp;
-use crate::token::{self, Answer, Class, ClientKeys, Refusal};
+use crate::token::{self, Answer, Class, ClientKeys, Parties, Refusal, TokenSet};
 
 /// Seconds an intent is in force: well over what the request (15 s) and its persisting (10 s) may take.
 pub(super) const INTENT: i64 = 60;
@@ -27,10 +32,11 @@ const LEAST_TIME_TO_ASK: i64 = 5;
 pub(super) struct Redemption<'a> {
     pub(super) case: &'a Case,
     pub(super) talk: Talk,
-    pub(super) keys: ClientKeys,
     pub(super) attempt: Attempt,
-    /// The refresh token that was promised.
-    pub(super) token: Secret,
+    /// What was promised to be presented.
+    pub(super) pick: Pick,
+    /// What it is presented with; none where it speaks for itself.
+    pub(super) keys: Option<ClientKeys>,
     /// When the promise ends.
     pub(super) until: Timestamp,
     /// When the app was first asked: graces count from there.
@@ -38,6 +44,47 @@ pub(super) struct Redemption<'a> {
     /// Seconds that the tokens of an answer may have lived already.
     pub(super) age: i64,
 }
+
+/// What an attempt presents: a refresh token of one of the connection's tokens, or what a person entered.
+pub(super) struct Pick {
+    /// Which token it renews.
+    pub(super) which: Which,
+    /// What is presented.
+    pub(super) secret: Secret,
+    /// Whether it is no refresh token, but what a person entered.
+    pub(super) mints: bool,
+}
+
+/// What to present next. A token whose redemption is unsettled comes first, so that its trace is not lost; then the
+/// one that ends first.
+pub(super) fn pick(talk: &Talk, connection: &Connection) -> Option<Pick> {
+    if talk.app.mints() {
+        let name = talk.app.first_secret()?;
+        let secret = talk.credential.fields.get(name)?.clone();
+        return Some(Pick { which: None, secret, mints: true });
+    }
+    let unsettled =
+        [connection.ambiguous_token_hash.as_deref(), connection.intent.as_ref().map(|i| i.token_hash.as_str())];
+    let order = |(_, token): &(Which, &Token)| {
+        let hash = token.refresh_token.as_ref().map(|secret| hash(secret.expose()));
+        let settled = !unsettled.iter().flatten().any(|known| hash.as_deref() == Some(*known));
+        (settled, token.expires_at.is_none(), token.expires_at)
+    };
+    let (which, token) =
+        talk.credential.tokens().filter(|(_, token)| token.refresh_token.is_some()).min_by_key(order)?;
+    Some(Pick { which, secret: token.refresh_token.clone()?, mints: false })
+}
+
+/// Whether another token of the grant ends clearly before the one that has just been renewed: all are renewed together,
+/// one after the other.
+pub(super) fn lags(credential: &Credential) -> bool {
+    let latest = credential.tokens().filter_map(|(_, token)| token.expires_at).max();
+    let behind = |token: &Token| token.expires_at.zip(latest).is_some_and(|(end, latest)| latest.since(end) > LAG);
+    credential.tokens().any(|(_, token)| token.refresh_token.is_some() && behind(token))
+}
+
+/// Seconds between the ends of two tokens that were renewed together, at most.
+const LAG: i64 = 120;
 
 /// How long an attempt owns the token it redeems. Whoever comes after a crash waits that long: where the token
 /// may be presented again there is no need for the whole time, and in a grace window no use in it either,
@@ -76,35 +123,104 @@ impl Redemption<'_> {
 
     /// The token before the stored one, while the app still takes it, and the seconds since it was first used.
     fn previous(&self, now: Timestamp) -> Option<(Secret, i64)> {
-        let Rotation::Grace(seconds) = self.talk.app.oauth2().rotation else { return None };
-        let previous = self.talk.credential.previous.as_ref().filter(|previous| now < previous.until)?;
+        let Rotation::Grace(seconds) = self.talk.app.rotation() else { return None };
+        let previous = self.current()?.previous.as_ref().filter(|previous| now < previous.until)?;
         Some((previous.refresh_token.clone(), (seconds - previous.until.since(now)).clamp(0, seconds)))
     }
 
     /// What is stored for an answer: the old token stays beside the new one where the app gives a grace, which
     /// counts from its first use.
-    pub(super) fn successor(&self, newer: Credential) -> Credential {
-        let grace_until = match self.talk.app.oauth2().rotation {
+    pub(super) fn successor(&self, newer: Token) -> Credential {
+        let grace_until = match self.talk.app.rotation() {
             Rotation::Grace(seconds) => Some(self.asked_at.plus(seconds - self.age)),
             _ => None,
         };
-        newer.replacing(&self.talk.credential, grace_until)
+        let newer = match self.current() {
+            Some(old) => newer.replacing(old, grace_until),
+            None => newer,
+        };
+        let mut credential = self.talk.credential.clone();
+        credential.put(&self.pick.which, newer);
+        credential
+    }
+
+    /// What is stored for an answer. Its tokens may have lived already.
+    pub(super) fn renewed(&self, tokens: &TokenSet) -> Credential {
+        let mut newer = match self.current() {
+            Some(old) => old.merged_with(tokens),
+            None => Token::from_set(tokens),
+        };
+        newer.expires_at = newer.expires_at.map(|end| end.plus(-self.age));
+        self.successor(newer)
+    }
+
+    /// What was granted, as an answer for one of the tokens changes it; `None` where it says nothing of it.
+    pub(super) fn granted(&self, tokens: &TokenSet) -> Option<Vec<String>> {
+        let said = tokens.scopes.as_ref()?;
+        let server = self.talk.app.server()?;
+        if server.tokens.is_empty() {
+            return Some(said.clone());
+        }
+        let before = &self.case.connection.scopes_granted;
+        let of_others = server.tokens.keys().map(Some).chain([None]).filter(|name| name.cloned() != self.pick.which);
+        let named = |name: Option<&String>, scopes: Vec<String>| -> Vec<String> {
+            match name {
+                None => scopes,
+                Some(name) => scopes.into_iter().map(|scope| format!("{name}:{scope}")).collect(),
+            }
+        };
+        let kept = of_others.flat_map(|name| named(name, server.scopes_of(name.map(String::as_str), before)));
+        let newer = named(self.pick.which.as_ref(), said.clone());
+        let mut granted: Vec<String> = newer;
+        granted.extend(kept);
+        Some(granted)
+    }
+
+    /// The token that is renewed.
+    pub(super) fn current(&self) -> Option<&Token> {
+        self.talk.credential.get(&self.pick.which)
     }
 }
 
 /// Asks the app once, and once more with the token before where that is known to help.
 pub(super) async fn ask<P: Ports>(core: &Core<P>, of: &mut Redemption<'_>) -> Answer {
-    let told = ask_with(core, of, &of.token).await;
+    let told = ask_with(core, of, &of.pick.secret).await;
     ask_with_previous(core, of, told).await
 }
 
 async fn ask_with<P: Ports>(core: &Core<P>, of: &Redemption<'_>, token: &Secret) -> Answer {
+    let mut request = match request(core, of, token).await {
+        Ok(request) => request,
+        Err(error) => {
+            core.log_cause(&error);
+            let class = Class::Transient { retry_after: None };
+            return Answer::Refused(Refusal { class, code: "not_asked".to_owned() });
+        }
+    };
     let asked_at = core.now();
-    let scopes = &of.case.connection.scopes_granted;
-    let mut request = token::refresh_request(&of.talk.app, &of.talk.at, &of.keys, token, scopes);
     request.timeout_ms = request.timeout_ms.min(of.time_to_ask(asked_at));
     let answer = core.ports.http().send(request).await;
     token::read_answer(&of.talk.app, &answer, asked_at)
+}
+
+async fn request<P: Ports>(core: &Core<P>, of: &Redemption<'_>, token: &Secret) -> Result<Outbound> {
+    let Talk { app, at, credential } = &of.talk;
+    let connection = &of.case.connection;
+    if of.pick.mints {
+        let scopes = &connection.scopes_requested;
+        return server::mint(core, app, server_at(at.as_ref())?, credential, (scopes, &connection.variables)).await;
+    }
+    let (oauth2, values) = (app.oauth2()?, server::values(app, credential, &connection.variables));
+    let nobody = ClientKeys::nobody();
+    let client = of.keys.as_ref().unwrap_or(&nobody);
+    // Only what was asked for by name: what that includes is not repeated.
+    let asked: Vec<_> =
+        connection.scopes_requested.iter().filter(|one| connection.scopes_granted.contains(one)).cloned().collect();
+    let scopes = oauth2.scopes_of(of.pick.which.as_deref(), &asked);
+    let redirect_uri = connection.client.as_ref().map(|client| start::redirect_uri(core, client)).unwrap_or_default();
+    let parties = Parties { server: oauth2, at: server_at(at.as_ref())?, client, values: &values };
+    let request = token::refresh_request(&parties, token, &scopes, &redirect_uri);
+    request.map_err(|problem| registry::unfilled(app, &problem))
 }
 
 /// The app refuses the token that is stored, but is known to take the one before it for a while: that one is
@@ -120,7 +236,10 @@ async fn ask_with_previous<P: Ports>(core: &Core<P>, of: &mut Redemption<'_>, to
     match ask_with(core, of, &previous).await {
         Answer::Tokens(tokens) => {
             // An answer without a refresh token keeps the one that was taken, not the one that was refused.
-            of.talk.credential.refresh_token = Some(previous);
+            if let Some(mut token) = of.current().cloned() {
+                token.refresh_token = Some(previous);
+                of.talk.credential.put(&of.pick.which, token);
+            }
             of.age = age;
             Answer::Tokens(tokens)
         }

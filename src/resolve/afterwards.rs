@@ -2,13 +2,11 @@
 
 use serde_json::json;
 
-use super::Ask;
 use super::cached::{self, Copy};
-use crate::app::App;
+use super::{Ask, Issued};
 use crate::caller::Key;
 use crate::connection::Connection;
 use crate::core::Core;
-use crate::credential::Credential;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Errand, Ports, Refresher};
 use crate::store;
@@ -40,8 +38,8 @@ impl After {
         }
     }
 
-    pub(super) fn copy(connection: &Connection, credential: &Credential, app: &std::rc::Rc<App>, key: &Key) -> Self {
-        Self::Copy(Box::new(Copy::new(connection, credential, app, key)))
+    pub(super) fn copy(connection: &Connection, issued: &Issued, key: &Key) -> Self {
+        Self::Copy(Box::new(Copy::new(connection, issued, key)))
     }
 }
 

@@ -4,16 +4,12 @@
 //! every field policy needs, and the authorization of the keys that use it; both sealed, with their
 //! AAD inputs in clear. Refuses to refuse: whatever does not fit falls back on the record.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use super::{After, Answered, Ask, Consistency, Freshness, Policy, Resolved, Source, allow};
-use crate::app::App;
+use super::{After, Answered, Ask, Consistency, Freshness, Issued, Policy, Resolved, Source, allow};
 use crate::caller::{Key, KeyId, PresentedKey, Scope};
 use crate::connection::{Account, Connection, LEAST_USEFUL, Life, Status};
 use crate::core::Core;
-use crate::credential::Credential;
 use crate::error::Result;
 use crate::ids::ConnectionId;
 use crate::ports::{Cache, CacheError, Clock, Ports};
@@ -49,32 +45,20 @@ struct CachedConnection {
     scopes: Vec<String>,
     since: i64,
     until: Option<i64>,
-    access_token: String,
-    token_type: String,
-    headers: BTreeMap<String, String>,
-    base_url: Option<String>,
+    issued: Issued,
 }
 
 /// What a resolve leaves to be copied. Its Debug shows no secret: the parts redact themselves.
 #[derive(Debug, Clone)]
 pub struct Copy {
     connection: Connection,
-    credential: Credential,
-    base_url: Option<String>,
-    app: std::rc::Rc<App>,
+    issued: Issued,
     key: Key,
 }
 
 impl Copy {
-    pub(super) fn new(connection: &Connection, credential: &Credential, app: &std::rc::Rc<App>, key: &Key) -> Self {
-        let base_url = app.request.base_url.as_ref().map(|url| url.as_str().to_owned());
-        Self {
-            connection: connection.clone(),
-            credential: credential.clone(),
-            base_url,
-            app: app.clone(),
-            key: key.clone(),
-        }
+    pub(super) fn new(connection: &Connection, issued: &Issued, key: &Key) -> Self {
+        Self { connection: connection.clone(), issued: issued.clone(), key: key.clone() }
     }
 }
 
@@ -166,12 +150,7 @@ impl CachedConnection {
             app: self.app.as_str().to_owned(),
             name: self.name,
             account: self.account,
-            access_token: Secret::new(self.access_token),
-            token_type: self.token_type,
-            expires_at: self.until.map(Timestamp::from_unix),
-            scopes: self.scopes,
-            headers: self.headers,
-            base_url: self.base_url,
+            issued: self.issued,
             freshness,
             source: Source::Cache,
         }
@@ -251,10 +230,7 @@ async fn write_connection<P: Ports>(core: &Core<P>, copy: &Copy, ttl: i64) -> st
         scopes: connection.scopes_granted.clone(),
         since: life.since.unix(),
         until: life.until.map(Timestamp::unix),
-        access_token: copy.credential.access_token.expose().to_owned(),
-        token_type: copy.credential.token_type.clone(),
-        headers: copy.app.request.render(copy.credential.access_token.expose()).0,
-        base_url: copy.base_url.clone(),
+        issued: copy.issued.clone(),
     };
     let place = place(connection.workspace.as_str(), connection.id.as_str(), "connection", connection.generation);
     let written = put(core, &name, &cached, &place, connection.version, ttl).await?;

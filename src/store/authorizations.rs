@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::connections::user;
 use super::{Columns, FromRow, Stored, first, json_text, run};
-use crate::app::AppId;
+use std::collections::BTreeMap;
+
+use crate::app::{AppId, WayId};
 use crate::connection::{Account, Connection};
 use crate::ids::{AuthorizationId, ClientId, ConnectionId, LinkId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
@@ -13,8 +15,8 @@ use crate::time::Timestamp;
 use crate::workspace::User;
 
 const INSERT: &str = "INSERT INTO authorizations (id, state_hash, session_hash, workspace_id, app, app_revision, client, connection_id, generation,
-      link_id, user_id, user_name, scopes, issuer, iss_promised, sealed_verifier, return_to, outcome, created_at, expires_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'pending', ?18, ?19)";
+      link_id, user_id, user_name, scopes, issuer, iss_promised, sealed_verifier, return_to, outcome, created_at, expires_at, way, variables)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'pending', ?18, ?19, ?20, ?21)";
 /// A browser keeps at most ten flows; the oldest give way to the one that begins, even within one second.
 const TRIM: &str = "DELETE FROM authorizations WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 AND id NOT IN
     (SELECT id FROM authorizations WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 ORDER BY created_at DESC, id LIMIT 9)";
@@ -104,6 +106,24 @@ pub struct Pending {
     pub expires_at: Option<i64>,
     /// End of the refresh token, Unix seconds.
     pub refresh_expires_at: Option<i64>,
+    /// When the refresh token dies unused, Unix seconds.
+    #[serde(default)]
+    pub refresh_idle_until: Option<i64>,
+    /// When the whole grant ends, Unix seconds.
+    #[serde(default)]
+    pub grant_expires_at: Option<i64>,
+    /// What the app's addresses depend on.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+    /// Whether new tokens can be had without a person; a grant that an earlier version held tells by itself.
+    #[serde(default)]
+    pub refreshable: Option<bool>,
+    /// What a new connection is to be called.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The embedder's own map.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
     /// When the tokens were obtained, Unix seconds.
     pub obtained_at: i64,
 }
@@ -121,8 +141,12 @@ pub struct Authorization {
     pub app: AppId,
     /// The revision of its definition; 0 for the catalogue.
     pub app_revision: i64,
-    /// The client that asks.
-    pub client: ClientId,
+    /// Which of the app's ways to connect it walks.
+    pub way: WayId,
+    /// What the app's addresses depend on.
+    pub variables: BTreeMap<String, String>,
+    /// The client that asks; none where a person entered the credential.
+    pub client: Option<ClientId>,
     /// The connection to repair, or the one that came of it.
     pub connection: Option<ConnectionId>,
     /// That connection's generation when the flow began, or when its grant began to wait for confirmation.
@@ -167,7 +191,13 @@ impl FromRow for Authorization {
             workspace: row.id("workspace_id")?,
             app: AppId::parse(&row.text("app")?).ok_or_else(unknown)?,
             app_revision: row.integer("app_revision")?,
-            client: row.id("client")?,
+            way: WayId::parse(&row.text("way")?).ok_or_else(unknown)?,
+            variables: row.json("variables")?,
+            client: Some(row.text("client")?)
+                .filter(|id| !id.is_empty())
+                .map(ClientId::try_from)
+                .transpose()
+                .map_err(|_| unknown())?,
             connection: row.optional_id("connection_id")?,
             generation: row.optional_integer("generation")?,
             link: row.optional_id("link_id")?,
@@ -198,7 +228,7 @@ pub async fn insert(db: &impl Database, flow: &Authorization, state_hash: &str) 
         &flow.workspace,
         &flow.app,
         flow.app_revision,
-        &flow.client,
+        flow.client.as_ref().map(ClientId::as_str).unwrap_or_default(),
         flow.connection.as_ref(),
         flow.generation,
         flow.link.as_ref(),
@@ -210,7 +240,9 @@ pub async fn insert(db: &impl Database, flow: &Authorization, state_hash: &str) 
         flow.sealed_verifier.as_deref(),
         flow.return_to.as_deref(),
         flow.created_at,
-        flow.expires_at
+        flow.expires_at,
+        &flow.way,
+        json_text(&flow.variables)
     );
     db.batch(vec![statement, sql!(TRIM, flow.session_hash.as_str(), &flow.id)]).await.map(|_| ())
 }

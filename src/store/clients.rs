@@ -10,9 +10,9 @@ use crate::sql;
 use crate::time::Timestamp;
 
 /// A new id makes a row; the same id at the app keeps row and redirect URI and takes the new secret.
-const PUT: &str = "INSERT INTO clients (id, workspace_id, registration, client_id, sealed_secret, scopes, hosts, secret_expires_at, current, created_at, updated_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?9)
-    ON CONFLICT (id) DO UPDATE SET sealed_secret = ?5, scopes = ?6, hosts = ?7, secret_expires_at = ?8, current = 1, updated_at = ?9,
+const PUT: &str = "INSERT INTO clients (id, workspace_id, registration, client_id, sealed_secret, scopes, hosts, secret_expires_at, current, created_at, updated_at, variables)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?9, ?10)
+    ON CONFLICT (id) DO UPDATE SET sealed_secret = ?5, scopes = ?6, hosts = ?7, secret_expires_at = ?8, current = 1, updated_at = ?9, variables = ?10,
       misconfigured_at = NULL, misconfigured_error = NULL, backoff_until = 0, failures = 0";
 const RETIRE_OTHERS: &str = "UPDATE clients SET current = 0 WHERE workspace_id = ?1 AND registration = ?2 AND id <> ?3";
 /// Connections that waited for the client to be mended are tried again at once.
@@ -20,7 +20,8 @@ const WAKE: &str = "UPDATE connections SET next_attempt_at = 0 WHERE client = ?1
 const GET: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND id = ?2";
 const CURRENT: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND registration = ?2 AND current = 1";
 const SAME: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND registration = ?2 AND client_id = ?3";
-const REGISTRATIONS: &str = "SELECT registration, hosts FROM clients WHERE workspace_id = ?1 AND current = 1";
+const REGISTRATIONS: &str =
+    "SELECT registration, hosts, variables FROM clients WHERE workspace_id = ?1 AND current = 1";
 const DELETE: &str = "DELETE FROM clients WHERE workspace_id = ?1 AND id = ?2
     AND NOT EXISTS (SELECT 1 FROM connections WHERE client = ?2) AND NOT EXISTS (SELECT 1 FROM revocations WHERE client = ?2)";
 const MISCONFIGURED: &str = "UPDATE clients SET misconfigured_at = coalesce(misconfigured_at, ?3), misconfigured_error = ?4, failures = failures + 1, backoff_until = ?5
@@ -43,6 +44,7 @@ impl FromRow for Client {
             sealed_secret: row.optional_text("sealed_secret")?,
             scopes: row.optional_json("scopes")?,
             hosts: row.json::<BTreeSet<String>>("hosts")?,
+            variables: row.json("variables")?,
             secret_expires_at: row.optional_time("secret_expires_at")?,
             current: row.flag("current")?,
             misconfigured: match misconfigured {
@@ -71,7 +73,8 @@ pub async fn put(db: &impl Database, client: &Client) -> Result<(), DatabaseErro
             client.scopes.as_ref().map(json_text),
             json_text(&client.hosts),
             client.secret_expires_at,
-            client.updated_at
+            client.updated_at,
+            json_text(&client.variables)
         ),
         sql!(RETIRE_OTHERS, &client.workspace, client.registration.as_str(), &client.id),
         sql!(WAKE, &client.id),
@@ -100,10 +103,23 @@ pub async fn by_client_id(
     first(db, sql!(SAME, workspace, registration, client_id)).await
 }
 
-/// What a workspace has current clients for, and the hosts that each may reach.
-pub async fn registrations(db: &impl Database, workspace: &WorkspaceId) -> Stored<BTreeMap<String, BTreeSet<String>>> {
+/// What a list of apps needs to know of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// Hosts that it may reach.
+    pub hosts: BTreeSet<String>,
+    /// What the app's addresses depend on.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// What a workspace has current clients for.
+pub async fn registrations(db: &impl Database, workspace: &WorkspaceId) -> Stored<BTreeMap<String, Registration>> {
     let rows = run(db, sql!(REGISTRATIONS, workspace)).await?.rows;
-    rows.iter().map(Columns).map(|row| Ok((row.text("registration")?, row.json("hosts")?))).collect()
+    let read = |row: Columns<'_>| {
+        let registration = Registration { hosts: row.json("hosts")?, variables: row.json("variables")? };
+        Ok((row.text("registration")?, registration))
+    };
+    rows.iter().map(Columns).map(read).collect()
 }
 
 /// Deletes a client that nothing uses; answers whether it did.

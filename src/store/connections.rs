@@ -4,7 +4,7 @@
 //! two statements here that make or repair a connection.
 
 use super::{Columns, FromRow, Page, Stored, first, json_text, page, read_first, run};
-use crate::app::AppId;
+use crate::app::{AppId, Kind, WayId};
 use crate::caller::{Key, KeyId};
 use crate::connection::{Account, Connection, Intent, Reason, Status};
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
@@ -23,13 +23,13 @@ const USED_AT_FOR_KEY: &str = "SELECT last_used_at FROM uses WHERE connection_id
     AND workspace_id = (SELECT workspace_id FROM keys WHERE id = ?4)";
 const INSERT: &str = "INSERT INTO connections (id, workspace_id, app, app_revision, client, name, user_id, user_name, metadata,
       account_id, account_label, scopes_requested, scopes_granted, created_at, connected_at, generation, version, status,
-      sealed_credential, expires_at, refreshable, refresh_expires_at, next_check_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)";
+      sealed_credential, expires_at, refreshable, refresh_expires_at, next_check_at, way, variables, refresh_idle_until, grant_expires_at, checked_at, check_evidence, kind)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)";
 /// A reconnect keeps id, name, uses and policy, and begins a new generation of the credential.
 const RECONNECT: &str = "UPDATE connections SET app_revision = ?4, client = ?5, account_id = ?6, account_label = ?7, scopes_requested = ?8,
       scopes_granted = ?9, connected_at = ?10, generation = generation + 1, version = version + 1, status = ?11, reason = NULL,
       sealed_credential = ?12, expires_at = ?13, refreshable = ?14, refreshed_at = NULL, refresh_expires_at = ?15, next_check_at = ?16,
-      attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL, last_attempt_id = NULL, ambiguous_token_hash = NULL, ambiguous_since = NULL,
+      way = ?17, variables = ?18, refresh_idle_until = ?19, grant_expires_at = ?20, kind = ?21, attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL, last_attempt_id = NULL, ambiguous_token_hash = NULL, ambiguous_since = NULL,
       next_attempt_at = 0, failures = 0, last_error = NULL, checked_at = ?10, check_evidence = 'connected'
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
 const PATCH: &str = "UPDATE connections SET name = coalesce(?3, name), metadata = coalesce(?4, metadata),
@@ -42,8 +42,10 @@ const SAME_ACCOUNT: &str =
     "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2 AND account_id = ?3 AND user_id IS ?4
     AND deleted_at IS NULL ORDER BY created_at LIMIT 1";
 const GRANT_IS_LIVE: &str =
-    "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND client = ?2 AND account_id IS ?3
+    "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND client IS ?2 AND account_id IS ?3
     AND deleted_at IS NULL AND status <> 'needs_reconnect'";
+const GRANTS: &str = "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND client = ?2 AND account_id = ?3
+    AND deleted_at IS NULL";
 /// One row per connection with what the page and the API say of it. Filters that are NULL let all pass.
 /// The one on the id is the caller's: a look-up by primary key must not read the whole workspace.
 macro_rules! listed_where {
@@ -73,7 +75,8 @@ macro_rules! listed_where {
         WHEN 'client_misconfigured' THEN k.misconfigured_at IS NOT NULL
         WHEN 'client_secret_expires' THEN k.secret_expires_at < ?12 + 2592000
         WHEN 'app_unreachable' THEN c.failures >= 3 AND c.status = 'connected'
-        WHEN 'expires_soon' THEN c.status = 'connected' AND ((NOT c.refreshable AND c.expires_at < ?12 + 604800) OR c.refresh_expires_at < ?12 + 604800)
+        WHEN 'expires_soon' THEN c.status = 'connected' AND ((NOT c.refreshable AND c.expires_at < ?12 + 604800) OR c.refresh_expires_at < ?12 + 604800
+          OR c.refresh_idle_until < ?12 + 604800 OR c.grant_expires_at < ?12 + 604800)
         WHEN 'unused' THEN coalesce(c.last_used_at, c.connected_at) < ?12 - 7776000
         WHEN 'duplicate' THEN EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app
           AND d.account_id = c.account_id AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL)
@@ -93,7 +96,10 @@ impl FromRow for Connection {
             workspace: row.id("workspace_id")?,
             app: AppId::parse(&row.text("app")?).ok_or_else(|| unknown("app"))?,
             app_revision: row.integer("app_revision")?,
-            client: row.id("client")?,
+            way: WayId::parse(&row.text("way")?).ok_or_else(|| unknown("way"))?,
+            kind: Kind::parse(&row.text("kind")?).ok_or_else(|| unknown("kind"))?,
+            variables: row.json("variables")?,
+            client: row.optional_id("client")?,
             name: row.text("name")?,
             user: user(row)?,
             metadata: row.json("metadata")?,
@@ -113,6 +119,8 @@ impl FromRow for Connection {
             refreshable: row.flag("refreshable")?,
             refreshed_at: row.optional_time("refreshed_at")?,
             refresh_expires_at: row.optional_time("refresh_expires_at")?,
+            refresh_idle_until: row.optional_time("refresh_idle_until")?,
+            grant_expires_at: row.optional_time("grant_expires_at")?,
             intent: intent(row)?,
             ambiguous_token_hash: row.optional_text("ambiguous_token_hash")?,
             ambiguous_since: row.optional_time("ambiguous_since")?,
@@ -202,7 +210,7 @@ pub fn insert(new: &Connection) -> Statement {
         &new.workspace,
         &new.app,
         new.app_revision,
-        &new.client,
+        new.client.as_ref(),
         new.name.as_str(),
         new.user.as_ref().map(|user| user.id.as_str()),
         new.user.as_ref().and_then(|user| user.name.as_deref()),
@@ -220,7 +228,14 @@ pub fn insert(new: &Connection) -> Statement {
         new.expires_at,
         new.refreshable,
         new.refresh_expires_at,
-        new.next_check_at
+        new.next_check_at,
+        &new.way,
+        json_text(&new.variables),
+        new.refresh_idle_until,
+        new.grant_expires_at,
+        new.checked_at,
+        new.check_evidence.as_deref(),
+        new.kind.as_str()
     )
 }
 
@@ -232,7 +247,7 @@ pub fn reconnect(new: &Connection, old_generation: i64) -> Statement {
         &new.id,
         old_generation,
         new.app_revision,
-        &new.client,
+        new.client.as_ref(),
         new.account.as_ref().map(|account| account.id.as_str()),
         new.account.as_ref().map(|account| account.label.as_str()),
         json_text(&new.scopes_requested),
@@ -243,7 +258,12 @@ pub fn reconnect(new: &Connection, old_generation: i64) -> Statement {
         new.expires_at,
         new.refreshable,
         new.refresh_expires_at,
-        new.next_check_at
+        new.next_check_at,
+        &new.way,
+        json_text(&new.variables),
+        new.refresh_idle_until,
+        new.grant_expires_at,
+        new.kind.as_str()
     )
 }
 
@@ -298,11 +318,17 @@ pub async fn same_account(
 pub async fn grant_is_live(
     db: &impl Database,
     workspace: &WorkspaceId,
-    client: &ClientId,
+    client: Option<&ClientId>,
     account: Option<&str>,
 ) -> Stored<bool> {
     let rows = run(db, sql!(GRANT_IS_LIVE, workspace, client, account)).await?;
     rows.rows.first().map_or(Ok(false), |row| Columns(row).integer("n").map(|n| n > 0))
+}
+
+/// Live connections of a client to one account: as many grants, as far as this workspace knows.
+pub async fn grants(db: &impl Database, workspace: &WorkspaceId, client: &ClientId, account: &str) -> Stored<i64> {
+    let rows = run(db, sql!(GRANTS, workspace, client, account)).await?;
+    rows.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))
 }
 
 /// A connection with what is said of it beside its own columns.

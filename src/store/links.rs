@@ -2,7 +2,7 @@
 
 use super::connections::user;
 use super::{Columns, FromRow, Stored, first, json_text, run};
-use crate::app::AppId;
+use crate::app::{AppId, WayId};
 use crate::ids::{AuthorizationId, ConnectionId, LinkId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
@@ -11,8 +11,8 @@ use crate::workspace::User;
 
 const INSERT: &str =
     "INSERT INTO links (id, token_hash, workspace_id, app, connection_id, scopes, user_id, user_name, return_to,
-      on_duplicate, confirm, status, created_at, expires_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'open', ?12, ?13)";
+      on_duplicate, confirm, status, created_at, expires_at, way)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'open', ?12, ?13, ?14)";
 const BY_TOKEN: &str = "SELECT * FROM links WHERE token_hash = ?1";
 const GET: &str = "SELECT * FROM links WHERE workspace_id = ?1 AND id = ?2";
 /// The first browser to press the button keeps the link; the same one may try again.
@@ -87,6 +87,8 @@ pub struct Link {
     pub workspace: WorkspaceId,
     /// The app to connect.
     pub app: AppId,
+    /// Which of its ways to connect; `None` lets the person choose.
+    pub way: Option<WayId>,
     /// The connection to repair, if it is for that.
     pub connection: Option<ConnectionId>,
     /// Scopes to ask for instead of the usual ones.
@@ -120,6 +122,7 @@ impl FromRow for Link {
             id: row.id("id")?,
             workspace: row.id("workspace_id")?,
             app: AppId::parse(&row.text("app")?).ok_or_else(unknown)?,
+            way: row.optional_text("way")?.map(|way| WayId::parse(&way).ok_or_else(unknown)).transpose()?,
             connection: row.optional_id("connection_id")?,
             scopes: row.optional_json("scopes")?,
             user: user(row)?,
@@ -152,7 +155,8 @@ pub async fn insert(db: &impl Database, link: &Link, token_hash: &str) -> Stored
         link.on_duplicate.as_str(),
         link.confirm,
         link.created_at,
-        link.expires_at
+        link.expires_at,
+        link.way.as_ref()
     );
     run(db, statement).await.map(|_| ())
 }

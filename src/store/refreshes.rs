@@ -34,7 +34,7 @@ const PERSIST: &str = "UPDATE connections SET sealed_credential = ?6, version = 
       attempt_until = CASE WHEN attempt_id = ?5 THEN NULL ELSE attempt_until END,
       attempt_token_hash = CASE WHEN attempt_id = ?5 THEN NULL ELSE attempt_token_hash END,
       attempt_id = nullif(attempt_id, ?5), ambiguous_token_hash = NULL, ambiguous_since = NULL,
-      expires_at = ?7, refreshable = 1, refreshed_at = ?8, refresh_expires_at = ?9, scopes_granted = coalesce(?10, scopes_granted),
+      expires_at = ?7, refreshable = ?18, refreshed_at = ?8, refresh_expires_at = ?9, refresh_idle_until = coalesce(?17, refresh_idle_until), scopes_granted = coalesce(?10, scopes_granted),
       status = CASE status WHEN 'needs_reconnect' THEN 'connected' ELSE status END, reason = NULL,
       failures = ?11, next_attempt_at = ?12, last_error = ?13, checked_at = ?14, check_evidence = ?15, next_check_at = ?16
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL AND (attempt_id = ?5 OR version = ?4)";
@@ -83,8 +83,8 @@ const LEASE_DUE: &str = "UPDATE connections SET next_check_at = ?2 WHERE id IN
 pub struct Case {
     /// The connection.
     pub connection: Connection,
-    /// Its client.
-    pub client: Client,
+    /// Its client, if it has one.
+    pub client: Option<Client>,
     /// The custom app's definition; none for the catalogue's.
     pub definition: Option<String>,
 }
@@ -95,9 +95,11 @@ pub async fn case(db: &impl Database, id: &ConnectionId) -> Stored<Option<Case>>
     let [connections, clients, definitions] = answers.as_slice() else {
         return Err(DatabaseError::Unavailable("a batch answered too little".into()));
     };
-    let Some(connection) = read_first(connections)? else { return Ok(None) };
-    let client =
-        read_first(clients)?.ok_or_else(|| DatabaseError::Malformed("a connection without its client".into()))?;
+    let Some(connection) = read_first::<Connection>(connections)? else { return Ok(None) };
+    let client: Option<Client> = read_first(clients)?;
+    if client.is_none() && connection.client.is_some() {
+        return Err(DatabaseError::Malformed("a connection without its client".into()));
+    }
     let definition = definitions.rows.first().map(|row| Columns(row).text("definition")).transpose()?;
     Ok(Some(Case { connection, client, definition }))
 }
@@ -111,8 +113,8 @@ pub struct Attempt {
     pub workspace: WorkspaceId,
     /// The connection.
     pub connection: ConnectionId,
-    /// Its client.
-    pub client: ClientId,
+    /// Its client, if it has one.
+    pub client: Option<ClientId>,
     /// The generation it belongs to.
     pub generation: i64,
     /// The version it redeems.
@@ -157,6 +159,12 @@ pub struct Renewal {
     pub refreshed_at: Option<i64>,
     /// End of the refresh token, Unix seconds.
     pub refresh_expires_at: Option<i64>,
+    /// When the refresh token dies unused, Unix seconds; `None` leaves what is known.
+    #[serde(default)]
+    pub refresh_idle_until: Option<i64>,
+    /// Whether anything can be refreshed again.
+    #[serde(default = "yes")]
+    pub refreshable: bool,
     /// Granted scopes, if the answer named them.
     pub scopes: Option<Vec<String>>,
     /// 0 after a success.
@@ -171,6 +179,11 @@ pub struct Renewal {
     pub evidence: String,
     /// When the clock looks again, Unix seconds.
     pub next_check_at: i64,
+}
+
+/// What a renewal that an earlier version kept meant.
+fn yes() -> bool {
+    true
 }
 
 /// The statement that stores a renewal.
@@ -193,7 +206,9 @@ pub fn persist(renewal: &Renewal) -> Statement {
         renewal.error.as_deref(),
         renewal.at,
         renewal.evidence.as_str(),
-        renewal.next_check_at
+        renewal.next_check_at,
+        renewal.refresh_idle_until,
+        renewal.refreshable
     )
 }
 

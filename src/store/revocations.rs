@@ -1,14 +1,16 @@
 //! Rows of `revocations`: what an app has not confirmed yet, kept sealed for a day.
 
-use super::{Columns, FromRow, Stored, run};
-use crate::app::AppId;
+use super::{Columns, FromRow, Stored, json_text, run};
+use std::collections::BTreeMap;
+
+use crate::app::{AppId, WayId};
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
-const INSERT: &str = "INSERT OR REPLACE INTO revocations (id, workspace_id, app, app_revision, client, account_id, sealed_tokens, failures, next_attempt_at, expires_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+const INSERT: &str = "INSERT OR REPLACE INTO revocations (id, workspace_id, app, app_revision, client, account_id, sealed_tokens, failures, next_attempt_at, expires_at, way, variables)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 /// Leased as it is read: a run that dies leaves it for the next one.
 const LEASE: &str = "UPDATE revocations SET next_attempt_at = ?2 WHERE id IN
     (SELECT id FROM revocations WHERE next_attempt_at <= ?1 AND expires_at > ?1 ORDER BY next_attempt_at LIMIT ?3) RETURNING *";
@@ -26,8 +28,12 @@ pub struct Revocation {
     pub app: AppId,
     /// The revision of the app's definition.
     pub app_revision: i64,
-    /// Its client.
-    pub client: ClientId,
+    /// Which of the app's ways to connect it was made by.
+    pub way: WayId,
+    /// What the app's addresses depend on.
+    pub variables: BTreeMap<String, String>,
+    /// Its client, if it had one.
+    pub client: Option<ClientId>,
     /// Its account's id.
     pub account: Option<String>,
     /// The sealed tokens.
@@ -47,7 +53,9 @@ impl FromRow for Revocation {
             workspace: row.id("workspace_id")?,
             app: AppId::parse(&row.text("app")?).ok_or_else(|| DatabaseError::Malformed("an app's id".into()))?,
             app_revision: row.integer("app_revision")?,
-            client: row.id("client")?,
+            way: WayId::parse(&row.text("way")?).ok_or_else(|| DatabaseError::Malformed("a way's id".into()))?,
+            variables: row.json("variables")?,
+            client: row.optional_id("client")?,
             account: row.optional_text("account_id")?,
             sealed_tokens: row.text("sealed_tokens")?,
             failures: row.integer("failures")?,
@@ -65,12 +73,14 @@ pub fn insert(job: &Revocation) -> Statement {
         &job.workspace,
         &job.app,
         job.app_revision,
-        &job.client,
+        job.client.as_ref(),
         job.account.as_deref(),
         job.sealed_tokens.as_str(),
         job.failures,
         job.next_attempt_at,
-        job.expires_at
+        job.expires_at,
+        &job.way,
+        json_text(&job.variables)
     )
 }
 

@@ -3,11 +3,13 @@
 //! Owns the classification. Refuses to take anything for a refusal but a parsed error, and anything for a
 //! success but a usable access token; a new refresh token in a success-like answer is never dropped.
 
+use std::collections::BTreeMap;
+
 use chrono::DateTime;
 use serde_json::Value;
 
-use super::{Ambiguity, Answer, Class, Refusal, TokenSet, is_header_safe, json};
-use crate::app::{App, OAuth2, Pointer};
+use super::{Ambiguity, Answer, Class, Refusal, SecretJson, TokenSet, Told, is_header_safe, json};
+use crate::app::{App, OAuth2, Pointer, ResponseShape};
 use crate::ports::{HttpError, Inbound};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -41,26 +43,27 @@ const LONGEST_CODE_WITH_DIGITS: usize = 24;
 const MOST_SCOPES: usize = 500;
 const LONGEST_SCOPE: usize = 512;
 
-/// Judges the answer to an exchange or a refresh. `asked_at` is the time before the request was sent: lives
+/// Judges the answer to a token request. `asked_at` is the time before the request was sent: lives
 /// count from there.
 pub fn read_answer(app: &App, answer: &Result<Inbound, HttpError>, asked_at: Timestamp) -> Answer {
+    let Some(server) = app.server() else { return unheard("no_server") };
     let inbound = match answer {
         Ok(inbound) => inbound,
         Err(HttpError::Timeout) => return unheard("timeout"),
         Err(HttpError::Network) => return unheard("network_error"),
         Err(HttpError::TooLarge) => return unheard("body_too_large"),
     };
-    let wait = retry_after(inbound, asked_at);
     let body = json::parse(&inbound.body);
+    let wait = retry_after(app, inbound, body.as_ref(), asked_at);
     let refusal = body.as_ref().and_then(|body| refusal(app, body, wait));
-    let newer = body.as_ref().and_then(|body| issued_all_the_same(app.oauth2(), body));
+    let newer = body.as_ref().and_then(|body| issued_all_the_same(server, body));
     let ambiguous = |what| Answer::Ambiguous(Ambiguity { what, refresh_token: newer.clone(), retry_after: wait });
     match (inbound.status, body, refusal) {
         (429, _, refusal) => Answer::Refused(Refusal {
             class: Class::Transient { retry_after: wait },
             code: refusal.map_or_else(|| "too_many_requests".to_owned(), |refusal| refusal.code),
         }),
-        (200..=299, Some(body), refusal) => read_success(app, &body, refusal, wait, asked_at),
+        (200..=299, Some(body), refusal) => read_success(server, body, refusal, wait, asked_at),
         (200..=299, None, _) => ambiguous("unreadable_body"),
         (400..=499, _, Some(refusal)) => Answer::Refused(refusal),
         (400..=499, ..) => ambiguous("unreadable_error"),
@@ -68,6 +71,23 @@ pub fn read_answer(app: &App, answer: &Result<Inbound, HttpError>, asked_at: Tim
         (300..=399, ..) => ambiguous("redirect"),
         (500..=599, ..) => ambiguous("server_error"),
         _ => ambiguous("odd_status"),
+    }
+}
+
+/// Judges the answer to a revocation. What says in whatever way that the token is dead is what was wanted.
+pub fn read_revocation(app: &App, answer: &Result<Inbound, HttpError>) -> Told {
+    let Ok(inbound) = answer else { return Told::Nothing };
+    let body = json::parse(&inbound.body);
+    let refusal = body.as_ref().and_then(|body| refusal(app, body, None));
+    let code = refusal.as_ref().map(|refusal| refusal.code.as_str());
+    let is_dead = refusal.as_ref().is_some_and(|refusal| refusal.class == Class::Permanent);
+    match (inbound.status, code) {
+        // Some say so of a token that is dead already, though the RFC asks for 200.
+        (200..=299, None) | (400, Some("invalid_token")) => Told::Done,
+        (400, Some("unsupported_token_type")) => Told::OtherKind,
+        (401, _) => Told::Refused,
+        (200..=299 | 400..=499, _) if is_dead => Told::Done,
+        _ => Told::Nothing,
     }
 }
 
@@ -79,17 +99,26 @@ fn unheard(what: &'static str) -> Answer {
 /// access token: alone, the member may be a complaint about the one that was sent.
 fn issued_all_the_same(oauth2: &OAuth2, body: &Value) -> Option<Secret> {
     text_at(&oauth2.response.access_token, body).filter(|token| is_header_safe(token))?;
-    refresh_token(oauth2, body)
+    refresh_token(&oauth2.response, body)
 }
 
 /// A 2xx with JSON: tokens, or an error that its sender forgot to mark, or neither.
-fn read_success(app: &App, body: &Value, refusal: Option<Refusal>, wait: Option<i64>, asked_at: Timestamp) -> Answer {
-    let oauth2 = app.oauth2();
-    let refresh_token = refresh_token(oauth2, body);
-    let access_token = text_at(&oauth2.response.access_token, body);
+fn read_success(
+    server: &OAuth2,
+    body: Value,
+    refusal: Option<Refusal>,
+    wait: Option<i64>,
+    asked_at: Timestamp,
+) -> Answer {
+    let refresh_token = refresh_token(&server.response, &body);
+    let access_token = text_at(&server.response.access_token, &body);
     match (access_token, refusal) {
         (Some(access_token), _) if is_header_safe(access_token) => {
-            Answer::Tokens(token_set(oauth2, body, access_token, refresh_token, asked_at))
+            let mut tokens = token_set(server, &server.response, &body, access_token, asked_at);
+            tokens.others = others(server, &body, asked_at);
+            tokens.scopes = all_scopes(&tokens);
+            tokens.answer = SecretJson(body);
+            Answer::Tokens(tokens)
         }
         (None, Some(refusal)) if refresh_token.is_none() => Answer::Refused(refusal),
         (access_token, _) => {
@@ -99,25 +128,48 @@ fn read_success(app: &App, body: &Value, refusal: Option<Refusal>, wait: Option<
     }
 }
 
+/// The further tokens that came along. One that can't be sent in a header counts as absent.
+fn others(server: &OAuth2, body: &Value, asked_at: Timestamp) -> BTreeMap<String, TokenSet> {
+    let found = |name: &String| {
+        let shape = &server.tokens.get(name)?.response;
+        let access_token = text_at(&shape.access_token, body).filter(|token| is_header_safe(token))?;
+        Some((name.clone(), token_set(server, shape, body, access_token, asked_at)))
+    };
+    server.tokens.keys().filter_map(found).collect()
+}
+
+/// What was granted to all tokens; `None` where nothing is said of the first, which speaks for the whole answer.
+fn all_scopes(tokens: &TokenSet) -> Option<Vec<String>> {
+    let further = tokens
+        .others
+        .iter()
+        .flat_map(|(name, one)| one.scopes.iter().flatten().map(move |scope| format!("{name}:{scope}")));
+    tokens.scopes.as_ref().map(|first| first.iter().cloned().chain(further).collect())
+}
+
 fn token_set(
     oauth2: &OAuth2,
+    shape: &ResponseShape,
     body: &Value,
     access_token: &str,
-    refresh_token: Option<Secret>,
     asked_at: Timestamp,
 ) -> TokenSet {
     let end = |seconds: i64| asked_at.plus(seconds.min(LONGEST_LIFE));
-    let life = oauth2.response.expires_in.find(body).and_then(seconds).or(oauth2.access_token_lifetime);
-    let refresh_life = REFRESH_LIVES.iter().filter_map(|name| body.get(name).and_then(seconds)).min();
+    let refresh_token = refresh_token(shape, body);
+    let life = shape.expires_in.find(body).and_then(seconds).or(oauth2.access_token_lifetime);
+    let own = shape.refresh_expires_in.as_ref().and_then(|at| at.find(body)).and_then(seconds);
+    let refresh_life = REFRESH_LIVES.iter().filter_map(|name| body.get(name).and_then(seconds)).chain(own).min();
     // What the definition knows counts from a token's issue, so it needs one that has just been issued.
     let refresh_life = refresh_life.or(oauth2.refresh_token_lifetime.filter(|_| refresh_token.is_some()));
     TokenSet {
         access_token: Secret::new(access_token),
-        token_type: token_type(text_at(&oauth2.response.token_type, body)),
+        token_type: token_type(text_at(&shape.token_type, body)),
         refresh_token,
         expires_at: life.map(end),
         refresh_expires_at: refresh_life.map(end),
-        scopes: oauth2.response.scope.find(body).and_then(|scope| scopes(oauth2, scope)),
+        scopes: shape.scope.find(body).and_then(|scope| scopes(oauth2, scope)),
+        others: BTreeMap::new(),
+        answer: SecretJson::default(),
     }
 }
 
@@ -128,8 +180,8 @@ fn text_at<'a>(pointer: &Pointer, body: &'a Value) -> Option<&'a str> {
 
 /// Absent, null and empty mean that the old one stays (RFC 6749 6); so does one that no server may issue
 /// (RFC 6749 A.17: visible ASCII and spaces).
-fn refresh_token(oauth2: &OAuth2, body: &Value) -> Option<Secret> {
-    let text = text_at(&oauth2.response.refresh_token, body)?;
+fn refresh_token(shape: &ResponseShape, body: &Value) -> Option<Secret> {
+    let text = text_at(&shape.refresh_token, body)?;
     text.bytes().all(|b| b.is_ascii_graphic() || b == b' ').then(|| Secret::new(text))
 }
 
@@ -162,6 +214,11 @@ fn scopes(oauth2: &OAuth2, value: &Value) -> Option<Vec<String>> {
         Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
         _ => return None,
     };
+    scope_list(parts)
+}
+
+/// Scopes once each; `None` where there is none.
+pub(super) fn scope_list(parts: Vec<&str>) -> Option<Vec<String>> {
     let mut scopes: Vec<String> = Vec::new();
     for scope in parts.into_iter().map(str::trim).filter(|scope| is_header_safe(scope) && scope.len() <= LONGEST_SCOPE)
     {
@@ -176,7 +233,7 @@ fn scopes(oauth2: &OAuth2, value: &Value) -> Option<Vec<String>> {
 /// definition says goes before the default table.
 pub(super) fn refusal(app: &App, body: &Value, retry_after: Option<i64>) -> Option<Refusal> {
     let codes = app.errors.codes.as_ref().and_then(|codes| codes.find(body)).map(texts).unwrap_or_default();
-    let name = text_at(&app.errors.error, body).map(str::to_owned);
+    let name = app.errors.error.iter().find_map(|at| text_at(at, body)).map(str::to_owned);
     let known = codes.iter().chain(&name).find_map(|code| Some((classify(app, code, retry_after)?, code)));
     if let Some((class, code)) = known {
         return Some(Refusal { class, code: sanitise(code) });
@@ -222,8 +279,14 @@ fn sanitise(code: &str) -> String {
     if ok { code } else { "unknown_error".to_owned() }
 }
 
-/// `Retry-After` in seconds (RFC 9110 10.2.3: seconds or a date), from 0 to a day.
-pub(super) fn retry_after(inbound: &Inbound, now: Timestamp) -> Option<i64> {
+/// The wait that the app asks for, from 0 to a day: by its body, where the definition says so, or by the header.
+pub(super) fn retry_after(app: &App, inbound: &Inbound, body: Option<&Value>, now: Timestamp) -> Option<i64> {
+    let told = app.errors.retry_after.as_ref().and_then(|at| at.find(body?)).and_then(seconds);
+    told.map(|wait| wait.min(LONGEST_WAIT)).or_else(|| retry_after_header(inbound, now))
+}
+
+/// `Retry-After` in seconds (RFC 9110 10.2.3: seconds or a date).
+fn retry_after_header(inbound: &Inbound, now: Timestamp) -> Option<i64> {
     let text = inbound.header("retry-after")?.trim();
     let wait = if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
         text.parse().unwrap_or(LONGEST_WAIT)

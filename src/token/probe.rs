@@ -3,11 +3,13 @@
 //! Owns the verdict. Refuses to call a credential dead on anything but the app's clear word, and an account
 //! id that had to be altered: ids are compared.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
-use super::answer::{refusal, retry_after};
-use super::{Class, json};
-use crate::app::{App, Probe};
+use super::answer::{refusal, retry_after, scope_list};
+use super::{Class, TokenSet, json};
+use crate::app::{AccountShape, App, Identity, Origin, Pointer, Probe, StatusMeaning, Values, Variable, text};
 use crate::connection::Account;
 use crate::ports::{HttpError, Inbound};
 use crate::time::Timestamp;
@@ -34,9 +36,9 @@ pub enum ProbeVerdict {
 }
 
 /// Judges the answer to a probe. `now` is what a `Retry-After` date is counted from.
-pub fn read_probe(app: &App, answer: &Result<Inbound, HttpError>, now: Timestamp) -> ProbeVerdict {
+pub fn read_probe(app: &App, probe: &Probe, answer: &Result<Inbound, HttpError>, now: Timestamp) -> ProbeVerdict {
     match answer {
-        Ok(inbound) => verdict(app, inbound, retry_after(inbound, now)),
+        Ok(inbound) => verdict(app, probe, inbound, now),
         Err(HttpError::Timeout | HttpError::Network) => ProbeVerdict::Unavailable { retry_after: None },
         Err(HttpError::TooLarge) => ProbeVerdict::Odd,
     }
@@ -47,16 +49,72 @@ pub fn read_probe(app: &App, answer: &Result<Inbound, HttpError>, now: Timestamp
 /// # Errors
 /// The verdict, where the app did not take the credential; [`ProbeVerdict::Odd`] where it did but does not say
 /// who it is.
-pub fn read_account(probe: &Probe, app: &App, answer: &Inbound) -> Result<Account, ProbeVerdict> {
-    match verdict(app, answer, None) {
-        ProbeVerdict::Works => account(probe, answer).ok_or(ProbeVerdict::Odd),
+pub fn read_account(
+    app: &App,
+    (identity, probe): (&Identity, &Probe),
+    answer: &Inbound,
+    values: &Values,
+    now: Timestamp,
+) -> Result<Account, ProbeVerdict> {
+    match verdict(app, probe, answer, now) {
+        ProbeVerdict::Works => {
+            let body = json::parse(&answer.body);
+            body.and_then(|body| account(&identity.account, &body, values)).ok_or(ProbeVerdict::Odd)
+        }
         other => Err(other),
     }
 }
 
-fn verdict(app: &App, inbound: &Inbound, wait: Option<i64>) -> ProbeVerdict {
-    let class = json::parse(&inbound.body).and_then(|body| refusal(app, &body, wait)).map(|refusal| refusal.class);
+/// Reads whose account it is from a token answer.
+pub fn read_account_of_tokens(at: &AccountShape, tokens: &TokenSet, values: &Values) -> Option<Account> {
+    account(at, &tokens.answer.0, values)
+}
+
+/// The scopes that an answer's header names, where the definition says which.
+pub fn scopes_in_header(identity: &Identity, answer: &Inbound) -> Option<Vec<String>> {
+    let at = identity.scopes.as_ref()?;
+    scope_list(answer.header(&at.header)?.split(at.separator.as_str()).collect())
+}
+
+/// The variables that an answer holds. `place` tells of a variable's origin whether it is this answer, and where it
+/// stands there. A value that its variable does not take counts as absent.
+pub fn read_values<'a>(
+    variables: &'a BTreeMap<String, Variable>,
+    body: &[u8],
+    place: impl Fn(&'a Origin) -> Option<&'a Pointer>,
+) -> BTreeMap<String, String> {
+    let Some(body) = json::parse(body) else { return BTreeMap::new() };
+    values_in(variables, &body, place)
+}
+
+/// The same for a token answer.
+pub fn values_in<'a>(
+    variables: &'a BTreeMap<String, Variable>,
+    body: &Value,
+    place: impl Fn(&'a Origin) -> Option<&'a Pointer>,
+) -> BTreeMap<String, String> {
+    let found = |(name, variable): (&String, &'a Variable)| {
+        let value = place(&variable.from)?.find(body).and_then(text).or_else(|| variable.default.clone())?;
+        Some((name.clone(), variable.read(&value).ok()?))
+    };
+    variables.iter().filter_map(found).collect()
+}
+
+fn verdict(app: &App, probe: &Probe, inbound: &Inbound, now: Timestamp) -> ProbeVerdict {
+    let body = json::parse(&inbound.body);
+    let wait = retry_after(app, inbound, body.as_ref(), now);
+    let class = body.and_then(|body| refusal(app, &body, wait)).map(|refusal| refusal.class);
+    if let Some(meaning) = probe.statuses.get(&inbound.status) {
+        return match meaning {
+            StatusMeaning::Works => ProbeVerdict::Works,
+            StatusMeaning::Refused => ProbeVerdict::Refused,
+            StatusMeaning::Forbidden => ProbeVerdict::Forbidden,
+            StatusMeaning::Unknown => ProbeVerdict::Odd,
+        };
+    }
     match (inbound.status, class) {
+        // The app knows the credential and says what is wrong with the request.
+        (401, Some(Class::Configuration)) => ProbeVerdict::Forbidden,
         (401, _) | (200..=299 | 400..=428 | 430..=499, Some(Class::Permanent)) => ProbeVerdict::Refused,
         (429 | 500..=599, _) | (200..=299 | 400..=499, Some(Class::Transient { .. })) => {
             ProbeVerdict::Unavailable { retry_after: wait }
@@ -72,20 +130,10 @@ fn is_html(inbound: &Inbound) -> bool {
     inbound.header("content-type").is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"))
 }
 
-fn account(probe: &Probe, answer: &Inbound) -> Option<Account> {
-    let at = probe.account.as_ref()?;
-    let body = json::parse(&answer.body)?;
-    let id = at.id.find(&body).and_then(text).filter(|id| is_id(id))?;
-    let label = at.label.iter().find_map(|label| label.find(&body).and_then(text).and_then(|label| display(&label)));
+fn account(at: &AccountShape, body: &Value, values: &Values) -> Option<Account> {
+    let id = at.id.iter().find_map(|id| id.find(body, values)).filter(|id| is_id(id))?;
+    let label = at.label.iter().find_map(|label| label.find(body, values).and_then(|label| display(&label)));
     Some(Account { label: label.unwrap_or_else(|| id.clone()), id })
-}
-
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
 }
 
 /// An id is taken as it stands or not at all: two accounts must not become one by trimming.

@@ -1,16 +1,17 @@
-//! The requests: exchange, refresh, revoke, probe.
+//! The requests: exchange, refresh, mint, revoke, probe.
 //!
 //! Owns how a client authenticates and how parameters are encoded. Refuses to send more than one client
 //! authentication in a request (RFC 6749 2.3).
-
-use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use url::form_urlencoded;
 
-use super::{ClientKeys, TokenHint};
-use crate::app::{App, BodyEncoding, ClientAuth, Probe, Resolved, RevokeStyle};
+use super::{ClientKeys, Proof, TokenHint};
+use crate::app::{
+    App, BodyEncoding, ClientAuth, Grant, OAuth2, Origin, Params, Probe, RequestError, Resolved, RevokeStyle, Template,
+    Values, Variable, fill_all,
+};
 use crate::egress::Address;
 use crate::ports::{Outbound, OutboundMethod};
 use crate::secret::Secret;
@@ -27,139 +28,215 @@ const USER_AGENT: &str = "connections";
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 
+/// RFC 7523 2.1.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// RFC 7523 2.2.
+const CLIENT_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// A request, or the place that can't be filled.
+pub type Built<T> = Result<T, RequestError>;
+
+/// Who asks whom, and what is known to fill places with.
+#[derive(Clone, Copy)]
+pub struct Parties<'a> {
+    /// The app's OAuth server.
+    pub server: &'a OAuth2,
+    /// Its endpoints.
+    pub at: &'a Resolved,
+    /// The client.
+    pub client: &'a ClientKeys,
+    /// Variables, and what a person entered.
+    pub values: &'a Values,
+}
+
 /// Redeems an authorization code (RFC 6749 4.1.3, RFC 7636 4.5).
 pub fn exchange_request(
-    app: &App,
-    at: &Resolved,
-    client: &ClientKeys,
-    code: &str,
+    of: &Parties<'_>,
+    code: &Secret,
     redirect_uri: &str,
     verifier: Option<&Secret>,
-) -> Outbound {
-    let mut params = vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect_uri)];
-    params.extend(verifier.map(|verifier| ("code_verifier", verifier.expose())));
-    params.extend(pairs(&app.oauth2().token_params));
-    token_request(app, &at.token_url, at.client_auth, client, params)
+) -> Built<Outbound> {
+    let mut params = pairs(&[("grant_type", "authorization_code"), ("code", code.expose())]);
+    if of.server.exchange_redirect_uri {
+        params.extend(pairs(&[("redirect_uri", redirect_uri)]));
+    }
+    params.extend(verifier.map(|verifier| ("code_verifier".to_owned(), verifier.expose().to_owned())));
+    params.extend(filled(&of.server.token_params, of.values)?);
+    Ok(of.token_request(&of.at.token_url, of.at.client_auth, params))
 }
 
 /// Redeems a refresh token (RFC 6749 6). The scopes are sent only where the app wants them.
 pub fn refresh_request(
-    app: &App,
-    at: &Resolved,
-    client: &ClientKeys,
+    of: &Parties<'_>,
     refresh_token: &Secret,
     scopes: &[String],
-) -> Outbound {
-    let oauth2 = app.oauth2();
-    let scope = scopes.join(&oauth2.scope_separator);
-    let mut params = vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())];
-    if oauth2.send_scope_on_refresh && !scope.is_empty() {
-        params.push(("scope", &scope));
+    redirect_uri: &str,
+) -> Built<Outbound> {
+    let scope = scopes.join(&of.server.scope_separator);
+    let mut params = pairs(&[("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())]);
+    if of.server.send_scope_on_refresh && !scope.is_empty() {
+        params.extend(pairs(&[("scope", &scope)]));
     }
-    params.extend(pairs(&oauth2.refresh_params));
-    let auth = oauth2.refresh_client_auth.unwrap_or(at.client_auth);
-    token_request(app, &at.refresh_url, auth, client, params)
+    if of.server.refresh_redirect_uri {
+        params.extend(pairs(&[("redirect_uri", redirect_uri)]));
+    }
+    params.extend(filled(&of.server.refresh_params, of.values)?);
+    let auth = of.server.refresh_client_auth.unwrap_or(of.at.client_auth);
+    Ok(of.token_request(&of.at.refresh_url, auth, params))
+}
+
+/// Has a token made of what a person entered (RFC 6749 4.4.2, RFC 7523 2.1). A service account's `assertion` names
+/// the scopes itself.
+pub fn mint_request(of: &Parties<'_>, assertion: Option<&Secret>, scopes: &[String]) -> Built<Outbound> {
+    if let Some(assertion) = assertion {
+        let mut params = pairs(&[("grant_type", JWT_BEARER), ("assertion", assertion.expose())]);
+        params.extend(filled(&of.server.token_params, of.values)?);
+        let nobody = Parties { client: &ClientKeys::nobody(), ..*of };
+        return Ok(nobody.token_request(&of.at.token_url, ClientAuth::None, params));
+    }
+    let grant_type = match &of.server.grant {
+        Grant::ClientCredentials { grant_type } => grant_type.as_str(),
+        Grant::AuthorizationCode | Grant::ServiceAccount(_) => "client_credentials",
+    };
+    let mut params = pairs(&[("grant_type", grant_type)]);
+    let scope = scopes.join(&of.server.scope_separator);
+    if !scope.is_empty() {
+        params.extend(pairs(&[("scope", &scope)]));
+    }
+    params.extend(filled(&of.server.token_params, of.values)?);
+    Ok(of.token_request(&of.at.token_url, of.at.client_auth, params))
 }
 
 /// Revokes a token (RFC 7009 2.1, or the app's own way). `None` where the app has no way to revoke it.
-pub fn revoke_request(
-    app: &App,
-    at: &Resolved,
-    client: &ClientKeys,
-    token: &Secret,
-    hint: TokenHint,
-) -> Option<Outbound> {
-    let url = at.revoke_url.as_ref()?;
-    let revoke = app.oauth2().revoke;
-    match revoke.style {
-        RevokeStyle::Bearer if hint == TokenHint::RefreshToken => None,
-        RevokeStyle::Bearer => {
-            let mut headers = Headers::new(app);
-            headers.set("authorization", format!("Bearer {}", token.expose()));
-            Some(post(url, headers, None))
-        }
-        RevokeStyle::Rfc7009 if revoke.authenticate => {
-            let params = vec![("token", token.expose()), ("token_type_hint", hint.as_str())];
-            Some(token_request(app, url, at.client_auth, client, params))
-        }
-        RevokeStyle::Rfc7009 => {
-            let mut headers = Headers::new(app);
-            headers.set("content-type", FORM.to_owned());
-            Some(post(url, headers, Some(encode_form(&[("token", token.expose())]))))
-        }
+pub fn revoke_request(of: &Parties<'_>, token: &Secret, hint: TokenHint) -> Built<Option<Outbound>> {
+    let Some(url) = &of.at.revoke_url else { return Ok(None) };
+    let revoke = &of.server.revoke;
+    let values = of.values.clone().with("token", token.expose()).with("client_id", &of.client.client_id);
+    let url = url.fill(&values)?;
+    let mut headers = Headers::of_server(of.server);
+    for (name, value) in &revoke.headers {
+        headers.set(name, value.clone());
     }
+    if revoke.style == RevokeStyle::Bearer {
+        if hint == TokenHint::RefreshToken {
+            return Ok(None);
+        }
+        headers.set("authorization", format!("Bearer {}", token.expose()));
+        return Ok(Some(outbound(revoke.method, &url, headers, None)));
+    }
+    let mut params = match &revoke.params {
+        Some(params) => filled(params, &values)?.collect(),
+        None if revoke.authenticate => pairs(&[("token", token.expose()), ("token_type_hint", hint.as_str())]),
+        None => pairs(&[("token", token.expose())]),
+    };
+    if revoke.authenticate {
+        of.authenticate(revoke.client_auth.unwrap_or(of.at.client_auth), &mut headers, &mut params);
+    }
+    let body = encode(revoke.body.unwrap_or(of.server.body), &params, &mut headers);
+    Ok(Some(outbound(revoke.method, &url, headers, Some(body))))
 }
 
-/// Asks the app's API with an access token: who is it, does it work.
-pub fn probe_request(probe: &Probe, app: &App, access_token: &Secret) -> Outbound {
+/// Asks the app's API with a credential: who is it, does it work.
+pub fn probe_request(probe: &Probe, app: &App, values: &Values) -> Built<Outbound> {
     let mut headers = Headers::plain();
     if probe.body.is_some() {
         headers.set("content-type", JSON.to_owned());
     }
-    for (name, value) in app.request.render(access_token.expose()).0 {
+    // What is only known from the answer, such as a tenant's id, can't stand in the request yet.
+    let known = |template: &Template| template.places().all(|name| values.get(name).is_some() || !is_told(app, name));
+    for (name, value) in app.request.filled_headers(values, known)?.into_iter().chain(fill_all(&probe.headers, values)?)
+    {
         headers.set(&name, value);
     }
-    for (name, value) in &probe.headers {
-        headers.set(name, value.clone());
-    }
-    Outbound {
+    let query: Vec<_> = fill_all(&app.request.query, values)?.into_iter().collect();
+    Ok(Outbound {
         method: probe.method,
-        url: probe.url.clone(),
+        url: probe.address(values)?.with_query(&query),
         headers: headers.0,
         body: probe.body.clone(),
         timeout_ms: PROBE_TIMEOUT,
-    }
+    })
+}
+
+/// Whether a variable's value is the app's to tell.
+fn is_told(app: &App, name: &str) -> bool {
+    let told = |one: &Variable| matches!(one.from, Origin::Identity(_) | Origin::Token(_) | Origin::Callback(_));
+    app.variables.get(name).is_some_and(told)
 }
 
 /// Parameters in the order they are sent.
-type Params<'a> = Vec<(&'a str, &'a str)>;
+type Sent = Vec<(String, String)>;
 
-fn token_request<'a>(
-    app: &'a App,
-    url: &Address,
-    auth: ClientAuth,
-    client: &'a ClientKeys,
-    mut params: Params<'a>,
-) -> Outbound {
-    let mut headers = Headers::new(app);
-    match (auth, &client.client_secret) {
-        (ClientAuth::Basic, Some(secret)) => headers.set("authorization", basic(&client.client_id, secret)),
-        (ClientAuth::Body, Some(secret)) => {
-            params.push(("client_id", &client.client_id));
-            params.push(("client_secret", secret.expose()));
-        }
-        // A public client names itself (RFC 6749 3.2.1), whatever the app would like of others.
-        (ClientAuth::None, _) | (_, None) => params.push(("client_id", &client.client_id)),
+impl Parties<'_> {
+    fn token_request(&self, url: &Address, auth: ClientAuth, mut params: Sent) -> Outbound {
+        let mut headers = Headers::of_server(self.server);
+        self.authenticate(auth, &mut headers, &mut params);
+        let body = encode(self.server.body, &params, &mut headers);
+        outbound(OutboundMethod::Post, url, headers, Some(body))
     }
-    let (content_type, body) = match app.oauth2().body {
-        BodyEncoding::Form => (FORM, encode_form(&params)),
-        BodyEncoding::Json => (JSON, encode_json(&params)),
+
+    fn authenticate(&self, auth: ClientAuth, headers: &mut Headers, params: &mut Sent) {
+        let id = self.client.client_id.as_str();
+        let mut add = |name: &str, value: &str| {
+            // What the definition puts there itself stays as it is.
+            if !value.is_empty() && params.iter().all(|(known, _)| known != name) {
+                params.push((name.to_owned(), value.to_owned()));
+            }
+        };
+        match (auth, &self.client.proof) {
+            (_, Proof::Assertion(assertion)) => {
+                add("client_id", id);
+                add("client_assertion_type", CLIENT_ASSERTION);
+                add("client_assertion", assertion.expose());
+            }
+            (ClientAuth::Basic, Proof::Secret(secret)) => {
+                headers.set("authorization", basic(&form(id), &form(secret.expose())));
+            }
+            (ClientAuth::BasicRaw, Proof::Secret(secret)) => headers.set("authorization", basic(id, secret.expose())),
+            (ClientAuth::BasicSecret, Proof::Secret(secret)) => {
+                headers.set("authorization", basic(secret.expose(), ""));
+            }
+            (ClientAuth::Body, Proof::Secret(secret)) => {
+                add("client_id", id);
+                add("client_secret", secret.expose());
+            }
+            // A public client names itself (RFC 6749 3.2.1), whatever the app would like of others.
+            (ClientAuth::None | ClientAuth::PrivateKeyJwt, _) | (_, Proof::Nothing) => add("client_id", id),
+        }
+    }
+}
+
+fn outbound(method: OutboundMethod, url: &Address, headers: Headers, body: Option<String>) -> Outbound {
+    Outbound { method, url: url.clone(), headers: headers.0, body, timeout_ms: TOKEN_TIMEOUT }
+}
+
+fn pairs(params: &[(&str, &str)]) -> Sent {
+    params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn filled(params: &Params, values: &Values) -> Built<impl Iterator<Item = (String, String)>> {
+    Ok(fill_all(params, values)?.into_iter())
+}
+
+fn encode(encoding: BodyEncoding, params: &[(String, String)], headers: &mut Headers) -> String {
+    let (content_type, body) = match encoding {
+        BodyEncoding::Form => (FORM, form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish()),
+        BodyEncoding::Json => {
+            let members = params.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+            (JSON, serde_json::Value::Object(members.collect()).to_string())
+        }
     };
     headers.set("content-type", content_type.to_owned());
-    post(url, headers, Some(body))
+    body
 }
 
-fn post(url: &Address, headers: Headers, body: Option<String>) -> Outbound {
-    Outbound { method: OutboundMethod::Post, url: url.clone(), headers: headers.0, body, timeout_ms: TOKEN_TIMEOUT }
+/// As RFC 6749 2.3.1 wants id and secret encoded before they become Basic's pair.
+fn form(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-fn pairs(params: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
-    params.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-}
-
-fn encode_form(params: &[(&str, &str)]) -> String {
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish()
-}
-
-fn encode_json(params: &[(&str, &str)]) -> String {
-    let members = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).into()));
-    serde_json::Value::Object(members.collect()).to_string()
-}
-
-/// HTTP Basic with id and secret form-encoded first (RFC 6749 2.3.1).
-fn basic(id: &str, secret: &Secret) -> String {
-    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = Secret::new(format!("{}:{}", encode(id), encode(secret.expose())));
+fn basic(username: &str, password: &str) -> String {
+    let pair = Secret::new(format!("{username}:{password}"));
     format!("Basic {}", STANDARD.encode(pair.expose()))
 }
 
@@ -173,9 +250,9 @@ impl Headers {
     }
 
     /// What every request to the OAuth server has.
-    fn new(app: &App) -> Self {
+    fn of_server(server: &OAuth2) -> Self {
         let mut headers = Self::plain();
-        for (name, value) in &app.oauth2().token_headers {
+        for (name, value) in &server.token_headers {
             headers.set(name, value.clone());
         }
         headers

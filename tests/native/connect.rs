@@ -15,7 +15,7 @@ use connections::store::links::{Link, LinkStatus, OnDuplicate};
 use connections::workspace::User;
 use serde_json::json;
 
-use crate::support::scene::BROWSER;
+use crate::support::scene::{BROWSER, access};
 use crate::support::{Fault, Reply, Scene, Way, World, Wound, tokens};
 
 fn returned(code: Secret, state: String) -> Returned {
@@ -326,7 +326,7 @@ fn a_reconnect_keeps_id_name_uses_and_policy_and_raises_the_generation() {
     assert_eq!((row.failures, row.intent, row.last_error), (0, None, None));
     assert_eq!(scene.world.db.number("SELECT count(*) FROM uses"), 1);
     let answered = scene.resolve(&id, Ask { workflow: Some("w".into()), ..Ask::default() }).unwrap();
-    assert!(scene.world.acme.accepts(answered.resolved.access_token.expose()));
+    assert!(scene.world.acme.accepts(access(&answered.resolved)));
 }
 
 #[test]
@@ -537,6 +537,7 @@ fn new_link(scene: &Scene, change: impl FnOnce(&mut NewLink)) -> (Link, String) 
 fn make_link(scene: &Scene, change: impl FnOnce(&mut NewLink)) -> connections::error::Result<(Link, String)> {
     let mut new = NewLink {
         app: Some(scene.app.clone()),
+        way: None,
         connection: None,
         scopes: None,
         user: Some(User { id: "guest".into(), name: None }),
@@ -650,11 +651,11 @@ fn a_repair_by_link_with_confirm_lets_the_old_credential_serve_until_then() {
     assert_eq!(flow.outcome, Outcome::AwaitingConfirmation);
     assert_eq!(read_link(&scene, &link).status, LinkStatus::AwaitingConfirmation);
     let answered = scene.resolve(&id, Ask::default()).unwrap();
-    assert_eq!(answered.resolved.access_token.expose(), old);
+    assert_eq!(access(&answered.resolved), old);
     assert_eq!(confirm(&scene, &link, "eve").unwrap_err().code, Code::InvalidRequest);
     assert_eq!(confirm(&scene, &link, "guest").unwrap().status, LinkStatus::Used);
     assert_eq!(scene.row(&id).generation, 2);
-    assert_ne!(scene.resolve(&id, Ask::default()).unwrap().resolved.access_token.expose(), old);
+    assert_ne!(access(&scene.resolve(&id, Ask::default()).unwrap().resolved), old);
 }
 
 /// A guest's connection, and a link by which its repair waits for confirmation.

@@ -178,6 +178,7 @@ impl<'a> Browser<'a> {
 fn link(scene: &Scene, expires_in: i64) -> String {
     let new = NewLink {
         app: Some(scene.app.clone()),
+        way: None,
         connection: None,
         scopes: None,
         user: None,

@@ -18,3 +18,4 @@ mod reseal;
 mod resolve;
 mod sql;
 mod vault;
+mod ways;

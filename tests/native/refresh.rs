@@ -635,7 +635,7 @@ fn a_refused_token_is_not_the_end_while_the_one_before_it_is_in_its_grace() {
     assert!(scene.world.acme.accepts(&tokens(&scene.credential(&id)).0));
     let told = row.expires_at.unwrap().since(scene.world.now());
     assert!((3_530..=3_541).contains(&told), "the answer is as old as the first use of the token: {told}");
-    let until = scene.credential(&id).previous.map(|previous| previous.until.since(scene.world.now()));
+    let until = scene.credential(&id).token.unwrap().previous.map(|previous| previous.until.since(scene.world.now()));
     assert!(until.is_none_or(|left| left <= 541), "a grace begins once: {until:?}");
 }
 
@@ -679,7 +679,7 @@ fn only_a_grace_keeps_the_token_before() {
         let (scene, id) = expired_with(&json!({ "auth": { "rotation": rotation } }));
         let first = tokens(&scene.credential(&id)).1;
         assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
-        let previous = scene.credential(&id).previous;
+        let previous = scene.credential(&id).token.unwrap().previous;
         let previous = previous.map(|previous| previous.refresh_token.expose().to_owned());
         assert_eq!(previous, first.filter(|_| kept), "{rotation}");
     }

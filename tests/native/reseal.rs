@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use connections::check::tick;
+use connections::client::ClientSecret;
 use connections::connect::callback::{Landing, Returned, callback};
 use connections::connect::settle::{Choice, choose};
 use connections::http::{self, Body, Method, Request};
@@ -451,8 +452,8 @@ fn what_changed_after_it_was_read_stays_as_it_is() {
     });
     assert_eq!(progress(&scene.world).resealed, 0, "nothing was what it had been");
     put_keys(&scene.world, &[K2]);
-    let secret = scene.client().keys(&scene.world.config().ring).unwrap().client_secret.unwrap();
-    assert_eq!(secret.expose(), "another secret");
+    let secret = scene.client().secret(&scene.world.config().ring).unwrap();
+    assert_eq!(secret, ClientSecret::Text(connections::secret::Secret::new("another secret")));
     let spent = "SELECT count(*) FROM authorizations WHERE sealed_verifier IS NOT NULL";
     assert_eq!(scene.world.db.number(spent), 0, "a verifier that was spent does not come back");
     for id in &ids[..2] {

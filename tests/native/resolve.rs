@@ -10,7 +10,7 @@ use connections::store;
 use connections::vault::Place;
 use serde_json::json;
 
-use crate::support::scene::need;
+use crate::support::scene::{access, need};
 use crate::support::{Fault, Reply, Scene, Wound, tokens};
 
 fn ask() -> Ask {
@@ -47,15 +47,15 @@ fn a_healthy_connection_answers_with_the_credential_and_how_to_send_it() {
     let scene = Scene::with(&json!({ "request": { "base_url": "https://api.acme.example/v1/" } }));
     let id = scene.connect("ann");
     let resolved = scene.resolve(&id, ask()).unwrap().resolved;
-    let (access, _) = tokens(&scene.credential(&id));
-    assert_eq!(resolved.access_token.expose(), access);
-    assert_eq!(resolved.headers["Authorization"], format!("Bearer {access}"));
-    assert_eq!(resolved.base_url.as_deref(), Some("https://api.acme.example/v1/"));
+    let (stored, _) = tokens(&scene.credential(&id));
+    assert_eq!(access(&resolved), stored);
+    assert_eq!(resolved.issued.request.headers["Authorization"], format!("Bearer {stored}"));
+    assert_eq!(resolved.issued.request.base_url.as_deref(), Some("https://api.acme.example/v1/"));
     assert_eq!((resolved.freshness, resolved.source), (Freshness::Fresh, Source::Database));
     assert_eq!(resolved.account.unwrap().label, "ann@acme.example");
-    assert_eq!(resolved.scopes, ["read", "write"]);
+    assert_eq!(resolved.issued.credential.token.unwrap().scopes, ["read", "write"]);
     assert_eq!(resolved.name, "Acme (ann@acme.example)");
-    assert!(scene.world.acme.accepts(&access));
+    assert!(scene.world.acme.accepts(&stored));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn what_a_token_must_outlive_decides_whether_the_call_waits() {
         let answered = scene.resolve(&id, Ask { min_ttl, ..ask() }).unwrap();
         assert_eq!(answered.resolved.freshness, freshness, "{passed} {min_ttl}");
         assert_eq!(scene.world.acme.redemptions().len(), redemptions, "{passed} {min_ttl}");
-        assert!(scene.world.acme.accepts(answered.resolved.access_token.expose()));
+        assert!(scene.world.acme.accepts(access(&answered.resolved)));
     }
 }
 
@@ -161,8 +161,8 @@ fn a_refresh_that_was_waited_for_is_answered_from_the_record() {
     let before = tokens(&scene.credential(&id)).0;
     let answered = scene.resolve(&id, Ask { force_refresh: true, ..ask() }).unwrap();
     assert_eq!(answered.resolved.freshness, Freshness::Refreshed);
-    assert_ne!(answered.resolved.access_token.expose(), before);
-    assert_eq!(answered.resolved.access_token.expose(), tokens(&scene.credential(&id)).0);
+    assert_ne!(access(&answered.resolved), before);
+    assert_eq!(access(&answered.resolved), tokens(&scene.credential(&id)).0);
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_token_without_an_end_is_fresh() {
     let id = scene.connect("ann");
     scene.world.pass(86_400 * 90);
     let resolved = scene.resolve(&id, Ask { min_ttl: 86_400, ..ask() }).unwrap().resolved;
-    assert_eq!((resolved.freshness, resolved.expires_at), (Freshness::Fresh, None));
+    assert_eq!((resolved.freshness, resolved.issued.credential.token.unwrap().expires_at), (Freshness::Fresh, None));
 }
 
 // ---- refusals ----
@@ -412,8 +412,8 @@ fn available_mode_reads_the_record_and_falls_back_on_the_copy() {
     scene.world.db.down.set(true);
     let second = scene.resolve_fully(&id, mode(Consistency::Available)).unwrap().resolved;
     assert_eq!((second.source, second.freshness), (Source::Cache, Freshness::Fresh));
-    assert_eq!(second.access_token.expose(), first.access_token.expose());
-    assert_eq!((second.name, second.account, second.headers), (first.name, first.account, first.headers));
+    assert_eq!(access(&second), access(&first));
+    assert_eq!((second.name, second.account, second.issued.request), (first.name, first.account, first.issued.request));
     scene.world.kv.down.set(true);
     assert_eq!(code(scene.resolve(&id, mode(Consistency::Available))), Code::DatabaseUnavailable);
 }
@@ -618,7 +618,7 @@ fn a_copy_of_a_token_that_was_replaced_meanwhile_is_taken_back() {
     assert_eq!(scene.world.kv.puts.get(), 2, "it was put");
     assert!(!scene.world.kv.names().contains(&copy_of(&id)), "and taken back");
     let next = scene.resolve_fully(&id, mode(Consistency::Edge)).unwrap().resolved;
-    assert_eq!(next.access_token.expose(), tokens(&scene.credential(&id)).0);
+    assert_eq!(access(&next), tokens(&scene.credential(&id)).0);
 }
 
 #[test]

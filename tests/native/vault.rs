@@ -37,7 +37,7 @@ fn no_secret_is_found_anywhere_after_every_kind_of_success_and_failure() {
         let ask = Ask { workflow: Some("w".into()), consistency, ..Ask::default() };
         let answered = scene.resolve(&id, ask.clone()).unwrap();
         note(format!("{:?}", answered.after));
-        note(format!("{:?}", answered.resolved.access_token));
+        note(format!("{:?}", answered.resolved.issued));
         scene.resolve_fully(&id, ask).unwrap();
     }
     for reply in [
@@ -52,7 +52,10 @@ fn no_secret_is_found_anywhere_after_every_kind_of_success_and_failure() {
         scene.world.pass(4000);
         scene.world.acme.next("/token", reply);
         note(format!("{:?}", scene.need(&id)));
-        note(format!("{:?}", scene.resolve(&id, Ask::default()).map(|answered| answered.resolved.headers.len())));
+        note(format!(
+            "{:?}",
+            scene.resolve(&id, Ask::default()).map(|answered| answered.resolved.issued.request.headers.len())
+        ));
     }
     scene.world.pass(4000);
     let lost = Fault { sql: "last_attempt_id = ?5", times: 6, wound: Wound::Before };

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use connections::connection::Reason;
-use connections::credential::Credential;
+use connections::credential::{Credential, Token};
 use connections::error::{Code, Error};
 use connections::ids::{ConnectionId, WorkspaceId};
 use connections::resolve::Resolved;
@@ -161,7 +161,10 @@ impl Verdict {
     pub(crate) fn answered(&self, stage: &Stage, role: &Role, begun_ms: i64, resolved: &Resolved) {
         self.answered.set(self.answered.get() + 1);
         let app = &self.world.acme;
-        let token = resolved.access_token.expose();
+        let Some(issued) = &resolved.issued.credential.token else {
+            return self.found(format!("{} was answered without a token", role.account));
+        };
+        let token = issued.access_token.as_str();
         if role.gone_at.get().is_some_and(|at| at <= begun_ms) {
             self.found(format!("{} was answered after an acknowledged disconnect", role.account));
         }
@@ -170,7 +173,7 @@ impl Verdict {
         }
         // A second answer of an undeclared grace says of its old token that its whole life is ahead: nobody can know.
         let overstates = matches!(stage.plan.rotates, Rotates::Grace(_)) && stage.plan.declared == Rotates::Strict;
-        if app.holds(token) && !app.accepts(token) && resolved.expires_at.is_some() && !overstates {
+        if app.holds(token) && !app.accepts(token) && issued.expires_at.is_some() && !overstates {
             self.found(format!("{} was answered with a token that has ended", role.account));
         }
     }
@@ -213,7 +216,8 @@ impl Verdict {
 
     /// After a reconnect nobody is left with the grant before it.
     fn newest(&self, role: &Role, resolved: &Resolved) {
-        let grant = self.world.acme.grant_of(resolved.access_token.expose());
+        let token = resolved.issued.credential.token.as_ref();
+        let grant = token.and_then(|token| self.world.acme.grant_of(&token.access_token));
         if grant.is_none_or(|grant| grant < role.outdated.get()) && !role.muddled.get() {
             self.found(format!("{} is back at an older generation", role.account));
         }
@@ -379,13 +383,14 @@ impl Verdict {
         self.world.db.value(sql).as_str().map(ToOwned::to_owned)
     }
 
-    /// The credential as it is stored.
-    fn stored(&self, id: &str) -> Option<Credential> {
+    /// The token as it is stored.
+    fn stored(&self, id: &str) -> Option<Token> {
         let sealed = self.text(&format!("SELECT sealed_credential FROM connections WHERE id = '{id}'"))?;
         let workspace = self.text(&format!("SELECT workspace_id FROM connections WHERE id = '{id}'"))?;
         let generation = self.world.db.number(&format!("SELECT generation FROM connections WHERE id = '{id}'"));
         let (workspace, id) = (WorkspaceId::try_from(workspace).ok()?, ConnectionId::try_from(id.to_owned()).ok()?);
-        Credential::open(&self.world.config().ring, &Credential::place(&workspace, &id, generation), &sealed).ok()
+        let place = Credential::place(&workspace, &id, generation);
+        Credential::open(&self.world.config().ring, &place, &sealed).ok()?.token
     }
 }
 

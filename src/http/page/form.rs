@@ -11,9 +11,12 @@ use super::{Input, Problem, ScopeChoice};
 /// Permissions that are shown at once; of more, those that are not ticked fold away.
 const MANY_SCOPES: usize = 8;
 
-/// What the form's field of an input is called: apart from the form's own fields, whatever an app calls its.
+/// What the names of inputs begin with: apart from the form's own fields, whatever an app calls its.
+pub const INPUT: &str = "input.";
+
+/// What the form's field of an input is called.
 pub fn input_name(id: &str) -> String {
-    format!("input.{id}")
+    format!("{INPUT}{id}")
 }
 
 /// Where the page has an input: its place in the list, as an app's id may be anything.

@@ -1,6 +1,8 @@
 //! What token endpoints and APIs answer, judged without a world around it.
 
-use connections::app::{App, read};
+use std::rc::Rc;
+
+use connections::app::{App, Values, read};
 use connections::egress::Egress;
 use connections::ports::Inbound;
 use connections::time::Timestamp;
@@ -17,8 +19,8 @@ use crate::support::scene::definition;
 /// Seconds of the longest life that anybody is believed: ten years.
 const TEN_YEARS: i64 = 315_360_000;
 
-fn app() -> App {
-    read(&definition().to_string(), Egress::Public).unwrap()
+fn app() -> Rc<App> {
+    read(&definition().to_string(), Egress::Public).unwrap().way(None).unwrap()
 }
 
 fn now() -> Timestamp {
@@ -100,7 +102,8 @@ fn what_an_answer_is_turned_into_is_sane_and_shows_nothing_of_it() {
                 let ends = [tokens.expires_at, tokens.refresh_expires_at];
                 prop_assert!(ends.into_iter().flatten().all(|end| (1..=TEN_YEARS).contains(&end.since(now()))));
                 prop_assert!(fits_a_header(tokens.access_token.expose()));
-                let (headers, _) = app.request.render(tokens.access_token.expose());
+                let values = Values::new().with("access_token", tokens.access_token.expose());
+                let headers = app.request.dress(&values).unwrap().headers;
                 for value in headers.values() {
                     prop_assert!(value.split(' ').all(fits_a_header), "{:?}", value);
                 }
@@ -149,10 +152,11 @@ fn api_answer() -> impl Strategy<Value = Sent> {
 #[test]
 fn a_credential_is_refused_only_by_a_clear_word_and_an_account_is_read_as_it_stands() {
     let app = app();
-    let probe = app.identity.clone().unwrap();
+    let identity = app.identity.clone().unwrap();
+    let probe = identity.probe.clone().unwrap();
     check(800, &api_answer(), |sent| {
         let inbound = sent.inbound();
-        let verdict = read_probe(&app, &Ok(inbound.clone()), now());
+        let verdict = read_probe(&app, &probe, &Ok(inbound.clone()), now());
         let shown = format!("{verdict:?}");
         prop_assert!(!shown.contains(PLANT));
         if verdict == ProbeVerdict::Refused {
@@ -161,7 +165,7 @@ fn a_credential_is_refused_only_by_a_clear_word_and_an_account_is_read_as_it_sta
         if verdict == ProbeVerdict::Works {
             prop_assert!(sent.is_success());
         }
-        if let Ok(account) = read_account(&probe, &app, &inbound) {
+        if let Ok(account) = read_account(&app, (&identity, &probe), &inbound, &Values::new(), now()) {
             prop_assert!(sent.is_success());
             for text in [&account.id, &account.label] {
                 prop_assert!(

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{Sent, check, fits_a_header, is_refresh_token, token_answer};
 use crate::support::acme::CANARY;
+use crate::support::scene::access;
 use crate::support::{Reply, Scene, tokens};
 
 /// Two days: longer than any back-off that an app can ask for.
@@ -52,7 +53,9 @@ fn whatever_a_refresh_is_answered_no_grant_is_lost_and_no_live_connection_dies()
         match answer {
             Ok(answered) => {
                 prop_assert!(outcome == ErrandOutcome::Refreshed, "{:?}", outcome);
-                prop_assert!(answered.resolved.headers.values().all(|value| value.split(' ').all(fits_a_header)));
+                prop_assert!(
+                    answered.resolved.issued.request.headers.values().all(|value| value.split(' ').all(fits_a_header))
+                );
             }
             Err(error) => {
                 let expected =
@@ -98,7 +101,7 @@ fn whatever_a_probe_is_answered_a_connection_whose_grant_lives_lives_on() {
         let outcome = scene.errand(&id, Errand::CheckNow);
         nothing_is_told(&scene, &format!("{outcome:?} {:?}", scene.row(&id).status))?;
         let answered = scene.resolve(&id, Ask::default());
-        prop_assert!(answered.is_ok_and(|one| scene.world.acme.accepts(one.resolved.access_token.expose())));
+        prop_assert!(answered.is_ok_and(|one| scene.world.acme.accepts(access(&one.resolved))));
         Ok(())
     });
 }

@@ -174,6 +174,14 @@ pub(crate) struct Acme {
     pub(crate) client_secret: RefCell<String>,
     /// Scopes that are granted whatever is asked; `None` grants what is asked.
     pub(crate) grants_scopes: RefCell<Option<String>>,
+    /// Whether an exchange brings a user's token beside the first.
+    pub(crate) gives_user_token: Cell<bool>,
+    /// Keys that work without OAuth, and whose they are.
+    pub(crate) keys: RefCell<BTreeMap<String, String>>,
+    /// Clients of people's own that may speak for themselves, and their secrets.
+    pub(crate) machines: RefCell<BTreeMap<String, String>>,
+    /// Bodies of the token requests, in order.
+    pub(crate) asked: RefCell<Vec<BTreeMap<String, String>>>,
     pub(crate) weather: RefCell<Option<Weather>>,
     /// Called with an account when its grants are revoked at our own wish.
     pub(crate) on_revoked: RefCell<Option<OnRevoked>>,
@@ -191,6 +199,10 @@ impl Acme {
             latency_ms: Cell::new(100),
             client_secret: RefCell::new(format!("{CANARY}-client-secret")),
             grants_scopes: RefCell::default(),
+            gives_user_token: Cell::new(false),
+            keys: RefCell::default(),
+            machines: RefCell::default(),
+            asked: RefCell::default(),
             weather: RefCell::default(),
             on_revoked: RefCell::default(),
             truth: RefCell::default(),
@@ -385,7 +397,14 @@ impl Acme {
     fn act(&self, path: &str, request: &Outbound, sent: usize) -> (u16, Value) {
         let body = request.body.as_deref().unwrap_or_default();
         let form: BTreeMap<String, String> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+        if path == "/token" {
+            self.asked.borrow_mut().push(form.clone());
+        }
         match path {
+            "/token" if form.get("grant_type").is_some_and(|grant| grant == "client_credentials") => {
+                self.machine(request)
+            }
+            "/token" if form.contains_key("assertion") => self.assertion(),
             "/revoke" if bearer(request).is_some() => self.revoke_by(bearer(request).unwrap_or_default()),
             "/token" | "/revoke" if !self.knows_client(request, &form) => (401, json!({ "error": "invalid_client" })),
             "/token" if form.contains_key("code") => self.exchange(&form),
@@ -419,7 +438,34 @@ impl Acme {
         truth.grants.push(Grant { account: code.account, live: true });
         let grant = truth.grants.len() - 1;
         let scope = self.grants_scopes.borrow().clone().unwrap_or(code.scope);
-        (200, self.issue(&mut truth, grant, self.gives_refresh_token.get(), Some(&scope)))
+        let mut answer = self.issue(&mut truth, grant, self.gives_refresh_token.get(), Some(&scope));
+        if self.gives_user_token.get() {
+            let user = self.issue(&mut truth, grant, self.gives_refresh_token.get(), Some("search"));
+            answer["authed_user"] = user;
+        }
+        (200, answer)
+    }
+
+    /// A client of somebody's own, by Basic.
+    fn machine(&self, request: &Outbound) -> (u16, Value) {
+        let machines = self.machines.borrow();
+        let known = machines.iter().find(|(id, secret)| {
+            let expected = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
+            request.headers.iter().any(|(name, value)| name == "authorization" && *value == expected)
+        });
+        let Some((id, _)) = known else { return (401, json!({ "error": "invalid_client" })) };
+        let mut truth = self.truth.borrow_mut();
+        truth.grants.push(Grant { account: id.clone(), live: true });
+        let grant = truth.grants.len() - 1;
+        (200, self.issue(&mut truth, grant, false, None))
+    }
+
+    /// Any assertion is taken: what is in it is judged by the test.
+    fn assertion(&self) -> (u16, Value) {
+        let mut truth = self.truth.borrow_mut();
+        truth.grants.push(Grant { account: "robot".into(), live: true });
+        let grant = truth.grants.len() - 1;
+        (200, self.issue(&mut truth, grant, false, None))
     }
 
     fn issue(&self, truth: &mut Truth, grant: usize, with_refresh_token: bool, scope: Option<&str>) -> Value {
@@ -511,7 +557,8 @@ impl Acme {
     fn me(&self, request: &Outbound) -> (u16, Value) {
         let token = bearer(request).unwrap_or_default();
         let truth = self.truth.borrow();
-        truth.whose(token, self.runtime.now()).map_or_else(
+        let keys = self.keys.borrow();
+        keys.get(token).map(String::as_str).or(truth.whose(token, self.runtime.now())).map_or_else(
             || (401, json!({ "error": "invalid_token" })),
             |account| (200, json!({ "sub": format!("id-{account}"), "email": format!("{account}@acme.example") })),
         )

@@ -3,6 +3,8 @@
 //! Owns the set-up through the real store functions and the real flow. Every act is an invocation of its own,
 //! with the budget of one.
 
+use std::collections::BTreeMap;
+
 use connections::app::{self, AppId};
 use connections::caller::{self, Key, PresentedKey, Scope};
 use connections::client::Client;
@@ -15,7 +17,7 @@ use connections::disconnect::{self, Disconnected};
 use connections::error::Result;
 use connections::ids::{ClientId, ConnectionId, WorkspaceId};
 use connections::ports::{Database as _, Errand, ErrandOutcome, Ports as _, Refresher as _};
-use connections::resolve::{self, Answered, Ask};
+use connections::resolve::{self, Answered, Ask, Resolved};
 use connections::secret::Secret;
 use connections::store;
 use connections::store::apps::AppRow;
@@ -102,7 +104,7 @@ impl Scene {
     pub(crate) fn define(&self, patch: &Value) -> ClientId {
         let mut json = definition();
         merge(&mut json, patch);
-        let app = app::read(&json.to_string(), self.world.config().egress).unwrap();
+        let app = app::read(&json.to_string(), self.world.config().egress).unwrap().way(None).unwrap();
         let secret = self.world.acme.client_secret.borrow().clone();
         self.world.run(async {
             let core = self.world.core();
@@ -120,7 +122,7 @@ impl Scene {
         self.world.run(async {
             let core = self.world.core();
             let row = store::apps::current(core.db(), &self.workspace, &self.app).await.unwrap().unwrap();
-            let app = app::read(&row.definition, core.config.egress).unwrap();
+            let app = app::read(&row.definition, core.config.egress).unwrap().way(None).unwrap();
             put_client(&core, &self.workspace, &self.client, &app, CLIENT_ID, secret).await;
         });
     }
@@ -159,6 +161,8 @@ impl Scene {
         Wish {
             workspace: self.workspace.clone(),
             app: self.app.clone(),
+            way: None,
+            variables: BTreeMap::new(),
             connection: None,
             scopes: None,
             user: Some(User { id: "ann".into(), name: Some("Ann".into()) }),
@@ -284,8 +288,14 @@ pub(crate) fn open(world: &World, row: &Connection) -> Credential {
 
 /// Access and refresh token of a stored credential, as plain text.
 pub(crate) fn tokens(credential: &Credential) -> (String, Option<String>) {
-    let refresh_token = credential.refresh_token.as_ref().map(|token| token.expose().to_owned());
-    (credential.access_token.expose().to_owned(), refresh_token)
+    let token = credential.token.as_ref().unwrap();
+    let refresh_token = token.refresh_token.as_ref().map(|token| token.expose().to_owned());
+    (token.access_token.expose().to_owned(), refresh_token)
+}
+
+/// The access token that a caller got.
+pub(crate) fn access(resolved: &Resolved) -> &str {
+    &resolved.issued.credential.token.as_ref().unwrap().access_token
 }
 
 async fn workspace(world: &World) -> Scene {
@@ -339,7 +349,8 @@ async fn put_client(
         client_id: client_id.to_owned(),
         sealed_secret: Some(sealed),
         scopes: None,
-        hosts: app.hosts(),
+        hosts: app.hosts(&BTreeMap::new()),
+        variables: BTreeMap::new(),
         secret_expires_at: None,
         current: true,
         misconfigured: None,

@@ -1,0 +1,346 @@
+//! What a person enters: the fields of a pasted credential, and the variables of an app's addresses.
+//!
+//! Owns their checks. A value that passed has its field's form; a complaint names the field and says what to
+//! do, and never repeats a value.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use regex_lite::Regex;
+use serde::Serialize;
+
+use super::{FieldError, Pointer};
+use crate::secret::Secret;
+
+/// Bytes of a value in one line, at most.
+const LONGEST_LINE: usize = 4096;
+/// Bytes of a value in several lines, at most.
+const LONGEST_TEXT: usize = 16 * 1024;
+
+/// A regular expression that a whole value must fit. Matching takes time linear in the value.
+#[derive(Clone)]
+pub struct Pattern {
+    text: String,
+    regex: Regex,
+}
+
+impl Pattern {
+    /// Reads one; `None` when it is no regular expression or too long.
+    pub fn parse(text: &str) -> Option<Self> {
+        let regex = (text.len() <= 256).then(|| Regex::new(&format!("^(?:{text})$")).ok()).flatten()?;
+        Some(Self { text: text.to_owned(), regex })
+    }
+
+    /// Whether the whole value fits.
+    pub fn fits(&self, value: &str) -> bool {
+        self.regex.is_match(value)
+    }
+
+    /// The expression.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pattern({:?})", self.text)
+    }
+}
+
+/// A field of a pasted credential.
+#[derive(Debug, Clone, Serialize)]
+pub struct Field {
+    /// Its name in the API and in templates.
+    pub id: String,
+    /// What the form calls it.
+    pub label: String,
+    /// Where a person finds it.
+    pub help: Option<String>,
+    /// The app's page where it is found.
+    pub url: Option<String>,
+    /// Whether the form hides it.
+    pub secret: bool,
+    /// Whether it may be left out.
+    pub optional: bool,
+    /// Whether it has several lines.
+    pub multiline: bool,
+    /// How it looks.
+    pub placeholder: Option<String>,
+    /// What it must fit.
+    #[serde(skip)]
+    pub pattern: Option<Pattern>,
+    /// What to say when it does not.
+    #[serde(skip)]
+    pub pattern_help: Option<String>,
+    /// What its beginning tells.
+    #[serde(skip)]
+    pub marks: Vec<Mark>,
+}
+
+/// What the beginning of a value tells about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The beginning.
+    pub prefix: String,
+    /// Put behind the account's label: `test mode`.
+    pub label: Option<String>,
+    /// Why such a value is not taken, and what to do instead.
+    pub refuse: Option<String>,
+    /// What a person should know about it.
+    pub warn: Option<String>,
+}
+
+impl Field {
+    /// A field as it is when a definition names none.
+    pub(super) fn usual(id: &str, label: &str, secret: bool) -> Self {
+        Self {
+            id: id.to_owned(),
+            label: label.to_owned(),
+            help: None,
+            url: None,
+            secret,
+            optional: false,
+            multiline: false,
+            placeholder: None,
+            pattern: None,
+            pattern_help: None,
+            marks: vec![],
+        }
+    }
+
+    /// The mark of a value: the one with the longest prefix that fits.
+    pub fn mark(&self, value: &str) -> Option<&Mark> {
+        self.marks.iter().filter(|mark| value.starts_with(&mark.prefix)).max_by_key(|mark| mark.prefix.len())
+    }
+
+    /// The value as it is kept: without the white space that copying brings along.
+    ///
+    /// # Errors
+    /// What is wrong with it and what to do.
+    pub fn read(&self, value: &str) -> Result<Secret, String> {
+        let value = value.trim();
+        let (longest, ok): (_, fn(char) -> bool) = if self.multiline {
+            (LONGEST_TEXT, |c| !c.is_control() || c == '\n' || c == '\r' || c == '\t')
+        } else if self.secret {
+            (LONGEST_LINE, |c| c.is_ascii_graphic() || c == ' ')
+        } else {
+            (LONGEST_LINE, |c| !c.is_control())
+        };
+        if value.is_empty() {
+            return Err("is missing.".to_owned());
+        }
+        if value.len() > longest || !value.chars().all(ok) {
+            return Err(format!("must have at most {longest} visible characters. Copy it again from the app."));
+        }
+        if let Some(refuse) = self.mark(value).and_then(|mark| mark.refuse.as_ref()) {
+            return Err(refuse.clone());
+        }
+        if self.pattern.as_ref().is_some_and(|pattern| !pattern.fits(value)) {
+            return Err(self.misfit());
+        }
+        Ok(Secret::new(value))
+    }
+
+    fn misfit(&self) -> String {
+        match (&self.pattern_help, &self.placeholder) {
+            (Some(help), _) => help.clone(),
+            (None, Some(looks)) => format!("does not look like {looks}. Copy it again from the app."),
+            (None, None) => format!("does not look like this app’s {}. Copy it again from the app.", self.label),
+        }
+    }
+}
+
+/// Reads what a person entered for these fields. Others are refused.
+///
+/// # Errors
+/// Every field that is wrong.
+pub fn read_fields(
+    fields: &[Field],
+    entered: &BTreeMap<String, Secret>,
+) -> Result<BTreeMap<String, Secret>, Vec<FieldError>> {
+    let wrong = |field: &str, problem: &str| FieldError { field: field.to_owned(), problem: problem.to_owned() };
+    let mut problems: Vec<_> = entered
+        .keys()
+        .filter(|id| fields.iter().all(|field| field.id != **id))
+        .map(|id| wrong(id, "is no field of this app's credential; remove it."))
+        .collect();
+    let mut read = BTreeMap::new();
+    for field in fields {
+        let value = entered.get(&field.id).map(Secret::expose).unwrap_or_default();
+        if field.optional && value.trim().is_empty() {
+            continue;
+        }
+        match field.read(value) {
+            Ok(value) => drop(read.insert(field.id.clone(), value)),
+            Err(problem) => problems.push(wrong(&field.id, &problem)),
+        }
+    }
+    if problems.is_empty() { Ok(read) } else { Err(problems) }
+}
+
+/// Where a variable's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Asked for when connecting.
+    Person,
+    /// Set together with the OAuth client.
+    Client,
+    /// Read from the token answer.
+    Token(Pointer),
+    /// Read from the identity answer.
+    Identity(Pointer),
+    /// A parameter of the app's redirect.
+    Callback(String),
+}
+
+/// Something that addresses depend on.
+#[derive(Debug, Clone)]
+pub struct Variable {
+    /// What the form calls it.
+    pub label: String,
+    /// Where a person finds it.
+    pub help: Option<String>,
+    /// How it looks.
+    pub example: Option<String>,
+    /// What it must fit.
+    pub pattern: Option<Pattern>,
+    /// Taken when nothing is given.
+    pub default: Option<String>,
+    /// Where it comes from.
+    pub from: Origin,
+}
+
+impl Variable {
+    /// The value, if it is one.
+    ///
+    /// # Errors
+    /// What is wrong with it and what to do.
+    pub fn read(&self, value: &str) -> Result<String, String> {
+        let value = value.trim();
+        let origin = self.pattern.is_some() && value.starts_with("https://");
+        let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b));
+        let fits = self.pattern.as_ref().is_none_or(|pattern| pattern.fits(value));
+        if !value.is_empty() && value.len() <= 255 && (plain || origin) && fits {
+            return Ok(value.to_owned());
+        }
+        Err(match &self.example {
+            Some(example) => format!("must look like {example}."),
+            None => "must be letters, digits, dots and dashes.".to_owned(),
+        })
+    }
+}
+
+/// Reads the variables that a person (or whoever sets up a client) gives. Others are refused; a default fills in.
+///
+/// # Errors
+/// Every variable that is wrong.
+pub fn read_variables(
+    variables: &BTreeMap<String, Variable>,
+    from: &Origin,
+    given: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Vec<FieldError>> {
+    let wrong = |name: &str, problem: &str| FieldError { field: name.to_owned(), problem: problem.to_owned() };
+    let wanted: BTreeMap<_, _> = variables.iter().filter(|(_, variable)| variable.from == *from).collect();
+    let mut problems: Vec<_> = given
+        .keys()
+        .filter(|name| !wanted.contains_key(name))
+        .map(|name| wrong(name, "is no variable that is given here; remove it."))
+        .collect();
+    let mut read = BTreeMap::new();
+    for (name, variable) in wanted {
+        let value = given.get(name).filter(|value| !value.trim().is_empty()).or(variable.default.as_ref());
+        match value.map(|value| variable.read(value)) {
+            Some(Ok(value)) => drop(read.insert(name.clone(), value)),
+            Some(Err(problem)) => problems.push(wrong(name, &problem)),
+            None => problems.push(wrong(name, "is missing.")),
+        }
+    }
+    if problems.is_empty() { Ok(read) } else { Err(problems) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> Field {
+        let mark = |prefix: &str| Mark { prefix: prefix.into(), label: None, refuse: None, warn: None };
+        Field {
+            pattern: Pattern::parse("(rk|sk)_(live|test)_[a-z]+"),
+            placeholder: Some("rk_live_…".into()),
+            marks: vec![
+                Mark { label: Some("test mode".into()), ..mark("rk_test_") },
+                mark("rk_"),
+                Mark { refuse: Some("is too powerful.".into()), ..mark("sk_live_") },
+            ],
+            ..Field::usual("api_key", "Key", true)
+        }
+    }
+
+    fn entered(id: &str, value: &str) -> BTreeMap<String, Secret> {
+        BTreeMap::from([(id.to_owned(), Secret::new(value))])
+    }
+
+    #[test]
+    fn a_value_is_trimmed_checked_and_never_repeated() {
+        let read = |value: &str| read_fields(&[key()], &entered("api_key", value));
+        assert_eq!(read(" rk_live_abc\n").unwrap()["api_key"].expose(), "rk_live_abc");
+        for (value, problem) in [
+            ("", "is missing."),
+            ("hunter2", "does not look like rk_live_…"),
+            ("sk_live_hunter", "is too powerful."),
+            ("rk_live_a b", "does not look like"),
+            ("rk_live_\u{7f}", "visible"),
+        ] {
+            let problems = read(value).unwrap_err();
+            assert!(problems[0].problem.contains(problem), "{problems:?}");
+            assert!(!format!("{problems:?}").contains("hunter"), "{problems:?}");
+        }
+        assert_eq!(read_fields(&[key()], &entered("other", "x")).unwrap_err()[0].field, "other");
+    }
+
+    #[test]
+    fn the_longest_prefix_that_fits_counts() {
+        assert_eq!(key().mark("rk_test_a").unwrap().label.as_deref(), Some("test mode"));
+        assert_eq!(key().mark("rk_live_a").unwrap().prefix, "rk_");
+        assert!(key().mark("x").is_none());
+    }
+
+    #[test]
+    fn an_optional_field_may_be_left_out_and_a_text_may_have_lines() {
+        let file = Field { multiline: true, optional: true, ..Field::usual("key", "Key file", true) };
+        assert!(read_fields(std::slice::from_ref(&file), &BTreeMap::new()).unwrap().is_empty());
+        assert!(read_fields(&[file], &entered("key", "{\n\t\"a\": 1\r\n}")).is_ok());
+    }
+
+    #[test]
+    fn variables_are_read_from_whoever_gives_them() {
+        let variable = |from, default: Option<&str>| Variable {
+            label: "X".into(),
+            help: None,
+            example: Some("acme".into()),
+            pattern: Pattern::parse("[a-z]+"),
+            default: default.map(str::to_owned),
+            from,
+        };
+        let variables = BTreeMap::from([
+            ("shop".to_owned(), variable(Origin::Person, None)),
+            ("tenant".to_owned(), variable(Origin::Client, Some("common"))),
+        ]);
+        let given = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        let read = |from, given| read_variables(&variables, &from, &given);
+        assert_eq!(read(Origin::Person, given("shop", " acme ")).unwrap()["shop"], "acme");
+        assert_eq!(read(Origin::Client, BTreeMap::new()).unwrap()["tenant"], "common");
+        assert_eq!(read(Origin::Person, BTreeMap::new()).unwrap_err()[0].problem, "is missing.");
+        assert_eq!(read(Origin::Person, given("shop", "ev.il/")).unwrap_err()[0].problem, "must look like acme.");
+        assert_eq!(read(Origin::Person, given("tenant", "a")).unwrap_err().len(), 2);
+    }
+
+    #[test]
+    fn a_pattern_fits_the_whole_value() {
+        let pattern = Pattern::parse("a|b").unwrap();
+        assert!(pattern.fits("a") && pattern.fits("b"));
+        assert!(!pattern.fits("ab") && !pattern.fits("xa") && !pattern.fits("a\n"));
+        assert!(Pattern::parse("(").is_none() && Pattern::parse(&"a".repeat(300)).is_none());
+    }
+}

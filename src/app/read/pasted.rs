@@ -1,0 +1,222 @@
+//! What a person enters: fields of a pasted credential and variables; and which members fit which type of way.
+
+use std::collections::BTreeMap;
+
+use super::super::template::is_name;
+use super::super::{Field, Kind, Mark, Origin, Pattern, Variable};
+use super::Problems;
+use super::rules::{LONGEST_TEXT, RESERVED, is_header_name};
+use super::shape::{RawAuth, RawField, RawMark, RawOrigin, RawVariable};
+
+/// Fields of one credential, at most.
+const MOST_FIELDS: usize = 10;
+
+impl Problems {
+    /// Members that mean nothing for a type are no options of it, and left-over ones hide a mistake.
+    pub(super) fn only_fitting(&mut self, path: &str, raw: &RawAuth) {
+        let kind = raw.r#type;
+        let consents = kind == Kind::OAuth2;
+        let tokens = kind.has_tokens();
+        let pasted = kind.is_pasted();
+        let fits = [
+            ("issuer", raw.issuer.is_some(), consents),
+            ("authorize_url", raw.authorize_url.is_some(), consents),
+            ("token_url", raw.token_url.is_some(), tokens),
+            ("refresh_url", raw.refresh_url.is_some(), consents),
+            ("revoke_url", raw.revoke_url.is_some(), tokens),
+            ("revoke", raw.revoke.is_some(), tokens),
+            ("client_auth", raw.client_auth.is_some(), tokens),
+            ("refresh_client_auth", raw.refresh_client_auth.is_some(), consents),
+            ("body", raw.body.is_some(), tokens),
+            ("scope_separator", raw.scope_separator.is_some(), tokens),
+            ("grant_type", raw.grant_type.is_some(), kind == Kind::ClientCredentials),
+            ("authorize_params", !raw.authorize_params.is_empty(), consents),
+            ("more_scopes_params", !raw.more_scopes_params.is_empty(), consents),
+            ("token_params", !raw.token_params.is_empty(), tokens),
+            ("refresh_params", !raw.refresh_params.is_empty(), consents),
+            ("token_headers", !raw.token_headers.is_empty(), tokens),
+            ("exchange_redirect_uri", raw.exchange_redirect_uri.is_some(), consents),
+            ("refresh_redirect_uri", raw.refresh_redirect_uri.is_some(), consents),
+            ("login_hint", raw.login_hint.is_some(), consents),
+            ("pkce", raw.pkce.is_some(), consents),
+            ("send_scope_on_refresh", raw.send_scope_on_refresh.is_some(), consents),
+            ("rotation", raw.rotation.is_some(), consents),
+            ("access_token_lifetime", raw.access_token_lifetime.is_some(), tokens),
+            ("refresh_token_lifetime", raw.refresh_token_lifetime.is_some(), consents),
+            ("refresh_token_idle", raw.refresh_token_idle.is_some(), consents),
+            ("grant_lifetime", raw.grant_lifetime.is_some(), consents),
+            ("response", raw.response.is_some(), tokens),
+            ("tokens", !raw.tokens.is_empty(), consents),
+            ("client_help", raw.client_help.is_some(), consents),
+            ("key_file", raw.key_file.is_some(), kind == Kind::ServiceAccount),
+            ("fields", raw.fields.is_some(), pasted),
+            ("header", raw.header.is_some(), pasted && !tokens),
+            ("query", raw.query.is_some(), pasted && !tokens),
+        ];
+        for (member, present, fits) in fits {
+            if present && !fits {
+                self.add(&format!("{path}.{member}"), format!("is no option of \"{}\"; remove it", kind.as_str()));
+            }
+        }
+        if raw.header.as_ref().is_some_and(|name| !is_header_name(name)) {
+            self.add(&format!("{path}.header"), "is not a header name (RFC 9110 5.1)");
+        }
+    }
+
+    pub(super) fn fields(&mut self, path: &str, raw: &mut RawAuth) -> Vec<Field> {
+        let kind = raw.r#type;
+        let Some(given) = raw.fields.take() else { return usual(kind) };
+        let at = format!("{path}.fields");
+        if given.is_empty() || given.len() > MOST_FIELDS {
+            self.add(&at, format!("needs 1 to {MOST_FIELDS} fields"));
+        }
+        let mut fields: Vec<Field> = Vec::new();
+        for (index, one) in given.into_iter().enumerate() {
+            let field = self.field(&format!("{at}[{index}]"), one);
+            if fields.iter().any(|known| known.id == field.id) {
+                self.add(&format!("{at}[{index}].id"), "stands here twice; remove one");
+            }
+            fields.push(field);
+        }
+        for id in needed(kind) {
+            if fields.iter().all(|field| field.id != *id) {
+                self.add(&at, format!("needs a field {id}"));
+            }
+        }
+        fields
+    }
+
+    fn field(&mut self, at: &str, raw: RawField) -> Field {
+        if !is_name(&raw.id) || RESERVED.contains(&raw.id.as_str()) && raw.id != "token" {
+            self.add(&format!("{at}.id"), "must be letters, digits and _, and none of the names templates know anyway");
+        }
+        self.text(&format!("{at}.label"), &raw.label, 100);
+        self.optional_text(&format!("{at}.help"), raw.help.as_deref());
+        self.optional_link(&format!("{at}.url"), raw.url.as_deref());
+        self.optional_text(&format!("{at}.placeholder"), raw.placeholder.as_deref());
+        self.optional_text(&format!("{at}.pattern_help"), raw.pattern_help.as_deref());
+        let pattern = self.pattern(&format!("{at}.pattern"), raw.pattern.as_deref());
+        let marks =
+            raw.marks.into_iter().enumerate().map(|(index, mark)| self.mark(&format!("{at}.marks[{index}]"), mark));
+        Field {
+            id: raw.id,
+            label: raw.label,
+            help: raw.help,
+            url: raw.url,
+            secret: raw.secret,
+            optional: raw.optional,
+            multiline: raw.multiline,
+            placeholder: raw.placeholder,
+            pattern,
+            pattern_help: raw.pattern_help,
+            marks: marks.collect(),
+        }
+    }
+
+    fn mark(&mut self, at: &str, raw: RawMark) -> Mark {
+        self.text(&format!("{at}.prefix"), &raw.prefix, 100);
+        for (member, text) in [("label", &raw.label), ("refuse", &raw.refuse), ("warn", &raw.warn)] {
+            self.optional_text(&format!("{at}.{member}"), text.as_deref());
+        }
+        Mark { prefix: raw.prefix, label: raw.label, refuse: raw.refuse, warn: raw.warn }
+    }
+
+    fn pattern(&mut self, at: &str, text: Option<&str>) -> Option<Pattern> {
+        let text = text?;
+        let pattern = Pattern::parse(text);
+        if pattern.is_none() {
+            self.add(at, "is no regular expression of at most 256 characters");
+        }
+        pattern
+    }
+
+    pub(super) fn variables(&mut self, raw: BTreeMap<String, RawVariable>) -> BTreeMap<String, Variable> {
+        self.entries("variables", raw.len());
+        let mut variables = BTreeMap::new();
+        for (name, raw) in raw {
+            let at = format!("variables.{name}");
+            if !is_name(&name) || RESERVED.contains(&name.as_str()) {
+                self.add(&at, "must have a name of letters, digits and _, none of those templates know anyway");
+            }
+            if let Some(variable) = self.variable(&at, &name, raw) {
+                variables.insert(name, variable);
+            }
+        }
+        variables
+    }
+
+    fn variable(&mut self, at: &str, name: &str, raw: RawVariable) -> Option<Variable> {
+        let asked = matches!(raw.from, RawOrigin::Person | RawOrigin::Client);
+        if asked && raw.label.is_none() {
+            self.add(&format!("{at}.label"), "is required: it is asked for in a form");
+        }
+        if asked && raw.at.is_some() {
+            self.add(&format!("{at}.at"), "means nothing for a variable that is asked for; remove it");
+        }
+        for (member, text) in [("label", &raw.label), ("help", &raw.help), ("example", &raw.example)] {
+            if let Some(text) = text {
+                self.text(&format!("{at}.{member}"), text, LONGEST_TEXT);
+            }
+        }
+        let variable = Variable {
+            label: raw.label.unwrap_or_else(|| name.to_owned()),
+            help: raw.help,
+            example: raw.example,
+            pattern: self.pattern(&format!("{at}.pattern"), raw.pattern.as_deref()),
+            default: raw.default,
+            from: self.origin(&format!("{at}.at"), raw.from, raw.at)?,
+        };
+        for (member, text) in [("example", &variable.example), ("default", &variable.default)] {
+            if text.as_ref().is_some_and(|text| variable.read(text).is_err()) {
+                self.add(&format!("{at}.{member}"), "does not fit the variable's own pattern");
+            }
+        }
+        Some(variable)
+    }
+
+    fn origin(&mut self, at: &str, from: RawOrigin, place: Option<String>) -> Option<Origin> {
+        let place = match (from, place) {
+            (RawOrigin::Person, _) => return Some(Origin::Person),
+            (RawOrigin::Client, _) => return Some(Origin::Client),
+            (_, Some(place)) => place,
+            (_, None) => {
+                self.add(at, "is required: where does the value stand?");
+                return None;
+            }
+        };
+        match from {
+            RawOrigin::Callback => {
+                self.text(at, &place, 100);
+                Some(Origin::Callback(place))
+            }
+            RawOrigin::Token => self.pointer(at, &place).map(Origin::Token),
+            _ => self.pointer(at, &place).map(Origin::Identity),
+        }
+    }
+}
+
+/// The fields of a type whose definition names none.
+fn usual(kind: Kind) -> Vec<Field> {
+    match kind {
+        Kind::OAuth2 => vec![],
+        Kind::ClientCredentials => {
+            vec![Field::usual("client_id", "Client id", false), Field::usual("client_secret", "Client secret", true)]
+        }
+        Kind::ServiceAccount => vec![
+            Field { multiline: true, ..Field::usual("key", "Key file (JSON)", true) },
+            Field { optional: true, ..Field::usual("subject", "Act for this user", false) },
+        ],
+        Kind::ApiKey => vec![Field::usual("api_key", "API key", true)],
+        Kind::BotToken => vec![Field::usual("token", "Bot token", true)],
+        Kind::Basic => vec![Field::usual("username", "User name", false), Field::usual("password", "Password", true)],
+    }
+}
+
+/// The fields that a type can't do without.
+fn needed(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::ClientCredentials => &["client_id", "client_secret"],
+        Kind::ServiceAccount => &["key"],
+        Kind::OAuth2 | Kind::ApiKey | Kind::BotToken | Kind::Basic => &[],
+    }
+}

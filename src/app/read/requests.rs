@@ -1,0 +1,209 @@
+//! Requests to an app's API in a definition: identity, check, how a credential is sent, errors.
+
+use std::collections::BTreeMap;
+
+use super::super::{
+    AccountShape, AnswerTemplate, ErrorTable, Identity, Kind, Probe, RequestShape, ScopesHeader, StatusMeaning,
+    Template,
+};
+use super::Problems;
+use super::rules::{Known, LONGEST_TEXT};
+use super::shape::{Method, OneOrMany, RawBasic, RawCheck, RawErrors, RawIdentity, RawRequest};
+use crate::ports::OutboundMethod;
+
+impl Problems {
+    pub(super) fn identity(&mut self, at: &str, raw: RawIdentity, known: &Known<'_>) -> Option<Identity> {
+        let RawIdentity { from, method, url, headers, body, id, label, statuses, scopes } = raw;
+        let scopes = scopes.map(|raw| {
+            self.separator(&format!("{at}.scopes.separator"), &raw.separator);
+            ScopesHeader { header: raw.header.to_ascii_lowercase(), separator: raw.separator }
+        });
+        let account = AccountShape {
+            id: self.answer_templates(&format!("{at}.id"), &id, known)?,
+            label: self.answer_templates(&format!("{at}.label"), &label, known)?,
+        };
+        match (from, url) {
+            (Some(_), None) if known.kind.has_tokens() => Some(Identity { probe: None, account, scopes: None }),
+            (Some(_), None) => {
+                self.add(&format!("{at}.from"), "needs a token answer, and this way to connect has none; give a url");
+                None
+            }
+            (Some(_), Some(_)) => {
+                self.add(&format!("{at}.url"), "can't stand beside \"from\"; remove one of them");
+                None
+            }
+            (None, None) => {
+                self.add(&format!("{at}.url"), "is required");
+                None
+            }
+            (None, Some(url)) => {
+                let probe = self.probe(at, RawCheck { method, url, headers, body, statuses }, known)?;
+                Some(Identity { probe: Some(probe), account, scopes })
+            }
+        }
+    }
+
+    fn answer_templates(&mut self, at: &str, texts: &OneOrMany, known: &Known<'_>) -> Option<Vec<AnswerTemplate>> {
+        if texts.0.is_empty() {
+            self.add(at, "needs at least one JSON pointer");
+        }
+        let read: Vec<_> = texts.0.iter().map(|text| AnswerTemplate::parse(text)).collect();
+        if read.iter().any(Option::is_none) {
+            self.add(
+                at,
+                "must be a JSON pointer such as /user/id, or a text with pointers such as {/team/id}:{/user_id}",
+            );
+        }
+        let shown =
+            |name: &str| known.is_variable(name) || known.fields.iter().any(|one| one.id == name && !one.secret);
+        if let Some(name) = read.iter().flatten().flat_map(AnswerTemplate::places).find(|name| !shown(name)) {
+            self.add(at, format!("has a place for {name}, which is no variable and no field that may be shown"));
+        }
+        read.into_iter().collect()
+    }
+
+    pub(super) fn probe(&mut self, at: &str, raw: RawCheck, known: &Known<'_>) -> Option<Probe> {
+        let post = raw.method == Some(Method::Post);
+        if raw.body.is_some() && !post {
+            self.add(&format!("{at}.body"), "needs \"method\": \"POST\"");
+        }
+        if raw.body.as_ref().is_some_and(|body| body.len() > LONGEST_TEXT) {
+            self.add(&format!("{at}.body"), format!("is over {LONGEST_TEXT} bytes"));
+        }
+        let headers = self.header_templates(&format!("{at}.headers"), &raw.headers, |name| carries(known, name));
+        let statuses = self.statuses(&format!("{at}.statuses"), &raw.statuses);
+        let url = self.request_address(&format!("{at}.url"), &raw.url, known)?;
+        let method = if post { OutboundMethod::Post } else { OutboundMethod::Get };
+        Some(Probe { method, url, headers: headers?, body: raw.body, statuses: statuses? })
+    }
+
+    fn statuses(&mut self, at: &str, raw: &BTreeMap<String, StatusMeaning>) -> Option<BTreeMap<u16, StatusMeaning>> {
+        let read: Vec<_> = raw
+            .iter()
+            .map(|(status, meaning)| {
+                let status = status.parse().ok().filter(|status| (200..=499).contains(status));
+                if status.is_none() {
+                    self.add(at, "must have statuses from 200 to 499 as names");
+                }
+                Some((status?, *meaning))
+            })
+            .collect();
+        read.into_iter().collect()
+    }
+
+    /// An address that a credential may stand in, beyond its host.
+    fn request_address(&mut self, field: &str, text: &str, known: &Known<'_>) -> Option<super::super::AddressTemplate> {
+        let mut also = vec!["access_token", "account_id"];
+        also.extend(known.fields.iter().map(|field| field.id.as_str()));
+        self.address(field, text, known, &also)
+    }
+
+    pub(super) fn request(
+        &mut self,
+        at: &str,
+        raw: Option<RawRequest>,
+        (header, query): (&Option<String>, &Option<String>),
+        known: &Known<'_>,
+    ) -> Option<RequestShape> {
+        let raw =
+            raw.unwrap_or_else(|| RawRequest { base_url: None, headers: None, query: BTreeMap::new(), basic: None });
+        let base_url = raw.base_url.as_ref().map(|url| self.request_address(&format!("{at}.base_url"), url, known));
+        let allowed = |name: &str| carries(known, name) || name == "account_id";
+        let queries = self.query_templates(&format!("{at}.query"), &raw.query, allowed);
+        let basic = raw.basic.as_ref().map(|pair| self.basic(&format!("{at}.basic"), pair, allowed));
+        let headers =
+            raw.headers.as_ref().map(|headers| self.header_templates(&format!("{at}.headers"), headers, allowed));
+        let mut shape = RequestShape {
+            base_url: match base_url {
+                None => None,
+                Some(url) => Some(url?),
+            },
+            headers: match headers {
+                None => BTreeMap::new(),
+                Some(headers) => headers?,
+            },
+            query: queries?,
+            basic: match basic {
+                None => None,
+                Some(pair) => Some(pair?),
+            },
+        };
+        let first = known.fields.first().map(|field| format!("{{{}}}", field.id));
+        if let (Some(name), Some(first)) = (header, &first) {
+            shape.headers.insert(name.clone(), Template::parse(first)?);
+        } else if let (Some(name), Some(first)) = (query, &first) {
+            shape.query.insert(name.clone(), Template::parse(first)?);
+        } else if raw.headers.is_none() && !shape.places().any(|name| name == "access_token" || known.is_field(name)) {
+            usually(&mut shape, known)?;
+        }
+        Some(shape)
+    }
+
+    fn query_templates(
+        &mut self,
+        at: &str,
+        raw: &BTreeMap<String, String>,
+        allowed: impl Fn(&str) -> bool + Copy,
+    ) -> Option<BTreeMap<String, Template>> {
+        self.entries(at, raw.len());
+        let read: Vec<_> = raw
+            .iter()
+            .map(|(name, text)| Some((name.clone(), self.template(&format!("{at}.{name}"), text, allowed)?)))
+            .collect();
+        read.into_iter().collect()
+    }
+
+    fn basic(
+        &mut self,
+        at: &str,
+        raw: &RawBasic,
+        allowed: impl Fn(&str) -> bool + Copy,
+    ) -> Option<(Template, Template)> {
+        let username = self.template(&format!("{at}.username"), &raw.username, allowed);
+        let password = self.template(&format!("{at}.password"), &raw.password, allowed);
+        Some((username?, password?))
+    }
+
+    pub(super) fn errors(&mut self, at: &str, raw: RawErrors) -> Option<ErrorTable> {
+        for (member, codes) in [
+            ("permanent", &raw.permanent),
+            ("client", &raw.client),
+            ("configuration", &raw.configuration),
+            ("transient", &raw.transient),
+        ] {
+            self.texts(&format!("{at}.{member}"), codes);
+        }
+        let error = match raw.error {
+            None => Some(ErrorTable::default().error),
+            Some(pointers) => self.pointers(&format!("{at}.error"), &pointers),
+        };
+        let codes = raw.codes.map(|codes| self.pointer(&format!("{at}.codes"), &codes));
+        let retry_after = raw.retry_after.map(|pointer| self.pointer(&format!("{at}.retry_after"), &pointer));
+        Some(ErrorTable {
+            permanent: raw.permanent,
+            client: raw.client,
+            configuration: raw.configuration,
+            transient: raw.transient,
+            error: error?,
+            codes: codes.flatten(),
+            retry_after: retry_after.flatten(),
+        })
+    }
+}
+
+/// What a request may carry: the token, what a person entered, variables.
+fn carries(known: &Known<'_>, name: &str) -> bool {
+    name == "access_token" || known.is_field(name) || known.is_variable(name)
+}
+
+/// How a credential is sent where nothing says otherwise.
+fn usually(shape: &mut RequestShape, known: &Known<'_>) -> Option<()> {
+    let place = |at: usize| Template::parse(&format!("{{{}}}", known.fields.get(at)?.id));
+    match known.kind {
+        Kind::Basic => shape.basic = Some((place(0)?, place(1)?)),
+        Kind::OAuth2 | Kind::ClientCredentials | Kind::ServiceAccount | Kind::ApiKey | Kind::BotToken => {
+            shape.headers.insert("Authorization".to_owned(), Template::parse("Bearer {access_token}")?);
+        }
+    }
+    Some(())
+}

@@ -1,0 +1,300 @@
+//! The OAuth server of a way to connect: endpoints, client authentication, lives, rotation, revocation.
+
+use std::collections::BTreeMap;
+
+use super::super::{
+    AddressTemplate, ClientHelp, Endpoints, FixedEndpoints, FurtherToken, Grant, KeyFileShape, Kind, OAuth2, Origin,
+    Pointer, ResponseShape, Revocation, RevokeStyle, Rotation,
+};
+use super::Problems;
+use super::rules::Known;
+use super::shape::{RawAuth, RawHelp, RawKeyFile, RawResponse, RawRevocation, RawRotation, RawToken, RevokeMethod};
+use crate::ports::OutboundMethod;
+
+impl Problems {
+    pub(super) fn server(&mut self, path: &str, raw: &mut RawAuth, known: &Known<'_>) -> Option<OAuth2> {
+        let at = |member: &str| format!("{path}.{member}");
+        let endpoints = self.endpoints(path, raw, known);
+        let variable = |name: &str| known.is_variable(name);
+        let variable_or_field = |name: &str| known.is_variable(name) || known.is_field(name);
+        let authorize_params = self.params(&at("authorize_params"), &raw.authorize_params, variable);
+        let more_scopes_params = self.params(&at("more_scopes_params"), &raw.more_scopes_params, variable);
+        let token_params = self.params(&at("token_params"), &raw.token_params, variable_or_field);
+        let refresh_params = self.params(&at("refresh_params"), &raw.refresh_params, variable);
+        self.headers(&at("token_headers"), &raw.token_headers, &["authorization", "content-type"]);
+        for (member, seconds) in [
+            ("access_token_lifetime", raw.access_token_lifetime),
+            ("refresh_token_lifetime", raw.refresh_token_lifetime),
+            ("refresh_token_idle", raw.refresh_token_idle),
+            ("grant_lifetime", raw.grant_lifetime),
+        ] {
+            self.seconds(&at(member), seconds);
+        }
+        let scope_separator = raw.scope_separator.take().unwrap_or_else(|| " ".to_owned());
+        self.separator(&at("scope_separator"), &scope_separator);
+        let revoke =
+            self.revocation(&at("revoke"), raw.revoke.take().unwrap_or_default(), raw.revoke_url.as_ref(), known);
+        let response = self.response(&at("response"), raw.response.take().unwrap_or_default());
+        let tokens = self.further(&at("tokens"), std::mem::take(&mut raw.tokens), &scope_separator);
+        let client_help = raw.client_help.take().map(|help| self.client_help(&at("client_help"), help));
+        self.sentences(&at("connect_help"), &raw.connect_help);
+        Some(OAuth2 {
+            grant: self.grant(path, raw)?,
+            endpoints: endpoints?,
+            client_auth: raw.client_auth,
+            refresh_client_auth: raw.refresh_client_auth,
+            body: raw.body.unwrap_or_default(),
+            scope_separator,
+            authorize_params: authorize_params?,
+            more_scopes_params: more_scopes_params?,
+            token_params: token_params?,
+            refresh_params: refresh_params?,
+            token_headers: std::mem::take(&mut raw.token_headers),
+            exchange_redirect_uri: raw.exchange_redirect_uri.unwrap_or(true),
+            refresh_redirect_uri: raw.refresh_redirect_uri.unwrap_or(false),
+            login_hint: raw.login_hint.unwrap_or(false),
+            pkce: raw.pkce.unwrap_or(true),
+            send_scope_on_refresh: raw.send_scope_on_refresh.unwrap_or(false),
+            rotation: if raw.r#type == Kind::OAuth2 {
+                self.rotation(&at("rotation"), raw.rotation)
+            } else {
+                Rotation::None
+            },
+            revoke: revoke?,
+            access_token_lifetime: raw.access_token_lifetime,
+            refresh_token_lifetime: raw.refresh_token_lifetime,
+            refresh_token_idle: raw.refresh_token_idle,
+            grant_lifetime: raw.grant_lifetime,
+            response: response?,
+            tokens: tokens?,
+            client_help,
+            connect_help: std::mem::take(&mut raw.connect_help),
+        })
+    }
+
+    fn grant(&mut self, path: &str, raw: &mut RawAuth) -> Option<Grant> {
+        match raw.r#type {
+            Kind::ClientCredentials => {
+                let grant_type = raw.grant_type.take().unwrap_or_else(|| "client_credentials".to_owned());
+                self.text(&format!("{path}.grant_type"), &grant_type, 100);
+                Some(Grant::ClientCredentials { grant_type })
+            }
+            Kind::ServiceAccount => {
+                self.key_file(&format!("{path}.key_file"), raw.key_file.take()).map(Grant::ServiceAccount)
+            }
+            Kind::OAuth2 | Kind::ApiKey | Kind::BotToken | Kind::Basic => Some(Grant::AuthorizationCode),
+        }
+    }
+
+    fn key_file(&mut self, at: &str, raw: Option<RawKeyFile>) -> Option<KeyFileShape> {
+        let raw = raw.unwrap_or_else(|| RawKeyFile {
+            issuer: "/client_email".to_owned(),
+            private_key: "/private_key".to_owned(),
+            key_id: None,
+        });
+        let issuer = self.pointer(&format!("{at}.issuer"), &raw.issuer);
+        let private_key = self.pointer(&format!("{at}.private_key"), &raw.private_key);
+        let key_id = self.pointer(&format!("{at}.key_id"), raw.key_id.as_deref().unwrap_or("/private_key_id"));
+        Some(KeyFileShape { issuer: issuer?, private_key: private_key?, key_id: key_id? })
+    }
+
+    fn endpoints(&mut self, path: &str, raw: &RawAuth, known: &Known<'_>) -> Option<Endpoints> {
+        if let Some(issuer) = &raw.issuer {
+            return self.issuer(path, raw, issuer, known);
+        }
+        let at = |member: &str| format!("{path}.{member}");
+        let consents = raw.r#type == Kind::OAuth2;
+        let authorize_url = self.required_address(&at("authorize_url"), raw.authorize_url.as_deref(), consents, known);
+        let token_url = self.required_address(&at("token_url"), raw.token_url.as_deref(), true, known);
+        let refresh_url = raw.refresh_url.as_deref().map(|url| self.endpoint(&at("refresh_url"), url, known, &[]));
+        let beyond = ["client_id", "token"];
+        let revoke_url = raw.revoke_url.as_deref().map(|url| self.endpoint(&at("revoke_url"), url, known, &beyond));
+        if consents && authorize_url.is_none() {
+            return None;
+        }
+        Some(Endpoints::Fixed(Box::new(FixedEndpoints {
+            authorize_url,
+            token_url: token_url?,
+            refresh_url: refresh_url.flatten(),
+            revoke_url: revoke_url.flatten(),
+        })))
+    }
+
+    fn issuer(&mut self, path: &str, raw: &RawAuth, issuer: &str, known: &Known<'_>) -> Option<Endpoints> {
+        for (member, given) in [
+            ("authorize_url", &raw.authorize_url),
+            ("token_url", &raw.token_url),
+            ("refresh_url", &raw.refresh_url),
+            ("revoke_url", &raw.revoke_url),
+        ] {
+            if given.is_some() {
+                let field = format!("{path}.{member}");
+                self.add(&field, "can't stand beside auth.issuer; give the issuer, or the addresses, not both");
+            }
+        }
+        let field = format!("{path}.issuer");
+        if issuer.contains('?') {
+            self.add(&field, "must not have a query (RFC 8414 2)");
+        }
+        self.endpoint(&field, issuer, known, &[]).map(Endpoints::Issuer)
+    }
+
+    fn required_address(
+        &mut self,
+        field: &str,
+        text: Option<&str>,
+        required: bool,
+        known: &Known<'_>,
+    ) -> Option<AddressTemplate> {
+        if text.is_none() && required {
+            self.add(field, "is required where there is no auth.issuer");
+        }
+        text.and_then(|text| self.endpoint(field, text, known, &[]))
+    }
+
+    /// An address that gets the workspace's client secret. Whoever connects must not decide where that goes.
+    fn endpoint(&mut self, field: &str, text: &str, known: &Known<'_>, also: &[&str]) -> Option<AddressTemplate> {
+        let address = self.address(field, text, known, also)?;
+        let variable = |name: &str| known.variables.get(name);
+        for name in address.places() {
+            if variable(name).is_some_and(|v| !matches!(v.from, Origin::Person | Origin::Client)) {
+                self.add(
+                    field,
+                    format!("needs {name} before the app has been asked; it must come from person or client"),
+                );
+            }
+        }
+        let persons = address.host_places().any(|name| variable(name).is_some_and(|v| v.from == Origin::Person));
+        if known.kind == Kind::OAuth2 && persons && !address.has_fixed_domain() {
+            self.add(
+                field,
+                "gets the client's secret, so a person's variable in its host must be followed by a fixed domain \
+                 (https://{shop}.example.com); or let the variable come from \"client\"",
+            );
+        }
+        Some(address)
+    }
+
+    fn rotation(&mut self, at: &str, raw: Option<RawRotation>) -> Rotation {
+        match raw {
+            None | Some(RawRotation::Strict) => Rotation::Strict,
+            Some(RawRotation::None) => Rotation::None,
+            Some(RawRotation::Reissue) => Rotation::Reissue,
+            Some(RawRotation::Grace(seconds)) => {
+                self.seconds(&format!("{at}.grace"), Some(seconds));
+                Rotation::Grace(seconds)
+            }
+        }
+    }
+
+    fn revocation(
+        &mut self,
+        at: &str,
+        raw: RawRevocation,
+        url: Option<&String>,
+        known: &Known<'_>,
+    ) -> Option<Revocation> {
+        if raw.style == RevokeStyle::Bearer && url.is_none() {
+            self.add(&format!("{at}.style"), "\"bearer\" needs auth.revoke_url");
+        }
+        self.headers(&format!("{at}.headers"), &raw.headers, &["authorization", "content-type"]);
+        let allowed = |name: &str| matches!(name, "token" | "client_id" | "account_id") || known.is_variable(name);
+        let params = match raw.params {
+            None => None,
+            Some(params) => Some(self.revoke_params(&format!("{at}.params"), &params, allowed)?),
+        };
+        Some(Revocation {
+            kills: raw.kills,
+            style: raw.style,
+            authenticate: raw.authenticate.unwrap_or(true),
+            client_auth: raw.client_auth,
+            method: if raw.method == Some(RevokeMethod::Delete) {
+                OutboundMethod::Delete
+            } else {
+                OutboundMethod::Post
+            },
+            body: raw.body,
+            params,
+            headers: raw.headers,
+        })
+    }
+
+    /// Here `client_id` is an ordinary parameter: it names whose grant ends.
+    fn revoke_params(
+        &mut self,
+        at: &str,
+        params: &BTreeMap<String, String>,
+        allowed: impl Fn(&str) -> bool + Copy,
+    ) -> Option<super::super::Params> {
+        self.entries(at, params.len());
+        let read: Vec<_> = params
+            .iter()
+            .map(|(name, value)| Some((name.clone(), self.template(&format!("{at}.{name}"), value, allowed)?)))
+            .collect();
+        read.into_iter().collect()
+    }
+
+    fn response(&mut self, at: &str, raw: RawResponse) -> Option<ResponseShape> {
+        let shape = ResponseShape::default();
+        if let Some(separator) = &raw.scope_separator {
+            self.separator(&format!("{at}.scope_separator"), separator);
+        }
+        let mut pointer = |member: &str, text: Option<String>, default: Pointer| {
+            self.pointer_or(&format!("{at}.{member}"), text.as_deref(), default)
+        };
+        let access_token = pointer("access_token", raw.access_token, shape.access_token);
+        let refresh_token = pointer("refresh_token", raw.refresh_token, shape.refresh_token);
+        let expires_in = pointer("expires_in", raw.expires_in, shape.expires_in);
+        let scope = pointer("scope", raw.scope, shape.scope);
+        let token_type = pointer("token_type", raw.token_type, shape.token_type);
+        let refresh_expires_in =
+            raw.refresh_expires_in.map(|text| self.pointer(&format!("{at}.refresh_expires_in"), &text));
+        Some(ResponseShape {
+            access_token: access_token?,
+            refresh_token: refresh_token?,
+            expires_in: expires_in?,
+            refresh_expires_in: refresh_expires_in.flatten(),
+            scope: scope?,
+            token_type: token_type?,
+            scope_separator: raw.scope_separator,
+        })
+    }
+
+    fn further(
+        &mut self,
+        at: &str,
+        raw: BTreeMap<String, RawToken>,
+        separator: &str,
+    ) -> Option<BTreeMap<String, FurtherToken>> {
+        let mut read = Some(BTreeMap::new());
+        for (name, raw) in raw {
+            let field = format!("{at}.{name}");
+            if !super::super::template::is_name(&name) || separator.contains(':') {
+                self.add(&field, "must have a name of letters, digits and _, at an app whose separator has no colon");
+            }
+            self.text(&format!("{field}.scope_param"), &raw.scope_param, 100);
+            let response = RawResponse {
+                access_token: Some(raw.access_token),
+                // Nothing of the first token must be taken for this one's.
+                refresh_token: raw.refresh_token.or_else(|| Some(format!("/{name}/refresh_token"))),
+                expires_in: raw.expires_in.or_else(|| Some(format!("/{name}/expires_in"))),
+                scope: raw.scope.or_else(|| Some(format!("/{name}/scope"))),
+                token_type: raw.token_type.or_else(|| Some(format!("/{name}/token_type"))),
+                ..RawResponse::default()
+            };
+            let token =
+                self.response(&field, response).map(|response| FurtherToken { response, scope_param: raw.scope_param });
+            read = read.zip(token).map(|(mut read, token)| {
+                read.insert(name, token);
+                read
+            });
+        }
+        read
+    }
+
+    fn client_help(&mut self, at: &str, raw: RawHelp) -> ClientHelp {
+        self.link(&format!("{at}.url"), &raw.url);
+        self.sentences(&format!("{at}.steps"), &raw.steps);
+        ClientHelp { url: raw.url, steps: raw.steps }
+    }
+}

@@ -1,0 +1,334 @@
+//! Requests to an app's API: how they carry a credential, and what the answers tell about it.
+//!
+//! Owns the shape of requests, probes, account pointers and error tables. Refuses a secret in a host.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Pointer;
+use super::template::{AddressTemplate, Template, Values};
+use crate::egress::{Address, AddressError};
+use crate::ports::OutboundMethod;
+use crate::secret::Secret;
+
+/// Why a request can't be built. It names places, never values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestError {
+    /// Nothing is known for a place.
+    Missing(String),
+    /// The value must not stand there.
+    Value(String),
+    /// The filled address does not pass the guard.
+    Address(AddressError),
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(name) => write!(f, "needs a value for {name}"),
+            Self::Value(name) => write!(f, "has a value for {name} that can't stand in an address"),
+            Self::Address(problem) => problem.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+/// How a credential is sent in requests to the app.
+#[derive(Debug, Clone)]
+pub struct RequestShape {
+    /// The address that the app's API paths are relative to.
+    pub base_url: Option<AddressTemplate>,
+    /// Header names and templates.
+    pub headers: BTreeMap<String, Template>,
+    /// Parameters of every request.
+    pub query: BTreeMap<String, Template>,
+    /// User name and password of HTTP Basic.
+    pub basic: Option<(Template, Template)>,
+}
+
+/// A request shape with everything filled in. All of it is secret.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Dressed {
+    /// Headers.
+    pub headers: BTreeMap<String, String>,
+    /// Parameters.
+    #[serde(default)]
+    pub query: BTreeMap<String, String>,
+    /// Base address.
+    pub base_url: Option<String>,
+}
+
+impl fmt::Debug for Dressed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Dressed([redacted])")
+    }
+}
+
+impl RequestShape {
+    /// The shape with everything filled in.
+    ///
+    /// # Errors
+    /// A value that is missing or must not stand there.
+    pub fn dress(&self, values: &Values) -> Result<Dressed, RequestError> {
+        let base_url = self.base_url.as_ref().map(|url| url.fill(values)).transpose()?;
+        Ok(Dressed {
+            headers: self.filled_headers(values, |_| true)?,
+            query: fill_all(&self.query, values)?,
+            base_url: base_url.map(|url| url.as_str().to_owned()),
+        })
+    }
+
+    /// Headers that carry the credential, as far as they are wanted.
+    pub(crate) fn filled_headers(
+        &self,
+        values: &Values,
+        wanted: impl Fn(&Template) -> bool,
+    ) -> Result<BTreeMap<String, String>, RequestError> {
+        let fill = |(name, template): (&String, &Template)| Ok((name.clone(), template.fill(values)?));
+        let mut headers: BTreeMap<_, _> =
+            self.headers.iter().filter(|(_, template)| wanted(template)).map(fill).collect::<Result<_, _>>()?;
+        if let Some((username, password)) = &self.basic {
+            let pair = Secret::new(format!("{}:{}", username.fill(values)?, password.fill(values)?));
+            headers.insert("Authorization".to_owned(), format!("Basic {}", STANDARD.encode(pair.expose())));
+        }
+        Ok(headers)
+    }
+
+    pub(super) fn places(&self) -> impl Iterator<Item = &str> {
+        let pair = self.basic.iter().flat_map(|(username, password)| [username, password]);
+        let templates = self.headers.values().chain(self.query.values()).chain(pair);
+        templates.flat_map(Template::places).chain(self.base_url.iter().flat_map(AddressTemplate::places))
+    }
+}
+
+/// A map of templates with all places filled.
+pub(crate) fn fill_all(
+    templates: &BTreeMap<String, Template>,
+    values: &Values,
+) -> Result<BTreeMap<String, String>, RequestError> {
+    templates.iter().map(|(name, template)| Ok((name.clone(), template.fill(values)?))).collect()
+}
+
+/// A request to the app's API that carries a credential: who is it, does it work.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// GET unless the definition says POST.
+    pub method: OutboundMethod,
+    /// Where.
+    pub url: AddressTemplate,
+    /// Headers beside those of the request shape.
+    pub headers: BTreeMap<String, Template>,
+    /// The body, as it stands.
+    pub body: Option<String>,
+    /// What a status means at this address, where that is unusual.
+    pub statuses: BTreeMap<u16, StatusMeaning>,
+}
+
+/// What a probe's status means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StatusMeaning {
+    /// The credential works.
+    Works,
+    /// The credential is refused.
+    Refused,
+    /// The credential works, but not for this.
+    Forbidden,
+    /// It tells nothing.
+    Unknown,
+}
+
+/// How it is known whose account a credential is for.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The request that tells; `None` where the token answer does.
+    pub probe: Option<Probe>,
+    /// Where the account stands in the answer.
+    pub account: AccountShape,
+    /// Where the answer names what was granted.
+    pub scopes: Option<ScopesHeader>,
+}
+
+/// A header of an answer that names the scopes of the credential that asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopesHeader {
+    /// Its name, in lower case.
+    pub header: String,
+    /// What separates scopes in it.
+    pub separator: String,
+}
+
+/// Where an account's id and label stand in an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountShape {
+    /// What never changes about the account; the first whose parts are all present.
+    pub id: Vec<AnswerTemplate>,
+    /// What a person recognises; the first whose parts are all present.
+    pub label: Vec<AnswerTemplate>,
+}
+
+/// A text made of parts of an answer: a pointer, or `{/team/id}:{/user_id}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerTemplate(Vec<AnswerPiece>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum AnswerPiece {
+    Text(String),
+    Pointer(Pointer),
+    Value(String),
+}
+
+impl AnswerTemplate {
+    /// Reads a pointer or a template; `None` when it is neither.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.starts_with('/') {
+            return Pointer::parse(text).map(|pointer| Self(vec![AnswerPiece::Pointer(pointer)]));
+        }
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('{') {
+            let (inside, tail) = after.split_once('}')?;
+            if !before.is_empty() {
+                pieces.push(AnswerPiece::Text(before.to_owned()));
+            }
+            pieces.push(if inside.starts_with('/') {
+                AnswerPiece::Pointer(Pointer::parse(inside)?)
+            } else if super::template::is_name(inside) {
+                AnswerPiece::Value(inside.to_owned())
+            } else {
+                return None;
+            });
+            rest = tail;
+        }
+        if !rest.is_empty() {
+            pieces.push(AnswerPiece::Text(rest.to_owned()));
+        }
+        let tells = pieces.iter().any(|piece| !matches!(piece, AnswerPiece::Text(_)));
+        (tells && !text.contains("}}") && !rest.contains('}')).then_some(Self(pieces))
+    }
+
+    /// The names that are not pointers.
+    pub(super) fn places(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| match piece {
+            AnswerPiece::Value(name) => Some(name.as_str()),
+            AnswerPiece::Text(_) | AnswerPiece::Pointer(_) => None,
+        })
+    }
+
+    /// The text, if all its parts are present. Numbers are taken as text, empty texts as absent.
+    pub fn find(&self, answer: &Value, values: &Values) -> Option<String> {
+        self.0
+            .iter()
+            .map(|piece| match piece {
+                AnswerPiece::Text(text) => Some(text.clone()),
+                AnswerPiece::Value(name) => values.get(name).map(str::to_owned),
+                AnswerPiece::Pointer(pointer) => pointer.find(answer).and_then(text),
+            })
+            .collect()
+    }
+}
+
+/// A text or number as text.
+pub(crate) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// What an app's error codes mean. It is looked at before the default table of the token module.
+#[derive(Debug, Clone)]
+pub struct ErrorTable {
+    /// The grant is gone.
+    pub permanent: Vec<String>,
+    /// Our client is refused.
+    pub client: Vec<String>,
+    /// This connection asks for what it may not have.
+    pub configuration: Vec<String>,
+    /// Try again later.
+    pub transient: Vec<String>,
+    /// Where the error's name stands; the first that is present counts. Default `/error`.
+    pub error: Vec<Pointer>,
+    /// Where finer codes stand: a value or a list, numbers compared as text.
+    pub codes: Option<Pointer>,
+    /// Where the seconds to wait stand, beside the `Retry-After` header.
+    pub retry_after: Option<Pointer>,
+}
+
+impl Default for ErrorTable {
+    fn default() -> Self {
+        Self {
+            permanent: Vec::new(),
+            client: Vec::new(),
+            configuration: Vec::new(),
+            transient: Vec::new(),
+            error: vec![Pointer::fixed("/error")],
+            codes: None,
+            retry_after: None,
+        }
+    }
+}
+
+impl Probe {
+    /// The address with its places filled.
+    ///
+    /// # Errors
+    /// A value that is missing or must not stand there.
+    pub fn address(&self, values: &Values) -> Result<Address, RequestError> {
+        self.url.fill(values)
+    }
+}
+
+impl Identity {
+    /// The userinfo request of `OpenID` Connect (Core 1.0, 5.3).
+    pub(super) fn userinfo(url: AddressTemplate) -> Self {
+        let at = |pointer: &'static str| AnswerTemplate(vec![AnswerPiece::Pointer(Pointer::fixed(pointer))]);
+        Self {
+            probe: Some(Probe {
+                method: OutboundMethod::Get,
+                url,
+                headers: BTreeMap::new(),
+                body: None,
+                statuses: BTreeMap::new(),
+            }),
+            account: AccountShape {
+                id: vec![at("/sub")],
+                label: ["/email", "/preferred_username", "/name", "/sub"].map(at).to_vec(),
+            },
+            scopes: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_answer_template_is_a_pointer_or_a_text_with_pointers() {
+        let answer = json!({ "team": { "id": "T1", "name": null }, "user": 7, "empty": " " });
+        let values = Values::new().with("site", "acme");
+        for (text, found) in [
+            ("/team/id", Some("T1")),
+            ("{/team/id}:{/user}", Some("T1:7")),
+            ("{/team/id}@{site}", Some("T1@acme")),
+            ("/team/name", None),
+            ("{/team/name} / {/user}", None),
+            ("/empty", None),
+            ("{/user}@{unknown}", None),
+        ] {
+            assert_eq!(AnswerTemplate::parse(text).unwrap().find(&answer, &values).as_deref(), found, "{text}");
+        }
+        for text in ["", "id", "{", "{/a", "a}", "{a b}", "{}", "just text"] {
+            assert!(AnswerTemplate::parse(text).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! Texts with places: `https://{subdomain}.example.com/api`, `Bearer {access_token}`.
+//!
+//! Owns how a value gets into an address or a header and what it can't do there: it never changes the host
+//! unless it stands in it, never leaves its part of a path, and every filled address passes the egress guard
+//! again. Refuses unknown places when a definition is read, and missing values when one is filled.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+use super::RequestError;
+use crate::egress::{Address, AddressError, Egress};
+use crate::secret::Secret;
+
+/// What stands for an unknown value when a definition is read.
+const SAMPLE: &str = "sample";
+/// What stands for an unknown host when a definition is read.
+const SAMPLE_HOST: &str = "sample.example.com";
+/// What stands for an unknown origin when a definition is read.
+const SAMPLE_ORIGIN: &str = "https://sample.example.com";
+
+/// What places are filled with. Values may be secret, so all are treated so.
+#[derive(Debug, Clone, Default)]
+pub struct Values(BTreeMap<String, Secret>);
+
+impl Values {
+    /// Nothing is known.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Also knows this value.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.0.insert(name.to_owned(), Secret::new(value));
+        self
+    }
+
+    /// Also knows these.
+    #[must_use]
+    pub fn with_all<'a>(self, pairs: impl IntoIterator<Item = (&'a String, &'a String)>) -> Self {
+        pairs.into_iter().fold(self, |values, (name, value)| values.with(name, value))
+    }
+
+    /// A value that is known.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(Secret::expose)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Place(String),
+}
+
+/// A text with places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template(Vec<Piece>);
+
+impl Template {
+    /// Reads a template; `None` when a brace has no partner or a name is no name.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('{') {
+            let (name, tail) = after.split_once('}')?;
+            if before.contains('}') || !is_name(name) {
+                return None;
+            }
+            if !before.is_empty() {
+                pieces.push(Piece::Text(before.to_owned()));
+            }
+            pieces.push(Piece::Place(name.to_owned()));
+            rest = tail;
+        }
+        if rest.contains('}') {
+            return None;
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Text(rest.to_owned()));
+        }
+        Some(Self(pieces))
+    }
+
+    /// The names of its places.
+    pub fn places(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Place(name) => Some(name.as_str()),
+            Piece::Text(_) => None,
+        })
+    }
+
+    /// The text with all places filled as they are.
+    ///
+    /// # Errors
+    /// The name of a value that is missing.
+    pub fn fill(&self, values: &Values) -> Result<String, RequestError> {
+        self.0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text) => Ok(text.as_str()),
+                Piece::Place(name) => values.get(name).ok_or_else(|| RequestError::Missing(name.clone())),
+            })
+            .collect()
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|piece| match piece {
+            Piece::Text(text) => f.write_str(text),
+            Piece::Place(name) => write!(f, "{{{name}}}"),
+        })
+    }
+}
+
+/// Letters, digits and `_`.
+pub(super) fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 63 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Where in an address a place stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Position {
+    Origin,
+    Host,
+    Beyond,
+}
+
+/// An address with places, checked as far as it can be before they are filled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressTemplate {
+    template: Template,
+    egress: Egress,
+    /// The address itself, where there is nothing to fill.
+    fixed: Option<Address>,
+}
+
+impl AddressTemplate {
+    /// Reads a template and applies the guard to a sample of it.
+    ///
+    /// # Errors
+    /// The first rule the sample breaks; `None` for a template that is none.
+    pub fn parse(text: &str, egress: Egress) -> Result<Self, Option<AddressError>> {
+        let template = Template::parse(text).ok_or(None)?;
+        let mut read = Self { template, egress, fixed: None };
+        let names = read.places_at().map(|(name, position)| (name.to_owned(), position)).collect::<Vec<_>>();
+        let filled = |host: &str| {
+            let sample = names.iter().fold(Values::new(), |values, (name, position)| {
+                let value = match position {
+                    Position::Origin => SAMPLE_ORIGIN,
+                    Position::Host => host,
+                    Position::Beyond => SAMPLE,
+                };
+                values.with(name, value)
+            });
+            read.fill(&sample)
+        };
+        // A place may be a part of the host's name, or all of it.
+        let address = filled(SAMPLE).or_else(|_| filled(SAMPLE_HOST)).map_err(|error| match error {
+            RequestError::Address(problem) => Some(problem),
+            RequestError::Missing(_) | RequestError::Value(_) => None,
+        })?;
+        read.fixed = names.is_empty().then_some(address);
+        Ok(read)
+    }
+
+    /// An address that is known already.
+    pub fn known(address: Address) -> Self {
+        // The guard has seen it; which reach it was read with matters only where there is something to fill.
+        Self {
+            template: Template(vec![Piece::Text(address.as_str().to_owned())]),
+            egress: Egress::Public,
+            fixed: Some(address),
+        }
+    }
+
+    /// The address, where there is nothing to fill.
+    pub fn fixed(&self) -> Option<&Address> {
+        self.fixed.as_ref()
+    }
+
+    /// The template's text.
+    pub fn text(&self) -> String {
+        self.template.to_string()
+    }
+
+    /// The names of its places.
+    pub fn places(&self) -> impl Iterator<Item = &str> {
+        self.template.places()
+    }
+
+    /// The names of places that decide where a request goes.
+    pub fn host_places(&self) -> impl Iterator<Item = &str> {
+        self.places_at().filter(|(_, position)| *position != Position::Beyond).map(|(name, _)| name)
+    }
+
+    /// Whether the host ends in a domain that no value can change: `{shop}.example.com` does.
+    pub fn has_fixed_domain(&self) -> bool {
+        let text = self.text();
+        let host = authority(&text);
+        let tail = host.rsplit_once('}').map_or(host, |(_, tail)| tail);
+        tail == host || (tail.starts_with('.') && tail.matches('.').count() >= 2)
+    }
+
+    /// Host and port, with the places that `known` does not fill left as they are. What a client's secret is
+    /// entered for is compared by this text.
+    pub fn authority(&self, known: &BTreeMap<String, String>) -> String {
+        let values = Values::new().with_all(known);
+        let text: String = self
+            .template
+            .0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text) => Cow::Borrowed(text.as_str()),
+                Piece::Place(name) => values
+                    .get(name)
+                    .map_or_else(|| Cow::Owned(format!("{{{name}}}")), |value| Cow::Owned(value.to_owned())),
+            })
+            .collect();
+        match self.fixed() {
+            Some(address) => address.authority(),
+            None => authority(&text).to_ascii_lowercase(),
+        }
+    }
+
+    /// The address with all places filled.
+    ///
+    /// # Errors
+    /// A missing value, one that must not stand where it would, or the guard's refusal.
+    pub fn fill(&self, values: &Values) -> Result<Address, RequestError> {
+        if let Some(address) = &self.fixed {
+            return Ok(address.clone());
+        }
+        let mut text = String::new();
+        for (piece, position) in self.positions() {
+            match piece {
+                Piece::Text(literal) => text.push_str(literal),
+                Piece::Place(name) => {
+                    let value = values.get(name).ok_or_else(|| RequestError::Missing(name.clone()))?;
+                    let fit = fit(value, position, self.egress).ok_or_else(|| RequestError::Value(name.clone()))?;
+                    text.push_str(&fit);
+                }
+            }
+        }
+        Address::parse(&text, self.egress).map_err(RequestError::Address)
+    }
+
+    fn positions(&self) -> impl Iterator<Item = (&Piece, Position)> {
+        let mut before = String::new();
+        self.template.0.iter().map(move |piece| {
+            let position = position(&before);
+            match piece {
+                Piece::Text(text) => before.push_str(text),
+                Piece::Place(_) if position == Position::Origin => before.push_str(SAMPLE_ORIGIN),
+                Piece::Place(_) => before.push_str(SAMPLE),
+            }
+            (piece, position)
+        })
+    }
+
+    fn places_at(&self) -> impl Iterator<Item = (&str, Position)> {
+        self.positions().filter_map(|(piece, position)| match piece {
+            Piece::Place(name) => Some((name.as_str(), position)),
+            Piece::Text(_) => None,
+        })
+    }
+}
+
+fn position(before: &str) -> Position {
+    match before.split_once("://") {
+        None => Position::Origin,
+        Some((_, rest)) if rest.contains(['/', '?', '#']) => Position::Beyond,
+        Some(_) => Position::Host,
+    }
+}
+
+/// What stands between `://` and the next `/` or `?`.
+fn authority(text: &str) -> &str {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or(rest)
+}
+
+/// The value as it may stand there; `None` where it may not.
+fn fit(value: &str, position: Position, egress: Egress) -> Option<String> {
+    match position {
+        Position::Origin => {
+            let origin = Address::parse(value, egress).ok()?;
+            (origin.url().path() == "/" && origin.url().query().is_none())
+                .then(|| origin.as_str().trim_end_matches('/').to_owned())
+        }
+        Position::Host => {
+            let ok = !value.is_empty() && value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+            ok.then(|| value.to_owned())
+        }
+        Position::Beyond => (!value.is_empty() && value != "." && value != "..").then(|| encode(value)),
+    }
+}
+
+/// Percent-encodes all but what may stand in a part of a path and in a query (RFC 3986 3.3), without what has a
+/// meaning there.
+fn encode(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:@,".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            // Writing to a String never fails.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> AddressTemplate {
+        AddressTemplate::parse(text, Egress::Public).unwrap_or_else(|problem| panic!("{text}: {problem:?}"))
+    }
+
+    fn filled(text: &str, name: &str, value: &str) -> Result<String, RequestError> {
+        address(text).fill(&Values::new().with(name, value)).map(|address| address.as_str().to_owned())
+    }
+
+    #[test]
+    fn places_are_filled_where_they_stand() {
+        for (text, value, becomes) in [
+            ("https://{x}.example.com/a", "acme", "https://acme.example.com/a"),
+            ("https://api.example.com/bot{x}/", "1:a-b_C", "https://api.example.com/bot1:a-b_C/"),
+            ("https://api.example.com/v1?key={x}", "a&b=c d", "https://api.example.com/v1?key=a%26b%3Dc%20d"),
+            ("{x}/services", "https://na1.example.com", "https://na1.example.com/services"),
+            ("{x}/services", "https://na1.example.com/", "https://na1.example.com/services"),
+        ] {
+            assert_eq!(filled(text, "x", value).unwrap(), becomes, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_never_leaves_its_part_of_the_address() {
+        for (text, value) in [
+            ("https://{x}.example.com/a", "evil.test/"),
+            ("https://{x}.example.com/a", "evil.test#"),
+            ("https://{x}.example.com/a", "evil.test?"),
+            ("https://{x}.example.com/a", "a@evil.test:1"),
+            ("https://{x}.example.com/a", "a\\"),
+            ("https://{x}.example.com/a", "a%2f"),
+            ("https://{x}.example.com/a", ""),
+            ("https://{x}.example.com/a", "-"),
+            ("https://{x}.example.com/a", "a..b"),
+            ("https://{x}/a", "127.0.0.1"),
+            ("https://{x}/a", "localhost"),
+            ("https://{x}/a", "metadata.google.internal"),
+            ("https://api.example.com/{x}/a", ".."),
+            ("https://api.example.com/{x}/a", "."),
+            ("{x}/a", "https://a.example.com/b"),
+            ("{x}/a", "https://a.example.com?b"),
+            ("{x}/a", "http://a.example.com"),
+            ("{x}/a", "https://u:p@a.example.com"),
+            ("{x}/a", "https://10.0.0.1"),
+            ("{x}/a", "a.example.com"),
+        ] {
+            assert!(filled(text, "x", value).is_err(), "{text} {value}");
+        }
+        let path = filled("https://api.example.com/{x}/a", "x", "../../b?c#d").unwrap();
+        assert_eq!(path, "https://api.example.com/..%2F..%2Fb%3Fc%23d/a");
+    }
+
+    #[test]
+    fn what_decides_the_host_is_known() {
+        assert_eq!(address("https://{a}.example.com/{b}").host_places().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(address("{a}/{b}").host_places().collect::<Vec<_>>(), ["a"]);
+        assert!(address("https://{a}.example.com/").has_fixed_domain());
+        assert!(address("https://api.example.com/{a}").has_fixed_domain());
+        assert!(!address("https://{a}/").has_fixed_domain());
+        assert!(!address("https://login.{a}.com/").has_fixed_domain());
+        assert!(!address("{a}/x").has_fixed_domain());
+    }
+
+    #[test]
+    fn an_authority_keeps_the_places_nobody_knows() {
+        let known = BTreeMap::from([("a".to_owned(), "Acme".to_owned())]);
+        assert_eq!(address("https://{a}.example.com/{b}").authority(&known), "acme.example.com");
+        assert_eq!(address("https://{b}.example.com/").authority(&known), "{b}.example.com");
+        assert_eq!(address("https://example.com:8443/").authority(&known), "example.com:8443");
+    }
+
+    #[test]
+    fn templates_have_one_form() {
+        for text in ["{", "}", "{}", "a{b", "a}b", "{a b}", "{a{b}}", "{/x}"] {
+            assert!(Template::parse(text).is_none(), "{text}");
+        }
+        let template = Template::parse("Basic {a}:{b}").unwrap();
+        assert_eq!(template.fill(&Values::new().with("a", "1").with("b", "2")).unwrap(), "Basic 1:2");
+        assert_eq!(template.fill(&Values::new()), Err(RequestError::Missing("a".into())));
+        assert_eq!(template.to_string(), "Basic {a}:{b}");
+    }
+}

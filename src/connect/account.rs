@@ -1,0 +1,119 @@
+//! Whose account a new credential is for, and what else the app tells of it.
+//!
+//! Owns the one request that answers both, or the token answer where that tells. Refuses to guess: an app that can say
+//! who it is must say so, else nobody could tell later whether a reconnect brought the same account.
+
+use std::collections::BTreeMap;
+
+use crate::app::{App, Identity, Origin, Pointer, Probe};
+use crate::connection::Account;
+use crate::core::Core;
+use crate::credential::Credential;
+use crate::error::Result;
+use crate::ports::{Http, Inbound, Ports};
+use crate::registry;
+use crate::server;
+use crate::token::{self, ProbeVerdict, TokenSet};
+
+/// How often an app that does not answer is asked.
+const TRIES: usize = 2;
+
+/// Whose credential it is that somebody asks about.
+pub(super) struct Asked<'a> {
+    pub(super) app: &'a App,
+    /// How it is known, if it can be: the definition's way, or the issuer's.
+    pub(super) identity: Option<&'a Identity>,
+    pub(super) credential: &'a Credential,
+    /// The token answer, where there was one.
+    pub(super) tokens: Option<&'a TokenSet>,
+}
+
+/// What is known of a credential.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    /// Whose account it is; `None` where the app has no way to tell.
+    pub(super) account: Option<Account>,
+    /// What was granted, where the answer names it.
+    pub(super) granted: Option<Vec<String>>,
+    /// All that the app's addresses depend on.
+    pub(super) variables: BTreeMap<String, String>,
+}
+
+/// Finds out. The inner error is what the app made of the credential.
+pub(super) async fn find<P: Ports>(
+    core: &Core<P>,
+    of: &Asked<'_>,
+    variables: BTreeMap<String, String>,
+) -> Result<std::result::Result<Found, ProbeVerdict>> {
+    let Some(identity) = of.identity else { return Ok(Ok(Found { account: None, granted: None, variables })) };
+    match (&identity.probe, of.tokens) {
+        (Some(probe), _) => ask(core, of, (identity, probe), variables).await,
+        (None, Some(tokens)) => {
+            let values = server::values(of.app, of.credential, &variables);
+            let account = token::read_account_of_tokens(&identity.account, tokens, &values);
+            Ok(account.map_or(Err(ProbeVerdict::Odd), |account| {
+                Ok(Found { account: Some(account), granted: None, variables })
+            }))
+        }
+        // An imported token comes without the answer that told whose it is.
+        (None, None) => Ok(Ok(Found { account: None, granted: None, variables })),
+    }
+}
+
+async fn ask<P: Ports>(
+    core: &Core<P>,
+    of: &Asked<'_>,
+    (identity, probe): (&Identity, &Probe),
+    variables: BTreeMap<String, String>,
+) -> Result<std::result::Result<Found, ProbeVerdict>> {
+    let values = server::values(of.app, of.credential, &variables);
+    let mut verdict = ProbeVerdict::Unavailable { retry_after: None };
+    for _ in 0..TRIES {
+        let request = token::probe_request(probe, of.app, &values);
+        let request = request.map_err(|problem| registry::unfilled(of.app, &problem))?;
+        let Ok(inbound) = core.ports.http().send(request).await else { continue };
+        match token::read_account(of.app, (identity, probe), &inbound, &values, core.now()) {
+            Ok(account) => return Ok(Ok(found(of.app, identity, account, &inbound, variables))),
+            Err(other) => verdict = other,
+        }
+        if !matches!(verdict, ProbeVerdict::Unavailable { .. }) {
+            break;
+        }
+    }
+    Ok(Err(verdict))
+}
+
+fn found(
+    app: &App,
+    identity: &Identity,
+    account: Account,
+    inbound: &Inbound,
+    mut variables: BTreeMap<String, String>,
+) -> Found {
+    variables.extend(token::read_values(&app.variables, &inbound.body, in_identity_answer));
+    Found { account: Some(account), granted: token::scopes_in_header(identity, inbound), variables }
+}
+
+fn in_identity_answer(from: &Origin) -> Option<&Pointer> {
+    match from {
+        Origin::Identity(at) => Some(at),
+        Origin::Person | Origin::Client | Origin::Token(_) | Origin::Callback(_) => None,
+    }
+}
+
+/// Asks whether a credential works at an app that can't tell whose it is. One that has nothing to ask is believed.
+pub(super) async fn works<P: Ports>(
+    core: &Core<P>,
+    of: &Asked<'_>,
+    variables: &BTreeMap<String, String>,
+) -> Result<std::result::Result<(), ProbeVerdict>> {
+    let Some(probe) = &of.app.check else { return Ok(Ok(())) };
+    let values = server::values(of.app, of.credential, variables);
+    let request = token::probe_request(probe, of.app, &values);
+    let request = request.map_err(|problem| registry::unfilled(of.app, &problem))?;
+    let answer = core.ports.http().send(request).await;
+    Ok(match token::read_probe(of.app, probe, &answer, core.now()) {
+        ProbeVerdict::Works | ProbeVerdict::Forbidden => Ok(()),
+        other => Err(other),
+    })
+}

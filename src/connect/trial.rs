@@ -1,0 +1,111 @@
+//! A trial of an OAuth client before anybody connects: what does the app make of it?
+//!
+//! Owns the one way to find out without a person: an authorization code that the app never issued. An app looks at the
+//! client first (RFC 6749, 5.2), so what it complains of tells whether it took the client. Nothing is granted by it.
+
+use serde::Serialize;
+
+use crate::app::{App, Values};
+use crate::client::Client;
+use crate::core::Core;
+use crate::error::Result;
+use crate::ports::{Database, Http, Ports};
+use crate::registry;
+use crate::secret::Secret;
+use crate::server;
+use crate::store::clients;
+use crate::token::{self, Answer, Class, Parties};
+
+use super::start;
+
+/// A code that no app has issued.
+const NO_CODE: &str = "not-a-code-a-trial-of-the-client";
+
+/// What a trial told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Trial {
+    /// What the app makes of the client.
+    pub verdict: Verdict,
+    /// The app's error code.
+    pub code: Option<String>,
+    /// What that means and what to do.
+    pub detail: &'static str,
+    /// The address that must be registered at the app. A trial can't tell whether it is.
+    pub redirect_uri: String,
+}
+
+/// What the app makes of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It took it.
+    Accepted,
+    /// It does not know it, or refuses its secret.
+    Refused,
+    /// It knows it, but not for this.
+    Misconfigured,
+    /// Its answer tells nothing of the client.
+    Unclear,
+    /// It did not answer usefully.
+    Unreachable,
+}
+
+impl Verdict {
+    fn detail(self) -> &'static str {
+        match self {
+            Self::Accepted => {
+                "The app took the client and refused only the made-up code of this test. Connect an account next."
+            }
+            Self::Refused => {
+                "The app refuses this client id or secret. Copy both again from the app, and mind the environment."
+            }
+            Self::Misconfigured => {
+                "The app knows the client but does not let it do this. Check its redirect URI and its kind at the app."
+            }
+            Self::Unclear => {
+                "The app answered with a code that tells nothing of the client. Connect an account to be sure."
+            }
+            Self::Unreachable => {
+                "The app did not answer properly. Check the addresses of the definition, or try again later."
+            }
+        }
+    }
+}
+
+/// Tries a client. What is learned of it is kept, as when somebody connects.
+pub async fn of_client<P: Ports>(core: &Core<P>, app: &App, client: &Client) -> Result<Trial> {
+    let at = registry::endpoints(core, app, &client.variables).await?;
+    let keys = server::client_keys(core, client, &at).await?;
+    let values = Values::new().with_all(&client.variables);
+    let parties = Parties { server: app.oauth2()?, at: &at, client: &keys, values: &values };
+    let redirect_uri = start::redirect_uri(core, &client.id);
+    let (code, verifier) = (Secret::new(NO_CODE), Secret::new(NO_CODE.repeat(2)));
+    let request =
+        token::exchange_request(&parties, &code, &redirect_uri, Some(&verifier).filter(|_| parties.server.pkce));
+    let request = request.map_err(|problem| registry::unfilled(app, &problem))?;
+    let now = core.now();
+    let answer = core.ports.http().send(request).await;
+    let (verdict, code) = match token::read_answer(app, &answer, now) {
+        Answer::Tokens(_) => (Verdict::Unclear, None),
+        Answer::Ambiguous(odd) => (Verdict::Unreachable, Some(odd.what.to_owned())),
+        Answer::Refused(refusal) => {
+            let verdict = match refusal.class {
+                Class::Permanent => Verdict::Accepted,
+                Class::Client => Verdict::Refused,
+                Class::Configuration => Verdict::Misconfigured,
+                Class::Transient { .. } => Verdict::Unreachable,
+                Class::Unknown => Verdict::Unclear,
+            };
+            (verdict, Some(refusal.code))
+        }
+    };
+    let learned = match (verdict, &code) {
+        (Verdict::Accepted, _) => Some(clients::mark_working(&client.workspace, &client.id)),
+        (Verdict::Refused, Some(code)) => Some(clients::mark_misconfigured(client, now, code, now)),
+        _ => None,
+    };
+    if let Some(statement) = learned {
+        core.db().batch(vec![statement]).await?;
+    }
+    Ok(Trial { verdict, code, detail: verdict.detail(), redirect_uri })
+}

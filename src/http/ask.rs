@@ -1,0 +1,242 @@
+//! The page that asks a person: to go on to an app, or to enter what the app gave them.
+//!
+//! Owns how an offer becomes a page: scopes to tick, values to enter, help, warnings, the other ways to connect. Refuses
+//! to send a secret back: whoever has to correct something enters it again.
+
+use super::oauth::shell;
+use super::page::{self, Input, Problem, ScopeChoice};
+use super::{Call, LEADS_OUT, Response, input, problem, session};
+use crate::app::{App, Field, Origin, Variable};
+use crate::connect::start::{Offer, Wish};
+use crate::core::Core;
+use crate::error::{Code, Error, Result};
+use crate::ports::Ports;
+use crate::registry;
+use crate::store::{connections, workspaces};
+
+/// From so many parts of ten of an app's limit on, people are warned of it.
+const NEARLY: i64 = 9;
+
+/// The page for an offer; with what is wrong, where the person has just tried.
+pub(super) async fn page<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+    (wish, offer): (&Wish, &Offer),
+    refused: Option<&Error>,
+) -> Result<Response> {
+    let workspace = workspaces::get(core.db(), &wish.workspace).await?.ok_or_else(|| Error::not_found("workspace"))?;
+    let csrf = session::form_token(core, call.request);
+    // Who came by a link is nobody here, whoever else is signed in.
+    let shell = shell(call.session.as_ref().filter(|_| wish.link.is_none()), csrf.as_deref());
+    let asking =
+        Asking { call, wish, offer, refused, workspace: workspace.name, warnings: warnings(core, wish, offer).await? };
+    let markup = if offer.app.kind.is_pasted() {
+        page::paste(&shell, &asking.paste())
+    } else {
+        page::connect(&shell, &asking.connect(host(core, offer).await?))
+    };
+    let status = refused.map_or(200, |error| problem::status(error.code).0);
+    Ok(Response::html(status, markup).with(LEADS_OUT, String::new()))
+}
+
+/// Where the person is sent, where that does not depend on what they enter.
+async fn host<P: Ports>(core: &Core<P>, offer: &Offer) -> Result<Option<String>> {
+    if offer.app.variables.values().any(|one| one.from == Origin::Person) {
+        return Ok(None);
+    }
+    let variables = offer.client.as_ref().map(|client| client.variables.clone()).unwrap_or_default();
+    let at = registry::endpoints(core, &offer.app, &variables).await?;
+    Ok(at.authorize_url.map(|url| url.host().to_owned()))
+}
+
+async fn warnings<P: Ports>(core: &Core<P>, wish: &Wish, offer: &Offer) -> Result<Vec<String>> {
+    let app = &offer.app;
+    let mut warnings: Vec<String> = app.deprecated.iter().chain(&app.limits.notes).cloned().collect();
+    let account = offer.connection.as_ref().and_then(|one| one.account.as_ref());
+    if let (Some(most), Some(client), Some(account)) = (app.limits.grants_per_account, &offer.client, account) {
+        let live = connections::grants(core.db(), &wish.workspace, &client.id, &account.id).await?;
+        if live * 10 >= most * NEARLY {
+            warnings.push(format!(
+                "{} keeps at most {most} grants of one account for one client, and this workspace has {live}. Beyond that the oldest ends without a word: reuse a connection instead.",
+                app.name
+            ));
+        }
+    }
+    Ok(warnings)
+}
+
+/// What the page is made of.
+struct Asking<'a> {
+    call: &'a Call<'a>,
+    wish: &'a Wish,
+    offer: &'a Offer,
+    refused: Option<&'a Error>,
+    workspace: String,
+    warnings: Vec<String>,
+}
+
+impl Asking<'_> {
+    fn app(&self) -> &App {
+        &self.offer.app
+    }
+
+    fn action(&self) -> String {
+        let request = self.call.request;
+        if request.query.is_empty() { request.path.clone() } else { format!("{}?{}", request.path, request.query) }
+    }
+
+    fn cancel(&self) -> Option<String> {
+        self.wish.link.is_none().then(|| match &self.wish.connection {
+            Some(id) => format!("/connections/{id}"),
+            None => "/".to_owned(),
+        })
+    }
+
+    fn for_user(&self) -> Option<String> {
+        self.wish.link.as_ref().and(self.wish.user.as_ref()).map(|user| user.shown().to_owned())
+    }
+
+    fn repaired(&self) -> Option<(String, Option<String>)> {
+        let connection = self.offer.connection.as_ref()?;
+        Some((connection.name.clone(), connection.account.as_ref().map(|account| account.label.clone())))
+    }
+
+    fn scopes_are_fixed(&self) -> bool {
+        self.wish.link.as_ref().is_some_and(|link| link.scopes.is_some())
+    }
+
+    fn connect(&self, host: Option<String>) -> page::ConnectView {
+        page::ConnectView {
+            workspace: self.workspace.clone(),
+            app_name: self.app().name.clone(),
+            scopes: self.scopes(),
+            scopes_fixed: self.scopes_are_fixed(),
+            inputs: self.variables(),
+            connect_help: self.app().server().map(|server| server.connect_help.clone()).unwrap_or_default(),
+            warnings: self.warnings.clone(),
+            ways: self.ways(),
+            reconnecting: self.repaired(),
+            for_user: self.for_user(),
+            invited: self.wish.link.is_some(),
+            action: self.action(),
+            host,
+            cancel: self.cancel(),
+        }
+    }
+
+    fn paste(&self) -> page::PasteView {
+        let mut inputs = self.variables();
+        inputs.extend(self.app().fields.iter().map(|field| self.field(field)));
+        let name = input::form(self.call.request, "name").unwrap_or_default();
+        page::PasteView {
+            workspace: self.workspace.clone(),
+            app_name: self.app().name.clone(),
+            kind: kind(self.app()),
+            inputs,
+            scopes: if self.app().mints() { self.scopes() } else { vec![] },
+            scopes_fixed: self.scopes_are_fixed(),
+            replacing: self.repaired(),
+            name,
+            name_error: self.error("name"),
+            problem: self.problem(),
+            warnings: self.warnings.clone(),
+            ways: self.ways(),
+            for_user: self.for_user(),
+            invited: self.wish.link.is_some(),
+            action: self.action(),
+            cancel: self.cancel(),
+        }
+    }
+
+    /// Permissions to tick: all that the app is known to have, and whatever else is asked for.
+    fn scopes(&self) -> Vec<ScopeChoice> {
+        let granted = self.offer.connection.as_ref().map(|one| one.scopes_granted.as_slice()).unwrap_or_default();
+        let known = &self.app().scopes;
+        let choices = known.iter().map(|scope| ScopeChoice {
+            id: scope.id.clone(),
+            description: scope.description.clone(),
+            sensitive: scope.sensitive.clone(),
+            required: scope.required,
+            checked: self.offer.scopes.contains(&scope.id),
+            granted: granted.contains(&scope.id),
+        });
+        let others = self.offer.scopes.iter().filter(|id| known.iter().all(|scope| scope.id != **id));
+        let others = others.map(|id| ScopeChoice {
+            id: id.clone(),
+            checked: true,
+            granted: granted.contains(id),
+            ..ScopeChoice::default()
+        });
+        choices.chain(others).filter(|one| one.checked || !self.scopes_are_fixed()).collect()
+    }
+
+    fn variables(&self) -> Vec<Input> {
+        let asked = self.app().variables.iter().filter(|(_, one)| one.from == Origin::Person);
+        asked.map(|(name, variable)| self.variable(name, variable)).collect()
+    }
+
+    fn variable(&self, name: &str, variable: &Variable) -> Input {
+        let had = self.offer.connection.as_ref().and_then(|one| one.variables.get(name)).or(variable.default.as_ref());
+        Input {
+            id: name.to_owned(),
+            label: variable.label.clone(),
+            help: variable.help.clone(),
+            placeholder: variable.example.clone(),
+            value: self.wish.variables.get(name).or(had).cloned(),
+            error: self.error(name),
+            ..Input::default()
+        }
+    }
+
+    fn field(&self, field: &Field) -> Input {
+        let entered = || input::form(self.call.request, &page::input_name(&field.id));
+        Input {
+            id: field.id.clone(),
+            label: field.label.clone(),
+            help: field.help.clone(),
+            url: field.url.clone(),
+            secret: field.secret,
+            optional: field.optional,
+            multiline: field.multiline,
+            placeholder: field.placeholder.clone(),
+            value: if field.secret { None } else { entered() },
+            error: self.error(&field.id),
+        }
+    }
+
+    fn error(&self, field: &str) -> Option<String> {
+        let found = self.refused?.hints.errors.iter().find(|one| one.field == field)?;
+        Some(found.problem.clone())
+    }
+
+    /// What is wrong as a whole, where it is not said at a field.
+    fn problem(&self) -> Option<Problem> {
+        let refused = self.refused?;
+        let title = match refused.code {
+            Code::CredentialRejected => format!("{} did not accept this", self.app().name),
+            Code::AppUnavailable => format!("{} could not be asked", self.app().name),
+            _ => "Please correct what is marked".to_owned(),
+        };
+        Some(Problem { title, text: refused.detail.clone() })
+    }
+
+    fn ways(&self) -> Vec<page::Way> {
+        let ways = self.offer.definition.ways();
+        if ways.len() < 2 || self.wish.link.as_ref().is_some_and(|link| link.way.is_some()) {
+            return vec![];
+        }
+        let one = |(at, app): (usize, &std::rc::Rc<App>)| page::Way {
+            id: app.way.to_string(),
+            name: kind(app),
+            href: format!("{}?way={}", self.call.request.path, app.way),
+            recommended: at == 0,
+            current: app.way == self.app().way,
+        };
+        ways.iter().enumerate().map(one).collect()
+    }
+}
+
+/// What people call a way to connect.
+pub(super) fn kind(app: &App) -> String {
+    app.way_name.clone().unwrap_or_else(|| app.kind.in_words().to_owned())
+}

@@ -1,0 +1,268 @@
+//! Credentials that a program enters: `POST /v1/connections` and `PUT /v1/connections/{id}/credential`.
+//!
+//! Owns the JSON of a credential, which is what a resolve shows plus what only its owner knows. Refuses to repeat any
+//! of it: complaints name members, never values.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::connections::{self, checked_metadata};
+use super::{Call, Response, input, links, view};
+use crate::app::{App, AppId, Definition, Kind, WayId};
+use crate::connect::Failure;
+use crate::connect::paste::{self, Entered, Imported, Paste};
+use crate::connect::settle::{Deciding, LONGEST_NAME};
+use crate::connect::start::Wish;
+use crate::core::Core;
+use crate::credential::Token;
+use crate::error::{Error, Result};
+use crate::ids::{ConnectionId, random_text};
+use crate::ports::Ports;
+use crate::registry;
+use crate::secret::Secret;
+use crate::store::authorizations::{Authorization, Outcome};
+use crate::time::Timestamp;
+use crate::token::is_header_safe;
+use crate::workspace::User;
+
+/// Bytes of one value, at most.
+const LONGEST: usize = 16 * 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewInput {
+    app: AppId,
+    way: Option<WayId>,
+    name: Option<String>,
+    user: Option<User>,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
+    #[serde(default)]
+    variables: BTreeMap<String, String>,
+    scopes: Option<Vec<String>>,
+    credential: Members,
+    #[serde(default = "yes")]
+    check: bool,
+    #[serde(default)]
+    on_duplicate: OnDuplicate,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplaceInput {
+    way: Option<WayId>,
+    #[serde(default)]
+    variables: BTreeMap<String, String>,
+    scopes: Option<Vec<String>>,
+    credential: Members,
+    #[serde(default = "yes")]
+    check: bool,
+    #[serde(default)]
+    switch_account: bool,
+}
+
+/// What becomes of a credential for an account that is connected already.
+#[derive(Deserialize, Clone, Copy, Default, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum OnDuplicate {
+    #[default]
+    Create,
+    Reuse,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A credential's members. Its Debug shows none.
+#[derive(Deserialize)]
+struct Members(Map<String, Value>);
+
+pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let input: NewInput = input::json(call.request)?;
+    let key = call.key()?;
+    if !key.sees_app(&input.app) {
+        return Err(Error::invalid("app", "is no app this key may see."));
+    }
+    let name = input.name.map(|name| input::name("name", &name, LONGEST_NAME)).transpose()?;
+    checked_metadata(&input.metadata)?;
+    let registered = registry::current(core, &key.workspace, &input.app).await?;
+    let registered =
+        registered.ok_or_else(|| Error::invalid("app", "is no app of the catalogue or this workspace."))?;
+    let app = way(&registered.definition, input.way.as_ref(), &input.credential)?;
+    let wish = Wish {
+        workspace: key.workspace.clone(),
+        app: input.app,
+        way: Some(app.way.clone()),
+        variables: input.variables,
+        connection: None,
+        scopes: input.scopes,
+        user: input.user.map(links::user).transpose()?,
+        link: None,
+        return_to: None,
+    };
+    let paste = Paste {
+        entered: entered(&app, input.credential)?,
+        name,
+        metadata: input.metadata,
+        check: input.check,
+        actor: Some(format!("key:{}", key.id.as_str())),
+    };
+    let deciding = Deciding::Program { reuse: input.on_duplicate == OnDuplicate::Reuse, switch: false };
+    let flow = stored(core, &wish, paste, deciding).await?;
+    shown(core, call, &flow, 201).await
+}
+
+pub(super) async fn replace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let connection = connections::find(core, call).await?.connection;
+    let input: ReplaceInput = input::json(call.request)?;
+    let registered = registry::current(core, &connection.workspace, &connection.app).await?;
+    let registered = registered.ok_or_else(|| Error::not_found("app"))?;
+    let app = way(&registered.definition, input.way.as_ref(), &input.credential)?;
+    let wish = Wish {
+        workspace: connection.workspace.clone(),
+        app: connection.app.clone(),
+        way: Some(app.way.clone()),
+        variables: input.variables,
+        connection: Some(connection.id.clone()),
+        scopes: input.scopes,
+        // The key stands for the connection's owner.
+        user: connection.user.clone().or_else(|| Some(User { id: String::new(), name: None })),
+        link: None,
+        return_to: None,
+    };
+    let paste = Paste {
+        entered: entered(&app, input.credential)?,
+        name: None,
+        metadata: BTreeMap::new(),
+        check: input.check,
+        actor: Some(format!("key:{}", call.key()?.id.as_str())),
+    };
+    let deciding = Deciding::Program { reuse: false, switch: input.switch_account };
+    let flow = stored(core, &wish, paste, deciding).await?;
+    shown(core, call, &flow, 200).await
+}
+
+/// Nobody's browser began it, so no browser's session ever fits it.
+async fn stored<P: Ports>(core: &Core<P>, wish: &Wish, paste: Paste, deciding: Deciding) -> Result<Authorization> {
+    let nobody = Secret::new(random_text::<32>(core.ports.random())?);
+    let flow = paste::paste(core, wish, paste, nobody.expose(), deciding).await?;
+    match (flow.outcome, flow.error.as_deref().and_then(Failure::parse)) {
+        (Outcome::Failed, Some(failure)) => Err(paste::failed(failure)),
+        (Outcome::Failed, None) => Err(Error::internal("a flow failed without a reason")),
+        _ => Ok(flow),
+    }
+}
+
+async fn shown<P: Ports>(core: &Core<P>, call: &Call<'_>, flow: &Authorization, status: u16) -> Result<Response> {
+    let id: &ConnectionId = flow.connection.as_ref().ok_or_else(|| Error::internal("a flow without its connection"))?;
+    let listed = connections::by_id(core, call, id).await?;
+    Ok(Response::json(status, &view::connection(core, &listed)))
+}
+
+/// The way that was asked for, or the first of the credential's kind.
+fn way(definition: &Definition, id: Option<&WayId>, members: &Members) -> Result<std::rc::Rc<App>> {
+    let told = members.0.get("type").and_then(Value::as_str);
+    let kind = told.and_then(Kind::parse).ok_or_else(|| {
+        Error::invalid(
+            "credential.type",
+            "must be one of oauth2, client_credentials, service_account, api_key, bot_token, basic.",
+        )
+    })?;
+    let fits = |app: &&std::rc::Rc<App>| app.kind == kind && id.is_none_or(|id| app.way == *id);
+    let found = definition.ways().iter().find(fits).cloned();
+    found.ok_or_else(|| {
+        let has: Vec<_> = definition.ways().iter().map(|app| format!("{} ({})", app.way, app.kind.as_str())).collect();
+        let problem = format!("is no way to connect {}; it has {}.", definition.name, has.join(", "));
+        Error::invalid(if id.is_some() { "way" } else { "credential.type" }, problem)
+    })
+}
+
+fn entered(app: &App, members: Members) -> Result<Entered> {
+    let Members(mut members) = members;
+    members.remove("type");
+    if app.kind == Kind::OAuth2 {
+        return imported(&mut members).map(|imported| Entered::Tokens(Box::new(imported)));
+    }
+    let fields = members.into_iter().map(|(name, value)| Ok((name.clone(), text(&name, value)?)));
+    fields.collect::<Result<_>>().map(Entered::Fields)
+}
+
+/// A text; a key file may be given as the JSON object it is.
+fn text(name: &str, value: Value) -> Result<Secret> {
+    let text = match value {
+        Value::String(text) => text,
+        object @ Value::Object(_) => object.to_string(),
+        _ => return Err(Error::invalid(&format!("credential.{name}"), "must be a text.")),
+    };
+    if text.len() > LONGEST {
+        return Err(Error::invalid(&format!("credential.{name}"), "is over 16 KB."));
+    }
+    Ok(Secret::new(text))
+}
+
+/// Tokens as a resolve shows them, plus `refresh_token`.
+fn imported(members: &mut Map<String, Value>) -> Result<Imported> {
+    let others = match members.remove("tokens") {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(others)) => others,
+        Some(_) => return Err(Error::invalid("credential.tokens", "must be an object of further tokens by name.")),
+    };
+    let (token, scopes) = token(members, "credential")?;
+    let mut further = BTreeMap::new();
+    let mut all = scopes;
+    for (name, one) in others {
+        let path = format!("credential.tokens.{name}");
+        let Value::Object(mut one) = one else { return Err(Error::invalid(&path, "must be an object.")) };
+        let (token, scopes) = self::token(&mut one, &path)?;
+        if let (Some(all), Some(scopes)) = (&mut all, scopes) {
+            all.extend(scopes.into_iter().map(|scope| format!("{name}:{scope}")));
+        }
+        further.insert(name, token);
+    }
+    Ok(Imported { token, others: further, scopes: all })
+}
+
+fn token(members: &mut Map<String, Value>, path: &str) -> Result<(Token, Option<Vec<String>>)> {
+    let field = |name: &str| format!("{path}.{name}");
+    let mut optional = |name: &str| match members.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if is_header_safe(&text) && text.len() <= LONGEST => Ok(Some(text)),
+        Some(_) => Err(Error::invalid(&field(name), "must be a text of visible ASCII characters.")),
+    };
+    let access_token =
+        optional("access_token")?.ok_or_else(|| Error::invalid(&field("access_token"), "is missing."))?;
+    let refresh_token = optional("refresh_token")?;
+    let token_type = optional("token_type")?.unwrap_or_else(|| "Bearer".to_owned());
+    let expires_at = match optional("expires_at")? {
+        None => None,
+        Some(text) => {
+            Some(time(&text).ok_or_else(|| Error::invalid(&field("expires_at"), "must be an RFC 3339 time."))?)
+        }
+    };
+    let scopes = match members.remove("scopes") {
+        None | Some(Value::Null) => None,
+        Some(value) => Some(
+            serde_json::from_value::<Vec<String>>(value)
+                .map_err(|_| Error::invalid(&field("scopes"), "must be a list of texts."))?,
+        ),
+    };
+    crate::connect::start::fit(scopes.as_deref().unwrap_or_default())?;
+    if let Some(name) = members.keys().next() {
+        return Err(Error::invalid(&field(name), "is no member of a token; remove it."));
+    }
+    let token = Token {
+        access_token: Secret::new(access_token),
+        token_type,
+        refresh_token: refresh_token.map(Secret::new),
+        previous: None,
+        expires_at,
+    };
+    Ok((token, scopes))
+}
+
+fn time(text: &str) -> Option<Timestamp> {
+    serde_json::from_value(Value::String(text.to_owned())).ok()
+}

@@ -1,0 +1,595 @@
+//! Ways to connect besides one consent and one token: what a person enters, several tokens, tokens from elsewhere.
+
+use std::collections::BTreeMap;
+
+use connections::app::WayId;
+use connections::connect::paste::{Entered, Imported, Paste, paste};
+use connections::connect::settle::{Choice, Deciding, choose};
+use connections::connect::start::{self, Wish};
+use connections::connect::trial::{self, Verdict};
+use connections::connection::{Reason, Status};
+use connections::credential::Token;
+use connections::disconnect::{Disconnected, Revoked};
+use connections::error::{Code, Error};
+use connections::ids::ConnectionId;
+use connections::ports::{Errand, ErrandOutcome, HttpError};
+use connections::resolve::{Ask, Freshness};
+use connections::secret::Secret;
+use connections::store::authorizations::{Authorization, Outcome};
+use connections::time::Timestamp;
+use serde_json::{Value, json};
+
+use crate::support::scene::{BROWSER, access};
+use crate::support::signer::RSA_KEY;
+use crate::support::{Reply, Rotates, Scene};
+
+/// A scene whose app has these ways beside the usual one.
+fn with_ways(ways: &[Value]) -> Scene {
+    let usual = json!({
+        "type": "oauth2", "authorize_url": "https://acme.example/authorize", "token_url": "https://acme.example/token",
+        "revoke_url": "https://acme.example/revoke", "rotation": "strict",
+    });
+    let all: Vec<_> = [usual].iter().chain(ways).cloned().collect();
+    Scene::with(&json!({ "auth": all }))
+}
+
+fn key_way() -> Value {
+    json!({
+        "type": "api_key",
+        "fields": [{ "id": "api_key", "label": "Key", "pattern": "(live|test)_[a-z]+",
+                     "marks": [{ "prefix": "test_", "label": "test mode" }, { "prefix": "root_", "refuse": "is too powerful." }] }],
+    })
+}
+
+fn machine_way() -> Value {
+    json!({ "type": "client_credentials", "token_url": "https://acme.example/token", "scopes": ["read"] })
+}
+
+fn robot_way() -> Value {
+    json!({ "type": "service_account", "token_url": "https://acme.example/token", "scopes": ["read", "write"] })
+}
+
+fn fields(pairs: &[(&str, &str)]) -> Entered {
+    Entered::Fields(pairs.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect())
+}
+
+fn by_program() -> Deciding {
+    Deciding::Program { reuse: false, switch: false }
+}
+
+struct Pasting<'a> {
+    scene: &'a Scene,
+    way: &'a str,
+    connection: Option<ConnectionId>,
+    deciding: Deciding,
+    check: bool,
+}
+
+impl<'a> Pasting<'a> {
+    fn new(scene: &'a Scene, way: &'a str) -> Self {
+        Self { scene, way, connection: None, deciding: by_program(), check: true }
+    }
+
+    fn wish(&self) -> Wish {
+        Wish { way: WayId::parse(self.way), connection: self.connection.clone(), ..self.scene.wish() }
+    }
+
+    fn enter(self, entered: Entered) -> Result<Authorization, Error> {
+        let new =
+            Paste { entered, name: None, metadata: BTreeMap::new(), check: self.check, actor: Some("key:t".into()) };
+        let core = self.scene.world.core();
+        self.scene.world.run(async { paste(&core, &self.wish(), new, BROWSER, self.deciding).await })
+    }
+}
+
+fn enter(scene: &Scene, way: &str, pairs: &[(&str, &str)]) -> ConnectionId {
+    let flow = Pasting::new(scene, way).enter(fields(pairs)).unwrap();
+    flow.connection.unwrap_or_else(|| panic!("{:?} {:?}", flow.outcome, flow.error))
+}
+
+fn number_of_connections(scene: &Scene) -> i64 {
+    scene.world.db.number("SELECT count(*) FROM connections")
+}
+
+// ---- a key ----
+
+fn key_scene() -> Scene {
+    let scene = with_ways(&[key_way()]);
+    for (key, account) in [("live_abc", "ann"), ("live_new", "ann"), ("test_abc", "ann"), ("live_eve", "eve")] {
+        scene.world.acme.keys.borrow_mut().insert(key.into(), account.into());
+    }
+    scene
+}
+
+#[test]
+fn a_key_is_checked_stored_and_handed_out_as_it_was_entered() {
+    let scene = key_scene();
+    let id = enter(&scene, "api_key", &[("api_key", " live_abc\n")]);
+    let row = scene.row(&id);
+    assert_eq!((row.status, row.client, row.refreshable, row.expires_at), (Status::Connected, None, false, None));
+    assert_eq!(row.account.unwrap().label, "ann@acme.example");
+    let resolved = scene.resolve(&id, Ask { min_ttl: 3600, ..Ask::default() }).unwrap().resolved;
+    assert_eq!(resolved.freshness, Freshness::Fresh);
+    assert_eq!(resolved.issued.credential.fields, BTreeMap::from([("api_key".into(), "live_abc".into())]));
+    assert!(resolved.issued.credential.token.is_none());
+    assert_eq!(resolved.issued.request.headers["Authorization"], "Bearer live_abc");
+    let actor = scene.world.db.value("SELECT actor FROM events WHERE type = 'connected'");
+    assert_eq!(actor, "key:t");
+}
+
+#[test]
+fn a_test_key_says_so_behind_its_account() {
+    let scene = key_scene();
+    let id = enter(&scene, "api_key", &[("api_key", "test_abc")]);
+    assert_eq!(scene.row(&id).account.unwrap().label, "ann@acme.example (test mode)");
+}
+
+#[test]
+fn what_the_app_or_the_form_refuses_is_not_stored() {
+    let scene = key_scene();
+    for (value, code, told) in [
+        ("", Code::InvalidRequest, "api_key"),
+        ("root_abc", Code::InvalidRequest, "too powerful"),
+        ("hunter2", Code::InvalidRequest, "api_key"),
+        ("live_wrong", Code::CredentialRejected, "Acme did not accept"),
+    ] {
+        let error = Pasting::new(&scene, "api_key").enter(fields(&[("api_key", value)])).unwrap_err();
+        assert_eq!(error.code, code, "{value}");
+        assert!(error.detail.contains(told), "{}", error.detail);
+        assert!(!format!("{error:?}").contains("hunter2") && !format!("{error:?}").contains("live_wrong"));
+    }
+    let unknown = Pasting::new(&scene, "api_key").enter(fields(&[("api_key", "live_abc"), ("other", "x")]));
+    assert_eq!(unknown.unwrap_err().code, Code::InvalidRequest);
+    assert_eq!(number_of_connections(&scene), 0);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM authorizations"), 0);
+}
+
+#[test]
+fn an_app_that_can_not_be_asked_refuses_nothing_and_stores_nothing() {
+    for reply in [Reply::status(503, ""), Reply::error(HttpError::Timeout)] {
+        let scene = key_scene();
+        scene.world.acme.always("/me", Some(reply));
+        let error = Pasting::new(&scene, "api_key").enter(fields(&[("api_key", "live_abc")])).unwrap_err();
+        assert_eq!((error.code, error.hints.retry_after.is_some()), (Code::AppUnavailable, true));
+        assert_eq!(number_of_connections(&scene), 0);
+        let unchecked = Pasting { check: false, ..Pasting::new(&scene, "api_key") };
+        let flow = unchecked.enter(fields(&[("api_key", "live_abc")])).unwrap();
+        assert_eq!(scene.row(&flow.connection.unwrap()).account, None, "nobody was asked");
+    }
+}
+
+#[test]
+fn a_key_that_may_not_say_whose_it_is_is_stored_without_an_account() {
+    let scene = key_scene();
+    scene.world.acme.always("/me", Some(Reply::status(403, "{}")));
+    let id = enter(&scene, "api_key", &[("api_key", "live_abc")]);
+    assert_eq!((scene.row(&id).status, scene.row(&id).account), (Status::Connected, None));
+}
+
+#[test]
+fn a_key_that_was_revoked_at_the_app_is_named_by_the_check_and_replaced_in_place() {
+    let scene = key_scene();
+    let id = enter(&scene, "api_key", &[("api_key", "live_abc")]);
+    assert_eq!(scene.errand(&id, Errand::CheckNow), ErrandOutcome::Healthy);
+    scene.world.acme.keys.borrow_mut().remove("live_abc");
+    scene.world.pass(60);
+    assert_eq!(scene.errand(&id, Errand::CheckNow), ErrandOutcome::Dead);
+    let error = scene.resolve(&id, Ask::default()).unwrap_err();
+    assert_eq!((error.code, error.hints.reason.as_deref()), (Code::NeedsReconnect, Some("credential_rejected")));
+    let again = Pasting { connection: Some(id.clone()), ..Pasting::new(&scene, "api_key") };
+    assert_eq!(again.enter(fields(&[("api_key", "live_new")])).unwrap().connection, Some(id.clone()));
+    assert_eq!((scene.row(&id).generation, scene.row(&id).status), (2, Status::Connected));
+    assert_eq!(scene.resolve(&id, Ask::default()).unwrap().resolved.issued.credential.fields["api_key"], "live_new");
+}
+
+#[test]
+fn a_key_of_another_account_switches_only_when_that_is_said() {
+    let scene = key_scene();
+    let id = enter(&scene, "api_key", &[("api_key", "live_abc")]);
+    let refused = Pasting { connection: Some(id.clone()), ..Pasting::new(&scene, "api_key") };
+    let flow = refused.enter(fields(&[("api_key", "live_eve")])).unwrap();
+    assert_eq!((flow.outcome, flow.error.as_deref()), (Outcome::Failed, Some("other_account")));
+    assert_eq!(scene.row(&id).generation, 1);
+    let deciding = Deciding::Program { reuse: false, switch: true };
+    let switched = Pasting { connection: Some(id.clone()), deciding, ..Pasting::new(&scene, "api_key") };
+    switched.enter(fields(&[("api_key", "live_eve")])).unwrap();
+    assert_eq!(scene.row(&id).account.unwrap().label, "eve@acme.example");
+}
+
+#[test]
+fn a_person_is_asked_where_a_program_decides() {
+    let scene = key_scene();
+    let id = enter(&scene, "api_key", &[("api_key", "live_abc")]);
+    let person = |connection| Pasting { connection, deciding: Deciding::Person, ..Pasting::new(&scene, "api_key") };
+    let duplicate = person(None).enter(fields(&[("api_key", "live_new")])).unwrap();
+    assert_eq!(duplicate.outcome, Outcome::Undecided);
+    scene.world.run(async { choose(&scene.world.core(), &duplicate, Choice::Reuse).await.unwrap() });
+    assert_eq!((number_of_connections(&scene), scene.row(&id).generation), (1, 2));
+    let other = person(Some(id.clone())).enter(fields(&[("api_key", "live_eve")])).unwrap();
+    scene.world.run(async { choose(&scene.world.core(), &other, Choice::Keep).await.unwrap() });
+    assert_eq!(scene.row(&id).account.unwrap().label, "ann@acme.example");
+    let both = person(None).enter(fields(&[("api_key", "live_abc")])).unwrap();
+    scene.world.run(async { choose(&scene.world.core(), &both, Choice::Both).await.unwrap() });
+    assert_eq!(number_of_connections(&scene), 2);
+}
+
+#[test]
+fn a_key_can_not_be_revoked_here_and_is_erased() {
+    let scene = key_scene();
+    let id = enter(&scene, "api_key", &[("api_key", "live_abc")]);
+    let requests = scene.world.acme.requests();
+    let done = scene.disconnect(&id).unwrap();
+    assert_eq!(done, Disconnected { revoked: Revoked::Unsupported, retrying: false });
+    assert_eq!((scene.world.acme.requests(), number_of_connections(&scene)), (requests, 0));
+}
+
+// ---- tokens that are made of what a person entered ----
+
+#[test]
+fn a_client_of_ones_own_gets_tokens_anew_whenever_they_end() {
+    let scene = with_ways(&[machine_way()]);
+    scene.world.acme.machines.borrow_mut().insert("robot".into(), "s3cret".into());
+    let id = enter(&scene, "client_credentials", &[("client_id", "robot"), ("client_secret", "s3cret")]);
+    let row = scene.row(&id);
+    assert_eq!((row.refreshable, row.client.is_none()), (true, true));
+    assert_eq!(scene.world.acme.asked.borrow()[0]["scope"], "read");
+    let first = scene.resolve(&id, Ask::default()).unwrap().resolved;
+    assert!(first.issued.credential.fields.is_empty(), "a caller gets the token, never the secret");
+    scene.expire(&id);
+    let second = scene.resolve(&id, Ask::default()).unwrap().resolved;
+    assert_eq!(second.freshness, Freshness::Refreshed);
+    assert_ne!(access(&first), access(&second));
+    assert_eq!(scene.world.acme.count("/token"), 2);
+    scene.world.acme.machines.borrow_mut().clear();
+    scene.expire(&id);
+    assert_eq!(scene.need(&id), ErrandOutcome::Dead);
+    assert_eq!(scene.row(&id).reason, Some(Reason::CredentialRejected));
+    let refused = Pasting::new(&scene, "client_credentials");
+    let error = refused.enter(fields(&[("client_id", "robot"), ("client_secret", "s3cret")])).unwrap_err();
+    assert_eq!(error.code, Code::CredentialRejected);
+    assert!(error.detail.contains("invalid_client"), "{}", error.detail);
+}
+
+#[test]
+fn a_mint_that_fails_for_now_kills_nothing() {
+    let scene = with_ways(&[machine_way()]);
+    scene.world.acme.machines.borrow_mut().insert("robot".into(), "s3cret".into());
+    let id = enter(&scene, "client_credentials", &[("client_id", "robot"), ("client_secret", "s3cret")]);
+    scene.expire(&id);
+    scene.world.acme.next("/token", Reply::error(HttpError::Timeout));
+    assert!(matches!(scene.need(&id), ErrandOutcome::Unavailable { .. }));
+    scene.world.pass(120);
+    assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+}
+
+#[test]
+fn a_key_file_speaks_by_assertions_to_the_address_of_the_definition() {
+    let scene = with_ways(&[robot_way()]);
+    let file = json!({
+        "client_email": "robot@project.example", "private_key": RSA_KEY, "private_key_id": "k1",
+        "token_uri": "https://evil.example/token",
+    })
+    .to_string();
+    let id = enter(&scene, "service_account", &[("key", &file), ("subject", "ann@acme.example")]);
+    let asked = scene.world.acme.asked.borrow()[0].clone();
+    assert_eq!(asked["grant_type"], "urn:ietf:params:oauth:grant-type:jwt-bearer");
+    assert!(!asked.contains_key("scope") && !asked.contains_key("client_id"), "{asked:?}");
+    let claims = part(&asked["assertion"], 1);
+    assert_eq!(claims["iss"], "robot@project.example");
+    assert_eq!(claims["sub"], "ann@acme.example");
+    assert_eq!(claims["aud"], "https://acme.example/token");
+    assert_eq!(claims["scope"], "read write");
+    assert_eq!(part(&asked["assertion"], 0), json!({ "alg": "RS256", "typ": "JWT", "kid": "k1" }));
+    assert!(scene.world.acme.addresses().iter().all(|url| url.starts_with("https://acme.example/")));
+    scene.expire(&id);
+    assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+    let resolved = scene.resolve(&id, Ask::default()).unwrap().resolved;
+    assert!(!serde_json::to_string(&resolved.issued).unwrap().contains("PRIVATE"));
+    for (key, told) in
+        [("{", "JSON"), ("{}", "private_key"), (&file.replace("PRIVATE KEY", "RSA PRIVATE KEY"), "pkcs8")]
+    {
+        let error = Pasting::new(&scene, "service_account").enter(fields(&[("key", key)])).unwrap_err();
+        assert_eq!((error.code, error.hints.errors[0].field.as_str()), (Code::InvalidRequest, "key"));
+        assert!(error.detail.contains(told), "{}", error.detail);
+    }
+}
+
+fn part(assertion: &str, index: usize) -> Value {
+    use base64::Engine as _;
+    let text = assertion.split('.').nth(index).unwrap();
+    serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
+}
+
+// ---- several tokens ----
+
+fn two_tokens() -> (Scene, ConnectionId) {
+    two_tokens_that(Rotates::Strict, &json!("strict"))
+}
+
+fn two_tokens_that(rotates: Rotates, rotation: &Value) -> (Scene, ConnectionId) {
+    let user = json!({ "access_token": "/authed_user/access_token", "refresh_token": "/authed_user/refresh_token",
+        "expires_in": "/authed_user/expires_in", "scope": "/authed_user/scope", "scope_param": "user_scope" });
+    let scene = Scene::with(&json!({
+        "auth": { "rotation": rotation, "tokens": { "user": user } },
+        "scopes": ["read", "write", "user:search"],
+    }));
+    scene.world.acme.rotates.set(rotates);
+    scene.world.acme.gives_user_token.set(true);
+    let id = scene.connect("ann");
+    (scene, id)
+}
+
+fn users(scene: &Scene, id: &ConnectionId) -> Token {
+    scene.credential(id).others["user"].clone()
+}
+
+#[test]
+fn two_tokens_of_one_answer_are_asked_for_stored_and_handed_out_apart() {
+    let (scene, id) = two_tokens();
+    let url = scene.start(&scene.wish(), BROWSER);
+    let asked: BTreeMap<_, _> = url::Url::parse(&url).unwrap().query_pairs().into_owned().collect();
+    assert_eq!((asked["scope"].as_str(), asked["user_scope"].as_str()), ("read write", "search"));
+    assert_eq!(scene.row(&id).scopes_granted, ["read", "write", "user:search"]);
+    let issued =
+        scene.resolve(&id, Ask { scopes: vec!["user:search".into()], ..Ask::default() }).unwrap().resolved.issued;
+    let first = issued.credential.token.unwrap();
+    let user = &issued.credential.tokens["user"];
+    assert_eq!(
+        (first.scopes.as_slice(), user.scopes.as_slice()),
+        (&["read".to_owned(), "write".to_owned()][..], &["search".to_owned()][..])
+    );
+    assert_ne!(first.access_token, user.access_token);
+    assert_eq!(issued.request.headers["Authorization"], format!("Bearer {}", first.access_token));
+}
+
+#[test]
+fn both_are_renewed_by_one_errand_each_with_its_own_request() {
+    let (scene, id) = two_tokens();
+    let before = (scene.credential(&id).token.unwrap(), users(&scene, &id));
+    scene.expire(&id);
+    assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+    let presented: Vec<_> = scene.world.acme.redemptions().into_iter().map(|one| one.token).collect();
+    let secret = |token: &Token| token.refresh_token.clone().unwrap().expose().to_owned();
+    assert_eq!(presented, [secret(&before.0), secret(&before.1)]);
+    let after = scene.credential(&id);
+    assert!(scene.world.acme.accepts(after.token.unwrap().access_token.expose()));
+    assert!(scene.world.acme.accepts(users(&scene, &id).access_token.expose()));
+    let row = scene.row(&id);
+    assert_eq!((row.version, row.scopes_granted.len(), row.intent), (3, 3, None));
+    assert!(row.expires_at.unwrap().since(scene.world.now()) > 3500, "the nearest end of both");
+    assert_eq!(scene.need(&id), ErrandOutcome::Satisfied);
+}
+
+#[test]
+fn a_lost_answer_to_the_second_does_not_touch_the_first() {
+    let (scene, id) = two_tokens_that(Rotates::Grace(600), &json!({ "grace": 600 }));
+    scene.expire(&id);
+    scene.world.acme.next("/token", Reply::edited(|_| {}));
+    scene.world.acme.next("/token", Reply::error(HttpError::Timeout).acting());
+    assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+    let first = scene.credential(&id).token.unwrap().access_token;
+    let row = scene.row(&id);
+    assert!(row.ambiguous_token_hash.is_some() && row.expires_at.unwrap() < scene.world.now());
+    scene.world.pass(320);
+    assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+    assert_eq!(scene.credential(&id).token.unwrap().access_token, first, "the first had nothing to be renewed for");
+    assert!(scene.world.acme.accepts(users(&scene, &id).access_token.expose()));
+    assert_eq!(scene.row(&id).ambiguous_token_hash, None);
+}
+
+#[test]
+fn a_further_token_that_is_gone_for_good_takes_its_scopes_with_it_and_nothing_else() {
+    let (scene, id) = two_tokens();
+    let lost = users(&scene, &id).refresh_token.unwrap();
+    scene.world.acme.forget(lost.expose());
+    scene.expire(&id);
+    assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+    let row = scene.row(&id);
+    assert_eq!((row.status, row.missing_scopes()), (Status::Connected, vec!["user:search".to_owned()]));
+    assert!(scene.credential(&id).others.is_empty());
+    let event = scene.world.db.value("SELECT detail FROM events WHERE type = 'token_lost'");
+    assert_eq!(event, "user");
+    assert!(scene.resolve(&id, Ask::default()).is_ok());
+    let error = scene.resolve(&id, Ask { scopes: vec!["user:search".into()], ..Ask::default() }).unwrap_err();
+    assert_eq!(
+        (error.code, error.hints.missing_scopes.as_slice()),
+        (Code::MissingScopes, &["user:search".to_owned()][..])
+    );
+}
+
+#[test]
+fn the_first_token_that_is_gone_for_good_is_the_end() {
+    let (scene, id) = two_tokens();
+    let lost = scene.credential(&id).token.unwrap().refresh_token.unwrap();
+    scene.world.acme.forget(lost.expose());
+    scene.expire(&id);
+    assert_eq!(scene.need(&id), ErrandOutcome::Dead);
+    assert_eq!(scene.row(&id).reason, Some(Reason::Revoked));
+}
+
+#[test]
+fn a_disconnect_revokes_all_tokens() {
+    let (scene, id) = two_tokens();
+    assert_eq!(scene.disconnect(&id).unwrap().revoked, Revoked::Confirmed);
+    assert_eq!(scene.world.acme.revoked().len(), 4);
+}
+
+// ---- tokens from elsewhere ----
+
+/// Tokens that the app gave to the same client, taken out of one connection to be imported as another.
+fn exported(scene: &Scene, expires_in: Option<i64>) -> Imported {
+    let id = scene.connect("ann");
+    let mut token = scene.credential(&id).token.unwrap();
+    token.expires_at = expires_in.map(|seconds| scene.world.now().plus(seconds));
+    scene.world.run(async {
+        use connections::ports::Database as _;
+        let gone = connections::sql!("DELETE FROM connections WHERE id = ?1", &id);
+        scene.world.core().db().batch(vec![gone]).await.unwrap();
+    });
+    Imported { token, others: BTreeMap::new(), scopes: None }
+}
+
+fn import(scene: &Scene, imported: Imported) -> Result<ConnectionId, Error> {
+    let flow = Pasting::new(scene, "oauth2").enter(Entered::Tokens(Box::new(imported)))?;
+    flow.connection.ok_or_else(|| Error::internal(format!("{:?} {:?}", flow.outcome, flow.error)))
+}
+
+#[test]
+fn imported_tokens_are_asked_about_and_live_on_as_if_they_were_had_here() {
+    let scene = Scene::new();
+    let imported = exported(&scene, Some(3000));
+    let id = import(&scene, imported).unwrap();
+    let row = scene.row(&id);
+    assert_eq!((row.account.unwrap().label.as_str(), row.refreshable), ("ann@acme.example", true));
+    assert_eq!(row.client, Some(scene.client.clone()), "a refresh token is bound to its client");
+    assert_eq!(scene.world.acme.redemptions().len(), 0);
+    scene.expire(&id);
+    assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+}
+
+#[test]
+fn an_imported_token_that_has_ended_is_renewed_before_it_is_stored() {
+    for (end, rejected) in [(Some(-10), false), (Some(30), false), (Some(3000), true)] {
+        let scene = Scene::new();
+        let imported = exported(&scene, end);
+        if rejected {
+            scene.world.acme.next("/me", Reply::status(401, "{}"));
+        }
+        let id = import(&scene, imported).unwrap();
+        assert_eq!(scene.world.acme.redemptions().len(), 1, "{end:?}");
+        assert!(scene.world.acme.accepts(access(&scene.resolve(&id, Ask::default()).unwrap().resolved)));
+    }
+}
+
+#[test]
+fn what_can_not_be_combined_is_refused_by_name() {
+    let scene = Scene::new();
+    let without_end = exported(&scene, None);
+    let error = import(&scene, without_end.clone()).unwrap_err();
+    assert_eq!((error.code, error.hints.errors[0].field.as_str()), (Code::InvalidRequest, "credential.expires_at"));
+    let others = BTreeMap::from([("user".to_owned(), without_end.token.clone())]);
+    let mut fine = without_end.clone();
+    fine.token.refresh_token = None;
+    let error = import(&scene, Imported { others, ..fine.clone() }).unwrap_err();
+    assert!(error.hints.errors[0].field.starts_with("credential.tokens.user"), "{error:?}");
+    assert!(import(&scene, fine.clone()).is_ok(), "an access token alone lives as long as it lives");
+    let ended = Token { expires_at: Some(Timestamp::from_unix(1)), ..fine.token };
+    let error = import(&scene, Imported { token: ended, ..fine }).unwrap_err();
+    assert_eq!(error.code, Code::CredentialRejected);
+    let scene = Scene::new();
+    let wrong = exported(&scene, Some(-1));
+    scene.world.acme.forget(wrong.token.refresh_token.as_ref().unwrap().expose());
+    assert_eq!(import(&scene, wrong).unwrap_err().code, Code::CredentialRejected);
+}
+
+// ---- addresses that depend on the person ----
+
+#[test]
+fn a_person_says_where_their_app_is_and_nobody_gets_elsewhere_by_it() {
+    let scene = Scene::with(&json!({
+        "variables": { "shop": { "label": "Shop", "pattern": "[a-z0-9-]+", "example": "acme" } },
+        "auth": { "authorize_url": "https://{shop}.shops.example/authorize" },
+        "request": { "base_url": "https://{shop}.shops.example/api/" },
+    }));
+    let begin = |shop: Option<&str>| {
+        let variables = shop.map(|shop| ("shop".to_owned(), shop.to_owned())).into_iter().collect();
+        let wish = Wish { variables, ..scene.wish() };
+        scene.world.run(async { start::start(&scene.world.core(), &wish, BROWSER).await })
+    };
+    assert!(begin(Some("my-shop")).unwrap().starts_with("https://my-shop.shops.example/authorize?"));
+    for wrong in [None, Some(""), Some("a.evil.example/"), Some("a@b"), Some("A"), Some(".."), Some("a#"), Some("a/b")]
+    {
+        let error = begin(wrong).unwrap_err();
+        assert_eq!((error.code, error.hints.errors[0].field.as_str()), (Code::InvalidRequest, "shop"), "{wrong:?}");
+    }
+    let wish = Wish { variables: BTreeMap::from([("shop".into(), "mine".into())]), ..scene.wish() };
+    let id = scene.flow(&wish, "ann").connection.unwrap();
+    let resolved = scene.resolve(&id, Ask::default()).unwrap().resolved;
+    assert_eq!(resolved.issued.request.base_url.as_deref(), Some("https://mine.shops.example/api/"));
+    assert!(scene.start(&scene.repair_of(&id), BROWSER).starts_with("https://mine."), "a repair knows it already");
+}
+
+#[test]
+fn what_an_answer_tells_of_the_address_is_kept_if_it_fits() {
+    let definition = json!({
+        "variables": { "home": { "from": "token", "at": "/instance", "pattern": "https://[a-z0-9]+[.]acme[.]example" } },
+        "request": { "base_url": "{home}/api/" },
+    });
+    for (told, base) in [
+        ("https://na1.acme.example", Some("https://na1.acme.example/api/")),
+        ("https://evil.example", None),
+        ("https://10.0.0.1", None),
+    ] {
+        let scene = Scene::with(&definition);
+        scene.world.acme.next("/token", Reply::edited(move |body| body["instance"] = told.into()));
+        let id = scene.connect("ann");
+        let answered = scene.resolve(&id, Ask::default()).map(|one| one.resolved.issued.request.base_url.unwrap());
+        assert_eq!(answered.ok().as_deref(), base, "{told}");
+    }
+}
+
+// ---- ends that are known beforehand ----
+
+#[test]
+fn an_end_is_known_from_the_consent_and_put_off_by_use() {
+    let scene = Scene::with(&json!({ "auth": { "refresh_token_idle": 864_000, "grant_lifetime": 2_592_000 } }));
+    let id = scene.connect("ann");
+    let connected = scene.row(&id).connected_at;
+    let left = |end: Option<Timestamp>| end.unwrap().since(connected);
+    assert_eq!((left(scene.row(&id).refresh_idle_until), left(scene.row(&id).grant_expires_at)), (864_000, 2_592_000));
+    scene.world.pass(500_000);
+    assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+    let row = scene.row(&id);
+    assert!(left(row.refresh_idle_until) >= 1_364_000, "use puts it off");
+    assert_eq!(left(row.grant_expires_at), 2_592_000, "nothing puts that off but a person");
+    assert_eq!(row.ends_for_good_at(), row.refresh_idle_until);
+    scene.connect("bob");
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM connections WHERE grant_expires_at IS NOT NULL"), 2);
+}
+
+// ---- scopes ----
+
+#[test]
+fn what_a_scope_includes_is_granted_with_it_and_what_is_never_named_is_not_missed() {
+    let scene = Scene::with(&json!({
+        "scopes": [{ "id": "all", "includes": ["read"] }, "read", { "id": "offline", "answered": false }],
+    }));
+    *scene.world.acme.grants_scopes.borrow_mut() = Some("all".into());
+    let id = scene.connect("ann");
+    let row = scene.row(&id);
+    assert_eq!((row.missing_scopes().len(), row.scopes_granted.len()), (0, 3));
+    assert!(scene.resolve(&id, Ask { scopes: vec!["read".into()], ..Ask::default() }).is_ok());
+    scene.world.acme.next("/token", Reply::edited(|body| body["scope"] = "read".into()));
+    scene.expire(&id);
+    assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+    assert_eq!(scene.row(&id).missing_scopes(), ["all"]);
+}
+
+// ---- the trial of a client ----
+
+#[test]
+fn a_client_is_tried_before_anybody_connects() {
+    for (reply, verdict) in [
+        (None, Verdict::Accepted),
+        (Some(Reply::status(401, r#"{"error":"invalid_client"}"#)), Verdict::Refused),
+        (Some(Reply::status(400, r#"{"error":"unauthorized_client"}"#)), Verdict::Misconfigured),
+        (Some(Reply::status(400, r#"{"error":"what_is_this"}"#)), Verdict::Unclear),
+        (Some(Reply::status(500, "")), Verdict::Unreachable),
+        (Some(Reply::error(HttpError::Network)), Verdict::Unreachable),
+    ] {
+        let scene = Scene::new();
+        scene.world.acme.always("/token", reply);
+        let app = {
+            let core = scene.world.core();
+            let current = scene.world.run(async {
+                connections::registry::current(&core, &scene.workspace, &scene.app).await.unwrap().unwrap()
+            });
+            current.definition.way(None).unwrap()
+        };
+        let (core, client) = (scene.world.core(), scene.client());
+        let told = scene.world.run(async { trial::of_client(&core, &app, &client).await.unwrap() });
+        assert_eq!(told.verdict, verdict);
+        assert!(told.redirect_uri.ends_with(scene.client.as_str()));
+        assert_eq!(scene.client().misconfigured.is_some(), verdict == Verdict::Refused);
+    }
+}

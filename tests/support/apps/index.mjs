@@ -1,0 +1,63 @@
+// Owns the simulated apps as one server on this machine: an app's own host is the first part of the path, so that
+// http://localhost:PORT/slack.com/api/auth.test stands for https://slack.com/api/auth.test. Refuses unknown hosts.
+
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { Dropbox } from "./dropbox.mjs";
+import { Google } from "./google.mjs";
+import { Microsoft } from "./microsoft.mjs";
+import { Notion } from "./notion.mjs";
+import { Request } from "./oauth.mjs";
+import { Slack } from "./slack.mjs";
+import { Stripe } from "./stripe.mjs";
+import { Telegram } from "./telegram.mjs";
+
+const APPS = { slack: Slack, google: Google, notion: Notion, stripe: Stripe, microsoft: Microsoft, dropbox: Dropbox, telegram: Telegram };
+
+/** Starts them all: `{ origin, slack, google, notion, stripe, microsoft, dropbox, telegram, close }`. */
+export async function startApps() {
+  const apps = {};
+  const serve = async (incoming, outgoing) => {
+    const { method, url, headers } = incoming;
+    const chunks = [];
+    for await (const chunk of incoming) chunks.push(chunk);
+    const request = new Request({ method, url, headers, text: Buffer.concat(chunks).toString() });
+    const app = Object.values(apps).find(({ hosts }) => hosts.includes(request.host));
+    if (!app) return outgoing.writeHead(502).end(`There is no ${request.host} here.`);
+    const answer = await app.handle(request);
+    if (answer.broken) return incoming.socket.destroy();
+    const body = typeof answer.body === "string" ? answer.body : JSON.stringify(answer.body);
+    const type = typeof answer.body === "string" ? {} : { "content-type": "application/json" };
+    outgoing.writeHead(answer.status, { ...type, ...answer.headers }).end(body);
+  };
+  // A mistake of ours must show, not hang.
+  const server = createServer((incoming, outgoing) => serve(incoming, outgoing).catch((error) => outgoing.writeHead(599).end(error.stack)));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const origin = `http://localhost:${server.address().port}`;
+  for (const [name, Simulated] of Object.entries(APPS)) apps[name] = new Simulated(origin);
+  return {
+    origin,
+    ...apps,
+    close() {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
+/** Parts of a definition whose addresses people read, and nobody calls. */
+const FOR_READING = new Set(["docs", "sources", "client_help", "fields"]);
+const isAddress = (field) => field === "url" || field === "issuer" || field.endsWith("_url");
+
+/** A definition of the catalogue that points at the simulated apps: another id, a client of its own, every address moved. */
+export function relocated({ client_family: _, ...definition }, origin) {
+  const moved = (value, field) => {
+    if (FOR_READING.has(field)) return value;
+    if (typeof value === "string") return isAddress(field) ? value.replace(/^https:\/\//, `${origin}/`) : value;
+    if (Array.isArray(value)) return value.map((item) => moved(item, field));
+    if (value === null || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, moved(item, name)]));
+  };
+  return { ...moved(definition, ""), id: `sim-${definition.id}` };
+}
