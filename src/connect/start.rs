@@ -13,6 +13,7 @@ use crate::caller::hash;
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::core::Core;
+use crate::egress::Address;
 use crate::error::{Code, Error, FieldError, Result};
 use crate::ids::{AuthorizationId, ClientId, ConnectionId, WorkspaceId, random_text};
 use crate::ports::Ports;
@@ -250,8 +251,21 @@ pub async fn start<P: Ports>(core: &Core<P>, wish: &Wish, session_hash: &str) ->
     };
     let client = offer.client.as_ref().ok_or_else(|| Error::internal("a consent without a client"))?;
     let authorize = at.authorize_url.as_ref().ok_or_else(|| Error::internal("a consent without an address"))?;
-    let asks = Asks { client, variables: &variables, state: &state, verifier: verifier.as_ref() };
-    let url = authorize_url(core, &offer, authorize, &asks)?;
+    let url = {
+        let granted = offer.connection.as_ref().map(|connection| connection.scopes_granted.as_slice());
+        let account = offer.connection.as_ref().and_then(|connection| connection.account.as_ref());
+        let asks = Asks {
+            client_id: &client.client_id,
+            redirect_uri: &redirect_uri(core, &client.id),
+            state: &state,
+            verifier: verifier.as_ref(),
+            scopes: &offer.scopes,
+            granted,
+            account: account.map(|account| account.label.as_str()),
+            variables: &variables,
+        };
+        authorize_url(&offer.app, authorize, &asks)?
+    };
     let flow = Authorization {
         id,
         session_hash: session_hash.to_owned(),
@@ -282,30 +296,38 @@ pub async fn start<P: Ports>(core: &Core<P>, wish: &Wish, session_hash: &str) ->
     Ok(url)
 }
 
-/// What an authorize URL is made of, beside the offer.
-struct Asks<'a> {
-    client: &'a Client,
-    variables: &'a BTreeMap<String, String>,
-    state: &'a Secret,
-    verifier: Option<&'a Secret>,
+/// What an authorize URL is made of, beside the app and its address.
+#[derive(Debug, Clone, Copy)]
+pub struct Asks<'a> {
+    /// The app's id of the client.
+    pub client_id: &'a str,
+    /// Where the app sends the person back.
+    pub redirect_uri: &'a str,
+    /// What the answer must bring back.
+    pub state: &'a Secret,
+    /// PKCE's secret, of which the hash is sent.
+    pub verifier: Option<&'a Secret>,
+    /// What is asked for.
+    pub scopes: &'a [String],
+    /// What the connection to repair has been granted; none for a new one.
+    pub granted: Option<&'a [String]>,
+    /// The label of the account to repair, as far as it is known.
+    pub account: Option<&'a str>,
+    /// What parameters depend on.
+    pub variables: &'a BTreeMap<String, String>,
 }
 
 /// RFC 6749, 4.1.1, and RFC 7636, 4.3.
-fn authorize_url<P: Ports>(
-    core: &Core<P>,
-    offer: &Offer,
-    at: &crate::egress::Address,
-    asks: &Asks<'_>,
-) -> Result<String> {
-    let oauth = offer.app.oauth2()?;
-    let client = oauth2::basic::BasicClient::new(oauth2::ClientId::new(asks.client.client_id.clone()))
+pub fn authorize_url(app: &App, at: &Address, asks: &Asks<'_>) -> Result<String> {
+    let oauth = app.oauth2()?;
+    let client = oauth2::basic::BasicClient::new(oauth2::ClientId::new(asks.client_id.to_owned()))
         .set_auth_uri(oauth2::AuthUrl::from_url(at.url().clone()));
     let mut request = client
         .authorize_url(|| oauth2::CsrfToken::new(asks.state.expose().to_owned()))
-        .add_extra_param("redirect_uri", redirect_uri(core, &asks.client.id));
+        .add_extra_param("redirect_uri", asks.redirect_uri.to_owned());
     let further = oauth.tokens.iter().map(|(name, token)| (Some(name.as_str()), token.scope_param.clone()));
     for (token, parameter) in [(None, "scope".to_owned())].into_iter().chain(further) {
-        let scopes = oauth.scopes_of(token, &offer.scopes);
+        let scopes = oauth.scopes_of(token, asks.scopes);
         if !scopes.is_empty() {
             request = request.add_extra_param(parameter, scopes.join(&oauth.scope_separator));
         }
@@ -314,18 +336,14 @@ fn authorize_url<P: Ports>(
         let verifier = PkceCodeVerifier::new(verifier.expose().to_owned());
         request = request.set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
     }
-    let connection = offer.connection.as_ref();
-    let label = connection.and_then(|connection| connection.account.as_ref()).map(|account| account.label.clone());
-    if let Some(label) = label.filter(|_| oauth.login_hint) {
-        request = request.add_extra_param("login_hint", label);
+    if let Some(label) = asks.account.filter(|_| oauth.login_hint) {
+        request = request.add_extra_param("login_hint", label.to_owned());
     }
-    let more = connection.is_some_and(|connection| {
-        offer.scopes.iter().any(|scope| !offer.app.covers(&connection.scopes_granted, scope))
-    });
+    let more = asks.granted.is_some_and(|granted| asks.scopes.iter().any(|scope| !app.covers(granted, scope)));
     let values = Values::new().with_all(asks.variables);
     let extra = [Some(&oauth.authorize_params), Some(&oauth.more_scopes_params).filter(|_| more)];
     for params in extra.into_iter().flatten() {
-        let filled = fill_all(params, &values).map_err(|problem| registry::unfilled(&offer.app, &problem))?;
+        let filled = fill_all(params, &values).map_err(|problem| registry::unfilled(app, &problem))?;
         for (name, value) in filled {
             request = request.add_extra_param(name, value);
         }
