@@ -196,6 +196,9 @@ async fn revoke_both<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token)
     let refresh = token.refresh_token.as_ref();
     let refresh = refresh.and_then(|token| grant.revocation_of(token, TokenHint::RefreshToken));
     let access = grant.revocation_of(&token.access_token, TokenHint::AccessToken);
+    // Where the parameters name something else than the token in question, both are one request: the second would
+    // find what the first has ended.
+    let access = access.filter(|access| refresh.as_ref().is_none_or(|refresh| !is_same(refresh, access)));
     let mut revoked = Revoked::Unsupported;
     for request in [refresh, access].into_iter().flatten() {
         revoked = match grant.ask(core, request).await {
@@ -205,6 +208,10 @@ async fn revoke_both<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token)
         };
     }
     revoked
+}
+
+fn is_same(one: &Outbound, other: &Outbound) -> bool {
+    (&one.url, &one.headers, &one.body) == (&other.url, &other.headers, &other.body)
 }
 
 /// The app ends the grant of the access token that asks for it. One that has expired can't ask: a fresh
