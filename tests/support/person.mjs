@@ -21,21 +21,29 @@ export class Person {
 
   get = (path, headers) => this.send(path, { method: "GET", headers });
 
-  /** Posts a form by hand: what stands in `fields` and nothing else. */
+  /** Posts a form by hand: what stands in `fields` and nothing else. A field with several values has a list. */
   post = (path, fields = {}, headers) =>
     this.send(path, {
       method: "POST",
-      body: new URLSearchParams(fields).toString(),
+      body: new URLSearchParams(pairsOf(fields)).toString(),
       headers: { "content-type": "application/x-www-form-urlencoded", origin: PUBLIC_URL, ...headers },
     });
 
-  /** Opens a page and presses a button there: the first form, or the one that posts to `to` or has the button `choice`. */
-  async submit(path, fields = {}, { to } = {}) {
+  /**
+   * Opens a page and presses a button there: the first form, or the one that posts to `to` or has the button `choice`. What
+   * the page has ticked is sent, but `untick`, and `tick` beside it.
+   */
+  async submit(path, fields = {}, { to, tick = [], untick = [] } = {}) {
     const page = await this.get(path);
     const forms = formsOf(page.html);
     const form = forms.find((one) => (to ? one.action.startsWith(to) : fields.choice ? one.buttons.includes(fields.choice) : true));
     if (!form) throw new Error(`${path} answered ${page.status} without such a form:\n${textOf(page.html)}`);
-    return this.post(form.action, { ...form.hidden, ...fields });
+    const absent = tick.filter((one) => !form.boxes.some(({ value, disabled }) => value === one && !disabled));
+    if (absent.length > 0) throw new Error(`${path} has no box to tick for ${absent.join(" ")}`);
+    const sent = form.boxes.filter(({ value, checked, disabled }) => !disabled && (tick.includes(value) || (checked && !untick.includes(value))));
+    const ticked = {};
+    for (const { name, value } of sent) (ticked[name] ??= []).push(value);
+    return this.post(form.action, { ...form.hidden, ...ticked, ...fields });
   }
 
   /** Uses a sign-in link: the button on its page. */
@@ -44,9 +52,9 @@ export class Person {
     return this.submit(pathOf(link));
   }
 
-  /** Goes to the app from the page that offers it: the address at the app. */
-  async leaveFor(path) {
-    const { status, location, html } = await this.submit(path);
+  /** Goes to the app from the page that offers it: the address at the app. `boxes` are ticked and unticked there. */
+  async leaveFor(path, boxes) {
+    const { status, location, html } = await this.submit(path, {}, boxes);
     if (status !== 303) throw new Error(`${path} did not lead to an app (${status}): ${textOf(html)}`);
     return location;
   }
@@ -96,7 +104,7 @@ export function connectionAt(location) {
 /** An address of ours without its origin. */
 export const pathOf = (url) => url.slice(new URL(url).origin.length);
 
-/** The forms of a page's main part: where each posts, its hidden fields, the values of its buttons. */
+/** The forms of a page's main part: where each posts, its hidden fields, its boxes to tick, the values of its buttons. */
 export function formsOf(html) {
   const main = html.slice(html.indexOf("<main"));
   return [...main.matchAll(/<form[^>]*action="([^"]*)"[^>]*>(.*?)<\/form>/gs)].map(([, action, inside]) => ({
@@ -104,9 +112,18 @@ export function formsOf(html) {
     hidden: Object.fromEntries(
       [...inside.matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)"/g)].map(([, name, value]) => [name, unescaped(value)]),
     ),
+    boxes: [...inside.matchAll(/<input type="checkbox" name="([^"]*)" value="([^"]*)"([^>]*)>/g)].map(([, name, value, rest]) => ({
+      name,
+      value: unescaped(value),
+      checked: /\schecked\b/.test(rest),
+      disabled: /\sdisabled\b/.test(rest),
+    })),
     buttons: [...inside.matchAll(/<button[^>]*value="([^"]*)"/g)].map(([, value]) => unescaped(value)),
   }));
 }
+
+/** Fields as a form sends them: one pair for each value. */
+const pairsOf = (fields) => Object.entries(fields).flatMap(([name, values]) => [values].flat().map((value) => [name, value]));
 
 /** What a person reads on a page. */
 export const textOf = (html) =>
