@@ -1,5 +1,6 @@
 // Owns `npm test`: everything that must hold, in the order in which a mistake shows soonest. Stops at the first step
-// that fails, and its last line counts the tests. `npm test -- native`, `-- simulation`, `-- workerd` or `-- browser` run a part.
+// that fails, and its last line counts the tests. `npm test -- native`, `-- simulation`, `-- simulators`, `-- workerd` or `-- browser` run
+// a part.
 // Refuses to skip: a part without tests fails.
 
 import { existsSync, readdirSync } from "node:fs";
@@ -16,6 +17,7 @@ const PARTS = {
     ["vectors in Wasm", async () => cargoTests(["--no-default-features", "--target", "wasm32-unknown-unknown", "--test", "vectors"], await wasmTests())],
   ],
   simulation: [["simulation", () => cargoTests(["--profile", "simulation", "--test", "simulation", "--", "--nocapture", "--test-threads=1"])]],
+  simulators: [["simulated apps", () => nodeTests("tests/apps")]],
   workerd: [
     ["build", build],
     ["a second OAuth server", ensureDjango],
