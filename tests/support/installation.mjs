@@ -138,6 +138,17 @@ export async function newWorkspace(installation, name, app = acme(installation.o
   return { workspace: made.id, key, client };
 }
 
+/** Everything in the record and the cache, as one text each. */
+export async function atRest({ db, kv }) {
+  const { results: tables } = await db
+    .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\' AND name NOT LIKE 'sqlite%'")
+    .all();
+  const dumped = {};
+  for (const { name } of tables) dumped[`table ${name}`] = JSON.stringify((await db.prepare(`SELECT * FROM ${name}`).all()).results);
+  for (const { name } of (await kv.list()).keys) dumped[`cache ${name}`] = await kv.get(name);
+  return dumped;
+}
+
 /** The app of the OAuth server, as a workspace would define it. */
 export const acme = (oauth, more = {}) => ({
   id: "acme",

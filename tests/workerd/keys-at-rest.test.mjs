@@ -4,20 +4,9 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { after, before, suite, test } from "node:test";
-import { CLIENT_ID, newKey, newKeyRing, newWorkspace, startInstallation } from "../support/installation.mjs";
+import { atRest, CLIENT_ID, newKey, newKeyRing, newWorkspace, startInstallation } from "../support/installation.mjs";
 import { completeAuthorization, denyAuthorization } from "../support/oauth-browser.mjs";
 import { connectionAt, pathOf, Person } from "../support/person.mjs";
-
-/** Everything in the record and the cache, as one text each. */
-async function atRest({ db, kv }) {
-  const { results: tables } = await db
-    .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\' AND name NOT LIKE 'sqlite%'")
-    .all();
-  const dumped = {};
-  for (const { name } of tables) dumped[`table ${name}`] = JSON.stringify((await db.prepare(`SELECT * FROM ${name}`).all()).results);
-  for (const { name } of (await kv.list()).keys) dumped[`cache ${name}`] = await kv.get(name);
-  return dumped;
-}
 
 suite("canaries", () => {
   let installation;

@@ -1,0 +1,118 @@
+// Owns what a test of an app's whole life needs: an installation beside the simulated apps, a person who goes to an app and
+// comes back, time that passes on both sides, and calls to an app's API by nothing but what a resolve said. What each app is
+// like stands in the tables of the test.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { relocated, startApps } from "./apps/index.mjs";
+import { ROOT, startInstallation } from "./installation.mjs";
+import { connectionAt, formsOf, pathOf, Person } from "./person.mjs";
+
+/** Starts everything, with a person who is signed in. */
+export async function openStage() {
+  const apps = await startApps();
+  const installation = await startInstallation();
+  return new Stage(apps, installation, await Person.signedIn(installation));
+}
+
+export class Stage {
+  constructor(apps, installation, person) {
+    Object.assign(this, { apps, installation, person });
+  }
+
+  async close() {
+    await this.installation.close();
+    this.apps.close();
+  }
+
+  ask = (...call) => this.installation.ask(...call);
+  api = (...call) => this.installation.api(...call);
+  connection = (id) => this.ask("GET", `/v1/connections/${id}`);
+  connectionsOf = async (app) => (await this.ask("GET", `/v1/connections?app=${app}`)).data;
+
+  /** Registers a file of the catalogue so that it points at the simulated apps: the app's id. */
+  async register(file) {
+    const definition = relocated(JSON.parse(readFileSync(join(ROOT, "catalog", `${file}.json`), "utf8")), this.apps.origin);
+    const known = await this.api("GET", `/v1/apps/${definition.id}`);
+    if (known.status === 404) await this.ask("POST", "/v1/apps", definition);
+    return definition.id;
+  }
+
+  /** What a resolve answers when it must succeed. */
+  async resolved(id, body) {
+    const answer = await this.installation.resolve(id, body);
+    assert.equal(answer.status, 200, JSON.stringify(answer.body));
+    return answer.body;
+  }
+
+  /** What a resolve refuses with: `{ status, code, … }`. */
+  async refused(id, body) {
+    const answer = await this.installation.resolve(id, body);
+    assert.notEqual(answer.status, 200, "a resolve that must be refused");
+    return { ...answer.body, status: answer.status };
+  }
+
+  /** Goes to the app from a page, allows there as an account, and comes back: the address at the end. */
+  async goThrough(sim, path, { account = "ada", untick = [], deny = false, boxes } = {}) {
+    sim.person = { account, untick, deny };
+    const away = await this.person.leaveFor(path, boxes);
+    const answer = await fetch(away, { redirect: "manual" });
+    if (answer.status !== 302) throw new Error(`The app answered ${answer.status}: ${(await answer.text()).slice(0, 300)}`);
+    return this.person.comeBack(answer.headers.get("location"));
+  }
+
+  /** The same, ending at a connection: its id. */
+  connect = async (...way) => connectionAt(await this.goThrough(...way));
+
+  /** Enters a credential in the form of a page: the answer. */
+  enter = (path, fields) => this.person.submit(path, Object.fromEntries(Object.entries(fields).map(([id, value]) => [`input.${id}`, value])), { to: path });
+
+  /** Answers the question that a flow ended with: where that leads. */
+  async choose(flow, choice, asked) {
+    const page = await this.person.get(flow);
+    assert.match(page.text, asked);
+    assert.ok(formsOf(page.html).some(({ buttons }) => buttons.includes(choice)), `${choice} on ${page.text}`);
+    return (await this.person.submit(flow, { choice })).location;
+  }
+
+  /** Seconds pass, for the record of a connection and for the app. */
+  async pass(sim, id, seconds) {
+    sim.clock.advance(seconds);
+    const moved = ["expires_at", "refreshed_at", "checked_at", "connected_at", "ambiguous_since", "attempt_until"];
+    const set = moved.map((column) => `${column} = ${column} - ?2`).join(", ");
+    await this.installation.run(`UPDATE connections SET ${set}, next_attempt_at = max(0, next_attempt_at - ?2) WHERE id = ?1`, id, seconds);
+    await this.installation.run("UPDATE clients SET backoff_until = max(0, backoff_until - ?1)", seconds);
+  }
+}
+
+/** Calls an app's API with what `request` of a resolve says, and nothing else but the call itself. */
+export async function call(request, { method = "GET", path, text, type = "application/json" }) {
+  const url = new URL(request.base_url + path);
+  for (const [name, value] of Object.entries(request.query)) url.searchParams.set(name, value);
+  const headers = text === undefined ? request.headers : { ...request.headers, "content-type": type };
+  const response = await fetch(url, { method, headers, body: text });
+  const body = await response.json();
+  return { status: response.status, body, works: response.status === 200 && body?.ok !== false };
+}
+
+/** The tokens of an account that an app still takes. */
+export const living = (sim, account) =>
+  [...sim.tokens.values()].filter(({ kind, value, grant }) => grant.account === account && sim.live(kind, value)).map(({ kind }) => kind);
+
+/** What an app was asked while something was done: `METHOD where`, in order. */
+export async function askedDuring(sim, doing) {
+  const before = sim.requests.length;
+  const result = await doing();
+  return { result, asked: sim.requests.slice(before).map(({ method, path }) => `${method} ${path}`) };
+}
+
+/** Token requests of a kind while something was done. */
+export async function tokensDuring(sim, grantType, doing) {
+  const count = () => sim.tokenRequests[grantType] ?? 0;
+  const before = count();
+  await doing();
+  return count() - before;
+}
+
+export { pathOf };

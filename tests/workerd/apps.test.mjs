@@ -1,0 +1,507 @@
+// Owns the whole life of a connection to each app of the first set, against an app that behaves as its documentation says: the
+// catalogue's own file, the page, the API and the app, from a client that is tried before anybody connects to the
+// disconnect and what it ended at the app. How each app differs stands in the two tables; the life is the same for all.
+
+import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
+import { after, before, suite, test } from "node:test";
+import { atRest } from "../support/installation.mjs";
+import { askedDuring, call, living, openStage, pathOf, tokensDuring } from "../support/lives.mjs";
+import { textOf } from "../support/person.mjs";
+
+let stage;
+before(async () => {
+  stage = await openStage();
+  const { slack } = stage.apps;
+  for (const name of ["eve", "grace"]) slack.accounts.set(name, { team: { id: `T0${name.toUpperCase()}`, name: `${name}'s team` } });
+});
+after(() => stage.close());
+
+const google = (name) => `https://www.googleapis.com/auth/${name}`;
+const HOUR = 3600;
+const slackBot = (client) => (sim, name) => {
+  const { team } = sim.account(name);
+  return { id: `${team.id}:${sim.botOf({ where: `${client} ${team.id}` })}`, label: `${team.name} / connections` };
+};
+
+/**
+ * Connections by consent.
+ *
+ * - `client`: as it is entered; `wrong`: a secret that the app does not take; `registered`: what the app knows besides.
+ * - `tick`: what the person asks for beside the usual; `unticked`: what they then withhold at the app; `added`: what a workflow asks for later.
+ * - `api`: a call of the app's API. `life`: of an access token, in seconds; without it, a refresh is asked for.
+ * - `dies`: why a connection is said to be dead when the person took the access back; `lingers`: an access token works on after that.
+ * - `revoked`: what a disconnect tells, `asked`: what the app was asked for it, and `left`: which tokens live on all the same.
+ */
+const CONSENTED = {
+  Slack: {
+    file: "slack",
+    app: "slack",
+    client: { client_id: "slack-client", client_secret: "slack-secret-0123456789" },
+    account: slackBot("slack-client"),
+    unticked: "channels:read",
+    added: "users:read",
+    api: { method: "POST", path: "auth.test" },
+    refreshes: false,
+    dies: "credential_rejected",
+    asked: ["POST slack.com/api/auth.revoke"],
+  },
+  "Slack with token rotation": {
+    file: "slack",
+    app: "slack",
+    client: { client_id: "slack-rotating", client_secret: "slack-rotating-secret-0123456789" },
+    registered: { rotation: true },
+    account: slackBot("slack-rotating"),
+    unticked: "channels:read",
+    added: "users:read",
+    api: { method: "POST", path: "auth.test" },
+    life: 12 * HOUR,
+    asked: ["POST slack.com/api/auth.revoke"],
+    left: ["refresh"],
+  },
+  Gmail: {
+    file: "gmail",
+    app: "google",
+    client: { client_id: "gmail-client", client_secret: "gmail-secret-0123456789" },
+    registered: { project: "gmail" },
+    account: (sim, name) => ({ id: sim.account(name).sub, label: `${name}@example.test` }),
+    tick: [google("gmail.readonly")],
+    unticked: google("gmail.readonly"),
+    added: google("gmail.labels"),
+    api: { path: "gmail/v1/users/me/profile" },
+    life: HOUR,
+    hint: true,
+    asked: ["POST oauth2.googleapis.com/revoke", "POST oauth2.googleapis.com/revoke"],
+  },
+  "Google Sheets": {
+    file: "google-sheets",
+    app: "google",
+    client: { client_id: "sheets-client", client_secret: "sheets-secret-0123456789" },
+    registered: { project: "sheets" },
+    account: (sim, name) => ({ id: sim.account(name).sub, label: `${name}@example.test` }),
+    tick: [google("drive.file")],
+    unticked: google("spreadsheets"),
+    added: google("drive.readonly"),
+    api: { path: "spreadsheets/budget" },
+    life: HOUR,
+    hint: true,
+    asked: ["POST oauth2.googleapis.com/revoke", "POST oauth2.googleapis.com/revoke"],
+  },
+  Notion: {
+    file: "notion",
+    app: "notion",
+    client: { client_id: "notion-client", client_secret: "notion-secret-0123456789" },
+    account: (sim, name) => ({ id: sim.botOf({ key: `notion-client ${name}` }), label: "Acme Corp" }),
+    api: { method: "POST", path: "search", text: "{}" },
+    asked: ["POST api.notion.com/v1/oauth/revoke", "POST api.notion.com/v1/oauth/revoke"],
+  },
+  "Stripe Connect": {
+    file: "stripe",
+    way: "connect",
+    app: "stripe",
+    client: { client_id: "ca_connect", client_secret: "sk_test_platformplatform" },
+    wrong: "sk_test_nobodynobody",
+    account: (sim, name) => ({ id: sim.account(name).id, label: sim.account(name).id }),
+    api: { path: "account" },
+    asked: ["POST connect.stripe.com/oauth/deauthorize"],
+  },
+  "Stripe Apps": {
+    file: "stripe",
+    way: "apps",
+    app: "stripe",
+    client: { client_id: "ca_apps", client_secret: "sk_test_developerdeveloper" },
+    wrong: "sk_test_nobodynobody",
+    account: (sim, name) => ({ id: sim.account(name).id, label: sim.account(name).id }),
+    api: { path: "account" },
+    life: HOUR,
+    revoked: "unsupported",
+    asked: [],
+    left: ["access", "refresh"],
+  },
+  Outlook: {
+    file: "outlook",
+    app: "microsoft",
+    client: { client_id: "outlook-client", client_secret: "outlook-secret-0123456789", variables: { tenant: "organizations" } },
+    account: (sim, name) => ({ id: sim.account(name).oid, label: `${name}@acme.example` }),
+    unticked: "Mail.Send",
+    added: "Mail.Read",
+    api: { path: "me" },
+    life: 4500,
+    hint: true,
+    lingers: true,
+    revoked: "unsupported",
+    asked: [],
+    left: ["access", "refresh"],
+  },
+  Dropbox: {
+    file: "dropbox",
+    app: "dropbox",
+    client: { client_id: "dropbox-client", client_secret: "dropbox-secret-0123456789" },
+    account: (sim, name) => ({ id: sim.account(name).account_id, label: `${name}@example.test` }),
+    unticked: "files.content.read",
+    added: "files.content.write",
+    api: { method: "POST", path: "users/get_current_account", text: "null" },
+    life: 4 * HOUR,
+    asked: ["POST api.dropboxapi.com/2/auth/token/revoke"],
+  },
+};
+
+for (const [name, life] of Object.entries(CONSENTED)) {
+  suite(`${name}, by consent`, () => {
+    let sim, app, id, client;
+    const { refreshes = true, unticked, added, way, dies = "revoked", revoked = "confirmed", left = [] } = life;
+    const query = way ? `?way=${way}` : "";
+    const start = () => `/oauth/start/${app}${query}`;
+    const reconnect = () => `/connections/${id}/reconnect`;
+    const note = () => stage.ask("GET", `/v1/apps/${app}`).then(({ auth }) => auth.find((one) => one.id === (way ?? "oauth2")).limits?.one_per_account);
+    const works = async (body) => {
+      const answer = await stage.resolved(id, body);
+      const told = await call(answer.request, life.api);
+      assert.ok(told.works, `${told.status} ${JSON.stringify(told.body)}`);
+      return answer;
+    };
+
+    before(async () => {
+      sim = stage.apps[life.app];
+      app = await stage.register(life.file);
+    });
+
+    test("its client is tried before anybody connects: a wrong secret is refused, the right one accepted", async () => {
+      const path = `/v1/apps/${app}/client`;
+      const { client_id, client_secret } = life.client;
+      const entered = await stage.ask("PUT", path + query, { ...life.client, client_secret: life.wrong ?? "not-the-secret" });
+      sim.register(client_id, { secret: client_secret, redirect_uris: [entered.redirect_uri], ...life.registered });
+      const trial = async () => (await stage.ask("POST", `${path}/test${query}`)).verdict;
+      assert.equal(await trial(), "refused");
+      client = await stage.ask("PUT", path + query, life.client);
+      assert.deepEqual([client.id, client.redirect_uri], [entered.id, entered.redirect_uri]);
+      assert.equal(await trial(), "accepted");
+    });
+
+    test("a person connects it, sees whose account it is, and at once what they did not allow", async () => {
+      id = await stage.connect(sim, start(), { untick: unticked ? [unticked] : [], boxes: { tick: life.tick } });
+      const { status, account, scopes, credential } = await stage.connection(id);
+      const missing = unticked ? [unticked] : [];
+      assert.deepEqual(
+        { status, account, missing: scopes.missing, type: credential.type, refreshable: credential.refreshable },
+        { status: "connected", account: life.account(sim, "ada"), missing, type: "oauth2", refreshable: refreshes },
+      );
+      const page = await stage.person.get(`/connections/${id}?connected=1`);
+      assert.ok(page.text.includes(`Connected as ${account.label}.`), page.text);
+      assert.equal(page.text.includes("Permissions that were not granted"), missing.length > 0);
+      if (!unticked) return;
+      const again = /href="([^"]*)"[^>]*>Ask for them again/.exec(page.html)?.[1];
+      assert.equal(await stage.connect(sim, textOf(again)), id);
+      assert.deepEqual((await stage.connection(id)).scopes.missing, []);
+    });
+
+    test("a workflow calls the app's API with what a resolve says, and learns nothing else", async () => {
+      const answer = await works({ workflow: "nightly", step: "fetch" });
+      assert.equal(answer.credential.type, "oauth2");
+      assert.ok(sim.secrets("access").includes(answer.credential.access_token));
+      const text = JSON.stringify(answer);
+      for (const kind of ["refresh", "client", "code"]) assert.ok(!sim.secrets(kind).some((one) => text.includes(one)), `a ${kind} secret`);
+    });
+
+    test("when the access has ended, callers cost one refresh", { skip: !refreshes && "it has no end" }, async () => {
+      const old = await works();
+      if (life.life) await stage.pass(sim, id, life.life + 1);
+      else await (sim.expireAccess(), stage.pass(sim, id, 60));
+      assert.equal((await call(old.request, life.api)).works, false, "the old access has ended");
+      const ask = life.life ? {} : { force_refresh: true };
+      const count = await tokensDuring(sim, "refresh_token", () => Promise.all([works(ask), works(ask), works(ask)]));
+      assert.equal(count, 1);
+    });
+
+    test("a scope that is missing leads to a reconnect that adds it", { skip: !added && "it has no scopes to add" }, async () => {
+      const refused = await stage.refused(id, { scopes: [added] });
+      assert.deepEqual([refused.status, refused.code, refused.missing_scopes], [409, "missing_scopes", [added]]);
+      const path = pathOf(refused.reconnect_url);
+      assert.equal(await stage.connect(sim, path), id);
+      if (life.hint) assert.equal(sim.visits.at(-1).login_hint, life.account(sim, "ada").label);
+      await works({ scopes: [added] });
+      assert.deepEqual((await stage.connection(id)).scopes.missing, []);
+    });
+
+    test("when the person takes the access back at the app, a check finds out, and a reconnect repairs the same connection", async () => {
+      sim.revoke("ada");
+      await stage.pass(sim, id, life.lingers ? life.life + 1 : 60);
+      const { health, connection } = await stage.ask("POST", `/v1/connections/${id}/check`);
+      assert.deepEqual([health, connection.status, connection.reason], ["dead", "needs_reconnect", dies]);
+      const refused = await stage.refused(id);
+      assert.deepEqual([refused.status, refused.code, refused.reason], [409, "needs_reconnect", dies]);
+      const { generation } = connection;
+      assert.equal(await stage.connect(sim, pathOf(refused.reconnect_url)), id);
+      const now = await stage.connection(id);
+      assert.deepEqual([now.status, now.reason, now.generation], ["connected", null, generation + 1]);
+      await works(added && { scopes: [added] });
+    });
+
+    test("another account at the app is a question: keep leaves everything as it was, switch takes the other", async () => {
+      const asked = life.file === "notion" ? /another account.*Both have the same name there/ : /another account/;
+      const flow = await stage.goThrough(sim, reconnect(), { account: "eve" });
+      await stage.choose(flow, "keep", asked);
+      const { account, generation } = await stage.connection(id);
+      assert.equal(account.id, life.account(sim, "ada").id);
+      await works();
+      if (revoked === "confirmed") assert.deepEqual(living(sim, "eve"), left, "the grant that nobody chose");
+
+      const switched = await stage.goThrough(sim, reconnect(), { account: "eve" });
+      assert.match(await stage.choose(switched, "switch", asked), new RegExp(`^/connections/${id}`));
+      const now = await stage.connection(id);
+      assert.deepEqual([now.account, now.generation], [life.account(sim, "eve"), generation + 1]);
+      assert.ok(sim.look("access", (await works()).credential.access_token).grant.account === "eve");
+      if (revoked === "confirmed" && left.length === 0) assert.deepEqual(living(sim, "ada"), [], "the grant that was given up");
+    });
+
+    test("a second connection to an account is a question, with the app's note", async () => {
+      const flow = await stage.goThrough(sim, start(), { account: "eve", boxes: { tick: life.tick } });
+      const told = await note();
+      if (told) assert.ok((await stage.person.get(flow)).text.includes(told), told);
+      assert.match(await stage.choose(flow, "reuse", /already connected/), new RegExp(`^/connections/${id}`));
+      await works();
+      const another = await stage.goThrough(sim, start(), { account: "eve", boxes: { tick: life.tick } });
+      const second = /con_[\w-]+/.exec(await stage.choose(another, "both", /already connected/))[0];
+      assert.notEqual(second, id);
+      const first = await stage.ask("DELETE", `/v1/connections/${second}`);
+      assert.deepEqual(first, { revoked: revoked === "confirmed" ? "kept_shared" : revoked, retrying: false });
+      if (life.way !== "connect") await works();
+    });
+
+    test("a disconnect asks the app to end it, and leaves nothing to resolve", async () => {
+      const last = await stage.resolved(id);
+      const { result, asked } = await askedDuring(sim, () => stage.ask("DELETE", `/v1/connections/${id}`));
+      assert.deepEqual([result, asked], [{ revoked, retrying: false }, life.asked]);
+      if (revoked === "confirmed") assert.equal((await call(last.request, life.api)).works, false);
+      assert.deepEqual([...new Set(living(sim, "eve"))].filter((kind) => !left.includes(kind)), [], "what lives on at the app");
+      assert.equal((await stage.refused(id)).code, "connection_not_found");
+      assert.deepEqual(await stage.connectionsOf(app), []);
+    });
+  });
+}
+
+/** A well-shaped key file of an account that Google does not know. */
+const strangersKeyFile = () => {
+  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048, publicKeyEncoding: { type: "spki", format: "pem" }, privateKeyEncoding: { type: "pkcs8", format: "pem" } });
+  return JSON.stringify({ type: "service_account", client_email: "ghost@project.iam.gserviceaccount.com", private_key: privateKey, private_key_id: "ghost" });
+};
+
+/**
+ * Connections by what a person enters.
+ *
+ * - `field`: what is entered, `newKey`: the app makes one, `unknown`: one that looks right and that the app does not know.
+ * - `malformed`: what is refused unasked, and why. `carried`: what of the key a request shows.
+ */
+const ENTERED = {
+  "a Stripe restricted key": {
+    file: "stripe",
+    way: "api_key",
+    app: "stripe",
+    type: "api_key",
+    field: "api_key",
+    newKey: (sim, name) => sim.newKey(name),
+    unknown: () => `rk_test_${"x".repeat(24)}`,
+    malformed: [`sk_live_${"x".repeat(24)}`, /A live secret key may do everything/],
+    account: (sim, name) => ({ id: sim.account(name).id, label: `${name} (test mode)` }),
+    request: (sim, key) => ({ base_url: "api.stripe.com/v1/", headers: { Authorization: `Bearer ${key}` } }),
+    api: { path: "balance" },
+  },
+  "a Telegram bot token": {
+    file: "telegram",
+    way: "bot_token",
+    app: "telegram",
+    type: "bot_token",
+    field: "token",
+    newKey: (sim, name) => sim.newBot(name),
+    unknown: () => `123456789:AA${"x".repeat(33)}`,
+    malformed: [`bot123456789:AA${"x".repeat(33)}`, /Leave out the word bot/],
+    account: (sim, name) => ({ id: String(sim.account(name).id), label: `@${name}_bot` }),
+    request: (sim, key) => ({ base_url: `api.telegram.org/bot${key}/`, headers: {} }),
+    api: { path: "getMe" },
+  },
+  "a Notion internal token": {
+    file: "notion",
+    way: "api_key",
+    app: "notion",
+    type: "api_key",
+    field: "api_key",
+    newKey: (sim, name) => sim.newInternalToken(name),
+    unknown: () => `ntn_${"x".repeat(46)}`,
+    malformed: ["not a token", /begins with ntn_/],
+    account: (sim, name) => ({ id: sim.botOf({ key: `internal ${name}` }), label: "Acme Corp / Connections" }),
+    request: (sim, key) => ({ base_url: "api.notion.com/v1/", headers: { Authorization: `Bearer ${key}`, "Notion-Version": "2025-09-03" } }),
+    api: { path: "users/me" },
+  },
+  "a Slack bot token": {
+    file: "slack",
+    way: "bot_token",
+    app: "slack",
+    type: "bot_token",
+    field: "token",
+    newKey: (sim, name) => sim.newToken(name),
+    unknown: () => `xoxb-${"x".repeat(48)}`,
+    malformed: [`xoxp-${"x".repeat(48)}`, /This is a user token/],
+    account: slackBot("internal"),
+    request: (sim, key) => ({ base_url: "slack.com/api/", headers: { Authorization: `Bearer ${key}` } }),
+    api: { method: "POST", path: "chat.postMessage" },
+  },
+  "a Slack user token": {
+    file: "slack",
+    way: "user_token",
+    app: "slack",
+    type: "api_key",
+    field: "token",
+    newKey: (sim, name) => sim.newToken(name, { type: "user", scopes: ["search:read"] }),
+    unknown: () => `xoxp-${"x".repeat(48)}`,
+    malformed: [`xoxe.xoxp-1-${"x".repeat(48)}`, /ends after 12 hours/],
+    account: (sim, name) => ({ id: `${sim.account(name).team.id}:${sim.account(name).user}`, label: `${sim.account(name).team.name} / ${name}` }),
+    request: (sim, key) => ({ base_url: "slack.com/api/", headers: { Authorization: `Bearer ${key}` } }),
+    api: { method: "POST", path: "search.messages" },
+  },
+  "a Google service account": {
+    file: "google-sheets",
+    way: "service_account",
+    app: "google",
+    type: "service_account",
+    field: "key",
+    newKey: (sim, name) => sim.newServiceAccount(name),
+    unknown: strangersKeyFile,
+    malformed: ["{}", /./],
+    account: (sim, name) => {
+      const email = `${name}@project.iam.gserviceaccount.com`;
+      return { id: sim.newAccount(email).sub, label: email };
+    },
+    api: { path: "spreadsheets/budget" },
+    revoke: (sim, name) => {
+      const email = `${name}@project.iam.gserviceaccount.com`;
+      sim.serviceAccounts.delete(email);
+      sim.revoke(email);
+    },
+    life: HOUR,
+  },
+};
+
+for (const [name, life] of Object.entries(ENTERED)) {
+  suite(name, () => {
+    let sim, app, id, key;
+    const { way, type, field } = life;
+    const credential = (value) => ({ type, [field]: value });
+    const create = (value, more) => stage.api("POST", "/v1/connections", { app, way, credential: credential(value), ...more });
+    const replace = (value, more) => stage.api("PUT", `/v1/connections/${id}/credential`, { way, credential: credential(value), ...more });
+    const works = async (of = id) => {
+      const answer = await stage.resolved(of);
+      const told = await call(answer.request, life.api);
+      assert.ok(told.works, `${told.status} ${JSON.stringify(told.body)}`);
+      return answer;
+    };
+
+    before(async () => {
+      sim = stage.apps[life.app];
+      app = await stage.register(life.file);
+    });
+
+    test("what the app refuses, or what can't be one, is not stored", async () => {
+      const refused = await create(life.unknown());
+      assert.deepEqual([refused.status, refused.body.code], [422, "credential_rejected"], JSON.stringify(refused.body));
+      const [text, why] = life.malformed;
+      const before = sim.requests.length;
+      const malformed = await create(text);
+      assert.deepEqual([malformed.status, malformed.body.code], [422, "invalid_request"]);
+      assert.match(malformed.body.errors[0].field, new RegExp(`${field}$`));
+      assert.match(malformed.body.errors[0].problem, why);
+      assert.equal(sim.requests.length, before, "the app is not asked about what can't be a credential");
+      assert.deepEqual(await stage.connectionsOf(app), []);
+    });
+
+    test("a program enters one: the app says whose it is", async () => {
+      key = life.newKey(sim, "ada");
+      const { status, body } = await create(key, { metadata: { tier: "gold" } });
+      assert.equal(status, 201, JSON.stringify(body));
+      id = body.id;
+      assert.deepEqual(
+        { way: body.way, status: body.status, account: body.account, type: body.credential.type, metadata: body.metadata },
+        { way, status: "connected", account: life.account(sim, "ada"), type, metadata: { tier: "gold" } },
+      );
+      assert.ok(!JSON.stringify(body).includes(key));
+    });
+
+    test("a resolve shows the fields and how a request is sent, and that works", async () => {
+      const answer = await works();
+      if (life.request) {
+        const { base_url, headers } = life.request(sim, key);
+        assert.deepEqual(answer.credential, { type, [field]: key });
+        assert.deepEqual(answer.request, { base_url: `${stage.apps.origin}/${base_url}`, headers, query: {} });
+      } else {
+        assert.deepEqual(Object.keys(answer.credential).sort(), ["access_token", "expires_at", "scopes", "token_type", "type"]);
+        assert.doesNotMatch(JSON.stringify(answer), /PRIVATE KEY|private_key/);
+      }
+      assert.equal((await stage.ask("POST", `/v1/connections/${id}/check`)).health, "healthy");
+    });
+
+    test("when the access made of it has ended, callers cost one more", { skip: !life.life && "it is itself the access" }, async () => {
+      const old = await works();
+      await stage.pass(sim, id, life.life + 1);
+      assert.equal((await call(old.request, life.api)).works, false);
+      assert.equal(await tokensDuring(sim, "urn:ietf:params:oauth:grant-type:jwt-bearer", () => Promise.all([works(), works(), works()])), 1);
+    });
+
+    test("a person enters one in the form: a refused one is told there and not shown again", async () => {
+      const path = `/oauth/start/${app}?way=${way}`;
+      const unknown = life.unknown();
+      const refused = await stage.enter(path, { [field]: unknown });
+      assert.equal(refused.status, 422);
+      assert.match(refused.text, /did not accept this/);
+      assert.ok(!refused.html.includes(unknown) && !refused.html.includes("PRIVATE KEY"));
+      const malformed = await stage.enter(path, { [field]: life.malformed[0] });
+      assert.equal(malformed.status, 422);
+      assert.match(malformed.text, life.malformed[1]);
+
+      const { status, location } = await stage.enter(path, { [field]: life.newKey(sim, "grace") });
+      assert.equal(status, 303);
+      const second = /^\/connections\/(con_[\w-]+)/.exec(location)[1];
+      const page = await stage.person.get(location);
+      assert.ok(page.text.includes(`Connected as ${life.account(sim, "grace").label}.`), page.text);
+      await works(second);
+      const again = await stage.enter(path, { [field]: life.newKey(sim, "grace") });
+      assert.match(await stage.choose(again.location, "reuse", /already connected/), new RegExp(`^/connections/${second}`));
+      await works(second);
+      assert.deepEqual(await stage.ask("DELETE", `/v1/connections/${second}`), { revoked: "unsupported", retrying: false });
+    });
+
+    test("a new key of the same account takes its place; one of another account only when that is meant", async () => {
+      key = life.newKey(sim, "ada");
+      const same = await replace(key);
+      assert.deepEqual([same.status, same.body.id, same.body.generation], [200, id, 2], JSON.stringify(same.body));
+      await works();
+      const other = life.newKey(sim, "eve");
+      const refused = await replace(other);
+      assert.deepEqual([refused.status, refused.body.code], [409, "conflict"]);
+      assert.equal((await stage.connection(id)).account.id, life.account(sim, "ada").id);
+      await works();
+      const switched = await replace(other, { switch_account: true });
+      assert.deepEqual([switched.status, switched.body.account, switched.body.generation], [200, life.account(sim, "eve"), 3]);
+      await works();
+    });
+
+    test("one that is revoked at the app is found out by a check, and another one repairs the same connection", async () => {
+      (life.revoke ?? ((app, who) => app.revoke(who)))(sim, "eve");
+      await stage.pass(sim, id, 60);
+      const { health, connection } = await stage.ask("POST", `/v1/connections/${id}/check`);
+      assert.deepEqual([health, connection.status, connection.reason], ["dead", "needs_reconnect", "credential_rejected"]);
+      const refused = await stage.refused(id);
+      assert.deepEqual([refused.status, refused.code, refused.reason], [409, "needs_reconnect", "credential_rejected"]);
+      const { location, text } = await stage.enter(pathOf(refused.reconnect_url), { [field]: life.newKey(sim, "eve") });
+      assert.match(location ?? text, new RegExp(`^/connections/${id}`));
+      const now = await stage.connection(id);
+      assert.deepEqual([now.status, now.reason, now.generation], ["connected", null, 4]);
+      await works();
+    });
+
+    test("a disconnect erases it here: the app has no way to revoke it", async () => {
+      const { result, asked } = await askedDuring(sim, () => stage.ask("DELETE", `/v1/connections/${id}`));
+      assert.deepEqual([result, asked], [{ revoked: "unsupported", retrying: false }, []]);
+      assert.equal((await stage.refused(id)).code, "connection_not_found");
+      assert.deepEqual(await stage.connectionsOf(app), []);
+    });
+  });
+}
