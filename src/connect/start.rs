@@ -11,7 +11,7 @@ use oauth2::{PkceCodeChallenge, PkceCodeVerifier};
 use crate::app::{App, AppId, Definition, Kind, Origin, Values, WayId, fill_all, read_variables};
 use crate::caller::hash;
 use crate::client::Client;
-use crate::connection::Connection;
+use crate::connection::{Connection, Status};
 use crate::core::Core;
 use crate::egress::Address;
 use crate::error::{Code, Error, FieldError, Result};
@@ -43,8 +43,10 @@ pub struct Wish {
     pub variables: BTreeMap<String, String>,
     /// The connection to repair; none makes a new one.
     pub connection: Option<ConnectionId>,
-    /// Scopes to ask for instead of the usual ones.
+    /// Scopes to ask for instead of the usual ones; for a repair, beside those it had.
     pub scopes: Option<Vec<String>>,
+    /// Whether a repair asks for these scopes and no others: a person has ticked them.
+    pub exactly: bool,
     /// Whose a new connection will be; what a signed-in person may repair.
     pub user: Option<User>,
     /// The link it comes from.
@@ -80,6 +82,7 @@ impl Wish {
             variables: BTreeMap::new(),
             connection: link.connection.clone(),
             scopes: link.scopes.clone(),
+            exactly: false,
             user: link.user.clone(),
             link: Some(link.clone()),
             return_to: link.return_to.clone(),
@@ -99,7 +102,7 @@ pub async fn offer<P: Ports>(core: &Core<P>, wish: &Wish) -> Result<Offer> {
     let (app, client) = way(core, wish, &definition, connection.as_ref()).await?;
     // What a person enters has the permissions that it has: nothing can be asked for.
     let scopes = if app.kind.has_tokens() {
-        scopes(&app, client.as_ref(), connection.as_ref(), wish.scopes.as_deref())?
+        scopes(&app, client.as_ref(), connection.as_ref().filter(|_| !wish.exactly), wish.scopes.as_deref())?
     } else {
         vec![]
     };
@@ -252,7 +255,8 @@ pub async fn start<P: Ports>(core: &Core<P>, wish: &Wish, session_hash: &str) ->
     let client = offer.client.as_ref().ok_or_else(|| Error::internal("a consent without a client"))?;
     let authorize = at.authorize_url.as_ref().ok_or_else(|| Error::internal("a consent without an address"))?;
     let url = {
-        let granted = offer.connection.as_ref().map(|connection| connection.scopes_granted.as_slice());
+        let live = offer.connection.as_ref().filter(|connection| connection.status == Status::Connected);
+        let granted = live.map(|connection| connection.scopes_granted.as_slice());
         let account = offer.connection.as_ref().and_then(|connection| connection.account.as_ref());
         let asks = Asks {
             client_id: &client.client_id,
@@ -309,7 +313,7 @@ pub struct Asks<'a> {
     pub verifier: Option<&'a Secret>,
     /// What is asked for.
     pub scopes: &'a [String],
-    /// What the connection to repair has been granted; none for a new one.
+    /// What the connection to repair has been granted and still has; none for a new one, and for one whose grant is gone.
     pub granted: Option<&'a [String]>,
     /// The label of the account to repair, as far as it is known.
     pub account: Option<&'a str>,
@@ -325,9 +329,15 @@ pub fn authorize_url(app: &App, at: &Address, asks: &Asks<'_>) -> Result<String>
     let mut request = client
         .authorize_url(|| oauth2::CsrfToken::new(asks.state.expose().to_owned()))
         .add_extra_param("redirect_uri", asks.redirect_uri.to_owned());
+    let covered = |scope: &String| asks.granted.is_some_and(|granted| app.covers(granted, scope));
+    let more = asks.granted.is_some() && !asks.scopes.iter().all(covered);
+    let adds = more && !oauth.more_scopes_params.is_empty();
+    let required = |id: &String| app.scopes.iter().any(|scope| scope.id == *id && scope.required);
+    // An app that adds to what it granted before is asked for the rest only: that is what the person sees there.
+    let asked: Vec<_> = asks.scopes.iter().filter(|id| !adds || required(id) || !covered(id)).cloned().collect();
     let further = oauth.tokens.iter().map(|(name, token)| (Some(name.as_str()), token.scope_param.clone()));
     for (token, parameter) in [(None, "scope".to_owned())].into_iter().chain(further) {
-        let scopes = oauth.scopes_of(token, asks.scopes);
+        let scopes = oauth.scopes_of(token, &asked);
         if !scopes.is_empty() {
             request = request.add_extra_param(parameter, scopes.join(&oauth.scope_separator));
         }
@@ -339,7 +349,6 @@ pub fn authorize_url(app: &App, at: &Address, asks: &Asks<'_>) -> Result<String>
     if let Some(label) = asks.account.filter(|_| oauth.login_hint) {
         request = request.add_extra_param("login_hint", label.to_owned());
     }
-    let more = asks.granted.is_some_and(|granted| asks.scopes.iter().any(|scope| !app.covers(granted, scope)));
     let values = Values::new().with_all(asks.variables);
     let extra = [Some(&oauth.authorize_params), Some(&oauth.more_scopes_params).filter(|_| more)];
     for params in extra.into_iter().flatten() {

@@ -99,6 +99,7 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
         variables: input.variables,
         connection: None,
         scopes: input.scopes,
+        exactly: false,
         user: input.user.map(links::user).transpose()?,
         link: None,
         return_to: None,
@@ -128,6 +129,7 @@ pub(super) async fn replace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result
         variables: input.variables,
         connection: Some(connection.id.clone()),
         scopes: input.scopes,
+        exactly: false,
         // The key stands for the connection's owner.
         user: connection.user.clone().or_else(|| Some(User { id: String::new(), name: None })),
         link: None,

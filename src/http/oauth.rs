@@ -41,6 +41,7 @@ fn wish(call: &Call<'_>, app: AppId, connection: Option<ConnectionId>) -> Result
         variables: BTreeMap::new(),
         connection,
         scopes: None,
+        exactly: false,
         user: Some(user_of(session)?.clone()),
         link: None,
         return_to: None,
@@ -59,7 +60,9 @@ fn chosen(call: &Call<'_>, wish: Wish) -> Wish {
         (input::form(call.request, "chosen").as_deref() == Some("scopes")).then(|| input::forms(call.request, "scope"));
     let asked = input::query(call.request, "scopes")
         .map(|text| text.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>());
-    Wish { scopes: wish.scopes.clone().or(ticked).or(asked), ..wish }
+    // Who came by a link changes the scopes of a repair only to more: the connection is somebody else's to narrow.
+    let exactly = ticked.is_some() && wish.scopes.is_none() && wish.link.is_none();
+    Wish { scopes: wish.scopes.clone().or(ticked).or(asked), exactly, ..wish }
 }
 
 fn new_wish(call: &Call<'_>) -> Result<Wish> {

@@ -565,6 +565,38 @@ fn what_a_scope_includes_is_granted_with_it_and_what_is_never_named_is_not_misse
     assert_eq!(scene.row(&id).missing_scopes(), ["all"]);
 }
 
+/// What a flow asks for, as the authorize URL has it.
+fn asked_for(scene: &Scene, wish: &Wish) -> BTreeMap<String, String> {
+    url::Url::parse(&scene.start(wish, BROWSER)).unwrap().query_pairs().into_owned().collect()
+}
+
+#[test]
+fn an_app_that_adds_to_what_it_granted_is_asked_for_the_rest_only() {
+    let adds = json!({ "auth": { "more_scopes_params": { "include_granted": "true" } }, "scopes": [{ "id": "me", "required": true }, "read"] });
+    for (definition, scope) in [(adds, "me admin"), (json!({}), "read write admin")] {
+        let scene = Scene::with(&definition);
+        let id = scene.connect("ann");
+        let more = Wish { scopes: Some(vec!["admin".into()]), ..scene.repair_of(&id) };
+        let asked = asked_for(&scene, &more);
+        assert_eq!((asked["scope"].as_str(), asked.contains_key("include_granted")), (scope, scope.starts_with("me")));
+        scene.world.acme.withdraw("ann");
+        scene.expire(&id);
+        assert_eq!(scene.need(&id), ErrandOutcome::Dead);
+        assert!(asked_for(&scene, &more)["scope"].contains("read"), "nothing is granted any more: all is asked for");
+    }
+}
+
+#[test]
+fn a_person_who_ticks_fewer_permissions_gets_fewer_and_keeps_the_connection() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let fewer = Wish { scopes: Some(vec!["read".into()]), exactly: true, ..scene.repair_of(&id) };
+    let flow = scene.flow(&fewer, "ann");
+    assert_eq!(flow.connection, Some(id.clone()));
+    let row = scene.row(&id);
+    assert_eq!((row.scopes_requested, row.scopes_granted), (vec!["read".to_owned()], vec!["read".to_owned()]));
+}
+
 // ---- the trial of a client ----
 
 #[test]

@@ -198,7 +198,9 @@ impl Problems {
             self.add(&format!("{at}.style"), "\"bearer\" needs auth.revoke_url");
         }
         self.headers(&format!("{at}.headers"), &raw.headers, &["authorization", "content-type"]);
-        let allowed = |name: &str| matches!(name, "token" | "access_token" | "client_id" | "account_id") || known.is_variable(name);
+        let allowed = |name: &str| {
+            matches!(name, "token" | "access_token" | "client_id" | "account_id") || known.is_variable(name)
+        };
         let params = match raw.params {
             None => None,
             Some(params) => Some(self.revoke_params(&format!("{at}.params"), &params, allowed)?),

@@ -165,6 +165,7 @@ impl Scene {
             variables: BTreeMap::new(),
             connection: None,
             scopes: None,
+            exactly: false,
             user: Some(User { id: "ann".into(), name: Some("Ann".into()) }),
             link: None,
             return_to: None,
