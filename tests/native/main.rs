@@ -12,6 +12,7 @@ mod connect;
 mod disconnect;
 mod hostile;
 mod http;
+mod migrations;
 mod outages;
 mod refresh;
 mod reseal;

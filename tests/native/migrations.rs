@@ -1,0 +1,88 @@
+//! A migration that makes a table anew keeps every row, column and index of it.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+
+const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+
+/// What one version of the program has written, under foreign keys as in production.
+fn before(last: &str) -> Connection {
+    let sqlite = Connection::open_in_memory().unwrap();
+    sqlite.execute_batch("PRAGMA foreign_keys = ON").unwrap();
+    for migration in named().filter(|name| name.as_str() <= last) {
+        apply(&sqlite, &migration);
+    }
+    sqlite
+}
+
+fn named() -> impl Iterator<Item = String> {
+    let mut names: Vec<_> = std::fs::read_dir(MIGRATIONS).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names.into_iter().map(|name| name.into_string().unwrap())
+}
+
+/// As the platform applies it: all of it or nothing.
+fn apply(sqlite: &Connection, name: &str) {
+    let sql = std::fs::read_to_string(format!("{MIGRATIONS}/{name}")).unwrap();
+    sqlite.execute_batch(&format!("BEGIN; {sql}; COMMIT;")).unwrap_or_else(|error| panic!("{name}: {error}"));
+}
+
+/// All rows of a table: column and value, as text.
+fn rows(sqlite: &Connection, table: &str) -> Vec<BTreeMap<String, String>> {
+    let mut statement = sqlite.prepare(&format!("SELECT * FROM {table} ORDER BY id")).unwrap();
+    let names: Vec<_> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let read = |row: &rusqlite::Row<'_>| {
+        let value = |at: usize| row.get_ref(at).map(|value| format!("{value:?}"));
+        names.iter().enumerate().map(|(at, name)| Ok((name.clone(), value(at)?))).collect()
+    };
+    statement.query_map([], read).unwrap().map(Result::unwrap).collect()
+}
+
+fn indexes(sqlite: &Connection) -> Vec<String> {
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name IN ('connections', 'revocations') AND sql IS NOT NULL ORDER BY 1";
+    let mut statement = sqlite.prepare(sql).unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn connections_and_revocations_survive_the_tables_that_know_ways() {
+    let sqlite = before("0003_ambiguous_since.sql");
+    sqlite
+        .execute_batch(
+            "INSERT INTO workspaces (id, name, created_at) VALUES ('ws_1', 'W', 1);
+             INSERT INTO clients (id, workspace_id, registration, client_id, hosts, current, created_at, updated_at)
+               VALUES ('cli_1', 'ws_1', 'acme', 'c', '[]', 1, 1, 1);",
+        )
+        .unwrap();
+    // Every column has a value of its own, so that none can be taken for another.
+    for table in ["connections", "revocations"] {
+        let mut statement = sqlite.prepare(&format!("SELECT name, type FROM pragma_table_info('{table}')")).unwrap();
+        let columns: Vec<(String, String)> =
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
+        let value = |at: usize, (name, kind): &(String, String)| match (name.as_str(), kind.as_str()) {
+            ("workspace_id", _) => "'ws_1'".to_owned(),
+            ("client", _) => "'cli_1'".to_owned(),
+            ("status", _) => "'connected'".to_owned(),
+            (_, "INTEGER") => (1000 + at).to_string(),
+            (name, _) => format!("'{name} {at}'"),
+        };
+        let values: Vec<_> = columns.iter().enumerate().map(|(at, column)| value(at, column)).collect();
+        let names: Vec<_> = columns.iter().map(|(name, _)| name.as_str()).collect();
+        let sql = format!("INSERT INTO {table} ({}) VALUES ({})", names.join(", "), values.join(", "));
+        sqlite.execute_batch(&sql).unwrap();
+    }
+    let (old, old_indexes) = (["connections", "revocations"].map(|table| rows(&sqlite, table)), indexes(&sqlite));
+    apply(&sqlite, "0004_ways.sql");
+    assert_eq!(indexes(&sqlite), old_indexes);
+    for (table, old) in ["connections", "revocations"].into_iter().zip(old) {
+        let new = rows(&sqlite, table);
+        assert_eq!(new.len(), 1);
+        for (name, value) in &old[0] {
+            assert_eq!(new[0].get(name), Some(value), "{table}.{name}");
+        }
+        assert!(new[0]["way"].contains(&format!("{:?}", "oauth2".as_bytes())), "{:?}", new[0]["way"]);
+    }
+    let orphans: i64 = sqlite.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(orphans, 0);
+}
