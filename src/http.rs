@@ -9,6 +9,7 @@ mod connections;
 mod entered;
 mod input;
 mod keys;
+mod known;
 mod links;
 mod oauth;
 mod openapi;

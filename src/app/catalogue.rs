@@ -1,7 +1,7 @@
 //! The catalogue: the apps that come with this program, one file each under `catalog/`.
 //!
-//! Owns the look-up by id. Refuses to parse anything before it is asked for: start-up costs nothing,
-//! however many files there are.
+//! Owns the look-up by id, and what a list shows without reading the files. Refuses to parse anything before it is
+//! asked for: start-up costs nothing, however many files there are.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,7 +10,34 @@ use std::rc::Rc;
 use super::{Definition, read};
 use crate::egress::Egress;
 
-// `APPS: &[(&str, &str)]`, id and file text, sorted by id, and `FAMILIES: &[&str]`, sorted: made by build.rs.
+/// What a list shows of an app, known without reading its file.
+#[derive(Debug)]
+pub struct Entry {
+    /// The app's id.
+    pub id: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// Words to filter by.
+    pub categories: &'static [&'static str],
+    /// The family whose client it shares.
+    pub family: Option<&'static str>,
+    /// Its ways to connect, the recommended one first.
+    pub ways: &'static [EntryWay],
+    text: &'static str,
+}
+
+/// What a list shows of a way to connect.
+#[derive(Debug)]
+pub struct EntryWay {
+    /// Its id.
+    pub id: &'static str,
+    /// Its name, if it has one.
+    pub name: Option<&'static str>,
+    /// The kind of its credential, as [`super::Kind`] writes it.
+    pub kind: &'static str,
+}
+
+// `APPS: &[Entry]`, sorted by id, and `FAMILIES: &[&str]`, sorted: made by build.rs.
 include!(concat!(env!("OUT_DIR"), "/catalogue.rs"));
 
 thread_local! {
@@ -19,7 +46,7 @@ thread_local! {
 
 /// An app of the catalogue, parsed once per isolate.
 pub fn find(id: &str) -> Option<Rc<Definition>> {
-    let (id, text) = entry(id)?;
+    let Entry { id, text, .. } = *entry(id)?;
     if let Some(app) = PARSED.with_borrow(|parsed| parsed.get(id).cloned()) {
         return Some(app);
     }
@@ -31,12 +58,17 @@ pub fn find(id: &str) -> Option<Rc<Definition>> {
 
 /// A file of the catalogue, as it was written.
 pub fn source(id: &str) -> Option<&'static str> {
-    entry(id).map(|(_, text)| text)
+    entry(id).map(|entry| entry.text)
+}
+
+/// All apps of the catalogue, sorted by id.
+pub fn entries() -> impl Iterator<Item = &'static Entry> {
+    APPS.iter()
 }
 
 /// The ids of all apps of the catalogue, sorted.
 pub fn ids() -> impl Iterator<Item = &'static str> {
-    APPS.iter().map(|(id, _)| *id)
+    entries().map(|entry| entry.id)
 }
 
 /// Whether an OAuth client of the catalogue is, or may be, registered under this name.
@@ -44,9 +76,9 @@ pub(super) fn reserves(name: &str) -> bool {
     entry(name).is_some() || FAMILIES.binary_search(&name).is_ok()
 }
 
-fn entry(id: &str) -> Option<(&'static str, &'static str)> {
-    let at = APPS.binary_search_by_key(&id, |(id, _)| id).ok()?;
-    APPS.get(at).copied()
+fn entry(id: &str) -> Option<&'static Entry> {
+    let at = APPS.binary_search_by_key(&id, |entry| entry.id).ok()?;
+    APPS.get(at)
 }
 
 #[cfg(test)]
@@ -57,11 +89,20 @@ mod tests {
     #[test]
     fn every_file_can_be_read_and_found_by_its_id() {
         assert!(!APPS.is_empty());
-        for (id, text) in APPS {
+        for Entry { id, name, categories, family, ways, text } in APPS {
             let app = read(text, Egress::Public).unwrap_or_else(|problems| panic!("{id}: {problems:?}"));
             assert_eq!(app.id.as_str(), *id);
             assert!(!app.sources.is_empty(), "{id} names no source");
             assert!(Rc::ptr_eq(&find(id).unwrap(), &find(id).unwrap()));
+            // What a list shows is what the file says.
+            assert_eq!(
+                (app.name.as_str(), app.categories.as_slice()),
+                (*name, &categories.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>()[..])
+            );
+            assert_eq!(app.ways()[0].client_family.as_deref(), *family);
+            let read: Vec<_> =
+                app.ways().iter().map(|way| (way.way.as_str(), way.way_name.as_deref(), way.kind.as_str())).collect();
+            assert_eq!(read, ways.iter().map(|way| (way.id, way.name, way.kind)).collect::<Vec<_>>());
         }
     }
 

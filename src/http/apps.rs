@@ -6,8 +6,9 @@ use std::rc::Rc;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::known::{self, Clients, Known, is_ready};
 use super::{Call, Response, input, view};
-use crate::app::{self, App, AppId, Definition, Kind, Origin, WayId, catalogue, read_variables};
+use crate::app::{self, App, AppId, Definition, Kind, Origin, WayId, read_variables};
 use crate::client::{Client, ClientSecret};
 use crate::connect::{start, trial};
 use crate::core::Core;
@@ -16,7 +17,7 @@ use crate::ids::ClientId;
 use crate::ports::{DatabaseError, Ports};
 use crate::registry::{self, Registered};
 use crate::secret::Secret;
-use crate::store::{self, apps::AppRow, clients::Registration};
+use crate::store::{self, apps::AppRow};
 use crate::time::Timestamp;
 use crate::token::SigningKey;
 
@@ -51,61 +52,29 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     let text = input::query(call.request, "q").map(|text| text.to_lowercase());
     let category = input::query(call.request, "category");
     let clients = store::clients::registrations(core.db(), &key.workspace).await?;
-    let shown: Vec<_> = all(core, &key.workspace)
+    let shown: Vec<_> = known::all(core, &key.workspace)
         .await?
         .into_iter()
-        .filter(|one| key.sees_app(&one.definition.id))
+        .filter(|one| AppId::parse(one.id()).is_some_and(|id| key.sees_app(&id)))
         .filter(|one| {
-            text.as_ref().is_none_or(|text| {
-                let Definition { id, name, .. } = &*one.definition;
-                name.to_lowercase().contains(text) || id.as_str().contains(text)
-            })
+            text.as_ref().is_none_or(|text| one.name().to_lowercase().contains(text) || one.id().contains(text))
         })
-        .filter(|one| category.as_ref().is_none_or(|category| one.definition.categories.contains(category)))
+        .filter(|one| category.as_ref().is_none_or(|category| one.categories().contains(category)))
         .collect();
     page(&shown, call, &clients)
 }
 
-/// Current clients by registration.
-type Clients = BTreeMap<String, Registration>;
-
-/// Whether a way can be walked: it needs no client, or has one whose secret may go where the app is now.
-pub(super) fn is_ready(clients: &Clients, app: &App) -> bool {
-    let may_reach = |client: &Registration| app.hosts(&client.variables).is_subset(&client.hosts);
-    app.kind.is_pasted() || clients.get(app.registration()).is_some_and(may_reach)
-}
-
 /// The cursor is the last app's id: the list is sorted by it.
-fn page(shown: &[Registered], call: &Call<'_>, clients: &Clients) -> Result<Response> {
+fn page(shown: &[Known], call: &Call<'_>, clients: &Clients) -> Result<Response> {
     let limit = usize::try_from(input::limit(call.request)?).unwrap_or(usize::MAX);
     let after = input::query(call.request, "cursor").unwrap_or_default();
-    let rest: Vec<_> = shown.iter().filter(|one| one.definition.id.as_str() > after.as_str()).collect();
-    let data: Vec<_> = rest
-        .iter()
-        .take(limit)
-        .map(|one| view::app(&one.definition, one.revision > 0, |app| is_ready(clients, app)))
+    let rest: Vec<_> = shown.iter().filter(|one| one.id() > after.as_str()).collect();
+    let shown = rest.iter().take(limit).filter_map(|one| Some((one, one.definition()?)));
+    let data: Vec<_> = shown
+        .map(|(one, definition)| view::app(&definition, matches!(one, Known::Custom(_)), |app| is_ready(clients, app)))
         .collect();
-    let next = rest.get(limit.saturating_sub(1)).filter(|_| rest.len() > limit).map(|one| one.definition.id.as_str());
+    let next = rest.get(limit.saturating_sub(1)).filter(|_| rest.len() > limit).map(|one| one.id());
     Ok(Response::json(200, &json!({ "data": data, "next_cursor": next })))
-}
-
-/// The workspace's custom apps and the catalogue, by id.
-pub(super) async fn all<P: Ports>(core: &Core<P>, workspace: &crate::ids::WorkspaceId) -> Result<Vec<Registered>> {
-    let mut all = Vec::new();
-    for row in store::apps::list(core.db(), workspace).await? {
-        // A definition that this version can't read any more degrades alone.
-        match registry::definition(core, &row.id, row.revision, Some(&row.definition)) {
-            Ok(definition) => all.push(Registered { definition, revision: row.revision }),
-            Err(error) => core.log_cause(&error),
-        }
-    }
-    for definition in catalogue::ids().filter_map(catalogue::find) {
-        if all.iter().all(|one| one.definition.id != definition.id) {
-            all.push(Registered { definition, revision: 0 });
-        }
-    }
-    all.sort_by(|left, right| left.definition.id.as_str().cmp(right.definition.id.as_str()));
-    Ok(all)
 }
 
 pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
@@ -339,10 +308,12 @@ async fn hosts_of_registration<P: Ports>(
     app: &App,
     variables: &BTreeMap<String, String>,
 ) -> Result<BTreeSet<String>> {
-    let all = all(core, &call.key()?.workspace).await?;
-    let ways = all.iter().flat_map(|one| one.definition.ways()).filter(|way| way.kind == Kind::OAuth2);
-    let family = ways.filter(|way| way.registration() == app.registration());
-    Ok(family.flat_map(|way| way.hosts(variables)).collect())
+    let family = app.client_family.as_deref();
+    let others = known::all(core, &call.key()?.workspace).await?;
+    let others = others.iter().filter(|one| family == Some(one.registration())).filter_map(Known::definition);
+    let ways = others.flat_map(|one| one.ways().to_vec());
+    let sharing = ways.filter(|way| way.kind == Kind::OAuth2 && way.registration() == app.registration());
+    Ok(sharing.flat_map(|way| way.hosts(variables)).chain(app.hosts(variables)).collect())
 }
 
 pub(super) async fn delete_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {

@@ -10,6 +10,7 @@ use crate::app::{App, Field, Origin, Variable};
 use crate::connect::start::{Offer, Wish};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
+use crate::ids::{ClientId, WorkspaceId};
 use crate::ports::Ports;
 use crate::registry;
 use crate::store::{connections, workspaces};
@@ -53,16 +54,27 @@ async fn warnings<P: Ports>(core: &Core<P>, wish: &Wish, offer: &Offer) -> Resul
     let app = &offer.app;
     let mut warnings: Vec<String> = app.deprecated.iter().chain(&app.limits.notes).cloned().collect();
     let account = offer.connection.as_ref().and_then(|one| one.account.as_ref());
-    if let (Some(most), Some(client), Some(account)) = (app.limits.grants_per_account, &offer.client, account) {
-        let live = connections::grants(core.db(), &wish.workspace, &client.id, &account.id).await?;
-        if live * 10 >= most * NEARLY {
-            warnings.push(format!(
-                "{} keeps at most {most} grants of one account for one client, and this workspace has {live}. Beyond that the oldest ends without a word: reuse a connection instead.",
-                app.name
-            ));
-        }
+    if let (Some(client), Some(account)) = (&offer.client, account) {
+        warnings.extend(of_limit(core, &wish.workspace, app, (&client.id, &account.id)).await?);
     }
     Ok(warnings)
+}
+
+/// That an account's grants near the app's limit for one client, as far as this workspace knows.
+pub(super) async fn of_limit<P: Ports>(
+    core: &Core<P>,
+    workspace: &WorkspaceId,
+    app: &App,
+    (client, account): (&ClientId, &str),
+) -> Result<Option<String>> {
+    let Some(most) = app.limits.grants_per_account else { return Ok(None) };
+    let live = connections::grants(core.db(), workspace, client, account).await?;
+    Ok((live * 10 >= most * NEARLY).then(|| {
+        format!(
+            "{} keeps at most {most} grants of one account for one client, and this workspace has {live}. Beyond that the oldest ends without a word: reuse a connection instead.",
+            app.name
+        )
+    }))
 }
 
 /// What the page is made of.

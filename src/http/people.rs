@@ -4,7 +4,7 @@ use super::connections::{cursor, edit};
 use super::oauth::shell;
 use super::page::{self, Card, StatusWords, Tone};
 use super::session::{self, user_of};
-use super::{Call, Response, apps, ask, input};
+use super::{Call, Response, ask, input, known};
 use crate::app::{App, AppId, Kind, Origin};
 use crate::attention;
 use crate::caller::hash;
@@ -42,12 +42,10 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     };
     let apps_search = input::query(call.request, "apps");
     let found = rows::list(core.db(), &session.workspace, &filter, core.now()).await?;
-    let known = apps::all(core, &session.workspace).await?;
+    let known = known::all(core, &session.workspace).await?;
     let ready = clients::registrations(core.db(), &session.workspace).await?;
-    let name_of = |id: &str| {
-        let found = known.iter().find(|one| one.definition.id.as_str() == id);
-        found.map_or_else(|| id.to_owned(), |one| one.definition.name.clone())
-    };
+    let name_of =
+        |id: &str| known.iter().find(|one| one.id() == id).map_or_else(|| id.to_owned(), |one| one.name().to_owned());
     let view = page::ListView {
         connections: found
             .data
@@ -57,11 +55,11 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
         apps: known
             .iter()
             .map(|one| page::AppChoice {
-                id: one.definition.id.to_string(),
-                name: one.definition.name.clone(),
-                ways: one.definition.ways().iter().map(|app| ask::kind(app)).collect(),
-                categories: one.definition.categories.clone(),
-                ready: one.definition.ways().iter().any(|app| apps::is_ready(&ready, app)),
+                id: one.id().to_owned(),
+                name: one.name().to_owned(),
+                ways: one.ways(),
+                categories: one.categories(),
+                ready: one.can_be_connected(&ready),
             })
             .collect(),
         next: found.next.map(|cursor| next_page(&cursor, search.as_deref(), apps_search.as_deref())),
@@ -167,6 +165,10 @@ pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
         Some(account) => format!("Connected as {}.", account.label),
         None => "Connected.".to_owned(),
     });
+    let mut warned = app.as_deref().map(|app| warnings(core, connection, app)).unwrap_or_default();
+    if let (Some(app), Some(client), Some(account)) = (&app, &connection.client, &connection.account) {
+        warned.extend(ask::of_limit(core, &connection.workspace, app, (client, &account.id)).await?);
+    }
     let view = page::ConnectionView {
         card: card(core, &listed, app_name),
         notice: connected.or_else(|| notice(call)),
@@ -177,7 +179,7 @@ pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
         kind: app.as_ref().filter(|app| app.kind.is_pasted()).map(|app| ask::kind(app)).unwrap_or_default(),
         lasts: lasts(connection.kind),
         replace_href: connection.kind.is_pasted().then(|| format!("/connections/{}/reconnect", connection.id)),
-        warnings: app.as_deref().map(|app| warnings(core, connection, app)).unwrap_or_default(),
+        warnings: warned,
         expires: connection.expires_at,
         renewable: connection.refreshable,
         predicted_end: predicted_end(connection),
@@ -251,8 +253,8 @@ pub(super) async fn setup<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<R
     let server = app.oauth2()?;
     let help = server.client_help.as_ref();
     let shown = redirect_uri.as_deref().unwrap_or("the redirect URI");
-    let family = apps::all(core, &session.workspace).await?;
-    let family = family.iter().filter(|one| one.definition.registration() == app.registration());
+    let family = known::all(core, &session.workspace).await?;
+    let family = family.iter().filter(|one| one.registration() == app.registration());
     let description = |scope: &crate::app::Scope| (scope.id.clone(), scope.description.clone());
     let view = page::SetupView {
         app_name: definition.name.clone(),
@@ -266,7 +268,7 @@ pub(super) async fn setup<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<R
         connect_help: server.connect_help.clone(),
         api_url: core.config.public_url.at(&format!("/v1/apps/{id}/client")),
         api_body: client_body(&app),
-        family: family.map(|one| one.definition.name.clone()).filter(|name| *name != definition.name).collect(),
+        family: family.map(|one| one.name().to_owned()).filter(|name| *name != definition.name).collect(),
         docs: definition.docs.clone(),
     };
     let csrf = session::form_token(core, call.request);
