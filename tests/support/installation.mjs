@@ -184,7 +184,8 @@ function watchOutbound() {
     if (instead) return instead;
     if (!["localhost", "127.0.0.1"].includes(new URL(url).hostname)) throw new TypeError(`${url} is not on this machine`);
     // Whether a redirect is followed is decided by the Worker, to which it is shown.
-    return real(url, { method, headers, redirect: "manual", body: method === "GET" ? undefined : sent.body }).catch(brokenConnection);
+    // An empty text would be given a type that the Worker never sent.
+    return real(url, { method, headers, redirect: "manual", body: sent.body || undefined }).catch(brokenConnection);
   };
   return watch;
 }
