@@ -65,6 +65,10 @@ pub fn read_answer(app: &App, answer: &Result<Inbound, HttpError>, asked_at: Tim
         }),
         (200..=299, Some(body), refusal) => read_success(server, body, refusal, wait, asked_at),
         (200..=299, None, _) => ambiguous("unreadable_body"),
+        // That is the answer to a client whose authentication failed (RFC 6749 5.2), whatever the app calls it.
+        (401, _, Some(refusal)) if refusal.class == Class::Unknown => {
+            Answer::Refused(Refusal { class: Class::Client, ..refusal })
+        }
         (400..=499, _, Some(refusal)) => Answer::Refused(refusal),
         (400..=499, ..) => ambiguous("unreadable_error"),
         (503, _, Some(refusal)) if refusal.code == "temporarily_unavailable" => Answer::Refused(refusal),
