@@ -105,7 +105,7 @@ async fn try_revoke<P: Ports>(core: &Core<P>, of: &Revocation, credential: &Cred
     let definition = registry::at_revision(core, &of.workspace, &of.app, of.app_revision).await?;
     let app = registry::way(&definition, &of.way)?;
     let held = Held { credential, account: of.account.as_deref(), variables: &of.variables };
-    if app.server().is_none() {
+    if !can_revoke(core, &app, held.variables).await? {
         return Ok(Revoked::Unsupported);
     }
     let live = store::connections::grant_is_live(core.db(), &of.workspace, of.client.as_ref(), held.account).await?;
@@ -120,6 +120,15 @@ async fn try_revoke<P: Ports>(core: &Core<P>, of: &Revocation, credential: &Cred
         },
     };
     revoke_held(core, &app, client.as_ref(), &held).await
+}
+
+/// Whether the app has a way to revoke. One whose endpoints are yet to be discovered may have.
+async fn can_revoke<P: Ports>(core: &Core<P>, app: &App, variables: &BTreeMap<String, String>) -> Result<bool> {
+    Ok(match (app.server(), app.issuer()) {
+        (None, _) => false,
+        (Some(_), Some(_)) => true,
+        (Some(_), None) => registry::endpoints(core, app, variables).await?.revoke_url.is_some(),
+    })
 }
 
 /// Whether a revocation at this app kills the grant, and with it every token of it.
