@@ -7,6 +7,8 @@ import { generateKeyPairSync } from "node:crypto";
 import { after, before, suite, test } from "node:test";
 import { atRest } from "../support/installation.mjs";
 import { askedDuring, call, living, openStage, pathOf, tokensDuring } from "../support/lives.mjs";
+import { asker, BACK } from "../support/apps/asking.mjs";
+import { newKeyPair } from "../support/apps/jwt.mjs";
 import { textOf } from "../support/person.mjs";
 
 let stage;
@@ -57,7 +59,7 @@ const CONSENTED = {
     api: { method: "POST", path: "auth.test" },
     life: 12 * HOUR,
     asked: ["POST slack.com/api/auth.revoke"],
-    left: ["refresh"],
+    left: ["access", "refresh"],
   },
   Gmail: {
     file: "gmail",
@@ -203,7 +205,7 @@ for (const [name, life] of Object.entries(CONSENTED)) {
       for (const kind of ["refresh", "client", "code"]) assert.ok(!sim.secrets(kind).some((one) => text.includes(one)), `a ${kind} secret`);
     });
 
-    test("when the access has ended, callers cost one refresh", { skip: !refreshes && "it has no end" }, async () => {
+    const ends = async () => {
       const old = await works();
       if (life.life) await stage.pass(sim, id, life.life + 1);
       else await (sim.expireAccess(), stage.pass(sim, id, 60));
@@ -211,9 +213,10 @@ for (const [name, life] of Object.entries(CONSENTED)) {
       const ask = life.life ? {} : { force_refresh: true };
       const count = await tokensDuring(sim, "refresh_token", () => Promise.all([works(ask), works(ask), works(ask)]));
       assert.equal(count, 1);
-    });
+    };
+    if (refreshes) test("when the access has ended, callers cost one refresh", ends);
 
-    test("a scope that is missing leads to a reconnect that adds it", { skip: !added && "it has no scopes to add" }, async () => {
+    const addsScope = async () => {
       const refused = await stage.refused(id, { scopes: [added] });
       assert.deepEqual([refused.status, refused.code, refused.missing_scopes], [409, "missing_scopes", [added]]);
       const path = pathOf(refused.reconnect_url);
@@ -221,7 +224,8 @@ for (const [name, life] of Object.entries(CONSENTED)) {
       if (life.hint) assert.equal(sim.visits.at(-1).login_hint, life.account(sim, "ada").label);
       await works({ scopes: [added] });
       assert.deepEqual((await stage.connection(id)).scopes.missing, []);
-    });
+    };
+    if (added) test("a scope that is missing leads to a reconnect that adds it", addsScope);
 
     test("when the person takes the access back at the app, a check finds out, and a reconnect repairs the same connection", async () => {
       sim.revoke("ada");
@@ -244,7 +248,7 @@ for (const [name, life] of Object.entries(CONSENTED)) {
       const { account, generation } = await stage.connection(id);
       assert.equal(account.id, life.account(sim, "ada").id);
       await works();
-      if (revoked === "confirmed") assert.deepEqual(living(sim, "eve"), left, "the grant that nobody chose");
+      if (revoked === "confirmed") assert.deepEqual(living(sim, "eve").filter((kind) => !left.includes(kind)), [], "the grant that nobody chose");
 
       const switched = await stage.goThrough(sim, reconnect(), { account: "eve" });
       assert.match(await stage.choose(switched, "switch", asked), new RegExp(`^/connections/${id}`));
@@ -273,7 +277,7 @@ for (const [name, life] of Object.entries(CONSENTED)) {
       const { result, asked } = await askedDuring(sim, () => stage.ask("DELETE", `/v1/connections/${id}`));
       assert.deepEqual([result, asked], [{ revoked, retrying: false }, life.asked]);
       if (revoked === "confirmed") assert.equal((await call(last.request, life.api)).works, false);
-      assert.deepEqual([...new Set(living(sim, "eve"))].filter((kind) => !left.includes(kind)), [], "what lives on at the app");
+      assert.deepEqual(living(sim, "eve").filter((kind) => !left.includes(kind)), [], "what lives on at the app");
       assert.equal((await stage.refused(id)).code, "connection_not_found");
       assert.deepEqual(await stage.connectionsOf(app), []);
     });
@@ -438,12 +442,13 @@ for (const [name, life] of Object.entries(ENTERED)) {
       assert.equal((await stage.ask("POST", `/v1/connections/${id}/check`)).health, "healthy");
     });
 
-    test("when the access made of it has ended, callers cost one more", { skip: !life.life && "it is itself the access" }, async () => {
+    const ends = async () => {
       const old = await works();
       await stage.pass(sim, id, life.life + 1);
       assert.equal((await call(old.request, life.api)).works, false);
       assert.equal(await tokensDuring(sim, "urn:ietf:params:oauth:grant-type:jwt-bearer", () => Promise.all([works(), works(), works()])), 1);
-    });
+    };
+    if (life.life) test("when the access made of it has ended, callers cost one more", ends);
 
     test("a person enters one in the form: a refused one is told there and not shown again", async () => {
       const path = `/oauth/start/${app}?way=${way}`;
@@ -505,3 +510,246 @@ for (const [name, life] of Object.entries(ENTERED)) {
     });
   });
 }
+
+suite("Slack with a bot and a user token", () => {
+  const SEARCH = "user:search:read";
+  const USER = { method: "POST", path: "search.messages" };
+  let slack, id;
+  const tokens = (answer) => ({ bot: answer.request.headers.Authorization, user: `Bearer ${answer.credential.tokens.user.access_token}` });
+  const both = async () => {
+    const answer = await stage.resolved(id);
+    const { bot, user } = tokens(answer);
+    assert.ok((await call(answer.request, { method: "POST", path: "conversations.list" })).works);
+    assert.ok((await call({ ...answer.request, headers: { Authorization: user } }, USER)).works);
+    assert.equal((await call(answer.request, USER)).body.error, "missing_scope", "the bot may not search");
+    return { bot, user };
+  };
+
+  before(async () => {
+    ({ slack } = stage.apps);
+    const app = await stage.register("slack");
+    const client = { client_id: "slack-two", client_secret: "slack-two-secret-0123456789" };
+    const { redirect_uri } = await stage.ask("PUT", `/v1/apps/${app}/client`, client);
+    slack.register(client.client_id, { secret: client.client_secret, redirect_uris: [redirect_uri], rotation: true });
+  });
+
+  test("come from one consent, each with its own scopes", async () => {
+    // The Worker's clock can't be moved: it is told that the tokens of the consent end sooner than they do.
+    stage.installation.outbound.answer = async ({ url, method, headers, body }) => {
+      if (!body.includes("authorization_code")) return undefined;
+      const answer = await fetch(url, { method, headers, body, redirect: "manual" });
+      return new Response((await answer.text()).replaceAll('"expires_in":43200', '"expires_in":300'), { headers: { "content-type": "application/json" } });
+    };
+    id = await stage.connect(slack, "/oauth/start/sim-slack", { boxes: { tick: [SEARCH] } });
+    stage.installation.outbound.answer = undefined;
+    assert.ok((await stage.connection(id)).scopes.granted.includes(SEARCH));
+    const { credential } = await stage.resolved(id, { scopes: [SEARCH] });
+    assert.deepEqual(credential.tokens.user.scopes, ["search:read"]);
+    assert.ok(credential.scopes.includes("chat:write") && !credential.scopes.includes("search:read"));
+    await both();
+  });
+
+  test("are refreshed each on its own when they have ended", async () => {
+    const old = await both();
+    await stage.pass(slack, id, 12 * HOUR + 1);
+    const count = await tokensDuring(slack, "refresh_token", () => Promise.all([both(), both(), both()]));
+    assert.equal(count, 2);
+    const now = await both();
+    assert.ok(now.bot !== old.bot && now.user !== old.user);
+  });
+
+  test("when the person takes the user token back, the bot goes on, and what is missing is said", async () => {
+    for (const grant of slack.grants.values()) if (grant.type === "user" && grant.account === "ada") slack.end(grant);
+    await stage.installation.run("UPDATE connections SET refreshed_at = NULL WHERE id = ?1", id);
+    slack.expireAccess();
+    await stage.resolved(id, { force_refresh: true });
+    // The user token is looked at when it ends.
+    const { scopes, status } = await stage.connection(id);
+    assert.equal(status, "connected");
+    if (scopes.missing.length > 0) assert.deepEqual(scopes.missing, [SEARCH]);
+  });
+
+  test("end with a disconnect, both", async () => {
+    const answer = await stage.resolved(id);
+    assert.deepEqual(await stage.ask("DELETE", `/v1/connections/${id}`), { revoked: "confirmed", retrying: false });
+    assert.equal((await call(answer.request, { method: "POST", path: "auth.test" })).works, false);
+  });
+});
+
+suite("an answer that Slack gave and nobody got", () => {
+  let slack, id;
+  const lost = async () => {
+    await stage.pass(slack, id, 12 * HOUR + 1);
+    slack.failNext({ at: "oauth.v2.access", afterwards: true });
+    const refused = await stage.refused(id);
+    assert.deepEqual([refused.status, refused.code], [503, "app_unavailable"]);
+    const again = await tokensDuring(slack, "refresh_token", async () => assert.equal((await stage.refused(id)).status, 503));
+    assert.equal(again, 0, "whoever asks meanwhile waits");
+  };
+
+  before(async () => {
+    ({ slack } = stage.apps);
+    id = await stage.connect(slack, "/oauth/start/sim-slack");
+  });
+  after(() => stage.ask("DELETE", `/v1/connections/${id}`));
+
+  test("is had once more within the grace", async () => {
+    await lost();
+    await stage.pass(slack, id, 15);
+    const { request } = await stage.resolved(id);
+    assert.ok((await call(request, { method: "POST", path: "auth.test" })).works);
+  });
+
+  test("is lost after it, and called so; a reconnect repairs it", async () => {
+    await lost();
+    await stage.pass(slack, id, 120);
+    const refused = await stage.refused(id);
+    assert.deepEqual([refused.code, refused.reason], ["needs_reconnect", "lost_rotation"]);
+    assert.equal(await stage.connect(slack, pathOf(refused.reconnect_url)), id);
+    const { request } = await stage.resolved(id);
+    assert.ok((await call(request, { method: "POST", path: "auth.test" })).works);
+  });
+});
+
+suite("tokens that Dropbox gave elsewhere", () => {
+  let dropbox, ask, visit;
+  const client = { client_id: "dropbox-import", client_secret: "dropbox-import-secret-0123456789" };
+  const made = [];
+  const soon = (seconds) => new Date(Date.now() + seconds * 1000).toISOString().replace(/\.\d+Z/, "Z");
+  const add = (credential, more) => stage.api("POST", "/v1/connections", { app: "sim-dropbox", credential: { type: "oauth2", ...credential }, ...more });
+  /** What another program of the same client was given. */
+  const given = async () => {
+    dropbox.person = { account: "ada", untick: [], deny: false };
+    const { code } = await visit("www.dropbox.com/oauth2/authorize", { client_id: client.client_id, token_access_type: "offline", scope: "account_info.read" });
+    const form = { grant_type: "authorization_code", code, redirect_uri: BACK };
+    const { body } = await ask("api.dropboxapi.com/oauth2/token", { form, basic: [client.client_id, client.client_secret] });
+    return { access_token: body.access_token, refresh_token: body.refresh_token, scopes: body.scope.split(" ") };
+  };
+  const works = async ({ status, body }) => {
+    assert.equal(status, 201, JSON.stringify(body));
+    made.push(body.id);
+    assert.deepEqual(body.account, { id: dropbox.account("ada").account_id, label: "ada@example.test" });
+    const answer = await stage.resolved(body.id);
+    assert.ok((await call(answer.request, CONSENTED.Dropbox.api)).works);
+    return answer;
+  };
+
+  before(async () => {
+    ({ dropbox } = stage.apps);
+    ({ ask, visit } = asker(stage.apps.origin));
+    await stage.register("dropbox");
+    await stage.ask("PUT", "/v1/apps/sim-dropbox/client", client);
+    dropbox.register(client.client_id, { secret: client.client_secret, redirect_uris: [BACK] });
+  });
+
+  test("serve as they are while they live, and are refreshed when they end", async () => {
+    const tokens = await given();
+    const answer = await works(await add({ ...tokens, expires_at: soon(HOUR) }));
+    assert.equal(answer.credential.access_token, tokens.access_token);
+    assert.deepEqual(answer.credential.scopes, ["account_info.read"]);
+    await stage.pass(dropbox, made[0], 4 * HOUR + 1);
+    assert.equal(await tokensDuring(dropbox, "refresh_token", () => stage.resolved(made[0])), 1);
+  });
+
+  test("are renewed at once when the access has ended, whether that is said or found out", async () => {
+    for (const expires_at of [soon(-60), soon(HOUR)]) {
+      const tokens = await given();
+      dropbox.expireAccess();
+      assert.equal(await tokensDuring(dropbox, "refresh_token", async () => works(await add({ ...tokens, expires_at }))), 1);
+    }
+  });
+
+  test("take the place of a connection to the same account when that is meant", async () => {
+    const tokens = await given();
+    const { status, body } = await add({ ...tokens, expires_at: soon(HOUR) }, { on_duplicate: "reuse" });
+    assert.deepEqual([status, made.includes(body.id), body.generation], [201, true, 2]);
+  });
+
+  test("are refused when they are dead or incomplete, and nothing is stored", async () => {
+    const tokens = await given();
+    const before = (await stage.connectionsOf("sim-dropbox")).length;
+    dropbox.expireAccess();
+    const dead = await add({ access_token: tokens.access_token, expires_at: soon(HOUR) });
+    assert.deepEqual([dead.status, dead.body.code], [422, "credential_rejected"]);
+    const revoked = await add({ access_token: "sl.u.unknown", refresh_token: "unknown-refresh-token", expires_at: soon(-60) });
+    assert.deepEqual([revoked.status, revoked.body.code], [422, "credential_rejected"]);
+    const endless = await add({ access_token: tokens.access_token, refresh_token: tokens.refresh_token });
+    assert.deepEqual([endless.status, endless.body.errors[0].field], [422, "credential.expires_at"]);
+    assert.equal((await stage.connectionsOf("sim-dropbox")).length, before);
+  });
+
+  after(() => Promise.all(made.map((id) => stage.api("DELETE", `/v1/connections/${id}`))));
+});
+
+suite("a client of Microsoft's with a private key", () => {
+  const { publicKey, privateKey } = newKeyPair();
+  const path = "/v1/apps/sim-outlook/client";
+  const key = { client_id: "outlook-key", client_secret: privateKey, variables: { tenant: "common" } };
+  let microsoft;
+  before(async () => {
+    ({ microsoft } = stage.apps);
+    await stage.register("outlook");
+  });
+
+  for (const [named, header] of Object.entries({ key_id: "kid", certificate: "x5t#S256" })) {
+    test(`proves itself by it, the key named by ${header}: trial, connect and refresh`, async () => {
+      const { redirect_uri } = await stage.ask("PUT", path, { ...key, [named]: "thumb" });
+      microsoft.register(key.client_id, { redirect_uris: [redirect_uri], certificates: [{ publicKey, id: "thumb" }] });
+      assert.equal((await stage.ask("POST", `${path}/test`)).verdict, "accepted");
+      const id = await stage.connect(microsoft, "/oauth/start/sim-outlook");
+      await stage.pass(microsoft, id, CONSENTED.Outlook.life + 1);
+      const count = await tokensDuring(microsoft, "refresh_token", async () => {
+        const { request } = await stage.resolved(id);
+        assert.ok((await call(request, CONSENTED.Outlook.api)).works);
+      });
+      assert.equal(count, 1);
+      await stage.ask("DELETE", `/v1/connections/${id}`);
+    });
+  }
+
+  test("is refused with another key, and one that is no key is not taken", async () => {
+    await stage.ask("PUT", path, { ...key, client_secret: newKeyPair().privateKey, key_id: "thumb" });
+    const { verdict } = await stage.ask("POST", `${path}/test`);
+    assert.equal(verdict, "refused");
+    const broken = await stage.api("PUT", path, { ...key, client_secret: privateKey.slice(0, 300) });
+    assert.deepEqual([broken.status, broken.body.errors[0].field], [422, "client_secret"]);
+  });
+});
+
+suite("what was never shown", () => {
+  let secrets;
+  before(() => {
+    // The last suite: all that the apps ever gave out or were sent, keys that stand in an address included.
+    const { origin, close, ...apps } = stage.apps;
+    // Of a key file a line is enough: elsewhere its lines may be broken in another way.
+    const telling = (value) => (value.includes("PRIVATE KEY") ? value.split("\n")[3] : value);
+    secrets = Object.entries(apps).flatMap(([name, sim]) => sim.secrets().map((value) => [telling(value), name]));
+    assert.ok(secrets.length > 300 && secrets.every(([value]) => value.length >= 16), `${secrets.length}`);
+  });
+  const foundIn = (text) => secrets.filter(([value]) => text.includes(value)).map(([value, name]) => `${name}: ${value.slice(0, 8)}…`);
+
+  test("no secret of any app is in the log", () => {
+    const logs = stage.installation.server.getLogs();
+    assert.ok(logs.length > 5, "there is a log");
+    assert.deepEqual(foundIn(JSON.stringify(logs)), []);
+  });
+
+  test("none is in the record or the cache in the clear, and none in an event", async () => {
+    const places = await atRest(stage.installation);
+    assert.ok(places["table events"].length > 1000, "there is something to look through");
+    for (const [place, text] of Object.entries(places)) assert.deepEqual(foundIn(text), [], place);
+  });
+
+  test("none is on a page or in any answer but a resolve's", () => {
+    const shown = stage.installation.answers.filter(({ path, status }) => status >= 400 || !path.endsWith("/resolve"));
+    assert.ok(shown.length > 200);
+    for (const { path, text, headers } of shown) assert.deepEqual(foundIn(text + (headers.get("location") ?? "")), [], path);
+  });
+
+  test("a refresh token, a client's secret or a code is in no resolve either", () => {
+    const resolved = stage.installation.answers.filter(({ path, status }) => status < 400 && path.endsWith("/resolve"));
+    const { origin, close, ...apps } = stage.apps;
+    const kept = Object.values(apps).flatMap((sim) => ["refresh", "client", "code"].flatMap((kind) => sim.secrets(kind)));
+    for (const { path, text } of resolved) assert.deepEqual(kept.filter((value) => text.includes(value)), [], path);
+  });
+});
