@@ -219,7 +219,8 @@ impl Variable {
     pub fn read(&self, value: &str) -> Result<String, String> {
         let value = value.trim();
         let origin = self.pattern.is_some() && value.starts_with("https://");
-        let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b));
+        let step = matches!(value, "." | "..");
+        let plain = !step && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b));
         let fits = self.pattern.as_ref().is_none_or(|pattern| pattern.fits(value));
         if !value.is_empty() && value.len() <= 255 && (plain || origin) && fits {
             return Ok(value.to_owned());
