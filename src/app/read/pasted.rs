@@ -82,6 +82,9 @@ impl Problems {
             }
             fields.push(field);
         }
+        if fields.iter().all(|field| !field.secret) {
+            self.add(&at, "needs a field that is secret: it is what requests carry");
+        }
         for id in needed(kind) {
             if fields.iter().all(|field| field.id != *id) {
                 self.add(&at, format!("needs a field {id}"));
