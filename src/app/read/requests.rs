@@ -7,15 +7,29 @@ use super::super::{
     Template,
 };
 use super::Problems;
-use super::rules::{Known, LONGEST_TEXT};
+use super::rules::{Known, LONGEST_TEXT, is_header_name};
 use super::shape::{Method, OneOrMany, RawBasic, RawCheck, RawErrors, RawIdentity, RawRequest};
 use crate::ports::OutboundMethod;
 
 impl Problems {
     pub(super) fn identity(&mut self, at: &str, raw: RawIdentity, known: &Known<'_>) -> Option<Identity> {
         let RawIdentity { from, method, url, headers, body, id, label, statuses, scopes } = raw;
+        for (member, present) in [
+            ("method", method.is_some()),
+            ("headers", !headers.is_empty()),
+            ("body", body.is_some()),
+            ("statuses", !statuses.is_empty()),
+            ("scopes", scopes.is_some()),
+        ] {
+            if present && from.is_some() {
+                self.add(&format!("{at}.{member}"), "belongs to a request, and \"from\" needs none; remove it");
+            }
+        }
         let scopes = scopes.map(|raw| {
             self.separator(&format!("{at}.scopes.separator"), &raw.separator);
+            if !is_header_name(&raw.header) {
+                self.add(&format!("{at}.scopes.header"), "is not a header name (RFC 9110 5.1)");
+            }
             ScopesHeader { header: raw.header.to_ascii_lowercase(), separator: raw.separator }
         });
         let account = AccountShape {
