@@ -125,7 +125,7 @@ impl Problems {
             return None;
         };
         if let Some(name) = template.places().find(|name| !allowed(name)) {
-            self.add(field, format!("has a place for {name}, which is not known here"));
+            self.add(field, format!("has a place for {name}, which is not known here; add it to variables"));
         }
         Some(template)
     }
