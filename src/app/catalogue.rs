@@ -82,48 +82,4 @@ fn entry(id: &str) -> Option<&'static Entry> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::app::Endpoints;
-
-    #[test]
-    fn every_file_can_be_read_and_found_by_its_id() {
-        assert!(!APPS.is_empty());
-        for Entry { id, name, categories, family, ways, text } in APPS {
-            let app = read(text, Egress::Public).unwrap_or_else(|problems| panic!("{id}: {problems:?}"));
-            assert_eq!(app.id.as_str(), *id);
-            assert!(!app.sources.is_empty(), "{id} names no source");
-            assert!(Rc::ptr_eq(&find(id).unwrap(), &find(id).unwrap()));
-            // What a list shows is what the file says.
-            assert_eq!(
-                (app.name.as_str(), app.categories.as_slice()),
-                (*name, &categories.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>()[..])
-            );
-            assert_eq!(app.ways()[0].client_family.as_deref(), *family);
-            let read: Vec<_> =
-                app.ways().iter().map(|way| (way.way.as_str(), way.way_name.as_deref(), way.kind.as_str())).collect();
-            assert_eq!(read, ways.iter().map(|way| (way.id, way.name, way.kind)).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
-    fn apps_of_one_family_send_its_secret_to_the_same_place() {
-        let mut token_hosts: BTreeMap<String, String> = BTreeMap::new();
-        for app in ids().filter_map(find) {
-            let Some(way) = app.oauth2() else { continue };
-            let Endpoints::Fixed(at) = &way.oauth2().unwrap().endpoints else { continue };
-            let host = at.token_url.authority(&BTreeMap::new());
-            let known = token_hosts.entry(app.registration().to_owned()).or_insert_with(|| host.clone());
-            assert_eq!(*known, host, "{}", app.id);
-        }
-    }
-
-    #[test]
-    fn ids_are_sorted_and_others_are_not_found() {
-        assert!(ids().is_sorted());
-        for id in ["", "DROPBOX", "no-such-app", "../dropbox", "dropbox.json"] {
-            assert!(find(id).is_none(), "{id}");
-            assert!(source(id).is_none(), "{id}");
-        }
-    }
-}
+mod tests;

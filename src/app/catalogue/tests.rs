@@ -1,0 +1,179 @@
+//! What holds for every file of the catalogue, and for the program that must not know them.
+
+use super::*;
+use crate::app::{App, Endpoints, Kind};
+
+/// Every way to connect every app.
+fn ways() -> impl Iterator<Item = Rc<App>> {
+    ids().filter_map(find).flat_map(|app| app.ways().to_vec())
+}
+
+/// Where a way stands, for a failed assertion.
+fn named(way: &App) -> String {
+    format!("{}, {}", way.id, way.way)
+}
+
+#[test]
+fn every_file_can_be_read_and_found_by_its_id() {
+    assert!(!APPS.is_empty());
+    for Entry { id, name, categories, family, ways, text } in APPS {
+        let app = read(text, Egress::Public).unwrap_or_else(|problems| panic!("{id}: {problems:?}"));
+        assert_eq!(app.id.as_str(), *id);
+        assert!(!app.sources.is_empty(), "{id} names no source");
+        assert!(Rc::ptr_eq(&find(id).unwrap(), &find(id).unwrap()));
+        // What a list shows is what the file says.
+        assert_eq!((app.name.as_str(), app.ways()[0].client_family.as_deref()), (*name, *family));
+        assert_eq!(app.categories, *categories);
+        let read = |way: &Rc<App>| (way.way.to_string(), way.way_name.clone(), way.kind.as_str().to_owned());
+        let listed = |way: &EntryWay| (way.id.to_owned(), way.name.map(str::to_owned), way.kind.to_owned());
+        assert_eq!(app.ways().iter().map(read).collect::<Vec<_>>(), ways.iter().map(listed).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn apps_of_one_family_send_its_secret_to_the_same_place() {
+    let mut token_hosts: BTreeMap<String, String> = BTreeMap::new();
+    for app in ids().filter_map(find) {
+        let Some(way) = app.oauth2() else { continue };
+        let Endpoints::Fixed(at) = &way.oauth2().unwrap().endpoints else { continue };
+        let host = at.token_url.authority(&BTreeMap::new());
+        let known = token_hosts.entry(app.registration().to_owned()).or_insert_with(|| host.clone());
+        assert_eq!(*known, host, "{}", app.id);
+    }
+}
+
+#[test]
+fn ids_are_sorted_and_others_are_not_found() {
+    assert!(ids().is_sorted());
+    for id in ["", "DROPBOX", "no-such-app", "../dropbox", "dropbox.json"] {
+        assert!(find(id).is_none(), "{id}");
+        assert!(source(id).is_none(), "{id}");
+    }
+}
+
+#[test]
+fn whoever_connects_is_told_what_to_do() {
+    for way in ways() {
+        let at = named(&way);
+        if way.kind == Kind::OAuth2 {
+            let help = way.oauth2().unwrap().client_help.as_ref().unwrap_or_else(|| panic!("{at}: no client_help"));
+            assert!(
+                help.steps.iter().any(|step| step.contains("{redirect_uri}")),
+                "{at}: no step has {{redirect_uri}}"
+            );
+        } else {
+            assert!(way.fields.iter().any(|field| field.secret), "{at}: nothing secret is entered");
+        }
+        for field in way.fields.iter().filter(|field| field.secret) {
+            assert!(field.help.is_some() || field.url.is_some(), "{at}: where is {} found?", field.id);
+        }
+    }
+}
+
+#[test]
+fn every_way_can_be_asked_about() {
+    for way in ways() {
+        let discovered = way.issuer().is_some() && way.default_scopes().iter().any(|scope| scope == "openid");
+        assert!(way.identity.is_some() || way.check.is_some() || discovered, "{}: no identity, no check", named(&way));
+    }
+}
+
+#[test]
+fn scopes_stand_once_and_include_others_only() {
+    for way in ways() {
+        let mut seen = std::collections::BTreeSet::new();
+        for scope in &way.scopes {
+            assert!(seen.insert(&scope.id), "{}: {} stands twice", named(&way), scope.id);
+            assert!(!scope.includes.contains(&scope.id), "{}: {} includes itself", named(&way), scope.id);
+        }
+    }
+}
+
+#[test]
+fn examples_defaults_and_placeholders_fit_what_is_asked_for() {
+    for way in ways() {
+        for (name, variable) in way.variables.iter() {
+            for text in variable.example.iter().chain(&variable.default) {
+                assert!(variable.read(text).is_ok(), "{}: {name} does not take {text}", named(&way));
+            }
+        }
+        for field in &way.fields {
+            for mark in &field.marks {
+                assert!(
+                    mark.label.is_some() || mark.refuse.is_some() || mark.warn.is_some(),
+                    "{}: the mark {} of {} says nothing",
+                    named(&way),
+                    mark.prefix,
+                    field.id
+                );
+            }
+            // A placeholder that is cut off shows the beginning: that must not be a refused one.
+            if let Some((beginning, _)) = field.placeholder.as_deref().and_then(|text| text.split_once('…')) {
+                let refused = field.mark(beginning).is_some_and(|mark| mark.refuse.is_some());
+                assert!(!refused, "{}: the placeholder of {} is refused", named(&way), field.id);
+            }
+        }
+    }
+}
+
+/// Words of the catalogue that the program says in another sense, and where.
+const OTHER_SENSE: &[(&str, &str, &str)] = &[
+    ("linear", "src/app/field.rs", "time that grows with the length"),
+    ("linear", "src/secret.rs", "Wasm's linear memory"),
+    ("slack", "src/connection.rs", "tolerance between clocks"),
+    ("slack", "src/refresh/outcome.rs", "tolerance beyond an attempt's time"),
+    ("box", "src/http/page/style.rs", "the CSS property box-sizing"),
+];
+
+/// What differs between apps is data: adding an app, or changing one, never takes a change of the program.
+#[test]
+fn no_app_is_known_by_name_outside_the_catalogue() {
+    let apps = ids().filter_map(find);
+    let names: std::collections::BTreeSet<String> =
+        apps.flat_map(|app| [app.id.to_string(), app.name.to_lowercase()]).collect();
+    let mut found = Vec::new();
+    for file in sources() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        // `Box<T>` and `Box::new` are Rust's.
+        let program =
+            text.split("#[cfg(test)]").next().unwrap().replace("Box<", "").replace("Box::", "").to_lowercase();
+        for name in names.iter().filter(|name| has_word(&program, name)) {
+            if !OTHER_SENSE.iter().any(|(word, at, _)| word == name && file.ends_with(at)) {
+                found.push(format!("{}: {name}", file.display()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "an option of the definition should tell, not a name: {found:#?}");
+}
+
+#[test]
+fn a_word_is_whole() {
+    assert!(has_word("ask acme.", "acme") && has_word("acme", "acme") && has_word("an acme_id", "acme"));
+    assert!(!has_word("macme acmes", "acme") && has_word("acmes acme", "acme"));
+}
+
+/// A name in an identifier counts, too: `slack_token` is as much as `Slack`.
+fn has_word(text: &str, word: &str) -> bool {
+    let letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    text.match_indices(word)
+        .any(|(at, _)| !letter(text[..at].chars().next_back()) && !letter(text[at + word.len()..].chars().next()))
+}
+
+/// The program's own files, without those that are tests through and through.
+fn sources() -> Vec<std::path::PathBuf> {
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() && name != "tests" {
+                folders.push(path);
+            } else if name.ends_with(".rs") && name != "tests.rs" {
+                files.push(path);
+            }
+        }
+    }
+    assert!(files.len() > 50);
+    files
+}
