@@ -60,7 +60,10 @@ impl Problems {
             }
         }
         if raw.header.is_some() && raw.query.is_some() {
-            self.add(&format!("{path}.query"), "can't stand beside \"header\": a key is sent in one place; remove one of them");
+            self.add(
+                &format!("{path}.query"),
+                "can't stand beside \"header\": a key is sent in one place; remove one of them",
+            );
         }
         if raw.header.as_ref().is_some_and(|name| !is_header_name(name)) {
             self.add(&format!("{path}.header"), "is not a header name (RFC 9110 5.1)");

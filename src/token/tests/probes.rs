@@ -1,0 +1,134 @@
+//! What an app says about a credential, and whose account it is.
+
+use super::*;
+
+#[test]
+fn a_probe_has_a_verdict_for_every_answer() {
+    use ProbeVerdict::{Forbidden, Odd, Refused, Unavailable, Works};
+    let app = app_with("", r#","errors":{"permanent":["invalid_auth"]}"#);
+    let later = Unavailable { retry_after: None };
+    for (status, text, expected) in [
+        (200, "{}", Works),
+        (204, "", Works),
+        (200, r#"{"error":null}"#, Works),
+        (200, r#"{"ok":false,"error":"invalid_auth"}"#, Refused),
+        (200, r#"{"ok":false,"error":"something"}"#, Odd),
+        (400, r#"{"error":"invalid_grant"}"#, Refused),
+        (400, "", Odd),
+        (401, "", Refused),
+        (401, r#"{"error":{".tag":"expired_access_token"}}"#, Refused),
+        (403, "", Forbidden),
+        (403, r#"{"error":"token_revoked"}"#, Refused),
+        (404, "", Odd),
+        (302, "", Odd),
+        (429, r#"{"error":"invalid_auth"}"#, later),
+        (400, r#"{"error":"slow_down"}"#, later),
+        (500, r#"{"error":"invalid_auth"}"#, later),
+        (503, "", later),
+    ] {
+        assert_eq!(read_probe(&app, identity(&app).1, &Ok(inbound(status, text)), now()), expected, "{status} {text}");
+    }
+    assert_eq!(read_probe(&app, identity(&app).1, &Err(HttpError::Timeout), now()), later);
+    assert_eq!(read_probe(&app, identity(&app).1, &Err(HttpError::TooLarge), now()), Odd);
+    let mut html = inbound(200, "<html>");
+    html.headers.push(("content-type".into(), "Text/HTML; charset=utf-8".into()));
+    assert_eq!(read_probe(&app, identity(&app).1, &Ok(html), now()), Odd);
+}
+
+#[test]
+fn an_account_is_read_and_made_fit_to_show() {
+    let app = app();
+    let (long, cut) = ("x".repeat(300), "x".repeat(256));
+    for (text, expected) in [
+        (r#"{"id":"u1","email":"a@b.example","name":"A"}"#.to_owned(), Some(("u1", "a@b.example"))),
+        (r#"{"id":"u1","name":"A"}"#.to_owned(), Some(("u1", "A"))),
+        (r#"{"id":"u1","email":"","name":"A"}"#.to_owned(), Some(("u1", "A"))),
+        (r#"{"id":42}"#.to_owned(), Some(("42", "42"))),
+        (r#"{"id":"u1","email":" a\u0000\u202eb\n "}"#.to_owned(), Some(("u1", "ab"))),
+        (format!(r#"{{"id":"u1","email":"{long}"}}"#), Some(("u1", cut.as_str()))),
+        (r#"{"id":""}"#.to_owned(), None),
+        (r#"{"id":null,"email":"a"}"#.to_owned(), None),
+        (r#"{"id":"u\u0000"}"#.to_owned(), None),
+        (format!(r#"{{"id":"{long}"}}"#), None),
+        ("[]".to_owned(), None),
+    ] {
+        let account = read_account(&app, identity(&app), &inbound(200, &text), &Values::new(), now());
+        let expected = expected.map(|(id, label)| Account { id: id.into(), label: label.into() });
+        assert_eq!(account, expected.ok_or(ProbeVerdict::Odd), "{text}");
+    }
+    assert_eq!(
+        read_account(&app, identity(&app), &inbound(401, "{}"), &Values::new(), now()),
+        Err(ProbeVerdict::Refused)
+    );
+}
+
+#[test]
+fn a_status_means_what_the_definition_says() {
+    let app = app_with(
+        "",
+        r#","errors":{"permanent":["dead"],"configuration":["not_for_you"]},
+        "check":{"url":"https://acme.example","statuses":{"403":"works","404":"refused","409":"forbidden","401":"unknown","429":"works"}}"#,
+    );
+    let probe = app.check.as_ref().unwrap();
+    let verdict = |status, text| read_probe(&app, probe, &Ok(inbound(status, text)), now());
+    for (status, text, expected) in [
+        (403, "", ProbeVerdict::Works),
+        (404, "", ProbeVerdict::Refused),
+        (409, "", ProbeVerdict::Forbidden),
+        (401, "", ProbeVerdict::Odd),
+        (429, "", ProbeVerdict::Works),
+        (400, r#"{"error":"dead"}"#, ProbeVerdict::Refused),
+        (200, "", ProbeVerdict::Works),
+    ] {
+        assert_eq!(verdict(status, text), expected, "{status} {text}");
+    }
+    // Elsewhere a status means what it usually does; a 401 that complains of the request knows the credential.
+    let usual = |status, text| read_probe(&app, identity(&app).1, &Ok(inbound(status, text)), now());
+    assert_eq!(usual(404, ""), ProbeVerdict::Odd);
+    assert_eq!(usual(401, r#"{"error":"not_for_you"}"#), ProbeVerdict::Forbidden);
+    assert_eq!(usual(401, r#"{"error":"something"}"#), ProbeVerdict::Refused);
+}
+
+#[test]
+fn a_wait_in_the_body_counts_for_probes() {
+    let app = app_with("", r#","errors":{"retry_after":"/wait"}"#);
+    let told = read_probe(&app, identity(&app).1, &Ok(inbound(429, r#"{"wait":7}"#)), now());
+    assert_eq!(told, ProbeVerdict::Unavailable { retry_after: Some(7) });
+}
+
+#[test]
+fn a_header_names_what_was_granted() {
+    let with = |scopes: &str| {
+        parsed(&format!(
+            r#"{{"id":"acme","name":"Acme","auth":{{"type":"api_key"}},"identity":{{"url":"https://acme.example","id":"/id","label":"/id"{scopes}}}}}"#
+        ))
+    };
+    let found = |app: &App, value: Option<&str>| {
+        let mut answer = inbound(200, "{}");
+        answer.headers.extend(value.map(|value| ("x-scopes".to_owned(), value.to_owned())));
+        scopes_in_header(app.identity.as_ref().unwrap(), &answer)
+    };
+    let app = with(r#","scopes":{"header":"X-Scopes","separator":","}"#);
+    for (value, scopes) in [(Some("repo, user,repo"), Some(vec!["repo", "user"])), (Some(""), None), (None, None)] {
+        assert_eq!(found(&app, value), scopes.map(|list| list.into_iter().map(str::to_owned).collect()), "{value:?}");
+    }
+    assert_eq!(found(&with(""), Some("repo")), None);
+}
+
+#[test]
+fn an_account_may_be_made_of_several_parts() {
+    let app = parsed(
+        r#"{"id":"acme","name":"Acme","variables":{"site":{"label":"Site"}},"auth":{"type":"api_key"},
+        "identity":{"url":"https://{site}.acme.example","id":["{/team/id}:{/user/id}","{site}:{/user/id}"],"label":["{/user/name} ({/team/name})","/user/name"]}}"#,
+    );
+    let values = Values::new().with("site", "red");
+    let account = |text: &str| read_account(&app, identity(&app), &inbound(200, text), &values, now());
+    for (text, id, label) in [
+        (r#"{"team":{"id":"T1","name":"Red"},"user":{"id":7,"name":"Ada"}}"#, "T1:7", "Ada (Red)"),
+        (r#"{"team":{"id":"T1"},"user":{"id":7,"name":"Ada"}}"#, "T1:7", "Ada"),
+        (r#"{"user":{"id":7}}"#, "red:7", "red:7"),
+    ] {
+        assert_eq!(account(text), Ok(Account { id: id.into(), label: label.into() }), "{text}");
+    }
+    assert_eq!(account(r#"{"user":{"name":"Ada"}}"#), Err(ProbeVerdict::Odd));
+}

@@ -1,0 +1,300 @@
+//! What is sent to an app.
+
+use super::*;
+
+const CALLBACK: &str = "https://x.example/cb";
+
+/// The exchange of the code `c/1` with the verifier `v`.
+fn exchange(app: &App, client: &ClientKeys) -> Outbound {
+    let (at, values) = (at(app), Values::new());
+    let of = Parties { server: app.oauth2().unwrap(), at: &at, client, values: &values };
+    exchange_request(&of, &Secret::new("c/1"), CALLBACK, Some(&Secret::new("v"))).unwrap()
+}
+
+/// The refresh of `r`.
+fn refresh(app: &App, client: &ClientKeys) -> Outbound {
+    let (at, values) = (at(app), Values::new());
+    let of = Parties { server: app.oauth2().unwrap(), at: &at, client, values: &values };
+    refresh_request(&of, &Secret::new("r"), &[], CALLBACK).unwrap()
+}
+
+/// The revocation of `t`.
+fn revoke_with(app: &App, at: &Resolved, client: &ClientKeys, values: &Values, hint: TokenHint) -> Option<Outbound> {
+    let of = Parties { server: app.oauth2().unwrap(), at, client, values };
+    revoke_request(&of, &Secret::new("t"), hint).unwrap()
+}
+
+/// The token request for what a person entered, asking for `p` and `q`.
+fn mint(app: &App, client: &ClientKeys, assertion: Option<&str>, values: &Values) -> Outbound {
+    let at = at_with(app, values);
+    let of = Parties { server: app.oauth2().unwrap(), at: &at, client, values };
+    mint_request(&of, assertion.map(Secret::new).as_ref(), &["p".into(), "q".into()]).unwrap()
+}
+
+#[test]
+fn basic_encodes_id_and_secret_first_and_sends_them_nowhere_else() {
+    let app = app();
+    let request = exchange(&app, &client());
+    // "my+id:s%3A%C3%A9%26c"
+    assert_eq!(header(&request, "authorization"), Some("Basic bXkraWQ6cyUzQSVDMyVBOSUyNmM="));
+    assert_eq!(
+        body(&request),
+        "grant_type=authorization_code&code=c%2F1&redirect_uri=https%3A%2F%2Fx.example%2Fcb&code_verifier=v"
+    );
+    assert_eq!(header(&request, "content-type"), Some("application/x-www-form-urlencoded"));
+    assert_eq!(header(&request, "accept"), Some("application/json"));
+    assert_eq!(header(&request, "user-agent"), Some("connections"));
+    assert_eq!(request.timeout_ms, 15_000);
+}
+
+#[test]
+fn each_request_authenticates_in_one_way() {
+    for (auth, basic, in_body) in [
+        (r#","client_auth":"basic""#, true, ""),
+        (r#","client_auth":"body""#, false, "&client_id=my+id&client_secret=s%3A%C3%A9%26c"),
+        (r#","client_auth":"none""#, false, "&client_id=my+id"),
+        (r#","client_auth":"basic","refresh_client_auth":"none""#, false, "&client_id=my+id"),
+    ] {
+        let app = app_with(auth, "");
+        let request = refresh(&app, &client());
+        assert_eq!(header(&request, "authorization").is_some(), basic, "{auth}");
+        assert_eq!(body(&request), format!("grant_type=refresh_token&refresh_token=r{in_body}"), "{auth}");
+    }
+}
+
+#[test]
+fn a_client_without_secret_names_itself_in_the_body() {
+    let app = app();
+    let request = refresh(&app, &ClientKeys::new("pub", None));
+    assert_eq!(header(&request, "authorization"), None);
+    assert_eq!(body(&request), "grant_type=refresh_token&refresh_token=r&client_id=pub");
+}
+
+#[test]
+fn json_bodies_extra_parameters_and_headers_are_sent() {
+    let app = app_with(
+        r#","body":"json","refresh_url":"https://acme.example/refresh","token_headers":{"Acme-Version":"1"},
+        "refresh_params":{"a":"b"},"send_scope_on_refresh":true,"scope_separator":",""#,
+        "",
+    );
+    let (at, client, values) = (at(&app), client(), Values::new());
+    let of = Parties { server: app.oauth2().unwrap(), at: &at, client: &client, values: &values };
+    let request = refresh_request(&of, &Secret::new("r\"x"), &["p".into(), "q".into()], CALLBACK).unwrap();
+    let json: serde_json::Value = serde_json::from_str(body(&request)).unwrap();
+    assert_eq!(json, serde_json::json!({"grant_type":"refresh_token","refresh_token":"r\"x","scope":"p,q","a":"b"}));
+    assert_eq!(header(&request, "acme-version"), Some("1"));
+    assert_eq!(request.url.as_str(), "https://acme.example/refresh");
+}
+
+#[test]
+fn revocation_follows_the_apps_style() {
+    let revoke = |app: &App, hint| revoke_with(app, &at(app), &client(), &Values::new(), hint);
+    let standard = revoke(&app(), TokenHint::RefreshToken).unwrap();
+    assert_eq!(body(&standard), "token=t&token_type_hint=refresh_token");
+    assert!(header(&standard, "authorization").unwrap().starts_with("Basic "));
+
+    let alone = revoke(&app_with(r#","revoke":{"authenticate":false}"#, ""), TokenHint::AccessToken).unwrap();
+    assert_eq!(body(&alone), "token=t");
+    assert_eq!(header(&alone, "authorization"), None);
+
+    let bearer = app_with(r#","revoke":{"style":"bearer"}"#, "");
+    assert!(revoke(&bearer, TokenHint::RefreshToken).is_none());
+    let request = revoke(&bearer, TokenHint::AccessToken).unwrap();
+    assert_eq!(header(&request, "authorization"), Some("Bearer t"));
+    assert_eq!(request.body, None);
+
+    let mut nowhere = at(&app());
+    nowhere.revoke_url = None;
+    assert!(revoke_with(&app(), &nowhere, &client(), &Values::new(), TokenHint::AccessToken).is_none());
+}
+
+#[test]
+fn a_probe_carries_the_token_as_the_app_wants_it() {
+    let app = app_with(
+        "",
+        r#","check":{"method":"POST","url":"https://api.acme.example/ping","body":"null"},"request":{"headers":{"X-Token":"k {access_token}"}}"#,
+    );
+    let request = probe_request(app.check.as_ref().unwrap(), &app, &bearer("t")).unwrap();
+    assert_eq!(header(&request, "x-token"), Some("k t"));
+    assert_eq!(header(&request, "authorization"), None);
+    assert_eq!(header(&request, "content-type"), Some("application/json"));
+    assert_eq!((body(&request), request.timeout_ms), ("null", 10_000));
+    let request = probe_request(identity(&app).1, &app, &bearer("t")).unwrap();
+    assert_eq!((header(&request, "content-type"), &request.body), (None, &None));
+}
+
+#[test]
+fn each_client_authentication_stands_in_its_place() {
+    let in_body = "client_id=my+id&client_secret=s%3A%C3%A9%26c";
+    for (auth, basic, sent) in [
+        // my+id:s%3A%C3%A9%26c, my id:s:é&c, s:é&c:
+        ("basic", Some("Basic bXkraWQ6cyUzQSVDMyVBOSUyNmM="), ""),
+        ("basic_raw", Some("Basic bXkgaWQ6czrDqSZj"), ""),
+        ("basic_secret", Some("Basic czrDqSZjOg=="), ""),
+        ("body", None, in_body),
+        ("none", None, "client_id=my+id"),
+        ("private_key_jwt", None, "client_id=my+id"),
+    ] {
+        let app = app_with(&format!(r#","client_auth":"{auth}""#), "");
+        let request = refresh(&app, &client());
+        assert_eq!(header(&request, "authorization"), basic, "{auth}");
+        let rest = body(&request).strip_prefix("grant_type=refresh_token&refresh_token=r").unwrap();
+        assert_eq!(rest.trim_start_matches('&'), sent, "{auth}");
+    }
+    // A client without a secret is named in the body, whatever the app would like.
+    for auth in ["basic", "basic_raw", "basic_secret", "body"] {
+        let request = refresh(&app_with(&format!(r#","client_auth":"{auth}""#), ""), &ClientKeys::new("pub", None));
+        assert_eq!(
+            (header(&request, "authorization"), body(&request).ends_with("&client_id=pub")),
+            (None, true),
+            "{auth}"
+        );
+    }
+}
+
+#[test]
+fn an_assertion_authenticates_in_every_request_and_alone() {
+    let client = ClientKeys { client_id: "id".into(), proof: Proof::Assertion(Secret::new("a.b.c")) };
+    let proof = "&client_id=id&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=a.b.c";
+    let app = app_with(r#","client_auth":"private_key_jwt""#, "");
+    let revoked = revoke_with(&app, &at(&app), &client, &Values::new(), TokenHint::AccessToken).unwrap();
+    for request in [exchange(&app, &client), refresh(&app, &client), revoked] {
+        assert!(body(&request).ends_with(proof), "{}", body(&request));
+        assert_eq!((header(&request, "authorization"), body(&request).contains("client_secret")), (None, false));
+    }
+}
+
+#[test]
+fn the_redirect_address_is_sent_where_the_app_wants_it() {
+    for (options, exchanged, refreshed) in [
+        ("", true, false),
+        (r#","exchange_redirect_uri":false"#, false, false),
+        (r#","refresh_redirect_uri":true"#, true, true),
+    ] {
+        let app = app_with(options, "");
+        let has = |request: &Outbound| body(request).contains("redirect_uri=https%3A%2F%2Fx.example%2Fcb");
+        assert_eq!(
+            (has(&exchange(&app, &client())), has(&refresh(&app, &client()))),
+            (exchanged, refreshed),
+            "{options}"
+        );
+    }
+}
+
+#[test]
+fn a_persons_own_client_has_a_token_made() {
+    let app = parsed(
+        r#"{"id":"acme","name":"Acme","variables":{"site":{"label":"Site"}},"auth":{"type":"client_credentials","token_url":"https://{site}.acme.example/t",
+        "grant_type":"account_credentials","client_auth":"body","token_params":{"account_id":"{account}"},"fields":[{"id":"client_id","label":"I","secret":false},
+        {"id":"client_secret","label":"S"},{"id":"account","label":"A","secret":false}]}}"#,
+    );
+    let values = Values::new().with("site", "red").with("account", "a&b");
+    let request = mint(&app, &client(), None, &values);
+    assert_eq!(request.url.as_str(), "https://red.acme.example/t");
+    assert_eq!(
+        body(&request),
+        "grant_type=account_credentials&scope=p+q&account_id=a%26b&client_id=my+id&client_secret=s%3A%C3%A9%26c"
+    );
+    let usual = parsed(
+        r#"{"id":"acme","name":"Acme","auth":{"type":"client_credentials","token_url":"https://acme.example/t","scope_separator":","}}"#,
+    );
+    let request = mint(&usual, &client(), None, &Values::new());
+    assert_eq!(body(&request), "grant_type=client_credentials&scope=p%2Cq");
+    assert!(header(&request, "authorization").unwrap().starts_with("Basic "));
+}
+
+#[test]
+fn an_assertion_is_exchanged_by_nobody() {
+    let app = parsed(
+        r#"{"id":"acme","name":"Acme","auth":{"type":"service_account","token_url":"https://acme.example/t","token_params":{"a":"b"}}}"#,
+    );
+    let request = mint(&app, &client(), Some("x.y.z"), &Values::new());
+    assert_eq!(
+        body(&request),
+        "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=x.y.z&a=b",
+        "the assertion names the scopes, and there is no client"
+    );
+    assert_eq!(header(&request, "authorization"), None);
+}
+
+#[test]
+fn a_revocation_can_be_all_the_apps_own() {
+    let app = parsed(
+        r#"{"id":"acme","name":"Acme","auth":{"type":"oauth2","authorize_url":"https://acme.example/a","token_url":"https://acme.example/t",
+        "revoke_url":"https://acme.example/applications/{client_id}/grant","client_auth":"body","token_headers":{"X-Version":"1"},
+        "revoke":{"method":"DELETE","body":"json","client_auth":"basic_raw","headers":{"X-A":"b"},
+        "params":{"access_token":"{token}","client_id":"{client_id}","account":"{account_id}"}}}}"#,
+    );
+    let values = Values::new().with("account_id", "42");
+    let request = revoke_with(&app, &at(&app), &client(), &values, TokenHint::AccessToken).unwrap();
+    assert_eq!(request.method, OutboundMethod::Delete);
+    assert_eq!(request.url.as_str(), "https://acme.example/applications/my%20id/grant");
+    assert_eq!(header(&request, "authorization"), Some("Basic bXkgaWQ6czrDqSZj"));
+    assert_eq!(header(&request, "content-type"), Some("application/json"));
+    assert_eq!((header(&request, "x-a"), header(&request, "x-version")), (Some("b"), Some("1")));
+    let json: serde_json::Value = serde_json::from_str(body(&request)).unwrap();
+    assert_eq!(json, serde_json::json!({ "access_token": "t", "client_id": "my id", "account": "42" }));
+    // A place that nobody knows is told, and nothing is sent.
+    let (at, client) = (at(&app), client());
+    let of = Parties { server: app.oauth2().unwrap(), at: &at, client: &client, values: &Values::new() };
+    let missing = revoke_request(&of, &Secret::new("t"), TokenHint::AccessToken).unwrap_err();
+    assert_eq!(missing.to_string(), "needs a value for account_id");
+}
+
+#[test]
+fn a_token_may_stand_in_the_path_of_its_revocation() {
+    let app = app_with(r#","revoke":{"style":"bearer","method":"DELETE"}"#, "");
+    let request = revoke_with(&app, &at(&app), &client(), &Values::new(), TokenHint::AccessToken).unwrap();
+    assert_eq!((request.method, request.body.as_deref()), (OutboundMethod::Delete, None));
+    let app = parsed(
+        r#"{"id":"acme","name":"Acme","auth":{"type":"oauth2","authorize_url":"https://acme.example/a","token_url":"https://acme.example/t",
+        "revoke_url":"https://acme.example/tokens/{token}","revoke":{"method":"DELETE","authenticate":false,"params":{}}}}"#,
+    );
+    let request = revoke_with(&app, &at(&app), &client(), &Values::new(), TokenHint::AccessToken).unwrap();
+    assert_eq!((request.url.as_str(), body(&request)), ("https://acme.example/tokens/t", ""));
+}
+
+#[test]
+fn a_probe_carries_a_credential_in_path_query_and_basic() {
+    let values =
+        Values::new().with("token", "12:a-b_C").with("api_key", "a&b").with("username", "ada").with("password", "pass");
+    for (way, url, authorization) in [
+        (
+            r#"{"type":"bot_token","check":{"url":"https://acme.example/bot{token}/me"},"request":{"headers":{}}}"#,
+            "https://acme.example/bot12:a-b_C/me",
+            None,
+        ),
+        (
+            r#"{"type":"api_key","query":"key","check":{"url":"https://acme.example/me?a=b"}}"#,
+            "https://acme.example/me?a=b&key=a%26b",
+            None,
+        ),
+        (
+            r#"{"type":"basic","check":{"url":"https://acme.example/me"},"request":{"basic":{"username":"{username}/token","password":"{password}"}}}"#,
+            "https://acme.example/me",
+            Some("Basic YWRhL3Rva2VuOnBhc3M="),
+        ),
+    ] {
+        let app = parsed(&format!(r#"{{"id":"acme","name":"Acme","auth":{way}}}"#));
+        let request = probe_request(app.check.as_ref().unwrap(), &app, &values).unwrap();
+        assert_eq!((request.url.as_str(), header(&request, "authorization")), (url, authorization), "{way}");
+    }
+}
+
+#[test]
+fn a_header_is_left_out_while_only_the_answer_could_tell_its_value() {
+    let app = parsed(
+        r#"{"id":"acme","name":"Acme","variables":{"tenant":{"from":"identity","at":"/0/tenant"},"site":{"label":"Site"}},
+        "auth":{"type":"api_key"},"check":{"url":"https://acme.example/me"},
+        "request":{"headers":{"Authorization":"Bearer {api_key}","X-Tenant":"{tenant}","X-Site":"{site}"}}}"#,
+    );
+    let probe = app.check.as_ref().unwrap();
+    let values = Values::new().with("api_key", "k").with("site", "red");
+    let request = probe_request(probe, &app, &values).unwrap();
+    assert_eq!((header(&request, "x-tenant"), header(&request, "x-site")), (None, Some("red")));
+    let request = probe_request(probe, &app, &values.with("tenant", "t1")).unwrap();
+    assert_eq!(header(&request, "x-tenant"), Some("t1"));
+    // A person's own variable is never left out in silence.
+    let request = probe_request(probe, &app, &Values::new().with("api_key", "k"));
+    assert_eq!(request.unwrap_err().to_string(), "needs a value for site");
+}
