@@ -148,7 +148,10 @@ pub fn probe_request(probe: &Probe, app: &App, values: &Values) -> Built<Outboun
     {
         headers.set(&name, value);
     }
-    let query: Vec<_> = fill_all(&app.request.query, values)?.into_iter().collect();
+    let mut query: Vec<_> = Vec::new();
+    for (name, template) in app.request.query.iter().filter(|(_, template)| known(template)) {
+        query.push((name.clone(), template.fill(values)?));
+    }
     Ok(Outbound {
         method: probe.method,
         url: probe.address(values)?.with_query(&query),
@@ -158,10 +161,10 @@ pub fn probe_request(probe: &Probe, app: &App, values: &Values) -> Built<Outboun
     })
 }
 
-/// Whether a variable's value is the app's to tell.
+/// Whether a value is the app's to tell.
 fn is_told(app: &App, name: &str) -> bool {
     let told = |one: &Variable| matches!(one.from, Origin::Identity(_) | Origin::Token(_) | Origin::Callback(_));
-    app.variables.get(name).is_some_and(told)
+    name == "account_id" || app.variables.get(name).is_some_and(told)
 }
 
 /// Parameters in the order they are sent.

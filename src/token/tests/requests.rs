@@ -286,14 +286,17 @@ fn a_header_is_left_out_while_only_the_answer_could_tell_its_value() {
     let app = parsed(
         r#"{"id":"acme","name":"Acme","variables":{"tenant":{"from":"identity","at":"/0/tenant"},"site":{"label":"Site"}},
         "auth":{"type":"api_key"},"check":{"url":"https://acme.example/me"},
-        "request":{"headers":{"Authorization":"Bearer {api_key}","X-Tenant":"{tenant}","X-Site":"{site}"}}}"#,
+        "request":{"headers":{"Authorization":"Bearer {api_key}","X-Tenant":"{tenant}","X-Site":"{site}","X-Account":"{account_id}"},
+        "query":{"tenant":"{tenant}","for":"{account_id}","v":"1"}},"identity":{"url":"https://acme.example/me","id":"/id","label":"/id"}}"#,
     );
     let probe = app.check.as_ref().unwrap();
     let values = Values::new().with("api_key", "k").with("site", "red");
     let request = probe_request(probe, &app, &values).unwrap();
     assert_eq!((header(&request, "x-tenant"), header(&request, "x-site")), (None, Some("red")));
-    let request = probe_request(probe, &app, &values.with("tenant", "t1")).unwrap();
-    assert_eq!(header(&request, "x-tenant"), Some("t1"));
+    assert_eq!((header(&request, "x-account"), request.url.as_str()), (None, "https://acme.example/me?v=1"));
+    let request = probe_request(probe, &app, &values.with("tenant", "t1").with("account_id", "7")).unwrap();
+    assert_eq!((header(&request, "x-tenant"), header(&request, "x-account")), (Some("t1"), Some("7")));
+    assert_eq!(request.url.as_str(), "https://acme.example/me?for=7&tenant=t1&v=1");
     // A person's own variable is never left out in silence.
     let request = probe_request(probe, &app, &Values::new().with("api_key", "k"));
     assert_eq!(request.unwrap_err().to_string(), "needs a value for site");

@@ -178,13 +178,12 @@ fn stands_in<'a>(answer: &str, origin: &'a Origin) -> Option<&'a Pointer> {
 }
 
 #[test]
-fn an_answer_tells_variables_and_the_account() {
+fn an_answer_tells_variables_that_fit() {
     let app = parsed(
         r#"{"id":"acme","name":"Acme","auth":{"type":"oauth2","issuer":"https://acme.example"},
         "variables":{"instance":{"from":"token","at":"/instance_url","pattern":"https://.+"},"shard":{"from":"token","at":"/shard","default":"us1"},
         "cloud":{"from":"identity","at":"/0/id"},"site":{"label":"Site"}},
-        "request":{"base_url":"{instance}/{shard}/{cloud}/{site}"},
-        "identity":{"from":"token","id":"{/team/id}:{/user}","label":["/email","/user"]}}"#,
+        "request":{"base_url":"{instance}/{shard}/{cloud}/{site}"}}"#,
     );
     let read = |from: &str, text: &str| {
         let found = read_values(&app.variables, text.as_bytes(), |origin| stands_in(from, origin));
@@ -210,6 +209,14 @@ fn an_answer_tells_variables_and_the_account() {
     ] {
         assert_eq!(read(from, text), found, "{from} {text}");
     }
+}
+
+#[test]
+fn a_token_answer_may_tell_whose_it_is() {
+    let app = parsed(
+        r#"{"id":"acme","name":"Acme","auth":{"type":"oauth2","issuer":"https://acme.example"},
+        "identity":{"from":"token","id":"{/team/id}:{/user}","label":["/email","/user"]}}"#,
+    );
     let account = |text: &str| {
         let set = tokens(&app, text);
         read_account_of_tokens(&app.identity.as_ref().unwrap().account, &set, &Values::new())
