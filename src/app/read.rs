@@ -236,7 +236,32 @@ impl Problems {
             registration: shared.client_family.clone().unwrap_or_else(|| shared.id.to_string()),
         };
         app.variables = Rc::new(used(&app, &shared.variables));
+        self.untold(path, &app);
         Some(app)
+    }
+
+    /// A variable that this way's app has no occasion to tell would be missing at every use.
+    fn untold(&mut self, path: &str, app: &App) {
+        let probed = app.identity.as_ref().map_or(app.issuer().is_some(), |identity| identity.probe.is_some());
+        for (name, variable) in app.variables.iter() {
+            let told = match variable.from {
+                Origin::Person | Origin::Client => true,
+                Origin::Token(_) => app.kind.has_tokens(),
+                Origin::Callback(_) => app.kind == Kind::OAuth2,
+                Origin::Identity(_) => probed,
+            };
+            if !told {
+                let problem = format!("needs {name}, which the app never tells on this way; let it come from person");
+                self.add(path, problem);
+            }
+        }
+        let asking = app.identity.iter().filter_map(|identity| identity.probe.as_ref()).flat_map(|probe| probe.url.places());
+        for name in asking {
+            let told = app.variables.get(name).is_some_and(|variable| matches!(variable.from, Origin::Identity(_)));
+            if told || name == "account_id" {
+                self.add("identity.url", format!("has a place for {name}, which only its answer tells; remove it"));
+            }
+        }
     }
 
     fn scopes(&mut self, at: &str, raw: Vec<ScopeEntry>, separator: &str) -> Vec<Scope> {

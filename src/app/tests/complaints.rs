@@ -245,7 +245,7 @@ fn ways_fields_and_variables_are_checked() {
             "needs a field key",
         ),
         (r#"{"type":"service_account"}"#, "", "auth.token_url", "is required"),
-        (r#"{"type":"basic","fields":[{"id":"a","label":"A"}]}"#, "", "request", "two fields"),
+        (r#"{"type":"basic","fields":[{"id":"a","label":"A"}]}"#, "", "request", "no two"),
         (r#"{"type":"api_key","fields":[{"id":"a","label":"A","secret":false}]}"#, "", "auth.fields", "secret"),
         (r#"{"type":"api_key"}"#, r#","variables":{"a":{}}"#, "variables.a.label", "is required"),
         (
@@ -360,6 +360,41 @@ fn requests_errors_tokens_and_limits_are_checked() {
     }
     let (at, said) = complaint_about(r#"{"type":"api_key"}"#, r#","identity":{"from":"token","id":"/a","label":"/a"}"#);
     assert_eq!((at.as_str(), said.contains("give a url")), ("identity.from", true), "{said}");
+}
+
+#[test]
+fn what_the_app_never_tells_can_not_be_needed() {
+    const TOKEN: &str = r#""variables":{"x":{"from":"token","at":"/x"}}"#;
+    const CALLBACK: &str = r#""variables":{"x":{"from":"callback","at":"x"}}"#;
+    const IDENTITY: &str = r#""variables":{"x":{"from":"identity","at":"/x"}}"#;
+    const ASKED: &str = r#""identity":{"url":"https://acme.example/me","id":"/id","label":"/id"}"#;
+    let minted = r#"{"type":"client_credentials","token_url":"https://acme.example"}"#;
+    for (way, beside, ok) in [
+        (r#"{"type":"api_key"}"#, TOKEN, false),
+        (r#"{"type":"api_key"}"#, CALLBACK, false),
+        (minted, TOKEN, true),
+        (minted, CALLBACK, false),
+        (minted, IDENTITY, false),
+        (minted, &format!("{IDENTITY},{ASKED}"), true),
+        (r#"{"type":"oauth2","issuer":"https://acme.example"}"#, CALLBACK, true),
+    ] {
+        let json = format!(
+            r#"{{"id":"acme","name":"Acme","auth":{way},{beside},"request":{{"base_url":"https://acme.example/{{x}}/"}}}}"#
+        );
+        match read(&json, Egress::Public) {
+            Ok(_) => assert!(ok, "{json}"),
+            Err(problems) => {
+                assert!(!ok, "{json}: {problems:?}");
+                assert_eq!(problems[0].field, "auth", "{problems:?}");
+                assert!(problems[0].problem.contains("let it come from person"), "{problems:?}");
+            }
+        }
+    }
+    let asked = ASKED.replace("/me", "/{x}");
+    let (at, said) = complaint_about(minted, &format!(",{IDENTITY},{asked}"));
+    assert_eq!((at.as_str(), said.contains("only its answer tells")), ("identity.url", true), "{said}");
+    let (at, _) = complaint_about(minted, &format!(",{}", ASKED.replace("/me", "/{account_id}")));
+    assert_eq!(at, "identity.url");
 }
 
 /// What is refused is refused with a reason, whatever it is.

@@ -145,7 +145,7 @@ fn variables_come_from_all_origins() {
         r#","variables":{"shop":{"label":"Shop","help":"Its name.","example":"acme","pattern":"[a-z]+","default":"main"},
         "tenant":{"label":"Tenant","from":"client","default":"acme.example"},"instance":{"from":"token","at":"/instance_url","pattern":"https://.+"},
         "cloud":{"from":"identity","at":"/0/id"},"realm":{"from":"callback","at":"realmId"},"unused":{"label":"Unused"}},
-        "request":{"base_url":"{instance}/{cloud}/{realm}/"}"#,
+        "identity":{"url":"https://acme.example/me","id":"/0/id","label":"/0/name"},"request":{"base_url":"{instance}/{cloud}/{realm}/"}"#,
     );
     let from = |name: &str| app.variables[name].from.clone();
     assert_eq!((from("shop"), from("tenant")), (Origin::Person, Origin::Client));
@@ -245,6 +245,7 @@ fn every_option_of_scopes_is_read() {
 
 #[test]
 fn every_option_of_identity_and_check_is_read() {
+    use StatusMeaning::{Forbidden, Refused, Unknown, Works};
     let app = way(
         r#"{"type":"bot_token","fields":[{"id":"team","label":"Team","secret":false},{"id":"token","label":"Token"}]}"#,
         r#","identity":{"method":"POST","url":"https://acme.example/{token}/me","headers":{"X-A":"{token}"},"body":"{}","id":["{/team/id}:{/user}","/user"],
@@ -255,7 +256,6 @@ fn every_option_of_identity_and_check_is_read() {
     let probe = identity.probe.as_ref().unwrap();
     assert_eq!((probe.method, probe.body.as_deref()), (OutboundMethod::Post, Some("{}")));
     let meanings: Vec<_> = probe.statuses.iter().map(|(status, meaning)| (*status, *meaning)).collect();
-    use StatusMeaning::{Forbidden, Refused, Unknown, Works};
     assert_eq!(meanings, [(403, Works), (404, Refused), (409, Forbidden), (410, Unknown)]);
     assert_eq!(identity.scopes, Some(ScopesHeader { header: "x-scopes".into(), separator: ",".into() }));
     assert_eq!(probe.address(&Values::new().with("token", "1:a")).unwrap().as_str(), "https://acme.example/1:a/me");
