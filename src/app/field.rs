@@ -218,7 +218,8 @@ impl Variable {
     /// What is wrong with it and what to do.
     pub fn read(&self, value: &str) -> Result<String, String> {
         let value = value.trim();
-        let origin = self.pattern.is_some() && value.starts_with("https://");
+        let visible = value.bytes().all(|b| b.is_ascii_graphic());
+        let origin = self.pattern.is_some() && visible && value.starts_with("https://");
         let step = matches!(value, "." | "..");
         let plain = !step && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b));
         let fits = self.pattern.as_ref().is_none_or(|pattern| pattern.fits(value));

@@ -255,7 +255,8 @@ impl Problems {
                 self.add(path, problem);
             }
         }
-        let asking = app.identity.iter().filter_map(|identity| identity.probe.as_ref()).flat_map(|probe| probe.url.places());
+        let asking =
+            app.identity.iter().filter_map(|identity| identity.probe.as_ref()).flat_map(|probe| probe.url.places());
         for name in asking {
             let told = app.variables.get(name).is_some_and(|variable| matches!(variable.from, Origin::Identity(_)));
             if told || name == "account_id" {

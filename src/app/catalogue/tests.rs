@@ -154,9 +154,17 @@ fn a_word_is_whole() {
 
 /// A name in an identifier counts, too: `slack_token` is as much as `Slack`.
 fn has_word(text: &str, word: &str) -> bool {
-    let letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-    text.match_indices(word)
-        .any(|(at, _)| !letter(text[..at].chars().next_back()) && !letter(text[at + word.len()..].chars().next()))
+    let mut rest = text;
+    let mut before = None;
+    while let Some((left, right)) = rest.split_once(word) {
+        before = left.chars().next_back().or(before);
+        if ![before, right.chars().next()].into_iter().flatten().any(char::is_alphanumeric) {
+            return true;
+        }
+        before = word.chars().next_back();
+        rest = right;
+    }
+    false
 }
 
 /// The program's own files, without those that are tests through and through.
@@ -169,7 +177,7 @@ fn sources() -> Vec<std::path::PathBuf> {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.is_dir() && name != "tests" {
                 folders.push(path);
-            } else if name.ends_with(".rs") && name != "tests.rs" {
+            } else if path.extension().is_some_and(|end| end == "rs") && name != "tests.rs" {
                 files.push(path);
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::template::is_name;
-use super::super::{Field, Kind, Mark, Origin, Pattern, Variable};
+use super::super::{ClientAuth, Field, Kind, Mark, Origin, Pattern, Variable};
 use super::Problems;
 use super::rules::{LONGEST_TEXT, RESERVED, is_header_name};
 use super::shape::{RawAuth, RawField, RawMark, RawOrigin, RawVariable};
@@ -23,11 +23,11 @@ impl Problems {
             ("authorize_url", raw.authorize_url.is_some(), consents),
             ("token_url", raw.token_url.is_some(), tokens),
             ("refresh_url", raw.refresh_url.is_some(), consents),
-            ("revoke_url", raw.revoke_url.is_some(), tokens),
-            ("revoke", raw.revoke.is_some(), tokens),
+            ("revoke_url", raw.revoke_url.is_some(), tokens && kind != Kind::ServiceAccount),
+            ("revoke", raw.revoke.is_some(), tokens && kind != Kind::ServiceAccount),
             ("client_auth", raw.client_auth.is_some(), tokens && kind != Kind::ServiceAccount),
             ("refresh_client_auth", raw.refresh_client_auth.is_some(), consents),
-            ("body", raw.body.is_some(), tokens),
+            ("body", raw.body.is_some(), tokens && kind != Kind::ServiceAccount),
             ("scope_separator", raw.scope_separator.is_some(), tokens),
             ("grant_type", raw.grant_type.is_some(), kind == Kind::ClientCredentials),
             ("authorize_params", !raw.authorize_params.is_empty(), consents),
@@ -64,6 +64,10 @@ impl Problems {
                 &format!("{path}.query"),
                 "can't stand beside \"header\": a key is sent in one place; remove one of them",
             );
+        }
+        if kind == Kind::ClientCredentials && raw.client_auth == Some(ClientAuth::PrivateKeyJwt) {
+            let problem = "can't be \"private_key_jwt\" here: what a person enters has no key; use service_account";
+            self.add(&format!("{path}.client_auth"), problem);
         }
         if raw.header.as_ref().is_some_and(|name| !is_header_name(name)) {
             self.add(&format!("{path}.header"), "is not a header name (RFC 9110 5.1)");

@@ -147,11 +147,12 @@ impl Problems {
             shape.headers.insert(name.clone(), Template::parse(first)?);
         } else if let (Some(name), Some(first)) = (query, &first) {
             shape.query.insert(name.clone(), Template::parse(first)?);
-        } else if raw.headers.is_none() && !shape.places().any(|name| name == "access_token" || known.is_field(name)) {
-            if usually(&mut shape, known).is_none() {
-                self.add(at, "must say how the credential is sent: by itself a user name and a password are, and there are no two fields");
-                return None;
-            }
+        } else if raw.headers.is_none()
+            && !shape.places().any(|name| name == "access_token" || known.is_field(name))
+            && usually(&mut shape, known).is_none()
+        {
+            self.add(at, "must say how the credential is sent: by itself a pair of fields is, and there are no two");
+            return None;
         }
         Some(shape)
     }
