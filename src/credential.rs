@@ -183,9 +183,11 @@ impl Credential {
         self.tokens().any(|(_, token)| token.refresh_token.is_some())
     }
 
-    /// The nearest end of its access tokens; `None` where none is known.
+    /// The nearest end of its access tokens; `None` where none is known. A further token that nothing renews ends for
+    /// itself: waiting for it would keep the others from being used.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.tokens().filter_map(|(_, token)| token.expires_at).min()
+        let counts = |(which, token): &(Which, &Token)| which.is_none() || token.refresh_token.is_some();
+        self.tokens().filter(counts).filter_map(|(_, token)| token.expires_at).min()
     }
 
     /// What templates are filled with: the token, and what a person entered. Where there is no token, the first

@@ -15,7 +15,7 @@ use crate::connection::Connection;
 use crate::core::Core;
 use crate::credential::{Credential, Token};
 use crate::error::{Error, Result};
-use crate::ids::{ConnectionId, WorkspaceId};
+use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, Http, Outbound, Ports};
 use crate::registry;
 use crate::resolve::cached;
@@ -108,8 +108,7 @@ async fn try_revoke<P: Ports>(core: &Core<P>, of: &Revocation, credential: &Cred
     if !can_revoke(core, &app, held.variables).await? {
         return Ok(Revoked::Unsupported);
     }
-    let live = store::connections::grant_is_live(core.db(), &of.workspace, of.client.as_ref(), held.account).await?;
-    if kills_grant(&app) && live {
+    if kills_grant(&app) && is_shared(core, &of.workspace, of.client.as_ref(), held.account).await? {
         return Ok(Revoked::KeptShared);
     }
     let client = match &of.client {
@@ -129,6 +128,19 @@ async fn can_revoke<P: Ports>(core: &Core<P>, app: &App, variables: &BTreeMap<St
         (Some(_), Some(_)) => true,
         (Some(_), None) => registry::endpoints(core, app, variables).await?.revoke_url.is_some(),
     })
+}
+
+/// Whether another connection lives on a grant. Tokens that are made of what a person entered have none in common.
+async fn is_shared<P: Ports>(
+    core: &Core<P>,
+    workspace: &WorkspaceId,
+    client: Option<&ClientId>,
+    account: Option<&str>,
+) -> Result<bool> {
+    match client {
+        None => Ok(false),
+        Some(client) => Ok(store::connections::grant_is_live(core.db(), workspace, client, account).await?),
+    }
 }
 
 /// Whether a revocation at this app kills the grant, and with it every token of it.
@@ -305,8 +317,7 @@ pub async fn discard<P: Ports>(
         return;
     }
     let id = client.map(|client| &client.id);
-    let shared = store::connections::grant_is_live(core.db(), workspace, id, held.account).await.unwrap_or(true);
-    if kills_grant(app) && shared {
+    if kills_grant(app) && is_shared(core, workspace, id, held.account).await.unwrap_or(true) {
         return;
     }
     if let Err(error) = revoke_held(core, app, client, held).await {

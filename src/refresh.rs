@@ -29,7 +29,7 @@ use crate::server;
 use crate::store::clients;
 use crate::store::refreshes::{self, Attempt, Case, Fate, Renewal};
 use crate::time::Timestamp;
-use crate::token::{self, Answer, ProbeVerdict, TokenSet};
+use crate::token::{self, Answer, Class, ProbeVerdict, TokenSet};
 
 use outcome::Told;
 use plan::Plan;
@@ -195,7 +195,9 @@ async fn redeem<P: Ports>(core: &Core<P>, case: &Case) -> Result<(Option<ErrandO
     let told = redemption::ask(core, &mut redemption).await;
     let lags = match &told {
         Answer::Tokens(tokens) => redemption::lags(&redemption.renewed(tokens)),
-        Answer::Refused(_) | Answer::Ambiguous(_) => false,
+        // A further token that is gone for good is dropped: the first may still be to be renewed.
+        Answer::Refused(refusal) => redemption.pick.which.is_some() && refusal.class == Class::Permanent,
+        Answer::Ambiguous(_) => false,
     };
     settle(core, &redemption, told).await.map(|outcome| (Some(outcome), lags))
 }

@@ -81,7 +81,12 @@ pub async fn of_connection<P: Ports>(core: &Core<P>, connection: &Connection) ->
 
 /// What an address needs and nobody gave.
 pub fn unfilled(app: &App, problem: &RequestError) -> Error {
-    Error::internal(format!("an address or parameter of {} {problem}", app.id))
+    match problem {
+        // What a person gave does not fit where it would stand.
+        RequestError::Value(name) => Error::invalid(name, "has a character that can't stand where it is sent."),
+        RequestError::Address(_) => Error::invalid("variables", "lead to an address that is not allowed."),
+        RequestError::Missing(_) => Error::internal(format!("an address or parameter of {} {problem}", app.id)),
+    }
 }
 
 /// The app's endpoints: written down, or discovered at its issuer and kept for an hour.

@@ -97,7 +97,11 @@ impl RequestShape {
             let pair = Secret::new(format!("{}:{}", username.fill(values)?, password.fill(values)?));
             headers.insert("Authorization".to_owned(), format!("Basic {}", STANDARD.encode(pair.expose())));
         }
-        Ok(headers)
+        let fits = |value: &String| value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+        match headers.iter().find(|(_, value)| !fits(value)) {
+            Some((name, _)) => Err(RequestError::Value(name.clone())),
+            None => Ok(headers),
+        }
     }
 
     pub(super) fn places(&self) -> impl Iterator<Item = &str> {

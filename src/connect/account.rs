@@ -94,6 +94,18 @@ fn found(
     Found { account: Some(account), granted: token::scopes_in_header(identity, inbound), variables }
 }
 
+/// What a token answer tells of the variables of the app's addresses.
+pub(super) fn told_by_tokens(app: &App, tokens: &TokenSet) -> BTreeMap<String, String> {
+    token::values_in(&app.variables, &tokens.answer.0, in_token_answer)
+}
+
+fn in_token_answer(from: &Origin) -> Option<&Pointer> {
+    match from {
+        Origin::Token(at) => Some(at),
+        Origin::Person | Origin::Client | Origin::Identity(_) | Origin::Callback(_) => None,
+    }
+}
+
 fn in_identity_answer(from: &Origin) -> Option<&Pointer> {
     match from {
         Origin::Identity(at) => Some(at),

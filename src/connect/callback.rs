@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::app::{App, Origin, Pointer, Resolved, Values};
+use crate::app::{App, Origin, Resolved, Values};
 use crate::caller::{hash, same};
 use crate::client::Client;
 use crate::core::Core;
@@ -174,7 +174,7 @@ async fn take<P: Ports>(
 
 /// What the app's redirect and its token answer tell of the variables of its addresses.
 fn told(app: &App, returned: &BTreeMap<String, String>, tokens: &TokenSet) -> BTreeMap<String, String> {
-    let mut told = token::values_in(&app.variables, &tokens.answer.0, in_token_answer);
+    let mut told = account::told_by_tokens(app, tokens);
     for (name, variable) in app.variables.iter() {
         if let Origin::Callback(parameter) = &variable.from
             && let Some(Ok(value)) = returned.get(parameter).map(|value| variable.read(value))
@@ -183,13 +183,6 @@ fn told(app: &App, returned: &BTreeMap<String, String>, tokens: &TokenSet) -> BT
         }
     }
     told
-}
-
-fn in_token_answer(from: &Origin) -> Option<&Pointer> {
-    match from {
-        Origin::Token(at) => Some(at),
-        Origin::Person | Origin::Client | Origin::Identity(_) | Origin::Callback(_) => None,
-    }
 }
 
 /// RFC 9207, 2.4: compared as simple strings; absent only where it was not promised.

@@ -110,10 +110,17 @@ async fn walkable<P: Ports>(
     if wanted.is_empty() {
         return Err(Error::invalid("way", "is no way to connect this app."));
     }
-    match wanted.iter().find(|one| one.kind.is_pasted()).map_or(wanted.first(), |_| None) {
-        Some(app) => start::usable_client(core, workspace, app).await.map(|_| ()),
-        None => Ok(()),
+    let mut refused = None;
+    for app in wanted {
+        if app.kind.is_pasted() {
+            return Ok(());
+        }
+        match start::usable_client(core, workspace, app).await {
+            Ok(_) => return Ok(()),
+            Err(error) => refused = refused.or(Some(error)),
+        }
     }
+    refused.map_or(Ok(()), Err)
 }
 
 /// Whom a link is meant for: the user it names, or the owner of the connection it repairs, who must be the same.

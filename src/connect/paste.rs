@@ -73,16 +73,26 @@ pub async fn paste<P: Ports>(
 ) -> Result<Authorization> {
     let offer = start::offer(core, wish).await?;
     let app = &*offer.app;
-    let variables = start::variables(&offer, &wish.variables)?;
     let obtained_at = core.now();
-    let mut had = match &paste.entered {
-        Entered::Fields(fields) => enter(core, app, fields, (&offer.scopes, &variables)).await?,
-        Entered::Tokens(imported) => import(core, &offer, imported, &variables).await?,
+    let (mut had, mut variables) = match &paste.entered {
+        Entered::Fields(fields) => {
+            let variables = start::variables(&offer, &wish.variables)?;
+            (enter(core, app, fields, (&offer.scopes, &variables)).await?, variables)
+        }
+        Entered::Tokens(imported) => {
+            let variables = start::imported_variables(&offer, &wish.variables)?;
+            (import(core, &offer, imported, &variables).await?, variables)
+        }
     };
+    if let Some(tokens) = &had.tokens {
+        variables.extend(account::told_by_tokens(app, tokens));
+    }
     let found = if paste.check {
         check(core, &offer, &mut had, variables).await?
     } else {
-        Found { account: None, granted: None, variables }
+        // Whoever does not want it asked believes that it is the account that the connection has.
+        let account = offer.connection.as_ref().and_then(|connection| connection.account.clone());
+        Found { account, granted: None, variables }
     };
     let flow = begin(core, wish, &offer, &found, session_hash).await?;
     let grant = grant(app, &paste, had, found, (&offer.scopes, obtained_at));
@@ -197,15 +207,28 @@ async fn renew<P: Ports>(
     let at = registry::endpoints(core, app, variables).await?;
     let keys = server::client_keys(core, client, &at).await?;
     let values = server::values(app, &had.credential, variables);
-    let parties = Parties { server: app.oauth2()?, at: &at, client: &keys, values: &values };
-    let scopes = had.granted.clone().unwrap_or_default();
+    let server = app.oauth2()?;
+    let parties = Parties { server, at: &at, client: &keys, values: &values };
+    let granted = had.granted.clone().unwrap_or_default();
+    let scopes = server.scopes_of(None, &granted);
     let redirect_uri = start::redirect_uri(core, &client.id);
     let request = token::refresh_request(&parties, refresh_token, &scopes, &redirect_uri)
         .map_err(|problem| registry::unfilled(app, &problem))?;
     let asked_at = core.now();
-    let tokens = issued(app, token::read_answer(app, &core.ports.http().send(request).await, asked_at))?;
+    let answer = token::read_answer(app, &core.ports.http().send(request).await, asked_at);
+    if let Answer::Refused(Refusal { class: Class::Client, .. }) = &answer {
+        return Err(Error::new(
+            Code::ClientMisconfigured,
+            format!("{} refuses this workspace's OAuth client, so nothing was stored. Tokens live with the client that they were given to: set up that one.", app.name),
+        ));
+    }
+    let tokens = issued(app, answer)?;
     had.credential.token = Some(token.merged_with(&tokens));
-    had.granted = tokens.scopes.clone().or(had.granted.take());
+    if let Some(said) = &tokens.scopes {
+        // It speaks for the first token only.
+        let further = granted.into_iter().filter(|scope| !scopes.contains(scope));
+        had.granted = Some(said.iter().cloned().chain(further).collect());
+    }
     had.tokens = Some(tokens);
     Ok(())
 }
@@ -217,14 +240,24 @@ async fn check<P: Ports>(
     had: &mut Had,
     variables: BTreeMap<String, String>,
 ) -> Result<Found> {
-    match ask(core, &offer.app, had, variables.clone()).await? {
+    let told = match ask(core, &offer.app, had, variables.clone()).await? {
         Err(ProbeVerdict::Refused) if may_renew(had) => {
             renew(core, offer, had, &variables).await?;
-            ask(core, &offer.app, had, variables).await?
+            ask(core, &offer.app, had, variables.clone()).await?
         }
         told => told,
+    };
+    match told {
+        // What was imported may be dead since it was renewed: the new tokens are kept, whoever they are for.
+        Err(ProbeVerdict::Unavailable { .. } | ProbeVerdict::Odd) if was_renewed(offer, had) => {
+            Ok(Found { account: None, granted: None, variables })
+        }
+        told => told.map_err(|verdict| refused(&offer.app, verdict)),
     }
-    .map_err(|verdict| refused(&offer.app, verdict))
+}
+
+fn was_renewed(offer: &Offer, had: &Had) -> bool {
+    offer.app.kind == Kind::OAuth2 && had.tokens.is_some()
 }
 
 /// An imported token that has not been renewed yet.

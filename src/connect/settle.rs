@@ -541,7 +541,9 @@ async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Connection) -> R
     if !written? {
         return lost(core, case, Some(&old.id)).await;
     }
-    if switched {
+    // What a person enters takes the place of a consent: that one is nobody's any more.
+    let entered = old.client.is_some() && flow.client.is_none();
+    if switched || entered {
         discard_old(core, &old).await;
     }
     Ok(None)

@@ -148,12 +148,32 @@ pub fn variables(offer: &Offer, given: &BTreeMap<String, String>) -> Result<BTre
     let mut known = offer.client.as_ref().map(|client| client.variables.clone()).unwrap_or_default();
     let had = offer.connection.as_ref().map(|connection| &connection.variables);
     let asked = |name: &String| offer.app.variables.get(name).is_some_and(|one| one.from == Origin::Person);
-    let mut persons: BTreeMap<_, _> =
-        had.into_iter().flatten().filter(|(name, _)| asked(name)).map(|(n, v)| (n.clone(), v.clone())).collect();
-    persons.extend(given.iter().map(|(name, value)| (name.clone(), value.clone())));
-    let read = read_variables(&offer.app.variables, &Origin::Person, &persons).map_err(invalid_fields)?;
-    known.extend(read);
+    let had = had.into_iter().flatten().filter(|(name, _)| asked(name));
+    let persons = had.chain(given).map(|(name, value)| (name.clone(), value.clone())).collect();
+    known.extend(read_variables(&offer.app.variables, &Origin::Person, &persons).map_err(invalid_fields)?);
     Ok(known)
+}
+
+/// The same for tokens from elsewhere: whoever has them also has what came with them, and gives that, too.
+pub(super) fn imported_variables(
+    offer: &Offer,
+    given: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>> {
+    let told = |name: &String| {
+        let variable = offer.app.variables.get(name)?;
+        (!matches!(variable.from, Origin::Person | Origin::Client)).then_some(variable)
+    };
+    let mut came = BTreeMap::new();
+    let mut persons = BTreeMap::new();
+    for (name, value) in given {
+        match told(name).map(|variable| variable.read(value)) {
+            None => drop(persons.insert(name.clone(), value.clone())),
+            Some(Ok(value)) => drop(came.insert(name.clone(), value)),
+            Some(Err(problem)) => return Err(Error::invalid(name, problem)),
+        }
+    }
+    came.extend(variables(offer, &persons)?);
+    Ok(came)
 }
 
 /// What a reader of entered values found, as a refusal.
@@ -169,21 +189,35 @@ pub async fn usable_client<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, ap
         Error::new(
             Code::ClientMissing,
             format!(
-                "{} has no OAuth client in this workspace yet. Set it up first: PUT /v1/apps/{}/client.",
-                app.name, app.id
+                "{} has no OAuth client in this workspace yet. Set it up first: {}.",
+                app.name,
+                client_route(app)
             ),
         )
     })?;
-    if !client.may_reach(&app.hosts(&client.variables)) {
-        return Err(Error::new(
-            Code::ClientMissing,
-            format!(
-                "The addresses of {} have changed since its client secret was entered. Enter it again: PUT /v1/apps/{}/client.",
-                app.name, app.id
-            ),
-        ));
-    }
+    reachable(app, &client)?;
     Ok(client)
+}
+
+/// Refuses where a client's secret would go to hosts that it was not entered for.
+pub(super) fn reachable(app: &App, client: &Client) -> Result<()> {
+    if client.may_reach(&app.hosts(&client.variables)) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::ClientMissing,
+        format!(
+            "The addresses of {} have changed since its client secret was entered. Enter it again: {}.",
+            app.name,
+            client_route(app)
+        ),
+    ))
+}
+
+/// Where a program sets up the client of a way.
+pub fn client_route(app: &App) -> String {
+    let further = app.registration().contains(':');
+    format!("PUT /v1/apps/{}/client{}", app.id, if further { format!("?way={}", app.way) } else { String::new() })
 }
 
 async fn repairable<P: Ports>(core: &Core<P>, wish: &Wish, id: &ConnectionId) -> Result<Connection> {

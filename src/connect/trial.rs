@@ -3,9 +3,11 @@
 //! Owns the one way to find out without a person: an authorization code that the app never issued. An app looks at the
 //! client first (RFC 6749, 5.2), so what it complains of tells whether it took the client. Nothing is granted by it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use crate::app::{App, Values};
+use crate::app::{App, Origin, Values, read_variables};
 use crate::client::Client;
 use crate::core::Core;
 use crate::error::Result;
@@ -72,11 +74,20 @@ impl Verdict {
     }
 }
 
-/// Tries a client. What is learned of it is kept, as when somebody connects.
-pub async fn of_client<P: Ports>(core: &Core<P>, app: &App, client: &Client) -> Result<Trial> {
-    let at = registry::endpoints(core, app, &client.variables).await?;
+/// Tries a client, where its secret may go. What is learned of it is kept, as when somebody connects. `given` is what a
+/// person would give for the app's addresses.
+pub async fn of_client<P: Ports>(
+    core: &Core<P>,
+    app: &App,
+    client: &Client,
+    given: &BTreeMap<String, String>,
+) -> Result<Trial> {
+    start::reachable(app, client)?;
+    let persons = read_variables(&app.variables, &Origin::Person, given).map_err(start::invalid_fields)?;
+    let variables = client.variables.clone().into_iter().chain(persons).collect();
+    let at = registry::endpoints(core, app, &variables).await?;
     let keys = server::client_keys(core, client, &at).await?;
-    let values = Values::new().with_all(&client.variables);
+    let values = Values::new().with_all(&variables);
     let parties = Parties { server: app.oauth2()?, at: &at, client: &keys, values: &values };
     let redirect_uri = start::redirect_uri(core, &client.id);
     let (code, verifier) = (Secret::new(NO_CODE), Secret::new(NO_CODE.repeat(2)));

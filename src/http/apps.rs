@@ -170,9 +170,12 @@ pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
 /// The way of an app that people consent to at the app: the one that needs a client.
 async fn consented<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Rc<App>> {
     let definition = registered(core, call).await?.definition;
-    let way = input::query(call.request, "way").and_then(|way| WayId::parse(&way));
-    let found = match way {
-        Some(way) => definition.way(Some(&way)).filter(|app| app.kind == Kind::OAuth2),
+    let unknown = || Error::not_found("way to connect this app");
+    let found = match input::query(call.request, "way") {
+        Some(text) => {
+            let way = WayId::parse(&text).and_then(|id| definition.way(Some(&id))).ok_or_else(unknown)?;
+            Some(way).filter(|app| app.kind == Kind::OAuth2)
+        }
         None => definition.oauth2(),
     };
     found.ok_or_else(|| {
@@ -198,7 +201,16 @@ pub(super) async fn get_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Res
 /// Tells what the app makes of the client, before anybody connects.
 pub(super) async fn test_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let (app, client) = current_client(core, call).await?;
-    Ok(Response::json(200, &json!(trial::of_client(core, &app, &client).await?)))
+    let input: TrialInput = input::json(call.request)?;
+    Ok(Response::json(200, &json!(trial::of_client(core, &app, &client, &input.variables).await?)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TrialInput {
+    /// What a person would give for the app's addresses.
+    #[serde(default)]
+    variables: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -289,7 +301,11 @@ fn check(new: &ClientInput) -> Result<()> {
             return Err(Error::invalid(field, "must be 1 to 256 visible characters."));
         }
     }
-    if let Some(secret) = new.client_secret.as_ref().filter(|secret| ClientSecret::is_key(secret.expose())) {
+    let is_key = new.client_secret.as_ref().is_some_and(|secret| ClientSecret::is_key(secret.expose()));
+    if !is_key && let Some((field, _)) = names.into_iter().find(|(_, name)| name.is_some()) {
+        return Err(Error::invalid(field, "names a private key: give that in client_secret, too."));
+    }
+    if let Some(secret) = new.client_secret.as_ref().filter(|_| is_key) {
         SigningKey::from_pem(secret.expose())
             .map_err(|problem| Error::invalid("client_secret", problem.to_string()))?;
     } else if new.client_secret.as_ref().is_some_and(|secret| !visible(secret.expose())) {

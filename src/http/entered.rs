@@ -17,7 +17,7 @@ use crate::connect::settle::{Deciding, LONGEST_NAME};
 use crate::connect::start::Wish;
 use crate::core::Core;
 use crate::credential::Token;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, FieldError, Result};
 use crate::ids::{ConnectionId, random_text};
 use crate::ports::Ports;
 use crate::registry;
@@ -80,9 +80,21 @@ fn yes() -> bool {
 #[derive(Deserialize)]
 struct Members(Map<String, Value>);
 
+impl Members {
+    fn kind(&self) -> Option<Kind> {
+        self.0.get("type").and_then(Value::as_str).and_then(Kind::parse)
+    }
+}
+
 pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let input: NewInput = input::json(call.request)?;
     let key = call.key()?;
+    if key.connections.is_some() {
+        return Err(Error::new(
+            Code::InsufficientKeyScope,
+            "This key is limited to some connections, so it can't make new ones. Use a key without that limit.",
+        ));
+    }
     if !key.sees_app(&input.app) {
         return Err(Error::invalid("app", "is no app this key may see."));
     }
@@ -112,7 +124,7 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
         actor: Some(format!("key:{}", key.id.as_str())),
     };
     let deciding = Deciding::Program { reuse: input.on_duplicate == OnDuplicate::Reuse, switch: false };
-    let flow = stored(core, &wish, paste, deciding).await?;
+    let flow = stored(core, &wish, paste, deciding).await.map_err(|error| at_its_path(error, &app))?;
     shown(core, call, &flow, 201).await
 }
 
@@ -121,7 +133,10 @@ pub(super) async fn replace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result
     let input: ReplaceInput = input::json(call.request)?;
     let registered = registry::current(core, &connection.workspace, &connection.app).await?;
     let registered = registered.ok_or_else(|| Error::not_found("app"))?;
-    let app = way(&registered.definition, input.way.as_ref(), &input.credential)?;
+    // Where nothing is said it is the way that the connection has, if the credential is of its kind.
+    let own = Some(&connection.way).filter(|_| input.credential.kind() == Some(connection.kind));
+    let own = own.filter(|way| registered.definition.way(Some(way)).is_some());
+    let app = way(&registered.definition, input.way.as_ref().or(own), &input.credential)?;
     let wish = Wish {
         workspace: connection.workspace.clone(),
         app: connection.app.clone(),
@@ -143,7 +158,7 @@ pub(super) async fn replace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result
         actor: Some(format!("key:{}", call.key()?.id.as_str())),
     };
     let deciding = Deciding::Program { reuse: false, switch: input.switch_account };
-    let flow = stored(core, &wish, paste, deciding).await?;
+    let flow = stored(core, &wish, paste, deciding).await.map_err(|error| at_its_path(error, &app))?;
     shown(core, call, &flow, 200).await
 }
 
@@ -158,16 +173,32 @@ async fn stored<P: Ports>(core: &Core<P>, wish: &Wish, paste: Paste, deciding: D
     }
 }
 
+/// Complaints about a form's fields are put at the members that the request has them in.
+fn at_its_path(mut error: Error, app: &App) -> Error {
+    for FieldError { field, .. } in &mut error.hints.errors {
+        if app.fields.iter().any(|known| known.id == *field) {
+            *field = format!("credential.{field}");
+        } else if app.variables.contains_key(field) {
+            *field = format!("variables.{field}");
+        }
+    }
+    if error.code == Code::InvalidRequest && !error.hints.errors.is_empty() {
+        return Error::invalid_fields(std::mem::take(&mut error.hints.errors));
+    }
+    error
+}
+
 async fn shown<P: Ports>(core: &Core<P>, call: &Call<'_>, flow: &Authorization, status: u16) -> Result<Response> {
     let id: &ConnectionId = flow.connection.as_ref().ok_or_else(|| Error::internal("a flow without its connection"))?;
     let listed = connections::by_id(core, call, id).await?;
+    // One that was there already was not created.
+    let status = if listed.connection.generation > 1 { 200 } else { status };
     Ok(Response::json(status, &view::connection(core, &listed)))
 }
 
 /// The way that was asked for, or the first of the credential's kind.
 fn way(definition: &Definition, id: Option<&WayId>, members: &Members) -> Result<std::rc::Rc<App>> {
-    let told = members.0.get("type").and_then(Value::as_str);
-    let kind = told.and_then(Kind::parse).ok_or_else(|| {
+    let kind = members.kind().ok_or_else(|| {
         Error::invalid(
             "credential.type",
             "must be one of oauth2, client_credentials, service_account, api_key, bot_token, basic.",

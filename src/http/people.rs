@@ -5,12 +5,12 @@ use super::oauth::shell;
 use super::page::{self, Card, StatusWords, Tone};
 use super::session::{self, user_of};
 use super::{Call, Response, ask, input, known};
-use crate::app::{App, AppId, Kind, Origin};
+use crate::app::{App, AppId, Kind, Origin, WayId};
 use crate::attention;
 use crate::caller::hash;
 use crate::connect::paste;
 use crate::connect::settle::LONGEST_NAME;
-use crate::connect::start::redirect_uri;
+use crate::connect::start::{client_route, redirect_uri};
 use crate::connection::{Connection, Reason, Status};
 use crate::core::Core;
 use crate::credential::Credential;
@@ -245,7 +245,11 @@ pub(super) async fn setup<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<R
     let missing = || Error::not_found("app");
     let id = AppId::parse(call.param(0)).ok_or_else(missing)?;
     let definition = registry::current(core, &session.workspace, &id).await?.ok_or_else(missing)?.definition;
-    let app = definition.oauth2().ok_or_else(missing)?;
+    let app = match input::query(call.request, "way").and_then(|text| WayId::parse(&text)) {
+        Some(way) => definition.way(Some(&way)).filter(|app| app.kind == Kind::OAuth2),
+        None => definition.oauth2(),
+    };
+    let app = app.ok_or_else(missing)?;
     let workspace =
         workspaces::get(core.db(), &session.workspace).await?.ok_or_else(|| Error::not_found("workspace"))?;
     let client = clients::current(core.db(), &session.workspace, app.registration()).await?;
@@ -266,7 +270,7 @@ pub(super) async fn setup<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<R
         redirect_uri: redirect_uri.clone(),
         scopes: app.scopes.iter().filter(|scope| scope.required || scope.default).map(description).collect(),
         connect_help: server.connect_help.clone(),
-        api_url: core.config.public_url.at(&format!("/v1/apps/{id}/client")),
+        api_url: core.config.public_url.at(client_route(&app).trim_start_matches("PUT ")),
         api_body: client_body(&app),
         family: family.map(|one| one.name().to_owned()).filter(|name| *name != definition.name).collect(),
         docs: definition.docs.clone(),

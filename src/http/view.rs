@@ -157,6 +157,7 @@ pub(super) fn link(link: &Link, expired: bool) -> Value {
     json!({
         "id": link.id,
         "app": link.app,
+        "way": link.way,
         "status": status,
         "user": link.user,
         "connection": link.result,

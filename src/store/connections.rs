@@ -42,7 +42,7 @@ const SAME_ACCOUNT: &str =
     "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2 AND account_id = ?3 AND user_id IS ?4
     AND deleted_at IS NULL ORDER BY created_at LIMIT 1";
 const GRANT_IS_LIVE: &str =
-    "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND client IS ?2 AND account_id IS ?3
+    "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND client = ?2 AND account_id IS ?3
     AND deleted_at IS NULL AND status <> 'needs_reconnect'";
 const GRANTS: &str = "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND client = ?2 AND account_id = ?3
     AND deleted_at IS NULL";
@@ -318,7 +318,7 @@ pub async fn same_account(
 pub async fn grant_is_live(
     db: &impl Database,
     workspace: &WorkspaceId,
-    client: Option<&ClientId>,
+    client: &ClientId,
     account: Option<&str>,
 ) -> Stored<bool> {
     let rows = run(db, sql!(GRANT_IS_LIVE, workspace, client, account)).await?;

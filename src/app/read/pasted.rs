@@ -101,8 +101,10 @@ impl Problems {
     }
 
     fn field(&mut self, at: &str, raw: RawField) -> Field {
-        if !is_name(&raw.id) || RESERVED.contains(&raw.id.as_str()) && raw.id != "token" {
-            self.add(&format!("{at}.id"), "must be letters, digits and _, and none of the names templates know anyway");
+        let members = ["type", "tokens", "token_type", "expires_at", "scopes"];
+        let taken = RESERVED.contains(&raw.id.as_str()) && raw.id != "token" || members.contains(&raw.id.as_str());
+        if !is_name(&raw.id) || taken {
+            self.add(&format!("{at}.id"), "must be letters, digits and _, and none of the names that templates or a credential have anyway");
         }
         self.text(&format!("{at}.label"), &raw.label, 100);
         self.optional_text(&format!("{at}.help"), raw.help.as_deref());

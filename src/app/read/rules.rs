@@ -38,6 +38,11 @@ const FLOW_PARAMETERS: &[&str] = &[
     "state",
 ];
 
+/// Whether the flow sets this parameter itself.
+pub(super) fn is_the_flows(name: &str) -> bool {
+    FLOW_PARAMETERS.contains(&name)
+}
+
 /// Headers that the connection or the client's authentication own.
 const OWN_HEADERS: &[&str] =
     &["connection", "content-length", "cookie", "host", "te", "trailer", "transfer-encoding", "upgrade"];
@@ -140,7 +145,7 @@ impl Problems {
         let mut read = Some(Params::new());
         for (name, value) in params {
             let field = format!("{field}.{name}");
-            if FLOW_PARAMETERS.contains(&name.as_str()) {
+            if is_the_flows(name) {
                 self.add(&field, "is set by the flow itself; remove it");
             }
             if name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic()) {

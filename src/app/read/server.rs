@@ -7,7 +7,7 @@ use super::super::{
     Pointer, ResponseShape, Revocation, RevokeStyle, Rotation,
 };
 use super::Problems;
-use super::rules::Known;
+use super::rules::{Known, is_the_flows};
 use super::shape::{RawAuth, RawHelp, RawKeyFile, RawResponse, RawRevocation, RawRotation, RawToken, RevokeMethod};
 use crate::ports::OutboundMethod;
 
@@ -15,10 +15,14 @@ impl Problems {
     pub(super) fn server(&mut self, path: &str, raw: &mut RawAuth, known: &Known<'_>) -> Option<OAuth2> {
         let at = |member: &str| format!("{path}.{member}");
         let endpoints = self.endpoints(path, raw, known);
+        // Before the consent nothing is known of what only an answer tells.
+        let before = |name: &str| {
+            known.variables.get(name).is_some_and(|one| matches!(one.from, Origin::Person | Origin::Client))
+        };
         let variable = |name: &str| known.is_variable(name);
         let variable_or_field = |name: &str| known.is_variable(name) || known.is_field(name);
-        let authorize_params = self.params(&at("authorize_params"), &raw.authorize_params, variable);
-        let more_scopes_params = self.params(&at("more_scopes_params"), &raw.more_scopes_params, variable);
+        let authorize_params = self.params(&at("authorize_params"), &raw.authorize_params, before);
+        let more_scopes_params = self.params(&at("more_scopes_params"), &raw.more_scopes_params, before);
         let token_params = self.params(&at("token_params"), &raw.token_params, variable_or_field);
         let refresh_params = self.params(&at("refresh_params"), &raw.refresh_params, variable);
         self.headers(&at("token_headers"), &raw.token_headers, &["authorization", "content-type"]);
@@ -275,6 +279,9 @@ impl Problems {
                 self.add(&field, "must have a name of letters, digits and _, at an app whose separator has no colon");
             }
             self.text(&format!("{field}.scope_param"), &raw.scope_param, 100);
+            if is_the_flows(&raw.scope_param) {
+                self.add(&format!("{field}.scope_param"), "is set by the flow itself; it must be a parameter of its own");
+            }
             let response = RawResponse {
                 access_token: Some(raw.access_token),
                 // Nothing of the first token must be taken for this one's.
