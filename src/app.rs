@@ -441,6 +441,7 @@ impl App {
             issuer: Some(discovered.issuer.clone()),
             iss_promised: discovered.iss_promised,
             client_auth: own.unwrap_or(discovered.client_auth),
+            assertion_alg: self.oauth2.as_ref().and_then(|oauth2| oauth2.assertion_alg),
             identity: self.identity.clone().or_else(userinfo),
         }
     }

@@ -27,7 +27,8 @@ pub async fn client_keys<P: Ports>(core: &Core<P>, client: &Client, at: &Resolve
             let key = SigningKey::from_pem(pem.expose()).map_err(|problem| unusable_key(&problem))?;
             let claims = Claims::client(&client.client_id, at.token_url.as_str(), core.ports.random(), core.now())?;
             let (key_id, certificate) = (key_id.as_deref(), certificate.as_deref());
-            let signature = Signature { key_id, certificate, ..Signature::by(&key) };
+            let algorithm = at.assertion_alg.filter(|wanted| key.signs(*wanted)).unwrap_or_else(|| key.algorithm());
+            let signature = Signature { key: &key, algorithm, key_id, certificate };
             let assertion = token::assertion(core.ports.signer(), signature, &claims).await.map_err(unsigned)?;
             Ok(ClientKeys { client_id: client.client_id.clone(), proof: Proof::Assertion(assertion) })
         }

@@ -11,6 +11,7 @@ use super::template::{AddressTemplate, Template, Values};
 use super::{Pointer, RequestError};
 use crate::egress::Address;
 use crate::ports::OutboundMethod;
+use crate::token::Algorithm;
 
 /// How tokens are had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct OAuth2 {
     pub endpoints: Endpoints,
     /// How the client authenticates, if the definition says; otherwise discovery decides, then [`ClientAuth::Basic`].
     pub client_auth: Option<ClientAuth>,
+    /// What a client's assertions are signed with, where the app wants something else than the key's usual.
+    pub assertion_alg: Option<Algorithm>,
     /// How it authenticates when refreshing, if that differs.
     pub refresh_client_auth: Option<ClientAuth>,
     /// How token requests are encoded.
@@ -296,6 +299,8 @@ pub struct Resolved {
     pub iss_promised: bool,
     /// How the client authenticates.
     pub client_auth: ClientAuth,
+    /// What its assertions are signed with, if that is not the key's usual.
+    pub assertion_alg: Option<Algorithm>,
     /// The request that tells whose account it is: the definition's, or the issuer's userinfo.
     pub identity: Option<super::Identity>,
 }
@@ -339,6 +344,7 @@ impl FixedEndpoints {
             issuer: None,
             iss_promised: false,
             client_auth: oauth2.client_auth.unwrap_or(ClientAuth::Basic),
+            assertion_alg: oauth2.assertion_alg,
             identity: None,
         })
     }

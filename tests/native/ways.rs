@@ -619,7 +619,7 @@ fn a_client_is_tried_before_anybody_connects() {
             current.definition.way(None).unwrap()
         };
         let (core, client) = (scene.world.core(), scene.client());
-        let told = scene.world.run(async { trial::of_client(&core, &app, &client).await.unwrap() });
+        let told = scene.world.run(async { trial::of_client(&core, &app, &client, &BTreeMap::new()).await.unwrap() });
         assert_eq!(told.verdict, verdict);
         assert!(told.redirect_uri.ends_with(scene.client.as_str()));
         assert_eq!(scene.client().misconfigured.is_some(), verdict == Verdict::Refused);

@@ -26,6 +26,7 @@ impl Problems {
             ("revoke_url", raw.revoke_url.is_some(), tokens && kind != Kind::ServiceAccount),
             ("revoke", raw.revoke.is_some(), tokens && kind != Kind::ServiceAccount),
             ("client_auth", raw.client_auth.is_some(), tokens && kind != Kind::ServiceAccount),
+            ("assertion_alg", raw.assertion_alg.is_some(), consents),
             ("refresh_client_auth", raw.refresh_client_auth.is_some(), consents),
             ("body", raw.body.is_some(), tokens && kind != Kind::ServiceAccount),
             ("scope_separator", raw.scope_separator.is_some(), tokens),

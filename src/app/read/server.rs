@@ -46,6 +46,7 @@ impl Problems {
             grant: self.grant(path, raw)?,
             endpoints: endpoints?,
             client_auth: raw.client_auth,
+            assertion_alg: raw.assertion_alg,
             refresh_client_auth: raw.refresh_client_auth,
             body: raw.body.unwrap_or_default(),
             scope_separator,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::super::{BodyEncoding, ClientAuth, Kills, Kind, RevokeStyle, StatusMeaning};
 use super::{FieldError, LARGEST};
+use crate::token::Algorithm;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -84,6 +85,7 @@ pub(super) struct RawAuth {
     pub(super) refresh_url: Option<String>,
     pub(super) revoke_url: Option<String>,
     pub(super) client_auth: Option<ClientAuth>,
+    pub(super) assertion_alg: Option<Algorithm>,
     pub(super) refresh_client_auth: Option<ClientAuth>,
     pub(super) body: Option<BodyEncoding>,
     pub(super) scope_separator: Option<String>,
