@@ -1,0 +1,253 @@
+//! What apps answer and how it is read: `answers/<app>.json`.
+//!
+//! An entry is one answer: `what` it is, the `way` (the first one when left out), `kind` (the reader it goes to), `status`,
+//! `headers`, `body` (JSON, or a text that is sent as it stands) and what must be `read`. `unverified` marks one whose shape
+//! no page of the app's documentation confirms. Refuses an app without the answers that every app has.
+
+use std::collections::BTreeMap;
+
+use connections::app::{App, Definition, Kind, Origin, Pointer, Probe, Values, WayId};
+use connections::connection::Account;
+use connections::ports::Inbound;
+use connections::token::{
+    Answer, Class, ProbeVerdict, Told, TokenSet, read_account, read_account_of_tokens, read_answer, read_probe,
+    read_revocation, read_values, scopes_in_header,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::{apps, at, made_up, none_of, strangers};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    what: String,
+    way: Option<WayId>,
+    kind: Reader,
+    status: u16,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    body: Value,
+    read: Value,
+    #[serde(default)]
+    unverified: bool,
+}
+
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Reader {
+    /// To a token request: an exchange, a refresh or a mint.
+    Token,
+    /// To the request that tells the account.
+    Identity,
+    /// To the check.
+    Check,
+    /// To a revocation.
+    Revocation,
+}
+
+fn entries(app: &Definition) -> Vec<Entry> {
+    let path = format!("tests/catalogue/answers/{}.json", app.id);
+    let text = std::fs::read_to_string(at(&path)).unwrap_or_else(|problem| panic!("{path}: {problem}"));
+    serde_json::from_str(&text).unwrap_or_else(|problem| panic!("{path}: {problem}"))
+}
+
+fn way(app: &Definition, entry: &Entry) -> std::rc::Rc<App> {
+    app.way(entry.way.as_ref()).unwrap_or_else(|| panic!("{}: {} has no such way", app.id, entry.what))
+}
+
+#[test]
+fn answers_are_read_as_they_are_meant() {
+    let mut complaints = strangers("tests/catalogue/answers", "json");
+    for app in apps() {
+        for entry in entries(&app) {
+            let read = read(&way(&app, &entry), &entry);
+            if read != entry.read {
+                let (is, should) = (read.to_string(), entry.read.to_string());
+                complaints.push(format!("{}: {}:\n  is        {is}\n  should be {should}", app.id, entry.what));
+            }
+        }
+    }
+    none_of(complaints);
+}
+
+#[test]
+fn every_way_has_the_answers_that_matter() {
+    let mut complaints = Vec::new();
+    for app in apps() {
+        let entries = entries(&app);
+        for one in app.ways() {
+            let of_way: Vec<_> = entries.iter().filter(|entry| way(&app, entry).way == one.way).collect();
+            let has = |kinds: &[Reader], is: &dyn Fn(&Value) -> bool| {
+                of_way.iter().any(|entry| kinds.contains(&entry.kind) && is(&entry.read))
+            };
+            let refused = |class: &'static str| move |read: &Value| read["refused"] == class;
+            let probes: &[Reader] = &[Reader::Identity, Reader::Check];
+            let wanted: Vec<(&str, bool)> = if one.kind == Kind::OAuth2 {
+                let refreshes = one.server().is_some_and(|server| {
+                    server.refresh_token_lifetime.or(server.refresh_token_idle).or(server.access_token_lifetime).is_some()
+                });
+                vec![
+                    ("tokens", has(&[Reader::Token], &|read| read["tokens"].is_object())),
+                    ("a permanent refusal", !refreshes || has(&[Reader::Token], &refused("permanent"))),
+                    ("a refused client", has(&[Reader::Token], &refused("client"))),
+                    ("an account", has(&[Reader::Token, Reader::Identity], &|read| read["account"].is_object())),
+                ]
+            } else if one.kind.is_pasted() && !one.kind.has_tokens() {
+                vec![
+                    ("a success", has(probes, &|read| read["account"].is_object() || read["verdict"] == "works")),
+                    ("a refusal", has(probes, &|read| read["verdict"] == "refused")),
+                ]
+            } else {
+                vec![
+                    ("tokens", has(&[Reader::Token], &|read| read["tokens"].is_object())),
+                    ("a refusal", has(&[Reader::Token], &|read| read["refused"].is_string())),
+                ]
+            };
+            let missing = wanted.into_iter().filter(|(_, there)| !there);
+            complaints.extend(missing.map(|(what, _)| format!("{} {}: no answer with {what}", app.id, one.way)));
+        }
+    }
+    none_of(complaints);
+}
+
+#[test]
+fn answers_hold_nothing_but_made_up_secrets() {
+    for app in apps() {
+        for entry in entries(&app) {
+            let tokens = &entry.read["tokens"];
+            let named = |token: &Value| token["access_token"].as_str().is_none_or(|text| text.contains("made-up"));
+            assert!(named(tokens), "{}: {}: name the tokens made-up-…", app.id, entry.what);
+        }
+    }
+}
+
+/// How many answers no page confirms, by app.
+pub(crate) fn unverified(app: &Definition) -> (usize, usize) {
+    let all = entries(app);
+    (all.iter().filter(|entry| entry.unverified).count(), all.len())
+}
+
+fn read(app: &App, entry: &Entry) -> Value {
+    let body = match &entry.body {
+        Value::Null => Vec::new(),
+        Value::String(text) => text.clone().into_bytes(),
+        json => json.to_string().into_bytes(),
+    };
+    let headers = entry.headers.iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect();
+    let inbound = Inbound { status: entry.status, headers, body };
+    match entry.kind {
+        Reader::Token => token(app, inbound),
+        Reader::Identity => identity(app, &inbound),
+        Reader::Check => {
+            let probe = app.check.clone().or_else(|| app.identity.as_ref().and_then(|identity| identity.probe.clone()));
+            verdict(read_probe(app, &probe.unwrap(), &Ok(inbound), made_up::now()))
+        }
+        Reader::Revocation => Value::from(match read_revocation(app, &Ok(inbound)) {
+            Told::Done => "done",
+            Told::OtherKind => "other_kind",
+            Told::Refused => "refused",
+            Told::Nothing => "nothing",
+        }),
+    }
+}
+
+fn token(app: &App, inbound: Inbound) -> Value {
+    let body = inbound.body.clone();
+    match read_answer(app, &Ok(inbound), made_up::now()) {
+        Answer::Tokens(tokens) => {
+            let values = values(app, &of_tokens(app, &body));
+            let identity = app.identity.as_ref().filter(|identity| identity.probe.is_none());
+            let found = identity.and_then(|identity| read_account_of_tokens(&identity.account, &tokens, &values));
+            let mut read = json!({ "tokens": set(&tokens) });
+            put(&mut read, "account", found.map(|found| account(&found)));
+            put(&mut read, "variables", Some(of_tokens(app, &body)).filter(|map| !map.is_empty()).map(|map| json!(map)));
+            read
+        }
+        Answer::Refused(refusal) => {
+            let (class, wait) = match refusal.class {
+                Class::Permanent => ("permanent", None),
+                Class::Transient { retry_after } => ("transient", retry_after),
+                Class::Client => ("client", None),
+                Class::Configuration => ("configuration", None),
+                Class::Unknown => ("unknown", None),
+            };
+            let mut read = json!({ "refused": class, "code": refusal.code });
+            put(&mut read, "retry_after", wait.map(Value::from));
+            read
+        }
+        Answer::Ambiguous(odd) => {
+            let mut read = json!({ "ambiguous": odd.what });
+            put(&mut read, "retry_after", odd.retry_after.map(Value::from));
+            read
+        }
+    }
+}
+
+fn set(tokens: &TokenSet) -> Value {
+    let lives = |end: Option<connections::time::Timestamp>| end.map(|end| Value::from(end.since(made_up::now())));
+    let mut read = json!({ "access_token": tokens.access_token.expose() });
+    put(&mut read, "token_type", Some(tokens.token_type.as_str()).filter(|kind| *kind != "Bearer").map(Value::from));
+    put(&mut read, "refresh_token", tokens.refresh_token.as_ref().map(|token| Value::from(token.expose())));
+    put(&mut read, "lives", lives(tokens.expires_at));
+    put(&mut read, "refresh_lives", lives(tokens.refresh_expires_at));
+    put(&mut read, "scopes", tokens.scopes.as_ref().map(|scopes| json!(scopes)));
+    let others: Map<_, _> = tokens.others.iter().map(|(name, one)| (name.clone(), set(one))).collect();
+    put(&mut read, "others", Some(others).filter(|others| !others.is_empty()).map(Value::Object));
+    read
+}
+
+fn identity(app: &App, inbound: &Inbound) -> Value {
+    let identity = app.identity.as_ref().unwrap_or_else(|| panic!("{} {}: no identity", app.id, app.way));
+    let probe: &Probe = identity.probe.as_ref().unwrap_or_else(|| panic!("{} {}: no request", app.id, app.way));
+    let told = read_values(&app.variables, &inbound.body, |from| match from {
+        Origin::Identity(at) => Some(at),
+        _ => None::<&Pointer>,
+    });
+    match read_account(app, (identity, probe), inbound, &values(app, &told), made_up::now()) {
+        Ok(found) => {
+            let mut read = json!({ "account": account(&found) });
+            put(&mut read, "scopes", scopes_in_header(identity, inbound).map(|scopes| json!(scopes)));
+            put(&mut read, "variables", Some(told).filter(|map| !map.is_empty()).map(|map| json!(map)));
+            read
+        }
+        Err(said) => verdict(said),
+    }
+}
+
+fn verdict(said: ProbeVerdict) -> Value {
+    let (word, wait) = match said {
+        ProbeVerdict::Works => ("works", None),
+        ProbeVerdict::Refused => ("refused", None),
+        ProbeVerdict::Forbidden => ("forbidden", None),
+        ProbeVerdict::Unavailable { retry_after } => ("unavailable", retry_after),
+        ProbeVerdict::Odd => ("odd", None),
+    };
+    let mut read = json!({ "verdict": word });
+    put(&mut read, "retry_after", wait.map(Value::from));
+    read
+}
+
+fn account(found: &Account) -> Value {
+    json!({ "id": found.id, "label": found.label })
+}
+
+fn of_tokens(app: &App, body: &[u8]) -> BTreeMap<String, String> {
+    read_values(&app.variables, body, |from| match from {
+        Origin::Token(at) => Some(at),
+        _ => None::<&Pointer>,
+    })
+}
+
+fn values(app: &App, told: &BTreeMap<String, String>) -> Values {
+    let mut known = made_up::variables(app);
+    known.extend(told.iter().map(|(name, value)| (name.clone(), value.clone())));
+    made_up::values(app, &known)
+}
+
+fn put(read: &mut Value, name: &str, value: Option<Value>) {
+    if let (Value::Object(members), Some(value)) = (read, value) {
+        members.insert(name.to_owned(), value);
+    }
+}

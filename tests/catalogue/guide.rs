@@ -1,0 +1,189 @@
+//! docs/apps.md: what the catalogue says of each app, for people.
+
+use std::fmt::Write as _;
+
+use connections::app::{App, Definition, Kills, Kind, RevokeStyle, Rotation};
+use url::Url;
+
+use crate::{answers, apps, kept, none_of};
+
+const OPENING: &str = "\
+# The apps of the catalogue
+
+**No app was reached while this was made.** Definitions follow each app's documentation (the pages named under \"sources\"), and
+what no page confirms stands here under \"unverified\". Requests, answers and what is made of them are held by tests with made-up
+clients and tokens: `tests/catalogue/golden/` has what would be sent, `tests/catalogue/answers/` what apps are documented to answer.
+
+One command proves a definition against the live app, with an OAuth client or a key of your own:
+
+```sh
+CONNECTIONS_URL=https://connections.acme.example CONNECTIONS_KEY=ck_… npm run verify-app -- gmail
+```
+
+It tries the client, prints a link and waits until you have connected, then shows the connection, resolves it, checks it,
+refreshes it twice, checks it again, and asks before it disconnects and revokes. Each step is a line with ✓ or ✗, the exit code
+tells the same, and no token is printed. For a key it asks for the fields without showing them. `--help` has the options.
+
+This file is made from `catalog/*.json` by `UPDATE_GOLDEN=1 cargo test --test catalogue`; a test holds the two together.
+";
+
+#[test]
+fn the_page_of_apps_says_what_the_catalogue_says() {
+    none_of(kept("docs/apps.md", &page()).into_iter().collect());
+}
+
+fn page() -> String {
+    let mut text = OPENING.to_owned();
+    text += "\n| app | ways | refresh token | lives: access, refresh, unused, grant | revoking ends | account | sources |\n";
+    text += "|---|---|---|---|---|---|---|\n";
+    apps().for_each(|app| text += &row(&app));
+    apps().for_each(|app| text += &section(&app));
+    text
+}
+
+fn row(app: &Definition) -> String {
+    let ways: Vec<_> = app.ways().iter().map(|way| way.kind.as_str()).collect();
+    let of = |tell: fn(&App) -> String| {
+        let mut told: Vec<_> = app.ways().iter().filter(|way| way.kind.has_tokens()).map(|way| tell(way)).collect();
+        told.dedup();
+        if told.is_empty() { "–".to_owned() } else { told.join(" · ") }
+    };
+    let sources = app.sources.iter().enumerate().map(|(index, url)| format!("[{}]({url})", index + 1));
+    format!(
+        "| [{}](#{}) | {} | {} | {} | {} | {} | {} |\n",
+        app.name,
+        anchor(&app.name),
+        ways.join(", "),
+        of(|way| rotation(way).to_owned()),
+        of(lives),
+        of(|way| revoking(way).to_owned()),
+        account(app),
+        sources.collect::<Vec<_>>().join(" ")
+    )
+}
+
+/// The anchor of a heading, as Markdown renderers make it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-');
+    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
+fn rotation(way: &App) -> String {
+    if way.kind != Kind::OAuth2 {
+        return "minted anew".to_owned();
+    }
+    match way.rotation() {
+        Rotation::None => "stays".to_owned(),
+        Rotation::Reissue => "renewed, the old one works on".to_owned(),
+        Rotation::Grace(seconds) => format!("renewed, the old one works {} longer", span(seconds)),
+        Rotation::Strict => "taken to work once".to_owned(),
+    }
+}
+
+fn lives(way: &App) -> String {
+    let Some(server) = way.server() else { return String::new() };
+    let all = [
+        server.access_token_lifetime,
+        server.refresh_token_lifetime,
+        server.refresh_token_idle,
+        server.grant_lifetime,
+    ];
+    if all.iter().all(Option::is_none) {
+        return "not told".to_owned();
+    }
+    all.map(|seconds| seconds.map_or_else(|| "–".to_owned(), span)).join(", ")
+}
+
+fn revoking(way: &App) -> &'static str {
+    let Some(server) = way.server() else { return "" };
+    let can = match &server.endpoints {
+        connections::app::Endpoints::Fixed(at) => at.revoke_url.is_some(),
+        connections::app::Endpoints::Issuer(_) => true,
+    };
+    match (can, server.revoke.style, server.revoke.kills) {
+        (false, ..) => "can't be asked for",
+        (true, _, Kills::Grant) => "the grant",
+        (true, RevokeStyle::Bearer, Kills::Token) => "the token (asks with it)",
+        (true, _, Kills::Token) => "the token",
+    }
+}
+
+fn account(app: &Definition) -> String {
+    let mut told: Vec<_> = app.ways().iter().map(|way| account_of(way)).collect();
+    told.dedup();
+    told.join(" · ")
+}
+
+fn account_of(way: &App) -> String {
+    let host = |url: String| {
+        let host = url.strip_prefix("https://").unwrap_or(&url).split(['?', '#']).next().unwrap_or_default().to_owned();
+        format!("`{host}`")
+    };
+    match (&way.identity, &way.check) {
+        (Some(identity), _) => match &identity.probe {
+            Some(probe) => host(probe.url.text()),
+            None => "in the token answer".to_owned(),
+        },
+        (None, Some(check)) => format!("unknown; checked at {}", host(check.url.text())),
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+/// A time in the largest unit that fits it.
+fn span(seconds: i64) -> String {
+    let units = [(365 * 86_400, "y"), (86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    let (size, unit) = units.into_iter().find(|(size, _)| seconds % size == 0).unwrap_or((1, "s"));
+    format!("{} {unit}", seconds / size)
+}
+
+fn section(app: &Definition) -> String {
+    let mut text = format!("\n## {}\n\n`{}`", app.name, app.id);
+    if let Some(docs) = &app.docs {
+        write!(text, " · [documentation]({docs})").unwrap();
+    }
+    text.push('\n');
+    for way in app.ways() {
+        text += &way_section(way);
+    }
+    list(&mut text, "Unverified", app.unverified.iter().map(String::as_str));
+    let (unverified, all) = answers::unverified(app);
+    let confirmed = match unverified {
+        0 => "each shown by a page".to_owned(),
+        some => format!("{some} of them with a shape that no page confirms"),
+    };
+    writeln!(text, "\nAnswers in the tests: {all}, {confirmed}.").unwrap();
+    text
+}
+
+fn way_section(way: &App) -> String {
+    let name = way.way_name.as_deref().unwrap_or(way.kind.in_words());
+    let mut text = format!("\n**{name}** (`{}`, {})\n", way.way, way.kind.as_str());
+    if let Some(deprecated) = &way.deprecated {
+        write!(text, "\n{deprecated}\n").unwrap();
+    }
+    let server = way.server();
+    if let Some(help) = server.and_then(|server| server.client_help.as_ref()) {
+        let host = Url::parse(&help.url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+        write!(text, "\nThe client, at [{host}]({}):\n\n", help.url).unwrap();
+        for (index, step) in help.steps.iter().enumerate() {
+            writeln!(text, "{}. {step}", index + 1).unwrap();
+        }
+    }
+    let fields = way.fields.iter().filter(|_| way.kind.is_pasted()).map(|field| match &field.help {
+        Some(help) => format!("{}: {help}", field.label),
+        None => field.label.clone(),
+    });
+    list(&mut text, "Entered", fields);
+    list(&mut text, "When connecting", server.iter().flat_map(|server| &server.connect_help).map(String::as_str));
+    let grants = way.limits.grants_per_account.map(|most| format!("An account may have {most} live grants for one client."));
+    let limits = grants.into_iter().chain(way.limits.one_per_account.clone()).chain(way.limits.notes.clone());
+    list(&mut text, "Limits", limits);
+    text
+}
+
+fn list(text: &mut String, title: &str, items: impl Iterator<Item = impl AsRef<str>>) {
+    let items: Vec<_> = items.map(|item| format!("- {}\n", item.as_ref())).collect();
+    if !items.is_empty() {
+        write!(text, "\n{title}:\n\n{}", items.concat()).unwrap();
+    }
+}

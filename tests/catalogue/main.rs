@@ -1,0 +1,55 @@
+//! The catalogue, file by file: what would be sent to each app, how its answers are read, and what its page says.
+//!
+//! Texts under version control are compared with what the program makes of the catalogue today; `UPDATE_GOLDEN=1` writes
+//! them anew, and the difference is for a person to read. Refuses the network: no app is reached.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod answers;
+mod golden;
+mod guide;
+mod made_up;
+mod written;
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use connections::app::{Definition, catalogue};
+
+/// All apps of the catalogue.
+fn apps() -> impl Iterator<Item = Rc<Definition>> {
+    catalogue::ids().map(|id| catalogue::find(id).unwrap_or_else(|| panic!("{id} can't be read")))
+}
+
+/// A path in the repository.
+fn at(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Compares a text with the file that keeps it, or writes that file. Answers a complaint.
+fn kept(path: &str, text: &str) -> Option<String> {
+    let file = at(path);
+    let old = std::fs::read_to_string(&file).unwrap_or_default();
+    if old == text {
+        return None;
+    }
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(file, text).unwrap();
+        return None;
+    }
+    let line = old.lines().zip(text.lines()).take_while(|(old, new)| old == new).count();
+    let nth = |text: &str| text.lines().nth(line).unwrap_or("(the end)").to_owned();
+    Some(format!("{path}, line {}:\n  is        {}\n  should be {}", line + 1, nth(&old), nth(text)))
+}
+
+/// Fails with all complaints.
+fn none_of(complaints: Vec<String>) {
+    let hint = "UPDATE_GOLDEN=1 cargo test --test catalogue writes the files anew; read the difference.";
+    assert!(complaints.is_empty(), "\n{}\n{hint}", complaints.join("\n"));
+}
+
+/// Complains of files in a folder that belong to no app.
+fn strangers(folder: &str, ending: &str) -> Vec<String> {
+    let known: Vec<_> = catalogue::ids().map(|id| format!("{id}.{ending}")).collect();
+    let names = std::fs::read_dir(at(folder)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| !known.contains(name)).map(|name| format!("{folder}/{name} belongs to no app")).collect()
+}

@@ -1,0 +1,68 @@
+//! Requests as a person reads them: one line for each parameter, nothing percent-encoded, names and passwords of HTTP
+//! Basic told apart.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use connections::app::Dressed;
+use connections::ports::{Outbound, OutboundMethod};
+use url::{Url, form_urlencoded};
+
+/// A request to be sent.
+pub(crate) fn request(request: &Outbound) -> String {
+    let method = match request.method {
+        OutboundMethod::Get => "GET",
+        OutboundMethod::Post => "POST",
+        OutboundMethod::Delete => "DELETE",
+    };
+    let mut text = format!("{method} {}", address(request.url.as_str()));
+    let headers = request.headers.iter().filter(|(name, _)| name != "user-agent");
+    text += &lines(headers.map(|(name, value)| (name.as_str(), value.as_str())), header);
+    let is_form = request.headers.iter().any(|(_, value)| value == "application/x-www-form-urlencoded");
+    match &request.body {
+        None => {}
+        Some(body) if is_form => {
+            for (name, value) in form_urlencoded::parse(body.as_bytes()) {
+                writeln!(text, "  {name} = {value}").unwrap();
+            }
+        }
+        Some(body) => {
+            let json: serde_json::Value = serde_json::from_str(body).unwrap();
+            let pretty = serde_json::to_string_pretty(&json).unwrap();
+            pretty.lines().for_each(|line| writeln!(text, "  {line}").unwrap());
+        }
+    }
+    text
+}
+
+/// An address, and below it its parameters.
+pub(crate) fn address(text: &str) -> String {
+    let mut url = Url::parse(text).unwrap();
+    let query: Vec<_> = url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+    url.set_query(None);
+    let params = query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    format!("{url}\n{}", lines(params, |name, value| format!("? {name} = {value}")))
+}
+
+/// What a step is told of how to send a request.
+pub(crate) fn dressed(dressed: &Dressed) -> String {
+    let base = dressed.base_url.as_deref().unwrap_or("(no base address)");
+    let pairs = |map: &std::collections::BTreeMap<String, String>, line: fn(&str, &str) -> String| {
+        lines(map.iter().map(|(name, value)| (name.as_str(), value.as_str())), line)
+    };
+    let headers = pairs(&dressed.headers, header);
+    format!("{base}\n{}{headers}", pairs(&dressed.query, |name, value| format!("? {name} = {value}")))
+}
+
+fn header(name: &str, value: &str) -> String {
+    let pair = value.strip_prefix("Basic ").map(|pair| String::from_utf8(STANDARD.decode(pair).unwrap()).unwrap());
+    match pair {
+        Some(pair) => format!("{name}: Basic base64({pair})"),
+        None => format!("{name}: {value}"),
+    }
+}
+
+fn lines<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, line: impl Fn(&str, &str) -> String) -> String {
+    pairs.map(|(name, value)| format!("  {}\n", line(name, value))).collect()
+}
