@@ -64,7 +64,7 @@ fn authorize(app: &App, at: &Resolved) -> Vec<(String, String)> {
     let Some(address) = &at.authorize_url else { return vec![] };
     let (state, verifier) = (Secret::new(made_up::STATE), Secret::new(made_up::VERIFIER));
     let (usual, variables) = (app.default_scopes(), made_up::variables_before(app));
-    let mut asks = Asks {
+    let asks = Asks {
         client_id: made_up::CLIENT_ID,
         redirect_uri: made_up::REDIRECT_URI,
         state: &state,
@@ -76,14 +76,25 @@ fn authorize(app: &App, at: &Resolved) -> Vec<(String, String)> {
     };
     let written = |asks: &Asks<'_>| format!("GET {}", written::address(&authorize_url(app, address, asks).unwrap()));
     let mut all = vec![("authorize".to_owned(), written(&asks))];
-    if let Some(more) = app.scopes.iter().find(|scope| !usual.contains(&scope.id) && !app.covers(&usual, &scope.id)) {
-        let with_more: Vec<_> = usual.iter().chain([&more.id]).cloned().collect();
-        asks.scopes = &with_more;
-        asks.granted = Some(&usual);
-        asks.account = Some(made_up::ACCOUNT_LABEL);
-        all.push((format!("authorize again, with {}", more.id), written(&asks)));
+    for more in more_scopes(app, &usual) {
+        let with_more: Vec<_> = usual.iter().chain([more]).cloned().collect();
+        let again = Asks {
+            scopes: &with_more,
+            granted: Some(&usual),
+            account: Some(made_up::ACCOUNT_LABEL),
+            ..asks
+        };
+        all.push((format!("authorize again, with {more}"), written(&again)));
     }
     all
+}
+
+/// The first scope that is not asked for when nobody chooses, and the first such of each further token.
+fn more_scopes<'a>(app: &'a App, usual: &[String]) -> Vec<&'a String> {
+    let others = || app.scopes.iter().map(|scope| &scope.id).filter(|id| !usual.contains(id) && !app.covers(usual, id));
+    let further = app.server().into_iter().flat_map(|server| server.tokens.keys());
+    let of_further = further.filter_map(|name| others().find(|id| id.starts_with(&format!("{name}:"))));
+    others().next().into_iter().chain(of_further).collect()
 }
 
 fn keys(app: &App) -> ClientKeys {
@@ -145,7 +156,10 @@ fn revocations(app: &App, at: &Resolved) -> Vec<(String, String)> {
         let request = revoke_request(&of, &Secret::new(token), hint).unwrap()?;
         Some((format!("revoke the {name}"), written::request(&request)))
     });
-    requests.collect()
+    let mut requests: Vec<_> = requests.collect();
+    // The same request for both is sent once.
+    requests.dedup_by(|(_, access), (_, refresh)| access == refresh);
+    requests
 }
 
 fn step(app: &App) -> String {
