@@ -10,7 +10,7 @@ use connections::app::{App, Definition, Kind, Origin, Pointer, Probe, Values, Wa
 use connections::connection::Account;
 use connections::ports::Inbound;
 use connections::token::{
-    Answer, Class, ProbeVerdict, Told, TokenSet, read_account, read_account_of_tokens, read_answer, read_probe,
+    Answer, Class, ProbeVerdict, TokenSet, Told, read_account, read_account_of_tokens, read_answer, read_probe,
     read_revocation, read_values, scopes_in_header,
 };
 use serde::Deserialize;
@@ -86,7 +86,11 @@ fn every_way_has_the_answers_that_matter() {
             let probes: &[Reader] = &[Reader::Identity, Reader::Check];
             let wanted: Vec<(&str, bool)> = if one.kind == Kind::OAuth2 {
                 let refreshes = one.server().is_some_and(|server| {
-                    server.refresh_token_lifetime.or(server.refresh_token_idle).or(server.access_token_lifetime).is_some()
+                    server
+                        .refresh_token_lifetime
+                        .or(server.refresh_token_idle)
+                        .or(server.access_token_lifetime)
+                        .is_some()
                 });
                 vec![
                     ("tokens", has(&[Reader::Token], &|read| read["tokens"].is_object())),
@@ -162,7 +166,11 @@ fn token(app: &App, inbound: Inbound) -> Value {
             let found = identity.and_then(|identity| read_account_of_tokens(&identity.account, &tokens, &values));
             let mut read = json!({ "tokens": set(&tokens) });
             put(&mut read, "account", found.map(|found| account(&found)));
-            put(&mut read, "variables", Some(of_tokens(app, &body)).filter(|map| !map.is_empty()).map(|map| json!(map)));
+            put(
+                &mut read,
+                "variables",
+                Some(of_tokens(app, &body)).filter(|map| !map.is_empty()).map(|map| json!(map)),
+            );
             read
         }
         Answer::Refused(refusal) => {

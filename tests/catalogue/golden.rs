@@ -45,7 +45,9 @@ fn of_way(app: &App) -> Vec<(String, String)> {
     let probes = [("identity", probes.and_then(|identity| identity.probe)), ("check", app.check.clone())];
     let mut variables = made_up::variables(app);
     // What only the identity's answer tells is not known when it is asked.
-    variables.retain(|name, _| !matches!(app.variables.get(name).map(|one| &one.from), Some(connections::app::Origin::Identity(_))));
+    variables.retain(|name, _| {
+        !matches!(app.variables.get(name).map(|one| &one.from), Some(connections::app::Origin::Identity(_)))
+    });
     let values = made_up::values(app, &variables);
     for (what, probe) in probes {
         let Some(probe) = probe else { continue };
@@ -78,12 +80,7 @@ fn authorize(app: &App, at: &Resolved) -> Vec<(String, String)> {
     let mut all = vec![("authorize".to_owned(), written(&asks))];
     for more in more_scopes(app, &usual) {
         let with_more: Vec<_> = usual.iter().chain([more]).cloned().collect();
-        let again = Asks {
-            scopes: &with_more,
-            granted: Some(&usual),
-            account: Some(made_up::ACCOUNT_LABEL),
-            ..asks
-        };
+        let again = Asks { scopes: &with_more, granted: Some(&usual), account: Some(made_up::ACCOUNT_LABEL), ..asks };
         all.push((format!("authorize again, with {more}"), written(&again)));
     }
     all

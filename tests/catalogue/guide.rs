@@ -82,12 +82,8 @@ fn rotation(way: &App) -> String {
 
 fn lives(way: &App) -> String {
     let Some(server) = way.server() else { return String::new() };
-    let all = [
-        server.access_token_lifetime,
-        server.refresh_token_lifetime,
-        server.refresh_token_idle,
-        server.grant_lifetime,
-    ];
+    let all =
+        [server.access_token_lifetime, server.refresh_token_lifetime, server.refresh_token_idle, server.grant_lifetime];
     if all.iter().all(Option::is_none) {
         return "not told".to_owned();
     }
@@ -175,7 +171,8 @@ fn way_section(way: &App) -> String {
     });
     list(&mut text, "Entered", fields);
     list(&mut text, "When connecting", server.iter().flat_map(|server| &server.connect_help).map(String::as_str));
-    let grants = way.limits.grants_per_account.map(|most| format!("An account may have {most} live grants for one client."));
+    let grants =
+        way.limits.grants_per_account.map(|most| format!("An account may have {most} live grants for one client."));
     let limits = grants.into_iter().chain(way.limits.one_per_account.clone()).chain(way.limits.notes.clone());
     list(&mut text, "Limits", limits);
     text

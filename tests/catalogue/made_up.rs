@@ -39,7 +39,8 @@ fn form(app: &App, group: &str, name: &str) -> Option<String> {
 pub(crate) fn variables(app: &App) -> BTreeMap<String, String> {
     let one = |(name, variable): (&String, &connections::app::Variable)| {
         let given = form(app, "variables", name).or_else(|| variable.example.clone());
-        let value = given.or_else(|| variable.default.clone()).unwrap_or_else(|| format!("made-up-{}", name.replace('_', "-")));
+        let value =
+            given.or_else(|| variable.default.clone()).unwrap_or_else(|| format!("made-up-{}", name.replace('_', "-")));
         let plain = variable.read(&value);
         (name.clone(), plain.unwrap_or_else(|problem| panic!("{}: made_up.json: variable {name} {problem}", app.id)))
     };
@@ -48,15 +49,15 @@ pub(crate) fn variables(app: &App) -> BTreeMap<String, String> {
 
 /// Those that are known before the app has answered anything.
 pub(crate) fn variables_before(app: &App) -> BTreeMap<String, String> {
-    let told = |name: &String| {
-        app.variables.get(name).is_some_and(|one| matches!(one.from, Origin::Person | Origin::Client))
-    };
+    let told =
+        |name: &String| app.variables.get(name).is_some_and(|one| matches!(one.from, Origin::Person | Origin::Client));
     variables(app).into_iter().filter(|(name, _)| told(name)).collect()
 }
 
 /// What a person entered; the program took it.
 pub(crate) fn fields(app: &App) -> BTreeMap<String, Secret> {
-    let value = |id: &str| form(app, app.way.as_str(), id).unwrap_or_else(|| format!("made-up-{}", id.replace('_', "-")));
+    let value =
+        |id: &str| form(app, app.way.as_str(), id).unwrap_or_else(|| format!("made-up-{}", id.replace('_', "-")));
     let entered = app.fields.iter().map(|field| (field.id.clone(), Secret::new(value(&field.id)))).collect();
     read_fields(&app.fields, &entered).unwrap_or_else(|problems| panic!("{}: made_up.json: {problems:?}", app.id))
 }

@@ -1,0 +1,176 @@
+// Owns the proof that `npm run verify-app` walks a connection's life, tells each step, fails when one fails, and never prints a
+// token. It asks a made-up installation with the API's shapes; no app and no Worker is there.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, beforeEach, suite, test } from "node:test";
+import { at } from "../../tools/bootstrap.mjs";
+
+const KEY = "made-up-workspace-key";
+const SECRET = "made-up-secret";
+const FIELD = { help: null, optional: false, multiline: false };
+const WAYS = {
+  consent: { id: "oauth2", type: "oauth2", ready: true, fields: [], variables: [], client: { help: { steps: ["Create an app."] } } },
+  key: {
+    id: "token", type: "basic", ready: true, variables: [{ id: "site", label: "Site", example: "acme" }],
+    fields: [{ ...FIELD, id: "email", label: "Email", secret: false }, { ...FIELD, id: "api_token", label: "API token", secret: true }],
+  },
+};
+
+/** A made-up installation: `state` says how it behaves, `asked` what it was asked. */
+let installation, state, asked;
+
+const problem = (status, code, detail) => [status, { status, code, detail }];
+
+const connection = () => ({
+  id: "con_1", status: "connected", reason: null, account: { id: "7", label: "someone@acme.example" },
+  scopes: { requested: ["read"], granted: ["read"], missing: state.missing },
+  credential: { type: state.way.type, expires_at: null, refreshable: state.way.type === "oauth2", ends_at: null },
+});
+
+const routes = {
+  "GET /v1/apps/acme": () => [200, { id: "acme", name: "Acme", auth: [state.way] }],
+  "POST /v1/apps/acme/client/test": () => [200, { verdict: state.verdict, code: "some_code", detail: "Some detail.", redirect_uri: "https://c.example/cb" }],
+  "POST /v1/links": () => [201, { id: "lnk_1", url: "https://c.example/connect/link" }],
+  "GET /v1/links/lnk_1": () => [200, (state.looks -= 1) < 0 ? { status: "used", connection: "con_1" } : { status: "open", connection: null }],
+  "POST /v1/connections": () => [201, connection()],
+  "GET /v1/connections/con_1": () => [200, connection()],
+  "POST /v1/connections/con_1/check": () => [200, { health: "healthy", evidence: "probe: accepted" }],
+  "POST /v1/connections/con_1/resolve": ({ force_refresh: force }) => {
+    if (force && state.dead) return problem(409, "needs_reconnect", "The connection must be reconnected.");
+    if (force) state.token += 1;
+    const token = `${SECRET}-${state.token}`;
+    const request = { headers: { Authorization: `Bearer ${token}` }, query: {}, base_url: `https://api.acme.example/bot${token}/` };
+    return [200, { credential: { type: state.way.type, access_token: token, expires_at: null }, request, source: force ? "refreshed" : "stored" }];
+  },
+  "DELETE /v1/connections/con_1": () => [200, { revoked: state.revoked, retrying: state.revoked === "failed" }],
+};
+
+async function answer(request, response) {
+  let text = "";
+  for await (const chunk of request) text += chunk;
+  const path = request.url.split("?")[0];
+  const body = text ? JSON.parse(text) : undefined;
+  asked.push({ route: `${request.method} ${path}`, query: request.url.split("?")[1], body });
+  const route = request.headers.authorization === `Bearer ${KEY}` && routes[`${request.method} ${path}`];
+  const [status, json] = route ? route(body ?? {}) : problem(404, "not_found", `No ${path}.`);
+  response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(json));
+}
+
+function verify(args, input = "") {
+  const env = { ...process.env, CONNECTIONS_URL: `http://127.0.0.1:${installation.address().port}`, CONNECTIONS_KEY: KEY };
+  const run = spawn(process.execPath, [at("tools/verify-app.mjs"), ...args], { env });
+  run.stdin.end(input);
+  let output = "";
+  for (const stream of [run.stdout, run.stderr]) stream.setEncoding("utf8").on("data", (chunk) => (output += chunk));
+  return new Promise((resolve) => run.on("close", (code) => {
+    assert.ok(!output.includes(SECRET) && !output.includes(KEY), output);
+    resolve({ code, output, marks: output.split("\n").filter((line) => /^[✓✗·] /.test(line)).map((line) => line.split(":")[0]) });
+  }));
+}
+
+const times = (route) => asked.filter((one) => one.route === route).length;
+let folder;
+
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), "verify-app-"));
+  installation = createServer(answer);
+  await new Promise((resolve) => installation.listen(0, "127.0.0.1", resolve));
+});
+after(() => {
+  installation.close();
+  rmSync(folder, { recursive: true });
+});
+beforeEach(() => {
+  asked = [];
+  state = { way: WAYS.consent, verdict: "accepted", looks: 1, missing: [], token: 0, dead: false, revoked: "confirmed" };
+});
+
+suite("verify-app", () => {
+  test("walks a consent from the client to the revocation", async () => {
+    const { code, output, marks } = await verify(["acme", "--yes"]);
+    assert.equal(code, 0, output);
+    assert.deepEqual(marks, ["✓ client", "✓ connected", "✓ connection", "✓ resolve", "✓ check", "✓ first refresh", "✓ second refresh", "✓ check after the refreshes", "✓ disconnect"]);
+    assert.match(output, /https:\/\/c\.example\/connect\/link/);
+    assert.match(output, /someone@acme\.example \(7\)/);
+    assert.match(output, /the access token is another/);
+    assert.match(output, /requests carry Authorization; and go to https:\/\/api\.acme\.example\n/);
+    assert.equal(asked.find(({ route }) => route.endsWith("client/test")).query, "way=oauth2");
+    assert.equal(times("GET /v1/links/lnk_1"), 2);
+  });
+
+  test("stops at a client that the app refuses", async () => {
+    state.verdict = "refused";
+    const { code, output, marks } = await verify(["acme"]);
+    assert.deepEqual([code, marks], [1, ["✗ client"]]);
+    assert.match(output, /refused \(some_code\)\. Some detail\./);
+    assert.equal(times("POST /v1/links"), 0);
+  });
+
+  test("says how a client is set up where there is none", async () => {
+    state.way = { ...WAYS.consent, ready: false };
+    const { code, output } = await verify(["acme"]);
+    assert.equal(code, 1);
+    assert.match(output, /PUT \/v1\/apps\/acme\/client\n {4}1\. Create an app\./);
+  });
+
+  test("goes on after a failed step, tells code and detail, and fails", async () => {
+    Object.assign(state, { dead: true, revoked: "failed", missing: ["write"] });
+    const { code, output, marks } = await verify(["acme", "--yes"]);
+    assert.equal(code, 1);
+    assert.match(output, /✗ first refresh: needs_reconnect: The connection must be reconnected\./);
+    assert.match(output, /MISSING write/);
+    assert.deepEqual(marks.slice(-2), ["✓ check after the refreshes", "✗ disconnect"]);
+    assert.match(output, /tried again later/);
+  });
+
+  test("leaves the connection unless somebody says yes", async () => {
+    assert.equal((await verify(["acme", "--keep"])).code, 0);
+    assert.match((await verify(["acme"], "n\n")).output, /Left as it is: con_1/);
+    assert.equal(times("DELETE /v1/connections/con_1"), 0);
+    assert.match((await verify(["acme"], "y\n")).output, /✓ disconnect: the app confirmed/);
+  });
+
+  test("waits no longer than it is told to", async () => {
+    state.looks = Infinity;
+    const { code, output } = await verify(["acme", "--timeout", "1"]);
+    assert.equal(code, 1);
+    assert.match(output, /✗ connected: nobody has connected within 1 s \(the link is open\)/);
+  });
+
+  test("enters what is asked for, and has nothing to refresh", async () => {
+    state.way = WAYS.key;
+    writeFileSync(join(folder, "token"), `${SECRET}-file\n`);
+    const given = await verify(["acme", "--yes", "--field", "email=someone@acme.example", "--field", `api_token=@${join(folder, "token")}`, "--variable", "site=acme"]);
+    assert.equal(given.code, 0, given.output);
+    assert.deepEqual(given.marks, ["✓ connected", "✓ connection", "✓ resolve", "✓ check", "· refresh", "✓ disconnect"]);
+    const typed = await verify(["acme", "--yes"], `someone@acme.example\n${SECRET}-file\nacme\n`);
+    assert.equal(typed.code, 0, typed.output);
+    const bodies = asked.filter(({ route }) => route === "POST /v1/connections").map(({ body }) => body);
+    assert.deepEqual(bodies[0], bodies[1]);
+    assert.deepEqual(bodies[0].credential, { type: "basic", email: "someone@acme.example", api_token: `${SECRET}-file` });
+    assert.deepEqual([bodies[0].variables, bodies[0].on_duplicate], [{ site: "acme" }, "create"]);
+  });
+
+  test("takes no secret in an option, and no option that does not exist", async () => {
+    state.way = WAYS.key;
+    for (const [args, complaint] of [
+      [["acme", "--field", "api_token=x"], /is secret: give it as --field api_token=@FILE/],
+      [["acme", "--field", "other=x"], /There is no field other\. Fields: email, api_token\./],
+      [["acme", "--way", "other"], /It has token \(basic\)\./],
+      [["other"], /other: not_found: No \/v1\/apps\/other\./],
+      [["acme", "--yes", "--keep"], /not both/],
+      [["acme", "--colour"], /Unknown option/],
+      [[], /Usage/],
+    ]) {
+      const { code, output } = await verify(args);
+      assert.equal(code, 1, output);
+      assert.match(output, complaint);
+    }
+    assert.equal((await verify(["--help"])).code, 0);
+  });
+});
