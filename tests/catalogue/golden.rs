@@ -16,7 +16,7 @@ use crate::{apps, kept, made_up, none_of, strangers, written};
 #[test]
 fn requests_are_those_that_were_read_by_a_person() {
     let told = apps().filter_map(|app| kept(&format!("tests/catalogue/golden/{}.txt", app.id), &requests(&app)));
-    none_of(told.chain(strangers("tests/catalogue/golden", "txt")).collect());
+    none_of(&told.chain(strangers("tests/catalogue/golden", "txt")).collect::<Vec<_>>());
 }
 
 fn requests(app: &Definition) -> String {

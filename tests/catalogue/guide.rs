@@ -29,7 +29,7 @@ This file is made from `catalog/*.json` by `UPDATE_GOLDEN=1 cargo test --test ca
 
 #[test]
 fn the_page_of_apps_says_what_the_catalogue_says() {
-    none_of(kept("docs/apps.md", &page()).into_iter().collect());
+    none_of(kept("docs/apps.md", &page()).as_slice());
 }
 
 fn page() -> String {
@@ -54,7 +54,7 @@ fn row(app: &Definition) -> String {
         app.name,
         anchor(&app.name),
         ways.join(", "),
-        of(|way| rotation(way).to_owned()),
+        of(rotation),
         of(lives),
         of(|way| revoking(way).to_owned()),
         account(app),
@@ -144,8 +144,8 @@ fn section(app: &Definition) -> String {
     list(&mut text, "Unverified", app.unverified.iter().map(String::as_str));
     let (unverified, all) = answers::unverified(app);
     let confirmed = match unverified {
-        0 => "each shown by a page".to_owned(),
-        some => format!("{some} of them with a shape that no page confirms"),
+        0 => "each of a shape that a page shows".to_owned(),
+        some => format!("{some} of them of a shape that no page is known to show"),
     };
     writeln!(text, "\nAnswers in the tests: {all}, {confirmed}.").unwrap();
     text

@@ -42,7 +42,7 @@ fn kept(path: &str, text: &str) -> Option<String> {
 }
 
 /// Fails with all complaints.
-fn none_of(complaints: Vec<String>) {
+fn none_of(complaints: &[String]) {
     let hint = "UPDATE_GOLDEN=1 cargo test --test catalogue writes the files anew; read the difference.";
     assert!(complaints.is_empty(), "\n{}\n{hint}", complaints.join("\n"));
 }

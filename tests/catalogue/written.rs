@@ -64,5 +64,5 @@ fn header(name: &str, value: &str) -> String {
 }
 
 fn lines<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, line: impl Fn(&str, &str) -> String) -> String {
-    pairs.map(|(name, value)| format!("  {}\n", line(name, value))).collect()
+    pairs.fold(String::new(), |text, (name, value)| text + "  " + &line(name, value) + "\n")
 }
