@@ -22,6 +22,8 @@ connection, resolves it, checks it, refreshes it twice, checks it again, and dis
   --variable NAME=VALUE  what the app's addresses depend on, where a key is entered (a subdomain)
   --field NAME=@FILE   a field of a key, from a file; NAME=VALUE is taken for fields that are not secret
   --timeout SECONDS    how long to wait until you have connected (600)
+  --pause SECONDS      how long to wait before the app is asked again (31): what an installation asked within the last
+                       30 s it takes for known, and asks no app
   --yes                disconnect at the end without asking
   --keep               leave the connection at the end without asking
 
@@ -36,6 +38,7 @@ const OPTIONS = {
   variable: { type: "string", multiple: true, default: [] },
   field: { type: "string", multiple: true, default: [] },
   timeout: { type: "string", default: "600" },
+  pause: { type: "string", default: "31" },
   yes: { type: "boolean", default: false },
   keep: { type: "boolean", default: false },
   help: { type: "boolean", default: false },
@@ -57,9 +60,9 @@ function options() {
   if (positionals.length !== 1) throw new Failure(HELP);
   if (!url || !key) throw new Failure("Set CONNECTIONS_URL and CONNECTIONS_KEY, or give --url and --key.");
   if (!URL.canParse(url)) throw new Failure("CONNECTIONS_URL is no address.");
-  if (!/^[1-9]\d*$/.test(values.timeout)) throw new Failure("--timeout takes a number of seconds.");
+  for (const name of ["timeout", "pause"]) if (!/^\d+$/.test(values[name])) throw new Failure(`--${name} takes a number of seconds.`);
   if (values.yes && values.keep) throw new Failure("Give --yes or --keep, not both.");
-  return { ...values, app: positionals[0], url: url.replace(/\/+$/, ""), key, timeout: Number(values.timeout), fields: pairs("field", values.field), variables: pairs("variable", values.variable) };
+  return { ...values, app: positionals[0], url: url.replace(/\/+$/, ""), key, timeout: Number(values.timeout), pause: Number(values.pause), fields: pairs("field", values.field), variables: pairs("variable", values.variable) };
 }
 
 function parsed() {
@@ -303,12 +306,16 @@ async function verify(asked) {
   if (!id) return;
   const connection = await shown(call, id);
   const first = await resolved(call, id, "resolve");
+  const pause = () => sleep(asked.pause * 1000);
+  await pause();
   await checked(call, id, "check");
   const renews = connection?.credential?.refreshable || ["client_credentials", "service_account"].includes(way.type);
   if (renews) {
     const second = await resolved(call, id, "first refresh", { force_refresh: true }, first);
+    await pause();
     // That a refresh token was replaced does not show; that the one kept now works does.
     await resolved(call, id, "second refresh", { force_refresh: true }, second || first);
+    await pause();
     await checked(call, id, "check after the refreshes");
   } else {
     line("·", "refresh", "there is nothing to refresh with");

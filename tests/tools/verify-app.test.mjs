@@ -63,7 +63,7 @@ async function answer(request, response) {
 
 function verify(args, input = "") {
   const env = { ...process.env, CONNECTIONS_URL: `http://127.0.0.1:${installation.address().port}`, CONNECTIONS_KEY: KEY };
-  const run = spawn(process.execPath, [at("tools/verify-app.mjs"), ...args], { env });
+  const run = spawn(process.execPath, [at("tools/verify-app.mjs"), "--pause", "0", ...args], { env });
   run.stdin.end(input);
   let output = "";
   for (const stream of [run.stdout, run.stderr]) stream.setEncoding("utf8").on("data", (chunk) => (output += chunk));
@@ -165,6 +165,7 @@ suite("verify-app", () => {
       [["other"], /other: not_found: No \/v1\/apps\/other\./],
       [["acme", "--yes", "--keep"], /not both/],
       [["acme", "--colour"], /Unknown option/],
+      [["acme", "--pause", "soon"], /--pause takes a number of seconds/],
       [[], /Usage/],
     ]) {
       const { code, output } = await verify(args);
