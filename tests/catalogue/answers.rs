@@ -39,8 +39,10 @@ struct Entry {
 #[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 enum Reader {
-    /// To a token request: an exchange, a refresh or a mint.
+    /// To a token request: an exchange, a mint, or any that was refused.
     Token,
+    /// To a refresh.
+    Refresh,
     /// To the request that tells the account.
     Identity,
     /// To the check.
@@ -144,7 +146,8 @@ fn read(app: &App, entry: &Entry) -> Value {
     let headers = entry.headers.iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect();
     let inbound = Inbound { status: entry.status, headers, body };
     match entry.kind {
-        Reader::Token => token(app, inbound),
+        Reader::Token => token(app, inbound, missing),
+        Reader::Refresh => token(app, inbound, |_, _| None),
         Reader::Identity => identity(app, &inbound),
         Reader::Check => {
             let probe = app.check.clone().or_else(|| app.identity.as_ref().and_then(|identity| identity.probe.clone()));
@@ -159,7 +162,7 @@ fn read(app: &App, entry: &Entry) -> Value {
     }
 }
 
-fn token(app: &App, inbound: Inbound) -> Value {
+fn token(app: &App, inbound: Inbound, missing: impl Fn(&App, &TokenSet) -> Option<Value>) -> Value {
     let body = inbound.body.clone();
     match read_answer(app, &Ok(inbound), made_up::now()) {
         Answer::Tokens(tokens) => {
@@ -168,6 +171,7 @@ fn token(app: &App, inbound: Inbound) -> Value {
             let found = identity.and_then(|identity| read_account_of_tokens(&identity.account, &tokens, &values));
             let mut read = json!({ "tokens": set(&tokens) });
             put(&mut read, "account", found.map(|found| account(&found)));
+            put(&mut read, "missing", missing(app, &tokens));
             put(
                 &mut read,
                 "variables",
@@ -193,6 +197,14 @@ fn token(app: &App, inbound: Inbound) -> Value {
             read
         }
     }
+}
+
+/// What a person would be told is missing, had the usual scopes been asked for.
+fn missing(app: &App, tokens: &TokenSet) -> Option<Value> {
+    let asked = app.default_scopes();
+    let granted = app.granted(tokens.scopes.as_ref()?, &asked);
+    let missing: Vec<_> = asked.into_iter().filter(|scope| !granted.contains(scope)).collect();
+    (app.kind == Kind::OAuth2 && !missing.is_empty()).then(|| json!(missing))
 }
 
 fn set(tokens: &TokenSet) -> Value {
