@@ -219,7 +219,10 @@ async fn renew<P: Ports>(
     if let Answer::Refused(Refusal { class: Class::Client, .. }) = &answer {
         return Err(Error::new(
             Code::ClientMisconfigured,
-            format!("{} refuses this workspace's OAuth client, so nothing was stored. Tokens live with the client that they were given to: set up that one.", app.name),
+            format!(
+                "{} refuses this workspace's OAuth client, so nothing was stored. Tokens live with the client that they were given to: set up that one.",
+                app.name
+            ),
         ));
     }
     let tokens = issued(app, answer)?;

@@ -155,10 +155,7 @@ pub fn variables(offer: &Offer, given: &BTreeMap<String, String>) -> Result<BTre
 }
 
 /// The same for tokens from elsewhere: whoever has them also has what came with them, and gives that, too.
-pub(super) fn imported_variables(
-    offer: &Offer,
-    given: &BTreeMap<String, String>,
-) -> Result<BTreeMap<String, String>> {
+pub(super) fn imported_variables(offer: &Offer, given: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
     let told = |name: &String| {
         let variable = offer.app.variables.get(name)?;
         (!matches!(variable.from, Origin::Person | Origin::Client)).then_some(variable)
@@ -188,11 +185,7 @@ pub async fn usable_client<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, ap
     let client = client.ok_or_else(|| {
         Error::new(
             Code::ClientMissing,
-            format!(
-                "{} has no OAuth client in this workspace yet. Set it up first: {}.",
-                app.name,
-                client_route(app)
-            ),
+            format!("{} has no OAuth client in this workspace yet. Set it up first: {}.", app.name, client_route(app)),
         )
     })?;
     reachable(app, &client)?;

@@ -105,7 +105,10 @@ impl Problems {
         let members = ["type", "tokens", "token_type", "expires_at", "scopes"];
         let taken = RESERVED.contains(&raw.id.as_str()) && raw.id != "token" || members.contains(&raw.id.as_str());
         if !is_name(&raw.id) || taken {
-            self.add(&format!("{at}.id"), "must be letters, digits and _, and none of the names that templates or a credential have anyway");
+            self.add(
+                &format!("{at}.id"),
+                "must be letters, digits and _, and none of the names that templates or a credential have anyway",
+            );
         }
         self.text(&format!("{at}.label"), &raw.label, 100);
         self.optional_text(&format!("{at}.help"), raw.help.as_deref());

@@ -281,7 +281,10 @@ impl Problems {
             }
             self.text(&format!("{field}.scope_param"), &raw.scope_param, 100);
             if is_the_flows(&raw.scope_param) {
-                self.add(&format!("{field}.scope_param"), "is set by the flow itself; it must be a parameter of its own");
+                self.add(
+                    &format!("{field}.scope_param"),
+                    "is set by the flow itself; it must be a parameter of its own",
+                );
             }
             let response = RawResponse {
                 access_token: Some(raw.access_token),
