@@ -415,7 +415,25 @@ impl App {
         let endpoints = self.oauth2.iter().flat_map(|oauth2| oauth2.endpoints.addresses());
         let identity = self.identity.iter().filter_map(|identity| identity.probe.as_ref());
         let probes = identity.chain(&self.check).map(|probe| &probe.url);
-        endpoints.chain(probes).chain(&self.request.base_url).map(|url| url.authority(known)).collect()
+        endpoints.chain(probes).chain(&self.request.base_url).map(|url| self.host_of(url, known)).collect()
+    }
+
+    /// A host in which a place is left: with the rule by which the place will be filled, for who changes the rule changes
+    /// where a token goes.
+    fn host_of(&self, url: &AddressTemplate, known: &BTreeMap<String, String>) -> String {
+        let mut host = url.authority(known);
+        for name in url.host_places().filter(|name| !known.contains_key(*name)) {
+            if let Some(variable) = self.variables.get(name) {
+                host = host.replace(&format!("{{{name}}}"), &format!("{{{name}: {}}}", variable.rule()));
+            }
+        }
+        host
+    }
+
+    /// The hosts that a client's secret goes to.
+    pub fn secret_hosts(&self, known: &BTreeMap<String, String>) -> BTreeSet<String> {
+        let endpoints = self.oauth2.iter().flat_map(|oauth2| oauth2.endpoints.secrets());
+        endpoints.map(|url| self.host_of(url, known)).collect()
     }
 
     /// The endpoints as written down, with their places filled; `None` where they must be discovered.

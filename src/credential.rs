@@ -178,9 +178,20 @@ impl Credential {
         self.token.iter().map(|token| (None, token)).chain(others)
     }
 
-    /// Whether anything of it can be refreshed.
+    /// Whether it can be refreshed: where the first token can't, its end is the connection's.
     pub fn is_refreshable(&self) -> bool {
-        self.tokens().any(|(_, token)| token.refresh_token.is_some())
+        self.token.as_ref().is_some_and(|token| token.refresh_token.is_some())
+    }
+
+    /// Whether a secret of this one is a secret of the other, too.
+    pub fn shares_a_secret_with(&self, other: &Self) -> bool {
+        fn secrets(of: &Credential) -> impl Iterator<Item = &Secret> {
+            let tokens = of.token.iter().chain(of.others.values());
+            tokens
+                .flat_map(|token| [&token.access_token].into_iter().chain(&token.refresh_token))
+                .chain(of.fields.values())
+        }
+        secrets(self).any(|secret| secrets(other).any(|known| known == secret))
     }
 
     /// The nearest end of its access tokens; `None` where none is known. A further token that nothing renews ends for

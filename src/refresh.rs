@@ -25,7 +25,6 @@ use crate::patience::within;
 use crate::ports::{Clock, DatabaseError, Errand, ErrandOutcome, Http, Lifeboat, Ports};
 use crate::registry;
 use crate::secret::Secret;
-use crate::server;
 use crate::store::clients;
 use crate::store::refreshes::{self, Attempt, Case, Fate, Renewal};
 use crate::time::Timestamp;
@@ -168,10 +167,7 @@ async fn redeem<P: Ports>(core: &Core<P>, case: &Case) -> Result<(Option<ErrandO
     let Some(pick) = redemption::pick(&talk, &case.connection) else {
         return Ok((Some(ErrandOutcome::Unknown), false));
     };
-    let keys = match &case.client {
-        None => None,
-        Some(client) => Some(server::client_keys(core, client, server_at(talk.at.as_ref())?).await?),
-    };
+    let keys = redemption::keys(core, case, &talk).await?;
     let attempt = attempt(core, &case.connection)?;
     let now = core.now();
     let rotation = talk.app.rotation();

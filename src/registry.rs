@@ -79,13 +79,17 @@ pub async fn of_connection<P: Ports>(core: &Core<P>, connection: &Connection) ->
     way(&*at_revision(core, workspace, app, *app_revision).await?, &connection.way)
 }
 
-/// What an address needs and nobody gave.
+/// A request that can't be built of what is stored.
 pub fn unfilled(app: &App, problem: &RequestError) -> Error {
+    Error::internal(format!("an address or parameter of {} {problem}", app.id))
+}
+
+/// A request that can't be built of what somebody has just given.
+pub fn misfit(app: &App, problem: &RequestError) -> Error {
     match problem {
-        // What a person gave does not fit where it would stand.
         RequestError::Value(name) => Error::invalid(name, "has a character that can't stand where it is sent."),
         RequestError::Address(_) => Error::invalid("variables", "lead to an address that is not allowed."),
-        RequestError::Missing(_) => Error::internal(format!("an address or parameter of {} {problem}", app.id)),
+        RequestError::Missing(_) => unfilled(app, problem),
     }
 }
 
@@ -93,10 +97,10 @@ pub fn unfilled(app: &App, problem: &RequestError) -> Error {
 pub async fn endpoints<P: Ports>(core: &Core<P>, app: &App, variables: &BTreeMap<String, String>) -> Result<Resolved> {
     let values = Values::new().with_all(variables);
     if let Some(fixed) = app.resolve_fixed(&values) {
-        return fixed.map_err(|problem| unfilled(app, &problem));
+        return fixed.map_err(|problem| misfit(app, &problem));
     }
     let issuer = app.issuer().ok_or_else(|| Error::internal("an app without endpoints and issuer"))?;
-    let issuer = &issuer.fill(&values).map_err(|problem| unfilled(app, &problem))?;
+    let issuer = &issuer.fill(&values).map_err(|problem| misfit(app, &problem))?;
     let key = format!("discovery/{}", crate::caller::hash(issuer.as_str()));
     if let Ok(Some(text)) = core.ports.cache().get(&key).await
         && let Ok(found) = app::read_discovery(issuer, text.as_bytes(), core.config.egress)

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::app::{App, Grant, KeyFileShape, Resolved, Values};
+use crate::app::{App, Grant, KeyFileShape, Origin, Resolved, Values};
 use crate::client::{Client, ClientSecret};
 use crate::core::Core;
 use crate::credential::Credential;
@@ -18,8 +18,25 @@ use crate::token::{
     Signature, SigningKey,
 };
 
-/// What a workspace's client authenticates with at this server.
-pub async fn client_keys<P: Ports>(core: &Core<P>, client: &Client, at: &Resolved) -> Result<ClientKeys> {
+/// What a workspace's client authenticates with at this server, if its secret was entered for the hosts of it. A
+/// connection may know others: those of an older definition, or of what the client was set up with then.
+pub async fn client_keys<P: Ports>(
+    core: &Core<P>,
+    client: &Client,
+    (app, at): (&App, &Resolved),
+    variables: &BTreeMap<String, String>,
+) -> Result<ClientKeys> {
+    let set_up = |name: &String| app.variables.get(name).is_some_and(|one| one.from == Origin::Client);
+    let known = variables.iter().filter(|(name, _)| set_up(name)).map(|(name, value)| (name.clone(), value.clone()));
+    if client.sealed_secret.is_some() && !client.may_reach(&app.secret_hosts(&known.collect())) {
+        return Err(Error::new(
+            Code::ClientMissing,
+            format!(
+                "The client secret of {} was entered for other addresses than this connection has. Reconnect it.",
+                app.name
+            ),
+        ));
+    }
     match client.secret(&core.config.ring)? {
         ClientSecret::None => Ok(ClientKeys::new(&client.client_id, None)),
         ClientSecret::Text(secret) => Ok(ClientKeys::new(&client.client_id, Some(secret))),
@@ -68,7 +85,7 @@ pub async fn mint<P: Ports>(
         }
     };
     let parties = Parties { server, at, client: &client, values: &values };
-    token::mint_request(&parties, assertion.as_ref(), scopes).map_err(|problem| registry::unfilled(app, &problem))
+    token::mint_request(&parties, assertion.as_ref(), scopes).map_err(|problem| registry::misfit(app, &problem))
 }
 
 async fn grant_assertion<P: Ports>(

@@ -106,6 +106,15 @@ pub struct Refusal {
     pub class: Class,
     /// The app's error code, reduced to `[a-z0-9_.-]{1,64}`.
     pub code: String,
+    /// Whether it came as 401: that the client was not taken (RFC 6749 5.2), where the code says nothing.
+    pub unauthorized: bool,
+}
+
+impl Refusal {
+    /// What it means to whoever asks for the first time, when no connection depends on it yet.
+    pub fn class_at_first(&self) -> Class {
+        if self.class == Class::Unknown && self.unauthorized { Class::Client } else { self.class }
+    }
 }
 
 /// What a refusal means.

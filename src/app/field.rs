@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use regex_lite::Regex;
+use regex_lite::{Regex, RegexBuilder};
 use serde::Serialize;
 
 use super::{FieldError, Pointer};
@@ -16,6 +16,9 @@ use crate::secret::Secret;
 const LONGEST_LINE: usize = 4096;
 /// Bytes of a value in several lines, at most.
 const LONGEST_TEXT: usize = 16 * 1024;
+
+/// Bytes that a compiled pattern may take: matching takes time by the product of this and the value.
+const LARGEST_PROGRAM: usize = 32 * 1024;
 
 /// A regular expression that a whole value must fit. Matching takes time linear in the value.
 #[derive(Clone)]
@@ -27,7 +30,13 @@ pub struct Pattern {
 impl Pattern {
     /// Reads one; `None` when it is no regular expression or too long.
     pub fn parse(text: &str) -> Option<Self> {
-        let regex = (text.len() <= 256).then(|| Regex::new(&format!("^(?:{text})$")).ok()).flatten()?;
+        if text.len() > 256 {
+            return None;
+        }
+        // By itself, too: else a stray bracket would end the group and with it the anchors.
+        let compiled = |text: &str| RegexBuilder::new(text).size_limit(LARGEST_PROGRAM).build().ok();
+        compiled(text)?;
+        let regex = compiled(&format!("^(?:{text})$"))?;
         Some(Self { text: text.to_owned(), regex })
     }
 
@@ -212,6 +221,19 @@ pub struct Variable {
 }
 
 impl Variable {
+    /// What decides which values it takes, as a text to compare.
+    pub(super) fn rule(&self) -> String {
+        let origin = match &self.from {
+            Origin::Person => "person".to_owned(),
+            Origin::Client => "client".to_owned(),
+            Origin::Token(at) => format!("token {}", at.as_str()),
+            Origin::Identity(at) => format!("identity {}", at.as_str()),
+            Origin::Callback(parameter) => format!("callback {parameter}"),
+        };
+        let pattern = self.pattern.as_ref().map(Pattern::as_str).unwrap_or_default();
+        format!("{origin}, {pattern}, {}", self.default.as_deref().unwrap_or_default())
+    }
+
     /// The value, if it is one.
     ///
     /// # Errors

@@ -314,6 +314,16 @@ impl Endpoints {
         }
     }
 
+    /// The addresses that get a client's secret.
+    pub(super) fn secrets(&self) -> Vec<&AddressTemplate> {
+        match self {
+            Self::Issuer(issuer) => vec![issuer],
+            Self::Fixed(fixed) => {
+                [&fixed.token_url].into_iter().chain(&fixed.refresh_url).chain(&fixed.revoke_url).collect()
+            }
+        }
+    }
+
     /// All addresses: the first is where people are sent, the others get secrets.
     pub(super) fn addresses(&self) -> Vec<&AddressTemplate> {
         match self {

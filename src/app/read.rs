@@ -198,6 +198,9 @@ impl Problems {
         let limits = raw.limits.take().or_else(|| shared.limits.clone()).unwrap_or_default();
 
         let fields = self.fields(path, &mut raw);
+        for field in fields.iter().filter(|field| shared.variables.contains_key(&field.id)) {
+            self.add(&format!("{path}.fields"), format!("has a field {}, which is a variable's name, too", field.id));
+        }
         let known = rules::Known { variables: &shared.variables, fields: &fields, kind };
         let oauth2 = if kind.has_tokens() { Some(self.server(path, &mut raw, &known)) } else { None };
         let separator = oauth2.as_ref().and_then(Option::as_ref).map_or(" ", |oauth2| &oauth2.scope_separator);

@@ -83,6 +83,34 @@ impl Template {
         Some(Self(pieces))
     }
 
+    /// Reads a text in which a brace may stand for itself, such as one that holds JSON: only `{name}` is a place.
+    pub fn parse_leniently(text: &str) -> Self {
+        let mut pieces = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('{') {
+            literal.push_str(before);
+            match after.split_once('}').filter(|(name, _)| is_name(name)) {
+                Some((name, tail)) => {
+                    if !literal.is_empty() {
+                        pieces.push(Piece::Text(std::mem::take(&mut literal)));
+                    }
+                    pieces.push(Piece::Place(name.to_owned()));
+                    rest = tail;
+                }
+                None => {
+                    literal.push('{');
+                    rest = after;
+                }
+            }
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            pieces.push(Piece::Text(literal));
+        }
+        Self(pieces)
+    }
+
     /// The names of its places.
     pub fn places(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|piece| match piece {
@@ -199,9 +227,10 @@ impl AddressTemplate {
     /// Whether the host ends in a domain that no value can change: `{shop}.example.com` does.
     pub fn has_fixed_domain(&self) -> bool {
         let text = self.text();
-        let host = authority(&text);
-        let tail = host.rsplit_once('}').map_or(host, |(_, tail)| tail);
-        tail == host || (tail.starts_with('.') && tail.matches('.').count() >= 2)
+        match authority(&text).rsplit_once('}') {
+            None => true,
+            Some((_, tail)) => tail.starts_with('.') && tail.trim_end_matches('.').matches('.').count() >= 2,
+        }
     }
 
     /// Host and port, with the places that `known` does not fill left as they are. What a client's secret is
@@ -377,6 +406,7 @@ mod tests {
         assert!(!address("https://{a}/").has_fixed_domain());
         assert!(!address("https://login.{a}.com/").has_fixed_domain());
         assert!(!address("{a}/x").has_fixed_domain());
+        assert!(!address("https://{a}.com./").has_fixed_domain());
     }
 
     #[test]
@@ -392,6 +422,9 @@ mod tests {
         for text in ["{", "}", "{}", "a{b", "a}b", "{a b}", "{a{b}}", "{/x}"] {
             assert!(Template::parse(text).is_none(), "{text}");
         }
+        let json = Template::parse_leniently(r#"{"userinfo":{"a":{x}}}"#);
+        assert_eq!(json.places().collect::<Vec<_>>(), ["x"]);
+        assert_eq!(json.fill(&Values::new().with("x", "1")).unwrap(), r#"{"userinfo":{"a":1}}"#);
         let template = Template::parse("Basic {a}:{b}").unwrap();
         assert_eq!(template.fill(&Values::new().with("a", "1").with("b", "2")).unwrap(), "Basic 1:2");
         assert_eq!(template.fill(&Values::new()), Err(RequestError::Missing("a".into())));

@@ -70,7 +70,7 @@ async fn ask<P: Ports>(
     let mut verdict = ProbeVerdict::Unavailable { retry_after: None };
     for _ in 0..TRIES {
         let request = token::probe_request(probe, of.app, &values);
-        let request = request.map_err(|problem| registry::unfilled(of.app, &problem))?;
+        let request = request.map_err(|problem| registry::misfit(of.app, &problem))?;
         let Ok(inbound) = core.ports.http().send(request).await else { continue };
         match token::read_account(of.app, (identity, probe), &inbound, &values, core.now()) {
             Ok(account) => return Ok(Ok(found(of.app, identity, account, &inbound, variables))),
@@ -122,7 +122,7 @@ pub(super) async fn works<P: Ports>(
     let Some(probe) = &of.app.check else { return Ok(Ok(())) };
     let values = server::values(of.app, of.credential, variables);
     let request = token::probe_request(probe, of.app, &values);
-    let request = request.map_err(|problem| registry::unfilled(of.app, &problem))?;
+    let request = request.map_err(|problem| registry::misfit(of.app, &problem))?;
     let answer = core.ports.http().send(request).await;
     Ok(match token::read_probe(of.app, probe, &answer, core.now()) {
         ProbeVerdict::Works | ProbeVerdict::Forbidden => Ok(()),

@@ -204,7 +204,7 @@ async fn exchange<P: Ports>(
     let Some(client) = clients::get(core.db(), &flow.workspace, client).await? else {
         return Ok(Err(failed(Failure::ClientRefused)));
     };
-    let keys = server::client_keys(core, &client, at).await?;
+    let keys = server::client_keys(core, &client, (app, at), &flow.variables).await?;
     let verifier = match &flow.sealed_verifier {
         None => None,
         Some(sealed) => Some(
@@ -240,7 +240,7 @@ async fn exchange<P: Ports>(
                 "exchange_refused",
                 &json!({ "authorization": flow.id.as_str(), "app": app.id.as_str(), "error": refusal.code }),
             );
-            refused(core, &client, refusal.class, &refusal.code).await.map(Err)
+            refused(core, &client, refusal.class_at_first(), &refusal.code).await.map(Err)
         }
     }
 }
@@ -282,6 +282,7 @@ fn grant(
         name: None,
         metadata: BTreeMap::new(),
         actor: None,
+        imported: false,
         credential,
     }
 }

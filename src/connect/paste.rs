@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::app::{App, FieldError, Grant as GrantKind, Kind, Mark, read_fields};
+use crate::app::{App, FieldError, Grant as GrantKind, Kind, Mark, RequestError, read_fields};
 use crate::connection::Account;
 use crate::core::Core;
 use crate::credential::{Credential, Token};
@@ -90,10 +90,9 @@ pub async fn paste<P: Ports>(
     let found = if paste.check {
         check(core, &offer, &mut had, variables).await?
     } else {
-        // Whoever does not want it asked believes that it is the account that the connection has.
-        let account = offer.connection.as_ref().and_then(|connection| connection.account.clone());
-        Found { account, granted: None, variables }
+        Found { account: None, granted: None, variables }
     };
+    fits(app, &had.credential, &found)?;
     let flow = begin(core, wish, &offer, &found, session_hash).await?;
     let grant = grant(app, &paste, had, found, (&offer.scopes, obtained_at));
     let failure = settle::settle(core, &flow, app, grant, deciding).await?;
@@ -103,6 +102,16 @@ pub async fn paste<P: Ports>(
     }
     let ended = authorizations::get_in_workspace(core.db(), &flow.workspace, &flow.id).await?;
     ended.ok_or_else(|| Error::internal("a flow that has just ended is not there"))
+}
+
+/// What can't be sent is told now, not to whoever resolves it.
+fn fits(app: &App, credential: &Credential, found: &Found) -> Result<()> {
+    let values = server::values(app, credential, &found.variables);
+    let values = found.account.iter().fold(values, |values, account| values.with("account_id", &account.id));
+    match app.request.dress(&values) {
+        Err(problem @ (RequestError::Value(_) | RequestError::Address(_))) => Err(registry::misfit(app, &problem)),
+        Ok(_) | Err(RequestError::Missing(_)) => Ok(()),
+    }
 }
 
 /// A credential with what is known of it before the app was asked who it is.
@@ -205,7 +214,7 @@ async fn renew<P: Ports>(
         return Err(rejected(app, Some("expired")));
     };
     let at = registry::endpoints(core, app, variables).await?;
-    let keys = server::client_keys(core, client, &at).await?;
+    let keys = server::client_keys(core, client, (app, &at), variables).await?;
     let values = server::values(app, &had.credential, variables);
     let server = app.oauth2()?;
     let parties = Parties { server, at: &at, client: &keys, values: &values };
@@ -213,7 +222,7 @@ async fn renew<P: Ports>(
     let scopes = server.scopes_of(None, &granted);
     let redirect_uri = start::redirect_uri(core, &client.id);
     let request = token::refresh_request(&parties, refresh_token, &scopes, &redirect_uri)
-        .map_err(|problem| registry::unfilled(app, &problem))?;
+        .map_err(|problem| registry::misfit(app, &problem))?;
     let asked_at = core.now();
     let answer = token::read_answer(app, &core.ports.http().send(request).await, asked_at);
     if let Answer::Refused(Refusal { class: Class::Client, .. }) = &answer {
@@ -251,9 +260,11 @@ async fn check<P: Ports>(
         told => told,
     };
     match told {
-        // What was imported may be dead since it was renewed: the new tokens are kept, whoever they are for.
+        // What was imported may be dead since it was renewed: the new tokens are kept, and believed to be for the account
+        // that they are given for.
         Err(ProbeVerdict::Unavailable { .. } | ProbeVerdict::Odd) if was_renewed(offer, had) => {
-            Ok(Found { account: None, granted: None, variables })
+            let account = offer.connection.as_ref().and_then(|connection| connection.account.clone());
+            Ok(Found { account, granted: None, variables })
         }
         told => told.map_err(|verdict| refused(&offer.app, verdict)),
     }
@@ -390,6 +401,7 @@ fn grant(app: &App, paste: &Paste, had: Had, found: Found, (requested, obtained_
         name: paste.name.clone(),
         metadata: paste.metadata.clone(),
         actor: paste.actor.clone(),
+        imported: matches!(paste.entered, Entered::Tokens(_)),
         credential,
     }
 }

@@ -61,6 +61,8 @@ pub struct Grant {
     pub metadata: BTreeMap<String, String>,
     /// Who acts, where it is not the person of the flow.
     pub actor: Option<String>,
+    /// Whether somebody else may live on it: tokens that were given elsewhere are not ours to revoke.
+    pub imported: bool,
 }
 
 /// Who decides what becomes of a grant for an account that nobody expected.
@@ -253,6 +255,9 @@ async fn give_up<P: Ports>(core: &Core<P>, case: &Case<'_>, failure: Failure) ->
 
 async fn discard<P: Ports>(core: &Core<P>, case: &Case<'_>) -> Result<()> {
     let Case { flow, grant, .. } = case;
+    if grant.imported {
+        return Ok(());
+    }
     let client = match &flow.client {
         None => None,
         Some(id) => match clients::get(core.db(), &flow.workspace, id).await? {
@@ -354,6 +359,7 @@ fn waiting_grant<P: Ports>(core: &Core<P>, flow: &Authorization) -> Option<Grant
         name: pending.name.clone(),
         metadata: pending.metadata.clone(),
         actor: None,
+        imported: false,
         obtained_at: Timestamp::from_unix(pending.obtained_at),
     })
 }
@@ -544,14 +550,14 @@ async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Connection) -> R
     // What a person enters takes the place of a consent: that one is nobody's any more.
     let entered = old.client.is_some() && flow.client.is_none();
     if switched || entered {
-        discard_old(core, &old).await;
+        discard_old(core, &old, &grant.credential).await;
     }
     Ok(None)
 }
 
 /// The grant a connection had for another account: nobody holds it any more. It is revoked where the
 /// connection's own revision of the app says, never at hosts that its client was not entered for.
-async fn discard_old<P: Ports>(core: &Core<P>, old: &Connection) {
+async fn discard_old<P: Ports>(core: &Core<P>, old: &Connection, new: &Credential) {
     let place = Credential::place(&old.workspace, &old.id, old.generation);
     let credential =
         old.sealed_credential.as_deref().and_then(|sealed| Credential::open(&core.config.ring, &place, sealed).ok());
@@ -563,6 +569,8 @@ async fn discard_old<P: Ports>(core: &Core<P>, old: &Connection) {
         },
     };
     let app = registry::of_connection(core, old).await.ok();
+    // What was entered may be the very token that the consent had brought.
+    let credential = credential.filter(|credential| !credential.shares_a_secret_with(new));
     if let (Some(credential), Some(app)) = (credential, app) {
         let account = old.account.as_ref().map(|account| account.id.as_str());
         let held = Held { credential: &credential, account, variables: &old.variables };

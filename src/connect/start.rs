@@ -379,7 +379,7 @@ pub fn authorize_url(app: &App, at: &Address, asks: &Asks<'_>) -> Result<String>
     let values = Values::new().with_all(asks.variables);
     let extra = [Some(&oauth.authorize_params), Some(&oauth.more_scopes_params).filter(|_| more)];
     for params in extra.into_iter().flatten() {
-        let filled = fill_all(params, &values).map_err(|problem| registry::unfilled(app, &problem))?;
+        let filled = fill_all(params, &values).map_err(|problem| registry::misfit(app, &problem))?;
         for (name, value) in filled {
             request = request.add_extra_param(name, value);
         }

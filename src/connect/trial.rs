@@ -86,21 +86,21 @@ pub async fn of_client<P: Ports>(
     let persons = read_variables(&app.variables, &Origin::Person, given).map_err(start::invalid_fields)?;
     let variables = client.variables.clone().into_iter().chain(persons).collect();
     let at = registry::endpoints(core, app, &variables).await?;
-    let keys = server::client_keys(core, client, &at).await?;
+    let keys = server::client_keys(core, client, (app, &at), &variables).await?;
     let values = Values::new().with_all(&variables);
     let parties = Parties { server: app.oauth2()?, at: &at, client: &keys, values: &values };
     let redirect_uri = start::redirect_uri(core, &client.id);
     let (code, verifier) = (Secret::new(NO_CODE), Secret::new(NO_CODE.repeat(2)));
     let request =
         token::exchange_request(&parties, &code, &redirect_uri, Some(&verifier).filter(|_| parties.server.pkce));
-    let request = request.map_err(|problem| registry::unfilled(app, &problem))?;
+    let request = request.map_err(|problem| registry::misfit(app, &problem))?;
     let now = core.now();
     let answer = core.ports.http().send(request).await;
     let (verdict, code) = match token::read_answer(app, &answer, now) {
         Answer::Tokens(_) => (Verdict::Unclear, None),
         Answer::Ambiguous(odd) => (Verdict::Unreachable, Some(odd.what.to_owned())),
         Answer::Refused(refusal) => {
-            let verdict = match refusal.class {
+            let verdict = match refusal.class_at_first() {
                 Class::Permanent => Verdict::Accepted,
                 Class::Client => Verdict::Refused,
                 Class::Configuration => Verdict::Misconfigured,

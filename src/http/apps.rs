@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::known::{self, Clients, Known, is_ready};
 use super::{Call, Response, input, view};
-use crate::app::{self, App, AppId, Definition, Kind, Origin, WayId, read_variables};
+use crate::app::{self, App, AppId, Definition, Kind, Origin, Values, WayId, read_variables};
 use crate::client::{Client, ClientSecret};
 use crate::connect::{start, trial};
 use crate::core::Core;
@@ -237,6 +237,11 @@ pub(super) async fn put_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Res
     let workspace = &call.key()?.workspace;
     let now = core.now();
     let variables = read_variables(&app.variables, &Origin::Client, &new.variables).map_err(start::invalid_fields)?;
+    if app.variables.values().all(|one| one.from != Origin::Person)
+        && let Some(Err(problem)) = app.resolve_fixed(&Values::new().with_all(&variables))
+    {
+        return Err(registry::misfit(&app, &problem));
+    }
     let same = store::clients::by_client_id(core.db(), workspace, app.registration(), &new.client_id).await?;
     let hosts = hosts_of_registration(core, call, &app, &variables).await?;
     let id = match &same {
@@ -324,9 +329,9 @@ async fn hosts_of_registration<P: Ports>(
     app: &App,
     variables: &BTreeMap<String, String>,
 ) -> Result<BTreeSet<String>> {
-    let family = app.client_family.as_deref();
+    let Some(family) = app.client_family.as_deref() else { return Ok(app.hosts(variables)) };
     let others = known::all(core, &call.key()?.workspace).await?;
-    let others = others.iter().filter(|one| family == Some(one.registration())).filter_map(Known::definition);
+    let others = others.iter().filter(|one| family == one.registration()).filter_map(Known::definition);
     let ways = others.flat_map(|one| one.ways().to_vec());
     let sharing = ways.filter(|way| way.kind == Kind::OAuth2 && way.registration() == app.registration());
     Ok(sharing.flat_map(|way| way.hosts(variables)).chain(app.hosts(variables)).collect())

@@ -124,6 +124,7 @@ impl Asking<'_> {
             scopes: self.scopes(),
             scopes_fixed: self.scopes_are_fixed(),
             inputs: self.variables(),
+            problem: self.problem(),
             connect_help: self.app().server().map(|server| server.connect_help.clone()).unwrap_or_default(),
             warnings: self.warnings.clone(),
             ways: self.ways(),

@@ -76,7 +76,7 @@ fn yes() -> bool {
     true
 }
 
-/// A credential's members. Its Debug shows none.
+/// A credential's members.
 #[derive(Deserialize)]
 struct Members(Map<String, Value>);
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::ask;
 use super::page::{self, Shell};
+use super::problem;
 use super::session::{self, user_of};
 use super::{Call, LEADS_OUT, Response, input};
 use crate::app::{App, AppId, WayId};
@@ -160,7 +161,15 @@ pub(super) async fn use_link<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Resul
             "This link is in use in another browser. Continue there, or ask for a new link.",
         ));
     }
-    let response = walk(core, call, link_wish(call, &link)?, &session.hash).await?;
+    // The link is this browser's from now on: it gets the cookie whatever comes of it, so that it may try again.
+    let walked = match link_wish(call, &link) {
+        Ok(wish) => walk(core, call, wish, &session.hash).await,
+        Err(error) => Err(error),
+    };
+    let response = walked.unwrap_or_else(|error| {
+        core.log_cause(&error);
+        problem::page(&error)
+    });
     Ok(match cookie {
         Some(cookie) => response.with("set-cookie", cookie),
         None => response,

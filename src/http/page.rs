@@ -267,6 +267,8 @@ pub struct ConnectView {
     pub scopes_fixed: bool,
     /// Variables of the app that the person fills in.
     pub inputs: Vec<Input>,
+    /// What was wrong as a whole, where the person has just tried.
+    pub problem: Option<Problem>,
     /// What to tick at the app, a sentence each.
     pub connect_help: Vec<String>,
     /// What a person should know first, such as the app's limits: a sentence each.

@@ -139,9 +139,10 @@ async fn lose_further<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &R
         next_check_at: super::next_check_after(now, connection).unix(),
     };
     let event = core.event(&connection.workspace, &connection.id, "token_lost", "refresh", Some(name))?;
-    insist(core, vec![refreshes::persist(&renewal), store::events::if_changed(event)]).await?;
+    let written = insist(core, vec![refreshes::persist(&renewal), store::events::if_changed(event)]).await?;
     cached::forget_connection(core, &connection.id).await;
-    Ok(ErrandOutcome::Refreshed)
+    let applied = written.first().is_some_and(|rows| rows.changes > 0);
+    Ok(if applied { ErrandOutcome::Refreshed } else { ErrandOutcome::Gone })
 }
 
 /// Declares a connection dead by the first of the statements. What was reconnected, renewed or ended meanwhile lives

@@ -75,6 +75,13 @@ pub(super) fn pick(talk: &Talk, connection: &Connection) -> Option<Pick> {
     Some(Pick { which, secret: token.refresh_token.clone()?, mints: false })
 }
 
+/// What the workspace's client authenticates with; none where a token is made of what a person entered.
+pub(super) async fn keys<P: Ports>(core: &Core<P>, case: &Case, talk: &Talk) -> Result<Option<ClientKeys>> {
+    let Some(client) = &case.client else { return Ok(None) };
+    let at = server_at(talk.at.as_ref())?;
+    server::client_keys(core, client, (&talk.app, at), &case.connection.variables).await.map(Some)
+}
+
 /// Whether another token of the grant ends clearly before the one that has just been renewed: all are renewed together,
 /// one after the other.
 pub(super) fn lags(credential: &Credential) -> bool {
@@ -194,7 +201,7 @@ async fn ask_with<P: Ports>(core: &Core<P>, of: &Redemption<'_>, token: &Secret)
         Err(error) => {
             core.log_cause(&error);
             let class = Class::Transient { retry_after: None };
-            return Answer::Refused(Refusal { class, code: "not_asked".to_owned() });
+            return Answer::Refused(Refusal { class, code: "not_asked".to_owned(), unauthorized: false });
         }
     };
     let asked_at = core.now();
@@ -226,12 +233,17 @@ async fn request<P: Ports>(core: &Core<P>, of: &Redemption<'_>, token: &Secret) 
 /// The app refuses the token that is stored, but is known to take the one before it for a while: that one is
 /// tried before the connection is given up. Never where the app promises no grace.
 async fn ask_with_previous<P: Ports>(core: &Core<P>, of: &mut Redemption<'_>, told: Answer) -> Answer {
-    let Answer::Refused(Refusal { class: Class::Permanent, code }) = &told else { return told };
+    let Answer::Refused(Refusal { class: Class::Permanent, code, .. }) = &told else { return told };
     let now = core.now();
     let Some((previous, age)) = of.previous(now) else { return told };
     if of.until.since(now) <= PERSIST_MARGIN {
         // Too late to ask in this attempt; the next one does.
-        return Answer::Refused(Refusal { class: Class::Transient { retry_after: None }, code: code.clone() });
+        let class = Class::Transient { retry_after: None };
+        return Answer::Refused(Refusal { class, code: code.clone(), unauthorized: false });
+    }
+    // An assertion is good for one request.
+    if let Ok(fresh) = keys(core, of.case, &of.talk).await {
+        of.keys = fresh;
     }
     match ask_with(core, of, &previous).await {
         Answer::Tokens(tokens) => {

@@ -15,8 +15,8 @@ use crate::time::Timestamp;
 use crate::workspace::User;
 
 const INSERT: &str = "INSERT INTO authorizations (id, state_hash, session_hash, workspace_id, app, app_revision, client, connection_id, generation,
-      link_id, user_id, user_name, scopes, issuer, iss_promised, sealed_verifier, return_to, outcome, created_at, expires_at, way, variables)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'pending', ?18, ?19, ?20, ?21)";
+      link_id, user_id, user_name, scopes, issuer, iss_promised, sealed_verifier, return_to, outcome, created_at, expires_at, way, variables, used_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'pending', ?18, ?19, ?20, ?21, ?22)";
 /// A browser keeps at most ten flows; the oldest give way to the one that begins, even within one second.
 const TRIM: &str = "DELETE FROM authorizations WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 AND id NOT IN
     (SELECT id FROM authorizations WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 ORDER BY created_at DESC, id LIMIT 9)";
@@ -242,7 +242,8 @@ pub async fn insert(db: &impl Database, flow: &Authorization, state_hash: &str) 
         flow.created_at,
         flow.expires_at,
         &flow.way,
-        json_text(&flow.variables)
+        json_text(&flow.variables),
+        flow.used_at
     );
     db.batch(vec![statement, sql!(TRIM, flow.session_hash.as_str(), &flow.id)]).await.map(|_| ())
 }

@@ -62,13 +62,11 @@ pub fn read_answer(app: &App, answer: &Result<Inbound, HttpError>, asked_at: Tim
         (429, _, refusal) => Answer::Refused(Refusal {
             class: Class::Transient { retry_after: wait },
             code: refusal.map_or_else(|| "too_many_requests".to_owned(), |refusal| refusal.code),
+            unauthorized: false,
         }),
         (200..=299, Some(body), refusal) => read_success(server, body, refusal, wait, asked_at),
         (200..=299, None, _) => ambiguous("unreadable_body"),
-        // That is the answer to a client whose authentication failed (RFC 6749 5.2), whatever the app calls it.
-        (401, _, Some(refusal)) if refusal.class == Class::Unknown => {
-            Answer::Refused(Refusal { class: Class::Client, ..refusal })
-        }
+        (401, _, Some(refusal)) => Answer::Refused(Refusal { unauthorized: true, ..refusal }),
         (400..=499, _, Some(refusal)) => Answer::Refused(refusal),
         (400..=499, ..) => ambiguous("unreadable_error"),
         (503, _, Some(refusal)) if refusal.code == "temporarily_unavailable" => Answer::Refused(refusal),
@@ -240,10 +238,10 @@ pub(super) fn refusal(app: &App, body: &Value, retry_after: Option<i64>) -> Opti
     let name = app.errors.error.iter().find_map(|at| text_at(at, body)).map(str::to_owned);
     let known = codes.iter().chain(&name).find_map(|code| Some((classify(app, code, retry_after)?, code)));
     if let Some((class, code)) = known {
-        return Some(Refusal { class, code: sanitise(code) });
+        return Some(Refusal { class, code: sanitise(code), unauthorized: false });
     }
     let code = name.or_else(|| codes.into_iter().next())?;
-    Some(Refusal { class: Class::Unknown, code: sanitise(&code) })
+    Some(Refusal { class: Class::Unknown, code: sanitise(&code), unauthorized: false })
 }
 
 /// A value or a list of values as texts.

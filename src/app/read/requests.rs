@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::{
-    AccountShape, AnswerTemplate, ErrorTable, Identity, Kind, Probe, RequestShape, ScopesHeader, StatusMeaning,
-    Template,
+    AccountShape, AnswerTemplate, ErrorTable, Field, Identity, Kind, Origin, Probe, RequestShape, ScopesHeader,
+    StatusMeaning, Template,
 };
 use super::Problems;
 use super::rules::{Known, LONGEST_TEXT, is_header_name};
@@ -52,7 +52,23 @@ impl Problems {
             }
             (None, Some(url)) => {
                 let probe = self.probe(at, RawCheck { method, url, headers, body, statuses }, known)?;
+                self.one_account(at, &probe, &account, known);
                 Some(Identity { probe: Some(probe), account, scopes })
+            }
+        }
+    }
+
+    /// Where somebody gives the host, an id is one account's only together with that: two hosts may use one id twice.
+    fn one_account(&mut self, at: &str, probe: &Probe, account: &AccountShape, known: &Known<'_>) {
+        let given = |name: &&str| {
+            let from = known.variables.get(*name).map(|variable| &variable.from);
+            matches!(from, Some(Origin::Person | Origin::Client))
+        };
+        for name in probe.url.host_places().filter(given) {
+            if !account.id.iter().all(|id| id.places().any(|place| place == name)) {
+                let problem =
+                    format!("must have {{{name}}} in it, as the host that is asked depends on it: {{{name}}}:{{/id}}");
+                self.add(&format!("{at}.id"), problem);
             }
         }
     }
@@ -108,7 +124,7 @@ impl Problems {
     /// An address that a credential may stand in, beyond its host.
     fn request_address(&mut self, field: &str, text: &str, known: &Known<'_>) -> Option<super::super::AddressTemplate> {
         let mut also = vec!["access_token", "account_id"];
-        also.extend(known.fields.iter().map(|field| field.id.as_str()));
+        also.extend(known.fields.iter().map(|field| field.id.as_str()).filter(|name| carries(known, name)));
         self.address(field, text, known, &also)
     }
 
@@ -209,9 +225,11 @@ impl Problems {
     }
 }
 
-/// What a request may carry: the token, what a person entered, variables.
+/// What a request may carry: the token, what a person entered, variables. A secret that tokens are made of goes to the
+/// OAuth server only.
 fn carries(known: &Known<'_>, name: &str) -> bool {
-    name == "access_token" || known.is_field(name) || known.is_variable(name)
+    let sent = |field: &Field| field.id == name && (!field.secret || !known.kind.has_tokens());
+    name == "access_token" || known.fields.iter().any(sent) || known.is_variable(name)
 }
 
 /// How a credential is sent where nothing says otherwise.

@@ -129,6 +129,10 @@ impl Problems {
             self.add(field, "has a brace without its partner, or a place whose name is not letters, digits and _");
             return None;
         };
+        self.known_places(field, template, allowed)
+    }
+
+    fn known_places(&mut self, field: &str, template: Template, allowed: impl Fn(&str) -> bool) -> Option<Template> {
         if let Some(name) = template.places().find(|name| !allowed(name)) {
             self.add(field, format!("has a place for {name}, which is not known here; add it to variables"));
         }
@@ -152,7 +156,8 @@ impl Problems {
                 self.add(&field, "must have a name of visible ASCII characters");
             }
             self.text(&field, value, LONGEST_TEXT);
-            let template = self.template(&field, value, allowed);
+            // A value may be JSON: only what looks like a place is one.
+            let template = self.known_places(&field, Template::parse_leniently(value), allowed);
             read = read.zip(template).map(|(mut read, template)| {
                 read.insert(name.clone(), template);
                 read

@@ -17,7 +17,7 @@ pub fn connect(shell: &Shell<'_>, view: &ConnectView) -> Markup {
     };
     let ask = ask(view);
     let body = html! {
-        (summary(None, &mistakes(&view.inputs)))
+        (summary(view.problem.as_ref(), &mistakes(&view.inputs)))
         h1 {
             @match &view.reconnecting {
                 Some((name, _)) => { "Reconnect " (quoted(name)) },

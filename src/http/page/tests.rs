@@ -79,6 +79,7 @@ fn connection_view(words: &str) -> ConnectionView {
 
 fn connect_view(words: &str) -> ConnectView {
     ConnectView {
+        problem: None,
         workspace: words.to_owned(),
         app_name: words.to_owned(),
         scopes: vec![scope(words), ScopeChoice { required: true, ..scope(words) }],
