@@ -223,7 +223,7 @@ async fn revoke_both<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token)
     let mut revoked = Revoked::Unsupported;
     for request in [refresh, access].into_iter().flatten() {
         revoked = match grant.ask(core, request).await {
-            Told::Done => Revoked::Confirmed,
+            Told::Done | Told::Dead => Revoked::Confirmed,
             Told::OtherKind if revoked == Revoked::Confirmed => Revoked::Confirmed,
             Told::OtherKind | Told::Refused | Told::Nothing => return Revoked::Failed,
         };
@@ -241,8 +241,8 @@ async fn revoke_by_access<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &T
     let request = |token: &Secret| grant.revocation_of(token, TokenHint::AccessToken);
     let Some(first) = request(&token.access_token) else { return Revoked::Unsupported };
     match (grant.ask(core, first).await, &token.refresh_token) {
-        (Told::Done, _) => Revoked::Confirmed,
-        (Told::Refused, Some(refresh_token)) => {
+        (Told::Done, _) | (Told::Dead, None) => Revoked::Confirmed,
+        (Told::Refused | Told::Dead, Some(refresh_token)) => {
             let asked_at = core.now();
             let Ok(renewal) = token::refresh_request(&grant.parties, refresh_token, &[], &grant.redirect_uri) else {
                 return Revoked::Failed;
@@ -251,7 +251,10 @@ async fn revoke_by_access<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &T
             match token::read_answer(grant.app, &answer, asked_at) {
                 Answer::Tokens(tokens) => {
                     let Some(second) = request(&tokens.access_token) else { return Revoked::Failed };
-                    if grant.ask(core, second).await == Told::Done { Revoked::Confirmed } else { Revoked::Failed }
+                    match grant.ask(core, second).await {
+                        Told::Done | Told::Dead => Revoked::Confirmed,
+                        Told::OtherKind | Told::Refused | Told::Nothing => Revoked::Failed,
+                    }
                 }
                 // The grant is gone already.
                 Answer::Refused(refusal) if refusal.class == Class::Permanent => Revoked::Confirmed,

@@ -80,6 +80,8 @@ impl TokenHint {
 pub enum Told {
     /// RFC 7009, 2.2: 200 also for a token that is unknown or dead already.
     Done,
+    /// It says of the token that it is dead, by an error of its own.
+    Dead,
     /// It does not revoke tokens of this kind.
     OtherKind,
     /// It refuses the token that was to ask.

@@ -76,7 +76,8 @@ pub fn read_answer(app: &App, answer: &Result<Inbound, HttpError>, asked_at: Tim
     }
 }
 
-/// Judges the answer to a revocation. What says in whatever way that the token is dead is what was wanted.
+/// Judges the answer to a revocation. What says in whatever way that the token is dead is what was wanted, unless the
+/// token was there to speak for its grant.
 pub fn read_revocation(app: &App, answer: &Result<Inbound, HttpError>) -> Told {
     let Ok(inbound) = answer else { return Told::Nothing };
     let body = json::parse(&inbound.body);
@@ -88,7 +89,7 @@ pub fn read_revocation(app: &App, answer: &Result<Inbound, HttpError>) -> Told {
         (200..=299, None) | (400, Some("invalid_token")) => Told::Done,
         (400, Some("unsupported_token_type")) => Told::OtherKind,
         (401, _) => Told::Refused,
-        (200..=299 | 400..=499, _) if is_dead => Told::Done,
+        (200..=299 | 400..=499, _) if is_dead => Told::Dead,
         _ => Told::Nothing,
     }
 }
