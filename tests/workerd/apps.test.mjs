@@ -533,15 +533,20 @@ suite("Slack with a bot and a user token", () => {
     slack.register(client.client_id, { secret: client.client_secret, redirect_uris: [redirect_uri], rotation: true });
   });
 
-  test("come from one consent, each with its own scopes", async () => {
-    // The Worker's clock can't be moved: it is told that the tokens of the consent end sooner than they do.
+  /** The ends of several tokens are sealed with them, where no test can move them: the Worker is told that they come sooner than they do. */
+  const endingSoon = async (consent) => {
     stage.installation.outbound.answer = async ({ url, method, headers, body }) => {
       if (!body.includes("authorization_code")) return undefined;
       const answer = await fetch(url, { method, headers, body, redirect: "manual" });
       return new Response((await answer.text()).replaceAll('"expires_in":43200', '"expires_in":300'), { headers: { "content-type": "application/json" } });
     };
-    id = await stage.connect(slack, "/oauth/start/sim-slack", { boxes: { tick: [SEARCH] } });
+    const result = await consent();
     stage.installation.outbound.answer = undefined;
+    return result;
+  };
+
+  test("come from one consent, each with its own scopes", async () => {
+    id = await endingSoon(() => stage.connect(slack, "/oauth/start/sim-slack", { boxes: { tick: [SEARCH] } }));
     assert.ok((await stage.connection(id)).scopes.granted.includes(SEARCH));
     const { credential } = await stage.resolved(id, { scopes: [SEARCH] });
     assert.deepEqual(credential.tokens.user.scopes, ["search:read"]);
@@ -559,14 +564,17 @@ suite("Slack with a bot and a user token", () => {
   });
 
   test("when the person takes the user token back, the bot goes on, and what is missing is said", async () => {
+    assert.equal(await endingSoon(() => stage.connect(slack, `/connections/${id}/reconnect`)), id);
     for (const grant of slack.grants.values()) if (grant.type === "user" && grant.account === "ada") slack.end(grant);
-    await stage.installation.run("UPDATE connections SET refreshed_at = NULL WHERE id = ?1", id);
-    slack.expireAccess();
-    await stage.resolved(id, { force_refresh: true });
-    // The user token is looked at when it ends.
-    const { scopes, status } = await stage.connection(id);
+    await stage.pass(slack, id, 12 * HOUR + 1);
+    await stage.resolved(id);
+    const { credential, request } = await stage.resolved(id);
+    assert.deepEqual(credential.tokens ?? {}, {});
+    assert.ok((await call(request, { method: "POST", path: "auth.test" })).works);
+    const { status, scopes, attention } = await stage.connection(id);
     assert.equal(status, "connected");
-    if (scopes.missing.length > 0) assert.deepEqual(scopes.missing, [SEARCH]);
+    assert.deepEqual(scopes.missing, [SEARCH]);
+    assert.ok(attention.some(({ code }) => code === "missing_scopes"));
   });
 
   test("end with a disconnect, both", async () => {
@@ -638,8 +646,8 @@ suite("tokens that Dropbox gave elsewhere", () => {
     ({ dropbox } = stage.apps);
     ({ ask, visit } = asker(stage.apps.origin));
     await stage.register("dropbox");
-    await stage.ask("PUT", "/v1/apps/sim-dropbox/client", client);
-    dropbox.register(client.client_id, { secret: client.client_secret, redirect_uris: [BACK] });
+    const { redirect_uri } = await stage.ask("PUT", "/v1/apps/sim-dropbox/client", client);
+    dropbox.register(client.client_id, { secret: client.client_secret, redirect_uris: [BACK, redirect_uri] });
   });
 
   test("serve as they are while they live, and are refreshed when they end", async () => {
@@ -713,6 +721,147 @@ suite("a client of Microsoft's with a private key", () => {
     assert.equal(verdict, "refused");
     const broken = await stage.api("PUT", path, { ...key, client_secret: privateKey.slice(0, 300) });
     assert.deepEqual([broken.status, broken.body.errors[0].field], [422, "client_secret"]);
+  });
+});
+
+suite("an end that only the app knows of", () => {
+  test("Slack: access that has expired can't ask for its own end, so a fresh one does", async () => {
+    const { slack } = stage.apps;
+    const id = await stage.connect(slack, "/oauth/start/sim-slack");
+    await stage.pass(slack, id, 12 * HOUR + 1);
+    const { result, asked } = await askedDuring(slack, () => stage.ask("DELETE", `/v1/connections/${id}`));
+    assert.deepEqual(asked, ["POST slack.com/api/auth.revoke", "POST slack.com/api/oauth.v2.access", "POST slack.com/api/auth.revoke"]);
+    assert.deepEqual(result, { revoked: "confirmed", retrying: false });
+    const fresh = slack.secrets("access").at(-1);
+    assert.equal(slack.look("access", fresh).state, "ended");
+  });
+
+  test("Microsoft: a client secret that has expired is the client's fault; a new one mends every connection", async () => {
+    const { microsoft } = stage.apps;
+    const path = "/v1/apps/sim-outlook/client";
+    const dated = { client_id: "outlook-dated", client_secret: "the-first-secret-0123456789", variables: { tenant: "common" } };
+    const { redirect_uri } = await stage.ask("PUT", path, dated);
+    microsoft.register(dated.client_id, { secret: dated.client_secret, redirect_uris: [redirect_uri] });
+    const id = await stage.connect(microsoft, "/oauth/start/sim-outlook");
+    microsoft.register(dated.client_id, { secretExpired: true });
+    await stage.pass(microsoft, id, CONSENTED.Outlook.life + 1);
+    const refused = await stage.refused(id);
+    assert.deepEqual([refused.status, refused.code], [409, "client_misconfigured"]);
+    const { status, attention } = await stage.connection(id);
+    assert.equal(status, "connected");
+    assert.ok(attention.some(({ code }) => code === "client_misconfigured"));
+    microsoft.register(dated.client_id, { secret: "the-second-secret-0123456789", secretExpired: false });
+    await stage.ask("PUT", path, { ...dated, client_secret: "the-second-secret-0123456789" });
+    await stage.pass(microsoft, id, 120);
+    assert.ok((await call((await stage.resolved(id)).request, CONSENTED.Outlook.api)).works);
+
+    microsoft.withdrawConsent("ada", ["User.Read"]);
+    await stage.pass(microsoft, id, CONSENTED.Outlook.life + 1);
+    const withdrawn = await stage.refused(id);
+    assert.deepEqual([withdrawn.code, withdrawn.reason], ["needs_reconnect", "revoked"]);
+    await stage.ask("DELETE", `/v1/connections/${id}`);
+  });
+
+  test("Microsoft: an answer without scopes has granted what was asked for", async () => {
+    const { microsoft } = stage.apps;
+    microsoft.omitScope = true;
+    const id = await stage.connect(microsoft, "/oauth/start/sim-outlook");
+    const { scopes } = await stage.connection(id);
+    assert.deepEqual([scopes.missing, scopes.granted.includes("Mail.Send")], [[], true]);
+    await stage.ask("DELETE", `/v1/connections/${id}`);
+    microsoft.omitScope = false;
+  });
+
+  test("Google: a client in testing has grants of seven days, which is said beforehand and when they end", async () => {
+    const { google: sim } = stage.apps;
+    sim.register(CONSENTED.Gmail.client.client_id, { testing: true });
+    const id = await stage.connect(sim, "/oauth/start/sim-gmail");
+    const { credential, attention } = await stage.connection(id);
+    const days = (new Date(credential.ends_at) - Date.now()) / 86_400_000;
+    assert.ok(days > 6.9 && days < 7.1, credential.ends_at);
+    assert.ok(attention.some(({ code }) => code === "expires_soon"), JSON.stringify(attention));
+    await stage.pass(sim, id, 8 * 86_400);
+    await stage.installation.run("UPDATE connections SET refresh_expires_at = refresh_expires_at - ?2 WHERE id = ?1", id, 8 * 86_400);
+    const refused = await stage.refused(id);
+    assert.deepEqual([refused.code, refused.reason], ["needs_reconnect", "expired"]);
+    await stage.ask("DELETE", `/v1/connections/${id}`);
+    sim.register(CONSENTED.Gmail.client.client_id, { testing: false });
+  });
+
+  test("Notion: without a refresh token the connection lives on its access token, and says so when that dies", async () => {
+    const { notion } = stage.apps;
+    notion.refreshTokens = false;
+    const id = await stage.connect(notion, "/oauth/start/sim-notion");
+    notion.refreshTokens = true;
+    assert.equal((await stage.connection(id)).credential.refreshable, false);
+    assert.ok((await call((await stage.resolved(id)).request, CONSENTED.Notion.api)).works);
+    notion.expireAccess();
+    const { connection } = await stage.ask("POST", `/v1/connections/${id}/check`);
+    assert.deepEqual([connection.status, connection.reason], ["needs_reconnect", "credential_rejected"]);
+    await stage.ask("DELETE", `/v1/connections/${id}`);
+  });
+});
+
+suite("what a person or an app says no to", () => {
+  const DENIED = { slack: ["slack", "sim-slack"], gmail: ["google", "sim-gmail"], notion: ["notion", "sim-notion"], outlook: ["microsoft", "sim-outlook"], dropbox: ["dropbox", "sim-dropbox"] };
+  for (const [name, [simulator, app]] of Object.entries(DENIED)) {
+    test(`${name}: a denial stores nothing and offers another try`, async () => {
+      const flow = await stage.goThrough(stage.apps[simulator], `/oauth/start/${app}`, { deny: true });
+      const { text, html } = await stage.person.get(flow);
+      assert.match(text, /You did not allow access .* nothing was stored/);
+      assert.ok(html.includes(`href="/oauth/start/${app}"`));
+      assert.deepEqual(await stage.connectionsOf(app), []);
+    });
+  }
+
+  test("Microsoft: what only an administrator may allow ends like a denial", async () => {
+    const { microsoft } = stage.apps;
+    microsoft.adminOnly.add("Mail.Send");
+    const flow = await stage.goThrough(microsoft, "/oauth/start/sim-outlook");
+    microsoft.adminOnly.clear();
+    assert.match((await stage.person.get(flow)).text, /nothing was stored/);
+  });
+
+  test("a Stripe key that may not ask whose it is works, and its account is unknown", async () => {
+    const { stripe } = stage.apps;
+    const key = stripe.newKey("ada", { permissions: ["balance"] });
+    const { status, body } = await stage.api("POST", "/v1/connections", { app: "sim-stripe", credential: { type: "api_key", api_key: key } });
+    assert.equal(status, 201, JSON.stringify(body));
+    assert.equal(body.account, null);
+    assert.ok((await call((await stage.resolved(body.id)).request, { path: "balance" })).works);
+    assert.equal((await stage.ask("POST", `/v1/connections/${body.id}/check`)).health, "healthy");
+    await stage.ask("DELETE", `/v1/connections/${body.id}`);
+  });
+
+  test("a live Stripe key is labelled so, and a platform's key acts for a connected account", async () => {
+    const { stripe } = stage.apps;
+    const add = async (way, credential) => stage.ask("POST", "/v1/connections", { app: "sim-stripe", way, credential: { type: "api_key", ...credential } });
+    const live = await add("api_key", { api_key: stripe.newKey("ada", { live: true }) });
+    assert.equal(live.account.label, "ada (live mode)");
+    const { id } = stripe.account("ada");
+    const platform = await add("platform", { api_key: stripe.newKey("platform", { connected: ["ada"] }), account: id });
+    assert.deepEqual(platform.account, { id, label: "ada (test mode)" });
+    const { request } = await stage.resolved(platform.id);
+    assert.equal(request.headers["Stripe-Account"], id);
+    const told = await call(request, { path: "account" });
+    assert.equal(told.body.id, id);
+    for (const one of [live, platform]) await stage.ask("DELETE", `/v1/connections/${one.id}`);
+  });
+
+  test("a Google service account acts for a person only where an administrator has allowed it", async () => {
+    const { google: sim } = stage.apps;
+    const scopes = ["openid", google("userinfo.email"), google("gmail.readonly")];
+    const key = sim.newServiceAccount("mailer", { delegated: { "boss@example.test": scopes } });
+    const add = (subject) => stage.api("POST", "/v1/connections", { app: "sim-gmail", scopes, credential: { type: "service_account", key: JSON.parse(key), subject } });
+    const refused = await add("other@example.test");
+    assert.deepEqual([refused.status, refused.body.code], [422, "credential_rejected"]);
+    assert.match(refused.body.detail, /unauthorized_client/);
+    const { status, body } = await add("boss@example.test");
+    assert.equal(status, 201, JSON.stringify(body));
+    assert.equal(body.account.label, "boss@example.test");
+    const told = await call((await stage.resolved(body.id)).request, CONSENTED.Gmail.api);
+    assert.equal(told.body.emailAddress, "boss@example.test");
+    await stage.ask("DELETE", `/v1/connections/${body.id}`);
   });
 });
 
