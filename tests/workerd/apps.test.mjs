@@ -9,7 +9,7 @@ import { atRest } from "../support/installation.mjs";
 import { askedDuring, call, living, openStage, pathOf, tokensDuring } from "../support/lives.mjs";
 import { asker, BACK } from "../support/apps/asking.mjs";
 import { newKeyPair } from "../support/apps/jwt.mjs";
-import { textOf } from "../support/person.mjs";
+import { Person, textOf } from "../support/person.mjs";
 
 let stage;
 before(async () => {
@@ -483,6 +483,11 @@ for (const [name, life] of Object.entries(ENTERED)) {
       assert.deepEqual([refused.status, refused.body.code], [409, "conflict"]);
       assert.equal((await stage.connection(id)).account.id, life.account(sim, "ada").id);
       await works();
+      const { location } = await stage.enter(`/connections/${id}/reconnect`, { [field]: other });
+      await stage.choose(location, "keep", /What you entered is of another account/);
+      const { account, generation } = await stage.connection(id);
+      assert.deepEqual([account.id, generation], [life.account(sim, "ada").id, 2]);
+      await works();
       const switched = await replace(other, { switch_account: true });
       assert.deepEqual([switched.status, switched.body.account, switched.body.generation], [200, life.account(sim, "eve"), 3]);
       await works();
@@ -721,6 +726,59 @@ suite("a client of Microsoft's with a private key", () => {
     assert.equal(verdict, "refused");
     const broken = await stage.api("PUT", path, { ...key, client_secret: privateKey.slice(0, 300) });
     assert.deepEqual([broken.status, broken.body.errors[0].field], [422, "client_secret"]);
+  });
+});
+
+suite("a connection that changes its way", () => {
+  const oauth = CONSENTED.Notion;
+  let notion, id;
+  const works = async () => {
+    const answer = await stage.resolved(id);
+    assert.ok((await call(answer.request, oauth.api)).works);
+    return answer.credential;
+  };
+
+  test("from consent to a token that is entered: what the consent gave is revoked", async () => {
+    ({ notion } = stage.apps);
+    id = await stage.connect(notion, "/oauth/start/sim-notion?way=oauth2");
+    const { access_token } = await works();
+    const { location } = await stage.enter(`/connections/${id}/reconnect?way=api_key`, { api_key: notion.newInternalToken("ada") });
+    assert.match(await stage.choose(location, "switch", /another account/), new RegExp(`^/connections/${id}`));
+    const { way, credential, scopes, generation } = await stage.connection(id);
+    assert.deepEqual([way, credential.type, credential.refreshable, scopes.requested, generation], ["api_key", "api_key", false, [], 2]);
+    assert.equal((await works()).type, "api_key");
+    assert.equal(notion.look("access", access_token).state, "ended");
+  });
+
+  test("and back to consent", async () => {
+    const flow = await stage.goThrough(notion, `/connections/${id}/reconnect?way=oauth2`);
+    await stage.choose(flow, "switch", /another account/);
+    const { way, credential, generation } = await stage.connection(id);
+    assert.deepEqual([way, credential.type, credential.refreshable, generation], ["oauth2", "oauth2", true, 3]);
+    assert.equal((await works()).type, "oauth2");
+    assert.deepEqual(await stage.ask("DELETE", `/v1/connections/${id}`), { revoked: "confirmed", retrying: false });
+  });
+});
+
+suite("a link to an app whose token is entered", () => {
+  test("lets somebody enter it, once, and what is refused leaves the link open", async () => {
+    const { telegram } = stage.apps;
+    const { id: link, url } = await stage.ask("POST", "/v1/links", { app: "sim-telegram", user: { id: "guest" } });
+    const guest = new Person(stage.installation);
+    const path = pathOf(url);
+    const refused = await guest.submit(path, { "input.token": ENTERED["a Telegram bot token"].unknown() });
+    assert.equal(refused.status, 422);
+    assert.equal((await stage.ask("GET", `/v1/links/${link}`)).status, "open");
+    const token = telegram.newBot("guest");
+    const { location } = await guest.submit(path, { "input.token": token });
+    assert.match((await guest.get(location)).text, /Telegram is connected/);
+    const { status, connection } = await stage.ask("GET", `/v1/links/${link}`);
+    assert.equal(status, "used");
+    const { user, account } = await stage.connection(connection);
+    assert.deepEqual([user.id, account.label], ["guest", "@guest_bot"]);
+    assert.equal((await stage.resolved(connection)).credential.token, token);
+    assert.equal((await guest.get(path)).status, 410);
+    await stage.ask("DELETE", `/v1/connections/${connection}`);
   });
 });
 
