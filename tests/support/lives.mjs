@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { relocated, startApps } from "./apps/index.mjs";
 import { ROOT, startInstallation } from "./installation.mjs";
 import { connectionAt, formsOf, pathOf, Person } from "./person.mjs";
@@ -44,6 +45,16 @@ export class Stage {
     const answer = await this.installation.resolve(id, body);
     assert.equal(answer.status, 200, JSON.stringify(answer.body));
     return answer.body;
+  }
+
+  /** The same from the copy near the reader, which is written behind an earlier answer. */
+  async copied(id) {
+    for (let tries = 0; tries < 50; tries += 1) {
+      const answer = await this.resolved(id, { consistency: "edge" });
+      if (answer.source === "cache") return answer;
+      await sleep(20);
+    }
+    throw new Error("There is no copy of what was resolved.");
   }
 
   /** What a resolve refuses with: `{ status, code, … }`. */

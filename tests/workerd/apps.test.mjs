@@ -30,7 +30,8 @@ const slackBot = (client) => (sim, name) => {
  * Connections by consent.
  *
  * - `client`: as it is entered; `wrong`: a secret that the app does not take; `registered`: what the app knows besides.
- * - `tick`: what the person asks for beside the usual; `unticked`: what they then withhold at the app; `added`: what a workflow asks for later.
+ * - `tick`: what the person asks for beside the usual; `unticked`: what they then withhold at the app; `added`: what a workflow asks for later;
+ *   `more`: how the app is told that this is beside what it granted before.
  * - `api`: a call of the app's API. `life`: of an access token, in seconds; without it, a refresh is asked for.
  * - `dies`: why a connection is said to be dead when the person took the access back; `lingers`: an access token works on after that.
  * - `revoked`: what a disconnect tells, `asked`: what the app was asked for it, and `left`: which tokens live on all the same.
@@ -70,6 +71,7 @@ const CONSENTED = {
     tick: [google("gmail.readonly")],
     unticked: google("gmail.readonly"),
     added: google("gmail.labels"),
+    more: { include_granted_scopes: "true" },
     api: { path: "gmail/v1/users/me/profile" },
     life: HOUR,
     hint: true,
@@ -84,6 +86,7 @@ const CONSENTED = {
     tick: [google("drive.file")],
     unticked: google("spreadsheets"),
     added: google("drive.readonly"),
+    more: { include_granted_scopes: "true" },
     api: { path: "spreadsheets/budget" },
     life: HOUR,
     hint: true,
@@ -142,6 +145,7 @@ const CONSENTED = {
     account: (sim, name) => ({ id: sim.account(name).account_id, label: `${name}@example.test` }),
     unticked: "files.content.read",
     added: "files.content.write",
+    more: { include_granted_scopes: "user" },
     api: { method: "POST", path: "users/get_current_account", text: "null" },
     life: 4 * HOUR,
     asked: ["POST api.dropboxapi.com/2/auth/token/revoke"],
@@ -184,6 +188,7 @@ for (const [name, life] of Object.entries(CONSENTED)) {
       id = await stage.connect(sim, start(), { untick: unticked ? [unticked] : [], boxes: { tick: life.tick } });
       const { status, account, scopes, credential } = await stage.connection(id);
       const missing = unticked ? [unticked] : [];
+      assert.equal(sim.visits.at(-1).include_granted_scopes, undefined);
       assert.deepEqual(
         { status, account, missing: scopes.missing, type: credential.type, refreshable: credential.refreshable },
         { status: "connected", account: life.account(sim, "ada"), missing, type: "oauth2", refreshable: refreshes },
@@ -199,6 +204,8 @@ for (const [name, life] of Object.entries(CONSENTED)) {
 
     test("a workflow calls the app's API with what a resolve says, and learns nothing else", async () => {
       const answer = await works({ workflow: "nightly", step: "fetch" });
+      const copy = await stage.copied(id);
+      assert.deepEqual([copy.credential, copy.request], [answer.credential, answer.request]);
       assert.equal(answer.credential.type, "oauth2");
       assert.ok(sim.secrets("access").includes(answer.credential.access_token));
       const text = JSON.stringify(answer);
@@ -221,6 +228,7 @@ for (const [name, life] of Object.entries(CONSENTED)) {
       assert.deepEqual([refused.status, refused.code, refused.missing_scopes], [409, "missing_scopes", [added]]);
       const path = pathOf(refused.reconnect_url);
       assert.equal(await stage.connect(sim, path), id);
+      assert.deepEqual(Object.entries(sim.visits.at(-1)).filter(([name]) => name === "include_granted_scopes"), Object.entries(life.more ?? {}));
       if (life.hint) assert.equal(sim.visits.at(-1).login_hint, life.account(sim, "ada").label);
       await works({ scopes: [added] });
       assert.deepEqual((await stage.connection(id)).scopes.missing, []);
@@ -431,6 +439,8 @@ for (const [name, life] of Object.entries(ENTERED)) {
 
     test("a resolve shows the fields and how a request is sent, and that works", async () => {
       const answer = await works();
+      const copy = await stage.copied(id);
+      assert.deepEqual([copy.credential, copy.request], [answer.credential, answer.request]);
       if (life.request) {
         const { base_url, headers } = life.request(sim, key);
         assert.deepEqual(answer.credential, { type, [field]: key });
@@ -557,6 +567,7 @@ suite("Slack with a bot and a user token", () => {
     assert.deepEqual(credential.tokens.user.scopes, ["search:read"]);
     assert.ok(credential.scopes.includes("chat:write") && !credential.scopes.includes("search:read"));
     await both();
+    assert.deepEqual((await stage.copied(id)).credential, credential);
   });
 
   test("are refreshed each on its own when they have ended", async () => {
@@ -846,6 +857,24 @@ suite("an end that only the app knows of", () => {
     sim.register(CONSENTED.Gmail.client.client_id, { testing: false });
   });
 
+  test("Telegram: the clock finds a token that BotFather took back", async () => {
+    const { telegram } = stage.apps;
+    const { id } = await stage.ask("POST", "/v1/connections", { app: "sim-telegram", credential: { type: "bot_token", token: telegram.newBot("ada") } });
+    const strike = async () => {
+      await stage.installation.run("UPDATE connections SET next_check_at = 1 WHERE id = ?1", id);
+      await stage.installation.strike();
+      const { status, reason, check_evidence } = await stage.connection(id);
+      return [status, reason, check_evidence];
+    };
+    assert.deepEqual(await strike(), ["connected", null, "probe: accepted"]);
+    telegram.failNext({ status: 429, body: { ok: false, error_code: 429, description: "Too Many Requests", parameters: { retry_after: 7 } } });
+    assert.deepEqual((await strike()).slice(0, 2), ["connected", null], "an app that asks to wait says nothing of the token");
+    telegram.revoke("ada");
+    await stage.pass(telegram, id, 60);
+    assert.deepEqual(await strike(), ["needs_reconnect", "credential_rejected", "probe: refused"]);
+    await stage.ask("DELETE", `/v1/connections/${id}`);
+  });
+
   test("Notion: without a refresh token the connection lives on its access token, and says so when that dies", async () => {
     const { notion } = stage.apps;
     notion.refreshTokens = false;
@@ -950,6 +979,7 @@ suite("what was never shown", () => {
   test("none is on a page or in any answer but a resolve's", () => {
     const shown = stage.installation.answers.filter(({ path, status }) => status >= 400 || !path.endsWith("/resolve"));
     assert.ok(shown.length > 200);
+    assert.ok(foundIn(stage.installation.answers.map(({ text }) => text).join()).length > 50, "a resolve hands some out");
     for (const { path, text, headers } of shown) assert.deepEqual(foundIn(text + (headers.get("location") ?? "")), [], path);
   });
 
