@@ -5,10 +5,11 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { relocated, startApps } from "./apps/index.mjs";
-import { ROOT, startInstallation } from "./installation.mjs";
-import { connectionAt, formsOf, pathOf, Person } from "./person.mjs";
+import { atRest, ROOT, startInstallation } from "./installation.mjs";
+import { connectionAt, formsOf, Person } from "./person.mjs";
 
 /** Starts everything, with a person who is signed in. */
 export async function openStage() {
@@ -77,7 +78,10 @@ export class Stage {
   connect = async (...way) => connectionAt(await this.goThrough(...way));
 
   /** Enters a credential in the form of a page: the answer. */
-  enter = (path, fields) => this.person.submit(path, Object.fromEntries(Object.entries(fields).map(([id, value]) => [`input.${id}`, value])), { to: path });
+  enter(path, fields) {
+    const named = Object.entries(fields).map(([id, value]) => [`input.${id}`, value]);
+    return this.person.submit(path, Object.fromEntries(named), { to: path });
+  }
 
   /** Answers the question that a flow ended with: where that leads. */
   async choose(flow, choice, asked) {
@@ -126,4 +130,46 @@ export async function tokensDuring(sim, grantType, doing) {
   return count() - before;
 }
 
-export { pathOf };
+/**
+ * The last suite of a file: nothing that the apps ever gave out or were sent was logged, shown or kept in the clear. `least`
+ * secrets there must be to look for.
+ */
+export function suiteOfWhatIsNeverShown(stage, least) {
+  suite("what was never shown", () => {
+    let secrets;
+    before(() => {
+      const { origin, close, ...apps } = stage().apps;
+      // Of a key file a line is enough: elsewhere its lines may be broken in another way.
+      const telling = (value) => (value.includes("PRIVATE KEY") ? value.split("\n")[3] : value);
+      secrets = Object.entries(apps).flatMap(([name, sim]) => sim.secrets().map((value) => [telling(value), name]));
+      assert.ok(secrets.length > least && secrets.every(([value]) => value.length >= 16), `${secrets.length}`);
+    });
+    const foundIn = (text) => secrets.filter(([value]) => text.includes(value)).map(([value, name]) => `${name}: ${value.slice(0, 8)}…`);
+
+    test("no secret of any app is in the log", () => {
+      const logs = stage().installation.server.getLogs();
+      assert.ok(logs.length > 5, "there is a log");
+      assert.deepEqual(foundIn(JSON.stringify(logs)), []);
+    });
+
+    test("none is in the record or the cache in the clear, and none in an event", async () => {
+      const places = await atRest(stage().installation);
+      assert.ok(places["table events"].length > 1000, "there is something to look through");
+      for (const [place, text] of Object.entries(places)) assert.deepEqual(foundIn(text), [], place);
+    });
+
+    test("none is on a page or in any answer but a resolve's", () => {
+      const shown = stage().installation.answers.filter(({ path, status }) => status >= 400 || !path.endsWith("/resolve"));
+      assert.ok(shown.length > 100);
+      assert.ok(foundIn(stage().installation.answers.map(({ text }) => text).join()).length > 20, "a resolve hands some out");
+      for (const { path, text, headers } of shown) assert.deepEqual(foundIn(text + (headers.get("location") ?? "")), [], path);
+    });
+
+    test("a refresh token, a client's secret or a code is in no resolve either", () => {
+      const resolved = stage().installation.answers.filter(({ path, status }) => status < 400 && path.endsWith("/resolve"));
+      const { origin, close, ...apps } = stage().apps;
+      const kept = Object.values(apps).flatMap((sim) => ["refresh", "client", "code"].flatMap((kind) => sim.secrets(kind)));
+      for (const { path, text } of resolved) assert.deepEqual(kept.filter((value) => text.includes(value)), [], path);
+    });
+  });
+}

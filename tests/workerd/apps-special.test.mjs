@@ -1,0 +1,459 @@
+// Owns what is particular to some of the apps of the first set and does not belong to the life that all have: several tokens of
+// one consent, an answer that is lost, tokens from elsewhere, a client's private key, a change of the way, ends that only the
+// app knows of, and what a person or an app says no to.
+
+import assert from "node:assert/strict";
+import { after, before, suite, test } from "node:test";
+import { asker, BACK } from "../support/apps/asking.mjs";
+import { newKeyPair } from "../support/apps/jwt.mjs";
+import { askedDuring, call, openStage, suiteOfWhatIsNeverShown, tokensDuring } from "../support/lives.mjs";
+import { pathOf, Person } from "../support/person.mjs";
+
+const HOUR = 3600;
+const OUTLOOK_LIFE = 4500;
+const google = (name) => `https://www.googleapis.com/auth/${name}`;
+
+/** A call of each app's API. */
+const API = {
+  slack: { method: "POST", path: "auth.test" },
+  gmail: { path: "gmail/v1/users/me/profile" },
+  notion: { method: "POST", path: "search", text: "{}" },
+  outlook: { path: "me" },
+  dropbox: { method: "POST", path: "users/get_current_account", text: "null" },
+};
+
+/** The apps whose clients are set up before anything else, and what their simulators are told of them. */
+const CLIENTS = { slack: ["slack", { rotation: true }], gmail: ["google"], notion: ["notion"], outlook: ["microsoft"], dropbox: ["dropbox"] };
+
+let stage;
+before(async () => {
+  stage = await openStage();
+  for (const file of ["telegram", "stripe", ...Object.keys(CLIENTS)]) await stage.register(file);
+  for (const [file, [simulator, more]] of Object.entries(CLIENTS)) {
+    const client = { client_id: `${file}-client`, client_secret: `${file}-secret-0123456789` };
+    const { redirect_uri } = await stage.ask("PUT", `/v1/apps/sim-${file}/client`, client);
+    stage.apps[simulator].register(client.client_id, { secret: client.client_secret, redirect_uris: [redirect_uri], ...more });
+  }
+});
+after(() => stage.close());
+
+suite("Slack with a bot and a user token", () => {
+  const SEARCH = "user:search:read";
+  const USER = { method: "POST", path: "search.messages" };
+  let slack, id;
+  const tokens = (answer) => ({ bot: answer.request.headers.Authorization, user: `Bearer ${answer.credential.tokens.user.access_token}` });
+  const both = async () => {
+    const answer = await stage.resolved(id);
+    const { bot, user } = tokens(answer);
+    assert.ok((await call(answer.request, { method: "POST", path: "conversations.list" })).works);
+    assert.ok((await call({ ...answer.request, headers: { Authorization: user } }, USER)).works);
+    assert.equal((await call(answer.request, USER)).body.error, "missing_scope", "the bot may not search");
+    return { bot, user };
+  };
+
+  before(() => ({ slack } = stage.apps));
+
+  /** The ends of several tokens are sealed, where no test can move them: the Worker is told that they come sooner than they do. */
+  const endingSoon = async (consent) => {
+    stage.installation.outbound.answer = async ({ url, method, headers, body }) => {
+      if (!body.includes("authorization_code")) return undefined;
+      const answer = await fetch(url, { method, headers, body, redirect: "manual" });
+      return new Response((await answer.text()).replaceAll('"expires_in":43200', '"expires_in":300'), { headers: { "content-type": "application/json" } });
+    };
+    const result = await consent();
+    stage.installation.outbound.answer = undefined;
+    return result;
+  };
+
+  test("come from one consent, each with its own scopes", async () => {
+    id = await endingSoon(() => stage.connect(slack, "/oauth/start/sim-slack", { boxes: { tick: [SEARCH] } }));
+    assert.ok((await stage.connection(id)).scopes.granted.includes(SEARCH));
+    const { credential } = await stage.resolved(id, { scopes: [SEARCH] });
+    assert.deepEqual(credential.tokens.user.scopes, ["search:read"]);
+    assert.ok(credential.scopes.includes("chat:write") && !credential.scopes.includes("search:read"));
+    await both();
+    assert.deepEqual((await stage.copied(id)).credential, credential);
+  });
+
+  test("are refreshed each on its own when they have ended", async () => {
+    const old = await both();
+    await stage.pass(slack, id, 12 * HOUR + 1);
+    const count = await tokensDuring(slack, "refresh_token", () => Promise.all([both(), both(), both()]));
+    assert.equal(count, 2);
+    const now = await both();
+    assert.ok(now.bot !== old.bot && now.user !== old.user);
+  });
+
+  test("when the person takes the user token back, the bot goes on, and what is missing is said", async () => {
+    assert.equal(await endingSoon(() => stage.connect(slack, `/connections/${id}/reconnect`)), id);
+    for (const grant of slack.grants.values()) if (grant.type === "user" && grant.account === "ada") slack.end(grant);
+    await stage.pass(slack, id, 12 * HOUR + 1);
+    await stage.resolved(id);
+    const { credential, request } = await stage.resolved(id);
+    assert.deepEqual(credential.tokens ?? {}, {});
+    assert.ok((await call(request, API.slack)).works);
+    const { status, scopes, attention } = await stage.connection(id);
+    assert.equal(status, "connected");
+    assert.deepEqual(scopes.missing, [SEARCH]);
+    assert.ok(attention.some(({ code }) => code === "missing_scopes"));
+  });
+
+  test("end with a disconnect, both", async () => {
+    const answer = await stage.resolved(id);
+    assert.deepEqual(await stage.ask("DELETE", `/v1/connections/${id}`), { revoked: "confirmed", retrying: false });
+    assert.equal((await call(answer.request, API.slack)).works, false);
+  });
+});
+
+suite("an answer that Slack gave and nobody got", () => {
+  let slack, id;
+  const lost = async () => {
+    await stage.pass(slack, id, 12 * HOUR + 1);
+    slack.failNext({ at: "oauth.v2.access", afterwards: true });
+    const refused = await stage.refused(id);
+    assert.deepEqual([refused.status, refused.code], [503, "app_unavailable"]);
+    const again = await tokensDuring(slack, "refresh_token", async () => assert.equal((await stage.refused(id)).status, 503));
+    assert.equal(again, 0, "whoever asks meanwhile waits");
+  };
+
+  before(async () => {
+    ({ slack } = stage.apps);
+    id = await stage.connect(slack, "/oauth/start/sim-slack");
+  });
+  after(() => stage.ask("DELETE", `/v1/connections/${id}`));
+
+  test("is had once more within the grace", async () => {
+    await lost();
+    await stage.pass(slack, id, 15);
+    const { request } = await stage.resolved(id);
+    assert.ok((await call(request, API.slack)).works);
+  });
+
+  test("is lost after it, and called so; a reconnect repairs it", async () => {
+    await lost();
+    await stage.pass(slack, id, 120);
+    const refused = await stage.refused(id);
+    assert.deepEqual([refused.code, refused.reason], ["needs_reconnect", "lost_rotation"]);
+    assert.equal(await stage.connect(slack, pathOf(refused.reconnect_url)), id);
+    const { request } = await stage.resolved(id);
+    assert.ok((await call(request, API.slack)).works);
+  });
+});
+
+suite("tokens that Dropbox gave elsewhere", () => {
+  let dropbox, ask, visit;
+  const client = { client_id: "dropbox-import", client_secret: "dropbox-import-secret-0123456789" };
+  const made = [];
+  const soon = (seconds) => new Date(Date.now() + seconds * 1000).toISOString().replace(/\.\d+Z/, "Z");
+  const add = (credential, more) => stage.api("POST", "/v1/connections", { app: "sim-dropbox", credential: { type: "oauth2", ...credential }, ...more });
+  /** What another program of the same client was given. */
+  const given = async () => {
+    dropbox.person = { account: "ada", untick: [], deny: false };
+    const { code } = await visit("www.dropbox.com/oauth2/authorize", { client_id: client.client_id, token_access_type: "offline", scope: "account_info.read" });
+    const form = { grant_type: "authorization_code", code, redirect_uri: BACK };
+    const { body } = await ask("api.dropboxapi.com/oauth2/token", { form, basic: [client.client_id, client.client_secret] });
+    return { access_token: body.access_token, refresh_token: body.refresh_token, scopes: body.scope.split(" ") };
+  };
+  const works = async ({ status, body }) => {
+    assert.equal(status, 201, JSON.stringify(body));
+    made.push(body.id);
+    assert.deepEqual(body.account, { id: dropbox.account("ada").account_id, label: "ada@example.test" });
+    const answer = await stage.resolved(body.id);
+    assert.ok((await call(answer.request, API.dropbox)).works);
+    return answer;
+  };
+
+  before(async () => {
+    ({ dropbox } = stage.apps);
+    ({ ask, visit } = asker(stage.apps.origin));
+    const { redirect_uri } = await stage.ask("PUT", "/v1/apps/sim-dropbox/client", client);
+    dropbox.register(client.client_id, { secret: client.client_secret, redirect_uris: [BACK, redirect_uri] });
+  });
+
+  test("serve as they are while they live, and are refreshed when they end", async () => {
+    const tokens = await given();
+    const answer = await works(await add({ ...tokens, expires_at: soon(HOUR) }));
+    assert.equal(answer.credential.access_token, tokens.access_token);
+    assert.deepEqual(answer.credential.scopes, ["account_info.read"]);
+    await stage.pass(dropbox, made[0], 4 * HOUR + 1);
+    assert.equal(await tokensDuring(dropbox, "refresh_token", () => stage.resolved(made[0])), 1);
+  });
+
+  test("are renewed at once when the access has ended, whether that is said or found out", async () => {
+    for (const expires_at of [soon(-60), soon(HOUR)]) {
+      const tokens = await given();
+      dropbox.expireAccess();
+      assert.equal(await tokensDuring(dropbox, "refresh_token", async () => works(await add({ ...tokens, expires_at }))), 1);
+    }
+  });
+
+  test("take the place of a connection to the same account when that is meant", async () => {
+    const tokens = await given();
+    const { status, body } = await add({ ...tokens, expires_at: soon(HOUR) }, { on_duplicate: "reuse" });
+    assert.deepEqual([status, made.includes(body.id), body.generation], [201, true, 2]);
+  });
+
+  test("are refused when they are dead or incomplete, and nothing is stored", async () => {
+    const tokens = await given();
+    const before = (await stage.connectionsOf("sim-dropbox")).length;
+    dropbox.expireAccess();
+    const dead = await add({ access_token: tokens.access_token, expires_at: soon(HOUR) });
+    assert.deepEqual([dead.status, dead.body.code], [422, "credential_rejected"]);
+    const revoked = await add({ access_token: "sl.u.unknown", refresh_token: "unknown-refresh-token", expires_at: soon(-60) });
+    assert.deepEqual([revoked.status, revoked.body.code], [422, "credential_rejected"]);
+    const endless = await add({ access_token: tokens.access_token, refresh_token: tokens.refresh_token });
+    assert.deepEqual([endless.status, endless.body.errors[0].field], [422, "credential.expires_at"]);
+    assert.equal((await stage.connectionsOf("sim-dropbox")).length, before);
+  });
+
+  after(() => Promise.all(made.map((id) => stage.api("DELETE", `/v1/connections/${id}`))));
+});
+
+suite("a client of Microsoft's with a private key", () => {
+  const { publicKey, privateKey } = newKeyPair();
+  const path = "/v1/apps/sim-outlook/client";
+  const key = { client_id: "outlook-key", client_secret: privateKey, variables: { tenant: "common" } };
+  let microsoft;
+  before(() => ({ microsoft } = stage.apps));
+
+  for (const [named, header] of Object.entries({ key_id: "kid", certificate: "x5t#S256" })) {
+    test(`proves itself by it, the key named by ${header}: trial, connect and refresh`, async () => {
+      const { redirect_uri } = await stage.ask("PUT", path, { ...key, [named]: "thumb" });
+      microsoft.register(key.client_id, { redirect_uris: [redirect_uri], certificates: [{ publicKey, id: "thumb" }] });
+      assert.equal((await stage.ask("POST", `${path}/test`)).verdict, "accepted");
+      const id = await stage.connect(microsoft, "/oauth/start/sim-outlook");
+      await stage.pass(microsoft, id, OUTLOOK_LIFE + 1);
+      const count = await tokensDuring(microsoft, "refresh_token", async () => {
+        const { request } = await stage.resolved(id);
+        assert.ok((await call(request, API.outlook)).works);
+      });
+      assert.equal(count, 1);
+      await stage.ask("DELETE", `/v1/connections/${id}`);
+    });
+  }
+
+  test("is refused with another key, and one that is no key is not taken", async () => {
+    await stage.ask("PUT", path, { ...key, client_secret: newKeyPair().privateKey, key_id: "thumb" });
+    const { verdict } = await stage.ask("POST", `${path}/test`);
+    assert.equal(verdict, "refused");
+    const broken = await stage.api("PUT", path, { ...key, client_secret: privateKey.slice(0, 300) });
+    assert.deepEqual([broken.status, broken.body.errors[0].field], [422, "client_secret"]);
+  });
+});
+
+suite("a connection that changes its way", () => {
+  let notion, id;
+  const works = async () => {
+    const answer = await stage.resolved(id);
+    assert.ok((await call(answer.request, API.notion)).works);
+    return answer.credential;
+  };
+
+  test("from consent to a token that is entered: what the consent gave is revoked", async () => {
+    ({ notion } = stage.apps);
+    id = await stage.connect(notion, "/oauth/start/sim-notion?way=oauth2");
+    const { access_token } = await works();
+    const { location } = await stage.enter(`/connections/${id}/reconnect?way=api_key`, { api_key: notion.newInternalToken("ada") });
+    assert.match(await stage.choose(location, "switch", /another account/), new RegExp(`^/connections/${id}`));
+    const { way, credential, scopes, generation } = await stage.connection(id);
+    assert.deepEqual([way, credential.type, credential.refreshable, scopes.requested, generation], ["api_key", "api_key", false, [], 2]);
+    assert.equal((await works()).type, "api_key");
+    assert.equal(notion.look("access", access_token).state, "ended");
+  });
+
+  test("and back to consent", async () => {
+    const flow = await stage.goThrough(notion, `/connections/${id}/reconnect?way=oauth2`);
+    await stage.choose(flow, "switch", /another account/);
+    const { way, credential, generation } = await stage.connection(id);
+    assert.deepEqual([way, credential.type, credential.refreshable, generation], ["oauth2", "oauth2", true, 3]);
+    assert.equal((await works()).type, "oauth2");
+    assert.deepEqual(await stage.ask("DELETE", `/v1/connections/${id}`), { revoked: "confirmed", retrying: false });
+  });
+});
+
+suite("a link to an app whose token is entered", () => {
+  test("lets somebody enter it, once, and what is refused leaves the link open", async () => {
+    const { telegram } = stage.apps;
+    const { id: link, url } = await stage.ask("POST", "/v1/links", { app: "sim-telegram", user: { id: "guest" } });
+    const guest = new Person(stage.installation);
+    const path = pathOf(url);
+    const refused = await guest.submit(path, { "input.token": `123456789:AA${"x".repeat(33)}` });
+    assert.equal(refused.status, 422);
+    assert.equal((await stage.ask("GET", `/v1/links/${link}`)).status, "open");
+    const token = telegram.newBot("guest");
+    const { location } = await guest.submit(path, { "input.token": token });
+    assert.match((await guest.get(location)).text, /Telegram is connected/);
+    const { status, connection } = await stage.ask("GET", `/v1/links/${link}`);
+    assert.equal(status, "used");
+    const { user, account } = await stage.connection(connection);
+    assert.deepEqual([user.id, account.label], ["guest", "@guest_bot"]);
+    assert.equal((await stage.resolved(connection)).credential.token, token);
+    assert.equal((await guest.get(path)).status, 410);
+    await stage.ask("DELETE", `/v1/connections/${connection}`);
+  });
+});
+
+suite("an end that only the app knows of", () => {
+  test("Slack: access that has expired can't ask for its own end, so a fresh one does", async () => {
+    const { slack } = stage.apps;
+    const id = await stage.connect(slack, "/oauth/start/sim-slack");
+    await stage.pass(slack, id, 12 * HOUR + 1);
+    const { result, asked } = await askedDuring(slack, () => stage.ask("DELETE", `/v1/connections/${id}`));
+    assert.deepEqual(asked, ["POST slack.com/api/auth.revoke", "POST slack.com/api/oauth.v2.access", "POST slack.com/api/auth.revoke"]);
+    assert.deepEqual(result, { revoked: "confirmed", retrying: false });
+    const fresh = slack.secrets("access").at(-1);
+    assert.equal(slack.look("access", fresh).state, "ended");
+  });
+
+  test("Microsoft: a client secret that has expired is the client's fault; a new one mends every connection", async () => {
+    const { microsoft } = stage.apps;
+    const path = "/v1/apps/sim-outlook/client";
+    const dated = { client_id: "outlook-dated", client_secret: "the-first-secret-0123456789", variables: { tenant: "common" } };
+    const { redirect_uri } = await stage.ask("PUT", path, dated);
+    microsoft.register(dated.client_id, { secret: dated.client_secret, redirect_uris: [redirect_uri] });
+    const id = await stage.connect(microsoft, "/oauth/start/sim-outlook");
+    microsoft.register(dated.client_id, { secretExpired: true });
+    await stage.pass(microsoft, id, OUTLOOK_LIFE + 1);
+    const refused = await stage.refused(id);
+    assert.deepEqual([refused.status, refused.code], [409, "client_misconfigured"]);
+    const { status, attention } = await stage.connection(id);
+    assert.equal(status, "connected");
+    assert.ok(attention.some(({ code }) => code === "client_misconfigured"));
+    microsoft.register(dated.client_id, { secret: "the-second-secret-0123456789", secretExpired: false });
+    await stage.ask("PUT", path, { ...dated, client_secret: "the-second-secret-0123456789" });
+    await stage.pass(microsoft, id, 120);
+    assert.ok((await call((await stage.resolved(id)).request, API.outlook)).works);
+
+    microsoft.withdrawConsent("ada", ["User.Read"]);
+    await stage.pass(microsoft, id, OUTLOOK_LIFE + 1);
+    const withdrawn = await stage.refused(id);
+    assert.deepEqual([withdrawn.code, withdrawn.reason], ["needs_reconnect", "revoked"]);
+    await stage.ask("DELETE", `/v1/connections/${id}`);
+  });
+
+  test("Microsoft: an answer without scopes has granted what was asked for", async () => {
+    const { microsoft } = stage.apps;
+    microsoft.omitScope = true;
+    const id = await stage.connect(microsoft, "/oauth/start/sim-outlook");
+    const { scopes } = await stage.connection(id);
+    assert.deepEqual([scopes.missing, scopes.granted.includes("Mail.Send")], [[], true]);
+    await stage.ask("DELETE", `/v1/connections/${id}`);
+    microsoft.omitScope = false;
+  });
+
+  test("Google: a client in testing has grants of seven days, which is said beforehand and when they end", async () => {
+    const { google: sim } = stage.apps;
+    sim.register("gmail-client", { testing: true });
+    const id = await stage.connect(sim, "/oauth/start/sim-gmail");
+    const { credential, attention } = await stage.connection(id);
+    const days = (new Date(credential.ends_at) - Date.now()) / 86_400_000;
+    assert.ok(days > 6.9 && days < 7.1, credential.ends_at);
+    assert.ok(attention.some(({ code }) => code === "expires_soon"), JSON.stringify(attention));
+    await stage.pass(sim, id, 8 * 86_400);
+    await stage.installation.run("UPDATE connections SET refresh_expires_at = refresh_expires_at - ?2 WHERE id = ?1", id, 8 * 86_400);
+    const refused = await stage.refused(id);
+    assert.deepEqual([refused.code, refused.reason], ["needs_reconnect", "expired"]);
+    await stage.ask("DELETE", `/v1/connections/${id}`);
+    sim.register("gmail-client", { testing: false });
+  });
+
+  test("Telegram: the clock finds a token that BotFather took back", async () => {
+    const { telegram } = stage.apps;
+    const credential = { type: "bot_token", token: telegram.newBot("ada") };
+    const { id } = await stage.ask("POST", "/v1/connections", { app: "sim-telegram", credential });
+    const strike = async () => {
+      await stage.installation.run("UPDATE connections SET next_check_at = 1 WHERE id = ?1", id);
+      await stage.installation.strike();
+      const { status, reason, check_evidence } = await stage.connection(id);
+      return [status, reason, check_evidence];
+    };
+    assert.deepEqual(await strike(), ["connected", null, "probe: accepted"]);
+    telegram.failNext({ status: 429, body: { ok: false, error_code: 429, description: "Too Many Requests", parameters: { retry_after: 7 } } });
+    assert.deepEqual((await strike()).slice(0, 2), ["connected", null], "an app that asks to wait says nothing of the token");
+    telegram.revoke("ada");
+    await stage.pass(telegram, id, 60);
+    assert.deepEqual(await strike(), ["needs_reconnect", "credential_rejected", "probe: refused"]);
+    await stage.ask("DELETE", `/v1/connections/${id}`);
+  });
+
+  test("Notion: without a refresh token the connection lives on its access token, and says so when that dies", async () => {
+    const { notion } = stage.apps;
+    notion.refreshTokens = false;
+    const id = await stage.connect(notion, "/oauth/start/sim-notion");
+    notion.refreshTokens = true;
+    assert.equal((await stage.connection(id)).credential.refreshable, false);
+    assert.ok((await call((await stage.resolved(id)).request, API.notion)).works);
+    notion.expireAccess();
+    const { connection } = await stage.ask("POST", `/v1/connections/${id}/check`);
+    assert.deepEqual([connection.status, connection.reason], ["needs_reconnect", "credential_rejected"]);
+    await stage.ask("DELETE", `/v1/connections/${id}`);
+  });
+});
+
+suite("what a person or an app says no to", () => {
+  for (const [file, [simulator]] of Object.entries(CLIENTS)) {
+    const app = `sim-${file}`;
+    test(`${file}: a denial stores nothing and offers another try`, async () => {
+      const flow = await stage.goThrough(stage.apps[simulator], `/oauth/start/${app}`, { deny: true });
+      const { text, html } = await stage.person.get(flow);
+      assert.match(text, /You did not allow access .* nothing was stored/);
+      assert.ok(html.includes(`href="/oauth/start/${app}"`));
+      assert.deepEqual(await stage.connectionsOf(app), []);
+    });
+  }
+
+  test("Microsoft: what only an administrator may allow ends like a denial", async () => {
+    const { microsoft } = stage.apps;
+    microsoft.adminOnly.add("Mail.Send");
+    const flow = await stage.goThrough(microsoft, "/oauth/start/sim-outlook");
+    microsoft.adminOnly.clear();
+    assert.match((await stage.person.get(flow)).text, /nothing was stored/);
+  });
+
+  test("a Stripe key that may not ask whose it is works, and its account is unknown", async () => {
+    const { stripe } = stage.apps;
+    const key = stripe.newKey("ada", { permissions: ["balance"] });
+    const { status, body } = await stage.api("POST", "/v1/connections", { app: "sim-stripe", credential: { type: "api_key", api_key: key } });
+    assert.equal(status, 201, JSON.stringify(body));
+    assert.equal(body.account, null);
+    assert.ok((await call((await stage.resolved(body.id)).request, { path: "balance" })).works);
+    assert.equal((await stage.ask("POST", `/v1/connections/${body.id}/check`)).health, "healthy");
+    await stage.ask("DELETE", `/v1/connections/${body.id}`);
+  });
+
+  test("a live Stripe key is labelled so, and a platform's key acts for a connected account", async () => {
+    const { stripe } = stage.apps;
+    const add = async (way, credential) => stage.ask("POST", "/v1/connections", { app: "sim-stripe", way, credential: { type: "api_key", ...credential } });
+    const live = await add("api_key", { api_key: stripe.newKey("ada", { live: true }) });
+    assert.equal(live.account.label, "ada (live mode)");
+    const { id } = stripe.account("ada");
+    const platform = await add("platform", { api_key: stripe.newKey("platform", { connected: ["ada"] }), account: id });
+    assert.deepEqual(platform.account, { id, label: "ada (test mode)" });
+    const { request } = await stage.resolved(platform.id);
+    assert.equal(request.headers["Stripe-Account"], id);
+    const told = await call(request, { path: "account" });
+    assert.equal(told.body.id, id);
+    for (const one of [live, platform]) await stage.ask("DELETE", `/v1/connections/${one.id}`);
+  });
+
+  test("a Google service account acts for a person only where an administrator has allowed it", async () => {
+    const { google: sim } = stage.apps;
+    const scopes = ["openid", google("userinfo.email"), google("gmail.readonly")];
+    const key = sim.newServiceAccount("mailer", { delegated: { "boss@example.test": scopes } });
+    const add = (subject) => {
+      const credential = { type: "service_account", key: JSON.parse(key), subject };
+      return stage.api("POST", "/v1/connections", { app: "sim-gmail", scopes, credential });
+    };
+    const refused = await add("other@example.test");
+    assert.deepEqual([refused.status, refused.body.code], [422, "credential_rejected"]);
+    assert.match(refused.body.detail, /unauthorized_client/);
+    const { status, body } = await add("boss@example.test");
+    assert.equal(status, 201, JSON.stringify(body));
+    assert.equal(body.account.label, "boss@example.test");
+    const told = await call((await stage.resolved(body.id)).request, API.gmail);
+    assert.equal(told.body.emailAddress, "boss@example.test");
+    await stage.ask("DELETE", `/v1/connections/${body.id}`);
+  });
+});
+
+suiteOfWhatIsNeverShown(() => stage, 60);
