@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::app::{App, Kills, RevokeStyle};
+use crate::app::{App, Kills, OAuth2, Resolved, RevokeStyle, Values};
 use crate::client::Client;
 use crate::connect::start;
 use crate::connection::Connection;
@@ -161,19 +161,12 @@ pub struct Held<'a> {
 
 async fn revoke_held<P: Ports>(core: &Core<P>, app: &App, client: Option<&Client>, held: &Held<'_>) -> Result<Revoked> {
     let at = registry::endpoints(core, app, held.variables).await?;
-    let server = app.oauth2()?;
-    let keys = match client {
-        Some(client) => server::client_keys(core, client, &at).await?,
-        None => own_keys(held.credential),
-    };
     let values = server::values(app, held.credential, held.variables);
     let values = held.account.iter().fold(values, |values, id| values.with("account_id", id));
-    let redirect_uri = client.map(|client| start::redirect_uri(core, &client.id)).unwrap_or_default();
-    let parties = Parties { server, at: &at, client: &keys, values: &values };
-    let grant = Grant { app, parties, redirect_uri };
+    let grant = Grant { app, server: app.oauth2()?, at: &at, client, held, values };
     let mut revoked = Revoked::Unsupported;
     for (_, token) in held.credential.tokens() {
-        revoked = revoke_token(core, &grant, token).await;
+        revoked = revoke_token(core, &grant, token).await?;
         if revoked == Revoked::Failed {
             break;
         }
@@ -190,13 +183,35 @@ fn own_keys(credential: &Credential) -> ClientKeys {
 /// A grant to be revoked, and what it takes to ask the app for it.
 struct Grant<'a> {
     app: &'a App,
-    parties: Parties<'a>,
-    redirect_uri: String,
+    server: &'a OAuth2,
+    at: &'a Resolved,
+    client: Option<&'a Client>,
+    held: &'a Held<'a>,
+    values: Values,
 }
 
 impl Grant<'_> {
-    fn revocation_of(&self, token: &Secret, hint: TokenHint) -> Option<Outbound> {
-        token::revoke_request(&self.parties, token, hint).ok().flatten()
+    /// What the client authenticates with, anew for each request: an assertion is good for one.
+    async fn keys<P: Ports>(&self, core: &Core<P>) -> Result<ClientKeys> {
+        match self.client {
+            Some(client) => server::client_keys(core, client, (self.app, self.at), self.held.variables).await,
+            None => Ok(own_keys(self.held.credential)),
+        }
+    }
+
+    fn parties<'a>(&'a self, keys: &'a ClientKeys) -> Parties<'a> {
+        Parties { server: self.server, at: self.at, client: keys, values: &self.values }
+    }
+
+    async fn revocation_of<P: Ports>(
+        &self,
+        core: &Core<P>,
+        token: &Secret,
+        hint: TokenHint,
+    ) -> Result<Option<Outbound>> {
+        let keys = self.keys(core).await?;
+        let request = token::revoke_request(&self.parties(&keys), token, hint);
+        request.map_err(|problem| registry::unfilled(self.app, &problem))
     }
 
     async fn ask<P: Ports>(&self, core: &Core<P>, request: Outbound) -> Told {
@@ -205,18 +220,20 @@ impl Grant<'_> {
 }
 
 /// Revokes a token by the way the app knows.
-async fn revoke_token<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token) -> Revoked {
-    match grant.parties.server.revoke.style {
+async fn revoke_token<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token) -> Result<Revoked> {
+    match grant.server.revoke.style {
         RevokeStyle::Rfc7009 => revoke_both(core, grant, token).await,
         RevokeStyle::Bearer => revoke_by_access(core, grant, token).await,
     }
 }
 
 /// RFC 7009: the refresh token, then the access token. Some servers know only one kind (2.2.1).
-async fn revoke_both<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token) -> Revoked {
-    let refresh = token.refresh_token.as_ref();
-    let refresh = refresh.and_then(|token| grant.revocation_of(token, TokenHint::RefreshToken));
-    let access = grant.revocation_of(&token.access_token, TokenHint::AccessToken);
+async fn revoke_both<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token) -> Result<Revoked> {
+    let refresh = match &token.refresh_token {
+        None => None,
+        Some(token) => grant.revocation_of(core, token, TokenHint::RefreshToken).await?,
+    };
+    let access = grant.revocation_of(core, &token.access_token, TokenHint::AccessToken).await?;
     // Where the parameters name something else than the token in question, both are one request: the second would
     // find what the first has ended.
     let access = access.filter(|access| refresh.as_ref().is_none_or(|refresh| !is_same(refresh, access)));
@@ -225,10 +242,10 @@ async fn revoke_both<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token)
         revoked = match grant.ask(core, request).await {
             Told::Done | Told::Dead => Revoked::Confirmed,
             Told::OtherKind if revoked == Revoked::Confirmed => Revoked::Confirmed,
-            Told::OtherKind | Told::Refused | Told::Nothing => return Revoked::Failed,
+            Told::OtherKind | Told::Refused | Told::Nothing => return Ok(Revoked::Failed),
         };
     }
-    revoked
+    Ok(revoked)
 }
 
 fn is_same(one: &Outbound, other: &Outbound) -> bool {
@@ -237,31 +254,30 @@ fn is_same(one: &Outbound, other: &Outbound) -> bool {
 
 /// The app ends the grant of the access token that asks for it. One that has expired can't ask: a fresh
 /// one is fetched for this last purpose.
-async fn revoke_by_access<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token) -> Revoked {
-    let request = |token: &Secret| grant.revocation_of(token, TokenHint::AccessToken);
-    let Some(first) = request(&token.access_token) else { return Revoked::Unsupported };
-    match (grant.ask(core, first).await, &token.refresh_token) {
-        (Told::Done, _) | (Told::Dead, None) => Revoked::Confirmed,
-        (Told::Refused | Told::Dead, Some(refresh_token)) => {
-            let asked_at = core.now();
-            let Ok(renewal) = token::refresh_request(&grant.parties, refresh_token, &[], &grant.redirect_uri) else {
-                return Revoked::Failed;
-            };
-            let answer = core.ports.http().send(renewal).await;
-            match token::read_answer(grant.app, &answer, asked_at) {
-                Answer::Tokens(tokens) => {
-                    let Some(second) = request(&tokens.access_token) else { return Revoked::Failed };
-                    match grant.ask(core, second).await {
-                        Told::Done | Told::Dead => Revoked::Confirmed,
-                        Told::OtherKind | Told::Refused | Told::Nothing => Revoked::Failed,
-                    }
-                }
-                // The grant is gone already.
-                Answer::Refused(refusal) if refusal.class == Class::Permanent => Revoked::Confirmed,
-                Answer::Refused(_) | Answer::Ambiguous(_) => Revoked::Failed,
-            }
+async fn revoke_by_access<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token) -> Result<Revoked> {
+    let request = |token| grant.revocation_of(core, token, TokenHint::AccessToken);
+    let Some(first) = request(&token.access_token).await? else { return Ok(Revoked::Unsupported) };
+    let refresh_token = match (grant.ask(core, first).await, &token.refresh_token) {
+        (Told::Done, _) | (Told::Dead, None) => return Ok(Revoked::Confirmed),
+        (Told::Refused | Told::Dead, Some(refresh_token)) => refresh_token,
+        _ => return Ok(Revoked::Failed),
+    };
+    let redirect_uri = grant.client.map(|client| start::redirect_uri(core, &client.id)).unwrap_or_default();
+    let keys = grant.keys(core).await?;
+    let renewal = token::refresh_request(&grant.parties(&keys), refresh_token, &[], &redirect_uri)
+        .map_err(|problem| registry::unfilled(grant.app, &problem))?;
+    let asked_at = core.now();
+    match token::read_answer(grant.app, &core.ports.http().send(renewal).await, asked_at) {
+        Answer::Tokens(tokens) => {
+            let Some(second) = request(&tokens.access_token).await? else { return Ok(Revoked::Failed) };
+            Ok(match grant.ask(core, second).await {
+                Told::Done | Told::Dead => Revoked::Confirmed,
+                Told::OtherKind | Told::Refused | Told::Nothing => Revoked::Failed,
+            })
         }
-        _ => Revoked::Failed,
+        // The grant is gone already.
+        Answer::Refused(refusal) if refusal.class == Class::Permanent => Ok(Revoked::Confirmed),
+        Answer::Refused(_) | Answer::Ambiguous(_) => Ok(Revoked::Failed),
     }
 }
 

@@ -18,7 +18,7 @@ const LONGEST_LINE: usize = 4096;
 const LONGEST_TEXT: usize = 16 * 1024;
 
 /// Bytes that a compiled pattern may take: matching takes time by the product of this and the value.
-const LARGEST_PROGRAM: usize = 32 * 1024;
+const LARGEST_PROGRAM: usize = 64 * 1024;
 
 /// A regular expression that a whole value must fit. Matching takes time linear in the value.
 #[derive(Clone)]

@@ -90,18 +90,15 @@ impl Template {
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('{') {
             literal.push_str(before);
-            match after.split_once('}').filter(|(name, _)| is_name(name)) {
-                Some((name, tail)) => {
-                    if !literal.is_empty() {
-                        pieces.push(Piece::Text(std::mem::take(&mut literal)));
-                    }
-                    pieces.push(Piece::Place(name.to_owned()));
-                    rest = tail;
+            rest = after;
+            if let Some((name, tail)) = after.split_once('}').filter(|(name, _)| is_name(name)) {
+                if !literal.is_empty() {
+                    pieces.push(Piece::Text(std::mem::take(&mut literal)));
                 }
-                None => {
-                    literal.push('{');
-                    rest = after;
-                }
+                pieces.push(Piece::Place(name.to_owned()));
+                rest = tail;
+            } else {
+                literal.push('{');
             }
         }
         literal.push_str(rest);

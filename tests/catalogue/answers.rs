@@ -155,6 +155,7 @@ fn read(app: &App, entry: &Entry) -> Value {
         }
         Reader::Revocation => Value::from(match read_revocation(app, &Ok(inbound)) {
             Told::Done => "done",
+            Told::Dead => "dead",
             Told::OtherKind => "other_kind",
             Told::Refused => "refused",
             Told::Nothing => "nothing",

@@ -19,7 +19,7 @@ use connections::store::authorizations::{Authorization, Outcome};
 use connections::time::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::scene::{BROWSER, access};
+use crate::support::scene::{BROWSER, access, tokens};
 use crate::support::signer::RSA_KEY;
 use crate::support::{Reply, Rotates, Scene};
 
@@ -482,6 +482,62 @@ fn what_can_not_be_combined_is_refused_by_name() {
     assert_eq!(import(&scene, wrong).unwrap_err().code, Code::CredentialRejected);
 }
 
+#[test]
+fn what_was_imported_is_never_revoked_because_it_did_not_fit() {
+    let scene = Scene::new();
+    let imported = exported(&scene, Some(3000));
+    let other = scene.connect("eve");
+    let refused = Pasting { connection: Some(other), ..Pasting::new(&scene, "oauth2") };
+    let flow = refused.enter(Entered::Tokens(Box::new(imported.clone()))).unwrap();
+    assert_eq!(flow.error.as_deref(), Some("other_account"));
+    assert!(scene.world.acme.revoked().is_empty());
+    assert!(scene.world.acme.accepts(imported.token.access_token.expose()), "somebody else may live on it");
+}
+
+#[test]
+fn an_import_that_was_renewed_is_stored_whatever_the_app_says_next() {
+    let scene = Scene::new();
+    let imported = exported(&scene, Some(-10));
+    scene.world.acme.always("/me", Some(Reply::status(503, "")));
+    let id = import(&scene, imported).unwrap();
+    assert_eq!(scene.row(&id).account, None);
+    assert!(scene.world.acme.accepts(&tokens(&scene.credential(&id)).0));
+}
+
+#[test]
+fn a_first_token_that_nothing_renews_is_the_end_of_the_connection() {
+    let (scene, id) = two_tokens();
+    let mut credential = scene.credential(&id);
+    let first = credential.token.as_mut().unwrap();
+    first.refresh_token = None;
+    assert!(!credential.is_refreshable(), "a further token does not carry it");
+}
+
+#[test]
+fn unasked_a_credential_is_nobodys_and_does_not_take_a_connections_place_by_itself() {
+    let scene = key_scene();
+    let id = enter(&scene, "api_key", &[("api_key", "live_abc")]);
+    let unasked = Pasting { connection: Some(id.clone()), check: false, ..Pasting::new(&scene, "api_key") };
+    let flow = unasked.enter(fields(&[("api_key", "live_eve")])).unwrap();
+    assert_eq!(flow.error.as_deref(), Some("other_account"));
+    assert_eq!(scene.row(&id).generation, 1);
+}
+
+#[test]
+fn a_key_in_the_place_of_a_consent_ends_that_consent_unless_it_is_the_same_token() {
+    for same in [false, true] {
+        let scene = with_ways(&[json!({ "type": "api_key" })]);
+        scene.world.acme.keys.borrow_mut().insert("live_abc".into(), "ann".into());
+        let id = scene.connect("ann");
+        let token = tokens(&scene.credential(&id)).0;
+        let key = if same { token.clone() } else { "live_abc".to_owned() };
+        let replaced = Pasting { connection: Some(id.clone()), ..Pasting::new(&scene, "api_key") };
+        replaced.enter(fields(&[("api_key", &key)])).unwrap();
+        assert_eq!(scene.row(&id).client, None);
+        assert_eq!(scene.world.acme.accepts(&token), same);
+    }
+}
+
 // ---- addresses that depend on the person ----
 
 #[test]
@@ -526,6 +582,42 @@ fn what_an_answer_tells_of_the_address_is_kept_if_it_fits() {
         let answered = scene.resolve(&id, Ask::default()).map(|one| one.resolved.issued.request.base_url.unwrap());
         assert_eq!(answered.ok().as_deref(), base, "{told}");
     }
+}
+
+#[test]
+fn who_changes_the_rule_of_a_place_must_enter_the_secret_again() {
+    let with_rule = |pattern: &str, default: Value| {
+        json!({
+            "variables": { "home": { "from": "token", "at": "/instance", "pattern": pattern, "default": default } },
+            "request": { "base_url": "{home}/api/" },
+        })
+    };
+    let scene = Scene::with(&with_rule("https://[a-z0-9]+[.]acme[.]example", Value::Null));
+    let hosts = scene.client().hosts;
+    let begin = |scene: &Scene| {
+        scene.world.run(async { start::start(&scene.world.core(), &scene.wish(), BROWSER).await.map(|_| ()) })
+    };
+    assert!(begin(&scene).is_ok());
+    scene.revise(&with_rule("https://.*", json!("https://evil.example")));
+    assert_eq!(scene.client().hosts, hosts);
+    assert_eq!(begin(&scene).unwrap_err().code, Code::ClientMissing);
+}
+
+#[test]
+fn a_new_secret_is_not_sent_to_the_host_of_an_older_definition() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let moved = |path: &str| format!("https://new.example/{path}");
+    scene.revise(&json!({
+        "auth": { "authorize_url": moved("authorize"), "token_url": moved("token"), "revoke_url": null },
+        "identity": { "url": moved("me") },
+    }));
+    scene.enter_secret("a newer secret");
+    scene.expire(&id);
+    let asked = scene.world.acme.count("/token");
+    assert_eq!(scene.need(&id), ErrandOutcome::ClientMisconfigured);
+    assert_eq!(scene.world.acme.count("/token"), asked);
+    assert_eq!(scene.row(&id).status, Status::Connected);
 }
 
 // ---- ends that are known beforehand ----

@@ -129,14 +129,14 @@ impl Problems {
             self.add(field, "has a brace without its partner, or a place whose name is not letters, digits and _");
             return None;
         };
-        self.known_places(field, template, allowed)
+        self.known_places(field, &template, allowed);
+        Some(template)
     }
 
-    fn known_places(&mut self, field: &str, template: Template, allowed: impl Fn(&str) -> bool) -> Option<Template> {
+    fn known_places(&mut self, field: &str, template: &Template, allowed: impl Fn(&str) -> bool) {
         if let Some(name) = template.places().find(|name| !allowed(name)) {
             self.add(field, format!("has a place for {name}, which is not known here; add it to variables"));
         }
-        Some(template)
     }
 
     pub(super) fn params(
@@ -144,9 +144,9 @@ impl Problems {
         field: &str,
         params: &BTreeMap<String, String>,
         allowed: impl Fn(&str) -> bool + Copy,
-    ) -> Option<Params> {
+    ) -> Params {
         self.entries(field, params.len());
-        let mut read = Some(Params::new());
+        let mut read = Params::new();
         for (name, value) in params {
             let field = format!("{field}.{name}");
             if is_the_flows(name) {
@@ -157,11 +157,9 @@ impl Problems {
             }
             self.text(&field, value, LONGEST_TEXT);
             // A value may be JSON: only what looks like a place is one.
-            let template = self.known_places(&field, Template::parse_leniently(value), allowed);
-            read = read.zip(template).map(|(mut read, template)| {
-                read.insert(name.clone(), template);
-                read
-            });
+            let template = Template::parse_leniently(value);
+            self.known_places(&field, &template, allowed);
+            read.insert(name.clone(), template);
         }
         read
     }

@@ -137,7 +137,6 @@ fn a_place_must_be_known_and_no_secret_may_stand_in_a_host() {
             "before the app has been asked",
         ),
         (r#""authorize_params":{"a":"{shop}"},"#, "", "auth.authorize_params.a", "add it to variables"),
-        (r#""authorize_params":{"a":"{"},"#, "", "auth.authorize_params.a", "brace"),
         (r#""revoke":{"params":{"a":"{code}"}},"#, "", "auth.revoke.params.a", "not known here"),
         ("", r#""check":{"url":"https://{access_token}.acme.example"},"#, "check.url", "in its host"),
         ("", r#""request":{"base_url":"https://{access_token}.acme.example"},"#, "request.base_url", "in its host"),

@@ -145,7 +145,10 @@ fn hosts_are_all_that_get_a_secret_with_the_places_that_are_known() {
         "x.acme.example",
     ];
     assert_eq!(hosts, all);
-    assert!(app.hosts(&nothing()).contains("{site}.acme.example"));
+    assert!(
+        app.hosts(&nothing()).contains("{site: person, , }.acme.example"),
+        "and with the rule for those that are not"
+    );
 }
 
 #[test]

@@ -213,12 +213,12 @@ fn a_revocation_is_done_when_the_token_is_dead() {
         (200, r#"{"ok":true,"revoked":true}"#, Told::Done),
         // An error that its sender forgot to mark.
         (200, r#"{"ok":false,"error":"not_allowed"}"#, Told::Nothing),
-        (200, r#"{"ok":false,"error":"token_revoked"}"#, Told::Done),
-        (200, r#"{"ok":false,"error":"gone"}"#, Told::Done),
+        (200, r#"{"ok":false,"error":"token_revoked"}"#, Told::Dead),
+        (200, r#"{"ok":false,"error":"gone"}"#, Told::Dead),
         // Dead already.
         (400, r#"{"error":"invalid_token"}"#, Told::Done),
-        (400, r#"{"error":"invalid_grant"}"#, Told::Done),
-        (404, r#"{"error":"gone"}"#, Told::Done),
+        (400, r#"{"error":"invalid_grant"}"#, Told::Dead),
+        (404, r#"{"error":"gone"}"#, Told::Dead),
         (400, r#"{"error":"unsupported_token_type"}"#, Told::OtherKind),
         (401, "", Told::Refused),
         (401, r#"{"error":"invalid_client"}"#, Told::Refused),

@@ -119,13 +119,13 @@ fn a_header_names_what_was_granted() {
 fn an_account_may_be_made_of_several_parts() {
     let app = parsed(
         r#"{"id":"acme","name":"Acme","variables":{"site":{"label":"Site"}},"auth":{"type":"api_key"},
-        "identity":{"url":"https://{site}.acme.example","id":["{/team/id}:{/user/id}","{site}:{/user/id}"],"label":["{/user/name} ({/team/name})","/user/name"]}}"#,
+        "identity":{"url":"https://{site}.acme.example","id":["{site}:{/team/id}:{/user/id}","{site}:{/user/id}"],"label":["{/user/name} ({/team/name})","/user/name"]}}"#,
     );
     let values = Values::new().with("site", "red");
     let account = |text: &str| read_account(&app, identity(&app), &inbound(200, text), &values, now());
     for (text, id, label) in [
-        (r#"{"team":{"id":"T1","name":"Red"},"user":{"id":7,"name":"Ada"}}"#, "T1:7", "Ada (Red)"),
-        (r#"{"team":{"id":"T1"},"user":{"id":7,"name":"Ada"}}"#, "T1:7", "Ada"),
+        (r#"{"team":{"id":"T1","name":"Red"},"user":{"id":7,"name":"Ada"}}"#, "red:T1:7", "Ada (Red)"),
+        (r#"{"team":{"id":"T1"},"user":{"id":7,"name":"Ada"}}"#, "red:T1:7", "Ada"),
         (r#"{"user":{"id":7}}"#, "red:7", "red:7"),
     ] {
         assert_eq!(account(text), Ok(Account { id: id.into(), label: label.into() }), "{text}");

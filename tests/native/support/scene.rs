@@ -117,6 +117,18 @@ impl Scene {
         })
     }
 
+    /// Puts a new revision of the app; the client stays as it was entered.
+    pub(crate) fn revise(&self, patch: &Value) {
+        let mut json = definition();
+        merge(&mut json, patch);
+        self.world.run(async {
+            let core = self.world.core();
+            let latest = store::apps::latest_revision(core.db(), &self.workspace, &self.app).await.unwrap();
+            let row = AppRow { id: self.app.clone(), revision: latest + 1, definition: json.to_string() };
+            store::apps::put(core.db(), &self.workspace, &row, core.now()).await.unwrap();
+        });
+    }
+
     /// Enters the client's secret again.
     pub(crate) fn enter_secret(&self, secret: &str) {
         self.world.run(async {
