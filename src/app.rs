@@ -2,10 +2,9 @@
 //!
 //! Owns the parsed definition and the questions that are asked of it. One format serves a file of the
 //! catalogue and a custom app (docs/catalogue.md). Refuses to know any app by name: what differs between
-//! apps is an option here. An address of an `App` passed the egress guard when the definition was read, and passes it
+//! apps is an option here. Stands by itself, so that the build reads the catalogue with it, too. An address of an `App` passed the egress guard when the definition was read, and passes it
 //! again when its places are filled.
 
-pub mod catalogue;
 mod discovery;
 mod field;
 mod oauth2;
@@ -20,18 +19,17 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use crate::egress::Address;
-use crate::ports::Value;
 
 pub use discovery::{Discovered, DiscoveryError, read_discovery, well_known};
 pub use field::{Field, Mark, Origin, Pattern, Variable, read_fields, read_variables};
 pub use oauth2::{
-    BodyEncoding, ClientAuth, ClientHelp, Endpoints, FixedEndpoints, FurtherToken, Grant, KeyFileShape, Kills, OAuth2,
-    Params, Resolved, ResponseShape, Revocation, RevokeStyle, Rotation,
+    Algorithm, BodyEncoding, ClientAuth, ClientHelp, Endpoints, FixedEndpoints, FurtherToken, Grant, KeyFileShape,
+    Kills, OAuth2, Params, Resolved, ResponseShape, Revocation, RevokeStyle, Rotation,
 };
-pub use read::{FieldError, read, read_custom};
+pub use read::{FieldError, read};
 pub use request::{
-    AccountShape, AnswerTemplate, Dressed, ErrorTable, Identity, Probe, RequestError, RequestShape, ScopesHeader,
-    StatusMeaning,
+    AccountShape, AnswerTemplate, Dressed, ErrorTable, Identity, OutboundMethod, Probe, RequestError, RequestShape,
+    ScopesHeader, StatusMeaning,
 };
 pub(crate) use request::{fill_all, text};
 pub use template::{AddressTemplate, Template, Values};
@@ -74,12 +72,6 @@ impl TryFrom<String> for AppId {
 impl From<AppId> for String {
     fn from(id: AppId) -> Self {
         id.0
-    }
-}
-
-impl From<&AppId> for Value {
-    fn from(id: &AppId) -> Self {
-        Self::Text(id.0.clone())
     }
 }
 
@@ -144,12 +136,6 @@ impl TryFrom<String> for WayId {
 impl From<WayId> for String {
     fn from(id: WayId) -> Self {
         id.0
-    }
-}
-
-impl From<&WayId> for Value {
-    fn from(id: &WayId) -> Self {
-        Self::Text(id.0.clone())
     }
 }
 
@@ -327,14 +313,6 @@ pub struct Scope {
 }
 
 impl App {
-    /// Its OAuth server.
-    ///
-    /// # Errors
-    /// It has none: a pasted credential needs no server. Whoever asks all the same has a fault.
-    pub fn oauth2(&self) -> Result<&OAuth2, crate::error::Error> {
-        self.oauth2.as_ref().ok_or_else(|| crate::error::Error::internal(format!("{} has no OAuth server", self.id)))
-    }
-
     /// Its OAuth server, if it has one.
     pub fn server(&self) -> Option<&OAuth2> {
         self.oauth2.as_ref()

@@ -13,6 +13,7 @@
 pub mod app;
 pub mod attention;
 pub mod caller;
+pub mod catalogue;
 pub mod client;
 pub mod connection;
 pub mod credential;

@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::app::OutboundMethod;
+use crate::app::{AppId, WayId};
 use crate::ids::ConnectionId;
 use crate::time::Timestamp;
 use crate::token::{Algorithm, SigningKey};
@@ -69,6 +71,16 @@ pub enum Value {
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
+    }
+}
+impl From<&AppId> for Value {
+    fn from(id: &AppId) -> Self {
+        Self::Text(id.as_str().to_owned())
+    }
+}
+impl From<&WayId> for Value {
+    fn from(id: &WayId) -> Self {
+        Self::Text(id.as_str().to_owned())
     }
 }
 impl From<String> for Value {
@@ -155,18 +167,6 @@ pub trait Cache {
     async fn put(&self, key: &str, value: &str, ttl_seconds: i64) -> Result<(), CacheError>;
     /// Removes a key.
     async fn delete(&self, key: &str) -> Result<(), CacheError>;
-}
-
-/// The methods the core sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum OutboundMethod {
-    /// GET
-    Get,
-    /// POST
-    Post,
-    /// DELETE
-    Delete,
 }
 
 /// A request to an app. Its address passed the guard; redirects are never followed.

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::app::{self, App, AppId, Definition, RequestError, Resolved, Values, WayId, catalogue};
+use crate::app::{self, App, AppId, Definition, OAuth2, RequestError, Resolved, Values, WayId};
+use crate::catalogue;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::egress::Address;
@@ -147,4 +148,14 @@ fn unreachable(app: &App) -> Error {
         format!("{} did not say where its endpoints are. Try again, and check its issuer address.", app.name),
     )
     .hint(|h| h.retry_after = Some(30))
+}
+
+impl App {
+    /// Its OAuth server.
+    ///
+    /// # Errors
+    /// It has none: a pasted credential needs no server. Whoever asks all the same has a fault.
+    pub fn oauth2(&self) -> Result<&OAuth2> {
+        self.server().ok_or_else(|| Error::internal(format!("{} has no OAuth server", self.id)))
+    }
 }

@@ -9,7 +9,9 @@ use serde::Deserialize;
 
 use super::ClientAuth;
 use crate::egress::{Address, AddressError, Egress};
-use crate::ports::BODY_CAP;
+
+/// The largest document, in bytes.
+const LARGEST: usize = 256 * 1024;
 
 const OIDC: &str = "/.well-known/openid-configuration";
 const RFC_8414: &str = "/.well-known/oauth-authorization-server";
@@ -96,7 +98,7 @@ struct Document {
 /// # Errors
 /// Anything that makes it unfit: see [`DiscoveryError`].
 pub fn read_discovery(issuer: &Address, body: &[u8], egress: Egress) -> Result<Discovered, DiscoveryError> {
-    if body.len() > BODY_CAP {
+    if body.len() > LARGEST {
         return Err(DiscoveryError::TooLarge);
     }
     let document: Document = serde_json::from_slice(body).map_err(|_| DiscoveryError::Unreadable)?;
@@ -228,7 +230,7 @@ mod tests {
         }
         let twice = r#","issuer":"https://a.example""#;
         assert!(discover("https://a.example", &document("https://a.example", twice)).is_err());
-        assert_eq!(discover("https://a.example", &" ".repeat(BODY_CAP + 1)).err(), Some(DiscoveryError::TooLarge));
+        assert_eq!(discover("https://a.example", &" ".repeat(LARGEST + 1)).err(), Some(DiscoveryError::TooLarge));
         for body in ["", "null", "[]", "<html>", "{}", r#"{"issuer":1}"#] {
             assert_eq!(discover("https://a.example", body).err(), Some(DiscoveryError::Unreadable), "{body}");
         }

@@ -5,13 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::template::{AddressTemplate, Template, Values};
-use super::{Pointer, RequestError};
+use super::{OutboundMethod, Pointer, RequestError};
 use crate::egress::Address;
-use crate::ports::OutboundMethod;
-use crate::token::Algorithm;
 
 /// How tokens are had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +146,18 @@ pub enum ClientAuth {
     None,
     /// A signed assertion (RFC 7523 2.2): the client has a private key for a secret.
     PrivateKeyJwt,
+}
+
+/// How a JWS is signed (RFC 7518 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Algorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+    /// RSASSA-PSS with SHA-256, MGF1 with SHA-256, and a salt of 32 bytes.
+    Ps256,
+    /// ECDSA on P-256 with SHA-256; the signature is r and s, 32 bytes each.
+    Es256,
 }
 
 /// How token requests are encoded.

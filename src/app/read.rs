@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use super::{App, AppId, Definition, Kind, Limits, Origin, Scope, Variable, WayId, catalogue};
+use super::{App, AppId, Definition, Kind, Limits, Origin, Scope, Variable, WayId};
 use crate::egress::Egress;
 
 use rules::LONGEST_TEXT;
@@ -54,23 +54,6 @@ pub fn read(json: &str, egress: Egress) -> Result<Definition, Vec<FieldError>> {
         Some(definition) if problems.found.is_empty() => Ok(definition),
         _ => Err(problems.found),
     }
-}
-
-/// Reads a custom app's definition. On top of [`read`] it must not use a name under which an OAuth client of
-/// the catalogue is registered: that client's secret would go wherever the definition says.
-///
-/// # Errors
-/// Every field that is wrong.
-pub fn read_custom(json: &str, egress: Egress) -> Result<Definition, Vec<FieldError>> {
-    let definition = read(json, egress)?;
-    let problem = |field: &str, problem: &str| vec![FieldError { field: field.into(), problem: problem.into() }];
-    if definition.registration() != definition.id.as_str() {
-        return Err(problem("client_family", "only apps of the catalogue share a client; remove it"));
-    }
-    if catalogue::reserves(definition.id.as_str()) {
-        return Err(problem("id", "is taken by the catalogue; choose another"));
-    }
-    Ok(definition)
 }
 
 /// Collects what is wrong on the way. Each method answers `None` where it complained.

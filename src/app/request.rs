@@ -13,8 +13,19 @@ use serde_json::Value;
 use super::Pointer;
 use super::template::{AddressTemplate, Template, Values};
 use crate::egress::{Address, AddressError};
-use crate::ports::OutboundMethod;
 use crate::secret::Secret;
+
+/// The methods that requests to apps have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum OutboundMethod {
+    /// GET
+    Get,
+    /// POST
+    Post,
+    /// DELETE
+    Delete,
+}
 
 /// Why a request can't be built. It names places, never values.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@ mod options;
 mod ways;
 
 use super::*;
+use crate::catalogue::read_custom;
 use crate::egress::Egress;
 
 const SMALLEST_ISSUER: &str = r#"{"id": "acme", "name": "Acme",

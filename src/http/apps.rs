@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::known::{self, Clients, Known, is_ready};
 use super::{Call, Response, input, view};
-use crate::app::{self, App, AppId, Definition, Kind, Origin, Values, WayId, read_variables};
+use crate::app::{App, AppId, Definition, Kind, Origin, Values, WayId, read_variables};
+use crate::catalogue;
 use crate::client::{Client, ClientSecret};
 use crate::connect::{start, trial};
 use crate::core::Core;
@@ -93,7 +94,7 @@ async fn shown<P: Ports>(
 }
 
 fn definition<P: Ports>(core: &Core<P>, text: &str) -> Result<Definition> {
-    app::read_custom(text, core.config.egress).map_err(|problems| {
+    catalogue::read_custom(text, core.config.egress).map_err(|problems| {
         let field = |field: String| if field == "." { String::new() } else { field };
         Error::invalid_fields(
             problems.into_iter().map(|one| FieldError { field: field(one.field), problem: one.problem }).collect(),

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::app::{App, Definition, Kind, catalogue};
+use crate::app::{App, Definition, Kind};
+use crate::catalogue;
 use crate::core::Core;
 use crate::error::Result;
 use crate::ids::WorkspaceId;

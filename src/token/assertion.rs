@@ -8,8 +8,9 @@ mod key;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+pub use crate::app::Algorithm;
 use crate::ports::{NoRandomness, Random, Signer, SigningError};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -21,18 +22,6 @@ pub const LONGEST_GRANT: i64 = 3600;
 
 /// How long a client's assertion lives, in seconds. Apps advise at most five to ten minutes.
 const CLIENT_LIFE: i64 = 300;
-
-/// How a JWS is signed (RFC 7518 3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Algorithm {
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
-    Rs256,
-    /// RSASSA-PSS with SHA-256, MGF1 with SHA-256, and a salt of 32 bytes.
-    Ps256,
-    /// ECDSA on P-256 with SHA-256; the signature is r and s, 32 bytes each.
-    Es256,
-}
 
 impl Algorithm {
     /// The kind of key it takes.

@@ -13,7 +13,8 @@ mod written;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use connections::app::{Definition, catalogue};
+use connections::app::Definition;
+use connections::catalogue;
 
 /// All apps of the catalogue.
 fn apps() -> impl Iterator<Item = Rc<Definition>> {

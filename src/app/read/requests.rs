@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::super::{
-    AccountShape, AnswerTemplate, ErrorTable, Field, Identity, Kind, Origin, Probe, RequestShape, ScopesHeader,
-    StatusMeaning, Template,
+    AccountShape, AnswerTemplate, ErrorTable, Field, Identity, Kind, Origin, OutboundMethod, Probe, RequestShape,
+    ScopesHeader, StatusMeaning, Template,
 };
 use super::Problems;
 use super::rules::{Known, LONGEST_TEXT, is_header_name};
 use super::shape::{Method, OneOrMany, RawBasic, RawCheck, RawErrors, RawIdentity, RawRequest};
-use crate::ports::OutboundMethod;
 
 impl Problems {
     pub(super) fn identity(&mut self, at: &str, raw: RawIdentity, known: &Known<'_>) -> Option<Identity> {

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use super::super::{
     AddressTemplate, ClientHelp, Endpoints, FixedEndpoints, FurtherToken, Grant, KeyFileShape, Kind, OAuth2, Origin,
-    Pointer, ResponseShape, Revocation, RevokeStyle, Rotation,
+    OutboundMethod, Pointer, ResponseShape, Revocation, RevokeStyle, Rotation,
 };
 use super::Problems;
 use super::rules::{Known, is_the_flows};
 use super::shape::{RawAuth, RawHelp, RawKeyFile, RawResponse, RawRevocation, RawRotation, RawToken, RevokeMethod};
-use crate::ports::OutboundMethod;
 
 impl Problems {
     pub(super) fn server(&mut self, path: &str, raw: &mut RawAuth, known: &Known<'_>) -> Option<OAuth2> {

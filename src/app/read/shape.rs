@@ -10,9 +10,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::super::{BodyEncoding, ClientAuth, Kills, Kind, RevokeStyle, StatusMeaning};
+use super::super::{Algorithm, BodyEncoding, ClientAuth, Kills, Kind, RevokeStyle, StatusMeaning};
 use super::{FieldError, LARGEST};
-use crate::token::Algorithm;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::{Definition, read};
+use crate::app::{Definition, FieldError, read};
 use crate::egress::Egress;
 
 /// What a list shows of an app, known without reading its file.
@@ -33,11 +33,11 @@ pub struct EntryWay {
     pub id: &'static str,
     /// Its name, if it has one.
     pub name: Option<&'static str>,
-    /// The kind of its credential, as [`super::Kind`] writes it.
+    /// The kind of its credential, as [`crate::app::Kind`] writes it.
     pub kind: &'static str,
 }
 
-// `APPS: &[Entry]`, sorted by id, and `FAMILIES: &[&str]`, sorted: made by build.rs.
+// `APPS: &[Entry]`, sorted by id, and `FAMILIES: &[&str]`, sorted: made by build.rs, which has read every file with this same reader.
 include!(concat!(env!("OUT_DIR"), "/catalogue.rs"));
 
 thread_local! {
@@ -71,8 +71,25 @@ pub fn ids() -> impl Iterator<Item = &'static str> {
     entries().map(|entry| entry.id)
 }
 
+/// Reads a custom app's definition. On top of [`read`] it must not use a name under which an OAuth client of
+/// the catalogue is registered: that client's secret would go wherever the definition says.
+///
+/// # Errors
+/// Every field that is wrong.
+pub fn read_custom(json: &str, egress: Egress) -> Result<Definition, Vec<FieldError>> {
+    let definition = read(json, egress)?;
+    let problem = |field: &str, problem: &str| vec![FieldError { field: field.into(), problem: problem.into() }];
+    if definition.registration() != definition.id.as_str() {
+        return Err(problem("client_family", "only apps of the catalogue share a client; remove it"));
+    }
+    if reserves(definition.id.as_str()) {
+        return Err(problem("id", "is taken by the catalogue; choose another"));
+    }
+    Ok(definition)
+}
+
 /// Whether an OAuth client of the catalogue is, or may be, registered under this name.
-pub(super) fn reserves(name: &str) -> bool {
+fn reserves(name: &str) -> bool {
     entry(name).is_some() || FAMILIES.binary_search(&name).is_ok()
 }
 

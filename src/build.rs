@@ -1,14 +1,22 @@
 //! Makes the catalogue's table from `catalog/*.json`: what a list of apps shows, and each file's text, sorted by id.
 //!
-//! Fails the build, with file and reason, where a file is not JSON or lacks what a list shows. Whether a definition is
-//! sound in full is a test's to say: it uses the same reader as the program.
+//! Reads every file with the program's own reader, and fails the build with file, field and remedy where one is not
+//! sound. It stands here so that the reader's modules are found as the program finds them.
+#![expect(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "the build needs the reader only, not all that the program asks of it"
+)]
+
+mod app;
+mod egress;
+mod secret;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
-
-use serde_json::Value;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -24,7 +32,9 @@ struct Entry {
 
 fn main() -> Outcome<()> {
     let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("catalog");
-    println!("cargo:rerun-if-changed=build.rs");
+    for reader in ["src/build.rs", "src/app.rs", "src/app", "src/egress.rs", "src/secret.rs"] {
+        println!("cargo:rerun-if-changed={reader}");
+    }
     println!("cargo:rerun-if-changed={}", folder.display());
     let mut apps = BTreeMap::new();
     for entry in fs::read_dir(&folder)? {
@@ -33,37 +43,36 @@ fn main() -> Outcome<()> {
             continue;
         }
         println!("cargo:rerun-if-changed={}", path.display());
-        let (id, entry) = look_at(&path).map_err(|reason| format!("{}: {reason}", path.display()))?;
-        apps.insert(id, entry);
+        match look_at(&path) {
+            Ok((id, entry)) => drop(apps.insert(id, entry)),
+            Err(problems) => problems.iter().for_each(|problem| println!("cargo::error={}: {problem}", path.display())),
+        }
     }
     let table = Path::new(&env::var("OUT_DIR")?).join("catalogue.rs");
     fs::write(table, source(&apps)?)?;
     Ok(())
 }
 
-fn look_at(path: &Path) -> Outcome<(String, Entry)> {
-    let json: Value = serde_json::from_str(&fs::read_to_string(path)?)?;
-    let text = |value: &Value, member: &str| value.get(member).and_then(Value::as_str).map(str::to_owned);
-    let id = text(&json, "id").ok_or("has no \"id\"")?;
+/// What a list shows of a file, or all that is wrong with it: the field, and what to do.
+fn look_at(path: &Path) -> Result<(String, Entry), Vec<String>> {
+    let source = fs::read_to_string(path).map_err(|error| vec![error.to_string()])?;
+    let definition = app::read(&source, egress::Egress::Public).map_err(|problems| {
+        problems.into_iter().map(|one| format!("{} {}", one.field, one.problem)).collect::<Vec<_>>()
+    })?;
     let stem = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-    if id != stem {
-        return Err(format!("its id is \"{id}\"; it must be the file's name, \"{stem}\"").into());
+    if definition.id.as_str() != stem {
+        return Err(vec![format!("id must be the file's name, {stem}")]);
     }
-    let auth = json.get("auth").ok_or("has no \"auth\"")?;
-    let ways = auth.as_array().map_or_else(|| vec![auth], |list| list.iter().collect());
-    let way = |way: &Value| {
-        let kind = text(way, "type").ok_or("has a way to connect without a \"type\"")?;
-        Ok((text(way, "id").unwrap_or_else(|| kind.clone()), text(way, "name"), kind))
-    };
-    let categories = json.get("categories").and_then(Value::as_array).into_iter().flatten();
+    let way =
+        |way: &std::rc::Rc<app::App>| (way.way.as_str().to_owned(), way.way_name.clone(), way.kind.as_str().to_owned());
     let entry = Entry {
-        name: text(&json, "name").ok_or("has no \"name\"")?,
-        categories: categories.filter_map(Value::as_str).map(str::to_owned).collect(),
-        family: text(&json, "client_family"),
-        ways: ways.into_iter().map(way).collect::<Result<_, &str>>()?,
+        name: definition.name.clone(),
+        categories: definition.categories.clone(),
+        family: definition.ways().first().and_then(|way| way.client_family.clone()),
+        ways: definition.ways().iter().map(way).collect(),
         path: path.to_owned(),
     };
-    Ok((id, entry))
+    Ok((stem.to_owned(), entry))
 }
 
 fn source(apps: &BTreeMap<String, Entry>) -> Result<String, std::fmt::Error> {
