@@ -6,6 +6,7 @@
 //! again when its places are filled.
 
 mod discovery;
+mod events;
 mod field;
 mod oauth2;
 mod read;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::egress::Address;
 
 pub use discovery::{Discovered, DiscoveryError, read_discovery, well_known};
+pub use events::{Encoding, Events, Hmac, Jwt, Parts, SharedSecret, Signature, TimestampFormat};
 pub use field::{Field, Mark, Origin, Pattern, Variable, read_fields, read_variables};
 pub use oauth2::{
     Algorithm, BodyEncoding, ClientAuth, ClientHelp, Endpoints, FixedEndpoints, FurtherToken, Grant, KeyFileShape,
@@ -217,6 +219,8 @@ pub struct Definition {
     pub sources: Vec<String>,
     /// Facts that none of those pages confirms.
     pub unverified: Vec<String>,
+    /// What it sends to webhooks, as far as that is known.
+    pub events: Option<Events>,
     /// The ways to connect it, the recommended one first. There is at least one.
     ways: Vec<Rc<App>>,
 }

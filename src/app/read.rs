@@ -4,6 +4,7 @@
 //! parameters that belong to the flow, headers that could smuggle, addresses that the egress guard refuses, secrets
 //! in a host. Shape errors come one at a time; all others together.
 
+mod events;
 mod pasted;
 mod requests;
 mod rules;
@@ -103,6 +104,7 @@ impl Problems {
         }
         self.sentences("unverified", &raw.unverified);
         self.optional_text("deprecated", raw.deprecated.as_deref());
+        let events = raw.events.and_then(|events| self.events(events));
         let variables = self.variables(raw.variables);
         let shared = Shared {
             // A definition whose id is wrong is read on, so that all complaints come at once.
@@ -126,6 +128,7 @@ impl Problems {
             docs: raw.docs,
             sources: raw.sources,
             unverified: raw.unverified,
+            events,
             ways,
         })
     }

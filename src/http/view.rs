@@ -92,6 +92,7 @@ pub(super) fn app(definition: &Definition, custom: bool, is_ready: impl Fn(&App)
         "custom": custom,
         "auth": ways,
         "scopes": first.map(|app| &app.scopes),
+        "events": definition.events,
         "client_family": first.and_then(|app| app.client_family.as_ref()),
         "client_is_set_up": definition.oauth2().is_some_and(|app| is_ready(&app)),
     })

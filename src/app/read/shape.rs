@@ -11,6 +11,7 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::super::{Algorithm, BodyEncoding, ClientAuth, Kills, Kind, RevokeStyle, StatusMeaning};
+use super::events::RawEvents;
 use super::{FieldError, LARGEST};
 
 #[derive(Deserialize)]
@@ -37,6 +38,7 @@ pub(super) struct RawApp {
     pub(super) request: Option<RawRequest>,
     pub(super) errors: Option<RawErrors>,
     pub(super) limits: Option<RawLimits>,
+    pub(super) events: Option<RawEvents>,
 }
 
 #[derive(Deserialize)]
