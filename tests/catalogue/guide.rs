@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use connections::app::{App, Definition, Kills, Kind, RevokeStyle, Rotation};
+use connections::app::{
+    App, Definition, Encoding, Events, Hmac, Kills, Kind, RevokeStyle, Rotation, Signature, TimestampFormat,
+};
 use url::Url;
 
 use crate::{answers, apps, kept, none_of};
@@ -30,6 +32,15 @@ This file is made from `catalog/*.json` by `UPDATE_GOLDEN=1 cargo test --test ca
 #[test]
 fn the_page_of_apps_says_what_the_catalogue_says() {
     none_of(kept("docs/apps.md", &page()).as_slice());
+}
+
+#[test]
+fn how_events_are_signed_is_said_by_a_page_among_the_sources() {
+    let unsaid = apps().filter(|app| {
+        let docs = app.events.as_ref().map(|events| events.docs.as_ref());
+        docs.is_some_and(|docs| docs.is_none_or(|docs| !app.sources.contains(docs)))
+    });
+    none_of(&unsaid.map(|app| format!("{}: events.docs is not among sources", app.id)).collect::<Vec<_>>());
 }
 
 fn page() -> String {
@@ -141,6 +152,9 @@ fn section(app: &Definition) -> String {
     for way in app.ways() {
         text += &way_section(way);
     }
+    if let Some(events) = &app.events {
+        text += &events_section(events);
+    }
     list(&mut text, "Unverified", app.unverified.iter().map(String::as_str));
     let (unverified, all) = answers::unverified(app);
     let confirmed = match unverified {
@@ -176,6 +190,72 @@ fn way_section(way: &App) -> String {
     let limits = grants.into_iter().chain(way.limits.one_per_account.clone()).chain(way.limits.notes.clone());
     list(&mut text, "Limits", limits);
     text
+}
+
+fn events_section(events: &Events) -> String {
+    let mut text = match &events.docs {
+        Some(docs) => format!("\n[Events]({docs}):\n\n"),
+        None => "\nEvents:\n\n".to_owned(),
+    };
+    let needed = match &events.signature {
+        Signature::HmacSha256(hmac) => Some(format!("Key: {}", hmac.secret)),
+        Signature::SharedSecret(shared) => Some(format!("Secret: {}", shared.secret)),
+        Signature::Jwt(jwt) => Some(format!("Claims: {}", jwt.claims)),
+        Signature::None => None,
+    };
+    let mut lines = vec![signature(&events.signature)];
+    lines.extend(needed);
+    lines.extend(events.handshake.as_ref().map(|handshake| format!("At first: {handshake}")));
+    if !events.access_ended.is_empty() {
+        let names: Vec<_> = events.access_ended.iter().map(|name| format!("`{name}`")).collect();
+        lines.push(format!("Access ended: {}.", names.join(", ")));
+    }
+    for line in lines {
+        writeln!(text, "- {line}").unwrap();
+    }
+    text
+}
+
+fn signature(signature: &Signature) -> String {
+    let after = |prefix: &Option<String>| prefix.as_ref().map(|text| format!(" after `{text}`")).unwrap_or_default();
+    match signature {
+        Signature::HmacSha256(hmac) => hmac_line(hmac, &after(&hmac.prefix)),
+        Signature::SharedSecret(shared) => {
+            let header = shared.header.as_ref().map(|name| format!("`{name}`"));
+            let at = shared.at.as_ref().map(|at| format!("`{}` of the body", at.as_str()));
+            format!("Shared secret in {}.", header.or(at).unwrap())
+        }
+        Signature::Jwt(jwt) => format!(
+            "JWT in `{}`{}, issued by `{}`, keys at `{}`.",
+            jwt.header,
+            after(&jwt.prefix),
+            jwt.issuer,
+            jwt.keys
+        ),
+        Signature::None => "Nothing tells that a request is the app's.".to_owned(),
+    }
+}
+
+fn hmac_line(hmac: &Hmac, after: &str) -> String {
+    let encoding = match hmac.encoding {
+        Encoding::Hex => "hex",
+        Encoding::Base64 => "Base64",
+    };
+    let part = hmac.parts.as_ref().map(|parts| format!(", part `{}`", parts.signature)).unwrap_or_default();
+    let mut line = format!("HMAC-SHA256 of `{}` in `{}`{part}{after}, {encoding}.", hmac.signed, hmac.header);
+    let part = hmac.parts.as_ref().and_then(|parts| parts.timestamp.as_ref()).map(|name| format!("part `{name}`"));
+    let header = hmac.timestamp_header.as_ref().map(|name| format!("`{name}`"));
+    let body = hmac.timestamp_at.as_ref().map(|at| format!("`{}` of the body", at.as_str()));
+    if let (Some(place), Some(format)) = (part.or(header).or(body), hmac.timestamp_format) {
+        let unit = match format {
+            TimestampFormat::Seconds => "seconds",
+            TimestampFormat::Milliseconds => "milliseconds",
+            TimestampFormat::Rfc3339 => "RFC 3339",
+        };
+        let near = hmac.tolerance.map(|most| format!(", within {} of now", span(most))).unwrap_or_default();
+        write!(line, " Time of sending: {place}, {unit}{near}.").unwrap();
+    }
+    line
 }
 
 fn list(text: &mut String, title: &str, items: impl Iterator<Item = impl AsRef<str>>) {
