@@ -222,7 +222,7 @@ impl Asking<'_> {
         Some(found.problem.clone())
     }
 
-    /// What is wrong as a whole, where it is not said at a field.
+    /// What is wrong, in words of its own only where it is not said at the fields.
     fn problem(&self) -> Option<Problem> {
         let refused = self.refused?;
         let title = match refused.code {
@@ -230,7 +230,16 @@ impl Asking<'_> {
             Code::AppUnavailable => format!("{} could not be asked", self.app().name),
             _ => "Please correct what is marked".to_owned(),
         };
-        Some(Problem { title, text: refused.detail.clone() })
+        let marked = &refused.hints.errors;
+        let said_at_fields = !marked.is_empty() && marked.iter().all(|one| self.is_on_the_page(&one.field));
+        Some(Problem { title, text: if said_at_fields { String::new() } else { refused.detail.clone() } })
+    }
+
+    fn is_on_the_page(&self, field: &str) -> bool {
+        let app = self.app();
+        let asked = |one: &Variable| one.from == Origin::Person;
+        let entered = app.kind.is_pasted() && (field == "name" || app.fields.iter().any(|one| one.id == field));
+        entered || app.variables.get(field).is_some_and(asked)
     }
 
     fn ways(&self) -> Vec<page::Way> {
