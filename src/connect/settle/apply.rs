@@ -1,0 +1,182 @@
+//! A grant becomes a connection: a new one, or the next generation of one that is there.
+//!
+//! Owns what is written then, in the transaction that takes the grant and uses its link up, and what becomes of the
+//! credential that a repair replaces. Refuses to repair a connection that has moved since it was read, and to choose
+//! between the two: that is settled before.
+
+use crate::connection::{Connection, Status};
+use crate::core::Core;
+use crate::credential::Credential;
+use crate::disconnect::{self, Held};
+use crate::error::Result;
+use crate::ids::ConnectionId;
+use crate::ports::Ports;
+use crate::refresh;
+use crate::registry;
+use crate::resolve::cached;
+use crate::store::authorizations::{self, Outcome};
+use crate::store::links::LinkStatus;
+use crate::store::{self, clients, connections};
+use crate::time::Timestamp;
+
+use super::given_up::lost;
+use super::held::await_confirmation;
+use super::names::free_name;
+use super::{Case, Failure, is_same};
+
+/// Where a grant goes.
+pub(super) enum Target {
+    New,
+    Repair(Box<Connection>),
+}
+
+pub(super) async fn apply<P: Ports>(core: &Core<P>, case: &Case<'_>, target: Target) -> Result<Option<Failure>> {
+    let confirm = case.link.as_ref().is_some_and(|link| link.confirm);
+    match target {
+        Target::New => insert(core, case, confirm).await,
+        // The old credential goes on serving until the embedding product has confirmed the person.
+        Target::Repair(connection) if confirm => await_confirmation(core, case, &connection).await,
+        Target::Repair(connection) => repair(core, case, *connection).await,
+    }
+}
+
+async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Result<Option<Failure>> {
+    let Case { flow, grant, .. } = case;
+    let now = core.now();
+    let id = ConnectionId::random(core.ports.random())?;
+    let (status, link, outcome) = if confirm {
+        (Status::AwaitingConfirmation, LinkStatus::AwaitingConfirmation, Outcome::AwaitingConfirmation)
+    } else {
+        (Status::Connected, LinkStatus::Used, Outcome::Done)
+    };
+    let name = match &grant.name {
+        Some(name) => name.clone(),
+        None => free_name(core, flow, case.app, grant.account.as_ref()).await?,
+    };
+    let mut new = Connection {
+        sealed_credential: Some(grant.credential.seal(
+            &core.config.ring,
+            core.ports.random(),
+            &Credential::place(&flow.workspace, &id, 1),
+        )?),
+        id,
+        workspace: flow.workspace.clone(),
+        app: flow.app.clone(),
+        app_revision: flow.app_revision,
+        way: flow.way.clone(),
+        kind: case.app.kind,
+        variables: grant.variables.clone(),
+        client: flow.client.clone(),
+        name,
+        user: flow.user.clone(),
+        metadata: grant.metadata.clone(),
+        allowed_workflows: None,
+        account: grant.account.clone(),
+        scopes_requested: flow.scopes.clone(),
+        scopes_granted: grant.granted.clone(),
+        created_at: now,
+        connected_at: grant.obtained_at,
+        last_used_at: None,
+        generation: 1,
+        version: 1,
+        status,
+        reason: None,
+        expires_at: grant.expires_at,
+        refreshable: grant.refreshable,
+        refreshed_at: None,
+        refresh_expires_at: grant.refresh_expires_at,
+        refresh_idle_until: grant.refresh_idle_until,
+        grant_expires_at: grant.grant_expires_at,
+        intent: None,
+        ambiguous_token_hash: None,
+        ambiguous_since: None,
+        next_attempt_at: Timestamp::from_unix(0),
+        failures: 0,
+        last_error: None,
+        checked_at: None,
+        check_evidence: None,
+        next_check_at: None,
+    };
+    new.next_check_at = Some(refresh::next_check_after(now, &new));
+    let must = case.taken(Outcome::Done, link, &new.id, now);
+    let then = vec![
+        connections::insert(&new),
+        authorizations::end(&flow.id, outcome, None, Some(&new.id)),
+        core.event(&flow.workspace, &new.id, "connected", &grant.actor(flow), None)?,
+    ];
+    if store::all_or_nothing(core.db(), must, then).await? {
+        return Ok(None);
+    }
+    lost(core, case, None).await
+}
+
+/// Gives a connection a new generation of credential; id, name, uses and policy stay.
+pub(super) async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Connection) -> Result<Option<Failure>> {
+    let Case { flow, grant, .. } = case;
+    let now = core.now();
+    let next_generation = old.generation + 1;
+    let place = Credential::place(&old.workspace, &old.id, next_generation);
+    let mut new = Connection {
+        app_revision: flow.app_revision,
+        way: flow.way.clone(),
+        kind: case.app.kind,
+        variables: grant.variables.clone(),
+        client: flow.client.clone(),
+        account: grant.account.clone(),
+        scopes_requested: flow.scopes.clone(),
+        scopes_granted: grant.granted.clone(),
+        connected_at: grant.obtained_at,
+        status: if old.status == Status::AwaitingConfirmation { old.status } else { Status::Connected },
+        sealed_credential: Some(grant.credential.seal(&core.config.ring, core.ports.random(), &place)?),
+        expires_at: grant.expires_at,
+        refreshable: grant.refreshable,
+        refresh_expires_at: grant.refresh_expires_at,
+        refresh_idle_until: grant.refresh_idle_until,
+        grant_expires_at: grant.grant_expires_at,
+        ..old.clone()
+    };
+    new.next_check_at = Some(refresh::next_check_after(now, &new));
+    let switched = !is_same(old.account.as_ref(), grant.account.as_ref());
+    let event = if switched { "account_switched" } else { "reconnected" };
+    let mut must = case.taken(Outcome::Done, LinkStatus::Used, &old.id, now);
+    must.push(connections::reconnect(&new, old.generation));
+    let then = vec![
+        authorizations::end(&flow.id, Outcome::Done, None, Some(&old.id)),
+        core.event(&flow.workspace, &old.id, event, &grant.actor(flow), None)?,
+    ];
+    let written = store::all_or_nothing(core.db(), must, then).await;
+    // Also when no answer came: it may have been applied all the same.
+    cached::forget_connection(core, &old.id).await;
+    if !written? {
+        return lost(core, case, Some(&old.id)).await;
+    }
+    // What a person enters takes the place of a consent: that one is nobody's any more.
+    let entered = old.client.is_some() && flow.client.is_none();
+    if switched || entered {
+        discard_old(core, &old, &grant.credential).await;
+    }
+    Ok(None)
+}
+
+/// The grant a connection had for another account: nobody holds it any more. It is revoked where the
+/// connection's own revision of the app says, never at hosts that its client was not entered for.
+async fn discard_old<P: Ports>(core: &Core<P>, old: &Connection, new: &Credential) {
+    let place = Credential::place(&old.workspace, &old.id, old.generation);
+    let credential =
+        old.sealed_credential.as_deref().and_then(|sealed| Credential::open(&core.config.ring, &place, sealed).ok());
+    let client = match &old.client {
+        None => None,
+        Some(id) => match clients::get(core.db(), &old.workspace, id).await {
+            Ok(Some(client)) => Some(client),
+            Ok(None) | Err(_) => return,
+        },
+    };
+    let app = registry::of_connection(core, old).await.ok();
+    // What was entered may be the very token that the consent had brought.
+    let credential = credential.filter(|credential| !credential.shares_a_secret_with(new));
+    if let (Some(credential), Some(app)) = (credential, app) {
+        let account = old.account.as_ref().map(|account| account.id.as_str());
+        let held = Held { credential: &credential, account, variables: &old.variables };
+        disconnect::discard(core, &app, (&old.workspace, client.as_ref()), &held).await;
+    }
+}

@@ -1,0 +1,32 @@
+//! What a new connection is called while nobody has named it.
+//!
+//! Owns how app and account make a name, and how long any name may be. Refuses a name that is taken, as long as a
+//! number helps.
+
+use crate::app::App;
+use crate::connection::Account;
+use crate::core::Core;
+use crate::error::Result;
+use crate::ports::Ports;
+use crate::store::authorizations::Authorization;
+use crate::store::connections;
+
+/// Characters of a name, at most.
+pub const LONGEST_NAME: usize = 100;
+
+/// A name that tells app and account, with a number where it is taken.
+pub(super) async fn free_name<P: Ports>(
+    core: &Core<P>,
+    flow: &Authorization,
+    app: &App,
+    account: Option<&Account>,
+) -> Result<String> {
+    let name = account.map_or_else(|| app.name.clone(), |account| format!("{} ({})", app.name, account.label));
+    let name: String = name.chars().take(LONGEST_NAME - 4).collect();
+    let taken = connections::names_like(core.db(), &flow.workspace, &flow.app, &name).await?;
+    if !taken.contains(&name) {
+        return Ok(name);
+    }
+    let numbered = (2..1000).map(|number| format!("{name} {number}")).find(|candidate| !taken.contains(candidate));
+    Ok(numbered.unwrap_or(name))
+}
