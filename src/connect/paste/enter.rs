@@ -1,0 +1,54 @@
+//! The fields of an app's form become a credential, with a first token where the app mints one.
+//!
+//! Owns which fields are asked for and what they may look like. Refuses what belongs to a person's consent at the app.
+
+use std::collections::BTreeMap;
+
+use crate::app::{App, FieldError, Grant as GrantKind, read_fields};
+use crate::connect::start;
+use crate::core::Core;
+use crate::credential::{Credential, Token};
+use crate::error::{Error, Result};
+use crate::ports::{Http, Ports};
+use crate::registry;
+use crate::secret::Secret;
+use crate::server::{self, KEY_FIELD};
+use crate::token;
+
+use super::Had;
+use super::complaints::issued;
+
+pub(super) async fn enter<P: Ports>(
+    core: &Core<P>,
+    app: &App,
+    fields: &BTreeMap<String, Secret>,
+    (scopes, variables): (&[String], &BTreeMap<String, String>),
+) -> Result<Had> {
+    if !app.kind.is_pasted() {
+        return Err(Error::invalid("credential", "of this kind is given at the app, not entered here."));
+    }
+    let mut problems = Vec::new();
+    let fields = read_fields(&app.fields, fields).unwrap_or_else(|found| {
+        problems = found;
+        BTreeMap::new()
+    });
+    if problems.is_empty()
+        && let Some(GrantKind::ServiceAccount(shape)) = app.server().map(|server| &server.grant)
+        && let Err(problem) = server::key_file(shape, fields.get(KEY_FIELD).map(Secret::expose).unwrap_or_default())
+    {
+        problems.push(FieldError { field: KEY_FIELD.to_owned(), problem: problem.to_string() });
+    }
+    if !problems.is_empty() {
+        return Err(start::invalid_fields(problems));
+    }
+    let mut credential = Credential::from_fields(fields);
+    if !app.mints() {
+        return Ok(Had { credential, tokens: None, granted: None });
+    }
+    let at = registry::endpoints(core, app, variables).await?;
+    let request = server::mint(core, app, &at, &credential, (scopes, variables)).await?;
+    let asked_at = core.now();
+    let tokens = issued(app, token::read_answer(app, &core.ports.http().send(request).await, asked_at))?;
+    credential.token = Some(Token::from_set(&tokens));
+    Ok(Had { granted: tokens.scopes.clone(), tokens: Some(tokens), credential })
+}

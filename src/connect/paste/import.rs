@@ -1,0 +1,109 @@
+//! Tokens that an app gave elsewhere become a credential.
+//!
+//! Owns their renewal before they are stored, where they have ended or the app refuses them. Refuses tokens that could
+//! not be renewed in time from here.
+
+use std::collections::BTreeMap;
+
+use crate::app::Kind;
+use crate::connect::start::{self, Offer};
+use crate::core::Core;
+use crate::credential::Credential;
+use crate::error::{Code, Error, Result};
+use crate::ports::{Http, Ports};
+use crate::registry;
+use crate::server;
+use crate::token::{self, Answer, Class, Parties, Refusal};
+
+use super::complaints::{issued, rejected};
+use super::{Had, Imported};
+
+/// Seconds of life under which an imported token is renewed before it is asked about.
+const NEAR_END: i64 = 60;
+
+/// Tokens from elsewhere: the refresh token is bound to the client that asked for it (RFC 6749, 6), so there must be
+/// that client here, too; and a token whose end is not known can't be renewed in time.
+pub(super) async fn import<P: Ports>(
+    core: &Core<P>,
+    offer: &Offer,
+    imported: &Imported,
+    variables: &BTreeMap<String, String>,
+) -> Result<Had> {
+    let app = &*offer.app;
+    if app.kind != Kind::OAuth2 {
+        return Err(Error::invalid("credential.type", "is not the kind of this way to connect."));
+    }
+    let credential =
+        Credential { token: Some(imported.token.clone()), others: imported.others.clone(), fields: BTreeMap::new() };
+    if let Some((which, _)) =
+        credential.tokens().find(|(_, one)| one.refresh_token.is_some() && one.expires_at.is_none())
+    {
+        let field = which.map_or_else(String::new, |name| format!("tokens.{name}."));
+        return Err(Error::invalid(
+            &format!("credential.{field}expires_at"),
+            "must be given beside a refresh token: else nobody knows when to renew.",
+        ));
+    }
+    let known = app.server().map(|server| &server.tokens);
+    if let Some(name) = imported.others.keys().find(|name| known.is_none_or(|tokens| !tokens.contains_key(*name))) {
+        return Err(Error::invalid(&format!("credential.tokens.{name}"), "is no further token of this app."));
+    }
+    let mut had = Had { credential, tokens: None, granted: imported.scopes.clone() };
+    if imported.token.expires_at.is_some_and(|end| end < core.now().plus(NEAR_END)) {
+        renew(core, offer, &mut had, variables).await?;
+    }
+    Ok(had)
+}
+
+/// Renews an imported token before it is stored. The tokens that were imported may be dead afterwards.
+pub(super) async fn renew<P: Ports>(
+    core: &Core<P>,
+    offer: &Offer,
+    had: &mut Had,
+    variables: &BTreeMap<String, String>,
+) -> Result<()> {
+    let app = &*offer.app;
+    let Some(token) = had.credential.token.clone() else { return Ok(()) };
+    let (Some(refresh_token), Some(client)) = (&token.refresh_token, &offer.client) else {
+        return Err(rejected(app, Some("expired")));
+    };
+    let at = registry::endpoints(core, app, variables).await?;
+    let keys = server::client_keys(core, client, (app, &at), variables).await?;
+    let values = server::values(app, &had.credential, variables);
+    let server = app.oauth2()?;
+    let parties = Parties { server, at: &at, client: &keys, values: &values };
+    let granted = had.granted.clone().unwrap_or_default();
+    let scopes = server.scopes_of(None, &granted);
+    let redirect_uri = start::redirect_uri(core, &client.id);
+    let request = token::refresh_request(&parties, refresh_token, &scopes, &redirect_uri)
+        .map_err(|problem| registry::misfit(app, &problem))?;
+    let asked_at = core.now();
+    let answer = token::read_answer(app, &core.ports.http().send(request).await, asked_at);
+    if let Answer::Refused(Refusal { class: Class::Client, .. }) = &answer {
+        return Err(Error::new(
+            Code::ClientMisconfigured,
+            format!(
+                "{} refuses this workspace's OAuth client, so nothing was stored. Tokens live with the client that they were given to: set up that one.",
+                app.name
+            ),
+        ));
+    }
+    let tokens = issued(app, answer)?;
+    had.credential.token = Some(token.merged_with(&tokens));
+    if let Some(said) = &tokens.scopes {
+        // It speaks for the first token only.
+        let further = granted.into_iter().filter(|scope| !scopes.contains(scope));
+        had.granted = Some(said.iter().cloned().chain(further).collect());
+    }
+    had.tokens = Some(tokens);
+    Ok(())
+}
+
+pub(super) fn was_renewed(offer: &Offer, had: &Had) -> bool {
+    offer.app.kind == Kind::OAuth2 && had.tokens.is_some()
+}
+
+/// An imported token that has not been renewed yet.
+pub(super) fn may_renew(had: &Had) -> bool {
+    had.tokens.is_none() && had.credential.token.as_ref().is_some_and(|token| token.refresh_token.is_some())
+}
