@@ -19,6 +19,8 @@ mod people;
 mod problem;
 pub mod routes;
 mod session;
+mod setup;
+mod sign_in;
 mod view;
 
 use crate::caller::{Key, PresentedKey};

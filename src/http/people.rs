@@ -1,26 +1,27 @@
-//! The Connections page and signing in.
+//! The Connections page, and a connection's own: what people see of their connections and do with them.
+//!
+//! Owns how records become these pages' words, and hands out the stylesheet of all pages. Refuses another
+//! person's connections, as if they were not there.
 
 use super::connections::{cursor, edit};
 use super::oauth::shell;
 use super::page::{self, Card, StatusWords, Tone};
 use super::session::{self, user_of};
 use super::{Call, Response, ask, input, known};
-use crate::app::{App, AppId, Kind, Origin, WayId};
+use crate::app::{App, Kind};
 use crate::attention;
-use crate::caller::hash;
 use crate::connect::paste;
 use crate::connect::settle::LONGEST_NAME;
-use crate::connect::start::{client_route, redirect_uri};
 use crate::connection::{Connection, Reason, Status};
 use crate::core::Core;
 use crate::credential::Credential;
 use crate::disconnect::{self, Revoked};
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::ids::ConnectionId;
 use crate::ports::{Errand, ErrandOutcome, Ports, Refresher};
 use crate::registry;
 use crate::store::connections::{self as rows, Filter, Listed, Patch};
-use crate::store::{clients, events, sessions, uses, workspaces};
+use crate::store::{clients, events, uses};
 use crate::time::Timestamp;
 
 /// Connections on a page.
@@ -239,59 +240,6 @@ fn predicted_end(connection: &Connection) -> Option<(Timestamp, page::PutOff)> {
     ends.into_iter().filter_map(|(end, by)| Some((end?, by))).min_by_key(|(end, _)| *end)
 }
 
-/// How an app's OAuth client is set up, for whoever runs the workspace.
-pub(super) async fn setup<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let session = call.session()?;
-    let missing = || Error::not_found("app");
-    let id = AppId::parse(call.param(0)).ok_or_else(missing)?;
-    let definition = registry::current(core, &session.workspace, &id).await?.ok_or_else(missing)?.definition;
-    let app = match input::query(call.request, "way").and_then(|text| WayId::parse(&text)) {
-        Some(way) => definition.way(Some(&way)).filter(|app| app.kind == Kind::OAuth2),
-        None => definition.oauth2(),
-    };
-    let app = app.ok_or_else(missing)?;
-    let workspace =
-        workspaces::get(core.db(), &session.workspace).await?.ok_or_else(|| Error::not_found("workspace"))?;
-    let client = clients::current(core.db(), &session.workspace, app.registration()).await?;
-    let redirect_uri = client.map(|client| redirect_uri(core, &client.id));
-    let server = app.oauth2()?;
-    let help = server.client_help.as_ref();
-    let shown = redirect_uri.as_deref().unwrap_or("the redirect URI");
-    let family = known::all(core, &session.workspace).await?;
-    let family = family.iter().filter(|one| one.registration() == app.registration());
-    let description = |scope: &crate::app::Scope| (scope.id.clone(), scope.description.clone());
-    let view = page::SetupView {
-        app_name: definition.name.clone(),
-        workspace: workspace.name,
-        console: help.map(|help| help.url.clone()),
-        steps: help
-            .map(|help| help.steps.iter().map(|step| step.replace("{redirect_uri}", shown)).collect())
-            .unwrap_or_default(),
-        redirect_uri: redirect_uri.clone(),
-        scopes: app.scopes.iter().filter(|scope| scope.required || scope.default).map(description).collect(),
-        connect_help: server.connect_help.clone(),
-        api_url: core.config.public_url.at(client_route(&app).trim_start_matches("PUT ")),
-        api_body: client_body(&app),
-        family: family.map(|one| one.name().to_owned()).filter(|name| *name != definition.name).collect(),
-        docs: definition.docs.clone(),
-    };
-    let csrf = session::form_token(core, call.request);
-    Ok(Response::html(200, page::setup(&shell(Some(session), csrf.as_deref()), &view)))
-}
-
-/// The body that enters a client, with nothing of one in it.
-fn client_body(app: &App) -> String {
-    let asked = app.variables.iter().filter(|(_, one)| one.from == Origin::Client);
-    let variables: serde_json::Map<_, _> = asked
-        .map(|(name, one)| (name.clone(), one.default.clone().or(one.example.clone()).unwrap_or_default().into()))
-        .collect();
-    let mut body = serde_json::json!({ "client_id": "…", "client_secret": "…" });
-    if let (Some(body), false) = (body.as_object_mut(), variables.is_empty()) {
-        body.insert("variables".to_owned(), variables.into());
-    }
-    body.to_string()
-}
-
 /// What a check saw, for a person: the record keeps it as `what: result`.
 fn evidence_in_words(evidence: Option<&str>) -> String {
     match evidence.and_then(|text| text.split_once(": ")) {
@@ -347,43 +295,6 @@ pub(super) async fn disconnect<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Res
         (Revoked::Failed, false) => "disconnected-unconfirmed",
     };
     Ok(Response::see_other(&format!("/?done={done}")))
-}
-
-// ---- signing in ----
-
-fn sign_in_ended() -> Error {
-    Error::new(Code::LinkEnded, "This sign-in link was used or has expired. Ask for a new one where you got it.")
-}
-
-/// Shows who would be signed in. A GET uses nothing up: mail scanners open links too.
-pub(super) async fn show_sign_in<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let sign_in =
-        sessions::peek_sign_in(core.db(), &hash(call.param(0)), core.now()).await?.ok_or_else(sign_in_ended)?;
-    let workspace = workspaces::get(core.db(), &sign_in.workspace).await?.ok_or_else(sign_in_ended)?;
-    let view = page::SignInView {
-        workspace: workspace.name,
-        user: sign_in.user.shown().to_owned(),
-        action: call.request.path.clone(),
-    };
-    Ok(Response::html(200, page::sign_in(&shell(None, None), &view)))
-}
-
-pub(super) async fn sign_in<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let sign_in =
-        sessions::use_sign_in(core.db(), &hash(call.param(0)), core.now()).await?.ok_or_else(sign_in_ended)?;
-    let cookie = session::open_person(core, &sign_in.workspace, sign_in.user).await?;
-    Ok(Response::see_other("/?done=signed-in").with("set-cookie", cookie))
-}
-
-pub(super) async fn sign_out<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let cookie = session::close(core, call.session()?).await?;
-    let message = page::Message {
-        title: "Signed out".into(),
-        text: "You are signed out in this browser.".into(),
-        tone: Tone::Good,
-        links: vec![],
-    };
-    Ok(Response::html(200, page::message(&shell(None, None), &message)).with("set-cookie", cookie))
 }
 
 /// The one stylesheet. It may be cached: it holds nothing of anybody.

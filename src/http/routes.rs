@@ -1,7 +1,7 @@
 //! The routes, as a table that reads as documentation. `/openapi.json` says the same at length, and a
 //! test holds the two together.
 
-use super::{Call, Method, Response, apps, connections, entered, keys, links, oauth, operator, people};
+use super::{Call, Method, Response, apps, connections, entered, keys, links, oauth, operator, people, setup, sign_in};
 use crate::caller::Scope;
 use crate::core::Core;
 use crate::error::Result;
@@ -135,10 +135,10 @@ routes! {
     Get    "/connections/{connection}/reconnect"  Person => ShowReconnect = oauth::show_reconnect;
     Post   "/connections/{connection}/reconnect"  Person => Reconnect = oauth::reconnect;
     Post   "/connections/{connection}/disconnect" Person => Disconnect = people::disconnect;
-    Get    "/apps/{app}/setup"                    Person => ShowSetup = people::setup;
-    Get    "/sign-in/{token}"                     Browser => ShowSignIn = people::show_sign_in;
-    Post   "/sign-in/{token}"                     Browser => SignIn = people::sign_in;
-    Post   "/sign-out"                            Person => SignOut = people::sign_out;
+    Get    "/apps/{app}/setup"                    Person => ShowSetup = setup::show;
+    Get    "/sign-in/{token}"                     Browser => ShowSignIn = sign_in::show;
+    Post   "/sign-in/{token}"                     Browser => SignIn = sign_in::sign_in;
+    Post   "/sign-out"                            Person => SignOut = sign_in::sign_out;
     Get    "/style.css"                           Nobody => Style = people::style;
 }
 
