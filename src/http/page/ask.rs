@@ -5,8 +5,22 @@
 
 use maud::{Markup, html};
 
-use super::Way;
 use super::frame::{link, said};
+
+/// A way to connect an app.
+#[derive(Debug, Clone, Default)]
+pub struct Way {
+    /// Its id in the app's definition.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Where it begins.
+    pub href: String,
+    /// Whether the catalogue recommends it.
+    pub recommended: bool,
+    /// Whether it is the one on this page.
+    pub current: bool,
+}
 
 /// What both pages know about who asks.
 #[derive(Clone, Copy)]

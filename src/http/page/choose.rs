@@ -4,8 +4,44 @@
 
 use maud::{Markup, html};
 
+use super::Shell;
 use super::frame::{csrf, page, quoted, said};
-use super::{ChooseView, Choosing, Shell};
+
+/// The page that asks what becomes of a grant.
+#[derive(Debug, Clone)]
+pub struct ChooseView {
+    /// The app's name.
+    pub app_name: String,
+    /// Where the forms post; the field `choice` holds the answer.
+    pub action: String,
+    /// The question.
+    pub question: Choosing,
+    /// Whether the grant is a credential that was pasted, rather than a consent at the app.
+    pub pasted: bool,
+    /// What to know before answering, such as why two connections to one account disturb each other.
+    pub note: Option<String>,
+}
+
+/// What a person is asked.
+#[derive(Debug, Clone)]
+pub enum Choosing {
+    /// Another account came back than the connection had: `keep` or `switch`.
+    OtherAccount {
+        /// The account before, if known.
+        before: Option<String>,
+        /// The account now, if known.
+        now: Option<String>,
+        /// The connection's name.
+        name: String,
+    },
+    /// The account is already connected: `reuse` or `both`.
+    Duplicate {
+        /// The account.
+        account: String,
+        /// The name of the connection that is there already.
+        existing_name: String,
+    },
+}
 
 /// The page that asks what becomes of a grant.
 pub fn choose(shell: &Shell<'_>, view: &ChooseView) -> Markup {

@@ -7,7 +7,42 @@ use maud::{Markup, html};
 use super::ask::{Ask, how_to_end, other_ways, who_asks};
 use super::form::{fields, mistakes, scopes, summary};
 use super::frame::{csrf, link, page, quoted, said, warnings};
-use super::{ConnectView, Shell};
+use super::{Input, Problem, ScopeChoice, Shell, Way};
+
+/// The page before the app.
+#[derive(Debug, Clone)]
+pub struct ConnectView {
+    /// The workspace that asks.
+    pub workspace: String,
+    /// The app's name.
+    pub app_name: String,
+    /// Scopes that can be asked for; those that are asked for, where they are fixed.
+    pub scopes: Vec<ScopeChoice>,
+    /// Whether whoever made the link chose the scopes, so that the person can't.
+    pub scopes_fixed: bool,
+    /// Variables of the app that the person fills in.
+    pub inputs: Vec<Input>,
+    /// What was wrong as a whole, where the person has just tried.
+    pub problem: Option<Problem>,
+    /// What to tick at the app, a sentence each.
+    pub connect_help: Vec<String>,
+    /// What a person should know first, such as the app's limits: a sentence each.
+    pub warnings: Vec<String>,
+    /// All ways to connect the app, this one included.
+    pub ways: Vec<Way>,
+    /// The connection under repair: its name and account.
+    pub reconnecting: Option<(String, Option<String>)>,
+    /// Whose the connection will be, where that is not plain: through a link, `None` means the whole workspace's.
+    pub for_user: Option<String>,
+    /// Whether the person came by a link somebody sent.
+    pub invited: bool,
+    /// Where the form posts.
+    pub action: String,
+    /// The app's host that the person is sent to; `None` while it depends on what the person enters.
+    pub host: Option<String>,
+    /// Where a change of mind leads.
+    pub cancel: Option<String>,
+}
 
 /// The page before the app.
 pub fn connect(shell: &Shell<'_>, view: &ConnectView) -> Markup {

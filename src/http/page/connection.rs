@@ -6,9 +6,76 @@
 use maud::{Markup, html};
 
 use super::frame::{account, class, code, csrf, link, page, quoted, said, status, time, time_or_never, warnings};
-use super::{ConnectionView, Lasts, PutOff, Shell, Tone};
+use super::{Card, Shell, Tone};
 use crate::connect::settle::LONGEST_NAME;
 use crate::time::Timestamp;
+
+/// A connection in full.
+#[derive(Debug, Clone)]
+pub struct ConnectionView {
+    /// The connection in short.
+    pub card: Card,
+    /// What has just happened.
+    pub notice: Option<String>,
+    /// Why it needs a person, in a sentence.
+    pub reason: Option<String>,
+    /// Scopes the app granted.
+    pub granted: Vec<String>,
+    /// Scopes that were asked for and not granted, with what each allows.
+    pub missing: Vec<(String, Option<String>)>,
+    /// Where they are asked for again; `None` where that can't help.
+    pub ask_again: Option<String>,
+    /// What kind of credential it is, as people call it ("API key"). Empty for an ordinary consent.
+    pub kind: String,
+    /// What it lives by.
+    pub lasts: Lasts,
+    /// Where another key is entered, for a credential that was pasted.
+    pub replace_href: Option<String>,
+    /// What a person should know, such as the app's limits: a sentence each.
+    pub warnings: Vec<String>,
+    /// When the access ends.
+    pub expires: Option<Timestamp>,
+    /// Whether the access can be renewed without a person.
+    pub renewable: bool,
+    /// When the whole grant is expected to end, and what puts that off.
+    pub predicted_end: Option<(Timestamp, PutOff)>,
+    /// When it was last looked at, and what was found.
+    pub checked: Option<(Timestamp, String)>,
+    /// When it is looked at next.
+    pub next_check: Option<Timestamp>,
+    /// When it was first made.
+    pub created: Timestamp,
+    /// When it was last connected.
+    pub connected: Timestamp,
+    /// Workflow, step and when it last used this connection.
+    pub uses: Vec<(String, String, Timestamp)>,
+    /// What happened, and when.
+    pub events: Vec<(Timestamp, String)>,
+    /// Whether the person asked to disconnect and has yet to confirm.
+    pub confirming_disconnect: bool,
+}
+
+/// What a connection's access lives by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasts {
+    /// A person's consent, from which access is renewed if the app offers that.
+    Consented,
+    /// A pasted secret that is itself the access, until it is revoked.
+    Pasted,
+    /// A pasted secret that is exchanged for access again and again.
+    Exchanged,
+}
+
+/// What puts a predicted end off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutOff {
+    /// Any use.
+    Use,
+    /// A renewal, which happens by itself.
+    Renewal,
+    /// Only a person who connects again.
+    Person,
+}
 
 /// A connection's own page.
 pub fn connection(shell: &Shell<'_>, view: &ConnectionView) -> Markup {

@@ -3,16 +3,75 @@
 //! Owns labels, hints and their ties to fields, and how a browser is kept from storing a secret. Refuses
 //! to send a secret back: one that was not accepted is entered again.
 
+use std::fmt;
+
 use maud::{Markup, html};
 
 use super::frame::{code, outside, said};
-use super::{Input, Problem, ScopeChoice};
 
 /// Permissions that are shown at once; of more, those that are not ticked fold away.
 const MANY_SCOPES: usize = 8;
 
 /// What the names of inputs begin with: apart from the form's own fields, whatever an app calls its.
 pub const INPUT: &str = "input.";
+
+/// A permission that can be asked for.
+#[derive(Debug, Clone, Default)]
+pub struct ScopeChoice {
+    /// As the app writes it: the value of the field `scope`.
+    pub id: String,
+    /// What it allows.
+    pub description: Option<String>,
+    /// What the app demands before it grants this, in a sentence.
+    pub sensitive: Option<String>,
+    /// Whether it is always asked for. The form does not send it: whoever reads the form adds it.
+    pub required: bool,
+    /// Whether it is ticked.
+    pub checked: bool,
+    /// Whether the connection has it already.
+    pub granted: bool,
+}
+
+/// Something a person enters: a variable of the app, or a part of a credential.
+#[derive(Clone, Default)]
+pub struct Input {
+    /// Its id in the app's definition. The form's field is called [`input_name`] of it.
+    pub id: String,
+    /// What it is called.
+    pub label: String,
+    /// Where a person finds it.
+    pub help: Option<String>,
+    /// The page of the app where it is found.
+    pub url: Option<String>,
+    /// Whether nobody may read it over a shoulder.
+    pub secret: bool,
+    /// Whether it may be left out.
+    pub optional: bool,
+    /// Whether it has several lines.
+    pub multiline: bool,
+    /// How it looks. Shown beside the field, where it stays while somebody types.
+    pub placeholder: Option<String>,
+    /// What was entered before. A secret's is never shown, whatever stands here.
+    pub value: Option<String>,
+    /// Why it was not accepted.
+    pub error: Option<String>,
+}
+
+/// What was entered is left out: it may be a secret.
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Input").field("id", &self.id).field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+/// Why a form was not accepted.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// In a few words: "Acme did not accept this key".
+    pub title: String,
+    /// What to do about it; empty where the fields say it all.
+    pub text: String,
+}
 
 /// What the form's field of an input is called.
 pub fn input_name(id: &str) -> String {

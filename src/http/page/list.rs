@@ -6,10 +6,42 @@
 use maud::{Markup, html};
 
 use super::frame::{account, link, notice, page, quoted, said, status, time_or_never};
-use super::{AppChoice, Card, ListView, Shell};
+use super::{Card, Shell};
 
 /// Apps that are seen at one glance, without a search.
 const FEW_APPS: usize = 8;
+
+/// An app that could be connected.
+#[derive(Debug, Clone)]
+pub struct AppChoice {
+    /// Id, as in `/oauth/start/{app}`.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// The ways to connect it, as people call them ("API key"). Empty when there is nothing to tell.
+    pub ways: Vec<String>,
+    /// Words that a search finds it by, beside its name.
+    pub categories: Vec<String>,
+    /// Whether it can be connected now. What needs no OAuth client always can.
+    pub ready: bool,
+}
+
+/// The Connections page.
+#[derive(Debug, Clone, Default)]
+pub struct ListView {
+    /// One page of connections.
+    pub connections: Vec<Card>,
+    /// All apps on offer, in any order: the page sorts them.
+    pub apps: Vec<AppChoice>,
+    /// What was searched for among the apps (the parameter `apps`): the page does the search.
+    pub apps_search: Option<String>,
+    /// What was searched for.
+    pub search: Option<String>,
+    /// Where the next page is.
+    pub next: Option<String>,
+    /// What has just happened.
+    pub notice: Option<String>,
+}
 
 /// The Connections page.
 pub fn list(shell: &Shell<'_>, view: &ListView) -> Markup {

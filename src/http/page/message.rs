@@ -6,8 +6,21 @@
 use maud::{Markup, html};
 
 use super::frame::{class, link, page, said};
-use super::{Message, Shell, Tone};
+use super::{Shell, Tone};
 use crate::connect::callback::Refusal;
+
+/// A page that tells one thing: how a flow or link ended, or what went wrong.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Its heading.
+    pub title: String,
+    /// What happened and what to do; an empty line begins a new paragraph.
+    pub text: String,
+    /// How good the news is.
+    pub tone: Tone,
+    /// Ways on: label and address. The first is the main one.
+    pub links: Vec<(String, String)>,
+}
 
 /// A page that tells one thing.
 pub fn message(shell: &Shell<'_>, message: &Message) -> Markup {

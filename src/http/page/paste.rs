@@ -8,8 +8,45 @@ use maud::{Markup, html};
 use super::ask::{Ask, how_to_end, other_ways, who_asks};
 use super::form::{described_by, fields, mistake, mistakes, scopes, summary};
 use super::frame::{csrf, link, page, quoted, said, warnings};
-use super::{PasteView, Shell};
+use super::{Input, Problem, ScopeChoice, Shell, Way};
 use crate::connect::settle::LONGEST_NAME;
+
+/// The form for a pasted credential.
+#[derive(Debug, Clone)]
+pub struct PasteView {
+    /// The workspace that asks.
+    pub workspace: String,
+    /// The app's name.
+    pub app_name: String,
+    /// What kind of credential it is, as people call it ("API key").
+    pub kind: String,
+    /// What is to be entered: the fields of the credential and variables of the app.
+    pub inputs: Vec<Input>,
+    /// Scopes that can be asked for; empty where the credential itself says what it allows.
+    pub scopes: Vec<ScopeChoice>,
+    /// Whether whoever made the link chose the scopes, so that the person can't.
+    pub scopes_fixed: bool,
+    /// The connection that gets another key: its name and account.
+    pub replacing: Option<(String, Option<String>)>,
+    /// What the new connection is to be called (the field `name`); empty when nothing was entered.
+    pub name: String,
+    /// Why the name was not accepted.
+    pub name_error: Option<String>,
+    /// Why the form was not accepted.
+    pub problem: Option<Problem>,
+    /// What a person should know first, such as the app's limits: a sentence each.
+    pub warnings: Vec<String>,
+    /// All ways to connect the app, this one included.
+    pub ways: Vec<Way>,
+    /// Whose the connection will be, where that is not plain: through a link, `None` means the whole workspace's.
+    pub for_user: Option<String>,
+    /// Whether the person came by a link somebody sent.
+    pub invited: bool,
+    /// Where the form posts.
+    pub action: String,
+    /// Where a change of mind leads.
+    pub cancel: Option<String>,
+}
 
 /// The form for a pasted credential.
 pub fn paste(shell: &Shell<'_>, view: &PasteView) -> Markup {

@@ -5,8 +5,35 @@
 
 use maud::{Markup, html};
 
+use super::Shell;
 use super::frame::{code, outside, page, said};
-use super::{SetupView, Shell};
+
+/// How an app's OAuth client is set up, for whoever runs the workspace.
+#[derive(Debug, Clone)]
+pub struct SetupView {
+    /// The app's name.
+    pub app_name: String,
+    /// The workspace that lacks the client.
+    pub workspace: String,
+    /// The app's page where clients are made.
+    pub console: Option<String>,
+    /// What to do there, a sentence each, with the redirect URI filled in where it is known.
+    pub steps: Vec<String>,
+    /// The redirect URI to enter at the app; `None` when only the answer to the call tells it.
+    pub redirect_uri: Option<String>,
+    /// What to tick at the app, with what each allows.
+    pub scopes: Vec<(String, Option<String>)>,
+    /// What else to tick there, a sentence each.
+    pub connect_help: Vec<String>,
+    /// The whole address of the call that enters the client.
+    pub api_url: String,
+    /// The call's body as JSON, with `…` for all that is to be filled in: it has no secret.
+    pub api_body: String,
+    /// Names of other apps that share the client.
+    pub family: Vec<String>,
+    /// The app's own documentation.
+    pub docs: Option<String>,
+}
 
 /// How an app's OAuth client is set up.
 pub fn setup(shell: &Shell<'_>, view: &SetupView) -> Markup {

@@ -4,8 +4,19 @@
 
 use maud::{Markup, html};
 
+use super::Shell;
 use super::frame::{csrf, page, said};
-use super::{Shell, SignInView};
+
+/// The page that a sign-in link opens.
+#[derive(Debug, Clone)]
+pub struct SignInView {
+    /// The workspace.
+    pub workspace: String,
+    /// Whom the link signs in.
+    pub user: String,
+    /// Where the form posts.
+    pub action: String,
+}
 
 /// The page that a sign-in link opens.
 pub fn sign_in(shell: &Shell<'_>, view: &SignInView) -> Markup {
