@@ -1,17 +1,21 @@
-//! Rows of `connections`: reading, listing, and what a person edits.
+//! Rows of `connections`: reading them, and what a person edits. Lists are `listed`'s.
 //!
 //! The credential group of columns is written in [`super::refreshes`] (refresh, check) and by the
 //! two statements here that make or repair a connection.
 
-use super::{Columns, FromRow, Page, Stored, first, json_text, page, read_first, run};
+mod listed;
+
+use super::{Columns, FromRow, Stored, first, json_text, read_first, run};
 use crate::app::{AppId, Kind, WayId};
 use crate::caller::{Key, KeyId};
 use crate::connection::{Account, Connection, Intent, Reason, Status};
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
-use crate::ports::{Database, DatabaseError, Row, Statement};
+use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 use crate::workspace::User;
+
+pub use listed::{Filter, Listed, list};
 
 const GET: &str = "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 /// By a key's workspace, so that key and connection are read in one round trip.
@@ -46,48 +50,6 @@ const GRANT_IS_LIVE: &str =
     AND deleted_at IS NULL AND status <> 'needs_reconnect'";
 const GRANTS: &str = "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND client = ?2 AND account_id = ?3
     AND deleted_at IS NULL";
-/// One row per connection with what the page and the API say of it. Filters that are NULL let all pass.
-/// The one on the id is the caller's: a look-up by primary key must not read the whole workspace.
-macro_rules! listed_where {
-    ($id:literal) => {
-        concat!(
-            "SELECT c.*, k.misconfigured_at AS client_misconfigured_at, k.secret_expires_at AS client_secret_expires_at,
-      (SELECT count(DISTINCT u.workflow) FROM uses u WHERE u.connection_id = c.id) AS workflows,
-      (SELECT count(*) FROM uses u WHERE u.connection_id = c.id) AS steps,
-      EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app AND d.account_id = c.account_id
-        AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL) AS duplicate
-    FROM connections c LEFT JOIN clients k ON k.id = c.client AND k.workspace_id = c.workspace_id
-    WHERE c.workspace_id = ?1 AND c.deleted_at IS NULL AND ",
-            $id,
-            "
-      AND (?3 IS NULL OR c.app = ?3)
-      AND (?4 IS NULL OR c.status = ?4)
-      AND (?5 IS NULL OR c.user_id = ?5)
-      AND (?6 IS NULL OR EXISTS (SELECT 1 FROM uses u WHERE u.connection_id = c.id AND u.workflow = ?6))
-      AND (?7 IS NULL OR instr(lower(c.name), lower(?7)) > 0 OR instr(lower(c.account_label), lower(?7)) > 0 OR instr(c.app, lower(?7)) > 0)
-      AND (?8 IS NULL OR c.user_id IS NULL OR c.user_id = ?8)
-      AND (?9 IS NULL OR c.id IN (SELECT value FROM json_each(?9)))
-      AND (?10 IS NULL OR c.app IN (SELECT value FROM json_each(?10)))
-      AND (?11 IS NULL OR CASE ?11
-        WHEN 'missing_scopes' THEN CASE WHEN json_valid(c.scopes_requested) AND json_valid(c.scopes_granted) THEN
-          EXISTS (SELECT 1 FROM json_each(c.scopes_requested) r
-          WHERE r.value NOT IN (SELECT g.value FROM json_each(c.scopes_granted) g)) END
-        WHEN 'client_misconfigured' THEN k.misconfigured_at IS NOT NULL
-        WHEN 'client_secret_expires' THEN k.secret_expires_at < ?12 + 2592000
-        WHEN 'app_unreachable' THEN c.failures >= 3 AND c.status = 'connected'
-        WHEN 'expires_soon' THEN c.status = 'connected' AND ((NOT c.refreshable AND c.expires_at < ?12 + 604800) OR c.refresh_expires_at < ?12 + 604800
-          OR c.refresh_idle_until < ?12 + 604800 OR c.grant_expires_at < ?12 + 604800)
-        WHEN 'unused' THEN coalesce(c.last_used_at, c.connected_at) < ?12 - 7776000
-        WHEN 'duplicate' THEN EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app
-          AND d.account_id = c.account_id AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL)
-        END)
-      AND (?13 IS NULL OR (c.created_at, c.id) < (?13, ?14))
-    ORDER BY c.created_at DESC, c.id DESC LIMIT ?15"
-        )
-    };
-}
-const LIST: &str = listed_where!("?2 IS NULL");
-const FIND: &str = listed_where!("c.id = ?2");
 
 impl FromRow for Connection {
     fn from_row(row: &Columns<'_>) -> Stored<Self> {
@@ -329,103 +291,4 @@ pub async fn grant_is_live(
 pub async fn grants(db: &impl Database, workspace: &WorkspaceId, client: &ClientId, account: &str) -> Stored<i64> {
     let rows = run(db, sql!(GRANTS, workspace, client, account)).await?;
     rows.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))
-}
-
-/// A connection with what is said of it beside its own columns.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// The connection.
-    pub connection: Connection,
-    /// Whether the app refuses its client.
-    pub client_misconfigured: bool,
-    /// When its client's secret ends.
-    pub client_secret_expires_at: Option<Timestamp>,
-    /// Workflows that used it.
-    pub workflows: i64,
-    /// Steps that used it.
-    pub steps: i64,
-    /// Whether its owner has another connection to the same account.
-    pub duplicate: bool,
-}
-
-impl FromRow for Listed {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
-        Ok(Self {
-            connection: Connection::from_row(row)?,
-            client_misconfigured: row.optional_integer("client_misconfigured_at")?.is_some(),
-            client_secret_expires_at: row.optional_time("client_secret_expires_at")?,
-            workflows: row.integer("workflows")?,
-            steps: row.integer("steps")?,
-            duplicate: row.flag("duplicate")?,
-        })
-    }
-}
-
-/// What a list shows.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Only this connection.
-    pub id: Option<ConnectionId>,
-    /// Only this app.
-    pub app: Option<AppId>,
-    /// Only this status.
-    pub status: Option<Status>,
-    /// Only this owner.
-    pub user: Option<String>,
-    /// Only what this workflow used.
-    pub workflow: Option<String>,
-    /// Only names, labels and apps with this text.
-    pub text: Option<String>,
-    /// Only what this person may see.
-    pub seen_by: Option<String>,
-    /// Only these (a key's allow-list).
-    pub connections: Option<Vec<ConnectionId>>,
-    /// Only these apps (a key's allow-list).
-    pub apps: Option<Vec<AppId>>,
-    /// Only those with this attention code.
-    pub attention: Option<String>,
-    /// After this row: when it was made, and its id.
-    pub after: Option<(Timestamp, ConnectionId)>,
-    /// Rows at most.
-    pub limit: i64,
-}
-
-/// What a page that begins after this row is asked for with.
-fn cursor(row: &Row) -> String {
-    let row = Columns(row);
-    format!("{}.{}", row.integer("created_at").unwrap_or_default(), row.text("id").unwrap_or_default())
-}
-
-/// Connections, newest first.
-pub async fn list(
-    db: &impl Database,
-    workspace: &WorkspaceId,
-    filter: &Filter,
-    now: Timestamp,
-) -> Stored<Page<Listed>> {
-    let statement = sql!(
-        if filter.id.is_some() { FIND } else { LIST },
-        workspace,
-        filter.id.as_ref(),
-        filter.app.as_ref(),
-        filter.status.map(Status::as_str),
-        filter.user.as_deref(),
-        filter.workflow.as_deref(),
-        filter.text.as_deref(),
-        filter.seen_by.as_deref(),
-        filter.connections.as_ref().map(json_text),
-        filter.apps.as_ref().map(json_text),
-        filter.attention.as_deref(),
-        now,
-        filter.after.as_ref().map(|(at, _)| *at),
-        filter.after.as_ref().map(|(_, id)| id),
-        filter.limit + 1
-    );
-    let answer = run(db, statement).await?;
-    // A row that can't be read degrades alone: the others are still listed, on this page and the next.
-    let rows = page(answer.rows, filter.limit, cursor);
-    Ok(Page {
-        data: rows.data.iter().filter_map(|row| Listed::from_row(&Columns(row)).ok()).collect(),
-        next: rows.next,
-    })
 }
