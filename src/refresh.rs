@@ -2,13 +2,15 @@
 //!
 //! Owns the protocol by which exactly one attempt at a time redeems a connection's refresh token:
 //! intent in the record first, one POST, persist before anything else, dead only when sure. It stays
-//! correct with any number of Workers over one record; the
-//! [`crate::ports::Refresher`] object merely spares requests. docs/refresh.md tells it as a story. Refuses to hand out tokens: whoever needs one reads
-//! the record again.
+//! correct with any number of Workers over one record; the [`crate::ports::Refresher`] object merely spares
+//! requests. docs/refresh.md tells it as a story. Refuses to hand out tokens: whoever needs one reads the
+//! record again.
 
 mod outcome;
+mod persist;
 mod plan;
 mod redemption;
+mod renewal;
 
 use serde_json::json;
 
@@ -17,32 +19,28 @@ use crate::caller::hash;
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::core::Core;
-use crate::credential::{Credential, Token};
-use crate::disconnect;
+use crate::credential::Credential;
 use crate::error::{Error, Result};
 use crate::ids::{AttemptId, ConnectionId};
-use crate::patience::within;
-use crate::ports::{Clock, DatabaseError, Errand, ErrandOutcome, Http, Lifeboat, Ports};
+use crate::ports::{Clock, DatabaseError, Errand, ErrandOutcome, Http, Ports};
 use crate::registry;
-use crate::secret::Secret;
-use crate::store::clients;
-use crate::store::refreshes::{self, Attempt, Case, Fate, Renewal};
+use crate::store::refreshes::{self, Attempt, Case};
 use crate::time::Timestamp;
-use crate::token::{self, Answer, Class, ProbeVerdict, TokenSet};
+use crate::token::{self, Answer, Class, ProbeVerdict};
+
+pub use persist::deliver;
 
 use outcome::Told;
+use persist::store_renewal;
 use plan::Plan;
 use redemption::{Redemption, age_of_answer, intent_of};
+use renewal::{renewal, rescued};
 
 /// Tokens of one grant that are renewed together, at most.
 const MOST_TOKENS: usize = 4;
 
 /// How long one who finds an attempt under way looks again, in milliseconds; together 10 s.
 const WAITS: [u32; 9] = [200, 400, 700, 1000, 1200, 1500, 1500, 1500, 2000];
-/// How long a write is tried again, in milliseconds; together under 10 s.
-const PERSIST_WAITS: [u32; 5] = [100, 300, 900, 2000, 4000];
-/// How long writing may take with all its tries, in milliseconds, however slow the record is.
-const PERSIST_LIMIT: u32 = 10_000;
 /// Seconds between two looks of the clock at a healthy connection.
 const CHECK_INTERVAL: i64 = 24 * 3600;
 
@@ -59,19 +57,6 @@ pub async fn run<P: Ports>(core: &Core<P>, id: &ConnectionId, errand: Errand) ->
         }
     }
     ErrandOutcome::InProgress { retry_after: 5 }
-}
-
-/// Delivers what a lifeboat kept. Answers whether the record has it, or no longer wants it.
-pub async fn deliver<P: Ports>(core: &Core<P>, kept: &str) -> bool {
-    let Ok(renewal) = serde_json::from_str::<Renewal>(kept) else {
-        core.log("error", "renewal_unreadable", &json!({}));
-        return true;
-    };
-    let fate = persist_once(core, &renewal).await;
-    if fate == Ok(Fate::Overtaken) {
-        core.log("warn", "renewal_overtaken", &json!({ "connection": renewal.attempt.connection.as_str() }));
-    }
-    fate.is_ok()
 }
 
 enum Step {
@@ -225,61 +210,6 @@ async fn settle<P: Ports>(core: &Core<P>, of: &Redemption<'_>, told: Answer) -> 
     }
 }
 
-fn renewal<P: Ports>(core: &Core<P>, of: &Redemption<'_>, tokens: &TokenSet) -> Result<Renewal> {
-    let connection = &of.case.connection;
-    let now = core.now();
-    let rotated = tokens.refresh_token.is_some();
-    let refresh_expires_at = tokens.refresh_expires_at.or(if rotated { None } else { connection.refresh_expires_at });
-    let renewed = of.renewed(tokens);
-    let idle = of.talk.app.server().and_then(|server| server.refresh_token_idle);
-    Ok(Renewal {
-        attempt: of.attempt.clone(),
-        sealed: seal(core, connection, &renewed)?,
-        expires_at: renewed.expires_at().map(Timestamp::unix),
-        refreshed_at: Some(now.unix()),
-        refresh_expires_at: refresh_expires_at.map(Timestamp::unix),
-        refresh_idle_until: idle.map(|seconds| now.plus(seconds).unix()),
-        refreshable: renewed.is_refreshable() || of.pick.mints,
-        scopes: of.granted(tokens).map(|named| of.talk.app.granted(&named, &connection.scopes_requested)),
-        failures: 0,
-        next_attempt_at: 0,
-        error: None,
-        at: now.unix(),
-        evidence: "refreshed".into(),
-        next_check_at: next_check_after(now, connection).unix(),
-    })
-}
-
-/// An odd answer with a new refresh token: the token is stored, the rest counts as a failure.
-fn rescued<P: Ports>(core: &Core<P>, of: &Redemption<'_>, newer: Secret, what: &str) -> Result<Renewal> {
-    let connection = &of.case.connection;
-    let now = core.now();
-    let wait = outcome::backoff(core, connection.failures, None);
-    let current = of.current().ok_or_else(|| Error::internal("a refresh of a token that is not there"))?;
-    let kept = Token { refresh_token: Some(newer), ..current.clone() };
-    Ok(Renewal {
-        attempt: of.attempt.clone(),
-        sealed: seal(core, connection, &of.successor(kept))?,
-        expires_at: connection.expires_at.map(Timestamp::unix),
-        refreshed_at: connection.refreshed_at.map(Timestamp::unix),
-        refresh_expires_at: None,
-        refresh_idle_until: None,
-        refreshable: true,
-        scopes: None,
-        failures: connection.failures + 1,
-        next_attempt_at: now.plus(wait).unix(),
-        error: Some(what.to_owned()),
-        at: now.unix(),
-        evidence: format!("refresh: {what}"),
-        next_check_at: now.plus(wait).unix(),
-    })
-}
-
-fn seal<P: Ports>(core: &Core<P>, connection: &Connection, credential: &Credential) -> Result<String> {
-    let place = Credential::place(&connection.workspace, &connection.id, connection.generation);
-    Ok(credential.seal(&core.config.ring, core.ports.random(), &place)?)
-}
-
 /// A day from now, give or take a tenth, so that connections made together part.
 pub(crate) fn next_check_after(now: Timestamp, connection: &Connection) -> Timestamp {
     let spread = CHECK_INTERVAL / 5 * i64::from(connection.jitter()) / 255;
@@ -288,101 +218,6 @@ pub(crate) fn next_check_after(now: Timestamp, connection: &Connection) -> Times
     match connection.expires_at {
         Some(end) if !connection.refreshable => usual.min(end.plus(1)),
         _ => usual,
-    }
-}
-
-async fn store_renewal<P: Ports>(
-    core: &Core<P>,
-    of: &Redemption<'_>,
-    renewal: &Renewal,
-    success: ErrandOutcome,
-) -> Result<ErrandOutcome> {
-    let connection = &of.case.connection;
-    match persist(core, renewal).await {
-        Persisted::Yes => {
-            if connection.status == crate::connection::Status::NeedsReconnect {
-                core.log("info", "connection_revived", &json!({ "connection": connection.id.as_str() }));
-            }
-            Ok(success)
-        }
-        // Somebody redeemed a newer token of the same grant: theirs is the one that counts.
-        Persisted::Superseded => Ok(ErrandOutcome::Satisfied),
-        Persisted::Overtaken => {
-            discard(core, of, renewal).await;
-            Ok(ErrandOutcome::Gone)
-        }
-        Persisted::Kept => {
-            core.log("error", "renewal_kept", &json!({ "connection": connection.id.as_str() }));
-            Ok(ErrandOutcome::DatabaseDown)
-        }
-        Persisted::Lost => {
-            core.log("error", "renewal_lost", &json!({ "connection": connection.id.as_str() }));
-            Ok(ErrandOutcome::DatabaseDown)
-        }
-    }
-}
-
-/// An answer for a connection that was reconnected or disconnected meanwhile: a grant that nobody holds
-/// any more, unless a newer generation lives on it.
-async fn discard<P: Ports>(core: &Core<P>, of: &Redemption<'_>, renewal: &Renewal) {
-    let connection = &of.case.connection;
-    core.log("warn", "renewal_overtaken", &json!({ "connection": connection.id.as_str() }));
-    let place = Credential::place(&connection.workspace, &connection.id, connection.generation);
-    if let Ok(credential) = Credential::open(&core.config.ring, &place, &renewal.sealed) {
-        let account = connection.account.as_ref().map(|account| account.id.as_str());
-        let held = disconnect::Held { credential: &credential, account, variables: &connection.variables };
-        disconnect::discard(core, &of.talk.app, (&connection.workspace, of.case.client.as_ref()), &held).await;
-    }
-}
-
-enum Persisted {
-    Yes,
-    Superseded,
-    Overtaken,
-    Kept,
-    Lost,
-}
-
-/// Writes within the time there is; what the record does not take by then goes to the lifeboat.
-async fn persist<P: Ports>(core: &Core<P>, renewal: &Renewal) -> Persisted {
-    let tried = within(core.ports.clock(), PERSIST_LIMIT, persist_repeatedly(core, renewal)).await;
-    if let Some(Some(persisted)) = tried {
-        return persisted;
-    }
-    let kept = serde_json::to_string(renewal).unwrap_or_default();
-    if core.ports.lifeboat().keep(&renewal.attempt.connection, &kept).await { Persisted::Kept } else { Persisted::Lost }
-}
-
-/// Writes until it is written, and asks the record what became of a write that seemed to fail.
-async fn persist_repeatedly<P: Ports>(core: &Core<P>, renewal: &Renewal) -> Option<Persisted> {
-    for wait in PERSIST_WAITS.into_iter().map(Some).chain([None]) {
-        if let Ok(fate) = persist_once(core, renewal).await {
-            return Some(match fate {
-                Fate::Applied => Persisted::Yes,
-                Fate::Superseded | Fate::Waiting => Persisted::Superseded,
-                Fate::Overtaken => Persisted::Overtaken,
-            });
-        }
-        if let Some(milliseconds) = wait {
-            core.ports.clock().sleep(milliseconds).await;
-        }
-    }
-    None
-}
-
-/// One try: the write, then, when it changed nothing, what the record says of it. `Waiting` can't be
-/// the end: a record that still waits takes the write.
-async fn persist_once<P: Ports>(core: &Core<P>, renewal: &Renewal) -> std::result::Result<Fate, DatabaseError> {
-    let attempt = &renewal.attempt;
-    let working = attempt.client.as_ref().map(|client| clients::mark_working(&attempt.workspace, client));
-    let statements = [refreshes::persist(renewal)].into_iter().chain(working).collect();
-    let written = crate::ports::Database::batch(core.db(), statements).await?;
-    if written.first().is_some_and(|rows| rows.changes > 0) {
-        return Ok(Fate::Applied);
-    }
-    match refreshes::fate(core.db(), attempt).await? {
-        Fate::Waiting => Err(DatabaseError::Unavailable("a write was neither applied nor refused".into())),
-        fate => Ok(fate),
     }
 }
 

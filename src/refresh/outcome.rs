@@ -124,7 +124,7 @@ async fn lose_further<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &R
     let now = core.now();
     let renewal = Renewal {
         attempt: of.attempt.clone(),
-        sealed: super::seal(core, connection, &left)?,
+        sealed: super::renewal::seal(core, connection, &left)?,
         expires_at: left.expires_at().map(Timestamp::unix),
         refreshed_at: connection.refreshed_at.map(Timestamp::unix),
         refresh_expires_at: connection.refresh_expires_at.map(Timestamp::unix),
