@@ -6,9 +6,11 @@
 //! requests. docs/refresh.md tells it as a story. Refuses to hand out tokens: whoever needs one reads the
 //! record again.
 
+mod death;
 mod outcome;
 mod persist;
 mod plan;
+mod probe;
 mod redemption;
 mod renewal;
 
@@ -22,17 +24,18 @@ use crate::core::Core;
 use crate::credential::Credential;
 use crate::error::{Error, Result};
 use crate::ids::{AttemptId, ConnectionId};
-use crate::ports::{Clock, DatabaseError, Errand, ErrandOutcome, Http, Ports};
+use crate::ports::{Clock, DatabaseError, Errand, ErrandOutcome, Ports};
 use crate::registry;
 use crate::store::refreshes::{self, Attempt, Case};
 use crate::time::Timestamp;
-use crate::token::{self, Answer, Class, ProbeVerdict};
+use crate::token::{Answer, Class};
 
 pub use persist::deliver;
 
 use outcome::Told;
 use persist::store_renewal;
 use plan::Plan;
+use probe::probe;
 use redemption::{Redemption, age_of_answer, intent_of};
 use renewal::{renewal, rescued};
 
@@ -74,7 +77,7 @@ async fn step<P: Ports>(core: &Core<P>, id: &ConnectionId, errand: Errand) -> St
         Plan::Answer(outcome) => outcome::put_off(core, &case, errand, outcome).await,
         Plan::Wait => return Step::Busy,
         Plan::Probe => probe(core, &case, errand).await,
-        Plan::Bury => outcome::ended(core, &case).await,
+        Plan::Bury => death::ended(core, &case).await,
         Plan::Redeem => match redeem_all(core, &case).await {
             Ok(None) => return Step::Busy,
             Ok(Some(outcome)) => Ok(outcome),
@@ -218,36 +221,6 @@ pub(crate) fn next_check_after(now: Timestamp, connection: &Connection) -> Times
     match connection.expires_at {
         Some(end) if !connection.refreshable => usual.min(end.plus(1)),
         _ => usual,
-    }
-}
-
-/// Asks the app whether the credential works, where nothing is to be refreshed.
-async fn probe<P: Ports>(core: &Core<P>, case: &Case, errand: Errand) -> Result<ErrandOutcome> {
-    let talk = match prepare(core, case).await? {
-        Ok(talk) => talk,
-        Err(outcome) => return Ok(outcome),
-    };
-    let identity = talk.at.as_ref().map_or(talk.app.identity.as_ref(), |at| at.identity.as_ref());
-    let Some(asked) = talk.app.check.as_ref().or(identity.and_then(|identity| identity.probe.as_ref())) else {
-        return outcome::probed(core, case, "nothing to probe", ErrandOutcome::Unknown).await;
-    };
-    let values = case.connection.fill(talk.credential.values(talk.app.first_secret()));
-    let request =
-        token::probe_request(asked, &talk.app, &values).map_err(|problem| registry::unfilled(&talk.app, &problem))?;
-    let answer = core.ports.http().send(request).await;
-    match token::read_probe(&talk.app, asked, &answer, core.now()) {
-        ProbeVerdict::Works => outcome::probed(core, case, "probe: accepted", ErrandOutcome::Healthy).await,
-        ProbeVerdict::Forbidden => {
-            outcome::probed(core, case, "probe: accepted, but not allowed to ask", ErrandOutcome::Healthy).await
-        }
-        ProbeVerdict::Odd => {
-            outcome::probed(core, case, "probe: an answer that tells nothing", ErrandOutcome::Unknown).await
-        }
-        ProbeVerdict::Unavailable { retry_after } => outcome::probe_failed(core, case, retry_after).await,
-        ProbeVerdict::Refused if plan::may_redeem(&case.connection, case.client.as_ref(), errand, core.now()) => {
-            Ok(redeem_all(core, case).await?.unwrap_or(ErrandOutcome::InProgress { retry_after: 5 }))
-        }
-        ProbeVerdict::Refused => outcome::probe_refused(core, case).await,
     }
 }
 

@@ -1,24 +1,21 @@
-//! What a failed attempt or a probe leaves in the record, and what it means to whoever asked.
+//! What a failed attempt leaves in the record, and what it means to whoever asked.
 //!
-//! Owns back-off, and the rule that a connection is dead only when the app refused the very version
-//! that is stored for good. Unknown never kills.
+//! Owns back-off, of a connection and of the client it shares with others. Refuses to end a connection: that is
+//! [`super::death`]'s, and unknown never kills.
 
 use serde_json::json;
 
 use crate::app::Rotation;
 use crate::caller::hash;
 use crate::client::Client;
-use crate::connection::{Connection, Reason};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ports::{Clock, Database, Errand, ErrandOutcome, Ports, Random, Rows, Statement};
-use crate::resolve::cached;
-use crate::secret::Secret;
-use crate::store::refreshes::{self, Attempt, Case, Failure, Renewal};
-use crate::store::{self, clients};
-use crate::time::Timestamp;
+use crate::store::clients;
+use crate::store::refreshes::{self, Attempt, Case, Failure};
 use crate::token::{Ambiguity, Class, Refusal};
 
+use super::death::permanent;
 use super::redemption::{INTENT, Redemption};
 
 /// Seconds before the first retry; doubled at each further failure.
@@ -29,10 +26,8 @@ const LONGEST_BACKOFF: i64 = 1800;
 const CLIENT_BACKOFF: i64 = 60;
 /// Seconds before a connection whose configuration the app refuses is tried again.
 const CONFIGURATION_BACKOFF: i64 = 3600;
-
 /// How long until what an app said is written again, in milliseconds.
 const WRITE_WAITS: [u32; 2] = [100, 500];
-
 /// Seconds until an intent that is left behind has surely run out, counted from its failure.
 const INTENT_AND_SLACK: i64 = INTENT + 6;
 
@@ -96,90 +91,6 @@ pub(super) async fn too_late<P: Ports>(core: &Core<P>, of: &Redemption<'_>) -> R
     let statement = failed(core, of, FIRST_BACKOFF, true, error, None);
     write(core, of, vec![statement], error).await?;
     Ok(ErrandOutcome::DatabaseDown)
-}
-
-async fn permanent<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &Refusal) -> Result<ErrandOutcome> {
-    if of.pick.which.is_some() {
-        return lose_further(core, of, refusal).await;
-    }
-    let reason = if of.pick.mints {
-        Reason::CredentialRejected
-    } else {
-        reason_of_death(core, &of.case.connection, &of.pick.secret)
-    };
-    let dead = refreshes::dead_after_attempt(&of.attempt, reason, &refusal.code, core.now());
-    log_failure(core, of.case, &refusal.code);
-    die(core, of.case, vec![dead, refreshes::release(&of.attempt, false)], reason, "refresh").await
-}
-
-/// One of several tokens is gone for good: the others go on, and what it was granted is missing from now on.
-async fn lose_further<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &Refusal) -> Result<ErrandOutcome> {
-    let connection = &of.case.connection;
-    let name = of.pick.which.as_deref().unwrap_or_default();
-    log_failure(core, of.case, &refusal.code);
-    let mut left = of.talk.credential.clone();
-    left.others.remove(name);
-    let prefix = format!("{name}:");
-    let granted = connection.scopes_granted.iter().filter(|scope| !scope.starts_with(&prefix)).cloned().collect();
-    let now = core.now();
-    let renewal = Renewal {
-        attempt: of.attempt.clone(),
-        sealed: super::renewal::seal(core, connection, &left)?,
-        expires_at: left.expires_at().map(Timestamp::unix),
-        refreshed_at: connection.refreshed_at.map(Timestamp::unix),
-        refresh_expires_at: connection.refresh_expires_at.map(Timestamp::unix),
-        refresh_idle_until: None,
-        refreshable: left.is_refreshable(),
-        scopes: Some(granted),
-        failures: 0,
-        next_attempt_at: 0,
-        error: Some(refusal.code.clone()),
-        at: now.unix(),
-        evidence: format!("refresh: the {name} token was refused"),
-        next_check_at: super::next_check_after(now, connection).unix(),
-    };
-    let event = core.event(&connection.workspace, &connection.id, "token_lost", "refresh", Some(name))?;
-    let written = insist(core, vec![refreshes::persist(&renewal), store::events::if_changed(event)]).await?;
-    cached::forget_connection(core, &connection.id).await;
-    let applied = written.first().is_some_and(|rows| rows.changes > 0);
-    Ok(if applied { ErrandOutcome::Refreshed } else { ErrandOutcome::Gone })
-}
-
-/// Declares a connection dead by the first of the statements. What was reconnected, renewed or ended meanwhile lives
-/// on, and nothing is told of it.
-async fn die<P: Ports>(
-    core: &Core<P>,
-    case: &Case,
-    mut statements: Vec<Statement>,
-    reason: Reason,
-    actor: &str,
-) -> Result<ErrandOutcome> {
-    let connection = &case.connection;
-    let event = core.event(&connection.workspace, &connection.id, "needs_reconnect", actor, Some(reason.as_str()))?;
-    statements.insert(1, store::events::if_changed(event));
-    let written = insist(core, statements).await;
-    // Also when no answer came: it may have been applied all the same.
-    cached::forget_connection(core, &connection.id).await;
-    if written?.first().is_some_and(|rows| rows.changes > 0) {
-        return Ok(ErrandOutcome::Dead);
-    }
-    let now = store::connections::get(core.db(), &connection.workspace, &connection.id).await?;
-    let is_dead = now.is_some_and(|now| now.reason.is_some() && now.generation == connection.generation);
-    Ok(if is_dead { ErrandOutcome::Dead } else { ErrandOutcome::Gone })
-}
-
-/// An answer lost on the way explains a refusal of the token it rotated; else the app ended the grant,
-/// at the time it had set or before.
-fn reason_of_death<P: Ports>(core: &Core<P>, connection: &Connection, token: &Secret) -> Reason {
-    let hash = hash(token.expose());
-    let left_over = connection.intent.as_ref().is_some_and(|intent| intent.token_hash == hash);
-    if left_over || connection.ambiguous_token_hash.as_deref() == Some(hash.as_str()) {
-        Reason::LostRotation
-    } else if connection.refresh_expires_at.is_some_and(|end| end <= core.now()) {
-        Reason::Expired
-    } else {
-        Reason::Revoked
-    }
 }
 
 /// The client is refused: its connections stay as they are.
@@ -267,7 +178,7 @@ pub(super) async fn unsent<P: Ports>(core: &Core<P>, attempt: &Attempt) {
 
 /// What the app said is worth more than one try: as long as the record does not know it, the attempt looks like one
 /// that never came back, and a later refusal like a lost answer.
-async fn insist<P: Ports>(core: &Core<P>, statements: Vec<Statement>) -> Result<Vec<Rows>> {
+pub(super) async fn insist<P: Ports>(core: &Core<P>, statements: Vec<Statement>) -> Result<Vec<Rows>> {
     for milliseconds in WRITE_WAITS {
         if let Ok(written) = core.db().batch(statements.clone()).await {
             return Ok(written);
@@ -277,78 +188,12 @@ async fn insist<P: Ports>(core: &Core<P>, statements: Vec<Statement>) -> Result<
     Ok(core.db().batch(statements).await?)
 }
 
-fn log_failure<P: Ports>(core: &Core<P>, case: &Case, error: &str) {
+pub(super) fn log_failure<P: Ports>(core: &Core<P>, case: &Case, error: &str) {
     core.log(
         "warn",
         "refresh_failed",
         &json!({ "connection": case.connection.id.as_str(), "app": case.connection.app.as_str(), "error": error }),
     );
-}
-
-/// Records that a probe ended and what it saw.
-pub(super) async fn probed<P: Ports>(
-    core: &Core<P>,
-    case: &Case,
-    evidence: &str,
-    outcome: ErrandOutcome,
-) -> Result<ErrandOutcome> {
-    let now = core.now();
-    let next = super::next_check_after(now, &case.connection);
-    core.db()
-        .batch(vec![refreshes::probed(
-            &case.connection,
-            now,
-            evidence,
-            next,
-            0,
-            None,
-            outcome == ErrandOutcome::Healthy,
-        )])
-        .await?;
-    Ok(outcome)
-}
-
-/// Records that the app could not be asked.
-pub(super) async fn probe_failed<P: Ports>(
-    core: &Core<P>,
-    case: &Case,
-    retry_after: Option<i64>,
-) -> Result<ErrandOutcome> {
-    let now = core.now();
-    let failures = case.connection.failures + 1;
-    let wait = backoff(core, failures, retry_after.or(Some(60)));
-    let statement = refreshes::probed(
-        &case.connection,
-        now,
-        "probe: the app did not answer",
-        now.plus(wait),
-        failures,
-        Some("app_unavailable"),
-        false,
-    );
-    core.db().batch(vec![statement]).await?;
-    Ok(ErrandOutcome::Unavailable { retry_after: wait })
-}
-
-/// Records that the app refused a credential that nothing can renew.
-pub(super) async fn probe_refused<P: Ports>(core: &Core<P>, case: &Case) -> Result<ErrandOutcome> {
-    if case.connection.refreshable {
-        // Its refresh is held back: whether the grant is gone will be known when it is tried.
-        let retry_after = case.connection.next_attempt_at.since(core.now()).max(1);
-        return Ok(ErrandOutcome::Unavailable { retry_after });
-    }
-    bury(core, case, Reason::CredentialRejected, "probe: refused").await
-}
-
-/// Records that the token ended and nothing can renew it.
-pub(super) async fn ended<P: Ports>(core: &Core<P>, case: &Case) -> Result<ErrandOutcome> {
-    bury(core, case, Reason::RefreshTokenMissing, "the access token ended").await
-}
-
-async fn bury<P: Ports>(core: &Core<P>, case: &Case, reason: Reason, evidence: &str) -> Result<ErrandOutcome> {
-    let connection = &case.connection;
-    let dead = refreshes::dead_after_probe(connection, reason, evidence, core.now());
-    die(core, case, vec![dead], reason, "check").await
 }
 
 /// An answer that cost no request: the clock must not come back for it at every turn.
