@@ -7,6 +7,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::ports::{NoRandomness, Random};
 
@@ -120,6 +121,17 @@ id_types! {
     AttemptId = "att_";
 }
 
+impl ClientId {
+    /// Of a workspace's first client of a registration. It follows from the two, so that the redirect URI can be entered at the
+    /// app while the client is made there: most apps ask for it at once. Nothing is granted to whoever guesses it.
+    pub fn first(workspace: &WorkspaceId, registration: &str) -> Self {
+        let hash = Sha256::digest(format!("client {workspace} {registration}"));
+        let mut text = format!("cli_{}", URL_SAFE_NO_PAD.encode(hash));
+        text.truncate("cli_".len() + ID_CHARS);
+        Self(text)
+    }
+}
+
 impl ConnectionId {
     /// A fixed number per connection that spreads work done for many of them.
     pub fn jitter(&self) -> u8 {
@@ -130,6 +142,17 @@ impl ConnectionId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_client_of_a_registration_has_an_id_of_its_own_that_never_changes() {
+        let workspace = |letter: &str| WorkspaceId::parse(&format!("ws_{}", letter.repeat(22))).unwrap();
+        let first = ClientId::first(&workspace("a"), "slack");
+        assert_eq!(ClientId::parse(first.as_str()), Some(first.clone()));
+        assert_eq!(first.as_str(), "cli_TrPTaAzhQbRKVePcIKt_lH");
+        for other in [ClientId::first(&workspace("b"), "slack"), ClientId::first(&workspace("a"), "slack:user")] {
+            assert_ne!(other, first);
+        }
+    }
 
     #[test]
     fn reads_only_its_own_form() {

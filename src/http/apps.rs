@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::known::{self, Clients, Known, is_ready};
+use super::known::{self, Known};
 use super::{Call, Response, input, view};
 use crate::app::{App, AppId, Definition, Kind, Origin, Values, WayId, read_variables};
 use crate::catalogue;
@@ -14,10 +14,11 @@ use crate::client::{Client, ClientSecret};
 use crate::connect::{start, trial};
 use crate::core::Core;
 use crate::error::{Code, Error, FieldError, Result};
-use crate::ids::ClientId;
+use crate::ids::{ClientId, WorkspaceId};
 use crate::ports::{DatabaseError, Ports};
 use crate::registry::{self, Registered};
 use crate::secret::Secret;
+use crate::store::clients::Registrations;
 use crate::store::{self, apps::AppRow};
 use crate::time::Timestamp;
 use crate::token::SigningKey;
@@ -62,17 +63,18 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
         })
         .filter(|one| category.as_ref().is_none_or(|category| one.categories().contains(category)))
         .collect();
-    page(&shown, call, &clients)
+    page(core, &shown, call, &clients)
 }
 
 /// The cursor is the last app's id: the list is sorted by it.
-fn page(shown: &[Known], call: &Call<'_>, clients: &Clients) -> Result<Response> {
+fn page<P: Ports>(core: &Core<P>, shown: &[Known], call: &Call<'_>, clients: &Registrations) -> Result<Response> {
     let limit = usize::try_from(input::limit(call.request)?).unwrap_or(usize::MAX);
     let after = input::query(call.request, "cursor").unwrap_or_default();
     let rest: Vec<_> = shown.iter().filter(|one| one.id() > after.as_str()).collect();
     let shown = rest.iter().take(limit).filter_map(|one| Some((one, one.definition()?)));
+    let workspace = &call.key()?.workspace;
     let data: Vec<_> = shown
-        .map(|(one, definition)| view::app(&definition, matches!(one, Known::Custom(_)), |app| is_ready(clients, app)))
+        .map(|(one, definition)| view::app(core, (workspace, clients), &definition, matches!(one, Known::Custom(_))))
         .collect();
     let next = rest.get(limit.saturating_sub(1)).filter(|_| rest.len() > limit).map(|one| one.id());
     Ok(Response::json(200, &json!({ "data": data, "next_cursor": next })))
@@ -89,8 +91,9 @@ async fn shown<P: Ports>(
     definition: &Definition,
     custom: bool,
 ) -> Result<serde_json::Value> {
-    let clients = store::clients::registrations(core.db(), &call.key()?.workspace).await?;
-    Ok(view::app(definition, custom, |app| is_ready(&clients, app)))
+    let workspace = &call.key()?.workspace;
+    let clients = store::clients::registrations(core.db(), workspace).await?;
+    Ok(view::app(core, (workspace, &clients), definition, custom))
 }
 
 fn definition<P: Ports>(core: &Core<P>, text: &str) -> Result<Definition> {
@@ -229,6 +232,15 @@ struct ClientInput {
     secret_expires_at: Option<Timestamp>,
 }
 
+/// Ours for a client that is new here: the one whose redirect URI was told before, unless an earlier client has it.
+async fn new_id<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, registration: &str) -> Result<ClientId> {
+    let first = ClientId::first(workspace, registration);
+    match store::clients::get(core.db(), workspace, &first).await? {
+        None => Ok(first),
+        Some(_) => Ok(ClientId::random(core.ports.random())?),
+    }
+}
+
 /// The same id at the app rotates the secret and keeps our id and the redirect URI; another id makes
 /// another client beside it, and connections stay with theirs.
 pub(super) async fn put_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
@@ -247,7 +259,7 @@ pub(super) async fn put_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Res
     let hosts = hosts_of_registration(core, call, &app, &variables).await?;
     let id = match &same {
         Some(client) => client.id.clone(),
-        None => ClientId::random(core.ports.random())?,
+        None => new_id(core, workspace, app.registration()).await?,
     };
     let sealed_secret = match (&new.client_secret, &same) {
         (Some(secret), _) => {

@@ -3,7 +3,6 @@
 //! Owns lists. Refuses to read a file of the catalogue for its name: what a list shows of it is known since the build,
 //! and only a page's own apps are read.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::app::{App, Definition, Kind};
@@ -14,12 +13,9 @@ use crate::ids::WorkspaceId;
 use crate::ports::Ports;
 use crate::registry;
 use crate::store;
-use crate::store::clients::Registration;
+use crate::store::clients::{Registration, Registrations};
 
 use super::ask;
-
-/// Current clients by registration.
-pub(super) type Clients = BTreeMap<String, Registration>;
 
 /// An app of a list.
 pub(super) enum Known {
@@ -49,9 +45,9 @@ pub(super) async fn all<P: Ports>(core: &Core<P>, workspace: &WorkspaceId) -> Re
 }
 
 /// Whether a way can be walked: it needs no client, or has one whose secret may go where the app is now.
-pub(super) fn is_ready(clients: &Clients, app: &App) -> bool {
+pub(super) fn is_ready(clients: &Registrations, app: &App) -> bool {
     let may_reach = |client: &Registration| app.hosts(&client.variables).is_subset(&client.hosts);
-    app.kind.is_pasted() || clients.get(app.registration()).is_some_and(may_reach)
+    app.kind.is_pasted() || clients.current(app.registration()).is_some_and(may_reach)
 }
 
 impl Known {
@@ -107,13 +103,13 @@ impl Known {
     }
 
     /// Whether it can be connected in this workspace, by any of its ways.
-    pub(super) fn can_be_connected(&self, clients: &Clients) -> bool {
+    pub(super) fn can_be_connected(&self, clients: &Registrations) -> bool {
         if let Self::Catalogue(entry) = self {
             let pasted = |kind| Kind::parse(kind).is_some_and(Kind::is_pasted);
             if entry.ways.iter().any(|way| pasted(way.kind)) {
                 return true;
             }
-            if !clients.keys().any(|name| name.split(':').next() == Some(self.registration())) {
+            if !clients.names().any(|name| name.split(':').next() == Some(self.registration())) {
                 return false;
             }
         }

@@ -26,8 +26,9 @@ pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     let app = app.ok_or_else(missing)?;
     let workspace =
         workspaces::get(core.db(), &session.workspace).await?.ok_or_else(|| Error::not_found("workspace"))?;
-    let client = clients::current(core.db(), &session.workspace, app.registration()).await?;
-    let redirect_uri = client.map(|client| redirect_uri(core, &client.id));
+    let clients = clients::registrations(core.db(), &session.workspace).await?;
+    let expected = clients.expected(&session.workspace, app.registration());
+    let redirect_uri = expected.map(|id| redirect_uri(core, &id));
     let server = app.oauth2()?;
     let help = server.client_help.as_ref();
     let shown = redirect_uri.as_deref().unwrap_or("the redirect URI");
@@ -37,6 +38,7 @@ pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     let view = page::SetupView {
         app_name: definition.name.clone(),
         workspace: workspace.name,
+        is_set_up: known::is_ready(&clients, &app),
         console: help.map(|help| help.url.clone()),
         steps: help
             .map(|help| help.steps.iter().map(|step| step.replace("{redirect_uri}", shown)).collect())

@@ -2,14 +2,17 @@
 
 use serde_json::{Value, json};
 
+use super::known::is_ready;
 use crate::app::{App, AppId, Definition, Kind, Origin, Variable};
 use crate::attention;
 use crate::caller::Key;
 use crate::client::Client;
 use crate::connect::start::redirect_uri;
 use crate::core::Core;
+use crate::ids::WorkspaceId;
 use crate::ports::Ports;
 use crate::resolve::Resolved;
+use crate::store::clients::Registrations;
 use crate::store::connections::Listed;
 use crate::store::links::Link;
 
@@ -78,9 +81,16 @@ pub(super) fn key(key: &Key) -> Value {
     })
 }
 
-/// An app with its ways to connect. `is_ready` tells whether a way can be walked in this workspace.
-pub(super) fn app(definition: &Definition, custom: bool, is_ready: impl Fn(&App) -> bool) -> Value {
-    let ways: Vec<_> = definition.ways().iter().map(|app| way(app, is_ready(app))).collect();
+/// An app with its ways to connect, as a workspace with these clients may walk them.
+pub(super) fn app<P: Ports>(
+    core: &Core<P>,
+    (workspace, clients): (&WorkspaceId, &Registrations),
+    definition: &Definition,
+    custom: bool,
+) -> Value {
+    let expected = |app: &App| clients.expected(workspace, app.registration()).map(|id| redirect_uri(core, &id));
+    let ways: Vec<_> =
+        definition.ways().iter().map(|app| way(app, is_ready(clients, app), expected(app).as_deref())).collect();
     let first = definition.ways().first();
     json!({
         "id": definition.id,
@@ -94,11 +104,11 @@ pub(super) fn app(definition: &Definition, custom: bool, is_ready: impl Fn(&App)
         "scopes": first.map(|app| &app.scopes),
         "events": definition.events,
         "client_family": first.and_then(|app| app.client_family.as_ref()),
-        "client_is_set_up": definition.oauth2().is_some_and(|app| is_ready(&app)),
+        "client_is_set_up": definition.oauth2().is_some_and(|app| is_ready(clients, &app)),
     })
 }
 
-fn way(app: &App, ready: bool) -> Value {
+fn way(app: &App, ready: bool, redirect_uri: Option<&str>) -> Value {
     let server = app.server();
     let of = |from: &Origin| -> Vec<_> {
         app.variables.iter().filter(|(_, one)| one.from == *from).map(|(name, one)| variable(name, one)).collect()
@@ -107,6 +117,7 @@ fn way(app: &App, ready: bool) -> Value {
         json!({
             "fields": ["client_id", "client_secret"],
             "variables": of(&Origin::Client),
+            "redirect_uri": redirect_uri,
             "help": server.and_then(|server| server.client_help.as_ref()),
         })
     });

@@ -9,19 +9,19 @@ use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
-/// A new id makes a row; the same id at the app keeps row and redirect URI and takes the new secret.
+/// A new id makes a row; the same id at the app keeps row and redirect URI and takes the new secret. A row never takes another id.
 const PUT: &str = "INSERT INTO clients (id, workspace_id, registration, client_id, sealed_secret, scopes, hosts, secret_expires_at, current, created_at, updated_at, variables)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?9, ?10)
     ON CONFLICT (id) DO UPDATE SET sealed_secret = ?5, scopes = ?6, hosts = ?7, secret_expires_at = ?8, current = 1, updated_at = ?9, variables = ?10,
-      misconfigured_at = NULL, misconfigured_error = NULL, backoff_until = 0, failures = 0";
+      misconfigured_at = NULL, misconfigured_error = NULL, backoff_until = 0, failures = 0
+    WHERE client_id = ?4";
 const RETIRE_OTHERS: &str = "UPDATE clients SET current = 0 WHERE workspace_id = ?1 AND registration = ?2 AND id <> ?3";
 /// Connections that waited for the client to be mended are tried again at once.
 const WAKE: &str = "UPDATE connections SET next_attempt_at = 0 WHERE client = ?1 AND next_attempt_at > 0";
 const GET: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND id = ?2";
 const CURRENT: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND registration = ?2 AND current = 1";
 const SAME: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND registration = ?2 AND client_id = ?3";
-const REGISTRATIONS: &str =
-    "SELECT registration, hosts, variables FROM clients WHERE workspace_id = ?1 AND current = 1";
+const REGISTRATIONS: &str = "SELECT id, registration, hosts, variables, current FROM clients WHERE workspace_id = ?1";
 const DELETE: &str = "DELETE FROM clients WHERE workspace_id = ?1 AND id = ?2
     AND NOT EXISTS (SELECT 1 FROM connections WHERE client = ?2) AND NOT EXISTS (SELECT 1 FROM revocations WHERE client = ?2)";
 const MISCONFIGURED: &str = "UPDATE clients SET misconfigured_at = coalesce(misconfigured_at, ?3), misconfigured_error = ?4, failures = failures + 1, backoff_until = ?5
@@ -60,27 +60,31 @@ impl FromRow for Client {
 }
 
 /// Stores a client (new, or with a new secret), makes it the current one and clears its faults. A
-/// `Constraint` error says that somebody else made one for the same id at the app first.
+/// `Constraint` error says that somebody else made one first: for the same id at the app, or under the same id of ours.
 pub async fn put(db: &impl Database, client: &Client) -> Result<(), DatabaseError> {
-    db.batch(vec![
-        sql!(
-            PUT,
-            &client.id,
-            &client.workspace,
-            client.registration.as_str(),
-            client.client_id.as_str(),
-            client.sealed_secret.as_deref(),
-            client.scopes.as_ref().map(json_text),
-            json_text(&client.hosts),
-            client.secret_expires_at,
-            client.updated_at,
-            json_text(&client.variables)
-        ),
-        sql!(RETIRE_OTHERS, &client.workspace, client.registration.as_str(), &client.id),
-        sql!(WAKE, &client.id),
-    ])
-    .await
-    .map(|_| ())
+    let done = db
+        .batch(vec![
+            sql!(
+                PUT,
+                &client.id,
+                &client.workspace,
+                client.registration.as_str(),
+                client.client_id.as_str(),
+                client.sealed_secret.as_deref(),
+                client.scopes.as_ref().map(json_text),
+                json_text(&client.hosts),
+                client.secret_expires_at,
+                client.updated_at,
+                json_text(&client.variables)
+            ),
+            sql!(RETIRE_OTHERS, &client.workspace, client.registration.as_str(), &client.id),
+            sql!(WAKE, &client.id),
+        ])
+        .await?;
+    match done.first() {
+        Some(put) if put.changes == 0 => Err(DatabaseError::Constraint),
+        _ => Ok(()),
+    }
 }
 
 /// One client.
@@ -106,20 +110,54 @@ pub async fn by_client_id(
 /// What a list of apps needs to know of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {
+    /// Our id.
+    pub id: ClientId,
     /// Hosts that it may reach.
     pub hosts: BTreeSet<String>,
     /// What the app's addresses depend on.
     pub variables: BTreeMap<String, String>,
 }
 
-/// What a workspace has current clients for.
-pub async fn registrations(db: &impl Database, workspace: &WorkspaceId) -> Stored<BTreeMap<String, Registration>> {
-    let rows = run(db, sql!(REGISTRATIONS, workspace)).await?.rows;
-    let read = |row: Columns<'_>| {
-        let registration = Registration { hosts: row.json("hosts")?, variables: row.json("variables")? };
-        Ok((row.text("registration")?, registration))
-    };
-    rows.iter().map(Columns).map(read).collect()
+/// The clients of a workspace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Registrations {
+    current: BTreeMap<String, Registration>,
+    retired: BTreeSet<ClientId>,
+}
+
+impl Registrations {
+    /// The current client of a registration.
+    pub fn current(&self, registration: &str) -> Option<&Registration> {
+        self.current.get(registration)
+    }
+
+    /// What there are current clients for.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.current.keys().map(String::as_str)
+    }
+
+    /// The id of the current client, or of the one that is made next where that is known.
+    pub fn expected(&self, workspace: &WorkspaceId, registration: &str) -> Option<ClientId> {
+        match self.current(registration) {
+            Some(client) => Some(client.id.clone()),
+            None => Some(ClientId::first(workspace, registration)).filter(|id| !self.retired.contains(id)),
+        }
+    }
+}
+
+/// What a workspace has clients for.
+pub async fn registrations(db: &impl Database, workspace: &WorkspaceId) -> Stored<Registrations> {
+    let mut all = Registrations::default();
+    for row in run(db, sql!(REGISTRATIONS, workspace)).await?.rows.iter().map(Columns) {
+        let id = row.id("id")?;
+        if row.flag("current")? {
+            let registration = Registration { id, hosts: row.json("hosts")?, variables: row.json("variables")? };
+            all.current.insert(row.text("registration")?, registration);
+        } else {
+            all.retired.insert(id);
+        }
+    }
+    Ok(all)
 }
 
 /// Deletes a client that nothing uses; answers whether it did.

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use connections::caller::{Key, Scope};
+use connections::client::ClientSecret;
 use connections::connect::link::{self, NewLink};
 use connections::connect::start::FLOW_TIME;
 use connections::http::{self, Body, Method, Request, Response};
+use connections::secret::Secret;
+use connections::store::clients;
 use connections::store::links::OnDuplicate;
 use serde_json::{Value, json};
 
@@ -111,18 +114,43 @@ fn a_clients_scopes_are_judged_when_they_are_entered() {
 }
 
 #[test]
-fn a_client_that_is_entered_twice_at_once_is_a_conflict() {
+fn clients_that_are_entered_at_once_are_a_conflict_and_none_takes_the_others_secret() {
     let scene = Scene::new();
     let key = first_key(&scene);
-    let statuses = scene.world.at_once((0..3).map(|_| {
-        let body = json!({ "client_id": "new", "client_secret": "s" }).to_string().into_bytes();
+    let accepted = |statuses: &[u16]| {
+        assert!(statuses.iter().all(|status| [200, 409].contains(status)), "{statuses:?}");
+        statuses.iter().filter(|status| **status == 200).count()
+    };
+    let first = ["a", "b", "c"];
+    assert_eq!(accepted(&entered_at_once(&scene, &key, first)), 1, "they would all have the id that was told before");
+    assert_eq!(accepted(&entered_at_once(&scene, &key, ["d", "e", "f"])), 3, "it is taken");
+    assert_eq!(accepted(&entered_at_once(&scene, &key, ["g", "g", "g"])), 1);
+
+    let kept = scene.world.run(async {
+        let core = scene.world.core();
+        let mut kept = Vec::new();
+        for name in first.into_iter().chain(["d", "e", "f", "g"]) {
+            let client = clients::by_client_id(core.db(), &scene.workspace, "acme", name).await.unwrap();
+            kept.extend(client.map(|client| (name, client.secret(&core.config.ring).unwrap())));
+        }
+        kept
+    });
+    assert_eq!(kept.len(), 5);
+    for (name, secret) in kept {
+        assert_eq!(secret, ClientSecret::Text(Secret::new(format!("secret of {name}"))), "{name}");
+    }
+}
+
+/// The statuses of calls that enter clients, a secret each, at one moment.
+fn entered_at_once(scene: &Scene, key: &str, client_ids: [&str; 3]) -> Vec<u16> {
+    scene.world.at_once(client_ids.into_iter().map(|client_id| {
+        let body = json!({ "client_id": client_id, "client_secret": format!("secret of {client_id}") });
+        let body = body.to_string().into_bytes();
         let mut request = request(Method::Put, "/v1/apps/acme/client", body);
         request.headers.push(("authorization".into(), format!("Bearer {key}")));
         let core = scene.world.core();
         async move { http::handle(&core, &request).await.status }
-    }));
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
-    assert!(statuses.iter().all(|status| [200, 409].contains(status)), "{statuses:?}");
+    }))
 }
 
 // ---- links in one browser ----

@@ -200,7 +200,7 @@ fn what_the_flows_do_not_reach_prepares_as_well() {
         assert_eq!((changed.name.as_str(), changed.allowed_origins.len()), ("N", 1));
         assert_eq!(store::workspaces::get(db, workspace).await.unwrap().unwrap().name, "N");
         assert_eq!(store::apps::list(db, workspace).await.unwrap().len(), 1);
-        assert!(store::clients::registrations(db, workspace).await.unwrap().contains_key("acme"));
+        assert!(store::clients::registrations(db, workspace).await.unwrap().current("acme").is_some());
         assert!(!store::clients::delete(db, workspace, &scene.client).await.unwrap(), "a connection uses it");
         let events = store::events::list(db, workspace, &id, (now.plus(1), ""), 10).await.unwrap();
         assert_eq!(events.data[0].r#type, "connected");

@@ -390,6 +390,23 @@ suite("clients", () => {
   const expire = (connection) =>
     installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL WHERE id = ?1", connection);
 
+  test("the redirect URI is told before the client, so that it can be entered at the app first", async () => {
+    const { key } = await newWorkspace(installation, "Early");
+    await installation.ask("POST", "/v1/apps", acme(installation.oauth, { id: "later" }), key);
+    const told = async () => (await installation.ask("GET", "/v1/apps/later", undefined, key)).auth[0].client.redirect_uri;
+    const before = await told();
+    const enter = async (client_id) => (await installation.ask("PUT", "/v1/apps/later/client", { client_id, client_secret: "s" }, key)).redirect_uri;
+    assert.equal(await enter("one"), before);
+    const other = await enter("two");
+    assert.notEqual(other, before);
+    assert.equal(await told(), other, "that of the current client");
+    await installation.ask("DELETE", "/v1/apps/later/client", undefined, key);
+    assert.equal(await told(), null, "the next one's can't be foreseen: an earlier client has the one that was");
+    assert.equal(await enter("one"), before);
+    const elsewhere = await newWorkspace(installation, "Elsewhere", acme(installation.oauth, { id: "later" }));
+    assert.notEqual(elsewhere.client.redirect_uri, before);
+  });
+
   test("the same client_id rotates the secret and keeps id and redirect URI; the secret is never shown", async () => {
     const first = await installation.ask("GET", "/v1/apps/acme/client");
     const again = await put({ client_id: CLIENT_ID, client_secret: installation.clientSecret });

@@ -13,13 +13,16 @@ use super::frame::{code, outside, page, said};
 pub struct SetupView {
     /// The app's name.
     pub app_name: String,
-    /// The workspace that lacks the client.
+    /// The workspace whose client it is.
     pub workspace: String,
+    /// Whether it has one that works with the app as it is now.
+    pub is_set_up: bool,
     /// The app's page where clients are made.
     pub console: Option<String>,
     /// What to do there, a sentence each, with the redirect URI filled in where it is known.
     pub steps: Vec<String>,
-    /// The redirect URI to enter at the app; `None` when only the answer to the call tells it.
+    /// The redirect URI to enter at the app; `None` where only the answer to the call tells it, as an earlier client has the
+    /// one that is told before.
     pub redirect_uri: Option<String>,
     /// What to tick at the app, with what each allows.
     pub scopes: Vec<(String, Option<String>)>,
@@ -41,9 +44,15 @@ pub fn setup(shell: &Shell<'_>, view: &SetupView) -> Markup {
         @if shell.signed_in_as.is_some() { nav { a href="/" { "All connections" } } }
         h1 { "Set up " (said(&view.app_name)) }
         p {
-            "The workspace " strong { (said(&view.workspace)) } " has no OAuth client of " (said(&view.app_name))
-            " yet, so nobody can connect it. Whoever runs the workspace makes one, once, and everybody can connect. "
-            "If that is not you, send them the address of this page."
+            "The workspace " strong { (said(&view.workspace)) }
+            @if view.is_set_up {
+                " has an OAuth client of " (said(&view.app_name)) ", and everybody can connect it. These steps are for "
+                "whoever changes the client or its secret."
+            } @else {
+                " has no OAuth client of " (said(&view.app_name))
+                " yet, so nobody can connect it. Whoever runs the workspace makes one, once, and everybody can connect. "
+                "If that is not you, send them the address of this page."
+            }
         }
         (family(view))
         (at_the_app(view))

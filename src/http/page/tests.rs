@@ -172,6 +172,7 @@ fn setup_view(words: &str) -> SetupView {
     SetupView {
         app_name: text.clone(),
         workspace: text.clone(),
+        is_set_up: false,
         console: Some(text.clone()),
         steps: vec![text.clone()],
         redirect_uri: Some(text.clone()),
