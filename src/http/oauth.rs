@@ -294,7 +294,14 @@ pub(super) async fn show_flow<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Resu
             let view = choosing(core, &flow, question, &app).await?;
             Ok(Response::html(200, page::choose(&shell, &view)).with(LEADS_OUT, String::new()))
         }
-        _ => Ok(Response::html(200, page::message(&shell, &ending(&flow, &app.name)))),
+        _ => {
+            let account = account_of(core, &flow).await?;
+            let connected = account.map_or_else(
+                || format!("{} is connected.", app.name),
+                |account| format!("{} is connected as {account}.", app.name),
+            );
+            Ok(Response::html(200, page::message(&shell, &ending(&flow, &app.name, &connected))))
+        }
     }
 }
 
@@ -334,15 +341,23 @@ async fn choosing<P: Ports>(
     })
 }
 
+/// Whose account a flow connected, so that the wrong one is seen at once, by whoever has no page of the connection, too.
+async fn account_of<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<Option<String>> {
+    if flow.outcome == Outcome::AwaitingConfirmation && flow.pending.is_some() {
+        return Ok(flow.pending.as_ref().and_then(|waiting| waiting.account.as_ref()).map(|one| one.label.clone()));
+    }
+    let Some(id) = &flow.connection else { return Ok(None) };
+    let connection = connections::get(core.db(), &flow.workspace, id).await?;
+    Ok(connection.and_then(|connection| connection.account).map(|account| account.label))
+}
+
 /// How a flow ended, in words.
-fn ending(flow: &Authorization, app: &str) -> page::Message {
+fn ending(flow: &Authorization, app: &str, connected: &str) -> page::Message {
     let (title, text, tone) = match flow.outcome {
-        Outcome::Done => ("Connected", format!("{app} is connected. You can close this page."), page::Tone::Good),
-        Outcome::AwaitingConfirmation => (
-            "Almost done",
-            format!("{app} is connected. Go back to where you came from to finish."),
-            page::Tone::Waiting,
-        ),
+        Outcome::Done => ("Connected", format!("{connected} You can close this page."), page::Tone::Good),
+        Outcome::AwaitingConfirmation => {
+            ("Almost done", format!("{connected} Go back to where you came from to finish."), page::Tone::Waiting)
+        }
         Outcome::Denied => (
             "Not connected",
             format!("You did not allow access at {app}, so nothing was stored. You can try again."),

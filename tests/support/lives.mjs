@@ -11,10 +11,10 @@ import { relocated, startApps } from "./apps/index.mjs";
 import { atRest, ROOT, startInstallation } from "./installation.mjs";
 import { connectionAt, formsOf, Person } from "./person.mjs";
 
-/** Starts everything, with a person who is signed in. */
-export async function openStage() {
+/** Starts everything, with a person who is signed in; `vars` are the Worker's. */
+export async function openStage({ vars } = {}) {
   const apps = await startApps();
-  const installation = await startInstallation();
+  const installation = await startInstallation({ vars });
   return new Stage(apps, installation, await Person.signedIn(installation));
 }
 
