@@ -12,10 +12,11 @@ mod issued;
 
 use serde::Serialize;
 
+use crate::app::Kind;
 use crate::caller::{PresentedKey, Scope};
-use crate::connection::{Account, Connection, Reason, Status};
+use crate::connection::{Account, Connection, LEAST_USEFUL, Reason, Status};
 use crate::core::Core;
-use crate::credential::Credential;
+use crate::credential::{Credential, Token};
 use crate::error::{Code, Error, Result};
 use crate::ids::ConnectionId;
 use crate::ports::{DatabaseError, Errand, ErrandOutcome, Ports, Refresher};
@@ -202,7 +203,24 @@ async fn refreshed<P: Ports>(core: &Core<P>, before: Connection, ask: &Ask, erra
     if freshness::is_still_useful(&connection, now) {
         return handed(core, connection, Freshness::Stale, vec![]);
     }
-    Err(of_outcome(core, &connection, &outcome))
+    let refusal = of_outcome(core, &connection, &outcome);
+    let Ok(handed) = handed(core, connection, Freshness::Stale, vec![]) else { return Err(refusal) };
+    without_what_ended(handed, &outcome, now).ok_or(refusal)
+}
+
+/// Of several tokens a further one may have ended while the first, which requests carry, lives: that one is handed out,
+/// without what has ended.
+fn without_what_ended(mut handed: Handed, outcome: &ErrandOutcome, now: Timestamp) -> Option<Handed> {
+    let lives = |token: &Token| token.expires_at.is_none_or(|end| end.since(now) >= LEAST_USEFUL);
+    let first_lives = handed.credential.token.as_ref().is_some_and(lives);
+    if handed.credential.others.is_empty() || !first_lives {
+        return None;
+    }
+    handed.credential.others.retain(|_, token| lives(token));
+    if *outcome == ErrandOutcome::Refreshed {
+        handed.freshness = Freshness::Refreshed;
+    }
+    Some(handed)
 }
 
 fn handed<P: Ports>(core: &Core<P>, connection: Connection, freshness: Freshness, after: Vec<After>) -> Result<Handed> {
@@ -268,7 +286,13 @@ pub(crate) struct Policy<'a> {
     status: Status,
     reason: Option<Reason>,
     allowed_workflows: Option<&'a [String]>,
-    granted: &'a [String],
+    /// What the app granted; `None` where nobody can tell what a key may do.
+    granted: Option<&'a [String]>,
+}
+
+/// What a key may do is its owner's to know, unless the app says it. Everything else was asked for and granted.
+fn told(kind: Kind, granted: &[String]) -> Option<&[String]> {
+    (kind.has_tokens() || !granted.is_empty()).then_some(granted)
 }
 
 impl<'a> Policy<'a> {
@@ -280,7 +304,7 @@ impl<'a> Policy<'a> {
             status: connection.status,
             reason: connection.reason,
             allowed_workflows: connection.allowed_workflows.as_deref(),
-            granted: &connection.scopes_granted,
+            granted: told(connection.kind, &connection.scopes_granted),
         }
     }
 }
@@ -296,7 +320,8 @@ fn allow<P: Ports>(core: &Core<P>, policy: &Policy<'_>, ask: &Ask) -> Result<()>
     }
     expected(policy, ask)?;
     usable(core, policy.id, policy.status, policy.reason)?;
-    let missing: Vec<String> = ask.scopes.iter().filter(|scope| !policy.granted.contains(scope)).cloned().collect();
+    let lacks = |scope: &&String| policy.granted.is_some_and(|granted| !granted.contains(scope));
+    let missing: Vec<String> = ask.scopes.iter().filter(lacks).cloned().collect();
     if missing.is_empty() {
         return Ok(());
     }

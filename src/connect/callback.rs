@@ -270,6 +270,7 @@ fn grant(
     let refreshable = credential.is_refreshable();
     Grant {
         account: found.account,
+        requested: flow.scopes.clone(),
         granted: app
             .granted(&tokens.scopes.clone().or(found.granted).unwrap_or_else(|| flow.scopes.clone()), &flow.scopes),
         expires_at: credential.expires_at(),
@@ -282,6 +283,7 @@ fn grant(
         name: None,
         metadata: BTreeMap::new(),
         actor: None,
+        proven: true,
         imported: false,
         credential,
     }

@@ -173,6 +173,7 @@ fn grant(app: &App, paste: &Paste, had: Had, found: Found, (requested, obtained_
     let idle = server.and_then(|server| server.refresh_token_idle).filter(|_| credential.is_refreshable());
     Grant {
         account: found.account.map(|account| marked(app, &credential, account)),
+        requested: requested.to_vec(),
         granted: app.granted(&granted.or(found.granted).unwrap_or_else(|| said_nothing(app, requested)), requested),
         expires_at: credential.expires_at(),
         refresh_expires_at: tokens.as_ref().and_then(|tokens| tokens.refresh_expires_at),
@@ -184,6 +185,7 @@ fn grant(app: &App, paste: &Paste, had: Had, found: Found, (requested, obtained_
         name: paste.name.clone(),
         metadata: paste.metadata.clone(),
         actor: paste.actor.clone(),
+        proven: paste.check,
         imported: matches!(paste.entered, Entered::Tokens(_)),
         credential,
     }

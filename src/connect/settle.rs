@@ -14,7 +14,7 @@ mod names;
 use std::collections::BTreeMap;
 
 use crate::app::App;
-use crate::connection::{Account, Connection};
+use crate::connection::{Account, Connection, Status};
 use crate::core::Core;
 use crate::credential::Credential;
 use crate::error::Result;
@@ -42,7 +42,9 @@ pub struct Grant {
     pub credential: Credential,
     /// Whose account it is.
     pub account: Option<Account>,
-    /// The scopes.
+    /// The scopes that were asked for.
+    pub requested: Vec<String>,
+    /// The scopes that were granted.
     pub granted: Vec<String>,
     /// End of the access token.
     pub expires_at: Option<Timestamp>,
@@ -64,6 +66,8 @@ pub struct Grant {
     pub metadata: BTreeMap<String, String>,
     /// Who acts, where it is not the person of the flow.
     pub actor: Option<String>,
+    /// Whether the app has been asked about it.
+    pub proven: bool,
     /// Whether somebody else may live on it: tokens that were given elsewhere are not ours to revoke.
     pub imported: bool,
 }
@@ -86,6 +90,14 @@ impl Grant {
     fn actor(&self, flow: &Authorization) -> String {
         self.actor.clone().unwrap_or_else(|| actor(flow))
     }
+
+    /// Takes the place of a connection's grant whose steps go on: what those were promised and this one lacks is missing then,
+    /// and said to be.
+    fn in_the_place_of(mut self, existing: &Connection) -> Self {
+        let more = existing.scopes_requested.iter().filter(|scope| !self.requested.contains(scope));
+        self.requested = self.requested.iter().chain(more).cloned().collect();
+        self
+    }
 }
 
 /// A grant that is to become something, and what that depends on.
@@ -107,6 +119,11 @@ impl<'a> Case<'a> {
     /// A link is good for one connection, whatever happens in other tabs of the browser.
     fn link_is_used_up(&self) -> bool {
         is_used_up(self.flow, self.link.as_ref())
+    }
+
+    /// Whether the embedding product has a word to say before the grant is used.
+    fn is_to_be_confirmed(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.confirm)
     }
 
     /// Whether the grant waits in its flow's row; else it comes straight from the app.
@@ -173,15 +190,37 @@ pub async fn settle<P: Ports>(
         }
         None => match duplicate(core, &case, deciding).await? {
             None | Some((OnDuplicate::Create, _)) => return apply(core, &case, Target::New).await,
-            Some((OnDuplicate::Reuse, existing)) => {
-                return apply(core, &case, Target::Repair(Box::new(existing))).await;
-            }
+            Some((OnDuplicate::Reuse, existing)) => return reuse(core, case, existing, deciding).await,
             Some((OnDuplicate::Ask, existing)) => Question::Duplicate { existing: existing.id, name: existing.name },
         },
     };
     let held = hold(core, &case, Some(question), Outcome::Undecided, None, CHOICE_TIME)?;
     core.db().batch(vec![held]).await?;
     Ok(None)
+}
+
+/// A connection to the same account takes the grant, unless a person's consent would take permissions from the steps that
+/// use it: then it stays as it is, and serves.
+async fn reuse<P: Ports>(
+    core: &Core<P>,
+    case: Case<'_>,
+    existing: Connection,
+    deciding: Deciding,
+) -> Result<Option<Failure>> {
+    let entered = matches!(deciding, Deciding::Program { .. });
+    if !entered && !case.is_to_be_confirmed() && has_more(&existing, &case.grant) {
+        return apply(core, &case, Target::Kept(Box::new(existing))).await;
+    }
+    let case = Case { grant: case.grant.in_the_place_of(&existing), ..case };
+    apply(core, &case, Target::Repair(Box::new(existing))).await
+}
+
+/// Whether a connection that works has all that a grant brings, and more.
+fn has_more(existing: &Connection, grant: &Grant) -> bool {
+    let has = |scope: &String| existing.scopes_granted.contains(scope);
+    existing.status == Status::Connected
+        && grant.granted.iter().all(has)
+        && existing.scopes_granted.iter().any(|scope| !grant.granted.contains(scope))
 }
 
 /// Two unknown accounts are not the same account.

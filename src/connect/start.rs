@@ -221,20 +221,21 @@ async fn repairable<P: Ports>(core: &Core<P>, wish: &Wish, id: &ConnectionId) ->
         .ok_or_else(Error::connection_not_found)
 }
 
-/// A reconnect asks for all that was asked before, and for what is missing now.
+/// A reconnect asks for all that was asked before, and for what is missing now: not for what the person left out then.
 fn scopes(
     app: &App,
     client: Option<&Client>,
     connection: Option<&Connection>,
     asked: Option<&[String]>,
 ) -> Result<Vec<String>> {
+    let before = connection.map(|connection| connection.scopes_requested.as_slice()).unwrap_or_default();
     let mut scopes = match (asked, client.and_then(|client| client.scopes.as_ref())) {
+        _ if !before.is_empty() => app.scopes_with(before),
         (Some(asked), _) if connection.is_none() => app.scopes_with(asked),
         (_, Some(own)) => app.scopes_with(own),
         (_, None) => app.default_scopes(),
     };
-    let before = connection.map(|connection| connection.scopes_requested.as_slice()).unwrap_or_default();
-    for scope in before.iter().chain(asked.unwrap_or_default()) {
+    for scope in asked.unwrap_or_default() {
         if !scopes.contains(scope) {
             scopes.push(scope.clone());
         }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{After, Answered, Ask, Consistency, Freshness, Issued, Policy, Resolved, Source, allow};
+use super::{After, Answered, Ask, Consistency, Freshness, Issued, Policy, Resolved, Source, allow, told};
 use crate::caller::{Key, KeyId, PresentedKey, Scope};
 use crate::connection::{Account, Connection, LEAST_USEFUL, Life, Status};
 use crate::core::Core;
@@ -140,7 +140,7 @@ impl CachedConnection {
             status: Status::Connected,
             reason: None,
             allowed_workflows: self.allowed_workflows.as_deref(),
-            granted: &self.scopes,
+            granted: told(self.issued.credential.r#type, &self.scopes),
         }
     }
 

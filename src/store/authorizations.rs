@@ -100,6 +100,9 @@ pub struct Pending {
     pub question: Option<Question>,
     /// The account the new grant is for.
     pub account: Option<Account>,
+    /// What was asked for, where that is more than the flow asked; a grant that an earlier version held asked for no more.
+    #[serde(default)]
+    pub requested: Option<Vec<String>>,
     /// What the app granted.
     pub granted: Vec<String>,
     /// End of the access token, Unix seconds.

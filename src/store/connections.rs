@@ -34,7 +34,8 @@ const RECONNECT: &str = "UPDATE connections SET app_revision = ?4, client = ?5, 
       scopes_granted = ?9, connected_at = ?10, generation = generation + 1, version = version + 1, status = ?11, reason = NULL,
       sealed_credential = ?12, expires_at = ?13, refreshable = ?14, refreshed_at = NULL, refresh_expires_at = ?15, next_check_at = ?16,
       way = ?17, variables = ?18, refresh_idle_until = ?19, grant_expires_at = ?20, kind = ?21, attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL, last_attempt_id = NULL, ambiguous_token_hash = NULL, ambiguous_since = NULL,
-      next_attempt_at = 0, failures = 0, last_error = NULL, checked_at = ?10, check_evidence = 'connected'
+      next_attempt_at = 0, failures = 0, last_error = NULL, checked_at = ?10, check_evidence = 'connected',
+      name = CASE WHEN name = ?23 THEN ?22 ELSE name END
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
 const PATCH: &str = "UPDATE connections SET name = coalesce(?3, name), metadata = coalesce(?4, metadata),
       allowed_workflows = CASE WHEN ?5 THEN ?6 ELSE allowed_workflows END
@@ -45,10 +46,9 @@ const NAMES: &str = "SELECT name FROM connections WHERE workspace_id = ?1 AND ap
 const SAME_ACCOUNT: &str =
     "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2 AND account_id = ?3 AND user_id IS ?4
     AND deleted_at IS NULL ORDER BY created_at LIMIT 1";
-const GRANT_IS_LIVE: &str =
-    "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND client = ?2 AND account_id IS ?3
-    AND deleted_at IS NULL AND status <> 'needs_reconnect'";
-const GRANTS: &str = "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND client = ?2 AND account_id = ?3
+const GRANT_IS_LIVE: &str = "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND client = ?2
+    AND (?3 IS NULL OR account_id IS NULL OR account_id = ?3) AND deleted_at IS NULL AND status <> 'needs_reconnect'";
+const GRANTS: &str = "SELECT coalesce(sum(generation), 0) AS n FROM connections WHERE workspace_id = ?1 AND client = ?2 AND account_id = ?3
     AND deleted_at IS NULL";
 
 impl FromRow for Connection {
@@ -201,13 +201,14 @@ pub fn insert(new: &Connection) -> Statement {
     )
 }
 
-/// The statement that repairs a connection with a new grant; changes nothing when `old_generation` has moved.
-pub fn reconnect(new: &Connection, old_generation: i64) -> Statement {
+/// The statement that repairs a connection with a new grant; changes nothing when its generation has moved. A name that
+/// somebody gave it meanwhile stays.
+pub fn reconnect(new: &Connection, old: &Connection) -> Statement {
     sql!(
         RECONNECT,
         &new.workspace,
         &new.id,
-        old_generation,
+        old.generation,
         new.app_revision,
         new.client.as_ref(),
         new.account.as_ref().map(|account| account.id.as_str()),
@@ -225,7 +226,9 @@ pub fn reconnect(new: &Connection, old_generation: i64) -> Statement {
         json_text(&new.variables),
         new.refresh_idle_until,
         new.grant_expires_at,
-        new.kind.as_str()
+        new.kind.as_str(),
+        new.name.as_str(),
+        old.name.as_str()
     )
 }
 
@@ -276,7 +279,7 @@ pub async fn same_account(
 }
 
 /// Whether a live connection shares client and account, so that revoking a grant of theirs would kill
-/// it. Where no account is known, any connection of the client may share it.
+/// it. Where an account is not known, here or there, it may be the same.
 pub async fn grant_is_live(
     db: &impl Database,
     workspace: &WorkspaceId,
@@ -287,7 +290,8 @@ pub async fn grant_is_live(
     rows.rows.first().map_or(Ok(false), |row| Columns(row).integer("n").map(|n| n > 0))
 }
 
-/// Live connections of a client to one account: as many grants, as far as this workspace knows.
+/// How often the connections of a client to one account were made and repaired: as many grants, as far as this workspace
+/// knows. The app keeps those of earlier consents.
 pub async fn grants(db: &impl Database, workspace: &WorkspaceId, client: &ClientId, account: &str) -> Stored<i64> {
     let rows = run(db, sql!(GRANTS, workspace, client, account)).await?;
     rows.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))

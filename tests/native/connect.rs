@@ -5,12 +5,14 @@ use connections::connect::link::{self, NewLink};
 use connections::connect::settle::{Choice, choose};
 use connections::connect::start::{self, Wish};
 use connections::connection::{Account, Connection, Status};
+use connections::disconnect::Revoked;
 use connections::error::Code;
 use connections::ids::{AuthorizationId, ClientId, ConnectionId};
-use connections::ports::{Errand, HttpError, Ports as _};
+use connections::ports::{Database as _, Errand, ErrandOutcome, HttpError, Ports as _};
 use connections::resolve::{Ask, Consistency};
 use connections::secret::Secret;
 use connections::store::authorizations::{Authorization, Outcome, Question};
+use connections::store::connections::Patch;
 use connections::store::links::{Link, LinkStatus, OnDuplicate};
 use connections::workspace::User;
 use serde_json::json;
@@ -330,13 +332,34 @@ fn a_reconnect_keeps_id_name_uses_and_policy_and_raises_the_generation() {
 }
 
 #[test]
-fn a_reconnect_without_refresh_token_does_not_keep_the_old_generations() {
+fn a_reconnect_without_refresh_token_keeps_the_one_before_while_that_may_be_good() {
+    let refresh_token = |scene: &Scene, id: &ConnectionId| tokens(&scene.credential(id)).1;
     let scene = Scene::new();
     let id = scene.connect("ann");
+    let before = refresh_token(&scene, &id);
     scene.world.acme.gives_refresh_token.set(false);
     scene.flow(&scene.repair_of(&id), "ann");
-    assert!(!scene.row(&id).refreshable);
-    assert_eq!(tokens(&scene.credential(&id)).1, None, "it belongs to another grant");
+    assert_eq!((scene.row(&id).refreshable, refresh_token(&scene, &id)), (true, before));
+    scene.expire(&id);
+    scene.world.acme.gives_refresh_token.set(true);
+    assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+
+    scene.world.acme.gives_refresh_token.set(false);
+    let flow = scene.flow(&scene.repair_of(&id), "bob");
+    decide(&scene, &flow, Choice::Switch).unwrap();
+    assert_eq!(refresh_token(&scene, &id), None, "it belongs to another account");
+
+    let dead = scene.connect("carl");
+    assert!(!scene.row(&dead).refreshable);
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    scene.world.acme.withdraw("ann");
+    scene.expire(&id);
+    assert_eq!(scene.need(&id), ErrandOutcome::Dead);
+    scene.world.acme.restore("ann");
+    scene.world.acme.gives_refresh_token.set(false);
+    scene.flow(&scene.repair_of(&id), "ann");
+    assert_eq!(refresh_token(&scene, &id), None, "the app had refused it");
 }
 
 #[test]
@@ -347,6 +370,16 @@ fn a_reconnect_asks_again_for_everything_and_for_what_is_missing() {
     let flow = scene.flow(&wish, "ann");
     assert_eq!(flow.scopes, ["read", "write", "admin"]);
     assert_eq!(scene.row(&id).scopes_granted, ["read", "write", "admin"]);
+}
+
+#[test]
+fn a_reconnect_does_not_ask_for_what_the_person_left_out() {
+    let scene = Scene::new();
+    let fewer = Wish { scopes: Some(vec!["read".into()]), ..scene.wish() };
+    let id = scene.flow(&fewer, "ann").connection.unwrap();
+    assert_eq!(scene.flow(&scene.repair_of(&id), "ann").scopes, ["read"]);
+    let wish = Wish { scopes: Some(vec!["admin".into()]), ..scene.repair_of(&id) };
+    assert_eq!(scene.flow(&wish, "ann").scopes, ["read", "admin"]);
 }
 
 #[test]
@@ -392,7 +425,9 @@ fn another_account_waits_for_the_person_who_may_switch_knowingly() {
     decide(&scene, &flow, Choice::Switch).unwrap();
     let row = scene.row(&id);
     assert_eq!((row.account.unwrap().id.as_str(), row.generation), ("id-bob", 2));
-    assert_eq!(row.name, before.name);
+    assert_eq!([before.name.as_str(), row.name.as_str()], ["Acme (ann@acme.example)", "Acme (bob@acme.example)"]);
+    let told = scene.world.db.value("SELECT detail FROM events WHERE type = 'account_switched'");
+    assert_eq!(told, "ann@acme.example → bob@acme.example");
     assert!(!scene.world.acme.is_alive("ann"), "the old grant is revoked");
     assert!(scene.world.acme.is_alive("bob"));
     assert_eq!(scene.world.db.number("SELECT count(*) FROM events WHERE type = 'account_switched'"), 1);
@@ -498,7 +533,70 @@ fn a_connection_that_was_disconnected_during_its_repair_stays_gone() {
     assert!(!scene.world.acme.is_alive("ann"), "its grant is revoked");
 }
 
+#[test]
+fn a_name_that_somebody_chose_stays_when_the_account_is_switched() {
+    for renamed_meanwhile in [false, true] {
+        let scene = Scene::new();
+        let rename = |id: &ConnectionId| {
+            scene.world.run(async {
+                let patch = Patch { name: Some("Acme (ours)".into()), ..Patch::default() };
+                let patched = connections::store::connections::patch(&scene.workspace, id, &patch);
+                scene.world.core().db().batch(vec![patched]).await.unwrap();
+            });
+        };
+        let id = scene.connect("ann");
+        if !renamed_meanwhile {
+            rename(&id);
+        }
+        let flow = scene.flow(&scene.repair_of(&id), "bob");
+        if renamed_meanwhile {
+            rename(&id);
+        }
+        decide(&scene, &flow, Choice::Switch).unwrap();
+        assert_eq!(scene.row(&id).name, "Acme (ours)");
+    }
+}
+
 // ---- duplicates ----
+
+#[test]
+fn whoever_reuses_a_connection_takes_nothing_from_its_steps() {
+    let scene = Scene::new();
+    let more = Wish { scopes: Some(vec!["read".into(), "admin".into()]), ..scene.wish() };
+    let id = scene.flow(&more, "ann").connection.unwrap();
+    let before = scene.row(&id);
+    let fewer = Wish { scopes: Some(vec!["read".into()]), ..scene.wish() };
+    let flow = scene.flow(&fewer, "ann");
+    decide(&scene, &flow, Choice::Reuse).unwrap();
+    assert_eq!(scene.row(&id), before, "it has all that was wanted");
+    let ended = scene.read_flow(&flow.id);
+    assert_eq!((ended.outcome, ended.connection, ended.sealed_grant), (Outcome::Done, Some(id.clone()), None));
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM events WHERE type = 'reused'"), 1);
+    assert!(scene.resolve(&id, Ask::default()).is_ok(), "the grant that was not needed is not revoked under it");
+
+    let others = Wish { scopes: Some(vec!["write".into()]), ..scene.wish() };
+    decide(&scene, &scene.flow(&others, "ann"), Choice::Reuse).unwrap();
+    let row = scene.row(&id);
+    assert_eq!((row.generation, row.scopes_granted.as_slice()), (2, &["write".to_owned()][..]));
+    assert_eq!(row.missing_scopes(), ["read", "admin"], "what the steps had is said to be missing");
+}
+
+#[test]
+fn a_connection_whose_account_nobody_knows_keeps_the_grants_of_its_client_alive() {
+    for first_is_unknown in [true, false] {
+        let scene = Scene::new();
+        let (kept, gone) = (scene.connect("ann"), scene.connect("bob"));
+        let unknown = if first_is_unknown { &kept } else { &gone };
+        scene.world.run(async {
+            let forget = connections::sql!(
+                "UPDATE connections SET account_id = NULL, account_label = NULL WHERE id = ?1",
+                unknown
+            );
+            scene.world.core().db().batch(vec![forget]).await.unwrap();
+        });
+        assert_eq!(scene.disconnect(&gone).unwrap().revoked, Revoked::KeptShared);
+    }
+}
 
 #[test]
 fn an_account_that_is_connected_already_is_asked_about() {

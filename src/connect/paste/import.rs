@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::app::Kind;
 use crate::connect::start::{self, Offer};
 use crate::core::Core;
-use crate::credential::Credential;
+use crate::credential::{Credential, Token};
 use crate::error::{Code, Error, Result};
 use crate::ports::{Http, Ports};
 use crate::registry;
@@ -22,7 +22,7 @@ use super::{Had, Imported};
 const NEAR_END: i64 = 60;
 
 /// Tokens from elsewhere: the refresh token is bound to the client that asked for it (RFC 6749, 6), so there must be
-/// that client here, too; and a token whose end is not known can't be renewed in time.
+/// that client here, too.
 pub(super) async fn import<P: Ports>(
     core: &Core<P>,
     offer: &Offer,
@@ -35,12 +35,10 @@ pub(super) async fn import<P: Ports>(
     }
     let credential =
         Credential { token: Some(imported.token.clone()), others: imported.others.clone(), fields: BTreeMap::new() };
-    if let Some((which, _)) =
-        credential.tokens().find(|(_, one)| one.refresh_token.is_some() && one.expires_at.is_none())
-    {
-        let field = which.map_or_else(String::new, |name| format!("tokens.{name}."));
+    let endless = |token: &Token| token.refresh_token.is_some() && token.expires_at.is_none();
+    if let Some((name, _)) = credential.others.iter().find(|(_, token)| endless(token)) {
         return Err(Error::invalid(
-            &format!("credential.{field}expires_at"),
+            &format!("credential.tokens.{name}.expires_at"),
             "must be given beside a refresh token: else nobody knows when to renew.",
         ));
     }
@@ -49,7 +47,9 @@ pub(super) async fn import<P: Ports>(
         return Err(Error::invalid(&format!("credential.tokens.{name}"), "is no further token of this app."));
     }
     let mut had = Had { credential, tokens: None, granted: imported.scopes.clone() };
-    if imported.token.expires_at.is_some_and(|end| end < core.now().plus(NEAR_END)) {
+    // One whose end nobody tells is renewed, too: the answer tells it, or that there is none.
+    let ends = imported.token.expires_at.is_some_and(|end| end < core.now().plus(NEAR_END));
+    if ends || endless(&imported.token) {
         renew(core, offer, &mut had, variables).await?;
     }
     Ok(had)

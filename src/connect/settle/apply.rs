@@ -4,9 +4,9 @@
 //! credential that a repair replaces. Refuses to repair a connection that has moved since it was read, and to choose
 //! between the two: that is settled before.
 
-use crate::connection::{Connection, Status};
+use crate::connection::{Account, Connection, Status};
 use crate::core::Core;
-use crate::credential::Credential;
+use crate::credential::{Credential, Token};
 use crate::disconnect::{self, Held};
 use crate::error::Result;
 use crate::ids::ConnectionId;
@@ -19,20 +19,24 @@ use crate::store::links::LinkStatus;
 use crate::store::{self, clients, connections};
 use crate::time::Timestamp;
 
-use super::given_up::lost;
+use super::given_up::{discard, lost};
 use super::held::await_confirmation;
-use super::names::free_name;
+use super::names::{free_name, is_generated};
 use super::{Case, Failure, is_same};
 
 /// Where a grant goes.
 pub(super) enum Target {
     New,
+    /// A connection takes it.
     Repair(Box<Connection>),
+    /// A connection that has more stays as it is.
+    Kept(Box<Connection>),
 }
 
 pub(super) async fn apply<P: Ports>(core: &Core<P>, case: &Case<'_>, target: Target) -> Result<Option<Failure>> {
-    let confirm = case.link.as_ref().is_some_and(|link| link.confirm);
+    let confirm = case.is_to_be_confirmed();
     match target {
+        Target::Kept(connection) => keep(core, case, &connection).await,
         Target::New => insert(core, case, confirm).await,
         // The old credential goes on serving until the embedding product has confirmed the person.
         Target::Repair(connection) if confirm => await_confirmation(core, case, &connection).await,
@@ -72,7 +76,7 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
         metadata: grant.metadata.clone(),
         allowed_workflows: None,
         account: grant.account.clone(),
-        scopes_requested: flow.scopes.clone(),
+        scopes_requested: grant.requested.clone(),
         scopes_granted: grant.granted.clone(),
         created_at: now,
         connected_at: grant.obtained_at,
@@ -93,8 +97,8 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
         next_attempt_at: Timestamp::from_unix(0),
         failures: 0,
         last_error: None,
-        checked_at: None,
-        check_evidence: None,
+        checked_at: grant.proven.then_some(grant.obtained_at),
+        check_evidence: grant.proven.then(|| "connected".to_owned()),
         next_check_at: None,
     };
     new.next_check_at = Some(refresh::next_check_after(now, &new));
@@ -110,39 +114,64 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
     lost(core, case, None).await
 }
 
+/// The person has the connection they wanted, as it was: the grant is nobody's.
+async fn keep<P: Ports>(core: &Core<P>, case: &Case<'_>, existing: &Connection) -> Result<Option<Failure>> {
+    let Case { flow, grant, .. } = case;
+    let must = case.taken(Outcome::Done, LinkStatus::Used, &existing.id, core.now());
+    let then = vec![
+        authorizations::end(&flow.id, Outcome::Done, None, Some(&existing.id)),
+        core.event(&flow.workspace, &existing.id, "reused", &grant.actor(flow), None)?,
+    ];
+    if !store::all_or_nothing(core.db(), must, then).await? {
+        return lost(core, case, Some(&existing.id)).await;
+    }
+    discard(core, case).await?;
+    Ok(None)
+}
+
 /// Gives a connection a new generation of credential; id, name, uses and policy stay.
 pub(super) async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Connection) -> Result<Option<Failure>> {
     let Case { flow, grant, .. } = case;
     let now = core.now();
     let next_generation = old.generation + 1;
     let place = Credential::place(&old.workspace, &old.id, next_generation);
+    let switched = !is_same(old.account.as_ref(), grant.account.as_ref());
+    let inherited = inherited(core, case, &old).filter(|_| !switched);
+    let credential = inherited.as_ref().unwrap_or(&grant.credential);
+    let name = match is_generated(&old.name, case.app, old.account.as_ref()) {
+        // A name that nobody chose must not go on naming another account.
+        true if switched => free_name(core, flow, case.app, grant.account.as_ref()).await?,
+        _ => old.name.clone(),
+    };
     let mut new = Connection {
+        name,
         app_revision: flow.app_revision,
         way: flow.way.clone(),
         kind: case.app.kind,
         variables: grant.variables.clone(),
         client: flow.client.clone(),
         account: grant.account.clone(),
-        scopes_requested: flow.scopes.clone(),
+        scopes_requested: grant.requested.clone(),
         scopes_granted: grant.granted.clone(),
         connected_at: grant.obtained_at,
         status: if old.status == Status::AwaitingConfirmation { old.status } else { Status::Connected },
-        sealed_credential: Some(grant.credential.seal(&core.config.ring, core.ports.random(), &place)?),
+        sealed_credential: Some(credential.seal(&core.config.ring, core.ports.random(), &place)?),
         expires_at: grant.expires_at,
-        refreshable: grant.refreshable,
-        refresh_expires_at: grant.refresh_expires_at,
-        refresh_idle_until: grant.refresh_idle_until,
+        refreshable: grant.refreshable || inherited.is_some(),
+        refresh_expires_at: grant.refresh_expires_at.or(old.refresh_expires_at.filter(|_| inherited.is_some())),
+        refresh_idle_until: grant.refresh_idle_until.or(old.refresh_idle_until.filter(|_| inherited.is_some())),
         grant_expires_at: grant.grant_expires_at,
         ..old.clone()
     };
     new.next_check_at = Some(refresh::next_check_after(now, &new));
-    let switched = !is_same(old.account.as_ref(), grant.account.as_ref());
+    let label = |of: Option<&Account>| of.map_or("an unknown account", |account| account.label.as_str()).to_owned();
+    let switch = switched.then(|| format!("{} → {}", label(old.account.as_ref()), label(grant.account.as_ref())));
     let event = if switched { "account_switched" } else { "reconnected" };
     let mut must = case.taken(Outcome::Done, LinkStatus::Used, &old.id, now);
-    must.push(connections::reconnect(&new, old.generation));
+    must.push(connections::reconnect(&new, &old));
     let then = vec![
         authorizations::end(&flow.id, Outcome::Done, None, Some(&old.id)),
-        core.event(&flow.workspace, &old.id, event, &grant.actor(flow), None)?,
+        core.event(&flow.workspace, &old.id, event, &grant.actor(flow), switch.as_deref())?,
     ];
     let written = store::all_or_nothing(core.db(), must, then).await;
     // Also when no answer came: it may have been applied all the same.
@@ -158,12 +187,28 @@ pub(super) async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Conne
     Ok(None)
 }
 
+/// The grant's credential with the refresh token of the one before it, where the app gave none: apps that give it with the
+/// first consent only mean that one to go on (RFC 6749, 6). `None` where there is none that could still be good.
+fn inherited<P: Ports>(core: &Core<P>, case: &Case<'_>, old: &Connection) -> Option<Credential> {
+    let Case { flow, grant, .. } = case;
+    let goes_on = old.status == Status::Connected && old.intent.is_none() && old.ambiguous_token_hash.is_none();
+    if grant.refreshable || !goes_on || old.client.is_none() || (&old.client, &old.way) != (&flow.client, &flow.way) {
+        return None;
+    }
+    let before = opened(core, old)?.token?.refresh_token?;
+    let token = grant.credential.token.clone()?;
+    Some(Credential { token: Some(Token { refresh_token: Some(before), ..token }), ..grant.credential.clone() })
+}
+
+fn opened<P: Ports>(core: &Core<P>, old: &Connection) -> Option<Credential> {
+    let place = Credential::place(&old.workspace, &old.id, old.generation);
+    Credential::open(&core.config.ring, &place, old.sealed_credential.as_deref()?).ok()
+}
+
 /// The grant a connection had for another account: nobody holds it any more. It is revoked where the
 /// connection's own revision of the app says, never at hosts that its client was not entered for.
 async fn discard_old<P: Ports>(core: &Core<P>, old: &Connection, new: &Credential) {
-    let place = Credential::place(&old.workspace, &old.id, old.generation);
-    let credential =
-        old.sealed_credential.as_deref().and_then(|sealed| Credential::open(&core.config.ring, &place, sealed).ok());
+    let credential = opened(core, old);
     let client = match &old.client {
         None => None,
         Some(id) => match clients::get(core.db(), &old.workspace, id).await {

@@ -4,6 +4,7 @@
 //! decision: whoever comes later hears that it was decided.
 
 use crate::app::App;
+use crate::connection::Connection;
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ids::ConnectionId;
@@ -15,7 +16,7 @@ use crate::store::{self, connections};
 use super::apply::{Target, apply, repair};
 use super::given_up::{decided, discard, give_up};
 use super::held::{held_grant, waiting_grant};
-use super::{Case, Failure};
+use super::{Case, Deciding, Failure, reuse};
 
 /// What a person chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,16 +54,21 @@ pub async fn choose<P: Ports>(core: &Core<P>, flow: &Authorization, choice: Choi
     let grant = held_grant(core, flow)?;
     let app = app_of(core, flow).await?;
     let case = Case::read(core, flow, &app, grant).await?;
-    let target = match (choice, &question) {
+    match (choice, &question) {
         (Choice::Keep, _) => return keep(core, &case).await,
-        (Choice::Both, Question::Duplicate { .. }) => Target::New,
-        (Choice::Switch, Question::OtherAccount { .. }) => target(core, flow, flow.connection.as_ref()).await?,
-        (Choice::Reuse, Question::Duplicate { existing, .. }) => target(core, flow, Some(existing)).await?,
+        (Choice::Both, Question::Duplicate { .. }) => apply(core, &case, Target::New).await?,
+        (Choice::Switch, Question::OtherAccount { .. }) => {
+            let target = Target::Repair(Box::new(connection(core, flow, flow.connection.as_ref()).await?));
+            apply(core, &case, target).await?
+        }
+        (Choice::Reuse, Question::Duplicate { existing, .. }) => {
+            let existing = connection(core, flow, Some(existing)).await?;
+            reuse(core, case, existing, Deciding::Person).await?
+        }
         (Choice::Switch | Choice::Reuse | Choice::Both, _) => {
             return Err(Error::new(Code::Conflict, "That is not one of the choices."));
         }
     };
-    apply(core, &case, target).await?;
     Ok(())
 }
 
@@ -74,10 +80,9 @@ async fn keep<P: Ports>(core: &Core<P>, case: &Case<'_>) -> Result<()> {
     discard(core, case).await
 }
 
-async fn target<P: Ports>(core: &Core<P>, flow: &Authorization, id: Option<&ConnectionId>) -> Result<Target> {
+async fn connection<P: Ports>(core: &Core<P>, flow: &Authorization, id: Option<&ConnectionId>) -> Result<Connection> {
     let id = id.ok_or_else(Error::connection_not_found)?;
-    let connection = connections::get(core.db(), &flow.workspace, id).await?.ok_or_else(Error::connection_not_found)?;
-    Ok(Target::Repair(Box::new(connection)))
+    connections::get(core.db(), &flow.workspace, id).await?.ok_or_else(Error::connection_not_found)
 }
 
 /// The embedding product has confirmed the person: the grant that waited is stored, unless the

@@ -35,6 +35,7 @@ pub(super) fn hold<P: Ports>(
     let pending = Pending {
         question,
         account: grant.account.clone(),
+        requested: Some(grant.requested.clone()),
         granted: grant.granted.clone(),
         expires_at: grant.expires_at.map(Timestamp::unix),
         refresh_expires_at: grant.refresh_expires_at.map(Timestamp::unix),
@@ -84,6 +85,7 @@ pub(super) fn waiting_grant<P: Ports>(core: &Core<P>, flow: &Authorization) -> O
     Some(Grant {
         credential,
         account: pending.account.clone(),
+        requested: pending.requested.clone().unwrap_or_else(|| flow.scopes.clone()),
         granted: pending.granted.clone(),
         expires_at: pending.expires_at.map(Timestamp::from_unix),
         refresh_expires_at: pending.refresh_expires_at.map(Timestamp::from_unix),
@@ -94,6 +96,8 @@ pub(super) fn waiting_grant<P: Ports>(core: &Core<P>, flow: &Authorization) -> O
         name: pending.name.clone(),
         metadata: pending.metadata.clone(),
         actor: None,
+        // Only what a person sees to waits.
+        proven: true,
         imported: false,
         obtained_at: Timestamp::from_unix(pending.obtained_at),
     })

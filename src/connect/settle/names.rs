@@ -21,12 +21,23 @@ pub(super) async fn free_name<P: Ports>(
     app: &App,
     account: Option<&Account>,
 ) -> Result<String> {
-    let name = account.map_or_else(|| app.name.clone(), |account| format!("{} ({})", app.name, account.label));
-    let name: String = name.chars().take(LONGEST_NAME - 4).collect();
+    let name = unnumbered(app, account);
     let taken = connections::names_like(core.db(), &flow.workspace, &flow.app, &name).await?;
     if !taken.contains(&name) {
         return Ok(name);
     }
     let numbered = (2..1000).map(|number| format!("{name} {number}")).find(|candidate| !taken.contains(candidate));
     Ok(numbered.unwrap_or(name))
+}
+
+fn unnumbered(app: &App, account: Option<&Account>) -> String {
+    let name = account.map_or_else(|| app.name.clone(), |account| format!("{} ({})", app.name, account.label));
+    name.chars().take(LONGEST_NAME - 4).collect()
+}
+
+/// Whether nobody chose a connection's name: it is as it was made of app and account.
+pub(super) fn is_generated(name: &str, app: &App, account: Option<&Account>) -> bool {
+    name.strip_prefix(&unnumbered(app, account)).is_some_and(|rest| {
+        rest.is_empty() || rest.strip_prefix(' ').is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
+    })
 }

@@ -86,7 +86,7 @@ fn is_fit(response: &Response) -> Result<(), TestCaseError> {
 /// No element or attribute that a stranger's text could have made.
 fn is_inert(body: &str) -> Result<(), TestCaseError> {
     let lower = body.to_lowercase();
-    for sign in ["<script", "<img", "<svg", "<iframe", "javascript:", "'\"><", "\"><img"] {
+    for sign in ["<script", "<img", "<svg", "<iframe", "javascript:", "\"><img"] {
         prop_assert!(!lower.contains(sign), "{}", body);
     }
     Ok(())
