@@ -30,8 +30,8 @@ pub use oauth2::{
 };
 pub use read::{FieldError, read};
 pub use request::{
-    AccountShape, AnswerTemplate, Dressed, ErrorTable, Identity, OutboundMethod, Probe, RequestError, RequestShape,
-    ScopesHeader, StatusMeaning,
+    AccountShape, AnswerMark, AnswerTemplate, Dressed, ErrorTable, Identity, OutboundMethod, Probe, RequestError,
+    RequestShape, ScopesHeader, StatusMeaning,
 };
 pub(crate) use request::{fill_all, text};
 pub use template::{AddressTemplate, Template, Values};

@@ -110,6 +110,18 @@ pub struct Account {
     pub label: String,
 }
 
+impl Account {
+    /// The same with what tells it apart: a mark behind the label, for people, and one behind the id.
+    #[must_use]
+    pub fn marked(self, label: Option<&str>, id: Option<&str>) -> Self {
+        let behind = |text: String, mark: Option<String>| mark.map_or(text.clone(), |mark| text + &mark);
+        Self {
+            id: behind(self.id, id.map(|mark| format!(":{mark}"))),
+            label: behind(self.label, label.map(|mark| format!(" ({mark})"))),
+        }
+    }
+}
+
 /// The life of an access token, in the record's clear columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Life {

@@ -40,6 +40,8 @@ pub struct Token {
     pub previous: Option<Previous>,
     /// When the access token ends, if known. The record has the nearest end of all in a column.
     pub expires_at: Option<Timestamp>,
+    /// Whose it is at the app, where that may be somebody else than the connection's account: of a further token only.
+    pub owner: Option<String>,
 }
 
 /// A refresh token that was replaced, at an app known to take it again for a while.
@@ -76,6 +78,8 @@ struct SealedToken<'a> {
     previous: Option<SealedPrevious<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,6 +97,7 @@ impl Token {
             refresh_token: tokens.refresh_token.clone(),
             previous: None,
             expires_at: tokens.expires_at,
+            owner: tokens.owner.clone(),
         }
     }
 
@@ -101,6 +106,7 @@ impl Token {
     pub fn merged_with(&self, tokens: &TokenSet) -> Self {
         let mut merged = Self::from_set(tokens);
         merged.refresh_token = merged.refresh_token.or_else(|| self.refresh_token.clone());
+        merged.owner = merged.owner.or_else(|| self.owner.clone());
         merged
     }
 
@@ -124,6 +130,7 @@ impl Token {
                 until: previous.until.unix(),
             }),
             expires_at: self.expires_at.map(Timestamp::unix),
+            owner: self.owner.as_deref().map(Cow::from),
         }
     }
 
@@ -137,6 +144,7 @@ impl Token {
                 until: Timestamp::from_unix(previous.until),
             }),
             expires_at: sealed.expires_at.map(Timestamp::from_unix),
+            owner: sealed.owner.map(Cow::into_owned),
         }
     }
 }
@@ -192,6 +200,14 @@ impl Credential {
                 .chain(of.fields.values())
         }
         secrets(self).any(|secret| secrets(other).any(|known| known == secret))
+    }
+
+    /// Whether a further token here is another person's than there. One that is on one side only is nobody else's.
+    pub fn is_in_part_of_others_than(&self, other: &Self) -> bool {
+        let owner = |of: &Self, name: &str| of.others.get(name).and_then(|token| token.owner.clone());
+        self.others
+            .keys()
+            .any(|name| matches!((owner(self, name), owner(other, name)), (Some(here), Some(there)) if here != there))
     }
 
     /// The nearest end of its access tokens; `None` where none is known. A further token that nothing renews ends for

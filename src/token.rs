@@ -165,6 +165,8 @@ pub struct TokenSet {
     pub scopes: Option<Vec<String>>,
     /// Further tokens, by name.
     pub others: BTreeMap<String, TokenSet>,
+    /// Whose a further token is, where the answer says.
+    pub owner: Option<String>,
     /// The whole answer, for what else stands in it: an account, the address of an instance.
     pub answer: SecretJson,
 }

@@ -94,6 +94,8 @@ pub struct Mark {
     pub prefix: String,
     /// Put behind the account's label: `test mode`.
     pub label: Option<String>,
+    /// Put behind the account's id: one id names two accounts, one of them for tests.
+    pub account: Option<String>,
     /// Why such a value is not taken, and what to do instead.
     pub refuse: Option<String>,
     /// What a person should know about it.
@@ -288,7 +290,7 @@ mod tests {
     use super::*;
 
     fn key() -> Field {
-        let mark = |prefix: &str| Mark { prefix: prefix.into(), label: None, refuse: None, warn: None };
+        let mark = |prefix: &str| Mark { prefix: prefix.into(), label: None, account: None, refuse: None, warn: None };
         Field {
             pattern: Pattern::parse("(rk|sk)_(live|test)_[a-z]+"),
             placeholder: Some("rk_live_…".into()),

@@ -290,6 +290,8 @@ pub struct FurtherToken {
     pub response: ResponseShape,
     /// The parameter of the authorize URL that asks for its scopes.
     pub scope_param: String,
+    /// Where that answer says whose this token is.
+    pub account: Option<Pointer>,
 }
 
 /// An app's endpoints and what depends on them, once known.

@@ -186,6 +186,21 @@ pub struct AccountShape {
     pub id: Vec<AnswerTemplate>,
     /// What a person recognises; the first whose parts are all present.
     pub label: Vec<AnswerTemplate>,
+    /// What else in the answer tells about the account.
+    pub marks: Vec<AnswerMark>,
+}
+
+/// What a member of an answer tells about an account: that it is one for tests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerMark {
+    /// Where it stands.
+    pub at: Pointer,
+    /// The value that tells it.
+    pub is: serde_json::Value,
+    /// Put behind the account's label.
+    pub label: Option<String>,
+    /// Put behind the account's id: one id names two accounts.
+    pub account: Option<String>,
 }
 
 /// A text made of parts of an answer: a pointer, or `{/team/id}:{/user_id}`.
@@ -316,6 +331,7 @@ impl Identity {
             account: AccountShape {
                 id: vec![at("/sub")],
                 label: ["/email", "/preferred_username", "/name", "/sub"].map(at).to_vec(),
+                marks: vec![],
             },
             scopes: None,
         }

@@ -193,9 +193,8 @@ fn grant(app: &App, paste: &Paste, had: Had, found: Found, (requested, obtained_
 
 /// What the beginning of a value tells stands behind the account: a test key must not pass for a live one.
 fn marked(app: &App, credential: &Credential, account: Account) -> Account {
-    let labels = marks(app, &credential.fields).filter_map(|mark| mark.label.as_deref());
-    let label = labels.fold(account.label.clone(), |label, mark| format!("{label} ({mark})"));
-    Account { label, ..account }
+    let marks = marks(app, &credential.fields);
+    marks.fold(account, |account, mark| account.marked(mark.label.as_deref(), mark.account.as_deref()))
 }
 
 /// The marks that the entered values carry.

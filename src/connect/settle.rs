@@ -175,7 +175,7 @@ pub async fn settle<P: Ports>(
             let Some(connection) = connections::get(core.db(), &flow.workspace, id).await? else {
                 return give_up(core, &case, Failure::ConnectionGone).await;
             };
-            if is_same(connection.account.as_ref(), case.grant.account.as_ref()) {
+            if is_same(core, &connection, &case.grant) {
                 return apply(core, &case, Target::Repair(Box::new(connection))).await;
             }
             match deciding {
@@ -223,9 +223,16 @@ fn has_more(existing: &Connection, grant: &Grant) -> bool {
         && existing.scopes_granted.iter().any(|scope| !grant.granted.contains(scope))
 }
 
-/// Two unknown accounts are not the same account.
-fn is_same(before: Option<&Account>, now: Option<&Account>) -> bool {
-    matches!((before, now), (Some(before), Some(now)) if before.id == now.id)
+/// Whether a grant is for the account that a connection has. Two unknown accounts are not the same account; nor is one
+/// where a further token would become another person's.
+fn is_same<P: Ports>(core: &Core<P>, before: &Connection, now: &Grant) -> bool {
+    let same = matches!((&before.account, &now.account), (Some(before), Some(now)) if before.id == now.id);
+    same && !opened(core, before).is_some_and(|before| before.is_in_part_of_others_than(&now.credential))
+}
+
+fn opened<P: Ports>(core: &Core<P>, connection: &Connection) -> Option<Credential> {
+    let place = Credential::place(&connection.workspace, &connection.id, connection.generation);
+    Credential::open(&core.config.ring, &place, connection.sealed_credential.as_deref()?).ok()
 }
 
 async fn duplicate<P: Ports>(
@@ -235,8 +242,8 @@ async fn duplicate<P: Ports>(
 ) -> Result<Option<(OnDuplicate, Connection)>> {
     let Some(account) = &case.grant.account else { return Ok(None) };
     let flow = case.flow;
-    let existing =
-        connections::same_account(core.db(), &flow.workspace, &flow.app, &account.id, flow.user.as_ref()).await?;
+    let all = connections::same_account(core.db(), &flow.workspace, &flow.app, &account.id, flow.user.as_ref()).await?;
+    let existing = all.into_iter().find(|one| is_same(core, one, &case.grant));
     let wish = match deciding {
         Deciding::Person => case.link.as_ref().map_or(OnDuplicate::Ask, |link| link.on_duplicate),
         Deciding::Program { reuse: true, .. } => OnDuplicate::Reuse,

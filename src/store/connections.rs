@@ -5,7 +5,7 @@
 
 mod listed;
 
-use super::{Columns, FromRow, Stored, first, json_text, read_first, run};
+use super::{Columns, FromRow, Stored, all, first, json_text, read_first, run};
 use crate::app::{AppId, Kind, WayId};
 use crate::caller::{Key, KeyId};
 use crate::connection::{Account, Connection, Intent, Reason, Status};
@@ -45,7 +45,7 @@ const CONFIRM: &str = "UPDATE connections SET status = CASE WHEN reason IS NULL 
 const NAMES: &str = "SELECT name FROM connections WHERE workspace_id = ?1 AND app = ?2 AND deleted_at IS NULL AND substr(name, 1, length(?3)) = ?3 LIMIT 500";
 const SAME_ACCOUNT: &str =
     "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2 AND account_id = ?3 AND user_id IS ?4
-    AND deleted_at IS NULL ORDER BY created_at LIMIT 1";
+    AND deleted_at IS NULL ORDER BY created_at LIMIT 20";
 const GRANT_IS_LIVE: &str = "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND client = ?2
     AND (?3 IS NULL OR account_id IS NULL OR account_id = ?3) AND deleted_at IS NULL AND status <> 'needs_reconnect'";
 const GRANTS: &str = "SELECT coalesce(sum(generation), 0) AS n FROM connections WHERE workspace_id = ?1 AND client = ?2 AND account_id = ?3
@@ -267,15 +267,15 @@ pub async fn names_like(db: &impl Database, workspace: &WorkspaceId, app: &AppId
     rows.rows.iter().map(|row| Columns(row).text("name")).collect()
 }
 
-/// A connection of the same owner to the same account.
+/// The first connections of the same owner to the same account.
 pub async fn same_account(
     db: &impl Database,
     workspace: &WorkspaceId,
     app: &AppId,
     account: &str,
     owner: Option<&User>,
-) -> Stored<Option<Connection>> {
-    first(db, sql!(SAME_ACCOUNT, workspace, app, account, owner.map(|user| user.id.as_str()))).await
+) -> Stored<Vec<Connection>> {
+    all(db, sql!(SAME_ACCOUNT, workspace, app, account, owner.map(|user| user.id.as_str()))).await
 }
 
 /// Whether a live connection shares client and account, so that revoking a grant of theirs would kill

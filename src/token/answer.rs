@@ -9,7 +9,7 @@ use chrono::DateTime;
 use serde_json::Value;
 
 use super::{Ambiguity, Answer, Class, Refusal, SecretJson, TokenSet, Told, is_header_safe, json};
-use crate::app::{App, OAuth2, Pointer, ResponseShape};
+use crate::app::{App, OAuth2, Pointer, ResponseShape, text};
 use crate::ports::{HttpError, Inbound};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -134,9 +134,12 @@ fn read_success(
 /// The further tokens that came along. One that can't be sent in a header counts as absent.
 fn others(server: &OAuth2, body: &Value, asked_at: Timestamp) -> BTreeMap<String, TokenSet> {
     let found = |name: &String| {
-        let shape = &server.tokens.get(name)?.response;
+        let further = server.tokens.get(name)?;
+        let shape = &further.response;
         let access_token = text_at(&shape.access_token, body).filter(|token| is_header_safe(token))?;
-        Some((name.clone(), token_set(server, shape, body, access_token, asked_at)))
+        let mut tokens = token_set(server, shape, body, access_token, asked_at);
+        tokens.owner = further.account.as_ref().and_then(|at| at.find(body)).and_then(text);
+        Some((name.clone(), tokens))
     };
     server.tokens.keys().filter_map(found).collect()
 }
@@ -172,6 +175,7 @@ fn token_set(
         refresh_expires_at: refresh_life.map(end),
         scopes: shape.scope.find(body).and_then(|scope| scopes(oauth2, scope)),
         others: BTreeMap::new(),
+        owner: None,
         answer: SecretJson::default(),
     }
 }

@@ -133,7 +133,9 @@ fn is_html(inbound: &Inbound) -> bool {
 fn account(at: &AccountShape, body: &Value, values: &Values) -> Option<Account> {
     let id = at.id.iter().find_map(|id| id.find(body, values)).filter(|id| is_id(id))?;
     let label = at.label.iter().find_map(|label| label.find(body, values).and_then(|label| display(&label)));
-    Some(Account { label: label.unwrap_or_else(|| id.clone()), id })
+    let account = Account { label: label.unwrap_or_else(|| id.clone()), id };
+    let marks = at.marks.iter().filter(|mark| mark.at.find(body) == Some(&mark.is));
+    Some(marks.fold(account, |account, mark| account.marked(mark.label.as_deref(), mark.account.as_deref())))
 }
 
 /// An id is taken as it stands or not at all: two accounts must not become one by trimming.

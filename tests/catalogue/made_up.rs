@@ -65,6 +65,7 @@ pub(crate) fn fields(app: &App) -> BTreeMap<String, Secret> {
 /// What a connection of this way holds.
 pub(crate) fn credential(app: &App) -> Credential {
     let token = |access: &str, refresh: &str| Token {
+        owner: None,
         access_token: Secret::new(access),
         token_type: "Bearer".to_owned(),
         refresh_token: (app.kind == Kind::OAuth2).then(|| Secret::new(refresh)),

@@ -412,6 +412,30 @@ fn the_first_token_that_is_gone_for_good_is_the_end() {
 }
 
 #[test]
+fn a_further_token_of_another_person_is_a_question_though_the_account_is_the_same() {
+    let user = json!({ "access_token": "/authed_user/access_token", "scope_param": "user_scope", "account": "/authed_user/id" });
+    let scene = Scene::with(&json!({ "auth": { "tokens": { "user": user } }, "scopes": ["read", "user:search"] }));
+    let person = |id: &'static str| {
+        let told = Reply::edited(move |body| body["authed_user"]["id"] = id.into());
+        scene.world.acme.next("/token", told);
+    };
+    scene.world.acme.gives_user_token.set(true);
+    person("U1");
+    let id = scene.connect("ann");
+    person("U2");
+    let asked = scene.flow(&scene.repair_of(&id), "ann");
+    assert_eq!(asked.outcome, Outcome::Undecided);
+    person("U2");
+    let flow = scene.flow(&scene.wish(), "ann");
+    assert_ne!(flow.connection, Some(id.clone()), "nor is it a duplicate: {:?}", flow.outcome);
+    assert_eq!(flow.outcome, Outcome::Done);
+    person("U1");
+    assert_eq!(scene.flow(&scene.repair_of(&id), "ann").outcome, Outcome::Done);
+    scene.world.acme.gives_user_token.set(false);
+    assert_eq!(scene.flow(&scene.repair_of(&id), "ann").outcome, Outcome::Done, "the bot alone is the same for all");
+}
+
+#[test]
 fn a_disconnect_revokes_all_tokens() {
     let (scene, id) = two_tokens();
     assert_eq!(scene.disconnect(&id).unwrap().revoked, Revoked::Confirmed);
@@ -477,7 +501,10 @@ fn what_can_not_be_combined_is_refused_by_name() {
     let mut fine = without_end.clone();
     fine.token.refresh_token = None;
     let error = import(&scene, Imported { others, ..fine.clone() }).unwrap_err();
-    assert_eq!((error.code, error.hints.errors[0].field.as_str()), (Code::InvalidRequest, "credential.tokens.user.expires_at"));
+    assert_eq!(
+        (error.code, error.hints.errors[0].field.as_str()),
+        (Code::InvalidRequest, "credential.tokens.user.expires_at")
+    );
     assert!(import(&scene, fine.clone()).is_ok(), "an access token alone lives as long as it lives");
     let ended = Token { expires_at: Some(Timestamp::from_unix(1)), ..fine.token };
     let error = import(&scene, Imported { token: ended, ..fine }).unwrap_err();

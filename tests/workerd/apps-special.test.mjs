@@ -98,6 +98,17 @@ suite("Slack with a bot and a user token", () => {
     assert.ok(attention.some(({ code }) => code === "missing_scopes"));
   });
 
+  test("another person of the same team is a question, though the bot is the same", async () => {
+    const with_search = { boxes: { tick: [SEARCH] } };
+    assert.equal(await stage.connect(slack, `/connections/${id}/reconnect`, with_search), id);
+    const flow = await stage.goThrough(slack, `/connections/${id}/reconnect`, { account: "eve", ...with_search });
+    await stage.choose(flow, "keep", /another account/);
+    const { headers } = (await stage.resolved(id)).request;
+    const user = (await stage.resolved(id)).credential.tokens.user.access_token;
+    assert.equal(slack.look("access", user).grant.account, "ada");
+    assert.ok((await call({ ...(await stage.resolved(id)).request, headers }, API.slack)).works);
+  });
+
   test("end with a disconnect, both", async () => {
     const answer = await stage.resolved(id);
     assert.deepEqual(await stage.ask("DELETE", `/v1/connections/${id}`), { revoked: "confirmed", retrying: false });
@@ -415,7 +426,7 @@ suite("what a person or an app says no to", () => {
     const key = stripe.newKey("ada", { permissions: ["balance"] });
     const { status, body } = await stage.api("POST", "/v1/connections", { app: "sim-stripe", credential: { type: "api_key", api_key: key } });
     assert.equal(status, 201, JSON.stringify(body));
-    assert.equal(body.account, null);
+    assert.deepEqual([body.account, body.name], [null, "Stripe (test mode)"]);
     assert.ok((await call((await stage.resolved(body.id)).request, { path: "balance" })).works);
     assert.equal((await stage.ask("POST", `/v1/connections/${body.id}/check`)).health, "healthy");
     await stage.ask("DELETE", `/v1/connections/${body.id}`);
@@ -428,11 +439,13 @@ suite("what a person or an app says no to", () => {
     assert.equal(live.account.label, "ada (live mode)");
     const { id } = stripe.account("ada");
     const platform = await add("platform", { api_key: stripe.newKey("platform", { connected: ["ada"] }), account: id });
-    assert.deepEqual(platform.account, { id, label: "ada (test mode)" });
+    assert.deepEqual(platform.account, { id: `${id}:test`, label: "ada (test mode)" });
     const { request } = await stage.resolved(platform.id);
     assert.equal(request.headers["Stripe-Account"], id);
     const told = await call(request, { path: "account" });
     assert.equal(told.body.id, id);
+    const replaced = await stage.api("PUT", `/v1/connections/${live.id}/credential`, { credential: { type: "api_key", api_key: stripe.newKey("ada") } });
+    assert.deepEqual([replaced.status, replaced.body.code], [409, "conflict"], "a test key does not take the place of a live one");
     for (const one of [live, platform]) await stage.ask("DELETE", `/v1/connections/${one.id}`);
   });
 

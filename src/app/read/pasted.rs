@@ -135,10 +135,13 @@ impl Problems {
 
     fn mark(&mut self, at: &str, raw: RawMark) -> Mark {
         self.text(&format!("{at}.prefix"), &raw.prefix, 100);
-        for (member, text) in [("label", &raw.label), ("refuse", &raw.refuse), ("warn", &raw.warn)] {
+        for (member, text) in
+            [("label", &raw.label), ("refuse", &raw.refuse), ("warn", &raw.warn), ("account", &raw.account)]
+        {
             self.optional_text(&format!("{at}.{member}"), text.as_deref());
         }
-        Mark { prefix: raw.prefix, label: raw.label, refuse: raw.refuse, warn: raw.warn }
+        let RawMark { prefix, label, account, refuse, warn } = raw;
+        Mark { prefix, label, account, refuse, warn }
     }
 
     fn pattern(&mut self, at: &str, text: Option<&str>) -> Option<Pattern> {

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::super::{
-    AccountShape, AnswerTemplate, ErrorTable, Field, Identity, Kind, Origin, OutboundMethod, Probe, RequestShape,
-    ScopesHeader, StatusMeaning, Template,
+    AccountShape, AnswerMark, AnswerTemplate, ErrorTable, Field, Identity, Kind, Origin, OutboundMethod, Probe,
+    RequestShape, ScopesHeader, StatusMeaning, Template,
 };
 use super::Problems;
 use super::rules::{Known, LONGEST_TEXT, is_header_name};
-use super::shape::{Method, OneOrMany, RawBasic, RawCheck, RawErrors, RawIdentity, RawRequest};
+use super::shape::{Method, OneOrMany, RawAnswerMark, RawBasic, RawCheck, RawErrors, RawIdentity, RawRequest};
 
 impl Problems {
     pub(super) fn identity(&mut self, at: &str, raw: RawIdentity, known: &Known<'_>) -> Option<Identity> {
-        let RawIdentity { from, method, url, headers, body, id, label, statuses, scopes } = raw;
+        let RawIdentity { from, method, url, headers, body, id, label, statuses, scopes, marks } = raw;
         for (member, present) in [
             ("method", method.is_some()),
             ("headers", !headers.is_empty()),
@@ -34,6 +34,7 @@ impl Problems {
         let account = AccountShape {
             id: self.answer_templates(&format!("{at}.id"), &id, known)?,
             label: self.answer_templates(&format!("{at}.label"), &label, known)?,
+            marks: self.answer_marks(&format!("{at}.marks"), marks)?,
         };
         match (from, url) {
             (Some(_), None) if known.kind.has_tokens() => Some(Identity { probe: None, account, scopes: None }),
@@ -55,6 +56,20 @@ impl Problems {
                 Some(Identity { probe: Some(probe), account, scopes })
             }
         }
+    }
+
+    fn answer_marks(&mut self, at: &str, raw: Vec<RawAnswerMark>) -> Option<Vec<AnswerMark>> {
+        let one = |(index, raw): (usize, RawAnswerMark)| {
+            let at = format!("{at}[{index}]");
+            self.optional_text(&format!("{at}.label"), raw.label.as_deref());
+            self.optional_text(&format!("{at}.account"), raw.account.as_deref());
+            if !(raw.is.is_boolean() || raw.is.is_number() || raw.is.is_string()) {
+                self.add(&format!("{at}.is"), "must be true, false, a number or a text");
+            }
+            let place = self.pointer(&format!("{at}.at"), &raw.at)?;
+            Some(AnswerMark { at: place, is: raw.is, label: raw.label, account: raw.account })
+        };
+        raw.into_iter().enumerate().map(one).collect()
     }
 
     /// Where somebody gives the host, an id is one account's only together with that: two hosts may use one id twice.

@@ -294,8 +294,9 @@ impl Problems {
                 token_type: raw.token_type.or_else(|| Some(format!("/{name}/token_type"))),
                 ..RawResponse::default()
             };
-            let token =
-                self.response(&field, response).map(|response| FurtherToken { response, scope_param: raw.scope_param });
+            let account = raw.account.and_then(|at| self.pointer(&format!("{field}.account"), &at));
+            let scope_param = raw.scope_param;
+            let token = self.response(&field, response).map(|response| FurtherToken { response, scope_param, account });
             read = read.zip(token).map(|(mut read, token)| {
                 read.insert(name, token);
                 read

@@ -178,6 +178,7 @@ pub(super) struct RawToken {
     pub(super) scope: Option<String>,
     pub(super) token_type: Option<String>,
     pub(super) scope_param: String,
+    pub(super) account: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -220,6 +221,7 @@ pub(super) struct RawField {
 pub(super) struct RawMark {
     pub(super) prefix: String,
     pub(super) label: Option<String>,
+    pub(super) account: Option<String>,
     pub(super) refuse: Option<String>,
     pub(super) warn: Option<String>,
 }
@@ -238,6 +240,17 @@ pub(super) struct RawIdentity {
     #[serde(default)]
     pub(super) statuses: BTreeMap<String, StatusMeaning>,
     pub(super) scopes: Option<RawScopesHeader>,
+    #[serde(default)]
+    pub(super) marks: Vec<RawAnswerMark>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAnswerMark {
+    pub(super) at: String,
+    pub(super) is: serde_json::Value,
+    pub(super) label: Option<String>,
+    pub(super) account: Option<String>,
 }
 
 #[derive(Deserialize, Clone)]

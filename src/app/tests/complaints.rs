@@ -351,6 +351,16 @@ fn requests_errors_tokens_and_limits_are_checked() {
             "identity.scopes.header",
             "not a header name",
         ),
+        (
+            r#""from":"token","id":"/a","label":"/a","marks":[{"at":"/live","is":[],"account":"test"}]"#,
+            "identity.marks[0].is",
+            "true, false",
+        ),
+        (
+            r#""from":"token","id":"/a","label":"/a","marks":[{"at":"live","is":false}]"#,
+            "identity.marks[0].at",
+            "JSON pointer",
+        ),
     ] {
         let ways = r#"{"type":"oauth2","issuer":"https://acme.example"}"#;
         let (at, said) = complaint_about(ways, &format!(r#","identity":{{{identity}}}"#));

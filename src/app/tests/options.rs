@@ -216,7 +216,7 @@ fn every_option_of_a_field_is_read() {
     );
     assert_eq!(key.pattern.as_ref().map(Pattern::as_str), Some("rk_[a-z]+"));
     let (label, refuse, warn) = (Some("test mode".into()), Some("No.".into()), Some("Hm.".into()));
-    assert_eq!(key.marks, [Mark { prefix: "rk_test_".into(), label, refuse, warn }]);
+    assert_eq!(key.marks, [Mark { prefix: "rk_test_".into(), label, account: None, refuse, warn }]);
     assert_eq!(app.first_secret(), Some("key"));
 }
 

@@ -4,6 +4,7 @@
 //! credential that a repair replaces. Refuses to repair a connection that has moved since it was read, and to choose
 //! between the two: that is settled before.
 
+use crate::connect::paste::marks;
 use crate::connection::{Account, Connection, Status};
 use crate::core::Core;
 use crate::credential::{Credential, Token};
@@ -22,7 +23,7 @@ use crate::time::Timestamp;
 use super::given_up::{discard, lost};
 use super::held::await_confirmation;
 use super::names::{free_name, is_generated};
-use super::{Case, Failure, is_same};
+use super::{Case, Failure, is_same, opened};
 
 /// Where a grant goes.
 pub(super) enum Target {
@@ -55,7 +56,7 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
     };
     let name = match &grant.name {
         Some(name) => name.clone(),
-        None => free_name(core, flow, case.app, grant.account.as_ref()).await?,
+        None => free_name(core, flow, case.app, known_of(case)).await?,
     };
     let mut new = Connection {
         sealed_credential: Some(grant.credential.seal(
@@ -114,6 +115,12 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
     lost(core, case, None).await
 }
 
+/// What a name can tell: the account, and what the credential's own text tells of it.
+fn known_of<'a>(case: &'a Case<'_>) -> (Option<&'a Account>, Option<&'a str>) {
+    let mark = marks(case.app, &case.grant.credential.fields).find_map(|mark| mark.label.as_deref());
+    (case.grant.account.as_ref(), mark)
+}
+
 /// The person has the connection they wanted, as it was: the grant is nobody's.
 async fn keep<P: Ports>(core: &Core<P>, case: &Case<'_>, existing: &Connection) -> Result<Option<Failure>> {
     let Case { flow, grant, .. } = case;
@@ -135,12 +142,12 @@ pub(super) async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Conne
     let now = core.now();
     let next_generation = old.generation + 1;
     let place = Credential::place(&old.workspace, &old.id, next_generation);
-    let switched = !is_same(old.account.as_ref(), grant.account.as_ref());
+    let switched = !is_same(core, &old, grant);
     let inherited = inherited(core, case, &old).filter(|_| !switched);
     let credential = inherited.as_ref().unwrap_or(&grant.credential);
     let name = match is_generated(&old.name, case.app, old.account.as_ref()) {
         // A name that nobody chose must not go on naming another account.
-        true if switched => free_name(core, flow, case.app, grant.account.as_ref()).await?,
+        true if switched => free_name(core, flow, case.app, known_of(case)).await?,
         _ => old.name.clone(),
     };
     let mut new = Connection {
@@ -198,11 +205,6 @@ fn inherited<P: Ports>(core: &Core<P>, case: &Case<'_>, old: &Connection) -> Opt
     let before = opened(core, old)?.token?.refresh_token?;
     let token = grant.credential.token.clone()?;
     Some(Credential { token: Some(Token { refresh_token: Some(before), ..token }), ..grant.credential.clone() })
-}
-
-fn opened<P: Ports>(core: &Core<P>, old: &Connection) -> Option<Credential> {
-    let place = Credential::place(&old.workspace, &old.id, old.generation);
-    Credential::open(&core.config.ring, &place, old.sealed_credential.as_deref()?).ok()
 }
 
 /// The grant a connection had for another account: nobody holds it any more. It is revoked where the

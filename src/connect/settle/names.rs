@@ -14,14 +14,18 @@ use crate::store::connections;
 /// Characters of a name, at most.
 pub const LONGEST_NAME: usize = 100;
 
-/// A name that tells app and account, with a number where it is taken.
+/// A name that tells app and account, or, where nobody knows it, what the credential tells of it; with a number where it is
+/// taken.
 pub(super) async fn free_name<P: Ports>(
     core: &Core<P>,
     flow: &Authorization,
     app: &App,
-    account: Option<&Account>,
+    (account, mark): (Option<&Account>, Option<&str>),
 ) -> Result<String> {
-    let name = unnumbered(app, account);
+    let name = match (account, mark) {
+        (None, Some(mark)) => format!("{} ({mark})", app.name),
+        _ => unnumbered(app, account),
+    };
     let taken = connections::names_like(core.db(), &flow.workspace, &flow.app, &name).await?;
     if !taken.contains(&name) {
         return Ok(name);

@@ -104,6 +104,7 @@ fn token(members: &mut Map<String, Value>, path: &str) -> Result<(Token, Option<
         return Err(Error::invalid(&field(name), "is no member of a token; remove it."));
     }
     let token = Token {
+        owner: None,
         access_token: Secret::new(access_token),
         token_type,
         refresh_token: refresh_token.map(Secret::new),

@@ -16,6 +16,7 @@ fn fields() -> BTreeMap<String, Secret> {
 
 fn token() -> Token {
     Token {
+        owner: None,
         access_token: secret(),
         token_type: "Bearer".into(),
         refresh_token: Some(secret()),
