@@ -23,7 +23,7 @@ use crate::time::Timestamp;
 use super::given_up::{discard, lost};
 use super::held::await_confirmation;
 use super::names::{free_name, is_generated};
-use super::{Case, Failure, is_same, opened};
+use super::{Case, Failure, Grant, is_same, opened};
 
 /// Where a grant goes.
 pub(super) enum Target {
@@ -145,13 +145,8 @@ pub(super) async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Conne
     let switched = !is_same(core, &old, grant);
     let inherited = inherited(core, case, &old).filter(|_| !switched);
     let credential = inherited.as_ref().unwrap_or(&grant.credential);
-    let name = match is_generated(&old.name, case.app, old.account.as_ref()) {
-        // A name that nobody chose must not go on naming another account.
-        true if switched => free_name(core, flow, case.app, known_of(case)).await?,
-        _ => old.name.clone(),
-    };
     let mut new = Connection {
-        name,
+        name: if switched { name_after_switch(core, case, &old).await? } else { old.name.clone() },
         app_revision: flow.app_revision,
         way: flow.way.clone(),
         kind: case.app.kind,
@@ -171,14 +166,18 @@ pub(super) async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Conne
         ..old.clone()
     };
     new.next_check_at = Some(refresh::next_check_after(now, &new));
-    let label = |of: Option<&Account>| of.map_or("an unknown account", |account| account.label.as_str()).to_owned();
-    let switch = switched.then(|| format!("{} → {}", label(old.account.as_ref()), label(grant.account.as_ref())));
     let event = if switched { "account_switched" } else { "reconnected" };
     let mut must = case.taken(Outcome::Done, LinkStatus::Used, &old.id, now);
     must.push(connections::reconnect(&new, &old));
     let then = vec![
         authorizations::end(&flow.id, Outcome::Done, None, Some(&old.id)),
-        core.event(&flow.workspace, &old.id, event, &grant.actor(flow), switch.as_deref())?,
+        core.event(
+            &flow.workspace,
+            &old.id,
+            event,
+            &grant.actor(flow),
+            switched.then(|| from_to(&old, grant)).as_deref(),
+        )?,
     ];
     let written = store::all_or_nothing(core.db(), must, then).await;
     // Also when no answer came: it may have been applied all the same.
@@ -192,6 +191,20 @@ pub(super) async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Conne
         discard_old(core, &old, &grant.credential).await;
     }
     Ok(None)
+}
+
+/// A name that nobody chose must not go on naming another account.
+async fn name_after_switch<P: Ports>(core: &Core<P>, case: &Case<'_>, old: &Connection) -> Result<String> {
+    if is_generated(&old.name, case.app, old.account.as_ref()) {
+        return free_name(core, case.flow, case.app, known_of(case)).await;
+    }
+    Ok(old.name.clone())
+}
+
+/// What the trail says of a switch.
+fn from_to(old: &Connection, grant: &Grant) -> String {
+    let label = |of: Option<&Account>| of.map_or("an unknown account", |account| account.label.as_str()).to_owned();
+    format!("{} → {}", label(old.account.as_ref()), label(grant.account.as_ref()))
 }
 
 /// The grant's credential with the refresh token of the one before it, where the app gave none: apps that give it with the
