@@ -93,10 +93,12 @@ impl Grant {
 
     /// Takes the place of a connection's grant whose steps go on: what those were promised and this one lacks is missing then,
     /// and said to be.
-    fn in_the_place_of(mut self, existing: &Connection) -> Self {
-        let more = existing.scopes_requested.iter().filter(|scope| !self.requested.contains(scope));
-        self.requested = self.requested.iter().chain(more).cloned().collect();
-        self
+    fn take_over(&mut self, existing: &Connection) {
+        for scope in &existing.scopes_requested {
+            if !self.requested.contains(scope) {
+                self.requested.push(scope.clone());
+            }
+        }
     }
 }
 
@@ -166,53 +168,60 @@ pub async fn settle<P: Ports>(
     grant: Grant,
     deciding: Deciding,
 ) -> Result<Option<Failure>> {
-    let case = Case::read(core, flow, app, grant).await?;
-    if case.link_is_used_up() {
-        return give_up(core, &case, Failure::LinkUsed).await;
-    }
-    let question = match &flow.connection {
-        Some(id) => {
-            let Some(connection) = connections::get(core.db(), &flow.workspace, id).await? else {
-                return give_up(core, &case, Failure::ConnectionGone).await;
-            };
-            if is_same(core, &connection, &case.grant) {
-                return apply(core, &case, Target::Repair(Box::new(connection))).await;
-            }
-            match deciding {
-                Deciding::Person => Question::OtherAccount { before: connection.account },
-                Deciding::Program { switch: true, .. } => {
-                    return apply(core, &case, Target::Repair(Box::new(connection))).await;
-                }
-                Deciding::Program { switch: false, .. } => {
-                    return give_up(core, &case, Failure::OtherAccount).await;
-                }
-            }
+    let mut case = Case::read(core, flow, app, grant).await?;
+    match next(core, &mut case, deciding).await? {
+        Next::Apply(target) => apply(core, &case, target).await,
+        Next::GiveUp(failure) => give_up(core, &case, failure).await,
+        Next::Ask(question) => {
+            let held = hold(core, &case, Some(question), Outcome::Undecided, None, CHOICE_TIME)?;
+            core.db().batch(vec![held]).await?;
+            Ok(None)
         }
-        None => match duplicate(core, &case, deciding).await? {
-            None | Some((OnDuplicate::Create, _)) => return apply(core, &case, Target::New).await,
-            Some((OnDuplicate::Reuse, existing)) => return reuse(core, case, existing, deciding).await,
-            Some((OnDuplicate::Ask, existing)) => Question::Duplicate { existing: existing.id, name: existing.name },
-        },
+    }
+}
+
+/// What comes next for a grant.
+enum Next {
+    Apply(Target),
+    Ask(Question),
+    GiveUp(Failure),
+}
+
+async fn next<P: Ports>(core: &Core<P>, case: &mut Case<'_>, deciding: Deciding) -> Result<Next> {
+    if case.link_is_used_up() {
+        return Ok(Next::GiveUp(Failure::LinkUsed));
+    }
+    let Some(id) = &case.flow.connection else {
+        return Ok(match duplicate(core, case, deciding).await? {
+            None | Some((OnDuplicate::Create, _)) => Next::Apply(Target::New),
+            Some((OnDuplicate::Reuse, existing)) => Next::Apply(reused(case, existing, deciding)),
+            Some((OnDuplicate::Ask, existing)) => {
+                Next::Ask(Question::Duplicate { existing: existing.id, name: existing.name })
+            }
+        });
     };
-    let held = hold(core, &case, Some(question), Outcome::Undecided, None, CHOICE_TIME)?;
-    core.db().batch(vec![held]).await?;
-    Ok(None)
+    let Some(connection) = connections::get(core.db(), &case.flow.workspace, id).await? else {
+        return Ok(Next::GiveUp(Failure::ConnectionGone));
+    };
+    if is_same(core, &connection, &case.grant) {
+        return Ok(Next::Apply(Target::Repair(Box::new(connection))));
+    }
+    Ok(match deciding {
+        Deciding::Person => Next::Ask(Question::OtherAccount { before: connection.account }),
+        Deciding::Program { switch: true, .. } => Next::Apply(Target::Repair(Box::new(connection))),
+        Deciding::Program { switch: false, .. } => Next::GiveUp(Failure::OtherAccount),
+    })
 }
 
 /// A connection to the same account takes the grant, unless a person's consent would take permissions from the steps that
 /// use it: then it stays as it is, and serves.
-async fn reuse<P: Ports>(
-    core: &Core<P>,
-    case: Case<'_>,
-    existing: Connection,
-    deciding: Deciding,
-) -> Result<Option<Failure>> {
+fn reused(case: &mut Case<'_>, existing: Connection, deciding: Deciding) -> Target {
     let entered = matches!(deciding, Deciding::Program { .. });
     if !entered && !case.is_to_be_confirmed() && has_more(&existing, &case.grant) {
-        return apply(core, &case, Target::Kept(Box::new(existing))).await;
+        return Target::Kept(Box::new(existing));
     }
-    let case = Case { grant: case.grant.in_the_place_of(&existing), ..case };
-    apply(core, &case, Target::Repair(Box::new(existing))).await
+    case.grant.take_over(&existing);
+    Target::Repair(Box::new(existing))
 }
 
 /// Whether a connection that works has all that a grant brings, and more.

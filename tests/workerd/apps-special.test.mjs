@@ -204,7 +204,13 @@ suite("tokens that Dropbox gave elsewhere", () => {
     assert.deepEqual([status, made.includes(body.id), body.generation], [200, true, 2]);
   });
 
-  test("are refused when they are dead or incomplete, and nothing is stored", async () => {
+  test("are renewed at once when nobody tells their end", async () => {
+    const { access_token, refresh_token } = await given();
+    assert.equal(await tokensDuring(dropbox, "refresh_token", async () => works(await add({ access_token, refresh_token }))), 1);
+    assert.ok((await stage.connection(made.at(-1))).credential.expires_at);
+  });
+
+  test("are refused when they are dead, and nothing is stored", async () => {
     const tokens = await given();
     const before = (await stage.connectionsOf("sim-dropbox")).length;
     dropbox.expireAccess();
@@ -212,8 +218,6 @@ suite("tokens that Dropbox gave elsewhere", () => {
     assert.deepEqual([dead.status, dead.body.code], [422, "credential_rejected"]);
     const revoked = await add({ access_token: "sl.u.unknown", refresh_token: "unknown-refresh-token", expires_at: soon(-60) });
     assert.deepEqual([revoked.status, revoked.body.code], [422, "credential_rejected"]);
-    const endless = await add({ access_token: tokens.access_token, refresh_token: tokens.refresh_token });
-    assert.deepEqual([endless.status, endless.body.errors[0].field], [422, "credential.expires_at"]);
     assert.equal((await stage.connectionsOf("sim-dropbox")).length, before);
   });
 

@@ -16,7 +16,7 @@ use crate::store::{self, connections};
 use super::apply::{Target, apply, repair};
 use super::given_up::{decided, discard, give_up};
 use super::held::{held_grant, waiting_grant};
-use super::{Case, Deciding, Failure, reuse};
+use super::{Case, Deciding, Failure, reused};
 
 /// What a person chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,22 +53,22 @@ pub async fn choose<P: Ports>(core: &Core<P>, flow: &Authorization, choice: Choi
     };
     let grant = held_grant(core, flow)?;
     let app = app_of(core, flow).await?;
-    let case = Case::read(core, flow, &app, grant).await?;
-    match (choice, &question) {
+    let mut case = Case::read(core, flow, &app, grant).await?;
+    let target = match (choice, &question) {
         (Choice::Keep, _) => return keep(core, &case).await,
-        (Choice::Both, Question::Duplicate { .. }) => apply(core, &case, Target::New).await?,
+        (Choice::Both, Question::Duplicate { .. }) => Target::New,
         (Choice::Switch, Question::OtherAccount { .. }) => {
-            let target = Target::Repair(Box::new(connection(core, flow, flow.connection.as_ref()).await?));
-            apply(core, &case, target).await?
+            Target::Repair(Box::new(connection(core, flow, flow.connection.as_ref()).await?))
         }
         (Choice::Reuse, Question::Duplicate { existing, .. }) => {
             let existing = connection(core, flow, Some(existing)).await?;
-            reuse(core, case, existing, Deciding::Person).await?
+            reused(&mut case, existing, Deciding::Person)
         }
         (Choice::Switch | Choice::Reuse | Choice::Both, _) => {
             return Err(Error::new(Code::Conflict, "That is not one of the choices."));
         }
     };
+    apply(core, &case, target).await?;
     Ok(())
 }
 
