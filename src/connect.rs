@@ -122,7 +122,7 @@ impl Failure {
                 "This link was used already, perhaps in another tab, so nothing more was stored. Ask whoever sent it for a new one if you need it."
             }
             Self::AccountUnknown => {
-                "The app did not say which account was connected, so nothing was stored. Please try again in a moment."
+                "The app did not say which account was connected, so nothing was stored. Allow it to tell who you are, and try again in a moment."
             }
             Self::OtherAccount => {
                 "This credential is for another account than the connection has, or the app does not tell. Nothing was stored. Send \"switch_account\": true to switch knowingly, or make a new connection."

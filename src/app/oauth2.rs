@@ -70,6 +70,8 @@ pub struct OAuth2 {
     pub refresh_redirect_uri: bool,
     /// Whether a reconnect sends the account's label as `login_hint`.
     pub login_hint: bool,
+    /// How long `state` is, in characters: some apps cut or refuse a long one.
+    pub state_length: usize,
     /// Whether PKCE (RFC 7636, S256) is sent.
     pub pkce: bool,
     /// Whether a refresh repeats the scopes.
@@ -259,6 +261,8 @@ pub struct ResponseShape {
     pub refresh_token: Pointer,
     /// Default `/expires_in`: seconds.
     pub expires_in: Pointer,
+    /// The end of the access token as a point in time, where the answer has that instead.
+    pub expires_at: Option<Pointer>,
     /// The life of the refresh token in seconds, beside the members that are always looked at.
     pub refresh_expires_in: Option<Pointer>,
     /// Default `/scope`.
@@ -275,6 +279,7 @@ impl Default for ResponseShape {
             access_token: Pointer::fixed("/access_token"),
             refresh_token: Pointer::fixed("/refresh_token"),
             expires_in: Pointer::fixed("/expires_in"),
+            expires_at: None,
             refresh_expires_in: None,
             scope: Pointer::fixed("/scope"),
             token_type: Pointer::fixed("/token_type"),

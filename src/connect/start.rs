@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use oauth2::{PkceCodeChallenge, PkceCodeVerifier};
 
-use crate::app::{App, AppId, Definition, Kind, Origin, Values, WayId, fill_all, read_variables};
+use crate::app::{App, AppId, Definition, Kind, Origin, Resolved, Values, WayId, fill_all, read_variables};
 use crate::caller::hash;
 use crate::client::Client;
 use crate::connection::{Connection, Status};
@@ -269,7 +269,8 @@ pub async fn start<P: Ports>(core: &Core<P>, wish: &Wish, session_hash: &str) ->
     let at = registry::endpoints(core, &offer.app, &variables).await?;
     let now = core.now();
     let id = AuthorizationId::random(core.ports.random())?;
-    let state = Secret::new(random_text::<32>(core.ports.random())?);
+    let state = state(core, &offer.app)?;
+    let scopes = with_openid(&offer.app, &at, &offer.scopes);
     let verifier =
         if offer.app.oauth2()?.pkce { Some(Secret::new(random_text::<32>(core.ports.random())?)) } else { None };
     let sealed_verifier = match &verifier {
@@ -291,7 +292,7 @@ pub async fn start<P: Ports>(core: &Core<P>, wish: &Wish, session_hash: &str) ->
             redirect_uri: &redirect_uri(core, &client.id),
             state: &state,
             verifier: verifier.as_ref(),
-            scopes: &offer.scopes,
+            scopes: &scopes,
             granted,
             account: account.map(|account| account.label.as_str()),
             variables: &variables,
@@ -311,7 +312,7 @@ pub async fn start<P: Ports>(core: &Core<P>, wish: &Wish, session_hash: &str) ->
         connection: wish.connection.clone(),
         link: wish.link.as_ref().map(|link| link.id.clone()),
         user: wish.user.clone(),
-        scopes: offer.scopes,
+        scopes,
         issuer: at.issuer,
         iss_promised: at.iss_promised,
         sealed_verifier,
@@ -326,6 +327,19 @@ pub async fn start<P: Ports>(core: &Core<P>, wish: &Wish, session_hash: &str) ->
     };
     store::authorizations::insert(core.db(), &flow, &hash(state.expose())).await?;
     Ok(url)
+}
+
+fn state<P: Ports>(core: &Core<P>, app: &App) -> Result<Secret> {
+    let mut text = random_text::<32>(core.ports.random())?;
+    text.truncate(app.oauth2()?.state_length);
+    Ok(Secret::new(text))
+}
+
+/// Whose account it is, is asked at the issuer's userinfo, which knows nobody without `openid` (OpenID Connect Core 1.0, 5.3).
+fn with_openid(app: &App, at: &Resolved, scopes: &[String]) -> Vec<String> {
+    const OPENID: &str = "openid";
+    let needs = app.identity.is_none() && at.identity.is_some() && !scopes.iter().any(|scope| scope == OPENID);
+    needs.then(|| OPENID.to_owned()).into_iter().chain(scopes.iter().cloned()).collect()
 }
 
 /// What an authorize URL is made of, beside the app and its address.

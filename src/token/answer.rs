@@ -162,7 +162,8 @@ fn token_set(
 ) -> TokenSet {
     let end = |seconds: i64| asked_at.plus(seconds.min(LONGEST_LIFE));
     let refresh_token = refresh_token(shape, body);
-    let life = shape.expires_in.find(body).and_then(seconds).or(oauth2.access_token_lifetime);
+    let told = shape.expires_in.find(body).and_then(seconds).map(end);
+    let told = told.or_else(|| point_in_time(shape.expires_at.as_ref()?.find(body)?, asked_at));
     let own = shape.refresh_expires_in.as_ref().and_then(|at| at.find(body)).and_then(seconds);
     let refresh_life = REFRESH_LIVES.iter().filter_map(|name| body.get(name).and_then(seconds)).chain(own).min();
     // What the definition knows counts from a token's issue, so it needs one that has just been issued.
@@ -171,7 +172,7 @@ fn token_set(
         access_token: Secret::new(access_token),
         token_type: token_type(text_at(&shape.token_type, body)),
         refresh_token,
-        expires_at: life.map(end),
+        expires_at: told.or(oauth2.access_token_lifetime.map(end)),
         refresh_expires_at: refresh_life.map(end),
         scopes: shape.scope.find(body).and_then(|scope| scopes(oauth2, scope)),
         others: BTreeMap::new(),
@@ -211,6 +212,19 @@ fn seconds(value: &Value) -> Option<i64> {
     // Printed and read again: Rust has no checked conversion from a float. Whole seconds, at most ten digits.
     let whole = number.clamp(0.0, 9_999_999_999.0).trunc();
     format!("{whole:.0}").parse().ok().filter(|seconds| *seconds > 0 && number.is_finite())
+}
+
+/// An end that lies ahead, in Unix seconds, in milliseconds, or as RFC 3339 writes it. Milliseconds tell themselves: as seconds
+/// they would be tens of thousands of years ahead.
+fn point_in_time(value: &Value, asked_at: Timestamp) -> Option<Timestamp> {
+    const MILLISECONDS: i64 = 100_000_000_000;
+    let written = value.as_str().and_then(Timestamp::parse);
+    let counted = || match value.as_str().map_or_else(|| value.as_i64(), |text| text.trim().parse().ok())? {
+        number if number >= MILLISECONDS => Some(Timestamp::from_unix(number / 1000)),
+        number => Some(Timestamp::from_unix(number)),
+    };
+    let end = written.or_else(counted)?;
+    (end > asked_at).then(|| end.min(asked_at.plus(LONGEST_LIFE)))
 }
 
 /// Granted scopes as a list; `None` where the answer does not say (RFC 6749 5.1: as requested).

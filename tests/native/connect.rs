@@ -269,6 +269,35 @@ fn an_issuer_that_promised_its_name_must_say_it() {
 }
 
 #[test]
+fn a_state_is_as_long_as_the_app_takes_it() {
+    for (definition, length) in [(json!({}), 43), (json!({ "auth": { "state_length": 32 } }), 32)] {
+        let scene = Scene::with(&definition);
+        let url = scene.start(&scene.wish(), BROWSER);
+        let (code, state) = scene.world.acme.consent(&url, "ann");
+        assert_eq!(state.len(), length);
+        assert_eq!(ended(&scene, &scene.come_back(returned(code, state), BROWSER)), (Outcome::Done, None));
+    }
+}
+
+#[test]
+fn whoever_asks_an_issuer_for_anything_asks_who_the_person_is() {
+    let issuer = json!({ "auth": {
+        "issuer": "https://acme.example", "authorize_url": null, "token_url": null, "revoke_url": null } });
+    assert_eq!(scopes_asked_for(&issuer), "read", "the definition says how it is known");
+    let mut userinfo = issuer;
+    userinfo["identity"] = json!(null);
+    assert_eq!(scopes_asked_for(&userinfo), "openid read");
+}
+
+/// The scopes in the authorize URL for somebody who wants `read`.
+fn scopes_asked_for(definition: &serde_json::Value) -> String {
+    let scene = Scene::with(definition);
+    let wish = Wish { scopes: Some(vec!["read".into()]), ..scene.wish() };
+    let url = url::Url::parse(&scene.start(&wish, BROWSER)).unwrap();
+    url.query_pairs().find(|(name, _)| name == "scope").unwrap().1.into_owned()
+}
+
+#[test]
 fn what_the_token_endpoint_refuses_ends_the_flow_with_its_reason() {
     for (reply, code, client_marked) in [
         (Reply::status(400, "{\"error\":\"invalid_grant\"}"), "code_refused", false),

@@ -42,6 +42,7 @@ impl Problems {
             ("pkce", raw.pkce.is_some(), consents),
             ("send_scope_on_refresh", raw.send_scope_on_refresh.is_some(), consents),
             ("rotation", raw.rotation.is_some(), consents),
+            ("state_length", raw.state_length.is_some(), consents),
             ("access_token_lifetime", raw.access_token_lifetime.is_some(), tokens),
             ("refresh_token_lifetime", raw.refresh_token_lifetime.is_some(), consents),
             ("refresh_token_idle", raw.refresh_token_idle.is_some(), consents),

@@ -57,6 +57,7 @@ impl Problems {
             exchange_redirect_uri: raw.exchange_redirect_uri.unwrap_or(true),
             refresh_redirect_uri: raw.refresh_redirect_uri.unwrap_or(false),
             login_hint: raw.login_hint.unwrap_or(false),
+            state_length: self.state_length(&at("state_length"), raw.state_length),
             pkce: raw.pkce.unwrap_or(true),
             send_scope_on_refresh: raw.send_scope_on_refresh.unwrap_or(false),
             rotation: if raw.r#type == Kind::OAuth2 {
@@ -74,6 +75,15 @@ impl Problems {
             client_help,
             connect_help: std::mem::take(&mut raw.connect_help),
         })
+    }
+
+    /// 22 characters of base64url are 132 bits: nobody guesses a shorter one only by luck (RFC 6749, 10.10).
+    fn state_length(&mut self, at: &str, length: Option<usize>) -> usize {
+        const USUAL: usize = 43;
+        if length.is_some_and(|length| !(22..=USUAL).contains(&length)) {
+            self.add(at, "must be a number of characters, from 22 to 43");
+        }
+        length.unwrap_or(USUAL)
     }
 
     fn grant(&mut self, path: &str, raw: &mut RawAuth) -> Option<Grant> {
@@ -253,12 +263,14 @@ impl Problems {
         let expires_in = pointer("expires_in", raw.expires_in, shape.expires_in);
         let scope = pointer("scope", raw.scope, shape.scope);
         let token_type = pointer("token_type", raw.token_type, shape.token_type);
+        let expires_at = raw.expires_at.map(|text| self.pointer(&format!("{at}.expires_at"), &text));
         let refresh_expires_in =
             raw.refresh_expires_in.map(|text| self.pointer(&format!("{at}.refresh_expires_in"), &text));
         Some(ResponseShape {
             access_token: access_token?,
             refresh_token: refresh_token?,
             expires_in: expires_in?,
+            expires_at: expires_at.flatten(),
             refresh_expires_in: refresh_expires_in.flatten(),
             scope: scope?,
             token_type: token_type?,

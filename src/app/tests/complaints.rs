@@ -15,6 +15,9 @@ fn complaints_name_the_field_and_what_to_do() {
     for (auth, beside, field, problem) in [
         (r#""colour":"red","#, "", "auth.colour", "unknown field `colour`"),
         (r#""pkce":"yes","#, "", "auth.pkce", "invalid type"),
+        (r#""state_length":21,"#, "", "auth.state_length", "from 22 to 43"),
+        (r#""state_length":44,"#, "", "auth.state_length", "from 22 to 43"),
+        (r#""response":{"expires_at":"x"},"#, "", "auth.response.expires_at", "JSON pointer"),
         (r#""body":"xml","#, "", "auth.body", "unknown variant"),
         (r#""issuer":"https://a.example","#, "", "auth.authorize_url", "not both"),
         (r#""refresh_url":"http://a.example","#, "", "auth.refresh_url", "must begin with https://"),

@@ -104,6 +104,28 @@ fn tokens_stand_where_the_definition_says() {
 }
 
 #[test]
+fn an_end_may_be_told_as_a_point_in_time() {
+    let app = app_with(r#","response":{"expires_at":"/until"}"#, "");
+    let end = now().plus(90);
+    let (seconds, milliseconds) = (end.unix(), end.unix() * 1000 + 7);
+    for (until, expected) in [
+        (seconds.to_string(), Some(end)),
+        (format!("\"{seconds}\""), Some(end)),
+        (milliseconds.to_string(), Some(end)),
+        (format!("\"{end}\"", end = end.rfc3339()), Some(end)),
+        (now().unix().to_string(), None),
+        ("\"soon\"".to_owned(), None),
+        ("90".to_owned(), None),
+        ("true".to_owned(), None),
+        ("9000000000000000000".to_owned(), Some(now().plus(315_360_000))),
+    ] {
+        assert_eq!(tokens(&app, &format!(r#"{{"access_token":"a","until":{until}}}"#)).expires_at, expected, "{until}");
+    }
+    let both = format!(r#"{{"access_token":"a","expires_in":10,"until":{seconds}}}"#);
+    assert_eq!(tokens(&app, &both).expires_at, Some(now().plus(10)));
+}
+
+#[test]
 fn a_member_that_contradicts_itself_does_not_count() {
     let set = tokens(&app(), r#"{"access_token":"a","access_token":"a","refresh_token":"x","refresh_token":"y"}"#);
     assert_eq!(set.refresh_token, None);
