@@ -128,7 +128,11 @@ fn duplicate(shell: &Shell<'_>, view: &ChooseView, account: &str, existing: &str
         div.choices {
             (answer(shell, view, "reuse",
                 &html! { "Reuse " (quoted(existing)) },
-                &html! { "The existing connection gets " (new_grant(view)) ". No second one is made." },
+                &html! {
+                    "The existing connection gets " (new_grant(view))
+                    @if !view.pasted { ", or stays as it is if it has more permissions already" }
+                    ". No second one is made."
+                },
             ))
             (answer(shell, view, "both",
                 &html! { "Keep both" },
