@@ -429,21 +429,24 @@ impl App {
     }
 
     /// The endpoints as discovered. What the definition says itself goes before what the issuer says.
-    pub fn resolve_with(&self, discovered: &Discovered) -> Resolved {
+    ///
+    /// # Errors
+    /// Neither the definition nor the issuer names a way of client authentication that exists here.
+    pub fn resolve_with(&self, discovered: &Discovered) -> Result<Resolved, DiscoveryError> {
         let template = |url: &Address| AddressTemplate::known(url.clone());
         let userinfo = || discovered.userinfo_url.as_ref().map(template).map(Identity::userinfo);
         let own = self.oauth2.as_ref().and_then(|oauth2| oauth2.client_auth);
-        Resolved {
+        Ok(Resolved {
             authorize_url: Some(discovered.authorize_url.clone()),
             token_url: discovered.token_url.clone(),
             refresh_url: discovered.token_url.clone(),
             revoke_url: discovered.revoke_url.as_ref().map(template),
             issuer: Some(discovered.issuer.clone()),
             iss_promised: discovered.iss_promised,
-            client_auth: own.unwrap_or(discovered.client_auth),
+            client_auth: own.or(discovered.client_auth).ok_or(DiscoveryError::ClientAuth)?,
             assertion_alg: self.oauth2.as_ref().and_then(|oauth2| oauth2.assertion_alg),
             identity: self.identity.clone().or_else(userinfo),
-        }
+        })
     }
 }
 

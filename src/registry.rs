@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::app::{self, App, AppId, Definition, OAuth2, RequestError, Resolved, Values, WayId};
+use crate::app::{self, App, AppId, Definition, DiscoveryError, OAuth2, RequestError, Resolved, Values, WayId};
 use crate::catalogue;
 use crate::connection::Connection;
 use crate::core::Core;
@@ -104,9 +104,9 @@ pub async fn endpoints<P: Ports>(core: &Core<P>, app: &App, variables: &BTreeMap
     let issuer = &issuer.fill(&values).map_err(|problem| misfit(app, &problem))?;
     let key = format!("discovery/{}", crate::caller::hash(issuer.as_str()));
     if let Ok(Some(text)) = core.ports.cache().get(&key).await
-        && let Ok(found) = app::read_discovery(issuer, text.as_bytes(), core.config.egress)
+        && let Ok(found) = read_discovery(core, app, issuer, text.as_bytes())
     {
-        return Ok(app.resolve_with(&found));
+        return Ok(found);
     }
     let (found, text) = discover(core, app, issuer).await?;
     if let Err(error) = core.ports.cache().put(&key, &text, DISCOVERY_TTL).await {
@@ -127,8 +127,8 @@ async fn discover<P: Ports>(core: &Core<P>, app: &App, issuer: &Address) -> Resu
             timeout_ms: DISCOVERY_TIMEOUT,
         };
         match core.ports.http().send(request).await {
-            Ok(Inbound { status: 200, body, .. }) => match app::read_discovery(issuer, &body, core.config.egress) {
-                Ok(found) => return Ok((app.resolve_with(&found), String::from_utf8_lossy(&body).into_owned())),
+            Ok(Inbound { status: 200, body, .. }) => match read_discovery(core, app, issuer, &body) {
+                Ok(found) => return Ok((found, String::from_utf8_lossy(&body).into_owned())),
                 Err(error) => {
                     problem = Error::new(
                         Code::AppUnavailable,
@@ -140,6 +140,15 @@ async fn discover<P: Ports>(core: &Core<P>, app: &App, issuer: &Address) -> Resu
         }
     }
     Err(problem)
+}
+
+fn read_discovery<P: Ports>(
+    core: &Core<P>,
+    app: &App,
+    issuer: &Address,
+    body: &[u8],
+) -> std::result::Result<Resolved, DiscoveryError> {
+    app.resolve_with(&app::read_discovery(issuer, body, core.config.egress)?)
 }
 
 fn unreachable(app: &App) -> Error {

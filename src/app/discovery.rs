@@ -31,8 +31,9 @@ pub struct Discovered {
     pub userinfo_url: Option<Address>,
     /// `authorization_response_iss_parameter_supported` (RFC 9207 3).
     pub iss_promised: bool,
-    /// The best method of `token_endpoint_auth_methods_supported`: Basic, then body, then none.
-    pub client_auth: ClientAuth,
+    /// The best method of `token_endpoint_auth_methods_supported`: Basic, then body, then none, then a signed assertion.
+    /// None where all of them are unknown here; a definition may still know better.
+    pub client_auth: Option<ClientAuth>,
     /// `scopes_supported`.
     pub scopes_supported: Vec<String>,
 }
@@ -48,7 +49,7 @@ pub enum DiscoveryError {
     OtherIssuer,
     /// One of its endpoints does not pass the egress guard.
     Endpoint(&'static str, AddressError),
-    /// It offers no way of client authentication that exists here.
+    /// It offers no way of client authentication that exists here, and the definition names none.
     ClientAuth,
 }
 
@@ -64,7 +65,8 @@ impl fmt::Display for DiscoveryError {
             }
             Self::Endpoint(name, problem) => write!(f, "the discovery document's {name} {problem}"),
             Self::ClientAuth => f.write_str(
-                "the issuer offers none of client_secret_basic, client_secret_post and none for client authentication",
+                "the issuer offers none of client_secret_basic, client_secret_post, none and private_key_jwt for client \
+                 authentication; if it takes one of them all the same, say so with client_auth",
             ),
         }
     }
@@ -115,7 +117,7 @@ pub fn read_discovery(issuer: &Address, body: &[u8], egress: Egress) -> Result<D
         revoke_url: optional("revocation_endpoint", document.revocation_endpoint.as_deref())?,
         userinfo_url: optional("userinfo_endpoint", document.userinfo_endpoint.as_deref())?,
         iss_promised: document.authorization_response_iss_parameter_supported.unwrap_or(false),
-        client_auth: pick_client_auth(document.token_endpoint_auth_methods_supported.as_deref())?,
+        client_auth: pick_client_auth(document.token_endpoint_auth_methods_supported.as_deref()),
         scopes_supported: document.scopes_supported.unwrap_or_default(),
         issuer: document.issuer,
     })
@@ -127,14 +129,19 @@ fn same_issuer(expected: &Address, said: &str) -> bool {
     said == expected.as_str() || Some(said) == bare
 }
 
-/// The default where nothing is said is Basic (RFC 8414 2).
-fn pick_client_auth(methods: Option<&[String]>) -> Result<ClientAuth, DiscoveryError> {
-    let Some(methods) = methods else { return Ok(ClientAuth::Basic) };
-    [("client_secret_basic", ClientAuth::Basic), ("client_secret_post", ClientAuth::Body), ("none", ClientAuth::None)]
-        .into_iter()
-        .find(|(name, _)| methods.iter().any(|method| method == name))
-        .map(|(_, auth)| auth)
-        .ok_or(DiscoveryError::ClientAuth)
+/// The default where nothing is said is Basic (RFC 8414 2). An assertion comes last: a client that has a key signs
+/// whatever stands here, and one with a secret could not.
+fn pick_client_auth(methods: Option<&[String]>) -> Option<ClientAuth> {
+    let Some(methods) = methods else { return Some(ClientAuth::Basic) };
+    [
+        ("client_secret_basic", ClientAuth::Basic),
+        ("client_secret_post", ClientAuth::Body),
+        ("none", ClientAuth::None),
+        ("private_key_jwt", ClientAuth::PrivateKeyJwt),
+    ]
+    .into_iter()
+    .find(|(name, _)| methods.iter().any(|method| method == name))
+    .map(|(_, auth)| auth)
 }
 
 #[cfg(test)]
@@ -182,7 +189,7 @@ mod tests {
     #[test]
     fn the_smallest_document_will_do() {
         let found = discover("https://a.example", &document("https://a.example", "")).unwrap();
-        assert_eq!(found.client_auth, ClientAuth::Basic);
+        assert_eq!(found.client_auth, Some(ClientAuth::Basic));
         assert_eq!(found.issuer, "https://a.example");
         assert!(!found.iss_promised && found.revoke_url.is_none());
     }
@@ -209,16 +216,18 @@ mod tests {
     #[test]
     fn client_authentication_is_the_best_there_is() {
         for (methods, expected) in [
-            (r#"["client_secret_post","client_secret_basic"]"#, Ok(ClientAuth::Basic)),
-            (r#"["none","client_secret_post"]"#, Ok(ClientAuth::Body)),
-            (r#"["none"]"#, Ok(ClientAuth::None)),
-            (r#"["private_key_jwt"]"#, Err(DiscoveryError::ClientAuth)),
+            (r#"["client_secret_post","client_secret_basic"]"#, Some(ClientAuth::Basic)),
+            (r#"["none","client_secret_post"]"#, Some(ClientAuth::Body)),
+            (r#"["private_key_jwt","client_secret_post"]"#, Some(ClientAuth::Body)),
+            (r#"["private_key_jwt","none"]"#, Some(ClientAuth::None)),
+            (r#"["none"]"#, Some(ClientAuth::None)),
+            (r#"["tls_client_auth","private_key_jwt"]"#, Some(ClientAuth::PrivateKeyJwt)),
+            (r#"["tls_client_auth","client_secret_jwt"]"#, None),
+            ("[]", None),
         ] {
             let extra = format!(r#","token_endpoint_auth_methods_supported":{methods}"#);
-            assert_eq!(
-                discover("https://a.example", &document("https://a.example", &extra)).map(|d| d.client_auth),
-                expected
-            );
+            let found = discover("https://a.example", &document("https://a.example", &extra)).unwrap();
+            assert_eq!(found.client_auth, expected, "{methods}");
         }
     }
 

@@ -55,7 +55,7 @@ fn an_issuer_is_resolved_by_what_it_says() {
     let body = br#"{"issuer":"https://login.acme.example","authorization_endpoint":"https://a.example/a",
         "token_endpoint":"https://a.example/t","userinfo_endpoint":"https://a.example/u",
         "authorization_response_iss_parameter_supported":true,"token_endpoint_auth_methods_supported":["client_secret_post"]}"#;
-    let at = app.resolve_with(&read_discovery(issuer, body, Egress::Public).unwrap());
+    let at = app.resolve_with(&read_discovery(issuer, body, Egress::Public).unwrap()).unwrap();
     assert_eq!(at.issuer.as_deref(), Some("https://login.acme.example"));
     assert!(at.iss_promised);
     assert_eq!(at.client_auth, ClientAuth::Body);
@@ -67,9 +67,28 @@ fn what_a_definition_says_goes_before_what_the_issuer_says() {
     let app = good(&SMALLEST_ISSUER.replace(r#""type": "oauth2","#, r#""type": "oauth2", "client_auth": "none","#));
     let issuer = app.issuer().unwrap().fixed().unwrap();
     let body = br#"{"issuer":"https://login.acme.example","authorization_endpoint":"https://a.example/a","token_endpoint":"https://a.example/t"}"#;
-    let at = app.resolve_with(&read_discovery(issuer, body, Egress::Public).unwrap());
+    let at = app.resolve_with(&read_discovery(issuer, body, Egress::Public).unwrap()).unwrap();
     assert_eq!(at.client_auth, ClientAuth::None);
     assert!(at.identity.is_none());
+}
+
+#[test]
+fn an_issuer_that_knows_only_strange_ways_of_authentication_leaves_it_to_the_definition() {
+    let at = |client_auth: &str, methods: &str| {
+        let app = good(&SMALLEST_ISSUER.replace(r#""type": "oauth2","#, &format!(r#""type": "oauth2",{client_auth}"#)));
+        let body = format!(
+            r#"{{"issuer":"https://login.acme.example","authorization_endpoint":"https://a.example/a",
+            "token_endpoint":"https://a.example/t","token_endpoint_auth_methods_supported":[{methods}]}}"#
+        );
+        let issuer = app.issuer().unwrap().fixed().unwrap();
+        let found = read_discovery(issuer, body.as_bytes(), Egress::Public).unwrap();
+        app.resolve_with(&found).map(|at| at.client_auth)
+    };
+    assert_eq!(at("", r#""private_key_jwt""#), Ok(ClientAuth::PrivateKeyJwt));
+    assert_eq!(at(r#""client_auth": "body","#, r#""private_key_jwt""#), Ok(ClientAuth::Body));
+    assert_eq!(at(r#""client_auth": "private_key_jwt","#, r#""client_secret_basic""#), Ok(ClientAuth::PrivateKeyJwt));
+    assert_eq!(at(r#""client_auth": "basic","#, r#""tls_client_auth""#), Ok(ClientAuth::Basic));
+    assert_eq!(at("", r#""tls_client_auth""#), Err(DiscoveryError::ClientAuth));
 }
 
 #[test]
