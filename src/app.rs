@@ -25,8 +25,8 @@ pub use discovery::{Discovered, DiscoveryError, read_discovery, well_known};
 pub use events::{Encoding, Events, Hmac, Jwt, Parts, SharedSecret, Signature, TimestampFormat};
 pub use field::{Field, Mark, Origin, Pattern, Variable, read_fields, read_variables};
 pub use oauth2::{
-    Algorithm, BodyEncoding, ClientAuth, ClientHelp, Endpoints, FixedEndpoints, FurtherToken, Grant, KeyFileShape,
-    Kills, OAuth2, Params, Resolved, ResponseShape, Revocation, RevokeStyle, Rotation,
+    Algorithm, Approval, BodyEncoding, ClientAuth, ClientHelp, Endpoints, FixedEndpoints, FurtherToken, Grant,
+    KeyFileShape, Kills, OAuth2, Params, Resolved, ResponseShape, Revocation, RevokeStyle, Rotation,
 };
 pub use read::{FieldError, read};
 pub use request::{

@@ -42,6 +42,8 @@ const FLOW_KEPT: i64 = 600;
 pub enum Failure {
     /// The app answered the authorize request with an error.
     RefusedByApp,
+    /// It wants an administrator's approval first, which is not the person's to give.
+    ApprovalRequired,
     /// The answer names another issuer than the one that was asked, or none where one was promised.
     WrongIssuer,
     /// The answer has neither code nor error.
@@ -65,8 +67,9 @@ pub enum Failure {
 }
 
 impl Failure {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::RefusedByApp,
+        Self::ApprovalRequired,
         Self::WrongIssuer,
         Self::NoCode,
         Self::CodeRefused,
@@ -83,6 +86,7 @@ impl Failure {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RefusedByApp => "refused_by_app",
+            Self::ApprovalRequired => "approval_required",
             Self::WrongIssuer => "wrong_issuer",
             Self::NoCode => "no_code",
             Self::CodeRefused => "code_refused",
@@ -106,6 +110,9 @@ impl Failure {
         match self {
             Self::RefusedByApp => {
                 "The app refused the request. Its administrator may have to allow it, or the client at the app is not set up for these permissions."
+            }
+            Self::ApprovalRequired => {
+                "You could not allow this yourself: an administrator of your organisation has to approve it at the app first. Nothing was stored."
             }
             Self::WrongIssuer => {
                 "The answer did not come from the app that was asked. Nothing was stored. If it happens again, tell whoever runs this installation."

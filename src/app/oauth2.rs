@@ -96,6 +96,8 @@ pub struct OAuth2 {
     pub client_help: Option<ClientHelp>,
     /// What a person should know before going to the app.
     pub connect_help: Vec<String>,
+    /// How the app says that somebody else must consent first.
+    pub approval: Option<Approval>,
 }
 
 /// Extra parameters: names and templates.
@@ -108,6 +110,26 @@ pub struct ClientHelp {
     pub url: String,
     /// What to do there; `{redirect_uri}` stands for the address to enter.
     pub steps: Vec<String>,
+}
+
+/// How the app says that an administrator must consent before a person can, and what to do then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// What it answers then instead of a code: an `error`, or a word of its `error_description`.
+    pub codes: Vec<String>,
+    /// The page that tells an administrator how.
+    pub url: Option<String>,
+    /// What to do, and what to tell the administrator; `{client_id}` stands for the client's id at the app.
+    pub steps: Vec<String>,
+}
+
+impl Approval {
+    /// Whether an answer means it. A code counts as a whole word: a longer one that begins with it is another.
+    pub fn is_asked(&self, error: &str, description: Option<&str>) -> bool {
+        let parts = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '-' | '.');
+        let words = description.into_iter().flat_map(|text| text.split(parts));
+        [error].into_iter().chain(words).any(|word| self.codes.iter().any(|code| code.eq_ignore_ascii_case(word)))
+    }
 }
 
 /// Where an OAuth server's endpoints are: written down, or found at its issuer.

@@ -137,18 +137,14 @@ async fn take<P: Ports>(
     if flow.client.as_ref() != Some(client) || !is_issuer(flow, returned.iss.as_deref()) {
         return Ok(Err(failed(Failure::WrongIssuer)));
     }
-    match returned.error.as_deref() {
-        Some("access_denied" | "user_denied" | "consent_required" | "interaction_required" | "login_required") => {
-            return Ok(Err((Outcome::Denied, None)));
-        }
-        Some(_) => return Ok(Err(failed(Failure::RefusedByApp))),
-        None => {}
+    let definition = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
+    let app = registry::way(&definition, &flow.way)?;
+    if let Some(error) = returned.error.as_deref() {
+        return Ok(Err(not_consented(&app, error, returned.others.get("error_description").map(String::as_str))));
     }
     let Some(code) = returned.code.filter(|code| !code.is_empty() && code.expose().len() <= 8192) else {
         return Ok(Err(failed(Failure::NoCode)));
     };
-    let definition = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
-    let app = registry::way(&definition, &flow.way)?;
     let at = match registry::endpoints(core, &app, &flow.variables).await {
         Ok(at) => at,
         Err(error) if error.code == crate::error::Code::AppUnavailable => {
@@ -170,6 +166,21 @@ async fn take<P: Ports>(
     let grant = grant(flow, &app, (credential, &tokens), found, asked_at);
     let failure = settle::settle(core, flow, &app, grant, Deciding::Person).await?;
     Ok(failure.map_or(Ok(()), |failure| Err(failed(failure))))
+}
+
+/// An error instead of a code. What the definition says goes before what is usual: where an administrator must consent,
+/// apps answer with names that elsewhere mean that the person did not want to.
+fn not_consented(app: &App, error: &str, description: Option<&str>) -> Ended {
+    let approval = app.server().and_then(|server| server.approval.as_ref());
+    if approval.is_some_and(|approval| approval.is_asked(error, description)) {
+        return failed(Failure::ApprovalRequired);
+    }
+    match error {
+        "access_denied" | "user_denied" | "consent_required" | "interaction_required" | "login_required" => {
+            (Outcome::Denied, None)
+        }
+        _ => failed(Failure::RefusedByApp),
+    }
 }
 
 /// What the app's redirect and its token answer tell of the variables of its addresses.

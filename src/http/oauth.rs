@@ -20,9 +20,9 @@ use crate::ports::Ports;
 use crate::registry;
 use crate::secret::Secret;
 use crate::store::authorizations::{self, Authorization, Outcome, Question};
-use crate::store::connections;
 use crate::store::links::Link;
 use crate::store::sessions::Session;
+use crate::store::{clients, connections};
 
 /// What stands around a signed-in person's page.
 pub(super) fn shell<'a>(session: Option<&'a Session>, csrf: Option<&'a str>) -> Shell<'a> {
@@ -300,7 +300,8 @@ pub(super) async fn show_flow<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Resu
                 || format!("{} is connected.", app.name),
                 |account| format!("{} is connected as {account}.", app.name),
             );
-            Ok(Response::html(200, page::message(&shell, &ending(&flow, &app.name, &connected))))
+            let message = with_approval(core, &flow, &app, ending(&flow, &app.name, &connected)).await?;
+            Ok(Response::html(200, page::message(&shell, &message)))
         }
     }
 }
@@ -388,10 +389,39 @@ fn ending(flow: &Authorization, app: &str, connected: &str) -> page::Message {
     page::Message { title: title.to_owned(), text, tone, links: ways_on(flow) }
 }
 
+/// Where an administrator must approve, the page also says what to tell them. The client's id is no secret: the app has
+/// shown it in the browser's address before.
+async fn with_approval<P: Ports>(
+    core: &Core<P>,
+    flow: &Authorization,
+    app: &App,
+    mut message: page::Message,
+) -> Result<page::Message> {
+    let asked = flow.error.as_deref() == Some(Failure::ApprovalRequired.as_str());
+    let Some(approval) = app.server().and_then(|server| server.approval.as_ref()).filter(|_| asked) else {
+        return Ok(message);
+    };
+    let client = match &flow.client {
+        None => None,
+        Some(id) => clients::get(core.db(), &flow.workspace, id).await?,
+    };
+    let client_id = client.as_ref().map_or("of this client", |client| client.client_id.as_str());
+    for step in &approval.steps {
+        message.text.push_str("\n\n");
+        message.text.push_str(&step.replace("{client_id}", client_id));
+    }
+    if let Some(url) = &approval.url {
+        message.links.insert(0, ("How an administrator approves it".to_owned(), url.clone()));
+    }
+    Ok(message)
+}
+
 fn ways_on(flow: &Authorization) -> Vec<(String, String)> {
     let mut links = Vec::new();
     let status = if flow.outcome == Outcome::Denied { "denied" } else { "failed" };
-    if let Some(url) = flow.return_to.as_deref().and_then(|url| with_outcome(url, &[("status", status)])) {
+    let failure = flow.error.as_deref().map(|code| ("error", code));
+    let told: Vec<_> = [("status", status)].into_iter().chain(failure).collect();
+    if let Some(url) = flow.return_to.as_deref().and_then(|url| with_outcome(url, &told)) {
         links.push(("Go back".to_owned(), url));
     }
     if flow.link.is_none() {

@@ -185,6 +185,13 @@ fn way_section(way: &App) -> String {
     });
     list(&mut text, "Entered", fields);
     list(&mut text, "When connecting", server.iter().flat_map(|server| &server.connect_help).map(String::as_str));
+    if let Some(approval) = server.and_then(|server| server.approval.as_ref()) {
+        let codes: Vec<_> = approval.codes.iter().map(|code| format!("`{code}`")).collect();
+        let page = approval.url.as_ref().map(|url| format!("[How]({url})."));
+        let told =
+            [format!("Asked for by {}.", codes.join(", "))].into_iter().chain(approval.steps.clone()).chain(page);
+        list(&mut text, "An administrator's approval", told);
+    }
     let grants =
         way.limits.grants_per_account.map(|most| format!("An account may have {most} live grants for one client."));
     let limits = grants.into_iter().chain(way.limits.one_per_account.clone()).chain(way.limits.notes.clone());

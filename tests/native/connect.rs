@@ -250,6 +250,31 @@ fn an_answer_that_is_not_the_apps_ends_the_flow_before_any_request() {
 }
 
 #[test]
+fn an_administrators_approval_is_no_denial_where_the_definition_knows_its_codes() {
+    let described = |text: &str| std::collections::BTreeMap::from([("error_description".to_owned(), text.to_owned())]);
+    let denied = (Outcome::Denied, None);
+    let knowing = Scene::with(&json!({ "auth": { "approval": { "codes": ["consent_required", "E90094"] } } }));
+    let plain = Scene::new();
+    for (scene, error, text, outcome) in [
+        (&knowing, "consent_required", "", failed("approval_required")),
+        (&knowing, "access_denied", "E90094: An administrator must consent.", failed("approval_required")),
+        (&knowing, "server_error", "(e90094)", failed("approval_required")),
+        (&knowing, "access_denied", "E900941: another code, whose beginning is the same", denied.clone()),
+        (&knowing, "access_denied", "E65004: The person declined.", denied.clone()),
+        (&knowing, "access_denied", "", denied.clone()),
+        (&knowing, "server_error", "", failed("refused_by_app")),
+        (&plain, "consent_required", "E90094", denied.clone()),
+    ] {
+        let back =
+            Returned { error: Some(error.into()), code: None, others: described(text), ..consented(scene, "ann") };
+        assert_eq!(ended(scene, &scene.come_back(back, BROWSER)), outcome, "{error} {text}");
+    }
+    assert_eq!(connections_of(&knowing) + connections_of(&plain), 0);
+    assert_eq!(knowing.world.acme.requests(), 0);
+    assert!(!knowing.world.db.dump().contains("E90094:"), "an app's words are not stored");
+}
+
+#[test]
 fn an_issuer_that_promised_its_name_must_say_it() {
     let issuer = json!({ "auth": {
         "issuer": "https://acme.example", "authorize_url": null, "token_url": null, "revoke_url": null } });

@@ -417,12 +417,33 @@ suite("what a person or an app says no to", () => {
     });
   }
 
-  test("Microsoft: what only an administrator may allow ends like a denial", async () => {
+  test("Microsoft: what only an administrator may allow is no denial: the page says whom to ask for what", async () => {
     const { microsoft } = stage.apps;
     microsoft.adminOnly.add("Mail.Send");
-    const flow = await stage.goThrough(microsoft, "/oauth/start/sim-outlook");
+    const before = (await stage.connectionsOf("sim-outlook")).length;
+    for (const asked of [["consent_required", 90094], ["access_denied", 90094], ["access_denied", 90095], ["consent_required", 65001]]) {
+      microsoft.adminError = asked;
+      const flow = await stage.goThrough(microsoft, "/oauth/start/sim-outlook");
+      const { text, html } = await stage.person.get(flow);
+      assert.match(text, /an administrator of your organisation has to approve it .* Nothing was stored/, asked.join());
+      assert.doesNotMatch(text, /You did not allow/);
+      const { client_id } = await stage.ask("GET", "/v1/apps/sim-outlook/client");
+      assert.ok(text.includes(`application with the client id ${client_id}`));
+      assert.match(html, /href="https:\/\/learn\.microsoft\.com\/[^"]*grant-admin-consent"/);
+      assert.ok(html.includes('href="/oauth/start/sim-outlook"'), "another try, once it is approved");
+    }
     microsoft.adminOnly.clear();
-    assert.match((await stage.person.get(flow)).text, /nothing was stored/);
+    assert.equal((await stage.connectionsOf("sim-outlook")).length, before);
+  });
+
+  test("Microsoft: whoever embeds it is told that an administrator is wanted", async () => {
+    const { microsoft } = stage.apps;
+    await stage.ask("PATCH", "/v1/workspace", { allowed_origins: ["https://product.example"] });
+    const { url } = await stage.ask("POST", "/v1/links", { app: "sim-outlook", return_to: "https://product.example/done" });
+    microsoft.adminOnly.add("Mail.Send");
+    const { html } = await stage.person.get(await stage.goThrough(microsoft, pathOf(url)));
+    microsoft.adminOnly.clear();
+    assert.match(html, /href="https:\/\/product\.example\/done\?status=failed&amp;error=approval_required"/);
   });
 
   test("a Stripe key that may not ask whose it is works, and its account is unknown", async () => {

@@ -51,6 +51,7 @@ impl Problems {
             ("tokens", !raw.tokens.is_empty(), consents),
             ("client_help", raw.client_help.is_some(), consents),
             ("connect_help", !raw.connect_help.is_empty(), consents),
+            ("approval", raw.approval.is_some(), consents),
             ("key_file", raw.key_file.is_some(), kind == Kind::ServiceAccount),
             ("fields", raw.fields.is_some(), pasted),
             ("header", raw.header.is_some(), pasted && !tokens),

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::super::{
-    AddressTemplate, ClientHelp, Endpoints, FixedEndpoints, FurtherToken, Grant, KeyFileShape, Kind, OAuth2, Origin,
-    OutboundMethod, Pointer, ResponseShape, Revocation, RevokeStyle, Rotation,
+    AddressTemplate, Approval, ClientHelp, Endpoints, FixedEndpoints, FurtherToken, Grant, KeyFileShape, Kind, OAuth2,
+    Origin, OutboundMethod, Pointer, ResponseShape, Revocation, RevokeStyle, Rotation,
 };
 use super::Problems;
 use super::rules::{Known, is_the_flows};
-use super::shape::{RawAuth, RawHelp, RawKeyFile, RawResponse, RawRevocation, RawRotation, RawToken, RevokeMethod};
+use super::shape::{
+    RawApproval, RawAuth, RawHelp, RawKeyFile, RawResponse, RawRevocation, RawRotation, RawToken, RevokeMethod,
+};
 
 impl Problems {
     pub(super) fn server(&mut self, path: &str, raw: &mut RawAuth, known: &Known<'_>) -> Option<OAuth2> {
@@ -41,6 +43,7 @@ impl Problems {
         let tokens = self.further(&at("tokens"), std::mem::take(&mut raw.tokens), &scope_separator);
         let client_help = raw.client_help.take().map(|help| self.client_help(&at("client_help"), help));
         self.sentences(&at("connect_help"), &raw.connect_help);
+        let approval = raw.approval.take().map(|approval| self.approval(&at("approval"), approval));
         Some(OAuth2 {
             grant: self.grant(path, raw)?,
             endpoints: endpoints?,
@@ -74,6 +77,7 @@ impl Problems {
             tokens: tokens?,
             client_help,
             connect_help: std::mem::take(&mut raw.connect_help),
+            approval,
         })
     }
 
@@ -321,5 +325,16 @@ impl Problems {
         self.link(&format!("{at}.url"), &raw.url);
         self.sentences(&format!("{at}.steps"), &raw.steps);
         ClientHelp { url: raw.url, steps: raw.steps }
+    }
+
+    fn approval(&mut self, at: &str, raw: RawApproval) -> Approval {
+        let codes = format!("{at}.codes");
+        if raw.codes.is_empty() {
+            self.add(&codes, "needs at least one code");
+        }
+        self.texts(&codes, &raw.codes);
+        self.optional_link(&format!("{at}.url"), raw.url.as_deref());
+        self.sentences(&format!("{at}.steps"), &raw.steps);
+        Approval { codes: raw.codes, url: raw.url, steps: raw.steps }
     }
 }

@@ -119,6 +119,7 @@ pub(super) struct RawAuth {
     pub(super) client_help: Option<RawHelp>,
     #[serde(default)]
     pub(super) connect_help: Vec<String>,
+    pub(super) approval: Option<RawApproval>,
     pub(super) key_file: Option<RawKeyFile>,
     // A pasted credential's.
     pub(super) fields: Option<Vec<RawField>>,
@@ -187,6 +188,15 @@ pub(super) struct RawToken {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawHelp {
     pub(super) url: String,
+    pub(super) steps: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawApproval {
+    pub(super) codes: Vec<String>,
+    pub(super) url: Option<String>,
+    #[serde(default)]
     pub(super) steps: Vec<String>,
 }
 

@@ -187,6 +187,7 @@ fn an_option_must_fit_its_type() {
         ("api_key", TOKEN_URL, "auth.token_url"),
         ("api_key", r#""client_auth":"body""#, "auth.client_auth"),
         ("api_key", r#""connect_help":["Go."]"#, "auth.connect_help"),
+        ("client_credentials", &format!(r#""approval":{{"codes":["a"]}},{TOKEN_URL}"#), "auth.approval"),
         ("bot_token", r#""pkce":true"#, "auth.pkce"),
         ("basic", r#""revoke":{}"#, "auth.revoke"),
     ] {
@@ -311,6 +312,10 @@ fn requests_errors_tokens_and_limits_are_checked() {
         (r#""grant_lifetime":-1,"#, "", "auth.grant_lifetime", "seconds"),
         (r#""client_help":{"url":"http://x","steps":[]},"#, "", "auth.client_help.url", "https://"),
         (r#""client_help":{"url":"https://acme.example","steps":[""]},"#, "", "auth.client_help.steps[0]", "1 to 1000"),
+        (r#""approval":{"codes":[]},"#, "", "auth.approval.codes", "at least one"),
+        (r#""approval":{"codes":[""]},"#, "", "auth.approval.codes[0]", "1 to 100"),
+        (r#""approval":{"codes":["a"],"url":"http://x"},"#, "", "auth.approval.url", "https://"),
+        (r#""approval":{"codes":["a"],"steps":[""]},"#, "", "auth.approval.steps[0]", "1 to 1000"),
         (r#""revoke":{"method":"PUT"},"#, "", "auth.revoke.method", "unknown variant"),
         (r#""revoke":{"headers":{"Authorization":"x"}},"#, "", "auth.revoke.headers.Authorization", "remove it"),
         (r#""more_scopes_params":{"nonce":"x"},"#, "", "auth.more_scopes_params.nonce", "remove it"),

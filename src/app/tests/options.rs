@@ -96,6 +96,9 @@ fn each_word_of_a_server_has_its_meaning() {
     assert_eq!(oauth2(r#""pkce":true"#).revoke, Revocation { kills: Kills::Grant, ..Revocation::default() });
     let help = oauth2(r#""client_help":{"url":"https://acme.example/apps#new","steps":["Enter {redirect_uri}."]}"#)
         .client_help;
+    let approval = oauth2(r#""approval":{"codes":["admin"],"url":"https://acme.example/admins","steps":["Ask."]}"#);
+    let url = Some("https://acme.example/admins".to_owned());
+    assert_eq!(approval.approval, Some(Approval { codes: vec!["admin".into()], url, steps: vec!["Ask.".into()] }));
     let steps = vec!["Enter {redirect_uri}.".to_owned()];
     assert_eq!(help, Some(ClientHelp { url: "https://acme.example/apps#new".into(), steps }));
 }

@@ -47,7 +47,7 @@ export async function startApps() {
 }
 
 /** Parts of a definition whose addresses people read, and nobody calls. */
-const FOR_READING = new Set(["docs", "sources", "client_help", "fields"]);
+const FOR_READING = new Set(["docs", "sources", "client_help", "approval", "fields"]);
 const isAddress = (field) => field === "url" || field === "issuer" || field.endsWith("_url");
 
 /** A definition of the catalogue that points at the simulated apps: another id, a client of its own, every address moved. */

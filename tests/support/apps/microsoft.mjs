@@ -22,7 +22,9 @@ const TEXTS = {
   65004: "User declined to consent to access the app.",
   70003: "The app returned an unsupported grant type.",
   70008: "The provided authorization code or refresh token has expired due to inactivity.",
+  90093: "Graph returned with a forbidden error code for the request.",
   90094: "An administrator of the organization must consent to the application.",
+  90095: "The user is told to ask an administrator for consent.",
   500112: "The reply address does not match the reply address provided when requesting Authorization code.",
   501481: "The Code_Verifier does not match the code_challenge supplied in the authorization request.",
   700016: "Application was not found in the directory.",
@@ -42,6 +44,8 @@ export class Microsoft extends App {
   hosts = ["login.microsoftonline.com", "graph.microsoft.com"];
   /** Scopes that only an administrator may consent to. */
   adminOnly = new Set();
+  /** The error and the code that ask for that administrator. */
+  adminError = ["consent_required", 90094];
   /** Token answers may be without `scope`: it is then what was asked for. */
   omitScope = false;
   #assertions = new Set();
@@ -85,7 +89,7 @@ export class Microsoft extends App {
     const denied = (error, code) => ({ error, error_description: `AADSTS${code}: ${TEXTS[code]}` });
     const asked = (query.get("scope") ?? "").split(" ").filter(Boolean);
     if (asked.length === 0) return this.visit(request, { refused: true, denied: denied("invalid_request", 900144) });
-    if (asked.some((scope) => this.adminOnly.has(scope))) return this.visit(request, { refused: true, denied: denied("consent_required", 90094) });
+    if (asked.some((scope) => this.adminOnly.has(scope))) return this.visit(request, { refused: true, denied: denied(...this.adminError) });
     const more = { session_state: uuidOf(this.person.account) };
     return this.visit(request, { scopes: this.ticked(asked), more, denied: { ...denied("access_denied", 65004), error_subcode: "cancel" } });
   }
