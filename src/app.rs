@@ -30,8 +30,8 @@ pub use oauth2::{
 };
 pub use read::{FieldError, read};
 pub use request::{
-    AccountShape, AnswerMark, AnswerTemplate, Dressed, ErrorTable, Identity, OutboundMethod, Probe, RequestError,
-    RequestShape, ScopesHeader, StatusMeaning,
+    AccountShape, AnswerMark, AnswerTemplate, Dressed, ErrorTable, Identity, NothingShared, OutboundMethod, Probe,
+    RequestError, RequestShape, ScopesHeader, StatusMeaning,
 };
 pub(crate) use request::{fill_all, text};
 pub use template::{AddressTemplate, Template, Values};
@@ -274,6 +274,8 @@ pub struct App {
     pub identity: Option<Identity>,
     /// The request that tells whether a credential works, where `identity` does not do.
     pub check: Option<Probe>,
+    /// The request that tells whether a credential that works sees anything, where people share things one by one.
+    pub nothing_shared: Option<NothingShared>,
     /// How a credential is sent.
     pub request: RequestShape,
     /// What its error codes mean, beyond the default table.
@@ -396,7 +398,8 @@ impl App {
     pub fn hosts(&self, known: &BTreeMap<String, String>) -> BTreeSet<String> {
         let endpoints = self.oauth2.iter().flat_map(|oauth2| oauth2.endpoints.addresses());
         let identity = self.identity.iter().filter_map(|identity| identity.probe.as_ref());
-        let probes = identity.chain(&self.check).map(|probe| &probe.url);
+        let shared = self.nothing_shared.iter().map(|shared| &shared.probe);
+        let probes = identity.chain(&self.check).chain(shared).map(|probe| &probe.url);
         endpoints.chain(probes).chain(&self.request.base_url).map(|url| self.host_of(url, known)).collect()
     }
 

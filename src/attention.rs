@@ -25,6 +25,16 @@ pub struct Attention {
     /// When it comes true, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
+    /// What the app's definition says about it, for a person, where it says something of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Attention {
+    /// A sentence for a person.
+    pub fn explained(&self) -> &str {
+        self.detail.as_deref().unwrap_or_else(|| self.code.explained())
+    }
 }
 
 /// The kinds of attention.
@@ -45,11 +55,13 @@ pub enum Code {
     Unused,
     /// Its owner has another to the same account.
     Duplicate,
+    /// It works, but was last seen to see nothing.
+    NothingShared,
 }
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ExpiresSoon,
         Self::MissingScopes,
         Self::AppUnreachable,
@@ -57,6 +69,7 @@ impl Code {
         Self::ClientSecretExpires,
         Self::Unused,
         Self::Duplicate,
+        Self::NothingShared,
     ];
 
     /// The code's text.
@@ -69,6 +82,7 @@ impl Code {
             Self::ClientSecretExpires => "client_secret_expires",
             Self::Unused => "unused",
             Self::Duplicate => "duplicate",
+            Self::NothingShared => "nothing_shared",
         }
     }
 
@@ -82,6 +96,7 @@ impl Code {
             Self::ClientSecretExpires => "The client secret ends soon and must be replaced.",
             Self::Unused => "Nothing has used this for 90 days.",
             Self::Duplicate => "You have another connection to the same account.",
+            Self::NothingShared => "It works, but nothing has been shared with it.",
         }
     }
 }
@@ -105,5 +120,8 @@ pub fn of(listed: &Listed, now: Timestamp) -> Vec<Attention> {
         (now.since(last_sign) > UNUSED, Code::Unused, None),
         (listed.duplicate, Code::Duplicate, None),
     ];
-    found.into_iter().filter(|(holds, _, _)| *holds).map(|(_, code, at)| Attention { code, at }).collect()
+    let nothing = connection.nothing_shared.clone().filter(|_| connected);
+    let nothing = nothing.map(|say| Attention { code: Code::NothingShared, at: None, detail: Some(say) });
+    let found = found.into_iter().filter(|(holds, _, _)| *holds);
+    found.map(|(_, code, at)| Attention { code, at, detail: None }).chain(nothing).collect()
 }

@@ -221,6 +221,8 @@ pub struct Connection {
     pub check_evidence: Option<String>,
     /// When the clock looks at it again.
     pub next_check_at: Option<Timestamp>,
+    /// What to tell a person where it works and yet was seen to see nothing.
+    pub nothing_shared: Option<String>,
 }
 
 /// Seconds of slack between the clocks of two Workers.

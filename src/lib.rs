@@ -33,6 +33,7 @@ pub mod registry;
 pub mod reseal;
 pub mod resolve;
 pub mod server;
+pub mod shared;
 
 // What they stand on.
 pub mod config;

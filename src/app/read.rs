@@ -21,7 +21,8 @@ use crate::egress::Egress;
 
 use rules::LONGEST_TEXT;
 use shape::{
-    OneOrMany, RawApp, RawAuth, RawCheck, RawErrors, RawIdentity, RawLimits, RawRequest, RawScope, ScopeEntry,
+    OneOrMany, RawApp, RawAuth, RawCheck, RawErrors, RawIdentity, RawLimits, RawNothingShared, RawRequest, RawScope,
+    ScopeEntry,
 };
 
 /// The largest definition, in bytes.
@@ -64,7 +65,7 @@ struct Problems {
 }
 
 /// What all ways of an app have in common.
-struct Shared {
+struct Common {
     id: AppId,
     name: String,
     deprecated: Option<String>,
@@ -73,6 +74,7 @@ struct Shared {
     scopes: Vec<ScopeEntry>,
     identity: Option<RawIdentity>,
     check: Option<RawCheck>,
+    nothing_shared: Option<RawNothingShared>,
     request: Option<RawRequest>,
     errors: Option<RawErrors>,
     limits: Option<RawLimits>,
@@ -106,7 +108,7 @@ impl Problems {
         self.optional_text("deprecated", raw.deprecated.as_deref());
         let events = raw.events.and_then(|events| self.events(events));
         let variables = self.variables(raw.variables);
-        let shared = Shared {
+        let shared = Common {
             // A definition whose id is wrong is read on, so that all complaints come at once.
             id: id.clone().or_else(|| AppId::parse("unknown"))?,
             name: raw.name.clone(),
@@ -116,6 +118,7 @@ impl Problems {
             scopes: raw.scopes,
             identity: raw.identity,
             check: raw.check,
+            nothing_shared: raw.nothing_shared,
             request: raw.request,
             errors: raw.errors,
             limits: raw.limits,
@@ -133,7 +136,7 @@ impl Problems {
         })
     }
 
-    fn ways(&mut self, shared: &Shared, raw: Vec<RawAuth>, listed: bool) -> Option<Vec<Rc<App>>> {
+    fn ways(&mut self, shared: &Common, raw: Vec<RawAuth>, listed: bool) -> Option<Vec<Rc<App>>> {
         if raw.is_empty() || raw.len() > MOST_WAYS {
             self.add("auth", format!("needs 1 to {MOST_WAYS} ways to connect"));
             return None;
@@ -164,7 +167,7 @@ impl Problems {
         ways.into_iter().collect()
     }
 
-    fn way(&mut self, shared: &Shared, path: &str, id: Option<WayId>, mut raw: RawAuth) -> Option<App> {
+    fn way(&mut self, shared: &Common, path: &str, id: Option<WayId>, mut raw: RawAuth) -> Option<App> {
         let kind = raw.r#type;
         self.optional_text(&format!("{path}.name"), raw.name.as_deref());
         self.optional_text(&format!("{path}.deprecated"), raw.deprecated.as_deref());
@@ -176,6 +179,8 @@ impl Problems {
         let identity = raw.identity.take().or_else(|| shared.identity.clone());
         let check_at = own(raw.check.is_some(), "check");
         let check = raw.check.take().or_else(|| shared.check.clone());
+        let shared_at = own(raw.nothing_shared.is_some(), "nothing_shared");
+        let nothing_shared = raw.nothing_shared.take().or_else(|| shared.nothing_shared.clone());
         let request_at = own(raw.request.is_some(), "request");
         let request = raw.request.take().or_else(|| shared.request.clone());
         let errors_at = own(raw.errors.is_some(), "errors");
@@ -193,6 +198,7 @@ impl Problems {
         let scopes = self.scopes(&scopes_at, scopes, separator);
         let identity = identity.map(|identity| self.identity(&identity_at, identity, &known));
         let check = check.map(|check| self.probe(&check_at, check, &known));
+        let nothing_shared = nothing_shared.map(|raw| self.nothing_shared(&shared_at, raw, &known));
         let request = self.request(&request_at, request, (&raw.header, &raw.query), &known);
         let errors = self.errors(&errors_at, errors);
         let limits = self.limits(&limits_at, limits);
@@ -217,6 +223,10 @@ impl Problems {
             check: match check {
                 None => None,
                 Some(check) => Some(check?),
+            },
+            nothing_shared: match nothing_shared {
+                None => None,
+                Some(nothing_shared) => Some(nothing_shared?),
             },
             request: request?,
             errors: errors?,
@@ -302,7 +312,8 @@ fn used(app: &App, variables: &BTreeMap<String, Variable>) -> BTreeMap<String, V
         let templates = params.into_iter().flat_map(BTreeMap::values).chain(revoke);
         places.extend(templates.flat_map(super::Template::places));
     }
-    let probes = app.identity.iter().filter_map(|identity| identity.probe.as_ref()).chain(&app.check);
+    let shared = app.nothing_shared.iter().map(|shared| &shared.probe);
+    let probes = app.identity.iter().filter_map(|identity| identity.probe.as_ref()).chain(&app.check).chain(shared);
     for probe in probes {
         places.extend(probe.url.places());
         places.extend(probe.headers.values().flat_map(super::Template::places));

@@ -159,6 +159,17 @@ pub enum StatusMeaning {
     Unknown,
 }
 
+/// How it is known that a credential works and yet sees nothing, because nobody shared anything with it.
+#[derive(Debug, Clone)]
+pub struct NothingShared {
+    /// The request that lists what it sees.
+    pub probe: Probe,
+    /// Where the list stands in the answer. An empty one means that nothing was shared.
+    pub at: Pointer,
+    /// What that means and what to do, for a person.
+    pub say: String,
+}
+
 /// How it is known whose account a credential is for.
 #[derive(Debug, Clone)]
 pub struct Identity {

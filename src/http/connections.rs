@@ -17,6 +17,7 @@ use crate::error::{Error, FieldError, Result};
 use crate::ids::ConnectionId;
 use crate::ports::{Database, Errand, ErrandOutcome, Ports, Refresher};
 use crate::resolve::{self, Ask, cached};
+use crate::shared;
 use crate::store::connections::{self as rows, Filter, Listed, Patch};
 use crate::store::{events as event_rows, uses as use_rows};
 use crate::time::Timestamp;
@@ -173,6 +174,9 @@ pub(super) async fn check<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<R
     let outcome = core.ports.refresher().run(&connection.id, Errand::CheckNow).await;
     if outcome == ErrandOutcome::DatabaseDown {
         return Err(crate::ports::DatabaseError::Unavailable("during a check".into()).into());
+    }
+    if matches!(outcome, ErrandOutcome::Refreshed | ErrandOutcome::Satisfied | ErrandOutcome::Healthy) {
+        shared::look_again(core, &connection.workspace, &connection.id).await;
     }
     let listed = find(core, call).await?;
     let health = match &outcome {

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::ids::ConnectionId;
 use crate::ports::{Errand, ErrandOutcome, Ports, Refresher};
 use crate::registry;
+use crate::shared;
 use crate::store::connections::{self as rows, Filter, Listed, Patch};
 use crate::store::{clients, events, uses};
 use crate::time::Timestamp;
@@ -115,7 +116,7 @@ fn notice(call: &Call<'_>) -> Option<String> {
 
 fn card<P: Ports>(core: &Core<P>, listed: &Listed, app_name: String) -> Card {
     let connection = &listed.connection;
-    let attention = attention::of(listed, core.now()).into_iter().map(|one| one.code.explained().to_owned()).collect();
+    let attention = attention::of(listed, core.now()).iter().map(|one| one.explained().to_owned()).collect();
     Card {
         id: connection.id.to_string(),
         name: connection.name.clone(),
@@ -270,9 +271,12 @@ pub(super) async fn rename<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
 }
 
 pub(super) async fn check<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let id = find(core, call).await?.connection.id;
+    let Connection { id, workspace, .. } = find(core, call).await?.connection;
     let done = match core.ports.refresher().run(&id, Errand::CheckNow).await {
-        ErrandOutcome::Refreshed | ErrandOutcome::Satisfied | ErrandOutcome::Healthy => "healthy",
+        ErrandOutcome::Refreshed | ErrandOutcome::Satisfied | ErrandOutcome::Healthy => {
+            shared::look_again(core, &workspace, &id).await;
+            "healthy"
+        }
         ErrandOutcome::Dead | ErrandOutcome::Unreadable => "dead",
         ErrandOutcome::ClientMisconfigured | ErrandOutcome::Unusable => "client",
         ErrandOutcome::Unavailable { .. } | ErrandOutcome::InProgress { .. } | ErrandOutcome::DatabaseDown => {

@@ -34,9 +34,11 @@ const RECONNECT: &str = "UPDATE connections SET app_revision = ?4, client = ?5, 
       scopes_granted = ?9, connected_at = ?10, generation = generation + 1, version = version + 1, status = ?11, reason = NULL,
       sealed_credential = ?12, expires_at = ?13, refreshable = ?14, refreshed_at = NULL, refresh_expires_at = ?15, next_check_at = ?16,
       way = ?17, variables = ?18, refresh_idle_until = ?19, grant_expires_at = ?20, kind = ?21, attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL, last_attempt_id = NULL, ambiguous_token_hash = NULL, ambiguous_since = NULL,
-      next_attempt_at = 0, failures = 0, last_error = NULL, checked_at = ?10, check_evidence = 'connected',
+      next_attempt_at = 0, failures = 0, last_error = NULL, checked_at = ?10, check_evidence = 'connected', nothing_shared = NULL,
       name = CASE WHEN name = ?23 THEN ?22 ELSE name END
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
+/// What one generation of a credential sees tells nothing of the next.
+const NOTHING_SHARED: &str = "UPDATE connections SET nothing_shared = ?4 WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
 const PATCH: &str = "UPDATE connections SET name = coalesce(?3, name), metadata = coalesce(?4, metadata),
       allowed_workflows = CASE WHEN ?5 THEN ?6 ELSE allowed_workflows END
     WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
@@ -92,6 +94,7 @@ impl FromRow for Connection {
             checked_at: row.optional_time("checked_at")?,
             check_evidence: row.optional_text("check_evidence")?,
             next_check_at: row.optional_time("next_check_at")?,
+            nothing_shared: row.optional_text("nothing_shared")?,
         })
     }
 }
@@ -230,6 +233,11 @@ pub fn reconnect(new: &Connection, old: &Connection) -> Statement {
         new.name.as_str(),
         old.name.as_str()
     )
+}
+
+/// Notes that a connection sees nothing, or (`None`) that it sees something.
+pub fn nothing_shared(of: &Connection, say: Option<&str>) -> Statement {
+    sql!(NOTHING_SHARED, &of.workspace, &of.id, of.generation, say)
 }
 
 /// What a person or program edits. `None` leaves a thing as it is.

@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use super::answer::{refusal, retry_after, scope_list};
 use super::{Class, TokenSet, json};
-use crate::app::{AccountShape, App, Identity, Origin, Pointer, Probe, StatusMeaning, Values, Variable, text};
+use crate::app::{
+    AccountShape, App, Identity, NothingShared, Origin, Pointer, Probe, StatusMeaning, Values, Variable, text,
+};
 use crate::connection::Account;
 use crate::ports::{HttpError, Inbound};
 use crate::time::Timestamp;
@@ -63,6 +65,19 @@ pub fn read_account(
         }
         other => Err(other),
     }
+}
+
+/// Whether a credential sees nothing, by the list of what it sees; `None` where the answer does not tell.
+pub fn read_nothing_shared(
+    app: &App,
+    asked: &NothingShared,
+    answer: &Result<Inbound, HttpError>,
+    now: Timestamp,
+) -> Option<bool> {
+    let inbound =
+        answer.as_ref().ok().filter(|inbound| verdict(app, &asked.probe, inbound, now) == ProbeVerdict::Works)?;
+    let body = json::parse(&inbound.body)?;
+    asked.at.find(&body).and_then(Value::as_array).map(Vec::is_empty)
 }
 
 /// Reads whose account it is from a token answer.

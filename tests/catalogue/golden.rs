@@ -42,7 +42,11 @@ fn of_way(app: &App) -> Vec<(String, String)> {
         all.extend(token_requests(app, at));
     }
     let probes = at.as_ref().map_or_else(|| app.identity.clone(), |at| at.identity.clone());
-    let probes = [("identity", probes.and_then(|identity| identity.probe)), ("check", app.check.clone())];
+    let probes = [
+        ("identity", probes.and_then(|identity| identity.probe)),
+        ("check", app.check.clone()),
+        ("is nothing shared", app.nothing_shared.as_ref().map(|shared| shared.probe.clone())),
+    ];
     let mut variables = made_up::variables(app);
     // What only the identity's answer tells is not known when it is asked.
     variables.retain(|name, _| {

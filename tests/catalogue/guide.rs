@@ -192,6 +192,7 @@ fn way_section(way: &App) -> String {
             [format!("Asked for by {}.", codes.join(", "))].into_iter().chain(approval.steps.clone()).chain(page);
         list(&mut text, "An administrator's approval", told);
     }
+    list(&mut text, "While it sees nothing", way.nothing_shared.iter().map(|shared| &shared.say));
     let grants =
         way.limits.grants_per_account.map(|most| format!("An account may have {most} live grants for one client."));
     let limits = grants.into_iter().chain(way.limits.one_per_account.clone()).chain(way.limits.notes.clone());

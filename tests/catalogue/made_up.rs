@@ -128,5 +128,6 @@ pub(crate) fn connection(app: &App) -> Connection {
         checked_at: None,
         check_evidence: None,
         next_check_at: None,
+        nothing_shared: None,
     }
 }

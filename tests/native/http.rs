@@ -7,12 +7,14 @@ use connections::client::ClientSecret;
 use connections::connect::link::{self, NewLink};
 use connections::connect::start::FLOW_TIME;
 use connections::http::{self, Body, Method, Request, Response};
+use connections::ports::Errand;
+use connections::resolve::Ask;
 use connections::secret::Secret;
 use connections::store::clients;
 use connections::store::links::OnDuplicate;
 use serde_json::{Value, json};
 
-use crate::support::Scene;
+use crate::support::{Reply, Scene};
 
 /// A request by whoever has these cookies, from one of our own pages.
 fn request(method: Method, address: &str, body: Vec<u8>) -> Request {
@@ -42,6 +44,51 @@ fn first_key(scene: &Scene) -> String {
 /// A further key of the workspace: its text.
 fn further_key(scene: &Scene, change: impl FnOnce(&mut Key)) -> String {
     scene.make_key_text(change).expose().to_owned()
+}
+
+#[test]
+fn a_connection_that_sees_nothing_says_so_until_a_check_or_a_reconnect_sees_something() {
+    let list = "/list";
+    let scene = Scene::with(&json!({
+        "nothing_shared": { "url": "https://acme.example/list", "at": "/results", "say": "Share a page with it." },
+    }));
+    let answers = |text: &str| scene.world.acme.always(list, Some(Reply::status(200, text)));
+    let said = |body: &Value| body["attention"].as_array().unwrap().clone();
+    let warning = [json!({ "code": "nothing_shared", "detail": "Share a page with it." })];
+    let (key, nothing): (_, [Value; 0]) = (first_key(&scene), []);
+    answers(r#"{"results":[]}"#);
+    let id = scene.connect("ann");
+    let path = format!("/v1/connections/{id}");
+    assert_eq!(said(&call(&scene, &key, Method::Get, &path, &Value::Null).1), warning);
+    assert_eq!(scene.world.acme.count(list), 1, "asked once");
+    let checked = || {
+        scene.world.pass(60);
+        let (status, body) = call(&scene, &key, Method::Post, &format!("{path}/check"), &Value::Null);
+        assert_eq!((status, body["health"].as_str()), (200, Some("healthy")));
+        said(&body["connection"])
+    };
+    assert_eq!(checked(), warning);
+    assert_eq!(scene.world.acme.count(list), 2);
+
+    scene.resolve_fully(&id, Ask::default()).unwrap();
+    scene.expire(&id);
+    scene.need(&id);
+    scene.errand(&id, Errand::Check);
+    assert_eq!(scene.world.acme.count(list), 2, "neither a resolve nor a refresh nor the clock asks");
+    assert_eq!(said(&call(&scene, &key, Method::Get, &path, &Value::Null).1), warning, "and none of them forgets");
+
+    answers(r#"{"error":"busy"}"#);
+    assert_eq!(checked(), warning, "an answer that does not tell changes nothing");
+    answers(r#"{"results":["page"]}"#);
+    assert_eq!(checked(), nothing);
+    answers(r#"{"results":[]}"#);
+    assert_eq!(checked(), warning);
+    scene.world.acme.always(list, Some(Reply::status(500, "")));
+    scene.flow(&scene.repair_of(&id), "ann");
+    assert_eq!((scene.row(&id).generation, scene.row(&id).nothing_shared), (2, None), "what was seen before is past");
+    answers(r#"{"results":[]}"#);
+    scene.flow(&scene.repair_of(&id), "ann");
+    assert_eq!((scene.row(&id).generation, scene.row(&id).nothing_shared.is_some()), (3, true));
 }
 
 #[test]

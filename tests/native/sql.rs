@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::support::Scene;
 
 /// The attention codes a list can be filtered by.
-const ATTENTION: [&str; 7] = [
+const ATTENTION: [&str; 8] = [
     "missing_scopes",
     "client_misconfigured",
     "client_secret_expires",
@@ -22,6 +22,7 @@ const ATTENTION: [&str; 7] = [
     "expires_soon",
     "unused",
     "duplicate",
+    "nothing_shared",
 ];
 
 fn listed(scene: &Scene, filter: Filter) -> Vec<ConnectionId> {
@@ -142,6 +143,7 @@ fn every_attention_code_selects_what_it_says() {
         ("app_unreachable", "connections", "failures = 3".to_owned(), "failures = 0"),
         ("expires_soon", "connections", format!("refresh_expires_at = {now} + 86400"), "refresh_expires_at = NULL"),
         ("unused", "connections", "connected_at = 1".to_owned(), "connected_at = created_at"),
+        ("nothing_shared", "connections", "nothing_shared = 'Share.'".to_owned(), "nothing_shared = NULL"),
     ] {
         scene.world.db.tamper(&format!("UPDATE {table} SET {change}"));
         assert_eq!(flagged(), [code]);

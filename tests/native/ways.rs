@@ -159,6 +159,20 @@ fn an_app_that_can_not_be_asked_refuses_nothing_and_stores_nothing() {
 }
 
 #[test]
+fn what_a_credential_sees_is_not_asked_either_where_nobody_is_to_be_asked() {
+    let mut way = key_way();
+    way["nothing_shared"] = json!({ "url": "https://acme.example/list", "at": "/results", "say": "Share." });
+    let scene = with_ways(&[way]);
+    scene.world.acme.keys.borrow_mut().insert("live_abc".into(), "ann".into());
+    scene.world.acme.always("/list", Some(Reply::status(200, r#"{"results":[]}"#)));
+    let unchecked = Pasting { check: false, ..Pasting::new(&scene, "api_key") };
+    let flow = unchecked.enter(fields(&[("api_key", "live_abc")])).unwrap();
+    assert_eq!((scene.row(&flow.connection.unwrap()).nothing_shared, scene.world.acme.count("/list")), (None, 0));
+    let id = enter(&scene, "api_key", &[("api_key", "live_abc")]);
+    assert_eq!((scene.row(&id).nothing_shared.as_deref(), scene.world.acme.count("/list")), (Some("Share."), 1));
+}
+
+#[test]
 fn a_key_that_may_not_say_whose_it_is_is_stored_without_an_account() {
     let scene = key_scene();
     scene.world.acme.always("/me", Some(Reply::status(403, "{}")));

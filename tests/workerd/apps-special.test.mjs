@@ -391,6 +391,21 @@ suite("an end that only the app knows of", () => {
     await stage.ask("DELETE", `/v1/connections/${id}`);
   });
 
+  test("Notion: a connection that no page was shared with works and says so, until a check sees one", async () => {
+    const { notion } = stage.apps;
+    notion.accounts.set("ada", { pages: [] });
+    const id = await stage.connect(notion, "/oauth/start/sim-notion");
+    assert.ok((await call((await stage.resolved(id)).request, API.notion)).works);
+    const { attention } = await stage.connection(id);
+    assert.deepEqual(attention.map(({ code }) => code), ["nothing_shared"]);
+    assert.match((await stage.person.get(`/connections/${id}`)).text, /Notion shows it no page/);
+    assert.deepEqual((await stage.ask("GET", "/v1/connections?attention=nothing_shared")).data.map((one) => one.id), [id]);
+    notion.accounts.delete("ada");
+    const { health, connection } = await stage.ask("POST", `/v1/connections/${id}/check`);
+    assert.deepEqual([health, connection.attention], ["healthy", []]);
+    await stage.ask("DELETE", `/v1/connections/${id}`);
+  });
+
   test("Notion: without a refresh token the connection lives on its access token, and says so when that dies", async () => {
     const { notion } = stage.apps;
     notion.refreshTokens = false;

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::super::{
-    AccountShape, AnswerMark, AnswerTemplate, ErrorTable, Field, Identity, Kind, Origin, OutboundMethod, Probe,
-    RequestShape, ScopesHeader, StatusMeaning, Template,
+    AccountShape, AnswerMark, AnswerTemplate, ErrorTable, Field, Identity, Kind, NothingShared, Origin, OutboundMethod,
+    Probe, RequestShape, ScopesHeader, StatusMeaning, Template,
 };
 use super::Problems;
 use super::rules::{Known, LONGEST_TEXT, is_header_name};
-use super::shape::{Method, OneOrMany, RawAnswerMark, RawBasic, RawCheck, RawErrors, RawIdentity, RawRequest};
+use super::shape::{
+    Method, OneOrMany, RawAnswerMark, RawBasic, RawCheck, RawErrors, RawIdentity, RawNothingShared, RawRequest,
+};
 
 impl Problems {
     pub(super) fn identity(&mut self, at: &str, raw: RawIdentity, known: &Known<'_>) -> Option<Identity> {
@@ -119,6 +121,19 @@ impl Problems {
         let url = self.request_address(&format!("{at}.url"), &raw.url, known)?;
         let method = if post { OutboundMethod::Post } else { OutboundMethod::Get };
         Some(Probe { method, url, headers: headers?, body: raw.body, statuses: statuses? })
+    }
+
+    pub(super) fn nothing_shared(
+        &mut self,
+        at: &str,
+        raw: RawNothingShared,
+        known: &Known<'_>,
+    ) -> Option<NothingShared> {
+        let RawNothingShared { method, url, headers, body, at: pointer, say } = raw;
+        let pointer = self.pointer(&format!("{at}.at"), &pointer);
+        self.text(&format!("{at}.say"), &say, LONGEST_TEXT);
+        let probe = self.probe(at, RawCheck { method, url, headers, body, statuses: BTreeMap::new() }, known)?;
+        Some(NothingShared { probe, at: pointer?, say })
     }
 
     fn statuses(&mut self, at: &str, raw: &BTreeMap<String, StatusMeaning>) -> Option<BTreeMap<u16, StatusMeaning>> {

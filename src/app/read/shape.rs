@@ -35,6 +35,7 @@ pub(super) struct RawApp {
     pub(super) scopes: Vec<ScopeEntry>,
     pub(super) identity: Option<RawIdentity>,
     pub(super) check: Option<RawCheck>,
+    pub(super) nothing_shared: Option<RawNothingShared>,
     pub(super) request: Option<RawRequest>,
     pub(super) errors: Option<RawErrors>,
     pub(super) limits: Option<RawLimits>,
@@ -76,6 +77,7 @@ pub(super) struct RawAuth {
     pub(super) scopes: Option<Vec<ScopeEntry>>,
     pub(super) identity: Option<RawIdentity>,
     pub(super) check: Option<RawCheck>,
+    pub(super) nothing_shared: Option<RawNothingShared>,
     pub(super) request: Option<RawRequest>,
     pub(super) errors: Option<RawErrors>,
     pub(super) limits: Option<RawLimits>,
@@ -288,6 +290,18 @@ pub(super) struct RawCheck {
     pub(super) body: Option<String>,
     #[serde(default)]
     pub(super) statuses: BTreeMap<String, StatusMeaning>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawNothingShared {
+    pub(super) method: Option<Method>,
+    pub(super) url: String,
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) body: Option<String>,
+    pub(super) at: String,
+    pub(super) say: String,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]

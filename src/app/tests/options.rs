@@ -36,6 +36,7 @@ fn every_option_of_a_server_is_read() {
         "scopes":["a",{"id":"b","description":"B","required":true,"default":false},{"id":"c","default":false}],
         "identity":{"method":"POST","url":"https://api.full.example/me","headers":{"X-A":"b"},"body":"null","id":"/id","label":["/email","/id"]},
         "check":{"url":"https://api.full.example/ping"},
+        "nothing_shared":{"method":"POST","url":"https://list.full.example/","body":"{}","at":"/list","say":"Share."},
         "request":{"base_url":"https://api.full.example/v1/","headers":{"X-Token":"{access_token}","X-Version":"2"}},
         "errors":{"permanent":["gone"],"client":["bad_app"],"configuration":["x"],"transient":["y"],"error":"/error/code","codes":"/error_codes"}}"#,
     );
@@ -62,6 +63,10 @@ fn every_option_of_a_server_is_read() {
         (at.refresh_expires_in.as_ref().map(Pointer::as_str), at.scope_separator.as_deref()),
         (Some("/z"), Some(" "))
     );
+    let shared = app.nothing_shared.as_ref().unwrap();
+    assert_eq!((shared.probe.method, shared.probe.body.as_deref()), (OutboundMethod::Post, Some("{}")));
+    assert_eq!((shared.at.as_str(), shared.say.as_str()), ("/list", "Share."));
+    assert!(app.hosts(&nothing()).contains("list.full.example"));
     assert_eq!(app.default_scopes(), ["a", "b"]);
     assert_eq!(app.scopes_with(&["c".into(), "c".into()]), ["b", "c"]);
     assert_eq!(app.registration(), "vendor");

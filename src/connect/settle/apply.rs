@@ -15,6 +15,7 @@ use crate::ports::Ports;
 use crate::refresh;
 use crate::registry;
 use crate::resolve::cached;
+use crate::shared;
 use crate::store::authorizations::{self, Outcome};
 use crate::store::links::LinkStatus;
 use crate::store::{self, clients, connections};
@@ -101,6 +102,7 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
         checked_at: grant.proven.then_some(grant.obtained_at),
         check_evidence: grant.proven.then(|| "connected".to_owned()),
         next_check_at: None,
+        nothing_shared: None,
     };
     new.next_check_at = Some(refresh::next_check_after(now, &new));
     let must = case.taken(Outcome::Done, link, &new.id, now);
@@ -110,6 +112,7 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
         core.event(&flow.workspace, &new.id, "connected", &grant.actor(flow), None)?,
     ];
     if store::all_or_nothing(core.db(), must, then).await? {
+        look(core, case, &new).await;
         return Ok(None);
     }
     lost(core, case, None).await
@@ -163,6 +166,7 @@ pub(super) async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Conne
         refresh_expires_at: grant.refresh_expires_at.or(old.refresh_expires_at.filter(|_| inherited.is_some())),
         refresh_idle_until: grant.refresh_idle_until.or(old.refresh_idle_until.filter(|_| inherited.is_some())),
         grant_expires_at: grant.grant_expires_at,
+        nothing_shared: None,
         ..old.clone()
     };
     new.next_check_at = Some(refresh::next_check_after(now, &new));
@@ -190,6 +194,7 @@ pub(super) async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Conne
     if switched || entered {
         discard_old(core, &old, &grant.credential).await;
     }
+    look(core, case, &Connection { generation: next_generation, ..new }).await;
     Ok(None)
 }
 
@@ -218,6 +223,13 @@ fn inherited<P: Ports>(core: &Core<P>, case: &Case<'_>, old: &Connection) -> Opt
     let before = opened(core, old)?.token?.refresh_token?;
     let token = grant.credential.token.clone()?;
     Some(Credential { token: Some(Token { refresh_token: Some(before), ..token }), ..grant.credential.clone() })
+}
+
+/// Whether what is stored now sees anything, is for whoever comes to the connection's page next.
+async fn look<P: Ports>(core: &Core<P>, case: &Case<'_>, stored: &Connection) {
+    if case.grant.proven {
+        shared::look(core, case.app, stored, &case.grant.credential).await;
+    }
 }
 
 /// The grant a connection had for another account: nobody holds it any more. It is revoked where the

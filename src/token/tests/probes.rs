@@ -36,6 +36,27 @@ fn a_probe_has_a_verdict_for_every_answer() {
 }
 
 #[test]
+fn only_an_empty_list_of_a_success_means_that_nothing_is_shared() {
+    let app = app_with("", r#","nothing_shared":{"url":"https://acme.example/list","at":"/results","say":"Share."}"#);
+    let asked = app.nothing_shared.as_ref().unwrap();
+    for (status, text, expected) in [
+        (200, r#"{"results":[]}"#, Some(true)),
+        (200, r#"{"results":[{}]}"#, Some(false)),
+        (200, r#"{"results":{}}"#, None),
+        (200, r#"{"results":null}"#, None),
+        (200, "{}", None),
+        (200, r#"{"error":"no","results":[]}"#, None),
+        (200, "<html>", None),
+        (403, r#"{"results":[]}"#, None),
+        (429, r#"{"results":[]}"#, None),
+        (500, r#"{"results":[]}"#, None),
+    ] {
+        assert_eq!(read_nothing_shared(&app, asked, &Ok(inbound(status, text)), now()), expected, "{status} {text}");
+    }
+    assert_eq!(read_nothing_shared(&app, asked, &Err(HttpError::Timeout), now()), None);
+}
+
+#[test]
 fn an_account_is_read_and_made_fit_to_show() {
     let app = app();
     let (long, cut) = ("x".repeat(300), "x".repeat(256));

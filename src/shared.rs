@@ -1,0 +1,54 @@
+//! A connection may work and yet see nothing, where people share things with it one by one: whoever forgot to is told.
+//!
+//! Owns the question, asked once when something is connected and whenever somebody asks for a check. Refuses to fail
+//! what it stands beside, and to conclude anything from an answer that does not tell. No resolve waits for it.
+
+use crate::app::App;
+use crate::connection::{Connection, Status};
+use crate::core::Core;
+use crate::credential::Credential;
+use crate::error::{Error, Result};
+use crate::ids::{ConnectionId, WorkspaceId};
+use crate::ports::{Database, Http, Ports};
+use crate::registry;
+use crate::store::connections;
+use crate::token;
+
+/// Asks the app what a credential sees, right after it was stored.
+pub async fn look<P: Ports>(core: &Core<P>, app: &App, connection: &Connection, credential: &Credential) {
+    if let Err(error) = ask(core, app, connection, credential).await {
+        core.log_cause(&error);
+    }
+}
+
+/// The same for a connection that has just been found to work: its token may be another since it was read.
+pub async fn look_again<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &ConnectionId) {
+    if let Err(error) = read_and_ask(core, workspace, id).await {
+        core.log_cause(&error);
+    }
+}
+
+async fn read_and_ask<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &ConnectionId) -> Result<()> {
+    let Some(connection) = connections::get(core.db(), workspace, id).await? else { return Ok(()) };
+    let app = registry::of_connection(core, &connection).await?;
+    let sealed = connection.sealed_credential.as_deref().filter(|_| connection.status == Status::Connected);
+    let (Some(sealed), Some(_)) = (sealed, &app.nothing_shared) else { return Ok(()) };
+    let place = Credential::place(&connection.workspace, &connection.id, connection.generation);
+    let credential = Credential::open(&core.config.ring, &place, sealed)
+        .map_err(|_| Error::internal("a credential that was just found to work does not open"))?;
+    ask(core, &app, &connection, &credential).await
+}
+
+async fn ask<P: Ports>(core: &Core<P>, app: &App, connection: &Connection, credential: &Credential) -> Result<()> {
+    let Some(asked) = &app.nothing_shared else { return Ok(()) };
+    let values = connection.fill(credential.values(app.first_secret()));
+    let request = token::probe_request(&asked.probe, app, &values);
+    let request = request.map_err(|problem| registry::unfilled(app, &problem))?;
+    let answer = core.ports.http().send(request).await;
+    let Some(nothing) = token::read_nothing_shared(app, asked, &answer, core.now()) else { return Ok(()) };
+    let say = nothing.then_some(asked.say.as_str());
+    if connection.nothing_shared.as_deref() != say {
+        core.db().batch(vec![connections::nothing_shared(connection, say)]).await?;
+    }
+    Ok(())
+}
