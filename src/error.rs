@@ -155,6 +155,12 @@ pub struct Hints {
     /// What is there instead of what was expected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actual: Option<serde_json::Value>,
+    /// What a page says instead of the detail, where that speaks to programs.
+    #[serde(skip)]
+    pub for_people: Option<String>,
+    /// The page that tells how the client that is missing is set up.
+    #[serde(skip)]
+    pub setup: Option<String>,
     /// Methods the path allows.
     #[serde(skip)]
     pub allow: Vec<&'static str>,
@@ -197,6 +203,7 @@ impl Error {
     /// No such connection, or not this caller's.
     pub fn connection_not_found() -> Self {
         Self::new(Code::ConnectionNotFound, "There is no such connection, or this key may not see it.")
+            .hint(|h| h.for_people = Some("There is no such connection, or it is somebody else's.".into()))
     }
 
     /// One field is wrong.

@@ -196,13 +196,15 @@ impl Call<'_> {
 /// Answers a request.
 pub async fn handle<P: Ports>(core: &Core<P>, request: &Request) -> Response {
     let found = routes::find(request.method, &request.path);
+    let mut call = Call { request, params: vec![], key: None, session: None };
     let answered = match gate(core, request).await {
-        Ok(()) => answer(core, request, &found).await,
+        Ok(()) => answer(core, &mut call, &found).await,
         Err(error) => Err(error),
     };
     let response = answered.unwrap_or_else(|error| {
         core.log_cause(&error);
-        refusal(request, &found, &error)
+        let csrf = session::form_token(core, request);
+        refusal(request, &found, &error, &oauth::shell(call.session.as_ref(), csrf.as_deref()))
     });
     finished(response, request, Some(&core.config))
 }
@@ -210,7 +212,7 @@ pub async fn handle<P: Ports>(core: &Core<P>, request: &Request) -> Response {
 /// Answers a request when the configuration can't be used: every route but the health check says so.
 pub fn misconfigured(request: &Request, error: &Error) -> Response {
     let found = routes::find(request.method, &request.path);
-    let response = if request.path == "/healthz" { operator::unhealthy() } else { refusal(request, &found, error) };
+    let response = if request.path == "/healthz" { operator::unhealthy() } else { refusal(request, &found, error, &page::Shell::default()) };
     finished(response, request, None)
 }
 
@@ -226,21 +228,29 @@ async fn gate<P: Ports>(core: &Core<P>, request: &Request) -> Result<()> {
     }
 }
 
-async fn answer<P: Ports>(core: &Core<P>, request: &Request, found: &Found) -> Result<Response> {
-    let (route, params) = match found {
-        Found::Route { line, params } => (*line, params.clone()),
+async fn answer<P: Ports>(core: &Core<P>, call: &mut Call<'_>, found: &Found) -> Result<Response> {
+    let request = call.request;
+    let route = match found {
+        Found::Route { line, params } => {
+            call.params.clone_from(params);
+            *line
+        }
         Found::OtherMethod { allow, .. } => {
             return Err(Error::new(Code::MethodNotAllowed, "This address does not know that method.")
                 .hint(|h| h.allow.clone_from(allow)));
         }
-        Found::Nothing => return Err(Error::not_found("address here")),
+        Found::Nothing => {
+            if wants_page(request, found) {
+                call.session = session::person(core, request).await?;
+            }
+            return Err(Error::not_found("address here"));
+        }
     };
-    let mut call = Call { request, params, key: None, session: None };
-    authenticate(core, route.auth, &mut call).await?;
+    authenticate(core, route.auth, call).await?;
     if matches!(request.body, Body::TooLarge) && route.auth != Auth::Itself {
         return Err(input::too_large());
     }
-    routes::dispatch(core, route.handler, &call).await
+    routes::dispatch(core, route.handler, call).await
 }
 
 async fn authenticate<P: Ports>(core: &Core<P>, auth: Auth, call: &mut Call<'_>) -> Result<()> {
@@ -265,10 +275,8 @@ async fn authenticate<P: Ports>(core: &Core<P>, auth: Auth, call: &mut Call<'_>)
             Ok(())
         }
         Auth::Person => {
-            let session = session::person(core, call.request).await?.ok_or_else(session::needed)?;
-            session::require_own_form(core, call.request)?;
-            call.session = Some(session);
-            Ok(())
+            call.session = Some(session::person(core, call.request).await?.ok_or_else(session::needed)?);
+            session::require_own_form(core, call.request)
         }
     }
 }
@@ -283,16 +291,20 @@ fn presented(request: &Request) -> Result<PresentedKey> {
     request.bearer().and_then(PresentedKey::parse).ok_or_else(unauthorized)
 }
 
-fn refusal(request: &Request, found: &Found, error: &Error) -> Response {
-    let browser = match found {
+fn refusal(request: &Request, found: &Found, error: &Error, shell: &page::Shell<'_>) -> Response {
+    if wants_page(request, found) { problem::page(error, shell) } else { problem::json(error) }
+}
+
+/// Whether a browser is answered, and not a program.
+fn wants_page(request: &Request, found: &Found) -> bool {
+    match found {
         Found::Route { line, .. } => line.is_page(),
         Found::OtherMethod { page, .. } => *page,
         Found::Nothing => {
             !request.path.starts_with("/v1/")
                 && request.header("accept").is_some_and(|accept| accept.contains("text/html"))
         }
-    };
-    if browser { problem::page(error) } else { problem::json(error) }
+    }
 }
 
 /// Headers every answer has. `form-action` names what may follow a form's POST: pages that lead to an

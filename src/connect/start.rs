@@ -187,6 +187,11 @@ pub async fn usable_client<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, ap
             Code::ClientMissing,
             format!("{} has no OAuth client in this workspace yet. Set it up first: {}.", app.name, client_route(app)),
         )
+        .hint(|h| {
+            let way = app.way_name.as_ref().map(|way| format!(" ({way})")).unwrap_or_default();
+            h.for_people = Some(format!("{}{way} can't be connected yet: it must be set up first.", app.name));
+            h.setup = Some(setup_page(app));
+        })
     })?;
     reachable(app, &client)?;
     Ok(client)
@@ -204,7 +209,17 @@ pub(super) fn reachable(app: &App, client: &Client) -> Result<()> {
             app.name,
             client_route(app)
         ),
-    ))
+    )
+    .hint(|h| {
+        let what = format!("{} can't be connected: its addresses have changed since it was set up.", app.name);
+        h.for_people = Some(format!("{what} Its client secret must be entered again."));
+        h.setup = Some(setup_page(app));
+    }))
+}
+
+/// The page that tells a person how the client of a way is set up.
+pub fn setup_page(app: &App) -> String {
+    format!("/apps/{}/setup?way={}", app.id, app.way)
 }
 
 /// Where a program sets up the client of a way.

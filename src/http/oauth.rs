@@ -168,7 +168,8 @@ pub(super) async fn use_link<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Resul
     };
     let response = walked.unwrap_or_else(|error| {
         core.log_cause(&error);
-        problem::page(&error)
+        let csrf = session::form_token(core, call.request);
+        problem::page(&error, &shell(call.session.as_ref(), csrf.as_deref()))
     });
     Ok(match cookie {
         Some(cookie) => response.with("set-cookie", cookie),

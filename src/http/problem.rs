@@ -56,24 +56,38 @@ pub(super) fn json(error: &Error) -> Response {
     with_hints(response, error)
 }
 
-/// The page.
-pub(super) fn page(error: &Error) -> Response {
+/// The page, for whoever is known to be signed in.
+pub(super) fn page(error: &Error, shell: &page::Shell<'_>) -> Response {
     let (status, title) = status(error.code);
-    let shell = page::Shell { signed_in_as: None, csrf: None };
     let markup = if error.code == Code::Unauthorized {
         page::sign_in_needed()
     } else {
         page::message(
-            &shell,
+            shell,
             &page::Message {
                 title: title.into(),
-                text: error.detail.clone(),
+                text: text(error, shell.signed_in_as.is_some()),
                 tone: page::Tone::Bad,
-                links: vec![("Connections".into(), "/".into())],
+                links: if shell.signed_in_as.is_some() { ways_on(error) } else { vec![] },
             },
         )
     };
     with_hints(Response::html(status, markup), error)
+}
+
+fn text(error: &Error, signed_in: bool) -> String {
+    let text = error.hints.for_people.as_ref().unwrap_or(&error.detail);
+    // Who came by a link sets nothing up.
+    if error.code == Code::ClientMissing && !signed_in {
+        return format!("{text} Tell whoever sent you the link.");
+    }
+    text.clone()
+}
+
+/// For who is not signed in, no page leads on.
+fn ways_on(error: &Error) -> Vec<(String, String)> {
+    let setup = error.hints.setup.iter().map(|page| ("How to set it up".to_owned(), page.clone()));
+    setup.chain([("Connections".to_owned(), "/".to_owned())]).collect()
 }
 
 fn with_hints(mut response: Response, error: &Error) -> Response {

@@ -12,6 +12,7 @@ use connections::resolve::Ask;
 use connections::secret::Secret;
 use connections::store::clients;
 use connections::store::links::OnDuplicate;
+use connections::workspace::User;
 use serde_json::{Value, json};
 
 use crate::support::{Reply, Scene};
@@ -251,17 +252,22 @@ impl<'a> Browser<'a> {
 
 /// A link: its path.
 fn link(scene: &Scene, expires_in: i64) -> String {
-    let new = NewLink {
+    link_with(scene, |new| new.expires_in = expires_in)
+}
+
+fn link_with(scene: &Scene, change: impl FnOnce(&mut NewLink)) -> String {
+    let mut new = NewLink {
         app: Some(scene.app.clone()),
         way: None,
         connection: None,
         scopes: None,
         user: None,
         return_to: None,
-        expires_in,
+        expires_in: 3600,
         on_duplicate: OnDuplicate::Ask,
         confirm: false,
     };
+    change(&mut new);
     let made = scene.world.run(async { link::create(&scene.world.core(), &scene.workspace, new, |_, _| true).await });
     made.unwrap().1.trim_start_matches("https://c.example.com").to_owned()
 }
@@ -308,4 +314,39 @@ fn many_links_of_a_browser_cost_no_more_than_one() {
     }
     assert!(trips.iter().all(|one| *one == trips[0]), "{trips:?}");
     assert!(browser.consent(&last.unwrap(), "ann").contains("Acme is connected"));
+}
+
+// ---- pages of what went wrong ----
+
+#[test]
+fn an_app_that_must_be_set_up_leads_to_how_and_names_no_route_of_the_api() {
+    let scene = Scene::new();
+    let path = link(&scene, 3600);
+    scene.revise(&json!({ "auth": { "token_url": "https://elsewhere.example/token" } }));
+    let mut ann = Browser::new(&scene);
+    ann.sign_in();
+    let page = ann.get("/oauth/start/acme");
+    assert_eq!(page.status, 409);
+    assert!(page.body.contains(r#"href="/apps/acme/setup?way=oauth2""#) && !page.body.contains("/v1/"), "{}", page.body);
+    let invited = Browser::new(&scene).get(&path);
+    assert_eq!(invited.status, 409);
+    assert!(invited.body.contains("Tell whoever sent you the link") && !invited.body.contains("/setup"));
+}
+
+#[test]
+fn a_page_of_what_went_wrong_knows_who_is_signed_in() {
+    let scene = Scene::new();
+    let somebody_elses = link_with(&scene, |new| new.user = Some(User { id: "bob".into(), name: None }));
+    let mut ann = Browser::new(&scene);
+    let mut stranger = Browser::new(&scene);
+    ann.sign_in();
+    for (address, status) in [(somebody_elses.as_str(), 409), ("/connections/con_1", 404), ("/nothing/here", 404)] {
+        let mut request = request(Method::Get, address, vec![]);
+        request.headers.push(("accept".into(), "text/html".into()));
+        let page = ann.send(request.clone());
+        assert_eq!(page.status, status, "{address}");
+        assert!(page.body.contains(r#"action="/sign-out""#) && page.body.contains("Signed in as"), "{address}");
+        assert!(!page.body.contains("key"), "it speaks to a person: {}", page.body);
+        assert!(!stranger.send(request).body.contains("/sign-out"), "{address}");
+    }
 }
