@@ -212,7 +212,11 @@ pub async fn handle<P: Ports>(core: &Core<P>, request: &Request) -> Response {
 /// Answers a request when the configuration can't be used: every route but the health check says so.
 pub fn misconfigured(request: &Request, error: &Error) -> Response {
     let found = routes::find(request.method, &request.path);
-    let response = if request.path == "/healthz" { operator::unhealthy() } else { refusal(request, &found, error, &page::Shell::default()) };
+    let response = if request.path == "/healthz" {
+        operator::unhealthy()
+    } else {
+        refusal(request, &found, error, &page::Shell::default())
+    };
     finished(response, request, None)
 }
 

@@ -3,17 +3,20 @@
 //! Owns how an offer becomes a page: scopes to tick, values to enter, help, warnings, the other ways to connect. Refuses
 //! to send a secret back: whoever has to correct something enters it again.
 
+use std::rc::Rc;
+
+use super::known::is_ready;
 use super::oauth::shell;
 use super::page::{self, Input, Problem, ScopeChoice};
 use super::{Call, LEADS_OUT, Response, input, problem, session};
 use crate::app::{App, Field, Origin, Variable};
-use crate::connect::start::{Offer, Wish};
+use crate::connect::start::{Offer, Wish, setup_page};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ids::{ClientId, WorkspaceId};
 use crate::ports::Ports;
 use crate::registry;
-use crate::store::{connections, workspaces};
+use crate::store::{clients, connections, workspaces};
 
 /// From so many parts of ten of an app's limit on, people are warned of it.
 const NEARLY: i64 = 9;
@@ -29,8 +32,15 @@ pub(super) async fn page<P: Ports>(
     let csrf = session::form_token(core, call.request);
     // Who came by a link is nobody here, whoever else is signed in.
     let shell = shell(call.session.as_ref().filter(|_| wish.link.is_none()), csrf.as_deref());
-    let asking =
-        Asking { call, wish, offer, refused, workspace: workspace.name, warnings: warnings(core, wish, offer).await? };
+    let asking = Asking {
+        call,
+        wish,
+        offer,
+        refused,
+        workspace: workspace.name,
+        warnings: warnings(core, wish, offer).await?,
+        ways: ways(core, call, wish, offer).await?,
+    };
     let markup = if offer.app.kind.is_pasted() {
         page::paste(&shell, &asking.paste())
     } else {
@@ -85,6 +95,7 @@ struct Asking<'a> {
     refused: Option<&'a Error>,
     workspace: String,
     warnings: Vec<String>,
+    ways: Vec<page::Way>,
 }
 
 impl Asking<'_> {
@@ -127,7 +138,7 @@ impl Asking<'_> {
             problem: self.problem(),
             connect_help: self.app().server().map(|server| server.connect_help.clone()).unwrap_or_default(),
             warnings: self.warnings.clone(),
-            ways: self.ways(),
+            ways: self.ways.clone(),
             reconnecting: self.repaired(),
             for_user: self.for_user(),
             invited: self.wish.link.is_some(),
@@ -153,7 +164,7 @@ impl Asking<'_> {
             name_error: self.error("name"),
             problem: self.problem(),
             warnings: self.warnings.clone(),
-            ways: self.ways(),
+            ways: self.ways.clone(),
             for_user: self.for_user(),
             invited: self.wish.link.is_some(),
             action: self.action(),
@@ -241,21 +252,27 @@ impl Asking<'_> {
         let entered = app.kind.is_pasted() && (field == "name" || app.fields.iter().any(|one| one.id == field));
         entered || app.variables.get(field).is_some_and(asked)
     }
+}
 
-    fn ways(&self) -> Vec<page::Way> {
-        let ways = self.offer.definition.ways();
-        if ways.len() < 2 || self.wish.link.as_ref().is_some_and(|link| link.way.is_some()) {
-            return vec![];
-        }
-        let one = |(at, app): (usize, &std::rc::Rc<App>)| page::Way {
+/// All ways to connect the app. Who came by a link sets nothing up: for them, what is not ready is not there.
+async fn ways<P: Ports>(core: &Core<P>, call: &Call<'_>, wish: &Wish, offer: &Offer) -> Result<Vec<page::Way>> {
+    let ways = offer.definition.ways();
+    if ways.len() < 2 || wish.link.as_ref().is_some_and(|link| link.way.is_some()) {
+        return Ok(vec![]);
+    }
+    let clients = clients::registrations(core.db(), &wish.workspace).await?;
+    let one = |(at, app): (usize, &Rc<App>)| {
+        let ready = is_ready(&clients, app);
+        page::Way {
             id: app.way.to_string(),
             name: kind(app),
-            href: format!("{}?way={}", self.call.request.path, app.way),
+            href: if ready { format!("{}?way={}", call.request.path, app.way) } else { setup_page(app) },
+            ready,
             recommended: at == 0,
-            current: app.way == self.app().way,
-        };
-        ways.iter().enumerate().map(one).collect()
-    }
+            current: app.way == offer.app.way,
+        }
+    };
+    Ok(ways.iter().enumerate().map(one).filter(|way| way.ready || wish.link.is_none()).collect())
 }
 
 /// What people call a way to connect.

@@ -3,15 +3,18 @@
 //! Owns what that page says: the app's own steps, and the call that enters the client. Refuses to show or take a
 //! client's secret: it is entered by that call alone.
 
+use std::rc::Rc;
+
 use super::oauth::shell;
-use super::{Call, Response, input, known, page, session};
-use crate::app::{App, AppId, Kind, Origin, WayId};
-use crate::connect::start::{client_route, redirect_uri};
+use super::{Call, Response, ask, input, known, page, session};
+use crate::app::{App, AppId, Definition, Kind, Origin, WayId};
+use crate::connect::start::{client_route, redirect_uri, setup_page};
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::ports::Ports;
 use crate::registry;
-use crate::store::{clients, workspaces};
+use crate::store::clients::{self, Registrations};
+use crate::store::workspaces;
 
 /// How an app's OAuth client is set up, for whoever runs the workspace.
 pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
@@ -19,11 +22,43 @@ pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     let missing = || Error::not_found("app");
     let id = AppId::parse(call.param(0)).ok_or_else(missing)?;
     let definition = registry::current(core, &session.workspace, &id).await?.ok_or_else(missing)?.definition;
-    let app = match input::query(call.request, "way").and_then(|text| WayId::parse(&text)) {
-        Some(way) => definition.way(Some(&way)).filter(|app| app.kind == Kind::OAuth2),
-        None => definition.oauth2(),
-    };
-    let app = app.ok_or_else(missing)?;
+    let csrf = session::form_token(core, call.request);
+    let shell = shell(Some(session), csrf.as_deref());
+    match way(call, &definition)? {
+        Some(app) => Ok(Response::html(200, page::setup(&shell, &view(core, call, &definition, &app).await?))),
+        None => Ok(Response::html(200, page::message(&shell, &needs_none(call, &definition)))),
+    }
+}
+
+/// The way that the page is about: the one that is asked for, or the first that needs a client. None where none needs one.
+fn way(call: &Call<'_>, definition: &Definition) -> Result<Option<Rc<App>>> {
+    let Some(asked) = input::query(call.request, "way") else { return Ok(definition.oauth2()) };
+    let app = WayId::parse(&asked).and_then(|way| definition.way(Some(&way)));
+    let app = app.ok_or_else(|| Error::not_found("way to connect this app"))?;
+    Ok(Some(app).filter(|app| app.kind == Kind::OAuth2))
+}
+
+/// What is entered here needs no client of the app.
+fn needs_none(call: &Call<'_>, definition: &Definition) -> page::Message {
+    let way = input::query(call.request, "way").map(|way| format!("?way={way}")).unwrap_or_default();
+    page::Message {
+        title: format!("{} needs no set-up", definition.name),
+        text: "What it asks for is entered here when it is connected. Everybody can do that right away.".into(),
+        tone: page::Tone::Good,
+        links: vec![
+            (format!("Connect {}", definition.name), format!("/oauth/start/{}{way}", definition.id)),
+            ("Connections".into(), "/".into()),
+        ],
+    }
+}
+
+async fn view<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+    definition: &Definition,
+    app: &Rc<App>,
+) -> Result<page::SetupView> {
+    let session = call.session()?;
     let workspace =
         workspaces::get(core.db(), &session.workspace).await?.ok_or_else(|| Error::not_found("workspace"))?;
     let clients = clients::registrations(core.db(), &session.workspace).await?;
@@ -35,10 +70,12 @@ pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     let family = known::all(core, &session.workspace).await?;
     let family = family.iter().filter(|one| one.registration() == app.registration());
     let description = |scope: &crate::app::Scope| (scope.id.clone(), scope.description.clone());
-    let view = page::SetupView {
+    Ok(page::SetupView {
         app_name: definition.name.clone(),
+        way: (definition.ways().len() > 1).then(|| ask::kind(app)),
+        others: definition.ways().iter().filter(|one| one.way != app.way).map(|one| other(&clients, one)).collect(),
         workspace: workspace.name,
-        is_set_up: known::is_ready(&clients, &app),
+        is_set_up: known::is_ready(&clients, app),
         console: help.map(|help| help.url.clone()),
         steps: help
             .map(|help| help.steps.iter().map(|step| step.replace("{redirect_uri}", shown)).collect())
@@ -46,13 +83,18 @@ pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
         redirect_uri: redirect_uri.clone(),
         scopes: app.scopes.iter().filter(|scope| scope.required || scope.default).map(description).collect(),
         connect_help: server.connect_help.clone(),
-        api_url: core.config.public_url.at(client_route(&app).trim_start_matches("PUT ")),
-        api_body: client_body(&app),
+        api_url: core.config.public_url.at(client_route(app).trim_start_matches("PUT ")),
+        api_body: client_body(app),
         family: family.map(|one| one.name().to_owned()).filter(|name| *name != definition.name).collect(),
         docs: definition.docs.clone(),
-    };
-    let csrf = session::form_token(core, call.request);
-    Ok(Response::html(200, page::setup(&shell(Some(session), csrf.as_deref()), &view)))
+    })
+}
+
+/// Another way: what people call it, whether it can be walked, and where it begins or is set up.
+fn other(clients: &Registrations, app: &App) -> (String, bool, String) {
+    let ready = known::is_ready(clients, app);
+    let begins = format!("/oauth/start/{}?way={}", app.id, app.way);
+    (ask::kind(app), ready, if ready { begins } else { setup_page(app) })
 }
 
 /// The body that enters a client, with nothing of one in it.

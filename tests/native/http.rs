@@ -327,7 +327,11 @@ fn an_app_that_must_be_set_up_leads_to_how_and_names_no_route_of_the_api() {
     ann.sign_in();
     let page = ann.get("/oauth/start/acme");
     assert_eq!(page.status, 409);
-    assert!(page.body.contains(r#"href="/apps/acme/setup?way=oauth2""#) && !page.body.contains("/v1/"), "{}", page.body);
+    assert!(
+        page.body.contains(r#"href="/apps/acme/setup?way=oauth2""#) && !page.body.contains("/v1/"),
+        "{}",
+        page.body
+    );
     let invited = Browser::new(&scene).get(&path);
     assert_eq!(invited.status, 409);
     assert!(invited.body.contains("Tell whoever sent you the link") && !invited.body.contains("/setup"));
@@ -348,5 +352,45 @@ fn a_page_of_what_went_wrong_knows_who_is_signed_in() {
         assert!(page.body.contains(r#"action="/sign-out""#) && page.body.contains("Signed in as"), "{address}");
         assert!(!page.body.contains("key"), "it speaks to a person: {}", page.body);
         assert!(!stranger.send(request).body.contains("/sign-out"), "{address}");
+    }
+}
+
+/// The app with a key beside the consent: only the key's way can be walked.
+fn with_a_key_beside(scene: &Scene) {
+    let mut definition = crate::support::scene::definition();
+    let consent = definition["auth"].take();
+    let key = json!({ "type": "api_key", "fields": [{ "id": "api_key", "label": "Key" }] });
+    definition["auth"] = json!([consent, key]);
+    definition["auth"][0]["token_url"] = "https://elsewhere.example/token".into();
+    let (status, problem) = call(scene, &first_key(scene), Method::Put, "/v1/apps/acme", &definition);
+    assert_eq!(status, 200, "{problem}");
+}
+
+#[test]
+fn a_way_that_is_not_set_up_is_set_up_from_the_form_of_another_and_not_offered_behind_a_link() {
+    let scene = Scene::new();
+    with_a_key_beside(&scene);
+    let mut ann = Browser::new(&scene);
+    ann.sign_in();
+    let form = ann.get("/oauth/start/acme").body;
+    assert!(form.contains(r#"href="/apps/acme/setup?way=oauth2""#) && !form.contains("(recommended)"), "{form}");
+    let invited = Browser::new(&scene).get(&link(&scene, 3600)).body;
+    assert!(invited.contains("Key") && !invited.contains("Other ways"), "{invited}");
+    let setup = ann.get("/apps/acme/setup?way=oauth2").body;
+    assert!(setup.contains(r#"href="/oauth/start/acme?way=api_key""#), "{setup}");
+}
+
+#[test]
+fn an_app_that_needs_no_client_says_so_and_one_that_is_not_there_does_not() {
+    let scene = Scene::new();
+    with_a_key_beside(&scene);
+    let mut ann = Browser::new(&scene);
+    ann.sign_in();
+    let telegram = ann.get("/apps/telegram/setup");
+    assert_eq!(telegram.status, 200);
+    assert!(telegram.body.contains("needs no set-up") && telegram.body.contains(r#"href="/oauth/start/telegram""#));
+    assert!(ann.get("/apps/acme/setup?way=api_key").body.contains(r#"href="/oauth/start/acme?way=api_key""#));
+    for address in ["/apps/none/setup", "/apps/acme/setup?way=none", "/apps/acme/setup?way=%3C"] {
+        assert_eq!(ann.get(address).status, 404, "{address}");
     }
 }

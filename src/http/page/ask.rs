@@ -14,8 +14,10 @@ pub struct Way {
     pub id: String,
     /// What people call it.
     pub name: String,
-    /// Where it begins.
+    /// Where it begins; where it is not ready, where its set-up is told.
     pub href: String,
+    /// Whether it can be walked: what needs an OAuth client has one.
+    pub ready: bool,
     /// Whether the catalogue recommends it.
     pub recommended: bool,
     /// Whether it is the one on this page.
@@ -83,13 +85,21 @@ pub(super) fn other_ways(ways: &[Way]) -> Markup {
                 h2 #ways { "Other ways to connect" }
                 ul {
                     @for way in ways.iter().filter(|way| !way.current) {
-                        li {
-                            (link(&way.name, &way.href, "way"))
-                            @if way.recommended { span.quiet { " (recommended)" } }
-                        }
+                        li { (other_way(way)) }
                     }
                 }
             }
+        }
+    }
+}
+
+fn other_way(way: &Way) -> Markup {
+    html! {
+        @if way.ready {
+            (link(&way.name, &way.href, "way"))
+            @if way.recommended { span.quiet { " (recommended)" } }
+        } @else {
+            (said(&way.name)) span.quiet { " is not set up. " } (link("How to set it up", &way.href, "way"))
         }
     }
 }

@@ -6,13 +6,17 @@
 use maud::{Markup, html};
 
 use super::Shell;
-use super::frame::{code, outside, page, said};
+use super::frame::{code, link, outside, page, said};
 
 /// How an app's OAuth client is set up, for whoever runs the workspace.
 #[derive(Debug, Clone)]
 pub struct SetupView {
     /// The app's name.
     pub app_name: String,
+    /// What people call the way that the client is for, where the app has several.
+    pub way: Option<String>,
+    /// The app's other ways: what people call them, whether they need no set-up any more, and where they begin or are set up.
+    pub others: Vec<(String, bool, String)>,
     /// The workspace whose client it is.
     pub workspace: String,
     /// Whether it has one that works with the app as it is now.
@@ -42,18 +46,9 @@ pub struct SetupView {
 pub fn setup(shell: &Shell<'_>, view: &SetupView) -> Markup {
     let body = html! {
         @if shell.signed_in_as.is_some() { nav { a href="/" { "All connections" } } }
-        h1 { "Set up " (said(&view.app_name)) }
-        p {
-            "The workspace " strong { (said(&view.workspace)) }
-            @if view.is_set_up {
-                " has an OAuth client of " (said(&view.app_name)) ", and everybody can connect it. These steps are for "
-                "whoever changes the client or its secret."
-            } @else {
-                " has no OAuth client of " (said(&view.app_name))
-                " yet, so nobody can connect it. Whoever runs the workspace makes one, once, and everybody can connect. "
-                "If that is not you, send them the address of this page."
-            }
-        }
+        h1 { "Set up " (said(&view.app_name)) @if let Some(way) = &view.way { ": " (said(way)) } }
+        (whether(view))
+        (others(view))
         (family(view))
         (at_the_app(view))
         (what_to_tick(view))
@@ -67,7 +62,44 @@ pub fn setup(shell: &Shell<'_>, view: &SetupView) -> Markup {
             }
         }
     };
-    page(shell, &format!("Set up {}", view.app_name), &body)
+    let of_way = view.way.as_ref().map(|way| format!(": {way}")).unwrap_or_default();
+    page(shell, &format!("Set up {}{of_way}", view.app_name), &body)
+}
+
+/// Whether it is set up, and what that means.
+fn whether(view: &SetupView) -> Markup {
+    let how = if view.way.is_some() { "this way" } else { "by signing in at the app" };
+    html! {
+        p {
+            "The workspace " strong { (said(&view.workspace)) }
+            @if view.is_set_up {
+                " has an OAuth client of " (said(&view.app_name)) ", and everybody can connect it " (how) ". These steps "
+                "are for whoever changes the client or its secret."
+            } @else {
+                " has no OAuth client of " (said(&view.app_name)) " yet, so nobody can connect it " (how)
+                ". Whoever runs the workspace makes one, once, and everybody can connect. "
+                "If that is not you, send them the address of this page."
+            }
+        }
+    }
+}
+
+fn others(view: &SetupView) -> Markup {
+    html! {
+        @if !view.others.is_empty() {
+            section aria-labelledby="others" {
+                h2 #others { "Other ways to connect " (said(&view.app_name)) }
+                ul {
+                    @for (name, ready, href) in &view.others {
+                        li {
+                            (said(name)) ": "
+                            (link(if *ready { "Connect" } else { "How to set it up" }, href, "way"))
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn family(view: &SetupView) -> Markup {

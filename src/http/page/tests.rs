@@ -135,14 +135,15 @@ fn inputs(words: &str) -> Vec<Input> {
 }
 
 fn ways(words: &str) -> Vec<Way> {
-    let way = |current, recommended| Way {
+    let way = |current, recommended, ready| Way {
         id: words.to_owned(),
         name: words.to_owned(),
         href: format!("/oauth/start/{words}"),
+        ready,
         recommended,
         current,
     };
-    vec![way(false, true), way(true, false), way(false, false)]
+    vec![way(false, true, true), way(true, false, true), way(false, false, false)]
 }
 
 fn paste_view(words: &str) -> PasteView {
@@ -171,6 +172,8 @@ fn setup_view(words: &str) -> SetupView {
     let text = words.to_owned();
     SetupView {
         app_name: text.clone(),
+        way: Some(text.clone()),
+        others: vec![(text.clone(), true, format!("/{words}")), (text.clone(), false, format!("/{words}"))],
         workspace: text.clone(),
         is_set_up: false,
         console: Some(text.clone()),
@@ -222,7 +225,8 @@ fn pages(words: &str, csrf: &str) -> Vec<String> {
         cancel: None,
         ..paste_view(words)
     };
-    let told_later = SetupView { redirect_uri: None, steps: Vec::new(), ..setup_view(words) };
+    let told_later =
+        SetupView { way: None, others: Vec::new(), redirect_uri: None, steps: Vec::new(), ..setup_view(words) };
     let searched = ListView { apps_search: Some(text.clone()), ..list_view(words) };
     let old_news = ConnectionView { notice: None, replace_href: None, lasts: Lasts::Pasted, ..connection_view(words) };
     let exchanged = ConnectionView { lasts: Lasts::Exchanged, expires: None, ..connection_view(words) };
@@ -631,6 +635,19 @@ fn a_setup_has_its_steps_and_a_call_to_copy_without_a_secret() {
     assert!(!html.contains("is not known before the next step"));
     let html = setup(&SHELL, &SetupView { redirect_uri: None, ..view }).into_string();
     assert!(html.contains("is not known before the next step") && html.contains("The answer has it as"));
+}
+
+#[test]
+fn a_way_that_is_not_set_up_leads_to_its_setup_and_is_not_recommended() {
+    let mut view = paste_view("Acme");
+    view.ways[0].ready = false;
+    let html = paste(&SHELL, &view).into_string();
+    assert!(html.contains("How to set it up") && !html.contains("(recommended)"));
+    let html = setup(&SHELL, &setup_view("Acme")).into_string();
+    assert!(html.contains("nobody can connect it this way") && html.contains(": <bdi>Acme</bdi></h1>"));
+    let only = SetupView { way: None, others: Vec::new(), ..setup_view("Acme") };
+    let html = setup(&SHELL, &only).into_string();
+    assert!(html.contains("nobody can connect it by signing in at the app") && !html.contains("Other ways"));
 }
 
 #[test]
