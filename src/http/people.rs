@@ -4,6 +4,7 @@
 //! person's connections, as if they were not there.
 
 use super::connections::{cursor, edit};
+use super::known::Known;
 use super::oauth::shell;
 use super::page::{self, Card, StatusWords, Tone};
 use super::session::{self, user_of};
@@ -21,8 +22,9 @@ use crate::ids::ConnectionId;
 use crate::ports::{Errand, ErrandOutcome, Ports, Refresher};
 use crate::registry;
 use crate::shared;
+use crate::store::clients::{self, Registrations};
 use crate::store::connections::{self as rows, Filter, Listed, Patch};
-use crate::store::{clients, events, uses};
+use crate::store::{events, uses};
 use crate::time::Timestamp;
 
 /// Connections on a page.
@@ -62,6 +64,7 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
                 ways: one.ways(),
                 categories: one.categories(),
                 ready: one.can_be_connected(&ready),
+                lacks: lacks(one, &ready),
             })
             .collect(),
         next: found.next.map(|cursor| next_page(&cursor, search.as_deref(), apps_search.as_deref())),
@@ -71,6 +74,17 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     };
     let csrf = session::form_token(core, call.request);
     Ok(Response::html(200, page::list(&shell(Some(session), csrf.as_deref()), &view)))
+}
+
+/// What people call an app's way at the app itself, where its client is not set up.
+fn lacks(one: &Known, clients: &Registrations) -> Option<String> {
+    if let Known::Catalogue(entry) = one
+        && !clients.names().any(|name| name == one.registration())
+    {
+        let way = entry.ways.iter().find(|way| Kind::parse(way.kind) == Some(Kind::OAuth2))?;
+        return Some(way.name.unwrap_or_else(|| Kind::OAuth2.in_words()).to_owned());
+    }
+    one.definition()?.oauth2().filter(|app| !known::is_ready(clients, app)).map(|app| ask::kind(&app))
 }
 
 fn next_page(cursor: &str, search: Option<&str>, apps: Option<&str>) -> String {

@@ -394,3 +394,17 @@ fn an_app_that_needs_no_client_says_so_and_one_that_is_not_there_does_not() {
         assert_eq!(ann.get(address).status, 404, "{address}");
     }
 }
+
+#[test]
+fn an_app_that_can_be_connected_by_another_way_is_among_what_is_not_set_up_too() {
+    let scene = Scene::new();
+    with_a_key_beside(&scene);
+    let mut ann = Browser::new(&scene);
+    ann.sign_in();
+    let page = ann.get("/").body;
+    for app in ["acme", "slack"] {
+        assert!(page.contains(&format!(r#"href="/oauth/start/{app}""#)), "{app}");
+        assert!(page.contains(&format!(r#"href="/apps/{app}/setup""#)), "{app}");
+    }
+    assert!(!page.contains(r#"href="/apps/telegram/setup""#), "it needs none");
+}

@@ -24,6 +24,8 @@ pub struct AppChoice {
     pub categories: Vec<String>,
     /// Whether it can be connected now. What needs no OAuth client always can.
     pub ready: bool,
+    /// What people call the way at the app itself, where that one is not set up though another can be walked.
+    pub lacks: Option<String>,
 }
 
 /// The Connections page.
@@ -158,7 +160,9 @@ fn row(card: &Card) -> Markup {
 const APPS: &str = "/#connect";
 
 fn apps(view: &ListView) -> Markup {
-    let (ready, others): (Vec<_>, Vec<_>) = sought(view).into_iter().partition(|app| app.ready);
+    let found = sought(view);
+    let ready: Vec<_> = found.iter().filter(|app| app.ready).collect();
+    let others: Vec<_> = found.iter().filter(|app| !app.ready || app.lacks.is_some()).collect();
     let none_ready = view.apps.iter().all(|app| !app.ready);
     html! {
         section aria-labelledby="connect" {
@@ -175,7 +179,7 @@ fn apps(view: &ListView) -> Markup {
             }
             @if !others.is_empty() {
                 details open[none_ready || view.apps_search.is_some()] {
-                    summary { "Apps that are not set up (" (others.len()) ")" }
+                    summary { "What is not set up (" (others.len()) ")" }
                     ul.others { @for app in &others { li { (not_set_up(app)) } } }
                 }
             }
@@ -210,8 +214,12 @@ fn start(app: &AppChoice) -> Markup {
 
 fn not_set_up(app: &AppChoice) -> Markup {
     html! {
-        span { (said(&app.name)) span.quiet { " is not set up" } }
-        a.way href={ "/apps/" (app.id) "/setup" } { "How to set up " (said(&app.name)) }
+        span {
+            (said(&app.name))
+            @if let Some(way) = app.lacks.as_ref().filter(|_| app.ready) { ": " (said(way)) }
+            span.quiet { " is not set up" }
+        }
+        a.way href={ "/apps/" (app.id) "/setup" } { span { "How to set up " (said(&app.name)) } }
     }
 }
 

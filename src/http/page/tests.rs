@@ -49,7 +49,8 @@ fn list_view(words: &str) -> ListView {
 
 fn app_choice(words: &str, ready: bool) -> AppChoice {
     let text = words.to_owned();
-    AppChoice { id: text.clone(), name: text.clone(), ways: vec![text.clone()], categories: vec![text], ready }
+    let (id, name, ways) = (text.clone(), text.clone(), vec![text.clone()]);
+    AppChoice { id, name, ways, categories: vec![text.clone()], ready, lacks: Some(text) }
 }
 
 fn connection_view(words: &str) -> ConnectionView {
@@ -378,14 +379,24 @@ fn an_empty_page_says_what_a_connection_is_and_an_empty_search_does_not() {
 fn only_apps_with_a_client_can_be_started() {
     let html = list(&SHELL, &list_view("words")).into_string();
     assert_eq!(html.matches("href=\"/oauth/start/words\"").count(), 1);
-    assert_eq!(html.matches(" is not set up</span>").count(), 1);
-    assert!(html.contains("href=\"/apps/words/setup\">How to set up <bdi>words</bdi></a>"));
+    // The one that has another way is told together with the way that is not set up.
+    assert_eq!(html.matches(" is not set up</span>").count(), 2);
+    assert_eq!(
+        html.matches("<bdi>words</bdi>: <bdi>words</bdi><span class=\"quiet\"> is not set up</span>").count(),
+        1
+    );
+    assert!(html.contains("href=\"/apps/words/setup\"><span>How to set up <bdi>words</bdi></span></a>"));
 }
 
 #[test]
 fn apps_are_by_name_and_found_by_every_word_that_is_searched_for() {
-    let named =
-        |name: &str, ready| AppChoice { id: name.to_lowercase(), name: name.to_owned(), ready, ..app_choice("", true) };
+    let named = |name: &str, ready| AppChoice {
+        id: name.to_lowercase(),
+        name: name.to_owned(),
+        ready,
+        lacks: None,
+        ..app_choice("", true)
+    };
     let apps = ["Zulu", "alpha", "Mike"].map(|name| named(name, true)).to_vec();
     let html = list(&SHELL, &ListView { apps, ..ListView::default() }).into_string();
     let places = ["alpha", "Mike", "Zulu"].map(|name| html.find(&format!("<bdi>{name}</bdi>")).unwrap());
@@ -399,7 +410,7 @@ fn apps_are_by_name_and_found_by_every_word_that_is_searched_for() {
     });
     let view = ListView { apps, search: Some("a&b".to_owned()), ..ListView::default() };
     let html = list(&SHELL, &view).into_string();
-    assert!(html.contains("Search the apps") && html.contains("Apps that are not set up (20)"));
+    assert!(html.contains("Search the apps") && html.contains("What is not set up (20)"));
     assert!(html.contains("<input type=\"hidden\" name=\"q\" value=\"a&amp;b\">"), "{html}");
     let search =
         |words: &str| list(&SHELL, &ListView { apps_search: Some(words.to_owned()), ..view.clone() }).into_string();
