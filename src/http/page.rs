@@ -80,4 +80,6 @@ pub struct Card {
     pub attention: Vec<String>,
     /// When a credential was last handed out.
     pub last_used: Option<Timestamp>,
+    /// How it is repaired, in words, and where; `None` where nothing is to be repaired, or it can't be.
+    pub repair: Option<(&'static str, String)>,
 }

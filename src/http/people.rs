@@ -54,7 +54,12 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
         connections: found
             .data
             .iter()
-            .map(|listed| card(core, listed, name_of(listed.connection.app.as_str())))
+            .map(|listed| {
+                let app = listed.connection.app.as_str();
+                // What was removed from the workspace can't be connected again.
+                let removed = known.iter().all(|one| one.id() != app);
+                Card { repair: repair(core, listed).filter(|_| !removed), ..card(core, listed, name_of(app)) }
+            })
             .collect(),
         apps: known
             .iter()
@@ -139,7 +144,16 @@ fn card<P: Ports>(core: &Core<P>, listed: &Listed, app_name: String) -> Card {
         status: words(connection.shown_status(&core.config.ring)),
         attention,
         last_used: connection.last_used_at,
+        repair: None,
     }
+}
+
+/// How a person repairs a connection that needs it: in words, and where.
+fn repair<P: Ports>(core: &Core<P>, listed: &Listed) -> Option<(&'static str, String)> {
+    let connection = &listed.connection;
+    let label = if connection.kind.is_pasted() { "Enter a new key" } else { "Reconnect" };
+    let broken = connection.shown_status(&core.config.ring).0 == Status::NeedsReconnect;
+    broken.then(|| (label, format!("/connections/{}/reconnect", connection.id)))
 }
 
 fn words((status, _): (Status, Option<Reason>)) -> StatusWords {

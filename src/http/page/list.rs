@@ -6,7 +6,7 @@
 use maud::{Markup, html};
 
 use super::frame::{account, link, notice, page, quoted, said, status, time_or_never};
-use super::{Card, Shell};
+use super::{Card, Shell, Tone};
 
 /// Apps that are seen at one glance, without a search.
 const FEW_APPS: usize = 8;
@@ -129,10 +129,16 @@ fn table(connections: &[Card]) -> Markup {
                 }
             }
             tbody {
-                @for card in connections { (row(card)) }
+                // What a person must do comes first, as far as it is on this page.
+                @for card in connections.iter().filter(|card| broken(card)) { (row(card)) }
+                @for card in connections.iter().filter(|card| !broken(card)) { (row(card)) }
             }
         }
     }
+}
+
+fn broken(card: &Card) -> bool {
+    card.status.tone == Tone::Bad
 }
 
 fn row(card: &Card) -> Markup {
@@ -140,7 +146,7 @@ fn row(card: &Card) -> Markup {
         tr {
             th scope="row" { a.name href={ "/connections/" (card.id) } { (said(&card.name)) } }
             td data-label="App" { (said(&card.app_name)) }
-            td data-label="Account" { (account(card.account.as_deref())) }
+            td.address data-label="Account" { (account(card.account.as_deref())) }
             td data-label="Status" {
                 div {
                     (status(&card.status))
@@ -148,6 +154,9 @@ fn row(card: &Card) -> Markup {
                         ul.attention {
                             @for sentence in &card.attention { li { (said(sentence)) } }
                         }
+                    }
+                    @if let Some((label, href)) = &card.repair {
+                        p.repair { a.button href=(href) { (label) span.unseen { ": " (said(&card.name)) } } }
                     }
                 }
             }

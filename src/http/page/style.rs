@@ -87,12 +87,14 @@ label.tick small::before { content: " · "; }
 .missing { margin-top: 1rem; padding-top: 1rem; border-top: 1px solid var(--line); }
 .notice > :last-child, .missing > :last-child { margin-bottom: 0; }
 .attention { margin: 0.25rem 0 0; font-size: 0.9rem; }
+.repair { margin: 0.35rem 0 0; }
 
 table { width: 100%; margin-bottom: 1rem; border-collapse: collapse; }
 th, td { padding: 0.5rem 0.75rem 0.5rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: baseline; }
 thead th { color: var(--quiet); font-size: 0.9rem; }
 tbody th { min-width: 8rem; font-weight: 600; }
 td { min-width: 6rem; }
+td.address { min-width: 13rem; }
 td .status { white-space: nowrap; }
 dl { margin: 0; }
 dl div { display: grid; grid-template-columns: 10rem 1fr; gap: 0 1rem; padding: 0.4rem 0; border-bottom: 1px solid var(--line); }
@@ -101,7 +103,7 @@ dd { margin: 0; }
 .apps, .scopes, .asked, .others, .events { padding: 0; list-style: none; }
 .apps { display: grid; grid-template-columns: repeat(auto-fill, minmax(12rem, 1fr)); gap: 0.5rem; }
 .apps .button { display: block; height: 100%; }
-.apps small { display: inline-block; }
+.apps small { display: block; }
 .others { display: grid; grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)); gap: 0.25rem 1.5rem; }
 .others > li > span { display: block; }
 .steps { padding-left: 1.5rem; }
@@ -121,14 +123,16 @@ dd { margin: 0; }
 .choices { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1rem; margin: 1rem 0; }
 .choices .panel { display: flex; flex-direction: column; justify-content: space-between; align-items: flex-start; margin: 0; }
 
-@media (max-width: 40rem) {
+@media (max-width: 56rem) {
   thead { display: none; }
   table, tbody, tr, tbody th, td { display: block; }
   tbody th, td { padding: 0.1rem 0; border: 0; }
-  td { display: grid; grid-template-columns: 6rem 1fr; gap: 0.75rem; }
+  td, td.address { display: grid; grid-template-columns: 6rem 1fr; gap: 0.75rem; min-width: 0; }
   td .status { white-space: normal; }
   td::before { content: attr(data-label); color: var(--quiet); }
   tr { padding: 0.6rem 0; border-bottom: 1px solid var(--line); }
+}
+@media (max-width: 40rem) {
   dl div, .events li { grid-template-columns: 1fr; }
 }
 "#;

@@ -33,6 +33,7 @@ fn card(words: &str, tone: Tone) -> Card {
         status: StatusWords { words: words.to_owned(), tone },
         attention: vec![words.to_owned()],
         last_used: Some(noon()),
+        repair: Some(("Reconnect", format!("/connections/{words}/reconnect"))),
     }
 }
 
@@ -373,6 +374,16 @@ fn an_empty_page_says_what_a_connection_is_and_an_empty_search_does_not() {
     let searched = list(&SHELL, &ListView { search: Some("zzz".to_owned()), ..ListView::default() }).into_string();
     assert!(searched.contains("No connection has “<bdi>zzz</bdi>”") && searched.contains("Show all connections"));
     assert!(!searched.contains("Nothing is connected yet"));
+}
+
+#[test]
+fn what_a_person_must_repair_stands_first_with_a_button() {
+    let healthy = Card { repair: None, ..card("healthy", Tone::Good) };
+    let connections = vec![healthy, card("broken", Tone::Bad)];
+    let html = list(&SHELL, &ListView { connections, ..ListView::default() }).into_string();
+    assert!(html.find("/connections/broken").unwrap() < html.find("/connections/healthy").unwrap());
+    assert!(html.contains("href=\"/connections/broken/reconnect\">Reconnect<span class=\"unseen\">: "));
+    assert!(!html.contains("/connections/healthy/reconnect"));
 }
 
 #[test]
