@@ -11,7 +11,7 @@ use crate::app::{App, AppId, WayId};
 use crate::connect::callback::{self, Landing, Refusal, Returned};
 use crate::connect::paste::{self, Entered, Paste};
 use crate::connect::settle::{self, Choice, Deciding};
-use crate::connect::start::{self, Wish};
+use crate::connect::start::{self, Offer, Wish};
 use crate::connect::{Failure, link};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
@@ -95,9 +95,34 @@ pub(super) async fn reconnect<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Resu
     walk(core, call, repair_wish(core, call).await?, &call.session()?.hash).await
 }
 
+/// What is offered. The app that a link or a connection is of may have been removed since it was made.
+async fn offer<P: Ports>(core: &Core<P>, wish: &Wish) -> Result<Offer> {
+    let offered = start::offer(core, wish).await;
+    let of_another_day = wish.link.is_some() || wish.connection.is_some();
+    if matches!(&offered, Err(error) if error.code == Code::NotFound)
+        && of_another_day
+        && registry::current(core, &wish.workspace, &wish.app).await?.is_none()
+    {
+        return Err(removed(wish));
+    }
+    offered
+}
+
+fn removed(wish: &Wish) -> Error {
+    if wish.link.is_some() {
+        let text = "The app of this link was removed from the workspace. Ask whoever sent you the link what to do.";
+        return Error::new(Code::LinkEnded, text);
+    }
+    Error::new(
+        Code::Conflict,
+        "The app of this connection was removed from this workspace, so it can't be connected again. Workflows can \
+         still use the connection as long as its access lasts.",
+    )
+}
+
 /// The page before the app, or the form for what is entered here.
 async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>, wish: &Wish, refused: Option<&Error>) -> Result<Response> {
-    let offer = start::offer(core, wish).await?;
+    let offer = offer(core, wish).await?;
     ask::page(core, call, (wish, &offer), refused).await
 }
 
@@ -105,7 +130,7 @@ async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>, wish: &Wish, refused: O
 /// said on the form, which keeps all but secrets.
 async fn walk<P: Ports>(core: &Core<P>, call: &Call<'_>, mut wish: Wish, session: &str) -> Result<Response> {
     let entered = input::forms_under(call.request, page::INPUT);
-    let offer = start::offer(core, &wish).await?;
+    let offer = offer(core, &wish).await?;
     let is_variable = |name: &String| offer.app.variables.contains_key(name);
     let (variables, fields): (BTreeMap<_, _>, BTreeMap<_, _>) =
         entered.into_iter().partition(|(name, _)| is_variable(name));

@@ -3,14 +3,17 @@
 //! Owns how records become these pages' words, and hands out the stylesheet of all pages. Refuses another
 //! person's connections, as if they were not there.
 
+use std::collections::BTreeMap;
+
 use super::connections::{cursor, edit};
 use super::known::Known;
 use super::oauth::shell;
 use super::page::{self, Card, StatusWords, Tone};
 use super::session::{self, user_of};
-use super::{Call, Response, ask, input, known};
+use super::{Call, Response, ask, input, known, problem};
 use crate::app::{App, Kind};
 use crate::attention;
+use crate::caller::KeyId;
 use crate::connect::paste;
 use crate::connect::settle::LONGEST_NAME;
 use crate::connection::{Connection, Reason, Status};
@@ -24,7 +27,7 @@ use crate::registry;
 use crate::shared;
 use crate::store::clients::{self, Registrations};
 use crate::store::connections::{self as rows, Filter, Listed, Patch};
-use crate::store::{events, uses};
+use crate::store::{events, keys, uses};
 use crate::time::Timestamp;
 
 /// Connections on a page.
@@ -180,7 +183,14 @@ async fn find<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Listed> {
 
 pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let listed = find(core, call).await?;
+    let view = view(core, call, &listed).await?;
+    let csrf = session::form_token(core, call.request);
+    Ok(Response::html(200, page::connection(&shell(call.session.as_ref(), csrf.as_deref()), &view)))
+}
+
+async fn view<P: Ports>(core: &Core<P>, call: &Call<'_>, listed: &Listed) -> Result<page::ConnectionView> {
     let connection = &listed.connection;
+    let removed = matches!(registry::current(core, &connection.workspace, &connection.app).await, Ok(None));
     // A connection whose definition can't be read any more is shown all the same.
     let app = registry::of_connection(core, connection).await.ok();
     let app_name = app.as_ref().map_or_else(|| connection.app.to_string(), |app| app.name.clone());
@@ -199,13 +209,21 @@ pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     if let (Some(app), Some(client), Some(account)) = (&app, &connection.client, &connection.account) {
         warned.extend(ask::of_limit(core, &connection.workspace, app, (client, &account.id)).await?);
     }
-    let view = page::ConnectionView {
-        card: card(core, &listed, app_name),
+    let missing = missing(connection, app.as_deref());
+    let mut card = card(core, listed, app_name);
+    if !missing.is_empty() {
+        // The page tells which: that some are missing is no more news.
+        card.attention.retain(|sentence| sentence != attention::Code::MissingScopes.explained());
+    }
+    Ok(page::ConnectionView {
+        card,
         notice: connected.or_else(|| notice(call)),
         reason: reason.map(|reason| reason.explained().to_owned()),
         granted: connection.scopes_granted.clone(),
-        missing: missing(connection, app.as_deref()),
-        ask_again: Some(ask_again(connection)),
+        missing,
+        removed,
+        renaming: None,
+        ask_again: Some(ask_again(connection)).filter(|_| !removed),
         kind: app.as_ref().filter(|app| app.kind.is_pasted()).map(|app| ask::kind(app)).unwrap_or_default(),
         lasts: lasts(connection.kind),
         replace_href: connection.kind.is_pasted().then(|| format!("/connections/{}/reconnect", connection.id)),
@@ -218,11 +236,9 @@ pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
         created: connection.created_at,
         connected: connection.connected_at,
         uses: used.data.into_iter().map(|one| (one.workflow, one.step, one.last_used_at)).collect(),
-        events: told.data.into_iter().map(|event| (event.at, said(&event))).collect(),
+        events: history(core, call, &told.data).await?,
         confirming_disconnect,
-    };
-    let csrf = session::form_token(core, call.request);
-    Ok(Response::html(200, page::connection(&shell(call.session.as_ref(), csrf.as_deref()), &view)))
+    })
 }
 
 /// What was asked for and not granted, with what each allows.
@@ -278,11 +294,52 @@ fn evidence_in_words(evidence: Option<&str>) -> String {
     }
 }
 
-fn said(event: &events::Event) -> String {
+/// What happened, in words. Keys are told by their names.
+async fn history<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+    events: &[events::Event],
+) -> Result<Vec<(Timestamp, String)>> {
+    let mut keys = BTreeMap::new();
+    for id in events.iter().filter_map(|event| event.actor.strip_prefix("key:")) {
+        if !keys.contains_key(id) {
+            let key = match KeyId::parse(id) {
+                Some(id) => keys::get(core.db(), &id).await?,
+                None => None,
+            };
+            keys.insert(id, key.map(|key| key.name));
+        }
+    }
+    let me = &user_of(call.session()?)?.id;
+    Ok(events.iter().map(|event| (event.at, said(event, &by(&event.actor, me, &keys)))).collect())
+}
+
+fn said(event: &events::Event, by: &str) -> String {
     let what = event.r#type.replace('_', " ");
     match &event.detail {
-        Some(detail) => format!("{what} ({}), by {}", detail.replace('_', " "), event.actor),
-        None => format!("{what}, by {}", event.actor),
+        // What somebody called it is told as it was written.
+        Some(detail) if event.r#type == "edited" => format!("{what} ({detail}), {by}"),
+        Some(detail) => format!("{what} ({}), {by}", detail.replace('_', " ")),
+        None => format!("{what}, {by}"),
+    }
+}
+
+/// Who did it, as the person who looks at the page knows them.
+fn by(actor: &str, me: &str, keys: &BTreeMap<&str, Option<String>>) -> String {
+    match actor.split_once(':') {
+        Some(("user", id)) if id == me => "by you".to_owned(),
+        Some(("user", id)) => format!("by {id}"),
+        Some(("key", id)) => match keys.get(id) {
+            Some(Some(name)) => format!("by a key ({name})"),
+            _ => "by a key that is revoked".to_owned(),
+        },
+        Some(("link", _)) => "through a link".to_owned(),
+        _ => match actor {
+            "clock" => "by a regular check".to_owned(),
+            "refresh" => "when the access was renewed".to_owned(),
+            "embedder" => "by whoever made the link".to_owned(),
+            _ => format!("by {actor}"),
+        },
     }
 }
 
@@ -292,10 +349,29 @@ fn back_to(id: &ConnectionId, done: &str) -> Response {
 
 pub(super) async fn rename<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let listed = find(core, call).await?;
-    let name = input::form(call.request, "name").unwrap_or_default();
-    let patch = Patch { name: Some(input::name("name", &name, LONGEST_NAME)?), ..Patch::default() };
+    let entered = input::form(call.request, "name").unwrap_or_default();
+    let name = match input::name("name", &entered, LONGEST_NAME) {
+        Ok(name) => name,
+        Err(error) => return not_renamed(core, call, &listed, (entered, &error)).await,
+    };
+    let patch = Patch { name: Some(name), ..Patch::default() };
     edit(core, &listed, &patch, &format!("user:{}", user_of(call.session()?)?.id)).await?;
     Ok(back_to(&listed.connection.id, "renamed"))
+}
+
+/// The page again, with what is wrong beside the name.
+async fn not_renamed<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+    listed: &Listed,
+    (entered, error): (String, &Error),
+) -> Result<Response> {
+    let why = error.hints.errors.first().map_or(&error.detail, |one| &one.problem);
+    let mut view = view(core, call, listed).await?;
+    view.renaming = Some((entered, why.clone()));
+    let csrf = session::form_token(core, call.request);
+    let status = problem::status(error.code).0;
+    Ok(Response::html(status, page::connection(&shell(call.session.as_ref(), csrf.as_deref()), &view)))
 }
 
 pub(super) async fn check<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {

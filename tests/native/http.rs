@@ -9,6 +9,7 @@ use connections::connect::start::FLOW_TIME;
 use connections::http::{self, Body, Method, Request, Response};
 use connections::ports::Errand;
 use connections::resolve::Ask;
+use connections::ids::ConnectionId;
 use connections::secret::Secret;
 use connections::store::clients;
 use connections::store::links::OnDuplicate;
@@ -407,4 +408,65 @@ fn an_app_that_can_be_connected_by_another_way_is_among_what_is_not_set_up_too()
         assert!(page.contains(&format!(r#"href="/apps/{app}/setup""#)), "{app}");
     }
     assert!(!page.contains(r#"href="/apps/telegram/setup""#), "it needs none");
+}
+
+// ---- a connection's page ----
+
+fn page_of(id: &ConnectionId) -> String {
+    format!("/connections/{id}")
+}
+
+#[test]
+fn a_name_that_is_not_accepted_comes_back_in_its_form() {
+    let scene = Scene::new();
+    let page = page_of(&scene.connect("ann"));
+    let mut ann = Browser::new(&scene);
+    ann.sign_in();
+    let rename = |ann: &mut Browser<'_>, name: &str| {
+        let form = ann.get(&page).body;
+        let csrf = form.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let mut request =
+            request(Method::Post, &format!("{page}/rename"), format!("csrf={csrf}&name={name}").into_bytes());
+        request.headers.push(("content-type".into(), "application/x-www-form-urlencoded".into()));
+        ann.send(request)
+    };
+    let refused = rename(&mut ann, "+");
+    assert_eq!(refused.status, 422);
+    assert!(refused.body.contains(r##"<a href="#name">"##) && refused.body.contains("1 to 100 characters"));
+    assert!(refused.body.contains(&format!(r#"action="{page}/rename""#)) && !refused.body.contains("name:"));
+    assert_eq!(rename(&mut ann, "my_name").status, 303);
+    let history = ann.get(&page).body;
+    assert!(history.contains("edited (name: my_name), by you"), "{history}");
+}
+
+#[test]
+fn the_history_tells_a_key_by_its_name() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let key = further_key(&scene, |key| key.name = "Nightly import".into());
+    let (status, _) =
+        call(&scene, &key, Method::Patch, &format!("/v1/connections/{id}"), &json!({ "name": "Renamed" }));
+    assert_eq!(status, 200);
+    let mut ann = Browser::new(&scene);
+    ann.sign_in();
+    let page = ann.get(&page_of(&id)).body;
+    assert!(page.contains("by a key (Nightly import)") && !page.contains("key_"), "{page}");
+}
+
+#[test]
+fn an_app_that_was_removed_leaves_no_way_to_connect_it_again() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let path = link(&scene, 3600);
+    assert_eq!(call(&scene, &first_key(&scene), Method::Delete, "/v1/apps/acme", &Value::Null).0, 200);
+    let mut ann = Browser::new(&scene);
+    ann.sign_in();
+    let page = ann.get(&page_of(&id)).body;
+    assert!(page.contains("The app was removed from this workspace") && !page.contains("/reconnect"), "{page}");
+    let again = ann.get(&format!("/connections/{id}/reconnect"));
+    assert_eq!(again.status, 409);
+    assert!(again.body.contains("was removed from this workspace"), "{}", again.body);
+    let invited = Browser::new(&scene).get(&path);
+    assert_eq!(invited.status, 410);
+    assert!(invited.body.contains("was removed") && invited.body.contains("sk whoever sent you the link"));
 }

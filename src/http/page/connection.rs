@@ -5,6 +5,7 @@
 
 use maud::{Markup, html};
 
+use super::form::{Mistake, described_by, mistake, summary};
 use super::frame::{account, class, code, csrf, link, page, quoted, said, status, time, time_or_never, warnings};
 use super::{Card, Shell, Tone};
 use crate::connect::settle::LONGEST_NAME;
@@ -23,6 +24,10 @@ pub struct ConnectionView {
     pub granted: Vec<String>,
     /// Scopes that were asked for and not granted, with what each allows.
     pub missing: Vec<(String, Option<String>)>,
+    /// Whether the workspace has no such app any more: it can be used on, and not connected again.
+    pub removed: bool,
+    /// The name that was entered and not accepted, and why.
+    pub renaming: Option<(String, String)>,
     /// Where they are asked for again; `None` where that can't help.
     pub ask_again: Option<String>,
     /// What kind of credential it is, as people call it ("API key"). Empty for an ordinary consent.
@@ -81,6 +86,7 @@ pub enum PutOff {
 pub fn connection(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
     let card = &view.card;
     let body = html! {
+        (summary(None, &mistakes(view)))
         nav { a href="/" { "All connections" } }
         h1 { (said(&card.name)) }
         (told(view))
@@ -94,11 +100,17 @@ pub fn connection(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
         @if !view.confirming_disconnect { (disconnect(view)) }
         (history(view))
     };
-    if view.confirming_disconnect {
-        page(shell, &format!("Disconnect {}?", card.name), &body)
-    } else {
-        page(shell, &card.name, &body)
-    }
+    let title = match (view.confirming_disconnect, &view.renaming) {
+        (true, _) => format!("Disconnect {}?", card.name),
+        // A screen reader says the title first: it tells that the form is back.
+        (false, Some(_)) => format!("Not accepted: {}", card.name),
+        (false, None) => card.name.clone(),
+    };
+    page(shell, &title, &body)
+}
+
+fn mistakes(view: &ConnectionView) -> Vec<Mistake<'_>> {
+    view.renaming.iter().map(|(_, why)| ("name".to_owned(), NAME, why.as_str())).collect()
 }
 
 /// What has just happened. What is missing is part of the news: whoever comes back from the app can ask again at once.
@@ -125,19 +137,31 @@ fn state(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
             h2 #state { (status(&card.status)) }
             p { (said(&card.app_name)) ", account: " strong { (account(card.account.as_deref())) } }
             @if let Some(reason) = &view.reason { p { (said(reason)) } }
+            @if view.removed { (removed(view)) }
             @if !card.attention.is_empty() {
                 ul { @for sentence in &card.attention { li { (said(sentence)) } } }
             }
             @if let Some((at, put_off)) = view.predicted_end { (predicted_end(view, at, put_off)) }
-            @if !view.missing.is_empty() {
-                @if view.notice.is_none() { (missing(view)) } @else { p { "Some permissions were not granted: see above." } }
-            }
+            @if !view.missing.is_empty() && view.notice.is_none() { (missing(view)) }
             div.actions {
                 form method="post" action={ "/connections/" (card.id) "/check" } {
                     (csrf(shell))
                     button type="submit" { "Check now" }
                 }
-                (renew(view))
+                @if !view.removed { (renew(view)) }
+            }
+        }
+    }
+}
+
+fn removed(view: &ConnectionView) -> Markup {
+    html! {
+        p {
+            "The app was removed from this workspace, so this can’t be connected again. "
+            @if broken(view) {
+                "Disconnect it when no workflow needs it any more."
+            } @else {
+                "Workflows can still use the connection as long as the access lasts."
             }
         }
     }
@@ -179,6 +203,7 @@ fn predicted_end(view: &ConnectionView, at: Timestamp, put_off: PutOff) -> Marku
                 @match put_off {
                     PutOff::Use => " unless it is used before.",
                     PutOff::Renewal => " unless it is renewed before, which happens by itself.",
+                    PutOff::Person if view.removed => ", however often it is used.",
                     PutOff::Person => {
                         ", however often it is used. "
                         @if view.replace_href.is_some() { "Enter a new key before then." } @else { "Reconnect before then." }
@@ -228,8 +253,12 @@ fn access(view: &ConnectionView) -> Markup {
     let app = said(&view.card.app_name);
     html! {
         @match (view.lasts, view.expires, view.renewable) {
+            _ if broken(view) && view.removed => "ended",
             (Lasts::Consented, _, _) if broken(view) => "ended: reconnect to renew it",
             _ if broken(view) => "ended: enter a new key",
+            (Lasts::Pasted, Some(at), _) | (Lasts::Consented, Some(at), false) if view.removed => {
+                (time(at)) ", can’t be renewed"
+            },
             (Lasts::Pasted, Some(at), _) => { (time(at)) ", can’t be renewed: enter a new key before then" },
             (Lasts::Pasted, None, _) => {
                 "a key does not end by itself; it works until it is revoked at " (app)
@@ -292,15 +321,22 @@ fn uses(uses: &[(String, String, Timestamp)]) -> Markup {
     }
 }
 
+const NAME: &str = "Name of this connection";
+
 fn rename(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
+    let entered = view.renaming.as_ref().map_or(view.card.name.as_str(), |(entered, _)| entered);
+    let wrong = view.renaming.as_ref().map(|(_, why)| why.as_str());
+    let described = described_by("name", false, wrong.is_some());
     html! {
         section aria-labelledby="rename" {
             h2 #rename { "Rename" }
+            (mistake("name", wrong))
             form.line method="post" action={ "/connections/" (view.card.id) "/rename" } {
                 (csrf(shell))
-                label for="name" { "Name of this connection" }
-                input #name type="text" name="name" value=(view.card.name) required maxlength=(LONGEST_NAME)
-                    autocomplete="off" dir="auto";
+                label for="name" { (NAME) }
+                input #name type="text" name="name" value=(entered) required maxlength=(LONGEST_NAME)
+                    autocomplete="off" dir="auto" aria-invalid=[wrong.map(|_| "true")]
+                    aria-describedby=[described.as_deref()];
                 button type="submit" { "Save name" }
             }
             p.quiet { "Workflows find the connection by its id, so a new name breaks nothing." }

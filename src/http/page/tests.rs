@@ -61,6 +61,8 @@ fn connection_view(words: &str) -> ConnectionView {
         reason: Some(words.to_owned()),
         granted: vec![words.to_owned()],
         missing: vec![(words.to_owned(), Some(words.to_owned())), (words.to_owned(), None)],
+        removed: false,
+        renaming: None,
         ask_again: Some(format!("/connections/{words}/reconnect")),
         kind: words.to_owned(),
         lasts: Lasts::Consented,
@@ -231,6 +233,8 @@ fn pages(words: &str, csrf: &str) -> Vec<String> {
         SetupView { way: None, others: Vec::new(), redirect_uri: None, steps: Vec::new(), ..setup_view(words) };
     let searched = ListView { apps_search: Some(text.clone()), ..list_view(words) };
     let old_news = ConnectionView { notice: None, replace_href: None, lasts: Lasts::Pasted, ..connection_view(words) };
+    let renaming = Some((text.clone(), text.clone()));
+    let renamed = ConnectionView { renaming, removed: true, notice: None, ..connection_view(words) };
     let exchanged = ConnectionView { lasts: Lasts::Exchanged, expires: None, ..connection_view(words) };
     let duplicate = Choosing::Duplicate { account: text.clone(), existing_name: text.clone() };
     let links = vec![(text.clone(), format!("/{words}")), (text.clone(), text.clone())];
@@ -243,6 +247,7 @@ fn pages(words: &str, csrf: &str) -> Vec<String> {
         connection(&shell, &connection_view(words)),
         connection(&shell, &old_news),
         connection(&shell, &exchanged),
+        connection(&shell, &renamed),
         connection(&shell, &confirming),
         connect(&shell, &connect_view(words)),
         connect(&shell, &reconnecting),
@@ -482,10 +487,34 @@ fn missing_permissions_are_part_of_the_news_and_told_once() {
         assert!(html.contains("<span><bdi>Write messages</bdi></span><code><bdi>chat:write</bdi></code>"));
         let ask = "href=\"/connections/words/reconnect\">Ask for them again</a>";
         assert_eq!(html.matches(ask).count(), 1);
+        assert_eq!(html.matches("not granted").count(), 1);
         assert!(html.find(ask).unwrap() < html.find(before).unwrap(), "{html}");
     }
     let html = connection(&SHELL, &ConnectionView { ask_again: None, ..view }).into_string();
     assert!(html.contains("chat:write") && !html.contains("Ask for them again"));
+}
+
+#[test]
+fn a_connection_whose_app_was_removed_says_so_and_offers_no_repair() {
+    for (tone, words) in [(Tone::Good, "Workflows can still use the connection"), (Tone::Bad, "Disconnect it when")] {
+        for replace_href in [None, Some("/connections/words/reconnect".to_owned())] {
+            let view = ConnectionView {
+                card: card("words", tone),
+                missing: Vec::new(),
+                ask_again: None,
+                removed: true,
+                predicted_end: Some((noon(), PutOff::Person)),
+                renewable: false,
+                replace_href,
+                ..connection_view("words")
+            };
+            let html = connection(&SHELL, &view).into_string();
+            assert!(html.contains("The app was removed from this workspace") && html.contains(words), "{html}");
+            for words in ["/reconnect", "Reconnect", "econnect before", "nter a new key"] {
+                assert!(!html.contains(words), "{words} is in {html}");
+            }
+        }
+    }
 }
 
 #[test]
