@@ -20,7 +20,7 @@ use crate::ports::Ports;
 use crate::registry;
 use crate::secret::Secret;
 use crate::store::authorizations::{self, Authorization, Outcome, Question};
-use crate::store::links::Link;
+use crate::store::links::{self, Link, LinkStatus};
 use crate::store::sessions::Session;
 use crate::store::{clients, connections};
 
@@ -164,9 +164,32 @@ async fn paste<P: Ports>(
 // ---- starting, through a link ----
 
 pub(super) async fn show_link<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let link = link::open(core, call.param(0)).await?;
-    not_somebody_else(call, &link)?;
-    show(core, call, &link_wish(call, &link)?, None).await
+    show_through(core, call, &link::open(core, call.param(0)).await?).await
+}
+
+/// A link's page for the browser that has used it before: its session stands for the secret, which nobody has stored.
+pub(super) async fn show_again<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    show_through(core, call, &link_of_flow(core, call).await?).await
+}
+
+async fn show_through<P: Ports>(core: &Core<P>, call: &Call<'_>, link: &Link) -> Result<Response> {
+    not_somebody_else(call, link)?;
+    show(core, call, &link_wish(call, link)?, None).await
+}
+
+/// The link that a flow of this browser came by, if it can still be used.
+async fn link_of_flow<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Link> {
+    let sessions = session::hashes(core, call.request).await?;
+    let flow = flow(core, &sessions, &flow_id(call)?).await?;
+    open_link(core, &flow).await?.ok_or_else(|| {
+        Error::new(Code::LinkEnded, "This link was used or has expired. Ask whoever sent it for a new one.")
+    })
+}
+
+async fn open_link<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<Option<Link>> {
+    let Some(id) = &flow.link else { return Ok(None) };
+    let link = links::get(core.db(), &flow.workspace, id).await?;
+    Ok(link.filter(|link| link.status == LinkStatus::Open && core.now() < link.expires_at))
 }
 
 /// A link that names no way lets the person choose one; one that names no scopes lets them tick some.
@@ -177,17 +200,24 @@ fn link_wish(call: &Call<'_>, link: &Link) -> Result<Wish> {
 }
 
 pub(super) async fn use_link<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let link = link::open(core, call.param(0)).await?;
-    not_somebody_else(call, &link)?;
-    let (session, cookie) = link_session(core, call, &link).await?;
-    if !crate::store::links::take(core.db(), &link, &session.hash, core.now()).await? {
+    use_through(core, call, &link::open(core, call.param(0)).await?).await
+}
+
+pub(super) async fn use_again<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    use_through(core, call, &link_of_flow(core, call).await?).await
+}
+
+async fn use_through<P: Ports>(core: &Core<P>, call: &Call<'_>, link: &Link) -> Result<Response> {
+    not_somebody_else(call, link)?;
+    let (session, cookie) = link_session(core, call, link).await?;
+    if !links::take(core.db(), link, &session.hash, core.now()).await? {
         return Err(Error::new(
             Code::LinkEnded,
             "This link is in use in another browser. Continue there, or ask for a new link.",
         ));
     }
     // The link is this browser's from now on: it gets the cookie whatever comes of it, so that it may try again.
-    let walked = match link_wish(call, &link) {
+    let walked = match link_wish(call, link) {
         Ok(wish) => walk(core, call, wish, &session.hash).await,
         Err(error) => Err(error),
     };
@@ -321,12 +351,10 @@ pub(super) async fn show_flow<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Resu
             Ok(Response::html(200, page::choose(&shell, &view)).with(LEADS_OUT, String::new()))
         }
         _ => {
-            let account = account_of(core, &flow).await?;
-            let connected = account.map_or_else(
-                || format!("{} is connected.", app.name),
-                |account| format!("{} is connected as {account}.", app.name),
-            );
-            let message = with_approval(core, &flow, &app, ending(&flow, &app.name, &connected)).await?;
+            let granted = granted(core, &flow).await?;
+            let repeatable = flow.link.is_none() || open_link(core, &flow).await?.is_some();
+            let message = ending(&flow, &app, &granted, repeatable);
+            let message = with_approval(core, &flow, &app, message).await?;
             Ok(Response::html(200, page::message(&shell, &message)))
         }
     }
@@ -368,26 +396,70 @@ async fn choosing<P: Ports>(
     })
 }
 
-/// Whose account a flow connected, so that the wrong one is seen at once, by whoever has no page of the connection, too.
-async fn account_of<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<Option<String>> {
-    if flow.outcome == Outcome::AwaitingConfirmation && flow.pending.is_some() {
-        return Ok(flow.pending.as_ref().and_then(|waiting| waiting.account.as_ref()).map(|one| one.label.clone()));
-    }
-    let Some(id) = &flow.connection else { return Ok(None) };
-    let connection = connections::get(core.db(), &flow.workspace, id).await?;
-    Ok(connection.and_then(|connection| connection.account).map(|account| account.label))
+/// What a flow connected, for whoever has no page of the connection: the wrong account, and what is missing, are seen at once.
+#[derive(Default)]
+struct Granted {
+    /// The account's label.
+    account: Option<String>,
+    /// What was asked for and not granted.
+    missing: Vec<String>,
 }
 
-/// How a flow ended, in words.
-fn ending(flow: &Authorization, app: &str, connected: &str) -> page::Message {
-    let (title, text, tone) = match flow.outcome {
-        Outcome::Done => ("Connected", format!("{connected} You can close this page."), page::Tone::Good),
-        Outcome::AwaitingConfirmation => {
-            ("Almost done", format!("{connected} Go back to where you came from to finish."), page::Tone::Waiting)
+async fn granted<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<Granted> {
+    if let (Outcome::AwaitingConfirmation, Some(waiting)) = (flow.outcome, &flow.pending) {
+        return Ok(Granted {
+            account: waiting.account.as_ref().map(|account| account.label.clone()),
+            missing: flow.scopes.iter().filter(|scope| !waiting.granted.contains(scope)).cloned().collect(),
+        });
+    }
+    let Some(id) = &flow.connection else { return Ok(Granted::default()) };
+    let connection = connections::get(core.db(), &flow.workspace, id).await?;
+    Ok(connection.map_or_else(Granted::default, |connection| Granted {
+        missing: connection.missing_scopes(),
+        account: connection.account.map(|account| account.label),
+    }))
+}
+
+impl Granted {
+    fn told(&self, app: &App) -> String {
+        match &self.account {
+            Some(account) => format!("{} is connected as {account}.", app.name),
+            None => format!("{} is connected.", app.name),
         }
+    }
+
+    /// What is missing, as a paragraph of its own.
+    fn lack(&self, app: &App) -> String {
+        if self.missing.is_empty() {
+            return String::new();
+        }
+        let known = |id: &String| app.scopes.iter().find(|scope| scope.id == *id)?.description.clone();
+        let named = |id: &String| known(id).map_or_else(|| id.clone(), |what| format!("{what} ({id})"));
+        let missing: Vec<_> = self.missing.iter().map(named).collect();
+        format!(
+            "\n\nThese permissions were not granted: {}. Steps that need them will fail. Tell whoever sent you the link.",
+            missing.join("; ")
+        )
+    }
+
+    fn tone(&self) -> page::Tone {
+        if self.missing.is_empty() { page::Tone::Good } else { page::Tone::Waiting }
+    }
+}
+
+/// How a flow ended, in words. A link may have ended in the meantime: then it can't be repeated.
+fn ending(flow: &Authorization, app: &App, granted: &Granted, repeatable: bool) -> page::Message {
+    let (connected, lack, name) = (granted.told(app), granted.lack(app), &app.name);
+    let (title, mut text, tone) = match flow.outcome {
+        Outcome::Done => ("Connected", format!("{connected}{lack}\n\nYou can close this page."), granted.tone()),
+        Outcome::AwaitingConfirmation => (
+            "Almost done",
+            format!("{connected}{lack}\n\nGo back to where you came from to finish."),
+            page::Tone::Waiting,
+        ),
         Outcome::Denied => (
             "Not connected",
-            format!("You did not allow access at {app}, so nothing was stored. You can try again."),
+            format!("You did not allow access at {name}, so nothing was stored."),
             page::Tone::Waiting,
         ),
         Outcome::Discarded => (
@@ -396,7 +468,7 @@ fn ending(flow: &Authorization, app: &str, connected: &str) -> page::Message {
             page::Tone::Good,
         ),
         Outcome::Pending => {
-            ("Still open", format!("{app} has not answered yet. Finish there, or start again."), page::Tone::Waiting)
+            ("Still open", format!("{name} has not answered yet. Finish there, or start again."), page::Tone::Waiting)
         }
         Outcome::Undecided => (
             "Too late to choose",
@@ -412,7 +484,10 @@ fn ending(flow: &Authorization, app: &str, connected: &str) -> page::Message {
             )
         }
     };
-    page::Message { title: title.to_owned(), text, tone, links: ways_on(flow) }
+    if !repeatable && is_fruitless(flow.outcome) {
+        text.push_str("\n\nThe link has ended. Ask whoever sent it for a new one.");
+    }
+    page::Message { title: title.to_owned(), text, tone, links: ways_on(flow, repeatable) }
 }
 
 /// Where an administrator must approve, the page also says what to tell them. The client's id is no secret: the app has
@@ -442,7 +517,12 @@ async fn with_approval<P: Ports>(
     Ok(message)
 }
 
-fn ways_on(flow: &Authorization) -> Vec<(String, String)> {
+/// Whether nothing was connected, so that another try makes sense.
+fn is_fruitless(outcome: Outcome) -> bool {
+    !matches!(outcome, Outcome::Done | Outcome::AwaitingConfirmation)
+}
+
+fn ways_on(flow: &Authorization, repeatable: bool) -> Vec<(String, String)> {
     let mut links = Vec::new();
     let status = if flow.outcome == Outcome::Denied { "denied" } else { "failed" };
     let failure = flow.error.as_deref().map(|code| ("error", code));
@@ -450,14 +530,15 @@ fn ways_on(flow: &Authorization) -> Vec<(String, String)> {
     if let Some(url) = flow.return_to.as_deref().and_then(|url| with_outcome(url, &told)) {
         links.push(("Go back".to_owned(), url));
     }
-    if flow.link.is_none() {
-        let again = match &flow.connection {
-            Some(id) => format!("/connections/{id}/reconnect"),
-            None => format!("/oauth/start/{}", flow.app),
+    if repeatable && is_fruitless(flow.outcome) {
+        let again = match (&flow.link, &flow.connection) {
+            (Some(_), _) => format!("/flows/{}/again", flow.id),
+            (None, Some(id)) => format!("/connections/{id}/reconnect"),
+            (None, None) => format!("/oauth/start/{}", flow.app),
         };
-        if matches!(flow.outcome, Outcome::Denied | Outcome::Failed | Outcome::Undecided) {
-            links.push(("Try again".to_owned(), again));
-        }
+        links.push(("Try again".to_owned(), again));
+    }
+    if flow.link.is_none() {
         links.push(("Connections".to_owned(), "/".to_owned()));
     }
     links

@@ -126,6 +126,8 @@ routes! {
     Get    "/oauth/ended/{reason}"                Browser => ShowEnded = oauth::show_ended;
     Get    "/flows/{authorization}"               Browser => ShowFlow = oauth::show_flow;
     Post   "/flows/{authorization}"               Browser => Choose = oauth::choose;
+    Get    "/flows/{authorization}/again"         Browser => ShowAgain = oauth::show_again;
+    Post   "/flows/{authorization}/again"         Browser => UseAgain = oauth::use_again;
 
     // The page
     Get    "/"                                    Person => ShowConnections = people::list;

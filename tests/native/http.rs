@@ -7,9 +7,9 @@ use connections::client::ClientSecret;
 use connections::connect::link::{self, NewLink};
 use connections::connect::start::FLOW_TIME;
 use connections::http::{self, Body, Method, Request, Response};
+use connections::ids::ConnectionId;
 use connections::ports::Errand;
 use connections::resolve::Ask;
-use connections::ids::ConnectionId;
 use connections::secret::Secret;
 use connections::store::clients;
 use connections::store::links::OnDuplicate;
@@ -469,4 +469,59 @@ fn an_app_that_was_removed_leaves_no_way_to_connect_it_again() {
     let invited = Browser::new(&scene).get(&path);
     assert_eq!(invited.status, 410);
     assert!(invited.body.contains("was removed") && invited.body.contains("sk whoever sent you the link"));
+}
+
+// ---- how a flow by a link ends ----
+
+/// Says no at the app, and comes back: the page at the end.
+fn refuse(browser: &mut Browser<'_>, pressed: &Response) -> String {
+    let at_the_app = url::Url::parse(pressed.header("location").unwrap()).unwrap();
+    let state = at_the_app.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+    let client = browser.scene.client.clone();
+    let back = browser.get(&format!("/oauth/callback/{client}?state={state}&error=access_denied"));
+    let end = back.header("location").unwrap().to_owned();
+    browser.get(&end).body
+}
+
+fn again(page: &str) -> Option<String> {
+    let (before, _) = page.split_once(">Try again</a>")?;
+    Some(before.rsplit("href=\"").next()?.split('"').next()?.to_owned())
+}
+
+#[test]
+fn who_said_no_behind_a_link_can_try_again_in_the_same_browser_alone() {
+    let scene = Scene::new();
+    let mut browser = Browser::new(&scene);
+    let pressed = browser.press(&link(&scene, 3600));
+    let again = again(&refuse(&mut browser, &pressed)).unwrap();
+    let page = browser.get(&again);
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("You came here by a link") && page.body.contains(&format!(r#"action="{again}""#)));
+    let mut other = Browser::new(&scene);
+    assert_eq!((other.get(&again).status, other.press(&again).status), (404, 404));
+    let pressed = browser.press(&again);
+    assert!(browser.consent(&pressed, "ann").contains("Acme is connected as"));
+    assert_eq!((browser.get(&again).status, browser.press(&again).status), (410, 410), "it was used");
+}
+
+#[test]
+fn a_link_that_has_ended_meanwhile_is_not_tried_again() {
+    let scene = Scene::new();
+    let mut browser = Browser::new(&scene);
+    let pressed = browser.press(&link(&scene, 60));
+    scene.world.pass(61);
+    let page = refuse(&mut browser, &pressed);
+    assert!(again(&page).is_none() && page.contains("Ask whoever sent it for a new one"), "{page}");
+}
+
+#[test]
+fn the_end_of_a_link_tells_what_was_not_granted() {
+    let scene = Scene::new();
+    let mut browser = Browser::new(&scene);
+    let pressed = browser.press(&link(&scene, 3600));
+    scene.world.acme.next("/token", Reply::edited(|answer| answer["scope"] = "read".into()));
+    let page = browser.consent(&pressed, "ann");
+    assert!(page.contains("These permissions were not granted: write.") && page.contains("panel waiting"), "{page}");
+    let pressed = browser.press(&link(&scene, 3600));
+    assert!(!browser.consent(&pressed, "bob").contains("not granted"));
 }
