@@ -88,10 +88,20 @@ pub fn unfilled(app: &App, problem: &RequestError) -> Error {
 /// A request that can't be built of what somebody has just given.
 pub fn misfit(app: &App, problem: &RequestError) -> Error {
     match problem {
-        RequestError::Value(name) => Error::invalid(name, "has a character that can't stand where it is sent."),
+        RequestError::Value(name) => {
+            Error::invalid(&member(app, name), "has a character that can't stand where it is sent.")
+        }
         RequestError::Address(_) => Error::invalid("variables", "lead to an address that is not allowed."),
         RequestError::Missing(_) => unfilled(app, problem),
     }
+}
+
+/// Where a request has the value of a place; what the app told stands in none.
+fn member(app: &App, name: &str) -> String {
+    if app.fields.iter().any(|field| field.id == name) {
+        return app::field_at(name);
+    }
+    if app.variables.contains_key(name) { app::variable_at(name) } else { name.to_owned() }
 }
 
 /// The app's endpoints: written down, or discovered at its issuer and kept for an hour.

@@ -162,6 +162,16 @@ impl Field {
     }
 }
 
+/// Where a request, and a complaint about it, has a field of the credential. A form's inputs go by the same paths.
+pub fn field_at(id: &str) -> String {
+    format!("credential.{id}")
+}
+
+/// Where a request, and a complaint about it, has a variable.
+pub fn variable_at(name: &str) -> String {
+    format!("variables.{name}")
+}
+
 /// Reads what a person entered for these fields. Others are refused.
 ///
 /// # Errors
@@ -170,7 +180,7 @@ pub fn read_fields(
     fields: &[Field],
     entered: &BTreeMap<String, Secret>,
 ) -> Result<BTreeMap<String, Secret>, Vec<FieldError>> {
-    let wrong = |field: &str, problem: &str| FieldError { field: field.to_owned(), problem: problem.to_owned() };
+    let wrong = |id: &str, problem: &str| FieldError { field: field_at(id), problem: problem.to_owned() };
     let mut problems: Vec<_> = entered
         .keys()
         .filter(|id| fields.iter().all(|field| field.id != **id))
@@ -266,7 +276,7 @@ pub fn read_variables(
     from: &Origin,
     given: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, Vec<FieldError>> {
-    let wrong = |name: &str, problem: &str| FieldError { field: name.to_owned(), problem: problem.to_owned() };
+    let wrong = |name: &str, problem: &str| FieldError { field: variable_at(name), problem: problem.to_owned() };
     let wanted: BTreeMap<_, _> = variables.iter().filter(|(_, variable)| variable.from == *from).collect();
     let mut problems: Vec<_> = given
         .keys()
@@ -322,7 +332,7 @@ mod tests {
             assert!(problems[0].problem.contains(problem), "{problems:?}");
             assert!(!format!("{problems:?}").contains("hunter"), "{problems:?}");
         }
-        assert_eq!(read_fields(&[key()], &entered("other", "x")).unwrap_err()[0].field, "other");
+        assert_eq!(read_fields(&[key()], &entered("other", "x")).unwrap_err()[0].field, "credential.other");
     }
 
     #[test]
@@ -359,7 +369,9 @@ mod tests {
         assert_eq!(read(Origin::Client, BTreeMap::new()).unwrap()["tenant"], "common");
         assert_eq!(read(Origin::Person, BTreeMap::new()).unwrap_err()[0].problem, "is missing.");
         assert_eq!(read(Origin::Person, given("shop", "ev.il/")).unwrap_err()[0].problem, "must look like acme.");
-        assert_eq!(read(Origin::Person, given("tenant", "a")).unwrap_err().len(), 2);
+        let paths: Vec<_> =
+            read(Origin::Person, given("tenant", "a")).unwrap_err().into_iter().map(|one| one.field).collect();
+        assert_eq!(paths, ["variables.tenant", "variables.shop"]);
     }
 
     #[test]

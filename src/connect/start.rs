@@ -8,7 +8,9 @@ use std::rc::Rc;
 
 use oauth2::{PkceCodeChallenge, PkceCodeVerifier};
 
-use crate::app::{App, AppId, Definition, Kind, Origin, Resolved, Values, WayId, fill_all, read_variables};
+use crate::app::{
+    App, AppId, Definition, Kind, Origin, Resolved, Values, WayId, fill_all, read_variables, variable_at,
+};
 use crate::caller::hash;
 use crate::client::Client;
 use crate::connection::{Connection, Status};
@@ -166,7 +168,7 @@ pub(super) fn imported_variables(offer: &Offer, given: &BTreeMap<String, String>
         match told(name).map(|variable| variable.read(value)) {
             None => drop(persons.insert(name.clone(), value.clone())),
             Some(Ok(value)) => drop(came.insert(name.clone(), value)),
-            Some(Err(problem)) => return Err(Error::invalid(name, problem)),
+            Some(Err(problem)) => return Err(Error::invalid(&variable_at(name), problem)),
         }
     }
     came.extend(variables(offer, &persons)?);

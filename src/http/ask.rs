@@ -9,7 +9,7 @@ use super::known::is_ready;
 use super::oauth::shell;
 use super::page::{self, Input, Problem, ScopeChoice};
 use super::{Call, LEADS_OUT, Response, input, problem, session};
-use crate::app::{App, Field, Origin, Variable};
+use crate::app::{App, Field, Origin, Variable, field_at, variable_at};
 use crate::connect::start::{Offer, Wish, setup_page};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
@@ -207,7 +207,7 @@ impl Asking<'_> {
             help: variable.help.clone(),
             placeholder: variable.example.clone(),
             value: self.wish.variables.get(name).or(had).cloned(),
-            error: self.error(name),
+            error: self.error(&variable_at(name)),
             ..Input::default()
         }
     }
@@ -224,7 +224,7 @@ impl Asking<'_> {
             multiline: field.multiline,
             placeholder: field.placeholder.clone(),
             value: if field.secret { None } else { entered() },
-            error: self.error(&field.id),
+            error: self.error(&field_at(&field.id)),
         }
     }
 
@@ -248,9 +248,10 @@ impl Asking<'_> {
 
     fn is_on_the_page(&self, field: &str) -> bool {
         let app = self.app();
-        let asked = |one: &Variable| one.from == Origin::Person;
-        let entered = app.kind.is_pasted() && (field == "name" || app.fields.iter().any(|one| one.id == field));
-        entered || app.variables.get(field).is_some_and(asked)
+        let entered =
+            app.kind.is_pasted() && (field == "name" || app.fields.iter().any(|one| field_at(&one.id) == field));
+        let asked = |(name, one): (&String, &Variable)| one.from == Origin::Person && variable_at(name) == field;
+        entered || app.variables.iter().any(asked)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::connect::paste::{self, Paste};
 use crate::connect::settle::{Deciding, LONGEST_NAME};
 use crate::connect::start::Wish;
 use crate::core::Core;
-use crate::error::{Code, Error, FieldError, Result};
+use crate::error::{Code, Error, Result};
 use crate::ids::{ConnectionId, random_text};
 use crate::ports::Ports;
 use crate::registry;
@@ -111,7 +111,7 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
         actor: Some(format!("key:{}", key.id.as_str())),
     };
     let deciding = Deciding::Program { reuse: input.on_duplicate == OnDuplicate::Reuse, switch: false };
-    let flow = stored(core, &wish, paste, deciding).await.map_err(|error| at_its_path(error, &app))?;
+    let flow = stored(core, &wish, paste, deciding).await?;
     shown(core, call, &flow, 201).await
 }
 
@@ -145,7 +145,7 @@ pub(super) async fn replace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result
         actor: Some(format!("key:{}", call.key()?.id.as_str())),
     };
     let deciding = Deciding::Program { reuse: false, switch: input.switch_account };
-    let flow = stored(core, &wish, paste, deciding).await.map_err(|error| at_its_path(error, &app))?;
+    let flow = stored(core, &wish, paste, deciding).await?;
     shown(core, call, &flow, 200).await
 }
 
@@ -158,21 +158,6 @@ async fn stored<P: Ports>(core: &Core<P>, wish: &Wish, paste: Paste, deciding: D
         (Outcome::Failed, None) => Err(Error::internal("a flow failed without a reason")),
         _ => Ok(flow),
     }
-}
-
-/// Complaints about a form's fields are put at the members that the request has them in.
-fn at_its_path(mut error: Error, app: &App) -> Error {
-    for FieldError { field, .. } in &mut error.hints.errors {
-        if app.fields.iter().any(|known| known.id == *field) {
-            *field = format!("credential.{field}");
-        } else if app.variables.contains_key(field) {
-            *field = format!("variables.{field}");
-        }
-    }
-    if error.code == Code::InvalidRequest && !error.hints.errors.is_empty() {
-        return Error::invalid_fields(std::mem::take(&mut error.hints.errors));
-    }
-    error
 }
 
 async fn shown<P: Ports>(core: &Core<P>, call: &Call<'_>, flow: &Authorization, status: u16) -> Result<Response> {

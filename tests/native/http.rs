@@ -32,14 +32,14 @@ fn request(method: Method, address: &str, body: Vec<u8>) -> Request {
 }
 
 /// A call with a key: status and JSON.
-fn call(scene: &Scene, key: &str, method: Method, path: &str, body: &Value) -> (u16, Value) {
+pub(crate) fn call(scene: &Scene, key: &str, method: Method, path: &str, body: &Value) -> (u16, Value) {
     let mut request = request(method, path, if body.is_null() { vec![] } else { body.to_string().into_bytes() });
     request.headers.push(("authorization".into(), format!("Bearer {key}")));
     let response = scene.world.run(async { http::handle(&scene.world.core(), &request).await });
     (response.status, serde_json::from_str(&response.body).unwrap())
 }
 
-fn first_key(scene: &Scene) -> String {
+pub(crate) fn first_key(scene: &Scene) -> String {
     scene.key_text.expose().to_owned()
 }
 
@@ -524,4 +524,19 @@ fn the_end_of_a_link_tells_what_was_not_granted() {
     assert!(page.contains("These permissions were not granted: write.") && page.contains("panel waiting"), "{page}");
     let pressed = browser.press(&link(&scene, 3600));
     assert!(!browser.consent(&pressed, "bob").contains("not granted"));
+}
+#[test]
+fn a_page_says_what_is_wrong_beside_the_field() {
+    let scene = Scene::new();
+    let mut ann = Browser::new(&scene);
+    ann.sign_in();
+    let page = ann.get("/oauth/start/shopify?way=token").body;
+    let csrf = page.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    for (entered, wrong) in [("input.shop=a%2Fb&input.api_key=x", 0), ("input.shop=acme&input.api_key=", 1)] {
+        let form = format!("csrf={csrf}&{entered}").into_bytes();
+        let refused = ann.send(request(Method::Post, "/oauth/start/shopify?way=token", form));
+        assert_eq!(refused.status, 422);
+        assert!(refused.body.contains(&format!("id=\"input-{wrong}-error\"")), "{}", refused.body);
+        assert!(!refused.body.contains("variables.") && !refused.body.contains("credential."), "{}", refused.body);
+    }
 }

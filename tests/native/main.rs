@@ -15,6 +15,7 @@ mod http;
 mod migrations;
 mod outages;
 mod refresh;
+mod requests;
 mod reseal;
 mod resolve;
 mod sql;

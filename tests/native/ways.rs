@@ -303,7 +303,7 @@ fn a_key_file_speaks_by_assertions_to_the_address_of_the_definition() {
         [("{", "JSON"), ("{}", "private_key"), (&file.replace("PRIVATE KEY", "RSA PRIVATE KEY"), "pkcs8")]
     {
         let error = Pasting::new(&scene, "service_account").enter(fields(&[("key", key)])).unwrap_err();
-        assert_eq!((error.code, error.hints.errors[0].field.as_str()), (Code::InvalidRequest, "key"));
+        assert_eq!((error.code, error.hints.errors[0].field.as_str()), (Code::InvalidRequest, "credential.key"));
         assert!(error.detail.contains(told), "{}", error.detail);
     }
 }
@@ -603,7 +603,11 @@ fn a_person_says_where_their_app_is_and_nobody_gets_elsewhere_by_it() {
     for wrong in [None, Some(""), Some("a.evil.example/"), Some("a@b"), Some("A"), Some(".."), Some("a#"), Some("a/b")]
     {
         let error = begin(wrong).unwrap_err();
-        assert_eq!((error.code, error.hints.errors[0].field.as_str()), (Code::InvalidRequest, "shop"), "{wrong:?}");
+        assert_eq!(
+            (error.code, error.hints.errors[0].field.as_str()),
+            (Code::InvalidRequest, "variables.shop"),
+            "{wrong:?}"
+        );
     }
     let wish = Wish { variables: BTreeMap::from([("shop".into(), "mine".into())]), ..scene.wish() };
     let id = scene.flow(&wish, "ann").connection.unwrap();

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::app::{App, FieldError, Grant as GrantKind, read_fields};
+use crate::app::{App, FieldError, Grant as GrantKind, field_at, read_fields};
 use crate::connect::start;
 use crate::core::Core;
 use crate::credential::{Credential, Token};
@@ -36,7 +36,7 @@ pub(super) async fn enter<P: Ports>(
         && let Some(GrantKind::ServiceAccount(shape)) = app.server().map(|server| &server.grant)
         && let Err(problem) = server::key_file(shape, fields.get(KEY_FIELD).map(Secret::expose).unwrap_or_default())
     {
-        problems.push(FieldError { field: KEY_FIELD.to_owned(), problem: problem.to_string() });
+        problems.push(FieldError { field: field_at(KEY_FIELD), problem: problem.to_string() });
     }
     if !problems.is_empty() {
         return Err(start::invalid_fields(problems));

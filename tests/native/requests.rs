@@ -1,0 +1,38 @@
+//! Requests that can't be understood: which member is at fault, and what to do about it.
+
+use connections::http::Method;
+use serde_json::{Value, json};
+
+use crate::http::{call, first_key};
+use crate::support::Scene;
+
+/// What a refusal says: its fields, each with its problem.
+fn refused(scene: &Scene, (method, path): (Method, &str), body: &Value) -> Vec<(String, String)> {
+    let (status, problem) = call(scene, &first_key(scene), method, path, body);
+    assert_eq!((status, problem["code"].as_str()), (422, Some("invalid_request")), "{path} {body}: {problem}");
+    let errors = problem["errors"].as_array().unwrap().iter();
+    errors.map(|one| (one["field"].as_str().unwrap().into(), one["problem"].as_str().unwrap().into())).collect()
+}
+
+fn fields(scene: &Scene, to: (Method, &str), body: &Value) -> Vec<String> {
+    refused(scene, to, body).into_iter().map(|(field, _)| field).collect()
+}
+
+const CONNECTIONS: (Method, &str) = (Method::Post, "/v1/connections");
+
+#[test]
+fn complaints_name_members_of_the_request() {
+    let scene = Scene::new();
+    let own = json!({ "type": "client_credentials", "client_id": "a", "client_secret": "b" });
+    let key = json!({ "type": "api_key", "api_key": "rk_test_0123456789abcdefghijklmn", "x": "b" });
+    for (body, field) in [
+        (json!({ "app": "stripe", "credential": key }), "credential.x"),
+        (json!({ "app": "stripe", "credential": { "type": "api_key" } }), "credential.api_key"),
+        (json!({ "app": "shopify", "credential": own, "variables": { "shop": "a/b" } }), "variables.shop"),
+        (json!({ "app": "shopify", "credential": own, "variables": { "shop": "a", "x": "b" } }), "variables.x"),
+    ] {
+        assert_eq!(fields(&scene, CONNECTIONS, &body), [field], "{body}");
+    }
+    let client = json!({ "client_id": "a", "client_secret": "b", "variables": { "x": "y" } });
+    assert_eq!(fields(&scene, (Method::Put, "/v1/apps/shopify/client"), &client), ["variables.x"]);
+}
