@@ -12,6 +12,7 @@
 
 mod app;
 mod egress;
+mod json;
 mod secret;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +34,7 @@ struct Entry {
 
 fn main() -> Outcome<()> {
     let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("catalog");
-    for reader in ["src/build.rs", "src/app.rs", "src/app", "src/egress.rs", "src/secret.rs"] {
+    for reader in ["src/build.rs", "src/app.rs", "src/app", "src/egress.rs", "src/json.rs", "src/secret.rs"] {
         println!("cargo:rerun-if-changed={reader}");
     }
     println!("cargo:rerun-if-changed={}", folder.display());

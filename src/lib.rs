@@ -41,6 +41,7 @@ pub mod core;
 pub mod egress;
 pub mod error;
 pub mod http;
+mod json;
 pub mod memo;
 pub mod patience;
 pub mod ports;

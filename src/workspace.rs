@@ -19,13 +19,12 @@ pub struct Workspace {
 }
 
 /// A person as the embedding product knows them: its own id, and a name to show.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct User {
     /// The product's id of the person, 1 to 128 characters.
     pub id: String,
     /// A name to show.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 

@@ -33,7 +33,7 @@ struct NewInput {
     app: AppId,
     way: Option<WayId>,
     name: Option<String>,
-    user: Option<User>,
+    user: Option<links::UserInput>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
     #[serde(default)]

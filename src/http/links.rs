@@ -10,6 +10,7 @@ use crate::connect::link::{self, LONGEST_LIFE, NewLink, USUAL_LIFE};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_text};
+use crate::json::objects;
 use crate::ports::Ports;
 use crate::secret::Secret;
 use crate::store::links::{Link, LinkStatus, OnDuplicate};
@@ -29,7 +30,7 @@ struct LinkInput {
     way: Option<WayId>,
     connection: Option<ConnectionId>,
     scopes: Option<Vec<String>>,
-    user: Option<User>,
+    user: Option<UserInput>,
     return_to: Option<String>,
     expires_in: Option<i64>,
     on_duplicate: Option<OnDuplicate>,
@@ -67,7 +68,17 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
     Ok(Response::json(201, &json!({ "id": link.id, "url": url, "expires_at": link.expires_at })))
 }
 
-pub(super) fn user(user: User) -> Result<User> {
+/// A person as the embedding product tells of them.
+#[derive(Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub(super) struct UserInput {
+    id: String,
+    name: Option<String>,
+}
+
+objects!(UserInput, SignInUser);
+
+pub(super) fn user(user: UserInput) -> Result<User> {
     let name = user.name.map(|name| input::name("user.name", &name, LONGEST_USER)).transpose()?;
     Ok(User { id: input::name("user.id", &user.id, LONGEST_USER)?, name })
 }
@@ -114,7 +125,7 @@ pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Res
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Confirmation {
-    user: User,
+    user: UserInput,
 }
 
 pub(super) async fn confirm<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
@@ -131,7 +142,7 @@ struct SignInInput {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 struct SignInUser {
     id: String,
     name: Option<String>,
@@ -147,7 +158,7 @@ pub(super) async fn create_sign_in<P: Ports>(core: &Core<P>, call: &Call<'_>) ->
     }
     let input: SignInInput = input::json(call.request)?;
     // An address tells a person who they are as well as a name does.
-    let user = user(User { id: input.user.id, name: input.user.name.or(input.user.email) })?;
+    let user = user(UserInput { id: input.user.id, name: input.user.name.or(input.user.email) })?;
     let token = Secret::new(random_text::<32>(core.ports.random())?);
     let expires_at = core.now().plus(SIGN_IN_LIFE);
     let sign_in = SignIn { workspace: call.key()?.workspace.clone(), user };

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use crate::app::AppId;
 use crate::error::{Error, FieldError, Result};
 use crate::ids::ConnectionId;
+use crate::json::objects;
 
 /// Characters of a workflow's or step's name, at most.
 const LONGEST_NAME: usize = 128;
@@ -26,7 +27,7 @@ pub enum Consistency {
 
 /// What a step expects of its connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(remote = "Self", deny_unknown_fields, default)]
 pub struct Expect {
     /// The app.
     pub app: Option<AppId>,
@@ -35,6 +36,8 @@ pub struct Expect {
     /// The connection.
     pub connection: Option<ConnectionId>,
 }
+
+objects!(Expect);
 
 /// A resolve's body.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

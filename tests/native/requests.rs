@@ -36,3 +36,30 @@ fn complaints_name_members_of_the_request() {
     let client = json!({ "client_id": "a", "client_secret": "b", "variables": { "x": "y" } });
     assert_eq!(fields(&scene, (Method::Put, "/v1/apps/shopify/client"), &client), ["variables.x"]);
 }
+
+#[test]
+fn a_list_is_no_object_however_deep_it_stands() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let resolve = format!("/v1/connections/{id}/resolve");
+    let user = json!({ "app": "stripe", "credential": { "type": "api_key", "api_key": "x" }, "user": ["ann"] });
+    for (path, body, field, problem) in [
+        (resolve.as_str(), json!([600, ["x"]]), "", "The body must be an object."),
+        (&resolve, json!([]), "", "The body must be an object."),
+        (&resolve, json!({ "expect": [] }), "expect", "must be an object."),
+        ("/v1/links", json!(["X"]), "", "The body must be an object."),
+        ("/v1/links", json!({ "user": ["ann"] }), "user", "must be an object."),
+        ("/v1/sign-in-links", json!({ "user": ["ann"] }), "user", "must be an object."),
+        ("/v1/connections", user, "user", "must be an object."),
+        ("/v1/connections", json!({ "app": "stripe", "credential": ["api_key"] }), "credential", "must be an object."),
+        (&resolve, json!({ "consistency": 5 }), "consistency", "must be a text."),
+        (
+            &resolve,
+            json!({ "colour": 5 }),
+            "colour",
+            "is not known here; there are min_ttl, scopes, expect, workflow, step, force_refresh, consistency.",
+        ),
+    ] {
+        assert_eq!(refused(&scene, (Method::Post, path), &body), [(field.into(), problem.into())], "{path} {body}");
+    }
+}

@@ -9,6 +9,7 @@ use super::super::Template;
 use super::super::events::{Encoding, Events, Hmac, Jwt, Parts, SharedSecret, Signature, TimestampFormat};
 use super::Problems;
 use super::rules::{LONGEST_TEXT, is_header_name};
+use crate::json::objects;
 
 /// What may stand in braces in what is signed.
 const PLACES: [&str; 4] = ["body", "timestamp", "method", "url"];
@@ -17,7 +18,7 @@ const PLACES: [&str; 4] = ["body", "timestamp", "method", "url"];
 const LONGEST_MARK: usize = 30;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawEvents {
     docs: Option<String>,
     signature: RawSignature,
@@ -28,7 +29,7 @@ pub(super) struct RawEvents {
 
 /// All schemes' members. Which belong to which is checked afterwards: serde could not name the member.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 struct RawSignature {
     scheme: Scheme,
     header: Option<String>,
@@ -72,11 +73,13 @@ impl Scheme {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 struct RawParts {
     signature: String,
     timestamp: Option<String>,
 }
+
+objects!(RawEvents, RawSignature, RawParts);
 
 /// Where the time of sending stands. One in the body is signed with the body and needs no place of its own.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use super::super::{Algorithm, BodyEncoding, ClientAuth, Kills, Kind, RevokeStyle, StatusMeaning};
 use super::events::RawEvents;
 use super::{FieldError, LARGEST};
+use crate::json::{self, Fault, objects};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,7 +44,7 @@ pub(super) struct RawApp {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawVariable {
     pub(super) label: Option<String>,
     pub(super) help: Option<String>,
@@ -68,7 +69,7 @@ pub(super) enum RawOrigin {
 
 /// One way to connect. Which members belong to which type is checked afterwards: serde could not name the member.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawAuth {
     pub(super) r#type: Kind,
     pub(super) id: Option<String>,
@@ -139,7 +140,7 @@ pub(super) enum RawRotation {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawRevocation {
     #[serde(default)]
     pub(super) kills: Kills,
@@ -162,7 +163,7 @@ pub(super) enum RevokeMethod {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawResponse {
     pub(super) access_token: Option<String>,
     pub(super) refresh_token: Option<String>,
@@ -175,7 +176,7 @@ pub(super) struct RawResponse {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawToken {
     pub(super) access_token: String,
     pub(super) refresh_token: Option<String>,
@@ -187,14 +188,14 @@ pub(super) struct RawToken {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawHelp {
     pub(super) url: String,
     pub(super) steps: Vec<String>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawApproval {
     pub(super) codes: Vec<String>,
     pub(super) url: Option<String>,
@@ -203,7 +204,7 @@ pub(super) struct RawApproval {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawKeyFile {
     pub(super) issuer: String,
     pub(super) private_key: String,
@@ -211,7 +212,7 @@ pub(super) struct RawKeyFile {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawField {
     pub(super) id: String,
     pub(super) label: String,
@@ -231,7 +232,7 @@ pub(super) struct RawField {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawMark {
     pub(super) prefix: String,
     pub(super) label: Option<String>,
@@ -241,7 +242,7 @@ pub(super) struct RawMark {
 }
 
 #[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawIdentity {
     pub(super) from: Option<IdentityFrom>,
     pub(super) method: Option<Method>,
@@ -259,7 +260,7 @@ pub(super) struct RawIdentity {
 }
 
 #[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawAnswerMark {
     pub(super) at: String,
     pub(super) is: serde_json::Value,
@@ -268,7 +269,7 @@ pub(super) struct RawAnswerMark {
 }
 
 #[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawScopesHeader {
     pub(super) header: String,
     pub(super) separator: String,
@@ -281,7 +282,7 @@ pub(super) enum IdentityFrom {
 }
 
 #[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawCheck {
     pub(super) method: Option<Method>,
     pub(super) url: String,
@@ -293,7 +294,7 @@ pub(super) struct RawCheck {
 }
 
 #[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawNothingShared {
     pub(super) method: Option<Method>,
     pub(super) url: String,
@@ -312,7 +313,7 @@ pub(super) enum Method {
 }
 
 #[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawRequest {
     pub(super) base_url: Option<String>,
     pub(super) headers: Option<BTreeMap<String, String>>,
@@ -322,14 +323,14 @@ pub(super) struct RawRequest {
 }
 
 #[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawBasic {
     pub(super) username: String,
     pub(super) password: String,
 }
 
 #[derive(Deserialize, Default, Clone)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawErrors {
     #[serde(default)]
     pub(super) permanent: Vec<String>,
@@ -345,7 +346,7 @@ pub(super) struct RawErrors {
 }
 
 #[derive(Deserialize, Default, Clone)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawLimits {
     pub(super) grants_per_account: Option<i64>,
     pub(super) one_per_account: Option<String>,
@@ -354,7 +355,7 @@ pub(super) struct RawLimits {
 }
 
 #[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawScope {
     pub(super) id: String,
     pub(super) description: Option<String>,
@@ -368,6 +369,29 @@ pub(super) struct RawScope {
     #[serde(default = "yes")]
     pub(super) answered: bool,
 }
+
+objects!(
+    RawVariable,
+    RawAuth,
+    RawRevocation,
+    RawResponse,
+    RawToken,
+    RawHelp,
+    RawApproval,
+    RawKeyFile,
+    RawField,
+    RawMark,
+    RawIdentity,
+    RawAnswerMark,
+    RawNothingShared,
+    RawScopesHeader,
+    RawCheck,
+    RawRequest,
+    RawBasic,
+    RawErrors,
+    RawLimits,
+    RawScope,
+);
 
 fn yes() -> bool {
     true
@@ -462,41 +486,39 @@ impl<'de> Deserialize<'de> for Ways {
     }
 }
 
-pub(super) fn parse(json: &str) -> Result<RawApp, FieldError> {
-    if json.len() > LARGEST {
+pub(super) fn parse(text: &str) -> Result<RawApp, FieldError> {
+    if text.len() > LARGEST {
         return Err(FieldError { field: ".".into(), problem: "is over 64 KB".into() });
     }
     // Else an array would do: serde reads a struct from its members in order, too.
-    if !json.trim_start().starts_with('{') {
+    if !json::is_object(text.as_bytes()) {
         return Err(FieldError { field: ".".into(), problem: "must be a JSON object".into() });
     }
-    shape(json)
+    shape(text)
 }
 
-fn shape<'de, T: Deserialize<'de>>(json: &'de str) -> Result<T, FieldError> {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    let value = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| shape_error(&error.path().to_string(), error.inner()))?;
-    deserializer.end().map_err(|error| shape_error(".", &error))?;
+fn shape<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, FieldError> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let read = serde_path_to_error::deserialize(&mut deserializer);
+    let value = read.map_err(|error| match error.inner() {
+        inner if !json::is_json(text.as_bytes()) => not_json(inner),
+        inner => shape_error(&error.path().to_string(), &inner.to_string()),
+    })?;
+    deserializer.end().map_err(|error| not_json(&error))?;
     Ok(value)
 }
 
+fn not_json(error: &serde_json::Error) -> FieldError {
+    FieldError { field: ".".into(), problem: format!("is not JSON: {error}") }
+}
+
 /// What serde says, put at the field it is about.
-fn shape_error(path: &str, error: &serde_json::Error) -> FieldError {
-    let text = error.to_string();
-    if !error.is_data() {
-        return FieldError { field: ".".into(), problem: format!("is not JSON: {text}") };
-    }
-    // The line and column of a definition mean nothing once it has been stored or sent on.
-    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
-    // The path is the object's when a member is missing or stands twice: its name is put behind it.
-    let about = |kind: &str| text.strip_prefix(kind).and_then(|rest| rest.strip_suffix('`'));
-    let member = |name: &str| if path == "." { name.to_owned() } else { format!("{path}.{name}") };
-    if let Some(name) = about("missing field `") {
-        return FieldError { field: member(name), problem: "is required".into() };
-    }
-    if let Some(name) = about("duplicate field `") {
-        return FieldError { field: member(name), problem: "stands here twice; remove one".into() };
-    }
-    FieldError { field: path.to_owned(), problem: text.to_owned() }
+fn shape_error(path: &str, message: &str) -> FieldError {
+    let (field, fault) = Fault::at(path, message);
+    let problem = match fault {
+        Fault::Missing => "is required".to_owned(),
+        fault @ Fault::Unknown(_) => format!("{fault}; docs/catalogue.md tells what each is"),
+        fault => fault.to_string(),
+    };
+    FieldError { field, problem }
 }

@@ -13,12 +13,12 @@ fn complaint(auth: &str, beside: &str) -> (String, String) {
 #[test]
 fn complaints_name_the_field_and_what_to_do() {
     for (auth, beside, field, problem) in [
-        (r#""colour":"red","#, "", "auth.colour", "unknown field `colour`"),
-        (r#""pkce":"yes","#, "", "auth.pkce", "invalid type"),
+        (r#""colour":"red","#, "", "auth.colour", "is not known here; remove it"),
+        (r#""pkce":"yes","#, "", "auth.pkce", "must be true or false"),
         (r#""state_length":21,"#, "", "auth.state_length", "from 22 to 43"),
         (r#""state_length":44,"#, "", "auth.state_length", "from 22 to 43"),
         (r#""response":{"expires_at":"x"},"#, "", "auth.response.expires_at", "JSON pointer"),
-        (r#""body":"xml","#, "", "auth.body", "unknown variant"),
+        (r#""body":"xml","#, "", "auth.body", "must be `form` or `json`"),
         (r#""issuer":"https://a.example","#, "", "auth.authorize_url", "not both"),
         (r#""refresh_url":"http://a.example","#, "", "auth.refresh_url", "must begin with https://"),
         (r#""refresh_url":"https://10.0.0.1","#, "", "auth.refresh_url", "numeric"),
@@ -37,9 +37,14 @@ fn complaints_name_the_field_and_what_to_do() {
         ("", r#""docs":"javascript:alert(1)","#, "docs", "https"),
         ("", r#""sources":["https://a.example#b c"],"#, "sources[0]", "fragment"),
         ("", r#""check":{"url":"https://a.example","body":"x"},"#, "check.body", "POST"),
-        ("", r#""check":{"url":"https://a.example","id":"/x"},"#, "check.id", "unknown field"),
+        (
+            "",
+            r#""check":{"url":"https://a.example","id":"/x"},"#,
+            "check.id",
+            "there are method, url, headers, body, statuses",
+        ),
         ("", r#""request":{"headers":{"X":"{password}"}},"#, "request.headers.X", "add it to variables"),
-        ("", r#""request":{"headers":{"X":1}},"#, "request.headers.X", "invalid type"),
+        ("", r#""request":{"headers":{"X":1}},"#, "request.headers.X", "must be a text"),
         ("", r#""errors":{"codes":"codes"},"#, "errors.codes", "JSON pointer"),
         ("", r#""categories":[""],"#, "categories[0]", "characters"),
     ] {
@@ -62,21 +67,34 @@ fn missing_members_and_other_kinds_are_told_apart() {
         ("", ".", "object"),
         ("{", ".", "EOF"),
         ("[]", ".", "object"),
-        (r#"{"auth":7}"#, "auth", "invalid type"),
+        (r#"{"auth":7}"#, "auth", "must be an object with"),
         ("{}", "id", "required"),
         (r#"{"id":"a","name":"A"}"#, "auth", "required"),
         (r#"{"id":"a","name":"A","auth":{}}"#, "auth.type", "required"),
         (r#"{"id":"a","name":"A","auth":[{"type":"api_key"},{}]}"#, "auth[1].type", "required"),
+        (r#"{"id":"a","name":"A","auth":["api_key"]}"#, "auth[0]", "must be an object"),
+        (r#"{"id":"a","name":"A","auth":[["api_key"]]}"#, "auth[0]", "must be an object"),
+        (r#"{"id":"a","name":"A","auth":{"type":5}}"#, "auth.type", "must be a text"),
+        (
+            r#"{"id":"a","name":"A","auth":{"type":"apikey"}}"#,
+            "auth.type",
+            "must be one of `oauth2`, `client_credentials`",
+        ),
+        (
+            r#"{"id":"a","name":"A","auth":{"type":"api_key"},"check":["GET","https://a.example"]}"#,
+            "check",
+            "an object",
+        ),
         (r#"{"auth":{"type":"oauth2","issuer":"https://a.example"}}"#, "id", "is required"),
         (r#"{"id":"a","name":"A","auth":{"type":"oauth2"}}"#, "auth.authorize_url", "no auth.issuer"),
-        (r#"{"id":"a","name":"A","auth":{"type":"magic"}}"#, "auth.type", "unknown variant"),
+        (r#"{"id":"a","name":"A","auth":{"type":"magic"}}"#, "auth.type", "must be "),
         (r#"{"id":"A b","name":"A","auth":{"type":"oauth2","issuer":"https://a.example"}}"#, "id", "lower-case"),
         (r#"{"id":"a","name":"A","auth":{"type":"oauth2","issuer":"https://a.example?x"}}"#, "auth.issuer", "query"),
         (r#"{"id":"a","id":"b","name":"A","auth":{"type":"oauth2","issuer":"https://a.example"}}"#, "id", "twice"),
         (
             r#"{"id":"a","name":"A","auth":{"type":"oauth2","issuer":"https://a.example"},"scopes":[{"x":1}]}"#,
             "scopes[0].x",
-            "unknown field",
+            "is not known here",
         ),
         (
             r#"{"id":"a","name":"A","auth":{"type":"oauth2","issuer":"https://a.example"},"scopes":[{}]}"#,
@@ -289,7 +307,7 @@ fn ways_fields_and_variables_are_checked() {
             "JSON pointer",
         ),
         (r#"{"type":"api_key"}"#, r#","variables":{"a":{"label":"A","at":"/x"}}"#, "variables.a.at", "remove it"),
-        (r#"{"type":"api_key"}"#, r#","variables":{"a":{"from":"dream"}}"#, "variables.a.from", "unknown variant"),
+        (r#"{"type":"api_key"}"#, r#","variables":{"a":{"from":"dream"}}"#, "variables.a.from", "must be "),
     ] {
         let (at, said) = complaint_about(auth, beside);
         assert_eq!(at, field, "{auth}{beside}: {said}");
@@ -316,7 +334,7 @@ fn requests_errors_tokens_and_limits_are_checked() {
         (r#""approval":{"codes":[""]},"#, "", "auth.approval.codes[0]", "1 to 100"),
         (r#""approval":{"codes":["a"],"url":"http://x"},"#, "", "auth.approval.url", "https://"),
         (r#""approval":{"codes":["a"],"steps":[""]},"#, "", "auth.approval.steps[0]", "1 to 1000"),
-        (r#""revoke":{"method":"PUT"},"#, "", "auth.revoke.method", "unknown variant"),
+        (r#""revoke":{"method":"PUT"},"#, "", "auth.revoke.method", "must be "),
         (r#""revoke":{"headers":{"Authorization":"x"}},"#, "", "auth.revoke.headers.Authorization", "remove it"),
         (r#""more_scopes_params":{"nonce":"x"},"#, "", "auth.more_scopes_params.nonce", "remove it"),
         ("", r#""check":{"url":"https://acme.example","statuses":{"500":"works"}},"#, "check.statuses", "200 to 499"),
@@ -324,7 +342,7 @@ fn requests_errors_tokens_and_limits_are_checked() {
             "",
             r#""check":{"url":"https://acme.example","statuses":{"403":"fine"}},"#,
             "check.statuses.403",
-            "unknown variant",
+            "must be ",
         ),
         ("", r#""nothing_shared":{"url":"https://acme.example","at":"/a"},"#, "nothing_shared.say", "is required"),
         (

@@ -99,16 +99,16 @@ fn the_other_schemes_have_members_of_their_own() {
 fn complaints_name_the_member_and_what_to_do() {
     const JWT: &str = r#""scheme":"jwt","header":"A","issuer":"i","claims":"c""#;
     for (signature, field, problem) in [
-        (r#""scheme":"md5""#, "scheme", "unknown variant"),
+        (r#""scheme":"md5""#, "scheme", "must be "),
         (r#""header":"X""#, "scheme", "is required"),
-        (r#""scheme":"none","colour":"red""#, "colour", "unknown field"),
+        (r#""scheme":"none","colour":"red""#, "colour", "is not known here"),
         (r#""scheme":"none","header":"X""#, "header", "is no option of \"none\"; remove it"),
         (r#""scheme":"none","keys":"https://acme.example""#, "keys", "remove it"),
         (r#""scheme":"hmac-sha256","secret":"s""#, "header", "is required"),
         (r#""scheme":"hmac-sha256","header":"X""#, "secret", "is required"),
         (r#""scheme":"hmac-sha256","header":"X Y","secret":"s""#, "header", "not a header name"),
         (r#""scheme":"hmac-sha256","header":"X","secret":"s","at":"/x""#, "at", "remove it"),
-        (r#""scheme":"hmac-sha256","header":"X","secret":"s","encoding":"base32""#, "encoding", "unknown variant"),
+        (r#""scheme":"hmac-sha256","header":"X","secret":"s","encoding":"base32""#, "encoding", "must be "),
         (r#""scheme":"hmac-sha256","header":"X","secret":"s","signed":"{body""#, "signed", "without its partner"),
         (r#""scheme":"hmac-sha256","header":"X","secret":"s","signed":"v0:""#, "signed", "must have {body} in it"),
         (r#""scheme":"hmac-sha256","header":"X","secret":"s","signed":"{body}{nonce}""#, "signed", "only body"),

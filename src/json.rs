@@ -1,0 +1,147 @@
+//! JSON as it is read, whoever wrote it: an object is an object, and what does not fit is told in JSON's words.
+//!
+//! Refuses to repeat what was sent: the value in the wrong place may be a secret.
+
+use std::fmt;
+
+/// Members that a complaint lists, at most: more of them help nobody.
+const MOST_LISTED: usize = 16;
+
+/// Lets types be read from objects alone: a reader that serde derives takes a list of the members' values, too. Each
+/// type needs `#[serde(remote = "Self")]`, which makes the derived reader a function of its own.
+macro_rules! objects {
+    ($($name:ident),+ $(,)?) => {$(
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> ::std::result::Result<Self, D::Error> {
+                struct Object;
+                impl<'de> serde::de::Visitor<'de> for Object {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut std::fmt::Formatter) -> ::std::fmt::Result {
+                        f.write_str("an object")
+                    }
+                    fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> ::std::result::Result<$name, A::Error> {
+                        $name::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+                    }
+                }
+                deserializer.deserialize_map(Object)
+            }
+        }
+    )+};
+}
+pub(crate) use objects;
+
+/// Whether the text is JSON at all, whatever it says.
+pub(crate) fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+/// Whether the text begins as an object does.
+pub(crate) fn is_object(text: &[u8]) -> bool {
+    text.trim_ascii_start().first() == Some(&b'{')
+}
+
+/// What is wrong with a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It is not there.
+    Missing,
+    /// It stands twice.
+    Twice,
+    /// Nothing has this name; these would be known.
+    Unknown(Vec<String>),
+    /// It must be something else.
+    Expected(String),
+}
+
+impl Fault {
+    /// What serde says of JSON, at the path that it says it of: the member's path, and what is wrong with it.
+    pub(crate) fn at(path: &str, message: &str) -> (String, Self) {
+        let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+        let path = if path == "." { "" } else { path };
+        // The path is the object's when a member is missing or stands twice: its name is put behind it.
+        let named = |kind: &str| message.strip_prefix(kind)?.strip_suffix('`');
+        let member = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        if let Some(name) = named("missing field `") {
+            return (member(name), Self::Missing);
+        }
+        if let Some(name) = named("duplicate field `") {
+            return (member(name), Self::Twice);
+        }
+        (path.to_owned(), Self::of_value(message))
+    }
+
+    fn of_value(message: &str) -> Self {
+        let expected = message.rsplit_once(", expected ").map(|(_, expected)| expected);
+        if message.starts_with("unknown field") {
+            return Self::Unknown(expected.map(listed).unwrap_or_default());
+        }
+        // What has no "invalid" before it says of itself what it expected; a word of a list says "value" only.
+        let expected = expected.or_else(|| message.strip_prefix("expected "));
+        Self::Expected(expected.map_or("something else", in_words).to_owned())
+    }
+}
+
+/// The names between backticks.
+fn listed(text: &str) -> Vec<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "i64" | "u64" | "u32" | "usize" => "a whole number",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a map" | "string or map" => "an object",
+        "a string" | "value" | "ident" => "a text",
+        other if other.starts_with("struct ") => "an object",
+        other if other.starts_with("enum ") => "a text",
+        other => other,
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("is missing"),
+            Self::Twice => f.write_str("stands here twice; remove one"),
+            Self::Unknown(known) if known.is_empty() => f.write_str("is not known here: there is nothing to give"),
+            Self::Unknown(known) if known.len() > MOST_LISTED => f.write_str("is not known here; remove it"),
+            Self::Unknown(known) => write!(f, "is not known here; there are {}", known.join(", ")),
+            Self::Expected(what) => write!(f, "must be {what}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_that_is_missing_or_stands_twice_is_named() {
+        assert_eq!(Fault::at(".", "missing field `name` at line 1 column 2"), ("name".into(), Fault::Missing));
+        assert_eq!(Fault::at("user", "missing field `id` at line 1 column 2"), ("user.id".into(), Fault::Missing));
+        assert_eq!(Fault::at(".", "duplicate field `name` at line 1 column 2"), ("name".into(), Fault::Twice));
+        assert_eq!(Fault::at("min_ttl", "invalid type").0, "min_ttl");
+    }
+
+    #[test]
+    fn a_wrong_value_is_never_repeated() {
+        for (message, told) in [
+            ("invalid type: string \"hunter2\", expected i64 at line 1 column 9", "must be a whole number"),
+            ("invalid type: sequence, expected struct RawAuth at line 1 column 9", "must be an object"),
+            ("unknown variant `hunter2`, expected one of `a`, `b` at line 1 column 2", "must be one of `a`, `b`"),
+            ("invalid type: string \"a, expected hunter2\", expected a boolean", "must be true or false"),
+            (
+                "unknown field `hunter2`, expected `name` or `id` at line 1 column 2",
+                "is not known here; there are name, id",
+            ),
+            ("unknown field `hunter2`, there are no fields", "is not known here: there is nothing to give"),
+            ("expected an id that begins with con_ at line 1 column 2", "must be an id that begins with con_"),
+            ("expected value at line 1 column 1", "must be a text"),
+            ("hunter2", "must be something else"),
+        ] {
+            assert_eq!(Fault::at("x", message).1.to_string(), told);
+        }
+        assert!(!Fault::Unknown(vec![String::new(); 17]).to_string().contains("there are"));
+    }
+}
