@@ -6,6 +6,7 @@ use std::rc::Rc;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::input::Filters;
 use super::known::{self, Known};
 use super::{Call, Response, input, view};
 use crate::app::{App, AppId, Definition, Kind, Origin, Values, WayId, read_variables};
@@ -51,8 +52,9 @@ async fn registered<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Registe
 
 pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let key = call.key()?;
-    let text = input::query(call.request, "q").map(|text| text.to_lowercase());
-    let category = input::query(call.request, "category");
+    let filters = Filters::of(call.request, &["q", "category"])?;
+    let text = filters.get("q").map(str::to_lowercase);
+    let category = filters.get("category");
     let clients = store::clients::registrations(core.db(), &key.workspace).await?;
     let shown: Vec<_> = known::all(core, &key.workspace)
         .await?
@@ -61,16 +63,22 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
         .filter(|one| {
             text.as_ref().is_none_or(|text| one.name().to_lowercase().contains(text) || one.id().contains(text))
         })
-        .filter(|one| category.as_ref().is_none_or(|category| one.categories().contains(category)))
+        .filter(|one| category.is_none_or(|category| one.categories().iter().any(|one| one == category)))
         .collect();
-    page(core, &shown, call, &clients)
+    page(core, (&shown, &filters), call, &clients)
 }
 
 /// The cursor is the last app's id: the list is sorted by it.
-fn page<P: Ports>(core: &Core<P>, shown: &[Known], call: &Call<'_>, clients: &Registrations) -> Result<Response> {
-    let limit = usize::try_from(input::limit(call.request)?).unwrap_or(usize::MAX);
-    let after = input::query(call.request, "cursor").unwrap_or_default();
-    let rest: Vec<_> = shown.iter().filter(|one| one.id() > after.as_str()).collect();
+fn page<P: Ports>(
+    core: &Core<P>,
+    (shown, filters): (&[Known], &Filters),
+    call: &Call<'_>,
+    clients: &Registrations,
+) -> Result<Response> {
+    let limit = usize::try_from(filters.limit()?).unwrap_or(usize::MAX);
+    let after = filters.cursor(AppId::parse)?;
+    let rest: Vec<_> =
+        shown.iter().filter(|one| after.as_ref().is_none_or(|after| one.id() > after.as_str())).collect();
     let shown = rest.iter().take(limit).filter_map(|one| Some((one, one.definition()?)));
     let workspace = &call.key()?.workspace;
     let data: Vec<_> = shown

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::input::Filters;
 use super::{Call, Response, input, key_of, presented, view};
 use crate::app::AppId;
 use crate::attention;
@@ -50,25 +51,28 @@ pub(super) async fn by_id<P: Ports>(core: &Core<P>, call: &Call<'_>, id: &Connec
 
 pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let key = call.key()?;
-    let query = |name| input::query(call.request, name);
-    let app = query("app")
-        .map(|text| AppId::parse(&text).ok_or_else(|| Error::invalid("app", "is not an app's id.")))
+    let filters = Filters::of(call.request, &["app", "status", "user", "workflow", "q", "attention"])?;
+    let text = |name| filters.get(name).map(str::to_owned);
+    let app = filters
+        .get("app")
+        .map(|text| AppId::parse(text).ok_or_else(|| Error::invalid("app", "is not an app's id.")))
         .transpose()?;
-    let status = query("status")
+    let status = filters
+        .get("status")
         .map(|text| {
-            Status::parse(&text)
+            Status::parse(text)
                 .ok_or_else(|| Error::invalid("status", "must be connected, awaiting_confirmation or needs_reconnect."))
         })
         .transpose()?;
     let filter = Filter {
         app,
         status,
-        user: query("user"),
-        workflow: query("workflow"),
-        text: query("q"),
-        attention: query("attention").map(|text| attention_code(&text)).transpose()?,
-        after: query("cursor").map(|text| cursor(&text)).transpose()?,
-        limit: input::limit(call.request)?,
+        user: text("user"),
+        workflow: text("workflow"),
+        text: text("q"),
+        attention: filters.get("attention").map(attention_code).transpose()?,
+        after: filters.get("cursor").map(cursor).transpose()?,
+        limit: filters.limit()?,
         ..seen_by(key)
     };
     let page = rows::list(core.db(), &key.workspace, &filter, core.now()).await?;
@@ -212,25 +216,22 @@ pub(super) async fn resolve<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result
 
 pub(super) async fn uses<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let connection = find(core, call).await?.connection;
-    let after: (String, String) = match input::query(call.request, "cursor") {
-        None => Default::default(),
-        Some(text) => serde_json::from_str(&text).map_err(|_| input::wrong_cursor())?,
-    };
-    let limit = input::limit(call.request)?;
+    let filters = Filters::of(call.request, &[])?;
+    let after: (String, String) = filters.cursor(|text| serde_json::from_str(text).ok())?.unwrap_or_default();
+    let limit = filters.limit()?;
     let page = use_rows::list(core.db(), &connection.workspace, &connection.id, (&after.0, &after.1), limit).await?;
     Ok(Response::json(200, &input::list(&page, |one| json!(one))))
 }
 
 pub(super) async fn events<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let connection = find(core, call).await?.connection;
-    let before = match input::query(call.request, "cursor") {
-        None => (Timestamp::from_unix(i64::MAX), String::new()),
-        Some(text) => {
-            let (at, id) = text.split_once('.').ok_or_else(input::wrong_cursor)?;
-            (Timestamp::from_unix(at.parse().map_err(|_| input::wrong_cursor())?), id.to_owned())
-        }
-    };
-    let limit = input::limit(call.request)?;
+    let filters = Filters::of(call.request, &[])?;
+    let before = filters.cursor(|text| {
+        let (at, id) = text.split_once('.')?;
+        Some((Timestamp::from_unix(at.parse().ok()?), id.to_owned()))
+    })?;
+    let before = before.unwrap_or_else(|| (Timestamp::from_unix(i64::MAX), String::new()));
+    let limit = filters.limit()?;
     let page = event_rows::list(core.db(), &connection.workspace, &connection.id, (before.0, &before.1), limit).await?;
     Ok(Response::json(200, &input::list(&page, |one| json!(one))))
 }

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
 use super::{Body, Request};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, FieldError, Result};
 use crate::json::{self, Fault};
 use crate::secret::Secret;
 use crate::store::Page;
@@ -89,13 +89,49 @@ pub(super) fn times(request: &Request, name: &str) -> usize {
     form_urlencoded::parse(request.query.as_bytes()).filter(|(known, _)| known == name).count()
 }
 
-/// `limit` of a list.
-pub(super) fn limit(request: &Request) -> Result<i64> {
-    let Some(text) = query(request, "limit") else { return Ok(USUAL_LIMIT) };
-    text.parse()
-        .ok()
-        .filter(|n| (1..=MOST).contains(n))
-        .ok_or_else(|| Error::invalid("limit", "must be a number from 1 to 200."))
+/// What a list is asked for.
+pub(super) struct Filters(BTreeMap<String, String>);
+
+impl Filters {
+    /// Reads the query of a list that knows these filters, besides `limit` and `cursor`. Any other is refused, and so is
+    /// an empty one: left aside, they would make the list wider than it was meant to be.
+    pub(super) fn of(request: &Request, known: &[&str]) -> Result<Self> {
+        let known: Vec<_> = known.iter().chain(&["limit", "cursor"]).copied().collect();
+        let given = queries(request);
+        let wrong = |name: &String, value: &String| {
+            let problem = if !known.contains(&name.as_str()) {
+                format!("is not known here; there are {}.", known.join(", "))
+            } else if value.is_empty() {
+                "is empty. Give a value, or leave it out.".to_owned()
+            } else if times(request, name) > 1 {
+                "stands here twice; remove one.".to_owned()
+            } else {
+                return None;
+            };
+            Some(FieldError { field: name.clone(), problem })
+        };
+        let errors: Vec<_> = given.iter().filter_map(|(name, value)| wrong(name, value)).collect();
+        if errors.is_empty() { Ok(Self(given)) } else { Err(Error::invalid_fields(errors)) }
+    }
+
+    /// A filter, if it was given.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// How many rows.
+    pub(super) fn limit(&self) -> Result<i64> {
+        let Some(text) = self.get("limit") else { return Ok(USUAL_LIMIT) };
+        text.parse()
+            .ok()
+            .filter(|n| (1..=MOST).contains(n))
+            .ok_or_else(|| Error::invalid("limit", "must be a number from 1 to 200."))
+    }
+
+    /// Where the page before ended, as `read` understands it.
+    pub(super) fn cursor<T>(&self, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
+        self.get("cursor").map(|text| read(text).ok_or_else(wrong_cursor)).transpose()
+    }
 }
 
 /// Something that a cursor did not come from.

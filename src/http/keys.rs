@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::Url;
 
+use super::input::Filters;
 use super::operator::LONGEST_NAME;
 use super::{Call, Response, input, view};
 use crate::app::AppId;
@@ -127,9 +128,11 @@ fn check(new: &NewKey, maker: &Key, now: Timestamp) -> Result<()> {
 }
 
 pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let after = input::query(call.request, "cursor").unwrap_or_default();
+    let filters = Filters::of(call.request, &[])?;
+    let after = filters.cursor(KeyId::parse)?;
+    let after = after.as_ref().map(KeyId::as_str).unwrap_or_default();
     let own = call.key()?;
-    let mut page = store::keys::list(core.db(), &own.workspace, &after, input::limit(call.request)?).await?;
+    let mut page = store::keys::list(core.db(), &own.workspace, after, filters.limit()?).await?;
     page.data.retain(|key| own.covers_key(key));
     Ok(Response::json(200, &input::list(&page, view::key)))
 }

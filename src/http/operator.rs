@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
+use super::input::Filters;
 use super::{Call, Response, input, openapi};
 use crate::caller::{Key, Scope, new_key};
 use crate::core::Core;
@@ -57,8 +58,10 @@ pub(super) async fn create_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) 
 }
 
 pub(super) async fn list_workspaces<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let after = input::query(call.request, "cursor").unwrap_or_default();
-    let page = store::workspaces::list(core.db(), &after, input::limit(call.request)?).await?;
+    let filters = Filters::of(call.request, &[])?;
+    let after = filters.cursor(WorkspaceId::parse)?;
+    let after = after.as_ref().map(WorkspaceId::as_str).unwrap_or_default();
+    let page = store::workspaces::list(core.db(), after, filters.limit()?).await?;
     Ok(Response::json(200, &input::list(&page, |workspace| json!(workspace))))
 }
 

@@ -63,3 +63,38 @@ fn a_list_is_no_object_however_deep_it_stands() {
         assert_eq!(refused(&scene, (Method::Post, path), &body), [(field.into(), problem.into())], "{path} {body}");
     }
 }
+
+#[test]
+fn a_list_is_never_wider_than_what_it_was_asked_for() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let uses = format!("/v1/connections/{id}/uses");
+    let events = format!("/v1/connections/{id}/events");
+    for (path, query, field, problem) in [
+        ("/v1/connections", "user=", "user", "is empty. Give a value, or leave it out."),
+        (
+            "/v1/connections",
+            "metadata=a",
+            "metadata",
+            "there are app, status, user, workflow, q, attention, limit, cursor.",
+        ),
+        ("/v1/connections", "user=ann&user=bob", "user", "stands here twice; remove one."),
+        ("/v1/connections", "limit=", "limit", "is empty"),
+        ("/v1/connections", "cursor=", "cursor", "is empty"),
+        ("/v1/apps", "category=", "category", "is empty"),
+        ("/v1/apps", "user=ann", "user", "there are q, category, limit, cursor."),
+        ("/v1/apps", "cursor=X%20X", "cursor", "is not one this list gave"),
+        ("/v1/keys", "q=a", "q", "there are limit, cursor."),
+        ("/v1/keys", "cursor=xx", "cursor", "is not one this list gave"),
+        (&uses, "step=a", "step", "there are limit, cursor."),
+        (&events, "type=a", "type", "there are limit, cursor."),
+    ] {
+        let found = refused(&scene, (Method::Get, &format!("{path}?{query}")), &Value::Null);
+        assert_eq!(found.len(), 1, "{path}?{query}: {found:?}");
+        assert_eq!(found[0].0, field, "{path}?{query}");
+        assert!(found[0].1.contains(problem), "{path}?{query}: {found:?}");
+    }
+    for path in ["/v1/connections", "/v1/apps", "/v1/keys", &uses, &events] {
+        assert_eq!(call(&scene, &first_key(&scene), Method::Get, &format!("{path}?limit=1"), &Value::Null).0, 200);
+    }
+}
