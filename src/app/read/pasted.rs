@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::template::is_name;
 use super::super::{ClientAuth, Field, Kind, Mark, Origin, Pattern, Variable};
 use super::Problems;
-use super::rules::{LONGEST_TEXT, RESERVED, is_header_name};
+use super::rules::{LONGEST_TEXT, RESERVED};
 use super::shape::{RawAuth, RawField, RawMark, RawOrigin, RawVariable};
 
 /// Fields of one credential, at most.
@@ -72,8 +72,8 @@ impl Problems {
             let problem = "can't be \"private_key_jwt\" here: what a person enters has no key; use service_account";
             self.add(&format!("{path}.client_auth"), problem);
         }
-        if raw.header.as_ref().is_some_and(|name| !is_header_name(name)) {
-            self.add(&format!("{path}.header"), "is not a header name (RFC 9110 5.1)");
+        if let Some(name) = &raw.header {
+            self.header_name(&format!("{path}.header"), name);
         }
     }
 

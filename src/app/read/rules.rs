@@ -43,9 +43,29 @@ pub(super) fn is_the_flows(name: &str) -> bool {
     FLOW_PARAMETERS.contains(&name)
 }
 
-/// Headers that the connection or the client's authentication own.
-const OWN_HEADERS: &[&str] =
-    &["connection", "content-length", "cookie", "host", "te", "trailer", "transfer-encoding", "upgrade"];
+/// Headers that the way to the app owns: whatever a definition gave would be lost or break the request.
+const OWN_HEADERS: &[&str] = &[
+    "cdn-loop",
+    "connection",
+    "content-length",
+    "cookie",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-real-ip",
+];
+
+/// Beginning of the headers that the platform sets (`CF-Connecting-IP`).
+const PLATFORM_HEADERS: &str = "cf-";
 
 /// Names that mean something in every template, so that no field and no variable may have them.
 pub(super) const RESERVED: &[&str] = &["access_token", "account_id", "refresh_token", "token", "redirect_uri"];
@@ -168,16 +188,24 @@ impl Problems {
         self.entries(field, headers.len());
         for (name, value) in headers {
             let field = format!("{field}.{name}");
-            let lower = name.to_ascii_lowercase();
-            if OWN_HEADERS.contains(&lower.as_str()) || also_owned.contains(&lower.as_str()) {
+            if also_owned.contains(&name.to_ascii_lowercase().as_str()) {
                 self.add(&field, "is set elsewhere; remove it");
             }
-            if !is_header_name(name) {
-                self.add(&field, "is not a header name (RFC 9110 5.1)");
-            }
+            self.header_name(&field, name);
             if value.len() > LONGEST_TEXT || !is_header_value(value) {
                 self.add(&field, "must be visible ASCII characters, with spaces inside only");
             }
+        }
+    }
+
+    /// A header that a definition may give a value.
+    pub(super) fn header_name(&mut self, field: &str, name: &str) {
+        let lower = name.to_ascii_lowercase();
+        if OWN_HEADERS.contains(&lower.as_str()) || lower.starts_with(PLATFORM_HEADERS) {
+            self.add(field, format!("has {name}, which is set elsewhere and never sent as given; remove it"));
+        }
+        if !is_header_name(name) {
+            self.add(field, "is not a header name (RFC 9110 5.1)");
         }
     }
 
