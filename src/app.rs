@@ -23,7 +23,7 @@ use crate::egress::Address;
 
 pub use discovery::{Discovered, DiscoveryError, read_discovery, well_known};
 pub use events::{Encoding, Events, Hmac, Jwt, Parts, SharedSecret, Signature, TimestampFormat};
-pub use field::{Field, Mark, Origin, Pattern, Variable, field_at, read_fields, read_variables, variable_at};
+pub use field::{Field, Form, Mark, Origin, Pattern, Variable, field_at, read_fields, read_variables, variable_at};
 pub use oauth2::{
     Algorithm, Approval, BodyEncoding, ClientAuth, ClientHelp, Endpoints, FixedEndpoints, FurtherToken, Grant,
     KeyFileShape, Kills, OAuth2, Params, Resolved, ResponseShape, Revocation, RevokeStyle, Rotation,

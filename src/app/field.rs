@@ -102,6 +102,36 @@ pub struct Mark {
     pub warn: Option<String>,
 }
 
+/// What a value is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One line of visible ASCII characters, and spaces.
+    Ascii,
+    /// One line.
+    Line,
+    /// Several lines.
+    Text,
+}
+
+impl Form {
+    /// What is wrong with a value, as a sentence that goes on from its name.
+    pub fn misfit(self, value: &str) -> Option<String> {
+        let longest = if self == Self::Text { LONGEST_TEXT } else { LONGEST_LINE };
+        let lines = value.contains(['\n', '\r']);
+        let control = |c: char| c.is_control() && (self != Self::Text || !matches!(c, '\n' | '\r' | '\t'));
+        if value.len() > longest {
+            return Some(format!("is over {longest} bytes."));
+        }
+        if lines && self != Self::Text {
+            return Some("has several lines and must be one.".to_owned());
+        }
+        if value.chars().any(control) {
+            return Some("has a control character.".to_owned());
+        }
+        (self == Self::Ascii && !value.is_ascii()).then(|| "has a character that is not ASCII.".to_owned())
+    }
+}
+
 impl Field {
     /// A field as it is when a definition names none.
     pub(super) fn usual(id: &str, label: &str, secret: bool) -> Self {
@@ -131,18 +161,18 @@ impl Field {
     /// What is wrong with it and what to do.
     pub fn read(&self, value: &str) -> Result<Secret, String> {
         let value = value.trim();
-        let (longest, ok): (_, fn(char) -> bool) = if self.multiline {
-            (LONGEST_TEXT, |c| !c.is_control() || c == '\n' || c == '\r' || c == '\t')
-        } else if self.secret {
-            (LONGEST_LINE, |c| c.is_ascii_graphic() || c == ' ')
-        } else {
-            (LONGEST_LINE, |c| !c.is_control())
-        };
         if value.is_empty() {
             return Err("is missing.".to_owned());
         }
-        if value.len() > longest || !value.chars().all(ok) {
-            return Err(format!("must have at most {longest} visible characters. Copy it again from the app."));
+        let form = if self.multiline {
+            Form::Text
+        } else if self.secret {
+            Form::Ascii
+        } else {
+            Form::Line
+        };
+        if let Some(problem) = form.misfit(value) {
+            return Err(format!("{problem} Copy it again from the app."));
         }
         if let Some(refuse) = self.mark(value).and_then(|mark| mark.refuse.as_ref()) {
             return Err(refuse.clone());
@@ -326,7 +356,10 @@ mod tests {
             ("hunter2", "does not look like rk_live_…"),
             ("sk_live_hunter", "is too powerful."),
             ("rk_live_a b", "does not look like"),
-            ("rk_live_\u{7f}", "visible"),
+            ("rk_live_\u{7f}", "has a control character. Copy it again"),
+            ("ключhunter", "not ASCII"),
+            ("rk_live_a\nhunter", "several lines"),
+            (&"hunter".repeat(1000), "is over 4096 bytes"),
         ] {
             let problems = read(value).unwrap_err();
             assert!(problems[0].problem.contains(problem), "{problems:?}");
