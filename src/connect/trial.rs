@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::app::{App, Origin, Values, read_variables};
 use crate::client::Client;
 use crate::core::Core;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::ports::{Database, Http, Ports};
 use crate::registry;
 use crate::secret::Secret;
@@ -31,7 +31,7 @@ pub struct Trial {
     /// The app's error code.
     pub code: Option<String>,
     /// What that means and what to do.
-    pub detail: &'static str,
+    pub detail: String,
     /// The address that must be registered at the app. A trial can't tell whether it is.
     pub redirect_uri: String,
 }
@@ -85,11 +85,17 @@ pub async fn of_client<P: Ports>(
     start::reachable(app, client)?;
     let persons = read_variables(&app.variables, &Origin::Person, given).map_err(start::invalid_fields)?;
     let variables = client.variables.clone().into_iter().chain(persons).collect();
-    let at = registry::endpoints(core, app, &variables).await?;
+    let redirect_uri = start::redirect_uri(core, &client.id);
+    let at = match registry::endpoints(core, app, &variables).await {
+        // The issuer is a part of what is tried: that it can't be asked is an answer, and its error says what to do.
+        Err(Error { code: Code::AppUnavailable, detail, .. }) => {
+            return Ok(Trial { verdict: Verdict::Unreachable, code: None, detail, redirect_uri });
+        }
+        found => found?,
+    };
     let keys = server::client_keys(core, client, (app, &at), &variables).await?;
     let values = Values::new().with_all(&variables);
     let parties = Parties { server: app.oauth2()?, at: &at, client: &keys, values: &values };
-    let redirect_uri = start::redirect_uri(core, &client.id);
     let (code, verifier) = (Secret::new(NO_CODE), Secret::new(NO_CODE.repeat(2)));
     let request =
         token::exchange_request(&parties, &code, &redirect_uri, Some(&verifier).filter(|_| parties.server.pkce));
@@ -118,5 +124,5 @@ pub async fn of_client<P: Ports>(
     if let Some(statement) = learned {
         core.db().batch(vec![statement]).await?;
     }
-    Ok(Trial { verdict, code, detail: verdict.detail(), redirect_uri })
+    Ok(Trial { verdict, code, detail: verdict.detail().to_owned(), redirect_uri })
 }
