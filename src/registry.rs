@@ -88,9 +88,10 @@ pub fn unfilled(app: &App, problem: &RequestError) -> Error {
 /// A request that can't be built of what somebody has just given.
 pub fn misfit(app: &App, problem: &RequestError) -> Error {
     match problem {
-        RequestError::Value(name) => {
-            Error::invalid(&member(app, name), "has a character that can't stand where it is sent.")
-        }
+        RequestError::Value(name) => Error::invalid(
+            &member(app, name),
+            "has a character that can't stand where it is sent, such as a colon in a user name.",
+        ),
         RequestError::Address(_) => Error::invalid("variables", "lead to an address that is not allowed."),
         RequestError::Missing(_) => unfilled(app, problem),
     }

@@ -108,9 +108,18 @@ impl RequestShape {
             let pair = Secret::new(format!("{}:{}", username.fill(values)?, password.fill(values)?));
             headers.insert("Authorization".to_owned(), format!("Basic {}", STANDARD.encode(pair.expose())));
         }
-        let fits = |value: &String| value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
-        match headers.iter().find(|(_, value)| !fits(value)) {
-            Some((name, _)) => Err(RequestError::Value(name.clone())),
+        // Else the app would take what is behind it for the password (RFC 7617, 2).
+        if let Some((username, _)) = &self.basic
+            && let Some(place) = username.place_of(values, |value| value.contains(':'))
+        {
+            return Err(RequestError::Value(place.to_owned()));
+        }
+        let unfit = |value: &str| !value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+        match headers.iter().find(|(_, value)| unfit(value)) {
+            Some((name, _)) => {
+                let place = self.headers.get(name).and_then(|template| template.place_of(values, unfit));
+                Err(RequestError::Value(place.unwrap_or(name).to_owned()))
+            }
             None => Ok(headers),
         }
     }

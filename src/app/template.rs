@@ -116,6 +116,11 @@ impl Template {
         })
     }
 
+    /// The first place whose value is so.
+    pub(super) fn place_of(&self, values: &Values, is_so: impl Fn(&str) -> bool) -> Option<&str> {
+        self.places().find(|name| values.get(name).is_some_and(&is_so))
+    }
+
     /// The text with all places filled as they are.
     ///
     /// # Errors
