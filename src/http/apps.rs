@@ -9,7 +9,7 @@ use serde_json::json;
 use super::input::Filters;
 use super::known::{self, Known};
 use super::{Call, Response, input, view};
-use crate::app::{App, AppId, Definition, Kind, Origin, Values, WayId, read_variables};
+use crate::app::{App, AppId, Definition, Form, Kind, Origin, Values, WayId, read_variables};
 use crate::catalogue;
 use crate::client::{Client, ClientSecret};
 use crate::connect::{start, trial};
@@ -26,19 +26,30 @@ use crate::token::SigningKey;
 
 /// Custom apps a workspace may have.
 const MOST_CUSTOM: usize = 200;
-/// Characters of a client's id or secret, at most.
-const LONGEST_SECRET: usize = 4096;
+/// Bytes of the name of a client's private key, at most.
+const LONGEST_KEY_NAME: usize = 256;
 
 fn missing() -> Error {
     Error::not_found("app")
 }
 
-/// The custom app a key may change. The catalogue's apps are not there to be changed.
+/// The custom app a key may change. The catalogue's are the same for everybody.
 async fn custom_id<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<AppId> {
     let key = call.key()?;
     let id = AppId::parse(call.param(0)).filter(|id| key.sees_app(id)).ok_or_else(missing)?;
-    store::apps::current(core.db(), &key.workspace, &id).await?.ok_or_else(missing)?;
-    Ok(id)
+    match store::apps::current(core.db(), &key.workspace, &id).await? {
+        Some(_) => Ok(id),
+        None => Err(catalogue::find(id.as_str()).map_or_else(missing, |app| unchangeable(&app.name))),
+    }
+}
+
+fn unchangeable(name: &str) -> Error {
+    Error::new(
+        Code::Conflict,
+        format!(
+            "{name} belongs to the catalogue and can't be changed here. Define an app of your own under another id: POST /v1/apps."
+        ),
+    )
 }
 
 async fn registered<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Registered> {
@@ -106,10 +117,12 @@ async fn shown<P: Ports>(
 
 fn definition<P: Ports>(core: &Core<P>, text: &str) -> Result<Definition> {
     catalogue::read_custom(text, core.config.egress).map_err(|problems| {
-        let field = |field: String| if field == "." { String::new() } else { field };
-        Error::invalid_fields(
-            problems.into_iter().map(|one| FieldError { field: field(one.field), problem: one.problem }).collect(),
-        )
+        let told = |FieldError { field, problem }| match field.as_str() {
+            "." => FieldError { field: String::new(), problem: format!("The body {problem}.") },
+            _ => FieldError { field, problem: format!("{problem}.") },
+        };
+        let problems = problems.into_iter().map(|one| FieldError { field: one.field, problem: one.problem });
+        Error::invalid_fields(problems.map(told).collect())
     })
 }
 
@@ -186,16 +199,18 @@ async fn consented<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Rc<App>>
     let found = match input::query(call.request, "way") {
         Some(text) => {
             let way = WayId::parse(&text).and_then(|id| definition.way(Some(&id))).ok_or_else(unknown)?;
-            Some(way).filter(|app| app.kind == Kind::OAuth2)
+            if way.kind != Kind::OAuth2 {
+                return Err(needs_none(&format!("The way {} of {}", way.way, definition.name)));
+            }
+            Some(way)
         }
         None => definition.oauth2(),
     };
-    found.ok_or_else(|| {
-        Error::new(
-            Code::Conflict,
-            format!("{} needs no OAuth client: its credential is entered when connecting.", definition.name),
-        )
-    })
+    found.ok_or_else(|| needs_none(&definition.name))
+}
+
+fn needs_none(what: &str) -> Error {
+    Error::new(Code::Conflict, format!("{what} needs no OAuth client: its credential is entered when connecting."))
 }
 
 async fn current_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<(Rc<App>, Client)> {
@@ -240,6 +255,20 @@ struct ClientInput {
     secret_expires_at: Option<Timestamp>,
 }
 
+impl ClientInput {
+    /// Without the white space that copying brings along, as for every credential that is entered.
+    fn trimmed(self) -> Self {
+        let trim = |text: String| text.trim().to_owned();
+        Self {
+            client_id: trim(self.client_id),
+            client_secret: self.client_secret.map(|secret| Secret::new(secret.expose().trim())),
+            key_id: self.key_id.map(trim),
+            certificate: self.certificate.map(trim),
+            ..self
+        }
+    }
+}
+
 /// Ours for a client that is new here: the one whose redirect URI was told before, unless an earlier client has it.
 async fn new_id<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, registration: &str) -> Result<ClientId> {
     let first = ClientId::first(workspace, registration);
@@ -253,10 +282,10 @@ async fn new_id<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, registration:
 /// another client beside it, and connections stay with theirs.
 pub(super) async fn put_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let app = consented(core, call).await?;
-    let new: ClientInput = input::json(call.request)?;
-    check(&new)?;
-    let workspace = &call.key()?.workspace;
     let now = core.now();
+    let new = input::json::<ClientInput>(call.request)?.trimmed();
+    check(&new, now)?;
+    let workspace = &call.key()?.workspace;
     let variables = read_variables(&app.variables, &Origin::Client, &new.variables).map_err(start::invalid_fields)?;
     if app.variables.values().all(|one| one.from != Origin::Person)
         && let Some(Err(problem)) = app.resolve_fixed(&Values::new().with_all(&variables))
@@ -314,17 +343,13 @@ fn kept_secret(before: &Client, hosts: &BTreeSet<String>) -> Result<Option<Strin
     Ok(before.sealed_secret.clone())
 }
 
-fn check(new: &ClientInput) -> Result<()> {
-    let visible = |text: &str| {
-        !text.is_empty() && text.len() <= LONGEST_SECRET && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
-    };
-    if !visible(&new.client_id) {
-        return Err(Error::invalid("client_id", "must be 1 to 4096 visible characters, as the app shows it."));
-    }
+fn check(new: &ClientInput, now: Timestamp) -> Result<()> {
+    visible("client_id", &new.client_id, "Copy it again from the app.")?;
     let names = [("key_id", &new.key_id), ("certificate", &new.certificate)];
     for (field, name) in names.into_iter().filter_map(|(field, name)| Some((field, name.as_ref()?))) {
-        if !visible(name) || name.len() > 256 {
-            return Err(Error::invalid(field, "must be 1 to 256 visible characters."));
+        visible(field, name, "Leave it out where there is none.")?;
+        if name.len() > LONGEST_KEY_NAME {
+            return Err(Error::invalid(field, format!("is over {LONGEST_KEY_NAME} bytes.")));
         }
     }
     let is_key = new.client_secret.as_ref().is_some_and(|secret| ClientSecret::is_key(secret.expose()));
@@ -334,13 +359,22 @@ fn check(new: &ClientInput) -> Result<()> {
     if let Some(secret) = new.client_secret.as_ref().filter(|_| is_key) {
         SigningKey::from_pem(secret.expose())
             .map_err(|problem| Error::invalid("client_secret", problem.to_string()))?;
-    } else if new.client_secret.as_ref().is_some_and(|secret| !visible(secret.expose())) {
+    } else if let Some(secret) = &new.client_secret {
+        visible("client_secret", secret.expose(), "Copy it again from the app; leave it out for a public client.")?;
+    }
+    if new.secret_expires_at.is_some_and(|end| end <= now) {
         return Err(Error::invalid(
-            "client_secret",
-            "must be 1 to 4096 visible characters. Leave it out for a public client.",
+            "secret_expires_at",
+            "has passed. Enter a secret that is valid, with its end, or leave this out.",
         ));
     }
     start::fit(new.scopes.as_deref().unwrap_or_default())
+}
+
+/// A line that can be sent as it is; else what is wrong with it, and what to do.
+fn visible(field: &str, text: &str, remedy: &str) -> Result<()> {
+    let problem = if text.is_empty() { Some("is missing.".to_owned()) } else { Form::Ascii.misfit(text) };
+    problem.map_or(Ok(()), |problem| Err(Error::invalid(field, format!("{problem} {remedy}"))))
 }
 
 /// A client that a family of apps shares may reach the hosts of all of them.

@@ -1,6 +1,9 @@
 //! Requests that can't be understood: which member is at fault, and what to do about it.
 
+use connections::client::ClientSecret;
 use connections::http::Method;
+use connections::secret::Secret;
+use connections::store::clients;
 use serde_json::{Value, json};
 
 use crate::http::{call, first_key};
@@ -97,4 +100,86 @@ fn a_list_is_never_wider_than_what_it_was_asked_for() {
     for path in ["/v1/connections", "/v1/apps", "/v1/keys", &uses, &events] {
         assert_eq!(call(&scene, &first_key(&scene), Method::Get, &format!("{path}?limit=1"), &Value::Null).0, 200);
     }
+}
+
+#[test]
+fn what_belongs_to_the_catalogue_is_there_and_can_not_be_changed() {
+    let scene = Scene::new();
+    let key = first_key(&scene);
+    let definition = json!({ "id": "slack", "name": "Slack", "auth": { "type": "api_key" } });
+    for (method, body) in [(Method::Put, definition), (Method::Delete, Value::Null)] {
+        let (status, problem) = call(&scene, &key, method, "/v1/apps/slack", &body);
+        assert_eq!((status, problem["code"].as_str()), (409, Some("conflict")), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("under another id"), "{problem}");
+    }
+    let (status, _) = call(&scene, &key, Method::Delete, "/v1/apps/nothing", &Value::Null);
+    assert_eq!(status, 404);
+    let (status, problem) = call(&scene, &key, Method::Get, "/v1/apps/slack/client?way=user_token", &Value::Null);
+    assert_eq!(status, 409);
+    assert!(problem["detail"].as_str().unwrap().starts_with("The way user_token of Slack needs no"), "{problem}");
+}
+
+const CLIENT: (Method, &str) = (Method::Put, "/v1/apps/acme/client");
+
+#[test]
+fn what_is_copied_with_a_client_is_cut_off_and_what_is_wrong_with_it_is_named() {
+    let scene = Scene::new();
+    let key = first_key(&scene);
+    let body = json!({ "client_id": " acme-client\n", "client_secret": "\tsecret\r\n" });
+    let (status, client) = call(&scene, &key, CLIENT.0, CLIENT.1, &body);
+    assert_eq!((status, client["client_id"].as_str()), (200, Some("acme-client")), "{client}");
+    let kept = scene.world.run(async {
+        let core = scene.world.core();
+        let client = clients::by_client_id(core.db(), &scene.workspace, "acme", "acme-client").await.unwrap().unwrap();
+        client.secret(&core.config.ring).unwrap()
+    });
+    assert_eq!(kept, ClientSecret::Text(Secret::new("secret")));
+    let past = scene.world.now();
+    for (body, field, problem) in [
+        (json!({ "client_id": "Ü" }), "client_id", "has a character that is not ASCII. Copy it"),
+        (json!({ "client_id": " " }), "client_id", "is missing."),
+        (json!({ "client_id": "a", "client_secret": "a\nb" }), "client_secret", "has several lines and must be one."),
+        (json!({ "client_id": "a", "client_secret": "a".repeat(5000) }), "client_secret", "is over 4096 bytes."),
+        (json!({ "client_id": "a", "secret_expires_at": past }), "secret_expires_at", "has passed."),
+    ] {
+        let found = refused(&scene, CLIENT, &body);
+        assert_eq!(found[0].0, field, "{found:?}");
+        assert!(found[0].1.starts_with(problem), "{found:?}");
+    }
+}
+
+#[test]
+fn a_fault_of_the_whole_body_says_that_it_is_the_bodys() {
+    let scene = Scene::new();
+    let long = json!({ "id": "a", "name": "a".repeat(70_000) });
+    for (body, problem) in [(long, "The body is over 64 KB."), (json!([]), "The body must be a JSON object.")] {
+        assert_eq!(refused(&scene, (Method::Post, "/v1/apps"), &body), [(String::new(), problem.into())]);
+    }
+    let bare = json!({ "id": "a", "name": "A", "auth": {} });
+    assert_eq!(refused(&scene, (Method::Post, "/v1/apps"), &bare), [("auth.type".into(), "is required.".into())]);
+}
+
+#[test]
+fn a_user_name_has_no_colon() {
+    let scene = Scene::new();
+    let custom = json!({ "id": "desk", "name": "Desk", "auth": { "type": "basic" } });
+    assert_eq!(call(&scene, &first_key(&scene), Method::Post, "/v1/apps", &custom).0, 201);
+    let credential = |name: &str| json!({ "type": "basic", "username": name, "password": "p:q" });
+    let body = |name: &str| json!({ "app": "desk", "credential": credential(name) });
+    let found = refused(&scene, CONNECTIONS, &body("ann:b"));
+    assert_eq!(found[0].0, "credential.username");
+    assert!(found[0].1.contains("colon"), "{found:?}");
+    assert_eq!(call(&scene, &first_key(&scene), Method::Post, "/v1/connections", &body("ann")).0, 201);
+}
+
+#[test]
+fn an_issuer_that_can_not_be_asked_is_a_verdict_of_a_trial() {
+    let endpoints = json!({ "authorize_url": null, "token_url": null, "revoke_url": null });
+    let mut auth = endpoints;
+    auth["issuer"] = "https://nowhere.example".into();
+    let scene = Scene::with(&json!({ "auth": auth, "identity": null }));
+    let (status, trial) = call(&scene, &first_key(&scene), Method::Post, "/v1/apps/acme/client/test", &Value::Null);
+    assert_eq!((status, trial["verdict"].as_str()), (200, Some("unreachable")), "{trial}");
+    assert!(trial["detail"].as_str().unwrap().contains("issuer"), "{trial}");
+    assert!(trial["redirect_uri"].as_str().unwrap().contains("/oauth/callback/"), "{trial}");
 }
