@@ -11,7 +11,7 @@ use crate::app::AppId;
 use crate::attention;
 use crate::caller::{Key, Scope};
 use crate::connect::settle::LONGEST_NAME;
-use crate::connection::Status;
+use crate::connection::{Connection, Status};
 use crate::core::Core;
 use crate::disconnect;
 use crate::error::{Error, FieldError, Result};
@@ -155,14 +155,25 @@ pub(super) fn checked_metadata(metadata: &BTreeMap<String, String>) -> Result<()
     if fits(metadata) { Ok(()) } else { Err(Error::invalid("metadata", METADATA_RULE)) }
 }
 
-/// Writes an edit with its line in the audit trail, and takes the copy away that shows the old state.
+/// Writes an edit with its line in the audit trail, and takes the copy away that shows the old state. What changes
+/// nothing is no edit.
 pub(super) async fn edit<P: Ports>(core: &Core<P>, listed: &Listed, patch: &Patch, actor: &str) -> Result<()> {
     let connection = &listed.connection;
-    let detail = patch.name.as_deref().map(|name| format!("name: {name}"));
-    let event = core.event(&connection.workspace, &connection.id, "edited", actor, detail.as_deref())?;
+    let Some(changed) = changed(connection, patch) else { return Ok(()) };
+    let event = core.event(&connection.workspace, &connection.id, "edited", actor, Some(&changed))?;
     core.db().batch(vec![rows::patch(&connection.workspace, &connection.id, patch), event]).await?;
     cached::forget_connection(core, &connection.id).await;
     Ok(())
+}
+
+/// Which members an edit changes; the new name is told, too. A map or list is long and may say much, so it is not.
+fn changed(connection: &Connection, patch: &Patch) -> Option<String> {
+    let name = patch.name.as_ref().filter(|name| **name != connection.name).map(|name| format!("name: {name}"));
+    let metadata = patch.metadata.as_ref().filter(|metadata| **metadata != connection.metadata);
+    let workflows = patch.allowed_workflows.as_ref().filter(|list| **list != connection.allowed_workflows);
+    let members = [metadata.map(|_| "metadata".to_owned()), workflows.map(|_| "allowed_workflows".to_owned()), name];
+    let changed: Vec<_> = members.into_iter().flatten().collect();
+    (!changed.is_empty()).then(|| changed.join(", "))
 }
 
 pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
@@ -226,12 +237,8 @@ pub(super) async fn uses<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
 pub(super) async fn events<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let connection = find(core, call).await?.connection;
     let filters = Filters::of(call.request, &[])?;
-    let before = filters.cursor(|text| {
-        let (at, id) = text.split_once('.')?;
-        Some((Timestamp::from_unix(at.parse().ok()?), id.to_owned()))
-    })?;
-    let before = before.unwrap_or_else(|| (Timestamp::from_unix(i64::MAX), String::new()));
+    let before = filters.cursor(event_rows::cursor)?.unwrap_or_else(event_rows::newest);
     let limit = filters.limit()?;
-    let page = event_rows::list(core.db(), &connection.workspace, &connection.id, (before.0, &before.1), limit).await?;
+    let page = event_rows::list(core.db(), &connection.workspace, &connection.id, before, limit).await?;
     Ok(Response::json(200, &input::list(&page, |one| json!(one))))
 }

@@ -198,8 +198,7 @@ async fn view<P: Ports>(core: &Core<P>, call: &Call<'_>, listed: &Listed) -> Res
     // Whoever is about to disconnect sees all that would stop working.
     let most = if confirming_disconnect { MOST_USES } else { PER_SECTION };
     let used = uses::list(core.db(), &connection.workspace, &connection.id, ("", ""), most).await?;
-    let latest = (Timestamp::from_unix(i64::MAX), "");
-    let told = events::list(core.db(), &connection.workspace, &connection.id, latest, PER_SECTION).await?;
+    let told = events::list(core.db(), &connection.workspace, &connection.id, events::newest(), PER_SECTION).await?;
     let (_, reason) = connection.shown_status(&core.config.ring);
     let connected = input::query(call.request, "connected").map(|_| match &connection.account {
         Some(account) => format!("Connected as {}.", account.label),

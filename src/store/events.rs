@@ -11,7 +11,7 @@ const INSERT: &str =
 /// Only when the statement before it in the batch changed a row.
 const INSERT_IF_CHANGED: &str = "INSERT INTO events (workspace_id, connection_id, at, id, type, actor, detail)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE changes() > 0";
-const LIST: &str = "SELECT * FROM events WHERE workspace_id = ?1 AND connection_id = ?2 AND (at, id) < (?3, ?4) ORDER BY at DESC, id DESC LIMIT ?5";
+const LIST: &str = "SELECT * FROM events WHERE workspace_id = ?1 AND connection_id = ?2 AND (at, seq) < (?3, ?4) ORDER BY at DESC, seq DESC LIMIT ?5";
 
 /// One line of the audit trail. `detail` is a short code or name, never a secret.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -40,6 +40,32 @@ impl FromRow for Event {
     }
 }
 
+/// Where a page of the trail begins: before the event of this time and number.
+pub type Before = (Timestamp, i64);
+
+/// The beginning: before everything that is yet to come.
+pub fn newest() -> Before {
+    (Timestamp::from_unix(i64::MAX), i64::MAX)
+}
+
+/// Reads the cursor of a page; `None` when it is none.
+pub fn cursor(text: &str) -> Option<Before> {
+    let (at, seq) = text.split_once('.')?;
+    Some((Timestamp::from_unix(at.parse().ok()?), seq.parse().ok()?))
+}
+
+/// A line with its number: a second has room for several.
+struct Numbered {
+    seq: i64,
+    event: Event,
+}
+
+impl FromRow for Numbered {
+    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+        Ok(Self { seq: row.integer("seq")?, event: Event::from_row(row)? })
+    }
+}
+
 /// The statement that writes a line; it goes in the batch of what it tells.
 pub fn insert(workspace: &WorkspaceId, connection: &ConnectionId, event: &Event) -> Statement {
     sql!(
@@ -64,9 +90,10 @@ pub async fn list(
     db: &impl Database,
     workspace: &WorkspaceId,
     id: &ConnectionId,
-    before: (Timestamp, &str),
+    before: Before,
     limit: i64,
 ) -> Stored<Page<Event>> {
     let rows = all(db, sql!(LIST, workspace, id, before.0, before.1, limit + 1)).await?;
-    Ok(page(rows, limit, |event: &Event| format!("{}.{}", event.at.unix(), event.id)))
+    let rows = page(rows, limit, |one: &Numbered| format!("{}.{}", one.event.at.unix(), one.seq));
+    Ok(Page { data: rows.data.into_iter().map(|one| one.event).collect(), next: rows.next })
 }

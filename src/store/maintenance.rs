@@ -17,8 +17,7 @@ const PURGES: [&str; 7] = [
     "DELETE FROM sessions WHERE hash IN (SELECT hash FROM sessions WHERE expires_at <= ?1 LIMIT 500)",
     "DELETE FROM sign_in_links WHERE token_hash IN (SELECT token_hash FROM sign_in_links WHERE expires_at <= ?1 LIMIT 500)",
     "DELETE FROM revocations WHERE expires_at <= ?1",
-    "DELETE FROM events WHERE (workspace_id, connection_id, at, id) IN
-      (SELECT workspace_id, connection_id, at, id FROM events WHERE at < ?1 - 7776000 LIMIT 500)",
+    "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ?1 - 7776000 LIMIT 500)",
     "UPDATE authorizations SET sealed_verifier = NULL WHERE expires_at <= ?1 AND sealed_verifier IS NOT NULL",
 ];
 /// Sealed tokens of a dead connection are kept a week, so that "check now" may revive it.

@@ -86,3 +86,21 @@ fn connections_and_revocations_survive_the_tables_that_know_ways() {
     let orphans: i64 = sqlite.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0)).unwrap();
     assert_eq!(orphans, 0);
 }
+
+#[test]
+fn events_keep_their_order_in_the_table_that_numbers_them() {
+    let sqlite = before("0004_ways.sql");
+    for (at, id) in [(2, "evt_b"), (1, "evt_z"), (2, "evt_a"), (3, "evt_c")] {
+        let sql = format!("INSERT INTO events VALUES ('ws_1', 'con_1', {at}, '{id}', 'edited', 'key:k', 'd')");
+        sqlite.execute_batch(&sql).unwrap();
+    }
+    let old = rows(&sqlite, "events");
+    apply(&sqlite, "0005_events_in_order.sql");
+    let new = rows(&sqlite, "events");
+    for (old, new) in old.iter().zip(&new) {
+        assert!(old.iter().all(|(name, value)| new.get(name) == Some(value)), "{old:?} {new:?}");
+    }
+    let mut statement = sqlite.prepare("SELECT id FROM events ORDER BY seq").unwrap();
+    let ids: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!((new.len(), ids.as_slice()), (4, ["evt_z", "evt_a", "evt_b", "evt_c"].map(String::from).as_slice()));
+}

@@ -2,6 +2,7 @@
 
 use connections::client::ClientSecret;
 use connections::http::Method;
+use connections::ids::ConnectionId;
 use connections::secret::Secret;
 use connections::store::clients;
 use serde_json::{Value, json};
@@ -182,4 +183,47 @@ fn an_issuer_that_can_not_be_asked_is_a_verdict_of_a_trial() {
     assert_eq!((status, trial["verdict"].as_str()), (200, Some("unreachable")), "{trial}");
     assert!(trial["detail"].as_str().unwrap().contains("issuer"), "{trial}");
     assert!(trial["redirect_uri"].as_str().unwrap().contains("/oauth/callback/"), "{trial}");
+}
+
+/// The connection's trail, newest first, read a page of `limit` at a time: type and detail.
+fn trail(scene: &Scene, id: &ConnectionId, limit: usize) -> Vec<(String, Option<String>)> {
+    let mut told = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let path = format!("/v1/connections/{id}/events?limit={limit}{cursor}");
+        let (status, page) = call(scene, &first_key(scene), Method::Get, &path, &Value::Null);
+        assert_eq!(status, 200, "{page}");
+        let text = |one: &Value| one.as_str().map(str::to_owned);
+        let events = page["data"].as_array().unwrap().iter();
+        told.extend(events.map(|one| (text(&one["type"]).unwrap(), text(&one["detail"]))));
+        let Some(next) = page["next_cursor"].as_str() else { return told };
+        cursor = format!("&cursor={next}");
+    }
+}
+
+#[test]
+fn the_trail_tells_what_changed_in_the_order_in_which_it_did() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let path = format!("/v1/connections/{id}");
+    for body in [
+        json!({}),
+        json!({ "name": "One" }),
+        json!({ "name": "One", "metadata": { "team": "a" } }),
+        json!({ "allowed_workflows": ["w"], "metadata": { "team": "a" } }),
+        json!({ "allowed_workflows": null, "metadata": {}, "name": "Two" }),
+    ] {
+        assert_eq!(call(&scene, &first_key(&scene), Method::Patch, &path, &body).0, 200, "{body}");
+    }
+    let edited = |detail: &str| ("edited".to_owned(), Some(detail.to_owned()));
+    let expected = [
+        edited("metadata, allowed_workflows, name: Two"),
+        edited("allowed_workflows"),
+        edited("metadata"),
+        edited("name: One"),
+        ("connected".to_owned(), None),
+    ];
+    for limit in [1, 2, 50] {
+        assert_eq!(trail(&scene, &id, limit), expected);
+    }
 }

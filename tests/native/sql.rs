@@ -204,7 +204,7 @@ fn what_the_flows_do_not_reach_prepares_as_well() {
         assert_eq!(store::apps::list(db, workspace).await.unwrap().len(), 1);
         assert!(store::clients::registrations(db, workspace).await.unwrap().current("acme").is_some());
         assert!(!store::clients::delete(db, workspace, &scene.client).await.unwrap(), "a connection uses it");
-        let events = store::events::list(db, workspace, &id, (now.plus(1), ""), 10).await.unwrap();
+        let events = store::events::list(db, workspace, &id, (now.plus(1), 0), 10).await.unwrap();
         assert_eq!(events.data[0].r#type, "connected");
         assert!(store::uses::list(db, workspace, &id, ("", ""), 10).await.unwrap().data.is_empty());
     });
