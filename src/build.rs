@@ -14,6 +14,8 @@ mod app;
 mod egress;
 mod json;
 mod secret;
+#[path = "catalogue/sound.rs"]
+mod sound;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -34,11 +36,20 @@ struct Entry {
 
 fn main() -> Outcome<()> {
     let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("catalog");
-    for reader in ["src/build.rs", "src/app.rs", "src/app", "src/egress.rs", "src/json.rs", "src/secret.rs"] {
+    for reader in [
+        "src/build.rs",
+        "src/app.rs",
+        "src/app",
+        "src/egress.rs",
+        "src/json.rs",
+        "src/secret.rs",
+        "src/catalogue/sound.rs",
+    ] {
         println!("cargo:rerun-if-changed={reader}");
     }
     println!("cargo:rerun-if-changed={}", folder.display());
     let mut apps = BTreeMap::new();
+    let mut definitions = Vec::new();
     for entry in fs::read_dir(&folder)? {
         let path = entry?.path();
         if path.extension().is_none_or(|extension| extension != "json") {
@@ -46,24 +57,36 @@ fn main() -> Outcome<()> {
         }
         println!("cargo:rerun-if-changed={}", path.display());
         match look_at(&path) {
-            Ok((id, entry)) => drop(apps.insert(id, entry)),
-            Err(problems) => problems.iter().for_each(|problem| println!("cargo::error={}: {problem}", path.display())),
+            Ok((definition, entry)) => {
+                apps.insert(definition.id.as_str().to_owned(), entry);
+                definitions.push(definition);
+            }
+            Err(problems) => problems.iter().for_each(|problem| complain(&path, problem)),
         }
+    }
+    definitions.sort_by(|one, other| one.id.cmp(&other.id));
+    for (id, problem) in sound::together(definitions.iter()) {
+        complain(&folder.join(format!("{id}.json")), &problem);
     }
     let table = Path::new(&env::var("OUT_DIR")?).join("catalogue.rs");
     fs::write(table, source(&apps)?)?;
     Ok(())
 }
 
-/// What a list shows of a file, or all that is wrong with it: the field, and what to do.
-fn look_at(path: &Path) -> Result<(String, Entry), Vec<String>> {
-    let source = fs::read_to_string(path).map_err(|error| vec![error.to_string()])?;
-    let definition = app::read(&source, egress::Egress::Public).map_err(|problems| {
-        problems.into_iter().map(|one| format!("{} {}", one.field, one.problem)).collect::<Vec<_>>()
-    })?;
-    let stem = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-    if definition.id.as_str() != stem {
-        return Err(vec![format!("id must be the file's name, {stem}")]);
+/// Fails the build with the file, the field and what to do.
+fn complain(path: &Path, app::FieldError { field, problem }: &app::FieldError) {
+    let field = if field == "." { String::new() } else { format!("{field}: ") };
+    println!("cargo::error={}: {field}{problem}", path.display());
+}
+
+/// A file's definition and what a list shows of it, or all that is wrong with it.
+fn look_at(path: &Path) -> Result<(app::Definition, Entry), Vec<app::FieldError>> {
+    let unread = |error: std::io::Error| app::FieldError { field: ".".to_owned(), problem: error.to_string() };
+    let source = fs::read_to_string(path).map_err(|error| vec![unread(error)])?;
+    let definition = app::read(&source, egress::Egress::Public)?;
+    let problems = sound::alone(&definition, path.file_stem().and_then(|name| name.to_str()).unwrap_or_default());
+    if !problems.is_empty() {
+        return Err(problems);
     }
     let way =
         |way: &std::rc::Rc<app::App>| (way.way.as_str().to_owned(), way.way_name.clone(), way.kind.as_str().to_owned());
@@ -74,7 +97,7 @@ fn look_at(path: &Path) -> Result<(String, Entry), Vec<String>> {
         ways: definition.ways().iter().map(way).collect(),
         path: path.to_owned(),
     };
-    Ok((stem.to_owned(), entry))
+    Ok((definition, entry))
 }
 
 fn source(apps: &BTreeMap<String, Entry>) -> Result<String, std::fmt::Error> {

@@ -99,4 +99,6 @@ fn entry(id: &str) -> Option<&'static Entry> {
 }
 
 #[cfg(test)]
+mod sound;
+#[cfg(test)]
 mod tests;

@@ -517,7 +517,7 @@ fn shape_error(path: &str, message: &str) -> FieldError {
     let (field, fault) = Fault::at(path, message);
     let problem = match fault {
         Fault::Missing => "is required".to_owned(),
-        fault @ Fault::Unknown(_) => format!("{fault}; docs/catalogue.md tells what each is"),
+        fault @ Fault::Unknown(_) => format!("{fault}; see docs/catalogue.md"),
         fault => fault.to_string(),
     };
     FieldError { field, problem }
