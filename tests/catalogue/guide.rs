@@ -19,7 +19,7 @@ clients and tokens: `tests/catalogue/golden/` has what would be sent, `tests/cat
 One command proves a definition against the live app, with an OAuth client or a key of your own:
 
 ```sh
-CONNECTIONS_URL=https://connections.acme.example CONNECTIONS_KEY=ck_… npm run verify-app -- gmail
+CONNECTIONS_URL=https://connections.acme.example CONNECTIONS_KEY=cx_… npm run verify-app -- gmail
 ```
 
 It tries the client, prints a link and waits until you have connected, then shows the connection, resolves it, checks it,
