@@ -13,7 +13,8 @@ import { Failure, main, say } from "./bootstrap.mjs";
 const HELP = `Usage: npm run verify-app -- <app> [options]
 
 Proves an app's definition against the live app: tries the OAuth client, has you connect (or enter a key), shows the
-connection, resolves it, checks it, refreshes it twice, checks it again, and disconnects.
+connection, resolves it, checks it, refreshes it twice, checks it again, asks for a further scope, has you revoke the
+access at the app and connect again, and disconnects.
 
   --url URL            the installation; else CONNECTIONS_URL
   --key KEY            a key of the workspace; else CONNECTIONS_KEY, which stays out of the shell's history
@@ -24,6 +25,7 @@ connection, resolves it, checks it, refreshes it twice, checks it again, and dis
   --timeout SECONDS    how long to wait until you have connected (600)
   --pause SECONDS      how long to wait before the app is asked again (31): what an installation asked within the last
                        30 s it takes for known, and asks no app
+  --short              leave out what needs you a second time: the further scope, the revocation at the app
   --yes                disconnect at the end without asking
   --keep               leave the connection at the end without asking
 
@@ -39,6 +41,7 @@ const OPTIONS = {
   field: { type: "string", multiple: true, default: [] },
   timeout: { type: "string", default: "600" },
   pause: { type: "string", default: "31" },
+  short: { type: "boolean", default: false },
   yes: { type: "boolean", default: false },
   keep: { type: "boolean", default: false },
   help: { type: "boolean", default: false },
@@ -106,7 +109,12 @@ async function step(name, body) {
 // ---- the API
 
 /** What the installation complains of: its code and its detail, which never hold a secret. */
-class Problem extends Error {}
+class Problem extends Error {
+  constructor(message, code) {
+    super(message);
+    this.code = code;
+  }
+}
 
 function api({ url, key }) {
   return async (method, path, body) => {
@@ -115,7 +123,7 @@ function api({ url, key }) {
       throw new Problem(`no answer from the installation (${error.cause?.code ?? error.message})`);
     });
     const json = await answer.json().catch(() => undefined);
-    if (!answer.ok) throw new Problem(problem(answer.status, json));
+    if (!answer.ok) throw new Problem(problem(answer.status, json), json?.code);
     return json;
   };
 }
@@ -127,7 +135,11 @@ const problem = (status, json) => `${json?.code ?? `status ${status}`}: ${json?.
 /** Asks on the terminal, without showing the answer where it is secret; else reads the next line of the input. */
 async function ask(question, { secret = false } = {}) {
   process.stderr.write(question);
-  if (!process.stdin.isTTY) return (await inputLines().next()).value ?? "";
+  if (!process.stdin.isTTY) {
+    const { value = "" } = await inputLines().next();
+    process.stderr.write("\n");
+    return value;
+  }
   const output = secret ? new Writable({ write: (_chunk, _encoding, done) => done() }) : process.stderr;
   const prompt = createInterface({ input: process.stdin, output, terminal: true });
   prompt.on("SIGINT", () => process.exit(130));
@@ -204,8 +216,11 @@ async function clientHolds(call, app, way) {
   });
 }
 
-async function connectedByLink(call, asked, way) {
-  const link = await call("POST", "/v1/links", { app: asked.app, way: way.id, scopes: asked.scope, on_duplicate: "create" });
+const connectedByLink = (call, asked, way) => linkUsed(call, asked, { app: asked.app, way: way.id, scopes: asked.scope, on_duplicate: "create" });
+
+/** Has a person walk a link: the connection that it made or repaired. */
+async function linkUsed(call, asked, wanted) {
+  const link = await call("POST", "/v1/links", wanted);
   say(`\n  Open this, connect, and come back:\n\n  ${link.url}\n`);
   const end = Date.now() + asked.timeout * 1000;
   for (;;) {
@@ -215,6 +230,15 @@ async function connectedByLink(call, asked, way) {
     if (Date.now() >= end) throw new Problem(`nobody has connected within ${asked.timeout} s (the link is ${status})`);
     await sleep(Math.min(POLL * 1000, Math.max(0, end - Date.now())));
   }
+}
+
+const enteredByOptions = (fields) => Object.fromEntries(Object.entries(fields).filter(([, value]) => !value.startsWith("@")));
+
+/** A key that was revoked is of no use again: what came from a file is asked for. */
+async function reconnectedByFields(call, asked, way, { id }) {
+  const credential = { type: way.type, ...(await fieldsOf(way, enteredByOptions(asked.fields))) };
+  await call("PUT", `/v1/connections/${id}/credential`, { way: way.id, credential });
+  return id;
 }
 
 async function connectedByFields(call, asked, way) {
@@ -273,6 +297,72 @@ const checked = (call, id, name) => step(name, async () => {
   return { mark: marks[health] ?? "✗", text: `${health}${evidence ? ` (${evidence})` : ""}` };
 });
 
+/** A scope that was not asked for, one that the app grants without a review if there is one. */
+function further(way, { scopes }) {
+  const had = new Set([...scopes.requested, ...scopes.granted]);
+  const others = (way.scopes ?? []).filter(({ id }) => !had.has(id));
+  return (others.find(({ sensitive }) => !sensitive) ?? others[0])?.id;
+}
+
+/** Whether the app adds a scope to a connection that is there. Answers the connection as it is then. */
+async function widened(call, asked, way, before) {
+  const scope = further(way, before);
+  if (!scope) return line("·", "further scope", "the app has none that was not asked for");
+  say(`\nAsk for one more scope: ${scope}`);
+  return step("further scope", async () => {
+    await linkUsed(call, asked, { connection: before.id, scopes: [...before.scopes.requested, scope] });
+    const connection = await call("GET", `/v1/connections/${before.id}`);
+    const granted = connection.scopes.granted.includes(scope) && connection.scopes.missing.length === 0;
+    const text = granted ? `the connection has ${scope}, too` : `asked for ${scope}; MISSING ${connection.scopes.missing.join(" ") || scope}`;
+    return { mark: granted ? "✓" : "✗", text, value: connection };
+  });
+}
+
+/** Whether it shows that somebody took the access back at the app. Answers whether it does; undefined where nobody did. */
+async function seenRevoked(call, id, pause) {
+  const word = (await ask("\nRevoke the access at the app now, then press Enter; type s to leave this out. ")).trim();
+  if (word !== "") return line("·", "revoked at the app", "left out");
+  await pause();
+  return step("revoked at the app", async () => {
+    const { health, evidence, connection } = await call("POST", `/v1/connections/${id}/check`);
+    if (connection.status === "needs_reconnect") return { text: `the check says needs_reconnect (${connection.reason})` };
+    const seen = `the check says ${health}${evidence ? ` (${evidence})` : ""}`;
+    // An access token may outlive what it came from: the next refresh tells.
+    const code = connection.credential.refreshable ? await refreshCode(call, id) : undefined;
+    if (code === "needs_reconnect") return { text: `${seen}, and a refresh says needs_reconnect` };
+    return { mark: "✗", text: `${seen}${code ? `, and a refresh ${code}` : ""}: it does not show` };
+  });
+}
+
+/** What a refresh that is insisted on is refused with, or that it works. */
+const refreshCode = (call, id) => call("POST", `/v1/connections/${id}/resolve`, { workflow: WORKFLOW, step: "revoked", force_refresh: true }).then(
+  () => "works",
+  (error) => {
+    if (error instanceof Problem && error.code) return error.code;
+    throw error;
+  },
+);
+
+const reconnectedByLink = (call, asked, _way, { id, scopes }) => linkUsed(call, asked, { connection: id, scopes: scopes.requested });
+
+async function reconnected(call, asked, way, before) {
+  const again = way.type === "oauth2" ? reconnectedByLink : reconnectedByFields;
+  const connection = await step("reconnected", async () => {
+    await again(call, asked, way, before);
+    const connection = await call("GET", `/v1/connections/${before.id}`);
+    const same = connection.account?.id === before.account?.id;
+    const holds = connection.status === "connected" && same;
+    return { mark: holds ? "✓" : "✗", text: `${connection.status}, ${same ? "the same account" : "ANOTHER ACCOUNT"}, the same id`, value: holds && connection };
+  });
+  if (connection) await resolved(call, before.id, "resolve after the reconnect");
+}
+
+/** What needs the person a second time. */
+async function secondTime(call, asked, way, connection, pause) {
+  const wider = way.type === "oauth2" && (await widened(call, asked, way, connection));
+  if (await seenRevoked(call, connection.id, pause)) await reconnected(call, asked, way, wider || connection);
+}
+
 const REVOKED = {
   confirmed: ["✓", "the app confirmed that the access is revoked"],
   unsupported: ["·", "the app has no way to revoke: remove the access there"],
@@ -320,6 +410,7 @@ async function verify(asked) {
   } else {
     line("·", "refresh", "there is nothing to refresh with");
   }
+  if (connection && !asked.short) await secondTime(call, asked, way, connection, pause);
   await disconnected(call, id, asked);
 }
 

@@ -23,8 +23,8 @@ CONNECTIONS_URL=https://connections.acme.example CONNECTIONS_KEY=cx_… npm run 
 ```
 
 It tries the client, prints a link and waits until you have connected, then shows the connection, resolves it, checks it,
-refreshes it twice, checks it again, and asks before it disconnects and revokes: two minutes, for it waits between requests until
-the app is really asked. Each step is a line with ✓ or ✗, the exit code tells the same, and no token is printed. For a key it asks for the fields without showing them. `--help` has the options.
+refreshes it twice, checks it again, asks for one more scope, has you revoke the access at the app and connect again, and asks
+before it disconnects and revokes: a few minutes, for it waits between requests until the app is really asked. Each step is a line with ✓ or ✗, the exit code tells the same, and no token is printed. For a key it asks for the fields without showing them. `--help` has the options.
 
 This file is made from `catalog/*.json` by `UPDATE_GOLDEN=1 cargo test --test catalogue`; a test holds the two together.
 ";

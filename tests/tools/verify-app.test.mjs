@@ -14,7 +14,10 @@ const KEY = "made-up-workspace-key";
 const SECRET = "made-up-secret";
 const FIELD = { help: null, optional: false, multiline: false };
 const WAYS = {
-  consent: { id: "oauth2", type: "oauth2", ready: true, fields: [], variables: [], client: { help: { steps: ["Create an app."] } } },
+  consent: {
+    id: "oauth2", type: "oauth2", ready: true, fields: [], variables: [], client: { help: { steps: ["Create an app."] } },
+    scopes: [{ id: "read" }, { id: "audit", sensitive: "The app reviews whoever asks for this." }, { id: "write" }],
+  },
   key: {
     id: "token", type: "basic", ready: true, variables: [{ id: "site", label: "Site", example: "acme" }],
     fields: [{ ...FIELD, id: "email", label: "Email", secret: false }, { ...FIELD, id: "api_token", label: "API token", secret: true }],
@@ -27,21 +30,48 @@ let installation, state, asked;
 const problem = (status, code, detail) => [status, { status, code, detail }];
 
 const connection = () => ({
-  id: "con_1", status: "connected", reason: null, account: { id: "7", label: "someone@acme.example" },
-  scopes: { requested: ["read"], granted: ["read"], missing: state.missing },
+  id: "con_1", ...(ended() ? { status: "needs_reconnect", reason: "revoked" } : { status: "connected", reason: null }),
+  account: { id: state.account, label: "someone@acme.example" },
+  scopes: { requested: state.scopes, granted: state.scopes.filter((scope) => !state.missing.includes(scope)), missing: state.missing },
   credential: { type: state.way.type, expires_at: null, refreshable: state.way.type === "oauth2", ends_at: null },
 });
+
+/** Somebody takes the access back before the check of this number; a reconnect brings another. */
+const ended = () => state.checks >= state.revokedBefore;
+
+/** What a link that was walked, or a new key, does to the connection. */
+function renew({ connection: repaired, scopes = state.scopes }) {
+  if (!repaired) return;
+  state.scopes = scopes;
+  if (state.stingy) state.missing = scopes.slice(1);
+  if (ended()) Object.assign(state, { revokedBefore: Infinity, account: state.otherAccount ?? state.account });
+}
 
 const routes = {
   "GET /v1/apps/acme": () => [200, { id: "acme", name: "Acme", auth: [state.way] }],
   "POST /v1/apps/acme/client/test": () => [200, { verdict: state.verdict, code: "some_code", detail: "Some detail.", redirect_uri: "https://c.example/cb" }],
-  "POST /v1/links": () => [201, { id: "lnk_1", url: "https://c.example/connect/link" }],
-  "GET /v1/links/lnk_1": () => [200, (state.looks -= 1) < 0 ? { status: "used", connection: "con_1" } : { status: "open", connection: null }],
+  "POST /v1/links": (body) => {
+    state.link = body;
+    return [201, { id: "lnk_1", url: "https://c.example/connect/link" }];
+  },
+  "GET /v1/links/lnk_1": () => {
+    if ((state.looks -= 1) >= 0) return [200, { status: "open", connection: null }];
+    renew(state.link);
+    return [200, { status: "used", connection: "con_1" }];
+  },
+  "PUT /v1/connections/con_1/credential": () => {
+    renew({ connection: "con_1" });
+    return [200, connection()];
+  },
   "POST /v1/connections": () => [201, connection()],
   "GET /v1/connections/con_1": () => [200, connection()],
-  "POST /v1/connections/con_1/check": () => [200, { health: "healthy", evidence: "probe: accepted" }],
+  "POST /v1/connections/con_1/check": () => {
+    state.checks += 1;
+    const seen = ended() && !state.outlives;
+    return [200, { health: seen ? "dead" : "healthy", evidence: "probe: accepted", connection: seen ? connection() : { ...connection(), status: "connected" } }];
+  },
   "POST /v1/connections/con_1/resolve": ({ force_refresh: force }) => {
-    if (force && state.dead) return problem(409, "needs_reconnect", "The connection must be reconnected.");
+    if (force && (state.dead || ended())) return problem(409, "needs_reconnect", "The connection must be reconnected.");
     if (force) state.token += 1;
     const token = `${SECRET}-${state.token}`;
     const request = { headers: { Authorization: `Bearer ${token}` }, query: {}, base_url: `https://api.acme.example/bot${token}/` };
@@ -87,20 +117,62 @@ after(() => {
 });
 beforeEach(() => {
   asked = [];
-  state = { way: WAYS.consent, verdict: "accepted", looks: 1, missing: [], token: 0, dead: false, revoked: "confirmed" };
+  state = { way: WAYS.consent, verdict: "accepted", looks: 1, missing: [], scopes: ["read"], account: "7", checks: 0, revokedBefore: 3, token: 0, dead: false, revoked: "confirmed" };
 });
 
 suite("verify-app", () => {
   test("walks a consent from the client to the revocation", async () => {
     const { code, output, marks } = await verify(["acme", "--yes"]);
     assert.equal(code, 0, output);
-    assert.deepEqual(marks, ["✓ client", "✓ connected", "✓ connection", "✓ resolve", "✓ check", "✓ first refresh", "✓ second refresh", "✓ check after the refreshes", "✓ disconnect"]);
+    assert.deepEqual(marks, ["✓ client", "✓ connected", "✓ connection", "✓ resolve", "✓ check", "✓ first refresh", "✓ second refresh", "✓ check after the refreshes", "✓ further scope", "✓ revoked at the app", "✓ reconnected", "✓ resolve after the reconnect", "✓ disconnect"]);
     assert.match(output, /https:\/\/c\.example\/connect\/link/);
     assert.match(output, /someone@acme\.example \(7\)/);
     assert.match(output, /the access token is another/);
     assert.match(output, /requests carry Authorization; and go to https:\/\/api\.acme\.example\n/);
     assert.equal(asked.find(({ route }) => route.endsWith("client/test")).query, "way=oauth2");
-    assert.equal(times("GET /v1/links/lnk_1"), 2);
+    assert.equal(times("GET /v1/links/lnk_1"), 4);
+    const [made, widened, repaired] = asked.filter(({ route }) => route === "POST /v1/links").map(({ body }) => body);
+    assert.deepEqual([made.app, made.on_duplicate], ["acme", "create"]);
+    assert.deepEqual(widened, { connection: "con_1", scopes: ["read", "write"] }, "one that needs no review");
+    assert.deepEqual(repaired, widened);
+    assert.match(output, /the check says needs_reconnect \(revoked\)/);
+  });
+
+  test("asks a refresh where an access token outlives the revocation", async () => {
+    state.outlives = true;
+    const { code, output } = await verify(["acme", "--yes"]);
+    assert.equal(code, 0, output);
+    assert.match(output, /✓ revoked at the app: the check says healthy \(probe: accepted\), and a refresh says needs_reconnect/);
+  });
+
+  test("fails where a revocation does not show, a scope is refused, or another account comes back", async () => {
+    state.revokedBefore = Infinity;
+    const unseen = await verify(["acme", "--yes"]);
+    assert.match(unseen.output, /✗ revoked at the app: the check says healthy \(probe: accepted\), and a refresh works: it does not show/);
+    assert.ok(!unseen.marks.includes("✓ reconnected"));
+    Object.assign(state, { scopes: ["read"], stingy: true, otherAccount: "8", checks: 0, revokedBefore: 3 });
+    const { code, output } = await verify(["acme", "--yes"]);
+    assert.equal(code, 1);
+    assert.match(output, /✗ further scope: asked for write; MISSING write/);
+    assert.match(output, /✗ reconnected: connected, ANOTHER ACCOUNT/);
+  });
+
+  test("leaves out what needs somebody a second time, if told to", async () => {
+    state.way = { ...WAYS.consent, scopes: [{ id: "read" }] };
+    const { code, marks } = await verify(["acme"], "s\ny\n");
+    assert.deepEqual([code, marks.slice(-3)], [0, ["· further scope", "· revoked at the app", "✓ disconnect"]]);
+    state.checks = 0;
+    assert.deepEqual((await verify(["acme", "--yes", "--short"])).marks.slice(-2), ["✓ check after the refreshes", "✓ disconnect"]);
+  });
+
+  test("asks for another key after the first was revoked", async () => {
+    Object.assign(state, { way: WAYS.key, revokedBefore: 2 });
+    const given = ["acme", "--yes", "--field", "email=someone@acme.example", "--variable", "site=acme"];
+    const { code, output, marks } = await verify(given, `${SECRET}-first\n\n${SECRET}-second\n`);
+    assert.equal(code, 0, output);
+    assert.deepEqual(marks.slice(-4), ["✓ revoked at the app", "✓ reconnected", "✓ resolve after the reconnect", "✓ disconnect"]);
+    const { body } = asked.find(({ route }) => route === "PUT /v1/connections/con_1/credential");
+    assert.deepEqual(body, { way: "token", credential: { type: "basic", email: "someone@acme.example", api_token: `${SECRET}-second` } });
   });
 
   test("stops at a client that the app refuses", async () => {
@@ -120,7 +192,7 @@ suite("verify-app", () => {
 
   test("goes on after a failed step, tells code and detail, and fails", async () => {
     Object.assign(state, { dead: true, revoked: "failed", missing: ["write"] });
-    const { code, output, marks } = await verify(["acme", "--yes"]);
+    const { code, output, marks } = await verify(["acme", "--yes", "--short"]);
     assert.equal(code, 1);
     assert.match(output, /✗ first refresh: needs_reconnect: The connection must be reconnected\./);
     assert.match(output, /MISSING write/);
@@ -129,10 +201,10 @@ suite("verify-app", () => {
   });
 
   test("leaves the connection unless somebody says yes", async () => {
-    assert.equal((await verify(["acme", "--keep"])).code, 0);
-    assert.match((await verify(["acme"], "n\n")).output, /Left as it is: con_1/);
+    assert.equal((await verify(["acme", "--keep", "--short"])).code, 0);
+    assert.match((await verify(["acme", "--short"], "n\n")).output, /Left as it is: con_1/);
     assert.equal(times("DELETE /v1/connections/con_1"), 0);
-    assert.match((await verify(["acme"], "y\n")).output, /✓ disconnect: the app confirmed/);
+    assert.match((await verify(["acme", "--short"], "y\n")).output, /✓ disconnect: the app confirmed/);
   });
 
   test("waits no longer than it is told to", async () => {
@@ -145,10 +217,10 @@ suite("verify-app", () => {
   test("enters what is asked for, and has nothing to refresh", async () => {
     state.way = WAYS.key;
     writeFileSync(join(folder, "token"), `${SECRET}-file\n`);
-    const given = await verify(["acme", "--yes", "--field", "email=someone@acme.example", "--field", `api_token=@${join(folder, "token")}`, "--variable", "site=acme"]);
+    const given = await verify(["acme", "--yes", "--short", "--field", "email=someone@acme.example", "--field", `api_token=@${join(folder, "token")}`, "--variable", "site=acme"]);
     assert.equal(given.code, 0, given.output);
     assert.deepEqual(given.marks, ["✓ connected", "✓ connection", "✓ resolve", "✓ check", "· refresh", "✓ disconnect"]);
-    const typed = await verify(["acme", "--yes"], `someone@acme.example\n${SECRET}-file\nacme\n`);
+    const typed = await verify(["acme", "--yes", "--short"], `someone@acme.example\n${SECRET}-file\nacme\n`);
     assert.equal(typed.code, 0, typed.output);
     const bodies = asked.filter(({ route }) => route === "POST /v1/connections").map(({ body }) => body);
     assert.deepEqual(bodies[0], bodies[1]);
