@@ -352,7 +352,7 @@ fn state<P: Ports>(core: &Core<P>, app: &App) -> Result<Secret> {
     Ok(Secret::new(text))
 }
 
-/// Whose account it is, is asked at the issuer's userinfo, which knows nobody without `openid` (OpenID Connect Core 1.0, 5.3).
+/// Whose account it is, is asked at the issuer's userinfo, which knows nobody without `openid` (`OpenID` Connect Core 1.0, 5.3).
 fn with_openid(app: &App, at: &Resolved, scopes: &[String]) -> Vec<String> {
     const OPENID: &str = "openid";
     let needs = app.identity.is_none() && at.identity.is_some() && !scopes.iter().any(|scope| scope == OPENID);

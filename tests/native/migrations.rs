@@ -95,7 +95,7 @@ fn events_keep_their_order_in_the_table_that_numbers_them() {
         sqlite.execute_batch(&sql).unwrap();
     }
     let old = rows(&sqlite, "events");
-    apply(&sqlite, "0005_events_in_order.sql");
+    apply(&sqlite, "0006_events_in_order.sql");
     let new = rows(&sqlite, "events");
     for (old, new) in old.iter().zip(&new) {
         assert!(old.iter().all(|(name, value)| new.get(name) == Some(value)), "{old:?} {new:?}");

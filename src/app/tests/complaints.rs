@@ -342,12 +342,7 @@ fn requests_errors_tokens_and_limits_are_checked() {
         (r#""revoke":{"headers":{"Authorization":"x"}},"#, "", "auth.revoke.headers.Authorization", "remove it"),
         (r#""more_scopes_params":{"nonce":"x"},"#, "", "auth.more_scopes_params.nonce", "remove it"),
         ("", r#""check":{"url":"https://acme.example","statuses":{"500":"works"}},"#, "check.statuses", "200 to 499"),
-        (
-            "",
-            r#""check":{"url":"https://acme.example","statuses":{"403":"fine"}},"#,
-            "check.statuses.403",
-            "must be ",
-        ),
+        ("", r#""check":{"url":"https://acme.example","statuses":{"403":"fine"}},"#, "check.statuses.403", "must be "),
         ("", r#""nothing_shared":{"url":"https://acme.example","at":"/a"},"#, "nothing_shared.say", "is required"),
         (
             "",
