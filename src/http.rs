@@ -7,6 +7,7 @@ mod apps;
 mod ask;
 mod connections;
 mod entered;
+mod flows;
 mod input;
 mod keys;
 mod known;
@@ -204,7 +205,7 @@ pub async fn handle<P: Ports>(core: &Core<P>, request: &Request) -> Response {
     let response = answered.unwrap_or_else(|error| {
         core.log_cause(&error);
         let csrf = session::form_token(core, request);
-        refusal(request, &found, &error, &oauth::shell(call.session.as_ref(), csrf.as_deref()))
+        refusal(request, &found, &error, &session::shell(call.session.as_ref(), csrf.as_deref()))
     });
     finished(response, request, Some(&core.config))
 }

@@ -6,8 +6,8 @@
 use std::rc::Rc;
 
 use super::known::is_ready;
-use super::oauth::shell;
 use super::page::{self, Input, Problem, ScopeChoice};
+use super::session::shell;
 use super::{Call, LEADS_OUT, Response, input, problem, session};
 use crate::app::{App, Field, Origin, Variable, field_at, variable_at};
 use crate::connect::start::{Offer, Wish, setup_page};
@@ -63,6 +63,10 @@ async fn host<P: Ports>(core: &Core<P>, offer: &Offer) -> Result<Option<String>>
 async fn warnings<P: Ports>(core: &Core<P>, wish: &Wish, offer: &Offer) -> Result<Vec<String>> {
     let app = &offer.app;
     let mut warnings: Vec<String> = app.deprecated.iter().chain(&app.limits.notes).cloned().collect();
+    // What a key may do is chosen at the app, when it is made there.
+    if let Some(scopes) = wish.scopes.as_ref().filter(|scopes| !app.kind.has_tokens() && !scopes.is_empty()) {
+        warnings.push(format!("What you enter must allow this, as a step needs it: {}.", scopes.join(", ")));
+    }
     let account = offer.connection.as_ref().and_then(|one| one.account.as_ref());
     if let (Some(client), Some(account)) = (&offer.client, account) {
         warnings.extend(of_limit(core, &wish.workspace, app, (&client.id, &account.id)).await?);

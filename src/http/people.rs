@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use super::connections::{cursor, edit};
 use super::known::Known;
-use super::oauth::shell;
 use super::page::{self, Card, StatusWords, Tone};
+use super::session::shell;
 use super::session::{self, user_of};
 use super::{Call, Response, ask, input, known, problem};
 use crate::app::{App, Kind};

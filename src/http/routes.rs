@@ -1,7 +1,9 @@
 //! The routes, as a table that reads as documentation. `/openapi.json` says the same at length, and a
 //! test holds the two together.
 
-use super::{Call, Method, Response, apps, connections, entered, keys, links, oauth, operator, people, setup, sign_in};
+use super::{
+    Call, Method, Response, apps, connections, entered, flows, keys, links, oauth, operator, people, setup, sign_in,
+};
 use crate::caller::Scope;
 use crate::core::Core;
 use crate::error::Result;
@@ -124,8 +126,8 @@ routes! {
     Post   "/oauth/start/{app}"                   Person => Start = oauth::start;
     Get    "/oauth/callback/{client}"             Browser => Callback = oauth::callback;
     Get    "/oauth/ended/{reason}"                Browser => ShowEnded = oauth::show_ended;
-    Get    "/flows/{authorization}"               Browser => ShowFlow = oauth::show_flow;
-    Post   "/flows/{authorization}"               Browser => Choose = oauth::choose;
+    Get    "/flows/{authorization}"               Browser => ShowFlow = flows::show_flow;
+    Post   "/flows/{authorization}"               Browser => Choose = flows::choose;
     Get    "/flows/{authorization}/again"         Browser => ShowAgain = oauth::show_again;
     Post   "/flows/{authorization}/again"         Browser => UseAgain = oauth::use_again;
 

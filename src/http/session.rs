@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use super::page::Shell;
 use super::{Method, Request, input};
 use crate::caller::{hash, same};
 use crate::connect::settle::CHOICE_TIME;
@@ -178,4 +179,10 @@ pub(super) fn require_same_origin<P: Ports>(core: &Core<P>, request: &Request) -
 
 fn rejected(detail: &str) -> Error {
     Error::new(Code::FormRejected, detail)
+}
+
+/// What stands around a signed-in person's page.
+pub(super) fn shell<'a>(session: Option<&'a Session>, csrf: Option<&'a str>) -> Shell<'a> {
+    let signed_in_as = session.and_then(|session| user_of(session).ok()).map(User::shown);
+    Shell { signed_in_as, csrf: csrf.filter(|_| signed_in_as.is_some()) }
 }

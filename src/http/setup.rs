@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use super::oauth::shell;
+use super::session::shell;
 use super::{Call, Response, ask, input, known, page, session};
 use crate::app::{App, AppId, Definition, Kind, Origin, WayId};
 use crate::connect::start::{client_route, redirect_uri, setup_page};

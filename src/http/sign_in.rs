@@ -2,8 +2,8 @@
 //!
 //! Owns these pages; what a session is, [`super::session`] knows. Refuses to use a link up for a look at it.
 
-use super::oauth::shell;
 use super::page::{self, Tone};
+use super::session::shell;
 use super::{Call, Response, session};
 use crate::caller::hash;
 use crate::core::Core;

@@ -540,3 +540,13 @@ fn a_page_says_what_is_wrong_beside_the_field() {
         assert!(!refused.body.contains("variables.") && !refused.body.contains("credential."), "{}", refused.body);
     }
 }
+
+#[test]
+fn whoever_enters_a_key_is_told_what_it_must_allow() {
+    let scene = Scene::new();
+    let mut ann = Browser::new(&scene);
+    ann.sign_in();
+    let told = "must allow this, as a step needs it: chat:write, users:read.";
+    assert!(ann.get("/oauth/start/slack?way=bot_token&scopes=chat:write+users:read").body.contains(told));
+    assert!(!ann.get("/oauth/start/slack?way=bot_token").body.contains("must allow"));
+}
