@@ -48,7 +48,7 @@ pub(crate) struct Role {
     begun: Cell<u32>,
     /// Whether two of them met: which of their grants is the newer one is anybody's guess.
     pub(crate) muddled: Cell<bool>,
-    /// The app's grants up to here are older than the last acknowledged reconnect.
+    /// The app's grants up to here are older than the last acknowledged reconnect that brought a refresh token.
     pub(crate) outdated: Cell<usize>,
     pub(crate) names: RefCell<Names>,
 }
@@ -294,7 +294,9 @@ async fn reconnect_once(stage: &Rc<Stage>, worker: usize, role: &Role) {
     let core = stage.scene.world.core();
     let read = store::authorizations::get(core.db(), &flow, &[BROWSER.to_owned()]).await;
     if read.is_ok_and(|flow| flow.is_some_and(|flow| flow.outcome == Outcome::Done)) {
-        role.outdated.set(role.outdated.get().max(older));
+        if stage.scene.world.acme.renews_since(older, &role.account) {
+            role.outdated.set(role.outdated.get().max(older));
+        }
         // Alone from its begin to its end it is the newest, whatever was before.
         let alone = others == 0 && role.begun.get() == begun;
         role.muddled.set(role.muddled.get() && !alone);

@@ -214,7 +214,7 @@ impl Verdict {
         }
     }
 
-    /// After a reconnect nobody is left with the grant before it.
+    /// After a reconnect that brought a refresh token nobody is left with the grant before it.
     fn newest(&self, role: &Role, resolved: &Resolved) {
         let token = resolved.issued.credential.token.as_ref();
         let grant = token.and_then(|token| self.world.acme.grant_of(&token.access_token));

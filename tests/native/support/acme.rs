@@ -125,6 +125,8 @@ pub(crate) type Weather = Box<dyn FnMut(&str) -> (Option<Reply>, i64)>;
 struct Grant {
     account: String,
     live: bool,
+    /// Whether a refresh token of it was ever told.
+    renewable: bool,
 }
 
 #[derive(Clone)]
@@ -364,6 +366,13 @@ impl Acme {
         self.truth.borrow().grants.len()
     }
 
+    /// Whether an account gave a grant since, with a refresh token that was told: without one the program goes on with
+    /// the one it has.
+    pub(crate) fn renews_since(&self, grants: usize, account: &str) -> bool {
+        let truth = self.truth.borrow();
+        truth.grants.iter().skip(grants).any(|grant| grant.account == account && grant.renewable)
+    }
+
     /// Which grant a token belongs to, counted from 0.
     pub(crate) fn grant_of(&self, token: &str) -> Option<usize> {
         let truth = self.truth.borrow();
@@ -382,16 +391,25 @@ impl Acme {
         let answer = if acts { Some(self.act(&path, &request, sent)) } else { None };
         self.runtime.sleep(latency - latency / 2).await;
         match (reply.map(|reply| reply.arrives), answer) {
-            (None, Some((status, body))) => Ok(inbound(status, &body.to_string(), vec![])),
+            (None, Some((status, body))) => Ok(self.told(status, &body)),
             (Some(Arrives::Edited(edit)), Some((status, mut body))) => {
                 edit(&mut body);
-                Ok(inbound(status, &body.to_string(), vec![]))
+                Ok(self.told(status, &body))
             }
             (Some(Arrives::Status(status, body, headers)), _) => Ok(inbound(status, &body, headers)),
             (Some(Arrives::Raw(answer)), _) => Ok(answer),
             (Some(Arrives::Error(error)), _) => Err(error),
             (None | Some(Arrives::Edited(_)), None) => Err(HttpError::Network),
         }
+    }
+
+    fn told(&self, status: u16, body: &Value) -> Inbound {
+        let mut truth = self.truth.borrow_mut();
+        let token = body["refresh_token"].as_str().and_then(|token| truth.refresh_tokens.get(token));
+        if let Some(grant) = token.map(|token| token.grant) {
+            truth.grants[grant].renewable = true;
+        }
+        inbound(status, &body.to_string(), vec![])
     }
 
     fn act(&self, path: &str, request: &Outbound, sent: usize) -> (u16, Value) {
@@ -435,7 +453,7 @@ impl Acme {
         if verifier != code.challenge || !redirect_fits || code.client_id != CLIENT_ID {
             return (400, json!({ "error": "invalid_grant" }));
         }
-        truth.grants.push(Grant { account: code.account, live: true });
+        truth.grants.push(Grant { account: code.account, live: true, renewable: false });
         let grant = truth.grants.len() - 1;
         let scope = self.grants_scopes.borrow().clone().unwrap_or(code.scope);
         let mut answer = self.issue(&mut truth, grant, self.gives_refresh_token.get(), Some(&scope));
@@ -455,7 +473,7 @@ impl Acme {
         });
         let Some((id, _)) = known else { return (401, json!({ "error": "invalid_client" })) };
         let mut truth = self.truth.borrow_mut();
-        truth.grants.push(Grant { account: id.clone(), live: true });
+        truth.grants.push(Grant { account: id.clone(), live: true, renewable: false });
         let grant = truth.grants.len() - 1;
         (200, self.issue(&mut truth, grant, false, None))
     }
@@ -463,7 +481,7 @@ impl Acme {
     /// Any assertion is taken: what is in it is judged by the test.
     fn assertion(&self) -> (u16, Value) {
         let mut truth = self.truth.borrow_mut();
-        truth.grants.push(Grant { account: "robot".into(), live: true });
+        truth.grants.push(Grant { account: "robot".into(), live: true, renewable: false });
         let grant = truth.grants.len() - 1;
         (200, self.issue(&mut truth, grant, false, None))
     }
