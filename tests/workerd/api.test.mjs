@@ -459,7 +459,7 @@ suite("clients", () => {
     for (const press of [() => eve.get("/oauth/start/acme"), () => eve.get(`/connections/${connection}/reconnect`)]) {
       const page = await press();
       assert.equal(page.status, 409);
-      assert.match(page.text, /addresses of Acme have changed/);
+      assert.match(page.text, /Acme can.t be connected: its addresses have changed/);
     }
     await expire(connection);
     assert.equal((await installation.resolve(connection, {}, key)).status, 200, "a connection stays with the definition it was made with");
