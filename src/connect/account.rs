@@ -94,9 +94,13 @@ fn found(
     Found { account: Some(account), granted: token::scopes_in_header(identity, inbound), variables }
 }
 
-/// What a token answer tells of the variables of the app's addresses.
-pub(super) fn told_by_tokens(app: &App, tokens: &TokenSet) -> BTreeMap<String, String> {
-    token::values_in(&app.variables, &tokens.answer.0, in_token_answer)
+/// What a token answer tells of the variables of the app's addresses; without one, what is usual.
+pub(super) fn told_by_tokens(app: &App, tokens: Option<&TokenSet>) -> BTreeMap<String, String> {
+    token::values_in(
+        &app.variables,
+        tokens.map_or(&serde_json::Value::Null, |tokens| &tokens.answer.0),
+        in_token_answer,
+    )
 }
 
 fn in_token_answer(from: &Origin) -> Option<&Pointer> {

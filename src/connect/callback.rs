@@ -185,7 +185,7 @@ fn not_consented(app: &App, error: &str, description: Option<&str>) -> Ended {
 
 /// What the app's redirect and its token answer tell of the variables of its addresses.
 fn told(app: &App, returned: &BTreeMap<String, String>, tokens: &TokenSet) -> BTreeMap<String, String> {
-    let mut told = account::told_by_tokens(app, tokens);
+    let mut told = account::told_by_tokens(app, Some(tokens));
     for (name, variable) in app.variables.iter() {
         if let Origin::Callback(parameter) = &variable.from
             && let Some(Ok(value)) = returned.get(parameter).map(|value| variable.read(value))

@@ -91,8 +91,9 @@ pub async fn paste<P: Ports>(
             (import(core, &offer, imported, &variables).await?, variables)
         }
     };
-    if let Some(tokens) = &had.tokens {
-        variables.extend(account::told_by_tokens(app, tokens));
+    for (name, value) in account::told_by_tokens(app, had.tokens.as_ref()) {
+        // What was given is meant.
+        variables.entry(name).or_insert(value);
     }
     let found = if paste.check {
         check(core, &offer, &mut had, variables).await?

@@ -226,8 +226,14 @@ pub fn setup_page(app: &App) -> String {
 
 /// Where a program sets up the client of a way.
 pub fn client_route(app: &App) -> String {
+    format!("PUT {}", client_path(app, ""))
+}
+
+/// The path of an app's client, and below it of what is done with it: `/test`.
+pub fn client_path(app: &App, what: &str) -> String {
     let further = app.registration().contains(':');
-    format!("PUT /v1/apps/{}/client{}", app.id, if further { format!("?way={}", app.way) } else { String::new() })
+    let way = if further { format!("?way={}", app.way) } else { String::new() };
+    format!("/v1/apps/{}/client{what}{way}", app.id)
 }
 
 async fn repairable<P: Ports>(core: &Core<P>, wish: &Wish, id: &ConnectionId) -> Result<Connection> {

@@ -93,7 +93,8 @@ async fn duplicate_note<P: Ports>(core: &Core<P>, flow: &Authorization, app: &Ap
         (Some(client), Some(account)) => ask::of_limit(core, &flow.workspace, app, (client, &account.id)).await?,
         _ => None,
     };
-    Ok(app.limits.one_per_account.clone().or(limit))
+    let said: Vec<String> = app.limits.one_per_account.iter().cloned().chain(limit).collect();
+    Ok((!said.is_empty()).then(|| said.join(" ")))
 }
 
 /// What a flow connected, for whoever has no page of the connection: the wrong account, and what is missing, are seen at once.

@@ -28,7 +28,7 @@ pub use form::{INPUT, Input, Problem, ScopeChoice, input_name};
 pub use list::{AppChoice, ListView, list};
 pub use message::{Message, message, refused};
 pub use paste::{PasteView, paste};
-pub use setup::{SetupView, setup};
+pub use setup::{Call as SetupCall, SetupView, setup};
 pub use sign_in::{SignInView, sign_in, sign_in_needed};
 pub use style::STYLE;
 

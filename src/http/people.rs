@@ -11,7 +11,7 @@ use super::page::{self, Card, StatusWords, Tone};
 use super::session::shell;
 use super::session::{self, user_of};
 use super::{Call, Response, ask, input, known, problem};
-use crate::app::{App, Kind};
+use crate::app::{App, Kind, Rotation};
 use crate::attention;
 use crate::caller::KeyId;
 use crate::connect::paste;
@@ -229,7 +229,7 @@ async fn view<P: Ports>(core: &Core<P>, call: &Call<'_>, listed: &Listed) -> Res
         warnings: warned,
         expires: connection.expires_at,
         renewable: connection.refreshable,
-        predicted_end: predicted_end(connection),
+        predicted_end: predicted_end(connection, app.as_deref()),
         checked: connection.checked_at.map(|at| (at, evidence_in_words(connection.check_evidence.as_deref()))),
         next_check: connection.next_check_at,
         created: connection.created_at,
@@ -275,10 +275,16 @@ fn lasts(kind: Kind) -> page::Lasts {
 }
 
 /// The nearest end that is known, and what puts it off.
-fn predicted_end(connection: &Connection) -> Option<(Timestamp, page::PutOff)> {
+fn predicted_end(connection: &Connection, app: Option<&App>) -> Option<(Timestamp, page::PutOff)> {
+    // Where renewing brings no other refresh token, the one there is ends all the same.
+    let renewal = if app.is_some_and(|app| app.rotation() == Rotation::None) {
+        page::PutOff::Person
+    } else {
+        page::PutOff::Renewal
+    };
     let ends = [
         (connection.grant_expires_at, page::PutOff::Person),
-        (connection.refresh_expires_at, page::PutOff::Renewal),
+        (connection.refresh_expires_at, renewal),
         (connection.refresh_idle_until, page::PutOff::Use),
     ];
     ends.into_iter().filter_map(|(end, by)| Some((end?, by))).min_by_key(|(end, _)| *end)

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::session::shell;
 use super::{Call, Response, ask, input, known, page, session};
 use crate::app::{App, AppId, Definition, Kind, Origin, WayId};
-use crate::connect::start::{client_route, redirect_uri, setup_page};
+use crate::connect::start::{client_path, redirect_uri, setup_page};
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::ports::Ports;
@@ -65,10 +65,12 @@ async fn view<P: Ports>(
     let expected = clients.expected(&session.workspace, app.registration());
     let redirect_uri = expected.map(|id| redirect_uri(core, &id));
     let server = app.oauth2()?;
+    let at = |what: &str| core.config.public_url.at(&client_path(app, what));
     let help = server.client_help.as_ref();
     let shown = redirect_uri.as_deref().unwrap_or("the redirect URI");
     let family = known::all(core, &session.workspace).await?;
     let family = family.iter().filter(|one| one.registration() == app.registration());
+    let (asked, further): (Vec<_>, Vec<_>) = app.scopes.iter().partition(|scope| scope.required || scope.default);
     let description = |scope: &crate::app::Scope| (scope.id.clone(), scope.description.clone());
     Ok(page::SetupView {
         app_name: definition.name.clone(),
@@ -81,10 +83,11 @@ async fn view<P: Ports>(
             .map(|help| help.steps.iter().map(|step| step.replace("{redirect_uri}", shown)).collect())
             .unwrap_or_default(),
         redirect_uri: redirect_uri.clone(),
-        scopes: app.scopes.iter().filter(|scope| scope.required || scope.default).map(description).collect(),
+        scopes: asked.into_iter().map(description).collect(),
+        further: further.into_iter().map(description).collect(),
         connect_help: server.connect_help.clone(),
-        api_url: core.config.public_url.at(client_route(app).trim_start_matches("PUT ")),
-        api_body: client_body(app),
+        enters: page::SetupCall { method: "PUT", url: at(""), body: client_body(app) },
+        tries: page::SetupCall { method: "POST", url: at("/test"), body: trial_body(app) },
         family: family.map(|one| one.name().to_owned()).filter(|name| *name != definition.name).collect(),
         docs: definition.docs.clone(),
     })
@@ -99,11 +102,19 @@ fn other(clients: &Registrations, app: &App) -> (String, bool, String) {
 
 /// The body that enters a client, with nothing of one in it.
 fn client_body(app: &App) -> String {
-    let asked = app.variables.iter().filter(|(_, one)| one.from == Origin::Client);
+    with_variables(serde_json::json!({ "client_id": "…", "client_secret": "…" }), app, &Origin::Client)
+}
+
+/// The body that has a client tried, with what people would enter.
+fn trial_body(app: &App) -> String {
+    with_variables(serde_json::json!({}), app, &Origin::Person)
+}
+
+fn with_variables(mut body: serde_json::Value, app: &App, of: &Origin) -> String {
+    let asked = app.variables.iter().filter(|(_, one)| one.from == *of);
     let variables: serde_json::Map<_, _> = asked
         .map(|(name, one)| (name.clone(), one.default.clone().or(one.example.clone()).unwrap_or_default().into()))
         .collect();
-    let mut body = serde_json::json!({ "client_id": "…", "client_secret": "…" });
     if let (Some(body), false) = (body.as_object_mut(), variables.is_empty()) {
         body.insert("variables".to_owned(), variables.into());
     }

@@ -550,3 +550,36 @@ fn whoever_enters_a_key_is_told_what_it_must_allow() {
     assert!(ann.get("/oauth/start/slack?way=bot_token&scopes=chat:write+users:read").body.contains(told));
     assert!(!ann.get("/oauth/start/slack?way=bot_token").body.contains("must allow"));
 }
+
+#[test]
+fn an_apps_limit_is_told_where_another_grant_would_be_made() {
+    let scene = Scene::with(&json!({
+        "limits": { "grants_per_account": 2, "one_per_account": "Two of them disturb each other." },
+    }));
+    let told = "keeps at most 2 grants of one account for one client, and this workspace has";
+    let mut ann = Browser::new(&scene);
+    let first = ann.press(&link(&scene, 3600));
+    ann.consent(&first, "ann");
+    let id = scene.world.db.value("SELECT id FROM connections").as_str().unwrap().to_owned();
+    scene.flow(&scene.repair_of(&ConnectionId::try_from(id.clone()).unwrap()), "ann");
+
+    let again = ann.press(&link_with(&scene, |new| new.on_duplicate = OnDuplicate::Ask));
+    let question = ann.consent(&again, "ann");
+    assert!(question.contains("Two of them disturb each other.") && question.contains(told), "{question}");
+    let mut owner = Browser::new(&scene);
+    owner.sign_in();
+    let reconnect = owner.get(&format!("/connections/{id}/reconnect")).body;
+    assert!(reconnect.contains(&format!("{told} 2.")), "{reconnect}");
+}
+
+#[test]
+fn a_setup_lists_all_that_people_can_choose_and_how_the_client_is_tried() {
+    let scene = Scene::new();
+    let mut ann = Browser::new(&scene);
+    ann.sign_in();
+    let setup = ann.get("/apps/slack/setup").body;
+    for scope in ["chat:write", "users:read", "reactions:write"] {
+        assert!(setup.contains(&format!("<code><bdi>{scope}</bdi></code>")), "{scope}");
+    }
+    assert!(setup.contains("curl -X POST") && setup.contains("/v1/apps/slack/client/test"), "{setup}");
+}

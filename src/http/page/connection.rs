@@ -201,7 +201,7 @@ fn predicted_end(view: &ConnectionView, at: Timestamp, put_off: PutOff) -> Marku
             p {
                 "This access ends on " (time(at))
                 @match put_off {
-                    PutOff::Use => " unless it is used before.",
+                    PutOff::Use => " unless it is used before, which the regular check does, too.",
                     PutOff::Renewal => " unless it is renewed before, which happens by itself.",
                     PutOff::Person if view.removed => ", however often it is used.",
                     PutOff::Person => {

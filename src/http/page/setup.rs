@@ -28,18 +28,31 @@ pub struct SetupView {
     /// The redirect URI to enter at the app; `None` where only the answer to the call tells it, as an earlier client has the
     /// one that is told before.
     pub redirect_uri: Option<String>,
-    /// What to tick at the app, with what each allows.
+    /// Permissions that are asked for unless people choose others, with what each allows.
     pub scopes: Vec<(String, Option<String>)>,
-    /// What else to tick there, a sentence each.
+    /// Those that they may choose besides.
+    pub further: Vec<(String, Option<String>)>,
+    /// What people do at the app when they connect, a sentence each.
     pub connect_help: Vec<String>,
-    /// The whole address of the call that enters the client.
-    pub api_url: String,
-    /// The call's body as JSON, with `…` for all that is to be filled in: it has no secret.
-    pub api_body: String,
+    /// The call that enters the client.
+    pub enters: Call,
+    /// The call that tells what the app makes of it.
+    pub tries: Call,
     /// Names of other apps that share the client.
     pub family: Vec<String>,
     /// The app's own documentation.
     pub docs: Option<String>,
+}
+
+/// A call to copy.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Its method.
+    pub method: &'static str,
+    /// Its whole address.
+    pub url: String,
+    /// Its body as JSON, with `…` for all that is to be filled in: it has no secret.
+    pub body: String,
 }
 
 /// How an app's OAuth client is set up.
@@ -52,11 +65,17 @@ pub fn setup(shell: &Shell<'_>, view: &SetupView) -> Markup {
         (family(view))
         (at_the_app(view))
         (what_to_tick(view))
-        (call(view))
+        (enter(view))
         @if view.redirect_uri.is_none() { (afterwards(view)) }
         section aria-labelledby="done" {
             h2 #done { "Then" }
+            p #trial { "See what " (said(&view.app_name)) " makes of it, before anybody connects:" }
+            (copyable("trial", &command(&view.tries)))
             p { "Reload the list of connections: " (said(&view.app_name)) " is among the apps to connect." }
+            @if !view.connect_help.is_empty() {
+                p { "Whoever connects should know:" }
+                ul { @for sentence in &view.connect_help { li { (said(sentence)) } } }
+            }
             @if let Some(docs) = &view.docs {
                 p { (outside(&html! { "Documentation of " (said(&view.app_name)) }, docs)) }
             }
@@ -141,22 +160,19 @@ fn at_the_app(view: &SetupView) -> Markup {
 
 fn what_to_tick(view: &SetupView) -> Markup {
     html! {
-        @if !view.scopes.is_empty() || !view.connect_help.is_empty() {
+        @if !view.scopes.is_empty() || !view.further.is_empty() {
             section aria-labelledby="tick" {
                 h2 #tick { "What to tick there" }
-                @if !view.connect_help.is_empty() {
-                    ul { @for sentence in &view.connect_help { li { (said(sentence)) } } }
-                }
+                p { "If the app wants to know in advance which permissions its client may ask for, tick there whatever people are "
+                    "to be able to choose here." }
                 @if !view.scopes.is_empty() {
-                    p { "If the app wants to know in advance which permissions its client may ask for, these are those that "
-                        "people can choose here:" }
-                    ul.asked {
-                        @for (scope, description) in &view.scopes {
-                            li {
-                                @if let Some(description) = description { span { (said(description)) } }
-                                (code(scope))
-                            }
-                        }
+                    p { "Asked for, unless they choose otherwise:" }
+                    (permissions(&view.scopes))
+                }
+                @if !view.further.is_empty() {
+                    details {
+                        summary { "What they may choose besides (" (view.further.len()) ")" }
+                        (permissions(&view.further))
                     }
                 }
             }
@@ -164,7 +180,20 @@ fn what_to_tick(view: &SetupView) -> Markup {
     }
 }
 
-fn call(view: &SetupView) -> Markup {
+fn permissions(scopes: &[(String, Option<String>)]) -> Markup {
+    html! {
+        ul.asked {
+            @for (scope, description) in scopes {
+                li {
+                    @if let Some(description) = description { span { (said(description)) } }
+                    (code(scope))
+                }
+            }
+        }
+    }
+}
+
+fn enter(view: &SetupView) -> Markup {
     html! {
         section aria-labelledby="call" {
             h2 #call { "Enter it here" }
@@ -172,7 +201,7 @@ fn call(view: &SetupView) -> Markup {
                 "Run this where the secret is at hand. " code { "$KEY" } " is an API key of the workspace that has the scope "
                 code { "apps" } "; what the app gave you takes the place of each " code { "…" } " in it."
             }
-            (copyable("call-help", &command(view)))
+            (copyable("call-help", &command(&view.enters)))
         }
     }
 }
@@ -188,13 +217,14 @@ fn afterwards(view: &SetupView) -> Markup {
     }
 }
 
-/// The same call as a shell takes it. What stands between single quotes is taken as it is, but for those themselves.
-fn command(view: &SetupView) -> String {
+/// A call as a shell takes it. What stands between single quotes is taken as it is, but for those themselves.
+fn command(call: &Call) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     format!(
-        "curl -X PUT -H \"Authorization: Bearer $KEY\" \\\n  -H 'Content-Type: application/json' \\\n  -d {} \\\n  {}",
-        quoted(&view.api_body),
-        quoted(&view.api_url)
+        "curl -X {} -H \"Authorization: Bearer $KEY\" \\\n  -H 'Content-Type: application/json' \\\n  -d {} \\\n  {}",
+        call.method,
+        quoted(&call.body),
+        quoted(&call.url)
     )
 }
 

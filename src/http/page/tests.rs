@@ -185,8 +185,9 @@ fn setup_view(words: &str) -> SetupView {
         redirect_uri: Some(text.clone()),
         scopes: vec![(text.clone(), Some(text.clone())), (text.clone(), None)],
         connect_help: vec![text.clone()],
-        api_url: text.clone(),
-        api_body: text.clone(),
+        further: vec![(text.clone(), Some(text.clone()))],
+        enters: SetupCall { method: "PUT", url: text.clone(), body: text.clone() },
+        tries: SetupCall { method: "POST", url: text.clone(), body: text.clone() },
         family: vec![text.clone(), text.clone()],
         docs: Some(text),
     }
@@ -532,7 +533,7 @@ fn what_an_access_lives_by_is_told_in_its_own_words() {
     );
     assert!(told(Lasts::Pasted, None, Tone::Bad).contains("ended: enter a new key"));
     for (put_off, words) in [
-        (PutOff::Use, "unless it is used before."),
+        (PutOff::Use, "unless it is used before, which the regular check does, too."),
         (PutOff::Renewal, "which happens by itself."),
         (PutOff::Person, "however often it is used. Reconnect before then."),
     ] {
@@ -671,8 +672,11 @@ fn a_setup_has_its_steps_and_a_call_to_copy_without_a_secret() {
         console: Some("https://app.example/console".to_owned()),
         steps: vec!["Create an app.".to_owned(), "Enter https://c.example/oauth/callback/x.".to_owned()],
         redirect_uri: Some("https://c.example/oauth/callback/x".to_owned()),
-        api_url: "https://c.example/v1/apps/acme/client".to_owned(),
-        api_body: r#"{"client_id": "…", "client_secret": "…", "it": "it's"}"#.to_owned(),
+        enters: SetupCall {
+            method: "PUT",
+            url: "https://c.example/v1/apps/acme/client".to_owned(),
+            body: r#"{"client_id": "…", "client_secret": "…", "it": "it's"}"#.to_owned(),
+        },
         ..setup_view("Acme")
     };
     let html = setup(&SHELL, &view).into_string();
