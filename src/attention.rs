@@ -4,12 +4,10 @@
 
 use serde::Serialize;
 
-use crate::connection::Status;
+use crate::connection::{SOON, Status};
 use crate::store::connections::Listed;
 use crate::time::Timestamp;
 
-/// A week: an access that ends sooner and can't be renewed "expires soon".
-const SOON: i64 = 7 * 86_400;
 /// Thirty days: a client secret that ends sooner should be replaced.
 const SECRET_SOON: i64 = 30 * 86_400;
 /// Ninety days without a use.
@@ -89,7 +87,7 @@ impl Code {
     /// A sentence for a person.
     pub fn explained(self) -> &'static str {
         match self {
-            Self::ExpiresSoon => "This access ends soon and can't be renewed without you.",
+            Self::ExpiresSoon => "This access ends soon unless it is renewed before.",
             Self::MissingScopes => "Not all permissions were granted.",
             Self::AppUnreachable => "The app has not answered for a while; it is tried again.",
             Self::ClientMisconfigured => "The app refuses this workspace's client id and secret.",

@@ -227,6 +227,10 @@ pub struct Connection {
 
 /// Seconds of slack between the clocks of two Workers.
 const CLOCK_SLACK: i64 = 5;
+/// A week: an access that ends sooner "expires soon".
+pub const SOON: i64 = 7 * 86_400;
+/// Seconds before the end of a refresh token in which a check renews it: a day before people would be warned of it.
+const ALIVE: i64 = SOON + 86_400;
 /// Under so many seconds of life a token is not worth handing out after a failed refresh.
 pub const LEAST_USEFUL: i64 = 10;
 
@@ -278,6 +282,15 @@ impl Connection {
     /// The nearest end that only a person can put off: of the refresh token, of the grant, of an unused token.
     pub fn ends_for_good_at(&self) -> Option<Timestamp> {
         [self.refresh_expires_at, self.refresh_idle_until, self.grant_expires_at].into_iter().flatten().min()
+    }
+
+    /// From when it is to be renewed although its access token is good, because that puts off the end of its refresh
+    /// token: [`ALIVE`] seconds before, or half of its life where that is shorter.
+    pub fn renew_from(&self) -> Option<Timestamp> {
+        let end =
+            self.refresh_expires_at.into_iter().chain(self.refresh_idle_until).min().filter(|_| self.refreshable)?;
+        let whole = end.since(self.life().since).max(0);
+        Some(end.plus(-ALIVE.min(whole / 2)))
     }
 
     /// What places in addresses are filled with, besides the credential.

@@ -46,6 +46,8 @@ const MOST_TOKENS: usize = 4;
 const WAITS: [u32; 9] = [200, 400, 700, 1000, 1200, 1500, 1500, 1500, 2000];
 /// Seconds between two looks of the clock at a healthy connection.
 const CHECK_INTERVAL: i64 = 24 * 3600;
+/// Seconds between two turns of the clock.
+const SOONEST_CHECK: i64 = 300;
 
 /// Runs an errand to its end, or until somebody else's attempt has been waited for long enough.
 pub async fn run<P: Ports>(core: &Core<P>, id: &ConnectionId, errand: Errand) -> ErrandOutcome {
@@ -213,15 +215,18 @@ async fn settle<P: Ports>(core: &Core<P>, of: &Redemption<'_>, told: Answer) -> 
     }
 }
 
-/// A day from now, give or take a tenth, so that connections made together part.
+/// A day from now, give or take a tenth, so that connections made together part; earlier where something ends.
 pub(crate) fn next_check_after(now: Timestamp, connection: &Connection) -> Timestamp {
     let spread = CHECK_INTERVAL / 5 * i64::from(connection.jitter()) / 255;
     let usual = now.plus(CHECK_INTERVAL - CHECK_INTERVAL / 10 + spread);
-    // What can't be renewed is looked at when it ends, so that the record says so.
-    match connection.expires_at {
-        Some(end) if !connection.refreshable => usual.min(end.plus(1)),
-        _ => usual,
-    }
+    let due = if connection.refreshable {
+        // An end that no renewal puts off must not bring the clock back at every turn.
+        connection.renew_from().map(|from| from.max(now.plus(SOONEST_CHECK)))
+    } else {
+        // What can't be renewed is looked at when it ends, so that the record says so.
+        connection.expires_at.map(|end| end.plus(1))
+    };
+    due.map_or(usual, |due| usual.min(due))
 }
 
 /// Whether the client's faults forbid asking now.

@@ -38,7 +38,9 @@ pub(super) fn plan(case: &Case, errand: Errand, now: Timestamp) -> Plan {
         return Plan::Answer(ErrandOutcome::Satisfied);
     }
     match errand {
-        Errand::Check | Errand::CheckNow if !is_near_end(connection, now) => Plan::Probe,
+        Errand::Check | Errand::CheckNow if !is_near_end(connection, now) && !is_to_be_kept(connection, now) => {
+            Plan::Probe
+        }
         _ if !connection.refreshable => of_unrefreshable(connection, errand, now),
         _ => held_back(connection, case.client.as_ref(), errand, now).map_or(Plan::Redeem, Plan::Answer),
     }
@@ -85,6 +87,11 @@ fn is_satisfied(connection: &Connection, errand: Errand, now: Timestamp) -> bool
 
 fn is_near_end(connection: &Connection, now: Timestamp) -> bool {
     connection.life().early_from(connection.jitter()).is_some_and(|from| now >= from)
+}
+
+/// Whether its refresh token would end for want of use.
+fn is_to_be_kept(connection: &Connection, now: Timestamp) -> bool {
+    connection.renew_from().is_some_and(|from| now >= from)
 }
 
 fn of_unrefreshable(connection: &Connection, errand: Errand, now: Timestamp) -> Plan {

@@ -18,28 +18,40 @@ use super::outcome;
 use super::redemption::Redemption;
 
 pub(super) fn renewal<P: Ports>(core: &Core<P>, of: &Redemption<'_>, tokens: &TokenSet) -> Result<Renewal> {
-    let connection = &of.case.connection;
     let now = core.now();
-    let rotated = tokens.refresh_token.is_some();
-    let refresh_expires_at = tokens.refresh_expires_at.or(if rotated { None } else { connection.refresh_expires_at });
     let renewed = of.renewed(tokens);
-    let idle = of.talk.app.server().and_then(|server| server.refresh_token_idle);
+    let connection = after(of, tokens, &renewed, now);
     Ok(Renewal {
         attempt: of.attempt.clone(),
-        sealed: seal(core, connection, &renewed)?,
-        expires_at: renewed.expires_at().map(Timestamp::unix),
+        sealed: seal(core, &connection, &renewed)?,
+        expires_at: connection.expires_at.map(Timestamp::unix),
         refreshed_at: Some(now.unix()),
-        refresh_expires_at: refresh_expires_at.map(Timestamp::unix),
-        refresh_idle_until: idle.map(|seconds| now.plus(seconds).unix()),
-        refreshable: renewed.is_refreshable() || of.pick.mints,
+        refresh_expires_at: connection.refresh_expires_at.map(Timestamp::unix),
+        refresh_idle_until: connection.refresh_idle_until.map(Timestamp::unix),
+        refreshable: connection.refreshable,
         scopes: of.granted(tokens).map(|named| of.talk.app.granted(&named, &connection.scopes_requested)),
         failures: 0,
         next_attempt_at: 0,
         error: None,
         at: now.unix(),
         evidence: "refreshed".into(),
-        next_check_at: next_check_after(now, connection).unix(),
+        next_check_at: next_check_after(now, &connection).unix(),
     })
+}
+
+/// The connection's ends as they are then.
+fn after(of: &Redemption<'_>, tokens: &TokenSet, renewed: &Credential, now: Timestamp) -> Connection {
+    let before = &of.case.connection;
+    let idle = of.talk.app.server().and_then(|server| server.refresh_token_idle);
+    let lasting = before.refresh_expires_at.filter(|_| tokens.refresh_token.is_none());
+    Connection {
+        expires_at: renewed.expires_at(),
+        refreshable: renewed.is_refreshable() || of.pick.mints,
+        refreshed_at: Some(now),
+        refresh_expires_at: tokens.refresh_expires_at.or(lasting),
+        refresh_idle_until: idle.map(|seconds| now.plus(seconds)),
+        ..before.clone()
+    }
 }
 
 /// An odd answer with a new refresh token: the token is stored, the rest counts as a failure.

@@ -530,6 +530,30 @@ fn what_can_not_be_combined_is_refused_by_name() {
 }
 
 #[test]
+fn what_the_app_told_of_its_address_comes_with_imported_tokens() {
+    let scene = Scene::with(&json!({
+        "variables": { "home": { "from": "token", "at": "/instance", "pattern": "https://[a-z0-9]+[.]acme[.]example" } },
+        "request": { "base_url": "{home}/api/" },
+    }));
+    scene.world.acme.next("/token", Reply::edited(|body| body["instance"] = "https://eu1.acme.example".into()));
+    let imported = exported(&scene, Some(3000));
+    let come = |home: Option<&str>| {
+        let variables = home.map(|home| ("home".to_owned(), home.to_owned())).into_iter().collect();
+        let wish = Wish { variables, ..Pasting::new(&scene, "oauth2").wish() };
+        let entered = Entered::Tokens(Box::new(imported.clone()));
+        let new = Paste { entered, name: None, metadata: BTreeMap::new(), check: true, actor: Some("key:t".into()) };
+        scene.world.run(async { paste(&scene.world.core(), &wish, new, BROWSER, by_program()).await })
+    };
+    for wrong in [None, Some("https://eu1.evil.example"), Some("https://eu1.acme.example/x")] {
+        let error = come(wrong).unwrap_err();
+        assert_eq!((error.code, error.hints.errors[0].field.as_str()), (Code::InvalidRequest, "variables.home"));
+    }
+    let id = come(Some("https://eu1.acme.example")).unwrap().connection.unwrap();
+    let resolved = scene.resolve(&id, Ask::default()).unwrap().resolved;
+    assert_eq!(resolved.issued.request.base_url.as_deref(), Some("https://eu1.acme.example/api/"));
+}
+
+#[test]
 fn what_was_imported_is_never_revoked_because_it_did_not_fit() {
     let scene = Scene::new();
     let imported = exported(&scene, Some(3000));
@@ -688,6 +712,45 @@ fn an_end_is_known_from_the_consent_and_put_off_by_use() {
     assert_eq!(row.ends_for_good_at(), row.refresh_idle_until);
     scene.connect("bob");
     assert_eq!(scene.world.db.number("SELECT count(*) FROM connections WHERE grant_expires_at IS NOT NULL"), 2);
+}
+
+#[test]
+fn the_clock_keeps_alive_what_ends_for_want_of_use() {
+    const HOUR: i64 = 3600;
+    let cases = [
+        (json!({ "refresh_token_idle": 12 * HOUR }), HOUR, 3 * 24, 12),
+        (json!({ "refresh_token_lifetime": 12 * HOUR }), HOUR, 3 * 24, 12),
+        (json!({ "refresh_token_idle": 5 * 24 * HOUR }), 90 * 24 * HOUR, 20 * 24, 10),
+        (json!({ "refresh_token_idle": 90 * 24 * HOUR }), 400 * 24 * HOUR, 200 * 24, 4),
+    ];
+    for (ends, access, hours, most) in cases {
+        let scene = Scene::with(&json!({ "auth": ends }));
+        scene.world.acme.expires_in.set(Some(access));
+        let id = scene.connect("ann");
+        for hour in 0..hours {
+            scene.world.pass(HOUR);
+            scene.tick();
+            let end = scene.row(&id).ends_for_good_at().unwrap();
+            assert!(end > scene.world.now(), "{ends}: nobody used it, and it ended after {hour} hours");
+        }
+        let used = scene.world.acme.redemptions().len();
+        assert!((2..=most).contains(&used), "{ends}: renewed {used} times");
+    }
+}
+
+#[test]
+fn an_end_that_no_renewal_puts_off_is_not_renewed_against_for_ever() {
+    let scene = Scene::with(&json!({ "auth": { "refresh_token_lifetime": 43_200, "rotation": "none" } }));
+    scene.world.acme.rotates.set(Rotates::No);
+    scene.world.acme.expires_in.set(Some(86_400 * 90));
+    let id = scene.connect("ann");
+    let end = scene.row(&id).ends_for_good_at();
+    for _ in 0..144 {
+        scene.world.pass(300);
+        scene.tick();
+    }
+    assert_eq!(scene.row(&id).ends_for_good_at(), end);
+    assert!(scene.world.acme.redemptions().len() <= 12, "{}", scene.world.acme.redemptions().len());
 }
 
 // ---- scopes ----
