@@ -302,6 +302,11 @@ impl Connection {
         }
     }
 
+    /// Whether its refresh token may have been redeemed without anybody knowing what came of it.
+    pub fn is_in_doubt(&self) -> bool {
+        self.intent.is_some() || self.ambiguous_token_hash.is_some()
+    }
+
     /// The intent of an attempt that may still be under way.
     pub fn live_intent(&self, now: Timestamp) -> Option<&Intent> {
         self.intent.as_ref().filter(|intent| now <= intent.until.plus(CLOCK_SLACK))

@@ -9,11 +9,12 @@ mod apply;
 mod decide;
 mod given_up;
 mod held;
+mod inherit;
 mod names;
 
 use std::collections::BTreeMap;
 
-use crate::app::App;
+use crate::app::{App, Kind};
 use crate::connection::{Account, Connection, Status};
 use crate::core::Core;
 use crate::credential::Credential;
@@ -194,7 +195,7 @@ async fn next<P: Ports>(core: &Core<P>, case: &mut Case<'_>, deciding: Deciding)
     let Some(id) = &case.flow.connection else {
         return Ok(match duplicate(core, case, deciding).await? {
             None | Some((OnDuplicate::Create, _)) => Next::Apply(Target::New),
-            Some((OnDuplicate::Reuse, existing)) => Next::Apply(reused(case, existing, deciding)),
+            Some((OnDuplicate::Reuse, existing)) => Next::Apply(reused(core, case, existing)),
             Some((OnDuplicate::Ask, existing)) => {
                 Next::Ask(Question::Duplicate { existing: existing.id, name: existing.name })
             }
@@ -215,21 +216,35 @@ async fn next<P: Ports>(core: &Core<P>, case: &mut Case<'_>, deciding: Deciding)
 
 /// A connection to the same account takes the grant, unless a person's consent would take permissions from the steps that
 /// use it: then it stays as it is, and serves.
-fn reused(case: &mut Case<'_>, existing: Connection, deciding: Deciding) -> Target {
-    let entered = matches!(deciding, Deciding::Program { .. });
-    if !entered && !case.is_to_be_confirmed() && has_more(&existing, &case.grant) {
+fn reused<P: Ports>(core: &Core<P>, case: &mut Case<'_>, existing: Connection) -> Target {
+    let consented = case.app.kind == Kind::OAuth2 && !case.grant.imported;
+    let keeps = consented && !case.is_to_be_confirmed() && has_more(&existing, &case.grant);
+    if keeps && goes_on(core, case, &existing) {
         return Target::Kept(Box::new(existing));
     }
     case.grant.take_over(&existing);
     Target::Repair(Box::new(existing))
 }
 
-/// Whether a connection that works has all that a grant brings, and more.
+/// Whether a connection has all the permissions that a grant brings, and more.
 fn has_more(existing: &Connection, grant: &Grant) -> bool {
     let has = |scope: &String| existing.scopes_granted.contains(scope);
+    grant.granted.iter().all(has) && existing.scopes_granted.iter().any(|scope| !grant.granted.contains(scope))
+}
+
+/// Whether a connection serves on by itself as far as anybody knows: its credential opens, can be had anew or has not
+/// ended, and lives by the client that has just got another.
+fn goes_on<P: Ports>(core: &Core<P>, case: &Case<'_>, existing: &Connection) -> bool {
     existing.status == Status::Connected
-        && grant.granted.iter().all(has)
-        && existing.scopes_granted.iter().any(|scope| !grant.granted.contains(scope))
+        && is_had_the_same_way(case.flow, existing)
+        && !existing.is_in_doubt()
+        && (existing.refreshable || existing.life().lasts(1, core.now()))
+        && opened(core, existing).is_some()
+}
+
+/// Whether a connection was had by the client and the way that a flow goes.
+fn is_had_the_same_way(flow: &Authorization, existing: &Connection) -> bool {
+    (&existing.client, &existing.way) == (&flow.client, &flow.way)
 }
 
 /// Whether a grant is for the account that a connection has. Two unknown accounts are not the same account; nor is one

@@ -110,7 +110,14 @@ async fn granted<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<Grant
     if let (Outcome::AwaitingConfirmation, Some(waiting)) = (flow.outcome, &flow.pending) {
         return Ok(Granted {
             account: waiting.account.as_ref().map(|account| account.label.clone()),
-            missing: flow.scopes.iter().filter(|scope| !waiting.granted.contains(scope)).cloned().collect(),
+            missing: waiting
+                .requested
+                .as_ref()
+                .unwrap_or(&flow.scopes)
+                .iter()
+                .filter(|scope| !waiting.granted.contains(scope))
+                .cloned()
+                .collect(),
         });
     }
     let Some(id) = &flow.connection else { return Ok(Granted::default()) };

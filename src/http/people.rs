@@ -322,8 +322,10 @@ async fn history<P: Ports>(
 fn said(event: &events::Event, by: &str) -> String {
     let what = event.r#type.replace('_', " ");
     match &event.detail {
-        // What somebody called it is told as it was written.
-        Some(detail) if event.r#type == "edited" => format!("{what} ({detail}), {by}"),
+        // Names and accounts are told as they are written.
+        Some(detail) if matches!(event.r#type.as_str(), "edited" | "account_switched") => {
+            format!("{what} ({detail}), {by}")
+        }
         Some(detail) => format!("{what} ({}), {by}", detail.replace('_', " ")),
         None => format!("{what}, {by}"),
     }

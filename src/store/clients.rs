@@ -24,6 +24,15 @@ const SAME: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND registrati
 const REGISTRATIONS: &str = "SELECT id, registration, hosts, variables, current FROM clients WHERE workspace_id = ?1";
 const DELETE: &str = "DELETE FROM clients WHERE workspace_id = ?1 AND id = ?2
     AND NOT EXISTS (SELECT 1 FROM connections WHERE client = ?2) AND NOT EXISTS (SELECT 1 FROM revocations WHERE client = ?2)";
+/// What waits for a decision, or for a person to come back from the app, was begun with this client: another one's secret is
+/// of no use to it, even under the same id.
+const END_FLOWS: &str = "UPDATE authorizations SET outcome = 'failed', error = 'client_refused', sealed_grant = NULL, sealed_verifier = NULL
+    WHERE workspace_id = ?1 AND client = ?2 AND outcome IN ('pending', 'undecided', 'awaiting_confirmation')
+    AND NOT EXISTS (SELECT 1 FROM clients WHERE id = ?2)";
+/// The same for links whose grant was to be confirmed.
+const END_LINKS: &str = "UPDATE links SET status = 'used', result_connection = NULL WHERE workspace_id = ?1 AND status = 'awaiting_confirmation'
+    AND id IN (SELECT link_id FROM authorizations WHERE workspace_id = ?1 AND client = ?2 AND outcome = 'awaiting_confirmation')
+    AND NOT EXISTS (SELECT 1 FROM clients WHERE id = ?2)";
 const MISCONFIGURED: &str = "UPDATE clients SET misconfigured_at = coalesce(misconfigured_at, ?3), misconfigured_error = ?4, failures = failures + 1, backoff_until = ?5
     WHERE workspace_id = ?1 AND id = ?2 AND updated_at = ?6";
 /// One failure of the app may be chance; from the third in a row on, or when the app says how long, all wait.
@@ -160,9 +169,11 @@ pub async fn registrations(db: &impl Database, workspace: &WorkspaceId) -> Store
     Ok(all)
 }
 
-/// Deletes a client that nothing uses; answers whether it did.
+/// Deletes a client that no connection uses, and ends the flows that do; answers whether it did.
 pub async fn delete(db: &impl Database, workspace: &WorkspaceId, id: &ClientId) -> Stored<bool> {
-    Ok(run(db, sql!(DELETE, workspace, id)).await?.changes > 0)
+    let end = [DELETE, END_LINKS, END_FLOWS];
+    let done = db.batch(end.map(|one| sql!(one, workspace, id)).into()).await?;
+    Ok(done.first().is_some_and(|rows| rows.changes > 0))
 }
 
 /// The app refused this client, as it was then: one whose secret was replaced meanwhile is not marked.

@@ -36,7 +36,8 @@ const RECONNECT: &str = "UPDATE connections SET app_revision = ?4, client = ?5, 
       way = ?17, variables = ?18, refresh_idle_until = ?19, grant_expires_at = ?20, kind = ?21, attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL, last_attempt_id = NULL, ambiguous_token_hash = NULL, ambiguous_since = NULL,
       next_attempt_at = 0, failures = 0, last_error = NULL, checked_at = ?10, check_evidence = 'connected', nothing_shared = NULL,
       name = CASE WHEN name = ?23 THEN ?22 ELSE name END
-    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL
+      AND (?24 IS NULL OR version = ?24 AND attempt_id IS NULL)";
 /// What one generation of a credential sees tells nothing of the next.
 const NOTHING_SHARED: &str = "UPDATE connections SET nothing_shared = ?4 WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
 const PATCH: &str = "UPDATE connections SET name = coalesce(?3, name), metadata = coalesce(?4, metadata),
@@ -205,8 +206,8 @@ pub fn insert(new: &Connection) -> Statement {
 }
 
 /// The statement that repairs a connection with a new grant; changes nothing when its generation has moved. A name that
-/// somebody gave it meanwhile stays.
-pub fn reconnect(new: &Connection, old: &Connection) -> Statement {
+/// somebody gave it meanwhile stays. `unused`: nor when its tokens were renewed, or are being renewed, since it was read.
+pub fn reconnect(new: &Connection, old: &Connection, unused: bool) -> Statement {
     sql!(
         RECONNECT,
         &new.workspace,
@@ -231,7 +232,8 @@ pub fn reconnect(new: &Connection, old: &Connection) -> Statement {
         new.grant_expires_at,
         new.kind.as_str(),
         new.name.as_str(),
-        old.name.as_str()
+        old.name.as_str(),
+        unused.then_some(old.version)
     )
 }
 

@@ -1,14 +1,17 @@
 //! Connect: every way a flow can end, and what becomes of the grant.
 
-use connections::connect::callback::{Landing, Refusal, Returned};
+use std::pin::Pin;
+
+use connections::connect::callback::{Landing, Refusal, Returned, callback};
 use connections::connect::link::{self, NewLink};
 use connections::connect::settle::{Choice, choose};
 use connections::connect::start::{self, Wish};
 use connections::connection::{Account, Connection, Status};
 use connections::disconnect::Revoked;
 use connections::error::Code;
+use connections::http::Method;
 use connections::ids::{AuthorizationId, ClientId, ConnectionId};
-use connections::ports::{Database as _, Errand, ErrandOutcome, HttpError, Ports as _};
+use connections::ports::{Database as _, Errand, ErrandOutcome, HttpError, Ports as _, Refresher as _};
 use connections::resolve::{Ask, Consistency};
 use connections::secret::Secret;
 use connections::store::authorizations::{Authorization, Outcome, Question};
@@ -17,6 +20,7 @@ use connections::store::links::{Link, LinkStatus, OnDuplicate};
 use connections::workspace::User;
 use serde_json::json;
 
+use crate::http::{call, first_key};
 use crate::support::scene::{BROWSER, access};
 use crate::support::{Fault, Reply, Scene, Way, World, Wound, tokens};
 
@@ -417,6 +421,47 @@ fn a_reconnect_without_refresh_token_keeps_the_one_before_while_that_may_be_good
 }
 
 #[test]
+fn a_reconnect_without_refresh_token_never_keeps_one_that_a_refresh_has_used_meanwhile() {
+    for (later, slow) in (0..10).flat_map(|step| [(step * 100, 0), (step * 100, 800)]) {
+        let scene = Scene::new();
+        let id = scene.connect("ann");
+        scene.expire(&id);
+        scene.world.acme.gives_refresh_token.set(false);
+        let fault = Fault { sql: "UPDATE connections SET app_revision", times: 1, wound: Wound::Slow(slow) };
+        scene.world.db.faults.borrow_mut().push(fault);
+        let (code, state) = scene.world.acme.consent(&scene.start(&scene.repair_of(&id), BROWSER), "ann");
+        let (core, client, asked) = (scene.world.core(), scene.client.clone(), id.clone());
+        let runtime = scene.world.runtime.clone();
+        let reconnect: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
+            callback(&core, &client, returned(code, state), &[BROWSER.to_owned()]).await.unwrap();
+        });
+        let (core, until) = (scene.world.core(), scene.world.now().unix() + 60);
+        let refresh: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
+            runtime.sleep(later).await;
+            core.ports.refresher().run(&asked, Errand::Need { until }).await;
+        });
+        scene.world.at_once([reconnect, refresh]);
+        let row = scene.row(&id);
+        assert_eq!((row.generation, row.refreshable), (2, true), "refreshed {later} ms later, {slow} ms to write");
+        scene.expire(&id);
+        assert_eq!(scene.need(&id), ErrandOutcome::Refreshed, "refreshed {later} ms later, {slow} ms to write");
+    }
+}
+
+#[test]
+fn tokens_that_are_given_to_a_connection_without_a_refresh_token_do_not_get_the_one_before() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let token = scene.credential(&id).token.unwrap();
+    let body = json!({ "credential": { "type": "oauth2", "access_token": token.access_token.expose(),
+        "expires_at": scene.world.now().plus(600) } });
+    let path = format!("/v1/connections/{id}/credential");
+    let (status, answer) = call(&scene, &first_key(&scene), Method::Put, &path, &body);
+    assert_eq!((status, scene.row(&id).generation), (200, 2), "{answer}");
+    assert!(!scene.row(&id).refreshable, "whoever gives less means less");
+}
+
+#[test]
 fn a_reconnect_asks_again_for_everything_and_for_what_is_missing() {
     let scene = Scene::new();
     let id = scene.connect("ann");
@@ -486,6 +531,41 @@ fn another_account_waits_for_the_person_who_may_switch_knowingly() {
     assert!(scene.world.acme.is_alive("bob"));
     assert_eq!(scene.world.db.number("SELECT count(*) FROM events WHERE type = 'account_switched'"), 1);
     assert!(scene.world.acme.accepts(&tokens(&scene.credential(&id)).0));
+}
+
+#[test]
+fn a_name_that_fits_the_new_account_as_well_stays() {
+    let scene = Scene::with(&json!({ "identity": null }));
+    let id = scene.connect("ann");
+    let name = scene.row(&id).name;
+    for account in ["bob", "ann"] {
+        let flow = scene.flow(&scene.repair_of(&id), account);
+        decide(&scene, &flow, Choice::Switch).unwrap();
+        assert_eq!(scene.row(&id).name, name);
+    }
+}
+
+#[test]
+fn what_waits_ends_with_its_client() {
+    let scene = Scene::new();
+    let path = "/v1/apps/acme/client";
+    let key = first_key(&scene);
+    let flow = scene.flow(&scene.wish(), "ann");
+    let id = flow.connection.unwrap();
+    let waiting = scene.flow(&scene.wish(), "ann");
+    assert_eq!(waiting.outcome, Outcome::Undecided);
+    scene.world.acme.withdraw("ann");
+    scene.disconnect(&id).unwrap();
+    assert_eq!(call(&scene, &key, Method::Delete, path, &json!(null)).0, 200);
+    let other = json!({ "client_id": "another", "client_secret": "another secret" });
+    assert_eq!(call(&scene, &key, Method::Put, path, &other).0, 200);
+    assert_eq!(decide(&scene, &waiting, Choice::Both).unwrap_err().code, Code::LinkEnded);
+    let ended = scene.read_flow(&waiting.id);
+    assert_eq!(
+        (ended.outcome, ended.error.as_deref(), ended.sealed_grant),
+        (Outcome::Failed, Some("client_refused"), None)
+    );
+    assert_eq!(connections_of(&scene), 0);
 }
 
 #[test]
@@ -633,6 +713,28 @@ fn whoever_reuses_a_connection_takes_nothing_from_its_steps() {
     let row = scene.row(&id);
     assert_eq!((row.generation, row.scopes_granted.as_slice()), (2, &["write".to_owned()][..]));
     assert_eq!(row.missing_scopes(), ["read", "admin"], "what the steps had is said to be missing");
+}
+
+#[test]
+fn a_connection_that_would_not_serve_on_takes_the_new_grant_whatever_it_has_more() {
+    let wish = |scene: &Scene, scopes: &[&str]| Wish {
+        scopes: Some(scopes.iter().map(|scope| (*scope).to_owned()).collect()),
+        ..scene.wish()
+    };
+    for (what, spoilt) in [
+        ("it ended and nothing renews it", "refreshable = 0, expires_at = 1"),
+        ("it does not open", "sealed_credential = 'cx1.k1.AAAA'"),
+        ("a refresh of it was lost", "ambiguous_token_hash = 'x'"),
+        ("it was had in another way", "way = 'another'"),
+    ] {
+        let scene = Scene::new();
+        let id = scene.flow(&wish(&scene, &["read", "admin"]), "ann").connection.unwrap();
+        scene.world.db.tamper(&format!("UPDATE connections SET {spoilt} WHERE id = '{id}'"));
+        let flow = scene.flow(&wish(&scene, &["read"]), "ann");
+        decide(&scene, &flow, Choice::Reuse).unwrap();
+        assert_eq!(scene.row(&id).generation, 2, "{what}");
+        assert!(scene.resolve(&id, Ask::default()).is_ok(), "{what}");
+    }
 }
 
 #[test]

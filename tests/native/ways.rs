@@ -228,6 +228,17 @@ fn a_person_is_asked_where_a_program_decides() {
 }
 
 #[test]
+fn whoever_enters_a_key_for_an_account_that_is_connected_by_consent_means_the_key() {
+    let scene = key_scene();
+    let id = scene.connect("ann");
+    let person = Pasting { deciding: Deciding::Person, ..Pasting::new(&scene, "api_key") };
+    let flow = person.enter(fields(&[("api_key", "live_new")])).unwrap();
+    scene.world.run(async { choose(&scene.world.core(), &flow, Choice::Reuse).await.unwrap() });
+    let row = scene.row(&id);
+    assert_eq!((row.generation, row.way.as_str()), (2, "api_key"));
+}
+
+#[test]
 fn a_key_can_not_be_revoked_here_and_is_erased() {
     let scene = key_scene();
     let id = enter(&scene, "api_key", &[("api_key", "live_abc")]);

@@ -46,9 +46,17 @@ pub(super) fn is_the_flows(name: &str) -> bool {
 /// Headers that the way to the app owns: whatever a definition gave would be lost or break the request.
 const OWN_HEADERS: &[&str] = &[
     "cdn-loop",
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "cf-connecting-o2o",
+    "cf-ew-via",
+    "cf-ipcountry",
+    "cf-pseudo-ipv4",
+    "cf-ray",
+    "cf-visitor",
+    "cf-worker",
     "connection",
     "content-length",
-    "cookie",
     "expect",
     "host",
     "keep-alive",
@@ -63,9 +71,6 @@ const OWN_HEADERS: &[&str] = &[
     "x-forwarded-proto",
     "x-real-ip",
 ];
-
-/// Beginning of the headers that the platform sets (`CF-Connecting-IP`).
-const PLATFORM_HEADERS: &str = "cf-";
 
 /// Names that mean something in every template, so that no field and no variable may have them.
 pub(super) const RESERVED: &[&str] = &["access_token", "account_id", "refresh_token", "token", "redirect_uri"];
@@ -201,7 +206,7 @@ impl Problems {
     /// A header that a definition may give a value.
     pub(super) fn header_name(&mut self, field: &str, name: &str) {
         let lower = name.to_ascii_lowercase();
-        if OWN_HEADERS.contains(&lower.as_str()) || lower.starts_with(PLATFORM_HEADERS) {
+        if OWN_HEADERS.contains(&lower.as_str()) {
             self.add(field, format!("has {name}, which is set elsewhere and never sent as given; remove it"));
         }
         if !is_header_name(name) {

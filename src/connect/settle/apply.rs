@@ -7,7 +7,7 @@
 use crate::connect::paste::marks;
 use crate::connection::{Account, Connection, Status};
 use crate::core::Core;
-use crate::credential::{Credential, Token};
+use crate::credential::Credential;
 use crate::disconnect::{self, Held};
 use crate::error::Result;
 use crate::ids::ConnectionId;
@@ -23,8 +23,12 @@ use crate::time::Timestamp;
 
 use super::given_up::{discard, lost};
 use super::held::await_confirmation;
+use super::inherit;
 use super::names::{free_name, is_generated};
 use super::{Case, Failure, Grant, is_same, opened};
+
+/// How often a repair looks again when a refresh came between.
+const TRIES: usize = 3;
 
 /// Where a grant goes.
 pub(super) enum Target {
@@ -42,7 +46,7 @@ pub(super) async fn apply<P: Ports>(core: &Core<P>, case: &Case<'_>, target: Tar
         Target::New => insert(core, case, confirm).await,
         // The old credential goes on serving until the embedding product has confirmed the person.
         Target::Repair(connection) if confirm => await_confirmation(core, case, &connection).await,
-        Target::Repair(connection) => repair(core, case, *connection).await,
+        Target::Repair(connection) => Box::pin(repair(core, case, *connection)).await,
     }
 }
 
@@ -141,15 +145,37 @@ async fn keep<P: Ports>(core: &Core<P>, case: &Case<'_>, existing: &Connection) 
 
 /// Gives a connection a new generation of credential; id, name, uses and policy stay.
 pub(super) async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Connection) -> Result<Option<Failure>> {
+    let id = old.id.clone();
+    let mut next = Some(old);
+    for _ in 0..TRIES {
+        let Some(old) = next.take() else { break };
+        let old = inherit::settled(core, case, old).await?;
+        let heir = inherit::heir(core, case, &old);
+        if replace(core, case, &old, heir.as_ref()).await? {
+            return Ok(None);
+        }
+        // A refresh may have come between: what it brought is to be inherited.
+        next = if heir.is_some() { inherit::moved(core, &old).await? } else { None };
+    }
+    lost(core, case, Some(&id)).await
+}
+
+/// Writes the grant in the place of the one before it, with the refresh token of that where it goes on. Answers whether it
+/// was written.
+async fn replace<P: Ports>(
+    core: &Core<P>,
+    case: &Case<'_>,
+    old: &Connection,
+    inherited: Option<&Credential>,
+) -> Result<bool> {
     let Case { flow, grant, .. } = case;
     let now = core.now();
     let next_generation = old.generation + 1;
     let place = Credential::place(&old.workspace, &old.id, next_generation);
-    let switched = !is_same(core, &old, grant);
-    let inherited = inherited(core, case, &old).filter(|_| !switched);
-    let credential = inherited.as_ref().unwrap_or(&grant.credential);
+    let switched = !is_same(core, old, grant);
+    let credential = inherited.unwrap_or(&grant.credential);
     let mut new = Connection {
-        name: if switched { name_after_switch(core, case, &old).await? } else { old.name.clone() },
+        name: if switched { name_after_switch(core, case, old).await? } else { old.name.clone() },
         app_revision: flow.app_revision,
         way: flow.way.clone(),
         kind: case.app.kind,
@@ -172,7 +198,8 @@ pub(super) async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Conne
     new.next_check_at = Some(refresh::next_check_after(now, &new));
     let event = if switched { "account_switched" } else { "reconnected" };
     let mut must = case.taken(Outcome::Done, LinkStatus::Used, &old.id, now);
-    must.push(connections::reconnect(&new, &old));
+    let newest = inherited.is_some() && !inherit::stays_good(case);
+    must.push(connections::reconnect(&new, old, newest));
     let then = vec![
         authorizations::end(&flow.id, Outcome::Done, None, Some(&old.id)),
         core.event(
@@ -180,49 +207,43 @@ pub(super) async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Conne
             &old.id,
             event,
             &grant.actor(flow),
-            switched.then(|| from_to(&old, grant)).as_deref(),
+            switched.then(|| from_to(old, grant)).as_deref(),
         )?,
     ];
     let written = store::all_or_nothing(core.db(), must, then).await;
     // Also when no answer came: it may have been applied all the same.
     cached::forget_connection(core, &old.id).await;
     if !written? {
-        return lost(core, case, Some(&old.id)).await;
+        return Ok(false);
     }
     // What a person enters takes the place of a consent: that one is nobody's any more.
     let entered = old.client.is_some() && flow.client.is_none();
     if switched || entered {
-        discard_old(core, &old, &grant.credential).await;
+        discard_old(core, old, &grant.credential).await;
     }
     look(core, case, &Connection { generation: next_generation, ..new }).await;
-    Ok(None)
+    Ok(true)
 }
 
 /// A name that nobody chose must not go on naming another account.
 async fn name_after_switch<P: Ports>(core: &Core<P>, case: &Case<'_>, old: &Connection) -> Result<String> {
-    if is_generated(&old.name, case.app, old.account.as_ref()) {
+    let names = |account: Option<&Account>| is_generated(&old.name, case.app, account);
+    if names(old.account.as_ref()) && !names(case.grant.account.as_ref()) {
         return free_name(core, case.flow, case.app, known_of(case)).await;
     }
     Ok(old.name.clone())
 }
 
-/// What the trail says of a switch.
+/// What the trail says of a switch. Two accounts of one label are told apart by their ids; where the account stays, it is a
+/// further token that became another person's.
 fn from_to(old: &Connection, grant: &Grant) -> String {
+    let (before, now) = (old.account.as_ref(), grant.account.as_ref());
     let label = |of: Option<&Account>| of.map_or("an unknown account", |account| account.label.as_str()).to_owned();
-    format!("{} → {}", label(old.account.as_ref()), label(grant.account.as_ref()))
-}
-
-/// The grant's credential with the refresh token of the one before it, where the app gave none: apps that give it with the
-/// first consent only mean that one to go on (RFC 6749, 6). `None` where there is none that could still be good.
-fn inherited<P: Ports>(core: &Core<P>, case: &Case<'_>, old: &Connection) -> Option<Credential> {
-    let Case { flow, grant, .. } = case;
-    let goes_on = old.status == Status::Connected && old.intent.is_none() && old.ambiguous_token_hash.is_none();
-    if grant.refreshable || !goes_on || old.client.is_none() || (&old.client, &old.way) != (&flow.client, &flow.way) {
-        return None;
+    match (before, now) {
+        (Some(before), Some(now)) if before.id == now.id => format!("{}, with another person's token", now.label),
+        (Some(before), Some(now)) if before.label == now.label => format!("{} → {}", before.id, now.id),
+        _ => format!("{} → {}", label(before), label(now)),
     }
-    let before = opened(core, old)?.token?.refresh_token?;
-    let token = grant.credential.token.clone()?;
-    Some(Credential { token: Some(Token { refresh_token: Some(before), ..token }), ..grant.credential.clone() })
 }
 
 /// Whether what is stored now sees anything, is for whoever comes to the connection's page next.

@@ -16,7 +16,7 @@ use crate::store::{self, connections};
 use super::apply::{Target, apply, repair};
 use super::given_up::{decided, discard, give_up};
 use super::held::{held_grant, waiting_grant};
-use super::{Case, Deciding, Failure, reused};
+use super::{Case, Failure, reused};
 
 /// What a person chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub async fn choose<P: Ports>(core: &Core<P>, flow: &Authorization, choice: Choi
         }
         (Choice::Reuse, Question::Duplicate { existing, .. }) => {
             let existing = connection(core, flow, Some(existing)).await?;
-            reused(&mut case, existing, Deciding::Person)
+            reused(core, &mut case, existing)
         }
         (Choice::Switch | Choice::Reuse | Choice::Both, _) => {
             return Err(Error::new(Code::Conflict, "That is not one of the choices."));
@@ -101,7 +101,7 @@ pub async fn confirm<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<O
     match connection {
         None => give_up(core, &case, Failure::ConnectionGone).await,
         Some(moved) if flow.generation != Some(moved.generation) => give_up(core, &case, Failure::Conflict).await,
-        Some(connection) => repair(core, &case, connection).await,
+        Some(connection) => Box::pin(repair(core, &case, connection)).await,
     }
 }
 
