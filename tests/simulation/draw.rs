@@ -93,6 +93,8 @@ pub(crate) struct Plan {
     pub(crate) declared: Rotates,
     pub(crate) expires_in: i64,
     pub(crate) gives_refresh_token: bool,
+    /// Only the first consent brings a refresh token.
+    pub(crate) gives_it_once: bool,
     pub(crate) workers: Vec<Worker>,
     pub(crate) connections: usize,
     pub(crate) weather: Weather,
@@ -129,6 +131,7 @@ impl Plan {
             declared,
             expires_in: one_of(&mut draws, &[60, 300, 3600]),
             gives_refresh_token: draws.below(30) != 0,
+            gives_it_once: false,
             workers: (0..=draws.below(2)).map(|_| worker(&mut draws)).collect(),
             connections: 1 + draws.below(2),
             weather,
@@ -139,6 +142,7 @@ impl Plan {
             theme => plan.draw_theme(&mut draws, theme),
         }
         plan.acts.sort_by_key(|(at, _)| *at);
+        plan.gives_it_once = draws.below(5) == 0;
         plan
     }
 

@@ -82,6 +82,7 @@ pub(crate) fn play(seed: u64, plan: Plan, prepare: impl FnOnce(&World), tells: b
     app.rotates.set(plan.rotates);
     app.expires_in.set(Some(plan.expires_in));
     app.gives_refresh_token.set(plan.gives_refresh_token);
+    app.gives_it_once.set(plan.gives_it_once);
     let scene = Scene::in_world(&world, &plan.definition());
     let workers = (1..).zip(&plan.workers).map(|(owner, worker)| {
         let own = world.sibling(worker.way).owned_by(owner);

@@ -20,7 +20,7 @@ const WAITS: [u32; 8] = [200, 400, 800, 1200, 1600, 1800, 2000, 2000];
 /// The connection as it is when no refresh is under way that its heir would miss.
 pub(super) async fn settled<P: Ports>(core: &Core<P>, case: &Case<'_>, mut old: Connection) -> Result<Connection> {
     for milliseconds in WAITS {
-        if old.live_intent(core.now()).is_none() || stays_good(case) || !may_go_on(core, case, &old) {
+        if old.live_intent(core.now()).is_none() || !may_go_on(core, case, &old) {
             break;
         }
         core.ports.clock().sleep(milliseconds).await;

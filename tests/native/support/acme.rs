@@ -172,6 +172,8 @@ pub(crate) struct Acme {
     pub(crate) expires_in: Cell<Option<i64>>,
     /// Whether the first answer has a refresh token.
     pub(crate) gives_refresh_token: Cell<bool>,
+    /// Whether only an account's first consent brings one, for as long as that lives.
+    pub(crate) gives_it_once: Cell<bool>,
     pub(crate) latency_ms: Cell<i64>,
     pub(crate) client_secret: RefCell<String>,
     /// Scopes that are granted whatever is asked; `None` grants what is asked.
@@ -198,6 +200,7 @@ impl Acme {
             rotates: Cell::new(Rotates::Strict),
             expires_in: Cell::new(Some(3600)),
             gives_refresh_token: Cell::new(true),
+            gives_it_once: Cell::new(false),
             latency_ms: Cell::new(100),
             client_secret: RefCell::new(format!("{CANARY}-client-secret")),
             grants_scopes: RefCell::default(),
@@ -453,12 +456,14 @@ impl Acme {
         if verifier != code.challenge || !redirect_fits || code.client_id != CLIENT_ID {
             return (400, json!({ "error": "invalid_grant" }));
         }
+        let consented = truth.grants.iter().any(|grant| grant.live && grant.account == code.account);
+        let gives = self.gives_refresh_token.get() && !(self.gives_it_once.get() && consented);
         truth.grants.push(Grant { account: code.account, live: true, renewable: false });
         let grant = truth.grants.len() - 1;
         let scope = self.grants_scopes.borrow().clone().unwrap_or(code.scope);
-        let mut answer = self.issue(&mut truth, grant, self.gives_refresh_token.get(), Some(&scope));
+        let mut answer = self.issue(&mut truth, grant, gives, Some(&scope));
         if self.gives_user_token.get() {
-            let user = self.issue(&mut truth, grant, self.gives_refresh_token.get(), Some("search"));
+            let user = self.issue(&mut truth, grant, gives, Some("search"));
             answer["authed_user"] = user;
         }
         (200, answer)
