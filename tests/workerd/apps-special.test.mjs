@@ -116,6 +116,30 @@ suite("Slack with a bot and a user token", () => {
   });
 });
 
+suite("Slack installed for a whole organisation", () => {
+  test("is an account by the organisation's id, reconnects without a question and disconnects", async () => {
+    const { slack } = stage.apps;
+    slack.accounts.set("grid", { team: null, enterprise: { id: "E0GRID", name: "Acme Group" } });
+    const as = { account: "grid" };
+    const id = await stage.connect(slack, "/oauth/start/sim-slack", as);
+    const { account, generation } = await stage.connection(id);
+    assert.match(account.id, /^E0GRID:U\w+$/);
+    assert.equal(account.label, "Acme Group / connections");
+    const page = await stage.person.get(`/connections/${id}`);
+    assert.ok(page.text.includes("Acme Group / connections"), page.text);
+
+    assert.equal(await stage.connect(slack, `/connections/${id}/reconnect`, as), id, "the same account is no question");
+    const again = await stage.connection(id);
+    assert.deepEqual([again.account, again.generation], [account, generation + 1]);
+
+    const { request } = await stage.resolved(id);
+    assert.equal((await call(request, API.slack)).body.is_enterprise_install, true);
+    assert.deepEqual(await stage.ask("DELETE", `/v1/connections/${id}`), { revoked: "confirmed", retrying: false });
+    assert.equal((await call(request, API.slack)).works, false);
+    slack.accounts.delete("grid");
+  });
+});
+
 suite("an answer that Slack gave and nobody got", () => {
   let slack, id;
   const lost = async () => {
