@@ -496,6 +496,22 @@ suite("what a person or an app says no to", () => {
     await stage.ask("DELETE", `/v1/connections/${body.id}`);
   });
 
+  test("a Stripe App that may not ask what the account is called connects, and shows its id", async () => {
+    const { stripe } = stage.apps;
+    const client = { client_id: "ca_shy", client_secret: "sk_test_shydevelopershy" };
+    const { redirect_uri } = await stage.ask("PUT", "/v1/apps/sim-stripe/client?way=apps", client);
+    stripe.register(client.client_id, { secret: client.client_secret, redirect_uris: [redirect_uri] });
+    stripe.appPermissions = ["balance"];
+    const id = await stage.connect(stripe, "/oauth/start/sim-stripe?way=apps");
+    const { id: acct } = stripe.account("ada");
+    assert.deepEqual((await stage.connection(id)).account, { id: `${acct}:test`, label: `${acct} (test mode)` });
+    assert.ok((await call((await stage.resolved(id)).request, { path: "balance" })).works);
+    stripe.appPermissions = undefined;
+    assert.equal(await stage.connect(stripe, `/connections/${id}/reconnect`), id, "with another label it is the same account");
+    assert.deepEqual((await stage.connection(id)).account, { id: `${acct}:test`, label: "ada (test mode)" });
+    await stage.ask("DELETE", `/v1/connections/${id}`);
+  });
+
   test("a live Stripe key is labelled so, and a platform's key acts for a connected account", async () => {
     const { stripe } = stage.apps;
     const add = async (way, credential) => stage.ask("POST", "/v1/connections", { app: "sim-stripe", way, credential: { type: "api_key", ...credential } });
