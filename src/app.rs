@@ -30,8 +30,8 @@ pub use oauth2::{
 };
 pub use read::{FieldError, read};
 pub use request::{
-    AccountShape, AnswerMark, AnswerTemplate, Dressed, ErrorTable, Identity, NothingShared, OutboundMethod, Probe,
-    RequestError, RequestShape, ScopesHeader, StatusMeaning,
+    AccountShape, AnswerMark, AnswerTemplate, Dressed, ErrorTable, Identity, NamedBy, NothingShared, OutboundMethod,
+    Probe, RequestError, RequestShape, ScopesHeader, StatusMeaning,
 };
 pub(crate) use request::{fill_all, text};
 pub use template::{AddressTemplate, Template, Values};
@@ -397,7 +397,7 @@ impl App {
     /// Places that `known` does not fill stay in the text.
     pub fn hosts(&self, known: &BTreeMap<String, String>) -> BTreeSet<String> {
         let endpoints = self.oauth2.iter().flat_map(|oauth2| oauth2.endpoints.addresses());
-        let identity = self.identity.iter().filter_map(|identity| identity.probe.as_ref());
+        let identity = self.identity.iter().flat_map(Identity::probes);
         let shared = self.nothing_shared.iter().map(|shared| &shared.probe);
         let probes = identity.chain(&self.check).chain(shared).map(|probe| &probe.url);
         endpoints.chain(probes).chain(&self.request.base_url).map(|url| self.host_of(url, known)).collect()

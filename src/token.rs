@@ -20,8 +20,8 @@ pub use assertion::{
     SigningKey, assertion,
 };
 pub use probe::{
-    ProbeVerdict, read_account, read_account_of_tokens, read_nothing_shared, read_probe, read_values, scopes_in_header,
-    values_in,
+    ProbeVerdict, read_account, read_account_of_tokens, read_name, read_nothing_shared, read_probe, read_values,
+    scopes_in_header, values_in,
 };
 pub use request::{Built, Parties, exchange_request, mint_request, probe_request, refresh_request, revoke_request};
 

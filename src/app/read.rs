@@ -254,8 +254,7 @@ impl Problems {
                 self.add(path, problem);
             }
         }
-        let asking =
-            app.identity.iter().filter_map(|identity| identity.probe.as_ref()).flat_map(|probe| probe.url.places());
+        let asking = app.identity.iter().flat_map(super::Identity::probes).flat_map(|probe| probe.url.places());
         for name in asking {
             let told = app.variables.get(name).is_some_and(|variable| matches!(variable.from, Origin::Identity(_)));
             if told || name == "account_id" {
@@ -313,7 +312,7 @@ fn used(app: &App, variables: &BTreeMap<String, Variable>) -> BTreeMap<String, V
         places.extend(templates.flat_map(super::Template::places));
     }
     let shared = app.nothing_shared.iter().map(|shared| &shared.probe);
-    let probes = app.identity.iter().filter_map(|identity| identity.probe.as_ref()).chain(&app.check).chain(shared);
+    let probes = app.identity.iter().flat_map(super::Identity::probes).chain(&app.check).chain(shared);
     for probe in probes {
         places.extend(probe.url.places());
         places.extend(probe.headers.values().flat_map(super::Template::places));
@@ -321,6 +320,7 @@ fn used(app: &App, variables: &BTreeMap<String, Variable>) -> BTreeMap<String, V
     if let Some(identity) = &app.identity {
         places
             .extend(identity.account.id.iter().chain(&identity.account.label).flat_map(super::AnswerTemplate::places));
+        places.extend(identity.named_by.iter().flat_map(|named| &named.label).flat_map(super::AnswerTemplate::places));
     }
     variables
         .iter()

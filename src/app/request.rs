@@ -188,6 +188,17 @@ pub struct Identity {
     pub account: AccountShape,
     /// Where the answer names what was granted.
     pub scopes: Option<ScopesHeader>,
+    /// What else may tell a label, where the token answer tells the account.
+    pub named_by: Option<NamedBy>,
+}
+
+/// A request for an account's label alone: whose account it is, is known without it.
+#[derive(Debug, Clone)]
+pub struct NamedBy {
+    /// The request.
+    pub probe: Probe,
+    /// What a person recognises; the first whose parts are all present.
+    pub label: Vec<AnswerTemplate>,
 }
 
 /// A header of an answer that names the scopes of the credential that asked.
@@ -208,6 +219,14 @@ pub struct AccountShape {
     pub label: Vec<AnswerTemplate>,
     /// What else in the answer tells about the account.
     pub marks: Vec<AnswerMark>,
+}
+
+impl AccountShape {
+    /// The same, with a name that is known already before the labels that are looked for.
+    pub(crate) fn named(&self, name: Option<String>) -> Self {
+        let known = name.map(|name| AnswerTemplate(vec![AnswerPiece::Text(name)]));
+        Self { label: known.into_iter().chain(self.label.iter().cloned()).collect(), ..self.clone() }
+    }
 }
 
 /// What a member of an answer tells about an account: that it is one for tests.
@@ -354,7 +373,13 @@ impl Identity {
                 marks: vec![],
             },
             scopes: None,
+            named_by: None,
         }
+    }
+
+    /// All requests that it may take, each of which carries a credential.
+    pub(super) fn probes(&self) -> impl Iterator<Item = &Probe> {
+        self.probe.iter().chain(self.named_by.iter().map(|named| &named.probe))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::app::{App, Identity, Origin, Pointer, Probe};
+use crate::app::{App, Identity, Origin, Pointer, Probe, Values};
 use crate::connection::Account;
 use crate::core::Core;
 use crate::credential::Credential;
@@ -50,7 +50,8 @@ pub(super) async fn find<P: Ports>(
         (Some(probe), _) => ask(core, of, (identity, probe), variables).await,
         (None, Some(tokens)) => {
             let values = server::values(of.app, of.credential, &variables);
-            let account = token::read_account_of_tokens(&identity.account, tokens, &values);
+            let name = name(core, of.app, identity, &values).await;
+            let account = token::read_account_of_tokens(&identity.account.named(name), tokens, &values);
             Ok(account.map_or(Err(ProbeVerdict::Odd), |account| {
                 Ok(Found { account: Some(account), granted: None, variables })
             }))
@@ -58,6 +59,15 @@ pub(super) async fn find<P: Ports>(
         // An imported token comes without the answer that told whose it is.
         (None, None) => Ok(Ok(Found { account: None, granted: None, variables })),
     }
+}
+
+/// What the app calls the account. It is asked once, and whatever goes wrong only costs the name: a credential need not be
+/// allowed to ask.
+async fn name<P: Ports>(core: &Core<P>, app: &App, identity: &Identity, values: &Values) -> Option<String> {
+    let asked = identity.named_by.as_ref()?;
+    let request = token::probe_request(&asked.probe, app, values).ok()?;
+    let inbound = core.ports.http().send(request).await.ok()?;
+    token::read_name(app, asked, &inbound, values, core.now())
 }
 
 async fn ask<P: Ports>(

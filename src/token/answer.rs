@@ -14,12 +14,10 @@ use crate::ports::{HttpError, Inbound};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-/// Error codes whose meaning does not depend on the app: RFC 6749 5.2, RFC 8628 3.5 (`slow_down`), the twins
-/// that apps have of `invalid_grant`, and numbers that some use besides (looked at where a definition
-/// points at numbers).
-const PERMANENT: &[&str] =
-    &["invalid_grant", "invalid_refresh_token", "bad_refresh_token", "token_revoked", "50173", "70008", "700082"];
-const CLIENT: &[&str] = &["invalid_client", "7000215", "7000222"];
+/// Error codes whose meaning does not depend on the app: RFC 6749 5.2, RFC 8628 3.5 (`slow_down`), and the twins
+/// that apps have of `invalid_grant`.
+const PERMANENT: &[&str] = &["invalid_grant", "invalid_refresh_token", "bad_refresh_token", "token_revoked"];
+const CLIENT: &[&str] = &["invalid_client"];
 const CONFIGURATION: &[&str] = &["unauthorized_client", "unsupported_grant_type", "invalid_scope"];
 const TRANSIENT: &[&str] = &["temporarily_unavailable", "slow_down"];
 

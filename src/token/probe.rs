@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::answer::{refusal, retry_after, scope_list};
 use super::{Class, TokenSet, json};
 use crate::app::{
-    AccountShape, App, Identity, NothingShared, Origin, Pointer, Probe, StatusMeaning, Values, Variable, text,
+    AccountShape, AnswerTemplate, App, Identity, NamedBy, NothingShared, Origin, Pointer, Probe, StatusMeaning, Values,
+    Variable, text,
 };
 use crate::connection::Account;
 use crate::ports::{HttpError, Inbound};
@@ -85,6 +86,12 @@ pub fn read_account_of_tokens(at: &AccountShape, tokens: &TokenSet, values: &Val
     account(at, &tokens.answer.0, values)
 }
 
+/// What the app calls the account, where it says so: an answer that is no success names nobody.
+pub fn read_name(app: &App, asked: &NamedBy, answer: &Inbound, values: &Values, now: Timestamp) -> Option<String> {
+    let works = verdict(app, &asked.probe, answer, now) == ProbeVerdict::Works;
+    first_label(&asked.label, &json::parse(&answer.body).filter(|_| works)?, values)
+}
+
 /// The scopes that an answer's header names, where the definition says which.
 pub fn scopes_in_header(identity: &Identity, answer: &Inbound) -> Option<Vec<String>> {
     let at = identity.scopes.as_ref()?;
@@ -145,9 +152,13 @@ fn is_html(inbound: &Inbound) -> bool {
     inbound.header("content-type").is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"))
 }
 
+fn first_label(labels: &[AnswerTemplate], body: &Value, values: &Values) -> Option<String> {
+    labels.iter().find_map(|label| label.find(body, values).and_then(|label| display(&label)))
+}
+
 fn account(at: &AccountShape, body: &Value, values: &Values) -> Option<Account> {
     let id = at.id.iter().find_map(|id| id.find(body, values)).filter(|id| is_id(id))?;
-    let label = at.label.iter().find_map(|label| label.find(body, values).and_then(|label| display(&label)));
+    let label = first_label(&at.label, body, values);
     let account = Account { label: label.unwrap_or_else(|| id.clone()), id };
     let marks = at.marks.iter().filter(|mark| mark.at.find(body) == Some(&mark.is));
     Some(marks.fold(account, |account, mark| account.marked(mark.label.as_deref(), mark.account.as_deref())))

@@ -42,8 +42,10 @@ fn of_way(app: &App) -> Vec<(String, String)> {
         all.extend(token_requests(app, at));
     }
     let probes = at.as_ref().map_or_else(|| app.identity.clone(), |at| at.identity.clone());
+    let (identity, named_by) = probes.map_or((None, None), |identity| (identity.probe, identity.named_by));
     let probes = [
-        ("identity", probes.and_then(|identity| identity.probe)),
+        ("identity", identity),
+        ("what the account is called", named_by.map(|named| named.probe)),
         ("check", app.check.clone()),
         ("is nothing shared", app.nothing_shared.as_ref().map(|shared| shared.probe.clone())),
     ];

@@ -45,6 +45,7 @@ fn how_events_are_signed_is_said_by_a_page_among_the_sources() {
 
 fn page() -> String {
     let mut text = OPENING.to_owned();
+    text += "\nWhere lives are \"none fixed\", the end that a token answer tells counts, if it tells one; limits of the way may say more.\n";
     text += "\n| app | ways | refresh token | lives: access, refresh, unused, grant | revoking ends | account | sources |\n";
     text += "|---|---|---|---|---|---|---|\n";
     apps().for_each(|app| text += &row(&app));
@@ -91,12 +92,13 @@ fn rotation(way: &App) -> String {
     }
 }
 
+/// What the definition fixes. Where that is nothing, an answer may still tell: Slack's tokens end only where the client rotates them.
 fn lives(way: &App) -> String {
     let Some(server) = way.server() else { return String::new() };
     let all =
         [server.access_token_lifetime, server.refresh_token_lifetime, server.refresh_token_idle, server.grant_lifetime];
     if all.iter().all(Option::is_none) {
-        return "not told".to_owned();
+        return "none fixed".to_owned();
     }
     all.map(|seconds| seconds.map_or_else(|| "–".to_owned(), span)).join(", ")
 }

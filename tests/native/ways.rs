@@ -671,6 +671,43 @@ fn what_an_answer_tells_of_the_address_is_kept_if_it_fits() {
 }
 
 #[test]
+fn a_name_that_is_asked_for_is_the_label_alone_and_its_absence_costs_nothing_else() {
+    let definition = json!({ "identity": {
+        "url": null, "from": "token", "id": "/user", "label": "/user",
+        "marks": [{ "at": "/live", "is": false, "label": "test mode", "account": "test" }],
+        "named_by": { "url": "https://acme.example/me", "label": ["/display_name", "/email"] },
+    } });
+    let account = |reply: Option<Reply>| {
+        let scene = Scene::with(&definition);
+        scene.world.acme.next(
+            "/token",
+            Reply::edited(|body| {
+                body["user"] = "acct_1".into();
+                body["live"] = false.into();
+            }),
+        );
+        if let Some(reply) = reply {
+            scene.world.acme.next("/me", reply);
+        }
+        let asked = scene.world.acme.count("/me");
+        let account = scene.row(&scene.connect("ann")).account.unwrap();
+        assert_eq!(scene.world.acme.count("/me"), asked + 1, "it is asked once");
+        (account.id, account.label)
+    };
+    let called = |label: &str| ("acct_1:test".to_owned(), format!("{label} (test mode)"));
+    assert_eq!(account(None), called("ann@acme.example"));
+    for unnamed in [
+        Reply::status(403, r#"{"error":"forbidden","email":"eve@acme.example"}"#),
+        Reply::status(401, r#"{"error":"invalid_grant"}"#),
+        Reply::status(200, r#"{"email":null}"#),
+        Reply::status(503, ""),
+        Reply::error(HttpError::Timeout),
+    ] {
+        assert_eq!(account(Some(unnamed)), called("acct_1"));
+    }
+}
+
+#[test]
 fn who_changes_the_rule_of_a_place_must_enter_the_secret_again() {
     let with_rule = |pattern: &str, default: Value| {
         json!({

@@ -116,6 +116,30 @@ suite("Slack with a bot and a user token", () => {
   });
 });
 
+suite("Slack installed for a whole organisation", () => {
+  test("is an account by the organisation's id, reconnects without a question and disconnects", async () => {
+    const { slack } = stage.apps;
+    slack.accounts.set("grid", { team: null, enterprise: { id: "E0GRID", name: "Acme Group" } });
+    const as = { account: "grid" };
+    const id = await stage.connect(slack, "/oauth/start/sim-slack", as);
+    const { account, generation } = await stage.connection(id);
+    assert.match(account.id, /^E0GRID:U\w+$/);
+    assert.equal(account.label, "Acme Group / connections");
+    const page = await stage.person.get(`/connections/${id}`);
+    assert.ok(page.text.includes("Acme Group / connections"), page.text);
+
+    assert.equal(await stage.connect(slack, `/connections/${id}/reconnect`, as), id, "the same account is no question");
+    const again = await stage.connection(id);
+    assert.deepEqual([again.account, again.generation], [account, generation + 1]);
+
+    const { request } = await stage.resolved(id);
+    assert.equal((await call(request, API.slack)).body.is_enterprise_install, true);
+    assert.deepEqual(await stage.ask("DELETE", `/v1/connections/${id}`), { revoked: "confirmed", retrying: false });
+    assert.equal((await call(request, API.slack)).works, false);
+    slack.accounts.delete("grid");
+  });
+});
+
 suite("an answer that Slack gave and nobody got", () => {
   let slack, id;
   const lost = async () => {
@@ -470,6 +494,22 @@ suite("what a person or an app says no to", () => {
     assert.ok((await call((await stage.resolved(body.id)).request, { path: "balance" })).works);
     assert.equal((await stage.ask("POST", `/v1/connections/${body.id}/check`)).health, "healthy");
     await stage.ask("DELETE", `/v1/connections/${body.id}`);
+  });
+
+  test("a Stripe App that may not ask what the account is called connects, and shows its id", async () => {
+    const { stripe } = stage.apps;
+    const client = { client_id: "ca_shy", client_secret: "sk_test_shydevelopershy" };
+    const { redirect_uri } = await stage.ask("PUT", "/v1/apps/sim-stripe/client?way=apps", client);
+    stripe.register(client.client_id, { secret: client.client_secret, redirect_uris: [redirect_uri] });
+    stripe.appPermissions = ["balance"];
+    const id = await stage.connect(stripe, "/oauth/start/sim-stripe?way=apps");
+    const { id: acct } = stripe.account("ada");
+    assert.deepEqual((await stage.connection(id)).account, { id: `${acct}:test`, label: `${acct} (test mode)` });
+    assert.ok((await call((await stage.resolved(id)).request, { path: "balance" })).works);
+    stripe.appPermissions = undefined;
+    assert.equal(await stage.connect(stripe, `/connections/${id}/reconnect`), id, "with another label it is the same account");
+    assert.deepEqual((await stage.connection(id)).account, { id: `${acct}:test`, label: "ada (test mode)" });
+    await stage.ask("DELETE", `/v1/connections/${id}`);
   });
 
   test("a live Stripe key is labelled so, and a platform's key acts for a connected account", async () => {

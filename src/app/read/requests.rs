@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 
 use super::super::{
-    AccountShape, AnswerMark, AnswerTemplate, ErrorTable, Field, Identity, Kind, NothingShared, Origin, OutboundMethod,
-    Probe, RequestShape, ScopesHeader, StatusMeaning, Template,
+    AccountShape, AnswerMark, AnswerTemplate, ErrorTable, Field, Identity, Kind, NamedBy, NothingShared, Origin,
+    OutboundMethod, Probe, RequestShape, ScopesHeader, StatusMeaning, Template,
 };
 use super::Problems;
 use super::rules::{Known, LONGEST_TEXT, is_header_name};
 use super::shape::{
-    Method, OneOrMany, RawAnswerMark, RawBasic, RawCheck, RawErrors, RawIdentity, RawNothingShared, RawRequest,
+    Method, OneOrMany, RawAnswerMark, RawBasic, RawCheck, RawErrors, RawIdentity, RawNamedBy, RawNothingShared,
+    RawRequest,
 };
 
 impl Problems {
     pub(super) fn identity(&mut self, at: &str, raw: RawIdentity, known: &Known<'_>) -> Option<Identity> {
-        let RawIdentity { from, method, url, headers, body, id, label, statuses, scopes, marks } = raw;
+        let RawIdentity { from, method, url, headers, body, id, label, statuses, scopes, marks, named_by } = raw;
         for (member, present) in [
             ("method", method.is_some()),
             ("headers", !headers.is_empty()),
@@ -38,8 +39,17 @@ impl Problems {
             label: self.answer_templates(&format!("{at}.label"), &label, known)?,
             marks: self.answer_marks(&format!("{at}.marks"), marks)?,
         };
+        if named_by.is_some() && from.is_none() {
+            self.add(&format!("{at}.named_by"), "is for \"from\": the request of url tells the label; remove it");
+        }
         match (from, url) {
-            (Some(_), None) if known.kind.has_tokens() => Some(Identity { probe: None, account, scopes: None }),
+            (Some(_), None) if known.kind.has_tokens() => {
+                let named_by = match named_by {
+                    None => None,
+                    Some(raw) => Some(self.named_by(&format!("{at}.named_by"), raw, known)?),
+                };
+                Some(Identity { probe: None, account, scopes: None, named_by })
+            }
             (Some(_), None) => {
                 self.add(&format!("{at}.from"), "needs a token answer, and this way to connect has none; give a url");
                 None
@@ -55,9 +65,16 @@ impl Problems {
             (None, Some(url)) => {
                 let probe = self.probe(at, RawCheck { method, url, headers, body, statuses }, known)?;
                 self.one_account(at, &probe, &account, known);
-                Some(Identity { probe: Some(probe), account, scopes })
+                Some(Identity { probe: Some(probe), account, scopes, named_by: None })
             }
         }
+    }
+
+    fn named_by(&mut self, at: &str, raw: RawNamedBy, known: &Known<'_>) -> Option<NamedBy> {
+        let RawNamedBy { method, url, headers, body, label } = raw;
+        let label = self.answer_templates(&format!("{at}.label"), &label, known);
+        let probe = self.probe(at, RawCheck { method, url, headers, body, statuses: BTreeMap::new() }, known)?;
+        Some(NamedBy { probe, label: label? })
     }
 
     fn answer_marks(&mut self, at: &str, raw: Vec<RawAnswerMark>) -> Option<Vec<AnswerMark>> {

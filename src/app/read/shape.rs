@@ -257,6 +257,18 @@ pub(super) struct RawIdentity {
     pub(super) scopes: Option<RawScopesHeader>,
     #[serde(default)]
     pub(super) marks: Vec<RawAnswerMark>,
+    pub(super) named_by: Option<RawNamedBy>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub(super) struct RawNamedBy {
+    pub(super) method: Option<Method>,
+    pub(super) url: String,
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) body: Option<String>,
+    pub(super) label: OneOrMany,
 }
 
 #[derive(Deserialize, Clone)]
@@ -382,6 +394,7 @@ objects!(
     RawField,
     RawMark,
     RawIdentity,
+    RawNamedBy,
     RawAnswerMark,
     RawNothingShared,
     RawScopesHeader,

@@ -410,6 +410,32 @@ fn requests_errors_tokens_and_limits_are_checked() {
 }
 
 #[test]
+fn a_request_for_a_name_is_checked() {
+    for (identity, field, problem) in [
+        (
+            r#""url":"https://acme.example","id":"/a","label":"/a","named_by":{"url":"https://acme.example","label":"/b"}"#,
+            "identity.named_by",
+            "remove it",
+        ),
+        (
+            r#""from":"token","id":"/a","label":"/a","named_by":{"url":"https://acme.example","label":"b"}"#,
+            "identity.named_by.label",
+            "JSON pointer",
+        ),
+        (
+            r#""from":"token","id":"/a","label":"/a","named_by":{"url":"http://acme.example","label":"/b"}"#,
+            "identity.named_by.url",
+            "https",
+        ),
+    ] {
+        let ways = r#"{"type":"oauth2","issuer":"https://acme.example"}"#;
+        let (at, said) = complaint_about(ways, &format!(r#","identity":{{{identity}}}"#));
+        assert_eq!(at, field, "{identity}: {said}");
+        assert!(said.contains(problem), "{field}: {said}");
+    }
+}
+
+#[test]
 fn what_the_app_never_tells_can_not_be_needed() {
     const TOKEN: &str = r#""variables":{"x":{"from":"token","at":"/x"}}"#;
     const CALLBACK: &str = r#""variables":{"x":{"from":"callback","at":"x"}}"#;

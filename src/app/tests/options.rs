@@ -277,7 +277,14 @@ fn every_option_of_identity_and_check_is_read() {
         r#"{"type":"oauth2","issuer":"https://acme.example"}"#,
         r#","identity":{"from":"token","id":"/user/id","label":["/user/email","/user/id"]}"#,
     );
-    assert!(app.identity.as_ref().unwrap().probe.is_none());
+    assert!(app.identity.as_ref().unwrap().probe.is_none() && app.identity.as_ref().unwrap().named_by.is_none());
+    let app = way(
+        r#"{"type":"oauth2","authorize_url":"https://acme.example/a","token_url":"https://acme.example/t"}"#,
+        r#","identity":{"from":"token","id":"/user","label":"/user","named_by":{"url":"https://who.example/me","label":["/name","/email"]}}"#,
+    );
+    let named_by = app.identity.as_ref().unwrap().named_by.as_ref().unwrap();
+    assert_eq!((named_by.probe.method, named_by.label.len()), (OutboundMethod::Get, 2));
+    assert!(app.hosts(&BTreeMap::new()).contains("who.example"), "a token goes there");
 }
 
 #[test]

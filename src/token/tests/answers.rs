@@ -80,7 +80,8 @@ fn every_row_of_the_table_has_its_class() {
         // unknown
         (400, r#"{"error":"invalid_request"}"#, Refused(Class::Unknown, "invalid_request")),
         (400, r#"{"error":"<b>canary</b>"}"#, Refused(Class::Unknown, "unknown_error")),
-        (403, r#"{"error":"50173"}"#, Refused(Class::Permanent, "50173")),
+        (403, r#"{"error":"invalid_grant"}"#, Refused(Class::Permanent, "invalid_grant")),
+        (400, r#"{"error":"50173"}"#, Refused(Class::Unknown, "50173")),
     ] {
         check(&app, status, text, &expected);
     }
@@ -97,13 +98,13 @@ fn no_answer_is_ambiguous() {
 fn a_definition_adds_codes_and_its_word_goes_first() {
     let app = app_with(
         "",
-        r#","errors":{"codes":"/error_codes","client":["7000215"],"transient":["50196","invalid_grant"],"permanent":["gone"]}"#,
+        r#","errors":{"codes":"/error_codes","client":["901"],"transient":["903","invalid_grant"],"permanent":["902","gone"]}"#,
     );
     for (text, class, code) in [
-        (r#"{"error":"invalid_grant","error_codes":[700082]}"#, Class::Permanent, "700082"),
-        (r#"{"error":"invalid_client","error_codes":[7000222]}"#, Class::Client, "7000222"),
-        (r#"{"error":"x","error_codes":[1, 50173]}"#, Class::Permanent, "50173"),
-        (r#"{"error":"x","error_codes":["70008"]}"#, Class::Permanent, "70008"),
+        (r#"{"error":"invalid_grant","error_codes":[902]}"#, Class::Permanent, "902"),
+        (r#"{"error":"invalid_client","error_codes":[901]}"#, Class::Client, "901"),
+        (r#"{"error":"x","error_codes":[1, 902]}"#, Class::Permanent, "902"),
+        (r#"{"error":"x","error_codes":["902"]}"#, Class::Permanent, "902"),
         (r#"{"error":"gone","error_codes":[]}"#, Class::Permanent, "gone"),
         (r#"{"error":"invalid_grant"}"#, Class::Transient { retry_after: None }, "invalid_grant"),
         (r#"{"error":"x","error_codes":[1]}"#, Class::Unknown, "x"),

@@ -226,8 +226,7 @@ impl Sent {
 }
 
 /// The codes that end a grant, as the classification of docs/refresh.md has them.
-const PERMANENT: &[&str] =
-    &["invalid_grant", "invalid_refresh_token", "bad_refresh_token", "token_revoked", "50173", "70008", "700082"];
+const PERMANENT: &[&str] = &["invalid_grant", "invalid_refresh_token", "bad_refresh_token", "token_revoked"];
 
 /// An answer of a token endpoint.
 fn token_answer() -> impl Strategy<Value = Sent> {

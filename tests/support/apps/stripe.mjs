@@ -21,6 +21,8 @@ export class Stripe extends App {
   hosts = ["connect.stripe.com", "marketplace.stripe.com", "api.stripe.com"];
   /** Pasted keys: `{ account, live, permissions?, connected, ended }`. */
   keys = new Map();
+  /** What tokens of Stripe Apps may do; all there is where nothing is said. */
+  appPermissions;
   /** Where the secret key may stand in the body as `client_secret`. The documentation shows it for this one alone. */
   secretInBody = new Set(["connect.stripe.com/oauth/token"]);
 
@@ -166,7 +168,7 @@ export class Stripe extends App {
     }
     const token = this.look("access", key);
     if (token?.state === "expired") return { refusal: apiError(401, `Expired API Key provided: ${hidden(key)}`, "api_key_expired") };
-    if (token?.state === "live") return { account: token.grant.account, live: this.modeOf(token.grant.client) };
+    if (token?.state === "live") return { account: token.grant.account, live: this.modeOf(token.grant.client), permissions: token.grant.kind === "apps" ? this.appPermissions : undefined };
     const client = this.clientOf(key);
     if (!client) return { refusal: apiError(401, `Invalid API Key provided: ${hidden(key)}`) };
     const grant = asked && this.connected(client, asked);
