@@ -33,7 +33,7 @@ pub use complaints::failed;
 
 use check::{check, fits};
 use enter::enter;
-use import::import;
+use import::{complete, import};
 
 /// What somebody entered.
 #[derive(Debug, Clone)]
@@ -100,6 +100,9 @@ pub async fn paste<P: Ports>(
     } else {
         Found { account: None, granted: None, variables }
     };
+    if matches!(paste.entered, Entered::Tokens(_)) {
+        complete(app, &found.variables)?;
+    }
     fits(app, &had.credential, &found)?;
     let flow = begin(core, wish, &offer, &found, session_hash).await?;
     let grant = grant(app, &paste, had, found, (&offer.scopes, obtained_at));

@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::app::{App, RequestError, variable_at};
+use crate::app::{App, RequestError};
 use crate::connect::account::{self, Asked, Found};
 use crate::connect::start::Offer;
 use crate::core::Core;
 use crate::credential::Credential;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ports::Ports;
 use crate::registry;
 use crate::server;
@@ -75,11 +75,6 @@ pub(super) fn fits(app: &App, credential: &Credential, found: &Found) -> Result<
     let values = found.account.iter().fold(values, |values, account| values.with("account_id", &account.id));
     match app.request.dress(&values) {
         Err(problem @ (RequestError::Value(_) | RequestError::Address(_))) => Err(registry::misfit(app, &problem)),
-        // Nobody tells it later.
-        Err(RequestError::Missing(name)) if app.variables.contains_key(&name) => Err(Error::invalid(
-            &variable_at(&name),
-            "is missing, and requests to the app depend on it. Give what the app told with the tokens.",
-        )),
         Ok(_) | Err(RequestError::Missing(_)) => Ok(()),
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::app::Kind;
+use crate::app::{App, Kind, variable_at};
 use crate::connect::start::{self, Offer};
 use crate::core::Core;
 use crate::credential::{Credential, Token};
@@ -97,6 +97,17 @@ pub(super) async fn renew<P: Ports>(
     }
     had.tokens = Some(tokens);
     Ok(())
+}
+
+/// Nobody tells later what the app told with the tokens and its addresses depend on.
+pub(super) fn complete(app: &App, variables: &BTreeMap<String, String>) -> Result<()> {
+    match app.variables.keys().find(|name| !variables.contains_key(*name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::invalid(
+            &variable_at(name),
+            "is missing, and requests to the app depend on it. Give what the app told with the tokens.",
+        )),
+    }
 }
 
 pub(super) fn was_renewed(offer: &Offer, had: &Had) -> bool {
