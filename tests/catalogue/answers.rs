@@ -1,72 +1,27 @@
-//! What apps answer and how it is read: `answers/<app>.json`.
+//! How what apps answer is read, and that what matters is answered at all. The answers are [`told`]'s.
 //!
-//! An entry is one answer: `what` it is, the `way` (the first one when left out), `kind` (the reader it goes to), `status`,
-//! `headers`, `body` (JSON, or a text that is sent as it stands) and what must be `read`. `unverified` marks one whose shape
-//! is known from reports, from other apps' custom or from nowhere: neither the pages that the app's file names as sources nor
-//! another page of its documentation is known to show it. No answer was recorded from a live app. Refuses an app without the
-//! answers that every app has.
+//! Refuses an app without the answers that every app has.
 
 use std::collections::BTreeMap;
 
-use connections::app::{App, Definition, Kind, Origin, Pointer, Probe, Values, WayId};
+use connections::app::{App, Definition, Kind, Origin, Pointer, Probe, Values};
 use connections::connection::Account;
 use connections::ports::Inbound;
 use connections::token::{
     Answer, Class, ProbeVerdict, TokenSet, Told, read_account, read_account_of_tokens, read_answer, read_probe,
     read_revocation, read_values, scopes_in_header,
 };
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::{apps, at, made_up, none_of, strangers};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    what: String,
-    way: Option<WayId>,
-    kind: Reader,
-    status: u16,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    #[serde(default)]
-    body: Value,
-    read: Value,
-    #[serde(default)]
-    unverified: bool,
-}
-
-#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-enum Reader {
-    /// To a token request: an exchange, a mint, or any that was refused.
-    Token,
-    /// To a refresh.
-    Refresh,
-    /// To the request that tells the account.
-    Identity,
-    /// To the check.
-    Check,
-    /// To a revocation.
-    Revocation,
-}
-
-fn entries(app: &Definition) -> Vec<Entry> {
-    let path = format!("tests/catalogue/answers/{}.json", app.id);
-    let text = std::fs::read_to_string(at(&path)).unwrap_or_else(|problem| panic!("{path}: {problem}"));
-    serde_json::from_str(&text).unwrap_or_else(|problem| panic!("{path}: {problem}"))
-}
-
-fn way(app: &Definition, entry: &Entry) -> std::rc::Rc<App> {
-    app.way(entry.way.as_ref()).unwrap_or_else(|| panic!("{}: {} has no such way", app.id, entry.what))
-}
+use crate::told::{self, Entry, Reader, entries};
+use crate::{apps, made_up, none_of, strangers};
 
 #[test]
 fn answers_are_read_as_they_are_meant() {
     let mut complaints = strangers("tests/catalogue/answers", "json");
     for app in apps() {
         for entry in entries(&app) {
-            let read = read(&way(&app, &entry), &entry);
+            let read = read(&entry.way(&app), &entry);
             if read != entry.read {
                 let (is, should) = (read.to_string(), entry.read.to_string());
                 complaints.push(format!("{}: {}:\n  is        {is}\n  should be {should}", app.id, entry.what));
@@ -80,9 +35,8 @@ fn answers_are_read_as_they_are_meant() {
 fn every_way_has_the_answers_that_matter() {
     let mut complaints = Vec::new();
     for app in apps() {
-        let entries = entries(&app);
         for one in app.ways() {
-            let of_way: Vec<_> = entries.iter().filter(|entry| way(&app, entry).way == one.way).collect();
+            let of_way = told::of_way(&app, one);
             let has = |kinds: &[Reader], is: &dyn Fn(&Value) -> bool| {
                 of_way.iter().any(|entry| kinds.contains(&entry.kind) && is(&entry.read))
             };
@@ -138,13 +92,7 @@ pub(crate) fn unverified(app: &Definition) -> (usize, usize) {
 }
 
 fn read(app: &App, entry: &Entry) -> Value {
-    let body = match &entry.body {
-        Value::Null => Vec::new(),
-        Value::String(text) => text.clone().into_bytes(),
-        json => json.to_string().into_bytes(),
-    };
-    let headers = entry.headers.iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect();
-    let inbound = Inbound { status: entry.status, headers, body };
+    let inbound = entry.inbound();
     match entry.kind {
         Reader::Token => token(app, inbound, missing),
         Reader::Refresh => token(app, inbound, |_, _| None),
