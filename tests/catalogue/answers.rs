@@ -36,51 +36,72 @@ fn every_way_has_the_answers_that_matter() {
     let mut complaints = Vec::new();
     for app in apps() {
         for one in app.ways() {
-            let of_way = told::of_way(&app, one);
-            let has = |kinds: &[Reader], is: &dyn Fn(&Value) -> bool| {
-                of_way.iter().any(|entry| kinds.contains(&entry.kind) && is(&entry.read))
-            };
-            let refused = |class: &'static str| move |read: &Value| read["refused"] == class;
-            let probes: &[Reader] = &[Reader::Identity, Reader::Check];
-            let wanted: Vec<(&str, bool)> = if one.kind == Kind::OAuth2 {
-                let refreshes = one.server().is_some_and(|server| {
-                    server
-                        .refresh_token_lifetime
-                        .or(server.refresh_token_idle)
-                        .or(server.access_token_lifetime)
-                        .is_some()
-                });
-                vec![
-                    ("tokens", has(&[Reader::Token], &|read| read["tokens"].is_object())),
-                    ("a permanent refusal", !refreshes || has(&[Reader::Token], &refused("permanent"))),
-                    ("a refused client", has(&[Reader::Token], &refused("client"))),
-                    ("an account", has(&[Reader::Token, Reader::Identity], &|read| read["account"].is_object())),
-                ]
-            } else if one.kind.is_pasted() && !one.kind.has_tokens() {
-                vec![
-                    ("a success", has(probes, &|read| read["account"].is_object() || read["verdict"] == "works")),
-                    ("a refusal", has(probes, &|read| read["verdict"] == "refused")),
-                ]
-            } else {
-                vec![
-                    ("tokens", has(&[Reader::Token], &|read| read["tokens"].is_object())),
-                    ("a refusal", has(&[Reader::Token], &|read| read["refused"].is_string())),
-                ]
-            };
-            let missing = wanted.into_iter().filter(|(_, there)| !there);
+            let missing = wanted(one, &told::of_way(&app, one)).into_iter().filter(|(_, there)| !there);
             complaints.extend(missing.map(|(what, _)| format!("{} {}: no answer with {what}", app.id, one.way)));
+        }
+        // It tells of the app, not of a way.
+        if !entries(&app).iter().any(|entry| entry.finds("unavailable")) {
+            complaints.push(format!("{}: no answer of an app that can't answer now, such as a 429", app.id));
         }
     }
     none_of(&complaints);
+}
+
+/// What must be among the answers of a way, and whether it is.
+fn wanted(app: &App, answers: &[Entry]) -> Vec<(&'static str, bool)> {
+    let any = |fits: &dyn Fn(&Entry) -> bool| answers.iter().any(fits);
+    let refused = |class: &'static str| any(&|entry| entry.kind == Reader::Token && entry.refuses(class));
+    let tokens = |kind: Reader| any(&|entry| entry.kind == kind && entry.has_tokens());
+    let account = any(&|entry| entry.account().is_some());
+    let mut wanted = if app.kind == Kind::OAuth2 {
+        let renews = renews(app, answers);
+        vec![
+            ("tokens", tokens(Reader::Token)),
+            ("tokens for a refresh token", !renews || tokens(Reader::Refresh)),
+            ("a permanent refusal", !renews || refused("permanent")),
+            ("a refused client", refused("client")),
+            ("a refused access token", !may_not_renew(answers) || any(&|entry| entry.finds("refused"))),
+            ("an account", account),
+        ]
+    } else if app.kind.has_tokens() {
+        let dead = refused("permanent") || refused("client");
+        vec![("tokens", tokens(Reader::Token)), ("a refusal for good", dead)]
+    } else {
+        let works = account || any(&|entry| entry.finds("works"));
+        vec![("a success", works), ("a refusal", any(&|entry| entry.finds("refused")))]
+    };
+    wanted.push(("a revocation that is done", !revokes(app) || any(&Entry::revokes)));
+    wanted
+}
+
+/// Whether the app gives refresh tokens: its file says that something ends, or an answer has one.
+fn renews(app: &App, answers: &[Entry]) -> bool {
+    let ends = app.server().is_some_and(|server| {
+        server.refresh_token_lifetime.or(server.refresh_token_idle).or(server.access_token_lifetime).is_some()
+    });
+    ends || answers.iter().any(|entry| entry.refresh_token().is_some())
+}
+
+/// Whether an answer has a token that nothing renews: only a check tells that it is dead.
+fn may_not_renew(answers: &[Entry]) -> bool {
+    answers.iter().any(|entry| entry.kind == Reader::Token && entry.has_tokens() && entry.refresh_token().is_none())
+}
+
+/// Whether its file says where tokens are revoked.
+fn revokes(app: &App) -> bool {
+    let at = app.resolve_fixed(&made_up::values(app, &made_up::variables_before(app)));
+    at.is_some_and(|at| at.is_ok_and(|at| at.revoke_url.is_some()))
 }
 
 #[test]
 fn answers_hold_nothing_but_made_up_secrets() {
     for app in apps() {
         for entry in entries(&app) {
-            let tokens = &entry.read["tokens"];
-            let named = |token: &Value| token["access_token"].as_str().is_none_or(|text| text.contains("made-up"));
-            assert!(named(tokens), "{}: {}: name the tokens made-up-…", app.id, entry.what);
+            let set = entry.read.get("tokens");
+            let tokens = ["access_token", "refresh_token"].into_iter().filter_map(|name| set?.get(name)?.as_str());
+            for token in tokens {
+                assert!(token.contains("made-up"), "{}: {}: name the tokens made-up-…", app.id, entry.what);
+            }
         }
     }
 }

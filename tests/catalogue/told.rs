@@ -61,6 +61,36 @@ impl Entry {
         let headers = self.headers.iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect();
         Inbound { status: self.status, headers, body }
     }
+
+    /// Whether it was read as a refusal of a class.
+    pub(crate) fn refuses(&self, class: &str) -> bool {
+        self.read.get("refused").is_some_and(|known| known == class)
+    }
+
+    /// Whether it was read as that verdict on a credential.
+    pub(crate) fn finds(&self, verdict: &str) -> bool {
+        self.read.get("verdict").is_some_and(|known| known == verdict)
+    }
+
+    /// The account that was read in it.
+    pub(crate) fn account(&self) -> Option<&Value> {
+        self.read.get("account")
+    }
+
+    /// The refresh token that was read in it.
+    pub(crate) fn refresh_token(&self) -> Option<&str> {
+        self.read.pointer("/tokens/refresh_token").and_then(Value::as_str)
+    }
+
+    /// Whether it was read as a revocation that was done.
+    pub(crate) fn revokes(&self) -> bool {
+        self.kind == Reader::Revocation && self.read == "done"
+    }
+
+    /// Whether it has tokens.
+    pub(crate) fn has_tokens(&self) -> bool {
+        self.read.get("tokens").is_some()
+    }
 }
 
 /// All that is written down of an app's answers.
