@@ -1,72 +1,27 @@
-//! What apps answer and how it is read: `answers/<app>.json`.
+//! How what apps answer is read, and that what matters is answered at all. The answers are [`told`]'s.
 //!
-//! An entry is one answer: `what` it is, the `way` (the first one when left out), `kind` (the reader it goes to), `status`,
-//! `headers`, `body` (JSON, or a text that is sent as it stands) and what must be `read`. `unverified` marks one whose shape
-//! is known from reports, from other apps' custom or from nowhere: neither the pages that the app's file names as sources nor
-//! another page of its documentation is known to show it. No answer was recorded from a live app. Refuses an app without the
-//! answers that every app has.
+//! Refuses an app without the answers that every app has.
 
 use std::collections::BTreeMap;
 
-use connections::app::{App, Definition, Kind, Origin, Pointer, Probe, Values, WayId};
+use connections::app::{App, Definition, Kind, Origin, Pointer, Probe, Values};
 use connections::connection::Account;
 use connections::ports::Inbound;
 use connections::token::{
     Answer, Class, ProbeVerdict, TokenSet, Told, read_account, read_account_of_tokens, read_answer, read_probe,
     read_revocation, read_values, scopes_in_header,
 };
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::{apps, at, made_up, none_of, strangers};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    what: String,
-    way: Option<WayId>,
-    kind: Reader,
-    status: u16,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    #[serde(default)]
-    body: Value,
-    read: Value,
-    #[serde(default)]
-    unverified: bool,
-}
-
-#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-enum Reader {
-    /// To a token request: an exchange, a mint, or any that was refused.
-    Token,
-    /// To a refresh.
-    Refresh,
-    /// To the request that tells the account.
-    Identity,
-    /// To the check.
-    Check,
-    /// To a revocation.
-    Revocation,
-}
-
-fn entries(app: &Definition) -> Vec<Entry> {
-    let path = format!("tests/catalogue/answers/{}.json", app.id);
-    let text = std::fs::read_to_string(at(&path)).unwrap_or_else(|problem| panic!("{path}: {problem}"));
-    serde_json::from_str(&text).unwrap_or_else(|problem| panic!("{path}: {problem}"))
-}
-
-fn way(app: &Definition, entry: &Entry) -> std::rc::Rc<App> {
-    app.way(entry.way.as_ref()).unwrap_or_else(|| panic!("{}: {} has no such way", app.id, entry.what))
-}
+use crate::told::{self, Entry, Reader, entries};
+use crate::{apps, made_up, none_of, strangers};
 
 #[test]
 fn answers_are_read_as_they_are_meant() {
     let mut complaints = strangers("tests/catalogue/answers", "json");
     for app in apps() {
         for entry in entries(&app) {
-            let read = read(&way(&app, &entry), &entry);
+            let read = read(&entry.way(&app), &entry);
             if read != entry.read {
                 let (is, should) = (read.to_string(), entry.read.to_string());
                 complaints.push(format!("{}: {}:\n  is        {is}\n  should be {should}", app.id, entry.what));
@@ -80,53 +35,73 @@ fn answers_are_read_as_they_are_meant() {
 fn every_way_has_the_answers_that_matter() {
     let mut complaints = Vec::new();
     for app in apps() {
-        let entries = entries(&app);
         for one in app.ways() {
-            let of_way: Vec<_> = entries.iter().filter(|entry| way(&app, entry).way == one.way).collect();
-            let has = |kinds: &[Reader], is: &dyn Fn(&Value) -> bool| {
-                of_way.iter().any(|entry| kinds.contains(&entry.kind) && is(&entry.read))
-            };
-            let refused = |class: &'static str| move |read: &Value| read["refused"] == class;
-            let probes: &[Reader] = &[Reader::Identity, Reader::Check];
-            let wanted: Vec<(&str, bool)> = if one.kind == Kind::OAuth2 {
-                let refreshes = one.server().is_some_and(|server| {
-                    server
-                        .refresh_token_lifetime
-                        .or(server.refresh_token_idle)
-                        .or(server.access_token_lifetime)
-                        .is_some()
-                });
-                vec![
-                    ("tokens", has(&[Reader::Token], &|read| read["tokens"].is_object())),
-                    ("a permanent refusal", !refreshes || has(&[Reader::Token], &refused("permanent"))),
-                    ("a refused client", has(&[Reader::Token], &refused("client"))),
-                    ("an account", has(&[Reader::Token, Reader::Identity], &|read| read["account"].is_object())),
-                ]
-            } else if one.kind.is_pasted() && !one.kind.has_tokens() {
-                vec![
-                    ("a success", has(probes, &|read| read["account"].is_object() || read["verdict"] == "works")),
-                    ("a refusal", has(probes, &|read| read["verdict"] == "refused")),
-                ]
-            } else {
-                vec![
-                    ("tokens", has(&[Reader::Token], &|read| read["tokens"].is_object())),
-                    ("a refusal", has(&[Reader::Token], &|read| read["refused"].is_string())),
-                ]
-            };
-            let missing = wanted.into_iter().filter(|(_, there)| !there);
+            let missing = wanted(one, &told::of_way(&app, one)).into_iter().filter(|(_, there)| !there);
             complaints.extend(missing.map(|(what, _)| format!("{} {}: no answer with {what}", app.id, one.way)));
+        }
+        // It tells of the app, not of a way.
+        if !entries(&app).iter().any(|entry| entry.finds("unavailable")) {
+            complaints.push(format!("{}: no answer of an app that can't answer now, such as a 429", app.id));
         }
     }
     none_of(&complaints);
+}
+
+/// What must be among the answers of a way, and whether it is.
+fn wanted(app: &App, answers: &[Entry]) -> Vec<(&'static str, bool)> {
+    let any = |fits: &dyn Fn(&Entry) -> bool| answers.iter().any(fits);
+    let refused = |class: &'static str| any(&|entry| entry.kind == Reader::Token && entry.refuses(class));
+    let tokens = |kind: Reader| any(&|entry| entry.kind == kind && entry.has_tokens());
+    let account = any(&|entry| entry.account().is_some());
+    let mut wanted = if app.kind == Kind::OAuth2 {
+        let renews = renews(app, answers);
+        vec![
+            ("tokens", tokens(Reader::Token)),
+            ("tokens for a refresh token", !renews || tokens(Reader::Refresh)),
+            ("a permanent refusal", !renews || refused("permanent")),
+            ("a refused client", refused("client")),
+            ("a refused access token", !may_not_renew(answers) || any(&|entry| entry.finds("refused"))),
+            ("an account", account),
+        ]
+    } else if app.kind.has_tokens() {
+        let dead = refused("permanent") || refused("client");
+        vec![("tokens", tokens(Reader::Token)), ("a refusal for good", dead)]
+    } else {
+        let works = account || any(&|entry| entry.finds("works"));
+        vec![("a success", works), ("a refusal", any(&|entry| entry.finds("refused")))]
+    };
+    wanted.push(("a revocation that is done", !revokes(app) || any(&Entry::revokes)));
+    wanted
+}
+
+/// Whether the app gives refresh tokens: its file says that something ends, or an answer has one.
+fn renews(app: &App, answers: &[Entry]) -> bool {
+    let ends = app.server().is_some_and(|server| {
+        server.refresh_token_lifetime.or(server.refresh_token_idle).or(server.access_token_lifetime).is_some()
+    });
+    ends || answers.iter().any(|entry| entry.refresh_token().is_some())
+}
+
+/// Whether an answer has a token that nothing renews: only a check tells that it is dead.
+fn may_not_renew(answers: &[Entry]) -> bool {
+    answers.iter().any(|entry| entry.kind == Reader::Token && entry.has_tokens() && entry.refresh_token().is_none())
+}
+
+/// Whether its file says where tokens are revoked.
+fn revokes(app: &App) -> bool {
+    let at = app.resolve_fixed(&made_up::values(app, &made_up::variables_before(app)));
+    at.is_some_and(|at| at.is_ok_and(|at| at.revoke_url.is_some()))
 }
 
 #[test]
 fn answers_hold_nothing_but_made_up_secrets() {
     for app in apps() {
         for entry in entries(&app) {
-            let tokens = &entry.read["tokens"];
-            let named = |token: &Value| token["access_token"].as_str().is_none_or(|text| text.contains("made-up"));
-            assert!(named(tokens), "{}: {}: name the tokens made-up-…", app.id, entry.what);
+            let set = entry.read.get("tokens");
+            let tokens = ["access_token", "refresh_token"].into_iter().filter_map(|name| set?.get(name)?.as_str());
+            for token in tokens {
+                assert!(token.contains("made-up"), "{}: {}: name the tokens made-up-…", app.id, entry.what);
+            }
         }
     }
 }
@@ -138,13 +113,7 @@ pub(crate) fn unverified(app: &Definition) -> (usize, usize) {
 }
 
 fn read(app: &App, entry: &Entry) -> Value {
-    let body = match &entry.body {
-        Value::Null => Vec::new(),
-        Value::String(text) => text.clone().into_bytes(),
-        json => json.to_string().into_bytes(),
-    };
-    let headers = entry.headers.iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect();
-    let inbound = Inbound { status: entry.status, headers, body };
+    let inbound = entry.inbound();
     match entry.kind {
         Reader::Token => token(app, inbound, missing),
         Reader::Refresh => token(app, inbound, |_, _| None),

@@ -1,8 +1,9 @@
 //! What would be sent to each app, with made-up clients, codes and tokens: `golden/<app>.txt`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use connections::app::{App, Definition, Grant, Kind, Resolved};
+use connections::app::{App, Definition, Grant, Kind, Probe, Resolved};
 use connections::connect::start::{Asks, authorize_url};
 use connections::resolve::Issued;
 use connections::secret::Secret;
@@ -54,18 +55,28 @@ fn of_way(app: &App) -> Vec<(String, String)> {
     variables.retain(|name, _| {
         !matches!(app.variables.get(name).map(|one| &one.from), Some(connections::app::Origin::Identity(_)))
     });
-    let values = made_up::values(app, &variables);
-    for (what, probe) in probes {
+    for (what, probe) in &probes {
         let Some(probe) = probe else { continue };
-        let request = probe_request(&probe, app, &values);
-        let request = request.unwrap_or_else(|problem| panic!("{} {}: {what} {problem}", app.id, app.way));
-        all.push((what.to_owned(), written::request(&request)));
+        all.push(((*what).to_owned(), probed(app, probe, &variables)));
     }
+    all.extend(checked_by_identity(app, &all));
     all.push(("a step's request".to_owned(), step(app)));
     if let Some(at) = &at {
         all.extend(revocations(app, at));
     }
     all
+}
+
+fn probed(app: &App, probe: &Probe, variables: &BTreeMap<String, String>) -> String {
+    let request = probe_request(probe, app, &made_up::values(app, variables));
+    written::request(&request.unwrap_or_else(|problem| panic!("{} {}: {problem}", app.id, app.way)))
+}
+
+/// The request for the identity as a check sends it, where what the app has told by then makes it another.
+fn checked_by_identity(app: &App, known: &[(String, String)]) -> Option<(String, String)> {
+    let probe = app.identity.as_ref()?.probe.as_ref().filter(|_| app.check.is_none())?;
+    let text = probed(app, probe, &made_up::variables(app));
+    known.iter().all(|(_, other)| *other != text).then(|| ("check".to_owned(), text))
 }
 
 fn authorize(app: &App, at: &Resolved) -> Vec<(String, String)> {

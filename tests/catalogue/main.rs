@@ -8,6 +8,7 @@ mod answers;
 mod golden;
 mod guide;
 mod made_up;
+mod told;
 mod written;
 
 use std::path::{Path, PathBuf};

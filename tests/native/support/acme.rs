@@ -122,6 +122,9 @@ pub(crate) type OnRevoked = Box<dyn Fn(&str)>;
 /// Draws how a request fares: what is answered in the app's place, and how many milliseconds it takes.
 pub(crate) type Weather = Box<dyn FnMut(&str) -> (Option<Reply>, i64)>;
 
+/// Answers every request in the app's place.
+pub(crate) type Understudy = Box<dyn Fn(&Outbound) -> Inbound>;
+
 struct Grant {
     account: String,
     live: bool,
@@ -187,6 +190,8 @@ pub(crate) struct Acme {
     /// Bodies of the token requests, in order.
     pub(crate) asked: RefCell<Vec<BTreeMap<String, String>>>,
     pub(crate) weather: RefCell<Option<Weather>>,
+    /// Who answers instead, where it is another app that is needed.
+    pub(crate) understudy: RefCell<Option<Understudy>>,
     /// Called with an account when its grants are revoked at our own wish.
     pub(crate) on_revoked: RefCell<Option<OnRevoked>>,
     truth: RefCell<Truth>,
@@ -209,6 +214,7 @@ impl Acme {
             machines: RefCell::default(),
             asked: RefCell::default(),
             weather: RefCell::default(),
+            understudy: RefCell::default(),
             on_revoked: RefCell::default(),
             truth: RefCell::default(),
             runtime,
@@ -384,6 +390,9 @@ impl Acme {
     }
 
     async fn serve(self: Rc<Self>, request: Outbound, sent: usize) -> Result<Inbound, HttpError> {
+        if let Some(understudy) = self.understudy.borrow().as_ref() {
+            return Ok(understudy(&request));
+        }
         let path = request.url.url().path().to_owned();
         let drawn = self.weather.borrow_mut().as_mut().map(|weather| weather(&path));
         let (drawn, latency) = drawn.unwrap_or_else(|| (None, self.latency_ms.get()));

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use connections::app::{self, AppId};
+use connections::app::{self, App, AppId};
 use connections::caller::{self, Key, PresentedKey, Scope};
 use connections::client::Client;
 use connections::connect::callback::{Landing, Returned, callback};
@@ -95,6 +95,18 @@ impl Scene {
         scene
     }
 
+    /// A scene for a way of an app of the catalogue, with a client, should the way need one.
+    pub(crate) fn of_catalogue(app: &App, keys: (&str, &str), variables: BTreeMap<String, String>) -> Self {
+        let mut scene = Self { app: app.id.clone(), ..Self::new() };
+        scene.client = scene.world.run(async {
+            let core = scene.world.core();
+            let id = ClientId::random(core.ports.random()).unwrap();
+            put_client(&core, &scene.workspace, &id, app, keys, variables).await;
+            id
+        });
+        scene
+    }
+
     /// Another workspace in the same world, with the same app.
     pub(crate) fn neighbour(&self) -> Self {
         Self::in_world(&self.world, &json!({}))
@@ -112,7 +124,7 @@ impl Scene {
             let row = AppRow { id: app.id.clone(), revision: latest + 1, definition: json.to_string() };
             store::apps::put(core.db(), &self.workspace, &row, core.now()).await.unwrap();
             let id = ClientId::random(core.ports.random()).unwrap();
-            put_client(&core, &self.workspace, &id, &app, CLIENT_ID, &secret).await;
+            put_client(&core, &self.workspace, &id, &app, (CLIENT_ID, &secret), BTreeMap::new()).await;
             id
         })
     }
@@ -135,7 +147,7 @@ impl Scene {
             let core = self.world.core();
             let row = store::apps::current(core.db(), &self.workspace, &self.app).await.unwrap().unwrap();
             let app = app::read(&row.definition, core.config.egress).unwrap().way(None).unwrap();
-            put_client(&core, &self.workspace, &self.client, &app, CLIENT_ID, secret).await;
+            put_client(&core, &self.workspace, &self.client, &app, (CLIENT_ID, secret), BTreeMap::new()).await;
         });
     }
 
@@ -348,9 +360,9 @@ async fn put_client(
     core: &Core<super::world::Outside>,
     workspace: &WorkspaceId,
     id: &ClientId,
-    app: &app::App,
-    client_id: &str,
-    secret: &str,
+    app: &App,
+    (client_id, secret): (&str, &str),
+    variables: BTreeMap<String, String>,
 ) {
     let known = store::clients::by_client_id(core.db(), workspace, app.registration(), client_id).await.unwrap();
     let id = known.map_or_else(|| id.clone(), |client| client.id);
@@ -362,8 +374,8 @@ async fn put_client(
         client_id: client_id.to_owned(),
         sealed_secret: Some(sealed),
         scopes: None,
-        hosts: app.hosts(&BTreeMap::new()),
-        variables: BTreeMap::new(),
+        hosts: app.hosts(&variables),
+        variables,
         secret_expires_at: None,
         current: true,
         misconfigured: None,
