@@ -98,7 +98,7 @@ impl Stage {
         let Landing::Flow(flow) = self.scene.come_back(returned, BROWSER) else { return None };
         let flow = self.scene.read_flow(&flow);
         self.note(&flow);
-        let asked = [Some("exchange"), self.asks_the_account(), self.asks_what_is_shared()];
+        let asked = [Some("exchange"), self.asks_the_account(), self.asks_the_name(), self.asks_what_is_shared()];
         self.expect("a consent", &asked.into_iter().flatten().collect::<Vec<_>>());
         assert_eq!((flow.outcome, flow.error.as_deref()), (Outcome::Done, None), "{self}");
         flow.connection

@@ -68,6 +68,12 @@ impl Stage {
         self.app.identity.as_ref().and_then(|identity| identity.probe.as_ref()).map(|_| "identity")
     }
 
+    /// It is never told here: the account goes by its id then.
+    fn asks_the_name(&self) -> Option<&'static str> {
+        let named_by = self.app.identity.as_ref().and_then(|identity| identity.named_by.as_ref());
+        named_by.map(|_| "what the account is called")
+    }
+
     fn asks_what_is_shared(&self) -> Option<&'static str> {
         self.app.nothing_shared.as_ref().map(|_| "is nothing shared")
     }

@@ -86,7 +86,7 @@ impl Stage {
     /// From now on the app answers this to a request, the last of them for ever.
     pub(super) fn cue<'a>(&self, request: &'static str, answers: impl IntoIterator<Item = &'a Entry>) {
         let answers = answers.into_iter().map(Entry::inbound).collect();
-        self.part.cues.borrow_mut().insert(request, answers);
+        self.part.cues.borrow_mut().insert(first_word(request), answers);
     }
 
     /// Whether the app has a way to revoke.
@@ -97,7 +97,9 @@ impl Stage {
     /// The request that tells whether a credential works, if there is one, by its first title.
     pub(super) fn probe(&self) -> Option<&'static str> {
         let asked = self.part.line("check").or(self.part.line("identity"))?;
-        ["identity", "check"].into_iter().find(|title| self.part.line(title) == Some(asked))
+        ["identity", "what the account is called", "check"]
+            .into_iter()
+            .find(|title| self.part.line(title) == Some(asked))
     }
 
     /// Titles of the requests since this was asked last.
@@ -185,7 +187,7 @@ impl Part {
         let text = self.in_made_up_words(with_made_up_draws(written::request(request), &asked));
         let title = self.lines.iter().find(|(_, line)| *line == text).map(|(title, _)| title.clone());
         let mut cues = self.cues.borrow_mut();
-        let queue = title.as_ref().and_then(|title| cues.get_mut(title.split(' ').next().unwrap()));
+        let queue = title.as_ref().and_then(|title| cues.get_mut(first_word(title)));
         let answer = queue.and_then(|queue| if queue.len() > 1 { queue.pop_front() } else { queue.front().cloned() });
         self.heard.borrow_mut().push(title.unwrap_or(text));
         *self.asked.borrow_mut() = asked;
@@ -195,6 +197,11 @@ impl Part {
     fn in_made_up_words(&self, text: String) -> String {
         self.words.iter().fold(text, |text, (said, read)| text.replace(said, read))
     }
+}
+
+/// What requests of one kind are titled with: there is one of each token that is revoked.
+fn first_word(title: &str) -> &str {
+    title.split(' ').next().unwrap()
 }
 
 /// The requests of a way, as they stand in the file that a person has read.
