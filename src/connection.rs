@@ -289,7 +289,8 @@ impl Connection {
     pub fn renew_from(&self) -> Option<Timestamp> {
         let end =
             self.refresh_expires_at.into_iter().chain(self.refresh_idle_until).min().filter(|_| self.refreshable)?;
-        let whole = end.since(self.life().since).max(0);
+        // An end that a renewal has outlived means nothing.
+        let whole = Some(end.since(self.life().since)).filter(|whole| *whole > 0)?;
         Some(end.plus(-ALIVE.min(whole / 2)))
     }
 

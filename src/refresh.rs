@@ -220,7 +220,7 @@ pub(crate) fn next_check_after(now: Timestamp, connection: &Connection) -> Times
     let spread = CHECK_INTERVAL / 5 * i64::from(connection.jitter()) / 255;
     let usual = now.plus(CHECK_INTERVAL - CHECK_INTERVAL / 10 + spread);
     let due = if connection.refreshable {
-        // An end that no renewal puts off must not bring the clock back at every turn.
+        // An end that no renewal puts off brings the clock back for a while only.
         connection.renew_from().map(|from| from.max(now.plus(SOONEST_CHECK)))
     } else {
         // What can't be renewed is looked at when it ends, so that the record says so.

@@ -12,7 +12,7 @@ mod import;
 
 use std::collections::BTreeMap;
 
-use crate::app::{App, Mark};
+use crate::app::{App, Mark, Origin};
 use crate::connection::Account;
 use crate::core::Core;
 use crate::credential::{Credential, Token};
@@ -33,7 +33,7 @@ pub use complaints::failed;
 
 use check::{check, fits};
 use enter::enter;
-use import::{complete, import};
+use import::{complete, import, was_renewed};
 
 /// What somebody entered.
 #[derive(Debug, Clone)]
@@ -87,21 +87,21 @@ pub async fn paste<P: Ports>(
             (enter(core, app, fields, (&offer.scopes, &variables)).await?, variables)
         }
         Entered::Tokens(imported) => {
-            let variables = start::imported_variables(&offer, &wish.variables)?;
+            let mut variables = start::imported_variables(&offer, &wish.variables)?;
+            with_what_is_told(app, None, &mut variables);
+            // Before a refresh token is used that may be good once.
+            complete(app, &variables, |from| !matches!(from, Origin::Identity(_)) || !paste.check)?;
             (import(core, &offer, imported, &variables).await?, variables)
         }
     };
-    for (name, value) in account::told_by_tokens(app, had.tokens.as_ref()) {
-        // What was given is meant.
-        variables.entry(name).or_insert(value);
-    }
+    with_what_is_told(app, had.tokens.as_ref(), &mut variables);
     let found = if paste.check {
         check(core, &offer, &mut had, variables).await?
     } else {
         Found { account: None, granted: None, variables }
     };
-    if matches!(paste.entered, Entered::Tokens(_)) {
-        complete(app, &found.variables)?;
+    if matches!(paste.entered, Entered::Tokens(_)) && !was_renewed(&offer, &had) {
+        complete(app, &found.variables, |_| true)?;
     }
     fits(app, &had.credential, &found)?;
     let flow = begin(core, wish, &offer, &found, session_hash).await?;
@@ -113,6 +113,13 @@ pub async fn paste<P: Ports>(
     }
     let ended = authorizations::get_in_workspace(core.db(), &flow.workspace, &flow.id).await?;
     ended.ok_or_else(|| Error::internal("a flow that has just ended is not there"))
+}
+
+/// Adds what a token answer tells of the variables, or what is usual. What was given is meant.
+fn with_what_is_told(app: &App, tokens: Option<&TokenSet>, variables: &mut BTreeMap<String, String>) {
+    for (name, value) in account::told_by_tokens(app, tokens) {
+        variables.entry(name).or_insert(value);
+    }
 }
 
 /// A credential with what is known of it before the app was asked who it is.

@@ -232,14 +232,22 @@ fn has_more(existing: &Connection, grant: &Grant) -> bool {
     grant.granted.iter().all(has) && existing.scopes_granted.iter().any(|scope| !grant.granted.contains(scope))
 }
 
-/// Whether a connection serves on by itself as far as anybody knows: its credential opens, can be had anew or has not
-/// ended, and lives by the client that has just got another.
+/// Whether a connection serves on as long as a grant would, as far as anybody knows: its credential opens, and lives by the
+/// client that has just got another.
 fn goes_on<P: Ports>(core: &Core<P>, case: &Case<'_>, existing: &Connection) -> bool {
     existing.status == Status::Connected
         && is_had_the_same_way(case.flow, existing)
         && !existing.is_in_doubt()
-        && (existing.refreshable || existing.life().lasts(1, core.now()))
+        && lasts_as_long(existing, &case.grant)
         && opened(core, existing).is_some()
+}
+
+fn lasts_as_long(existing: &Connection, grant: &Grant) -> bool {
+    let longer = match (existing.expires_at, grant.expires_at) {
+        (Some(existing), Some(grant)) => existing >= grant,
+        (existing, _) => existing.is_none(),
+    };
+    existing.refreshable || !grant.refreshable && longer
 }
 
 /// Whether a connection was had by the client and the way that a flow goes.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::session::shell;
 use super::{Call, Response, ask, input, known, page, session};
-use crate::app::{App, AppId, Definition, Kind, Origin, WayId};
+use crate::app::{App, AppId, Definition, Kind, Origin, Variable, WayId};
 use crate::connect::start::{client_path, redirect_uri, setup_page};
 use crate::core::Core;
 use crate::error::{Error, Result};
@@ -102,18 +102,24 @@ fn other(clients: &Registrations, app: &App) -> (String, bool, String) {
 
 /// The body that enters a client, with nothing of one in it.
 fn client_body(app: &App) -> String {
-    with_variables(serde_json::json!({ "client_id": "…", "client_secret": "…" }), app, &Origin::Client)
+    let body = serde_json::json!({ "client_id": "…", "client_secret": "…" });
+    with_variables(body, app, &Origin::Client, |one| one.example.clone())
 }
 
-/// The body that has a client tried, with what people would enter.
+/// The body that has a client tried. What people would enter is theirs: an example may be somebody's, and gets no secret.
 fn trial_body(app: &App) -> String {
-    with_variables(serde_json::json!({}), app, &Origin::Person)
+    with_variables(serde_json::json!({}), app, &Origin::Person, |_| None)
 }
 
-fn with_variables(mut body: serde_json::Value, app: &App, of: &Origin) -> String {
+fn with_variables(
+    mut body: serde_json::Value,
+    app: &App,
+    of: &Origin,
+    example: impl Fn(&Variable) -> Option<String>,
+) -> String {
     let asked = app.variables.iter().filter(|(_, one)| one.from == *of);
     let variables: serde_json::Map<_, _> = asked
-        .map(|(name, one)| (name.clone(), one.default.clone().or(one.example.clone()).unwrap_or_default().into()))
+        .map(|(name, one)| (name.clone(), one.default.clone().or(example(one)).unwrap_or("…".into()).into()))
         .collect();
     if let (Some(body), false) = (body.as_object_mut(), variables.is_empty()) {
         body.insert("variables".to_owned(), variables.into());

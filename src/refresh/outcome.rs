@@ -217,7 +217,9 @@ pub(super) async fn put_off<P: Ports>(
                 let later = case.client.as_ref().map_or(later, |client| client.backoff_until.max(later));
                 (later.plus(spread), "held back: the app refuses the client")
             }
-            ErrandOutcome::Unreadable => (usual, "the stored credential does not open"),
+            ErrandOutcome::Unreadable => {
+                (now.plus(super::CHECK_INTERVAL + spread), "the stored credential does not open")
+            }
             _ => (usual, "nothing to do"),
         };
         core.db().batch(vec![refreshes::delay(connection, now, None, next, evidence)]).await?;

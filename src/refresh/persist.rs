@@ -5,14 +5,15 @@
 
 use serde_json::json;
 
+use crate::connection::Connection;
 use crate::core::Core;
 use crate::credential::Credential;
 use crate::disconnect;
 use crate::error::Result;
 use crate::patience::within;
 use crate::ports::{Clock, DatabaseError, ErrandOutcome, Lifeboat, Ports};
-use crate::store::clients;
 use crate::store::refreshes::{self, Fate, Renewal};
+use crate::store::{clients, connections};
 
 use super::redemption::Redemption;
 
@@ -71,11 +72,25 @@ async fn discard<P: Ports>(core: &Core<P>, of: &Redemption<'_>, renewal: &Renewa
     let connection = &of.case.connection;
     core.log("warn", "renewal_overtaken", &json!({ "connection": connection.id.as_str() }));
     let place = Credential::place(&connection.workspace, &connection.id, connection.generation);
-    if let Ok(credential) = Credential::open(&core.config.ring, &place, &renewal.sealed) {
+    if let Ok(credential) = Credential::open(&core.config.ring, &place, &renewal.sealed)
+        && !goes_on_in_part(core, connection, &credential).await
+    {
         let account = connection.account.as_ref().map(|account| account.id.as_str());
         let held = disconnect::Held { credential: &credential, account, variables: &connection.variables };
         disconnect::discard(core, &of.talk.app, (&connection.workspace, of.case.client.as_ref()), &held).await;
     }
+}
+
+/// Whether the connection of today lives on something of this: a reconnect may have inherited the refresh token. Nobody who
+/// can't tell revokes.
+async fn goes_on_in_part<P: Ports>(core: &Core<P>, before: &Connection, credential: &Credential) -> bool {
+    let Ok(now) = connections::get(core.db(), &before.workspace, &before.id).await else { return true };
+    now.is_some_and(|now| {
+        let place = Credential::place(&now.workspace, &now.id, now.generation);
+        let sealed = now.sealed_credential.as_deref();
+        let living = sealed.and_then(|sealed| Credential::open(&core.config.ring, &place, sealed).ok());
+        living.is_some_and(|living| living.shares_a_secret_with(credential))
+    })
 }
 
 enum Persisted {

@@ -449,6 +449,40 @@ fn a_reconnect_without_refresh_token_never_keeps_one_that_a_refresh_has_used_mea
 }
 
 #[test]
+fn a_reconnect_waits_for_a_slow_refresh_whose_token_it_inherits_and_not_for_one_that_has_failed() {
+    for (fails, waits, refreshable) in [(false, 9..=27, true), (true, 0..=2, false)] {
+        let scene = Scene::new();
+        let id = scene.connect("ann");
+        scene.expire(&id);
+        scene.world.acme.gives_refresh_token.set(false);
+        let (code, state) = scene.world.acme.consent(&scene.start(&scene.repair_of(&id), BROWSER), "ann");
+        if fails {
+            scene.world.acme.next("/token", Reply::error(HttpError::Network).acting());
+            scene.need(&id);
+        }
+        scene.world.acme.latency_ms.set(12_000);
+        let (core, asked, until) = (scene.world.core(), id.clone(), scene.world.now().unix() + 60);
+        let refresh: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
+            core.ports.refresher().run(&asked, Errand::Need { until }).await;
+        });
+        let (world, client) = (scene.world.clone(), scene.client.clone());
+        let reconnect: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
+            world.runtime.sleep(1000).await;
+            world.acme.latency_ms.set(100);
+            let begun = world.now();
+            callback(&world.core(), &client, returned(code, state), &[BROWSER.to_owned()]).await.unwrap();
+            assert!(waits.contains(&world.now().since(begun)), "{}", world.now().since(begun));
+        });
+        scene.world.at_once([refresh, reconnect]);
+        assert_eq!((scene.row(&id).generation, scene.row(&id).refreshable), (2, refreshable));
+        if refreshable {
+            scene.expire(&id);
+            assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+        }
+    }
+}
+
+#[test]
 fn tokens_that_are_given_to_a_connection_without_a_refresh_token_do_not_get_the_one_before() {
     let scene = Scene::new();
     let id = scene.connect("ann");

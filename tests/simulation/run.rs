@@ -14,7 +14,7 @@ use crate::support::World;
 use crate::verdict::Ended;
 
 /// Seconds that a run may take unless somebody says otherwise.
-const USUAL_TIME: u64 = 100;
+const USUAL_TIME: u64 = 60;
 /// Seeds that a run of the tests begins with; fewer would leave some kinds of fault out.
 const LEAST_SEEDS: u64 = 2_000;
 

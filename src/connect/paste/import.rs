@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::app::{App, Kind, variable_at};
+use crate::app::{App, Kind, Origin, Variable, variable_at};
 use crate::connect::start::{self, Offer};
 use crate::core::Core;
 use crate::credential::{Credential, Token};
@@ -99,11 +99,16 @@ pub(super) async fn renew<P: Ports>(
     Ok(())
 }
 
-/// Nobody tells later what the app told with the tokens and its addresses depend on.
-pub(super) fn complete(app: &App, variables: &BTreeMap<String, String>) -> Result<()> {
-    match app.variables.keys().find(|name| !variables.contains_key(*name)) {
+/// Nobody tells later what the app told with the tokens, or of the account, and its addresses depend on.
+pub(super) fn complete(
+    app: &App,
+    variables: &BTreeMap<String, String>,
+    is_needed: impl Fn(&Origin) -> bool,
+) -> Result<()> {
+    let lacks = |(name, one): &(&String, &Variable)| is_needed(&one.from) && !variables.contains_key(*name);
+    match app.variables.iter().find(lacks) {
         None => Ok(()),
-        Some(name) => Err(Error::invalid(
+        Some((name, _)) => Err(Error::invalid(
             &variable_at(name),
             "is missing, and requests to the app depend on it. Give what the app told with the tokens.",
         )),

@@ -139,17 +139,20 @@ async fn keep<P: Ports>(core: &Core<P>, case: &Case<'_>, existing: &Connection) 
     if !store::all_or_nothing(core.db(), must, then).await? {
         return lost(core, case, Some(&existing.id)).await;
     }
-    discard(core, case).await?;
+    // Some apps give the same refresh token with each consent.
+    if !opened(core, existing).is_some_and(|kept| kept.shares_a_secret_with(&grant.credential)) {
+        discard(core, case).await?;
+    }
     Ok(None)
 }
 
 /// Gives a connection a new generation of credential; id, name, uses and policy stay.
 pub(super) async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Connection) -> Result<Option<Failure>> {
     let id = old.id.clone();
-    let mut next = Some(old);
+    let (mut next, mut waits) = (Some(old), inherit::WAITS.into_iter());
     for _ in 0..TRIES {
         let Some(old) = next.take() else { break };
-        let old = inherit::settled(core, case, old).await?;
+        let old = inherit::settled(core, case, old, &mut waits).await?;
         let heir = inherit::heir(core, case, &old);
         if replace(core, case, &old, heir.as_ref()).await? {
             return Ok(None);

@@ -14,15 +14,19 @@ use crate::store::connections;
 
 use super::{Case, is_had_the_same_way, is_same, opened};
 
-/// Milliseconds between two looks at a refresh that is under way; together 10 s.
-const WAITS: [u32; 8] = [200, 400, 800, 1200, 1600, 1800, 2000, 2000];
+/// Milliseconds between two looks at a refresh that is under way; together 26 s, which is what a request and the writing of
+/// its answer may take.
+pub(super) const WAITS: [u32; 10] = [200, 400, 800, 1600, 2000, 3000, 4000, 4000, 5000, 5000];
 
-/// The connection as it is when no refresh is under way that its heir would miss.
-pub(super) async fn settled<P: Ports>(core: &Core<P>, case: &Case<'_>, mut old: Connection) -> Result<Connection> {
-    for milliseconds in WAITS {
-        if old.live_intent(core.now()).is_none() || !may_go_on(core, case, &old) {
-            break;
-        }
+/// The connection as it is when no refresh is under way that its heir would miss, or the waits are used up.
+pub(super) async fn settled<P: Ports>(
+    core: &Core<P>,
+    case: &Case<'_>,
+    mut old: Connection,
+    waits: &mut impl Iterator<Item = u32>,
+) -> Result<Connection> {
+    while is_under_way(core, &old) && may_go_on(core, case, &old) {
+        let Some(milliseconds) = waits.next() else { break };
         core.ports.clock().sleep(milliseconds).await;
         match moved(core, &old).await? {
             Some(now) => old = now,
@@ -30,6 +34,11 @@ pub(super) async fn settled<P: Ports>(core: &Core<P>, case: &Case<'_>, mut old: 
         }
     }
     Ok(old)
+}
+
+/// Whether an attempt may still bring an answer: one that has failed says so by a next attempt after its time.
+fn is_under_way<P: Ports>(core: &Core<P>, old: &Connection) -> bool {
+    old.live_intent(core.now()).is_some_and(|intent| old.next_attempt_at <= intent.until)
 }
 
 /// The connection as it is now, if it is still of the same generation.
@@ -62,4 +71,11 @@ fn may_go_on<P: Ports>(core: &Core<P>, case: &Case<'_>, old: &Connection) -> boo
         && old.client.is_some()
         && is_had_the_same_way(flow, old)
         && is_same(core, old, grant)
+        && !asks_too_much(case, old)
+}
+
+/// Whether a refresh would ask for more than the refresh token was given for (RFC 6749, 6).
+fn asks_too_much(case: &Case<'_>, old: &Connection) -> bool {
+    let names_scopes = case.app.server().is_some_and(|server| server.send_scope_on_refresh);
+    names_scopes && !case.grant.granted.iter().all(|scope| old.scopes_granted.contains(scope))
 }

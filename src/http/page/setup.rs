@@ -69,7 +69,8 @@ pub fn setup(shell: &Shell<'_>, view: &SetupView) -> Markup {
         @if view.redirect_uri.is_none() { (afterwards(view)) }
         section aria-labelledby="done" {
             h2 #done { "Then" }
-            p #trial { "See what " (said(&view.app_name)) " makes of it, before anybody connects:" }
+            p #trial { "See what " (said(&view.app_name)) " makes of it, before anybody connects"
+                @if view.tries.body.contains('…') { " (what they would enter takes the place of each " code { "…" } ")" } ":" }
             (copyable("trial", &command(&view.tries)))
             p { "Reload the list of connections: " (said(&view.app_name)) " is among the apps to connect." }
             @if !view.connect_help.is_empty() {
