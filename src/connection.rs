@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::app::{AppId, Kind, Values, WayId};
+use crate::credential::Credential;
 use crate::ids::{AttemptId, ClientId, ConnectionId, WorkspaceId};
 use crate::time::Timestamp;
 use crate::vault::KeyRing;
@@ -292,6 +293,12 @@ impl Connection {
         // An end that a renewal has outlived means nothing.
         let whole = Some(end.since(self.life().since)).filter(|whole| *whole > 0)?;
         Some(end.plus(-ALIVE.min(whole / 2)))
+    }
+
+    /// Its credential, unless it was purged or does not open with this ring.
+    pub fn credential(&self, ring: &KeyRing) -> Option<Credential> {
+        let place = Credential::place(&self.workspace, &self.id, self.generation);
+        Credential::open(ring, &place, self.sealed_credential.as_deref()?).ok()
     }
 
     /// What places in addresses are filled with, besides the credential.

@@ -340,6 +340,13 @@ pub enum ErrandOutcome {
     Unreadable,
 }
 
+impl ErrandOutcome {
+    /// Whether the credential was found to work.
+    pub fn works(&self) -> bool {
+        matches!(self, Self::Refreshed | Self::Satisfied | Self::Healthy)
+    }
+}
+
 /// The way to the one owner of a connection's refreshes. Correctness does not depend on it
 /// (the database's intent does that); it saves requests by coalescing callers.
 pub trait Refresher {

@@ -114,9 +114,10 @@ fn server_at(at: Option<&Resolved>) -> Result<&Resolved> {
 
 async fn prepare<P: Ports>(core: &Core<P>, case: &Case) -> Result<std::result::Result<Talk, ErrandOutcome>> {
     let connection = &case.connection;
-    let Some(sealed) = &connection.sealed_credential else { return Ok(Err(ErrandOutcome::Dead)) };
-    let place = Credential::place(&connection.workspace, &connection.id, connection.generation);
-    let Ok(credential) = Credential::open(&core.config.ring, &place, sealed) else {
+    if connection.sealed_credential.is_none() {
+        return Ok(Err(ErrandOutcome::Dead));
+    }
+    let Some(credential) = connection.credential(&core.config.ring) else {
         return Ok(Err(ErrandOutcome::Unreadable));
     };
     let definition = registry::definition(core, &connection.app, connection.app_revision, case.definition.as_deref())?;

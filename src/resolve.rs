@@ -225,9 +225,7 @@ fn without_what_ended(mut handed: Handed, outcome: &ErrandOutcome, now: Timestam
 
 fn handed<P: Ports>(core: &Core<P>, connection: Connection, freshness: Freshness, after: Vec<After>) -> Result<Handed> {
     let unreadable = || needs_reconnect(core, &connection.id, Reason::Unreadable);
-    let sealed = connection.sealed_credential.as_deref().ok_or_else(unreadable)?;
-    let place = Credential::place(&connection.workspace, &connection.id, connection.generation);
-    let credential = Credential::open(&core.config.ring, &place, sealed).map_err(|_| unreadable())?;
+    let credential = connection.credential(&core.config.ring).ok_or_else(unreadable)?;
     Ok(Handed { connection, credential, freshness, after })
 }
 

@@ -1,7 +1,8 @@
 //! A connection may work and yet see nothing, where people share things with it one by one: whoever forgot to is told.
 //!
-//! Owns the question, asked once when something is connected and whenever somebody asks for a check. Refuses to fail
-//! what it stands beside, and to conclude anything from an answer that does not tell. No resolve waits for it.
+//! Owns the question, asked once when something is connected and whenever somebody asks for a check, and that check.
+//! Refuses to fail what it stands beside, and to conclude anything from an answer that does not tell. No resolve waits
+//! for it.
 
 use crate::app::App;
 use crate::connection::{Connection, Status};
@@ -9,7 +10,7 @@ use crate::core::Core;
 use crate::credential::Credential;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, WorkspaceId};
-use crate::ports::{Database, Http, Ports};
+use crate::ports::{Database, Errand, ErrandOutcome, Http, Ports, Refresher};
 use crate::registry;
 use crate::store::connections;
 use crate::token;
@@ -21,21 +22,27 @@ pub async fn look<P: Ports>(core: &Core<P>, app: &App, connection: &Connection, 
     }
 }
 
-/// The same for a connection that has just been found to work: its token may be another since it was read.
-pub async fn look_again<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &ConnectionId) {
-    if let Err(error) = read_and_ask(core, workspace, id).await {
+/// A check that somebody asks for: one that finds that the credential works looks what it sees, too. Its token may be
+/// another since it was read.
+pub async fn check<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &ConnectionId) -> ErrandOutcome {
+    let outcome = core.ports.refresher().run(id, Errand::CheckNow).await;
+    if outcome.works()
+        && let Err(error) = read_and_ask(core, workspace, id).await
+    {
         core.log_cause(&error);
     }
+    outcome
 }
 
 async fn read_and_ask<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &ConnectionId) -> Result<()> {
     let Some(connection) = connections::get(core.db(), workspace, id).await? else { return Ok(()) };
     let app = registry::of_connection(core, &connection).await?;
-    let sealed = connection.sealed_credential.as_deref().filter(|_| connection.status == Status::Connected);
-    let (Some(sealed), Some(_)) = (sealed, &app.nothing_shared) else { return Ok(()) };
-    let place = Credential::place(&connection.workspace, &connection.id, connection.generation);
-    let credential = Credential::open(&core.config.ring, &place, sealed)
-        .map_err(|_| Error::internal("a credential that was just found to work does not open"))?;
+    if connection.status != Status::Connected || app.nothing_shared.is_none() {
+        return Ok(());
+    }
+    let credential = connection
+        .credential(&core.config.ring)
+        .ok_or_else(|| Error::internal("a credential that was just found to work does not open"))?;
     ask(core, &app, &connection, &credential).await
 }
 

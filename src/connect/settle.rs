@@ -239,7 +239,7 @@ fn goes_on<P: Ports>(core: &Core<P>, case: &Case<'_>, existing: &Connection) -> 
         && is_had_the_same_way(case.flow, existing)
         && !existing.is_in_doubt()
         && lasts_as_long(existing, &case.grant)
-        && opened(core, existing).is_some()
+        && existing.credential(&core.config.ring).is_some()
 }
 
 fn lasts_as_long(existing: &Connection, grant: &Grant) -> bool {
@@ -259,12 +259,9 @@ fn is_had_the_same_way(flow: &Authorization, existing: &Connection) -> bool {
 /// where a further token would become another person's.
 fn is_same<P: Ports>(core: &Core<P>, before: &Connection, now: &Grant) -> bool {
     let same = matches!((&before.account, &now.account), (Some(before), Some(now)) if before.id == now.id);
-    same && !opened(core, before).is_some_and(|before| before.is_in_part_of_others_than(&now.credential))
-}
-
-fn opened<P: Ports>(core: &Core<P>, connection: &Connection) -> Option<Credential> {
-    let place = Credential::place(&connection.workspace, &connection.id, connection.generation);
-    Credential::open(&core.config.ring, &place, connection.sealed_credential.as_deref()?).ok()
+    same && !before
+        .credential(&core.config.ring)
+        .is_some_and(|before| before.is_in_part_of_others_than(&now.credential))
 }
 
 async fn duplicate<P: Ports>(

@@ -16,7 +16,7 @@ use crate::core::Core;
 use crate::disconnect;
 use crate::error::{Error, FieldError, Result};
 use crate::ids::ConnectionId;
-use crate::ports::{Database, Errand, ErrandOutcome, Ports, Refresher};
+use crate::ports::{Database, ErrandOutcome, Ports};
 use crate::resolve::{self, Ask, cached};
 use crate::shared;
 use crate::store::connections::{self as rows, Filter, Listed, Patch};
@@ -186,12 +186,9 @@ pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
 /// Probes now. The answer is the health with its evidence, whatever it is: a dead connection is no error here.
 pub(super) async fn check<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let connection = find(core, call).await?.connection;
-    let outcome = core.ports.refresher().run(&connection.id, Errand::CheckNow).await;
+    let outcome = shared::check(core, &connection.workspace, &connection.id).await;
     if outcome == ErrandOutcome::DatabaseDown {
         return Err(crate::ports::DatabaseError::Unavailable("during a check".into()).into());
-    }
-    if matches!(outcome, ErrandOutcome::Refreshed | ErrandOutcome::Satisfied | ErrandOutcome::Healthy) {
-        shared::look_again(core, &connection.workspace, &connection.id).await;
     }
     let listed = find(core, call).await?;
     let health = match &outcome {

@@ -13,16 +13,14 @@ use super::session::{self, user_of};
 use super::{Call, Response, ask, input, known, problem};
 use crate::app::{App, Kind, Rotation};
 use crate::attention;
-use crate::caller::KeyId;
 use crate::connect::paste;
 use crate::connect::settle::LONGEST_NAME;
 use crate::connection::{Connection, Reason, Status};
 use crate::core::Core;
-use crate::credential::Credential;
 use crate::disconnect::{self, Revoked};
 use crate::error::{Error, Result};
 use crate::ids::ConnectionId;
-use crate::ports::{Errand, ErrandOutcome, Ports, Refresher};
+use crate::ports::{ErrandOutcome, Ports};
 use crate::registry;
 use crate::shared;
 use crate::store::clients::{self, Registrations};
@@ -258,9 +256,8 @@ fn ask_again(connection: &Connection) -> String {
 
 /// What a person should know of this app, and of what they entered.
 fn warnings<P: Ports>(core: &Core<P>, connection: &Connection, app: &App) -> Vec<String> {
-    let place = Credential::place(&connection.workspace, &connection.id, connection.generation);
-    let sealed = connection.sealed_credential.as_deref().filter(|_| connection.kind.is_pasted());
-    let credential = sealed.and_then(|sealed| Credential::open(&core.config.ring, &place, sealed).ok());
+    let pasted = Some(connection).filter(|connection| connection.kind.is_pasted());
+    let credential = pasted.and_then(|connection| connection.credential(&core.config.ring));
     let fields = credential.map(|credential| credential.fields).unwrap_or_default();
     let remarks: Vec<_> = paste::marks(app, &fields).filter_map(|mark| mark.warn.clone()).collect();
     app.deprecated.iter().chain(&app.limits.notes).cloned().chain(remarks).collect()
@@ -305,17 +302,10 @@ async fn history<P: Ports>(
     call: &Call<'_>,
     events: &[events::Event],
 ) -> Result<Vec<(Timestamp, String)>> {
-    let mut keys = BTreeMap::new();
-    for id in events.iter().filter_map(|event| event.actor.strip_prefix("key:")) {
-        if !keys.contains_key(id) {
-            let key = match KeyId::parse(id) {
-                Some(id) => keys::get(core.db(), &id).await?,
-                None => None,
-            };
-            keys.insert(id, key.map(|key| key.name));
-        }
-    }
-    let me = &user_of(call.session()?)?.id;
+    let session = call.session()?;
+    let ids: Vec<_> = events.iter().filter_map(|event| event.actor.strip_prefix("key:")).collect();
+    let keys = if ids.is_empty() { BTreeMap::new() } else { keys::names(core.db(), &session.workspace, &ids).await? };
+    let me = &user_of(session)?.id;
     Ok(events.iter().map(|event| (event.at, said(event, &by(&event.actor, me, &keys)))).collect())
 }
 
@@ -332,13 +322,13 @@ fn said(event: &events::Event, by: &str) -> String {
 }
 
 /// Who did it, as the person who looks at the page knows them.
-fn by(actor: &str, me: &str, keys: &BTreeMap<&str, Option<String>>) -> String {
+fn by(actor: &str, me: &str, keys: &BTreeMap<String, String>) -> String {
     match actor.split_once(':') {
         Some(("user", id)) if id == me => "by you".to_owned(),
         Some(("user", id)) => format!("by {id}"),
         Some(("key", id)) => match keys.get(id) {
-            Some(Some(name)) => format!("by a key ({name})"),
-            _ => "by a key that is revoked".to_owned(),
+            Some(name) => format!("by a key ({name})"),
+            None => "by a key that is revoked".to_owned(),
         },
         Some(("link", _)) => "through a link".to_owned(),
         _ => match actor {
@@ -383,11 +373,8 @@ async fn not_renamed<P: Ports>(
 
 pub(super) async fn check<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let Connection { id, workspace, .. } = find(core, call).await?.connection;
-    let done = match core.ports.refresher().run(&id, Errand::CheckNow).await {
-        ErrandOutcome::Refreshed | ErrandOutcome::Satisfied | ErrandOutcome::Healthy => {
-            shared::look_again(core, &workspace, &id).await;
-            "healthy"
-        }
+    let done = match shared::check(core, &workspace, &id).await {
+        ErrandOutcome::Refreshed | ErrandOutcome::Satisfied | ErrandOutcome::Healthy => "healthy",
         ErrandOutcome::Dead | ErrandOutcome::Unreadable => "dead",
         ErrandOutcome::ClientMisconfigured | ErrandOutcome::Unusable => "client",
         ErrandOutcome::Unavailable { .. } | ErrandOutcome::InProgress { .. } | ErrandOutcome::DatabaseDown => {

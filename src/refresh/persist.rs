@@ -85,12 +85,8 @@ async fn discard<P: Ports>(core: &Core<P>, of: &Redemption<'_>, renewal: &Renewa
 /// can't tell revokes.
 async fn goes_on_in_part<P: Ports>(core: &Core<P>, before: &Connection, credential: &Credential) -> bool {
     let Ok(now) = connections::get(core.db(), &before.workspace, &before.id).await else { return true };
-    now.is_some_and(|now| {
-        let place = Credential::place(&now.workspace, &now.id, now.generation);
-        let sealed = now.sealed_credential.as_deref();
-        let living = sealed.and_then(|sealed| Credential::open(&core.config.ring, &place, sealed).ok());
-        living.is_some_and(|living| living.shares_a_secret_with(credential))
-    })
+    let living = now.and_then(|now| now.credential(&core.config.ring));
+    living.is_some_and(|living| living.shares_a_secret_with(credential))
 }
 
 enum Persisted {

@@ -1,5 +1,7 @@
 //! Rows of `keys`.
 
+use std::collections::BTreeMap;
+
 use super::{Columns, FromRow, Page, Stored, all, first, json_text, page, run};
 use crate::caller::{Key, KeyId};
 use crate::ids::WorkspaceId;
@@ -12,6 +14,7 @@ const INSERT: &str =
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 pub(crate) const SELECT: &str = "SELECT * FROM keys WHERE id = ?1 AND revoked_at IS NULL";
 const LIST: &str = "SELECT * FROM keys WHERE workspace_id = ?1 AND id > ?2 AND revoked_at IS NULL ORDER BY id LIMIT ?3";
+const NAMES: &str = "SELECT id, name FROM keys WHERE workspace_id = ?1 AND id IN (SELECT value FROM json_each(?2)) AND revoked_at IS NULL";
 const REVOKE: &str = "UPDATE keys SET revoked_at = ?3 WHERE workspace_id = ?1 AND id = ?2 AND revoked_at IS NULL";
 const ERASE: &str = "DELETE FROM keys WHERE id = ?1 AND revoked_at IS NOT NULL";
 
@@ -50,6 +53,12 @@ pub fn insert(key: &Key) -> Statement {
 /// A key that was not revoked.
 pub async fn get(db: &impl Database, id: &KeyId) -> Stored<Option<Key>> {
     first(db, sql!(SELECT, id)).await
+}
+
+/// What keys of a workspace are called, by id; those that were revoked are not among them.
+pub async fn names(db: &impl Database, workspace: &WorkspaceId, ids: &[&str]) -> Stored<BTreeMap<String, String>> {
+    let rows = run(db, sql!(NAMES, workspace, json_text(ids))).await?;
+    rows.rows.iter().map(Columns).map(|row| Ok((row.text("id")?, row.text("name")?))).collect()
 }
 
 /// A workspace's keys, after a cursor.

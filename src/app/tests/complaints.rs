@@ -400,13 +400,17 @@ fn requests_errors_tokens_and_limits_are_checked() {
             "JSON pointer",
         ),
     ] {
-        let ways = r#"{"type":"oauth2","issuer":"https://acme.example"}"#;
-        let (at, said) = complaint_about(ways, &format!(r#","identity":{{{identity}}}"#));
-        assert_eq!(at, field, "{identity}: {said}");
-        assert!(said.contains(problem), "{field}: {said}");
+        identity_is_refused(identity, field, problem);
     }
     let (at, said) = complaint_about(r#"{"type":"api_key"}"#, r#","identity":{"from":"token","id":"/a","label":"/a"}"#);
     assert_eq!((at.as_str(), said.contains("give a url")), ("identity.from", true), "{said}");
+}
+
+fn identity_is_refused(identity: &str, field: &str, problem: &str) {
+    let ways = r#"{"type":"oauth2","issuer":"https://acme.example"}"#;
+    let (at, said) = complaint_about(ways, &format!(r#","identity":{{{identity}}}"#));
+    assert_eq!(at, field, "{identity}: {said}");
+    assert!(said.contains(problem), "{field}: {said}");
 }
 
 #[test]
@@ -428,10 +432,7 @@ fn a_request_for_a_name_is_checked() {
             "https",
         ),
     ] {
-        let ways = r#"{"type":"oauth2","issuer":"https://acme.example"}"#;
-        let (at, said) = complaint_about(ways, &format!(r#","identity":{{{identity}}}"#));
-        assert_eq!(at, field, "{identity}: {said}");
-        assert!(said.contains(problem), "{field}: {said}");
+        identity_is_refused(identity, field, problem);
     }
 }
 

@@ -25,7 +25,7 @@ use super::given_up::{discard, lost};
 use super::held::await_confirmation;
 use super::inherit;
 use super::names::{free_name, is_generated};
-use super::{Case, Failure, Grant, is_same, opened};
+use super::{Case, Failure, Grant, is_same};
 
 /// How often a repair looks again when a refresh came between.
 const TRIES: usize = 3;
@@ -140,7 +140,7 @@ async fn keep<P: Ports>(core: &Core<P>, case: &Case<'_>, existing: &Connection) 
         return lost(core, case, Some(&existing.id)).await;
     }
     // Some apps give the same refresh token with each consent.
-    if !opened(core, existing).is_some_and(|kept| kept.shares_a_secret_with(&grant.credential)) {
+    if !existing.credential(&core.config.ring).is_some_and(|kept| kept.shares_a_secret_with(&grant.credential)) {
         discard(core, case).await?;
     }
     Ok(None)
@@ -259,7 +259,7 @@ async fn look<P: Ports>(core: &Core<P>, case: &Case<'_>, stored: &Connection) {
 /// The grant a connection had for another account: nobody holds it any more. It is revoked where the
 /// connection's own revision of the app says, never at hosts that its client was not entered for.
 async fn discard_old<P: Ports>(core: &Core<P>, old: &Connection, new: &Credential) {
-    let credential = opened(core, old);
+    let credential = old.credential(&core.config.ring);
     let client = match &old.client {
         None => None,
         Some(id) => match clients::get(core.db(), &old.workspace, id).await {

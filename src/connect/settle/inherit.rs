@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::ports::{Clock as _, Ports};
 use crate::store::connections;
 
-use super::{Case, is_had_the_same_way, is_same, opened};
+use super::{Case, is_had_the_same_way, is_same};
 
 /// Milliseconds between two looks at a refresh that is under way; together 26 s, which is what a request and the writing of
 /// its answer may take.
@@ -53,7 +53,7 @@ pub(super) fn heir<P: Ports>(core: &Core<P>, case: &Case<'_>, old: &Connection) 
         return None;
     }
     let credential = &case.grant.credential;
-    let before = opened(core, old)?.token?.refresh_token?;
+    let before = old.credential(&core.config.ring)?.token?.refresh_token?;
     let token = credential.token.clone()?;
     Some(Credential { token: Some(Token { refresh_token: Some(before), ..token }), ..credential.clone() })
 }
