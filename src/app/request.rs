@@ -378,7 +378,7 @@ impl Identity {
     }
 
     /// All requests that it may take, each of which carries a credential.
-    pub(super) fn probes(&self) -> impl Iterator<Item = &Probe> {
+    pub(crate) fn probes(&self) -> impl Iterator<Item = &Probe> {
         self.probe.iter().chain(self.named_by.iter().map(|named| &named.probe))
     }
 }

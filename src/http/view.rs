@@ -7,6 +7,7 @@ use crate::app::{App, AppId, Definition, Kind, Origin, Variable};
 use crate::attention;
 use crate::caller::Key;
 use crate::client::Client;
+use crate::connect::client_setup;
 use crate::connect::start::redirect_uri;
 use crate::core::Core;
 use crate::ids::WorkspaceId;
@@ -88,7 +89,8 @@ pub(super) fn app<P: Ports>(
     definition: &Definition,
     custom: bool,
 ) -> Value {
-    let expected = |app: &App| clients.expected(workspace, app.registration()).map(|id| redirect_uri(core, &id));
+    let expected =
+        |app: &App| client_setup::expected_redirect_id(clients, workspace, app).map(|id| redirect_uri(core, &id));
     let ways: Vec<_> =
         definition.ways().iter().map(|app| way(app, is_ready(clients, app), expected(app).as_deref())).collect();
     let first = definition.ways().first();
@@ -154,7 +156,7 @@ pub(super) fn client<P: Ports>(core: &Core<P>, client: &Client, app: &AppId) -> 
         "client_id": client.client_id,
         "has_secret": client.sealed_secret.is_some(),
         "variables": client.variables,
-        "redirect_uri": redirect_uri(core, &client.id),
+        "redirect_uri": redirect_uri(core, &client.redirect_id),
         "scopes": client.scopes,
         "secret_expires_at": client.secret_expires_at,
         "misconfigured": client.misconfigured.as_ref().map(|(since, error)| json!({ "since": since, "error": error })),
