@@ -8,6 +8,7 @@
 mod account;
 pub mod callback;
 pub mod client_setup;
+pub mod hosts;
 pub mod link;
 pub mod paste;
 pub mod settle;

@@ -108,10 +108,10 @@ impl Destinations {
     pub fn of_client(app: &App, variables: &BTreeMap<String, String>) -> Self {
         let known = Values::new().with_all(variables);
         let mut found = Self::default();
-        let Some(server) = app.server() else { return found };
-        match &server.endpoints {
-            Endpoints::Issuer(issuer) => found.issuer = issuer.pattern(&known).ok(),
-            Endpoints::Fixed(fixed) => {
+        match app.server().map(|server| &server.endpoints) {
+            None => {}
+            Some(Endpoints::Issuer(issuer)) => found.issuer = issuer.pattern(&known).ok(),
+            Some(Endpoints::Fixed(fixed)) => {
                 let patterns = |urls: &[Option<&AddressTemplate>]| -> BTreeSet<String> {
                     urls.iter().flatten().filter_map(|url| url.pattern(&known).ok()).collect()
                 };
@@ -205,6 +205,12 @@ impl Destinations {
     pub fn allow_api(&self, url: &str) -> bool {
         let origin = origin(url);
         self.api.iter().any(|pattern| self.matches(pattern, origin))
+    }
+
+    /// A text that is another as soon as any address or rule is.
+    pub fn fingerprint(&self) -> String {
+        // Sets and maps are sorted, and texts always serialise.
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     /// The hosts that get a secret, for people: with their ports, where those are not the scheme's own.

@@ -11,6 +11,7 @@ use crate::app::{self, App, AppId, Definition, DiscoveryError, OAuth2, RequestEr
 use crate::catalogue;
 use crate::connection::Connection;
 use crate::core::Core;
+use crate::destinations::Destinations;
 use crate::egress::Address;
 use crate::error::{Code, Error, Result};
 use crate::ids::WorkspaceId;
@@ -82,6 +83,27 @@ pub async fn of_connection<P: Ports>(core: &Core<P>, connection: &Connection) ->
     way(&*at_revision(core, workspace, app, *app_revision).await?, &connection.way)
 }
 
+/// Where the secrets of a connection may go; `None` where its definition can't be read any more, or its issuer does not
+/// say where its endpoints are.
+pub async fn destinations_of<P: Ports>(core: &Core<P>, connection: &Connection) -> Result<Option<Rc<Destinations>>> {
+    if let Some(stored) = &connection.destinations {
+        return Ok(Some(Rc::new(stored.clone())));
+    }
+    let found = async {
+        let app = of_connection(core, connection).await?;
+        let at = match app.server() {
+            None => None,
+            Some(_) => Some(endpoints(core, &app, &connection.variables).await?),
+        };
+        Ok::<_, Error>(connection.destinations(&app, at.as_ref()))
+    };
+    match found.await {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.code == Code::DatabaseUnavailable => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
 /// A request that can't be built of what is stored.
 pub fn unfilled(app: &App, problem: &RequestError) -> Error {
     Error::internal(format!("an address or parameter of {} {problem}", app.id))
@@ -95,7 +117,7 @@ pub fn misfit(app: &App, problem: &RequestError) -> Error {
             "has a character that can't stand where it is sent, such as a colon in a user name.",
         ),
         RequestError::Address(_) => Error::invalid("variables", "lead to an address that is not allowed."),
-        RequestError::Missing(_) => unfilled(app, problem),
+        RequestError::Missing(_) | RequestError::Destination => unfilled(app, problem),
     }
 }
 

@@ -210,7 +210,7 @@ impl AddressTemplate {
         // A place may be a part of the host's name, or all of it.
         let address = filled(SAMPLE).or_else(|_| filled(SAMPLE_HOST)).map_err(|error| match error {
             RequestError::Address(problem) => Some(problem),
-            RequestError::Missing(_) | RequestError::Value(_) => None,
+            RequestError::Missing(_) | RequestError::Value(_) | RequestError::Destination => None,
         })?;
         read.fixed = names.is_empty().then_some(address);
         Ok(read)

@@ -7,8 +7,8 @@ use crate::app::{App, AppId, Definition, Kind, Origin, Variable};
 use crate::attention;
 use crate::caller::Key;
 use crate::client::Client;
-use crate::connect::client_setup;
 use crate::connect::start::redirect_uri;
+use crate::connect::{client_setup, hosts};
 use crate::core::Core;
 use crate::ids::WorkspaceId;
 use crate::ports::Ports;
@@ -102,6 +102,7 @@ pub(super) fn app<P: Ports>(
         "sources": definition.sources,
         "unverified": definition.unverified,
         "custom": custom,
+        "defined_by": if custom { "workspace" } else { "catalogue" },
         "auth": ways,
         "scopes": first.map(|app| &app.scopes),
         "events": definition.events,
@@ -129,6 +130,7 @@ fn way(app: &App, ready: bool, redirect_uri: Option<&str>) -> Value {
         "name": app.way_name,
         "ready": ready,
         "deprecated": app.deprecated,
+        "hosts": hosts::of_app(app),
         "fields": app.fields,
         "variables": of(&Origin::Person),
         "client": client,

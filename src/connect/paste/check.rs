@@ -79,6 +79,6 @@ pub(super) fn fits(app: &App, credential: &Credential, found: &Found) -> Result<
     let values = found.account.iter().fold(values, |values, account| values.with("account_id", &account.id));
     match app.request.dress(&values) {
         Err(problem @ (RequestError::Value(_) | RequestError::Address(_))) => Err(registry::misfit(app, &problem)),
-        Ok(_) | Err(RequestError::Missing(_)) => Ok(()),
+        Ok(_) | Err(RequestError::Missing(_) | RequestError::Destination) => Ok(()),
     }
 }

@@ -221,7 +221,7 @@ fn a_right_state_among_hostile_company_is_spent_once_and_the_flow_ends_on_our_ow
         // The workspace's definition names no issuer, so an answer that names one is nobody's.
         let may_ask = is_single
             && of("error").is_none()
-            && times("iss") == 0
+            && of("iss").is_none()
             && of("code").is_some_and(|code| code.len() <= 8192);
 
         let before = visit.token_requests();
