@@ -321,7 +321,7 @@ suite("a link to an app whose token is entered", () => {
     assert.equal((await stage.ask("GET", `/v1/links/${link}`)).status, "open");
     const token = telegram.newBot("guest");
     const { location } = await guest.submit(path, { "input.token": token });
-    assert.match((await guest.get(location)).text, /Telegram is connected/);
+    assert.match((await guest.get(location)).text, /Telegram simulated is connected/);
     const { status, connection } = await stage.ask("GET", `/v1/links/${link}`);
     assert.equal(status, "used");
     const { user, account } = await stage.connection(connection);
@@ -490,7 +490,7 @@ suite("what a person or an app says no to", () => {
     const key = stripe.newKey("ada", { permissions: ["balance"] });
     const { status, body } = await stage.api("POST", "/v1/connections", { app: "sim-stripe", credential: { type: "api_key", api_key: key } });
     assert.equal(status, 201, JSON.stringify(body));
-    assert.deepEqual([body.account, body.name], [null, "Stripe (test mode)"]);
+    assert.deepEqual([body.account, body.name], [null, "Stripe simulated (test mode)"]);
     assert.ok((await call((await stage.resolved(body.id)).request, { path: "balance" })).works);
     assert.equal((await stage.ask("POST", `/v1/connections/${body.id}/check`)).health, "healthy");
     await stage.ask("DELETE", `/v1/connections/${body.id}`);

@@ -50,7 +50,10 @@ export async function startApps() {
 const FOR_READING = new Set(["docs", "sources", "client_help", "approval", "fields"]);
 const isAddress = (field) => field === "url" || field === "issuer" || field.endsWith("_url");
 
-/** A definition of the catalogue that points at the simulated apps: another id, a client of its own, every address moved. */
+/**
+ * A definition of the catalogue that points at the simulated apps: another id and name, which are the catalogue's alone, a
+ * client of its own, every address moved.
+ */
 export function relocated({ client_family: _, ...definition }, origin) {
   const moved = (value, field) => {
     if (FOR_READING.has(field)) return value;
@@ -59,5 +62,5 @@ export function relocated({ client_family: _, ...definition }, origin) {
     if (value === null || typeof value !== "object") return value;
     return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, moved(item, name)]));
   };
-  return { ...moved(definition, ""), id: `sim-${definition.id}` };
+  return { ...moved(definition, ""), id: `sim-${definition.id}`, name: `${definition.name} simulated` };
 }
