@@ -46,7 +46,7 @@ pub(super) fn files(path: &Path, ending: &str) -> Vec<PathBuf> {
 /// The names of all tests: functions with `#[test]`, and the titles of the tests in JavaScript.
 fn tests() -> BTreeSet<String> {
     let function = regex_lite::Regex::new(r"#\[test\](?:\s*#\[[^\]]*\])*\s*(?:async )?fn (\w+)").unwrap();
-    let title = regex_lite::Regex::new(r#"(?m)^\s*(?:await )?(?:t\.)?(?:test|it)\(\s*"((?:[^"\\]|\\.)*)""#).unwrap();
+    let title = regex_lite::Regex::new(r#"(?m)^\s*(?:await )?(?:t\.)?test\(\s*["`]((?:[^"`\\]|\\.)*)["`]"#).unwrap();
     let mut names = BTreeSet::new();
     for (folder, ending, pattern) in [("src", "rs", &function), ("tests", "rs", &function), ("tests", "mjs", &title)] {
         for file in files(&root().join(folder), ending) {
