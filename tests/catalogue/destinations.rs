@@ -4,6 +4,7 @@
 //! address must therefore not pass as one line among many of a generated text. No switch writes the file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use connections::app::{AddressTemplate, App, Endpoints, Origin};
 use serde_json::Value;
@@ -130,7 +131,7 @@ fn rules(app: &App, url: &AddressTemplate) -> String {
         };
         let pattern = variable.pattern.as_ref().map_or("any", |pattern| pattern.as_str());
         let default = variable.default.as_ref().map(|value| format!(" default={value}")).unwrap_or_default();
-        text += &format!(" {{{name}}}={from} {pattern}{default}");
+        write!(text, " {{{name}}}={from} {pattern}{default}").unwrap();
     }
     text
 }

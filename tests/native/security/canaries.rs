@@ -8,7 +8,7 @@ use connections::http::{Method, Response};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{BASE, Browser, OPERATOR, csrf, request, send};
+use super::{BASE, Browser, OPERATOR, request, send};
 use crate::support::acme::CANARY;
 use crate::support::{Reply, Scene};
 
@@ -121,8 +121,9 @@ fn forms(secret: &str) -> Vec<String> {
 }
 
 fn around(text: &str, secret: &str) -> String {
-    let at = text.find(secret).unwrap_or_default();
-    text.chars().skip(text[..at].chars().count().saturating_sub(120)).take(300).collect()
+    let (before, from) = text.split_at(text.find(secret).unwrap_or_default());
+    let before: Vec<_> = before.chars().rev().take(120).collect();
+    before.into_iter().rev().chain(from.chars().take(180)).collect()
 }
 
 /// All that a person can look at, as far as it changes nothing.
@@ -135,11 +136,7 @@ fn look_around(search: &Search<'_>, browser: &mut Browser<'_>, ids: &[String]) {
         pages.extend([format!("/connections/{id}"), format!("/connections/{id}/reconnect")]);
     }
     for page in pages {
-        let shown = browser.get(&page);
-        let token = if shown.body.contains("name=\"csrf\"") { csrf(&shown.body) } else { String::new() };
-        // A form's own token stands in it by design; it opens nothing without the cookie, and that is looked for.
-        let body = if token.is_empty() { shown.body } else { shown.body.replace(&token, "") };
-        search.note(&page, &Response { body, ..shown });
+        search.note(&page, &browser.get(&page));
     }
 }
 
@@ -184,84 +181,94 @@ fn typed(credential: &Value, app: &str) -> Value {
     credential
 }
 
-#[test]
-fn a_secret_that_goes_in_is_found_nowhere_but_where_it_is_handed_out() {
-    let scene = Scene::new();
-    let acme = &scene.world.acme;
-    let search = Search::new(&scene);
-    scene.world.kept.able.set(true);
+/// The text of an entered secret.
+fn entered(name: &str) -> String {
+    format!("{CANARY}-{name}-0123456789")
+}
 
-    // Keys, links, sessions.
+fn url(path: &str) -> String {
+    format!("https://acme.example/{path}")
+}
+
+/// What is looked for of the private key, which stands in lines.
+fn key_line() -> &'static str {
+    PRIVATE_KEY.lines().nth(3).unwrap()
+}
+
+/// Keys, links and sessions: the browser of somebody who signed in, and two links.
+fn make_keys_and_links<'a>(search: &Search<'a>, first: &str) -> (Browser<'a>, String, String) {
     search.made("a workspace's key", "/v1/workspaces", &json!({ "name": "other" }), OPERATOR, "/key/key");
-    let first = scene.key_text.expose().to_owned();
-    search.made("a further key", "/v1/keys", &json!({ "name": "k", "scopes": ["*"] }), &first, "/key");
+    search.made("a further key", "/v1/keys", &json!({ "name": "k", "scopes": ["*"] }), first, "/key");
     let sign_in =
-        search.made("a sign-in link", "/v1/sign-in-links", &json!({ "user": { "id": "ann" } }), &first, "/url");
-    let unused =
-        search.made("an unused sign-in link", "/v1/sign-in-links", &json!({ "user": { "id": "bob" } }), &first, "/url");
-    let link = search.made("a connect link", "/v1/links", &json!({ "app": "acme" }), &first, "/url");
-    let waiting = search.made("a link in use", "/v1/links", &json!({ "app": "acme" }), &first, "/url");
-    let mut ann = Browser::new(&scene);
+        search.made("a sign-in link", "/v1/sign-in-links", &json!({ "user": { "id": "ann" } }), first, "/url");
+    search.made("an unused sign-in link", "/v1/sign-in-links", &json!({ "user": { "id": "bob" } }), first, "/url");
+    let link = search.made("a connect link", "/v1/links", &json!({ "app": "acme" }), first, "/url");
+    let waiting = search.made("a link in use", "/v1/links", &json!({ "app": "acme" }), first, "/url");
+    let mut ann = Browser::new(search.scene);
     ann.post(&sign_in, "");
     for (name, value) in &ann.cookies {
         search.plant(&format!("the cookie {name}"), value);
     }
-    assert!(unused != sign_in);
+    (ann, link, waiting)
+}
 
-    // Clients: a secret, and a private key.
-    let secret = acme.client_secret.borrow().clone();
+/// Clients: a secret, and a private key.
+fn enter_clients(search: &Search<'_>) {
+    let secret = search.scene.world.acme.client_secret.borrow().clone();
     let client = json!({ "client_id": "acme-client", "client_secret": secret });
     assert_eq!(search.call(Method::Put, "/v1/apps/acme/client", &client).0, 200);
-    let url = |path: &str| format!("https://acme.example/{path}");
     define(
-        &search,
+        search,
         "signed",
         &json!({ "type": "oauth2", "authorize_url": url("authorize"), "token_url": url("token"), "client_auth": "private_key_jwt" }),
     );
-    let key_line = PRIVATE_KEY.lines().nth(3).unwrap();
-    search.plant("a line of a private key", key_line);
+    search.plant("a line of a private key", key_line());
     let client = json!({ "client_id": "signed", "client_secret": PRIVATE_KEY });
     let put = search.call(Method::Put, "/v1/apps/signed/client", &client);
     assert_eq!(put.0, 200, "{}", put.1);
+}
 
-    // Consent by a link and by a person, with everything that a flow holds meanwhile.
-    let mut guest = Browser::new(&scene);
-    let mut ids = Vec::new();
+/// Consent by a link and by a person, with everything that a flow holds meanwhile.
+fn consent<'a>(search: &Search<'a>, ann: &mut Browser<'a>, link: &str, waiting: &str) {
+    let mut guest = Browser::new(search.scene);
     for (browser, address, form) in
-        [(&mut guest, link.clone(), String::new()), (&mut ann, "/oauth/start/acme".to_owned(), "person".to_owned())]
+        [(&mut guest, link.to_owned(), String::new()), (&mut *ann, "/oauth/start/acme".to_owned(), "person".to_owned())]
     {
         let pressed = if form.is_empty() { browser.post(&address, "") } else { browser.press(&address, &address, "") };
         let authorize = Url::parse(pressed.header("location").unwrap()).unwrap();
         let state = authorize.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
         search.plant(&format!("the state of {address}"), &state);
-        let (code, _) = acme.consent(authorize.as_str(), if form.is_empty() { "guest" } else { "ann" });
-        let back = browser.get(&format!("/oauth/callback/{}?state={state}&code={}", scene.client, code.expose()));
+        let (code, _) =
+            search.scene.world.acme.consent(authorize.as_str(), if form.is_empty() { "guest" } else { "ann" });
+        let back =
+            browser.get(&format!("/oauth/callback/{}?state={state}&code={}", search.scene.client, code.expose()));
         search.note("a callback", &back);
         search.note("the end of a flow", &browser.get(back.header("location").unwrap()));
-        let verifier = acme.asked.borrow().last().unwrap()["code_verifier"].clone();
+        let verifier = search.scene.world.acme.asked.borrow().last().unwrap()["code_verifier"].clone();
         search.plant(&format!("the verifier of {address}"), &verifier);
     }
-    let pressed = Browser::new(&scene).post(&waiting, "");
+    let pressed = Browser::new(search.scene).post(waiting, "");
     let state = Url::parse(pressed.header("location").unwrap()).unwrap();
     search.plant("a state in use", &state.query_pairs().find(|(name, _)| name == "state").unwrap().1);
     for (name, value) in &guest.cookies {
         search.plant(&format!("the guest's cookie {name}"), value);
     }
+}
 
-    search.keep("while flows are open");
-
-    // What is entered: by a program and on a page, of every kind; wrong first.
-    let entered = |name: &str| format!("{CANARY}-{name}-0123456789");
+/// What programs enter, of every kind, right and wrong. The ids of what was stored.
+fn enter_by_api(search: &Search<'_>) -> Vec<String> {
+    let acme = &search.scene.world.acme;
+    let mut ids = Vec::new();
     acme.keys.borrow_mut().extend([
         (entered("key"), "kim".to_owned()),
         (entered("page"), "pat".to_owned()),
         (entered("next"), "kim".to_owned()),
     ]);
     acme.machines.borrow_mut().insert("robot-client-id".into(), entered("machine"));
-    define(&search, "keyed", &json!({ "type": "api_key" }));
-    define(&search, "named", &json!({ "type": "basic" }));
-    define(&search, "minted", &json!({ "type": "client_credentials", "token_url": url("token") }));
-    define(&search, "file", &json!({ "type": "service_account", "token_url": url("token") }));
+    define(search, "keyed", &json!({ "type": "api_key" }));
+    define(search, "named", &json!({ "type": "basic" }));
+    define(search, "minted", &json!({ "type": "client_credentials", "token_url": url("token") }));
+    define(search, "file", &json!({ "type": "service_account", "token_url": url("token") }));
     let key_file = json!({ "client_email": "robot@acme.example", "private_key": PRIVATE_KEY, "private_key_id": "k1", "token_uri": url("token"), "type": "service_account" });
     let inputs = [
         ("keyed", json!({ "api_key": entered("wrong") }), 422),
@@ -281,34 +288,38 @@ fn a_secret_that_goes_in_is_found_nowhere_but_where_it_is_handed_out() {
         assert_eq!(got, status, "{app}: {told}");
         ids.extend(told["id"].as_str().map(str::to_owned));
     }
+    ids
+}
+
+/// What is entered on a page, in the place of another, imported, and in a body that is broken off.
+fn enter_otherwise(search: &Search<'_>, ann: &mut Browser<'_>, keyed: &str) {
     let form = |value: &str| format!("input.api_key={value}");
     for value in [entered("unheard"), format!("{}%0A{}", entered("page"), entered("line")), entered("page")] {
-        let shown = ann.press("/oauth/start/keyed", "/oauth/start/keyed", &form(&value));
-        let token = if shown.body.contains("name=\"csrf\"") { csrf(&shown.body) } else { "-".into() };
-        search.note("a form", &Response { body: shown.body.replace(&token, ""), ..shown });
+        search.note("a form", &ann.press("/oauth/start/keyed", "/oauth/start/keyed", &form(&value)));
     }
-    let keyed = ids.first().unwrap().clone();
     let replaced = search.call(
         Method::Put,
         &format!("/v1/connections/{keyed}/credential"),
         &json!({ "credential": { "type": "api_key", "api_key": entered("next") } }),
     );
     assert_eq!(replaced.0, 200, "{}", replaced.1);
-    let tokens = json!({ "access_token": entered("access"), "refresh_token": entered("refresh"), "type": "oauth2", "expires_at": scene.world.now().plus(3000) });
+    let tokens = json!({ "access_token": entered("access"), "refresh_token": entered("refresh"), "type": "oauth2", "expires_at": search.scene.world.now().plus(3000) });
     let imported =
         search.call(Method::Post, "/v1/connections", &json!({ "app": "acme", "credential": tokens, "check": false }));
     assert_eq!(imported.0, 201, "{}", imported.1);
     for broken in ["{\"app\":\"keyed\",\"credential\":{\"api_key\":\"", "[\"", "{\"app\":{\"a\":\""] {
         let text = format!("{broken}{CANARY}");
-        let bearer = format!("Bearer {first}");
+        let bearer = format!("Bearer {}", search.scene.key_text.expose());
         search.note(
             "a broken body",
-            &send(&scene.world, &request(Method::Post, "/v1/connections", &[("authorization", &bearer)], &text)),
+            &send(&search.scene.world, &request(Method::Post, "/v1/connections", &[("authorization", &bearer)], &text)),
         );
     }
+}
 
-    // Lives: resolved in every mode, refreshed, failed, checked, listed, disconnected.
-    let rows = scene.world.db.number("SELECT count(*) FROM connections");
+/// Resolved in every mode, and looked at. The ids of all connections.
+fn use_all(search: &Search<'_>, ann: &mut Browser<'_>, first: &str) -> Vec<String> {
+    let rows = search.scene.world.db.number("SELECT count(*) FROM connections");
     assert!(rows >= 6, "{rows} connections");
     let all: Vec<String> = search.call(Method::Get, "/v1/connections?limit=200", &Value::Null).1["data"]
         .as_array()
@@ -320,47 +331,70 @@ fn a_secret_that_goes_in_is_found_nowhere_but_where_it_is_handed_out() {
     for id in &all {
         for mode in ["strong", "available", "edge", "edge"] {
             let body = json!({ "consistency": mode, "workflow": "w", "step": "s" });
-            let (status, text) = search.quietly(Method::Post, &format!("/v1/connections/{id}/resolve"), &body, &first);
+            let (status, text) = search.quietly(Method::Post, &format!("/v1/connections/{id}/resolve"), &body, first);
             handed_out += usize::from(status == 200 && text.contains(CANARY));
-            assert!(!text.contains("refresh_token") && !text.contains(key_line), "never to a caller");
+            assert!(!text.contains("refresh_token") && !text.contains(key_line()), "never to a caller");
         }
     }
     assert!(handed_out >= 16, "what is looked for is what is handed out: {handed_out}");
-    look_as_a_program(&search, &all);
-    look_around(&search, &mut ann, &all);
+    look_as_a_program(search, &all);
+    look_around(search, ann, &all);
+    all
+}
+
+/// Failures of every kind that repeat a secret, the clock, and the end of all connections.
+fn fail_and_end(search: &Search<'_>, ann: &mut Browser<'_>, all: &[String], first: &str) {
     let planted =
         json!({ "error": format!("no such token: {CANARY}"), "error_description": CANARY, "access_token": [CANARY] })
             .to_string();
     for status in [200, 302, 400, 401, 429, 500] {
-        scene.world.pass(4000);
+        search.scene.world.pass(4000);
         for path in ["/token", "/me"] {
-            acme.next(
+            search.scene.world.acme.next(
                 path,
                 Reply::status(status, &planted).header("location", &format!("https://acme.example/{CANARY}")),
             );
         }
-        for id in &all {
+        for id in all {
             search.call(Method::Post, &format!("/v1/connections/{id}/check"), &Value::Null);
             let refused = search.quietly(
                 Method::Post,
                 &format!("/v1/connections/{id}/resolve"),
                 &json!({ "force_refresh": true }),
-                &first,
+                first,
             );
             if refused.0 != 200 {
                 search.seen.borrow_mut().push(("a refused resolve".into(), refused.1));
             }
         }
-        acme.calm();
+        search.scene.world.acme.calm();
     }
-    scene.world.pass(90_000);
-    search.seen.borrow_mut().push(("a run of the clock".into(), format!("{:?}", scene.tick())));
-    look_as_a_program(&search, &all);
-    look_around(&search, &mut ann, &all);
-    acme.always("/revoke", Some(Reply::status(500, &planted)));
-    for id in &all {
+    search.scene.world.pass(90_000);
+    search.seen.borrow_mut().push(("a run of the clock".into(), format!("{:?}", search.scene.tick())));
+    look_as_a_program(search, all);
+    look_around(search, ann, all);
+    search.scene.world.acme.always("/revoke", Some(Reply::status(500, &planted)));
+    for id in all {
         search.call(Method::Delete, &format!("/v1/connections/{id}"), &Value::Null);
     }
+}
+
+#[test]
+fn a_secret_that_goes_in_is_found_nowhere_but_where_it_is_handed_out() {
+    let scene = Scene::new();
+    let search = Search::new(&scene);
+    scene.world.kept.able.set(true);
+    let first = scene.key_text.expose().to_owned();
+    let (mut ann, link, waiting) = make_keys_and_links(&search, &first);
+    enter_clients(&search);
+    consent(&search, &mut ann, &link, &waiting);
+    search.keep("while flows are open");
+    let ids = enter_by_api(&search);
+    enter_otherwise(&search, &mut ann, ids.first().unwrap());
+    let all = use_all(&search, &mut ann, &first);
+    search.keep("while all works");
+    fail_and_end(&search, &mut ann, &all, &first);
+
     search.keep("at the end");
     for table in ["connections", "clients", "authorizations", "revocations"] {
         assert!(search.kept_sealed(table), "{table} has sealed values to look at");
@@ -371,7 +405,7 @@ fn a_secret_that_goes_in_is_found_nowhere_but_where_it_is_handed_out() {
 
     // The search itself is able to find: in a column, in an entry, in a line.
     scene.world.db.tamper(&format!("UPDATE workspaces SET name = '{}'", scene.key_text.expose()));
-    scene.world.kv.held.borrow_mut().insert("x".into(), (format!("\"{key_line}"), i64::MAX));
+    scene.world.kv.held.borrow_mut().insert("x".into(), (format!("\"{}", key_line()), i64::MAX));
     search.keep("after a leak");
     let found = search.found();
     assert!(found.iter().any(|one| one.starts_with("the first key is in the database after a leak")), "{found:?}");

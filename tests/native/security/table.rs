@@ -66,7 +66,7 @@ fn rows() -> Vec<(String, String)> {
         match (line.starts_with('|'), cells.last()) {
             (true, Some(&"test")) => inside = true,
             (true, Some(last)) if inside && !last.starts_with("---") => {
-                rows.push((cells[0].to_owned(), (*last).to_owned()))
+                rows.push((cells[0].to_owned(), (*last).to_owned()));
             }
             (true, _) => {}
             (false, _) => inside = false,
