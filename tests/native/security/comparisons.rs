@@ -154,4 +154,9 @@ fn who_calls_is_never_decided_by_an_ordinary_comparison_of_secrets() {
         }
     }
     assert!(read > 30);
+    for (file, function) in [("caller.rs", "pub fn same("), ("config.rs", "pub fn is_admin_key(")] {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        let body = text.split(function).nth(1).unwrap().split("\n}").next().unwrap();
+        assert!(body.contains("ct_eq") && !body.contains("=="), "{file}: {function} compares in constant time");
+    }
 }
