@@ -60,17 +60,20 @@ pub enum Reason {
     RefreshTokenMissing,
     /// The app refuses the credential.
     CredentialRejected,
+    /// The app says that the credential is another account's.
+    OtherAccount,
     /// The stored credential does not open with the present keys.
     Unreadable,
 }
 
 impl Reason {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Revoked,
         Self::Expired,
         Self::LostRotation,
         Self::RefreshTokenMissing,
         Self::CredentialRejected,
+        Self::OtherAccount,
         Self::Unreadable,
     ];
 
@@ -82,6 +85,7 @@ impl Reason {
             Self::LostRotation => "lost_rotation",
             Self::RefreshTokenMissing => "refresh_token_missing",
             Self::CredentialRejected => "credential_rejected",
+            Self::OtherAccount => "other_account",
             Self::Unreadable => "unreadable",
         }
     }
@@ -99,6 +103,7 @@ impl Reason {
             Self::LostRotation => "The app renewed the access, but its answer was lost on the way.",
             Self::RefreshTokenMissing => "The access ended and the app gave nothing to renew it with.",
             Self::CredentialRejected => "The app no longer accepts this credential.",
+            Self::OtherAccount => "The app says that this credential now belongs to another account.",
             Self::Unreadable => "The stored credential can't be read with the present encryption keys.",
         }
     }

@@ -3,6 +3,7 @@
 //! Owns authentication, the order of refusals (401, 403, 404, 422, then the rest), headers, and the
 //! shape of JSON and pages. Refuses SQL and platform types.
 
+mod access_log;
 mod apps;
 mod ask;
 mod connections;
@@ -204,6 +205,7 @@ pub async fn handle<P: Ports>(core: &Core<P>, request: &Request) -> Response {
     };
     let response = answered.unwrap_or_else(|error| {
         core.log_cause(&error);
+        access_log::refused(core, &call, &found, &error);
         let csrf = session::form_token(core, request);
         refusal(request, &found, &error, &session::shell(call.session.as_ref(), csrf.as_deref()))
     });

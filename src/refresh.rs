@@ -8,6 +8,7 @@
 
 mod death;
 mod outcome;
+mod owner;
 mod persist;
 mod plan;
 mod probe;
@@ -36,6 +37,7 @@ use crate::token::{Answer, Class};
 pub use persist::deliver;
 
 use outcome::Told;
+use owner::Owner;
 use persist::store_renewal;
 use plan::Plan;
 use probe::probe;
@@ -209,7 +211,13 @@ fn attempt<P: Ports>(core: &Core<P>, connection: &Connection) -> Result<Attempt>
 /// Stores what the app told, before anything else happens.
 async fn settle<P: Ports>(core: &Core<P>, of: &Redemption<'_>, told: Answer) -> Result<ErrandOutcome> {
     match told {
-        Answer::Tokens(tokens) => store_renewal(core, of, &renewal(core, of, &tokens)?, ErrandOutcome::Refreshed).await,
+        Answer::Tokens(tokens) => {
+            let stored = store_renewal(core, of, &renewal(core, of, &tokens)?, ErrandOutcome::Refreshed).await?;
+            if stored == ErrandOutcome::Refreshed && owner::of_tokens(of, &tokens) == Owner::Other {
+                return owner::refuse_renewed(core, of).await;
+            }
+            Ok(stored)
+        }
         Answer::Ambiguous(odd) => match odd.refresh_token.clone() {
             Some(newer) => {
                 let renewal = rescued(core, of, newer, odd.what)?;

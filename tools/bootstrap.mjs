@@ -1,4 +1,4 @@
-// Owns what must be on a machine before anything can be built, run or tested: npm's packages, the Wasm target, two
+// Owns what must be on a machine before anything can be built, run or tested: npm's packages, the Wasm target, the
 // command line tools that cargo compiles, and Python packages for one server of the tests. Starts on a bare Node 20, so
 // it imports nothing but Node itself. Refuses to install rustup, Node or Python: those are the person's choice, and the
 // error says how.
@@ -18,6 +18,7 @@ export const at = (...parts) => join(root, ...parts);
 export const node22 = at("node_modules/.bin/node");
 
 const WORKER_BUILD = "0.8.7";
+const CARGO_DENY = "0.20.2";
 const WASM_TARGET = "wasm32-unknown-unknown";
 
 /** An error that is meant for a person: `main` prints its message without a stack. */
@@ -166,24 +167,28 @@ function wasmBindgenVersion() {
 
 const ensureWasmBindgen = () => ensureCargoTool("wasm-bindgen-cli", wasmBindgenVersion(), "wasm-bindgen");
 
+/** Makes sure that there is a cargo-deny for `npm run audit`; answers its path. It is large and runs for seconds: fast code is not worth the wait. */
+export const ensureCargoDeny = () =>
+  ensureCargoTool("cargo-deny", CARGO_DENY, "cargo-deny", { CARGO_PROFILE_RELEASE_OPT_LEVEL: "0", CARGO_PROFILE_RELEASE_LTO: "off", CARGO_PROFILE_RELEASE_CODEGEN_UNITS: "16" });
+
 /** Outside the repository, because every clone needs the same tools and each takes minutes to compile. */
 const toolsFolder = () => process.env.CONNECTIONS_TOOLS || join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "connections-tools");
 
-async function ensureCargoTool(crate, version, binary) {
+async function ensureCargoTool(crate, version, binary, env) {
   const folder = join(toolsFolder(), `${crate}-${version}`);
   const path = join(folder, "bin", process.platform === "win32" ? `${binary}.exe` : binary);
   if (existsSync(path)) return path;
   await withLock(`${folder}.lock`, async () => {
     if (existsSync(path)) return;
     say(`Compiling ${crate} ${version} into ${folder}: once per machine, five minutes or more…`);
-    await cargoInstall(crate, version, folder);
+    await cargoInstall(crate, version, folder, env);
   });
   if (!existsSync(path)) throw new Failure(`cargo installed ${crate} ${version}, but ${path} is not there. Delete ${folder} and try again.`);
   return path;
 }
 
-async function cargoInstall(crate, version, folder) {
-  const install = (...extra) => capture("cargo", ["install", crate, "--version", `=${version}`, "--root", folder, "--quiet", ...extra], { cwd: dirname(folder) });
+async function cargoInstall(crate, version, folder, env) {
+  const install = (...extra) => capture("cargo", ["install", crate, "--version", `=${version}`, "--root", folder, "--quiet", ...extra], { cwd: dirname(folder), env });
   const first = await install("--locked");
   if (first.code === 0) return;
   // A crate's own lock file can name a dependency that the registry in use does not offer; its ranges often still fit.

@@ -225,6 +225,14 @@ pub struct AccountShape {
 }
 
 impl AccountShape {
+    /// Whether another id in an answer can be only another account's: the id stands in one place, which is no entry of a
+    /// list, and nothing else in the answer changes it.
+    pub fn is_fixed(&self) -> bool {
+        matches!(self.id.as_slice(), [id] if id.is_fixed()) && self.marks.iter().all(|mark| mark.account.is_none())
+    }
+}
+
+impl AccountShape {
     /// The same, with a name that is known already before the labels that are looked for.
     pub(crate) fn named(&self, name: Option<String>) -> Self {
         let known = name.map(|name| AnswerTemplate(vec![AnswerPiece::Text(name)]));
@@ -283,6 +291,12 @@ impl AnswerTemplate {
         }
         let tells = pieces.iter().any(|piece| !matches!(piece, AnswerPiece::Text(_)));
         (tells && !text.contains("}}") && !rest.contains('}')).then_some(Self(pieces))
+    }
+
+    /// Whether no part of it is one of several: the first entry of a list is another one tomorrow.
+    fn is_fixed(&self) -> bool {
+        let numbered = |at: &Pointer| at.as_str().split('/').any(|step| step.parse::<usize>().is_ok());
+        self.0.iter().all(|piece| !matches!(piece, AnswerPiece::Pointer(at) if numbered(at)))
     }
 
     /// The names that are not pointers.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::input::Filters;
-use super::{Call, Response, input, key_of, presented, view};
+use super::{Call, Response, access_log, input, key_of, presented, view};
 use crate::app::AppId;
 use crate::attention;
 use crate::caller::{Key, Scope};
@@ -216,7 +216,9 @@ pub(super) async fn resolve<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result
         return Err(Error::connection_not_found());
     };
     let ask = input::json::<Ask>(call.request).and_then(Ask::checked);
+    let asked = ask.as_ref().ok().cloned();
     let answered = resolve::resolve(core, &presented, &id, ask).await?;
+    access_log::handed_out(core, call, asked.as_ref(), &answered.resolved);
     let mut response = Response::json(200, &view::resolved(&answered.resolved));
     response.after = answered.after;
     Ok(response)

@@ -234,21 +234,24 @@ async fn link_session<P: Ports>(core: &Core<P>, call: &Call<'_>, link: &Link) ->
 }
 
 /// A link made for one person must not be used by another who is signed in here: whoever made it
-/// would get that other person's account.
+/// would get that other person's account. The same holds for a link of another workspace: to whoever is signed in, this
+/// site is their own workspace, so they could take the link for one of it.
 fn not_somebody_else(call: &Call<'_>, link: &Link) -> Result<()> {
-    let signed_in = call
-        .session
-        .as_ref()
-        .filter(|session| session.workspace == link.workspace)
-        .and_then(|session| user_of(session).ok());
-    match (signed_in, &link.user) {
-        (Some(signed_in), Some(expected)) if signed_in.id != expected.id => Err(Error::new(
-            Code::Conflict,
-            format!(
-                "This link is for {}, but you are signed in as {}. Sign out first, or ask for a link of your own.",
-                expected.shown(),
-                signed_in.shown()
-            ),
+    let Some(session) = call.session.as_ref() else { return Ok(()) };
+    let Ok(signed_in) = user_of(session) else { return Ok(()) };
+    let refused = |problem: String| Err(Error::new(Code::Conflict, problem));
+    if session.workspace != link.workspace {
+        return refused(format!(
+            "This link belongs to another workspace than the one you are signed in to as {}. If you expected it, sign \
+             out first and open the link again.",
+            signed_in.shown()
+        ));
+    }
+    match &link.user {
+        Some(expected) if signed_in.id != expected.id => refused(format!(
+            "This link is for {}, but you are signed in as {}. Sign out first, or ask for a link of your own.",
+            expected.shown(),
+            signed_in.shown()
         )),
         _ => Ok(()),
     }

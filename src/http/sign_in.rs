@@ -4,7 +4,7 @@
 
 use super::page::{self, Tone};
 use super::session::shell;
-use super::{Call, Response, session};
+use super::{Call, Response, access_log, session};
 use crate::caller::hash;
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
@@ -32,6 +32,7 @@ pub(super) async fn sign_in<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result
     let sign_in =
         sessions::use_sign_in(core.db(), &hash(call.param(0)), core.now()).await?.ok_or_else(sign_in_ended)?;
     let cookie = session::open_person(core, &sign_in.workspace, sign_in.user).await?;
+    access_log::signed_in(core, call, &sign_in.workspace);
     Ok(Response::see_other("/?done=signed-in").with("set-cookie", cookie))
 }
 

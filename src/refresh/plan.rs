@@ -1,7 +1,7 @@
 //! What an errand amounts to, given what the record says. Pure: no I/O, `now` is an argument.
 
 use crate::client::Client;
-use crate::connection::{Connection, Intent, Status};
+use crate::connection::{Connection, Intent, Reason, Status};
 use crate::ports::{Errand, ErrandOutcome};
 use crate::store::refreshes::Case;
 use crate::time::Timestamp;
@@ -30,6 +30,9 @@ pub(super) fn plan(case: &Case, errand: Errand, now: Timestamp) -> Plan {
     let connection = &case.connection;
     if let Some(intent) = connection.live_intent(now) {
         return of_intent(connection, intent, now);
+    }
+    if connection.reason == Some(Reason::OtherAccount) {
+        return of_another_account(connection, errand, now);
     }
     if connection.status == Status::NeedsReconnect {
         return of_dead(connection, errand, now);
@@ -69,6 +72,17 @@ fn of_dead(connection: &Connection, errand: Errand, now: Timestamp) -> Plan {
         Errand::CheckNow if connection.sealed_credential.is_some() && connection.refreshable => Plan::Redeem,
         Errand::CheckNow if connection.sealed_credential.is_some() => Plan::Probe,
         _ => Plan::Answer(ErrandOutcome::Dead),
+    }
+}
+
+/// A refresh tells nothing of whose the credential is, and would revive it: only the identity request may.
+fn of_another_account(connection: &Connection, errand: Errand, now: Timestamp) -> Plan {
+    let is_asked = errand == Errand::CheckNow && connection.sealed_credential.is_some();
+    let just_checked = connection.checked_at.is_some_and(|at| now.since(at) < JUST_REFRESHED);
+    if is_asked && !just_checked && connection.life().lasts(1, now) {
+        Plan::Probe
+    } else {
+        Plan::Answer(ErrandOutcome::Dead)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::token::{self, ProbeVerdict};
 
 use super::death::bury;
 use super::outcome::backoff;
+use super::owner::{self, Owner};
 use super::{next_check_after, plan, prepare, redeem_all};
 
 /// Asks the app whether the credential works, where nothing is to be refreshed.
@@ -23,13 +24,34 @@ pub(super) async fn probe<P: Ports>(core: &Core<P>, case: &Case, errand: Errand)
     };
     let identity = talk.at.as_ref().map_or(talk.app.identity.as_ref(), |at| at.identity.as_ref());
     let Some(asked) = talk.app.check.as_ref().or(identity.and_then(|identity| identity.probe.as_ref())) else {
-        return probed(core, case, "nothing to probe", ErrandOutcome::Unknown).await;
+        return match case.connection.reason {
+            Some(Reason::OtherAccount) => Ok(ErrandOutcome::Dead),
+            _ => probed(core, case, "nothing to probe", ErrandOutcome::Unknown).await,
+        };
     };
     let values = case.connection.fill(talk.credential.values(talk.app.first_secret()));
     let request = token::probe_request(asked, &talk.app, &values, &talk.destinations)
         .map_err(|problem| registry::unfilled(&talk.app, &problem))?;
     let answer = core.send(request).await;
-    match token::read_probe(&talk.app, asked, &answer, core.now()) {
+    let verdict = token::read_probe(&talk.app, asked, &answer, core.now());
+    let of = (case, &talk);
+    // Where the request is the identity's, its answer tells whose the credential is, too.
+    let told = identity.filter(|_| talk.app.check.is_none()).map(|one| (one, asked, &values));
+    let mut owner = told.map_or(Owner::Unknown, |told| owner::of_probe(core, of, told, &answer));
+    if owner == Owner::Other
+        && let Some(told) = told
+    {
+        owner = owner::ask_again(core, of, told).await?;
+        if owner == Owner::Unknown {
+            return probed(core, case, "probe: an answer that tells nothing", ErrandOutcome::Unknown).await;
+        }
+    }
+    let was_another = case.connection.reason == Some(Reason::OtherAccount);
+    match verdict {
+        _ if owner == Owner::Other && !was_another => owner::refuse(core, case, "probe: another account").await,
+        _ if owner != Owner::Same && was_another => {
+            probed(core, case, "probe: not known to be the same account", ErrandOutcome::Dead).await
+        }
         ProbeVerdict::Works => probed(core, case, "probe: accepted", ErrandOutcome::Healthy).await,
         ProbeVerdict::Forbidden => {
             probed(core, case, "probe: accepted, but not allowed to ask", ErrandOutcome::Healthy).await

@@ -36,7 +36,7 @@ fn requests(app: &Definition) -> String {
 }
 
 /// Titles and requests of a way, in the order of a connection's life.
-fn of_way(app: &App) -> Vec<(String, String)> {
+pub(crate) fn of_way(app: &App) -> Vec<(String, String)> {
     let mut all = Vec::new();
     let known = made_up::variables_before(app);
     let at = app.resolve_fixed(&made_up::values(app, &known));

@@ -4,7 +4,9 @@
 //! them anew, and the difference is for a person to read. Refuses the network: no app is reached.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod addresses;
 mod answers;
+mod destinations;
 mod golden;
 mod guide;
 mod made_up;

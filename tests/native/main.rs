@@ -19,6 +19,7 @@ mod refresh;
 mod requests;
 mod reseal;
 mod resolve;
+mod security;
 mod sql;
 mod vault;
 mod ways;

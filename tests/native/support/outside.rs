@@ -37,18 +37,27 @@ impl Clock for Runtime {
 }
 
 /// Bytes drawn from a seed.
-pub(crate) struct Seeded(RefCell<Draws>);
+pub(crate) struct Seeded {
+    draws: RefCell<Draws>,
+    /// After so many further calls every call fails, and leaves the buffer as it was.
+    pub(crate) fails_after: Cell<Option<u32>>,
+}
 
 impl Seeded {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(RefCell::new(Draws::new(seed)))
+        Self { draws: RefCell::new(Draws::new(seed)), fails_after: Cell::new(None) }
     }
 }
 
 impl Random for Seeded {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness> {
+        match self.fails_after.get() {
+            Some(0) => return Err(NoRandomness),
+            Some(left) => self.fails_after.set(Some(left - 1)),
+            None => {}
+        }
         for byte in buffer {
-            *byte = u8::try_from(self.0.borrow_mut().below(256)).unwrap();
+            *byte = u8::try_from(self.draws.borrow_mut().below(256)).unwrap();
         }
         Ok(())
     }

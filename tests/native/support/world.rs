@@ -200,7 +200,7 @@ pub(crate) struct World {
     pub(crate) check_batch: Rc<Cell<Option<i64>>>,
     /// `RESEAL_BATCH`, if the operator set it.
     pub(crate) reseal_batch: Rc<Cell<Option<i64>>>,
-    random: Rc<Seeded>,
+    pub(crate) random: Rc<Seeded>,
     objects: Rc<Objects>,
     pub(crate) witness: Rc<Witness>,
     /// Who dies when this Worker is killed.

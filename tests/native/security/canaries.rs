@@ -1,0 +1,416 @@
+//! Secrets that go in are found nowhere but where they are handed out (T12, T13, T43): a canary in every secret input, then
+//! every column, entry, line, page, answer and error is searched.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use connections::http::{Method, Response};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::{BASE, Browser, OPERATOR, request, send};
+use crate::support::acme::CANARY;
+use crate::support::{Reply, Scene};
+
+/// A private key as workspaces enter them, with nobody's name on it.
+const PRIVATE_KEY: &str = include_str!("../support/keys/rfc7515_a2.pem");
+
+/// What went in, by name, and what was seen of it.
+struct Search<'a> {
+    scene: &'a Scene,
+    secrets: RefCell<BTreeMap<String, String>>,
+    /// Answers that are allowed to hold one secret each: they exist to tell it once.
+    seen: RefCell<Vec<(String, String)>>,
+}
+
+impl<'a> Search<'a> {
+    fn new(scene: &'a Scene) -> Self {
+        let search = Self { scene, secrets: RefCell::default(), seen: RefCell::default() };
+        search.plant("the first key", scene.key_text.expose());
+        search.plant("the operator's key", OPERATOR);
+        for entry in crate::support::world::KEYS.split(',') {
+            search.plant("an encryption key", entry.split_once(':').unwrap().1);
+        }
+        search
+    }
+
+    fn plant(&self, name: &str, secret: &str) {
+        assert!(secret.len() >= 16, "{name} is too short to be looked for: {secret}");
+        self.secrets.borrow_mut().insert(name.to_owned(), secret.to_owned());
+    }
+
+    fn note(&self, what: &str, response: &Response) {
+        let headers: Vec<_> = response.headers.iter().filter(|(name, _)| name != "set-cookie").collect();
+        self.seen.borrow_mut().push((what.to_owned(), format!("{headers:?} {}", response.body)));
+    }
+
+    /// A call with the first key; its answer must hold no secret.
+    fn call(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
+        let (status, text) = self.quietly(method, path, body, self.scene.key_text.expose());
+        self.seen.borrow_mut().push((format!("{} {path}", method.as_str()), text.clone()));
+        (status, serde_json::from_str(&text).unwrap())
+    }
+
+    /// A call whose answer tells a secret, once.
+    fn quietly(&self, method: Method, path: &str, body: &Value, key: &str) -> (u16, String) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let response =
+            send(&self.scene.world, &request(method, path, &[("authorization", &format!("Bearer {key}"))], &body));
+        (response.status, response.body)
+    }
+
+    /// A call that makes something with a secret in it.
+    fn made(&self, name: &str, path: &str, body: &Value, key: &str, at: &str) -> String {
+        let (status, text) = self.quietly(Method::Post, path, body, key);
+        assert_eq!(status, 201, "{path}: {text}");
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        let secret = answer.pointer(at).unwrap().as_str().unwrap().to_owned();
+        self.plant(name, secret.rsplit('/').next().unwrap());
+        secret.trim_start_matches(BASE).to_owned()
+    }
+
+    /// Keeps what is stored and written at this moment, to be searched at the end.
+    fn keep(&self, when: &str) {
+        let world = &self.scene.world;
+        let places = [
+            ("the database", world.db.dump()),
+            ("the cache", format!("{} {:?}", world.kv.dump(), world.kv.names())),
+            ("the log", world.log.dump()),
+            ("what waits for the database", format!("{:?}", world.kept.answers.borrow())),
+            ("the addresses", world.acme.addresses().join("\n")),
+        ];
+        self.seen.borrow_mut().extend(places.map(|(place, text)| (format!("{place} {when}"), text)));
+    }
+
+    /// Looks everywhere: what was found, and where.
+    fn found(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (place, text) in self.seen.borrow().iter() {
+            for (name, secret) in self.secrets.borrow().iter() {
+                let hits = forms(secret).into_iter().filter(|form| text.contains(form));
+                found.extend(hits.map(|form| format!("{name} is in {place}: {}", around(text, &form))));
+            }
+            if text.contains(CANARY) {
+                found.push(format!("a secret of the app is in {place}: {}", around(text, CANARY)));
+            }
+        }
+        found
+    }
+
+    /// Whether anything that was kept holds sealed values of a table.
+    fn kept_sealed(&self, table: &str) -> bool {
+        let seen = self.seen.borrow();
+        seen.iter().flat_map(|(_, text)| text.lines()).any(|line| line.starts_with(table) && line.contains("cx1.k1."))
+    }
+}
+
+/// How a secret may stand in a text: as it is, as JSON and Rust escape it, as URLs do, in base64.
+fn forms(secret: &str) -> Vec<String> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+    let json = Value::from(secret).to_string();
+    let escaped: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let forms = [
+        secret.to_owned(),
+        json.trim_matches('"').to_owned(),
+        escaped,
+        STANDARD_NO_PAD.encode(secret),
+        URL_SAFE_NO_PAD.encode(secret),
+    ];
+    forms.into_iter().collect()
+}
+
+fn around(text: &str, secret: &str) -> String {
+    let (before, from) = text.split_at(text.find(secret).unwrap_or_default());
+    let before: Vec<_> = before.chars().rev().take(120).collect();
+    before.into_iter().rev().chain(from.chars().take(180)).collect()
+}
+
+/// All that a person can look at, as far as it changes nothing.
+fn look_around(search: &Search<'_>, browser: &mut Browser<'_>, ids: &[String]) {
+    let mut pages = vec!["/".to_owned(), "/?q=canary".to_owned(), "/apps/acme/setup".to_owned(), "/nothing".to_owned()];
+    for app in ["acme", "keyed", "named", "minted", "file"] {
+        pages.push(format!("/oauth/start/{app}"));
+    }
+    for id in ids {
+        pages.extend([format!("/connections/{id}"), format!("/connections/{id}/reconnect")]);
+    }
+    for page in pages {
+        search.note(&page, &browser.get(&page));
+    }
+}
+
+fn look_as_a_program(search: &Search<'_>, ids: &[String]) {
+    let mut paths: Vec<String> = [
+        "/v1/workspace",
+        "/v1/keys",
+        "/v1/apps",
+        "/v1/apps/acme",
+        "/v1/apps/acme/client",
+        "/v1/connections",
+        "/v1/connections?q=canary",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for id in ids {
+        paths.extend(["", "/uses", "/events"].map(|rest| format!("/v1/connections/{id}{rest}")));
+    }
+    for path in paths {
+        assert_eq!(search.call(Method::Get, &path, &Value::Null).0, 200, "{path}");
+    }
+    search.call(Method::Post, "/v1/apps/acme/client/test", &json!({}));
+}
+
+fn define(search: &Search<'_>, id: &str, auth: &Value) {
+    let identity = json!({ "url": "https://acme.example/me", "id": "/sub", "label": "/email" });
+    let app = json!({ "id": id, "name": format!("The {id}"), "auth": auth, "scopes": ["read"], "identity": identity });
+    let (status, told) = search.call(Method::Post, "/v1/apps", &app);
+    assert_eq!(status, 201, "{told}");
+}
+
+/// The credential with its type, which the app's id tells here.
+fn typed(credential: &Value, app: &str) -> Value {
+    let types = BTreeMap::from([
+        ("keyed", "api_key"),
+        ("named", "basic"),
+        ("minted", "client_credentials"),
+        ("file", "service_account"),
+    ]);
+    let mut credential = credential.clone();
+    credential["type"] = types[app].into();
+    credential
+}
+
+/// The text of an entered secret.
+fn entered(name: &str) -> String {
+    format!("{CANARY}-{name}-0123456789")
+}
+
+fn url(path: &str) -> String {
+    format!("https://acme.example/{path}")
+}
+
+/// What is looked for of the private key, which stands in lines.
+fn key_line() -> &'static str {
+    PRIVATE_KEY.lines().nth(3).unwrap()
+}
+
+/// Keys, links and sessions: the browser of somebody who signed in, and two links.
+fn make_keys_and_links<'a>(search: &Search<'a>, first: &str) -> (Browser<'a>, String, String) {
+    search.made("a workspace's key", "/v1/workspaces", &json!({ "name": "other" }), OPERATOR, "/key/key");
+    search.made("a further key", "/v1/keys", &json!({ "name": "k", "scopes": ["*"] }), first, "/key");
+    let sign_in =
+        search.made("a sign-in link", "/v1/sign-in-links", &json!({ "user": { "id": "ann" } }), first, "/url");
+    search.made("an unused sign-in link", "/v1/sign-in-links", &json!({ "user": { "id": "bob" } }), first, "/url");
+    let link = search.made("a connect link", "/v1/links", &json!({ "app": "acme" }), first, "/url");
+    let waiting = search.made("a link in use", "/v1/links", &json!({ "app": "acme" }), first, "/url");
+    let mut ann = Browser::new(search.scene);
+    ann.post(&sign_in, "");
+    for (name, value) in &ann.cookies {
+        search.plant(&format!("the cookie {name}"), value);
+    }
+    (ann, link, waiting)
+}
+
+/// Clients: a secret, and a private key.
+fn enter_clients(search: &Search<'_>) {
+    let secret = search.scene.world.acme.client_secret.borrow().clone();
+    let client = json!({ "client_id": "acme-client", "client_secret": secret });
+    assert_eq!(search.call(Method::Put, "/v1/apps/acme/client", &client).0, 200);
+    define(
+        search,
+        "signed",
+        &json!({ "type": "oauth2", "authorize_url": url("authorize"), "token_url": url("token"), "client_auth": "private_key_jwt" }),
+    );
+    search.plant("a line of a private key", key_line());
+    let client = json!({ "client_id": "signed", "client_secret": PRIVATE_KEY });
+    let put = search.call(Method::Put, "/v1/apps/signed/client", &client);
+    assert_eq!(put.0, 200, "{}", put.1);
+}
+
+/// Consent by a link and by a person, with everything that a flow holds meanwhile.
+fn consent<'a>(search: &Search<'a>, ann: &mut Browser<'a>, link: &str, waiting: &str) {
+    let mut guest = Browser::new(search.scene);
+    for (browser, address, form) in
+        [(&mut guest, link.to_owned(), String::new()), (&mut *ann, "/oauth/start/acme".to_owned(), "person".to_owned())]
+    {
+        let pressed = if form.is_empty() { browser.post(&address, "") } else { browser.press(&address, &address, "") };
+        let authorize = Url::parse(pressed.header("location").unwrap()).unwrap();
+        let state = authorize.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+        search.plant(&format!("the state of {address}"), &state);
+        let (code, _) =
+            search.scene.world.acme.consent(authorize.as_str(), if form.is_empty() { "guest" } else { "ann" });
+        let back =
+            browser.get(&format!("/oauth/callback/{}?state={state}&code={}", search.scene.client, code.expose()));
+        search.note("a callback", &back);
+        search.note("the end of a flow", &browser.get(back.header("location").unwrap()));
+        let verifier = search.scene.world.acme.asked.borrow().last().unwrap()["code_verifier"].clone();
+        search.plant(&format!("the verifier of {address}"), &verifier);
+    }
+    let pressed = Browser::new(search.scene).post(waiting, "");
+    let state = Url::parse(pressed.header("location").unwrap()).unwrap();
+    search.plant("a state in use", &state.query_pairs().find(|(name, _)| name == "state").unwrap().1);
+    for (name, value) in &guest.cookies {
+        search.plant(&format!("the guest's cookie {name}"), value);
+    }
+}
+
+/// What programs enter, of every kind, right and wrong. The ids of what was stored.
+fn enter_by_api(search: &Search<'_>) -> Vec<String> {
+    let acme = &search.scene.world.acme;
+    let mut ids = Vec::new();
+    acme.keys.borrow_mut().extend([
+        (entered("key"), "kim".to_owned()),
+        (entered("page"), "pat".to_owned()),
+        (entered("next"), "kim".to_owned()),
+    ]);
+    acme.machines.borrow_mut().insert("robot-client-id".into(), entered("machine"));
+    define(search, "keyed", &json!({ "type": "api_key" }));
+    define(search, "named", &json!({ "type": "basic" }));
+    define(search, "minted", &json!({ "type": "client_credentials", "token_url": url("token") }));
+    define(search, "file", &json!({ "type": "service_account", "token_url": url("token") }));
+    let key_file = json!({ "client_email": "robot@acme.example", "private_key": PRIVATE_KEY, "private_key_id": "k1", "token_uri": url("token"), "type": "service_account" });
+    let inputs = [
+        ("keyed", json!({ "api_key": entered("wrong") }), 422),
+        ("keyed", json!({ "api_key": entered("key") }), 201),
+        ("keyed", json!({ "api_key": entered("key"), "other": entered("unknown") }), 422),
+        ("keyed", json!({ "api_key": format!("{} {}", entered("key"), entered("spaced")) }), 422),
+        ("keyed", json!({ "api_key": { "nested": entered("nested") } }), 422),
+        ("named", json!({ "username": "ann", "password": entered("password") }), 422),
+        ("minted", json!({ "client_id": "robot-client-id", "client_secret": entered("wrong") }), 422),
+        ("minted", json!({ "client_id": "robot-client-id", "client_secret": entered("machine") }), 201),
+        ("file", json!({ "key": "{\"private_key\": \"".to_owned() + CANARY + "\"}" }), 422),
+        ("file", json!({ "key": key_file.to_string() }), 201),
+    ];
+    for (app, credential, status) in inputs {
+        let (got, told) =
+            search.call(Method::Post, "/v1/connections", &json!({ "app": app, "credential": typed(&credential, app) }));
+        assert_eq!(got, status, "{app}: {told}");
+        ids.extend(told["id"].as_str().map(str::to_owned));
+    }
+    ids
+}
+
+/// What is entered on a page, in the place of another, imported, and in a body that is broken off.
+fn enter_otherwise(search: &Search<'_>, ann: &mut Browser<'_>, keyed: &str) {
+    let form = |value: &str| format!("input.api_key={value}");
+    for value in [entered("unheard"), format!("{}%0A{}", entered("page"), entered("line")), entered("page")] {
+        search.note("a form", &ann.press("/oauth/start/keyed", "/oauth/start/keyed", &form(&value)));
+    }
+    let replaced = search.call(
+        Method::Put,
+        &format!("/v1/connections/{keyed}/credential"),
+        &json!({ "credential": { "type": "api_key", "api_key": entered("next") } }),
+    );
+    assert_eq!(replaced.0, 200, "{}", replaced.1);
+    let tokens = json!({ "access_token": entered("access"), "refresh_token": entered("refresh"), "type": "oauth2", "expires_at": search.scene.world.now().plus(3000) });
+    let imported =
+        search.call(Method::Post, "/v1/connections", &json!({ "app": "acme", "credential": tokens, "check": false }));
+    assert_eq!(imported.0, 201, "{}", imported.1);
+    for broken in ["{\"app\":\"keyed\",\"credential\":{\"api_key\":\"", "[\"", "{\"app\":{\"a\":\""] {
+        let text = format!("{broken}{CANARY}");
+        let bearer = format!("Bearer {}", search.scene.key_text.expose());
+        search.note(
+            "a broken body",
+            &send(&search.scene.world, &request(Method::Post, "/v1/connections", &[("authorization", &bearer)], &text)),
+        );
+    }
+}
+
+/// Resolved in every mode, and looked at. The ids of all connections.
+fn use_all(search: &Search<'_>, ann: &mut Browser<'_>, first: &str) -> Vec<String> {
+    let rows = search.scene.world.db.number("SELECT count(*) FROM connections");
+    assert!(rows >= 6, "{rows} connections");
+    let all: Vec<String> = search.call(Method::Get, "/v1/connections?limit=200", &Value::Null).1["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["id"].as_str().unwrap().to_owned())
+        .collect();
+    let mut handed_out = 0;
+    for id in &all {
+        for mode in ["strong", "available", "edge", "edge"] {
+            let body = json!({ "consistency": mode, "workflow": "w", "step": "s" });
+            let (status, text) = search.quietly(Method::Post, &format!("/v1/connections/{id}/resolve"), &body, first);
+            handed_out += usize::from(status == 200 && text.contains(CANARY));
+            assert!(!text.contains("refresh_token") && !text.contains(key_line()), "never to a caller");
+        }
+    }
+    assert!(handed_out >= 16, "what is looked for is what is handed out: {handed_out}");
+    look_as_a_program(search, &all);
+    look_around(search, ann, &all);
+    all
+}
+
+/// Failures of every kind that repeat a secret, the clock, and the end of all connections.
+fn fail_and_end(search: &Search<'_>, ann: &mut Browser<'_>, all: &[String], first: &str) {
+    let planted =
+        json!({ "error": format!("no such token: {CANARY}"), "error_description": CANARY, "access_token": [CANARY] })
+            .to_string();
+    for status in [200, 302, 400, 401, 429, 500] {
+        search.scene.world.pass(4000);
+        for path in ["/token", "/me"] {
+            search.scene.world.acme.next(
+                path,
+                Reply::status(status, &planted).header("location", &format!("https://acme.example/{CANARY}")),
+            );
+        }
+        for id in all {
+            search.call(Method::Post, &format!("/v1/connections/{id}/check"), &Value::Null);
+            let refused = search.quietly(
+                Method::Post,
+                &format!("/v1/connections/{id}/resolve"),
+                &json!({ "force_refresh": true }),
+                first,
+            );
+            if refused.0 != 200 {
+                search.seen.borrow_mut().push(("a refused resolve".into(), refused.1));
+            }
+        }
+        search.scene.world.acme.calm();
+    }
+    search.scene.world.pass(90_000);
+    search.seen.borrow_mut().push(("a run of the clock".into(), format!("{:?}", search.scene.tick())));
+    look_as_a_program(search, all);
+    look_around(search, ann, all);
+    search.scene.world.acme.always("/revoke", Some(Reply::status(500, &planted)));
+    for id in all {
+        search.call(Method::Delete, &format!("/v1/connections/{id}"), &Value::Null);
+    }
+}
+
+#[test]
+fn a_secret_that_goes_in_is_found_nowhere_but_where_it_is_handed_out() {
+    let scene = Scene::new();
+    let search = Search::new(&scene);
+    scene.world.kept.able.set(true);
+    let first = scene.key_text.expose().to_owned();
+    let (mut ann, link, waiting) = make_keys_and_links(&search, &first);
+    enter_clients(&search);
+    consent(&search, &mut ann, &link, &waiting);
+    search.keep("while flows are open");
+    let ids = enter_by_api(&search);
+    enter_otherwise(&search, &mut ann, ids.first().unwrap());
+    let all = use_all(&search, &mut ann, &first);
+    search.keep("while all works");
+    fail_and_end(&search, &mut ann, &all, &first);
+
+    search.keep("at the end");
+    for table in ["connections", "clients", "authorizations", "revocations"] {
+        assert!(search.kept_sealed(table), "{table} has sealed values to look at");
+    }
+    assert!(scene.world.kv.dump().contains("cx1."), "so has the cache");
+    let found = search.found();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+
+    // The search itself is able to find: in a column, in an entry, in a line.
+    scene.world.db.tamper(&format!("UPDATE workspaces SET name = '{}'", scene.key_text.expose()));
+    scene.world.kv.held.borrow_mut().insert("x".into(), (format!("\"{}", key_line()), i64::MAX));
+    search.keep("after a leak");
+    let found = search.found();
+    assert!(found.iter().any(|one| one.starts_with("the first key is in the database after a leak")), "{found:?}");
+    assert!(
+        found.iter().any(|one| one.starts_with("a line of a private key is in the cache after a leak")),
+        "{found:?}"
+    );
+}

@@ -1,0 +1,189 @@
+//! Nothing that a caller sends becomes SQL, or a pattern (T31): filters, cursors, limits, ids, names.
+
+use connections::http::Method;
+use connections::ports::Statement;
+use serde_json::{Value, json};
+use url::form_urlencoded::byte_serialize;
+
+use super::{Browser, OPERATOR, call, first_key};
+use crate::support::Scene;
+
+/// What bends a statement that is put together from texts.
+const CORPUS: [&str; 24] = [
+    "'",
+    "''",
+    "\"",
+    "`",
+    "\\",
+    ";",
+    "--",
+    "/*",
+    "' OR '1'='1",
+    "' OR 1=1 --",
+    "\" OR \"\"=\"",
+    "') OR ('1'='1",
+    "1 OR 1=1",
+    "x' UNION SELECT key_hash, 1, 2 FROM keys --",
+    "x'; DROP TABLE connections; --",
+    "x'; UPDATE keys SET scopes = '[\"*\"]'; --",
+    "' || (SELECT sealed_credential FROM connections) || '",
+    "(SELECT hash FROM sessions)",
+    "1; ATTACH DATABASE 'x' AS y",
+    "?1",
+    ":name",
+    "%",
+    "_",
+    "char(0x27)\u{0}'\u{2019}\u{ff07}",
+];
+
+/// A value as a query carries it.
+fn encoded(text: &str) -> String {
+    byte_serialize(text.as_bytes()).collect()
+}
+
+/// Every list with its filters, from the description of the routes: a new filter is under test the day it is described.
+fn filters(scene: &Scene) -> Vec<(String, Vec<String>)> {
+    let response = super::send(&scene.world, &super::request(Method::Get, "/openapi.json", &[], ""));
+    let document: Value = serde_json::from_str(&response.body).unwrap();
+    let shared = |one: &Value| {
+        let pointer = one["$ref"].as_str().map(|text| text.trim_start_matches('#').to_owned());
+        pointer.map_or_else(|| one.clone(), |at| document.pointer(&at).unwrap().clone())
+    };
+    let mut found = Vec::new();
+    for (path, line) in document["paths"].as_object().unwrap() {
+        let parameters = [&line["parameters"], &line["get"]["parameters"]];
+        let parameters = parameters.into_iter().filter_map(Value::as_array).flatten().map(shared);
+        let names: Vec<_> =
+            parameters.filter(|one| one["in"] == "query").map(|one| one["name"].as_str().unwrap().to_owned()).collect();
+        if line.get("get").is_some() && !names.is_empty() && path.starts_with("/v1/") {
+            found.push((path.clone(), names));
+        }
+    }
+    found
+}
+
+#[test]
+fn a_statement_is_a_constant_of_the_program_and_its_values_travel_apart() {
+    // A text that is made at run time has no such lifetime: the compiler refuses it here.
+    fn constant(statement: &Statement) -> &'static str {
+        statement.sql
+    }
+    let scene = Scene::new();
+    let statement = connections::store::keys::insert(&scene.key);
+    assert!(constant(&statement).starts_with("INSERT INTO keys") && !statement.params.is_empty());
+}
+
+#[test]
+fn no_filter_cursor_or_limit_of_any_list_becomes_sql() {
+    let scene = Scene::new();
+    let stranger = scene.neighbour();
+    let id = scene.connect("ann");
+    stranger.connect("bob");
+    let key = first_key(&scene);
+    let lists = filters(&scene);
+    let names: Vec<_> = lists.iter().flat_map(|(_, names)| names).collect();
+    for name in ["q", "user", "workflow", "app", "status", "attention", "cursor", "limit", "category"] {
+        assert!(names.iter().any(|known| *known == name), "{name} is described: {names:?}");
+    }
+    scene.world.run(async { scene.world.core().check_ring().await }).unwrap();
+    let before = scene.world.db.dump();
+    for (path, names) in &lists {
+        let path = path.replace("{connection}", &id.to_string()).replace("{app}", "acme").replace("{key}", "key_0");
+        let caller = if path == "/v1/workspaces" { OPERATOR } else { &key };
+        let whole = call(&scene.world, caller, Method::Get, &path, &Value::Null);
+        for name in names {
+            for text in CORPUS {
+                let (status, body) =
+                    call(&scene.world, caller, Method::Get, &format!("{path}?{name}={}", encoded(text)), &Value::Null);
+                assert!([200, 404, 422].contains(&status), "{path} {name}={text}: {status} {body}");
+                let told = body.to_string();
+                assert!(
+                    !told.contains("cx1.") && !told.contains("bob") && !told.to_lowercase().contains("sqlite"),
+                    "{told}"
+                );
+                if status == 200 && path != "/v1/workspaces" {
+                    let rows = body["data"].as_array().map_or(0, Vec::len);
+                    assert!(
+                        rows == 0 || body["data"] == whole.1["data"] && name == "way",
+                        "{path} {name}={text}: {body}"
+                    );
+                }
+                if ["cursor", "limit"].contains(&name.as_str()) {
+                    assert_eq!(status, 422, "{path} {name}={text}");
+                }
+            }
+        }
+        for text in ["id", "id;--", "1", "name,(SELECT 1)"] {
+            let unknown = call(
+                &scene.world,
+                caller,
+                Method::Get,
+                &format!("{path}?sort={}&order={}", encoded(text), encoded(text)),
+                &Value::Null,
+            );
+            assert!(unknown.0 == 422 || unknown == whole, "{path}: {}", unknown.1);
+        }
+    }
+    assert_eq!(scene.world.db.dump(), before, "looking changed nothing");
+}
+
+#[test]
+fn a_search_takes_the_wildcards_of_like_as_letters() {
+    let scene = Scene::new();
+    let key = first_key(&scene);
+    let names = ["100%_sure", "100 percent", "a\\b", "plain"];
+    for (account, name) in ["ann", "bob", "carl", "dora"].into_iter().zip(names) {
+        let id = scene.connect(account);
+        let renamed =
+            call(&scene.world, &key, Method::Patch, &format!("/v1/connections/{id}"), &json!({ "name": name }));
+        assert_eq!(renamed.0, 200, "{}", renamed.1);
+    }
+    let found = |text: &str| -> Vec<String> {
+        let (_, body) =
+            call(&scene.world, &key, Method::Get, &format!("/v1/connections?q={}", encoded(text)), &Value::Null);
+        body["data"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    for text in ["%", "_", "%_", "0%"] {
+        assert_eq!(found(text), ["100%_sure"], "{text}");
+    }
+    assert_eq!(found("\\"), ["a\\b"]);
+    assert_eq!((found("1%sure").len(), found("[a-z]").len(), found("*").len(), found("?").len()), (0, 0, 0, 0));
+    let mut ann = Browser::of(&scene, "ann");
+    let page = ann.get(&format!("/?q={}", encoded("' OR 1=1 --")));
+    assert_eq!(page.status, 200);
+    assert!(names.iter().all(|name| !page.body.contains(name)), "{}", page.body);
+}
+
+#[test]
+fn what_is_stored_and_named_comes_back_letter_by_letter() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let key = first_key(&scene);
+    let path = format!("/v1/connections/{id}");
+    let tables = scene.world.db.number("SELECT count(*) FROM sqlite_schema");
+    for text in CORPUS.iter().filter(|text| !text.contains('\u{0}')) {
+        let body = json!({ "name": format!("n{text}"), "metadata": { "m": text }, "allowed_workflows": [text, "w"] });
+        let (status, told) = call(&scene.world, &key, Method::Patch, &path, &body);
+        assert_eq!(status, 200, "{text}: {told}");
+        assert_eq!(
+            (&told["name"], &told["metadata"], &told["allowed_workflows"]),
+            (&body["name"], &body["metadata"], &body["allowed_workflows"])
+        );
+        let ask = json!({ "workflow": text, "step": text });
+        assert_eq!(call(&scene.world, &key, Method::Post, &format!("{path}/resolve"), &ask).0, 200, "{text}");
+        let made = json!({ "name": format!("k{text}"), "scopes": ["resolve"] });
+        assert_eq!(call(&scene.world, &key, Method::Post, "/v1/keys", &made).1["name"], made["name"]);
+        let user = json!({ "user": { "id": format!("u{text}") } });
+        assert_eq!(call(&scene.world, &key, Method::Post, "/v1/sign-in-links", &user).0, 201, "{text}");
+        for hostile in [
+            format!("/v1/connections/{}", encoded(text)),
+            format!("/v1/links/{}", encoded(text)),
+            format!("/v1/apps/{}", encoded(text)),
+        ] {
+            assert_eq!(call(&scene.world, &key, Method::Get, &hostile, &Value::Null).0, 404, "{hostile}");
+        }
+    }
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM sqlite_schema"), tables);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM connections"), 1);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM keys WHERE scopes = '[\"*\"]'"), 1);
+}
