@@ -80,6 +80,8 @@ pub struct Card {
     pub attention: Vec<String>,
     /// When a credential was last handed out.
     pub last_used: Option<Timestamp>,
+    /// Whose it is, where it is not that of the person who looks.
+    pub owner: Option<String>,
     /// How it is repaired, in words, and where; `None` where nothing is to be repaired, or it can't be.
     pub repair: Option<(&'static str, String)>,
 }

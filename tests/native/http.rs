@@ -267,6 +267,7 @@ fn link_with(scene: &Scene, change: impl FnOnce(&mut NewLink)) -> String {
         expires_in: 3600,
         on_duplicate: OnDuplicate::Ask,
         confirm: false,
+        made_by: None,
     };
     change(&mut new);
     let made = scene.world.run(async { link::create(&scene.world.core(), &scene.workspace, new, |_, _| true).await });

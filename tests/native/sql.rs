@@ -1,14 +1,14 @@
 //! Every statement prepares against the real schema, and the hot ones find their rows by an index.
 
 use connections::app::AppId;
-use connections::caller::Scope;
+use connections::caller::{Maker, Scope};
 use connections::connection::Status;
 use connections::ids::ConnectionId;
 use connections::ports::{Database as _, Ports as _};
 use connections::resolve::{Ask, Consistency};
 use connections::store::{self, connections::Filter};
 use connections::time::Timestamp;
-use connections::workspace::User;
+use connections::workspace::{Role, User};
 use serde_json::json;
 
 use crate::support::Scene;
@@ -187,14 +187,14 @@ fn what_the_flows_do_not_reach_prepares_as_well() {
     scene.world.run(async {
         let core = scene.world.core();
         let (db, now, workspace) = (core.db(), core.now(), &scene.workspace);
-        let list = store::keys::list(db, workspace, "", 1).await.unwrap();
+        let list = store::keys::list(db, workspace, None, "", 1).await.unwrap();
         assert_eq!((list.data.len(), list.next.is_some()), (1, true));
         assert!(store::keys::get(db, &key.id).await.unwrap().is_some());
-        assert!(store::keys::revoke(db, workspace, &key.id, now).await.unwrap());
-        assert!(!store::keys::revoke(db, workspace, &key.id, now).await.unwrap());
+        assert!(store::keys::revoke(db, workspace, &key.id, true, now).await.unwrap().is_some());
+        assert!(store::keys::revoke(db, workspace, &key.id, true, now).await.unwrap().is_none());
         let left = store::maintenance::leftovers(db, now, now, now).await.unwrap();
         assert_eq!(left.keys, std::slice::from_ref(&key.id));
-        store::keys::erase(db, &key.id).await.unwrap();
+        store::keys::copy_is_gone(db, &key.id).await.unwrap();
         assert!(store::maintenance::leftovers(db, now, now, now).await.unwrap().keys.is_empty());
         assert_eq!(store::workspaces::list(db, "", 10).await.unwrap().data.len(), 1);
         let origins = ["https://a.example".to_owned()];
@@ -215,18 +215,33 @@ fn what_the_flows_do_not_reach_prepares_as_well() {
             hash: "h".into(),
             workspace: workspace.clone(),
             kind: store::sessions::Kind::Person(user.clone()),
+            role: Role::Admin,
+            made_by: Some(scene.key.id.clone()),
             created_at: now,
             expires_at: now.plus(60),
         };
         store::sessions::insert(db, &session).await.unwrap();
-        assert_eq!(store::sessions::get(db, "h", now).await.unwrap(), Some(session));
+        assert_eq!(store::sessions::get(db, "h", now).await.unwrap(), Some(session.clone()));
         assert_eq!(store::sessions::get(db, "h", now.plus(60)).await.unwrap(), None);
         store::sessions::delete(db, "h").await.unwrap();
-        let sign_in = store::sessions::SignIn { workspace: workspace.clone(), user };
-        store::sessions::insert_sign_in(db, "t", &sign_in, now.plus(60)).await.unwrap();
-        assert_eq!(store::sessions::peek_sign_in(db, "t", now).await.unwrap(), Some(sign_in.clone()));
-        assert_eq!(store::sessions::use_sign_in(db, "t", now).await.unwrap(), Some(sign_in));
-        assert_eq!(store::sessions::use_sign_in(db, "t", now).await.unwrap(), None, "once");
+        let sign_in = store::sessions::SignIn {
+            hash: "t".into(),
+            workspace: workspace.clone(),
+            user,
+            role: Role::Admin,
+            return_to: Some("/".into()),
+            made_by: Some(Maker::from(&scene.key)),
+            created_at: now,
+            expires_at: now.plus(60),
+            used_at: None,
+        };
+        assert!(store::sessions::insert_sign_in(db, &sign_in).await.unwrap());
+        assert_eq!(store::sessions::peek_sign_in(db, "t", now).await.unwrap(), Some(sign_in));
+        assert!(store::sessions::sign_in(db, "t", &session, Some("before"), now).await.unwrap());
+        assert_eq!(store::sessions::peek_sign_in(db, "t", now).await.unwrap(), None);
+        let again = store::sessions::Session { hash: "other".into(), ..session };
+        assert!(!store::sessions::sign_in(db, "t", &again, None, now).await.unwrap(), "once");
+        assert_eq!(store::sessions::get(db, "other", now).await.unwrap(), None);
         let state = store::maintenance::state(db, now).await.unwrap();
         assert_eq!(state.sealed_under, [("k1".to_owned(), 2)]);
         assert!(store::apps::remove(db, workspace, &scene.app).await.unwrap());
