@@ -364,11 +364,7 @@ pub fn ask_an_admin() -> Error {
 /// Whether a person's flow may still change a connection. It was allowed when the flow began; the connection may have
 /// become somebody else's, or the session ended, since. Who came by a link has the authority of the link, and a program
 /// that of its key.
-pub async fn may_still_change<P: Ports>(
-    core: &Core<P>,
-    flow: &Authorization,
-    connection: &Connection,
-) -> Result<bool> {
+pub async fn may_still_change<P: Ports>(core: &Core<P>, flow: &Authorization, connection: &Connection) -> Result<bool> {
     let Some(user) = flow.user.as_ref().filter(|_| flow.link.is_none()) else { return Ok(true) };
     if changes(user, Role::Member, connection) {
         return Ok(true);

@@ -25,9 +25,9 @@ mod setup;
 mod sign_in;
 mod view;
 
+use crate::app::AppId;
 use crate::authorize::{self, Caller, Subject};
 use crate::caller::{Key, PresentedKey};
-use crate::app::AppId;
 use crate::config::Config;
 use crate::core::Core;
 use crate::egress::Egress;

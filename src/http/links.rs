@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_text};
 use crate::json::objects;
 use crate::ports::Ports;
-use crate::secret::Secret;
 use crate::resolve::unauthorized;
+use crate::secret::Secret;
 use crate::store::links::{self as rows, Link, LinkStatus, OnDuplicate};
 use crate::store::sessions::{SignIn, insert_sign_in};
 use crate::store::workspaces;
@@ -122,9 +122,9 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     let filters = Filters::of(call.request, &["app", "connection", "status", "key"])?;
     let wrong = |name: &str, problem: &str| Error::invalid(name, problem.to_owned());
     let app = filters.get("app").map(|text| AppId::parse(text).ok_or_else(|| wrong("app", "is not an app's id.")));
-    let connection = filters.get("connection").map(|text| {
-        ConnectionId::parse(text).ok_or_else(|| wrong("connection", "is not a connection's id (con_…)."))
-    });
+    let connection = filters
+        .get("connection")
+        .map(|text| ConnectionId::parse(text).ok_or_else(|| wrong("connection", "is not a connection's id (con_…).")));
     let status = filters.get("status").map(|text| {
         let known = STATUSES.contains(&text).then(|| text.to_owned());
         known.ok_or_else(|| wrong("status", "must be open, awaiting_confirmation, used, ended or expired."))

@@ -60,8 +60,8 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
                 let app = listed.connection.app.as_str();
                 // What was removed from the workspace can't be connected again.
                 let removed = known.iter().all(|one| one.id() != app);
-                let repair = repair(core, listed)
-                    .filter(|_| !removed && authorize::may_change(session, &listed.connection));
+                let repair =
+                    repair(core, listed).filter(|_| !removed && authorize::may_change(session, &listed.connection));
                 Card { repair, owner: owner(session, &listed.connection), ..card(core, listed, name_of(app)) }
             })
             .collect(),

@@ -3,8 +3,8 @@
 //! Owns these pages; what a session is, [`super::session`] knows. Refuses to use a link up for a look at it.
 
 use super::page::{self, Tone};
-use super::session::shell;
 use super::routes::{self, Auth, Found};
+use super::session::shell;
 use super::{Call, Method, Response, session};
 use crate::caller::hash;
 use crate::core::Core;
@@ -50,7 +50,8 @@ pub(super) fn own_page<P: Ports>(core: &Core<P>, text: &str) -> Result<String> {
         )
     };
     let (path, query) = text.split_once('?').unwrap_or((text, ""));
-    let visible = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#' | b'"' | b'<' | b'>'));
+    let visible =
+        text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#' | b'"' | b'<' | b'>'));
     // What a browser would read in another way (`//host`, `/\host`, `/../`, `%2e`) is not the path it looks like.
     let at = core.config.public_url.at("");
     let url = url::Url::parse(&at).and_then(|base| base.join(text)).map_err(|_| wrong())?;

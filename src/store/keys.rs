@@ -15,7 +15,8 @@ const INSERT: &str =
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
     WHERE ?10 IS NULL OR EXISTS (SELECT 1 FROM keys WHERE id = ?10 AND revoked_at IS NULL)";
 pub(crate) const SELECT: &str = "SELECT * FROM keys WHERE id = ?1 AND revoked_at IS NULL";
-const LIST: &str = "SELECT * FROM keys WHERE workspace_id = ?1 AND id > ?2 AND revoked_at IS NULL AND (?4 IS NULL OR made_by = ?4)
+const LIST: &str =
+    "SELECT * FROM keys WHERE workspace_id = ?1 AND id > ?2 AND revoked_at IS NULL AND (?4 IS NULL OR made_by = ?4)
     ORDER BY id LIMIT ?3";
 const NAMES: &str = "SELECT id, name FROM keys WHERE workspace_id = ?1 AND id IN (SELECT value FROM json_each(?2)) AND revoked_at IS NULL";
 const REVOKE: &str = "UPDATE keys SET revoked_at = ?3 WHERE workspace_id = ?1 AND id = ?2 AND revoked_at IS NULL";
@@ -178,13 +179,7 @@ pub async fn copy_is_gone(db: &impl Database, id: &KeyId) -> Stored<()> {
 }
 
 /// Gives a key another secret; the one before is accepted until `until`. Answers whether the key still was as it was read.
-pub async fn rotate(
-    db: &impl Database,
-    key: &Key,
-    hash: &str,
-    until: Timestamp,
-    now: Timestamp,
-) -> Stored<bool> {
+pub async fn rotate(db: &impl Database, key: &Key, hash: &str, until: Timestamp, now: Timestamp) -> Stored<bool> {
     let statement = sql!(ROTATE, &key.workspace, &key.id, key.hash.as_str(), hash, until, now);
     Ok(run(db, statement).await?.changes > 0)
 }

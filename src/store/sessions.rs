@@ -18,8 +18,10 @@ const GET: &str = "SELECT * FROM sessions WHERE hash = ?1 AND expires_at > ?2";
 const LIVING: &str = "SELECT hash FROM sessions WHERE hash IN (SELECT value FROM json_each(?1)) AND expires_at > ?2";
 const DELETE: &str = "DELETE FROM sessions WHERE hash = ?1";
 /// `~` comes after every character of a hash. The plus keeps SQLite at the primary key.
-const BY_ID: &str = "SELECT * FROM sessions WHERE hash >= ?2 AND hash < ?2 || '~' AND +workspace_id = ?1 AND expires_at > ?3";
-const LIST: &str = "SELECT * FROM sessions WHERE workspace_id = ?1 AND (created_at, hash) < (?2, ?3) AND expires_at > ?4
+const BY_ID: &str =
+    "SELECT * FROM sessions WHERE hash >= ?2 AND hash < ?2 || '~' AND +workspace_id = ?1 AND expires_at > ?3";
+const LIST: &str =
+    "SELECT * FROM sessions WHERE workspace_id = ?1 AND (created_at, hash) < (?2, ?3) AND expires_at > ?4
       AND (?5 IS NULL OR kind = ?5)
       AND (?6 IS NULL OR user_id = ?6)
       AND (?7 IS NULL OR made_by = ?7)
@@ -28,7 +30,8 @@ const LIST: &str = "SELECT * FROM sessions WHERE workspace_id = ?1 AND (created_
 const END_FLOWS: &str = "UPDATE authorizations SET expires_at = ?2 WHERE session_hash = ?1 AND expires_at > ?2
     AND outcome IN ('pending', 'undecided')";
 
-const INSERT_SIGN_IN: &str = "INSERT INTO sign_in_links (token_hash, workspace_id, user_id, user_name, expires_at, role, return_to, made_by,
+const INSERT_SIGN_IN: &str =
+    "INSERT INTO sign_in_links (token_hash, workspace_id, user_id, user_name, expires_at, role, return_to, made_by,
       key_expires_at, created_at)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
     WHERE ?8 IS NULL OR EXISTS (SELECT 1 FROM keys WHERE id = ?8 AND revoked_at IS NULL)";
@@ -191,8 +194,7 @@ pub async fn list(
 ) -> Stored<Page<Session>> {
     let (at, hash) = filter.position();
     let user = filter.user.as_deref();
-    let statement =
-        sql!(LIST, workspace, at, hash, now, filter.kind, user, filter.made_by.as_ref(), filter.limit + 1);
+    let statement = sql!(LIST, workspace, at, hash, now, filter.kind, user, filter.made_by.as_ref(), filter.limit + 1);
     let rows = all(db, statement).await?;
     Ok(page(rows, filter.limit, |session: &Session| cursor(session.created_at, session.id())))
 }

@@ -199,7 +199,9 @@ fn keys_that_are_not_in_force_are_unauthorized() {
     let unknown = connections::caller::PresentedKey::parse(unknown.expose()).unwrap();
     scene.world.run(async {
         let core = scene.world.core();
-        assert!(store::keys::revoke(core.db(), &scene.workspace, &revoked.id, true, core.now()).await.unwrap().is_some());
+        assert!(
+            store::keys::revoke(core.db(), &scene.workspace, &revoked.id, true, core.now()).await.unwrap().is_some()
+        );
     });
     scene.resolve_as(&ending, &id, ask()).unwrap();
     scene.world.pass(10);
