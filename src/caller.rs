@@ -248,6 +248,11 @@ impl PresentedKey {
         let previous = key.previous.as_ref().is_some_and(|one| same(&self.hash, &one.hash) && now < one.until);
         (same(&self.hash, &key.hash) || previous) && alive
     }
+
+    /// Whether it is the key's newest secret, and not the one before the last rotation.
+    pub fn is_newest(&self, key: &Key) -> bool {
+        same(&self.hash, &key.hash)
+    }
 }
 
 /// A new key: its id, its text (shown once) and the hash to store.
@@ -395,6 +400,7 @@ mod tests {
         for (at, accepted) in [(99, true), (100, false)] {
             assert_eq!(old.is(&key, Timestamp::from_unix(at)), accepted);
             assert!(new.is(&key, Timestamp::from_unix(at)));
+            assert!(new.is_newest(&key) && !old.is_newest(&key));
         }
         key.expires_at = Some(Timestamp::from_unix(50));
         assert!(!old.is(&key, Timestamp::from_unix(60)) && !new.is(&key, Timestamp::from_unix(60)));

@@ -44,10 +44,7 @@ pub(super) async fn sign_in<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result
 /// are signed in. Anything else would make us an open redirector (RFC 9700, 4.11.1).
 pub(super) fn own_page<P: Ports>(core: &Core<P>, text: &str) -> Result<String> {
     let wrong = || {
-        Error::invalid(
-            "return_to",
-            "must be the path of one of our pages for people, such as /connections/con_… or /oauth/start/slack.",
-        )
+        Error::invalid("return_to", "must be the path of one of our pages for people, such as / or /connections/con_….")
     };
     let (path, query) = text.split_once('?').unwrap_or((text, ""));
     let visible =

@@ -599,6 +599,7 @@ fn a_rotated_key_has_two_secrets_until_the_overlap_ends_and_nothing_it_made_ends
     assert!(made.guest.consent(&made.at_the_app, "eve").contains("Acme is connected"));
     scene.world.pass(99);
     assert_eq!((works(&old), works(&new)), (200, 200));
+    assert_eq!(rotate(&scene, &old, &json!({})).0, 409, "by the secret that was replaced");
     scene.world.pass(1);
     assert_eq!((works(&old), works(&new)), (401, 200));
     let (_, list) = call(&scene, &new, Method::Get, "/v1/keys", &Value::Null);
@@ -611,6 +612,7 @@ fn a_rotated_key_has_two_secrets_until_the_overlap_ends_and_nothing_it_made_ends
     let newest = at_once["key"].as_str().unwrap();
     let (_, day) = rotate(&scene, newest, &json!({}));
     assert_eq!(day["previous_secret_until"], json!(scene.world.now().plus(86_400)));
+    let newest = day["key"].as_str().unwrap();
     for wrong in [json!({ "overlap_seconds": -1 }), json!({ "overlap_seconds": 604_801 }), json!({ "overlap": 1 })] {
         assert_eq!(rotate(&scene, newest, &wrong).0, 422, "{wrong}");
     }

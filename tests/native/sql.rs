@@ -36,7 +36,19 @@ fn listed(scene: &Scene, filter: Filter) -> Vec<ConnectionId> {
 
 /// A step through all rows of a table that grows with its users.
 fn scans(scene: &Scene, sql: &str) -> Option<String> {
-    let grows = ["connections", "keys", "uses", "events", "authorizations", "sessions", "links", " c", " d", " u"];
+    let grows = [
+        "connections",
+        "keys",
+        "uses",
+        "events",
+        "authorizations",
+        "sessions",
+        "links",
+        "sign_in_links",
+        " c",
+        " d",
+        " u",
+    ];
     let is_scan = |line: &String| {
         line.starts_with("SCAN ")
             && !line.contains(" USING ")
@@ -77,6 +89,66 @@ fn what_is_due_is_found_by_its_index() {
     let plan = scene.world.db.plan(due).join("\n");
     assert!(plan.contains("connections_due"), "{plan}");
     assert!(!plan.contains("USE TEMP B-TREE"), "{plan}");
+}
+
+#[test]
+fn what_a_key_made_is_listed_and_ended_by_its_indexes() {
+    use crate::http::{Browser, call, first_key, further_key};
+    use connections::http::Method;
+    let scene = Scene::new();
+    Browser::new(&scene).sign_in();
+    let (first, key) = (first_key(&scene), further_key(&scene, |_| {}));
+    let null = serde_json::Value::Null;
+    let body = json!({ "app": "acme", "user": { "id": "ann" } });
+    let (_, link) = call(&scene, &key, Method::Post, "/v1/links", &body);
+    let (_, sign_in) = call(&scene, &key, Method::Post, "/v1/sign-in-links", &json!({ "user": { "id": "ann" } }));
+    let (_, sessions) = call(&scene, &first, Method::Get, "/v1/sessions", &null);
+    let id = |one: &serde_json::Value| one["id"].as_str().unwrap().to_owned();
+    let key_id = format!("key_{}", key.split('_').nth(1).unwrap());
+    scene.world.db.reset_counts();
+    for (method, path) in [
+        (Method::Get, "/v1/links?limit=1".to_owned()),
+        (Method::Get, "/v1/sign-in-links?limit=1".to_owned()),
+        (Method::Get, "/v1/sessions?limit=1".to_owned()),
+        (Method::Delete, format!("/v1/links/{}", id(&link))),
+        (Method::Delete, format!("/v1/sign-in-links/{}", id(&sign_in))),
+        (Method::Delete, format!("/v1/sessions/{}", id(&sessions["data"][0]))),
+        (Method::Post, format!("/v1/keys/{key_id}/rotate")),
+        (Method::Delete, format!("/v1/keys/{key_id}")),
+    ] {
+        assert_eq!(call(&scene, &first, method, &path, &null).0, 200, "{path}");
+    }
+    scene.tick();
+    let seen = scene.world.db.seen.borrow().clone();
+    assert!(seen.len() >= 40, "{}", seen.len());
+    for sql in &seen {
+        assert_eq!(scans(&scene, sql), None, "{sql}");
+    }
+    let plan_of = |beginning: &str, has: &str| {
+        let sql = seen.iter().find(|sql| sql.starts_with(beginning) && sql.contains(has));
+        scene.world.db.plan(sql.unwrap_or_else(|| panic!("{beginning} … {has}"))).join("\n")
+    };
+    for (beginning, has, index) in [
+        ("SELECT * FROM links", "ORDER BY", "links_by_workspace (workspace_id=? AND (created_at,id)<(?,?))"),
+        ("SELECT * FROM sessions", "ORDER BY", "sessions_by_workspace (workspace_id=? AND (created_at,hash)<(?,?))"),
+        (
+            "SELECT * FROM sign_in_links",
+            "ORDER BY",
+            "sign_in_links_by_workspace (workspace_id=? AND (created_at,token_hash)<(?,?))",
+        ),
+        ("SELECT * FROM sessions", "'~'", "PRIMARY KEY (hash>? AND hash<?)"),
+        ("SELECT * FROM sign_in_links", "'~'", "PRIMARY KEY (token_hash>? AND token_hash<?)"),
+        ("UPDATE links", "made_by", "links_by_maker (made_by=?)"),
+        ("DELETE FROM sign_in_links", "made_by", "sign_in_links_by_maker (made_by=?)"),
+        ("DELETE FROM sessions", "made_by", "sessions_by_maker (made_by=?)"),
+        ("UPDATE authorizations", "FROM sessions", "authorizations_by_session (session_hash=?)"),
+        ("SELECT id FROM keys", "made_by", "keys_by_maker (made_by=?)"),
+        ("SELECT id FROM (", "copy_outdated", "keys_copy_outdated"),
+    ] {
+        let plan = plan_of(beginning, has);
+        assert!(plan.contains(index), "{beginning} … {has}: {plan}");
+        assert!(has != "ORDER BY" || !plan.contains("USE TEMP B-TREE"), "{plan}");
+    }
 }
 
 #[test]
