@@ -23,7 +23,7 @@ mod tests;
 pub use ask::Way;
 pub use choose::{ChooseView, Choosing, choose};
 pub use connect::{ConnectView, connect};
-pub use connection::{ConnectionView, Lasts, PutOff, connection};
+pub use connection::{Changes, ConnectionView, Lasts, PutOff, connection};
 pub use form::{INPUT, Input, Problem, ScopeChoice, input_name};
 pub use list::{AppChoice, ListView, list};
 pub use message::{Message, message, refused};

@@ -220,7 +220,7 @@ async fn view<P: Ports>(core: &Core<P>, call: &Call<'_>, listed: &Listed) -> Res
         granted: connection.scopes_granted.clone(),
         missing,
         removed,
-        may_change,
+        changes: if may_change { page::Changes::Allowed } else { page::Changes::AdminsOnly },
         renaming: None,
         ask_again: Some(ask_again(connection)).filter(|_| !removed && may_change),
         kind: app.as_ref().filter(|app| app.kind.is_pasted()).map(|app| ask::kind(app)).unwrap_or_default(),

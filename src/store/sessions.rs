@@ -17,7 +17,7 @@ const INSERT: &str =
 const GET: &str = "SELECT * FROM sessions WHERE hash = ?1 AND expires_at > ?2";
 const LIVING: &str = "SELECT hash FROM sessions WHERE hash IN (SELECT value FROM json_each(?1)) AND expires_at > ?2";
 const DELETE: &str = "DELETE FROM sessions WHERE hash = ?1";
-/// `~` comes after every character of a hash. The plus keeps SQLite at the primary key.
+/// `~` comes after every character of a hash. The plus keeps `SQLite` at the primary key.
 const BY_ID: &str =
     "SELECT * FROM sessions WHERE hash >= ?2 AND hash < ?2 || '~' AND +workspace_id = ?1 AND expires_at > ?3";
 const LIST: &str =

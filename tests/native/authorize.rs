@@ -8,6 +8,7 @@ use connections::caller::{Key, Scope};
 use connections::http::Method;
 use connections::http::routes::{Auth, Line, ROUTES};
 use connections::ids::ConnectionId;
+use connections::resolve::Source::{Cache, Database};
 use connections::resolve::{Ask, Consistency};
 use serde_json::{Value, json};
 
@@ -74,11 +75,10 @@ fn expected(kind: Kind, line: &Line, listed: bool) -> Expected {
     let app = matches!(line.resource, Resource::App | Resource::Client);
     let listed = listed || app && matches!(kind, Kind::Limited { apps: false, .. });
     match kind {
-        Kind::Whole => Allowed,
         Kind::With(scope) if scope == Scope::All || scope_of(line) == Some(scope) => Allowed,
         Kind::With(_) => Forbidden,
         Kind::Elsewhere if named && (listed || !app) => Missing,
-        Kind::Elsewhere => Allowed,
+        Kind::Elsewhere | Kind::Whole => Allowed,
         Kind::Limited { connections, .. } => match (line.resource, line.action) {
             (Resource::SignInLink | Resource::Session, _) => Forbidden,
             _ if named && !listed => Missing,
@@ -657,7 +657,6 @@ fn near_the_caller_both_secrets_are_known_and_the_old_one_ends_in_time() {
             Ok::<_, connections::error::Error>(answered.resolved.source)
         })
     };
-    use connections::resolve::Source::{Cache, Database};
     assert_eq!((edge(&old).unwrap(), edge(&old).unwrap()), (Database, Cache));
     let (_, rotated) = rotate(&scene, &old, &json!({ "overlap_seconds": 600 }));
     let new = rotated["key"].as_str().unwrap();

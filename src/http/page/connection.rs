@@ -26,8 +26,8 @@ pub struct ConnectionView {
     pub missing: Vec<(String, Option<String>)>,
     /// Whether the workspace has no such app any more: it can be used on, and not connected again.
     pub removed: bool,
-    /// Whether the person may rename, reconnect and disconnect it.
-    pub may_change: bool,
+    /// Who may rename, reconnect and disconnect it.
+    pub changes: Changes,
     /// The name that was entered and not accepted, and why.
     pub renaming: Option<(String, String)>,
     /// Where they are asked for again; `None` where that can't help.
@@ -60,6 +60,15 @@ pub struct ConnectionView {
     pub events: Vec<(Timestamp, String)>,
     /// Whether the person asked to disconnect and has yet to confirm.
     pub confirming_disconnect: bool,
+}
+
+/// Who may change a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changes {
+    /// The person who looks.
+    Allowed,
+    /// Admins, and the person is none.
+    AdminsOnly,
 }
 
 /// What a connection's access lives by.
@@ -98,8 +107,8 @@ pub fn connection(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
         (details(view))
         (permissions(&view.granted))
         (uses(&view.uses))
-        @if view.may_change { (rename(shell, view)) } @else { (for_admins()) }
-        @if view.may_change && !view.confirming_disconnect { (disconnect(view)) }
+        @if may_change(view) { (rename(shell, view)) } @else { (for_admins()) }
+        @if may_change(view) && !view.confirming_disconnect { (disconnect(view)) }
         (history(view))
     };
     let title = match (view.confirming_disconnect, &view.renaming) {
@@ -150,7 +159,7 @@ fn state(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
                     (csrf(shell))
                     button type="submit" { "Check now" }
                 }
-                @if !view.removed && view.may_change { (renew(view)) }
+                @if !view.removed && may_change(view) { (renew(view)) }
             }
         }
     }
@@ -278,6 +287,10 @@ fn access(view: &ConnectionView) -> Markup {
             (Lasts::Consented, None, false) => "no end known",
         }
     }
+}
+
+fn may_change(view: &ConnectionView) -> bool {
+    view.changes == Changes::Allowed
 }
 
 fn broken(view: &ConnectionView) -> bool {
