@@ -267,8 +267,15 @@ pub fn links_of(key: &Key) -> links::Filter {
 /// A resolve asks this in its own round trip: the same answers as from [`authorize`], in the same order.
 pub fn resolve(key: &Key, connection: Option<Connection>) -> Result<Connection> {
     key.require(Scope::Resolve)?;
-    let found = connection.filter(|one| one.workspace == key.workspace && sees_connection(key, &one.id, &one.app));
-    found.ok_or_else(Error::connection_not_found)
+    let found = connection.filter(|one| one.workspace == key.workspace).ok_or_else(Error::connection_not_found)?;
+    may_resolve(key, &found.id, &found.app)?;
+    Ok(found)
+}
+
+/// Whether a key gets the credential of a connection of its workspace, also where a copy of it answers.
+pub fn may_resolve(key: &Key, id: &ConnectionId, app: &AppId) -> Result<()> {
+    key.require(Scope::Resolve)?;
+    if sees_connection(key, id, app) { Ok(()) } else { Err(Error::connection_not_found()) }
 }
 
 fn key_may(key: &Key, action: Action, resource: Resource, subject: &Subject) -> Result<()> {

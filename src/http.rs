@@ -1,7 +1,8 @@
 //! HTTP: request → use case → response, over plain structs that any platform can fill.
 //!
-//! Owns authentication, the step that authorises every request before its handler, the order of refusals (401, 403, 404, 422, then the rest), headers, and the
-//! shape of JSON and pages. Refuses SQL and platform types.
+//! Owns authentication, the step that authorises every request before its handler, the order of refusals
+//! (401, 403, 404, 422, then the rest), headers, and the shape of JSON and pages. Refuses SQL and
+//! platform types.
 
 mod apps;
 mod ask;

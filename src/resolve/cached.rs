@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{After, Answered, Ask, Consistency, Freshness, Issued, Policy, Resolved, Source, allow, told};
 use crate::authorize;
-use crate::caller::{Key, KeyId, PresentedKey, Scope};
+use crate::caller::{Key, KeyId, PresentedKey};
 use crate::connection::{Account, Connection, LEAST_USEFUL, Life, Status};
 use crate::core::Core;
 use crate::error::Result;
@@ -88,9 +88,7 @@ pub(super) async fn resolve<P: Ports>(
     let now = core.now();
     let Some(key) = read_key(core, presented, now).await else { return Ok(None) };
     let Some((entry, cached)) = read_connection(core, id).await else { return Ok(None) };
-    let visible = entry.workspace == key.workspace.as_str()
-        && key.has(Scope::Resolve)
-        && authorize::sees_connection(&key, id, &cached.app);
+    let visible = entry.workspace == key.workspace.as_str() && authorize::may_resolve(&key, id, &cached.app).is_ok();
     let policy = cached.policy(id);
     let life = Life { since: Timestamp::from_unix(cached.since), until: cached.until.map(Timestamp::from_unix) };
     let Some(freshness) = freshness(life, id, ask, now).filter(|_| visible && allow(core, &policy, ask).is_ok()) else {
