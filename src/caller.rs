@@ -2,7 +2,7 @@
 //!
 //! Owns API keys: their form, their check, their scopes and allow-lists. Refuses to store a key:
 //! only the SHA-256 of its 190-bit random secret is kept, found by id, compared in constant time.
-//! Outside an allow-list a thing does not exist for that key.
+//! What follows from scopes and allow-lists is decided in [`crate::authorize`].
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -90,6 +90,9 @@ pub enum Scope {
     /// Make and revoke keys.
     #[serde(rename = "keys")]
     Keys,
+    /// Make people admins, and see and end sessions and sign-in links.
+    #[serde(rename = "people")]
+    People,
     /// Read the audit trail.
     #[serde(rename = "events")]
     Events,
@@ -99,6 +102,19 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// All scopes.
+    pub const ALL: [Self; 9] = [
+        Self::ConnectionsRead,
+        Self::ConnectionsWrite,
+        Self::Resolve,
+        Self::Apps,
+        Self::Links,
+        Self::Keys,
+        Self::People,
+        Self::Events,
+        Self::All,
+    ];
+
     /// The scope's text.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -108,6 +124,7 @@ impl Scope {
             Self::Apps => "apps",
             Self::Links => "links",
             Self::Keys => "keys",
+            Self::People => "people",
             Self::Events => "events",
             Self::All => "*",
         }
@@ -137,6 +154,58 @@ pub struct Key {
     /// When it was made.
     #[serde(with = "unix")]
     pub created_at: Option<Timestamp>,
+    /// The key that made it, if a key did.
+    #[serde(default)]
+    pub made_by: Option<KeyId>,
+    /// The secret before the last rotation.
+    #[serde(default)]
+    pub previous: Option<PreviousSecret>,
+}
+
+/// The secret that a key had before its last rotation. It is accepted for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousSecret {
+    /// SHA-256 of the whole key, with that secret.
+    pub hash: String,
+    /// When it is no longer accepted (Unix seconds in the cache's copy).
+    #[serde(with = "unix_seconds")]
+    pub until: Timestamp,
+}
+
+/// The key that made something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Maker {
+    /// Its id.
+    pub key: KeyId,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Maker {
+    /// What a key makes does not outlive the key.
+    pub fn limit(&self, expires_at: Timestamp) -> Timestamp {
+        self.expires_at.map_or(expires_at, |end| end.min(expires_at))
+    }
+}
+
+impl From<&Key> for Maker {
+    fn from(key: &Key) -> Self {
+        Self { key: key.id.clone(), expires_at: key.expires_at }
+    }
+}
+
+mod unix_seconds {
+    use super::Timestamp;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's `with` hands over a reference to the field")]
+    pub(super) fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        time.unix().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        i64::deserialize(deserializer).map(Timestamp::from_unix)
+    }
 }
 
 mod unix {
@@ -172,20 +241,34 @@ impl PresentedKey {
         Some(Self { id: KeyId::parse(&format!("key_{id}"))?, hash: hash(text) })
     }
 
-    /// Whether it is this stored key, and the key is still in force.
+    /// Whether it is this stored key, and the key is still in force. For a while after a rotation the secret before is
+    /// accepted, too.
     pub fn is(&self, key: &Key, now: Timestamp) -> bool {
         let alive = key.expires_at.is_none_or(|end| now < end);
-        same(&self.hash, &key.hash) && alive
+        let previous = key.previous.as_ref().is_some_and(|one| same(&self.hash, &one.hash) && now < one.until);
+        (same(&self.hash, &key.hash) || previous) && alive
+    }
+
+    /// Whether it is the key's newest secret, and not the one before the last rotation.
+    pub fn is_newest(&self, key: &Key) -> bool {
+        same(&self.hash, &key.hash)
     }
 }
 
 /// A new key: its id, its text (shown once) and the hash to store.
 pub fn new_key(random: &impl Random) -> std::result::Result<(KeyId, Secret, String), NoRandomness> {
-    let id = random_base62(random, ID_LENGTH)?;
+    let id = KeyId(format!("key_{}", random_base62(random, ID_LENGTH)?));
+    let (text, stored) = new_secret(random, &id)?;
+    Ok((id, text, stored))
+}
+
+/// A new secret for a key: the key's whole text (shown once) and the hash to store.
+pub fn new_secret(random: &impl Random, id: &KeyId) -> std::result::Result<(Secret, String), NoRandomness> {
+    let id = id.as_str().strip_prefix("key_").unwrap_or_default();
     let secret = random_base62(random, SECRET_LENGTH)?;
-    let text = format!("{KEY_PREFIX}{id}_{secret}{}", checksum(&id, &secret));
+    let text = format!("{KEY_PREFIX}{id}_{secret}{}", checksum(id, &secret));
     let stored = hash(&text);
-    Ok((KeyId(format!("key_{id}")), Secret::new(text), stored))
+    Ok((Secret::new(text), stored))
 }
 
 /// Six characters by which a secret scanner tells a real key from a look-alike.
@@ -214,24 +297,9 @@ impl Key {
         ))
     }
 
-    /// Whether a connection exists for this key.
-    pub fn sees(&self, connection: &ConnectionId, app: &AppId) -> bool {
-        self.connections.as_ref().is_none_or(|list| list.contains(connection)) && self.sees_app(app)
-    }
-
-    /// Whether an app exists for this key.
-    pub fn sees_app(&self, app: &AppId) -> bool {
-        self.apps.as_ref().is_none_or(|list| list.contains(app))
-    }
-
     /// Whether another key can do nothing this one can't: only such keys exist for it.
     pub fn covers_key(&self, other: &Self) -> bool {
         self.covers(&other.scopes, other.connections.as_deref(), other.apps.as_deref(), other.expires_at)
-    }
-
-    /// Whether the key sees a part of its workspace only.
-    pub fn is_limited(&self) -> bool {
-        self.connections.is_some() || self.apps.is_some()
     }
 
     /// Whether the key may hand out what it has: nothing wider than itself, and nothing that outlives it.
@@ -271,6 +339,16 @@ mod tests {
         }
     }
 
+    struct Counting;
+    impl Random for Counting {
+        fn fill(&self, buffer: &mut [u8]) -> std::result::Result<(), NoRandomness> {
+            for (index, byte) in buffer.iter_mut().enumerate() {
+                *byte = u8::try_from((index * 7 + 3) % 241).unwrap();
+            }
+            Ok(())
+        }
+    }
+
     fn key(expires_at: Option<i64>) -> (Secret, Key) {
         let (id, text, hash) = new_key(&Fixed).unwrap();
         let key = Key {
@@ -283,6 +361,8 @@ mod tests {
             apps: None,
             expires_at: expires_at.map(Timestamp::from_unix),
             created_at: None,
+            made_by: None,
+            previous: None,
         };
         (text, key)
     }
@@ -307,6 +387,31 @@ mod tests {
         let presented = PresentedKey::parse(text.expose()).unwrap();
         assert!(presented.is(&key, Timestamp::from_unix(99)));
         assert!(!presented.is(&key, Timestamp::from_unix(100)));
+    }
+
+    #[test]
+    fn after_a_rotation_both_secrets_are_accepted_until_the_overlap_ends() {
+        let (old, mut key) = key(None);
+        let (new, hash) = new_secret(&Counting, &key.id).unwrap();
+        let [old, new] = [old, new].map(|text| PresentedKey::parse(text.expose()).unwrap());
+        assert_eq!(old.id, new.id);
+        key.previous = Some(PreviousSecret { hash: key.hash, until: Timestamp::from_unix(100) });
+        key.hash = hash;
+        for (at, accepted) in [(99, true), (100, false)] {
+            assert_eq!(old.is(&key, Timestamp::from_unix(at)), accepted);
+            assert!(new.is(&key, Timestamp::from_unix(at)));
+            assert!(new.is_newest(&key) && !old.is_newest(&key));
+        }
+        key.expires_at = Some(Timestamp::from_unix(50));
+        assert!(!old.is(&key, Timestamp::from_unix(60)) && !new.is(&key, Timestamp::from_unix(60)));
+    }
+
+    #[test]
+    fn a_copy_of_a_key_from_the_version_before_is_read() {
+        let copy = r#"{"id":"key_0123456789abcdef","workspace":"ws_0123456789abcdefABCD-_","name":"k","hash":"h",
+            "scopes":["resolve"],"connections":null,"apps":null,"expires_at":null,"created_at":1}"#;
+        let key: Key = serde_json::from_str(copy).unwrap();
+        assert_eq!((key.made_by, key.previous), (None, None));
     }
 
     #[test]

@@ -71,6 +71,13 @@ pub fn ids() -> impl Iterator<Item = &'static str> {
     entries().map(|entry| entry.id)
 }
 
+/// The apps whose OAuth client is this app's client, too: those of its family, or it alone.
+pub fn sharing_a_client_with(id: &str) -> impl Iterator<Item = &str> {
+    let family = entry(id).and_then(|entry| entry.family);
+    let others = entries().filter(move |entry| family.is_some() && entry.family == family && entry.id != id);
+    std::iter::once(id).chain(others.map(|entry| entry.id))
+}
+
 /// Reads a custom app's definition. On top of [`read`] it must not use a name under which an OAuth client of
 /// the catalogue is registered: that client's secret would go wherever the definition says.
 ///

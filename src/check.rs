@@ -136,7 +136,7 @@ impl Work {
             Self::ExpireFlow(flow) => settle::expire(core, &flow).await,
             Self::Revoke(job) => disconnect::retry(core, &job).await,
             Self::EraseWorkspace(id) => Ok(workspaces::erase(core.db(), &id).await?),
-            Self::ForgetKey(id) if cached::forget_key(core, &id).await => Ok(keys::erase(core.db(), &id).await?),
+            Self::ForgetKey(id) if cached::forget_key(core, &id).await => Ok(keys::copy_is_gone(core.db(), &id).await?),
             Self::ForgetKey(_) => Ok(()),
         }
     }

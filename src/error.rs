@@ -15,6 +15,8 @@ pub enum Code {
     Unauthorized,
     /// The key lacks a scope.
     InsufficientKeyScope,
+    /// Only an admin of the workspace may do this.
+    AdminRequired,
     /// A page's form came from another site or an old page.
     FormRejected,
     /// No such thing, or not this caller's.
@@ -67,9 +69,10 @@ pub enum Code {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Unauthorized,
         Self::InsufficientKeyScope,
+        Self::AdminRequired,
         Self::FormRejected,
         Self::NotFound,
         Self::ConnectionNotFound,
@@ -101,6 +104,7 @@ impl Code {
         match self {
             Self::Unauthorized => "unauthorized",
             Self::InsufficientKeyScope => "insufficient_key_scope",
+            Self::AdminRequired => "admin_required",
             Self::FormRejected => "form_rejected",
             Self::NotFound => "not_found",
             Self::ConnectionNotFound => "connection_not_found",

@@ -1,7 +1,8 @@
 //! HTTP: request → use case → response, over plain structs that any platform can fill.
 //!
-//! Owns authentication, the order of refusals (401, 403, 404, 422, then the rest), headers, and the
-//! shape of JSON and pages. Refuses SQL and platform types.
+//! Owns authentication, the step that authorises every request before its handler, the order of refusals
+//! (401, 403, 404, 422, then the rest), headers, and the shape of JSON and pages. Refuses SQL and
+//! platform types.
 
 mod access_log;
 mod apps;
@@ -21,10 +22,13 @@ mod people;
 mod problem;
 pub mod routes;
 mod session;
+mod sessions;
 mod setup;
 mod sign_in;
 mod view;
 
+use crate::app::AppId;
+use crate::authorize::{self, Caller, Subject};
 use crate::caller::{Key, PresentedKey};
 use crate::config::Config;
 use crate::core::Core;
@@ -33,9 +37,11 @@ use crate::error::{Code, Error, Result};
 use crate::ports::Ports;
 use crate::resolve::{After, unauthorized};
 use crate::store;
+use crate::store::connections::Listed;
+use crate::store::links::Link;
 use crate::store::sessions::Session;
 
-use routes::{Auth, Found};
+use routes::{Auth, Found, Line};
 
 /// The largest body a request may have, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
@@ -173,12 +179,13 @@ impl Response {
     }
 }
 
-/// A request on its way to its handler: who calls is known.
+/// A request on its way to its handler: who calls is known, and that they may.
 pub(crate) struct Call<'a> {
     request: &'a Request,
     params: Vec<String>,
     key: Option<Key>,
     session: Option<Session>,
+    subject: Subject,
 }
 
 impl Call<'_> {
@@ -193,12 +200,49 @@ impl Call<'_> {
     fn session(&self) -> Result<&Session> {
         self.session.as_ref().ok_or_else(session::needed)
     }
+
+    /// The connection that the path names.
+    fn connection(&self) -> Result<&Listed> {
+        match &self.subject {
+            Subject::Connection(listed) => Ok(listed),
+            _ => Err(undeclared()),
+        }
+    }
+
+    /// The app that the path names. It may be that there is none.
+    fn app(&self) -> Result<&AppId> {
+        match &self.subject {
+            Subject::App(id) => Ok(id),
+            _ => Err(undeclared()),
+        }
+    }
+
+    /// The link that the path names.
+    fn link(&self) -> Result<&Link> {
+        match &self.subject {
+            Subject::Link(link) => Ok(link),
+            _ => Err(undeclared()),
+        }
+    }
+
+    /// The key that the path names.
+    fn named_key(&self) -> Result<&Key> {
+        match &self.subject {
+            Subject::Key(key) => Ok(key),
+            _ => Err(undeclared()),
+        }
+    }
+}
+
+/// A handler wants what its route does not declare.
+fn undeclared() -> Error {
+    Error::internal("a route does not declare what its handler works with")
 }
 
 /// Answers a request.
 pub async fn handle<P: Ports>(core: &Core<P>, request: &Request) -> Response {
     let found = routes::find(request.method, &request.path);
-    let mut call = Call { request, params: vec![], key: None, session: None };
+    let mut call = Call { request, params: vec![], key: None, session: None, subject: Subject::None };
     let answered = match gate(core, request).await {
         Ok(()) => answer(core, &mut call, &found).await,
         Err(error) => Err(error),
@@ -254,10 +298,25 @@ async fn answer<P: Ports>(core: &Core<P>, call: &mut Call<'_>, found: &Found) ->
         }
     };
     authenticate(core, route.auth, call).await?;
+    call.subject = authorize(core, route, call).await?;
     if matches!(request.body, Body::TooLarge) && route.auth != Auth::Itself {
         return Err(input::too_large());
     }
     routes::dispatch(core, route.handler, call).await
+}
+
+/// What a key or a person may do is decided here, by what the route declares. Operators may do what their routes do, a link
+/// and a flow belong to whoever has their secret or began them, and a resolve asks in its own round trip.
+async fn authorize<P: Ports>(core: &Core<P>, route: &Line, call: &Call<'_>) -> Result<Subject> {
+    let caller = match (route.auth, &call.key, &call.session) {
+        (Auth::Key(_), Some(key), _) => Caller::Key(key),
+        (Auth::Person(needs), _, Some(session)) => Caller::Person(session, needs),
+        (Auth::Key(_), None, _) => return Err(unauthorized()),
+        (Auth::Person(_), _, None) => return Err(session::needed()),
+        (Auth::Nobody | Auth::Operator | Auth::Itself | Auth::Browser, ..) => return Ok(Subject::None),
+    };
+    let named = call.params.first().map(String::as_str);
+    authorize::authorize(core, &caller, (route.action, route.resource), named).await
 }
 
 async fn authenticate<P: Ports>(core: &Core<P>, auth: Auth, call: &mut Call<'_>) -> Result<()> {
@@ -281,7 +340,7 @@ async fn authenticate<P: Ports>(core: &Core<P>, auth: Auth, call: &mut Call<'_>)
             call.session = session::person(core, call.request).await?;
             Ok(())
         }
-        Auth::Person => {
+        Auth::Person(_) => {
             call.session = Some(session::person(core, call.request).await?.ok_or_else(session::needed)?);
             session::require_own_form(core, call.request)
         }

@@ -115,10 +115,43 @@ id_types! {
     LinkId = "lnk_";
     /// One pending OAuth flow.
     AuthorizationId = "aut_";
+    /// A browser's session.
+    SessionId = "ses_";
+    /// A link that signs a person in.
+    SignInLinkId = "sil_";
     /// One line of the audit trail.
     EventId = "evt_";
     /// One refresh attempt.
     AttemptId = "att_";
+}
+
+/// The beginning of a stored hash, as an id: long enough to be nobody else's, and of no use to whoever wants in.
+fn from_hash(prefix: &str, hash: &str) -> String {
+    prefix.chars().chain(hash.chars().take(ID_CHARS)).collect()
+}
+
+impl SessionId {
+    /// The id of the session that is stored under this hash.
+    pub fn of_hash(hash: &str) -> Self {
+        Self(from_hash("ses_", hash))
+    }
+
+    /// What the stored hash begins with.
+    pub fn hash_begins(&self) -> &str {
+        self.0.strip_prefix("ses_").unwrap_or_default()
+    }
+}
+
+impl SignInLinkId {
+    /// The id of the sign-in link that is stored under this hash.
+    pub fn of_hash(hash: &str) -> Self {
+        Self(from_hash("sil_", hash))
+    }
+
+    /// What the stored hash begins with.
+    pub fn hash_begins(&self) -> &str {
+        self.0.strip_prefix("sil_").unwrap_or_default()
+    }
 }
 
 impl ClientId {

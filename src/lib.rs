@@ -26,6 +26,7 @@ pub mod vault;
 pub mod workspace;
 
 // Use cases.
+pub mod authorize;
 pub mod check;
 pub mod connect;
 pub mod disconnect;

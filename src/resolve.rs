@@ -13,7 +13,8 @@ mod issued;
 use serde::Serialize;
 
 use crate::app::Kind;
-use crate::caller::{PresentedKey, Scope};
+use crate::authorize;
+use crate::caller::PresentedKey;
 use crate::connection::{Account, Connection, LEAST_USEFUL, Reason, Status};
 use crate::core::Core;
 use crate::credential::{Credential, Token};
@@ -124,8 +125,7 @@ async fn from_record<P: Ports>(
 ) -> Result<Answered> {
     let now = core.now();
     let key = read.key.filter(|key| presented.is(key, now)).ok_or_else(unauthorized)?;
-    key.require(Scope::Resolve)?;
-    let connection = read.connection.filter(|c| key.sees(&c.id, &c.app)).ok_or_else(Error::connection_not_found)?;
+    let connection = authorize::resolve(&key, read.connection)?;
     let ask = ask?;
     let definition = registry::definition(core, &connection.app, connection.app_revision, read.definition.as_deref())?;
     let mut app = registry::way(&definition, &connection.way)?;

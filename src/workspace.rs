@@ -1,6 +1,6 @@
 //! The tenant: everything belongs to exactly one workspace.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ids::WorkspaceId;
 use crate::time::Timestamp;
@@ -26,6 +26,32 @@ pub struct User {
     /// A name to show.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+}
+
+/// What a signed-in person may change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Their own connections. They see and use shared ones.
+    #[default]
+    Member,
+    /// Every connection of the workspace.
+    Admin,
+}
+
+impl Role {
+    /// The stored and shown word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Member, Self::Admin].into_iter().find(|one| one.as_str() == text)
+    }
 }
 
 impl User {

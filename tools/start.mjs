@@ -169,7 +169,7 @@ async function setUp(oauth, adminKey) {
   const client = { client_id: CLIENT_ID, client_secret: clientSecret() };
   const { redirect_uri: redirectUri } = await api(key, "PUT", "/v1/apps/local-oauth/client", client);
   oauth.addRedirectUri(CLIENT_ID, redirectUri);
-  const { url } = await api(key, "POST", "/v1/sign-in-links", { user: { id: "you", name: "You" } });
+  const { url } = await api(key, "POST", "/v1/sign-in-links", { user: { id: "you", name: "You" }, role: "admin" });
   return { key, signInUrl: url };
 }
 

@@ -5,12 +5,13 @@
 //! link chooses where the account ends up.
 
 use crate::app::{AppId, Definition, WayId};
-use crate::caller::{hash, same};
+use crate::caller::{Maker, hash, same};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_text};
 use crate::ports::Ports;
 use crate::registry;
+use crate::resolve::unauthorized;
 use crate::secret::Secret;
 use crate::store::links::{Link, LinkStatus, OnDuplicate};
 use crate::store::{self, authorizations, connections};
@@ -44,6 +45,8 @@ pub struct NewLink {
     pub on_duplicate: OnDuplicate,
     /// Whether the product must confirm.
     pub confirm: bool,
+    /// The key that makes it.
+    pub made_by: Option<Maker>,
 }
 
 /// Makes a link; answers it and its URL, which is shown once.
@@ -92,9 +95,12 @@ pub async fn create<P: Ports>(
         result: None,
         authorization: None,
         created_at: now,
-        expires_at: now.plus(new.expires_in),
+        expires_at: new.made_by.as_ref().map_or(now.plus(new.expires_in), |key| key.limit(now.plus(new.expires_in))),
+        made_by: new.made_by,
     };
-    store::links::insert(core.db(), &link, &hash(token.expose())).await?;
+    if !store::links::insert(core.db(), &link, &hash(token.expose())).await? {
+        return Err(unauthorized());
+    }
     let url = core.config.public_url.at(&format!("/connect/{}", token.expose()));
     Ok((link, url))
 }
@@ -157,7 +163,7 @@ pub async fn confirm<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &Lin
     if link.status != LinkStatus::AwaitingConfirmation {
         return Err(Error::new(
             Code::Conflict,
-            "This link has nothing to confirm: it was not used yet, was made without confirm, or is confirmed already.",
+            "This link has nothing to confirm: it was not used yet, was made without confirm, is confirmed already, or was ended.",
         ));
     }
     if !link.user.as_ref().is_some_and(|expected| same(&expected.id, user)) {
@@ -169,6 +175,21 @@ pub async fn confirm<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &Lin
         (None, None) => return Err(Error::internal("a used link without a result")),
     }
     store::links::get(core.db(), workspace, id).await?.ok_or_else(|| Error::not_found("link"))
+}
+
+/// Ends a link that came to nothing yet: nobody can use or confirm it any more, and what waits in it is discarded. One that
+/// has ended before stays ended.
+pub async fn end<P: Ports>(core: &Core<P>, link: &Link) -> Result<Link> {
+    store::links::revoke(core.db(), &link.workspace, &link.id, core.now()).await?;
+    let now = store::links::get(core.db(), &link.workspace, &link.id).await?;
+    let now = now.ok_or_else(|| Error::not_found("link"))?;
+    if now.status == LinkStatus::Used {
+        return Err(Error::new(
+            Code::Conflict,
+            "This link was used, so there is nothing to end. Disconnect what it made: DELETE /v1/connections/{id}.",
+        ));
+    }
+    Ok(now)
 }
 
 async fn confirm_repair<P: Ports>(

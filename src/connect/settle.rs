@@ -16,6 +16,7 @@ mod reach;
 use std::collections::BTreeMap;
 
 use crate::app::{App, Kind};
+use crate::authorize;
 use crate::connection::{Account, Connection, Status};
 use crate::core::Core;
 use crate::credential::Credential;
@@ -208,6 +209,9 @@ async fn next<P: Ports>(core: &Core<P>, case: &mut Case<'_>, deciding: Deciding)
     let Some(connection) = connections::get(core.db(), &case.flow.workspace, id).await? else {
         return Ok(Next::GiveUp(Failure::ConnectionGone));
     };
+    if !authorize::may_still_change(core, case.flow, &connection).await? {
+        return Ok(Next::GiveUp(Failure::ConnectionGone));
+    }
     if is_same(core, &connection, &case.grant) {
         return Ok(Next::Apply(Target::Repair(Box::new(connection))));
     }

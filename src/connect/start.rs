@@ -11,6 +11,7 @@ use oauth2::{PkceCodeChallenge, PkceCodeVerifier};
 use crate::app::{
     App, AppId, Definition, Kind, Origin, Resolved, Values, WayId, fill_all, read_variables, variable_at,
 };
+use crate::authorize;
 use crate::caller::hash;
 use crate::client::Client;
 use crate::connection::{Connection, Status};
@@ -24,7 +25,7 @@ use crate::registry;
 use crate::secret::Secret;
 use crate::store::authorizations::{Authorization, Outcome};
 use crate::store::{self, links::Link};
-use crate::workspace::User;
+use crate::workspace::{Role, User};
 
 use super::{client_setup, place};
 
@@ -52,6 +53,8 @@ pub struct Wish {
     pub exactly: bool,
     /// Whose a new connection will be; what a signed-in person may repair.
     pub user: Option<User>,
+    /// The role of that person. A program that a key let through has all connections, as an admin.
+    pub role: Role,
     /// The link it comes from.
     pub link: Option<Link>,
     /// Where the browser goes at the end.
@@ -87,6 +90,7 @@ impl Wish {
             scopes: link.scopes.clone(),
             exactly: false,
             user: link.user.clone(),
+            role: Role::Member,
             link: Some(link.clone()),
             return_to: link.return_to.clone(),
         }
@@ -238,11 +242,14 @@ pub fn client_path(app: &App, what: &str) -> String {
 }
 
 async fn repairable<P: Ports>(core: &Core<P>, wish: &Wish, id: &ConnectionId) -> Result<Connection> {
+    let may = |connection: &Connection| {
+        let person = wish.user.as_ref();
+        wish.link.is_some()
+            || wish.role == Role::Admin
+            || person.is_some_and(|user| authorize::changes(user, wish.role, connection))
+    };
     let connection = store::connections::get(core.db(), &wish.workspace, id).await?;
-    connection
-        .filter(|connection| connection.app == wish.app)
-        .filter(|connection| wish.link.is_some() || wish.user.as_ref().is_some_and(|user| connection.belongs_to(user)))
-        .ok_or_else(Error::connection_not_found)
+    connection.filter(|one| one.app == wish.app && may(one)).ok_or_else(Error::connection_not_found)
 }
 
 /// A reconnect asks for all that was asked before, and for what is missing now: not for what the person left out then.

@@ -10,6 +10,7 @@ use super::input::Filters;
 use super::known::{self, Known};
 use super::{Call, Response, input, view};
 use crate::app::{App, AppId, Definition, Form, Kind, WayId};
+use crate::authorize;
 use crate::catalogue;
 use crate::client::{Client, ClientSecret};
 use crate::connect::client_setup::{self, NewClient};
@@ -35,10 +36,9 @@ fn missing() -> Error {
 
 /// The custom app a key may change. The catalogue's are the same for everybody.
 async fn custom_id<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<AppId> {
-    let key = call.key()?;
-    let id = AppId::parse(call.param(0)).filter(|id| key.sees_app(id)).ok_or_else(missing)?;
-    match store::apps::current(core.db(), &key.workspace, &id).await? {
-        Some(_) => Ok(id),
+    let id = call.app()?;
+    match store::apps::current(core.db(), &call.key()?.workspace, id).await? {
+        Some(_) => Ok(id.clone()),
         None => Err(catalogue::find(id.as_str()).map_or_else(missing, |app| unchangeable(&app.name))),
     }
 }
@@ -53,12 +53,7 @@ fn unchangeable(name: &str) -> Error {
 }
 
 async fn registered<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Registered> {
-    let id = AppId::parse(call.param(0)).ok_or_else(missing)?;
-    let key = call.key()?;
-    if !key.sees_app(&id) {
-        return Err(missing());
-    }
-    registry::current(core, &key.workspace, &id).await?.ok_or_else(missing)
+    registry::current(core, &call.key()?.workspace, call.app()?).await?.ok_or_else(missing)
 }
 
 pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
@@ -70,7 +65,7 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     let shown: Vec<_> = known::all(core, &key.workspace)
         .await?
         .into_iter()
-        .filter(|one| AppId::parse(one.id()).is_some_and(|id| key.sees_app(&id)))
+        .filter(|one| AppId::parse(one.id()).is_some_and(|id| authorize::sees_app(key, &id)))
         .filter(|one| {
             text.as_ref().is_none_or(|text| one.name().to_lowercase().contains(text) || one.id().contains(text))
         })
@@ -129,14 +124,7 @@ fn definition<P: Ports>(core: &Core<P>, text: &str) -> Result<Definition> {
 pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let text = input::text(call.request)?;
     let app = definition(core, text)?;
-    let key = call.key()?;
-    let workspace = &key.workspace;
-    if !key.sees_app(&app.id) {
-        return Err(Error::new(
-            Code::InsufficientKeyScope,
-            "This key is limited to other apps. Use one that may see this app.",
-        ));
-    }
+    let workspace = &call.key()?.workspace;
     if store::apps::list(core.db(), workspace).await?.len() >= MOST_CUSTOM {
         return Err(Error::new(
             Code::Conflict,

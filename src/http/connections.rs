@@ -9,7 +9,8 @@ use super::input::Filters;
 use super::{Call, Response, access_log, input, key_of, presented, view};
 use crate::app::AppId;
 use crate::attention;
-use crate::caller::{Key, Scope};
+use crate::authorize::{self, Caller};
+use crate::caller::Scope;
 use crate::connect::settle::LONGEST_NAME;
 use crate::connection::{Connection, Status};
 use crate::core::Core;
@@ -32,21 +33,9 @@ fn id(call: &Call<'_>) -> Result<ConnectionId> {
     ConnectionId::parse(call.param(0)).ok_or_else(Error::connection_not_found)
 }
 
-fn seen_by(key: &Key) -> Filter {
-    Filter { connections: key.connections.clone(), apps: key.apps.clone(), limit: 1, ..Filter::default() }
-}
-
-/// The connection, if it exists for this key.
-pub(super) async fn find<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Listed> {
-    by_id(core, call, &id(call)?).await
-}
-
-/// The same, by an id that does not stand in the path.
+/// A connection as it is now, by an id that does not stand in the path or after a change.
 pub(super) async fn by_id<P: Ports>(core: &Core<P>, call: &Call<'_>, id: &ConnectionId) -> Result<Listed> {
-    let key = call.key()?;
-    let filter = Filter { id: Some(id.clone()), ..seen_by(key) };
-    let page = rows::list(core.db(), &key.workspace, &filter, core.now()).await?;
-    page.data.into_iter().next().ok_or_else(Error::connection_not_found)
+    authorize::connection(core, &Caller::Key(call.key()?), id).await
 }
 
 pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
@@ -73,7 +62,7 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
         attention: filters.get("attention").map(attention_code).transpose()?,
         after: filters.get("cursor").map(cursor).transpose()?,
         limit: filters.limit()?,
-        ..seen_by(key)
+        ..Caller::Key(key).connections()
     };
     let page = rows::list(core.db(), &key.workspace, &filter, core.now()).await?;
     Ok(Response::json(200, &input::list(&page, |listed| view::connection(core, listed))))
@@ -96,7 +85,7 @@ pub(super) fn cursor(text: &str) -> Result<(Timestamp, ConnectionId)> {
 }
 
 pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    Ok(Response::json(200, &view::connection(core, &find(core, call).await?)))
+    Ok(Response::json(200, &view::connection(core, call.connection()?)))
 }
 
 #[derive(Deserialize)]
@@ -118,11 +107,11 @@ fn present<'de, D: serde::Deserializer<'de>>(
 }
 
 pub(super) async fn patch<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let listed = find(core, call).await?;
+    let listed = call.connection()?;
     let input: PatchInput = input::json(call.request)?;
     let patch = checked(input)?;
-    edit(core, &listed, &patch, &format!("key:{}", call.key()?.id.as_str())).await?;
-    get(core, call).await
+    edit(core, listed, &patch, &format!("key:{}", call.key()?.id.as_str())).await?;
+    Ok(Response::json(200, &view::connection(core, &by_id(core, call, &listed.connection.id).await?)))
 }
 
 fn checked(input: PatchInput) -> Result<Patch> {
@@ -177,7 +166,7 @@ fn changed(connection: &Connection, patch: &Patch) -> Option<String> {
 }
 
 pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let connection = find(core, call).await?.connection;
+    let connection = &call.connection()?.connection;
     let actor = format!("key:{}", call.key()?.id.as_str());
     let told = disconnect::disconnect(core, &connection.workspace, &connection.id, &actor).await?;
     Ok(Response::json(200, &json!(told)))
@@ -185,12 +174,12 @@ pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
 
 /// Probes now. The answer is the health with its evidence, whatever it is: a dead connection is no error here.
 pub(super) async fn check<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let connection = find(core, call).await?.connection;
+    let connection = &call.connection()?.connection;
     let outcome = shared::check(core, &connection.workspace, &connection.id).await;
     if outcome == ErrandOutcome::DatabaseDown {
         return Err(crate::ports::DatabaseError::Unavailable("during a check".into()).into());
     }
-    let listed = find(core, call).await?;
+    let listed = by_id(core, call, &connection.id).await?;
     let health = match &outcome {
         ErrandOutcome::Refreshed | ErrandOutcome::Satisfied | ErrandOutcome::Healthy => "healthy",
         ErrandOutcome::Dead | ErrandOutcome::Unreadable => "dead",
@@ -225,7 +214,7 @@ pub(super) async fn resolve<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result
 }
 
 pub(super) async fn uses<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let connection = find(core, call).await?.connection;
+    let connection = &call.connection()?.connection;
     let filters = Filters::of(call.request, &[])?;
     let after: (String, String) = filters.cursor(|text| serde_json::from_str(text).ok())?.unwrap_or_default();
     let limit = filters.limit()?;
@@ -234,7 +223,7 @@ pub(super) async fn uses<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
 }
 
 pub(super) async fn events<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let connection = find(core, call).await?.connection;
+    let connection = &call.connection()?.connection;
     let filters = Filters::of(call.request, &[])?;
     let before = filters.cursor(event_rows::cursor)?.unwrap_or_else(event_rows::newest);
     let limit = filters.limit()?;

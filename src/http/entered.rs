@@ -18,13 +18,13 @@ use crate::connect::paste::{self, Paste};
 use crate::connect::settle::{Deciding, LONGEST_NAME};
 use crate::connect::start::{self, Wish};
 use crate::core::Core;
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, random_text};
 use crate::ports::Ports;
 use crate::registry;
 use crate::secret::Secret;
 use crate::store::authorizations::{Authorization, Outcome};
-use crate::workspace::User;
+use crate::workspace::Role;
 
 use members::{Members, entered};
 
@@ -80,15 +80,6 @@ fn yes() -> bool {
 pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let input: NewInput = input::json(call.request)?;
     let key = call.key()?;
-    if key.connections.is_some() {
-        return Err(Error::new(
-            Code::InsufficientKeyScope,
-            "This key is limited to some connections, so it can't make new ones. Use a key without that limit.",
-        ));
-    }
-    if !key.sees_app(&input.app) {
-        return Err(Error::invalid("app", "is no app this key may see."));
-    }
     let name = input.name.map(|name| input::name("name", &name, LONGEST_NAME)).transpose()?;
     checked_metadata(&input.metadata)?;
     let registered = registry::current(core, &key.workspace, &input.app).await?;
@@ -104,6 +95,7 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
         scopes: input.scopes,
         exactly: false,
         user: input.user.map(links::user).transpose()?,
+        role: Role::Member,
         link: None,
         return_to: None,
     };
@@ -120,7 +112,7 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
 }
 
 pub(super) async fn replace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let connection = connections::find(core, call).await?.connection;
+    let connection = &call.connection()?.connection;
     let input: ReplaceInput = input::json(call.request)?;
     let registered = registry::current(core, &connection.workspace, &connection.app).await?;
     let registered = registered.ok_or_else(|| Error::not_found("app"))?;
@@ -136,8 +128,9 @@ pub(super) async fn replace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result
         connection: Some(connection.id.clone()),
         scopes: input.scopes,
         exactly: false,
-        // The key stands for the connection's owner.
-        user: connection.user.clone().or_else(|| Some(User { id: String::new(), name: None })),
+        user: connection.user.clone(),
+        // The key has been asked.
+        role: Role::Admin,
         link: None,
         return_to: None,
     };

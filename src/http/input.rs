@@ -97,6 +97,11 @@ impl Filters {
     /// an empty one: left aside, they would make the list wider than it was meant to be.
     pub(super) fn of(request: &Request, known: &[&str]) -> Result<Self> {
         let known: Vec<_> = known.iter().chain(&["limit", "cursor"]).copied().collect();
+        Self::only(request, &known)
+    }
+
+    /// Reads the query of what is no list, and refuses what it does not know in the same way.
+    pub(super) fn only(request: &Request, known: &[&str]) -> Result<Self> {
         let given = queries(request);
         let wrong = |name: &String, value: &String| {
             let problem = if !known.contains(&name.as_str()) {

@@ -6,15 +6,16 @@ use url::Url;
 
 use super::input::Filters;
 use super::operator::LONGEST_NAME;
-use super::{Call, Response, input, view};
+use super::{Call, Response, input, presented, sessions, view};
 use crate::app::AppId;
-use crate::caller::{Key, KeyId, Scope, new_key};
+use crate::authorize;
+use crate::caller::{Key, KeyId, PreviousSecret, Scope, new_key, new_secret};
 use crate::core::Core;
 use crate::egress::Egress;
 use crate::error::{Code, Error, Result};
 use crate::ids::ConnectionId;
-use crate::ports::{Database, Ports};
-use crate::resolve::cached;
+use crate::ports::Ports;
+use crate::resolve::{cached, unauthorized};
 use crate::store;
 use crate::time::Timestamp;
 
@@ -101,9 +102,13 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
         apps: new.apps,
         expires_at: new.expires_at,
         created_at: Some(now),
+        made_by: Some(maker.id.clone()),
+        previous: None,
     };
-    core.db().batch(vec![store::keys::insert(&key)]).await?;
-    Ok(Response::json(201, &json!(Shown { key: view::key(&key), text: text.expose() })))
+    if !store::keys::add(core.db(), &key).await? {
+        return Err(unauthorized());
+    }
+    Ok(Response::json(201, &json!(Shown { key: view::key(&key, now), text: text.expose() })))
 }
 
 fn check(new: &NewKey, maker: &Key, now: Timestamp) -> Result<()> {
@@ -128,28 +133,76 @@ fn check(new: &NewKey, maker: &Key, now: Timestamp) -> Result<()> {
 }
 
 pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let filters = Filters::of(call.request, &[])?;
+    let filters = Filters::of(call.request, &["made_by"])?;
     let after = filters.cursor(KeyId::parse)?;
     let after = after.as_ref().map(KeyId::as_str).unwrap_or_default();
+    let maker = sessions::key_of(&filters, "made_by")?;
     let own = call.key()?;
-    let mut page = store::keys::list(core.db(), &own.workspace, after, filters.limit()?).await?;
-    page.data.retain(|key| own.covers_key(key));
-    Ok(Response::json(200, &input::list(&page, view::key)))
+    let mut page = store::keys::list(core.db(), &own.workspace, maker.as_ref(), after, filters.limit()?).await?;
+    page.data.retain(|key| authorize::sees_key(own, key));
+    Ok(Response::json(200, &input::list(&page, |key| view::key(key, core.now()))))
+}
+
+/// What becomes of what a key made.
+fn ends_what_it_made(call: &Call<'_>) -> Result<bool> {
+    match Filters::only(call.request, &["made"])?.get("made") {
+        None | Some("end") => Ok(true),
+        Some("keep") => Ok(false),
+        Some(_) => Err(Error::invalid("made", "must be keep or end.")),
+    }
 }
 
 pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let missing = || Error::not_found("key");
-    let id = KeyId::parse(call.param(0)).ok_or_else(missing)?;
-    let own = call.key()?;
-    let key =
-        store::keys::get(core.db(), &id).await?.filter(|key| key.workspace == own.workspace && own.covers_key(key));
-    key.ok_or_else(missing)?;
-    if !store::keys::revoke(core.db(), &own.workspace, &id, core.now()).await? {
-        return Err(missing());
+    let Key { id, workspace, .. } = call.named_key()?;
+    let end = ends_what_it_made(call)?;
+    let revoked = store::keys::revoke(core.db(), workspace, id, end, core.now()).await?;
+    let revoked = revoked.ok_or_else(|| Error::not_found("key"))?;
+    // What fails here is done by the scheduled run: the row stays until the copy is surely gone.
+    if cached::forget_key(core, id).await {
+        store::keys::copy_is_gone(core.db(), id).await?;
     }
-    // What fails here is done by the clock: the row stays until the copy is surely gone.
-    if cached::forget_key(core, &id).await {
-        store::keys::erase(core.db(), &id).await?;
+    let body = json!({ "id": id, "deleted": true, "ended": revoked.ended, "made_keys": revoked.made_keys });
+    Ok(Response::json(200, &body))
+}
+
+/// Seconds that the secret before is accepted, unless told otherwise: a day.
+const USUAL_OVERLAP: i64 = 86_400;
+/// Seconds that it may be accepted: a week.
+const LONGEST_OVERLAP: i64 = 7 * 86_400;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    overlap_seconds: Option<i64>,
+}
+
+/// A new secret for the same key. Nothing that the key made ends.
+pub(super) async fn rotate<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let key = call.named_key()?;
+    // Whoever found an old secret must not lock out who has the new one.
+    if call.key()?.id == key.id && !presented(call.request)?.is_newest(key) {
+        let problem = "This secret was replaced by a rotation. Rotate the key with its newest secret.";
+        return Err(Error::new(Code::Conflict, problem));
     }
-    Ok(Response::json(200, &json!({ "id": id, "deleted": true })))
+    let rotation: Rotation = input::json(call.request)?;
+    let overlap = rotation.overlap_seconds.unwrap_or(USUAL_OVERLAP);
+    if !(0..=LONGEST_OVERLAP).contains(&overlap) {
+        let problem = "must be a number of seconds from 0 (the old secret ends at once) to 604800 (a week).";
+        return Err(Error::invalid("overlap_seconds", problem));
+    }
+    let now = core.now();
+    let (text, hash) = new_secret(core.ports.random(), &key.id)?;
+    if !store::keys::rotate(core.db(), key, &hash, now.plus(overlap), now).await? {
+        return Err(Error::new(
+            Code::Conflict,
+            "This key was rotated or revoked at the same moment. List the keys, and try again.",
+        ));
+    }
+    // Until the copy is gone, a resolve that reads it knows the old secret alone.
+    if cached::forget_key(core, &key.id).await {
+        store::keys::copy_is_gone(core.db(), &key.id).await?;
+    }
+    let previous = PreviousSecret { hash: key.hash.clone(), until: now.plus(overlap) };
+    let rotated = Key { hash, previous: Some(previous), ..key.clone() };
+    Ok(Response::json(200, &json!(Shown { key: view::key(&rotated, now), text: text.expose() })))
 }

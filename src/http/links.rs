@@ -3,20 +3,25 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Call, Response, input, view};
+use super::input::Filters;
+use super::sign_in::own_page;
+use super::{Call, Response, input, sessions, view};
 use crate::app::{AppId, WayId};
-use crate::caller::hash;
+use crate::authorize;
+use crate::caller::{Maker, hash};
 use crate::connect::link::{self, LONGEST_LIFE, NewLink, USUAL_LIFE};
 use crate::core::Core;
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_text};
 use crate::json::objects;
 use crate::ports::Ports;
+use crate::resolve::unauthorized;
 use crate::secret::Secret;
-use crate::store::links::{Link, LinkStatus, OnDuplicate};
+use crate::store::links::{self as rows, Link, LinkStatus, OnDuplicate};
 use crate::store::sessions::{SignIn, insert_sign_in};
 use crate::store::workspaces;
-use crate::workspace::User;
+use crate::time::Timestamp;
+use crate::workspace::{Role, User};
 
 /// Characters of a user's id or name, at most.
 const LONGEST_USER: usize = 128;
@@ -45,9 +50,7 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
     if !(60..=LONGEST_LIFE).contains(&expires_in) {
         return Err(Error::invalid("expires_in", "must be a number of seconds from 60 to 604800 (a week)."));
     }
-    if input.app.as_ref().is_some_and(|app| !key.sees_app(app)) {
-        return Err(Error::invalid("app", "is no app this key may see."));
-    }
+    authorize::new_link(key, input.connection.as_ref())?;
     let user = input.user.map(user).transpose()?;
     let return_to = match input.return_to {
         None => None,
@@ -63,8 +66,10 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
         expires_in,
         on_duplicate: input.on_duplicate.unwrap_or(OnDuplicate::Ask),
         confirm: input.confirm,
+        made_by: Some(Maker::from(key)),
     };
-    let (link, url) = link::create(core, &key.workspace, new, |id, app| key.sees(id, app)).await?;
+    let sees = |id: &ConnectionId, app: &AppId| authorize::sees_connection(key, id, app);
+    let (link, url) = link::create(core, &key.workspace, new, sees).await?;
     Ok(Response::json(201, &json!({ "id": link.id, "url": url, "expires_at": link.expires_at })))
 }
 
@@ -101,25 +106,51 @@ async fn return_to<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, text: &str
     if plain && allowed.contains(&url.origin().ascii_serialization()) { Ok(url.into()) } else { Err(wrong()) }
 }
 
-fn id(call: &Call<'_>) -> Result<LinkId> {
-    LinkId::parse(call.param(0)).ok_or_else(|| Error::not_found("link"))
-}
-
-/// The link, if what it is for exists for this key.
-async fn find<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Link> {
-    let key = call.key()?;
-    let link = crate::store::links::get(core.db(), &key.workspace, &id(call)?).await?;
-    let seen = |link: &Link| match &link.connection {
-        Some(connection) => key.sees(connection, &link.app),
-        None => key.sees_app(&link.app),
-    };
-    link.filter(seen).ok_or_else(|| Error::not_found("link"))
+fn shown<P: Ports>(core: &Core<P>, link: &Link) -> serde_json::Value {
+    view::link(link, link.status == LinkStatus::Open && core.now() >= link.expires_at)
 }
 
 pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let link = find(core, call).await?;
-    let expired = link.status == LinkStatus::Open && core.now() >= link.expires_at;
-    Ok(Response::json(200, &view::link(&link, expired)))
+    Ok(Response::json(200, &shown(core, call.link()?)))
+}
+
+/// What a list of links can be filtered by, as a link's `status` is shown.
+const STATUSES: [&str; 5] = ["open", "awaiting_confirmation", "used", "ended", "expired"];
+
+pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let key = call.key()?;
+    let filters = Filters::of(call.request, &["app", "connection", "status", "key"])?;
+    let wrong = |name: &str, problem: &str| Error::invalid(name, problem.to_owned());
+    let app = filters.get("app").map(|text| AppId::parse(text).ok_or_else(|| wrong("app", "is not an app's id.")));
+    let connection = filters
+        .get("connection")
+        .map(|text| ConnectionId::parse(text).ok_or_else(|| wrong("connection", "is not a connection's id (con_…).")));
+    let status = filters.get("status").map(|text| {
+        let known = STATUSES.contains(&text).then(|| text.to_owned());
+        known.ok_or_else(|| wrong("status", "must be open, awaiting_confirmation, used, ended or expired."))
+    });
+    let filter = rows::Filter {
+        app: app.transpose()?,
+        connection: connection.transpose()?,
+        status: status.transpose()?,
+        made_by: sessions::key_of(&filters, "key")?,
+        after: filters.cursor(cursor)?,
+        limit: filters.limit()?,
+        ..authorize::links_of(key)
+    };
+    let page = rows::list(core.db(), &key.workspace, &filter, core.now()).await?;
+    Ok(Response::json(200, &input::list(&page, |link| shown(core, link))))
+}
+
+/// `seconds.id` of the last row.
+fn cursor(text: &str) -> Option<(Timestamp, LinkId)> {
+    let (at, id) = text.split_once('.')?;
+    Some((Timestamp::from_unix(at.parse().ok()?), LinkId::parse(id)?))
+}
+
+pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let link = link::end(core, call.link()?).await?;
+    Ok(Response::json(200, &shown(core, &link)))
 }
 
 #[derive(Deserialize)]
@@ -129,7 +160,7 @@ struct Confirmation {
 }
 
 pub(super) async fn confirm<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let found = find(core, call).await?;
+    let found = call.link()?;
     let confirmation: Confirmation = input::json(call.request)?;
     let link = link::confirm(core, &found.workspace, &found.id, &confirmation.user.id).await?;
     Ok(Response::json(200, &view::link(&link, false)))
@@ -139,6 +170,9 @@ pub(super) async fn confirm<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result
 #[serde(deny_unknown_fields)]
 struct SignInInput {
     user: SignInUser,
+    #[serde(default)]
+    role: Role,
+    return_to: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -150,19 +184,29 @@ struct SignInUser {
 }
 
 pub(super) async fn create_sign_in<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    if call.key()?.is_limited() {
-        return Err(Error::new(
-            Code::InsufficientKeyScope,
-            "This key is limited to some connections or apps, but a person who signs in sees all of theirs. Use a key without allow-lists.",
-        ));
-    }
+    let key = call.key()?;
     let input: SignInInput = input::json(call.request)?;
+    authorize::sign_in_as(key, input.role)?;
+    let return_to = input.return_to.map(|text| own_page(core, &text)).transpose()?;
     // An address tells a person who they are as well as a name does.
     let user = user(UserInput { id: input.user.id, name: input.user.name.or(input.user.email) })?;
     let token = Secret::new(random_text::<32>(core.ports.random())?);
-    let expires_at = core.now().plus(SIGN_IN_LIFE);
-    let sign_in = SignIn { workspace: call.key()?.workspace.clone(), user };
-    insert_sign_in(core.db(), &hash(token.expose()), &sign_in, expires_at).await?;
+    let (now, maker) = (core.now(), Maker::from(key));
+    let sign_in = SignIn {
+        hash: hash(token.expose()),
+        workspace: key.workspace.clone(),
+        user,
+        role: input.role,
+        return_to,
+        created_at: now,
+        expires_at: maker.limit(now.plus(SIGN_IN_LIFE)),
+        made_by: Some(maker),
+        used_at: None,
+    };
+    if !insert_sign_in(core.db(), &sign_in).await? {
+        return Err(unauthorized());
+    }
     let url = core.config.public_url.at(&format!("/sign-in/{}", token.expose()));
-    Ok(Response::json(201, &json!({ "url": url, "expires_at": expires_at })))
+    let body = json!({ "id": sign_in.id(), "url": url, "role": sign_in.role, "expires_at": sign_in.expires_at });
+    Ok(Response::json(201, &body))
 }

@@ -21,7 +21,6 @@ use crate::ids::{ClientId, ConnectionId};
 use crate::ports::Ports;
 use crate::registry;
 use crate::secret::Secret;
-use crate::store::connections;
 use crate::store::links::{self, Link};
 use crate::store::sessions::Session;
 
@@ -39,6 +38,7 @@ fn wish(call: &Call<'_>, app: AppId, connection: Option<ConnectionId>) -> Result
         scopes: None,
         exactly: false,
         user: Some(user_of(session)?.clone()),
+        role: session.role,
         link: None,
         return_to: None,
     };
@@ -66,12 +66,9 @@ fn new_wish(call: &Call<'_>) -> Result<Wish> {
 }
 
 /// Repairing asks for the app the connection is of.
-async fn repair_wish<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Wish> {
-    let session = call.session()?;
-    let id = ConnectionId::parse(call.param(0)).ok_or_else(Error::connection_not_found)?;
-    let connection =
-        connections::get(core.db(), &session.workspace, &id).await?.ok_or_else(Error::connection_not_found)?;
-    wish(call, connection.app, Some(id))
+fn repair_wish(call: &Call<'_>) -> Result<Wish> {
+    let connection = &call.connection()?.connection;
+    wish(call, connection.app.clone(), Some(connection.id.clone()))
 }
 
 pub(super) async fn show_start<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
@@ -83,11 +80,11 @@ pub(super) async fn start<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<R
 }
 
 pub(super) async fn show_reconnect<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    show(core, call, &repair_wish(core, call).await?, None).await
+    show(core, call, &repair_wish(call)?, None).await
 }
 
 pub(super) async fn reconnect<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    walk(core, call, repair_wish(core, call).await?, &call.session()?.hash).await
+    walk(core, call, repair_wish(call)?, &call.session()?.hash).await
 }
 
 /// What is offered. The app that a link or a connection is of may have been removed since it was made.

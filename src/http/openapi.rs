@@ -97,7 +97,7 @@ mod tests {
                 Auth::Key(scope) => (json!([{ "workspaceKey": [] }]), scope),
                 Auth::Itself => (json!([{ "workspaceKey": [] }]), Some(Scope::Resolve)),
                 Auth::Browser => (json!([{}, { "session": [] }]), None),
-                Auth::Person => (json!([{ "session": [] }]), None),
+                Auth::Person(_) => (json!([{ "session": [] }]), None),
             };
             assert_eq!(operation.get("security"), Some(&security), "{}", address(line));
             let told = operation.get("x-scope").map(|scope| scope.as_str().unwrap());

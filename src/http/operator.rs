@@ -46,6 +46,8 @@ pub(super) async fn create_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) 
         apps: None,
         expires_at: None,
         created_at: Some(now),
+        made_by: None,
+        previous: None,
     };
     core.db().batch(vec![store::workspaces::insert(&workspace), store::keys::insert(&key)]).await?;
     let body = json!({
@@ -69,7 +71,7 @@ pub(super) async fn list_workspaces<P: Ports>(core: &Core<P>, call: &Call<'_>) -
 pub(super) async fn delete_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let missing = || Error::not_found("workspace");
     let id = WorkspaceId::parse(call.param(0)).ok_or_else(missing)?;
-    let keys = store::keys::list(core.db(), &id, "", KEYS_AT_ONCE).await?;
+    let keys = store::keys::list(core.db(), &id, None, "", KEYS_AT_ONCE).await?;
     if !store::workspaces::mark_deleted(core.db(), &id, core.now()).await? {
         return Err(missing());
     }

@@ -24,7 +24,7 @@ mod tests;
 pub use ask::Way;
 pub use choose::{ChooseView, Choosing, choose};
 pub use connect::{ConnectView, connect};
-pub use connection::{ConnectionView, Lasts, PutOff, connection};
+pub use connection::{Changes, ConnectionView, Lasts, PutOff, connection};
 pub use form::{INPUT, Input, Problem, ScopeChoice, input_name};
 pub use hosts::{HOSTS_MARK, HostsView};
 pub use list::{AppChoice, ListView, list};
@@ -82,6 +82,8 @@ pub struct Card {
     pub attention: Vec<String>,
     /// When a credential was last handed out.
     pub last_used: Option<Timestamp>,
+    /// Whose it is, where it is not that of the person who looks.
+    pub owner: Option<String>,
     /// How it is repaired, in words, and where; `None` where nothing is to be repaired, or it can't be.
     pub repair: Option<(&'static str, String)>,
 }

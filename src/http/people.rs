@@ -1,7 +1,7 @@
 //! The Connections page, and a connection's own: what people see of their connections and do with them.
 //!
-//! Owns how records become these pages' words, and hands out the stylesheet of all pages. Refuses another
-//! person's connections, as if they were not there.
+//! Owns how records become these pages' words, and hands out the stylesheet of all pages. Which connections a person
+//! sees and changes is decided in [`crate::authorize`].
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,7 @@ use super::session::{self, user_of};
 use super::{Call, Response, ask, input, known, problem};
 use crate::app::{App, Kind, Rotation};
 use crate::attention;
+use crate::authorize::{self, Caller, Needs};
 use crate::connect::paste;
 use crate::connect::settle::LONGEST_NAME;
 use crate::connection::{Connection, Reason, Status};
@@ -25,6 +26,7 @@ use crate::registry;
 use crate::shared;
 use crate::store::clients::{self, Registrations};
 use crate::store::connections::{self as rows, Filter, Listed, Patch};
+use crate::store::sessions::Session;
 use crate::store::{events, keys, uses};
 use crate::time::Timestamp;
 
@@ -40,10 +42,9 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     let search = input::query(call.request, "q");
     let filter = Filter {
         text: search.clone(),
-        seen_by: Some(user_of(session)?.id.clone()),
         after: input::query(call.request, "cursor").map(|text| cursor(&text)).transpose()?,
         limit: PER_PAGE,
-        ..Filter::default()
+        ..Caller::Person(session, Needs::Member).connections()
     };
     let apps_search = input::query(call.request, "apps");
     let found = rows::list(core.db(), &session.workspace, &filter, core.now()).await?;
@@ -59,7 +60,9 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
                 let app = listed.connection.app.as_str();
                 // What was removed from the workspace can't be connected again.
                 let removed = known.iter().all(|one| one.id() != app);
-                Card { repair: repair(core, listed).filter(|_| !removed), ..card(core, listed, name_of(app)) }
+                let repair =
+                    repair(core, listed).filter(|_| !removed && authorize::may_change(session, &listed.connection));
+                Card { repair, owner: owner(session, &listed.connection), ..card(core, listed, name_of(app)) }
             })
             .collect(),
         apps: known
@@ -145,7 +148,17 @@ fn card<P: Ports>(core: &Core<P>, listed: &Listed, app_name: String) -> Card {
         status: words(connection.shown_status(&core.config.ring)),
         attention,
         last_used: connection.last_used_at,
+        owner: None,
         repair: None,
+    }
+}
+
+/// Whose a connection is, where it is not the person's own.
+fn owner(session: &Session, connection: &Connection) -> Option<String> {
+    match (&connection.user, session.user()) {
+        (None, _) => Some("Shared with everybody in the workspace".to_owned()),
+        (Some(owner), Some(me)) if owner.id == me.id => None,
+        (Some(owner), _) => Some(owner.shown().to_owned()),
     }
 }
 
@@ -166,22 +179,8 @@ fn words((status, _): (Status, Option<Reason>)) -> StatusWords {
     StatusWords { words: words.to_owned(), tone }
 }
 
-/// The connection, if this person may see it.
-async fn find<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Listed> {
-    let session = call.session()?;
-    let filter = Filter {
-        id: Some(ConnectionId::parse(call.param(0)).ok_or_else(Error::connection_not_found)?),
-        seen_by: Some(user_of(session)?.id.clone()),
-        limit: 1,
-        ..Filter::default()
-    };
-    let page = rows::list(core.db(), &session.workspace, &filter, core.now()).await?;
-    page.data.into_iter().next().ok_or_else(Error::connection_not_found)
-}
-
 pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let listed = find(core, call).await?;
-    let view = view(core, call, &listed).await?;
+    let view = view(core, call, call.connection()?).await?;
     let csrf = session::form_token(core, call.request);
     Ok(Response::html(200, page::connection(&shell(call.session.as_ref(), csrf.as_deref()), &view)))
 }
@@ -192,7 +191,9 @@ async fn view<P: Ports>(core: &Core<P>, call: &Call<'_>, listed: &Listed) -> Res
     // A connection whose definition can't be read any more is shown all the same.
     let app = registry::of_connection(core, connection).await.ok();
     let app_name = app.as_ref().map_or_else(|| connection.app.to_string(), |app| app.name.clone());
-    let confirming_disconnect = input::query(call.request, "disconnect").is_some();
+    let session = call.session()?;
+    let may_change = authorize::may_change(session, connection);
+    let confirming_disconnect = may_change && input::query(call.request, "disconnect").is_some();
     // Whoever is about to disconnect sees all that would stop working.
     let most = if confirming_disconnect { MOST_USES } else { PER_SECTION };
     let used = uses::list(core.db(), &connection.workspace, &connection.id, ("", ""), most).await?;
@@ -207,7 +208,7 @@ async fn view<P: Ports>(core: &Core<P>, call: &Call<'_>, listed: &Listed) -> Res
         warned.extend(ask::of_limit(core, &connection.workspace, app, (client, &account.id)).await?);
     }
     let missing = missing(connection, app.as_deref());
-    let mut card = card(core, listed, app_name);
+    let mut card = Card { owner: owner(session, connection), ..card(core, listed, app_name) };
     if !missing.is_empty() {
         // The page tells which: that some are missing is no more news.
         card.attention.retain(|sentence| sentence != attention::Code::MissingScopes.explained());
@@ -219,8 +220,9 @@ async fn view<P: Ports>(core: &Core<P>, call: &Call<'_>, listed: &Listed) -> Res
         granted: connection.scopes_granted.clone(),
         missing,
         removed,
+        changes: if may_change { page::Changes::Allowed } else { page::Changes::AdminsOnly },
         renaming: None,
-        ask_again: Some(ask_again(connection)).filter(|_| !removed),
+        ask_again: Some(ask_again(connection)).filter(|_| !removed && may_change),
         kind: app.as_ref().filter(|app| app.kind.is_pasted()).map(|app| ask::kind(app)).unwrap_or_default(),
         lasts: lasts(connection.kind),
         replace_href: connection.kind.is_pasted().then(|| format!("/connections/{}/reconnect", connection.id)),
@@ -345,14 +347,14 @@ fn back_to(id: &ConnectionId, done: &str) -> Response {
 }
 
 pub(super) async fn rename<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let listed = find(core, call).await?;
+    let listed = call.connection()?;
     let entered = input::form(call.request, "name").unwrap_or_default();
     let name = match input::name("name", &entered, LONGEST_NAME) {
         Ok(name) => name,
-        Err(error) => return not_renamed(core, call, &listed, (entered, &error)).await,
+        Err(error) => return not_renamed(core, call, listed, (entered, &error)).await,
     };
     let patch = Patch { name: Some(name), ..Patch::default() };
-    edit(core, &listed, &patch, &format!("user:{}", user_of(call.session()?)?.id)).await?;
+    edit(core, listed, &patch, &format!("user:{}", user_of(call.session()?)?.id)).await?;
     Ok(back_to(&listed.connection.id, "renamed"))
 }
 
@@ -372,8 +374,8 @@ async fn not_renamed<P: Ports>(
 }
 
 pub(super) async fn check<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let Connection { id, workspace, .. } = find(core, call).await?.connection;
-    let done = match shared::check(core, &workspace, &id).await {
+    let Connection { id, workspace, .. } = &call.connection()?.connection;
+    let done = match shared::check(core, workspace, id).await {
         ErrandOutcome::Refreshed | ErrandOutcome::Satisfied | ErrandOutcome::Healthy => "healthy",
         ErrandOutcome::Dead | ErrandOutcome::Unreadable => "dead",
         ErrandOutcome::ClientMisconfigured | ErrandOutcome::Unusable => "client",
@@ -382,11 +384,11 @@ pub(super) async fn check<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<R
         }
         ErrandOutcome::Unknown | ErrandOutcome::Gone => "unknown",
     };
-    Ok(back_to(&id, done))
+    Ok(back_to(id, done))
 }
 
 pub(super) async fn disconnect<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let connection = find(core, call).await?.connection;
+    let connection = &call.connection()?.connection;
     let actor = format!("user:{}", user_of(call.session()?)?.id);
     let told = disconnect::disconnect(core, &connection.workspace, &connection.id, &actor).await?;
     let done = match (told.revoked, told.retrying) {

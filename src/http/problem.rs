@@ -12,6 +12,7 @@ pub(super) fn status(code: Code) -> (u16, &'static str) {
     match code {
         Code::Unauthorized => (401, "Not signed in"),
         Code::InsufficientKeyScope => (403, "The key may not do this"),
+        Code::AdminRequired => (403, "Only an admin may do this"),
         Code::FormRejected => (403, "The form was not accepted"),
         Code::WorkflowNotAllowed => (403, "This workflow may not use the connection"),
         Code::NotFound => (404, "Not found"),

@@ -2,8 +2,10 @@
 //! test holds the two together.
 
 use super::{
-    Call, Method, Response, apps, connections, entered, flows, keys, links, oauth, operator, people, setup, sign_in,
+    Call, Method, Response, apps, connections, entered, flows, keys, links, oauth, operator, people, sessions, setup,
+    sign_in,
 };
+use crate::authorize::{Action, Needs, Resource};
 use crate::caller::Scope;
 use crate::core::Core;
 use crate::error::Result;
@@ -18,12 +20,12 @@ pub enum Auth {
     Operator,
     /// A key with this scope (`None`: any key).
     Key(Option<Scope>),
-    /// A key, which the use case checks itself, in its own round trip.
+    /// A key with the scope `resolve`, which the use case checks itself, in its own round trip.
     Itself,
     /// Any browser; a form must be our own.
     Browser,
-    /// A signed-in person; a form must be of their session.
-    Person,
+    /// A signed-in person of these; a form must be of their session.
+    Person(Needs),
 }
 
 /// One route.
@@ -35,6 +37,10 @@ pub struct Line {
     pub path: &'static str,
     /// Who may call.
     pub auth: Auth,
+    /// What it does to its resource.
+    pub action: Action,
+    /// What it is about. The first `{…}` of the path names it, if there is one.
+    pub resource: Resource,
     /// What answers.
     pub handler: Handler,
 }
@@ -42,12 +48,12 @@ pub struct Line {
 impl Line {
     /// Whether a browser is expected, so that errors are pages.
     pub fn is_page(&self) -> bool {
-        matches!(self.auth, Auth::Browser | Auth::Person)
+        matches!(self.auth, Auth::Browser | Auth::Person(_))
     }
 }
 
 macro_rules! routes {
-    ($($method:ident $path:literal $auth:expr => $handler:ident = $function:path;)*) => {
+    ($($method:ident $path:literal $auth:expr, $action:ident $resource:ident => $handler:ident = $function:path;)*) => {
         /// What answers a route.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Handler {
@@ -56,7 +62,14 @@ macro_rules! routes {
 
         /// All routes.
         pub const ROUTES: &[Line] = &[
-            $(Line { method: Method::$method, path: $path, auth: $auth, handler: Handler::$handler },)*
+            $(Line {
+                method: Method::$method,
+                path: $path,
+                auth: $auth,
+                action: Action::$action,
+                resource: Resource::$resource,
+                handler: Handler::$handler,
+            },)*
         ];
 
         pub(super) async fn dispatch<P: Ports>(core: &Core<P>, handler: Handler, call: &Call<'_>) -> Result<Response> {
@@ -68,82 +81,91 @@ macro_rules! routes {
 }
 
 use Auth::{Browser, Itself, Nobody, Operator, Person};
+use Needs::{Member, OwnerOrAdmin};
 
 const fn key(scope: Scope) -> Auth {
     Auth::Key(Some(scope))
 }
 
 routes! {
+    // Method, path, who may call, what is done to what, and the handler.
+
     // Operator
-    Post   "/v1/workspaces"                       Operator => CreateWorkspace = operator::create_workspace;
-    Get    "/v1/workspaces"                       Operator => ListWorkspaces = operator::list_workspaces;
-    Delete "/v1/workspaces/{workspace}"           Operator => DeleteWorkspace = operator::delete_workspace;
-    Get    "/v1/status"                           Operator => Status = operator::status;
-    Get    "/healthz"                             Nobody => Health = operator::health;
-    Get    "/openapi.json"                        Nobody => OpenApi = operator::show_openapi;
+    Post   "/v1/workspaces"                               Operator,                    Create Workspace    => CreateWorkspace = operator::create_workspace;
+    Get    "/v1/workspaces"                               Operator,                    List   Workspace    => ListWorkspaces = operator::list_workspaces;
+    Delete "/v1/workspaces/{workspace}"                   Operator,                    Change Workspace    => DeleteWorkspace = operator::delete_workspace;
+    Get    "/v1/status"                                   Operator,                    Read   Installation => Status = operator::status;
+    Get    "/healthz"                                     Nobody,                      Read   Installation => Health = operator::health;
+    Get    "/openapi.json"                                Nobody,                      Read   Installation => OpenApi = operator::show_openapi;
 
     // Workspace and keys
-    Get    "/v1/workspace"                        key(Scope::Keys) => GetWorkspace = keys::get_workspace;
-    Patch  "/v1/workspace"                        key(Scope::Keys) => PatchWorkspace = keys::patch_workspace;
-    Post   "/v1/keys"                             key(Scope::Keys) => CreateKey = keys::create;
-    Get    "/v1/keys"                             key(Scope::Keys) => ListKeys = keys::list;
-    Delete "/v1/keys/{key}"                       key(Scope::Keys) => DeleteKey = keys::delete;
+    Get    "/v1/workspace"                                key(Scope::Keys),            Read   Workspace    => GetWorkspace = keys::get_workspace;
+    Patch  "/v1/workspace"                                key(Scope::Keys),            Change Workspace    => PatchWorkspace = keys::patch_workspace;
+    Post   "/v1/keys"                                     key(Scope::Keys),            Create Key          => CreateKey = keys::create;
+    Get    "/v1/keys"                                     key(Scope::Keys),            List   Key          => ListKeys = keys::list;
+    Delete "/v1/keys/{key}"                               key(Scope::Keys),            Change Key          => DeleteKey = keys::delete;
+    Post   "/v1/keys/{key}/rotate"                        key(Scope::Keys),            Change Key          => RotateKey = keys::rotate;
 
     // Apps and clients
-    Get    "/v1/apps"                             key(Scope::ConnectionsRead) => ListApps = apps::list;
-    Post   "/v1/apps"                             key(Scope::Apps) => CreateApp = apps::create;
-    Get    "/v1/apps/{app}"                       key(Scope::ConnectionsRead) => GetApp = apps::get;
-    Put    "/v1/apps/{app}"                       key(Scope::Apps) => PutApp = apps::put;
-    Delete "/v1/apps/{app}"                       key(Scope::Apps) => DeleteApp = apps::delete;
-    Get    "/v1/apps/{app}/client"                key(Scope::ConnectionsRead) => GetClient = apps::get_client;
-    Put    "/v1/apps/{app}/client"                key(Scope::Apps) => PutClient = apps::put_client;
-    Delete "/v1/apps/{app}/client"                key(Scope::Apps) => DeleteClient = apps::delete_client;
-
-    Post   "/v1/apps/{app}/client/test"           key(Scope::Apps) => TestClient = apps::test_client;
+    Get    "/v1/apps"                                     key(Scope::ConnectionsRead), List   App          => ListApps = apps::list;
+    Post   "/v1/apps"                                     key(Scope::Apps),            Create App          => CreateApp = apps::create;
+    Get    "/v1/apps/{app}"                               key(Scope::ConnectionsRead), Read   App          => GetApp = apps::get;
+    Put    "/v1/apps/{app}"                               key(Scope::Apps),            Change App          => PutApp = apps::put;
+    Delete "/v1/apps/{app}"                               key(Scope::Apps),            Change App          => DeleteApp = apps::delete;
+    Get    "/v1/apps/{app}/client"                        key(Scope::ConnectionsRead), Read   Client       => GetClient = apps::get_client;
+    Put    "/v1/apps/{app}/client"                        key(Scope::Apps),            Change Client       => PutClient = apps::put_client;
+    Delete "/v1/apps/{app}/client"                        key(Scope::Apps),            Change Client       => DeleteClient = apps::delete_client;
+    Post   "/v1/apps/{app}/client/test"                   key(Scope::Apps),            Change Client       => TestClient = apps::test_client;
 
     // Connections
-    Get    "/v1/connections"                      key(Scope::ConnectionsRead) => ListConnections = connections::list;
-    Post   "/v1/connections"                      key(Scope::ConnectionsWrite) => CreateConnection = entered::create;
-    Put    "/v1/connections/{connection}/credential" key(Scope::ConnectionsWrite) => PutCredential = entered::replace;
-    Get    "/v1/connections/{connection}"         key(Scope::ConnectionsRead) => GetConnection = connections::get;
-    Patch  "/v1/connections/{connection}"         key(Scope::ConnectionsWrite) => PatchConnection = connections::patch;
-    Delete "/v1/connections/{connection}"         key(Scope::ConnectionsWrite) => DeleteConnection = connections::delete;
-    Post   "/v1/connections/{connection}/check"   key(Scope::ConnectionsWrite) => CheckConnection = connections::check;
-    Post   "/v1/connections/{connection}/resolve" Itself => Resolve = connections::resolve;
-    Get    "/v1/connections/{connection}/uses"    key(Scope::ConnectionsRead) => ListUses = connections::uses;
-    Get    "/v1/connections/{connection}/events"  key(Scope::Events) => ListEvents = connections::events;
+    Get    "/v1/connections"                              key(Scope::ConnectionsRead), List   Connection   => ListConnections = connections::list;
+    Post   "/v1/connections"                              key(Scope::ConnectionsWrite),Create Connection   => CreateConnection = entered::create;
+    Put    "/v1/connections/{connection}/credential"      key(Scope::ConnectionsWrite),Change Connection   => PutCredential = entered::replace;
+    Get    "/v1/connections/{connection}"                 key(Scope::ConnectionsRead), Read   Connection   => GetConnection = connections::get;
+    Patch  "/v1/connections/{connection}"                 key(Scope::ConnectionsWrite),Change Connection   => PatchConnection = connections::patch;
+    Delete "/v1/connections/{connection}"                 key(Scope::ConnectionsWrite),Change Connection   => DeleteConnection = connections::delete;
+    Post   "/v1/connections/{connection}/check"           key(Scope::ConnectionsWrite),Use    Connection   => CheckConnection = connections::check;
+    Post   "/v1/connections/{connection}/resolve"         Itself,                      Use    Connection   => Resolve = connections::resolve;
+    Get    "/v1/connections/{connection}/uses"            key(Scope::ConnectionsRead), Read   Connection   => ListUses = connections::uses;
+    Get    "/v1/connections/{connection}/events"          key(Scope::Events),          Read   Connection   => ListEvents = connections::events;
 
     // Links
-    Post   "/v1/links"                            key(Scope::Links) => CreateLink = links::create;
-    Get    "/v1/links/{link}"                     key(Scope::Links) => GetLink = links::get;
-    Post   "/v1/links/{link}/confirm"             key(Scope::Links) => ConfirmLink = links::confirm;
-    Post   "/v1/sign-in-links"                    key(Scope::Links) => CreateSignInLink = links::create_sign_in;
+    Post   "/v1/links"                                    key(Scope::Links),           Create Link         => CreateLink = links::create;
+    Get    "/v1/links"                                    key(Scope::Links),           List   Link         => ListLinks = links::list;
+    Get    "/v1/links/{link}"                             key(Scope::Links),           Read   Link         => GetLink = links::get;
+    Delete "/v1/links/{link}"                             key(Scope::Links),           Change Link         => DeleteLink = links::delete;
+    Post   "/v1/links/{link}/confirm"                     key(Scope::Links),           Change Link         => ConfirmLink = links::confirm;
+    Post   "/v1/sign-in-links"                            key(Scope::Links),           Create SignInLink   => CreateSignInLink = links::create_sign_in;
+    Get    "/v1/sign-in-links"                            key(Scope::People),          List   SignInLink   => ListSignInLinks = sessions::list_sign_in;
+    Delete "/v1/sign-in-links/{sign_in_link}"             key(Scope::People),          Change SignInLink   => DeleteSignInLink = sessions::delete_sign_in;
+    Get    "/v1/sessions"                                 key(Scope::People),          List   Session      => ListSessions = sessions::list;
+    Delete "/v1/sessions/{session}"                       key(Scope::People),          Change Session      => DeleteSession = sessions::delete;
 
     // Connecting in a browser
-    Get    "/connect/{token}"                     Browser => ShowLink = oauth::show_link;
-    Post   "/connect/{token}"                     Browser => UseLink = oauth::use_link;
-    Get    "/oauth/start/{app}"                   Person => ShowStart = oauth::show_start;
-    Post   "/oauth/start/{app}"                   Person => Start = oauth::start;
-    Get    "/oauth/callback/{client}"             Browser => Callback = oauth::callback;
-    Get    "/oauth/ended/{reason}"                Browser => ShowEnded = oauth::show_ended;
-    Get    "/flows/{authorization}"               Browser => ShowFlow = flows::show_flow;
-    Post   "/flows/{authorization}"               Browser => Choose = flows::choose;
-    Get    "/flows/{authorization}/again"         Browser => ShowAgain = oauth::show_again;
-    Post   "/flows/{authorization}/again"         Browser => UseAgain = oauth::use_again;
+    Get    "/connect/{token}"                             Browser,                     Read   Link         => ShowLink = oauth::show_link;
+    Post   "/connect/{token}"                             Browser,                     Use    Link         => UseLink = oauth::use_link;
+    Get    "/oauth/start/{app}"                           Person(Member),              Create Connection   => ShowStart = oauth::show_start;
+    Post   "/oauth/start/{app}"                           Person(Member),              Create Connection   => Start = oauth::start;
+    Get    "/oauth/callback/{client}"                     Browser,                     Use    Flow         => Callback = oauth::callback;
+    Get    "/oauth/ended/{reason}"                        Browser,                     Read   Installation => ShowEnded = oauth::show_ended;
+    Get    "/flows/{authorization}"                       Browser,                     Read   Flow         => ShowFlow = flows::show_flow;
+    Post   "/flows/{authorization}"                       Browser,                     Use    Flow         => Choose = flows::choose;
+    Get    "/flows/{authorization}/again"                 Browser,                     Read   Flow         => ShowAgain = oauth::show_again;
+    Post   "/flows/{authorization}/again"                 Browser,                     Use    Flow         => UseAgain = oauth::use_again;
 
     // The page
-    Get    "/"                                    Person => ShowConnections = people::list;
-    Get    "/connections/{connection}"            Person => ShowConnection = people::show;
-    Post   "/connections/{connection}/rename"     Person => Rename = people::rename;
-    Post   "/connections/{connection}/check"      Person => CheckNow = people::check;
-    Get    "/connections/{connection}/reconnect"  Person => ShowReconnect = oauth::show_reconnect;
-    Post   "/connections/{connection}/reconnect"  Person => Reconnect = oauth::reconnect;
-    Post   "/connections/{connection}/disconnect" Person => Disconnect = people::disconnect;
-    Get    "/apps/{app}/setup"                    Person => ShowSetup = setup::show;
-    Get    "/sign-in/{token}"                     Browser => ShowSignIn = sign_in::show;
-    Post   "/sign-in/{token}"                     Browser => SignIn = sign_in::sign_in;
-    Post   "/sign-out"                            Person => SignOut = sign_in::sign_out;
-    Get    "/style.css"                           Nobody => Style = people::style;
+    Get    "/"                                            Person(Member),              List   Connection   => ShowConnections = people::list;
+    Get    "/connections/{connection}"                    Person(Member),              Read   Connection   => ShowConnection = people::show;
+    Post   "/connections/{connection}/rename"             Person(OwnerOrAdmin),        Change Connection   => Rename = people::rename;
+    Post   "/connections/{connection}/check"              Person(Member),              Use    Connection   => CheckNow = people::check;
+    Get    "/connections/{connection}/reconnect"          Person(OwnerOrAdmin),        Change Connection   => ShowReconnect = oauth::show_reconnect;
+    Post   "/connections/{connection}/reconnect"          Person(OwnerOrAdmin),        Change Connection   => Reconnect = oauth::reconnect;
+    Post   "/connections/{connection}/disconnect"         Person(OwnerOrAdmin),        Change Connection   => Disconnect = people::disconnect;
+    Get    "/apps/{app}/setup"                            Person(Member),              Read   App          => ShowSetup = setup::show;
+    Get    "/sign-in/{token}"                             Browser,                     Read   SignInLink   => ShowSignIn = sign_in::show;
+    Post   "/sign-in/{token}"                             Browser,                     Use    SignInLink   => SignIn = sign_in::sign_in;
+    Post   "/sign-out"                                    Person(Member),              Change Session      => SignOut = sign_in::sign_out;
+    Get    "/style.css"                                   Nobody,                      Read   Installation => Style = people::style;
 }
 
 /// What a path and method lead to.
@@ -210,6 +232,46 @@ mod tests {
         assert_eq!(allow, ["GET", "PATCH", "DELETE"]);
         for nothing in ["", "/v1", "/v1/connections/", "/v1/connections/a/b/c", "//"] {
             assert!(matches!(find(Method::Get, nothing), Found::Nothing), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn every_route_says_what_it_is_about_and_what_it_does() {
+        for line in ROUTES {
+            let shows = matches!(line.action, Action::List | Action::Read);
+            // A page that is there for a change is for those who may make it.
+            let prepares = line.is_page() && matches!(line.action, Action::Change | Action::Create | Action::Use);
+            assert_eq!(line.method == Method::Get, shows || line.method == Method::Get && prepares, "{}", line.path);
+            let named = line.path.split('/').find_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+            let about: &[Resource] = match named {
+                None => {
+                    let one = matches!(line.action, Action::List | Action::Create);
+                    let own = matches!(line.resource, Resource::Installation | Resource::Workspace | Resource::Session);
+                    assert!(one || own, "{} names nothing", line.path);
+                    continue;
+                }
+                Some("workspace") => &[Resource::Workspace],
+                Some("key") => &[Resource::Key],
+                Some("app") if line.action == Action::Create => &[Resource::Connection],
+                Some("app") => &[Resource::App, Resource::Client],
+                Some("connection") => &[Resource::Connection],
+                Some("link") => &[Resource::Link],
+                Some("sign_in_link") => &[Resource::SignInLink],
+                Some("session") => &[Resource::Session],
+                Some("token") => &[Resource::Link, Resource::SignInLink],
+                Some("client" | "authorization") => &[Resource::Flow],
+                Some("reason") => &[Resource::Installation],
+                Some(other) => panic!("{}: which resource is {{{other}}}?", line.path),
+            };
+            assert!(about.contains(&line.resource), "{} is about {:?}", line.path, line.resource);
+        }
+    }
+
+    #[test]
+    fn people_change_connections_as_owners_or_admins_alone() {
+        let changes = |line: &&Line| (line.action, line.resource) == (Action::Change, Resource::Connection);
+        for line in ROUTES.iter().filter(changes) {
+            assert_ne!(line.auth, Auth::Person(Needs::Member), "{}", line.path);
         }
     }
 

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::page::Shell;
 use super::{Method, Request, input};
-use crate::caller::{hash, same};
+use crate::caller::{Maker, hash, same};
 use crate::connect::settle::CHOICE_TIME;
 use crate::connect::start::FLOW_TIME;
 use crate::core::Core;
@@ -19,8 +19,8 @@ use crate::ids::{LinkId, WorkspaceId, random_text};
 use crate::ports::Ports;
 use crate::secret::Secret;
 use crate::store::links::Link;
-use crate::store::sessions::{self, Kind, Session};
-use crate::workspace::User;
+use crate::store::sessions::{self, Kind, Session, SignIn};
+use crate::workspace::{Role, User};
 
 /// Seconds a signed-in person stays signed in: twelve hours.
 const PERSON_LIFE: i64 = 12 * 3600;
@@ -87,41 +87,67 @@ async fn of_cookie<P: Ports>(core: &Core<P>, request: &Request, base: &str) -> R
 
 /// The person of a session.
 pub(super) fn user_of(session: &Session) -> Result<&User> {
-    match &session.kind {
-        Kind::Person(user) => Ok(user),
-        Kind::Link(_) => Err(needed()),
-    }
+    session.user().ok_or_else(needed)
 }
 
-/// Signs a person in; answers the cookie.
-pub(super) async fn open_person<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, user: User) -> Result<String> {
-    open(core, workspace, Kind::Person(user), PERSON_COOKIE, PERSON_LIFE).await.map(|(_, cookie)| cookie)
+/// Signs a person in by a link that can be used once; answers the cookie, or none where the link was used or has ended.
+/// The session that the browser had before ends.
+pub(super) async fn open_person<P: Ports>(
+    core: &Core<P>,
+    request: &Request,
+    sign_in: SignIn,
+) -> Result<Option<String>> {
+    let new = New {
+        workspace: &sign_in.workspace,
+        kind: Kind::Person(sign_in.user),
+        role: sign_in.role,
+        made_by: sign_in.made_by.as_ref(),
+    };
+    let (session, cookie) = new.session(core, PERSON_COOKIE, PERSON_LIFE)?;
+    let before = self::cookie(core, request, PERSON_COOKIE).map(|value| hash(value.expose()));
+    let opened = sessions::sign_in(core.db(), &sign_in.hash, &session, before.as_deref(), core.now()).await?;
+    Ok(opened.then_some(cookie))
 }
 
 /// Opens a session for a link; answers it and the cookie.
 pub(super) async fn open_link<P: Ports>(core: &Core<P>, link: &Link) -> Result<(Session, String)> {
     let life = link.expires_at.since(core.now()) + AFTER_LINK;
-    open(core, &link.workspace, Kind::Link(link.id.clone()), &link_cookie(&link.id), life).await
+    let new = New {
+        workspace: &link.workspace,
+        kind: Kind::Link(link.id.clone()),
+        role: Role::Member,
+        made_by: link.made_by.as_ref(),
+    };
+    let (session, cookie) = new.session(core, &link_cookie(&link.id), life)?;
+    sessions::insert(core.db(), &session).await?;
+    Ok((session, cookie))
 }
 
-async fn open<P: Ports>(
-    core: &Core<P>,
-    workspace: &WorkspaceId,
+/// A session that is to be opened.
+struct New<'a> {
+    workspace: &'a WorkspaceId,
     kind: Kind,
-    base: &str,
-    life: i64,
-) -> Result<(Session, String)> {
-    let value = Secret::new(random_text::<32>(core.ports.random())?);
-    let now = core.now();
-    let session = Session {
-        hash: hash(value.expose()),
-        workspace: workspace.clone(),
-        kind,
-        created_at: now,
-        expires_at: now.plus(life),
-    };
-    sessions::insert(core.db(), &session).await?;
-    Ok((session, set_cookie(core, base, value.expose(), life)))
+    role: Role,
+    made_by: Option<&'a Maker>,
+}
+
+impl New<'_> {
+    /// The session and its cookie. It ends with the key that made its link, at the latest.
+    fn session<P: Ports>(self, core: &Core<P>, base: &str, life: i64) -> Result<(Session, String)> {
+        let value = Secret::new(random_text::<32>(core.ports.random())?);
+        let now = core.now();
+        let expires_at = self.made_by.map_or(now.plus(life), |maker| maker.limit(now.plus(life)));
+        let session = Session {
+            hash: hash(value.expose()),
+            workspace: self.workspace.clone(),
+            kind: self.kind,
+            role: self.role,
+            made_by: self.made_by.map(|maker| maker.key.clone()),
+            created_at: now,
+            expires_at,
+        };
+        Ok((session, set_cookie(core, base, value.expose(), expires_at.since(now))))
+    }
 }
 
 /// Signs out; answers the cookie that takes the old one away.

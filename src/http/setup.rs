@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::session::shell;
 use super::{Call, Response, ask, input, known, page, session};
-use crate::app::{App, AppId, Definition, Kind, Origin, Variable, WayId};
+use crate::app::{App, Definition, Kind, Origin, Variable, WayId};
 use crate::connect::client_setup;
 use crate::connect::start::{client_path, redirect_uri, setup_page};
 use crate::core::Core;
@@ -21,8 +21,7 @@ use crate::store::workspaces;
 pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let session = call.session()?;
     let missing = || Error::not_found("app");
-    let id = AppId::parse(call.param(0)).ok_or_else(missing)?;
-    let definition = registry::current(core, &session.workspace, &id).await?.ok_or_else(missing)?.definition;
+    let definition = registry::current(core, &session.workspace, call.app()?).await?.ok_or_else(missing)?.definition;
     let csrf = session::form_token(core, call.request);
     let shell = shell(Some(session), csrf.as_deref());
     match way(call, &definition)? {

@@ -16,6 +16,7 @@ use crate::resolve::Resolved;
 use crate::store::clients::Registrations;
 use crate::store::connections::Listed;
 use crate::store::links::Link;
+use crate::time::Timestamp;
 
 /// A connection, as api.md has it.
 pub(super) fn connection<P: Ports>(core: &Core<P>, listed: &Listed) -> Value {
@@ -69,8 +70,8 @@ pub(super) fn resolved(resolved: &Resolved) -> Value {
     })
 }
 
-/// A key without its text.
-pub(super) fn key(key: &Key) -> Value {
+/// A key without its text, as it is now.
+pub(super) fn key(key: &Key, now: Timestamp) -> Value {
     json!({
         "id": key.id,
         "name": key.name,
@@ -79,6 +80,8 @@ pub(super) fn key(key: &Key) -> Value {
         "apps": key.apps,
         "expires_at": key.expires_at,
         "created_at": key.created_at,
+        "made_by": key.made_by,
+        "previous_secret_until": key.previous.as_ref().map(|one| one.until).filter(|until| now < *until),
     })
 }
 
@@ -180,6 +183,7 @@ pub(super) fn link(link: &Link, expired: bool) -> Value {
         "repairs": link.connection,
         "confirm": link.confirm,
         "on_duplicate": link.on_duplicate,
+        "made_by": link.made_by.as_ref().map(|maker| &maker.key),
         "created_at": link.created_at,
         "expires_at": link.expires_at,
     })

@@ -7,7 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{After, Answered, Ask, Consistency, Freshness, Issued, Policy, Resolved, Source, allow, told};
-use crate::caller::{Key, KeyId, PresentedKey, Scope};
+use crate::authorize;
+use crate::caller::{Key, KeyId, PresentedKey};
 use crate::connection::{Account, Connection, LEAST_USEFUL, Life, Status};
 use crate::core::Core;
 use crate::error::Result;
@@ -87,7 +88,7 @@ pub(super) async fn resolve<P: Ports>(
     let now = core.now();
     let Some(key) = read_key(core, presented, now).await else { return Ok(None) };
     let Some((entry, cached)) = read_connection(core, id).await else { return Ok(None) };
-    let visible = entry.workspace == key.workspace.as_str() && key.has(Scope::Resolve) && key.sees(id, &cached.app);
+    let visible = entry.workspace == key.workspace.as_str() && authorize::may_resolve(&key, id, &cached.app).is_ok();
     let policy = cached.policy(id);
     let life = Life { since: Timestamp::from_unix(cached.since), until: cached.until.map(Timestamp::from_unix) };
     let Some(freshness) = freshness(life, id, ask, now).filter(|_| visible && allow(core, &policy, ask).is_ok()) else {
@@ -240,8 +241,9 @@ async fn write_connection<P: Ports>(core: &Core<P>, copy: &Copy, ttl: i64) -> st
 
 async fn write_key<P: Ports>(core: &Core<P>, key: &Key) -> std::result::Result<bool, CacheError> {
     let name = key_entry(&key.id);
-    // What was put from here is known here, though the location still says that there is nothing.
-    if open_key(core, &key.id).await.is_some()
+    // What was put from here is known here, though the location still says that there is nothing. One from before a
+    // rotation is replaced.
+    if open_key(core, &key.id).await.is_some_and(|known| known == *key)
         || !core.ports.memo().is_time(key.id.as_str(), "copy", NOTHING_REMEMBERED, core.now())
     {
         return Ok(false);
@@ -279,7 +281,10 @@ async fn take_back_if_moved<P: Ports>(core: &Core<P>, copy: &Copy) {
     if !same_connection {
         forget_connection(core, &old.id).await;
     }
-    let same_key = store::keys::get(core.db(), &copy.key.id).await.ok().flatten().is_some();
+    let same_key = store::keys::get(core.db(), &copy.key.id).await.ok().flatten().is_some_and(|key| {
+        let old = &copy.key;
+        (&key.hash, &key.previous) == (&old.hash, &old.previous)
+    });
     if !same_key {
         forget_key(core, &copy.key.id).await;
     }

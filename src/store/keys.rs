@@ -1,25 +1,59 @@
-//! Rows of `keys`.
+//! Rows of `keys`, and what ends with a key.
 
 use std::collections::BTreeMap;
 
 use super::{Columns, FromRow, Page, Stored, all, first, json_text, page, run};
-use crate::caller::{Key, KeyId};
+use crate::caller::{Key, KeyId, Maker, PreviousSecret};
 use crate::ids::WorkspaceId;
-use crate::ports::{Database, Statement};
+use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
+/// A key that is being revoked makes nothing any more.
 const INSERT: &str =
-    "INSERT INTO keys (id, workspace_id, name, hash, scopes, connections, apps, expires_at, created_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    "INSERT INTO keys (id, workspace_id, name, hash, scopes, connections, apps, expires_at, created_at, made_by)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
+    WHERE ?10 IS NULL OR EXISTS (SELECT 1 FROM keys WHERE id = ?10 AND revoked_at IS NULL)";
 pub(crate) const SELECT: &str = "SELECT * FROM keys WHERE id = ?1 AND revoked_at IS NULL";
-const LIST: &str = "SELECT * FROM keys WHERE workspace_id = ?1 AND id > ?2 AND revoked_at IS NULL ORDER BY id LIMIT ?3";
+const LIST: &str =
+    "SELECT * FROM keys WHERE workspace_id = ?1 AND id > ?2 AND revoked_at IS NULL AND (?4 IS NULL OR made_by = ?4)
+    ORDER BY id LIMIT ?3";
 const NAMES: &str = "SELECT id, name FROM keys WHERE workspace_id = ?1 AND id IN (SELECT value FROM json_each(?2)) AND revoked_at IS NULL";
 const REVOKE: &str = "UPDATE keys SET revoked_at = ?3 WHERE workspace_id = ?1 AND id = ?2 AND revoked_at IS NULL";
 const ERASE: &str = "DELETE FROM keys WHERE id = ?1 AND revoked_at IS NOT NULL";
+/// Of two rotations at once one changes the row: the other one would take the first one's new secret away.
+const ROTATE: &str = "UPDATE keys SET hash = ?4, previous_hash = CASE WHEN ?5 > ?6 THEN ?3 END,
+      previous_until = CASE WHEN ?5 > ?6 THEN ?5 END, copy_outdated = 1
+    WHERE workspace_id = ?1 AND id = ?2 AND hash = ?3 AND revoked_at IS NULL";
+const COPY_IS_GONE: &str = "UPDATE keys SET copy_outdated = 0 WHERE id = ?1 AND copy_outdated = 1";
+
+const MADE_KEYS: &str =
+    "SELECT id FROM keys WHERE workspace_id = ?1 AND made_by = ?2 AND revoked_at IS NULL ORDER BY id LIMIT 200";
+const COUNT_LINKS: &str = "SELECT count(*) AS n FROM links WHERE workspace_id = ?1 AND made_by = ?2
+    AND (status = 'awaiting_confirmation' OR status = 'open' AND expires_at > ?3)";
+const COUNT_SIGN_IN_LINKS: &str = "SELECT count(*) AS n FROM sign_in_links WHERE workspace_id = ?1 AND made_by = ?2
+    AND used_at IS NULL AND expires_at > ?3";
+const COUNT_SESSIONS: &str =
+    "SELECT count(*) AS n FROM sessions WHERE workspace_id = ?1 AND made_by = ?2 AND expires_at > ?3";
+/// What waits in a flow is nobody's from now on: the scheduled run revokes it at the app.
+const END_FLOWS: &str = "UPDATE authorizations SET expires_at = ?3 WHERE workspace_id = ?1 AND expires_at > ?3
+    AND outcome IN ('pending', 'undecided', 'awaiting_confirmation')
+    AND session_hash IN (SELECT hash FROM sessions WHERE workspace_id = ?1 AND made_by = ?2)";
+const END_WAITING_REPAIRS: &str = "UPDATE authorizations SET expires_at = ?3 WHERE workspace_id = ?1 AND expires_at > ?3
+    AND id IN (SELECT authorization_id FROM links WHERE workspace_id = ?1 AND made_by = ?2 AND status = 'awaiting_confirmation')";
+const END_UNCONFIRMED: &str =
+    "UPDATE connections SET deleted_at = ?3, generation = generation + 1, next_check_at = NULL
+    WHERE workspace_id = ?1 AND status = 'awaiting_confirmation' AND deleted_at IS NULL AND id IN
+      (SELECT result_connection FROM links WHERE workspace_id = ?1 AND made_by = ?2 AND status = 'awaiting_confirmation'
+        AND authorization_id IS NULL)";
+const END_LINKS: &str = "UPDATE links SET status = 'ended', used_at = ?3 WHERE workspace_id = ?1 AND made_by = ?2
+    AND status IN ('open', 'awaiting_confirmation')";
+const END_SIGN_IN_LINKS: &str = "DELETE FROM sign_in_links WHERE workspace_id = ?1 AND made_by = ?2";
+const END_SESSIONS: &str = "DELETE FROM sessions WHERE workspace_id = ?1 AND made_by = ?2";
 
 impl FromRow for Key {
     fn from_row(row: &Columns<'_>) -> Stored<Self> {
+        let previous = row.optional_text("previous_hash")?.zip(row.optional_time("previous_until")?);
         Ok(Self {
             id: row.id("id")?,
             workspace: row.id("workspace_id")?,
@@ -30,11 +64,19 @@ impl FromRow for Key {
             apps: row.optional_json("apps")?,
             expires_at: row.optional_time("expires_at")?,
             created_at: row.optional_time("created_at")?,
+            made_by: row.optional_id("made_by")?,
+            previous: previous.map(|(hash, until)| PreviousSecret { hash, until }),
         })
     }
 }
 
-/// The statement that inserts a key.
+/// The key that made a row, as links and sign-in links keep it.
+pub(super) fn maker(row: &Columns<'_>) -> Stored<Option<Maker>> {
+    let expires_at = row.optional_time("key_expires_at")?;
+    Ok(row.optional_id("made_by")?.map(|key| Maker { key, expires_at }))
+}
+
+/// The statement that inserts a key. It changes nothing when the key that makes it is revoked.
 pub fn insert(key: &Key) -> Statement {
     sql!(
         INSERT,
@@ -46,8 +88,14 @@ pub fn insert(key: &Key) -> Statement {
         key.connections.as_ref().map(json_text),
         key.apps.as_ref().map(json_text),
         key.expires_at,
-        key.created_at
+        key.created_at,
+        key.made_by.as_ref()
     )
+}
+
+/// Inserts a key; answers whether the key that makes it is still in force.
+pub async fn add(db: &impl Database, key: &Key) -> Stored<bool> {
+    Ok(run(db, insert(key)).await?.changes > 0)
 }
 
 /// A key that was not revoked.
@@ -61,18 +109,77 @@ pub async fn names(db: &impl Database, workspace: &WorkspaceId, ids: &[&str]) ->
     rows.rows.iter().map(Columns).map(|row| Ok((row.text("id")?, row.text("name")?))).collect()
 }
 
-/// A workspace's keys, after a cursor.
-pub async fn list(db: &impl Database, workspace: &WorkspaceId, after: &str, limit: i64) -> Stored<Page<Key>> {
-    let rows = all(db, sql!(LIST, workspace, after, limit + 1)).await?;
+/// A workspace's keys, after a cursor; of one maker, if one is named.
+pub async fn list(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    made_by: Option<&KeyId>,
+    after: &str,
+    limit: i64,
+) -> Stored<Page<Key>> {
+    let rows = all(db, sql!(LIST, workspace, after, limit + 1, made_by)).await?;
     Ok(page(rows, limit, |key: &Key| key.id.as_str().to_owned()))
 }
 
-/// Revokes a key; answers whether there was one.
-pub async fn revoke(db: &impl Database, workspace: &WorkspaceId, id: &KeyId, now: Timestamp) -> Stored<bool> {
-    Ok(run(db, sql!(REVOKE, workspace, id, now)).await?.changes > 0)
+/// What ended with a key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Ended {
+    /// Connect links that could still be used or confirmed.
+    pub links: i64,
+    /// Sign-in links that could still be used.
+    pub sign_in_links: i64,
+    /// Sessions that were opened through either.
+    pub sessions: i64,
 }
 
-/// Forgets a revoked key.
-pub async fn erase(db: &impl Database, id: &KeyId) -> Stored<()> {
-    run(db, sql!(ERASE, id)).await.map(|_| ())
+/// A key that was revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoked {
+    /// What ended with it.
+    pub ended: Ended,
+    /// Keys that it made and that are in force.
+    pub made_keys: Vec<KeyId>,
+}
+
+/// Revokes a key and, with `end`, ends what it made, in one transaction. None: there is no such key.
+pub async fn revoke(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    id: &KeyId,
+    end: bool,
+    now: Timestamp,
+) -> Stored<Option<Revoked>> {
+    let mut statements = vec![sql!(REVOKE, workspace, id, now), sql!(MADE_KEYS, workspace, id)];
+    if end {
+        let counts = [COUNT_LINKS, COUNT_SIGN_IN_LINKS, COUNT_SESSIONS];
+        let ends = [END_FLOWS, END_WAITING_REPAIRS, END_UNCONFIRMED, END_LINKS];
+        statements.extend(counts.into_iter().chain(ends).map(|sql| sql!(sql, workspace, id, now)));
+        statements.extend([END_SIGN_IN_LINKS, END_SESSIONS].map(|sql| sql!(sql, workspace, id)));
+    }
+    let answers = db.batch(statements).await?;
+    let [revoked, keys, rest @ ..] = answers.as_slice() else {
+        return Err(DatabaseError::Unavailable("a batch answered too little".into()));
+    };
+    if revoked.changes == 0 {
+        return Ok(None);
+    }
+    let count = |at: usize| match rest.get(at).and_then(|rows| rows.rows.first()) {
+        Some(row) => Columns(row).integer("n"),
+        None => Ok(0),
+    };
+    Ok(Some(Revoked {
+        ended: Ended { links: count(0)?, sign_in_links: count(1)?, sessions: count(2)? },
+        made_keys: keys.rows.iter().map(|row| Columns(row).id("id")).collect::<Stored<_>>()?,
+    }))
+}
+
+/// The copy of a revoked or rotated key is gone from the cache: the revoked one is forgotten.
+pub async fn copy_is_gone(db: &impl Database, id: &KeyId) -> Stored<()> {
+    db.batch(vec![sql!(ERASE, id), sql!(COPY_IS_GONE, id)]).await.map(|_| ())
+}
+
+/// Gives a key another secret; the one before is accepted until `until`. Answers whether the key still was as it was read.
+pub async fn rotate(db: &impl Database, key: &Key, hash: &str, until: Timestamp, now: Timestamp) -> Stored<bool> {
+    let statement = sql!(ROTATE, &key.workspace, &key.id, key.hash.as_str(), hash, until, now);
+    Ok(run(db, statement).await?.changes > 0)
 }

@@ -1,18 +1,21 @@
 //! Rows of `links`.
 
 use super::connections::user;
-use super::{Columns, FromRow, Stored, first, json_text, run};
+use super::{Columns, FromRow, Page, Stored, all, first, json_text, keys, page, run};
 use crate::app::{AppId, WayId};
+use crate::caller::{KeyId, Maker};
 use crate::ids::{AuthorizationId, ConnectionId, LinkId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 use crate::workspace::User;
 
+/// A key that is being revoked makes nothing any more.
 const INSERT: &str =
     "INSERT INTO links (id, token_hash, workspace_id, app, connection_id, scopes, user_id, user_name, return_to,
-      on_duplicate, confirm, status, created_at, expires_at, way)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'open', ?12, ?13, ?14)";
+      on_duplicate, confirm, status, created_at, expires_at, way, made_by, key_expires_at)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'open', ?12, ?13, ?14, ?15, ?16
+    WHERE ?15 IS NULL OR EXISTS (SELECT 1 FROM keys WHERE id = ?15 AND revoked_at IS NULL)";
 const BY_TOKEN: &str = "SELECT * FROM links WHERE token_hash = ?1";
 const GET: &str = "SELECT * FROM links WHERE workspace_id = ?1 AND id = ?2";
 /// The first browser to press the button keeps the link; the same one may try again.
@@ -24,6 +27,32 @@ const CONFIRMED: &str =
     "UPDATE links SET status = 'used' WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
 /// Used up, and nothing came of it.
 const FRUITLESS: &str = "UPDATE links SET status = 'used', result_connection = NULL WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
+
+/// An open link whose time is over is shown as expired. An allow-list of connections lets those links pass that name a
+/// connection, and none beside the list.
+const LIST: &str = "SELECT * FROM links WHERE workspace_id = ?1 AND (created_at, id) < (?2, ?3)
+      AND (?4 IS NULL OR app = ?4)
+      AND (?5 IS NULL OR connection_id = ?5 OR result_connection = ?5)
+      AND (?6 IS NULL OR ?6 = CASE WHEN status = 'open' AND expires_at <= ?7 THEN 'expired' ELSE status END)
+      AND (?8 IS NULL OR made_by = ?8)
+      AND (?9 IS NULL OR app IN (SELECT value FROM json_each(?9)))
+      AND (?10 IS NULL OR coalesce(connection_id, result_connection) IS NOT NULL
+        AND coalesce(connection_id, result_connection) IN (SELECT value FROM json_each(?10))
+        AND coalesce(result_connection, connection_id) IN (SELECT value FROM json_each(?10)))
+    ORDER BY created_at DESC, id DESC LIMIT ?11";
+/// What waits in a flow is nobody's from now on: the scheduled run revokes it at the app.
+const END_FLOWS: &str = "UPDATE authorizations SET expires_at = ?3 WHERE workspace_id = ?1 AND expires_at > ?3
+    AND outcome IN ('pending', 'undecided', 'awaiting_confirmation')
+    AND session_hash IN (SELECT session_hash FROM links WHERE workspace_id = ?1 AND id = ?2)";
+const END_UNCONFIRMED: &str =
+    "UPDATE connections SET deleted_at = ?3, generation = generation + 1, next_check_at = NULL
+    WHERE workspace_id = ?1 AND status = 'awaiting_confirmation' AND deleted_at IS NULL AND id IN
+      (SELECT result_connection FROM links WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'
+        AND authorization_id IS NULL)";
+const END_SESSION: &str =
+    "DELETE FROM sessions WHERE hash IN (SELECT session_hash FROM links WHERE workspace_id = ?1 AND id = ?2)";
+const END_LINK: &str = "UPDATE links SET status = 'ended', used_at = ?3 WHERE workspace_id = ?1 AND id = ?2
+    AND status IN ('open', 'awaiting_confirmation')";
 
 /// What to do when the person already has a connection to that account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -61,6 +90,8 @@ pub enum LinkStatus {
     AwaitingConfirmation,
     /// Used.
     Used,
+    /// Ended before it came to anything.
+    Ended,
 }
 
 impl LinkStatus {
@@ -70,11 +101,12 @@ impl LinkStatus {
             Self::Open => "open",
             Self::AwaitingConfirmation => "awaiting_confirmation",
             Self::Used => "used",
+            Self::Ended => "ended",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Open, Self::AwaitingConfirmation, Self::Used].into_iter().find(|one| one.as_str() == text)
+        [Self::Open, Self::AwaitingConfirmation, Self::Used, Self::Ended].into_iter().find(|one| one.as_str() == text)
     }
 }
 
@@ -113,6 +145,8 @@ pub struct Link {
     pub created_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// The key that made it.
+    pub made_by: Option<Maker>,
 }
 
 impl FromRow for Link {
@@ -135,12 +169,13 @@ impl FromRow for Link {
             authorization: row.optional_id("authorization_id")?,
             created_at: row.time("created_at")?,
             expires_at: row.time("expires_at")?,
+            made_by: keys::maker(row)?,
         })
     }
 }
 
-/// Stores a link.
-pub async fn insert(db: &impl Database, link: &Link, token_hash: &str) -> Stored<()> {
+/// Stores a link; answers whether the key that makes it is still in force.
+pub async fn insert(db: &impl Database, link: &Link, token_hash: &str) -> Stored<bool> {
     let statement = sql!(
         INSERT,
         &link.id,
@@ -156,9 +191,11 @@ pub async fn insert(db: &impl Database, link: &Link, token_hash: &str) -> Stored
         link.confirm,
         link.created_at,
         link.expires_at,
-        link.way.as_ref()
+        link.way.as_ref(),
+        link.made_by.as_ref().map(|maker| &maker.key),
+        link.made_by.as_ref().and_then(|maker| maker.expires_at)
     );
-    run(db, statement).await.map(|_| ())
+    Ok(run(db, statement).await?.changes > 0)
 }
 
 /// The link a token opens.
@@ -169,6 +206,62 @@ pub async fn by_token(db: &impl Database, token_hash: &str) -> Stored<Option<Lin
 /// One link of a workspace.
 pub async fn get(db: &impl Database, workspace: &WorkspaceId, id: &LinkId) -> Stored<Option<Link>> {
     first(db, sql!(GET, workspace, id)).await
+}
+
+/// What a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only links for this app.
+    pub app: Option<AppId>,
+    /// Only links that repair this connection, or made it.
+    pub connection: Option<ConnectionId>,
+    /// Only those with this status: that of [`LinkStatus`], or `expired`.
+    pub status: Option<String>,
+    /// Only those that this key made.
+    pub made_by: Option<KeyId>,
+    /// Only these apps (a key's allow-list).
+    pub apps: Option<Vec<AppId>>,
+    /// Only these connections (a key's allow-list).
+    pub connections: Option<Vec<ConnectionId>>,
+    /// After this row: when it was made, and its id.
+    pub after: Option<(Timestamp, LinkId)>,
+    /// Rows at most.
+    pub limit: i64,
+}
+
+/// Links, newest first. A cursor is `seconds.id` of the last row.
+pub async fn list(db: &impl Database, workspace: &WorkspaceId, filter: &Filter, now: Timestamp) -> Stored<Page<Link>> {
+    let (at, id) = filter.after.as_ref().map_or((i64::MAX, ""), |(at, id)| (at.unix(), id.as_str()));
+    let statement = sql!(
+        LIST,
+        workspace,
+        at,
+        id,
+        filter.app.as_ref(),
+        filter.connection.as_ref(),
+        filter.status.as_deref(),
+        now,
+        filter.made_by.as_ref(),
+        filter.apps.as_ref().map(json_text),
+        filter.connections.as_ref().map(json_text),
+        filter.limit + 1
+    );
+    let rows = all(db, statement).await?;
+    Ok(page(rows, filter.limit, |link: &Link| format!("{}.{}", link.created_at.unix(), link.id)))
+}
+
+/// Ends a link that came to nothing yet, with its session and what waits in its flows, in one transaction. Answers whether
+/// there was such a link.
+pub async fn revoke(db: &impl Database, workspace: &WorkspaceId, id: &LinkId, now: Timestamp) -> Stored<bool> {
+    let answers = db
+        .batch(vec![
+            sql!(END_FLOWS, workspace, id, now),
+            sql!(END_UNCONFIRMED, workspace, id, now),
+            sql!(END_SESSION, workspace, id),
+            sql!(END_LINK, workspace, id, now),
+        ])
+        .await?;
+    Ok(answers.last().is_some_and(|rows| rows.changes > 0))
 }
 
 /// Binds a link to the browser that uses it; answers whether it is that browser's.

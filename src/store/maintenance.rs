@@ -38,7 +38,11 @@ const REVOKE_STRAYS: &str = "UPDATE keys SET revoked_at = ?1 WHERE revoked_at IS
     AND workspace_id IN (SELECT id FROM workspaces WHERE deleted_at IS NOT NULL)";
 const ENDED: &str =
     "SELECT * FROM connections WHERE deleted_at IS NOT NULL AND deleted_at <= ?1 ORDER BY deleted_at LIMIT ?2";
-const REVOKED_KEYS: &str = "SELECT id FROM keys WHERE revoked_at IS NOT NULL ORDER BY revoked_at LIMIT ?1";
+/// Keys whose copy in the cache may still be there: revoked ones, and ones that were rotated.
+const OUTDATED_KEYS: &str = "SELECT id FROM (
+      SELECT id, revoked_at FROM keys WHERE revoked_at IS NOT NULL
+      UNION ALL SELECT id, 0 AS revoked_at FROM keys WHERE copy_outdated = 1 AND revoked_at IS NULL)
+    ORDER BY revoked_at LIMIT ?1";
 const EMPTY_WORKSPACES: &str = "SELECT id FROM workspaces w WHERE deleted_at IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = w.id)
     AND NOT EXISTS (SELECT 1 FROM keys k WHERE k.workspace_id = w.id) LIMIT ?1";
@@ -103,7 +107,7 @@ pub struct Leftovers {
     pub ended: Vec<Connection>,
     /// Revocations to try again; leased, so that no other run takes them.
     pub revocations: Vec<Revocation>,
-    /// Revoked keys whose copy in the cache may still be there.
+    /// Revoked and rotated keys whose copy in the cache may still be there.
     pub keys: Vec<KeyId>,
     /// Flows whose grant nobody chose or confirmed in time.
     pub flows: Vec<Authorization>,
@@ -126,7 +130,7 @@ pub async fn leftovers(
             sql!(REVOKE_STRAYS, now),
             sql!(ENDED, ended_before, MOST_LEFTOVERS),
             super::revocations::lease_due(now, lease_until, MOST_LEFTOVERS),
-            sql!(REVOKED_KEYS, MOST_LEFTOVERS),
+            sql!(OUTDATED_KEYS, MOST_LEFTOVERS),
             sql!(EMPTY_WORKSPACES, MOST_LEFTOVERS),
             sql!(OVERDUE_FLOWS, now, MOST_LEFTOVERS),
         ])

@@ -1,24 +1,50 @@
-//! Rows of `sessions` and `sign_in_links`. Both are found by the SHA-256 of an unguessable text.
+//! Rows of `sessions` and `sign_in_links`. Both are found by the SHA-256 of an unguessable text; their ids are what the
+//! hash begins with.
 
 use super::connections::user;
-use super::{Columns, FromRow, Stored, first, json_text, run};
-use crate::ids::{LinkId, WorkspaceId};
-use crate::ports::Database;
+use super::keys::maker;
+use super::{Columns, FromRow, Page, Stored, all, all_or_nothing, first, json_text, page, run};
+use crate::caller::{KeyId, Maker};
+use crate::ids::{LinkId, SessionId, SignInLinkId, WorkspaceId};
+use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
-use crate::workspace::User;
+use crate::workspace::{Role, User};
 
 const INSERT: &str =
-    "INSERT INTO sessions (hash, workspace_id, kind, user_id, user_name, link_id, created_at, expires_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    "INSERT INTO sessions (hash, workspace_id, kind, user_id, user_name, link_id, created_at, expires_at, role, made_by)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 const GET: &str = "SELECT * FROM sessions WHERE hash = ?1 AND expires_at > ?2";
 const LIVING: &str = "SELECT hash FROM sessions WHERE hash IN (SELECT value FROM json_each(?1)) AND expires_at > ?2";
 const DELETE: &str = "DELETE FROM sessions WHERE hash = ?1";
+/// `~` comes after every character of a hash. The plus keeps `SQLite` at the primary key.
+const BY_ID: &str =
+    "SELECT * FROM sessions WHERE hash >= ?2 AND hash < ?2 || '~' AND +workspace_id = ?1 AND expires_at > ?3";
+const LIST: &str =
+    "SELECT * FROM sessions WHERE workspace_id = ?1 AND (created_at, hash) < (?2, ?3) AND expires_at > ?4
+      AND (?5 IS NULL OR kind = ?5)
+      AND (?6 IS NULL OR user_id = ?6)
+      AND (?7 IS NULL OR made_by = ?7)
+    ORDER BY created_at DESC, hash DESC LIMIT ?8";
+/// What waits in a flow is nobody's from now on: the scheduled run revokes it at the app.
+const END_FLOWS: &str = "UPDATE authorizations SET expires_at = ?2 WHERE session_hash = ?1 AND expires_at > ?2
+    AND outcome IN ('pending', 'undecided')";
+
 const INSERT_SIGN_IN: &str =
-    "INSERT INTO sign_in_links (token_hash, workspace_id, user_id, user_name, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    "INSERT INTO sign_in_links (token_hash, workspace_id, user_id, user_name, expires_at, role, return_to, made_by,
+      key_expires_at, created_at)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
+    WHERE ?8 IS NULL OR EXISTS (SELECT 1 FROM keys WHERE id = ?8 AND revoked_at IS NULL)";
 const GET_SIGN_IN: &str = "SELECT * FROM sign_in_links WHERE token_hash = ?1 AND expires_at > ?2 AND used_at IS NULL";
 const USE_SIGN_IN: &str =
-    "UPDATE sign_in_links SET used_at = ?2 WHERE token_hash = ?1 AND expires_at > ?2 AND used_at IS NULL RETURNING *";
+    "UPDATE sign_in_links SET used_at = ?2 WHERE token_hash = ?1 AND expires_at > ?2 AND used_at IS NULL";
+const SIGN_IN_BY_ID: &str = "SELECT * FROM sign_in_links WHERE token_hash >= ?2 AND token_hash < ?2 || '~' AND +workspace_id = ?1 AND expires_at > ?3";
+const LIST_SIGN_IN: &str =
+    "SELECT * FROM sign_in_links WHERE workspace_id = ?1 AND (created_at, token_hash) < (?2, ?3) AND expires_at > ?4
+      AND (?5 IS NULL OR user_id = ?5)
+      AND (?6 IS NULL OR made_by = ?6)
+    ORDER BY created_at DESC, token_hash DESC LIMIT ?7";
+const DELETE_SIGN_IN: &str = "DELETE FROM sign_in_links WHERE token_hash = ?1";
 
 /// What a browser's session may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,15 +64,39 @@ pub struct Session {
     pub workspace: WorkspaceId,
     /// What it may do.
     pub kind: Kind,
+    /// What the person may change; a link's session has no role.
+    pub role: Role,
+    /// The key that made the link it was opened through.
+    pub made_by: Option<KeyId>,
     /// When it began.
     pub created_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
 }
 
+impl Session {
+    /// Its id.
+    pub fn id(&self) -> SessionId {
+        SessionId::of_hash(&self.hash)
+    }
+
+    /// The person who is signed in.
+    pub fn user(&self) -> Option<&User> {
+        match &self.kind {
+            Kind::Person(user) => Some(user),
+            Kind::Link(_) => None,
+        }
+    }
+}
+
+fn role(row: &Columns<'_>) -> Stored<Role> {
+    let unknown = || DatabaseError::Malformed("column role holds an unknown value".into());
+    Role::parse(&row.text("role")?).ok_or_else(unknown)
+}
+
 impl FromRow for Session {
     fn from_row(row: &Columns<'_>) -> Stored<Self> {
-        let missing = || crate::ports::DatabaseError::Malformed("a session without its owner".into());
+        let missing = || DatabaseError::Malformed("a session without its owner".into());
         let kind = match row.optional_id("link_id")? {
             Some(link) => Kind::Link(link),
             None => Kind::Person(user(row)?.ok_or_else(missing)?),
@@ -55,19 +105,21 @@ impl FromRow for Session {
             hash: row.text("hash")?,
             workspace: row.id("workspace_id")?,
             kind,
+            role: role(row)?,
+            made_by: row.optional_id("made_by")?,
             created_at: row.time("created_at")?,
             expires_at: row.time("expires_at")?,
         })
     }
 }
 
-/// Opens a session.
-pub async fn insert(db: &impl Database, session: &Session) -> Stored<()> {
-    let (kind, user, link) = match &session.kind {
-        Kind::Person(user) => ("person", Some(user), None),
-        Kind::Link(link) => ("link", None, Some(link)),
+fn insert_statement(session: &Session) -> Statement {
+    let (kind, link) = match &session.kind {
+        Kind::Person(_) => ("person", None),
+        Kind::Link(link) => ("link", Some(link)),
     };
-    let statement = sql!(
+    let user = session.user();
+    sql!(
         INSERT,
         session.hash.as_str(),
         &session.workspace,
@@ -76,9 +128,15 @@ pub async fn insert(db: &impl Database, session: &Session) -> Stored<()> {
         user.and_then(|user| user.name.as_deref()),
         link,
         session.created_at,
-        session.expires_at
-    );
-    run(db, statement).await.map(|_| ())
+        session.expires_at,
+        session.role.as_str(),
+        session.made_by.as_ref()
+    )
+}
+
+/// Opens a session.
+pub async fn insert(db: &impl Database, session: &Session) -> Stored<()> {
+    run(db, insert_statement(session)).await.map(|_| ())
 }
 
 /// A session that has not ended.
@@ -91,45 +149,129 @@ pub async fn living(db: &impl Database, hashes: &[String], now: Timestamp) -> St
     run(db, sql!(LIVING, json_text(hashes), now)).await?.rows.iter().map(|row| Columns(row).text("hash")).collect()
 }
 
+/// A workspace's session that has not ended, by its id.
+pub async fn by_id(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    id: &SessionId,
+    now: Timestamp,
+) -> Stored<Option<Session>> {
+    first(db, sql!(BY_ID, workspace, id.hash_begins(), now)).await
+}
+
+/// What a list of sessions or sign-in links shows.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only sessions of this kind: `person` or `link`.
+    pub kind: Option<&'static str>,
+    /// Only this person's.
+    pub user: Option<String>,
+    /// Only what this key made.
+    pub made_by: Option<KeyId>,
+    /// After this row: when it was made, and its stored hash.
+    pub after: Option<(Timestamp, String)>,
+    /// Rows at most.
+    pub limit: i64,
+}
+
+impl Filter {
+    fn position(&self) -> (i64, &str) {
+        self.after.as_ref().map_or((i64::MAX, ""), |(at, hash)| (at.unix(), hash.as_str()))
+    }
+}
+
+/// What a page that begins after this row is asked for with: `seconds.id`.
+fn cursor(at: Timestamp, id: impl std::fmt::Display) -> String {
+    format!("{}.{id}", at.unix())
+}
+
+/// Sessions that have not ended, newest first.
+pub async fn list(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    filter: &Filter,
+    now: Timestamp,
+) -> Stored<Page<Session>> {
+    let (at, hash) = filter.position();
+    let user = filter.user.as_deref();
+    let statement = sql!(LIST, workspace, at, hash, now, filter.kind, user, filter.made_by.as_ref(), filter.limit + 1);
+    let rows = all(db, statement).await?;
+    Ok(page(rows, filter.limit, |session: &Session| cursor(session.created_at, session.id())))
+}
+
 /// Ends a session.
 pub async fn delete(db: &impl Database, hash: &str) -> Stored<()> {
     run(db, sql!(DELETE, hash)).await.map(|_| ())
 }
 
-/// Whom a sign-in link signs in.
+/// Ends a session, and what waits in its flows, in one transaction.
+pub async fn revoke(db: &impl Database, session: &Session, now: Timestamp) -> Stored<()> {
+    let hash = session.hash.as_str();
+    db.batch(vec![sql!(END_FLOWS, hash, now), sql!(DELETE, hash)]).await.map(|_| ())
+}
+
+/// A sign-in link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignIn {
+    /// SHA-256 of its token.
+    pub hash: String,
     /// The workspace.
     pub workspace: WorkspaceId,
-    /// The person.
+    /// Whom it signs in.
     pub user: User,
+    /// The role that the session will have.
+    pub role: Role,
+    /// The page of ours that it leads to; none leads to the list of connections.
+    pub return_to: Option<String>,
+    /// The key that made it.
+    pub made_by: Option<Maker>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// When it was used.
+    pub used_at: Option<Timestamp>,
+}
+
+impl SignIn {
+    /// Its id.
+    pub fn id(&self) -> SignInLinkId {
+        SignInLinkId::of_hash(&self.hash)
+    }
 }
 
 impl FromRow for SignIn {
     fn from_row(row: &Columns<'_>) -> Stored<Self> {
         Ok(Self {
+            hash: row.text("token_hash")?,
             workspace: row.id("workspace_id")?,
             user: User { id: row.text("user_id")?, name: row.optional_text("user_name")? },
+            role: role(row)?,
+            return_to: row.optional_text("return_to")?,
+            made_by: maker(row)?,
+            created_at: row.time("created_at")?,
+            expires_at: row.time("expires_at")?,
+            used_at: row.optional_time("used_at")?,
         })
     }
 }
 
-/// Stores a sign-in link.
-pub async fn insert_sign_in(
-    db: &impl Database,
-    token_hash: &str,
-    sign_in: &SignIn,
-    expires_at: Timestamp,
-) -> Stored<()> {
+/// Stores a sign-in link; answers whether the key that makes it is still in force.
+pub async fn insert_sign_in(db: &impl Database, sign_in: &SignIn) -> Stored<bool> {
     let statement = sql!(
         INSERT_SIGN_IN,
-        token_hash,
+        sign_in.hash.as_str(),
         &sign_in.workspace,
         sign_in.user.id.as_str(),
         sign_in.user.name.as_deref(),
-        expires_at
+        sign_in.expires_at,
+        sign_in.role.as_str(),
+        sign_in.return_to.as_deref(),
+        sign_in.made_by.as_ref().map(|maker| &maker.key),
+        sign_in.made_by.as_ref().and_then(|maker| maker.expires_at),
+        sign_in.created_at
     );
-    run(db, statement).await.map(|_| ())
+    Ok(run(db, statement).await?.changes > 0)
 }
 
 /// Whom a link would sign in, without using it up.
@@ -137,7 +279,48 @@ pub async fn peek_sign_in(db: &impl Database, token_hash: &str, now: Timestamp) 
     first(db, sql!(GET_SIGN_IN, token_hash, now)).await
 }
 
-/// Uses a link up; only one caller gets it.
-pub async fn use_sign_in(db: &impl Database, token_hash: &str, now: Timestamp) -> Stored<Option<SignIn>> {
-    first(db, sql!(USE_SIGN_IN, token_hash, now)).await
+/// Uses a sign-in link up and opens its session, in one transaction: only one caller gets it. The session that the browser
+/// had before ends. Answers whether the link could still be used.
+pub async fn sign_in(
+    db: &impl Database,
+    token_hash: &str,
+    session: &Session,
+    before: Option<&str>,
+    now: Timestamp,
+) -> Stored<bool> {
+    let must = vec![sql!(USE_SIGN_IN, token_hash, now)];
+    let mut then = vec![insert_statement(session)];
+    if let Some(before) = before {
+        then.extend([sql!(END_FLOWS, before, now), sql!(DELETE, before)]);
+    }
+    all_or_nothing(db, must, then).await
+}
+
+/// A workspace's sign-in link that has not expired, by its id.
+pub async fn sign_in_by_id(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    id: &SignInLinkId,
+    now: Timestamp,
+) -> Stored<Option<SignIn>> {
+    first(db, sql!(SIGN_IN_BY_ID, workspace, id.hash_begins(), now)).await
+}
+
+/// Sign-in links that have not expired, newest first.
+pub async fn list_sign_in(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    filter: &Filter,
+    now: Timestamp,
+) -> Stored<Page<SignIn>> {
+    let (at, hash) = filter.position();
+    let user = filter.user.as_deref();
+    let statement = sql!(LIST_SIGN_IN, workspace, at, hash, now, user, filter.made_by.as_ref(), filter.limit + 1);
+    let rows = all(db, statement).await?;
+    Ok(page(rows, filter.limit, |one: &SignIn| cursor(one.created_at, one.id())))
+}
+
+/// Deletes a sign-in link.
+pub async fn delete_sign_in(db: &impl Database, token_hash: &str) -> Stored<()> {
+    run(db, sql!(DELETE_SIGN_IN, token_hash)).await.map(|_| ())
 }

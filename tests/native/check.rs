@@ -219,12 +219,24 @@ fn what_has_ended_is_purged() {
             hash: "h".into(),
             workspace: scene.workspace.clone(),
             kind: store::sessions::Kind::Person(scene.wish().user.unwrap()),
+            role: connections::workspace::Role::Member,
+            made_by: None,
             created_at: now,
             expires_at: now.plus(3600),
         };
         store::sessions::insert(core.db(), &session).await.unwrap();
-        let sign_in = store::sessions::SignIn { workspace: scene.workspace.clone(), user: scene.wish().user.unwrap() };
-        store::sessions::insert_sign_in(core.db(), "t", &sign_in, now.plus(600)).await.unwrap();
+        let sign_in = store::sessions::SignIn {
+            hash: "t".into(),
+            workspace: scene.workspace.clone(),
+            user: scene.wish().user.unwrap(),
+            role: connections::workspace::Role::Member,
+            return_to: None,
+            made_by: None,
+            created_at: now,
+            expires_at: now.plus(600),
+            used_at: None,
+        };
+        assert!(store::sessions::insert_sign_in(core.db(), &sign_in).await.unwrap());
     });
     scene.world.pass(3600);
     scene.tick();

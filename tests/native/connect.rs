@@ -833,6 +833,7 @@ fn make_link(scene: &Scene, change: impl FnOnce(&mut NewLink)) -> connections::e
         expires_in: link::USUAL_LIFE,
         on_duplicate: OnDuplicate::Ask,
         confirm: false,
+        made_by: None,
     };
     change(&mut new);
     scene.world.run(async { link::create(&scene.world.core(), &scene.workspace, new, |_, _| true).await })

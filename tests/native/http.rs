@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::support::{Reply, Scene};
 
 /// A request by whoever has these cookies, from one of our own pages.
-fn request(method: Method, address: &str, body: Vec<u8>) -> Request {
+pub(crate) fn request(method: Method, address: &str, body: Vec<u8>) -> Request {
     let (path, query) = address.split_once('?').unwrap_or((address, ""));
     Request {
         method,
@@ -44,7 +44,7 @@ pub(crate) fn first_key(scene: &Scene) -> String {
 }
 
 /// A further key of the workspace: its text.
-fn further_key(scene: &Scene, change: impl FnOnce(&mut Key)) -> String {
+pub(crate) fn further_key(scene: &Scene, change: impl FnOnce(&mut Key)) -> String {
     scene.make_key_text(change).expose().to_owned()
 }
 
@@ -207,17 +207,17 @@ fn entered_at_once(scene: &Scene, key: &str, client_ids: [&str; 3]) -> Vec<u16> 
 // ---- links in one browser ----
 
 /// A browser: it keeps cookies.
-struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     scene: &'a Scene,
-    cookies: BTreeMap<String, String>,
+    pub(crate) cookies: BTreeMap<String, String>,
 }
 
 impl<'a> Browser<'a> {
-    fn new(scene: &'a Scene) -> Self {
+    pub(crate) fn new(scene: &'a Scene) -> Self {
         Self { scene, cookies: BTreeMap::new() }
     }
 
-    fn send(&mut self, mut request: Request) -> Response {
+    pub(crate) fn send(&mut self, mut request: Request) -> Response {
         let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         request.headers.push(("cookie".into(), cookies.join("; ")));
         let response = self.scene.world.run(async { http::handle(&self.scene.world.core(), &request).await });
@@ -227,30 +227,49 @@ impl<'a> Browser<'a> {
         response
     }
 
-    fn get(&mut self, address: &str) -> Response {
+    pub(crate) fn get(&mut self, address: &str) -> Response {
         self.send(request(Method::Get, address, vec![]))
     }
 
-    fn sign_in(&mut self) {
-        let body = json!({ "user": { "id": "ann" } });
-        let (_, made) = call(self.scene, &first_key(self.scene), Method::Post, "/v1/sign-in-links", &body);
-        let path = made["url"].as_str().unwrap().trim_start_matches("https://c.example.com").to_owned();
-        assert_eq!(self.send(request(Method::Post, &path, vec![])).status, 303);
+    pub(crate) fn sign_in(&mut self) {
+        self.sign_in_as(&json!({ "user": { "id": "ann" } }));
+    }
+
+    /// By a sign-in link of the workspace's first key: where it leads to.
+    pub(crate) fn sign_in_as(&mut self, body: &Value) -> String {
+        let (_, made) = call(self.scene, &first_key(self.scene), Method::Post, "/v1/sign-in-links", body);
+        let signed_in = self.press(&path_of(&made));
+        assert_eq!(signed_in.status, 303);
+        signed_in.header("location").unwrap().to_owned()
+    }
+
+    /// Sends a form with these fields, and with the anti-forgery value of a page.
+    pub(crate) fn post(&mut self, page: &str, address: &str, fields: &str) -> Response {
+        let html = self.get(page).body;
+        let after = html.split("name=\"csrf\" value=\"").nth(1);
+        let csrf = after.and_then(|rest| rest.split('"').next()).unwrap_or_default();
+        let form = format!("csrf={csrf}&{fields}").into_bytes();
+        self.send(request(Method::Post, address, form))
     }
 
     /// Presses a link's button: what is answered.
-    fn press(&mut self, path: &str) -> Response {
+    pub(crate) fn press(&mut self, path: &str) -> Response {
         self.send(request(Method::Post, path, vec![]))
     }
 
     /// Says yes at the app, and comes back: the page at the end.
-    fn consent(&mut self, pressed: &Response, account: &str) -> String {
+    pub(crate) fn consent(&mut self, pressed: &Response, account: &str) -> String {
         let (code, state) = self.scene.world.acme.consent(pressed.header("location").unwrap(), account);
         let query = format!("state={state}&code={}", code.expose());
         let back = self.get(&format!("/oauth/callback/{}?{query}", self.scene.client));
         let end = back.header("location").unwrap().to_owned();
         self.get(&end).body
     }
+}
+
+/// The path of a link's address.
+pub(crate) fn path_of(made: &Value) -> String {
+    made["url"].as_str().unwrap().trim_start_matches("https://c.example.com").to_owned()
 }
 
 /// A link: its path.
@@ -269,6 +288,7 @@ fn link_with(scene: &Scene, change: impl FnOnce(&mut NewLink)) -> String {
         expires_in: 3600,
         on_duplicate: OnDuplicate::Ask,
         confirm: false,
+        made_by: None,
     };
     change(&mut new);
     let made = scene.world.run(async { link::create(&scene.world.core(), &scene.workspace, new, |_, _| true).await });
@@ -560,12 +580,13 @@ fn an_apps_limit_is_told_where_another_grant_would_be_made() {
     }));
     let told = "keeps at most 2 grants of one account for one client, and this workspace has";
     let mut ann = Browser::new(&scene);
-    let first = ann.press(&link(&scene, 3600));
+    let anns = |new: &mut NewLink| new.user = Some(User { id: "ann".into(), name: None });
+    let first = ann.press(&link_with(&scene, anns));
     ann.consent(&first, "ann");
     let id = scene.world.db.value("SELECT id FROM connections").as_str().unwrap().to_owned();
     scene.flow(&scene.repair_of(&ConnectionId::try_from(id.clone()).unwrap()), "ann");
 
-    let again = ann.press(&link_with(&scene, |new| new.on_duplicate = OnDuplicate::Ask));
+    let again = ann.press(&link_with(&scene, anns));
     let question = ann.consent(&again, "ann");
     assert!(question.contains("Two of them disturb each other.") && question.contains(told), "{question}");
     let mut owner = Browser::new(&scene);

@@ -7,6 +7,7 @@
 mod support;
 
 mod assertion;
+mod authorize;
 mod catalogue_lives;
 mod check;
 mod connect;

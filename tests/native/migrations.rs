@@ -104,3 +104,26 @@ fn events_keep_their_order_in_the_table_that_numbers_them() {
     let ids: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     assert_eq!((new.len(), ids.as_slice()), (4, ["evt_z", "evt_a", "evt_b", "evt_c"].map(String::from).as_slice()));
 }
+
+#[test]
+fn what_the_version_before_made_goes_on_and_nobody_is_an_admin() {
+    let sqlite = before("0006_events_in_order.sql");
+    sqlite
+        .execute_batch(
+            "INSERT INTO workspaces (id, name, created_at) VALUES ('ws_1', 'W', 1);
+             INSERT INTO keys (id, workspace_id, name, hash, scopes, created_at) VALUES ('key_1', 'ws_1', 'k', 'h', '[]', 1);
+             INSERT INTO links (id, token_hash, workspace_id, app, on_duplicate, confirm, status, created_at, expires_at)
+               VALUES ('lnk_1', 't', 'ws_1', 'acme', 'ask', 0, 'open', 1, 3601);
+             INSERT INTO sessions (hash, workspace_id, kind, user_id, created_at, expires_at) VALUES ('s', 'ws_1', 'person', 'ann', 1, 9);
+             INSERT INTO sign_in_links (token_hash, workspace_id, user_id, expires_at) VALUES ('u', 'ws_1', 'ann', 1600);",
+        )
+        .unwrap();
+    apply(&sqlite, "0008_authority.sql");
+    let one = |sql: &str| sqlite.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+    for table in ["keys", "links", "sessions", "sign_in_links"] {
+        assert_eq!(one(&format!("SELECT count(*) || coalesce(max(made_by), '') FROM {table}")), "1", "{table}");
+    }
+    assert_eq!(one("SELECT role FROM sessions"), "member");
+    assert_eq!(one("SELECT role || ' ' || created_at FROM sign_in_links"), "member 1000");
+    assert_eq!(one("SELECT hash || coalesce(previous_hash, '') || copy_outdated FROM keys"), "h0");
+}

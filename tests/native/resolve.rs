@@ -199,7 +199,9 @@ fn keys_that_are_not_in_force_are_unauthorized() {
     let unknown = connections::caller::PresentedKey::parse(unknown.expose()).unwrap();
     scene.world.run(async {
         let core = scene.world.core();
-        assert!(store::keys::revoke(core.db(), &scene.workspace, &revoked.id, core.now()).await.unwrap());
+        assert!(
+            store::keys::revoke(core.db(), &scene.workspace, &revoked.id, true, core.now()).await.unwrap().is_some()
+        );
     });
     scene.resolve_as(&ending, &id, ask()).unwrap();
     scene.world.pass(10);
@@ -532,7 +534,7 @@ fn what_ended_while_it_was_copied_is_taken_back() {
     scene.disconnect(&id).unwrap();
     scene.world.run(async {
         let core = scene.world.core();
-        store::keys::revoke(core.db(), &scene.workspace, &scene.key.id, core.now()).await.unwrap();
+        store::keys::revoke(core.db(), &scene.workspace, &scene.key.id, true, core.now()).await.unwrap();
     });
     scene.world.run(async {
         for after in answered.after {

@@ -1,14 +1,14 @@
 //! Every statement prepares against the real schema, and the hot ones find their rows by an index.
 
 use connections::app::AppId;
-use connections::caller::Scope;
+use connections::caller::{Maker, Scope};
 use connections::connection::Status;
 use connections::ids::ConnectionId;
 use connections::ports::{Database as _, Ports as _};
 use connections::resolve::{Ask, Consistency};
 use connections::store::{self, connections::Filter};
 use connections::time::Timestamp;
-use connections::workspace::User;
+use connections::workspace::{Role, User};
 use serde_json::json;
 
 use crate::support::Scene;
@@ -36,7 +36,19 @@ fn listed(scene: &Scene, filter: Filter) -> Vec<ConnectionId> {
 
 /// A step through all rows of a table that grows with its users.
 fn scans(scene: &Scene, sql: &str) -> Option<String> {
-    let grows = ["connections", "keys", "uses", "events", "authorizations", "sessions", "links", " c", " d", " u"];
+    let grows = [
+        "connections",
+        "keys",
+        "uses",
+        "events",
+        "authorizations",
+        "sessions",
+        "links",
+        "sign_in_links",
+        " c",
+        " d",
+        " u",
+    ];
     let is_scan = |line: &String| {
         line.starts_with("SCAN ")
             && !line.contains(" USING ")
@@ -77,6 +89,66 @@ fn what_is_due_is_found_by_its_index() {
     let plan = scene.world.db.plan(due).join("\n");
     assert!(plan.contains("connections_due"), "{plan}");
     assert!(!plan.contains("USE TEMP B-TREE"), "{plan}");
+}
+
+#[test]
+fn what_a_key_made_is_listed_and_ended_by_its_indexes() {
+    use crate::http::{Browser, call, first_key, further_key};
+    use connections::http::Method;
+    let scene = Scene::new();
+    Browser::new(&scene).sign_in();
+    let (first, key) = (first_key(&scene), further_key(&scene, |_| {}));
+    let null = serde_json::Value::Null;
+    let body = json!({ "app": "acme", "user": { "id": "ann" } });
+    let (_, link) = call(&scene, &key, Method::Post, "/v1/links", &body);
+    let (_, sign_in) = call(&scene, &key, Method::Post, "/v1/sign-in-links", &json!({ "user": { "id": "ann" } }));
+    let (_, sessions) = call(&scene, &first, Method::Get, "/v1/sessions", &null);
+    let id = |one: &serde_json::Value| one["id"].as_str().unwrap().to_owned();
+    let key_id = format!("key_{}", key.split('_').nth(1).unwrap());
+    scene.world.db.reset_counts();
+    for (method, path) in [
+        (Method::Get, "/v1/links?limit=1".to_owned()),
+        (Method::Get, "/v1/sign-in-links?limit=1".to_owned()),
+        (Method::Get, "/v1/sessions?limit=1".to_owned()),
+        (Method::Delete, format!("/v1/links/{}", id(&link))),
+        (Method::Delete, format!("/v1/sign-in-links/{}", id(&sign_in))),
+        (Method::Delete, format!("/v1/sessions/{}", id(&sessions["data"][0]))),
+        (Method::Post, format!("/v1/keys/{key_id}/rotate")),
+        (Method::Delete, format!("/v1/keys/{key_id}")),
+    ] {
+        assert_eq!(call(&scene, &first, method, &path, &null).0, 200, "{path}");
+    }
+    scene.tick();
+    let seen = scene.world.db.seen.borrow().clone();
+    assert!(seen.len() >= 40, "{}", seen.len());
+    for sql in &seen {
+        assert_eq!(scans(&scene, sql), None, "{sql}");
+    }
+    let plan_of = |beginning: &str, has: &str| {
+        let sql = seen.iter().find(|sql| sql.starts_with(beginning) && sql.contains(has));
+        scene.world.db.plan(sql.unwrap_or_else(|| panic!("{beginning} … {has}"))).join("\n")
+    };
+    for (beginning, has, index) in [
+        ("SELECT * FROM links", "ORDER BY", "links_by_workspace (workspace_id=? AND (created_at,id)<(?,?))"),
+        ("SELECT * FROM sessions", "ORDER BY", "sessions_by_workspace (workspace_id=? AND (created_at,hash)<(?,?))"),
+        (
+            "SELECT * FROM sign_in_links",
+            "ORDER BY",
+            "sign_in_links_by_workspace (workspace_id=? AND (created_at,token_hash)<(?,?))",
+        ),
+        ("SELECT * FROM sessions", "'~'", "PRIMARY KEY (hash>? AND hash<?)"),
+        ("SELECT * FROM sign_in_links", "'~'", "PRIMARY KEY (token_hash>? AND token_hash<?)"),
+        ("UPDATE links", "made_by", "links_by_maker (made_by=?)"),
+        ("DELETE FROM sign_in_links", "made_by", "sign_in_links_by_maker (made_by=?)"),
+        ("DELETE FROM sessions", "made_by", "sessions_by_maker (made_by=?)"),
+        ("UPDATE authorizations", "FROM sessions", "authorizations_by_session (session_hash=?)"),
+        ("SELECT id FROM keys", "made_by", "keys_by_maker (made_by=?)"),
+        ("SELECT id FROM (", "copy_outdated", "keys_copy_outdated"),
+    ] {
+        let plan = plan_of(beginning, has);
+        assert!(plan.contains(index), "{beginning} … {has}: {plan}");
+        assert!(has != "ORDER BY" || !plan.contains("USE TEMP B-TREE"), "{plan}");
+    }
 }
 
 #[test]
@@ -187,14 +259,14 @@ fn what_the_flows_do_not_reach_prepares_as_well() {
     scene.world.run(async {
         let core = scene.world.core();
         let (db, now, workspace) = (core.db(), core.now(), &scene.workspace);
-        let list = store::keys::list(db, workspace, "", 1).await.unwrap();
+        let list = store::keys::list(db, workspace, None, "", 1).await.unwrap();
         assert_eq!((list.data.len(), list.next.is_some()), (1, true));
         assert!(store::keys::get(db, &key.id).await.unwrap().is_some());
-        assert!(store::keys::revoke(db, workspace, &key.id, now).await.unwrap());
-        assert!(!store::keys::revoke(db, workspace, &key.id, now).await.unwrap());
+        assert!(store::keys::revoke(db, workspace, &key.id, true, now).await.unwrap().is_some());
+        assert!(store::keys::revoke(db, workspace, &key.id, true, now).await.unwrap().is_none());
         let left = store::maintenance::leftovers(db, now, now, now).await.unwrap();
         assert_eq!(left.keys, std::slice::from_ref(&key.id));
-        store::keys::erase(db, &key.id).await.unwrap();
+        store::keys::copy_is_gone(db, &key.id).await.unwrap();
         assert!(store::maintenance::leftovers(db, now, now, now).await.unwrap().keys.is_empty());
         assert_eq!(store::workspaces::list(db, "", 10).await.unwrap().data.len(), 1);
         let origins = ["https://a.example".to_owned()];
@@ -215,18 +287,33 @@ fn what_the_flows_do_not_reach_prepares_as_well() {
             hash: "h".into(),
             workspace: workspace.clone(),
             kind: store::sessions::Kind::Person(user.clone()),
+            role: Role::Admin,
+            made_by: Some(scene.key.id.clone()),
             created_at: now,
             expires_at: now.plus(60),
         };
         store::sessions::insert(db, &session).await.unwrap();
-        assert_eq!(store::sessions::get(db, "h", now).await.unwrap(), Some(session));
+        assert_eq!(store::sessions::get(db, "h", now).await.unwrap(), Some(session.clone()));
         assert_eq!(store::sessions::get(db, "h", now.plus(60)).await.unwrap(), None);
         store::sessions::delete(db, "h").await.unwrap();
-        let sign_in = store::sessions::SignIn { workspace: workspace.clone(), user };
-        store::sessions::insert_sign_in(db, "t", &sign_in, now.plus(60)).await.unwrap();
-        assert_eq!(store::sessions::peek_sign_in(db, "t", now).await.unwrap(), Some(sign_in.clone()));
-        assert_eq!(store::sessions::use_sign_in(db, "t", now).await.unwrap(), Some(sign_in));
-        assert_eq!(store::sessions::use_sign_in(db, "t", now).await.unwrap(), None, "once");
+        let sign_in = store::sessions::SignIn {
+            hash: "t".into(),
+            workspace: workspace.clone(),
+            user,
+            role: Role::Admin,
+            return_to: Some("/".into()),
+            made_by: Some(Maker::from(&scene.key)),
+            created_at: now,
+            expires_at: now.plus(60),
+            used_at: None,
+        };
+        assert!(store::sessions::insert_sign_in(db, &sign_in).await.unwrap());
+        assert_eq!(store::sessions::peek_sign_in(db, "t", now).await.unwrap(), Some(sign_in));
+        assert!(store::sessions::sign_in(db, "t", &session, Some("before"), now).await.unwrap());
+        assert_eq!(store::sessions::peek_sign_in(db, "t", now).await.unwrap(), None);
+        let again = store::sessions::Session { hash: "other".into(), ..session };
+        assert!(!store::sessions::sign_in(db, "t", &again, None, now).await.unwrap(), "once");
+        assert_eq!(store::sessions::get(db, "other", now).await.unwrap(), None);
         let state = store::maintenance::state(db, now).await.unwrap();
         assert_eq!(state.sealed_under, [("k1".to_owned(), 2)]);
         assert!(store::apps::remove(db, workspace, &scene.app).await.unwrap());

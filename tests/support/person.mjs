@@ -7,14 +7,15 @@ import { PUBLIC_URL } from "./installation.mjs";
 export class Person {
   cookies = new Map();
 
-  constructor(installation, user = { id: "ada", name: "Ada Lovelace" }) {
+  constructor(installation, user = { id: "ada", name: "Ada Lovelace" }, role = "member") {
     this.installation = installation;
     this.user = user;
+    this.role = role;
   }
 
   /** A person who is signed in by a fresh link. */
-  static async signedIn(installation, user) {
-    const person = new Person(installation, user);
+  static async signedIn(installation, user, role) {
+    const person = new Person(installation, user, role);
     await person.signIn();
     return person;
   }
@@ -48,7 +49,7 @@ export class Person {
 
   /** Uses a sign-in link: the button on its page. */
   async signIn(url) {
-    const link = url ?? (await this.installation.ask("POST", "/v1/sign-in-links", { user: this.user })).url;
+    const link = url ?? (await this.installation.ask("POST", "/v1/sign-in-links", { user: this.user, role: this.role })).url;
     return this.submit(pathOf(link));
   }
 

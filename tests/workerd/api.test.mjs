@@ -7,17 +7,19 @@ import { after, before, suite, test } from "node:test";
 import { acme, CLIENT_ID, newKey, newWorkspace, startInstallation } from "../support/installation.mjs";
 import { Person } from "../support/person.mjs";
 
-const SCOPES = ["connections:read", "connections:write", "resolve", "apps", "links", "keys", "events"];
+const SCOPES = ["connections:read", "connections:write", "resolve", "apps", "links", "keys", "people", "events"];
 const TOO_LARGE = JSON.stringify({ name: "x".repeat(256 * 1024) });
 const UNKNOWN_KEY = "cx_0000000000000000_0000000000000000000000000000000000000000000000000";
 
-let installation, ada, id, link, spare, routes;
+let installation, ada, id, link, spare, session, signInLink, routes;
 before(async () => {
   installation = await startInstallation();
   ada = await Person.signedIn(installation);
   id = await ada.connect();
   link = await installation.ask("POST", "/v1/links", { app: "acme" });
   spare = await installation.ask("POST", "/v1/keys", { name: "spare", scopes: ["events"] });
+  signInLink = await installation.ask("POST", "/v1/sign-in-links", { user: { id: "later" } });
+  [session] = (await installation.ask("GET", "/v1/sessions?type=person")).data;
   routes = await routesOf(installation);
 });
 after(async () => {
@@ -27,7 +29,7 @@ after(async () => {
 /** Every route a key opens: `{ method, path, scope, named }`, with real ids in the path; `named` if it has any. */
 async function routesOf({ request }) {
   const { paths } = JSON.parse((await request("/openapi.json")).text);
-  const real = { connection: id, link: link.id, key: spare.id, app: "acme", workspace: installation.workspace };
+  const real = { connection: id, link: link.id, key: spare.id, session: session.id, sign_in_link: signInLink.id, app: "acme", workspace: installation.workspace };
   return Object.entries(paths).flatMap(([template, methods]) =>
     Object.entries(methods)
       .filter(([, operation]) => operation.responses)
@@ -156,18 +158,16 @@ suite("keys", () => {
   });
 
   test("a key makes none that may do more than itself", async () => {
-    const narrow = await newKey(installation, ["keys", "resolve"], { apps: ["acme"], connections: [id] });
-    const make = (body) => installation.api("POST", "/v1/keys", { name: "child", apps: ["acme"], connections: [id], ...body }, narrow);
-    for (const wider of [
-      { scopes: ["*"] },
-      { scopes: ["apps"] },
-      { scopes: ["resolve"], apps: ["gmail"] },
-      { scopes: ["resolve"], apps: null },
-      { scopes: ["resolve"], connections: null },
-    ]) {
+    const narrow = await newKey(installation, ["keys", "resolve"]);
+    const make = (body, key = narrow) => installation.api("POST", "/v1/keys", { name: "child", ...body }, key);
+    for (const wider of [{ scopes: ["*"] }, { scopes: ["apps"] }, { scopes: ["resolve", "people"] }])
       is(await make(wider), 403, "insufficient_key_scope", JSON.stringify(wider));
+    for (const lists of [{}, { apps: ["acme"] }, { connections: [id] }])
+      assert.equal((await make({ scopes: ["resolve"], ...lists })).status, 201);
+    for (const lists of [{ apps: ["acme"] }, { connections: [id] }]) {
+      const limited = await newKey(installation, ["keys", "resolve"], lists);
+      is(await make({ scopes: ["resolve"], ...lists }, limited), 403, "insufficient_key_scope", "a limited key makes nothing new");
     }
-    assert.equal((await make({ scopes: ["resolve"] })).status, 201);
   });
 
   test("an allow-list of apps holds for what changes apps too", async () => {

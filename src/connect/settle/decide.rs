@@ -4,6 +4,7 @@
 //! decision: whoever comes later hears that it was decided.
 
 use crate::app::App;
+use crate::authorize;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
@@ -58,10 +59,17 @@ pub async fn choose<P: Ports>(core: &Core<P>, flow: &Authorization, choice: Choi
         (Choice::Keep, _) => return keep(core, &case).await,
         (Choice::Both, Question::Duplicate { .. }) => Target::New,
         (Choice::Switch, Question::OtherAccount { .. }) => {
-            Target::Repair(Box::new(connection(core, flow, flow.connection.as_ref()).await?))
+            let connection = connection(core, flow, flow.connection.as_ref()).await?;
+            if !authorize::may_still_change(core, flow, &connection).await? {
+                return Err(Error::connection_not_found());
+            }
+            Target::Repair(Box::new(connection))
         }
         (Choice::Reuse, Question::Duplicate { existing, .. }) => {
             let existing = connection(core, flow, Some(existing)).await?;
+            if !authorize::same_owner(flow, &existing) {
+                return Err(Error::connection_not_found());
+            }
             if !reach::adds_nothing(core, &case, &existing).await? {
                 return Err(Error::new(
                     Code::Conflict,

@@ -26,6 +26,8 @@ pub struct ConnectionView {
     pub missing: Vec<(String, Option<String>)>,
     /// Whether the workspace has no such app any more: it can be used on, and not connected again.
     pub removed: bool,
+    /// Who may rename, reconnect and disconnect it.
+    pub changes: Changes,
     /// The name that was entered and not accepted, and why.
     pub renaming: Option<(String, String)>,
     /// Where they are asked for again; `None` where that can't help.
@@ -58,6 +60,15 @@ pub struct ConnectionView {
     pub events: Vec<(Timestamp, String)>,
     /// Whether the person asked to disconnect and has yet to confirm.
     pub confirming_disconnect: bool,
+}
+
+/// Who may change a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changes {
+    /// The person who looks.
+    Allowed,
+    /// Admins, and the person is none.
+    AdminsOnly,
 }
 
 /// What a connection's access lives by.
@@ -96,8 +107,8 @@ pub fn connection(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
         (details(view))
         (permissions(&view.granted))
         (uses(&view.uses))
-        (rename(shell, view))
-        @if !view.confirming_disconnect { (disconnect(view)) }
+        @if may_change(view) { (rename(shell, view)) } @else { (for_admins()) }
+        @if may_change(view) && !view.confirming_disconnect { (disconnect(view)) }
         (history(view))
     };
     let title = match (view.confirming_disconnect, &view.renaming) {
@@ -148,7 +159,7 @@ fn state(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
                     (csrf(shell))
                     button type="submit" { "Check now" }
                 }
-                @if !view.removed { (renew(view)) }
+                @if !view.removed && may_change(view) { (renew(view)) }
             }
         }
     }
@@ -222,6 +233,7 @@ fn details(view: &ConnectionView) -> Markup {
                 div { dt { "App" } dd { (said(&view.card.app_name)) } }
                 div { dt { "Account" } dd { (account(view.card.account.as_deref())) } }
                 @if !view.kind.is_empty() { div { dt { "Kind of access" } dd { (said(&view.kind)) } } }
+                @if let Some(owner) = &view.card.owner { div { dt { "Owner" } dd { (said(owner)) } } }
                 div { dt { "Last used" } dd { (time_or_never(view.card.last_used)) } }
                 div { dt { "Access until" } dd { (access(view)) } }
                 div {
@@ -275,6 +287,10 @@ fn access(view: &ConnectionView) -> Markup {
             (Lasts::Consented, None, false) => "no end known",
         }
     }
+}
+
+fn may_change(view: &ConnectionView) -> bool {
+    view.changes == Changes::Allowed
 }
 
 fn broken(view: &ConnectionView) -> bool {
@@ -340,6 +356,19 @@ fn rename(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
                 button type="submit" { "Save name" }
             }
             p.quiet { "Workflows find the connection by its id, so a new name breaks nothing." }
+        }
+    }
+}
+
+/// For a member who looks at a shared connection.
+fn for_admins() -> Markup {
+    html! {
+        section aria-labelledby="admins" {
+            h2 #admins { "Changes" }
+            p {
+                "This connection is shared with everybody in the workspace. Only an admin can rename, reconnect or "
+                "disconnect it. Ask an admin if it has to change."
+            }
         }
     }
 }

@@ -144,7 +144,10 @@ fn broken(card: &Card) -> bool {
 fn row(card: &Card) -> Markup {
     html! {
         tr {
-            th scope="row" { a.name href={ "/connections/" (card.id) } { (said(&card.name)) } }
+            th scope="row" {
+                a.name href={ "/connections/" (card.id) } { (said(&card.name)) }
+                @if let Some(owner) = &card.owner { p.quiet { (said(owner)) } }
+            }
             td data-label="App" { (said(&card.app_name)) }
             td.address data-label="Account" { (account(card.account.as_deref())) }
             td data-label="Status" {

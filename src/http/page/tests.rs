@@ -33,6 +33,7 @@ fn card(words: &str, tone: Tone) -> Card {
         status: StatusWords { words: words.to_owned(), tone },
         attention: vec![words.to_owned()],
         last_used: Some(noon()),
+        owner: Some(words.to_owned()),
         repair: Some(("Reconnect", format!("/connections/{words}/reconnect"))),
     }
 }
@@ -62,6 +63,7 @@ fn connection_view(words: &str) -> ConnectionView {
         granted: vec![words.to_owned()],
         missing: vec![(words.to_owned(), Some(words.to_owned())), (words.to_owned(), None)],
         removed: false,
+        changes: Changes::Allowed,
         renaming: None,
         ask_again: Some(format!("/connections/{words}/reconnect")),
         kind: words.to_owned(),
@@ -263,6 +265,7 @@ fn pages(words: &str, csrf: &str) -> Vec<String> {
         connection(&shell, &exchanged),
         connection(&shell, &renamed),
         connection(&shell, &confirming),
+        connection(&shell, &ConnectionView { changes: Changes::AdminsOnly, ask_again: None, ..connection_view(words) }),
         connect(&shell, &connect_view(words)),
         connect(&shell, &reconnecting),
         connect(&shell, &long),

@@ -23,7 +23,7 @@ use connections::secret::Secret;
 use connections::store;
 use connections::store::apps::AppRow;
 use connections::store::authorizations::Authorization;
-use connections::workspace::{User, Workspace};
+use connections::workspace::{Role, User, Workspace};
 use serde_json::{Value, json};
 
 use super::acme::CLIENT_ID;
@@ -187,6 +187,7 @@ impl Scene {
             scopes: None,
             exactly: false,
             user: Some(User { id: "ann".into(), name: Some("Ann".into()) }),
+            role: Role::Member,
             link: None,
             return_to: None,
         }
@@ -348,6 +349,8 @@ fn new_key(core: &Core<super::world::Outside>, workspace: &WorkspaceId) -> (Key,
         apps: None,
         expires_at: None,
         created_at: Some(core.now()),
+        made_by: None,
+        previous: None,
     };
     (key, text)
 }

@@ -1,0 +1,937 @@
+//! Who may do what: every route for every kind of key and person, what a key made, rotation, roles.
+
+use std::collections::BTreeMap;
+
+use connections::app::AppId;
+use connections::authorize::{Action, Resource};
+use connections::caller::{Key, Scope};
+use connections::http::Method;
+use connections::http::routes::{Auth, Line, ROUTES};
+use connections::ids::ConnectionId;
+use connections::resolve::Source::{Cache, Database};
+use connections::resolve::{Ask, Consistency};
+use serde_json::{Value, json};
+
+use crate::http::{Browser, call, first_key, further_key, path_of, request};
+use crate::support::Scene;
+
+const WORKSPACE_PAGE: &str = "/";
+
+// ---- every route, every kind of key ----
+
+/// A kind of key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// All scopes, no lists.
+    Whole,
+    /// One scope.
+    With(Scope),
+    /// All scopes, and lists of connections and apps.
+    Limited { connections: bool, apps: bool },
+    /// All scopes in another workspace.
+    Elsewhere,
+}
+
+/// What is expected of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Allowed,
+    /// 403 `insufficient_key_scope`.
+    Forbidden,
+    /// 404.
+    Missing,
+}
+
+const KINDS: [Kind; 14] = [
+    Kind::Whole,
+    Kind::With(Scope::ConnectionsRead),
+    Kind::With(Scope::ConnectionsWrite),
+    Kind::With(Scope::Resolve),
+    Kind::With(Scope::Apps),
+    Kind::With(Scope::Links),
+    Kind::With(Scope::Keys),
+    Kind::With(Scope::People),
+    Kind::With(Scope::Events),
+    Kind::With(Scope::All),
+    Kind::Limited { connections: true, apps: false },
+    Kind::Limited { connections: false, apps: true },
+    Kind::Limited { connections: true, apps: true },
+    Kind::Elsewhere,
+];
+
+fn scope_of(line: &Line) -> Option<Scope> {
+    match line.auth {
+        Auth::Key(scope) => scope,
+        Auth::Itself => Some(Scope::Resolve),
+        Auth::Nobody | Auth::Operator | Auth::Browser | Auth::Person(_) => None,
+    }
+}
+
+/// The rules of the contract, said once more and in another way than the program says them.
+fn expected(kind: Kind, line: &Line, listed: bool) -> Expected {
+    use Expected::{Allowed, Forbidden, Missing};
+    let named = line.path.contains('{');
+    // The other app is one of the catalogue: it is everybody's where no list of apps says otherwise.
+    let app = matches!(line.resource, Resource::App | Resource::Client);
+    let listed = listed || app && matches!(kind, Kind::Limited { apps: false, .. });
+    match kind {
+        Kind::With(scope) if scope == Scope::All || scope_of(line) == Some(scope) => Allowed,
+        Kind::With(_) => Forbidden,
+        Kind::Elsewhere if named && (listed || !app) => Missing,
+        Kind::Elsewhere | Kind::Whole => Allowed,
+        Kind::Limited { connections, .. } => match (line.resource, line.action) {
+            (Resource::SignInLink | Resource::Session, _) => Forbidden,
+            _ if named && !listed => Missing,
+            (Resource::Link, Action::Create) => Allowed,
+            (_, Action::Create) | (Resource::App | Resource::Workspace, Action::Change) => Forbidden,
+            (Resource::Client, Action::Change) if connections => Forbidden,
+            _ => Allowed,
+        },
+    }
+}
+
+/// A scene with two of each thing: the ones that the limited keys list, and others.
+struct Setting {
+    scene: Scene,
+    key: String,
+    listed: BTreeMap<&'static str, String>,
+    others: BTreeMap<&'static str, String>,
+}
+
+impl Setting {
+    fn new(kind: Kind) -> Self {
+        let scene = Scene::new();
+        let first = first_key(&scene);
+        let make = |path: &str, body: Value| {
+            let (status, made) = call(&scene, &first, Method::Post, path, &body);
+            assert_eq!(status, 201, "{made}");
+            made
+        };
+        let id = |made: &Value| made["id"].as_str().unwrap().to_owned();
+        let acme = scene.connect("ann").to_string();
+        let telegram = id(&make(
+            "/v1/connections",
+            json!({ "app": "telegram", "credential": { "type": "bot_token", "token": format!("123456789:{}", "a".repeat(35)) }, "check": false }),
+        ));
+        let link = |connection: &str| id(&make("/v1/links", json!({ "connection": connection })));
+        let sign_in = || id(&make("/v1/sign-in-links", json!({ "user": { "id": "ann" } })));
+        Browser::new(&scene).sign_in();
+        let (_, sessions) = call(&scene, &first, Method::Get, "/v1/sessions", &Value::Null);
+        let session = id(&sessions["data"][0]);
+        let limits = |key: &mut Key| {
+            let Kind::Limited { connections, apps } = kind else { return };
+            key.connections = connections.then(|| vec![ConnectionId::parse(&acme).unwrap()]);
+            key.apps = apps.then(|| vec![AppId::parse("acme").unwrap()]);
+        };
+        let key_id = |text: &str| format!("key_{}", text.split('_').nth(1).unwrap());
+        let mine = further_key(&scene, |key| {
+            key.scopes = match kind {
+                Kind::With(scope) => vec![scope],
+                _ => vec![Scope::All],
+            };
+            limits(key);
+        });
+        let narrow = further_key(&scene, |key| {
+            key.scopes = match kind {
+                Kind::With(scope) => vec![scope],
+                _ => vec![Scope::Resolve],
+            };
+            limits(key);
+        });
+        let listed = BTreeMap::from([
+            ("connection", acme.clone()),
+            ("app", "acme".to_owned()),
+            ("link", link(&acme)),
+            ("key", key_id(&narrow)),
+            ("session", session.clone()),
+            ("sign_in_link", sign_in()),
+        ]);
+        let others = BTreeMap::from([
+            ("connection", telegram.clone()),
+            ("app", "telegram".to_owned()),
+            ("link", link(&telegram)),
+            // Of one scope alone, no wider key is seen either.
+            ("key", if matches!(kind, Kind::With(_)) { key_id(&narrow) } else { key_id(&first) }),
+            ("session", session),
+            ("sign_in_link", sign_in()),
+        ]);
+        let key = if kind == Kind::Elsewhere { elsewhere(&scene) } else { mine };
+        Self { scene, key, listed, others }
+    }
+
+    fn ask(&self, line: &Line, listed: bool) -> (u16, Value) {
+        let things = if listed { &self.listed } else { &self.others };
+        let filled = |segment: &str| match segment.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+            None => segment.to_owned(),
+            Some(name) => things.get(name).unwrap_or_else(|| panic!("{}: what is {{{name}}}?", line.path)).clone(),
+        };
+        let path = line.path.split('/').map(filled).collect::<Vec<_>>().join("/");
+        let mut request = request(
+            line.method,
+            &path,
+            match line.method {
+                // What gets as far as its body is refused for that, and changes nothing.
+                Method::Post | Method::Put | Method::Patch => b"{malformed".to_vec(),
+                _ => vec![],
+            },
+        );
+        request.headers.push(("authorization".into(), format!("Bearer {}", self.key)));
+        let core = self.scene.world.core();
+        let response = self.scene.world.run(async { connections::http::handle(&core, &request).await });
+        (response.status, serde_json::from_str(&response.body).unwrap())
+    }
+}
+
+/// A key with all scopes of another workspace, which has nothing.
+fn elsewhere(scene: &Scene) -> String {
+    let admin = "abcdefghijklmnopqrstuvwxyz0123456789";
+    let (status, made) = call(scene, admin, Method::Post, "/v1/workspaces", &json!({ "name": "Elsewhere" }));
+    assert_eq!(status, 201);
+    made["key"]["key"].as_str().unwrap().to_owned()
+}
+
+fn keyed() -> impl Iterator<Item = &'static Line> {
+    ROUTES.iter().filter(|line| matches!(line.auth, Auth::Key(_) | Auth::Itself))
+}
+
+#[test]
+fn every_route_answers_every_kind_of_key_by_the_rules() {
+    let mut wrong = Vec::new();
+    for kind in KINDS {
+        let shared = Setting::new(kind);
+        for line in keyed() {
+            for listed in [true, false] {
+                let expected = expected(kind, line, listed);
+                let deletes = line.method == Method::Delete && expected == Expected::Allowed;
+                let own = deletes.then(|| Setting::new(kind));
+                let (status, answer) = own.as_ref().unwrap_or(&shared).ask(line, listed);
+                let met = match expected {
+                    Expected::Allowed => ![401, 403, 404].contains(&status),
+                    Expected::Forbidden => status == 403 && answer["code"] == "insufficient_key_scope",
+                    Expected::Missing => status == 404,
+                };
+                if !met {
+                    let which = if listed { "listed" } else { "other" };
+                    wrong.push(format!(
+                        "{kind:?}: {:?} {} ({which}): {status} instead of {expected:?}",
+                        line.method, line.path
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_list_shows_a_key_what_is_outside_its_own_lists_or_workspace() {
+    for kind in KINDS.into_iter().filter(|kind| matches!(kind, Kind::Limited { .. } | Kind::Elsewhere)) {
+        let setting = Setting::new(kind);
+        for line in keyed().filter(|line| line.action == Action::List) {
+            let (_, answer) = setting.ask(line, true);
+            let answer = answer.to_string();
+            let everybodys_app = matches!(kind, Kind::Elsewhere | Kind::Limited { apps: false, .. });
+            for (what, id) in &setting.others {
+                // A link says which key made it: that opens nothing.
+                let told = *what == "app" && everybodys_app || *what == "key" && line.resource == Resource::Link;
+                assert!(told || !answer.contains(id.as_str()), "{kind:?} {} shows {what} {id}", line.path);
+            }
+            // "acme" stands among the examples of the catalogue, too.
+            let things = setting.listed.iter().filter(|(what, _)| kind == Kind::Elsewhere && **what != "app");
+            for (what, id) in things {
+                assert!(!answer.contains(&format!("\"{id}\"")), "{what} {}", line.path);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_limited_key_makes_links_that_repair_its_own_connections_alone() {
+    let setting = Setting::new(Kind::Limited { connections: true, apps: false });
+    let (own, other) = (&setting.listed["connection"], &setting.others["connection"]);
+    for (body, status, code) in [
+        (json!({ "connection": own }), 201, Value::Null),
+        (json!({ "connection": own, "on_duplicate": "reuse" }), 201, Value::Null),
+        (json!({ "connection": other }), 404, json!("connection_not_found")),
+        (json!({ "connection": other, "on_duplicate": "reuse" }), 404, json!("connection_not_found")),
+        (json!({ "app": "acme" }), 403, json!("insufficient_key_scope")),
+        (json!({ "app": "acme", "on_duplicate": "reuse" }), 403, json!("insufficient_key_scope")),
+        (json!({}), 403, json!("insufficient_key_scope")),
+    ] {
+        let (found, answer) = call(&setting.scene, &setting.key, Method::Post, "/v1/links", &body);
+        assert_eq!((found, &answer["code"]), (status, &code), "{body}: {answer}");
+    }
+}
+
+#[test]
+fn a_link_that_led_to_another_connection_does_not_exist_for_a_limited_key() {
+    let scene = Scene::new();
+    let mine = scene.connect("ann");
+    let key = further_key(&scene, |key| key.connections = Some(vec![mine.clone()]));
+    let body = json!({ "app": "acme", "user": { "id": "bob" }, "confirm": true });
+    let (_, made) = call(&scene, &first_key(&scene), Method::Post, "/v1/links", &body);
+    let path = format!("/v1/links/{}", made["id"].as_str().unwrap());
+    let seen = || {
+        let list = call(&scene, &key, Method::Get, "/v1/links", &Value::Null).1["data"].as_array().unwrap().len();
+        let confirm = call(&scene, &key, Method::Post, &format!("{path}/confirm"), &json!({ "user": { "id": "bob" } }));
+        let end = call(&scene, &key, Method::Delete, &path, &Value::Null);
+        (call(&scene, &key, Method::Get, &path, &Value::Null).0, list, confirm.0, end.0)
+    };
+    assert_eq!(seen(), (404, 0, 404, 404), "it names no connection of the key's");
+    let mut browser = Browser::new(&scene);
+    let pressed = browser.press(&path_of(&made));
+    browser.consent(&pressed, "bob");
+    let (_, link) = call(&scene, &first_key(&scene), Method::Get, &path, &Value::Null);
+    assert_eq!(link["status"], "awaiting_confirmation");
+    assert_eq!(seen(), (404, 0, 404, 404), "it names another one");
+}
+
+#[test]
+fn a_client_is_changed_by_a_key_that_has_all_apps_that_share_it() {
+    let scene = Scene::new();
+    let apps = |ids: &[&str]| Some(ids.iter().map(|id| AppId::parse(id).unwrap()).collect::<Vec<_>>());
+    let family: Vec<_> = connections::catalogue::sharing_a_client_with("gmail").collect();
+    assert!(family.len() > 1 && family.contains(&"google-drive"), "{family:?}");
+    let put = |key: &str, app: &str| {
+        let body = json!({ "client_id": "mine", "client_secret": "s" });
+        call(&scene, key, Method::Put, &format!("/v1/apps/{app}/client"), &body)
+    };
+    let one = further_key(&scene, |key| key.apps = apps(&["gmail"]));
+    let (status, problem) = put(&one, "gmail");
+    assert_eq!((status, problem["code"].as_str()), (403, Some("insufficient_key_scope")));
+    assert!(problem["detail"].as_str().unwrap().contains("google-drive"), "{problem}");
+    assert_eq!(put(&one, "google-drive").0, 404);
+    let nearly: Vec<_> = family.iter().copied().filter(|id| *id != "google-drive").collect();
+    assert_eq!(put(&further_key(&scene, |key| key.apps = apps(&nearly)), "gmail").0, 403);
+    let whole = further_key(&scene, |key| key.apps = apps(&family));
+    assert_eq!(put(&whole, "gmail").0, 200);
+    for (method, path) in [(Method::Delete, ""), (Method::Post, "/test")] {
+        let path = format!("/v1/apps/gmail/client{path}");
+        assert_eq!(call(&scene, &one, method, &path, &Value::Null).0, 403, "{path}");
+    }
+    assert_eq!(call(&scene, &whole, Method::Delete, "/v1/apps/gmail/client", &Value::Null).0, 200);
+}
+
+#[test]
+fn a_body_that_is_too_large_tells_nothing_of_what_is_not_there() {
+    let scene = Scene::new();
+    let mut large = request(Method::Patch, "/v1/connections/con_0123456789abcdefABCD-_", vec![]);
+    large.body = connections::http::Body::TooLarge;
+    large.headers.push(("authorization".into(), format!("Bearer {}", first_key(&scene))));
+    let status = scene.world.run(async { connections::http::handle(&scene.world.core(), &large).await.status });
+    assert_eq!(status, 404);
+}
+
+// ---- what a key made ----
+
+/// Through a key of its own: a link that is open, one in use, a sign-in link that is open, and a person who is signed in.
+struct Made<'a> {
+    key: String,
+    id: String,
+    open_link: String,
+    used_link: String,
+    sign_in: String,
+    guest: Browser<'a>,
+    person: Browser<'a>,
+    at_the_app: connections::http::Response,
+}
+
+fn made_by_a_key(scene: &Scene) -> Made<'_> {
+    let key = further_key(scene, |key| key.name = "Leaked".into());
+    let id = format!("key_{}", key.split('_').nth(1).unwrap());
+    let make = |path: &str, body: Value| path_of(&call(scene, &key, Method::Post, path, &body).1);
+    let app = || json!({ "app": "acme", "user": { "id": "guest" } });
+    let sign = || json!({ "user": { "id": "ann" }, "role": "admin" });
+    let (open_link, used_link) = (make("/v1/links", app()), make("/v1/links", app()));
+    let mut guest = Browser::new(scene);
+    let at_the_app = guest.press(&used_link);
+    assert_eq!(at_the_app.status, 303);
+    let mut person = Browser::new(scene);
+    assert_eq!(person.press(&make("/v1/sign-in-links", sign())).status, 303);
+    let sign_in = make("/v1/sign-in-links", sign());
+    Made { key, id, open_link, used_link, sign_in, guest, person, at_the_app }
+}
+
+#[test]
+fn what_a_key_made_ends_with_it() {
+    let scene = Scene::new();
+    let mut made = made_by_a_key(&scene);
+    let start = made.person.post("/oauth/start/acme", "/oauth/start/acme", "");
+    assert_eq!(start.status, 303, "a flow that waits at the app");
+    let child = json!({ "name": "child", "scopes": ["resolve"] });
+    let (_, child) = call(&scene, &made.key, Method::Post, "/v1/keys", &child);
+    assert_eq!(child["made_by"], json!(made.id));
+    let kept = made_by_a_key(&scene);
+
+    let (status, answer) =
+        call(&scene, &first_key(&scene), Method::Delete, &format!("/v1/keys/{}", made.id), &Value::Null);
+    assert_eq!(status, 200);
+    assert_eq!(answer["ended"], json!({ "links": 2, "sign_in_links": 1, "sessions": 2 }));
+    assert_eq!(answer["made_keys"], json!([child["id"]]));
+
+    let tokens = scene.world.acme.count("/token");
+    assert_eq!(made.person.get(WORKSPACE_PAGE).status, 401);
+    for path in [&made.open_link, &made.used_link, &made.sign_in] {
+        assert_eq!(Browser::new(&scene).press(path).status, 410, "{path}");
+    }
+    assert_eq!(made.guest.press(&made.used_link).status, 410);
+    for (browser, pressed) in [(&mut made.guest, &made.at_the_app), (&mut made.person, &start)] {
+        let (code, state) = scene.world.acme.consent(pressed.header("location").unwrap(), "eve");
+        let query = format!("state={state}&code={}", code.expose());
+        let back = browser.get(&format!("/oauth/callback/{}?{query}", scene.client));
+        assert_eq!(back.header("location"), Some("/oauth/ended/other-browser"));
+    }
+    assert_eq!(scene.world.acme.count("/token"), tokens, "no code was redeemed");
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM connections"), 0);
+
+    let Made { mut person, open_link, .. } = kept;
+    assert_eq!(person.get(WORKSPACE_PAGE).status, 200, "another key's");
+    assert_eq!(Browser::new(&scene).get(&open_link).status, 200);
+}
+
+#[test]
+fn what_a_key_made_is_kept_when_that_is_said() {
+    let scene = Scene::new();
+    let mut made = made_by_a_key(&scene);
+    let path = format!("/v1/keys/{}?made=keep", made.id);
+    let (status, answer) = call(&scene, &first_key(&scene), Method::Delete, &path, &Value::Null);
+    assert_eq!((status, &answer["ended"]), (200, &json!({ "links": 0, "sign_in_links": 0, "sessions": 0 })));
+    assert_eq!(made.person.get(WORKSPACE_PAGE).status, 200);
+    assert!(made.guest.consent(&made.at_the_app, "eve").contains("Acme is connected"));
+    for wrong in ["made=", "made=all", "keep=1", "made=keep&made=end"] {
+        let path = format!("/v1/keys/{}?{wrong}", scene.key.id.as_str());
+        assert_eq!(call(&scene, &first_key(&scene), Method::Delete, &path, &Value::Null).0, 422, "{wrong}");
+    }
+}
+
+#[test]
+fn what_waits_for_confirmation_ends_with_the_key_and_is_revoked_at_the_app() {
+    for repairs in [false, true] {
+        let scene = Scene::new();
+        let key = further_key(&scene, |_| {});
+        let mut body = json!({ "app": "acme", "user": { "id": "ann" }, "confirm": true });
+        if repairs {
+            body["connection"] = json!(scene.connect("ann"));
+        }
+        let (_, made) = call(&scene, &key, Method::Post, "/v1/links", &body);
+        let mut browser = Browser::new(&scene);
+        let pressed = browser.press(&path_of(&made));
+        browser.consent(&pressed, "ann");
+        let path = format!("/v1/links/{}", made["id"].as_str().unwrap());
+        let first = first_key(&scene);
+        let status = || call(&scene, &first, Method::Get, &path, &Value::Null).1["status"].clone();
+        assert_eq!(status(), "awaiting_confirmation");
+        let id = format!("key_{}", key.split('_').nth(1).unwrap());
+        let (_, answer) = call(&scene, &first, Method::Delete, &format!("/v1/keys/{id}"), &Value::Null);
+        assert_eq!(answer["ended"]["links"], 1);
+        assert_eq!(status(), "ended");
+        let confirm = json!({ "user": { "id": "ann" } });
+        assert_eq!(call(&scene, &first, Method::Post, &format!("{path}/confirm"), &confirm).0, 409);
+        for _ in 0..3 {
+            scene.world.pass(300);
+            scene.tick();
+        }
+        assert_eq!(scene.world.db.number("SELECT count(*) FROM authorizations WHERE sealed_grant IS NOT NULL"), 0);
+        let left = scene.world.db.number("SELECT count(*) FROM connections WHERE status = 'connected'");
+        assert_eq!(left, i64::from(repairs), "the repaired one goes on as it was");
+        assert_eq!(scene.world.acme.is_alive("ann"), repairs, "a grant that nobody has is revoked");
+    }
+}
+
+#[test]
+fn nothing_that_a_key_made_outlives_the_key() {
+    let scene = Scene::new();
+    let end = scene.world.now().plus(300);
+    let key = further_key(&scene, |key| key.expires_at = Some(end));
+    let make = |path: &str, body: Value| call(&scene, &key, Method::Post, path, &body).1;
+    let link = make("/v1/links", json!({ "app": "acme", "user": { "id": "guest" } }));
+    let sign_in = make("/v1/sign-in-links", json!({ "user": { "id": "ann" } }));
+    assert_eq!((&link["expires_at"], &sign_in["expires_at"]), (&json!(end), &json!(end)));
+    let mut person = Browser::new(&scene);
+    let signed_in = person.press(&path_of(&sign_in));
+    assert!(signed_in.header("set-cookie").unwrap().contains("Max-Age=300;"));
+    let mut guest = Browser::new(&scene);
+    let pressed = guest.press(&path_of(&link));
+    scene.world.pass(299);
+    assert_eq!(person.get(WORKSPACE_PAGE).status, 200);
+    scene.world.pass(1);
+    assert_eq!(person.get(WORKSPACE_PAGE).status, 401);
+    assert_eq!(guest.press(&path_of(&link)).status, 410);
+    let (code, state) = scene.world.acme.consent(pressed.header("location").unwrap(), "eve");
+    let query = format!("state={state}&code={}", code.expose());
+    let back = guest.get(&format!("/oauth/callback/{}?{query}", scene.client));
+    assert_eq!(back.header("location"), Some("/oauth/ended/other-browser"));
+}
+
+#[test]
+fn a_key_that_is_being_revoked_makes_nothing_more() {
+    let scene = Scene::new();
+    let presented = scene.make_key(|_| {});
+    scene.world.run(async {
+        let core = scene.world.core();
+        let (db, now) = (core.db(), core.now());
+        let key = connections::store::keys::get(db, &presented.id).await.unwrap().unwrap();
+        connections::store::keys::revoke(db, &scene.workspace, &key.id, true, now).await.unwrap().unwrap();
+        // A request that had passed the check before goes on.
+        let maker = connections::caller::Maker::from(&key);
+        let new = connections::connect::link::NewLink {
+            app: Some(scene.app.clone()),
+            way: None,
+            connection: None,
+            scopes: None,
+            user: None,
+            return_to: None,
+            expires_in: 60,
+            on_duplicate: connections::store::links::OnDuplicate::Ask,
+            confirm: false,
+            made_by: Some(maker),
+        };
+        let refused = connections::connect::link::create(&core, &scene.workspace, new, |_, _| true).await.unwrap_err();
+        assert_eq!(refused.code, connections::error::Code::Unauthorized);
+        let child = Key { made_by: Some(key.id.clone()), hash: "h".into(), ..scene.key.clone() };
+        assert!(!connections::store::keys::add(db, &child).await.unwrap());
+    });
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM links"), 0);
+}
+
+#[test]
+fn links_and_sessions_are_listed_by_page_and_ended_one_by_one() {
+    let scene = Scene::new();
+    let first = first_key(&scene);
+    let get = |path: &str| call(&scene, &first, Method::Get, path, &Value::Null).1;
+    let count = |path: &str| get(path)["data"].as_array().unwrap().len();
+    let mut made = made_by_a_key(&scene);
+    let other = made_by_a_key(&scene);
+    for (path, of_one, all) in [("/v1/links", 2, 4), ("/v1/sign-in-links", 2, 4), ("/v1/sessions", 2, 4)] {
+        assert_eq!((count(&format!("{path}?key={}", made.id)), count(path)), (of_one, all), "{path}");
+        let mut seen = std::collections::BTreeSet::new();
+        let mut next = format!("{path}?limit=1");
+        loop {
+            let page = get(&next);
+            seen.insert(page["data"][0]["id"].as_str().unwrap().to_owned());
+            let Some(cursor) = page["next_cursor"].as_str() else { break };
+            next = format!("{path}?limit=1&cursor={cursor}");
+        }
+        assert_eq!(seen.len(), all, "{path}");
+        let listed = get(path).to_string();
+        for secret in made.person.cookies.values().chain(made.guest.cookies.values()) {
+            assert!(!listed.contains(secret.as_str()));
+        }
+        for secret in [&made.open_link, &made.sign_in] {
+            assert!(!listed.contains(secret.rsplit('/').next().unwrap()));
+        }
+        for wrong in ["cursor=x", "cursor=1.x", "key=x", "limit=0", "nonsense=1"] {
+            assert_eq!(
+                call(&scene, &first, Method::Get, &format!("{path}?{wrong}"), &Value::Null).0,
+                422,
+                "{path} {wrong}"
+            );
+        }
+    }
+    for (query, found) in [
+        ("status=open", 4),
+        ("status=ended", 0),
+        ("status=expired", 0),
+        ("app=acme", 4),
+        ("app=slack", 0),
+        ("connection=con_0123456789abcdefABCD-_", 0),
+    ] {
+        assert_eq!(count(&format!("/v1/links?{query}")), found, "{query}");
+    }
+    assert_eq!(count("/v1/sessions?type=link"), 2);
+    assert_eq!(count("/v1/sessions?type=person&user=ann"), 2);
+    assert_eq!(count("/v1/sessions?user=nobody"), 0);
+
+    let session = get(&format!("/v1/sessions?type=person&key={}", made.id))["data"][0].clone();
+    assert_eq!((&session["role"], &session["made_by"]), (&json!("admin"), &json!(made.id)));
+    let end = |path: String| call(&scene, &first, Method::Delete, &path, &Value::Null).0;
+    let of = |one: &Value| one["id"].as_str().unwrap().to_owned();
+    assert_eq!(end(format!("/v1/sessions/{}", of(&session))), 200);
+    assert_eq!(made.person.get(WORKSPACE_PAGE).status, 401);
+    assert_eq!(end(format!("/v1/sessions/{}", of(&session))), 404, "it is gone");
+    let open = get(&format!("/v1/sign-in-links?key={}", made.id))["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["status"] == "open")
+        .map(of)
+        .unwrap();
+    assert_eq!(end(format!("/v1/sign-in-links/{open}")), 200);
+    assert_eq!(Browser::new(&scene).press(&made.sign_in).status, 410);
+    for link in get(&format!("/v1/links?key={}", made.id))["data"].as_array().unwrap() {
+        for _ in 0..2 {
+            let (status, ended) =
+                call(&scene, &first, Method::Delete, &format!("/v1/links/{}", of(link)), &Value::Null);
+            assert_eq!((status, &ended["status"]), (200, &json!("ended")), "twice is as once");
+        }
+    }
+    assert_eq!(made.guest.press(&made.used_link).status, 410);
+    assert_eq!(count("/v1/sessions?type=link"), 1, "the link's session went with it");
+
+    let Made { mut guest, at_the_app, used_link: _, id, .. } = other;
+    assert!(guest.consent(&at_the_app, "eve").contains("Acme is connected"));
+    let used = get(&format!("/v1/links?status=used&key={id}"))["data"][0].clone();
+    assert_eq!(end(format!("/v1/links/{}", of(&used))), 409);
+    let made_it = used["connection"].as_str().unwrap();
+    assert_eq!(count(&format!("/v1/links?connection={made_it}")), 1);
+}
+
+// ---- rotation ----
+
+fn rotate(scene: &Scene, key: &str, body: &Value) -> (u16, Value) {
+    let id = format!("key_{}", key.split('_').nth(1).unwrap());
+    call(scene, key, Method::Post, &format!("/v1/keys/{id}/rotate"), body)
+}
+
+#[test]
+fn a_rotated_key_has_two_secrets_until_the_overlap_ends_and_nothing_it_made_ends() {
+    let scene = Scene::new();
+    let mut made = made_by_a_key(&scene);
+    let old = made.key.clone();
+    let works = |key: &str| call(&scene, key, Method::Get, "/v1/workspace", &Value::Null).0;
+    let (status, answer) = rotate(&scene, &old, &json!({ "overlap_seconds": 100 }));
+    let new = answer["key"].as_str().unwrap().to_owned();
+    assert_eq!((status, answer["id"].as_str()), (200, Some(made.id.as_str())));
+    assert_ne!(new, old);
+    assert_eq!(answer["previous_secret_until"], json!(scene.world.now().plus(100)));
+    assert_eq!((works(&old), works(&new)), (200, 200));
+    assert_eq!(made.person.get(WORKSPACE_PAGE).status, 200);
+    assert!(made.guest.consent(&made.at_the_app, "eve").contains("Acme is connected"));
+    scene.world.pass(99);
+    assert_eq!((works(&old), works(&new)), (200, 200));
+    assert_eq!(rotate(&scene, &old, &json!({})).0, 409, "by the secret that was replaced");
+    scene.world.pass(1);
+    assert_eq!((works(&old), works(&new)), (401, 200));
+    let (_, list) = call(&scene, &new, Method::Get, "/v1/keys", &Value::Null);
+    let shown = list["data"].as_array().unwrap().iter().find(|one| one["id"] == json!(made.id)).unwrap().clone();
+    assert_eq!(shown["previous_secret_until"], Value::Null);
+    assert!(!list.to_string().contains(&new));
+
+    let (_, at_once) = rotate(&scene, &new, &json!({ "overlap_seconds": 0 }));
+    assert_eq!((works(&new), works(at_once["key"].as_str().unwrap())), (401, 200));
+    let newest = at_once["key"].as_str().unwrap();
+    let (_, day) = rotate(&scene, newest, &json!({}));
+    assert_eq!(day["previous_secret_until"], json!(scene.world.now().plus(86_400)));
+    let newest = day["key"].as_str().unwrap();
+    for wrong in [json!({ "overlap_seconds": -1 }), json!({ "overlap_seconds": 604_801 }), json!({ "overlap": 1 })] {
+        assert_eq!(rotate(&scene, newest, &wrong).0, 422, "{wrong}");
+    }
+    let resolver = further_key(&scene, |key| key.scopes = vec![Scope::Resolve]);
+    assert_eq!(rotate(&scene, &resolver, &json!({})).0, 403, "it lacks the scope");
+    let narrow = further_key(&scene, |key| key.scopes = vec![Scope::Keys]);
+    let other = format!("/v1/keys/{}/rotate", scene.key.id.as_str());
+    assert_eq!(call(&scene, &narrow, Method::Post, &other, &json!({})).0, 404, "a wider key");
+    assert_eq!(rotate(&scene, &narrow, &json!({})).0, 200, "itself");
+}
+
+#[test]
+fn of_two_rotations_at_once_one_is_refused() {
+    let scene = Scene::new();
+    let key = first_key(&scene);
+    let path = format!("/v1/keys/{}/rotate", scene.key.id.as_str());
+    let answers = scene.world.at_once((0..2).map(|_| {
+        let mut request = request(Method::Post, &path, b"{}".to_vec());
+        request.headers.push(("authorization".into(), format!("Bearer {key}")));
+        let core = scene.world.core();
+        async move { connections::http::handle(&core, &request).await.status }
+    }));
+    let mut answers = answers;
+    answers.sort_unstable();
+    assert_eq!(answers, [200, 409]);
+}
+
+#[test]
+fn near_the_caller_both_secrets_are_known_and_the_old_one_ends_in_time() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let old = scene.key_text.expose().to_owned();
+    let edge = |key: &str| {
+        let presented = connections::caller::PresentedKey::parse(key).unwrap();
+        let ask = Ask { consistency: Consistency::Edge, ..Ask::default() };
+        let core = scene.world.core();
+        scene.world.run(async {
+            let mut answered = connections::resolve::resolve(&core, &presented, &id, ask.checked()).await?;
+            for after in std::mem::take(&mut answered.after) {
+                connections::resolve::afterwards::run(&core, after).await;
+            }
+            Ok::<_, connections::error::Error>(answered.resolved.source)
+        })
+    };
+    assert_eq!((edge(&old).unwrap(), edge(&old).unwrap()), (Database, Cache));
+    let (_, rotated) = rotate(&scene, &old, &json!({ "overlap_seconds": 600 }));
+    let new = rotated["key"].as_str().unwrap();
+    scene.world.pass(61);
+    assert_eq!(edge(new).unwrap(), Database, "the copy from before is gone");
+    assert_eq!((edge(new).unwrap(), edge(&old).unwrap()), (Cache, Cache), "the copy knows both");
+    scene.world.pass(540);
+    assert_eq!(edge(&old).unwrap_err().code, connections::error::Code::Unauthorized);
+    edge(new).unwrap();
+}
+
+#[test]
+fn a_copy_that_could_not_be_deleted_at_a_rotation_is_deleted_by_the_scheduled_run() {
+    let scene = Scene::new();
+    scene.world.db.tamper("UPDATE keys SET copy_outdated = 1");
+    scene.tick();
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM keys WHERE copy_outdated = 1"), 0);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM keys"), 1, "it is no revoked key");
+}
+
+// ---- roles ----
+
+/// A connection that belongs to the whole workspace.
+fn shared(scene: &Scene, account: &str) -> ConnectionId {
+    let wish = connections::connect::start::Wish { user: None, ..scene.wish() };
+    scene.flow(&wish, account).connection.unwrap()
+}
+
+fn person<'a>(scene: &'a Scene, id: &str, role: &str) -> Browser<'a> {
+    let mut browser = Browser::new(scene);
+    browser.sign_in_as(&json!({ "user": { "id": id }, "role": role }));
+    browser
+}
+
+#[test]
+fn a_member_sees_and_checks_a_shared_connection_and_an_admin_changes_it() {
+    let scene = Scene::new();
+    let id = shared(&scene, "company");
+    let page = format!("/connections/{id}");
+    let mut member = person(&scene, "eve", "member");
+    let shown = member.get(&page);
+    assert_eq!(shown.status, 200);
+    for button in ["/rename", "/disconnect", "/reconnect", "disconnect=1"] {
+        assert!(!shown.body.contains(button), "{button}: {}", shown.body);
+    }
+    assert!(shown.body.contains("/check") && shown.body.contains("Ask an admin"), "{}", shown.body);
+    assert!(!member.get(&format!("{page}?disconnect=1")).body.contains("Disconnect now"));
+    assert_eq!(member.post(&page, &format!("{page}/check"), "").status, 303);
+    for what in ["rename", "reconnect", "disconnect"] {
+        let refused = member.post(&page, &format!("{page}/{what}"), "name=Mine");
+        assert_eq!(refused.status, 403, "{what}");
+        assert!(refused.body.contains("Ask an admin"), "{}", refused.body);
+    }
+    assert_eq!(member.get(&format!("{page}/reconnect")).status, 403);
+    assert_eq!((scene.row(&id).generation, scene.row(&id).name.as_str()), (1, "Acme (company@acme.example)"));
+    scene.world.db.tamper("UPDATE connections SET status = 'needs_reconnect', reason = 'revoked'");
+    assert!(!member.get(WORKSPACE_PAGE).body.contains("/reconnect"), "no button in the list either");
+
+    let mut admin = person(&scene, "root", "admin");
+    assert!(admin.get(WORKSPACE_PAGE).body.contains(&format!("{page}/reconnect")));
+    assert_eq!(admin.post(&page, &format!("{page}/rename"), "name=Ours").status, 303);
+    let pressed = admin.post(&page, &format!("{page}/reconnect"), "");
+    assert_eq!(pressed.status, 303);
+    assert!(admin.consent(&pressed, "company").contains("Connected as"));
+    assert_eq!((scene.row(&id).generation, scene.row(&id).user), (2, None), "it stays shared");
+    assert_eq!(admin.post(&page, &format!("{page}/disconnect"), "").status, 303);
+    assert!(scene.find(&id).is_none());
+}
+
+#[test]
+fn an_admin_sees_and_changes_everybodys_connections_and_sees_whose_they_are() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    let page = format!("/connections/{id}");
+    assert_eq!(person(&scene, "eve", "member").get(&page).status, 404);
+    let mut admin = person(&scene, "root", "admin");
+    let list = admin.get(WORKSPACE_PAGE).body;
+    assert!(list.contains(&page) && list.contains(r#"<p class="quiet"><bdi>Ann</bdi></p>"#), "{list}");
+    assert!(!person(&scene, "ann", "member").get(WORKSPACE_PAGE).body.contains("<bdi>Ann</bdi></p>"));
+    let pressed = admin.post(&page, &format!("{page}/reconnect"), "");
+    let question = admin.consent(&pressed, "bob");
+    assert!(question.contains("value=\"switch\""), "{question}");
+    let flow = scene.world.db.value("SELECT id FROM authorizations WHERE outcome = 'undecided'");
+    let flow = format!("/flows/{}", flow.as_str().unwrap());
+    assert_eq!(admin.post(&flow, &flow, "choice=switch").status, 303);
+    let row = scene.row(&id);
+    assert_eq!((row.generation, row.user.unwrap().id.as_str()), (2, "ann"), "it stays hers");
+    let (_, events) =
+        call(&scene, &first_key(&scene), Method::Get, &format!("/v1/connections/{id}/events"), &Value::Null);
+    assert_eq!(events["data"][0]["actor"], "user:root");
+}
+
+#[test]
+fn a_member_reaches_no_shared_connection_by_a_flow() {
+    let scene = Scene::new();
+    let id = shared(&scene, "company");
+    let mut member = person(&scene, "eve", "member");
+    let pressed = member.post("/oauth/start/acme", "/oauth/start/acme", "");
+    assert!(member.consent(&pressed, "company").contains("Connected as"), "no question about the shared one");
+    assert_eq!((scene.row(&id).generation, scene.world.db.number("SELECT count(*) FROM connections")), (1, 2));
+
+    // Their own connection becomes the workspace's while they are at the app, and while they are asked.
+    for asked in [false, true] {
+        let scene = Scene::new();
+        let mut member = person(&scene, "ann", "member");
+        let id = scene.connect("ann");
+        let page = format!("/connections/{id}");
+        let pressed = member.post(&page, &format!("{page}/reconnect"), "");
+        let share = || scene.world.db.tamper("UPDATE connections SET user_id = NULL");
+        if asked {
+            member.consent(&pressed, "bob");
+            share();
+            let flow = scene.world.db.value("SELECT id FROM authorizations WHERE outcome = 'undecided'");
+            let flow = format!("/flows/{}", flow.as_str().unwrap());
+            assert_eq!(member.post(&flow, &flow, "choice=switch").status, 404);
+        } else {
+            share();
+            assert!(!member.consent(&pressed, "ann").contains("Connected as"));
+        }
+        assert_eq!(scene.row(&id).generation, 1);
+        assert_eq!(scene.row(&id).account.unwrap().id, "id-ann");
+    }
+
+    // The one to reuse becomes the workspace's while they are asked.
+    let scene = Scene::new();
+    let mut member = person(&scene, "ann", "member");
+    let id = scene.connect("ann");
+    let pressed = member.post("/oauth/start/acme", "/oauth/start/acme", "");
+    assert!(member.consent(&pressed, "ann").contains("value=\"reuse\""));
+    scene.world.db.tamper("UPDATE connections SET user_id = NULL");
+    let flow = scene.world.db.value("SELECT id FROM authorizations WHERE outcome = 'undecided'");
+    let flow = format!("/flows/{}", flow.as_str().unwrap());
+    assert_eq!(member.post(&flow, &flow, "choice=reuse").status, 404);
+    assert_eq!(scene.row(&id).generation, 1);
+}
+
+#[test]
+fn an_admin_is_made_by_a_key_that_may() {
+    let scene = Scene::new();
+    let admin = json!({ "user": { "id": "root" }, "role": "admin" });
+    let member = json!({ "user": { "id": "root" }, "role": "member" });
+    let make = |scopes: Vec<Scope>, body: &Value| {
+        let key = further_key(&scene, |key| key.scopes = scopes);
+        call(&scene, &key, Method::Post, "/v1/sign-in-links", body).0
+    };
+    assert_eq!(make(vec![Scope::Links], &admin), 403);
+    assert_eq!(make(vec![Scope::Links], &member), 201);
+    assert_eq!(make(vec![Scope::People], &admin), 403, "links are made with `links`");
+    assert_eq!(make(vec![Scope::Links, Scope::People], &admin), 201);
+    assert_eq!(make(vec![Scope::All], &admin), 201);
+    assert_eq!(make(vec![Scope::All], &json!({ "user": { "id": "root" }, "role": "owner" })), 422);
+}
+
+#[test]
+fn sessions_from_before_are_members() {
+    let scene = Scene::new();
+    let id = shared(&scene, "company");
+    let mut before = person(&scene, "ann", "admin");
+    scene.world.db.tamper(
+        "UPDATE sessions SET role = (SELECT dflt_value FROM pragma_table_info('sessions') WHERE name = 'role')",
+    );
+    scene.world.db.tamper("UPDATE sessions SET role = trim(role, '''')");
+    let page = format!("/connections/{id}");
+    assert_eq!(before.get(&format!("{page}/reconnect")).status, 403);
+}
+
+#[test]
+fn another_workspaces_admin_has_none_of_this_ones_pages() {
+    let scene = Scene::new();
+    let ids = [scene.connect("ann"), shared(&scene, "company")];
+    let neighbour = scene.neighbour();
+    let mut admin = person(&neighbour, "ann", "admin");
+    assert_eq!(admin.get(WORKSPACE_PAGE).status, 200);
+    for id in &ids {
+        let page = format!("/connections/{id}");
+        assert!(!admin.get(WORKSPACE_PAGE).body.contains(id.as_str()));
+        assert_eq!((admin.get(&page).status, admin.get(&format!("{page}/reconnect")).status), (404, 404));
+        for what in ["rename", "check", "reconnect", "disconnect"] {
+            assert_eq!(admin.post("/oauth/start/acme", &format!("{page}/{what}"), "name=x").status, 404, "{what}");
+        }
+        assert_eq!(scene.row(id).generation, 1);
+    }
+}
+
+// ---- signing in ----
+
+#[test]
+fn a_sign_in_leads_to_a_page_of_ours_and_nowhere_else() {
+    let scene = Scene::new();
+    let key = first_key(&scene);
+    let ask = |return_to: &str| {
+        let body = json!({ "user": { "id": "ann" }, "return_to": return_to });
+        call(&scene, &key, Method::Post, "/v1/sign-in-links", &body)
+    };
+    for page in [
+        "/",
+        "/?q=acme",
+        "/connections/con_0123456789abcdefABCD-_",
+        "/connections/con_0123456789abcdefABCD-_?disconnect=1",
+        "/connections/con_0123456789abcdefABCD-_/reconnect?scopes=a%20b",
+        "/oauth/start/slack?way=bot_token",
+        "/apps/slack/setup",
+    ] {
+        let (status, made) = ask(page);
+        assert_eq!(status, 201, "{page}: {made}");
+        let signed_in = Browser::new(&scene).press(&path_of(&made));
+        assert_eq!((signed_in.status, signed_in.header("location")), (303, Some(page)));
+    }
+    for elsewhere in [
+        "",
+        "//evil.example",
+        "//evil.example/connections/x",
+        "///evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "https://evil.example/",
+        "https://c.example.com/",
+        "https:/connections/x",
+        "javascript:alert(1)",
+        "evil.example",
+        "connections/x",
+        " /",
+        "/ ",
+        "\t//evil.example",
+        "/\t/evil.example",
+        "/\n/evil.example",
+        "/%2F/evil.example",
+        "/%5cevil.example",
+        "/connections/..%2f",
+        "/connections/../sign-in/x",
+        "/connections/..",
+        "/connections/.",
+        "/connections/%2e%2e",
+        "/./",
+        "/connections//",
+        "/#x",
+        "/?q=#x",
+        "/?q=<script>",
+        "/?q=\"",
+        "/?q=ä",
+        "/connections/ä",
+        "/nothing",
+        "/sign-out",
+        "/connections/x/rename",
+        "/sign-in/token",
+        "/connect/token",
+        "/oauth/callback/cli_1?code=x",
+        "/flows/aut_1",
+        "/v1/keys",
+        "/healthz",
+        "/style.css",
+        "/@evil.example",
+        "/:80/",
+        "@evil.example/",
+    ] {
+        let (status, problem) = ask(elsewhere);
+        assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!("return_to")), "{elsewhere:?}");
+    }
+    assert_eq!(ask(&format!("/?q={}", "a".repeat(2048))).0, 422);
+}
+
+#[test]
+fn who_signs_in_again_in_a_browser_leaves_no_session_behind() {
+    let scene = Scene::new();
+    let mut browser = person(&scene, "ann", "admin");
+    let old = browser.cookies.clone();
+    browser.sign_in_as(&json!({ "user": { "id": "eve" } }));
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM sessions"), 1);
+    let mut before = Browser::new(&scene);
+    before.cookies = old;
+    assert_eq!((before.get(WORKSPACE_PAGE).status, browser.get(WORKSPACE_PAGE).status), (401, 200));
+    // A link that was used before signs nobody out.
+    let body = json!({ "user": { "id": "eve" } });
+    let (_, made) = call(&scene, &first_key(&scene), Method::Post, "/v1/sign-in-links", &body);
+    assert_eq!(Browser::new(&scene).press(&path_of(&made)).status, 303);
+    assert_eq!(browser.press(&path_of(&made)).status, 410);
+    assert_eq!(browser.get(WORKSPACE_PAGE).status, 200);
+}
