@@ -14,7 +14,7 @@ use crate::egress::Egress;
 use crate::error::{Code, Error, Result};
 use crate::ids::ConnectionId;
 use crate::ports::{Database, Ports};
-use crate::resolve::cached;
+use crate::resolve::removal::Removal;
 use crate::store;
 use crate::time::Timestamp;
 
@@ -144,12 +144,13 @@ pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
     let key =
         store::keys::get(core.db(), &id).await?.filter(|key| key.workspace == own.workspace && own.covers_key(key));
     key.ok_or_else(missing)?;
-    if !store::keys::revoke(core.db(), &own.workspace, &id, core.now()).await? {
+    let removal = Removal::of_key(core, &id)?;
+    let revoke = store::keys::revoke_statement(&own.workspace, &id, core.now());
+    let answers = core.db().batch([revoke].into_iter().chain(removal.note_if_changed()).collect()).await?;
+    if answers.first().is_none_or(|rows| rows.changes == 0) {
         return Err(missing());
     }
-    // What fails here is done by the clock: the row stays until the copy is surely gone.
-    if cached::forget_key(core, &id).await {
-        store::keys::erase(core.db(), &id).await?;
-    }
-    Ok(Response::json(200, &json!({ "id": id, "deleted": true })))
+    let copies = removal.attempt(core).await;
+    core.db().batch([store::keys::erase(&id)].into_iter().chain(removal.done(copies)).collect()).await?;
+    Ok(Response::json(200, &json!({ "id": id, "deleted": true, "cached_copies": copies })))
 }

@@ -77,6 +77,7 @@ routes! {
     // Operator
     Post   "/v1/workspaces"                       Operator => CreateWorkspace = operator::create_workspace;
     Get    "/v1/workspaces"                       Operator => ListWorkspaces = operator::list_workspaces;
+    Get    "/v1/workspaces/{workspace}"           Operator => ShowWorkspace = operator::get_workspace;
     Delete "/v1/workspaces/{workspace}"           Operator => DeleteWorkspace = operator::delete_workspace;
     Get    "/v1/status"                           Operator => Status = operator::status;
     Get    "/healthz"                             Nobody => Health = operator::health;

@@ -69,10 +69,15 @@ pub async fn list(db: &impl Database, workspace: &WorkspaceId, after: &str, limi
 
 /// Revokes a key; answers whether there was one.
 pub async fn revoke(db: &impl Database, workspace: &WorkspaceId, id: &KeyId, now: Timestamp) -> Stored<bool> {
-    Ok(run(db, sql!(REVOKE, workspace, id, now)).await?.changes > 0)
+    Ok(run(db, revoke_statement(workspace, id, now)).await?.changes > 0)
 }
 
-/// Forgets a revoked key.
-pub async fn erase(db: &impl Database, id: &KeyId) -> Stored<()> {
-    run(db, sql!(ERASE, id)).await.map(|_| ())
+/// The statement that revokes a key; changes nothing when there is none.
+pub fn revoke_statement(workspace: &WorkspaceId, id: &KeyId, now: Timestamp) -> Statement {
+    sql!(REVOKE, workspace, id, now)
+}
+
+/// The statement that erases a revoked key.
+pub fn erase(id: &KeyId) -> Statement {
+    sql!(ERASE, id)
 }

@@ -5,7 +5,7 @@ use connections::caller::Scope;
 use connections::error::{Code, Error};
 use connections::ids::ConnectionId;
 use connections::ports::{Database as _, Errand, ErrandOutcome, HttpError};
-use connections::resolve::{Answered, Ask, Consistency, Expect, Freshness, Source, afterwards, cached, resolve};
+use connections::resolve::{Answered, Ask, Consistency, Expect, Freshness, Source, afterwards, resolve};
 use connections::store;
 use connections::vault::Place;
 use serde_json::json;
@@ -644,7 +644,10 @@ fn a_copy_that_was_taken_away_is_put_again_when_there_is_something_to_copy() {
     let scene = in_one_instance();
     let id = scene.connect("ann");
     scene.resolve_fully(&id, mode(Consistency::Edge)).unwrap();
-    scene.world.run(async { cached::forget_connection(&scene.world.core(), &id).await });
+    scene.world.run(async {
+        let core = scene.world.core();
+        connections::resolve::removal::Removal::of_connection(&core, &id).unwrap().perform(&core).await
+    });
     assert!(!scene.world.kv.names().contains(&copy_of(&id)));
     scene.resolve_fully(&id, mode(Consistency::Edge)).unwrap();
     assert!(scene.world.kv.names().contains(&copy_of(&id)));

@@ -16,6 +16,8 @@ const LEAST_TTL: i64 = 60;
 #[derive(Default)]
 pub(crate) struct Entries {
     pub(crate) held: RefCell<BTreeMap<String, (String, i64)>>,
+    /// There is no cache: the binding is missing.
+    pub(crate) absent: Cell<bool>,
     /// Nothing answers.
     pub(crate) down: Cell<bool>,
     /// Milliseconds until anything answers.
@@ -74,7 +76,14 @@ fn refuse(left: &Cell<u32>) -> Result<(), CacheError> {
 }
 
 impl Cache for Copies {
+    fn is_bound(&self) -> bool {
+        !self.shared.absent.get()
+    }
+
     async fn get(&self, key: &str) -> Result<Option<String>, CacheError> {
+        if self.shared.absent.get() {
+            return Ok(None);
+        }
         self.call(&self.shared.gets).await?;
         if self.shared.blind.get() {
             return Ok(None);
@@ -85,6 +94,9 @@ impl Cache for Copies {
     }
 
     async fn put(&self, key: &str, value: &str, ttl_seconds: i64) -> Result<(), CacheError> {
+        if self.shared.absent.get() {
+            return Ok(());
+        }
         self.call(&self.shared.puts).await?;
         assert!(ttl_seconds >= LEAST_TTL, "KV refuses a life of {ttl_seconds} s");
         refuse(&self.shared.refused_puts)?;
@@ -95,6 +107,9 @@ impl Cache for Copies {
     }
 
     async fn delete(&self, key: &str) -> Result<(), CacheError> {
+        if self.shared.absent.get() {
+            return Ok(());
+        }
         self.call(&self.shared.deletes).await?;
         refuse(&self.shared.refused_deletes)?;
         self.shared.held.borrow_mut().remove(key);
