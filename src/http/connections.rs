@@ -123,9 +123,8 @@ pub(super) async fn patch<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<R
     let input: PatchInput = input::json(call.request)?;
     let patch = checked(input)?;
     let copies = edit(core, &listed, &patch, &format!("key:{}", call.key()?.id.as_str())).await?;
-    let mut shown = view::connection(core, &find(core, call).await?);
-    shown["cached_copies"] = json!(copies);
-    Ok(Response::json(200, &shown))
+    let shown = view::connection(core, &find(core, call).await?);
+    Ok(Response::json(200, &view::with(shown, [("cached_copies", json!(copies))])))
 }
 
 fn checked(input: PatchInput) -> Result<Patch> {
@@ -191,9 +190,7 @@ pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
     let connection = find(core, call).await?.connection;
     let actor = format!("key:{}", call.key()?.id.as_str());
     let (told, copies) = disconnect::disconnect(core, &connection.workspace, &connection.id, &actor).await?;
-    let mut body = json!(told);
-    body["cached_copies"] = json!(copies);
-    Ok(Response::json(200, &body))
+    Ok(Response::json(200, &view::with(json!(told), [("cached_copies", json!(copies))])))
 }
 
 /// Probes now. The answer is the health with its evidence, whatever it is: a dead connection is no error here.

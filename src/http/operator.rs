@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::input::Filters;
-use super::{Call, Response, input, openapi};
+use super::{Call, Response, input, openapi, view};
 use crate::caller::{Key, Scope, new_key};
 use crate::core::Core;
 use crate::error::{Error, Result};
@@ -95,11 +95,8 @@ fn copies(progress: &Progress) -> CachedCopies {
 pub(super) async fn get_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let id = workspace_id(call)?;
     if let Some(workspace) = store::workspaces::get(core.db(), &id).await? {
-        let mut shown = json!(workspace);
-        shown["deleted_at"] = serde_json::Value::Null;
-        shown["cached_copies"] = serde_json::Value::Null;
-        shown["erasing"] = serde_json::Value::Null;
-        return Ok(Response::json(200, &shown));
+        let not_deleted = ["deleted_at", "cached_copies", "erasing"].map(|name| (name, serde_json::Value::Null));
+        return Ok(Response::json(200, &view::with(json!(workspace), not_deleted)));
     }
     let progress = progress_of(core, &id).await?.ok_or_else(|| Error::not_found("workspace"))?;
     let shown = json!({

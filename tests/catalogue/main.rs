@@ -6,6 +6,7 @@
 
 mod answers;
 mod golden;
+mod grants;
 mod guide;
 mod made_up;
 mod told;

@@ -20,6 +20,8 @@ pub(crate) struct Entries {
     pub(crate) absent: Cell<bool>,
     /// Nothing answers.
     pub(crate) down: Cell<bool>,
+    /// Reads of names that begin so fail.
+    pub(crate) failing_reads_of: Cell<Option<&'static str>>,
     /// Milliseconds until anything answers.
     pub(crate) slow: Cell<i64>,
     /// Reads answer that there is nothing, as a location does for a minute after it found nothing.
@@ -85,6 +87,9 @@ impl Cache for Copies {
             return Ok(None);
         }
         self.call(&self.shared.gets).await?;
+        if self.shared.failing_reads_of.get().is_some_and(|begin| key.starts_with(begin)) {
+            return Err(CacheError("an injected fault".into()));
+        }
         if self.shared.blind.get() {
             return Ok(None);
         }
