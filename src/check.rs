@@ -52,7 +52,7 @@ pub struct Summary {
     /// Grants that an app confirmed as revoked.
     pub revoked: u64,
     /// Outdated entries deleted from the cache.
-    pub uncached: u64,
+    pub copies_removed: u64,
 }
 
 /// One run. `scheduled_at` selects what is due; everything else goes by the clock.
@@ -80,7 +80,8 @@ pub async fn tick<P: Ports>(core: &Core<P>, scheduled_at: Timestamp) -> Result<S
     let mut summary = check_all(core, &due, taken_at.plus(BEGIN_WITHIN)).await;
     let used = spent + i64::try_from(due.len()).unwrap_or(batch) * cost;
     work.do_some(core, budget - used).await;
-    (summary.erased, summary.revoked, summary.uncached) = (work.done.erased, work.done.revoked, work.done.uncached);
+    (summary.erased, summary.revoked, summary.copies_removed) =
+        (work.done.erased, work.done.revoked, work.done.copies_removed);
     summary.purged = maintenance::purge(core.db(), now).await?;
     summary.resealed = reseal_some(core).await;
     let text = serde_json::to_string(&summary).unwrap_or_default();

@@ -45,7 +45,7 @@ pub(crate) struct Done {
     /// Grants that an app confirmed as revoked.
     pub(crate) revoked: u64,
     /// Entries deleted from the cache.
-    pub(crate) uncached: u64,
+    pub(crate) copies_removed: u64,
 }
 
 /// A grant to revoke, and the requests that may take.
@@ -78,16 +78,16 @@ pub(crate) async fn begin<P: Ports>(core: &Core<P>, left: Leftovers, lease: i64,
     let mut spent = 0;
     let mut done = Done::default();
     let mut statements = Vec::new();
-    let buried = bury(core, &left.untombed).await;
-    spent += count(left.untombed.len());
-    if !buried.is_empty() {
-        statements.push(erasing::tombstoned(&buried, core.now()));
+    let written = write_tombstones(core, &left.without_tombstone).await;
+    spent += count(left.without_tombstone.len());
+    if !written.is_empty() {
+        statements.push(erasing::tombstoned(&written, core.now()));
     }
-    let uncached = uncache(core, &left.cache_deletes).await;
+    let copies_removed = remove_copies(core, &left.cache_deletes).await;
     spent += count(left.cache_deletes.len());
-    if !uncached.is_empty() {
-        done.uncached = u64::try_from(uncached.len()).unwrap_or(0);
-        statements.push(cache_deletes::done(&uncached));
+    if !copies_removed.is_empty() {
+        done.copies_removed = u64::try_from(copies_removed.len()).unwrap_or(0);
+        statements.push(cache_deletes::done(&copies_removed));
     }
     spent += i64::from(write(core, statements).await.is_some());
 
@@ -161,12 +161,12 @@ async fn write<P: Ports>(core: &Core<P>, statements: Vec<Statement>) -> Option<u
     }
 }
 
-async fn bury<'a, P: Ports>(core: &Core<P>, workspaces: &'a [WorkspaceId]) -> Vec<&'a WorkspaceId> {
-    let buried = join_all(workspaces.iter().map(|id| cached::bury_workspace(core, id))).await;
-    workspaces.iter().zip(buried).filter(|(_, buried)| *buried).map(|(id, _)| id).collect()
+async fn write_tombstones<'a, P: Ports>(core: &Core<P>, workspaces: &'a [WorkspaceId]) -> Vec<&'a WorkspaceId> {
+    let written = join_all(workspaces.iter().map(|id| cached::write_tombstone(core, id))).await;
+    workspaces.iter().zip(written).filter(|(_, written)| *written).map(|(id, _)| id).collect()
 }
 
-async fn uncache<'a, P: Ports>(core: &Core<P>, notes: &'a [CacheDelete]) -> Vec<&'a str> {
+async fn remove_copies<'a, P: Ports>(core: &Core<P>, notes: &'a [CacheDelete]) -> Vec<&'a str> {
     stream::iter(notes)
         .map(|note| async move { cached::forget_once(core, &note.name).await.then_some(note.id.as_str()) })
         .buffer_unordered(AT_ONCE)

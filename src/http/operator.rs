@@ -117,7 +117,7 @@ pub(super) async fn delete_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) 
     let id = workspace_id(call)?;
     store::workspaces::mark_deleted(core.db(), &id, core.now()).await?;
     let mut progress = progress_of(core, &id).await?.ok_or_else(|| Error::not_found("workspace"))?;
-    if progress.tombstoned_at.is_none() && cached::bury_workspace(core, &id).await {
+    if progress.tombstoned_at.is_none() && cached::write_tombstone(core, &id).await {
         let now = core.now();
         // A note that fails is written by the clock, with another tombstone.
         if let Err(error) = core.db().batch(vec![erasing::tombstoned(&[&id], now)]).await {

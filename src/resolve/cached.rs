@@ -180,7 +180,7 @@ async fn is_deleted<P: Ports>(core: &Core<P>, workspace: &WorkspaceId) -> bool {
 
 /// Writes a deleted workspace's tombstone: from then on no entry of it answers, however many there are. Answers whether
 /// that worked.
-pub async fn bury_workspace<P: Ports>(core: &Core<P>, workspace: &WorkspaceId) -> bool {
+pub async fn write_tombstone<P: Ports>(core: &Core<P>, workspace: &WorkspaceId) -> bool {
     match core.ports.cache().put(&workspace_entry(workspace.as_str()), "deleted", TOMBSTONE_TTL).await {
         Ok(()) => true,
         Err(error) => {

@@ -47,7 +47,7 @@ const SHARED: &str = "SELECT j.key AS n FROM json_each(?1) j WHERE EXISTS (SELEC
     AND (json_extract(j.value, '$[2]') IS NULL OR c.account_id IS NULL OR c.account_id = json_extract(j.value, '$[2]'))
     AND c.deleted_at IS NULL AND c.status <> 'needs_reconnect')";
 
-const UNTOMBED: &str =
+const WITHOUT_TOMBSTONE: &str =
     "SELECT id FROM workspaces WHERE deleted_at IS NOT NULL AND tombstoned_at IS NULL ORDER BY deleted_at LIMIT ?1";
 const TOMBSTONED: &str =
     "UPDATE workspaces SET tombstoned_at = ?2 WHERE id IN (SELECT value FROM json_each(?1)) AND deleted_at IS NOT NULL";
@@ -204,8 +204,8 @@ pub fn erase_revoked_keys(before: Timestamp, limit: i64) -> Statement {
 }
 
 /// The statement that reads deleted workspaces without a tombstone.
-pub(super) fn untombed(limit: i64) -> Statement {
-    sql!(UNTOMBED, limit)
+pub(super) fn without_tombstone(limit: i64) -> Statement {
+    sql!(WITHOUT_TOMBSTONE, limit)
 }
 
 /// The statement that notes that tombstones were written.

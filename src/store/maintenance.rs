@@ -105,7 +105,7 @@ pub struct Leftovers {
     /// Flows whose grant nobody chose or confirmed in time.
     pub flows: Vec<Authorization>,
     /// Deleted workspaces without a tombstone in the cache.
-    pub untombed: Vec<WorkspaceId>,
+    pub without_tombstone: Vec<WorkspaceId>,
     /// Deleted workspaces whose turn it is; leased.
     pub workspaces: Vec<WorkspaceId>,
     /// Whether there are revoked keys that nobody is at.
@@ -137,13 +137,15 @@ pub async fn leftovers(db: &impl Database, now: Timestamp, share: Share) -> Stor
             newest,
             super::revocations::due(now, share.revocations),
             cache_deletes::lease_due(now, share.lease_until, share.cache_deletes),
-            erasing::untombed(MOST_OF_A_KIND),
+            erasing::without_tombstone(MOST_OF_A_KIND),
             erasing::lease_workspaces(now, share.lease_until, MOST_WORKSPACES),
             sql!(OVERDUE_FLOWS, now, MOST_OF_A_KIND),
             sql!(REVOKED_KEYS, share.ended_before),
         ])
         .await?;
-    let [_, oldest, newest, revocations, cache_deletes, untombed, workspaces, flows, keys] = answers.as_slice() else {
+    let [_, oldest, newest, revocations, cache_deletes, without_tombstone, workspaces, flows, keys] =
+        answers.as_slice()
+    else {
         return Ok(Leftovers::default());
     };
     Ok(Leftovers {
@@ -151,7 +153,7 @@ pub async fn leftovers(db: &impl Database, now: Timestamp, share: Share) -> Stor
         revocations: ids(revocations),
         cache_deletes: erasing::readable(cache_deletes),
         flows: erasing::readable(flows),
-        untombed: ids(untombed),
+        without_tombstone: ids(without_tombstone),
         workspaces: ids(workspaces),
         revoked_keys: !keys.rows.is_empty(),
     })
