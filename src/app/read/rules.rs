@@ -49,7 +49,8 @@ pub(super) fn is_grant_type(name: &str) -> bool {
     as_servers_read(name) == "grant_type"
 }
 
-fn as_servers_read(name: &str) -> String {
+/// A parameter's name as the most forgiving server reads it.
+pub(super) fn as_servers_read(name: &str) -> String {
     let name = name.split_once('[').filter(|(name, _)| !name.is_empty()).map_or(name, |(name, _)| name);
     name.trim().to_ascii_lowercase().replace(['.', ' ', '-', '['], "_")
 }

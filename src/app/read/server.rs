@@ -7,7 +7,7 @@ use super::super::{
     Origin, OutboundMethod, Pointer, ResponseShape, Revocation, RevokeStyle, Rotation,
 };
 use super::Problems;
-use super::rules::{Known, is_a_password_grant, is_grant_type, is_the_flows};
+use super::rules::{Known, as_servers_read, is_a_password_grant, is_grant_type, is_the_flows};
 use super::shape::{
     RawApproval, RawAuth, RawHelp, RawKeyFile, RawResponse, RawRevocation, RawRotation, RawToken, RevokeMethod,
 };
@@ -29,13 +29,15 @@ impl Problems {
                 self.endpoint_query(&at(member), url);
             }
         }
-        if raw.login_hint == Some(true) {
-            for (member, params) in
-                [("authorize_params", &raw.authorize_params), ("more_scopes_params", &raw.more_scopes_params)]
-            {
-                if params.contains_key("login_hint") {
-                    self.add(&format!("{path}.{member}.login_hint"), "is set by the flow itself; remove it");
-                }
+        // What is set only by some definitions: the account's name, and the scopes of further tokens.
+        let hint = (raw.login_hint == Some(true)).then_some("login_hint");
+        let own: Vec<String> =
+            raw.tokens.values().map(|token| token.scope_param.as_str()).chain(hint).map(as_servers_read).collect();
+        for (member, params) in
+            [("authorize_params", &raw.authorize_params), ("more_scopes_params", &raw.more_scopes_params)]
+        {
+            for name in params.keys().filter(|name| own.contains(&as_servers_read(name))) {
+                self.add(&format!("{path}.{member}.{name}"), "is set by the flow itself; remove it");
             }
         }
         let authorize_params = self.params(&at("authorize_params"), &raw.authorize_params, before);

@@ -45,9 +45,15 @@ fn complaints_name_the_field_and_what_to_do() {
         (r#""authorize_params":{"CLIENT_ID":"x"},"#, "", "auth.authorize_params.CLIENT_ID", "remove it"),
         (r#""authorize_params":{"code_challenge":"x"},"#, "", "auth.authorize_params.code_challenge", "remove it"),
         (
-            r#""login_hint":true,"authorize_params":{"login_hint":"x"},"#,
+            r#""login_hint":true,"authorize_params":{"Login_Hint":"x"},"#,
             "",
-            "auth.authorize_params.login_hint",
+            "auth.authorize_params.Login_Hint",
+            "remove it",
+        ),
+        (
+            r#""tokens":{"user":{"access_token":"/u/t","scope_param":"user_scope"}},"authorize_params":{"user_scope":"x"},"#,
+            "",
+            "auth.authorize_params.user_scope",
             "remove it",
         ),
         (r#""refresh_url":"https://a.example/t?grant%5Ftype=password","#, "", "auth.refresh_url", "remove it"),
