@@ -5,10 +5,7 @@ ALTER TABLE keys ADD COLUMN made_by TEXT;
 -- After a rotation the secret from before is accepted until previous_until.
 ALTER TABLE keys ADD COLUMN previous_hash TEXT;
 ALTER TABLE keys ADD COLUMN previous_until INTEGER;
--- 1: the key was rotated, and its copy in the cache may still be the one from before.
-ALTER TABLE keys ADD COLUMN copy_outdated INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX keys_by_maker ON keys (made_by) WHERE made_by IS NOT NULL;
-CREATE INDEX keys_copy_outdated ON keys (copy_outdated) WHERE copy_outdated = 1;
 
 -- key_expires_at is when the key that made it expires: no session that comes of it lives longer.
 -- links.status has one more value: ended.

@@ -5,35 +5,30 @@
 //! one that dies half-way loses nothing: its lease runs out and the next run takes over. Refuses to
 //! refresh by itself: every check goes through the connection's refresher.
 
-use std::collections::VecDeque;
-
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::caller::KeyId;
-use crate::connect::settle;
-use crate::connection::Connection;
 use crate::core::Core;
-use crate::disconnect;
+use crate::ending;
 use crate::error::Result;
-use crate::ids::{ConnectionId, WorkspaceId};
+use crate::ids::ConnectionId;
 use crate::ports::{Errand, ErrandOutcome, Ports, Refresher};
 use crate::reseal;
-use crate::resolve::cached;
-use crate::store::authorizations::Authorization;
-use crate::store::maintenance::{self, Leftovers};
-use crate::store::revocations::Revocation;
-use crate::store::{keys, refreshes, workspaces};
+use crate::store::erasing::ROWS_OF_A_CONNECTION;
+use crate::store::maintenance::{self, Share};
+use crate::store::refreshes;
 use crate::time::Timestamp;
 
-/// Seconds a run holds what it took: more than it takes, less than two runs.
+/// Seconds a run holds what it took, and after which what did not finish is taken up again.
 const LEASE: i64 = 120;
+/// Seconds after which a run begins nothing more of what it took: what it has begun ends within the lease.
+const BEGIN_WITHIN: i64 = 80;
 /// Checks under way at once: the platform opens six connections per request.
 const AT_ONCE: usize = 6;
-/// Seconds after which a disconnect that did not finish is taken up again.
-const UNFINISHED_AFTER: i64 = 120;
+/// Ended connections that a run looks at, at most.
+const MOST_ENDED: i64 = 1000;
 
 /// What a run did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -52,6 +47,12 @@ pub struct Summary {
     pub purged: u64,
     /// Values sealed again, under the first key.
     pub resealed: u64,
+    /// Rows erased of what was disconnected or deleted.
+    pub erased: u64,
+    /// Grants that an app confirmed as revoked.
+    pub revoked: u64,
+    /// Outdated entries deleted from the cache.
+    pub copies_removed: u64,
 }
 
 /// One run. `scheduled_at` selects what is due; everything else goes by the clock.
@@ -59,17 +60,28 @@ pub async fn tick<P: Ports>(core: &Core<P>, scheduled_at: Timestamp) -> Result<S
     core.check_ring().await?;
     let now = core.now();
     maintenance::run_begins(core.db(), now).await?;
-    let left = maintenance::leftovers(core.db(), now, now.plus(-UNFINISHED_AFTER), now.plus(LEASE)).await?;
     let budget = core.config.check_batch;
+    let share = Share {
+        ended: (core.config.erase_batch / ROWS_OF_A_CONNECTION).clamp(1, MOST_ENDED),
+        revocations: (budget / 6).max(1),
+        cache_deletes: (budget / 8).max(1),
+        ended_before: now.plus(-LEASE),
+        lease_until: now.plus(LEASE),
+    };
+    let left = maintenance::leftovers(core.db(), now, share).await?;
     // A share is for leftovers, so that neither starves the other; what the checks leave over is for them too.
-    let mut work = left.into_work();
-    let spent = do_some(core, &mut work, budget / 4).await;
+    let (mut spent, mut work) = ending::begin(core, left, LEASE, now.plus(BEGIN_WITHIN)).await;
+    spent += work.do_at_least_one(core, (budget / 4) - spent).await;
     let cost = core.ports.refresher().cost();
     let batch = ((budget - spent) / cost).max(1);
-    let due = refreshes::lease_due(core.db(), scheduled_at, now.plus(LEASE), batch).await?;
-    let mut summary = check_all(core, &due).await;
+    // By the clock as it is now: the leftovers took their time.
+    let taken_at = core.now();
+    let due = refreshes::lease_due(core.db(), scheduled_at, taken_at.plus(LEASE), batch).await?;
+    let mut summary = check_all(core, &due, taken_at.plus(BEGIN_WITHIN)).await;
     let used = spent + i64::try_from(due.len()).unwrap_or(batch) * cost;
-    do_some(core, &mut work, budget - used).await;
+    work.do_some(core, budget - used).await;
+    (summary.erased, summary.revoked, summary.copies_removed) =
+        (work.done.erased, work.done.revoked, work.done.copies_removed);
     summary.purged = maintenance::purge(core.db(), now).await?;
     summary.resealed = reseal_some(core).await;
     let text = serde_json::to_string(&summary).unwrap_or_default();
@@ -86,11 +98,16 @@ async fn reseal_some<P: Ports>(core: &Core<P>) -> u64 {
     })
 }
 
-async fn check_all<P: Ports>(core: &Core<P>, due: &[ConnectionId]) -> Summary {
+/// Checks what was taken, as long as there is time: the next run takes what is left when the lease has ended.
+async fn check_all<P: Ports>(core: &Core<P>, due: &[ConnectionId], until: Timestamp) -> Summary {
     stream::iter(due)
-        .map(|id| core.ports.refresher().run(id, Errand::Check))
+        .map(|id| async move {
+            if core.now() < until { Some(core.ports.refresher().run(id, Errand::Check).await) } else { None }
+        })
         .buffer_unordered(AT_ONCE)
-        .fold(Summary::default(), |summary, outcome| async move { summary.with(&outcome) })
+        .fold(Summary::default(), |summary, outcome| async move {
+            outcome.as_ref().map_or(summary, |outcome| summary.with(outcome))
+        })
         .await
 }
 
@@ -110,64 +127,4 @@ impl Summary {
         }
         self
     }
-}
-
-/// One thing that was left undone, and what doing it may cost in subrequests.
-enum Work {
-    Disconnect(Box<Connection>),
-    Revoke(Box<Revocation>),
-    ForgetKey(KeyId),
-    ExpireFlow(Box<Authorization>),
-    EraseWorkspace(WorkspaceId),
-}
-
-impl Work {
-    fn cost(&self) -> i64 {
-        match self {
-            Self::Disconnect(_) | Self::Revoke(_) | Self::ExpireFlow(_) => 11,
-            Self::ForgetKey(_) => 2,
-            Self::EraseWorkspace(_) => 1,
-        }
-    }
-
-    async fn perform<P: Ports>(self, core: &Core<P>) -> Result<()> {
-        match self {
-            Self::Disconnect(ended) => disconnect::finish(core, &ended, "clock").await.map(|_| ()),
-            Self::ExpireFlow(flow) => settle::expire(core, &flow).await,
-            Self::Revoke(job) => disconnect::retry(core, &job).await,
-            Self::EraseWorkspace(id) => Ok(workspaces::erase(core.db(), &id).await?),
-            Self::ForgetKey(id) if cached::forget_key(core, &id).await => Ok(keys::copy_is_gone(core.db(), &id).await?),
-            Self::ForgetKey(_) => Ok(()),
-        }
-    }
-}
-
-impl Leftovers {
-    /// Keys first: a copy of a revoked one may still open doors.
-    fn into_work(self) -> VecDeque<Work> {
-        let keys = self.keys.into_iter().map(Work::ForgetKey);
-        let ended = self.ended.into_iter().map(|one| Work::Disconnect(Box::new(one)));
-        let jobs = self.revocations.into_iter().map(|one| Work::Revoke(Box::new(one)));
-        let flows = self.flows.into_iter().map(|one| Work::ExpireFlow(Box::new(one)));
-        keys.chain(ended)
-            .chain(flows)
-            .chain(jobs)
-            .chain(self.workspaces.into_iter().map(Work::EraseWorkspace))
-            .collect()
-    }
-}
-
-/// Does as much as a budget allows, at least one thing if there is any budget; answers what it cost.
-/// One thing that fails must not keep the others undone.
-async fn do_some<P: Ports>(core: &Core<P>, work: &mut VecDeque<Work>, budget: i64) -> i64 {
-    let mut spent = 0;
-    while spent < budget
-        && let Some(one) = work.pop_front_if(|one| spent == 0 || spent + one.cost() <= budget)
-    {
-        spent += one.cost();
-        if let Err(error) = one.perform(core).await {
-            core.log_cause(&error);
-        }
-    }
-    spent
 }

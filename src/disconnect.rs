@@ -1,7 +1,8 @@
 //! Disconnect: revoke at the app, then erase, in an order that never leaves a usable credential behind.
 //!
 //! Owns that order: end it for everybody, take the copy away, revoke, erase. What an app does not
-//! confirm stays as a sealed job for a day. Where a revocation kills the whole grant, it is done only
+//! confirm stays as a sealed job for a day; what the cache does not confirm stays noted ([`crate::resolve::removal`]). Neither
+//! keeps the rest from being done, so that a disconnect happens once. Where a revocation kills the whole grant, it is done only
 //! if no other live connection lives on that grant.
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use crate::app::{App, Kills, OAuth2, Resolved, RevokeStyle, Values};
+use crate::app::{App, Endpoints, Kills, OAuth2, Resolved, RevokeStyle, Values};
 use crate::client::Client;
 use crate::connect::start;
 use crate::connection::Connection;
@@ -19,12 +20,14 @@ use crate::destinations::Destinations;
 use crate::egress::Address;
 use crate::error::{Error, Result};
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
-use crate::ports::{Database, Outbound, Ports};
+use crate::ports::{Database, Outbound, Ports, Statement};
 use crate::registry;
-use crate::resolve::cached;
+use crate::resolve::removal::{CachedCopies, Removal};
 use crate::secret::Secret;
 use crate::server;
-use crate::store::{self, refreshes, revocations::Revocation};
+use crate::store::erasing::{self, Surroundings};
+use crate::store::revocations::{self, Revocation};
+use crate::store::{self, refreshes};
 use crate::token::{self, Answer, Class, ClientKeys, Parties, TokenHint, Told};
 use crate::vault::Place;
 
@@ -54,34 +57,32 @@ pub struct Disconnected {
     pub retrying: bool,
 }
 
-/// Disconnects. From the first write on the connection does not exist, whatever the app says.
+/// Disconnects. From the first write on the connection does not exist, whatever app and cache say.
 pub async fn disconnect<P: Ports>(
     core: &Core<P>,
     workspace: &WorkspaceId,
     id: &ConnectionId,
     actor: &str,
-) -> Result<Disconnected> {
-    let ended =
-        refreshes::mark_deleted(core.db(), workspace, id, core.now()).await?.ok_or_else(Error::connection_not_found)?;
-    finish(core, &ended, actor).await
-}
-
-/// Brings a disconnect to its end: the first time, or after a run that died in the middle.
-pub async fn finish<P: Ports>(core: &Core<P>, ended: &Connection, actor: &str) -> Result<Disconnected> {
-    let copy_gone = cached::forget_connection(core, &ended.id).await;
-    let (revoked, job) = revoke_grant(core, ended).await;
-    let mut statements = Vec::new();
-    let retrying = job.is_some();
-    statements.extend(job.as_ref().map(store::revocations::insert));
-    if copy_gone {
-        statements.extend(refreshes::erase(&ended.workspace, &ended.id));
-    }
+) -> Result<(Disconnected, CachedCopies)> {
+    let removal = Removal::of_connection(core, id)?;
+    let note = removal.note_if_changed();
+    let ended = refreshes::mark_deleted_with(core.db(), workspace, id, core.now(), note)
+        .await?
+        .ok_or_else(Error::connection_not_found)?;
+    let copies = removal.attempt(core).await;
+    let grant = Ending::of(core, &ended);
+    let known = surroundings(core, std::slice::from_ref(&grant)).await?;
+    let revoked = grant.revoke(core, &known, 0).await;
+    let mut statements = grant.statements(core, revoked)?;
+    statements.extend(refreshes::erase(&ended.workspace, &ended.id));
+    statements.extend(removal.done(copies));
     statements.push(core.event(&ended.workspace, &ended.id, "disconnected", actor, Some(word(revoked)))?);
     core.db().batch(statements).await?;
-    Ok(Disconnected { revoked, retrying })
+    Ok((Disconnected { revoked, retrying: revoked == Revoked::Failed && grant.credential.is_some() }, copies))
 }
 
-fn word(revoked: Revoked) -> &'static str {
+/// The word that events and answers have for it.
+pub(crate) fn word(revoked: Revoked) -> &'static str {
     match revoked {
         Revoked::Confirmed => "confirmed",
         Revoked::Unsupported => "unsupported",
@@ -90,39 +91,124 @@ fn word(revoked: Revoked) -> &'static str {
     }
 }
 
-async fn revoke_grant<P: Ports>(core: &Core<P>, ended: &Connection) -> (Revoked, Option<Revocation>) {
-    // Sealed under the generation before the one that ended it.
-    let place = Credential::place(&ended.workspace, &ended.id, ended.generation - 1);
-    let credential =
-        ended.sealed_credential.as_deref().and_then(|sealed| Credential::open(&core.config.ring, &place, sealed).ok());
-    let Some(credential) = credential else { return (Revoked::Failed, None) };
-    let Ok(job) = job(core, ended, &credential) else { return (Revoked::Failed, None) };
-    match try_revoke(core, &job, &credential).await.unwrap_or(Revoked::Failed) {
-        Revoked::Failed => (Revoked::Failed, Some(job)),
-        revoked => (revoked, None),
+/// A grant that nobody may use any more, on its way to be revoked.
+pub(crate) struct Ending {
+    job: Revocation,
+    /// None where it can't be opened: then nothing can be revoked, now or later.
+    credential: Option<Credential>,
+    /// Whether it was tried before, and stands in `revocations`.
+    is_kept: bool,
+}
+
+impl Ending {
+    /// Of a connection that was ended.
+    pub(crate) fn of<P: Ports>(core: &Core<P>, ended: &Connection) -> Self {
+        // Sealed under the generation before the one that ended it.
+        let place = Credential::place(&ended.workspace, &ended.id, ended.generation - 1);
+        let sealed = ended.sealed_credential.as_deref();
+        let credential = sealed.and_then(|sealed| Credential::open(&core.config.ring, &place, sealed).ok());
+        Self { job: job(core, ended), credential, is_kept: false }
+    }
+
+    /// Of a revocation that an app has not confirmed.
+    pub(crate) fn of_kept<P: Ports>(core: &Core<P>, job: Revocation) -> Self {
+        let place = place(&job.workspace, &job.connection);
+        let credential = Credential::open(&core.config.ring, &place, &job.sealed_tokens).ok();
+        Self { job, credential, is_kept: true }
+    }
+
+    pub(crate) fn connection(&self) -> &ConnectionId {
+        &self.job.connection
+    }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// One try. `at` is its number in the list that the surroundings were read for.
+    pub(crate) async fn revoke<P: Ports>(&self, core: &Core<P>, known: &Surroundings, at: usize) -> Revoked {
+        let Some(credential) = &self.credential else { return Revoked::Failed };
+        let is_shared = known.shared.get(at).copied().unwrap_or(false);
+        try_revoke(core, &self.job, credential, known, is_shared).await.unwrap_or_else(|error| {
+            core.log_cause(&error);
+            Revoked::Failed
+        })
+    }
+
+    /// The line of the audit trail about it, where nobody waits for the answer.
+    pub(crate) fn event<P: Ports>(&self, core: &Core<P>, revoked: Revoked) -> Result<Statement> {
+        core.event(&self.job.workspace, &self.job.connection, "disconnected", "clock", Some(word(revoked)))
+    }
+
+    /// What is written of it: what failed is kept, sealed, and tried again for a day.
+    pub(crate) fn statements<P: Ports>(&self, core: &Core<P>, revoked: Revoked) -> Result<Vec<Statement>> {
+        let job = &self.job;
+        Ok(match (revoked, self.is_kept, &self.credential) {
+            (Revoked::Failed, true, _) => {
+                let wait = 60_i64 << u32::try_from(job.failures.clamp(0, 7)).unwrap_or(0);
+                vec![revocations::retry(&job.connection, core.now().plus(wait))]
+            }
+            (_, true, _) => vec![revocations::delete(&job.connection)],
+            (Revoked::Failed, false, Some(credential)) => {
+                let place = place(&job.workspace, &job.connection);
+                let sealed_tokens = credential.seal(&core.config.ring, core.ports.random(), &place)?;
+                vec![revocations::insert(&Revocation { sealed_tokens, ..job.clone() })]
+            }
+            _ => vec![],
+        })
     }
 }
 
+/// Reads what the revocations need to know, in one round trip.
+pub(crate) async fn surroundings<P: Ports>(core: &Core<P>, endings: &[Ending]) -> Result<Surroundings> {
+    let jobs: Vec<_> = endings.iter().map(|one| one.job.clone()).collect();
+    Ok(erasing::surroundings(core.db(), &jobs).await?)
+}
+
 /// One try to revoke a credential that nobody may use any more.
-async fn try_revoke<P: Ports>(core: &Core<P>, of: &Revocation, credential: &Credential) -> Result<Revoked> {
-    let definition = registry::at_revision(core, &of.workspace, &of.app, of.app_revision).await?;
+async fn try_revoke<P: Ports>(
+    core: &Core<P>,
+    of: &Revocation,
+    credential: &Credential,
+    known: &Surroundings,
+    is_shared: bool,
+) -> Result<Revoked> {
+    let revision = (of.workspace.clone(), of.app.clone(), of.app_revision);
+    let stored = known.definitions.get(&revision).map(String::as_str);
+    let definition = registry::definition(core, &of.app, of.app_revision, stored)?;
     let app = registry::way(&definition, &of.way)?;
     let destinations = of.destinations.as_ref();
     let held = Held { credential, account: of.account.as_deref(), variables: &of.variables, destinations };
     if !can_revoke(core, &app, held.variables).await? {
         return Ok(Revoked::Unsupported);
     }
-    if kills_grant(&app) && is_shared(core, &of.workspace, of.client.as_ref(), held.account).await? {
+    if kills_grant(&app) && is_shared {
         return Ok(Revoked::KeptShared);
     }
     let client = match &of.client {
         None => None,
-        Some(id) => match store::clients::get(core.db(), &of.workspace, id).await? {
+        Some(id) => match known.clients.get(id) {
             Some(client) => Some(client),
             None => return Ok(Revoked::Failed),
         },
     };
-    revoke_held(core, &app, client.as_ref(), &held).await
+    revoke_held(core, &app, client, &held).await
+}
+
+/// Requests that revoking at an app may take; `None` where the app has no way to revoke.
+pub(crate) fn requests_to_revoke(app: &App) -> Option<i64> {
+    /// The cache is asked for the issuer's document, then the issuer at two addresses, then it is kept.
+    const DISCOVERY: i64 = 4;
+    let server = app.server()?;
+    let each = match server.revoke.style {
+        RevokeStyle::Rfc7009 => 2,
+        RevokeStyle::Bearer => 3,
+    };
+    let tokens = i64::try_from(server.tokens.len()).unwrap_or(0) + 1;
+    match &server.endpoints {
+        Endpoints::Issuer(_) => Some(each * tokens + DISCOVERY),
+        Endpoints::Fixed(fixed) => fixed.revoke_url.is_some().then_some(each * tokens),
+    }
 }
 
 /// Whether the app has a way to revoke. One whose endpoints are yet to be discovered may have.
@@ -322,9 +408,9 @@ fn place<'a>(workspace: &'a WorkspaceId, id: &'a ConnectionId) -> Place<'a> {
     }
 }
 
-fn job<P: Ports>(core: &Core<P>, of: &Connection, credential: &Credential) -> Result<Revocation> {
+fn job<P: Ports>(core: &Core<P>, of: &Connection) -> Revocation {
     let now = core.now();
-    Ok(Revocation {
+    Revocation {
         connection: of.id.clone(),
         workspace: of.workspace.clone(),
         app: of.app.clone(),
@@ -334,27 +420,12 @@ fn job<P: Ports>(core: &Core<P>, of: &Connection, credential: &Credential) -> Re
         destinations: of.destinations.clone(),
         client: of.client.clone(),
         account: of.account.as_ref().map(|account| account.id.clone()),
-        sealed_tokens: credential.seal(&core.config.ring, core.ports.random(), &place(&of.workspace, &of.id))?,
+        // Sealed when it has to be kept.
+        sealed_tokens: String::new(),
         failures: 0,
         next_attempt_at: now.plus(60),
         expires_at: now.plus(RETRY_FOR),
-    })
-}
-
-/// Tries a kept revocation again.
-pub async fn retry<P: Ports>(core: &Core<P>, job: &Revocation) -> Result<()> {
-    let revoked = match Credential::open(&core.config.ring, &place(&job.workspace, &job.connection), &job.sealed_tokens)
-    {
-        Ok(credential) => try_revoke(core, job, &credential).await.unwrap_or(Revoked::Failed),
-        Err(_) => Revoked::Failed,
-    };
-    if revoked == Revoked::Failed {
-        let wait = 60_i64 << u32::try_from(job.failures.clamp(0, 7)).unwrap_or(0);
-        store::revocations::retry(core.db(), &job.connection, core.now().plus(wait)).await?;
-        return Ok(());
     }
-    store::revocations::delete(core.db(), &job.connection).await?;
-    Ok(())
 }
 
 /// Revokes a grant that nobody chose, where that kills nothing else. Best effort: it is unused.

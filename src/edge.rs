@@ -124,6 +124,7 @@ fn variables(env: &Env) -> Variables {
         dev_loopback: text("DEV_LOOPBACK"),
         check_batch: text("CHECK_BATCH"),
         reseal_batch: text("RESEAL_BATCH"),
+        erase_batch: text("ERASE_BATCH"),
     }
 }
 

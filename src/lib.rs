@@ -30,6 +30,7 @@ pub mod authorize;
 pub mod check;
 pub mod connect;
 pub mod disconnect;
+mod ending;
 pub mod refresh;
 pub mod registry;
 pub mod reseal;

@@ -44,6 +44,10 @@ impl<D: Database, C: Clock> Database for Patient<D, C> {
 }
 
 impl<K: Cache, C: Clock> Cache for Patient<K, C> {
+    fn is_bound(&self) -> bool {
+        self.store.is_bound()
+    }
+
     async fn get(&self, key: &str) -> Result<Option<String>, CacheError> {
         within(&self.clock, COPY, self.store.get(key)).await.unwrap_or_else(no_copy)
     }

@@ -167,6 +167,8 @@ pub trait Cache {
     async fn get(&self, key: &str) -> Result<Option<String>, CacheError>;
     /// Stores a value for so many seconds (at least 60).
     async fn put(&self, key: &str, value: &str, ttl_seconds: i64) -> Result<(), CacheError>;
+    /// Whether there is a cache at all; without one every call succeeds and keeps nothing.
+    fn is_bound(&self) -> bool;
     /// Removes a key.
     async fn delete(&self, key: &str) -> Result<(), CacheError>;
 }

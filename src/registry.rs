@@ -43,7 +43,18 @@ pub fn definition<P: Ports>(core: &Core<P>, id: &AppId, revision: i64, stored: O
     let text = stored.ok_or_else(|| Error::internal(format!("revision {revision} of the app {id} is missing")))?;
     app::read(text, core.config.egress)
         .map(|definition| Rc::new(definition.of_workspace()))
-        .map_err(|_| Error::internal(format!("revision {revision} of the app {id} can't be read")))
+        .map_err(|problems| unreadable(id, revision, &problems))
+}
+
+/// A definition that an earlier version took and this one does not: whoever wrote it can mend it.
+fn unreadable(id: &AppId, revision: i64, problems: &[app::FieldError]) -> Error {
+    let named = problems.first().map_or_else(String::new, |one| format!(" {} {}.", one.field, one.problem));
+    let detail = format!(
+        "The definition of the app {id} (revision {revision}) can't be used any more:{named} Put a corrected one (PUT /v1/apps/{id}) and connect again."
+    );
+    let mut error = Error::new(Code::Conflict, detail);
+    error.cause = Some(format!("revision {revision} of the app {id} can't be read"));
+    error
 }
 
 /// One way to connect of a definition that a connection was made with.

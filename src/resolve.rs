@@ -9,6 +9,7 @@ mod ask;
 pub mod cached;
 mod freshness;
 mod issued;
+pub mod removal;
 
 use serde::Serialize;
 

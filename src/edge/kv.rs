@@ -22,6 +22,10 @@ fn failed(error: impl std::fmt::Display) -> CacheError {
 }
 
 impl Cache for Kv {
+    fn is_bound(&self) -> bool {
+        self.0.is_some()
+    }
+
     async fn get(&self, key: &str) -> Result<Option<String>, CacheError> {
         let Some(store) = &self.0 else { return Ok(None) };
         store.get(key).cache_ttl(CACHE_TTL).text().await.map_err(failed)

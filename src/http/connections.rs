@@ -18,7 +18,8 @@ use crate::disconnect;
 use crate::error::{Error, FieldError, Result};
 use crate::ids::ConnectionId;
 use crate::ports::{Database, ErrandOutcome, Ports};
-use crate::resolve::{self, Ask, cached};
+use crate::resolve::removal::{CachedCopies, Removal};
+use crate::resolve::{self, Ask};
 use crate::shared;
 use crate::store::connections::{self as rows, Filter, Listed, Patch};
 use crate::store::{events as event_rows, uses as use_rows};
@@ -110,8 +111,9 @@ pub(super) async fn patch<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<R
     let listed = call.connection()?;
     let input: PatchInput = input::json(call.request)?;
     let patch = checked(input)?;
-    edit(core, listed, &patch, &format!("key:{}", call.key()?.id.as_str())).await?;
-    Ok(Response::json(200, &view::connection(core, &by_id(core, call, &listed.connection.id).await?)))
+    let copies = edit(core, listed, &patch, &format!("key:{}", call.key()?.id.as_str())).await?;
+    let shown = view::connection(core, &by_id(core, call, &listed.connection.id).await?);
+    Ok(Response::json(200, &view::with(shown, [("cached_copies", json!(copies))])))
 }
 
 fn checked(input: PatchInput) -> Result<Patch> {
@@ -146,13 +148,21 @@ pub(super) fn checked_metadata(metadata: &BTreeMap<String, String>) -> Result<()
 
 /// Writes an edit with its line in the audit trail, and takes the copy away that shows the old state. What changes
 /// nothing is no edit.
-pub(super) async fn edit<P: Ports>(core: &Core<P>, listed: &Listed, patch: &Patch, actor: &str) -> Result<()> {
+/// Answers what became of that copy; `None` where nothing was changed.
+pub(super) async fn edit<P: Ports>(
+    core: &Core<P>,
+    listed: &Listed,
+    patch: &Patch,
+    actor: &str,
+) -> Result<Option<CachedCopies>> {
     let connection = &listed.connection;
-    let Some(changed) = changed(connection, patch) else { return Ok(()) };
+    let Some(changed) = changed(connection, patch) else { return Ok(None) };
     let event = core.event(&connection.workspace, &connection.id, "edited", actor, Some(&changed))?;
-    core.db().batch(vec![rows::patch(&connection.workspace, &connection.id, patch), event]).await?;
-    cached::forget_connection(core, &connection.id).await;
-    Ok(())
+    let removal = Removal::of_connection(core, &connection.id)?;
+    let mut statements = vec![rows::patch(&connection.workspace, &connection.id, patch), event];
+    statements.extend(removal.note());
+    core.db().batch(statements).await?;
+    Ok(Some(removal.perform(core).await))
 }
 
 /// Which members an edit changes; the new name is told, too. A map or list is long and may say much, so it is not.
@@ -168,8 +178,8 @@ fn changed(connection: &Connection, patch: &Patch) -> Option<String> {
 pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let connection = &call.connection()?.connection;
     let actor = format!("key:{}", call.key()?.id.as_str());
-    let told = disconnect::disconnect(core, &connection.workspace, &connection.id, &actor).await?;
-    Ok(Response::json(200, &json!(told)))
+    let (told, copies) = disconnect::disconnect(core, &connection.workspace, &connection.id, &actor).await?;
+    Ok(Response::json(200, &view::with(json!(told), [("cached_copies", json!(copies))])))
 }
 
 /// Probes now. The answer is the health with its evidence, whatever it is: a dead connection is no error here.

@@ -14,8 +14,9 @@ use crate::core::Core;
 use crate::egress::Egress;
 use crate::error::{Code, Error, Result};
 use crate::ids::ConnectionId;
-use crate::ports::Ports;
-use crate::resolve::{cached, unauthorized};
+use crate::ports::{Database, Ports};
+use crate::resolve::removal::Removal;
+use crate::resolve::unauthorized;
 use crate::store;
 use crate::time::Timestamp;
 
@@ -155,13 +156,19 @@ fn ends_what_it_made(call: &Call<'_>) -> Result<bool> {
 pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let Key { id, workspace, .. } = call.named_key()?;
     let end = ends_what_it_made(call)?;
-    let revoked = store::keys::revoke(core.db(), workspace, id, end, core.now()).await?;
+    let removal = Removal::of_key(core, id)?;
+    let note = removal.note_if_changed();
+    let revoked = store::keys::revoke(core.db(), (workspace, id), end, note, core.now()).await?;
     let revoked = revoked.ok_or_else(|| Error::not_found("key"))?;
-    // What fails here is done by the scheduled run: the row stays until the copy is surely gone.
-    if cached::forget_key(core, id).await {
-        store::keys::copy_is_gone(core.db(), id).await?;
-    }
-    let body = json!({ "id": id, "deleted": true, "ended": revoked.ended, "made_keys": revoked.made_keys });
+    let copies = removal.attempt(core).await;
+    core.db().batch([store::keys::erase(id)].into_iter().chain(removal.done(copies)).collect()).await?;
+    let body = json!({
+        "id": id,
+        "deleted": true,
+        "ended": revoked.ended,
+        "made_keys": revoked.made_keys,
+        "cached_copies": copies,
+    });
     Ok(Response::json(200, &body))
 }
 
@@ -192,17 +199,17 @@ pub(super) async fn rotate<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
     }
     let now = core.now();
     let (text, hash) = new_secret(core.ports.random(), &key.id)?;
-    if !store::keys::rotate(core.db(), key, &hash, now.plus(overlap), now).await? {
+    // Until the copy is gone, a resolve that reads it knows the old secret alone.
+    let removal = Removal::of_key(core, &key.id)?;
+    if !store::keys::rotate(core.db(), key, (&hash, now.plus(overlap)), removal.note_if_changed(), now).await? {
         return Err(Error::new(
             Code::Conflict,
             "This key was rotated or revoked at the same moment. List the keys, and try again.",
         ));
     }
-    // Until the copy is gone, a resolve that reads it knows the old secret alone.
-    if cached::forget_key(core, &key.id).await {
-        store::keys::copy_is_gone(core.db(), &key.id).await?;
-    }
+    let copies = removal.perform(core).await;
     let previous = PreviousSecret { hash: key.hash.clone(), until: now.plus(overlap) };
     let rotated = Key { hash, previous: Some(previous), ..key.clone() };
-    Ok(Response::json(200, &json!(Shown { key: view::key(&rotated, now), text: text.expose() })))
+    let shown = json!(Shown { key: view::key(&rotated, now), text: text.expose() });
+    Ok(Response::json(200, &view::with(shown, [("cached_copies", json!(copies))])))
 }

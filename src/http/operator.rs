@@ -4,20 +4,22 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::input::Filters;
-use super::{Call, Response, input, openapi};
+use super::{Call, Response, input, openapi, view};
 use crate::caller::{Key, Scope, new_key};
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::ids::WorkspaceId;
 use crate::ports::{Database, Ports};
 use crate::resolve::cached;
+use crate::resolve::removal::{self, CachedCopies};
 use crate::store;
+use crate::store::erasing::{self, Progress};
 use crate::store::maintenance::State;
-use crate::store::reseals::Progress;
+use crate::store::reseals;
 use crate::workspace::Workspace;
 
-/// Keys whose copies are taken away while the operator waits; the clock does the rest.
-const KEYS_AT_ONCE: i64 = 20;
+/// Deleted workspaces that the status lists.
+const MOST_ERASING: i64 = 100;
 /// Characters of a workspace's name, at most.
 pub(super) const LONGEST_NAME: usize = 100;
 #[derive(Deserialize)]
@@ -67,19 +69,72 @@ pub(super) async fn list_workspaces<P: Ports>(core: &Core<P>, call: &Call<'_>) -
     Ok(Response::json(200, &input::list(&page, |workspace| json!(workspace))))
 }
 
-/// Everybody is locked out by the answer; grants are revoked and rows erased by the clock.
+fn workspace_id(call: &Call<'_>) -> Result<WorkspaceId> {
+    WorkspaceId::parse(call.param(0)).ok_or_else(|| Error::not_found("workspace"))
+}
+
+/// How far the erasing of one workspace is; `None` when it was not deleted, or is gone.
+async fn progress_of<P: Ports>(core: &Core<P>, id: &WorkspaceId) -> Result<Option<Progress>> {
+    Ok(erasing::progress(core.db(), Some(id), 1).await?.into_iter().next())
+}
+
+fn shown_progress(progress: &Progress) -> serde_json::Value {
+    json!({
+        "connections_left": progress.connections_left,
+        "revocations_left": progress.revocations_left,
+    })
+}
+
+/// Without a tombstone every copy lives until its own end.
+fn copies(progress: &Progress) -> CachedCopies {
+    match progress.tombstoned_at {
+        Some(_) => CachedCopies::Removed,
+        None => CachedCopies::Retrying { until: removal::ends_at(progress.deleted_at) },
+    }
+}
+
+/// Also one that was deleted and is not erased yet.
+pub(super) async fn get_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let id = workspace_id(call)?;
+    if let Some(workspace) = store::workspaces::get(core.db(), &id).await? {
+        let not_deleted = ["deleted_at", "cached_copies", "erasing"].map(|name| (name, serde_json::Value::Null));
+        return Ok(Response::json(200, &view::with(json!(workspace), not_deleted)));
+    }
+    let progress = progress_of(core, &id).await?.ok_or_else(|| Error::not_found("workspace"))?;
+    let shown = json!({
+        "id": progress.workspace,
+        "name": progress.name,
+        "allowed_origins": [],
+        "created_at": progress.created_at,
+        "deleted_at": progress.deleted_at,
+        "cached_copies": copies(&progress),
+        "erasing": shown_progress(&progress),
+    });
+    Ok(Response::json(200, &shown))
+}
+
+/// Everybody is locked out by the answer; grants are revoked and rows erased by the clock. The same again, until all is
+/// erased, tells how far that is.
 pub(super) async fn delete_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let missing = || Error::not_found("workspace");
-    let id = WorkspaceId::parse(call.param(0)).ok_or_else(missing)?;
-    let keys = store::keys::list(core.db(), &id, None, "", KEYS_AT_ONCE).await?;
-    if !store::workspaces::mark_deleted(core.db(), &id, core.now()).await? {
-        return Err(missing());
+    let id = workspace_id(call)?;
+    store::workspaces::mark_deleted(core.db(), &id, core.now()).await?;
+    let mut progress = progress_of(core, &id).await?.ok_or_else(|| Error::not_found("workspace"))?;
+    if progress.tombstoned_at.is_none() && cached::write_tombstone(core, &id).await {
+        let now = core.now();
+        // A note that fails is written by the clock, with another tombstone.
+        if let Err(error) = core.db().batch(vec![erasing::tombstoned(&[&id], now)]).await {
+            core.log_cause(&error.into());
+        }
+        progress.tombstoned_at = Some(now);
     }
-    // Their copies must not open doors until the clock comes by.
-    for key in keys.data {
-        cached::forget_key(core, &key.id).await;
-    }
-    Ok(Response::json(200, &json!({ "id": id, "deleted": true, "erasing": true })))
+    let body = json!({
+        "id": id,
+        "deleted": true,
+        "deleted_at": progress.deleted_at,
+        "cached_copies": copies(&progress),
+        "erasing": shown_progress(&progress),
+    });
+    Ok(Response::json(200, &body))
 }
 
 pub(super) async fn status<P: Ports>(core: &Core<P>, _: &Call<'_>) -> Result<Response> {
@@ -95,6 +150,8 @@ pub(super) async fn status<P: Ports>(core: &Core<P>, _: &Call<'_>) -> Result<Res
         let summary = summary.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
         json!({ "started_at": started, "finished_at": finished, "summary": summary })
     });
+    let deleted = erasing::progress(core.db(), None, MOST_ERASING).await?;
+    let erasing: Vec<_> = deleted.iter().map(in_status).collect();
     let progress = store::reseals::progress(core.db(), ring.sealing_id()).await?;
     let body = json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -102,17 +159,29 @@ pub(super) async fn status<P: Ports>(core: &Core<P>, _: &Call<'_>) -> Result<Res
         "keys": keys,
         "reseal": reseal(progress.as_ref(), ring.sealing_id(), &state),
         "due_checks": state.due,
+        "cached_copies_left": state.cache_deletes,
+        "erasing": erasing,
         "last_cron_run": last_run,
     });
     Ok(Response::json(200, &body))
 }
 
+fn in_status(progress: &Progress) -> serde_json::Value {
+    json!({
+        "workspace": progress.workspace,
+        "deleted_at": progress.deleted_at,
+        "connections_left": progress.connections_left,
+        "revocations_left": progress.revocations_left,
+        "cached_copies": copies(progress),
+    })
+}
+
 /// What remains is counted now, whatever a walk believes: also what came after it had ended.
-fn reseal(progress: Option<&Progress>, key: &str, state: &State) -> serde_json::Value {
+fn reseal(progress: Option<&reseals::Progress>, key: &str, state: &State) -> serde_json::Value {
     let remaining: i64 = state.sealed_under.iter().filter(|(id, _)| id != key).map(|(_, rows)| rows).sum();
     let progress_state = match progress {
         None => "idle",
-        Some(Progress { finished_at: None, .. }) => "running",
+        Some(reseals::Progress { finished_at: None, .. }) => "running",
         Some(_) => "finished",
     };
     json!({

@@ -390,7 +390,7 @@ pub(super) async fn check<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<R
 pub(super) async fn disconnect<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let connection = &call.connection()?.connection;
     let actor = format!("user:{}", user_of(call.session()?)?.id);
-    let told = disconnect::disconnect(core, &connection.workspace, &connection.id, &actor).await?;
+    let (told, _) = disconnect::disconnect(core, &connection.workspace, &connection.id, &actor).await?;
     let done = match (told.revoked, told.retrying) {
         (Revoked::Confirmed, _) => "disconnected",
         (Revoked::Unsupported, _) => "disconnected-unsupported",

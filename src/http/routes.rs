@@ -93,6 +93,7 @@ routes! {
     // Operator
     Post   "/v1/workspaces"                               Operator,                    Create Workspace    => CreateWorkspace = operator::create_workspace;
     Get    "/v1/workspaces"                               Operator,                    List   Workspace    => ListWorkspaces = operator::list_workspaces;
+    Get    "/v1/workspaces/{workspace}"                   Operator,                    Read   Workspace    => ShowWorkspace = operator::get_workspace;
     Delete "/v1/workspaces/{workspace}"                   Operator,                    Change Workspace    => DeleteWorkspace = operator::delete_workspace;
     Get    "/v1/status"                                   Operator,                    Read   Installation => Status = operator::status;
     Get    "/healthz"                                     Nobody,                      Read   Installation => Health = operator::health;

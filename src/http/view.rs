@@ -188,3 +188,11 @@ pub(super) fn link(link: &Link, expired: bool) -> Value {
         "expires_at": link.expires_at,
     })
 }
+
+/// The same object with further members.
+pub(super) fn with<const N: usize>(mut shown: Value, members: [(&str, Value); N]) -> Value {
+    if let Some(object) = shown.as_object_mut() {
+        object.extend(members.map(|(name, value)| (name.to_owned(), value)));
+    }
+    shown
+}

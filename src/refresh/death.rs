@@ -9,7 +9,7 @@ use crate::connection::{Connection, Reason};
 use crate::core::Core;
 use crate::error::Result;
 use crate::ports::{ErrandOutcome, Ports, Statement};
-use crate::resolve::cached;
+use crate::resolve::removal::Removal;
 use crate::secret::Secret;
 use crate::store;
 use crate::store::refreshes::{self, Case, Renewal};
@@ -82,8 +82,11 @@ async fn lose_further<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &R
         next_check_at: next_check_after(now, connection).unix(),
     };
     let event = core.event(&connection.workspace, &connection.id, "token_lost", "refresh", Some(name))?;
-    let written = insist(core, vec![refreshes::persist(&renewal), store::events::if_changed(event)]).await?;
-    cached::forget_connection(core, &connection.id).await;
+    let removal = Removal::of_connection(core, &connection.id)?;
+    let mut statements = vec![refreshes::persist(&renewal), store::events::if_changed(event)];
+    statements.extend(removal.note_if_changed());
+    let written = insist(core, statements).await?;
+    removal.perform(core).await;
     let applied = written.first().is_some_and(|rows| rows.changes > 0);
     Ok(if applied { ErrandOutcome::Refreshed } else { ErrandOutcome::Gone })
 }
@@ -115,10 +118,13 @@ async fn die<P: Ports>(
 ) -> Result<ErrandOutcome> {
     let connection = &case.connection;
     let event = core.event(&connection.workspace, &connection.id, "needs_reconnect", actor, Some(reason.as_str()))?;
-    statements.insert(1, store::events::if_changed(event));
+    let removal = Removal::of_connection(core, &connection.id)?;
+    // The note comes only with the event, also when a batch that was applied is sent once more.
+    let with = [store::events::if_changed(event)].into_iter().chain(removal.note_if_changed());
+    statements.splice(1..1, with);
     let written = insist(core, statements).await;
     // Also when no answer came: it may have been applied all the same.
-    cached::forget_connection(core, &connection.id).await;
+    removal.perform(core).await;
     if written?.first().is_some_and(|rows| rows.changes > 0) {
         return Ok(ErrandOutcome::Dead);
     }

@@ -4,15 +4,17 @@
 //! every field policy needs, and the authorization of the keys that use it; both sealed, with their
 //! AAD inputs in clear. Refuses to refuse: whatever does not fit falls back on the record.
 
+use futures_util::future::join;
 use serde::{Deserialize, Serialize};
 
+use super::removal::Removal;
 use super::{After, Answered, Ask, Consistency, Freshness, Issued, Policy, Resolved, Source, allow, told};
 use crate::authorize;
 use crate::caller::{Key, KeyId, PresentedKey};
 use crate::connection::{Account, Connection, LEAST_USEFUL, Life, Status};
 use crate::core::Core;
 use crate::error::Result;
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Cache, CacheError, Clock, Ports};
 use crate::secret::Secret;
 use crate::store::{self, uses};
@@ -20,7 +22,9 @@ use crate::time::Timestamp;
 use crate::vault::Place;
 
 /// Seconds an entry is kept at most: what a deletion that failed could cost.
-const LONGEST_TTL: i64 = 3600;
+pub(super) const LONGEST_TTL: i64 = 3600;
+/// Seconds a deleted workspace's tombstone is kept: longer than any entry that a request on its way can still put.
+const TOMBSTONE_TTL: i64 = 86_400;
 /// Seconds between two requests for an early refresh from one instance.
 const EARLY_PAUSE: i64 = 30;
 /// Seconds for which a location remembers that there was no entry.
@@ -63,12 +67,16 @@ impl Copy {
     }
 }
 
-fn connection_entry(id: &ConnectionId) -> String {
+pub(super) fn connection_entry(id: &ConnectionId) -> String {
     format!("connection/{id}")
 }
 
-fn key_entry(id: &KeyId) -> String {
+pub(super) fn key_entry(id: &KeyId) -> String {
     format!("key/{}", id.as_str())
+}
+
+fn workspace_entry(id: &str) -> String {
+    format!("workspace/{id}")
 }
 
 fn place<'a>(workspace: &'a str, row: &'a str, field: &'static str, generation: i64) -> Place<'a> {
@@ -87,7 +95,9 @@ pub(super) async fn resolve<P: Ports>(
     }
     let now = core.now();
     let Some(key) = read_key(core, presented, now).await else { return Ok(None) };
-    let Some((entry, cached)) = read_connection(core, id).await else { return Ok(None) };
+    // Beside the connection's entry, so that it costs no time. What can't be read may say that the workspace is gone.
+    let (read, is_deleted) = join(read_connection(core, id), is_deleted(core, &key.workspace)).await;
+    let Some((entry, cached)) = read.filter(|_| !is_deleted) else { return Ok(None) };
     let visible = entry.workspace == key.workspace.as_str() && authorize::may_resolve(&key, id, &cached.app).is_ok();
     let policy = cached.policy(id);
     let life = Life { since: Timestamp::from_unix(cached.since), until: cached.until.map(Timestamp::from_unix) };
@@ -154,6 +164,29 @@ impl CachedConnection {
             issued: self.issued,
             freshness,
             source: Source::Cache,
+        }
+    }
+}
+
+/// Whether the workspace has a tombstone, whatever stands in it, or may have one.
+async fn is_deleted<P: Ports>(core: &Core<P>, workspace: &WorkspaceId) -> bool {
+    match core.ports.cache().get(&workspace_entry(workspace.as_str())).await {
+        Ok(found) => found.is_some(),
+        Err(error) => {
+            core.log("warn", "cache_failed", &serde_json::json!({ "cause": error.0 }));
+            true
+        }
+    }
+}
+
+/// Writes a deleted workspace's tombstone: from then on no entry of it answers, however many there are. Answers whether
+/// that worked.
+pub async fn write_tombstone<P: Ports>(core: &Core<P>, workspace: &WorkspaceId) -> bool {
+    match core.ports.cache().put(&workspace_entry(workspace.as_str()), "deleted", TOMBSTONE_TTL).await {
+        Ok(()) => true,
+        Err(error) => {
+            core.log("warn", "cache_failed", &serde_json::json!({ "cause": error.0 }));
+            false
         }
     }
 }
@@ -278,39 +311,42 @@ async fn take_back_if_moved<P: Ports>(core: &Core<P>, copy: &Copy) {
                 && new.allowed_workflows == old.allowed_workflows
                 && new.name == old.name
         });
-    if !same_connection {
-        forget_connection(core, &old.id).await;
-    }
     let same_key = store::keys::get(core.db(), &copy.key.id).await.ok().flatten().is_some_and(|key| {
         let old = &copy.key;
         (&key.hash, &key.previous) == (&old.hash, &old.previous)
     });
-    if !same_key {
-        forget_key(core, &copy.key.id).await;
+    let outdated = [
+        (!same_connection).then(|| Removal::of_connection(core, &old.id)),
+        (!same_key).then(|| Removal::of_key(core, &copy.key.id)),
+    ];
+    for removal in outdated.into_iter().flatten() {
+        match removal {
+            Ok(removal) => removal.perform_unnoted(core).await,
+            Err(error) => core.log_cause(&error),
+        }
     }
 }
 
-/// Takes a connection's copy away; answers whether that worked.
-pub async fn forget_connection<P: Ports>(core: &Core<P>, id: &ConnectionId) -> bool {
-    core.ports.memo().forget_copy(id);
-    forget(core, &connection_entry(id)).await
-}
-
-/// Takes a key's copy away; answers whether that worked.
-pub async fn forget_key<P: Ports>(core: &Core<P>, id: &KeyId) -> bool {
-    forget(core, &key_entry(id)).await
-}
-
 /// Tried thrice: a cache that takes one write a second per key may refuse the first.
-async fn forget<P: Ports>(core: &Core<P>, name: &str) -> bool {
+pub(super) async fn forget<P: Ports>(core: &Core<P>, name: &str) -> bool {
     for wait in [300, 1100, 0] {
-        match core.ports.cache().delete(name).await {
-            Ok(()) => return true,
-            Err(error) => core.log("warn", "cache_failed", &serde_json::json!({ "cause": error.0 })),
+        if forget_once(core, name).await {
+            return true;
         }
         if wait > 0 {
             core.ports.clock().sleep(wait).await;
         }
     }
     false
+}
+
+/// Tried once: whoever calls comes again.
+pub(crate) async fn forget_once<P: Ports>(core: &Core<P>, name: &str) -> bool {
+    match core.ports.cache().delete(name).await {
+        Ok(()) => true,
+        Err(error) => {
+            core.log("warn", "cache_failed", &serde_json::json!({ "cause": error.0 }));
+            false
+        }
+    }
 }

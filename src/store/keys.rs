@@ -23,9 +23,8 @@ const REVOKE: &str = "UPDATE keys SET revoked_at = ?3 WHERE workspace_id = ?1 AN
 const ERASE: &str = "DELETE FROM keys WHERE id = ?1 AND revoked_at IS NOT NULL";
 /// Of two rotations at once one changes the row: the other one would take the first one's new secret away.
 const ROTATE: &str = "UPDATE keys SET hash = ?4, previous_hash = CASE WHEN ?5 > ?6 THEN ?3 END,
-      previous_until = CASE WHEN ?5 > ?6 THEN ?5 END, copy_outdated = 1
+      previous_until = CASE WHEN ?5 > ?6 THEN ?5 END
     WHERE workspace_id = ?1 AND id = ?2 AND hash = ?3 AND revoked_at IS NULL";
-const COPY_IS_GONE: &str = "UPDATE keys SET copy_outdated = 0 WHERE id = ?1 AND copy_outdated = 1";
 
 const MADE_KEYS: &str =
     "SELECT id FROM keys WHERE workspace_id = ?1 AND made_by = ?2 AND revoked_at IS NULL ORDER BY id LIMIT 200";
@@ -141,15 +140,19 @@ pub struct Revoked {
     pub made_keys: Vec<KeyId>,
 }
 
-/// Revokes a key and, with `end`, ends what it made, in one transaction. None: there is no such key.
+/// Revokes a key and, with `end`, ends what it made, in one transaction. `note` goes with it: that its copy must go from
+/// the cache. None: there is no such key.
 pub async fn revoke(
     db: &impl Database,
-    workspace: &WorkspaceId,
-    id: &KeyId,
+    (workspace, id): (&WorkspaceId, &KeyId),
     end: bool,
+    note: Option<Statement>,
     now: Timestamp,
 ) -> Stored<Option<Revoked>> {
-    let mut statements = vec![sql!(REVOKE, workspace, id, now), sql!(MADE_KEYS, workspace, id)];
+    let noted = usize::from(note.is_some());
+    let mut statements = vec![sql!(REVOKE, workspace, id, now)];
+    statements.extend(note);
+    statements.push(sql!(MADE_KEYS, workspace, id));
     if end {
         let counts = [COUNT_LINKS, COUNT_SIGN_IN_LINKS, COUNT_SESSIONS];
         let ends = [END_FLOWS, END_WAITING_REPAIRS, END_UNCONFIRMED, END_LINKS];
@@ -157,9 +160,9 @@ pub async fn revoke(
         statements.extend([END_SIGN_IN_LINKS, END_SESSIONS].map(|sql| sql!(sql, workspace, id)));
     }
     let answers = db.batch(statements).await?;
-    let [revoked, keys, rest @ ..] = answers.as_slice() else {
-        return Err(DatabaseError::Unavailable("a batch answered too little".into()));
-    };
+    let too_little = || DatabaseError::Unavailable("a batch answered too little".into());
+    let revoked = answers.first().ok_or_else(too_little)?;
+    let [keys, rest @ ..] = answers.get(1 + noted..).unwrap_or_default() else { return Err(too_little()) };
     if revoked.changes == 0 {
         return Ok(None);
     }
@@ -173,13 +176,20 @@ pub async fn revoke(
     }))
 }
 
-/// The copy of a revoked or rotated key is gone from the cache: the revoked one is forgotten.
-pub async fn copy_is_gone(db: &impl Database, id: &KeyId) -> Stored<()> {
-    db.batch(vec![sql!(ERASE, id), sql!(COPY_IS_GONE, id)]).await.map(|_| ())
+/// The statement that erases a revoked key.
+pub fn erase(id: &KeyId) -> Statement {
+    sql!(ERASE, id)
 }
 
 /// Gives a key another secret; the one before is accepted until `until`. Answers whether the key still was as it was read.
-pub async fn rotate(db: &impl Database, key: &Key, hash: &str, until: Timestamp, now: Timestamp) -> Stored<bool> {
+pub async fn rotate(
+    db: &impl Database,
+    key: &Key,
+    (hash, until): (&str, Timestamp),
+    note: Option<Statement>,
+    now: Timestamp,
+) -> Stored<bool> {
     let statement = sql!(ROTATE, &key.workspace, &key.id, key.hash.as_str(), hash, until, now);
-    Ok(run(db, statement).await?.changes > 0)
+    let answers = db.batch([statement].into_iter().chain(note).collect()).await?;
+    Ok(answers.first().is_some_and(|rows| rows.changes > 0))
 }

@@ -1,57 +1,50 @@
 //! What the clock and the operator do across workspaces: purges, key checks, the state of things.
 
 use super::authorizations::Authorization;
-use super::revocations::Revocation;
-use super::{Columns, FromRow, Stored, run};
-use crate::caller::KeyId;
-use crate::connection::Connection;
-use crate::ids::WorkspaceId;
-use crate::ports::{Database, Rows};
+use super::cache_deletes::{self, CacheDelete};
+use super::erasing::{self, Ended};
+use super::{Columns, Stored, run};
+use crate::ids::{ConnectionId, WorkspaceId};
+use crate::ports::{Database, Rows, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
 /// Bounded: a run deletes at most so many rows of each kind, the next one the rest.
-const PURGES: [&str; 7] = [
+const PURGES: [&str; 8] = [
     "DELETE FROM authorizations WHERE id IN (SELECT id FROM authorizations WHERE expires_at < ?1 - 86400 LIMIT 500)",
     "DELETE FROM links WHERE id IN (SELECT id FROM links WHERE expires_at < ?1 - 604800 LIMIT 500)",
     "DELETE FROM sessions WHERE hash IN (SELECT hash FROM sessions WHERE expires_at <= ?1 LIMIT 500)",
     "DELETE FROM sign_in_links WHERE token_hash IN (SELECT token_hash FROM sign_in_links WHERE expires_at <= ?1 LIMIT 500)",
-    "DELETE FROM revocations WHERE expires_at <= ?1",
+    "DELETE FROM revocations WHERE id IN (SELECT id FROM revocations WHERE expires_at <= ?1 LIMIT 500)",
     "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ?1 - 7776000 LIMIT 500)",
-    "UPDATE authorizations SET sealed_verifier = NULL WHERE expires_at <= ?1 AND sealed_verifier IS NOT NULL",
+    "UPDATE authorizations SET sealed_verifier = NULL WHERE id IN
+      (SELECT id FROM authorizations WHERE expires_at <= ?1 AND sealed_verifier IS NOT NULL LIMIT 500)",
+    // No copy lives as long: an hour, and what is still on its way or in a location's memory.
+    "DELETE FROM cache_deletes WHERE id IN (SELECT id FROM cache_deletes WHERE noted_at <= ?1 - 3720 LIMIT 500)",
 ];
 /// Sealed tokens of a dead connection are kept a week, so that "check now" may revive it.
 const FORGET_DEAD: &str = "UPDATE connections SET sealed_credential = NULL, version = version + 1 WHERE id IN
     (SELECT id FROM connections WHERE reason IS NOT NULL AND sealed_credential IS NOT NULL AND checked_at < ?1 - 604800 LIMIT 500)
     AND attempt_id IS NULL";
-/// Leftovers of each kind that a run reads; how many it does is the caller's.
-const MOST_LEFTOVERS: i64 = 5;
-const END_STRAYS: &str = "UPDATE connections SET deleted_at = ?1, generation = generation + 1, next_check_at = NULL
-    WHERE deleted_at IS NULL AND workspace_id IN (SELECT id FROM workspaces WHERE deleted_at IS NOT NULL)";
+/// Flows, and deleted workspaces, that a run takes up.
+const MOST_OF_A_KIND: i64 = 5;
+/// Deleted workspaces that a run empties; the next run takes the next ones.
+const MOST_WORKSPACES: i64 = 2;
+/// Single disconnects that a run sees beside the oldest of the queue.
+const NEWEST_ENDED: i64 = 5;
 /// A connection that no embedder has confirmed within a week is nobody's.
-const END_UNCONFIRMED: &str =
-    "UPDATE connections SET deleted_at = ?1, generation = generation + 1, next_check_at = NULL
-    WHERE deleted_at IS NULL AND status = 'awaiting_confirmation' AND created_at < ?1 - 604800";
+const END_UNCONFIRMED: &str = "UPDATE connections SET deleted_at = ?1, generation = generation + 1, next_check_at = NULL WHERE id IN
+    (SELECT id FROM connections WHERE deleted_at IS NULL AND status = 'awaiting_confirmation' AND created_at < ?1 - 604800 LIMIT 500)";
 const OVERDUE_FLOWS: &str =
     "SELECT * FROM authorizations WHERE expires_at <= ?1 AND sealed_grant IS NOT NULL ORDER BY expires_at LIMIT ?2";
-const REVOKE_STRAYS: &str = "UPDATE keys SET revoked_at = ?1 WHERE revoked_at IS NULL
-    AND workspace_id IN (SELECT id FROM workspaces WHERE deleted_at IS NOT NULL)";
-const ENDED: &str =
-    "SELECT * FROM connections WHERE deleted_at IS NOT NULL AND deleted_at <= ?1 ORDER BY deleted_at LIMIT ?2";
-/// Keys whose copy in the cache may still be there: revoked ones, and ones that were rotated.
-const OUTDATED_KEYS: &str = "SELECT id FROM (
-      SELECT id, revoked_at FROM keys WHERE revoked_at IS NOT NULL
-      UNION ALL SELECT id, 0 AS revoked_at FROM keys WHERE copy_outdated = 1 AND revoked_at IS NULL)
-    ORDER BY revoked_at LIMIT ?1";
-const EMPTY_WORKSPACES: &str = "SELECT id FROM workspaces w WHERE deleted_at IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = w.id)
-    AND NOT EXISTS (SELECT 1 FROM keys k WHERE k.workspace_id = w.id) LIMIT ?1";
+const REVOKED_KEYS: &str = "SELECT id FROM keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 LIMIT 1";
 const KEY_CHECKS: &str = "SELECT key_id, sealed FROM key_checks";
 const INSERT_KEY_CHECK: &str =
     "INSERT INTO key_checks (key_id, sealed, created_at) VALUES (?1, ?2, ?3) ON CONFLICT (key_id) DO NOTHING";
 const RUN_BEGINS: &str = "INSERT INTO cron_runs (name, started_at) VALUES ('tick', ?1)
     ON CONFLICT (name) DO UPDATE SET started_at = ?1, finished_at = NULL";
 const RUN_ENDS: &str = "UPDATE cron_runs SET finished_at = ?1, summary = ?2 WHERE name = 'tick'";
+const CACHE_DELETES: &str = "SELECT count(*) AS n FROM cache_deletes";
 const LAST_RUN: &str = "SELECT started_at, finished_at, summary FROM cron_runs WHERE name = 'tick'";
 const DUE: &str = "SELECT count(*) AS n FROM connections WHERE next_check_at IS NOT NULL AND next_check_at <= ?1";
 const SEALED_UNDER: &str = "SELECT substr(sealed, 5, instr(substr(sealed, 5), '.') - 1) AS key_id, count(*) AS n FROM (
@@ -103,48 +96,77 @@ pub async fn run_ends(db: &impl Database, now: Timestamp, summary: &str) -> Stor
 /// What others left undone.
 #[derive(Debug, Default)]
 pub struct Leftovers {
-    /// Ended connections that are still here.
-    pub ended: Vec<Connection>,
-    /// Revocations to try again; leased, so that no other run takes them.
-    pub revocations: Vec<Revocation>,
-    /// Revoked and rotated keys whose copy in the cache may still be there.
-    pub keys: Vec<KeyId>,
+    /// Ended connections that nobody is at.
+    pub ended: Vec<Ended>,
+    /// Revocations to try again, by the connections that were.
+    pub revocations: Vec<ConnectionId>,
+    /// Entries that must go from the cache; leased.
+    pub cache_deletes: Vec<CacheDelete>,
     /// Flows whose grant nobody chose or confirmed in time.
     pub flows: Vec<Authorization>,
-    /// Deleted workspaces whose connections and keys are gone.
+    /// Deleted workspaces without a tombstone in the cache.
+    pub without_tombstone: Vec<WorkspaceId>,
+    /// Deleted workspaces whose turn it is; leased.
     pub workspaces: Vec<WorkspaceId>,
+    /// Whether there are revoked keys that nobody is at.
+    pub revoked_keys: bool,
 }
 
-/// Reads what was left undone, in one round trip. What came to life in a deleted workspace while it was
-/// deleted is ended first. A row that can't be read does not keep the others undone.
-pub async fn leftovers(
-    db: &impl Database,
-    now: Timestamp,
-    ended_before: Timestamp,
-    lease_until: Timestamp,
-) -> Stored<Leftovers> {
+/// How much of each kind a run takes up, and until when what it leases is its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Share {
+    /// Ended connections.
+    pub ended: i64,
+    /// Revocations.
+    pub revocations: i64,
+    /// Entries of the cache.
+    pub cache_deletes: i64,
+    /// What somebody took up since then, ended connections and keys, is not seen.
+    pub ended_before: Timestamp,
+    /// When the lease ends.
+    pub lease_until: Timestamp,
+}
+
+/// Reads what was left undone, in one round trip. A row that can't be read does not keep the others undone.
+pub async fn leftovers(db: &impl Database, now: Timestamp, share: Share) -> Stored<Leftovers> {
+    let [oldest, newest] = erasing::queue(share.ended_before, share.ended, NEWEST_ENDED.min(share.ended));
     let answers = db
         .batch(vec![
-            sql!(END_STRAYS, now),
             sql!(END_UNCONFIRMED, now),
-            sql!(REVOKE_STRAYS, now),
-            sql!(ENDED, ended_before, MOST_LEFTOVERS),
-            super::revocations::lease_due(now, lease_until, MOST_LEFTOVERS),
-            sql!(OUTDATED_KEYS, MOST_LEFTOVERS),
-            sql!(EMPTY_WORKSPACES, MOST_LEFTOVERS),
-            sql!(OVERDUE_FLOWS, now, MOST_LEFTOVERS),
+            oldest,
+            newest,
+            super::revocations::due(now, share.revocations),
+            cache_deletes::lease_due(now, share.lease_until, share.cache_deletes),
+            erasing::without_tombstone(MOST_OF_A_KIND),
+            erasing::lease_workspaces(now, share.lease_until, MOST_WORKSPACES),
+            sql!(OVERDUE_FLOWS, now, MOST_OF_A_KIND),
+            sql!(REVOKED_KEYS, share.ended_before),
         ])
         .await?;
-    let [_, _, _, ended, revocations, keys, workspaces, flows] = answers.as_slice() else {
+    let [_, oldest, newest, revocations, cache_deletes, without_tombstone, workspaces, flows, keys] =
+        answers.as_slice()
+    else {
         return Ok(Leftovers::default());
     };
     Ok(Leftovers {
-        ended: ended.rows.iter().filter_map(|row| Connection::from_row(&Columns(row)).ok()).collect(),
-        revocations: revocations.rows.iter().filter_map(|row| Revocation::from_row(&Columns(row)).ok()).collect(),
-        keys: keys.rows.iter().filter_map(|row| Columns(row).id("id").ok()).collect(),
-        flows: flows.rows.iter().filter_map(|row| Authorization::from_row(&Columns(row)).ok()).collect(),
-        workspaces: workspaces.rows.iter().filter_map(|row| Columns(row).id("id").ok()).collect(),
+        ended: erasing::read_queue(oldest, newest),
+        revocations: ids(revocations),
+        cache_deletes: erasing::readable(cache_deletes),
+        flows: erasing::readable(flows),
+        without_tombstone: ids(without_tombstone),
+        workspaces: ids(workspaces),
+        revoked_keys: !keys.rows.is_empty(),
     })
+}
+
+fn ids<T: TryFrom<String>>(rows: &Rows) -> Vec<T> {
+    rows.rows.iter().filter_map(|row| Columns(row).id("id").ok()).collect()
+}
+
+/// The statements that erase keys revoked before a time. Their copies are noted first, should the cache have some.
+pub fn erase_revoked_keys(before: Timestamp, limit: i64, now: Timestamp, has_cache: bool) -> Vec<Statement> {
+    let note = has_cache.then(|| cache_deletes::insert_revoked_keys(before, limit, now));
+    note.into_iter().chain([erasing::erase_revoked_keys(before, limit)]).collect()
 }
 
 /// What the operator sees.
@@ -156,21 +178,24 @@ pub struct State {
     pub due: i64,
     /// The clock's last run: begin, end, summary (JSON).
     pub last_run: Option<(Timestamp, Option<Timestamp>, Option<String>)>,
+    /// Entries of the cache that are still to be deleted.
+    pub cache_deletes: i64,
     /// Migrations that were applied.
     pub migrations: Vec<String>,
 }
 
 /// Reads the state of things.
 pub async fn state(db: &impl Database, now: Timestamp) -> Stored<State> {
-    let answers = db.batch(vec![sql!(SEALED_UNDER), sql!(DUE, now), sql!(LAST_RUN)]).await?;
+    let answers = db.batch(vec![sql!(SEALED_UNDER), sql!(DUE, now), sql!(LAST_RUN), sql!(CACHE_DELETES)]).await?;
     let mut state = State { migrations: migrations(db).await.unwrap_or_default(), ..State::default() };
-    if let [sealed, due, last] = answers.as_slice() {
+    if let [sealed, due, last, deletes] = answers.as_slice() {
         state.sealed_under = sealed
             .rows
             .iter()
             .map(|row| Ok((Columns(row).text("key_id")?, Columns(row).integer("n")?)))
             .collect::<Stored<_>>()?;
         state.due = due.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))?;
+        state.cache_deletes = deletes.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))?;
         state.last_run = match last.rows.first().map(Columns) {
             None => None,
             Some(row) => {

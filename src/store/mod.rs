@@ -6,8 +6,10 @@
 
 pub mod apps;
 pub mod authorizations;
+pub mod cache_deletes;
 pub mod clients;
 pub mod connections;
+pub mod erasing;
 pub mod events;
 pub mod keys;
 pub mod links;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Columns, Stored, first, json_text, read_first, run};
+use super::{Columns, Stored, json_text, read_first, run};
 use crate::client::Client;
 use crate::connection::{Connection, Reason};
 use crate::destinations::Destinations;
@@ -382,7 +382,19 @@ pub async fn mark_deleted(
     id: &ConnectionId,
     now: Timestamp,
 ) -> Stored<Option<Connection>> {
-    first(db, sql!(MARK_DELETED, workspace, id, now)).await
+    mark_deleted_with(db, workspace, id, now, None).await
+}
+
+/// The same, with a further statement in the same transaction.
+pub async fn mark_deleted_with(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    id: &ConnectionId,
+    now: Timestamp,
+    then: Option<Statement>,
+) -> Stored<Option<Connection>> {
+    let answers = db.batch([sql!(MARK_DELETED, workspace, id, now)].into_iter().chain(then).collect()).await?;
+    answers.first().map_or(Ok(None), read_first)
 }
 
 /// The statements that erase an ended connection.

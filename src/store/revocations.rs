@@ -1,20 +1,22 @@
 //! Rows of `revocations`: what an app has not confirmed yet, kept sealed for a day.
 
-use super::{Columns, FromRow, Stored, json_text, run};
+use super::{Columns, FromRow, Stored, json_text};
 use std::collections::BTreeMap;
 
 use crate::app::{AppId, WayId};
 use crate::destinations::Destinations;
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
-use crate::ports::{Database, DatabaseError, Statement};
+use crate::ports::{DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
 const INSERT: &str = "INSERT OR REPLACE INTO revocations (id, workspace_id, app, app_revision, client, account_id, sealed_tokens, failures, next_attempt_at, expires_at, way, variables, destinations)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+const DUE: &str =
+    "SELECT id FROM revocations WHERE next_attempt_at <= ?1 AND expires_at > ?1 ORDER BY next_attempt_at LIMIT ?2";
 /// Leased as it is read: a run that dies leaves it for the next one.
-const LEASE: &str = "UPDATE revocations SET next_attempt_at = ?2 WHERE id IN
-    (SELECT id FROM revocations WHERE next_attempt_at <= ?1 AND expires_at > ?1 ORDER BY next_attempt_at LIMIT ?3) RETURNING *";
+const TAKE_UP: &str = "UPDATE revocations SET next_attempt_at = ?3
+    WHERE id IN (SELECT value FROM json_each(?1)) AND next_attempt_at <= ?2 RETURNING *";
 const RETRY: &str = "UPDATE revocations SET failures = failures + 1, next_attempt_at = ?2 WHERE id = ?1";
 const DELETE: &str = "DELETE FROM revocations WHERE id = ?1";
 
@@ -89,17 +91,22 @@ pub fn insert(job: &Revocation) -> Statement {
     )
 }
 
-/// The statement that takes due revocations, so that no other run takes them before `lease_until`.
-pub fn lease_due(now: Timestamp, lease_until: Timestamp, limit: i64) -> Statement {
-    sql!(LEASE, now, lease_until, limit)
+/// The statement that reads which revocations are due.
+pub(super) fn due(now: Timestamp, limit: i64) -> Statement {
+    sql!(DUE, now, limit)
 }
 
-/// Tries again later.
-pub async fn retry(db: &impl Database, id: &ConnectionId, at: Timestamp) -> Stored<()> {
-    run(db, sql!(RETRY, id, at)).await.map(|_| ())
+/// The statement that takes due revocations up, so that no other run does before `lease_until`.
+pub(super) fn take_up(ids: &[&ConnectionId], now: Timestamp, lease_until: Timestamp) -> Statement {
+    sql!(TAKE_UP, json_text(ids), now, lease_until)
 }
 
-/// It is done.
-pub async fn delete(db: &impl Database, id: &ConnectionId) -> Stored<()> {
-    run(db, sql!(DELETE, id)).await.map(|_| ())
+/// The statement that puts a revocation off.
+pub fn retry(id: &ConnectionId, at: Timestamp) -> Statement {
+    sql!(RETRY, id, at)
+}
+
+/// The statement that ends a revocation.
+pub fn delete(id: &ConnectionId) -> Statement {
+    sql!(DELETE, id)
 }

@@ -49,15 +49,18 @@ pub async fn update(
     first(db, sql!(UPDATE, id, name, origins.map(json_text))).await
 }
 
-/// The statements that lock everybody out of a workspace at once and mark what it holds for
-/// revocation and erasure by the clock.
+/// Locks everybody out of a workspace at once and marks what it holds for revocation and erasure by the scheduled run;
+/// answers whether it was there. Flows end; one whose grant waits for a decision is kept, for nobody, until the grant is
+/// revoked.
 pub async fn mark_deleted(db: &impl Database, id: &WorkspaceId, now: Timestamp) -> Stored<bool> {
     const MARK: &str = "UPDATE workspaces SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL";
     const REVOKE_KEYS: &str = "UPDATE keys SET revoked_at = ?2 WHERE workspace_id = ?1 AND revoked_at IS NULL";
     const END_SESSIONS: &str = "DELETE FROM sessions WHERE workspace_id = ?1";
     const END_SIGN_IN: &str = "DELETE FROM sign_in_links WHERE workspace_id = ?1";
     const END_LINKS: &str = "DELETE FROM links WHERE workspace_id = ?1";
-    const END_FLOWS: &str = "DELETE FROM authorizations WHERE workspace_id = ?1";
+    const END_FLOWS: &str = "DELETE FROM authorizations WHERE workspace_id = ?1 AND sealed_grant IS NULL";
+    const OVERDUE_GRANTS: &str = "UPDATE authorizations SET session_hash = '', expires_at = min(expires_at, ?2)
+        WHERE workspace_id = ?1 AND sealed_grant IS NOT NULL";
     const DISCONNECT: &str = "UPDATE connections SET deleted_at = ?2, generation = generation + 1, next_check_at = NULL
         WHERE workspace_id = ?1 AND deleted_at IS NULL";
     let answers = db
@@ -68,25 +71,9 @@ pub async fn mark_deleted(db: &impl Database, id: &WorkspaceId, now: Timestamp) 
             sql!(END_SIGN_IN, id),
             sql!(END_LINKS, id),
             sql!(END_FLOWS, id),
+            sql!(OVERDUE_GRANTS, id, now),
             sql!(DISCONNECT, id, now),
         ])
         .await?;
     Ok(answers.first().is_some_and(|rows| rows.changes > 0))
-}
-
-/// Erases a deleted workspace whose connections and keys are gone, unless an app has yet to confirm a
-/// revocation: then its clients are still needed, and the next run tries again.
-pub async fn erase(db: &impl Database, id: &WorkspaceId) -> Stored<()> {
-    // Flows, links and sessions may have begun while the workspace was being deleted.
-    const ERASE: [&str; 8] = [
-        "DELETE FROM authorizations WHERE workspace_id = ?1",
-        "DELETE FROM links WHERE workspace_id = ?1",
-        "DELETE FROM sessions WHERE workspace_id = ?1",
-        "DELETE FROM sign_in_links WHERE workspace_id = ?1",
-        "DELETE FROM events WHERE workspace_id = ?1",
-        "DELETE FROM clients WHERE workspace_id = ?1 AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.workspace_id = ?1)",
-        "DELETE FROM apps WHERE workspace_id = ?1 AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.workspace_id = ?1)",
-        "DELETE FROM workspaces WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.workspace_id = ?1)",
-    ];
-    db.batch(ERASE.iter().map(|sql| sql!(*sql, id)).collect()).await.map(|_| ())
 }

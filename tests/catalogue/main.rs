@@ -8,6 +8,7 @@ mod addresses;
 mod answers;
 mod destinations;
 mod golden;
+mod grants;
 mod guide;
 mod made_up;
 mod told;

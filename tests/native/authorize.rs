@@ -471,7 +471,7 @@ fn a_key_that_is_being_revoked_makes_nothing_more() {
         let core = scene.world.core();
         let (db, now) = (core.db(), core.now());
         let key = connections::store::keys::get(db, &presented.id).await.unwrap().unwrap();
-        connections::store::keys::revoke(db, &scene.workspace, &key.id, true, now).await.unwrap().unwrap();
+        connections::store::keys::revoke(db, (&scene.workspace, &key.id), true, None, now).await.unwrap().unwrap();
         // A request that had passed the check before goes on.
         let maker = connections::caller::Maker::from(&key);
         let new = connections::connect::link::NewLink {
@@ -671,9 +671,13 @@ fn near_the_caller_both_secrets_are_known_and_the_old_one_ends_in_time() {
 #[test]
 fn a_copy_that_could_not_be_deleted_at_a_rotation_is_deleted_by_the_scheduled_run() {
     let scene = Scene::new();
-    scene.world.db.tamper("UPDATE keys SET copy_outdated = 1");
+    let key = scene.key_text.expose().to_owned();
+    scene.world.kv.refused_deletes.set(3);
+    let (status, rotated) = rotate(&scene, &key, &json!({ "overlap_seconds": 600 }));
+    assert_eq!((status, &rotated["cached_copies"]["status"]), (200, &json!("retrying")));
+    scene.world.pass(61);
     scene.tick();
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM keys WHERE copy_outdated = 1"), 0);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM cache_deletes"), 0);
     assert_eq!(scene.world.db.number("SELECT count(*) FROM keys"), 1, "it is no revoked key");
 }
 

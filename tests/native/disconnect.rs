@@ -169,16 +169,17 @@ fn a_disconnect_that_died_in_the_middle_is_finished_by_the_clock() {
 }
 
 #[test]
-fn a_copy_that_can_not_be_taken_away_keeps_the_row_until_it_is() {
+fn a_copy_that_can_not_be_taken_away_stays_noted_until_it_is() {
     let scene = Scene::new();
     let id = scene.connect("ann");
     scene.resolve_fully(&id, Ask { consistency: Consistency::Edge, ..Ask::default() }).unwrap();
     scene.world.kv.refused_deletes.set(3);
     scene.disconnect(&id).unwrap();
-    assert_eq!(scene.world.db.number(CONNECTIONS), 1);
+    assert_eq!(scene.world.db.number(CONNECTIONS), 0);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM cache_deletes"), 1);
     scene.world.pass(121);
     scene.tick();
-    assert_eq!(scene.world.db.number(CONNECTIONS), 0);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM cache_deletes"), 0);
     assert!(!scene.world.kv.names().contains(&format!("connection/{id}")));
 }
 

@@ -12,6 +12,7 @@ mod catalogue_lives;
 mod check;
 mod connect;
 mod disconnect;
+mod erasing;
 mod hostile;
 mod http;
 mod migrations;

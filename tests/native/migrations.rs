@@ -125,5 +125,40 @@ fn what_the_version_before_made_goes_on_and_nobody_is_an_admin() {
     }
     assert_eq!(one("SELECT role FROM sessions"), "member");
     assert_eq!(one("SELECT role || ' ' || created_at FROM sign_in_links"), "member 1000");
-    assert_eq!(one("SELECT hash || coalesce(previous_hash, '') || copy_outdated FROM keys"), "h0");
+    assert_eq!(one("SELECT hash || coalesce(previous_hash, '') FROM keys"), "h");
+}
+
+#[test]
+fn what_was_made_in_a_deleted_workspace_is_ended_by_the_migration_that_forbids_it() {
+    let sqlite = before("0006_events_in_order.sql");
+    sqlite
+        .execute_batch(
+            "INSERT INTO workspaces (id, name, created_at, deleted_at) VALUES ('ws_1', 'W', 1, 5), ('ws_2', 'W', 1, NULL);
+             INSERT INTO keys (id, workspace_id, name, hash, scopes, created_at)
+               VALUES ('key_1', 'ws_1', 'k', 'h', '[]', 1), ('key_2', 'ws_2', 'k', 'h', '[]', 1);
+             INSERT INTO connections (id, workspace_id, app, app_revision, name, scopes_requested, scopes_granted, created_at,
+                 connected_at, generation, version, status, refreshable, next_check_at)
+               VALUES ('con_1', 'ws_1', 'a', 0, 'n', '[]', '[]', 1, 1, 1, 1, 'connected', 0, 7),
+                      ('con_2', 'ws_2', 'a', 0, 'n', '[]', '[]', 1, 1, 1, 1, 'connected', 0, 7);",
+        )
+        .unwrap();
+    apply(&sqlite, "0009_erasing.sql");
+    let number = |sql: &str| sqlite.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(number("SELECT count(*) FROM keys WHERE revoked_at = 5 AND id = 'key_1'"), 1);
+    assert_eq!(number("SELECT count(*) FROM keys WHERE revoked_at IS NULL AND id = 'key_2'"), 1);
+    let ended = "deleted_at = 5 AND generation = 2 AND next_check_at IS NULL";
+    assert_eq!(number(&format!("SELECT count(*) FROM connections WHERE id = 'con_1' AND {ended}")), 1);
+    assert_eq!(
+        number("SELECT count(*) FROM connections WHERE id = 'con_2' AND deleted_at IS NULL AND next_check_at = 7"),
+        1
+    );
+    let late = |workspace: &str| {
+        let sql = format!(
+            "INSERT INTO keys (id, workspace_id, name, hash, scopes, created_at) VALUES ('late {workspace}', '{workspace}', 'k', 'h', '[]', 1)"
+        );
+        sqlite.execute_batch(&sql)
+    };
+    let refused = late("ws_1").unwrap_err().to_string();
+    assert!(refused.contains("constraint failed"), "the program knows it by these words: {refused}");
+    late("ws_2").unwrap();
 }

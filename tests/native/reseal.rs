@@ -18,6 +18,7 @@ use connections::{refresh, reseal, store};
 use serde_json::json;
 
 use crate::support::acme::End;
+use crate::support::database::Edit;
 use crate::support::scene::BROWSER;
 use crate::support::world::KEYS as K1;
 use crate::support::{Fault, Reply, Scene, Way, World, Wound, tokens};
@@ -683,7 +684,12 @@ fn what_shares_an_id_with_the_end_of_a_page_is_not_left_out() {
     let ids = connected(&scene, 3);
     // Disconnected, neither revoked nor erased: the same id stands in two tables.
     scene.world.acme.always("/revoke", Some(Reply::status(500, "")));
-    scene.world.kv.refused_deletes.set(3 * 3);
+    let stays = Edit {
+        of: "DELETE FROM connections WHERE workspace_id",
+        find: "deleted_at IS NOT NULL",
+        put: "deleted_at IS NULL",
+    };
+    scene.world.db.edits.borrow_mut().push(stays);
     for id in &ids {
         scene.disconnect(id).unwrap();
     }

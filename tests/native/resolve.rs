@@ -5,7 +5,7 @@ use connections::caller::Scope;
 use connections::error::{Code, Error};
 use connections::ids::ConnectionId;
 use connections::ports::{Database as _, Errand, ErrandOutcome, HttpError};
-use connections::resolve::{Answered, Ask, Consistency, Expect, Freshness, Source, afterwards, cached, resolve};
+use connections::resolve::{Answered, Ask, Consistency, Expect, Freshness, Source, afterwards, resolve};
 use connections::store;
 use connections::vault::Place;
 use serde_json::json;
@@ -200,7 +200,10 @@ fn keys_that_are_not_in_force_are_unauthorized() {
     scene.world.run(async {
         let core = scene.world.core();
         assert!(
-            store::keys::revoke(core.db(), &scene.workspace, &revoked.id, true, core.now()).await.unwrap().is_some()
+            store::keys::revoke(core.db(), (&scene.workspace, &revoked.id), true, None, core.now())
+                .await
+                .unwrap()
+                .is_some()
         );
     });
     scene.resolve_as(&ending, &id, ask()).unwrap();
@@ -534,7 +537,7 @@ fn what_ended_while_it_was_copied_is_taken_back() {
     scene.disconnect(&id).unwrap();
     scene.world.run(async {
         let core = scene.world.core();
-        store::keys::revoke(core.db(), &scene.workspace, &scene.key.id, true, core.now()).await.unwrap();
+        store::keys::revoke(core.db(), (&scene.workspace, &scene.key.id), true, None, core.now()).await.unwrap();
     });
     scene.world.run(async {
         for after in answered.after {
@@ -646,7 +649,10 @@ fn a_copy_that_was_taken_away_is_put_again_when_there_is_something_to_copy() {
     let scene = in_one_instance();
     let id = scene.connect("ann");
     scene.resolve_fully(&id, mode(Consistency::Edge)).unwrap();
-    scene.world.run(async { cached::forget_connection(&scene.world.core(), &id).await });
+    scene.world.run(async {
+        let core = scene.world.core();
+        connections::resolve::removal::Removal::of_connection(&core, &id).unwrap().perform(&core).await
+    });
     assert!(!scene.world.kv.names().contains(&copy_of(&id)));
     scene.resolve_fully(&id, mode(Consistency::Edge)).unwrap();
     assert!(scene.world.kv.names().contains(&copy_of(&id)));

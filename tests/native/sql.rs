@@ -45,6 +45,9 @@ fn scans(scene: &Scene, sql: &str) -> Option<String> {
         "sessions",
         "links",
         "sign_in_links",
+        "revocations",
+        "cache_deletes",
+        "clients",
         " c",
         " d",
         " u",
@@ -143,7 +146,6 @@ fn what_a_key_made_is_listed_and_ended_by_its_indexes() {
         ("DELETE FROM sessions", "made_by", "sessions_by_maker (made_by=?)"),
         ("UPDATE authorizations", "FROM sessions", "authorizations_by_session (session_hash=?)"),
         ("SELECT id FROM keys", "made_by", "keys_by_maker (made_by=?)"),
-        ("SELECT id FROM (", "copy_outdated", "keys_copy_outdated"),
     ] {
         let plan = plan_of(beginning, has);
         assert!(plan.contains(index), "{beginning} … {has}: {plan}");
@@ -262,12 +264,11 @@ fn what_the_flows_do_not_reach_prepares_as_well() {
         let list = store::keys::list(db, workspace, None, "", 1).await.unwrap();
         assert_eq!((list.data.len(), list.next.is_some()), (1, true));
         assert!(store::keys::get(db, &key.id).await.unwrap().is_some());
-        assert!(store::keys::revoke(db, workspace, &key.id, true, now).await.unwrap().is_some());
-        assert!(store::keys::revoke(db, workspace, &key.id, true, now).await.unwrap().is_none());
-        let left = store::maintenance::leftovers(db, now, now, now).await.unwrap();
-        assert_eq!(left.keys, std::slice::from_ref(&key.id));
-        store::keys::copy_is_gone(db, &key.id).await.unwrap();
-        assert!(store::maintenance::leftovers(db, now, now, now).await.unwrap().keys.is_empty());
+        assert!(store::keys::revoke(db, (workspace, &key.id), true, None, now).await.unwrap().is_some());
+        assert!(!store::keys::revoke(db, (workspace, &key.id), true, None, now).await.unwrap().is_some());
+        let erase = store::maintenance::erase_revoked_keys(now, 10, now, true);
+        assert_eq!(db.batch(erase).await.unwrap()[1].changes, 1);
+        assert_eq!(db.batch(vec![store::keys::erase(&key.id)]).await.unwrap()[0].changes, 0, "gone already");
         assert_eq!(store::workspaces::list(db, "", 10).await.unwrap().data.len(), 1);
         let origins = ["https://a.example".to_owned()];
         let changed = store::workspaces::update(db, workspace, Some("N"), Some(&origins)).await.unwrap().unwrap();

@@ -38,9 +38,29 @@ const FLOW_PARAMETERS: &[&str] = &[
     "state",
 ];
 
-/// Whether the flow sets this parameter itself.
+/// Whether the flow sets this parameter itself, in any spelling that a server may take for it: other case, and what PHP
+/// makes of names (`grant_type[]`, `grant.type`).
 pub(super) fn is_the_flows(name: &str) -> bool {
-    FLOW_PARAMETERS.contains(&name)
+    FLOW_PARAMETERS.contains(&as_servers_read(name).as_str())
+}
+
+/// Whether a parameter makes a token request of whatever has it.
+pub(super) fn is_grant_type(name: &str) -> bool {
+    as_servers_read(name) == "grant_type"
+}
+
+/// A parameter's name as the most forgiving server reads it.
+pub(super) fn as_servers_read(name: &str) -> String {
+    let name = name.split_once('[').filter(|(name, _)| !name.is_empty()).map_or(name, |(name, _)| name);
+    name.trim().to_ascii_lowercase().replace(['.', ' ', '-', '['], "_")
+}
+
+/// What every spelling of the grant that takes a person's password has in its name: RFC 6749 4.3, and the extensions of
+/// it, such as `http://auth0.com/oauth/grant-type/password-realm`.
+pub(super) fn is_a_password_grant(grant_type: &str) -> bool {
+    let letters: String = grant_type.chars().filter(char::is_ascii_alphanumeric).collect();
+    let letters = letters.to_ascii_lowercase();
+    ["password", "ropc", "passwd"].iter().any(|word| letters.contains(word))
 }
 
 /// Headers that the way to the app owns: whatever a definition gave would be lost or break the request.
@@ -93,6 +113,19 @@ impl Known<'_> {
 }
 
 impl Problems {
+    /// The query of an endpoint's address is a further place for parameters.
+    pub(super) fn endpoint_query(&mut self, field: &str, text: &str) {
+        let Some((_, query)) = text.split_once('?') else { return };
+        for (name, _) in url::form_urlencoded::parse(query.as_bytes()) {
+            if is_the_flows(&name) {
+                self.add(field, format!("has the parameter {name}, which is set by the flow itself; remove it"));
+            }
+            if name.contains(['{', '}']) {
+                self.add(field, "has a place in the name of a parameter; only values may have places");
+            }
+        }
+    }
+
     /// An address with places for variables, and for the names in `also` beyond its host.
     pub(super) fn address(
         &mut self,

@@ -7,7 +7,7 @@ use super::super::{
     Origin, OutboundMethod, Pointer, ResponseShape, Revocation, RevokeStyle, Rotation,
 };
 use super::Problems;
-use super::rules::{Known, is_the_flows};
+use super::rules::{Known, as_servers_read, is_a_password_grant, is_grant_type, is_the_flows};
 use super::shape::{
     RawApproval, RawAuth, RawHelp, RawKeyFile, RawResponse, RawRevocation, RawRotation, RawToken, RevokeMethod,
 };
@@ -23,6 +23,24 @@ impl Problems {
         };
         let variable = |name: &str| known.is_variable(name);
         let variable_or_field = |name: &str| known.is_variable(name) || known.is_field(name);
+        for (member, url) in
+            [("authorize_url", &raw.authorize_url), ("token_url", &raw.token_url), ("refresh_url", &raw.refresh_url)]
+        {
+            if let Some(url) = url {
+                self.endpoint_query(&at(member), url);
+            }
+        }
+        // What is set only by some definitions: the account's name, and the scopes of further tokens.
+        let hint = (raw.login_hint == Some(true)).then_some("login_hint");
+        let own: Vec<String> =
+            raw.tokens.values().map(|token| token.scope_param.as_str()).chain(hint).map(as_servers_read).collect();
+        for (member, params) in
+            [("authorize_params", &raw.authorize_params), ("more_scopes_params", &raw.more_scopes_params)]
+        {
+            for name in params.keys().filter(|name| own.contains(&as_servers_read(name))) {
+                self.add(&format!("{path}.{member}.{name}"), "is set by the flow itself; remove it");
+            }
+        }
         let authorize_params = self.params(&at("authorize_params"), &raw.authorize_params, before);
         let more_scopes_params = self.params(&at("more_scopes_params"), &raw.more_scopes_params, before);
         let token_params = self.params(&at("token_params"), &raw.token_params, variable_or_field);
@@ -95,7 +113,17 @@ impl Problems {
         match raw.r#type {
             Kind::ClientCredentials => {
                 let grant_type = raw.grant_type.take().unwrap_or_else(|| "client_credentials".to_owned());
-                self.text(&format!("{path}.grant_type"), &grant_type, 100);
+                let field = format!("{path}.grant_type");
+                self.text(&field, &grant_type, 100);
+                if !grant_type.bytes().all(|b| b.is_ascii_graphic()) {
+                    self.add(&field, "must be visible ASCII characters without spaces (RFC 6749 A.10)");
+                }
+                if is_a_password_grant(&grant_type) {
+                    self.add(
+                        &field,
+                        "must not be a grant that takes a person's password (RFC 9700 2.4); use a grant with consent, or a client of the app's own",
+                    );
+                }
                 Some(Grant::ClientCredentials { grant_type })
             }
             Kind::ServiceAccount => {
@@ -254,6 +282,10 @@ impl Problems {
         allowed: impl Fn(&str) -> bool + Copy,
     ) -> Option<super::super::Params> {
         self.entries(at, params.len());
+        // A revocation address may be the token endpoint, and what has a grant type is a token request.
+        for name in params.keys().filter(|name| is_grant_type(name)) {
+            self.add(&format!("{at}.{name}"), "makes a token request of the revocation; remove it");
+        }
         let read: Vec<_> = params
             .iter()
             .map(|(name, value)| Some((name.clone(), self.template(&format!("{at}.{name}"), value, allowed)?)))

@@ -26,6 +26,39 @@ fn complaints_name_the_field_and_what_to_do() {
         (r#""authorize_params":{"redirect_uri":"x"},"#, "", "auth.authorize_params.redirect_uri", "remove it"),
         (r#""token_params":{"grant_type":"password"},"#, "", "auth.token_params.grant_type", "remove it"),
         (r#""refresh_params":{"scope":"x"},"#, "", "auth.refresh_params.scope", "remove it"),
+        (r#""token_params":{"Grant_Type":"password"},"#, "", "auth.token_params.Grant_Type", "remove it"),
+        (r#""token_params":{"grant_type[]":"password"},"#, "", "auth.token_params.grant_type[]", "remove it"),
+        (r#""refresh_params":{"grant.type":"password"},"#, "", "auth.refresh_params.grant.type", "remove it"),
+        (r#""authorize_params":{"response_type":"token"},"#, "", "auth.authorize_params.response_type", "remove it"),
+        (
+            r#""authorize_params":{"Response_Type":"id_token token"},"#,
+            "",
+            "auth.authorize_params.Response_Type",
+            "remove it",
+        ),
+        (
+            r#""more_scopes_params":{"response_type[0]":"token"},"#,
+            "",
+            "auth.more_scopes_params.response_type[0]",
+            "remove it",
+        ),
+        (r#""authorize_params":{"CLIENT_ID":"x"},"#, "", "auth.authorize_params.CLIENT_ID", "remove it"),
+        (r#""authorize_params":{"code_challenge":"x"},"#, "", "auth.authorize_params.code_challenge", "remove it"),
+        (
+            r#""login_hint":true,"authorize_params":{"Login_Hint":"x"},"#,
+            "",
+            "auth.authorize_params.Login_Hint",
+            "remove it",
+        ),
+        (
+            r#""tokens":{"user":{"access_token":"/u/t","scope_param":"user_scope"}},"authorize_params":{"user_scope":"x"},"#,
+            "",
+            "auth.authorize_params.user_scope",
+            "remove it",
+        ),
+        (r#""refresh_url":"https://a.example/t?grant%5Ftype=password","#, "", "auth.refresh_url", "remove it"),
+        (r#""refresh_url":"https://a.example/t?Grant_type=password","#, "", "auth.refresh_url", "remove it"),
+        (r#""revoke":{"params":{"grant_type":"password"}},"#, "", "auth.revoke.params.grant_type", "remove it"),
         (r#""token_headers":{"Host":"x"},"#, "", "auth.token_headers.Host", "remove it"),
         (r#""token_headers":{"authorization":"x"},"#, "", "auth.token_headers.authorization", "remove it"),
         (r#""token_headers":{"X-A":"b\r\nX-C: d"},"#, "", "auth.token_headers.X-A", "visible ASCII"),
@@ -485,5 +518,51 @@ fn no_refusal_is_silent() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn no_spelling_of_the_password_grant_is_taken() {
+    let complaints = |grant_type: &str| {
+        let json = format!(
+            r#"{{"id":"acme","name":"Acme","auth":{{"type":"client_credentials","token_url":"https://acme.example/t",
+            "grant_type":{}}}}}"#,
+            serde_json::json!(grant_type)
+        );
+        read(&json, Egress::Public).map(|_| ()).map_err(|problems| problems[0].field.clone())
+    };
+    for wrong in [
+        "password",
+        "Password",
+        " password",
+        "password\u{200b}",
+        "pass-word",
+        "http://auth0.com/oauth/grant-type/password-realm",
+        "ropc",
+    ] {
+        assert_eq!(complaints(wrong), Err("auth.grant_type".to_owned()), "{wrong}");
+    }
+    for fine in ["client_credentials", "account_credentials", "urn:ietf:params:oauth:grant-type:jwt-bearer"] {
+        assert_eq!(complaints(fine), Ok(()), "{fine}");
+    }
+}
+
+#[test]
+fn the_addresses_of_consent_and_tokens_carry_no_parameter_of_the_flow() {
+    for (address, member) in [
+        ("https://acme.example/authorize?response_type=token", "authorize_url"),
+        ("https://acme.example/authorize?a=b&state=x", "authorize_url"),
+        ("https://acme.example/token?grant_type=password&username=u&password=p", "token_url"),
+        ("https://acme.example/token?GRANT_TYPE=password", "token_url"),
+    ] {
+        let (authorize, token) = match member {
+            "authorize_url" => (address, "https://acme.example/token"),
+            _ => ("https://acme.example/authorize", address),
+        };
+        let json = format!(
+            r#"{{"id":"acme","name":"Acme","auth":{{"type":"oauth2","authorize_url":"{authorize}","token_url":"{token}"}}}}"#
+        );
+        let problems = read(&json, Egress::Public).unwrap_err();
+        assert_eq!(problems[0].field, format!("auth.{member}"), "{address}");
     }
 }

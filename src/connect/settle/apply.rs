@@ -16,7 +16,7 @@ use crate::ids::ConnectionId;
 use crate::ports::Ports;
 use crate::refresh;
 use crate::registry;
-use crate::resolve::cached;
+use crate::resolve::removal::Removal;
 use crate::shared;
 use crate::store::authorizations::{self, Outcome};
 use crate::store::links::LinkStatus;
@@ -212,7 +212,8 @@ async fn replace<P: Ports>(
     let mut must = case.taken(Outcome::Done, LinkStatus::Used, &old.id, now);
     let newest = inherited.is_some() && !inherit::stays_good(case);
     must.push(connections::reconnect(&new, old, newest));
-    let then = vec![
+    let removal = Removal::of_connection(core, &old.id)?;
+    let mut then = vec![
         authorizations::end(&flow.id, Outcome::Done, None, Some(&old.id)),
         core.event(
             &flow.workspace,
@@ -222,9 +223,10 @@ async fn replace<P: Ports>(
             switched.then(|| from_to(old, grant)).as_deref(),
         )?,
     ];
+    then.extend(removal.note());
     let written = store::all_or_nothing(core.db(), must, then).await;
     // Also when no answer came: it may have been applied all the same.
-    cached::forget_connection(core, &old.id).await;
+    removal.perform(core).await;
     if !written? {
         return Ok(false);
     }

@@ -16,8 +16,12 @@ const LEAST_TTL: i64 = 60;
 #[derive(Default)]
 pub(crate) struct Entries {
     pub(crate) held: RefCell<BTreeMap<String, (String, i64)>>,
+    /// There is no cache: the binding is missing.
+    pub(crate) absent: Cell<bool>,
     /// Nothing answers.
     pub(crate) down: Cell<bool>,
+    /// Reads of names that begin so fail.
+    pub(crate) failing_reads_of: Cell<Option<&'static str>>,
     /// Milliseconds until anything answers.
     pub(crate) slow: Cell<i64>,
     /// Reads answer that there is nothing, as a location does for a minute after it found nothing.
@@ -74,8 +78,18 @@ fn refuse(left: &Cell<u32>) -> Result<(), CacheError> {
 }
 
 impl Cache for Copies {
+    fn is_bound(&self) -> bool {
+        !self.shared.absent.get()
+    }
+
     async fn get(&self, key: &str) -> Result<Option<String>, CacheError> {
+        if self.shared.absent.get() {
+            return Ok(None);
+        }
         self.call(&self.shared.gets).await?;
+        if self.shared.failing_reads_of.get().is_some_and(|begin| key.starts_with(begin)) {
+            return Err(CacheError("an injected fault".into()));
+        }
         if self.shared.blind.get() {
             return Ok(None);
         }
@@ -85,6 +99,9 @@ impl Cache for Copies {
     }
 
     async fn put(&self, key: &str, value: &str, ttl_seconds: i64) -> Result<(), CacheError> {
+        if self.shared.absent.get() {
+            return Ok(());
+        }
         self.call(&self.shared.puts).await?;
         assert!(ttl_seconds >= LEAST_TTL, "KV refuses a life of {ttl_seconds} s");
         refuse(&self.shared.refused_puts)?;
@@ -95,6 +112,9 @@ impl Cache for Copies {
     }
 
     async fn delete(&self, key: &str) -> Result<(), CacheError> {
+        if self.shared.absent.get() {
+            return Ok(());
+        }
         self.call(&self.shared.deletes).await?;
         refuse(&self.shared.refused_deletes)?;
         self.shared.held.borrow_mut().remove(key);

@@ -17,12 +17,18 @@ pub(crate) const BUDGET: u32 = 50;
 #[derive(Default)]
 pub(crate) struct Meter {
     pub(crate) spent: Cell<u32>,
+    /// The most it may send; none: [`BUDGET`].
+    most: Option<u32>,
 }
 
 impl Meter {
+    pub(crate) fn with(most: Option<u32>) -> Self {
+        Self { most, ..Self::default() }
+    }
+
     pub(crate) fn spend(&self) -> bool {
         self.spent.set(self.spent.get() + 1);
-        self.spent.get() <= BUDGET
+        self.spent.get() <= self.most.unwrap_or(BUDGET)
     }
 }
 

@@ -281,7 +281,9 @@ impl Scene {
     }
 
     pub(crate) fn disconnect(&self, id: &ConnectionId) -> Result<Disconnected> {
-        self.world.run(async { disconnect::disconnect(&self.world.core(), &self.workspace, id, "key:test").await })
+        let ended =
+            self.world.run(async { disconnect::disconnect(&self.world.core(), &self.workspace, id, "key:test").await });
+        ended.map(|(disconnected, _)| disconnected)
     }
 
     /// The clock's run, now.

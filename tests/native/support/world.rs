@@ -201,6 +201,10 @@ pub(crate) struct World {
     /// `RESEAL_BATCH`, if the operator set it.
     pub(crate) reseal_batch: Rc<Cell<Option<i64>>>,
     pub(crate) random: Rc<Seeded>,
+    /// `ERASE_BATCH`, if the operator set it.
+    pub(crate) erase_batch: Rc<Cell<Option<i64>>>,
+    /// Subrequests that an invocation may send; none: the free plan's.
+    pub(crate) subrequests: Rc<Cell<Option<u32>>>,
     objects: Rc<Objects>,
     pub(crate) witness: Rc<Witness>,
     /// Who dies when this Worker is killed.
@@ -224,6 +228,8 @@ impl World {
             keys: Rc::new(RefCell::new(KEYS.to_owned())),
             check_batch: Rc::default(),
             reseal_batch: Rc::default(),
+            erase_batch: Rc::default(),
+            subrequests: Rc::default(),
             random: Rc::new(Seeded::new(seed.unwrap_or(1))),
             objects: Rc::default(),
             witness,
@@ -272,7 +278,8 @@ impl World {
 
     /// A new invocation with the whole budget.
     pub(crate) fn core(&self) -> Invocation {
-        self.core_with(self.way, &self.objects, &Rc::default())
+        let meter = Rc::new(Meter::with(self.subrequests.get()));
+        self.core_with(self.way, &self.objects, &meter)
     }
 
     fn core_with(&self, way: Way, objects: &Rc<Objects>, meter: &Rc<Meter>) -> Invocation {
@@ -310,6 +317,7 @@ impl World {
             admin_key: Some("abcdefghijklmnopqrstuvwxyz0123456789".into()),
             check_batch: self.check_batch.get().map(|number| number.to_string()),
             reseal_batch: self.reseal_batch.get().map(|number| number.to_string()),
+            erase_batch: self.erase_batch.get().map(|number| number.to_string()),
             ..Variables::default()
         })
         .unwrap()

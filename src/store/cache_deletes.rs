@@ -1,0 +1,61 @@
+//! Rows of `cache_deletes`: entries that must go from the cache, until the cache has confirmed it.
+
+use super::{Columns, FromRow, Stored, json_text};
+use crate::ports::Statement;
+use crate::sql;
+use crate::time::Timestamp;
+
+const INSERT: &str = "INSERT INTO cache_deletes (id, name, noted_at, next_attempt_at) VALUES (?1, ?2, ?3, ?4)";
+/// Only when the statement before it in the batch changed a row.
+const INSERT_IF_CHANGED: &str = "INSERT INTO cache_deletes (id, name, noted_at, next_attempt_at)
+    SELECT ?1, ?2, ?3, ?4 WHERE changes() > 0";
+const REVOKED_KEYS: &str = "INSERT INTO cache_deletes (id, name, noted_at, next_attempt_at)
+    SELECT 'revoked/' || id, 'key/' || id, ?3, ?3 FROM keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 ORDER BY revoked_at LIMIT ?2
+    ON CONFLICT (id) DO NOTHING";
+/// Leased as they are read; what fails goes to the end of the queue.
+const LEASE: &str = "UPDATE cache_deletes SET next_attempt_at = ?2 WHERE id IN
+    (SELECT id FROM cache_deletes WHERE next_attempt_at <= ?1 ORDER BY next_attempt_at LIMIT ?3) RETURNING *";
+const DONE: &str = "DELETE FROM cache_deletes WHERE id IN (SELECT value FROM json_each(?1))";
+
+/// An entry that must go from the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheDelete {
+    /// The id of this note: two changes that outdate the same entry are two notes.
+    pub id: String,
+    /// The entry's name in the cache.
+    pub name: String,
+    /// When it was noted.
+    pub noted_at: Timestamp,
+}
+
+impl FromRow for CacheDelete {
+    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+        Ok(Self { id: row.text("id")?, name: row.text("name")?, noted_at: row.time("noted_at")? })
+    }
+}
+
+/// The statement that notes an entry; goes in the batch of the change that outdates it. Whoever notes it tries first:
+/// the scheduled run comes after `next_attempt_at`.
+pub fn insert(note: &CacheDelete, next_attempt_at: Timestamp) -> Statement {
+    sql!(INSERT, note.id.as_str(), note.name.as_str(), note.noted_at, next_attempt_at)
+}
+
+/// The same, only when the statement before it changed a row.
+pub fn insert_if_changed(note: &CacheDelete, next_attempt_at: Timestamp) -> Statement {
+    sql!(INSERT_IF_CHANGED, note.id.as_str(), note.name.as_str(), note.noted_at, next_attempt_at)
+}
+
+/// The statement that notes the entries of keys that were revoked before a time.
+pub(crate) fn insert_revoked_keys(before: Timestamp, limit: i64, now: Timestamp) -> Statement {
+    sql!(REVOKED_KEYS, before, limit, now)
+}
+
+/// The statement that takes due notes, so that no other run takes them before `lease_until`.
+pub fn lease_due(now: Timestamp, lease_until: Timestamp, limit: i64) -> Statement {
+    sql!(LEASE, now, lease_until, limit)
+}
+
+/// The statement that removes notes whose entries are gone.
+pub fn done(ids: &[&str]) -> Statement {
+    sql!(DONE, json_text(ids))
+}

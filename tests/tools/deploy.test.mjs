@@ -1,0 +1,208 @@
+// Owns the proof that `npm run deploy` gives every flag to the steps it concerns or refuses it by name, that a dry run changes
+// nothing, and that a Worker has one address. A fake wrangler records its calls; nothing is reached.
+
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { beforeEach, suite, test } from "node:test";
+import { at } from "../../tools/bootstrap.mjs";
+import { addressOf, CONFIG, deploy, readConfig, readFlags, withoutWorkersDev } from "../../tools/deployment.mjs";
+
+const TOML = readFileSync(at("wrangler.toml"), "utf8");
+const OWN = "https://connections.example.com";
+const WORKERS_DEV = "https://connections.acme.workers.dev";
+
+/** What the fake wrangler was asked, the files that were written, and what was said. */
+let calls, files, written, said, answers, builds, during;
+
+beforeEach(() => {
+  [calls, written, said, builds] = [[], [], [], 0];
+  files = new Map([["wrangler.toml", TOML]]);
+  during = () => undefined;
+  answers = { whoami: [0, "You are logged in"], "secret list": [0, '"ENCRYPTION_KEYS" "ADMIN_KEY"'], "d1 info": [0, "{}"] };
+});
+
+const tools = (publicUrl) => ({
+  run: async (...step) => {
+    calls.push(step);
+    during(step);
+  },
+  capture: async (...step) => {
+    calls.push(step);
+    const [code, output] = answers[Object.keys(answers).find((known) => step.join(" ").startsWith(known))];
+    return { code, output };
+  },
+  read: (name) => files.get(name),
+  write: (name, text) => {
+    written.push([name, text]);
+    files.set(name, text);
+  },
+  remove: (name) => files.delete(name),
+  build: async () => (builds += 1),
+  say: (text) => said.push(text),
+  publicUrl,
+});
+
+const steps = () => calls.map((step) => step.join(" "));
+const deployed = () => calls.find(([command]) => command === "deploy");
+
+suite("npm run deploy", () => {
+  test("checks, migrates, then puts the Worker in place", async () => {
+    await deploy([], tools(WORKERS_DEV));
+    assert.deepEqual(steps(), [
+      "whoami",
+      "secret list",
+      "d1 info connections --json",
+      "d1 migrations apply DB --remote",
+      `deploy --var PUBLIC_URL:${WORKERS_DEV}`,
+    ]);
+    assert.deepEqual([builds, written], [1, []]);
+    assert.match(said.at(-1), /Deployed/);
+  });
+
+  test("a dry run changes nothing and does not say that it deployed", async () => {
+    for (const url of [WORKERS_DEV, OWN]) {
+      for (const flag of ["--dry-run", "--dry-run=true"]) {
+        calls = [];
+        said = [];
+        await deploy([flag], tools(url));
+        assert.equal(calls.length, 1, steps().join("; "));
+        assert.ok(deployed().includes("--dry-run"));
+        assert.ok(said.every((text) => !text.includes("Deployed")), said.join());
+        assert.match(said.at(-1), /nothing was changed/);
+        assert.deepEqual([...files.keys()], ["wrangler.toml"]);
+      }
+    }
+  });
+
+  test("a dry run that is off is none", async () => {
+    await deploy(["--dry-run=false"], tools(WORKERS_DEV));
+    assert.ok(steps().includes("d1 migrations apply DB --remote"));
+    assert.ok(!deployed().includes("--dry-run=false"));
+  });
+
+  test("the database is made by the name that wrangler.toml has", async () => {
+    answers["d1 info"] = [1, "Couldn't find DB with name"];
+    files.set("wrangler.toml", TOML.replace('database_name = "connections"', 'database_name = "other"'));
+    await deploy([], tools(WORKERS_DEV));
+    assert.ok(steps().includes("d1 create other"), steps().join("; "));
+  });
+
+  test("a failed look-up makes no database", async () => {
+    answers["d1 info"] = [1, "Authentication error"];
+    await assert.rejects(deploy([], tools(WORKERS_DEV)), /cannot be looked up/);
+    assert.ok(steps().every((step) => !step.startsWith("d1 create") && !step.startsWith("deploy")));
+  });
+});
+
+suite("flags", () => {
+  test("go to every step they concern", async () => {
+    await deploy(["--env-file", ".env", "--profile=work", "--message", "a b", "--var", "A:1", "B:2", "--strict"], tools(WORKERS_DEV));
+    const all = ["--env-file", ".env"];
+    const rest = ["--profile", "work"];
+    assert.deepEqual(calls, [
+      ["whoami", ...all],
+      ["secret", "list", ...all, ...rest],
+      ["d1", "info", "connections", "--json", ...all, ...rest],
+      ["d1", "migrations", "apply", "DB", "--remote", ...all, ...rest],
+      ["deploy", "--var", `PUBLIC_URL:${WORKERS_DEV}`, ...all, ...rest, "--message", "a b", "--var", "A:1", "B:2", "--strict"],
+    ]);
+  });
+
+  test("with a file of secrets none are asked for", async () => {
+    for (const args of [["--secrets-file", ".prod.vars"], ["--secrets-file=.prod.vars"]]) {
+      calls = [];
+      await deploy(args, tools(WORKERS_DEV));
+      assert.ok(!steps().includes("secret list"));
+      assert.ok(deployed().join(" ").includes("--secrets-file .prod.vars"));
+    }
+  });
+
+  test("what is unknown, or would make the steps disagree, is refused by name before anything is done", async () => {
+    for (const [args, named] of [
+      [["--dryrun"], "--dryrun"],
+      [["--dryRun"], "--dryRun"],
+      [["-n"], "-n"],
+      [["staging"], "staging"],
+      [["--env", "staging"], "--env"],
+      [["--env=staging"], "--env"],
+      [["-e", "staging"], "-e"],
+      [["--name", "other"], "--name"],
+      [["--config", "x.toml"], "--config"],
+      [["-c", "x.toml"], "-c"],
+      [["--cwd", "/"], "--cwd"],
+      [["--message"], "--message"],
+      [["--message", "--strict"], "--message"],
+      [["--secrets-file="], "--secrets-file"],
+      [["--strict=yes"], "--strict"],
+      [["--var", "PUBLIC_URL:https://evil.example"], "--var PUBLIC_URL"],
+    ]) {
+      calls = [];
+      await assert.rejects(deploy(args, tools(WORKERS_DEV)), (error) => error.message.startsWith(named) && !/undefined/.test(error.message), args.join(" "));
+      assert.deepEqual([calls, builds], [[], 0], args.join(" "));
+    }
+  });
+
+  test("the command itself refuses them, too", () => {
+    const { status, stderr } = spawnSync(process.execPath, [at("tools/deploy.mjs"), "--dryrun"], { encoding: "utf8" });
+    assert.equal(status, 1);
+    assert.match(stderr, /--dryrun is not known/);
+  });
+
+  test("nothing is left of none", () => assert.deepEqual(readFlags([]).deploy, []));
+});
+
+suite("one address", () => {
+  test("another host turns workers.dev and preview URLs off, and says so", async () => {
+    let seen;
+    during = ([command]) => {
+      if (command === "deploy") seen = files.get(CONFIG);
+    };
+    await deploy([], tools(OWN));
+    assert.deepEqual(deployed().slice(-2), ["--config", CONFIG]);
+    const top = seen.split(/^\[/m)[0];
+    assert.match(top, /^workers_dev = false$/m);
+    assert.match(top, /^preview_urls = false$/m);
+    assert.doesNotMatch(seen, /workers_dev = true/);
+    assert.equal(seen.match(/workers_dev\s*=/g).length, 1);
+    assert.ok(said.some((text) => text.includes("workers.dev and preview URLs are turned off")), said.join());
+    assert.deepEqual([...files.keys()], ["wrangler.toml"], "the file is gone afterwards");
+  });
+
+  test("the file is gone also when wrangler fails", async () => {
+    during = ([command]) => {
+      if (command === "deploy") throw new Error("no");
+    };
+    await assert.rejects(deploy([], tools(OWN)), /no/);
+    assert.deepEqual([...files.keys()], ["wrangler.toml"]);
+  });
+
+  test("everything else of wrangler.toml stays", () => {
+    const toml = 'name = "c"\nworkers_dev=true\n  preview_urls = true\n[env.a]\nworkers_dev = true\n[vars]\nA = "workers_dev = true"\n';
+    const changed = withoutWorkersDev(toml);
+    assert.equal(changed.split("preview_urls = false\n\n")[1], 'name = "c"\n[env.a]\n[vars]\nA = "workers_dev = true"\n');
+  });
+
+  test("an address on workers.dev is this Worker's", async () => {
+    for (const wrong of ["https://other.acme.workers.dev", "https://workers.dev", "https://connections.workers.dev", "https://a.connections.acme.workers.dev", "https://OTHER.acme.Workers.Dev", "https://other.acme.workers.dev."]) {
+      await assert.rejects(deploy([], tools(wrong)), /this Worker's address on workers\.dev/, wrong);
+    }
+    assert.deepEqual(calls, []);
+    assert.ok(addressOf(readConfig(TOML), "https://notworkers.dev").isWorkersDev === false);
+  });
+
+  test("a domain beside an address on workers.dev is refused", async () => {
+    await assert.rejects(deploy(["--domain", "c.example.com"], tools(WORKERS_DEV)), /domain of its own/);
+    files.set("wrangler.toml", `${TOML}\n[[routes]]\npattern = "c.example.com"\n`);
+    await assert.rejects(deploy([], tools(WORKERS_DEV)), /domain of its own/);
+    files.set("wrangler.toml", TOML.replace("workers_dev = true", "workers_dev = false"));
+    await assert.rejects(deploy([], tools(WORKERS_DEV)), /turns that off/);
+    assert.deepEqual(calls, []);
+  });
+
+  test("an address that is none is refused", async () => {
+    for (const wrong of ["", "http://c.example.com", "https://c.example.com/", "https://c.example.com/x", "https://u@c.example.com", "https://c example.com"]) {
+      await assert.rejects(deploy([], tools(wrong)), /PUBLIC_URL/, wrong);
+    }
+  });
+});

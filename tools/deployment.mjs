@@ -1,0 +1,200 @@
+// Owns what a deployment does and in which order: checks first, then the database, its migrations, and the new Worker last. A
+// dry run changes nothing. Every flag is known: it goes to the steps it concerns, or is refused by name. Refuses a second
+// address: where people use another host than *.workers.dev, that one and the preview URLs are turned off.
+
+import { Failure } from "./bootstrap.mjs";
+
+const REQUIRED = ["ENCRYPTION_KEYS", "ADMIN_KEY"];
+/** Beside wrangler.toml, because the paths in it count from there. */
+export const CONFIG = "wrangler.deploy.toml";
+
+/** What a flag takes: nothing (`switch`), a value, or several (`list`); and the steps it goes to. */
+const DEPLOY = ["deploy"];
+const EVERY = ["whoami", "secret", "d1", "deploy"];
+const FLAGS = {
+  "--secrets-file": { takes: "value", steps: DEPLOY },
+  "--message": { takes: "value", steps: DEPLOY },
+  "--tag": { takes: "value", steps: DEPLOY },
+  "--outdir": { takes: "value", steps: DEPLOY },
+  "--metafile": { takes: "value", steps: DEPLOY },
+  "--var": { takes: "list", steps: DEPLOY },
+  "--route": { takes: "list", steps: DEPLOY },
+  "--routes": { takes: "list", steps: DEPLOY },
+  "--domain": { takes: "list", steps: DEPLOY },
+  "--domains": { takes: "list", steps: DEPLOY },
+  "--triggers": { takes: "list", steps: DEPLOY },
+  "--schedule": { takes: "list", steps: DEPLOY },
+  "--schedules": { takes: "list", steps: DEPLOY },
+  "--keep-vars": { takes: "switch", steps: DEPLOY },
+  "--strict": { takes: "switch", steps: DEPLOY },
+  "--logpush": { takes: "switch", steps: DEPLOY },
+  "--minify": { takes: "switch", steps: DEPLOY },
+  "--upload-source-maps": { takes: "switch", steps: DEPLOY },
+  "--dry-run": { takes: "switch", steps: DEPLOY },
+  "--env-file": { takes: "value", steps: EVERY },
+  "--profile": { takes: "value", steps: ["secret", "d1", "deploy"] },
+};
+
+/** Flags of wrangler that would make the steps disagree, and what to do instead. */
+const REFUSED = {
+  "--env": "one folder deploys one installation. For another one, copy the folder and change `name` and `database_name` in wrangler.toml.",
+  "--name": "change `name` in wrangler.toml, and `database_name` with it: two Workers must not share a database.",
+  "--config": "the configuration is wrangler.toml; deploy writes another one beside it where it has to.",
+  "--cwd": "run it in the folder that you deploy.",
+};
+const SHORT = { "-e": "--env", "-c": "--config" };
+
+/** Reads the command line: the arguments of each step, and what matters here. */
+export function readFlags(args) {
+  const flags = { whoami: [], secret: [], d1: [], deploy: [], dryRun: false, secretsFile: false, ownAddresses: [] };
+  const rest = [...args];
+  while (rest.length > 0) {
+    const [written, equals, ...after] = rest.shift().split(/(=)/);
+    const name = SHORT[written] ?? written;
+    const refused = REFUSED[name];
+    if (refused) throw new Failure(`${written} is not taken: ${refused}`);
+    const flag = FLAGS[name];
+    if (!flag) throw new Failure(`${written} is not known. npm run deploy takes ${Object.keys(FLAGS).join(", ")}.`);
+    const values = valuesOf(name, flag, equals ? after.join("") : undefined, rest);
+    note(flags, name, values);
+    // A switch that is off is as good as none.
+    if (flag.takes === "switch" && values[0] === "false") continue;
+    const sent = flag.takes === "switch" ? [name] : [name, ...values];
+    for (const step of flag.steps) flags[step].push(...sent);
+  }
+  return flags;
+}
+
+function valuesOf(name, { takes }, given, rest) {
+  if (takes === "switch") {
+    if (given !== undefined && given !== "true" && given !== "false") throw new Failure(`${name} takes no value.`);
+    return given === undefined ? [] : [given];
+  }
+  if (given !== undefined) return given === "" ? noValue(name) : [given];
+  const values = [];
+  while (rest.length > 0 && !rest[0].startsWith("-") && (takes === "list" || values.length === 0)) values.push(rest.shift());
+  return values.length > 0 ? values : noValue(name);
+}
+
+function noValue(name) {
+  throw new Failure(`${name} needs a value.`);
+}
+
+function note(flags, name, values) {
+  if (name === "--dry-run") flags.dryRun = values[0] !== "false";
+  if (name === "--secrets-file") flags.secretsFile = true;
+  if (/^--(route|domain)s?$/.test(name)) flags.ownAddresses.push(...values);
+  if (name === "--var" && values.some((value) => /^PUBLIC_URL:/.test(value))) {
+    throw new Failure("--var PUBLIC_URL is not taken: write PUBLIC_URL into wrangler.toml, or set it in the environment.");
+  }
+}
+
+// ---- the address
+
+/** What wrangler.toml says, as far as it matters here. */
+export function readConfig(toml) {
+  const top = toml.split(/^\s*\[/m)[0];
+  const text = (name, where) => new RegExp(`^\\s*${name}\\s*=\\s*["']([^"']*)["']`, "m").exec(where)?.[1];
+  return {
+    name: text("name", top),
+    database: text("database_name", toml) ?? "connections",
+    publicUrl: text("PUBLIC_URL", toml),
+    workersDev: !/^\s*workers_dev\s*=\s*false/m.test(top),
+    routes: /^\s*routes?\s*=/m.test(top) || /^\s*\[\[routes\]\]/m.test(toml),
+  };
+}
+
+/** The address that people use, checked: from the environment, else from wrangler.toml. */
+export function addressOf(config, environment) {
+  const value = environment || config.publicUrl;
+  if (!value) throw new Failure('PUBLIC_URL is not set. Write the address that people will use into wrangler.toml: PUBLIC_URL = "https://connections.example.com"');
+  if (!/^https:\/\/[^/?#@\s]+$/.test(value) || !URL.canParse(value)) throw new Failure(`PUBLIC_URL must be https:// and a host, without a path or a slash at the end. It is: ${value}`);
+  const host = new URL(value).hostname.replace(/\.$/, "");
+  return { publicUrl: value, host, isWorkersDev: host === "workers.dev" || host.endsWith(".workers.dev") };
+}
+
+/** Refuses an address that the Worker will not have, or that is not its only one. */
+export function checkAddress(address, config, flags) {
+  if (!address.isWorkersDev) return;
+  const labels = address.host.split(".");
+  if (labels.length !== 4 || labels[0] !== config.name) {
+    throw new Failure(`PUBLIC_URL is ${address.publicUrl}, but this Worker's address on workers.dev is https://${config.name}.<your-subdomain>.workers.dev: change PUBLIC_URL, or \`name\` in wrangler.toml.`);
+  }
+  if (!config.workersDev) throw new Failure("PUBLIC_URL is on workers.dev, and wrangler.toml turns that off (workers_dev = false). Change one of them.");
+  if (config.routes || flags.ownAddresses.length > 0) {
+    throw new Failure("PUBLIC_URL is on workers.dev, and the Worker has a route or domain of its own beside it. Set PUBLIC_URL to that one: then deploy turns workers.dev off.");
+  }
+}
+
+/** wrangler.toml with one door only. The settings stand before the first table, and nowhere else. */
+export function withoutWorkersDev(toml) {
+  const kept = toml.split("\n").filter((line) => !/^\s*(workers_dev|preview_urls)\s*=/.test(line)).join("\n");
+  return `# Written by npm run deploy: wrangler.toml without workers.dev and preview URLs.\nworkers_dev = false\npreview_urls = false\n\n${kept}`;
+}
+
+// ---- the steps
+
+/**
+ * Deploys. `tools` reach the outside: `run` and `capture` call wrangler with arguments; `read`, `write` and `remove` files beside
+ * wrangler.toml; `build` makes the Worker; `say` tells; `publicUrl` is the environment's.
+ */
+export async function deploy(args, tools) {
+  const flags = readFlags(args);
+  const toml = tools.read("wrangler.toml");
+  const config = readConfig(toml);
+  const address = addressOf(config, tools.publicUrl);
+  checkAddress(address, config, flags);
+  if (!flags.dryRun) {
+    await requireLogin(flags, tools);
+    if (!flags.secretsFile) await requireSecrets(flags, tools);
+  }
+  await tools.build();
+  if (!flags.dryRun) {
+    await ensureDatabase(config, flags, tools);
+    await tools.run("d1", "migrations", "apply", "DB", "--remote", ...flags.d1);
+  }
+  await putWorker(toml, address, flags, tools);
+  if (flags.dryRun) return tools.say("\nThat was a dry run: nothing was changed. No migration ran and no Worker was put in place.");
+  tools.say(`\nDeployed. Is it well? curl ${address.publicUrl}/healthz`);
+}
+
+async function putWorker(toml, { publicUrl, host, isWorkersDev }, flags, tools) {
+  const deployed = ["deploy", "--var", `PUBLIC_URL:${publicUrl}`, ...flags.deploy];
+  if (isWorkersDev) return tools.run(...deployed);
+  tools.say(`People use ${host}: workers.dev and preview URLs are turned off for this Worker.`);
+  tools.write(CONFIG, withoutWorkersDev(toml));
+  try {
+    await tools.run(...deployed, "--config", CONFIG);
+  } finally {
+    tools.remove(CONFIG);
+  }
+}
+
+async function requireLogin(flags, tools) {
+  const { code, output } = await tools.capture("whoami", ...flags.whoami);
+  if (code === 0 && !/not authenticated|not logged in/i.test(output)) return;
+  throw new Failure(`wrangler is not logged in. Either: npx wrangler login\nor set CLOUDFLARE_API_TOKEN (and CLOUDFLARE_ACCOUNT_ID when you have several accounts).\n${output.trim()}`);
+}
+
+async function requireSecrets(flags, tools) {
+  const { code, output } = await tools.capture("secret", "list", ...flags.secret);
+  const missing = REQUIRED.filter((name) => code !== 0 || !output.includes(`"${name}"`));
+  if (missing.length === 0) return;
+  if (code === 0) throw new Failure(`These secrets are not set: ${missing.join(", ")}. Set each with: npx wrangler secret put NAME (.dev.vars.example says how to make one)`);
+  throw new Failure(
+    `The secrets of the Worker cannot be listed. If this is the first deployment, make them and give them along:\n
+  (umask 077; printf 'ENCRYPTION_KEYS="k1:%s"\\nADMIN_KEY="%s"\\n' "$(openssl rand -base64 32)" "$(openssl rand -base64 36)" > .prod.vars)
+  npm run deploy -- --secrets-file .prod.vars\n
+Then move .prod.vars to a safe place: without ENCRYPTION_KEYS nothing that is stored can be opened again.
+Otherwise, this is what wrangler said:\n${output.trim()}`,
+  );
+}
+
+/** Made by name before the first migration; `wrangler deploy` then finds it by that name. */
+async function ensureDatabase({ database }, flags, tools) {
+  const { code, output } = await tools.capture("d1", "info", database, "--json", ...flags.d1);
+  if (code === 0) return;
+  if (!/couldn't find/i.test(output)) throw new Failure(`The database cannot be looked up:\n${output.trim()}`);
+  tools.say(`Making the database "${database}"…`);
+  await tools.run("d1", "create", database, ...flags.d1);
+}
