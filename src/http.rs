@@ -11,6 +11,7 @@ mod flows;
 mod input;
 mod keys;
 mod known;
+mod limits;
 mod links;
 mod oauth;
 mod openapi;
@@ -22,6 +23,7 @@ pub mod routes;
 mod session;
 mod setup;
 mod sign_in;
+mod too_large;
 mod view;
 
 use crate::caller::{Key, PresentedKey};
@@ -42,8 +44,10 @@ pub const BODY_LIMIT: usize = 256 * 1024;
 /// A request's method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// GET, and HEAD as far as routes go.
+    /// GET
     Get,
+    /// HEAD: routed as GET, answered without a body.
+    Head,
     /// POST
     Post,
     /// PUT
@@ -57,10 +61,11 @@ pub enum Method {
 }
 
 impl Method {
-    /// Reads a method.
+    /// Reads a method. Methods are case-sensitive (RFC 9110 9.1).
     pub fn parse(text: &str) -> Self {
         match text {
-            "GET" | "HEAD" => Self::Get,
+            "GET" => Self::Get,
+            "HEAD" => Self::Head,
             "POST" => Self::Post,
             "PUT" => Self::Put,
             "PATCH" => Self::Patch,
@@ -73,12 +78,18 @@ impl Method {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
+            Self::Head => "HEAD",
             Self::Post => "POST",
             Self::Put => "PUT",
             Self::Patch => "PATCH",
             Self::Delete => "DELETE",
             Self::Other => "OTHER",
         }
+    }
+
+    /// Whether a request with this method may change nothing (RFC 9110 9.2.1).
+    pub fn is_safe(self) -> bool {
+        matches!(self, Self::Get | Self::Head)
     }
 }
 
@@ -112,6 +123,16 @@ impl Request {
     /// The first value of a header, by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether nobody has asked for the page yet: a HEAD, or a browser that loads a page ahead of need. Such a request
+    /// must not use anything up.
+    fn is_speculative(&self) -> bool {
+        let prefetch = |name: &str| {
+            let value = self.header(name).unwrap_or_default();
+            value.split([';', ',']).any(|part| matches!(part.trim(), "prefetch" | "prerender" | "preview"))
+        };
+        self.method == Method::Head || ["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter().any(prefetch)
     }
 
     fn bearer(&self) -> Option<&str> {
@@ -202,11 +223,12 @@ pub async fn handle<P: Ports>(core: &Core<P>, request: &Request) -> Response {
         Ok(()) => answer(core, &mut call, &found).await,
         Err(error) => Err(error),
     };
-    let response = answered.unwrap_or_else(|error| {
+    let mut response = answered.unwrap_or_else(|error| {
         core.log_cause(&error);
         let csrf = session::form_token(core, request);
         refusal(request, &found, &error, &session::shell(call.session.as_ref(), csrf.as_deref()))
     });
+    limits::count_call(&found, request, &mut response);
     finished(response, request, Some(&core.config))
 }
 
@@ -251,10 +273,20 @@ async fn answer<P: Ports>(core: &Core<P>, call: &mut Call<'_>, found: &Found) ->
             return Err(Error::not_found("address here"));
         }
     };
-    authenticate(core, route.auth, call).await?;
-    if matches!(request.body, Body::TooLarge) && route.auth != Auth::Itself {
-        return Err(input::too_large());
+    limits::refuse_blocked(core, route, request)?;
+    match routed(core, route, call).await {
+        Ok(response) => Ok(response),
+        Err(error) => Err(limits::count_failure(core, route, request, error).await),
     }
+}
+
+async fn routed<P: Ports>(core: &Core<P>, route: &routes::Line, call: &mut Call<'_>) -> Result<Response> {
+    authenticate(core, route.auth, call).await?;
+    // A resolve authenticates in its own round trip, and refuses such a body itself.
+    if matches!(call.request.body, Body::TooLarge) && route.auth != Auth::Itself {
+        return Err(too_large::refusal(core, route, call).await);
+    }
+    limits::count_costly(core, route, call).await?;
     routes::dispatch(core, route.handler, call).await
 }
 
@@ -342,6 +374,9 @@ fn finished(mut response: Response, request: &Request, config: Option<&Config>) 
     }
     if config.is_none_or(|config| config.public_url.is_secure()) {
         response.headers.push(("strict-transport-security".into(), "max-age=31536000; includeSubDomains".into()));
+    }
+    if request.method == Method::Head {
+        response.body.clear();
     }
     response
 }

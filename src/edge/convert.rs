@@ -13,7 +13,8 @@ pub(super) async fn request(mut request: Request) -> worker::Result<CoreRequest>
     let url = request.url()?;
     let headers = request.headers().entries().map(|(name, value)| (name.to_lowercase(), value)).collect();
     Ok(CoreRequest {
-        method: Method::parse(request.method().as_ref()),
+        // As it was sent: `Request::method` takes a method that it does not know for GET.
+        method: Method::parse(&request.inner().method()),
         path: url.path().to_owned(),
         query: url.query().unwrap_or_default().to_owned(),
         headers,

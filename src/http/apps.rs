@@ -52,7 +52,7 @@ fn unchangeable(name: &str) -> Error {
     )
 }
 
-async fn registered<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Registered> {
+pub(super) async fn registered<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Registered> {
     let id = AppId::parse(call.param(0)).ok_or_else(missing)?;
     let key = call.key()?;
     if !key.sees_app(&id) {

@@ -137,14 +137,22 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     Ok(Response::json(200, &input::list(&page, view::key)))
 }
 
-pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let missing = || Error::not_found("key");
+fn missing() -> Error {
+    Error::not_found("key")
+}
+
+/// The key that the path names, if it exists for the caller's.
+pub(super) async fn find<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Key> {
     let id = KeyId::parse(call.param(0)).ok_or_else(missing)?;
     let own = call.key()?;
     let key =
         store::keys::get(core.db(), &id).await?.filter(|key| key.workspace == own.workspace && own.covers_key(key));
-    key.ok_or_else(missing)?;
-    if !store::keys::revoke(core.db(), &own.workspace, &id, core.now()).await? {
+    key.ok_or_else(missing)
+}
+
+pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    let Key { id, workspace, .. } = find(core, call).await?;
+    if !store::keys::revoke(core.db(), &workspace, &id, core.now()).await? {
         return Err(missing());
     }
     // What fails here is done by the clock: the row stays until the copy is surely gone.

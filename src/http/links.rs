@@ -106,7 +106,7 @@ fn id(call: &Call<'_>) -> Result<LinkId> {
 }
 
 /// The link, if what it is for exists for this key.
-async fn find<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Link> {
+pub(super) async fn find<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Link> {
     let key = call.key()?;
     let link = crate::store::links::get(core.db(), &key.workspace, &id(call)?).await?;
     let seen = |link: &Link| match &link.connection {

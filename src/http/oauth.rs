@@ -253,6 +253,10 @@ fn not_somebody_else(call: &Call<'_>, link: &Link) -> Result<()> {
 // ---- coming back ----
 
 pub(super) async fn callback<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    // The code is used up by the person's own visit alone.
+    if call.request.is_speculative() {
+        return Ok(not_yet());
+    }
     let Some(client) = ClientId::parse(call.param(0)) else { return Ok(ended(Refusal::Unknown)) };
     let twice = ["state", "code", "iss", "error"].iter().any(|name| input::times(call.request, name) > 1);
     if twice {
@@ -274,6 +278,11 @@ pub(super) async fn callback<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Resul
             Ok(Response::see_other(&destination(&flow).unwrap_or_else(|| format!("/flows/{id}"))))
         }
     }
+}
+
+/// The answer to a request that only looks ahead. It must not be kept for the visit itself.
+fn not_yet() -> Response {
+    Response::new(204, "text/plain; charset=utf-8", String::new()).with("vary", "Sec-Purpose, Purpose".into())
 }
 
 fn ended(refusal: Refusal) -> Response {

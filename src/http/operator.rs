@@ -65,6 +65,13 @@ pub(super) async fn list_workspaces<P: Ports>(core: &Core<P>, call: &Call<'_>) -
     Ok(Response::json(200, &input::list(&page, |workspace| json!(workspace))))
 }
 
+/// The workspace that the path names.
+pub(super) async fn find_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Workspace> {
+    let missing = || Error::not_found("workspace");
+    let id = WorkspaceId::parse(call.param(0)).ok_or_else(missing)?;
+    store::workspaces::get(core.db(), &id).await?.ok_or_else(missing)
+}
+
 /// Everybody is locked out by the answer; grants are revoked and rows erased by the clock.
 pub(super) async fn delete_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let missing = || Error::not_found("workspace");

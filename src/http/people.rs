@@ -167,7 +167,7 @@ fn words((status, _): (Status, Option<Reason>)) -> StatusWords {
 }
 
 /// The connection, if this person may see it.
-async fn find<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Listed> {
+pub(super) async fn find<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Listed> {
     let session = call.session()?;
     let filter = Filter {
         id: Some(ConnectionId::parse(call.param(0)).ok_or_else(Error::connection_not_found)?),

@@ -205,17 +205,17 @@ fn entered_at_once(scene: &Scene, key: &str, client_ids: [&str; 3]) -> Vec<u16> 
 // ---- links in one browser ----
 
 /// A browser: it keeps cookies.
-struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     scene: &'a Scene,
     cookies: BTreeMap<String, String>,
 }
 
 impl<'a> Browser<'a> {
-    fn new(scene: &'a Scene) -> Self {
+    pub(crate) fn new(scene: &'a Scene) -> Self {
         Self { scene, cookies: BTreeMap::new() }
     }
 
-    fn send(&mut self, mut request: Request) -> Response {
+    pub(crate) fn send(&mut self, mut request: Request) -> Response {
         let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         request.headers.push(("cookie".into(), cookies.join("; ")));
         let response = self.scene.world.run(async { http::handle(&self.scene.world.core(), &request).await });
@@ -225,11 +225,11 @@ impl<'a> Browser<'a> {
         response
     }
 
-    fn get(&mut self, address: &str) -> Response {
+    pub(crate) fn get(&mut self, address: &str) -> Response {
         self.send(request(Method::Get, address, vec![]))
     }
 
-    fn sign_in(&mut self) {
+    pub(crate) fn sign_in(&mut self) {
         let body = json!({ "user": { "id": "ann" } });
         let (_, made) = call(self.scene, &first_key(self.scene), Method::Post, "/v1/sign-in-links", &body);
         let path = made["url"].as_str().unwrap().trim_start_matches("https://c.example.com").to_owned();
@@ -237,7 +237,7 @@ impl<'a> Browser<'a> {
     }
 
     /// Presses a link's button: what is answered.
-    fn press(&mut self, path: &str) -> Response {
+    pub(crate) fn press(&mut self, path: &str) -> Response {
         self.send(request(Method::Post, path, vec![]))
     }
 
@@ -252,7 +252,7 @@ impl<'a> Browser<'a> {
 }
 
 /// A link: its path.
-fn link(scene: &Scene, expires_in: i64) -> String {
+pub(crate) fn link(scene: &Scene, expires_in: i64) -> String {
     link_with(scene, |new| new.expires_in = expires_in)
 }
 

@@ -13,6 +13,7 @@ mod connect;
 mod disconnect;
 mod hostile;
 mod http;
+mod limits;
 mod migrations;
 mod outages;
 mod refresh;

@@ -24,6 +24,7 @@ use super::acme::{Acme, Wire};
 use super::cache::{Copies, Entries};
 use super::database::{Engine, Records};
 use super::outside::{Boat, Kept, Lines, Meter, Pen, Seeded};
+use super::limiter::{Counter, Counts};
 use super::runtime::{NOBODY, Owner, Runtime, Task};
 use super::signer::Notary;
 use super::witness::{Life, Strand, Witness};
@@ -136,6 +137,7 @@ pub(crate) struct Outside {
     log: Pen,
     refresher: Messenger,
     lifeboat: Boat,
+    limiter: Counter,
     memo: Rc<Memo>,
     pub(crate) meter: Rc<Meter>,
 }
@@ -150,6 +152,7 @@ impl Ports for Outside {
     type Log = Pen;
     type Refresher = Messenger;
     type Lifeboat = Boat;
+    type RateLimiter = Counter;
 
     fn database(&self) -> &Self::Database {
         &self.database
@@ -178,6 +181,9 @@ impl Ports for Outside {
     fn lifeboat(&self) -> &Boat {
         &self.lifeboat
     }
+    fn rate_limiter(&self) -> &Counter {
+        &self.limiter
+    }
     fn memo(&self) -> &Memo {
         &self.memo
     }
@@ -200,6 +206,8 @@ pub(crate) struct World {
     pub(crate) check_batch: Rc<Cell<Option<i64>>>,
     /// `RESEAL_BATCH`, if the operator set it.
     pub(crate) reseal_batch: Rc<Cell<Option<i64>>>,
+    /// How often what happened; counted where a test switches it on.
+    pub(crate) counts: Rc<Counts>,
     random: Rc<Seeded>,
     objects: Rc<Objects>,
     pub(crate) witness: Rc<Witness>,
@@ -224,6 +232,7 @@ impl World {
             keys: Rc::new(RefCell::new(KEYS.to_owned())),
             check_batch: Rc::default(),
             reseal_batch: Rc::default(),
+            counts: Rc::default(),
             random: Rc::new(Seeded::new(seed.unwrap_or(1))),
             objects: Rc::default(),
             witness,
@@ -277,6 +286,7 @@ impl World {
 
     fn core_with(&self, way: Way, objects: &Rc<Objects>, meter: &Rc<Meter>) -> Invocation {
         let (runtime, meter) = (self.runtime.clone(), Rc::clone(meter));
+        let limiter = Counter { counts: Rc::clone(&self.counts), runtime: runtime.clone() };
         let refresher = Messenger { way, world: self.clone(), objects: Rc::clone(objects), meter: Rc::clone(&meter) };
         let strand = Rc::new(Strand::new(&self.witness, &runtime));
         let records = Records {
@@ -297,6 +307,7 @@ impl World {
             log: Pen(Rc::clone(&self.log)),
             refresher,
             lifeboat: Boat { kept: Rc::clone(&self.kept), witness: Rc::clone(&self.witness) },
+            limiter,
             memo: self.memo.clone().unwrap_or_default(),
             meter,
         };
