@@ -9,6 +9,7 @@ mod account;
 pub mod callback;
 pub mod link;
 pub mod paste;
+pub mod recent_test;
 pub mod settle;
 pub mod start;
 pub mod trial;

@@ -12,7 +12,7 @@ use super::{Call, Response, input, view};
 use crate::app::{App, AppId, Definition, Form, Kind, Origin, Values, WayId, read_variables};
 use crate::catalogue;
 use crate::client::{Client, ClientSecret};
-use crate::connect::{start, trial};
+use crate::connect::{recent_test, start};
 use crate::core::Core;
 use crate::error::{Code, Error, FieldError, Result};
 use crate::ids::{ClientId, WorkspaceId};
@@ -229,7 +229,7 @@ pub(super) async fn get_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Res
 pub(super) async fn test_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let (app, client) = current_client(core, call).await?;
     let input: TrialInput = input::json(call.request)?;
-    Ok(Response::json(200, &json!(trial::of_client(core, &app, &client, &input.variables).await?)))
+    Ok(Response::json(200, &recent_test::test(core, &app, &client, &input.variables).await?))
 }
 
 #[derive(Deserialize)]

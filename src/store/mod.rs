@@ -6,6 +6,7 @@
 
 pub mod apps;
 pub mod authorizations;
+pub mod client_tests;
 pub mod clients;
 pub mod connections;
 pub mod events;

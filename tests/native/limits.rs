@@ -37,7 +37,7 @@ fn send(scene: &Scene, request: &Request) -> Response {
     })
 }
 
-fn with_key(method: Method, path: &str, key: &str) -> Request {
+pub(crate) fn with_key(method: Method, path: &str, key: &str) -> Request {
     request(method, path, &[("authorization", &format!("Bearer {key}"))])
 }
 

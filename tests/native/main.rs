@@ -15,6 +15,7 @@ mod hostile;
 mod http;
 mod limits;
 mod migrations;
+mod on_demand;
 mod outages;
 mod refresh;
 mod requests;
