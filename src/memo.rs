@@ -2,11 +2,15 @@
 //!
 //! Nothing here is ever needed for correctness, and nothing here is a secret. Refuses to grow: each map has a limit.
 
+mod definitions;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use crate::ids::ConnectionId;
 use crate::time::Timestamp;
+
+pub use definitions::Definitions;
 
 /// Entries of a map, at most.
 const MOST: usize = 1000;
@@ -23,6 +27,7 @@ pub struct Memo {
     copied: RefCell<HashMap<ConnectionId, (i64, i64)>>,
     blocked: RefCell<HashMap<String, Timestamp>>,
     refused: RefCell<HashMap<(String, String), (u32, Timestamp)>>,
+    definitions: Definitions,
 }
 
 impl Memo {
@@ -48,6 +53,11 @@ impl Memo {
         }
         noted.insert(key, now);
         true
+    }
+
+    /// The definitions of workspaces' own apps that were parsed here.
+    pub fn definitions(&self) -> &Definitions {
+        &self.definitions
     }
 
     /// Refuses a caller until then. Where too many are refused, the one whose time ends first gives way.

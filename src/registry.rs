@@ -38,9 +38,9 @@ pub fn definition<P: Ports>(core: &Core<P>, id: &AppId, revision: i64, stored: O
             .ok_or_else(|| Error::internal(format!("the catalogue has no app {id} any more")));
     }
     let text = stored.ok_or_else(|| Error::internal(format!("revision {revision} of the app {id} is missing")))?;
-    app::read(text, core.config.egress)
-        .map(Rc::new)
-        .map_err(|_| Error::internal(format!("revision {revision} of the app {id} can't be read")))
+    let parse = |text: &str| app::read_stored(text, core.config.egress).ok();
+    let read = core.ports.memo().definitions().get(text, parse);
+    read.ok_or_else(|| Error::internal(format!("revision {revision} of the app {id} can't be read")))
 }
 
 /// One way to connect of a definition that a connection was made with.
