@@ -22,6 +22,5 @@ CREATE INDEX connections_by_revision ON connections (workspace_id, app, app_revi
 CREATE INDEX authorizations_by_revision ON authorizations (workspace_id, app, app_revision) WHERE app_revision > 0;
 CREATE INDEX revocations_by_revision ON revocations (workspace_id, app, app_revision) WHERE app_revision > 0;
 CREATE INDEX links_open ON links (workspace_id, expires_at) WHERE status = 'open';
-CREATE INDEX keys_in_force ON keys (workspace_id) WHERE revoked_at IS NULL;
 CREATE INDEX sign_in_links_by_user ON sign_in_links (workspace_id, user_id, expires_at) WHERE used_at IS NULL;
 CREATE INDEX sessions_by_user ON sessions (workspace_id, user_id, created_at) WHERE user_id IS NOT NULL;

@@ -28,6 +28,7 @@ pub mod workspace;
 pub mod check;
 pub mod connect;
 pub mod disconnect;
+pub mod quotas;
 pub mod refresh;
 pub mod registry;
 pub mod reseal;

@@ -7,7 +7,7 @@ mod definitions;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, WorkspaceId};
 use crate::time::Timestamp;
 
 pub use definitions::Definitions;
@@ -16,6 +16,8 @@ pub use definitions::Definitions;
 const MOST: usize = 1000;
 /// Callers that are refused for a while, at most.
 const MOST_BLOCKED: usize = 10_000;
+/// Seconds that the room for further connections is remembered.
+const ROOM_KNOWN_FOR: i64 = 600;
 /// Seconds in which a credential that is refused again counts as repeated.
 const REPEATED_WITHIN: i64 = 60;
 
@@ -28,6 +30,7 @@ pub struct Memo {
     blocked: RefCell<HashMap<String, Timestamp>>,
     refused: RefCell<HashMap<(String, String), (u32, Timestamp)>>,
     definitions: Definitions,
+    rooms: RefCell<HashMap<WorkspaceId, (i64, Timestamp)>>,
 }
 
 impl Memo {
@@ -58,6 +61,26 @@ impl Memo {
     /// The definitions of workspaces' own apps that were parsed here.
     pub fn definitions(&self) -> &Definitions {
         &self.definitions
+    }
+
+    /// Whether a workspace is known to have room for one more connection: then that one is counted.
+    pub fn take_room(&self, workspace: &WorkspaceId, now: Timestamp) -> bool {
+        match self.rooms.borrow_mut().get_mut(workspace) {
+            Some((left, at)) if *left > 0 && now.since(*at) < ROOM_KNOWN_FOR => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Remembers for how many more connections a workspace surely has room.
+    pub fn remember_room(&self, workspace: &WorkspaceId, left: i64, now: Timestamp) {
+        let mut rooms = self.rooms.borrow_mut();
+        if rooms.len() >= MOST {
+            rooms.clear();
+        }
+        rooms.insert(workspace.clone(), (left, now));
     }
 
     /// Refuses a caller until then. Where too many are refused, the one whose time ends first gives way.

@@ -491,7 +491,10 @@ mod tests {
     fn a_value_that_is_too_long_for_the_pattern_is_told_so_and_is_not_compared() {
         let field = Field { pattern: Pattern::parse(DEAR[0]), ..Field::usual("api_key", "Key", true) };
         let problem = field.read(&"z".repeat(2000)).unwrap_err();
-        assert!(problem.starts_with("is over 288 bytes") && problem.contains("too long for this app's pattern"), "{problem}");
+        assert!(
+            problem.starts_with("is over 288 bytes") && problem.contains("too long for this app's pattern"),
+            "{problem}"
+        );
         assert!(field.read(&"z".repeat(100)).is_ok());
         let variable = Variable {
             label: "X".into(),

@@ -10,6 +10,7 @@ use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_text};
 use crate::ports::Ports;
+use crate::quotas::{self, Quota};
 use crate::registry;
 use crate::secret::Secret;
 use crate::store::links::{Link, LinkStatus, OnDuplicate};
@@ -94,7 +95,10 @@ pub async fn create<P: Ports>(
         created_at: now,
         expires_at: now.plus(new.expires_in),
     };
-    store::links::insert(core.db(), &link, &hash(token.expose())).await?;
+    let quota = [Quota::OpenLinks(now)];
+    let db = quotas::guarded(core, workspace, &quota);
+    let inserted = store::links::insert(&db, &link, &hash(token.expose())).await;
+    quotas::allowed(core, workspace, &quota, inserted).await?;
     let url = core.config.public_url.at(&format!("/connect/{}", token.expose()));
     Ok((link, url))
 }

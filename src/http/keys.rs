@@ -14,6 +14,7 @@ use crate::egress::Egress;
 use crate::error::{Code, Error, Result};
 use crate::ids::ConnectionId;
 use crate::ports::{Database, Ports};
+use crate::quotas::{self, Quota};
 use crate::resolve::cached;
 use crate::store;
 use crate::time::Timestamp;
@@ -102,7 +103,9 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
         expires_at: new.expires_at,
         created_at: Some(now),
     };
-    core.db().batch(vec![store::keys::insert(&key)]).await?;
+    let (workspace, quota) = (&key.workspace, [Quota::Keys]);
+    let inserted = quotas::guarded(core, workspace, &quota).batch(vec![store::keys::insert(&key)]).await;
+    quotas::allowed(core, workspace, &quota, inserted).await?;
     Ok(Response::json(201, &json!(Shown { key: view::key(&key), text: text.expose() })))
 }
 

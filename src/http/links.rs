@@ -12,6 +12,7 @@ use crate::error::{Code, Error, Result};
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_text};
 use crate::json::objects;
 use crate::ports::Ports;
+use crate::quotas::{self, Quota};
 use crate::secret::Secret;
 use crate::store::links::{Link, LinkStatus, OnDuplicate};
 use crate::store::sessions::{SignIn, insert_sign_in};
@@ -162,7 +163,10 @@ pub(super) async fn create_sign_in<P: Ports>(core: &Core<P>, call: &Call<'_>) ->
     let token = Secret::new(random_text::<32>(core.ports.random())?);
     let expires_at = core.now().plus(SIGN_IN_LIFE);
     let sign_in = SignIn { workspace: call.key()?.workspace.clone(), user };
-    insert_sign_in(core.db(), &hash(token.expose()), &sign_in, expires_at).await?;
+    let quota = [Quota::SignInLinks(&sign_in.user.id, core.now())];
+    let db = quotas::guarded(core, &sign_in.workspace, &quota);
+    let inserted = insert_sign_in(&db, &hash(token.expose()), &sign_in, expires_at).await;
+    quotas::allowed(core, &sign_in.workspace, &quota, inserted).await?;
     let url = core.config.public_url.at(&format!("/sign-in/{}", token.expose()));
     Ok(Response::json(201, &json!({ "url": url, "expires_at": expires_at })))
 }

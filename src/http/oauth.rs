@@ -18,11 +18,12 @@ use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ids::{ClientId, ConnectionId};
 use crate::ports::Ports;
+use crate::quotas;
 use crate::registry;
 use crate::secret::Secret;
 use crate::store::connections;
 use crate::store::links::{self, Link};
-use crate::store::sessions::Session;
+use crate::store::sessions::{self, Session};
 
 // ---- starting, as a signed-in person ----
 
@@ -125,6 +126,9 @@ async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>, wish: &Wish, refused: O
 async fn walk<P: Ports>(core: &Core<P>, call: &Call<'_>, mut wish: Wish, session: &str) -> Result<Response> {
     let entered = input::forms_under(call.request, page::INPUT);
     let offer = offer(core, &wish).await?;
+    if wish.connection.is_none() {
+        quotas::room_for_connection(core, &wish.workspace).await?;
+    }
     let is_variable = |name: &String| offer.app.variables.contains_key(name);
     let (variables, fields): (BTreeMap<_, _>, BTreeMap<_, _>) =
         entered.into_iter().partition(|(name, _)| is_variable(name));
@@ -204,6 +208,10 @@ async fn use_through<P: Ports>(core: &Core<P>, call: &Call<'_>, link: &Link) -> 
             "This link is in use in another browser. Continue there, or ask for a new link.",
         ));
     }
+    // Stored only now: whoever has no use of the link leaves no session.
+    if cookie.is_some() {
+        sessions::insert(core.db(), &session).await?;
+    }
     // The link is this browser's from now on: it gets the cookie whatever comes of it, so that it may try again.
     let walked = match link_wish(call, link) {
         Ok(wish) => walk(core, call, wish, &session.hash).await,
@@ -220,12 +228,12 @@ async fn use_through<P: Ports>(core: &Core<P>, call: &Call<'_>, link: &Link) -> 
     })
 }
 
-/// The same browser may try again: it has the link's session already.
+/// The same browser may try again: it has the link's session already. A new one is stored by whoever asked for it.
 async fn link_session<P: Ports>(core: &Core<P>, call: &Call<'_>, link: &Link) -> Result<(Session, Option<String>)> {
     if let Some(session) = session::link(core, call.request, &link.id).await? {
         return Ok((session, None));
     }
-    let (session, cookie) = session::open_link(core, link).await?;
+    let (session, cookie) = session::for_link(core, link)?;
     Ok((session, Some(cookie)))
 }
 

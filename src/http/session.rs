@@ -95,16 +95,18 @@ pub(super) fn user_of(session: &Session) -> Result<&User> {
 
 /// Signs a person in; answers the cookie.
 pub(super) async fn open_person<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, user: User) -> Result<String> {
-    open(core, workspace, Kind::Person(user), PERSON_COOKIE, PERSON_LIFE).await.map(|(_, cookie)| cookie)
+    let (session, cookie) = new(core, workspace, Kind::Person(user), PERSON_COOKIE, PERSON_LIFE)?;
+    sessions::insert(core.db(), &session).await?;
+    Ok(cookie)
 }
 
-/// Opens a session for a link; answers it and the cookie.
-pub(super) async fn open_link<P: Ports>(core: &Core<P>, link: &Link) -> Result<(Session, String)> {
+/// A session for a link, not yet stored, and its cookie.
+pub(super) fn for_link<P: Ports>(core: &Core<P>, link: &Link) -> Result<(Session, String)> {
     let life = link.expires_at.since(core.now()) + AFTER_LINK;
-    open(core, &link.workspace, Kind::Link(link.id.clone()), &link_cookie(&link.id), life).await
+    new(core, &link.workspace, Kind::Link(link.id.clone()), &link_cookie(&link.id), life)
 }
 
-async fn open<P: Ports>(
+fn new<P: Ports>(
     core: &Core<P>,
     workspace: &WorkspaceId,
     kind: Kind,
@@ -120,7 +122,6 @@ async fn open<P: Ports>(
         created_at: now,
         expires_at: now.plus(life),
     };
-    sessions::insert(core.db(), &session).await?;
     Ok((session, set_cookie(core, base, value.expose(), life)))
 }
 

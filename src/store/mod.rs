@@ -13,6 +13,7 @@ pub mod events;
 pub mod keys;
 pub mod links;
 pub mod maintenance;
+pub mod quotas;
 pub mod refreshes;
 pub mod reseals;
 pub mod revocations;

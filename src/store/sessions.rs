@@ -11,6 +11,9 @@ use crate::workspace::User;
 const INSERT: &str =
     "INSERT INTO sessions (hash, workspace_id, kind, user_id, user_name, link_id, created_at, expires_at)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+/// A person keeps at most 100 sessions; the oldest give way to the one that begins.
+const TRIM: &str = "DELETE FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND hash <> ?3 AND hash NOT IN
+    (SELECT hash FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND hash <> ?3 ORDER BY created_at DESC, hash LIMIT 99)";
 const GET: &str = "SELECT * FROM sessions WHERE hash = ?1 AND expires_at > ?2";
 const LIVING: &str = "SELECT hash FROM sessions WHERE hash IN (SELECT value FROM json_each(?1)) AND expires_at > ?2";
 const DELETE: &str = "DELETE FROM sessions WHERE hash = ?1";
@@ -78,7 +81,8 @@ pub async fn insert(db: &impl Database, session: &Session) -> Stored<()> {
         session.created_at,
         session.expires_at
     );
-    run(db, statement).await.map(|_| ())
+    let trim = user.map(|user| sql!(TRIM, &session.workspace, user.id.as_str(), session.hash.as_str()));
+    db.batch([statement].into_iter().chain(trim).collect()).await.map(|_| ())
 }
 
 /// A session that has not ended.

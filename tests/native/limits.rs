@@ -247,9 +247,8 @@ fn a_hot_resolve_waits_for_the_database_alone() {
     send(&scene, &with_key(Method::Post, &path, &key));
     let before = scene.world.counts.total(RateLimit::Calls);
     scene.world.db.reset_counts();
-    let response = scene.world.run(async {
-        http::handle(&scene.world.core(), &with_key(Method::Post, &path, &key)).await
-    });
+    let response =
+        scene.world.run(async { http::handle(&scene.world.core(), &with_key(Method::Post, &path, &key)).await });
     assert_eq!((response.status, scene.world.db.round_trips.get()), (200, 1));
     assert_eq!(scene.world.counts.total(RateLimit::Calls), before, "counted afterwards");
     assert_eq!(response.after.len(), 1);
@@ -276,7 +275,8 @@ fn costly_calls_are_limited_by_key_and_by_person_and_a_page_says_so() {
     // Nothing of it takes time here: the calls stay within one minute.
     scene.world.acme.always("/me", Some(crate::support::Reply::status(200, "{}")));
     let mut press = || {
-        let mut request = request(Method::Post, &format!("/connections/{id}/check"), &[("sec-fetch-site", "same-origin")]);
+        let mut request =
+            request(Method::Post, &format!("/connections/{id}/check"), &[("sec-fetch-site", "same-origin")]);
         request.body = Body::Bytes(format!("csrf={csrf}").into_bytes());
         ann.send(request)
     };

@@ -17,6 +17,7 @@ mod limits;
 mod migrations;
 mod on_demand;
 mod outages;
+mod quotas;
 mod refresh;
 mod requests;
 mod reseal;

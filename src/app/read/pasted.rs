@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::super::template::is_name;
 use super::super::{ClientAuth, Field, Kind, Mark, Origin, Pattern, Variable};
-use super::{Problems, Rules};
 use super::rules::{LONGEST_TEXT, RESERVED};
 use super::shape::{RawAuth, RawField, RawMark, RawOrigin, RawVariable};
+use super::{Problems, Rules};
 
 /// Fields of one credential, at most.
 const MOST_FIELDS: usize = 10;

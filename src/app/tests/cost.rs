@@ -36,9 +36,8 @@ fn a_new_definition_has_few_variables_parameters_and_marks() {
     let nothing: [&str; 0] = [];
     assert_eq!(refused(|json| json["variables"] = variables(30, "[a-z]+")), nothing);
     assert_eq!(refused(|json| json["variables"] = variables(31, "[a-z]+")), ["variables"]);
-    let headers = |count: usize| -> Value {
-        Value::Object((0..count).map(|at| (format!("x-{at}"), json!("v"))).collect())
-    };
+    let headers =
+        |count: usize| -> Value { Value::Object((0..count).map(|at| (format!("x-{at}"), json!("v"))).collect()) };
     let request = |count| json!({ "base_url": "https://api.acme.example/", "headers": headers(count) });
     assert_eq!(refused(|json| json["request"] = request(50)), nothing);
     assert_eq!(refused(|json| json["request"] = request(51)), ["request.headers"]);
