@@ -10,7 +10,7 @@
 //! - **Costly calls, by key or signed-in user.** Counted before the handler runs: these create rows or send requests to
 //!   apps.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::routes::{Auth, Found, Handler, Line};
 use super::{Call, Request, Response, session};
@@ -61,7 +61,7 @@ fn address(request: &Request) -> String {
     match request.header("cf-connecting-ip").map(|text| text.trim().parse()) {
         Some(Ok(IpAddr::V6(ip))) => match ip.to_ipv4_mapped() {
             Some(ip) => ip.to_string(),
-            None => ip.segments().iter().take(4).map(|part| format!("{part:x}:")).collect(),
+            None => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).to_string(),
         },
         Some(Ok(ip)) => ip.to_string(),
         Some(Err(_)) | None => NO_ADDRESS.to_owned(),

@@ -145,7 +145,7 @@ fn connections_are_not_counted_each_time() {
     let room = || {
         scene.world.run(async {
             connections::quotas::room_for_connection(&scene.world.core(), &scene.workspace).await.unwrap();
-        })
+        });
     };
     scene.world.db.reset_counts();
     (0..100).for_each(|_| room());

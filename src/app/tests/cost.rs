@@ -67,28 +67,3 @@ fn the_catalogue_keeps_to_the_limits_of_patterns() {
         assert!(problems.iter().all(|problem| !problem.field.ends_with("pattern")), "{id}: {problems:?}");
     }
 }
-
-/// What `read_stored` costs for the dearest definitions that may be stored. Run by hand, in a release build:
-/// `cargo test --release --lib -- --ignored --nocapture dearest`.
-#[test]
-#[ignore = "it measures time"]
-fn the_dearest_definitions_are_read_in_little_time() {
-    let scopes: Vec<_> = (0..300).map(|at| format!("scope-{at}")).collect();
-    let way = |at: usize| json!({ "id": format!("w{at}"), "type": "api_key", "header": "x-key" });
-    let mut many_ways = definition();
-    many_ways["auth"] = (0..10).map(way).collect();
-    many_ways["scopes"] = json!(scopes);
-    many_ways["variables"] = variables(30, "[a-z]{1,20}");
-    let mut long = definition();
-    let unverified: Vec<_> = (0..60).map(|_| "x".repeat(1000)).collect();
-    long["unverified"] = json!(unverified);
-    for json in [many_ways, long] {
-        let text = json.to_string();
-        read_new(&text, Egress::Public).unwrap();
-        let start = std::time::Instant::now();
-        for _ in 0..10 {
-            std::hint::black_box(read_stored(&text, Egress::Public).unwrap());
-        }
-        println!("{} bytes: {:?}", text.len(), start.elapsed() / 10);
-    }
-}
