@@ -44,5 +44,7 @@ pub(super) fn response(response: CoreResponse) -> worker::Result<Response> {
     for (name, value) in &response.headers {
         headers.append(name, value)?;
     }
-    Ok(ResponseBuilder::new().with_status(response.status).with_headers(headers).fixed(response.body.into_bytes()))
+    let builder = ResponseBuilder::new().with_status(response.status).with_headers(headers);
+    // A 204 must not even have an empty body (Fetch, "null body status").
+    Ok(if response.status == 204 { builder.empty() } else { builder.fixed(response.body.into_bytes()) })
 }

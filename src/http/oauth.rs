@@ -203,14 +203,14 @@ async fn use_through<P: Ports>(core: &Core<P>, call: &Call<'_>, link: &Link) -> 
     not_somebody_else(call, link)?;
     let (session, cookie) = link_session(core, call, link).await?;
     if !links::take(core.db(), link, &session.hash, core.now()).await? {
+        // Whoever has no use of the link leaves no session.
+        if cookie.is_some() {
+            sessions::delete(core.db(), &session.hash).await?;
+        }
         return Err(Error::new(
             Code::LinkEnded,
             "This link is in use in another browser. Continue there, or ask for a new link.",
         ));
-    }
-    // Stored only now: whoever has no use of the link leaves no session.
-    if cookie.is_some() {
-        sessions::insert(core.db(), &session).await?;
     }
     // The link is this browser's from now on: it gets the cookie whatever comes of it, so that it may try again.
     let walked = match link_wish(call, link) {
@@ -228,12 +228,12 @@ async fn use_through<P: Ports>(core: &Core<P>, call: &Call<'_>, link: &Link) -> 
     })
 }
 
-/// The same browser may try again: it has the link's session already. A new one is stored by whoever asked for it.
+/// The same browser may try again: it has the link's session already.
 async fn link_session<P: Ports>(core: &Core<P>, call: &Call<'_>, link: &Link) -> Result<(Session, Option<String>)> {
     if let Some(session) = session::link(core, call.request, &link.id).await? {
         return Ok((session, None));
     }
-    let (session, cookie) = session::for_link(core, link)?;
+    let (session, cookie) = session::open_link(core, link).await?;
     Ok((session, Some(cookie)))
 }
 

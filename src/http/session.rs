@@ -95,18 +95,16 @@ pub(super) fn user_of(session: &Session) -> Result<&User> {
 
 /// Signs a person in; answers the cookie.
 pub(super) async fn open_person<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, user: User) -> Result<String> {
-    let (session, cookie) = new(core, workspace, Kind::Person(user), PERSON_COOKIE, PERSON_LIFE)?;
-    sessions::insert(core.db(), &session).await?;
-    Ok(cookie)
+    open(core, workspace, Kind::Person(user), PERSON_COOKIE, PERSON_LIFE).await.map(|(_, cookie)| cookie)
 }
 
-/// A session for a link, not yet stored, and its cookie.
-pub(super) fn for_link<P: Ports>(core: &Core<P>, link: &Link) -> Result<(Session, String)> {
+/// Opens a session for a link; answers it and the cookie.
+pub(super) async fn open_link<P: Ports>(core: &Core<P>, link: &Link) -> Result<(Session, String)> {
     let life = link.expires_at.since(core.now()) + AFTER_LINK;
-    new(core, &link.workspace, Kind::Link(link.id.clone()), &link_cookie(&link.id), life)
+    open(core, &link.workspace, Kind::Link(link.id.clone()), &link_cookie(&link.id), life).await
 }
 
-fn new<P: Ports>(
+async fn open<P: Ports>(
     core: &Core<P>,
     workspace: &WorkspaceId,
     kind: Kind,
@@ -122,6 +120,7 @@ fn new<P: Ports>(
         created_at: now,
         expires_at: now.plus(life),
     };
+    sessions::insert(core.db(), &session).await?;
     Ok((session, set_cookie(core, base, value.expose(), life)))
 }
 

@@ -31,6 +31,14 @@ suite("methods", () => {
   });
 });
 
+suite("looking ahead", () => {
+  test("a HEAD and a prefetch of the callback are answered and use nothing up", async () => {
+    const path = "/oauth/callback/cli_0123456789abcdefABCD-_?state=x&code=y";
+    for (const init of [{ method: "HEAD" }, { headers: { "sec-purpose": "prefetch" } }])
+      assert.equal((await installation.request(path, init)).status, 204);
+  });
+});
+
 suite("limits", () => {
   test("a check asks the app once, however often it is asked for", async () => {
     const ada = await Person.signedIn(installation);
