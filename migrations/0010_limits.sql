@@ -17,7 +17,7 @@ ALTER TABLE apps ADD COLUMN retired_at INTEGER;
 
 -- Each of these finds what pins a revision, or counts what is limited, without reading the rows themselves.
 CREATE INDEX apps_current ON apps (workspace_id) WHERE current = 1;
-CREATE INDEX apps_retired ON apps (workspace_id, id, revision, retired_at) WHERE current = 0;
+CREATE INDEX apps_retired ON apps (workspace_id, id, revision, retired_at, created_at) WHERE current = 0;
 CREATE INDEX connections_by_revision ON connections (workspace_id, app, app_revision) WHERE app_revision > 0;
 CREATE INDEX authorizations_by_revision ON authorizations (workspace_id, app, app_revision) WHERE app_revision > 0;
 CREATE INDEX revocations_by_revision ON revocations (workspace_id, app, app_revision) WHERE app_revision > 0;

@@ -11,7 +11,8 @@ const INSERT: &str =
     "INSERT INTO apps (workspace_id, id, revision, definition, current, created_at) VALUES (?1, ?2, ?3, ?4, 1, ?5)";
 const RETIRE: &str = "UPDATE apps SET current = 0, retired_at = ?4 WHERE workspace_id = ?1 AND id = ?2 AND current = 1 AND revision < ?3";
 /// Deletes revisions that nothing pins any more, of any app of the workspace. Not those that were current ten minutes
-/// ago, because a credential may just now be checked by one of them; of the app that is put, all but the last fifty.
+/// ago, because a credential may just now be checked by one of them; of the app that is put, all but the last fifty. A
+/// client without destinations pins what [`REVISIONS`] finds: from it follows where its secret may go.
 const PRUNE: &str = "DELETE FROM apps WHERE workspace_id = ?1 AND current = 0 AND (id, revision) IN (
     SELECT r.id, r.revision FROM apps r WHERE r.workspace_id = ?1 AND r.current = 0
       AND (coalesce(r.retired_at, 0) < ?2 - 600 OR (r.id = ?3 AND r.revision <= ?4 - 50))
@@ -21,9 +22,16 @@ const PRUNE: &str = "DELETE FROM apps WHERE workspace_id = ?1 AND current = 0 AN
         WHERE a.workspace_id = ?1 AND a.app = r.id AND a.app_revision = r.revision AND a.app_revision > 0)
       AND NOT EXISTS (SELECT 1 FROM revocations v
         WHERE v.workspace_id = ?1 AND v.app = r.id AND v.app_revision = r.revision AND v.app_revision > 0)
+      AND NOT EXISTS (SELECT 1 FROM clients k
+        WHERE k.workspace_id = ?1 AND k.destinations IS NULL AND r.created_at <= k.updated_at
+          AND (k.registration = r.id OR substr(k.registration, 1, length(r.id) + 1) = r.id || ':')
+          AND r.revision > 1 - 50 + (SELECT max(n.revision) FROM apps n
+            WHERE n.workspace_id = ?1 AND n.id = r.id AND n.created_at <= k.updated_at))
     LIMIT 200)";
 const CURRENT: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND current = 1";
 const REVISION: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND revision = ?3";
+const REVISIONS: &str =
+    "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND created_at <= ?3 ORDER BY revision DESC LIMIT 50";
 const LATEST: &str = "SELECT coalesce(max(revision), 0) AS revision FROM apps WHERE workspace_id = ?1 AND id = ?2";
 const LIST: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND current = 1 ORDER BY id";
 
@@ -58,6 +66,11 @@ pub async fn at_revision(
     revision: i64,
 ) -> Stored<Option<AppRow>> {
     first(db, sql!(REVISION, workspace, id, revision)).await
+}
+
+/// The revisions of an app that there were at a time, the newest first.
+pub async fn revisions(db: &impl Database, workspace: &WorkspaceId, id: &AppId, at: Timestamp) -> Stored<Vec<AppRow>> {
+    all(db, sql!(REVISIONS, workspace, id, at)).await
 }
 
 /// All custom apps of a workspace (at most a few hundred: the number is limited when made).

@@ -244,6 +244,22 @@ fn revisions_that_nothing_needs_are_deleted_and_those_that_are_used_stay() {
 }
 
 #[test]
+fn a_client_from_before_destinations_were_kept_pins_the_revisions_they_follow_from() {
+    let scene = Scene::new();
+    let entered = scene.world.db.number("SELECT max(revision) FROM apps");
+    scene.world.db.tamper("UPDATE clients SET destinations = NULL");
+    for at in 0..70 {
+        scene.world.pass(601);
+        is(&put(&scene, &format!("Acme {at}")), (200, ""));
+    }
+    let kept = || scene.world.db.number(&format!("SELECT count(*) FROM apps WHERE revision = {entered}"));
+    assert_eq!(kept(), 1, "else its secret would go where the newest definition says");
+    scene.world.db.tamper("UPDATE clients SET destinations = '{}'");
+    is(&put(&scene, "Acme at last"), (200, ""));
+    assert_eq!(kept(), 0);
+}
+
+#[test]
 fn an_app_has_a_hundred_revisions_in_use_and_a_workspace_two_hundred_apps() {
     let scene = Scene::new();
     let id = scene.connect("ann");
