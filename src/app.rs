@@ -28,7 +28,7 @@ pub use oauth2::{
     Algorithm, Approval, BodyEncoding, ClientAuth, ClientHelp, Endpoints, FixedEndpoints, FurtherToken, Grant,
     KeyFileShape, Kills, OAuth2, Params, Resolved, ResponseShape, Revocation, RevokeStyle, Rotation,
 };
-pub use read::{FieldError, read};
+pub use read::{FieldError, read, read_new, read_stored};
 pub use request::{
     AccountShape, AnswerMark, AnswerTemplate, Dressed, ErrorTable, Identity, NamedBy, NothingShared, OutboundMethod,
     Probe, RequestError, RequestShape, ScopesHeader, StatusMeaning,

@@ -241,6 +241,11 @@ impl PresentedKey {
         Some(Self { id: KeyId::parse(&format!("key_{id}"))?, hash: hash(text) })
     }
 
+    /// What a limit remembers of it: a hash of the whole key, so that only who has the key is refused by it.
+    pub(crate) fn caller(&self) -> String {
+        format!("key {}", self.hash)
+    }
+
     /// Whether it is this stored key, and the key is still in force. For a while after a rotation the secret before is
     /// accepted, too.
     pub fn is(&self, key: &Key, now: Timestamp) -> bool {

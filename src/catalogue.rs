@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::app::{Definition, FieldError, read};
+use crate::app::{Definition, FieldError, read_new, read_stored};
 use crate::egress::Egress;
 
 /// What a list shows of an app, known without reading its file.
@@ -51,7 +51,7 @@ pub fn find(id: &str) -> Option<Rc<Definition>> {
         return Some(app);
     }
     // A file that does not parse fails the tests below, so it can't be here.
-    let app = Rc::new(read(text, Egress::Public).ok()?);
+    let app = Rc::new(read_stored(text, Egress::Public).ok()?);
     PARSED.with_borrow_mut(|parsed| parsed.insert(id, Rc::clone(&app)));
     Some(app)
 }
@@ -78,13 +78,13 @@ pub fn sharing_a_client_with(id: &str) -> impl Iterator<Item = &str> {
     std::iter::once(id).chain(others.map(|entry| entry.id))
 }
 
-/// Reads a custom app's definition. On top of [`read`] it must not use a name under which an OAuth client of
+/// Reads a custom app's definition. On top of [`read_new`] it must not use a name under which an OAuth client of
 /// the catalogue is registered: that client's secret would go wherever the definition says.
 ///
 /// # Errors
 /// Every field that is wrong.
 pub fn read_custom(json: &str, egress: Egress) -> Result<Definition, Vec<FieldError>> {
-    let definition = read(json, egress)?;
+    let definition = read_new(json, egress)?;
     let problem = |field: &str, problem: &str| vec![FieldError { field: field.into(), problem: problem.into() }];
     if definition.registration() != definition.id.as_str() {
         return Err(problem("client_family", "only apps of the catalogue share a client; remove it"));

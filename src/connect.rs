@@ -11,6 +11,7 @@ pub mod client_setup;
 pub mod hosts;
 pub mod link;
 pub mod paste;
+pub mod recent_test;
 pub mod settle;
 pub mod start;
 pub mod trial;

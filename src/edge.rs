@@ -7,6 +7,7 @@ mod convert;
 mod d1;
 mod fetch;
 mod kv;
+mod limiter;
 mod refresher;
 mod signer;
 mod system;
@@ -29,6 +30,7 @@ use crate::time::Timestamp;
 use d1::D1;
 use fetch::Fetch;
 use kv::Kv;
+use limiter::Limiter;
 use refresher::{Boat, Route};
 use signer::WebCrypto;
 use system::{Console, SystemClock, SystemRandom};
@@ -44,6 +46,7 @@ pub(crate) struct Edge {
     log: Console,
     refresher: Route,
     lifeboat: Boat,
+    limiter: Limiter,
     memo: Rc<Memo>,
 }
 
@@ -57,6 +60,7 @@ impl Ports for Edge {
     type Log = Console;
     type Refresher = Route;
     type Lifeboat = Boat;
+    type RateLimiter = Limiter;
 
     fn database(&self) -> &Self::Database {
         &self.database
@@ -85,6 +89,9 @@ impl Ports for Edge {
     fn lifeboat(&self) -> &Boat {
         &self.lifeboat
     }
+    fn rate_limiter(&self) -> &Limiter {
+        &self.limiter
+    }
     fn memo(&self) -> &Memo {
         &self.memo
     }
@@ -110,6 +117,7 @@ fn core(env: &Env, refresher: Route, lifeboat: Boat) -> Result<Core<Edge>> {
         log: Console,
         refresher,
         lifeboat,
+        limiter: Limiter::bind(env),
         memo: MEMO.with(Rc::clone),
     };
     Ok(Core { ports, config })

@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use crate::ports::{DatabaseError, NoRandomness};
+use crate::ports::{DatabaseError, NoRandomness, RateLimit};
 
 /// What went wrong, as callers may rely on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +27,10 @@ pub enum Code {
     MethodNotAllowed,
     /// The body is over the limit.
     BodyTooLarge,
+    /// Too many calls in a short time.
+    RateLimited,
+    /// As many of these exist as may.
+    LimitReached,
     /// The request can't be understood.
     InvalidRequest,
     /// The app did not accept what was entered.
@@ -69,7 +73,7 @@ pub enum Code {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::Unauthorized,
         Self::InsufficientKeyScope,
         Self::AdminRequired,
@@ -78,6 +82,8 @@ impl Code {
         Self::ConnectionNotFound,
         Self::MethodNotAllowed,
         Self::BodyTooLarge,
+        Self::RateLimited,
+        Self::LimitReached,
         Self::InvalidRequest,
         Self::CredentialRejected,
         Self::AlreadyExists,
@@ -110,6 +116,8 @@ impl Code {
             Self::ConnectionNotFound => "connection_not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::BodyTooLarge => "body_too_large",
+            Self::RateLimited => "rate_limited",
+            Self::LimitReached => "limit_reached",
             Self::InvalidRequest => "invalid_request",
             Self::CredentialRejected => "credential_rejected",
             Self::AlreadyExists => "already_exists",
@@ -172,6 +180,9 @@ pub struct Hints {
     /// Methods the path allows.
     #[serde(skip)]
     pub allow: Vec<&'static str>,
+    /// The limit that was reached.
+    #[serde(skip)]
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// A refusal or failure, on its way to a caller.

@@ -13,6 +13,7 @@ mod flows;
 mod input;
 mod keys;
 mod known;
+mod limits;
 mod links;
 mod oauth;
 mod openapi;
@@ -28,7 +29,7 @@ mod sign_in;
 mod view;
 
 use crate::app::AppId;
-use crate::authorize::{self, Caller, Subject};
+use crate::authorize::{self, Caller, Resource, Subject};
 use crate::caller::{Key, PresentedKey};
 use crate::config::Config;
 use crate::core::Core;
@@ -49,8 +50,10 @@ pub const BODY_LIMIT: usize = 256 * 1024;
 /// A request's method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// GET, and HEAD as far as routes go.
+    /// GET
     Get,
+    /// HEAD: routed as GET, answered without a body.
+    Head,
     /// POST
     Post,
     /// PUT
@@ -64,10 +67,11 @@ pub enum Method {
 }
 
 impl Method {
-    /// Reads a method.
+    /// Reads a method. Methods are case-sensitive (RFC 9110 9.1).
     pub fn parse(text: &str) -> Self {
         match text {
-            "GET" | "HEAD" => Self::Get,
+            "GET" => Self::Get,
+            "HEAD" => Self::Head,
             "POST" => Self::Post,
             "PUT" => Self::Put,
             "PATCH" => Self::Patch,
@@ -80,12 +84,18 @@ impl Method {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
+            Self::Head => "HEAD",
             Self::Post => "POST",
             Self::Put => "PUT",
             Self::Patch => "PATCH",
             Self::Delete => "DELETE",
             Self::Other => "OTHER",
         }
+    }
+
+    /// Whether a request with this method may change nothing (RFC 9110 9.2.1).
+    pub fn is_safe(self) -> bool {
+        matches!(self, Self::Get | Self::Head)
     }
 }
 
@@ -119,6 +129,16 @@ impl Request {
     /// The first value of a header, by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether nobody has asked for the page yet: a HEAD, or a browser that loads a page ahead of need. Such a request
+    /// must not use anything up.
+    fn is_speculative(&self) -> bool {
+        let prefetch = |name: &str| {
+            let value = self.header(name).unwrap_or_default();
+            value.split([';', ',']).any(|part| matches!(part.trim(), "prefetch" | "prerender" | "preview"))
+        };
+        self.method == Method::Head || ["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter().any(prefetch)
     }
 
     fn bearer(&self) -> Option<&str> {
@@ -247,12 +267,13 @@ pub async fn handle<P: Ports>(core: &Core<P>, request: &Request) -> Response {
         Ok(()) => answer(core, &mut call, &found).await,
         Err(error) => Err(error),
     };
-    let response = answered.unwrap_or_else(|error| {
+    let mut response = answered.unwrap_or_else(|error| {
         core.log_cause(&error);
         access_log::refused(core, &call, &found, &error);
         let csrf = session::form_token(core, request);
         refusal(request, &found, &error, &session::shell(call.session.as_ref(), csrf.as_deref()))
     });
+    limits::count_call(&found, request, &mut response);
     finished(response, request, Some(&core.config))
 }
 
@@ -297,11 +318,21 @@ async fn answer<P: Ports>(core: &Core<P>, call: &mut Call<'_>, found: &Found) ->
             return Err(Error::not_found("address here"));
         }
     };
+    limits::refuse_blocked(core, route, request)?;
+    match routed(core, route, call).await {
+        Ok(response) => Ok(response),
+        Err(error) => Err(limits::count_failure(core, route, request, error).await),
+    }
+}
+
+async fn routed<P: Ports>(core: &Core<P>, route: &routes::Line, call: &mut Call<'_>) -> Result<Response> {
     authenticate(core, route.auth, call).await?;
     call.subject = authorize(core, route, call).await?;
-    if matches!(request.body, Body::TooLarge) && route.auth != Auth::Itself {
-        return Err(input::too_large());
+    // A resolve authenticates in its own round trip, and refuses such a body itself.
+    if matches!(call.request.body, Body::TooLarge) && route.auth != Auth::Itself {
+        return Err(too_large(core, route, call).await);
     }
+    limits::count_costly(core, route, call).await?;
     routes::dispatch(core, route.handler, call).await
 }
 
@@ -361,6 +392,17 @@ fn refusal(request: &Request, found: &Found, error: &Error, shell: &page::Shell<
     if wants_page(request, found) { problem::page(error, shell) } else { problem::json(error) }
 }
 
+/// The refusal of a body that is too large: 404 where what the path names does not exist. Connections, keys and links are
+/// known by now; apps and workspaces are looked up by their handlers only.
+async fn too_large<P: Ports>(core: &Core<P>, route: &routes::Line, call: &Call<'_>) -> Error {
+    let found = match (route.auth, route.resource, call.params.is_empty()) {
+        (Auth::Key(_), Resource::App | Resource::Client, false) => apps::registered(core, call).await.map(drop),
+        (Auth::Operator, Resource::Workspace, false) => operator::find_workspace(core, call).await,
+        _ => Ok(()),
+    };
+    found.err().unwrap_or_else(input::too_large)
+}
+
 /// Whether a browser is answered, and not a program.
 fn wants_page(request: &Request, found: &Found) -> bool {
     match found {
@@ -403,6 +445,9 @@ fn finished(mut response: Response, request: &Request, config: Option<&Config>) 
     }
     if config.is_none_or(|config| config.public_url.is_secure()) {
         response.headers.push(("strict-transport-security".into(), "max-age=31536000; includeSubDomains".into()));
+    }
+    if request.method == Method::Head {
+        response.body.clear();
     }
     response
 }

@@ -31,6 +31,7 @@ pub mod check;
 pub mod connect;
 pub mod disconnect;
 mod ending;
+pub mod quotas;
 pub mod refresh;
 pub mod registry;
 pub mod reseal;

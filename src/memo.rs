@@ -1,16 +1,25 @@
 //! What one instance of the program remembers between requests: plain data that saves round trips.
 //!
-//! Nothing here is ever needed for correctness, and nothing here is a secret. Refuses to grow: a map
-//! that is full is emptied.
+//! Nothing here is ever needed for correctness, and nothing here is a secret. Refuses to grow: each map has a limit.
+
+mod definitions;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, WorkspaceId};
 use crate::time::Timestamp;
+
+pub use definitions::Definitions;
 
 /// Entries of a map, at most.
 const MOST: usize = 1000;
+/// Callers that are refused for a while, at most.
+const MOST_BLOCKED: usize = 10_000;
+/// Seconds that the room for further connections is remembered.
+const ROOM_KNOWN_FOR: i64 = 600;
+/// Seconds in which a credential that is refused again counts as repeated.
+const REPEATED_WITHIN: i64 = 60;
 
 /// The memory of one instance.
 #[derive(Debug, Default)]
@@ -18,6 +27,10 @@ pub struct Memo {
     fitting_ring: Cell<Option<[u8; 32]>>,
     noted: RefCell<HashMap<(String, String), Timestamp>>,
     copied: RefCell<HashMap<ConnectionId, (i64, i64)>>,
+    blocked: RefCell<HashMap<String, Timestamp>>,
+    refused: RefCell<HashMap<(String, String), (u32, Timestamp)>>,
+    definitions: Definitions,
+    rooms: RefCell<HashMap<WorkspaceId, (i64, Timestamp)>>,
 }
 
 impl Memo {
@@ -43,6 +56,64 @@ impl Memo {
         }
         noted.insert(key, now);
         true
+    }
+
+    /// The definitions of workspaces' own apps that were parsed here.
+    pub fn definitions(&self) -> &Definitions {
+        &self.definitions
+    }
+
+    /// Whether a workspace is known to have room for one more connection: then that one is counted.
+    pub fn take_room(&self, workspace: &WorkspaceId, now: Timestamp) -> bool {
+        match self.rooms.borrow_mut().get_mut(workspace) {
+            Some((left, at)) if *left > 0 && now.since(*at) < ROOM_KNOWN_FOR => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Remembers for how many more connections a workspace surely has room.
+    pub fn remember_room(&self, workspace: &WorkspaceId, left: i64, now: Timestamp) {
+        let mut rooms = self.rooms.borrow_mut();
+        if rooms.len() >= MOST {
+            rooms.clear();
+        }
+        rooms.insert(workspace.clone(), (left, now));
+    }
+
+    /// Refuses a caller until then. Where too many are refused, the one whose time ends first gives way.
+    pub fn block(&self, caller: &str, until: Timestamp, now: Timestamp) {
+        let mut blocked = self.blocked.borrow_mut();
+        if blocked.len() >= MOST_BLOCKED {
+            blocked.retain(|_, end| *end > now);
+        }
+        if blocked.len() >= MOST_BLOCKED
+            && let Some(first) = blocked.iter().min_by_key(|(_, end)| **end).map(|(caller, _)| caller.clone())
+        {
+            blocked.remove(&first);
+        }
+        blocked.insert(caller.to_owned(), until);
+    }
+
+    /// For how many more seconds a caller is refused, if it is.
+    pub fn blocked_for(&self, caller: &str, now: Timestamp) -> Option<i64> {
+        self.blocked.borrow().get(caller).map(|end| end.since(now)).filter(|seconds| *seconds > 0)
+    }
+
+    /// How often a caller was refused with the same credential (its hash) in the last minute, this time included.
+    pub fn times_refused(&self, caller: &str, credential: &str, now: Timestamp) -> u32 {
+        let mut refused = self.refused.borrow_mut();
+        if refused.len() >= MOST {
+            refused.clear();
+        }
+        let (times, since) = refused.entry((caller.to_owned(), credential.to_owned())).or_insert((0, now));
+        if now.since(*since) >= REPEATED_WITHIN {
+            (*times, *since) = (0, now);
+        }
+        *times = times.saturating_add(1);
+        *times
     }
 
     /// Whether this version of a connection was copied to the cache from here.

@@ -36,6 +36,8 @@ pub trait Ports {
     type Refresher: Refresher;
     /// Where an answer waits that the database would not take.
     type Lifeboat: Lifeboat;
+    /// What counts calls.
+    type RateLimiter: RateLimiter;
 
     /// The record.
     fn database(&self) -> &Self::Database;
@@ -55,6 +57,8 @@ pub trait Ports {
     fn refresher(&self) -> &Self::Refresher;
     /// Where an answer waits that the database would not take.
     fn lifeboat(&self) -> &Self::Lifeboat;
+    /// What counts calls.
+    fn rate_limiter(&self) -> &Self::RateLimiter;
     /// What this instance of the program remembers.
     fn memo(&self) -> &crate::memo::Memo;
 }
@@ -405,4 +409,61 @@ pub trait Refresher {
 pub trait Lifeboat {
     /// Stores the sealed answer and arranges that it is delivered later.
     async fn keep(&self, connection: &ConnectionId, sealed: &str) -> bool;
+}
+
+/// A limit on how often something may happen in a minute. wrangler.toml has the same numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RateLimit {
+    /// Wrong credentials, by the caller's address.
+    FailedAuthentication,
+    /// Calls, by key.
+    Calls,
+    /// Calls that create something or send requests to an app, by key or user.
+    CostlyCalls,
+}
+
+impl RateLimit {
+    /// All limits.
+    pub const ALL: [Self; 3] = [Self::FailedAuthentication, Self::Calls, Self::CostlyCalls];
+    /// Seconds that one instance of the program refuses a key that makes too many calls.
+    pub const KEY_PAUSE: i64 = 10;
+
+    /// Its name in `RateLimit-Policy`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FailedAuthentication => "failed-authentication",
+            Self::Calls => "calls",
+            Self::CostlyCalls => "costly-calls",
+        }
+    }
+
+    /// The name of its binding.
+    pub fn binding(self) -> &'static str {
+        match self {
+            Self::FailedAuthentication => "FAILED_AUTHENTICATION_LIMIT",
+            Self::Calls => "CALL_LIMIT",
+            Self::CostlyCalls => "COSTLY_CALL_LIMIT",
+        }
+    }
+
+    /// How often it may happen in [`RateLimit::seconds`].
+    pub fn quota(self) -> i64 {
+        match self {
+            Self::FailedAuthentication => 100,
+            Self::Calls => 12_000,
+            Self::CostlyCalls => 600,
+        }
+    }
+
+    /// The seconds that the quota is for.
+    pub fn seconds(self) -> i64 {
+        60
+    }
+}
+
+/// Counts how often something happens. It says yes or no and knows no counts. Where the platform has none, or where it
+/// fails, it says yes.
+pub trait RateLimiter {
+    /// Counts one more under a key, and answers whether that is within the limit.
+    async fn allows(&self, limit: RateLimit, key: &str) -> bool;
 }

@@ -80,7 +80,18 @@ async fn step<P: Ports>(core: &Core<P>, id: &ConnectionId, errand: Errand) -> St
         Ok(None) => return Step::Done(ErrandOutcome::Gone),
         Err(error) => return Step::Done(database_down(core, id, &error)),
     };
-    let done = match plan::plan(&case, errand, core.now()) {
+    let plan = match plan::plan(&case, errand, core.now()) {
+        // What was found a moment ago says nothing of a credential that does not open now.
+        Plan::Answer(found)
+            if errand == Errand::CheckNow
+                && found.works()
+                && case.connection.credential(&core.config.ring).is_none() =>
+        {
+            Plan::Probe
+        }
+        plan => plan,
+    };
+    let done = match plan {
         Plan::Answer(outcome) => outcome::put_off(core, &case, errand, outcome).await,
         Plan::Wait => return Step::Busy,
         Plan::Probe => probe(core, &case, errand).await,

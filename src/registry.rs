@@ -41,9 +41,13 @@ pub fn definition<P: Ports>(core: &Core<P>, id: &AppId, revision: i64, stored: O
             .ok_or_else(|| Error::internal(format!("the catalogue has no app {id} any more")));
     }
     let text = stored.ok_or_else(|| Error::internal(format!("revision {revision} of the app {id} is missing")))?;
-    app::read(text, core.config.egress)
-        .map(|definition| Rc::new(definition.of_workspace()))
-        .map_err(|problems| unreadable(id, revision, &problems))
+    // Read again where it fails: only then are the problems wanted.
+    let parse = |text: &str| app::read_stored(text, core.config.egress).ok().map(Definition::of_workspace);
+    let read = core.ports.memo().definitions().get(text, parse);
+    read.ok_or_else(|| {
+        let problems = app::read_stored(text, core.config.egress).err().unwrap_or_default();
+        unreadable(id, revision, &problems)
+    })
 }
 
 /// A definition that an earlier version took and this one does not: whoever wrote it can mend it.

@@ -13,7 +13,11 @@ use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, Errand, ErrandOutcome, Ports, Refresher};
 use crate::registry;
 use crate::store::connections;
+use crate::time::Timestamp;
 use crate::token;
+
+/// Seconds between two questions of one instance of the program about the same connection.
+const PAUSE: i64 = 30;
 
 /// Asks the app what a credential sees, right after it was stored.
 pub async fn look<P: Ports>(core: &Core<P>, app: &App, connection: &Connection, credential: &Credential) {
@@ -25,17 +29,29 @@ pub async fn look<P: Ports>(core: &Core<P>, app: &App, connection: &Connection, 
 /// A check that somebody asks for: one that finds that the credential works looks what it sees, too. Its token may be
 /// another since it was read.
 pub async fn check<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &ConnectionId) -> ErrandOutcome {
+    let since = core.now();
     let outcome = core.ports.refresher().run(id, Errand::CheckNow).await;
     if outcome.works()
-        && let Err(error) = read_and_ask(core, workspace, id).await
+        && let Err(error) = read_and_ask(core, workspace, id, since).await
     {
         core.log_cause(&error);
     }
     outcome
 }
 
-async fn read_and_ask<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &ConnectionId) -> Result<()> {
+/// Where the app was not asked since then, nothing new is to be seen.
+async fn read_and_ask<P: Ports>(
+    core: &Core<P>,
+    workspace: &WorkspaceId,
+    id: &ConnectionId,
+    since: Timestamp,
+) -> Result<()> {
     let Some(connection) = connections::get(core.db(), workspace, id).await? else { return Ok(()) };
+    if connection.checked_at.is_none_or(|at| at < since)
+        || !core.ports.memo().is_time(id.as_str(), "what is shared", PAUSE, core.now())
+    {
+        return Ok(());
+    }
     let app = registry::of_connection(core, &connection).await?;
     if connection.status != Status::Connected || app.nothing_shared.is_none() {
         return Ok(());

@@ -3,6 +3,7 @@
 //! Owns their checks. A value that passed has its field's form; a complaint names the field and says what to
 //! do, and never repeats a value.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -17,32 +18,75 @@ const LONGEST_LINE: usize = 4096;
 /// Bytes of a value in several lines, at most.
 const LONGEST_TEXT: usize = 16 * 1024;
 
-/// Bytes that a compiled pattern may take: matching takes time by the product of this and the value.
+/// Bytes of a variable's value, at most.
+const LONGEST_VARIABLE: usize = 255;
+/// Bytes that a compiled pattern may take.
 const LARGEST_PROGRAM: usize = 64 * 1024;
+/// The smallest size that compiled patterns are told apart by, in bytes.
+const SMALLEST_PROGRAM: usize = 512;
+/// What a comparison may cost: bytes of the compiled pattern times bytes of the value. Each product takes 0.75 ns at
+/// most on a machine of 2024, so that the dearest comparison takes about 3 ms there.
+const DEAREST: usize = 4 * 1024 * 1024;
 
-/// A regular expression that a whole value must fit. Matching takes time linear in the value.
+/// A regular expression that a whole value must fit. A comparison takes time by the product of the compiled pattern's
+/// size and the value's length, so that the length is limited by the size. Compiled when it is used first.
 #[derive(Clone)]
 pub struct Pattern {
     text: String,
+    compiled: OnceCell<Option<Compiled>>,
+}
+
+#[derive(Clone)]
+struct Compiled {
     regex: Regex,
+    size: usize,
+}
+
+fn build(text: &str, size: usize) -> Option<Regex> {
+    RegexBuilder::new(text).size_limit(size).build().ok()
+}
+
+fn compile(text: &str) -> Option<Compiled> {
+    if text.len() > 256 {
+        return None;
+    }
+    // By itself, too: else a stray bracket would end the group and with it the anchors.
+    build(text, LARGEST_PROGRAM)?;
+    let anchored = format!("^(?:{text})$");
+    let sizes = std::iter::successors(Some(SMALLEST_PROGRAM), |size| Some(size + size / 4));
+    let mut sizes = sizes.take_while(|size| *size < LARGEST_PROGRAM).chain([LARGEST_PROGRAM]);
+    sizes.find_map(|size| Some(Compiled { regex: build(&anchored, size)?, size }))
 }
 
 impl Pattern {
     /// Reads one; `None` when it is no regular expression or too long.
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() > 256 {
-            return None;
-        }
-        // By itself, too: else a stray bracket would end the group and with it the anchors.
-        let compiled = |text: &str| RegexBuilder::new(text).size_limit(LARGEST_PROGRAM).build().ok();
-        compiled(text)?;
-        let regex = compiled(&format!("^(?:{text})$"))?;
-        Some(Self { text: text.to_owned(), regex })
+        let compiled = compile(text)?;
+        Some(Self { text: text.to_owned(), compiled: OnceCell::from(Some(compiled)) })
     }
 
-    /// Whether the whole value fits.
+    /// One that was read before it was stored. A text that is no pattern fits nothing.
+    pub fn stored(text: &str) -> Self {
+        Self { text: text.to_owned(), compiled: OnceCell::new() }
+    }
+
+    fn compiled(&self) -> Option<&Compiled> {
+        self.compiled.get_or_init(|| compile(&self.text)).as_ref()
+    }
+
+    /// The bytes it takes when compiled, rounded up.
+    pub fn size(&self) -> Option<usize> {
+        self.compiled().map(|compiled| compiled.size)
+    }
+
+    /// Bytes of a value that it is compared with, at most.
+    pub fn longest(&self) -> usize {
+        self.size().map_or(0, |size| (DEAREST / size).max(LONGEST_VARIABLE))
+    }
+
+    /// Whether the whole value fits. One that is longer than [`Pattern::longest`] is not looked at.
     pub fn fits(&self, value: &str) -> bool {
-        self.regex.is_match(value)
+        value.len() <= self.longest() && self.compiled().is_some_and(|compiled| compiled.regex.is_match(value))
     }
 
     /// The expression.
@@ -177,8 +221,13 @@ impl Field {
         if let Some(refuse) = self.mark(value).and_then(|mark| mark.refuse.as_ref()) {
             return Err(refuse.clone());
         }
-        if self.pattern.as_ref().is_some_and(|pattern| !pattern.fits(value)) {
-            return Err(self.misfit());
+        if let Some(pattern) = &self.pattern {
+            if value.len() > pattern.longest() {
+                return Err(format!("is over {} bytes, which is too long for this app's pattern.", pattern.longest()));
+            }
+            if !pattern.fits(value) {
+                return Err(self.misfit());
+            }
         }
         Ok(Secret::new(value))
     }
@@ -285,8 +334,8 @@ impl Variable {
         let origin = self.pattern.is_some() && visible && value.starts_with("https://");
         let step = matches!(value, "." | "..");
         let plain = !step && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b));
-        let fits = self.pattern.as_ref().is_none_or(|pattern| pattern.fits(value));
-        if !value.is_empty() && value.len() <= 255 && (plain || origin) && fits {
+        let fits = || self.pattern.as_ref().is_none_or(|pattern| pattern.fits(value));
+        if !value.is_empty() && value.len() <= LONGEST_VARIABLE && (plain || origin) && fits() {
             return Ok(value.to_owned());
         }
         Err(match &self.example {
@@ -404,6 +453,66 @@ mod tests {
         let paths: Vec<_> =
             read(Origin::Person, given("tenant", "a")).unwrap_err().into_iter().map(|one| one.field).collect();
         assert_eq!(paths, ["variables.tenant", "variables.shop"]);
+    }
+
+    /// Patterns that are dear for their length.
+    const DEAR: [&str; 8] = [
+        "(.*){0,60}z",
+        "(?:[a-y]*[a-x]*){0,30}z",
+        "([a-z]*[b-z0-9]*){0,30}z",
+        "(.{0,3}){0,60}z",
+        "((((((a*)*)*)*)*)*)*z",
+        "(?:[acegikmoqsuwy]|[bdfhjlnprtvxz]|[a-z]){0,80}1",
+        "(()|()|()|()|()){0,50}z",
+        "(?:.*){0,200}z",
+    ];
+
+    #[test]
+    fn no_comparison_costs_more_than_a_product_of_sizes() {
+        for text in DEAR {
+            let pattern = Pattern::parse(text).unwrap();
+            let (size, longest) = (pattern.size().unwrap(), pattern.longest());
+            assert!(size * longest <= DEAREST.max(LARGEST_PROGRAM * LONGEST_VARIABLE), "{text}: {size} {longest}");
+            assert!(size > 16 * 1024 || size * longest <= DEAREST, "one that may be stored: {text}: {size} {longest}");
+            assert!(!pattern.fits(&"a".repeat(longest + 1)), "{text}");
+            // The size is that of the compiled pattern, to a fifth.
+            let anchored = format!("^(?:{text})$");
+            assert!(build(&anchored, size).is_some(), "{text}");
+            assert!(size == SMALLEST_PROGRAM || build(&anchored, size * 3 / 4).is_none(), "{text}: {size}");
+        }
+        assert!(Pattern::parse(DEAR[0]).unwrap().longest() < 400, "not the 4096 bytes that a field may have");
+        for usual in ["[A-Za-z0-9][A-Za-z0-9-]*", r"[^@\s]+@[^@\s]+\.[^@\s]+", r"sk-ant-\S+"] {
+            assert!(Pattern::parse(usual).unwrap().longest() >= LONGEST_LINE, "{usual}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_too_long_for_the_pattern_is_told_so_and_is_not_compared() {
+        let field = Field { pattern: Pattern::parse(DEAR[0]), ..Field::usual("api_key", "Key", true) };
+        let problem = field.read(&"z".repeat(2000)).unwrap_err();
+        assert!(
+            problem.starts_with("is over 288 bytes") && problem.contains("too long for this app's pattern"),
+            "{problem}"
+        );
+        assert!(field.read(&"z".repeat(100)).is_ok());
+        let variable = Variable {
+            label: "X".into(),
+            help: None,
+            example: None,
+            pattern: Pattern::parse(DEAR[7]),
+            default: None,
+            from: Origin::Person,
+        };
+        assert!(variable.read(&"z".repeat(255)).is_ok(), "a variable is always short enough");
+        assert!(variable.read(&"z".repeat(256)).is_err());
+    }
+
+    #[test]
+    fn a_stored_pattern_is_compiled_when_it_is_used() {
+        let pattern = Pattern::stored("[a-z]+");
+        assert!(pattern.compiled.get().is_none());
+        assert!(pattern.fits("abc") && !pattern.fits("1"));
+        assert!(!Pattern::stored("(").fits("("));
     }
 
     #[test]

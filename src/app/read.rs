@@ -11,7 +11,7 @@ mod rules;
 mod server;
 mod shape;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use serde::Serialize;
@@ -27,6 +27,9 @@ use shape::{
 
 /// The largest definition, in bytes.
 const LARGEST: usize = 64 * 1024;
+
+/// Complaints about one definition, at most: whoever reads a hundred has enough to do.
+const MOST_COMPLAINTS: usize = 100;
 
 /// Ways to connect one app, at most.
 const MOST_WAYS: usize = 10;
@@ -44,13 +47,45 @@ pub struct FieldError {
     pub problem: String,
 }
 
-/// Reads a definition, of the catalogue or of a custom app.
+/// Which rules a definition is read under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rules {
+    /// The format's.
+    Format,
+    /// Also those that keep a workspace's definition cheap.
+    New,
+    /// It was read before it was stored: what costs time and can't have changed is not checked again.
+    Stored,
+}
+
+/// Reads a definition of the catalogue.
 ///
 /// # Errors
 /// Every field that is wrong.
 pub fn read(json: &str, egress: Egress) -> Result<Definition, Vec<FieldError>> {
+    read_under(json, egress, Rules::Format)
+}
+
+/// Reads a definition that a workspace is about to store. It must be cheap to read and to use, too.
+///
+/// # Errors
+/// Every field that is wrong.
+pub fn read_new(json: &str, egress: Egress) -> Result<Definition, Vec<FieldError>> {
+    read_under(json, egress, Rules::New)
+}
+
+/// Reads a definition that was read before it was stored. Its patterns are compiled when they are used first. The limits
+/// of new definitions do not count: it may be older than they are.
+///
+/// # Errors
+/// Every field that is wrong.
+pub fn read_stored(json: &str, egress: Egress) -> Result<Definition, Vec<FieldError>> {
+    read_under(json, egress, Rules::Stored)
+}
+
+fn read_under(json: &str, egress: Egress, rules: Rules) -> Result<Definition, Vec<FieldError>> {
     let raw = shape::parse(json).map_err(|problem| vec![problem])?;
-    let mut problems = Problems { egress, found: Vec::new() };
+    let mut problems = Problems { egress, rules, pattern_bytes: 0, found: Vec::new() };
     let definition = problems.definition(raw);
     match definition {
         Some(definition) if problems.found.is_empty() => Ok(definition),
@@ -61,6 +96,9 @@ pub fn read(json: &str, egress: Egress) -> Result<Definition, Vec<FieldError>> {
 /// Collects what is wrong on the way. Each method answers `None` where it complained.
 struct Problems {
     egress: Egress,
+    rules: Rules,
+    /// What all patterns take when compiled.
+    pattern_bytes: usize,
     found: Vec<FieldError>,
 }
 
@@ -84,7 +122,7 @@ impl Problems {
     /// One complaint per field and problem: what several ways share is read for each of them.
     fn add(&mut self, field: &str, problem: impl Into<String>) {
         let error = FieldError { field: field.to_owned(), problem: problem.into() };
-        if !self.found.contains(&error) {
+        if self.found.len() < MOST_COMPLAINTS && !self.found.contains(&error) {
             self.found.push(error);
         }
     }
@@ -267,13 +305,14 @@ impl Problems {
     fn scopes(&mut self, at: &str, raw: Vec<ScopeEntry>, separator: &str) -> Vec<Scope> {
         self.entries(at, raw.len());
         let mut scopes: Vec<Scope> = Vec::new();
+        let mut seen = BTreeSet::new();
         for (index, ScopeEntry(raw)) in raw.into_iter().enumerate() {
             let field = format!("{at}[{index}]");
             let RawScope { id, description, required, default, includes, sensitive, answered } = raw;
             if id.is_empty() || id.len() > 256 || id.contains(separator) || !id.bytes().all(|b| b.is_ascii_graphic()) {
                 self.add(&field, "must be 1 to 256 visible ASCII characters without the scope separator");
             }
-            if scopes.iter().any(|scope| scope.id == id) {
+            if !seen.insert(id.clone()) {
                 self.add(&field, "stands here twice; remove one");
             }
             self.optional_text(&format!("{field}.description"), description.as_deref());

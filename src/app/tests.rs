@@ -1,6 +1,7 @@
 //! What a definition becomes, and what it refuses.
 
 mod complaints;
+mod cost;
 mod events;
 mod options;
 mod ways;

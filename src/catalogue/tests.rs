@@ -17,7 +17,7 @@ fn named(way: &App) -> String {
 fn every_file_can_be_read_and_found_by_its_id() {
     assert!(!APPS.is_empty());
     for Entry { id, name, categories, family, ways, text } in APPS {
-        let app = read(text, Egress::Public).unwrap_or_else(|problems| panic!("{id}: {problems:?}"));
+        let app = crate::app::read(text, Egress::Public).unwrap_or_else(|problems| panic!("{id}: {problems:?}"));
         assert_eq!(app.id.as_str(), *id);
         assert!(!app.sources.is_empty(), "{id} names no source");
         assert!(Rc::ptr_eq(&find(id).unwrap(), &find(id).unwrap()));

@@ -10,6 +10,7 @@ use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_text};
 use crate::ports::Ports;
+use crate::quotas::{self, Quota};
 use crate::registry;
 use crate::resolve::unauthorized;
 use crate::secret::Secret;
@@ -98,7 +99,10 @@ pub async fn create<P: Ports>(
         expires_at: new.made_by.as_ref().map_or(now.plus(new.expires_in), |key| key.limit(now.plus(new.expires_in))),
         made_by: new.made_by,
     };
-    if !store::links::insert(core.db(), &link, &hash(token.expose())).await? {
+    let quota = [Quota::OpenLinks(now)];
+    let db = quotas::guarded(core, workspace, &quota);
+    let inserted = store::links::insert(&db, &link, &hash(token.expose())).await;
+    if !quotas::allowed(core, workspace, &quota, inserted).await? {
         return Err(unauthorized());
     }
     let url = core.config.public_url.at(&format!("/connect/{}", token.expose()));

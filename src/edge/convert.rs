@@ -13,7 +13,8 @@ pub(super) async fn request(mut request: Request) -> worker::Result<CoreRequest>
     let url = request.url()?;
     let headers = request.headers().entries().map(|(name, value)| (name.to_lowercase(), value)).collect();
     Ok(CoreRequest {
-        method: Method::parse(request.method().as_ref()),
+        // As it was sent: `Request::method` takes a method that it does not know for GET.
+        method: Method::parse(&request.inner().method()),
         path: url.path().to_owned(),
         query: url.query().unwrap_or_default().to_owned(),
         headers,
@@ -43,5 +44,7 @@ pub(super) fn response(response: CoreResponse) -> worker::Result<Response> {
     for (name, value) in &response.headers {
         headers.append(name, value)?;
     }
-    Ok(ResponseBuilder::new().with_status(response.status).with_headers(headers).fixed(response.body.into_bytes()))
+    let builder = ResponseBuilder::new().with_status(response.status).with_headers(headers);
+    // A 204 must not even have an empty body (Fetch, "null body status").
+    Ok(if response.status == 204 { builder.empty() } else { builder.fixed(response.body.into_bytes()) })
 }

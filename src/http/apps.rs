@@ -14,10 +14,11 @@ use crate::authorize;
 use crate::catalogue;
 use crate::client::{Client, ClientSecret};
 use crate::connect::client_setup::{self, NewClient};
-use crate::connect::{start, trial};
+use crate::connect::{recent_test, start};
 use crate::core::Core;
 use crate::error::{Code, Error, FieldError, Result};
 use crate::ports::{DatabaseError, Ports};
+use crate::quotas::{self, Quota};
 use crate::registry::{self, Registered};
 use crate::secret::Secret;
 use crate::store::clients::Registrations;
@@ -25,8 +26,6 @@ use crate::store::{self, apps::AppRow};
 use crate::time::Timestamp;
 use crate::token::SigningKey;
 
-/// Custom apps a workspace may have.
-const MOST_CUSTOM: usize = 200;
 /// Bytes of the name of a client's private key, at most.
 const LONGEST_KEY_NAME: usize = 256;
 
@@ -34,11 +33,11 @@ fn missing() -> Error {
     Error::not_found("app")
 }
 
-/// The custom app a key may change. The catalogue's are the same for everybody.
-async fn custom_id<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<AppId> {
+/// The custom app a key may change, as it is now. The catalogue's are the same for everybody.
+async fn custom<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<AppRow> {
     let id = call.app()?;
     match store::apps::current(core.db(), &call.key()?.workspace, id).await? {
-        Some(_) => Ok(id.clone()),
+        Some(row) => Ok(row),
         None => Err(catalogue::find(id.as_str()).map_or_else(missing, |app| unchangeable(&app.name))),
     }
 }
@@ -52,7 +51,7 @@ fn unchangeable(name: &str) -> Error {
     )
 }
 
-async fn registered<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Registered> {
+pub(super) async fn registered<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Registered> {
     registry::current(core, &call.key()?.workspace, call.app()?).await?.ok_or_else(missing)
 }
 
@@ -125,16 +124,10 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
     let text = input::text(call.request)?;
     let app = definition(core, text)?;
     let workspace = &call.key()?.workspace;
-    if store::apps::list(core.db(), workspace).await?.len() >= MOST_CUSTOM {
-        return Err(Error::new(
-            Code::Conflict,
-            "A workspace may have at most 200 custom apps. Delete one that is not needed.",
-        ));
-    }
     if store::apps::current(core.db(), workspace, &app.id).await?.is_some() {
         return Err(taken(&app.id));
     }
-    put_revision(core, call, &app, text).await?;
+    put_revision(core, call, &app, text, &[Quota::Apps, Quota::Revisions(&app.id)]).await?;
     Ok(Response::json(201, &shown(core, call, &app, true).await?))
 }
 
@@ -148,33 +141,50 @@ fn taken(id: &AppId) -> Error {
 }
 
 /// A new revision: connections stay with theirs until they are reconnected.
-async fn put_revision<P: Ports>(core: &Core<P>, call: &Call<'_>, app: &Definition, text: &str) -> Result<()> {
+async fn put_revision<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+    app: &Definition,
+    text: &str,
+    limits: &[Quota<'_>],
+) -> Result<()> {
     let workspace = &call.key()?.workspace;
     let revision = store::apps::latest_revision(core.db(), workspace, &app.id).await? + 1;
     let row = AppRow { id: app.id.clone(), revision, definition: text.to_owned() };
-    match store::apps::put(core.db(), workspace, &row, core.now()).await {
-        Err(DatabaseError::Constraint) => Err(Error::new(
+    store::apps::prune(core.db(), workspace, &row, core.now()).await?;
+    let put = store::apps::put(&quotas::guarded(core, workspace, limits), workspace, &row, core.now()).await;
+    let was_refused = put == Err(DatabaseError::Constraint);
+    match quotas::allowed(core, workspace, limits, put).await {
+        Err(error) if was_refused && error.code == Code::Internal => Err(Error::new(
             Code::Conflict,
             "The app was changed elsewhere at the same moment. Read it again and retry.",
         )),
-        other => Ok(other?),
+        put => put,
     }
 }
 
+/// Whether two texts are the same JSON, whatever their white space and the order of their members.
+fn is_same(left: &str, right: &str) -> bool {
+    let parsed = |text| serde_json::from_str::<serde_json::Value>(text).ok();
+    parsed(left).is_some_and(|left| parsed(right) == Some(left))
+}
+
 pub(super) async fn put<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let id = custom_id(core, call).await?;
+    let AppRow { id, definition: current, .. } = custom(core, call).await?;
     let text = input::text(call.request)?;
     let app = definition(core, text)?;
     if app.id != id {
         return Err(Error::invalid("id", format!("must be {id}: an app keeps its id.")));
     }
-    put_revision(core, call, &app, text).await?;
+    if !is_same(&current, text) {
+        put_revision(core, call, &app, text, &[Quota::Revisions(&app.id)]).await?;
+    }
     Ok(Response::json(200, &shown(core, call, &app, true).await?))
 }
 
 pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let id = custom_id(core, call).await?;
-    if !store::apps::remove(core.db(), &call.key()?.workspace, &id).await? {
+    let id = custom(core, call).await?.id;
+    if !store::apps::remove(core.db(), &call.key()?.workspace, &id, core.now()).await? {
         return Err(missing());
     }
     Ok(Response::json(200, &json!({ "id": id, "deleted": true })))
@@ -217,7 +227,7 @@ pub(super) async fn get_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Res
 pub(super) async fn test_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let (app, client) = current_client(core, call).await?;
     let input: TrialInput = input::json(call.request)?;
-    Ok(Response::json(200, &json!(trial::of_client(core, &app, &client, &input.variables).await?)))
+    Ok(Response::json(200, &recent_test::test(core, &app, &client, &input.variables).await?))
 }
 
 #[derive(Deserialize)]

@@ -21,6 +21,7 @@ use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, random_text};
 use crate::ports::Ports;
+use crate::quotas;
 use crate::registry;
 use crate::secret::Secret;
 use crate::store::authorizations::{Authorization, Outcome};
@@ -106,6 +107,7 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
         check: input.check,
         actor: Some(format!("key:{}", key.id.as_str())),
     };
+    quotas::room_for_connection(core, &key.workspace).await?;
     let deciding = Deciding::Program { reuse: input.on_duplicate == OnDuplicate::Reuse, switch: false };
     let flow = stored(core, &wish, paste, deciding).await?;
     shown(core, call, &flow, 201).await

@@ -15,6 +15,7 @@ use crate::egress::Egress;
 use crate::error::{Code, Error, Result};
 use crate::ids::ConnectionId;
 use crate::ports::{Database, Ports};
+use crate::quotas::{self, Quota};
 use crate::resolve::removal::Removal;
 use crate::resolve::unauthorized;
 use crate::store;
@@ -106,7 +107,9 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
         made_by: Some(maker.id.clone()),
         previous: None,
     };
-    if !store::keys::add(core.db(), &key).await? {
+    let (workspace, quota) = (&key.workspace, [Quota::Keys]);
+    let added = store::keys::add(&quotas::guarded(core, workspace, &quota), &key).await;
+    if !quotas::allowed(core, workspace, &quota, added).await? {
         return Err(unauthorized());
     }
     Ok(Response::json(201, &json!(Shown { key: view::key(&key, now), text: text.expose() })))

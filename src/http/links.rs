@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_text};
 use crate::json::objects;
 use crate::ports::Ports;
+use crate::quotas::{self, Quota};
 use crate::resolve::unauthorized;
 use crate::secret::Secret;
 use crate::store::links::{self as rows, Link, LinkStatus, OnDuplicate};
@@ -203,7 +204,9 @@ pub(super) async fn create_sign_in<P: Ports>(core: &Core<P>, call: &Call<'_>) ->
         made_by: Some(maker),
         used_at: None,
     };
-    if !insert_sign_in(core.db(), &sign_in).await? {
+    let quota = [Quota::SignInLinks(&sign_in.user.id, now)];
+    let inserted = insert_sign_in(&quotas::guarded(core, &sign_in.workspace, &quota), &sign_in).await;
+    if !quotas::allowed(core, &sign_in.workspace, &quota, inserted).await? {
         return Err(unauthorized());
     }
     let url = core.config.public_url.at(&format!("/sign-in/{}", token.expose()));

@@ -19,10 +19,11 @@ use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ids::{ClientId, ConnectionId};
 use crate::ports::Ports;
+use crate::quotas;
 use crate::registry;
 use crate::secret::Secret;
 use crate::store::links::{self, Link};
-use crate::store::sessions::Session;
+use crate::store::sessions::{self, Session};
 
 // ---- starting, as a signed-in person ----
 
@@ -123,6 +124,9 @@ async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>, wish: &Wish, refused: O
 async fn walk<P: Ports>(core: &Core<P>, call: &Call<'_>, mut wish: Wish, session: &str) -> Result<Response> {
     let entered = input::forms_under(call.request, page::INPUT);
     let offer = offer(core, &wish).await?;
+    if wish.connection.is_none() {
+        quotas::room_for_connection(core, &wish.workspace).await?;
+    }
     let is_variable = |name: &String| offer.app.variables.contains_key(name);
     let (variables, fields): (BTreeMap<_, _>, BTreeMap<_, _>) =
         entered.into_iter().partition(|(name, _)| is_variable(name));
@@ -200,6 +204,10 @@ async fn use_through<P: Ports>(core: &Core<P>, call: &Call<'_>, link: &Link) -> 
     not_somebody_else(call, link)?;
     let (session, cookie) = link_session(core, call, link).await?;
     if !links::take(core.db(), link, &session.hash, core.now()).await? {
+        // Whoever has no use of the link leaves no session.
+        if cookie.is_some() {
+            sessions::delete(core.db(), &session.hash).await?;
+        }
         return Err(Error::new(
             Code::LinkEnded,
             "This link is in use in another browser. Continue there, or ask for a new link.",
@@ -257,6 +265,10 @@ fn not_somebody_else(call: &Call<'_>, link: &Link) -> Result<()> {
 // ---- coming back ----
 
 pub(super) async fn callback<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+    // The code is used up by the person's own visit alone.
+    if call.request.is_speculative() {
+        return Ok(not_yet());
+    }
     let Some(client) = ClientId::parse(call.param(0)) else { return Ok(ended(Refusal::Unknown)) };
     let twice = ["state", "code", "iss", "error"].iter().any(|name| input::times(call.request, name) > 1);
     if twice {
@@ -278,6 +290,11 @@ pub(super) async fn callback<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Resul
             Ok(Response::see_other(&destination(&flow).unwrap_or_else(|| format!("/flows/{id}"))))
         }
     }
+}
+
+/// The answer to a request that only looks ahead. It must not be kept for the visit itself.
+fn not_yet() -> Response {
+    Response::new(204, "text/plain; charset=utf-8", String::new()).with("vary", "Sec-Purpose, Purpose".into())
 }
 
 fn ended(refusal: Refusal) -> Response {

@@ -73,6 +73,13 @@ fn workspace_id(call: &Call<'_>) -> Result<WorkspaceId> {
     WorkspaceId::parse(call.param(0)).ok_or_else(|| Error::not_found("workspace"))
 }
 
+/// Refuses where the path names no workspace that is left.
+pub(super) async fn find_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<()> {
+    let id = workspace_id(call)?;
+    let known = store::workspaces::get(core.db(), &id).await?.is_some() || progress_of(core, &id).await?.is_some();
+    if known { Ok(()) } else { Err(Error::not_found("workspace")) }
+}
+
 /// How far the erasing of one workspace is; `None` when it was not deleted, or is gone.
 async fn progress_of<P: Ports>(core: &Core<P>, id: &WorkspaceId) -> Result<Option<Progress>> {
     Ok(erasing::progress(core.db(), Some(id), 1).await?.into_iter().next())

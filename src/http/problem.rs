@@ -27,11 +27,13 @@ pub(super) fn status(code: Code) -> (u16, &'static str) {
         Code::MissingScopes => (409, "Permissions are missing"),
         Code::ClientMisconfigured => (409, "The app refuses the client"),
         Code::Conflict => (409, "Not possible now"),
+        Code::LimitReached => (409, "As many as there may be"),
         Code::AddressesChanged => (409, "The app has other hosts now"),
         Code::LinkEnded => (410, "The link has ended"),
         Code::BodyTooLarge => (413, "The body is too large"),
         Code::CredentialRejected => (422, "The app did not accept the credential"),
         Code::InvalidRequest => (422, "The request can't be understood"),
+        Code::RateLimited => (429, "Too many calls"),
         Code::AppUnavailable => (503, "The app is unavailable"),
         Code::RefreshInProgress => (503, "A refresh is in progress"),
         Code::Misconfigured => (503, "The installation is misconfigured"),
@@ -98,6 +100,11 @@ fn with_hints(mut response: Response, error: &Error) -> Response {
     }
     if !error.hints.allow.is_empty() {
         response = response.with("allow", error.hints.allow.join(", "));
+    }
+    // draft-ietf-httpapi-ratelimit-headers: a quota and its window in seconds.
+    if let Some(limit) = error.hints.rate_limit {
+        let policy = format!("\"{}\";q={};w={}", limit.as_str(), limit.quota(), limit.seconds());
+        response = response.with("ratelimit-policy", policy);
     }
     if error.code == Code::Unauthorized {
         response = response.with("www-authenticate", "Bearer".into());

@@ -190,16 +190,20 @@ pub enum Found {
     Nothing,
 }
 
-/// Looks a route up.
+/// Looks a route up. Whatever answers GET answers HEAD.
 pub fn find(method: Method, path: &str) -> Found {
+    let wanted = if method == Method::Head { Method::Get } else { method };
     let mut allow = Vec::new();
     let mut page = false;
     for line in ROUTES {
         let Some(params) = matched(line.path, path) else { continue };
-        if line.method == method {
+        if line.method == wanted {
             return Found::Route { line, params };
         }
         allow.push(line.method.as_str());
+        if line.method == Method::Get {
+            allow.push(Method::Head.as_str());
+        }
         page = line.is_page();
     }
     if allow.is_empty() { Found::Nothing } else { Found::OtherMethod { allow, page } }
@@ -230,7 +234,11 @@ mod tests {
         let Found::Route { line, params } = find(Method::Post, "/v1/connections/con_1/resolve") else { panic!() };
         assert_eq!((line.handler, params), (Handler::Resolve, vec!["con_1".to_owned()]));
         let Found::OtherMethod { allow, .. } = find(Method::Put, "/v1/connections/con_1") else { panic!() };
-        assert_eq!(allow, ["GET", "PATCH", "DELETE"]);
+        assert_eq!(allow, ["GET", "HEAD", "PATCH", "DELETE"]);
+        let Found::Route { line, .. } = find(Method::Head, "/v1/connections/con_1") else { panic!() };
+        assert_eq!(line.method, Method::Get);
+        let Found::OtherMethod { allow, .. } = find(Method::Head, "/v1/connections/con_1/check") else { panic!() };
+        assert_eq!(allow, ["POST"]);
         for nothing in ["", "/v1", "/v1/connections/", "/v1/connections/a/b/c", "//"] {
             assert!(matches!(find(Method::Get, nothing), Found::Nothing), "{nothing}");
         }

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::page::Shell;
-use super::{Method, Request, input};
+use super::{Request, input};
 use crate::caller::{Maker, hash, same};
 use crate::connect::settle::CHOICE_TIME;
 use crate::connect::start::FLOW_TIME;
@@ -181,7 +181,7 @@ pub(super) fn form_token<P: Ports>(core: &Core<P>, request: &Request) -> Option<
 /// A state-changing request with a session must come from a form of that session.
 pub(super) fn require_own_form<P: Ports>(core: &Core<P>, request: &Request) -> Result<()> {
     require_same_origin(core, request)?;
-    if request.method == Method::Get {
+    if request.method.is_safe() {
         return Ok(());
     }
     match (form_token(core, request), input::form(request, "csrf")) {
@@ -192,7 +192,7 @@ pub(super) fn require_own_form<P: Ports>(core: &Core<P>, request: &Request) -> R
 
 /// A state-changing request must come from our own pages.
 pub(super) fn require_same_origin<P: Ports>(core: &Core<P>, request: &Request) -> Result<()> {
-    if request.method == Method::Get {
+    if request.method.is_safe() {
         return Ok(());
     }
     let ours = match (request.header("sec-fetch-site"), request.header("origin")) {

@@ -10,6 +10,10 @@ use super::client_waits;
 
 /// Seconds in which a finished refresh satisfies everybody who insists on one.
 const JUST_REFRESHED: i64 = 30;
+/// Seconds in which a check that somebody asks for answers what the last one found.
+const JUST_CHECKED: i64 = 30;
+/// The same after a failure: somebody may have repaired it at the app.
+const JUST_FAILED: i64 = 5;
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,11 +46,35 @@ pub(super) fn plan(case: &Case, errand: Errand, now: Timestamp) -> Plan {
     }
     match errand {
         Errand::Check | Errand::CheckNow if !is_near_end(connection, now) && !is_to_be_kept(connection, now) => {
-            Plan::Probe
+            probe(connection, errand, now)
         }
         _ if !connection.refreshable => of_unrefreshable(connection, errand, now),
         _ => held_back(connection, case.client.as_ref(), errand, now).map_or(Plan::Redeem, Plan::Answer),
     }
+}
+
+/// A probe, unless somebody asks for what a moment ago was found.
+fn probe(connection: &Connection, errand: Errand, now: Timestamp) -> Plan {
+    match errand {
+        Errand::CheckNow => found_lately(connection, now).map_or(Plan::Probe, Plan::Answer),
+        _ => Plan::Probe,
+    }
+}
+
+/// What the app's last answer means, while it counts.
+fn found_lately(connection: &Connection, now: Timestamp) -> Option<ErrandOutcome> {
+    let age = now.since(connection.checked_at?);
+    let evidence = connection.check_evidence.as_deref()?;
+    let found = match evidence {
+        "refreshed" => ErrandOutcome::Satisfied,
+        _ if !evidence.starts_with("probe: ") => return None,
+        _ if connection.failures > 0 => {
+            ErrandOutcome::Unavailable { retry_after: connection.next_attempt_at.since(now).max(JUST_FAILED - age) }
+        }
+        _ if evidence.starts_with("probe: accepted") => ErrandOutcome::Healthy,
+        _ => ErrandOutcome::Unknown,
+    };
+    (age < if found.works() { JUST_CHECKED } else { JUST_FAILED }).then_some(found)
 }
 
 /// Whether the refresh token may be redeemed now: there is one, and nothing asks to wait.
@@ -65,7 +93,9 @@ fn of_intent(connection: &Connection, intent: &Intent, now: Timestamp) -> Plan {
 
 /// A person who asks for the truth may try the stored token of a dead connection once more.
 fn of_dead(connection: &Connection, errand: Errand, now: Timestamp) -> Plan {
-    if connection.checked_at.is_some_and(|at| now.since(at) < JUST_REFRESHED) {
+    // To redeem a refresh token again is worth a longer pause than to look.
+    let pause = if connection.refreshable { JUST_REFRESHED } else { JUST_FAILED };
+    if connection.checked_at.is_some_and(|at| now.since(at) < pause) {
         return Plan::Answer(ErrandOutcome::Dead);
     }
     match errand {
@@ -111,7 +141,7 @@ fn is_to_be_kept(connection: &Connection, now: Timestamp) -> bool {
 fn of_unrefreshable(connection: &Connection, errand: Errand, now: Timestamp) -> Plan {
     match errand {
         _ if !connection.life().lasts(1, now) => Plan::Bury,
-        Errand::Check | Errand::CheckNow => Plan::Probe,
+        Errand::Check | Errand::CheckNow => probe(connection, errand, now),
         Errand::Need { .. } | Errand::Early | Errand::Force => Plan::Answer(ErrandOutcome::Satisfied),
     }
 }

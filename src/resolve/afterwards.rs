@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::cached::{self, Copy};
 use super::{Ask, Issued};
-use crate::caller::Key;
+use crate::caller::{Key, PresentedKey};
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::ids::{ConnectionId, WorkspaceId};
-use crate::ports::{Errand, Ports, Refresher};
+use crate::ports::{Errand, Ports, RateLimit, RateLimiter, Refresher};
 use crate::store;
 
 /// One thing to do afterwards.
@@ -27,6 +27,8 @@ pub enum After {
     },
     /// Copy the answer to the cache.
     Copy(Box<Copy>),
+    /// Count the call of a valid key.
+    CountCall(PresentedKey),
 }
 
 impl After {
@@ -40,6 +42,14 @@ impl After {
 
     pub(super) fn copy(connection: &Connection, issued: &Issued, key: &Key) -> Self {
         Self::Copy(Box::new(Copy::new(connection, issued, key)))
+    }
+}
+
+/// Counts a call. A key that makes too many is refused for a while by this instance of the program.
+async fn count_call<P: Ports>(core: &Core<P>, key: &PresentedKey) {
+    if !core.ports.rate_limiter().allows(RateLimit::Calls, key.id.as_str()).await {
+        let now = core.now();
+        core.ports.memo().block(&key.caller(), now.plus(RateLimit::KEY_PAUSE), now);
     }
 }
 
@@ -60,5 +70,6 @@ pub async fn run<P: Ports>(core: &Core<P>, after: After) {
             }
         }
         After::Copy(copy) => cached::write(core, &copy).await,
+        After::CountCall(key) => count_call(core, &key).await,
     }
 }

@@ -9,8 +9,25 @@ use crate::time::Timestamp;
 
 const INSERT: &str =
     "INSERT INTO apps (workspace_id, id, revision, definition, current, created_at) VALUES (?1, ?2, ?3, ?4, 1, ?5)";
-const RETIRE: &str =
-    "UPDATE apps SET current = 0 WHERE workspace_id = ?1 AND id = ?2 AND current = 1 AND revision < ?3";
+const RETIRE: &str = "UPDATE apps SET current = 0, retired_at = ?4 WHERE workspace_id = ?1 AND id = ?2 AND current = 1 AND revision < ?3";
+/// Deletes revisions that nothing pins any more, of any app of the workspace. Not those that were current ten minutes
+/// ago, because a credential may just now be checked by one of them; of the app that is put, all but the last fifty. A
+/// client without destinations pins what [`REVISIONS`] finds: from it follows where its secret may go.
+const PRUNE: &str = "DELETE FROM apps WHERE workspace_id = ?1 AND current = 0 AND (id, revision) IN (
+    SELECT r.id, r.revision FROM apps r WHERE r.workspace_id = ?1 AND r.current = 0
+      AND (coalesce(r.retired_at, 0) < ?2 - 600 OR (r.id = ?3 AND r.revision <= ?4 - 50))
+      AND NOT EXISTS (SELECT 1 FROM connections c
+        WHERE c.workspace_id = ?1 AND c.app = r.id AND c.app_revision = r.revision AND c.app_revision > 0)
+      AND NOT EXISTS (SELECT 1 FROM authorizations a
+        WHERE a.workspace_id = ?1 AND a.app = r.id AND a.app_revision = r.revision AND a.app_revision > 0)
+      AND NOT EXISTS (SELECT 1 FROM revocations v
+        WHERE v.workspace_id = ?1 AND v.app = r.id AND v.app_revision = r.revision AND v.app_revision > 0)
+      AND NOT EXISTS (SELECT 1 FROM clients k
+        WHERE k.workspace_id = ?1 AND k.destinations IS NULL AND r.created_at <= k.updated_at
+          AND (k.registration = r.id OR substr(k.registration, 1, length(r.id) + 1) = r.id || ':')
+          AND r.revision > 1 - 50 + (SELECT max(n.revision) FROM apps n
+            WHERE n.workspace_id = ?1 AND n.id = r.id AND n.created_at <= k.updated_at))
+    LIMIT 200)";
 const CURRENT: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND current = 1";
 const REVISION: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND revision = ?3";
 const REVISIONS: &str =
@@ -71,17 +88,22 @@ pub async fn latest_revision(db: &impl Database, workspace: &WorkspaceId, id: &A
 pub async fn put(db: &impl Database, workspace: &WorkspaceId, app: &AppRow, now: Timestamp) -> Stored<()> {
     db.batch(vec![
         sql!(INSERT, workspace, &app.id, app.revision, app.definition.as_str(), now),
-        retire(workspace, &app.id, app.revision),
+        retire(workspace, &app.id, app.revision, now),
     ])
     .await
     .map(|_| ())
 }
 
-/// Takes an app out of sight; connections made with it go on.
-pub async fn remove(db: &impl Database, workspace: &WorkspaceId, id: &AppId) -> Stored<bool> {
-    Ok(run(db, retire(workspace, id, i64::from(u32::MAX))).await?.changes > 0)
+/// Deletes the revisions of a workspace's apps that nothing needs, before this one of `app` is put.
+pub async fn prune(db: &impl Database, workspace: &WorkspaceId, app: &AppRow, now: Timestamp) -> Stored<()> {
+    run(db, sql!(PRUNE, workspace, now, &app.id, app.revision)).await.map(|_| ())
 }
 
-fn retire(workspace: &WorkspaceId, id: &AppId, before: i64) -> Statement {
-    sql!(RETIRE, workspace, id, before)
+/// Takes an app out of sight; connections made with it go on.
+pub async fn remove(db: &impl Database, workspace: &WorkspaceId, id: &AppId, now: Timestamp) -> Stored<bool> {
+    Ok(run(db, retire(workspace, id, i64::from(u32::MAX), now)).await?.changes > 0)
+}
+
+fn retire(workspace: &WorkspaceId, id: &AppId, before: i64, now: Timestamp) -> Statement {
+    sql!(RETIRE, workspace, id, before, now)
 }

@@ -35,7 +35,7 @@ const COUNT_SIGN_IN_LINKS: &str = "SELECT count(*) AS n FROM sign_in_links WHERE
 const COUNT_SESSIONS: &str =
     "SELECT count(*) AS n FROM sessions WHERE workspace_id = ?1 AND made_by = ?2 AND expires_at > ?3";
 /// What waits in a flow is nobody's from now on: the scheduled run revokes it at the app.
-const END_FLOWS: &str = "UPDATE authorizations SET expires_at = ?3 WHERE workspace_id = ?1 AND expires_at > ?3
+const END_FLOWS: &str = "UPDATE authorizations SET expires_at = ?3 WHERE +workspace_id = ?1 AND expires_at > ?3
     AND outcome IN ('pending', 'undecided', 'awaiting_confirmation')
     AND session_hash IN (SELECT hash FROM sessions WHERE workspace_id = ?1 AND made_by = ?2)";
 const END_WAITING_REPAIRS: &str = "UPDATE authorizations SET expires_at = ?3 WHERE workspace_id = ?1 AND expires_at > ?3

@@ -10,13 +10,14 @@ use crate::sql;
 use crate::time::Timestamp;
 
 /// Bounded: a run deletes at most so many rows of each kind, the next one the rest.
-const PURGES: [&str; 8] = [
+const PURGES: [&str; 9] = [
     "DELETE FROM authorizations WHERE id IN (SELECT id FROM authorizations WHERE expires_at < ?1 - 86400 LIMIT 500)",
     "DELETE FROM links WHERE id IN (SELECT id FROM links WHERE expires_at < ?1 - 604800 LIMIT 500)",
     "DELETE FROM sessions WHERE hash IN (SELECT hash FROM sessions WHERE expires_at <= ?1 LIMIT 500)",
     "DELETE FROM sign_in_links WHERE token_hash IN (SELECT token_hash FROM sign_in_links WHERE expires_at <= ?1 LIMIT 500)",
     "DELETE FROM revocations WHERE id IN (SELECT id FROM revocations WHERE expires_at <= ?1 LIMIT 500)",
     "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ?1 - 7776000 LIMIT 500)",
+    "DELETE FROM client_tests WHERE (client, tested) IN (SELECT client, tested FROM client_tests WHERE started_at < ?1 - 3600 LIMIT 500)",
     "UPDATE authorizations SET sealed_verifier = NULL WHERE id IN
       (SELECT id FROM authorizations WHERE expires_at <= ?1 AND sealed_verifier IS NOT NULL LIMIT 500)",
     // No copy lives as long: an hour, and what is still on its way or in a location's memory.

@@ -7,6 +7,7 @@
 pub mod apps;
 pub mod authorizations;
 pub mod cache_deletes;
+pub mod client_tests;
 pub mod clients;
 pub mod connections;
 pub mod erasing;
@@ -14,6 +15,7 @@ pub mod events;
 pub mod keys;
 pub mod links;
 pub mod maintenance;
+pub mod quotas;
 pub mod refreshes;
 pub mod reseals;
 pub mod revocations;

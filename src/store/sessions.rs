@@ -14,6 +14,9 @@ use crate::workspace::{Role, User};
 const INSERT: &str =
     "INSERT INTO sessions (hash, workspace_id, kind, user_id, user_name, link_id, created_at, expires_at, role, made_by)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+/// A person keeps at most 100 sessions; the oldest give way to the one that begins.
+const TRIM: &str = "DELETE FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND hash <> ?3 AND hash NOT IN
+    (SELECT hash FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND hash <> ?3 ORDER BY created_at DESC, hash LIMIT 99)";
 const GET: &str = "SELECT * FROM sessions WHERE hash = ?1 AND expires_at > ?2";
 const LIVING: &str = "SELECT hash FROM sessions WHERE hash IN (SELECT value FROM json_each(?1)) AND expires_at > ?2";
 const DELETE: &str = "DELETE FROM sessions WHERE hash = ?1";
@@ -113,13 +116,14 @@ impl FromRow for Session {
     }
 }
 
-fn insert_statement(session: &Session) -> Statement {
+/// The statements that open a session, and keep those of a person few.
+fn insert_statements(session: &Session) -> impl Iterator<Item = Statement> {
     let (kind, link) = match &session.kind {
         Kind::Person(_) => ("person", None),
         Kind::Link(link) => ("link", Some(link)),
     };
     let user = session.user();
-    sql!(
+    let statement = sql!(
         INSERT,
         session.hash.as_str(),
         &session.workspace,
@@ -131,12 +135,14 @@ fn insert_statement(session: &Session) -> Statement {
         session.expires_at,
         session.role.as_str(),
         session.made_by.as_ref()
-    )
+    );
+    let trim = user.map(|user| sql!(TRIM, &session.workspace, user.id.as_str(), session.hash.as_str()));
+    [statement].into_iter().chain(trim)
 }
 
 /// Opens a session.
 pub async fn insert(db: &impl Database, session: &Session) -> Stored<()> {
-    run(db, insert_statement(session)).await.map(|_| ())
+    db.batch(insert_statements(session).collect()).await.map(|_| ())
 }
 
 /// A session that has not ended.
@@ -289,7 +295,7 @@ pub async fn sign_in(
     now: Timestamp,
 ) -> Stored<bool> {
     let must = vec![sql!(USE_SIGN_IN, token_hash, now)];
-    let mut then = vec![insert_statement(session)];
+    let mut then: Vec<_> = insert_statements(session).collect();
     if let Some(before) = before {
         then.extend([sql!(END_FLOWS, before, now), sql!(DELETE, before)]);
     }

@@ -273,7 +273,7 @@ pub(crate) fn path_of(made: &Value) -> String {
 }
 
 /// A link: its path.
-fn link(scene: &Scene, expires_in: i64) -> String {
+pub(crate) fn link(scene: &Scene, expires_in: i64) -> String {
     link_with(scene, |new| new.expires_in = expires_in)
 }
 

@@ -317,7 +317,7 @@ fn what_the_flows_do_not_reach_prepares_as_well() {
         assert_eq!(store::sessions::get(db, "other", now).await.unwrap(), None);
         let state = store::maintenance::state(db, now).await.unwrap();
         assert_eq!(state.sealed_under, [("k1".to_owned(), 2)]);
-        assert!(store::apps::remove(db, workspace, &scene.app).await.unwrap());
+        assert!(store::apps::remove(db, workspace, &scene.app, now).await.unwrap());
         assert!(store::apps::current(db, workspace, &scene.app).await.unwrap().is_none());
         let again = store::apps::AppRow { id: scene.app.clone(), revision: 1, definition: "{}".into() };
         let taken = store::apps::put(db, workspace, &again, now).await.unwrap_err();

@@ -4,12 +4,20 @@ use std::collections::BTreeMap;
 
 use super::super::template::is_name;
 use super::super::{ClientAuth, Field, Kind, Mark, Origin, Pattern, Variable};
-use super::Problems;
 use super::rules::{LONGEST_TEXT, RESERVED};
 use super::shape::{RawAuth, RawField, RawMark, RawOrigin, RawVariable};
+use super::{Problems, Rules};
 
 /// Fields of one credential, at most.
 const MOST_FIELDS: usize = 10;
+/// Marks of one field in a workspace's definition, at most.
+const MOST_MARKS: usize = 50;
+/// Variables of a workspace's definition, at most.
+const MOST_VARIABLES: usize = 30;
+/// Bytes that one pattern of a workspace's definition may take when compiled.
+const LARGEST_PATTERN: usize = 16 * 1024;
+/// Bytes that all patterns of a workspace's definition may take when compiled.
+const ALL_PATTERNS: usize = 64 * 1024;
 
 impl Problems {
     /// Members that mean nothing for a type are no options of it, and left-over ones hide a mistake.
@@ -118,6 +126,7 @@ impl Problems {
         self.optional_text(&format!("{at}.placeholder"), raw.placeholder.as_deref());
         self.optional_text(&format!("{at}.pattern_help"), raw.pattern_help.as_deref());
         let pattern = self.pattern(&format!("{at}.pattern"), raw.pattern.as_deref());
+        self.new_entries(&format!("{at}.marks"), raw.marks.len(), MOST_MARKS);
         let marks =
             raw.marks.into_iter().enumerate().map(|(index, mark)| self.mark(&format!("{at}.marks[{index}]"), mark));
         Field {
@@ -148,15 +157,28 @@ impl Problems {
 
     fn pattern(&mut self, at: &str, text: Option<&str>) -> Option<Pattern> {
         let text = text?;
+        if self.rules == Rules::Stored {
+            return Some(Pattern::stored(text));
+        }
         let pattern = Pattern::parse(text);
-        if pattern.is_none() {
-            self.add(at, "is no regular expression of at most 256 characters");
+        let Some(size) = pattern.as_ref().and_then(Pattern::size) else {
+            self.add(at, "is no regular expression of at most 256 characters, or is over 64 KB when compiled");
+            return None;
+        };
+        self.pattern_bytes += size;
+        if self.rules == Rules::New && size > LARGEST_PATTERN {
+            let problem = "takes too long to compare: it is over 16 KB when compiled. Repeat less, or without an upper \
+                           bound: {10,} instead of {10,2000}";
+            self.add(at, problem);
+        } else if self.rules == Rules::New && self.pattern_bytes > ALL_PATTERNS {
+            self.add(at, "is too much: all patterns together are over 64 KB when compiled. Use simpler ones");
         }
         pattern
     }
 
     pub(super) fn variables(&mut self, raw: BTreeMap<String, RawVariable>) -> BTreeMap<String, Variable> {
         self.entries("variables", raw.len());
+        self.new_entries("variables", raw.len(), MOST_VARIABLES);
         let mut variables = BTreeMap::new();
         for (name, raw) in raw {
             let at = format!("variables.{name}");
@@ -192,7 +214,8 @@ impl Problems {
             from: self.origin(&format!("{at}.at"), raw.from, raw.at)?,
         };
         for (member, text) in [("example", &variable.example), ("default", &variable.default)] {
-            if text.as_ref().is_some_and(|text| variable.read(text).is_err()) {
+            let is_wrong = |text: &String| self.rules != Rules::Stored && variable.read(text).is_err();
+            if text.as_ref().is_some_and(is_wrong) {
                 self.add(&format!("{at}.{member}"), "does not fit the variable's own pattern");
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::{AddressTemplate, Field, Kind, Params, Pointer, Template, Variable};
-use super::Problems;
+use super::{Problems, Rules};
 use crate::egress::Address;
 
 /// The longest span of time in a definition: ten years, in seconds.
@@ -11,6 +11,9 @@ const LONGEST_LIFE: i64 = 10 * 365 * 86_400;
 
 /// Entries of a list or map, at most.
 const MOST_ENTRIES: usize = 300;
+
+/// Parameters or headers of one request in a workspace's definition, at most.
+const MOST_PARAMETERS: usize = 50;
 
 /// Characters of a text, at most.
 pub(super) const LONGEST_TEXT: usize = 1000;
@@ -204,6 +207,7 @@ impl Problems {
         allowed: impl Fn(&str) -> bool + Copy,
     ) -> Params {
         self.entries(field, params.len());
+        self.new_entries(field, params.len(), MOST_PARAMETERS);
         let mut read = Params::new();
         for (name, value) in params {
             let field = format!("{field}.{name}");
@@ -224,6 +228,7 @@ impl Problems {
 
     pub(super) fn headers(&mut self, field: &str, headers: &BTreeMap<String, String>, also_owned: &[&str]) {
         self.entries(field, headers.len());
+        self.new_entries(field, headers.len(), MOST_PARAMETERS);
         for (name, value) in headers {
             let field = format!("{field}.{name}");
             if also_owned.contains(&name.to_ascii_lowercase().as_str()) {
@@ -277,6 +282,13 @@ impl Problems {
     pub(super) fn entries(&mut self, field: &str, count: usize) {
         if count > MOST_ENTRIES {
             self.add(field, format!("has over {MOST_ENTRIES} entries"));
+        }
+    }
+
+    /// The same for what a workspace's own definition has few of.
+    pub(super) fn new_entries(&mut self, field: &str, count: usize, most: usize) {
+        if self.rules == Rules::New && count > most {
+            self.add(field, format!("has over {most} entries, which is as many as a workspace's own app may have"));
         }
     }
 

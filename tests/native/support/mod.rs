@@ -1,12 +1,13 @@
 //! A world to test in: everything `ports.rs` asks for, in memory, with faults, counters and virtual time.
 //!
-//! Owns no assertions. [`runtime`] interleaves tasks and moves time, [`database`], [`cache`] and [`acme`]
-//! are the twins of D1, KV and an app, [`world`] bundles them as ports of a Worker's invocation, [`scene`]
+//! Owns no assertions. [`runtime`] interleaves tasks and moves time, [`database`], [`cache`], [`limiter`] and
+//! [`acme`] are the twins of D1, KV, the rate limiter and an app, [`world`] bundles them as ports of a Worker's invocation, [`scene`]
 //! makes workspaces, clients and connections in it. The deterministic simulation builds on the same parts.
 
 pub(crate) mod acme;
 pub(crate) mod cache;
 pub(crate) mod database;
+pub(crate) mod limiter;
 pub(crate) mod outside;
 pub(crate) mod runtime;
 pub(crate) mod scene;

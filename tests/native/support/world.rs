@@ -23,6 +23,7 @@ use futures_util::future::{Either, Shared, select};
 use super::acme::{Acme, Wire};
 use super::cache::{Copies, Entries};
 use super::database::{Engine, Records};
+use super::limiter::{Counter, Counts};
 use super::outside::{Boat, Kept, Lines, Meter, Pen, Seeded};
 use super::runtime::{NOBODY, Owner, Runtime, Task};
 use super::signer::Notary;
@@ -136,6 +137,7 @@ pub(crate) struct Outside {
     log: Pen,
     refresher: Messenger,
     lifeboat: Boat,
+    limiter: Counter,
     memo: Rc<Memo>,
     pub(crate) meter: Rc<Meter>,
 }
@@ -150,6 +152,7 @@ impl Ports for Outside {
     type Log = Pen;
     type Refresher = Messenger;
     type Lifeboat = Boat;
+    type RateLimiter = Counter;
 
     fn database(&self) -> &Self::Database {
         &self.database
@@ -178,6 +181,9 @@ impl Ports for Outside {
     fn lifeboat(&self) -> &Boat {
         &self.lifeboat
     }
+    fn rate_limiter(&self) -> &Counter {
+        &self.limiter
+    }
     fn memo(&self) -> &Memo {
         &self.memo
     }
@@ -205,6 +211,8 @@ pub(crate) struct World {
     pub(crate) erase_batch: Rc<Cell<Option<i64>>>,
     /// Subrequests that an invocation may send; none: the free plan's.
     pub(crate) subrequests: Rc<Cell<Option<u32>>>,
+    /// How often what happened; counted where a test switches it on.
+    pub(crate) counts: Rc<Counts>,
     objects: Rc<Objects>,
     pub(crate) witness: Rc<Witness>,
     /// Who dies when this Worker is killed.
@@ -230,6 +238,7 @@ impl World {
             reseal_batch: Rc::default(),
             erase_batch: Rc::default(),
             subrequests: Rc::default(),
+            counts: Rc::default(),
             random: Rc::new(Seeded::new(seed.unwrap_or(1))),
             objects: Rc::default(),
             witness,
@@ -284,6 +293,7 @@ impl World {
 
     fn core_with(&self, way: Way, objects: &Rc<Objects>, meter: &Rc<Meter>) -> Invocation {
         let (runtime, meter) = (self.runtime.clone(), Rc::clone(meter));
+        let limiter = Counter { counts: Rc::clone(&self.counts), runtime: runtime.clone() };
         let refresher = Messenger { way, world: self.clone(), objects: Rc::clone(objects), meter: Rc::clone(&meter) };
         let strand = Rc::new(Strand::new(&self.witness, &runtime));
         let records = Records {
@@ -304,6 +314,7 @@ impl World {
             log: Pen(Rc::clone(&self.log)),
             refresher,
             lifeboat: Boat { kept: Rc::clone(&self.kept), witness: Rc::clone(&self.witness) },
+            limiter,
             memo: self.memo.clone().unwrap_or_default(),
             meter,
         };

@@ -1,0 +1,81 @@
+//! The test of a client, asked of the app at most once in a while.
+//!
+//! Owns how long an answer counts. It is kept in the database, because callers reach several instances of the program.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::caller::hash;
+use crate::client::Client;
+use crate::core::Core;
+use crate::error::{Code, Error, Result};
+use crate::ports::{Clock, Ports};
+use crate::store::client_tests;
+use crate::time::Timestamp;
+
+use super::trial::{self, Verdict};
+
+/// Seconds that an answer counts.
+const COUNTS_FOR: i64 = 30;
+/// Seconds that an answer counts which somebody may be mending at the app.
+const FAILURE_COUNTS_FOR: i64 = 5;
+/// How long a caller waits for the test of another, in milliseconds.
+const WAITS: [u32; 6] = [300, 700, 1000, 2000, 3000, 3000];
+
+/// Tests a client, or answers what an equal test found a moment ago: a trial and `checked_at`.
+pub async fn test<P: Ports>(
+    core: &Core<P>,
+    app: &App,
+    client: &Client,
+    given: &BTreeMap<String, String>,
+) -> Result<Value> {
+    let tested = hash(&format!("{app:?} {} {given:?}", client.updated_at.unix()));
+    let now = core.now();
+    match client_tests::claim(core.db(), &client.id, &tested, now, COUNTS_FOR).await? {
+        None => new_test(core, app, client, given, (&tested, now)).await,
+        Some(client_tests::ClientTest { result: Some(result), .. }) => Ok(result),
+        Some(_) => result_of_another(core, client, &tested).await,
+    }
+}
+
+async fn new_test<P: Ports>(
+    core: &Core<P>,
+    app: &App,
+    client: &Client,
+    given: &BTreeMap<String, String>,
+    (tested, at): (&str, Timestamp),
+) -> Result<Value> {
+    let trial = match trial::of_client(core, app, client, given).await {
+        Ok(trial) => trial,
+        Err(error) => {
+            if let Err(failed) = client_tests::cancel(core.db(), &client.id, tested, at).await {
+                core.log_cause(&failed.into());
+            }
+            return Err(error);
+        }
+    };
+    let counts_for = if trial.verdict == Verdict::Accepted { COUNTS_FOR } else { FAILURE_COUNTS_FOR };
+    let mut result = json!(trial);
+    if let Some(members) = result.as_object_mut() {
+        members.insert("checked_at".to_owned(), json!(at));
+    }
+    if let Err(failed) = client_tests::finish(core.db(), &client.id, tested, at, &result, counts_for).await {
+        core.log_cause(&failed.into());
+    }
+    Ok(result)
+}
+
+async fn result_of_another<P: Ports>(core: &Core<P>, client: &Client, tested: &str) -> Result<Value> {
+    for milliseconds in WAITS {
+        core.ports.clock().sleep(milliseconds).await;
+        match client_tests::get(core.db(), &client.id, tested).await? {
+            Some(client_tests::ClientTest { result: Some(result), .. }) => return Ok(result),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    let detail = "The same test is under way, and the app has not answered it yet. Try again shortly.";
+    Err(Error::new(Code::AppUnavailable, detail).hint(|h| h.retry_after = Some(FAILURE_COUNTS_FOR)))
+}

@@ -1,0 +1,42 @@
+//! The rate limiter port over the platform's rate limiting bindings. Without a binding, or where it fails, everything is
+//! allowed.
+
+use worker::{Env, RateLimiter as Binding};
+
+use crate::patience::within;
+use crate::ports::{RateLimit, RateLimiter};
+
+use super::system::SystemClock;
+
+/// How long a binding may take to answer, in milliseconds.
+const LONGEST_WAIT: u32 = 500;
+
+pub(crate) struct Limiter {
+    failed_authentication: Option<Binding>,
+    calls: Option<Binding>,
+    costly_calls: Option<Binding>,
+}
+
+impl Limiter {
+    pub(super) fn bind(env: &Env) -> Self {
+        let binding = |limit: RateLimit| env.rate_limiter(limit.binding()).ok();
+        Self {
+            failed_authentication: binding(RateLimit::FailedAuthentication),
+            calls: binding(RateLimit::Calls),
+            costly_calls: binding(RateLimit::CostlyCalls),
+        }
+    }
+}
+
+impl RateLimiter for Limiter {
+    async fn allows(&self, limit: RateLimit, key: &str) -> bool {
+        let binding = match limit {
+            RateLimit::FailedAuthentication => &self.failed_authentication,
+            RateLimit::Calls => &self.calls,
+            RateLimit::CostlyCalls => &self.costly_calls,
+        };
+        let Some(binding) = binding else { return true };
+        let answer = within(&SystemClock, LONGEST_WAIT, binding.limit(key.to_owned())).await;
+        !matches!(answer, Some(Ok(outcome)) if !outcome.success)
+    }
+}

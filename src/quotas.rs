@@ -1,0 +1,87 @@
+//! How many things a workspace may have, and what to say where it has as many.
+
+use crate::core::Core;
+use crate::error::{Code, Error};
+use crate::ids::WorkspaceId;
+use crate::ports::{DatabaseError, Ports};
+use crate::store::quotas::{self, Guarded};
+
+pub use crate::store::quotas::Quota;
+
+/// Connections of a workspace, at most. Counting them takes long, so one instance of the program counts only now and
+/// then: the limit may be passed by a few hundred.
+const MOST_CONNECTIONS: i64 = 100_000;
+/// Connections that may be made without counting again, at most.
+const MOST_UNCOUNTED: i64 = 500;
+
+/// The database, for an insert that quotas limit. What it answers goes to [`allowed`].
+pub fn guarded<'a, P: Ports>(
+    core: &'a Core<P>,
+    workspace: &WorkspaceId,
+    limits: &[Quota<'_>],
+) -> Guarded<'a, P::Database> {
+    Guarded::new(core.db(), workspace, limits)
+}
+
+/// What came of an insert by a guarded database.
+///
+/// # Errors
+/// `limit_reached` with what to do, where a quota did not allow it.
+pub async fn allowed<P: Ports, T>(
+    core: &Core<P>,
+    workspace: &WorkspaceId,
+    limits: &[Quota<'_>],
+    inserted: Result<T, DatabaseError>,
+) -> Result<T, Error> {
+    if matches!(inserted, Err(DatabaseError::Constraint)) {
+        for quota in limits {
+            if quotas::is_reached(core.db(), workspace, *quota).await? {
+                return Err(reached(*quota));
+            }
+        }
+        // Another rule of the schema said no.
+    }
+    Ok(inserted?)
+}
+
+/// The refusal of one more.
+fn reached(quota: Quota<'_>) -> Error {
+    Error::new(
+        Code::LimitReached,
+        match quota {
+            Quota::Keys => "A workspace may have 1,000 keys. Delete one that is not needed (DELETE /v1/keys/{id}).",
+            Quota::OpenLinks(_) => {
+                "A workspace may have 10,000 open links. Wait until some are used or expire, or give new ones a shorter expires_in."
+            }
+            Quota::SignInLinks(..) => {
+                "A user may have 1,000 unused sign-in links. Use one of them, or wait until they expire (ten minutes)."
+            }
+            Quota::Apps => {
+                "A workspace may have 200 custom apps. Delete one that is not needed (DELETE /v1/apps/{app})."
+            }
+            Quota::Revisions(_) => {
+                "Connections use 100 revisions of this app, which is as many as there may be. Reconnect or disconnect some of them first."
+            }
+        },
+    )
+}
+
+/// Refuses where a workspace has as many connections as it may have.
+///
+/// # Errors
+/// `limit_reached` with what to do.
+pub async fn room_for_connection<P: Ports>(core: &Core<P>, workspace: &WorkspaceId) -> Result<(), Error> {
+    let (memo, now) = (core.ports.memo(), core.now());
+    if memo.take_room(workspace, now) {
+        return Ok(());
+    }
+    let left = MOST_CONNECTIONS - quotas::connections(core.db(), workspace, MOST_CONNECTIONS).await?;
+    if left <= 0 {
+        return Err(Error::new(
+            Code::LimitReached,
+            "A workspace may have 100,000 connections. Disconnect those that are not needed (DELETE /v1/connections/{id}).",
+        ));
+    }
+    memo.remember_room(workspace, (left / 10).min(MOST_UNCOUNTED), now);
+    Ok(())
+}

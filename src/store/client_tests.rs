@@ -1,0 +1,74 @@
+//! Rows of `client_tests`: what an app made of a client a moment ago.
+
+use super::{Columns, FromRow, Stored, read_first, run};
+use crate::ids::ClientId;
+use crate::ports::Database;
+use crate::sql;
+use crate::time::Timestamp;
+
+/// Whoever changes a row may ask the app.
+const CLAIM: &str = "INSERT INTO client_tests (client, tested, started_at, counts_for) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (client, tested) DO UPDATE SET started_at = ?3, counts_for = ?4, result = NULL WHERE started_at <= ?3 - counts_for
+    RETURNING started_at";
+const GET: &str = "SELECT started_at, result FROM client_tests WHERE client = ?1 AND tested = ?2";
+/// Tests of a client that count no more, so that its rows stay few.
+const FORGET_OLD: &str = "DELETE FROM client_tests WHERE client = ?1 AND started_at < ?2 - 60";
+const FINISH: &str =
+    "UPDATE client_tests SET result = ?4, counts_for = ?5 WHERE client = ?1 AND tested = ?2 AND started_at = ?3";
+const CANCEL: &str = "DELETE FROM client_tests WHERE client = ?1 AND tested = ?2 AND started_at = ?3";
+
+/// A test of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientTest {
+    /// When the app was asked.
+    pub started_at: Timestamp,
+    /// What came of it; none while the app is being asked.
+    pub result: Option<serde_json::Value>,
+}
+
+impl FromRow for ClientTest {
+    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+        Ok(Self { started_at: row.time("started_at")?, result: row.optional_json("result")? })
+    }
+}
+
+/// Begins a test unless one counts: then that one is answered.
+pub async fn claim(
+    db: &impl Database,
+    client: &ClientId,
+    tested: &str,
+    now: Timestamp,
+    counts_for: i64,
+) -> Stored<Option<ClientTest>> {
+    let answers = db
+        .batch(vec![
+            sql!(FORGET_OLD, client, now),
+            sql!(CLAIM, client, tested, now, counts_for),
+            sql!(GET, client, tested),
+        ])
+        .await?;
+    let [_, claimed, found] = answers.as_slice() else { return Ok(None) };
+    if claimed.rows.is_empty() { read_first(found) } else { Ok(None) }
+}
+
+/// A test that was begun elsewhere.
+pub async fn get(db: &impl Database, client: &ClientId, tested: &str) -> Stored<Option<ClientTest>> {
+    super::first(db, sql!(GET, client, tested)).await
+}
+
+/// Stores what came of a test, and for how many seconds it counts.
+pub async fn finish(
+    db: &impl Database,
+    client: &ClientId,
+    tested: &str,
+    started_at: Timestamp,
+    result: &serde_json::Value,
+    counts_for: i64,
+) -> Stored<()> {
+    run(db, sql!(FINISH, client, tested, started_at, result.to_string(), counts_for)).await.map(|_| ())
+}
+
+/// Forgets a test that came to nothing.
+pub async fn cancel(db: &impl Database, client: &ClientId, tested: &str, started_at: Timestamp) -> Stored<()> {
+    run(db, sql!(CANCEL, client, tested, started_at)).await.map(|_| ())
+}

@@ -1,0 +1,118 @@
+//! How many rows of a kind a workspace may have. Counting stops at the limit, and finds its rows by an index.
+//!
+//! Owns the guards: statements that fail, and the whole batch with them, where there are as many rows as may be. A guard
+//! stands in the batch of the insert, so that inserts at the same moment can't pass it together.
+
+use super::{Columns, Stored, run};
+use crate::app::AppId;
+use crate::ids::WorkspaceId;
+use crate::ports::{Database, DatabaseError, Rows, Statement};
+use crate::sql;
+use crate::time::Timestamp;
+
+/// `?1` is the workspace, `?2` the limit.
+macro_rules! quota {
+    ($guard:ident, $count:ident, $rows:literal) => {
+        const $guard: &str = concat!(
+            "INSERT INTO cron_runs (name) SELECT NULL WHERE (SELECT count(*) FROM (",
+            $rows,
+            " LIMIT ?2)) >= ?2"
+        );
+        const $count: &str = concat!("SELECT count(*) AS n FROM (", $rows, " LIMIT ?2)");
+    };
+}
+
+quota!(GUARD_KEYS, COUNT_KEYS, "SELECT 1 FROM keys WHERE workspace_id = ?1 AND revoked_at IS NULL");
+quota!(GUARD_LINKS, COUNT_LINKS, "SELECT 1 FROM links WHERE workspace_id = ?1 AND status = 'open' AND expires_at > ?3");
+quota!(
+    GUARD_SIGN_IN,
+    COUNT_SIGN_IN,
+    "SELECT 1 FROM sign_in_links WHERE workspace_id = ?1 AND user_id = ?4 AND used_at IS NULL AND expires_at > ?3"
+);
+quota!(GUARD_APPS, COUNT_APPS, "SELECT 1 FROM apps WHERE workspace_id = ?1 AND current = 1");
+quota!(GUARD_REVISIONS, COUNT_REVISIONS, "SELECT 1 FROM apps WHERE workspace_id = ?1 AND id = ?3");
+const COUNT_CONNECTIONS: &str =
+    "SELECT count(*) AS n FROM (SELECT 1 FROM connections WHERE workspace_id = ?1 LIMIT ?2)";
+
+/// A limited kind of rows.
+#[derive(Debug, Clone, Copy)]
+pub enum Quota<'a> {
+    /// Keys in force.
+    Keys,
+    /// Connect links that can be used.
+    OpenLinks(Timestamp),
+    /// Sign-in links of one user that can be used.
+    SignInLinks(&'a str, Timestamp),
+    /// Custom apps.
+    Apps,
+    /// Revisions of one custom app.
+    Revisions(&'a AppId),
+}
+
+impl Quota<'_> {
+    /// How many there may be.
+    pub fn most(self) -> i64 {
+        match self {
+            Self::Keys | Self::SignInLinks(..) => 1_000,
+            Self::OpenLinks(_) => 10_000,
+            Self::Apps => 200,
+            Self::Revisions(_) => 100,
+        }
+    }
+
+    /// The statement that fails where there are as many as may be.
+    fn guard(self, workspace: &WorkspaceId) -> Statement {
+        match self {
+            Self::Keys => sql!(GUARD_KEYS, workspace, self.most()),
+            Self::OpenLinks(now) => sql!(GUARD_LINKS, workspace, self.most(), now),
+            Self::SignInLinks(user, now) => sql!(GUARD_SIGN_IN, workspace, self.most(), now, user),
+            Self::Apps => sql!(GUARD_APPS, workspace, self.most()),
+            Self::Revisions(app) => sql!(GUARD_REVISIONS, workspace, self.most(), app),
+        }
+    }
+
+    fn count(self, workspace: &WorkspaceId) -> Statement {
+        match self {
+            Self::Keys => sql!(COUNT_KEYS, workspace, self.most()),
+            Self::OpenLinks(now) => sql!(COUNT_LINKS, workspace, self.most(), now),
+            Self::SignInLinks(user, now) => sql!(COUNT_SIGN_IN, workspace, self.most(), now, user),
+            Self::Apps => sql!(COUNT_APPS, workspace, self.most()),
+            Self::Revisions(app) => sql!(COUNT_REVISIONS, workspace, self.most(), app),
+        }
+    }
+}
+
+/// A database whose batches are applied only where quotas allow one more; else they fail as by a rule of the schema.
+#[derive(Debug)]
+pub struct Guarded<'a, D> {
+    db: &'a D,
+    guards: Vec<Statement>,
+}
+
+impl<'a, D: Database> Guarded<'a, D> {
+    /// Guards a database by quotas of a workspace.
+    pub fn new(db: &'a D, workspace: &WorkspaceId, quotas: &[Quota<'_>]) -> Self {
+        Self { db, guards: quotas.iter().map(|quota| quota.guard(workspace)).collect() }
+    }
+}
+
+impl<D: Database> Database for Guarded<'_, D> {
+    async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, DatabaseError> {
+        let answers = self.db.batch(self.guards.iter().cloned().chain(statements).collect()).await?;
+        Ok(answers.into_iter().skip(self.guards.len()).collect())
+    }
+}
+
+/// Whether there are as many as may be.
+pub async fn is_reached(db: &impl Database, workspace: &WorkspaceId, quota: Quota<'_>) -> Stored<bool> {
+    Ok(number(db, quota.count(workspace)).await? >= quota.most())
+}
+
+/// How many connections a workspace has, counted up to a limit.
+pub async fn connections(db: &impl Database, workspace: &WorkspaceId, most: i64) -> Stored<i64> {
+    number(db, sql!(COUNT_CONNECTIONS, workspace, most)).await
+}
+
+async fn number(db: &impl Database, count: Statement) -> Stored<i64> {
+    run(db, count).await?.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))
+}

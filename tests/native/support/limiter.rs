@@ -1,0 +1,44 @@
+//! The twin of the platform's rate limiter: windows of a minute, by the clock.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use connections::ports::{RateLimit, RateLimiter};
+
+use super::runtime::Runtime;
+
+/// What was counted, shared by all who reach it.
+#[derive(Default)]
+pub(crate) struct Counts {
+    /// Without it everything is allowed, as without the bindings.
+    pub(crate) on: Cell<bool>,
+    counted: RefCell<BTreeMap<(RateLimit, String, i64), i64>>,
+}
+
+impl Counts {
+    /// How often something was counted, under any key and in any minute.
+    pub(crate) fn total(&self, limit: RateLimit) -> i64 {
+        self.counted.borrow().iter().filter(|((counted, _, _), _)| *counted == limit).map(|(_, times)| times).sum()
+    }
+}
+
+/// A handle on the counts.
+pub(crate) struct Counter {
+    pub(crate) counts: Rc<Counts>,
+    pub(crate) runtime: Runtime,
+}
+
+impl RateLimiter for Counter {
+    async fn allows(&self, limit: RateLimit, key: &str) -> bool {
+        if !self.counts.on.get() {
+            return true;
+        }
+        self.runtime.pause().await;
+        let window = self.runtime.now() / limit.seconds();
+        let mut counted = self.counts.counted.borrow_mut();
+        let times = counted.entry((limit, key.to_owned(), window)).or_insert(0);
+        *times += 1;
+        *times <= limit.quota()
+    }
+}
