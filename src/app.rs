@@ -236,6 +236,13 @@ impl Definition {
         self.ways.iter().find(|way| id.is_none_or(|id| way.way == *id)).cloned()
     }
 
+    /// The same, as a workspace's own.
+    #[must_use]
+    pub fn of_workspace(mut self) -> Self {
+        self.ways.iter_mut().for_each(|way| Rc::make_mut(way).custom = true);
+        self
+    }
+
     /// The first way that people consent to at the app.
     pub fn oauth2(&self) -> Option<Rc<App>> {
         self.ways.iter().find(|way| way.kind == Kind::OAuth2).cloned()
@@ -284,6 +291,8 @@ pub struct App {
     pub limits: Limits,
     /// Apps of one family share an OAuth client. Only catalogue files have one.
     pub client_family: Option<String>,
+    /// Whether a workspace defined it, and not the catalogue.
+    pub custom: bool,
     /// What an OAuth client of this way is registered under.
     registration: String,
 }
@@ -390,35 +399,6 @@ impl App {
             }
         }
         granted
-    }
-
-    /// Every host (with a port, where it is not the scheme's own) that this definition sends a person, a
-    /// token or a secret to. A definition that changes one must not inherit the secrets of the old one.
-    /// Places that `known` does not fill stay in the text.
-    pub fn hosts(&self, known: &BTreeMap<String, String>) -> BTreeSet<String> {
-        let endpoints = self.oauth2.iter().flat_map(|oauth2| oauth2.endpoints.addresses());
-        let identity = self.identity.iter().flat_map(Identity::probes);
-        let shared = self.nothing_shared.iter().map(|shared| &shared.probe);
-        let probes = identity.chain(&self.check).chain(shared).map(|probe| &probe.url);
-        endpoints.chain(probes).chain(&self.request.base_url).map(|url| self.host_of(url, known)).collect()
-    }
-
-    /// A host in which a place is left: with the rule by which the place will be filled, for who changes the rule changes
-    /// where a token goes.
-    fn host_of(&self, url: &AddressTemplate, known: &BTreeMap<String, String>) -> String {
-        let mut host = url.authority(known);
-        for name in url.host_places().filter(|name| !known.contains_key(*name)) {
-            if let Some(variable) = self.variables.get(name) {
-                host = host.replace(&format!("{{{name}}}"), &format!("{{{name}: {}}}", variable.rule()));
-            }
-        }
-        host
-    }
-
-    /// The hosts that a client's secret goes to.
-    pub fn secret_hosts(&self, known: &BTreeMap<String, String>) -> BTreeSet<String> {
-        let endpoints = self.oauth2.iter().flat_map(|oauth2| oauth2.endpoints.secrets());
-        endpoints.map(|url| self.host_of(url, known)).collect()
     }
 
     /// The endpoints as written down, with their places filled; `None` where they must be discovered.

@@ -3,7 +3,6 @@
 //! Reads every file with the program's own reader, and fails the build with file, field and remedy where one is not
 //! sound. It stands here so that the reader's modules are found as the program finds them.
 #![expect(
-    clippy::struct_field_names,
     dead_code,
     unreachable_pub,
     unused_imports,

@@ -85,7 +85,53 @@ pub fn read_custom(json: &str, egress: Egress) -> Result<Definition, Vec<FieldEr
     if reserves(definition.id.as_str()) {
         return Err(problem("id", "is taken by the catalogue; choose another"));
     }
-    Ok(definition)
+    if is_name_of_catalogue(&definition.name) {
+        let words = "is the name of an app of the catalogue; choose another, so that people can tell them apart";
+        return Err(problem("name", words));
+    }
+    Ok(definition.of_workspace())
+}
+
+/// Whether people would take a name for that of an app of the catalogue: letters and digits alone count, and letters of
+/// other alphabets count as those of Latin that they look like.
+fn is_name_of_catalogue(name: &str) -> bool {
+    let shape = shape_of_name(name);
+    !shape.is_empty() && APPS.iter().any(|app| shape_of_name(app.name) == shape || shape_of_name(app.id) == shape)
+}
+
+fn shape_of_name(name: &str) -> String {
+    name.to_lowercase().chars().map(looks_like).filter(|letter| letter.is_alphanumeric()).collect()
+}
+
+/// The Latin letter that a lower-case letter looks like, for those that pass for one at a glance.
+fn looks_like(letter: char) -> char {
+    match letter {
+        '0' | 'о' | 'ο' | 'օ' | 'ö' | 'ó' | 'ò' | 'ô' | 'õ' | 'ø' => 'o',
+        '1' | '|' | 'і' | 'ı' | 'ι' | 'l' | 'ӏ' | 'í' | 'ì' | 'î' | 'ï' | 'i' => 'i',
+        'а' | 'α' | 'á' | 'à' | 'â' | 'ä' | 'ã' | 'å' => 'a',
+        'е' | 'ё' | 'ε' | 'é' | 'è' | 'ê' | 'ë' => 'e',
+        'с' | 'ϲ' | 'ç' => 'c',
+        'р' | 'ρ' => 'p',
+        'ѕ' | 'š' | 'ś' | '5' | '$' => 's',
+        'х' | 'χ' => 'x',
+        'у' | 'γ' | 'ý' | 'ÿ' => 'y',
+        'т' | 'τ' => 't',
+        'ո' | 'ñ' | 'ń' => 'n',
+        'һ' => 'h',
+        'ԁ' => 'd',
+        'к' | 'κ' => 'k',
+        'м' => 'm',
+        'в' => 'b',
+        'ԛ' => 'q',
+        'ѡ' | 'ԝ' => 'w',
+        'ј' => 'j',
+        'ɡ' => 'g',
+        'ν' | 'ѵ' => 'v',
+        'ú' | 'ù' | 'û' | 'ü' | 'υ' => 'u',
+        // The full-width forms of Latin letters and digits.
+        'ａ'..='ｚ' | '０'..='９' => char::from_u32(u32::from(letter) - 0xfee0).map_or(letter, looks_like),
+        other => other,
+    }
 }
 
 /// Whether an OAuth client of the catalogue is, or may be, registered under this name.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::destinations::Destinations;
 use crate::error::{Code, Error, Result};
 use crate::ids::{ClientId, WorkspaceId};
 use crate::secret::Secret;
@@ -26,7 +27,15 @@ pub struct Client {
     pub sealed_secret: Option<String>,
     /// Scopes to ask for instead of the app's defaults.
     pub scopes: Option<Vec<String>>,
-    /// Hosts the secret may be sent to: those of the definition when it was entered.
+    /// What the redirect URI is made of. Clients of one workspace, registration and authorization server share it, so that
+    /// a mistyped client id can be corrected; another authorization server has another (RFC 9700, 4.4.2).
+    pub redirect_id: ClientId,
+    /// The authorization server it was set up for, as [`Destinations::authorization_server`] writes it, or for an app of
+    /// the catalogue what its hosts depend on. None in a row from before this was kept.
+    pub server: Option<String>,
+    /// Where its secret may go, for a workspace's own app: the addresses of the definition when it was entered.
+    pub destinations: Option<Destinations>,
+    /// The hosts that a row from before destinations were kept may reach.
     pub hosts: BTreeSet<String>,
     /// What the app's addresses depend on, as it was set together with the client.
     pub variables: BTreeMap<String, String>,
@@ -66,9 +75,28 @@ impl Client {
         }
     }
 
-    /// Whether its secret may be sent to all these hosts.
-    pub fn may_reach(&self, hosts: &BTreeSet<String>) -> bool {
-        hosts.is_subset(&self.hosts)
+    /// What is sealed, if it opens.
+    pub fn stored_secret(&self, ring: &KeyRing) -> Option<Secret> {
+        self.open_secret(ring, self.sealed_secret.as_deref()?).ok()
+    }
+
+    /// Whether a row from before destinations were kept was entered for these hosts. It has them with the rules of their
+    /// placeholders: `{shop: …}`.
+    pub fn covers_hosts(&self, wanted: &Destinations) -> bool {
+        let bare = |host: &String| match (host.split_once('{'), host.rsplit_once('}')) {
+            (Some((before, rest)), Some((_, after))) => {
+                let name = rest.split([':', '}']).next().unwrap_or(rest);
+                format!("{before}{{{name}}}{after}").to_lowercase()
+            }
+            _ => host.to_lowercase(),
+        };
+        let entered: BTreeSet<_> = self.hosts.iter().map(bare).collect();
+        wanted.hosts().iter().all(|host| entered.contains(&host.to_lowercase()))
+    }
+
+    /// Whether it is known to be for an app of the catalogue, whose addresses the program knows.
+    pub fn is_of_catalogue(&self) -> bool {
+        self.server.is_some() && self.destinations.is_none()
     }
 
     fn open_secret(&self, ring: &KeyRing, sealed: &str) -> Result<Secret> {

@@ -7,6 +7,8 @@
 
 mod account;
 pub mod callback;
+pub mod client_setup;
+pub mod hosts;
 pub mod link;
 pub mod paste;
 pub mod settle;
@@ -46,6 +48,10 @@ pub enum Failure {
     ApprovalRequired,
     /// The answer names another issuer than the one that was asked, or none where one was promised.
     WrongIssuer,
+    /// The answer names an issuer, and the workspace's definition of the app names none.
+    IssuerUnknown,
+    /// The app's addresses are no longer those that the person saw, or that the client was set up for.
+    AddressesChanged,
     /// The answer has neither code nor error.
     NoCode,
     /// The app refused the code.
@@ -67,10 +73,12 @@ pub enum Failure {
 }
 
 impl Failure {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::RefusedByApp,
         Self::ApprovalRequired,
         Self::WrongIssuer,
+        Self::IssuerUnknown,
+        Self::AddressesChanged,
         Self::NoCode,
         Self::CodeRefused,
         Self::ClientRefused,
@@ -88,6 +96,8 @@ impl Failure {
             Self::RefusedByApp => "refused_by_app",
             Self::ApprovalRequired => "approval_required",
             Self::WrongIssuer => "wrong_issuer",
+            Self::IssuerUnknown => "issuer_unknown",
+            Self::AddressesChanged => "addresses_changed",
             Self::NoCode => "no_code",
             Self::CodeRefused => "code_refused",
             Self::ClientRefused => "client_refused",
@@ -116,6 +126,12 @@ impl Failure {
             }
             Self::WrongIssuer => {
                 "The answer did not come from the app that was asked. Nothing was stored. If it happens again, tell whoever runs this installation."
+            }
+            Self::IssuerUnknown => {
+                "The app names its issuer in its answer, but this workspace’s definition of the app names none, so the answer can’t be trusted. Nothing was stored. Whoever defined the app here must add the issuer (auth.issuer)."
+            }
+            Self::AddressesChanged => {
+                "The addresses of this app changed while you were connecting it. Nothing was sent there and nothing was stored. Start again, and look at the hosts that are named."
             }
             Self::NoCode => "The app sent you back without an answer. Please try again.",
             Self::CodeRefused => "The app took back its permission before it could be used. Please try again.",

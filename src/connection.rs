@@ -4,11 +4,13 @@
 //! Refuses I/O and time: `now` is an argument.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use serde::Serialize;
 
-use crate::app::{AppId, Kind, Values, WayId};
+use crate::app::{App, AppId, Kind, Resolved, Values, WayId};
 use crate::credential::Credential;
+use crate::destinations::Destinations;
 use crate::ids::{AttemptId, ClientId, ConnectionId, WorkspaceId};
 use crate::time::Timestamp;
 use crate::vault::KeyRing;
@@ -165,6 +167,9 @@ pub struct Connection {
     pub kind: Kind,
     /// What the app's addresses depend on.
     pub variables: BTreeMap<String, String>,
+    /// Where its credential may go, as far as that was fixed when it was obtained: for a workspace's own app, and where the
+    /// endpoints were discovered.
+    pub destinations: Option<Destinations>,
     /// The client it was made with; none where a person entered the credential.
     pub client: Option<ClientId>,
     /// What people call it.
@@ -304,6 +309,12 @@ impl Connection {
     pub fn credential(&self, ring: &KeyRing) -> Option<Credential> {
         let place = Credential::place(&self.workspace, &self.id, self.generation);
         Credential::open(ring, &place, self.sealed_credential.as_deref()?).ok()
+    }
+
+    /// Where its credential may go. Of a row that does not say it, this follows from the definition it was made with.
+    pub fn destinations(&self, app: &App, at: Option<&Resolved>) -> Rc<Destinations> {
+        let stored = self.destinations.clone();
+        Rc::new(stored.unwrap_or_else(|| Destinations::of_grant(app, at, &self.variables)))
     }
 
     /// What places in addresses are filled with, besides the credential.

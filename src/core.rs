@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, EventId, WorkspaceId};
-use crate::ports::{Clock, Log, LogLine, Ports, Statement};
+use crate::ports::{Clock, Http, HttpError, Inbound, Log, LogLine, Outbound, Ports, Statement};
 use crate::store::{self, events::Event};
 use crate::time::Timestamp;
 use crate::vault::KeyRing;
@@ -36,6 +36,21 @@ impl<P: Ports> Core<P> {
     pub fn log(&self, level: &'static str, event: &'static str, fields: &serde_json::Value) {
         let fields = fields.as_object().cloned().unwrap_or_default();
         self.ports.log().write(LogLine { level, event, fields });
+    }
+
+    /// Sends a request to an app, unless a secret in it must not go there.
+    ///
+    /// # Errors
+    /// No answer came. [`HttpError::NotPermitted`]: nothing was sent.
+    pub async fn send(&self, request: Outbound) -> std::result::Result<Inbound, HttpError> {
+        let host = request.url.authority();
+        match request.permitted() {
+            Ok(permitted) => self.ports.http().send(permitted).await,
+            Err(kind) => {
+                self.log("error", "destination_refused", &json!({ "host": host, "secret": format!("{kind:?}") }));
+                Err(HttpError::NotPermitted)
+            }
+        }
     }
 
     /// Logs an error's internal cause, if it has one.

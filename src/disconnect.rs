@@ -5,6 +5,7 @@
 //! if no other live connection lives on that grant.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use serde::Serialize;
 
@@ -14,9 +15,11 @@ use crate::connect::start;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::credential::{Credential, Token};
+use crate::destinations::Destinations;
+use crate::egress::Address;
 use crate::error::{Error, Result};
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
-use crate::ports::{Database, Http, Outbound, Ports};
+use crate::ports::{Database, Outbound, Ports};
 use crate::registry;
 use crate::resolve::cached;
 use crate::secret::Secret;
@@ -104,7 +107,8 @@ async fn revoke_grant<P: Ports>(core: &Core<P>, ended: &Connection) -> (Revoked,
 async fn try_revoke<P: Ports>(core: &Core<P>, of: &Revocation, credential: &Credential) -> Result<Revoked> {
     let definition = registry::at_revision(core, &of.workspace, &of.app, of.app_revision).await?;
     let app = registry::way(&definition, &of.way)?;
-    let held = Held { credential, account: of.account.as_deref(), variables: &of.variables };
+    let destinations = of.destinations.as_ref();
+    let held = Held { credential, account: of.account.as_deref(), variables: &of.variables, destinations };
     if !can_revoke(core, &app, held.variables).await? {
         return Ok(Revoked::Unsupported);
     }
@@ -157,13 +161,17 @@ pub struct Held<'a> {
     pub account: Option<&'a str>,
     /// What the app's addresses depend on.
     pub variables: &'a BTreeMap<String, String>,
+    /// Where it may go, where that was kept beside it.
+    pub destinations: Option<&'a Destinations>,
 }
 
 async fn revoke_held<P: Ports>(core: &Core<P>, app: &App, client: Option<&Client>, held: &Held<'_>) -> Result<Revoked> {
     let at = registry::endpoints(core, app, held.variables).await?;
     let values = server::values(app, held.credential, held.variables);
     let values = held.account.iter().fold(values, |values, id| values.with("account_id", id));
-    let grant = Grant { app, server: app.oauth2()?, at: &at, client, held, values };
+    let stored = held.destinations.cloned();
+    let destinations = Rc::new(stored.unwrap_or_else(|| Destinations::of_grant(app, Some(&at), held.variables)));
+    let grant = Grant { app, server: app.oauth2()?, at: &at, client, held, values, destinations };
     let mut revoked = Revoked::Unsupported;
     for (_, token) in held.credential.tokens() {
         revoked = revoke_token(core, &grant, token).await?;
@@ -175,9 +183,10 @@ async fn revoke_held<P: Ports>(core: &Core<P>, app: &App, client: Option<&Client
 }
 
 /// A person's own client, where that is what they entered.
-fn own_keys(credential: &Credential) -> ClientKeys {
+fn own_keys(credential: &Credential, destinations: &Rc<Destinations>) -> ClientKeys {
     let field = |name: &str| credential.fields.get(name).cloned();
-    field("client_id").map_or_else(ClientKeys::nobody, |id| ClientKeys::new(id.expose(), field("client_secret")))
+    let entered = |id: Secret| ClientKeys::entered(id.expose(), field("client_secret"), destinations);
+    field("client_id").map_or_else(ClientKeys::nobody, entered)
 }
 
 /// A grant to be revoked, and what it takes to ask the app for it.
@@ -188,19 +197,36 @@ struct Grant<'a> {
     client: Option<&'a Client>,
     held: &'a Held<'a>,
     values: Values,
+    destinations: Rc<Destinations>,
 }
 
 impl Grant<'_> {
-    /// What the client authenticates with, anew for each request: an assertion is good for one.
-    async fn keys<P: Ports>(&self, core: &Core<P>) -> Result<ClientKeys> {
+    /// What the client authenticates with at an endpoint, anew for each request: an assertion is good for one.
+    async fn keys<P: Ports>(&self, core: &Core<P>, endpoint: &Address) -> Result<ClientKeys> {
         match self.client {
-            Some(client) => server::client_keys(core, client, (self.app, self.at), self.held.variables).await,
-            None => Ok(own_keys(self.held.credential)),
+            Some(client) => server::client_keys(core, client, (self.app, self.at), endpoint).await,
+            None => Ok(own_keys(self.held.credential, &self.destinations)),
         }
     }
 
+    /// Where a token is revoked.
+    fn revoke_address(&self, token: &Secret) -> Result<Option<Address>> {
+        let client_id = self.client.map(|client| client.client_id.as_str()).unwrap_or_default();
+        let values = self.values.clone().with("token", token.expose()).with("client_id", client_id);
+        let url = self.at.revoke_url.as_ref().map(|url| url.fill(&values)).transpose();
+        url.map_err(|problem| registry::unfilled(self.app, &problem))
+    }
+
+    /// The client where it is only named, and proves nothing.
+    fn named_client(&self) -> ClientKeys {
+        let entered = || own_keys(self.held.credential, &self.destinations).client_id;
+        let client_id = self.client.map_or_else(entered, |client| client.client_id.clone());
+        ClientKeys::named(&client_id)
+    }
+
     fn parties<'a>(&'a self, keys: &'a ClientKeys) -> Parties<'a> {
-        Parties { server: self.server, at: self.at, client: keys, values: &self.values }
+        let destinations = &self.destinations;
+        Parties { server: self.server, at: self.at, client: keys, values: &self.values, destinations }
     }
 
     async fn revocation_of<P: Ports>(
@@ -209,13 +235,18 @@ impl Grant<'_> {
         token: &Secret,
         hint: TokenHint,
     ) -> Result<Option<Outbound>> {
-        let keys = self.keys(core).await?;
+        let Some(endpoint) = self.revoke_address(token)? else { return Ok(None) };
+        let keys = if self.server.revoke.authenticate && self.server.revoke.style == RevokeStyle::Rfc7009 {
+            self.keys(core, &endpoint).await?
+        } else {
+            self.named_client()
+        };
         let request = token::revoke_request(&self.parties(&keys), token, hint);
         request.map_err(|problem| registry::unfilled(self.app, &problem))
     }
 
     async fn ask<P: Ports>(&self, core: &Core<P>, request: Outbound) -> Told {
-        token::read_revocation(self.app, &core.ports.http().send(request).await)
+        token::read_revocation(self.app, &core.send(request).await)
     }
 }
 
@@ -262,12 +293,12 @@ async fn revoke_by_access<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &T
         (Told::Refused | Told::Dead, Some(refresh_token)) => refresh_token,
         _ => return Ok(Revoked::Failed),
     };
-    let redirect_uri = grant.client.map(|client| start::redirect_uri(core, &client.id)).unwrap_or_default();
-    let keys = grant.keys(core).await?;
+    let redirect_uri = grant.client.map(|client| start::redirect_uri(core, &client.redirect_id)).unwrap_or_default();
+    let keys = grant.keys(core, &grant.at.refresh_url).await?;
     let renewal = token::refresh_request(&grant.parties(&keys), refresh_token, &[], &redirect_uri)
         .map_err(|problem| registry::unfilled(grant.app, &problem))?;
     let asked_at = core.now();
-    match token::read_answer(grant.app, &core.ports.http().send(renewal).await, asked_at) {
+    match token::read_answer(grant.app, &core.send(renewal).await, asked_at) {
         Answer::Tokens(tokens) => {
             let Some(second) = request(&tokens.access_token).await? else { return Ok(Revoked::Failed) };
             Ok(match grant.ask(core, second).await {
@@ -300,6 +331,7 @@ fn job<P: Ports>(core: &Core<P>, of: &Connection, credential: &Credential) -> Re
         app_revision: of.app_revision,
         way: of.way.clone(),
         variables: of.variables.clone(),
+        destinations: of.destinations.clone(),
         client: of.client.clone(),
         account: of.account.as_ref().map(|account| account.id.clone()),
         sealed_tokens: credential.seal(&core.config.ring, core.ports.random(), &place(&of.workspace, &of.id))?,

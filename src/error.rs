@@ -55,6 +55,8 @@ pub enum Code {
     LinkEnded,
     /// The thing is in a state that does not allow this.
     Conflict,
+    /// The app has hosts by now that a credential was not given for.
+    AddressesChanged,
     /// The key ring or a variable is missing, weak, or does not fit the data.
     Misconfigured,
     /// The database did not answer.
@@ -65,7 +67,7 @@ pub enum Code {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Unauthorized,
         Self::InsufficientKeyScope,
         Self::FormRejected,
@@ -88,6 +90,7 @@ impl Code {
         Self::RefreshInProgress,
         Self::LinkEnded,
         Self::Conflict,
+        Self::AddressesChanged,
         Self::Misconfigured,
         Self::DatabaseUnavailable,
         Self::Internal,
@@ -118,6 +121,7 @@ impl Code {
             Self::RefreshInProgress => "refresh_in_progress",
             Self::LinkEnded => "link_ended",
             Self::Conflict => "conflict",
+            Self::AddressesChanged => "addresses_changed",
             Self::Misconfigured => "misconfigured",
             Self::DatabaseUnavailable => "database_unavailable",
             Self::Internal => "internal",

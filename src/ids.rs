@@ -132,6 +132,13 @@ impl ClientId {
     }
 }
 
+impl ClientId {
+    /// The same for a client at an authorization server that is not the only one of its registration.
+    pub fn first_at(workspace: &WorkspaceId, registration: &str, server: &str) -> Self {
+        Self::first(workspace, &format!("{registration} {server}"))
+    }
+}
+
 impl ConnectionId {
     /// A fixed number per connection that spreads work done for many of them.
     pub fn jitter(&self) -> u8 {

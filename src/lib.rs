@@ -17,6 +17,7 @@ pub mod catalogue;
 pub mod client;
 pub mod connection;
 pub mod credential;
+pub mod destinations;
 pub mod ids;
 pub mod secret;
 pub mod time;

@@ -5,11 +5,13 @@
 //! native tests over memory, with faults and counters.
 
 use std::fmt;
+use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::app::OutboundMethod;
 use crate::app::{AppId, WayId};
+use crate::destinations::{Carried, SecretKind};
 use crate::ids::ConnectionId;
 use crate::time::Timestamp;
 use crate::token::{Algorithm, SigningKey};
@@ -169,7 +171,8 @@ pub trait Cache {
     async fn delete(&self, key: &str) -> Result<(), CacheError>;
 }
 
-/// A request to an app. Its address passed the guard; redirects are never followed.
+/// A request to an app. Its address passed the guard; redirects are never followed. It is made together with the secrets
+/// that it carries, each of which knows where it may go.
 #[derive(Clone)]
 pub struct Outbound {
     /// The method.
@@ -182,11 +185,48 @@ pub struct Outbound {
     pub body: Option<String>,
     /// How long the whole exchange may take, in milliseconds.
     pub timeout_ms: u32,
+    /// Private, so that no request is made without saying what it carries.
+    carried: Vec<Carried>,
+}
+
+impl Outbound {
+    /// A request with secrets; none for a public document.
+    pub fn new(method: OutboundMethod, url: crate::egress::Address, carried: Vec<Carried>, timeout_ms: u32) -> Self {
+        Self { method, url, headers: Vec::new(), body: None, timeout_ms, carried }
+    }
+
+    /// The same with headers and a body.
+    #[must_use]
+    pub fn with(self, headers: Vec<(String, String)>, body: Option<String>) -> Self {
+        Self { headers, body, ..self }
+    }
+
+    /// The only way to what can be sent.
+    ///
+    /// # Errors
+    /// A secret in it must not go to its address.
+    pub fn permitted(self) -> Result<Permitted, SecretKind> {
+        match self.carried.iter().find(|secret| !secret.may_go_to(&self.url)) {
+            None => Ok(Permitted(self)),
+            Some(secret) => Err(secret.kind()),
+        }
+    }
 }
 
 impl fmt::Debug for Outbound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Outbound({:?} {})", self.method, self.url.host())
+    }
+}
+
+/// A request each of whose secrets may go where it goes.
+#[derive(Clone, Debug)]
+pub struct Permitted(Outbound);
+
+impl Deref for Permitted {
+    type Target = Outbound;
+    fn deref(&self) -> &Outbound {
+        &self.0
     }
 }
 
@@ -226,12 +266,14 @@ pub enum HttpError {
     Network,
     /// The body was over [`BODY_CAP`].
     TooLarge,
+    /// Nothing was sent: a secret in the request must not go to its address.
+    NotPermitted,
 }
 
 /// The way to apps.
 pub trait Http {
     /// Sends one request, without following redirects.
-    async fn send(&self, request: Outbound) -> Result<Inbound, HttpError>;
+    async fn send(&self, request: Permitted) -> Result<Inbound, HttpError>;
 }
 
 /// The time.

@@ -15,6 +15,8 @@ mod probe;
 mod redemption;
 mod renewal;
 
+use std::rc::Rc;
+
 use serde_json::json;
 
 use crate::app::{App, Resolved};
@@ -23,6 +25,7 @@ use crate::client::Client;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::credential::Credential;
+use crate::destinations::Destinations;
 use crate::error::{Error, Result};
 use crate::ids::{AttemptId, ConnectionId};
 use crate::ports::{Clock, DatabaseError, Errand, ErrandOutcome, Ports};
@@ -104,10 +107,12 @@ fn database_down<P: Ports>(core: &Core<P>, id: &ConnectionId, error: &DatabaseEr
 
 /// What a talk with the app needs.
 struct Talk {
-    app: std::rc::Rc<App>,
+    app: Rc<App>,
     /// Its OAuth server's endpoints, if it has one.
     at: Option<Resolved>,
     credential: Credential,
+    /// Where the credential may go.
+    destinations: Rc<Destinations>,
 }
 
 fn server_at(at: Option<&Resolved>) -> Result<&Resolved> {
@@ -128,7 +133,8 @@ async fn prepare<P: Ports>(core: &Core<P>, case: &Case) -> Result<std::result::R
         None => None,
         Some(_) => Some(registry::endpoints(core, &app, &connection.variables).await?),
     };
-    Ok(Ok(Talk { app, at, credential }))
+    let destinations = connection.destinations(&app, at.as_ref());
+    Ok(Ok(Talk { app, at, credential, destinations }))
 }
 
 /// Renews a connection's token, and the others of its grant that would end before it.

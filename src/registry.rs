@@ -11,11 +11,14 @@ use crate::app::{self, App, AppId, Definition, DiscoveryError, OAuth2, RequestEr
 use crate::catalogue;
 use crate::connection::Connection;
 use crate::core::Core;
+use crate::destinations::Destinations;
 use crate::egress::Address;
 use crate::error::{Code, Error, Result};
 use crate::ids::WorkspaceId;
-use crate::ports::{Cache, Http, HttpError, Inbound, Outbound, OutboundMethod, Ports};
+use crate::ports::{Cache, HttpError, Inbound, Outbound, OutboundMethod, Ports};
+use crate::secret::Secret;
 use crate::store;
+use crate::vault::Place;
 
 /// Seconds a discovery document is kept.
 const DISCOVERY_TTL: i64 = 3600;
@@ -39,7 +42,7 @@ pub fn definition<P: Ports>(core: &Core<P>, id: &AppId, revision: i64, stored: O
     }
     let text = stored.ok_or_else(|| Error::internal(format!("revision {revision} of the app {id} is missing")))?;
     app::read(text, core.config.egress)
-        .map(Rc::new)
+        .map(|definition| Rc::new(definition.of_workspace()))
         .map_err(|_| Error::internal(format!("revision {revision} of the app {id} can't be read")))
 }
 
@@ -80,6 +83,27 @@ pub async fn of_connection<P: Ports>(core: &Core<P>, connection: &Connection) ->
     way(&*at_revision(core, workspace, app, *app_revision).await?, &connection.way)
 }
 
+/// Where the secrets of a connection may go; `None` where its definition can't be read any more, or its issuer does not
+/// say where its endpoints are.
+pub async fn destinations_of<P: Ports>(core: &Core<P>, connection: &Connection) -> Result<Option<Rc<Destinations>>> {
+    if let Some(stored) = &connection.destinations {
+        return Ok(Some(Rc::new(stored.clone())));
+    }
+    let found = async {
+        let app = of_connection(core, connection).await?;
+        let at = match app.server() {
+            None => None,
+            Some(_) => Some(endpoints(core, &app, &connection.variables).await?),
+        };
+        Ok::<_, Error>(connection.destinations(&app, at.as_ref()))
+    };
+    match found.await {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.code == Code::DatabaseUnavailable => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
 /// A request that can't be built of what is stored.
 pub fn unfilled(app: &App, problem: &RequestError) -> Error {
     Error::internal(format!("an address or parameter of {} {problem}", app.id))
@@ -93,7 +117,7 @@ pub fn misfit(app: &App, problem: &RequestError) -> Error {
             "has a character that can't stand where it is sent, such as a colon in a user name.",
         ),
         RequestError::Address(_) => Error::invalid("variables", "lead to an address that is not allowed."),
-        RequestError::Missing(_) => unfilled(app, problem),
+        RequestError::Missing(_) | RequestError::Destination => unfilled(app, problem),
     }
 }
 
@@ -114,30 +138,33 @@ pub async fn endpoints<P: Ports>(core: &Core<P>, app: &App, variables: &BTreeMap
     let issuer = app.issuer().ok_or_else(|| Error::internal("an app without endpoints and issuer"))?;
     let issuer = &issuer.fill(&values).map_err(|problem| misfit(app, &problem))?;
     let key = format!("discovery/{}", crate::caller::hash(issuer.as_str()));
-    if let Ok(Some(text)) = core.ports.cache().get(&key).await
-        && let Ok(found) = read_discovery(core, app, issuer, text.as_bytes())
+    if let Ok(Some(sealed)) = core.ports.cache().get(&key).await
+        // Sealed, so that nobody who can only write to the cache decides where secrets go.
+        && let Ok(text) = core.config.ring.open(&document_place(&key), &sealed)
+        && let Ok(found) = read_discovery(core, app, issuer, text.expose().as_bytes())
     {
         return Ok(found);
     }
     let (found, text) = discover(core, app, issuer).await?;
-    if let Err(error) = core.ports.cache().put(&key, &text, DISCOVERY_TTL).await {
+    let sealed = core.config.ring.seal(core.ports.random(), &document_place(&key), &Secret::new(text))?;
+    if let Err(error) = core.ports.cache().put(&key, &sealed, DISCOVERY_TTL).await {
         core.log("warn", "cache_failed", &serde_json::json!({ "cause": error.0 }));
     }
     Ok(found)
+}
+
+/// A public document is no workspace's. It is sealed so that it can't be replaced.
+fn document_place(key: &str) -> Place<'_> {
+    Place { workspace: "", table: "cache", row: key, field: "discovery", generation: 0 }
 }
 
 /// Asks the issuer, first where `OpenID` Connect Discovery puts the document, then where RFC 8414 does.
 async fn discover<P: Ports>(core: &Core<P>, app: &App, issuer: &Address) -> Result<(Resolved, String)> {
     let mut problem = unreachable(app);
     for url in app::well_known(issuer) {
-        let request = Outbound {
-            method: OutboundMethod::Get,
-            url,
-            headers: vec![("accept".into(), "application/json".into())],
-            body: None,
-            timeout_ms: DISCOVERY_TIMEOUT,
-        };
-        match core.ports.http().send(request).await {
+        let request = Outbound::new(OutboundMethod::Get, url, vec![], DISCOVERY_TIMEOUT)
+            .with(vec![("accept".into(), "application/json".into())], None);
+        match core.send(request).await {
             Ok(Inbound { status: 200, body, .. }) => match read_discovery(core, app, issuer, &body) {
                 Ok(found) => return Ok((found, String::from_utf8_lossy(&body).into_owned())),
                 Err(error) => {
@@ -147,7 +174,7 @@ async fn discover<P: Ports>(core: &Core<P>, app: &App, issuer: &Address) -> Resu
                     );
                 }
             },
-            Ok(_) | Err(HttpError::Timeout | HttpError::Network | HttpError::TooLarge) => {}
+            Ok(_) | Err(HttpError::Timeout | HttpError::Network | HttpError::TooLarge | HttpError::NotPermitted) => {}
         }
     }
     Err(problem)

@@ -24,6 +24,7 @@ use crate::registry;
 use crate::store::connections::{self, ForResolve};
 use crate::store::uses;
 use crate::time::Timestamp;
+use crate::token::DESTINATION_CHANGED;
 
 pub use afterwards::After;
 pub use ask::{Ask, Consistency, Expect};
@@ -253,6 +254,14 @@ fn of_outcome<P: Ports>(core: &Core<P>, connection: &Connection, outcome: &Erran
             "The app did not renew the token and no valid one is left. Try again later; nothing has to be repaired.",
             *retry_after,
         ),
+        ErrandOutcome::Unusable if connection.last_error.as_deref() == Some(DESTINATION_CHANGED) => Error::new(
+            Code::NeedsReconnect,
+            "The app's addresses have changed since this connection was made, and its credential is not sent to other addresses than it was given for. A person must reconnect it at reconnect_url and look at the hosts named there.",
+        )
+        .hint(|h| {
+            h.reason = Some(DESTINATION_CHANGED.to_owned());
+            h.reconnect_url = Some(reconnect_url(core, &connection.id, &[]));
+        }),
         ErrandOutcome::Unusable => later(
             Code::AppUnavailable,
             "The app refuses to renew this connection as it is configured (its scopes or the client's grant types). Check the client at the app.",

@@ -4,31 +4,40 @@
 //! that must be signed is signed anew for each request. Refuses to send anything itself.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use crate::app::{App, Grant, KeyFileShape, Origin, Resolved, Values};
+use crate::app::{App, AppId, Grant, KeyFileShape, Resolved, Values};
 use crate::client::{Client, ClientSecret};
 use crate::core::Core;
 use crate::credential::Credential;
+use crate::destinations::{Destinations, SecretKind};
+use crate::egress::Address;
 use crate::error::{Code, Error, Result};
-use crate::ports::{Outbound, Ports, SigningError};
+use crate::ports::{Database, Outbound, Ports, SigningError};
 use crate::registry;
 use crate::secret::Secret;
+use crate::store::apps::AppRow;
+use crate::store::{self, clients};
 use crate::token::{
     self, Claims, ClientKeys, GrantClaims, KeyError, KeyFile, KeyFilePointers, LONGEST_GRANT, Parties, Proof,
     Signature, SigningKey,
 };
 
-/// What a workspace's client authenticates with at this server, if its secret was entered for the hosts of it. A
-/// connection may know others: those of an older definition, or of what the client was set up with then.
+/// What a workspace's client authenticates with at an endpoint of this server, if its secret was entered for that. A
+/// connection may know other addresses: those of another edition of the definition, or of what the client was set up
+/// with then.
 pub async fn client_keys<P: Ports>(
     core: &Core<P>,
     client: &Client,
     (app, at): (&App, &Resolved),
-    variables: &BTreeMap<String, String>,
+    endpoint: &Address,
 ) -> Result<ClientKeys> {
-    let set_up = |name: &String| app.variables.get(name).is_some_and(|one| one.from == Origin::Client);
-    let known = variables.iter().filter(|(name, _)| set_up(name)).map(|(name, value)| (name.clone(), value.clone()));
-    if client.sealed_secret.is_some() && !client.may_reach(&app.secret_hosts(&known.collect())) {
+    let destinations = Rc::new(client_destinations(core, client, app, Some(at)).await?);
+    let keys = |proof| ClientKeys::new(&client.client_id, proof, &destinations);
+    if client.sealed_secret.is_none() {
+        return Ok(keys(Proof::Nothing));
+    }
+    if !destinations.allow(SecretKind::ClientProof, endpoint) {
         return Err(Error::new(
             Code::ClientMissing,
             format!(
@@ -38,18 +47,66 @@ pub async fn client_keys<P: Ports>(
         ));
     }
     match client.secret(&core.config.ring)? {
-        ClientSecret::None => Ok(ClientKeys::new(&client.client_id, None)),
-        ClientSecret::Text(secret) => Ok(ClientKeys::new(&client.client_id, Some(secret))),
+        ClientSecret::None => Ok(keys(Proof::Nothing)),
+        ClientSecret::Text(secret) => Ok(keys(Proof::Secret(secret))),
         ClientSecret::Key { pem, key_id, certificate } => {
             let key = SigningKey::from_pem(pem.expose()).map_err(|problem| unusable_key(&problem))?;
-            let claims = Claims::client(&client.client_id, at.token_url.as_str(), core.ports.random(), core.now())?;
+            // The one audience is the very endpoint that gets it: no other server can present it as its own.
+            let claims = Claims::client(&client.client_id, endpoint.as_str(), core.ports.random(), core.now())?;
             let (key_id, certificate) = (key_id.as_deref(), certificate.as_deref());
             let algorithm = at.assertion_alg.filter(|wanted| key.signs(*wanted)).unwrap_or_else(|| key.algorithm());
             let signature = Signature { key: &key, algorithm, key_id, certificate };
             let assertion = token::assertion(core.ports.signer(), signature, &claims).await.map_err(unsigned)?;
-            Ok(ClientKeys { client_id: client.client_id.clone(), proof: Proof::Assertion(assertion) })
+            Ok(keys(Proof::Assertion(assertion)))
         }
     }
+}
+
+/// Where a client's secret may go. What was not known when it was entered is kept as soon as it is: the addresses that
+/// were discovered at its issuer, and those of a row from before they were kept.
+pub async fn client_destinations<P: Ports>(
+    core: &Core<P>,
+    client: &Client,
+    app: &App,
+    at: Option<&Resolved>,
+) -> Result<Destinations> {
+    let stored = match &client.destinations {
+        Some(stored) => stored.clone(),
+        None if client.is_of_catalogue() => return Ok(Destinations::of_client(app, &client.variables)),
+        None => match of_older_row(core, client).await? {
+            Some(found) => found,
+            None => return Ok(Destinations::of_client(app, &client.variables)),
+        },
+    };
+    let same_issuer =
+        Destinations::of_client(app, &client.variables).authorization_server() == stored.authorization_server();
+    let found = match at.filter(|at| stored.is_undiscovered() && same_issuer && at.issuer.is_some()) {
+        Some(at) => stored.with_discovered(at),
+        None => stored,
+    };
+    if client.destinations.as_ref() != Some(&found) {
+        core.db().batch(vec![clients::keep_destinations(client, &found)]).await?;
+    }
+    Ok(found)
+}
+
+/// The destinations of a client from before they were kept: those of the definition as it was when the secret was entered.
+/// None for an app of the catalogue.
+async fn of_older_row<P: Ports>(core: &Core<P>, client: &Client) -> Result<Option<Destinations>> {
+    let app = client.registration.split(':').next().and_then(AppId::parse);
+    let Some(app) = app else { return Ok(None) };
+    let revisions = store::apps::revisions(core.db(), &client.workspace, &app, client.updated_at).await?;
+    if revisions.is_empty() {
+        return Ok(None);
+    }
+    let fits = |row: &AppRow| {
+        let definition = registry::definition(core, &app, row.revision, Some(&row.definition)).ok()?;
+        let way = definition.ways().iter().find(|way| way.registration() == client.registration).cloned()?;
+        let found = Destinations::of_client(&way, &client.variables);
+        client.covers_hosts(&found).then_some(found)
+    };
+    // None of them: nothing is known, so the secret goes nowhere until it is entered again.
+    Ok(Some(revisions.iter().find_map(fits).unwrap_or_default()))
 }
 
 fn unusable_key(problem: &KeyError) -> Error {
@@ -70,6 +127,7 @@ pub async fn mint<P: Ports>(
     at: &Resolved,
     credential: &Credential,
     (scopes, variables): (&[String], &BTreeMap<String, String>),
+    destinations: &Rc<Destinations>,
 ) -> Result<Outbound> {
     let server = app.oauth2()?;
     let values = values(app, credential, variables);
@@ -81,10 +139,10 @@ pub async fn mint<P: Ports>(
         Grant::ClientCredentials { .. } | Grant::AuthorizationCode => {
             let field = |name: &str| credential.fields.get(name).cloned();
             let id = field("client_id").unwrap_or_else(|| Secret::new(""));
-            (ClientKeys::new(id.expose(), field("client_secret")), None)
+            (ClientKeys::entered(id.expose(), field("client_secret"), destinations), None)
         }
     };
-    let parties = Parties { server, at, client: &client, values: &values };
+    let parties = Parties { server, at, client: &client, values: &values, destinations };
     token::mint_request(&parties, assertion.as_ref(), scopes).map_err(|problem| registry::misfit(app, &problem))
 }
 

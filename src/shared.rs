@@ -10,7 +10,7 @@ use crate::core::Core;
 use crate::credential::Credential;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, WorkspaceId};
-use crate::ports::{Database, Errand, ErrandOutcome, Http, Ports, Refresher};
+use crate::ports::{Database, Errand, ErrandOutcome, Ports, Refresher};
 use crate::registry;
 use crate::store::connections;
 use crate::token;
@@ -49,9 +49,10 @@ async fn read_and_ask<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &Co
 async fn ask<P: Ports>(core: &Core<P>, app: &App, connection: &Connection, credential: &Credential) -> Result<()> {
     let Some(asked) = &app.nothing_shared else { return Ok(()) };
     let values = connection.fill(credential.values(app.first_secret()));
-    let request = token::probe_request(&asked.probe, app, &values);
+    let destinations = connection.destinations(app, None);
+    let request = token::probe_request(&asked.probe, app, &values, &destinations);
     let request = request.map_err(|problem| registry::unfilled(app, &problem))?;
-    let answer = core.ports.http().send(request).await;
+    let answer = core.send(request).await;
     let Some(nothing) = token::read_nothing_shared(app, asked, &answer, core.now()) else { return Ok(()) };
     let say = nothing.then_some(asked.say.as_str());
     if connection.nothing_shared.as_deref() != say {

@@ -10,11 +10,13 @@ mod probe;
 mod request;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
+use crate::destinations::{Carried, Destinations, SecretKind};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-pub use answer::{read_answer, read_revocation};
+pub use answer::{DESTINATION_CHANGED, read_answer, read_revocation};
 pub use assertion::{
     Algorithm, Claims, GrantClaims, KEY_CAP, KeyError, KeyFile, KeyFilePointers, KeyKind, LONGEST_GRANT, Signature,
     SigningKey, assertion,
@@ -32,6 +34,9 @@ pub struct ClientKeys {
     pub client_id: String,
     /// The secret half.
     pub proof: Proof,
+    /// What the proof is, and where it may go.
+    kind: SecretKind,
+    destinations: Rc<Destinations>,
 }
 
 /// How a client proves that it is itself.
@@ -46,14 +51,31 @@ pub enum Proof {
 }
 
 impl ClientKeys {
-    /// A client with a secret, or a public one.
-    pub fn new(client_id: &str, secret: Option<Secret>) -> Self {
-        Self { client_id: client_id.to_owned(), proof: secret.map_or(Proof::Nothing, Proof::Secret) }
+    /// A workspace's client, with a proof that may go to these destinations.
+    pub fn new(client_id: &str, proof: Proof, destinations: &Rc<Destinations>) -> Self {
+        let kind = SecretKind::ClientProof;
+        Self { client_id: client_id.to_owned(), proof, kind, destinations: Rc::clone(destinations) }
+    }
+
+    /// A client that a person entered as their credential.
+    pub fn entered(client_id: &str, secret: Option<Secret>, destinations: &Rc<Destinations>) -> Self {
+        let proof = secret.map_or(Proof::Nothing, Proof::Secret);
+        Self { kind: SecretKind::Entered, ..Self::new(client_id, proof, destinations) }
+    }
+
+    /// A client that is named, and proves nothing.
+    pub fn named(client_id: &str) -> Self {
+        Self::new(client_id, Proof::Nothing, &Rc::default())
     }
 
     /// No client at all.
     pub fn nobody() -> Self {
-        Self::new("", None)
+        Self::named("")
+    }
+
+    /// The proof as a secret in a request.
+    fn carried(&self) -> Carried {
+        Carried::new(self.kind, &self.destinations)
     }
 }
 

@@ -245,6 +245,18 @@ pub enum Origin {
     Callback(String),
 }
 
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Person => f.write_str("person"),
+            Self::Client => f.write_str("client"),
+            Self::Token(at) => write!(f, "token {}", at.as_str()),
+            Self::Identity(at) => write!(f, "identity {}", at.as_str()),
+            Self::Callback(parameter) => write!(f, "callback {parameter}"),
+        }
+    }
+}
+
 /// Something that addresses depend on.
 #[derive(Debug, Clone)]
 pub struct Variable {
@@ -263,19 +275,6 @@ pub struct Variable {
 }
 
 impl Variable {
-    /// What decides which values it takes, as a text to compare.
-    pub(super) fn rule(&self) -> String {
-        let origin = match &self.from {
-            Origin::Person => "person".to_owned(),
-            Origin::Client => "client".to_owned(),
-            Origin::Token(at) => format!("token {}", at.as_str()),
-            Origin::Identity(at) => format!("identity {}", at.as_str()),
-            Origin::Callback(parameter) => format!("callback {parameter}"),
-        };
-        let pattern = self.pattern.as_ref().map(Pattern::as_str).unwrap_or_default();
-        format!("{origin}, {pattern}, {}", self.default.as_deref().unwrap_or_default())
-    }
-
     /// The value, if it is one.
     ///
     /// # Errors

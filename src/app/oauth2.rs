@@ -152,6 +152,8 @@ pub struct FixedEndpoints {
     pub refresh_url: Option<AddressTemplate>,
     /// RFC 7009, or the app's own.
     pub revoke_url: Option<AddressTemplate>,
+    /// The issuer that these endpoints belong to, where the app names it in its answers (RFC 9207).
+    pub issuer: Option<String>,
 }
 
 /// How a client authenticates at the token endpoint.
@@ -353,17 +355,7 @@ impl Endpoints {
         }
     }
 
-    /// The addresses that get a client's secret.
-    pub(super) fn secrets(&self) -> Vec<&AddressTemplate> {
-        match self {
-            Self::Issuer(issuer) => vec![issuer],
-            Self::Fixed(fixed) => {
-                [&fixed.token_url].into_iter().chain(&fixed.refresh_url).chain(&fixed.revoke_url).collect()
-            }
-        }
-    }
-
-    /// All addresses: the first is where people are sent, the others get secrets.
+    /// All addresses.
     pub(super) fn addresses(&self) -> Vec<&AddressTemplate> {
         match self {
             Self::Issuer(issuer) => vec![issuer],
@@ -390,7 +382,7 @@ impl FixedEndpoints {
             refresh_url: self.refresh_url.as_ref().map_or_else(|| Ok(token_url.clone()), |url| url.fill(values))?,
             token_url,
             revoke_url: self.revoke_url.clone(),
-            issuer: None,
+            issuer: self.issuer.clone(),
             iss_promised: false,
             client_auth: oauth2.client_auth.unwrap_or(ClientAuth::Basic),
             assertion_alg: oauth2.assertion_alg,

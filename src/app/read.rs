@@ -232,6 +232,7 @@ impl Problems {
             errors: errors?,
             limits,
             client_family: shared.client_family.clone(),
+            custom: false,
             registration: shared.client_family.clone().unwrap_or_else(|| shared.id.to_string()),
         };
         app.variables = Rc::new(used(&app, &shared.variables));

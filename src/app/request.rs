@@ -36,6 +36,8 @@ pub enum RequestError {
     Value(String),
     /// The filled address does not pass the guard.
     Address(AddressError),
+    /// The credential was not given for this address.
+    Destination,
 }
 
 impl fmt::Display for RequestError {
@@ -44,6 +46,7 @@ impl fmt::Display for RequestError {
             Self::Missing(name) => write!(f, "needs a value for {name}"),
             Self::Value(name) => write!(f, "has a value for {name} that can't stand in an address"),
             Self::Address(problem) => problem.fmt(f),
+            Self::Destination => f.write_str("is not one that the credential was given for"),
         }
     }
 }
@@ -392,7 +395,7 @@ impl Identity {
     }
 
     /// All requests that it may take, each of which carries a credential.
-    pub(super) fn probes(&self) -> impl Iterator<Item = &Probe> {
+    pub(crate) fn probes(&self) -> impl Iterator<Item = &Probe> {
         self.probe.iter().chain(self.named_by.iter().map(|named| &named.probe))
     }
 }

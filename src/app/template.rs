@@ -4,7 +4,6 @@
 //! unless it stands in it, never leaves its part of a path, and every filled address passes the egress guard
 //! again. Refuses unknown places when a definition is read, and missing values when one is filled.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
@@ -16,6 +15,8 @@ use crate::secret::Secret;
 const SAMPLE: &str = "sample";
 /// What stands for an unknown host when a definition is read.
 const SAMPLE_HOST: &str = "sample.example.com";
+/// What follows a stand-in that is a whole host.
+const STAND_IN_DOMAIN: &str = ".example.com";
 /// What stands for an unknown origin when a definition is read.
 const SAMPLE_ORIGIN: &str = "https://sample.example.com";
 
@@ -40,6 +41,14 @@ impl Values {
     #[must_use]
     pub fn with_all<'a>(self, pairs: impl IntoIterator<Item = (&'a String, &'a String)>) -> Self {
         pairs.into_iter().fold(self, |values, (name, value)| values.with(name, value))
+    }
+
+    /// A word that is neither in a value nor in a text: what it stands for can be found again.
+    fn unused_word(&self, index: usize, text: &str) -> String {
+        let values = || self.0.values().map(Secret::expose).chain([text]);
+        let is_used = |word: &str| values().any(|value| value.to_ascii_lowercase().contains(word));
+        // Each value and each part of the text can use up few of so many.
+        (0..10_000).map(|salt| format!("zz{index}z{salt}zz")).find(|word| !is_used(word)).unwrap_or_default()
     }
 
     /// A value that is known.
@@ -158,6 +167,17 @@ enum Position {
     Beyond,
 }
 
+impl Position {
+    /// What stands for a value that is not known, made of a word.
+    fn stand_in(self, word: &str, domain: &str) -> String {
+        match self {
+            Self::Origin => format!("https://{word}{STAND_IN_DOMAIN}"),
+            Self::Host => format!("{word}{domain}"),
+            Self::Beyond => word.to_owned(),
+        }
+    }
+}
+
 /// An address with places, checked as far as it can be before they are filled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddressTemplate {
@@ -190,7 +210,7 @@ impl AddressTemplate {
         // A place may be a part of the host's name, or all of it.
         let address = filled(SAMPLE).or_else(|_| filled(SAMPLE_HOST)).map_err(|error| match error {
             RequestError::Address(problem) => Some(problem),
-            RequestError::Missing(_) | RequestError::Value(_) => None,
+            RequestError::Missing(_) | RequestError::Value(_) | RequestError::Destination => None,
         })?;
         read.fixed = names.is_empty().then_some(address);
         Ok(read)
@@ -235,25 +255,32 @@ impl AddressTemplate {
         }
     }
 
-    /// Host and port, with the places that `known` does not fill left as they are. What a client's secret is
-    /// entered for is compared by this text.
-    pub fn authority(&self, known: &BTreeMap<String, String>) -> String {
-        let values = Values::new().with_all(known);
-        let text: String = self
-            .template
-            .0
-            .iter()
-            .map(|piece| match piece {
-                Piece::Text(text) => Cow::Borrowed(text.as_str()),
-                Piece::Place(name) => values
-                    .get(name)
-                    .map_or_else(|| Cow::Owned(format!("{{{name}}}")), |value| Cow::Owned(value.to_owned())),
-            })
-            .collect();
-        match self.fixed() {
-            Some(address) => address.authority(),
-            None => authority(&text).to_ascii_lowercase(),
+    /// The address as far as values are known, with `{name}` for what is not. Written as a filled address would be: host in
+    /// lower case, no port of the scheme's own.
+    ///
+    /// # Errors
+    /// A value that must not stand where it would, or the guard's refusal.
+    pub fn pattern(&self, known: &Values) -> Result<String, RequestError> {
+        if let Some(address) = &self.fixed {
+            return Ok(address.as_str().to_owned());
         }
+        let open: Vec<_> = self.places_at().filter(|(name, _)| known.get(name).is_none()).collect();
+        let literal = self.text();
+        let stand_in = |index: usize| known.unused_word(index, &literal);
+        // A placeholder may be a part of the host's name, or all of it.
+        let hosts = |domain: &str| {
+            open.iter().enumerate().fold(known.clone(), |values, (index, (name, position))| {
+                values.with(name, &position.stand_in(&stand_in(index), domain))
+            })
+        };
+        let (address, domain) = match self.fill(&hosts("")) {
+            Ok(address) => (address, ""),
+            Err(_) => (self.fill(&hosts(STAND_IN_DOMAIN))?, STAND_IN_DOMAIN),
+        };
+        let restored = open.iter().enumerate().fold(address.as_str().to_owned(), |text, (index, (name, position))| {
+            text.replace(&position.stand_in(&stand_in(index), domain), &format!("{{{name}}}"))
+        });
+        Ok(restored)
     }
 
     /// The address with all places filled.
@@ -307,7 +334,7 @@ fn position(before: &str) -> Position {
     }
 }
 
-/// What stands between `://` and the next `/` or `?`.
+/// What stands between `://` and the next `/` or `?`, before anything is filled.
 fn authority(text: &str) -> &str {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or(rest)
@@ -412,11 +439,21 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_keeps_the_places_nobody_knows() {
-        let known = BTreeMap::from([("a".to_owned(), "Acme".to_owned())]);
-        assert_eq!(address("https://{a}.example.com/{b}").authority(&known), "acme.example.com");
-        assert_eq!(address("https://{b}.example.com/").authority(&known), "{b}.example.com");
-        assert_eq!(address("https://example.com:8443/").authority(&known), "example.com:8443");
+    fn a_pattern_keeps_the_placeholders_nobody_knows() {
+        for (text, known, pattern) in [
+            ("https://{a}.Example.com/{b}", &[("a", "Acme")][..], "https://acme.example.com/{b}"),
+            ("https://{B}.example.com/", &[], "https://{B}.example.com/"),
+            ("https://{a}/x?y={b}", &[], "https://{a}/x?y={b}"),
+            ("https://EXAMPLE.com:443/a/../{b}", &[], "https://example.com/{b}"),
+            ("{a}/services", &[], "{a}/services"),
+            ("{a}/services", &[("a", "https://NA1.example.com/")], "https://na1.example.com/services"),
+            ("https://zz0z0zz.example.com/{a}{b}", &[("b", "zz0z1zz")], "https://zz0z0zz.example.com/{a}zz0z1zz"),
+            ("https://example.com:8443/", &[("a", "x")], "https://example.com:8443/"),
+        ] {
+            let known = known.iter().fold(Values::new(), |values, (name, value)| values.with(name, value));
+            assert_eq!(address(text).pattern(&known).unwrap(), pattern, "{text}");
+        }
+        assert!(address("https://{a}.example.com/").pattern(&Values::new().with("a", "evil.test/")).is_err());
     }
 
     #[test]

@@ -26,10 +26,6 @@ fn good(json: &str) -> Rc<App> {
     definition(json).way(None).unwrap()
 }
 
-fn nothing() -> BTreeMap<String, String> {
-    BTreeMap::new()
-}
-
 #[test]
 fn the_smallest_definitions_have_careful_defaults() {
     let app = good(SMALLEST_FIXED);
@@ -40,8 +36,6 @@ fn the_smallest_definitions_have_careful_defaults() {
     assert_eq!(oauth2.scope_separator, " ");
     assert_eq!(app.default_scopes(), ["read"]);
     assert_eq!(app.registration(), "acme");
-    let hosts: Vec<_> = app.hosts(&nothing()).into_iter().collect();
-    assert_eq!(hosts, ["acme.example", "api.acme.example"]);
     let at = app.resolve_fixed(&Values::new()).unwrap().unwrap();
     assert_eq!(at.refresh_url, at.token_url);
     assert!(at.identity.is_some() && at.issuer.is_none());
@@ -110,12 +104,6 @@ fn a_custom_app_can_not_take_the_place_of_one_in_the_catalogue() {
     }
     let family = SMALLEST_FIXED.replacen(r#""name""#, r#""client_family": "google", "name""#, 1);
     assert_eq!(read_custom(&family, Egress::Public).unwrap_err()[0].field, "client_family");
-}
-
-#[test]
-fn a_port_makes_another_host_of_it() {
-    let json = SMALLEST_FIXED.replace("https://acme.example/token", "https://acme.example:8443/token");
-    assert!(good(&json).hosts(&nothing()).contains("acme.example:8443"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What holds for every file of the catalogue, and for the program that must not know them.
 
 use super::*;
-use crate::app::{App, Endpoints, Kind};
+use crate::app::{App, Endpoints, Kind, Values};
 
 /// Every way to connect every app.
 fn ways() -> impl Iterator<Item = Rc<App>> {
@@ -36,7 +36,7 @@ fn apps_of_one_family_send_its_secret_to_the_same_place() {
     for app in ids().filter_map(find) {
         let Some(way) = app.oauth2() else { continue };
         let Endpoints::Fixed(at) = &way.oauth2().unwrap().endpoints else { continue };
-        let host = at.token_url.authority(&BTreeMap::new());
+        let host = at.token_url.pattern(&Values::new()).unwrap();
         let known = token_hosts.entry(app.registration().to_owned()).or_insert_with(|| host.clone());
         assert_eq!(*known, host, "{}", app.id);
     }

@@ -4,13 +4,15 @@
 //! who it is must say so, else nobody could tell later whether a reconnect brought the same account.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::app::{App, Identity, Origin, Pointer, Probe, Values};
 use crate::connection::Account;
 use crate::core::Core;
 use crate::credential::Credential;
+use crate::destinations::Destinations;
 use crate::error::Result;
-use crate::ports::{Http, Inbound, Ports};
+use crate::ports::{Inbound, Ports};
 use crate::registry;
 use crate::server;
 use crate::token::{self, ProbeVerdict, TokenSet};
@@ -26,6 +28,8 @@ pub(super) struct Asked<'a> {
     pub(super) credential: &'a Credential,
     /// The token answer, where there was one.
     pub(super) tokens: Option<&'a TokenSet>,
+    /// Where the credential may go.
+    pub(super) destinations: &'a Rc<Destinations>,
 }
 
 /// What is known of a credential.
@@ -50,7 +54,7 @@ pub(super) async fn find<P: Ports>(
         (Some(probe), _) => ask(core, of, (identity, probe), variables).await,
         (None, Some(tokens)) => {
             let values = server::values(of.app, of.credential, &variables);
-            let name = name(core, of.app, identity, &values).await;
+            let name = name(core, of, identity, &values).await;
             let account = token::read_account_of_tokens(&identity.account.named(name), tokens, &values);
             Ok(account.map_or(Err(ProbeVerdict::Odd), |account| {
                 Ok(Found { account: Some(account), granted: None, variables })
@@ -63,11 +67,11 @@ pub(super) async fn find<P: Ports>(
 
 /// What the app calls the account. It is asked once, and whatever goes wrong only costs the name: a credential need not be
 /// allowed to ask.
-async fn name<P: Ports>(core: &Core<P>, app: &App, identity: &Identity, values: &Values) -> Option<String> {
+async fn name<P: Ports>(core: &Core<P>, of: &Asked<'_>, identity: &Identity, values: &Values) -> Option<String> {
     let asked = identity.named_by.as_ref()?;
-    let request = token::probe_request(&asked.probe, app, values).ok()?;
-    let inbound = core.ports.http().send(request).await.ok()?;
-    token::read_name(app, asked, &inbound, values, core.now())
+    let request = token::probe_request(&asked.probe, of.app, values, of.destinations).ok()?;
+    let inbound = core.send(request).await.ok()?;
+    token::read_name(of.app, asked, &inbound, values, core.now())
 }
 
 async fn ask<P: Ports>(
@@ -79,9 +83,9 @@ async fn ask<P: Ports>(
     let values = server::values(of.app, of.credential, &variables);
     let mut verdict = ProbeVerdict::Unavailable { retry_after: None };
     for _ in 0..TRIES {
-        let request = token::probe_request(probe, of.app, &values);
+        let request = token::probe_request(probe, of.app, &values, of.destinations);
         let request = request.map_err(|problem| registry::misfit(of.app, &problem))?;
-        let Ok(inbound) = core.ports.http().send(request).await else { continue };
+        let Ok(inbound) = core.send(request).await else { continue };
         match token::read_account(of.app, (identity, probe), &inbound, &values, core.now()) {
             Ok(account) => return Ok(Ok(found(of.app, identity, account, &inbound, variables))),
             Err(other) => verdict = other,
@@ -135,9 +139,9 @@ pub(super) async fn works<P: Ports>(
 ) -> Result<std::result::Result<(), ProbeVerdict>> {
     let Some(probe) = &of.app.check else { return Ok(Ok(())) };
     let values = server::values(of.app, of.credential, variables);
-    let request = token::probe_request(probe, of.app, &values);
+    let request = token::probe_request(probe, of.app, &values, of.destinations);
     let request = request.map_err(|problem| registry::misfit(of.app, &problem))?;
-    let answer = core.ports.http().send(request).await;
+    let answer = core.send(request).await;
     Ok(match token::read_probe(of.app, probe, &answer, core.now()) {
         ProbeVerdict::Works | ProbeVerdict::Forbidden => Ok(()),
         other => Err(other),

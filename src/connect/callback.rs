@@ -5,6 +5,7 @@
 //! the state was spent.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use serde_json::json;
 
@@ -13,9 +14,10 @@ use crate::caller::{hash, same};
 use crate::client::Client;
 use crate::core::Core;
 use crate::credential::Credential;
+use crate::destinations::Destinations;
 use crate::error::Result;
 use crate::ids::{AuthorizationId, ClientId};
-use crate::ports::{Database, Http, Ports, Statement};
+use crate::ports::{Database, HttpError, Ports, Statement};
 use crate::registry;
 use crate::secret::Secret;
 use crate::server;
@@ -77,10 +79,10 @@ pub enum Refusal {
     OtherBrowser,
 }
 
-/// Takes an app's answer. `sessions` are the hashes of this browser's sessions.
+/// Takes an app's answer at the address with this id. `sessions` are the hashes of this browser's sessions.
 pub async fn callback<P: Ports>(
     core: &Core<P>,
-    client: &ClientId,
+    redirect_id: &ClientId,
     returned: Returned,
     sessions: &[String],
 ) -> Result<Landing> {
@@ -104,7 +106,7 @@ pub async fn callback<P: Ports>(
     if !authorizations::spend(core.db(), &flow, &flow.session_hash, now).await? {
         return Ok(Landing::Refused(Refusal::AlreadyUsed));
     }
-    if let Err((outcome, failure)) = take(core, client, &flow, returned).await? {
+    if let Err((outcome, failure)) = take(core, redirect_id, &flow, returned).await? {
         let told = failure.map(Failure::as_str);
         core.log(
             "info",
@@ -130,12 +132,21 @@ fn failed(failure: Failure) -> Ended {
 
 async fn take<P: Ports>(
     core: &Core<P>,
-    client: &ClientId,
+    redirect_id: &ClientId,
     flow: &Authorization,
     returned: Returned,
 ) -> Result<std::result::Result<(), Ended>> {
-    if flow.client.as_ref() != Some(client) || !is_issuer(flow, returned.iss.as_deref()) {
+    // The state says which client a callback is for; the address it came to must be that client's.
+    let of_flow = match &flow.client {
+        None => None,
+        Some(id) => clients::get(core.db(), &flow.workspace, id).await?,
+    };
+    let Some(client) = of_flow else { return Ok(Err(failed(Failure::ClientRefused))) };
+    if client.redirect_id != *redirect_id {
         return Ok(Err(failed(Failure::WrongIssuer)));
+    }
+    if let Some(problem) = wrong_issuer(flow, returned.iss.as_deref()) {
+        return Ok(Err(failed(problem)));
     }
     let definition = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
     let app = registry::way(&definition, &flow.way)?;
@@ -152,19 +163,33 @@ async fn take<P: Ports>(
         }
         Err(error) => return Err(error),
     };
-    let (tokens, asked_at) = match exchange(core, flow, client, (&app, &at), &code).await? {
+    let (tokens, asked_at) = match exchange(core, flow, &client, (&app, &at), &code).await? {
         Err(ended) => return Ok(Err(ended)),
         Ok(exchanged) => exchanged,
     };
     let credential = Credential::from_tokens(&tokens);
     let told = told(&app, &returned.others, &tokens);
     let variables = flow.variables.clone().into_iter().chain(told).collect();
-    let asked = Asked { app: &app, identity: at.identity.as_ref(), credential: &credential, tokens: Some(&tokens) };
+    let reach = |variables: &BTreeMap<String, String>| match &flow.destinations {
+        // What was discovered stays as the flow began with it; what the definition says is filled with what is known now.
+        Some(frozen) => frozen.and_api_of(&Destinations::of_grant(&app, None, variables)),
+        None => Destinations::of_grant(&app, Some(&at), variables),
+    };
+    let destinations = Rc::new(reach(&variables));
+    let asked = Asked {
+        app: &app,
+        identity: at.identity.as_ref(),
+        credential: &credential,
+        tokens: Some(&tokens),
+        destinations: &destinations,
+    };
     let Ok(found) = account::find(core, &asked, variables).await? else {
         return Ok(Err(failed(Failure::AccountUnknown)));
     };
-    let grant = grant(flow, &app, (credential, &tokens), found, asked_at);
-    let failure = settle::settle(core, flow, &app, grant, Deciding::Person).await?;
+    let destinations = reach(&found.variables);
+    let grant = grant(flow, &app, (credential, &tokens), (found, destinations), asked_at);
+    // Boxed: few callbacks get here, and all would carry its size.
+    let failure = Box::pin(settle::settle(core, flow, &app, grant, Deciding::Person)).await?;
     Ok(failure.map_or(Ok(()), |failure| Err(failed(failure))))
 }
 
@@ -196,26 +221,30 @@ fn told(app: &App, returned: &BTreeMap<String, String>, tokens: &TokenSet) -> BT
     told
 }
 
-/// RFC 9207, 2.4: compared as simple strings; absent only where it was not promised.
-fn is_issuer(flow: &Authorization, iss: Option<&str>) -> bool {
+/// RFC 9207, 2.4: compared as simple strings; absent only where it was not promised. An app of the catalogue is asked at
+/// addresses that the program knows, so what it calls itself may be unknown here; for a workspace's own app it must be known.
+fn wrong_issuer(flow: &Authorization, iss: Option<&str>) -> Option<Failure> {
     match (iss, &flow.issuer) {
-        (Some(iss), Some(issuer)) => iss == issuer,
-        (Some(_), None) => true,
-        (None, _) => !flow.iss_promised,
+        (Some(iss), Some(issuer)) => (iss != issuer).then_some(Failure::WrongIssuer),
+        (Some(_), None) => (flow.app_revision > 0).then_some(Failure::IssuerUnknown),
+        (None, _) => flow.iss_promised.then_some(Failure::WrongIssuer),
     }
 }
 
 async fn exchange<P: Ports>(
     core: &Core<P>,
     flow: &Authorization,
-    client: &ClientId,
+    client: &Client,
     (app, at): (&App, &Resolved),
     code: &Secret,
 ) -> Result<std::result::Result<(TokenSet, Timestamp), Ended>> {
-    let Some(client) = clients::get(core.db(), &flow.workspace, client).await? else {
-        return Ok(Err(failed(Failure::ClientRefused)));
+    let keys = match server::client_keys(core, client, (app, at), &at.token_url).await {
+        Ok(keys) => keys,
+        Err(error) if error.code == crate::error::Code::ClientMissing => {
+            return Ok(Err(failed(Failure::AddressesChanged)));
+        }
+        Err(error) => return Err(error),
     };
-    let keys = server::client_keys(core, &client, (app, at), &flow.variables).await?;
     let verifier = match &flow.sealed_verifier {
         None => None,
         Some(sealed) => Some(
@@ -226,12 +255,17 @@ async fn exchange<P: Ports>(
         ),
     };
     let asked_at = core.now();
-    let redirect_uri = start::redirect_uri(core, &client.id);
+    let redirect_uri = start::redirect_uri(core, &client.redirect_id);
     let values = Values::new().with_all(&flow.variables);
-    let parties = Parties { server: app.oauth2()?, at, client: &keys, values: &values };
+    let frozen = || Destinations::of_grant(app, Some(at), &flow.variables);
+    let destinations = Rc::new(flow.destinations.clone().unwrap_or_else(frozen));
+    let parties = Parties { server: app.oauth2()?, at, client: &keys, values: &values, destinations: &destinations };
     let request = token::exchange_request(&parties, code, &redirect_uri, verifier.as_ref());
     let request = request.map_err(|problem| registry::unfilled(app, &problem))?;
-    let answer = core.ports.http().send(request).await;
+    let answer = core.send(request).await;
+    if matches!(answer, Err(HttpError::NotPermitted)) {
+        return Ok(Err(failed(Failure::AddressesChanged)));
+    }
     match token::read_answer(app, &answer, asked_at) {
         Answer::Tokens(tokens) => {
             write(core, clients::mark_working(&flow.workspace, &client.id)).await?;
@@ -251,7 +285,7 @@ async fn exchange<P: Ports>(
                 "exchange_refused",
                 &json!({ "authorization": flow.id.as_str(), "app": app.id.as_str(), "error": refusal.code }),
             );
-            refused(core, &client, refusal.class_at_first(), &refusal.code).await.map(Err)
+            refused(core, client, refusal.class_at_first(), &refusal.code).await.map(Err)
         }
     }
 }
@@ -273,7 +307,7 @@ fn grant(
     flow: &Authorization,
     app: &App,
     (credential, tokens): (Credential, &TokenSet),
-    found: account::Found,
+    (found, destinations): (account::Found, Destinations),
     asked_at: Timestamp,
 ) -> Grant {
     let server = app.server();
@@ -289,6 +323,7 @@ fn grant(
         refresh_idle_until: after(server.and_then(|server| server.refresh_token_idle)).filter(|_| refreshable),
         grant_expires_at: after(server.and_then(|server| server.grant_lifetime)),
         variables: found.variables,
+        destinations: Some(destinations),
         obtained_at: asked_at,
         refreshable,
         name: None,

@@ -12,13 +12,15 @@ mod import;
 
 use std::collections::BTreeMap;
 
-use crate::app::{App, Mark, Origin};
+use crate::app::{App, Mark, Origin, Resolved};
 use crate::connection::Account;
 use crate::core::Core;
 use crate::credential::{Credential, Token};
+use crate::destinations::Destinations;
 use crate::error::{Error, Result};
 use crate::ids::{AuthorizationId, random_text};
 use crate::ports::{Database, Ports};
+use crate::registry;
 use crate::secret::Secret;
 use crate::store::authorizations::{self, Authorization, Outcome};
 use crate::time::Timestamp;
@@ -104,15 +106,29 @@ pub async fn paste<P: Ports>(
         complete(app, &found.variables, |_| true)?;
     }
     fits(app, &had.credential, &found)?;
-    let flow = begin(core, wish, &offer, &found, session_hash).await?;
-    let grant = grant(app, &paste, had, found, (&offer.scopes, obtained_at));
-    let failure = settle::settle(core, &flow, app, grant, deciding).await?;
+    let at = endpoints_of(core, app, &found.variables).await?;
+    let destinations = Destinations::of_grant(app, at.as_ref(), &found.variables);
+    let flow = begin(core, wish, &offer, (&found, &destinations), session_hash).await?;
+    let grant = grant(app, &paste, had, (found, destinations), (&offer.scopes, obtained_at));
+    let failure = Box::pin(settle::settle(core, &flow, app, grant, deciding)).await?;
     if let Some(failure) = failure {
         let end = authorizations::end(&flow.id, Outcome::Failed, Some(failure.as_str()), None);
         core.db().batch(vec![end]).await?;
     }
     let ended = authorizations::get_in_workspace(core.db(), &flow.workspace, &flow.id).await?;
     ended.ok_or_else(|| Error::internal("a flow that has just ended is not there"))
+}
+
+/// The endpoints of the app's OAuth server, if it has one.
+async fn endpoints_of<P: Ports>(
+    core: &Core<P>,
+    app: &App,
+    variables: &BTreeMap<String, String>,
+) -> Result<Option<Resolved>> {
+    match app.server() {
+        None => Ok(None),
+        Some(_) => registry::endpoints(core, app, variables).await.map(Some),
+    }
 }
 
 /// Adds what a token answer tells of the variables, or what is usual. What was given is meant.
@@ -136,7 +152,7 @@ async fn begin<P: Ports>(
     core: &Core<P>,
     wish: &Wish,
     offer: &Offer,
-    found: &Found,
+    (found, destinations): (&Found, &Destinations),
     session_hash: &str,
 ) -> Result<Authorization> {
     let now = core.now();
@@ -148,6 +164,7 @@ async fn begin<P: Ports>(
         app_revision: offer.revision,
         way: offer.app.way.clone(),
         variables: found.variables.clone(),
+        destinations: start::frozen(&offer.app, || destinations.clone()),
         client: offer.client.as_ref().map(|client| client.id.clone()),
         connection: wish.connection.clone(),
         generation: offer.connection.as_ref().map(|connection| connection.generation),
@@ -177,7 +194,13 @@ fn said_nothing(app: &App, requested: &[String]) -> Vec<String> {
     if app.kind.has_tokens() { requested.to_vec() } else { vec![] }
 }
 
-fn grant(app: &App, paste: &Paste, had: Had, found: Found, (requested, obtained_at): (&[String], Timestamp)) -> Grant {
+fn grant(
+    app: &App,
+    paste: &Paste,
+    had: Had,
+    (found, destinations): (Found, Destinations),
+    (requested, obtained_at): (&[String], Timestamp),
+) -> Grant {
     let Had { credential, tokens, granted } = had;
     let server = app.server();
     let refreshable = credential.is_refreshable() || app.mints();
@@ -191,6 +214,7 @@ fn grant(app: &App, paste: &Paste, had: Had, found: Found, (requested, obtained_
         refresh_idle_until: idle.map(|seconds| obtained_at.plus(seconds)),
         grant_expires_at: None,
         variables: found.variables,
+        destinations: Some(destinations),
         obtained_at,
         refreshable,
         name: paste.name.clone(),

@@ -11,6 +11,7 @@ mod given_up;
 mod held;
 mod inherit;
 mod names;
+mod reach;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ use crate::app::{App, Kind};
 use crate::connection::{Account, Connection, Status};
 use crate::core::Core;
 use crate::credential::Credential;
+use crate::destinations::Destinations;
 use crate::error::Result;
 use crate::ids::ConnectionId;
 use crate::ports::{Database, Ports, Statement};
@@ -57,6 +59,8 @@ pub struct Grant {
     pub grant_expires_at: Option<Timestamp>,
     /// What the app's addresses depend on.
     pub variables: BTreeMap<String, String>,
+    /// Where the credential may go; none in a grant that waits since before this was kept.
+    pub destinations: Option<Destinations>,
     /// When it was obtained.
     pub obtained_at: Timestamp,
     /// Whether new tokens can be had without a person.
@@ -272,7 +276,14 @@ async fn duplicate<P: Ports>(
     let Some(account) = &case.grant.account else { return Ok(None) };
     let flow = case.flow;
     let all = connections::same_account(core.db(), &flow.workspace, &flow.app, &account.id, flow.user.as_ref()).await?;
-    let existing = all.into_iter().find(|one| is_same(core, one, &case.grant));
+    let mut existing = None;
+    for one in all.into_iter().filter(|one| is_same(core, one, &case.grant)) {
+        // One whose secrets never went to these addresses is another connection, whatever the app calls the account.
+        if reach::adds_nothing(core, case, &one).await? {
+            existing = Some(one);
+            break;
+        }
+    }
     let wish = match deciding {
         Deciding::Person => case.link.as_ref().map_or(OnDuplicate::Ask, |link| link.on_duplicate),
         Deciding::Program { reuse: true, .. } => OnDuplicate::Reuse,

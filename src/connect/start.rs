@@ -15,6 +15,7 @@ use crate::caller::hash;
 use crate::client::Client;
 use crate::connection::{Connection, Status};
 use crate::core::Core;
+use crate::destinations::Destinations;
 use crate::egress::Address;
 use crate::error::{Code, Error, FieldError, Result};
 use crate::ids::{AuthorizationId, ClientId, ConnectionId, WorkspaceId, random_text};
@@ -25,7 +26,7 @@ use crate::store::authorizations::{Authorization, Outcome};
 use crate::store::{self, links::Link};
 use crate::workspace::User;
 
-use super::place;
+use super::{client_setup, place};
 
 /// Seconds a person has at the app.
 pub const FLOW_TIME: i64 = 600;
@@ -195,13 +196,13 @@ pub async fn usable_client<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, ap
             h.setup = Some(setup_page(app));
         })
     })?;
-    reachable(app, &client)?;
+    require_serving(core, app, &client).await?;
     Ok(client)
 }
 
-/// Refuses where a client's secret would go to hosts that it was not entered for.
-pub(super) fn reachable(app: &App, client: &Client) -> Result<()> {
-    if client.may_reach(&app.hosts(&client.variables)) {
+/// Refuses a client that was set up for other addresses than the app has now.
+pub(super) async fn require_serving<P: Ports>(core: &Core<P>, app: &App, client: &Client) -> Result<()> {
+    if client_setup::surely_serves(core, client, app).await? {
         return Ok(());
     }
     Err(Error::new(
@@ -276,10 +277,10 @@ pub fn fit(scopes: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Where the app sends people back for a client: its own address per client, so that no other
-/// client's answer can be taken for this one's (RFC 9700, 4.4.2).
-pub fn redirect_uri<P: Ports>(core: &Core<P>, client: &ClientId) -> String {
-    core.config.public_url.at(&format!("/oauth/callback/{client}"))
+/// Where the app sends people back: an address of its own for each authorization server, so that no other server's answer
+/// can be taken for this one's (RFC 9700, 4.4.2).
+pub fn redirect_uri<P: Ports>(core: &Core<P>, redirect_id: &ClientId) -> String {
+    core.config.public_url.at(&format!("/oauth/callback/{redirect_id}"))
 }
 
 /// Begins a flow for a browser's session and answers the address at the app.
@@ -312,7 +313,7 @@ pub async fn start<P: Ports>(core: &Core<P>, wish: &Wish, session_hash: &str) ->
         let account = offer.connection.as_ref().and_then(|connection| connection.account.as_ref());
         let asks = Asks {
             client_id: &client.client_id,
-            redirect_uri: &redirect_uri(core, &client.id),
+            redirect_uri: &redirect_uri(core, &client.redirect_id),
             state: &state,
             verifier: verifier.as_ref(),
             scopes: &scopes,
@@ -329,6 +330,7 @@ pub async fn start<P: Ports>(core: &Core<P>, wish: &Wish, session_hash: &str) ->
         app: offer.app.id.clone(),
         app_revision: offer.revision,
         way: offer.app.way.clone(),
+        destinations: frozen(&offer.app, || Destinations::of_grant(&offer.app, Some(&at), &variables)),
         variables,
         client: Some(client.id.clone()),
         generation: offer.connection.as_ref().map(|connection| connection.generation),
@@ -350,6 +352,12 @@ pub async fn start<P: Ports>(core: &Core<P>, wish: &Wish, session_hash: &str) ->
     };
     store::authorizations::insert(core.db(), &flow, &hash(state.expose())).await?;
     Ok(url)
+}
+
+/// Where a new credential of an app may go, where that is to be kept beside it: for a workspace's own app, and where its
+/// endpoints were discovered.
+pub fn frozen(app: &App, destinations: impl FnOnce() -> Destinations) -> Option<Destinations> {
+    (app.custom || app.issuer().is_some()).then(destinations)
 }
 
 fn state<P: Ports>(core: &Core<P>, app: &App) -> Result<Secret> {

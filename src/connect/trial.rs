@@ -4,14 +4,16 @@
 //! client first (RFC 6749, 5.2), so what it complains of tells whether it took the client. Nothing is granted by it.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use serde::Serialize;
 
 use crate::app::{App, Origin, Values, read_variables};
 use crate::client::Client;
 use crate::core::Core;
+use crate::destinations::Destinations;
 use crate::error::{Code, Error, Result};
-use crate::ports::{Database, Http, Ports};
+use crate::ports::{Database, Ports};
 use crate::registry;
 use crate::secret::Secret;
 use crate::server;
@@ -82,10 +84,10 @@ pub async fn of_client<P: Ports>(
     client: &Client,
     given: &BTreeMap<String, String>,
 ) -> Result<Trial> {
-    start::reachable(app, client)?;
+    start::require_serving(core, app, client).await?;
     let persons = read_variables(&app.variables, &Origin::Person, given).map_err(start::invalid_fields)?;
     let variables = client.variables.clone().into_iter().chain(persons).collect();
-    let redirect_uri = start::redirect_uri(core, &client.id);
+    let redirect_uri = start::redirect_uri(core, &client.redirect_id);
     let at = match registry::endpoints(core, app, &variables).await {
         // The issuer is a part of what is tried: that it can't be asked is an answer, and its error says what to do.
         Err(Error { code: Code::AppUnavailable, detail, .. }) => {
@@ -93,15 +95,17 @@ pub async fn of_client<P: Ports>(
         }
         found => found?,
     };
-    let keys = server::client_keys(core, client, (app, &at), &variables).await?;
+    let keys = server::client_keys(core, client, (app, &at), &at.token_url).await?;
     let values = Values::new().with_all(&variables);
-    let parties = Parties { server: app.oauth2()?, at: &at, client: &keys, values: &values };
+    let destinations = Rc::new(Destinations::of_grant(app, Some(&at), &variables));
+    let parties =
+        Parties { server: app.oauth2()?, at: &at, client: &keys, values: &values, destinations: &destinations };
     let (code, verifier) = (Secret::new(NO_CODE), Secret::new(NO_CODE.repeat(2)));
     let request =
         token::exchange_request(&parties, &code, &redirect_uri, Some(&verifier).filter(|_| parties.server.pkce));
     let request = request.map_err(|problem| registry::misfit(app, &problem))?;
     let now = core.now();
-    let answer = core.ports.http().send(request).await;
+    let answer = core.send(request).await;
     let (verdict, code) = match token::read_answer(app, &answer, now) {
         Answer::Tokens(_) => (Verdict::Unclear, None),
         Answer::Ambiguous(odd) => (Verdict::Unreachable, Some(odd.what.to_owned())),

@@ -4,12 +4,12 @@ use futures_util::StreamExt as _;
 use worker::wasm_bindgen::JsValue;
 use worker::{AbortSignal, Headers, Method, Request, RequestInit, RequestRedirect, Response, ResponseBody, web_sys};
 
-use crate::ports::{BODY_CAP, Http, HttpError, Inbound, Outbound, OutboundMethod};
+use crate::ports::{BODY_CAP, Http, HttpError, Inbound, OutboundMethod, Permitted};
 
 pub(crate) struct Fetch;
 
 impl Http for Fetch {
-    async fn send(&self, request: Outbound) -> Result<Inbound, HttpError> {
+    async fn send(&self, request: Permitted) -> Result<Inbound, HttpError> {
         let signal = AbortSignal::from(web_sys::AbortSignal::timeout_with_u32(request.timeout_ms));
         let prepared = prepared(&request).map_err(|_| HttpError::Network)?;
         let mut response =
@@ -21,7 +21,7 @@ impl Http for Fetch {
 }
 
 /// A string body goes out with a Content-Length, which token endpoints insist on.
-fn prepared(request: &Outbound) -> worker::Result<Request> {
+fn prepared(request: &Permitted) -> worker::Result<Request> {
     let headers = Headers::new();
     for (name, value) in &request.headers {
         headers.set(name, value)?;

@@ -1,6 +1,6 @@
 //! Apps and their OAuth clients.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde::Deserialize;
@@ -9,13 +9,13 @@ use serde_json::json;
 use super::input::Filters;
 use super::known::{self, Known};
 use super::{Call, Response, input, view};
-use crate::app::{App, AppId, Definition, Form, Kind, Origin, Values, WayId, read_variables};
+use crate::app::{App, AppId, Definition, Form, Kind, WayId};
 use crate::catalogue;
 use crate::client::{Client, ClientSecret};
+use crate::connect::client_setup::{self, NewClient};
 use crate::connect::{start, trial};
 use crate::core::Core;
 use crate::error::{Code, Error, FieldError, Result};
-use crate::ids::{ClientId, WorkspaceId};
 use crate::ports::{DatabaseError, Ports};
 use crate::registry::{self, Registered};
 use crate::secret::Secret;
@@ -269,78 +269,22 @@ impl ClientInput {
     }
 }
 
-/// Ours for a client that is new here: the one whose redirect URI was told before, unless an earlier client has it.
-async fn new_id<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, registration: &str) -> Result<ClientId> {
-    let first = ClientId::first(workspace, registration);
-    match store::clients::get(core.db(), workspace, &first).await? {
-        None => Ok(first),
-        Some(_) => Ok(ClientId::random(core.ports.random())?),
-    }
-}
-
-/// The same id at the app rotates the secret and keeps our id and the redirect URI; another id makes
-/// another client beside it, and connections stay with theirs.
+/// The same id at the app rotates the secret and keeps our id and the redirect URI; another id makes another client beside
+/// it, and connections stay with theirs.
 pub(super) async fn put_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let app = consented(core, call).await?;
-    let now = core.now();
     let new = input::json::<ClientInput>(call.request)?.trimmed();
-    check(&new, now)?;
-    let workspace = &call.key()?.workspace;
-    let variables = read_variables(&app.variables, &Origin::Client, &new.variables).map_err(start::invalid_fields)?;
-    if app.variables.values().all(|one| one.from != Origin::Person)
-        && let Some(Err(problem)) = app.resolve_fixed(&Values::new().with_all(&variables))
-    {
-        return Err(registry::misfit(&app, &problem));
-    }
-    let same = store::clients::by_client_id(core.db(), workspace, app.registration(), &new.client_id).await?;
-    let hosts = hosts_of_registration(core, call, &app, &variables).await?;
-    let id = match &same {
-        Some(client) => client.id.clone(),
-        None => new_id(core, workspace, app.registration()).await?,
-    };
-    let sealed_secret = match (&new.client_secret, &same) {
-        (Some(secret), _) => {
-            let text = ClientSecret::to_seal(secret, new.key_id.as_deref(), new.certificate.as_deref());
-            Some(core.config.ring.seal(core.ports.random(), &Client::place(workspace, &id), &text)?)
-        }
-        (None, Some(before)) => kept_secret(before, &hosts)?,
-        (None, None) => None,
-    };
-    let client = Client {
-        id,
-        workspace: workspace.clone(),
-        registration: app.registration().to_owned(),
+    check(&new, core.now())?;
+    let seal = |secret| ClientSecret::to_seal(secret, new.key_id.as_deref(), new.certificate.as_deref());
+    let new = NewClient {
+        secret: new.client_secret.as_ref().map(seal),
         client_id: new.client_id,
-        sealed_secret,
+        variables: new.variables,
         scopes: new.scopes,
-        hosts,
-        variables,
         secret_expires_at: new.secret_expires_at,
-        current: true,
-        misconfigured: None,
-        backoff_until: Timestamp::from_unix(0),
-        failures: 0,
-        created_at: same.map_or(now, |client| client.created_at),
-        updated_at: now,
     };
-    match store::clients::put(core.db(), &client).await {
-        Err(DatabaseError::Constraint) => {
-            return Err(Error::new(
-                Code::Conflict,
-                "This client was set up elsewhere at the same moment. Read it again and retry.",
-            ));
-        }
-        other => other?,
-    }
+    let client = client_setup::put(core, &call.key()?.workspace, &app, new).await?;
     Ok(Response::json(200, &view::client(core, &client, &app.id)))
-}
-
-/// A change that leaves the secret out keeps it, unless it would now go to other hosts.
-fn kept_secret(before: &Client, hosts: &BTreeSet<String>) -> Result<Option<String>> {
-    if before.sealed_secret.is_some() && !before.may_reach(hosts) {
-        return Err(Error::invalid("client_secret", "must be entered again: the app's addresses have changed since."));
-    }
-    Ok(before.sealed_secret.clone())
 }
 
 fn check(new: &ClientInput, now: Timestamp) -> Result<()> {
@@ -375,21 +319,6 @@ fn check(new: &ClientInput, now: Timestamp) -> Result<()> {
 fn visible(field: &str, text: &str, remedy: &str) -> Result<()> {
     let problem = if text.is_empty() { Some("is missing.".to_owned()) } else { Form::Ascii.misfit(text) };
     problem.map_or(Ok(()), |problem| Err(Error::invalid(field, format!("{problem} {remedy}"))))
-}
-
-/// A client that a family of apps shares may reach the hosts of all of them.
-async fn hosts_of_registration<P: Ports>(
-    core: &Core<P>,
-    call: &Call<'_>,
-    app: &App,
-    variables: &BTreeMap<String, String>,
-) -> Result<BTreeSet<String>> {
-    let Some(family) = app.client_family.as_deref() else { return Ok(app.hosts(variables)) };
-    let others = known::all(core, &call.key()?.workspace).await?;
-    let others = others.iter().filter(|one| family == one.registration()).filter_map(Known::definition);
-    let ways = others.flat_map(|one| one.ways().to_vec());
-    let sharing = ways.filter(|way| way.kind == Kind::OAuth2 && way.registration() == app.registration());
-    Ok(sharing.flat_map(|way| way.hosts(variables)).chain(app.hosts(variables)).collect())
 }
 
 pub(super) async fn delete_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {

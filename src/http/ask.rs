@@ -10,6 +10,7 @@ use super::page::{self, Input, Problem, ScopeChoice};
 use super::session::shell;
 use super::{Call, LEADS_OUT, Response, input, problem, session};
 use crate::app::{App, Field, Origin, Variable, field_at, variable_at};
+use crate::connect::hosts::{self, Hosts};
 use crate::connect::start::{Offer, Wish, setup_page};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
@@ -40,6 +41,7 @@ pub(super) async fn page<P: Ports>(
         workspace: workspace.name,
         warnings: warnings(core, wish, offer).await?,
         ways: ways(core, call, wish, offer).await?,
+        hosts: hosts::of_offer(core, offer).await?,
     };
     let markup = if offer.app.kind.is_pasted() {
         page::paste(&shell, &asking.paste())
@@ -100,6 +102,7 @@ struct Asking<'a> {
     workspace: String,
     warnings: Vec<String>,
     ways: Vec<page::Way>,
+    hosts: Hosts,
 }
 
 impl Asking<'_> {
@@ -148,6 +151,7 @@ impl Asking<'_> {
             invited: self.wish.link.is_some(),
             action: self.action(),
             host,
+            hosts: self.hosts(),
             cancel: self.cancel(),
         }
     }
@@ -172,7 +176,18 @@ impl Asking<'_> {
             for_user: self.for_user(),
             invited: self.wish.link.is_some(),
             action: self.action(),
+            hosts: self.hosts(),
             cancel: self.cancel(),
+        }
+    }
+
+    fn hosts(&self) -> page::HostsView {
+        page::HostsView {
+            app_name: self.app().name.clone(),
+            all: self.hosts.all.iter().cloned().collect(),
+            added: self.hosts.added.iter().cloned().collect(),
+            defined_by: self.app().custom.then(|| self.workspace.clone()),
+            mark: self.hosts.mark.clone(),
         }
     }
 

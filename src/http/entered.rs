@@ -5,7 +5,7 @@
 
 mod members;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -13,9 +13,10 @@ use super::connections::{self, checked_metadata};
 use super::{Call, Response, input, links, view};
 use crate::app::{App, AppId, Definition, WayId};
 use crate::connect::Failure;
+use crate::connect::hosts;
 use crate::connect::paste::{self, Paste};
 use crate::connect::settle::{Deciding, LONGEST_NAME};
-use crate::connect::start::Wish;
+use crate::connect::start::{self, Wish};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ids::{ConnectionId, random_text};
@@ -58,6 +59,9 @@ struct ReplaceInput {
     check: bool,
     #[serde(default)]
     switch_account: bool,
+    /// Hosts of the app that are new since the connection was made, and that may get the credential.
+    #[serde(default)]
+    accept_hosts: BTreeSet<String>,
 }
 
 /// What becomes of a credential for an account that is connected already.
@@ -137,6 +141,7 @@ pub(super) async fn replace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result
         link: None,
         return_to: None,
     };
+    hosts::require_accepted(core, &start::offer(core, &wish).await?, &input.accept_hosts).await?;
     let paste = Paste {
         entered: entered(&app, input.credential)?,
         name: None,

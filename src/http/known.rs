@@ -7,13 +7,14 @@ use std::rc::Rc;
 
 use crate::app::{App, Definition, Kind};
 use crate::catalogue;
+use crate::connect::client_setup;
 use crate::core::Core;
 use crate::error::Result;
 use crate::ids::WorkspaceId;
 use crate::ports::Ports;
 use crate::registry;
 use crate::store;
-use crate::store::clients::{Registration, Registrations};
+use crate::store::clients::Registrations;
 
 use super::ask;
 
@@ -44,10 +45,9 @@ pub(super) async fn all<P: Ports>(core: &Core<P>, workspace: &WorkspaceId) -> Re
     Ok(all)
 }
 
-/// Whether a way can be walked: it needs no client, or has one whose secret may go where the app is now.
+/// Whether a way can be walked: it needs no client, or has one that was set up for the app's addresses.
 pub(super) fn is_ready(clients: &Registrations, app: &App) -> bool {
-    let may_reach = |client: &Registration| app.hosts(&client.variables).is_subset(&client.hosts);
-    app.kind.is_pasted() || clients.current(app.registration()).is_some_and(may_reach)
+    app.kind.is_pasted() || clients.current(app.registration()).is_some_and(|client| client_setup::serves(client, app))
 }
 
 impl Known {

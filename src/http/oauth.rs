@@ -10,6 +10,7 @@ use super::session::{self, shell, user_of};
 use super::{Call, Response, input};
 use crate::app::{AppId, WayId};
 use crate::connect::callback::{self, Landing, Refusal, Returned};
+use crate::connect::hosts;
 use crate::connect::link;
 use crate::connect::paste::{self, Entered, Paste};
 use crate::connect::settle::{self, Deciding};
@@ -129,7 +130,10 @@ async fn walk<P: Ports>(core: &Core<P>, call: &Call<'_>, mut wish: Wish, session
     let (variables, fields): (BTreeMap<_, _>, BTreeMap<_, _>) =
         entered.into_iter().partition(|(name, _)| is_variable(name));
     wish.variables = variables.into_iter().map(|(name, value)| (name, value.expose().to_owned())).collect();
-    let walked = if offer.app.kind.is_pasted() {
+    let seen = hosts::require_seen(core, &offer, input::form(call.request, page::HOSTS_MARK).as_deref()).await;
+    let walked = if let Err(changed) = seen {
+        Err(changed)
+    } else if offer.app.kind.is_pasted() {
         paste(core, call, &wish, (fields, session)).await
     } else {
         start::start(core, &wish, session).await.map(|url| Response::see_other(&url))

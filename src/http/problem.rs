@@ -26,6 +26,7 @@ pub(super) fn status(code: Code) -> (u16, &'static str) {
         Code::MissingScopes => (409, "Permissions are missing"),
         Code::ClientMisconfigured => (409, "The app refuses the client"),
         Code::Conflict => (409, "Not possible now"),
+        Code::AddressesChanged => (409, "The app has other hosts now"),
         Code::LinkEnded => (410, "The link has ended"),
         Code::BodyTooLarge => (413, "The body is too large"),
         Code::CredentialRejected => (422, "The app did not accept the credential"),

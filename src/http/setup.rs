@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::session::shell;
 use super::{Call, Response, ask, input, known, page, session};
 use crate::app::{App, AppId, Definition, Kind, Origin, Variable, WayId};
+use crate::connect::client_setup;
 use crate::connect::start::{client_path, redirect_uri, setup_page};
 use crate::core::Core;
 use crate::error::{Error, Result};
@@ -62,7 +63,7 @@ async fn view<P: Ports>(
     let workspace =
         workspaces::get(core.db(), &session.workspace).await?.ok_or_else(|| Error::not_found("workspace"))?;
     let clients = clients::registrations(core.db(), &session.workspace).await?;
-    let expected = clients.expected(&session.workspace, app.registration());
+    let expected = client_setup::expected_redirect_id(&clients, &session.workspace, app);
     let redirect_uri = expected.map(|id| redirect_uri(core, &id));
     let server = app.oauth2()?;
     let at = |what: &str| core.config.public_url.at(&client_path(app, what));

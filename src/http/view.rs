@@ -8,6 +8,7 @@ use crate::attention;
 use crate::caller::Key;
 use crate::client::Client;
 use crate::connect::start::redirect_uri;
+use crate::connect::{client_setup, hosts};
 use crate::core::Core;
 use crate::ids::WorkspaceId;
 use crate::ports::Ports;
@@ -88,7 +89,8 @@ pub(super) fn app<P: Ports>(
     definition: &Definition,
     custom: bool,
 ) -> Value {
-    let expected = |app: &App| clients.expected(workspace, app.registration()).map(|id| redirect_uri(core, &id));
+    let expected =
+        |app: &App| client_setup::expected_redirect_id(clients, workspace, app).map(|id| redirect_uri(core, &id));
     let ways: Vec<_> =
         definition.ways().iter().map(|app| way(app, is_ready(clients, app), expected(app).as_deref())).collect();
     let first = definition.ways().first();
@@ -100,6 +102,7 @@ pub(super) fn app<P: Ports>(
         "sources": definition.sources,
         "unverified": definition.unverified,
         "custom": custom,
+        "defined_by": if custom { "workspace" } else { "catalogue" },
         "auth": ways,
         "scopes": first.map(|app| &app.scopes),
         "events": definition.events,
@@ -127,6 +130,7 @@ fn way(app: &App, ready: bool, redirect_uri: Option<&str>) -> Value {
         "name": app.way_name,
         "ready": ready,
         "deprecated": app.deprecated,
+        "hosts": hosts::of_app(app),
         "fields": app.fields,
         "variables": of(&Origin::Person),
         "client": client,
@@ -154,7 +158,7 @@ pub(super) fn client<P: Ports>(core: &Core<P>, client: &Client, app: &AppId) -> 
         "client_id": client.client_id,
         "has_secret": client.sealed_secret.is_some(),
         "variables": client.variables,
-        "redirect_uri": redirect_uri(core, &client.id),
+        "redirect_uri": redirect_uri(core, &client.redirect_id),
         "scopes": client.scopes,
         "secret_expires_at": client.secret_expires_at,
         "misconfigured": client.misconfigured.as_ref().map(|(since, error)| json!({ "since": since, "error": error })),

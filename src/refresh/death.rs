@@ -71,6 +71,8 @@ async fn lose_further<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &R
         refresh_expires_at: connection.refresh_expires_at.map(Timestamp::unix),
         refresh_idle_until: None,
         refreshable: left.is_refreshable(),
+        variables: None,
+        destinations: None,
         scopes: Some(granted),
         failures: 0,
         next_attempt_at: 0,

@@ -10,7 +10,7 @@ use crate::app::{AccountShape, Identity, Probe, Values};
 use crate::connection::{Account, Connection, Reason};
 use crate::core::Core;
 use crate::error::Result;
-use crate::ports::{ErrandOutcome, Http, HttpError, Inbound, Ports};
+use crate::ports::{ErrandOutcome, HttpError, Inbound, Ports};
 use crate::registry;
 use crate::server;
 use crate::store::refreshes::{self, Case};
@@ -59,9 +59,9 @@ pub(super) async fn ask_again<P: Ports>(
     (case, talk): (&Case, &Talk),
     (identity, probe, values): (&Identity, &Probe, &Values),
 ) -> Result<Owner> {
-    let request = token::probe_request(probe, &talk.app, values);
+    let request = token::probe_request(probe, &talk.app, values, &talk.destinations);
     let request = request.map_err(|problem| registry::unfilled(&talk.app, &problem))?;
-    let answer = core.ports.http().send(request).await;
+    let answer = core.send(request).await;
     Ok(of_probe(core, (case, talk), (identity, probe, values), &answer))
 }
 

@@ -76,7 +76,9 @@ async fn discard<P: Ports>(core: &Core<P>, of: &Redemption<'_>, renewal: &Renewa
         && !goes_on_in_part(core, connection, &credential).await
     {
         let account = connection.account.as_ref().map(|account| account.id.as_str());
-        let held = disconnect::Held { credential: &credential, account, variables: &connection.variables };
+        let destinations = Some(&*of.talk.destinations);
+        let held =
+            disconnect::Held { credential: &credential, account, variables: &connection.variables, destinations };
         disconnect::discard(core, &of.talk.app, (&connection.workspace, of.case.client.as_ref()), &held).await;
     }
 }

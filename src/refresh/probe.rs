@@ -6,7 +6,7 @@
 use crate::connection::Reason;
 use crate::core::Core;
 use crate::error::Result;
-use crate::ports::{Database, Errand, ErrandOutcome, Http, Ports};
+use crate::ports::{Database, Errand, ErrandOutcome, Ports};
 use crate::registry;
 use crate::store::refreshes::{self, Case};
 use crate::token::{self, ProbeVerdict};
@@ -30,9 +30,9 @@ pub(super) async fn probe<P: Ports>(core: &Core<P>, case: &Case, errand: Errand)
         };
     };
     let values = case.connection.fill(talk.credential.values(talk.app.first_secret()));
-    let request =
-        token::probe_request(asked, &talk.app, &values).map_err(|problem| registry::unfilled(&talk.app, &problem))?;
-    let answer = core.ports.http().send(request).await;
+    let request = token::probe_request(asked, &talk.app, &values, &talk.destinations)
+        .map_err(|problem| registry::unfilled(&talk.app, &problem))?;
+    let answer = core.send(request).await;
     let verdict = token::read_probe(&talk.app, asked, &answer, core.now());
     let of = (case, &talk);
     // Where the request is the identity's, its answer tells whose the credential is, too.
@@ -57,6 +57,10 @@ pub(super) async fn probe<P: Ports>(core: &Core<P>, case: &Case, errand: Errand)
             probed(core, case, "probe: accepted, but not allowed to ask", ErrandOutcome::Healthy).await
         }
         ProbeVerdict::Odd => probed(core, case, "probe: an answer that tells nothing", ErrandOutcome::Unknown).await,
+        ProbeVerdict::NotSent => {
+            let evidence = "probe: not sent, because the app's addresses have changed since the credential was given";
+            probed(core, case, evidence, ErrandOutcome::Unknown).await
+        }
         ProbeVerdict::Unavailable { retry_after } => probe_failed(core, case, retry_after).await,
         ProbeVerdict::Refused if plan::may_redeem(&case.connection, case.client.as_ref(), errand, core.now()) => {
             Ok(redeem_all(core, case).await?.unwrap_or(ErrandOutcome::InProgress { retry_after: 5 }))

@@ -11,7 +11,7 @@ use crate::connection::Connection;
 use crate::core::Core;
 use crate::credential::{Credential, Token, Which};
 use crate::error::Result;
-use crate::ports::{Http, Outbound, Ports};
+use crate::ports::{Outbound, Ports};
 use crate::registry;
 use crate::secret::Secret;
 use crate::server;
@@ -79,7 +79,7 @@ pub(super) fn pick(talk: &Talk, connection: &Connection) -> Option<Pick> {
 pub(super) async fn keys<P: Ports>(core: &Core<P>, case: &Case, talk: &Talk) -> Result<Option<ClientKeys>> {
     let Some(client) = &case.client else { return Ok(None) };
     let at = server_at(talk.at.as_ref())?;
-    server::client_keys(core, client, (&talk.app, at), &case.connection.variables).await.map(Some)
+    server::client_keys(core, client, (&talk.app, at), &at.refresh_url).await.map(Some)
 }
 
 /// Whether another token of the grant ends clearly before the one that has just been renewed: all are renewed together,
@@ -206,16 +206,17 @@ async fn ask_with<P: Ports>(core: &Core<P>, of: &Redemption<'_>, token: &Secret)
     };
     let asked_at = core.now();
     request.timeout_ms = request.timeout_ms.min(of.time_to_ask(asked_at));
-    let answer = core.ports.http().send(request).await;
+    let answer = core.send(request).await;
     token::read_answer(&of.talk.app, &answer, asked_at)
 }
 
 async fn request<P: Ports>(core: &Core<P>, of: &Redemption<'_>, token: &Secret) -> Result<Outbound> {
-    let Talk { app, at, credential } = &of.talk;
+    let Talk { app, at, credential, destinations } = &of.talk;
     let connection = &of.case.connection;
     if of.pick.mints {
         let scopes = &connection.scopes_requested;
-        return server::mint(core, app, server_at(at.as_ref())?, credential, (scopes, &connection.variables)).await;
+        let (at, known) = (server_at(at.as_ref())?, (scopes.as_slice(), &connection.variables));
+        return server::mint(core, app, at, credential, known, destinations).await;
     }
     let (oauth2, values) = (app.oauth2()?, server::values(app, credential, &connection.variables));
     let nobody = ClientKeys::nobody();
@@ -224,8 +225,9 @@ async fn request<P: Ports>(core: &Core<P>, of: &Redemption<'_>, token: &Secret) 
     let asked: Vec<_> =
         connection.scopes_requested.iter().filter(|one| connection.scopes_granted.contains(one)).cloned().collect();
     let scopes = oauth2.scopes_of(of.pick.which.as_deref(), &asked);
-    let redirect_uri = connection.client.as_ref().map(|client| start::redirect_uri(core, client)).unwrap_or_default();
-    let parties = Parties { server: oauth2, at: server_at(at.as_ref())?, client, values: &values };
+    let redirect_id = of.case.client.as_ref().map(|client| &client.redirect_id);
+    let redirect_uri = redirect_id.map(|id| start::redirect_uri(core, id)).unwrap_or_default();
+    let parties = Parties { server: oauth2, at: server_at(at.as_ref())?, client, values: &values, destinations };
     let request = token::refresh_request(&parties, token, &scopes, &redirect_uri);
     request.map_err(|problem| registry::unfilled(app, &problem))
 }

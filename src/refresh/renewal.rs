@@ -3,9 +3,16 @@
 //! Owns what is known of a renewed connection, also where all that an odd answer brought is a new refresh token. Refuses
 //! to write it.
 
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::app::{Origin, text};
+use crate::connect::start;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::credential::{Credential, Token};
+use crate::destinations::Destinations;
 use crate::error::{Error, Result};
 use crate::ports::Ports;
 use crate::secret::Secret;
@@ -29,6 +36,8 @@ pub(super) fn renewal<P: Ports>(core: &Core<P>, of: &Redemption<'_>, tokens: &To
         refresh_expires_at: connection.refresh_expires_at.map(Timestamp::unix),
         refresh_idle_until: connection.refresh_idle_until.map(Timestamp::unix),
         refreshable: connection.refreshable,
+        variables: followed_variables(core, of, tokens),
+        destinations: first_destinations(of),
         scopes: of.granted(tokens).map(|named| of.talk.app.granted(&named, &connection.scopes_requested)),
         failures: 0,
         next_attempt_at: 0,
@@ -37,6 +46,47 @@ pub(super) fn renewal<P: Ports>(core: &Core<P>, of: &Redemption<'_>, tokens: &To
         evidence: "refreshed".into(),
         next_check_at: next_check_after(now, &connection).unix(),
     })
+}
+
+/// What the app's addresses depend on, where a token answer tells it anew: an app may move an account to another host. It
+/// is followed where its variable takes the value, and for a workspace's own app only where the credential may go already.
+fn followed_variables<P: Ports>(
+    core: &Core<P>,
+    of: &Redemption<'_>,
+    tokens: &TokenSet,
+) -> Option<BTreeMap<String, String>> {
+    let (connection, app) = (&of.case.connection, &of.talk.app);
+    let told = |from: &Origin| match from {
+        Origin::Token(at) => Some(at.clone()),
+        Origin::Person | Origin::Client | Origin::Identity(_) | Origin::Callback(_) => None,
+    };
+    let changed: BTreeMap<_, _> = app
+        .variables
+        .iter()
+        .filter_map(|(name, variable)| {
+            let value = text(told(&variable.from)?.find(&tokens.answer.0)?)?;
+            Some((name.clone(), variable.read(&value).ok()?))
+        })
+        .filter(|(name, value)| connection.variables.get(name) != Some(value))
+        .collect();
+    if changed.is_empty() {
+        return None;
+    }
+    let now: BTreeMap<_, _> = connection.variables.clone().into_iter().chain(changed).collect();
+    let wanted = Destinations::of_grant(app, of.talk.at.as_ref(), &now);
+    if start::frozen(app, Destinations::default).is_some() && !of.talk.destinations.cover(&wanted) {
+        let fields = json!({ "connection": connection.id.as_str(), "app": app.id.as_str() });
+        core.log("warn", "new_address_refused", &fields);
+        return None;
+    }
+    Some(now)
+}
+
+/// Where the credential may go, for a row from before this was kept: it is fixed with the first refresh.
+fn first_destinations(of: &Redemption<'_>) -> Option<Destinations> {
+    let connection = &of.case.connection;
+    let unknown = connection.destinations.is_none();
+    start::frozen(&of.talk.app, || (*of.talk.destinations).clone()).filter(|_| unknown)
 }
 
 /// The connection's ends as they are then.
@@ -69,6 +119,8 @@ pub(super) fn rescued<P: Ports>(core: &Core<P>, of: &Redemption<'_>, newer: Secr
         refresh_expires_at: None,
         refresh_idle_until: None,
         refreshable: true,
+        variables: None,
+        destinations: first_destinations(of),
         scopes: None,
         failures: connection.failures + 1,
         next_attempt_at: now.plus(wait).unix(),

@@ -65,8 +65,14 @@ impl Issued {
     /// The app's addresses need a value that the connection does not have.
     pub fn of(app: &App, connection: &Connection, credential: &Credential) -> Result<Self, RequestError> {
         let values = connection.fill(credential.values(app.first_secret()));
+        let request = app.request.dress(&values)?;
+        // A caller sends the credential there.
+        let may_go = |url: &String| connection.destinations.as_ref().is_none_or(|known| known.allow_api(url));
+        if !request.base_url.as_ref().is_none_or(may_go) {
+            return Err(RequestError::Destination);
+        }
         Ok(Self {
-            request: app.request.dress(&values)?,
+            request,
             credential: IssuedCredential {
                 r#type: app.kind,
                 token: credential.token.as_ref().map(|token| issued(app, connection, None, token)),

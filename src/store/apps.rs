@@ -13,6 +13,8 @@ const RETIRE: &str =
     "UPDATE apps SET current = 0 WHERE workspace_id = ?1 AND id = ?2 AND current = 1 AND revision < ?3";
 const CURRENT: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND current = 1";
 const REVISION: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND revision = ?3";
+const REVISIONS: &str =
+    "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND created_at <= ?3 ORDER BY revision DESC LIMIT 50";
 const LATEST: &str = "SELECT coalesce(max(revision), 0) AS revision FROM apps WHERE workspace_id = ?1 AND id = ?2";
 const LIST: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND current = 1 ORDER BY id";
 
@@ -47,6 +49,11 @@ pub async fn at_revision(
     revision: i64,
 ) -> Stored<Option<AppRow>> {
     first(db, sql!(REVISION, workspace, id, revision)).await
+}
+
+/// The revisions of an app that there were at a time, the newest first.
+pub async fn revisions(db: &impl Database, workspace: &WorkspaceId, id: &AppId, at: Timestamp) -> Stored<Vec<AppRow>> {
+    all(db, sql!(REVISIONS, workspace, id, at)).await
 }
 
 /// All custom apps of a workspace (at most a few hundred: the number is limited when made).

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::app::{AppId, WayId};
 use crate::connection::{Account, Connection};
+use crate::destinations::Destinations;
 use crate::ids::{AuthorizationId, ClientId, ConnectionId, LinkId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
@@ -15,8 +16,8 @@ use crate::time::Timestamp;
 use crate::workspace::User;
 
 const INSERT: &str = "INSERT INTO authorizations (id, state_hash, session_hash, workspace_id, app, app_revision, client, connection_id, generation,
-      link_id, user_id, user_name, scopes, issuer, iss_promised, sealed_verifier, return_to, outcome, created_at, expires_at, way, variables, used_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'pending', ?18, ?19, ?20, ?21, ?22)";
+      link_id, user_id, user_name, scopes, issuer, iss_promised, sealed_verifier, return_to, outcome, created_at, expires_at, way, variables, used_at, destinations)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'pending', ?18, ?19, ?20, ?21, ?22, ?23)";
 /// A browser keeps at most ten flows; the oldest give way to the one that begins, even within one second.
 const TRIM: &str = "DELETE FROM authorizations WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 AND id NOT IN
     (SELECT id FROM authorizations WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 ORDER BY created_at DESC, id LIMIT 9)";
@@ -118,6 +119,9 @@ pub struct Pending {
     /// What the app's addresses depend on.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
+    /// Where the credential may go; none for an app of the catalogue, and in a grant that an earlier version held.
+    #[serde(default)]
+    pub destinations: Option<Destinations>,
     /// Whether new tokens can be had without a person; a grant that an earlier version held tells by itself.
     #[serde(default)]
     pub refreshable: Option<bool>,
@@ -148,6 +152,8 @@ pub struct Authorization {
     pub way: WayId,
     /// What the app's addresses depend on.
     pub variables: BTreeMap<String, String>,
+    /// Where its code and what comes of it may go; as in a connection.
+    pub destinations: Option<Destinations>,
     /// The client that asks; none where a person entered the credential.
     pub client: Option<ClientId>,
     /// The connection to repair, or the one that came of it.
@@ -196,6 +202,7 @@ impl FromRow for Authorization {
             app_revision: row.integer("app_revision")?,
             way: WayId::parse(&row.text("way")?).ok_or_else(unknown)?,
             variables: row.json("variables")?,
+            destinations: row.optional_json("destinations")?,
             client: Some(row.text("client")?)
                 .filter(|id| !id.is_empty())
                 .map(ClientId::try_from)
@@ -246,7 +253,8 @@ pub async fn insert(db: &impl Database, flow: &Authorization, state_hash: &str) 
         flow.expires_at,
         &flow.way,
         json_text(&flow.variables),
-        flow.used_at
+        flow.used_at,
+        flow.destinations.as_ref().map(json_text)
     );
     db.batch(vec![statement, sql!(TRIM, flow.session_hash.as_str(), &flow.id)]).await.map(|_| ())
 }

@@ -1,27 +1,31 @@
 //! Rows of `clients`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::{Columns, FromRow, Stored, first, json_text, run};
+use super::{Columns, FromRow, Stored, all, first, json_text};
 use crate::client::Client;
+use crate::destinations::Destinations;
 use crate::ids::{ClientId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
 /// A new id makes a row; the same id at the app keeps row and redirect URI and takes the new secret. A row never takes another id.
-const PUT: &str = "INSERT INTO clients (id, workspace_id, registration, client_id, sealed_secret, scopes, hosts, secret_expires_at, current, created_at, updated_at, variables)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?9, ?10)
-    ON CONFLICT (id) DO UPDATE SET sealed_secret = ?5, scopes = ?6, hosts = ?7, secret_expires_at = ?8, current = 1, updated_at = ?9, variables = ?10,
+const PUT: &str = "INSERT INTO clients (id, workspace_id, registration, client_id, sealed_secret, scopes, destinations, secret_expires_at, current, created_at, updated_at, variables, redirect_id, server)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?9, ?10, ?11, ?12)
+    ON CONFLICT (id) DO UPDATE SET sealed_secret = ?5, scopes = ?6, destinations = ?7, secret_expires_at = ?8, current = 1, updated_at = ?9, variables = ?10, server = ?12,
       misconfigured_at = NULL, misconfigured_error = NULL, backoff_until = 0, failures = 0
-    WHERE client_id = ?4";
+    WHERE client_id = ?4 AND redirect_id = ?11";
 const RETIRE_OTHERS: &str = "UPDATE clients SET current = 0 WHERE workspace_id = ?1 AND registration = ?2 AND id <> ?3";
 /// Connections that waited for the client to be mended are tried again at once.
 const WAKE: &str = "UPDATE connections SET next_attempt_at = 0 WHERE client = ?1 AND next_attempt_at > 0";
 const GET: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND id = ?2";
 const CURRENT: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND registration = ?2 AND current = 1";
-const SAME: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND registration = ?2 AND client_id = ?3";
-const REGISTRATIONS: &str = "SELECT id, registration, hosts, variables, current FROM clients WHERE workspace_id = ?1";
+const OF_REGISTRATION: &str =
+    "SELECT * FROM clients WHERE workspace_id = ?1 AND registration = ?2 ORDER BY current DESC, updated_at DESC";
+const ALL: &str = "SELECT * FROM clients WHERE workspace_id = ?1";
+/// Only where nobody has entered the client anew since it was read.
+const KEEP_DESTINATIONS: &str = "UPDATE clients SET destinations = ?3 WHERE workspace_id = ?1 AND id = ?2 AND updated_at = ?4 AND destinations IS ?5";
 const DELETE: &str = "DELETE FROM clients WHERE workspace_id = ?1 AND id = ?2
     AND NOT EXISTS (SELECT 1 FROM connections WHERE client = ?2) AND NOT EXISTS (SELECT 1 FROM revocations WHERE client = ?2)";
 /// What waits for a decision, or for a person to come back from the app, was begun with this client: another one's secret is
@@ -52,6 +56,9 @@ impl FromRow for Client {
             client_id: row.text("client_id")?,
             sealed_secret: row.optional_text("sealed_secret")?,
             scopes: row.optional_json("scopes")?,
+            redirect_id: row.id("redirect_id")?,
+            server: row.optional_text("server")?,
+            destinations: row.optional_json("destinations")?,
             hosts: row.json::<BTreeSet<String>>("hosts")?,
             variables: row.json("variables")?,
             secret_expires_at: row.optional_time("secret_expires_at")?,
@@ -81,10 +88,12 @@ pub async fn put(db: &impl Database, client: &Client) -> Result<(), DatabaseErro
                 client.client_id.as_str(),
                 client.sealed_secret.as_deref(),
                 client.scopes.as_ref().map(json_text),
-                json_text(&client.hosts),
+                client.destinations.as_ref().map(json_text),
                 client.secret_expires_at,
                 client.updated_at,
-                json_text(&client.variables)
+                json_text(&client.variables),
+                &client.redirect_id,
+                client.server.as_deref()
             ),
             sql!(RETIRE_OTHERS, &client.workspace, client.registration.as_str(), &client.id),
             sql!(WAKE, &client.id),
@@ -106,67 +115,41 @@ pub async fn current(db: &impl Database, workspace: &WorkspaceId, registration: 
     first(db, sql!(CURRENT, workspace, registration)).await
 }
 
-/// The client with the app's own client id.
-pub async fn by_client_id(
-    db: &impl Database,
-    workspace: &WorkspaceId,
-    registration: &str,
-    client_id: &str,
-) -> Stored<Option<Client>> {
-    first(db, sql!(SAME, workspace, registration, client_id)).await
+/// All clients of a registration: the current one first, then those that were changed last.
+pub async fn of_registration(db: &impl Database, workspace: &WorkspaceId, registration: &str) -> Stored<Vec<Client>> {
+    all(db, sql!(OF_REGISTRATION, workspace, registration)).await
 }
 
-/// What a list of apps needs to know of a client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Registration {
-    /// Our id.
-    pub id: ClientId,
-    /// Hosts that it may reach.
-    pub hosts: BTreeSet<String>,
-    /// What the app's addresses depend on.
-    pub variables: BTreeMap<String, String>,
+/// The statement that keeps where a client's secret may go, as soon as it is known.
+pub fn keep_destinations(read: &Client, found: &Destinations) -> Statement {
+    let before = read.destinations.as_ref().map(json_text);
+    sql!(KEEP_DESTINATIONS, &read.workspace, &read.id, json_text(found), read.updated_at, before)
 }
 
 /// The clients of a workspace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Registrations {
-    current: BTreeMap<String, Registration>,
-    retired: BTreeSet<ClientId>,
-}
+pub struct Registrations(Vec<Client>);
 
 impl Registrations {
     /// The current client of a registration.
-    pub fn current(&self, registration: &str) -> Option<&Registration> {
-        self.current.get(registration)
+    pub fn current(&self, registration: &str) -> Option<&Client> {
+        self.of(registration).find(|client| client.current)
+    }
+
+    /// All clients of a registration.
+    pub fn of(&self, registration: &str) -> impl Iterator<Item = &Client> {
+        self.0.iter().filter(move |client| client.registration == registration)
     }
 
     /// What there are current clients for.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.current.keys().map(String::as_str)
-    }
-
-    /// The id of the current client, or of the one that is made next where that is known.
-    pub fn expected(&self, workspace: &WorkspaceId, registration: &str) -> Option<ClientId> {
-        match self.current(registration) {
-            Some(client) => Some(client.id.clone()),
-            None => Some(ClientId::first(workspace, registration)).filter(|id| !self.retired.contains(id)),
-        }
+        self.0.iter().filter(|client| client.current).map(|client| client.registration.as_str())
     }
 }
 
 /// What a workspace has clients for.
 pub async fn registrations(db: &impl Database, workspace: &WorkspaceId) -> Stored<Registrations> {
-    let mut all = Registrations::default();
-    for row in run(db, sql!(REGISTRATIONS, workspace)).await?.rows.iter().map(Columns) {
-        let id = row.id("id")?;
-        if row.flag("current")? {
-            let registration = Registration { id, hosts: row.json("hosts")?, variables: row.json("variables")? };
-            all.current.insert(row.text("registration")?, registration);
-        } else {
-            all.retired.insert(id);
-        }
-    }
-    Ok(all)
+    all(db, sql!(ALL, workspace)).await.map(Registrations)
 }
 
 /// Deletes a client that no connection uses, and ends the flows that do; answers whether it did.

@@ -27,14 +27,14 @@ const USED_AT_FOR_KEY: &str = "SELECT last_used_at FROM uses WHERE connection_id
     AND workspace_id = (SELECT workspace_id FROM keys WHERE id = ?4)";
 const INSERT: &str = "INSERT INTO connections (id, workspace_id, app, app_revision, client, name, user_id, user_name, metadata,
       account_id, account_label, scopes_requested, scopes_granted, created_at, connected_at, generation, version, status,
-      sealed_credential, expires_at, refreshable, refresh_expires_at, next_check_at, way, variables, refresh_idle_until, grant_expires_at, checked_at, check_evidence, kind)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)";
+      sealed_credential, expires_at, refreshable, refresh_expires_at, next_check_at, way, variables, refresh_idle_until, grant_expires_at, checked_at, check_evidence, kind, destinations)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)";
 /// A reconnect keeps id, name, uses and policy, and begins a new generation of the credential.
 const RECONNECT: &str = "UPDATE connections SET app_revision = ?4, client = ?5, account_id = ?6, account_label = ?7, scopes_requested = ?8,
       scopes_granted = ?9, connected_at = ?10, generation = generation + 1, version = version + 1, status = ?11, reason = NULL,
       sealed_credential = ?12, expires_at = ?13, refreshable = ?14, refreshed_at = NULL, refresh_expires_at = ?15, next_check_at = ?16,
       way = ?17, variables = ?18, refresh_idle_until = ?19, grant_expires_at = ?20, kind = ?21, attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL, last_attempt_id = NULL, ambiguous_token_hash = NULL, ambiguous_since = NULL,
-      next_attempt_at = 0, failures = 0, last_error = NULL, checked_at = ?10, check_evidence = 'connected', nothing_shared = NULL,
+      next_attempt_at = 0, failures = 0, last_error = NULL, checked_at = ?10, check_evidence = 'connected', nothing_shared = NULL, destinations = ?25,
       name = CASE WHEN name = ?23 THEN ?22 ELSE name END
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL
       AND (?24 IS NULL OR version = ?24 AND attempt_id IS NULL)";
@@ -64,6 +64,7 @@ impl FromRow for Connection {
             way: WayId::parse(&row.text("way")?).ok_or_else(|| unknown("way"))?,
             kind: Kind::parse(&row.text("kind")?).ok_or_else(|| unknown("kind"))?,
             variables: row.json("variables")?,
+            destinations: row.optional_json("destinations")?,
             client: row.optional_id("client")?,
             name: row.text("name")?,
             user: user(row)?,
@@ -201,7 +202,8 @@ pub fn insert(new: &Connection) -> Statement {
         new.grant_expires_at,
         new.checked_at,
         new.check_evidence.as_deref(),
-        new.kind.as_str()
+        new.kind.as_str(),
+        new.destinations.as_ref().map(json_text)
     )
 }
 
@@ -233,7 +235,8 @@ pub fn reconnect(new: &Connection, old: &Connection, unused: bool) -> Statement 
         new.kind.as_str(),
         new.name.as_str(),
         old.name.as_str(),
-        unused.then_some(old.version)
+        unused.then_some(old.version),
+        new.destinations.as_ref().map(json_text)
     )
 }
 

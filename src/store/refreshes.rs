@@ -3,11 +3,14 @@
 //! Every write names the generation it belongs to; every write of a refresh names its attempt or
 //! the exact version it redeemed. What loses such a comparison changes nothing.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Columns, Stored, first, json_text, read_first, run};
 use crate::client::Client;
 use crate::connection::{Connection, Reason};
+use crate::destinations::Destinations;
 use crate::ids::{AttemptId, ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
@@ -36,7 +39,8 @@ const PERSIST: &str = "UPDATE connections SET sealed_credential = ?6, version = 
       attempt_id = nullif(attempt_id, ?5), ambiguous_token_hash = NULL, ambiguous_since = NULL,
       expires_at = ?7, refreshable = ?18, refreshed_at = ?8, refresh_expires_at = ?9, refresh_idle_until = coalesce(?17, refresh_idle_until), scopes_granted = coalesce(?10, scopes_granted),
       status = CASE status WHEN 'needs_reconnect' THEN 'connected' ELSE status END, reason = NULL,
-      failures = ?11, next_attempt_at = ?12, last_error = ?13, checked_at = ?14, check_evidence = ?15, next_check_at = ?16
+      failures = ?11, next_attempt_at = ?12, last_error = ?13, checked_at = ?14, check_evidence = ?15, next_check_at = ?16,
+      variables = coalesce(?19, variables), destinations = coalesce(destinations, ?20)
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL AND (attempt_id = ?5 OR version = ?4)";
 const APPLIED: &str = "SELECT last_attempt_id, generation, version FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 /// A failure writes only against its own attempt and the version it used, and gives the intent back only when `?6`
@@ -165,6 +169,12 @@ pub struct Renewal {
     /// Whether anything can be refreshed again.
     #[serde(default = "yes")]
     pub refreshable: bool,
+    /// What the app's addresses depend on, where the answer changed it.
+    #[serde(default)]
+    pub variables: Option<BTreeMap<String, String>>,
+    /// Where the credential may go, for a row that does not say it yet.
+    #[serde(default)]
+    pub destinations: Option<Destinations>,
     /// Granted scopes, if the answer named them.
     pub scopes: Option<Vec<String>>,
     /// 0 after a success.
@@ -208,7 +218,9 @@ pub fn persist(renewal: &Renewal) -> Statement {
         renewal.evidence.as_str(),
         renewal.next_check_at,
         renewal.refresh_idle_until,
-        renewal.refreshable
+        renewal.refreshable,
+        renewal.variables.as_ref().map(json_text),
+        renewal.destinations.as_ref().map(json_text)
     )
 }
 

@@ -4,13 +4,14 @@ use super::{Columns, FromRow, Stored, json_text, run};
 use std::collections::BTreeMap;
 
 use crate::app::{AppId, WayId};
+use crate::destinations::Destinations;
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
-const INSERT: &str = "INSERT OR REPLACE INTO revocations (id, workspace_id, app, app_revision, client, account_id, sealed_tokens, failures, next_attempt_at, expires_at, way, variables)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+const INSERT: &str = "INSERT OR REPLACE INTO revocations (id, workspace_id, app, app_revision, client, account_id, sealed_tokens, failures, next_attempt_at, expires_at, way, variables, destinations)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 /// Leased as it is read: a run that dies leaves it for the next one.
 const LEASE: &str = "UPDATE revocations SET next_attempt_at = ?2 WHERE id IN
     (SELECT id FROM revocations WHERE next_attempt_at <= ?1 AND expires_at > ?1 ORDER BY next_attempt_at LIMIT ?3) RETURNING *";
@@ -32,6 +33,8 @@ pub struct Revocation {
     pub way: WayId,
     /// What the app's addresses depend on.
     pub variables: BTreeMap<String, String>,
+    /// Where its tokens may go; as in a connection.
+    pub destinations: Option<Destinations>,
     /// Its client, if it had one.
     pub client: Option<ClientId>,
     /// Its account's id.
@@ -55,6 +58,7 @@ impl FromRow for Revocation {
             app_revision: row.integer("app_revision")?,
             way: WayId::parse(&row.text("way")?).ok_or_else(|| DatabaseError::Malformed("a way's id".into()))?,
             variables: row.json("variables")?,
+            destinations: row.optional_json("destinations")?,
             client: row.optional_id("client")?,
             account: row.optional_text("account_id")?,
             sealed_tokens: row.text("sealed_tokens")?,
@@ -80,7 +84,8 @@ pub fn insert(job: &Revocation) -> Statement {
         job.next_attempt_at,
         job.expires_at,
         &job.way,
-        json_text(&job.variables)
+        json_text(&job.variables),
+        job.destinations.as_ref().map(json_text)
     )
 }
 

@@ -41,6 +41,9 @@ const LONGEST_CODE_WITH_DIGITS: usize = 24;
 const MOST_SCOPES: usize = 500;
 const LONGEST_SCOPE: usize = 512;
 
+/// The code of a request that was not sent: a secret in it must not go where the app is now.
+pub const DESTINATION_CHANGED: &str = "destination_changed";
+
 /// Judges the answer to a token request. `asked_at` is the time before the request was sent: lives
 /// count from there.
 pub fn read_answer(app: &App, answer: &Result<Inbound, HttpError>, asked_at: Timestamp) -> Answer {
@@ -50,6 +53,11 @@ pub fn read_answer(app: &App, answer: &Result<Inbound, HttpError>, asked_at: Tim
         Err(HttpError::Timeout) => return unheard("timeout"),
         Err(HttpError::Network) => return unheard("network_error"),
         Err(HttpError::TooLarge) => return unheard("body_too_large"),
+        // Nothing was sent, so nothing is in doubt.
+        Err(HttpError::NotPermitted) => {
+            let code = DESTINATION_CHANGED.to_owned();
+            return Answer::Refused(Refusal { class: Class::Configuration, code, unauthorized: false });
+        }
     };
     let body = json::parse(&inbound.body);
     let wait = retry_after(app, inbound, body.as_ref(), asked_at);

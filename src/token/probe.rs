@@ -36,6 +36,8 @@ pub enum ProbeVerdict {
     },
     /// An answer that tells nothing.
     Odd,
+    /// Nothing was sent: the credential must not go where the app is now.
+    NotSent,
 }
 
 /// Judges the answer to a probe. `now` is what a `Retry-After` date is counted from.
@@ -44,6 +46,7 @@ pub fn read_probe(app: &App, probe: &Probe, answer: &Result<Inbound, HttpError>,
         Ok(inbound) => verdict(app, probe, inbound, now),
         Err(HttpError::Timeout | HttpError::Network) => ProbeVerdict::Unavailable { retry_after: None },
         Err(HttpError::TooLarge) => ProbeVerdict::Odd,
+        Err(HttpError::NotPermitted) => ProbeVerdict::NotSent,
     }
 }
 

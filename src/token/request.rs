@@ -3,6 +3,8 @@
 //! Owns how a client authenticates and how parameters are encoded. Refuses to send more than one client
 //! authentication in a request (RFC 6749 2.3).
 
+use std::rc::Rc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use url::form_urlencoded;
@@ -12,6 +14,7 @@ use crate::app::{
     App, BodyEncoding, ClientAuth, Grant, OAuth2, Origin, Params, Probe, RequestError, Resolved, RevokeStyle, Template,
     Values, Variable, fill_all,
 };
+use crate::destinations::{Carried, Destinations, SecretKind};
 use crate::egress::Address;
 use crate::ports::{Outbound, OutboundMethod};
 use crate::secret::Secret;
@@ -47,6 +50,8 @@ pub struct Parties<'a> {
     pub client: &'a ClientKeys,
     /// Variables, and what a person entered.
     pub values: &'a Values,
+    /// Where the grant's code and tokens, and what a person entered, may go. The client's proof knows that itself.
+    pub destinations: &'a Rc<Destinations>,
 }
 
 /// Redeems an authorization code (RFC 6749 4.1.3, RFC 7636 4.5).
@@ -62,7 +67,7 @@ pub fn exchange_request(
     }
     params.extend(verifier.map(|verifier| ("code_verifier".to_owned(), verifier.expose().to_owned())));
     params.extend(filled(&of.server.token_params, of.values)?);
-    Ok(of.token_request(&of.at.token_url, of.at.client_auth, params))
+    Ok(of.token_request(&of.at.token_url, of.at.client_auth, params, SecretKind::AuthorizationCode))
 }
 
 /// Redeems a refresh token (RFC 6749 6). The scopes are sent only where the app wants them.
@@ -82,7 +87,7 @@ pub fn refresh_request(
     }
     params.extend(filled(&of.server.refresh_params, of.values)?);
     let auth = of.server.refresh_client_auth.unwrap_or(of.at.client_auth);
-    Ok(of.token_request(&of.at.refresh_url, auth, params))
+    Ok(of.token_request(&of.at.refresh_url, auth, params, SecretKind::RefreshToken))
 }
 
 /// Has a token made of what a person entered (RFC 6749 4.4.2, RFC 7523 2.1). A service account's `assertion` names
@@ -92,7 +97,7 @@ pub fn mint_request(of: &Parties<'_>, assertion: Option<&Secret>, scopes: &[Stri
         let mut params = pairs(&[("grant_type", JWT_BEARER), ("assertion", assertion.expose())]);
         params.extend(filled(&of.server.token_params, of.values)?);
         let nobody = Parties { client: &ClientKeys::nobody(), ..*of };
-        return Ok(nobody.token_request(&of.at.token_url, ClientAuth::None, params));
+        return Ok(nobody.token_request(&of.at.token_url, ClientAuth::None, params, SecretKind::Entered));
     }
     let grant_type = match &of.server.grant {
         Grant::ClientCredentials { grant_type } => grant_type.as_str(),
@@ -104,7 +109,7 @@ pub fn mint_request(of: &Parties<'_>, assertion: Option<&Secret>, scopes: &[Stri
         params.extend(pairs(&[("scope", &scope)]));
     }
     params.extend(filled(&of.server.token_params, of.values)?);
-    Ok(of.token_request(&of.at.token_url, of.at.client_auth, params))
+    Ok(of.token_request(&of.at.token_url, of.at.client_auth, params, SecretKind::Entered))
 }
 
 /// Revokes a token (RFC 7009 2.1, or the app's own way). `None` where the app has no way to revoke it.
@@ -122,7 +127,8 @@ pub fn revoke_request(of: &Parties<'_>, token: &Secret, hint: TokenHint) -> Buil
             return Ok(None);
         }
         headers.set("authorization", format!("Bearer {}", token.expose()));
-        return Ok(Some(outbound(revoke.method, &url, headers, None)));
+        let request = Outbound::new(revoke.method, url, of.carried(SecretKind::AccessToken), TOKEN_TIMEOUT);
+        return Ok(Some(request.with(headers.0, None)));
     }
     let mut params = match &revoke.params {
         Some(params) => filled(params, &values)?.collect(),
@@ -133,11 +139,15 @@ pub fn revoke_request(of: &Parties<'_>, token: &Secret, hint: TokenHint) -> Buil
         of.authenticate(revoke.client_auth.unwrap_or(of.at.client_auth), &mut headers, &mut params);
     }
     let body = encode(revoke.body.unwrap_or(of.server.body), &params, &mut headers);
-    Ok(Some(outbound(revoke.method, &url, headers, Some(body))))
+    let kind = match hint {
+        TokenHint::RefreshToken => SecretKind::RefreshToken,
+        TokenHint::AccessToken => SecretKind::AccessToken,
+    };
+    Ok(Some(Outbound::new(revoke.method, url, of.carried(kind), TOKEN_TIMEOUT).with(headers.0, Some(body))))
 }
 
 /// Asks the app's API with a credential: who is it, does it work.
-pub fn probe_request(probe: &Probe, app: &App, values: &Values) -> Built<Outbound> {
+pub fn probe_request(probe: &Probe, app: &App, values: &Values, destinations: &Rc<Destinations>) -> Built<Outbound> {
     let mut headers = Headers::plain();
     if probe.body.is_some() {
         headers.set("content-type", JSON.to_owned());
@@ -152,13 +162,10 @@ pub fn probe_request(probe: &Probe, app: &App, values: &Values) -> Built<Outboun
     for (name, template) in app.request.query.iter().filter(|(_, template)| known(template)) {
         query.push((name.clone(), template.fill(values)?));
     }
-    Ok(Outbound {
-        method: probe.method,
-        url: probe.address(values)?.with_query(&query),
-        headers: headers.0,
-        body: probe.body.clone(),
-        timeout_ms: PROBE_TIMEOUT,
-    })
+    // What a person entered goes to the app's API as an access token would, and nowhere else.
+    let carried = vec![Carried::new(SecretKind::AccessToken, destinations)];
+    let url = probe.address(values)?.with_query(&query);
+    Ok(Outbound::new(probe.method, url, carried, PROBE_TIMEOUT).with(headers.0, probe.body.clone()))
 }
 
 /// Whether a value is the app's to tell.
@@ -171,11 +178,22 @@ fn is_told(app: &App, name: &str) -> bool {
 type Sent = Vec<(String, String)>;
 
 impl Parties<'_> {
-    fn token_request(&self, url: &Address, auth: ClientAuth, mut params: Sent) -> Outbound {
+    fn token_request(&self, url: &Address, auth: ClientAuth, mut params: Sent, kind: SecretKind) -> Outbound {
         let mut headers = Headers::of_server(self.server);
         self.authenticate(auth, &mut headers, &mut params);
         let body = encode(self.server.body, &params, &mut headers);
-        outbound(OutboundMethod::Post, url, headers, Some(body))
+        let request = Outbound::new(OutboundMethod::Post, url.clone(), self.carried(kind), TOKEN_TIMEOUT);
+        request.with(headers.0, Some(body))
+    }
+
+    /// What a request carries: a secret of the grant, and the client's proof where it has one. It counts as sent wherever
+    /// the client is named, whether this server wants it or not.
+    fn carried(&self, kind: SecretKind) -> Vec<Carried> {
+        let proof = match self.client.proof {
+            Proof::Nothing => None,
+            Proof::Secret(_) | Proof::Assertion(_) => Some(self.client.carried()),
+        };
+        [Carried::new(kind, self.destinations)].into_iter().chain(proof).collect()
     }
 
     fn authenticate(&self, auth: ClientAuth, headers: &mut Headers, params: &mut Sent) {
@@ -207,10 +225,6 @@ impl Parties<'_> {
             (ClientAuth::None | ClientAuth::PrivateKeyJwt, _) | (_, Proof::Nothing) => add("client_id", id),
         }
     }
-}
-
-fn outbound(method: OutboundMethod, url: &Address, headers: Headers, body: Option<String>) -> Outbound {
-    Outbound { method, url: url.clone(), headers: headers.0, body, timeout_ms: TOKEN_TIMEOUT }
 }
 
 fn pairs(params: &[(&str, &str)]) -> Sent {

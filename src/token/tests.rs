@@ -54,7 +54,7 @@ fn tokens(app: &App, body: &str) -> TokenSet {
 }
 
 fn client() -> ClientKeys {
-    ClientKeys::new("my id", Some(Secret::new("s:é&c")))
+    ClientKeys::new("my id", Proof::Secret(Secret::new("s:é&c")), &Rc::default())
 }
 
 fn header<'a>(request: &'a Outbound, name: &str) -> Option<&'a str> {

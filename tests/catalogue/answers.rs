@@ -214,7 +214,7 @@ fn verdict(said: ProbeVerdict) -> Value {
         ProbeVerdict::Refused => ("refused", None),
         ProbeVerdict::Forbidden => ("forbidden", None),
         ProbeVerdict::Unavailable { retry_after } => ("unavailable", retry_after),
-        ProbeVerdict::Odd => ("odd", None),
+        ProbeVerdict::Odd | ProbeVerdict::NotSent => ("odd", None),
     };
     let mut read = json!({ "verdict": word });
     put(&mut read, "retry_after", wait.map(Value::from));

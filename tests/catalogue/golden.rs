@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::rc::Rc;
 
-use connections::app::{App, Definition, Grant, Kind, Probe, Resolved};
+use connections::app::{App, Definition, Grant, Kind, Origin, Probe, Resolved};
 use connections::connect::start::{Asks, authorize_url};
+use connections::destinations::Destinations;
+use connections::ports::Outbound;
 use connections::resolve::Issued;
 use connections::secret::Secret;
 use connections::token::{
-    ClientKeys, GrantClaims, LONGEST_GRANT, Parties, TokenHint, exchange_request, mint_request, probe_request,
+    ClientKeys, GrantClaims, LONGEST_GRANT, Parties, Proof, TokenHint, exchange_request, mint_request, probe_request,
     refresh_request, revoke_request,
 };
 
@@ -68,8 +71,17 @@ pub(crate) fn of_way(app: &App) -> Vec<(String, String)> {
 }
 
 fn probed(app: &App, probe: &Probe, variables: &BTreeMap<String, String>) -> String {
-    let request = probe_request(probe, app, &made_up::values(app, variables));
-    written::request(&request.unwrap_or_else(|problem| panic!("{} {}: {problem}", app.id, app.way)))
+    let destinations = destinations(app, None, variables);
+    let request = probe_request(probe, app, &made_up::values(app, variables), &destinations);
+    sent(app, request.unwrap_or_else(|problem| panic!("{} {}: {problem}", app.id, app.way)))
+}
+
+/// A request as it is sent: no secret in it goes where it must not.
+fn sent(app: &App, request: Outbound) -> String {
+    match request.permitted() {
+        Ok(permitted) => written::request(&permitted),
+        Err(kind) => panic!("{} {}: {kind:?} must not go there", app.id, app.way),
+    }
 }
 
 /// The request for the identity as a check sends it, where what the app has told by then makes it another.
@@ -111,11 +123,27 @@ fn more_scopes<'a>(app: &'a App, usual: &[String]) -> Vec<&'a String> {
     others().next().into_iter().chain(of_further).collect()
 }
 
+/// Where what is sent may go: every request of the catalogue fits it.
+fn destinations(app: &App, at: Option<&Resolved>, variables: &BTreeMap<String, String>) -> Rc<Destinations> {
+    Rc::new(Destinations::of_grant(app, at, variables))
+}
+
 fn keys(app: &App) -> ClientKeys {
     let entered = made_up::fields(app);
+    let known = made_up::variables(app);
+    let of_client =
+        known.iter().filter(|(name, _)| app.variables.get(*name).is_some_and(|one| one.from == Origin::Client));
+    let of_client = of_client.map(|(name, value)| (name.clone(), value.clone())).collect();
     match (app.kind, entered.get("client_id")) {
-        (Kind::OAuth2, _) => ClientKeys::new(made_up::CLIENT_ID, Some(Secret::new(made_up::CLIENT_SECRET))),
-        (_, Some(id)) => ClientKeys::new(id.expose(), entered.get("client_secret").cloned()),
+        (Kind::OAuth2, _) => {
+            let secret = Proof::Secret(Secret::new(made_up::CLIENT_SECRET));
+            ClientKeys::new(made_up::CLIENT_ID, secret, &Rc::new(Destinations::of_client(app, &of_client)))
+        }
+        (_, Some(id)) => {
+            let at = app.resolve_fixed(&made_up::values(app, &known)).map(Result::unwrap);
+            let destinations = destinations(app, at.as_ref(), &known);
+            ClientKeys::entered(id.expose(), entered.get("client_secret").cloned(), &destinations)
+        }
         (_, None) => ClientKeys::nobody(),
     }
 }
@@ -124,9 +152,10 @@ fn token_requests(app: &App, at: &Resolved) -> Vec<(String, String)> {
     let server = app.oauth2().unwrap();
     let values = made_up::values(app, &made_up::variables_before(app));
     let keys = keys(app);
-    let of = Parties { server, at, client: &keys, values: &values };
+    let destinations = destinations(app, Some(at), &made_up::variables_before(app));
+    let of = Parties { server, at, client: &keys, values: &values, destinations: &destinations };
     let scopes = app.default_scopes();
-    let named = |what: &str, request| (what.to_owned(), written::request(&request));
+    let named = |what: &str, request| (what.to_owned(), sent(app, request));
     match &server.grant {
         Grant::AuthorizationCode => {
             let verifier = server.pkce.then(|| Secret::new(made_up::VERIFIER));
@@ -160,7 +189,8 @@ fn token_requests(app: &App, at: &Resolved) -> Vec<(String, String)> {
 fn revocations(app: &App, at: &Resolved) -> Vec<(String, String)> {
     let keys = keys(app);
     let values = made_up::values(app, &made_up::variables(app)).with("account_id", made_up::ACCOUNT_ID);
-    let of = Parties { server: app.oauth2().unwrap(), at, client: &keys, values: &values };
+    let destinations = destinations(app, Some(at), &made_up::variables(app));
+    let of = Parties { server: app.oauth2().unwrap(), at, client: &keys, values: &values, destinations: &destinations };
     let hints = [
         ("refresh token", TokenHint::RefreshToken, made_up::REFRESH_TOKEN),
         ("access token", TokenHint::AccessToken, made_up::ACCESS_TOKEN),
@@ -168,7 +198,7 @@ fn revocations(app: &App, at: &Resolved) -> Vec<(String, String)> {
     let has = |hint: TokenHint| app.kind == Kind::OAuth2 || hint == TokenHint::AccessToken;
     let requests = hints.into_iter().filter(|(_, hint, _)| has(*hint)).filter_map(|(name, hint, token)| {
         let request = revoke_request(&of, &Secret::new(token), hint).unwrap()?;
-        Some((format!("revoke the {name}"), written::request(&request)))
+        Some((format!("revoke the {name}"), sent(app, request)))
     });
     let mut requests: Vec<_> = requests.collect();
     // The same request for both is sent once.

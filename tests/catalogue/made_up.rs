@@ -97,6 +97,7 @@ pub(crate) fn connection(app: &App) -> Connection {
         way: app.way.clone(),
         kind: app.kind,
         variables: variables(app),
+        destinations: None,
         client: None,
         name: app.name.clone(),
         user: None,

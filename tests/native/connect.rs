@@ -1085,7 +1085,7 @@ fn a_link_with_confirm_names_whom_to_confirm() {
 #[test]
 fn a_link_that_can_not_work_is_not_made() {
     let scene = Scene::new();
-    scene.world.db.tamper("UPDATE clients SET hosts = '[]'");
+    scene.world.db.tamper("UPDATE clients SET destinations = '{}'");
     assert_eq!(make_link(&scene, |_| {}).unwrap_err().code, Code::ClientMissing);
     scene.world.db.tamper("UPDATE clients SET current = 0");
     assert_eq!(make_link(&scene, |_| {}).unwrap_err().code, Code::ClientMissing);

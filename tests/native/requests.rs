@@ -131,7 +131,7 @@ fn what_is_copied_with_a_client_is_cut_off_and_what_is_wrong_with_it_is_named() 
     assert_eq!((status, client["client_id"].as_str()), (200, Some("acme-client")), "{client}");
     let kept = scene.world.run(async {
         let core = scene.world.core();
-        let client = clients::by_client_id(core.db(), &scene.workspace, "acme", "acme-client").await.unwrap().unwrap();
+        let client = clients::current(core.db(), &scene.workspace, "acme").await.unwrap().unwrap();
         client.secret(&core.config.ring).unwrap()
     });
     assert_eq!(kept, ClientSecret::Text(Secret::new("secret")));

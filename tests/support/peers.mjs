@@ -24,7 +24,8 @@ export function oidcPeer({ oauth }) {
     issuer,
     scopes: ["openid", "email", "offline_access"],
     rotation: "strict",
-    addresses: { authorize_url: `${issuer}/auth`, token_url: `${issuer}/token`, revoke_url: `${issuer}/token/revocation` },
+    // It names itself in its answers, so a definition with written addresses has to name it, too.
+    addresses: { issuer, authorize_url: `${issuer}/auth`, token_url: `${issuer}/token`, revoke_url: `${issuer}/token/revocation` },
     authorize_params: { prompt: "consent" },
     identity: { url: `${issuer}/me`, id: "/sub", label: "/email" },
     register: async (clientId, _, redirectUri) => oauth.addRedirectUri(clientId, redirectUri),

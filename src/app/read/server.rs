@@ -11,6 +11,7 @@ use super::rules::{Known, is_the_flows};
 use super::shape::{
     RawApproval, RawAuth, RawHelp, RawKeyFile, RawResponse, RawRevocation, RawRotation, RawToken, RevokeMethod,
 };
+use crate::egress::Address;
 
 impl Problems {
     pub(super) fn server(&mut self, path: &str, raw: &mut RawAuth, known: &Known<'_>) -> Option<OAuth2> {
@@ -117,8 +118,9 @@ impl Problems {
     }
 
     fn endpoints(&mut self, path: &str, raw: &RawAuth, known: &Known<'_>) -> Option<Endpoints> {
-        if let Some(issuer) = &raw.issuer {
-            return self.issuer(path, raw, issuer, known);
+        let written = [&raw.authorize_url, &raw.token_url, &raw.refresh_url, &raw.revoke_url];
+        if let Some(issuer) = raw.issuer.as_ref().filter(|_| written.iter().all(|url| url.is_none())) {
+            return self.issuer(path, issuer, known);
         }
         let at = |member: &str| format!("{path}.{member}");
         let consents = raw.r#type == Kind::OAuth2;
@@ -135,21 +137,26 @@ impl Problems {
             token_url: token_url?,
             refresh_url: refresh_url.flatten(),
             revoke_url: revoke_url.flatten(),
+            issuer: self.issuer_of_endpoints(path, raw),
         })))
     }
 
-    fn issuer(&mut self, path: &str, raw: &RawAuth, issuer: &str, known: &Known<'_>) -> Option<Endpoints> {
-        for (member, given) in [
-            ("authorize_url", &raw.authorize_url),
-            ("token_url", &raw.token_url),
-            ("refresh_url", &raw.refresh_url),
-            ("revoke_url", &raw.revoke_url),
-        ] {
-            if given.is_some() {
-                let field = format!("{path}.{member}");
-                self.add(&field, "can't stand beside auth.issuer; give the issuer, or the addresses, not both");
-            }
+    /// The issuer that written endpoints belong to: nothing is asked of it, but what it calls itself is compared.
+    fn issuer_of_endpoints(&mut self, path: &str, raw: &RawAuth) -> Option<String> {
+        let issuer = raw.issuer.as_ref()?;
+        if raw.r#type != Kind::OAuth2 {
+            self.add(
+                &format!("{path}.issuer"),
+                "beside written addresses is only for people who come back from the app",
+            );
         }
+        if let Err(problem) = Address::parse(issuer, self.egress) {
+            self.add(&format!("{path}.issuer"), problem.to_string());
+        }
+        Some(issuer.clone())
+    }
+
+    fn issuer(&mut self, path: &str, issuer: &str, known: &Known<'_>) -> Option<Endpoints> {
         let field = format!("{path}.issuer");
         if issuer.contains('?') {
             self.add(&field, "must not have a query (RFC 8414 2)");

@@ -19,7 +19,7 @@ fn complaints_name_the_field_and_what_to_do() {
         (r#""state_length":44,"#, "", "auth.state_length", "from 22 to 43"),
         (r#""response":{"expires_at":"x"},"#, "", "auth.response.expires_at", "JSON pointer"),
         (r#""body":"xml","#, "", "auth.body", "must be `form` or `json`"),
-        (r#""issuer":"https://a.example","#, "", "auth.authorize_url", "not both"),
+        (r#""issuer":"http://a.example","#, "", "auth.issuer", "https"),
         (r#""refresh_url":"http://a.example","#, "", "auth.refresh_url", "must begin with https://"),
         (r#""refresh_url":"https://10.0.0.1","#, "", "auth.refresh_url", "numeric"),
         (r#""authorize_params":{"state":"x"},"#, "", "auth.authorize_params.state", "remove it"),

@@ -127,31 +127,6 @@ fn fields_that_a_definition_does_not_name_are_the_usual_ones() {
 }
 
 #[test]
-fn hosts_are_all_that_get_a_secret_with_the_places_that_are_known() {
-    let app = good(
-        r#"{"id":"acme","name":"Acme","variables":{"site":{"label":"Site"}},"auth":{"type":"oauth2",
-        "authorize_url":"https://{site}.acme.example/a","token_url":"https://acme.example/t","revoke_url":"https://x.acme.example/{token}"},
-        "identity":{"url":"https://id.acme.example","id":"/id","label":"/id"},"check":{"url":"https://check.acme.example"},
-        "request":{"base_url":"https://{site}.api.example/"}}"#,
-    );
-    let known = BTreeMap::from([("site".to_owned(), "red".to_owned())]);
-    let hosts: Vec<_> = app.hosts(&known).into_iter().collect();
-    let all = [
-        "acme.example",
-        "check.acme.example",
-        "id.acme.example",
-        "red.acme.example",
-        "red.api.example",
-        "x.acme.example",
-    ];
-    assert_eq!(hosts, all);
-    assert!(
-        app.hosts(&nothing()).contains("{site: person, , }.acme.example"),
-        "and with the rule for those that are not"
-    );
-}
-
-#[test]
 fn a_kind_has_one_word() {
     for kind in Kind::ALL {
         assert_eq!(Kind::parse(kind.as_str()), Some(kind));

@@ -4,12 +4,14 @@
 //! sent to it.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::app::{App, RequestError};
 use crate::connect::account::{self, Asked, Found};
 use crate::connect::start::Offer;
 use crate::core::Core;
 use crate::credential::Credential;
+use crate::destinations::Destinations;
 use crate::error::Result;
 use crate::ports::Ports;
 use crate::registry;
@@ -56,7 +58,9 @@ async fn ask<P: Ports>(
         None => None,
     };
     let identity = at.as_ref().map_or(app.identity.as_ref(), |at| at.identity.as_ref());
-    let asked = Asked { app, identity, credential: &had.credential, tokens: had.tokens.as_ref() };
+    let destinations = Rc::new(Destinations::of_grant(app, at.as_ref(), &variables));
+    let (credential, tokens) = (&had.credential, had.tokens.as_ref());
+    let asked = Asked { app, identity, credential, tokens, destinations: &destinations };
     let unknown = |variables| Found { account: None, granted: None, variables };
     match account::find(core, &asked, variables.clone()).await? {
         Ok(Found { account: None, granted, variables }) => {
@@ -75,6 +79,6 @@ pub(super) fn fits(app: &App, credential: &Credential, found: &Found) -> Result<
     let values = found.account.iter().fold(values, |values, account| values.with("account_id", &account.id));
     match app.request.dress(&values) {
         Err(problem @ (RequestError::Value(_) | RequestError::Address(_))) => Err(registry::misfit(app, &problem)),
-        Ok(_) | Err(RequestError::Missing(_)) => Ok(()),
+        Ok(_) | Err(RequestError::Missing(_) | RequestError::Destination) => Ok(()),
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn issued(app: &App, answer: Answer) -> Result<TokenSet> {
 pub(super) fn refused(app: &App, verdict: ProbeVerdict) -> Error {
     match verdict {
         ProbeVerdict::Unavailable { retry_after } => unavailable(app, retry_after),
-        ProbeVerdict::Odd => Error::new(
+        ProbeVerdict::Odd | ProbeVerdict::NotSent => Error::new(
             Code::CredentialRejected,
             format!(
                 "{} did not say that this credential works: its answer tells nothing. Check what was entered.",

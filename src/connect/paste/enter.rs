@@ -3,13 +3,15 @@
 //! Owns which fields are asked for and what they may look like. Refuses what belongs to a person's consent at the app.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::app::{App, FieldError, Grant as GrantKind, field_at, read_fields};
 use crate::connect::start;
 use crate::core::Core;
 use crate::credential::{Credential, Token};
+use crate::destinations::Destinations;
 use crate::error::{Error, Result};
-use crate::ports::{Http, Ports};
+use crate::ports::Ports;
 use crate::registry;
 use crate::secret::Secret;
 use crate::server::{self, KEY_FIELD};
@@ -46,9 +48,10 @@ pub(super) async fn enter<P: Ports>(
         return Ok(Had { credential, tokens: None, granted: None });
     }
     let at = registry::endpoints(core, app, variables).await?;
-    let request = server::mint(core, app, &at, &credential, (scopes, variables)).await?;
+    let destinations = Rc::new(Destinations::of_grant(app, Some(&at), variables));
+    let request = server::mint(core, app, &at, &credential, (scopes, variables), &destinations).await?;
     let asked_at = core.now();
-    let tokens = issued(app, token::read_answer(app, &core.ports.http().send(request).await, asked_at))?;
+    let tokens = issued(app, token::read_answer(app, &core.send(request).await, asked_at))?;
     credential.token = Some(Token::from_set(&tokens));
     Ok(Had { granted: tokens.scopes.clone(), tokens: Some(tokens), credential })
 }

@@ -4,13 +4,15 @@
 //! not be renewed in time from here.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::app::{App, Kind, Origin, Variable, variable_at};
 use crate::connect::start::{self, Offer};
 use crate::core::Core;
 use crate::credential::{Credential, Token};
+use crate::destinations::Destinations;
 use crate::error::{Code, Error, Result};
-use crate::ports::{Http, Ports};
+use crate::ports::Ports;
 use crate::registry;
 use crate::server;
 use crate::token::{self, Answer, Class, Parties, Refusal};
@@ -68,17 +70,18 @@ pub(super) async fn renew<P: Ports>(
         return Err(rejected(app, Some("expired")));
     };
     let at = registry::endpoints(core, app, variables).await?;
-    let keys = server::client_keys(core, client, (app, &at), variables).await?;
+    let keys = server::client_keys(core, client, (app, &at), &at.refresh_url).await?;
+    let destinations = Rc::new(Destinations::of_grant(app, Some(&at), variables));
     let values = server::values(app, &had.credential, variables);
     let server = app.oauth2()?;
-    let parties = Parties { server, at: &at, client: &keys, values: &values };
+    let parties = Parties { server, at: &at, client: &keys, values: &values, destinations: &destinations };
     let granted = had.granted.clone().unwrap_or_default();
     let scopes = server.scopes_of(None, &granted);
-    let redirect_uri = start::redirect_uri(core, &client.id);
+    let redirect_uri = start::redirect_uri(core, &client.redirect_id);
     let request = token::refresh_request(&parties, refresh_token, &scopes, &redirect_uri)
         .map_err(|problem| registry::misfit(app, &problem))?;
     let asked_at = core.now();
-    let answer = token::read_answer(app, &core.ports.http().send(request).await, asked_at);
+    let answer = token::read_answer(app, &core.send(request).await, asked_at);
     if let Answer::Refused(Refusal { class: Class::Client, .. }) = &answer {
         return Err(Error::new(
             Code::ClientMisconfigured,

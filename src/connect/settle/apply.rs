@@ -5,9 +5,11 @@
 //! between the two: that is settled before.
 
 use crate::connect::paste::marks;
+use crate::connect::start::frozen;
 use crate::connection::{Account, Connection, Status};
 use crate::core::Core;
 use crate::credential::Credential;
+use crate::destinations::Destinations;
 use crate::disconnect::{self, Held};
 use crate::error::Result;
 use crate::ids::ConnectionId;
@@ -76,6 +78,7 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
         way: flow.way.clone(),
         kind: case.app.kind,
         variables: grant.variables.clone(),
+        destinations: kept_destinations(case),
         client: flow.client.clone(),
         name,
         user: flow.user.clone(),
@@ -122,6 +125,11 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
     lost(core, case, None).await
 }
 
+/// Where the credential may go, as far as that is kept beside it.
+fn kept_destinations(case: &Case<'_>) -> Option<Destinations> {
+    case.grant.destinations.clone().and_then(|destinations| frozen(case.app, || destinations))
+}
+
 /// What a name can tell: the account, and what the credential's own text tells of it.
 fn known_of<'a>(case: &'a Case<'_>) -> (Option<&'a Account>, Option<&'a str>) {
     let mark = marks(case.app, &case.grant.credential.fields).find_map(|mark| mark.label.as_deref());
@@ -153,7 +161,7 @@ pub(super) async fn repair<P: Ports>(core: &Core<P>, case: &Case<'_>, old: Conne
     for _ in 0..TRIES {
         let Some(old) = next.take() else { break };
         let old = inherit::settled(core, case, old, &mut waits).await?;
-        let heir = inherit::heir(core, case, &old);
+        let heir = inherit::heir(core, case, &old).await?;
         if replace(core, case, &old, heir.as_ref()).await? {
             return Ok(None);
         }
@@ -183,6 +191,7 @@ async fn replace<P: Ports>(
         way: flow.way.clone(),
         kind: case.app.kind,
         variables: grant.variables.clone(),
+        destinations: kept_destinations(case),
         client: flow.client.clone(),
         account: grant.account.clone(),
         scopes_requested: grant.requested.clone(),
@@ -272,7 +281,8 @@ async fn discard_old<P: Ports>(core: &Core<P>, old: &Connection, new: &Credentia
     let credential = credential.filter(|credential| !credential.shares_a_secret_with(new));
     if let (Some(credential), Some(app)) = (credential, app) {
         let account = old.account.as_ref().map(|account| account.id.as_str());
-        let held = Held { credential: &credential, account, variables: &old.variables };
+        let destinations = old.destinations.as_ref();
+        let held = Held { credential: &credential, account, variables: &old.variables, destinations };
         disconnect::discard(core, &app, (&old.workspace, client.as_ref()), &held).await;
     }
 }

@@ -16,7 +16,7 @@ use crate::store::{self, connections};
 use super::apply::{Target, apply, repair};
 use super::given_up::{decided, discard, give_up};
 use super::held::{held_grant, waiting_grant};
-use super::{Case, Failure, reused};
+use super::{Case, Failure, reach, reused};
 
 /// What a person chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,12 @@ pub async fn choose<P: Ports>(core: &Core<P>, flow: &Authorization, choice: Choi
         }
         (Choice::Reuse, Question::Duplicate { existing, .. }) => {
             let existing = connection(core, flow, Some(existing)).await?;
+            if !reach::adds_nothing(core, &case, &existing).await? {
+                return Err(Error::new(
+                    Code::Conflict,
+                    "The addresses of that connection are others than those of this one. Keep both, or close this page.",
+                ));
+            }
             reused(core, &mut case, existing)
         }
         (Choice::Switch | Choice::Reuse | Choice::Both, _) => {

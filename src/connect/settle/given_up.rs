@@ -74,7 +74,8 @@ pub(super) async fn discard<P: Ports>(core: &Core<P>, case: &Case<'_>) -> Result
         },
     };
     let account = grant.account.as_ref().map(|account| account.id.as_str());
-    let held = Held { credential: &grant.credential, account, variables: &grant.variables };
+    let destinations = grant.destinations.as_ref();
+    let held = Held { credential: &grant.credential, account, variables: &grant.variables, destinations };
     disconnect::discard(core, case.app, (&flow.workspace, client.as_ref()), &held).await;
     Ok(())
 }

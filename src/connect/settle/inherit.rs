@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::ports::{Clock as _, Ports};
 use crate::store::connections;
 
-use super::{Case, is_had_the_same_way, is_same};
+use super::{Case, is_had_the_same_way, is_same, reach};
 
 /// Milliseconds between two looks at a refresh that is under way; together 26 s, which is what a request and the writing of
 /// its answer may take.
@@ -48,14 +48,18 @@ pub(super) async fn moved<P: Ports>(core: &Core<P>, old: &Connection) -> Result<
 }
 
 /// The grant's credential with the refresh token of the one before it. `None` where there is none that could still be good.
-pub(super) fn heir<P: Ports>(core: &Core<P>, case: &Case<'_>, old: &Connection) -> Option<Credential> {
+pub(super) async fn heir<P: Ports>(core: &Core<P>, case: &Case<'_>, old: &Connection) -> Result<Option<Credential>> {
     if !may_go_on(core, case, old) || old.is_in_doubt() && !stays_good(case) {
-        return None;
+        return Ok(None);
+    }
+    // It was given for the addresses of the grant before, and is sent to no others.
+    if !reach::adds_nothing(core, case, old).await? {
+        return Ok(None);
     }
     let credential = &case.grant.credential;
-    let before = old.credential(&core.config.ring)?.token?.refresh_token?;
-    let token = credential.token.clone()?;
-    Some(Credential { token: Some(Token { refresh_token: Some(before), ..token }), ..credential.clone() })
+    let before = old.credential(&core.config.ring).and_then(|before| before.token?.refresh_token);
+    let (Some(before), Some(token)) = (before, credential.token.clone()) else { return Ok(None) };
+    Ok(Some(Credential { token: Some(Token { refresh_token: Some(before), ..token }), ..credential.clone() }))
 }
 
 /// Whether a refresh token stays good whoever redeems it meanwhile.

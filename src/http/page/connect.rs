@@ -7,7 +7,8 @@ use maud::{Markup, html};
 use super::ask::{Ask, how_to_end, other_ways, who_asks};
 use super::form::{fields, mistakes, scopes, summary};
 use super::frame::{csrf, link, page, quoted, said, warnings};
-use super::{Input, Problem, ScopeChoice, Shell, Way};
+use super::hosts::where_it_goes;
+use super::{HostsView, Input, Problem, ScopeChoice, Shell, Way};
 
 /// The page before the app.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ pub struct ConnectView {
     pub action: String,
     /// The app's host that the person is sent to; `None` while it depends on what the person enters.
     pub host: Option<String>,
+    /// The hosts that get a secret.
+    pub hosts: HostsView,
     /// Where a change of mind leads.
     pub cancel: Option<String>,
 }
@@ -65,6 +68,7 @@ pub fn connect(shell: &Shell<'_>, view: &ConnectView) -> Markup {
             (csrf(shell))
             (account(view))
             (permissions(view))
+            (where_it_goes(&view.hosts, "The access that you allow is sent to these hosts and no others:"))
             (what_follows(view))
             div.actions {
                 button.main type="submit" { "Continue to " (said(&view.app_name)) }

@@ -8,7 +8,8 @@ use maud::{Markup, html};
 use super::ask::{Ask, how_to_end, other_ways, who_asks};
 use super::form::{described_by, fields, mistake, mistakes, scopes, summary};
 use super::frame::{csrf, link, page, quoted, said, warnings};
-use super::{Input, Problem, ScopeChoice, Shell, Way};
+use super::hosts::where_it_goes;
+use super::{HostsView, Input, Problem, ScopeChoice, Shell, Way};
 use crate::connect::settle::LONGEST_NAME;
 
 /// The form for a pasted credential.
@@ -44,6 +45,8 @@ pub struct PasteView {
     pub invited: bool,
     /// Where the form posts.
     pub action: String,
+    /// The hosts that get a secret.
+    pub hosts: HostsView,
     /// Where a change of mind leads.
     pub cancel: Option<String>,
 }
@@ -75,6 +78,7 @@ pub fn paste(shell: &Shell<'_>, view: &PasteView) -> Markup {
                 }
                 (fields(&view.inputs))
             }
+            (where_it_goes(&view.hosts, "What you enter is sent to these hosts and no others:"))
             (permissions(view))
             @if view.replacing.is_none() { (name(view)) }
             (what_follows(view))

@@ -81,8 +81,20 @@ fn connection_view(words: &str) -> ConnectionView {
     }
 }
 
+fn hosts_view(words: &str) -> HostsView {
+    let text = words.to_owned();
+    HostsView {
+        app_name: text.clone(),
+        all: vec![text.clone()],
+        added: vec![text.clone()],
+        defined_by: Some(text.clone()),
+        mark: text,
+    }
+}
+
 fn connect_view(words: &str) -> ConnectView {
     ConnectView {
+        hosts: hosts_view(words),
         problem: None,
         workspace: words.to_owned(),
         app_name: words.to_owned(),
@@ -153,6 +165,7 @@ fn ways(words: &str) -> Vec<Way> {
 fn paste_view(words: &str) -> PasteView {
     let text = words.to_owned();
     PasteView {
+        hosts: hosts_view(words),
         workspace: text.clone(),
         app_name: text.clone(),
         kind: text.clone(),

@@ -2,32 +2,37 @@
 
 use super::*;
 
+/// How a request is written does not depend on where it may go.
+fn nowhere() -> Rc<Destinations> {
+    Rc::default()
+}
+
 const CALLBACK: &str = "https://x.example/cb";
 
 /// The exchange of the code `c/1` with the verifier `v`.
 fn exchange(app: &App, client: &ClientKeys) -> Outbound {
     let (at, values) = (at(app), Values::new());
-    let of = Parties { server: app.oauth2().unwrap(), at: &at, client, values: &values };
+    let of = Parties { server: app.oauth2().unwrap(), at: &at, client, values: &values, destinations: &nowhere() };
     exchange_request(&of, &Secret::new("c/1"), CALLBACK, Some(&Secret::new("v"))).unwrap()
 }
 
 /// The refresh of `r`.
 fn refresh(app: &App, client: &ClientKeys) -> Outbound {
     let (at, values) = (at(app), Values::new());
-    let of = Parties { server: app.oauth2().unwrap(), at: &at, client, values: &values };
+    let of = Parties { server: app.oauth2().unwrap(), at: &at, client, values: &values, destinations: &nowhere() };
     refresh_request(&of, &Secret::new("r"), &[], CALLBACK).unwrap()
 }
 
 /// The revocation of `t`.
 fn revoke_with(app: &App, at: &Resolved, client: &ClientKeys, values: &Values, hint: TokenHint) -> Option<Outbound> {
-    let of = Parties { server: app.oauth2().unwrap(), at, client, values };
+    let of = Parties { server: app.oauth2().unwrap(), at, client, values, destinations: &nowhere() };
     revoke_request(&of, &Secret::new("t"), hint).unwrap()
 }
 
 /// The token request for what a person entered, asking for `p` and `q`.
 fn mint(app: &App, client: &ClientKeys, assertion: Option<&str>, values: &Values) -> Outbound {
     let at = at_with(app, values);
-    let of = Parties { server: app.oauth2().unwrap(), at: &at, client, values };
+    let of = Parties { server: app.oauth2().unwrap(), at: &at, client, values, destinations: &nowhere() };
     mint_request(&of, assertion.map(Secret::new).as_ref(), &["p".into(), "q".into()]).unwrap()
 }
 
@@ -65,7 +70,7 @@ fn each_request_authenticates_in_one_way() {
 #[test]
 fn a_client_without_secret_names_itself_in_the_body() {
     let app = app();
-    let request = refresh(&app, &ClientKeys::new("pub", None));
+    let request = refresh(&app, &ClientKeys::named("pub"));
     assert_eq!(header(&request, "authorization"), None);
     assert_eq!(body(&request), "grant_type=refresh_token&refresh_token=r&client_id=pub");
 }
@@ -78,7 +83,8 @@ fn json_bodies_extra_parameters_and_headers_are_sent() {
         "",
     );
     let (at, client, values) = (at(&app), client(), Values::new());
-    let of = Parties { server: app.oauth2().unwrap(), at: &at, client: &client, values: &values };
+    let of =
+        Parties { server: app.oauth2().unwrap(), at: &at, client: &client, values: &values, destinations: &nowhere() };
     let request = refresh_request(&of, &Secret::new("r\"x"), &["p".into(), "q".into()], CALLBACK).unwrap();
     let json: serde_json::Value = serde_json::from_str(body(&request)).unwrap();
     assert_eq!(json, serde_json::json!({"grant_type":"refresh_token","refresh_token":"r\"x","scope":"p,q","a":"b"}));
@@ -114,12 +120,12 @@ fn a_probe_carries_the_token_as_the_app_wants_it() {
         "",
         r#","check":{"method":"POST","url":"https://api.acme.example/ping","body":"null"},"request":{"headers":{"X-Token":"k {access_token}"}}"#,
     );
-    let request = probe_request(app.check.as_ref().unwrap(), &app, &bearer("t")).unwrap();
+    let request = probe_request(app.check.as_ref().unwrap(), &app, &bearer("t"), &nowhere()).unwrap();
     assert_eq!(header(&request, "x-token"), Some("k t"));
     assert_eq!(header(&request, "authorization"), None);
     assert_eq!(header(&request, "content-type"), Some("application/json"));
     assert_eq!((body(&request), request.timeout_ms), ("null", 10_000));
-    let request = probe_request(identity(&app).1, &app, &bearer("t")).unwrap();
+    let request = probe_request(identity(&app).1, &app, &bearer("t"), &nowhere()).unwrap();
     assert_eq!((header(&request, "content-type"), &request.body), (None, &None));
 }
 
@@ -143,7 +149,7 @@ fn each_client_authentication_stands_in_its_place() {
     }
     // A client without a secret is named in the body, whatever the app would like.
     for auth in ["basic", "basic_raw", "basic_secret", "body"] {
-        let request = refresh(&app_with(&format!(r#","client_auth":"{auth}""#), ""), &ClientKeys::new("pub", None));
+        let request = refresh(&app_with(&format!(r#","client_auth":"{auth}""#), ""), &ClientKeys::named("pub"));
         assert_eq!(
             (header(&request, "authorization"), body(&request).ends_with("&client_id=pub")),
             (None, true),
@@ -154,7 +160,7 @@ fn each_client_authentication_stands_in_its_place() {
 
 #[test]
 fn an_assertion_authenticates_in_every_request_and_alone() {
-    let client = ClientKeys { client_id: "id".into(), proof: Proof::Assertion(Secret::new("a.b.c")) };
+    let client = ClientKeys::new("id", Proof::Assertion(Secret::new("a.b.c")), &nowhere());
     let proof = "&client_id=id&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=a.b.c";
     let app = app_with(r#","client_auth":"private_key_jwt""#, "");
     let revoked = revoke_with(&app, &at(&app), &client, &Values::new(), TokenHint::AccessToken).unwrap();
@@ -236,7 +242,13 @@ fn a_revocation_can_be_all_the_apps_own() {
     assert_eq!(json, serde_json::json!({ "access_token": "t", "client_id": "my id", "account": "42" }));
     // A place that nobody knows is told, and nothing is sent.
     let (at, client) = (at(&app), client());
-    let of = Parties { server: app.oauth2().unwrap(), at: &at, client: &client, values: &Values::new() };
+    let of = Parties {
+        server: app.oauth2().unwrap(),
+        at: &at,
+        client: &client,
+        values: &Values::new(),
+        destinations: &nowhere(),
+    };
     let missing = revoke_request(&of, &Secret::new("t"), TokenHint::AccessToken).unwrap_err();
     assert_eq!(missing.to_string(), "needs a value for account_id");
 }
@@ -276,7 +288,7 @@ fn a_probe_carries_a_credential_in_path_query_and_basic() {
         ),
     ] {
         let app = parsed(&format!(r#"{{"id":"acme","name":"Acme","auth":{way}}}"#));
-        let request = probe_request(app.check.as_ref().unwrap(), &app, &values).unwrap();
+        let request = probe_request(app.check.as_ref().unwrap(), &app, &values, &nowhere()).unwrap();
         assert_eq!((request.url.as_str(), header(&request, "authorization")), (url, authorization), "{way}");
     }
 }
@@ -291,13 +303,13 @@ fn a_header_is_left_out_while_only_the_answer_could_tell_its_value() {
     );
     let probe = app.check.as_ref().unwrap();
     let values = Values::new().with("api_key", "k").with("site", "red");
-    let request = probe_request(probe, &app, &values).unwrap();
+    let request = probe_request(probe, &app, &values, &nowhere()).unwrap();
     assert_eq!((header(&request, "x-tenant"), header(&request, "x-site")), (None, Some("red")));
     assert_eq!((header(&request, "x-account"), request.url.as_str()), (None, "https://acme.example/me?v=1"));
-    let request = probe_request(probe, &app, &values.with("tenant", "t1").with("account_id", "7")).unwrap();
+    let request = probe_request(probe, &app, &values.with("tenant", "t1").with("account_id", "7"), &nowhere()).unwrap();
     assert_eq!((header(&request, "x-tenant"), header(&request, "x-account")), (Some("t1"), Some("7")));
     assert_eq!(request.url.as_str(), "https://acme.example/me?for=7&tenant=t1&v=1");
     // A person's own variable is never left out in silence.
-    let request = probe_request(probe, &app, &Values::new().with("api_key", "k"));
+    let request = probe_request(probe, &app, &Values::new().with("api_key", "k"), &nowhere());
     assert_eq!(request.unwrap_err().to_string(), "needs a value for site");
 }

@@ -33,16 +33,22 @@ fn no_request_and_no_answer_shows_a_secret() {
     );
     let values = bearer(CANARY);
     for proof in [Proof::Secret(secret()), Proof::Assertion(secret())] {
-        let client = ClientKeys { client_id: "id".into(), proof };
+        let client = ClientKeys::new("id", proof, &Rc::default());
         let at = at(&app);
-        let of = Parties { server: app.oauth2().unwrap(), at: &at, client: &client, values: &values };
+        let of = Parties {
+            server: app.oauth2().unwrap(),
+            at: &at,
+            client: &client,
+            values: &values,
+            destinations: &Rc::default(),
+        };
         let text = format!(
             "{client:?} {:?} {:?} {:?} {:?} {:?}",
             exchange_request(&of, &secret(), "https://x.example", Some(&secret())),
             refresh_request(&of, &secret(), &[], "https://x.example"),
             mint_request(&of, Some(&secret()), &[]),
             revoke_request(&of, &secret(), TokenHint::AccessToken),
-            probe_request(app.check.as_ref().unwrap(), &app, &values),
+            probe_request(app.check.as_ref().unwrap(), &app, &values, &Rc::default()),
         );
         assert!(!text.contains(CANARY), "{text}");
     }
@@ -99,7 +105,7 @@ fn what_can_not_be_filled_is_told_without_its_value() {
     );
     for host in [format!("{CANARY}/"), format!("-{CANARY}"), format!("{CANARY}@evil.example")] {
         let values = Values::new().with("site", &host).with("api_key", CANARY);
-        let problem = probe_request(app.check.as_ref().unwrap(), &app, &values).unwrap_err();
+        let problem = probe_request(app.check.as_ref().unwrap(), &app, &values, &Rc::default()).unwrap_err();
         assert!(!format!("{problem:?} {problem}").contains(CANARY), "{problem}");
     }
 }

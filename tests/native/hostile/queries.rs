@@ -218,7 +218,11 @@ fn a_right_state_among_hostile_company_is_spent_once_and_the_flow_ends_on_our_ow
                 .filter(|value| !value.is_empty())
         };
         let is_single = ["state", "code", "error", "iss"].iter().all(|name| times(name) <= 1);
-        let may_ask = is_single && of("error").is_none() && of("code").is_some_and(|code| code.len() <= 8192);
+        // The workspace's definition names no issuer, so an answer that names one is nobody's.
+        let may_ask = is_single
+            && of("error").is_none()
+            && of("iss").is_none()
+            && of("code").is_some_and(|code| code.len() <= 8192);
 
         let before = visit.token_requests();
         let response = visit.callback(&encoded(&sent));

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use connections::ports::{Http, HttpError, Inbound, Outbound};
+use connections::ports::{Http, HttpError, Inbound, Outbound, Permitted};
 use connections::secret::Secret;
 use futures_util::future::{Either, select};
 use serde_json::{Value, json};
@@ -389,7 +389,7 @@ impl Acme {
         access.or_else(|| truth.refresh_tokens.get(token).map(|token| token.grant))
     }
 
-    async fn serve(self: Rc<Self>, request: Outbound, sent: usize) -> Result<Inbound, HttpError> {
+    async fn serve(self: Rc<Self>, request: Permitted, sent: usize) -> Result<Inbound, HttpError> {
         if let Some(understudy) = self.understudy.borrow().as_ref() {
             return Ok(understudy(&request));
         }
@@ -649,7 +649,7 @@ pub(crate) struct Wire {
 }
 
 impl Http for Wire {
-    async fn send(&self, request: Outbound) -> Result<Inbound, HttpError> {
+    async fn send(&self, request: Permitted) -> Result<Inbound, HttpError> {
         if !self.meter.spend() {
             return Err(HttpError::Network);
         }

@@ -245,7 +245,9 @@ fn migrated() -> Connection {
     let mut migrations: Vec<_> = std::fs::read_dir(MIGRATIONS).unwrap().map(|entry| entry.unwrap().path()).collect();
     migrations.sort();
     for migration in migrations {
-        sqlite.execute_batch(&std::fs::read_to_string(migration).unwrap()).unwrap();
+        // As the platform applies it: all of it or nothing.
+        let sql = std::fs::read_to_string(migration).unwrap();
+        sqlite.execute_batch(&format!("BEGIN; {sql}; COMMIT;")).unwrap();
     }
     sqlite.execute_batch("PRAGMA foreign_keys = ON").unwrap();
     sqlite

@@ -9,6 +9,7 @@ use connections::app::{self, App, AppId};
 use connections::caller::{self, Key, PresentedKey, Scope};
 use connections::client::Client;
 use connections::connect::callback::{Landing, Returned, callback};
+use connections::connect::client_setup::{self, NewClient};
 use connections::connect::start::{Wish, start};
 use connections::connection::Connection;
 use connections::core::Core;
@@ -22,7 +23,6 @@ use connections::secret::Secret;
 use connections::store;
 use connections::store::apps::AppRow;
 use connections::store::authorizations::Authorization;
-use connections::time::Timestamp;
 use connections::workspace::{User, Workspace};
 use serde_json::{Value, json};
 
@@ -100,9 +100,7 @@ impl Scene {
         let mut scene = Self { app: app.id.clone(), ..Self::new() };
         scene.client = scene.world.run(async {
             let core = scene.world.core();
-            let id = ClientId::random(core.ports.random()).unwrap();
-            put_client(&core, &scene.workspace, &id, app, keys, variables).await;
-            id
+            put_client(&core, &scene.workspace, app, keys, variables).await
         });
         scene
     }
@@ -116,16 +114,14 @@ impl Scene {
     pub(crate) fn define(&self, patch: &Value) -> ClientId {
         let mut json = definition();
         merge(&mut json, patch);
-        let app = app::read(&json.to_string(), self.world.config().egress).unwrap().way(None).unwrap();
+        let app = app::read(&json.to_string(), self.world.config().egress).unwrap().of_workspace().way(None).unwrap();
         let secret = self.world.acme.client_secret.borrow().clone();
         self.world.run(async {
             let core = self.world.core();
             let latest = store::apps::latest_revision(core.db(), &self.workspace, &app.id).await.unwrap();
             let row = AppRow { id: app.id.clone(), revision: latest + 1, definition: json.to_string() };
             store::apps::put(core.db(), &self.workspace, &row, core.now()).await.unwrap();
-            let id = ClientId::random(core.ports.random()).unwrap();
-            put_client(&core, &self.workspace, &id, &app, (CLIENT_ID, &secret), BTreeMap::new()).await;
-            id
+            put_client(&core, &self.workspace, &app, (CLIENT_ID, &secret), BTreeMap::new()).await
         })
     }
 
@@ -146,8 +142,8 @@ impl Scene {
         self.world.run(async {
             let core = self.world.core();
             let row = store::apps::current(core.db(), &self.workspace, &self.app).await.unwrap().unwrap();
-            let app = app::read(&row.definition, core.config.egress).unwrap().way(None).unwrap();
-            put_client(&core, &self.workspace, &self.client, &app, (CLIENT_ID, secret), BTreeMap::new()).await;
+            let app = app::read(&row.definition, core.config.egress).unwrap().of_workspace().way(None).unwrap();
+            put_client(&core, &self.workspace, &app, (CLIENT_ID, secret), BTreeMap::new()).await;
         });
     }
 
@@ -359,31 +355,16 @@ fn new_key(core: &Core<super::world::Outside>, workspace: &WorkspaceId) -> (Key,
 async fn put_client(
     core: &Core<super::world::Outside>,
     workspace: &WorkspaceId,
-    id: &ClientId,
     app: &App,
     (client_id, secret): (&str, &str),
     variables: BTreeMap<String, String>,
-) {
-    let known = store::clients::by_client_id(core.db(), workspace, app.registration(), client_id).await.unwrap();
-    let id = known.map_or_else(|| id.clone(), |client| client.id);
-    let place = Client::place(workspace, &id);
-    let sealed = core.config.ring.seal(core.ports.random(), &place, &Secret::new(secret)).unwrap();
-    let client = Client {
-        workspace: workspace.clone(),
-        registration: app.registration().to_owned(),
+) -> ClientId {
+    let new = NewClient {
         client_id: client_id.to_owned(),
-        sealed_secret: Some(sealed),
-        scopes: None,
-        hosts: app.hosts(&variables),
+        secret: Some(Secret::new(secret)),
         variables,
+        scopes: None,
         secret_expires_at: None,
-        current: true,
-        misconfigured: None,
-        backoff_until: Timestamp::from_unix(0),
-        failures: 0,
-        created_at: core.now(),
-        updated_at: core.now(),
-        id,
     };
-    store::clients::put(core.db(), &client).await.unwrap();
+    client_setup::put(core, workspace, app, new).await.unwrap().id
 }

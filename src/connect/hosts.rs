@@ -1,0 +1,106 @@
+//! The hosts that get what a person is about to give, as a page names them before anything is entered or allowed.
+//!
+//! Owns which hosts are new since a connection was made, and the mark by which a form proves that the hosts it named are
+//! still those of the app. Refuses to send anything there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::app::{App, Origin};
+use crate::caller::hash;
+use crate::core::Core;
+use crate::destinations::Destinations;
+use crate::error::{Code, Error, Result};
+use crate::ports::Ports;
+use crate::registry;
+
+use super::start::Offer;
+
+/// Hosts as people see them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hosts {
+    /// All that get a secret. A part that is still to be told stands there by its label: `[Shop].shop.example`.
+    pub all: BTreeSet<String>,
+    /// Those of them that the secrets of the connection never went to, where a workspace's own app has changed.
+    pub added: BTreeSet<String>,
+    /// What a form sends back: another text as soon as the app's addresses are others.
+    pub mark: String,
+}
+
+/// The hosts of what is offered.
+pub async fn of_offer<P: Ports>(core: &Core<P>, offer: &Offer) -> Result<Hosts> {
+    let app = &*offer.app;
+    let known = known_variables(offer);
+    let mut destinations = Destinations::of_client(app, &known);
+    if destinations.is_undiscovered() {
+        let at = registry::endpoints(core, app, &known).await?;
+        destinations = destinations.with_discovered(&at).and_api_of(&Destinations::of_grant(app, Some(&at), &known));
+    }
+    let hosts = destinations.hosts();
+    let before = match &offer.connection {
+        Some(connection) if app.custom => registry::destinations_of(core, connection).await?,
+        _ => None,
+    };
+    let is_new = |host: &&String| before.as_ref().is_some_and(|before| !before.hosts().contains(*host));
+    let shown = |host: &String| labelled(app, host);
+    Ok(Hosts {
+        added: hosts.iter().filter(is_new).map(shown).collect(),
+        all: hosts.iter().map(shown).collect(),
+        mark: hash(&format!("{} {}", app.way, destinations.fingerprint())),
+    })
+}
+
+/// The hosts of a way to connect before anybody chose it: what is told later stands there by its label.
+pub fn of_app(app: &App) -> BTreeSet<String> {
+    Destinations::of_client(app, &BTreeMap::new()).hosts().iter().map(|host| labelled(app, host)).collect()
+}
+
+/// Refuses where a program gives a new credential for a connection whose app has hosts by now that it does not name.
+pub async fn require_accepted<P: Ports>(core: &Core<P>, offer: &Offer, accepted: &BTreeSet<String>) -> Result<()> {
+    let added = of_offer(core, offer).await?.added;
+    let unnamed: Vec<_> = added.difference(accepted).map(String::as_str).collect();
+    if unnamed.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::AddressesChanged,
+        format!(
+            "{} now also uses hosts that this connection's credential never went to: {}. Nothing was sent. If they are the \
+             app's, name them in accept_hosts and call again.",
+            offer.app.name,
+            unnamed.join(", ")
+        ),
+    ))
+}
+
+/// Refuses when a form named other hosts than the app has now. A program that posts without having read the form sends no
+/// mark.
+pub async fn require_seen<P: Ports>(core: &Core<P>, offer: &Offer, mark: Option<&str>) -> Result<()> {
+    let Some(mark) = mark else { return Ok(()) };
+    if of_offer(core, offer).await?.mark == mark {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::InvalidRequest,
+        format!(
+            "The addresses of {} have changed since this page was shown. Nothing was sent. Look at the hosts that are \
+             named now before you go on.",
+            offer.app.name
+        ),
+    ))
+}
+
+/// What the addresses depend on, as far as it is known before the person says anything.
+fn known_variables(offer: &Offer) -> BTreeMap<String, String> {
+    let mut known = offer.client.as_ref().map(|client| client.variables.clone()).unwrap_or_default();
+    let had = offer.connection.iter().flat_map(|connection| &connection.variables);
+    let asked = |name: &String| offer.app.variables.get(name).is_some_and(|one| one.from != Origin::Client);
+    known.extend(had.filter(|(name, _)| asked(name)).map(|(name, value)| (name.clone(), value.clone())));
+    known
+}
+
+/// A host with the labels of its placeholders.
+fn labelled(app: &App, host: &str) -> String {
+    app.variables
+        .iter()
+        .fold(host.to_owned(), |text, (name, one)| text.replace(&format!("{{{name}}}"), &format!("[{}]", one.label)))
+}

@@ -1,0 +1,315 @@
+//! Where a secret may be sent.
+//!
+//! Owns the addresses that each kind of secret is for, and the check that a request with a secret goes to one of them.
+//! Refuses to compare hosts where an authorization server is meant: several of them share a host (the realms of
+//! Keycloak, the tenants of Okta and Entra), so its addresses are compared as a whole. An app's API is compared by
+//! scheme, host and port.
+//!
+//! For an app of the catalogue the destinations follow from the running release. For a workspace's own app, and for what
+//! discovery found, they are stored beside the secret when it is obtained, and later editions of the definition change
+//! nothing about them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::app::{AddressTemplate, App, Endpoints, Identity, Pattern, Resolved, Values, Variable};
+use crate::egress::Address;
+
+/// A kind of secret. Each has its own destinations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretKind {
+    /// A client's secret, or an assertion that its private key has signed.
+    ClientProof,
+    /// An authorization code with its PKCE verifier.
+    AuthorizationCode,
+    /// A refresh token.
+    RefreshToken,
+    /// An access token.
+    AccessToken,
+    /// What a person entered: a key, a password, a client of their own.
+    Entered,
+}
+
+/// Addresses that secrets of one origin may be sent to. An address may have placeholders (`{shop}`), which stand for one
+/// part of a host, of a path or of a query.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Destinations {
+    /// The issuer of the authorization server, where its addresses are discovered (RFC 8414).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
+    /// Where people are sent to consent. No secret goes there; it is a part of what an authorization server is.
+    authorize: BTreeSet<String>,
+    /// Where tokens are issued and refreshed.
+    token: BTreeSet<String>,
+    /// Where tokens are revoked.
+    revoke: BTreeSet<String>,
+    /// The origins (scheme, host and port) of the app's API.
+    api: BTreeSet<String>,
+    /// What decides the values of placeholders, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    rules: BTreeMap<String, Rule>,
+}
+
+/// What decides the value of a placeholder. Whoever changes this changes where a secret goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct Rule {
+    /// Who tells it.
+    from: String,
+    /// The pattern that it must fit. Without one any value fits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pattern: Option<String>,
+    /// What is taken where nobody tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default: Option<String>,
+}
+
+impl Rule {
+    fn of(variable: &Variable) -> Self {
+        Self {
+            from: variable.from.to_string(),
+            pattern: variable.pattern.as_ref().map(|pattern| pattern.as_str().to_owned()),
+            default: variable.default.clone(),
+        }
+    }
+
+    fn takes(&self, value: &str) -> bool {
+        self.pattern.as_ref().is_none_or(|pattern| Pattern::parse(pattern).is_some_and(|one| one.fits(value)))
+    }
+}
+
+impl Destinations {
+    /// Where a grant, or what a person entered, may go: the addresses of an app, filled with what is known. `at` has the
+    /// endpoints of its OAuth server, as written down or as discovered. An address that still lacks a variable is none.
+    pub fn of_grant(app: &App, at: Option<&Resolved>, variables: &BTreeMap<String, String>) -> Self {
+        let known = Values::new().with_all(variables);
+        let mut found = Self::default();
+        if let Some(at) = at {
+            found.issuer.clone_from(&at.issuer);
+            found.authorize.extend(at.authorize_url.iter().map(text));
+            found.token.extend([&at.token_url, &at.refresh_url].map(text));
+            found.revoke.extend(at.revoke_url.iter().filter_map(|url| complete(app, url, &known)));
+        }
+        let identity = at.map_or(app.identity.as_ref(), |at| at.identity.as_ref());
+        found.api = api_addresses(app, identity)
+            .filter_map(|url| complete(app, url, &known))
+            .map(|url| origin(&url).to_owned())
+            .collect();
+        found
+    }
+
+    /// What a client is set up for: the addresses of an app's authorization server, where its secret may go, and of the API,
+    /// where the tokens go that it gets. They are filled with what the client was set up with; variables that are told later
+    /// stay as placeholders, with their rules. Of a server that is discovered only the issuer is known at first.
+    pub fn of_client(app: &App, variables: &BTreeMap<String, String>) -> Self {
+        let known = Values::new().with_all(variables);
+        let mut found = Self::default();
+        match app.server().map(|server| &server.endpoints) {
+            None => {}
+            Some(Endpoints::Issuer(issuer)) => found.issuer = issuer.pattern(&known).ok(),
+            Some(Endpoints::Fixed(fixed)) => {
+                let patterns = |urls: &[Option<&AddressTemplate>]| -> BTreeSet<String> {
+                    urls.iter().flatten().filter_map(|url| url.pattern(&known).ok()).collect()
+                };
+                found.authorize = patterns(&[fixed.authorize_url.as_ref()]);
+                found.token = patterns(&[Some(&fixed.token_url), fixed.refresh_url.as_ref()]);
+                found.revoke = patterns(&[fixed.revoke_url.as_ref()]);
+            }
+        }
+        found.api = api_addresses(app, app.identity.as_ref())
+            .filter_map(|url| Some(origin(&url.pattern(&known).ok()?).to_owned()))
+            .collect();
+        found.rules = found.rules_of_placeholders(app);
+        found
+    }
+
+    fn rules_of_placeholders(&self, app: &App) -> BTreeMap<String, Rule> {
+        let all = self.authorize.iter().chain(&self.token).chain(&self.revoke).chain(&self.api).chain(&self.issuer);
+        let names = all.flat_map(|url| placeholders(url));
+        names.filter_map(|name| Some((name.to_owned(), Rule::of(app.variables.get(name)?)))).collect()
+    }
+
+    /// The same with the addresses that discovery found at the issuer.
+    #[must_use]
+    pub fn with_discovered(&self, at: &Resolved) -> Self {
+        Self {
+            authorize: at.authorize_url.iter().map(text).collect(),
+            token: [&at.token_url, &at.refresh_url].into_iter().map(text).collect(),
+            revoke: at.revoke_url.iter().filter_map(|url| url.pattern(&Values::new()).ok()).collect(),
+            ..self.clone()
+        }
+    }
+
+    /// The same, also with another's addresses of the API: those that depend on an app's answer are known only then.
+    #[must_use]
+    pub fn and_api_of(&self, other: &Self) -> Self {
+        Self { api: self.api.union(&other.api).cloned().collect(), ..self.clone() }
+    }
+
+    /// The same, also with the addresses of another edition of one authorization server, where both follow the same rules:
+    /// for one secret that was entered for each of them.
+    #[must_use]
+    pub fn and_those_of(&self, other: &Self) -> Self {
+        let disagree = |(name, rule): (&String, &Rule)| self.rules.get(name).is_some_and(|own| own != rule);
+        if self.authorization_server() != other.authorization_server() || other.rules.iter().any(disagree) {
+            return self.clone();
+        }
+        Self {
+            revoke: self.revoke.union(&other.revoke).cloned().collect(),
+            api: self.api.union(&other.api).cloned().collect(),
+            rules: other.rules.clone().into_iter().chain(self.rules.clone()).collect(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether its authorization server is one whose addresses nobody has discovered yet.
+    pub fn is_undiscovered(&self) -> bool {
+        self.issuer.is_some() && self.token.is_empty()
+    }
+
+    /// Whether a secret may be sent to an address.
+    pub fn allow(&self, kind: SecretKind, url: &Address) -> bool {
+        let any = |set: &BTreeSet<String>, text: &str| set.iter().any(|pattern| self.matches(pattern, text));
+        let token = || any(&self.token, url.as_str());
+        let revoke = || any(&self.revoke, url.as_str());
+        let api = || any(&self.api, &url.origin());
+        match kind {
+            SecretKind::AuthorizationCode => token(),
+            SecretKind::ClientProof | SecretKind::RefreshToken => token() || revoke(),
+            SecretKind::AccessToken => revoke() || api(),
+            SecretKind::Entered => token() || revoke() || api(),
+        }
+    }
+
+    /// Whether others add nothing to where a secret may go.
+    pub fn cover(&self, others: &Self) -> bool {
+        let same_issuer = others.issuer.is_none() || others.issuer == self.issuer;
+        let sets = [(&self.token, &others.token), (&self.revoke, &others.revoke), (&self.api, &others.api)];
+        let same_rule = |url: &String| placeholders(url).all(|name| self.rules.get(name) == others.rules.get(name));
+        same_issuer && sets.iter().all(|(own, theirs)| theirs.iter().all(|url| own.contains(url) && same_rule(url)))
+    }
+
+    /// What makes an authorization server the one it is: its issuer, else all that people and tokens are sent to.
+    pub fn authorization_server(&self) -> String {
+        self.issuer.clone().unwrap_or_else(|| {
+            let all: Vec<_> = self.authorize.iter().chain(&self.token).map(String::as_str).collect();
+            all.join(" ")
+        })
+    }
+
+    /// Whether a text of an API's address, such as `https://api.example.com/v1/`, has an origin that is allowed.
+    pub fn allow_api(&self, url: &str) -> bool {
+        let origin = origin(url);
+        self.api.iter().any(|pattern| self.matches(pattern, origin))
+    }
+
+    /// A text that is another as soon as any address or rule is.
+    pub fn fingerprint(&self) -> String {
+        // Sets and maps are sorted, and texts always serialise.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The hosts that get a secret, for people: with their ports, where those are not the scheme's own.
+    pub fn hosts(&self) -> BTreeSet<String> {
+        let host = |url: &String| {
+            let origin = origin(url);
+            origin.split_once("://").map_or(origin, |(_, host)| host).to_owned()
+        };
+        let issuer = self.issuer.iter().filter(|_| self.token.is_empty());
+        issuer.chain(&self.token).chain(&self.revoke).chain(&self.api).map(host).collect()
+    }
+
+    fn matches(&self, pattern: &str, url: &str) -> bool {
+        let fits = |name: &str, value: &str| self.rules.get(name).is_none_or(|rule| rule.takes(value));
+        let (wanted, given) = (origin(pattern), origin(url));
+        let (Some(path), Some(rest)) = (pattern.strip_prefix(wanted), url.strip_prefix(given)) else { return false };
+        let whole = wanted.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
+        let same_origin = match whole {
+            Some(name) => fits(name, given),
+            None => matched(wanted, given, IN_HOST, &fits),
+        };
+        same_origin && matched(path, rest, IN_PATH, &fits)
+    }
+}
+
+/// What ends a placeholder's value in an origin.
+const IN_HOST: &[char] = &['/', '?', '#', ':', '@'];
+/// What ends a placeholder's value beyond the origin. A value has these percent-encoded.
+const IN_PATH: &[char] = &['/', '?', '#', '&', '='];
+
+/// Whether a text is a pattern with values in the place of its placeholders.
+fn matched(pattern: &str, text: &str, ends: &[char], fits: &impl Fn(&str, &str) -> bool) -> bool {
+    let Some((literal, rest)) = pattern.split_once('{') else { return pattern == text };
+    let (Some(text), Some((name, pattern))) = (text.strip_prefix(literal), rest.split_once('}')) else { return false };
+    let longest = text.find(ends).unwrap_or(text.len());
+    (1..=longest)
+        .rev()
+        .filter_map(|end| text.split_at_checked(end))
+        .any(|(value, rest)| matched(pattern, rest, ends, fits) && fits(name, value))
+}
+
+/// The addresses of an app's API, all of which get its credential.
+fn api_addresses<'a>(app: &'a App, identity: Option<&'a Identity>) -> impl Iterator<Item = &'a AddressTemplate> {
+    let identity = identity.into_iter().chain(&app.identity).flat_map(Identity::probes);
+    let shared = app.nothing_shared.iter().map(|shared| &shared.probe);
+    identity.chain(&app.check).chain(shared).map(|probe| &probe.url).chain(&app.request.base_url)
+}
+
+fn text(url: &Address) -> String {
+    url.as_str().to_owned()
+}
+
+/// The address, unless a variable of the app is still unknown. What else stands open is filled when a token is revoked.
+fn complete(app: &App, url: &AddressTemplate, known: &Values) -> Option<String> {
+    let pattern = url.pattern(known).ok()?;
+    let is_open = placeholders(&pattern).any(|name| app.variables.contains_key(name));
+    (!is_open).then_some(pattern)
+}
+
+fn placeholders(pattern: &str) -> impl Iterator<Item = &str> {
+    pattern.split('{').skip(1).filter_map(|rest| rest.split_once('}').map(|(name, _)| name))
+}
+
+/// Scheme, host and port of an address: what stands before its path and query.
+fn origin(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let end = url.get(start..).and_then(|rest| rest.find(['/', '?', '#'])).map_or(url.len(), |at| start + at);
+    url.get(..end).unwrap_or(url)
+}
+
+/// A secret in a request, with the addresses that it may be sent to.
+#[derive(Clone)]
+pub struct Carried {
+    kind: SecretKind,
+    destinations: Rc<Destinations>,
+}
+
+impl Carried {
+    /// A secret of this kind.
+    pub fn new(kind: SecretKind, destinations: &Rc<Destinations>) -> Self {
+        Self { kind, destinations: Rc::clone(destinations) }
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> SecretKind {
+        self.kind
+    }
+
+    /// Whether it may be sent to an address.
+    pub fn may_go_to(&self, url: &Address) -> bool {
+        self.destinations.allow(self.kind, url)
+    }
+}
+
+impl fmt::Debug for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Carried({:?})", self.kind)
+    }
+}
+
+#[cfg(test)]
+mod tests;
