@@ -81,6 +81,12 @@ fn all() -> BTreeSet<String> {
                 let rules = rules(way, url);
                 lines.insert(format!("{} {} {purpose} {}{rules}", app.id, way.way, url.text()));
             }
+            // Nothing is sent there, but it decides which server's codes are taken.
+            if let Some(Endpoints::Fixed(fixed)) = way.server().map(|server| &server.endpoints)
+                && let Some(issuer) = &fixed.issuer
+            {
+                lines.insert(format!("{} {} iss {issuer}", app.id, way.way));
+            }
         }
         let file = std::fs::read_to_string(at(&format!("catalog/{}.json", app.id))).unwrap();
         let file: Value = serde_json::from_str(&file).unwrap();
