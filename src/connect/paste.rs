@@ -227,7 +227,7 @@ fn grant(
 }
 
 /// What the beginning of a value tells stands behind the account: a test key must not pass for a live one.
-fn marked(app: &App, credential: &Credential, account: Account) -> Account {
+pub fn marked(app: &App, credential: &Credential, account: Account) -> Account {
     let marks = marks(app, &credential.fields);
     marks.fold(account, |account, mark| account.marked(mark.label.as_deref(), mark.account.as_deref()))
 }
