@@ -40,6 +40,17 @@ impl Pattern {
         Some(Self { text: text.to_owned(), regex })
     }
 
+    /// Reads one that takes upper-case and lower-case letters for the same, as a host does.
+    pub fn parse_without_case(text: &str) -> Option<Self> {
+        let Self { text, .. } = Self::parse(text)?;
+        let regex = RegexBuilder::new(&format!("^(?:{text})$"))
+            .size_limit(LARGEST_PROGRAM * 2)
+            .case_insensitive(true)
+            .build()
+            .ok()?;
+        Some(Self { text, regex })
+    }
+
     /// Whether the whole value fits.
     pub fn fits(&self, value: &str) -> bool {
         self.regex.is_match(value)

@@ -20,7 +20,8 @@ use super::start::Offer;
 pub struct Hosts {
     /// All that get a secret. A part that is still to be told stands there by its label: `[Shop].shop.example`.
     pub all: BTreeSet<String>,
-    /// Those of them that the secrets of the connection never went to, where a workspace's own app has changed.
+    /// Those that the secrets of the connection never went to, where a workspace's own app has changed. An address that is
+    /// new at a host that is not, stands there with its path.
     pub added: BTreeSet<String>,
     /// What a form sends back: another text as soon as the app's addresses are others.
     pub mark: String,
@@ -31,20 +32,22 @@ pub async fn of_offer<P: Ports>(core: &Core<P>, offer: &Offer) -> Result<Hosts> 
     let app = &*offer.app;
     let known = known_variables(offer);
     let mut destinations = Destinations::of_client(app, &known);
-    if destinations.is_undiscovered() {
+    // One that depends on what the person says is discovered when they have said it.
+    if destinations.is_undiscovered() && !destinations.has_open_issuer() {
         let at = registry::endpoints(core, app, &known).await?;
         destinations = destinations.with_discovered(&at).and_api_of(&Destinations::of_grant(app, Some(&at), &known));
     }
-    let hosts = destinations.hosts();
-    let before = match &offer.connection {
-        Some(connection) if app.custom => registry::destinations_of(core, connection).await?,
-        _ => None,
+    let added = match &offer.connection {
+        // Where nobody can tell any more where the secrets went, every host counts as new.
+        Some(connection) if app.custom => {
+            registry::destinations_of(core, connection).await?.unwrap_or_default().added_by(&destinations)
+        }
+        _ => BTreeSet::new(),
     };
-    let is_new = |host: &&String| before.as_ref().is_some_and(|before| !before.hosts().contains(*host));
     let shown = |host: &String| labelled(app, host);
     Ok(Hosts {
-        added: hosts.iter().filter(is_new).map(shown).collect(),
-        all: hosts.iter().map(shown).collect(),
+        added: added.iter().map(shown).collect(),
+        all: destinations.hosts().iter().map(shown).collect(),
         mark: hash(&format!("{} {}", app.way, destinations.fingerprint())),
     })
 }

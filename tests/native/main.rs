@@ -10,6 +10,7 @@ mod assertion;
 mod catalogue_lives;
 mod check;
 mod connect;
+mod destinations;
 mod disconnect;
 mod hostile;
 mod http;
