@@ -84,7 +84,8 @@ impl Client {
     /// placeholders: `{shop: …}`.
     pub fn covers_hosts(&self, wanted: &Destinations) -> bool {
         let entered: Vec<_> = self.hosts.iter().map(|host| host.to_lowercase()).collect();
-        let is_there = |wanted: &String| entered.iter().any(|entered| is_host_with_rules(entered, &wanted.to_lowercase()));
+        let is_there =
+            |wanted: &String| entered.iter().any(|entered| is_host_with_rules(entered, &wanted.to_lowercase()));
         wanted.hosts().iter().all(is_there)
     }
 

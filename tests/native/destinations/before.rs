@@ -7,14 +7,19 @@ use connections::ids::ConnectionId;
 use connections::resolve::Ask;
 use serde_json::{Value, json};
 
-use super::{Person, Sent, attackers_key, done, edited, nothing_leaked, put_app, put_client, redirect_uri, rogue, stranger};
+use super::{
+    Person, Sent, attackers_key, done, edited, nothing_leaked, put_app, put_client, redirect_uri, rogue, stranger,
+};
 use crate::http::{call, first_key};
 use crate::support::{Scene, tokens};
 
 /// Turns what is stored into what migration 0007 makes of the version before: these hosts, and nothing of what came later.
 fn as_before(scene: &Scene, hosts: &[&str]) {
     let hosts = json!(hosts).to_string().replace('\'', "''");
-    scene.world.db.tamper(&format!("UPDATE clients SET server = NULL, destinations = NULL, redirect_id = id, hosts = '{hosts}'"));
+    scene
+        .world
+        .db
+        .tamper(&format!("UPDATE clients SET server = NULL, destinations = NULL, redirect_id = id, hosts = '{hosts}'"));
     scene.world.db.tamper("UPDATE connections SET destinations = NULL");
     scene.world.db.tamper("UPDATE authorizations SET destinations = NULL");
 }
@@ -193,7 +198,9 @@ fn a_client_of_the_catalogue_from_before_serves_and_its_app_may_gain_a_host() {
 #[test]
 fn an_app_by_issuer_gets_its_addresses_fixed_at_its_first_refresh() {
     let issuer = "https://acme.example";
-    let scene = Scene::with(&json!({ "auth": { "issuer": issuer, "authorize_url": null, "token_url": null, "revoke_url": null } }));
+    let scene = Scene::with(
+        &json!({ "auth": { "issuer": issuer, "authorize_url": null, "token_url": null, "revoke_url": null } }),
+    );
     let mut ann = Person::signed_in(&scene);
     let sent = Sent::of(&ann.press("/oauth/start/acme", &[]));
     let (code, state) = scene.world.acme.consent(&sent.url, "ann");

@@ -46,7 +46,9 @@ fn a_document_that_was_written_into_the_cache_is_not_used() {
         rogue(&scene);
         connect(&scene);
         let key = document_key(&scene);
-        for planted in [evil_document(), format!("{} {}", scene.world.now().unix(), evil_document()), "cx1.".into(), String::new()] {
+        for planted in
+            [evil_document(), format!("{} {}", scene.world.now().unix(), evil_document()), "cx1.".into(), String::new()]
+        {
             put(&scene, &key, &planted);
             connect(&scene);
         }

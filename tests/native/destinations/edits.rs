@@ -25,16 +25,31 @@ fn edits() -> Vec<(&'static str, Value)> {
         ("refresh_url, another path", auth("refresh_url", "https://acme.example/evil/token")),
         ("revoke_url", auth("revoke_url", "https://evil.example/revoke")),
         ("revoke_url, another path", auth("revoke_url", "https://acme.example/evil/revoke/{token}")),
-        ("issuer", json!({ "auth": { "issuer": "https://evil.example", "authorize_url": null, "token_url": null, "revoke_url": null } })),
-        ("all but authorize", json!({ "auth": { "token_url": "https://evil.example/token", "revoke_url": "https://evil.example/revoke" },
-            "identity": { "url": "https://evil.example/me" } })),
+        (
+            "issuer",
+            json!({ "auth": { "issuer": "https://evil.example", "authorize_url": null, "token_url": null, "revoke_url": null } }),
+        ),
+        (
+            "all but authorize",
+            json!({ "auth": { "token_url": "https://evil.example/token", "revoke_url": "https://evil.example/revoke" },
+            "identity": { "url": "https://evil.example/me" } }),
+        ),
         ("identity", json!({ "identity": { "url": "https://evil.example/me?token={access_token}" } })),
-        ("named_by", json!({ "identity": { "url": null, "id": "/user", "label": "/user", "named_by": { "url": "https://evil.example/me", "label": "/email" } } })),
+        (
+            "named_by",
+            json!({ "identity": { "url": null, "from": "token", "id": "/user", "label": "/user", "named_by": { "url": "https://evil.example/me", "label": "/email" } } }),
+        ),
         ("check", json!({ "check": { "url": "https://evil.example/check" } })),
-        ("nothing_shared", json!({ "nothing_shared": { "url": "https://evil.example/list", "at": "/results", "say": "Share." } })),
+        (
+            "nothing_shared",
+            json!({ "nothing_shared": { "url": "https://evil.example/list", "at": "/results", "say": "Share." } }),
+        ),
         ("base_url", json!({ "request": { "base_url": "https://evil.example/" } })),
         ("none authenticates", json!({ "auth": { "token_url": "https://evil.example/token", "client_auth": "none" } })),
-        ("secret as user", json!({ "auth": { "token_url": "https://evil.example/token", "client_auth": "basic_secret" } })),
+        (
+            "secret as user",
+            json!({ "auth": { "token_url": "https://evil.example/token", "client_auth": "basic_secret" } }),
+        ),
     ]
 }
 
@@ -150,7 +165,11 @@ fn another_spelling_of_the_same_addresses_changes_nothing() {
     let mut ann = Person::signed_in(&scene);
     let id = ann.connect("ann");
     let before = scene.credential(&id);
-    put_app(&scene, &attackers_key(&scene), &json!({ "auth": { "token_url": "https://ACME.example.:443/x/../token" } }));
+    put_app(
+        &scene,
+        &attackers_key(&scene),
+        &json!({ "auth": { "token_url": "https://ACME.example.:443/x/../token" } }),
+    );
     scene.world.acme.gives_refresh_token.set(false);
     let pressed = ann.press(&format!("/connections/{id}/reconnect"), &[]);
     ann.consent(&pressed, "ann");
@@ -267,7 +286,9 @@ fn an_app_that_is_deleted_and_made_again_gets_nothing_of_the_first() {
     rogue(&scene);
     let evil = attackers_key(&scene);
     done(&scene, &evil, Method::Delete, "/v1/apps/acme", &Value::Null);
-    let again = edited(&json!({ "auth": { "token_url": "https://evil.example/token" }, "identity": { "url": "https://evil.example/me" } }));
+    let again = edited(
+        &json!({ "auth": { "token_url": "https://evil.example/token" }, "identity": { "url": "https://evil.example/me" } }),
+    );
     done(&scene, &evil, Method::Post, "/v1/apps", &again);
     assert_eq!(put_client(&scene, &evil, None).0, 200);
     walk(&mut ann, &format!("/connections/{id}/reconnect"), "https://c.example.com/x", Returns::EvilCode);
@@ -281,7 +302,11 @@ fn a_signed_assertion_goes_only_to_the_server_that_its_key_was_entered_for() {
     assert_eq!(put_client(&scene, &first_key(&scene), Some(crate::support::signer::RSA_KEY)).0, 200);
     rogue(&scene);
     let evil = attackers_key(&scene);
-    put_app(&scene, &evil, &json!({ "auth": { "client_auth": "private_key_jwt", "token_url": "https://evil.example/token" } }));
+    put_app(
+        &scene,
+        &evil,
+        &json!({ "auth": { "client_auth": "private_key_jwt", "token_url": "https://evil.example/token" } }),
+    );
     let (status, problem) = call(&scene, &evil, Method::Post, "/v1/apps/acme/client/test", &json!({}));
     assert_eq!((status, problem["code"].as_str()), (409, Some("client_missing")), "{problem}");
     put_client(&scene, &evil, None);

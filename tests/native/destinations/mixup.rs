@@ -153,8 +153,9 @@ fn a_client_that_is_deleted_and_made_again_during_a_flow_ends_the_flow() {
 #[test]
 fn a_discovery_document_that_changes_during_a_flow_gets_no_code() {
     let acme = "https://acme.example";
-    let scene =
-        Scene::with(&json!({ "auth": { "issuer": acme, "authorize_url": null, "token_url": null, "revoke_url": null } }));
+    let scene = Scene::with(
+        &json!({ "auth": { "issuer": acme, "authorize_url": null, "token_url": null, "revoke_url": null } }),
+    );
     for public in [false, true] {
         if public {
             // A client without a secret: there is none that could be refused first.

@@ -187,7 +187,8 @@ struct Sent {
 
 impl Sent {
     fn of(pressed: &Response) -> Self {
-        let url = pressed.header("location").unwrap_or_else(|| panic!("{} {}", pressed.status, pressed.body)).to_owned();
+        let url =
+            pressed.header("location").unwrap_or_else(|| panic!("{} {}", pressed.status, pressed.body)).to_owned();
         let query: BTreeMap<_, _> = Url::parse(&url).unwrap().query_pairs().into_owned().collect();
         Self { redirect_uri: query["redirect_uri"].clone(), state: query["state"].clone(), url }
     }
@@ -206,7 +207,9 @@ impl Sent {
 /// A rogue server that plays along: whatever it gets, it knows ann. Its tokens are its own, without a refresh token.
 fn rogue(scene: &Scene) {
     *scene.world.acme.strangers.borrow_mut() = Some(Box::new(|request| match request.url.url().path() {
-        path if path.ends_with("token") => answer(&json!({ "access_token": "evils-own", "token_type": "bearer", "user": "id-ann" })),
+        path if path.ends_with("token") => {
+            answer(&json!({ "access_token": "evils-own", "token_type": "bearer", "user": "id-ann" }))
+        }
         path if path.contains(".well-known") => answer(&json!({
             "issuer": request.url.origin(),
             "authorization_endpoint": format!("{}/authorize", request.url.origin()),

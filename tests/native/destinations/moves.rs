@@ -15,12 +15,16 @@ fn connected(scene: &Scene, app: &str, instances: &[&str]) -> ConnectionId {
     let at = std::cell::Cell::new(0);
     stranger(scene, move |request| {
         if !request.url.url().path().ends_with("token") {
-            return Some(json!({ "user_id": "ann", "organization_id": "o", "sub": "ann", "preferred_username": "ann", "email": "ann" }));
+            return Some(
+                json!({ "user_id": "ann", "organization_id": "o", "sub": "ann", "preferred_username": "ann", "email": "ann" }),
+            );
         }
         let instance = &instances[at.get().min(instances.len() - 1)];
         at.set(at.get() + 1);
-        Some(json!({ "access_token": format!("t{}", at.get()), "refresh_token": format!("r{}", at.get()), "token_type": "bearer", "expires_in": 60,
-            "instance_url": instance, "id": "https://login.salesforce.com/id/o/u" }))
+        Some(
+            json!({ "access_token": format!("t{}", at.get()), "refresh_token": format!("r{}", at.get()), "token_type": "bearer", "expires_in": 60,
+            "instance_url": instance, "id": "https://login.salesforce.com/id/o/u" }),
+        )
     });
     let mut ann = Person::signed_in(scene);
     let sent = Sent::of(&ann.press(&format!("/oauth/start/{app}"), &[]));
@@ -59,7 +63,10 @@ fn an_account_that_moves_within_its_apps_domain_is_followed_and_no_other() {
     // What is sent to the app itself follows, too.
     scene.errand(&id, connections::ports::Errand::CheckNow);
     let seen = scene.world.acme.elsewhere.borrow();
-    assert!(seen.iter().all(|one| one.url.starts_with("https://login.salesforce.com/") || one.url.contains(".salesforce.com/")));
+    assert!(
+        seen.iter()
+            .all(|one| one.url.starts_with("https://login.salesforce.com/") || one.url.contains(".salesforce.com/"))
+    );
 }
 
 fn custom(pattern: &str) -> Value {
@@ -74,7 +81,8 @@ fn custom(pattern: &str) -> Value {
 #[test]
 fn a_workspaces_own_app_follows_only_to_where_its_credential_may_go_already() {
     let scene = Scene::with(&custom("https://[a-z0-9.]+"));
-    let answers = ["https://na1.apps.example", "https://na2.apps.example", "https://evil.example", "https://na1.apps.example"];
+    let answers =
+        ["https://na1.apps.example", "https://na2.apps.example", "https://evil.example", "https://na1.apps.example"];
     let id = connected(&scene, "acme", &answers);
     for _ in 0..4 {
         assert_eq!(base_url(&scene, &id), "https://na1.apps.example/v1/");

@@ -42,11 +42,7 @@ fn kinds() -> Vec<(Value, Vec<(&'static str, &'static str)>, Value)> {
             vec![("input.client_id", "robot"), ("input.client_secret", KEY)],
             json!({ "type": "client_credentials", "client_id": "robot", "client_secret": KEY }),
         ),
-        (
-            with(json!({ "type": "service_account", "token_url": token })),
-            vec![("input.key", "")],
-            Value::Null,
-        ),
+        (with(json!({ "type": "service_account", "token_url": token })), vec![("input.key", "")], Value::Null),
     ]
 }
 
@@ -109,7 +105,8 @@ fn what_was_pasted_never_goes_to_the_hosts_of_a_later_edition() {
             scene.tick();
             call(&scene, &key, Method::Post, &format!("{path}/check"), &Value::Null);
             scene.errand(&id, Errand::Check);
-            let resolved = done(&scene, &key, Method::Post, &format!("{path}/resolve"), &json!({ "force_refresh": true }));
+            let resolved =
+                done(&scene, &key, Method::Post, &format!("{path}/resolve"), &json!({ "force_refresh": true }));
             assert_eq!(resolved["request"]["base_url"], "https://acme.example/v1/", "{edit}");
             assert!(scene.resolve(&id, Ask::default()).is_ok());
             done(&scene, &key, Method::Delete, &path, &Value::Null);
@@ -124,8 +121,14 @@ fn what_was_pasted_never_goes_to_the_hosts_of_a_later_edition() {
 fn a_page_names_every_host_and_who_defined_the_app() {
     let scene = Scene::new();
     let everywhere = [
-        "login.acme.example", "renew.acme.example", "end.acme.example:8443", "id.acme.example", "check.acme.example",
-        "list.acme.example", "api.acme.example", "name.acme.example",
+        "login.acme.example",
+        "renew.acme.example",
+        "end.acme.example:8443",
+        "id.acme.example",
+        "check.acme.example",
+        "list.acme.example",
+        "api.acme.example",
+        "name.acme.example",
     ];
     let [token, refresh, revoke, identity, check, list, api, _] = everywhere.map(|host| format!("https://{host}/x"));
     let definition = edited(&json!({
@@ -248,8 +251,10 @@ fn an_issuer_that_depends_on_the_person_is_named_and_each_persons_is_its_own() {
         // Mallory's organisation says that its tokens come from elsewhere.
         let tokens = if origin.contains("mallory") { "https://evil.example" } else { origin.as_str() };
         Some(match request.url.url().path() {
-            "/.well-known/openid-configuration" => json!({ "issuer": origin, "authorization_endpoint": format!("{origin}/authorize"),
-                "token_endpoint": format!("{tokens}/token"), "userinfo_endpoint": format!("{origin}/me") }),
+            "/.well-known/openid-configuration" => {
+                json!({ "issuer": origin, "authorization_endpoint": format!("{origin}/authorize"),
+                "token_endpoint": format!("{tokens}/token"), "userinfo_endpoint": format!("{origin}/me") })
+            }
             "/me" => json!({ "sub": origin, "email": "ann" }),
             _ => json!({ "access_token": "t", "token_type": "bearer" }),
         })
@@ -264,7 +269,11 @@ fn an_issuer_that_depends_on_the_person_is_named_and_each_persons_is_its_own() {
     }
     assert_eq!(scene.world.db.number("SELECT count(*) FROM connections"), 2);
     for request in scene.world.acme.elsewhere.borrow().iter().filter(|one| one.has_secret()) {
-        assert!(["https://one.login.example/token", "https://two.login.example/token"].contains(&request.url.as_str()), "{}", request.text);
+        assert!(
+            ["https://one.login.example/token", "https://two.login.example/token"].contains(&request.url.as_str()),
+            "{}",
+            request.text
+        );
     }
 }
 
@@ -277,9 +286,32 @@ fn a_name_of_the_catalogue_can_not_be_taken_in_any_spelling() {
         call(&scene, &attackers_key(&scene), Method::Put, "/v1/apps/acme", &app)
     };
     for name in [
-        "Stripe", "stripe", "STRIPE", " Stripe", "Stripe.", "S t r i p e", "Str\u{200b}ipe", "Strıpe", "Ѕtripe", "Ｓｔｒｉｐｅ",
-        "𝐒𝐭𝐫𝐢𝐩𝐞", "𝕊𝕥𝕣𝕚𝕡𝕖", "Ⓢⓣⓡⓘⓟⓔ", "🅂🅃🅁🄸🄿🄴", "ꜱᴛʀɪᴘᴇ", "Str1pe", "Strípe", "Stri\u{301}pe", "Stripe®", "«Stripe»", "$tripe", "G𝗺ail", "Google-Drive",
-        "Slаck", "s-l-a-c-k", "Microsoft  Teams",
+        "Stripe",
+        "stripe",
+        "STRIPE",
+        " Stripe",
+        "Stripe.",
+        "S t r i p e",
+        "Str\u{200b}ipe",
+        "Strıpe",
+        "Ѕtripe",
+        "Ｓｔｒｉｐｅ",
+        "𝐒𝐭𝐫𝐢𝐩𝐞",
+        "𝕊𝕥𝕣𝕚𝕡𝕖",
+        "Ⓢⓣⓡⓘⓟⓔ",
+        "🅂🅃🅁🄸🄿🄴",
+        "ꜱᴛʀɪᴘᴇ",
+        "Str1pe",
+        "Strípe",
+        "Stri\u{301}pe",
+        "Stripe®",
+        "«Stripe»",
+        "$tripe",
+        "G𝗺ail",
+        "Google-Drive",
+        "Slаck",
+        "s-l-a-c-k",
+        "Microsoft  Teams",
     ] {
         let (status, problem) = named(name);
         assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!("name")), "{name}");

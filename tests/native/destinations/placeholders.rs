@@ -54,7 +54,9 @@ fn a_placeholder_in_any_case_is_filled_and_gets_the_secret_only_by_its_rule() {
     for name in ["shop", "Shop", "SHOP", "s_1"] {
         let scene = scene_of(&shops(name, &variable()));
         let input = format!("input.{name}");
-        for value in ["acme.evil", "evil.example/", "evil.example#", "a@evil.example", "ACME", "a:8443", "", ".", "xn--a1"] {
+        for value in
+            ["acme.evil", "evil.example/", "evil.example#", "a@evil.example", "ACME", "a:8443", "", ".", "xn--a1"]
+        {
             assert_eq!(connect(&scene, &input, value), None, "{name}={value}");
         }
         assert!(scene.world.acme.elsewhere.borrow().is_empty());
@@ -118,7 +120,6 @@ fn placeholders_stand_neither_in_user_info_nor_in_a_port() {
         "https://{shop}/token",
         "https://{shop}.example/token",
         "{shop}/token",
-        "{shop}.shops.example/token",
     ] {
         let mut definition = shops("shop", &variable());
         definition["auth"]["token_url"] = url.into();

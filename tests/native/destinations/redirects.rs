@@ -34,7 +34,10 @@ fn a_client_id_that_is_corrected_keeps_the_redirect_uri_that_was_told_and_regist
     let told = told_before(&scene);
     let mistyped = put(&scene, "acme-cleint");
     let corrected = put(&scene, CLIENT_ID);
-    assert_eq!((mistyped["redirect_uri"].as_str(), corrected["redirect_uri"].as_str()), (Some(told.as_str()), Some(told.as_str())));
+    assert_eq!(
+        (mistyped["redirect_uri"].as_str(), corrected["redirect_uri"].as_str()),
+        (Some(told.as_str()), Some(told.as_str()))
+    );
     assert_ne!(mistyped["id"], corrected["id"], "connections stay with the client they were made with");
     let mut ann = Person::signed_in(&scene);
     let id = ann.connect("ann");
@@ -71,7 +74,11 @@ fn a_client_that_is_deleted_and_made_again_has_the_redirect_uri_of_its_server() 
     assert_eq!(put(&scene, "another")["redirect_uri"], first);
     delete();
     put_app(&scene, &key, &json!({ "auth": { "authorize_url": "https://evil.example/authorize" } }));
-    assert_ne!(put(&scene, CLIENT_ID)["redirect_uri"], first, "what is registered at one server is of no use to another");
+    assert_ne!(
+        put(&scene, CLIENT_ID)["redirect_uri"],
+        first,
+        "what is registered at one server is of no use to another"
+    );
 }
 
 #[test]
@@ -100,7 +107,8 @@ fn workspaces_and_apps_share_no_redirect_uri() {
 #[test]
 fn a_tenant_in_a_path_may_be_corrected_and_older_connections_go_on() {
     let way = connections::catalogue::find("outlook").unwrap().oauth2().unwrap();
-    let scene = Scene::of_catalogue(&way, ("c", "canary7f3a-secret"), [("tenant".to_owned(), "common".to_owned())].into());
+    let scene =
+        Scene::of_catalogue(&way, ("c", "canary7f3a-secret"), [("tenant".to_owned(), "common".to_owned())].into());
     super::stranger(&scene, |request| {
         let token = json!({ "access_token": "t", "refresh_token": "r", "token_type": "bearer", "expires_in": 60 });
         let me = json!({ "id": "ann", "userPrincipalName": "ann", "displayName": "Ann", "mail": "ann" });
@@ -113,12 +121,17 @@ fn a_tenant_in_a_path_may_be_corrected_and_older_connections_go_on() {
     ann.come_back(&sent.redirect_uri, &[("state", &sent.state), ("code", "c")]);
     let id = scene.world.db.value("SELECT coalesce(max(id), '') FROM connections");
     let id = connections::ids::ConnectionId::parse(id.as_str().unwrap()).unwrap();
-    let body = json!({ "client_id": "c", "client_secret": "canary7f3a-secret", "variables": { "tenant": "contoso.example" } });
+    let body =
+        json!({ "client_id": "c", "client_secret": "canary7f3a-secret", "variables": { "tenant": "contoso.example" } });
     let (status, after) = call(&scene, &key, Method::Put, "/v1/apps/outlook/client", &body);
     assert_eq!(status, 200, "{after}");
     assert_eq!(after["redirect_uri"], before["redirect_uri"]);
     scene.world.pass(61);
     scene.resolve(&id, connections::resolve::Ask::default()).unwrap();
     let seen = scene.world.acme.elsewhere.borrow();
-    assert!(seen.last().unwrap().url.starts_with("https://login.microsoftonline.com/common/"), "{}", seen.last().unwrap().url);
+    assert!(
+        seen.last().unwrap().url.starts_with("https://login.microsoftonline.com/common/"),
+        "{}",
+        seen.last().unwrap().url
+    );
 }
