@@ -251,6 +251,13 @@ impl Destinations {
         new_hosts.chain(new_addresses.map(bare)).collect()
     }
 
+    /// Whether a host has placeholders, and others have it, too, with the same rules: what an app tells then may be another
+    /// value, but no other than before.
+    pub fn has_open_host_of(&self, others: &Self, host: &str) -> bool {
+        let same_rule = |name: &str| self.rules.get(name) == others.rules.get(name);
+        host.contains('{') && others.hosts().contains(host) && placeholders(host).all(same_rule)
+    }
+
     fn matches(&self, pattern: &str, url: &str) -> bool {
         let fits = |in_host: bool| {
             move |name: &str, value: &str| self.rules.get(name).is_none_or(|rule| rule.takes(value, in_host))

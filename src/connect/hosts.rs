@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::app::{App, Origin};
+use crate::app::{App, Origin, Variable};
 use crate::caller::hash;
+use crate::connection::Connection;
 use crate::core::Core;
 use crate::destinations::Destinations;
 use crate::error::{Code, Error, Result};
@@ -23,6 +24,9 @@ pub struct Hosts {
     /// Those that the secrets of the connection never went to, where a workspace's own app has changed. An address that is
     /// new at a host that is not, stands there with its path.
     pub added: BTreeSet<String>,
+    /// What the workspace chose for hosts of an app of the catalogue, instead of what is usual: the catalogue does not know
+    /// these.
+    pub chosen: BTreeSet<String>,
     /// What a form sends back: another text as soon as the app's addresses are others.
     pub mark: String,
 }
@@ -38,18 +42,38 @@ pub async fn of_offer<P: Ports>(core: &Core<P>, offer: &Offer) -> Result<Hosts> 
         destinations = destinations.with_discovered(&at).and_api_of(&Destinations::of_grant(app, Some(&at), &known));
     }
     let added = match &offer.connection {
-        // Where nobody can tell any more where the secrets went, every host counts as new.
-        Some(connection) if app.custom => {
-            registry::destinations_of(core, connection).await?.unwrap_or_default().added_by(&destinations)
-        }
+        Some(connection) if app.custom => added(core, connection, &known, &destinations).await?,
         _ => BTreeSet::new(),
     };
     let shown = |host: &String| labelled(app, host);
     Ok(Hosts {
         added: added.iter().map(shown).collect(),
         all: destinations.hosts().iter().map(shown).collect(),
+        chosen: chosen(app, &known),
         mark: hash(&format!("{} {}", app.way, destinations.fingerprint())),
     })
+}
+
+fn chosen(app: &App, known: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let names = app.host_variables_of_client();
+    let is_usual =
+        |name: &str, value: &String| app.variables.get(name).is_some_and(|one| one.default.as_ref() == Some(value));
+    let values = names.into_iter().filter_map(|name| Some((name, known.get(name)?)));
+    values.filter(|(name, value)| !app.custom && !is_usual(name, value)).map(|(_, value)| value.clone()).collect()
+}
+
+/// What is new since a connection was made. Where nobody can tell any more where its secrets went, everything is.
+async fn added<P: Ports>(
+    core: &Core<P>,
+    connection: &Connection,
+    known: &BTreeMap<String, String>,
+    now: &Destinations,
+) -> Result<BTreeSet<String>> {
+    let before = registry::destinations_of(core, connection).await?.unwrap_or_default();
+    let app = registry::of_connection(core, connection).await.ok();
+    let open_before = app.map(|app| Destinations::of_client(&app, known)).unwrap_or_default();
+    // What the app tells only later stands there as it stood when the connection was made.
+    Ok(before.added_by(now).into_iter().filter(|host| !now.has_open_host_of(&open_before, host)).collect())
 }
 
 /// The hosts of a way to connect before anybody chose it: what is told later stands there by its label.
@@ -92,18 +116,25 @@ pub async fn require_seen<P: Ports>(core: &Core<P>, offer: &Offer, mark: Option<
     ))
 }
 
-/// What the addresses depend on, as far as it is known before the person says anything.
+/// What the addresses depend on, as far as it is known before the person says anything: what the client was set up with,
+/// and what the person said before. What the app told before it may tell otherwise now.
 fn known_variables(offer: &Offer) -> BTreeMap<String, String> {
     let mut known = offer.client.as_ref().map(|client| client.variables.clone()).unwrap_or_default();
     let had = offer.connection.iter().flat_map(|connection| &connection.variables);
-    let asked = |name: &String| offer.app.variables.get(name).is_some_and(|one| one.from != Origin::Client);
+    let asked = |name: &String| offer.app.variables.get(name).is_some_and(|one| one.from == Origin::Person);
     known.extend(had.filter(|(name, _)| asked(name)).map(|(name, value)| (name.clone(), value.clone())));
     known
 }
 
-/// A host with the labels of its placeholders.
+/// A host with what its placeholders stand for, in brackets. A label is whatever somebody wrote: what could pass for a part
+/// of a host is left out of it.
 fn labelled(app: &App, host: &str) -> String {
+    let word = |one: &Variable| match one.from {
+        Origin::Person => one.label.chars().filter(|c| c.is_alphanumeric() || " -".contains(*c)).collect(),
+        Origin::Client => "set up with the client".to_owned(),
+        Origin::Token(_) | Origin::Identity(_) | Origin::Callback(_) => "told by the app later".to_owned(),
+    };
     app.variables
         .iter()
-        .fold(host.to_owned(), |text, (name, one)| text.replace(&format!("{{{name}}}"), &format!("[{}]", one.label)))
+        .fold(host.to_owned(), |text, (name, one)| text.replace(&format!("{{{name}}}"), &format!("[{}]", word(one))))
 }

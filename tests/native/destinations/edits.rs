@@ -204,6 +204,33 @@ fn a_refresh_token_is_carried_over_only_where_the_new_grant_adds_no_address() {
 }
 
 #[test]
+fn a_repair_that_waits_to_be_confirmed_carries_no_token_to_new_addresses() {
+    for (edit, is_carried) in
+        [(json!({}), true), (json!({ "auth": { "revoke_url": "https://acme.example/evil/revoke" } }), false)]
+    {
+        let scene = Scene::new();
+        let id = Person::signed_in(&scene).connect("ann");
+        let before = tokens(&scene.credential(&id)).1;
+        put_app(&scene, &first_key(&scene), &edit);
+        let secret = scene.world.acme.client_secret.borrow().clone();
+        assert_eq!(put_client(&scene, &first_key(&scene), Some(&secret)).0, 200);
+        scene.world.acme.gives_refresh_token.set(false);
+        let key = first_key(&scene);
+        let body = json!({ "connection": id, "confirm": true });
+        let link = done(&scene, &key, Method::Post, "/v1/links", &body);
+        let address = link["url"].as_str().unwrap().trim_start_matches(super::HOME).to_owned();
+        let mut guest = Person::new(&scene);
+        let pressed = guest.press(&address, &[]);
+        guest.consent(&pressed, "ann");
+        assert_eq!(scene.row(&id).generation, 1, "it waits");
+        let confirm = format!("/v1/links/{}/confirm", link["id"].as_str().unwrap());
+        done(&scene, &key, Method::Post, &confirm, &json!({ "user": { "id": "ann" } }));
+        assert_eq!(scene.row(&id).generation, 2);
+        assert_eq!(tokens(&scene.credential(&id)).1 == before, is_carried, "{edit}");
+    }
+}
+
+#[test]
 fn a_connection_is_reused_only_where_the_new_grant_adds_no_address() {
     for on_duplicate in ["reuse", "ask"] {
         let scene = Scene::new();

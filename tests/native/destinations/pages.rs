@@ -182,6 +182,71 @@ fn a_repair_announces_what_is_new_before_anything_is_entered() {
 }
 
 #[test]
+fn a_host_that_the_app_tells_is_announced_as_soon_as_its_rule_changes() {
+    let with = |variable: &Value| {
+        edited(&json!({
+            "variables": { "region": variable },
+            "auth": { "client_auth": "none" },
+            "request": { "base_url": "https://{region}/v1/" },
+        }))
+    };
+    let honest = json!({ "from": "token", "at": "/region", "default": "eu.acme.example", "pattern": "[a-z.]+" });
+    for (changed, is_announced) in [
+        (honest.clone(), false),
+        (json!({ "from": "token", "at": "/none", "default": "evil.example", "pattern": "[a-z.]+" }), true),
+        (json!({ "from": "token", "at": "/region", "default": "evil.example", "pattern": "[a-z.]+" }), true),
+        (json!({ "from": "callback", "at": "region", "pattern": "[a-z.]+" }), true),
+        (json!({ "from": "token", "at": "/region", "default": "eu.acme.example" }), true),
+    ] {
+        let scene = Scene::new();
+        put(&scene, &with(&honest));
+        let secret = scene.world.acme.client_secret.borrow().clone();
+        super::put_client(&scene, &first_key(&scene), Some(&secret));
+        scene.world.acme.always(
+            "/token",
+            Some(crate::support::Reply::status(200, r#"{"access_token":"t","token_type":"bearer"}"#)),
+        );
+        scene.world.acme.always("/me", Some(crate::support::Reply::status(200, r#"{"sub":"id-ann","email":"ann"}"#)));
+        let mut ann = Person::signed_in(&scene);
+        let id = ann.connect("ann");
+        let mut renamed = with(&changed);
+        renamed["categories"] = json!(["crm"]);
+        put(&scene, &renamed);
+        super::put_client(&scene, &first_key(&scene), Some(&secret));
+        let page = ann.get(&format!("/connections/{id}/reconnect")).body;
+        assert!(page.contains("[told by the app later]"), "{page}");
+        assert_eq!(page.contains("These addresses are new"), is_announced, "{changed}");
+    }
+}
+
+#[test]
+fn a_label_can_not_pass_for_a_host() {
+    let scene = Scene::new();
+    put(
+        &scene,
+        &edited(&json!({
+            "variables": { "x": { "label": "] api.stripe.com [", "pattern": "[a-z]+" } },
+            "request": { "base_url": "https://{x}.evil.example/" },
+        })),
+    );
+    let secret = scene.world.acme.client_secret.borrow().clone();
+    super::put_client(&scene, &first_key(&scene), Some(&secret));
+    let page = Person::signed_in(&scene).get("/oauth/start/acme").body;
+    assert!(page.contains("[ apistripecom ].evil.example"), "{page}");
+}
+
+#[test]
+fn a_host_that_the_workspace_chose_for_an_app_of_the_catalogue_is_said_to_be_chosen() {
+    for (login_host, is_said) in [("login.salesforce.com", false), ("evil.example", true)] {
+        let way = connections::catalogue::find("salesforce").unwrap().oauth2().unwrap();
+        let variables = [("login_host".to_owned(), login_host.to_owned())].into();
+        let scene = Scene::of_catalogue(&way, ("c", "s"), variables);
+        let page = Person::signed_in(&scene).get("/oauth/start/salesforce").body;
+        assert_eq!(page.contains("Whoever set up the app in this workspace chose them"), is_said, "{page}");
+    }
+}
+
+#[test]
 fn a_program_names_the_new_addresses_before_its_credential_goes_there() {
     for (definition, form, credential) in kinds() {
         if credential.is_null() {
