@@ -86,6 +86,7 @@ fn hosts_view(words: &str) -> HostsView {
     HostsView {
         app_name: text.clone(),
         all: vec![text.clone()],
+        chosen: vec![],
         added: vec![text.clone()],
         defined_by: Some(text.clone()),
         mark: text,
