@@ -80,7 +80,10 @@ impl Rule {
 
     /// Whether a value fits. In a host, letters count without their case: an address has them in lower case.
     fn takes(&self, value: &str, in_host: bool) -> bool {
-        let read = if in_host { Pattern::parse_without_case } else { Pattern::parse };
+        let read = |pattern: &str| {
+            let without_case = in_host.then(|| Pattern::parse_without_case(pattern)).flatten();
+            without_case.or_else(|| Pattern::parse(pattern))
+        };
         self.pattern.as_ref().is_none_or(|pattern| read(pattern).is_some_and(|one| one.fits(value)))
     }
 }

@@ -135,3 +135,23 @@ fn a_tenant_in_a_path_may_be_corrected_and_older_connections_go_on() {
         seen.last().unwrap().url
     );
 }
+
+#[test]
+fn the_set_up_page_says_when_the_redirect_uri_depends_on_the_server_that_is_chosen() {
+    let scene = Scene::new();
+    let mut ann = Person::signed_in(&scene);
+    let says = "This is the redirect URI for the usual value of";
+    let page = ann.get("/apps/gitlab/setup").body;
+    assert!(page.contains(says), "{page}");
+    assert!(!ann.get("/apps/notion/setup").body.contains(says));
+    let key = first_key(&scene);
+    let app = done(&scene, &key, Method::Get, "/v1/apps/gitlab", &Value::Null).to_string();
+    let put = |host: &str| {
+        let body = json!({ "client_id": "c", "client_secret": "s", "variables": { "host": host } });
+        done(&scene, &key, Method::Put, "/v1/apps/gitlab/client", &body)["redirect_uri"].as_str().unwrap().to_owned()
+    };
+    let (own, usual) = (put("gitlab.acme.example"), put("gitlab.com"));
+    assert!(app.contains(&usual) && !app.contains(&own), "{app}");
+    assert_eq!([put("GITLAB.acme.example"), put("gitlab.com")], [own, usual]);
+    assert!(!ann.get("/apps/gitlab/setup").body.contains(says), "it is settled");
+}
