@@ -53,8 +53,15 @@ fn edits() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// The client id is put again: not at all, without a secret, with any secret.
-const CLIENTS: [Option<Option<&str>>; 3] = [None, Some(None), Some(Some("whatever"))];
+/// How the client id is put again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Reentered {
+    Not,
+    WithoutSecret,
+    WithAnySecret,
+}
+
+const CLIENTS: [Reentered; 3] = [Reentered::Not, Reentered::WithoutSecret, Reentered::WithAnySecret];
 
 /// How the browser comes back: with a code that the rogue server made, or with the honest app's, to which it sent the
 /// browser on.
@@ -82,7 +89,7 @@ fn walk(person: &mut Person<'_>, address: &str, registered: &str, returns: Retur
     }
 }
 
-fn attack(what: &str, edit: &Value, client: Option<Option<&str>>, by_link: bool, returns: Returns) {
+fn attack(what: &str, edit: &Value, client: Reentered, by_link: bool, returns: Returns) {
     let scene = Scene::new();
     let mut ann = Person::signed_in(&scene);
     let id = ann.connect("ann");
@@ -90,8 +97,10 @@ fn attack(what: &str, edit: &Value, client: Option<Option<&str>>, by_link: bool,
     rogue(&scene);
     let evil = attackers_key(&scene);
     put_app(&scene, &evil, edit);
-    if let Some(secret) = client {
-        put_client(&scene, &evil, secret);
+    match client {
+        Reentered::Not => {}
+        Reentered::WithoutSecret => drop(put_client(&scene, &evil, None)),
+        Reentered::WithAnySecret => drop(put_client(&scene, &evil, Some("whatever"))),
     }
     // An app that gives a refresh token with the first consent only is the one that is worth attacking.
     scene.world.acme.gives_refresh_token.set(false);
@@ -119,7 +128,7 @@ fn no_edit_of_an_app_moves_a_secret_by_a_repair_through_a_link() {
         for client in CLIENTS {
             attack(what, &edit, client, true, Returns::EvilCode);
         }
-        attack(what, &edit, CLIENTS[2], true, Returns::HonestCode);
+        attack(what, &edit, Reentered::WithAnySecret, true, Returns::HonestCode);
     }
 }
 
@@ -129,7 +138,7 @@ fn no_edit_of_an_app_moves_a_secret_when_the_owner_reconnects() {
         for client in CLIENTS {
             attack(what, &edit, client, false, Returns::EvilCode);
         }
-        attack(what, &edit, CLIENTS[2], false, Returns::HonestCode);
+        attack(what, &edit, Reentered::WithAnySecret, false, Returns::HonestCode);
     }
 }
 

@@ -17,8 +17,11 @@ fn put(scene: &Scene, definition: &Value) {
     done(scene, &attackers_key(scene), Method::Put, "/v1/apps/acme", definition);
 }
 
-/// An app of each kind that is entered, and what somebody enters for it.
-fn kinds() -> Vec<(Value, Vec<(&'static str, &'static str)>, Value)> {
+/// An app, what a person enters for it, and what a program gives.
+type Entering = (Value, Vec<(&'static str, &'static str)>, Value);
+
+/// An app of each kind of credential that is entered.
+fn kinds() -> Vec<Entering> {
     let with = |auth: Value| {
         let mut app = key_app();
         app["auth"] = auth;

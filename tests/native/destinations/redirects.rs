@@ -3,7 +3,7 @@
 use connections::http::Method;
 use serde_json::{Value, json};
 
-use super::{Person, Sent, done, edited, put_app, redirect_uri};
+use super::{HOME, Person, Sent, done, edited, put_app, redirect_uri};
 use crate::http::{call, first_key};
 use crate::support::Scene;
 use crate::support::acme::CLIENT_ID;
@@ -24,8 +24,8 @@ fn fresh() -> Scene {
 fn told_before(scene: &Scene) -> String {
     let app = done(scene, &first_key(scene), Method::Get, "/v1/apps/acme", &Value::Null);
     let text = app.to_string();
-    let at = text.find("https://c.example.com/oauth/callback/").unwrap_or_else(|| panic!("{text}"));
-    text[at..].split('"').next().unwrap().to_owned()
+    let (_, rest) = text.split_once(HOME).unwrap_or_else(|| panic!("{text}"));
+    format!("{HOME}{}", rest.split('"').next().unwrap())
 }
 
 #[test]
