@@ -54,6 +54,7 @@ pub async fn of_offer<P: Ports>(core: &Core<P>, offer: &Offer) -> Result<Hosts> 
     })
 }
 
+/// The values of a catalogue app's hosts that are not the usual ones.
 fn chosen(app: &App, known: &BTreeMap<String, String>) -> BTreeSet<String> {
     let names = app.host_variables_of_client();
     let is_usual =

@@ -146,7 +146,7 @@ fn placeholders_side_by_side_cost_little() {
         ..Destinations::default()
     };
     let long = format!("https://id.acme.example/{}y", "x".repeat(250));
-    assert!(!stored.allow(SecretKind::RefreshToken, &url(&long)), "no answer that takes an hour");
+    assert!(!stored.allow(SecretKind::RefreshToken, &url(&long)), "refused after a limited number of tries");
     assert!(stored.allow(SecretKind::RefreshToken, &url("https://id.acme.example/xxxxxxxx")));
 }
 
