@@ -21,7 +21,8 @@ use super::start::Offer;
 pub struct Hosts {
     /// All that get a secret. A part that is still to be told stands there by its label: `[Shop].shop.example`.
     pub all: BTreeSet<String>,
-    /// Those that the secrets of the connection never went to, where a workspace's own app has changed. An address that is
+    /// Those that the secrets of the connection never went to, where a workspace's own app has
+    /// changed, or the server that a client is set up for. An address that is
     /// new at a host that is not, stands there with its path.
     pub added: BTreeSet<String>,
     /// What the workspace chose for hosts of an app of the catalogue, instead of what is usual: the catalogue does not know
@@ -42,7 +43,9 @@ pub async fn of_offer<P: Ports>(core: &Core<P>, offer: &Offer) -> Result<Hosts> 
         destinations = destinations.with_discovered(&at).and_api_of(&Destinations::of_grant(app, Some(&at), &known));
     }
     let added = match &offer.connection {
-        Some(connection) if app.custom => added(core, connection, &known, &destinations).await?,
+        Some(connection) if app.custom || is_elsewhere(app, connection, &known) => {
+            added(core, connection, &known, &destinations).await?
+        }
         _ => BTreeSet::new(),
     };
     let shown = |host: &String| labelled(app, host);
@@ -52,6 +55,12 @@ pub async fn of_offer<P: Ports>(core: &Core<P>, offer: &Offer) -> Result<Hosts> 
         chosen: chosen(app, &known),
         mark: hash(&format!("{} {}", app.way, destinations.fingerprint())),
     })
+}
+
+/// Whether a client of an app of the catalogue was set up for another server than a connection has.
+fn is_elsewhere(app: &App, connection: &Connection, known: &BTreeMap<String, String>) -> bool {
+    let value = |variables: &BTreeMap<String, String>, name: &str| variables.get(name).map(|one| one.to_lowercase());
+    app.host_variables_of_client().into_iter().any(|name| value(&connection.variables, name) != value(known, name))
 }
 
 /// The values of a catalogue app's hosts that are not the usual ones.

@@ -48,7 +48,7 @@ fn announced(view: &HostsView) -> Markup {
     html! {
         section.panel.bad aria-labelledby="added" {
             h3 #added { "These addresses are new" }
-            p { "The definition of " (said(&view.app_name)) " was changed since this connection was made. It now also uses:" }
+            p { (said(&view.app_name)) " was changed in this workspace since this connection was made. It now also uses:" }
             ul { @for host in &view.added { li { strong { (said(host)) } } } }
             p { "Go on only if you know them as addresses of " (said(&view.app_name)) ". If you do not, ask whoever runs the workspace." }
         }

@@ -250,6 +250,37 @@ fn a_host_that_the_workspace_chose_for_an_app_of_the_catalogue_is_said_to_be_cho
 }
 
 #[test]
+fn a_reconnect_at_another_server_of_an_app_of_the_catalogue_is_announced() {
+    let way = connections::catalogue::find("gitlab").unwrap().oauth2().unwrap();
+    let variables = [("host".to_owned(), "gitlab.com".to_owned())].into();
+    let scene = Scene::of_catalogue(&way, ("c", "canary7f3a-secret"), variables);
+    stranger(&scene, |request| {
+        let token = json!({ "access_token": "canary7f3a-at", "refresh_token": "canary7f3a-rt", "token_type": "bearer", "expires_in": 60 });
+        let me = json!({ "id": 1, "username": "ann", "sub": "1", "email": "ann" });
+        Some(if request.url.url().path().ends_with("/token") { token } else { me })
+    });
+    let mut ann = Person::signed_in(&scene);
+    let sent = super::Sent::of(&ann.press("/oauth/start/gitlab", &[]));
+    let page = ann.come_back(&sent.redirect_uri, &[("state", &sent.state), ("code", "c")]);
+    let id = super::connections_of(&scene).pop().unwrap_or_else(|| panic!("{page}"));
+    let reconnect = format!("/connections/{id}/reconnect");
+    assert!(!ann.get(&reconnect).body.contains("These addresses are new"));
+    let body = json!({ "client_id": "c", "client_secret": "whatever", "variables": { "host": "evil.example" } });
+    done(&scene, &attackers_key(&scene), Method::Put, "/v1/apps/gitlab/client", &body);
+    let page = ann.get(&reconnect).body;
+    let (_, announced) = page.split_once("These addresses are new").unwrap_or_else(|| panic!("{page}"));
+    assert!(announced.split_once("</section>").unwrap().0.contains("evil.example"), "{announced}");
+    let pressed = ann.submit(&reconnect, &page, &[]);
+    let sent = super::Sent::of(&pressed);
+    ann.come_back(&sent.redirect_uri, &[("state", &sent.state), ("code", "evil-code")]);
+    scene.world.pass(61);
+    scene.tick();
+    for request in scene.world.acme.elsewhere.borrow().iter().filter(|one| one.url.contains("evil.example")) {
+        assert!(!request.text.contains("canary7f3a-secret"), "{}", request.text);
+    }
+}
+
+#[test]
 fn a_program_names_the_new_addresses_before_its_credential_goes_there() {
     for (definition, form, credential) in kinds() {
         if credential.is_null() {
