@@ -115,7 +115,8 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
         actor: Some(format!("key:{}", key.id.as_str())),
     };
     let deciding = Deciding::Program { reuse: input.on_duplicate == OnDuplicate::Reuse, switch: false };
-    let flow = stored(core, &wish, paste, deciding).await?;
+    let offer = start::offer(core, &wish).await?;
+    let flow = stored(core, (&wish, &offer), paste, deciding).await?;
     shown(core, call, &flow, 201).await
 }
 
@@ -141,7 +142,8 @@ pub(super) async fn replace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result
         link: None,
         return_to: None,
     };
-    hosts::require_accepted(core, &start::offer(core, &wish).await?, &input.accept_hosts).await?;
+    let offer = start::offer(core, &wish).await?;
+    hosts::require_accepted(core, &offer, &input.accept_hosts).await?;
     let paste = Paste {
         entered: entered(&app, input.credential)?,
         name: None,
@@ -150,14 +152,19 @@ pub(super) async fn replace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result
         actor: Some(format!("key:{}", call.key()?.id.as_str())),
     };
     let deciding = Deciding::Program { reuse: false, switch: input.switch_account };
-    let flow = stored(core, &wish, paste, deciding).await?;
+    let flow = stored(core, (&wish, &offer), paste, deciding).await?;
     shown(core, call, &flow, 200).await
 }
 
 /// Nobody's browser began it, so no browser's session ever fits it.
-async fn stored<P: Ports>(core: &Core<P>, wish: &Wish, paste: Paste, deciding: Deciding) -> Result<Authorization> {
+async fn stored<P: Ports>(
+    core: &Core<P>,
+    (wish, offer): (&Wish, &start::Offer),
+    paste: Paste,
+    deciding: Deciding,
+) -> Result<Authorization> {
     let nobody = Secret::new(random_text::<32>(core.ports.random())?);
-    let flow = paste::paste(core, wish, paste, nobody.expose(), deciding).await?;
+    let flow = paste::paste_for(core, wish, offer, paste, (nobody.expose(), deciding)).await?;
     match (flow.outcome, flow.error.as_deref().and_then(Failure::parse)) {
         (Outcome::Failed, Some(failure)) => Err(paste::failed(failure)),
         (Outcome::Failed, None) => Err(Error::internal("a flow failed without a reason")),

@@ -11,6 +11,7 @@ mod catalogue_lives;
 mod check;
 mod connect;
 mod disconnect;
+mod editor;
 mod hostile;
 mod http;
 mod migrations;

@@ -61,7 +61,7 @@ pub(crate) fn definition() -> Value {
 }
 
 /// RFC 7396: what a test changes about a definition.
-fn merge(into: &mut Value, patch: &Value) {
+pub(crate) fn merge(into: &mut Value, patch: &Value) {
     let Some(patch) = patch.as_object() else {
         into.clone_from(patch);
         return;
@@ -352,7 +352,7 @@ fn new_key(core: &Core<super::world::Outside>, workspace: &WorkspaceId) -> (Key,
     (key, text)
 }
 
-async fn put_client(
+pub(crate) async fn put_client(
     core: &Core<super::world::Outside>,
     workspace: &WorkspaceId,
     app: &App,
@@ -361,7 +361,7 @@ async fn put_client(
 ) -> ClientId {
     let new = NewClient {
         client_id: client_id.to_owned(),
-        secret: Some(Secret::new(secret)),
+        secret: (!secret.is_empty()).then(|| Secret::new(secret)),
         variables,
         scopes: None,
         secret_expires_at: None,
