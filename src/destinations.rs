@@ -216,12 +216,22 @@ impl Destinations {
         same_issuer && sets.iter().all(|(own, theirs)| theirs.iter().all(|url| own.contains(url) && same_rule(url)))
     }
 
-    /// What makes an authorization server the one it is: its issuer, else all that people and tokens are sent to.
+    /// What makes an authorization server the one it is: its issuer, else all that people and tokens are sent to, with the
+    /// rules of the placeholders in them. A loosened rule lets other servers in.
     pub fn authorization_server(&self) -> String {
-        self.issuer.clone().unwrap_or_else(|| {
+        let mut text = self.issuer.clone().unwrap_or_else(|| {
             let all: Vec<_> = self.authorize.iter().chain(&self.token).map(String::as_str).collect();
             all.join(" ")
-        })
+        });
+        let rules: BTreeMap<_, _> =
+            placeholders(&text).filter_map(|name| Some((name, self.rules.get(name)?))).collect();
+        if !rules.is_empty() {
+            // Maps are sorted, and texts always serialise.
+            let rules = serde_json::to_string(&rules).unwrap_or_default();
+            text.push(' ');
+            text.push_str(&rules);
+        }
+        text
     }
 
     /// Whether a text of an API's address, such as `https://api.example.com/v1/`, has an origin that is allowed.

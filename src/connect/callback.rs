@@ -28,7 +28,7 @@ use crate::token::{self, Answer, Class, Parties, TokenSet};
 
 use super::account::{self, Asked};
 use super::settle::{self, Deciding, Grant};
-use super::{Failure, place, start};
+use super::{Failure, client_setup, place, start};
 
 /// What the app sent along.
 #[derive(Clone, Default)]
@@ -242,6 +242,12 @@ async fn exchange<P: Ports>(
     (app, at): (&App, &Resolved),
     code: &Secret,
 ) -> Result<std::result::Result<(TokenSet, Timestamp), Ended>> {
+    // The secret may have been entered anew since the flow began: neither it nor the tokens that it gets may go to
+    // addresses that the flow has and it was not entered for.
+    let has_secret = app.custom && client.sealed_secret.is_some();
+    if has_secret && !client_setup::surely_serves(core, client, app).await? {
+        return Ok(Err(failed(Failure::AddressesChanged)));
+    }
     let keys = match server::client_keys(core, client, (app, at), &at.token_url).await {
         Ok(keys) => keys,
         Err(error) if error.code == crate::error::Code::ClientMissing => {

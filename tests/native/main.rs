@@ -13,6 +13,7 @@ mod check;
 mod connect;
 mod destinations;
 mod disconnect;
+mod editor;
 mod erasing;
 mod hostile;
 mod http;

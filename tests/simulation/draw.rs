@@ -4,6 +4,8 @@
 
 use serde_json::{Value, json};
 
+use crate::editor::{Document, Endpoints, Entry, Ground, KEYED_EDITIONS, Led};
+use crate::hostile::Deed;
 use crate::support::runtime::Draws;
 use crate::support::{Rotates, Way};
 
@@ -36,6 +38,8 @@ pub(crate) enum Act {
     RecordDown { seconds: i64 },
     /// Another key seals from now on; the clock re-seals behind.
     PromoteKey,
+    /// A hostile editor acts, or somebody whom they lead astray.
+    Hostile { worker: usize, deed: Deed },
 }
 
 /// What a plan is about. Most are about anything; some gather what goes wrong only together.
@@ -51,12 +55,15 @@ pub(crate) enum Theme {
     Resealing,
     /// The record takes its time while everybody asks.
     SlowRecord,
+    /// Somebody edits the app's definition to get at what was given to others.
+    Editor,
 }
 
 impl Theme {
-    /// The theme of a seed: every eighth has one of its own.
+    /// The theme of a seed: every second has one of its own, more or less.
     pub(crate) fn of(seed: u64) -> Self {
         match seed % 8 {
+            3 => Self::Editor,
             4 => Self::Takeover,
             5 => Self::Late,
             6 => Self::Resealing,
@@ -98,6 +105,8 @@ pub(crate) struct Plan {
     pub(crate) workers: Vec<Worker>,
     pub(crate) connections: usize,
     pub(crate) weather: Weather,
+    /// Where there is a hostile editor: what they have to do with.
+    pub(crate) ground: Option<Ground>,
     /// Acts with their time, in milliseconds from the beginning.
     pub(crate) acts: Vec<(i64, Act)>,
 }
@@ -135,14 +144,16 @@ impl Plan {
             workers: (0..=draws.below(2)).map(|_| worker(&mut draws)).collect(),
             connections: 1 + draws.below(2),
             weather,
+            ground: None,
             acts: Vec::new(),
         };
         match Theme::of(seed) {
             Theme::Anything => plan.draw_acts(&mut draws, calm),
+            Theme::Editor => plan.draw_editor(&mut draws),
             theme => plan.draw_theme(&mut draws, theme),
         }
         plan.acts.sort_by_key(|(at, _)| *at);
-        plan.gives_it_once = draws.below(5) == 0;
+        plan.gives_it_once = draws.below(if plan.ground.is_some() { 2 } else { 5 }) == 0;
         plan
     }
 
@@ -155,7 +166,7 @@ impl Plan {
         (self.rotates, self.declared) = (one_of(draws, &[Rotates::Strict, Rotates::Reject]), Rotates::Strict);
         self.workers = vec![direct, direct];
         match theme {
-            Theme::Anything => {}
+            Theme::Anything | Theme::Editor => {}
             Theme::Takeover => {
                 self.workers[0] = Worker { way: Way::Object, keeps: true };
                 self.weather = Weather { record: 0, app: 0, slow: 600 };
@@ -255,6 +266,71 @@ impl Plan {
         }
     }
 
+    /// Episodes: something is edited, people are led astray, and mostly it is put back. Meanwhile workflows go on.
+    fn draw_editor(&mut self, draws: &mut Draws) {
+        let ground = Ground {
+            endpoints: one_of(draws, &[Endpoints::Written, Endpoints::Placeholder, Endpoints::Discovered]),
+            public: draws.below(2) == 0,
+            rogue_renews: draws.below(2) == 0,
+        };
+        self.ground = Some(ground);
+        self.connections = 2;
+        self.gives_refresh_token = true;
+        self.expires_in = one_of(draws, &[60, 60, 300]);
+        self.weather = Weather { record: draws.below(40), app: draws.below(100), slow: draws.below(100) };
+        let editions = ground.editions().len();
+        for _ in 0..1 + draws.below(3) {
+            let at = if draws.below(2) == 0 { self.sometime(draws) } else { self.at_a_bad_moment(draws) };
+            let mut deeds = vec![(0, Deed::Edit { edition: draws.below(editions), entry: entry(draws) })];
+            for _ in 0..1 + draws.below(5) {
+                deeds.push((i64::try_from(draws.below(20_000)).unwrap() - 4_000, deed(draws, editions)));
+            }
+            if draws.below(4) != 0 {
+                deeds.push((1_000 + i64::try_from(draws.below(60_000)).unwrap(), Deed::PutBack));
+            }
+            if draws.below(3) == 0 {
+                // A definition changes under a credential that is being entered.
+                let edit = i64::try_from(draws.below(400)).unwrap();
+                deeds.push((0, Deed::EnterKey));
+                deeds.push((edit, Deed::EditKeyed { edition: draws.below(KEYED_EDITIONS) }));
+            }
+            for (after, deed) in deeds {
+                let worker = self.some_worker(draws);
+                self.acts.push(((at + after).max(0), Act::Hostile { worker, deed }));
+            }
+        }
+        for _ in 0..1 + draws.below(2) {
+            self.draw_burst(draws);
+        }
+        for _ in 0..draws.below(4) {
+            let (at, worker) = (self.sometime(draws), self.some_worker(draws));
+            let connection = draws.below(2);
+            let act = match draws.below(8) {
+                0..=2 => Act::Reconnect { worker, connection },
+                3 | 4 => Act::Tick { worker },
+                5 => Act::CheckNow { worker, connection },
+                _ => Act::Disconnect { worker, connection: usize::from(draws.below(4) != 0) },
+            };
+            self.acts.push((at, act));
+        }
+        if draws.below(4) == 0 {
+            self.draw_return_to_another_secret(draws);
+        }
+    }
+
+    /// Somebody is at the app while the definition and the secret, with which their flow began, are put back.
+    fn draw_return_to_another_secret(&mut self, draws: &mut Draws) {
+        let at = self.sometime(draws);
+        let (worker, edition) = (self.some_worker(draws), draws.below(3));
+        let led = Led { reads: 0, bounced: false, to_rogue_realm: false, lingers: 5_000 };
+        let deeds = [
+            (0, Deed::Edit { edition, entry: Entry::WrongSecret }),
+            (500, Deed::Walk { connection: 1, repair: true, led }),
+            (2_000, Deed::PutBack),
+        ];
+        self.acts.extend(deeds.map(|(after, deed)| (at + after, Act::Hostile { worker, deed })));
+    }
+
     /// Callers that ask within a few seconds, mostly about when a token ends.
     fn draw_burst(&mut self, draws: &mut Draws) {
         let connection = draws.below(self.connections);
@@ -310,6 +386,33 @@ impl Plan {
         let end = self.expires_in * (1 + i64::try_from(draws.below(2)).unwrap());
         let about = usize::try_from((self.expires_in / 4).min(90) * 1000).unwrap();
         (end * 1000 - i64::try_from(draws.below(about)).unwrap()).max(0)
+    }
+}
+
+fn entry(draws: &mut Draws) -> Entry {
+    one_of(
+        draws,
+        &[Entry::Nothing, Entry::SameId, Entry::SameId, Entry::WrongSecret, Entry::WrongSecret, Entry::OtherId],
+    )
+}
+
+fn deed(draws: &mut Draws, editions: usize) -> Deed {
+    match draws.below(16) {
+        0..=7 => Deed::Walk {
+            connection: usize::from(draws.below(6) != 0),
+            repair: draws.below(6) != 0,
+            led: Led {
+                reads: one_of(draws, &[0, 200, 3_000]),
+                bounced: draws.below(2) == 0,
+                to_rogue_realm: draws.below(2) == 0,
+                lingers: one_of(draws, &[0, 1, 500, 5_000]),
+            },
+        },
+        8 | 9 => Deed::Edit { edition: draws.below(editions), entry: entry(draws) },
+        10 | 11 => Deed::Replace(one_of(draws, &[Document::RogueToken, Document::RogueAll, Document::OfOtherIssuer])),
+        12 => Deed::EditKeyed { edition: draws.below(KEYED_EDITIONS) },
+        13 | 14 => Deed::EnterKey,
+        _ => Deed::CheckKey,
     }
 }
 

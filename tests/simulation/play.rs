@@ -18,6 +18,8 @@ use connections::{check, disconnect, store};
 use futures_util::future::{Either, select};
 
 use crate::draw::{Act, Plan};
+use crate::editor::{self, Led};
+use crate::hostile::{self, Hostile};
 use crate::support::scene::BROWSER;
 use crate::support::world::deliver_kept;
 use crate::support::{Rotates, Scene, Way, World};
@@ -48,6 +50,8 @@ pub(crate) struct Role {
     begun: Cell<u32>,
     /// Whether two of them met: which of their grants is the newer one is anybody's guess.
     pub(crate) muddled: Cell<bool>,
+    /// Whether its person was sent to a server that is not the app's.
+    pub(crate) lured: Cell<bool>,
     /// The app's grants up to here are older than the last acknowledged reconnect that brought a refresh token.
     pub(crate) outdated: Cell<usize>,
     pub(crate) names: RefCell<Names>,
@@ -70,6 +74,7 @@ pub(crate) struct Stage {
     pub(crate) roles: Vec<Role>,
     pub(crate) sky: Sky,
     pub(crate) verdict: Verdict,
+    pub(crate) hostile: Option<Hostile>,
     over: Cell<bool>,
     promoted: Cell<bool>,
 }
@@ -83,18 +88,22 @@ pub(crate) fn play(seed: u64, plan: Plan, prepare: impl FnOnce(&World), tells: b
     app.expires_in.set(Some(plan.expires_in));
     app.gives_refresh_token.set(plan.gives_refresh_token);
     app.gives_it_once.set(plan.gives_it_once);
-    let scene = Scene::in_world(&world, &plan.definition());
+    let ground = plan.ground.map(|ground| (ground, hostile::prepare(&world, &plan, ground)));
+    let definition = ground.as_ref().map_or_else(json_object, |(ground, _)| ground.honest());
+    let scene = Scene::in_world(&world, &editor::merged(definition, &plan.definition()));
     let workers = (1..).zip(&plan.workers).map(|(owner, worker)| {
         let own = world.sibling(worker.way).owned_by(owner);
         own.kept.able.set(worker.keeps);
         own
     });
     let workers: Vec<World> = workers.collect();
-    let roles = (0..plan.connections).map(|number| role(&scene, number)).collect();
+    let roles = (0..plan.connections).map(|number| role(&scene, &plan, number)).collect();
+    let hostile = ground.map(|(ground, outside)| Hostile::new(&scene, ground, outside));
     prepare(&world);
     let stage = Rc::new(Stage {
         sky: Sky::over(&world, &plan, seed),
         verdict: Verdict::new(&world),
+        hostile,
         over: Cell::new(false),
         promoted: Cell::new(false),
         plan,
@@ -110,10 +119,17 @@ pub(crate) fn play(seed: u64, plan: Plan, prepare: impl FnOnce(&World), tells: b
     ended
 }
 
-fn role(scene: &Scene, number: usize) -> Role {
+fn json_object() -> serde_json::Value {
+    serde_json::json!({})
+}
+
+fn role(scene: &Scene, plan: &Plan, number: usize) -> Role {
     let account = format!("person-{number}");
     Role {
-        id: scene.connect(&account),
+        id: match plan.ground {
+            None => scene.connect(&account),
+            Some(ground) => hostile::connect(scene, ground, &account),
+        },
         account,
         gone_at: Cell::new(None),
         may_be_gone: Cell::new(false),
@@ -121,6 +137,7 @@ fn role(scene: &Scene, number: usize) -> Role {
         reconnecting: Cell::new(0),
         begun: Cell::new(0),
         muddled: Cell::new(false),
+        lured: Cell::new(false),
         outdated: Cell::new(0),
         names: RefCell::default(),
     }
@@ -164,6 +181,11 @@ async fn aftermath(stage: &Rc<Stage>) {
     stage.sky.clear();
     stage.tell(|| "the weather clears".into());
     let runtime = &stage.scene.world.runtime;
+    if let Some(hostile) = &stage.hostile {
+        // What somebody still waits for in the record comes first.
+        runtime.sleep(PATIENCE).await;
+        hostile::put_back(stage, hostile, 0).await;
+    }
     // Two looks of the clock find what is due; re-sealing takes two passes.
     let strikes = if stage.promoted.get() { 4 } else { 2 };
     for _ in 0..strikes {
@@ -182,6 +204,9 @@ async fn aftermath(stage: &Rc<Stage>) {
             stage.verdict.last_word(role, last);
         }
     }
+    if let Some(hostile) = &stage.hostile {
+        hostile::last_key(stage, hostile).await;
+    }
 }
 
 impl Stage {
@@ -191,7 +216,11 @@ impl Stage {
     }
 
     /// Waits for something a Worker does, but not for ever: the Worker may be killed.
-    async fn patiently<T: 'static>(&self, world: &World, work: impl Future<Output = T> + 'static) -> Option<T> {
+    pub(crate) async fn patiently<T: 'static>(
+        &self,
+        world: &World,
+        work: impl Future<Output = T> + 'static,
+    ) -> Option<T> {
         let task = world.spawn(work);
         match select(task, std::pin::pin!(world.runtime.sleep(PATIENCE))).await {
             Either::Left((answer, _)) => Some(answer),
@@ -219,7 +248,12 @@ async fn perform(stage: &Rc<Stage>, act: Act) {
             let summary = stage.patiently(world, async move { check::tick(&core, now).await }).await;
             stage.tell(|| format!("tick: {summary:?}"));
         }
+        Act::Reconnect { worker, connection } if stage.hostile.is_some() => {
+            let led = Led { reads: 0, bounced: true, to_rogue_realm: false, lingers: 0 };
+            hostile::walk(stage, worker, connection, (true, led)).await;
+        }
         Act::Reconnect { worker, connection } => reconnect(stage, worker, connection).await,
+        Act::Hostile { worker, deed } => hostile::perform(stage, worker, deed).await,
         Act::Rename { worker, connection, to } => rename(stage, worker, connection, to).await,
         Act::Disconnect { worker, connection } => disconnect_as(stage, worker, connection).await,
         Act::Withdraw { connection } => {
@@ -272,16 +306,45 @@ async fn resolve_as(stage: &Rc<Stage>, worker: usize, connection: usize, ask: As
 
 async fn reconnect(stage: &Rc<Stage>, worker: usize, connection: usize) {
     let role = &stage.roles[connection];
-    role.reconnecting.set(role.reconnecting.get() + 1);
-    role.begun.set(role.begun.get() + 1);
-    role.muddled.set(role.reconnecting.get() > 1 || role.muddled.get());
+    role.begins();
     reconnect_once(stage, worker, role).await;
-    role.reconnecting.set(role.reconnecting.get() - 1);
+    role.ends();
+}
+
+/// Who else was reconnecting when a reconnect began, and how many had begun.
+pub(crate) type Turn = (u32, u32);
+
+impl Role {
+    /// A reconnect begins.
+    pub(crate) fn begins(&self) {
+        self.reconnecting.set(self.reconnecting.get() + 1);
+        self.begun.set(self.begun.get() + 1);
+        self.muddled.set(self.reconnecting.get() > 1 || self.muddled.get());
+    }
+
+    pub(crate) fn turn(&self) -> Turn {
+        (self.reconnecting.get() - 1, self.begun.get())
+    }
+
+    /// A reconnect is over, however it ended.
+    pub(crate) fn ends(&self) {
+        self.reconnecting.set(self.reconnecting.get() - 1);
+    }
+
+    /// A reconnect was acknowledged. Where it brought a refresh token, the app's grants before it are outdated.
+    pub(crate) fn comes_to_its_end(&self, (others, begun): Turn, older: usize, renews: bool) {
+        if renews {
+            self.outdated.set(self.outdated.get().max(older));
+        }
+        // Alone from its begin to its end it is the newest, whatever was before.
+        let alone = others == 0 && self.begun.get() == begun;
+        self.muddled.set(self.muddled.get() && !alone);
+    }
 }
 
 async fn reconnect_once(stage: &Rc<Stage>, worker: usize, role: &Role) {
     let world = &stage.workers[worker];
-    let (others, begun) = (role.reconnecting.get() - 1, role.begun.get());
+    let turn = role.turn();
     let (core, wish) = (world.core(), stage.scene.repair_of(&role.id));
     let Some(Ok(url)) = stage.patiently(world, async move { start(&core, &wish, BROWSER).await }).await else { return };
     let older = stage.scene.world.acme.grants();
@@ -295,12 +358,7 @@ async fn reconnect_once(stage: &Rc<Stage>, worker: usize, role: &Role) {
     let core = stage.scene.world.core();
     let read = store::authorizations::get(core.db(), &flow, &[BROWSER.to_owned()]).await;
     if read.is_ok_and(|flow| flow.is_some_and(|flow| flow.outcome == Outcome::Done)) {
-        if stage.scene.world.acme.renews_since(older, &role.account) {
-            role.outdated.set(role.outdated.get().max(older));
-        }
-        // Alone from its begin to its end it is the newest, whatever was before.
-        let alone = others == 0 && role.begun.get() == begun;
-        role.muddled.set(role.muddled.get() && !alone);
+        role.comes_to_its_end(turn, older, stage.scene.world.acme.renews_since(older, &role.account));
     }
 }
 

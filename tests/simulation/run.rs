@@ -167,7 +167,7 @@ impl Work {
             );
         }
         println!(
-            "simulated {done} seeds from {} in {:.0} s, 0 violations: {} redemptions, {} faults at the app, {} at the record, {} answers truly lost, deaths {:?}, {} credentials answered, {} disconnects",
+            "simulated {done} seeds from {} in {:.0} s, 0 violations: {} redemptions, {} faults at the app, {} at the record, {} answers truly lost, deaths {:?}, {} credentials answered, {} disconnects, {} connections lured to another server, which got {} requests",
             self.from,
             self.begun.elapsed().as_secs_f64(),
             total.redemptions,
@@ -176,11 +176,14 @@ impl Work {
             total.lost,
             total.deaths,
             total.answered,
-            total.disconnects
+            total.disconnects,
+            total.taken_in,
+            total.astray
         );
         if done >= LEAST_SEEDS {
             // A simulation in which nothing goes wrong proves nothing.
             assert!(total.lost > 0 && total.faults.app > 0 && total.faults.record > 0 && total.disconnects > 0);
+            assert!(total.taken_in > 0 && total.astray > 0);
             assert!(
                 ["lost_rotation", "revoked", "refresh_token_missing"]
                     .iter()
@@ -199,6 +202,8 @@ impl Ended {
         self.lost += other.lost;
         self.answered += other.answered;
         self.disconnects += other.disconnects;
+        self.astray += other.astray;
+        self.taken_in += other.taken_in;
         let merge = |into: &mut BTreeMap<&'static str, u64>| {
             for (name, count) in other.deaths {
                 *into.entry(name).or_default() += count;

@@ -1,4 +1,4 @@
-//! The simulation can fail: each safeguard of a refresh is taken away in turn, and the judge has to notice.
+//! The simulation can fail: each safeguard is taken away in turn, and the judge has to notice.
 //!
 //! Owns the list. The safeguards stand in the statements of the record, so that is where they are taken out:
 //! the program under test is the same, the record obeys another text.
@@ -19,6 +19,8 @@ struct Sabotage {
     /// The theme of the plays it is looked for in.
     theme: Theme,
     edits: &'static [Edit],
+    /// What is taken away that does not stand in a statement.
+    seam: fn(&World),
     /// Words that stand in the findings it leads to.
     shows_as: &'static [&'static str],
 }
@@ -32,23 +34,75 @@ const RECONNECT: &str = "UPDATE connections SET app_revision = ?4";
 const RESEAL: &str = "UPDATE connections SET sealed_credential = n.sealed";
 const MARK_DELETED: &str = "generation = generation + 1, next_check_at = NULL\n    WHERE workspace_id = ?1 AND id = ?2";
 
+// ---- what a hostile editor is up against ----
+
+const FLOW: &str = "SELECT * FROM authorizations WHERE state_hash = ?1";
+const CONNECTION: &str = "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+const TO_REFRESH: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL";
+const TO_RESOLVE: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL AND workspace_id = (";
+const DEFINITION_TO_REFRESH: &str = "AND a.revision = c.app_revision WHERE c.id = ?1";
+const DEFINITION_TO_RESOLVE: &str = "WHERE c.id = ?1 AND c.app_revision > 0";
+const CLIENT: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND id = ?2";
+const CURRENT_CLIENT: &str = "FROM clients WHERE workspace_id = ?1 AND registration = ?2 AND current = 1";
+const CLIENTS: &str = "registration = ?2 ORDER BY current DESC, updated_at DESC";
+const CLIENT_TO_REFRESH: &str = "SELECT * FROM clients WHERE id = (SELECT client FROM connections WHERE id = ?1)";
+
+/// The destinations of a row, and all that any edition names.
+const ANYWHERE: &str = r#"SELECT *, json_set(destinations,
+    '$.token', json('["https://acme.example/token","https://acme.example/main/token","https://acme.example/rogue/token","https://rogue.example/token"]'),
+    '$.revoke', json('["https://acme.example/revoke","https://acme.example/main/revoke","https://acme.example/rogue/revoke","https://rogue.example/revoke"]'),
+    '$.api', json('["https://acme.example","https://rogue.example"]')) AS destinations "#;
+/// The same, of a row that is read as if it had been made with the client that is current now.
+const ANYWHERE_BY_THE_CURRENT_CLIENT: &str = r#"SELECT *, json_set(destinations,
+    '$.token', json('["https://acme.example/token","https://acme.example/main/token","https://acme.example/rogue/token","https://rogue.example/token"]'),
+    '$.revoke', json('["https://acme.example/revoke","https://acme.example/main/revoke","https://acme.example/rogue/revoke","https://rogue.example/revoke"]'),
+    '$.api', json('["https://acme.example","https://rogue.example"]')) AS destinations,
+    (SELECT c.id FROM clients c WHERE c.workspace_id = ?1 AND c.registration = connections.app AND c.current = 1) AS client "#;
+/// The destinations of a client, and all revocation and API addresses that any edition names.
+const WIDENED: &str = r#"SELECT *, json_set(destinations,
+    '$.revoke', json('["https://acme.example/revoke","https://acme.example/{realm}/revoke","https://acme.example/rogue/revoke","https://rogue.example/revoke"]'),
+    '$.api', json('["https://acme.example","https://rogue.example"]')) AS destinations "#;
+/// The destinations of a client with the rule of the placeholder as an edition loosens it.
+const LOOSENED: &str = r#"SELECT *, json_set(destinations, '$.rules', json('{"realm":{"from":"person","default":"main"}}')) AS destinations "#;
+const REDIRECT_OF_THE_FIRST: &str = "SELECT *, (SELECT c.redirect_id FROM clients c WHERE c.workspace_id = ?1
+    ORDER BY c.created_at, c.id = c.redirect_id DESC LIMIT 1) AS redirect_id ";
+const BY_THE_CURRENT_REVISION: &str = "SELECT *, NULL AS destinations, (SELECT a.revision FROM apps a
+    WHERE a.workspace_id = authorizations.workspace_id AND a.id = authorizations.app AND a.current = 1) AS app_revision ";
+const ENDED_BY_THE_CURRENT_REVISION: &str = "RETURNING *, NULL AS destinations, (SELECT a.revision FROM apps a
+    WHERE a.workspace_id = connections.workspace_id AND a.id = connections.app AND a.current = 1) AS app_revision";
+const LEAKS: &[&str] = &["where it was not given for"];
+
+fn nothing(_: &World) {}
+
+fn documents_can_be_forged(world: &World) {
+    world.kv.forgeable.set(true);
+}
+
+/// Each row that a statement reads is read with something else in it.
+const fn read_as(of: &'static str, put: &'static str) -> Edit {
+    Edit { of, find: "SELECT * ", put }
+}
+
 const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         what: "no intent: the promise ends as it begins",
         theme: Theme::Anything,
         edits: &[Edit { of: CLAIM, find: "attempt_until = ?6", put: "attempt_until = ?6 - 100000" }],
+        seam: nothing,
         shows_as: &["under way at once", "presented again"],
     },
     Sabotage {
         what: "a lease that is stolen: a promise in force is taken over",
         theme: Theme::SlowRecord,
         edits: &[Edit { of: CLAIM, find: "AND (attempt_id IS NULL OR attempt_until + 5 < ?8)", put: "AND ?8 > 0" }],
+        seam: nothing,
         shows_as: &["under way at once", "presented again"],
     },
     Sabotage {
         what: "no compare-and-set before the request: the claim does not look at the version",
         theme: Theme::SlowRecord,
         edits: &[Edit { of: CLAIM, find: "AND version = ?4", put: "AND ?4 > 0" }],
+        seam: nothing,
         shows_as: &["presented again", "under way at once"],
     },
     Sabotage {
@@ -59,12 +113,14 @@ const SABOTAGES: &[Sabotage] = &[
             find: "AND generation = ?3 AND deleted_at IS NULL AND (attempt_id = ?5 OR version = ?4)",
             put: "AND ?3 > 0 AND ?4 > 0",
         }],
+        seam: nothing,
         shows_as: &["does not open", "older generation", "presented again", "false death", "somebody else"],
     },
     Sabotage {
         what: "a new token is dropped when somebody else has taken the promise over",
         theme: Theme::Takeover,
         edits: &[Edit { of: PERSIST, find: "(attempt_id = ?5 OR version = ?4)", put: "(attempt_id = ?5 AND ?4 > 0)" }],
+        seam: nothing,
         shows_as: &["had been in the program's hands"],
     },
     Sabotage {
@@ -75,6 +131,7 @@ const SABOTAGES: &[Sabotage] = &[
             find: "AND generation = ?3 AND version = ?4 AND attempt_id = ?5 AND deleted_at IS NULL",
             put: "AND ?3 > 0 AND ?4 > 0 AND ?5 <> '' AND deleted_at IS NULL",
         }],
+        seam: nothing,
         shows_as: &["false death"],
     },
     Sabotage {
@@ -85,6 +142,7 @@ const SABOTAGES: &[Sabotage] = &[
             find: "failures = failures + 1",
             put: "failures = failures + 1, status = 'needs_reconnect', reason = 'revoked'",
         }],
+        seam: nothing,
         shows_as: &["alive at the app"],
     },
     Sabotage {
@@ -94,12 +152,14 @@ const SABOTAGES: &[Sabotage] = &[
             Edit { of: FAIL, find: "CASE WHEN ?6 THEN", put: "CASE WHEN ?6 OR 1 THEN" },
             Edit { of: FAIL, find: "next_attempt_at = ?5", put: "next_attempt_at = ?5 - 60" },
         ],
+        seam: nothing,
         shows_as: &["still owned it", "without a pause"],
     },
     Sabotage {
         what: "no back-off after a failure",
         theme: Theme::Anything,
         edits: &[Edit { of: FAIL, find: "next_attempt_at = ?5", put: "next_attempt_at = ?5 * 0" }],
+        seam: nothing,
         shows_as: &["without a pause"],
     },
     Sabotage {
@@ -109,12 +169,14 @@ const SABOTAGES: &[Sabotage] = &[
             Edit { of: FAIL, find: "coalesce(?11, ambiguous_token_hash)", put: "coalesce(NULL, substr(?11, 1, 0))" },
             Edit { of: FAIL, find: "ELSE attempt_token_hash END", put: "ELSE '' END" },
         ],
+        seam: nothing,
         shows_as: &["named revoked"],
     },
     Sabotage {
         what: "a reconnect does not begin a new generation",
         theme: Theme::Anything,
         edits: &[Edit { of: RECONNECT, find: "generation = generation + 1", put: "generation = generation" }],
+        seam: nothing,
         shows_as: &["does not open", "older generation"],
     },
     Sabotage {
@@ -125,6 +187,7 @@ const SABOTAGES: &[Sabotage] = &[
             find: "SET sealed_credential = ?6, version = version + 1",
             put: "SET sealed_credential = sealed_credential || substr(?6, 1, 0), version = version + 1",
         }],
+        seam: nothing,
         shows_as: &["in the record", "named lost", "has ended"],
     },
     Sabotage {
@@ -134,6 +197,7 @@ const SABOTAGES: &[Sabotage] = &[
             Edit { of: PERSIST, find: "(attempt_id = ?5 OR version = ?4)", put: "?4 < 0 AND ?5 = ''" },
             Edit { of: APPLIED, find: "version FROM", put: "version + 1 AS version FROM" },
         ],
+        seam: nothing,
         shows_as: &["had been in the program's hands", "named lost", "alive at the app"],
     },
     Sabotage {
@@ -144,6 +208,7 @@ const SABOTAGES: &[Sabotage] = &[
             find: "connections.sealed_credential = n.was AND connections.version = n.version",
             put: "n.was <> '' AND n.version > 0",
         }],
+        seam: nothing,
         shows_as: &["presented again", "alive at the app", "does not open", "older generation"],
     },
     Sabotage {
@@ -154,13 +219,115 @@ const SABOTAGES: &[Sabotage] = &[
             find: "SET deleted_at = ?3, generation = generation + 1",
             put: "SET deleted_at = nullif(?3, ?3)",
         }],
+        seam: nothing,
         shows_as: &["after an acknowledged disconnect"],
+    },
+    Sabotage {
+        what: "all authorization servers share a redirect URI",
+        theme: Theme::Editor,
+        edits: &[read_as(CLIENT, REDIRECT_OF_THE_FIRST), read_as(CURRENT_CLIENT, REDIRECT_OF_THE_FIRST)],
+        seam: nothing,
+        shows_as: LEAKS,
+    },
+    Sabotage {
+        what: "a refresh token is carried over whatever its addresses",
+        theme: Theme::Editor,
+        edits: &[read_as(CONNECTION, ANYWHERE)],
+        seam: nothing,
+        shows_as: LEAKS,
+    },
+    Sabotage {
+        what: "a refresh token is carried over whatever its addresses and its client",
+        theme: Theme::Editor,
+        edits: &[read_as(CONNECTION, ANYWHERE_BY_THE_CURRENT_CLIENT)],
+        seam: nothing,
+        shows_as: LEAKS,
+    },
+    Sabotage {
+        what: "a client's secret is kept for other addresses",
+        theme: Theme::Editor,
+        edits: &[
+            read_as(CLIENT, WIDENED),
+            read_as(CURRENT_CLIENT, WIDENED),
+            read_as(CLIENTS, WIDENED),
+            read_as(CLIENT_TO_REFRESH, WIDENED),
+        ],
+        seam: nothing,
+        shows_as: LEAKS,
+    },
+    Sabotage {
+        what: "a flow goes on with a secret that was entered for other addresses since it began",
+        theme: Theme::Editor,
+        edits: &[read_as(CLIENT, WIDENED)],
+        seam: nothing,
+        shows_as: LEAKS,
+    },
+    Sabotage {
+        what: "a loosened rule of a placeholder is taken for the one before",
+        theme: Theme::Editor,
+        edits: &[read_as(CLIENT, LOOSENED), read_as(CURRENT_CLIENT, LOOSENED), read_as(CLIENT_TO_REFRESH, LOOSENED)],
+        seam: nothing,
+        shows_as: LEAKS,
+    },
+    Sabotage {
+        what: "a connection has no destinations and goes by the current definition",
+        theme: Theme::Editor,
+        edits: &[
+            read_as(TO_REFRESH, "SELECT *, NULL AS destinations "),
+            Edit { of: DEFINITION_TO_REFRESH, find: "a.revision = c.app_revision", put: "a.current = 1" },
+        ],
+        seam: nothing,
+        shows_as: LEAKS,
+    },
+    Sabotage {
+        what: "a connection's destinations are anywhere and it goes by the current definition",
+        theme: Theme::Editor,
+        edits: &[
+            read_as(TO_REFRESH, ANYWHERE),
+            Edit { of: DEFINITION_TO_REFRESH, find: "a.revision = c.app_revision", put: "a.current = 1" },
+        ],
+        seam: nothing,
+        shows_as: LEAKS,
+    },
+    Sabotage {
+        what: "a resolve goes by the current definition and looks at no destinations",
+        theme: Theme::Editor,
+        edits: &[
+            read_as(TO_RESOLVE, "SELECT *, NULL AS destinations "),
+            Edit { of: DEFINITION_TO_RESOLVE, find: "a.revision = c.app_revision", put: "a.current = 1" },
+        ],
+        seam: nothing,
+        shows_as: &["a caller is told to send it to"],
+    },
+    Sabotage {
+        what: "a flow goes by the definition as it is when the browser comes back",
+        theme: Theme::Editor,
+        edits: &[read_as(FLOW, BY_THE_CURRENT_REVISION)],
+        seam: nothing,
+        shows_as: LEAKS,
+    },
+    Sabotage {
+        what: "a grant is revoked where the current definition says",
+        theme: Theme::Editor,
+        edits: &[Edit { of: MARK_DELETED, find: "RETURNING *", put: ENDED_BY_THE_CURRENT_REVISION }],
+        seam: nothing,
+        shows_as: LEAKS,
+    },
+    Sabotage {
+        what: "a discovery document is not sealed",
+        theme: Theme::Editor,
+        edits: &[],
+        seam: documents_can_be_forged,
+        shows_as: LEAKS,
     },
 ];
 
 /// The first seed in which it shows, and as what.
 fn caught(sabotage: &Sabotage) -> Option<(u64, Vec<String>)> {
-    let prepare = |world: &World| world.db.edits.borrow_mut().extend(sabotage.edits);
+    let prepare = |world: &World| {
+        world.db.edits.borrow_mut().extend(sabotage.edits);
+        (sabotage.seam)(world);
+    };
     (0..SEEDS).filter(|seed| Theme::of(*seed) == sabotage.theme).find_map(|seed| {
         let findings = one(seed, prepare, false).findings;
         (!findings.is_empty()).then_some((seed, findings))

@@ -14,6 +14,8 @@ use connections::ids::{ConnectionId, WorkspaceId};
 use connections::resolve::Resolved;
 
 use crate::draw::{Act, Plan};
+use crate::editor::is_rogue;
+use crate::hostile;
 use crate::play::{Role, Stage, reuse_is_harmless};
 use crate::support::acme::{CANARY, End};
 use crate::support::witness::{Fate, Sent};
@@ -56,6 +58,10 @@ pub(crate) struct Ended {
     pub(crate) answered: u64,
     /// Disconnects that were acknowledged.
     pub(crate) disconnects: u64,
+    /// Requests that reached a hostile editor's server.
+    pub(crate) astray: u64,
+    /// Connections that got a grant of that server.
+    pub(crate) taken_in: u64,
 }
 
 /// What was found so far.
@@ -104,7 +110,7 @@ impl Verdict {
         stage.tell(|| format!("dead: {id}, {reason}"));
         let reason = Reason::parse(&reason).map_or("unknown", Reason::as_str);
         *self.deaths.borrow_mut().entry(reason).or_default() += 1;
-        let Some(stored) = self.stored(id) else { return };
+        let Some(stored) = self.stored(id).filter(|stored| !is_of_rogue(stored)) else { return };
         let app = &self.world.acme;
         let Some(token) = stored.refresh_token.as_ref().map(|token| token.expose().to_owned()) else {
             // Lives count from before the request, so they end early by as long as that took.
@@ -151,7 +157,8 @@ impl Verdict {
                 "SELECT count(*) FROM connections WHERE id = '{}' AND deleted_at IS NULL AND status = 'connected'",
                 role.id.as_str()
             );
-            if self.world.db.number(&live) > 0 {
+            let elsewhere = self.stored(role.id.as_str()).is_some_and(|stored| is_of_rogue(&stored));
+            if self.world.db.number(&live) > 0 && !elsewhere {
                 self.found(format!("a revocation killed the live grant of {account}"));
             }
         }
@@ -167,6 +174,12 @@ impl Verdict {
         let token = issued.access_token.as_str();
         if role.gone_at.get().is_some_and(|at| at <= begun_ms) {
             self.found(format!("{} was answered after an acknowledged disconnect", role.account));
+        }
+        if let Some(hostile) = &stage.hostile {
+            hostile::judge_answer(stage, hostile, token, resolved);
+        }
+        if is_rogue(token) && role.lured.get() {
+            return;
         }
         if app.owner(token).as_deref() != Some(role.account.as_str()) {
             self.found(format!("{} was answered with somebody else's token", role.account));
@@ -202,6 +215,9 @@ impl Verdict {
         let Some(stored) = self.stored(id) else {
             return self.found(format!("what is stored for {} does not open", role.account));
         };
+        if is_of_rogue(&stored) && role.lured.get() {
+            return;
+        }
         let renewable = stored.refresh_token.as_ref().is_some_and(|token| self.world.acme.would_redeem(token.expose()));
         let works = self.world.acme.accepts(stored.access_token.expose());
         match last {
@@ -243,8 +259,13 @@ impl Verdict {
         self.in_silence();
         let witness = &self.world.witness;
         let sent = witness.sent.borrow();
+        let mut findings = self.findings.borrow().clone();
+        let hostile = stage.hostile.as_ref();
+        findings.extend(hostile.iter().flat_map(|hostile| hostile.secrets.findings.borrow().clone()));
         Ended {
-            findings: self.findings.borrow().clone(),
+            findings,
+            astray: hostile.map_or(0, |hostile| hostile.rogue.log.borrow().len() as u64),
+            taken_in: hostile.map_or(0, |hostile| hostile.taken_in.get()),
             lines: witness.lines.take(),
             faults: stage.sky.counts(),
             redemptions: sent.len() as u64,
@@ -361,11 +382,13 @@ impl Verdict {
         let succeeded =
             |attempt: &str| sent.iter().any(|one| one.attempt == attempt && matches!(one.fate, Fate::Stored(_)));
         for one in sent.iter() {
+            let sent_ms = one.at_ms;
             if let Some(before) = last.insert(&one.token, one)
                 && !matches!(before.fate, Fate::Stored(_))
                 && before.ended_ms.is_some_and(|end| one.at_ms - end < SHORTEST_BACKOFF)
                 && one.at_ms < before.at_ms + stage.plan.ownership() * 1000
                 && !succeeded(&before.attempt)
+                && !stage.hostile.as_ref().is_some_and(|one| one.was_entered_between(before.at_ms, sent_ms))
             {
                 self.found("a failed redemption was tried again without a pause".into());
             }
@@ -392,6 +415,11 @@ impl Verdict {
         let place = Credential::place(&workspace, &id, generation);
         Credential::open(&self.world.config().ring, &place, &sealed).ok()?.token
     }
+}
+
+/// Whether a hostile editor's server has given a token.
+fn is_of_rogue(token: &Token) -> bool {
+    is_rogue(token.access_token.expose()) || token.refresh_token.as_ref().is_some_and(|one| is_rogue(one.expose()))
 }
 
 /// The program tried for as long as it has to, and had no place to keep them. Where a clock jumps, that time is over

@@ -23,6 +23,8 @@ use super::witness::{Strand, Witness};
 
 /// Stands in every secret that the app hands out or is given.
 pub(crate) const CANARY: &str = "canary7f3a";
+/// Where the app is, too: an authorization server of its own, should a definition name it so.
+pub(crate) const REALM: &str = "/main";
 /// The client that is registered at the app.
 pub(crate) const CLIENT_ID: &str = "acme-client";
 
@@ -150,12 +152,16 @@ impl Elsewhere {
         [CANARY, "assertion="].iter().any(|one| self.text.contains(one))
     }
 }
+/// Sees every request before the app does, and answers those that are for others.
+pub(crate) type Interceptor = Box<dyn Fn(&Outbound) -> Option<Inbound>>;
 
 /// Answers every request in the app's place.
 pub(crate) type Understudy = Box<dyn Fn(&Outbound) -> Inbound>;
 
 struct Grant {
     account: String,
+    /// The code that it came of, if it came of one.
+    code: Option<String>,
     live: bool,
     /// Whether a refresh token of it was ever told.
     renewable: bool,
@@ -207,6 +213,7 @@ pub(crate) struct Acme {
     /// Whether only an account's first consent brings one, for as long as that lives.
     pub(crate) gives_it_once: Cell<bool>,
     pub(crate) latency_ms: Cell<i64>,
+    /// None is given to a public client: an empty text.
     pub(crate) client_secret: RefCell<String>,
     /// Scopes that are granted whatever is asked; `None` grants what is asked.
     pub(crate) grants_scopes: RefCell<Option<String>>,
@@ -225,6 +232,8 @@ pub(crate) struct Acme {
     pub(crate) strangers: RefCell<Option<Understudy>>,
     /// Every request to another host than its own, whole.
     pub(crate) elsewhere: RefCell<Vec<Elsewhere>>,
+    /// Who else is on the way out of the program.
+    pub(crate) interceptor: RefCell<Option<Interceptor>>,
     /// Called with an account when its grants are revoked at our own wish.
     pub(crate) on_revoked: RefCell<Option<OnRevoked>>,
     truth: RefCell<Truth>,
@@ -250,6 +259,7 @@ impl Acme {
             understudy: RefCell::default(),
             strangers: RefCell::default(),
             elsewhere: RefCell::default(),
+            interceptor: RefCell::default(),
             on_revoked: RefCell::default(),
             truth: RefCell::default(),
             runtime,
@@ -424,6 +434,12 @@ impl Acme {
         access.or_else(|| truth.refresh_tokens.get(token).map(|token| token.grant))
     }
 
+    /// The code that a token came of, if it came of one.
+    pub(crate) fn code_of(&self, token: &str) -> Option<String> {
+        let grant = self.grant_of(token)?;
+        self.truth.borrow().grants[grant].code.clone()
+    }
+
     async fn serve(self: Rc<Self>, request: Permitted, sent: usize) -> Result<Inbound, HttpError> {
         if request.url.authority() != HOST || request.url.url().path().starts_with("/evil") {
             self.elsewhere.borrow_mut().push(Elsewhere::of(&request));
@@ -434,7 +450,12 @@ impl Acme {
         if let Some(understudy) = self.understudy.borrow().as_ref() {
             return Ok(understudy(&request));
         }
-        let path = request.url.url().path().to_owned();
+        let answered = self.interceptor.borrow().as_ref().and_then(|interceptor| interceptor(&request));
+        if let Some(answer) = answered {
+            self.runtime.sleep(self.latency_ms.get()).await;
+            return Ok(answer);
+        }
+        let path = own_path(&request).to_owned();
         let drawn = self.weather.borrow_mut().as_mut().map(|weather| weather(&path));
         let (drawn, latency) = drawn.unwrap_or_else(|| (None, self.latency_ms.get()));
         self.runtime.sleep(latency / 2).await;
@@ -488,6 +509,9 @@ impl Acme {
     }
 
     fn knows_client(&self, request: &Outbound, form: &BTreeMap<String, String>) -> bool {
+        if self.client_secret.borrow().is_empty() {
+            return form.get("client_id").is_some_and(|id| id == CLIENT_ID);
+        }
         let header = request.headers.iter().find(|(name, _)| name == "authorization").map(|(_, value)| value.as_str());
         let decoded = header
             .and_then(|value| value.strip_prefix("Basic "))
@@ -508,7 +532,12 @@ impl Acme {
         }
         let consented = truth.grants.iter().any(|grant| grant.live && grant.account == code.account);
         let gives = self.gives_refresh_token.get() && !(self.gives_it_once.get() && consented);
-        truth.grants.push(Grant { account: code.account, live: true, renewable: false });
+        truth.grants.push(Grant {
+            account: code.account,
+            code: Some(form["code"].clone()),
+            live: true,
+            renewable: false,
+        });
         let grant = truth.grants.len() - 1;
         let scope = self.grants_scopes.borrow().clone().unwrap_or(code.scope);
         let mut answer = self.issue(&mut truth, grant, gives, Some(&scope));
@@ -528,7 +557,7 @@ impl Acme {
         });
         let Some((id, _)) = known else { return (401, json!({ "error": "invalid_client" })) };
         let mut truth = self.truth.borrow_mut();
-        truth.grants.push(Grant { account: id.clone(), live: true, renewable: false });
+        truth.grants.push(Grant { account: id.clone(), code: None, live: true, renewable: false });
         let grant = truth.grants.len() - 1;
         (200, self.issue(&mut truth, grant, false, None))
     }
@@ -536,7 +565,7 @@ impl Acme {
     /// Any assertion is taken: what is in it is judged by the test.
     fn assertion(&self) -> (u16, Value) {
         let mut truth = self.truth.borrow_mut();
-        truth.grants.push(Grant { account: "robot".into(), live: true, renewable: false });
+        truth.grants.push(Grant { account: "robot".into(), code: None, live: true, renewable: false });
         let grant = truth.grants.len() - 1;
         (200, self.issue(&mut truth, grant, false, None))
     }
@@ -656,12 +685,12 @@ impl Truth {
     }
 }
 
-fn bearer(request: &Outbound) -> Option<&str> {
+pub(crate) fn bearer(request: &Outbound) -> Option<&str> {
     let header = request.headers.iter().find(|(name, _)| name == "authorization").map(|(_, value)| value.as_str());
     header.and_then(|value| value.strip_prefix("Bearer "))
 }
 
-fn inbound(status: u16, body: &str, mut headers: Vec<(String, String)>) -> Inbound {
+pub(crate) fn inbound(status: u16, body: &str, mut headers: Vec<(String, String)>) -> Inbound {
     if !headers.iter().any(|(name, _)| name == "content-type") {
         let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
         headers.push(("content-type".into(), kind.into()));
@@ -713,9 +742,15 @@ impl Http for Wire {
     }
 }
 
+/// The path of a request, without the name of the one realm that the app has.
+fn own_path(request: &Outbound) -> &str {
+    let path = request.url.url().path();
+    path.strip_prefix(REALM).filter(|rest| rest.starts_with('/')).unwrap_or(path)
+}
+
 /// The refresh token that a request presents, if it does.
 fn presented(request: &Outbound) -> Option<String> {
-    let body = request.body.as_deref().filter(|_| request.url.url().path() == "/token")?;
+    let body = request.body.as_deref().filter(|_| own_path(request) == "/token")?;
     url::form_urlencoded::parse(body.as_bytes())
         .find(|(name, _)| name == "refresh_token")
         .map(|(_, value)| value.into())

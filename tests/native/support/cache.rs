@@ -26,6 +26,8 @@ pub(crate) struct Entries {
     pub(crate) slow: Cell<i64>,
     /// Reads answer that there is nothing, as a location does for a minute after it found nothing.
     pub(crate) blind: Cell<bool>,
+    /// Whether somebody who writes an entry can seal it, too.
+    pub(crate) forgeable: Cell<bool>,
     /// Puts that are refused (429).
     pub(crate) refused_puts: Cell<u32>,
     /// Deletes that are refused (429).

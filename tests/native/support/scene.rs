@@ -357,7 +357,7 @@ fn new_key(core: &Core<super::world::Outside>, workspace: &WorkspaceId) -> (Key,
     (key, text)
 }
 
-async fn put_client(
+pub(crate) async fn put_client(
     core: &Core<super::world::Outside>,
     workspace: &WorkspaceId,
     app: &App,
@@ -366,7 +366,7 @@ async fn put_client(
 ) -> ClientId {
     let new = NewClient {
         client_id: client_id.to_owned(),
-        secret: Some(Secret::new(secret)),
+        secret: (!secret.is_empty()).then(|| Secret::new(secret)),
         variables,
         scopes: None,
         secret_expires_at: None,
