@@ -275,7 +275,8 @@ fn document_name() -> String {
 fn forged(world: &World, key: &str, document: Document) -> String {
     let core = world.core();
     let place = Place { workspace: "", table: "cache", row: key, field: "discovery", generation: 0 };
-    core.config.ring.seal(core.ports.random(), &place, &Secret::new(document.text())).unwrap()
+    let text = format!("{} {}", core.now().unix(), document.text());
+    core.config.ring.seal(core.ports.random(), &place, &Secret::new(text)).unwrap()
 }
 
 /// Everything is as it was: the app's own definitions, and its client with the secret that the app knows.
