@@ -22,7 +22,7 @@ use crate::ports::Ports;
 use crate::quotas;
 use crate::registry;
 use crate::secret::Secret;
-use crate::store::links::{self, Link};
+use crate::store::links::Link;
 use crate::store::sessions::{self, Session};
 
 // ---- starting, as a signed-in person ----
@@ -203,15 +203,12 @@ pub(super) async fn use_again<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Resu
 async fn use_through<P: Ports>(core: &Core<P>, call: &Call<'_>, link: &Link) -> Result<Response> {
     not_somebody_else(call, link)?;
     let (session, cookie) = link_session(core, call, link).await?;
-    if !links::take(core.db(), link, &session.hash, core.now()).await? {
+    if let Err(refused) = link::begin(core, link, &session.hash).await {
         // Whoever has no use of the link leaves no session.
         if cookie.is_some() {
             sessions::delete(core.db(), &session.hash).await?;
         }
-        return Err(Error::new(
-            Code::LinkEnded,
-            "This link is in use in another browser. Continue there, or ask for a new link.",
-        ));
+        return Err(refused);
     }
     // The link is this browser's from now on: it gets the cookie whatever comes of it, so that it may try again.
     let walked = match link_wish(call, link) {
@@ -301,7 +298,7 @@ fn ended(refusal: Refusal) -> Response {
     let reason = match refusal {
         Refusal::Unknown => "unknown",
         Refusal::Expired => "expired",
-        Refusal::AlreadyUsed => "used",
+        Refusal::BegunAnew => "begun-anew",
         Refusal::OtherBrowser => "other-browser",
     };
     Response::see_other(&format!("/oauth/ended/{reason}"))
@@ -310,7 +307,7 @@ fn ended(refusal: Refusal) -> Response {
 pub(super) async fn show_ended<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let refusal = match call.param(0) {
         "expired" => Refusal::Expired,
-        "used" => Refusal::AlreadyUsed,
+        "begun-anew" => Refusal::BegunAnew,
         "other-browser" => Refusal::OtherBrowser,
         _ => Refusal::Unknown,
     };
