@@ -52,7 +52,9 @@ impl Timestamp {
         if let Some(number) = whole.and_then(|whole| whole.parse::<i64>().ok()) {
             return match number {
                 EARLIEST_READ..LATEST_READ => Some(Self::from_unix(number)),
-                _ if (EARLIEST_READ * 1000..LATEST_READ * 1000).contains(&number) => Some(Self::from_unix(number / 1000)),
+                _ if (EARLIEST_READ * 1000..LATEST_READ * 1000).contains(&number) => {
+                    Some(Self::from_unix(number / 1000))
+                }
                 _ => None,
             };
         }

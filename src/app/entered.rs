@@ -102,7 +102,7 @@ pub struct Usage {
 impl App {
     /// Where requests have the value of a field, or of a token by its name in templates.
     pub fn usage(&self, name: &str) -> Usage {
-        let stands_for_token = self.first_secret() == Some(name);
+        let stands_for_token = self.server().is_none() && self.first_secret() == Some(name);
         let is_it = |place: &str| place == name || stands_for_token && place == "access_token";
         let headers = || self.request.headers.iter().chain(self.probes().flat_map(|probe| &probe.headers));
         let holds = |template: &Template| template.places().any(is_it);
@@ -220,11 +220,21 @@ impl Usage {
         let value = value.strip_prefix("-H ").or(value.strip_prefix("--header ")).map_or(value, str::trim_start);
         let quoted = QUOTES.iter().find_map(|pair| unquoted(value, *pair));
         let taken = quoted
-            .or_else(|| self.added.iter().find_map(|(name, _)| after_name(value, name)))
+            .or_else(|| self.after_header(value))
             .or_else(|| self.after_scheme(value))
             .or_else(|| assigned(value))?;
         let taken = taken.trim();
         (!taken.is_empty()).then_some(taken)
+    }
+
+    /// What stands behind the name of a header that holds the value; not where another scheme follows than requests add.
+    fn after_header<'a>(&self, value: &'a str) -> Option<&'a str> {
+        self.added.iter().find_map(|(name, scheme)| {
+            let rest = after_name(value, name)?.trim();
+            let is_clear =
+                scheme.is_empty() || !rest.contains(char::is_whitespace) || self.after_scheme(rest).is_some();
+            is_clear.then_some(rest)
+        })
     }
 
     /// What stands behind the scheme that requests add; behind another scheme, only where it is one word.
@@ -274,17 +284,19 @@ fn assigned(value: &str) -> Option<&str> {
     let is_variable = name == upper && name.contains('_') && is_equal;
     let holds_secret = SECRET_NAMES.iter().any(|end| upper.ends_with(end));
     let rest = rest.trim();
-    let rest = ["\",", "',", "\";", "';"].iter().find(|end| rest.ends_with(**end)).map_or(rest, |_| {
-        rest.strip_suffix([',', ';']).unwrap_or(rest)
-    });
+    let rest = ["\",", "',", "\";", "';"]
+        .iter()
+        .find(|end| rest.ends_with(**end))
+        .map_or(rest, |_| rest.strip_suffix([',', ';']).unwrap_or(rest));
     // The end of base64 looks like an assignment, a query or a connection string holds more than one value.
     let is_one = !rest.is_empty() && !rest.starts_with('=') && !rest.contains(['&', ';']) && {
         let plain = rest.trim_matches(['"', '\'', '`']);
-        !plain.contains(char::is_whitespace) || SCHEMES.iter().any(|known| {
-            plain.split_once(' ').is_some_and(|(scheme, token)| {
-                scheme.eq_ignore_ascii_case(known) && !token.contains(char::is_whitespace)
+        !plain.contains(char::is_whitespace)
+            || SCHEMES.iter().any(|known| {
+                plain.split_once(' ').is_some_and(|(scheme, token)| {
+                    scheme.eq_ignore_ascii_case(known) && !token.contains(char::is_whitespace)
+                })
             })
-        })
     };
     (is_name && (exported.is_some() || is_variable || holds_secret) && is_one).then_some(rest)
 }

@@ -270,10 +270,7 @@ pub fn variable_at(name: &str) -> String {
 ///
 /// # Errors
 /// Every field that is wrong.
-pub fn read_fields(
-    app: &App,
-    entered: &BTreeMap<String, Secret>,
-) -> Result<BTreeMap<String, Secret>, Vec<FieldError>> {
+pub fn read_fields(app: &App, entered: &BTreeMap<String, Secret>) -> Result<BTreeMap<String, Secret>, Vec<FieldError>> {
     read_each(&app.fields, entered, |id| app.usage(id))
 }
 
@@ -449,7 +446,10 @@ mod tests {
             assert!(problems[0].problem.contains(problem), "{problems:?}");
             assert!(!format!("{problems:?}").contains("hunter"), "{problems:?}");
         }
-        assert_eq!(read_each(&[key()], &entered("other", "x"), |_| in_header()).unwrap_err()[0].field, "credential.other");
+        assert_eq!(
+            read_each(&[key()], &entered("other", "x"), |_| in_header()).unwrap_err()[0].field,
+            "credential.other"
+        );
     }
 
     #[test]
@@ -462,7 +462,8 @@ mod tests {
     #[test]
     fn an_optional_field_may_be_left_out_and_a_text_may_have_lines() {
         let file = Field { multiline: true, optional: true, ..Field::usual("key", "Key file", true) };
-        let read = |given: &BTreeMap<String, Secret>| read_each(std::slice::from_ref(&file), given, |_| Usage::default());
+        let read =
+            |given: &BTreeMap<String, Secret>| read_each(std::slice::from_ref(&file), given, |_| Usage::default());
         assert!(read(&BTreeMap::new()).unwrap().is_empty());
         assert!(read(&entered("key", "{\n\t\"a\": 1\r\n}")).is_ok());
     }

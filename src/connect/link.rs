@@ -79,7 +79,8 @@ pub async fn create<P: Ports>(
         .ok_or_else(|| Error::invalid("app", "is no app of the catalogue or this workspace."))?;
     // Better told to whoever makes the link than to whoever opens it.
     let definition = &registered.definition;
-    let repaired = connection.as_ref().map(|connection| &connection.way).filter(|way| definition.way(Some(way)).is_some());
+    let repaired =
+        connection.as_ref().map(|connection| &connection.way).filter(|way| definition.way(Some(way)).is_some());
     walkable(core, workspace, definition, new.way.as_ref().or(repaired)).await?;
     let now = core.now();
     let token = Secret::new(random_text::<32>(core.ports.random())?);

@@ -166,9 +166,11 @@ async fn link_of<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<Optio
 fn link_failure(flow: &Authorization, link: Option<&Link>) -> Option<Failure> {
     flow.link.as_ref()?;
     match link {
-        Some(link) if link.status == LinkStatus::Open => {
-            link.session_hash.as_ref().is_some_and(|begun| *begun != flow.session_hash).then_some(Failure::LinkBegunAnew)
-        }
+        Some(link) if link.status == LinkStatus::Open => link
+            .session_hash
+            .as_ref()
+            .is_some_and(|begun| *begun != flow.session_hash)
+            .then_some(Failure::LinkBegunAnew),
         _ => Some(Failure::LinkUsed),
     }
 }

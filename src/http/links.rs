@@ -128,7 +128,9 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
         .map(|text| ConnectionId::parse(text).ok_or_else(|| wrong("connection", "is not a connection's id (con_…).")));
     let status = filters.get("status").map(|text| {
         let known = STATUSES.contains(&text).then(|| text.to_owned());
-        known.ok_or_else(|| wrong("status", "must be open, waiting_for_choice, awaiting_confirmation, used, ended or expired."))
+        known.ok_or_else(|| {
+            wrong("status", "must be open, waiting_for_choice, awaiting_confirmation, used, ended or expired.")
+        })
     });
     let filter = rows::Filter {
         app: app.transpose()?,

@@ -9,6 +9,7 @@ use super::problem;
 use super::session::{self, shell, user_of};
 use super::{Call, Response, input};
 use crate::app::{AppId, WayId};
+use crate::connect::Failure;
 use crate::connect::callback::{self, Landing, Refusal, Returned};
 use crate::connect::hosts;
 use crate::connect::link;
@@ -157,6 +158,10 @@ async fn paste<P: Ports>(
     let name = name.map(|name| input::name("name", &name, settle::LONGEST_NAME)).transpose()?;
     let entered = Paste { entered: Entered::Fields(fields), name, metadata: BTreeMap::new(), check: true, actor: None };
     let flow = paste::paste(core, wish, entered, session, Deciding::Person).await?;
+    // The session has ended, so this browser doesn't reach the flow's page.
+    if flow.error.as_deref() == Some(Failure::LinkBegunAnew.as_str()) {
+        return Ok(ended(Refusal::BegunAnew));
+    }
     Ok(Response::see_other(&destination(&flow).unwrap_or_else(|| format!("/flows/{}", flow.id))))
 }
 

@@ -138,6 +138,22 @@ fn a_link_begun_anew_while_the_first_answer_is_taken_connects_once() {
 }
 
 #[test]
+fn what_is_entered_for_a_link_that_another_browser_begins_meanwhile_is_not_stored() {
+    let consent = json!({ "type": "oauth2", "authorize_url": "https://acme.example/a", "token_url": "https://acme.example/token" });
+    let scene = Scene::with(&json!({ "auth": [consent, { "type": "api_key" }] }));
+    scene.world.acme.keys.borrow_mut().insert("k1".into(), "ann".into());
+    let (id, path) = made(&scene, &json!({ "app": "acme", "way": "api_key" }));
+    let (first, mut second) = (Browser::new(&scene), Browser::new(&scene));
+    let entering =
+        |browser: &Browser<'_>| browser.with_cookies(request(Method::Post, &path, b"input.api_key=k1".to_vec()));
+    let (end, anew) = meanwhile(&scene, entering(&first), entering(&second));
+    assert_eq!(location(&end), "/oauth/ended/begun-anew");
+    second.keep(&anew);
+    assert!(second.get(location(&anew)).body.contains("Acme is connected"));
+    assert_eq!((connected(&scene), shown(&scene, &id)["status"].as_str()), (1, Some("used")));
+}
+
+#[test]
 fn a_link_that_waits_for_its_persons_choice_says_so_and_stays_with_its_browser() {
     let scene = Scene::new();
     let existing = json!({ "app": "acme", "user": { "id": "ann" }, "expires_in": 300 });
@@ -290,7 +306,8 @@ fn the_page_of_a_flow_whose_answer_is_being_taken_loads_itself_again_but_not_for
 fn a_link_that_would_end_at_a_wall_is_not_made() {
     let scene = Scene::new();
     let key = first_key(&scene);
-    let (status, problem) = call(&scene, &key, Method::Post, "/v1/links", &json!({ "app": "dropbox", "way": "oauth2" }));
+    let (status, problem) =
+        call(&scene, &key, Method::Post, "/v1/links", &json!({ "app": "dropbox", "way": "oauth2" }));
     assert_eq!((status, problem["code"].as_str()), (409, Some("client_missing")), "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains("PUT /v1/apps/dropbox/client"), "{problem}");
     // A repair goes the way that the connection was made by.

@@ -16,7 +16,8 @@ fn with_way(way: &Value) -> Scene {
         way,
     ] }));
     let body = br#"{"sub":"ann","email":"ann","access_token":"t","token_type":"Bearer","expires_in":3600}"#.to_vec();
-    let takes_all = move |_: &connections::ports::Outbound| Inbound { status: 200, headers: vec![], body: body.clone() };
+    let takes_all =
+        move |_: &connections::ports::Outbound| Inbound { status: 200, headers: vec![], body: body.clone() };
     *scene.world.acme.understudy.borrow_mut() = Some(Box::new(takes_all));
     scene
 }
@@ -110,7 +111,10 @@ fn what_can_not_be_meant_is_named_for_what_it_is_and_where_and_never_repeated() 
     for (pasted, said) in [
         ("hunter2k\u{a0}x", "has a non-breaking space after character 8."),
         ("hun\u{201c}ter2k", "has a curly quotation mark after character 3."),
-        ("\u{43a}hunter2k", "begins with a character that is not ASCII. It is sent in the header Authorization as it is"),
+        (
+            "\u{43a}hunter2k",
+            "begins with a character that is not ASCII. It is sent in the header Authorization as it is",
+        ),
         ("hunter2k\u{2026}", "has an ellipsis, so it may be cut off there, after character 8."),
         ("\u{2022}\u{2022}hunter2k", "begins with a bullet"),
         ("hunter\n2k", "has several lines"),
@@ -152,11 +156,14 @@ fn a_user_name_and_a_password_may_have_any_letters_but_the_password_stays_as_it_
         "fields": [{ "id": "username", "label": "Name", "secret": false }, { "id": "password", "label": "Password" }],
         "request": { "basic": { "username": "{username}", "password": "{password}" } },
     }));
-    for password in ["p\u{e4}ssw\u{f6}rd", "\u{5bc6}\u{7801} \u{1f469}\u{200d}\u{1f4bb}", "\"quoted\"", "KEY=value", "Bearer k"] {
+    for password in
+        ["p\u{e4}ssw\u{f6}rd", "\u{5bc6}\u{7801} \u{1f469}\u{200d}\u{1f4bb}", "\"quoted\"", "KEY=value", "Bearer k"]
+    {
         let credential = json!({ "type": "basic", "username": "j\u{f6}rg", "password": password });
         let (status, made) = entered(&scene, &json!({ "app": "acme", "way": "basic", "credential": credential }));
         assert_eq!(status, 201, "{made}");
-        let form = on_the_form(&scene, "/oauth/start/acme?way=basic", &[("username", "j\u{f6}rg"), ("password", password)]);
+        let form =
+            on_the_form(&scene, "/oauth/start/acme?way=basic", &[("username", "j\u{f6}rg"), ("password", password)]);
         // The second one is another connection to the account, about which the person is asked.
         assert_eq!(form.status, 303, "{}", form.body);
         let resolved = resolved(&scene, &made["id"]);
@@ -175,8 +182,10 @@ fn a_secret_that_is_sent_as_a_parameter_may_have_any_letters() {
         let scene = with_way(&json!({
             "type": "client_credentials", "token_url": "https://acme.example/token", "client_auth": auth,
         }));
-        let credential = json!({ "type": "client_credentials", "client_id": "r\u{f6}bot", "client_secret": "s\u{eb}cret" });
-        let (status, made) = entered(&scene, &json!({ "app": "acme", "way": "client_credentials", "credential": credential }));
+        let credential =
+            json!({ "type": "client_credentials", "client_id": "r\u{f6}bot", "client_secret": "s\u{eb}cret" });
+        let (status, made) =
+            entered(&scene, &json!({ "app": "acme", "way": "client_credentials", "credential": credential }));
         assert_eq!(status, 201, "{auth}: {made}");
     }
     let scene = with_way(&key_way(&json!({ "query": { "key": "{api_key}" } })));
@@ -236,7 +245,10 @@ fn imported_tokens_may_be_long_and_are_taken_without_what_copying_adds() {
         format!("\"{long}\""),
         format!("ACCESS_TOKEN={long}"),
     ] {
-        let (status, made) = import(&scene, json!({ "access_token": pasted, "refresh_token": "\"r t\u{e9}\"\r\n", "expires_at": 1_796_126_400 }));
+        let (status, made) = import(
+            &scene,
+            json!({ "access_token": pasted, "refresh_token": "\"r t\u{e9}\"\r\n", "expires_at": 1_796_126_400 }),
+        );
         assert_eq!(status, 201, "{made}");
         assert_eq!(resolved(&scene, &made["id"])["credential"]["access_token"], long);
         let id = connections::ids::ConnectionId::parse(made["id"].as_str().unwrap()).unwrap();
@@ -244,7 +256,11 @@ fn imported_tokens_may_be_long_and_are_taken_without_what_copying_adds() {
         assert_eq!(kept.expose(), "r t\u{e9}", "it is sent as a parameter of a form");
     }
     for (member, pasted, said) in [
-        ("access_token", "hunter\u{a0}2".to_owned(), "has a non-breaking space after character 6. It is sent in a header"),
+        (
+            "access_token",
+            "hunter\u{a0}2".to_owned(),
+            "has a non-breaking space after character 6. It is sent in a header",
+        ),
         ("access_token", "hunter 2".to_owned(), "has a space after character 6."),
         ("access_token", "h".repeat(65 * 1024), "is over 65536 bytes."),
         ("access_token", "Basic aHVudGVyOjI=".to_owned(), "HTTP Basic header"),

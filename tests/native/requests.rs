@@ -129,7 +129,8 @@ const CLIENT: (Method, &str) = (Method::Put, "/v1/apps/acme/client");
 fn what_is_copied_with_a_client_is_cut_off_and_what_is_wrong_with_it_is_named() {
     let scene = Scene::new();
     let key = first_key(&scene);
-    let body = json!({ "client_id": "\u{feff}acme-\u{200b}client\n", "client_secret": "\tCLIENT_SECRET=\"secret\"\r\n" });
+    let body =
+        json!({ "client_id": "\u{feff}acme-\u{200b}client\n", "client_secret": "\tCLIENT_SECRET=\"secret\"\r\n" });
     let (status, client) = call(&scene, &key, CLIENT.0, CLIENT.1, &body);
     assert_eq!((status, client["client_id"].as_str()), (200, Some("acme-client")), "{client}");
     let kept = scene.world.run(async {

@@ -65,7 +65,7 @@ pub fn refused(refusal: Refusal) -> Message {
             "Since you went to the app, the link you were sent was opened again in another browser. What was begun here ended \
              then, so that the link connects one account.\n\n\
              Nothing was stored and no connection was changed.\n\n\
-             Finish in the other browser, or open the link again in this one.",
+             Finish in the other browser, or start again here: open the link once more.",
         ),
         Refusal::OtherBrowser => (
             "You began in another browser",
