@@ -181,14 +181,14 @@ fn pasted_address(value: &str) -> Option<Url> {
 ///
 /// # Errors
 /// What it is instead, where it is another thing: a header as a whole, a pair of user name and password.
-pub fn unwrap<'a>(value: &'a str, usage: &Usage, fits: Option<&dyn Fn(&str) -> bool>) -> Result<&'a str, String> {
+pub fn unwrapped<'a>(value: &'a str, usage: &Usage, fits: Option<&dyn Fn(&str) -> bool>) -> Result<&'a str, String> {
     // A password may look like anything; the app's pattern tells what is none.
     if usage.is_free && fits.is_none_or(|fits| fits(value)) {
         return if is_basic_pair(value, true) { Err(PAIR.to_owned()) } else { Ok(value) };
     }
     let mut inner = value;
     for _ in 0..MOST_LAYERS {
-        if is_basic_pair(inner, false) {
+        if !usage.is_whole_header() && is_basic_pair(inner, false) {
             return Err(PAIR.to_owned());
         }
         let Some(taken) = usage.taken_off(inner) else { break };
@@ -214,6 +214,11 @@ impl Usage {
     #[cfg(test)]
     pub(super) fn in_header(name: &str, scheme: &str) -> Self {
         Self { header: Some(name.into()), added: vec![(name.into(), scheme.into())], is_free: false }
+    }
+
+    /// Whether it is all that the header for credentials holds, its scheme included.
+    fn is_whole_header(&self) -> bool {
+        self.added.iter().any(|(name, scheme)| scheme.is_empty() && name.eq_ignore_ascii_case("authorization"))
     }
 
     fn taken_off<'a>(&self, value: &'a str) -> Option<&'a str> {
@@ -349,6 +354,7 @@ mod tests {
     fn what_stands_around_a_value_is_taken_off_where_it_means_one_thing() {
         let bearer = Usage::in_header("Authorization", "Bearer");
         let plain = Usage::in_header("X-Api-Key", "");
+        let whole = Usage::in_header("Authorization", "");
         let cases = [
             (&bearer, "Bearer k1", "k1"),
             (&bearer, "bearer  k1", "k1"),
@@ -365,6 +371,8 @@ mod tests {
             (&plain, "X-Api-Key: k1", "k1"),
             (&plain, "'k1'", "k1"),
             (&plain, "Bearer k1", "Bearer k1"),
+            (&whole, "Authorization: Bearer k1", "Bearer k1"),
+            (&whole, "Basic YTpi", "Basic YTpi"),
             (&bearer, "TUFTVEVSX0tFWQ==", "TUFTVEVSX0tFWQ=="),
             (&bearer, "MASTER_KEY==", "MASTER_KEY=="),
             (&bearer, "AccountName=a;AccountKey=b", "AccountName=a;AccountKey=b"),
@@ -373,14 +381,14 @@ mod tests {
             (&bearer, "\"\"", "\"\""),
         ];
         for (usage, pasted, value) in cases {
-            assert_eq!(unwrap(pasted, usage, None).unwrap(), value, "{pasted}");
+            assert_eq!(unwrapped(pasted, usage, None).unwrap(), value, "{pasted}");
         }
         for (pasted, said) in [
             ("Basic YTpi", "HTTP Basic header"),
             ("Authorization: Basic YTpi", "HTTP Basic header"),
             ("Authorization: Digest k1", "a whole header"),
         ] {
-            assert!(unwrap(pasted, &bearer, None).unwrap_err().contains(said), "{pasted}");
+            assert!(unwrapped(pasted, &bearer, None).unwrap_err().contains(said), "{pasted}");
         }
     }
 
@@ -388,13 +396,13 @@ mod tests {
     fn a_password_stays_as_it_is_unless_the_apps_pattern_tells_what_it_is() {
         let free = Usage { is_free: true, ..Usage::default() };
         for password in ["\"p\"", "KEY=value", "Bearer k", "basic instinct", "Basic YTpiX"] {
-            assert_eq!(unwrap(password, &free, None).unwrap(), password);
+            assert_eq!(unwrapped(password, &free, None).unwrap(), password);
         }
-        assert!(unwrap("Basic YTpi", &free, None).is_err(), "surely a pair");
+        assert!(unwrapped("Basic YTpi", &free, None).is_err(), "surely a pair");
         let fits = |value: &str| value.starts_with("SK");
-        assert_eq!(unwrap("\"SK1\"", &free, Some(&fits)).unwrap(), "SK1");
+        assert_eq!(unwrapped("\"SK1\"", &free, Some(&fits)).unwrap(), "SK1");
         // A pattern also keeps what it allows.
         let any = |value: &str| value.contains('=');
-        assert_eq!(unwrap("API_KEY=k1", &Usage::in_header("X", ""), Some(&any)).unwrap(), "API_KEY=k1");
+        assert_eq!(unwrapped("API_KEY=k1", &Usage::in_header("X", ""), Some(&any)).unwrap(), "API_KEY=k1");
     }
 }

@@ -10,7 +10,7 @@ use std::fmt;
 use regex_lite::{Regex, RegexBuilder};
 use serde::Serialize;
 
-use super::entered::{Usage, clean, is_odd_space, name_first, unwrap};
+use super::entered::{Usage, clean, is_odd_space, name_first, unwrapped};
 use super::{App, FieldError, Pointer};
 use crate::secret::Secret;
 
@@ -215,7 +215,7 @@ impl Field {
         let value = clean(value);
         let fits = |value: &str| self.pattern.as_ref().is_some_and(|pattern| pattern.fits(value));
         let fits: Option<&dyn Fn(&str) -> bool> = if self.pattern.is_some() { Some(&fits) } else { None };
-        let value = if self.multiline { &value } else { unwrap(&value, usage, fits)? };
+        let value = if self.multiline { &value } else { unwrapped(&value, usage, fits)? };
         if value.is_empty() {
             return Err("is missing.".to_owned());
         }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::input::Filters;
 use super::known::{self, Known};
 use super::{Call, Response, input, view};
-use crate::app::{App, AppId, Definition, Form, Kind, Usage, WayId, clean, unwrap};
+use crate::app::{App, AppId, Definition, Form, Kind, Usage, WayId, clean, unwrapped};
 use crate::authorize;
 use crate::catalogue;
 use crate::client::{Client, ClientSecret};
@@ -258,7 +258,7 @@ impl ClientInput {
     fn cleaned(self) -> Result<Self> {
         let one = |field: &str, text: &str| {
             let text = clean(text);
-            let value = unwrap(&text, &Usage::default(), None).map_err(|problem| Error::invalid(field, problem))?;
+            let value = unwrapped(&text, &Usage::default(), None).map_err(|problem| Error::invalid(field, problem))?;
             Ok::<_, Error>(value.to_owned())
         };
         let secret = |secret: Secret| match secret.expose() {

@@ -110,7 +110,7 @@ fn meanwhile(scene: &Scene, coming: Request, other: Request) -> (Response, Respo
             connections::http::handle(&core, &request).await
         }
     };
-    let mut answers = scene.world.at_once([at(0, coming), at(50, other)]);
+    let mut answers = scene.world.at_once(vec![at(0, coming), at(50, other)]);
     let second = answers.pop().unwrap();
     (answers.pop().unwrap(), second)
 }

@@ -196,7 +196,7 @@ fn a_secret_that_is_sent_as_a_parameter_may_have_any_letters() {
 
 // ---- tokens from elsewhere ----
 
-fn import(scene: &Scene, credential: Value) -> (u16, Value) {
+fn import(scene: &Scene, credential: &Value) -> (u16, Value) {
     let mut all = json!({ "type": "oauth2" });
     all.as_object_mut().unwrap().extend(credential.as_object().unwrap().clone());
     entered(scene, &json!({ "app": "acme", "check": false, "credential": all }))
@@ -218,7 +218,7 @@ fn an_imported_tokens_end_is_read_as_programs_keep_it() {
         (json!(" 2026-12-01 12:00:00\n"), end),
         (json!("2026-12-01"), "2026-12-01T00:00:00Z"),
     ] {
-        let (status, made) = import(&scene, json!({ "access_token": "a", "refresh_token": "r", "expires_at": given }));
+        let (status, made) = import(&scene, &json!({ "access_token": "a", "refresh_token": "r", "expires_at": given }));
         assert_eq!((status, made["credential"]["expires_at"].as_str()), (201, Some(told)), "{given}: {made}");
     }
     for (given, said) in [
@@ -228,7 +228,7 @@ fn an_imported_tokens_end_is_read_as_programs_keep_it() {
         (json!("soon"), "must be a time: 2026-12-01T12:00:00Z"),
         (json!(true), "must be a time"),
     ] {
-        let (field, problem) = refused(import(&scene, json!({ "access_token": "a", "expires_at": given })));
+        let (field, problem) = refused(import(&scene, &json!({ "access_token": "a", "expires_at": given })));
         assert_eq!(field, "credential.expires_at");
         assert!(problem.contains(said), "{given}: {problem}");
     }
@@ -269,11 +269,11 @@ fn imported_tokens_may_be_long_and_are_taken_without_what_copying_adds() {
     ] {
         let mut credential = json!({ "access_token": "a", "expires_at": 1_796_126_400 });
         credential[member] = json!(pasted);
-        let (field, problem) = refused(import(&scene, credential));
+        let (field, problem) = refused(import(&scene, &credential));
         assert_eq!(field, format!("credential.{member}"));
         assert!(problem.contains(said) && !problem.contains("hunter"), "{problem}");
     }
-    assert_eq!(refused(import(&scene, json!({ "access_token": "\u{200b}" }))).0, "credential.access_token");
+    assert_eq!(refused(import(&scene, &json!({ "access_token": "\u{200b}" }))).0, "credential.access_token");
 }
 
 // ---- addresses ----

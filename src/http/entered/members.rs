@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::app::{App, Form, Kind, Usage, clean, unwrap};
+use crate::app::{App, Form, Kind, Usage, clean, unwrapped};
 use crate::connect::paste::{Entered, Imported};
 use crate::connect::start;
 use crate::credential::Token;
@@ -118,7 +118,7 @@ fn token(members: &mut Map<String, Value>, path: &str, usage: &Usage) -> Result<
 /// A text as it is kept, without what copying brings along; none where nothing is left.
 fn line(text: &str, form: Form, usage: &Usage) -> std::result::Result<Option<String>, String> {
     let text = clean(text);
-    let text = unwrap(&text, usage, None)?;
+    let text = unwrapped(&text, usage, None)?;
     match form.misfit_within(text, LONGEST_TOKEN) {
         _ if text.is_empty() => Ok(None),
         None => Ok(Some(text.to_owned())),
