@@ -247,7 +247,7 @@ fn imported_tokens_may_be_long_and_are_taken_without_what_copying_adds() {
     ] {
         let (status, made) = import(
             &scene,
-            json!({ "access_token": pasted, "refresh_token": "\"r t\u{e9}\"\r\n", "expires_at": 1_796_126_400 }),
+            &json!({ "access_token": pasted, "refresh_token": "\"r t\u{e9}\"\r\n", "expires_at": 1_796_126_400 }),
         );
         assert_eq!(status, 201, "{made}");
         assert_eq!(resolved(&scene, &made["id"])["credential"]["access_token"], long);
