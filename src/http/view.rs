@@ -13,6 +13,7 @@ use crate::core::Core;
 use crate::ids::WorkspaceId;
 use crate::ports::Ports;
 use crate::resolve::Resolved;
+use crate::resolve::removal::CachedCopies;
 use crate::store::clients::Registrations;
 use crate::store::connections::Listed;
 use crate::store::links::Link;
@@ -194,4 +195,12 @@ pub(super) fn with<const N: usize>(mut shown: Value, members: [(&str, Value); N]
         object.extend(members.map(|(name, value)| (name.to_owned(), value)));
     }
     shown
+}
+
+/// The same with `cached_copies`, where a copy in the cache could not be removed yet.
+pub(super) fn with_copies(shown: Value, copies: Option<CachedCopies>) -> Value {
+    match copies {
+        Some(copies @ CachedCopies::Retrying { .. }) => with(shown, [("cached_copies", json!(copies))]),
+        Some(CachedCopies::Removed) | None => shown,
+    }
 }

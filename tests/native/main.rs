@@ -11,6 +11,7 @@ mod authorize;
 mod catalogue_lives;
 mod check;
 mod connect;
+mod destinations;
 mod disconnect;
 mod erasing;
 mod hostile;
