@@ -6,6 +6,7 @@
 //! again when its places are filled.
 
 mod discovery;
+mod entered;
 mod events;
 mod field;
 mod oauth2;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::egress::Address;
 
 pub use discovery::{Discovered, DiscoveryError, read_discovery, well_known};
+pub use entered::{Usage, clean, unwrapped};
 pub use events::{Encoding, Events, Hmac, Jwt, Parts, SharedSecret, Signature, TimestampFormat};
 pub use field::{Field, Form, Mark, Origin, Pattern, Variable, field_at, read_fields, read_variables, variable_at};
 pub use oauth2::{

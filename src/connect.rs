@@ -67,6 +67,8 @@ pub enum Failure {
     Conflict,
     /// The link was used meanwhile, as in another tab.
     LinkUsed,
+    /// The link was begun anew in another browser.
+    LinkBegunAnew,
     /// The app did not say whose account it is.
     AccountUnknown,
     /// It is another account than the connection has, and nobody asked to switch.
@@ -74,7 +76,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::RefusedByApp,
         Self::ApprovalRequired,
         Self::WrongIssuer,
@@ -87,6 +89,7 @@ impl Failure {
         Self::ConnectionGone,
         Self::Conflict,
         Self::LinkUsed,
+        Self::LinkBegunAnew,
         Self::AccountUnknown,
         Self::OtherAccount,
     ];
@@ -106,6 +109,7 @@ impl Failure {
             Self::ConnectionGone => "connection_gone",
             Self::Conflict => "conflict",
             Self::LinkUsed => "link_used",
+            Self::LinkBegunAnew => "link_begun_anew",
             Self::AccountUnknown => "account_unknown",
             Self::OtherAccount => "other_account",
         }
@@ -144,6 +148,9 @@ impl Failure {
             Self::Conflict => "The connection was changed elsewhere meanwhile. Please try again.",
             Self::LinkUsed => {
                 "This link was used already, perhaps in another tab, so nothing more was stored. Ask whoever sent it for a new one if you need it."
+            }
+            Self::LinkBegunAnew => {
+                "The link was opened again in another browser and goes on there. Nothing was stored here. Finish there, or open the link again in this browser."
             }
             Self::AccountUnknown => {
                 "The app did not say which account was connected, so nothing was stored. Allow it to tell who you are, and try again in a moment."

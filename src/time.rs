@@ -2,7 +2,7 @@
 //!
 //! Owns the one conversion between the two. Refuses to know what time it is: that is `ports::Clock`.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A point in time, in whole Unix seconds. JSON shows it as RFC 3339 in UTC.
@@ -11,6 +11,10 @@ pub struct Timestamp(i64);
 
 /// The last second RFC 3339 can write: 9999-12-31T23:59:59Z. Nothing here lives longer.
 const LATEST: i64 = 253_402_300_799;
+
+/// Unix times that are read from a number, in seconds: of ten digits. With three more they are milliseconds.
+const EARLIEST_READ: i64 = 1_000_000_000;
+const LATEST_READ: i64 = 10_000_000_000;
 
 impl Timestamp {
     /// From Unix seconds, held within years 1970 to 9999.
@@ -37,6 +41,32 @@ impl Timestamp {
     /// Reads RFC 3339; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         DateTime::parse_from_rfc3339(text).ok().map(|time| Self::from_unix(time.timestamp()))
+    }
+
+    /// Reads a point in time as programs keep it: a Unix time in seconds or milliseconds, RFC 3339, or an ISO 8601 date,
+    /// with or without a time. What names no zone is UTC. A number that is no time from 2001 to 2286 is `None`.
+    pub fn read(text: &str) -> Option<Self> {
+        let whole = text.split_once('.').map_or(Some(text), |(whole, part)| {
+            (!part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())).then_some(whole)
+        });
+        if let Some(number) = whole.and_then(|whole| whole.parse::<i64>().ok()) {
+            return match number {
+                EARLIEST_READ..LATEST_READ => Some(Self::from_unix(number)),
+                _ if (EARLIEST_READ * 1000..LATEST_READ * 1000).contains(&number) => {
+                    Some(Self::from_unix(number / 1000))
+                }
+                _ => None,
+            };
+        }
+        let iso = text.replacen(' ', "T", 1);
+        let zoned = ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z", "%Y%m%dT%H%M%S%#z"];
+        let plain = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y%m%dT%H%M%S"];
+        let zoned = || zoned.iter().find_map(|format| DateTime::parse_from_str(&iso, format).ok());
+        let plain = || plain.iter().find_map(|format| NaiveDateTime::parse_from_str(&iso, format).ok());
+        let date = || NaiveDate::parse_from_str(&iso, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
+        Self::parse(&iso)
+            .or_else(|| zoned().map(|time| Self::from_unix(time.timestamp())))
+            .or_else(|| plain().or_else(date).map(|time| Self::from_unix(time.and_utc().timestamp())))
     }
 
     /// RFC 3339 in UTC, to the second: `2026-11-22T12:00:00Z`.
@@ -69,6 +99,28 @@ mod tests {
         assert_eq!(time.rfc3339(), "2026-11-22T12:00:00Z");
         assert_eq!(Timestamp::parse("2026-11-22T13:00:00+01:00"), Some(time));
         assert_eq!(Timestamp::parse("tomorrow"), None);
+    }
+
+    #[test]
+    fn reads_a_time_as_programs_keep_it() {
+        for text in [
+            "1795348800",
+            "1795348800000",
+            "1795348800.25",
+            "1795348800123",
+            "2026-11-22T12:00:00Z",
+            "2026-11-22 12:00:00+00:00",
+            "2026-11-22T12:00:00.123456",
+            "2026-11-22T13:00:00+0100",
+            "2026-11-22T12:00",
+            "20261122T120000Z",
+        ] {
+            assert_eq!(Timestamp::read(text), Some(Timestamp::from_unix(1_795_348_800)), "{text}");
+        }
+        assert_eq!(Timestamp::read("2026-11-22").unwrap().rfc3339(), "2026-11-22T00:00:00Z");
+        for text in ["", "0", "3600", "-1795348800", "20261122", "1795348800000000", "1.", "tomorrow", "22.11.2026"] {
+            assert_eq!(Timestamp::read(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -10,7 +10,8 @@ use std::fmt;
 use regex_lite::{Regex, RegexBuilder};
 use serde::Serialize;
 
-use super::{FieldError, Pointer};
+use super::entered::{Usage, clean, is_odd_space, name_first, unwrapped};
+use super::{App, FieldError, Pointer};
 use crate::secret::Secret;
 
 /// Bytes of a value in one line, at most.
@@ -73,6 +74,7 @@ impl Pattern {
     }
 
     /// The same, with capitals and small letters taken for the same, as in a host.
+    #[must_use]
     pub fn without_case(&self) -> Self {
         Self::stored(&format!("(?i){}", self.text))
     }
@@ -156,6 +158,8 @@ pub struct Mark {
 /// What a value is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
+    /// One word of visible ASCII characters.
+    Token,
     /// One line of visible ASCII characters, and spaces.
     Ascii,
     /// One line.
@@ -167,19 +171,24 @@ pub enum Form {
 impl Form {
     /// What is wrong with a value, as a sentence that goes on from its name.
     pub fn misfit(self, value: &str) -> Option<String> {
-        let longest = if self == Self::Text { LONGEST_TEXT } else { LONGEST_LINE };
+        self.misfit_within(value, if self == Self::Text { LONGEST_TEXT } else { LONGEST_LINE })
+    }
+
+    /// The same for a value of at most so many bytes.
+    pub fn misfit_within(self, value: &str, longest: usize) -> Option<String> {
         let lines = value.contains(['\n', '\r']);
-        let control = |c: char| c.is_control() && (self != Self::Text || !matches!(c, '\n' | '\r' | '\t'));
         if value.len() > longest {
             return Some(format!("is over {longest} bytes."));
         }
         if lines && self != Self::Text {
             return Some("has several lines and must be one.".to_owned());
         }
-        if value.chars().any(control) {
-            return Some("has a control character.".to_owned());
-        }
-        (self == Self::Ascii && !value.is_ascii()).then(|| "has a character that is not ASCII.".to_owned())
+        name_first(value, |c| match self {
+            Self::Token => !c.is_ascii_graphic(),
+            Self::Ascii => !c.is_ascii() || c.is_control(),
+            Self::Line => c.is_control() || is_odd_space(c),
+            Self::Text => c.is_control() && !matches!(c, '\n' | '\r' | '\t'),
+        })
     }
 }
 
@@ -206,24 +215,31 @@ impl Field {
         self.marks.iter().filter(|mark| value.starts_with(&mark.prefix)).max_by_key(|mark| mark.prefix.len())
     }
 
-    /// The value as it is kept: without the white space that copying brings along.
+    /// The value as it is kept: without what copying brings along. `usage` tells where requests have it.
     ///
     /// # Errors
     /// What is wrong with it and what to do.
-    pub fn read(&self, value: &str) -> Result<Secret, String> {
-        let value = value.trim();
+    pub fn read(&self, value: &str, usage: &Usage) -> Result<Secret, String> {
+        let value = clean(value);
+        let fits = |value: &str| self.pattern.as_ref().is_some_and(|pattern| pattern.fits(value));
+        let fits: Option<&dyn Fn(&str) -> bool> = if self.pattern.is_some() { Some(&fits) } else { None };
+        let value = if self.multiline { &value } else { unwrapped(&value, usage, fits)? };
         if value.is_empty() {
             return Err("is missing.".to_owned());
         }
-        let form = if self.multiline {
-            Form::Text
-        } else if self.secret {
-            Form::Ascii
-        } else {
-            Form::Line
+        let form = match &usage.header {
+            _ if self.multiline => Form::Text,
+            Some(_) => Form::Ascii,
+            None => Form::Line,
         };
         if let Some(problem) = form.misfit(value) {
-            return Err(format!("{problem} Copy it again from the app."));
+            let reason = match &usage.header {
+                Some(header) if form == Form::Ascii && !value.is_ascii() => {
+                    format!(" It is sent in the header {header} as it is, so it must be ASCII.")
+                }
+                _ => String::new(),
+            };
+            return Err(format!("{problem}{reason} Copy it again from the app."));
         }
         if let Some(refuse) = self.mark(value).and_then(|mark| mark.refuse.as_ref()) {
             return Err(refuse.clone());
@@ -258,13 +274,18 @@ pub fn variable_at(name: &str) -> String {
     format!("variables.{name}")
 }
 
-/// Reads what a person entered for these fields. Others are refused.
+/// Reads what somebody entered for the fields of an app. Others are refused.
 ///
 /// # Errors
 /// Every field that is wrong.
-pub fn read_fields(
+pub fn read_fields(app: &App, entered: &BTreeMap<String, Secret>) -> Result<BTreeMap<String, Secret>, Vec<FieldError>> {
+    read_each(&app.fields, entered, |id| app.usage(id))
+}
+
+fn read_each(
     fields: &[Field],
     entered: &BTreeMap<String, Secret>,
+    usage: impl Fn(&str) -> Usage,
 ) -> Result<BTreeMap<String, Secret>, Vec<FieldError>> {
     let wrong = |id: &str, problem: &str| FieldError { field: field_at(id), problem: problem.to_owned() };
     let mut problems: Vec<_> = entered
@@ -275,10 +296,10 @@ pub fn read_fields(
     let mut read = BTreeMap::new();
     for field in fields {
         let value = entered.get(&field.id).map(Secret::expose).unwrap_or_default();
-        if field.optional && value.trim().is_empty() {
+        if field.optional && clean(value).is_empty() {
             continue;
         }
-        match field.read(value) {
+        match field.read(value, &usage(&field.id)) {
             Ok(value) => drop(read.insert(field.id.clone(), value)),
             Err(problem) => problems.push(wrong(&field.id, &problem)),
         }
@@ -352,14 +373,23 @@ impl Variable {
     }
 }
 
-/// Reads the variables that a person (or whoever sets up a client) gives. Others are refused; a default fills in.
+/// Reads the variables of an app that a person (or whoever sets up a client) gives. Others are refused; a default fills in.
 ///
 /// # Errors
 /// Every variable that is wrong.
 pub fn read_variables(
+    app: &App,
+    from: &Origin,
+    given: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Vec<FieldError>> {
+    read_all(&app.variables, from, given, |name, variable, value| app.read_variable(name, variable, value))
+}
+
+fn read_all(
     variables: &BTreeMap<String, Variable>,
     from: &Origin,
     given: &BTreeMap<String, String>,
+    read_one: impl Fn(&str, &Variable, &str) -> Result<String, String>,
 ) -> Result<BTreeMap<String, String>, Vec<FieldError>> {
     let wrong = |name: &str, problem: &str| FieldError { field: variable_at(name), problem: problem.to_owned() };
     let wanted: BTreeMap<_, _> = variables.iter().filter(|(_, variable)| variable.from == *from).collect();
@@ -370,8 +400,8 @@ pub fn read_variables(
         .collect();
     let mut read = BTreeMap::new();
     for (name, variable) in wanted {
-        let value = given.get(name).filter(|value| !value.trim().is_empty()).or(variable.default.as_ref());
-        match value.map(|value| variable.read(value)) {
+        let value = given.get(name).filter(|value| !clean(value).is_empty()).or(variable.default.as_ref());
+        match value.map(|value| read_one(name, variable, value)) {
             Some(Ok(value)) => drop(read.insert(name.clone(), value)),
             Some(Err(problem)) => problems.push(wrong(name, &problem)),
             None => problems.push(wrong(name, "is missing.")),
@@ -398,20 +428,24 @@ mod tests {
         }
     }
 
+    fn in_header() -> Usage {
+        Usage::in_header("X-Key", "")
+    }
+
     fn entered(id: &str, value: &str) -> BTreeMap<String, Secret> {
         BTreeMap::from([(id.to_owned(), Secret::new(value))])
     }
 
     #[test]
     fn a_value_is_trimmed_checked_and_never_repeated() {
-        let read = |value: &str| read_fields(&[key()], &entered("api_key", value));
+        let read = |value: &str| read_each(&[key()], &entered("api_key", value), |_| in_header());
         assert_eq!(read(" rk_live_abc\n").unwrap()["api_key"].expose(), "rk_live_abc");
         for (value, problem) in [
             ("", "is missing."),
             ("hunter2", "does not look like rk_live_…"),
             ("sk_live_hunter", "is too powerful."),
             ("rk_live_a b", "does not look like"),
-            ("rk_live_\u{7f}", "has a control character. Copy it again"),
+            ("rk_live_\u{7f}", "has a control character after character 8. Copy it again"),
             ("ключhunter", "not ASCII"),
             ("rk_live_a\nhunter", "several lines"),
             (&"hunter".repeat(1000), "is over 4096 bytes"),
@@ -420,7 +454,10 @@ mod tests {
             assert!(problems[0].problem.contains(problem), "{problems:?}");
             assert!(!format!("{problems:?}").contains("hunter"), "{problems:?}");
         }
-        assert_eq!(read_fields(&[key()], &entered("other", "x")).unwrap_err()[0].field, "credential.other");
+        assert_eq!(
+            read_each(&[key()], &entered("other", "x"), |_| in_header()).unwrap_err()[0].field,
+            "credential.other"
+        );
     }
 
     #[test]
@@ -433,8 +470,10 @@ mod tests {
     #[test]
     fn an_optional_field_may_be_left_out_and_a_text_may_have_lines() {
         let file = Field { multiline: true, optional: true, ..Field::usual("key", "Key file", true) };
-        assert!(read_fields(std::slice::from_ref(&file), &BTreeMap::new()).unwrap().is_empty());
-        assert!(read_fields(&[file], &entered("key", "{\n\t\"a\": 1\r\n}")).is_ok());
+        let read =
+            |given: &BTreeMap<String, Secret>| read_each(std::slice::from_ref(&file), given, |_| Usage::default());
+        assert!(read(&BTreeMap::new()).unwrap().is_empty());
+        assert!(read(&entered("key", "{\n\t\"a\": 1\r\n}")).is_ok());
     }
 
     #[test]
@@ -452,7 +491,7 @@ mod tests {
             ("tenant".to_owned(), variable(Origin::Client, Some("common"))),
         ]);
         let given = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
-        let read = |from, given| read_variables(&variables, &from, &given);
+        let read = |from, given| read_all(&variables, &from, &given, |_, variable, value| variable.read(value));
         assert_eq!(read(Origin::Person, given("shop", " acme ")).unwrap()["shop"], "acme");
         assert_eq!(read(Origin::Client, BTreeMap::new()).unwrap()["tenant"], "common");
         assert_eq!(read(Origin::Person, BTreeMap::new()).unwrap_err()[0].problem, "is missing.");
@@ -496,12 +535,12 @@ mod tests {
     #[test]
     fn a_value_that_is_too_long_for_the_pattern_is_told_so_and_is_not_compared() {
         let field = Field { pattern: Pattern::parse(DEAR[0]), ..Field::usual("api_key", "Key", true) };
-        let problem = field.read(&"z".repeat(2000)).unwrap_err();
+        let problem = field.read(&"z".repeat(2000), &Usage::default()).unwrap_err();
         assert!(
             problem.starts_with("is over 288 bytes") && problem.contains("too long for this app's pattern"),
             "{problem}"
         );
-        assert!(field.read(&"z".repeat(100)).is_ok());
+        assert!(field.read(&"z".repeat(100), &Usage::default()).is_ok());
         let variable = Variable {
             label: "X".into(),
             help: None,

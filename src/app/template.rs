@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
+use url::Url;
+
 use super::RequestError;
 use crate::egress::{Address, AddressError, Egress};
 use crate::secret::Secret;
@@ -123,6 +125,17 @@ impl Template {
             Piece::Place(name) => Some(name.as_str()),
             Piece::Text(_) => None,
         })
+    }
+
+    /// The text before the only place, its name, and the text behind it.
+    pub(super) fn only_place(&self) -> Option<(&str, &str, &str)> {
+        match self.0.as_slice() {
+            [Piece::Place(name)] => Some(("", name, "")),
+            [Piece::Text(before), Piece::Place(name)] => Some((before, name, "")),
+            [Piece::Place(name), Piece::Text(after)] => Some(("", name, after)),
+            [Piece::Text(before), Piece::Place(name), Piece::Text(after)] => Some((before, name, after)),
+            _ => None,
+        }
     }
 
     /// The first place whose value is so.
@@ -244,6 +257,39 @@ impl AddressTemplate {
     /// The names of places that decide where a request goes.
     pub fn host_places(&self) -> impl Iterator<Item = &str> {
         self.places_at().filter(|(_, position)| *position != Position::Beyond).map(|(name, _)| name)
+    }
+
+    /// The origin that a place decides, as a text with places; `None` where it decides none.
+    pub(super) fn around(&self, name: &str) -> Option<String> {
+        self.host_places().any(|place| place == name).then(|| {
+            let text = self.text();
+            let scheme = text.split_once("://").filter(|(scheme, _)| !scheme.contains('{'));
+            format!("{}{}", scheme.map_or("", |_| "https://"), authority(&text))
+        })
+    }
+
+    /// What a place must be filled with for the host of an address, and how many characters of the host are the template's
+    /// own; `None` where the place does not decide the host alone, or the host is another.
+    pub(super) fn part_of(&self, name: &str, address: &Url) -> Option<(usize, String)> {
+        let (_, position) = self.places_at().find(|(place, _)| *place == name)?;
+        let text = self.text();
+        let authority = authority(&text).to_ascii_lowercase();
+        let (before, after) = authority.split_once(&format!("{{{}}}", name.to_ascii_lowercase()))?;
+        if before.contains('{') || after.contains('{') {
+            return None;
+        }
+        let host = address.host_str()?;
+        match position {
+            Position::Origin => {
+                let alone = before.is_empty() && after.is_empty() && address.scheme() == "https";
+                alone.then(|| (0, format!("https://{host}")))
+            }
+            Position::Host => {
+                let part = host.strip_prefix(before)?.strip_suffix(after)?;
+                (!part.is_empty()).then(|| (before.len() + after.len(), part.to_owned()))
+            }
+            Position::Beyond => None,
+        }
     }
 
     /// Whether the host ends in a domain that no value can change: `{shop}.example.com` does.

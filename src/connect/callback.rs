@@ -73,8 +73,8 @@ pub enum Refusal {
     Unknown,
     /// The person took too long.
     Expired,
-    /// The state was spent before.
-    AlreadyUsed,
+    /// The flow's link was begun anew in another browser, which ended the flow.
+    BegunAnew,
     /// Another browser began the flow, or this one signed out.
     OtherBrowser,
 }
@@ -93,18 +93,30 @@ pub async fn callback<P: Ports>(
         return Ok(Landing::Refused(Refusal::Unknown));
     };
     let now = core.now();
+    // The session has ended with the flow, so this is said to whoever brings the state.
+    if flow.error.as_deref() == Some(Failure::LinkBegunAnew.as_str()) {
+        return Ok(Landing::Refused(Refusal::BegunAnew));
+    }
     if !sessions.iter().any(|session| same(session, &flow.session_hash)) {
         core.log("warn", "flow_in_other_browser", &json!({ "authorization": flow.id.as_str() }));
         return Ok(Landing::Refused(Refusal::OtherBrowser));
     }
+    // A reload, or a second navigation: the person sees how the flow ended. What is sent along this time is not looked at.
     if flow.used_at.is_some() {
-        return Ok(Landing::Refused(Refusal::AlreadyUsed));
+        return Ok(Landing::Flow(flow.id));
     }
     if now >= flow.expires_at {
         return Ok(Landing::Refused(Refusal::Expired));
     }
     if !authorizations::spend(core.db(), &flow, &flow.session_hash, now).await? {
-        return Ok(Landing::Refused(Refusal::AlreadyUsed));
+        // Another visit was quicker, or the flow has just ended.
+        return Ok(match authorizations::by_state(core.db(), &hash(state)).await? {
+            Some(flow) if flow.used_at.is_some() => Landing::Flow(flow.id),
+            Some(flow) if flow.error.as_deref() == Some(Failure::LinkBegunAnew.as_str()) => {
+                Landing::Refused(Refusal::BegunAnew)
+            }
+            _ => Landing::Refused(Refusal::Expired),
+        });
     }
     if let Err((outcome, failure)) = take(core, redirect_id, &flow, returned).await? {
         let told = failure.map(Failure::as_str);
@@ -114,6 +126,10 @@ pub async fn callback<P: Ports>(
             &json!({ "authorization": flow.id.as_str(), "outcome": outcome.as_str(), "error": told }),
         );
         write(core, authorizations::end(&flow.id, outcome, told, None)).await?;
+        // Its session has ended, so this browser doesn't reach the flow's page.
+        if failure == Some(Failure::LinkBegunAnew) {
+            return Ok(Landing::Refused(Refusal::BegunAnew));
+        }
     }
     Ok(Landing::Flow(flow.id))
 }

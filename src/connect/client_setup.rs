@@ -43,7 +43,7 @@ pub struct NewClient {
 /// # Errors
 /// What was entered does not fit the app, a secret would go to other addresses, or somebody was quicker.
 pub async fn put<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, app: &App, new: NewClient) -> Result<Client> {
-    let variables = read_variables(&app.variables, &Origin::Client, &new.variables).map_err(invalid_fields)?;
+    let variables = read_variables(app, &Origin::Client, &new.variables).map_err(invalid_fields)?;
     let person = app.variables.values().any(|one| one.from == Origin::Person);
     if !person && let Some(Err(problem)) = app.resolve_fixed(&Values::new().with_all(&variables)) {
         return Err(registry::misfit(app, &problem));

@@ -1,7 +1,7 @@
 //! Links: somebody else is asked to connect or repair.
 //!
-//! A link is unguessable, short-lived, bound to the first browser that presses its button, and used
-//! up by success. The page it opens names workspace, app and permissions, because whoever sends a
+//! A link is unguessable, short-lived, bound to the browser that pressed its button last, and used
+//! up by success. As long as nothing came of it, another browser may begin it anew, which ends what the first one began. The page it opens names workspace, app and permissions, because whoever sends a
 //! link chooses where the account ends up.
 
 use crate::app::{AppId, Definition, WayId};
@@ -18,7 +18,7 @@ use crate::store::links::{Link, LinkStatus, OnDuplicate};
 use crate::store::{self, authorizations, connections};
 use crate::workspace::User;
 
-use super::{settle, start};
+use super::{Failure, settle, start};
 
 /// Seconds a link lives unless told otherwise: an hour.
 pub const USUAL_LIFE: i64 = 3600;
@@ -72,12 +72,16 @@ pub async fn create<P: Ports>(
         (None, None) => return Err(Error::invalid("app", "or connection must be given: what is to be connected?")),
     };
     start::fit(new.scopes.as_deref().unwrap_or_default())?;
-    let user = meant_for(new.user, connection.and_then(|connection| connection.user), new.confirm)?;
+    let owner = connection.as_ref().and_then(|connection| connection.user.clone());
+    let user = meant_for(new.user, owner, new.confirm)?;
     let registered = registry::current(core, workspace, &app)
         .await?
         .ok_or_else(|| Error::invalid("app", "is no app of the catalogue or this workspace."))?;
     // Better told to whoever makes the link than to whoever opens it.
-    walkable(core, workspace, &registered.definition, new.way.as_ref()).await?;
+    let definition = &registered.definition;
+    let repaired =
+        connection.as_ref().map(|connection| &connection.way).filter(|way| definition.way(Some(way)).is_some());
+    walkable(core, workspace, definition, new.way.as_ref().or(repaired)).await?;
     let now = core.now();
     let token = Secret::new(random_text::<32>(core.ports.random())?);
     let link = Link {
@@ -95,6 +99,7 @@ pub async fn create<P: Ports>(
         session_hash: None,
         result: None,
         authorization: None,
+        choice_until: None,
         created_at: now,
         expires_at: new.made_by.as_ref().map_or(now.plus(new.expires_in), |key| key.limit(now.plus(new.expires_in))),
         made_by: new.made_by,
@@ -159,6 +164,25 @@ pub async fn open<P: Ports>(core: &Core<P>, token: &str) -> Result<Link> {
         return Err(ended());
     }
     Ok(link)
+}
+
+/// Binds a link to the browser that begins it. What another browser had begun ends, as long as nothing was connected by it
+/// and no question waits there for an answer.
+pub async fn begin<P: Ports>(core: &Core<P>, link: &Link, session_hash: &str) -> Result<()> {
+    let (now, why) = (core.now(), Failure::LinkBegunAnew.as_str());
+    if store::links::take(core.db(), link, session_hash, why, now).await? {
+        return Ok(());
+    }
+    let link = store::links::get(core.db(), &link.workspace, &link.id).await?;
+    Err(Error::new(
+        Code::LinkEnded,
+        if link.is_some_and(|link| link.waits_for_choice(now)) {
+            "This link asks a question in another browser. Answer it there, open the link again in ten minutes, or ask for a \
+             new link."
+        } else {
+            "This link was used or has expired. Ask whoever sent it for a new one."
+        },
+    ))
 }
 
 /// The embedding product confirms that the same person came back. What the link made may be used from now on.

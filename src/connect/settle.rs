@@ -124,9 +124,10 @@ impl<'a> Case<'a> {
         Ok(Self { flow, link, app, grant })
     }
 
-    /// A link is good for one connection, whatever happens in other tabs of the browser.
-    fn link_is_used_up(&self) -> bool {
-        is_used_up(self.flow, self.link.as_ref())
+    /// Why the flow's link is good for nothing any more. It is good for one connection, whatever happens in other tabs of the
+    /// browser, and only in the browser that began it last.
+    fn link_failure(&self) -> Option<Failure> {
+        link_failure(self.flow, self.link.as_ref())
     }
 
     /// Whether the embedding product has a word to say before the grant is used.
@@ -149,7 +150,7 @@ impl<'a> Case<'a> {
         let waiting = (to == Outcome::AwaitingConfirmation).then_some(id);
         must.extend(self.flow.link.as_ref().map(|of| match self.flow.outcome {
             Outcome::AwaitingConfirmation => links::confirmed(workspace, of),
-            _ => links::end(workspace, of, link, result, waiting, now),
+            _ => links::end((workspace, of, &self.flow.session_hash), link, result, waiting, now),
         }));
         must
     }
@@ -162,8 +163,16 @@ async fn link_of<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<Optio
     }
 }
 
-fn is_used_up(flow: &Authorization, link: Option<&Link>) -> bool {
-    flow.link.is_some() && link.is_none_or(|link| link.status != LinkStatus::Open)
+fn link_failure(flow: &Authorization, link: Option<&Link>) -> Option<Failure> {
+    flow.link.as_ref()?;
+    match link {
+        Some(link) if link.status == LinkStatus::Open => link
+            .session_hash
+            .as_ref()
+            .is_some_and(|begun| *begun != flow.session_hash)
+            .then_some(Failure::LinkBegunAnew),
+        _ => Some(Failure::LinkUsed),
+    }
 }
 
 /// Decides what becomes of a grant. Answers why it could not become anything.
@@ -194,8 +203,8 @@ enum Next {
 }
 
 async fn next<P: Ports>(core: &Core<P>, case: &mut Case<'_>, deciding: Deciding) -> Result<Next> {
-    if case.link_is_used_up() {
-        return Ok(Next::GiveUp(Failure::LinkUsed));
+    if let Some(failure) = case.link_failure() {
+        return Ok(Next::GiveUp(failure));
     }
     let Some(id) = &case.flow.connection else {
         return Ok(match duplicate(core, case, deciding).await? {

@@ -157,7 +157,7 @@ pub fn variables(offer: &Offer, given: &BTreeMap<String, String>) -> Result<BTre
     let asked = |name: &String| offer.app.variables.get(name).is_some_and(|one| one.from == Origin::Person);
     let had = had.into_iter().flatten().filter(|(name, _)| asked(name));
     let persons = had.chain(given).map(|(name, value)| (name.clone(), value.clone())).collect();
-    known.extend(read_variables(&offer.app.variables, &Origin::Person, &persons).map_err(invalid_fields)?);
+    known.extend(read_variables(&offer.app, &Origin::Person, &persons).map_err(invalid_fields)?);
     Ok(known)
 }
 
@@ -170,7 +170,7 @@ pub(super) fn imported_variables(offer: &Offer, given: &BTreeMap<String, String>
     let mut came = BTreeMap::new();
     let mut persons = BTreeMap::new();
     for (name, value) in given {
-        match told(name).map(|variable| variable.read(value)) {
+        match told(name).map(|variable| offer.app.read_variable(name, variable, value)) {
             None => drop(persons.insert(name.clone(), value.clone())),
             Some(Ok(value)) => drop(came.insert(name.clone(), value)),
             Some(Err(problem)) => return Err(Error::invalid(&variable_at(name), problem)),

@@ -85,7 +85,7 @@ pub async fn of_client<P: Ports>(
     given: &BTreeMap<String, String>,
 ) -> Result<Trial> {
     start::require_serving(core, app, client).await?;
-    let persons = read_variables(&app.variables, &Origin::Person, given).map_err(start::invalid_fields)?;
+    let persons = read_variables(app, &Origin::Person, given).map_err(start::invalid_fields)?;
     let variables = client.variables.clone().into_iter().chain(persons).collect();
     let redirect_uri = start::redirect_uri(core, &client.redirect_id);
     let at = match registry::endpoints(core, app, &variables).await {

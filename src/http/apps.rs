@@ -9,7 +9,7 @@ use serde_json::json;
 use super::input::Filters;
 use super::known::{self, Known};
 use super::{Call, Response, input, view};
-use crate::app::{App, AppId, Definition, Form, Kind, WayId};
+use crate::app::{App, AppId, Definition, Form, Kind, Usage, WayId, clean, unwrapped};
 use crate::authorize;
 use crate::catalogue;
 use crate::client::{Client, ClientSecret};
@@ -254,16 +254,24 @@ struct ClientInput {
 }
 
 impl ClientInput {
-    /// Without the white space that copying brings along, as for every credential that is entered.
-    fn trimmed(self) -> Self {
-        let trim = |text: String| text.trim().to_owned();
-        Self {
-            client_id: trim(self.client_id),
-            client_secret: self.client_secret.map(|secret| Secret::new(secret.expose().trim())),
-            key_id: self.key_id.map(trim),
-            certificate: self.certificate.map(trim),
+    /// Without what copying brings along, as for every credential that is entered.
+    fn cleaned(self) -> Result<Self> {
+        let one = |field: &str, text: &str| {
+            let text = clean(text);
+            let value = unwrapped(&text, &Usage::default(), None).map_err(|problem| Error::invalid(field, problem))?;
+            Ok::<_, Error>(value.to_owned())
+        };
+        let secret = |secret: Secret| match secret.expose() {
+            key if ClientSecret::is_key(key) => Ok(Secret::new(clean(key))),
+            text => one("client_secret", text).map(Secret::new),
+        };
+        Ok(Self {
+            client_id: one("client_id", &self.client_id)?,
+            client_secret: self.client_secret.map(secret).transpose()?,
+            key_id: self.key_id.map(|text| one("key_id", &text)).transpose()?,
+            certificate: self.certificate.map(|text| one("certificate", &text)).transpose()?,
             ..self
-        }
+        })
     }
 }
 
@@ -271,7 +279,7 @@ impl ClientInput {
 /// it, and connections stay with theirs.
 pub(super) async fn put_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let app = consented(core, call).await?;
-    let new = input::json::<ClientInput>(call.request)?.trimmed();
+    let new = input::json::<ClientInput>(call.request)?.cleaned()?;
     check(&new, core.now())?;
     let seal = |secret| ClientSecret::to_seal(secret, new.key_id.as_deref(), new.certificate.as_deref());
     let new = NewClient {

@@ -19,6 +19,11 @@ use crate::store::authorizations::{self, Authorization, Outcome, Question};
 use crate::store::links::{self, Link, LinkStatus};
 use crate::store::{clients, connections};
 
+/// Seconds within which an app's answer is taken, or never: no request lives longer.
+const TAKING_TIME: i64 = 60;
+/// Seconds after which the page of a flow whose answer is being taken loads itself again.
+const LOOK_AGAIN: i64 = 2;
+
 pub(super) async fn flow<P: Ports>(core: &Core<P>, sessions: &[String], id: &AuthorizationId) -> Result<Authorization> {
     authorizations::get(core.db(), id, sessions).await?.ok_or_else(|| Error::not_found("flow of this browser"))
 }
@@ -30,6 +35,10 @@ pub(super) fn flow_id(call: &Call<'_>) -> Result<AuthorizationId> {
 pub(super) async fn show_flow<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let sessions = session::hashes(core, call.request).await?;
     let flow = flow(core, &sessions, &flow_id(call)?).await?;
+    // Whoever came here while the app's answer was still being taken is led on like the first visit.
+    if let Some(url) = destination(&flow) {
+        return Ok(Response::see_other(&url));
+    }
     let definition = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
     let app = registry::way(&definition, &flow.way)?;
     let csrf = session::form_token(core, call.request);
@@ -40,6 +49,10 @@ pub(super) async fn show_flow<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Resu
             let view = choosing(core, &flow, question, &app).await?;
             Ok(Response::html(200, page::choose(&shell, &view)).with(LEADS_OUT, String::new()))
         }
+        (Outcome::Pending, _) if flow.used_at.is_some_and(|used| core.now().since(used) < TAKING_TIME) => {
+            let page = Response::html(200, page::message(&shell, &being_taken(&flow, &app)));
+            Ok(page.with("refresh", LOOK_AGAIN.to_string()))
+        }
         _ => {
             let granted = granted(core, &flow).await?;
             let repeatable = flow.link.is_none() || open_link(core, &flow).await?.is_some();
@@ -47,6 +60,19 @@ pub(super) async fn show_flow<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Resu
             let message = with_approval(core, &flow, &app, message).await?;
             Ok(Response::html(200, page::message(&shell, &message)))
         }
+    }
+}
+
+/// The page while the app's answer is being taken, by the visit that came first.
+fn being_taken(flow: &Authorization, app: &App) -> page::Message {
+    page::Message {
+        title: "Almost done".to_owned(),
+        text: format!(
+            "{} has answered, and the answer is being checked. This page goes on by itself in a few seconds.",
+            app.name
+        ),
+        tone: page::Tone::Waiting,
+        links: vec![("Look again".to_owned(), format!("/flows/{}", flow.id))],
     }
 }
 
@@ -174,6 +200,11 @@ fn ending(flow: &Authorization, app: &App, granted: &Granted, repeatable: bool) 
             "Left as it was",
             "The connection keeps its account; the new permission was discarded.".to_owned(),
             page::Tone::Good,
+        ),
+        Outcome::Pending if flow.used_at.is_some() => (
+            "Not finished",
+            format!("The answer of {name} arrived here, but could not be stored. Please try again."),
+            page::Tone::Bad,
         ),
         Outcome::Pending => {
             ("Still open", format!("{name} has not answered yet. Finish there, or start again."), page::Tone::Waiting)

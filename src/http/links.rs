@@ -18,7 +18,7 @@ use crate::ports::Ports;
 use crate::quotas::{self, Quota};
 use crate::resolve::unauthorized;
 use crate::secret::Secret;
-use crate::store::links::{self as rows, Link, LinkStatus, OnDuplicate};
+use crate::store::links::{self as rows, Link, OnDuplicate};
 use crate::store::sessions::{SignIn, insert_sign_in};
 use crate::store::workspaces;
 use crate::time::Timestamp;
@@ -108,7 +108,7 @@ async fn return_to<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, text: &str
 }
 
 fn shown<P: Ports>(core: &Core<P>, link: &Link) -> serde_json::Value {
-    view::link(link, link.status == LinkStatus::Open && core.now() >= link.expires_at)
+    view::link(link, core.now())
 }
 
 pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
@@ -116,7 +116,7 @@ pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Res
 }
 
 /// What a list of links can be filtered by, as a link's `status` is shown.
-const STATUSES: [&str; 5] = ["open", "awaiting_confirmation", "used", "ended", "expired"];
+const STATUSES: [&str; 6] = ["open", "waiting_for_choice", "awaiting_confirmation", "used", "ended", "expired"];
 
 pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let key = call.key()?;
@@ -128,7 +128,9 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
         .map(|text| ConnectionId::parse(text).ok_or_else(|| wrong("connection", "is not a connection's id (con_…).")));
     let status = filters.get("status").map(|text| {
         let known = STATUSES.contains(&text).then(|| text.to_owned());
-        known.ok_or_else(|| wrong("status", "must be open, awaiting_confirmation, used, ended or expired."))
+        known.ok_or_else(|| {
+            wrong("status", "must be open, waiting_for_choice, awaiting_confirmation, used, ended or expired.")
+        })
     });
     let filter = rows::Filter {
         app: app.transpose()?,
@@ -164,7 +166,7 @@ pub(super) async fn confirm<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result
     let found = call.link()?;
     let confirmation: Confirmation = input::json(call.request)?;
     let link = link::confirm(core, &found.workspace, &found.id, &confirmation.user.id).await?;
-    Ok(Response::json(200, &view::link(&link, false)))
+    Ok(Response::json(200, &shown(core, &link)))
 }
 
 #[derive(Deserialize)]

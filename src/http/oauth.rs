@@ -9,6 +9,7 @@ use super::problem;
 use super::session::{self, shell, user_of};
 use super::{Call, Response, input};
 use crate::app::{AppId, WayId};
+use crate::connect::Failure;
 use crate::connect::callback::{self, Landing, Refusal, Returned};
 use crate::connect::hosts;
 use crate::connect::link;
@@ -22,7 +23,7 @@ use crate::ports::Ports;
 use crate::quotas;
 use crate::registry;
 use crate::secret::Secret;
-use crate::store::links::{self, Link};
+use crate::store::links::Link;
 use crate::store::sessions::{self, Session};
 
 // ---- starting, as a signed-in person ----
@@ -157,6 +158,10 @@ async fn paste<P: Ports>(
     let name = name.map(|name| input::name("name", &name, settle::LONGEST_NAME)).transpose()?;
     let entered = Paste { entered: Entered::Fields(fields), name, metadata: BTreeMap::new(), check: true, actor: None };
     let flow = paste::paste_offered(core, (wish, offer), entered, session, Deciding::Person).await?;
+    // The session has ended, so this browser doesn't reach the flow's page.
+    if flow.error.as_deref() == Some(Failure::LinkBegunAnew.as_str()) {
+        return Ok(ended(Refusal::BegunAnew));
+    }
     Ok(Response::see_other(&destination(&flow).unwrap_or_else(|| format!("/flows/{}", flow.id))))
 }
 
@@ -203,15 +208,12 @@ pub(super) async fn use_again<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Resu
 async fn use_through<P: Ports>(core: &Core<P>, call: &Call<'_>, link: &Link) -> Result<Response> {
     not_somebody_else(call, link)?;
     let (session, cookie) = link_session(core, call, link).await?;
-    if !links::take(core.db(), link, &session.hash, core.now()).await? {
+    if let Err(refused) = link::begin(core, link, &session.hash).await {
         // Whoever has no use of the link leaves no session.
         if cookie.is_some() {
             sessions::delete(core.db(), &session.hash).await?;
         }
-        return Err(Error::new(
-            Code::LinkEnded,
-            "This link is in use in another browser. Continue there, or ask for a new link.",
-        ));
+        return Err(refused);
     }
     // The link is this browser's from now on: it gets the cookie whatever comes of it, so that it may try again.
     let walked = match link_wish(call, link) {
@@ -301,7 +303,7 @@ fn ended(refusal: Refusal) -> Response {
     let reason = match refusal {
         Refusal::Unknown => "unknown",
         Refusal::Expired => "expired",
-        Refusal::AlreadyUsed => "used",
+        Refusal::BegunAnew => "begun-anew",
         Refusal::OtherBrowser => "other-browser",
     };
     Response::see_other(&format!("/oauth/ended/{reason}"))
@@ -310,7 +312,7 @@ fn ended(refusal: Refusal) -> Response {
 pub(super) async fn show_ended<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let refusal = match call.param(0) {
         "expired" => Refusal::Expired,
-        "used" => Refusal::AlreadyUsed,
+        "begun-anew" => Refusal::BegunAnew,
         "other-browser" => Refusal::OtherBrowser,
         _ => Refusal::Unknown,
     };

@@ -172,13 +172,12 @@ pub(super) fn client<P: Ports>(core: &Core<P>, client: &Client, app: &AppId) -> 
 }
 
 /// A link without its token.
-pub(super) fn link(link: &Link, expired: bool) -> Value {
-    let status = if expired { "expired" } else { link.status.as_str() };
+pub(super) fn link(link: &Link, now: Timestamp) -> Value {
     json!({
         "id": link.id,
         "app": link.app,
         "way": link.way,
-        "status": status,
+        "status": link.shown_status(now),
         "user": link.user,
         "connection": link.result,
         "repairs": link.connection,

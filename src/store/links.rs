@@ -16,30 +16,73 @@ const INSERT: &str =
       on_duplicate, confirm, status, created_at, expires_at, way, made_by, key_expires_at)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'open', ?12, ?13, ?14, ?15, ?16
     WHERE ?15 IS NULL OR EXISTS (SELECT 1 FROM keys WHERE id = ?15 AND revoked_at IS NULL)";
-const BY_TOKEN: &str = "SELECT * FROM links WHERE token_hash = ?1";
-const GET: &str = "SELECT * FROM links WHERE workspace_id = ?1 AND id = ?2";
-/// The first browser to press the button keeps the link; the same one may try again.
-const TAKE: &str =
-    "UPDATE links SET session_hash = ?3 WHERE workspace_id = ?1 AND id = ?2 AND status = 'open' AND expires_at > ?4
-    AND (session_hash IS NULL OR session_hash = ?3)";
-const END: &str = "UPDATE links SET status = ?3, result_connection = ?4, authorization_id = ?5, used_at = ?6 WHERE workspace_id = ?1 AND id = ?2 AND status = 'open'";
+/// Until when its person may answer a question that one of its flows asks.
+macro_rules! choice_until {
+    () => {
+        "(SELECT max(expires_at) FROM authorizations WHERE session_hash = links.session_hash AND link_id = links.id
+      AND outcome = 'undecided')"
+    };
+}
+/// A link's row, with until when its person may answer a question.
+macro_rules! select_links {
+    () => {
+        concat!("SELECT *, ", choice_until!(), " AS choice_until FROM links")
+    };
+}
+/// The link, where a browser may begin it, or begin it anew. A question that waits for an answer stays with its browser.
+macro_rules! can_be_begun {
+    () => {
+        concat!(
+            "workspace_id = ?1 AND id = ?2 AND status = 'open' AND expires_at > ?4 AND (session_hash IS NULL
+      OR session_hash = ?3 OR coalesce(",
+            choice_until!(),
+            ", 0) <= ?4)"
+        )
+    };
+}
+/// The session of another browser that has begun the link.
+macro_rules! session_before {
+    () => {
+        concat!("(SELECT session_hash FROM links WHERE ", can_be_begun!(), " AND session_hash <> ?3)")
+    };
+}
+
+const BY_TOKEN: &str = concat!(select_links!(), " WHERE token_hash = ?1");
+const GET: &str = concat!(select_links!(), " WHERE workspace_id = ?1 AND id = ?2");
+/// What another browser began ends when this one begins: a link has one session at a time.
+const END_FLOWS_BEFORE: &str = concat!(
+    "UPDATE authorizations SET outcome = 'failed', error = ?5, sealed_verifier = NULL, expires_at = min(expires_at, ?4)
+    WHERE outcome = 'pending' AND session_hash IN ",
+    session_before!()
+);
+const END_SESSION_BEFORE: &str = concat!("DELETE FROM sessions WHERE hash IN ", session_before!());
+const TAKE: &str = concat!("UPDATE links SET session_hash = ?3 WHERE ", can_be_begun!());
+/// Only the browser that began the link last uses it up.
+const END: &str = "UPDATE links SET status = ?3, result_connection = ?4, authorization_id = ?5, used_at = ?6
+    WHERE workspace_id = ?1 AND id = ?2 AND status = 'open' AND coalesce(session_hash, ?7) = ?7";
 const CONFIRMED: &str =
     "UPDATE links SET status = 'used' WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
 /// Used up, and nothing came of it.
 const FRUITLESS: &str = "UPDATE links SET status = 'used', result_connection = NULL WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
 
-/// An open link whose time is over is shown as expired. An allow-list of connections lets those links pass that name a
+/// An open link whose person is being asked is shown so, whatever its time; else one whose time is over as expired. An allow-list of connections lets those links pass that name a
 /// connection, and none beside the list.
-const LIST: &str = "SELECT * FROM links WHERE workspace_id = ?1 AND (created_at, id) < (?2, ?3)
+const LIST: &str = concat!(
+    select_links!(),
+    " WHERE workspace_id = ?1 AND (created_at, id) < (?2, ?3)
       AND (?4 IS NULL OR app = ?4)
       AND (?5 IS NULL OR connection_id = ?5 OR result_connection = ?5)
-      AND (?6 IS NULL OR ?6 = CASE WHEN status = 'open' AND expires_at <= ?7 THEN 'expired' ELSE status END)
+      AND (?6 IS NULL OR ?6 = CASE WHEN status <> 'open' THEN status
+        WHEN coalesce(",
+    choice_until!(),
+    ", 0) > ?7 THEN 'waiting_for_choice' WHEN expires_at <= ?7 THEN 'expired' ELSE status END)
       AND (?8 IS NULL OR made_by = ?8)
       AND (?9 IS NULL OR app IN (SELECT value FROM json_each(?9)))
       AND (?10 IS NULL OR coalesce(connection_id, result_connection) IS NOT NULL
         AND coalesce(connection_id, result_connection) IN (SELECT value FROM json_each(?10))
         AND coalesce(result_connection, connection_id) IN (SELECT value FROM json_each(?10)))
-    ORDER BY created_at DESC, id DESC LIMIT ?11";
+    ORDER BY created_at DESC, id DESC LIMIT ?11"
+);
 /// What waits in a flow is nobody's from now on: the scheduled run revokes it at the app.
 const END_FLOWS: &str = "UPDATE authorizations SET expires_at = ?3 WHERE workspace_id = ?1 AND expires_at > ?3
     AND outcome IN ('pending', 'undecided', 'awaiting_confirmation')
@@ -141,12 +184,32 @@ pub struct Link {
     pub result: Option<ConnectionId>,
     /// The flow whose grant waits for confirmation.
     pub authorization: Option<AuthorizationId>,
+    /// Until when its person may answer a question, if one was asked.
+    pub choice_until: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
     /// The key that made it.
     pub made_by: Option<Maker>,
+}
+
+impl Link {
+    /// Whether its person is being asked a question now.
+    pub fn waits_for_choice(&self, now: Timestamp) -> bool {
+        self.status == LinkStatus::Open && self.choice_until.is_some_and(|until| now < until)
+    }
+
+    /// Where it stands, as it is shown: an open link may wait for its person's choice, or have expired.
+    pub fn shown_status(&self, now: Timestamp) -> &'static str {
+        if self.waits_for_choice(now) {
+            "waiting_for_choice"
+        } else if self.status == LinkStatus::Open && now >= self.expires_at {
+            "expired"
+        } else {
+            self.status.as_str()
+        }
+    }
 }
 
 impl FromRow for Link {
@@ -167,6 +230,7 @@ impl FromRow for Link {
             session_hash: row.optional_text("session_hash")?,
             result: row.optional_id("result_connection")?,
             authorization: row.optional_id("authorization_id")?,
+            choice_until: row.optional_time("choice_until")?,
             created_at: row.time("created_at")?,
             expires_at: row.time("expires_at")?,
             made_by: keys::maker(row)?,
@@ -215,7 +279,7 @@ pub struct Filter {
     pub app: Option<AppId>,
     /// Only links that repair this connection, or made it.
     pub connection: Option<ConnectionId>,
-    /// Only those with this status: that of [`LinkStatus`], or `expired`.
+    /// Only those with this status, as [`Link::shown_status`] says it.
     pub status: Option<String>,
     /// Only those that this key made.
     pub made_by: Option<KeyId>,
@@ -264,21 +328,29 @@ pub async fn revoke(db: &impl Database, workspace: &WorkspaceId, id: &LinkId, no
     Ok(answers.last().is_some_and(|rows| rows.changes > 0))
 }
 
-/// Binds a link to the browser that uses it; answers whether it is that browser's.
-pub async fn take(db: &impl Database, link: &Link, session_hash: &str, now: Timestamp) -> Stored<bool> {
-    Ok(run(db, sql!(TAKE, &link.workspace, &link.id, session_hash, now)).await?.changes > 0)
+/// Binds a link to the browser that begins it; answers whether it is that browser's. What another browser had begun ends
+/// in the same transaction, and its flows say `why`.
+pub async fn take(db: &impl Database, link: &Link, session_hash: &str, why: &str, now: Timestamp) -> Stored<bool> {
+    let answers = db
+        .batch(vec![
+            sql!(END_FLOWS_BEFORE, &link.workspace, &link.id, session_hash, now, why),
+            sql!(END_SESSION_BEFORE, &link.workspace, &link.id, session_hash, now),
+            sql!(TAKE, &link.workspace, &link.id, session_hash, now),
+        ])
+        .await?;
+    Ok(answers.last().is_some_and(|rows| rows.changes > 0))
 }
 
-/// The statement that uses a link up; changes nothing when it was used before.
+/// The statement that uses a link up for a flow of this session; changes nothing when it was used before, or when another
+/// browser has begun it since.
 pub fn end(
-    workspace: &WorkspaceId,
-    id: &LinkId,
+    (workspace, id, session_hash): (&WorkspaceId, &LinkId, &str),
     status: LinkStatus,
     result: &ConnectionId,
     authorization: Option<&AuthorizationId>,
     now: Timestamp,
 ) -> Statement {
-    sql!(END, workspace, id, status.as_str(), result, authorization, now)
+    sql!(END, workspace, id, status.as_str(), result, authorization, now, session_hash)
 }
 
 /// The statement that notes the embedding product's confirmation.

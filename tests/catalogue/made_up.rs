@@ -59,7 +59,7 @@ pub(crate) fn fields(app: &App) -> BTreeMap<String, Secret> {
     let value =
         |id: &str| form(app, app.way.as_str(), id).unwrap_or_else(|| format!("made-up-{}", id.replace('_', "-")));
     let entered = app.fields.iter().map(|field| (field.id.clone(), Secret::new(value(&field.id)))).collect();
-    read_fields(&app.fields, &entered).unwrap_or_else(|problems| panic!("{}: made_up.json: {problems:?}", app.id))
+    read_fields(app, &entered).unwrap_or_else(|problems| panic!("{}: made_up.json: {problems:?}", app.id))
 }
 
 /// What a connection of this way holds.

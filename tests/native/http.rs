@@ -217,14 +217,25 @@ impl<'a> Browser<'a> {
         Self { scene, cookies: BTreeMap::new() }
     }
 
-    pub(crate) fn send(&mut self, mut request: Request) -> Response {
+    pub(crate) fn send(&mut self, request: Request) -> Response {
+        let request = self.with_cookies(request);
+        let response = self.scene.world.run(async { http::handle(&self.scene.world.core(), &request).await });
+        self.keep(&response);
+        response
+    }
+
+    /// The request as this browser sends it.
+    pub(crate) fn with_cookies(&self, mut request: Request) -> Request {
         let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         request.headers.push(("cookie".into(), cookies.join("; ")));
-        let response = self.scene.world.run(async { http::handle(&self.scene.world.core(), &request).await });
+        request
+    }
+
+    /// Keeps the cookie of an answer.
+    pub(crate) fn keep(&mut self, response: &Response) {
         if let Some((name, value)) = response.header("set-cookie").and_then(|line| line.split_once('=')) {
             self.cookies.insert(name.to_owned(), value.split(';').next().unwrap().to_owned());
         }
-        response
     }
 
     pub(crate) fn get(&mut self, address: &str) -> Response {
@@ -316,7 +327,6 @@ fn the_browser_that_pressed_a_links_button_keeps_the_link_until_its_end() {
     let life = format!("Max-Age={};", link::LONGEST_LIFE + 1200);
     assert!(pressed.header("set-cookie").unwrap().contains(&life));
     scene.world.pass(link::LONGEST_LIFE - 1);
-    assert_eq!(Browser::new(&scene).press(&path).status, 410, "another browser's");
     let again = browser.press(&path);
     assert_eq!(again.status, 303);
     scene.world.pass(FLOW_TIME - 1);

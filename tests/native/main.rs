@@ -21,6 +21,8 @@ mod limits;
 mod migrations;
 mod on_demand;
 mod outages;
+mod people_flows;
+mod people_input;
 mod quotas;
 mod refresh;
 mod requests;

@@ -112,10 +112,17 @@ fn a_person_keeps_a_hundred_sessions_and_the_newest_works() {
 }
 
 #[test]
-fn whoever_can_not_use_a_link_leaves_no_session() {
+fn a_link_has_one_session_however_many_browsers_begin_it_and_none_for_those_who_can_not() {
     let scene = Scene::new();
     let path = crate::http::link(&scene, 3600);
-    assert_eq!(crate::http::Browser::new(&scene).press(&path).status, 303);
+    let mut last = None;
+    for _ in 0..5 {
+        let mut browser = crate::http::Browser::new(&scene);
+        last = Some((browser.press(&path), browser));
+    }
+    assert_eq!(count(&scene, "sessions"), 1);
+    let (begun, mut browser) = last.unwrap();
+    browser.consent(&begun, "ann");
     for _ in 0..5 {
         assert_eq!(crate::http::Browser::new(&scene).press(&path).status, 410);
     }

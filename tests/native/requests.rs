@@ -129,7 +129,8 @@ const CLIENT: (Method, &str) = (Method::Put, "/v1/apps/acme/client");
 fn what_is_copied_with_a_client_is_cut_off_and_what_is_wrong_with_it_is_named() {
     let scene = Scene::new();
     let key = first_key(&scene);
-    let body = json!({ "client_id": " acme-client\n", "client_secret": "\tsecret\r\n" });
+    let body =
+        json!({ "client_id": "\u{feff}acme-\u{200b}client\n", "client_secret": "\tCLIENT_SECRET=\"secret\"\r\n" });
     let (status, client) = call(&scene, &key, CLIENT.0, CLIENT.1, &body);
     assert_eq!((status, client["client_id"].as_str()), (200, Some("acme-client")), "{client}");
     let kept = scene.world.run(async {
@@ -140,7 +141,7 @@ fn what_is_copied_with_a_client_is_cut_off_and_what_is_wrong_with_it_is_named() 
     assert_eq!(kept, ClientSecret::Text(Secret::new("secret")));
     let past = scene.world.now();
     for (body, field, problem) in [
-        (json!({ "client_id": "Ü" }), "client_id", "has a character that is not ASCII. Copy it"),
+        (json!({ "client_id": "Ü" }), "client_id", "begins with a character that is not ASCII. Copy it"),
         (json!({ "client_id": " " }), "client_id", "is missing."),
         (json!({ "client_id": "a", "client_secret": "a\nb" }), "client_secret", "has several lines and must be one."),
         (json!({ "client_id": "a", "client_secret": "a".repeat(5000) }), "client_secret", "is over 4096 bytes."),

@@ -132,7 +132,11 @@ fn what_a_key_made_is_listed_and_ended_by_its_indexes() {
         scene.world.db.plan(sql.unwrap_or_else(|| panic!("{beginning} … {has}"))).join("\n")
     };
     for (beginning, has, index) in [
-        ("SELECT * FROM links", "ORDER BY", "links_by_workspace (workspace_id=? AND (created_at,id)<(?,?))"),
+        (
+            "SELECT *, (SELECT max(expires_at)",
+            "ORDER BY",
+            "links_by_workspace (workspace_id=? AND (created_at,id)<(?,?))",
+        ),
         ("SELECT * FROM sessions", "ORDER BY", "sessions_by_workspace (workspace_id=? AND (created_at,hash)<(?,?))"),
         (
             "SELECT * FROM sign_in_links",

@@ -555,7 +555,7 @@ fn what_the_app_told_of_its_address_comes_with_imported_tokens() {
         let new = Paste { entered, name: None, metadata: BTreeMap::new(), check: true, actor: Some("key:t".into()) };
         scene.world.run(async { paste(&scene.world.core(), &wish, new, BROWSER, by_program()).await })
     };
-    for wrong in [None, Some("https://eu1.evil.example"), Some("https://eu1.acme.example/x")] {
+    for wrong in [None, Some("https://eu1.evil.example"), Some("https://u@eu1.acme.example/x")] {
         let error = come(wrong).unwrap_err();
         assert_eq!((error.code, error.hints.errors[0].field.as_str()), (Code::InvalidRequest, "variables.home"));
     }

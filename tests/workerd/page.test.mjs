@@ -38,7 +38,7 @@ test("every page keeps scripts, frames, caches and referrers out", async () => {
     [visitor, pathOf(signIn), 200],
     [visitor, pathOf(link), 200, true],
     [visitor, "/", 401],
-    [visitor, "/oauth/ended/used", 400],
+    [visitor, "/oauth/ended/begun-anew", 400],
     [visitor, "/connect/nothing", 410],
     [ada, "/connections/con_x", 404],
   ];

@@ -30,7 +30,7 @@ pub(super) async fn enter<P: Ports>(
         return Err(Error::invalid("credential", "of this kind is given at the app, not entered here."));
     }
     let mut problems = Vec::new();
-    let fields = read_fields(&app.fields, fields).unwrap_or_else(|found| {
+    let fields = read_fields(app, fields).unwrap_or_else(|found| {
         problems = found;
         BTreeMap::new()
     });

@@ -11,7 +11,7 @@ use crate::ports::Ports;
 use crate::store::authorizations::{self, Outcome};
 use crate::store::{self, clients, connections, links};
 
-use super::{Case, Failure, is_used_up, link_of};
+use super::{Case, Failure, link_failure, link_of};
 
 /// The grant becomes nothing. One that waited is first taken out of its flow, which fails: whoever decides
 /// at the same moment must not find it revoked.
@@ -45,8 +45,9 @@ pub(super) async fn lost<P: Ports>(
         }
     }
     let link = link_of(core, flow).await?;
-    let failure = if flow.outcome != Outcome::AwaitingConfirmation && is_used_up(flow, link.as_ref()) {
-        Failure::LinkUsed
+    let of_link = link_failure(flow, link.as_ref()).filter(|_| flow.outcome != Outcome::AwaitingConfirmation);
+    let failure = if let Some(failure) = of_link {
+        failure
     } else if let Some(client) = &flow.client
         && clients::get(core.db(), &flow.workspace, client).await?.is_none()
     {

@@ -8,17 +8,18 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::app::{App, Kind};
+use crate::app::{App, Form, Kind, Usage, clean, unwrapped};
 use crate::connect::paste::{Entered, Imported};
 use crate::connect::start;
 use crate::credential::Token;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 use crate::time::Timestamp;
-use crate::token::is_header_safe;
 
-/// Bytes of one value, at most.
+/// Bytes of a field of the app's form, at most.
 const LONGEST: usize = 16 * 1024;
+/// Bytes of a token, at most. Some apps put all groups of a person into it.
+const LONGEST_TOKEN: usize = 64 * 1024;
 
 /// A credential's members.
 #[derive(Deserialize)]
@@ -34,7 +35,7 @@ pub(super) fn entered(app: &App, members: Members) -> Result<Entered> {
     let Members(mut members) = members;
     members.remove("type");
     if app.kind == Kind::OAuth2 {
-        return imported(&mut members).map(|imported| Entered::Tokens(Box::new(imported)));
+        return imported(app, &mut members).map(|imported| Entered::Tokens(Box::new(imported)));
     }
     let fields = members.into_iter().map(|(name, value)| Ok((name.clone(), text(&name, value)?)));
     fields.collect::<Result<_>>().map(Entered::Fields)
@@ -54,19 +55,19 @@ fn text(name: &str, value: Value) -> Result<Secret> {
 }
 
 /// Tokens as a resolve shows them, plus `refresh_token`.
-fn imported(members: &mut Map<String, Value>) -> Result<Imported> {
+fn imported(app: &App, members: &mut Map<String, Value>) -> Result<Imported> {
     let others = match members.remove("tokens") {
         None | Some(Value::Null) => Map::new(),
         Some(Value::Object(others)) => others,
         Some(_) => return Err(Error::invalid("credential.tokens", "must be an object of further tokens by name.")),
     };
-    let (token, scopes) = token(members, "credential")?;
+    let (token, scopes) = token(members, "credential", &app.usage("access_token"))?;
     let mut further = BTreeMap::new();
     let mut all = scopes;
     for (name, one) in others {
         let path = format!("credential.tokens.{name}");
         let Value::Object(mut one) = one else { return Err(Error::invalid(&path, "must be an object.")) };
-        let (token, scopes) = self::token(&mut one, &path)?;
+        let (token, scopes) = self::token(&mut one, &path, &Usage::default())?;
         if let (Some(all), Some(scopes)) = (&mut all, scopes) {
             all.extend(scopes.into_iter().map(|scope| format!("{name}:{scope}")));
         }
@@ -75,22 +76,22 @@ fn imported(members: &mut Map<String, Value>) -> Result<Imported> {
     Ok(Imported { token, others: further, scopes: all })
 }
 
-fn token(members: &mut Map<String, Value>, path: &str) -> Result<(Token, Option<Vec<String>>)> {
+/// A token's members. `usage` tells where requests have it.
+fn token(members: &mut Map<String, Value>, path: &str, usage: &Usage) -> Result<(Token, Option<Vec<String>>)> {
     let field = |name: &str| format!("{path}.{name}");
-    let mut optional = |name: &str| match members.remove(name) {
+    let mut optional = |name: &str, form: Form, usage: &Usage| match members.remove(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if is_header_safe(&text) && text.len() <= LONGEST => Ok(Some(text)),
-        Some(_) => Err(Error::invalid(&field(name), "must be a text of visible ASCII characters.")),
+        Some(Value::String(text)) => line(&text, form, usage).map_err(|problem| Error::invalid(&field(name), problem)),
+        Some(_) => Err(Error::invalid(&field(name), "must be a text.")),
     };
-    let access_token =
-        optional("access_token")?.ok_or_else(|| Error::invalid(&field("access_token"), "is missing."))?;
-    let refresh_token = optional("refresh_token")?;
-    let token_type = optional("token_type")?.unwrap_or_else(|| "Bearer".to_owned());
-    let expires_at = match optional("expires_at")? {
-        None => None,
-        Some(text) => {
-            Some(time(&text).ok_or_else(|| Error::invalid(&field("expires_at"), "must be an RFC 3339 time."))?)
-        }
+    // It stands in a header as it is; a refresh token is a parameter of a form.
+    let access_token = optional("access_token", Form::Token, usage)?;
+    let access_token = access_token.ok_or_else(|| Error::invalid(&field("access_token"), "is missing."))?;
+    let refresh_token = optional("refresh_token", Form::Line, &Usage::default())?;
+    let token_type = optional("token_type", Form::Token, &Usage::default())?.unwrap_or_else(|| "Bearer".to_owned());
+    let expires_at = match members.remove("expires_at") {
+        None | Some(Value::Null) => None,
+        Some(value) => end(&value).map_err(|problem| Error::invalid(&field("expires_at"), problem))?,
     };
     let scopes = match members.remove("scopes") {
         None | Some(Value::Null) => None,
@@ -114,6 +115,39 @@ fn token(members: &mut Map<String, Value>, path: &str) -> Result<(Token, Option<
     Ok((token, scopes))
 }
 
-fn time(text: &str) -> Option<Timestamp> {
-    serde_json::from_value(Value::String(text.to_owned())).ok()
+/// A text as it is kept, without what copying brings along; none where nothing is left.
+fn line(text: &str, form: Form, usage: &Usage) -> std::result::Result<Option<String>, String> {
+    let text = clean(text);
+    let text = unwrapped(&text, usage, None)?;
+    match form.misfit_within(text, LONGEST_TOKEN) {
+        _ if text.is_empty() => Ok(None),
+        None => Ok(Some(text.to_owned())),
+        Some(problem) if form == Form::Token && text.len() <= LONGEST_TOKEN => {
+            Err(format!("{problem} It is sent in a header as it is, so it must be visible ASCII without spaces."))
+        }
+        Some(problem) => Err(problem),
+    }
 }
+
+/// When a token ends: a number, or a text that holds a number or a time.
+fn end(value: &Value) -> std::result::Result<Option<Timestamp>, String> {
+    let text = match value {
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => clean(text),
+        _ => return Err(NO_TIME.to_owned()),
+    };
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match Timestamp::read(&text) {
+        Some(end) => Ok(Some(end)),
+        // The digits of a number that is no Unix time: most likely a life.
+        None if text.bytes().all(|b| b.is_ascii_digit()) => Err(format!(
+            "{NO_TIME} A number must be a Unix time in seconds or milliseconds. If it is the token's life in seconds \
+             (expires_in), add it to the time at which the token was issued."
+        )),
+        None => Err(NO_TIME.to_owned()),
+    }
+}
+
+const NO_TIME: &str = "must be a time: 2026-12-01T12:00:00Z, or a Unix time in seconds or milliseconds.";

@@ -60,12 +60,12 @@ pub fn refused(refusal: Refusal) -> Message {
              Start again from your connections, or open the link you were sent once more, and finish at the app within \
              ten minutes.",
         ),
-        Refusal::AlreadyUsed => (
-            "This answer was used before",
-            "An app’s answer counts once, and this one has already been taken. That happens when a page is reloaded or \
-             opened a second time.\n\n\
-             Nothing more was stored and nothing was changed this time.\n\n\
-             Look at your connections to see whether the app is connected. If it is not, start again.",
+        Refusal::BegunAnew => (
+            "The link was opened in another browser",
+            "Since you went to the app, the link you were sent was opened again in another browser. What was begun here ended \
+             then, so that the link connects one account.\n\n\
+             Nothing was stored and no connection was changed.\n\n\
+             Finish in the other browser, or start again here: open the link once more.",
         ),
         Refusal::OtherBrowser => (
             "You began in another browser",

@@ -1,0 +1,408 @@
+//! What somebody pastes becomes the value that was meant.
+//!
+//! Owns what copying adds to a value: invisible characters, quotes, the name of a variable or a header, the scheme that the
+//! app's requests add anyway, a whole address instead of the part that is asked for. Takes what can mean one thing only.
+//! What is left is named for what it is and where; no value is ever repeated.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use url::{Host, Url};
+
+use super::{AddressTemplate, App, Endpoints, Identity, Kind, Probe, Template, Variable};
+
+/// How often something is taken off: a command's option, quotes, a header's name, a scheme, quotes again.
+const MOST_LAYERS: usize = 6;
+/// Bytes of a name in front of a value, at most.
+const LONGEST_NAME: usize = 64;
+/// Pairs that stand around a value.
+const QUOTES: [(char, char); 9] = [
+    ('"', '"'),
+    ('\'', '\''),
+    ('`', '`'),
+    ('\u{201c}', '\u{201d}'),
+    ('\u{201d}', '\u{201d}'),
+    ('\u{201e}', '\u{201c}'),
+    ('\u{2018}', '\u{2019}'),
+    ('\u{ab}', '\u{bb}'),
+    ('<', '>'),
+];
+/// Schemes that people copy along with a token. One that is none of the app's is taken off where the app adds its own.
+const SCHEMES: [&str; 2] = ["bearer", "token"];
+/// How the names of variables end that hold one secret.
+const SECRET_NAMES: [&str; 7] = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PAT", "CREDENTIAL"];
+
+/// The text without the invisible characters that copying brings along: white space and the like at its ends, and what has
+/// no width anywhere. A joiner stays between letters beyond ASCII, where it changes what they look like.
+pub fn clean(text: &str) -> String {
+    let text = text.trim_matches(|c: char| c.is_whitespace() || has_no_width(c));
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let joins = matches!(c, '\u{200c}' | '\u{200d}')
+            && clean.chars().next_back().is_some_and(|before| !before.is_ascii())
+            && rest.peek().is_some_and(|after| !after.is_ascii());
+        if joins || !has_no_width(c) {
+            clean.push(c);
+        }
+    }
+    clean
+}
+
+/// Characters that nobody sees: soft hyphen, zero-width space and joiners, marks of direction, byte order mark.
+fn has_no_width(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+/// Names the first character that must not be there, and says where it stands.
+pub(super) fn name_first(value: &str, is_wrong: impl Fn(char) -> bool) -> Option<String> {
+    let (at, c) = value.chars().enumerate().find(|(_, c)| is_wrong(*c))?;
+    let what = name_of(c);
+    Some(if at == 0 { format!("begins with {what}.") } else { format!("has {what} after character {at}.") })
+}
+
+fn name_of(c: char) -> &'static str {
+    match c {
+        ' ' => "a space",
+        '\t' => "a tab",
+        '\u{200b}' => "a zero-width space",
+        '\u{a0}' | '\u{2007}' | '\u{202f}' => "a non-breaking space",
+        '\u{2028}' | '\u{2029}' | '\u{85}' => "a line separator",
+        _ if c.is_control() => "a control character",
+        _ if c.is_whitespace() => "a space that is not the usual one",
+        _ if has_no_width(c) || matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e007f}') => {
+            "an invisible character"
+        }
+        '\u{2018}'..='\u{201f}' | '\u{2039}' | '\u{203a}' | '\u{ab}' | '\u{bb}' => "a curly quotation mark",
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => "a dash that is not a hyphen",
+        '\u{2026}' => "an ellipsis, so it may be cut off there,",
+        '\u{2022}' | '\u{25cf}' => "a bullet, so it may have been copied while it was hidden,",
+        '\u{ff01}'..='\u{ff5e}' => "a full-width character, which is not ASCII,",
+        _ => "a character that is not ASCII",
+    }
+}
+
+/// White space that is no usual space, which nobody types.
+pub(super) fn is_odd_space(c: char) -> bool {
+    c.is_whitespace() && !matches!(c, ' ' | '\t' | '\n' | '\r') && !c.is_control()
+}
+
+/// Where the app's requests have a value.
+#[derive(Debug, Clone, Default)]
+pub struct Usage {
+    /// The header that it stands in as it is; none where it is encoded, which any character survives.
+    pub(super) header: Option<String>,
+    /// Headers that hold it and nothing else: their names, and the scheme before it.
+    added: Vec<(String, String)>,
+    /// Whether it is a password or the like, of which any character may be a part.
+    is_free: bool,
+}
+
+impl App {
+    /// Where requests have the value of a field, or of a token by its name in templates.
+    pub fn usage(&self, name: &str) -> Usage {
+        let stands_for_token = self.server().is_none() && self.first_secret() == Some(name);
+        let is_it = |place: &str| place == name || stands_for_token && place == "access_token";
+        let headers = || self.request.headers.iter().chain(self.probes().flat_map(|probe| &probe.headers));
+        let holds = |template: &Template| template.places().any(is_it);
+        let added = headers().filter_map(|(header, template)| {
+            let (before, place, after) = template.only_place()?;
+            (is_it(place) && after.is_empty()).then(|| (header.clone(), before.trim().to_owned()))
+        });
+        Usage {
+            header: headers().find(|(_, template)| holds(template)).map(|(header, _)| header.clone()),
+            added: added.collect(),
+            is_free: self.kind == Kind::Basic,
+        }
+    }
+
+    /// The value of a variable as somebody enters it: its part of an address where they paste the whole.
+    ///
+    /// # Errors
+    /// What is wrong with it and what to do.
+    pub fn read_variable(&self, name: &str, variable: &Variable, value: &str) -> Result<String, String> {
+        let value = clean(value);
+        let value = QUOTES.iter().find_map(|pair| unquoted(&value, *pair)).unwrap_or(&value);
+        if !value.contains(['.', '/', ':']) {
+            return variable.read(value);
+        }
+        let parts = self.addresses().filter_map(|address| address.part_of(name, &pasted_address(value)?));
+        let parts = parts.filter_map(|(literal, part)| Some((literal, variable.read(&part).ok()?)));
+        // The address that says most about the host is the one that was meant.
+        match parts.max_by_key(|(literal, _)| *literal) {
+            Some((_, part)) => Ok(part),
+            None => variable.read(value).map_err(|problem| {
+                let within = self.addresses().find_map(|address| address.around(name));
+                match within {
+                    Some(within) => format!(
+                        "is not what stands in the place of {{{name}}} in {within}. It {problem} An address of the app \
+                         may be pasted as a whole."
+                    ),
+                    None => problem,
+                }
+            }),
+        }
+    }
+
+    /// All requests of its own that carry the credential.
+    fn probes(&self) -> impl Iterator<Item = &Probe> {
+        let shared = self.nothing_shared.iter().map(|shared| &shared.probe);
+        self.identity.iter().flat_map(Identity::probes).chain(&self.check).chain(shared)
+    }
+
+    /// All addresses that the definition writes down.
+    fn addresses(&self) -> impl Iterator<Item = &AddressTemplate> {
+        let probes = self.probes().map(|probe| &probe.url);
+        let (fixed, issuer) = match self.server().map(|server| &server.endpoints) {
+            None => (None, None),
+            Some(Endpoints::Issuer(issuer)) => (None, Some(issuer)),
+            Some(Endpoints::Fixed(fixed)) => (Some(fixed), None),
+        };
+        let fixed = fixed.into_iter().flat_map(|fixed| {
+            let others = [&fixed.authorize_url, &fixed.refresh_url, &fixed.revoke_url].into_iter().flatten();
+            [&fixed.token_url].into_iter().chain(others)
+        });
+        self.request.base_url.iter().chain(probes).chain(fixed).chain(issuer)
+    }
+}
+
+/// The address that a text is, with or without its scheme. One with a user name or a port is none: no part of it can be
+/// meant.
+fn pasted_address(value: &str) -> Option<Url> {
+    let has_scheme = value.contains("://");
+    let url = if has_scheme { Url::parse(value) } else { Url::parse(&format!("https://{value}")) }.ok()?;
+    let named = matches!(url.host(), Some(Host::Domain(domain)) if domain.contains('.'));
+    let plain = url.username().is_empty() && url.password().is_none() && url.port().is_none();
+    (named && plain && matches!(url.scheme(), "https" | "http")).then_some(url)
+}
+
+/// A value without what stands around it, where that can mean one thing only.
+///
+/// # Errors
+/// What it is instead, where it is another thing: a header as a whole, a pair of user name and password.
+pub fn unwrapped<'a>(value: &'a str, usage: &Usage, fits: Option<&dyn Fn(&str) -> bool>) -> Result<&'a str, String> {
+    // A password may look like anything; the app's pattern tells what is none.
+    if usage.is_free && fits.is_none_or(|fits| fits(value)) {
+        return if is_basic_pair(value, true) { Err(PAIR.to_owned()) } else { Ok(value) };
+    }
+    let mut inner = value;
+    for _ in 0..MOST_LAYERS {
+        if !usage.is_whole_header() && is_basic_pair(inner, false) {
+            return Err(PAIR.to_owned());
+        }
+        let Some(taken) = usage.taken_off(inner) else { break };
+        inner = taken;
+    }
+    if let Some(fits) = fits
+        && fits(value)
+        && !fits(inner)
+    {
+        return Ok(value);
+    }
+    if after_name(inner, "authorization").is_some() {
+        return Err("is a whole header. Enter only what stands behind the header's name and its scheme.".to_owned());
+    }
+    Ok(inner)
+}
+
+const PAIR: &str = "is the value of an HTTP Basic header, which holds a user name and a password in one. Enter what it was made \
+                    of, each in its field.";
+
+impl Usage {
+    /// In a header, behind a scheme.
+    #[cfg(test)]
+    pub(super) fn in_header(name: &str, scheme: &str) -> Self {
+        Self { header: Some(name.into()), added: vec![(name.into(), scheme.into())], is_free: false }
+    }
+
+    /// Whether it is all that the header for credentials holds, its scheme included.
+    fn is_whole_header(&self) -> bool {
+        self.added.iter().any(|(name, scheme)| scheme.is_empty() && name.eq_ignore_ascii_case("authorization"))
+    }
+
+    fn taken_off<'a>(&self, value: &'a str) -> Option<&'a str> {
+        let value = value.strip_prefix("-H ").or(value.strip_prefix("--header ")).map_or(value, str::trim_start);
+        let quoted = QUOTES.iter().find_map(|pair| unquoted(value, *pair));
+        let taken = quoted
+            .or_else(|| self.after_header(value))
+            .or_else(|| self.after_scheme(value))
+            .or_else(|| assigned(value))?;
+        let taken = taken.trim();
+        (!taken.is_empty()).then_some(taken)
+    }
+
+    /// What stands behind the name of a header that holds the value; not where another scheme follows than requests add.
+    fn after_header<'a>(&self, value: &'a str) -> Option<&'a str> {
+        self.added.iter().find_map(|(name, scheme)| {
+            let rest = after_name(value, name)?.trim();
+            let is_clear =
+                scheme.is_empty() || !rest.contains(char::is_whitespace) || self.after_scheme(rest).is_some();
+            is_clear.then_some(rest)
+        })
+    }
+
+    /// What stands behind the scheme that requests add; behind another scheme, only where it is one word.
+    fn after_scheme<'a>(&self, value: &'a str) -> Option<&'a str> {
+        let (scheme, rest) = value.split_once(char::is_whitespace)?;
+        let is = |known: &str| scheme.trim_end_matches(':').eq_ignore_ascii_case(known);
+        let own = self.added.iter().any(|(_, added)| is_word(added) && is(added));
+        let adds = self.added.iter().any(|(_, added)| is_word(added));
+        let others = adds && SCHEMES.iter().any(|known| is(known)) && !rest.trim().contains(char::is_whitespace);
+        (own || others).then_some(rest)
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// What stands between two quotes that have no partner inside.
+fn unquoted(value: &str, (open, close): (char, char)) -> Option<&str> {
+    let inner = value.strip_prefix(open)?.strip_suffix(close)?;
+    (!inner.is_empty() && !inner.contains([open, close])).then_some(inner)
+}
+
+/// What stands behind a header's name and a colon.
+fn after_name<'a>(value: &'a str, name: &str) -> Option<&'a str> {
+    let (before, rest) = value.split_once(':')?;
+    before.trim().eq_ignore_ascii_case(name).then_some(rest)
+}
+
+/// What stands behind the name of a variable: `KEY=value`, `export KEY="value"`, `"api_key": "value",`.
+fn assigned(value: &str) -> Option<&str> {
+    let exported = ["export ", "set ", "$env:"].iter().find_map(|word| value.strip_prefix(word));
+    let line = exported.unwrap_or(value).trim_start();
+    let at = line.find(['=', ':'])?;
+    let (name, rest) = line.split_at_checked(at)?;
+    let is_equal = rest.starts_with('=');
+    let rest = rest.get(1..)?;
+    // `name:value` may be a value of its own; `name: value` is none.
+    if !is_equal && !rest.starts_with(char::is_whitespace) {
+        return None;
+    }
+    let name = name.trim().trim_matches(['"', '\'']);
+    let is_name = name.len() <= LONGEST_NAME
+        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let upper = name.to_ascii_uppercase();
+    let is_variable = name == upper && name.contains('_') && is_equal;
+    let holds_secret = SECRET_NAMES.iter().any(|end| upper.ends_with(end));
+    let rest = rest.trim();
+    let rest = ["\",", "',", "\";", "';"]
+        .iter()
+        .find(|end| rest.ends_with(**end))
+        .map_or(rest, |_| rest.strip_suffix([',', ';']).unwrap_or(rest));
+    // The end of base64 looks like an assignment, a query or a connection string holds more than one value.
+    let is_one = !rest.is_empty() && !rest.starts_with('=') && !rest.contains(['&', ';']) && {
+        let plain = rest.trim_matches(['"', '\'', '`']);
+        !plain.contains(char::is_whitespace)
+            || SCHEMES.iter().any(|known| {
+                plain.split_once(' ').is_some_and(|(scheme, token)| {
+                    scheme.eq_ignore_ascii_case(known) && !token.contains(char::is_whitespace)
+                })
+            })
+    };
+    (is_name && (exported.is_some() || is_variable || holds_secret) && is_one).then_some(rest)
+}
+
+/// Whether a text is a user name and a password as HTTP Basic sends them; `surely` where it is known to be such a pair.
+fn is_basic_pair(value: &str, surely: bool) -> bool {
+    let value = after_name(value, "authorization").map_or(value, str::trim);
+    let Some((scheme, pair)) = value.split_once(char::is_whitespace) else { return false };
+    let pair = pair.trim();
+    let is_word = !pair.is_empty() && !pair.contains(char::is_whitespace);
+    let holds_pair = || STANDARD.decode(pair).is_ok_and(|pair| pair.contains(&b':'));
+    scheme.eq_ignore_ascii_case("basic") && is_word && (!surely || holds_pair())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invisible_characters_go_and_what_is_visible_stays() {
+        for (pasted, value) in [
+            ("\u{feff}k1\r\n", "k1"),
+            (" \u{a0}\u{200b}k1\u{2060}\t", "k1"),
+            ("k\u{200b}\u{ad}1\u{200d}2", "k12"),
+            ("k 1", "k 1"),
+            ("k\u{a0}1", "k\u{a0}1"),
+            ("a\u{200d}b", "ab"),
+            ("\u{1f469}\u{200d}\u{1f4bb}", "\u{1f469}\u{200d}\u{1f4bb}"),
+            ("\u{200b}\u{ad}", ""),
+        ] {
+            assert_eq!(clean(pasted), value, "{pasted:?}");
+        }
+    }
+
+    #[test]
+    fn what_must_not_be_there_is_named_with_its_place() {
+        for (value, said) in [
+            ("k\u{a0}1", "has a non-breaking space after character 1."),
+            ("\u{201c}k", "begins with a curly quotation mark."),
+            ("ab\u{2013}c", "has a dash that is not a hyphen after character 2."),
+            ("abc\u{2026}", "has an ellipsis, so it may be cut off there, after character 3."),
+            ("k\u{43a}", "has a character that is not ASCII after character 1."),
+            ("k\u{1}", "has a control character after character 1."),
+        ] {
+            assert_eq!(name_first(value, |c| !c.is_ascii() || c.is_control()).unwrap(), said);
+        }
+    }
+
+    #[test]
+    fn what_stands_around_a_value_is_taken_off_where_it_means_one_thing() {
+        let bearer = Usage::in_header("Authorization", "Bearer");
+        let plain = Usage::in_header("X-Api-Key", "");
+        let whole = Usage::in_header("Authorization", "");
+        let cases = [
+            (&bearer, "Bearer k1", "k1"),
+            (&bearer, "bearer  k1", "k1"),
+            (&bearer, "Authorization: Bearer k1", "k1"),
+            (&bearer, "-H \"Authorization: Bearer k1\"", "k1"),
+            (&bearer, "token k1", "k1"),
+            (&bearer, "API_KEY=k1", "k1"),
+            (&bearer, "KEY=value", "value"),
+            (&bearer, "export TOKEN='k1'", "k1"),
+            (&bearer, "\"api_key\": \"k1\",", "k1"),
+            (&bearer, "API_KEY=\"Bearer k1\"", "k1"),
+            (&bearer, "\u{201c}k1\u{201d}", "k1"),
+            (&bearer, "<k1>", "k1"),
+            (&plain, "X-Api-Key: k1", "k1"),
+            (&plain, "'k1'", "k1"),
+            (&plain, "Bearer k1", "Bearer k1"),
+            (&whole, "Authorization: Bearer k1", "Bearer k1"),
+            (&whole, "Basic YTpi", "Basic YTpi"),
+            (&bearer, "TUFTVEVSX0tFWQ==", "TUFTVEVSX0tFWQ=="),
+            (&bearer, "MASTER_KEY==", "MASTER_KEY=="),
+            (&bearer, "AccountName=a;AccountKey=b", "AccountName=a;AccountKey=b"),
+            (&bearer, "user_key:secret", "user_key:secret"),
+            (&bearer, "\"k", "\"k"),
+            (&bearer, "\"\"", "\"\""),
+        ];
+        for (usage, pasted, value) in cases {
+            assert_eq!(unwrapped(pasted, usage, None).unwrap(), value, "{pasted}");
+        }
+        for (pasted, said) in [
+            ("Basic YTpi", "HTTP Basic header"),
+            ("Authorization: Basic YTpi", "HTTP Basic header"),
+            ("Authorization: Digest k1", "a whole header"),
+        ] {
+            assert!(unwrapped(pasted, &bearer, None).unwrap_err().contains(said), "{pasted}");
+        }
+    }
+
+    #[test]
+    fn a_password_stays_as_it_is_unless_the_apps_pattern_tells_what_it_is() {
+        let free = Usage { is_free: true, ..Usage::default() };
+        for password in ["\"p\"", "KEY=value", "Bearer k", "basic instinct", "Basic YTpiX"] {
+            assert_eq!(unwrapped(password, &free, None).unwrap(), password);
+        }
+        assert!(unwrapped("Basic YTpi", &free, None).is_err(), "surely a pair");
+        let fits = |value: &str| value.starts_with("SK");
+        assert_eq!(unwrapped("\"SK1\"", &free, Some(&fits)).unwrap(), "SK1");
+        // A pattern also keeps what it allows.
+        let any = |value: &str| value.contains('=');
+        assert_eq!(unwrapped("API_KEY=k1", &Usage::in_header("X", ""), Some(&any)).unwrap(), "API_KEY=k1");
+    }
+}
