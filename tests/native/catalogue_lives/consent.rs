@@ -10,6 +10,7 @@ use connections::ports::Errand;
 use connections::resolve::Freshness;
 use connections::secret::Secret;
 use connections::store::authorizations::Outcome;
+use connections::time::Timestamp;
 use serde_json::json;
 use url::Url;
 
@@ -110,6 +111,9 @@ impl Stage {
         let told = if tokens.account().is_some() { tokens } else { account };
         let whose = row.account.map(|account| json!({ "id": account.id, "label": account.label }));
         assert_eq!((row.status, whose.as_ref()), (Status::Connected, told.account()), "{self}");
+        let lives = |end: Option<Timestamp>| end.map(|end| end.since(row.connected_at));
+        assert_eq!(lives(row.expires_at), tokens.read["tokens"]["lives"].as_i64(), "{self}: the access token");
+        assert_eq!(lives(row.grant_expires_at), self.app.server().unwrap().grant_lifetime, "{self}: the grant");
         let resolved = self.hand_out(id);
         assert_eq!(resolved.freshness, Freshness::Fresh, "{self}");
         assert_eq!(Some(access(&resolved)), access_in(tokens), "{self}");
