@@ -269,7 +269,7 @@ pub struct App {
     pub way_name: Option<String>,
     /// What kind of credential it brings.
     pub kind: Kind,
-    /// That the app, or this way to it, ends.
+    /// That the app, or this way to it, ends: by when, and what to use instead.
     pub deprecated: Option<String>,
     /// What its addresses depend on.
     pub variables: Rc<BTreeMap<String, Variable>>,

@@ -1,8 +1,9 @@
 //! What a file of the catalogue must have beyond what every definition must: the build asks, and fails where it is not so.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use crate::app::{Definition, Endpoints, FieldError};
+use crate::app::{App, Definition, Endpoints, FieldError};
 
 /// What one file lacks, whatever stands in the others.
 pub(crate) fn alone(definition: &Definition, stem: &str) -> Vec<FieldError> {
@@ -14,7 +15,39 @@ pub(crate) fn alone(definition: &Definition, stem: &str) -> Vec<FieldError> {
         found
             .push(problem("sources", "is missing; name the pages of the app's documentation that the facts come from"));
     }
+    found.extend(definition.ways().iter().filter_map(|way| {
+        let lacks = lacks_of_deprecation(definition, way)?;
+        Some(problem("deprecated", format!("of {} {lacks}", way.way)))
+    }));
     found
+}
+
+/// What a person whose way ends would still have to find out: by when, and what to use instead. A way's own sentence is
+/// held to both. An app that ends as a whole has no other way to name.
+fn lacks_of_deprecation(definition: &Definition, way: &App) -> Option<String> {
+    let said = way.deprecated.as_deref()?;
+    if !has_date(said) && !said.contains(NO_DATE) {
+        return Some(format!("must say by when, as YYYY-MM-DD, or \"{NO_DATE}\""));
+    }
+    let others: Vec<_> = definition.ways().iter().filter(|other| other.deprecated.is_none()).collect();
+    let is_named = |other: &&Rc<App>| other.way_name.as_ref().is_some_and(|name| said.contains(&format!("\"{name}\"")));
+    let named = others.is_empty() || others.iter().any(is_named);
+    (!named).then(|| "must say what to use instead: the name of another way, in quotation marks".to_owned())
+}
+
+/// What a deprecation says that the app has set no date for.
+const NO_DATE: &str = "No date is announced.";
+
+/// Whether a text has a date such as 2027-04-30.
+fn has_date(text: &str) -> bool {
+    let is_date = |word: &str| {
+        word.len() == 10
+            && word.bytes().enumerate().all(|(at, byte)| match at {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            })
+    };
+    text.split(|c: char| !c.is_ascii_digit() && c != '-').any(is_date)
 }
 
 /// Which files send the client that their family shares elsewhere than the family's first does: each with its complaint.
@@ -69,6 +102,41 @@ mod tests {
         let found = alone(&read(bare, Egress::Public).unwrap(), "other");
         let fields: Vec<_> = found.iter().map(|one| one.field.as_str()).collect();
         assert_eq!(fields, ["id", "sources"]);
+    }
+
+    #[test]
+    fn a_deprecated_way_says_by_when_and_what_to_use_instead() {
+        let found = |said: &str| {
+            let json = serde_json::json!({ "id": "acme", "name": "A", "sources": ["https://acme.example"], "auth": [
+                { "type": "api_key", "id": "key", "name": "New key" },
+                { "type": "api_key", "id": "old", "name": "Old key", "deprecated": said },
+            ] });
+            let found = alone(&read(&json.to_string(), Egress::Public).unwrap(), "acme");
+            found.into_iter().map(|one| format!("{} {}", one.field, one.problem)).collect::<Vec<_>>()
+        };
+        assert!(found("Old keys end on 2027-04-30. Use \"New key\" instead.").is_empty());
+        assert!(found("Old keys are deprecated. No date is announced. Use \"New key\" instead.").is_empty());
+        for (said, lacks) in [
+            ("Old keys end. Use \"New key\" instead.", "by when"),
+            ("Old keys end on 30 April 2027. Use \"New key\" instead.", "by when"),
+            ("Old keys end on 2027-04. Use \"New key\" instead.", "by when"),
+            ("Old keys end on 2027-04-30.", "what to use instead"),
+            ("Old keys end on 2027-04-30. Use \"Old key\" instead.", "what to use instead"),
+        ] {
+            let found = found(said);
+            assert_eq!(found.len(), 1, "{said}: {found:?}");
+            assert!(found[0].starts_with("deprecated of old ") && found[0].contains(lacks), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn an_app_that_ends_as_a_whole_says_by_when() {
+        let found = |said: &str| {
+            let json = serde_json::json!({ "id": "acme", "name": "A", "sources": ["https://acme.example"],
+                "deprecated": said, "auth": { "type": "api_key", "name": "Key" } });
+            alone(&read(&json.to_string(), Egress::Public).unwrap(), "acme").len()
+        };
+        assert_eq!((found("Acme ends on 2027-04-30."), found("Acme ends.")), (0, 1));
     }
 
     #[test]

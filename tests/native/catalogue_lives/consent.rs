@@ -10,6 +10,7 @@ use connections::ports::Errand;
 use connections::resolve::Freshness;
 use connections::secret::Secret;
 use connections::store::authorizations::Outcome;
+use connections::time::Timestamp;
 use serde_json::json;
 use url::Url;
 
@@ -44,8 +45,42 @@ fn every_consent_of_the_catalogue_lives_until_it_is_disconnected() {
         });
         assert!(lives.iter().any(Option::is_some), "{} {} was not walked", app.id, app.way);
     }
-    let expected = Walked { ways: 37, renewable: 32, endless: 10, revoked: 28 };
+    let expected = Walked { ways: 46, renewable: 42, endless: 12, revoked: 37 };
     assert_eq!(walked, expected, "the catalogue has other ways than before: see that each is walked, then count anew");
+}
+
+/// monday.com has ended the flow that its definition had before: another token endpoint, tokens without end. What was connected
+/// by it goes on for as long as monday.com lets it. A client of that flow is asked for anew before anybody is sent there.
+#[test]
+fn what_was_connected_by_the_flow_before_goes_on_and_its_client_is_asked_for_anew() {
+    let (definition, app) = ways().find(|(_, app)| app.id.as_str() == "monday" && app.kind == Kind::OAuth2).unwrap();
+    let mut stage = Stage::new(&definition, &app);
+    let id = stage.consent(stage.first_tokens(true).unwrap(), None).unwrap();
+    let db = &stage.scene.world.db;
+    db.tamper("UPDATE connections SET expires_at = NULL, grant_expires_at = NULL, refreshable = 0");
+    let before = "https://auth.monday.com/oauth2/authorize https://auth.monday.com/oauth2/token";
+    db.tamper(&format!("UPDATE clients SET server = '{before}'"));
+
+    stage.scene.world.pass(200 * 86_400);
+    stage.hand_out(&id);
+    let wish = |connection| Wish { way: Some(app.way.clone()), connection, ..stage.scene.wish() };
+    let start = |wish: &Wish| {
+        let core = stage.scene.world.core();
+        stage.scene.world.run(async { connections::connect::start::start(&core, wish, BROWSER).await })
+    };
+    for wish in [wish(None), wish(Some(id.clone()))] {
+        let error = start(&wish).unwrap_err();
+        assert_eq!(error.code, Code::ClientMissing, "{error:?}");
+    }
+    stage.expect("a client of the flow before", &[]);
+    assert_eq!(stage.scene.row(&id).status, Status::Connected);
+
+    // The same client, entered again, is another one: with another redirect URI, for the server that it is for now.
+    let again = stage.scene.put_client_again(&app, (made_up::CLIENT_ID, made_up::CLIENT_SECRET));
+    assert_ne!(again, stage.scene.client);
+    stage.scene.client = again.clone();
+    assert_eq!(stage.consent(stage.first_tokens(true).unwrap(), Some(&id)).as_ref(), Some(&id));
+    assert_eq!(stage.scene.row(&id).client, Some(again));
 }
 
 impl Stage {
@@ -110,6 +145,9 @@ impl Stage {
         let told = if tokens.account().is_some() { tokens } else { account };
         let whose = row.account.map(|account| json!({ "id": account.id, "label": account.label }));
         assert_eq!((row.status, whose.as_ref()), (Status::Connected, told.account()), "{self}");
+        let lives = |end: Option<Timestamp>| end.map(|end| end.since(row.connected_at));
+        assert_eq!(lives(row.expires_at), tokens.read["tokens"]["lives"].as_i64(), "{self}: the access token");
+        assert_eq!(lives(row.grant_expires_at), self.app.server().unwrap().grant_lifetime, "{self}: the grant");
         let resolved = self.hand_out(id);
         assert_eq!(resolved.freshness, Freshness::Fresh, "{self}");
         assert_eq!(Some(access(&resolved)), access_in(tokens), "{self}");

@@ -105,6 +105,11 @@ impl Scene {
         scene
     }
 
+    /// Enters a client of an app of the catalogue once more.
+    pub(crate) fn put_client_again(&self, app: &App, keys: (&str, &str)) -> ClientId {
+        self.world.run(async { put_client(&self.world.core(), &self.workspace, app, keys, BTreeMap::new()).await })
+    }
+
     /// Another workspace in the same world, with the same app.
     pub(crate) fn neighbour(&self) -> Self {
         Self::in_world(&self.world, &json!({}))
