@@ -110,6 +110,7 @@ fn token(members: &mut Map<String, Value>, path: &str) -> Result<(Token, Option<
         refresh_token: refresh_token.map(Secret::new),
         previous: None,
         expires_at,
+        lifetime: None,
     };
     Ok((token, scopes))
 }
