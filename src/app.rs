@@ -28,7 +28,7 @@ pub use events::{Encoding, Events, Hmac, Jwt, Parts, SharedSecret, Signature, Ti
 pub use field::{Field, Form, Mark, Origin, Pattern, Variable, field_at, read_fields, read_variables, variable_at};
 pub use oauth2::{
     Algorithm, Approval, BodyEncoding, ClientAuth, ClientHelp, Endpoints, FixedEndpoints, FurtherToken, Grant,
-    KeyFileShape, Kills, OAuth2, Params, Resolved, ResponseShape, Revocation, RevokeStyle, Rotation,
+    KeyFileShape, Kills, LifetimeUnit, OAuth2, Params, Resolved, ResponseShape, Revocation, RevokeStyle, Rotation,
 };
 pub use read::{FieldError, read, read_new, read_stored};
 pub use request::{

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::connection::{SOON, Status};
+use crate::connection::{Connection, FAILURES, Refused, SOON, Status};
 use crate::store::connections::Listed;
 use crate::time::Timestamp;
 
@@ -12,18 +12,16 @@ use crate::time::Timestamp;
 const SECRET_SOON: i64 = 30 * 86_400;
 /// Ninety days without a use.
 const UNUSED: i64 = 90 * 86_400;
-/// So many failures in a row are no hiccup.
-const FAILURES: i64 = 3;
 
 /// One thing that deserves a look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Attention {
     /// The code.
     pub code: Code,
-    /// When it comes true, where that is known.
+    /// When it comes true, or since when it is, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
-    /// What the app's definition says about it, for a person, where it says something of its own.
+    /// What is known about this one, for a person, beyond the code's own sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
@@ -45,6 +43,8 @@ pub enum Code {
     MissingScopes,
     /// The app has not answered for a while.
     AppUnreachable,
+    /// The app refuses to renew the access, by a code that does not end it.
+    AppRefuses,
     /// The app refuses the client.
     ClientMisconfigured,
     /// The client's secret ends.
@@ -59,10 +59,11 @@ pub enum Code {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ExpiresSoon,
         Self::MissingScopes,
         Self::AppUnreachable,
+        Self::AppRefuses,
         Self::ClientMisconfigured,
         Self::ClientSecretExpires,
         Self::Unused,
@@ -76,6 +77,7 @@ impl Code {
             Self::ExpiresSoon => "expires_soon",
             Self::MissingScopes => "missing_scopes",
             Self::AppUnreachable => "app_unreachable",
+            Self::AppRefuses => "app_refuses",
             Self::ClientMisconfigured => "client_misconfigured",
             Self::ClientSecretExpires => "client_secret_expires",
             Self::Unused => "unused",
@@ -90,6 +92,7 @@ impl Code {
             Self::ExpiresSoon => "This access ends soon unless it is renewed before.",
             Self::MissingScopes => "Not all permissions were granted.",
             Self::AppUnreachable => "The app has not answered for a while; it is tried again.",
+            Self::AppRefuses => "The app refuses to renew this access. Reconnect it if that does not end by itself.",
             Self::ClientMisconfigured => "The app refuses this workspace's client id and secret.",
             Self::ClientSecretExpires => "The client secret ends soon and must be replaced.",
             Self::Unused => "Nothing has used this for 90 days.",
@@ -98,6 +101,31 @@ impl Code {
         }
     }
 }
+
+/// What an app that refuses says, for a person.
+fn refusal(refused: &Refused) -> String {
+    let code = match &refused.code {
+        Some(code) => format!("Its error code is {code}."),
+        None => "It gives no error code.".to_owned(),
+    };
+    format!("The app refuses to renew this access. {code} Reconnect it if that does not end by itself.")
+}
+
+/// Why nothing comes of asking the app, where it does answer.
+fn of_answers(connection: &Connection) -> Option<String> {
+    let says = match connection.last_error.as_deref()? {
+        "timeout" | "network_error" | "app_unavailable" | "database_slow" | "not_asked" => return None,
+        "too_many_requests" | "slow_down" | "temporarily_unavailable" => "The app asks to wait",
+        "server_error" => "The app answers with an error of its own",
+        _ => "The app's answers bring no new access",
+    };
+    let code = connection.last_error.as_deref().unwrap_or_default();
+    Some(format!("{says} ({code}); it is tried again."))
+}
+
+/// The client that a connection lives with is refused, and only a new consent gets it another.
+const CLIENT_REPLACED: &str =
+    "The app refuses the OAuth client that this was connected with, and another one has taken its place. Reconnect it.";
 
 /// What deserves a look about a connection.
 pub fn of(listed: &Listed, now: Timestamp) -> Vec<Attention> {
@@ -109,10 +137,13 @@ pub fn of(listed: &Listed, now: Timestamp) -> Vec<Attention> {
     let ends = soon(ends, SOON).filter(|_| connected);
     let secret_ends = soon(listed.client_secret_expires_at, SECRET_SOON);
     let last_sign = connection.last_used_at.unwrap_or(connection.connected_at);
+    let refused = connection.kept_refusing(now);
+    let unreachable = connected && connection.failures >= FAILURES && connection.refused.is_none();
     let found = [
         (ends.is_some(), Code::ExpiresSoon, ends),
         (!connection.missing_scopes().is_empty(), Code::MissingScopes, None),
-        (connected && connection.failures >= FAILURES, Code::AppUnreachable, None),
+        (unreachable, Code::AppUnreachable, None),
+        (refused.is_some(), Code::AppRefuses, refused.map(|refused| refused.since)),
         (listed.client_misconfigured, Code::ClientMisconfigured, None),
         (secret_ends.is_some(), Code::ClientSecretExpires, secret_ends),
         (now.since(last_sign) > UNUSED, Code::Unused, None),
@@ -121,5 +152,11 @@ pub fn of(listed: &Listed, now: Timestamp) -> Vec<Attention> {
     let nothing = connection.nothing_shared.clone().filter(|_| connected);
     let nothing = nothing.map(|say| Attention { code: Code::NothingShared, at: None, detail: Some(say) });
     let found = found.into_iter().filter(|(holds, _, _)| *holds);
-    found.map(|(_, code, at)| Attention { code, at, detail: None }).chain(nothing).collect()
+    let detail = |code: Code| match code {
+        Code::AppRefuses => refused.map(refusal),
+        Code::AppUnreachable => of_answers(connection),
+        Code::ClientMisconfigured if listed.client_replaced => Some(CLIENT_REPLACED.to_owned()),
+        _ => None,
+    };
+    found.map(|(_, code, at)| Attention { code, at, detail: detail(code) }).chain(nothing).collect()
 }

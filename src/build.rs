@@ -41,6 +41,7 @@ fn main() -> Outcome<()> {
         "src/app",
         "src/egress.rs",
         "src/json.rs",
+        "src/json",
         "src/secret.rs",
         "src/catalogue/sound.rs",
     ] {

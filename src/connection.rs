@@ -150,6 +150,15 @@ pub struct Intent {
     pub token_hash: String,
 }
 
+/// That an app refuses to renew a connection, by a code that does not end it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The app's error code, reduced to `[a-z0-9_.-]{1,64}`; none where it gave none.
+    pub code: Option<String>,
+    /// When it first did so without having renewed it since.
+    pub since: Timestamp,
+}
+
 /// A connection as stored: everything but the opened credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
@@ -226,6 +235,8 @@ pub struct Connection {
     pub failures: i64,
     /// The code of the last failure.
     pub last_error: Option<String>,
+    /// That the app refuses to renew it, if it does.
+    pub refused: Option<Refused>,
     /// When it was last known to work or not.
     pub checked_at: Option<Timestamp>,
     /// How that was known.
@@ -242,6 +253,8 @@ const CLOCK_SLACK: i64 = 5;
 pub const SOON: i64 = 7 * 86_400;
 /// Seconds before the end of a refresh token in which a check renews it: a day before people would be warned of it.
 const ALIVE: i64 = SOON + 86_400;
+/// So many failures in a row are no hiccup.
+pub const FAILURES: i64 = 3;
 /// Under so many seconds of life a token is not worth handing out after a failed refresh.
 pub const LEAST_USEFUL: i64 = 10;
 
@@ -283,6 +296,13 @@ impl Connection {
     /// A fixed number per connection that spreads the clock's work.
     pub fn jitter(&self) -> u8 {
         self.id.jitter()
+    }
+
+    /// What the app says, where it keeps refusing to renew this and that matters: no valid token is left, or it has said so
+    /// [`FAILURES`] times. The list's filter in `store::connections` says the same in SQL.
+    pub fn kept_refusing(&self, now: Timestamp) -> Option<&Refused> {
+        let matters = self.failures >= FAILURES || self.expires_at.is_some_and(|end| end <= now);
+        self.refused.as_ref().filter(|_| self.status == Status::Connected && matters)
     }
 
     /// Requested scopes that the app did not grant.

@@ -40,6 +40,8 @@ pub struct Token {
     pub previous: Option<Previous>,
     /// When the access token ends, if known. The record has the nearest end of all in a column.
     pub expires_at: Option<Timestamp>,
+    /// Seconds that a token of this kind lives, as the app said it last.
+    pub lifetime: Option<i64>,
     /// Whose it is at the app, where that may be somebody else than the connection's account: of a further token only.
     pub owner: Option<String>,
 }
@@ -79,6 +81,8 @@ struct SealedToken<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    lifetime: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     owner: Option<Cow<'a, str>>,
 }
 
@@ -97,14 +101,20 @@ impl Token {
             refresh_token: tokens.refresh_token.clone(),
             previous: None,
             expires_at: tokens.expires_at,
+            lifetime: tokens.lifetime,
             owner: tokens.owner.clone(),
         }
     }
 
-    /// The merge rule: an answer without a refresh token keeps the old one (RFC 6749, 6).
+    /// The merge rule: an answer without a refresh token keeps the old one (RFC 6749, 6), and one that does not say how long
+    /// its token lives means that it lives as long as the one before. `issued_at` is the time before the request was sent.
     #[must_use]
-    pub fn merged_with(&self, tokens: &TokenSet) -> Self {
+    pub fn merged_with(&self, tokens: &TokenSet, issued_at: Timestamp) -> Self {
         let mut merged = Self::from_set(tokens);
+        if let (None, Some(seconds)) = (tokens.lifetime, self.lifetime) {
+            merged.expires_at = [issued_at.plus(seconds)].into_iter().chain(tokens.ends_by).min();
+            merged.lifetime = self.lifetime;
+        }
         merged.refresh_token = merged.refresh_token.or_else(|| self.refresh_token.clone());
         merged.owner = merged.owner.or_else(|| self.owner.clone());
         merged
@@ -130,6 +140,7 @@ impl Token {
                 until: previous.until.unix(),
             }),
             expires_at: self.expires_at.map(Timestamp::unix),
+            lifetime: self.lifetime,
             owner: self.owner.as_deref().map(Cow::from),
         }
     }
@@ -144,6 +155,7 @@ impl Token {
                 until: Timestamp::from_unix(previous.until),
             }),
             expires_at: sealed.expires_at.map(Timestamp::from_unix),
+            lifetime: sealed.lifetime,
             owner: sealed.owner.map(Cow::into_owned),
         }
     }

@@ -7,6 +7,7 @@
 use serde::Serialize;
 
 use crate::ports::{DatabaseError, NoRandomness, RateLimit};
+use crate::time::Timestamp;
 
 /// What went wrong, as callers may rely on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -159,6 +160,12 @@ pub struct Hints {
     /// Why a reconnect is needed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The app's own error code, where it refuses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app_error: Option<String>,
+    /// Since when it refuses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app_refuses_since: Option<Timestamp>,
     /// Scopes that were asked for and not granted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing_scopes: Vec<String>,

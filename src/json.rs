@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+pub(crate) mod tolerant;
+
 /// Members that a complaint lists, at most: more of them help nobody.
 const MOST_LISTED: usize = 16;
 

@@ -16,13 +16,14 @@ use serde::Serialize;
 use crate::app::Kind;
 use crate::authorize;
 use crate::caller::PresentedKey;
-use crate::connection::{Account, Connection, LEAST_USEFUL, Reason, Status};
+use crate::connection::{Account, Connection, FAILURES, LEAST_USEFUL, Reason, Refused, Status};
 use crate::core::Core;
 use crate::credential::{Credential, Token};
 use crate::error::{Code, Error, Result};
 use crate::ids::ConnectionId;
 use crate::ports::{DatabaseError, Errand, ErrandOutcome, Ports, Refresher};
 use crate::registry;
+use crate::store::clients;
 use crate::store::connections::{self, ForResolve};
 use crate::store::uses;
 use crate::time::Timestamp;
@@ -33,6 +34,9 @@ pub use ask::{Ask, Consistency, Expect};
 pub use issued::{Issued, IssuedCredential, IssuedToken};
 
 use freshness::Verdict;
+
+/// The reason of a connection whose client the app refuses, when another client has taken its place.
+const CLIENT_REPLACED: &str = "client_replaced";
 
 /// How near its end a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -205,7 +209,7 @@ async fn refreshed<P: Ports>(core: &Core<P>, before: Connection, ask: &Ask, erra
     if freshness::is_still_useful(&connection, now) {
         return handed(core, connection, Freshness::Stale, vec![]);
     }
-    let refusal = of_outcome(core, &connection, &outcome);
+    let refusal = of_outcome(core, &connection, &outcome).await;
     let Ok(handed) = handed(core, connection, Freshness::Stale, vec![]) else { return Err(refusal) };
     without_what_ended(handed, &outcome, now).ok_or(refusal)
 }
@@ -232,7 +236,7 @@ fn handed<P: Ports>(core: &Core<P>, connection: Connection, freshness: Freshness
 }
 
 /// What a failed refresh means when nothing usable is left.
-fn of_outcome<P: Ports>(core: &Core<P>, connection: &Connection, outcome: &ErrandOutcome) -> Error {
+async fn of_outcome<P: Ports>(core: &Core<P>, connection: &Connection, outcome: &ErrandOutcome) -> Error {
     let later = |code, detail: &str, seconds| Error::new(code, detail).hint(|h| h.retry_after = Some(seconds));
     match outcome {
         ErrandOutcome::Dead => needs_reconnect(core, &connection.id, connection.reason.unwrap_or(Reason::Revoked)),
@@ -240,21 +244,17 @@ fn of_outcome<P: Ports>(core: &Core<P>, connection: &Connection, outcome: &Erran
         ErrandOutcome::Gone => {
             later(Code::RefreshInProgress, "The connection changed while it was refreshed. Try again shortly.", 1)
         }
-        ErrandOutcome::ClientMisconfigured => Error::new(
-            Code::ClientMisconfigured,
-            "The app refuses this workspace's OAuth client, so no new token can be had. Check the client's id and secret (PUT /v1/apps/{app}/client); the connection itself needs no repair.",
-        ),
+        ErrandOutcome::ClientMisconfigured => of_client(core, connection).await,
         ErrandOutcome::InProgress { retry_after } => later(
             Code::RefreshInProgress,
             "A refresh of this connection is under way and no valid token is left. Try again shortly.",
             *retry_after,
         ),
         ErrandOutcome::DatabaseDown => DatabaseError::Unavailable("during a refresh".into()).into(),
-        ErrandOutcome::Unavailable { retry_after } => later(
-            Code::AppUnavailable,
-            "The app did not renew the token and no valid one is left. Try again later; nothing has to be repaired.",
-            *retry_after,
-        ),
+        ErrandOutcome::Unavailable { retry_after } => match &connection.refused {
+            Some(refused) => of_refusal(core, connection, refused, *retry_after),
+            None => of_silence(core, connection, *retry_after),
+        },
         ErrandOutcome::Unusable if connection.last_error.as_deref() == Some(DESTINATION_CHANGED) => Error::new(
             Code::NeedsReconnect,
             "The app's addresses have changed since this connection was made, and its credential is not sent to other addresses than it was given for. A person must reconnect it at reconnect_url and look at the hosts named there.",
@@ -263,15 +263,93 @@ fn of_outcome<P: Ports>(core: &Core<P>, connection: &Connection, outcome: &Erran
             h.reason = Some(DESTINATION_CHANGED.to_owned());
             h.reconnect_url = Some(reconnect_url(core, &connection.id, &[]));
         }),
-        ErrandOutcome::Unusable => later(
-            Code::AppUnavailable,
-            "The app refuses to renew this connection as it is configured (its scopes or the client's grant types). Check the client at the app.",
-            60,
-        ),
+        ErrandOutcome::Unusable => {
+            let text = "The app refuses to renew this connection as it is configured (its scopes or the client's grant types). Check the client at the app, or reconnect at reconnect_url.";
+            refused(core, connection, later(Code::AppUnavailable, text, 60))
+        }
         ErrandOutcome::Refreshed | ErrandOutcome::Satisfied | ErrandOutcome::Healthy | ErrandOutcome::Unknown => {
             later(Code::AppUnavailable, "The app gave a token that ends at once. Try again shortly.", 5)
         }
     }
+}
+
+/// The app says no to the client. That one may be the connection's own by now: it stays with the client it was made with.
+async fn of_client<P: Ports>(core: &Core<P>, connection: &Connection) -> Error {
+    let client = match &connection.client {
+        None => None,
+        // Whether it was replaced only makes the answer better: without a database there is the usual one.
+        Some(id) => clients::get(core.db(), &connection.workspace, id).await.ok().flatten(),
+    };
+    let code = client.as_ref().and_then(|client| client.misconfigured.as_ref()).map(|(_, code)| code.clone());
+    let error = if client.is_some_and(|client| !client.current) {
+        Error::new(
+            Code::NeedsReconnect,
+            "The app refuses the OAuth client that this connection was made with, and another client has taken its place. A person must reconnect it at reconnect_url; workflows need no change.",
+        )
+        .hint(|h| {
+            h.reason = Some(CLIENT_REPLACED.to_owned());
+            h.reconnect_url = Some(reconnect_url(core, &connection.id, &[]));
+        })
+    } else {
+        Error::new(
+            Code::ClientMisconfigured,
+            "The app refuses this workspace's OAuth client, so no new token can be had. Check the client's id and secret (PUT /v1/apps/{app}/client); the connection itself needs no repair.",
+        )
+    };
+    error.hint(|h| h.app_error = code)
+}
+
+/// The app answers, and says no by a code that does not end the connection.
+fn of_refusal<P: Ports>(core: &Core<P>, connection: &Connection, by: &Refused, retry_after: i64) -> Error {
+    let code = match &by.code {
+        Some(code) => format!("Its error code is {code}."),
+        None => "It gives no error code.".to_owned(),
+    };
+    let detail = format!(
+        "The app has refused to renew this connection since {}, and no valid token is left. {code} It is asked again; if that does not help, a person must reconnect it at reconnect_url.",
+        by.since.rfc3339()
+    );
+    refused(core, connection, Error::new(Code::AppUnavailable, detail).hint(|h| h.retry_after = Some(retry_after)))
+}
+
+/// Nothing came of asking the app. The first failures of an app pass by themselves.
+fn of_silence<P: Ports>(core: &Core<P>, connection: &Connection, retry_after: i64) -> Error {
+    let passes = matches!(
+        connection.last_error.as_deref(),
+        None | Some(
+            "timeout"
+                | "network_error"
+                | "server_error"
+                | "too_many_requests"
+                | "slow_down"
+                | "temporarily_unavailable"
+        )
+    );
+    if passes && connection.failures < FAILURES {
+        let detail =
+            "The app did not renew the token and no valid one is left. Try again later; nothing has to be repaired.";
+        return Error::new(Code::AppUnavailable, detail).hint(|h| h.retry_after = Some(retry_after));
+    }
+    let detail = format!(
+        "The app did not renew the token and no valid one is left. Attempts that failed: {}; the last ended with {}. It is asked again. If this lasts, look at the app's status and at the addresses of its definition, or reconnect at reconnect_url.",
+        connection.failures,
+        connection.last_error.as_deref().unwrap_or("no answer")
+    );
+    Error::new(Code::AppUnavailable, detail).hint(|h| {
+        h.retry_after = Some(retry_after);
+        h.reconnect_url = Some(reconnect_url(core, &connection.id, &[]));
+    })
+}
+
+/// A refusal of the app with what is known of it and the way out.
+fn refused<P: Ports>(core: &Core<P>, connection: &Connection, error: Error) -> Error {
+    error.hint(|h| {
+        h.reconnect_url = Some(reconnect_url(core, &connection.id, &[]));
+        if let Some(refused) = &connection.refused {
+            h.app_error.clone_from(&refused.code);
+            h.app_refuses_since = Some(refused.since);
+        }
+    })
 }
 
 fn answer(connection: &Connection, issued: Issued, freshness: Freshness) -> Resolved {

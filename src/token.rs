@@ -5,9 +5,11 @@
 
 mod answer;
 mod assertion;
-mod json;
+mod codes;
+mod lifetime;
 mod probe;
 mod request;
+mod scopes;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -16,7 +18,7 @@ use crate::destinations::{Carried, Destinations, SecretKind};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-pub use answer::{DESTINATION_CHANGED, read_answer, read_revocation};
+pub use answer::{DESTINATION_CHANGED, NO_ERROR_CODE, read_answer, read_revocation};
 pub use assertion::{
     Algorithm, Claims, GrantClaims, KEY_CAP, KeyError, KeyFile, KeyFilePointers, KeyKind, LONGEST_GRANT, Signature,
     SigningKey, assertion,
@@ -26,6 +28,7 @@ pub use probe::{
     scopes_in_header, values_in,
 };
 pub use request::{Built, Parties, exchange_request, mint_request, probe_request, refresh_request, revoke_request};
+pub use scopes::scopes_in_redirect;
 
 /// What a client authenticates with.
 #[derive(Debug, Clone)]
@@ -182,6 +185,10 @@ pub struct TokenSet {
     pub refresh_token: Option<Secret>,
     /// When the access token ends, if anybody knows.
     pub expires_at: Option<Timestamp>,
+    /// The life of the access token in seconds, where the answer says it.
+    pub lifetime: Option<i64>,
+    /// When the access token ends at the latest, as it says itself (`exp` of a JWT).
+    pub ends_by: Option<Timestamp>,
     /// When the refresh token ends, if anybody knows.
     pub refresh_expires_at: Option<Timestamp>,
     /// What was granted, if the answer says. Scopes of further tokens have those tokens' names in front.

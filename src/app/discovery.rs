@@ -5,10 +5,11 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::ClientAuth;
 use crate::egress::{Address, AddressError, Egress};
+use crate::json::tolerant;
 
 /// The largest document, in bytes.
 const LARGEST: usize = 256 * 1024;
@@ -39,14 +40,14 @@ pub struct Discovered {
 }
 
 /// Why a discovery document can't be used. `Display` tells what to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DiscoveryError {
     /// Over the body cap.
     TooLarge,
     /// Not JSON, too deep, or without a member that must be there.
     Unreadable,
-    /// It speaks for another issuer (RFC 8414 3.3).
-    OtherIssuer,
+    /// It speaks for another issuer (RFC 8414 3.3): this one, where it can be shown.
+    OtherIssuer(Option<String>),
     /// One of its endpoints does not pass the egress guard.
     Endpoint(&'static str, AddressError),
     /// It offers no way of client authentication that exists here, and the definition names none.
@@ -60,9 +61,14 @@ impl fmt::Display for DiscoveryError {
             Self::Unreadable => f.write_str(
                 "the discovery document can't be read; check the issuer, or give authorize_url and token_url instead",
             ),
-            Self::OtherIssuer => {
+            Self::OtherIssuer(None) => {
                 f.write_str("the discovery document names another issuer; write the issuer exactly as it calls itself")
             }
+            Self::OtherIssuer(Some(said)) => write!(
+                f,
+                "the discovery document names another issuer, \"{said}\"; write the issuer exactly as it calls itself, \
+                 with or without a slash at its end"
+            ),
             Self::Endpoint(name, problem) => write!(f, "the discovery document's {name} {problem}"),
             Self::ClientAuth => f.write_str(
                 "the issuer offers none of client_secret_basic, client_secret_post, none and private_key_jwt for client \
@@ -81,21 +87,8 @@ pub fn well_known(issuer: &Address) -> [Address; 2] {
     [issuer.with_path(&format!("{path}{OIDC}")), issuer.with_path(&format!("{RFC_8414}{path}"))]
 }
 
-/// The members read; all others are ignored.
-#[derive(Deserialize)]
-struct Document {
-    issuer: String,
-    authorization_endpoint: String,
-    token_endpoint: String,
-    revocation_endpoint: Option<String>,
-    userinfo_endpoint: Option<String>,
-    #[serde(default)]
-    authorization_response_iss_parameter_supported: Option<bool>,
-    token_endpoint_auth_methods_supported: Option<Vec<String>>,
-    scopes_supported: Option<Vec<String>>,
-}
-
-/// Reads a discovery document fetched from one of [`well_known`]'s addresses.
+/// Reads a discovery document fetched from one of [`well_known`]'s addresses. A member that is not needed, or not as it should
+/// be, counts as absent.
 ///
 /// # Errors
 /// Anything that makes it unfit: see [`DiscoveryError`].
@@ -103,24 +96,40 @@ pub fn read_discovery(issuer: &Address, body: &[u8], egress: Egress) -> Result<D
     if body.len() > LARGEST {
         return Err(DiscoveryError::TooLarge);
     }
-    let document: Document = serde_json::from_slice(body).map_err(|_| DiscoveryError::Unreadable)?;
-    if !same_issuer(issuer, &document.issuer) {
-        return Err(DiscoveryError::OtherIssuer);
+    let document = tolerant::parse(body).ok_or(DiscoveryError::Unreadable)?;
+    let text = |name: &str| document.get(name).and_then(Value::as_str);
+    let texts = |name: &str| {
+        let list = document.get(name)?.as_array()?;
+        Some(list.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>())
+    };
+    let required = |name: &str| text(name).ok_or(DiscoveryError::Unreadable);
+    let (said, authorize, token) =
+        (required("issuer")?, required("authorization_endpoint")?, required("token_endpoint")?);
+    if !same_issuer(issuer, said) {
+        return Err(DiscoveryError::OtherIssuer(shown(issuer, said)));
     }
     let endpoint = |name: &'static str, text: &str| {
         Address::parse(text, egress).map_err(|problem| DiscoveryError::Endpoint(name, problem))
     };
-    let optional = |name: &'static str, text: Option<&str>| text.map(|text| endpoint(name, text)).transpose();
+    let optional = |name: &'static str| text(name).map(|text| endpoint(name, text)).transpose();
+    let promised = document.get("authorization_response_iss_parameter_supported").and_then(Value::as_bool);
     Ok(Discovered {
-        authorize_url: endpoint("authorization_endpoint", &document.authorization_endpoint)?,
-        token_url: endpoint("token_endpoint", &document.token_endpoint)?,
-        revoke_url: optional("revocation_endpoint", document.revocation_endpoint.as_deref())?,
-        userinfo_url: optional("userinfo_endpoint", document.userinfo_endpoint.as_deref())?,
-        iss_promised: document.authorization_response_iss_parameter_supported.unwrap_or(false),
-        client_auth: pick_client_auth(document.token_endpoint_auth_methods_supported.as_deref()),
-        scopes_supported: document.scopes_supported.unwrap_or_default(),
-        issuer: document.issuer,
+        authorize_url: endpoint("authorization_endpoint", authorize)?,
+        token_url: endpoint("token_endpoint", token)?,
+        revoke_url: optional("revocation_endpoint")?,
+        userinfo_url: optional("userinfo_endpoint")?,
+        iss_promised: promised.unwrap_or(false),
+        client_auth: pick_client_auth(texts("token_endpoint_auth_methods_supported").as_deref()),
+        scopes_supported: texts("scopes_supported").unwrap_or_default(),
+        issuer: said.to_owned(),
     })
+}
+
+/// What a document calls its issuer, where that is an address on the host that was asked: nothing else of it is repeated.
+fn shown(issuer: &Address, said: &str) -> Option<String> {
+    let is_plain = said.len() <= 200 && said.bytes().all(|b| b.is_ascii_alphanumeric() || b":/._~-".contains(&b));
+    let url = url::Url::parse(said).ok().filter(|url| is_plain && url.scheme() == issuer.url().scheme())?;
+    (url.host_str() == issuer.url().host_str()).then(|| said.to_owned())
 }
 
 /// String equality, but for the slash that an address without a path gains when it is parsed.
@@ -198,10 +207,45 @@ mod tests {
     fn another_issuer_is_refused() {
         for said in ["https://b.example", "https://a.example/x", "https://A.example", "https://a.example//", ""] {
             let answer = discover("https://a.example", &document(said, ""));
-            assert_eq!(answer.err(), Some(DiscoveryError::OtherIssuer), "{said}");
+            assert!(matches!(answer, Err(DiscoveryError::OtherIssuer(_))), "{said}: {answer:?}");
         }
         assert!(discover("https://a.example/t", &document("https://a.example/t/", "")).is_err());
         assert!(discover("https://a.example/", &document("https://a.example/", "")).is_ok());
+    }
+
+    #[test]
+    fn the_refusal_of_another_issuer_says_what_the_document_says() {
+        for (issuer, said, told) in [
+            ("https://a.example/t", "https://a.example/t/", true),
+            ("https://a.example/t/", "https://a.example/t", true),
+            ("https://a.example/t", "https://a.example/T", true),
+            ("https://a.example", "https://b.example", false),
+            ("https://a.example", "https://a.example/<script>", false),
+            ("https://a.example", "http://a.example", false),
+        ] {
+            let error = discover(issuer, &document(said, "")).unwrap_err();
+            assert_eq!(error.to_string().contains(&format!("\"{said}\"")), told, "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_needed_never_spoils_the_rest() {
+        for extra in [
+            r#","scopes_supported":"read""#,
+            r#","scopes_supported":[1,null]"#,
+            r#","userinfo_endpoint":null"#,
+            r#","revocation_endpoint":[]"#,
+            r#","token_endpoint_auth_methods_supported":{}"#,
+            r#","authorization_response_iss_parameter_supported":"yes""#,
+            r#","service_documentation":"\ud83d""#,
+            r#","issuer":"https://a.example""#,
+        ] {
+            let body = document("https://a.example", extra);
+            assert!(discover("https://a.example", &body).is_ok(), "{extra}");
+        }
+        let mut latin = document("https://a.example", r#","op_policy_uri":"Jos?""#).into_bytes();
+        latin.iter_mut().filter(|byte| **byte == b'?').for_each(|byte| *byte = 0xe9);
+        assert!(read_discovery(&address("https://a.example"), &latin, Egress::Public).is_ok());
     }
 
     #[test]
@@ -233,11 +277,11 @@ mod tests {
 
     #[test]
     fn bombs_and_rubbish_are_refused() {
-        for (member, harmless) in [("scopes_supported", false), ("ignored", true)] {
+        for (member, harmless) in [("token_endpoint", false), ("scopes_supported", true), ("ignored", true)] {
             let deep = format!(r#","{member}":{}{}"#, "[".repeat(100_000), "]".repeat(100_000));
             assert_eq!(discover("https://a.example", &document("https://a.example", &deep)).is_ok(), harmless);
         }
-        let twice = r#","issuer":"https://a.example""#;
+        let twice = r#","issuer":"https://b.example""#;
         assert!(discover("https://a.example", &document("https://a.example", twice)).is_err());
         assert_eq!(discover("https://a.example", &" ".repeat(LARGEST + 1)).err(), Some(DiscoveryError::TooLarge));
         for body in ["", "null", "[]", "<html>", "{}", r#"{"issuer":1}"#] {

@@ -64,6 +64,14 @@ pub struct OAuth2 {
     pub refresh_params: Params,
     /// Extra headers of token requests.
     pub token_headers: BTreeMap<String, String>,
+    /// The parameter of the redirect that has the code (RFC 6749 4.1.2 says `code`).
+    pub code_param: String,
+    /// The parameter of the exchange that has it (RFC 6749 4.1.3 says `code`).
+    pub exchange_code_param: String,
+    /// The parameter of the redirect that names the granted scopes, where the token answer does not.
+    pub callback_scope: Option<String>,
+    /// What is sent as `redirect_uri`, where the app knows the address by a name that it gave.
+    pub redirect_name: Option<Template>,
     /// Whether the exchange sends `redirect_uri` (RFC 6749 4.1.3 says so).
     pub exchange_redirect_uri: bool,
     /// Whether refreshes send it, too.
@@ -285,10 +293,14 @@ pub struct ResponseShape {
     pub refresh_token: Pointer,
     /// Default `/expires_in`: seconds.
     pub expires_in: Pointer,
+    /// What `expires_in` counts.
+    pub expires_in_unit: LifetimeUnit,
     /// The end of the access token as a point in time, where the answer has that instead.
     pub expires_at: Option<Pointer>,
     /// The life of the refresh token in seconds, beside the members that are always looked at.
     pub refresh_expires_in: Option<Pointer>,
+    /// What the life of the refresh token counts.
+    pub refresh_expires_in_unit: LifetimeUnit,
     /// Default `/scope`.
     pub scope: Pointer,
     /// Default `/token_type`.
@@ -303,13 +315,28 @@ impl Default for ResponseShape {
             access_token: Pointer::fixed("/access_token"),
             refresh_token: Pointer::fixed("/refresh_token"),
             expires_in: Pointer::fixed("/expires_in"),
+            expires_in_unit: LifetimeUnit::default(),
             expires_at: None,
             refresh_expires_in: None,
+            refresh_expires_in_unit: LifetimeUnit::default(),
             scope: Pointer::fixed("/scope"),
             token_type: Pointer::fixed("/token_type"),
             scope_separator: None,
         }
     }
+}
+
+/// What a life in an answer counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LifetimeUnit {
+    /// Seconds (RFC 6749 5.1).
+    #[default]
+    Seconds,
+    /// Thousandths of a second.
+    Milliseconds,
+    /// Minutes.
+    Minutes,
 }
 
 /// A further token that comes in the answer to an authorization code: a user's beside a bot's.
@@ -395,6 +422,18 @@ impl OAuth2 {
     /// Whether new tokens are had without a refresh token: by presenting what the person entered once more.
     pub fn mints(&self) -> bool {
         self.grant != Grant::AuthorizationCode
+    }
+
+    /// What is sent as `redirect_uri`: the address, or the name that the app knows it by.
+    ///
+    /// # Errors
+    /// The name is not known, or could be an address: a code goes nowhere else.
+    pub fn redirect_uri(&self, address: &str, values: &Values) -> Result<String, RequestError> {
+        let Some(name) = &self.redirect_name else { return Ok(address.to_owned()) };
+        let filled = name.fill(values)?;
+        let is_name = !filled.is_empty() && filled.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b));
+        let place = || name.places().next().unwrap_or("redirect_uri").to_owned();
+        if is_name { Ok(filled) } else { Err(RequestError::Value(place())) }
     }
 
     /// The scopes of a request that are one token's, without its name: the first token's for `None`.

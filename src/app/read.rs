@@ -349,7 +349,7 @@ fn used(app: &App, variables: &BTreeMap<String, Variable>) -> BTreeMap<String, V
         let params =
             [&oauth2.authorize_params, &oauth2.more_scopes_params, &oauth2.token_params, &oauth2.refresh_params];
         let templates = params.into_iter().flat_map(BTreeMap::values).chain(revoke);
-        places.extend(templates.flat_map(super::Template::places));
+        places.extend(templates.chain(&oauth2.redirect_name).flat_map(super::Template::places));
     }
     let shared = app.nothing_shared.iter().map(|shared| &shared.probe);
     let probes = app.identity.iter().flat_map(super::Identity::probes).chain(&app.check).chain(shared);

@@ -340,6 +340,8 @@ pub struct ErrorTable {
     pub configuration: Vec<String>,
     /// Try again later.
     pub transient: Vec<String>,
+    /// The person did not allow it: what the redirect brings instead of a code.
+    pub denied: Vec<String>,
     /// Where the error's name stands; the first that is present counts. Default `/error`.
     pub error: Vec<Pointer>,
     /// Where finer codes stand: a value or a list, numbers compared as text.
@@ -355,6 +357,7 @@ impl Default for ErrorTable {
             client: Vec::new(),
             configuration: Vec::new(),
             transient: Vec::new(),
+            denied: Vec::new(),
             error: vec![Pointer::fixed("/error")],
             codes: None,
             retry_after: None,

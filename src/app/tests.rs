@@ -3,6 +3,7 @@
 mod complaints;
 mod cost;
 mod events;
+mod names;
 mod options;
 mod ways;
 

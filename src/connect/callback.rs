@@ -170,10 +170,11 @@ async fn take<P: Ports>(
     }
     let definition = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
     let app = registry::way(&definition, &flow.way)?;
-    if let Some(error) = returned.error.as_deref() {
-        return Ok(Err(not_consented(&app, error, returned.others.get("error_description").map(String::as_str))));
+    let code = code_of(&app, &returned);
+    if let Some(error) = error_of(&returned, code.is_some()) {
+        return Ok(Err(not_consented(&app, error, &returned.others)));
     }
-    let Some(code) = returned.code.filter(|code| !code.is_empty() && code.expose().len() <= 8192) else {
+    let Some(code) = code.filter(|code| code.expose().len() <= 8192) else {
         return Ok(Err(failed(Failure::NoCode)));
     };
     let at = match registry::endpoints(core, &app, &flow.variables).await {
@@ -207,25 +208,75 @@ async fn take<P: Ports>(
         return Ok(Err(failed(Failure::AccountUnknown)));
     };
     let destinations = reach(&found.variables);
-    let grant = grant(flow, &app, (credential, &tokens), (found, destinations), asked_at);
+    let redirected = scopes_of_redirect(&app, &returned.others);
+    let grant = grant(flow, &app, (credential, &tokens, redirected), (found, destinations), asked_at);
     // Boxed: few callbacks get here, and all would carry its size.
     let failure = Box::pin(settle::settle(core, flow, &app, grant, Deciding::Person)).await?;
     Ok(failure.map_or(Ok(()), |failure| Err(failed(failure))))
 }
 
+/// The code, under the name that the app gives it.
+fn code_of(app: &App, returned: &Returned) -> Option<Secret> {
+    let code = match app.server().map(|server| server.code_param.as_str()) {
+        None | Some("code") => returned.code.clone(),
+        Some(name) => returned.others.get(name).map(Secret::new),
+    };
+    code.filter(|code| !code.is_empty())
+}
+
+/// Where apps put the reason of an error beside its name, or in its stead.
+const REASONS: &[&str] = &["error_reason", "error_code", "error_subtype", "errorCode", "err"];
+
+/// The error that came instead of a code. Without a code, any of its usual names counts.
+fn error_of(returned: &Returned, has_code: bool) -> Option<&str> {
+    let usual = || REASONS.iter().find_map(|name| returned.others.get(*name).filter(|text| !text.is_empty()));
+    match &returned.error {
+        Some(error) => Some(error),
+        None if has_code => None,
+        None => usual().map(String::as_str),
+    }
+}
+
+/// The scopes that the redirect names, where the definition says that it does.
+fn scopes_of_redirect(app: &App, others: &BTreeMap<String, String>) -> Option<Vec<String>> {
+    let text = others.get(app.server()?.callback_scope.as_ref()?)?;
+    Some(token::scopes_in_redirect(app, text))
+}
+
 /// An error instead of a code. What the definition says goes before what is usual: where an administrator must consent,
 /// apps answer with names that elsewhere mean that the person did not want to.
-fn not_consented(app: &App, error: &str, description: Option<&str>) -> Ended {
+fn not_consented(app: &App, error: &str, others: &BTreeMap<String, String>) -> Ended {
     let approval = app.server().and_then(|server| server.approval.as_ref());
+    let description = others.get("error_description").map(String::as_str);
     if approval.is_some_and(|approval| approval.is_asked(error, description)) {
         return failed(Failure::ApprovalRequired);
     }
-    match error {
-        "access_denied" | "user_denied" | "consent_required" | "interaction_required" | "login_required" => {
-            (Outcome::Denied, None)
-        }
-        _ => failed(Failure::RefusedByApp),
+    let reasons = REASONS.iter().filter_map(|name| others.get(*name)).map(String::as_str);
+    let listed = |code: &str| app.errors.denied.iter().any(|known| known.eq_ignore_ascii_case(code));
+    if [error].into_iter().chain(reasons).any(|code| listed(code) || is_denial(code)) {
+        return (Outcome::Denied, None);
     }
+    failed(Failure::RefusedByApp)
+}
+
+/// Whether a code says that the person did not allow it: RFC 6749 4.1.2.1, `OpenID` Connect Core 3.1.2.6, and the names that apps
+/// have for a person who pressed Cancel (`user_cancelled_login`). A sentence is none.
+fn is_denial(code: &str) -> bool {
+    let code = code.to_ascii_lowercase();
+    if matches!(code.as_str(), "consent_required" | "interaction_required" | "login_required") {
+        return true;
+    }
+    let is_code = code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+    let words = || code.split(|c: char| !c.is_ascii_alphanumeric());
+    let says_no = |word: &str| {
+        ["denied", "cancelled", "canceled", "cancel", "declined", "aborted"].iter().any(|no| word.ends_with(no))
+    };
+    // Somebody else's no is not the person's.
+    let others = |word: &str| {
+        ["admin", "administrator", "app", "application", "client", "policy", "org", "organization", "server"]
+            .contains(&word)
+    };
+    is_code && words().any(says_no) && !words().any(others)
 }
 
 /// What the app's redirect and its token answer tell of the variables of its addresses.
@@ -332,18 +383,19 @@ async fn refused<P: Ports>(core: &Core<P>, client: &Client, class: Class, code: 
 fn grant(
     flow: &Authorization,
     app: &App,
-    (credential, tokens): (Credential, &TokenSet),
+    (credential, tokens, redirected): (Credential, &TokenSet, Option<Vec<String>>),
     (found, destinations): (account::Found, Destinations),
     asked_at: Timestamp,
 ) -> Grant {
     let server = app.server();
     let after = |seconds: Option<i64>| seconds.map(|seconds| asked_at.plus(seconds));
     let refreshable = credential.is_refreshable();
+    let said = tokens.scopes.clone().or(redirected).or(found.granted);
+    let named = said.unwrap_or_else(|| flow.scopes.clone());
     Grant {
         account: found.account,
         requested: flow.scopes.clone(),
-        granted: app
-            .granted(&tokens.scopes.clone().or(found.granted).unwrap_or_else(|| flow.scopes.clone()), &flow.scopes),
+        granted: app.granted(&named, &flow.scopes),
         expires_at: credential.expires_at(),
         refresh_expires_at: tokens.refresh_expires_at,
         refresh_idle_until: after(server.and_then(|server| server.refresh_token_idle)).filter(|_| refreshable),

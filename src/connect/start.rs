@@ -412,11 +412,14 @@ pub struct Asks<'a> {
 /// RFC 6749, 4.1.1, and RFC 7636, 4.3.
 pub fn authorize_url(app: &App, at: &Address, asks: &Asks<'_>) -> Result<String> {
     let oauth = app.oauth2()?;
+    let values = Values::new().with_all(asks.variables);
+    let redirect_uri = oauth.redirect_uri(asks.redirect_uri, &values);
+    let redirect_uri = redirect_uri.map_err(|problem| registry::misfit(app, &problem))?;
     let client = oauth2::basic::BasicClient::new(oauth2::ClientId::new(asks.client_id.to_owned()))
         .set_auth_uri(oauth2::AuthUrl::from_url(at.url().clone()));
     let mut request = client
         .authorize_url(|| oauth2::CsrfToken::new(asks.state.expose().to_owned()))
-        .add_extra_param("redirect_uri", asks.redirect_uri.to_owned());
+        .add_extra_param("redirect_uri", redirect_uri);
     let covered = |scope: &String| asks.granted.is_some_and(|granted| app.covers(granted, scope));
     let more = asks.granted.is_some() && !asks.scopes.iter().all(covered);
     let adds = more && !oauth.more_scopes_params.is_empty();
@@ -437,7 +440,6 @@ pub fn authorize_url(app: &App, at: &Address, asks: &Asks<'_>) -> Result<String>
     if let Some(label) = asks.account.filter(|_| oauth.login_hint) {
         request = request.add_extra_param("login_hint", label.to_owned());
     }
-    let values = Values::new().with_all(asks.variables);
     let extra = [Some(&oauth.authorize_params), Some(&oauth.more_scopes_params).filter(|_| more)];
     for params in extra.into_iter().flatten() {
         let filled = fill_all(params, &values).map_err(|problem| registry::misfit(app, &problem))?;

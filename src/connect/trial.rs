@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde::Serialize;
+use url::form_urlencoded;
 
-use crate::app::{App, Origin, Values, read_variables};
+use crate::app::{App, ClientAuth, Origin, Values, read_variables};
 use crate::client::Client;
 use crate::core::Core;
 use crate::destinations::Destinations;
@@ -18,7 +19,7 @@ use crate::registry;
 use crate::secret::Secret;
 use crate::server;
 use crate::store::clients;
-use crate::token::{self, Answer, Class, Parties};
+use crate::token::{self, Answer, Class, ClientKeys, Parties, Proof};
 
 use super::start;
 
@@ -76,6 +77,27 @@ impl Verdict {
     }
 }
 
+/// Apps disagree whether id and secret are form-encoded in HTTP Basic (RFC 6749 2.3.1). Where that makes a difference, the way
+/// of the definition may be the one that the app does not take.
+fn encoding_hint(auth: ClientAuth, keys: &ClientKeys) -> Option<&'static str> {
+    let Proof::Secret(secret) = &keys.proof else { return None };
+    let is_changed = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>() != text;
+    if !is_changed(&keys.client_id) && !is_changed(secret.expose()) {
+        return None;
+    }
+    match auth {
+        ClientAuth::Basic => Some(
+            "The id or the secret has characters that \"client_auth\": \"basic\" encodes, such as + / = or %, and some apps \
+             compare them as they are: try \"basic_raw\" in the app's definition.",
+        ),
+        ClientAuth::BasicRaw => Some(
+            "The id or the secret has characters that RFC 6749 wants encoded, such as + / = or %: try \"client_auth\": \
+             \"basic\" in the app's definition.",
+        ),
+        ClientAuth::BasicSecret | ClientAuth::Body | ClientAuth::None | ClientAuth::PrivateKeyJwt => None,
+    }
+}
+
 /// Tries a client, where its secret may go. What is learned of it is kept, as when somebody connects. `given` is what a
 /// person would give for the app's addresses.
 pub async fn of_client<P: Ports>(
@@ -128,5 +150,7 @@ pub async fn of_client<P: Ports>(
     if let Some(statement) = learned {
         core.db().batch(vec![statement]).await?;
     }
-    Ok(Trial { verdict, code, detail: verdict.detail().to_owned(), redirect_uri })
+    let hint = if verdict == Verdict::Refused { encoding_hint(at.client_auth, &keys) } else { None };
+    let detail = [Some(verdict.detail()), hint].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    Ok(Trial { verdict, code, detail, redirect_uri })
 }

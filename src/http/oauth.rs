@@ -277,12 +277,15 @@ pub(super) async fn callback<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Resul
         return Ok(ended(Refusal::Unknown));
     }
     let query = |name| input::query(call.request, name);
+    // What stands there twice was not sent by the app (RFC 6749 3.1), so none of it counts.
+    let mut others = input::queries(call.request);
+    others.retain(|name, _| input::times(call.request, name) == 1);
     let returned = Returned {
         state: query("state"),
         code: query("code").map(Secret::new),
         error: query("error"),
         iss: query("iss"),
-        others: input::queries(call.request),
+        others,
     };
     let sessions = session::hashes(core, call.request).await?;
     match callback::callback(core, &client, returned, &sessions).await? {

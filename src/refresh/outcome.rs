@@ -12,8 +12,8 @@ use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ports::{Clock, Database, Errand, ErrandOutcome, Ports, Random, Rows, Statement};
 use crate::store::clients;
-use crate::store::refreshes::{self, Attempt, Case, Failure};
-use crate::token::{Ambiguity, Class, Refusal};
+use crate::store::refreshes::{self, Attempt, Case, Failure, RefusedWith};
+use crate::token::{Ambiguity, Class, DESTINATION_CHANGED, NO_ERROR_CODE, Refusal};
 
 use super::death::permanent;
 use super::redemption::{INTENT, Redemption};
@@ -79,7 +79,9 @@ async fn ambiguous<P: Ports>(core: &Core<P>, of: &Redemption<'_>, odd: &Ambiguit
     if !again_is_safe {
         wait = wait.max(INTENT_AND_SLACK);
     }
-    let statement = failed(core, of, wait, again_is_safe, odd.what, Some(&hash));
+    let statement = Failed { wait, give_back: again_is_safe, error: odd.what, ambiguous: Some(&hash) };
+    let refused = (odd.what == NO_ERROR_CODE).then_some(RefusedWith { code: None });
+    let statement = failed(core, of, &statement, refused);
     let backoff = of_the_app(core, case, wait, odd.retry_after);
     write(core, of, [statement].into_iter().chain(backoff).collect(), odd.what).await?;
     Ok(ErrandOutcome::Unavailable { retry_after: wait })
@@ -88,7 +90,7 @@ async fn ambiguous<P: Ports>(core: &Core<P>, of: &Redemption<'_>, odd: &Ambiguit
 /// Nothing was asked: the token is given back as it was taken.
 pub(super) async fn too_late<P: Ports>(core: &Core<P>, of: &Redemption<'_>) -> Result<ErrandOutcome> {
     let error = "database_slow";
-    let statement = failed(core, of, FIRST_BACKOFF, true, error, None);
+    let statement = failed(core, of, &Failed { wait: FIRST_BACKOFF, give_back: true, error, ambiguous: None }, None);
     write(core, of, vec![statement], error).await?;
     Ok(ErrandOutcome::DatabaseDown)
 }
@@ -103,13 +105,15 @@ async fn client<P: Ports>(
     let now = core.now();
     let wait = backoff(core, client.failures, Some(CLIENT_BACKOFF));
     let mark = clients::mark_misconfigured(client, now, &refusal.code, now.plus(wait));
-    let statement = failed(core, of, wait, true, &refusal.code, None);
+    let statement = failed(core, of, &Failed::of(refusal, wait), None);
     write(core, of, vec![statement, mark], &refusal.code).await?;
     Ok(ErrandOutcome::ClientMisconfigured)
 }
 
 async fn configuration<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &Refusal) -> Result<ErrandOutcome> {
-    let statement = failed(core, of, CONFIGURATION_BACKOFF, true, &refusal.code, None);
+    // What was not sent was not refused by the app.
+    let refused = (refusal.code != DESTINATION_CHANGED).then_some(RefusedWith { code: Some(&refusal.code) });
+    let statement = failed(core, of, &Failed::of(refusal, CONFIGURATION_BACKOFF), refused);
     write(core, of, vec![statement], &refusal.code).await?;
     Ok(ErrandOutcome::Unusable)
 }
@@ -122,7 +126,8 @@ async fn transient<P: Ports>(
 ) -> Result<ErrandOutcome> {
     let case = of.case;
     let wait = backoff(core, case.connection.failures, retry_after);
-    let failure = failed(core, of, wait, true, &refusal.code, None);
+    let refused = (refusal.class == Class::Unknown).then_some(RefusedWith { code: Some(&refusal.code) });
+    let failure = failed(core, of, &Failed::of(refusal, wait), refused);
     let statements = [failure].into_iter().chain(of_the_app(core, case, wait, retry_after)).collect();
     write(core, of, statements, &refusal.code).await?;
     Ok(ErrandOutcome::Unavailable { retry_after: wait })
@@ -135,15 +140,32 @@ fn of_the_app<P: Ports>(core: &Core<P>, case: &Case, wait: i64, told: Option<i64
     case.client.as_ref().map(|client| clients::back_off(client, until, told.is_some()))
 }
 
+/// A failed attempt as it is recorded.
+struct Failed<'a> {
+    /// Seconds until the next.
+    wait: i64,
+    /// Whether the intent is given back.
+    give_back: bool,
+    error: &'a str,
+    /// The hash of a token that may have been redeemed.
+    ambiguous: Option<&'a str>,
+}
+
+impl<'a> Failed<'a> {
+    /// A clear refusal leaves nothing in doubt.
+    fn of(refusal: &'a Refusal, wait: i64) -> Self {
+        Self { wait, give_back: true, error: &refusal.code, ambiguous: None }
+    }
+}
+
 fn failed<P: Ports>(
     core: &Core<P>,
     of: &Redemption<'_>,
-    wait: i64,
-    give_back: bool,
-    error: &str,
-    ambiguous: Option<&str>,
+    of_attempt: &Failed<'_>,
+    refused: Option<RefusedWith<'_>>,
 ) -> Statement {
     let now = core.now();
+    let Failed { wait, give_back, error, ambiguous } = *of_attempt;
     let failure = Failure {
         next_attempt_at: now.plus(wait),
         give_back,
@@ -152,6 +174,7 @@ fn failed<P: Ports>(
         next_check_at: now.plus(wait.max(INTENT_AND_SLACK) + i64::from(of.case.connection.jitter() / 8)),
         ambiguous_token_hash: ambiguous,
         asked_at: of.asked_at,
+        refused,
     };
     refreshes::fail(&of.attempt, &failure)
 }

@@ -28,6 +28,9 @@ const PERSIST_MARGIN: i64 = 3;
 /// Seconds that are worth asking an app in.
 const LEAST_TIME_TO_ASK: i64 = 5;
 
+/// A life that is read from the record only counts from here on, in seconds.
+const SHORTEST_RECORDED_LIFE: i64 = 60;
+
 /// An attempt that has been promised in the record, and the time it has.
 pub(super) struct Redemption<'a> {
     pub(super) case: &'a Case,
@@ -154,11 +157,23 @@ impl Redemption<'_> {
     /// What is stored for an answer. Its tokens may have lived already.
     pub(super) fn renewed(&self, tokens: &TokenSet) -> Credential {
         let mut newer = match self.current() {
-            Some(old) => old.merged_with(tokens),
+            Some(old) => {
+                let is_untold = tokens.expires_at.is_none();
+                let lifetime = old.lifetime.or_else(|| self.lifetime_by_record().filter(|_| is_untold));
+                Token { lifetime, ..old.clone() }.merged_with(tokens, self.asked_at)
+            }
             None => Token::from_set(tokens),
         };
         newer.expires_at = newer.expires_at.map(|end| end.plus(-self.age));
         self.successor(newer)
+    }
+
+    /// How long the first token was to live, for one that was sealed before that was kept beside it. A part of a life, of a
+    /// token that was imported near its end, is none.
+    fn lifetime_by_record(&self) -> Option<i64> {
+        let life = self.case.connection.life();
+        let until = life.until.filter(|_| self.pick.which.is_none())?;
+        Some(until.since(life.since)).filter(|seconds| *seconds >= SHORTEST_RECORDED_LIFE)
     }
 
     /// What was granted, as an answer for one of the tokens changes it; `None` where it says nothing of it.

@@ -14,6 +14,7 @@ use crate::core::Core;
 use crate::credential::{Credential, Token};
 use crate::destinations::Destinations;
 use crate::error::{Error, Result};
+use crate::json::tolerant;
 use crate::ports::Ports;
 use crate::secret::Secret;
 use crate::store::refreshes::Renewal;
@@ -64,7 +65,8 @@ fn followed_variables<P: Ports>(
         .variables
         .iter()
         .filter_map(|(name, variable)| {
-            let value = text(told(&variable.from)?.find(&tokens.answer.0)?)?;
+            let value =
+                text(told(&variable.from)?.find(&tokens.answer.0)?).filter(|text| tolerant::is_readable(text))?;
             Some((name.clone(), variable.read(&value).ok()?))
         })
         .filter(|(name, value)| connection.variables.get(name) != Some(value))

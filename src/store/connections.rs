@@ -8,7 +8,7 @@ mod listed;
 use super::{Columns, FromRow, Stored, all, first, json_text, read_first, run};
 use crate::app::{AppId, Kind, WayId};
 use crate::caller::{Key, KeyId};
-use crate::connection::{Account, Connection, Intent, Reason, Status};
+use crate::connection::{Account, Connection, Intent, Reason, Refused, Status};
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
@@ -34,7 +34,7 @@ const RECONNECT: &str = "UPDATE connections SET app_revision = ?4, client = ?5, 
       scopes_granted = ?9, connected_at = ?10, generation = generation + 1, version = version + 1, status = ?11, reason = NULL,
       sealed_credential = ?12, expires_at = ?13, refreshable = ?14, refreshed_at = NULL, refresh_expires_at = ?15, next_check_at = ?16,
       way = ?17, variables = ?18, refresh_idle_until = ?19, grant_expires_at = ?20, kind = ?21, attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL, last_attempt_id = NULL, ambiguous_token_hash = NULL, ambiguous_since = NULL,
-      next_attempt_at = 0, failures = 0, last_error = NULL, checked_at = ?10, check_evidence = 'connected', nothing_shared = NULL, destinations = ?25,
+      next_attempt_at = 0, failures = 0, last_error = NULL, refused_since = NULL, refused_code = NULL, checked_at = ?10, check_evidence = 'connected', nothing_shared = NULL, destinations = ?25,
       name = CASE WHEN name = ?23 THEN ?22 ELSE name END
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL
       AND (?24 IS NULL OR version = ?24 AND attempt_id IS NULL)";
@@ -93,6 +93,7 @@ impl FromRow for Connection {
             next_attempt_at: row.time("next_attempt_at")?,
             failures: row.integer("failures")?,
             last_error: row.optional_text("last_error")?,
+            refused: refused(row)?,
             checked_at: row.optional_time("checked_at")?,
             check_evidence: row.optional_text("check_evidence")?,
             next_check_at: row.optional_time("next_check_at")?,
@@ -108,6 +109,11 @@ fn unknown(column: &str) -> DatabaseError {
 pub(super) fn user(row: &Columns<'_>) -> Stored<Option<User>> {
     let name = row.optional_text("user_name")?;
     Ok(row.optional_text("user_id")?.map(|id| User { id, name }))
+}
+
+fn refused(row: &Columns<'_>) -> Stored<Option<Refused>> {
+    let code = row.optional_text("refused_code")?;
+    Ok(row.optional_time("refused_since")?.map(|since| Refused { code, since }))
 }
 
 fn account(row: &Columns<'_>) -> Stored<Option<Account>> {

@@ -40,7 +40,8 @@ const PERSIST: &str = "UPDATE connections SET sealed_credential = ?6, version = 
       expires_at = ?7, refreshable = ?18, refreshed_at = ?8, refresh_expires_at = ?9, refresh_idle_until = coalesce(?17, refresh_idle_until), scopes_granted = coalesce(?10, scopes_granted),
       status = CASE status WHEN 'needs_reconnect' THEN 'connected' ELSE status END, reason = NULL,
       failures = ?11, next_attempt_at = ?12, last_error = ?13, checked_at = ?14, check_evidence = ?15, next_check_at = ?16,
-      variables = coalesce(?19, variables), destinations = coalesce(destinations, ?20)
+      variables = coalesce(?19, variables), destinations = coalesce(destinations, ?20),
+      refused_since = CASE WHEN ?11 = 0 THEN NULL ELSE refused_since END, refused_code = CASE WHEN ?11 = 0 THEN NULL ELSE refused_code END
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL AND (attempt_id = ?5 OR version = ?4)";
 const APPLIED: &str = "SELECT last_attempt_id, generation, version FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 /// A failure writes only against its own attempt and the version it used, and gives the intent back only when `?6`
@@ -51,7 +52,8 @@ const FAIL: &str = "UPDATE connections SET failures = failures + 1, next_attempt
         WHEN ambiguous_token_hash = ?11 AND ambiguous_since IS NOT NULL THEN ambiguous_since ELSE ?13 END,
       attempt_until = CASE WHEN ?6 THEN NULL ELSE attempt_until END,
       attempt_token_hash = CASE WHEN ?6 THEN NULL ELSE attempt_token_hash END,
-      attempt_id = CASE WHEN ?6 THEN NULL ELSE attempt_id END
+      attempt_id = CASE WHEN ?6 THEN NULL ELSE attempt_id END,
+      refused_since = CASE WHEN ?14 THEN coalesce(refused_since, ?8) ELSE refused_since END, refused_code = CASE WHEN ?14 THEN ?15 ELSE refused_code END
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND attempt_id = ?4 AND version = ?12 AND deleted_at IS NULL";
 /// Dead only when the very version that was refused is still the stored one. What nobody confirmed stays so.
 const DEAD_AFTER_ATTEMPT: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reason = ?6, attempt_id = NULL, attempt_until = NULL,
@@ -268,6 +270,15 @@ pub struct Failure<'a> {
     pub ambiguous_token_hash: Option<&'a str>,
     /// When it was presented.
     pub asked_at: Timestamp,
+    /// What the app said, where it was asked and refused.
+    pub refused: Option<RefusedWith<'a>>,
+}
+
+/// A refusal of the app that does not end the connection.
+#[derive(Debug, Clone, Copy)]
+pub struct RefusedWith<'a> {
+    /// Its code, where it gave one.
+    pub code: Option<&'a str>,
 }
 
 /// The statement that records a failed attempt.
@@ -286,7 +297,9 @@ pub fn fail(attempt: &Attempt, failure: &Failure<'_>) -> Statement {
         failure.next_check_at,
         failure.ambiguous_token_hash,
         attempt.version,
-        failure.asked_at
+        failure.asked_at,
+        failure.refused.is_some(),
+        failure.refused.and_then(|refused| refused.code)
     )
 }
 

@@ -6,40 +6,38 @@
 use std::collections::BTreeMap;
 
 use chrono::DateTime;
-use serde_json::Value;
+use serde_json::{Map, Value};
+use url::form_urlencoded;
 
-use super::{Ambiguity, Answer, Class, Refusal, SecretJson, TokenSet, Told, is_header_safe, json};
+use super::codes::{in_answer, of_definition};
+use super::lifetime::{self, LONGEST};
+use super::scopes::granted;
+use super::{Ambiguity, Answer, Class, Refusal, SecretJson, TokenSet, Told, is_header_safe};
 use crate::app::{App, OAuth2, Pointer, ResponseShape, text};
+use crate::json::tolerant;
 use crate::ports::{HttpError, Inbound};
 use crate::secret::Secret;
 use crate::time::Timestamp;
-
-/// Error codes whose meaning does not depend on the app: RFC 6749 5.2, RFC 8628 3.5 (`slow_down`), and the twins
-/// that apps have of `invalid_grant`.
-const PERMANENT: &[&str] = &["invalid_grant", "invalid_refresh_token", "bad_refresh_token", "token_revoked"];
-const CLIENT: &[&str] = &["invalid_client"];
-const CONFIGURATION: &[&str] = &["unauthorized_client", "unsupported_grant_type", "invalid_scope"];
-const TRANSIENT: &[&str] = &["temporarily_unavailable", "slow_down"];
 
 /// Members that tell the life of a refresh token or its grant, in seconds (apps' own, and
 /// draft-ietf-oauth-refresh-token-expiration). The nearest end counts.
 const REFRESH_LIVES: &[&str] =
     &["refresh_token_expires_in", "x_refresh_token_expires_in", "refresh_token_timeout", "authorization_expires_in"];
 
-/// The longest life believed: ten years, in seconds.
-const LONGEST_LIFE: i64 = 10 * 365 * 86_400;
-
 /// The longest wait an app may ask for: a day, in seconds.
 const LONGEST_WAIT: i64 = 86_400;
 
-/// Characters of an error code, at most.
-const LONGEST_CODE: usize = 64;
-/// Characters of a code with digits, at most: what is longer may be a token in the wrong place.
-const LONGEST_CODE_WITH_DIGITS: usize = 24;
+/// Where answers tell the end of an access token by themselves, should `expires_in` be missing.
+const ENDS: &[&str] = &["expires_at", "expires_on"];
 
-/// Scopes of an answer, at most, and characters of each.
-const MOST_SCOPES: usize = 500;
-const LONGEST_SCOPE: usize = 512;
+/// Characters of a token's type, at most.
+const LONGEST_TYPE: usize = 64;
+
+/// Members of a form, at most.
+const MOST_MEMBERS: usize = 100;
+
+/// What is noted of a 4xx without an error code.
+pub const NO_ERROR_CODE: &str = "unreadable_error";
 
 /// The code of a request that was not sent: a secret in it must not go where the app is now.
 pub const DESTINATION_CHANGED: &str = "destination_changed";
@@ -59,10 +57,15 @@ pub fn read_answer(app: &App, answer: &Result<Inbound, HttpError>, asked_at: Tim
             return Answer::Refused(Refusal { class: Class::Configuration, code, unauthorized: false });
         }
     };
-    let body = json::parse(&inbound.body);
+    let (body, damaged) = read_body(inbound);
     let wait = retry_after(app, inbound, body.as_ref(), asked_at);
-    let refusal = body.as_ref().and_then(|body| refusal(app, body, wait));
-    let newer = body.as_ref().and_then(|body| issued_all_the_same(server, body));
+    let refusal = refusal_in(app, inbound, body.as_ref(), wait);
+    // A refresh token that can be read counts, whatever became of the rest. Below a success it needs no token beside it.
+    let newer = body.as_ref().and_then(|body| issued_all_the_same(server, body)).or_else(|| {
+        let found = damaged.as_ref()?;
+        let is_success = (200..=299).contains(&inbound.status);
+        if is_success { refresh_token(&server.response, found) } else { issued_all_the_same(server, found) }
+    });
     let ambiguous = |what| Answer::Ambiguous(Ambiguity { what, refresh_token: newer.clone(), retry_after: wait });
     match (inbound.status, body, refusal) {
         (429, _, refusal) => Answer::Refused(Refusal {
@@ -70,11 +73,11 @@ pub fn read_answer(app: &App, answer: &Result<Inbound, HttpError>, asked_at: Tim
             code: refusal.map_or_else(|| "too_many_requests".to_owned(), |refusal| refusal.code),
             unauthorized: false,
         }),
-        (200..=299, Some(body), refusal) => read_success(server, body, refusal, wait, asked_at),
+        (200..=299, Some(body), refusal) => read_success((app, server), body, refusal, wait, asked_at),
         (200..=299, None, _) => ambiguous("unreadable_body"),
         (401, _, Some(refusal)) => Answer::Refused(Refusal { unauthorized: true, ..refusal }),
         (400..=499, _, Some(refusal)) => Answer::Refused(refusal),
-        (400..=499, ..) => ambiguous("unreadable_error"),
+        (400..=499, ..) => ambiguous(NO_ERROR_CODE),
         (503, _, Some(refusal)) if refusal.code == "temporarily_unavailable" => Answer::Refused(refusal),
         (300..=399, ..) => ambiguous("redirect"),
         (500..=599, ..) => ambiguous("server_error"),
@@ -86,8 +89,8 @@ pub fn read_answer(app: &App, answer: &Result<Inbound, HttpError>, asked_at: Tim
 /// token was there to speak for its grant.
 pub fn read_revocation(app: &App, answer: &Result<Inbound, HttpError>) -> Told {
     let Ok(inbound) = answer else { return Told::Nothing };
-    let body = json::parse(&inbound.body);
-    let refusal = body.as_ref().and_then(|body| refusal(app, body, None));
+    let (body, _) = read_body(inbound);
+    let refusal = refusal_in(app, inbound, body.as_ref(), None);
     let code = refusal.as_ref().map(|refusal| refusal.code.as_str());
     let is_dead = refusal.as_ref().is_some_and(|refusal| refusal.class == Class::Permanent);
     match (inbound.status, code) {
@@ -98,6 +101,46 @@ pub fn read_revocation(app: &App, answer: &Result<Inbound, HttpError>) -> Told {
         (200..=299 | 400..=499, _) if is_dead => Told::Dead,
         _ => Told::Nothing,
     }
+}
+
+/// The refusal that an answer spells out. In a success, which has members of many names, a code that nobody knows counts only
+/// where the definition says that codes are.
+fn refusal_in(app: &App, inbound: &Inbound, body: Option<&Value>, wait: Option<i64>) -> Option<Refusal> {
+    let found = in_answer(app, inbound, body, wait)?;
+    if (200..=299).contains(&inbound.status) && found.class == Class::Unknown {
+        return of_definition(app, body?, wait);
+    }
+    Some(found)
+}
+
+/// The body of an answer as JSON, and what can be read of one that is damaged. Some apps answer with a form.
+fn read_body(inbound: &Inbound) -> (Option<Value>, Option<Value>) {
+    match tolerant::read(&inbound.body) {
+        Some(read) if read.whole => (Some(read.value), None),
+        Some(read) if read.value.is_object() => (None, Some(read.value)),
+        _ => (read_form(&inbound.body), None),
+    }
+}
+
+/// A form (`application/x-www-form-urlencoded`), whatever it is labelled, as JSON. It is one only when all of it can be, and
+/// one of its members is a token or an error: no page and no sentence is.
+fn read_form(body: &[u8]) -> Option<Value> {
+    let text = tolerant::decode(body);
+    let text = text.trim();
+    let is_name = |name: &str| {
+        (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+    };
+    let is_value = |value: &str| value.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"{}".contains(&b));
+    let is_member = |pair: &str| pair.split_once('=').is_some_and(|(name, value)| is_name(name) && is_value(value));
+    if !text.split('&').all(is_member) || text.split('&').count() > MOST_MEMBERS {
+        return None;
+    }
+    let mut members = Map::new();
+    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+        tolerant::put(&mut members, name.into_owned(), Value::String(value.into_owned()));
+    }
+    let says = ["access_token", "refresh_token", "error"].iter().any(|name| members.contains_key(*name));
+    says.then_some(Value::Object(members))
 }
 
 fn unheard(what: &'static str) -> Answer {
@@ -113,7 +156,7 @@ fn issued_all_the_same(oauth2: &OAuth2, body: &Value) -> Option<Secret> {
 
 /// A 2xx with JSON: tokens, or an error that its sender forgot to mark, or neither.
 fn read_success(
-    server: &OAuth2,
+    (app, server): (&App, &OAuth2),
     body: Value,
     refusal: Option<Refusal>,
     wait: Option<i64>,
@@ -123,8 +166,8 @@ fn read_success(
     let access_token = text_at(&server.response.access_token, &body);
     match (access_token, refusal) {
         (Some(access_token), _) if is_header_safe(access_token) => {
-            let mut tokens = token_set(server, &server.response, &body, access_token, asked_at);
-            tokens.others = others(server, &body, asked_at);
+            let mut tokens = token_set((app, server), &server.response, &body, access_token, asked_at);
+            tokens.others = others((app, server), &body, asked_at);
             tokens.scopes = all_scopes(&tokens);
             tokens.answer = SecretJson(body);
             Answer::Tokens(tokens)
@@ -138,13 +181,14 @@ fn read_success(
 }
 
 /// The further tokens that came along. One that can't be sent in a header counts as absent.
-fn others(server: &OAuth2, body: &Value, asked_at: Timestamp) -> BTreeMap<String, TokenSet> {
+fn others((app, server): (&App, &OAuth2), body: &Value, asked_at: Timestamp) -> BTreeMap<String, TokenSet> {
     let found = |name: &String| {
         let further = server.tokens.get(name)?;
         let shape = &further.response;
         let access_token = text_at(&shape.access_token, body).filter(|token| is_header_safe(token))?;
-        let mut tokens = token_set(server, shape, body, access_token, asked_at);
-        tokens.owner = further.account.as_ref().and_then(|at| at.find(body)).and_then(text);
+        let mut tokens = token_set((app, server), shape, body, access_token, asked_at);
+        let owner = further.account.as_ref().and_then(|at| at.find(body)).and_then(text);
+        tokens.owner = owner.filter(|owner| tolerant::is_readable(owner));
         Some((name.clone(), tokens))
     };
     server.tokens.keys().filter_map(found).collect()
@@ -160,31 +204,49 @@ fn all_scopes(tokens: &TokenSet) -> Option<Vec<String>> {
 }
 
 fn token_set(
-    oauth2: &OAuth2,
+    (app, oauth2): (&App, &OAuth2),
     shape: &ResponseShape,
     body: &Value,
     access_token: &str,
     asked_at: Timestamp,
 ) -> TokenSet {
-    let end = |seconds: i64| asked_at.plus(seconds.min(LONGEST_LIFE));
+    let after = |seconds: i64| asked_at.plus(seconds.min(LONGEST));
     let refresh_token = refresh_token(shape, body);
-    let told = shape.expires_in.find(body).and_then(seconds).map(end);
-    let told = told.or_else(|| point_in_time(shape.expires_at.as_ref()?.find(body)?, asked_at));
-    let own = shape.refresh_expires_in.as_ref().and_then(|at| at.find(body)).and_then(seconds);
-    let refresh_life = REFRESH_LIVES.iter().filter_map(|name| body.get(name).and_then(seconds)).chain(own).min();
+    let (unit, refresh_unit) = (shape.expires_in_unit, shape.refresh_expires_in_unit);
+    let told = shape.expires_in.find(body).and_then(|value| lifetime::end(value, unit, asked_at));
+    let told = told.or_else(|| end_at(oauth2, shape, body, asked_at));
+    let own = shape.refresh_expires_in.as_ref().and_then(|at| at.find(body));
+    let refresh_lives = REFRESH_LIVES.iter().filter_map(|name| body.get(name)).chain(own);
+    let refresh_end = refresh_lives.filter_map(|value| lifetime::end(value, refresh_unit, asked_at)).min();
     // What the definition knows counts from a token's issue, so it needs one that has just been issued.
-    let refresh_life = refresh_life.or(oauth2.refresh_token_lifetime.filter(|_| refresh_token.is_some()));
+    let known = || oauth2.refresh_token_lifetime.filter(|_| refresh_token.is_some()).map(after);
+    let refresh_expires_at = refresh_end.or_else(known);
+    // To make a token anew costs nothing, so one that tells no life is not believed for long.
+    let assumed = oauth2.mints().then_some(lifetime::ASSUMED);
+    let expected = told.or_else(|| oauth2.access_token_lifetime.or(assumed).map(after));
+    let ends_by = lifetime::of_jwt(access_token, asked_at);
     TokenSet {
         access_token: Secret::new(access_token),
         token_type: token_type(text_at(&shape.token_type, body)),
         refresh_token,
-        expires_at: told.or(oauth2.access_token_lifetime.map(end)),
-        refresh_expires_at: refresh_life.map(end),
-        scopes: shape.scope.find(body).and_then(|scope| scopes(oauth2, scope)),
+        expires_at: expected.into_iter().chain(ends_by).min(),
+        lifetime: told.map(|end| end.since(asked_at)),
+        ends_by,
+        refresh_expires_at,
+        scopes: shape.scope.find(body).and_then(|scope| granted(app, scope)),
         others: BTreeMap::new(),
         owner: None,
         answer: SecretJson::default(),
     }
+}
+
+/// The end of an access token where it is told as a point in time: where the definition says, or where it usually stands.
+fn end_at(oauth2: &OAuth2, shape: &ResponseShape, body: &Value, asked_at: Timestamp) -> Option<Timestamp> {
+    if let Some(at) = &shape.expires_at {
+        return lifetime::point(at.find(body)?, asked_at);
+    }
+    let is_first = *shape == oauth2.response;
+    ENDS.iter().filter(|_| is_first).find_map(|name| lifetime::point(body.get(name)?, asked_at))
 }
 
 /// A text that is present and not empty.
@@ -203,112 +265,14 @@ fn refresh_token(shape: &ResponseShape, body: &Value) -> Option<Secret> {
 fn token_type(text: Option<&str>) -> String {
     match text {
         Some(text) if text.eq_ignore_ascii_case("bearer") => "Bearer".to_owned(),
-        Some(text) if text.len() <= LONGEST_CODE && is_header_safe(text) => text.to_owned(),
+        Some(text) if text.len() <= LONGEST_TYPE && is_header_safe(text) => text.to_owned(),
         _ => "Bearer".to_owned(),
     }
 }
 
-/// A positive number of whole seconds, from a number or a text that holds one.
-fn seconds(value: &Value) -> Option<i64> {
-    let number = match value {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.trim().parse::<f64>().ok()?,
-        _ => return None,
-    };
-    // Printed and read again: Rust has no checked conversion from a float. Whole seconds, at most ten digits.
-    let whole = number.clamp(0.0, 9_999_999_999.0).trunc();
-    format!("{whole:.0}").parse().ok().filter(|seconds| *seconds > 0 && number.is_finite())
-}
-
-/// An end that lies ahead, in Unix seconds, in milliseconds, or as RFC 3339 writes it. Milliseconds tell themselves: as seconds
-/// they would be tens of thousands of years ahead.
-fn point_in_time(value: &Value, asked_at: Timestamp) -> Option<Timestamp> {
-    const MILLISECONDS: i64 = 100_000_000_000;
-    let written = value.as_str().and_then(Timestamp::parse);
-    let counted = || match value.as_str().map_or_else(|| value.as_i64(), |text| text.trim().parse().ok())? {
-        number if number >= MILLISECONDS => Some(Timestamp::from_unix(number / 1000)),
-        number => Some(Timestamp::from_unix(number)),
-    };
-    let end = written.or_else(counted)?;
-    (end > asked_at).then(|| end.min(asked_at.plus(LONGEST_LIFE)))
-}
-
-/// Granted scopes as a list; `None` where the answer does not say (RFC 6749 5.1: as requested).
-fn scopes(oauth2: &OAuth2, value: &Value) -> Option<Vec<String>> {
-    let separator = oauth2.response.scope_separator.as_ref().unwrap_or(&oauth2.scope_separator);
-    let parts: Vec<&str> = match value {
-        Value::String(text) => text.split(separator.as_str()).collect(),
-        Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
-        _ => return None,
-    };
-    scope_list(parts)
-}
-
-/// Scopes once each; `None` where there is none.
-pub(super) fn scope_list(parts: Vec<&str>) -> Option<Vec<String>> {
-    let mut scopes: Vec<String> = Vec::new();
-    for scope in parts.into_iter().map(str::trim).filter(|scope| is_header_safe(scope) && scope.len() <= LONGEST_SCOPE)
-    {
-        if scopes.len() < MOST_SCOPES && !scopes.iter().any(|known| known == scope) {
-            scopes.push(scope.to_owned());
-        }
-    }
-    (!scopes.is_empty()).then_some(scopes)
-}
-
-/// The refusal that a body spells out, if it does. Finer codes go before the error's name, and what the
-/// definition says goes before the default table.
-pub(super) fn refusal(app: &App, body: &Value, retry_after: Option<i64>) -> Option<Refusal> {
-    let codes = app.errors.codes.as_ref().and_then(|codes| codes.find(body)).map(texts).unwrap_or_default();
-    let name = app.errors.error.iter().find_map(|at| text_at(at, body)).map(str::to_owned);
-    let known = codes.iter().chain(&name).find_map(|code| Some((classify(app, code, retry_after)?, code)));
-    if let Some((class, code)) = known {
-        return Some(Refusal { class, code: sanitise(code), unauthorized: false });
-    }
-    let code = name.or_else(|| codes.into_iter().next())?;
-    Some(Refusal { class: Class::Unknown, code: sanitise(&code), unauthorized: false })
-}
-
-/// A value or a list of values as texts.
-fn texts(value: &Value) -> Vec<String> {
-    match value {
-        Value::String(text) if !text.is_empty() => vec![text.clone()],
-        Value::Number(number) => vec![number.to_string()],
-        Value::Array(list) => list.iter().filter(|value| !value.is_array()).flat_map(texts).collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn classify(app: &App, code: &str, retry_after: Option<i64>) -> Option<Class> {
-    let own = &app.errors;
-    let own_says = |list: &[String]| list.iter().any(|known| known.eq_ignore_ascii_case(code));
-    let all_say = |list: &[&str]| list.iter().any(|known| known.eq_ignore_ascii_case(code));
-    [
-        (own_says(&own.permanent), Class::Permanent),
-        (own_says(&own.client), Class::Client),
-        (own_says(&own.configuration), Class::Configuration),
-        (own_says(&own.transient), Class::Transient { retry_after }),
-        (all_say(PERMANENT), Class::Permanent),
-        (all_say(CLIENT), Class::Client),
-        (all_say(CONFIGURATION), Class::Configuration),
-        (all_say(TRANSIENT), Class::Transient { retry_after }),
-    ]
-    .into_iter()
-    .find_map(|(says, class)| says.then_some(class))
-}
-
-/// An error code that is safe to log and show, or `unknown_error`.
-fn sanitise(code: &str) -> String {
-    let code = code.to_ascii_lowercase();
-    let has_digits = code.bytes().any(|b| b.is_ascii_digit());
-    let longest = if has_digits { LONGEST_CODE_WITH_DIGITS } else { LONGEST_CODE };
-    let ok = code.len() <= longest && code.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-'));
-    if ok { code } else { "unknown_error".to_owned() }
-}
-
 /// The wait that the app asks for, from 0 to a day: by its body, where the definition says so, or by the header.
 pub(super) fn retry_after(app: &App, inbound: &Inbound, body: Option<&Value>, now: Timestamp) -> Option<i64> {
-    let told = app.errors.retry_after.as_ref().and_then(|at| at.find(body?)).and_then(seconds);
+    let told = app.errors.retry_after.as_ref().and_then(|at| at.find(body?)).and_then(lifetime::seconds);
     told.map(|wait| wait.min(LONGEST_WAIT)).or_else(|| retry_after_header(inbound, now))
 }
 

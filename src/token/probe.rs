@@ -7,15 +7,23 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::answer::{refusal, retry_after, scope_list};
-use super::{Class, TokenSet, json};
+use super::answer::retry_after;
+use super::codes::{in_answer, in_challenge, of_definition};
+use super::scopes::scope_list;
+use super::{Class, TokenSet};
 use crate::app::{
     AccountShape, AnswerTemplate, App, Identity, NamedBy, NothingShared, Origin, Pointer, Probe, StatusMeaning, Values,
     Variable, text,
 };
 use crate::connection::Account;
+use crate::json::tolerant;
 use crate::ports::{HttpError, Inbound};
 use crate::time::Timestamp;
+
+/// RFC 6750 3.1: the token is expired, revoked or malformed.
+const INVALID_TOKEN: &str = "invalid_token";
+/// RFC 6750 3.1: the token is good, but not for this request.
+const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
 
 /// Characters of an account's id and label, at most.
 const LONGEST: usize = 256;
@@ -64,7 +72,7 @@ pub fn read_account(
 ) -> Result<Account, ProbeVerdict> {
     match verdict(app, probe, answer, now) {
         ProbeVerdict::Works => {
-            let body = json::parse(&answer.body);
+            let body = tolerant::parse(&answer.body);
             body.and_then(|body| account(&identity.account, &body, values)).ok_or(ProbeVerdict::Odd)
         }
         other => Err(other),
@@ -80,7 +88,7 @@ pub fn read_nothing_shared(
 ) -> Option<bool> {
     let inbound =
         answer.as_ref().ok().filter(|inbound| verdict(app, &asked.probe, inbound, now) == ProbeVerdict::Works)?;
-    let body = json::parse(&inbound.body)?;
+    let body = tolerant::parse(&inbound.body)?;
     asked.at.find(&body).and_then(Value::as_array).map(Vec::is_empty)
 }
 
@@ -92,7 +100,7 @@ pub fn read_account_of_tokens(at: &AccountShape, tokens: &TokenSet, values: &Val
 /// What the app calls the account, where it says so: an answer that is no success names nobody.
 pub fn read_name(app: &App, asked: &NamedBy, answer: &Inbound, values: &Values, now: Timestamp) -> Option<String> {
     let works = verdict(app, &asked.probe, answer, now) == ProbeVerdict::Works;
-    first_label(&asked.label, &json::parse(&answer.body).filter(|_| works)?, values)
+    first_label(&asked.label, &tolerant::parse(&answer.body).filter(|_| works)?, values)
 }
 
 /// The scopes that an answer's header names, where the definition says which.
@@ -108,7 +116,7 @@ pub fn read_values<'a>(
     body: &[u8],
     place: impl Fn(&'a Origin) -> Option<&'a Pointer>,
 ) -> BTreeMap<String, String> {
-    let Some(body) = json::parse(body) else { return BTreeMap::new() };
+    let Some(body) = tolerant::parse(body) else { return BTreeMap::new() };
     values_in(variables, &body, place)
 }
 
@@ -119,16 +127,28 @@ pub fn values_in<'a>(
     place: impl Fn(&'a Origin) -> Option<&'a Pointer>,
 ) -> BTreeMap<String, String> {
     let found = |(name, variable): (&String, &'a Variable)| {
-        let value = place(&variable.from)?.find(body).and_then(text).or_else(|| variable.default.clone())?;
+        let value = place(&variable.from)?
+            .find(body)
+            .and_then(text)
+            .filter(|text| tolerant::is_readable(text))
+            .or_else(|| variable.default.clone())?;
         Some((name.clone(), variable.read(&value).ok()?))
     };
     variables.iter().filter_map(found).collect()
 }
 
 fn verdict(app: &App, probe: &Probe, inbound: &Inbound, now: Timestamp) -> ProbeVerdict {
-    let body = json::parse(&inbound.body);
+    let body = tolerant::parse(&inbound.body);
     let wait = retry_after(app, inbound, body.as_ref(), now);
-    let class = body.and_then(|body| refusal(app, &body, wait)).map(|refusal| refusal.class);
+    // What a success says of an account may have members of any name.
+    let refusal = if (200..=299).contains(&inbound.status) {
+        body.as_ref().and_then(|body| of_definition(app, body, wait))
+    } else {
+        in_answer(app, inbound, body.as_ref(), wait)
+    };
+    let class = refusal.as_ref().map(|refusal| refusal.class);
+    // RFC 6750 3.1: what the app says of the token itself.
+    let challenge = in_challenge(inbound).or_else(|| refusal.map(|refusal| refusal.code)).unwrap_or_default();
     if let Some(meaning) = probe.statuses.get(&inbound.status) {
         return match meaning {
             StatusMeaning::Works => ProbeVerdict::Works,
@@ -140,19 +160,28 @@ fn verdict(app: &App, probe: &Probe, inbound: &Inbound, now: Timestamp) -> Probe
     match (inbound.status, class) {
         // The app knows the credential and says what is wrong with the request.
         (401, Some(Class::Configuration)) => ProbeVerdict::Forbidden,
+        (401, _) if challenge == INSUFFICIENT_SCOPE => ProbeVerdict::Forbidden,
+        (400 | 403, _) if challenge == INVALID_TOKEN => ProbeVerdict::Refused,
         (401, _) | (200..=299 | 400..=428 | 430..=499, Some(Class::Permanent)) => ProbeVerdict::Refused,
         (429 | 500..=599, _) | (200..=299 | 400..=499, Some(Class::Transient { .. })) => {
             ProbeVerdict::Unavailable { retry_after: wait }
         }
         (403, _) => ProbeVerdict::Forbidden,
-        (200..=299, None) if !is_html(inbound) => ProbeVerdict::Works,
+        (200..=299, None) if !is_page(inbound, body.as_ref()) => ProbeVerdict::Works,
         _ => ProbeVerdict::Odd,
     }
 }
 
-/// A sign-in page with status 200 is no success.
-fn is_html(inbound: &Inbound) -> bool {
-    inbound.header("content-type").is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"))
+/// A sign-in page with status 200 is no success, however it is labelled. JSON that is labelled as HTML is no page.
+fn is_page(inbound: &Inbound, body: Option<&Value>) -> bool {
+    if body.is_some_and(|body| body.is_object() || body.is_array()) {
+        return false;
+    }
+    let start = inbound.body.trim_ascii_start().get(..9).unwrap_or_default().to_ascii_lowercase();
+    let is_labelled = inbound
+        .header("content-type")
+        .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"));
+    is_labelled || start.starts_with(b"<!doctype") || start.starts_with(b"<html")
 }
 
 fn first_label(labels: &[AnswerTemplate], body: &Value, values: &Values) -> Option<String> {
@@ -167,9 +196,9 @@ fn account(at: &AccountShape, body: &Value, values: &Values) -> Option<Account> 
     Some(marks.fold(account, |account, mark| account.marked(mark.label.as_deref(), mark.account.as_deref())))
 }
 
-/// An id is taken as it stands or not at all: two accounts must not become one by trimming.
+/// An id is taken as it stands or not at all: two accounts must not become one by trimming, or by bytes that can't be read.
 fn is_id(id: &str) -> bool {
-    !id.trim().is_empty() && id.chars().count() <= LONGEST && !id.chars().any(is_invisible)
+    !id.trim().is_empty() && id.chars().count() <= LONGEST && !id.chars().any(is_invisible) && tolerant::is_readable(id)
 }
 
 /// A label fit to be shown: without control characters and marks that turn the writing direction, at most

@@ -61,9 +61,10 @@ pub fn exchange_request(
     redirect_uri: &str,
     verifier: Option<&Secret>,
 ) -> Built<Outbound> {
-    let mut params = pairs(&[("grant_type", "authorization_code"), ("code", code.expose())]);
+    let code_param = of.server.exchange_code_param.as_str();
+    let mut params = pairs(&[("grant_type", "authorization_code"), (code_param, code.expose())]);
     if of.server.exchange_redirect_uri {
-        params.extend(pairs(&[("redirect_uri", redirect_uri)]));
+        params.extend(pairs(&[("redirect_uri", &of.server.redirect_uri(redirect_uri, of.values)?)]));
     }
     params.extend(verifier.map(|verifier| ("code_verifier".to_owned(), verifier.expose().to_owned())));
     params.extend(filled(&of.server.token_params, of.values)?);
@@ -83,7 +84,7 @@ pub fn refresh_request(
         params.extend(pairs(&[("scope", &scope)]));
     }
     if of.server.refresh_redirect_uri {
-        params.extend(pairs(&[("redirect_uri", redirect_uri)]));
+        params.extend(pairs(&[("redirect_uri", &of.server.redirect_uri(redirect_uri, of.values)?)]));
     }
     params.extend(filled(&of.server.refresh_params, of.values)?);
     let auth = of.server.refresh_client_auth.unwrap_or(of.at.client_auth);

@@ -1,6 +1,7 @@
 //! Requests to apps and the judgement of their answers.
 
 mod answers;
+mod odd;
 mod probes;
 mod requests;
 mod secrets;

@@ -71,6 +71,7 @@ pub(crate) fn credential(app: &App) -> Credential {
         refresh_token: (app.kind == Kind::OAuth2).then(|| Secret::new(refresh)),
         previous: None,
         expires_at: None,
+        lifetime: None,
     };
     let further = app.server().into_iter().flat_map(|server| server.tokens.keys());
     Credential {
@@ -126,6 +127,7 @@ pub(crate) fn connection(app: &App) -> Connection {
         next_attempt_at: now(),
         failures: 0,
         last_error: None,
+        refused: None,
         checked_at: None,
         check_evidence: None,
         next_check_at: None,

@@ -6,6 +6,7 @@
 #[expect(dead_code, reason = "shared with the simulation, which uses the rest")]
 mod support;
 
+mod answers;
 mod assertion;
 mod authorize;
 mod catalogue_lives;

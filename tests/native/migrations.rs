@@ -162,3 +162,29 @@ fn what_was_made_in_a_deleted_workspace_is_ended_by_the_migration_that_forbids_i
     assert!(refused.contains("constraint failed"), "the program knows it by these words: {refused}");
     late("ws_2").unwrap();
 }
+
+#[test]
+fn a_made_token_of_unknown_life_ends_and_no_other_does() {
+    let sqlite = before("0010_limits.sql");
+    sqlite.execute_batch("INSERT INTO workspaces (id, name, created_at) VALUES ('ws_1', 'W', 1)").unwrap();
+    let insert = |id: &str, kind: &str, refreshable: i64, refreshed_at: &str, expires_at: &str| {
+        let sql = format!(
+            "INSERT INTO connections (id, workspace_id, app, app_revision, name, scopes_requested, scopes_granted, created_at,
+               connected_at, generation, version, status, kind, refreshable, refreshed_at, expires_at)
+             VALUES ('{id}', 'ws_1', 'a', 0, 'n', '[]', '[]', 100, 100, 1, 1, 'connected', '{kind}', {refreshable}, {refreshed_at}, {expires_at})"
+        );
+        sqlite.execute_batch(&sql).unwrap();
+    };
+    insert("made", "client_credentials", 1, "NULL", "NULL");
+    insert("renewed", "service_account", 1, "500", "NULL");
+    insert("told", "client_credentials", 1, "500", "7777");
+    insert("consented", "oauth2", 1, "500", "NULL");
+    insert("key", "api_key", 0, "NULL", "NULL");
+    apply(&sqlite, "0011_refused_since.sql");
+    let end = |id: &str| {
+        let sql = format!("SELECT expires_at FROM connections WHERE id = '{id}' AND refused_since IS NULL");
+        sqlite.query_row(&sql, [], |row| row.get::<_, Option<i64>>(0)).unwrap()
+    };
+    let ends = ["made", "renewed", "told", "consented", "key"].map(end);
+    assert_eq!(ends, [Some(1000), Some(1400), Some(7777), None, None]);
+}

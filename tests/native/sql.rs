@@ -14,11 +14,12 @@ use serde_json::json;
 use crate::support::Scene;
 
 /// The attention codes a list can be filtered by.
-const ATTENTION: [&str; 8] = [
+const ATTENTION: [&str; 9] = [
     "missing_scopes",
     "client_misconfigured",
     "client_secret_expires",
     "app_unreachable",
+    "app_refuses",
     "expires_soon",
     "unused",
     "duplicate",
@@ -219,6 +220,18 @@ fn every_attention_code_selects_what_it_says() {
         ("client_misconfigured", "clients", "misconfigured_at = 1".to_owned(), "misconfigured_at = NULL"),
         ("client_secret_expires", "clients", format!("secret_expires_at = {now} + 86400"), "secret_expires_at = NULL"),
         ("app_unreachable", "connections", "failures = 3".to_owned(), "failures = 0"),
+        (
+            "app_refuses",
+            "connections",
+            "refused_since = 1, failures = 3".to_owned(),
+            "refused_since = NULL, failures = 0",
+        ),
+        (
+            "app_refuses",
+            "connections",
+            "refused_since = 1, expires_at = 1".to_owned(),
+            "refused_since = NULL, expires_at = NULL",
+        ),
         ("expires_soon", "connections", format!("refresh_expires_at = {now} + 86400"), "refresh_expires_at = NULL"),
         ("unused", "connections", "connected_at = 1".to_owned(), "connected_at = created_at"),
         ("nothing_shared", "connections", "nothing_shared = 'Share.'".to_owned(), "nothing_shared = NULL"),

@@ -276,6 +276,28 @@ fn a_client_of_ones_own_gets_tokens_anew_whenever_they_end() {
 }
 
 #[test]
+fn a_made_token_of_unknown_life_is_made_anew() {
+    let scene = with_ways(&[machine_way()]);
+    scene.world.acme.machines.borrow_mut().insert("robot".into(), "s3cret".into());
+    scene.world.acme.expires_in.set(None);
+    let id = enter(&scene, "client_credentials", &[("client_id", "robot"), ("client_secret", "s3cret")]);
+    for _ in 0..3 {
+        assert_eq!(scene.row(&id).expires_at.unwrap().since(scene.world.now()), 900);
+        assert_eq!(scene.resolve(&id, Ask::default()).unwrap().resolved.freshness, Freshness::Fresh);
+        scene.expire(&id);
+        assert_eq!(scene.resolve(&id, Ask::default()).unwrap().resolved.freshness, Freshness::Refreshed);
+    }
+    // What the app says once goes before what is assumed.
+    scene.world.acme.expires_in.set(Some(7200));
+    scene.expire(&id);
+    assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+    scene.world.acme.expires_in.set(None);
+    scene.expire(&id);
+    assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+    assert_eq!(scene.row(&id).expires_at.unwrap().since(scene.world.now()), 7200);
+}
+
+#[test]
 fn a_mint_that_fails_for_now_kills_nothing() {
     let scene = with_ways(&[machine_way()]);
     scene.world.acme.machines.borrow_mut().insert("robot".into(), "s3cret".into());

@@ -250,6 +250,7 @@ impl Problems {
             ("client", &raw.client),
             ("configuration", &raw.configuration),
             ("transient", &raw.transient),
+            ("denied", &raw.denied),
         ] {
             self.texts(&format!("{at}.{member}"), codes);
         }
@@ -264,6 +265,7 @@ impl Problems {
             client: raw.client,
             configuration: raw.configuration,
             transient: raw.transient,
+            denied: raw.denied,
             error: error?,
             codes: codes.flatten(),
             retry_after: retry_after.flatten(),

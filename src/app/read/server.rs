@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::{
     AddressTemplate, Approval, ClientHelp, Endpoints, FixedEndpoints, FurtherToken, Grant, KeyFileShape, Kind, OAuth2,
-    Origin, OutboundMethod, Pointer, ResponseShape, Revocation, RevokeStyle, Rotation,
+    Origin, OutboundMethod, Pointer, ResponseShape, Revocation, RevokeStyle, Rotation, Template,
 };
 use super::Problems;
 use super::rules::{Known, as_servers_read, is_a_password_grant, is_grant_type, is_the_flows};
@@ -12,6 +12,14 @@ use super::shape::{
     RawApproval, RawAuth, RawHelp, RawKeyFile, RawResponse, RawRevocation, RawRotation, RawToken, RevokeMethod,
 };
 use crate::egress::Address;
+
+/// The names that the app has for parameters of the flow, and for the address that people come back to.
+struct Named {
+    code: String,
+    exchange_code: String,
+    scope: Option<String>,
+    redirect: Option<Template>,
+}
 
 impl Problems {
     pub(super) fn server(&mut self, path: &str, raw: &mut RawAuth, known: &Known<'_>) -> Option<OAuth2> {
@@ -59,7 +67,9 @@ impl Problems {
         let revoke =
             self.revocation(&at("revoke"), raw.revoke.take().unwrap_or_default(), raw.revoke_url.as_ref(), known);
         let response = self.response(&at("response"), raw.response.take().unwrap_or_default());
-        let tokens = self.further(&at("tokens"), std::mem::take(&mut raw.tokens), &scope_separator);
+        let tokens =
+            self.further(&at("tokens"), std::mem::take(&mut raw.tokens), (&scope_separator, response.as_ref()));
+        let named = self.named(path, raw, known);
         let client_help = raw.client_help.take().map(|help| self.client_help(&at("client_help"), help));
         self.sentences(&at("connect_help"), &raw.connect_help);
         let approval = raw.approval.take().map(|approval| self.approval(&at("approval"), approval));
@@ -76,6 +86,10 @@ impl Problems {
             token_params,
             refresh_params,
             token_headers: std::mem::take(&mut raw.token_headers),
+            code_param: named.code,
+            exchange_code_param: named.exchange_code,
+            callback_scope: named.scope,
+            redirect_name: named.redirect,
             exchange_redirect_uri: raw.exchange_redirect_uri.unwrap_or(true),
             refresh_redirect_uri: raw.refresh_redirect_uri.unwrap_or(false),
             login_hint: raw.login_hint.unwrap_or(false),
@@ -98,6 +112,67 @@ impl Problems {
             connect_help: std::mem::take(&mut raw.connect_help),
             approval,
         })
+    }
+
+    /// What the app calls otherwise than RFC 6749 does.
+    fn named(&mut self, path: &str, raw: &mut RawAuth, known: &Known<'_>) -> Named {
+        let at = |member: &str| format!("{path}.{member}");
+        let exchange_code = self.code_param(&at("exchange_code_param"), raw.exchange_code_param.take());
+        if raw.token_params.contains_key(&exchange_code) {
+            self.add(&format!("{path}.token_params.{exchange_code}"), "is set by the flow itself; remove it");
+        }
+        let taken = ["state", "iss", "error", "code"];
+        let code_param = self.redirect_param(&at("code_param"), raw.code_param.take(), &["state", "iss", "error"]);
+        let scope = self.redirect_param(&at("callback_scope"), raw.callback_scope.take(), &taken);
+        let redirect = raw.redirect_uri.take();
+        let redirect = redirect.and_then(|text| self.redirect_name(&at("redirect_uri"), &text, known));
+        Named { code: code_param.unwrap_or_else(code), exchange_code, scope, redirect }
+    }
+
+    /// A parameter of the redirect, unless it is one of those that have another meaning there.
+    fn redirect_param(&mut self, at: &str, name: Option<String>, taken: &[&str]) -> Option<String> {
+        let name = name?;
+        self.param_name(at, &name);
+        if taken.contains(&as_servers_read(&name).as_str()) {
+            self.add(at, format!("must not be {name}, which means something else in a redirect (RFC 6749 4.1.2)"));
+        }
+        Some(name)
+    }
+
+    /// A parameter of the exchange, unless the flow sets it itself.
+    fn code_param(&mut self, at: &str, name: Option<String>) -> String {
+        let Some(name) = name else { return code() };
+        self.param_name(at, &name);
+        if as_servers_read(&name) != "code" && is_the_flows(&name) {
+            self.add(at, format!("must not be {name}, which the exchange sends with another meaning"));
+        }
+        name
+    }
+
+    fn param_name(&mut self, at: &str, name: &str) {
+        let ok =
+            (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+        if !ok {
+            self.add(at, "must be the name of a parameter: 1 to 64 letters, digits, _, - and .");
+        }
+    }
+
+    /// A name that the app gave to the address. It is each client's own, so whoever sets up the client gives it.
+    fn redirect_name(&mut self, at: &str, text: &str, known: &Known<'_>) -> Option<Template> {
+        let of_client = |name: &str| known.variables.get(name).is_some_and(|variable| variable.from == Origin::Client);
+        let template = self.template(at, text, |name| known.is_variable(name))?;
+        let has_one = template.places().next().is_some() && template.places().all(of_client);
+        if !has_one {
+            self.add(
+                at,
+                "must have a place for a variable that comes from \"client\", such as {redirect_name}: the app gives each \
+                 client a name of its own",
+            );
+        }
+        if text.contains([':', '/']) {
+            self.add(at, "must be a name, not an address: the address of this installation is sent by itself");
+        }
+        has_one.then_some(template)
     }
 
     /// 22 characters of base64url are 132 bits: nobody guesses a shorter one only by luck (RFC 6749, 10.10).
@@ -313,8 +388,10 @@ impl Problems {
             access_token: access_token?,
             refresh_token: refresh_token?,
             expires_in: expires_in?,
+            expires_in_unit: raw.expires_in_unit.unwrap_or_default(),
             expires_at: expires_at.flatten(),
             refresh_expires_in: refresh_expires_in.flatten(),
+            refresh_expires_in_unit: raw.refresh_expires_in_unit.unwrap_or_default(),
             scope: scope?,
             token_type: token_type?,
             scope_separator: raw.scope_separator,
@@ -325,7 +402,7 @@ impl Problems {
         &mut self,
         at: &str,
         raw: BTreeMap<String, RawToken>,
-        separator: &str,
+        (separator, first): (&str, Option<&ResponseShape>),
     ) -> Option<BTreeMap<String, FurtherToken>> {
         let mut read = Some(BTreeMap::new());
         for (name, raw) in raw {
@@ -347,6 +424,9 @@ impl Problems {
                 expires_in: raw.expires_in.or_else(|| Some(format!("/{name}/expires_in"))),
                 scope: raw.scope.or_else(|| Some(format!("/{name}/scope"))),
                 token_type: raw.token_type.or_else(|| Some(format!("/{name}/token_type"))),
+                // The lives of one answer are told alike.
+                expires_in_unit: first.map(|first| first.expires_in_unit),
+                refresh_expires_in_unit: first.map(|first| first.refresh_expires_in_unit),
                 ..RawResponse::default()
             };
             let account = raw.account.and_then(|at| self.pointer(&format!("{field}.account"), &at));
@@ -376,4 +456,9 @@ impl Problems {
         self.sentences(&format!("{at}.steps"), &raw.steps);
         Approval { codes: raw.codes, url: raw.url, steps: raw.steps }
     }
+}
+
+/// What RFC 6749 calls an authorization code's parameter.
+fn code() -> String {
+    "code".to_owned()
 }

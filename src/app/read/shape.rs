@@ -10,7 +10,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::super::{Algorithm, BodyEncoding, ClientAuth, Kills, Kind, RevokeStyle, StatusMeaning};
+use super::super::{Algorithm, BodyEncoding, ClientAuth, Kills, Kind, LifetimeUnit, RevokeStyle, StatusMeaning};
 use super::events::RawEvents;
 use super::{FieldError, LARGEST};
 use crate::json::{self, Fault, objects};
@@ -104,6 +104,10 @@ pub(super) struct RawAuth {
     pub(super) refresh_params: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) token_headers: BTreeMap<String, String>,
+    pub(super) code_param: Option<String>,
+    pub(super) exchange_code_param: Option<String>,
+    pub(super) callback_scope: Option<String>,
+    pub(super) redirect_uri: Option<String>,
     pub(super) exchange_redirect_uri: Option<bool>,
     pub(super) refresh_redirect_uri: Option<bool>,
     pub(super) login_hint: Option<bool>,
@@ -168,8 +172,10 @@ pub(super) struct RawResponse {
     pub(super) access_token: Option<String>,
     pub(super) refresh_token: Option<String>,
     pub(super) expires_in: Option<String>,
+    pub(super) expires_in_unit: Option<LifetimeUnit>,
     pub(super) expires_at: Option<String>,
     pub(super) refresh_expires_in: Option<String>,
+    pub(super) refresh_expires_in_unit: Option<LifetimeUnit>,
     pub(super) scope: Option<String>,
     pub(super) token_type: Option<String>,
     pub(super) scope_separator: Option<String>,
@@ -352,6 +358,8 @@ pub(super) struct RawErrors {
     pub(super) configuration: Vec<String>,
     #[serde(default)]
     pub(super) transient: Vec<String>,
+    #[serde(default)]
+    pub(super) denied: Vec<String>,
     pub(super) error: Option<OneOrMany>,
     pub(super) codes: Option<String>,
     pub(super) retry_after: Option<String>,

@@ -92,7 +92,7 @@ pub(super) async fn renew<P: Ports>(
         ));
     }
     let tokens = issued(app, answer)?;
-    had.credential.token = Some(token.merged_with(&tokens));
+    had.credential.token = Some(token.merged_with(&tokens, asked_at));
     if let Some(said) = &tokens.scopes {
         // It speaks for the first token only.
         let further = granted.into_iter().filter(|scope| !scopes.contains(scope));

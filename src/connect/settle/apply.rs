@@ -106,6 +106,7 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
         next_attempt_at: Timestamp::from_unix(0),
         failures: 0,
         last_error: None,
+        refused: None,
         checked_at: grant.proven.then_some(grant.obtained_at),
         check_evidence: grant.proven.then(|| "connected".to_owned()),
         next_check_at: None,

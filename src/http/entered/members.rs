@@ -111,6 +111,7 @@ fn token(members: &mut Map<String, Value>, path: &str, usage: &Usage) -> Result<
         refresh_token: refresh_token.map(Secret::new),
         previous: None,
         expires_at,
+        lifetime: None,
     };
     Ok((token, scopes))
 }

@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 macro_rules! listed_where {
     ($id:literal) => {
         concat!(
-            "SELECT c.*, k.misconfigured_at AS client_misconfigured_at, k.secret_expires_at AS client_secret_expires_at,
+            "SELECT c.*, k.misconfigured_at AS client_misconfigured_at, k.current AS client_current, k.secret_expires_at AS client_secret_expires_at,
       (SELECT count(DISTINCT u.workflow) FROM uses u WHERE u.connection_id = c.id) AS workflows,
       (SELECT count(*) FROM uses u WHERE u.connection_id = c.id) AS steps,
       EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app AND d.account_id = c.account_id
@@ -39,7 +39,8 @@ macro_rules! listed_where {
           WHERE r.value NOT IN (SELECT g.value FROM json_each(c.scopes_granted) g)) END
         WHEN 'client_misconfigured' THEN k.misconfigured_at IS NOT NULL
         WHEN 'client_secret_expires' THEN k.secret_expires_at < ?12 + 2592000
-        WHEN 'app_unreachable' THEN c.failures >= 3 AND c.status = 'connected'
+        WHEN 'app_unreachable' THEN c.failures >= 3 AND c.status = 'connected' AND c.refused_since IS NULL
+        WHEN 'app_refuses' THEN c.refused_since IS NOT NULL AND c.status = 'connected' AND (c.failures >= 3 OR c.expires_at <= ?12)
         WHEN 'expires_soon' THEN c.status = 'connected' AND ((NOT c.refreshable AND c.expires_at < ?12 + 604800) OR c.refresh_expires_at < ?12 + 604800
           OR c.refresh_idle_until < ?12 + 604800 OR c.grant_expires_at < ?12 + 604800)
         WHEN 'nothing_shared' THEN c.status = 'connected' AND c.nothing_shared IS NOT NULL
@@ -63,6 +64,8 @@ pub struct Listed {
     pub connection: Connection,
     /// Whether the app refuses its client.
     pub client_misconfigured: bool,
+    /// Whether another client has taken the place of its client.
+    pub client_replaced: bool,
     /// When its client's secret ends.
     pub client_secret_expires_at: Option<Timestamp>,
     /// Workflows that used it.
@@ -78,6 +81,7 @@ impl FromRow for Listed {
         Ok(Self {
             connection: Connection::from_row(row)?,
             client_misconfigured: row.optional_integer("client_misconfigured_at")?.is_some(),
+            client_replaced: row.optional_integer("client_current")? == Some(0),
             client_secret_expires_at: row.optional_time("client_secret_expires_at")?,
             workflows: row.integer("workflows")?,
             steps: row.integer("steps")?,

@@ -22,6 +22,7 @@ fn token() -> Token {
         refresh_token: Some(secret()),
         previous: Some(Previous { refresh_token: secret(), until: now() }),
         expires_at: None,
+        lifetime: None,
     }
 }
 

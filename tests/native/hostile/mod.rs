@@ -115,6 +115,10 @@ fn object(members: Vec<BoxedStrategy<Vec<(&'static str, String)>>>) -> impl Stra
 enum Mangling {
     No,
     Bom,
+    /// A member with a byte that is no UTF-8 stands in front.
+    Latin,
+    /// UTF-16, whose units have their low byte first or last.
+    Utf16(bool),
     Cut(prop::sample::Index),
     Byte(prop::sample::Index, u8),
     InFront(Vec<u8>),
@@ -133,6 +137,8 @@ fn mangling() -> impl Strategy<Value = Mangling> {
     prop_oneof![
         8 => Just(Mangling::No),
         1 => Just(Mangling::Bom),
+        2 => Just(Mangling::Latin),
+        1 => any::<bool>().prop_map(Mangling::Utf16),
         1 => any::<prop::sample::Index>().prop_map(Mangling::Cut),
         1 => (any::<prop::sample::Index>(), any::<u8>()).prop_map(|(at, byte)| Mangling::Byte(at, byte)),
         1 => rubbish().prop_map(Mangling::InFront),
@@ -147,6 +153,14 @@ impl Mangling {
         match self {
             Self::No => {}
             Self::Bom => bytes.splice(0..0, *b"\xef\xbb\xbf").for_each(drop),
+            Self::Latin => {
+                let comma: &[u8] = if text == "{}" { b"" } else { b"," };
+                bytes.splice(..1, [b"{\"latin\": \"\xe9t\xe9\"", comma].concat()).for_each(drop);
+            }
+            Self::Utf16(little) => {
+                let write = |unit: u16| if *little { unit.to_le_bytes() } else { unit.to_be_bytes() };
+                bytes = text.encode_utf16().flat_map(write).collect();
+            }
             Self::Cut(at) => bytes.truncate(at.index(bytes.len())),
             Self::Byte(at, byte) => {
                 let at = at.index(bytes.len());
@@ -203,10 +217,9 @@ impl Sent {
         Inbound { status: self.status, headers, body: self.mangling.applied(&self.members.text()) }
     }
 
-    /// Whether the body is the object that was made, and JSON.
+    /// Whether the body is the object that was made. A member that can't be read spoils no other.
     fn is_whole(&self) -> bool {
-        matches!(self.mangling, Mangling::No | Mangling::Bom)
-            && serde_json::from_str::<Value>(&self.members.text()).is_ok()
+        matches!(self.mangling, Mangling::No | Mangling::Bom | Mangling::Latin | Mangling::Utf16(_))
     }
 
     fn is_success(&self) -> bool {
@@ -216,11 +229,24 @@ impl Sent {
     /// Whether it could be a clear refusal by the codes that mean that a grant is gone: a parsed object, with such
     /// a code, under a status that refuses, without what a success has.
     fn may_be_permanent(&self) -> bool {
-        let body = self.inbound().body;
-        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body);
-        let Ok(body) = serde_json::from_slice::<Value>(body) else { return false };
-        let says_so =
-            body["error"].as_str().is_some_and(|error| PERMANENT.iter().any(|code| code.eq_ignore_ascii_case(error)));
+        let is_code = |error: &str| PERMANENT.iter().any(|code| code.eq_ignore_ascii_case(error));
+        let leads = |error: &str| error.split_once([' ', ':']).is_some_and(|(code, _)| is_code(code));
+        let names = |error: &Value| match error {
+            Value::String(text) => is_code(text) || leads(text),
+            Value::Object(members) => {
+                ["code", "type"].iter().any(|name| members.get(*name).and_then(Value::as_str).is_some_and(is_code))
+            }
+            _ => false,
+        };
+        let says_so = match self.mangling {
+            Mangling::Cut(_) => false,
+            _ if self.is_whole() => self.members.value("error").is_some_and(|error| names(&error)),
+            // One byte may have ended another member, or may be passed over by the reader.
+            _ => {
+                let text = String::from_utf8_lossy(&self.inbound().body).to_ascii_lowercase();
+                PERMANENT.iter().any(|code| text.contains(&format!("\"{code}")))
+            }
+        };
         says_so && (self.is_success() || (400..500).contains(&self.status)) && self.status != 429
     }
 }
@@ -240,6 +266,12 @@ fn token_answer() -> impl Strategy<Value = Sent> {
     };
     let errors = prop_oneof![
         3 => word(&["invalid_grant", "Invalid_Grant", "invalid_refresh_token", "bad_refresh_token", "TOKEN_REVOKED"]),
+        2 => prop::sample::select(vec![
+            r#"{"code":"invalid_grant"}"#, r#"{"code":400,"type":"Invalid_Grant"}"#, r#"{"message":"invalid_grant"}"#,
+            r#""invalid_grant - expired""#, r#""token_revoked: by its owner""#, r#""no invalid_grant at all""#,
+            r#"{"code":"quota_gone"}"#, r#"["invalid_grant_type"]"#,
+        ])
+        .prop_map(str::to_owned),
         3 => word(&["invalid_client", "invalid_scope", "unauthorized_client", "slow_down", "temporarily_unavailable", "invalid_request", "x"]),
         1 => planted().prop_map(|text| Value::from(text).to_string()),
     ];

@@ -152,8 +152,11 @@ impl Elsewhere {
         [CANARY, "assertion="].iter().any(|one| self.text.contains(one))
     }
 }
+
 /// Sees every request before the app does, and answers those that are for others.
 pub(crate) type Interceptor = Box<dyn Fn(&Outbound) -> Option<Inbound>>;
+/// Changes the bytes of an answer.
+type Spoil = Box<dyn Fn(&[u8]) -> Vec<u8>>;
 
 /// Answers every request in the app's place.
 pub(crate) type Understudy = Box<dyn Fn(&Outbound) -> Inbound>;
@@ -234,6 +237,8 @@ pub(crate) struct Acme {
     pub(crate) elsewhere: RefCell<Vec<Elsewhere>>,
     /// Who else is on the way out of the program.
     pub(crate) interceptor: RefCell<Option<Interceptor>>,
+    /// What becomes of the bytes of its own answers, by path.
+    spoils: RefCell<BTreeMap<String, Spoil>>,
     /// Called with an account when its grants are revoked at our own wish.
     pub(crate) on_revoked: RefCell<Option<OnRevoked>>,
     truth: RefCell<Truth>,
@@ -260,6 +265,7 @@ impl Acme {
             strangers: RefCell::default(),
             elsewhere: RefCell::default(),
             interceptor: RefCell::default(),
+            spoils: RefCell::default(),
             on_revoked: RefCell::default(),
             truth: RefCell::default(),
             runtime,
@@ -279,6 +285,11 @@ impl Acme {
             Some(reply) => always.insert(path.to_owned(), reply),
             None => always.remove(path),
         };
+    }
+
+    /// What becomes of the bytes of its own answers of a path.
+    pub(crate) fn spoil(&self, path: &str, spoil: impl Fn(&[u8]) -> Vec<u8> + 'static) {
+        self.spoils.borrow_mut().insert(path.to_owned(), Box::new(spoil));
     }
 
     /// Nothing is scripted any more.
@@ -465,10 +476,10 @@ impl Acme {
         let answer = if acts { Some(self.act(&path, &request, sent)) } else { None };
         self.runtime.sleep(latency - latency / 2).await;
         match (reply.map(|reply| reply.arrives), answer) {
-            (None, Some((status, body))) => Ok(self.told(status, &body)),
+            (None, Some((status, body))) => Ok(self.told(&path, status, &body)),
             (Some(Arrives::Edited(edit)), Some((status, mut body))) => {
                 edit(&mut body);
-                Ok(self.told(status, &body))
+                Ok(self.told(&path, status, &body))
             }
             (Some(Arrives::Status(status, body, headers)), _) => Ok(inbound(status, &body, headers)),
             (Some(Arrives::Raw(answer)), _) => Ok(answer),
@@ -477,13 +488,17 @@ impl Acme {
         }
     }
 
-    fn told(&self, status: u16, body: &Value) -> Inbound {
+    fn told(&self, path: &str, status: u16, body: &Value) -> Inbound {
         let mut truth = self.truth.borrow_mut();
         let token = body["refresh_token"].as_str().and_then(|token| truth.refresh_tokens.get(token));
         if let Some(grant) = token.map(|token| token.grant) {
             truth.grants[grant].renewable = true;
         }
-        inbound(status, &body.to_string(), vec![])
+        let mut answer = inbound(status, &body.to_string(), vec![]);
+        if let Some(spoil) = self.spoils.borrow().get(path) {
+            answer.body = spoil(&answer.body);
+        }
+        answer
     }
 
     fn act(&self, path: &str, request: &Outbound, sent: usize) -> (u16, Value) {

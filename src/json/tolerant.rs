@@ -1,0 +1,369 @@
+//! JSON that an app sent, read with suspicion and with patience.
+//!
+//! Owns the rule that a fault in one value never spoils another: bytes that are not UTF-8, half a surrogate pair, a number
+//! out of range or a value nested too deeply cost that value only. Owns what a repeated member means: where two values
+//! contradict each other, neither counts (the member reads as null), so that no parser disagreement can put another token in
+//! place. Refuses to take a text for whole that is cut off or has anything behind it.
+
+use serde_json::{Map, Number, Value};
+
+/// Containers inside each other, at most. What is deeper reads as null.
+const DEEPEST: usize = 128;
+
+/// Stands for what can't be read (U+FFFD). No token and no error code has one.
+const UNREADABLE: char = char::REPLACEMENT_CHARACTER;
+
+/// Whether all of a text could be read. One that could not must not be compared: two different ones may look alike.
+pub(crate) fn is_readable(text: &str) -> bool {
+    !text.contains(UNREADABLE)
+}
+
+/// A text as far as it could be read.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Read {
+    /// What was read. Of an object that is not whole: the members that are complete.
+    pub(crate) value: Value,
+    /// Whether this is all of it: nothing is missing, and nothing follows.
+    pub(crate) whole: bool,
+}
+
+/// The JSON of a body; `None` where it is not whole.
+pub(crate) fn parse(body: &[u8]) -> Option<Value> {
+    read(body).filter(|read| read.whole).map(|read| read.value)
+}
+
+/// The JSON of a body, also where it is damaged; `None` where nothing of it can be read.
+pub(crate) fn read(body: &[u8]) -> Option<Read> {
+    let text = decode(body);
+    let mut reader = Reader { text: &text, at: 0 };
+    match reader.value(0) {
+        Ok(value) => {
+            reader.spaces();
+            Some(Read { value, whole: reader.rest().is_empty() })
+        }
+        Err(Broken(Some(value))) => Some(Read { value, whole: false }),
+        Err(Broken(None)) => None,
+    }
+}
+
+/// The text of a body: UTF-8 (RFC 8259 8.1), or UTF-16 where a byte order mark or the zero beside its first character shows it.
+/// Each sequence that can't be decoded reads as U+FFFD. That never touches an ASCII character beside it.
+pub(crate) fn decode(body: &[u8]) -> String {
+    let little = |bytes: &[u8]| from_utf16(bytes, u16::from_le_bytes);
+    let big = |bytes: &[u8]| from_utf16(bytes, u16::from_be_bytes);
+    let text = match body {
+        [0xff, 0xfe, rest @ ..] => little(rest),
+        [0xfe, 0xff, rest @ ..] => big(rest),
+        [first, 0, ..] if *first != 0 => little(body),
+        [0, second, ..] if *second != 0 => big(body),
+        _ => String::from_utf8_lossy(body).into_owned(),
+    };
+    text.trim_start_matches('\u{feff}').to_owned()
+}
+
+fn from_utf16(bytes: &[u8], unit: impl Fn([u8; 2]) -> u16) -> String {
+    let units = bytes.chunks_exact(2).filter_map(|pair| Some(unit(pair.try_into().ok()?)));
+    char::decode_utf16(units).map(|one| one.unwrap_or(UNREADABLE)).collect()
+}
+
+/// The text ends too early or is no JSON; with what was read before that.
+struct Broken(Option<Value>);
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let next = self.peek()?;
+        self.at += next.len_utf8();
+        Some(next)
+    }
+
+    fn takes(&mut self, text: &str) -> bool {
+        let found = self.rest().starts_with(text);
+        if found {
+            self.at += text.len();
+        }
+        found
+    }
+
+    fn spaces(&mut self) {
+        let spaces = |c: char| matches!(c, ' ' | '\t' | '\n' | '\r');
+        self.at += self.rest().len() - self.rest().trim_start_matches(spaces).len();
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value, Broken> {
+        self.spaces();
+        match self.peek() {
+            Some('{' | '[') if depth >= DEEPEST => self.skip().map(|()| Value::Null),
+            Some('{') => self.object(depth),
+            Some('[') => self.list(depth),
+            Some('"') => self.string().map(Value::String),
+            _ => self.word(),
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Value, Broken> {
+        let mut members = Map::new();
+        self.next();
+        self.spaces();
+        if self.takes("}") {
+            return Ok(Value::Object(members));
+        }
+        loop {
+            self.spaces();
+            let name = match self.peek() {
+                Some('"') => self.string(),
+                _ => Err(Broken(None)),
+            };
+            let Ok(name) = name else { return Err(Broken(Some(Value::Object(members)))) };
+            self.spaces();
+            if !self.takes(":") {
+                return Err(Broken(Some(Value::Object(members))));
+            }
+            match self.value(depth + 1) {
+                Ok(value) => put(&mut members, name, value),
+                Err(Broken(part)) => {
+                    if let Some(part) = part {
+                        put(&mut members, name, part);
+                    }
+                    return Err(Broken(Some(Value::Object(members))));
+                }
+            }
+            self.spaces();
+            if self.takes("}") {
+                return Ok(Value::Object(members));
+            }
+            if !self.takes(",") {
+                return Err(Broken(Some(Value::Object(members))));
+            }
+        }
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Value, Broken> {
+        let mut values = Vec::new();
+        self.next();
+        self.spaces();
+        if self.takes("]") {
+            return Ok(Value::Array(values));
+        }
+        loop {
+            match self.value(depth + 1) {
+                Ok(value) => values.push(value),
+                Err(Broken(part)) => {
+                    values.extend(part);
+                    return Err(Broken(Some(Value::Array(values))));
+                }
+            }
+            self.spaces();
+            if self.takes("]") {
+                return Ok(Value::Array(values));
+            }
+            if !self.takes(",") {
+                return Err(Broken(Some(Value::Array(values))));
+            }
+        }
+    }
+
+    /// Passes a container without recursion.
+    fn skip(&mut self) -> Result<(), Broken> {
+        let mut open = 0_usize;
+        loop {
+            match self.peek() {
+                Some('"') => drop(self.string()?),
+                Some(c) => {
+                    self.next();
+                    match c {
+                        '{' | '[' => open += 1,
+                        '}' | ']' => open = open.saturating_sub(1),
+                        _ => {}
+                    }
+                }
+                None => return Err(Broken(None)),
+            }
+            if open == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A string. What its writer should have escaped is taken as it stands; what can't be read is U+FFFD.
+    fn string(&mut self) -> Result<String, Broken> {
+        let mut text = String::new();
+        self.next();
+        loop {
+            let plain = self.rest().find(['"', '\\']).ok_or(Broken(None))?;
+            text.push_str(self.rest().get(..plain).unwrap_or_default());
+            self.at += plain;
+            if self.next() == Some('"') {
+                return Ok(text);
+            }
+            text.push(match self.next().ok_or(Broken(None))? {
+                c @ ('"' | '\\' | '/') => c,
+                'b' => '\u{8}',
+                'f' => '\u{c}',
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                'u' => self.escaped(),
+                _ => UNREADABLE,
+            });
+        }
+    }
+
+    /// The character of a `\u` escape, with the second half where it needs one.
+    fn escaped(&mut self) -> char {
+        let Some(first) = self.unit() else { return UNREADABLE };
+        if !(0xd800..0xdc00).contains(&first) {
+            return char::from_u32(u32::from(first)).unwrap_or(UNREADABLE);
+        }
+        let before = self.at;
+        let second = if self.takes("\\u") { self.unit() } else { None };
+        let pair = second.and_then(|second| char::decode_utf16([first, second]).next()?.ok());
+        if pair.is_none() {
+            // What follows is a character of its own.
+            self.at = before;
+        }
+        pair.unwrap_or(UNREADABLE)
+    }
+
+    fn unit(&mut self) -> Option<u16> {
+        let digits = self.rest().get(..4).filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        self.at += 4;
+        u16::from_str_radix(digits, 16).ok()
+    }
+
+    /// A number or a literal. A number that is out of range or none (`NaN`) reads as null.
+    fn word(&mut self) -> Result<Value, Broken> {
+        let ends = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+        let length = self.rest().find(ends).unwrap_or(self.rest().len());
+        let word = self.rest().get(..length).unwrap_or_default();
+        self.at += length;
+        match word {
+            "true" => Ok(Value::Bool(true)),
+            "false" => Ok(Value::Bool(false)),
+            "null" | "NaN" | "Infinity" | "-Infinity" => Ok(Value::Null),
+            _ => match word.parse::<Number>() {
+                Ok(number) => Ok(Value::Number(number)),
+                Err(_) if is_number(word) => Ok(Value::Null),
+                Err(_) => Err(Broken(None)),
+            },
+        }
+    }
+}
+
+/// RFC 8259 6.
+fn is_number(word: &str) -> bool {
+    let (mantissa, exponent) = word.split_once(['e', 'E']).unwrap_or((word, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+    let whole = whole.strip_prefix('-').unwrap_or(whole);
+    let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits(whole) && (whole == "0" || !whole.starts_with('0')) && digits(fraction) && digits(exponent)
+}
+
+/// Puts a member; null where the name has stood there with another value.
+pub(crate) fn put(members: &mut Map<String, Value>, name: String, value: Value) {
+    let contradicts = members.get(&name).is_some_and(|before| *before != value);
+    members.insert(name, if contradicts { Value::Null } else { value });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_fault_in_one_value_costs_that_value_only() {
+        for (body, member) in [
+            (&b"{\"a\":1,\"x\":\"Jos\xe9\",\"b\":\"2\"}"[..], json!("Jos\u{fffd}")),
+            (b"{\"a\":1,\"x\":\"\xe9\",\"b\":\"2\"}", json!("\u{fffd}")),
+            (b"{\"a\":1,\"x\":\"\xf0\x9f\x98\",\"b\":\"2\"}", json!("\u{fffd}")),
+            (b"{\"a\":1,\"x\":\"\xed\xa0\x80\",\"b\":\"2\"}", json!("\u{fffd}\u{fffd}\u{fffd}")),
+            (br#"{"a":1,"x":"\ud83d","b":"2"}"#, json!("\u{fffd}")),
+            (br#"{"a":1,"x":"\ud83d\ud83d","b":"2"}"#, json!("\u{fffd}\u{fffd}")),
+            (br#"{"a":1,"x":"\ude00\u0041","b":"2"}"#, json!("\u{fffd}A")),
+            (br#"{"a":1,"x":"\ud83d\ude00","b":"2"}"#, json!("\u{1f600}")),
+            (br#"{"a":1,"x":"\q\u00g","b":"2"}"#, json!("\u{fffd}\u{fffd}00g")),
+            (b"{\"a\":1,\"x\":\"line\nbreak\0\",\"b\":\"2\"}", json!("line\nbreak\0")),
+            (br#"{"a":1,"x":1e999,"b":"2"}"#, Value::Null),
+            (br#"{"a":1,"x":NaN,"b":"2"}"#, Value::Null),
+            (br#"{"a":1,"x":"1","x":"2","b":"2"}"#, Value::Null),
+        ] {
+            let expected = json!({ "a": 1, "x": member, "b": "2" });
+            assert_eq!(parse(body), Some(expected), "{}", String::from_utf8_lossy(body));
+        }
+        let deep = format!(r#"{{"a":1,"x":{}"]"{},"b":"2"}}"#, "[".repeat(50_000), "]".repeat(50_000));
+        let read = parse(deep.as_bytes()).unwrap();
+        assert_eq!((&read["a"], &read["b"]), (&json!(1), &json!("2")));
+    }
+
+    #[test]
+    fn other_encodings_of_unicode_are_recognised() {
+        let text = "{\"a\":\"é\u{1f600}\"}";
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let expected = Some(json!({ "a": "é\u{1f600}" }));
+        for (bom, body) in [
+            (&b""[..], text.as_bytes()),
+            (b"\xef\xbb\xbf", text.as_bytes()),
+            (b"", &little),
+            (b"\xff\xfe", &little),
+            (b"", &big),
+            (b"\xfe\xff", &big),
+        ] {
+            assert_eq!(parse(&[bom, body].concat()), expected, "{bom:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_or_followed_is_not_whole_and_complete_members_are_still_read() {
+        let text = r#"{"a":"one","b":{"c":"two","d":[1,"x"]}}"#;
+        for length in 0..text.len() {
+            let read = read(&text.as_bytes()[..length]);
+            assert!(read.as_ref().is_none_or(|read| !read.whole), "{length}");
+            let a = read.and_then(|read| read.value.get("a").cloned());
+            assert_eq!(a, (length >= 10).then(|| json!("one")), "{length}");
+        }
+        assert_eq!(read(br#"{"b":{"c":"two","d""#).unwrap().value, json!({ "b": { "c": "two" } }));
+        for behind in ["x", "{}", "\0", ","] {
+            let read = read(format!("{text}{behind}").as_bytes()).unwrap();
+            assert!(!read.whole && read.value["a"] == "one", "{behind}");
+        }
+        for other in
+            ["", " ", "<html>", "a=b", "{'a':1}", "tru", "01", "-", "+1", ".5", "1.", "1e", "[1,]", "{\"a\":1,}"]
+        {
+            assert_eq!(parse(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_a_strict_reader_takes_is_read_alike(text: String, number: f64, flag: bool) {
+            let value = json!({ "t": text, "l": [number, flag, null], &text: { "n": -1, "big": u64::MAX } });
+            for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+                let strict: Value = serde_json::from_str(&text).unwrap();
+                proptest::prop_assert_eq!(parse(text.as_bytes()), Some(strict));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(body: Vec<u8>) {
+            let strict = serde_json::from_slice::<Value>(&body);
+            if let Ok(strict) = strict {
+                proptest::prop_assert_eq!(parse(&body), Some(strict));
+            }
+        }
+    }
+}

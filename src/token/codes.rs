@@ -1,0 +1,290 @@
+//! Error codes: where an app's answer has them, and what they mean.
+//!
+//! Owns OAuth's own codes, the places in which answers usually have them, and how they are written there. A code counts only
+//! as a whole word, of OAuth's own or the definition's. Refuses descriptions, messages and pages: what an app tells people
+//! never ends a connection.
+
+use serde_json::Value;
+
+use super::{Class, Refusal};
+use crate::app::{App, Pointer};
+use crate::ports::Inbound;
+
+/// Error codes whose meaning does not depend on the app: RFC 6749 5.2, RFC 8628 3.5 (`slow_down`), and the twins
+/// that apps have of `invalid_grant`.
+const PERMANENT: &[&str] = &["invalid_grant", "invalid_refresh_token", "bad_refresh_token", "token_revoked"];
+const CLIENT: &[&str] = &["invalid_client"];
+const CONFIGURATION: &[&str] = &["unauthorized_client", "unsupported_grant_type", "invalid_scope"];
+const TRANSIENT: &[&str] = &["temporarily_unavailable", "slow_down"];
+
+/// The members in which answers have an error or a list of errors, and those in which an error has its code.
+const ERRORS: &[&str] = &["error", "errors"];
+const CODES: &[&str] = &["code", "type", "error", "errorcode", "errortype", "name", "reason", "status"];
+/// The members in which answers have a code beside other things.
+const CODES_AT_TOP: &[&str] = &["code", "errorcode", "errortype", "type"];
+/// Entries of a list of errors that are looked at, and errors inside each other.
+const MOST_ERRORS: usize = 20;
+const DEEPEST_ERROR: usize = 3;
+
+/// Characters of an error code, at most.
+const LONGEST_CODE: usize = 64;
+/// Characters of a code with digits, at most: what is longer may be a token in the wrong place.
+const LONGEST_CODE_WITH_DIGITS: usize = 24;
+
+/// The refusal that an answer spells out, if it does: where the definition says, then where apps usually have their codes, then
+/// in its headers. A code that means something goes before one that nobody knows.
+pub(super) fn in_answer(
+    app: &App,
+    inbound: &Inbound,
+    body: Option<&Value>,
+    retry_after: Option<i64>,
+) -> Option<Refusal> {
+    let said = body.and_then(|body| of_definition(app, body, retry_after));
+    if said.as_ref().is_some_and(|refusal| refusal.class != Class::Unknown) {
+        return said;
+    }
+    let usual = body.map(|body| usual_places(app, body)).unwrap_or_default();
+    let header = in_challenge(inbound);
+    let in_headers = header.iter().map(String::as_str).chain(error_headers(inbound));
+    let known = usual.iter().map(String::as_str).chain(in_headers).find_map(|text| known_word(app, text, retry_after));
+    known.or(said).or_else(|| {
+        let mut codes = usual.iter().chain(&header).map(|text| sanitise(text));
+        let code = codes.find(|code| code != UNKNOWN)?;
+        Some(Refusal { class: Class::Unknown, code, unauthorized: false })
+    })
+}
+
+/// The refusal that a body spells out where the definition says. Finer codes go before the error's name, and what the
+/// definition says goes before the default table.
+pub(super) fn of_definition(app: &App, body: &Value, retry_after: Option<i64>) -> Option<Refusal> {
+    let codes = app.errors.codes.as_ref().and_then(|codes| codes.find(body)).map(texts).unwrap_or_default();
+    let name = app.errors.error.iter().find_map(|at| text_at(at, body)).map(str::to_owned);
+    let known = codes.iter().chain(&name).find_map(|code| Some((classify(app, code, retry_after)?, code)));
+    if let Some((class, code)) = known {
+        return Some(Refusal { class, code: sanitise(code), unauthorized: false });
+    }
+    let code = name.or_else(|| codes.into_iter().next())?;
+    Some(Refusal { class: Class::Unknown, code: sanitise(&code), unauthorized: false })
+}
+
+/// The code of a `WWW-Authenticate` challenge (RFC 6750 3).
+pub(super) fn in_challenge(inbound: &Inbound) -> Option<String> {
+    let mut challenges = inbound.headers.iter().filter(|(name, _)| name == "www-authenticate");
+    challenges.find_map(|(_, text)| challenge_error(text))
+}
+
+fn challenge_error(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let at = lower.match_indices("error").find_map(|(at, word)| {
+        let before = lower.get(..at)?;
+        let is_quoted = before.matches('"').count() % 2 == 1;
+        let starts = !is_quoted && before.chars().next_back().is_none_or(|c| matches!(c, ' ' | ',' | '\t'));
+        let rest = lower.get(at + word.len()..)?.trim_start();
+        rest.strip_prefix('=').filter(|_| starts)
+    })?;
+    let value = at.trim_start();
+    let value = match value.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next(),
+        None => value.split([',', ' ', '\t']).next(),
+    };
+    value.filter(|value| !value.is_empty()).map(str::to_owned)
+}
+
+/// Headers that some apps put a code into.
+fn error_headers(inbound: &Inbound) -> impl Iterator<Item = &str> {
+    let is_error = |name: &str| {
+        let name = name.replace(['-', '_'], "");
+        ["error", "errorcode", "errortype"].iter().any(|end| name.ends_with(end))
+    };
+    inbound.headers.iter().filter(move |(name, _)| is_error(name)).map(|(_, value)| value.as_str())
+}
+
+/// The texts in the places where answers usually have a code.
+fn usual_places(app: &App, body: &Value) -> Vec<String> {
+    let own = app.errors.error.iter().filter_map(|at| text_at(at, body)).map(str::to_owned);
+    let mut found: Vec<String> = own.collect();
+    let bodies = match body {
+        Value::Array(list) => list.iter().take(MOST_ERRORS).collect(),
+        one => vec![one],
+    };
+    for body in bodies {
+        for error in ERRORS.iter().filter_map(|name| body.get(name)) {
+            codes_of_error(error, DEEPEST_ERROR, &mut found);
+        }
+        found.extend(codes_of(body, CODES_AT_TOP));
+    }
+    found.retain(|text| !text.is_empty());
+    found
+}
+
+/// The codes of an error: a text, an object, or a list of them. An object may have a list of its own.
+fn codes_of_error(error: &Value, deepest: usize, found: &mut Vec<String>) {
+    match error {
+        Value::String(text) => found.push(text.clone()),
+        Value::Array(list) if deepest > 0 => {
+            list.iter().take(MOST_ERRORS).for_each(|entry| codes_of_error(entry, deepest - 1, found));
+        }
+        Value::Object(members) => {
+            found.extend(codes_of(error, CODES));
+            if let Some(errors) = members.get("errors").filter(|_| deepest > 0) {
+                codes_of_error(errors, deepest - 1, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The codes among an object's members, in the order of the names, whose case and separators do not matter.
+fn codes_of(of: &Value, names: &[&str]) -> Vec<String> {
+    let Some(members) = of.as_object() else { return Vec::new() };
+    let named = |name: &&str| {
+        let same = |known: &str| known.replace(['_', '-'], "").eq_ignore_ascii_case(name);
+        members.iter().filter(move |(known, _)| same(known)).flat_map(|(_, value)| texts(value)).collect::<Vec<_>>()
+    };
+    names.iter().flat_map(named).collect()
+}
+
+/// A text that is present and not empty.
+fn text_at<'a>(pointer: &Pointer, body: &'a Value) -> Option<&'a str> {
+    pointer.find(body)?.as_str().filter(|text| !text.is_empty())
+}
+
+/// A value or a list of values as texts.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => vec![text.clone()],
+        Value::Number(number) => vec![number.to_string()],
+        Value::Array(list) => list.iter().filter(|value| !value.is_array()).flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The code that a text is or names as a whole word, if anybody knows it.
+fn known_word(app: &App, text: &str, retry_after: Option<i64>) -> Option<Refusal> {
+    words(text).into_iter().find_map(|word| {
+        let class = classify(app, word, retry_after).or_else(|| spelled_otherwise(word, retry_after))?;
+        Some(Refusal { class, code: sanitise(word), unauthorized: false })
+    })
+}
+
+/// The words of a text that can be its code: the text itself; the word it begins with (`invalid_grant - expired`); the one
+/// after a word that only says that it is an error (`OAuthException: invalid_grant`); the one in brackets at its end; the
+/// last part of a URI (`urn:…:invalid_grant`). What stands inside a sentence is none.
+fn words(text: &str) -> Vec<&str> {
+    let text = text.trim();
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let first = |text: &str| -> usize { text.find(|c| !is_part(c)).unwrap_or(text.len()) };
+    let bare = text.trim_start_matches(['[', '(', '"', '\'', '<']);
+    let bare = if text.starts_with('<') { "" } else { bare };
+    let (leading, rest) = bare.split_at(first(bare));
+    let mut words = vec![text, leading.trim_end_matches(['.', '-'])];
+    let announces = |word: &str| {
+        let word = word.to_ascii_lowercase();
+        word.ends_with("error") || word.ends_with("exception")
+    };
+    if let Some(after) = rest.strip_prefix(':').map(str::trim_start).filter(|_| announces(leading)) {
+        words.push(after.get(..first(after)).unwrap_or_default().trim_end_matches(['.', '-']));
+    }
+    if let Some((_, inside)) = text.strip_suffix([')', ']']).and_then(|text| text.rsplit_once(['(', '['])) {
+        words.push(inside);
+    }
+    if !text.contains(char::is_whitespace)
+        && let Some((_, last)) = text.rsplit_once(['/', ':', '#'])
+    {
+        words.push(last);
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// OAuth's own codes as some write them: `InvalidGrant`, `INVALID-GRANT`, `InvalidGrantException`.
+fn spelled_otherwise(word: &str, retry_after: Option<i64>) -> Option<Class> {
+    let plain = |text: &str| text.to_ascii_lowercase().replace(['_', '-'], "");
+    let word = plain(word);
+    let word = word.strip_suffix("exception").or_else(|| word.strip_suffix("error")).unwrap_or(&word);
+    usual_class(|known| plain(known) == word, retry_after)
+}
+
+fn usual_class(is_it: impl Fn(&str) -> bool, retry_after: Option<i64>) -> Option<Class> {
+    let among = |list: &[&str]| list.iter().any(|known| is_it(known));
+    [
+        (among(PERMANENT), Class::Permanent),
+        (among(CLIENT), Class::Client),
+        (among(CONFIGURATION), Class::Configuration),
+        (among(TRANSIENT), Class::Transient { retry_after }),
+    ]
+    .into_iter()
+    .find_map(|(says, class)| says.then_some(class))
+}
+
+fn classify(app: &App, code: &str, retry_after: Option<i64>) -> Option<Class> {
+    let own = &app.errors;
+    let own_says = |list: &[String]| list.iter().any(|known| known.eq_ignore_ascii_case(code));
+    [
+        (own_says(&own.permanent), Class::Permanent),
+        (own_says(&own.client), Class::Client),
+        (own_says(&own.configuration), Class::Configuration),
+        (own_says(&own.transient), Class::Transient { retry_after }),
+    ]
+    .into_iter()
+    .find_map(|(says, class)| says.then_some(class))
+    .or_else(|| usual_class(|known| known.eq_ignore_ascii_case(code), retry_after))
+}
+
+/// What stands for a code that can't be shown.
+const UNKNOWN: &str = "unknown_error";
+
+/// An error code that is safe to log and show, or `unknown_error`.
+fn sanitise(code: &str) -> String {
+    let code = code.to_ascii_lowercase();
+    let has_digits = code.bytes().any(|b| b.is_ascii_digit());
+    let longest = if has_digits { LONGEST_CODE_WITH_DIGITS } else { LONGEST_CODE };
+    let ok = code.len() <= longest && code.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-'));
+    if ok { code } else { UNKNOWN.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{challenge_error, words};
+
+    #[test]
+    fn a_code_is_a_whole_word_in_a_place_for_codes() {
+        for (text, word) in [
+            ("invalid_grant", "invalid_grant"),
+            ("invalid_grant - expired", "invalid_grant"),
+            ("invalid_grant: expired.", "invalid_grant"),
+            ("[invalid_grant] expired", "invalid_grant"),
+            ("OAuthException: invalid_grant. Expired", "invalid_grant"),
+            ("The token has expired (invalid_grant)", "invalid_grant"),
+            ("urn:acme:error:invalid_grant", "invalid_grant"),
+            ("https://acme.example/errors#invalid_grant", "invalid_grant"),
+        ] {
+            assert!(words(text).contains(&word), "{text}: {:?}", words(text));
+        }
+        for text in [
+            "this is no invalid_grant at all",
+            "invalid_grant_type",
+            "not_invalid_grant",
+            "message: invalid_grant is what it says",
+            "<invalid_grant>",
+            "invalid grant",
+        ] {
+            assert!(!words(text).contains(&"invalid_grant"), "{text}: {:?}", words(text));
+        }
+    }
+
+    #[test]
+    fn the_code_of_a_challenge_is_its_error_and_nothing_else() {
+        for (text, code) in [
+            (r#"Bearer error="invalid_token""#, Some("invalid_token")),
+            (r#"Bearer realm="x", error = "Invalid_Token", error_description="y""#, Some("invalid_token")),
+            ("Bearer error=invalid_token,scope=x", Some("invalid_token")),
+            (r#"Bearer error_description="an error=invalid_grant""#, None),
+            (r#"Bearer realm="x""#, None),
+            (r#"Bearer error="""#, None),
+            ("", None),
+        ] {
+            assert_eq!(challenge_error(text).as_deref(), code, "{text}");
+        }
+    }
+}
