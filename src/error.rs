@@ -7,6 +7,7 @@
 use serde::Serialize;
 
 use crate::ports::{DatabaseError, NoRandomness, RateLimit};
+use crate::vault::SealError;
 
 /// What went wrong, as callers may rely on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -261,12 +262,29 @@ impl From<DatabaseError> for Error {
         match error {
             DatabaseError::Constraint => Self::internal("a database constraint was violated"),
             DatabaseError::Malformed(cause) => Self::internal(cause),
+            DatabaseError::NotMigrated(cause) => {
+                let mut error = Self::misconfigured(
+                    "The database lacks a table or column that this version needs. Apply the migrations: `npm run deploy`, or `npx wrangler d1 migrations apply DB --remote`.",
+                );
+                error.cause = Some(cause);
+                error
+            }
             DatabaseError::Unavailable(cause) => {
                 let mut error = Self::new(Code::DatabaseUnavailable, "The database did not answer. Try again shortly.")
                     .hint(|h| h.retry_after = Some(2));
                 error.cause = Some(cause);
                 error
             }
+        }
+    }
+}
+
+impl From<SealError> for Error {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::NoRandomness => NoRandomness.into(),
+            SealError::Cipher => Self::internal("the cipher could not seal a value"),
+            SealError::Json => Self::internal("a value to be sealed could not be written as JSON"),
         }
     }
 }

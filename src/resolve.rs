@@ -107,12 +107,14 @@ pub async fn resolve<P: Ports>(
     let (workflow, step) = ask.as_ref().map_or(("", ""), Ask::place);
     match connections::for_resolve(core.db(), &presented.id, id, workflow, step).await {
         Ok(read) => from_record(core, presented, read, ask).await,
-        Err(DatabaseError::Unavailable(cause)) if consistency != Consistency::Strong => {
+        Err(error @ (DatabaseError::Unavailable(_) | DatabaseError::NotMigrated(_)))
+            if consistency != Consistency::Strong =>
+        {
             let found = match &ask {
                 Ok(ask) => cached::resolve(core, presented, id, ask).await?,
                 Err(_) => None,
             };
-            found.ok_or_else(|| DatabaseError::Unavailable(cause).into())
+            found.ok_or_else(|| error.into())
         }
         Err(error) => Err(error.into()),
     }

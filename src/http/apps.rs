@@ -9,7 +9,7 @@ use serde_json::json;
 use super::input::Filters;
 use super::known::{self, Known};
 use super::{Call, Response, input, view};
-use crate::app::{App, AppId, Definition, Form, Kind, WayId};
+use crate::app::{App, AppId, Definition, Form, Kind};
 use crate::authorize;
 use crate::catalogue;
 use crate::client::{Client, ClientSecret};
@@ -194,9 +194,10 @@ pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
 async fn consented<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Rc<App>> {
     let definition = registered(core, call).await?.definition;
     let unknown = || Error::not_found("way to connect this app");
-    let found = match input::query(call.request, "way") {
-        Some(text) => {
-            let way = WayId::parse(&text).and_then(|id| definition.way(Some(&id))).ok_or_else(unknown)?;
+    Filters::only(call.request, &["way"])?;
+    let found = match input::way(call.request)? {
+        Some(id) => {
+            let way = definition.way(Some(&id)).ok_or_else(unknown)?;
             if way.kind != Kind::OAuth2 {
                 return Err(needs_none(&format!("The way {} of {}", way.way, definition.name)));
             }

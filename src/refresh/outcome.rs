@@ -232,7 +232,7 @@ pub(super) async fn put_off<P: Ports>(
 pub(super) async fn of_error<P: Ports>(core: &Core<P>, case: &Case, error: &Error) -> ErrandOutcome {
     core.log_cause(error);
     match error.code {
-        Code::DatabaseUnavailable => ErrandOutcome::DatabaseDown,
+        Code::DatabaseUnavailable | Code::Misconfigured => ErrandOutcome::DatabaseDown,
         Code::ClientMissing => ErrandOutcome::ClientMisconfigured,
         _ => {
             let wait = backoff(core, case.connection.failures, error.hints.retry_after);

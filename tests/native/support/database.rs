@@ -276,8 +276,10 @@ fn failure(sql: &str, error: &rusqlite::Error) -> DatabaseError {
         rusqlite::Error::SqliteFailure(cause, _) if cause.code == ErrorCode::ConstraintViolation => {
             DatabaseError::Constraint
         }
-        error if error.to_string().contains("no such table") => DatabaseError::Unavailable(error.to_string()),
-        error => panic!("{sql}: {error}"),
+        error => match DatabaseError::of_message(&error.to_string()) {
+            error @ DatabaseError::NotMigrated(_) => error,
+            _ => panic!("{sql}: {error}"),
+        },
     }
 }
 
