@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use crate::client::ClientProblem;
 use crate::connection::{SOON, Status};
 use crate::store::connections::Listed;
 use crate::time::Timestamp;
@@ -23,7 +24,7 @@ pub struct Attention {
     /// When it comes true, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
-    /// What the app's definition says about it, for a person, where it says something of its own.
+    /// What more is known about it and what to do, for a person.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
@@ -108,18 +109,26 @@ pub fn of(listed: &Listed, now: Timestamp) -> Vec<Attention> {
     let ends = access_ends.into_iter().chain(connection.ends_for_good_at()).min();
     let ends = soon(ends, SOON).filter(|_| connected);
     let secret_ends = soon(listed.client_secret_expires_at, SECRET_SOON);
+    // An app that was not asked is not out of reach.
+    let was_not_asked = connection.last_error.as_deref().and_then(ClientProblem::parse).is_some();
+    let problem = listed.client_problem();
+    let is_misconfigured = listed.client_misconfigured || problem.is_some();
     let last_sign = connection.last_used_at.unwrap_or(connection.connected_at);
     let found = [
         (ends.is_some(), Code::ExpiresSoon, ends),
         (!connection.missing_scopes().is_empty(), Code::MissingScopes, None),
-        (connected && connection.failures >= FAILURES, Code::AppUnreachable, None),
-        (listed.client_misconfigured, Code::ClientMisconfigured, None),
+        (connected && connection.failures >= FAILURES && !was_not_asked, Code::AppUnreachable, None),
         (secret_ends.is_some(), Code::ClientSecretExpires, secret_ends),
         (now.since(last_sign) > UNUSED, Code::Unused, None),
         (listed.duplicate, Code::Duplicate, None),
     ];
     let nothing = connection.nothing_shared.clone().filter(|_| connected);
     let nothing = nothing.map(|say| Attention { code: Code::NothingShared, at: None, detail: Some(say) });
+    let client = is_misconfigured.then(|| Attention {
+        code: Code::ClientMisconfigured,
+        at: None,
+        detail: problem.map(|problem| problem.explained().to_owned()),
+    });
     let found = found.into_iter().filter(|(holds, _, _)| *holds);
-    found.map(|(_, code, at)| Attention { code, at, detail: None }).chain(nothing).collect()
+    found.map(|(_, code, at)| Attention { code, at, detail: None }).chain(client).chain(nothing).collect()
 }

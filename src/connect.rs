@@ -71,10 +71,12 @@ pub enum Failure {
     AccountUnknown,
     /// It is another account than the connection has, and nobody asked to switch.
     OtherAccount,
+    /// The grant could not be stored here.
+    NotStored,
 }
 
 impl Failure {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::RefusedByApp,
         Self::ApprovalRequired,
         Self::WrongIssuer,
@@ -89,6 +91,7 @@ impl Failure {
         Self::LinkUsed,
         Self::AccountUnknown,
         Self::OtherAccount,
+        Self::NotStored,
     ];
 
     /// The stored code.
@@ -108,6 +111,7 @@ impl Failure {
             Self::LinkUsed => "link_used",
             Self::AccountUnknown => "account_unknown",
             Self::OtherAccount => "other_account",
+            Self::NotStored => "not_stored",
         }
     }
 
@@ -150,6 +154,9 @@ impl Failure {
             }
             Self::OtherAccount => {
                 "This credential is for another account than the connection has, or the app does not tell. Nothing was stored. Send \"switch_account\": true to switch knowingly, or make a new connection."
+            }
+            Self::NotStored => {
+                "The app gave its permission, but it could not be stored here, so it was given back to the app as far as possible. Nothing is connected. Please try again in a moment."
             }
         }
     }

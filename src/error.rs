@@ -6,6 +6,7 @@
 
 use serde::Serialize;
 
+use crate::client::ClientProblem;
 use crate::ports::{DatabaseError, NoRandomness, RateLimit};
 use crate::vault::SealError;
 
@@ -178,6 +179,9 @@ pub struct Hints {
     /// The page that tells how the client that is missing is set up.
     #[serde(skip)]
     pub setup: Option<String>,
+    /// Why a client can't be used.
+    #[serde(skip)]
+    pub client: Option<ClientProblem>,
     /// Methods the path allows.
     #[serde(skip)]
     pub allow: Vec<&'static str>,

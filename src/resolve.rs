@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::app::Kind;
 use crate::authorize;
 use crate::caller::PresentedKey;
+use crate::client::ClientProblem;
 use crate::connection::{Account, Connection, LEAST_USEFUL, Reason, Status};
 use crate::core::Core;
 use crate::credential::{Credential, Token};
@@ -23,6 +24,7 @@ use crate::error::{Code, Error, Result};
 use crate::ids::ConnectionId;
 use crate::ports::{DatabaseError, Errand, ErrandOutcome, Ports, Refresher};
 use crate::registry;
+use crate::store::clients;
 use crate::store::connections::{self, ForResolve};
 use crate::store::uses;
 use crate::time::Timestamp;
@@ -208,6 +210,10 @@ async fn refreshed<P: Ports>(core: &Core<P>, before: Connection, ask: &Ask, erra
         return handed(core, connection, Freshness::Stale, vec![]);
     }
     let refusal = of_outcome(core, &connection, &outcome);
+    let refusal = match outcome {
+        ErrandOutcome::ClientMisconfigured => with_client_problem(core, &connection, refusal).await,
+        _ => refusal,
+    };
     let Ok(handed) = handed(core, connection, Freshness::Stale, vec![]) else { return Err(refusal) };
     without_what_ended(handed, &outcome, now).ok_or(refusal)
 }
@@ -231,6 +237,23 @@ fn handed<P: Ports>(core: &Core<P>, connection: Connection, freshness: Freshness
     let unreadable = || needs_reconnect(core, &connection.id, Reason::Unreadable);
     let credential = connection.credential(&core.config.ring).ok_or_else(unreadable)?;
     Ok(Handed { connection, credential, freshness, after })
+}
+
+/// Says what is wrong with the client, where that is known without the app.
+async fn with_client_problem<P: Ports>(core: &Core<P>, connection: &Connection, mut refusal: Error) -> Error {
+    let mut problem = connection.last_error.as_deref().and_then(ClientProblem::parse);
+    if problem.is_none()
+        && let Some(id) = &connection.client
+        && let Ok(Some(client)) = clients::get(core.db(), &connection.workspace, id).await
+    {
+        problem = client.misconfigured.as_ref().and_then(|(_, code)| ClientProblem::parse(code));
+    }
+    let Some(problem) = problem else { return refusal };
+    refusal.detail = format!("No new token can be had. {}", problem.explained());
+    if problem == ClientProblem::AddressesChanged {
+        refusal.hints.reconnect_url = Some(reconnect_url(core, &connection.id, &[]));
+    }
+    refusal
 }
 
 /// What a failed refresh means when nothing usable is left.

@@ -110,7 +110,7 @@ pub async fn paste<P: Ports>(
     let destinations = Destinations::of_grant(app, at.as_ref(), &found.variables);
     let flow = begin(core, wish, &offer, (&found, &destinations), session_hash).await?;
     let grant = grant(app, &paste, had, (found, destinations), (&offer.scopes, obtained_at));
-    let failure = Box::pin(settle::settle(core, &flow, app, grant, deciding)).await?;
+    let failure = Box::pin(settle::settle_arrived(core, &flow, app, grant, deciding)).await?;
     if let Some(failure) = failure {
         let end = authorizations::end(&flow.id, Outcome::Failed, Some(failure.as_str()), None);
         core.db().batch(vec![end]).await?;

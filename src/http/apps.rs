@@ -221,7 +221,7 @@ async fn current_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<(Rc
 
 pub(super) async fn get_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let (app, client) = current_client(core, call).await?;
-    Ok(Response::json(200, &view::client(core, &client, &app.id)))
+    Ok(Response::json(200, &view::client(core, &client, &app)))
 }
 
 /// Tells what the app makes of the client, before anybody connects.
@@ -283,7 +283,7 @@ pub(super) async fn put_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Res
         secret_expires_at: new.secret_expires_at,
     };
     let client = client_setup::put(core, &call.key()?.workspace, &app, new).await?;
-    Ok(Response::json(200, &view::client(core, &client, &app.id)))
+    Ok(Response::json(200, &view::client(core, &client, &app)))
 }
 
 fn check(new: &ClientInput, now: Timestamp) -> Result<()> {

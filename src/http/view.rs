@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::known::is_ready;
-use crate::app::{App, AppId, Definition, Kind, Origin, Variable};
+use crate::app::{App, Definition, Kind, Origin, Variable};
 use crate::attention;
 use crate::caller::Key;
-use crate::client::Client;
+use crate::client::{Client, ClientProblem};
 use crate::connect::start::redirect_uri;
 use crate::connect::{client_setup, hosts};
 use crate::core::Core;
@@ -154,17 +154,27 @@ fn variable(name: &str, variable: &Variable) -> Value {
 }
 
 /// A client without its secret.
-pub(super) fn client<P: Ports>(core: &Core<P>, client: &Client, app: &AppId) -> Value {
+pub(super) fn client<P: Ports>(core: &Core<P>, client: &Client, app: &App) -> Value {
+    let stored = client.misconfigured.as_ref();
+    // What can be seen without the app is told before anybody runs into it.
+    let seen = client.problem(&core.config.ring);
+    let seen = seen.or_else(|| (!client_setup::serves(client, app)).then_some(ClientProblem::AddressesChanged));
+    let known = stored.and_then(|(_, error)| ClientProblem::parse(error)).or(seen);
+    let error = stored.map(|(_, error)| error.as_str()).or(seen.map(ClientProblem::as_str));
     json!({
         "id": client.id,
-        "app": app,
+        "app": app.id,
         "client_id": client.client_id,
         "has_secret": client.sealed_secret.is_some(),
         "variables": client.variables,
         "redirect_uri": redirect_uri(core, &client.redirect_id),
         "scopes": client.scopes,
         "secret_expires_at": client.secret_expires_at,
-        "misconfigured": client.misconfigured.as_ref().map(|(since, error)| json!({ "since": since, "error": error })),
+        "misconfigured": error.map(|error| json!({
+            "since": stored.map(|(since, _)| since),
+            "error": error,
+            "detail": known.map(ClientProblem::explained),
+        })),
         "created_at": client.created_at,
         "updated_at": client.updated_at,
     })

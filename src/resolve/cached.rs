@@ -128,8 +128,8 @@ pub(super) async fn resolve<P: Ports>(
         return Ok(None);
     };
     // One caller in a while goes to the record, whose answer is copied anew. Where the record is out of reach it comes back.
-    let is_to_be_renewed = is_lapsing(entry.until(), end_of_entry(life, now), now)
-        || is_lapsing(key_until, now.plus(LONGEST_TTL), now);
+    let is_to_be_renewed =
+        is_lapsing(entry.until(), end_of_entry(life, now), now) || is_lapsing(key_until, now.plus(LONGEST_TTL), now);
     if is_to_be_renewed
         && ask.consistency == Consistency::Edge
         && freshness == Freshness::Fresh
@@ -274,7 +274,11 @@ pub(super) async fn write<P: Ports>(core: &Core<P>, copy: &Copy) {
     }
 }
 
-async fn write_connection<P: Ports>(core: &Core<P>, copy: &Copy, (now, end): (Timestamp, Timestamp)) -> std::result::Result<bool, CacheError> {
+async fn write_connection<P: Ports>(
+    core: &Core<P>,
+    copy: &Copy,
+    (now, end): (Timestamp, Timestamp),
+) -> std::result::Result<bool, CacheError> {
     let connection = &copy.connection;
     let name = connection_entry(&connection.id);
     let is_good = |generation: i64, version: i64, until: Timestamp| {
@@ -321,7 +325,11 @@ async fn write_key<P: Ports>(core: &Core<P>, key: &Key) -> std::result::Result<b
     }
     let place = place(key.workspace.as_str(), key.id.as_str(), "key", 0);
     let written = put(core, &name, key, &place, 0, (now, end)).await;
-    if written.is_ok() { memo.done(&noted, now) } else { memo.failed(&noted) }
+    if written.is_ok() {
+        memo.done(&noted, now)
+    } else {
+        memo.failed(&noted)
+    }
     written
 }
 
@@ -338,7 +346,13 @@ async fn put<P: Ports, T: Serialize>(
         .map(Secret::new)
         .map_err(|_| CacheError("an entry could not be written as JSON".into()))?;
     let sealed = core.config.ring.seal(core.ports.random(), place, &text).map_err(failed)?;
-    let entry = Entry { workspace: place.workspace.to_owned(), generation: place.generation, version, sealed, until: end.unix() };
+    let entry = Entry {
+        workspace: place.workspace.to_owned(),
+        generation: place.generation,
+        version,
+        sealed,
+        until: end.unix(),
+    };
     core.ports.cache().put(name, &store::json_text(&entry), end.since(now)).await?;
     Ok(true)
 }

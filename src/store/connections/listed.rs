@@ -4,6 +4,7 @@
 //! can't be read.
 
 use crate::app::AppId;
+use crate::client::ClientProblem;
 use crate::connection::{Connection, Status};
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, Row};
@@ -16,7 +17,7 @@ use crate::time::Timestamp;
 macro_rules! listed_where {
     ($id:literal) => {
         concat!(
-            "SELECT c.*, k.misconfigured_at AS client_misconfigured_at, k.secret_expires_at AS client_secret_expires_at,
+            "SELECT c.*, k.misconfigured_at AS client_misconfigured_at, k.misconfigured_error AS client_error, k.secret_expires_at AS client_secret_expires_at,
       (SELECT count(DISTINCT u.workflow) FROM uses u WHERE u.connection_id = c.id) AS workflows,
       (SELECT count(*) FROM uses u WHERE u.connection_id = c.id) AS steps,
       EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app AND d.account_id = c.account_id
@@ -37,9 +38,10 @@ macro_rules! listed_where {
         WHEN 'missing_scopes' THEN CASE WHEN json_valid(c.scopes_requested) AND json_valid(c.scopes_granted) THEN
           EXISTS (SELECT 1 FROM json_each(c.scopes_requested) r
           WHERE r.value NOT IN (SELECT g.value FROM json_each(c.scopes_granted) g)) END
-        WHEN 'client_misconfigured' THEN k.misconfigured_at IS NOT NULL
+        WHEN 'client_misconfigured' THEN k.misconfigured_at IS NOT NULL OR c.last_error = 'client_addresses_changed'
         WHEN 'client_secret_expires' THEN k.secret_expires_at < ?12 + 2592000
         WHEN 'app_unreachable' THEN c.failures >= 3 AND c.status = 'connected'
+          AND coalesce(c.last_error, '') NOT IN ('client_secret_unreadable', 'client_key_unusable', 'client_addresses_changed')
         WHEN 'expires_soon' THEN c.status = 'connected' AND ((NOT c.refreshable AND c.expires_at < ?12 + 604800) OR c.refresh_expires_at < ?12 + 604800
           OR c.refresh_idle_until < ?12 + 604800 OR c.grant_expires_at < ?12 + 604800)
         WHEN 'nothing_shared' THEN c.status = 'connected' AND c.nothing_shared IS NOT NULL
@@ -63,6 +65,8 @@ pub struct Listed {
     pub connection: Connection,
     /// Whether the app refuses its client.
     pub client_misconfigured: bool,
+    /// Why, as a code: the app's, or one of [`ClientProblem`]'s.
+    pub client_error: Option<String>,
     /// When its client's secret ends.
     pub client_secret_expires_at: Option<Timestamp>,
     /// Workflows that used it.
@@ -78,11 +82,23 @@ impl FromRow for Listed {
         Ok(Self {
             connection: Connection::from_row(row)?,
             client_misconfigured: row.optional_integer("client_misconfigured_at")?.is_some(),
+            client_error: row.optional_text("client_error")?,
             client_secret_expires_at: row.optional_time("client_secret_expires_at")?,
             workflows: row.integer("workflows")?,
             steps: row.integer("steps")?,
             duplicate: row.flag("duplicate")?,
         })
+    }
+}
+
+impl Listed {
+    /// Why its client can't be used, where that is known without the app.
+    pub fn client_problem(&self) -> Option<ClientProblem> {
+        let of_connection = self.connection.last_error.as_deref().and_then(ClientProblem::parse);
+        // What concerns every connection is told by the client: it may have been entered anew since.
+        of_connection
+            .filter(|problem| !problem.is_of_every_connection())
+            .or_else(|| self.client_error.as_deref().and_then(ClientProblem::parse))
     }
 }
 
