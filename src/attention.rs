@@ -2,6 +2,8 @@
 //!
 //! The list's filter in `store::connections` says the same in SQL; a test holds the two together.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::client::ClientProblem;
@@ -27,9 +29,19 @@ pub struct Attention {
     /// What more is known about it and what to do, for a person.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// Where a signed-in person does what helps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconnect_url: Option<String>,
+    /// The hosts that are concerned.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub hosts: BTreeSet<String>,
 }
 
 impl Attention {
+    fn new(code: Code) -> Self {
+        Self { code, at: None, detail: None, reconnect_url: None, hosts: BTreeSet::new() }
+    }
+
     /// A sentence for a person.
     pub fn explained(&self) -> &str {
         self.detail.as_deref().unwrap_or_else(|| self.code.explained())
@@ -56,11 +68,13 @@ pub enum Code {
     Duplicate,
     /// It works, but was last seen to see nothing.
     NothingShared,
+    /// It stays with an earlier definition of its app.
+    DefinitionChanged,
 }
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ExpiresSoon,
         Self::MissingScopes,
         Self::AppUnreachable,
@@ -69,6 +83,7 @@ impl Code {
         Self::Unused,
         Self::Duplicate,
         Self::NothingShared,
+        Self::DefinitionChanged,
     ];
 
     /// The code's text.
@@ -82,6 +97,7 @@ impl Code {
             Self::Unused => "unused",
             Self::Duplicate => "duplicate",
             Self::NothingShared => "nothing_shared",
+            Self::DefinitionChanged => "definition_changed",
         }
     }
 
@@ -96,6 +112,7 @@ impl Code {
             Self::Unused => "Nothing has used this for 90 days.",
             Self::Duplicate => "You have another connection to the same account.",
             Self::NothingShared => "It works, but nothing has been shared with it.",
+            Self::DefinitionChanged => "The app's definition was changed; this connection stays with the earlier one.",
         }
     }
 }
@@ -123,12 +140,17 @@ pub fn of(listed: &Listed, now: Timestamp) -> Vec<Attention> {
         (listed.duplicate, Code::Duplicate, None),
     ];
     let nothing = connection.nothing_shared.clone().filter(|_| connected);
-    let nothing = nothing.map(|say| Attention { code: Code::NothingShared, at: None, detail: Some(say) });
+    let nothing = nothing.map(|say| Attention { detail: Some(say), ..Attention::new(Code::NothingShared) });
+    let changed = connection.definition_changed.as_ref().map(|change| Attention {
+        detail: Some(change.explained()),
+        hosts: change.hosts.clone(),
+        ..Attention::new(Code::DefinitionChanged)
+    });
     let client = is_misconfigured.then(|| Attention {
-        code: Code::ClientMisconfigured,
-        at: None,
         detail: problem.map(|problem| problem.explained().to_owned()),
+        ..Attention::new(Code::ClientMisconfigured)
     });
     let found = found.into_iter().filter(|(holds, _, _)| *holds);
-    found.map(|(_, code, at)| Attention { code, at, detail: None }).chain(client).chain(nothing).collect()
+    let found = found.map(|(_, code, at)| Attention { at, ..Attention::new(code) });
+    found.chain(client).chain(nothing).chain(changed).collect()
 }

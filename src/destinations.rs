@@ -193,6 +193,24 @@ impl Destinations {
         same_issuer && sets.iter().all(|(own, theirs)| theirs.iter().all(|url| own.contains(url) && same_rule(url)))
     }
 
+    /// The hosts of what others add to where a secret may go.
+    pub fn added_by(&self, others: &Self) -> BTreeSet<String> {
+        let same_rule = |url: &String| placeholders(url).all(|name| self.rules.get(name) == others.rules.get(name));
+        let is_new = |own: &BTreeSet<String>, url: &String| !(own.contains(url) && same_rule(url));
+        let of = |own: &BTreeSet<String>, theirs: &BTreeSet<String>| -> BTreeSet<String> {
+            theirs.iter().filter(|url| is_new(own, url)).cloned().collect()
+        };
+        Self {
+            issuer: others.issuer.clone().filter(|_| others.issuer != self.issuer),
+            authorize: BTreeSet::new(),
+            token: of(&self.token, &others.token),
+            revoke: of(&self.revoke, &others.revoke),
+            api: of(&self.api, &others.api),
+            rules: BTreeMap::new(),
+        }
+        .hosts()
+    }
+
     /// What makes an authorization server the one it is: its issuer, else all that people and tokens are sent to.
     pub fn authorization_server(&self) -> String {
         self.issuer.clone().unwrap_or_else(|| {

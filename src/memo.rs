@@ -48,10 +48,8 @@ pub enum Noted {
 /// A copy in the cache that was written from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Copied {
-    /// The connection's generation.
-    pub generation: i64,
-    /// Its version.
-    pub version: i64,
+    /// The connection's generation and version, and the revision of its app's definition.
+    pub state: (i64, i64, i64),
     /// When the copy lapses.
     pub until: Timestamp,
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::known::is_ready;
 use crate::app::{App, Definition, Kind, Origin, Variable};
-use crate::attention;
+use crate::attention::{self, Attention};
 use crate::caller::Key;
 use crate::client::{Client, ClientProblem};
 use crate::connect::start::redirect_uri;
@@ -12,7 +12,7 @@ use crate::connect::{client_setup, hosts};
 use crate::core::Core;
 use crate::ids::WorkspaceId;
 use crate::ports::Ports;
-use crate::resolve::Resolved;
+use crate::resolve::{Resolved, reconnect_url};
 use crate::store::clients::Registrations;
 use crate::store::connections::Listed;
 use crate::store::links::Link;
@@ -46,7 +46,7 @@ pub(super) fn connection<P: Ports>(core: &Core<P>, listed: &Listed) -> Value {
             "refreshed_at": connection.refreshed_at,
             "ends_at": connection.ends_for_good_at(),
         },
-        "attention": attention::of(listed, core.now()),
+        "attention": attention(core, listed),
         "uses": { "workflows": listed.workflows, "steps": listed.steps },
         "last_used_at": connection.last_used_at,
         "checked_at": connection.checked_at,
@@ -57,6 +57,15 @@ pub(super) fn connection<P: Ports>(core: &Core<P>, listed: &Listed) -> Value {
         "generation": connection.generation,
         "replaced_by": null,
     })
+}
+
+/// What deserves a look, with the address where a person does what helps.
+fn attention<P: Ports>(core: &Core<P>, listed: &Listed) -> Vec<Attention> {
+    let mut all = attention::of(listed, core.now());
+    for one in all.iter_mut().filter(|one| one.code == attention::Code::DefinitionChanged) {
+        one.reconnect_url = Some(reconnect_url(core, &listed.connection.id, &[]));
+    }
+    all
 }
 
 /// A resolve's answer. The only place where a credential becomes JSON.

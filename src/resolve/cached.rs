@@ -43,6 +43,9 @@ struct Entry {
     generation: i64,
     version: i64,
     sealed: String,
+    /// The revision of the app's definition that it was written by; none in one that an earlier version wrote.
+    #[serde(default)]
+    revision: Option<i64>,
     /// When it lapses, Unix seconds. One that an earlier version wrote does not say it, and is written again.
     #[serde(default)]
     until: i64,
@@ -281,17 +284,16 @@ async fn write_connection<P: Ports>(
 ) -> std::result::Result<bool, CacheError> {
     let connection = &copy.connection;
     let name = connection_entry(&connection.id);
-    let is_good = |generation: i64, version: i64, until: Timestamp| {
-        (generation, version) == (connection.generation, connection.version) && !is_lapsing(until, end, now)
-    };
+    let state = (connection.generation, connection.version, connection.app_revision);
+    let is_good = |of: (i64, i64, i64), until: Timestamp| of == state && !is_lapsing(until, end, now);
     // A location remembers for a minute that there was nothing: what was put from here is known here.
-    if core.ports.memo().copied(&connection.id).is_some_and(|one| is_good(one.generation, one.version, one.until)) {
+    if core.ports.memo().copied(&connection.id).is_some_and(|one| is_good(one.state, one.until)) {
         return Ok(false);
     }
     // One that no key of the ring opens any more is worth nothing, whatever it says.
-    let known = read_connection(core, &connection.id)
-        .await
-        .is_some_and(|(entry, _)| is_good(entry.generation, entry.version, entry.until()));
+    let known = read_connection(core, &connection.id).await.is_some_and(|(entry, _)| {
+        is_good((entry.generation, entry.version, entry.revision.unwrap_or(-1)), entry.until())
+    });
     if known {
         return Ok(false);
     }
@@ -307,9 +309,8 @@ async fn write_connection<P: Ports>(
         issued: copy.issued.clone(),
     };
     let place = place(connection.workspace.as_str(), connection.id.as_str(), "connection", connection.generation);
-    let written = put(core, &name, &cached, &place, connection.version, (now, end)).await?;
-    let Connection { generation, version, .. } = *connection;
-    core.ports.memo().remember_copy(&connection.id, Copied { generation, version, until: end });
+    let written = put(core, &name, &cached, &place, (connection.version, connection.app_revision), (now, end)).await?;
+    core.ports.memo().remember_copy(&connection.id, Copied { state, until: end });
     Ok(written)
 }
 
@@ -324,7 +325,7 @@ async fn write_key<P: Ports>(core: &Core<P>, key: &Key) -> std::result::Result<b
         return Ok(false);
     }
     let place = place(key.workspace.as_str(), key.id.as_str(), "key", 0);
-    let written = put(core, &name, key, &place, 0, (now, end)).await;
+    let written = put(core, &name, key, &place, (0, 0), (now, end)).await;
     if written.is_ok() {
         memo.done(&noted, now)
     } else {
@@ -338,7 +339,7 @@ async fn put<P: Ports, T: Serialize>(
     name: &str,
     value: &T,
     place: &Place<'_>,
-    version: i64,
+    (version, revision): (i64, i64),
     (now, end): (Timestamp, Timestamp),
 ) -> std::result::Result<bool, CacheError> {
     let failed = |error: SealError| CacheError(format!("an entry could not be sealed: {error:?}"));
@@ -351,6 +352,7 @@ async fn put<P: Ports, T: Serialize>(
         generation: place.generation,
         version,
         sealed,
+        revision: Some(revision),
         until: end.unix(),
     };
     core.ports.cache().put(name, &store::json_text(&entry), end.since(now)).await?;
@@ -361,7 +363,7 @@ async fn take_back_if_moved<P: Ports>(core: &Core<P>, copy: &Copy) {
     let old = &copy.connection;
     let same_connection =
         store::connections::get(core.db(), &old.workspace, &old.id).await.ok().flatten().is_some_and(|new| {
-            (new.generation, new.version) == (old.generation, old.version)
+            (new.generation, new.version, new.app_revision) == (old.generation, old.version, old.app_revision)
                 && new.status == Status::Connected
                 && new.allowed_workflows == old.allowed_workflows
                 && new.name == old.name

@@ -10,6 +10,7 @@ pub mod cache_deletes;
 pub mod client_tests;
 pub mod clients;
 pub mod connections;
+pub mod definition_moves;
 pub mod erasing;
 pub mod events;
 pub mod keys;

@@ -45,6 +45,7 @@ macro_rules! listed_where {
         WHEN 'expires_soon' THEN c.status = 'connected' AND ((NOT c.refreshable AND c.expires_at < ?12 + 604800) OR c.refresh_expires_at < ?12 + 604800
           OR c.refresh_idle_until < ?12 + 604800 OR c.grant_expires_at < ?12 + 604800)
         WHEN 'nothing_shared' THEN c.status = 'connected' AND c.nothing_shared IS NOT NULL
+        WHEN 'definition_changed' THEN c.definition_changed IS NOT NULL
         WHEN 'unused' THEN coalesce(c.last_used_at, c.connected_at) < ?12 - 7776000
         WHEN 'duplicate' THEN EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app
           AND d.account_id = c.account_id AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL)
