@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::ids::ConnectionId;
 use crate::ports::{Errand, ErrandOutcome, Ports, Refresher};
 use crate::reseal;
+use crate::store::definition_moves::DefinitionMove;
 use crate::store::erasing::ROWS_OF_A_CONNECTION;
 use crate::store::maintenance::{self, Share};
 use crate::store::refreshes;
@@ -71,12 +72,13 @@ pub async fn tick<P: Ports>(core: &Core<P>, scheduled_at: Timestamp) -> Result<S
         ended_before: now.plus(-LEASE),
         lease_until: now.plus(LEASE),
     };
-    let left = maintenance::leftovers(core.db(), now, share).await?;
+    let mut left = maintenance::leftovers(core.db(), now, share).await?;
+    let definition = left.definition_move.take();
     // A share is for leftovers, so that neither starves the other; what the checks leave over is for them too.
     let (mut spent, mut work) = ending::begin(core, left, LEASE, now.plus(BEGIN_WITHIN)).await;
     spent += work.do_at_least_one(core, (budget / 4) - spent).await;
     let cost = core.ports.refresher().cost();
-    let (moved, moving) = move_some(core, budget - spent - cost).await;
+    let (moved, moving) = move_some(core, definition).await;
     spent += moving;
     let batch = ((budget - spent) / cost).max(1);
     // By the clock as it is now: the leftovers took their time.
@@ -97,11 +99,16 @@ pub async fn tick<P: Ports>(core: &Core<P>, scheduled_at: Timestamp) -> Result<S
 }
 
 /// A step towards a changed definition. Where it fails, all else is done, and the next run goes on.
-async fn move_some<P: Ports>(core: &Core<P>, budget: i64) -> (u64, i64) {
-    definition_moves::scheduled(core, budget).await.unwrap_or_else(|error| {
-        core.log_cause(&error);
-        (0, budget.max(0))
-    })
+async fn move_some<P: Ports>(core: &Core<P>, definition: Option<DefinitionMove>) -> (u64, i64) {
+    let Some(definition) = definition else { return (0, 0) };
+    let moved = definition_moves::step(core, &definition, "clock").await.map_or_else(
+        |error| {
+            core.log_cause(&error);
+            0
+        },
+        |moves| moves.moved,
+    );
+    (moved, definition_moves::STEP_COST)
 }
 
 /// The last thing of a run: where it fails, all else was done, and the next run goes on.

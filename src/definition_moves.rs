@@ -9,13 +9,13 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use crate::app::{App, Definition, Identity, Values};
+use crate::app::{App, AppId, Definition, Identity, Values, WayId};
 use crate::connect::client_setup;
 use crate::connection::{Connection, DefinitionChange, Obstacle};
 use crate::core::Core;
 use crate::destinations::Destinations;
 use crate::error::{Code, Error, Result};
-use crate::ids::{ConnectionId, WorkspaceId};
+use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, Ports};
 use crate::registry;
 use crate::resolve::removal;
@@ -25,12 +25,15 @@ use crate::time::Timestamp;
 
 /// Connections that a step looks at.
 const MOST: i64 = 200;
-/// Kinds of connections (by revision, client, addresses) that a step judges: each may take requests of its own.
-const MOST_KINDS: usize = 6;
+/// Subrequests after which a step judges no further kind of connection. One may take eleven: a definition, a client with its
+/// revisions, and twice the discovery of an issuer's endpoints.
+const MOST_LOOK_UPS: i64 = 8;
+/// Subrequests that the discovery of endpoints may take.
+const DISCOVERY: i64 = 4;
 /// Copies in the cache that are deleted at once; the others are replaced at their next use or end within the hour.
-const MOST_COPIES: usize = 6;
-/// Subrequests that a step may take, beside the first statement.
-const STEP_COST: i64 = 30;
+const MOST_COPIES: usize = 3;
+/// Subrequests that a step may take.
+pub(crate) const STEP_COST: i64 = 25;
 /// Seconds until all are looked at once more: a flow, or a grant that waits for confirmation, may bring a connection with an
 /// earlier revision until then.
 const NEXT_PASS: i64 = 3900;
@@ -49,28 +52,11 @@ pub struct Moves {
 }
 
 /// Begins with the first connections of an app's earlier revisions. The scheduled run goes on with the others.
-pub async fn begin<P: Ports>(
-    core: &Core<P>,
-    workspace: &WorkspaceId,
-    id: &crate::app::AppId,
-    actor: &str,
-) -> Result<Moves> {
+pub async fn begin<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &AppId, actor: &str) -> Result<Moves> {
     let due = core.now().plus(LEASE);
     match rows::restart(core.db(), workspace, id, due).await? {
         Some(of) => step(core, &of, actor).await,
         None => Ok(Moves::default()),
-    }
-}
-
-/// One step of the scheduled run. Answers how many connections it moved and what it cost in subrequests.
-pub(crate) async fn scheduled<P: Ports>(core: &Core<P>, budget: i64) -> Result<(u64, i64)> {
-    let now = core.now();
-    if budget < STEP_COST {
-        return Ok((0, 0));
-    }
-    match rows::lease_due(core.db(), now, now.plus(LEASE)).await? {
-        Some(of) => Ok((step(core, &of, "clock").await?.moved, STEP_COST)),
-        None => Ok((0, 1)),
     }
 }
 
@@ -85,7 +71,8 @@ enum Judgement {
     Unknown,
 }
 
-async fn step<P: Ports>(core: &Core<P>, of: &DefinitionMove, actor: &str) -> Result<Moves> {
+/// One step.
+pub(crate) async fn step<P: Ports>(core: &Core<P>, of: &DefinitionMove, actor: &str) -> Result<Moves> {
     let mut behind = rows::behind(core.db(), of, MOST + 1).await?;
     let limit = usize::try_from(MOST).unwrap_or(usize::MAX);
     let mut is_last = behind.len() <= limit;
@@ -159,12 +146,15 @@ struct Judge<'a, P> {
     new: Rc<Definition>,
     olds: BTreeMap<i64, Option<Rc<Definition>>>,
     known: BTreeMap<String, Judgement>,
+    /// Whether a client serves a way of the new definition.
+    clients: BTreeMap<(ClientId, WayId), bool>,
+    look_ups: i64,
 }
 
 impl<'a, P: Ports> Judge<'a, P> {
     fn new(core: &'a Core<P>, of: &'a DefinitionMove) -> Result<Self> {
         let new = registry::definition(core, &of.app.id, of.app.revision, Some(&of.app.definition))?;
-        Ok(Self { core, of, new, olds: BTreeMap::new(), known: BTreeMap::new() })
+        Ok(Self { core, of, new, olds: BTreeMap::new(), known: BTreeMap::new(), clients: BTreeMap::new(), look_ups: 0 })
     }
 
     /// `None` where this step has judged as many kinds as it may.
@@ -182,7 +172,7 @@ impl<'a, P: Ports> Judge<'a, P> {
         if let Some(known) = self.known.get(&kind) {
             return Ok(Some(known.clone()));
         }
-        if self.known.len() >= MOST_KINDS {
+        if self.look_ups > MOST_LOOK_UPS {
             return Ok(None);
         }
         let judgement = self.judge(connection).await?;
@@ -208,6 +198,13 @@ impl<'a, P: Ports> Judge<'a, P> {
         if connection.account.is_some() && !means_the_same(&old, &new) {
             return Ok(stays(Obstacle::Identity, none()));
         }
+        let is_discovered = |app: &App| app.issuer().is_some();
+        if connection.destinations.is_none() {
+            self.look_ups += 1 + if is_discovered(&old) { DISCOVERY } else { 0 };
+        }
+        if is_discovered(&new) {
+            self.look_ups += DISCOVERY;
+        }
         let Some(before) = registry::destinations_of(self.core, connection).await? else {
             return Ok(Judgement::Unknown);
         };
@@ -222,19 +219,28 @@ impl<'a, P: Ports> Judge<'a, P> {
         if !before.cover(&wanted) {
             return Ok(stays(Obstacle::Addresses, before.added_by(&wanted)));
         }
-        if let Some(id) = &connection.client {
-            let client = clients::get(self.core.db(), &connection.workspace, id).await?;
-            let serves = match client {
-                Some(client) if client.registration == new.registration() => {
-                    client_setup::surely_serves(self.core, &client, &new).await?
-                }
-                _ => false,
-            };
-            if !serves {
-                return Ok(stays(Obstacle::Client, none()));
-            }
+        if !self.client_serves(connection, &new).await? {
+            return Ok(stays(Obstacle::Client, none()));
         }
         Ok(Judgement::Moves(before))
+    }
+
+    /// Whether the connection's client was set up for the addresses of the new definition.
+    async fn client_serves(&mut self, connection: &Connection, new: &App) -> Result<bool> {
+        let Some(id) = &connection.client else { return Ok(true) };
+        let key = (id.clone(), new.way.clone());
+        if let Some(known) = self.clients.get(&key) {
+            return Ok(*known);
+        }
+        self.look_ups += 2;
+        let serves = match clients::get(self.core.db(), &connection.workspace, id).await? {
+            Some(client) if client.registration == new.registration() => {
+                client_setup::surely_serves(self.core, &client, new).await?
+            }
+            _ => false,
+        };
+        self.clients.insert(key, serves);
+        Ok(serves)
     }
 
     /// The definition that a connection was made with; none where it can't be read any more.
@@ -242,6 +248,7 @@ impl<'a, P: Ports> Judge<'a, P> {
         if let Some(known) = self.olds.get(&connection.app_revision) {
             return Ok(known.clone());
         }
+        self.look_ups += 1;
         let Connection { workspace, app, app_revision, .. } = connection;
         let old = match registry::at_revision(self.core, workspace, app, *app_revision).await {
             Ok(old) => Some(old),

@@ -6,12 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::apps::AppRow;
-use super::{Columns, FromRow, Stored, all, first, json_text, run};
+use super::{Columns, FromRow, Stored, all, first, json_text, read_first, run};
 use crate::app::AppId;
 use crate::connection::{Connection, DefinitionChange};
 use crate::destinations::Destinations;
 use crate::ids::WorkspaceId;
-use crate::ports::{Database, Statement};
+use crate::ports::{Database, Rows, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
@@ -23,12 +23,12 @@ const RESTART: &str =
     "UPDATE apps SET move_due = ?3, move_after = '[0,\"\"]', move_passes = 1 WHERE workspace_id = ?1 AND id = ?2 AND current = 1
     AND EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = ?1 AND c.app = ?2 AND c.app_revision > 0 AND c.app_revision < apps.revision)
     RETURNING *";
-const CURRENT: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND current = 1 AND move_due IS NOT NULL";
+/// The place stands before the other comparisons, so that the index is entered there and not at the beginning.
 const BEHIND: &str =
-    "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2 AND app_revision > 0 AND app_revision < ?3
-    AND (app_revision, id) > (?4, ?5) AND deleted_at IS NULL ORDER BY app_revision, id LIMIT ?6";
-const PENDING: &str = "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND app = ?2 AND app_revision > 0 AND app_revision < ?3
-    AND (app_revision, id) > (?4, ?5)";
+    "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2
+    AND (app_revision, id) > (?4, ?5) AND app_revision < ?3 AND app_revision > 0 AND deleted_at IS NULL ORDER BY app_revision, id LIMIT ?6";
+const PENDING: &str = "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND app = ?2
+    AND (app_revision, id) > (?4, ?5) AND app_revision < ?3 AND app_revision > 0";
 /// Nothing of the credential changes. One that is being refreshed waits: its refresh ends as it began.
 const MOVE: &str = "UPDATE connections SET app_revision = ?5, destinations = coalesce(destinations, ?6), definition_changed = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND app_revision = ?7 AND attempt_id IS NULL AND deleted_at IS NULL
@@ -76,9 +76,14 @@ impl FromRow for DefinitionMove {
     }
 }
 
-/// Takes the one that is due for longest, so that no other run takes it before `lease_until`.
-pub async fn lease_due(db: &impl Database, now: Timestamp, lease_until: Timestamp) -> Stored<Option<DefinitionMove>> {
-    first(db, sql!(LEASE, now, lease_until)).await
+/// The statement that takes the one that is due for longest, so that no other run takes it before `lease_until`.
+pub fn lease_due(now: Timestamp, lease_until: Timestamp) -> Statement {
+    sql!(LEASE, now, lease_until)
+}
+
+/// What [`lease_due`] took. One that can't be read keeps nothing else undone.
+pub(crate) fn leased(rows: &Rows) -> Option<DefinitionMove> {
+    read_first(rows).ok().flatten()
 }
 
 /// Lets a definition begin anew; the scheduled run goes on with it from `due`. None where no connection is behind.
@@ -89,11 +94,6 @@ pub async fn restart(
     due: Timestamp,
 ) -> Stored<Option<DefinitionMove>> {
     first(db, sql!(RESTART, workspace, id, due)).await
-}
-
-/// How far an app's definition has come, where it is still on its way.
-pub async fn current(db: &impl Database, workspace: &WorkspaceId, id: &AppId) -> Stored<Option<DefinitionMove>> {
-    first(db, sql!(CURRENT, workspace, id)).await
 }
 
 /// The next connections of earlier revisions.

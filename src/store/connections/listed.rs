@@ -7,7 +7,7 @@ use crate::app::AppId;
 use crate::client::ClientProblem;
 use crate::connection::{Connection, Status};
 use crate::ids::{ConnectionId, WorkspaceId};
-use crate::ports::{Database, Row};
+use crate::ports::{Database, DatabaseError, Row};
 use crate::sql;
 use crate::store::{Columns, FromRow, Page, Stored, json_text, page, run};
 use crate::time::Timestamp;
@@ -164,10 +164,16 @@ pub async fn list(
         filter.limit + 1
     );
     let answer = run(db, statement).await?;
-    // A row that can't be read degrades alone: the others are still listed, on this page and the next.
     let rows = page(answer.rows, filter.limit, cursor);
-    Ok(Page {
-        data: rows.data.iter().filter_map(|row| Listed::from_row(&Columns(row)).ok()).collect(),
-        next: rows.next,
-    })
+    let mut data = Vec::with_capacity(rows.data.len());
+    for row in &rows.data {
+        match Listed::from_row(&Columns(row)) {
+            Ok(one) => data.push(one),
+            // All rows lack the column: to leave them out would show an empty workspace.
+            Err(error @ DatabaseError::NotMigrated(_)) => return Err(error),
+            // A row that can't be read degrades alone: the others are still listed, on this page and the next.
+            Err(_) => {}
+        }
+    }
+    Ok(Page { data, next: rows.next })
 }
