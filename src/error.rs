@@ -298,3 +298,26 @@ impl From<NoRandomness> for Error {
         Self::internal("the platform gave no randomness")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Code, DatabaseError, Error, SealError};
+
+    #[test]
+    fn each_failure_to_seal_names_what_failed() {
+        let causes = [SealError::NoRandomness, SealError::Cipher, SealError::Json]
+            .map(|error| Error::from(error).cause.unwrap_or_default());
+        let words = ["randomness", "cipher", "JSON"];
+        for (cause, word) in causes.iter().zip(words) {
+            assert!(cause.contains(word), "{cause}");
+            assert_eq!(words.iter().filter(|other| cause.contains(**other)).count(), 1, "{cause}");
+        }
+    }
+
+    #[test]
+    fn missing_migrations_are_no_reason_to_wait() {
+        let error = Error::from(DatabaseError::NotMigrated("no such table: x".into()));
+        assert_eq!((error.code, error.hints.retry_after), (Code::Misconfigured, None));
+        assert!(error.detail.contains("wrangler d1 migrations apply") && !error.detail.contains("no such table"));
+    }
+}

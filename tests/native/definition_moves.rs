@@ -365,7 +365,7 @@ fn what_a_move_asks_of_the_database_goes_by_its_indexes() {
     let seen = scene.world.db.seen.borrow().clone();
     for (has, index) in [
         (
-            "(app_revision, id) > (?4, ?5) AND deleted_at",
+            "app_revision > 0 AND deleted_at IS NULL ORDER BY",
             "connections_by_revision (workspace_id=? AND app=? AND (app_revision,id)>(?,?)",
         ),
         ("definition_changed IS NOT NULL", "connections_by_revision (workspace_id=? AND app=? AND app_revision>?)"),
