@@ -77,15 +77,27 @@ pub(crate) async fn step<P: Ports>(core: &Core<P>, of: &DefinitionMove, actor: &
     let limit = usize::try_from(MOST).unwrap_or(usize::MAX);
     let mut is_last = behind.len() <= limit;
     behind.truncate(limit);
-    let mut judge = Judge::new(core, of)?;
+    let mut judge = match Judge::new(core, of) {
+        Ok(judge) => judge,
+        // No connection can follow what can't be read. Another revision begins anew.
+        Err(error) => {
+            core.log_cause(&error);
+            core.db().batch(vec![rows::advance(of, &Cursor::first(), None, 0)]).await?;
+            return Ok(Moves::default());
+        }
+    };
     let (mut statements, mut moving, mut staying) = (Vec::new(), Vec::new(), 0);
     let (mut after, mut undecided) = (of.after.clone(), 0_u64);
-    for connection in &behind {
+    for (place, connection) in &behind {
+        let Some(connection) = connection else {
+            after = place.clone();
+            continue;
+        };
         let Some(judgement) = judge.judgement(connection).await? else {
             is_last = false;
             break;
         };
-        after = rows::cursor_of(connection);
+        after = place.clone();
         let event = |kind, detail: &str| core.event(&connection.workspace, &connection.id, kind, actor, Some(detail));
         match judgement {
             // Its refresh ends as it began; the next pass comes back for it.
@@ -105,7 +117,7 @@ pub(crate) async fn step<P: Ports>(core: &Core<P>, of: &DefinitionMove, actor: &
             }
         }
     }
-    let (next, due, passes) = next_step(of, &after, is_last, undecided > 0, core.now());
+    let (next, due, passes) = next_step(of, &after, is_last, undecided > 0 || !moving.is_empty(), core.now());
     statements.push(rows::advance(of, &next, due, passes));
     let written = core.db().batch(statements).await?;
     let is_moved = |(at, _): &&(usize, ConnectionId)| written.get(*at).is_some_and(|rows| rows.changes > 0);
@@ -122,16 +134,17 @@ pub(crate) async fn step<P: Ports>(core: &Core<P>, of: &DefinitionMove, actor: &
     })
 }
 
-/// Where and when it goes on. At the end of a pass all are looked at once more, until nothing was left undecided.
+/// Where and when it goes on. All are looked at once more, until a pass moves nothing and leaves nothing undecided: a move
+/// may have met a refresh.
 fn next_step(
     of: &DefinitionMove,
     after: &Cursor,
     is_last: bool,
-    is_undecided: bool,
+    is_unsettled: bool,
     now: Timestamp,
 ) -> (Cursor, Option<Timestamp>, i64) {
-    // What was left undecided on the way calls for another pass, also when later steps decide everything.
-    let passes = if is_undecided { of.passes.max(1) } else { of.passes };
+    // What happened on the way calls for another pass, also when later steps find nothing to do.
+    let passes = if is_unsettled { of.passes.max(1) } else { of.passes };
     match (is_last, passes) {
         (false, _) => (after.clone(), Some(now), passes),
         (true, 0) => (Cursor::first(), None, 0),

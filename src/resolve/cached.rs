@@ -327,9 +327,9 @@ async fn write_key<P: Ports>(core: &Core<P>, key: &Key) -> std::result::Result<b
     let place = place(key.workspace.as_str(), key.id.as_str(), "key", 0);
     let written = put(core, &name, key, &place, (0, 0), (now, end)).await;
     if written.is_ok() {
-        memo.done(&noted, now)
+        memo.done(&noted, now);
     } else {
-        memo.failed(&noted)
+        memo.failed(&noted);
     }
     written
 }

@@ -6,12 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::apps::AppRow;
-use super::{Columns, FromRow, Stored, all, first, json_text, read_first, run};
+use super::{Columns, FromRow, Stored, first, json_text, read_first, run};
 use crate::app::AppId;
 use crate::connection::{Connection, DefinitionChange};
 use crate::destinations::Destinations;
 use crate::ids::WorkspaceId;
-use crate::ports::{Database, Rows, Statement};
+use crate::ports::{Database, Row, Rows, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
@@ -96,10 +96,19 @@ pub async fn restart(
     first(db, sql!(RESTART, workspace, id, due)).await
 }
 
-/// The next connections of earlier revisions.
-pub async fn behind(db: &impl Database, of: &DefinitionMove, limit: i64) -> Stored<Vec<Connection>> {
+/// A connection of an earlier revision, with its place in the order. None where its row can't be read.
+pub type Behind = (Cursor, Option<Connection>);
+
+/// The next connections of earlier revisions. A row that can't be read holds up no other.
+pub async fn behind(db: &impl Database, of: &DefinitionMove, limit: i64) -> Stored<Vec<Behind>> {
     let Cursor(revision, id) = &of.after;
-    all(db, sql!(BEHIND, &of.workspace, &of.app.id, of.app.revision, *revision, id.as_str(), limit)).await
+    let statement = sql!(BEHIND, &of.workspace, &of.app.id, of.app.revision, *revision, id.as_str(), limit);
+    let read = |row: &Row| {
+        let columns = Columns(row);
+        let cursor = Cursor(columns.integer("app_revision")?, columns.text("id")?);
+        Ok((cursor, Connection::from_row(&columns).ok()))
+    };
+    run(db, statement).await?.rows.iter().map(read).collect()
 }
 
 /// How many connections come behind a place, those that are being disconnected included.
@@ -136,9 +145,4 @@ pub fn advance(of: &DefinitionMove, after: &Cursor, due: Option<Timestamp>, pass
 /// The statement that forgets that connections of an app stay behind.
 pub fn forget(workspace: &WorkspaceId, id: &AppId) -> Statement {
     sql!(FORGET, workspace, id)
-}
-
-/// Where a connection stands in the order.
-pub fn cursor_of(connection: &Connection) -> Cursor {
-    Cursor(connection.app_revision, connection.id.as_str().to_owned())
 }
