@@ -117,6 +117,19 @@ fn bookkeeping_that_fails_after_an_exchange_costs_no_grant() {
     }
 }
 
+#[test]
+fn bookkeeping_that_fails_after_a_refresh_costs_no_token() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    scene.world.db.tamper("UPDATE clients SET failures = 1");
+    fail(&scene, "UPDATE clients SET misconfigured_at = NULL", 99, Wound::Before);
+    for _ in 0..3 {
+        scene.expire(&id);
+        assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
+        assert!(scene.world.acme.accepts(&crate::support::tokens(&scene.credential(&id)).0));
+    }
+}
+
 /// The writes and reads between an exchange and the end of its flow.
 const AFTER_THE_EXCHANGE: [&str; 4] = [
     "INSERT INTO connections",
