@@ -401,6 +401,17 @@ impl App {
         granted
     }
 
+    /// The client's variables that decide a host of the authorization server, where its endpoints are written down.
+    pub fn host_variables_of_client(&self) -> Vec<&str> {
+        let Some(Endpoints::Fixed(_)) = self.oauth2.as_ref().map(|server| &server.endpoints) else { return vec![] };
+        let urls = self.oauth2.iter().flat_map(|server| server.endpoints.addresses());
+        let of_client = |name: &&str| self.variables.get(*name).is_some_and(|one| one.from == Origin::Client);
+        let mut names: Vec<_> = urls.flat_map(AddressTemplate::host_places).filter(of_client).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// The endpoints as written down, with their places filled; `None` where they must be discovered.
     ///
     /// # Errors

@@ -198,7 +198,10 @@ mod unix_seconds {
     use super::Timestamp;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's `with` hands over a reference to the field")]
+    #[cfg_attr(
+        not(target_arch = "wasm32"),
+        expect(clippy::trivially_copy_pass_by_ref, reason = "serde's `with` hands over a reference to the field")
+    )]
     pub(super) fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
         time.unix().serialize(serializer)
     }

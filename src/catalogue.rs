@@ -137,7 +137,33 @@ fn looks_like(letter: char) -> char {
         'ú' | 'ù' | 'û' | 'ü' | 'υ' => 'u',
         // The full-width forms of Latin letters and digits.
         'ａ'..='ｚ' | '０'..='９' => char::from_u32(u32::from(letter) - 0xfee0).map_or(letter, looks_like),
-        other => other,
+        other => styled(other),
+    }
+}
+
+/// The plain letter of one that is drawn in a style of its own: mathematical, in a circle or square, a small capital.
+fn styled(letter: char) -> char {
+    const SMALL_CAPITALS: &str = "ᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwʏyᴢz";
+    if letter.is_ascii() {
+        return letter;
+    }
+    let at = |first: char| u32::from(letter) - u32::from(first);
+    let plain = match letter {
+        '\u{1d400}'..='\u{1d6a3}' => char::from_u32(u32::from('a') + at('\u{1d400}') % 26),
+        '\u{1d7ce}'..='\u{1d7ff}' => char::from_u32(u32::from('0') + at('\u{1d7ce}') % 10),
+        '\u{24d0}'..='\u{24e9}' => char::from_u32(u32::from('a') + at('\u{24d0}')),
+        '\u{249c}'..='\u{24b5}' => char::from_u32(u32::from('a') + at('\u{249c}')),
+        '\u{1f130}'..='\u{1f149}' => char::from_u32(u32::from('a') + at('\u{1f130}')),
+        '\u{1f150}'..='\u{1f169}' => char::from_u32(u32::from('a') + at('\u{1f150}')),
+        '\u{1f170}'..='\u{1f189}' => char::from_u32(u32::from('a') + at('\u{1f170}')),
+        _ => {
+            let mut letters = SMALL_CAPITALS.chars();
+            letters.find(|known| *known == letter).and_then(|_| letters.next())
+        }
+    };
+    match plain {
+        Some(plain) => looks_like(plain),
+        None => letter,
     }
 }
 

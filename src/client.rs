@@ -95,15 +95,10 @@ impl Client {
     /// Whether a row from before destinations were kept was entered for these hosts. It has them with the rules of their
     /// placeholders: `{shop: …}`.
     pub fn covers_hosts(&self, wanted: &Destinations) -> bool {
-        let bare = |host: &String| match (host.split_once('{'), host.rsplit_once('}')) {
-            (Some((before, rest)), Some((_, after))) => {
-                let name = rest.split([':', '}']).next().unwrap_or(rest);
-                format!("{before}{{{name}}}{after}").to_lowercase()
-            }
-            _ => host.to_lowercase(),
-        };
-        let entered: BTreeSet<_> = self.hosts.iter().map(bare).collect();
-        wanted.hosts().iter().all(|host| entered.contains(&host.to_lowercase()))
+        let entered: Vec<_> = self.hosts.iter().map(|host| host.to_lowercase()).collect();
+        let is_there =
+            |wanted: &String| entered.iter().any(|entered| is_host_with_rules(entered, &wanted.to_lowercase()));
+        wanted.hosts().iter().all(is_there)
     }
 
     /// Whether it is known to be for an app of the catalogue, whose addresses the program knows.
@@ -169,6 +164,17 @@ impl ClientProblem {
     pub fn is_of_every_connection(self) -> bool {
         self != Self::AddressesChanged
     }
+}
+
+/// Whether a host with rules behind its placeholders is a host without them. A rule may have braces of its own.
+fn is_host_with_rules(entered: &str, bare: &str) -> bool {
+    let Some((literal, rest)) = bare.split_once('{') else { return entered == bare };
+    let Some((name, bare)) = rest.split_once('}') else { return false };
+    let Some(rest) = entered.strip_prefix(literal).and_then(|rest| rest.strip_prefix('{')?.strip_prefix(name)) else {
+        return false;
+    };
+    rest.starts_with([':', '}'])
+        && rest.match_indices('}').any(|(at, _)| rest.get(at + 1..).is_some_and(|rest| is_host_with_rules(rest, bare)))
 }
 
 /// The secret half of a client.

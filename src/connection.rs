@@ -245,7 +245,7 @@ pub struct DefinitionChange {
     pub revision: i64,
     /// What stands against it.
     pub obstacle: Obstacle,
-    /// The hosts that its credential would go to in addition.
+    /// The hosts that its credential would go to in addition; at a host that it goes to already, the address.
     #[serde(default)]
     pub hosts: BTreeSet<String>,
 }

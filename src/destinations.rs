@@ -9,6 +9,7 @@
 //! discovery found, they are stored beside the secret when it is obtained, and later editions of the definition change
 //! nothing about them.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
@@ -77,8 +78,12 @@ impl Rule {
         }
     }
 
-    fn takes(&self, value: &str) -> bool {
-        self.pattern.as_ref().is_none_or(|pattern| Pattern::parse(pattern).is_some_and(|one| one.fits(value)))
+    /// Whether a value fits. In a host, letters count without their case: an address has them in lower case.
+    fn takes(&self, value: &str, in_host: bool) -> bool {
+        let Some(pattern) = self.pattern.as_deref().map(Pattern::stored) else { return true };
+        // A pattern that takes too much room without case keeps its case.
+        let without_case = in_host.then(|| pattern.without_case()).filter(|one| one.size().is_some());
+        without_case.unwrap_or(pattern).fits(value)
     }
 }
 
@@ -133,15 +138,32 @@ impl Destinations {
         names.filter_map(|name| Some((name.to_owned(), Rule::of(app.variables.get(name)?)))).collect()
     }
 
-    /// The same with the addresses that discovery found at the issuer.
+    /// The same with the addresses that discovery found at the issuer. Where a person decides which issuer it is, only
+    /// those at the issuer's own origin count: a document must not lead the secret of all people elsewhere.
     #[must_use]
     pub fn with_discovered(&self, at: &Resolved) -> Self {
+        let is_open = self.has_open_issuer();
+        let own = |url: &String| {
+            let at_issuer = |issuer: &str| self.is_issuer(issuer) && origin(issuer) == origin(url);
+            !is_open || at.issuer.as_deref().is_some_and(at_issuer)
+        };
         Self {
             authorize: at.authorize_url.iter().map(text).collect(),
-            token: [&at.token_url, &at.refresh_url].into_iter().map(text).collect(),
-            revoke: at.revoke_url.iter().filter_map(|url| url.pattern(&Values::new()).ok()).collect(),
+            token: [&at.token_url, &at.refresh_url].into_iter().map(text).filter(own).collect(),
+            revoke: at.revoke_url.iter().filter_map(|url| url.pattern(&Values::new()).ok()).filter(own).collect(),
             ..self.clone()
         }
+    }
+
+    /// Whether the issuer depends on what a person says: then each person's has addresses of its own.
+    pub fn has_open_issuer(&self) -> bool {
+        self.issuer.as_ref().is_some_and(|issuer| placeholders(issuer).next().is_some())
+    }
+
+    /// Whether an issuer is the one that is meant. One without a path may call itself without the last slash.
+    fn is_issuer(&self, name: &str) -> bool {
+        let name = if origin(name) == name { format!("{name}/") } else { name.to_owned() };
+        self.issuer.as_ref().is_some_and(|pattern| self.matches(pattern, &name))
     }
 
     /// The same, also with another's addresses of the API: those that depend on an app's answer are known only then.
@@ -185,30 +207,13 @@ impl Destinations {
         }
     }
 
-    /// Whether others add nothing to where a secret may go.
+    /// Whether others add nothing to where a secret may go. An issuer leads somewhere only as long as its addresses are
+    /// not known.
     pub fn cover(&self, others: &Self) -> bool {
-        let same_issuer = others.issuer.is_none() || others.issuer == self.issuer;
+        let same_issuer = !others.is_undiscovered() || others.issuer == self.issuer;
         let sets = [(&self.token, &others.token), (&self.revoke, &others.revoke), (&self.api, &others.api)];
         let same_rule = |url: &String| placeholders(url).all(|name| self.rules.get(name) == others.rules.get(name));
         same_issuer && sets.iter().all(|(own, theirs)| theirs.iter().all(|url| own.contains(url) && same_rule(url)))
-    }
-
-    /// The hosts of what others add to where a secret may go.
-    pub fn added_by(&self, others: &Self) -> BTreeSet<String> {
-        let same_rule = |url: &String| placeholders(url).all(|name| self.rules.get(name) == others.rules.get(name));
-        let is_new = |own: &BTreeSet<String>, url: &String| !(own.contains(url) && same_rule(url));
-        let of = |own: &BTreeSet<String>, theirs: &BTreeSet<String>| -> BTreeSet<String> {
-            theirs.iter().filter(|url| is_new(own, url)).cloned().collect()
-        };
-        Self {
-            issuer: others.issuer.clone().filter(|_| others.issuer != self.issuer),
-            authorize: BTreeSet::new(),
-            token: of(&self.token, &others.token),
-            revoke: of(&self.revoke, &others.revoke),
-            api: of(&self.api, &others.api),
-            rules: BTreeMap::new(),
-        }
-        .hosts()
     }
 
     /// What makes an authorization server the one it is: its issuer, else all that people and tokens are sent to.
@@ -233,24 +238,40 @@ impl Destinations {
 
     /// The hosts that get a secret, for people: with their ports, where those are not the scheme's own.
     pub fn hosts(&self) -> BTreeSet<String> {
-        let host = |url: &String| {
-            let origin = origin(url);
-            origin.split_once("://").map_or(origin, |(_, host)| host).to_owned()
-        };
         let issuer = self.issuer.iter().filter(|_| self.token.is_empty());
-        issuer.chain(&self.token).chain(&self.revoke).chain(&self.api).map(host).collect()
+        issuer.chain(&self.token).chain(&self.revoke).chain(&self.api).map(|url| host(url)).collect()
+    }
+
+    /// What others add to where a secret may go, for people: hosts; at a host that is known already, the addresses that are
+    /// new, because several authorization servers may share it.
+    pub fn added_by(&self, others: &Self) -> BTreeSet<String> {
+        let (known, endpoints) = (self.hosts(), self.token.union(&self.revoke).collect::<BTreeSet<_>>());
+        let new_hosts = others.hosts().into_iter().filter(|host| !known.contains(host));
+        let new_address = |url: &&String| known.contains(&host(url)) && !endpoints.contains(url);
+        let new_addresses = others.token.union(&others.revoke).filter(new_address);
+        let bare = |url: &String| url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).to_owned();
+        new_hosts.chain(new_addresses.map(bare)).collect()
+    }
+
+    /// Whether a host has placeholders, and others have it, too, with the same rules: what an app tells then may be another
+    /// value, but no other than before.
+    pub fn has_open_host_of(&self, others: &Self, host: &str) -> bool {
+        let same_rule = |name: &str| self.rules.get(name) == others.rules.get(name);
+        host.contains('{') && others.hosts().contains(host) && placeholders(host).all(same_rule)
     }
 
     fn matches(&self, pattern: &str, url: &str) -> bool {
-        let fits = |name: &str, value: &str| self.rules.get(name).is_none_or(|rule| rule.takes(value));
+        let fits = |in_host: bool| {
+            move |name: &str, value: &str| self.rules.get(name).is_none_or(|rule| rule.takes(value, in_host))
+        };
         let (wanted, given) = (origin(pattern), origin(url));
         let (Some(path), Some(rest)) = (pattern.strip_prefix(wanted), url.strip_prefix(given)) else { return false };
-        let whole = wanted.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
+        let whole = wanted.strip_prefix('{').and_then(|name| name.strip_suffix('}')).filter(|name| !name.contains('{'));
         let same_origin = match whole {
-            Some(name) => fits(name, given),
-            None => matched(wanted, given, IN_HOST, &fits),
+            Some(name) => fits(true)(name, given),
+            None => Matching::new(IN_HOST, &fits(true)).holds(wanted, given),
         };
-        same_origin && matched(path, rest, IN_PATH, &fits)
+        same_origin && Matching::new(IN_PATH, &fits(false)).holds(path, rest)
     }
 }
 
@@ -259,15 +280,42 @@ const IN_HOST: &[char] = &['/', '?', '#', ':', '@'];
 /// What ends a placeholder's value beyond the origin. A value has these percent-encoded.
 const IN_PATH: &[char] = &['/', '?', '#', '&', '='];
 
-/// Whether a text is a pattern with values in the place of its placeholders.
-fn matched(pattern: &str, text: &str, ends: &[char], fits: &impl Fn(&str, &str) -> bool) -> bool {
-    let Some((literal, rest)) = pattern.split_once('{') else { return pattern == text };
-    let (Some(text), Some((name, pattern))) = (text.strip_prefix(literal), rest.split_once('}')) else { return false };
-    let longest = text.find(ends).unwrap_or(text.len());
-    (1..=longest)
-        .rev()
-        .filter_map(|end| text.split_at_checked(end))
-        .any(|(value, rest)| matched(pattern, rest, ends, fits) && fits(name, value))
+/// How many values are tried for the placeholders of one part of an address. Placeholders side by side have very many; no
+/// address that is meant seriously needs so many.
+const MOST_TRIES: u32 = 4096;
+
+/// The question whether a text is a pattern with values in the place of its placeholders.
+struct Matching<'a, F> {
+    /// What ends a value.
+    ends: &'a [char],
+    fits: &'a F,
+    tries_left: Cell<u32>,
+}
+
+impl<'a, F: Fn(&str, &str) -> bool> Matching<'a, F> {
+    fn new(ends: &'a [char], fits: &'a F) -> Self {
+        Self { ends, fits, tries_left: Cell::new(MOST_TRIES) }
+    }
+
+    fn holds(&self, pattern: &str, text: &str) -> bool {
+        let Some((literal, rest)) = pattern.split_once('{') else { return pattern == text };
+        let (Some(text), Some((name, pattern))) = (text.strip_prefix(literal), rest.split_once('}')) else {
+            return false;
+        };
+        let longest = text.find(self.ends).unwrap_or(text.len());
+        (1..=longest)
+            .rev()
+            .filter_map(|end| text.split_at_checked(end))
+            .take_while(|_| self.may_try())
+            .any(|(value, rest)| self.holds(pattern, rest) && (self.fits)(name, value))
+    }
+
+    /// Counts a try. When all are used up the answer is no.
+    fn may_try(&self) -> bool {
+        let left = self.tries_left.get();
+        self.tries_left.set(left.saturating_sub(1));
+        left > 0
+    }
 }
 
 /// The addresses of an app's API, all of which get its credential.
@@ -294,9 +342,17 @@ fn placeholders(pattern: &str) -> impl Iterator<Item = &str> {
 
 /// Scheme, host and port of an address: what stands before its path and query.
 fn origin(url: &str) -> &str {
-    let start = url.find("://").map_or(0, |at| at + 3);
+    // One that is a placeholder as a whole has none before its path.
+    let scheme = url.find("://").filter(|at| url.get(..*at).is_some_and(|before| !before.contains(['/', '?', '{'])));
+    let start = scheme.map_or(0, |at| at + 3);
     let end = url.get(start..).and_then(|rest| rest.find(['/', '?', '#'])).map_or(url.len(), |at| start + at);
     url.get(..end).unwrap_or(url)
+}
+
+/// Host and port of an address.
+fn host(url: &str) -> String {
+    let origin = origin(url);
+    origin.split_once("://").map_or(origin, |(_, host)| host).to_owned()
 }
 
 /// A secret in a request, with the addresses that it may be sent to.

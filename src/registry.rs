@@ -18,6 +18,7 @@ use crate::ids::WorkspaceId;
 use crate::ports::{Cache, HttpError, Inbound, Outbound, OutboundMethod, Ports};
 use crate::secret::Secret;
 use crate::store;
+use crate::time::Timestamp;
 use crate::vault::Place;
 
 /// Seconds a discovery document is kept.
@@ -156,16 +157,26 @@ pub async fn endpoints<P: Ports>(core: &Core<P>, app: &App, variables: &BTreeMap
     if let Ok(Some(sealed)) = core.ports.cache().get(&key).await
         // Sealed, so that nobody who can only write to the cache decides where secrets go.
         && let Ok(text) = core.config.ring.open(&document_place(&key), &sealed)
-        && let Ok(found) = read_discovery(core, app, issuer, text.expose().as_bytes())
+        && let Some(document) = kept_document(text.expose(), core.now())
+        && let Ok(found) = read_discovery(core, app, issuer, document.as_bytes())
     {
         return Ok(found);
     }
     let (found, text) = discover(core, app, issuer).await?;
-    let sealed = core.config.ring.seal(core.ports.random(), &document_place(&key), &Secret::new(text))?;
+    let text = Secret::new(format!("{} {text}", core.now().unix()));
+    let sealed = core.config.ring.seal(core.ports.random(), &document_place(&key), &text)?;
     if let Err(error) = core.ports.cache().put(&key, &sealed, DISCOVERY_TTL).await {
         core.log("warn", "cache_failed", &serde_json::json!({ "cause": error.0 }));
     }
     Ok(found)
+}
+
+/// The document in a cache entry, which tells when it was read: whoever can write to the cache could bring an old entry
+/// back otherwise.
+fn kept_document(text: &str, now: Timestamp) -> Option<&str> {
+    let (at, document) = text.split_once(' ')?;
+    let age = now.since(Timestamp::from_unix(at.parse().ok()?));
+    (age <= DISCOVERY_TTL).then_some(document)
 }
 
 /// A public document is no workspace's. It is sealed so that it can't be replaced.

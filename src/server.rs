@@ -73,15 +73,17 @@ pub async fn client_destinations<P: Ports>(
 ) -> Result<Destinations> {
     let stored = match &client.destinations {
         Some(stored) => stored.clone(),
-        None if client.is_of_catalogue() => return Ok(Destinations::of_client(app, &client.variables)),
+        None if client.is_of_catalogue() => return Ok(of_catalogue(app, client)),
         None => match of_older_row(core, client).await? {
             Some(found) => found,
-            None => return Ok(Destinations::of_client(app, &client.variables)),
+            None => return Ok(of_catalogue(app, client)),
         },
     };
     let same_issuer =
         Destinations::of_client(app, &client.variables).authorization_server() == stored.authorization_server();
     let found = match at.filter(|at| stored.is_undiscovered() && same_issuer && at.issuer.is_some()) {
+        // Another person's issuer has other addresses: they are not kept for all.
+        Some(at) if stored.has_open_issuer() => return Ok(stored.with_discovered(at)),
         Some(at) => stored.with_discovered(at),
         None => stored,
     };
@@ -89,6 +91,14 @@ pub async fn client_destinations<P: Ports>(
         core.db().batch(vec![clients::keep_destinations(client, &found)]).await?;
     }
     Ok(found)
+}
+
+/// The destinations of a client at an app of the catalogue: the addresses that the running release knows. Only what decides
+/// a host is the client's own; what else it was set up with may be another by now than its older connections have.
+fn of_catalogue(app: &App, client: &Client) -> Destinations {
+    let names = app.host_variables_of_client();
+    let own = client.variables.iter().filter(|(name, _)| names.contains(&name.as_str()));
+    Destinations::of_client(app, &own.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
 /// The destinations of a client from before they were kept: those of the definition as it was when the secret was entered.

@@ -20,6 +20,8 @@ const LONGEST_TEXT: usize = 16 * 1024;
 
 /// Bytes of a variable's value, at most.
 const LONGEST_VARIABLE: usize = 255;
+/// Bytes of a pattern, at most.
+const LONGEST_PATTERN: usize = 256;
 /// Bytes that a compiled pattern may take.
 const LARGEST_PROGRAM: usize = 64 * 1024;
 /// The smallest size that compiled patterns are told apart by, in bytes.
@@ -47,9 +49,6 @@ fn build(text: &str, size: usize) -> Option<Regex> {
 }
 
 fn compile(text: &str) -> Option<Compiled> {
-    if text.len() > 256 {
-        return None;
-    }
     // By itself, too: else a stray bracket would end the group and with it the anchors.
     build(text, LARGEST_PROGRAM)?;
     let anchored = format!("^(?:{text})$");
@@ -61,6 +60,9 @@ fn compile(text: &str) -> Option<Compiled> {
 impl Pattern {
     /// Reads one; `None` when it is no regular expression or too long.
     pub fn parse(text: &str) -> Option<Self> {
+        if text.len() > LONGEST_PATTERN {
+            return None;
+        }
         let compiled = compile(text)?;
         Some(Self { text: text.to_owned(), compiled: OnceCell::from(Some(compiled)) })
     }
@@ -68,6 +70,11 @@ impl Pattern {
     /// One that was read before it was stored. A text that is no pattern fits nothing.
     pub fn stored(text: &str) -> Self {
         Self { text: text.to_owned(), compiled: OnceCell::new() }
+    }
+
+    /// The same, with capitals and small letters taken for the same, as in a host.
+    pub fn without_case(&self) -> Self {
+        Self::stored(&format!("(?i){}", self.text))
     }
 
     fn compiled(&self) -> Option<&Compiled> {

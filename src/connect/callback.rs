@@ -136,6 +136,10 @@ async fn take<P: Ports>(
     flow: &Authorization,
     returned: Returned,
 ) -> Result<std::result::Result<(), Ended>> {
+    // Ended while the person was away, as by the deletion of its client: one that is made again is another.
+    if flow.outcome != Outcome::Pending {
+        return Ok(Err((flow.outcome, flow.error.as_deref().and_then(Failure::parse))));
+    }
     // The state says which client a callback is for; the address it came to must be that client's.
     let of_flow = match &flow.client {
         None => None,

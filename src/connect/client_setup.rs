@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::app::{AddressTemplate, App, Endpoints, Origin, Values, read_variables};
+use crate::app::{App, Origin, Values, read_variables};
 use crate::caller::same as equal;
 use crate::client::Client;
 use crate::core::Core;
@@ -147,22 +147,12 @@ pub fn authorization_server(app: &App, variables: &BTreeMap<String, String>) -> 
     if app.custom {
         return Destinations::of_client(app, variables).authorization_server();
     }
-    let told: Vec<_> = host_variables(app)
+    let told: Vec<_> = app
+        .host_variables_of_client()
         .into_iter()
         .map(|name| format!("{name}={}", variables.get(name).map(|value| value.to_lowercase()).unwrap_or_default()))
         .collect();
     told.join(" ")
-}
-
-/// The client's variables that decide a host of the authorization server.
-fn host_variables(app: &App) -> Vec<&str> {
-    let Some(Endpoints::Fixed(fixed)) = app.server().map(|server| &server.endpoints) else { return vec![] };
-    let urls = fixed.authorize_url.iter().chain([&fixed.token_url]).chain(&fixed.refresh_url).chain(&fixed.revoke_url);
-    let of_client = |name: &&str| app.variables.get(*name).is_some_and(|one| one.from == Origin::Client);
-    let mut names: Vec<_> = urls.flat_map(AddressTemplate::host_places).filter(of_client).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
 }
 
 /// Rows with the authorization server that each is for.

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::app::{App, Origin};
+use crate::app::{App, Origin, Variable};
 use crate::caller::hash;
+use crate::connection::Connection;
 use crate::core::Core;
 use crate::destinations::Destinations;
 use crate::error::{Code, Error, Result};
@@ -20,8 +21,13 @@ use super::start::Offer;
 pub struct Hosts {
     /// All that get a secret. A part that is still to be told stands there by its label: `[Shop].shop.example`.
     pub all: BTreeSet<String>,
-    /// Those of them that the secrets of the connection never went to, where a workspace's own app has changed.
+    /// Those that the secrets of the connection never went to, where a workspace's own app has
+    /// changed, or the server that a client is set up for. An address that is
+    /// new at a host that is not, stands there with its path.
     pub added: BTreeSet<String>,
+    /// What the workspace chose for hosts of an app of the catalogue, instead of what is usual: the catalogue does not know
+    /// these.
+    pub chosen: BTreeSet<String>,
     /// What a form sends back: another text as soon as the app's addresses are others.
     pub mark: String,
 }
@@ -31,22 +37,53 @@ pub async fn of_offer<P: Ports>(core: &Core<P>, offer: &Offer) -> Result<Hosts> 
     let app = &*offer.app;
     let known = known_variables(offer);
     let mut destinations = Destinations::of_client(app, &known);
-    if destinations.is_undiscovered() {
+    // One that depends on what the person says is discovered when they have said it.
+    if destinations.is_undiscovered() && !destinations.has_open_issuer() {
         let at = registry::endpoints(core, app, &known).await?;
         destinations = destinations.with_discovered(&at).and_api_of(&Destinations::of_grant(app, Some(&at), &known));
     }
-    let hosts = destinations.hosts();
-    let before = match &offer.connection {
-        Some(connection) if app.custom => registry::destinations_of(core, connection).await?,
-        _ => None,
+    let added = match &offer.connection {
+        Some(connection) if app.custom || is_elsewhere(app, connection, &known) => {
+            added(core, connection, &known, &destinations).await?
+        }
+        _ => BTreeSet::new(),
     };
-    let is_new = |host: &&String| before.as_ref().is_some_and(|before| !before.hosts().contains(*host));
     let shown = |host: &String| labelled(app, host);
     Ok(Hosts {
-        added: hosts.iter().filter(is_new).map(shown).collect(),
-        all: hosts.iter().map(shown).collect(),
+        added: added.iter().map(shown).collect(),
+        all: destinations.hosts().iter().map(shown).collect(),
+        chosen: chosen(app, &known),
         mark: hash(&format!("{} {}", app.way, destinations.fingerprint())),
     })
+}
+
+/// Whether a client of an app of the catalogue was set up for another server than a connection has.
+fn is_elsewhere(app: &App, connection: &Connection, known: &BTreeMap<String, String>) -> bool {
+    let value = |variables: &BTreeMap<String, String>, name: &str| variables.get(name).map(|one| one.to_lowercase());
+    app.host_variables_of_client().into_iter().any(|name| value(&connection.variables, name) != value(known, name))
+}
+
+/// The values of a catalogue app's hosts that are not the usual ones.
+fn chosen(app: &App, known: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let names = app.host_variables_of_client();
+    let is_usual =
+        |name: &str, value: &String| app.variables.get(name).is_some_and(|one| one.default.as_ref() == Some(value));
+    let values = names.into_iter().filter_map(|name| Some((name, known.get(name)?)));
+    values.filter(|(name, value)| !app.custom && !is_usual(name, value)).map(|(_, value)| value.clone()).collect()
+}
+
+/// What is new since a connection was made. Where nobody can tell any more where its secrets went, everything is.
+async fn added<P: Ports>(
+    core: &Core<P>,
+    connection: &Connection,
+    known: &BTreeMap<String, String>,
+    now: &Destinations,
+) -> Result<BTreeSet<String>> {
+    let before = registry::destinations_of(core, connection).await?.unwrap_or_default();
+    let app = registry::of_connection(core, connection).await.ok();
+    let open_before = app.map(|app| Destinations::of_client(&app, known)).unwrap_or_default();
+    // What the app tells only later stands there as it stood when the connection was made.
+    Ok(before.added_by(now).into_iter().filter(|host| !now.has_open_host_of(&open_before, host)).collect())
 }
 
 /// The hosts of a way to connect before anybody chose it: what is told later stands there by its label.
@@ -89,18 +126,25 @@ pub async fn require_seen<P: Ports>(core: &Core<P>, offer: &Offer, mark: Option<
     ))
 }
 
-/// What the addresses depend on, as far as it is known before the person says anything.
+/// What the addresses depend on, as far as it is known before the person says anything: what the client was set up with,
+/// and what the person said before. What the app told before it may tell otherwise now.
 fn known_variables(offer: &Offer) -> BTreeMap<String, String> {
     let mut known = offer.client.as_ref().map(|client| client.variables.clone()).unwrap_or_default();
     let had = offer.connection.iter().flat_map(|connection| &connection.variables);
-    let asked = |name: &String| offer.app.variables.get(name).is_some_and(|one| one.from != Origin::Client);
+    let asked = |name: &String| offer.app.variables.get(name).is_some_and(|one| one.from == Origin::Person);
     known.extend(had.filter(|(name, _)| asked(name)).map(|(name, value)| (name.clone(), value.clone())));
     known
 }
 
-/// A host with the labels of its placeholders.
+/// A host with what its placeholders stand for, in brackets. A label is whatever somebody wrote: what could pass for a part
+/// of a host is left out of it.
 fn labelled(app: &App, host: &str) -> String {
+    let word = |one: &Variable| match one.from {
+        Origin::Person => one.label.chars().filter(|c| c.is_alphanumeric() || " -".contains(*c)).collect(),
+        Origin::Client => "set up with the client".to_owned(),
+        Origin::Token(_) | Origin::Identity(_) | Origin::Callback(_) => "told by the app later".to_owned(),
+    };
     app.variables
         .iter()
-        .fold(host.to_owned(), |text, (name, one)| text.replace(&format!("{{{name}}}"), &format!("[{}]", one.label)))
+        .fold(host.to_owned(), |text, (name, one)| text.replace(&format!("{{{name}}}"), &format!("[{}]", word(one))))
 }

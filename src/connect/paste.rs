@@ -83,35 +83,45 @@ pub async fn paste<P: Ports>(
     session_hash: &str,
     deciding: Deciding,
 ) -> Result<Authorization> {
-    let offer = start::offer(core, wish).await?;
+    paste_offered(core, (wish, &start::offer(core, wish).await?), paste, session_hash, deciding).await
+}
+
+/// The same with what was offered: whoever has looked at its hosts must get that, and no later edition of it.
+pub async fn paste_offered<P: Ports>(
+    core: &Core<P>,
+    (wish, offer): (&Wish, &Offer),
+    paste: Paste,
+    session_hash: &str,
+    deciding: Deciding,
+) -> Result<Authorization> {
     let app = &*offer.app;
     let obtained_at = core.now();
     let (mut had, mut variables) = match &paste.entered {
         Entered::Fields(fields) => {
-            let variables = start::variables(&offer, &wish.variables)?;
+            let variables = start::variables(offer, &wish.variables)?;
             (enter(core, app, fields, (&offer.scopes, &variables)).await?, variables)
         }
         Entered::Tokens(imported) => {
-            let mut variables = start::imported_variables(&offer, &wish.variables)?;
+            let mut variables = start::imported_variables(offer, &wish.variables)?;
             with_what_is_told(app, None, &mut variables);
             // Before a refresh token is used that may be good once.
             complete(app, &variables, |from| !matches!(from, Origin::Identity(_)) || !paste.check)?;
-            (import(core, &offer, imported, &variables).await?, variables)
+            (import(core, offer, imported, &variables).await?, variables)
         }
     };
     with_what_is_told(app, had.tokens.as_ref(), &mut variables);
     let found = if paste.check {
-        check(core, &offer, &mut had, variables).await?
+        check(core, offer, &mut had, variables).await?
     } else {
         Found { account: None, granted: None, variables }
     };
-    if matches!(paste.entered, Entered::Tokens(_)) && !was_renewed(&offer, &had) {
+    if matches!(paste.entered, Entered::Tokens(_)) && !was_renewed(offer, &had) {
         complete(app, &found.variables, |_| true)?;
     }
     fits(app, &had.credential, &found)?;
     let at = endpoints_of(core, app, &found.variables).await?;
     let destinations = Destinations::of_grant(app, at.as_ref(), &found.variables);
-    let flow = begin(core, wish, &offer, (&found, &destinations), session_hash).await?;
+    let flow = begin(core, wish, offer, (&found, &destinations), session_hash).await?;
     let grant = grant(app, &paste, had, (found, destinations), (&offer.scopes, obtained_at));
     let failure = Box::pin(settle::settle_arrived(core, &flow, app, grant, deciding)).await?;
     if let Some(failure) = failure {
@@ -247,7 +257,7 @@ fn grant(
 }
 
 /// What the beginning of a value tells stands behind the account: a test key must not pass for a live one.
-fn marked(app: &App, credential: &Credential, account: Account) -> Account {
+pub fn marked(app: &App, credential: &Credential, account: Account) -> Account {
     let marks = marks(app, &credential.fields);
     marks.fold(account, |account, mark| account.marked(mark.label.as_deref(), mark.account.as_deref()))
 }

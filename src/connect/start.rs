@@ -292,11 +292,19 @@ pub fn redirect_uri<P: Ports>(core: &Core<P>, redirect_id: &ClientId) -> String 
 
 /// Begins a flow for a browser's session and answers the address at the app.
 pub async fn start<P: Ports>(core: &Core<P>, wish: &Wish, session_hash: &str) -> Result<String> {
-    let offer = offer(core, wish).await?;
+    start_offered(core, (wish, &offer(core, wish).await?), session_hash).await
+}
+
+/// The same with what was offered: whoever has looked at its hosts must get that, and no later edition of it.
+pub async fn start_offered<P: Ports>(
+    core: &Core<P>,
+    (wish, offer): (&Wish, &Offer),
+    session_hash: &str,
+) -> Result<String> {
     if offer.app.kind != Kind::OAuth2 {
         return Err(Error::invalid("way", "is entered here, not at the app: use the form."));
     }
-    let variables = variables(&offer, &wish.variables)?;
+    let variables = variables(offer, &wish.variables)?;
     let at = registry::endpoints(core, &offer.app, &variables).await?;
     let now = core.now();
     let id = AuthorizationId::random(core.ports.random())?;

@@ -134,3 +134,36 @@ fn stored_destinations_are_read_as_they_were_written() {
     assert_eq!(serde_json::from_str::<Destinations>(&text).unwrap(), client);
     assert_eq!(serde_json::from_str::<Destinations>("{}").unwrap(), Destinations::default());
 }
+
+#[test]
+fn placeholders_side_by_side_cost_little() {
+    let many = "{a}{b}{c}{d}{e}{f}{g}{h}";
+    let rules =
+        "abcdefgh".chars().map(|name| (name.to_string(), Rule { pattern: Some("x".into()), ..Rule::default() }));
+    let stored = Destinations {
+        token: [format!("https://id.acme.example/{many}")].into(),
+        rules: rules.collect(),
+        ..Destinations::default()
+    };
+    let long = format!("https://id.acme.example/{}y", "x".repeat(250));
+    assert!(!stored.allow(SecretKind::RefreshToken, &url(&long)), "refused after a limited number of tries");
+    assert!(stored.allow(SecretKind::RefreshToken, &url("https://id.acme.example/xxxxxxxx")));
+}
+
+#[test]
+fn an_address_that_is_a_placeholder_as_a_whole_ends_at_its_path() {
+    assert_eq!(origin("{a}/x?u=https://evil.example/"), "{a}");
+    assert_eq!(origin("https://{a}.example.com?u=https://evil.example/"), "https://{a}.example.com");
+}
+
+#[test]
+fn what_is_added_is_told_by_host_and_at_a_known_host_by_address() {
+    let before = grant(&app(ACME), &BTreeMap::new());
+    let added = |from: &str, to: &str| -> Vec<_> {
+        before.added_by(&grant(&app(&ACME.replace(from, to)), &BTreeMap::new())).into_iter().collect()
+    };
+    assert!(added("v1", "v2").is_empty());
+    assert_eq!(added("https://api.acme.example/me", "https://evil.example/me"), ["evil.example"]);
+    assert_eq!(added("realms/a/token", "realms/b/token"), ["login.acme.example/realms/b/token"]);
+    assert_eq!(added("https://api.acme.example/v1/", "https://api.acme.example:8443/"), ["api.acme.example:8443"]);
+}

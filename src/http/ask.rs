@@ -186,6 +186,7 @@ impl Asking<'_> {
             app_name: self.app().name.clone(),
             all: self.hosts.all.iter().cloned().collect(),
             added: self.hosts.added.iter().cloned().collect(),
+            chosen: self.hosts.chosen.iter().cloned().collect(),
             defined_by: self.app().custom.then(|| self.workspace.clone()),
             mark: self.hosts.mark.clone(),
         }

@@ -113,7 +113,7 @@ pub(super) async fn patch<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<R
     let patch = checked(input)?;
     let copies = edit(core, listed, &patch, &format!("key:{}", call.key()?.id.as_str())).await?;
     let shown = view::connection(core, &by_id(core, call, &listed.connection.id).await?);
-    Ok(Response::json(200, &view::with(shown, [("cached_copies", json!(copies))])))
+    Ok(Response::json(200, &view::with_copies(shown, copies)))
 }
 
 fn checked(input: PatchInput) -> Result<Patch> {
@@ -179,7 +179,7 @@ pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
     let connection = &call.connection()?.connection;
     let actor = format!("key:{}", call.key()?.id.as_str());
     let (told, copies) = disconnect::disconnect(core, &connection.workspace, &connection.id, &actor).await?;
-    Ok(Response::json(200, &view::with(json!(told), [("cached_copies", json!(copies))])))
+    Ok(Response::json(200, &view::with_copies(json!(told), Some(copies))))
 }
 
 /// Probes now. The answer is the health with its evidence, whatever it is: a dead connection is no error here.

@@ -16,7 +16,7 @@ use crate::connect::Failure;
 use crate::connect::hosts;
 use crate::connect::paste::{self, Paste};
 use crate::connect::settle::{Deciding, LONGEST_NAME};
-use crate::connect::start::{self, Wish};
+use crate::connect::start::{self, Offer, Wish};
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, random_text};
@@ -109,7 +109,8 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
     };
     quotas::room_for_connection(core, &key.workspace).await?;
     let deciding = Deciding::Program { reuse: input.on_duplicate == OnDuplicate::Reuse, switch: false };
-    let flow = stored(core, &wish, paste, deciding).await?;
+    let offer = start::offer(core, &wish).await?;
+    let flow = stored(core, (&wish, &offer), paste, deciding).await?;
     shown(core, call, &flow, 201).await
 }
 
@@ -136,7 +137,8 @@ pub(super) async fn replace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result
         link: None,
         return_to: None,
     };
-    hosts::require_accepted(core, &start::offer(core, &wish).await?, &input.accept_hosts).await?;
+    let offer = start::offer(core, &wish).await?;
+    hosts::require_accepted(core, &offer, &input.accept_hosts).await?;
     let paste = Paste {
         entered: entered(&app, input.credential)?,
         name: None,
@@ -145,14 +147,19 @@ pub(super) async fn replace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result
         actor: Some(format!("key:{}", call.key()?.id.as_str())),
     };
     let deciding = Deciding::Program { reuse: false, switch: input.switch_account };
-    let flow = stored(core, &wish, paste, deciding).await?;
+    let flow = stored(core, (&wish, &offer), paste, deciding).await?;
     shown(core, call, &flow, 200).await
 }
 
 /// Nobody's browser began it, so no browser's session ever fits it.
-async fn stored<P: Ports>(core: &Core<P>, wish: &Wish, paste: Paste, deciding: Deciding) -> Result<Authorization> {
+async fn stored<P: Ports>(
+    core: &Core<P>,
+    of: (&Wish, &Offer),
+    paste: Paste,
+    deciding: Deciding,
+) -> Result<Authorization> {
     let nobody = Secret::new(random_text::<32>(core.ports.random())?);
-    let flow = paste::paste(core, wish, paste, nobody.expose(), deciding).await?;
+    let flow = paste::paste_offered(core, of, paste, nobody.expose(), deciding).await?;
     match (flow.outcome, flow.error.as_deref().and_then(Failure::parse)) {
         (Outcome::Failed, Some(failure)) => Err(paste::failed(failure)),
         (Outcome::Failed, None) => Err(Error::internal("a flow failed without a reason")),

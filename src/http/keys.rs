@@ -170,9 +170,8 @@ pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
         "deleted": true,
         "ended": revoked.ended,
         "made_keys": revoked.made_keys,
-        "cached_copies": copies,
     });
-    Ok(Response::json(200, &body))
+    Ok(Response::json(200, &view::with_copies(body, Some(copies))))
 }
 
 /// Seconds that the secret before is accepted, unless told otherwise: a day.
@@ -214,5 +213,5 @@ pub(super) async fn rotate<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
     let previous = PreviousSecret { hash: key.hash.clone(), until: now.plus(overlap) };
     let rotated = Key { hash, previous: Some(previous), ..key.clone() };
     let shown = json!(Shown { key: view::key(&rotated, now), text: text.expose() });
-    Ok(Response::json(200, &view::with(shown, [("cached_copies", json!(copies))])))
+    Ok(Response::json(200, &view::with_copies(shown, Some(copies))))
 }

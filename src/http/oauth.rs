@@ -134,9 +134,9 @@ async fn walk<P: Ports>(core: &Core<P>, call: &Call<'_>, mut wish: Wish, session
     let walked = if let Err(changed) = seen {
         Err(changed)
     } else if offer.app.kind.is_pasted() {
-        paste(core, call, &wish, (fields, session)).await
+        paste(core, call, (&wish, &offer), (fields, session)).await
     } else {
-        start::start(core, &wish, session).await.map(|url| Response::see_other(&url))
+        start::start_offered(core, (&wish, &offer), session).await.map(|url| Response::see_other(&url))
     };
     match walked {
         Err(error) if matches!(error.code, Code::InvalidRequest | Code::CredentialRejected | Code::AppUnavailable) => {
@@ -149,13 +149,13 @@ async fn walk<P: Ports>(core: &Core<P>, call: &Call<'_>, mut wish: Wish, session
 async fn paste<P: Ports>(
     core: &Core<P>,
     call: &Call<'_>,
-    wish: &Wish,
+    (wish, offer): (&Wish, &Offer),
     (fields, session): (BTreeMap<String, Secret>, &str),
 ) -> Result<Response> {
     let name = input::form(call.request, "name").filter(|name| !name.trim().is_empty() && wish.connection.is_none());
     let name = name.map(|name| input::name("name", &name, settle::LONGEST_NAME)).transpose()?;
     let entered = Paste { entered: Entered::Fields(fields), name, metadata: BTreeMap::new(), check: true, actor: None };
-    let flow = paste::paste(core, wish, entered, session, Deciding::Person).await?;
+    let flow = paste::paste_offered(core, (wish, offer), entered, session, Deciding::Person).await?;
     Ok(Response::see_other(&destination(&flow).unwrap_or_else(|| format!("/flows/{}", flow.id))))
 }
 

@@ -120,13 +120,15 @@ pub(super) async fn get_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> 
     Ok(Response::json(200, &shown))
 }
 
-/// Everybody is locked out by the answer; grants are revoked and rows erased by the clock. The same again, until all is
-/// erased, tells how far that is.
+/// Everybody is locked out by the answer; grants are revoked and rows erased by the clock. Reading the workspace tells
+/// how far that is.
 pub(super) async fn delete_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let id = workspace_id(call)?;
-    store::workspaces::mark_deleted(core.db(), &id, core.now()).await?;
+    if !store::workspaces::mark_deleted(core.db(), &id, core.now()).await? {
+        return Err(Error::not_found("workspace"));
+    }
     let mut progress = progress_of(core, &id).await?.ok_or_else(|| Error::not_found("workspace"))?;
-    if progress.tombstoned_at.is_none() && cached::write_tombstone(core, &id).await {
+    if cached::write_tombstone(core, &id).await {
         let now = core.now();
         // A note that fails is written by the clock, with another tombstone.
         if let Err(error) = core.db().batch(vec![erasing::tombstoned(&[&id], now)]).await {

@@ -83,6 +83,7 @@ async fn view<P: Ports>(
             .map(|help| help.steps.iter().map(|step| step.replace("{redirect_uri}", shown)).collect())
             .unwrap_or_default(),
         redirect_uri: redirect_uri.clone(),
+        depends_on: depends_on(&clients, app),
         scopes: asked.into_iter().map(description).collect(),
         further: further.into_iter().map(description).collect(),
         connect_help: server.connect_help.clone(),
@@ -91,6 +92,15 @@ async fn view<P: Ports>(
         family: family.map(|one| one.name().to_owned()).filter(|name| *name != definition.name).collect(),
         docs: definition.docs.clone(),
     })
+}
+
+/// The labels of what decides at which server the client is, as long as there is none.
+fn depends_on(clients: &Registrations, app: &App) -> Vec<String> {
+    if clients.current(app.registration()).is_some() {
+        return vec![];
+    }
+    let label = |name: &str| app.variables.get(name).map(|one| one.label.clone());
+    app.host_variables_of_client().into_iter().filter_map(label).collect()
 }
 
 /// Another way: what people call it, whether it can be walked, and where it begins or is set up.

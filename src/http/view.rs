@@ -12,6 +12,7 @@ use crate::connect::{client_setup, hosts};
 use crate::core::Core;
 use crate::ids::WorkspaceId;
 use crate::ports::Ports;
+use crate::resolve::removal::CachedCopies;
 use crate::resolve::{Resolved, reconnect_url};
 use crate::store::clients::Registrations;
 use crate::store::connections::Listed;
@@ -214,4 +215,12 @@ pub(super) fn with<const N: usize>(mut shown: Value, members: [(&str, Value); N]
         object.extend(members.map(|(name, value)| (name.to_owned(), value)));
     }
     shown
+}
+
+/// The same with `cached_copies`, where a copy in the cache could not be removed yet.
+pub(super) fn with_copies(shown: Value, copies: Option<CachedCopies>) -> Value {
+    match copies {
+        Some(copies @ CachedCopies::Retrying { .. }) => with(shown, [("cached_copies", json!(copies))]),
+        Some(CachedCopies::Removed) | None => shown,
+    }
 }

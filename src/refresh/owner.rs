@@ -7,6 +7,7 @@
 use serde_json::json;
 
 use crate::app::{AccountShape, Identity, Probe, Values};
+use crate::connect::paste::marked;
 use crate::connection::{Account, Connection, Reason};
 use crate::core::Core;
 use crate::error::Result;
@@ -50,7 +51,9 @@ pub(super) fn of_probe<P: Ports>(
 ) -> Owner {
     let Ok(inbound) = answer else { return Owner::Unknown };
     let told = token::read_account(&talk.app, (identity, probe), inbound, values, core.now());
-    compare(&case.connection, &identity.account, told.ok().as_ref())
+    // As the account was named when it was connected.
+    let told = told.ok().map(|account| marked(&talk.app, &talk.credential, account));
+    compare(&case.connection, &identity.account, told.as_ref())
 }
 
 /// Asks once more: an app's cache may have answered for somebody else.

@@ -140,7 +140,7 @@ fn a_hot_resolve_after_a_move_costs_what_it_did() {
 fn what_would_send_a_secret_elsewhere_stays_and_is_told() {
     for (change, obstacle, host) in [
         (("/auth/token_url", json!("https://evil.example/token")), Obstacle::Addresses, Some("evil.example")),
-        (("/auth/token_url", json!("https://acme.example/other")), Obstacle::Addresses, Some("acme.example")),
+        (("/auth/token_url", json!("https://acme.example/other")), Obstacle::Addresses, Some("acme.example/other")),
         (("/auth/refresh_url", json!("https://evil.example/token")), Obstacle::Addresses, Some("evil.example")),
         (("/auth/revoke_url", json!("https://evil.example/revoke")), Obstacle::Addresses, Some("evil.example")),
         (("/request", json!({ "base_url": "https://evil.example/" })), Obstacle::Addresses, Some("evil.example")),

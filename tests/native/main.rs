@@ -12,6 +12,7 @@ mod catalogue_lives;
 mod check;
 mod connect;
 mod definition_moves;
+mod destinations;
 mod disconnect;
 mod erasing;
 mod faults;

@@ -18,6 +18,8 @@ pub struct HostsView {
     pub all: Vec<String>,
     /// Those that are new since the connection was made.
     pub added: Vec<String>,
+    /// What the workspace chose for hosts of an app of the catalogue.
+    pub chosen: Vec<String>,
     /// The workspace that defined the app; none for an app of the catalogue.
     pub defined_by: Option<String>,
     /// What the form sends back.
@@ -45,10 +47,10 @@ pub(super) fn where_it_goes(view: &HostsView, sentence: &str) -> Markup {
 fn announced(view: &HostsView) -> Markup {
     html! {
         section.panel.bad aria-labelledby="added" {
-            h3 #added { "These hosts are new" }
-            p { "The definition of " (said(&view.app_name)) " was changed since this connection was made. It now also uses:" }
+            h3 #added { "These addresses are new" }
+            p { (said(&view.app_name)) " was changed in this workspace since this connection was made. It now also uses:" }
             ul { @for host in &view.added { li { strong { (said(host)) } } } }
-            p { "Go on only if you know them as hosts of " (said(&view.app_name)) ". If you do not, ask whoever runs the workspace." }
+            p { "Go on only if you know them as addresses of " (said(&view.app_name)) ". If you do not, ask whoever runs the workspace." }
         }
     }
 }
@@ -61,7 +63,19 @@ fn defined_by(view: &HostsView) -> Markup {
                 ". It is not from the catalogue, so nobody else has checked that these are hosts of "
                 (said(&view.app_name)) "."
             },
-            None => p.quiet { "This app is from the catalogue of this software." },
+            None => {
+                p.quiet { "This app is from the catalogue of this software." }
+                @if !view.chosen.is_empty() {
+                    p {
+                        "The catalogue does not name these addresses. Whoever set up the app in this workspace chose them: "
+                        @for (at, host) in view.chosen.iter().enumerate() {
+                            @if at > 0 { ", " }
+                            strong { (said(host)) }
+                        }
+                        ". Go on only if you know them."
+                    }
+                }
+            },
         }
     }
 }

@@ -28,6 +28,9 @@ pub struct SetupView {
     /// The redirect URI to enter at the app; `None` where only the answer to the call tells it, as an earlier client has the
     /// one that is told before.
     pub redirect_uri: Option<String>,
+    /// What decides at which server the client is, by label: with another value than the usual one the redirect URI is
+    /// another. Empty where that is settled.
+    pub depends_on: Vec<String>,
     /// Permissions that are asked for unless people choose others, with what each allows.
     pub scopes: Vec<(String, Option<String>)>,
     /// Those that they may choose besides.
@@ -149,6 +152,12 @@ fn at_the_app(view: &SetupView) -> Markup {
             @if let Some(redirect_uri) = &view.redirect_uri {
                 p #redirect-uri { "The redirect URI, also called callback address:" }
                 (copyable("redirect-uri", redirect_uri))
+                @if !view.depends_on.is_empty() {
+                    p {
+                        "This is the redirect URI for the usual value of " (said(&view.depends_on.join(", "))) ". If you enter "
+                        "another value in the next step, its answer tells another redirect URI: use that one."
+                    }
+                }
             } @else {
                 p {
                     "The redirect URI is not known before the next step: its answer tells it. If a form asks for one at once, "

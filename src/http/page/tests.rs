@@ -88,6 +88,7 @@ fn hosts_view(words: &str) -> HostsView {
     HostsView {
         app_name: text.clone(),
         all: vec![text.clone()],
+        chosen: vec![],
         added: vec![text.clone()],
         defined_by: Some(text.clone()),
         mark: text,
@@ -198,6 +199,7 @@ fn setup_view(words: &str) -> SetupView {
         console: Some(text.clone()),
         steps: vec![text.clone()],
         redirect_uri: Some(text.clone()),
+        depends_on: vec![text.clone()],
         scopes: vec![(text.clone(), Some(text.clone())), (text.clone(), None)],
         connect_help: vec![text.clone()],
         further: vec![(text.clone(), Some(text.clone()))],
@@ -688,6 +690,7 @@ fn a_setup_has_its_steps_and_a_call_to_copy_without_a_secret() {
         console: Some("https://app.example/console".to_owned()),
         steps: vec!["Create an app.".to_owned(), "Enter https://c.example/oauth/callback/x.".to_owned()],
         redirect_uri: Some("https://c.example/oauth/callback/x".to_owned()),
+        depends_on: vec![],
         enters: SetupCall {
             method: "PUT",
             url: "https://c.example/v1/apps/acme/client".to_owned(),

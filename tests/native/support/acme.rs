@@ -122,6 +122,35 @@ pub(crate) type OnRevoked = Box<dyn Fn(&str)>;
 /// Draws how a request fares: what is answered in the app's place, and how many milliseconds it takes.
 pub(crate) type Weather = Box<dyn FnMut(&str) -> (Option<Reply>, i64)>;
 
+/// The host of the app.
+const HOST: &str = "acme.example";
+
+/// A request to another host than the app's.
+#[derive(Debug, Clone)]
+pub(crate) struct Elsewhere {
+    pub(crate) url: String,
+    /// Address, headers and body, with what is encoded in them also in plain text.
+    pub(crate) text: String,
+}
+
+impl Elsewhere {
+    fn of(request: &Outbound) -> Self {
+        let decoded = request.headers.iter().filter_map(|(_, value)| {
+            let bytes = STANDARD.decode(value.strip_prefix("Basic ")?).ok()?;
+            String::from_utf8(bytes).ok()
+        });
+        let decoded: Vec<_> = decoded.collect();
+        let body = request.body.clone().unwrap_or_default();
+        let text = format!("{:?} {} {:?} {decoded:?} {body}", request.method, request.url.as_str(), request.headers);
+        Self { url: request.url.as_str().to_owned(), text }
+    }
+
+    /// Whether it carries a secret that was given for the app, or an assertion.
+    pub(crate) fn has_secret(&self) -> bool {
+        [CANARY, "assertion="].iter().any(|one| self.text.contains(one))
+    }
+}
+
 /// Answers every request in the app's place.
 pub(crate) type Understudy = Box<dyn Fn(&Outbound) -> Inbound>;
 
@@ -192,6 +221,10 @@ pub(crate) struct Acme {
     pub(crate) weather: RefCell<Option<Weather>>,
     /// Who answers instead, where it is another app that is needed.
     pub(crate) understudy: RefCell<Option<Understudy>>,
+    /// Who answers at all other hosts than its own; none: it answers there, too.
+    pub(crate) strangers: RefCell<Option<Understudy>>,
+    /// Every request to another host than its own, whole.
+    pub(crate) elsewhere: RefCell<Vec<Elsewhere>>,
     /// Called with an account when its grants are revoked at our own wish.
     pub(crate) on_revoked: RefCell<Option<OnRevoked>>,
     truth: RefCell<Truth>,
@@ -215,6 +248,8 @@ impl Acme {
             asked: RefCell::default(),
             weather: RefCell::default(),
             understudy: RefCell::default(),
+            strangers: RefCell::default(),
+            elsewhere: RefCell::default(),
             on_revoked: RefCell::default(),
             truth: RefCell::default(),
             runtime,
@@ -390,6 +425,12 @@ impl Acme {
     }
 
     async fn serve(self: Rc<Self>, request: Permitted, sent: usize) -> Result<Inbound, HttpError> {
+        if request.url.authority() != HOST || request.url.url().path().starts_with("/evil") {
+            self.elsewhere.borrow_mut().push(Elsewhere::of(&request));
+            if let Some(stranger) = self.strangers.borrow().as_ref() {
+                return Ok(stranger(&request));
+            }
+        }
         if let Some(understudy) = self.understudy.borrow().as_ref() {
             return Ok(understudy(&request));
         }

@@ -61,7 +61,7 @@ pub(crate) fn definition() -> Value {
 }
 
 /// RFC 7396: what a test changes about a definition.
-fn merge(into: &mut Value, patch: &Value) {
+pub(crate) fn merge(into: &mut Value, patch: &Value) {
     let Some(patch) = patch.as_object() else {
         into.clone_from(patch);
         return;
