@@ -73,6 +73,7 @@ impl Pattern {
     }
 
     /// The same, with capitals and small letters taken for the same, as in a host.
+    #[must_use]
     pub fn without_case(&self) -> Self {
         Self::stored(&format!("(?i){}", self.text))
     }

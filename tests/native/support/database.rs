@@ -182,6 +182,10 @@ impl Engine {
 
     /// Changes the record behind everybody's back.
     pub(crate) fn tamper(&self, sql: &str) -> usize {
+        if sql.starts_with("ALTER") {
+            // A cached statement goes on naming the columns of before.
+            self.sqlite().flush_prepared_statement_cache();
+        }
         self.sqlite().execute(sql, []).unwrap()
     }
 
