@@ -208,9 +208,6 @@ impl<'a, P: Ports> Judge<'a, P> {
         if !has_all_variables(&new, connection) {
             return Ok(stays(Obstacle::Variables, none()));
         }
-        if connection.account.is_some() && !means_the_same(&old, &new) {
-            return Ok(stays(Obstacle::Identity, none()));
-        }
         let is_discovered = |app: &App| app.issuer().is_some();
         if connection.destinations.is_none() {
             self.look_ups += 1 + if is_discovered(&old) { DISCOVERY } else { 0 };
@@ -221,6 +218,11 @@ impl<'a, P: Ports> Judge<'a, P> {
         let Some(before) = registry::destinations_of(self.core, connection).await? else {
             return Ok(Judgement::Unknown);
         };
+        // Nobody asks an issuer that the connection does not have already.
+        let stated = Destinations::of_client(&new, &connection.variables);
+        if new.issuer().is_some() && !before.cover(&stated) {
+            return Ok(stays(Obstacle::Addresses, before.added_by(&stated)));
+        }
         let at = match new.server() {
             None => None,
             Some(_) => match registry::endpoints(self.core, &new, &connection.variables).await {
@@ -231,6 +233,9 @@ impl<'a, P: Ports> Judge<'a, P> {
         let wanted = Destinations::of_grant(&new, at.as_ref(), &connection.variables);
         if !before.cover(&wanted) {
             return Ok(stays(Obstacle::Addresses, before.added_by(&wanted)));
+        }
+        if connection.account.is_some() && !means_the_same(&old, &new) {
+            return Ok(stays(Obstacle::Identity, none()));
         }
         if !self.client_serves(connection, &new).await? {
             return Ok(stays(Obstacle::Client, none()));
