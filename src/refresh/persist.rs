@@ -28,10 +28,7 @@ pub async fn deliver<P: Ports>(core: &Core<P>, kept: &str) -> bool {
         core.log("error", "renewal_unreadable", &json!({}));
         return true;
     };
-    let fate = match persist_once(core, &renewal, Bookkeeping::Within).await {
-        Err(_) => persist_once(core, &renewal, Bookkeeping::Behind).await,
-        fate => fate,
-    };
+    let fate = persist_once(core, &renewal, Bookkeeping::Behind).await;
     if fate == Ok(Fate::Overtaken) {
         core.log("warn", "renewal_overtaken", &json!({ "connection": renewal.attempt.connection.as_str() }));
     }
