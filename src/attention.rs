@@ -2,8 +2,11 @@
 //!
 //! The list's filter in `store::connections` says the same in SQL; a test holds the two together.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
+use crate::client::ClientProblem;
 use crate::connection::{Connection, FAILURES, Refused, SOON, Status};
 use crate::store::connections::Listed;
 use crate::time::Timestamp;
@@ -21,12 +24,22 @@ pub struct Attention {
     /// When it comes true, or since when it is, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
-    /// What is known about this one, for a person, beyond the code's own sentence.
+    /// What more is known about it and what to do, for a person, beyond the code's own sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// Where a signed-in person does what helps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconnect_url: Option<String>,
+    /// The hosts that are concerned.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub hosts: BTreeSet<String>,
 }
 
 impl Attention {
+    fn new(code: Code) -> Self {
+        Self { code, at: None, detail: None, reconnect_url: None, hosts: BTreeSet::new() }
+    }
+
     /// A sentence for a person.
     pub fn explained(&self) -> &str {
         self.detail.as_deref().unwrap_or_else(|| self.code.explained())
@@ -55,11 +68,13 @@ pub enum Code {
     Duplicate,
     /// It works, but was last seen to see nothing.
     NothingShared,
+    /// It stays with an earlier definition of its app.
+    DefinitionChanged,
 }
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ExpiresSoon,
         Self::MissingScopes,
         Self::AppUnreachable,
@@ -69,6 +84,7 @@ impl Code {
         Self::Unused,
         Self::Duplicate,
         Self::NothingShared,
+        Self::DefinitionChanged,
     ];
 
     /// The code's text.
@@ -83,6 +99,7 @@ impl Code {
             Self::Unused => "unused",
             Self::Duplicate => "duplicate",
             Self::NothingShared => "nothing_shared",
+            Self::DefinitionChanged => "definition_changed",
         }
     }
 
@@ -98,6 +115,7 @@ impl Code {
             Self::Unused => "Nothing has used this for 90 days.",
             Self::Duplicate => "You have another connection to the same account.",
             Self::NothingShared => "It works, but nothing has been shared with it.",
+            Self::DefinitionChanged => "The app's definition was changed; this connection stays with the earlier one.",
         }
     }
 }
@@ -136,27 +154,42 @@ pub fn of(listed: &Listed, now: Timestamp) -> Vec<Attention> {
     let ends = access_ends.into_iter().chain(connection.ends_for_good_at()).min();
     let ends = soon(ends, SOON).filter(|_| connected);
     let secret_ends = soon(listed.client_secret_expires_at, SECRET_SOON);
+    // An app that was not asked is not out of reach.
+    let was_not_asked = connection.last_error.as_deref().and_then(ClientProblem::parse).is_some();
+    let problem = listed.client_problem();
+    let is_misconfigured = listed.client_misconfigured || problem.is_some();
     let last_sign = connection.last_used_at.unwrap_or(connection.connected_at);
     let refused = connection.kept_refusing(now);
-    let unreachable = connected && connection.failures >= FAILURES && connection.refused.is_none();
+    let unreachable = connected && connection.failures >= FAILURES && connection.refused.is_none() && !was_not_asked;
     let found = [
         (ends.is_some(), Code::ExpiresSoon, ends),
         (!connection.missing_scopes().is_empty(), Code::MissingScopes, None),
         (unreachable, Code::AppUnreachable, None),
         (refused.is_some(), Code::AppRefuses, refused.map(|refused| refused.since)),
-        (listed.client_misconfigured, Code::ClientMisconfigured, None),
         (secret_ends.is_some(), Code::ClientSecretExpires, secret_ends),
         (now.since(last_sign) > UNUSED, Code::Unused, None),
         (listed.duplicate, Code::Duplicate, None),
     ];
     let nothing = connection.nothing_shared.clone().filter(|_| connected);
-    let nothing = nothing.map(|say| Attention { code: Code::NothingShared, at: None, detail: Some(say) });
+    let nothing = nothing.map(|say| Attention { detail: Some(say), ..Attention::new(Code::NothingShared) });
+    let changed = connection.definition_changed.as_ref().map(|change| Attention {
+        detail: Some(change.explained()),
+        hosts: change.hosts.clone(),
+        ..Attention::new(Code::DefinitionChanged)
+    });
+    let client = is_misconfigured.then(|| Attention {
+        detail: match problem {
+            _ if listed.client_replaced => Some(CLIENT_REPLACED.to_owned()),
+            problem => problem.map(|problem| problem.explained().to_owned()),
+        },
+        ..Attention::new(Code::ClientMisconfigured)
+    });
     let found = found.into_iter().filter(|(holds, _, _)| *holds);
     let detail = |code: Code| match code {
         Code::AppRefuses => refused.map(refusal),
         Code::AppUnreachable => of_answers(connection),
-        Code::ClientMisconfigured if listed.client_replaced => Some(CLIENT_REPLACED.to_owned()),
         _ => None,
     };
-    found.map(|(_, code, at)| Attention { code, at, detail: detail(code) }).chain(nothing).collect()
+    let found = found.map(|(_, code, at)| Attention { at, detail: detail(code), ..Attention::new(code) });
+    found.chain(client).chain(nothing).chain(changed).collect()
 }

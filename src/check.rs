@@ -11,11 +11,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::core::Core;
+use crate::definition_moves;
 use crate::ending;
 use crate::error::Result;
 use crate::ids::ConnectionId;
 use crate::ports::{Errand, ErrandOutcome, Ports, Refresher};
 use crate::reseal;
+use crate::store::definition_moves::DefinitionMove;
 use crate::store::erasing::ROWS_OF_A_CONNECTION;
 use crate::store::maintenance::{self, Share};
 use crate::store::refreshes;
@@ -53,6 +55,8 @@ pub struct Summary {
     pub revoked: u64,
     /// Outdated entries deleted from the cache.
     pub copies_removed: u64,
+    /// Connections that follow a changed definition now.
+    pub moved: u64,
 }
 
 /// One run. `scheduled_at` selects what is due; everything else goes by the clock.
@@ -68,11 +72,14 @@ pub async fn tick<P: Ports>(core: &Core<P>, scheduled_at: Timestamp) -> Result<S
         ended_before: now.plus(-LEASE),
         lease_until: now.plus(LEASE),
     };
-    let left = maintenance::leftovers(core.db(), now, share).await?;
+    let mut left = maintenance::leftovers(core.db(), now, share).await?;
+    let definition = left.definition_move.take();
     // A share is for leftovers, so that neither starves the other; what the checks leave over is for them too.
     let (mut spent, mut work) = ending::begin(core, left, LEASE, now.plus(BEGIN_WITHIN)).await;
     spent += work.do_at_least_one(core, (budget / 4) - spent).await;
     let cost = core.ports.refresher().cost();
+    let (moved, moving) = move_some(core, definition).await;
+    spent += moving;
     let batch = ((budget - spent) / cost).max(1);
     // By the clock as it is now: the leftovers took their time.
     let taken_at = core.now();
@@ -80,6 +87,7 @@ pub async fn tick<P: Ports>(core: &Core<P>, scheduled_at: Timestamp) -> Result<S
     let mut summary = check_all(core, &due, taken_at.plus(BEGIN_WITHIN)).await;
     let used = spent + i64::try_from(due.len()).unwrap_or(batch) * cost;
     work.do_some(core, budget - used).await;
+    summary.moved = moved;
     (summary.erased, summary.revoked, summary.copies_removed) =
         (work.done.erased, work.done.revoked, work.done.copies_removed);
     summary.purged = maintenance::purge(core.db(), now).await?;
@@ -88,6 +96,19 @@ pub async fn tick<P: Ports>(core: &Core<P>, scheduled_at: Timestamp) -> Result<S
     maintenance::run_ends(core.db(), core.now(), &text).await?;
     core.log("info", "checked", &json!({ "summary": summary }));
     Ok(summary)
+}
+
+/// A step towards a changed definition. Where it fails, all else is done, and the next run goes on.
+async fn move_some<P: Ports>(core: &Core<P>, definition: Option<DefinitionMove>) -> (u64, i64) {
+    let Some(definition) = definition else { return (0, 0) };
+    let moved = definition_moves::step(core, &definition, "clock").await.map_or_else(
+        |error| {
+            core.log_cause(&error);
+            0
+        },
+        |moves| moves.moved,
+    );
+    (moved, definition_moves::STEP_COST)
 }
 
 /// The last thing of a run: where it fails, all else was done, and the next run goes on.

@@ -10,6 +10,7 @@ use crate::error::{Code, Error, Result};
 use crate::ids::{ClientId, WorkspaceId};
 use crate::secret::Secret;
 use crate::time::Timestamp;
+use crate::token::SigningKey;
 use crate::vault::{KeyRing, Place};
 
 /// An OAuth client.
@@ -80,6 +81,17 @@ impl Client {
         self.open_secret(ring, self.sealed_secret.as_deref()?).ok()
     }
 
+    /// What is wrong with its secret, as far as that can be told without asking the app.
+    pub fn problem(&self, ring: &KeyRing) -> Option<ClientProblem> {
+        match self.secret(ring) {
+            Err(_) => Some(ClientProblem::SecretUnreadable),
+            Ok(ClientSecret::Key { pem, .. }) if SigningKey::from_pem(pem.expose()).is_err() => {
+                Some(ClientProblem::KeyUnusable)
+            }
+            Ok(_) => None,
+        }
+    }
+
     /// Whether a row from before destinations were kept was entered for these hosts. It has them with the rules of their
     /// placeholders: `{shop: …}`.
     pub fn covers_hosts(&self, wanted: &Destinations) -> bool {
@@ -100,7 +112,57 @@ impl Client {
                 Code::ClientMissing,
                 "The stored client secret can't be read with the present keys. Enter the client's secret again.",
             )
+            .hint(|hints| hints.client = Some(ClientProblem::SecretUnreadable))
         })
+    }
+}
+
+/// Why a client can't be used, whatever the app thinks of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientProblem {
+    /// Its stored secret does not open with the key ring.
+    SecretUnreadable,
+    /// Its private key can't be read, or can't sign what the app asks for.
+    KeyUnusable,
+    /// Its secret was entered for other addresses.
+    AddressesChanged,
+}
+
+impl ClientProblem {
+    const ALL: [Self; 3] = [Self::SecretUnreadable, Self::KeyUnusable, Self::AddressesChanged];
+
+    /// The stored and shown code.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SecretUnreadable => "client_secret_unreadable",
+            Self::KeyUnusable => "client_key_unusable",
+            Self::AddressesChanged => "client_addresses_changed",
+        }
+    }
+
+    /// Reads the code.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == text)
+    }
+
+    /// What is wrong and what to do.
+    pub fn explained(self) -> &'static str {
+        match self {
+            Self::SecretUnreadable => {
+                "The stored client secret can't be read with the present encryption keys. Enter the client's secret again (PUT /v1/apps/{app}/client), or put the missing key back into ENCRYPTION_KEYS."
+            }
+            Self::KeyUnusable => {
+                "The client's private key can't be used to sign. Enter the key again (PUT /v1/apps/{app}/client)."
+            }
+            Self::AddressesChanged => {
+                "The client's secret was entered for other addresses than this connection has. Enter it again for the app's present addresses (PUT /v1/apps/{app}/client), then reconnect the connection."
+            }
+        }
+    }
+
+    /// Whether it concerns every connection of the client.
+    pub fn is_of_every_connection(self) -> bool {
+        self != Self::AddressesChanged
     }
 }
 

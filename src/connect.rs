@@ -73,10 +73,12 @@ pub enum Failure {
     AccountUnknown,
     /// It is another account than the connection has, and nobody asked to switch.
     OtherAccount,
+    /// The grant could not be stored here.
+    NotStored,
 }
 
 impl Failure {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::RefusedByApp,
         Self::ApprovalRequired,
         Self::WrongIssuer,
@@ -92,6 +94,7 @@ impl Failure {
         Self::LinkBegunAnew,
         Self::AccountUnknown,
         Self::OtherAccount,
+        Self::NotStored,
     ];
 
     /// The stored code.
@@ -112,6 +115,7 @@ impl Failure {
             Self::LinkBegunAnew => "link_begun_anew",
             Self::AccountUnknown => "account_unknown",
             Self::OtherAccount => "other_account",
+            Self::NotStored => "not_stored",
         }
     }
 
@@ -157,6 +161,9 @@ impl Failure {
             }
             Self::OtherAccount => {
                 "This credential is for another account than the connection has, or the app does not tell. Nothing was stored. Send \"switch_account\": true to switch knowingly, or make a new connection."
+            }
+            Self::NotStored => {
+                "The app gave its permission, but it could not be stored here, so it was given back to the app as far as possible. Nothing is connected. Please try again in a moment."
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Owns status words, lifetimes and freshness of a token, missing scopes and what needs attention.
 //! Refuses I/O and time: `now` is an argument.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use serde::Serialize;
@@ -245,6 +245,75 @@ pub struct Connection {
     pub next_check_at: Option<Timestamp>,
     /// What to tell a person where it works and yet was seen to see nothing.
     pub nothing_shared: Option<String>,
+    /// Why it stays with an earlier definition of its app than the current one.
+    pub definition_changed: Option<DefinitionChange>,
+}
+
+/// A connection does not follow its app's current definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct DefinitionChange {
+    /// The revision that it was held against.
+    pub revision: i64,
+    /// What stands against it.
+    pub obstacle: Obstacle,
+    /// The hosts that its credential would go to in addition; at a host that it goes to already, the address.
+    #[serde(default)]
+    pub hosts: BTreeSet<String>,
+}
+
+/// What stands against moving a connection to a changed definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Obstacle {
+    /// Its secrets would go to other addresses.
+    Addresses,
+    /// Its client was set up for other addresses.
+    Client,
+    /// Its way to connect is gone, or brings another kind of credential.
+    Method,
+    /// A person enters other fields.
+    Fields,
+    /// The addresses depend on what is not known of it.
+    Variables,
+    /// Its account would be known by another id.
+    Identity,
+}
+
+impl Obstacle {
+    /// The shown code.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Addresses => "addresses",
+            Self::Client => "client",
+            Self::Method => "method",
+            Self::Fields => "fields",
+            Self::Variables => "variables",
+            Self::Identity => "identity",
+        }
+    }
+
+    fn explained(self) -> &'static str {
+        match self {
+            Self::Addresses => "would send this credential to other addresses",
+            Self::Client => "needs an OAuth client that is set up for its present addresses",
+            Self::Method => "has no way to connect that this connection was made by",
+            Self::Fields => "asks for other fields",
+            Self::Variables => "has addresses that depend on values that this connection does not have",
+            Self::Identity => "knows accounts by another id",
+        }
+    }
+}
+
+impl DefinitionChange {
+    /// What happened and what helps, for a person.
+    pub fn explained(&self) -> String {
+        let hosts: Vec<_> = self.hosts.iter().map(String::as_str).collect();
+        let hosts = if hosts.is_empty() { String::new() } else { format!(" ({})", hosts.join(", ")) };
+        format!(
+            "The app's definition was changed, and the new one {}{hosts}. This connection stays with the earlier definition. Reconnect it to use the new one.",
+            self.obstacle.explained()
+        )
+    }
 }
 
 /// Seconds of slack between the clocks of two Workers.

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::Values;
 use crate::ids::{ConnectionId, WorkspaceId};
-use crate::ports::{NoRandomness, Random};
+use crate::ports::Random;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::token::TokenSet;
-use crate::vault::{KeyRing, Place, Unreadable};
+use crate::vault::{KeyRing, Place, SealError, Unreadable};
 
 /// What one connection holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -252,13 +252,13 @@ impl Credential {
     }
 
     /// Seals it for a place.
-    pub fn seal(&self, ring: &KeyRing, random: &impl Random, place: &Place<'_>) -> Result<String, NoRandomness> {
+    pub fn seal(&self, ring: &KeyRing, random: &impl Random, place: &Place<'_>) -> Result<String, SealError> {
         let plain = Sealed {
             token: self.token.as_ref().map(Token::sealed),
             others: self.others.iter().map(|(name, token)| (name.as_str().into(), token.sealed())).collect(),
             fields: self.fields.iter().map(|(name, value)| (name.as_str().into(), value.expose().into())).collect(),
         };
-        let text = serde_json::to_string(&plain).map(Secret::new).map_err(|_| NoRandomness)?;
+        let text = serde_json::to_string(&plain).map(Secret::new).map_err(|_| SealError::Json)?;
         ring.seal(random, place, &text)
     }
 

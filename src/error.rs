@@ -6,8 +6,10 @@
 
 use serde::Serialize;
 
+use crate::client::ClientProblem;
 use crate::ports::{DatabaseError, NoRandomness, RateLimit};
 use crate::time::Timestamp;
+use crate::vault::SealError;
 
 /// What went wrong, as callers may rely on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -184,6 +186,9 @@ pub struct Hints {
     /// The page that tells how the client that is missing is set up.
     #[serde(skip)]
     pub setup: Option<String>,
+    /// Why a client can't be used.
+    #[serde(skip)]
+    pub client: Option<ClientProblem>,
     /// Methods the path allows.
     #[serde(skip)]
     pub allow: Vec<&'static str>,
@@ -268,6 +273,13 @@ impl From<DatabaseError> for Error {
         match error {
             DatabaseError::Constraint => Self::internal("a database constraint was violated"),
             DatabaseError::Malformed(cause) => Self::internal(cause),
+            DatabaseError::NotMigrated(cause) => {
+                let mut error = Self::misconfigured(
+                    "The database lacks a table or column that this version needs. Apply the migrations: `npm run deploy`, or `npx wrangler d1 migrations apply DB --remote`.",
+                );
+                error.cause = Some(cause);
+                error
+            }
             DatabaseError::Unavailable(cause) => {
                 let mut error = Self::new(Code::DatabaseUnavailable, "The database did not answer. Try again shortly.")
                     .hint(|h| h.retry_after = Some(2));
@@ -278,8 +290,41 @@ impl From<DatabaseError> for Error {
     }
 }
 
+impl From<SealError> for Error {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::NoRandomness => NoRandomness.into(),
+            SealError::Cipher => Self::internal("the cipher could not seal a value"),
+            SealError::Json => Self::internal("a value to be sealed could not be written as JSON"),
+        }
+    }
+}
+
 impl From<NoRandomness> for Error {
     fn from(_: NoRandomness) -> Self {
         Self::internal("the platform gave no randomness")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Code, DatabaseError, Error, SealError};
+
+    #[test]
+    fn each_failure_to_seal_names_what_failed() {
+        let causes = [SealError::NoRandomness, SealError::Cipher, SealError::Json]
+            .map(|error| Error::from(error).cause.unwrap_or_default());
+        let words = ["randomness", "cipher", "JSON"];
+        for (cause, word) in causes.iter().zip(words) {
+            assert!(cause.contains(word), "{cause}");
+            assert_eq!(words.iter().filter(|other| cause.contains(**other)).count(), 1, "{cause}");
+        }
+    }
+
+    #[test]
+    fn missing_migrations_are_no_reason_to_wait() {
+        let error = Error::from(DatabaseError::NotMigrated("no such table: x".into()));
+        assert_eq!((error.code, error.hints.retry_after), (Code::Misconfigured, None));
+        assert!(error.detail.contains("wrangler d1 migrations apply") && !error.detail.contains("no such table"));
     }
 }

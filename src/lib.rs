@@ -29,6 +29,7 @@ pub mod workspace;
 pub mod authorize;
 pub mod check;
 pub mod connect;
+pub mod definition_moves;
 pub mod disconnect;
 mod ending;
 pub mod quotas;

@@ -7,6 +7,7 @@ mod definitions;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
+use crate::caller::KeyId;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::time::Timestamp;
 
@@ -21,12 +22,44 @@ const ROOM_KNOWN_FOR: i64 = 600;
 /// Seconds in which a credential that is refused again counts as repeated.
 const REPEATED_WITHIN: i64 = 60;
 
+/// Seconds after which something that was begun and never reported back may be begun again.
+const UNDER_WAY: i64 = 10;
+
+/// Something that is done once in a while. Each part is a value of its own: names of callers' choice never run together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Noted {
+    /// A use of a connection is written; without a workflow, of the connection alone.
+    Use {
+        /// The connection.
+        connection: ConnectionId,
+        /// Workflow and step, as the caller names them.
+        step: Option<(String, String)>,
+    },
+    /// A refresh ahead of need is asked for.
+    EarlyRefresh(ConnectionId),
+    /// What a connection sees is looked at.
+    Shared(ConnectionId),
+    /// A connection's copy, and its key's, are written again before they lapse.
+    Renewal(ConnectionId),
+    /// A key is copied to the cache.
+    KeyCopy(KeyId),
+}
+
+/// A copy in the cache that was written from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copied {
+    /// The connection's generation and version, and the revision of its app's definition.
+    pub state: (i64, i64, i64),
+    /// When the copy lapses.
+    pub until: Timestamp,
+}
+
 /// The memory of one instance.
 #[derive(Debug, Default)]
 pub struct Memo {
     fitting_ring: Cell<Option<[u8; 32]>>,
-    noted: RefCell<HashMap<(String, String), Timestamp>>,
-    copied: RefCell<HashMap<ConnectionId, (i64, i64)>>,
+    noted: RefCell<HashMap<Noted, (Timestamp, bool)>>,
+    copied: RefCell<HashMap<ConnectionId, Copied>>,
     blocked: RefCell<HashMap<String, Timestamp>>,
     refused: RefCell<HashMap<(String, String), (u32, Timestamp)>>,
     definitions: Definitions,
@@ -44,18 +77,44 @@ impl Memo {
         self.fitting_ring.set(Some(fingerprint));
     }
 
-    /// Whether something about a connection or key was not done within `seconds`; it counts as done from now on.
-    pub fn is_time(&self, about: &str, what: &str, seconds: i64, now: Timestamp) -> bool {
+    /// Whether something was not done within `seconds`, and is not under way; it counts as under way from now on. Whoever
+    /// does it says how it ended: [`Self::done`] or [`Self::failed`].
+    pub fn begin(&self, what: &Noted, seconds: i64, now: Timestamp) -> bool {
         let mut noted = self.noted.borrow_mut();
         if noted.len() >= MOST {
             noted.clear();
         }
-        let key = (about.to_owned(), what.to_owned());
-        if noted.get(&key).is_some_and(|at| now.since(*at) <= seconds) {
+        let counts = |(at, is_done): &(Timestamp, bool)| {
+            now.since(*at) <= if *is_done { seconds } else { seconds.min(UNDER_WAY) }
+        };
+        if noted.get(what).is_some_and(counts) {
             return false;
         }
-        noted.insert(key, now);
+        noted.insert(what.clone(), (now, false));
         true
+    }
+
+    /// The same for what counts as done by being begun.
+    pub fn is_time(&self, what: &Noted, seconds: i64, now: Timestamp) -> bool {
+        let is_time = self.begin(what, seconds, now);
+        if is_time {
+            self.done(what, now);
+        }
+        is_time
+    }
+
+    /// What was begun is done.
+    pub fn done(&self, what: &Noted, now: Timestamp) {
+        let mut noted = self.noted.borrow_mut();
+        if noted.len() >= MOST {
+            noted.clear();
+        }
+        noted.insert(what.clone(), (now, true));
+    }
+
+    /// What was begun failed: the next one may try.
+    pub fn failed(&self, what: &Noted) {
+        self.noted.borrow_mut().remove(what);
     }
 
     /// The definitions of workspaces' own apps that were parsed here.
@@ -116,18 +175,18 @@ impl Memo {
         *times
     }
 
-    /// Whether this version of a connection was copied to the cache from here.
-    pub fn was_copied(&self, connection: &ConnectionId, generation: i64, version: i64) -> bool {
-        self.copied.borrow().get(connection) == Some(&(generation, version))
+    /// The copy of a connection that was written from here.
+    pub fn copied(&self, connection: &ConnectionId) -> Option<Copied> {
+        self.copied.borrow().get(connection).copied()
     }
 
     /// Remembers a copy.
-    pub fn remember_copy(&self, connection: &ConnectionId, generation: i64, version: i64) {
-        let mut copied = self.copied.borrow_mut();
-        if copied.len() >= MOST {
-            copied.clear();
+    pub fn remember_copy(&self, connection: &ConnectionId, copied: Copied) {
+        let mut map = self.copied.borrow_mut();
+        if map.len() >= MOST {
+            map.clear();
         }
-        copied.insert(connection.clone(), (generation, version));
+        map.insert(connection.clone(), copied);
     }
 
     /// Forgets a copy that was taken back.

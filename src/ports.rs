@@ -151,8 +151,29 @@ pub enum DatabaseError {
     Constraint,
     /// Not reachable, too slow, or broken. The text is for the log.
     Unavailable(String),
+    /// A table or column is missing: the migrations of this version were not applied. The text is for the log.
+    NotMigrated(String),
     /// A row has another form than this version of the software writes. The text is for the log.
     Malformed(String),
+}
+
+impl DatabaseError {
+    /// Characters of a cause, at most.
+    const LONGEST_CAUSE: usize = 300;
+
+    /// Reads the message of `SQLite`, which D1 hands on as it is. It names tables and columns, never values.
+    pub fn of_message(message: &str) -> Self {
+        const NOT_MIGRATED: [&str; 3] = ["no such table", "no such column", "has no column named"];
+        if message.contains("constraint failed") {
+            return Self::Constraint;
+        }
+        let cause = message.chars().take(Self::LONGEST_CAUSE).collect();
+        if NOT_MIGRATED.iter().any(|text| message.contains(text)) {
+            Self::NotMigrated(cause)
+        } else {
+            Self::Unavailable(cause)
+        }
+    }
 }
 
 /// The record (D1). One call is one round trip and one transaction.

@@ -10,10 +10,10 @@ use serde_json::json;
 
 use crate::core::Core;
 use crate::error::Result;
-use crate::ports::{NoRandomness, Ports};
+use crate::ports::Ports;
 use crate::store::reseals::{self, Looked, Page, Progress, Renewed};
 use crate::time::Timestamp;
-use crate::vault::Place;
+use crate::vault::{Place, SealError};
 
 /// Seconds between two passes while there is something to be done: instances of the program that were
 /// started with the keys of before may write for a while.
@@ -43,7 +43,7 @@ struct Opened<'a> {
     unreadable: i64,
 }
 
-fn seal_again<'a, P: Ports>(core: &Core<P>, page: &'a Page) -> std::result::Result<Opened<'a>, NoRandomness> {
+fn seal_again<'a, P: Ports>(core: &Core<P>, page: &'a Page) -> std::result::Result<Opened<'a>, SealError> {
     let ring = &core.config.ring;
     let mut opened = Opened { renewed: Vec::new(), unreadable: 0 };
     for row in &page.rows {

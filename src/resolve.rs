@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::app::Kind;
 use crate::authorize;
 use crate::caller::PresentedKey;
+use crate::client::ClientProblem;
 use crate::connection::{Account, Connection, FAILURES, LEAST_USEFUL, Reason, Refused, Status};
 use crate::core::Core;
 use crate::credential::{Credential, Token};
@@ -111,12 +112,14 @@ pub async fn resolve<P: Ports>(
     let (workflow, step) = ask.as_ref().map_or(("", ""), Ask::place);
     match connections::for_resolve(core.db(), &presented.id, id, workflow, step).await {
         Ok(read) => from_record(core, presented, read, ask).await,
-        Err(DatabaseError::Unavailable(cause)) if consistency != Consistency::Strong => {
+        Err(error @ (DatabaseError::Unavailable(_) | DatabaseError::NotMigrated(_)))
+            if consistency != Consistency::Strong =>
+        {
             let found = match &ask {
                 Ok(ask) => cached::resolve(core, presented, id, ask).await?,
                 Err(_) => None,
             };
-            found.ok_or_else(|| DatabaseError::Unavailable(cause).into())
+            found.ok_or_else(|| error.into())
         }
         Err(error) => Err(error.into()),
     }
@@ -281,22 +284,27 @@ async fn of_client<P: Ports>(core: &Core<P>, connection: &Connection) -> Error {
         Some(id) => clients::get(core.db(), &connection.workspace, id).await.ok().flatten(),
     };
     let code = client.as_ref().and_then(|client| client.misconfigured.as_ref()).map(|(_, code)| code.clone());
-    let error = if client.is_some_and(|client| !client.current) {
-        Error::new(
+    let last = connection.last_error.as_deref();
+    let problem = last.into_iter().chain(code.as_deref()).find_map(ClientProblem::parse);
+    let at = || Some(reconnect_url(core, &connection.id, &[]));
+    if client.is_some_and(|client| !client.current) {
+        return Error::new(
             Code::NeedsReconnect,
             "The app refuses the OAuth client that this connection was made with, and another client has taken its place. A person must reconnect it at reconnect_url; workflows need no change.",
         )
-        .hint(|h| {
-            h.reason = Some(CLIENT_REPLACED.to_owned());
-            h.reconnect_url = Some(reconnect_url(core, &connection.id, &[]));
-        })
-    } else {
-        Error::new(
-            Code::ClientMisconfigured,
-            "The app refuses this workspace's OAuth client, so no new token can be had. Check the client's id and secret (PUT /v1/apps/{app}/client); the connection itself needs no repair.",
-        )
-    };
-    error.hint(|h| h.app_error = code)
+        .hint(|h| (h.reason, h.reconnect_url, h.app_error) = (Some(CLIENT_REPLACED.to_owned()), at(), code));
+    }
+    if let Some(problem) = problem {
+        // The app was not asked.
+        let detail = format!("No new token can be had. {}", problem.explained());
+        return Error::new(Code::ClientMisconfigured, detail)
+            .hint(|h| h.reconnect_url = at().filter(|_| problem == ClientProblem::AddressesChanged));
+    }
+    Error::new(
+        Code::ClientMisconfigured,
+        "The app refuses this workspace's OAuth client, so no new token can be had. Check the client's id and secret (PUT /v1/apps/{app}/client); the connection itself needs no repair.",
+    )
+    .hint(|h| h.app_error = code)
 }
 
 /// The app answers, and says no by a code that does not end the connection.

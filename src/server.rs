@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::app::{App, AppId, Grant, KeyFileShape, Resolved, Values};
-use crate::client::{Client, ClientSecret};
+use crate::client::{Client, ClientProblem, ClientSecret};
 use crate::core::Core;
 use crate::credential::Credential;
 use crate::destinations::{Destinations, SecretKind};
@@ -44,7 +44,8 @@ pub async fn client_keys<P: Ports>(
                 "The client secret of {} was entered for other addresses than this connection has. Reconnect it.",
                 app.name
             ),
-        ));
+        )
+        .hint(|hints| hints.client = Some(ClientProblem::AddressesChanged)));
     }
     match client.secret(&core.config.ring)? {
         ClientSecret::None => Ok(keys(Proof::Nothing)),
@@ -121,11 +122,13 @@ async fn of_older_row<P: Ports>(core: &Core<P>, client: &Client) -> Result<Optio
 
 fn unusable_key(problem: &KeyError) -> Error {
     Error::new(Code::ClientMissing, format!("The client's private key can't be used. {problem} Enter it again."))
+        .hint(|hints| hints.client = Some(ClientProblem::KeyUnusable))
 }
 
 fn unsigned(error: SigningError) -> Error {
     match error {
-        SigningError::Key => Error::new(Code::ClientMissing, "The private key can't sign what the app asks for."),
+        SigningError::Key => Error::new(Code::ClientMissing, "The private key can't sign what the app asks for.")
+            .hint(|hints| hints.client = Some(ClientProblem::KeyUnusable)),
         SigningError::Failed(cause) => Error::internal(format!("signing failed: {cause}")),
     }
 }

@@ -10,6 +10,7 @@ use crate::core::Core;
 use crate::credential::Credential;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, WorkspaceId};
+use crate::memo::Noted;
 use crate::ports::{Database, Errand, ErrandOutcome, Ports, Refresher};
 use crate::registry;
 use crate::store::connections;
@@ -48,7 +49,7 @@ async fn read_and_ask<P: Ports>(
 ) -> Result<()> {
     let Some(connection) = connections::get(core.db(), workspace, id).await? else { return Ok(()) };
     if connection.checked_at.is_none_or(|at| at < since)
-        || !core.ports.memo().is_time(id.as_str(), "what is shared", PAUSE, core.now())
+        || !core.ports.memo().is_time(&Noted::Shared(id.clone()), PAUSE, core.now())
     {
         return Ok(());
     }

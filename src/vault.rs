@@ -52,6 +52,23 @@ pub enum Unreadable {
     Refused,
 }
 
+/// Why a text could not be sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SealError {
+    /// The platform gave no random bytes for the nonce.
+    NoRandomness,
+    /// The cipher refused the key or the text.
+    Cipher,
+    /// What is to be sealed could not be written as JSON.
+    Json,
+}
+
+impl From<NoRandomness> for SealError {
+    fn from(_: NoRandomness) -> Self {
+        Self::NoRandomness
+    }
+}
+
 /// Why a key ring can't be used. Says which entry, never its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RingError(pub String);
@@ -105,7 +122,7 @@ impl KeyRing {
     }
 
     /// Seals a text for its place: `cx1.<key id>.<nonce and ciphertext in base64url>`.
-    pub fn seal(&self, random: &impl Random, place: &Place<'_>, text: &Secret) -> Result<String, NoRandomness> {
+    pub fn seal(&self, random: &impl Random, place: &Place<'_>, text: &Secret) -> Result<String, SealError> {
         seal_with(&self.first, random, place, text)
     }
 
@@ -124,7 +141,7 @@ impl KeyRing {
     }
 
     /// A sealed constant for every key: whether a ring with the same ids has the same bytes.
-    pub fn check_value(&self, random: &impl Random, key_id: &str) -> Result<Option<String>, NoRandomness> {
+    pub fn check_value(&self, random: &impl Random, key_id: &str) -> Result<Option<String>, SealError> {
         let Some(key) = self.key(key_id) else { return Ok(None) };
         seal_with(key, random, &check_place(key_id), &Secret::new(CHECK_TEXT)).map(Some)
     }
@@ -176,7 +193,7 @@ fn parse_key(number: usize, entry: &str) -> Result<Key, RingError> {
     Ok(Key { id: id.to_owned(), bytes: Zeroizing::new(bytes) })
 }
 
-fn seal_with(key: &Key, random: &impl Random, place: &Place<'_>, text: &Secret) -> Result<String, NoRandomness> {
+fn seal_with(key: &Key, random: &impl Random, place: &Place<'_>, text: &Secret) -> Result<String, SealError> {
     let mut nonce = [0_u8; NONCE_BYTES];
     random.fill(&mut nonce)?;
     let aad = associated_data(&key.id, place);
@@ -184,7 +201,7 @@ fn seal_with(key: &Key, random: &impl Random, place: &Place<'_>, text: &Secret) 
         .and_then(|cipher| {
             cipher.encrypt(&Nonce::from(nonce), Payload { msg: text.expose().as_bytes(), aad: &aad }).ok()
         })
-        .ok_or(NoRandomness)?;
+        .ok_or(SealError::Cipher)?;
     let mut bytes = nonce.to_vec();
     bytes.extend_from_slice(&sealed);
     Ok(format!("{FORMAT}.{}.{}", key.id, URL_SAFE_NO_PAD.encode(bytes)))
@@ -331,7 +348,7 @@ mod tests {
 
     #[test]
     fn without_randomness_nothing_is_sealed() {
-        assert_eq!(ring(&[("k1", 1)]).seal(&Broken, &place(), &Secret::new("x")), Err(NoRandomness));
+        assert_eq!(ring(&[("k1", 1)]).seal(&Broken, &place(), &Secret::new("x")), Err(SealError::NoRandomness));
     }
 
     proptest! {

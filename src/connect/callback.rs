@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::app::{App, Origin, Resolved, Values};
 use crate::caller::{hash, same};
-use crate::client::Client;
+use crate::client::{Client, ClientProblem};
 use crate::core::Core;
 use crate::credential::Credential;
 use crate::destinations::Destinations;
@@ -184,35 +184,60 @@ async fn take<P: Ports>(
         }
         Err(error) => return Err(error),
     };
-    let (tokens, asked_at) = match exchange(core, flow, &client, (&app, &at), &code).await? {
+    let exchanged = match exchange(core, flow, &client, (&app, &at), &code).await? {
         Err(ended) => return Ok(Err(ended)),
         Ok(exchanged) => exchanged,
     };
+    // Boxed: few callbacks get here, and all would carry its size.
+    let failure = Box::pin(arrived(core, (flow, &client), (&app, &at), &returned.others, exchanged)).await;
+    // Bookkeeping comes last: the grant is stored, or given back, whatever becomes of this.
+    if let Err(error) = write(core, clients::mark_working(&flow.workspace, &client.id)).await {
+        core.log_cause(&error);
+    }
+    Ok(failure.map_or(Ok(()), |failure| Err(failed(failure))))
+}
+
+/// A grant is there, and nowhere but here: each way from here stores it or gives it back. Answers why it was not stored.
+async fn arrived<P: Ports>(
+    core: &Core<P>,
+    (flow, client): (&Authorization, &Client),
+    (app, at): (&App, &Resolved),
+    others: &BTreeMap<String, String>,
+    (tokens, asked_at): (TokenSet, Timestamp),
+) -> Option<Failure> {
     let credential = Credential::from_tokens(&tokens);
-    let told = told(&app, &returned.others, &tokens);
+    let told = told(app, others, &tokens);
     let variables = flow.variables.clone().into_iter().chain(told).collect();
     let reach = |variables: &BTreeMap<String, String>| match &flow.destinations {
         // What was discovered stays as the flow began with it; what the definition says is filled with what is known now.
-        Some(frozen) => frozen.and_api_of(&Destinations::of_grant(&app, None, variables)),
-        None => Destinations::of_grant(&app, Some(&at), variables),
+        Some(frozen) => frozen.and_api_of(&Destinations::of_grant(app, None, variables)),
+        None => Destinations::of_grant(app, Some(at), variables),
     };
     let destinations = Rc::new(reach(&variables));
     let asked = Asked {
-        app: &app,
+        app,
         identity: at.identity.as_ref(),
         credential: &credential,
         tokens: Some(&tokens),
         destinations: &destinations,
     };
-    let Ok(found) = account::find(core, &asked, variables).await? else {
-        return Ok(Err(failed(Failure::AccountUnknown)));
+    let found = match account::find(core, &asked, variables).await {
+        Ok(Ok(found)) => found,
+        unknown => {
+            settle::discard_fresh(core, app, (flow, client), &credential, &destinations).await;
+            return Some(match unknown {
+                Err(error) => {
+                    core.log_cause(&error);
+                    Failure::NotStored
+                }
+                Ok(_) => Failure::AccountUnknown,
+            });
+        }
     };
     let destinations = reach(&found.variables);
-    let redirected = scopes_of_redirect(&app, &returned.others);
-    let grant = grant(flow, &app, (credential, &tokens, redirected), (found, destinations), asked_at);
-    // Boxed: few callbacks get here, and all would carry its size.
-    let failure = Box::pin(settle::settle(core, flow, &app, grant, Deciding::Person)).await?;
-    Ok(failure.map_or(Ok(()), |failure| Err(failed(failure))))
+    let redirected = scopes_of_redirect(app, others);
+    let grant = grant(flow, app, (credential, &tokens, redirected), (found, destinations), asked_at);
+    settle::settle_arrived(core, flow, app, grant, Deciding::Person).await.unwrap_or(Some(Failure::NotStored))
 }
 
 /// The code, under the name that the app gives it.
@@ -318,7 +343,9 @@ async fn exchange<P: Ports>(
     let keys = match server::client_keys(core, client, (app, at), &at.token_url).await {
         Ok(keys) => keys,
         Err(error) if error.code == crate::error::Code::ClientMissing => {
-            return Ok(Err(failed(Failure::AddressesChanged)));
+            core.log_cause(&error);
+            let is_of_client = error.hints.client.is_some_and(ClientProblem::is_of_every_connection);
+            return Ok(Err(failed(if is_of_client { Failure::ClientRefused } else { Failure::AddressesChanged })));
         }
         Err(error) => return Err(error),
     };
@@ -344,10 +371,7 @@ async fn exchange<P: Ports>(
         return Ok(Err(failed(Failure::AddressesChanged)));
     }
     match token::read_answer(app, &answer, asked_at) {
-        Answer::Tokens(tokens) => {
-            write(core, clients::mark_working(&flow.workspace, &client.id)).await?;
-            Ok(Ok((tokens, asked_at)))
-        }
+        Answer::Tokens(tokens) => Ok(Ok((tokens, asked_at))),
         Answer::Ambiguous(odd) => {
             core.log(
                 "warn",

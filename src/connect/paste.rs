@@ -19,7 +19,7 @@ use crate::credential::{Credential, Token};
 use crate::destinations::Destinations;
 use crate::error::{Error, Result};
 use crate::ids::{AuthorizationId, random_text};
-use crate::ports::{Database, Ports};
+use crate::ports::{Clock, Database, DatabaseError, Ports};
 use crate::registry;
 use crate::secret::Secret;
 use crate::store::authorizations::{self, Authorization, Outcome};
@@ -36,6 +36,9 @@ pub use complaints::failed;
 use check::{check, fits};
 use enter::enter;
 use import::{complete, import, was_renewed};
+
+/// How long until a flow is stored once more, in milliseconds.
+const INSERT_WAITS: [u32; 2] = [100, 500];
 
 /// What somebody entered.
 #[derive(Debug, Clone)]
@@ -120,7 +123,7 @@ pub async fn paste_offered<P: Ports>(
     let destinations = Destinations::of_grant(app, at.as_ref(), &found.variables);
     let flow = begin(core, wish, offer, (&found, &destinations), session_hash).await?;
     let grant = grant(app, &paste, had, (found, destinations), (&offer.scopes, obtained_at));
-    let failure = Box::pin(settle::settle(core, &flow, app, grant, deciding)).await?;
+    let failure = Box::pin(settle::settle_arrived(core, &flow, app, grant, deciding)).await?;
     if let Some(failure) = failure {
         let end = authorizations::end(&flow.id, Outcome::Failed, Some(failure.as_str()), None);
         core.db().batch(vec![end]).await?;
@@ -195,8 +198,25 @@ async fn begin<P: Ports>(
     };
     // Nobody comes back with a state: it is made up and told to nobody.
     let state = Secret::new(random_text::<32>(core.ports.random())?);
-    authorizations::insert(core.db(), &flow, &crate::caller::hash(state.expose())).await?;
+    insert(core, &flow, &crate::caller::hash(state.expose())).await?;
     Ok(flow)
+}
+
+/// Stores the flow, also when the first tries fail: tokens that were renewed on the way are nowhere else yet.
+async fn insert<P: Ports>(core: &Core<P>, flow: &Authorization, state_hash: &str) -> Result<()> {
+    let mut waits = INSERT_WAITS.into_iter();
+    let mut is_repeated = false;
+    loop {
+        match (authorizations::insert(core.db(), flow, state_hash).await, waits.next()) {
+            (Err(DatabaseError::Unavailable(_)), Some(milliseconds)) => {
+                core.ports.clock().sleep(milliseconds).await;
+                is_repeated = true;
+            }
+            // A try before was applied, though it was reported failed.
+            (Err(DatabaseError::Constraint), _) if is_repeated => return Ok(()),
+            (stored, _) => return Ok(stored?),
+        }
+    }
 }
 
 /// What was granted where nobody says: as asked (RFC 6749, 5.1) where something was asked for.

@@ -6,6 +6,7 @@
 //! fails on the way leaves everything as it was.
 
 mod apply;
+mod arrived;
 mod decide;
 mod given_up;
 mod held;
@@ -23,7 +24,8 @@ use crate::credential::Credential;
 use crate::destinations::Destinations;
 use crate::error::Result;
 use crate::ids::ConnectionId;
-use crate::ports::{Database, Ports, Statement};
+use crate::ports::{Ports, Statement};
+use crate::store;
 use crate::store::authorizations::{self, Authorization, Outcome, Question};
 use crate::store::connections;
 use crate::store::links::{self, Link, LinkStatus, OnDuplicate};
@@ -31,12 +33,13 @@ use crate::time::Timestamp;
 
 use super::{Failure, actor};
 
+pub use arrived::{discard_fresh, settle_arrived};
 pub use decide::{Choice, choose, confirm, expire};
 pub use held::CHOICE_TIME;
 pub use names::LONGEST_NAME;
 
 use apply::{Target, apply};
-use given_up::give_up;
+use given_up::{give_up, lost};
 use held::hold;
 
 /// What an app granted.
@@ -146,6 +149,8 @@ impl<'a> Case<'a> {
         let mut must = Vec::new();
         if self.waits() {
             must.push(authorizations::decide(id, self.flow.outcome, to, now));
+        } else {
+            must.push(authorizations::conclude(id, to));
         }
         let waiting = (to == Outcome::AwaitingConfirmation).then_some(id);
         must.extend(self.flow.link.as_ref().map(|of| match self.flow.outcome {
@@ -189,8 +194,11 @@ pub async fn settle<P: Ports>(
         Next::GiveUp(failure) => give_up(core, &case, failure).await,
         Next::Ask(question) => {
             let held = hold(core, &case, Some(question), Outcome::Undecided, None, CHOICE_TIME)?;
-            core.db().batch(vec![held]).await?;
-            Ok(None)
+            let must = vec![authorizations::conclude(&flow.id, Outcome::Undecided)];
+            if store::all_or_nothing(core.db(), must, vec![held]).await? {
+                return Ok(None);
+            }
+            lost(core, &case, None).await
         }
     }
 }

@@ -46,15 +46,11 @@ impl Database for D1 {
     }
 }
 
-/// D1 tells constraints by their text only. The text names tables and columns, never values.
+/// D1 tells what failed by a text only.
 fn failed(error: worker::Error) -> DatabaseError {
     let text = match error {
         worker::Error::D1(error) => error.cause(),
         other => other.to_string(),
     };
-    if text.contains("constraint failed") {
-        DatabaseError::Constraint
-    } else {
-        DatabaseError::Unavailable(text.chars().take(300).collect())
-    }
+    DatabaseError::of_message(&text)
 }

@@ -9,13 +9,14 @@ use serde_json::json;
 use super::input::Filters;
 use super::known::{self, Known};
 use super::{Call, Response, input, view};
-use crate::app::{App, AppId, Definition, Form, Kind, Usage, WayId, clean, unwrapped};
+use crate::app::{App, AppId, Definition, Form, Kind, Usage, clean, unwrapped};
 use crate::authorize;
 use crate::catalogue;
 use crate::client::{Client, ClientSecret};
 use crate::connect::client_setup::{self, NewClient};
 use crate::connect::{recent_test, start};
 use crate::core::Core;
+use crate::definition_moves;
 use crate::error::{Code, Error, FieldError, Result};
 use crate::ports::{DatabaseError, Ports};
 use crate::quotas::{self, Quota};
@@ -140,7 +141,7 @@ fn taken(id: &AppId) -> Error {
     )
 }
 
-/// A new revision: connections stay with theirs until they are reconnected.
+/// A new revision. Connections of earlier ones follow where [`definition_moves`] allows.
 async fn put_revision<P: Ports>(
     core: &Core<P>,
     call: &Call<'_>,
@@ -179,7 +180,11 @@ pub(super) async fn put<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Res
     if !is_same(&current, text) {
         put_revision(core, call, &app, text, &[Quota::Revisions(&app.id)]).await?;
     }
-    Ok(Response::json(200, &shown(core, call, &app, true).await?))
+    let key = call.key()?;
+    // Also where nothing was changed: what stood against a move may be gone.
+    let moves = definition_moves::begin(core, &key.workspace, &app.id, &format!("key:{}", key.id.as_str())).await?;
+    let shown = shown(core, call, &app, true).await?;
+    Ok(Response::json(200, &view::with(shown, [("connections", json!(moves))])))
 }
 
 pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
@@ -194,9 +199,10 @@ pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
 async fn consented<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Rc<App>> {
     let definition = registered(core, call).await?.definition;
     let unknown = || Error::not_found("way to connect this app");
-    let found = match input::query(call.request, "way") {
-        Some(text) => {
-            let way = WayId::parse(&text).and_then(|id| definition.way(Some(&id))).ok_or_else(unknown)?;
+    Filters::only(call.request, &["way"])?;
+    let found = match input::way(call.request)? {
+        Some(id) => {
+            let way = definition.way(Some(&id)).ok_or_else(unknown)?;
             if way.kind != Kind::OAuth2 {
                 return Err(needs_none(&format!("The way {} of {}", way.way, definition.name)));
             }
@@ -220,7 +226,7 @@ async fn current_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<(Rc
 
 pub(super) async fn get_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let (app, client) = current_client(core, call).await?;
-    Ok(Response::json(200, &view::client(core, &client, &app.id)))
+    Ok(Response::json(200, &view::client(core, &client, &app)))
 }
 
 /// Tells what the app makes of the client, before anybody connects.
@@ -290,7 +296,14 @@ pub(super) async fn put_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Res
         secret_expires_at: new.secret_expires_at,
     };
     let client = client_setup::put(core, &call.key()?.workspace, &app, new).await?;
-    Ok(Response::json(200, &view::client(core, &client, &app.id)))
+    if app.custom {
+        // Connections that stayed with an earlier definition for want of a client may follow now.
+        let due = core.now();
+        if let Err(error) = store::definition_moves::restart(core.db(), &client.workspace, &app.id, due).await {
+            core.log_cause(&error.into());
+        }
+    }
+    Ok(Response::json(200, &view::client(core, &client, &app)))
 }
 
 fn check(new: &ClientInput, now: Timestamp) -> Result<()> {

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
 use super::{Body, Request};
+use crate::app::WayId;
 use crate::error::{Code, Error, FieldError, Result};
 use crate::json::{self, Fault};
 use crate::secret::Secret;
@@ -82,6 +83,15 @@ pub(super) fn query(request: &Request, name: &str) -> Option<String> {
         .find(|(known, _)| known == name)
         .map(|(_, value)| value.into_owned())
         .filter(|value| !value.is_empty())
+}
+
+/// The way to connect that `way` names. An empty one is refused: it says that somebody's variable was not filled in.
+pub(super) fn way(request: &Request) -> Result<Option<WayId>> {
+    let Some(text) = queries(request).remove("way") else { return Ok(None) };
+    if text.is_empty() {
+        return Err(Error::invalid("way", "is empty. Give the id of a way to connect, or leave it out."));
+    }
+    WayId::parse(&text).map(Some).ok_or_else(|| Error::not_found("way to connect this app"))
 }
 
 /// How often a parameter stands in the query: one that decides something must not stand twice (RFC 6749, 3.1).

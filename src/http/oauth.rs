@@ -48,8 +48,7 @@ fn wish(call: &Call<'_>, app: AppId, connection: Option<ConnectionId>) -> Result
 }
 
 fn way(call: &Call<'_>) -> Result<Option<WayId>> {
-    let text = input::query(call.request, "way");
-    text.map(|text| WayId::parse(&text).ok_or_else(|| Error::not_found("way to connect this app"))).transpose()
+    input::way(call.request)
 }
 
 /// What a person ticked goes before what an address asks for; what somebody else fixed goes before both.

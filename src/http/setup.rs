@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::session::shell;
 use super::{Call, Response, ask, input, known, page, session};
-use crate::app::{App, Definition, Kind, Origin, Variable, WayId};
+use crate::app::{App, Definition, Kind, Origin, Variable};
 use crate::connect::client_setup;
 use crate::connect::start::{client_path, redirect_uri, setup_page};
 use crate::core::Core;
@@ -32,8 +32,8 @@ pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
 
 /// The way that the page is about: the one that is asked for, or the first that needs a client. None where none needs one.
 fn way(call: &Call<'_>, definition: &Definition) -> Result<Option<Rc<App>>> {
-    let Some(asked) = input::query(call.request, "way") else { return Ok(definition.oauth2()) };
-    let app = WayId::parse(&asked).and_then(|way| definition.way(Some(&way)));
+    let Some(asked) = input::way(call.request)? else { return Ok(definition.oauth2()) };
+    let app = definition.way(Some(&asked));
     let app = app.ok_or_else(|| Error::not_found("way to connect this app"))?;
     Ok(Some(app).filter(|app| app.kind == Kind::OAuth2))
 }

@@ -3,17 +3,17 @@
 use serde_json::{Value, json};
 
 use super::known::is_ready;
-use crate::app::{App, AppId, Definition, Kind, Origin, Variable};
-use crate::attention;
+use crate::app::{App, Definition, Kind, Origin, Variable};
+use crate::attention::{self, Attention};
 use crate::caller::Key;
-use crate::client::Client;
+use crate::client::{Client, ClientProblem};
 use crate::connect::start::redirect_uri;
 use crate::connect::{client_setup, hosts};
 use crate::core::Core;
 use crate::ids::WorkspaceId;
 use crate::ports::Ports;
-use crate::resolve::Resolved;
 use crate::resolve::removal::CachedCopies;
+use crate::resolve::{Resolved, reconnect_url};
 use crate::store::clients::Registrations;
 use crate::store::connections::Listed;
 use crate::store::links::Link;
@@ -47,7 +47,7 @@ pub(super) fn connection<P: Ports>(core: &Core<P>, listed: &Listed) -> Value {
             "refreshed_at": connection.refreshed_at,
             "ends_at": connection.ends_for_good_at(),
         },
-        "attention": attention::of(listed, core.now()),
+        "attention": attention(core, listed),
         "uses": { "workflows": listed.workflows, "steps": listed.steps },
         "last_used_at": connection.last_used_at,
         "checked_at": connection.checked_at,
@@ -58,6 +58,15 @@ pub(super) fn connection<P: Ports>(core: &Core<P>, listed: &Listed) -> Value {
         "generation": connection.generation,
         "replaced_by": null,
     })
+}
+
+/// What deserves a look, with the address where a person does what helps.
+fn attention<P: Ports>(core: &Core<P>, listed: &Listed) -> Vec<Attention> {
+    let mut all = attention::of(listed, core.now());
+    for one in all.iter_mut().filter(|one| one.code == attention::Code::DefinitionChanged) {
+        one.reconnect_url = Some(reconnect_url(core, &listed.connection.id, &[]));
+    }
+    all
 }
 
 /// A resolve's answer. The only place where a credential becomes JSON.
@@ -155,17 +164,27 @@ fn variable(name: &str, variable: &Variable) -> Value {
 }
 
 /// A client without its secret.
-pub(super) fn client<P: Ports>(core: &Core<P>, client: &Client, app: &AppId) -> Value {
+pub(super) fn client<P: Ports>(core: &Core<P>, client: &Client, app: &App) -> Value {
+    let stored = client.misconfigured.as_ref();
+    // What can be seen without the app is told before anybody runs into it.
+    let seen = client.problem(&core.config.ring);
+    let seen = seen.or_else(|| (!client_setup::serves(client, app)).then_some(ClientProblem::AddressesChanged));
+    let known = stored.and_then(|(_, error)| ClientProblem::parse(error)).or(seen);
+    let error = stored.map(|(_, error)| error.as_str()).or(seen.map(ClientProblem::as_str));
     json!({
         "id": client.id,
-        "app": app,
+        "app": app.id,
         "client_id": client.client_id,
         "has_secret": client.sealed_secret.is_some(),
         "variables": client.variables,
         "redirect_uri": redirect_uri(core, &client.redirect_id),
         "scopes": client.scopes,
         "secret_expires_at": client.secret_expires_at,
-        "misconfigured": client.misconfigured.as_ref().map(|(since, error)| json!({ "since": since, "error": error })),
+        "misconfigured": error.map(|error| json!({
+            "since": stored.map(|(since, _)| since),
+            "error": error,
+            "detail": known.map(ClientProblem::explained),
+        })),
         "created_at": client.created_at,
         "updated_at": client.updated_at,
     })

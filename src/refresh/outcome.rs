@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::app::Rotation;
 use crate::caller::hash;
-use crate::client::Client;
+use crate::client::{Client, ClientProblem};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ports::{Clock, Database, Errand, ErrandOutcome, Ports, Random, Rows, Statement};
@@ -250,13 +250,33 @@ pub(super) async fn put_off<P: Ports>(
     Ok(outcome)
 }
 
+/// Nothing was asked of the app, because the client can't be used as it is stored. That stays so until a person acts: it is
+/// recorded where people see it, and the pauses between two looks grow to a day.
+async fn client_unusable<P: Ports>(core: &Core<P>, case: &Case, error: &Error) -> ErrandOutcome {
+    let problem = error.hints.client.unwrap_or(ClientProblem::SecretUnreadable);
+    let connection = &case.connection;
+    let (now, code) = (core.now(), problem.as_str());
+    log_failure(core, case, code);
+    let until = now.plus(backoff(core, connection.failures, Some(CLIENT_BACKOFF)));
+    let doublings = u32::try_from(connection.failures.clamp(0, 6)).unwrap_or(0);
+    let pause = (LONGEST_BACKOFF << doublings).min(super::CHECK_INTERVAL);
+    let next = now.plus(pause + i64::from(connection.jitter() / 4));
+    let delay = refreshes::delay(connection, until, Some(code), next, &format!("not asked: {code}"));
+    let of_client = case.client.as_ref().filter(|_| problem.is_of_every_connection());
+    let mark = of_client.map(|client| clients::mark_misconfigured(client, now, code, until));
+    match core.db().batch([delay].into_iter().chain(mark).collect()).await {
+        Ok(_) => ErrandOutcome::ClientMisconfigured,
+        Err(_) => ErrandOutcome::DatabaseDown,
+    }
+}
+
 /// What an error on the way means to whoever asked for the errand. One that is the app's (its issuer
 /// does not answer) counts as a failure, so that nobody hammers it.
 pub(super) async fn of_error<P: Ports>(core: &Core<P>, case: &Case, error: &Error) -> ErrandOutcome {
     core.log_cause(error);
     match error.code {
-        Code::DatabaseUnavailable => ErrandOutcome::DatabaseDown,
-        Code::ClientMissing => ErrandOutcome::ClientMisconfigured,
+        Code::DatabaseUnavailable | Code::Misconfigured => ErrandOutcome::DatabaseDown,
+        Code::ClientMissing => client_unusable(core, case, error).await,
         _ => {
             let wait = backoff(core, case.connection.failures, error.hints.retry_after);
             let until = core.now().plus(wait);

@@ -11,7 +11,7 @@ use crate::credential::Credential;
 use crate::disconnect;
 use crate::error::Result;
 use crate::patience::within;
-use crate::ports::{Clock, DatabaseError, ErrandOutcome, Lifeboat, Ports};
+use crate::ports::{Clock, Database, DatabaseError, ErrandOutcome, Lifeboat, Ports};
 use crate::store::refreshes::{self, Fate, Renewal};
 use crate::store::{clients, connections};
 
@@ -28,7 +28,7 @@ pub async fn deliver<P: Ports>(core: &Core<P>, kept: &str) -> bool {
         core.log("error", "renewal_unreadable", &json!({}));
         return true;
     };
-    let fate = persist_once(core, &renewal).await;
+    let fate = persist_once(core, &renewal, Bookkeeping::Behind).await;
     if fate == Ok(Fate::Overtaken) {
         core.log("warn", "renewal_overtaken", &json!({ "connection": renewal.attempt.connection.as_str() }));
     }
@@ -111,14 +111,16 @@ async fn persist<P: Ports>(core: &Core<P>, renewal: &Renewal) -> Persisted {
 
 /// Writes until it is written, and asks the record what became of a write that seemed to fail.
 async fn persist_repeatedly<P: Ports>(core: &Core<P>, renewal: &Renewal) -> Option<Persisted> {
+    let mut bookkeeping = Bookkeeping::Within;
     for wait in PERSIST_WAITS.into_iter().map(Some).chain([None]) {
-        if let Ok(fate) = persist_once(core, renewal).await {
+        if let Ok(fate) = persist_once(core, renewal, bookkeeping).await {
             return Some(match fate {
                 Fate::Applied => Persisted::Yes,
                 Fate::Superseded | Fate::Waiting => Persisted::Superseded,
                 Fate::Overtaken => Persisted::Overtaken,
             });
         }
+        bookkeeping = Bookkeeping::Behind;
         if let Some(milliseconds) = wait {
             core.ports.clock().sleep(milliseconds).await;
         }
@@ -126,14 +128,34 @@ async fn persist_repeatedly<P: Ports>(core: &Core<P>, renewal: &Renewal) -> Opti
     None
 }
 
+/// Where it is noted that the client works: in the transaction of the renewal, or, once that has failed, behind it, so that
+/// nothing else can keep the renewal from being stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bookkeeping {
+    Within,
+    Behind,
+}
+
 /// One try: the write, then, when it changed nothing, what the record says of it. `Waiting` can't be
 /// the end: a record that still waits takes the write.
-async fn persist_once<P: Ports>(core: &Core<P>, renewal: &Renewal) -> std::result::Result<Fate, DatabaseError> {
+async fn persist_once<P: Ports>(
+    core: &Core<P>,
+    renewal: &Renewal,
+    bookkeeping: Bookkeeping,
+) -> std::result::Result<Fate, DatabaseError> {
     let attempt = &renewal.attempt;
     let working = attempt.client.as_ref().map(|client| clients::mark_working(&attempt.workspace, client));
-    let statements = [refreshes::persist(renewal)].into_iter().chain(working).collect();
-    let written = crate::ports::Database::batch(core.db(), statements).await?;
+    let (within, behind) = match bookkeeping {
+        Bookkeeping::Within => (working, None),
+        Bookkeeping::Behind => (None, working),
+    };
+    let written = core.db().batch([refreshes::persist(renewal)].into_iter().chain(within).collect()).await?;
     if written.first().is_some_and(|rows| rows.changes > 0) {
+        if let Some(statement) = behind
+            && let Err(error) = core.db().batch(vec![statement]).await
+        {
+            core.log_cause(&error.into());
+        }
         return Ok(Fate::Applied);
     }
     match refreshes::fate(core.db(), attempt).await? {

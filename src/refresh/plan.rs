@@ -1,6 +1,6 @@
 //! What an errand amounts to, given what the record says. Pure: no I/O, `now` is an argument.
 
-use crate::client::Client;
+use crate::client::{Client, ClientProblem};
 use crate::connection::{Connection, Intent, Reason, Status};
 use crate::ports::{Errand, ErrandOutcome};
 use crate::store::refreshes::Case;
@@ -166,5 +166,12 @@ fn held_back(
     // A person who asks may try ahead of the back-off, but not in a loop.
     let may_insist =
         errand == Errand::CheckNow && connection.checked_at.is_none_or(|at| now.since(at) >= JUST_REFRESHED);
-    (seconds > 0 && !may_insist).then_some(ErrandOutcome::Unavailable { retry_after: seconds })
+    // Where the client can't be used, the app was not even asked: to wait does not help.
+    let is_client = connection.last_error.as_deref().and_then(ClientProblem::parse).is_some();
+    let outcome = if is_client {
+        ErrandOutcome::ClientMisconfigured
+    } else {
+        ErrandOutcome::Unavailable { retry_after: seconds }
+    };
+    (seconds > 0 && !may_insist).then_some(outcome)
 }

@@ -8,6 +8,7 @@ use crate::caller::{Key, PresentedKey};
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::ids::{ConnectionId, WorkspaceId};
+use crate::memo::Noted;
 use crate::ports::{Errand, Ports, RateLimit, RateLimiter, Refresher};
 use crate::store;
 
@@ -60,13 +61,17 @@ pub async fn run<P: Ports>(core: &Core<P>, after: After) {
             core.ports.refresher().run(&id, Errand::Early).await;
         }
         After::Use { workspace, connection, step } => {
+            let noted = Noted::Use { connection: connection.clone(), step: step.clone() };
             let step = step.as_ref().map(|(workflow, step)| (workflow.as_str(), step.as_str()));
             if let Err(error) = store::uses::record(core.db(), &workspace, &connection, step, core.now()).await {
+                core.ports.memo().failed(&noted);
                 core.log(
                     "warn",
                     "use_not_noted",
                     &json!({ "connection": connection.as_str(), "cause": format!("{error:?}") }),
                 );
+            } else {
+                core.ports.memo().done(&noted, core.now());
             }
         }
         After::Copy(copy) => cached::write(core, &copy).await,

@@ -15,11 +15,12 @@ use crate::connection::{Account, Connection, LEAST_USEFUL, Life, Status};
 use crate::core::Core;
 use crate::error::Result;
 use crate::ids::{ConnectionId, WorkspaceId};
+use crate::memo::{Copied, Noted};
 use crate::ports::{Cache, CacheError, Clock, Ports};
 use crate::secret::Secret;
 use crate::store::{self, uses};
 use crate::time::Timestamp;
-use crate::vault::Place;
+use crate::vault::{Place, SealError};
 
 /// Seconds an entry is kept at most: what a deletion that failed could cost.
 pub(super) const LONGEST_TTL: i64 = 3600;
@@ -27,8 +28,11 @@ pub(super) const LONGEST_TTL: i64 = 3600;
 const TOMBSTONE_TTL: i64 = 86_400;
 /// Seconds between two requests for an early refresh from one instance.
 const EARLY_PAUSE: i64 = 30;
-/// Seconds for which a location remembers that there was no entry.
-const NOTHING_REMEMBERED: i64 = 60;
+/// Seconds for which a location remembers what it read, also that there was no entry.
+const REMEMBERED: i64 = 60;
+/// Seconds that a further write must add to the life of an entry to be worth it: one that is used is written again
+/// three quarters of an hour after it was put, so that it does not lapse.
+const WORTH_A_WRITE: i64 = 2700;
 /// Tokens with fewer seconds to live are not worth a write.
 const LEAST_TTL: i64 = 60;
 
@@ -39,6 +43,28 @@ struct Entry {
     generation: i64,
     version: i64,
     sealed: String,
+    /// The revision of the app's definition that it was written by; none in one that an earlier version wrote.
+    #[serde(default)]
+    revision: Option<i64>,
+    /// When it lapses, Unix seconds. One that an earlier version wrote does not say it, and is written again.
+    #[serde(default)]
+    until: i64,
+}
+
+impl Entry {
+    fn until(&self) -> Timestamp {
+        Timestamp::from_unix(self.until)
+    }
+}
+
+/// Whether an entry that lapses then is to be written again. `end` is when one that is written now would lapse.
+fn is_lapsing(until: Timestamp, end: Timestamp, now: Timestamp) -> bool {
+    until <= now || end.since(until) >= WORTH_A_WRITE
+}
+
+/// When an entry that is written now lapses: never after the token that it holds.
+fn end_of_entry(life: Life, now: Timestamp) -> Timestamp {
+    now.plus(life.left(now).unwrap_or(LONGEST_TTL).min(LONGEST_TTL))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -94,7 +120,7 @@ pub(super) async fn resolve<P: Ports>(
         return Ok(None);
     }
     let now = core.now();
-    let Some(key) = read_key(core, presented, now).await else { return Ok(None) };
+    let Some((key, key_until)) = read_key(core, presented, now).await else { return Ok(None) };
     // Beside the connection's entry, so that it costs no time. What can't be read may say that the workspace is gone.
     let (read, is_deleted) = join(read_connection(core, id), is_deleted(core, &key.workspace)).await;
     let Some((entry, cached)) = read.filter(|_| !is_deleted) else { return Ok(None) };
@@ -104,6 +130,16 @@ pub(super) async fn resolve<P: Ports>(
     let Some(freshness) = freshness(life, id, ask, now).filter(|_| visible && allow(core, &policy, ask).is_ok()) else {
         return Ok(None);
     };
+    // One caller in a while goes to the record, whose answer is copied anew. Where the record is out of reach it comes back.
+    let is_to_be_renewed =
+        is_lapsing(entry.until(), end_of_entry(life, now), now) || is_lapsing(key_until, now.plus(LONGEST_TTL), now);
+    if is_to_be_renewed
+        && ask.consistency == Consistency::Edge
+        && freshness == Freshness::Fresh
+        && core.ports.memo().is_time(&Noted::Renewal(id.clone()), REMEMBERED, now)
+    {
+        return Ok(None);
+    }
     let after = afterwards(core, &key, id, ask, freshness, now);
     Ok(Some(Answered { resolved: cached.resolved(id, freshness), after }))
 }
@@ -119,16 +155,13 @@ fn afterwards<P: Ports>(
     now: Timestamp,
 ) -> Vec<After> {
     let memo = core.ports.memo();
-    let (workflow, step) = ask.place();
+    let (_, step) = ask.place();
+    let step = ask.workflow.as_ref().map(|workflow| (workflow.clone(), step.to_owned()));
     let mut after = Vec::new();
-    if memo.is_time(id.as_str(), &format!("use {workflow} {step}"), uses::INTERVAL, now) {
-        after.push(After::Use {
-            workspace: key.workspace.clone(),
-            connection: id.clone(),
-            step: ask.workflow.as_ref().map(|workflow| (workflow.clone(), step.to_owned())),
-        });
+    if memo.begin(&Noted::Use { connection: id.clone(), step: step.clone() }, uses::INTERVAL, now) {
+        after.push(After::Use { workspace: key.workspace.clone(), connection: id.clone(), step });
     }
-    if freshness == Freshness::Stale && memo.is_time(id.as_str(), "refresh", EARLY_PAUSE, now) {
+    if freshness == Freshness::Stale && memo.is_time(&Noted::EarlyRefresh(id.clone()), EARLY_PAUSE, now) {
         after.push(After::Refresh(id.clone()));
     }
     after
@@ -191,14 +224,15 @@ pub async fn write_tombstone<P: Ports>(core: &Core<P>, workspace: &WorkspaceId) 
     }
 }
 
-async fn read_key<P: Ports>(core: &Core<P>, presented: &PresentedKey, now: Timestamp) -> Option<Key> {
-    open_key(core, &presented.id).await.filter(|key| presented.is(key, now))
+async fn read_key<P: Ports>(core: &Core<P>, presented: &PresentedKey, now: Timestamp) -> Option<(Key, Timestamp)> {
+    open_key(core, &presented.id).await.filter(|(key, _)| presented.is(key, now))
 }
 
-async fn open_key<P: Ports>(core: &Core<P>, id: &KeyId) -> Option<Key> {
+/// A key's entry, and when it lapses.
+async fn open_key<P: Ports>(core: &Core<P>, id: &KeyId) -> Option<(Key, Timestamp)> {
     let entry = read_entry(core, &key_entry(id)).await?;
     let text = core.config.ring.open(&place(&entry.workspace, id.as_str(), "key", 0), &entry.sealed).ok()?;
-    serde_json::from_str(text.expose()).ok()
+    Some((serde_json::from_str(text.expose()).ok()?, entry.until()))
 }
 
 async fn read_connection<P: Ports>(core: &Core<P>, id: &ConnectionId) -> Option<(Entry, CachedConnection)> {
@@ -222,14 +256,16 @@ async fn read_entry<P: Ports>(core: &Core<P>, name: &str) -> Option<Entry> {
     }
 }
 
-/// Copies an answer: at most one write per credential version and key, none for a token that ends soon.
+/// Copies an answer: one write per credential version and key, again before the entry lapses, none for a token that ends
+/// soon.
 /// Afterwards the record is read again: what was reconnected, edited or ended meanwhile is taken back.
 pub(super) async fn write<P: Ports>(core: &Core<P>, copy: &Copy) {
-    let left = copy.connection.life().left(core.now()).unwrap_or(LONGEST_TTL);
-    if left < LEAST_TTL {
+    let now = core.now();
+    let end = end_of_entry(copy.connection.life(), now);
+    if end.since(now) < LEAST_TTL {
         return;
     }
-    let written = write_connection(core, copy, left.min(LONGEST_TTL)).await;
+    let written = write_connection(core, copy, (now, end)).await;
     let written = match write_key(core, &copy.key).await {
         Ok(key_written) => written.map(|connection_written| connection_written || key_written),
         Err(error) => Err(error),
@@ -241,17 +277,23 @@ pub(super) async fn write<P: Ports>(core: &Core<P>, copy: &Copy) {
     }
 }
 
-async fn write_connection<P: Ports>(core: &Core<P>, copy: &Copy, ttl: i64) -> std::result::Result<bool, CacheError> {
+async fn write_connection<P: Ports>(
+    core: &Core<P>,
+    copy: &Copy,
+    (now, end): (Timestamp, Timestamp),
+) -> std::result::Result<bool, CacheError> {
     let connection = &copy.connection;
     let name = connection_entry(&connection.id);
+    let state = (connection.generation, connection.version, connection.app_revision);
+    let is_good = |of: (i64, i64, i64), until: Timestamp| of == state && !is_lapsing(until, end, now);
     // A location remembers for a minute that there was nothing: what was put from here is known here.
-    if core.ports.memo().was_copied(&connection.id, connection.generation, connection.version) {
+    if core.ports.memo().copied(&connection.id).is_some_and(|one| is_good(one.state, one.until)) {
         return Ok(false);
     }
     // One that no key of the ring opens any more is worth nothing, whatever it says.
-    let known = read_connection(core, &connection.id)
-        .await
-        .is_some_and(|(entry, _)| (entry.generation, entry.version) == (connection.generation, connection.version));
+    let known = read_connection(core, &connection.id).await.is_some_and(|(entry, _)| {
+        is_good((entry.generation, entry.version, entry.revision.unwrap_or(-1)), entry.until())
+    });
     if known {
         return Ok(false);
     }
@@ -267,8 +309,8 @@ async fn write_connection<P: Ports>(core: &Core<P>, copy: &Copy, ttl: i64) -> st
         issued: copy.issued.clone(),
     };
     let place = place(connection.workspace.as_str(), connection.id.as_str(), "connection", connection.generation);
-    let written = put(core, &name, &cached, &place, connection.version, ttl).await?;
-    core.ports.memo().remember_copy(&connection.id, connection.generation, connection.version);
+    let written = put(core, &name, &cached, &place, (connection.version, connection.app_revision), (now, end)).await?;
+    core.ports.memo().remember_copy(&connection.id, Copied { state, until: end });
     Ok(written)
 }
 
@@ -276,12 +318,20 @@ async fn write_key<P: Ports>(core: &Core<P>, key: &Key) -> std::result::Result<b
     let name = key_entry(&key.id);
     // What was put from here is known here, though the location still says that there is nothing. One from before a
     // rotation is replaced.
-    if open_key(core, &key.id).await.is_some_and(|known| known == *key)
-        || !core.ports.memo().is_time(key.id.as_str(), "copy", NOTHING_REMEMBERED, core.now())
-    {
+    let (memo, now, noted) = (core.ports.memo(), core.now(), Noted::KeyCopy(key.id.clone()));
+    let end = now.plus(LONGEST_TTL);
+    let is_good = |(known, until): (Key, Timestamp)| known == *key && !is_lapsing(until, end, now);
+    if open_key(core, &key.id).await.is_some_and(is_good) || !memo.begin(&noted, REMEMBERED, now) {
         return Ok(false);
     }
-    put(core, &name, key, &place(key.workspace.as_str(), key.id.as_str(), "key", 0), 0, LONGEST_TTL).await
+    let place = place(key.workspace.as_str(), key.id.as_str(), "key", 0);
+    let written = put(core, &name, key, &place, (0, 0), (now, end)).await;
+    if written.is_ok() {
+        memo.done(&noted, now);
+    } else {
+        memo.failed(&noted);
+    }
+    written
 }
 
 async fn put<P: Ports, T: Serialize>(
@@ -289,16 +339,23 @@ async fn put<P: Ports, T: Serialize>(
     name: &str,
     value: &T,
     place: &Place<'_>,
-    version: i64,
-    ttl: i64,
+    (version, revision): (i64, i64),
+    (now, end): (Timestamp, Timestamp),
 ) -> std::result::Result<bool, CacheError> {
-    let failed = |_| CacheError("an entry could not be sealed".into());
+    let failed = |error: SealError| CacheError(format!("an entry could not be sealed: {error:?}"));
     let text = serde_json::to_string(value)
         .map(Secret::new)
         .map_err(|_| CacheError("an entry could not be written as JSON".into()))?;
     let sealed = core.config.ring.seal(core.ports.random(), place, &text).map_err(failed)?;
-    let entry = Entry { workspace: place.workspace.to_owned(), generation: place.generation, version, sealed };
-    core.ports.cache().put(name, &store::json_text(&entry), ttl).await?;
+    let entry = Entry {
+        workspace: place.workspace.to_owned(),
+        generation: place.generation,
+        version,
+        sealed,
+        revision: Some(revision),
+        until: end.unix(),
+    };
+    core.ports.cache().put(name, &store::json_text(&entry), end.since(now)).await?;
     Ok(true)
 }
 
@@ -306,7 +363,7 @@ async fn take_back_if_moved<P: Ports>(core: &Core<P>, copy: &Copy) {
     let old = &copy.connection;
     let same_connection =
         store::connections::get(core.db(), &old.workspace, &old.id).await.ok().flatten().is_some_and(|new| {
-            (new.generation, new.version) == (old.generation, old.version)
+            (new.generation, new.version, new.app_revision) == (old.generation, old.version, old.app_revision)
                 && new.status == Status::Connected
                 && new.allowed_workflows == old.allowed_workflows
                 && new.name == old.name

@@ -123,6 +123,14 @@ impl Removal {
     }
 }
 
+/// Deletes a copy that shows an older state and opens no door: one that can't be deleted is replaced at its next use.
+pub(crate) async fn forget_outdated<P: Ports>(core: &Core<P>, id: &ConnectionId) {
+    core.ports.memo().forget_copy(id);
+    if core.ports.cache().is_bound() {
+        cached::forget_once(core, &cached::connection_entry(id)).await;
+    }
+}
+
 /// The statement that notes a connection's copy for the scheduled run.
 pub(crate) fn note_for_the_schedule<P: Ports>(core: &Core<P>, id: &ConnectionId) -> Result<Option<Statement>> {
     let removal = Removal::of_connection(core, id)?;

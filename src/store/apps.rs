@@ -1,6 +1,6 @@
 //! Rows of `apps`: a workspace's custom apps, a row per revision.
 
-use super::{Columns, FromRow, Stored, all, first, run};
+use super::{Columns, FromRow, Stored, all, definition_moves, first, run};
 use crate::app::AppId;
 use crate::ids::WorkspaceId;
 use crate::ports::{Database, DatabaseError, Statement};
@@ -8,8 +8,9 @@ use crate::sql;
 use crate::time::Timestamp;
 
 const INSERT: &str =
-    "INSERT INTO apps (workspace_id, id, revision, definition, current, created_at) VALUES (?1, ?2, ?3, ?4, 1, ?5)";
-const RETIRE: &str = "UPDATE apps SET current = 0, retired_at = ?4 WHERE workspace_id = ?1 AND id = ?2 AND current = 1 AND revision < ?3";
+    "INSERT INTO apps (workspace_id, id, revision, definition, current, created_at, move_due, move_passes) VALUES (?1, ?2, ?3, ?4, 1, ?5,
+      CASE WHEN EXISTS (SELECT 1 FROM apps WHERE workspace_id = ?1 AND id = ?2 AND current = 1) THEN ?5 + 120 END, 1)";
+const RETIRE: &str = "UPDATE apps SET current = 0, retired_at = ?4, move_due = NULL WHERE workspace_id = ?1 AND id = ?2 AND current = 1 AND revision < ?3";
 /// Deletes revisions that nothing pins any more, of any app of the workspace. Not those that were current ten minutes
 /// ago, because a credential may just now be checked by one of them; of the app that is put, all but the last fifty. A
 /// client without destinations pins what [`REVISIONS`] finds: from it follows where its secret may go.
@@ -101,7 +102,8 @@ pub async fn prune(db: &impl Database, workspace: &WorkspaceId, app: &AppRow, no
 
 /// Takes an app out of sight; connections made with it go on.
 pub async fn remove(db: &impl Database, workspace: &WorkspaceId, id: &AppId, now: Timestamp) -> Stored<bool> {
-    Ok(run(db, retire(workspace, id, i64::from(u32::MAX), now)).await?.changes > 0)
+    let statements = vec![retire(workspace, id, i64::from(u32::MAX), now), definition_moves::forget(workspace, id)];
+    Ok(db.batch(statements).await?.first().is_some_and(|rows| rows.changes > 0))
 }
 
 fn retire(workspace: &WorkspaceId, id: &AppId, before: i64, now: Timestamp) -> Statement {

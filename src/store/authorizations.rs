@@ -29,6 +29,9 @@ const USE: &str = "UPDATE authorizations SET used_at = ?3, sealed_verifier = NUL
 const END: &str = "UPDATE authorizations SET outcome = ?2, error = ?3, connection_id = coalesce(?4, connection_id), sealed_grant = NULL WHERE id = ?1";
 const HOLD: &str = "UPDATE authorizations SET outcome = ?2, sealed_grant = ?3, pending = ?4, connection_id = coalesce(?5, connection_id),
       generation = coalesce(?6, generation), expires_at = ?7 WHERE id = ?1";
+/// A grant that comes straight from the app becomes something once: whoever gets the flow out of its pending state.
+const CONCLUDE: &str = "UPDATE authorizations SET outcome = ?2 WHERE id = ?1 AND outcome = 'pending'";
+const GIVE_UP: &str = "UPDATE authorizations SET outcome = 'failed', error = ?2 WHERE id = ?1 AND outcome = 'pending'";
 /// A held grant is decided once.
 const DECIDE: &str = "UPDATE authorizations SET outcome = ?3, sealed_grant = NULL WHERE id = ?1 AND outcome = ?2 AND sealed_grant IS NOT NULL AND expires_at > ?4";
 
@@ -312,6 +315,16 @@ pub fn hold(
         target.map(|connection| connection.generation),
         expires_at
     )
+}
+
+/// The statement that gets a flow out of its pending state; it changes the row once, however often a write is repeated.
+pub fn conclude(id: &AuthorizationId, to: Outcome) -> Statement {
+    sql!(CONCLUDE, id, to.as_str())
+}
+
+/// Ends a flow as failed, unless something became of it. Answers whether nothing did, and nothing will.
+pub async fn give_up(db: &impl Database, id: &AuthorizationId, error: &str) -> Stored<bool> {
+    Ok(run(db, sql!(GIVE_UP, id, error)).await?.changes > 0)
 }
 
 /// The statement that takes a waiting grant out of its flow; only one decision changes the row.

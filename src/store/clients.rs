@@ -18,7 +18,9 @@ const PUT: &str = "INSERT INTO clients (id, workspace_id, registration, client_i
     WHERE client_id = ?4 AND redirect_id = ?11";
 const RETIRE_OTHERS: &str = "UPDATE clients SET current = 0 WHERE workspace_id = ?1 AND registration = ?2 AND id <> ?3";
 /// Connections that waited for the client to be mended are tried again at once.
-const WAKE: &str = "UPDATE connections SET next_attempt_at = 0 WHERE client = ?1 AND next_attempt_at > 0";
+const WAKE: &str = "UPDATE connections SET next_attempt_at = 0,
+      next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE min(next_check_at, ?2) END
+    WHERE client = ?1 AND next_attempt_at > 0";
 const GET: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND id = ?2";
 const CURRENT: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND registration = ?2 AND current = 1";
 const OF_REGISTRATION: &str =
@@ -96,7 +98,7 @@ pub async fn put(db: &impl Database, client: &Client) -> Result<(), DatabaseErro
                 client.server.as_deref()
             ),
             sql!(RETIRE_OTHERS, &client.workspace, client.registration.as_str(), &client.id),
-            sql!(WAKE, &client.id),
+            sql!(WAKE, &client.id, client.updated_at),
         ])
         .await?;
     match done.first() {

@@ -34,7 +34,7 @@ const RECONNECT: &str = "UPDATE connections SET app_revision = ?4, client = ?5, 
       scopes_granted = ?9, connected_at = ?10, generation = generation + 1, version = version + 1, status = ?11, reason = NULL,
       sealed_credential = ?12, expires_at = ?13, refreshable = ?14, refreshed_at = NULL, refresh_expires_at = ?15, next_check_at = ?16,
       way = ?17, variables = ?18, refresh_idle_until = ?19, grant_expires_at = ?20, kind = ?21, attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL, last_attempt_id = NULL, ambiguous_token_hash = NULL, ambiguous_since = NULL,
-      next_attempt_at = 0, failures = 0, last_error = NULL, refused_since = NULL, refused_code = NULL, checked_at = ?10, check_evidence = 'connected', nothing_shared = NULL, destinations = ?25,
+      next_attempt_at = 0, failures = 0, last_error = NULL, refused_since = NULL, refused_code = NULL, checked_at = ?10, check_evidence = 'connected', nothing_shared = NULL, definition_changed = NULL, destinations = ?25,
       name = CASE WHEN name = ?23 THEN ?22 ELSE name END
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL
       AND (?24 IS NULL OR version = ?24 AND attempt_id IS NULL)";
@@ -98,6 +98,7 @@ impl FromRow for Connection {
             check_evidence: row.optional_text("check_evidence")?,
             next_check_at: row.optional_time("next_check_at")?,
             nothing_shared: row.optional_text("nothing_shared")?,
+            definition_changed: row.optional_json("definition_changed")?,
         })
     }
 }

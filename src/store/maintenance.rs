@@ -2,6 +2,7 @@
 
 use super::authorizations::Authorization;
 use super::cache_deletes::{self, CacheDelete};
+use super::definition_moves::{self, DefinitionMove};
 use super::erasing::{self, Ended};
 use super::{Columns, Stored, run};
 use crate::ids::{ConnectionId, WorkspaceId};
@@ -111,6 +112,8 @@ pub struct Leftovers {
     pub workspaces: Vec<WorkspaceId>,
     /// Whether there are revoked keys that nobody is at.
     pub revoked_keys: bool,
+    /// A changed definition on its way to the connections of earlier ones; leased.
+    pub definition_move: Option<DefinitionMove>,
 }
 
 /// How much of each kind a run takes up, and until when what it leases is its own.
@@ -142,9 +145,10 @@ pub async fn leftovers(db: &impl Database, now: Timestamp, share: Share) -> Stor
             erasing::lease_workspaces(now, share.lease_until, MOST_WORKSPACES),
             sql!(OVERDUE_FLOWS, now, MOST_OF_A_KIND),
             sql!(REVOKED_KEYS, share.ended_before),
+            definition_moves::lease_due(now, share.lease_until),
         ])
         .await?;
-    let [_, oldest, newest, revocations, cache_deletes, without_tombstone, workspaces, flows, keys] =
+    let [_, oldest, newest, revocations, cache_deletes, without_tombstone, workspaces, flows, keys, moves] =
         answers.as_slice()
     else {
         return Ok(Leftovers::default());
@@ -157,6 +161,7 @@ pub async fn leftovers(db: &impl Database, now: Timestamp, share: Share) -> Stor
         without_tombstone: ids(without_tombstone),
         workspaces: ids(workspaces),
         revoked_keys: !keys.rows.is_empty(),
+        definition_move: definition_moves::leased(moves),
     })
 }
 

@@ -10,6 +10,7 @@ pub mod cache_deletes;
 pub mod client_tests;
 pub mod clients;
 pub mod connections;
+pub mod definition_moves;
 pub mod erasing;
 pub mod events;
 pub mod keys;
@@ -50,7 +51,8 @@ impl Columns<'_> {
         match self.0.get(name) {
             Some(serde_json::Value::String(text)) => Ok(Some(text.clone())),
             Some(serde_json::Value::Null) => Ok(None),
-            _ => Err(malformed(name)),
+            Some(_) => Err(malformed(name)),
+            None => Err(missing(name)),
         }
     }
 
@@ -62,7 +64,8 @@ impl Columns<'_> {
         match self.0.get(name) {
             Some(serde_json::Value::Null) => Ok(None),
             Some(serde_json::Value::Number(number)) => number.as_i64().map(Some).ok_or_else(|| malformed(name)),
-            _ => Err(malformed(name)),
+            Some(_) => Err(malformed(name)),
+            None => Err(missing(name)),
         }
     }
 
@@ -97,6 +100,11 @@ impl Columns<'_> {
 
 fn malformed(column: &str) -> DatabaseError {
     DatabaseError::Malformed(format!("column {column} is not as expected"))
+}
+
+/// `SELECT *` answers without a column that a migration was to add.
+fn missing(column: &str) -> DatabaseError {
+    DatabaseError::NotMigrated(format!("a row has no column {column}"))
 }
 
 /// JSON text of a column. Lists and maps of strings always serialise.

@@ -132,5 +132,6 @@ pub(crate) fn connection(app: &App) -> Connection {
         check_evidence: None,
         next_check_at: None,
         nothing_shared: None,
+        definition_changed: None,
     }
 }

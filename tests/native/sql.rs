@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::support::Scene;
 
 /// The attention codes a list can be filtered by.
-const ATTENTION: [&str; 9] = [
+const ATTENTION: [&str; 10] = [
     "missing_scopes",
     "client_misconfigured",
     "client_secret_expires",
@@ -24,6 +24,7 @@ const ATTENTION: [&str; 9] = [
     "unused",
     "duplicate",
     "nothing_shared",
+    "definition_changed",
 ];
 
 fn listed(scene: &Scene, filter: Filter) -> Vec<ConnectionId> {

@@ -111,6 +111,7 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
         check_evidence: grant.proven.then(|| "connected".to_owned()),
         next_check_at: None,
         nothing_shared: None,
+        definition_changed: None,
     };
     new.next_check_at = Some(refresh::next_check_after(now, &new));
     let must = case.taken(Outcome::Done, link, &new.id, now);
@@ -206,6 +207,7 @@ async fn replace<P: Ports>(
         refresh_idle_until: grant.refresh_idle_until.or(old.refresh_idle_until.filter(|_| inherited.is_some())),
         grant_expires_at: grant.grant_expires_at,
         nothing_shared: None,
+        definition_changed: None,
         ..old.clone()
     };
     new.next_check_at = Some(refresh::next_check_after(now, &new));

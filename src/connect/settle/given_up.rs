@@ -8,7 +8,7 @@ use crate::disconnect::{self, Held};
 use crate::error::{Code, Error, Result};
 use crate::ids::ConnectionId;
 use crate::ports::Ports;
-use crate::store::authorizations::{self, Outcome};
+use crate::store::authorizations::{self, Authorization, Outcome};
 use crate::store::{self, clients, connections, links};
 
 use super::{Case, Failure, link_failure, link_of};
@@ -43,6 +43,8 @@ pub(super) async fn lost<P: Ports>(
         if now.is_none_or(|now| now.outcome != flow.outcome || now.sealed_grant.is_none()) {
             return Err(decided());
         }
+    } else if became_something(core, flow).await? {
+        return Ok(None);
     }
     let link = link_of(core, flow).await?;
     let of_link = link_failure(flow, link.as_ref()).filter(|_| flow.outcome != Outcome::AwaitingConfirmation);
@@ -60,6 +62,14 @@ pub(super) async fn lost<P: Ports>(
         Failure::Conflict
     };
     give_up(core, case, failure).await
+}
+
+/// Whether a try of before was applied, though its answer was lost.
+pub(super) async fn became_something<P: Ports>(core: &Core<P>, flow: &Authorization) -> Result<bool> {
+    let now = authorizations::get_in_workspace(core.db(), &flow.workspace, &flow.id).await?;
+    let is_settled =
+        |one: Authorization| matches!(one.outcome, Outcome::Done | Outcome::AwaitingConfirmation | Outcome::Undecided);
+    Ok(now.is_some_and(is_settled))
 }
 
 pub(super) async fn discard<P: Ports>(core: &Core<P>, case: &Case<'_>) -> Result<()> {

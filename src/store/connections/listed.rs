@@ -4,9 +4,10 @@
 //! can't be read.
 
 use crate::app::AppId;
+use crate::client::ClientProblem;
 use crate::connection::{Connection, Status};
 use crate::ids::{ConnectionId, WorkspaceId};
-use crate::ports::{Database, Row};
+use crate::ports::{Database, DatabaseError, Row};
 use crate::sql;
 use crate::store::{Columns, FromRow, Page, Stored, json_text, page, run};
 use crate::time::Timestamp;
@@ -16,7 +17,7 @@ use crate::time::Timestamp;
 macro_rules! listed_where {
     ($id:literal) => {
         concat!(
-            "SELECT c.*, k.misconfigured_at AS client_misconfigured_at, k.current AS client_current, k.secret_expires_at AS client_secret_expires_at,
+            "SELECT c.*, k.misconfigured_at AS client_misconfigured_at, k.misconfigured_error AS client_error, k.current AS client_current, k.secret_expires_at AS client_secret_expires_at,
       (SELECT count(DISTINCT u.workflow) FROM uses u WHERE u.connection_id = c.id) AS workflows,
       (SELECT count(*) FROM uses u WHERE u.connection_id = c.id) AS steps,
       EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app AND d.account_id = c.account_id
@@ -37,13 +38,15 @@ macro_rules! listed_where {
         WHEN 'missing_scopes' THEN CASE WHEN json_valid(c.scopes_requested) AND json_valid(c.scopes_granted) THEN
           EXISTS (SELECT 1 FROM json_each(c.scopes_requested) r
           WHERE r.value NOT IN (SELECT g.value FROM json_each(c.scopes_granted) g)) END
-        WHEN 'client_misconfigured' THEN k.misconfigured_at IS NOT NULL
+        WHEN 'client_misconfigured' THEN k.misconfigured_at IS NOT NULL OR c.last_error = 'client_addresses_changed'
         WHEN 'client_secret_expires' THEN k.secret_expires_at < ?12 + 2592000
         WHEN 'app_unreachable' THEN c.failures >= 3 AND c.status = 'connected' AND c.refused_since IS NULL
+          AND coalesce(c.last_error, '') NOT IN ('client_secret_unreadable', 'client_key_unusable', 'client_addresses_changed')
         WHEN 'app_refuses' THEN c.refused_since IS NOT NULL AND c.status = 'connected' AND (c.failures >= 3 OR c.expires_at <= ?12)
         WHEN 'expires_soon' THEN c.status = 'connected' AND ((NOT c.refreshable AND c.expires_at < ?12 + 604800) OR c.refresh_expires_at < ?12 + 604800
           OR c.refresh_idle_until < ?12 + 604800 OR c.grant_expires_at < ?12 + 604800)
         WHEN 'nothing_shared' THEN c.status = 'connected' AND c.nothing_shared IS NOT NULL
+        WHEN 'definition_changed' THEN c.definition_changed IS NOT NULL
         WHEN 'unused' THEN coalesce(c.last_used_at, c.connected_at) < ?12 - 7776000
         WHEN 'duplicate' THEN EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app
           AND d.account_id = c.account_id AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL)
@@ -66,6 +69,8 @@ pub struct Listed {
     pub client_misconfigured: bool,
     /// Whether another client has taken the place of its client.
     pub client_replaced: bool,
+    /// Why, as a code: the app's, or one of [`ClientProblem`]'s.
+    pub client_error: Option<String>,
     /// When its client's secret ends.
     pub client_secret_expires_at: Option<Timestamp>,
     /// Workflows that used it.
@@ -82,11 +87,23 @@ impl FromRow for Listed {
             connection: Connection::from_row(row)?,
             client_misconfigured: row.optional_integer("client_misconfigured_at")?.is_some(),
             client_replaced: row.optional_integer("client_current")? == Some(0),
+            client_error: row.optional_text("client_error")?,
             client_secret_expires_at: row.optional_time("client_secret_expires_at")?,
             workflows: row.integer("workflows")?,
             steps: row.integer("steps")?,
             duplicate: row.flag("duplicate")?,
         })
+    }
+}
+
+impl Listed {
+    /// Why its client can't be used, where that is known without the app.
+    pub fn client_problem(&self) -> Option<ClientProblem> {
+        let of_connection = self.connection.last_error.as_deref().and_then(ClientProblem::parse);
+        // What concerns every connection is told by the client: it may have been entered anew since.
+        of_connection
+            .filter(|problem| !problem.is_of_every_connection())
+            .or_else(|| self.client_error.as_deref().and_then(ClientProblem::parse))
     }
 }
 
@@ -151,10 +168,16 @@ pub async fn list(
         filter.limit + 1
     );
     let answer = run(db, statement).await?;
-    // A row that can't be read degrades alone: the others are still listed, on this page and the next.
     let rows = page(answer.rows, filter.limit, cursor);
-    Ok(Page {
-        data: rows.data.iter().filter_map(|row| Listed::from_row(&Columns(row)).ok()).collect(),
-        next: rows.next,
-    })
+    let mut data = Vec::with_capacity(rows.data.len());
+    for row in &rows.data {
+        match Listed::from_row(&Columns(row)) {
+            Ok(one) => data.push(one),
+            // All rows lack the column: to leave them out would show an empty workspace.
+            Err(error @ DatabaseError::NotMigrated(_)) => return Err(error),
+            // A row that can't be read degrades alone: the others are still listed, on this page and the next.
+            Err(_) => {}
+        }
+    }
+    Ok(Page { data, next: rows.next })
 }

@@ -182,6 +182,10 @@ impl Engine {
 
     /// Changes the record behind everybody's back.
     pub(crate) fn tamper(&self, sql: &str) -> usize {
+        if sql.starts_with("ALTER") {
+            // A cached statement goes on naming the columns of before.
+            self.sqlite().flush_prepared_statement_cache();
+        }
         self.sqlite().execute(sql, []).unwrap()
     }
 
@@ -276,8 +280,10 @@ fn failure(sql: &str, error: &rusqlite::Error) -> DatabaseError {
         rusqlite::Error::SqliteFailure(cause, _) if cause.code == ErrorCode::ConstraintViolation => {
             DatabaseError::Constraint
         }
-        error if error.to_string().contains("no such table") => DatabaseError::Unavailable(error.to_string()),
-        error => panic!("{sql}: {error}"),
+        error => match DatabaseError::of_message(&error.to_string()) {
+            error @ DatabaseError::NotMigrated(_) => error,
+            _ => panic!("{sql}: {error}"),
+        },
     }
 }
 

@@ -1,0 +1,148 @@
+//! How far a changed definition has reached the connections of earlier ones: columns of `apps`, and what it writes in
+//! `connections`.
+//!
+//! Owns the order in which connections are looked at (by revision, then id) and the comparisons that a move is made under.
+
+use serde::{Deserialize, Serialize};
+
+use super::apps::AppRow;
+use super::{Columns, FromRow, Stored, first, json_text, read_first, run};
+use crate::app::AppId;
+use crate::connection::{Connection, DefinitionChange};
+use crate::destinations::Destinations;
+use crate::ids::WorkspaceId;
+use crate::ports::{Database, Row, Rows, Statement};
+use crate::sql;
+use crate::time::Timestamp;
+
+/// Leased as it is read, so that runs may overlap.
+const LEASE: &str = "UPDATE apps SET move_due = ?2 WHERE (workspace_id, id, revision) IN
+    (SELECT workspace_id, id, revision FROM apps WHERE move_due IS NOT NULL AND move_due <= ?1 ORDER BY move_due LIMIT 1) RETURNING *";
+/// All connections are looked at anew, from the first one on.
+const RESTART: &str =
+    "UPDATE apps SET move_due = ?3, move_after = '[0,\"\"]', move_passes = 1 WHERE workspace_id = ?1 AND id = ?2 AND current = 1
+    AND EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = ?1 AND c.app = ?2 AND c.app_revision > 0 AND c.app_revision < apps.revision)
+    RETURNING *";
+/// The place stands before the other comparisons, so that the index is entered there and not at the beginning.
+const BEHIND: &str =
+    "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2
+    AND (app_revision, id) > (?4, ?5) AND app_revision < ?3 AND app_revision > 0 AND deleted_at IS NULL ORDER BY app_revision, id LIMIT ?6";
+const PENDING: &str = "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND app = ?2
+    AND (app_revision, id) > (?4, ?5) AND app_revision < ?3 AND app_revision > 0";
+/// Nothing of the credential changes. One that is being refreshed waits: its refresh ends as it began.
+const MOVE: &str = "UPDATE connections SET app_revision = ?5, destinations = coalesce(destinations, ?6), definition_changed = NULL
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND app_revision = ?7 AND attempt_id IS NULL AND deleted_at IS NULL
+      AND EXISTS (SELECT 1 FROM apps a WHERE a.workspace_id = ?1 AND a.id = connections.app AND a.revision = ?5 AND a.current = 1)";
+const STAY: &str = "UPDATE connections SET definition_changed = ?5
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND app_revision = ?4 AND definition_changed IS NOT ?5 AND deleted_at IS NULL";
+const ADVANCE: &str = "UPDATE apps SET move_after = ?4, move_due = ?5, move_passes = ?6
+    WHERE workspace_id = ?1 AND id = ?2 AND revision = ?3 AND current = 1";
+/// An app that is gone changes nothing any more.
+const FORGET: &str = "UPDATE connections SET definition_changed = NULL
+    WHERE workspace_id = ?1 AND app = ?2 AND app_revision > 0 AND definition_changed IS NOT NULL";
+
+/// The last connection that was looked at: its revision and its id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor(pub i64, pub String);
+
+impl Cursor {
+    /// Before the first one.
+    pub fn first() -> Self {
+        Self(0, String::new())
+    }
+}
+
+/// A definition on its way to the connections of earlier ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefinitionMove {
+    /// Whose app it is.
+    pub workspace: WorkspaceId,
+    /// The current revision.
+    pub app: AppRow,
+    /// How far it has come.
+    pub after: Cursor,
+    /// How often all are looked at once more.
+    pub passes: i64,
+}
+
+impl FromRow for DefinitionMove {
+    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+        Ok(Self {
+            workspace: row.id("workspace_id")?,
+            app: AppRow::from_row(row)?,
+            after: row.json("move_after")?,
+            passes: row.integer("move_passes")?,
+        })
+    }
+}
+
+/// The statement that takes the one that is due for longest, so that no other run takes it before `lease_until`.
+pub fn lease_due(now: Timestamp, lease_until: Timestamp) -> Statement {
+    sql!(LEASE, now, lease_until)
+}
+
+/// What [`lease_due`] took. One that can't be read keeps nothing else undone.
+pub(crate) fn leased(rows: &Rows) -> Option<DefinitionMove> {
+    read_first(rows).ok().flatten()
+}
+
+/// Lets a definition begin anew; the scheduled run goes on with it from `due`. None where no connection is behind.
+pub async fn restart(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    id: &AppId,
+    due: Timestamp,
+) -> Stored<Option<DefinitionMove>> {
+    first(db, sql!(RESTART, workspace, id, due)).await
+}
+
+/// A connection of an earlier revision, with its place in the order. None where its row can't be read.
+pub type Behind = (Cursor, Option<Connection>);
+
+/// The next connections of earlier revisions. A row that can't be read holds up no other.
+pub async fn behind(db: &impl Database, of: &DefinitionMove, limit: i64) -> Stored<Vec<Behind>> {
+    let Cursor(revision, id) = &of.after;
+    let statement = sql!(BEHIND, &of.workspace, &of.app.id, of.app.revision, *revision, id.as_str(), limit);
+    let read = |row: &Row| {
+        let columns = Columns(row);
+        let cursor = Cursor(columns.integer("app_revision")?, columns.text("id")?);
+        Ok((cursor, Connection::from_row(&columns).ok()))
+    };
+    run(db, statement).await?.rows.iter().map(read).collect()
+}
+
+/// How many connections come behind a place, those that are being disconnected included.
+pub async fn pending(db: &impl Database, of: &DefinitionMove, after: &Cursor) -> Stored<i64> {
+    let statement = sql!(PENDING, &of.workspace, &of.app.id, of.app.revision, after.0, after.1.as_str());
+    let rows = run(db, statement).await?;
+    rows.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))
+}
+
+/// The statement that moves a connection to the revision. It keeps where its credential may go.
+pub fn move_to(of: &DefinitionMove, connection: &Connection, keeps: &Destinations) -> Statement {
+    sql!(
+        MOVE,
+        &connection.workspace,
+        &connection.id,
+        connection.generation,
+        connection.version,
+        of.app.revision,
+        json_text(keeps),
+        connection.app_revision
+    )
+}
+
+/// The statement that notes why a connection stays; it changes nothing where that is noted already.
+pub fn stay(connection: &Connection, why: &DefinitionChange) -> Statement {
+    sql!(STAY, &connection.workspace, &connection.id, connection.generation, connection.app_revision, json_text(why))
+}
+
+/// The statement that notes how far it has come, and when it goes on; `None` when all is done.
+pub fn advance(of: &DefinitionMove, after: &Cursor, due: Option<Timestamp>, passes: i64) -> Statement {
+    sql!(ADVANCE, &of.workspace, &of.app.id, of.app.revision, json_text(after), due, passes)
+}
+
+/// The statement that forgets that connections of an app stay behind.
+pub fn forget(workspace: &WorkspaceId, id: &AppId) -> Statement {
+    sql!(FORGET, workspace, id)
+}
