@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { createTestHarness } from "wrangler";
 import { startOAuthServer } from "../../tools/oauth-server/server.mjs";
@@ -16,6 +17,9 @@ export const CLIENT_ID = "connections";
 
 /** The repository; configuration files and the built Worker are found from here. */
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+/** Requests whose lines of the log surely fit into the pipe between the Worker and this process (64 KB). */
+const FEW = 20;
 
 export const newKeyRing = (id = "k1") => `${id}:${randomBytes(32).toString("base64")}`;
 
@@ -50,6 +54,14 @@ export async function startInstallation({
   const worker = server.getWorker();
   await worker.applyD1Migrations("DB");
 
+  let underWay = 0;
+  // A statement blocks this process until the Worker answers, and the Worker blocks when nobody reads what it logs. So a
+  // crowd is let through first, and its log is read.
+  const quiet = async () => {
+    do await sleep(1);
+    while (underWay > FEW);
+  };
+
   const installation = {
     server,
     worker,
@@ -61,8 +73,11 @@ export async function startInstallation({
     answers: [],
     /** Sends a request and notes its answer: `{ status, headers, text }`. Redirects are shown, not followed. */
     async request(path, init = {}, by = worker) {
-      const response = await by.fetch(new URL(path, PUBLIC_URL).href, { redirect: "manual", ...init });
-      const answer = { status: response.status, headers: response.headers, text: await response.text() };
+      underWay += 1;
+      const answer = await by
+        .fetch(new URL(path, PUBLIC_URL).href, { redirect: "manual", ...init })
+        .then(async (response) => ({ status: response.status, headers: response.headers, text: await response.text() }))
+        .finally(() => (underWay -= 1));
       installation.answers.push({ path, ...answer });
       return answer;
     },
@@ -84,12 +99,14 @@ export async function startInstallation({
     strike: (at = new Date(), by = worker) => by.scheduled({ cron: "*/5 * * * *", scheduledTime: at }),
     /** A row, or a column of it when the query asks for one. */
     async row(sql, ...values) {
+      await quiet();
       return installation.db
         .prepare(sql)
         .bind(...values)
         .first();
     },
     async run(sql, ...values) {
+      await quiet();
       return (
         await installation.db
           .prepare(sql)
