@@ -60,7 +60,7 @@ suite("the copy near the caller", () => {
       assert.ok(!text.includes(credential.access_token) && !text.includes("ada"), name);
       if (name.startsWith("connection/") || name.startsWith("key/"))
         assert.deepEqual(
-          Object.keys(JSON.parse(text)).filter((field) => !["workspace", "generation", "version", "sealed"].includes(field)),
+          Object.keys(JSON.parse(text)).filter((field) => !["workspace", "generation", "version", "revision", "until", "sealed"].includes(field)),
           [],
           name,
         );
