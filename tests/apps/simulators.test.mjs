@@ -188,6 +188,7 @@ suite("all", () => {
     const moved = relocated(
       {
         id: "x",
+        name: "Acme",
         client_family: "y",
         docs: "https://docs.example/",
         auth: [
@@ -201,6 +202,7 @@ suite("all", () => {
     );
     assert.deepEqual(moved, {
       id: "sim-x",
+      name: "Acme simulated",
       docs: "https://docs.example/",
       auth: [
         { authorize_url: "http://localhost:1/a.example/{tenant}/auth", issuer: "http://localhost:1/a.example", client_help: { url: "https://help.example/" } },

@@ -74,7 +74,7 @@ test("a key that can't be one is explained at its field, is never sent back, and
 
   await key.fill(`rk_test_${"x".repeat(24)}`);
   await key.press("Enter");
-  await page.getByRole("heading", { name: "Stripe did not accept this" }).waitFor();
+  await page.getByRole("heading", { name: "Stripe simulated did not accept this" }).waitFor();
   await key.fill(stage.apps.stripe.newKey("ada"));
   await key.press("Enter");
   await page.getByText("Connected as ada (test mode).").waitFor();
@@ -89,7 +89,7 @@ test("whoever comes by a link enters a bot's token without an account here, and 
   await page.getByText("The connection will belong to Guest.").waitFor();
   await page.getByRole("textbox", { name: "Bot token" }).fill(stage.apps.telegram.newBot("grace"));
   await page.getByRole("button", { name: "Check and save" }).click();
-  await page.getByText("Telegram is connected as @grace_bot.").waitFor();
+  await page.getByText("Telegram simulated is connected as @grace_bot.").waitFor();
   assert.ok(!page.url().includes(new URL(url).pathname.split("/").pop()), "the link's secret is out of the address");
   const [made] = await stage.connectionsOf("sim-telegram");
   assert.deepEqual([made.user, made.account.label, made.status], [{ id: "guest", name: "Guest" }, "@grace_bot", "connected"]);
