@@ -125,6 +125,20 @@ fn a_test_key_says_so_behind_its_account() {
 }
 
 #[test]
+fn a_check_takes_the_account_of_a_test_key_for_the_one_that_was_connected() {
+    let mut way = key_way();
+    way["fields"][0]["marks"][0]["account"] = json!("test");
+    let scene = with_ways(&[way]);
+    scene.world.acme.keys.borrow_mut().insert("test_abc".into(), "ann".into());
+    let id = enter(&scene, "api_key", &[("api_key", "test_abc")]);
+    assert_eq!(scene.row(&id).account.unwrap().id, "id-ann:test");
+    for errand in [Errand::CheckNow, Errand::Check] {
+        scene.world.pass(60);
+        assert_eq!(scene.errand(&id, errand), ErrandOutcome::Healthy);
+    }
+}
+
+#[test]
 fn what_the_app_or_the_form_refuses_is_not_stored() {
     let scene = key_scene();
     for (value, code, told) in [
