@@ -202,6 +202,8 @@ impl Response {
 /// A request on its way to its handler: who calls is known, and that they may.
 pub(crate) struct Call<'a> {
     request: &'a Request,
+    /// The key that it sends, well-formed and not yet checked. Read once: that takes two hashes.
+    presented: Option<PresentedKey>,
     params: Vec<String>,
     key: Option<Key>,
     session: Option<Session>,
@@ -211,6 +213,10 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     fn param(&self, index: usize) -> &str {
         self.params.get(index).map_or("", String::as_str)
+    }
+
+    fn presented(&self) -> Result<&PresentedKey> {
+        self.presented.as_ref().ok_or_else(unauthorized)
     }
 
     fn key(&self) -> Result<&Key> {
@@ -262,7 +268,8 @@ fn undeclared() -> Error {
 /// Answers a request.
 pub async fn handle<P: Ports>(core: &Core<P>, request: &Request) -> Response {
     let found = routes::find(request.method, &request.path);
-    let mut call = Call { request, params: vec![], key: None, session: None, subject: Subject::None };
+    let presented = request.bearer().and_then(PresentedKey::parse);
+    let mut call = Call { request, presented, params: vec![], key: None, session: None, subject: Subject::None };
     let answered = match gate(core, request).await {
         Ok(()) => answer(core, &mut call, &found).await,
         Err(error) => Err(error),
@@ -273,7 +280,7 @@ pub async fn handle<P: Ports>(core: &Core<P>, request: &Request) -> Response {
         let csrf = session::form_token(core, request);
         refusal(request, &found, &error, &session::shell(call.session.as_ref(), csrf.as_deref()))
     });
-    limits::count_call(&found, request, &mut response);
+    limits::count_call(&found, call.presented, &mut response);
     finished(response, request, Some(&core.config))
 }
 
@@ -318,10 +325,10 @@ async fn answer<P: Ports>(core: &Core<P>, call: &mut Call<'_>, found: &Found) ->
             return Err(Error::not_found("address here"));
         }
     };
-    limits::refuse_blocked(core, route, request)?;
+    limits::refuse_blocked(core, route, call)?;
     match routed(core, route, call).await {
         Ok(response) => Ok(response),
-        Err(error) => Err(limits::count_failure(core, route, request, error).await),
+        Err(error) => Err(limits::count_failure(core, route, call, error).await),
     }
 }
 
@@ -361,7 +368,7 @@ async fn authenticate<P: Ports>(core: &Core<P>, auth: Auth, call: &mut Call<'_>)
             )),
         },
         Auth::Key(scope) => {
-            let key = key_of(core, call.request).await?;
+            let key = key_of(core, call).await?;
             scope.map_or(Ok(()), |scope| key.require(scope))?;
             call.key = Some(key);
             Ok(())
@@ -378,14 +385,10 @@ async fn authenticate<P: Ports>(core: &Core<P>, auth: Auth, call: &mut Call<'_>)
     }
 }
 
-async fn key_of<P: Ports>(core: &Core<P>, request: &Request) -> Result<Key> {
-    let presented = presented(request)?;
+async fn key_of<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Key> {
+    let presented = call.presented()?;
     let key = store::keys::get(core.db(), &presented.id).await?;
     key.filter(|key| presented.is(key, core.now())).ok_or_else(unauthorized)
-}
-
-fn presented(request: &Request) -> Result<PresentedKey> {
-    request.bearer().and_then(PresentedKey::parse).ok_or_else(unauthorized)
 }
 
 fn refusal(request: &Request, found: &Found, error: &Error, shell: &page::Shell<'_>) -> Response {

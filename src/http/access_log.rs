@@ -5,8 +5,8 @@
 
 use serde_json::{Value, json};
 
+use super::Call;
 use super::routes::Found;
-use super::{Call, presented};
 use crate::core::Core;
 use crate::error::{Code, Error};
 use crate::ports::Ports;
@@ -56,7 +56,7 @@ pub(super) fn signed_in<P: Ports>(core: &Core<P>, call: &Call<'_>, workspace: &c
 
 /// The id of the key that was sent, known or not. It is public, and has one form.
 fn key(call: &Call<'_>) -> Option<String> {
-    presented(call.request).ok().map(|key| key.id.as_str().to_owned())
+    call.presented.as_ref().map(|key| key.id.as_str().to_owned())
 }
 
 fn route(found: &Found) -> Option<String> {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::input::Filters;
-use super::{Call, Response, access_log, input, key_of, presented, view};
+use super::{Call, Response, access_log, input, key_of, view};
 use crate::app::AppId;
 use crate::attention;
 use crate::authorize::{self, Caller};
@@ -209,14 +209,14 @@ pub(super) async fn check<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<R
 }
 
 pub(super) async fn resolve<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let presented = presented(call.request)?;
+    let presented = call.presented()?;
     let Ok(id) = id(call) else {
-        key_of(core, call.request).await?.require(Scope::Resolve)?;
+        key_of(core, call).await?.require(Scope::Resolve)?;
         return Err(Error::connection_not_found());
     };
     let ask = input::json::<Ask>(call.request).and_then(Ask::checked);
     let asked = ask.as_ref().ok().cloned();
-    let answered = resolve::resolve(core, &presented, &id, ask).await?;
+    let answered = resolve::resolve(core, presented, &id, ask).await?;
     access_log::handed_out(core, call, asked.as_ref(), &answered.resolved);
     let mut response = Response::json(200, &view::resolved(&answered.resolved));
     response.after = answered.after;

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::input::Filters;
 use super::operator::LONGEST_NAME;
-use super::{Call, Response, input, presented, sessions, view};
+use super::{Call, Response, input, sessions, view};
 use crate::app::AppId;
 use crate::authorize;
 use crate::caller::{Key, KeyId, PreviousSecret, Scope, new_key, new_secret};
@@ -189,7 +189,7 @@ struct Rotation {
 pub(super) async fn rotate<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let key = call.named_key()?;
     // Whoever found an old secret must not lock out who has the new one.
-    if call.key()?.id == key.id && !presented(call.request)?.is_newest(key) {
+    if call.key()?.id == key.id && !call.presented()?.is_newest(key) {
         let problem = "This secret was replaced by a rotation. Rotate the key with its newest secret.";
         return Err(Error::new(Code::Conflict, problem));
     }

@@ -46,12 +46,12 @@ fn too_many(limit: RateLimit, seconds: i64) -> Error {
     })
 }
 
-/// The credential that a request presents on this route.
-fn presented<'a>(route: &Line, request: &'a Request) -> Option<&'a str> {
+/// The credential that a call presents on this route.
+fn presented<'a>(route: &Line, call: &Call<'a>) -> Option<&'a str> {
     match route.auth {
-        Auth::Operator => request.bearer(),
-        Auth::Key(_) | Auth::Itself => request.bearer().filter(|text| PresentedKey::parse(text).is_some()),
-        Auth::Browser if route.path.ends_with("/{token}") => request.path.rsplit('/').next(),
+        Auth::Operator => call.request.bearer(),
+        Auth::Key(_) | Auth::Itself => call.request.bearer().filter(|_| call.presented.is_some()),
+        Auth::Browser if route.path.ends_with("/{token}") => call.request.path.rsplit('/').next(),
         Auth::Nobody | Auth::Browser | Auth::Person(_) => None,
     }
 }
@@ -73,25 +73,27 @@ fn of_address(request: &Request) -> String {
 }
 
 /// Refuses a caller that is known to be over a limit, before its credential is compared.
-pub(super) fn refuse_blocked<P: Ports>(core: &Core<P>, route: &Line, request: &Request) -> Result<()> {
-    let Some(credential) = presented(route, request) else { return Ok(()) };
+pub(super) fn refuse_blocked<P: Ports>(core: &Core<P>, route: &Line, call: &Call<'_>) -> Result<()> {
+    if presented(route, call).is_none() {
+        return Ok(());
+    }
     let blocked = |name: &str| core.ports.memo().blocked_for(name, core.now());
-    if let Some(seconds) = blocked(&of_address(request)) {
+    if let Some(seconds) = blocked(&of_address(call.request)) {
         return Err(too_many(RateLimit::FailedAuthentication, seconds));
     }
-    match PresentedKey::parse(credential).and_then(|key| blocked(&key.caller())) {
+    match call.presented.as_ref().and_then(|key| blocked(&key.caller())) {
         Some(seconds) => Err(too_many(RateLimit::Calls, seconds)),
         None => Ok(()),
     }
 }
 
 /// Counts a credential that turned out wrong. Answers the error to send.
-pub(super) async fn count_failure<P: Ports>(core: &Core<P>, route: &Line, request: &Request, error: Error) -> Error {
-    let Some(credential) = presented(route, request) else { return error };
+pub(super) async fn count_failure<P: Ports>(core: &Core<P>, route: &Line, call: &Call<'_>, error: Error) -> Error {
+    let Some(credential) = presented(route, call) else { return error };
     if !matches!(error.code, Code::Unauthorized | Code::LinkEnded) {
         return error;
     }
-    let (address, now, memo) = (of_address(request), core.now(), core.ports.memo());
+    let (address, now, memo) = (of_address(call.request), core.now(), core.ports.memo());
     if memo.times_refused(&address, &hash(credential), now) % REPEATS != 1
         || core.ports.rate_limiter().allows(RateLimit::FailedAuthentication, &address).await
     {
@@ -147,12 +149,12 @@ fn is_costly(handler: Handler) -> bool {
 }
 
 /// Has a call of a valid key counted, after its answer.
-pub(super) fn count_call(found: &Found, request: &Request, response: &mut Response) {
+pub(super) fn count_call(found: &Found, presented: Option<PresentedKey>, response: &mut Response) {
     let Found::Route { line, .. } = found else { return };
     if !matches!(line.auth, Auth::Key(_) | Auth::Itself) || matches!(response.status, 401 | 429 | 500..) {
         return;
     }
-    if let Some(key) = request.bearer().and_then(PresentedKey::parse) {
+    if let Some(key) = presented {
         response.after.push(After::CountCall(key));
     }
 }
