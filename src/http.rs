@@ -223,6 +223,16 @@ impl Call<'_> {
         self.key.as_ref().ok_or_else(unauthorized)
     }
 
+    /// Who acts, as the audit trail has it.
+    fn key_actor(&self) -> Result<String> {
+        Ok(format!("key:{}", self.key()?.id.as_str()))
+    }
+
+    /// The same for a signed-in person.
+    fn user_actor(&self) -> Result<String> {
+        Ok(format!("user:{}", session::user_of(self.session()?)?.id))
+    }
+
     fn session(&self) -> Result<&Session> {
         self.session.as_ref().ok_or_else(session::needed)
     }

@@ -182,7 +182,7 @@ pub(super) async fn put<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Res
     }
     let key = call.key()?;
     // Also where nothing was changed: what stood against a move may be gone.
-    let moves = definition_moves::begin(core, &key.workspace, &app.id, &format!("key:{}", key.id.as_str())).await?;
+    let moves = definition_moves::begin(core, &key.workspace, &app.id, &call.key_actor()?).await?;
     let shown = shown(core, call, &app, true).await?;
     Ok(Response::json(200, &view::with(shown, [("connections", json!(moves))])))
 }

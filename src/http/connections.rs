@@ -23,7 +23,6 @@ use crate::resolve::{self, Ask};
 use crate::shared;
 use crate::store::connections::{self as rows, Filter, Listed, Patch};
 use crate::store::{events as event_rows, uses as use_rows};
-use crate::time::Timestamp;
 
 /// Entries of `metadata` and `allowed_workflows`.
 const MOST_ENTRIES: usize = 50;
@@ -43,25 +42,15 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     let key = call.key()?;
     let filters = Filters::of(call.request, &["app", "status", "user", "workflow", "q", "attention"])?;
     let text = |name| filters.get(name).map(str::to_owned);
-    let app = filters
-        .get("app")
-        .map(|text| AppId::parse(text).ok_or_else(|| Error::invalid("app", "is not an app's id.")))
-        .transpose()?;
-    let status = filters
-        .get("status")
-        .map(|text| {
-            Status::parse(text)
-                .ok_or_else(|| Error::invalid("status", "must be connected, awaiting_confirmation or needs_reconnect."))
-        })
-        .transpose()?;
+    let statuses = "must be connected, awaiting_confirmation or needs_reconnect.";
     let filter = Filter {
-        app,
-        status,
+        app: filters.read("app", AppId::parse, "is not an app's id.")?,
+        status: filters.read("status", Status::parse, statuses)?,
         user: text("user"),
         workflow: text("workflow"),
         text: text("q"),
         attention: filters.get("attention").map(attention_code).transpose()?,
-        after: filters.get("cursor").map(cursor).transpose()?,
+        after: filters.cursor(|text| input::position(text, ConnectionId::parse))?,
         limit: filters.limit()?,
         ..Caller::Key(key).connections()
     };
@@ -75,14 +64,6 @@ fn attention_code(text: &str) -> Result<String> {
         return Ok(text.to_owned());
     }
     Err(Error::invalid("attention", format!("must be one of {}.", codes.join(", "))))
-}
-
-/// `seconds.id` of the last row.
-pub(super) fn cursor(text: &str) -> Result<(Timestamp, ConnectionId)> {
-    let parsed = text
-        .split_once('.')
-        .and_then(|(at, id)| Some((Timestamp::from_unix(at.parse().ok()?), ConnectionId::parse(id)?)));
-    parsed.ok_or_else(input::wrong_cursor)
 }
 
 pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
@@ -111,7 +92,7 @@ pub(super) async fn patch<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<R
     let listed = call.connection()?;
     let input: PatchInput = input::json(call.request)?;
     let patch = checked(input)?;
-    let copies = edit(core, listed, &patch, &format!("key:{}", call.key()?.id.as_str())).await?;
+    let copies = edit(core, listed, &patch, &call.key_actor()?).await?;
     let shown = view::connection(core, &by_id(core, call, &listed.connection.id).await?);
     Ok(Response::json(200, &view::with_copies(shown, copies)))
 }
@@ -177,7 +158,7 @@ fn changed(connection: &Connection, patch: &Patch) -> Option<String> {
 
 pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let connection = &call.connection()?.connection;
-    let actor = format!("key:{}", call.key()?.id.as_str());
+    let actor = call.key_actor()?;
     let (told, copies) = disconnect::disconnect(core, &connection.workspace, &connection.id, &actor).await?;
     Ok(Response::json(200, &view::with_copies(json!(told), Some(copies))))
 }

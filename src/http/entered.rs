@@ -105,7 +105,7 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
         name,
         metadata: input.metadata,
         check: input.check,
-        actor: Some(format!("key:{}", key.id.as_str())),
+        actor: Some(call.key_actor()?),
     };
     quotas::room_for_connection(core, &key.workspace).await?;
     let deciding = Deciding::Program { reuse: input.on_duplicate == OnDuplicate::Reuse, switch: false };
@@ -144,7 +144,7 @@ pub(super) async fn replace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result
         name: None,
         metadata: BTreeMap::new(),
         check: input.check,
-        actor: Some(format!("key:{}", call.key()?.id.as_str())),
+        actor: Some(call.key_actor()?),
     };
     let deciding = Deciding::Program { reuse: false, switch: input.switch_account };
     let flow = stored(core, (&wish, &offer), paste, deciding).await?;

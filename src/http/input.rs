@@ -11,6 +11,7 @@ use crate::error::{Code, Error, FieldError, Result};
 use crate::json::{self, Fault};
 use crate::secret::Secret;
 use crate::store::Page;
+use crate::time::Timestamp;
 
 /// Rows of a page of a list, unless told otherwise.
 const USUAL_LIMIT: i64 = 50;
@@ -134,6 +135,11 @@ impl Filters {
         self.0.get(name).map(String::as_str)
     }
 
+    /// A filter as `read` understands it, if it was given; `problem` says what it must be.
+    pub(super) fn read<T>(&self, name: &str, read: impl Fn(&str) -> Option<T>, problem: &str) -> Result<Option<T>> {
+        self.get(name).map(|text| read(text).ok_or_else(|| Error::invalid(name, problem.to_owned()))).transpose()
+    }
+
     /// How many rows.
     pub(super) fn limit(&self) -> Result<i64> {
         let Some(text) = self.get("limit") else { return Ok(USUAL_LIMIT) };
@@ -147,6 +153,12 @@ impl Filters {
     pub(super) fn cursor<T>(&self, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
         self.get("cursor").map(|text| read(text).ok_or_else(wrong_cursor)).transpose()
     }
+}
+
+/// Reads where a page ended whose list goes by time: `seconds.id` of the last row.
+pub(super) fn position<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<(Timestamp, T)> {
+    let (at, id) = text.split_once('.')?;
+    Some((Timestamp::from_unix(at.parse().ok()?), read(id)?))
 }
 
 /// Something that a cursor did not come from.

@@ -81,7 +81,9 @@ pub(super) fn refuse_blocked<P: Ports>(core: &Core<P>, route: &Line, call: &Call
     if let Some(seconds) = blocked(&of_address(call.request)) {
         return Err(too_many(RateLimit::FailedAuthentication, seconds));
     }
-    match call.presented.as_ref().and_then(|key| blocked(&key.caller())) {
+    // A link's token stands in the path, and is no key.
+    let key = call.presented.as_ref().filter(|_| route.auth != Auth::Browser);
+    match key.and_then(|key| blocked(&key.caller())) {
         Some(seconds) => Err(too_many(RateLimit::Calls, seconds)),
         None => Ok(()),
     }

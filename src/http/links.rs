@@ -21,7 +21,6 @@ use crate::secret::Secret;
 use crate::store::links::{self as rows, Link, OnDuplicate};
 use crate::store::sessions::{SignIn, insert_sign_in};
 use crate::store::workspaces;
-use crate::time::Timestamp;
 use crate::workspace::{Role, User};
 
 /// Characters of a user's id or name, at most.
@@ -121,34 +120,19 @@ const STATUSES: [&str; 6] = ["open", "waiting_for_choice", "awaiting_confirmatio
 pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let key = call.key()?;
     let filters = Filters::of(call.request, &["app", "connection", "status", "key"])?;
-    let wrong = |name: &str, problem: &str| Error::invalid(name, problem.to_owned());
-    let app = filters.get("app").map(|text| AppId::parse(text).ok_or_else(|| wrong("app", "is not an app's id.")));
-    let connection = filters
-        .get("connection")
-        .map(|text| ConnectionId::parse(text).ok_or_else(|| wrong("connection", "is not a connection's id (con_…).")));
-    let status = filters.get("status").map(|text| {
-        let known = STATUSES.contains(&text).then(|| text.to_owned());
-        known.ok_or_else(|| {
-            wrong("status", "must be open, waiting_for_choice, awaiting_confirmation, used, ended or expired.")
-        })
-    });
+    let status = |text: &str| STATUSES.contains(&text).then(|| text.to_owned());
+    let statuses = "must be open, waiting_for_choice, awaiting_confirmation, used, ended or expired.";
     let filter = rows::Filter {
-        app: app.transpose()?,
-        connection: connection.transpose()?,
-        status: status.transpose()?,
+        app: filters.read("app", AppId::parse, "is not an app's id.")?,
+        connection: filters.read("connection", ConnectionId::parse, "is not a connection's id (con_…).")?,
+        status: filters.read("status", status, statuses)?,
         made_by: sessions::key_of(&filters, "key")?,
-        after: filters.cursor(cursor)?,
+        after: filters.cursor(|text| input::position(text, LinkId::parse))?,
         limit: filters.limit()?,
         ..authorize::links_of(key)
     };
     let page = rows::list(core.db(), &key.workspace, &filter, core.now()).await?;
     Ok(Response::json(200, &input::list(&page, |link| shown(core, link))))
-}
-
-/// `seconds.id` of the last row.
-fn cursor(text: &str) -> Option<(Timestamp, LinkId)> {
-    let (at, id) = text.split_once('.')?;
-    Some((Timestamp::from_unix(at.parse().ok()?), LinkId::parse(id)?))
 }
 
 pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {

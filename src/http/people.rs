@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::connections::{cursor, edit};
+use super::connections::edit;
 use super::known::Known;
 use super::page::{self, Card, StatusWords, Tone};
 use super::session::shell;
@@ -40,9 +40,10 @@ const MOST_USES: i64 = 500;
 pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let session = call.session()?;
     let search = input::query(call.request, "q");
+    let position = |text: &str| input::position(text, ConnectionId::parse).ok_or_else(input::wrong_cursor);
     let filter = Filter {
         text: search.clone(),
-        after: input::query(call.request, "cursor").map(|text| cursor(&text)).transpose()?,
+        after: input::query(call.request, "cursor").map(|text| position(&text)).transpose()?,
         limit: PER_PAGE,
         ..Caller::Person(session, Needs::Member).connections()
     };
@@ -354,7 +355,7 @@ pub(super) async fn rename<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
         Err(error) => return not_renamed(core, call, listed, (entered, &error)).await,
     };
     let patch = Patch { name: Some(name), ..Patch::default() };
-    edit(core, listed, &patch, &format!("user:{}", user_of(call.session()?)?.id)).await?;
+    edit(core, listed, &patch, &call.user_actor()?).await?;
     Ok(back_to(&listed.connection.id, "renamed"))
 }
 
@@ -389,7 +390,7 @@ pub(super) async fn check<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<R
 
 pub(super) async fn disconnect<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
     let connection = &call.connection()?.connection;
-    let actor = format!("user:{}", user_of(call.session()?)?.id);
+    let actor = call.user_actor()?;
     let (told, _) = disconnect::disconnect(core, &connection.workspace, &connection.id, &actor).await?;
     let done = match (told.revoked, told.retrying) {
         (Revoked::Confirmed, _) => "disconnected",

@@ -15,16 +15,19 @@ use crate::ports::Ports;
 use crate::store::sessions::{self as rows, Filter, Kind, Session, SignIn};
 use crate::time::Timestamp;
 
-/// `seconds.id` of the last row: when it was made, and what its stored hash begins with.
-fn cursor<T>(text: &str, read: impl Fn(&str) -> Option<T>, hash: impl Fn(&T) -> &str) -> Option<(Timestamp, String)> {
-    let (at, id) = text.split_once('.')?;
-    Some((Timestamp::from_unix(at.parse().ok()?), hash(&read(id)?).to_owned()))
+/// The key that a list is filtered by.
+pub(super) fn key_of(filters: &Filters, name: &str) -> Result<Option<KeyId>> {
+    filters.read(name, KeyId::parse, "is not a key's id (key_…).")
 }
 
-/// The id of a key that a list is filtered by.
-pub(super) fn key_of(filters: &Filters, name: &str) -> Result<Option<KeyId>> {
-    let read = |text| KeyId::parse(text).ok_or_else(|| Error::invalid(name, "is not a key's id (key_…)."));
-    filters.get(name).map(read).transpose()
+/// Where the page before ended: when its last row was made, and what the stored hash of that begins with.
+fn after<T>(
+    filters: &Filters,
+    read: impl Fn(&str) -> Option<T>,
+    hash_begins: impl Fn(&T) -> &str,
+) -> Result<Option<(Timestamp, String)>> {
+    let after = filters.cursor(|text| input::position(text, &read))?;
+    Ok(after.map(|(at, id)| (at, hash_begins(&id).to_owned())))
 }
 
 pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
@@ -39,7 +42,7 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
         kind,
         user: filters.get("user").map(str::to_owned),
         made_by: key_of(&filters, "key")?,
-        after: filters.cursor(|text| cursor(text, SessionId::parse, SessionId::hash_begins))?,
+        after: after(&filters, SessionId::parse, SessionId::hash_begins)?,
         limit: filters.limit()?,
     };
     let page = rows::list(core.db(), &call.key()?.workspace, &filter, core.now()).await?;
@@ -75,7 +78,7 @@ pub(super) async fn list_sign_in<P: Ports>(core: &Core<P>, call: &Call<'_>) -> R
         kind: None,
         user: filters.get("user").map(str::to_owned),
         made_by: key_of(&filters, "key")?,
-        after: filters.cursor(|text| cursor(text, SignInLinkId::parse, SignInLinkId::hash_begins))?,
+        after: after(&filters, SignInLinkId::parse, SignInLinkId::hash_begins)?,
         limit: filters.limit()?,
     };
     let page = rows::list_sign_in(core.db(), &call.key()?.workspace, &filter, core.now()).await?;

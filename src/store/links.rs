@@ -1,7 +1,7 @@
 //! Rows of `links`.
 
 use super::connections::user;
-use super::{Columns, FromRow, Page, Stored, all, first, json_text, keys, page, run};
+use super::{Columns, FromRow, Page, Stored, all, cursor, first, json_text, keys, page, run};
 use crate::app::{AppId, WayId};
 use crate::caller::{KeyId, Maker};
 use crate::ids::{AuthorizationId, ConnectionId, LinkId, WorkspaceId};
@@ -311,7 +311,7 @@ pub async fn list(db: &impl Database, workspace: &WorkspaceId, filter: &Filter, 
         filter.limit + 1
     );
     let rows = all(db, statement).await?;
-    Ok(page(rows, filter.limit, |link: &Link| format!("{}.{}", link.created_at.unix(), link.id)))
+    Ok(page(rows, filter.limit, |link: &Link| cursor(link.created_at, &link.id)))
 }
 
 /// Ends a link that came to nothing yet, with its session and what waits in its flows, in one transaction. Answers whether

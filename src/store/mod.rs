@@ -159,6 +159,11 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
+/// What a page that begins after this row is asked for with: `seconds.id`.
+fn cursor(at: Timestamp, id: impl std::fmt::Display) -> String {
+    format!("{}.{id}", at.unix())
+}
+
 /// Cuts `limit + 1` rows to a page.
 pub(crate) fn page<T>(mut rows: Vec<T>, limit: i64, key: impl Fn(&T) -> String) -> Page<T> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);

@@ -3,7 +3,7 @@
 
 use super::connections::user;
 use super::keys::maker;
-use super::{Columns, FromRow, Page, Stored, all, all_or_nothing, first, json_text, page, run};
+use super::{Columns, FromRow, Page, Stored, all, all_or_nothing, cursor, first, json_text, page, run};
 use crate::caller::{KeyId, Maker};
 use crate::ids::{LinkId, SessionId, SignInLinkId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
@@ -184,11 +184,6 @@ impl Filter {
     fn position(&self) -> (i64, &str) {
         self.after.as_ref().map_or((i64::MAX, ""), |(at, hash)| (at.unix(), hash.as_str()))
     }
-}
-
-/// What a page that begins after this row is asked for with: `seconds.id`.
-fn cursor(at: Timestamp, id: impl std::fmt::Display) -> String {
-    format!("{}.{id}", at.unix())
 }
 
 /// Sessions that have not ended, newest first.
