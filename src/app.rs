@@ -360,6 +360,17 @@ impl App {
         self.oauth2.as_ref().and_then(|oauth2| oauth2.endpoints.issuer())
     }
 
+    /// What tells whose a credential is: as discovered, or as defined.
+    pub fn identity_at<'a>(&'a self, at: Option<&'a Resolved>) -> Option<&'a Identity> {
+        at.map_or(self.identity.as_ref(), |at| at.identity.as_ref())
+    }
+
+    /// Whether it is kept beside each of its credentials where that may go: for a workspace's own app, and where the
+    /// endpoints are discovered.
+    pub fn keeps_destinations(&self) -> bool {
+        self.custom || self.issuer().is_some()
+    }
+
     /// What an OAuth client is registered under: the family, or the app itself; further ways that people consent to
     /// at the app have clients of their own, and their ids behind the app's.
     pub fn registration(&self) -> &str {

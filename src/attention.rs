@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::client::ClientProblem;
 use crate::connection::{Connection, FAILURES, Refused, SOON, Status};
 use crate::store::connections::Listed;
 use crate::time::Timestamp;
@@ -122,22 +121,19 @@ impl Code {
 
 /// What an app that refuses says, for a person.
 fn refusal(refused: &Refused) -> String {
-    let code = match &refused.code {
-        Some(code) => format!("Its error code is {code}."),
-        None => "It gives no error code.".to_owned(),
-    };
+    let code = refused.told_code();
     format!("The app refuses to renew this access. {code} Reconnect it if that does not end by itself.")
 }
 
 /// Why nothing comes of asking the app, where it does answer.
 fn of_answers(connection: &Connection) -> Option<String> {
-    let says = match connection.last_error.as_deref()? {
+    let code = connection.last_error.as_deref()?;
+    let says = match code {
         "timeout" | "network_error" | "app_unavailable" | "database_slow" | "not_asked" => return None,
         "too_many_requests" | "slow_down" | "temporarily_unavailable" => "The app asks to wait",
         "server_error" => "The app answers with an error of its own",
         _ => "The app's answers bring no new access",
     };
-    let code = connection.last_error.as_deref().unwrap_or_default();
     Some(format!("{says} ({code}); it is tried again."))
 }
 
@@ -155,7 +151,7 @@ pub fn of(listed: &Listed, now: Timestamp) -> Vec<Attention> {
     let ends = soon(ends, SOON).filter(|_| connected);
     let secret_ends = soon(listed.client_secret_expires_at, SECRET_SOON);
     // An app that was not asked is not out of reach.
-    let was_not_asked = connection.last_error.as_deref().and_then(ClientProblem::parse).is_some();
+    let was_not_asked = connection.client_problem().is_some();
     let problem = listed.client_problem();
     let is_misconfigured = listed.client_misconfigured || problem.is_some();
     let last_sign = connection.last_used_at.unwrap_or(connection.connected_at);

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use crate::app::{App, AppId, Kind, Resolved, Values, WayId};
+use crate::client::ClientProblem;
 use crate::credential::Credential;
 use crate::destinations::Destinations;
 use crate::ids::{AttemptId, ClientId, ConnectionId, WorkspaceId};
@@ -157,6 +158,16 @@ pub struct Refused {
     pub code: Option<String>,
     /// When it first did so without having renewed it since.
     pub since: Timestamp,
+}
+
+impl Refused {
+    /// Its code as a sentence.
+    pub fn told_code(&self) -> String {
+        match &self.code {
+            Some(code) => format!("Its error code is {code}."),
+            None => "It gives no error code.".to_owned(),
+        }
+    }
 }
 
 /// A connection as stored: everything but the opened credential.
@@ -357,6 +368,11 @@ impl Life {
 }
 
 impl Connection {
+    /// Why its client could not be used at the last attempt, so that the app was not asked.
+    pub fn client_problem(&self) -> Option<ClientProblem> {
+        self.last_error.as_deref().and_then(ClientProblem::parse)
+    }
+
     /// The life of its access token.
     pub fn life(&self) -> Life {
         Life { since: self.refreshed_at.unwrap_or(self.connected_at).max(self.connected_at), until: self.expires_at }

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, EventId, WorkspaceId};
-use crate::ports::{Clock, Http, HttpError, Inbound, Log, LogLine, Outbound, Ports, Statement};
+use crate::ports::{CacheError, Clock, Http, HttpError, Inbound, Log, LogLine, Outbound, Ports, Statement};
 use crate::store::{self, events::Event};
 use crate::time::Timestamp;
 use crate::vault::KeyRing;
@@ -58,6 +58,11 @@ impl<P: Ports> Core<P> {
         if let Some(cause) = &error.cause {
             self.log("error", "failed", &json!({ "code": error.code.as_str(), "cause": cause }));
         }
+    }
+
+    /// Logs that the cache failed: what it holds is a copy, so nothing else fails with it.
+    pub fn log_cache(&self, error: &CacheError) {
+        self.log("warn", "cache_failed", &json!({ "cause": error.0 }));
     }
 
     /// The statement that writes a line of the audit trail, to go in the batch of what it tells.

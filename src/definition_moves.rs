@@ -17,7 +17,7 @@ use crate::destinations::Destinations;
 use crate::error::{Code, Error, Result};
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, Ports};
-use crate::registry;
+use crate::registry::{self, DISCOVERY_COST};
 use crate::resolve::removal;
 use crate::store::definition_moves::{self as rows, Cursor, DefinitionMove};
 use crate::store::{clients, events};
@@ -28,8 +28,6 @@ const MOST: i64 = 200;
 /// Subrequests after which a step judges no further kind of connection. One may take eleven: a definition, a client with its
 /// revisions, and twice the discovery of an issuer's endpoints.
 const MOST_LOOK_UPS: i64 = 8;
-/// Subrequests that the discovery of endpoints may take.
-const DISCOVERY: i64 = 4;
 /// Copies in the cache that are deleted at once; the others are replaced at their next use or end within the hour.
 const MOST_COPIES: usize = 3;
 /// Subrequests that a step may take.
@@ -210,12 +208,12 @@ impl<'a, P: Ports> Judge<'a, P> {
         }
         let is_discovered = |app: &App| app.issuer().is_some();
         if connection.destinations.is_none() {
-            self.look_ups += 1 + if is_discovered(&old) { DISCOVERY } else { 0 };
+            self.look_ups += if is_discovered(&old) { DISCOVERY_COST } else { 0 };
         }
         if is_discovered(&new) {
-            self.look_ups += DISCOVERY;
+            self.look_ups += DISCOVERY_COST;
         }
-        let Some(before) = registry::destinations_of(self.core, connection).await? else {
+        let Some(before) = registry::destinations_at(self.core, connection, &old).await? else {
             return Ok(Judgement::Unknown);
         };
         // Nobody asks an issuer that the connection does not have already.
@@ -223,12 +221,9 @@ impl<'a, P: Ports> Judge<'a, P> {
         if new.issuer().is_some() && !before.cover(&stated) {
             return Ok(stays(Obstacle::Addresses, before.added_by(&stated)));
         }
-        let at = match new.server() {
-            None => None,
-            Some(_) => match registry::endpoints(self.core, &new, &connection.variables).await {
-                Ok(at) => Some(at),
-                Err(error) => return unresolved(error, stays(Obstacle::Variables, none())),
-            },
+        let at = match registry::endpoints_if_any(self.core, &new, &connection.variables).await {
+            Ok(at) => at,
+            Err(error) => return unresolved(error, stays(Obstacle::Variables, none())),
         };
         let wanted = Destinations::of_grant(&new, at.as_ref(), &connection.variables);
         if !before.cover(&wanted) {

@@ -99,7 +99,7 @@ impl Destinations {
             found.token.extend([&at.token_url, &at.refresh_url].map(text));
             found.revoke.extend(at.revoke_url.iter().filter_map(|url| complete(app, url, &known)));
         }
-        let identity = at.map_or(app.identity.as_ref(), |at| at.identity.as_ref());
+        let identity = app.identity_at(at);
         found.api = api_addresses(app, identity)
             .filter_map(|url| complete(app, url, &known))
             .map(|url| origin(&url).to_owned())

@@ -21,7 +21,7 @@ use crate::egress::Address;
 use crate::error::{Error, Result};
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, Outbound, Ports, Statement};
-use crate::registry;
+use crate::registry::{self, DISCOVERY_COST};
 use crate::resolve::removal::{CachedCopies, Removal};
 use crate::secret::Secret;
 use crate::server;
@@ -197,8 +197,6 @@ async fn try_revoke<P: Ports>(
 
 /// Requests that revoking at an app may take; `None` where the app has no way to revoke.
 pub(crate) fn requests_to_revoke(app: &App) -> Option<i64> {
-    /// The cache is asked for the issuer's document, then the issuer at two addresses, then it is kept.
-    const DISCOVERY: i64 = 4;
     let server = app.server()?;
     let each = match server.revoke.style {
         RevokeStyle::Rfc7009 => 2,
@@ -206,7 +204,7 @@ pub(crate) fn requests_to_revoke(app: &App) -> Option<i64> {
     };
     let tokens = i64::try_from(server.tokens.len()).unwrap_or(0) + 1;
     match &server.endpoints {
-        Endpoints::Issuer(_) => Some(each * tokens + DISCOVERY),
+        Endpoints::Issuer(_) => Some(each * tokens + DISCOVERY_COST),
         Endpoints::Fixed(fixed) => fixed.revoke_url.is_some().then_some(each * tokens),
     }
 }

@@ -140,10 +140,7 @@ async fn prepare<P: Ports>(core: &Core<P>, case: &Case) -> Result<std::result::R
     };
     let definition = registry::definition(core, &connection.app, connection.app_revision, case.definition.as_deref())?;
     let app = registry::way(&definition, &connection.way)?;
-    let at = match app.server() {
-        None => None,
-        Some(_) => Some(registry::endpoints(core, &app, &connection.variables).await?),
-    };
+    let at = registry::endpoints_if_any(core, &app, &connection.variables).await?;
     let destinations = connection.destinations(&app, at.as_ref());
     Ok(Ok(Talk { app, at, credential, destinations }))
 }

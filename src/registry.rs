@@ -105,15 +105,29 @@ pub async fn destinations_of<P: Ports>(core: &Core<P>, connection: &Connection) 
     if let Some(stored) = &connection.destinations {
         return Ok(Some(Rc::new(stored.clone())));
     }
-    let found = async {
-        let app = of_connection(core, connection).await?;
-        let at = match app.server() {
-            None => None,
-            Some(_) => Some(endpoints(core, &app, &connection.variables).await?),
-        };
-        Ok::<_, Error>(connection.destinations(&app, at.as_ref()))
-    };
-    match found.await {
+    known(async { destinations_by(core, connection, &*of_connection(core, connection).await?).await }.await)
+}
+
+/// The same, where the definition that it was made by is at hand.
+pub async fn destinations_at<P: Ports>(
+    core: &Core<P>,
+    connection: &Connection,
+    app: &App,
+) -> Result<Option<Rc<Destinations>>> {
+    match &connection.destinations {
+        Some(stored) => Ok(Some(Rc::new(stored.clone()))),
+        None => known(destinations_by(core, connection, app).await),
+    }
+}
+
+async fn destinations_by<P: Ports>(core: &Core<P>, connection: &Connection, app: &App) -> Result<Rc<Destinations>> {
+    let at = endpoints_if_any(core, app, &connection.variables).await?;
+    Ok(connection.destinations(app, at.as_ref()))
+}
+
+/// Only a database that does not answer is a failure.
+fn known(found: Result<Rc<Destinations>>) -> Result<Option<Rc<Destinations>>> {
+    match found {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.code == Code::DatabaseUnavailable => Err(error),
         Err(_) => Ok(None),
@@ -145,6 +159,22 @@ fn member(app: &App, name: &str) -> String {
     if app.variables.contains_key(name) { app::variable_at(name) } else { name.to_owned() }
 }
 
+/// Requests that the discovery of endpoints may take: the cache is asked for the issuer's document, then the issuer at two
+/// addresses, then it is kept.
+pub const DISCOVERY_COST: i64 = 4;
+
+/// The endpoints of the app's OAuth server, if it has one.
+pub async fn endpoints_if_any<P: Ports>(
+    core: &Core<P>,
+    app: &App,
+    variables: &BTreeMap<String, String>,
+) -> Result<Option<Resolved>> {
+    match app.server() {
+        None => Ok(None),
+        Some(_) => endpoints(core, app, variables).await.map(Some),
+    }
+}
+
 /// The app's endpoints: written down, or discovered at its issuer and kept for an hour.
 pub async fn endpoints<P: Ports>(core: &Core<P>, app: &App, variables: &BTreeMap<String, String>) -> Result<Resolved> {
     let values = Values::new().with_all(variables);
@@ -166,7 +196,7 @@ pub async fn endpoints<P: Ports>(core: &Core<P>, app: &App, variables: &BTreeMap
     let text = Secret::new(format!("{} {text}", core.now().unix()));
     let sealed = core.config.ring.seal(core.ports.random(), &document_place(&key), &text)?;
     if let Err(error) = core.ports.cache().put(&key, &sealed, DISCOVERY_TTL).await {
-        core.log("warn", "cache_failed", &serde_json::json!({ "cause": error.0 }));
+        core.log_cache(&error);
     }
     Ok(found)
 }

@@ -284,8 +284,8 @@ async fn of_client<P: Ports>(core: &Core<P>, connection: &Connection) -> Error {
         Some(id) => clients::get(core.db(), &connection.workspace, id).await.ok().flatten(),
     };
     let code = client.as_ref().and_then(|client| client.misconfigured.as_ref()).map(|(_, code)| code.clone());
-    let last = connection.last_error.as_deref();
-    let problem = last.into_iter().chain(code.as_deref()).find_map(ClientProblem::parse);
+    let of_client = || code.as_deref().and_then(ClientProblem::parse);
+    let problem = connection.client_problem().or_else(of_client);
     let at = || Some(reconnect_url(core, &connection.id, &[]));
     if client.is_some_and(|client| !client.current) {
         return Error::new(
@@ -309,10 +309,7 @@ async fn of_client<P: Ports>(core: &Core<P>, connection: &Connection) -> Error {
 
 /// The app answers, and says no by a code that does not end the connection.
 fn of_refusal<P: Ports>(core: &Core<P>, connection: &Connection, by: &Refused, retry_after: i64) -> Error {
-    let code = match &by.code {
-        Some(code) => format!("Its error code is {code}."),
-        None => "It gives no error code.".to_owned(),
-    };
+    let code = by.told_code();
     let detail = format!(
         "The app has refused to renew this connection since {}, and no valid token is left. {code} It is asked again; if that does not help, a person must reconnect it at reconnect_url.",
         by.since.rfc3339()

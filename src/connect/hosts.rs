@@ -80,10 +80,14 @@ async fn added<P: Ports>(
     now: &Destinations,
 ) -> Result<BTreeSet<String>> {
     let before = registry::destinations_of(core, connection).await?.unwrap_or_default();
+    let added = before.added_by(now);
+    if !added.iter().any(|host| host.contains('{')) {
+        return Ok(added);
+    }
     let app = registry::of_connection(core, connection).await.ok();
     let open_before = app.map(|app| Destinations::of_client(&app, known)).unwrap_or_default();
     // What the app tells only later stands there as it stood when the connection was made.
-    Ok(before.added_by(now).into_iter().filter(|host| !now.has_open_host_of(&open_before, host)).collect())
+    Ok(added.into_iter().filter(|host| !now.has_open_host_of(&open_before, host)).collect())
 }
 
 /// The hosts of a way to connect before anybody chose it: what is told later stands there by its label.

@@ -12,7 +12,7 @@ mod import;
 
 use std::collections::BTreeMap;
 
-use crate::app::{App, Mark, Origin, Resolved};
+use crate::app::{App, Mark, Origin};
 use crate::connection::Account;
 use crate::core::Core;
 use crate::credential::{Credential, Token};
@@ -119,7 +119,7 @@ pub async fn paste_offered<P: Ports>(
         complete(app, &found.variables, |_| true)?;
     }
     fits(app, &had.credential, &found)?;
-    let at = endpoints_of(core, app, &found.variables).await?;
+    let at = registry::endpoints_if_any(core, app, &found.variables).await?;
     let destinations = Destinations::of_grant(app, at.as_ref(), &found.variables);
     let flow = begin(core, wish, offer, (&found, &destinations), session_hash).await?;
     let grant = grant(app, &paste, had, (found, destinations), (&offer.scopes, obtained_at));
@@ -130,18 +130,6 @@ pub async fn paste_offered<P: Ports>(
     }
     let ended = authorizations::get_in_workspace(core.db(), &flow.workspace, &flow.id).await?;
     ended.ok_or_else(|| Error::internal("a flow that has just ended is not there"))
-}
-
-/// The endpoints of the app's OAuth server, if it has one.
-async fn endpoints_of<P: Ports>(
-    core: &Core<P>,
-    app: &App,
-    variables: &BTreeMap<String, String>,
-) -> Result<Option<Resolved>> {
-    match app.server() {
-        None => Ok(None),
-        Some(_) => registry::endpoints(core, app, variables).await.map(Some),
-    }
 }
 
 /// Adds what a token answer tells of the variables, or what is usual. What was given is meant.
@@ -177,7 +165,7 @@ async fn begin<P: Ports>(
         app_revision: offer.revision,
         way: offer.app.way.clone(),
         variables: found.variables.clone(),
-        destinations: start::frozen(&offer.app, || destinations.clone()),
+        destinations: offer.app.keeps_destinations().then(|| destinations.clone()),
         client: offer.client.as_ref().map(|client| client.id.clone()),
         connection: wish.connection.clone(),
         generation: offer.connection.as_ref().map(|connection| connection.generation),

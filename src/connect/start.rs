@@ -345,7 +345,7 @@ pub async fn start_offered<P: Ports>(
         app: offer.app.id.clone(),
         app_revision: offer.revision,
         way: offer.app.way.clone(),
-        destinations: frozen(&offer.app, || Destinations::of_grant(&offer.app, Some(&at), &variables)),
+        destinations: offer.app.keeps_destinations().then(|| Destinations::of_grant(&offer.app, Some(&at), &variables)),
         variables,
         client: Some(client.id.clone()),
         generation: offer.connection.as_ref().map(|connection| connection.generation),
@@ -367,12 +367,6 @@ pub async fn start_offered<P: Ports>(
     };
     store::authorizations::insert(core.db(), &flow, &hash(state.expose())).await?;
     Ok(url)
-}
-
-/// Where a new credential of an app may go, where that is to be kept beside it: for a workspace's own app, and where its
-/// endpoints were discovered.
-pub fn frozen(app: &App, destinations: impl FnOnce() -> Destinations) -> Option<Destinations> {
-    (app.custom || app.issuer().is_some()).then(destinations)
 }
 
 fn state<P: Ports>(core: &Core<P>, app: &App) -> Result<Secret> {

@@ -70,7 +70,7 @@ pub(super) async fn ask_again<P: Ports>(
 
 /// What the answer to a refresh tells, where token answers tell whose they are.
 pub(super) fn of_tokens(of: &Redemption<'_>, tokens: &TokenSet) -> Owner {
-    let identity = of.talk.at.as_ref().map_or(of.talk.app.identity.as_ref(), |at| at.identity.as_ref());
+    let identity = of.talk.app.identity_at(of.talk.at.as_ref());
     let Some(identity) = identity.filter(|one| one.probe.is_none() && of.pick.which.is_none()) else {
         return Owner::Unknown;
     };

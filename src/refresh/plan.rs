@@ -1,6 +1,6 @@
 //! What an errand amounts to, given what the record says. Pure: no I/O, `now` is an argument.
 
-use crate::client::{Client, ClientProblem};
+use crate::client::Client;
 use crate::connection::{Connection, Intent, Reason, Status};
 use crate::ports::{Errand, ErrandOutcome};
 use crate::store::refreshes::Case;
@@ -167,7 +167,7 @@ fn held_back(
     let may_insist =
         errand == Errand::CheckNow && connection.checked_at.is_none_or(|at| now.since(at) >= JUST_REFRESHED);
     // Where the client can't be used, the app was not even asked: to wait does not help.
-    let is_client = connection.last_error.as_deref().and_then(ClientProblem::parse).is_some();
+    let is_client = connection.client_problem().is_some();
     let outcome = if is_client {
         ErrandOutcome::ClientMisconfigured
     } else {

@@ -22,7 +22,7 @@ pub(super) async fn probe<P: Ports>(core: &Core<P>, case: &Case, errand: Errand)
         Ok(talk) => talk,
         Err(outcome) => return Ok(outcome),
     };
-    let identity = talk.at.as_ref().map_or(talk.app.identity.as_ref(), |at| at.identity.as_ref());
+    let identity = talk.app.identity_at(talk.at.as_ref());
     let Some(asked) = talk.app.check.as_ref().or(identity.and_then(|identity| identity.probe.as_ref())) else {
         return match case.connection.reason {
             Some(Reason::OtherAccount) => Ok(ErrandOutcome::Dead),

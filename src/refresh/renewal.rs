@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::app::{Origin, text};
-use crate::connect::start;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::credential::{Credential, Token};
@@ -76,7 +75,7 @@ fn followed_variables<P: Ports>(
     }
     let now: BTreeMap<_, _> = connection.variables.clone().into_iter().chain(changed).collect();
     let wanted = Destinations::of_grant(app, of.talk.at.as_ref(), &now);
-    if start::frozen(app, Destinations::default).is_some() && !of.talk.destinations.cover(&wanted) {
+    if app.keeps_destinations() && !of.talk.destinations.cover(&wanted) {
         let fields = json!({ "connection": connection.id.as_str(), "app": app.id.as_str() });
         core.log("warn", "new_address_refused", &fields);
         return None;
@@ -86,9 +85,8 @@ fn followed_variables<P: Ports>(
 
 /// Where the credential may go, for a row from before this was kept: it is fixed with the first refresh.
 fn first_destinations(of: &Redemption<'_>) -> Option<Destinations> {
-    let connection = &of.case.connection;
-    let unknown = connection.destinations.is_none();
-    start::frozen(&of.talk.app, || (*of.talk.destinations).clone()).filter(|_| unknown)
+    let is_unknown = of.case.connection.destinations.is_none();
+    (is_unknown && of.talk.app.keeps_destinations()).then(|| (*of.talk.destinations).clone())
 }
 
 /// The connection's ends as they are then.

@@ -206,7 +206,7 @@ async fn is_deleted<P: Ports>(core: &Core<P>, workspace: &WorkspaceId) -> bool {
     match core.ports.cache().get(&workspace_entry(workspace.as_str())).await {
         Ok(found) => found.is_some(),
         Err(error) => {
-            core.log("warn", "cache_failed", &serde_json::json!({ "cause": error.0 }));
+            core.log_cache(&error);
             true
         }
     }
@@ -218,7 +218,7 @@ pub async fn write_tombstone<P: Ports>(core: &Core<P>, workspace: &WorkspaceId) 
     match core.ports.cache().put(&workspace_entry(workspace.as_str()), "deleted", TOMBSTONE_TTL).await {
         Ok(()) => true,
         Err(error) => {
-            core.log("warn", "cache_failed", &serde_json::json!({ "cause": error.0 }));
+            core.log_cache(&error);
             false
         }
     }
@@ -250,7 +250,7 @@ async fn read_entry<P: Ports>(core: &Core<P>, name: &str) -> Option<Entry> {
     match core.ports.cache().get(name).await {
         Ok(text) => serde_json::from_str(&text?).ok(),
         Err(error) => {
-            core.log("warn", "cache_failed", &serde_json::json!({ "cause": error.0 }));
+            core.log_cache(&error);
             None
         }
     }
@@ -273,7 +273,7 @@ pub(super) async fn write<P: Ports>(core: &Core<P>, copy: &Copy) {
     match written {
         Ok(false) => {}
         Ok(true) => take_back_if_moved(core, copy).await,
-        Err(error) => core.log("warn", "cache_failed", &serde_json::json!({ "cause": error.0 })),
+        Err(error) => core.log_cache(&error),
     }
 }
 
@@ -402,7 +402,7 @@ pub(crate) async fn forget_once<P: Ports>(core: &Core<P>, name: &str) -> bool {
     match core.ports.cache().delete(name).await {
         Ok(()) => true,
         Err(error) => {
-            core.log("warn", "cache_failed", &serde_json::json!({ "cause": error.0 }));
+            core.log_cache(&error);
             false
         }
     }

@@ -57,7 +57,7 @@ async fn ask<P: Ports>(
         Some(_) => Some(registry::endpoints(core, app, &variables).await?),
         None => None,
     };
-    let identity = at.as_ref().map_or(app.identity.as_ref(), |at| at.identity.as_ref());
+    let identity = app.identity_at(at.as_ref());
     let destinations = Rc::new(Destinations::of_grant(app, at.as_ref(), &variables));
     let (credential, tokens) = (&had.credential, had.tokens.as_ref());
     let asked = Asked { app, identity, credential, tokens, destinations: &destinations };

@@ -5,7 +5,6 @@
 //! between the two: that is settled before.
 
 use crate::connect::paste::marks;
-use crate::connect::start::frozen;
 use crate::connection::{Account, Connection, Status};
 use crate::core::Core;
 use crate::credential::Credential;
@@ -129,7 +128,7 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
 
 /// Where the credential may go, as far as that is kept beside it.
 fn kept_destinations(case: &Case<'_>) -> Option<Destinations> {
-    case.grant.destinations.clone().and_then(|destinations| frozen(case.app, || destinations))
+    case.grant.destinations.clone().filter(|_| case.app.keeps_destinations())
 }
 
 /// What a name can tell: the account, and what the credential's own text tells of it.

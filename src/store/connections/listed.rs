@@ -99,7 +99,7 @@ impl FromRow for Listed {
 impl Listed {
     /// Why its client can't be used, where that is known without the app.
     pub fn client_problem(&self) -> Option<ClientProblem> {
-        let of_connection = self.connection.last_error.as_deref().and_then(ClientProblem::parse);
+        let of_connection = self.connection.client_problem();
         // What concerns every connection is told by the client: it may have been entered anew since.
         of_connection
             .filter(|problem| !problem.is_of_every_connection())
