@@ -193,7 +193,7 @@ async fn load<P: Ports>(core: &Core<P>, caller: &Caller<'_>, resource: Resource,
             let id = KeyId::parse(text).ok_or_else(missing)?;
             let found = store::keys::get(core.db(), &id).await?.filter(|found| found.workspace == *workspace);
             let sees = |found: &Key| match caller {
-                Caller::Key(key) => sees_key(key, found),
+                Caller::Key(key) => key.covers_key(found),
                 Caller::Person(..) => false,
             };
             Subject::Key(Box::new(found.filter(sees).ok_or_else(missing)?))
@@ -242,11 +242,6 @@ pub fn sees_app(key: &Key, app: &AppId) -> bool {
 /// Whether a connection of an app exists for a key.
 pub fn sees_connection(key: &Key, id: &ConnectionId, app: &AppId) -> bool {
     key.connections.as_ref().is_none_or(|list| list.contains(id)) && sees_app(key, app)
-}
-
-/// Whether another key exists for a key: only one that may do nothing beyond it.
-pub fn sees_key(key: &Key, other: &Key) -> bool {
-    key.covers_key(other)
 }
 
 /// A link exists for a key where all that it names is on the key's lists. With a list of connections it must name one.

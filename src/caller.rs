@@ -102,19 +102,6 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// All scopes.
-    pub const ALL: [Self; 9] = [
-        Self::ConnectionsRead,
-        Self::ConnectionsWrite,
-        Self::Resolve,
-        Self::Apps,
-        Self::Links,
-        Self::Keys,
-        Self::People,
-        Self::Events,
-        Self::All,
-    ];
-
     /// The scope's text.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -77,6 +77,12 @@ pub enum Failure {
     NotStored,
 }
 
+/// Whether a flow ended because its link was opened again in another browser. Its session has ended with it, so whoever
+/// brings its state is told so, and not led to the flow's page.
+pub fn was_begun_anew(flow: &Authorization) -> bool {
+    flow.error.as_deref() == Some(Failure::LinkBegunAnew.as_str())
+}
+
 impl Failure {
     const ALL: [Self; 16] = [
         Self::RefusedByApp,

@@ -330,9 +330,8 @@ impl<'a, F: Fn(&str, &str) -> bool> Matching<'a, F> {
 
 /// The addresses of an app's API, all of which get its credential.
 fn api_addresses<'a>(app: &'a App, identity: Option<&'a Identity>) -> impl Iterator<Item = &'a AddressTemplate> {
-    let identity = identity.into_iter().chain(&app.identity).flat_map(Identity::probes);
-    let shared = app.nothing_shared.iter().map(|shared| &shared.probe);
-    identity.chain(&app.check).chain(shared).map(|probe| &probe.url).chain(&app.request.base_url)
+    let discovered = identity.into_iter().flat_map(Identity::probes);
+    discovered.chain(app.probes()).map(|probe| &probe.url).chain(&app.request.base_url)
 }
 
 fn text(url: &Address) -> String {

@@ -66,7 +66,7 @@ pub async fn disconnect<P: Ports>(
 ) -> Result<(Disconnected, CachedCopies)> {
     let removal = Removal::of_connection(core, id)?;
     let note = removal.note_if_changed();
-    let ended = refreshes::mark_deleted_with(core.db(), workspace, id, core.now(), note)
+    let ended = refreshes::mark_deleted(core.db(), workspace, id, core.now(), note)
         .await?
         .ok_or_else(Error::connection_not_found)?;
     let copies = removal.attempt(core).await;

@@ -25,7 +25,7 @@ pub use assertion::{
 };
 pub use probe::{
     ProbeVerdict, read_account, read_account_of_tokens, read_name, read_nothing_shared, read_probe, read_values,
-    scopes_in_header, values_in,
+    scopes_in_header, told, values_in,
 };
 pub use request::{Built, Parties, exchange_request, mint_request, probe_request, refresh_request, revoke_request};
 pub use scopes::scopes_in_redirect;

@@ -146,7 +146,7 @@ impl App {
     }
 
     /// All requests of its own that carry the credential.
-    fn probes(&self) -> impl Iterator<Item = &Probe> {
+    pub(crate) fn probes(&self) -> impl Iterator<Item = &Probe> {
         let shared = self.nothing_shared.iter().map(|shared| &shared.probe);
         self.identity.iter().flat_map(Identity::probes).chain(&self.check).chain(shared)
     }

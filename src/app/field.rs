@@ -322,6 +322,24 @@ pub enum Origin {
     Callback(String),
 }
 
+impl Origin {
+    /// Where a token answer tells what comes from there.
+    pub fn in_token_answer(&self) -> Option<&Pointer> {
+        match self {
+            Self::Token(at) => Some(at),
+            Self::Person | Self::Client | Self::Identity(_) | Self::Callback(_) => None,
+        }
+    }
+
+    /// The same of an identity answer.
+    pub fn in_identity_answer(&self) -> Option<&Pointer> {
+        match self {
+            Self::Identity(at) => Some(at),
+            Self::Person | Self::Client | Self::Token(_) | Self::Callback(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -351,9 +351,7 @@ fn used(app: &App, variables: &BTreeMap<String, Variable>) -> BTreeMap<String, V
         let templates = params.into_iter().flat_map(BTreeMap::values).chain(revoke);
         places.extend(templates.chain(&oauth2.redirect_name).flat_map(super::Template::places));
     }
-    let shared = app.nothing_shared.iter().map(|shared| &shared.probe);
-    let probes = app.identity.iter().flat_map(super::Identity::probes).chain(&app.check).chain(shared);
-    for probe in probes {
+    for probe in app.probes() {
         places.extend(probe.url.places());
         places.extend(probe.headers.values().flat_map(super::Template::places));
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::app::{App, Identity, Origin, Pointer, Probe, Values};
+use crate::app::{App, Identity, Origin, Probe, Values};
 use crate::connection::Account;
 use crate::core::Core;
 use crate::credential::Credential;
@@ -104,7 +104,7 @@ fn found(
     inbound: &Inbound,
     mut variables: BTreeMap<String, String>,
 ) -> Found {
-    variables.extend(token::read_values(&app.variables, &inbound.body, in_identity_answer));
+    variables.extend(token::read_values(&app.variables, &inbound.body, Origin::in_identity_answer));
     Found { account: Some(account), granted: token::scopes_in_header(identity, inbound), variables }
 }
 
@@ -113,22 +113,8 @@ pub(super) fn told_by_tokens(app: &App, tokens: Option<&TokenSet>) -> BTreeMap<S
     token::values_in(
         &app.variables,
         tokens.map_or(&serde_json::Value::Null, |tokens| &tokens.answer.0),
-        in_token_answer,
+        Origin::in_token_answer,
     )
-}
-
-fn in_token_answer(from: &Origin) -> Option<&Pointer> {
-    match from {
-        Origin::Token(at) => Some(at),
-        Origin::Person | Origin::Client | Origin::Identity(_) | Origin::Callback(_) => None,
-    }
-}
-
-fn in_identity_answer(from: &Origin) -> Option<&Pointer> {
-    match from {
-        Origin::Identity(at) => Some(at),
-        Origin::Person | Origin::Client | Origin::Token(_) | Origin::Callback(_) => None,
-    }
 }
 
 /// Asks whether a credential works at an app that can't tell whose it is. One that has nothing to ask is believed.

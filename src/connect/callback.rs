@@ -28,7 +28,7 @@ use crate::token::{self, Answer, Class, Parties, TokenSet};
 
 use super::account::{self, Asked};
 use super::settle::{self, Deciding, Grant};
-use super::{Failure, client_setup, place, start};
+use super::{Failure, client_setup, place, start, was_begun_anew};
 
 /// What the app sent along.
 #[derive(Clone, Default)]
@@ -93,8 +93,7 @@ pub async fn callback<P: Ports>(
         return Ok(Landing::Refused(Refusal::Unknown));
     };
     let now = core.now();
-    // The session has ended with the flow, so this is said to whoever brings the state.
-    if flow.error.as_deref() == Some(Failure::LinkBegunAnew.as_str()) {
+    if was_begun_anew(&flow) {
         return Ok(Landing::Refused(Refusal::BegunAnew));
     }
     if !sessions.iter().any(|session| same(session, &flow.session_hash)) {
@@ -112,9 +111,7 @@ pub async fn callback<P: Ports>(
         // Another visit was quicker, or the flow has just ended.
         return Ok(match authorizations::by_state(core.db(), &hash(state)).await? {
             Some(flow) if flow.used_at.is_some() => Landing::Flow(flow.id),
-            Some(flow) if flow.error.as_deref() == Some(Failure::LinkBegunAnew.as_str()) => {
-                Landing::Refused(Refusal::BegunAnew)
-            }
+            Some(flow) if was_begun_anew(&flow) => Landing::Refused(Refusal::BegunAnew),
             _ => Landing::Refused(Refusal::Expired),
         });
     }

@@ -8,7 +8,6 @@ use super::input::Filters;
 use super::operator::LONGEST_NAME;
 use super::{Call, Response, input, sessions, view};
 use crate::app::AppId;
-use crate::authorize;
 use crate::caller::{Key, KeyId, PreviousSecret, Scope, new_key, new_secret};
 use crate::core::Core;
 use crate::egress::Egress;
@@ -143,7 +142,7 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
     let maker = sessions::key_of(&filters, "made_by")?;
     let own = call.key()?;
     let mut page = store::keys::list(core.db(), &own.workspace, maker.as_ref(), after, filters.limit()?).await?;
-    page.data.retain(|key| authorize::sees_key(own, key));
+    page.data.retain(|key| own.covers_key(key));
     Ok(Response::json(200, &input::list(&page, |key| view::key(key, core.now()))))
 }
 

@@ -8,14 +8,14 @@ use super::page;
 use super::problem;
 use super::session::{self, shell, user_of};
 use super::{Call, Response, input};
-use crate::app::{AppId, WayId};
-use crate::connect::Failure;
+use crate::app::AppId;
 use crate::connect::callback::{self, Landing, Refusal, Returned};
 use crate::connect::hosts;
 use crate::connect::link;
 use crate::connect::paste::{self, Entered, Paste};
 use crate::connect::settle::{self, Deciding};
 use crate::connect::start::{self, Offer, Wish};
+use crate::connect::was_begun_anew;
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ids::{ClientId, ConnectionId};
@@ -34,7 +34,7 @@ fn wish(call: &Call<'_>, app: AppId, connection: Option<ConnectionId>) -> Result
     let wish = Wish {
         workspace: session.workspace.clone(),
         app,
-        way: way(call)?,
+        way: input::way(call.request)?,
         variables: BTreeMap::new(),
         connection,
         scopes: None,
@@ -45,10 +45,6 @@ fn wish(call: &Call<'_>, app: AppId, connection: Option<ConnectionId>) -> Result
         return_to: None,
     };
     Ok(chosen(call, wish))
-}
-
-fn way(call: &Call<'_>) -> Result<Option<WayId>> {
-    input::way(call.request)
 }
 
 /// What a person ticked goes before what an address asks for; what somebody else fixed goes before both.
@@ -158,7 +154,7 @@ async fn paste<P: Ports>(
     let entered = Paste { entered: Entered::Fields(fields), name, metadata: BTreeMap::new(), check: true, actor: None };
     let flow = paste::paste_offered(core, (wish, offer), entered, session, Deciding::Person).await?;
     // The session has ended, so this browser doesn't reach the flow's page.
-    if flow.error.as_deref() == Some(Failure::LinkBegunAnew.as_str()) {
+    if was_begun_anew(&flow) {
         return Ok(ended(Refusal::BegunAnew));
     }
     Ok(Response::see_other(&destination(&flow).unwrap_or_else(|| format!("/flows/{}", flow.id))))
@@ -192,7 +188,7 @@ async fn link_of_flow<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Link>
 /// A link that names no way lets the person choose one; one that names no scopes lets them tick some.
 fn link_wish(call: &Call<'_>, link: &Link) -> Result<Wish> {
     let wish = Wish::of_link(link);
-    let way = wish.way.clone().map_or_else(|| way(call), |way| Ok(Some(way)))?;
+    let way = wish.way.clone().map_or_else(|| input::way(call.request), |way| Ok(Some(way)))?;
     Ok(chosen(call, Wish { way, ..wish }))
 }
 

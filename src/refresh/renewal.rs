@@ -7,18 +7,16 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::app::{Origin, text};
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::credential::{Credential, Token};
 use crate::destinations::Destinations;
 use crate::error::{Error, Result};
-use crate::json::tolerant;
 use crate::ports::Ports;
 use crate::secret::Secret;
 use crate::store::refreshes::Renewal;
 use crate::time::Timestamp;
-use crate::token::TokenSet;
+use crate::token::{self, TokenSet};
 
 use super::next_check_after;
 use super::outcome;
@@ -56,16 +54,11 @@ fn followed_variables<P: Ports>(
     tokens: &TokenSet,
 ) -> Option<BTreeMap<String, String>> {
     let (connection, app) = (&of.case.connection, &of.talk.app);
-    let told = |from: &Origin| match from {
-        Origin::Token(at) => Some(at.clone()),
-        Origin::Person | Origin::Client | Origin::Identity(_) | Origin::Callback(_) => None,
-    };
     let changed: BTreeMap<_, _> = app
         .variables
         .iter()
         .filter_map(|(name, variable)| {
-            let value =
-                text(told(&variable.from)?.find(&tokens.answer.0)?).filter(|text| tolerant::is_readable(text))?;
+            let value = token::told(variable.from.in_token_answer()?, &tokens.answer.0)?;
             Some((name.clone(), variable.read(&value).ok()?))
         })
         .filter(|(name, value)| connection.variables.get(name) != Some(value))

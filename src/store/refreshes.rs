@@ -388,18 +388,8 @@ pub fn delay(
 }
 
 /// Ends a connection for everybody: from the answer on it does not exist. Answers the row, whose
-/// credential was sealed under the generation before.
+/// credential was sealed under the generation before. `then` goes into the same transaction.
 pub async fn mark_deleted(
-    db: &impl Database,
-    workspace: &WorkspaceId,
-    id: &ConnectionId,
-    now: Timestamp,
-) -> Stored<Option<Connection>> {
-    mark_deleted_with(db, workspace, id, now, None).await
-}
-
-/// The same, with a further statement in the same transaction.
-pub async fn mark_deleted_with(
     db: &impl Database,
     workspace: &WorkspaceId,
     id: &ConnectionId,

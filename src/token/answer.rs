@@ -9,11 +9,12 @@ use chrono::DateTime;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use super::codes::{in_answer, of_definition};
+use super::codes::{in_answer, of_definition, text_at};
 use super::lifetime::{self, LONGEST};
+use super::probe::told;
 use super::scopes::granted;
 use super::{Ambiguity, Answer, Class, Refusal, SecretJson, TokenSet, Told, is_header_safe};
-use crate::app::{App, OAuth2, Pointer, ResponseShape, text};
+use crate::app::{App, OAuth2, ResponseShape};
 use crate::json::tolerant;
 use crate::ports::{HttpError, Inbound};
 use crate::secret::Secret;
@@ -187,8 +188,7 @@ fn others((app, server): (&App, &OAuth2), body: &Value, asked_at: Timestamp) -> 
         let shape = &further.response;
         let access_token = text_at(&shape.access_token, body).filter(|token| is_header_safe(token))?;
         let mut tokens = token_set((app, server), shape, body, access_token, asked_at);
-        let owner = further.account.as_ref().and_then(|at| at.find(body)).and_then(text);
-        tokens.owner = owner.filter(|owner| tolerant::is_readable(owner));
+        tokens.owner = further.account.as_ref().and_then(|at| told(at, body));
         Some((name.clone(), tokens))
     };
     server.tokens.keys().filter_map(found).collect()
@@ -247,11 +247,6 @@ fn end_at(oauth2: &OAuth2, shape: &ResponseShape, body: &Value, asked_at: Timest
     }
     let is_first = *shape == oauth2.response;
     ENDS.iter().filter(|_| is_first).find_map(|name| lifetime::point(body.get(name)?, asked_at))
-}
-
-/// A text that is present and not empty.
-fn text_at<'a>(pointer: &Pointer, body: &'a Value) -> Option<&'a str> {
-    pointer.find(body)?.as_str().filter(|text| !text.is_empty())
 }
 
 /// Absent, null and empty mean that the old one stays (RFC 6749 6); so does one that no server may issue

@@ -145,7 +145,7 @@ fn codes_of(of: &Value, names: &[&str]) -> Vec<String> {
 }
 
 /// A text that is present and not empty.
-fn text_at<'a>(pointer: &Pointer, body: &'a Value) -> Option<&'a str> {
+pub(super) fn text_at<'a>(pointer: &Pointer, body: &'a Value) -> Option<&'a str> {
     pointer.find(body)?.as_str().filter(|text| !text.is_empty())
 }
 

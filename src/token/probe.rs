@@ -51,7 +51,7 @@ pub enum ProbeVerdict {
 /// Judges the answer to a probe. `now` is what a `Retry-After` date is counted from.
 pub fn read_probe(app: &App, probe: &Probe, answer: &Result<Inbound, HttpError>, now: Timestamp) -> ProbeVerdict {
     match answer {
-        Ok(inbound) => verdict(app, probe, inbound, now),
+        Ok(inbound) => verdict(app, probe, (inbound, tolerant::parse(&inbound.body).as_ref()), now),
         Err(HttpError::Timeout | HttpError::Network) => ProbeVerdict::Unavailable { retry_after: None },
         Err(HttpError::TooLarge) => ProbeVerdict::Odd,
         Err(HttpError::NotPermitted) => ProbeVerdict::NotSent,
@@ -70,11 +70,9 @@ pub fn read_account(
     values: &Values,
     now: Timestamp,
 ) -> Result<Account, ProbeVerdict> {
-    match verdict(app, probe, answer, now) {
-        ProbeVerdict::Works => {
-            let body = tolerant::parse(&answer.body);
-            body.and_then(|body| account(&identity.account, &body, values)).ok_or(ProbeVerdict::Odd)
-        }
+    let body = tolerant::parse(&answer.body);
+    match verdict(app, probe, (answer, body.as_ref()), now) {
+        ProbeVerdict::Works => body.and_then(|body| account(&identity.account, &body, values)).ok_or(ProbeVerdict::Odd),
         other => Err(other),
     }
 }
@@ -86,9 +84,10 @@ pub fn read_nothing_shared(
     answer: &Result<Inbound, HttpError>,
     now: Timestamp,
 ) -> Option<bool> {
-    let inbound =
-        answer.as_ref().ok().filter(|inbound| verdict(app, &asked.probe, inbound, now) == ProbeVerdict::Works)?;
-    let body = tolerant::parse(&inbound.body)?;
+    let inbound = answer.as_ref().ok()?;
+    let body = tolerant::parse(&inbound.body);
+    let works = verdict(app, &asked.probe, (inbound, body.as_ref()), now) == ProbeVerdict::Works;
+    let body = body.filter(|_| works)?;
     asked.at.find(&body).and_then(Value::as_array).map(Vec::is_empty)
 }
 
@@ -99,8 +98,9 @@ pub fn read_account_of_tokens(at: &AccountShape, tokens: &TokenSet, values: &Val
 
 /// What the app calls the account, where it says so: an answer that is no success names nobody.
 pub fn read_name(app: &App, asked: &NamedBy, answer: &Inbound, values: &Values, now: Timestamp) -> Option<String> {
-    let works = verdict(app, &asked.probe, answer, now) == ProbeVerdict::Works;
-    first_label(&asked.label, &tolerant::parse(&answer.body).filter(|_| works)?, values)
+    let body = tolerant::parse(&answer.body);
+    let works = verdict(app, &asked.probe, (answer, body.as_ref()), now) == ProbeVerdict::Works;
+    first_label(&asked.label, &body.filter(|_| works)?, values)
 }
 
 /// The scopes that an answer's header names, where the definition says which.
@@ -127,24 +127,25 @@ pub fn values_in<'a>(
     place: impl Fn(&'a Origin) -> Option<&'a Pointer>,
 ) -> BTreeMap<String, String> {
     let found = |(name, variable): (&String, &'a Variable)| {
-        let value = place(&variable.from)?
-            .find(body)
-            .and_then(text)
-            .filter(|text| tolerant::is_readable(text))
-            .or_else(|| variable.default.clone())?;
+        let value = told(place(&variable.from)?, body).or_else(|| variable.default.clone())?;
         Some((name.clone(), variable.read(&value).ok()?))
     };
     variables.iter().filter_map(found).collect()
 }
 
-fn verdict(app: &App, probe: &Probe, inbound: &Inbound, now: Timestamp) -> ProbeVerdict {
-    let body = tolerant::parse(&inbound.body);
-    let wait = retry_after(app, inbound, body.as_ref(), now);
+/// A text at its place in an answer, where all of it could be read.
+pub fn told(at: &Pointer, body: &Value) -> Option<String> {
+    at.find(body).and_then(text).filter(|text| tolerant::is_readable(text))
+}
+
+/// `body` is the answer's, as it was read.
+fn verdict(app: &App, probe: &Probe, (inbound, body): (&Inbound, Option<&Value>), now: Timestamp) -> ProbeVerdict {
+    let wait = retry_after(app, inbound, body, now);
     // What a success says of an account may have members of any name.
     let refusal = if (200..=299).contains(&inbound.status) {
-        body.as_ref().and_then(|body| of_definition(app, body, wait))
+        body.and_then(|body| of_definition(app, body, wait))
     } else {
-        in_answer(app, inbound, body.as_ref(), wait)
+        in_answer(app, inbound, body, wait)
     };
     let class = refusal.as_ref().map(|refusal| refusal.class);
     // RFC 6750 3.1: what the app says of the token itself.
@@ -167,7 +168,7 @@ fn verdict(app: &App, probe: &Probe, inbound: &Inbound, now: Timestamp) -> Probe
             ProbeVerdict::Unavailable { retry_after: wait }
         }
         (403, _) => ProbeVerdict::Forbidden,
-        (200..=299, None) if !is_page(inbound, body.as_ref()) => ProbeVerdict::Works,
+        (200..=299, None) if !is_page(inbound, body) => ProbeVerdict::Works,
         _ => ProbeVerdict::Odd,
     }
 }

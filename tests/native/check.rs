@@ -122,7 +122,7 @@ fn a_run_with_free_hands_and_much_left_over_stays_in_its_budget() {
     for id in &more {
         scene.world.run(async {
             let core = scene.world.core();
-            store::refreshes::mark_deleted(core.db(), &scene.workspace, id, core.now()).await.unwrap();
+            store::refreshes::mark_deleted(core.db(), &scene.workspace, id, core.now(), None).await.unwrap();
         });
     }
     scene.world.acme.always("/revoke", None);
@@ -301,7 +301,7 @@ fn a_leftover_that_fails_does_not_keep_the_rest_undone() {
     scene.world.run(async {
         let core = scene.world.core();
         for id in &ids {
-            store::refreshes::mark_deleted(core.db(), &scene.workspace, id, core.now()).await.unwrap();
+            store::refreshes::mark_deleted(core.db(), &scene.workspace, id, core.now(), None).await.unwrap();
         }
         let batch = vec![connections::sql!("UPDATE authorizations SET expires_at = ?1", 1_i64)];
         core.ports.database().batch(batch).await.unwrap();
@@ -504,7 +504,7 @@ fn much_left_over(due: usize) -> (Scene, Scene) {
     for id in &more {
         scene.world.run(async {
             let core = scene.world.core();
-            store::refreshes::mark_deleted(core.db(), &scene.workspace, id, core.now()).await.unwrap();
+            store::refreshes::mark_deleted(core.db(), &scene.workspace, id, core.now(), None).await.unwrap();
         });
     }
     (scene, neighbour)

@@ -526,7 +526,7 @@ fn a_single_disconnect_does_not_wait_for_a_workspace_with_thousands() {
     scene.world.pass(10);
     neighbour.world.run(async {
         let core = neighbour.world.core();
-        store::refreshes::mark_deleted(core.db(), &neighbour.workspace, &id, core.now()).await.unwrap();
+        store::refreshes::mark_deleted(core.db(), &neighbour.workspace, &id, core.now(), None).await.unwrap();
     });
     scene.world.pass(121);
     scene.tick();

@@ -104,7 +104,7 @@ fn every_sealed_column_is_sealed_again_and_goes_on_working_without_the_old_key()
     scene.world.acme.always("/revoke", None);
     scene.world.run(async {
         let core = scene.world.core();
-        store::refreshes::mark_deleted(core.db(), &scene.workspace, &dora, core.now()).await.unwrap();
+        store::refreshes::mark_deleted(core.db(), &scene.workspace, &dora, core.now(), None).await.unwrap();
     });
     let everything = 3 + 1 + 1 + 1 + 1;
     assert_eq!(sealed_under(&scene.world), all_under("k1", everything));
