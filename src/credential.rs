@@ -171,6 +171,20 @@ impl Credential {
         }
     }
 
+    /// What is left of an answer whose access token can't be used. It can only be revoked.
+    pub fn of_refresh_token(refresh_token: Secret) -> Self {
+        let token = Token {
+            access_token: Secret::new(""),
+            token_type: "Bearer".to_owned(),
+            refresh_token: Some(refresh_token),
+            previous: None,
+            expires_at: None,
+            lifetime: None,
+            owner: None,
+        };
+        Self { token: Some(token), ..Self::default() }
+    }
+
     /// From what a person entered.
     pub fn from_fields(fields: BTreeMap<String, Secret>) -> Self {
         Self { token: None, others: BTreeMap::new(), fields }

@@ -348,7 +348,11 @@ async fn revoke_both<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token)
         None => None,
         Some(token) => grant.revocation_of(core, token, TokenHint::RefreshToken).await?,
     };
-    let access = grant.revocation_of(core, &token.access_token, TokenHint::AccessToken).await?;
+    let access = if token.access_token.is_empty() {
+        None
+    } else {
+        grant.revocation_of(core, &token.access_token, TokenHint::AccessToken).await?
+    };
     // Where the parameters name something else than the token in question, both are one request: the second would
     // find what the first has ended.
     let access = access.filter(|access| refresh.as_ref().is_none_or(|refresh| !is_same(refresh, access)));
@@ -372,7 +376,8 @@ fn is_same(one: &Outbound, other: &Outbound) -> bool {
 async fn revoke_by_access<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token) -> Result<Revoked> {
     let request = |token| grant.revocation_of(core, token, TokenHint::AccessToken);
     let Some(first) = request(&token.access_token).await? else { return Ok(Revoked::Unsupported) };
-    let refresh_token = match (grant.ask(core, first).await, &token.refresh_token) {
+    let told = if token.access_token.is_empty() { Told::Refused } else { grant.ask(core, first).await };
+    let refresh_token = match (told, &token.refresh_token) {
         (Told::Done, _) | (Told::Dead, None) => return Ok(Revoked::Confirmed),
         (Told::Refused | Told::Dead, Some(refresh_token)) => refresh_token,
         _ => return Ok(Revoked::Failed),

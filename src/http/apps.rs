@@ -13,7 +13,7 @@ use crate::app::{App, AppId, Definition, Form, Kind, Usage, clean, unwrapped};
 use crate::authorize;
 use crate::catalogue;
 use crate::client::{Client, ClientSecret};
-use crate::connect::client_setup::{self, NewClient};
+use crate::connect::client_setup::{self, NewClient, NewSecret};
 use crate::connect::{recent_test, start};
 use crate::core::Core;
 use crate::definition_moves;
@@ -246,9 +246,12 @@ struct TrialInput {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "absent, null and a secret are three different wishes")]
 struct ClientInput {
     client_id: String,
-    client_secret: Option<Secret>,
+    /// Left out, the one of before stays; `null` takes it away.
+    #[serde(default, deserialize_with = "input::present")]
+    client_secret: Option<Option<Secret>>,
     /// How the app names a private key that stands in the secret's place.
     key_id: Option<String>,
     /// The SHA-256 of that key's certificate, in base64url.
@@ -260,6 +263,10 @@ struct ClientInput {
 }
 
 impl ClientInput {
+    fn secret(&self) -> Option<&Secret> {
+        self.client_secret.as_ref()?.as_ref()
+    }
+
     /// Without what copying brings along, as for every credential that is entered.
     fn cleaned(self) -> Result<Self> {
         let one = |field: &str, text: &str| {
@@ -273,7 +280,7 @@ impl ClientInput {
         };
         Ok(Self {
             client_id: one("client_id", &self.client_id)?,
-            client_secret: self.client_secret.map(secret).transpose()?,
+            client_secret: self.client_secret.map(|given| given.map(secret).transpose()).transpose()?,
             key_id: self.key_id.map(|text| one("key_id", &text)).transpose()?,
             certificate: self.certificate.map(|text| one("certificate", &text)).transpose()?,
             ..self
@@ -288,8 +295,13 @@ pub(super) async fn put_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Res
     let new = input::json::<ClientInput>(call.request)?.cleaned()?;
     check(&new, core.now())?;
     let seal = |secret| ClientSecret::to_seal(secret, new.key_id.as_deref(), new.certificate.as_deref());
+    let secret = match (new.secret(), &new.client_secret) {
+        (Some(secret), _) => NewSecret::Is(seal(secret)),
+        (None, Some(_)) => NewSecret::Removed,
+        (None, None) => NewSecret::Kept,
+    };
     let new = NewClient {
-        secret: new.client_secret.as_ref().map(seal),
+        secret,
         client_id: new.client_id,
         variables: new.variables,
         scopes: new.scopes,
@@ -315,15 +327,18 @@ fn check(new: &ClientInput, now: Timestamp) -> Result<()> {
             return Err(Error::invalid(field, format!("is over {LONGEST_KEY_NAME} bytes.")));
         }
     }
-    let is_key = new.client_secret.as_ref().is_some_and(|secret| ClientSecret::is_key(secret.expose()));
+    let is_key = new.secret().is_some_and(|secret| ClientSecret::is_key(secret.expose()));
     if !is_key && let Some((field, _)) = names.into_iter().find(|(_, name)| name.is_some()) {
         return Err(Error::invalid(field, "names a private key: give that in client_secret, too."));
     }
-    if let Some(secret) = new.client_secret.as_ref().filter(|_| is_key) {
+    if let Some(secret) = new.secret().filter(|_| is_key) {
         SigningKey::from_pem(secret.expose())
             .map_err(|problem| Error::invalid("client_secret", problem.to_string()))?;
-    } else if let Some(secret) = &new.client_secret {
-        visible("client_secret", secret.expose(), "Copy it again from the app; leave it out for a public client.")?;
+    } else if let Some(secret) = new.secret() {
+        visible("client_secret", secret.expose(), "Copy it again from the app; send null for a public client.")?;
+    }
+    if new.client_secret.as_ref().is_some_and(Option::is_none) && new.secret_expires_at.is_some() {
+        return Err(Error::invalid("secret_expires_at", "is the end of a secret, and client_secret is null."));
     }
     if new.secret_expires_at.is_some_and(|end| end <= now) {
         return Err(Error::invalid(

@@ -77,15 +77,8 @@ struct PatchInput {
     name: Option<String>,
     metadata: Option<BTreeMap<String, String>>,
     /// Absent leaves the list, `null` removes it.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "input::present")]
     allowed_workflows: Option<Option<Vec<String>>>,
-}
-
-#[expect(clippy::option_option, reason = "absent, null and a list are three different wishes")]
-fn present<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<Option<Option<Vec<String>>>, D::Error> {
-    Deserialize::deserialize(deserializer).map(Some)
 }
 
 pub(super) async fn patch<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {

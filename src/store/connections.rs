@@ -49,8 +49,10 @@ const NAMES: &str = "SELECT name FROM connections WHERE workspace_id = ?1 AND ap
 const SAME_ACCOUNT: &str =
     "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2 AND account_id = ?3 AND user_id IS ?4
     AND deleted_at IS NULL ORDER BY created_at LIMIT 20";
-const GRANT_IS_LIVE: &str = "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND client = ?2
-    AND (?3 IS NULL OR account_id IS NULL OR account_id = ?3) AND deleted_at IS NULL AND status <> 'needs_reconnect'";
+const GRANT_IS_LIVE: &str = "SELECT EXISTS (SELECT 1 FROM connections c WHERE workspace_id = ?1 AND client = ?2
+    AND deleted_at IS NULL AND status <> 'needs_reconnect'
+    AND (?3 IS NULL OR account_id IS NULL OR account_id = ?3 OR app_revision > 0 AND EXISTS (SELECT 1 FROM apps a
+      WHERE a.workspace_id = ?1 AND a.id = c.app AND a.revision > 1 AND a.created_at >= c.connected_at))) AS n";
 const GRANTS: &str = "SELECT coalesce(sum(generation), 0) AS n FROM connections WHERE workspace_id = ?1 AND client = ?2 AND account_id = ?3
     AND deleted_at IS NULL";
 
@@ -299,7 +301,9 @@ pub async fn same_account(
 }
 
 /// Whether a live connection shares client and account, so that revoking a grant of theirs would kill
-/// it. Where an account is not known, here or there, it may be the same.
+/// it. Where an account is not known, here or there, it may be the same. So it may where the workspace has changed its definition
+/// of the app since the connection was made: another definition may call the same account otherwise, and whoever edits it may
+/// have it named as they like.
 pub async fn grant_is_live(
     db: &impl Database,
     workspace: &WorkspaceId,

@@ -11,7 +11,7 @@ use connections::app::AppId;
 use connections::caller::hash;
 use connections::catalogue;
 use connections::connect::callback::{Landing, Returned, callback};
-use connections::connect::client_setup::{self, NewClient};
+use connections::connect::client_setup::{self, NewClient, NewSecret};
 use connections::connect::hosts;
 use connections::connect::paste::{Entered, Paste, paste, paste_offered};
 use connections::connect::settle::Deciding;
@@ -222,7 +222,7 @@ async fn put_client(
 ) -> Option<Result<bool>> {
     let world = &stage.workers[worker];
     let (core, workspace, app) = (world.core(), stage.scene.workspace.clone(), stage.scene.app.clone());
-    let secret = secret.map(Secret::new);
+    let secret = secret.map_or(NewSecret::Kept, |secret| NewSecret::Is(Secret::new(secret)));
     let begun = world.runtime.now_ms();
     let done = stage
         .patiently(world, async move {

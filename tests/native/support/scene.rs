@@ -9,7 +9,7 @@ use connections::app::{self, App, AppId};
 use connections::caller::{self, Key, PresentedKey, Scope};
 use connections::client::Client;
 use connections::connect::callback::{Landing, Returned, callback};
-use connections::connect::client_setup::{self, NewClient};
+use connections::connect::client_setup::{self, NewClient, NewSecret};
 use connections::connect::start::{Wish, start};
 use connections::connection::Connection;
 use connections::core::Core;
@@ -371,7 +371,7 @@ pub(crate) async fn put_client(
 ) -> ClientId {
     let new = NewClient {
         client_id: client_id.to_owned(),
-        secret: (!secret.is_empty()).then(|| Secret::new(secret)),
+        secret: if secret.is_empty() { NewSecret::Kept } else { NewSecret::Is(Secret::new(secret)) },
         variables,
         scopes: None,
         secret_expires_at: None,
