@@ -52,7 +52,8 @@ const SAME_ACCOUNT: &str =
 const GRANT_IS_LIVE: &str = "SELECT EXISTS (SELECT 1 FROM connections c WHERE workspace_id = ?1 AND client = ?2
     AND deleted_at IS NULL AND status <> 'needs_reconnect'
     AND (?3 IS NULL OR account_id IS NULL OR account_id = ?3 OR app_revision > 0 AND EXISTS (SELECT 1 FROM apps a
-      WHERE a.workspace_id = ?1 AND a.id = c.app AND a.revision > 1 AND a.created_at >= c.connected_at))) AS n";
+      WHERE a.workspace_id = ?1 AND a.id = c.app AND a.revision > 1
+        AND (a.created_at > c.connected_at OR a.created_at = c.connected_at AND a.revision > c.app_revision)))) AS n";
 const GRANTS: &str = "SELECT coalesce(sum(generation), 0) AS n FROM connections WHERE workspace_id = ?1 AND client = ?2 AND account_id = ?3
     AND deleted_at IS NULL";
 

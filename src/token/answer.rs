@@ -39,6 +39,9 @@ const LONGEST_TYPE: usize = 64;
 /// Members of a form, at most.
 const MOST_MEMBERS: usize = 100;
 
+/// The least number that may be a token: one of sixteen digits, more than any time or life has.
+const LEAST_TOKEN: u64 = 1_000_000_000_000_000;
+
 /// Places in a body that is no JSON at which JSON is looked for.
 const MOST_OBJECTS: usize = 32;
 
@@ -288,11 +291,12 @@ fn end_at(oauth2: &OAuth2, shape: &ResponseShape, body: &Value, asked_at: Timest
     ENDS.iter().find_map(|name| named(name))
 }
 
-/// A token, which some write as a number, without the line end that some leave behind it.
+/// A token, which some write as a number, without the line end that some leave behind it. A short number is something else,
+/// such as a flag.
 fn token_at(at: &Pointer, body: &Value) -> Option<String> {
     let text = match at.find(body)? {
         Value::String(text) => text.trim_matches(|c: char| c.is_control()).to_owned(),
-        Value::Number(number) if !number.is_f64() => number.to_string(),
+        Value::Number(number) if number.as_u64() >= Some(LEAST_TOKEN) => number.to_string(),
         _ => return None,
     };
     (!text.is_empty()).then_some(text)
