@@ -302,12 +302,15 @@ fn is_denial(code: &str) -> bool {
     let says_no = |word: &str| {
         ["denied", "cancelled", "canceled", "cancel", "declined", "aborted"].iter().any(|no| word.ends_with(no))
     };
+    // Servers use these for their own refusals, too.
+    let of_person = |word: &str| ["refused", "rejected", "dismissed"].iter().any(|no| word.ends_with(no));
+    let has_person = || words().any(|word| word.starts_with("user"));
     // Somebody else's no is not the person's.
     let others = |word: &str| {
         ["admin", "administrator", "app", "application", "client", "policy", "org", "organization", "server"]
             .contains(&word)
     };
-    is_code && words().any(says_no) && !words().any(others)
+    is_code && (words().any(says_no) || has_person() && words().any(of_person)) && !words().any(others)
 }
 
 /// What the app's redirect and its token answer tell of the variables of its addresses.

@@ -189,15 +189,27 @@ fn texts(value: &Value) -> Vec<String> {
 
 /// The code that a text is or names as a whole word, if anybody knows it.
 fn known_word(app: &App, text: &str, retry_after: Option<i64>) -> Option<Refusal> {
-    words(text).into_iter().find_map(|word| {
+    let refusal = |word: &str, class| Refusal { class, code: sanitise(word), unauthorized: false };
+    let whole = words(text).into_iter().find_map(|word| {
         let class = classify(app, word, retry_after).or_else(|| spelled_otherwise(word, retry_after))?;
-        Some(Refusal { class, code: sanitise(word), unauthorized: false })
+        Some(refusal(word, class))
+    });
+    // What stands before the dot belongs to a code of the definition, and not to one of OAuth's own.
+    whole.or_else(|| {
+        let last = last_of_dotted(text)?;
+        Some(refusal(last, spelled_otherwise(last, retry_after)?))
     })
+}
+
+/// The last part of a dotted name: gateways put their own before OAuth's (`oauth.v2.InvalidGrant`).
+fn last_of_dotted(text: &str) -> Option<&str> {
+    let is_name = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    text.rsplit_once('.').map(|(_, last)| last).filter(|_| is_name)
 }
 
 /// The words of a text that can be its code: the text itself; the word it begins with (`invalid_grant - expired`); the one
 /// after a word that only says that it is an error (`OAuthException: invalid_grant`); the one in brackets at its end; the
-/// last part of a URI or of a dotted name (`urn:…:invalid_grant`, `oauth.v2.InvalidGrant`). What stands inside a sentence is none.
+/// last part of a URI (`urn:…:invalid_grant`). What stands inside a sentence is none.
 fn words(text: &str) -> Vec<&str> {
     let text = text.trim();
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
@@ -217,7 +229,7 @@ fn words(text: &str) -> Vec<&str> {
         words.push(inside);
     }
     if !text.contains(char::is_whitespace)
-        && let Some((_, last)) = text.rsplit_once(['/', ':', '#', '.'])
+        && let Some((_, last)) = text.rsplit_once(['/', ':', '#'])
     {
         words.push(last);
     }

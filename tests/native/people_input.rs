@@ -287,6 +287,15 @@ fn imported_tokens_may_be_long_and_are_taken_without_what_copying_adds() {
         assert!(problem.contains(said) && !problem.contains("hunter"), "{problem}");
     }
     assert_eq!(refused(import(&scene, &json!({ "access_token": "\u{200b}" }))).0, "credential.access_token");
+    for (member, value, said) in [
+        ("expires_in", json!(3600), "Give the end as expires_at."),
+        ("scope", json!("read write"), "is called scopes here"),
+        ("id_token", json!("hunter2"), "is no member of a token"),
+    ] {
+        let (field, problem) = refused(import(&scene, &json!({ "access_token": "a", member: value })));
+        assert_eq!(field, format!("credential.{member}"));
+        assert!(problem.contains(said) && !problem.contains("hunter"), "{problem}");
+    }
 }
 
 // ---- addresses ----

@@ -500,6 +500,10 @@ fn oauths_own_codes_are_found_in_the_shapes_of_gateways() {
         let answer = answer_of(&app(), 400, body);
         assert!(refusal_of(&answer).is_none_or(|(class, _)| class == Class::Unknown), "{body}: {answer:?}");
     }
+    // A part of a code is none of the definition's.
+    let own = app_with("", r#","errors":{"permanent":["expired"]}"#);
+    let answer = answer_of(&own, 400, r#"{"error":{"code":"session.expired"}}"#);
+    assert_eq!(refusal_of(&answer), Some((Class::Unknown, "session.expired")));
     // A code that nobody knows is still told from the shapes above.
     for (body, code) in [
         (r#"{"fault":{"faultstring":"x","detail":{"errorcode":"steps.jwt.TokenExpired"}}}"#, "steps.jwt.tokenexpired"),
