@@ -53,7 +53,8 @@ const FAIL: &str = "UPDATE connections SET failures = failures + 1, next_attempt
       attempt_until = CASE WHEN ?6 THEN NULL ELSE attempt_until END,
       attempt_token_hash = CASE WHEN ?6 THEN NULL ELSE attempt_token_hash END,
       attempt_id = CASE WHEN ?6 THEN NULL ELSE attempt_id END,
-      refused_since = CASE WHEN ?14 THEN coalesce(refused_since, ?8) ELSE refused_since END, refused_code = CASE WHEN ?14 THEN ?15 ELSE refused_code END
+      refused_since = CASE ?14 WHEN 'refuses' THEN coalesce(refused_since, ?8) WHEN 'refuses_client' THEN NULL ELSE refused_since END,
+      refused_code = CASE ?14 WHEN 'refuses' THEN ?15 WHEN 'refuses_client' THEN NULL ELSE refused_code END
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND attempt_id = ?4 AND version = ?12 AND deleted_at IS NULL";
 /// Dead only when the very version that was refused is still the stored one. What nobody confirmed stays so.
 const DEAD_AFTER_ATTEMPT: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reason = ?6, attempt_id = NULL, attempt_until = NULL,
@@ -270,19 +271,34 @@ pub struct Failure<'a> {
     pub ambiguous_token_hash: Option<&'a str>,
     /// When it was presented.
     pub asked_at: Timestamp,
-    /// What the app said, where it was asked and refused.
-    pub refused: Option<RefusedWith<'a>>,
+    /// What it says about the app's refusals.
+    pub word: AppsWord<'a>,
 }
 
-/// A refusal of the app that does not end the connection.
-#[derive(Debug, Clone, Copy)]
-pub struct RefusedWith<'a> {
-    /// Its code, where it gave one.
-    pub code: Option<&'a str>,
+/// What a failed attempt says about whether the app refuses to renew the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppsWord<'a> {
+    /// Nothing: what the app said before stands.
+    None,
+    /// It refuses, by a code that does not end the connection, if it gave one.
+    Refuses(Option<&'a str>),
+    /// It refuses the client: what it said of the connection before is outdated.
+    RefusesClient,
+}
+
+impl<'a> AppsWord<'a> {
+    fn columns(self) -> (Option<&'static str>, Option<&'a str>) {
+        match self {
+            Self::None => (None, None),
+            Self::Refuses(code) => (Some("refuses"), code),
+            Self::RefusesClient => (Some("refuses_client"), None),
+        }
+    }
 }
 
 /// The statement that records a failed attempt.
 pub fn fail(attempt: &Attempt, failure: &Failure<'_>) -> Statement {
+    let (word, code) = failure.word.columns();
     sql!(
         FAIL,
         &attempt.workspace,
@@ -298,8 +314,8 @@ pub fn fail(attempt: &Attempt, failure: &Failure<'_>) -> Statement {
         failure.ambiguous_token_hash,
         attempt.version,
         failure.asked_at,
-        failure.refused.is_some(),
-        failure.refused.and_then(|refused| refused.code)
+        word,
+        code
     )
 }
 

@@ -231,6 +231,11 @@ impl Plan {
         self.expires_in * 9 / 4 + 60
     }
 
+    /// Whether a token may live through a whole phase of a long life, so that nothing has to be renewed in it.
+    pub(crate) fn outlives_a_phase(&self) -> bool {
+        self.expires_in > 86_400 || self.life.as_ref().is_some_and(|life| !life.tells_life)
+    }
+
     /// Whether nothing can go wrong on the way to the app and the record.
     pub(crate) fn is_calm(&self) -> bool {
         let Weather { record, app, slow } = self.weather;

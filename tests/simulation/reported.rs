@@ -65,6 +65,8 @@ struct Copied {
 pub(crate) struct Reports {
     outages: Outages,
     trouble: Trouble,
+    /// What the app has said that nothing has taken back since.
+    heard: Vec<Told>,
     since: i64,
     /// Lines of the log before the phase.
     lines: usize,
@@ -81,6 +83,7 @@ impl Reports {
         Self {
             outages,
             trouble: Trouble::None,
+            heard: Vec::new(),
             since: 0,
             lines: 0,
             asked: BTreeMap::new(),
@@ -94,6 +97,13 @@ impl Reports {
     pub(crate) fn begin_phase(&mut self, stage: &Stage, trouble: Trouble) {
         let world = &stage.scene.world;
         (self.trouble, self.since, self.lines) = (trouble, world.runtime.now(), world.log.0.borrow().len());
+        match trouble {
+            // A refusal of the client outdates what the app said of the connection.
+            Trouble::ClientRefused => self.heard.retain(|one| *one != Told::AppRefuses),
+            Trouble::None if !stage.plan.outlives_a_phase() => self.heard.clear(),
+            Trouble::None => self.heard.retain(|one| *one == Told::ClientMisconfigured),
+            _ => {}
+        }
         self.asked.clear();
         self.copied.clear();
         self.marks_failed = false;
@@ -199,6 +209,15 @@ impl Reports {
 
     /// Everything that must have been told and done by the end of a phase.
     pub(crate) fn judge(&mut self, stage: &std::rc::Rc<Stage>, now: &Situation) {
+        self.judge_all(stage, now);
+        self.heard.extend(match now.trouble {
+            Trouble::UnknownCode | Trouble::Configuration => Some(Told::AppRefuses),
+            Trouble::ClientRefused => Some(Told::ClientMisconfigured),
+            _ => None,
+        });
+    }
+
+    fn judge_all(&mut self, stage: &std::rc::Rc<Stage>, now: &Situation) {
         self.nothing_is_left(stage);
         self.asked_ever_more_seldom(stage);
         for (connection, role) in stage.roles.iter().enumerate() {
@@ -271,19 +290,31 @@ impl Reports {
             Trouble::UnknownCode | Trouble::Configuration => Some(Told::AppRefuses),
             Trouble::ClientRefused | Trouble::SecretSpoiled => Some(Told::ClientMisconfigured),
         };
-        if let Some(other) = told.iter().find(|code| Some(**code) != wanted && **code != Told::DefinitionChanged) {
+        let is_so =
+            |code: &Told| Some(*code) == wanted || *code == Told::DefinitionChanged || self.heard.contains(code);
+        if let Some(other) = told.iter().find(|code| !is_so(code)) {
             return Some(format!("it is told that {}, which is not so", other.as_str()));
         }
         let Some(wanted) = wanted.filter(|_| !works) else {
             self.tells("nothing");
             return last.is_err().then(|| "it works at the app, and resolve refuses".into());
         };
-        if !told.contains(&wanted) {
+        // An app that is silent now may be known by what it said last.
+        let is_silent = matches!(now.trouble, Trouble::Silence(_));
+        if !told.contains(&wanted) && !(is_silent && told.iter().any(|code| self.heard.contains(code))) {
             return Some(format!("{} is not told", wanted.as_str()));
         }
         self.tells(wanted.as_str());
         match last {
             Ok(_) => Some("an ended credential is answered".into()),
+            Err(error)
+                if self.heard.contains(&Told::ClientMisconfigured) && error.code == Code::ClientMisconfigured =>
+            {
+                None
+            }
+            Err(error) if is_silent && self.heard.contains(&Told::AppRefuses) && error.hints.app_error.is_some() => {
+                None
+            }
             Err(error) => wrong_problem(now.trouble, error),
         }
     }
