@@ -243,7 +243,8 @@ impl Reports {
                     role.account, now.trouble
                 ));
             }
-            if now.trouble == Trouble::None {
+            // A week after its death the credential is forgotten.
+            if now.trouble == Trouble::None && listed.connection.sealed_credential.is_some() {
                 stage.verdict.last_word(role, last);
             }
         }
@@ -306,6 +307,8 @@ impl Reports {
         }
         self.tells(wanted.as_str());
         match last {
+            // What the app ended before its time looks good until it can be asked.
+            Ok(_) if !app.holds(stored.access_token.expose()) => None,
             Ok(_) => Some("an ended credential is answered".into()),
             Err(error)
                 if self.heard.contains(&Told::ClientMisconfigured) && error.code == Code::ClientMisconfigured =>
