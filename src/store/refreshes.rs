@@ -78,7 +78,7 @@ const PROBED: &str = "UPDATE connections SET checked_at = ?4, check_evidence = ?
 /// writes nothing any more.
 const DELAY: &str = "UPDATE connections SET failures = failures + ?5, next_attempt_at = max(next_attempt_at, ?4), last_error = coalesce(?6, last_error),
       check_evidence = ?8, next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE ?7 END
-    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND (attempt_id IS NULL OR attempt_until + 5 < ?10) AND deleted_at IS NULL";
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND (attempt_id IS NULL OR attempt_until + 5 < ?9) AND deleted_at IS NULL";
 const MARK_DELETED: &str = "UPDATE connections SET deleted_at = ?3, generation = generation + 1, next_check_at = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL RETURNING *";
 const ERASE: &str = "DELETE FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NOT NULL";

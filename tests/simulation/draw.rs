@@ -66,7 +66,7 @@ impl Theme {
     /// The theme of a seed: every second has one of its own, more or less.
     pub(crate) fn of(seed: u64) -> Self {
         match seed % 8 {
-            1 if seed % 16 == 9 => Self::LongLife,
+            1 if seed % 32 == 9 => Self::LongLife,
             3 => Self::Editor,
             4 => Self::Takeover,
             5 => Self::Late,

@@ -23,7 +23,7 @@ const LEAST_SEEDS: u64 = 2_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Wish {
     pub(crate) from: u64,
-    /// From one seed to the next: 16 keeps to one theme.
+    /// From one seed to the next: 32 keeps to one theme.
     pub(crate) step: u64,
     /// Seeds, whatever the time; otherwise as many as fit.
     pub(crate) seeds: Option<u64>,
