@@ -90,11 +90,6 @@ fn copies_are_not_renewed(world: &World) {
     world.kv.overstates.set(30 * 86_400);
 }
 
-/// A use that could not be noted is taken for noted.
-fn uses_are_taken_for_noted(world: &World) {
-    world.db.lies_about.set(Some("last_used_at"));
-}
-
 fn documents_can_be_forged(world: &World) {
     world.kv.forgeable.set(true);
 }
@@ -347,13 +342,6 @@ const SABOTAGES: &[Sabotage] = &[
         edits: &[],
         seam: copies_are_not_renewed,
         shows_as: &["the copy of"],
-    },
-    Sabotage {
-        what: "a use whose write failed is remembered as noted",
-        theme: Theme::LongLife,
-        edits: &[],
-        seam: uses_are_taken_for_noted,
-        shows_as: &["was never noted"],
     },
     Sabotage {
         what: "a client that can't be used is looked at all the time",

@@ -70,8 +70,6 @@ pub(crate) struct Engine {
     pub(crate) edits: RefCell<Vec<Edit>>,
     pub(crate) faults: RefCell<Vec<Fault>>,
     pub(crate) down: Cell<bool>,
-    /// A batch with a statement that contains this text is reported as applied where it was not.
-    pub(crate) lies_about: Cell<Option<&'static str>>,
     /// After so many further batches, every batch meets this.
     pub(crate) outage: Cell<Option<(u64, Wound)>>,
     pub(crate) round_trips: Cell<u64>,
@@ -102,7 +100,6 @@ impl Engine {
             edits: RefCell::default(),
             faults: RefCell::default(),
             down: Cell::new(false),
-            lies_about: Cell::new(None),
             outage: Cell::new(None),
             round_trips: Cell::new(0),
             statements: Cell::new(0),
@@ -339,10 +336,6 @@ impl Database for Records {
                 records.apply(&statements)
             });
             return late.await;
-        }
-        let is_lied_about = |text| statements.iter().any(|statement| statement.sql.contains(text));
-        if wound == Some(Wound::Before) && self.engine.lies_about.get().is_some_and(is_lied_about) {
-            return Ok(statements.iter().map(|_| Rows::default()).collect());
         }
         if wound == Some(Wound::Before) {
             return unavailable("an injected fault");
