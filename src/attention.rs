@@ -155,8 +155,11 @@ pub fn of(listed: &Listed, now: Timestamp) -> Vec<Attention> {
     let problem = listed.client_problem();
     let is_misconfigured = listed.client_misconfigured || problem.is_some();
     let last_sign = connection.last_used_at.unwrap_or(connection.connected_at);
-    let refused = connection.kept_refusing(now);
-    let unreachable = connected && connection.failures >= FAILURES && connection.refused.is_none() && !was_not_asked;
+    let refused = connection.kept_refusing(now).filter(|_| !was_not_asked);
+    // One that refuses the client has answered.
+    let refuses_client = listed.client_error.is_some() && listed.client_error == connection.last_error;
+    let is_silent = connection.refused.is_none() && !was_not_asked && !refuses_client;
+    let unreachable = connected && connection.failures >= FAILURES && is_silent;
     let found = [
         (ends.is_some(), Code::ExpiresSoon, ends),
         (!connection.missing_scopes().is_empty(), Code::MissingScopes, None),

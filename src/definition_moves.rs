@@ -98,13 +98,14 @@ pub(crate) async fn step<P: Ports>(core: &Core<P>, of: &DefinitionMove, actor: &
         after = place.clone();
         let event = |kind, detail: &str| core.event(&connection.workspace, &connection.id, kind, actor, Some(detail));
         match judgement {
-            // Its refresh ends as it began; the next pass comes back for it.
-            Judgement::Moves(_) if connection.intent.is_some() => undecided += 1,
+            // Its refresh ends as it began; the next pass comes back for it. What an attempt left behind that never came
+            // back stays until the next one: at an app that is silent that is always there.
+            Judgement::Moves(_) if connection.live_intent(core.now()).is_some() => undecided += 1,
             Judgement::Unknown => undecided += 1,
             Judgement::Moves(keeps) => {
                 let detail = format!("revision {} → {}", connection.app_revision, of.app.revision);
                 moving.push((statements.len(), connection.id.clone()));
-                statements.push(rows::move_to(of, connection, &keeps));
+                statements.push(rows::move_to(of, connection, &keeps, core.now()));
                 statements.push(events::if_changed(event("definition_updated", &detail)?));
             }
             Judgement::Stays(why) => {

@@ -319,6 +319,11 @@ fn of_refusal<P: Ports>(core: &Core<P>, connection: &Connection, by: &Refused, r
 
 /// Nothing came of asking the app. The first failures of an app pass by themselves.
 fn of_silence<P: Ports>(core: &Core<P>, connection: &Connection, retry_after: i64) -> Error {
+    if connection.failures == 0 {
+        // What the app would say of this connection is not known.
+        let detail = "No valid token is left, and the app is not asked for one now, because it failed for other connections of the same OAuth client. Try again later.";
+        return Error::new(Code::AppUnavailable, detail).hint(|h| h.retry_after = Some(retry_after));
+    }
     let passes = matches!(
         connection.last_error.as_deref(),
         None | Some(

@@ -286,15 +286,20 @@ async fn write_connection<P: Ports>(
     let name = connection_entry(&connection.id);
     let state = (connection.generation, connection.version, connection.app_revision);
     let is_good = |of: (i64, i64, i64), until: Timestamp| of == state && !is_lapsing(until, end, now);
-    // A location remembers for a minute that there was nothing: what was put from here is known here.
-    if core.ports.memo().copied(&connection.id).is_some_and(|one| is_good(one.state, one.until)) {
+    let memo = core.ports.memo();
+    let remember = |until| memo.remember_copy(&connection.id, Copied { state, until, seen_at: now });
+    // A location remembers for a minute that there was nothing: what was put from here is known here for as long. Later
+    // another instance may have deleted it for a change that this one knows nothing of.
+    let is_known = |one: Copied| now.since(one.seen_at) <= REMEMBERED && is_good(one.state, one.until);
+    if memo.copied(&connection.id).is_some_and(is_known) {
         return Ok(false);
     }
     // One that no key of the ring opens any more is worth nothing, whatever it says.
-    let known = read_connection(core, &connection.id).await.is_some_and(|(entry, _)| {
-        is_good((entry.generation, entry.version, entry.revision.unwrap_or(-1)), entry.until())
-    });
-    if known {
+    let read = read_connection(core, &connection.id)
+        .await
+        .filter(|(entry, _)| is_good((entry.generation, entry.version, entry.revision.unwrap_or(-1)), entry.until()));
+    if let Some((entry, _)) = read {
+        remember(entry.until());
         return Ok(false);
     }
     let life = connection.life();
@@ -310,7 +315,7 @@ async fn write_connection<P: Ports>(
     };
     let place = place(connection.workspace.as_str(), connection.id.as_str(), "connection", connection.generation);
     let written = put(core, &name, &cached, &place, (connection.version, connection.app_revision), (now, end)).await?;
-    core.ports.memo().remember_copy(&connection.id, Copied { state, until: end });
+    remember(end);
     Ok(written)
 }
 

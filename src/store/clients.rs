@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Columns, FromRow, Stored, all, first, json_text};
-use crate::client::Client;
+use crate::client::{Client, ClientProblem};
 use crate::destinations::Destinations;
 use crate::ids::{ClientId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
@@ -47,6 +47,10 @@ const BACK_OFF: &str = "UPDATE clients SET failures = failures + 1,
 const WORKS: &str =
     "UPDATE clients SET misconfigured_at = NULL, misconfigured_error = NULL, failures = 0, backoff_until = 0
     WHERE workspace_id = ?1 AND id = ?2 AND (misconfigured_at IS NOT NULL OR failures > 0 OR backoff_until > 0)";
+/// Only the mark that was read: the app may have refused the client since.
+const READABLE: &str =
+    "UPDATE clients SET misconfigured_at = NULL, misconfigured_error = NULL, failures = 0, backoff_until = 0
+    WHERE workspace_id = ?1 AND id = ?2 AND misconfigured_error = ?3";
 
 impl FromRow for Client {
     fn from_row(row: &Columns<'_>) -> Stored<Self> {
@@ -169,6 +173,12 @@ pub fn mark_misconfigured(client: &Client, now: Timestamp, error: &str, backoff_
 /// The app failed, or asked this client to slow down (`told`).
 pub fn back_off(client: &Client, until: Timestamp, told: bool) -> Statement {
     sql!(BACK_OFF, &client.workspace, &client.id, until, told)
+}
+
+/// The secret of this client opens again. What the app thinks of it is not known.
+pub fn mark_readable(client: &Client) -> Statement {
+    let unreadable = ClientProblem::SecretUnreadable.as_str();
+    sql!(READABLE, &client.workspace, &client.id, unreadable)
 }
 
 /// The app accepted this client.

@@ -29,9 +29,9 @@ const BEHIND: &str =
     AND (app_revision, id) > (?4, ?5) AND app_revision < ?3 AND app_revision > 0 AND deleted_at IS NULL ORDER BY app_revision, id LIMIT ?6";
 const PENDING: &str = "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND app = ?2
     AND (app_revision, id) > (?4, ?5) AND app_revision < ?3 AND app_revision > 0";
-/// Nothing of the credential changes. One that is being refreshed waits: its refresh ends as it began.
+/// Nothing of the credential changes. One that is being refreshed waits: its refresh ends as it began. An attempt that ran out is none.
 const MOVE: &str = "UPDATE connections SET app_revision = ?5, destinations = coalesce(destinations, ?6), definition_changed = NULL
-    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND app_revision = ?7 AND attempt_id IS NULL AND deleted_at IS NULL
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND app_revision = ?7 AND (attempt_id IS NULL OR attempt_until + 5 < ?8) AND deleted_at IS NULL
       AND EXISTS (SELECT 1 FROM apps a WHERE a.workspace_id = ?1 AND a.id = connections.app AND a.revision = ?5 AND a.current = 1)";
 const STAY: &str = "UPDATE connections SET definition_changed = ?5
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND app_revision = ?4 AND definition_changed IS NOT ?5 AND deleted_at IS NULL";
@@ -119,7 +119,7 @@ pub async fn pending(db: &impl Database, of: &DefinitionMove, after: &Cursor) ->
 }
 
 /// The statement that moves a connection to the revision. It keeps where its credential may go.
-pub fn move_to(of: &DefinitionMove, connection: &Connection, keeps: &Destinations) -> Statement {
+pub fn move_to(of: &DefinitionMove, connection: &Connection, keeps: &Destinations, now: Timestamp) -> Statement {
     sql!(
         MOVE,
         &connection.workspace,
@@ -128,7 +128,8 @@ pub fn move_to(of: &DefinitionMove, connection: &Connection, keeps: &Destination
         connection.version,
         of.app.revision,
         json_text(keeps),
-        connection.app_revision
+        connection.app_revision,
+        now
     )
 }
 

@@ -27,7 +27,7 @@ const PURGES: [&str; 9] = [
 /// Sealed tokens of a dead connection are kept a week, so that "check now" may revive it.
 const FORGET_DEAD: &str = "UPDATE connections SET sealed_credential = NULL, version = version + 1 WHERE id IN
     (SELECT id FROM connections WHERE reason IS NOT NULL AND sealed_credential IS NOT NULL AND checked_at < ?1 - 604800 LIMIT 500)
-    AND attempt_id IS NULL";
+    AND (attempt_id IS NULL OR attempt_until + 5 < ?1)";
 /// Flows, and deleted workspaces, that a run takes up.
 const MOST_OF_A_KIND: i64 = 5;
 /// Deleted workspaces that a run empties; the next run takes the next ones.

@@ -53,7 +53,8 @@ const FAIL: &str = "UPDATE connections SET failures = failures + 1, next_attempt
       attempt_until = CASE WHEN ?6 THEN NULL ELSE attempt_until END,
       attempt_token_hash = CASE WHEN ?6 THEN NULL ELSE attempt_token_hash END,
       attempt_id = CASE WHEN ?6 THEN NULL ELSE attempt_id END,
-      refused_since = CASE WHEN ?14 THEN coalesce(refused_since, ?8) ELSE refused_since END, refused_code = CASE WHEN ?14 THEN ?15 ELSE refused_code END
+      refused_since = CASE ?14 WHEN 'set' THEN coalesce(refused_since, ?8) WHEN 'clear' THEN NULL ELSE refused_since END,
+      refused_code = CASE ?14 WHEN 'set' THEN ?15 WHEN 'clear' THEN NULL ELSE refused_code END
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND attempt_id = ?4 AND version = ?12 AND deleted_at IS NULL";
 /// Dead only when the very version that was refused is still the stored one. What nobody confirmed stays so.
 const DEAD_AFTER_ATTEMPT: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reason = ?6, attempt_id = NULL, attempt_until = NULL,
@@ -62,20 +63,22 @@ const DEAD_AFTER_ATTEMPT: &str = "UPDATE connections SET status = CASE status WH
 /// An attempt that means nothing any more: newer tokens are stored, or (`?5`) nothing was sent.
 const RELEASE: &str = "UPDATE connections SET attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND attempt_id = ?3 AND (?5 OR version <> ?4)";
-/// The same for what can't be refreshed: only while no attempt is in flight.
+/// The same for what can't be refreshed: only while no attempt is in flight. One that ran out and left its intent behind
+/// is not in flight.
 const DEAD_AFTER_PROBE: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reason = ?5, failures = failures + 1, last_error = ?6,
       checked_at = ?7, check_evidence = ?8, next_check_at = NULL
-    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND attempt_id IS NULL AND deleted_at IS NULL";
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND (attempt_id IS NULL OR attempt_until + 5 < ?7) AND deleted_at IS NULL";
 /// A credential that works is not dead, whatever was believed.
 const PROBED: &str = "UPDATE connections SET checked_at = ?4, check_evidence = ?5,
       next_check_at = CASE WHEN ?9 OR status <> 'needs_reconnect' THEN ?6 ELSE NULL END,
       status = CASE WHEN ?9 AND status = 'needs_reconnect' THEN 'connected' ELSE status END,
       reason = CASE WHEN ?9 THEN NULL ELSE reason END, failures = ?7, last_error = ?8
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
-/// An errand that could not even begin: nobody tries again at once. An attempt under way writes for itself.
+/// An errand that could not even begin: nobody tries again at once. An attempt under way writes for itself; one that ran out
+/// writes nothing any more.
 const DELAY: &str = "UPDATE connections SET failures = failures + ?5, next_attempt_at = max(next_attempt_at, ?4), last_error = coalesce(?6, last_error),
       check_evidence = ?8, next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE ?7 END
-    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND attempt_id IS NULL AND deleted_at IS NULL";
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND (attempt_id IS NULL OR attempt_until + 5 < ?9) AND deleted_at IS NULL";
 const MARK_DELETED: &str = "UPDATE connections SET deleted_at = ?3, generation = generation + 1, next_check_at = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL RETURNING *";
 const ERASE: &str = "DELETE FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NOT NULL";
@@ -270,19 +273,34 @@ pub struct Failure<'a> {
     pub ambiguous_token_hash: Option<&'a str>,
     /// When it was presented.
     pub asked_at: Timestamp,
-    /// What the app said, where it was asked and refused.
-    pub refused: Option<RefusedWith<'a>>,
+    /// What becomes of the refusal that is kept of the app.
+    pub refusal_update: RefusalUpdate<'a>,
 }
 
-/// A refusal of the app that does not end the connection.
-#[derive(Debug, Clone, Copy)]
-pub struct RefusedWith<'a> {
-    /// Its code, where it gave one.
-    pub code: Option<&'a str>,
+/// What becomes of the refusal that is kept of an app, which does not end the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalUpdate<'a> {
+    /// It stays as it is: the app did not answer, or asked to wait.
+    Keep,
+    /// The app refuses, by this code if it gave one.
+    Set(Option<&'a str>),
+    /// The app refuses the client: what it said of the connection before is outdated.
+    Clear,
+}
+
+impl<'a> RefusalUpdate<'a> {
+    fn columns(self) -> (Option<&'static str>, Option<&'a str>) {
+        match self {
+            Self::Keep => (None, None),
+            Self::Set(code) => (Some("set"), code),
+            Self::Clear => (Some("clear"), None),
+        }
+    }
 }
 
 /// The statement that records a failed attempt.
 pub fn fail(attempt: &Attempt, failure: &Failure<'_>) -> Statement {
+    let (update, code) = failure.refusal_update.columns();
     sql!(
         FAIL,
         &attempt.workspace,
@@ -298,8 +316,8 @@ pub fn fail(attempt: &Attempt, failure: &Failure<'_>) -> Statement {
         failure.ambiguous_token_hash,
         attempt.version,
         failure.asked_at,
-        failure.refused.is_some(),
-        failure.refused.and_then(|refused| refused.code)
+        update,
+        code
     )
 }
 
@@ -370,7 +388,7 @@ pub fn delay(
     connection: &Connection,
     until: Timestamp,
     error: Option<&str>,
-    next_check_at: Timestamp,
+    (now, next_check_at): (Timestamp, Timestamp),
     evidence: &str,
 ) -> Statement {
     let held_until = if error.is_some() { until } else { Timestamp::from_unix(0) };
@@ -383,7 +401,8 @@ pub fn delay(
         error.is_some(),
         error,
         next_check_at,
-        evidence
+        evidence,
+        now
     )
 }
 

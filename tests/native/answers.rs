@@ -159,6 +159,43 @@ fn an_app_that_keeps_refusing_is_said_to_refuse_with_its_code_since_when_and_the
 }
 
 #[test]
+fn an_app_that_refuses_the_client_is_said_neither_to_be_silent_nor_to_refuse_the_connection() {
+    let (scene, id) = expired(&json!({}));
+    for body in [r#"{"error":"quota_gone"}"#, r#"{"error":"invalid_client"}"#] {
+        scene.world.acme.always("/token", Some(Reply::status(400, body)));
+        for _ in 0..3 {
+            refused(&scene, &id);
+            scene.world.pass(4000);
+        }
+    }
+    assert_eq!(codes(&attention(&scene, &id)), ["client_misconfigured"]);
+    assert_eq!(scene.row(&id).refused, None, "what the app said before is outdated");
+    for code in ["app_unreachable", "app_refuses"] {
+        assert_eq!(listed_with(&scene, code), 0, "{code}");
+    }
+    assert_eq!(listed_with(&scene, "client_misconfigured"), 1);
+}
+
+#[test]
+fn what_an_app_said_is_not_told_while_its_client_can_not_be_used() {
+    let (scene, id) = expired(&json!({}));
+    scene.world.acme.always("/token", Some(Reply::status(400, r#"{"error":"quota_gone"}"#)));
+    refused(&scene, &id);
+    scene.world.db.tamper("UPDATE clients SET sealed_secret = 'cx1.k1.AAAA'");
+    scene.world.pass(4000);
+    assert_eq!(refused(&scene, &id).code, Code::ClientMisconfigured);
+    assert_eq!(codes(&attention(&scene, &id)), ["client_misconfigured"]);
+    assert_eq!((listed_with(&scene, "app_refuses"), listed_with(&scene, "client_misconfigured")), (0, 1));
+}
+
+/// How many connections the list has for a code.
+fn listed_with(scene: &Scene, code: &str) -> usize {
+    let path = format!("/v1/connections?attention={code}");
+    let (_, list) = call(scene, &first_key(scene), Method::Get, &path, &Value::Null);
+    list["data"].as_array().unwrap().len()
+}
+
+#[test]
 fn a_refusal_is_over_when_somebody_reconnects() {
     let (scene, id) = expired(&json!({}));
     scene.world.acme.next("/token", Reply::status(400, r#"{"error":"invalid_request"}"#));
@@ -195,6 +232,17 @@ fn nothing_has_to_be_repaired_is_said_only_while_that_may_be_true() {
         let answers = scene.row(&id).last_error.as_deref() != Some("timeout");
         assert_eq!(said[0]["detail"].is_string(), answers, "an app that answers is not said to be silent: {said:?}");
     }
+}
+
+#[test]
+fn of_a_connection_that_was_not_asked_about_nothing_is_promised() {
+    let (scene, id) = expired(&json!({}));
+    let until = scene.world.now().plus(60).unix();
+    scene.world.db.tamper(&format!("UPDATE clients SET failures = 3, backoff_until = {until}"));
+    let error = refused(&scene, &id);
+    assert_eq!((error.code, error.hints.retry_after), (Code::AppUnavailable, Some(60)));
+    assert!(!error.detail.contains("nothing has to be repaired"), "{}", error.detail);
+    assert!(error.detail.contains("other connections"), "{}", error.detail);
 }
 
 #[test]

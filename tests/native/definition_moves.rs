@@ -9,10 +9,10 @@ use connections::store::authorizations::Outcome;
 use serde_json::{Value, json};
 
 use crate::http::{call, first_key};
-use crate::support::Scene;
 use crate::support::database::{Fault, Wound};
 use crate::support::scene::{BROWSER, definition};
 use crate::support::world::{Way, World};
+use crate::support::{Reply, Scene};
 
 /// The definition with some of its members changed: a pointer and what stands there, null to remove it.
 fn changed(changes: &[(&str, Value)]) -> Value {
@@ -273,6 +273,20 @@ fn a_connection_that_is_being_refreshed_waits_for_the_next_pass() {
     scene.world.pass(3901);
     assert_eq!(scene.tick().moved, 1);
     assert_eq!(revision(&scene, &id), 2);
+}
+
+#[test]
+fn a_connection_whose_app_is_silent_follows_a_correction() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    scene.expire(&id);
+    scene.world.acme.always("/token", Some(Reply::status(503, "")));
+    assert!(matches!(scene.need(&id), ErrandOutcome::Unavailable { .. }));
+    let corrected = changed(&[("/errors", json!({ "permanent": ["gone_away"] }))]);
+    assert_eq!(put(&scene, &corrected), moves(0, 0, 1), "its answer may still come");
+    scene.world.pass(3901);
+    assert!(scene.row(&id).intent.is_some(), "it is left behind until the next attempt");
+    assert_eq!((scene.tick().moved, revision(&scene, &id)), (1, 2));
 }
 
 #[test]

@@ -3,11 +3,15 @@
 use connections::client::ClientProblem;
 use connections::connect::Failure;
 use connections::connect::callback::{Landing, Returned};
+use connections::connection::Reason;
 use connections::http::Method;
 use connections::ids::ConnectionId;
-use connections::ports::{Database as _, DatabaseError, Errand, ErrandOutcome};
+use connections::ports::{Database as _, DatabaseError, Errand, ErrandOutcome, HttpError};
+use connections::resolve::removal::Removal;
 use connections::resolve::{Ask, Consistency, Source};
+use connections::store;
 use connections::store::authorizations::Outcome;
+use connections::store::connections::Patch;
 use serde_json::{Value, json};
 
 use crate::http::{call, first_key};
@@ -280,6 +284,58 @@ fn a_client_whose_secret_does_not_open_is_told_and_its_connections_are_checked_e
 }
 
 #[test]
+fn a_secret_that_opens_again_is_told_of_no_more_whatever_the_app_says() {
+    for near_end in [true, false] {
+        let scene = Scene::new();
+        let id = scene.connect("ann");
+        let sealed = scene.client().sealed_secret.unwrap();
+        scene.world.db.tamper("UPDATE clients SET sealed_secret = 'cx1.k1.AAAA'");
+        assert_eq!(scene.errand(&id, Errand::Force), ErrandOutcome::ClientMisconfigured);
+        assert!(attention(&scene, &id, "client_misconfigured").is_some());
+        scene.world.db.tamper(&format!("UPDATE clients SET sealed_secret = '{sealed}'"));
+        scene.world.acme.always("/token", Some(Reply::status(503, "")));
+        scene.world.pass(if near_end { 4000 } else { 600 });
+        let errand = if near_end { Errand::Force } else { Errand::Check };
+        scene.errand(&id, errand);
+        assert!(attention(&scene, &id, "client_misconfigured").is_none(), "near its end: {near_end}");
+    }
+}
+
+#[test]
+fn an_attempt_that_never_came_back_keeps_no_later_finding_from_being_written() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    scene.expire(&id);
+    scene.world.acme.always("/token", Some(Reply::error(HttpError::Timeout)));
+    for _ in 0..3 {
+        scene.need(&id);
+        scene.world.pass(4000);
+    }
+    assert!(scene.row(&id).intent.is_some(), "it stays until the next attempt");
+    scene.world.db.tamper("UPDATE clients SET sealed_secret = 'cx1.k1.AAAA'");
+    let checked = runs(&scene, 96);
+    assert!(checked <= 24, "{checked} in two days");
+    is_told_everywhere(&scene, &id, ClientProblem::SecretUnreadable);
+}
+
+#[test]
+fn another_account_is_refused_though_an_attempt_never_came_back() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    scene.world.acme.next("/token", Reply::error(HttpError::Timeout));
+    scene.errand(&id, Errand::Force);
+    scene.world.pass(600);
+    assert!(scene.row(&id).intent.is_some(), "it stays until the next attempt");
+    let other = r#"{"sub":"id-bob","email":"bob@acme.example"}"#;
+    scene.world.acme.always("/me", Some(Reply::status(200, other)));
+    assert_eq!(scene.errand(&id, Errand::CheckNow), ErrandOutcome::Dead);
+    assert_eq!(scene.row(&id).reason, Some(Reason::OtherAccount));
+    scene.world.pass(8 * 86_400);
+    scene.tick();
+    assert_eq!(scene.row(&id).sealed_credential, None, "forgotten after a week like any other");
+}
+
+#[test]
 fn a_client_that_was_entered_for_other_addresses_is_told_of_the_connections_that_have_them() {
     let scene = Scene::new();
     let id = scene.connect("ann");
@@ -299,6 +355,37 @@ fn a_client_that_was_entered_for_other_addresses_is_told_of_the_connections_that
 
 fn uses(scene: &Scene) -> i64 {
     scene.world.db.number("SELECT count(*) FROM uses")
+}
+
+#[test]
+fn a_copy_that_another_instance_deleted_is_written_again_by_the_next_call() {
+    let scene = in_one_instance(&json!({}));
+    let id = scene.connect("ann");
+    scene.resolve_fully(&id, mode(Consistency::Available)).unwrap();
+    // Another instance renames it and deletes the copy; this one is told nothing of it.
+    let other = scene.world.in_one_instance();
+    other.run(async {
+        let core = other.core();
+        let change = Patch { name: Some("Mine".into()), ..Patch::default() };
+        core.db().batch(vec![store::connections::patch(&scene.workspace, &id, &change)]).await.unwrap();
+        Removal::of_connection(&core, &id).unwrap().perform(&core).await
+    });
+    scene.world.pass(61);
+    scene.resolve_fully(&id, mode(Consistency::Available)).unwrap();
+    assert_eq!(source(&scene, &id, Consistency::Edge), Source::Cache);
+}
+
+#[test]
+fn a_copy_is_looked_for_once_a_minute() {
+    let (scene, id) = long_lived();
+    scene.resolve_fully(&id, mode(Consistency::Available)).unwrap();
+    let before = scene.world.kv.gets.get();
+    for _ in 0..30 {
+        scene.world.pass(10);
+        scene.resolve_fully(&id, mode(Consistency::Available)).unwrap();
+    }
+    let of_keys = 30;
+    assert!(scene.world.kv.gets.get() - before <= of_keys + 5, "{}", scene.world.kv.gets.get() - before);
 }
 
 #[test]

@@ -74,6 +74,22 @@ const LEAKS: &[&str] = &["where it was not given for"];
 
 fn nothing(_: &World) {}
 
+// ---- what a long life is up against ----
+
+const MISCONFIGURED: &str = "UPDATE clients SET misconfigured_at = coalesce(misconfigured_at, ?3)";
+const DELAY: &str = "failures = failures + ?5";
+const CACHE_DELETES: &str = "UPDATE cache_deletes SET next_attempt_at";
+const MOVES: &str = "UPDATE apps SET move_due = ?2";
+const WORKS: &str = "misconfigured_at IS NOT NULL OR failures > 0";
+const STAYS: &str = "SET definition_changed = ?5";
+const REVOKED_LATER: &str = "UPDATE revocations SET failures = failures + 1";
+const ERASED: &str = "DELETE FROM connections WHERE";
+
+/// Entries say that they last for a month, so that nobody writes them again.
+fn copies_are_not_renewed(world: &World) {
+    world.kv.overstates.set(30 * 86_400);
+}
+
 fn documents_can_be_forged(world: &World) {
     world.kv.forgeable.set(true);
 }
@@ -319,6 +335,102 @@ const SABOTAGES: &[Sabotage] = &[
         edits: &[],
         seam: documents_can_be_forged,
         shows_as: LEAKS,
+    },
+    Sabotage {
+        what: "copies are not written again before they lapse",
+        theme: Theme::LongLife,
+        edits: &[],
+        seam: copies_are_not_renewed,
+        shows_as: &["the copy of"],
+    },
+    Sabotage {
+        what: "a client that can't be used is looked at all the time",
+        theme: Theme::LongLife,
+        edits: &[Edit { of: DELAY, find: "ELSE ?7 END", put: "ELSE min(?7, ?4 + 1) END" }],
+        seam: nothing,
+        shows_as: &["with a client that can't be used"],
+    },
+    Sabotage {
+        what: "a refusal of the app is not kept",
+        theme: Theme::LongLife,
+        edits: &[Edit { of: FAIL, find: "'set' THEN coalesce(refused_since, ?8)", put: "'set' THEN nullif(?8, ?8)" }],
+        seam: nothing,
+        shows_as: &["app_refuses is not told", "app_unreachable, which is not so"],
+    },
+    Sabotage {
+        what: "a refusal of the app is not forgotten when it renews",
+        theme: Theme::LongLife,
+        edits: &[Edit {
+            of: PERSIST,
+            find: "refused_since = CASE WHEN ?11 = 0 THEN NULL",
+            put: "refused_since = CASE WHEN ?11 < 0 THEN NULL",
+        }],
+        seam: nothing,
+        shows_as: &["app_refuses, which is not so"],
+    },
+    Sabotage {
+        what: "failures are not counted",
+        theme: Theme::LongLife,
+        edits: &[Edit { of: FAIL, find: "SET failures = failures + 1", put: "SET failures = failures" }],
+        seam: nothing,
+        shows_as: &["app_unreachable is not told", "need no repair"],
+    },
+    Sabotage {
+        what: "a client that is refused is not marked",
+        theme: Theme::LongLife,
+        edits: &[Edit { of: MISCONFIGURED, find: "coalesce(misconfigured_at, ?3)", put: "nullif(?3, ?3)" }],
+        seam: nothing,
+        shows_as: &[
+            "client_misconfigured is not told",
+            "the problem's code is not",
+            "app_unreachable, which is not so",
+        ],
+    },
+    Sabotage {
+        what: "a client that works again stays marked",
+        theme: Theme::LongLife,
+        edits: &[Edit {
+            of: WORKS,
+            find: "SET misconfigured_at = NULL, misconfigured_error = NULL",
+            put: "SET failures = 0",
+        }],
+        seam: nothing,
+        shows_as: &["client_misconfigured, which is not so"],
+    },
+    Sabotage {
+        what: "what the cache did not delete is not deleted later",
+        theme: Theme::LongLife,
+        edits: &[Edit { of: CACHE_DELETES, find: "next_attempt_at <= ?1", put: "next_attempt_at <= ?1 - 3700" }],
+        seam: nothing,
+        shows_as: &["a copy of"],
+    },
+    Sabotage {
+        what: "a changed definition is not taken up again by the scheduled run",
+        theme: Theme::LongLife,
+        edits: &[Edit { of: MOVES, find: "move_due <= ?1", put: "move_due <= ?1 * 0" }],
+        seam: nothing,
+        shows_as: &["stays behind its app's definition"],
+    },
+    Sabotage {
+        what: "a connection that stays behind does not say so",
+        theme: Theme::LongLife,
+        edits: &[Edit { of: STAYS, find: "definition_changed = ?5", put: "definition_changed = nullif(?5, ?5)" }],
+        seam: nothing,
+        shows_as: &["stays behind its app's definition"],
+    },
+    Sabotage {
+        what: "an app that does not revoke is asked in every run",
+        theme: Theme::LongLife,
+        edits: &[Edit { of: REVOKED_LATER, find: "next_attempt_at = ?2", put: "next_attempt_at = ?2 * 0" }],
+        seam: nothing,
+        shows_as: &["times to revoke a grant"],
+    },
+    Sabotage {
+        what: "what was disconnected is not erased",
+        theme: Theme::LongLife,
+        edits: &[Edit { of: ERASED, find: "deleted_at IS NOT NULL", put: "deleted_at = -1" }],
+        seam: nothing,
+        shows_as: &["is left over", "the trail tells"],
     },
 ];
 

@@ -41,8 +41,10 @@ macro_rules! listed_where {
         WHEN 'client_misconfigured' THEN k.misconfigured_at IS NOT NULL OR c.last_error = 'client_addresses_changed'
         WHEN 'client_secret_expires' THEN k.secret_expires_at < ?12 + 2592000
         WHEN 'app_unreachable' THEN c.failures >= 3 AND c.status = 'connected' AND c.refused_since IS NULL
+          AND (k.misconfigured_error IS NULL OR c.last_error IS NOT k.misconfigured_error)
           AND coalesce(c.last_error, '') NOT IN ('client_secret_unreadable', 'client_key_unusable', 'client_addresses_changed')
         WHEN 'app_refuses' THEN c.refused_since IS NOT NULL AND c.status = 'connected' AND (c.failures >= 3 OR c.expires_at <= ?12)
+          AND coalesce(c.last_error, '') NOT IN ('client_secret_unreadable', 'client_key_unusable', 'client_addresses_changed')
         WHEN 'expires_soon' THEN c.status = 'connected' AND ((NOT c.refreshable AND c.expires_at < ?12 + 604800) OR c.refresh_expires_at < ?12 + 604800
           OR c.refresh_idle_until < ?12 + 604800 OR c.grant_expires_at < ?12 + 604800)
         WHEN 'nothing_shared' THEN c.status = 'connected' AND c.nothing_shared IS NOT NULL
