@@ -147,6 +147,7 @@ export async function ensureTools() {
 /** Makes sure that cargo can run tests as Wasm, under Node; answers the environment that tells it how. */
 export async function wasmTests() {
   const [wasmBindgen] = await Promise.all([ensureWasmBindgen(), ensureNpm()]);
+  await removeIntermediates();
   return { CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER: join(dirname(wasmBindgen), "wasm-bindgen-test-runner") };
 }
 
@@ -181,7 +182,11 @@ const ensureWasmBindgen = once(() =>
 const ensureWorkerBuild = once(() => ensureCargoTool("worker-build", WORKER_BUILD, "worker-build", ["--bin", "worker-build"]));
 
 /** Makes sure that there is a cargo-deny for `npm run audit`; answers its path. */
-export const ensureCargoDeny = once(() => ensureCargoTool("cargo-deny", CARGO_DENY, "cargo-deny"));
+export async function ensureCargoDeny() {
+  const path = await ensureCargoTool("cargo-deny", CARGO_DENY, "cargo-deny");
+  await removeIntermediates();
+  return path;
+}
 
 /** The tools run for seconds and take minutes to compile: optimised they would cost a new clone more than they ever give back. */
 const UNOPTIMISED = {
@@ -197,6 +202,7 @@ const toolsFolder = () => process.env.CONNECTIONS_TOOLS || join(process.env.XDG_
 const compiling = () => join(toolsFolder(), "compiling.lock");
 const intermediates = () => join(toolsFolder(), "target");
 
+/** A gigabyte that only the next tool would use. */
 async function removeIntermediates() {
   if (existsSync(intermediates())) await withLock(compiling(), async () => rmSync(intermediates(), { recursive: true, force: true }));
 }

@@ -19,12 +19,11 @@ export async function build({ quick = false } = {}) {
   const { env, workerBuild } = await ensureTools();
   await withLock(at(".dev/build.lock"), async () => {
     const inputs = fingerprint();
-    const [full, fast] = [`${inputs} full`, `${inputs} quick`];
-    if ((isBuilt(full) && existsSync(at("dist"))) || (quick && isBuilt(fast))) return say("The Worker is up to date.");
+    if (isEnough(built(), inputs, quick)) return say("The Worker is up to date.");
     for (const outdated of [STAMP, at("dist")]) rmSync(outdated, { recursive: true, force: true });
     await compile(workerBuild, env, quick ? ["--profile", "quick"] : ["--release"]);
     if (!quick) await bundle();
-    writeFileSync(STAMP, quick ? fast : full);
+    writeFileSync(STAMP, stampOf(inputs, quick));
   });
 }
 
@@ -40,8 +39,15 @@ async function bundle() {
   reportSize();
 }
 
-function isBuilt(inputs) {
-  return existsSync(at("build/index.js")) && existsSync(STAMP) && readFileSync(STAMP, "utf8") === inputs;
+const stampOf = (inputs, quick) => `${inputs} ${quick ? "quick" : "full"}`;
+
+/** Whether what a stamp tells of is what is asked for: of these inputs, and a full one unless a quick one will do. */
+export const isEnough = (stamp, inputs, quick) => stamp === stampOf(inputs, false) || (quick && stamp === stampOf(inputs, true));
+
+/** The stamp of what lies in build/ (and dist/, where it is a full one); undefined where that is incomplete. */
+function built() {
+  const stamp = existsSync(STAMP) && existsSync(at("build/index.js")) ? readFileSync(STAMP, "utf8") : undefined;
+  return stamp?.endsWith(" full") && !existsSync(at("dist/index.js")) ? undefined : stamp;
 }
 
 /** Content, not times: a fresh clone or a switch of branches changes every time and no content. */
