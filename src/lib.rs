@@ -45,6 +45,7 @@ pub mod config;
 pub mod core;
 pub mod egress;
 pub mod error;
+pub mod frozen;
 pub mod http;
 mod json;
 pub mod memo;

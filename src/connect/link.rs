@@ -235,7 +235,7 @@ async fn confirm_repair<P: Ports>(
 
 async fn confirm_new<P: Ports>(core: &Core<P>, link: &Link, id: &ConnectionId) -> Result<()> {
     let must = vec![connections::confirm(&link.workspace, id), store::links::confirmed(&link.workspace, &link.id)];
-    let event = core.event(&link.workspace, id, "confirmed", "embedder", None)?;
+    let event = core.event(&link.workspace, id, frozen::event::CONFIRMED, "embedder", None)?;
     if store::all_or_nothing(core.db(), must, vec![event]).await? {
         return Ok(());
     }

@@ -316,7 +316,7 @@ pub async fn start_offered<P: Ports>(
         None => None,
         Some(verifier) => Some(core.config.ring.seal(
             core.ports.random(),
-            &place(&wish.workspace, &id, "sealed_verifier"),
+            &place(&wish.workspace, &id, frozen::PKCE_VERIFIER),
             verifier,
         )?),
     };

@@ -16,6 +16,7 @@ use worker::{
     durable_object,
 };
 
+use crate::frozen::OBJECT_PENDING_WRITE;
 use crate::ids::ConnectionId;
 use crate::ports::{Errand, ErrandOutcome, Lifeboat, Refresher as RefresherPort};
 use crate::refresh;
@@ -129,7 +130,8 @@ pub(crate) enum Boat {
 impl Lifeboat for Boat {
     async fn keep(&self, _: &ConnectionId, sealed: &str) -> bool {
         let Self::Object(storage) = self else { return false };
-        storage.put(KEPT, sealed).await.is_ok() && storage.set_alarm(Duration::from_secs(DELIVER_AGAIN)).await.is_ok()
+        storage.put(OBJECT_PENDING_WRITE, sealed).await.is_ok()
+            && storage.set_alarm(Duration::from_secs(DELIVER_AGAIN)).await.is_ok()
     }
 }
 
@@ -200,13 +202,14 @@ async fn attempt(env: Env, storage: Storage, ask: Ask) -> ErrandOutcome {
 
 /// Delivers what is kept; answers whether nothing is left.
 async fn deliver(env: &Env, storage: &Storage) -> bool {
-    let Ok(kept) = storage.get::<String>(KEPT).await else { return false };
+    let Ok(kept) = storage.get::<String>(OBJECT_PENDING_WRITE).await else { return false };
     let Some(kept) = kept else { return true };
     let Ok(core) = super::core(env, Route::Nowhere, Boat::None) else { return false };
     if !refresh::deliver(&core, &kept).await {
         return false;
     }
     // The alarm and an attempt may deliver the same; neither may take away what came after it.
-    let unchanged = storage.get::<String>(KEPT).await.is_ok_and(|now| now.as_deref() == Some(kept.as_str()));
-    !unchanged || storage.delete(KEPT).await.is_ok()
+    let unchanged =
+        storage.get::<String>(OBJECT_PENDING_WRITE).await.is_ok_and(|now| now.as_deref() == Some(kept.as_str()));
+    !unchanged || storage.delete(OBJECT_PENDING_WRITE).await.is_ok()
 }

@@ -85,7 +85,8 @@ fn every_statement_of_the_hot_path_is_a_look_up_by_primary_key() {
     assert_eq!(scene.world.db.scanned.get(), 0, "no row is stepped over, however many connections there are");
     for sql in scene.world.db.seen.borrow().iter() {
         for line in scene.world.db.plan(sql).iter().filter(|line| !line.contains(" SUBQUERY ")) {
-            assert!(line.starts_with("SEARCH") && line.contains("USING PRIMARY KEY"), "{sql}: {line}");
+            let is_key = line.contains("USING PRIMARY KEY") || line.contains("USING INDEX sqlite_autoindex_");
+            assert!(line.starts_with("SEARCH") && is_key, "{sql}: {line}");
         }
     }
 }
@@ -261,9 +262,9 @@ fn refusals_come_in_the_order_of_the_contract() {
     };
     assert_eq!(code(scene.resolve(&id, asked("other", &elsewhere))), Code::WorkflowNotAllowed);
     assert_eq!(code(scene.resolve(&id, asked("w", &elsewhere))), Code::UnexpectedConnection);
-    scene.world.db.tamper("UPDATE connections SET status = 'needs_reconnect', reason = 'revoked'");
+    scene.world.db.tamper("UPDATE connections SET status = 'needs_reconnect', reconnect_reason = 'revoked'");
     assert_eq!(code(scene.resolve(&id, asked("w", &Expect::default()))), Code::NeedsReconnect);
-    scene.world.db.tamper("UPDATE connections SET status = 'connected', reason = NULL");
+    scene.world.db.tamper("UPDATE connections SET status = 'connected', reconnect_reason = NULL");
     assert_eq!(code(scene.resolve(&id, asked("w", &Expect::default()))), Code::MissingScopes);
 }
 

@@ -25,7 +25,7 @@ struct Sabotage {
     shows_as: &'static [&'static str],
 }
 
-const CLAIM: &str = "attempt_token_hash = ?7";
+const CLAIM: &str = "lease_token_hash = ?7";
 const PERSIST: &str = "last_attempt_id = ?5";
 const APPLIED: &str = "SELECT last_attempt_id, generation, version FROM";
 const DEAD: &str = "ELSE 'needs_reconnect' END, reason = ?6";
@@ -36,16 +36,17 @@ const MARK_DELETED: &str = "generation = generation + 1, next_check_at = NULL\n 
 
 // ---- what a hostile editor is up against ----
 
-const FLOW: &str = "SELECT * FROM authorizations WHERE state_hash = ?1";
+const FLOW: &str = "SELECT * FROM flows WHERE state_hash = ?1";
 const CONNECTION: &str = "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 const TO_REFRESH: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL";
 const TO_RESOLVE: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL AND workspace_id = (";
 const DEFINITION_TO_REFRESH: &str = "AND a.revision = c.app_revision WHERE c.id = ?1";
 const DEFINITION_TO_RESOLVE: &str = "WHERE c.id = ?1 AND c.app_revision > 0";
-const CLIENT: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND id = ?2";
-const CURRENT_CLIENT: &str = "FROM clients WHERE workspace_id = ?1 AND registration = ?2 AND current = 1";
-const CLIENTS: &str = "registration = ?2 ORDER BY current DESC, updated_at DESC";
-const CLIENT_TO_REFRESH: &str = "SELECT * FROM clients WHERE id = (SELECT client FROM connections WHERE id = ?1)";
+const CLIENT: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1 AND id = ?2";
+const CURRENT_CLIENT: &str = "FROM oauth_clients WHERE workspace_id = ?1 AND registration = ?2 AND is_current = 1";
+const CLIENTS: &str = "registration = ?2 ORDER BY is_current DESC, updated_at DESC";
+const CLIENT_TO_REFRESH: &str =
+    "SELECT * FROM oauth_clients WHERE id = (SELECT oauth_client FROM connections WHERE id = ?1)";
 
 /// The destinations of a row, and all that any edition names.
 const ANYWHERE: &str = r#"SELECT *, json_set(destinations,
@@ -64,12 +65,12 @@ const WIDENED: &str = r#"SELECT *, json_set(destinations,
     '$.api', json('["https://acme.example","https://rogue.example"]')) AS destinations "#;
 /// The destinations of a client with the rule of the placeholder as an edition loosens it.
 const LOOSENED: &str = r#"SELECT *, json_set(destinations, '$.rules', json('{"realm":{"from":"person","default":"main"}}')) AS destinations "#;
-const REDIRECT_OF_THE_FIRST: &str = "SELECT *, (SELECT c.redirect_id FROM clients c WHERE c.workspace_id = ?1
+const REDIRECT_OF_THE_FIRST: &str = "SELECT *, (SELECT c.redirect_id FROM oauth_clients c WHERE c.workspace_id = ?1
     ORDER BY c.created_at, c.id = c.redirect_id DESC LIMIT 1) AS redirect_id ";
 const BY_THE_CURRENT_REVISION: &str = "SELECT *, NULL AS destinations, (SELECT a.revision FROM apps a
-    WHERE a.workspace_id = authorizations.workspace_id AND a.id = authorizations.app AND a.current = 1) AS app_revision ";
+    WHERE a.workspace_id = flows.workspace_id AND a.id = flows.app AND a.is_current = 1) AS app_revision ";
 const ENDED_BY_THE_CURRENT_REVISION: &str = "RETURNING *, NULL AS destinations, (SELECT a.revision FROM apps a
-    WHERE a.workspace_id = connections.workspace_id AND a.id = connections.app AND a.current = 1) AS app_revision";
+    WHERE a.workspace_id = connections.workspace_id AND a.id = connections.app AND a.is_current = 1) AS app_revision";
 const LEAKS: &[&str] = &["where it was not given for"];
 
 fn nothing(_: &World) {}
@@ -87,14 +88,18 @@ const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         what: "no intent: the promise ends as it begins",
         theme: Theme::Anything,
-        edits: &[Edit { of: CLAIM, find: "attempt_until = ?6", put: "attempt_until = ?6 - 100000" }],
+        edits: &[Edit { of: CLAIM, find: "lease_expires_at = ?6", put: "lease_expires_at = ?6 - 100000" }],
         seam: nothing,
         shows_as: &["under way at once", "presented again"],
     },
     Sabotage {
         what: "a lease that is stolen: a promise in force is taken over",
         theme: Theme::SlowRecord,
-        edits: &[Edit { of: CLAIM, find: "AND (attempt_id IS NULL OR attempt_until + 5 < ?8)", put: "AND ?8 > 0" }],
+        edits: &[Edit {
+            of: CLAIM,
+            find: "AND (lease_attempt_id IS NULL OR lease_expires_at + 5 < ?8)",
+            put: "AND ?8 > 0",
+        }],
         seam: nothing,
         shows_as: &["under way at once", "presented again"],
     },
@@ -110,7 +115,7 @@ const SABOTAGES: &[Sabotage] = &[
         theme: Theme::Late,
         edits: &[Edit {
             of: PERSIST,
-            find: "AND generation = ?3 AND deleted_at IS NULL AND (attempt_id = ?5 OR version = ?4)",
+            find: "AND generation = ?3 AND deleted_at IS NULL AND (lease_attempt_id = ?5 OR version = ?4)",
             put: "AND ?3 > 0 AND ?4 > 0",
         }],
         seam: nothing,
@@ -119,7 +124,11 @@ const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         what: "a new token is dropped when somebody else has taken the promise over",
         theme: Theme::Takeover,
-        edits: &[Edit { of: PERSIST, find: "(attempt_id = ?5 OR version = ?4)", put: "(attempt_id = ?5 AND ?4 > 0)" }],
+        edits: &[Edit {
+            of: PERSIST,
+            find: "(lease_attempt_id = ?5 OR version = ?4)",
+            put: "(lease_attempt_id = ?5 AND ?4 > 0)",
+        }],
         seam: nothing,
         shows_as: &["had been in the program's hands"],
     },
@@ -128,7 +137,7 @@ const SABOTAGES: &[Sabotage] = &[
         theme: Theme::Late,
         edits: &[Edit {
             of: DEAD,
-            find: "AND generation = ?3 AND version = ?4 AND attempt_id = ?5 AND deleted_at IS NULL",
+            find: "AND generation = ?3 AND version = ?4 AND lease_attempt_id = ?5 AND deleted_at IS NULL",
             put: "AND ?3 > 0 AND ?4 > 0 AND ?5 <> '' AND deleted_at IS NULL",
         }],
         seam: nothing,
@@ -167,7 +176,7 @@ const SABOTAGES: &[Sabotage] = &[
         theme: Theme::Anything,
         edits: &[
             Edit { of: FAIL, find: "coalesce(?11, ambiguous_token_hash)", put: "coalesce(NULL, substr(?11, 1, 0))" },
-            Edit { of: FAIL, find: "ELSE attempt_token_hash END", put: "ELSE '' END" },
+            Edit { of: FAIL, find: "ELSE lease_token_hash END", put: "ELSE '' END" },
         ],
         seam: nothing,
         shows_as: &["named revoked"],
@@ -194,7 +203,7 @@ const SABOTAGES: &[Sabotage] = &[
         what: "an answer is taken for stored that is not",
         theme: Theme::Anything,
         edits: &[
-            Edit { of: PERSIST, find: "(attempt_id = ?5 OR version = ?4)", put: "?4 < 0 AND ?5 = ''" },
+            Edit { of: PERSIST, find: "(lease_attempt_id = ?5 OR version = ?4)", put: "?4 < 0 AND ?5 = ''" },
             Edit { of: APPLIED, find: "version FROM", put: "version + 1 AS version FROM" },
         ],
         seam: nothing,

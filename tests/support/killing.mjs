@@ -159,7 +159,7 @@ async function look({ app, installation, connections }) {
 async function timePasses({ app, installation }, seconds) {
   const columns = ["connected_at", "expires_at", "refreshed_at", "refresh_expires_at", "attempt_until", "next_attempt_at", "checked_at", "next_check_at"];
   await installation.run(`UPDATE connections SET ${columns.map((name) => `${name} = max(${name} - ?1, 0)`).join(", ")}`, seconds);
-  await installation.run("UPDATE clients SET backoff_until = max(backoff_until - ?1, 0)", seconds);
+  await installation.run("UPDATE oauth_clients SET backoff_until = max(backoff_until - ?1, 0)", seconds);
   app.advance(seconds);
 }
 

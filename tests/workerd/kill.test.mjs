@@ -41,7 +41,7 @@ test("a runtime that is killed among refreshes loses nothing at an app with grac
 const SPOILED = [
   {
     wrong: "does not say what killed a connection",
-    when: "UPDATE OF reason ON connections WHEN NEW.reason = 'lost_rotation'",
+    when: "UPDATE OF reconnect_reason ON connections WHEN NEW.reconnect_reason = 'lost_rotation'",
     does: "reason = 'revoked'",
     found: /a lost answer was called .* revoked/,
   },
@@ -53,7 +53,7 @@ const SPOILED = [
   },
   {
     wrong: "writes down no intent",
-    when: "UPDATE OF attempt_id ON connections WHEN NEW.attempt_id IS NOT NULL",
+    when: "UPDATE OF lease_attempt_id ON connections WHEN NEW.lease_attempt_id IS NOT NULL",
     does: "attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL",
     found: /without an intent/,
   },
