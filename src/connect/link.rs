@@ -8,7 +8,8 @@ use crate::app::{AppId, Definition, WayId};
 use crate::caller::{Maker, hash, same};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
-use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_text};
+use crate::frozen;
+use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_token};
 use crate::ports::Ports;
 use crate::quotas::{self, Quota};
 use crate::registry;
@@ -83,9 +84,9 @@ pub async fn create<P: Ports>(
         connection.as_ref().map(|connection| &connection.way).filter(|way| definition.way(Some(way)).is_some());
     walkable(core, workspace, definition, new.way.as_ref().or(repaired)).await?;
     let now = core.now();
-    let token = Secret::new(random_text::<32>(core.ports.random())?);
+    let token = Secret::new(random_token(core.ports.random(), workspace.shard())?);
     let link = Link {
-        id: LinkId::random(core.ports.random())?,
+        id: LinkId::random(core.ports.random(), workspace.shard())?,
         workspace: workspace.clone(),
         app,
         way: new.way,

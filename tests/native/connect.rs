@@ -10,7 +10,7 @@ use connections::connection::{Account, Connection, Status};
 use connections::disconnect::Revoked;
 use connections::error::Code;
 use connections::http::Method;
-use connections::ids::{AuthorizationId, ClientId, ConnectionId};
+use connections::ids::{AuthorizationId, ClientId, ConnectionId, Shard};
 use connections::ports::{Database as _, Errand, ErrandOutcome, HttpError, Ports as _, Refresher as _};
 use connections::resolve::{Ask, Consistency};
 use connections::secret::Secret;
@@ -85,7 +85,7 @@ fn the_authorize_url_carries_what_the_protocol_asks_for_and_no_secret() {
     assert_eq!(first["code_challenge_method"], "S256");
     assert_eq!(first["redirect_uri"], format!("https://c.example.com/oauth/callback/{}", scene.client));
     assert_eq!((first["scope"].as_str(), first["prompt"].as_str()), ("read write", "consent"));
-    assert_eq!(first["state"].len(), 43, "256 bits");
+    assert_eq!(first["state"].len(), 45, "a shard and 256 bits");
     assert_ne!(first["state"], second["state"]);
     assert_ne!(first["code_challenge"], second["code_challenge"]);
     assert!(!format!("{first:?}").contains("canary7f3a"));
@@ -228,7 +228,7 @@ fn a_state_is_spent_once_however_many_callbacks_race() {
 #[test]
 fn an_answer_that_is_not_the_apps_ends_the_flow_before_any_request() {
     let scene = Scene::new();
-    let other = scene.world.run(async { ClientId::random(scene.world.core().ports.random()).unwrap() });
+    let other = scene.world.run(async { ClientId::random(scene.world.core().ports.random(), Shard::FIRST).unwrap() });
     let back = consented(&scene, "ann");
     let landing = scene.world.run(async {
         let sessions = [BROWSER.to_owned()];
@@ -299,7 +299,7 @@ fn an_issuer_that_promised_its_name_must_say_it() {
 
 #[test]
 fn a_state_is_as_long_as_the_app_takes_it() {
-    for (definition, length) in [(json!({}), 43), (json!({ "auth": { "state_length": 32 } }), 32)] {
+    for (definition, length) in [(json!({}), 45), (json!({ "auth": { "state_length": 32 } }), 32)] {
         let scene = Scene::with(&definition);
         let url = scene.start(&scene.wish(), BROWSER);
         let (code, state) = scene.world.acme.consent(&url, "ann");

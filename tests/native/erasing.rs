@@ -9,7 +9,7 @@ use connections::credential::Credential;
 use connections::error::Code;
 use connections::http::routes::{Auth, ROUTES};
 use connections::http::{self, Body, Method, Request};
-use connections::ids::ConnectionId;
+use connections::ids::{ConnectionId, Shard};
 use connections::ports::{Database as _, Ports as _};
 use connections::resolve::{self, Ask, Consistency};
 use connections::store;
@@ -301,7 +301,7 @@ fn nothing_is_made_in_a_deleted_workspace_by_a_request_that_was_let_in_before() 
         );
         assert_eq!(scene.world.db.number(&trigger), 1, "{table}");
     }
-    let key = connections::caller::new_key(scene.world.core().ports.random()).unwrap();
+    let key = connections::caller::new_key(scene.world.core().ports.random(), Shard::FIRST).unwrap();
     let row = connections::caller::Key {
         id: key.0,
         workspace: scene.workspace.clone(),
@@ -352,7 +352,7 @@ fn fill(scene: &Scene, count: usize) -> usize {
     let mut granted = 1;
     let core = scene.world.core();
     for at in 1..count {
-        let id = ConnectionId::random(core.ports.random()).unwrap();
+        let id = ConnectionId::random(core.ports.random(), Shard::FIRST).unwrap();
         let has_grant = at % 5 == 0;
         granted += usize::from(has_grant);
         let sealed = (has_grant || at % 2 == 0).then(|| {

@@ -32,6 +32,7 @@ mod requests;
 mod reseal;
 mod resolve;
 mod security;
+mod shards;
 mod sql;
 mod vault;
 mod ways;

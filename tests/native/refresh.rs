@@ -889,7 +889,11 @@ fn connections_stay_with_the_client_they_were_made_with() {
         let core = scene.world.core();
         let mut other =
             connections::store::clients::get(core.db(), &scene.workspace, &scene.client).await.unwrap().unwrap();
-        other.id = connections::ids::ClientId::random(connections::ports::Ports::random(&core.ports)).unwrap();
+        other.id = connections::ids::ClientId::random(
+            connections::ports::Ports::random(&core.ports),
+            connections::ids::Shard::FIRST,
+        )
+        .unwrap();
         other.client_id = "another".into();
         other.sealed_secret = None;
         connections::store::clients::put(core.db(), &other).await.unwrap();

@@ -3,7 +3,7 @@
 use connections::app::AppId;
 use connections::caller::Scope;
 use connections::error::{Code, Error};
-use connections::ids::ConnectionId;
+use connections::ids::{ConnectionId, Shard};
 use connections::ports::{Database as _, Errand, ErrandOutcome, HttpError};
 use connections::resolve::{Answered, Ask, Consistency, Expect, Freshness, Source, afterwards, resolve};
 use connections::store;
@@ -196,7 +196,7 @@ fn keys_that_are_not_in_force_are_unauthorized() {
     let soon = scene.world.now().plus(10);
     let ending = scene.make_key(|key| key.expires_at = Some(soon));
     let revoked = scene.make_key(|_| {});
-    let unknown = connections::caller::new_key(&crate::support::outside::Seeded::new(77)).unwrap().1;
+    let unknown = connections::caller::new_key(&crate::support::outside::Seeded::new(77), Shard::FIRST).unwrap().1;
     let unknown = connections::caller::PresentedKey::parse(unknown.expose()).unwrap();
     scene.world.run(async {
         let core = scene.world.core();
@@ -247,7 +247,7 @@ fn refusals_come_in_the_order_of_the_contract() {
     let missing = ConnectionId::parse("con_0123456789abcdefABCD-_").unwrap();
     let bad = || Ask { min_ttl: -1, ..step("other", "s") };
     let weak = scene.make_key(|key| key.scopes = vec![Scope::ConnectionsRead]);
-    let stranger = connections::caller::new_key(&crate::support::outside::Seeded::new(5)).unwrap().1;
+    let stranger = connections::caller::new_key(&crate::support::outside::Seeded::new(5), Shard::FIRST).unwrap().1;
     let stranger = connections::caller::PresentedKey::parse(stranger.expose()).unwrap();
     patch(&scene, &id, &allow_only("w"));
     assert_eq!(code(scene.resolve_as(&stranger, &missing, bad())), Code::Unauthorized);

@@ -2,7 +2,7 @@
 
 use connections::connect::settle::{Choice, choose};
 use connections::error::Code;
-use connections::ids::ConnectionId;
+use connections::ids::{ConnectionId, Shard};
 use connections::ports::{Errand, ErrandOutcome, HttpError, Ports as _};
 use connections::resolve::{Ask, Consistency};
 use serde_json::json;
@@ -214,7 +214,7 @@ fn ids_and_states_never_repeat() {
     let scene = Scene::new();
     let mut ids = std::collections::BTreeSet::new();
     for _ in 0..1000 {
-        let id = ConnectionId::random(scene.world.core().ports.random()).unwrap();
+        let id = ConnectionId::random(scene.world.core().ports.random(), Shard::FIRST).unwrap();
         assert!(ids.insert(id));
     }
 }

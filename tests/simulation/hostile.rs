@@ -18,7 +18,7 @@ use connections::connect::settle::Deciding;
 use connections::connect::start::{self, Wish};
 use connections::core::Core;
 use connections::error::{Error, Result};
-use connections::ids::{ClientId, ConnectionId};
+use connections::ids::{ClientId, ConnectionId, Shard};
 use connections::ports::{Clock as _, Errand, Ports, Refresher as _};
 use connections::resolve::{self, Ask, Resolved};
 use connections::secret::Secret;
@@ -101,7 +101,7 @@ impl Hostile {
             rogue,
             secrets,
             registered,
-            keyed: ConnectionId::random(scene.world.core().ports.random()).unwrap(),
+            keyed: ConnectionId::random(scene.world.core().ports.random(), Shard::FIRST).unwrap(),
             keys: Cell::new(0),
             entered: RefCell::default(),
             taken_in: Cell::new(0),

@@ -55,7 +55,7 @@ pub(super) async fn apply<P: Ports>(core: &Core<P>, case: &Case<'_>, target: Tar
 async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Result<Option<Failure>> {
     let Case { flow, grant, .. } = case;
     let now = core.now();
-    let id = ConnectionId::random(core.ports.random())?;
+    let id = ConnectionId::random(core.ports.random(), flow.workspace.shard())?;
     let (status, link, outcome) = if confirm {
         (Status::AwaitingConfirmation, LinkStatus::AwaitingConfirmation, Outcome::AwaitingConfirmation)
     } else {
