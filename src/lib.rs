@@ -48,6 +48,7 @@ pub mod error;
 pub mod frozen;
 pub mod http;
 mod json;
+pub mod maintenance;
 pub mod memo;
 pub mod patience;
 pub mod ports;

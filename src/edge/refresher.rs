@@ -18,6 +18,7 @@ use worker::{
 
 use crate::frozen::OBJECT_PENDING_WRITE;
 use crate::ids::ConnectionId;
+use crate::maintenance;
 use crate::ports::{Errand, ErrandOutcome, Lifeboat, Refresher as RefresherPort};
 use crate::refresh;
 
@@ -27,8 +28,14 @@ const PATIENCE: u64 = 10_000;
 const DELIVER_AGAIN: u64 = 5;
 /// Subrequests of an errand that runs in the request itself: read, claim, discovery, request, write.
 const ERRAND_HERE: i64 = 6;
-/// The one key of the object's storage.
-const KEPT: &str = "renewal";
+
+/// The same while the operator changes the database.
+const DELIVER_AFTER_MAINTENANCE: u64 = 60;
+
+/// Where the variable can't be read nothing is done, as during maintenance.
+fn is_under_maintenance(env: &Env) -> bool {
+    super::maintenance(env).unwrap_or(true)
+}
 
 /// What is asked of the object.
 #[derive(Serialize, Deserialize)]
@@ -152,12 +159,19 @@ impl DurableObject for Refresher {
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         let ask: Ask = serde_json::from_slice(&request.bytes().await?)?;
+        if is_under_maintenance(&self.env) {
+            return Response::from_json(&ErrandOutcome::Unavailable { retry_after: maintenance::RETRY_AFTER });
+        }
         let outcome = self.join_or_begin(ask).await;
         Response::from_json(&outcome)
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
         let storage = self.state.storage();
+        if is_under_maintenance(&self.env) {
+            storage.set_alarm(Duration::from_secs(DELIVER_AFTER_MAINTENANCE)).await?;
+            return Response::ok("");
+        }
         if !deliver(&self.env, &storage).await {
             storage.set_alarm(Duration::from_secs(DELIVER_AGAIN)).await?;
         }

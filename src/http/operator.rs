@@ -225,6 +225,11 @@ pub(super) fn unhealthy() -> Response {
     Response::json(503, &json!({ "status": "unavailable" }))
 }
 
+/// The same while the operator changes the database.
+pub(super) fn under_maintenance() -> Response {
+    Response::json(503, &json!({ "status": "maintenance" }))
+}
+
 pub(super) async fn show_openapi<P: Ports>(_: &Core<P>, _: &Call<'_>) -> Result<Response> {
     Ok(Response::new(200, "application/json; charset=utf-8", openapi::DOCUMENT.to_owned()))
 }
