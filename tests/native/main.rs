@@ -34,5 +34,6 @@ mod resolve;
 mod security;
 mod shards;
 mod sql;
+mod upgrade;
 mod vault;
 mod ways;
