@@ -26,12 +26,11 @@ pub(crate) fn read() -> Plans {
     let mut plans = Plans::new();
     let mut at = String::new();
     for line in std::fs::read_to_string(FILE).unwrap_or_default().lines() {
-        match line.strip_prefix("  ") {
-            Some(step) => plans.get_mut(&at).unwrap().push(step.to_owned()),
-            None => {
-                line.clone_into(&mut at);
-                plans.insert(at.clone(), vec![]);
-            }
+        if let Some(step) = line.strip_prefix("  ") {
+            plans.get_mut(&at).unwrap().push(step.to_owned());
+        } else {
+            line.clone_into(&mut at);
+            plans.insert(at.clone(), vec![]);
         }
     }
     plans
