@@ -28,7 +28,7 @@ struct Sabotage {
 const CLAIM: &str = "lease_token_hash = ?7";
 const PERSIST: &str = "last_attempt_id = ?5";
 const APPLIED: &str = "SELECT last_attempt_id, generation, version FROM";
-const DEAD: &str = "ELSE 'needs_reconnect' END, reason = ?6";
+const DEAD: &str = "ELSE 'needs_reconnect' END, reconnect_reason = ?6";
 const FAIL: &str = "ambiguous_token_hash = coalesce(?11, ambiguous_token_hash)";
 const RECONNECT: &str = "UPDATE connections SET app_revision = ?4";
 const RESEAL: &str = "UPDATE connections SET sealed_credential = n.sealed";
@@ -58,7 +58,7 @@ const ANYWHERE_BY_THE_CURRENT_CLIENT: &str = r#"SELECT *, json_set(destinations,
     '$.token', json('["https://acme.example/token","https://acme.example/main/token","https://acme.example/rogue/token","https://rogue.example/token"]'),
     '$.revoke', json('["https://acme.example/revoke","https://acme.example/main/revoke","https://acme.example/rogue/revoke","https://rogue.example/revoke"]'),
     '$.api', json('["https://acme.example","https://rogue.example"]')) AS destinations,
-    (SELECT c.id FROM clients c WHERE c.workspace_id = ?1 AND c.registration = connections.app AND c.current = 1) AS client "#;
+    (SELECT c.id FROM oauth_clients c WHERE c.workspace_id = ?1 AND c.registration = connections.app AND c.is_current = 1) AS oauth_client "#;
 /// The destinations of a client, and all revocation and API addresses that any edition names.
 const WIDENED: &str = r#"SELECT *, json_set(destinations,
     '$.revoke', json('["https://acme.example/revoke","https://acme.example/{realm}/revoke","https://acme.example/rogue/revoke","https://rogue.example/revoke"]'),
@@ -149,7 +149,7 @@ const SABOTAGES: &[Sabotage] = &[
         edits: &[Edit {
             of: FAIL,
             find: "failures = failures + 1",
-            put: "failures = failures + 1, status = 'needs_reconnect', reason = 'revoked'",
+            put: "failures = failures + 1, status = 'needs_reconnect', reconnect_reason = 'revoked'",
         }],
         seam: nothing,
         shows_as: &["alive at the app"],

@@ -25,7 +25,7 @@ const CORPUS: [&str; 24] = [
     "1 OR 1=1",
     "x' UNION SELECT key_hash, 1, 2 FROM api_keys --",
     "x'; DROP TABLE connections; --",
-    "x'; UPDATE keys SET scopes = '[\"*\"]'; --",
+    "x'; UPDATE api_keys SET scopes = '[\"*\"]'; --",
     "' || (SELECT sealed_credential FROM connections) || '",
     "(SELECT token_hash FROM sessions)",
     "1; ATTACH DATABASE 'x' AS y",
