@@ -283,7 +283,7 @@ const SABOTAGES: &[Sabotage] = &[
         theme: Theme::Editor,
         edits: &[
             read_as(TO_REFRESH, "SELECT *, NULL AS destinations "),
-            Edit { of: DEFINITION_TO_REFRESH, find: "a.revision = c.app_revision", put: "a.current = 1" },
+            Edit { of: DEFINITION_TO_REFRESH, find: "a.revision = c.app_revision", put: "a.is_current = 1" },
         ],
         seam: nothing,
         shows_as: LEAKS,
@@ -293,7 +293,7 @@ const SABOTAGES: &[Sabotage] = &[
         theme: Theme::Editor,
         edits: &[
             read_as(TO_REFRESH, ANYWHERE),
-            Edit { of: DEFINITION_TO_REFRESH, find: "a.revision = c.app_revision", put: "a.current = 1" },
+            Edit { of: DEFINITION_TO_REFRESH, find: "a.revision = c.app_revision", put: "a.is_current = 1" },
         ],
         seam: nothing,
         shows_as: LEAKS,
@@ -303,7 +303,7 @@ const SABOTAGES: &[Sabotage] = &[
         theme: Theme::Editor,
         edits: &[
             read_as(TO_RESOLVE, "SELECT *, NULL AS destinations "),
-            Edit { of: DEFINITION_TO_RESOLVE, find: "a.revision = c.app_revision", put: "a.current = 1" },
+            Edit { of: DEFINITION_TO_RESOLVE, find: "a.revision = c.app_revision", put: "a.is_current = 1" },
         ],
         seam: nothing,
         shows_as: &["a caller is told to send it to"],
