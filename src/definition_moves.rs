@@ -15,6 +15,7 @@ use crate::connection::{Connection, DefinitionChange, Obstacle};
 use crate::core::Core;
 use crate::destinations::Destinations;
 use crate::error::{Code, Error, Result};
+use crate::frozen;
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, Ports};
 use crate::registry::{self, DISCOVERY_COST};
@@ -106,13 +107,13 @@ pub(crate) async fn step<P: Ports>(core: &Core<P>, of: &DefinitionMove, actor: &
                 let detail = format!("revision {} → {}", connection.app_revision, of.app.revision);
                 moving.push((statements.len(), connection.id.clone()));
                 statements.push(rows::move_to(of, connection, &keeps, core.now()));
-                statements.push(events::if_changed(event("definition_updated", &detail)?));
+                statements.push(events::if_changed(event(frozen::event::DEFINITION_UPDATED, &detail)?));
             }
             Judgement::Stays(why) => {
                 staying += 1;
                 let detail = why.obstacle.as_str();
                 statements.push(rows::stay(connection, &why));
-                statements.push(events::if_changed(event("definition_changed", detail)?));
+                statements.push(events::if_changed(event(frozen::event::DEFINITION_CHANGED, detail)?));
             }
         }
     }

@@ -19,6 +19,7 @@ use crate::credential::{Credential, Token};
 use crate::destinations::Destinations;
 use crate::egress::Address;
 use crate::error::{Error, Result};
+use crate::frozen;
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, Outbound, Ports, Statement};
 use crate::registry::{self, DISCOVERY_COST};
@@ -76,7 +77,13 @@ pub async fn disconnect<P: Ports>(
     let mut statements = grant.statements(core, revoked)?;
     statements.extend(refreshes::erase(&ended.workspace, &ended.id));
     statements.extend(removal.done(copies));
-    statements.push(core.event(&ended.workspace, &ended.id, "disconnected", actor, Some(word(revoked)))?);
+    statements.push(core.event(
+        &ended.workspace,
+        &ended.id,
+        frozen::event::DISCONNECTED,
+        actor,
+        Some(word(revoked)),
+    )?);
     core.db().batch(statements).await?;
     Ok((Disconnected { revoked, retrying: revoked == Revoked::Failed && grant.credential.is_some() }, copies))
 }
@@ -137,7 +144,7 @@ impl Ending {
 
     /// The line of the audit trail about it, where nobody waits for the answer.
     pub(crate) fn event<P: Ports>(&self, core: &Core<P>, revoked: Revoked) -> Result<Statement> {
-        core.event(&self.job.workspace, &self.job.connection, "disconnected", "clock", Some(word(revoked)))
+        core.event(&self.job.workspace, &self.job.connection, frozen::event::DISCONNECTED, "clock", Some(word(revoked)))
     }
 
     /// What is written of it: what failed is kept, sealed, and tried again for a day.
@@ -402,13 +409,7 @@ async fn revoke_by_access<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &T
 }
 
 fn place<'a>(workspace: &'a WorkspaceId, id: &'a ConnectionId) -> Place<'a> {
-    Place {
-        workspace: workspace.as_str(),
-        table: "revocations",
-        row: id.as_str(),
-        field: "sealed_tokens",
-        generation: 0,
-    }
+    Place::of(frozen::REVOKED_TOKENS, workspace.as_str(), id.as_str(), 0)
 }
 
 fn job<P: Ports>(core: &Core<P>, of: &Connection) -> Revocation {

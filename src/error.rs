@@ -70,13 +70,15 @@ pub enum Code {
     Misconfigured,
     /// The database did not answer.
     DatabaseUnavailable,
+    /// The operator changes the database: nothing is done for a while.
+    Maintenance,
     /// A fault of ours.
     Internal,
 }
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Unauthorized,
         Self::InsufficientKeyScope,
         Self::AdminRequired,
@@ -105,6 +107,7 @@ impl Code {
         Self::AddressesChanged,
         Self::Misconfigured,
         Self::DatabaseUnavailable,
+        Self::Maintenance,
         Self::Internal,
     ];
 
@@ -139,6 +142,7 @@ impl Code {
             Self::AddressesChanged => "addresses_changed",
             Self::Misconfigured => "misconfigured",
             Self::DatabaseUnavailable => "database_unavailable",
+            Self::Maintenance => "maintenance",
             Self::Internal => "internal",
         }
     }

@@ -35,6 +35,7 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::egress::Egress;
 use crate::error::{Code, Error, Result};
+use crate::maintenance;
 use crate::ports::Ports;
 use crate::resolve::{After, unauthorized};
 use crate::store;
@@ -303,6 +304,17 @@ pub fn misconfigured(request: &Request, error: &Error) -> Response {
         refusal(request, &found, error, &page::Shell::default())
     };
     finished(response, request, None)
+}
+
+/// Answers a request while the operator changes the database. Nothing is read or written: the database may have any form.
+pub fn under_maintenance(request: &Request) -> Response {
+    let found = routes::find(request.method, &request.path);
+    let response = if request.path == "/healthz" {
+        operator::under_maintenance()
+    } else {
+        refusal(request, &found, &maintenance::error(), &page::Shell::default())
+    };
+    finished(response.with("retry-after", maintenance::RETRY_AFTER.to_string()), request, None)
 }
 
 /// A resolve may go on while the database is out of reach: it can only read the cache, whose entries

@@ -16,6 +16,7 @@ use crate::core::Core;
 use crate::credential::Credential;
 use crate::destinations::Destinations;
 use crate::error::Result;
+use crate::frozen;
 use crate::ids::{AuthorizationId, ClientId};
 use crate::ports::{Database, HttpError, Ports, Statement};
 use crate::registry;
@@ -363,7 +364,7 @@ async fn exchange<P: Ports>(
         Some(sealed) => Some(
             core.config
                 .ring
-                .open(&place(&flow.workspace, &flow.id, "sealed_verifier"), sealed)
+                .open(&place(&flow.workspace, &flow.id, frozen::PKCE_VERIFIER), sealed)
                 .map_err(|_| crate::error::Error::internal("a flow's verifier does not open"))?,
         ),
     };

@@ -67,13 +67,13 @@ pub async fn put<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, app: &App, n
         Some(client) => client.redirect_id.clone(),
         None => match told_before(workspace, app, &server) {
             told if is_free(&all, &told) => told,
-            _ => ClientId::random(core.ports.random())?,
+            _ => ClientId::random(core.ports.random(), workspace.shard())?,
         },
     };
     let id = match same {
         Some(client) => client.id.clone(),
         None if all.iter().all(|(client, _)| client.id != redirect_id) => redirect_id.clone(),
-        None => ClientId::random(core.ports.random())?,
+        None => ClientId::random(core.ports.random(), workspace.shard())?,
     };
     let wanted = app.custom.then(|| Destinations::of_client(app, &variables));
     let (sealed_secret, destinations) = match (&new.secret, same) {

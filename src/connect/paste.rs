@@ -18,7 +18,7 @@ use crate::core::Core;
 use crate::credential::{Credential, Token};
 use crate::destinations::Destinations;
 use crate::error::{Error, Result};
-use crate::ids::{AuthorizationId, random_text};
+use crate::ids::{AuthorizationId, random_token};
 use crate::ports::{Clock, Database, DatabaseError, Ports};
 use crate::registry;
 use crate::secret::Secret;
@@ -200,7 +200,7 @@ async fn begin<P: Ports>(
 ) -> Result<Authorization> {
     let now = core.now();
     let flow = Authorization {
-        id: AuthorizationId::random(core.ports.random())?,
+        id: AuthorizationId::random(core.ports.random(), wish.workspace.shard())?,
         session_hash: session_hash.to_owned(),
         workspace: wish.workspace.clone(),
         app: offer.app.id.clone(),
@@ -227,7 +227,7 @@ async fn begin<P: Ports>(
         expires_at: now.plus(FLOW_KEPT),
     };
     // Nobody comes back with a state: it is made up and told to nobody.
-    let state = Secret::new(random_text::<32>(core.ports.random())?);
+    let state = Secret::new(random_token(core.ports.random(), flow.workspace.shard())?);
     insert(core, &flow, &crate::caller::hash(state.expose())).await?;
     Ok(flow)
 }

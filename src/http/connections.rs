@@ -16,6 +16,7 @@ use crate::connection::{Connection, Status};
 use crate::core::Core;
 use crate::disconnect;
 use crate::error::{Error, FieldError, Result};
+use crate::frozen;
 use crate::ids::ConnectionId;
 use crate::ports::{Database, ErrandOutcome, Ports};
 use crate::resolve::removal::{CachedCopies, Removal};
@@ -131,7 +132,7 @@ pub(super) async fn edit<P: Ports>(
 ) -> Result<Option<CachedCopies>> {
     let connection = &listed.connection;
     let Some(changed) = changed(connection, patch) else { return Ok(None) };
-    let event = core.event(&connection.workspace, &connection.id, "edited", actor, Some(&changed))?;
+    let event = core.event(&connection.workspace, &connection.id, frozen::event::EDITED, actor, Some(&changed))?;
     let removal = Removal::of_connection(core, &connection.id)?;
     let mut statements = vec![rows::patch(&connection.workspace, &connection.id, patch), event];
     statements.extend(removal.note());

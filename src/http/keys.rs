@@ -92,7 +92,7 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
     let maker = call.key()?;
     let now = core.now();
     check(&new, maker, now)?;
-    let (id, text, hash) = new_key(core.ports.random())?;
+    let (id, text, hash) = new_key(core.ports.random(), maker.workspace.shard())?;
     let key = Key {
         id,
         workspace: maker.workspace.clone(),

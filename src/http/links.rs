@@ -12,7 +12,7 @@ use crate::caller::{Maker, hash};
 use crate::connect::link::{self, LONGEST_LIFE, NewLink, USUAL_LIFE};
 use crate::core::Core;
 use crate::error::{Error, Result};
-use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_text};
+use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_token};
 use crate::json::objects;
 use crate::ports::Ports;
 use crate::quotas::{self, Quota};
@@ -177,7 +177,7 @@ pub(super) async fn create_sign_in<P: Ports>(core: &Core<P>, call: &Call<'_>) ->
     let return_to = input.return_to.map(|text| own_page(core, &text)).transpose()?;
     // An address tells a person who they are as well as a name does.
     let user = user(UserInput { id: input.user.id, name: input.user.name.or(input.user.email) })?;
-    let token = Secret::new(random_text::<32>(core.ports.random())?);
+    let token = Secret::new(random_token(core.ports.random(), key.workspace.shard())?);
     let (now, maker) = (core.now(), Maker::from(key));
     let sign_in = SignIn {
         hash: hash(token.expose()),

@@ -8,7 +8,7 @@ use super::{Call, Response, input, openapi, view};
 use crate::caller::{Key, Scope, new_key};
 use crate::core::Core;
 use crate::error::{Error, Result};
-use crate::ids::WorkspaceId;
+use crate::ids::{Shard, WorkspaceId};
 use crate::ports::{Database, Ports};
 use crate::resolve::cached;
 use crate::resolve::removal::{self, CachedCopies};
@@ -32,12 +32,12 @@ pub(super) async fn create_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) 
     let new: NewWorkspace = input::json(call.request)?;
     let now = core.now();
     let workspace = Workspace {
-        id: WorkspaceId::random(core.ports.random())?,
+        id: WorkspaceId::random(core.ports.random(), Shard::FIRST)?,
         name: input::name("name", &new.name, LONGEST_NAME)?,
         allowed_origins: vec![],
         created_at: now,
     };
-    let (id, text, hash) = new_key(core.ports.random())?;
+    let (id, text, hash) = new_key(core.ports.random(), workspace.id.shard())?;
     let key = Key {
         id,
         workspace: workspace.id.clone(),
@@ -223,6 +223,11 @@ pub(super) async fn health<P: Ports>(core: &Core<P>, _: &Call<'_>) -> Result<Res
 /// No details: anybody may ask.
 pub(super) fn unhealthy() -> Response {
     Response::json(503, &json!({ "status": "unavailable" }))
+}
+
+/// The same while the operator changes the database.
+pub(super) fn under_maintenance() -> Response {
+    Response::json(503, &json!({ "status": "maintenance" }))
 }
 
 pub(super) async fn show_openapi<P: Ports>(_: &Core<P>, _: &Call<'_>) -> Result<Response> {

@@ -38,6 +38,7 @@ pub(super) fn status(code: Code) -> (u16, &'static str) {
         Code::RefreshInProgress => (503, "A refresh is in progress"),
         Code::Misconfigured => (503, "The installation is misconfigured"),
         Code::DatabaseUnavailable => (503, "The database is unavailable"),
+        Code::Maintenance => (503, "Maintenance"),
         Code::Internal => (500, "Something went wrong"),
     }
 }

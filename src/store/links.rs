@@ -12,21 +12,21 @@ use crate::workspace::User;
 
 /// A key that is being revoked makes nothing any more.
 const INSERT: &str =
-    "INSERT INTO links (id, token_hash, workspace_id, app, connection_id, scopes, user_id, user_name, return_to,
-      on_duplicate, confirm, status, created_at, expires_at, way, made_by, key_expires_at)
+    "INSERT INTO connect_links (id, token_hash, workspace_id, app, connection_id, scopes, user_id, user_name, return_to,
+      on_duplicate, requires_confirmation, status, created_at, expires_at, auth_method, created_by_key, key_expires_at)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'open', ?12, ?13, ?14, ?15, ?16
-    WHERE ?15 IS NULL OR EXISTS (SELECT 1 FROM keys WHERE id = ?15 AND revoked_at IS NULL)";
+    WHERE ?15 IS NULL OR EXISTS (SELECT 1 FROM api_keys WHERE id = ?15 AND revoked_at IS NULL)";
 /// Until when its person may answer a question that one of its flows asks.
 macro_rules! choice_until {
     () => {
-        "(SELECT max(expires_at) FROM authorizations WHERE session_hash = links.session_hash AND link_id = links.id
-      AND outcome = 'undecided')"
+        "(SELECT max(expires_at) FROM flows WHERE session_hash = connect_links.session_hash AND link_id = connect_links.id
+      AND status = 'undecided')"
     };
 }
 /// A link's row, with until when its person may answer a question.
 macro_rules! select_links {
     () => {
-        concat!("SELECT *, ", choice_until!(), " AS choice_until FROM links")
+        concat!("SELECT *, ", choice_until!(), " AS choice_until FROM connect_links")
     };
 }
 /// The link, where a browser may begin it, or begin it anew. A question that waits for an answer stays with its browser.
@@ -43,7 +43,7 @@ macro_rules! can_be_begun {
 /// The session of another browser that has begun the link.
 macro_rules! session_before {
     () => {
-        concat!("(SELECT session_hash FROM links WHERE ", can_be_begun!(), " AND session_hash <> ?3)")
+        concat!("(SELECT session_hash FROM connect_links WHERE ", can_be_begun!(), " AND session_hash <> ?3)")
     };
 }
 
@@ -51,19 +51,19 @@ const BY_TOKEN: &str = concat!(select_links!(), " WHERE token_hash = ?1");
 const GET: &str = concat!(select_links!(), " WHERE workspace_id = ?1 AND id = ?2");
 /// What another browser began ends when this one begins: a link has one session at a time.
 const END_FLOWS_BEFORE: &str = concat!(
-    "UPDATE authorizations SET outcome = 'failed', error = ?5, sealed_verifier = NULL, expires_at = min(expires_at, ?4)
-    WHERE outcome = 'pending' AND session_hash IN ",
+    "UPDATE flows SET status = 'failed', error = ?5, sealed_verifier = NULL, expires_at = min(expires_at, ?4)
+    WHERE status = 'pending' AND session_hash IN ",
     session_before!()
 );
-const END_SESSION_BEFORE: &str = concat!("DELETE FROM sessions WHERE hash IN ", session_before!());
-const TAKE: &str = concat!("UPDATE links SET session_hash = ?3 WHERE ", can_be_begun!());
+const END_SESSION_BEFORE: &str = concat!("DELETE FROM sessions WHERE token_hash IN ", session_before!());
+const TAKE: &str = concat!("UPDATE connect_links SET session_hash = ?3 WHERE ", can_be_begun!());
 /// Only the browser that began the link last uses it up.
-const END: &str = "UPDATE links SET status = ?3, result_connection = ?4, authorization_id = ?5, used_at = ?6
+const END: &str = "UPDATE connect_links SET status = ?3, result_connection_id = ?4, flow_id = ?5, used_at = ?6
     WHERE workspace_id = ?1 AND id = ?2 AND status = 'open' AND coalesce(session_hash, ?7) = ?7";
 const CONFIRMED: &str =
-    "UPDATE links SET status = 'used' WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
+    "UPDATE connect_links SET status = 'used' WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
 /// Used up, and nothing came of it.
-const FRUITLESS: &str = "UPDATE links SET status = 'used', result_connection = NULL WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
+const FRUITLESS: &str = "UPDATE connect_links SET status = 'used', result_connection_id = NULL WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
 
 /// An open link whose person is being asked is shown so, whatever its time; else one whose time is over as expired. An allow-list of connections lets those links pass that name a
 /// connection, and none beside the list.
@@ -71,30 +71,29 @@ const LIST: &str = concat!(
     select_links!(),
     " WHERE workspace_id = ?1 AND (created_at, id) < (?2, ?3)
       AND (?4 IS NULL OR app = ?4)
-      AND (?5 IS NULL OR connection_id = ?5 OR result_connection = ?5)
+      AND (?5 IS NULL OR connection_id = ?5 OR result_connection_id = ?5)
       AND (?6 IS NULL OR ?6 = CASE WHEN status <> 'open' THEN status
         WHEN coalesce(",
     choice_until!(),
     ", 0) > ?7 THEN 'waiting_for_choice' WHEN expires_at <= ?7 THEN 'expired' ELSE status END)
-      AND (?8 IS NULL OR made_by = ?8)
+      AND (?8 IS NULL OR created_by_key = ?8)
       AND (?9 IS NULL OR app IN (SELECT value FROM json_each(?9)))
-      AND (?10 IS NULL OR coalesce(connection_id, result_connection) IS NOT NULL
-        AND coalesce(connection_id, result_connection) IN (SELECT value FROM json_each(?10))
-        AND coalesce(result_connection, connection_id) IN (SELECT value FROM json_each(?10)))
+      AND (?10 IS NULL OR coalesce(connection_id, result_connection_id) IS NOT NULL
+        AND coalesce(connection_id, result_connection_id) IN (SELECT value FROM json_each(?10))
+        AND coalesce(result_connection_id, connection_id) IN (SELECT value FROM json_each(?10)))
     ORDER BY created_at DESC, id DESC LIMIT ?11"
 );
 /// What waits in a flow is nobody's from now on: the scheduled run revokes it at the app.
-const END_FLOWS: &str = "UPDATE authorizations SET expires_at = ?3 WHERE workspace_id = ?1 AND expires_at > ?3
-    AND outcome IN ('pending', 'undecided', 'awaiting_confirmation')
-    AND session_hash IN (SELECT session_hash FROM links WHERE workspace_id = ?1 AND id = ?2)";
+const END_FLOWS: &str = "UPDATE flows SET expires_at = ?3 WHERE workspace_id = ?1 AND expires_at > ?3
+    AND status IN ('pending', 'undecided', 'awaiting_confirmation')
+    AND session_hash IN (SELECT session_hash FROM connect_links WHERE workspace_id = ?1 AND id = ?2)";
 const END_UNCONFIRMED: &str =
     "UPDATE connections SET deleted_at = ?3, generation = generation + 1, next_check_at = NULL
     WHERE workspace_id = ?1 AND status = 'awaiting_confirmation' AND deleted_at IS NULL AND id IN
-      (SELECT result_connection FROM links WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'
-        AND authorization_id IS NULL)";
-const END_SESSION: &str =
-    "DELETE FROM sessions WHERE hash IN (SELECT session_hash FROM links WHERE workspace_id = ?1 AND id = ?2)";
-const END_LINK: &str = "UPDATE links SET status = 'ended', used_at = ?3 WHERE workspace_id = ?1 AND id = ?2
+      (SELECT result_connection_id FROM connect_links WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'
+        AND flow_id IS NULL)";
+const END_SESSION: &str = "DELETE FROM sessions WHERE token_hash IN (SELECT session_hash FROM connect_links WHERE workspace_id = ?1 AND id = ?2)";
+const END_LINK: &str = "UPDATE connect_links SET status = 'ended', used_at = ?3 WHERE workspace_id = ?1 AND id = ?2
     AND status IN ('open', 'awaiting_confirmation')";
 
 /// What to do when the person already has a connection to that account.
@@ -219,17 +218,17 @@ impl FromRow for Link {
             id: row.id("id")?,
             workspace: row.id("workspace_id")?,
             app: AppId::parse(&row.text("app")?).ok_or_else(unknown)?,
-            way: row.optional_text("way")?.map(|way| WayId::parse(&way).ok_or_else(unknown)).transpose()?,
+            way: row.optional_text("auth_method")?.map(|way| WayId::parse(&way).ok_or_else(unknown)).transpose()?,
             connection: row.optional_id("connection_id")?,
             scopes: row.optional_json("scopes")?,
             user: user(row)?,
             return_to: row.optional_text("return_to")?,
             on_duplicate: OnDuplicate::parse(&row.text("on_duplicate")?).ok_or_else(unknown)?,
-            confirm: row.flag("confirm")?,
+            confirm: row.flag("requires_confirmation")?,
             status: LinkStatus::parse(&row.text("status")?).ok_or_else(unknown)?,
             session_hash: row.optional_text("session_hash")?,
-            result: row.optional_id("result_connection")?,
-            authorization: row.optional_id("authorization_id")?,
+            result: row.optional_id("result_connection_id")?,
+            authorization: row.optional_id("flow_id")?,
             choice_until: row.optional_time("choice_until")?,
             created_at: row.time("created_at")?,
             expires_at: row.time("expires_at")?,

@@ -528,7 +528,8 @@ fn a_code_under_another_name_is_redeemed_and_no_other_is() {
         let code = returned.code.take().unwrap();
         returned.others = other("auth_code", code.expose());
     });
-    assert!(flow(&scene, &landing).connection.is_some());
+    let ended = flow(&scene, &landing);
+    assert_eq!((ended.outcome, ended.error), (Outcome::Done, None));
     let landing = back(&scene, |_| {});
     assert_eq!(flow(&scene, &landing).error.as_deref(), Some("no_code"));
 }

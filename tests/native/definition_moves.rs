@@ -306,7 +306,11 @@ fn a_flow_that_began_before_the_change_ends_with_a_connection_that_follows() {
     assert_eq!(scene.world.db.number(behind), 0);
     scene.world.pass(3901);
     scene.tick();
-    assert_eq!(scene.world.db.value("SELECT move_due FROM apps WHERE current = 1"), Value::Null, "all is done");
+    assert_eq!(
+        scene.world.db.value("SELECT rollout_due_at FROM apps WHERE is_current = 1"),
+        Value::Null,
+        "all is done"
+    );
 }
 
 /// Many connections, as copies of one row.
@@ -335,7 +339,7 @@ fn hundreds_move_in_bounded_steps_that_go_on_where_the_last_one_ended() {
     assert_eq!(put(&scene, &new), moves(200, 0, 251));
     // A run that fails half-way loses nothing.
     scene.world.pass(121);
-    let fault = Fault { sql: "UPDATE apps SET move_after", times: 1, wound: Wound::Before };
+    let fault = Fault { sql: "UPDATE apps SET rollout_cursor", times: 1, wound: Wound::Before };
     scene.world.db.faults.borrow_mut().push(fault);
     assert_eq!(scene.tick().moved, 0);
     scene.world.pass(121);
@@ -378,8 +382,11 @@ fn what_a_move_asks_of_the_database_goes_by_its_indexes() {
             "app_revision > 0 AND deleted_at IS NULL ORDER BY",
             "connections_by_revision (workspace_id=? AND app=? AND (app_revision,id)>(?,?)",
         ),
-        ("definition_changed IS NOT NULL", "connections_by_revision (workspace_id=? AND app=? AND app_revision>?)"),
-        ("SET move_due = ?2", "apps_moving (move_due>? AND move_due<?)"),
+        (
+            "definition_update_blocked IS NOT NULL",
+            "connections_by_revision (workspace_id=? AND app=? AND app_revision>?)",
+        ),
+        ("SET rollout_due_at = ?2", "apps_rollout_due (rollout_due_at>? AND rollout_due_at<?)"),
     ] {
         let sql = seen
             .iter()

@@ -138,7 +138,7 @@ fn a_key_goes_to_the_hosts_that_were_agreed_to_whenever_the_definition_changes()
                 if left.get() == 0
                     && let Some(db) = db.upgrade()
                 {
-                    db.tamper(&format!("UPDATE apps SET definition = '{edited}' WHERE current = 1"));
+                    db.tamper(&format!("UPDATE apps SET definition = '{edited}' WHERE is_current = 1"));
                 }
                 left.set(left.get() - 1);
             }

@@ -166,7 +166,7 @@ fn a_clients_scopes_are_judged_when_they_are_entered() {
 fn clients_that_are_entered_at_once_are_a_conflict_and_none_takes_the_others_secret() {
     let scene = Scene::new();
     let key = first_key(&scene);
-    scene.world.db.tamper("DELETE FROM clients");
+    scene.world.db.tamper("DELETE FROM oauth_clients");
     let accepted = |statuses: &[u16]| {
         assert!(statuses.iter().all(|status| [200, 409].contains(status)), "{statuses:?}");
         statuses.iter().filter(|status| **status == 200).count()

@@ -32,6 +32,8 @@ mod requests;
 mod reseal;
 mod resolve;
 mod security;
+mod shards;
 mod sql;
+mod upgrade;
 mod vault;
 mod ways;

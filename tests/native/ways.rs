@@ -155,7 +155,7 @@ fn what_the_app_or_the_form_refuses_is_not_stored() {
     let unknown = Pasting::new(&scene, "api_key").enter(fields(&[("api_key", "live_abc"), ("other", "x")]));
     assert_eq!(unknown.unwrap_err().code, Code::InvalidRequest);
     assert_eq!(number_of_connections(&scene), 0);
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM authorizations"), 0);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM flows"), 0);
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub(crate) enum Token {
 const MARKS: [&str; 4] = [
     "SET failures = failures + ",
     "UPDATE connections SET checked_at = ?4",
-    "SET definition_changed = ?5",
+    "SET definition_update_blocked = ?5",
     "UPDATE clients SET misconfigured_at = coalesce",
 ];
 const USES: [&str; 2] = ["INSERT INTO uses", "UPDATE connections SET last_used_at"];

@@ -34,10 +34,10 @@ const SHORTEST_BACKOFF: i64 = 1_000;
 /// Where envelopes are.
 const SEALED: [(&str, &str); 5] = [
     ("connections", "sealed_credential"),
-    ("clients", "sealed_secret"),
+    ("oauth_clients", "sealed_secret"),
     ("revocations", "sealed_tokens"),
-    ("authorizations", "sealed_verifier"),
-    ("authorizations", "sealed_grant"),
+    ("flows", "sealed_verifier"),
+    ("flows", "sealed_grant"),
 ];
 
 /// How a play ended.
@@ -110,7 +110,8 @@ impl Verdict {
     /// No live connection is marked dead, and a death has its true name.
     fn death(&self, stage: &Stage, id: &str) {
         let Some(role) = stage.roles.iter().find(|role| role.id.as_str() == id) else { return };
-        let reason = self.text(&format!("SELECT reason FROM connections WHERE id = '{id}'")).unwrap_or_default();
+        let reason =
+            self.text(&format!("SELECT reconnect_reason FROM connections WHERE id = '{id}'")).unwrap_or_default();
         stage.tell(|| format!("dead: {id}, {reason}"));
         let reason = Reason::parse(&reason).map_or("unknown", Reason::as_str);
         *self.deaths.borrow_mut().entry(reason).or_default() += 1;

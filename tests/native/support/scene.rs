@@ -16,7 +16,7 @@ use connections::core::Core;
 use connections::credential::Credential;
 use connections::disconnect::{self, Disconnected};
 use connections::error::Result;
-use connections::ids::{ClientId, ConnectionId, WorkspaceId};
+use connections::ids::{ClientId, ConnectionId, Shard, WorkspaceId};
 use connections::ports::{Database as _, Errand, ErrandOutcome, Ports as _, Refresher as _};
 use connections::resolve::{self, Answered, Ask, Resolved};
 use connections::secret::Secret;
@@ -329,7 +329,7 @@ pub(crate) fn access(resolved: &Resolved) -> &str {
 
 async fn workspace(world: &World) -> Scene {
     let core = world.core();
-    let workspace = WorkspaceId::random(core.ports.random()).unwrap();
+    let workspace = WorkspaceId::random(core.ports.random(), Shard::FIRST).unwrap();
     let (key, key_text) = new_key(&core, &workspace);
     let row = Workspace { id: workspace.clone(), name: "W".into(), allowed_origins: vec![], created_at: core.now() };
     core.db().batch(vec![store::workspaces::insert(&row), store::keys::insert(&key)]).await.unwrap();
@@ -339,13 +339,13 @@ async fn workspace(world: &World) -> Scene {
         key,
         key_text,
         app: AppId::parse("acme").unwrap(),
-        client: ClientId::random(core.ports.random()).unwrap(),
+        client: ClientId::random(core.ports.random(), Shard::FIRST).unwrap(),
     }
 }
 
 fn new_key(core: &Core<super::world::Outside>, workspace: &WorkspaceId) -> (Key, Secret) {
     let random: &Seeded = core.ports.random();
-    let (id, text, hash) = caller::new_key(random).unwrap();
+    let (id, text, hash) = caller::new_key(random, workspace.shard()).unwrap();
     let key = Key {
         id,
         workspace: workspace.clone(),

@@ -249,6 +249,11 @@ impl World {
         }
     }
 
+    /// The same over another database.
+    pub(crate) fn over(self, db: Engine) -> Self {
+        Self { db: Rc::new(db), ..self }
+    }
+
     /// A second deployment over the same record: its own objects with what they keep, its own way to refresh.
     pub(crate) fn sibling(&self, way: Way) -> Self {
         Self { objects: Rc::default(), kept: Rc::default(), way, ..self.clone() }
