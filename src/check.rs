@@ -7,7 +7,7 @@
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::core::Core;
@@ -32,8 +32,10 @@ const AT_ONCE: usize = 6;
 /// Ended connections that a run looks at, at most.
 const MOST_ENDED: i64 = 1000;
 
-/// What a run did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+/// What a scheduled run did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RunSummary"))]
 pub struct Summary {
     /// Connections taken.
     pub checked: u64,

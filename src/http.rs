@@ -7,6 +7,7 @@
 mod access_log;
 mod apps;
 mod ask;
+mod body;
 mod connections;
 mod entered;
 mod flows;
@@ -43,6 +44,8 @@ use crate::store::links::Link;
 use crate::store::sessions::Session;
 
 use routes::{Auth, Found, Line};
+#[cfg(test)]
+pub(crate) use view::ReconnectReason;
 
 /// The largest body a request may have, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
@@ -298,7 +301,7 @@ pub async fn handle<P: Ports>(core: &Core<P>, request: &Request) -> Response {
 pub fn misconfigured(request: &Request, error: &Error) -> Response {
     let found = routes::find(request.method, &request.path);
     let response = if request.path == "/healthz" {
-        operator::unhealthy()
+        operator::unhealthy().into_response().unwrap_or_else(|error| problem::json(&error))
     } else {
         refusal(request, &found, error, &page::Shell::default())
     };

@@ -16,10 +16,11 @@ use crate::time::Timestamp;
 /// A credential on its way to a caller, and how requests carry it. Its JSON is what the caller sees; its Debug shows
 /// nothing.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Issued {
     /// The credential.
     pub credential: IssuedCredential,
-    /// How requests to the app carry it.
+    /// How the app wants it sent.
     pub request: Dressed,
 }
 
@@ -39,16 +40,17 @@ pub struct IssuedCredential {
     pub fields: BTreeMap<String, String>,
 }
 
-/// One access token.
+/// An access token.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct IssuedToken {
     /// The token.
     pub access_token: String,
     /// `Bearer`, or as the app says.
     pub token_type: String,
-    /// When it ends.
+    /// When it ends; null where nobody knows.
     pub expires_at: Option<Timestamp>,
-    /// What the app granted to it.
+    /// What the app granted to it, without its name in front.
     pub scopes: Vec<String>,
 }
 
