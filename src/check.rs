@@ -7,7 +7,7 @@
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::core::Core;
@@ -33,8 +33,7 @@ const AT_ONCE: usize = 6;
 const MOST_ENDED: i64 = 1000;
 
 /// What a scheduled run did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RunSummary"))]
 pub struct Summary {
     /// Connections taken.

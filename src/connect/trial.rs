@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use url::form_urlencoded;
 
 use crate::app::{App, ClientAuth, Origin, Values, read_variables};
@@ -27,8 +27,7 @@ use super::start;
 const NO_CODE: &str = "not-a-code-a-trial-of-the-client";
 
 /// What the app made of a client.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trial {
     /// What the app makes of the client.
     pub verdict: Verdict,
@@ -37,12 +36,11 @@ pub struct Trial {
     /// What that means and what to do, for a person.
     pub detail: String,
     /// What must be registered at the app. Whether it is can't be told.
-    #[cfg_attr(test, schemars(url))]
     pub redirect_uri: String,
 }
 
 /// What the app makes of a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ClientTestVerdict"))]
 pub enum Verdict {

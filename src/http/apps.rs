@@ -15,7 +15,7 @@ use crate::authorize;
 use crate::catalogue;
 use crate::client::{Client, ClientSecret};
 use crate::connect::client_setup::{self, NewClient};
-use crate::connect::recent_test::{self, ClientTest};
+use crate::connect::recent_test::{self, RecentTest};
 use crate::connect::start;
 use crate::core::Core;
 use crate::definition_moves;
@@ -199,7 +199,7 @@ pub(super) async fn put<P: Ports>(
     let key = call.key()?;
     // Also where nothing was changed: what stood against a move may be gone.
     let connections = definition_moves::begin(core, &key.workspace, &app.id, &call.key_actor()?).await?;
-    Ok(Json::ok(UpdatedAppResponse { app: shown(core, call, &app, true).await?, connections }))
+    Ok(Json::ok(UpdatedAppResponse::of(shown(core, call, &app, true).await?, connections)))
 }
 
 pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<DeletedResponse<AppId>>> {
@@ -249,7 +249,7 @@ pub(super) async fn test_client<P: Ports>(
     core: &Core<P>,
     call: &Call<'_>,
     body: Unread<'_, TrialInput>,
-) -> Result<Json<ClientTest>> {
+) -> Result<Json<RecentTest>> {
     let (app, client) = current_client(core, call).await?;
     let input = body.read()?;
     Ok(Json::ok(recent_test::test(core, &app, &client, &input.variables).await?))

@@ -62,11 +62,38 @@ impl<T: Serialize> Json<T> {
     }
 
     pub(super) fn into_response(self) -> Result<Response> {
-        let body = serde_json::to_value(&self.body)
-            .map_err(|error| Error::internal(format!("an answer could not be written as JSON: {error}")))?;
-        let mut response = Response::json(self.status, &body);
-        response.after = self.after;
-        Ok(response)
+        respond(self.status, serde_json::to_value(&self.body), self.after)
+    }
+}
+
+/// The same for all types: what is generic is compiled for each of them.
+fn respond(status: u16, body: serde_json::Result<serde_json::Value>, after: Vec<After>) -> Result<Response> {
+    let body = body.map_err(|error| Error::internal(format!("an answer could not be written as JSON: {error}")))?;
+    Ok(Response { after, ..Response::json(status, &body) })
+}
+
+/// A type whose members stand among another's, for `#[serde(flatten)]`. Without it the type is compiled once more, for that
+/// place alone.
+pub(super) struct Flat<T>(pub(super) T);
+
+impl<T: Serialize> Serialize for Flat<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serde_json::to_value(&self.0).map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+impl<T: schemars::JsonSchema> schemars::JsonSchema for Flat<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(schemas: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        T::json_schema(schemas)
     }
 }
 

@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use super::Response;
+use super::body::Flat;
 use super::page;
 use crate::error::{Code, Error, Hints};
 
@@ -58,7 +59,7 @@ pub(super) struct ProblemResponse<'a> {
     #[cfg_attr(test, schemars(with = "Code"))]
     code: &'a str,
     #[serde(flatten)]
-    hints: &'a Hints,
+    hints: Flat<&'a Hints>,
 }
 
 /// The problem document.
@@ -70,7 +71,7 @@ pub(super) fn json(error: &Error) -> Response {
         status,
         detail: &error.detail,
         code: error.code.as_str(),
-        hints: &error.hints,
+        hints: Flat(&error.hints),
     };
     // Every member is a text, a number or a list of them.
     let document = serde_json::to_value(&problem).unwrap_or_default();

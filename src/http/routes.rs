@@ -18,7 +18,7 @@ use super::{
 use crate::app::AppId;
 use crate::authorize::{Action, Needs, Resource};
 use crate::caller::Scope;
-use crate::connect::recent_test::ClientTest;
+use crate::connect::recent_test::RecentTest;
 use crate::core::Core;
 use crate::error::Result;
 use crate::ids::{ClientId, SessionId, SignInLinkId};
@@ -171,7 +171,7 @@ routes! {
     Get    "/v1/apps/{app}/client"                        key(Scope::ConnectionsRead), Read   Client       => GetClient -> OAuthClientResponse = apps::get_client;
     Put    "/v1/apps/{app}/client"                        key(Scope::Apps),            Change Client       => PutClient(apps::ClientInput) -> OAuthClientResponse = apps::put_client;
     Delete "/v1/apps/{app}/client"                        key(Scope::Apps),            Change Client       => DeleteClient -> DeletedResponse<ClientId> = apps::delete_client;
-    Post   "/v1/apps/{app}/client/test"                   key(Scope::Apps),            Change Client       => TestClient(apps::TrialInput) -> ClientTest = apps::test_client;
+    Post   "/v1/apps/{app}/client/test"                   key(Scope::Apps),            Change Client       => TestClient(apps::TrialInput) -> RecentTest = apps::test_client;
 
     // Connections
     Get    "/v1/connections"                              key(Scope::ConnectionsRead), List   Connection   => ListConnections -> ListResponse<ConnectionResponse> = connections::list;

@@ -16,7 +16,6 @@ use crate::time::Timestamp;
 /// A credential on its way to a caller, and how requests carry it. Its JSON is what the caller sees; its Debug shows
 /// nothing.
 #[derive(Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Issued {
     /// The credential.
     pub credential: IssuedCredential,

@@ -288,7 +288,7 @@ fn refusal_name(line: &Line, status: u16) -> &'static str {
             }
         }
         404 if is_page => "PageNotFound",
-        404 if line.resource == Resource::Connection || line.path == "/v1/links" => "ConnectionNotFound",
+        404 if line.resource == Resource::Connection => "ConnectionNotFound",
         404 => "NotFound",
         409 => {
             if is_page {

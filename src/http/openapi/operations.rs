@@ -262,7 +262,7 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .about("Used up by success; after a denial the same browser may try again. It ends when the key that makes it expires, and when that key is revoked.")
             .answers(201, "The link. Its URL is shown here and never again.")
             .refuses(403, "`insufficient_key_scope`: the key lacks `links`, or has allow-lists and no `connection` is given: such a key makes links for its own connections alone.")
-            .refuses(404, "")
+            .refuses(404, "`connection_not_found`: no such connection, or not this key's.")
             .refuses(409, "`client_missing`: the way that is asked for (or the app, where every way needs one) has no OAuth client, or its secret must be entered again. `limit_reached`: 10,000 links of the workspace are open. Wait until some are used or expire, or give new ones a shorter `expires_in`. `conflict` also where the app's definition was stored by an earlier version and this one refuses it."),
         Handler::ListLinks => operation(LINKS, "List links")
             .query("app", "Only links for this app.", schemas.request::<AppId>())

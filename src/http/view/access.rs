@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::app::{AppId, WayId};
 use crate::caller::{Key, KeyId, Scope};
+use crate::http::body::Flat;
 use crate::ids::{ConnectionId, LinkId, SessionId, SignInLinkId};
 use crate::resolve::removal::CachedCopies;
 use crate::secret::Secret;
@@ -54,7 +55,7 @@ impl ApiKeyResponse {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct NewApiKeyResponse {
     #[serde(flatten)]
-    about: ApiKeyResponse,
+    about: Flat<ApiKeyResponse>,
     /// The key's text: `cx_<id>_<secret and checksum>`. Shown once.
     key: String,
     /// Only where a copy could not be removed yet. It is tried again.
@@ -65,7 +66,7 @@ pub(crate) struct NewApiKeyResponse {
 impl NewApiKeyResponse {
     pub(crate) fn of(key: Key, text: &Secret, copies: Option<CachedCopies>, now: Timestamp) -> Self {
         Self {
-            about: ApiKeyResponse::of(key, now),
+            about: Flat(ApiKeyResponse::of(key, now)),
             key: text.expose().to_owned(),
             cached_copies: super::kept_copies(copies),
         }

@@ -9,6 +9,7 @@ use crate::connect::start::redirect_uri;
 use crate::connect::{client_setup, hosts};
 use crate::core::Core;
 use crate::definition_moves::Moves;
+use crate::http::body::Flat;
 use crate::http::known::is_ready;
 use crate::ids::WorkspaceId;
 use crate::ports::Ports;
@@ -90,8 +91,14 @@ impl AppDetailsResponse {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct UpdatedAppResponse {
     #[serde(flatten)]
-    pub(crate) app: AppDetailsResponse,
-    pub(crate) connections: Moves,
+    app: Flat<AppDetailsResponse>,
+    connections: Moves,
+}
+
+impl UpdatedAppResponse {
+    pub(crate) fn of(app: AppDetailsResponse, connections: Moves) -> Self {
+        Self { app: Flat(app), connections }
+    }
 }
 
 /// One way to connect an app.

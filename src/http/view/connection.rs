@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::app::{AppId, Kind, WayId};
+use crate::app::{AppId, Dressed, Kind, WayId};
 use crate::attention::{self, Attention};
 use crate::connection::{Account, Reason, Status};
 use crate::core::Core;
 use crate::disconnect::Disconnected;
+use crate::http::body::Flat;
 use crate::ids::ConnectionId;
 use crate::ports::{ErrandOutcome, Ports};
 use crate::resolve::removal::CachedCopies;
-use crate::resolve::{Freshness, Issued, Resolved, Source, reconnect_url};
+use crate::resolve::{Freshness, IssuedCredential, Resolved, Source, reconnect_url};
 use crate::store::connections::Listed;
 use crate::time::Timestamp;
 use crate::workspace::User;
@@ -147,7 +148,7 @@ fn attention<P: Ports>(core: &Core<P>, listed: &Listed) -> Vec<Attention> {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct UpdatedConnectionResponse {
     #[serde(flatten)]
-    connection: ConnectionResponse,
+    connection: Flat<ConnectionResponse>,
     /// Only where a copy could not be removed yet. It is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     cached_copies: Option<CachedCopies>,
@@ -155,7 +156,7 @@ pub(crate) struct UpdatedConnectionResponse {
 
 impl UpdatedConnectionResponse {
     pub(crate) fn of(connection: ConnectionResponse, copies: Option<CachedCopies>) -> Self {
-        Self { connection, cached_copies: super::kept_copies(copies) }
+        Self { connection: Flat(connection), cached_copies: super::kept_copies(copies) }
     }
 }
 
@@ -164,7 +165,7 @@ impl UpdatedConnectionResponse {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct DisconnectedResponse {
     #[serde(flatten)]
-    disconnected: Disconnected,
+    disconnected: Flat<Disconnected>,
     /// Only where a copy could not be removed yet. It is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     cached_copies: Option<CachedCopies>,
@@ -172,7 +173,7 @@ pub(crate) struct DisconnectedResponse {
 
 impl DisconnectedResponse {
     pub(crate) fn of(disconnected: Disconnected, copies: CachedCopies) -> Self {
-        Self { disconnected, cached_copies: super::kept_copies(Some(copies)) }
+        Self { disconnected: Flat(disconnected), cached_copies: super::kept_copies(Some(copies)) }
     }
 }
 
@@ -234,8 +235,9 @@ impl CheckedConnectionResponse {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct ResolvedCredentialResponse {
     connection: ResolvedConnection,
-    #[serde(flatten)]
-    issued: Issued,
+    credential: IssuedCredential,
+    /// How the app wants it sent.
+    request: Dressed,
     freshness: Freshness,
     source: Source,
 }
@@ -261,7 +263,8 @@ impl From<Resolved> for ResolvedCredentialResponse {
                 name: resolved.name,
                 account: resolved.account,
             },
-            issued: resolved.issued,
+            credential: resolved.issued.credential,
+            request: resolved.issued.request,
             freshness: resolved.freshness,
             source: resolved.source,
         }

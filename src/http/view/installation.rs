@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::caller::{Key, KeyId, Scope};
-use crate::check::Summary;
+use crate::http::body::Flat;
 use crate::ids::WorkspaceId;
 use crate::resolve::removal::{self, CachedCopies};
 use crate::secret::Secret;
@@ -51,7 +51,7 @@ impl CreatedWorkspaceResponse {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct WorkspaceStateResponse {
     #[serde(flatten)]
-    workspace: Workspace,
+    workspace: Flat<Workspace>,
     deleted_at: Option<Timestamp>,
     /// Null unless it was deleted.
     cached_copies: Option<CachedCopies>,
@@ -61,7 +61,7 @@ pub(crate) struct WorkspaceStateResponse {
 
 impl From<Workspace> for WorkspaceStateResponse {
     fn from(workspace: Workspace) -> Self {
-        Self { workspace, deleted_at: None, cached_copies: None, erasing: None }
+        Self { workspace: Flat(workspace), deleted_at: None, cached_copies: None, erasing: None }
     }
 }
 
@@ -71,12 +71,12 @@ impl From<Progress> for WorkspaceStateResponse {
             deleted_at: Some(progress.deleted_at),
             cached_copies: Some(copies(&progress)),
             erasing: Some(ErasureProgress::of(&progress)),
-            workspace: Workspace {
+            workspace: Flat(Workspace {
                 id: progress.workspace,
                 name: progress.name,
                 allowed_origins: vec![],
                 created_at: progress.created_at,
-            },
+            }),
         }
     }
 }
@@ -205,7 +205,7 @@ struct ErasingWorkspace {
     workspace: WorkspaceId,
     deleted_at: Timestamp,
     #[serde(flatten)]
-    left: ErasureProgress,
+    left: Flat<ErasureProgress>,
     cached_copies: CachedCopies,
 }
 
@@ -213,7 +213,7 @@ impl From<Progress> for ErasingWorkspace {
     fn from(progress: Progress) -> Self {
         Self {
             deleted_at: progress.deleted_at,
-            left: ErasureProgress::of(&progress),
+            left: Flat(ErasureProgress::of(&progress)),
             cached_copies: copies(&progress),
             workspace: progress.workspace,
         }
@@ -226,7 +226,9 @@ impl From<Progress> for ErasingWorkspace {
 struct CronRun {
     started_at: Timestamp,
     finished_at: Option<Timestamp>,
-    summary: Option<Summary>,
+    /// As it was written.
+    #[cfg_attr(test, schemars(with = "Option<crate::check::Summary>"))]
+    summary: Option<serde_json::Value>,
 }
 
 impl StatusResponse {
