@@ -79,29 +79,30 @@ impl From<&KeyId> for crate::ports::Value {
 
 /// What a key may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "KeyScope"))]
 pub enum Scope {
-    /// See connections and apps.
+    /// Sees connections and apps.
     #[serde(rename = "connections:read")]
     ConnectionsRead,
-    /// Rename, check and disconnect connections.
+    /// Makes, changes, checks and disconnects connections.
     #[serde(rename = "connections:write")]
     ConnectionsWrite,
-    /// Get credentials.
+    /// Gets credentials.
     #[serde(rename = "resolve")]
     Resolve,
-    /// Change apps and clients.
+    /// Changes apps and clients.
     #[serde(rename = "apps")]
     Apps,
-    /// Make links and sign-in links.
+    /// Makes links, and signs members in.
     #[serde(rename = "links")]
     Links,
-    /// Make and revoke keys.
+    /// Makes and revokes keys, and changes the workspace.
     #[serde(rename = "keys")]
     Keys,
-    /// Make people admins, and see and end sessions and sign-in links.
+    /// Beside `links` signs admins in; sees and ends sign-in links and sessions.
     #[serde(rename = "people")]
     People,
-    /// Read the audit trail.
+    /// Reads the audit trail.
     #[serde(rename = "events")]
     Events,
     /// Everything.

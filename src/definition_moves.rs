@@ -39,14 +39,16 @@ const NEXT_PASS: i64 = 3900;
 /// Seconds that a step is given before the scheduled run goes on.
 const LEASE: i64 = 120;
 
-/// What became of the connections of earlier revisions.
+/// What became of the connections that were made with earlier definitions of the app.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "DefinitionMoves"))]
 pub struct Moves {
     /// They follow the current definition now.
     pub moved: u64,
-    /// They stay with theirs and show `definition_changed`.
+    /// They stay with theirs. Each shows `definition_changed` under `attention`.
     pub staying: u64,
-    /// The scheduled run looks at them.
+    /// The scheduled run still looks at them: those beyond the first 200, those that are being refreshed, and those whose
+    /// issuer did not answer.
     pub pending: u64,
 }
 

@@ -38,6 +38,7 @@ const RETRY_FOR: i64 = 24 * 3600;
 /// What became of the grant at the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Revocation"))]
 pub enum Revoked {
     /// The app confirmed.
     Confirmed,
@@ -45,16 +46,17 @@ pub enum Revoked {
     Unsupported,
     /// Another connection lives on the same grant.
     KeptShared,
-    /// The app did not confirm (yet).
+    /// The app did not confirm, or not yet.
     Failed,
 }
 
 /// What a disconnect tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Disconnected {
     /// What became of the grant.
     pub revoked: Revoked,
-    /// Whether it is tried again.
+    /// Whether it is tried again, for a day.
     pub retrying: bool,
 }
 

@@ -7,6 +7,7 @@
 mod access_log;
 mod apps;
 mod ask;
+mod body;
 mod connections;
 mod entered;
 mod flows;
@@ -44,6 +45,8 @@ use crate::store::links::Link;
 use crate::store::sessions::Session;
 
 use routes::{Auth, Found, Line};
+#[cfg(test)]
+pub(crate) use view::ReconnectReason;
 
 /// The largest body a request may have, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
@@ -299,7 +302,7 @@ pub async fn handle<P: Ports>(core: &Core<P>, request: &Request) -> Response {
 pub fn misconfigured(request: &Request, error: &Error) -> Response {
     let found = routes::find(request.method, &request.path);
     let response = if request.path == "/healthz" {
-        operator::unhealthy()
+        operator::unhealthy().into_response().unwrap_or_else(|error| problem::json(&error))
     } else {
         refusal(request, &found, error, &page::Shell::default())
     };
@@ -310,7 +313,7 @@ pub fn misconfigured(request: &Request, error: &Error) -> Response {
 pub fn under_maintenance(request: &Request) -> Response {
     let found = routes::find(request.method, &request.path);
     let response = if request.path == "/healthz" {
-        operator::under_maintenance()
+        operator::under_maintenance().into_response().unwrap_or_else(|error| problem::json(&error))
     } else {
         refusal(request, &found, &maintenance::error(), &page::Shell::default())
     };

@@ -20,7 +20,7 @@ use crate::client::ClientProblem;
 use crate::connection::{Account, Connection, FAILURES, LEAST_USEFUL, Reason, Refused, Status};
 use crate::core::Core;
 use crate::credential::{Credential, Token};
-use crate::error::{Code, Error, Result};
+use crate::error::{ActualConnection, Code, Error, Result};
 use crate::ids::ConnectionId;
 use crate::ports::{DatabaseError, Errand, ErrandOutcome, Ports, Refresher};
 use crate::registry;
@@ -42,10 +42,11 @@ const CLIENT_REPLACED: &str = "client_replaced";
 /// How near its end a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Freshness {
     /// Far from its end.
     Fresh,
-    /// Valid, but near its end.
+    /// Valid, but near its end, or the refresh failed.
     Stale,
     /// This call waited for a refresh.
     Refreshed,
@@ -54,8 +55,9 @@ pub enum Freshness {
 /// Where the answer was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Source {
-    /// The record.
+    /// The database.
     Database,
     /// The copy near the caller.
     Cache,
@@ -437,13 +439,13 @@ fn expected(policy: &Policy<'_>, ask: &Ask) -> Result<()> {
     if holds {
         return Ok(());
     }
-    let label = policy.account.map(|account| account.label.as_str());
+    let label = policy.account.map(|account| account.label.clone());
     let detail = format!(
         "This step expects another connection. The one it points to is of {}, account {}. Select the right connection, or change what the step expects.",
         policy.app,
-        label.unwrap_or("unknown")
+        label.as_deref().unwrap_or("unknown")
     );
-    let actual = serde_json::json!({ "connection": policy.id, "app": policy.app, "account": label });
+    let actual = ActualConnection { connection: policy.id.clone(), app: policy.app.to_owned(), account: label };
     Err(Error::new(Code::UnexpectedConnection, detail).hint(|h| h.actual = Some(actual)))
 }
 

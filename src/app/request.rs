@@ -68,8 +68,9 @@ pub struct RequestShape {
 
 /// A request shape with everything filled in. All of it is secret.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AppRequest"))]
 pub struct Dressed {
-    /// Headers.
+    /// To be sent along; as a rule they carry the credential.
     pub headers: BTreeMap<String, String>,
     /// Parameters.
     #[serde(default)]

@@ -11,7 +11,6 @@ use crate::app::WayId;
 use crate::error::{Code, Error, FieldError, Result};
 use crate::json::{self, Fault};
 use crate::secret::Secret;
-use crate::store::Page;
 use crate::time::Timestamp;
 
 /// Rows of a page of a list, unless told otherwise.
@@ -193,9 +192,4 @@ pub(super) fn name(field: &str, text: &str, longest: usize) -> Result<String> {
         ));
     }
     Ok(text.to_owned())
-}
-
-/// A list's answer.
-pub(super) fn list<T>(page: &Page<T>, show: impl Fn(&T) -> serde_json::Value) -> serde_json::Value {
-    serde_json::json!({ "data": page.data.iter().map(show).collect::<Vec<_>>(), "next_cursor": page.next })
 }

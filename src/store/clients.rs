@@ -50,7 +50,7 @@ const WORKS: &str =
     WHERE workspace_id = ?1 AND id = ?2 AND (misconfigured_at IS NOT NULL OR failures > 0 OR backoff_until > 0)";
 /// Only the mark that was read: the app may have refused the client since.
 const READABLE: &str =
-    "UPDATE clients SET misconfigured_at = NULL, misconfigured_error = NULL, failures = 0, backoff_until = 0
+    "UPDATE oauth_clients SET misconfigured_at = NULL, misconfigured_error = NULL, failures = 0, backoff_until = 0
     WHERE workspace_id = ?1 AND id = ?2 AND misconfigured_error = ?3";
 
 impl FromRow for Client {

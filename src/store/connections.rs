@@ -59,7 +59,7 @@ const GRANT_IS_LIVE: &str = "SELECT EXISTS (SELECT 1 FROM connections WHERE oaut
       AND workspace_id = ?1 AND deleted_at IS NULL AND status <> 'needs_reconnect')
     OR ?3 IS NULL AND EXISTS (SELECT 1 FROM connections WHERE oauth_client = ?2
       AND workspace_id = ?1 AND deleted_at IS NULL AND status <> 'needs_reconnect')
-    OR EXISTS (SELECT 1 FROM connections c WHERE oauth_client = ?2 AND workspace_id = ?1 AND app_revision > 0
+    OR EXISTS (SELECT 1 FROM connections c WHERE oauth_client = ?2 AND +workspace_id = ?1 AND app_revision > 0
       AND deleted_at IS NULL AND status <> 'needs_reconnect' AND EXISTS (SELECT 1 FROM apps a
         WHERE a.workspace_id = ?1 AND a.id = c.app AND a.revision > 1
           AND (a.created_at > c.connected_at OR a.created_at = c.connected_at AND a.revision > c.app_revision))) AS n";

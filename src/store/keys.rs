@@ -123,8 +123,9 @@ pub async fn list(
 
 /// What ended with a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "EndedWithKey"))]
 pub struct Ended {
-    /// Connect links that could still be used or confirmed.
+    /// Links that could still be used or confirmed.
     pub links: i64,
     /// Sign-in links that could still be used.
     pub sign_in_links: i64,

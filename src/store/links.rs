@@ -96,9 +96,10 @@ const END_SESSION: &str = "DELETE FROM sessions WHERE token_hash IN (SELECT sess
 const END_LINK: &str = "UPDATE connect_links SET status = 'ended', used_at = ?3 WHERE workspace_id = ?1 AND id = ?2
     AND status IN ('open', 'awaiting_confirmation')";
 
-/// What to do when the person already has a connection to that account.
+/// What happens when the user has a connection to that account already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum OnDuplicate {
     /// The person chooses.
     Ask,
@@ -152,6 +153,49 @@ impl LinkStatus {
     }
 }
 
+/// Where a link stands, as it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    /// Nothing was connected yet; a browser may have begun it.
+    Open,
+    /// Its person is being asked what becomes of an account, for ten minutes at most, even when the link's own time is
+    /// over.
+    WaitingForChoice,
+    /// Your product must confirm the person.
+    AwaitingConfirmation,
+    /// Something was connected.
+    Used,
+    /// Somebody ended it, or the key that made it was revoked.
+    Ended,
+    /// Its time is over.
+    Expired,
+}
+
+impl LinkState {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Open, Self::WaitingForChoice, Self::AwaitingConfirmation, Self::Used, Self::Ended, Self::Expired];
+
+    /// The shown word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::WaitingForChoice => "waiting_for_choice",
+            Self::AwaitingConfirmation => "awaiting_confirmation",
+            Self::Used => "used",
+            Self::Ended => "ended",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == text)
+    }
+}
+
 /// A link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
@@ -199,14 +243,15 @@ impl Link {
         self.status == LinkStatus::Open && self.choice_until.is_some_and(|until| now < until)
     }
 
-    /// Where it stands, as it is shown: an open link may wait for its person's choice, or have expired.
-    pub fn shown_status(&self, now: Timestamp) -> &'static str {
-        if self.waits_for_choice(now) {
-            "waiting_for_choice"
-        } else if self.status == LinkStatus::Open && now >= self.expires_at {
-            "expired"
-        } else {
-            self.status.as_str()
+    /// Where it stands, as it is shown.
+    pub fn state(&self, now: Timestamp) -> LinkState {
+        match self.status {
+            _ if self.waits_for_choice(now) => LinkState::WaitingForChoice,
+            LinkStatus::Open if now >= self.expires_at => LinkState::Expired,
+            LinkStatus::Open => LinkState::Open,
+            LinkStatus::AwaitingConfirmation => LinkState::AwaitingConfirmation,
+            LinkStatus::Used => LinkState::Used,
+            LinkStatus::Ended => LinkState::Ended,
         }
     }
 }
@@ -278,8 +323,8 @@ pub struct Filter {
     pub app: Option<AppId>,
     /// Only links that repair this connection, or made it.
     pub connection: Option<ConnectionId>,
-    /// Only those with this status, as [`Link::shown_status`] says it.
-    pub status: Option<String>,
+    /// Only those with this status, as [`Link::state`] says it.
+    pub status: Option<LinkState>,
     /// Only those that this key made.
     pub made_by: Option<KeyId>,
     /// Only these apps (a key's allow-list).
@@ -302,7 +347,7 @@ pub async fn list(db: &impl Database, workspace: &WorkspaceId, filter: &Filter, 
         id,
         filter.app.as_ref(),
         filter.connection.as_ref(),
-        filter.status.as_deref(),
+        filter.status.map(LinkState::as_str),
         now,
         filter.made_by.as_ref(),
         filter.apps.as_ref().map(json_text),

@@ -181,7 +181,7 @@ fn what_an_app_said_is_not_told_while_its_client_can_not_be_used() {
     let (scene, id) = expired(&json!({}));
     scene.world.acme.always("/token", Some(Reply::status(400, r#"{"error":"quota_gone"}"#)));
     refused(&scene, &id);
-    scene.world.db.tamper("UPDATE clients SET sealed_secret = 'cx1.k1.AAAA'");
+    scene.world.db.tamper("UPDATE oauth_clients SET sealed_secret = 'cx1.k1.AAAA'");
     scene.world.pass(4000);
     assert_eq!(refused(&scene, &id).code, Code::ClientMisconfigured);
     assert_eq!(codes(&attention(&scene, &id)), ["client_misconfigured"]);
@@ -238,7 +238,7 @@ fn nothing_has_to_be_repaired_is_said_only_while_that_may_be_true() {
 fn of_a_connection_that_was_not_asked_about_nothing_is_promised() {
     let (scene, id) = expired(&json!({}));
     let until = scene.world.now().plus(60).unix();
-    scene.world.db.tamper(&format!("UPDATE clients SET failures = 3, backoff_until = {until}"));
+    scene.world.db.tamper(&format!("UPDATE oauth_clients SET failures = 3, backoff_until = {until}"));
     let error = refused(&scene, &id);
     assert_eq!((error.code, error.hints.retry_after), (Code::AppUnavailable, Some(60)));
     assert!(!error.detail.contains("nothing has to be repaired"), "{}", error.detail);

@@ -289,10 +289,10 @@ fn a_secret_that_opens_again_is_told_of_no_more_whatever_the_app_says() {
         let scene = Scene::new();
         let id = scene.connect("ann");
         let sealed = scene.client().sealed_secret.unwrap();
-        scene.world.db.tamper("UPDATE clients SET sealed_secret = 'cx1.k1.AAAA'");
+        scene.world.db.tamper("UPDATE oauth_clients SET sealed_secret = 'cx1.k1.AAAA'");
         assert_eq!(scene.errand(&id, Errand::Force), ErrandOutcome::ClientMisconfigured);
         assert!(attention(&scene, &id, "client_misconfigured").is_some());
-        scene.world.db.tamper(&format!("UPDATE clients SET sealed_secret = '{sealed}'"));
+        scene.world.db.tamper(&format!("UPDATE oauth_clients SET sealed_secret = '{sealed}'"));
         scene.world.acme.always("/token", Some(Reply::status(503, "")));
         scene.world.pass(if near_end { 4000 } else { 600 });
         let errand = if near_end { Errand::Force } else { Errand::Check };
@@ -312,7 +312,7 @@ fn an_attempt_that_never_came_back_keeps_no_later_finding_from_being_written() {
         scene.world.pass(4000);
     }
     assert!(scene.row(&id).intent.is_some(), "it stays until the next attempt");
-    scene.world.db.tamper("UPDATE clients SET sealed_secret = 'cx1.k1.AAAA'");
+    scene.world.db.tamper("UPDATE oauth_clients SET sealed_secret = 'cx1.k1.AAAA'");
     let checked = runs(&scene, 96);
     assert!(checked <= 24, "{checked} in two days");
     is_told_everywhere(&scene, &id, ClientProblem::SecretUnreadable);

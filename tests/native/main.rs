@@ -12,6 +12,7 @@ mod authorize;
 mod catalogue_lives;
 mod check;
 mod connect;
+mod contract;
 mod definition_moves;
 mod destinations;
 mod disconnect;

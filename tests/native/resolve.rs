@@ -281,7 +281,7 @@ fn a_step_that_expects_another_connection_is_told_what_is_there() {
         let error = scene.resolve(&id, Ask { expect, ..ask() }).unwrap_err();
         assert_eq!(error.code, Code::UnexpectedConnection);
         let actual = error.hints.actual.unwrap();
-        assert_eq!((&actual["app"], &actual["account"]), (&json!("acme"), &json!("ann@acme.example")));
+        assert_eq!((actual.app.as_str(), actual.account.as_deref()), ("acme", Some("ann@acme.example")));
     }
     let right = Expect { app: AppId::parse("acme"), account: Some("id-ann".into()), connection: Some(id.clone()) };
     scene.resolve(&id, Ask { expect: right, ..ask() }).unwrap();

@@ -179,8 +179,9 @@ impl Living<'_> {
                 *world.acme.client_secret.borrow_mut() = secret;
             }
             Trouble::SecretSpoiled => {
-                self.spoiled = world.db.value("SELECT sealed_secret FROM clients").as_str().map(ToOwned::to_owned);
-                world.db.tamper("UPDATE clients SET sealed_secret = 'cx1.k1.AAAA'");
+                self.spoiled =
+                    world.db.value("SELECT sealed_secret FROM oauth_clients").as_str().map(ToOwned::to_owned);
+                world.db.tamper("UPDATE oauth_clients SET sealed_secret = 'cx1.k1.AAAA'");
             }
             Trouble::KeyGone => OTHER_KEY.clone_into(&mut world.keys.borrow_mut()),
             _ => {}
@@ -205,7 +206,7 @@ impl Living<'_> {
             }
             Trouble::SecretSpoiled => {
                 let sealed = self.spoiled.take().unwrap();
-                world.db.tamper(&format!("UPDATE clients SET sealed_secret = '{sealed}'"));
+                world.db.tamper(&format!("UPDATE oauth_clients SET sealed_secret = '{sealed}'"));
             }
             _ => {}
         }

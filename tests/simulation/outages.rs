@@ -51,7 +51,7 @@ const MARKS: [&str; 4] = [
     "SET failures = failures + ",
     "UPDATE connections SET checked_at = ?4",
     "SET definition_update_blocked = ?5",
-    "UPDATE clients SET misconfigured_at = coalesce",
+    "UPDATE oauth_clients SET misconfigured_at = coalesce",
 ];
 const USES: [&str; 2] = ["INSERT INTO uses", "UPDATE connections SET last_used_at"];
 

@@ -77,10 +77,10 @@ fn nothing(_: &World) {}
 
 // ---- what a long life is up against ----
 
-const MISCONFIGURED: &str = "UPDATE clients SET misconfigured_at = coalesce(misconfigured_at, ?3)";
+const MISCONFIGURED: &str = "UPDATE oauth_clients SET misconfigured_at = coalesce(misconfigured_at, ?3)";
 const DELAY: &str = "failures = failures + ?5";
 const CACHE_DELETES: &str = "UPDATE cache_deletes SET next_attempt_at";
-const MOVES: &str = "UPDATE apps SET move_due = ?2";
+const MOVES: &str = "UPDATE apps SET rollout_due_at = ?2";
 const WORKS: &str = "misconfigured_at IS NOT NULL OR failures > 0";
 const STAYS: &str = "SET definition_update_blocked = ?5";
 const REVOKED_LATER: &str = "UPDATE revocations SET failures = failures + 1";
@@ -362,7 +362,11 @@ const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         what: "a refusal of the app is not kept",
         theme: Theme::LongLife,
-        edits: &[Edit { of: FAIL, find: "'set' THEN coalesce(refresh_refused_since, ?8)", put: "'set' THEN nullif(?8, ?8)" }],
+        edits: &[Edit {
+            of: FAIL,
+            find: "'set' THEN coalesce(refresh_refused_since, ?8)",
+            put: "'set' THEN nullif(?8, ?8)",
+        }],
         seam: nothing,
         shows_as: &["app_refuses is not told", "app_unreachable, which is not so"],
     },
@@ -423,7 +427,11 @@ const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         what: "a connection that stays behind does not say so",
         theme: Theme::LongLife,
-        edits: &[Edit { of: STAYS, find: "definition_update_blocked = ?5", put: "definition_update_blocked = nullif(?5, ?5)" }],
+        edits: &[Edit {
+            of: STAYS,
+            find: "definition_update_blocked = ?5",
+            put: "definition_update_blocked = nullif(?5, ?5)",
+        }],
         seam: nothing,
         shows_as: &["stays behind its app's definition"],
     },

@@ -23,7 +23,7 @@ const LONGEST_TOKEN: usize = 64 * 1024;
 
 /// A credential's members.
 #[derive(Deserialize)]
-pub(super) struct Members(Map<String, Value>);
+pub(in crate::http) struct Members(Map<String, Value>);
 
 impl Members {
     pub(super) fn kind(&self) -> Option<Kind> {
