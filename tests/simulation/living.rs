@@ -39,7 +39,7 @@ const OTHER_KEY: &str = "k3:8PHy8/T19vf4+fr7/P3+/wABAgMEBQYHCAkKCwwNDg8=";
 const DUE: &str = "SELECT min(at) FROM (SELECT min(next_check_at) AS at FROM connections WHERE deleted_at IS NULL
     UNION ALL SELECT min(deleted_at) + 120 FROM connections WHERE deleted_at IS NOT NULL
     UNION ALL SELECT min(next_attempt_at) FROM cache_deletes UNION ALL SELECT min(next_attempt_at) FROM revocations
-    UNION ALL SELECT min(move_due) FROM apps)";
+    UNION ALL SELECT min(rollout_due_at) FROM apps)";
 
 /// What a life adds to the figures of a play.
 #[derive(Debug, Default)]

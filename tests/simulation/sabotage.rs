@@ -420,7 +420,7 @@ const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         what: "a changed definition is not taken up again by the scheduled run",
         theme: Theme::LongLife,
-        edits: &[Edit { of: MOVES, find: "move_due <= ?1", put: "move_due <= ?1 * 0" }],
+        edits: &[Edit { of: MOVES, find: "rollout_due_at <= ?1", put: "rollout_due_at <= ?1 * 0" }],
         seam: nothing,
         shows_as: &["stays behind its app's definition"],
     },
