@@ -358,7 +358,7 @@ impl Living<'_> {
     }
 
     fn revision(&self) -> i64 {
-        self.stage.scene.world.db.number("SELECT max(revision) FROM apps WHERE current = 1")
+        self.stage.scene.world.db.number("SELECT max(revision) FROM apps WHERE is_current = 1")
     }
 }
 
