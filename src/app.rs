@@ -6,9 +6,9 @@
 //! again when its places are filled.
 
 mod discovery;
-mod entered;
 mod events;
 mod field;
+mod manual_input;
 mod oauth2;
 mod read;
 mod request;
@@ -20,26 +20,33 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::egress::Address;
+use crate::egress::EgressUrl;
 
-pub use discovery::{Discovered, DiscoveryError, read_discovery, well_known};
-pub use entered::{Usage, clean, unwrapped};
-pub use events::{Encoding, Events, Hmac, Jwt, Parts, SharedSecret, Signature, TimestampFormat};
-pub use field::{Field, Form, Mark, Origin, Pattern, Variable, field_at, read_fields, read_variables, variable_at};
+pub use discovery::{DiscoveryDocument, DiscoveryError, discovery_urls, read_discovery_document};
+pub use events::{
+    AppEvents, HmacSignature, JwtSignature, SharedSecret, SignatureEncoding, SignatureHeaderParts, TimestampFormat,
+    WebhookSignature,
+};
+pub use field::{
+    CredentialField, Pattern, PrefixMark, ValueFormat, Variable, VariableSource, field_path, read_fields,
+    read_variables, variable_path,
+};
+pub use manual_input::{FieldPlacement, strip_invisible, unwrap_pasted_value};
 pub use oauth2::{
-    Algorithm, Approval, BodyEncoding, ClientAuth, ClientHelp, Endpoints, FixedEndpoints, FurtherToken, Grant,
-    KeyFileShape, Kills, LifetimeUnit, OAuth2, Params, Resolved, ResponseShape, Revocation, RevokeStyle, Rotation,
+    AdditionalToken, AdminApproval, BodyEncoding, ClientAuth, ClientHelp, EndpointSource, FixedEndpoints, GrantType,
+    KeyFileLayout, LifetimeUnit, OAuthServer, ParamTemplates, RefreshTokenRotation, ResolvedEndpoints,
+    RevocationConfig, RevocationEffect, RevokeStyle, SigningAlgorithm, TokenResponseLayout,
 };
-pub use read::{FieldError, read, read_new, read_stored};
+pub use read::{FieldProblem, read_definition, read_new_definition, read_stored_definition};
 pub use request::{
-    AccountShape, AnswerMark, AnswerTemplate, Dressed, ErrorTable, Identity, NamedBy, NothingShared, OutboundMethod,
-    Probe, RequestError, RequestShape, ScopesHeader, StatusMeaning,
+    AccountLayout, ErrorTable, IdentityLookup, LabelLookup, NothingSharedCheck, OutboundMethod, PreparedRequest, Probe,
+    RequestError, RequestTemplate, ResponseMark, ResponseTextTemplate, ScopesHeader, StatusMeaning,
 };
-pub(crate) use request::{fill_all, text};
-pub use template::{AddressTemplate, Template, Values};
+pub(crate) use request::{fill_templates, scalar_text};
+pub use template::{Template, TemplateValues, UrlTemplate};
 
 /// Characters of an app's id, at most.
-const LONGEST_ID: usize = 63;
+const MAX_ID_LENGTH: usize = 63;
 
 /// An app's id: `^[a-z0-9][a-z0-9_-]{0,62}$`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,7 +58,7 @@ impl AppId {
     pub fn parse(text: &str) -> Option<Self> {
         let first_ok = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         let rest_ok = text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
-        (first_ok && rest_ok && text.len() <= LONGEST_ID).then(|| Self(text.to_owned()))
+        (first_ok && rest_ok && text.len() <= MAX_ID_LENGTH).then(|| Self(text.to_owned()))
     }
 
     /// The text.
@@ -81,9 +88,9 @@ impl From<AppId> for String {
 
 /// A JSON Pointer (RFC 6901): where something stands in an app's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pointer(String);
+pub struct JsonPointer(String);
 
-impl Pointer {
+impl JsonPointer {
     /// Reads a pointer; `None` when it neither is empty nor begins with `/`, or has a stray `~`.
     pub fn parse(text: &str) -> Option<Self> {
         let escapes_ok = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
@@ -102,7 +109,7 @@ impl Pointer {
     }
 
     /// A pointer that is known to be well-formed.
-    fn fixed(text: &'static str) -> Self {
+    fn from_static(text: &'static str) -> Self {
         Self(text.to_owned())
     }
 }
@@ -110,9 +117,9 @@ impl Pointer {
 /// The id of one of an app's ways to connect: 1 to 63 lower-case letters, digits, `-` and `_`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct WayId(String);
+pub struct AuthMethodId(String);
 
-impl WayId {
+impl AuthMethodId {
     /// Reads an id; `None` when it has another form.
     pub fn parse(text: &str) -> Option<Self> {
         AppId::parse(text).map(|AppId(text)| Self(text))
@@ -124,21 +131,21 @@ impl WayId {
     }
 }
 
-impl fmt::Display for WayId {
+impl fmt::Display for AuthMethodId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl TryFrom<String> for WayId {
+impl TryFrom<String> for AuthMethodId {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
         Self::parse(&text).ok_or_else(|| read::ID_RULE.to_owned())
     }
 }
 
-impl From<WayId> for String {
-    fn from(id: WayId) -> Self {
+impl From<AuthMethodId> for String {
+    fn from(id: AuthMethodId) -> Self {
         id.0
     }
 }
@@ -147,7 +154,7 @@ impl From<WayId> for String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CredentialType"))]
-pub enum Kind {
+pub enum CredentialKind {
     /// Consent at the app (RFC 6749, 4.1).
     #[serde(rename = "oauth2")]
     OAuth2,
@@ -163,7 +170,7 @@ pub enum Kind {
     Basic,
 }
 
-impl Kind {
+impl CredentialKind {
     /// All kinds.
     pub const ALL: [Self; 6] =
         [Self::OAuth2, Self::ClientCredentials, Self::ServiceAccount, Self::ApiKey, Self::BotToken, Self::Basic];
@@ -186,7 +193,7 @@ impl Kind {
     }
 
     /// What people call it.
-    pub fn in_words(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::OAuth2 => "Sign in at the app",
             Self::ClientCredentials => "Client id and secret",
@@ -198,19 +205,19 @@ impl Kind {
     }
 
     /// Whether a person enters it here, instead of consenting at the app.
-    pub fn is_pasted(self) -> bool {
+    pub fn is_manual(self) -> bool {
         self != Self::OAuth2
     }
 
     /// Whether requests carry a token that an OAuth server issued.
-    pub fn has_tokens(self) -> bool {
+    pub fn uses_oauth_server(self) -> bool {
         matches!(self, Self::OAuth2 | Self::ClientCredentials | Self::ServiceAccount)
     }
 }
 
 /// An external product, as its definition tells it.
 #[derive(Debug, Clone)]
-pub struct Definition {
+pub struct App {
     /// Its id: the catalogue file's name, or what the workspace chose.
     pub id: AppId,
     /// The name people know.
@@ -224,71 +231,74 @@ pub struct Definition {
     /// Facts that none of those pages confirms.
     pub unverified: Vec<String>,
     /// What it sends to webhooks, as far as that is known.
-    pub events: Option<Events>,
+    pub events: Option<AppEvents>,
     /// The ways to connect it, the recommended one first. There is at least one.
-    ways: Vec<Rc<App>>,
+    auth_methods: Vec<Rc<AuthMethod>>,
 }
 
-impl Definition {
+impl App {
     /// The ways to connect it, the recommended one first.
-    pub fn ways(&self) -> &[Rc<App>] {
-        &self.ways
+    pub fn auth_methods(&self) -> &[Rc<AuthMethod>] {
+        &self.auth_methods
     }
 
     /// The way with this id; the recommended one for `None`.
-    pub fn way(&self, id: Option<&WayId>) -> Option<Rc<App>> {
-        self.ways.iter().find(|way| id.is_none_or(|id| way.way == *id)).cloned()
+    pub fn auth_method(&self, id: Option<&AuthMethodId>) -> Option<Rc<AuthMethod>> {
+        self.auth_methods.iter().find(|auth_method| id.is_none_or(|id| auth_method.method_id == *id)).cloned()
     }
 
     /// The same, as a workspace's own.
     #[must_use]
-    pub fn of_workspace(mut self) -> Self {
-        self.ways.iter_mut().for_each(|way| Rc::make_mut(way).custom = true);
+    pub fn into_custom(mut self) -> Self {
+        self.auth_methods.iter_mut().for_each(|auth_method| Rc::make_mut(auth_method).is_custom = true);
         self
     }
 
     /// The first way that people consent to at the app.
-    pub fn oauth2(&self) -> Option<Rc<App>> {
-        self.ways.iter().find(|way| way.kind == Kind::OAuth2).cloned()
+    pub fn oauth2_method(&self) -> Option<Rc<AuthMethod>> {
+        self.auth_methods.iter().find(|auth_method| auth_method.kind == CredentialKind::OAuth2).cloned()
     }
 
     /// What its OAuth client is registered under, as far as it has one: the family, or the app itself.
     pub fn registration(&self) -> &str {
-        self.ways.first().and_then(|way| way.client_family.as_deref()).unwrap_or(self.id.as_str())
+        self.auth_methods
+            .first()
+            .and_then(|auth_method| auth_method.client_family.as_deref())
+            .unwrap_or(self.id.as_str())
     }
 }
 
 /// An app by one of its ways to connect.
 #[derive(Debug, Clone)]
-pub struct App {
+pub struct AuthMethod {
     /// The app's id.
-    pub id: AppId,
+    pub app_id: AppId,
     /// The name people know.
-    pub name: String,
+    pub app_name: String,
     /// Which way this is.
-    pub way: WayId,
+    pub method_id: AuthMethodId,
     /// What people call this way, where the app has several.
-    pub way_name: Option<String>,
+    pub method_name: Option<String>,
     /// What kind of credential it brings.
-    pub kind: Kind,
+    pub kind: CredentialKind,
     /// That the app, or this way to it, ends: by when, and what to use instead.
     pub deprecated: Option<String>,
     /// What its addresses depend on.
     pub variables: Rc<BTreeMap<String, Variable>>,
     /// Its OAuth server; none where what a person enters is the credential.
-    oauth2: Option<OAuth2>,
+    oauth_server: Option<OAuthServer>,
     /// What a person enters.
-    pub fields: Vec<Field>,
+    pub fields: Vec<CredentialField>,
     /// The permissions it knows, in the order they are shown.
-    pub scopes: Vec<Scope>,
+    pub scopes: Vec<AppScope>,
     /// How it is known whose account it is.
-    pub identity: Option<Identity>,
+    pub identity: Option<IdentityLookup>,
     /// The request that tells whether a credential works, where `identity` does not do.
     pub check: Option<Probe>,
     /// The request that tells whether a credential that works sees anything, where people share things one by one.
-    pub nothing_shared: Option<NothingShared>,
+    pub nothing_shared: Option<NothingSharedCheck>,
     /// How a credential is sent.
-    pub request: RequestShape,
+    pub request: RequestTemplate,
     /// What its error codes mean, beyond the default table.
     pub errors: ErrorTable,
     /// The app's own limits.
@@ -296,7 +306,7 @@ pub struct App {
     /// Apps of one family share an OAuth client. Only catalogue files have one.
     pub client_family: Option<String>,
     /// Whether a workspace defined it, and not the catalogue.
-    pub custom: bool,
+    pub is_custom: bool,
     /// What an OAuth client of this way is registered under.
     registration: String,
 }
@@ -316,7 +326,7 @@ pub struct Limits {
 /// A permission at the app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AppScope"))]
-pub struct Scope {
+pub struct AppScope {
     /// As the app writes it; one of a further token has that token's name and a colon in front.
     pub id: String,
     /// What it allows.
@@ -333,46 +343,49 @@ pub struct Scope {
     pub answered: bool,
 }
 
-impl App {
+impl AuthMethod {
     /// Its OAuth server, if it has one.
-    pub fn server(&self) -> Option<&OAuth2> {
-        self.oauth2.as_ref()
+    pub fn oauth_server(&self) -> Option<&OAuthServer> {
+        self.oauth_server.as_ref()
     }
 
     /// The first secret that a person enters: what stands for a token where there is none.
-    pub fn first_secret(&self) -> Option<&str> {
+    pub fn first_secret_field(&self) -> Option<&str> {
         self.fields.iter().find(|field| field.secret).map(|field| field.id.as_str())
     }
 
     /// What becomes of a refresh token when it is used.
-    pub fn rotation(&self) -> Rotation {
-        self.oauth2.as_ref().map_or(Rotation::None, |oauth2| oauth2.rotation)
+    pub fn rotation(&self) -> RefreshTokenRotation {
+        self.oauth_server.as_ref().map_or(RefreshTokenRotation::None, |oauth2| oauth2.rotation)
     }
 
     /// What a revocation kills and how it is asked for.
-    pub fn revocation(&self) -> Revocation {
-        self.oauth2.as_ref().map_or_else(Revocation::default, |oauth2| oauth2.revoke.clone())
+    pub fn revocation(&self) -> RevocationConfig {
+        self.oauth_server.as_ref().map_or_else(RevocationConfig::default, |oauth2| oauth2.revoke.clone())
     }
 
     /// Whether new tokens are had by presenting what the person entered once more.
-    pub fn mints(&self) -> bool {
-        self.oauth2.as_ref().is_some_and(OAuth2::mints)
+    pub fn issues_tokens(&self) -> bool {
+        self.oauth_server.as_ref().is_some_and(OAuthServer::issues_tokens)
     }
 
     /// The issuer, where the endpoints must be discovered.
-    pub fn issuer(&self) -> Option<&AddressTemplate> {
-        self.oauth2.as_ref().and_then(|oauth2| oauth2.endpoints.issuer())
+    pub fn issuer(&self) -> Option<&UrlTemplate> {
+        self.oauth_server.as_ref().and_then(|oauth2| oauth2.endpoints.issuer())
     }
 
     /// What tells whose a credential is: as discovered, or as defined.
-    pub fn identity_at<'a>(&'a self, at: Option<&'a Resolved>) -> Option<&'a Identity> {
-        at.map_or(self.identity.as_ref(), |at| at.identity.as_ref())
+    pub fn identity_for_endpoints<'a>(
+        &'a self,
+        endpoints: Option<&'a ResolvedEndpoints>,
+    ) -> Option<&'a IdentityLookup> {
+        endpoints.map_or(self.identity.as_ref(), |endpoints| endpoints.identity.as_ref())
     }
 
     /// Whether it is kept beside each of its credentials where that may go: for a workspace's own app, and where the
     /// endpoints are discovered.
-    pub fn keeps_destinations(&self) -> bool {
-        self.custom || self.issuer().is_some()
+    pub fn stores_destinations(&self) -> bool {
+        self.is_custom || self.issuer().is_some()
     }
 
     /// What an OAuth client is registered under: the family, or the app itself; further ways that people consent to
@@ -387,14 +400,14 @@ impl App {
     }
 
     /// The scopes asked for when somebody chose: theirs, after those that are always asked for. No doubles.
-    pub fn scopes_with(&self, chosen: &[String]) -> Vec<String> {
+    pub fn scopes_to_request(&self, chosen: &[String]) -> Vec<String> {
         let required = self.scopes.iter().filter(|scope| scope.required).map(|scope| &scope.id);
         let mut seen = BTreeSet::new();
         required.chain(chosen).filter(|id| seen.insert(id.as_str())).cloned().collect()
     }
 
     /// Whether what was granted covers a scope: it is there, or another that includes it.
-    pub fn covers(&self, granted: &[String], scope: &str) -> bool {
+    pub fn is_scope_granted(&self, granted: &[String], scope: &str) -> bool {
         granted.iter().any(|have| have == scope)
             || self
                 .scopes
@@ -403,7 +416,7 @@ impl App {
     }
 
     /// What was granted: what the app names, what that includes, and what it never names of what was asked for.
-    pub fn granted(&self, named: &[String], requested: &[String]) -> Vec<String> {
+    pub fn granted_scopes(&self, named: &[String], requested: &[String]) -> Vec<String> {
         let mut granted = named.to_vec();
         for scope in &self.scopes {
             let unnamed = !scope.answered && requested.contains(&scope.id);
@@ -419,11 +432,13 @@ impl App {
     }
 
     /// The client's variables that decide a host of the authorization server, where its endpoints are written down.
-    pub fn host_variables_of_client(&self) -> Vec<&str> {
-        let Some(Endpoints::Fixed(_)) = self.oauth2.as_ref().map(|server| &server.endpoints) else { return vec![] };
-        let urls = self.oauth2.iter().flat_map(|server| server.endpoints.addresses());
-        let of_client = |name: &&str| self.variables.get(*name).is_some_and(|one| one.from == Origin::Client);
-        let mut names: Vec<_> = urls.flat_map(AddressTemplate::host_places).filter(of_client).collect();
+    pub fn client_host_variables(&self) -> Vec<&str> {
+        let Some(EndpointSource::Fixed(_)) = self.oauth_server.as_ref().map(|server| &server.endpoints) else {
+            return vec![];
+        };
+        let urls = self.oauth_server.iter().flat_map(|server| server.endpoints.url_templates());
+        let of_client = |name: &&str| self.variables.get(*name).is_some_and(|one| one.source == VariableSource::Client);
+        let mut names: Vec<_> = urls.flat_map(UrlTemplate::host_placeholders).filter(of_client).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -433,29 +448,32 @@ impl App {
     ///
     /// # Errors
     /// A value that is missing or must not stand there.
-    pub fn resolve_fixed(&self, values: &Values) -> Option<Result<Resolved, RequestError>> {
-        let oauth2 = self.oauth2.as_ref()?;
-        let Endpoints::Fixed(fixed) = &oauth2.endpoints else { return None };
-        Some(fixed.fill(oauth2, values).map(|found| Resolved { identity: self.identity.clone(), ..found }))
+    pub fn resolve_fixed_endpoints(&self, values: &TemplateValues) -> Option<Result<ResolvedEndpoints, RequestError>> {
+        let oauth2 = self.oauth_server.as_ref()?;
+        let EndpointSource::Fixed(fixed) = &oauth2.endpoints else { return None };
+        Some(fixed.fill(oauth2, values).map(|found| ResolvedEndpoints { identity: self.identity.clone(), ..found }))
     }
 
     /// The endpoints as discovered. What the definition says itself goes before what the issuer says.
     ///
     /// # Errors
     /// Neither the definition nor the issuer names a way of client authentication that exists here.
-    pub fn resolve_with(&self, discovered: &Discovered) -> Result<Resolved, DiscoveryError> {
-        let template = |url: &Address| AddressTemplate::known(url.clone());
-        let userinfo = || discovered.userinfo_url.as_ref().map(template).map(Identity::userinfo);
-        let own = self.oauth2.as_ref().and_then(|oauth2| oauth2.client_auth);
-        Ok(Resolved {
+    pub fn resolve_discovered_endpoints(
+        &self,
+        discovered: &DiscoveryDocument,
+    ) -> Result<ResolvedEndpoints, DiscoveryError> {
+        let template = |url: &EgressUrl| UrlTemplate::from_url(url.clone());
+        let userinfo = || discovered.userinfo_url.as_ref().map(template).map(IdentityLookup::from_userinfo);
+        let own = self.oauth_server.as_ref().and_then(|oauth2| oauth2.client_auth);
+        Ok(ResolvedEndpoints {
             authorize_url: Some(discovered.authorize_url.clone()),
             token_url: discovered.token_url.clone(),
             refresh_url: discovered.token_url.clone(),
             revoke_url: discovered.revoke_url.as_ref().map(template),
             issuer: Some(discovered.issuer.clone()),
-            iss_promised: discovered.iss_promised,
-            client_auth: own.or(discovered.client_auth).ok_or(DiscoveryError::ClientAuth)?,
-            assertion_alg: self.oauth2.as_ref().and_then(|oauth2| oauth2.assertion_alg),
+            iss_parameter_supported: discovered.iss_parameter_supported,
+            client_auth: own.or(discovered.client_auth).ok_or(DiscoveryError::UnsupportedClientAuth)?,
+            assertion_alg: self.oauth_server.as_ref().and_then(|oauth2| oauth2.assertion_alg),
             identity: self.identity.clone().or_else(userinfo),
         })
     }

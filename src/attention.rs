@@ -6,21 +6,21 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::connection::{Connection, FAILURES, Refused, SOON, Status};
-use crate::store::connections::Listed;
+use crate::connection::{Connection, ConnectionStatus, EXPIRES_SOON_WITHIN, FAILURE_THRESHOLD, RefreshRefusal};
+use crate::store::connections::ListedConnection;
 use crate::time::Timestamp;
 
 /// Thirty days: a client secret that ends sooner should be replaced.
-const SECRET_SOON: i64 = 30 * 86_400;
+const SECRET_EXPIRY_WARNING: i64 = 30 * 86_400;
 /// Ninety days without a use.
-const UNUSED: i64 = 90 * 86_400;
+const UNUSED_AFTER: i64 = 90 * 86_400;
 
 /// One thing that deserves a look before it breaks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Attention {
     /// What it is about.
-    pub code: Code,
+    pub code: AttentionCode,
     /// When it comes true; for `app_refuses` since when it is so. Absent where that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
@@ -41,13 +41,13 @@ pub struct Attention {
 }
 
 impl Attention {
-    fn new(code: Code) -> Self {
+    fn new(code: AttentionCode) -> Self {
         Self { code, at: None, detail: None, reconnect_url: None, hosts: BTreeSet::new() }
     }
 
     /// A sentence for a person.
-    pub fn explained(&self) -> &str {
-        self.detail.as_deref().unwrap_or_else(|| self.code.explained())
+    pub fn explanation(&self) -> &str {
+        self.detail.as_deref().unwrap_or_else(|| self.code.explanation())
     }
 }
 
@@ -55,7 +55,7 @@ impl Attention {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AttentionCode"))]
-pub enum Code {
+pub enum AttentionCode {
     /// The access ends and can't be renewed.
     ExpiresSoon,
     /// Not all that was asked for was granted.
@@ -78,7 +78,7 @@ pub enum Code {
     DefinitionChanged,
 }
 
-impl Code {
+impl AttentionCode {
     /// All codes.
     pub const ALL: [Self; 10] = [
         Self::ExpiresSoon,
@@ -110,7 +110,7 @@ impl Code {
     }
 
     /// A sentence for a person.
-    pub fn explained(self) -> &'static str {
+    pub fn explanation(self) -> &'static str {
         match self {
             Self::ExpiresSoon => "This access ends soon unless it is renewed before.",
             Self::MissingScopes => "Not all permissions were granted.",
@@ -127,13 +127,13 @@ impl Code {
 }
 
 /// What an app that refuses says, for a person.
-fn refusal(refused: &Refused) -> String {
-    let code = refused.told_code();
+fn refusal_detail(refused: &RefreshRefusal) -> String {
+    let code = refused.reported_code_sentence();
     format!("The app refuses to renew this access. {code} Reconnect it if that does not end by itself.")
 }
 
 /// Why nothing comes of asking the app, where it does answer.
-fn of_answers(connection: &Connection) -> Option<String> {
+fn failure_detail(connection: &Connection) -> Option<String> {
     let code = connection.last_error.as_deref()?;
     let says = match code {
         "timeout" | "network_error" | "app_unavailable" | "database_slow" | "not_asked" => return None,
@@ -149,51 +149,51 @@ const CLIENT_REPLACED: &str =
     "The app refuses the OAuth client that this was connected with, and another one has taken its place. Reconnect it.";
 
 /// What deserves a look about a connection.
-pub fn of(listed: &Listed, now: Timestamp) -> Vec<Attention> {
+pub fn for_connection(listed: &ListedConnection, now: Timestamp) -> Vec<Attention> {
     let connection = &listed.connection;
-    let connected = connection.status == Status::Connected;
+    let connected = connection.status == ConnectionStatus::Connected;
     let soon = |end: Option<Timestamp>, within: i64| end.filter(|end| *end < now.plus(within));
     let access_ends = if connection.refreshable { None } else { connection.expires_at };
-    let ends = access_ends.into_iter().chain(connection.ends_for_good_at()).min();
-    let ends = soon(ends, SOON).filter(|_| connected);
-    let secret_ends = soon(listed.client_secret_expires_at, SECRET_SOON);
+    let ends = access_ends.into_iter().chain(connection.reconnect_due_at()).min();
+    let ends = soon(ends, EXPIRES_SOON_WITHIN).filter(|_| connected);
+    let secret_ends = soon(listed.client_secret_expires_at, SECRET_EXPIRY_WARNING);
     // An app that was not asked is not out of reach.
     let was_not_asked = connection.client_problem().is_some();
     let problem = listed.client_problem();
     let is_misconfigured = listed.client_misconfigured || problem.is_some();
     let last_sign = connection.last_used_at.unwrap_or(connection.connected_at);
-    let refused = connection.kept_refusing(now).filter(|_| !was_not_asked);
+    let refused = connection.lasting_refusal(now).filter(|_| !was_not_asked);
     // One that refuses the client has answered.
     let refuses_client = listed.client_error.is_some() && listed.client_error == connection.last_error;
-    let is_silent = connection.refused.is_none() && !was_not_asked && !refuses_client;
-    let unreachable = connected && connection.failures >= FAILURES && is_silent;
+    let is_silent = connection.refusal.is_none() && !was_not_asked && !refuses_client;
+    let unreachable = connected && connection.failures >= FAILURE_THRESHOLD && is_silent;
     let found = [
-        (ends.is_some(), Code::ExpiresSoon, ends),
-        (!connection.missing_scopes().is_empty(), Code::MissingScopes, None),
-        (unreachable, Code::AppUnreachable, None),
-        (refused.is_some(), Code::AppRefuses, refused.map(|refused| refused.since)),
-        (secret_ends.is_some(), Code::ClientSecretExpires, secret_ends),
-        (now.since(last_sign) > UNUSED, Code::Unused, None),
-        (listed.duplicate, Code::Duplicate, None),
+        (ends.is_some(), AttentionCode::ExpiresSoon, ends),
+        (!connection.missing_scopes().is_empty(), AttentionCode::MissingScopes, None),
+        (unreachable, AttentionCode::AppUnreachable, None),
+        (refused.is_some(), AttentionCode::AppRefuses, refused.map(|refused| refused.since)),
+        (secret_ends.is_some(), AttentionCode::ClientSecretExpires, secret_ends),
+        (now.since(last_sign) > UNUSED_AFTER, AttentionCode::Unused, None),
+        (listed.duplicate, AttentionCode::Duplicate, None),
     ];
     let nothing = connection.nothing_shared.clone().filter(|_| connected);
-    let nothing = nothing.map(|say| Attention { detail: Some(say), ..Attention::new(Code::NothingShared) });
+    let nothing = nothing.map(|say| Attention { detail: Some(say), ..Attention::new(AttentionCode::NothingShared) });
     let changed = connection.definition_changed.as_ref().map(|change| Attention {
-        detail: Some(change.explained()),
+        detail: Some(change.explanation()),
         hosts: change.hosts.clone(),
-        ..Attention::new(Code::DefinitionChanged)
+        ..Attention::new(AttentionCode::DefinitionChanged)
     });
     let client = is_misconfigured.then(|| Attention {
         detail: match problem {
             _ if listed.client_replaced => Some(CLIENT_REPLACED.to_owned()),
-            problem => problem.map(|problem| problem.explained().to_owned()),
+            problem => problem.map(|problem| problem.explanation().to_owned()),
         },
-        ..Attention::new(Code::ClientMisconfigured)
+        ..Attention::new(AttentionCode::ClientMisconfigured)
     });
     let found = found.into_iter().filter(|(holds, _, _)| *holds);
-    let detail = |code: Code| match code {
-        Code::AppRefuses => refused.map(refusal),
-        Code::AppUnreachable => of_answers(connection),
+    let detail = |code: AttentionCode| match code {
+        AttentionCode::AppRefuses => refused.map(refusal_detail),
+        AttentionCode::AppUnreachable => failure_detail(connection),
         _ => None,
     };
     let found = found.map(|(_, code, at)| Attention { at, detail: detail(code), ..Attention::new(code) });

@@ -14,27 +14,27 @@ mod app;
 mod egress;
 mod json;
 mod secret;
-#[path = "catalogue/sound.rs"]
-mod sound;
+#[path = "catalogue/validate.rs"]
+mod validate;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+type BuildResult<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// What a list of apps shows of a file.
-struct Entry {
+struct CatalogueFile {
     name: String,
     categories: Vec<String>,
     family: Option<String>,
     /// Id, name and type of each way to connect.
-    ways: Vec<(String, Option<String>, String)>,
+    auth_methods: Vec<(String, Option<String>, String)>,
     path: PathBuf,
 }
 
-fn main() -> Outcome<()> {
+fn main() -> BuildResult<()> {
     let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("catalog");
     for reader in [
         "src/build.rs",
@@ -44,7 +44,7 @@ fn main() -> Outcome<()> {
         "src/json.rs",
         "src/json",
         "src/secret.rs",
-        "src/catalogue/sound.rs",
+        "src/catalogue/validate.rs",
     ] {
         println!("cargo:rerun-if-changed={reader}");
     }
@@ -57,66 +57,68 @@ fn main() -> Outcome<()> {
             continue;
         }
         println!("cargo:rerun-if-changed={}", path.display());
-        match look_at(&path) {
+        match read_catalogue_file(&path) {
             Ok((definition, entry)) => {
                 apps.insert(definition.id.as_str().to_owned(), entry);
                 definitions.push(definition);
             }
-            Err(problems) => problems.iter().for_each(|problem| complain(&path, problem)),
+            Err(problems) => problems.iter().for_each(|problem| report_problem(&path, problem)),
         }
     }
     definitions.sort_by(|one, other| one.id.cmp(&other.id));
-    for (id, problem) in sound::together(definitions.iter()) {
-        complain(&folder.join(format!("{id}.json")), &problem);
+    for (id, problem) in validate::validate_families(definitions.iter()) {
+        report_problem(&folder.join(format!("{id}.json")), &problem);
     }
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("catalogue.rs"), source(&apps)?)?;
+    fs::write(out.join("catalogue.rs"), render_table(&apps)?)?;
     fs::write(out.join("openapi.json"), without_white_space("src/http/openapi.json")?)?;
     Ok(())
 }
 
 /// A JSON file as the program holds and serves it. Under version control it has lines, so that a change can be read.
-fn without_white_space(path: &str) -> Outcome<String> {
+fn without_white_space(path: &str) -> BuildResult<String> {
     println!("cargo:rerun-if-changed={path}");
     Ok(serde_json::from_str::<serde_json::Value>(&fs::read_to_string(path)?)?.to_string())
 }
 
 /// Fails the build with the file, the field and what to do.
-fn complain(path: &Path, app::FieldError { field, problem }: &app::FieldError) {
+fn report_problem(path: &Path, app::FieldProblem { field, problem }: &app::FieldProblem) {
     let field = if field == "." { String::new() } else { format!("{field}: ") };
     println!("cargo::error={}: {field}{problem}", path.display());
 }
 
 /// A file's definition and what a list shows of it, or all that is wrong with it.
-fn look_at(path: &Path) -> Result<(app::Definition, Entry), Vec<app::FieldError>> {
-    let unread = |error: std::io::Error| app::FieldError { field: ".".to_owned(), problem: error.to_string() };
+fn read_catalogue_file(path: &Path) -> Result<(app::App, CatalogueFile), Vec<app::FieldProblem>> {
+    let unread = |error: std::io::Error| app::FieldProblem { field: ".".to_owned(), problem: error.to_string() };
     let source = fs::read_to_string(path).map_err(|error| vec![unread(error)])?;
-    let definition = app::read(&source, egress::Egress::Public)?;
-    let problems = sound::alone(&definition, path.file_stem().and_then(|name| name.to_str()).unwrap_or_default());
+    let definition = app::read_new_definition(&source, egress::EgressPolicy::Public)?;
+    let problems =
+        validate::validate_definition(&definition, path.file_stem().and_then(|name| name.to_str()).unwrap_or_default());
     if !problems.is_empty() {
         return Err(problems);
     }
-    let way =
-        |way: &std::rc::Rc<app::App>| (way.way.as_str().to_owned(), way.way_name.clone(), way.kind.as_str().to_owned());
-    let entry = Entry {
+    let way = |way: &std::rc::Rc<app::AuthMethod>| {
+        (way.method_id.as_str().to_owned(), way.method_name.clone(), way.kind.as_str().to_owned())
+    };
+    let entry = CatalogueFile {
         name: definition.name.clone(),
         categories: definition.categories.clone(),
-        family: definition.ways().first().and_then(|way| way.client_family.clone()),
-        ways: definition.ways().iter().map(way).collect(),
+        family: definition.auth_methods().first().and_then(|way| way.client_family.clone()),
+        auth_methods: definition.auth_methods().iter().map(way).collect(),
         path: path.to_owned(),
     };
     Ok((definition, entry))
 }
 
-fn source(apps: &BTreeMap<String, Entry>) -> Result<String, std::fmt::Error> {
-    let mut text = String::from("static APPS: &[Entry] = &[\n");
-    for (id, Entry { name, categories, family, ways, path }) in apps {
+fn render_table(apps: &BTreeMap<String, CatalogueFile>) -> Result<String, std::fmt::Error> {
+    let mut text = String::from("static APPS: &[CatalogueEntry] = &[\n");
+    for (id, CatalogueFile { name, categories, family, auth_methods: ways, path }) in apps {
         writeln!(
             text,
-            "    Entry {{ id: {id:?}, name: {name:?}, categories: &{categories:?}, family: {family:?}, ways: &["
+            "    CatalogueEntry {{ id: {id:?}, name: {name:?}, categories: &{categories:?}, family: {family:?}, auth_methods: &["
         )?;
         for (id, name, kind) in ways {
-            writeln!(text, "        EntryWay {{ id: {id:?}, name: {name:?}, kind: {kind:?} }},")?;
+            writeln!(text, "        CatalogueAuthMethod {{ id: {id:?}, name: {name:?}, kind: {kind:?} }},")?;
         }
         writeln!(text, "    ], text: include_str!({:?}) }},", path.display().to_string())?;
     }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::app::AppId;
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{ConnectionId, Shard, WorkspaceId, base62, random_base62};
 use crate::ports::{NoRandomness, Random};
 use crate::secret::Secret;
@@ -23,12 +23,12 @@ const SECRET_LENGTH: usize = 32;
 const CHECKSUM_LENGTH: usize = 6;
 
 /// SHA-256 as unpadded base64url: how secrets that are only recognised are stored.
-pub fn hash(text: &str) -> String {
+pub fn hash_secret(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(text.as_bytes()))
 }
 
 /// Whether two texts are equal, in a time that does not tell where they differ.
-pub fn same(left: &str, right: &str) -> bool {
+pub fn constant_time_eq(left: &str, right: &str) -> bool {
     left.as_bytes().ct_eq(right.as_bytes()).into()
 }
 
@@ -36,9 +36,9 @@ pub fn same(left: &str, right: &str) -> bool {
 /// the 16 only.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct KeyId(String);
+pub struct ApiKeyId(String);
 
-impl KeyId {
+impl ApiKeyId {
     /// Reads an id.
     pub fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix("key_")?;
@@ -58,21 +58,21 @@ impl KeyId {
     }
 }
 
-impl TryFrom<String> for KeyId {
+impl TryFrom<String> for ApiKeyId {
     type Error = &'static str;
     fn try_from(text: String) -> std::result::Result<Self, Self::Error> {
         Self::parse(&text).ok_or("expected an id that begins with key_")
     }
 }
 
-impl From<KeyId> for String {
-    fn from(id: KeyId) -> Self {
+impl From<ApiKeyId> for String {
+    fn from(id: ApiKeyId) -> Self {
         id.0
     }
 }
 
-impl From<&KeyId> for crate::ports::Value {
-    fn from(id: &KeyId) -> Self {
+impl From<&ApiKeyId> for crate::ports::SqlValue {
+    fn from(id: &ApiKeyId) -> Self {
         Self::Text(id.0.clone())
     }
 }
@@ -80,7 +80,7 @@ impl From<&KeyId> for crate::ports::Value {
 /// What a key may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "KeyScope"))]
-pub enum Scope {
+pub enum KeyScope {
     /// Sees connections and apps.
     #[serde(rename = "connections:read")]
     ConnectionsRead,
@@ -110,7 +110,7 @@ pub enum Scope {
     All,
 }
 
-impl Scope {
+impl KeyScope {
     /// The scope's text.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -129,9 +129,9 @@ impl Scope {
 
 /// A stored API key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Key {
+pub struct ApiKey {
     /// Id.
-    pub id: KeyId,
+    pub id: ApiKeyId,
     /// Its workspace.
     pub workspace: WorkspaceId,
     /// What people call it.
@@ -139,20 +139,20 @@ pub struct Key {
     /// SHA-256 of the whole key.
     pub hash: String,
     /// What it may do.
-    pub scopes: Vec<Scope>,
+    pub scopes: Vec<KeyScope>,
     /// The only connections it may see, if limited.
     pub connections: Option<Vec<ConnectionId>>,
     /// The only apps whose connections it may see, if limited.
     pub apps: Option<Vec<AppId>>,
     /// When it ends (Unix seconds in the cache's copy).
-    #[serde(with = "unix")]
+    #[serde(with = "optional_unix_seconds")]
     pub expires_at: Option<Timestamp>,
     /// When it was made.
-    #[serde(with = "unix")]
+    #[serde(with = "optional_unix_seconds")]
     pub created_at: Option<Timestamp>,
     /// The key that made it, if a key did.
     #[serde(default)]
-    pub made_by: Option<KeyId>,
+    pub made_by: Option<ApiKeyId>,
     /// The secret before the last rotation.
     #[serde(default)]
     pub previous: Option<PreviousSecret>,
@@ -170,22 +170,22 @@ pub struct PreviousSecret {
 
 /// The key that made something.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Maker {
+pub struct CreatorKey {
     /// Its id.
-    pub key: KeyId,
+    pub key: ApiKeyId,
     /// When it expires.
     pub expires_at: Option<Timestamp>,
 }
 
-impl Maker {
+impl CreatorKey {
     /// What a key makes does not outlive the key.
-    pub fn limit(&self, expires_at: Timestamp) -> Timestamp {
+    pub fn limit_expiry(&self, expires_at: Timestamp) -> Timestamp {
         self.expires_at.map_or(expires_at, |end| end.min(expires_at))
     }
 }
 
-impl From<&Key> for Maker {
-    fn from(key: &Key) -> Self {
+impl From<&ApiKey> for CreatorKey {
+    fn from(key: &ApiKey) -> Self {
         Self { key: key.id.clone(), expires_at: key.expires_at }
     }
 }
@@ -207,7 +207,7 @@ mod unix_seconds {
     }
 }
 
-mod unix {
+mod optional_unix_seconds {
     use super::Timestamp;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -225,7 +225,7 @@ mod unix {
 #[derive(Debug, Clone)]
 pub struct PresentedKey {
     /// Its id part.
-    pub id: KeyId,
+    pub id: ApiKeyId,
     hash: String,
 }
 
@@ -237,41 +237,42 @@ impl PresentedKey {
             rest.len() == SECRET_LENGTH + CHECKSUM_LENGTH && rest.bytes().all(|b| b.is_ascii_alphanumeric());
         let (secret, sum) = rest.split_at_checked(SECRET_LENGTH).filter(|_| well_formed)?;
         (checksum(id, secret) == sum).then_some(())?;
-        Some(Self { id: KeyId::parse(&format!("key_{id}"))?, hash: hash(text) })
+        Some(Self { id: ApiKeyId::parse(&format!("key_{id}"))?, hash: hash_secret(text) })
     }
 
     /// What a limit remembers of it: a hash of the whole key, so that only who has the key is refused by it.
-    pub(crate) fn caller(&self) -> String {
+    pub(crate) fn rate_limit_key(&self) -> String {
         format!("key {}", self.hash)
     }
 
     /// Whether it is this stored key, and the key is still in force. For a while after a rotation the secret before is
     /// accepted, too.
-    pub fn is(&self, key: &Key, now: Timestamp) -> bool {
+    pub fn matches(&self, key: &ApiKey, now: Timestamp) -> bool {
         let alive = key.expires_at.is_none_or(|end| now < end);
-        let previous = key.previous.as_ref().is_some_and(|one| same(&self.hash, &one.hash) && now < one.until);
-        (same(&self.hash, &key.hash) || previous) && alive
+        let previous =
+            key.previous.as_ref().is_some_and(|one| constant_time_eq(&self.hash, &one.hash) && now < one.until);
+        (constant_time_eq(&self.hash, &key.hash) || previous) && alive
     }
 
     /// Whether it is the key's newest secret, and not the one before the last rotation.
-    pub fn is_newest(&self, key: &Key) -> bool {
-        same(&self.hash, &key.hash)
+    pub fn matches_newest_secret(&self, key: &ApiKey) -> bool {
+        constant_time_eq(&self.hash, &key.hash)
     }
 }
 
 /// A new key: its id, its text (shown once) and the hash to store.
-pub fn new_key(random: &impl Random, shard: Shard) -> std::result::Result<(KeyId, Secret, String), NoRandomness> {
-    let id = KeyId(format!("key_{shard}{}", random_base62(random, ID_LENGTH)?));
+pub fn new_key(random: &impl Random, shard: Shard) -> std::result::Result<(ApiKeyId, Secret, String), NoRandomness> {
+    let id = ApiKeyId(format!("key_{shard}{}", random_base62(random, ID_LENGTH)?));
     let (text, stored) = new_secret(random, &id)?;
     Ok((id, text, stored))
 }
 
 /// A new secret for a key: the key's whole text (shown once) and the hash to store.
-pub fn new_secret(random: &impl Random, id: &KeyId) -> std::result::Result<(Secret, String), NoRandomness> {
+pub fn new_secret(random: &impl Random, id: &ApiKeyId) -> std::result::Result<(Secret, String), NoRandomness> {
     let id = id.as_str().strip_prefix("key_").unwrap_or_default();
     let secret = random_base62(random, SECRET_LENGTH)?;
     let text = format!("{KEY_PREFIX}{id}_{secret}{}", checksum(id, &secret));
-    let stored = hash(&text);
+    let stored = hash_secret(&text);
     Ok((Secret::new(text), stored))
 }
 
@@ -281,19 +282,19 @@ fn checksum(id: &str, secret: &str) -> String {
     base62(&digest).chain(std::iter::repeat('0')).take(CHECKSUM_LENGTH).collect()
 }
 
-impl Key {
+impl ApiKey {
     /// Whether the key has a scope.
-    pub fn has(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope) || self.scopes.contains(&Scope::All)
+    pub fn has_scope(&self, scope: KeyScope) -> bool {
+        self.scopes.contains(&scope) || self.scopes.contains(&KeyScope::All)
     }
 
     /// Refuses when the key lacks a scope.
-    pub fn require(&self, scope: Scope) -> Result<()> {
-        if self.has(scope) {
+    pub fn require_scope(&self, scope: KeyScope) -> Result<()> {
+        if self.has_scope(scope) {
             return Ok(());
         }
         Err(Error::new(
-            Code::InsufficientKeyScope,
+            ErrorCode::InsufficientKeyScope,
             format!(
                 "This key lacks the scope {}. Use a key that has it, or make one with POST /v1/keys.",
                 scope.as_str()
@@ -309,19 +310,19 @@ impl Key {
     /// Whether the key may hand out what it has: nothing wider than itself, and nothing that outlives it.
     pub fn covers(
         &self,
-        scopes: &[Scope],
+        scopes: &[KeyScope],
         connections: Option<&[ConnectionId]>,
         apps: Option<&[AppId]>,
         expires_at: Option<Timestamp>,
     ) -> bool {
-        scopes.iter().all(|scope| self.has(*scope))
-            && within(connections, self.connections.as_deref())
-            && within(apps, self.apps.as_deref())
+        scopes.iter().all(|scope| self.has_scope(*scope))
+            && is_within_list(connections, self.connections.as_deref())
+            && is_within_list(apps, self.apps.as_deref())
             && self.expires_at.is_none_or(|own| expires_at.is_some_and(|end| end <= own))
     }
 }
 
-fn within<T: PartialEq>(asked: Option<&[T]>, own: Option<&[T]>) -> bool {
+fn is_within_list<T: PartialEq>(asked: Option<&[T]>, own: Option<&[T]>) -> bool {
     match (asked, own) {
         (_, None) => true,
         (None, Some(_)) => false,
@@ -333,8 +334,8 @@ fn within<T: PartialEq>(asked: Option<&[T]>, own: Option<&[T]>) -> bool {
 mod tests {
     use super::*;
 
-    struct Fixed;
-    impl Random for Fixed {
+    struct IndexRandom;
+    impl Random for IndexRandom {
         fn fill(&self, buffer: &mut [u8]) -> std::result::Result<(), NoRandomness> {
             for (index, byte) in buffer.iter_mut().enumerate() {
                 *byte = u8::try_from(index % 251).unwrap();
@@ -343,8 +344,8 @@ mod tests {
         }
     }
 
-    struct Counting;
-    impl Random for Counting {
+    struct SteppingRandom;
+    impl Random for SteppingRandom {
         fn fill(&self, buffer: &mut [u8]) -> std::result::Result<(), NoRandomness> {
             for (index, byte) in buffer.iter_mut().enumerate() {
                 *byte = u8::try_from((index * 7 + 3) % 241).unwrap();
@@ -353,14 +354,14 @@ mod tests {
         }
     }
 
-    fn key(expires_at: Option<i64>) -> (Secret, Key) {
-        let (id, text, hash) = new_key(&Fixed, Shard::FIRST).unwrap();
-        let key = Key {
+    fn key(expires_at: Option<i64>) -> (Secret, ApiKey) {
+        let (id, text, hash) = new_key(&IndexRandom, Shard::FIRST).unwrap();
+        let key = ApiKey {
             id,
-            workspace: WorkspaceId::random(&Fixed, Shard::FIRST).unwrap(),
+            workspace: WorkspaceId::random(&IndexRandom, Shard::FIRST).unwrap(),
             name: "k".into(),
             hash,
-            scopes: vec![Scope::Resolve],
+            scopes: vec![KeyScope::Resolve],
             connections: None,
             apps: None,
             expires_at: expires_at.map(Timestamp::from_unix),
@@ -375,7 +376,7 @@ mod tests {
     fn a_key_is_known_by_its_form_and_its_hash() {
         let (text, key) = key(None);
         let presented = PresentedKey::parse(text.expose()).unwrap();
-        assert!(presented.is(&key, Timestamp::from_unix(1)));
+        assert!(presented.matches(&key, Timestamp::from_unix(1)));
         assert!(text.expose().starts_with("cx_"));
         let mut other = text.expose().to_owned();
         other.replace_range(25..26, if other.as_bytes()[25] == b'a' { "b" } else { "a" });
@@ -388,12 +389,12 @@ mod tests {
     #[test]
     fn a_key_names_its_shard_and_one_from_before_means_the_first() {
         let shard = Shard::new(63).unwrap();
-        let (id, text, _) = new_key(&Fixed, shard).unwrap();
+        let (id, text, _) = new_key(&IndexRandom, shard).unwrap();
         assert_eq!((id.shard(), id.as_str().len()), (shard, 22));
         assert_eq!(PresentedKey::parse(text.expose()).unwrap().id, id);
-        assert_eq!(KeyId::parse("key_0123456789abcdef").unwrap().shard(), Shard::FIRST);
+        assert_eq!(ApiKeyId::parse("key_0123456789abcdef").unwrap().shard(), Shard::FIRST);
         for bad in ["key_", "key_ZZ0123456789abcdef", "key_00123456789abcdef", "key_0-0123456789abcdef"] {
-            assert_eq!(KeyId::parse(bad), None, "{bad}");
+            assert_eq!(ApiKeyId::parse(bad), None, "{bad}");
         }
     }
 
@@ -401,44 +402,44 @@ mod tests {
     fn a_key_ends_at_its_time() {
         let (text, key) = key(Some(100));
         let presented = PresentedKey::parse(text.expose()).unwrap();
-        assert!(presented.is(&key, Timestamp::from_unix(99)));
-        assert!(!presented.is(&key, Timestamp::from_unix(100)));
+        assert!(presented.matches(&key, Timestamp::from_unix(99)));
+        assert!(!presented.matches(&key, Timestamp::from_unix(100)));
     }
 
     #[test]
     fn after_a_rotation_both_secrets_are_accepted_until_the_overlap_ends() {
         let (old, mut key) = key(None);
-        let (new, hash) = new_secret(&Counting, &key.id).unwrap();
+        let (new, hash) = new_secret(&SteppingRandom, &key.id).unwrap();
         let [old, new] = [old, new].map(|text| PresentedKey::parse(text.expose()).unwrap());
         assert_eq!(old.id, new.id);
         key.previous = Some(PreviousSecret { hash: key.hash, until: Timestamp::from_unix(100) });
         key.hash = hash;
         for (at, accepted) in [(99, true), (100, false)] {
-            assert_eq!(old.is(&key, Timestamp::from_unix(at)), accepted);
-            assert!(new.is(&key, Timestamp::from_unix(at)));
-            assert!(new.is_newest(&key) && !old.is_newest(&key));
+            assert_eq!(old.matches(&key, Timestamp::from_unix(at)), accepted);
+            assert!(new.matches(&key, Timestamp::from_unix(at)));
+            assert!(new.matches_newest_secret(&key) && !old.matches_newest_secret(&key));
         }
         key.expires_at = Some(Timestamp::from_unix(50));
-        assert!(!old.is(&key, Timestamp::from_unix(60)) && !new.is(&key, Timestamp::from_unix(60)));
+        assert!(!old.matches(&key, Timestamp::from_unix(60)) && !new.matches(&key, Timestamp::from_unix(60)));
     }
 
     #[test]
     fn a_copy_of_a_key_from_the_version_before_is_read() {
         let copy = r#"{"id":"key_0123456789abcdef","workspace":"ws_0123456789abcdefABCD-_","name":"k","hash":"h",
             "scopes":["resolve"],"connections":null,"apps":null,"expires_at":null,"created_at":1}"#;
-        let key: Key = serde_json::from_str(copy).unwrap();
+        let key: ApiKey = serde_json::from_str(copy).unwrap();
         assert_eq!((key.made_by, key.previous), (None, None));
     }
 
     #[test]
     fn a_key_gives_nothing_wider_than_itself() {
         let (_, mut key) = key(None);
-        assert!(key.covers(&[Scope::Resolve], None, None, None));
-        assert!(!key.covers(&[Scope::Keys], None, None, None));
-        assert!(!key.covers(&[Scope::All], None, None, None));
+        assert!(key.covers(&[KeyScope::Resolve], None, None, None));
+        assert!(!key.covers(&[KeyScope::Keys], None, None, None));
+        assert!(!key.covers(&[KeyScope::All], None, None, None));
         key.apps = Some(vec![AppId::parse("slack").unwrap()]);
-        assert!(!key.covers(&[Scope::Resolve], None, None, None));
-        assert!(key.covers(&[Scope::Resolve], None, key.apps.as_deref(), None));
+        assert!(!key.covers(&[KeyScope::Resolve], None, None, None));
+        assert!(key.covers(&[KeyScope::Resolve], None, key.apps.as_deref(), None));
     }
 
     #[test]

@@ -7,12 +7,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::app::{Definition, FieldError, read_new, read_stored};
-use crate::egress::Egress;
+use crate::app::{App, FieldProblem, read_new_definition, read_stored_definition};
+use crate::egress::EgressPolicy;
 
 /// What a list shows of an app, known without reading its file.
 #[derive(Debug)]
-pub struct Entry {
+pub struct CatalogueEntry {
     /// The app's id.
     pub id: &'static str,
     /// Its name.
@@ -22,13 +22,13 @@ pub struct Entry {
     /// The family whose client it shares.
     pub family: Option<&'static str>,
     /// Its ways to connect, the recommended one first.
-    pub ways: &'static [EntryWay],
+    pub auth_methods: &'static [CatalogueAuthMethod],
     text: &'static str,
 }
 
 /// What a list shows of a way to connect.
 #[derive(Debug)]
-pub struct EntryWay {
+pub struct CatalogueAuthMethod {
     /// Its id.
     pub id: &'static str,
     /// Its name, if it has one.
@@ -41,28 +41,28 @@ pub struct EntryWay {
 include!(concat!(env!("OUT_DIR"), "/catalogue.rs"));
 
 thread_local! {
-    static PARSED: RefCell<BTreeMap<&'static str, Rc<Definition>>> = const { RefCell::new(BTreeMap::new()) };
+    static PARSED: RefCell<BTreeMap<&'static str, Rc<App>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// An app of the catalogue, parsed once per isolate.
-pub fn find(id: &str) -> Option<Rc<Definition>> {
-    let Entry { id, text, .. } = *entry(id)?;
+pub fn find(id: &str) -> Option<Rc<App>> {
+    let CatalogueEntry { id, text, .. } = *find_entry(id)?;
     if let Some(app) = PARSED.with_borrow(|parsed| parsed.get(id).cloned()) {
         return Some(app);
     }
     // A file that does not parse fails the tests below, so it can't be here.
-    let app = Rc::new(read_stored(text, Egress::Public).ok()?);
+    let app = Rc::new(read_stored_definition(text, EgressPolicy::Public).ok()?);
     PARSED.with_borrow_mut(|parsed| parsed.insert(id, Rc::clone(&app)));
     Some(app)
 }
 
 /// A file of the catalogue, as it was written.
-pub fn source(id: &str) -> Option<&'static str> {
-    entry(id).map(|entry| entry.text)
+pub fn definition_json(id: &str) -> Option<&'static str> {
+    find_entry(id).map(|entry| entry.text)
 }
 
 /// All apps of the catalogue, sorted by id.
-pub fn entries() -> impl Iterator<Item = &'static Entry> {
+pub fn entries() -> impl Iterator<Item = &'static CatalogueEntry> {
     APPS.iter()
 }
 
@@ -72,8 +72,8 @@ pub fn ids() -> impl Iterator<Item = &'static str> {
 }
 
 /// The apps whose OAuth client is this app's client, too: those of its family, or it alone.
-pub fn sharing_a_client_with(id: &str) -> impl Iterator<Item = &str> {
-    let family = entry(id).and_then(|entry| entry.family);
+pub fn apps_sharing_client(id: &str) -> impl Iterator<Item = &str> {
+    let family = find_entry(id).and_then(|entry| entry.family);
     let others = entries().filter(move |entry| family.is_some() && entry.family == family && entry.id != id);
     std::iter::once(id).chain(others.map(|entry| entry.id))
 }
@@ -83,35 +83,35 @@ pub fn sharing_a_client_with(id: &str) -> impl Iterator<Item = &str> {
 ///
 /// # Errors
 /// Every field that is wrong.
-pub fn read_custom(json: &str, egress: Egress) -> Result<Definition, Vec<FieldError>> {
-    let definition = read_new(json, egress)?;
-    let problem = |field: &str, problem: &str| vec![FieldError { field: field.into(), problem: problem.into() }];
-    if definition.registration() != definition.id.as_str() {
+pub fn read_custom_definition(json: &str, egress: EgressPolicy) -> Result<App, Vec<FieldProblem>> {
+    let app = read_new_definition(json, egress)?;
+    let problem = |field: &str, problem: &str| vec![FieldProblem { field: field.into(), problem: problem.into() }];
+    if app.registration() != app.id.as_str() {
         return Err(problem("client_family", "only apps of the catalogue share a client; remove it"));
     }
-    if reserves(definition.id.as_str()) {
+    if is_reserved_name(app.id.as_str()) {
         return Err(problem("id", "is taken by the catalogue; choose another"));
     }
-    if is_name_of_catalogue(&definition.name) {
+    if resembles_catalogue_name(&app.name) {
         let words = "is the name of an app of the catalogue; choose another, so that people can tell them apart";
         return Err(problem("name", words));
     }
-    Ok(definition.of_workspace())
+    Ok(app.into_custom())
 }
 
 /// Whether people would take a name for that of an app of the catalogue: letters and digits alone count, and letters of
 /// other alphabets count as those of Latin that they look like.
-fn is_name_of_catalogue(name: &str) -> bool {
-    let shape = shape_of_name(name);
-    !shape.is_empty() && APPS.iter().any(|app| shape_of_name(app.name) == shape || shape_of_name(app.id) == shape)
+fn resembles_catalogue_name(name: &str) -> bool {
+    let shape = normalize_name(name);
+    !shape.is_empty() && APPS.iter().any(|app| normalize_name(app.name) == shape || normalize_name(app.id) == shape)
 }
 
-fn shape_of_name(name: &str) -> String {
-    name.to_lowercase().chars().map(looks_like).filter(|letter| letter.is_alphanumeric()).collect()
+fn normalize_name(name: &str) -> String {
+    name.to_lowercase().chars().map(latin_lookalike).filter(|letter| letter.is_alphanumeric()).collect()
 }
 
 /// The Latin letter that a lower-case letter looks like, for those that pass for one at a glance.
-fn looks_like(letter: char) -> char {
+fn latin_lookalike(letter: char) -> char {
     match letter {
         '0' | 'о' | 'ο' | 'օ' | 'ö' | 'ó' | 'ò' | 'ô' | 'õ' | 'ø' => 'o',
         '1' | '|' | 'і' | 'ı' | 'ι' | 'l' | 'ӏ' | 'í' | 'ì' | 'î' | 'ï' | 'i' => 'i',
@@ -136,13 +136,13 @@ fn looks_like(letter: char) -> char {
         'ν' | 'ѵ' => 'v',
         'ú' | 'ù' | 'û' | 'ü' | 'υ' => 'u',
         // The full-width forms of Latin letters and digits.
-        'ａ'..='ｚ' | '０'..='９' => char::from_u32(u32::from(letter) - 0xfee0).map_or(letter, looks_like),
-        other => styled(other),
+        'ａ'..='ｚ' | '０'..='９' => char::from_u32(u32::from(letter) - 0xfee0).map_or(letter, latin_lookalike),
+        other => plain_letter(other),
     }
 }
 
 /// The plain letter of one that is drawn in a style of its own: mathematical, in a circle or square, a small capital.
-fn styled(letter: char) -> char {
+fn plain_letter(letter: char) -> char {
     const SMALL_CAPITALS: &str = "ᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwʏyᴢz";
     if letter.is_ascii() {
         return letter;
@@ -162,22 +162,22 @@ fn styled(letter: char) -> char {
         }
     };
     match plain {
-        Some(plain) => looks_like(plain),
+        Some(plain) => latin_lookalike(plain),
         None => letter,
     }
 }
 
 /// Whether an OAuth client of the catalogue is, or may be, registered under this name.
-fn reserves(name: &str) -> bool {
-    entry(name).is_some() || FAMILIES.binary_search(&name).is_ok()
+fn is_reserved_name(name: &str) -> bool {
+    find_entry(name).is_some() || FAMILIES.binary_search(&name).is_ok()
 }
 
-fn entry(id: &str) -> Option<&'static Entry> {
+fn find_entry(id: &str) -> Option<&'static CatalogueEntry> {
     let at = APPS.binary_search_by_key(&id, |entry| entry.id).ok()?;
     APPS.get(at)
 }
 
 #[cfg(test)]
-mod sound;
-#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod validate;

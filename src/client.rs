@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::destinations::Destinations;
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, ErrorCode, Result};
 use crate::frozen::{self, CLIENT_CERTIFICATE, CLIENT_KEY_ID};
 use crate::ids::{ClientId, WorkspaceId};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::token::SigningKey;
-use crate::vault::{KeyRing, Place};
+use crate::vault::{KeyRing, SealContext};
 
 /// An OAuth client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Client {
     pub redirect_id: ClientId,
     /// The authorization server it was set up for, as [`Destinations::authorization_server`] writes it, or for an app of
     /// the catalogue what its hosts depend on. None in a row from before this was kept.
-    pub server: Option<String>,
+    pub authorization_server: Option<String>,
     /// Where its secret may go, for a workspace's own app: the addresses of the definition when it was entered.
     pub destinations: Option<Destinations>,
     /// The hosts that a row from before destinations were kept may reach.
@@ -59,29 +59,29 @@ pub struct Client {
 
 impl Client {
     /// Where its secret is sealed.
-    pub fn place<'a>(workspace: &'a WorkspaceId, id: &'a ClientId) -> Place<'a> {
-        Place::of(frozen::CLIENT_SECRET, workspace.as_str(), id.as_str(), 0)
+    pub fn seal_context<'a>(workspace: &'a WorkspaceId, id: &'a ClientId) -> SealContext<'a> {
+        SealContext::of(frozen::CLIENT_SECRET, workspace.as_str(), id.as_str(), 0)
     }
 
     /// The secret half, to speak to the app with.
-    pub fn secret(&self, ring: &KeyRing) -> Result<ClientSecret> {
+    pub fn secret(&self, key_ring: &KeyRing) -> Result<ClientSecret> {
         match &self.sealed_secret {
             None => Ok(ClientSecret::None),
-            Some(sealed) => self.open_secret(ring, sealed).map(ClientSecret::read),
+            Some(sealed) => self.open_secret(key_ring, sealed).map(ClientSecret::parse),
         }
     }
 
     /// What is sealed, if it opens.
-    pub fn stored_secret(&self, ring: &KeyRing) -> Option<Secret> {
-        self.open_secret(ring, self.sealed_secret.as_deref()?).ok()
+    pub fn stored_secret(&self, key_ring: &KeyRing) -> Option<Secret> {
+        self.open_secret(key_ring, self.sealed_secret.as_deref()?).ok()
     }
 
     /// What is wrong with its secret, as far as that can be told without asking the app.
-    pub fn problem(&self, ring: &KeyRing) -> Option<ClientProblem> {
-        match self.secret(ring) {
+    pub fn problem(&self, key_ring: &KeyRing) -> Option<ClientProblem> {
+        match self.secret(key_ring) {
             Err(_) => Some(ClientProblem::SecretUnreadable),
-            Ok(ClientSecret::Key { pem, .. }) if SigningKey::from_pem(pem.expose()).is_err() => {
-                Some(ClientProblem::KeyUnusable)
+            Ok(ClientSecret::PrivateKey { pem, .. }) if SigningKey::from_pem(pem.expose()).is_err() => {
+                Some(ClientProblem::PrivateKeyUnusable)
             }
             Ok(_) => None,
         }
@@ -92,22 +92,22 @@ impl Client {
     pub fn covers_hosts(&self, wanted: &Destinations) -> bool {
         let entered: Vec<_> = self.hosts.iter().map(|host| host.to_lowercase()).collect();
         let is_there =
-            |wanted: &String| entered.iter().any(|entered| is_host_with_rules(entered, &wanted.to_lowercase()));
+            |wanted: &String| entered.iter().any(|entered| matches_host_pattern(entered, &wanted.to_lowercase()));
         wanted.hosts().iter().all(is_there)
     }
 
     /// Whether it is known to be for an app of the catalogue, whose addresses the program knows.
-    pub fn is_of_catalogue(&self) -> bool {
-        self.server.is_some() && self.destinations.is_none()
+    pub fn is_for_catalogue_app(&self) -> bool {
+        self.authorization_server.is_some() && self.destinations.is_none()
     }
 
-    fn open_secret(&self, ring: &KeyRing, sealed: &str) -> Result<Secret> {
-        ring.open(&Self::place(&self.workspace, &self.id), sealed).map_err(|_| {
+    fn open_secret(&self, key_ring: &KeyRing, sealed: &str) -> Result<Secret> {
+        key_ring.open(&Self::seal_context(&self.workspace, &self.id), sealed).map_err(|_| {
             Error::new(
-                Code::ClientMissing,
+                ErrorCode::ClientMissing,
                 "The stored client secret can't be read with the present keys. Enter the client's secret again.",
             )
-            .hint(|hints| hints.client = Some(ClientProblem::SecretUnreadable))
+            .with_hints(|hints| hints.client = Some(ClientProblem::SecretUnreadable))
         })
     }
 }
@@ -118,19 +118,19 @@ pub enum ClientProblem {
     /// Its stored secret does not open with the key ring.
     SecretUnreadable,
     /// Its private key can't be read, or can't sign what the app asks for.
-    KeyUnusable,
+    PrivateKeyUnusable,
     /// Its secret was entered for other addresses.
     AddressesChanged,
 }
 
 impl ClientProblem {
-    const ALL: [Self; 3] = [Self::SecretUnreadable, Self::KeyUnusable, Self::AddressesChanged];
+    const ALL: [Self; 3] = [Self::SecretUnreadable, Self::PrivateKeyUnusable, Self::AddressesChanged];
 
     /// The stored and shown code.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SecretUnreadable => "client_secret_unreadable",
-            Self::KeyUnusable => "client_key_unusable",
+            Self::PrivateKeyUnusable => "client_key_unusable",
             Self::AddressesChanged => "client_addresses_changed",
         }
     }
@@ -141,12 +141,12 @@ impl ClientProblem {
     }
 
     /// What is wrong and what to do.
-    pub fn explained(self) -> &'static str {
+    pub fn explanation(self) -> &'static str {
         match self {
             Self::SecretUnreadable => {
                 "The stored client secret can't be read with the present encryption keys. Enter the client's secret again (PUT /v1/apps/{app}/client), or put the missing key back into ENCRYPTION_KEYS."
             }
-            Self::KeyUnusable => {
+            Self::PrivateKeyUnusable => {
                 "The client's private key can't be used to sign. Enter the key again (PUT /v1/apps/{app}/client)."
             }
             Self::AddressesChanged => {
@@ -156,20 +156,22 @@ impl ClientProblem {
     }
 
     /// Whether it concerns every connection of the client.
-    pub fn is_of_every_connection(self) -> bool {
+    pub fn affects_every_connection(self) -> bool {
         self != Self::AddressesChanged
     }
 }
 
 /// Whether a host with rules behind its placeholders is a host without them. A rule may have braces of its own.
-fn is_host_with_rules(entered: &str, bare: &str) -> bool {
+fn matches_host_pattern(entered: &str, bare: &str) -> bool {
     let Some((literal, rest)) = bare.split_once('{') else { return entered == bare };
     let Some((name, bare)) = rest.split_once('}') else { return false };
     let Some(rest) = entered.strip_prefix(literal).and_then(|rest| rest.strip_prefix('{')?.strip_prefix(name)) else {
         return false;
     };
     rest.starts_with([':', '}'])
-        && rest.match_indices('}').any(|(at, _)| rest.get(at + 1..).is_some_and(|rest| is_host_with_rules(rest, bare)))
+        && rest
+            .match_indices('}')
+            .any(|(at, _)| rest.get(at + 1..).is_some_and(|rest| matches_host_pattern(rest, bare)))
 }
 
 /// The secret half of a client.
@@ -178,9 +180,9 @@ pub enum ClientSecret {
     /// A public client has none.
     None,
     /// A secret that is sent.
-    Text(Secret),
+    SharedSecret(Secret),
     /// A private key that signs (RFC 7523 2.2).
-    Key {
+    PrivateKey {
         /// The key.
         pem: Secret,
         /// How the app names it.
@@ -191,17 +193,17 @@ pub enum ClientSecret {
 }
 
 /// What a private key begins with, in PEM (RFC 7468 10).
-const PEM: &str = "-----BEGIN ";
+const PEM_BEGIN: &str = "-----BEGIN ";
 
 impl ClientSecret {
     /// Whether a text is a private key, and not a secret to send.
-    pub fn is_key(text: &str) -> bool {
-        text.contains(PEM)
+    pub fn is_private_key(text: &str) -> bool {
+        text.contains(PEM_BEGIN)
     }
 
     /// The text that is sealed: a key's names stand in lines of their own before it, where PEM allows other text.
-    pub fn to_seal(secret: &Secret, key_id: Option<&str>, certificate: Option<&str>) -> Secret {
-        if !Self::is_key(secret.expose()) {
+    pub fn text_to_seal(secret: &Secret, key_id: Option<&str>, certificate: Option<&str>) -> Secret {
+        if !Self::is_private_key(secret.expose()) {
             return secret.clone();
         }
         let line =
@@ -210,13 +212,13 @@ impl ClientSecret {
         Secret::new(format!("{names}{}", secret.expose()))
     }
 
-    fn read(sealed: Secret) -> Self {
-        let Some((names, _)) = sealed.expose().split_once(PEM) else { return Self::Text(sealed) };
+    fn parse(sealed: Secret) -> Self {
+        let Some((names, _)) = sealed.expose().split_once(PEM_BEGIN) else { return Self::SharedSecret(sealed) };
         let named = |name: &str| {
             let lines = names.lines().filter_map(|line| line.split_once(": "));
             lines.filter(|(known, _)| *known == name).map(|(_, value)| value.to_owned()).next()
         };
-        Self::Key { key_id: named(CLIENT_KEY_ID), certificate: named(CLIENT_CERTIFICATE), pem: sealed }
+        Self::PrivateKey { key_id: named(CLIENT_KEY_ID), certificate: named(CLIENT_CERTIFICATE), pem: sealed }
     }
 }
 
@@ -227,11 +229,14 @@ mod tests {
     #[test]
     fn a_key_keeps_its_names_and_a_secret_stays_what_it_is() {
         let key = Secret::new("-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----");
-        let sealed = ClientSecret::to_seal(&key, Some("k1"), None);
-        let ClientSecret::Key { pem, key_id, certificate } = ClientSecret::read(sealed) else { panic!() };
+        let sealed = ClientSecret::text_to_seal(&key, Some("k1"), None);
+        let ClientSecret::PrivateKey { pem, key_id, certificate } = ClientSecret::parse(sealed) else { panic!() };
         assert!(pem.expose().ends_with(key.expose()));
         assert_eq!((key_id.as_deref(), certificate), (Some("k1"), None));
         let plain = Secret::new("key-id: x");
-        assert_eq!(ClientSecret::read(ClientSecret::to_seal(&plain, Some("k"), None)), ClientSecret::Text(plain));
+        assert_eq!(
+            ClientSecret::parse(ClientSecret::text_to_seal(&plain, Some("k"), None)),
+            ClientSecret::SharedSecret(plain)
+        );
     }
 }

@@ -7,28 +7,28 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use url::Url;
 
-use crate::egress::Egress;
+use crate::egress::EgressPolicy;
 use crate::error::{Error, Result};
 use crate::vault::KeyRing;
 
 /// The shortest `ADMIN_KEY`, in characters.
-const ADMIN_KEY_LENGTH: usize = 32;
+const SHORTEST_ADMIN_KEY: usize = 32;
 /// Connections a run of the clock takes: with one subrequest each, the free plan's 50 suffice.
-const CHECK_BATCH: i64 = 40;
+const DEFAULT_CHECK_BATCH: i64 = 40;
 /// Sealed places a run of the clock looks at: opening and sealing share the free plan's 10 ms with the checks of
 /// the run, and a run that exceeds them gets nowhere.
-const RESEAL_BATCH: i64 = 40;
+const DEFAULT_RESEAL_BATCH: i64 = 40;
 /// The largest batch of either kind.
 const LARGEST_BATCH: i64 = 500;
 /// Rows that a run of the clock writes to erase what was deleted, entries of indexes among them: at 288 runs a day 69,120, of
 /// the free plan's 100,000.
-const ERASE_BATCH: i64 = 240;
+const DEFAULT_ERASE_BATCH: i64 = 240;
 /// The most of these: what the database takes in a few statements without holding up others.
 const LARGEST_ERASE_BATCH: i64 = 20_000;
 
 /// The variables as the platform gives them.
 #[derive(Default, Clone)]
-pub struct Variables {
+pub struct EnvVariables {
     /// `PUBLIC_URL`
     pub public_url: Option<String>,
     /// `ENCRYPTION_KEYS`
@@ -51,10 +51,10 @@ pub struct Config {
     /// Base of redirect URIs and links; never taken from a request.
     pub public_url: PublicUrl,
     /// The key ring.
-    pub ring: KeyRing,
+    pub key_ring: KeyRing,
     admin_key: [u8; 32],
     /// Which addresses may be reached.
-    pub egress: Egress,
+    pub egress: EgressPolicy,
     /// Connections a run of the clock takes.
     pub check_batch: i64,
     /// Sealed places a run of the clock looks at, to seal them under the first key.
@@ -73,20 +73,35 @@ pub struct PublicUrl {
 
 impl Config {
     /// Reads the variables.
-    pub fn parse(variables: &Variables) -> Result<Self> {
+    pub fn parse(variables: &EnvVariables) -> Result<Self> {
         let public_url = PublicUrl::parse(variables.public_url.as_deref().unwrap_or_default())?;
         let ring = variables.encryption_keys.as_deref().filter(|text| !text.trim().is_empty()).ok_or_else(|| {
             Error::misconfigured("The secret ENCRYPTION_KEYS is not set: put id:base64 of 32 random bytes.")
         })?;
-        let ring = KeyRing::parse(ring).map_err(|error| Error::misconfigured(error.0))?;
+        let key_ring = KeyRing::parse(ring).map_err(|error| Error::misconfigured(error.0))?;
         Ok(Self {
-            egress: egress(variables.dev_loopback.as_deref(), &public_url)?,
-            admin_key: admin_key(variables.admin_key.as_deref().unwrap_or_default())?,
-            check_batch: batch("CHECK_BATCH", variables.check_batch.as_deref(), CHECK_BATCH, LARGEST_BATCH)?,
-            reseal_batch: batch("RESEAL_BATCH", variables.reseal_batch.as_deref(), RESEAL_BATCH, LARGEST_BATCH)?,
-            erase_batch: batch("ERASE_BATCH", variables.erase_batch.as_deref(), ERASE_BATCH, LARGEST_ERASE_BATCH)?,
+            egress: parse_egress(variables.dev_loopback.as_deref(), &public_url)?,
+            admin_key: hash_admin_key(variables.admin_key.as_deref().unwrap_or_default())?,
+            check_batch: parse_batch_size(
+                "CHECK_BATCH",
+                variables.check_batch.as_deref(),
+                DEFAULT_CHECK_BATCH,
+                LARGEST_BATCH,
+            )?,
+            reseal_batch: parse_batch_size(
+                "RESEAL_BATCH",
+                variables.reseal_batch.as_deref(),
+                DEFAULT_RESEAL_BATCH,
+                LARGEST_BATCH,
+            )?,
+            erase_batch: parse_batch_size(
+                "ERASE_BATCH",
+                variables.erase_batch.as_deref(),
+                DEFAULT_ERASE_BATCH,
+                LARGEST_ERASE_BATCH,
+            )?,
             public_url,
-            ring,
+            key_ring,
         })
     }
 
@@ -97,9 +112,9 @@ impl Config {
     }
 }
 
-fn admin_key(text: &str) -> Result<[u8; 32]> {
+fn hash_admin_key(text: &str) -> Result<[u8; 32]> {
     let distinct = text.chars().collect::<std::collections::BTreeSet<_>>().len();
-    if text.chars().count() < ADMIN_KEY_LENGTH || distinct < 10 {
+    if text.chars().count() < SHORTEST_ADMIN_KEY || distinct < 10 {
         return Err(Error::misconfigured(
             "The secret ADMIN_KEY is not set or too weak: put at least 32 random characters.",
         ));
@@ -107,10 +122,10 @@ fn admin_key(text: &str) -> Result<[u8; 32]> {
     Ok(Sha256::digest(text.as_bytes()).into())
 }
 
-fn egress(dev_loopback: Option<&str>, public_url: &PublicUrl) -> Result<Egress> {
+fn parse_egress(dev_loopback: Option<&str>, public_url: &PublicUrl) -> Result<EgressPolicy> {
     match dev_loopback {
-        None | Some("" | "0") => Ok(Egress::Public),
-        Some("1") if public_url.loopback => Ok(Egress::DevLoopback),
+        None | Some("" | "0") => Ok(EgressPolicy::Public),
+        Some("1") if public_url.loopback => Ok(EgressPolicy::DevLoopback),
         Some("1") => Err(Error::misconfigured(
             "DEV_LOOPBACK=1 is for development and needs a loopback PUBLIC_URL. Remove DEV_LOOPBACK.",
         )),
@@ -118,7 +133,7 @@ fn egress(dev_loopback: Option<&str>, public_url: &PublicUrl) -> Result<Egress> 
     }
 }
 
-fn batch(name: &str, text: Option<&str>, usual: i64, largest: i64) -> Result<i64> {
+fn parse_batch_size(name: &str, text: Option<&str>, usual: i64, largest: i64) -> Result<i64> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(usual) };
     text.parse()
         .ok()
@@ -164,27 +179,27 @@ impl PublicUrl {
 mod tests {
     use super::*;
 
-    fn good() -> Variables {
-        Variables {
+    fn valid_variables() -> EnvVariables {
+        EnvVariables {
             public_url: Some("https://c.example.com/".into()),
             encryption_keys: Some("k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into()),
             admin_key: Some("abcdefghijklmnopqrstuvwxyz0123456789".into()),
-            ..Variables::default()
+            ..EnvVariables::default()
         }
     }
 
     #[test]
     fn reads_what_is_good() {
-        let config = Config::parse(&good()).unwrap();
+        let config = Config::parse(&valid_variables()).unwrap();
         assert_eq!(config.public_url.at("/x"), "https://c.example.com/x");
         assert!(config.is_admin_key("abcdefghijklmnopqrstuvwxyz0123456789"));
         assert!(!config.is_admin_key("abcdefghijklmnopqrstuvwxyz012345678"));
-        assert!(matches!(config.egress, Egress::Public));
+        assert!(matches!(config.egress, EgressPolicy::Public));
     }
 
     #[test]
     fn names_what_is_wrong_and_never_shows_it() {
-        type Change = fn(&mut Variables);
+        type Change = fn(&mut EnvVariables);
         let cases: [(&str, Change); 11] = [
             ("PUBLIC_URL", |v| v.public_url = None),
             ("PUBLIC_URL", |v| v.public_url = Some("http://c.example.com".into())),
@@ -199,10 +214,10 @@ mod tests {
             ("ERASE_BATCH", |v| v.erase_batch = Some("20001".into())),
         ];
         for (name, change) in cases {
-            let mut variables = good();
+            let mut variables = valid_variables();
             change(&mut variables);
             let error = Config::parse(&variables).unwrap_err();
-            assert_eq!(error.code, crate::error::Code::Misconfigured);
+            assert_eq!(error.code, crate::error::ErrorCode::Misconfigured);
             assert!(error.detail.contains(name), "{name}: {}", error.detail);
             assert!(!error.detail.contains("hunter2"));
         }
@@ -210,12 +225,12 @@ mod tests {
 
     #[test]
     fn loopback_needs_both_its_switch_and_a_loopback_address() {
-        let mut variables = good();
+        let mut variables = valid_variables();
         variables.public_url = Some("http://localhost:8787".into());
-        assert!(matches!(Config::parse(&variables).unwrap().egress, Egress::Public));
+        assert!(matches!(Config::parse(&variables).unwrap().egress, EgressPolicy::Public));
         variables.dev_loopback = Some("1".into());
         let config = Config::parse(&variables).unwrap();
-        assert!(matches!(config.egress, Egress::DevLoopback));
+        assert!(matches!(config.egress, EgressPolicy::DevLoopback));
         assert!(!config.public_url.is_secure());
     }
 }

@@ -8,28 +8,28 @@
 mod account;
 pub mod callback;
 pub mod client_setup;
+pub mod client_test;
+pub mod complete;
 pub mod hosts;
 pub mod link;
-pub mod paste;
-pub mod recent_test;
-pub mod settle;
+pub mod manual;
+pub mod recent_client_test;
 pub mod start;
-pub mod trial;
 
 use serde::{Deserialize, Serialize};
 
 use crate::frozen::SealedField;
-use crate::ids::{AuthorizationId, WorkspaceId};
-use crate::store::authorizations::Authorization;
-use crate::vault::Place;
+use crate::ids::{FlowId, WorkspaceId};
+use crate::store::authorizations::Flow;
+use crate::vault::SealContext;
 
 /// Where a flow's secrets are sealed: verifier and waiting grant, in fields of their own.
-fn place<'a>(workspace: &'a WorkspaceId, id: &'a AuthorizationId, field: SealedField) -> Place<'a> {
-    Place::of(field, workspace.as_str(), id.as_str(), 0)
+fn flow_seal_context<'a>(workspace: &'a WorkspaceId, id: &'a FlowId, field: SealedField) -> SealContext<'a> {
+    SealContext::of(field, workspace.as_str(), id.as_str(), 0)
 }
 
 /// Who acts in a flow, for the audit trail.
-fn actor(flow: &Authorization) -> String {
+fn flow_actor(flow: &Flow) -> String {
     match (&flow.link, &flow.user) {
         (Some(link), _) => format!("link:{link}"),
         (None, Some(user)) => format!("user:{}", user.id),
@@ -38,12 +38,12 @@ fn actor(flow: &Authorization) -> String {
 }
 
 /// Seconds that a flow without a way back is kept.
-const FLOW_KEPT: i64 = 600;
+const MANUAL_FLOW_TTL: i64 = 600;
 
 /// Why a flow failed, as its page explains it. Stored as a code: an app's own words are never shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Failure {
+pub enum FlowFailure {
     /// The app answered the authorize request with an error.
     RefusedByApp,
     /// It wants an administrator's approval first, which is not the person's to give.
@@ -80,11 +80,11 @@ pub enum Failure {
 
 /// Whether a flow ended because its link was opened again in another browser. Its session has ended with it, so whoever
 /// brings its state is told so, and not led to the flow's page.
-pub fn was_begun_anew(flow: &Authorization) -> bool {
-    flow.error.as_deref() == Some(Failure::LinkBegunAnew.as_str())
+pub fn was_link_reopened(flow: &Flow) -> bool {
+    flow.error.as_deref() == Some(FlowFailure::LinkBegunAnew.as_str())
 }
 
-impl Failure {
+impl FlowFailure {
     const ALL: [Self; 16] = [
         Self::RefusedByApp,
         Self::ApprovalRequired,
@@ -132,7 +132,7 @@ impl Failure {
     }
 
     /// What happened and what to do, for a person.
-    pub fn explained(self) -> &'static str {
+    pub fn explanation(self) -> &'static str {
         match self {
             Self::RefusedByApp => {
                 "The app refused the request. Its administrator may have to allow it, or the client at the app is not set up for these permissions."

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use crate::app::{App, AppId, Kind, Resolved, Values, WayId};
+use crate::app::{AppId, AuthMethod, AuthMethodId, CredentialKind, ResolvedEndpoints, TemplateValues};
 use crate::client::ClientProblem;
 use crate::credential::Credential;
 use crate::destinations::Destinations;
@@ -21,7 +21,7 @@ use crate::workspace::User;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ConnectionStatus"))]
-pub enum Status {
+pub enum ConnectionStatus {
     /// It works, as far as is known.
     Connected,
     /// Made through a link; the embedding product has not confirmed the person yet.
@@ -30,7 +30,7 @@ pub enum Status {
     NeedsReconnect,
 }
 
-impl Status {
+impl ConnectionStatus {
     /// The stored and shown word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ConnectionReason"))]
-pub enum Reason {
+pub enum ReconnectReason {
     /// The app says the grant is gone.
     Revoked,
     /// The grant's life, as the app tells it, is over.
@@ -69,7 +69,7 @@ pub enum Reason {
     Unreadable,
 }
 
-impl Reason {
+impl ReconnectReason {
     const ALL: [Self; 7] = [
         Self::Revoked,
         Self::Expired,
@@ -99,7 +99,7 @@ impl Reason {
     }
 
     /// What happened, for a person.
-    pub fn explained(self) -> &'static str {
+    pub fn explanation(self) -> &'static str {
         match self {
             Self::Revoked => "The app says that the access was revoked.",
             Self::Expired => "The access ended at the time the app had set.",
@@ -125,7 +125,7 @@ pub struct Account {
 impl Account {
     /// The same with what tells it apart: a mark behind the label, for people, and one behind the id.
     #[must_use]
-    pub fn marked(self, label: Option<&str>, id: Option<&str>) -> Self {
+    pub fn with_marks(self, label: Option<&str>, id: Option<&str>) -> Self {
         let behind = |text: String, mark: Option<String>| mark.map_or(text.clone(), |mark| text + &mark);
         Self {
             id: behind(self.id, id.map(|mark| format!(":{mark}"))),
@@ -136,16 +136,16 @@ impl Account {
 
 /// The life of an access token, in the record's clear columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Life {
+pub struct TokenLifetime {
     /// When it was obtained.
-    pub since: Timestamp,
+    pub issued_at: Timestamp,
     /// When it ends; `None` when the app did not say.
-    pub until: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A refresh that was promised in the record and may still be under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Intent {
+pub struct RefreshLease {
     /// Whose it is.
     pub attempt: AttemptId,
     /// Until when nobody else may redeem the token.
@@ -156,16 +156,16 @@ pub struct Intent {
 
 /// That an app refuses to renew a connection, by a code that does not end it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefreshRefusal {
     /// The app's error code, reduced to `[a-z0-9_.-]{1,64}`; none where it gave none.
     pub code: Option<String>,
     /// When it first did so without having renewed it since.
     pub since: Timestamp,
 }
 
-impl Refused {
+impl RefreshRefusal {
     /// Its code as a sentence.
-    pub fn told_code(&self) -> String {
+    pub fn reported_code_sentence(&self) -> String {
         match &self.code {
             Some(code) => format!("Its error code is {code}."),
             None => "It gives no error code.".to_owned(),
@@ -185,9 +185,9 @@ pub struct Connection {
     /// The revision of a custom app's definition; 0 for the catalogue.
     pub app_revision: i64,
     /// Which of the app's ways to connect it was made by.
-    pub way: WayId,
+    pub auth_method: AuthMethodId,
     /// Which kind of credential that brings.
-    pub kind: Kind,
+    pub kind: CredentialKind,
     /// What the app's addresses depend on.
     pub variables: BTreeMap<String, String>,
     /// Where its credential may go, as far as that was fixed when it was obtained: for a workspace's own app, and where the
@@ -220,9 +220,9 @@ pub struct Connection {
     /// Counts changes of the credential.
     pub version: i64,
     /// Whether it can be used.
-    pub status: Status,
+    pub status: ConnectionStatus,
     /// Why not.
-    pub reason: Option<Reason>,
+    pub reason: Option<ReconnectReason>,
     /// The sealed credential; none after a dead one was purged.
     pub sealed_credential: Option<String>,
     /// When the access token ends.
@@ -238,7 +238,7 @@ pub struct Connection {
     /// When the whole grant ends, however often it is refreshed.
     pub grant_expires_at: Option<Timestamp>,
     /// The refresh under way, or the one that never reported back.
-    pub intent: Option<Intent>,
+    pub lease: Option<RefreshLease>,
     /// A refresh token whose redemption ended without a readable answer.
     pub ambiguous_token_hash: Option<String>,
     /// When it was first presented.
@@ -250,7 +250,7 @@ pub struct Connection {
     /// The code of the last failure.
     pub last_error: Option<String>,
     /// That the app refuses to renew it, if it does.
-    pub refused: Option<Refused>,
+    pub refusal: Option<RefreshRefusal>,
     /// When it was last known to work or not.
     pub checked_at: Option<Timestamp>,
     /// How that was known.
@@ -269,7 +269,7 @@ pub struct DefinitionChange {
     /// The revision that it was held against.
     pub revision: i64,
     /// What stands against it.
-    pub obstacle: Obstacle,
+    pub obstacle: MoveObstacle,
     /// The hosts that its credential would go to in addition; at a host that it goes to already, the address.
     #[serde(default)]
     pub hosts: BTreeSet<String>,
@@ -278,7 +278,7 @@ pub struct DefinitionChange {
 /// What stands against moving a connection to a changed definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Obstacle {
+pub enum MoveObstacle {
     /// Its secrets would go to other addresses.
     Addresses,
     /// Its client was set up for other addresses.
@@ -293,7 +293,7 @@ pub enum Obstacle {
     Identity,
 }
 
-impl Obstacle {
+impl MoveObstacle {
     /// The shown code.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -306,7 +306,7 @@ impl Obstacle {
         }
     }
 
-    fn explained(self) -> &'static str {
+    fn explanation(self) -> &'static str {
         match self {
             Self::Addresses => "would send this credential to other addresses",
             Self::Client => "needs an OAuth client that is set up for its present addresses",
@@ -320,12 +320,12 @@ impl Obstacle {
 
 impl DefinitionChange {
     /// What happened and what helps, for a person.
-    pub fn explained(&self) -> String {
+    pub fn explanation(&self) -> String {
         let hosts: Vec<_> = self.hosts.iter().map(String::as_str).collect();
         let hosts = if hosts.is_empty() { String::new() } else { format!(" ({})", hosts.join(", ")) };
         format!(
             "The app's definition was changed, and the new one {}{hosts}. This connection stays with the earlier definition. Reconnect it to use the new one.",
-            self.obstacle.explained()
+            self.obstacle.explanation()
         )
     }
 }
@@ -333,40 +333,40 @@ impl DefinitionChange {
 /// Seconds of slack between the clocks of two Workers.
 const CLOCK_SLACK: i64 = 5;
 /// A week: an access that ends sooner "expires soon".
-pub const SOON: i64 = 7 * 86_400;
+pub const EXPIRES_SOON_WITHIN: i64 = 7 * 86_400;
 /// Seconds before the end of a refresh token in which a check renews it: a day before people would be warned of it.
-const ALIVE: i64 = SOON + 86_400;
+const REFRESH_TOKEN_RENEWAL_LEAD: i64 = EXPIRES_SOON_WITHIN + 86_400;
 /// So many failures in a row are no hiccup.
-pub const FAILURES: i64 = 3;
+pub const FAILURE_THRESHOLD: i64 = 3;
 /// Under so many seconds of life a token is not worth handing out after a failed refresh.
-pub const LEAST_USEFUL: i64 = 10;
+pub const MIN_USABLE_TTL: i64 = 10;
 
-impl Life {
+impl TokenLifetime {
     /// Seconds left; `None` for ever.
-    pub fn left(self, now: Timestamp) -> Option<i64> {
-        self.until.map(|until| until.since(now))
+    pub fn remaining(self, now: Timestamp) -> Option<i64> {
+        self.expires_at.map(|until| until.since(now))
     }
 
-    fn whole(self) -> Option<i64> {
-        self.until.map(|until| until.since(self.since).max(0))
+    fn total(self) -> Option<i64> {
+        self.expires_at.map(|until| until.since(self.issued_at).max(0))
     }
 
     /// What a caller may demand: a token whose whole life is short counts as long enough from half of it.
-    pub fn demandable(self, min_ttl: i64) -> i64 {
-        self.whole().map_or(min_ttl, |whole| min_ttl.min(whole / 2))
+    pub fn effective_min_ttl(self, min_ttl: i64) -> i64 {
+        self.total().map_or(min_ttl, |whole| min_ttl.min(whole / 2))
     }
 
     /// Whether it lives at least that long.
-    pub fn lasts(self, seconds: i64, now: Timestamp) -> bool {
-        self.left(now).is_none_or(|left| left >= seconds)
+    pub fn lasts_for(self, seconds: i64, now: Timestamp) -> bool {
+        self.remaining(now).is_none_or(|left| left >= seconds)
     }
 
     /// From when a refresh ahead of need makes sense: a tenth of its life before its end, at least a
     /// minute, at most a quarter of it; `jitter` (0 to 255) spreads connections over a tenth of that.
-    pub fn early_from(self, jitter: u8) -> Option<Timestamp> {
-        let whole = self.whole()?;
+    pub fn early_refresh_from(self, jitter: u8) -> Option<Timestamp> {
+        let whole = self.total()?;
         let early = (whole / 10).max(60).min(whole / 4);
-        Some(self.until?.plus(-early - early * i64::from(jitter) / 2550))
+        Some(self.expires_at?.plus(-early - early * i64::from(jitter) / 2550))
     }
 }
 
@@ -377,8 +377,11 @@ impl Connection {
     }
 
     /// The life of its access token.
-    pub fn life(&self) -> Life {
-        Life { since: self.refreshed_at.unwrap_or(self.connected_at).max(self.connected_at), until: self.expires_at }
+    pub fn life(&self) -> TokenLifetime {
+        TokenLifetime {
+            issued_at: self.refreshed_at.unwrap_or(self.connected_at).max(self.connected_at),
+            expires_at: self.expires_at,
+        }
     }
 
     /// A fixed number per connection that spreads the clock's work.
@@ -388,9 +391,9 @@ impl Connection {
 
     /// What the app says, where it keeps refusing to renew this and that matters: no valid token is left, or it has said so
     /// [`FAILURES`] times. The list's filter in `store::connections` says the same in SQL.
-    pub fn kept_refusing(&self, now: Timestamp) -> Option<&Refused> {
-        let matters = self.failures >= FAILURES || self.expires_at.is_some_and(|end| end <= now);
-        self.refused.as_ref().filter(|_| self.status == Status::Connected && matters)
+    pub fn lasting_refusal(&self, now: Timestamp) -> Option<&RefreshRefusal> {
+        let matters = self.failures >= FAILURE_THRESHOLD || self.expires_at.is_some_and(|end| end <= now);
+        self.refusal.as_ref().filter(|_| self.status == ConnectionStatus::Connected && matters)
     }
 
     /// Requested scopes that the app did not grant.
@@ -399,34 +402,34 @@ impl Connection {
     }
 
     /// The nearest end that only a person can put off: of the refresh token, of the grant, of an unused token.
-    pub fn ends_for_good_at(&self) -> Option<Timestamp> {
+    pub fn reconnect_due_at(&self) -> Option<Timestamp> {
         [self.refresh_expires_at, self.refresh_idle_until, self.grant_expires_at].into_iter().flatten().min()
     }
 
     /// From when it is to be renewed although its access token is good, because that puts off the end of its refresh
     /// token: [`ALIVE`] seconds before, or half of its life where that is shorter.
-    pub fn renew_from(&self) -> Option<Timestamp> {
+    pub fn refresh_token_renewal_from(&self) -> Option<Timestamp> {
         let end =
             self.refresh_expires_at.into_iter().chain(self.refresh_idle_until).min().filter(|_| self.refreshable)?;
         // An end that a renewal has outlived means nothing.
-        let whole = Some(end.since(self.life().since)).filter(|whole| *whole > 0)?;
-        Some(end.plus(-ALIVE.min(whole / 2)))
+        let whole = Some(end.since(self.life().issued_at)).filter(|whole| *whole > 0)?;
+        Some(end.plus(-REFRESH_TOKEN_RENEWAL_LEAD.min(whole / 2)))
     }
 
     /// Its credential, unless it was purged or does not open with this ring.
-    pub fn credential(&self, ring: &KeyRing) -> Option<Credential> {
-        let place = Credential::place(&self.workspace, &self.id, self.generation);
-        Credential::open(ring, &place, self.sealed_credential.as_deref()?).ok()
+    pub fn credential(&self, key_ring: &KeyRing) -> Option<Credential> {
+        let seal_context = Credential::seal_context(&self.workspace, &self.id, self.generation);
+        Credential::open(key_ring, &seal_context, self.sealed_credential.as_deref()?).ok()
     }
 
     /// Where its credential may go. Of a row that does not say it, this follows from the definition it was made with.
-    pub fn destinations(&self, app: &App, at: Option<&Resolved>) -> Rc<Destinations> {
+    pub fn destinations(&self, auth_method: &AuthMethod, endpoints: Option<&ResolvedEndpoints>) -> Rc<Destinations> {
         let stored = self.destinations.clone();
-        Rc::new(stored.unwrap_or_else(|| Destinations::of_grant(app, at, &self.variables)))
+        Rc::new(stored.unwrap_or_else(|| Destinations::for_grant(auth_method, endpoints, &self.variables)))
     }
 
     /// What places in addresses are filled with, besides the credential.
-    pub fn fill(&self, values: Values) -> Values {
+    pub fn add_template_values(&self, values: TemplateValues) -> TemplateValues {
         let values = values.with_all(&self.variables);
         match &self.account {
             Some(account) => values.with("account_id", &account.id),
@@ -435,27 +438,30 @@ impl Connection {
     }
 
     /// Whether its refresh token may have been redeemed without anybody knowing what came of it.
-    pub fn is_in_doubt(&self) -> bool {
-        self.intent.is_some() || self.ambiguous_token_hash.is_some()
+    pub fn has_unknown_refresh_outcome(&self) -> bool {
+        self.lease.is_some() || self.ambiguous_token_hash.is_some()
     }
 
     /// The intent of an attempt that may still be under way.
-    pub fn live_intent(&self, now: Timestamp) -> Option<&Intent> {
-        self.intent.as_ref().filter(|intent| now <= intent.until.plus(CLOCK_SLACK))
+    pub fn active_lease(&self, now: Timestamp) -> Option<&RefreshLease> {
+        self.lease.as_ref().filter(|lease| now <= lease.until.plus(CLOCK_SLACK))
     }
 
     /// Whether a person may see it: their own, and what belongs to the whole workspace.
-    pub fn belongs_to(&self, user: &User) -> bool {
+    pub fn is_visible_to(&self, user: &User) -> bool {
         self.user.as_ref().is_none_or(|owner| owner.id == user.id)
     }
 
     /// The status as shown: `unreadable` is derived from the ring, never stored.
-    pub fn shown_status(&self, ring: &KeyRing) -> (Status, Option<Reason>) {
-        let readable = self
-            .sealed_credential
-            .as_deref()
-            .is_none_or(|sealed| crate::vault::key_id_of(sealed).is_some_and(|id| ring.ids().any(|known| known == id)));
-        if readable { (self.status, self.reason) } else { (Status::NeedsReconnect, Some(Reason::Unreadable)) }
+    pub fn shown_status(&self, key_ring: &KeyRing) -> (ConnectionStatus, Option<ReconnectReason>) {
+        let readable = self.sealed_credential.as_deref().is_none_or(|sealed| {
+            crate::vault::key_id_of(sealed).is_some_and(|id| key_ring.ids().any(|known| known == id))
+        });
+        if readable {
+            (self.status, self.reason)
+        } else {
+            (ConnectionStatus::NeedsReconnect, Some(ReconnectReason::Unreadable))
+        }
     }
 }
 
@@ -469,20 +475,20 @@ mod tests {
 
     #[test]
     fn an_hour_is_renewed_six_minutes_early_and_two_minutes_thirty_seconds() {
-        let hour = Life { since: at(0), until: Some(at(3600)) };
-        assert_eq!(hour.early_from(0), Some(at(3240)));
-        assert!(hour.early_from(255).unwrap() >= at(3240 - 36));
-        let two_minutes = Life { since: at(0), until: Some(at(120)) };
-        assert_eq!(two_minutes.early_from(0), Some(at(90)));
-        assert_eq!(Life { since: at(0), until: None }.early_from(0), None);
+        let hour = TokenLifetime { issued_at: at(0), expires_at: Some(at(3600)) };
+        assert_eq!(hour.early_refresh_from(0), Some(at(3240)));
+        assert!(hour.early_refresh_from(255).unwrap() >= at(3240 - 36));
+        let two_minutes = TokenLifetime { issued_at: at(0), expires_at: Some(at(120)) };
+        assert_eq!(two_minutes.early_refresh_from(0), Some(at(90)));
+        assert_eq!(TokenLifetime { issued_at: at(0), expires_at: None }.early_refresh_from(0), None);
     }
 
     #[test]
     fn nobody_may_demand_more_than_half_a_short_life() {
-        let short = Life { since: at(0), until: Some(at(60)) };
-        assert_eq!(short.demandable(600), 30);
-        assert!(short.lasts(30, at(30)));
-        assert!(!short.lasts(31, at(30)));
-        assert!(Life { since: at(0), until: None }.lasts(1_000_000, at(30)));
+        let short = TokenLifetime { issued_at: at(0), expires_at: Some(at(60)) };
+        assert_eq!(short.effective_min_ttl(600), 30);
+        assert!(short.lasts_for(30, at(30)));
+        assert!(!short.lasts_for(31, at(30)));
+        assert!(TokenLifetime { issued_at: at(0), expires_at: None }.lasts_for(1_000_000, at(30)));
     }
 }

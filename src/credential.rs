@@ -8,29 +8,29 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::app::Values;
+use crate::app::TemplateValues;
 use crate::frozen;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::Random;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::token::TokenSet;
-use crate::vault::{KeyRing, Place, SealError, Unreadable};
+use crate::vault::{KeyRing, OpenError, SealContext, SealError};
 
 /// What one connection holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Credential {
     /// The token that requests carry; none where what a person entered is the credential.
-    pub token: Option<Token>,
+    pub token: Option<StoredToken>,
     /// Further tokens of the same grant, by name.
-    pub others: BTreeMap<String, Token>,
+    pub other_tokens: BTreeMap<String, StoredToken>,
     /// What a person entered, by field.
     pub fields: BTreeMap<String, Secret>,
 }
 
 /// A token and what renews it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
+pub struct StoredToken {
     /// The access token.
     pub access_token: Secret,
     /// `Bearer`, or as the app says.
@@ -38,7 +38,7 @@ pub struct Token {
     /// The refresh token, if the app gave one.
     pub refresh_token: Option<Secret>,
     /// The refresh token before it, where the app takes that once more.
-    pub previous: Option<Previous>,
+    pub previous: Option<PreviousRefreshToken>,
     /// When the access token ends, if known. The record has the nearest end of all in a column.
     pub expires_at: Option<Timestamp>,
     /// Seconds that a token of this kind lives, as the app said it last.
@@ -49,7 +49,7 @@ pub struct Token {
 
 /// A refresh token that was replaced, at an app known to take it again for a while.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Previous {
+pub struct PreviousRefreshToken {
     /// The token.
     pub refresh_token: Secret,
     /// When the app's grace surely is not over yet.
@@ -57,12 +57,12 @@ pub struct Previous {
 }
 
 /// One of a credential's tokens: the first, or a further one by its name.
-pub type Which = Option<String>;
+pub type TokenName = Option<String>;
 
 /// The sealed JSON. Apart from [`Credential`], so that nothing else can serialise a secret. The first token's members
 /// stand at the top.
 #[derive(Serialize, Deserialize)]
-struct Sealed<'a> {
+struct SealedCredential<'a> {
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     token: Option<SealedToken<'a>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -93,9 +93,9 @@ struct SealedPrevious<'a> {
     until: i64,
 }
 
-impl Token {
+impl StoredToken {
     /// From an app's answer.
-    pub fn from_set(tokens: &TokenSet) -> Self {
+    pub fn from_token_set(tokens: &TokenSet) -> Self {
         Self {
             access_token: tokens.access_token.clone(),
             token_type: tokens.token_type.clone(),
@@ -111,9 +111,9 @@ impl Token {
     /// its token lives means that it lives as long as the one before. `issued_at` is the time before the request was sent.
     #[must_use]
     pub fn merged_with(&self, tokens: &TokenSet, issued_at: Timestamp) -> Self {
-        let mut merged = Self::from_set(tokens);
+        let mut merged = Self::from_token_set(tokens);
         if let (None, Some(seconds)) = (tokens.lifetime, self.lifetime) {
-            merged.expires_at = [issued_at.plus(seconds)].into_iter().chain(tokens.ends_by).min();
+            merged.expires_at = [issued_at.plus(seconds)].into_iter().chain(tokens.expires_at_latest).min();
             merged.lifetime = self.lifetime;
         }
         merged.refresh_token = merged.refresh_token.or_else(|| self.refresh_token.clone());
@@ -124,14 +124,15 @@ impl Token {
     /// Keeps what it replaces until the end of the app's grace. At any other app the old token is forgotten: to
     /// present it there is the reuse that kills the grant.
     #[must_use]
-    pub fn replacing(mut self, old: &Self, grace_until: Option<Timestamp>) -> Self {
+    pub fn with_previous(mut self, old: &Self, grace_until: Option<Timestamp>) -> Self {
         let replaced = old.refresh_token.as_ref().filter(|token| self.refresh_token.as_ref() != Some(*token));
-        self.previous =
-            replaced.zip(grace_until).map(|(token, until)| Previous { refresh_token: token.clone(), until });
+        self.previous = replaced
+            .zip(grace_until)
+            .map(|(token, until)| PreviousRefreshToken { refresh_token: token.clone(), until });
         self
     }
 
-    fn sealed(&self) -> SealedToken<'_> {
+    fn to_sealed(&self) -> SealedToken<'_> {
         SealedToken {
             access_token: self.access_token.expose().into(),
             token_type: self.token_type.as_str().into(),
@@ -146,12 +147,12 @@ impl Token {
         }
     }
 
-    fn opened(sealed: SealedToken<'_>) -> Self {
+    fn from_sealed(sealed: SealedToken<'_>) -> Self {
         Self {
             access_token: Secret::new(sealed.access_token),
             token_type: sealed.token_type.into_owned(),
             refresh_token: sealed.refresh_token.map(Secret::new),
-            previous: sealed.previous.map(|previous| Previous {
+            previous: sealed.previous.map(|previous| PreviousRefreshToken {
                 refresh_token: Secret::new(previous.refresh_token),
                 until: Timestamp::from_unix(previous.until),
             }),
@@ -166,15 +167,19 @@ impl Credential {
     /// From an app's answer to an authorization code.
     pub fn from_tokens(tokens: &TokenSet) -> Self {
         Self {
-            token: Some(Token::from_set(tokens)),
-            others: tokens.others.iter().map(|(name, one)| (name.clone(), Token::from_set(one))).collect(),
+            token: Some(StoredToken::from_token_set(tokens)),
+            other_tokens: tokens
+                .additional
+                .iter()
+                .map(|(name, one)| (name.clone(), StoredToken::from_token_set(one)))
+                .collect(),
             fields: BTreeMap::new(),
         }
     }
 
     /// What is left of an answer whose access token can't be used. It can only be revoked.
     pub fn of_refresh_token(refresh_token: Secret) -> Self {
-        let token = Token {
+        let token = StoredToken {
             access_token: Secret::new(""),
             token_type: "Bearer".to_owned(),
             refresh_token: Some(refresh_token),
@@ -188,28 +193,28 @@ impl Credential {
 
     /// From what a person entered.
     pub fn from_fields(fields: BTreeMap<String, Secret>) -> Self {
-        Self { token: None, others: BTreeMap::new(), fields }
+        Self { token: None, other_tokens: BTreeMap::new(), fields }
     }
 
     /// One of its tokens.
-    pub fn get(&self, which: &Which) -> Option<&Token> {
+    pub fn get(&self, which: &TokenName) -> Option<&StoredToken> {
         match which {
             None => self.token.as_ref(),
-            Some(name) => self.others.get(name),
+            Some(name) => self.other_tokens.get(name),
         }
     }
 
     /// Puts one of its tokens.
-    pub fn put(&mut self, which: &Which, token: Token) {
+    pub fn put(&mut self, which: &TokenName, token: StoredToken) {
         match which {
             None => self.token = Some(token),
-            Some(name) => drop(self.others.insert(name.clone(), token)),
+            Some(name) => drop(self.other_tokens.insert(name.clone(), token)),
         }
     }
 
     /// Its tokens: the first, then the others by name.
-    pub fn tokens(&self) -> impl Iterator<Item = (Which, &Token)> {
-        let others = self.others.iter().map(|(name, token)| (Some(name.clone()), token));
+    pub fn tokens(&self) -> impl Iterator<Item = (TokenName, &StoredToken)> {
+        let others = self.other_tokens.iter().map(|(name, token)| (Some(name.clone()), token));
         self.token.iter().map(|token| (None, token)).chain(others)
     }
 
@@ -221,7 +226,7 @@ impl Credential {
     /// Whether a secret of this one is a secret of the other, too.
     pub fn shares_a_secret_with(&self, other: &Self) -> bool {
         fn secrets(of: &Credential) -> impl Iterator<Item = &Secret> {
-            let tokens = of.token.iter().chain(of.others.values());
+            let tokens = of.token.iter().chain(of.other_tokens.values());
             tokens
                 .flat_map(|token| [&token.access_token].into_iter().chain(&token.refresh_token))
                 .chain(of.fields.values())
@@ -230,9 +235,9 @@ impl Credential {
     }
 
     /// Whether a further token here is another person's than there. One that is on one side only is nobody else's.
-    pub fn is_in_part_of_others_than(&self, other: &Self) -> bool {
-        let owner = |of: &Self, name: &str| of.others.get(name).and_then(|token| token.owner.clone());
-        self.others
+    pub fn has_other_token_owner_than(&self, other: &Self) -> bool {
+        let owner = |of: &Self, name: &str| of.other_tokens.get(name).and_then(|token| token.owner.clone());
+        self.other_tokens
             .keys()
             .any(|name| matches!((owner(self, name), owner(other, name)), (Some(here), Some(there)) if here != there))
     }
@@ -240,14 +245,15 @@ impl Credential {
     /// The nearest end of its access tokens; `None` where none is known. A further token that nothing renews ends for
     /// itself: waiting for it would keep the others from being used.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        let counts = |(which, token): &(Which, &Token)| which.is_none() || token.refresh_token.is_some();
+        let counts = |(which, token): &(TokenName, &StoredToken)| which.is_none() || token.refresh_token.is_some();
         self.tokens().filter(counts).filter_map(|(_, token)| token.expires_at).min()
     }
 
     /// What templates are filled with: the token, and what a person entered. Where there is no token, the first
     /// secret a person entered stands for it.
-    pub fn values(&self, first_field: Option<&str>) -> Values {
-        let fields = self.fields.iter().fold(Values::new(), |values, (name, value)| values.with(name, value.expose()));
+    pub fn template_values(&self, first_field: Option<&str>) -> TemplateValues {
+        let fields =
+            self.fields.iter().fold(TemplateValues::new(), |values, (name, value)| values.with(name, value.expose()));
         let stands_in = || first_field.and_then(|name| self.fields.get(name));
         match self.token.as_ref().map(|token| &token.access_token).or_else(stands_in) {
             Some(token) => fields.with("access_token", token.expose()),
@@ -256,32 +262,45 @@ impl Credential {
     }
 
     /// Where a connection's credential is sealed.
-    pub fn place<'a>(workspace: &'a WorkspaceId, connection: &'a ConnectionId, generation: i64) -> Place<'a> {
-        Place::of(frozen::CREDENTIAL, workspace.as_str(), connection.as_str(), generation)
+    pub fn seal_context<'a>(
+        workspace: &'a WorkspaceId,
+        connection: &'a ConnectionId,
+        generation: i64,
+    ) -> SealContext<'a> {
+        SealContext::of(frozen::CREDENTIAL, workspace.as_str(), connection.as_str(), generation)
     }
 
     /// Seals it for a place.
-    pub fn seal(&self, ring: &KeyRing, random: &impl Random, place: &Place<'_>) -> Result<String, SealError> {
-        let plain = Sealed {
-            token: self.token.as_ref().map(Token::sealed),
-            others: self.others.iter().map(|(name, token)| (name.as_str().into(), token.sealed())).collect(),
+    pub fn seal(
+        &self,
+        key_ring: &KeyRing,
+        random: &impl Random,
+        seal_context: &SealContext<'_>,
+    ) -> Result<String, SealError> {
+        let plain = SealedCredential {
+            token: self.token.as_ref().map(StoredToken::to_sealed),
+            others: self.other_tokens.iter().map(|(name, token)| (name.as_str().into(), token.to_sealed())).collect(),
             fields: self.fields.iter().map(|(name, value)| (name.as_str().into(), value.expose().into())).collect(),
         };
         let text = serde_json::to_string(&plain).map(Secret::new).map_err(|_| SealError::Json)?;
-        ring.seal(random, place, &text)
+        key_ring.seal(random, seal_context, &text)
     }
 
     /// Opens it from a place.
-    pub fn open(ring: &KeyRing, place: &Place<'_>, sealed: &str) -> Result<Self, Unreadable> {
-        let text = ring.open(place, sealed)?;
-        let plain: Sealed<'_> = serde_json::from_str(text.expose()).map_err(|_| Unreadable::Malformed)?;
+    pub fn open(key_ring: &KeyRing, seal_context: &SealContext<'_>, sealed: &str) -> Result<Self, OpenError> {
+        let text = key_ring.open(seal_context, sealed)?;
+        let plain: SealedCredential<'_> = serde_json::from_str(text.expose()).map_err(|_| OpenError::Malformed)?;
         let opened = Self {
-            token: plain.token.map(Token::opened),
-            others: plain.others.into_iter().map(|(name, one)| (name.into_owned(), Token::opened(one))).collect(),
+            token: plain.token.map(StoredToken::from_sealed),
+            other_tokens: plain
+                .others
+                .into_iter()
+                .map(|(name, one)| (name.into_owned(), StoredToken::from_sealed(one)))
+                .collect(),
             fields: plain.fields.into_iter().map(|(name, one)| (name.into_owned(), Secret::new(one))).collect(),
         };
         let is_empty = opened.token.is_none() && opened.fields.is_empty();
-        if is_empty { Err(Unreadable::Malformed) } else { Ok(opened) }
+        if is_empty { Err(OpenError::Malformed) } else { Ok(opened) }
     }
 }
 
@@ -289,25 +308,25 @@ impl Credential {
 mod tests {
     use super::*;
 
-    fn read(json: &str) -> Option<Token> {
-        serde_json::from_str::<Sealed<'_>>(json).unwrap().token.map(Token::opened)
+    fn read(json: &str) -> Option<StoredToken> {
+        serde_json::from_str::<SealedCredential<'_>>(json).unwrap().token.map(StoredToken::from_sealed)
     }
 
     #[test]
     fn the_members_of_what_is_sealed_keep_their_names() {
         let until = Timestamp::from_unix(7);
-        let token = Token {
+        let token = StoredToken {
             access_token: Secret::new("a"),
             token_type: "Bearer".into(),
             refresh_token: Some(Secret::new("r")),
-            previous: Some(Previous { refresh_token: Secret::new("p"), until }),
+            previous: Some(PreviousRefreshToken { refresh_token: Secret::new("p"), until }),
             expires_at: Some(until),
             lifetime: Some(7),
             owner: Some("o".into()),
         };
-        let plain = Sealed {
-            token: Some(token.sealed()),
-            others: [("bot".into(), token.sealed())].into(),
+        let plain = SealedCredential {
+            token: Some(token.to_sealed()),
+            others: [("bot".into(), token.to_sealed())].into(),
             fields: [("key".into(), "k".into())].into(),
         };
         let json = serde_json::to_value(plain).unwrap();

@@ -10,36 +10,40 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use crate::app::{App, Endpoints, Kills, OAuth2, Resolved, RevokeStyle, Values};
+use crate::app::{
+    AuthMethod, EndpointSource, OAuthServer, ResolvedEndpoints, RevocationEffect, RevokeStyle, TemplateValues,
+};
 use crate::client::Client;
+use crate::client_auth;
 use crate::connect::start;
 use crate::connection::Connection;
-use crate::core::Core;
-use crate::credential::{Credential, Token};
+use crate::context::Context;
+use crate::credential::{Credential, StoredToken};
 use crate::destinations::Destinations;
-use crate::egress::Address;
+use crate::egress::EgressUrl;
 use crate::error::{Error, Result};
 use crate::frozen;
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
-use crate::ports::{Database, Outbound, Ports, Statement};
-use crate::registry::{self, DISCOVERY_COST};
-use crate::resolve::removal::{CachedCopies, Removal};
+use crate::ports::{Database, OutboundRequest, Ports, Statement};
+use crate::registry::{self, DISCOVERY_SUBREQUESTS};
+use crate::resolve::cache_removal::{CacheRemoval, CacheRemovalStatus};
 use crate::secret::Secret;
-use crate::server;
-use crate::store::erasing::{self, Surroundings};
-use crate::store::revocations::{self, Revocation};
+use crate::store::erasing::{self, RevocationData};
+use crate::store::revocations::{self, RevocationJob};
 use crate::store::{self, refreshes};
-use crate::token::{self, Answer, Class, ClientKeys, Parties, TokenHint, Told};
-use crate::vault::Place;
+use crate::token::{
+    self, ClientIdentity, RefusalClass, RevocationResponse, TokenRequestContext, TokenResponse, TokenTypeHint,
+};
+use crate::vault::SealContext;
 
 /// How long a revocation is tried again, in seconds: a day.
-const RETRY_FOR: i64 = 24 * 3600;
+const RETRY_PERIOD: i64 = 24 * 3600;
 
 /// What became of the grant at the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Revocation"))]
-pub enum Revoked {
+pub enum RevocationOutcome {
     /// The app confirmed.
     Confirmed,
     /// The app has no way to revoke.
@@ -53,115 +57,138 @@ pub enum Revoked {
 /// What a disconnect tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Disconnected {
+pub struct DisconnectResult {
     /// What became of the grant.
-    pub revoked: Revoked,
+    pub revoked: RevocationOutcome,
     /// Whether it is tried again, for a day.
     pub retrying: bool,
 }
 
 /// Disconnects. From the first write on the connection does not exist, whatever app and cache say.
 pub async fn disconnect<P: Ports>(
-    core: &Core<P>,
+    context: &Context<P>,
     workspace: &WorkspaceId,
     id: &ConnectionId,
     actor: &str,
-) -> Result<(Disconnected, CachedCopies)> {
-    let removal = Removal::of_connection(core, id)?;
-    let note = removal.note_if_changed();
-    let ended = refreshes::mark_deleted(core.db(), workspace, id, core.now(), note)
+) -> Result<(DisconnectResult, CacheRemovalStatus)> {
+    let removal = CacheRemoval::of_connection(context, id)?;
+    let note = removal.insert_if_changed_statement();
+    let ended = refreshes::mark_deleted(context.db(), workspace, id, context.now(), note)
         .await?
         .ok_or_else(Error::connection_not_found)?;
-    let copies = removal.attempt(core).await;
-    let grant = Ending::of(core, &ended);
-    let known = surroundings(core, std::slice::from_ref(&grant)).await?;
-    let revoked = grant.revoke(core, &known, 0).await;
-    let mut statements = grant.statements(core, revoked)?;
+    let copies = removal.attempt(context).await;
+    let grant = PendingRevocation::of_connection(context, &ended);
+    let known = load_surroundings(context, std::slice::from_ref(&grant)).await?;
+    let revoked = grant.revoke(context, &known, 0).await;
+    let mut statements = grant.outcome_statements(context, revoked)?;
     statements.extend(refreshes::erase(&ended.workspace, &ended.id));
-    statements.extend(removal.done(copies));
-    statements.push(core.event(
+    statements.extend(removal.delete_statement(copies));
+    statements.push(context.event_statement(
         &ended.workspace,
         &ended.id,
         frozen::event::DISCONNECTED,
         actor,
-        Some(word(revoked)),
+        Some(outcome_code(revoked)),
     )?);
-    core.db().batch(statements).await?;
-    Ok((Disconnected { revoked, retrying: revoked == Revoked::Failed && grant.credential.is_some() }, copies))
+    context.db().batch(statements).await?;
+    Ok((
+        DisconnectResult { revoked, retrying: revoked == RevocationOutcome::Failed && grant.credential.is_some() },
+        copies,
+    ))
 }
 
 /// The word that events and answers have for it.
-pub(crate) fn word(revoked: Revoked) -> &'static str {
+pub(crate) fn outcome_code(revoked: RevocationOutcome) -> &'static str {
     match revoked {
-        Revoked::Confirmed => "confirmed",
-        Revoked::Unsupported => "unsupported",
-        Revoked::KeptShared => "kept_shared",
-        Revoked::Failed => "failed",
+        RevocationOutcome::Confirmed => "confirmed",
+        RevocationOutcome::Unsupported => "unsupported",
+        RevocationOutcome::KeptShared => "kept_shared",
+        RevocationOutcome::Failed => "failed",
     }
 }
 
 /// A grant that nobody may use any more, on its way to be revoked.
-pub(crate) struct Ending {
-    job: Revocation,
+pub(crate) struct PendingRevocation {
+    job: RevocationJob,
     /// None where it can't be opened: then nothing can be revoked, now or later.
     credential: Option<Credential>,
     /// Whether it was tried before, and stands in `revocations`.
-    is_kept: bool,
+    is_stored: bool,
 }
 
-impl Ending {
+impl PendingRevocation {
     /// Of a connection that was ended.
-    pub(crate) fn of<P: Ports>(core: &Core<P>, ended: &Connection) -> Self {
+    pub(crate) fn of_connection<P: Ports>(context: &Context<P>, ended: &Connection) -> Self {
         // Sealed under the generation before the one that ended it.
-        let place = Credential::place(&ended.workspace, &ended.id, ended.generation - 1);
+        let seal_context = Credential::seal_context(&ended.workspace, &ended.id, ended.generation - 1);
         let sealed = ended.sealed_credential.as_deref();
-        let credential = sealed.and_then(|sealed| Credential::open(&core.config.ring, &place, sealed).ok());
-        Self { job: job(core, ended), credential, is_kept: false }
+        let credential =
+            sealed.and_then(|sealed| Credential::open(&context.config.key_ring, &seal_context, sealed).ok());
+        Self { job: revocation_job(context, ended), credential, is_stored: false }
     }
 
     /// Of a revocation that an app has not confirmed.
-    pub(crate) fn of_kept<P: Ports>(core: &Core<P>, job: Revocation) -> Self {
-        let place = place(&job.workspace, &job.connection);
-        let credential = Credential::open(&core.config.ring, &place, &job.sealed_tokens).ok();
-        Self { job, credential, is_kept: true }
+    pub(crate) fn of_stored_job<P: Ports>(context: &Context<P>, job: RevocationJob) -> Self {
+        let seal_context = revocation_seal_context(&job.workspace, &job.connection);
+        let credential = Credential::open(&context.config.key_ring, &seal_context, &job.sealed_tokens).ok();
+        Self { job, credential, is_stored: true }
     }
 
     pub(crate) fn connection(&self) -> &ConnectionId {
         &self.job.connection
     }
 
-    pub(crate) fn is_kept(&self) -> bool {
-        self.is_kept
+    pub(crate) fn is_stored(&self) -> bool {
+        self.is_stored
     }
 
     /// One try. `at` is its number in the list that the surroundings were read for.
-    pub(crate) async fn revoke<P: Ports>(&self, core: &Core<P>, known: &Surroundings, at: usize) -> Revoked {
-        let Some(credential) = &self.credential else { return Revoked::Failed };
+    pub(crate) async fn revoke<P: Ports>(
+        &self,
+        context: &Context<P>,
+        known: &RevocationData,
+        at: usize,
+    ) -> RevocationOutcome {
+        let Some(credential) = &self.credential else { return RevocationOutcome::Failed };
         let is_shared = known.shared.get(at).copied().unwrap_or(false);
-        try_revoke(core, &self.job, credential, known, is_shared).await.unwrap_or_else(|error| {
-            core.log_cause(&error);
-            Revoked::Failed
+        try_revoke(context, &self.job, credential, known, is_shared).await.unwrap_or_else(|error| {
+            context.log_cause(&error);
+            RevocationOutcome::Failed
         })
     }
 
     /// The line of the audit trail about it, where nobody waits for the answer.
-    pub(crate) fn event<P: Ports>(&self, core: &Core<P>, revoked: Revoked) -> Result<Statement> {
-        core.event(&self.job.workspace, &self.job.connection, frozen::event::DISCONNECTED, "clock", Some(word(revoked)))
+    pub(crate) fn disconnect_event<P: Ports>(
+        &self,
+        context: &Context<P>,
+        revoked: RevocationOutcome,
+    ) -> Result<Statement> {
+        context.event_statement(
+            &self.job.workspace,
+            &self.job.connection,
+            frozen::event::DISCONNECTED,
+            "clock",
+            Some(outcome_code(revoked)),
+        )
     }
 
     /// What is written of it: what failed is kept, sealed, and tried again for a day.
-    pub(crate) fn statements<P: Ports>(&self, core: &Core<P>, revoked: Revoked) -> Result<Vec<Statement>> {
+    pub(crate) fn outcome_statements<P: Ports>(
+        &self,
+        context: &Context<P>,
+        revoked: RevocationOutcome,
+    ) -> Result<Vec<Statement>> {
         let job = &self.job;
-        Ok(match (revoked, self.is_kept, &self.credential) {
-            (Revoked::Failed, true, _) => {
+        Ok(match (revoked, self.is_stored, &self.credential) {
+            (RevocationOutcome::Failed, true, _) => {
                 let wait = 60_i64 << u32::try_from(job.failures.clamp(0, 7)).unwrap_or(0);
-                vec![revocations::retry(&job.connection, core.now().plus(wait))]
+                vec![revocations::postpone(&job.connection, context.now().plus(wait))]
             }
             (_, true, _) => vec![revocations::delete(&job.connection)],
-            (Revoked::Failed, false, Some(credential)) => {
-                let place = place(&job.workspace, &job.connection);
-                let sealed_tokens = credential.seal(&core.config.ring, core.ports.random(), &place)?;
-                vec![revocations::insert(&Revocation { sealed_tokens, ..job.clone() })]
+            (RevocationOutcome::Failed, false, Some(credential)) => {
+                let seal_context = revocation_seal_context(&job.workspace, &job.connection);
+                let sealed_tokens = credential.seal(&context.config.key_ring, context.ports.random(), &seal_context)?;
+                vec![revocations::insert(&RevocationJob { sealed_tokens, ..job.clone() })]
             }
             _ => vec![],
         })
@@ -169,85 +196,93 @@ impl Ending {
 }
 
 /// Reads what the revocations need to know, in one round trip.
-pub(crate) async fn surroundings<P: Ports>(core: &Core<P>, endings: &[Ending]) -> Result<Surroundings> {
+pub(crate) async fn load_surroundings<P: Ports>(
+    context: &Context<P>,
+    endings: &[PendingRevocation],
+) -> Result<RevocationData> {
     let jobs: Vec<_> = endings.iter().map(|one| one.job.clone()).collect();
-    Ok(erasing::surroundings(core.db(), &jobs).await?)
+    Ok(erasing::load_revocation_data(context.db(), &jobs).await?)
 }
 
 /// One try to revoke a credential that nobody may use any more.
 async fn try_revoke<P: Ports>(
-    core: &Core<P>,
-    of: &Revocation,
+    context: &Context<P>,
+    of: &RevocationJob,
     credential: &Credential,
-    known: &Surroundings,
+    known: &RevocationData,
     is_shared: bool,
-) -> Result<Revoked> {
+) -> Result<RevocationOutcome> {
     let revision = (of.workspace.clone(), of.app.clone(), of.app_revision);
     let stored = known.definitions.get(&revision).map(String::as_str);
-    let definition = registry::definition(core, &of.app, of.app_revision, stored)?;
-    let app = registry::way(&definition, &of.way)?;
+    let app = registry::parse_app_revision(context, &of.app, of.app_revision, stored)?;
+    let auth_method = registry::auth_method(&app, &of.auth_method)?;
     let destinations = of.destinations.as_ref();
-    let held = Held { credential, account: of.account.as_deref(), variables: &of.variables, destinations };
-    if !can_revoke(core, &app, held.variables).await? {
-        return Ok(Revoked::Unsupported);
+    let held =
+        RevocableCredential { credential, account: of.account_id.as_deref(), variables: &of.variables, destinations };
+    if !can_revoke(context, &auth_method, held.variables).await? {
+        return Ok(RevocationOutcome::Unsupported);
     }
-    if kills_grant(&app) && is_shared {
-        return Ok(Revoked::KeptShared);
+    if revokes_whole_grant(&auth_method) && is_shared {
+        return Ok(RevocationOutcome::KeptShared);
     }
     let client = match &of.client {
         None => None,
         Some(id) => match known.clients.get(id) {
             Some(client) => Some(client),
-            None => return Ok(Revoked::Failed),
+            None => return Ok(RevocationOutcome::Failed),
         },
     };
-    revoke_held(core, &app, client, &held).await
+    revoke_credential(context, &auth_method, client, &held).await
 }
 
 /// Requests that revoking at an app may take; `None` where the app has no way to revoke.
-pub(crate) fn requests_to_revoke(app: &App) -> Option<i64> {
-    let server = app.server()?;
+pub(crate) fn revocation_request_count(auth_method: &AuthMethod) -> Option<i64> {
+    let server = auth_method.oauth_server()?;
     let each = match server.revoke.style {
         RevokeStyle::Rfc7009 => 2,
         RevokeStyle::Bearer => 3,
     };
     let tokens = i64::try_from(server.tokens.len()).unwrap_or(0) + 1;
     match &server.endpoints {
-        Endpoints::Issuer(_) => Some(each * tokens + DISCOVERY_COST),
-        Endpoints::Fixed(fixed) => fixed.revoke_url.is_some().then_some(each * tokens),
+        EndpointSource::Issuer(_) => Some(each * tokens + DISCOVERY_SUBREQUESTS),
+        EndpointSource::Fixed(fixed) => fixed.revoke_url.is_some().then_some(each * tokens),
     }
 }
 
 /// Whether the app has a way to revoke. One whose endpoints are yet to be discovered may have.
-async fn can_revoke<P: Ports>(core: &Core<P>, app: &App, variables: &BTreeMap<String, String>) -> Result<bool> {
-    Ok(match (app.server(), app.issuer()) {
+async fn can_revoke<P: Ports>(
+    context: &Context<P>,
+    auth_method: &AuthMethod,
+    variables: &BTreeMap<String, String>,
+) -> Result<bool> {
+    Ok(match (auth_method.oauth_server(), auth_method.issuer()) {
         (None, _) => false,
         (Some(_), Some(_)) => true,
-        (Some(_), None) => registry::endpoints(core, app, variables).await?.revoke_url.is_some(),
+        (Some(_), None) => registry::load_endpoints(context, auth_method, variables).await?.revoke_url.is_some(),
     })
 }
 
 /// Whether another connection lives on a grant. Tokens that are made of what a person entered have none in common.
-async fn is_shared<P: Ports>(
-    core: &Core<P>,
+async fn is_grant_shared<P: Ports>(
+    context: &Context<P>,
     workspace: &WorkspaceId,
     client: Option<&ClientId>,
     account: Option<&str>,
 ) -> Result<bool> {
     match client {
         None => Ok(false),
-        Some(client) => Ok(store::connections::grant_is_live(core.db(), workspace, client, account).await?),
+        Some(client) => Ok(store::connections::is_grant_in_use(context.db(), workspace, client, account).await?),
     }
 }
 
 /// Whether a revocation at this app kills the grant, and with it every token of it.
-fn kills_grant(app: &App) -> bool {
-    app.revocation().kills == Kills::Grant
+fn revokes_whole_grant(auth_method: &AuthMethod) -> bool {
+    auth_method.revocation().effect == RevocationEffect::Grant
 }
 
 /// A credential to be revoked, and what is known beside it.
 #[derive(Clone, Copy)]
-pub struct Held<'a> {
+pub struct RevocableCredential<'a> {
     /// The credential.
     pub credential: &'a Credential,
     /// The account's id.
@@ -258,17 +293,31 @@ pub struct Held<'a> {
     pub destinations: Option<&'a Destinations>,
 }
 
-async fn revoke_held<P: Ports>(core: &Core<P>, app: &App, client: Option<&Client>, held: &Held<'_>) -> Result<Revoked> {
-    let at = registry::endpoints(core, app, held.variables).await?;
-    let values = server::values(app, held.credential, held.variables);
+async fn revoke_credential<P: Ports>(
+    context: &Context<P>,
+    auth_method: &AuthMethod,
+    client: Option<&Client>,
+    held: &RevocableCredential<'_>,
+) -> Result<RevocationOutcome> {
+    let endpoints = registry::load_endpoints(context, auth_method, held.variables).await?;
+    let values = client_auth::template_values(auth_method, held.credential, held.variables);
     let values = held.account.iter().fold(values, |values, id| values.with("account_id", id));
     let stored = held.destinations.cloned();
-    let destinations = Rc::new(stored.unwrap_or_else(|| Destinations::of_grant(app, Some(&at), held.variables)));
-    let grant = Grant { app, server: app.oauth2()?, at: &at, client, held, values, destinations };
-    let mut revoked = Revoked::Unsupported;
+    let destinations =
+        Rc::new(stored.unwrap_or_else(|| Destinations::for_grant(auth_method, Some(&endpoints), held.variables)));
+    let grant = RevocationContext {
+        auth_method,
+        server: auth_method.require_oauth_server()?,
+        endpoints: &endpoints,
+        client,
+        revocable: held,
+        values,
+        destinations,
+    };
+    let mut revoked = RevocationOutcome::Unsupported;
     for (_, token) in held.credential.tokens() {
-        revoked = revoke_token(core, &grant, token).await?;
-        if revoked == Revoked::Failed {
+        revoked = revoke_token(context, &grant, token).await?;
+        if revoked == RevocationOutcome::Failed {
             break;
         }
     }
@@ -276,179 +325,212 @@ async fn revoke_held<P: Ports>(core: &Core<P>, app: &App, client: Option<&Client
 }
 
 /// A person's own client, where that is what they entered.
-fn own_keys(credential: &Credential, destinations: &Rc<Destinations>) -> ClientKeys {
+fn manual_client_keys(credential: &Credential, destinations: &Rc<Destinations>) -> ClientIdentity {
     let field = |name: &str| credential.fields.get(name).cloned();
-    let entered = |id: Secret| ClientKeys::entered(id.expose(), field("client_secret"), destinations);
-    field("client_id").map_or_else(ClientKeys::nobody, entered)
+    let entered = |id: Secret| ClientIdentity::from_manual(id.expose(), field("client_secret"), destinations);
+    field("client_id").map_or_else(ClientIdentity::anonymous, entered)
 }
 
 /// A grant to be revoked, and what it takes to ask the app for it.
-struct Grant<'a> {
-    app: &'a App,
-    server: &'a OAuth2,
-    at: &'a Resolved,
+struct RevocationContext<'a> {
+    auth_method: &'a AuthMethod,
+    server: &'a OAuthServer,
+    endpoints: &'a ResolvedEndpoints,
     client: Option<&'a Client>,
-    held: &'a Held<'a>,
-    values: Values,
+    revocable: &'a RevocableCredential<'a>,
+    values: TemplateValues,
     destinations: Rc<Destinations>,
 }
 
-impl Grant<'_> {
+impl RevocationContext<'_> {
     /// What the client authenticates with at an endpoint, anew for each request: an assertion is good for one.
-    async fn keys<P: Ports>(&self, core: &Core<P>, endpoint: &Address) -> Result<ClientKeys> {
+    async fn client_keys<P: Ports>(&self, context: &Context<P>, endpoint: &EgressUrl) -> Result<ClientIdentity> {
         match self.client {
-            Some(client) => server::client_keys(core, client, (self.app, self.at), endpoint).await,
-            None => Ok(own_keys(self.held.credential, &self.destinations)),
+            Some(client) => {
+                client_auth::prepare_client_identity(context, client, (self.auth_method, self.endpoints), endpoint)
+                    .await
+            }
+            None => Ok(manual_client_keys(self.revocable.credential, &self.destinations)),
         }
     }
 
     /// Where a token is revoked.
-    fn revoke_address(&self, token: &Secret) -> Result<Option<Address>> {
+    fn revocation_address(&self, token: &Secret) -> Result<Option<EgressUrl>> {
         let client_id = self.client.map(|client| client.client_id.as_str()).unwrap_or_default();
         let values = self.values.clone().with("token", token.expose()).with("client_id", client_id);
-        let url = self.at.revoke_url.as_ref().map(|url| url.fill(&values)).transpose();
-        url.map_err(|problem| registry::unfilled(self.app, &problem))
+        let url = self.endpoints.revoke_url.as_ref().map(|url| url.fill(&values)).transpose();
+        url.map_err(|problem| registry::unfilled_request_error(self.auth_method, &problem))
     }
 
     /// The client where it is only named, and proves nothing.
-    fn named_client(&self) -> ClientKeys {
-        let entered = || own_keys(self.held.credential, &self.destinations).client_id;
+    fn client_id_only(&self) -> ClientIdentity {
+        let entered = || manual_client_keys(self.revocable.credential, &self.destinations).client_id;
         let client_id = self.client.map_or_else(entered, |client| client.client_id.clone());
-        ClientKeys::named(&client_id)
+        ClientIdentity::without_proof(&client_id)
     }
 
-    fn parties<'a>(&'a self, keys: &'a ClientKeys) -> Parties<'a> {
+    fn parties<'a>(&'a self, keys: &'a ClientIdentity) -> TokenRequestContext<'a> {
         let destinations = &self.destinations;
-        Parties { server: self.server, at: self.at, client: keys, values: &self.values, destinations }
+        TokenRequestContext {
+            server: self.server,
+            endpoints: self.endpoints,
+            client: keys,
+            values: &self.values,
+            destinations,
+        }
     }
 
-    async fn revocation_of<P: Ports>(
+    async fn revocation_request<P: Ports>(
         &self,
-        core: &Core<P>,
+        context: &Context<P>,
         token: &Secret,
-        hint: TokenHint,
-    ) -> Result<Option<Outbound>> {
-        let Some(endpoint) = self.revoke_address(token)? else { return Ok(None) };
+        hint: TokenTypeHint,
+    ) -> Result<Option<OutboundRequest>> {
+        let Some(endpoint) = self.revocation_address(token)? else { return Ok(None) };
         let keys = if self.server.revoke.authenticate && self.server.revoke.style == RevokeStyle::Rfc7009 {
-            self.keys(core, &endpoint).await?
+            self.client_keys(context, &endpoint).await?
         } else {
-            self.named_client()
+            self.client_id_only()
         };
-        let request = token::revoke_request(&self.parties(&keys), token, hint);
-        request.map_err(|problem| registry::unfilled(self.app, &problem))
+        let request = token::build_revocation_request(&self.parties(&keys), token, hint);
+        request.map_err(|problem| registry::unfilled_request_error(self.auth_method, &problem))
     }
 
-    async fn ask<P: Ports>(&self, core: &Core<P>, request: Outbound) -> Told {
-        token::read_revocation(self.app, &core.send(request).await)
+    async fn send_revocation<P: Ports>(&self, context: &Context<P>, request: OutboundRequest) -> RevocationResponse {
+        token::read_revocation_response(self.auth_method, &context.send(request).await)
     }
 }
 
 /// Revokes a token by the way the app knows.
-async fn revoke_token<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token) -> Result<Revoked> {
+async fn revoke_token<P: Ports>(
+    context: &Context<P>,
+    grant: &RevocationContext<'_>,
+    token: &StoredToken,
+) -> Result<RevocationOutcome> {
     match grant.server.revoke.style {
-        RevokeStyle::Rfc7009 => revoke_both(core, grant, token).await,
-        RevokeStyle::Bearer => revoke_by_access(core, grant, token).await,
+        RevokeStyle::Rfc7009 => revoke_rfc7009(context, grant, token).await,
+        RevokeStyle::Bearer => revoke_with_access_token(context, grant, token).await,
     }
 }
 
 /// RFC 7009: the refresh token, then the access token. Some servers know only one kind (2.2.1).
-async fn revoke_both<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token) -> Result<Revoked> {
+async fn revoke_rfc7009<P: Ports>(
+    context: &Context<P>,
+    grant: &RevocationContext<'_>,
+    token: &StoredToken,
+) -> Result<RevocationOutcome> {
     let refresh = match &token.refresh_token {
         None => None,
-        Some(token) => grant.revocation_of(core, token, TokenHint::RefreshToken).await?,
+        Some(token) => grant.revocation_request(context, token, TokenTypeHint::RefreshToken).await?,
     };
     let access = if token.access_token.is_empty() {
         None
     } else {
-        grant.revocation_of(core, &token.access_token, TokenHint::AccessToken).await?
+        grant.revocation_request(context, &token.access_token, TokenTypeHint::AccessToken).await?
     };
     // Where the parameters name something else than the token in question, both are one request: the second would
     // find what the first has ended.
-    let access = access.filter(|access| refresh.as_ref().is_none_or(|refresh| !is_same(refresh, access)));
-    let mut revoked = Revoked::Unsupported;
+    let access = access.filter(|access| refresh.as_ref().is_none_or(|refresh| !is_same_request(refresh, access)));
+    let mut revoked = RevocationOutcome::Unsupported;
     for request in [refresh, access].into_iter().flatten() {
-        revoked = match grant.ask(core, request).await {
-            Told::Done | Told::Dead => Revoked::Confirmed,
-            Told::OtherKind if revoked == Revoked::Confirmed => Revoked::Confirmed,
-            Told::OtherKind | Told::Refused | Told::Nothing => return Ok(Revoked::Failed),
+        revoked = match grant.send_revocation(context, request).await {
+            RevocationResponse::Revoked | RevocationResponse::TokenInvalid => RevocationOutcome::Confirmed,
+            RevocationResponse::UnsupportedTokenType if revoked == RevocationOutcome::Confirmed => {
+                RevocationOutcome::Confirmed
+            }
+            RevocationResponse::UnsupportedTokenType
+            | RevocationResponse::Unauthorized
+            | RevocationResponse::Inconclusive => return Ok(RevocationOutcome::Failed),
         };
     }
     Ok(revoked)
 }
 
-fn is_same(one: &Outbound, other: &Outbound) -> bool {
+fn is_same_request(one: &OutboundRequest, other: &OutboundRequest) -> bool {
     (&one.url, &one.headers, &one.body) == (&other.url, &other.headers, &other.body)
 }
 
 /// The app ends the grant of the access token that asks for it. One that has expired can't ask: a fresh
 /// one is fetched for this last purpose.
-async fn revoke_by_access<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token) -> Result<Revoked> {
-    let request = |token| grant.revocation_of(core, token, TokenHint::AccessToken);
-    let Some(first) = request(&token.access_token).await? else { return Ok(Revoked::Unsupported) };
-    let told = if token.access_token.is_empty() { Told::Refused } else { grant.ask(core, first).await };
-    let refresh_token = match (told, &token.refresh_token) {
-        (Told::Done, _) | (Told::Dead, None) => return Ok(Revoked::Confirmed),
-        (Told::Refused | Told::Dead, Some(refresh_token)) => refresh_token,
-        _ => return Ok(Revoked::Failed),
+async fn revoke_with_access_token<P: Ports>(
+    context: &Context<P>,
+    grant: &RevocationContext<'_>,
+    token: &StoredToken,
+) -> Result<RevocationOutcome> {
+    let request = |token| grant.revocation_request(context, token, TokenTypeHint::AccessToken);
+    let Some(first) = request(&token.access_token).await? else { return Ok(RevocationOutcome::Unsupported) };
+    let told = if token.access_token.is_empty() {
+        RevocationResponse::Unauthorized
+    } else {
+        grant.send_revocation(context, first).await
     };
-    let redirect_uri = grant.client.map(|client| start::redirect_uri(core, &client.redirect_id)).unwrap_or_default();
-    let keys = grant.keys(core, &grant.at.refresh_url).await?;
-    let renewal = token::refresh_request(&grant.parties(&keys), refresh_token, &[], &redirect_uri)
-        .map_err(|problem| registry::unfilled(grant.app, &problem))?;
-    let asked_at = core.now();
-    match token::read_answer(grant.app, &core.send(renewal).await, asked_at) {
-        Answer::Tokens(tokens) => {
-            let Some(second) = request(&tokens.access_token).await? else { return Ok(Revoked::Failed) };
-            Ok(match grant.ask(core, second).await {
-                Told::Done | Told::Dead => Revoked::Confirmed,
-                Told::OtherKind | Told::Refused | Told::Nothing => Revoked::Failed,
+    let refresh_token = match (told, &token.refresh_token) {
+        (RevocationResponse::Revoked, _) | (RevocationResponse::TokenInvalid, None) => {
+            return Ok(RevocationOutcome::Confirmed);
+        }
+        (RevocationResponse::Unauthorized | RevocationResponse::TokenInvalid, Some(refresh_token)) => refresh_token,
+        _ => return Ok(RevocationOutcome::Failed),
+    };
+    let redirect_uri = grant.client.map(|client| start::redirect_uri(context, &client.redirect_id)).unwrap_or_default();
+    let keys = grant.client_keys(context, &grant.endpoints.refresh_url).await?;
+    let renewal = token::build_refresh_request(&grant.parties(&keys), refresh_token, &[], &redirect_uri)
+        .map_err(|problem| registry::unfilled_request_error(grant.auth_method, &problem))?;
+    let asked_at = context.now();
+    match token::read_token_response(grant.auth_method, &context.send(renewal).await, asked_at) {
+        TokenResponse::Tokens(tokens) => {
+            let Some(second) = request(&tokens.access_token).await? else { return Ok(RevocationOutcome::Failed) };
+            Ok(match grant.send_revocation(context, second).await {
+                RevocationResponse::Revoked | RevocationResponse::TokenInvalid => RevocationOutcome::Confirmed,
+                RevocationResponse::UnsupportedTokenType
+                | RevocationResponse::Unauthorized
+                | RevocationResponse::Inconclusive => RevocationOutcome::Failed,
             })
         }
         // The grant is gone already.
-        Answer::Refused(refusal) if refusal.class == Class::Permanent => Ok(Revoked::Confirmed),
-        Answer::Refused(_) | Answer::Ambiguous(_) => Ok(Revoked::Failed),
+        TokenResponse::Refused(refusal) if refusal.class == RefusalClass::Permanent => Ok(RevocationOutcome::Confirmed),
+        TokenResponse::Refused(_) | TokenResponse::Ambiguous(_) => Ok(RevocationOutcome::Failed),
     }
 }
 
-fn place<'a>(workspace: &'a WorkspaceId, id: &'a ConnectionId) -> Place<'a> {
-    Place::of(frozen::REVOKED_TOKENS, workspace.as_str(), id.as_str(), 0)
+fn revocation_seal_context<'a>(workspace: &'a WorkspaceId, id: &'a ConnectionId) -> SealContext<'a> {
+    SealContext::of(frozen::REVOKED_TOKENS, workspace.as_str(), id.as_str(), 0)
 }
 
-fn job<P: Ports>(core: &Core<P>, of: &Connection) -> Revocation {
-    let now = core.now();
-    Revocation {
+fn revocation_job<P: Ports>(context: &Context<P>, of: &Connection) -> RevocationJob {
+    let now = context.now();
+    RevocationJob {
         connection: of.id.clone(),
         workspace: of.workspace.clone(),
         app: of.app.clone(),
         app_revision: of.app_revision,
-        way: of.way.clone(),
+        auth_method: of.auth_method.clone(),
         variables: of.variables.clone(),
         destinations: of.destinations.clone(),
         client: of.client.clone(),
-        account: of.account.as_ref().map(|account| account.id.clone()),
+        account_id: of.account.as_ref().map(|account| account.id.clone()),
         // Sealed when it has to be kept.
         sealed_tokens: String::new(),
         failures: 0,
         next_attempt_at: now.plus(60),
-        expires_at: now.plus(RETRY_FOR),
+        expires_at: now.plus(RETRY_PERIOD),
     }
 }
 
 /// Revokes a grant that nobody chose, where that kills nothing else. Best effort: it is unused.
-pub async fn discard<P: Ports>(
-    core: &Core<P>,
-    app: &App,
+pub async fn revoke_unused<P: Ports>(
+    context: &Context<P>,
+    auth_method: &AuthMethod,
     (workspace, client): (&WorkspaceId, Option<&Client>),
-    held: &Held<'_>,
+    held: &RevocableCredential<'_>,
 ) {
-    if app.server().is_none() {
+    if auth_method.oauth_server().is_none() {
         return;
     }
     let id = client.map(|client| &client.id);
-    if kills_grant(app) && is_shared(core, workspace, id, held.account).await.unwrap_or(true) {
+    if revokes_whole_grant(auth_method) && is_grant_shared(context, workspace, id, held.account).await.unwrap_or(true) {
         return;
     }
-    if let Err(error) = revoke_held(core, app, client, held).await {
-        core.log_cause(&error);
+    if let Err(error) = revoke_credential(context, auth_method, client, held).await {
+        context.log_cause(&error);
     }
 }

@@ -1,6 +1,6 @@
 //! The edge: the only code that names `worker::`. Compiled for wasm32 only.
 //!
-//! Owns the translation between the platform and the core: bindings to ports, requests to plain
+//! Owns the translation between the platform and the context: bindings to ports, requests to plain
 //! structs and back, and the entry points. Refuses decisions.
 
 mod convert;
@@ -14,54 +14,54 @@ mod system;
 
 use std::rc::Rc;
 
-use worker::{Context, Env, Request, Response, ScheduleContext, ScheduledEvent, event};
+use worker::{Context as WorkerContext, Env, Request, Response, ScheduleContext, ScheduledEvent, event};
 
 use crate::check;
-use crate::config::{Config, Variables};
-use crate::core::Core;
+use crate::config::{Config, EnvVariables};
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::http;
+use crate::isolate_cache::IsolateCache;
 use crate::maintenance;
-use crate::memo::Memo;
-use crate::patience::Patient;
 use crate::ports::Ports;
-use crate::resolve::afterwards;
+use crate::resolve::deferred;
 use crate::time::Timestamp;
+use crate::timeout::Timeout;
 
 use d1::D1;
-use fetch::Fetch;
+use fetch::FetchClient;
 use kv::Kv;
-use limiter::Limiter;
-use refresher::{Boat, Route};
+use limiter::RateLimiterBindings;
+use refresher::{PendingWritesBinding, RefresherBinding};
 use signer::WebCrypto;
-use system::{Console, SystemClock, SystemRandom};
+use system::{ConsoleLog, SystemClock, SystemRandom};
 
 /// The ports over Workers.
-pub(crate) struct Edge {
-    database: Patient<D1, SystemClock>,
-    cache: Patient<Kv, SystemClock>,
-    http: Fetch,
+pub(crate) struct WorkerPorts {
+    database: Timeout<D1, SystemClock>,
+    cache: Timeout<Kv, SystemClock>,
+    http: FetchClient,
     clock: SystemClock,
     random: SystemRandom,
     signer: WebCrypto,
-    log: Console,
-    refresher: Route,
-    lifeboat: Boat,
-    limiter: Limiter,
-    memo: Rc<Memo>,
+    log: ConsoleLog,
+    refresher: RefresherBinding,
+    pending_writes: PendingWritesBinding,
+    limiter: RateLimiterBindings,
+    isolate_cache: Rc<IsolateCache>,
 }
 
-impl Ports for Edge {
-    type Database = Patient<D1, SystemClock>;
-    type Cache = Patient<Kv, SystemClock>;
-    type Http = Fetch;
+impl Ports for WorkerPorts {
+    type Database = Timeout<D1, SystemClock>;
+    type Cache = Timeout<Kv, SystemClock>;
+    type Http = FetchClient;
     type Clock = SystemClock;
     type Random = SystemRandom;
     type Signer = WebCrypto;
-    type Log = Console;
-    type Refresher = Route;
-    type Lifeboat = Boat;
-    type RateLimiter = Limiter;
+    type Log = ConsoleLog;
+    type Refresher = RefresherBinding;
+    type PendingWrites = PendingWritesBinding;
+    type RateLimiter = RateLimiterBindings;
 
     fn database(&self) -> &Self::Database {
         &self.database
@@ -69,7 +69,7 @@ impl Ports for Edge {
     fn cache(&self) -> &Self::Cache {
         &self.cache
     }
-    fn http(&self) -> &Fetch {
+    fn http(&self) -> &FetchClient {
         &self.http
     }
     fn clock(&self) -> &SystemClock {
@@ -81,52 +81,56 @@ impl Ports for Edge {
     fn signer(&self) -> &WebCrypto {
         &self.signer
     }
-    fn log(&self) -> &Console {
+    fn log(&self) -> &ConsoleLog {
         &self.log
     }
-    fn refresher(&self) -> &Route {
+    fn refresher(&self) -> &RefresherBinding {
         &self.refresher
     }
-    fn lifeboat(&self) -> &Boat {
-        &self.lifeboat
+    fn pending_writes(&self) -> &PendingWritesBinding {
+        &self.pending_writes
     }
-    fn rate_limiter(&self) -> &Limiter {
+    fn rate_limiter(&self) -> &RateLimiterBindings {
         &self.limiter
     }
-    fn memo(&self) -> &Memo {
-        &self.memo
+    fn isolate_cache(&self) -> &IsolateCache {
+        &self.isolate_cache
     }
 }
 
 thread_local! {
     /// Plain data: may outlive a request, where I/O objects may not.
-    static MEMO: Rc<Memo> = Rc::new(Memo::default());
+    static ISOLATE_CACHE: Rc<IsolateCache> = Rc::new(IsolateCache::default());
 }
 
-/// The core over this environment's bindings.
-fn core(env: &Env, refresher: Route, lifeboat: Boat) -> Result<Core<Edge>> {
-    let config = Config::parse(&variables(env))?;
+/// The context over this environment's bindings.
+fn build_context(
+    env: &Env,
+    refresher: RefresherBinding,
+    pending_writes: PendingWritesBinding,
+) -> Result<Context<WorkerPorts>> {
+    let config = Config::parse(&read_variables(env))?;
     let database =
         D1::bind(env).map_err(|_| Error::misconfigured("The D1 binding DB is missing from wrangler.toml."))?;
-    let ports = Edge {
-        database: Patient::new(database, SystemClock),
-        cache: Patient::new(Kv::bind(env), SystemClock),
-        http: Fetch,
+    let ports = WorkerPorts {
+        database: Timeout::new(database, SystemClock),
+        cache: Timeout::new(Kv::bind(env), SystemClock),
+        http: FetchClient,
         clock: SystemClock,
         random: SystemRandom,
         signer: WebCrypto,
-        log: Console,
+        log: ConsoleLog,
         refresher,
-        lifeboat,
-        limiter: Limiter::bind(env),
-        memo: MEMO.with(Rc::clone),
+        pending_writes,
+        limiter: RateLimiterBindings::bind(env),
+        isolate_cache: ISOLATE_CACHE.with(Rc::clone),
     };
-    Ok(Core { ports, config })
+    Ok(Context { ports, config })
 }
 
-fn variables(env: &Env) -> Variables {
+fn read_variables(env: &Env) -> EnvVariables {
     let text = |name: &str| env.var(name).ok().map(|value| value.to_string());
-    Variables {
+    EnvVariables {
         public_url: text("PUBLIC_URL"),
         encryption_keys: text("ENCRYPTION_KEYS"),
         admin_key: text("ADMIN_KEY"),
@@ -144,47 +148,48 @@ fn maintenance(env: &Env) -> Result<bool> {
 
 /// A request comes in. What is to be done after the answer runs behind it.
 #[event(fetch)]
-async fn fetch_event(request: Request, env: Env, context: Context) -> worker::Result<Response> {
-    let context = Rc::new(context);
+async fn fetch_event(request: Request, env: Env, worker_context: WorkerContext) -> worker::Result<Response> {
+    let worker_context = Rc::new(worker_context);
     let request = convert::request(request).await?;
     match maintenance(&env) {
         Ok(false) => {}
         Ok(true) => return convert::response(http::under_maintenance(&request)),
-        Err(error) => return convert::response(http::misconfigured(&request, &error)),
+        Err(error) => return convert::response(http::respond_misconfigured(&request, &error)),
     }
-    let core = match core(&env, Route::bind(&env, &context), Boat::None) {
-        Ok(core) => core,
-        Err(error) => return convert::response(http::misconfigured(&request, &error)),
-    };
-    let mut response = http::handle(&core, &request).await;
-    let after = std::mem::take(&mut response.after);
+    let context =
+        match build_context(&env, RefresherBinding::bind(&env, &worker_context), PendingWritesBinding::Unavailable) {
+            Ok(context) => context,
+            Err(error) => return convert::response(http::respond_misconfigured(&request, &error)),
+        };
+    let mut response = http::handle(&context, &request).await;
+    let after = std::mem::take(&mut response.deferred);
     if !after.is_empty() {
-        context.wait_until(async move {
+        worker_context.wait_until(async move {
             for one in after {
-                afterwards::run(&core, one).await;
+                deferred::run(&context, one).await;
             }
         });
     }
     convert::response(response)
 }
 
-/// The clock strikes.
+/// A cron trigger fires.
 #[event(scheduled)]
 async fn scheduled_event(event: ScheduledEvent, env: Env, _: ScheduleContext) {
     match maintenance(&env) {
         Ok(false) => {}
         Ok(true) => return,
-        Err(error) => return system::complain(&error),
+        Err(error) => return system::log_config_error(&error),
     }
     #[expect(clippy::cast_possible_truncation, reason = "milliseconds of this era fit i64")]
     let scheduled_at = Timestamp::from_unix((event.schedule() / 1000.0) as i64);
-    match core(&env, Route::bind_without_context(&env), Boat::None) {
-        Ok(core) => {
-            if let Err(error) = check::tick(&core, scheduled_at).await {
-                core.log_cause(&error);
-                core.log("error", "tick_failed", &serde_json::json!({ "code": error.code.as_str() }));
+    match build_context(&env, RefresherBinding::bind_without_context(&env), PendingWritesBinding::Unavailable) {
+        Ok(context) => {
+            if let Err(error) = check::run_scheduled(&context, scheduled_at).await {
+                context.log_cause(&error);
+                context.log("error", "tick_failed", &serde_json::json!({ "code": error.code.as_str() }));
             }
         }
-        Err(error) => system::complain(&error),
+        Err(error) => system::log_config_error(&error),
     }
 }

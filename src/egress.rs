@@ -9,19 +9,19 @@ use std::fmt;
 use url::{Host, Url};
 
 /// The longest address, in characters.
-const LONGEST: usize = 2048;
+const MAX_URL_LENGTH: usize = 2048;
 
 /// The longest DNS name, in characters (RFC 1035 2.3.4).
-const LONGEST_HOST: usize = 253;
+const MAX_HOST_LENGTH: usize = 253;
 
 /// The longest label of a DNS name (RFC 1035 2.3.4).
-const LONGEST_LABEL: usize = 63;
+const MAX_LABEL_LENGTH: usize = 63;
 
 /// Names, with everything under them, that lead into private networks or to a machine itself: special use
 /// (RFC 6761, 6762, 8375), ICANN's `internal`, names that networks commonly invent, metadata services, and
 /// public names that are known to answer with a private address. `.test` and `.example` stay allowed: they
 /// lead nowhere.
-const PRIVATE: &[&str] = &[
+const PRIVATE_NAMES: &[&str] = &[
     "localhost",
     "localdomain",
     "local",
@@ -53,7 +53,7 @@ const PRIVATE: &[&str] = &[
 
 /// How far addresses may reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Egress {
+pub enum EgressPolicy {
     /// `https` to public DNS names.
     Public,
     /// Also `http` and `https` to this machine: `localhost`, `127.0.0.0/8`, `[::1]`. For development.
@@ -62,11 +62,11 @@ pub enum Egress {
 
 /// An address that passed the guard.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Address(Url);
+pub struct EgressUrl(Url);
 
 /// Why an address did not pass. `Display` tells what to do instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AddressError {
+pub enum EgressUrlError {
     /// Over 2048 characters.
     TooLong,
     /// Spaces, control characters, backslashes or anything beyond ASCII.
@@ -87,7 +87,7 @@ pub enum AddressError {
     PrivateName,
 }
 
-impl fmt::Display for AddressError {
+impl fmt::Display for EgressUrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooLong => "is too long; use at most 2048 characters",
@@ -106,25 +106,25 @@ impl fmt::Display for AddressError {
     }
 }
 
-impl std::error::Error for AddressError {}
+impl std::error::Error for EgressUrlError {}
 
-impl Address {
+impl EgressUrl {
     /// Reads an address and applies the guard.
     ///
     /// # Errors
     /// The first rule it breaks.
-    pub fn parse(text: &str, egress: Egress) -> Result<Self, AddressError> {
+    pub fn parse(text: &str, egress: EgressPolicy) -> Result<Self, EgressUrlError> {
         check_text(text)?;
-        let mut url = Url::parse(text).map_err(|_| AddressError::Malformed)?;
+        let mut url = Url::parse(text).map_err(|_| EgressUrlError::Malformed)?;
         check_parts(&url)?;
-        if egress == Egress::DevLoopback && is_loopback(&url) {
+        if egress == EgressPolicy::DevLoopback && is_loopback(&url) {
             return Ok(Self(url));
         }
         if url.scheme() != "https" {
-            return Err(AddressError::NotHttps);
+            return Err(EgressUrlError::NotHttps);
         }
-        let name = public_name(&url)?;
-        url.set_host(Some(&name)).map_err(|_| AddressError::Malformed)?;
+        let name = check_public_host(&url)?;
+        url.set_host(Some(&name)).map_err(|_| EgressUrlError::Malformed)?;
         Ok(Self(url))
     }
 
@@ -174,34 +174,34 @@ impl Address {
 }
 
 /// Shows scheme and host only: a query may hold a secret.
-impl fmt::Debug for Address {
+impl fmt::Debug for EgressUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Address({}://{})", self.0.scheme(), self.host())
     }
 }
 
 /// Rules on the text: `Url::parse` would silently drop tabs and line ends and turn a backslash into a slash.
-fn check_text(text: &str) -> Result<(), AddressError> {
-    if text.len() > LONGEST {
-        return Err(AddressError::TooLong);
+fn check_text(text: &str) -> Result<(), EgressUrlError> {
+    if text.len() > MAX_URL_LENGTH {
+        return Err(EgressUrlError::TooLong);
     }
     if !text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\') {
-        return Err(AddressError::Characters);
+        return Err(EgressUrlError::Characters);
     }
-    let scheme = text.split_once("://").ok_or(AddressError::Malformed)?.0;
+    let scheme = text.split_once("://").ok_or(EgressUrlError::Malformed)?.0;
     if scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http") {
         Ok(())
     } else {
-        Err(AddressError::NotHttps)
+        Err(EgressUrlError::NotHttps)
     }
 }
 
-fn check_parts(url: &Url) -> Result<(), AddressError> {
+fn check_parts(url: &Url) -> Result<(), EgressUrlError> {
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(AddressError::UserInfo);
+        return Err(EgressUrlError::UserInfo);
     }
     if url.fragment().is_some() {
-        return Err(AddressError::Fragment);
+        return Err(EgressUrlError::Fragment);
     }
     Ok(())
 }
@@ -217,29 +217,31 @@ fn is_loopback(url: &Url) -> bool {
 
 /// The host as a DNS name without its trailing dot. `url` has already read decimal, hexadecimal, octal,
 /// percent-encoded and shortened IPv4 notations into `Host::Ipv4`.
-fn public_name(url: &Url) -> Result<String, AddressError> {
+fn check_public_host(url: &Url) -> Result<String, EgressUrlError> {
     let name = match url.host() {
         Some(Host::Domain(name)) => name.strip_suffix('.').unwrap_or(name).to_owned(),
-        Some(Host::Ipv4(_) | Host::Ipv6(_)) => return Err(AddressError::IpLiteral),
-        None => return Err(AddressError::Malformed),
+        Some(Host::Ipv4(_) | Host::Ipv6(_)) => return Err(EgressUrlError::IpLiteral),
+        None => return Err(EgressUrlError::Malformed),
     };
-    if is_private(&name) {
-        return Err(AddressError::PrivateName);
+    if is_private_name(&name) {
+        return Err(EgressUrlError::PrivateName);
     }
-    if name.len() > LONGEST_HOST || !name.contains('.') || !name.split('.').all(is_label) {
-        return Err(AddressError::NotADnsName);
+    if name.len() > MAX_HOST_LENGTH || !name.contains('.') || !name.split('.').all(is_dns_label) {
+        return Err(EgressUrlError::NotADnsName);
     }
     Ok(name)
 }
 
-fn is_private(name: &str) -> bool {
-    PRIVATE.iter().any(|private| name.strip_suffix(private).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+fn is_private_name(name: &str) -> bool {
+    PRIVATE_NAMES
+        .iter()
+        .any(|private| name.strip_suffix(private).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 
 /// A label of a host name (RFC 1123 2.1).
-fn is_label(label: &str) -> bool {
+fn is_dns_label(label: &str) -> bool {
     !label.is_empty()
-        && label.len() <= LONGEST_LABEL
+        && label.len() <= MAX_LABEL_LENGTH
         && !label.starts_with('-')
         && !label.ends_with('-')
         && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
@@ -249,7 +251,7 @@ fn is_label(label: &str) -> bool {
 mod tests {
     use super::*;
 
-    const HOSTILE: &[&str] = &[
+    const HOSTILE_HOSTS: &[&str] = &[
         // this machine
         "localhost",
         "LOCALHOST",
@@ -361,17 +363,17 @@ mod tests {
 
     #[test]
     fn hostile_hosts_do_not_pass() {
-        assert!(HOSTILE.len() >= 80);
-        for host in HOSTILE {
-            let address = Address::parse(&format!("https://{host}/token"), Egress::Public);
+        assert!(HOSTILE_HOSTS.len() >= 80);
+        for host in HOSTILE_HOSTS {
+            let address = EgressUrl::parse(&format!("https://{host}/token"), EgressPolicy::Public);
             assert!(address.is_err(), "{host} passed as {:?}", address.map(|a| a.as_str().to_owned()));
         }
     }
 
     #[test]
     fn hostile_hosts_do_not_pass_in_development_unless_they_are_this_machine() {
-        for host in HOSTILE {
-            if let Ok(address) = Address::parse(&format!("http://{host}/token"), Egress::DevLoopback) {
+        for host in HOSTILE_HOSTS {
+            if let Ok(address) = EgressUrl::parse(&format!("http://{host}/token"), EgressPolicy::DevLoopback) {
                 assert!(is_loopback(address.url()), "{host}");
             }
         }
@@ -393,7 +395,7 @@ mod tests {
             "https://",
             "",
         ] {
-            assert!(Address::parse(text, Egress::Public).is_err(), "{text}");
+            assert!(EgressUrl::parse(text, EgressPolicy::Public).is_err(), "{text}");
         }
     }
 
@@ -408,31 +410,31 @@ mod tests {
             ("https://notlocalhost.com/", "https://notlocalhost.com/"),
             ("https://mylocal.example/", "https://mylocal.example/"),
         ] {
-            let address = Address::parse(text, Egress::Public).unwrap();
+            let address = EgressUrl::parse(text, EgressPolicy::Public).unwrap();
             assert_eq!(address.as_str(), expected);
-            assert_eq!(Address::parse(address.as_str(), Egress::Public), Ok(address));
+            assert_eq!(EgressUrl::parse(address.as_str(), EgressPolicy::Public), Ok(address));
         }
     }
 
     #[test]
     fn development_reaches_this_machine_and_nothing_else_by_http() {
         for text in ["http://localhost:4000/x", "http://127.0.0.1:9/", "https://127.9.9.9/", "http://[::1]:4000/"] {
-            assert!(Address::parse(text, Egress::DevLoopback).is_ok(), "{text}");
-            assert!(Address::parse(text, Egress::Public).is_err(), "{text}");
+            assert!(EgressUrl::parse(text, EgressPolicy::DevLoopback).is_ok(), "{text}");
+            assert!(EgressUrl::parse(text, EgressPolicy::Public).is_err(), "{text}");
         }
-        assert_eq!(Address::parse("http://example.com/", Egress::DevLoopback), Err(AddressError::NotHttps));
-        assert!(Address::parse("https://example.com/", Egress::DevLoopback).is_ok());
+        assert_eq!(EgressUrl::parse("http://example.com/", EgressPolicy::DevLoopback), Err(EgressUrlError::NotHttps));
+        assert!(EgressUrl::parse("https://example.com/", EgressPolicy::DevLoopback).is_ok());
     }
 
     #[test]
     fn too_long_is_refused_before_it_is_parsed() {
-        let text = format!("https://example.com/{}", "a".repeat(LONGEST));
-        assert_eq!(Address::parse(&text, Egress::Public), Err(AddressError::TooLong));
+        let text = format!("https://example.com/{}", "a".repeat(MAX_URL_LENGTH));
+        assert_eq!(EgressUrl::parse(&text, EgressPolicy::Public), Err(EgressUrlError::TooLong));
     }
 
     #[test]
     fn debug_shows_no_query() {
-        let address = Address::parse("https://example.com/x", Egress::Public).unwrap();
+        let address = EgressUrl::parse("https://example.com/x", EgressPolicy::Public).unwrap();
         let address = address.with_query(&[("token", "canary & more")]);
         assert_eq!(address.as_str(), "https://example.com/x?token=canary+%26+more");
         assert_eq!(format!("{address:?}"), "Address(https://example.com)");
@@ -443,7 +445,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn whatever_passes_is_https_to_a_dotted_name(text in "(https://)?[ -~]{0,60}") {
-            if let Ok(address) = Address::parse(&text, Egress::Public) {
+            if let Ok(address) = EgressUrl::parse(&text, EgressPolicy::Public) {
                 proptest::prop_assert_eq!(address.url().scheme(), "https");
                 proptest::prop_assert!(matches!(address.url().host(), Some(Host::Domain(name)) if name.contains('.')));
             }

@@ -15,7 +15,7 @@ use crate::vault::SealError;
 /// What went wrong, as callers may rely on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ErrorCode", rename_all = "snake_case"))]
-pub enum Code {
+pub enum ErrorCode {
     /// No valid key or session.
     Unauthorized,
     /// The key lacks a scope.
@@ -78,7 +78,7 @@ pub enum Code {
     Internal,
 }
 
-impl Code {
+impl ErrorCode {
     /// All codes.
     pub const ALL: [Self; 30] = [
         Self::Unauthorized,
@@ -182,7 +182,7 @@ pub struct Hints {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reconnect_url: Option<String>,
     /// Why it must be reconnected.
-    #[cfg_attr(test, schemars(with = "crate::http::ReconnectReason"))]
+    #[cfg_attr(test, schemars(with = "crate::http::ReconnectReasonName"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The app's own error code, where it refuses to renew the connection or refuses its client.
@@ -225,7 +225,7 @@ pub struct Hints {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     /// What went wrong.
-    pub code: Code,
+    pub code: ErrorCode,
     /// For people: what happened and what to do. Never a secret, never an app's text.
     pub detail: String,
     /// For the log only.
@@ -239,30 +239,30 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     /// An error with a public sentence.
-    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into(), cause: None, hints: Box::default() }
     }
 
     /// Adds hints.
     #[must_use]
-    pub fn hint(mut self, add: impl FnOnce(&mut Hints)) -> Self {
+    pub fn with_hints(mut self, add: impl FnOnce(&mut Hints)) -> Self {
         add(&mut self.hints);
         self
     }
 
     /// No such thing, or not this caller's: both look alike.
     pub fn not_found(what: &str) -> Self {
-        Self::new(Code::NotFound, format!("There is no such {what}."))
+        Self::new(ErrorCode::NotFound, format!("There is no such {what}."))
     }
 
     /// No such connection, or not this caller's.
     pub fn connection_not_found() -> Self {
-        Self::new(Code::ConnectionNotFound, "There is no such connection, or this key may not see it.")
-            .hint(|h| h.for_people = Some("There is no such connection, or it is somebody else's.".into()))
+        Self::new(ErrorCode::ConnectionNotFound, "There is no such connection, or this key may not see it.")
+            .with_hints(|h| h.for_people = Some("There is no such connection, or it is somebody else's.".into()))
     }
 
     /// One field is wrong.
-    pub fn invalid(field: &str, problem: impl Into<String>) -> Self {
+    pub fn invalid_field(field: &str, problem: impl Into<String>) -> Self {
         Self::invalid_fields(vec![FieldError { field: field.to_owned(), problem: problem.into() }])
     }
 
@@ -273,18 +273,18 @@ impl Error {
             .map(|e| if e.field.is_empty() { e.problem.clone() } else { format!("{}: {}", e.field, e.problem) })
             .collect::<Vec<_>>()
             .join(" ");
-        Self::new(Code::InvalidRequest, detail).hint(|h| h.errors = errors)
+        Self::new(ErrorCode::InvalidRequest, detail).with_hints(|h| h.errors = errors)
     }
 
     /// The configuration is at fault; `detail` names the variable, never its value.
     pub fn misconfigured(detail: impl Into<String>) -> Self {
-        Self::new(Code::Misconfigured, detail)
+        Self::new(ErrorCode::Misconfigured, detail)
     }
 
     /// A fault of ours; the cause goes to the log.
     pub fn internal(cause: impl Into<String>) -> Self {
         let mut error = Self::new(
-            Code::Internal,
+            ErrorCode::Internal,
             "Something went wrong on our side. Try again; if it stays, look into the log for this request id.",
         );
         error.cause = Some(cause.into());
@@ -305,8 +305,9 @@ impl From<DatabaseError> for Error {
                 error
             }
             DatabaseError::Unavailable(cause) => {
-                let mut error = Self::new(Code::DatabaseUnavailable, "The database did not answer. Try again shortly.")
-                    .hint(|h| h.retry_after = Some(2));
+                let mut error =
+                    Self::new(ErrorCode::DatabaseUnavailable, "The database did not answer. Try again shortly.")
+                        .with_hints(|h| h.retry_after = Some(2));
                 error.cause = Some(cause);
                 error
             }
@@ -332,7 +333,7 @@ impl From<NoRandomness> for Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{Code, DatabaseError, Error, SealError};
+    use super::{DatabaseError, Error, ErrorCode, SealError};
 
     #[test]
     fn each_failure_to_seal_names_what_failed() {
@@ -348,7 +349,7 @@ mod tests {
     #[test]
     fn missing_migrations_are_no_reason_to_wait() {
         let error = Error::from(DatabaseError::NotMigrated("no such table: x".into()));
-        assert_eq!((error.code, error.hints.retry_after), (Code::Misconfigured, None));
+        assert_eq!((error.code, error.hints.retry_after), (ErrorCode::Misconfigured, None));
         assert!(error.detail.contains("wrangler d1 migrations apply") && !error.detail.contains("no such table"));
     }
 }

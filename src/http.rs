@@ -5,48 +5,48 @@
 //! platform types.
 
 mod access_log;
+mod app_list;
 mod apps;
-mod ask;
 mod body;
+mod browser_session;
 mod connections;
-mod entered;
+mod connections_page;
+mod consent_page;
+mod credentials;
 mod flows;
 mod input;
 mod keys;
-mod known;
 mod limits;
 mod links;
 mod oauth;
 mod openapi;
 mod operator;
 pub mod page;
-mod people;
 mod problem;
+mod responses;
 pub mod routes;
-mod session;
 mod sessions;
 mod setup;
 mod sign_in;
-mod view;
 
 use crate::app::AppId;
-use crate::authorize::{self, Caller, Resource, Subject};
-use crate::caller::{Key, PresentedKey};
+use crate::authorize::{self, Caller, LoadedResource, Resource};
+use crate::caller::{ApiKey, PresentedKey};
 use crate::config::Config;
-use crate::core::Core;
-use crate::egress::Egress;
-use crate::error::{Code, Error, Result};
+use crate::context::Context;
+use crate::egress::EgressPolicy;
+use crate::error::{Error, ErrorCode, Result};
 use crate::maintenance;
 use crate::ports::Ports;
-use crate::resolve::{After, unauthorized};
+use crate::resolve::{DeferredTask, unauthorized};
 use crate::store;
-use crate::store::connections::Listed;
+use crate::store::connections::ListedConnection;
 use crate::store::links::Link;
 use crate::store::sessions::Session;
 
-use routes::{Auth, Found, Line};
 #[cfg(test)]
-pub(crate) use view::ReconnectReason;
+pub(crate) use responses::ReconnectReasonName;
+use routes::{RequiredAuth, RouteEntry, RouteMatch};
 
 /// The largest body a request may have, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
@@ -145,7 +145,7 @@ impl Request {
         self.method == Method::Head || ["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter().any(prefetch)
     }
 
-    fn bearer(&self) -> Option<&str> {
+    fn bearer_token(&self) -> Option<&str> {
         let value = self.header("authorization")?;
         let (scheme, rest) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
@@ -161,7 +161,7 @@ pub struct Response {
     /// The body.
     pub body: String,
     /// To be done afterwards.
-    pub after: Vec<After>,
+    pub deferred: Vec<DeferredTask>,
 }
 
 /// A body may hold a credential, a header a cookie: neither is shown.
@@ -174,7 +174,7 @@ impl std::fmt::Debug for Response {
 
 impl Response {
     fn new(status: u16, content_type: &str, body: String) -> Self {
-        Self { status, headers: vec![("content-type".into(), content_type.into())], body, after: vec![] }
+        Self { status, headers: vec![("content-type".into(), content_type.into())], body, deferred: vec![] }
     }
 
     fn json(status: u16, value: &serde_json::Value) -> Self {
@@ -192,7 +192,7 @@ impl Response {
         response
     }
 
-    fn with(mut self, name: &str, value: String) -> Self {
+    fn with_header(mut self, name: &str, value: String) -> Self {
         self.headers.push((name.into(), value));
         self
     }
@@ -207,236 +207,255 @@ impl Response {
 pub(crate) struct Call<'a> {
     request: &'a Request,
     /// The key that it sends, well-formed and not yet checked. Read once: that takes two hashes.
-    presented: Option<PresentedKey>,
-    params: Vec<String>,
-    key: Option<Key>,
+    presented_key: Option<PresentedKey>,
+    path_params: Vec<String>,
+    caller_key: Option<ApiKey>,
     session: Option<Session>,
-    subject: Subject,
+    subject: LoadedResource,
 }
 
 impl Call<'_> {
-    fn param(&self, index: usize) -> &str {
-        self.params.get(index).map_or("", String::as_str)
+    fn path_param(&self, index: usize) -> &str {
+        self.path_params.get(index).map_or("", String::as_str)
     }
 
-    fn presented(&self) -> Result<&PresentedKey> {
-        self.presented.as_ref().ok_or_else(unauthorized)
+    fn presented_key(&self) -> Result<&PresentedKey> {
+        self.presented_key.as_ref().ok_or_else(unauthorized)
     }
 
-    fn key(&self) -> Result<&Key> {
-        self.key.as_ref().ok_or_else(unauthorized)
+    fn caller_key(&self) -> Result<&ApiKey> {
+        self.caller_key.as_ref().ok_or_else(unauthorized)
     }
 
     /// Who acts, as the audit trail has it.
     fn key_actor(&self) -> Result<String> {
-        Ok(format!("key:{}", self.key()?.id.as_str()))
+        Ok(format!("key:{}", self.caller_key()?.id.as_str()))
     }
 
     /// The same for a signed-in person.
     fn user_actor(&self) -> Result<String> {
-        Ok(format!("user:{}", session::user_of(self.session()?)?.id))
+        Ok(format!("user:{}", browser_session::require_user(self.session()?)?.id))
     }
 
     fn session(&self) -> Result<&Session> {
-        self.session.as_ref().ok_or_else(session::needed)
+        self.session.as_ref().ok_or_else(browser_session::not_signed_in_error)
     }
 
     /// The connection that the path names.
-    fn connection(&self) -> Result<&Listed> {
+    fn path_connection(&self) -> Result<&ListedConnection> {
         match &self.subject {
-            Subject::Connection(listed) => Ok(listed),
-            _ => Err(undeclared()),
+            LoadedResource::Connection(listed) => Ok(listed),
+            _ => Err(undeclared_resource_error()),
         }
     }
 
     /// The app that the path names. It may be that there is none.
-    fn app(&self) -> Result<&AppId> {
+    fn path_app(&self) -> Result<&AppId> {
         match &self.subject {
-            Subject::App(id) => Ok(id),
-            _ => Err(undeclared()),
+            LoadedResource::App(id) => Ok(id),
+            _ => Err(undeclared_resource_error()),
         }
     }
 
     /// The link that the path names.
-    fn link(&self) -> Result<&Link> {
+    fn path_link(&self) -> Result<&Link> {
         match &self.subject {
-            Subject::Link(link) => Ok(link),
-            _ => Err(undeclared()),
+            LoadedResource::Link(link) => Ok(link),
+            _ => Err(undeclared_resource_error()),
         }
     }
 
     /// The key that the path names.
-    fn named_key(&self) -> Result<&Key> {
+    fn path_key(&self) -> Result<&ApiKey> {
         match &self.subject {
-            Subject::Key(key) => Ok(key),
-            _ => Err(undeclared()),
+            LoadedResource::Key(key) => Ok(key),
+            _ => Err(undeclared_resource_error()),
         }
     }
 }
 
 /// A handler wants what its route does not declare.
-fn undeclared() -> Error {
+fn undeclared_resource_error() -> Error {
     Error::internal("a route does not declare what its handler works with")
 }
 
 /// Answers a request.
-pub async fn handle<P: Ports>(core: &Core<P>, request: &Request) -> Response {
-    let found = routes::find(request.method, &request.path);
-    let presented = request.bearer().and_then(PresentedKey::parse);
-    let mut call = Call { request, presented, params: vec![], key: None, session: None, subject: Subject::None };
-    let answered = match gate(core, request).await {
-        Ok(()) => answer(core, &mut call, &found).await,
+pub async fn handle<P: Ports>(context: &Context<P>, request: &Request) -> Response {
+    let found = routes::match_route(request.method, &request.path);
+    let presented = request.bearer_token().and_then(PresentedKey::parse);
+    let mut call = Call {
+        request,
+        presented_key: presented,
+        path_params: vec![],
+        caller_key: None,
+        session: None,
+        subject: LoadedResource::None,
+    };
+    let answered = match require_usable_encryption_keys(context, request).await {
+        Ok(()) => dispatch_request(context, &mut call, &found).await,
         Err(error) => Err(error),
     };
     let mut response = answered.unwrap_or_else(|error| {
-        core.log_cause(&error);
-        access_log::refused(core, &call, &found, &error);
-        let csrf = session::form_token(core, request);
-        refusal(request, &found, &error, &session::shell(call.session.as_ref(), csrf.as_deref()))
+        context.log_cause(&error);
+        access_log::write_refusal(context, &call, &found, &error);
+        let csrf = browser_session::csrf_token(context, request);
+        error_response(request, &found, &error, &browser_session::page_context(call.session.as_ref(), csrf.as_deref()))
     });
-    limits::count_call(&found, call.presented, &mut response);
-    finished(response, request, Some(&core.config))
+    limits::count_call(&found, call.presented_key, &mut response);
+    finish_response(response, request, Some(&context.config))
 }
 
 /// Answers a request when the configuration can't be used: every route but the health check says so.
-pub fn misconfigured(request: &Request, error: &Error) -> Response {
-    let found = routes::find(request.method, &request.path);
+pub fn respond_misconfigured(request: &Request, error: &Error) -> Response {
+    let found = routes::match_route(request.method, &request.path);
     let response = if request.path == "/healthz" {
-        operator::unhealthy().into_response().unwrap_or_else(|error| problem::json(&error))
+        operator::unhealthy_response().into_response().unwrap_or_else(|error| problem::json_response(&error))
     } else {
-        refusal(request, &found, error, &page::Shell::default())
+        error_response(request, &found, error, &page::PageContext::default())
     };
-    finished(response, request, None)
+    finish_response(response, request, None)
 }
 
 /// Answers a request while the operator changes the database. Nothing is read or written: the database may have any form.
 pub fn under_maintenance(request: &Request) -> Response {
-    let found = routes::find(request.method, &request.path);
+    let found = routes::match_route(request.method, &request.path);
     let response = if request.path == "/healthz" {
-        operator::under_maintenance().into_response().unwrap_or_else(|error| problem::json(&error))
+        operator::under_maintenance().into_response().unwrap_or_else(|error| problem::json_response(&error))
     } else {
-        refusal(request, &found, &maintenance::error(), &page::Shell::default())
+        error_response(request, &found, &maintenance::error(), &page::PageContext::default())
     };
-    finished(response.with("retry-after", maintenance::RETRY_AFTER.to_string()), request, None)
+    finish_response(response.with_header("retry-after", maintenance::RETRY_AFTER.to_string()), request, None)
 }
 
 /// A resolve may go on while the database is out of reach: it can only read the cache, whose entries
 /// open with the right ring or not at all.
-async fn gate<P: Ports>(core: &Core<P>, request: &Request) -> Result<()> {
+async fn require_usable_encryption_keys<P: Ports>(context: &Context<P>, request: &Request) -> Result<()> {
     if matches!(request.path.as_str(), "/healthz" | "/style.css" | "/openapi.json") {
         return Ok(());
     }
-    match core.check_ring().await {
-        Err(error) if error.code == Code::DatabaseUnavailable && request.path.ends_with("/resolve") => Ok(()),
+    match context.check_key_ring().await {
+        Err(error) if error.code == ErrorCode::DatabaseUnavailable && request.path.ends_with("/resolve") => Ok(()),
         checked => checked,
     }
 }
 
-async fn answer<P: Ports>(core: &Core<P>, call: &mut Call<'_>, found: &Found) -> Result<Response> {
+async fn dispatch_request<P: Ports>(context: &Context<P>, call: &mut Call<'_>, found: &RouteMatch) -> Result<Response> {
     let request = call.request;
     let route = match found {
-        Found::Route { line, params } => {
-            call.params.clone_from(params);
+        RouteMatch::Matched { route: line, path_params: params } => {
+            call.path_params.clone_from(params);
             *line
         }
-        Found::OtherMethod { allow, .. } => {
-            return Err(Error::new(Code::MethodNotAllowed, "This address does not know that method.")
-                .hint(|h| h.allow.clone_from(allow)));
+        RouteMatch::WrongMethod { allowed_methods: allow, .. } => {
+            return Err(Error::new(ErrorCode::MethodNotAllowed, "This address does not know that method.")
+                .with_hints(|h| h.allow.clone_from(allow)));
         }
-        Found::Nothing => {
+        RouteMatch::NoMatch => {
             if wants_page(request, found) {
-                call.session = session::person(core, request).await?;
+                call.session = browser_session::load_user_session(context, request).await?;
             }
             return Err(Error::not_found("address here"));
         }
     };
-    limits::refuse_blocked(core, route, call)?;
-    match routed(core, route, call).await {
+    limits::refuse_blocked(context, route, call)?;
+    match run_route(context, route, call).await {
         Ok(response) => Ok(response),
-        Err(error) => Err(limits::count_failure(core, route, call, error).await),
+        Err(error) => Err(limits::count_failed_authentication(context, route, call, error).await),
     }
 }
 
-async fn routed<P: Ports>(core: &Core<P>, route: &routes::Line, call: &mut Call<'_>) -> Result<Response> {
-    authenticate(core, route.auth, call).await?;
-    call.subject = authorize(core, route, call).await?;
+async fn run_route<P: Ports>(
+    context: &Context<P>,
+    route: &routes::RouteEntry,
+    call: &mut Call<'_>,
+) -> Result<Response> {
+    authenticate_call(context, route.auth, call).await?;
+    call.subject = authorize_call(context, route, call).await?;
     // A resolve authenticates in its own round trip, and refuses such a body itself.
-    if matches!(call.request.body, Body::TooLarge) && route.auth != Auth::Itself {
-        return Err(too_large(core, route, call).await);
+    if matches!(call.request.body, Body::TooLarge) && route.auth != RequiredAuth::KeyInHandler {
+        return Err(body_too_large_error(context, route, call).await);
     }
-    limits::count_costly(core, route, call).await?;
-    routes::dispatch(core, route.handler, call).await
+    limits::count_costly_call(context, route, call).await?;
+    routes::dispatch(context, route.handler, call).await
 }
 
 /// What a key or a person may do is decided here, by what the route declares. Operators may do what their routes do, a link
 /// and a flow belong to whoever has their secret or began them, and a resolve asks in its own round trip.
-async fn authorize<P: Ports>(core: &Core<P>, route: &Line, call: &Call<'_>) -> Result<Subject> {
-    let caller = match (route.auth, &call.key, &call.session) {
-        (Auth::Key(_), Some(key), _) => Caller::Key(key),
-        (Auth::Person(needs), _, Some(session)) => Caller::Person(session, needs),
-        (Auth::Key(_), None, _) => return Err(unauthorized()),
-        (Auth::Person(_), _, None) => return Err(session::needed()),
-        (Auth::Nobody | Auth::Operator | Auth::Itself | Auth::Browser, ..) => return Ok(Subject::None),
+async fn authorize_call<P: Ports>(context: &Context<P>, route: &RouteEntry, call: &Call<'_>) -> Result<LoadedResource> {
+    let caller = match (route.auth, &call.caller_key, &call.session) {
+        (RequiredAuth::Key(_), Some(key), _) => Caller::Key(key),
+        (RequiredAuth::User(needs), _, Some(session)) => Caller::User(session, needs),
+        (RequiredAuth::Key(_), None, _) => return Err(unauthorized()),
+        (RequiredAuth::User(_), _, None) => return Err(browser_session::not_signed_in_error()),
+        (RequiredAuth::Public | RequiredAuth::Operator | RequiredAuth::KeyInHandler | RequiredAuth::Browser, ..) => {
+            return Ok(LoadedResource::None);
+        }
     };
-    let named = call.params.first().map(String::as_str);
-    authorize::authorize(core, &caller, (route.action, route.resource), named).await
+    let named = call.path_params.first().map(String::as_str);
+    authorize::authorize(context, &caller, (route.action, route.resource), named).await
 }
 
-async fn authenticate<P: Ports>(core: &Core<P>, auth: Auth, call: &mut Call<'_>) -> Result<()> {
+async fn authenticate_call<P: Ports>(context: &Context<P>, auth: RequiredAuth, call: &mut Call<'_>) -> Result<()> {
     match auth {
-        Auth::Nobody | Auth::Itself => Ok(()),
-        Auth::Operator => match call.request.bearer() {
-            Some(text) if core.config.is_admin_key(text) => Ok(()),
+        RequiredAuth::Public | RequiredAuth::KeyInHandler => Ok(()),
+        RequiredAuth::Operator => match call.request.bearer_token() {
+            Some(text) if context.config.is_admin_key(text) => Ok(()),
             _ => Err(Error::new(
-                Code::Unauthorized,
+                ErrorCode::Unauthorized,
                 "Send the operator's key as `Authorization: Bearer …` (the secret ADMIN_KEY).",
             )),
         },
-        Auth::Key(scope) => {
-            let key = key_of(core, call).await?;
-            scope.map_or(Ok(()), |scope| key.require(scope))?;
-            call.key = Some(key);
+        RequiredAuth::Key(scope) => {
+            let key = authenticate_key(context, call).await?;
+            scope.map_or(Ok(()), |scope| key.require_scope(scope))?;
+            call.caller_key = Some(key);
             Ok(())
         }
-        Auth::Browser => {
-            session::require_same_origin(core, call.request)?;
-            call.session = session::person(core, call.request).await?;
+        RequiredAuth::Browser => {
+            browser_session::require_same_origin(context, call.request)?;
+            call.session = browser_session::load_user_session(context, call.request).await?;
             Ok(())
         }
-        Auth::Person(_) => {
-            call.session = Some(session::person(core, call.request).await?.ok_or_else(session::needed)?);
-            session::require_own_form(core, call.request)
+        RequiredAuth::User(_) => {
+            call.session = Some(
+                browser_session::load_user_session(context, call.request)
+                    .await?
+                    .ok_or_else(browser_session::not_signed_in_error)?,
+            );
+            browser_session::require_csrf_token(context, call.request)
         }
     }
 }
 
-async fn key_of<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Key> {
-    let presented = call.presented()?;
-    let key = store::keys::get(core.db(), &presented.id).await?;
-    key.filter(|key| presented.is(key, core.now())).ok_or_else(unauthorized)
+async fn authenticate_key<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<ApiKey> {
+    let presented = call.presented_key()?;
+    let key = store::keys::get(context.db(), &presented.id).await?;
+    key.filter(|key| presented.matches(key, context.now())).ok_or_else(unauthorized)
 }
 
-fn refusal(request: &Request, found: &Found, error: &Error, shell: &page::Shell<'_>) -> Response {
-    if wants_page(request, found) { problem::page(error, shell) } else { problem::json(error) }
+fn error_response(request: &Request, found: &RouteMatch, error: &Error, shell: &page::PageContext<'_>) -> Response {
+    if wants_page(request, found) { problem::page_response(error, shell) } else { problem::json_response(error) }
 }
 
 /// The refusal of a body that is too large: 404 where what the path names does not exist. Connections, keys and links are
 /// known by now; apps and workspaces are looked up by their handlers only.
-async fn too_large<P: Ports>(core: &Core<P>, route: &routes::Line, call: &Call<'_>) -> Error {
-    let found = match (route.auth, route.resource, call.params.is_empty()) {
-        (Auth::Key(_), Resource::App | Resource::Client, false) => apps::registered(core, call).await.map(drop),
-        (Auth::Operator, Resource::Workspace, false) => operator::find_workspace(core, call).await,
+async fn body_too_large_error<P: Ports>(context: &Context<P>, route: &routes::RouteEntry, call: &Call<'_>) -> Error {
+    let found = match (route.auth, route.resource, call.path_params.is_empty()) {
+        (RequiredAuth::Key(_), Resource::App | Resource::Client, false) => {
+            apps::load_registered_app(context, call).await.map(drop)
+        }
+        (RequiredAuth::Operator, Resource::Workspace, false) => operator::require_workspace(context, call).await,
         _ => Ok(()),
     };
-    found.err().unwrap_or_else(input::too_large)
+    found.err().unwrap_or_else(input::body_too_large)
 }
 
 /// Whether a browser is answered, and not a program.
-fn wants_page(request: &Request, found: &Found) -> bool {
+fn wants_page(request: &Request, found: &RouteMatch) -> bool {
     match found {
-        Found::Route { line, .. } => line.is_page(),
-        Found::OtherMethod { page, .. } => *page,
-        Found::Nothing => {
+        RouteMatch::Matched { route: line, .. } => line.is_page(),
+        RouteMatch::WrongMethod { is_page: page, .. } => *page,
+        RouteMatch::NoMatch => {
             !request.path.starts_with("/v1/")
                 && request.header("accept").is_some_and(|accept| accept.contains("text/html"))
         }
@@ -445,10 +464,10 @@ fn wants_page(request: &Request, found: &Found) -> bool {
 
 /// Headers every answer has. `form-action` names what may follow a form's POST: pages that lead to an
 /// app allow https, because Chromium applies it to every redirect after the POST.
-fn finished(mut response: Response, request: &Request, config: Option<&Config>) -> Response {
-    let leads_out = response.headers.iter().any(|(name, _)| name == LEADS_OUT);
-    response.headers.retain(|(name, _)| name != LEADS_OUT);
-    let loopback = config.is_some_and(|config| matches!(config.egress, Egress::DevLoopback));
+fn finish_response(mut response: Response, request: &Request, config: Option<&Config>) -> Response {
+    let leads_out = response.headers.iter().any(|(name, _)| name == LEADS_TO_APP_MARKER);
+    response.headers.retain(|(name, _)| name != LEADS_TO_APP_MARKER);
+    let loopback = config.is_some_and(|config| matches!(config.egress, EgressPolicy::DevLoopback));
     let form_action = match (leads_out, loopback) {
         (false, _) => "'self'",
         (true, false) => "'self' https:",
@@ -481,7 +500,7 @@ fn finished(mut response: Response, request: &Request, config: Option<&Config>) 
 }
 
 /// Marks a page whose form leads to an app; never sent.
-const LEADS_OUT: &str = "x-leads-out";
+const LEADS_TO_APP_MARKER: &str = "x-leads-out";
 
 #[cfg(test)]
 mod tests {
@@ -489,8 +508,10 @@ mod tests {
 
     #[test]
     fn a_response_in_debug_output_shows_no_body_and_no_cookie() {
-        let shown =
-            format!("{:?}", Response::new(200, "text/plain", "hunter2".into()).with("set-cookie", "hunter2".into()));
+        let shown = format!(
+            "{:?}",
+            Response::new(200, "text/plain", "hunter2".into()).with_header("set-cookie", "hunter2".into())
+        );
         assert_eq!(shown, "Response(200, [\"content-type\", \"set-cookie\"], 7 bytes)");
     }
 }

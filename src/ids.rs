@@ -163,9 +163,9 @@ macro_rules! id_types {
             }
         }
 
-        impl From<&$name> for $crate::ports::Value {
+        impl From<&$name> for $crate::ports::SqlValue {
             fn from(id: &$name) -> Self {
-                $crate::ports::Value::Text(id.0.clone())
+                $crate::ports::SqlValue::Text(id.0.clone())
             }
         }
     )*};
@@ -222,7 +222,7 @@ id_types! {
     /// A link that asks somebody to connect an app.
     LinkId = "lnk_";
     /// One pending OAuth flow.
-    AuthorizationId = "aut_";
+    FlowId = "aut_";
     /// One line of the audit trail.
     EventId = "evt_";
     /// One refresh attempt.
@@ -241,7 +241,7 @@ id_types! {
 impl ClientId {
     /// Of a workspace's first client of a registration. It follows from the two, so that the redirect URI can be entered at the
     /// app while the client is made there: most apps ask for it at once. Nothing is granted to whoever guesses it.
-    pub fn first(workspace: &WorkspaceId, registration: &str) -> Self {
+    pub fn derive_for_registration(workspace: &WorkspaceId, registration: &str) -> Self {
         let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(format!("client {workspace} {registration}")));
         let hash = hash.chars().take(ID_CHARS);
         // A workspace from before shards keeps the ids that its redirect URIs were entered with.
@@ -252,8 +252,8 @@ impl ClientId {
 
 impl ClientId {
     /// The same for a client at an authorization server that is not the only one of its registration.
-    pub fn first_at(workspace: &WorkspaceId, registration: &str, server: &str) -> Self {
-        Self::first(workspace, &format!("{registration} {server}"))
+    pub fn derive_for_server(workspace: &WorkspaceId, registration: &str, server: &str) -> Self {
+        Self::derive_for_registration(workspace, &format!("{registration} {server}"))
     }
 }
 
@@ -286,14 +286,17 @@ mod tests {
     #[test]
     fn the_first_client_of_a_registration_has_an_id_of_its_own_that_never_changes() {
         let workspace = |letter: &str| WorkspaceId::parse(&format!("ws_{}", letter.repeat(22))).unwrap();
-        let first = ClientId::first(&workspace("a"), "slack");
+        let first = ClientId::derive_for_registration(&workspace("a"), "slack");
         assert_eq!(ClientId::parse(first.as_str()), Some(first.clone()));
         assert_eq!(first.as_str(), "cli_TrPTaAzhQbRKVePcIKt_lH");
-        for other in [ClientId::first(&workspace("b"), "slack"), ClientId::first(&workspace("a"), "slack:user")] {
+        for other in [
+            ClientId::derive_for_registration(&workspace("b"), "slack"),
+            ClientId::derive_for_registration(&workspace("a"), "slack:user"),
+        ] {
             assert_ne!(other, first);
         }
         let named = WorkspaceId::random(&Zeros, Shard(7)).unwrap();
-        let first = ClientId::first(&named, "slack");
+        let first = ClientId::derive_for_registration(&named, "slack");
         assert_eq!((first.shard(), ClientId::parse(first.as_str())), (Shard(7), Some(first.clone())));
         assert_eq!(first.as_str().len(), "cli_".len() + 24);
     }

@@ -7,7 +7,7 @@ use std::fmt;
 pub(crate) mod tolerant;
 
 /// Members that a complaint lists, at most: more of them help nobody.
-const MOST_LISTED: usize = 16;
+const MAX_LISTED_NAMES: usize = 16;
 
 /// Lets types be read from objects alone: a reader that serde derives takes a list of the members' values, too. Each
 /// type needs `#[serde(remote = "Self")]`, which makes the derived reader a function of its own.
@@ -44,20 +44,20 @@ pub(crate) fn is_object(text: &[u8]) -> bool {
 
 /// What is wrong with a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum JsonFault {
     /// It is not there.
     Missing,
     /// It stands twice.
-    Twice,
+    Duplicate,
     /// Nothing has this name; these would be known.
     Unknown(Vec<String>),
     /// It must be something else.
     Expected(String),
 }
 
-impl Fault {
+impl JsonFault {
     /// What serde says of JSON, at the path that it says it of: the member's path, and what is wrong with it.
-    pub(crate) fn at(path: &str, message: &str) -> (String, Self) {
+    pub(crate) fn from_serde(path: &str, message: &str) -> (String, Self) {
         let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
         let path = if path == "." { "" } else { path };
         // The path is the object's when a member is missing or stands twice: its name is put behind it.
@@ -67,28 +67,28 @@ impl Fault {
             return (member(name), Self::Missing);
         }
         if let Some(name) = named("duplicate field `") {
-            return (member(name), Self::Twice);
+            return (member(name), Self::Duplicate);
         }
-        (path.to_owned(), Self::of_value(message))
+        (path.to_owned(), Self::from_value_message(message))
     }
 
-    fn of_value(message: &str) -> Self {
+    fn from_value_message(message: &str) -> Self {
         let expected = message.rsplit_once(", expected ").map(|(_, expected)| expected);
         if message.starts_with("unknown field") {
-            return Self::Unknown(expected.map(listed).unwrap_or_default());
+            return Self::Unknown(expected.map(backticked_names).unwrap_or_default());
         }
         // What has no "invalid" before it says of itself what it expected; a word of a list says "value" only.
         let expected = expected.or_else(|| message.strip_prefix("expected "));
-        Self::Expected(expected.map_or("something else", in_words).to_owned())
+        Self::Expected(expected.map_or("something else", describe_expected).to_owned())
     }
 }
 
 /// The names between backticks.
-fn listed(text: &str) -> Vec<String> {
+fn backticked_names(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-fn in_words(expected: &str) -> &str {
+fn describe_expected(expected: &str) -> &str {
     match expected {
         "i64" | "u64" | "u32" | "usize" => "a whole number",
         "a boolean" => "true or false",
@@ -101,13 +101,13 @@ fn in_words(expected: &str) -> &str {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for JsonFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("is missing"),
-            Self::Twice => f.write_str("stands here twice; remove one"),
+            Self::Duplicate => f.write_str("stands here twice; remove one"),
             Self::Unknown(known) if known.is_empty() => f.write_str("is not known here: there is nothing to give"),
-            Self::Unknown(known) if known.len() > MOST_LISTED => f.write_str("is not known here; remove it"),
+            Self::Unknown(known) if known.len() > MAX_LISTED_NAMES => f.write_str("is not known here; remove it"),
             Self::Unknown(known) => write!(f, "is not known here; there are {}", known.join(", ")),
             Self::Expected(what) => write!(f, "must be {what}"),
         }
@@ -120,10 +120,19 @@ mod tests {
 
     #[test]
     fn a_member_that_is_missing_or_stands_twice_is_named() {
-        assert_eq!(Fault::at(".", "missing field `name` at line 1 column 2"), ("name".into(), Fault::Missing));
-        assert_eq!(Fault::at("user", "missing field `id` at line 1 column 2"), ("user.id".into(), Fault::Missing));
-        assert_eq!(Fault::at(".", "duplicate field `name` at line 1 column 2"), ("name".into(), Fault::Twice));
-        assert_eq!(Fault::at("min_ttl", "invalid type").0, "min_ttl");
+        assert_eq!(
+            JsonFault::from_serde(".", "missing field `name` at line 1 column 2"),
+            ("name".into(), JsonFault::Missing)
+        );
+        assert_eq!(
+            JsonFault::from_serde("user", "missing field `id` at line 1 column 2"),
+            ("user.id".into(), JsonFault::Missing)
+        );
+        assert_eq!(
+            JsonFault::from_serde(".", "duplicate field `name` at line 1 column 2"),
+            ("name".into(), JsonFault::Duplicate)
+        );
+        assert_eq!(JsonFault::from_serde("min_ttl", "invalid type").0, "min_ttl");
     }
 
     #[test]
@@ -142,8 +151,8 @@ mod tests {
             ("expected value at line 1 column 1", "must be a text"),
             ("hunter2", "must be something else"),
         ] {
-            assert_eq!(Fault::at("x", message).1.to_string(), told);
+            assert_eq!(JsonFault::from_serde("x", message).1.to_string(), told);
         }
-        assert!(!Fault::Unknown(vec![String::new(); 17]).to_string().contains("there are"));
+        assert!(!JsonFault::Unknown(vec![String::new(); 17]).to_string().contains("there are"));
     }
 }

@@ -28,31 +28,31 @@ pub mod workspace;
 // Use cases.
 pub mod authorize;
 pub mod check;
+mod cleanup;
+pub mod client_auth;
 pub mod connect;
 pub mod definition_moves;
 pub mod disconnect;
-mod ending;
+pub mod on_demand_check;
 pub mod quotas;
 pub mod refresh;
 pub mod registry;
 pub mod reseal;
 pub mod resolve;
-pub mod server;
-pub mod shared;
 
 // What they stand on.
 pub mod config;
-pub mod core;
+pub mod context;
 pub mod egress;
 pub mod error;
 pub mod frozen;
 pub mod http;
+pub mod isolate_cache;
 mod json;
 pub mod maintenance;
-pub mod memo;
-pub mod patience;
 pub mod ports;
 pub mod store;
+pub mod timeout;
 
 #[cfg(all(target_arch = "wasm32", feature = "edge"))]
 mod edge;

@@ -3,7 +3,7 @@
 //! Owns the variable `MAINTENANCE` and what is said meanwhile. `npm run deploy` sets it while it applies a migration that
 //! no version can work beside. docs/upgrade.md tells the steps.
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, ErrorCode, Result};
 
 /// Seconds after which a caller is told to come again.
 pub const RETRY_AFTER: i64 = 60;
@@ -22,7 +22,7 @@ pub fn is_on(variable: Option<&str>) -> Result<bool> {
 
 /// What every route answers.
 pub fn error() -> Error {
-    Error::new(Code::Maintenance, "This installation is being updated. Nothing is lost. Try again in a minute.")
+    Error::new(ErrorCode::Maintenance, "This installation is being updated. Nothing is lost. Try again in a minute.")
 }
 
 #[cfg(test)]
@@ -35,7 +35,7 @@ mod tests {
             assert_eq!(is_on(text).unwrap(), on, "{text:?}");
         }
         for text in ["true", "yes", " 1"] {
-            assert_eq!(is_on(Some(text)).unwrap_err().code, Code::Misconfigured, "{text}");
+            assert_eq!(is_on(Some(text)).unwrap_err().code, ErrorCode::Misconfigured, "{text}");
         }
     }
 }

@@ -10,11 +10,11 @@ use std::ops::Deref;
 use serde::{Deserialize, Serialize};
 
 pub use crate::app::OutboundMethod;
-use crate::app::{AppId, WayId};
-use crate::destinations::{Carried, SecretKind};
+use crate::app::{AppId, AuthMethodId};
+use crate::destinations::{RequestSecret, SecretKind};
 use crate::ids::ConnectionId;
 use crate::time::Timestamp;
-use crate::token::{Algorithm, SigningKey};
+use crate::token::{SigningAlgorithm, SigningKey};
 
 /// Everything a use case may reach, bundled so that one type parameter carries it.
 pub trait Ports {
@@ -33,9 +33,9 @@ pub trait Ports {
     /// The log.
     type Log: Log;
     /// The way to the owner of a connection's refreshes.
-    type Refresher: Refresher;
+    type Refresher: RefreshRunner;
     /// Where an answer waits that the database would not take.
-    type Lifeboat: Lifeboat;
+    type PendingWrites: PendingWrites;
     /// What counts calls.
     type RateLimiter: RateLimiter;
 
@@ -56,16 +56,16 @@ pub trait Ports {
     /// The way to the owner of a connection's refreshes.
     fn refresher(&self) -> &Self::Refresher;
     /// Where an answer waits that the database would not take.
-    fn lifeboat(&self) -> &Self::Lifeboat;
+    fn pending_writes(&self) -> &Self::PendingWrites;
     /// What counts calls.
     fn rate_limiter(&self) -> &Self::RateLimiter;
     /// What this instance of the program remembers.
-    fn memo(&self) -> &crate::memo::Memo;
+    fn isolate_cache(&self) -> &crate::isolate_cache::IsolateCache;
 }
 
 /// A value bound to a statement. D1 has no 64-bit integers: the edge binds them as `f64`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum SqlValue {
     /// SQL `NULL`.
     Null,
     /// A whole number within ±2^53.
@@ -74,42 +74,42 @@ pub enum Value {
     Text(String),
 }
 
-impl From<&str> for Value {
+impl From<&str> for SqlValue {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
     }
 }
-impl From<&AppId> for Value {
+impl From<&AppId> for SqlValue {
     fn from(id: &AppId) -> Self {
         Self::Text(id.as_str().to_owned())
     }
 }
-impl From<&WayId> for Value {
-    fn from(id: &WayId) -> Self {
+impl From<&AuthMethodId> for SqlValue {
+    fn from(id: &AuthMethodId) -> Self {
         Self::Text(id.as_str().to_owned())
     }
 }
-impl From<String> for Value {
+impl From<String> for SqlValue {
     fn from(text: String) -> Self {
         Self::Text(text)
     }
 }
-impl From<i64> for Value {
+impl From<i64> for SqlValue {
     fn from(number: i64) -> Self {
         Self::Integer(number)
     }
 }
-impl From<bool> for Value {
+impl From<bool> for SqlValue {
     fn from(flag: bool) -> Self {
         Self::Integer(i64::from(flag))
     }
 }
-impl From<Timestamp> for Value {
+impl From<Timestamp> for SqlValue {
     fn from(time: Timestamp) -> Self {
         Self::Integer(time.unix())
     }
 }
-impl<T: Into<Value>> From<Option<T>> for Value {
+impl<T: Into<SqlValue>> From<Option<T>> for SqlValue {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
     }
@@ -121,14 +121,14 @@ pub struct Statement {
     /// The SQL.
     pub sql: &'static str,
     /// Bound values, in order.
-    pub params: Vec<Value>,
+    pub params: Vec<SqlValue>,
 }
 
 /// Makes a [`Statement`]: `sql!(SELECT_KEY, id, now)`.
 #[macro_export]
 macro_rules! sql {
     ($sql:expr $(, $param:expr)* $(,)?) => {
-        $crate::ports::Statement { sql: $sql, params: vec![$($crate::ports::Value::from($param)),*] }
+        $crate::ports::Statement { sql: $sql, params: vec![$($crate::ports::SqlValue::from($param)),*] }
     };
 }
 
@@ -162,7 +162,7 @@ impl DatabaseError {
     const LONGEST_CAUSE: usize = 300;
 
     /// Reads the message of `SQLite`, which D1 hands on as it is. It names tables and columns, never values.
-    pub fn of_message(message: &str) -> Self {
+    pub fn from_message(message: &str) -> Self {
         const NOT_MIGRATED: [&str; 3] = ["no such table", "no such column", "has no column named"];
         if message.contains("constraint failed") {
             return Self::Constraint;
@@ -201,11 +201,11 @@ pub trait Cache {
 /// A request to an app. Its address passed the guard; redirects are never followed. It is made together with the secrets
 /// that it carries, each of which knows where it may go.
 #[derive(Clone)]
-pub struct Outbound {
+pub struct OutboundRequest {
     /// The method.
     pub method: OutboundMethod,
     /// An address that passed the egress guard.
-    pub url: crate::egress::Address,
+    pub url: crate::egress::EgressUrl,
     /// Header names and values; they may hold secrets.
     pub headers: Vec<(String, String)>,
     /// The body, if one is sent.
@@ -213,18 +213,23 @@ pub struct Outbound {
     /// How long the whole exchange may take, in milliseconds.
     pub timeout_ms: u32,
     /// Private, so that no request is made without saying what it carries.
-    carried: Vec<Carried>,
+    carried: Vec<RequestSecret>,
 }
 
-impl Outbound {
+impl OutboundRequest {
     /// A request with secrets; none for a public document.
-    pub fn new(method: OutboundMethod, url: crate::egress::Address, carried: Vec<Carried>, timeout_ms: u32) -> Self {
+    pub fn new(
+        method: OutboundMethod,
+        url: crate::egress::EgressUrl,
+        carried: Vec<RequestSecret>,
+        timeout_ms: u32,
+    ) -> Self {
         Self { method, url, headers: Vec::new(), body: None, timeout_ms, carried }
     }
 
     /// The same with headers and a body.
     #[must_use]
-    pub fn with(self, headers: Vec<(String, String)>, body: Option<String>) -> Self {
+    pub fn with_headers_and_body(self, headers: Vec<(String, String)>, body: Option<String>) -> Self {
         Self { headers, body, ..self }
     }
 
@@ -232,15 +237,15 @@ impl Outbound {
     ///
     /// # Errors
     /// A secret in it must not go to its address.
-    pub fn permitted(self) -> Result<Permitted, SecretKind> {
-        match self.carried.iter().find(|secret| !secret.may_go_to(&self.url)) {
-            None => Ok(Permitted(self)),
+    pub fn into_permitted(self) -> Result<PermittedRequest, SecretKind> {
+        match self.carried.iter().find(|secret| !secret.may_be_sent_to(&self.url)) {
+            None => Ok(PermittedRequest(self)),
             Some(secret) => Err(secret.kind()),
         }
     }
 }
 
-impl fmt::Debug for Outbound {
+impl fmt::Debug for OutboundRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Outbound({:?} {})", self.method, self.url.host())
     }
@@ -248,21 +253,21 @@ impl fmt::Debug for Outbound {
 
 /// A request each of whose secrets may go where it goes.
 #[derive(Clone, Debug)]
-pub struct Permitted(Outbound);
+pub struct PermittedRequest(OutboundRequest);
 
-impl Deref for Permitted {
-    type Target = Outbound;
-    fn deref(&self) -> &Outbound {
+impl Deref for PermittedRequest {
+    type Target = OutboundRequest;
+    fn deref(&self) -> &OutboundRequest {
         &self.0
     }
 }
 
 /// The largest body that is read from an app, in bytes. More is a failure.
-pub const BODY_CAP: usize = 256 * 1024;
+pub const RESPONSE_BODY_LIMIT: usize = 256 * 1024;
 
 /// An app's answer: any status, a body of at most [`BODY_CAP`] bytes.
 #[derive(Clone)]
-pub struct Inbound {
+pub struct AppResponse {
     /// HTTP status.
     pub status: u16,
     /// Headers, names in lower case.
@@ -271,14 +276,14 @@ pub struct Inbound {
     pub body: Vec<u8>,
 }
 
-impl Inbound {
+impl AppResponse {
     /// The first value of a header, by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 }
 
-impl fmt::Debug for Inbound {
+impl fmt::Debug for AppResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Inbound({}, {} bytes)", self.status, self.body.len())
     }
@@ -300,7 +305,7 @@ pub enum HttpError {
 /// The way to apps.
 pub trait Http {
     /// Sends one request, without following redirects.
-    async fn send(&self, request: Permitted) -> Result<Inbound, HttpError>;
+    async fn send(&self, request: PermittedRequest) -> Result<AppResponse, HttpError>;
 }
 
 /// The time.
@@ -333,7 +338,7 @@ pub enum SigningError {
 /// Signatures with private keys. The platform makes them: RSA in Wasm would take CPU time that is billed.
 pub trait Signer {
     /// Signs the data as JWS wants it (RFC 7518 3.3 to 3.5).
-    async fn sign(&self, algorithm: Algorithm, key: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError>;
+    async fn sign(&self, algorithm: SigningAlgorithm, key: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError>;
 }
 
 /// One line of the log: an event name and fields. Values are ids, codes and counts, never secrets.
@@ -357,7 +362,7 @@ pub trait Log {
 /// Why somebody wants a connection refreshed or checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
-pub enum Errand {
+pub enum RefreshReason {
     /// A caller needs a token that lives until then.
     Need {
         /// Unix seconds the token must outlive.
@@ -377,7 +382,7 @@ pub enum Errand {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CheckOutcome"))]
-pub enum ErrandOutcome {
+pub enum RefreshOutcome {
     /// A new token is stored.
     Refreshed,
     /// The stored token is good enough.
@@ -411,7 +416,7 @@ pub enum ErrandOutcome {
     Unreadable,
 }
 
-impl ErrandOutcome {
+impl RefreshOutcome {
     /// Whether the credential was found to work.
     pub fn works(&self) -> bool {
         matches!(self, Self::Refreshed | Self::Satisfied | Self::Healthy)
@@ -420,16 +425,16 @@ impl ErrandOutcome {
 
 /// The way to the one owner of a connection's refreshes. Correctness does not depend on it
 /// (the database's intent does that); it saves requests by coalescing callers.
-pub trait Refresher {
+pub trait RefreshRunner {
     /// Subrequests that one errand costs whoever sends it: one where the owner has a budget of its own.
-    fn cost(&self) -> i64;
+    fn subrequest_cost(&self) -> i64;
     /// Runs the errand, or joins the one under way, and waits at most 10 s for its end.
-    async fn run(&self, connection: &ConnectionId, errand: Errand) -> ErrandOutcome;
+    async fn run(&self, connection: &ConnectionId, reason: RefreshReason) -> RefreshOutcome;
 }
 
 /// Keeps one sealed answer that the database would not take, until it does. Only a Durable Object
 /// has one; elsewhere [`Lifeboat::keep`] answers `false`.
-pub trait Lifeboat {
+pub trait PendingWrites {
     /// Stores the sealed answer and arranges that it is delivered later.
     async fn keep(&self, connection: &ConnectionId, sealed: &str) -> bool;
 }

@@ -1,10 +1,10 @@
 //! How many things a workspace may have, and what to say where it has as many.
 
-use crate::core::Core;
-use crate::error::{Code, Error};
+use crate::context::Context;
+use crate::error::{Error, ErrorCode};
 use crate::ids::WorkspaceId;
 use crate::ports::{DatabaseError, Ports};
-use crate::store::quotas::{self, Guarded};
+use crate::store::quotas::{self, GuardedDatabase};
 
 pub use crate::store::quotas::Quota;
 
@@ -15,28 +15,28 @@ const MOST_CONNECTIONS: i64 = 100_000;
 const MOST_UNCOUNTED: i64 = 500;
 
 /// The database, for an insert that quotas limit. What it answers goes to [`allowed`].
-pub fn guarded<'a, P: Ports>(
-    core: &'a Core<P>,
+pub fn guard_database<'a, P: Ports>(
+    context: &'a Context<P>,
     workspace: &WorkspaceId,
     limits: &[Quota<'_>],
-) -> Guarded<'a, P::Database> {
-    Guarded::new(core.db(), workspace, limits)
+) -> GuardedDatabase<'a, P::Database> {
+    GuardedDatabase::new(context.db(), workspace, limits)
 }
 
 /// What came of an insert by a guarded database.
 ///
 /// # Errors
 /// `limit_reached` with what to do, where a quota did not allow it.
-pub async fn allowed<P: Ports, T>(
-    core: &Core<P>,
+pub async fn map_insert_error<P: Ports, T>(
+    context: &Context<P>,
     workspace: &WorkspaceId,
     limits: &[Quota<'_>],
     inserted: Result<T, DatabaseError>,
 ) -> Result<T, Error> {
     if matches!(inserted, Err(DatabaseError::Constraint)) {
         for quota in limits {
-            if quotas::is_reached(core.db(), workspace, *quota).await? {
-                return Err(reached(*quota));
+            if quotas::is_reached(context.db(), workspace, *quota).await? {
+                return Err(limit_reached(*quota));
             }
         }
         // Another rule of the schema said no.
@@ -45,9 +45,9 @@ pub async fn allowed<P: Ports, T>(
 }
 
 /// The refusal of one more.
-fn reached(quota: Quota<'_>) -> Error {
+fn limit_reached(quota: Quota<'_>) -> Error {
     Error::new(
-        Code::LimitReached,
+        ErrorCode::LimitReached,
         match quota {
             Quota::Keys => "A workspace may have 1,000 keys. Delete one that is not needed (DELETE /v1/keys/{id}).",
             Quota::OpenLinks(_) => {
@@ -70,18 +70,18 @@ fn reached(quota: Quota<'_>) -> Error {
 ///
 /// # Errors
 /// `limit_reached` with what to do.
-pub async fn room_for_connection<P: Ports>(core: &Core<P>, workspace: &WorkspaceId) -> Result<(), Error> {
-    let (memo, now) = (core.ports.memo(), core.now());
-    if memo.take_room(workspace, now) {
+pub async fn check_connection_quota<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> Result<(), Error> {
+    let (isolate_cache, now) = (context.ports.isolate_cache(), context.now());
+    if isolate_cache.reserve_connection(workspace, now) {
         return Ok(());
     }
-    let left = MOST_CONNECTIONS - quotas::connections(core.db(), workspace, MOST_CONNECTIONS).await?;
+    let left = MOST_CONNECTIONS - quotas::count_connections(context.db(), workspace, MOST_CONNECTIONS).await?;
     if left <= 0 {
         return Err(Error::new(
-            Code::LimitReached,
+            ErrorCode::LimitReached,
             "A workspace may have 100,000 connections. Disconnect those that are not needed (DELETE /v1/connections/{id}).",
         ));
     }
-    memo.remember_room(workspace, (left / 10).min(MOST_UNCOUNTED), now);
+    isolate_cache.remember_free_connections(workspace, (left / 10).min(MOST_UNCOUNTED), now);
     Ok(())
 }

@@ -6,157 +6,164 @@
 //! requests. docs/refresh.md tells it as a story. Refuses to hand out tokens: whoever needs one reads the
 //! record again.
 
-mod death;
+mod account_match;
+mod attempt;
+mod needs_reconnect;
 mod outcome;
-mod owner;
 mod persist;
 mod plan;
 mod probe;
-mod redemption;
 mod renewal;
 
 use std::rc::Rc;
 
 use serde_json::json;
 
-use crate::app::{App, Resolved};
-use crate::caller::hash;
+use crate::app::{AuthMethod, ResolvedEndpoints};
+use crate::caller::hash_secret;
 use crate::client::Client;
 use crate::connection::Connection;
-use crate::core::Core;
+use crate::context::Context;
 use crate::credential::Credential;
 use crate::destinations::Destinations;
 use crate::error::{Error, Result};
 use crate::ids::{AttemptId, ConnectionId};
-use crate::ports::{Clock, DatabaseError, Errand, ErrandOutcome, Ports};
+use crate::ports::{Clock, DatabaseError, Ports, RefreshOutcome, RefreshReason};
 use crate::registry;
-use crate::store::refreshes::{self, Attempt, Case};
+use crate::store::refreshes::{self, AttemptRef, LoadedConnection};
 use crate::time::Timestamp;
-use crate::token::{Answer, Class};
+use crate::token::{RefusalClass, TokenResponse};
 
-pub use persist::deliver;
+pub use persist::write_pending_renewal;
 
-use outcome::Told;
-use owner::Owner;
+use account_match::AccountMatch;
+use attempt::{RefreshAttempt, lease_seconds, response_age};
+use outcome::RefreshFailure;
 use persist::store_renewal;
-use plan::Plan;
-use probe::probe;
-use redemption::{Redemption, age_of_answer, intent_of};
-use renewal::{renewal, rescued};
+use plan::RefreshPlan;
+use probe::probe_credential;
+use renewal::{build_refresh_token_renewal, build_renewal};
 
 /// Tokens of one grant that are renewed together, at most.
-const MOST_TOKENS: usize = 4;
+const MOST_TOKENS_PER_GRANT: usize = 4;
 
 /// How long one who finds an attempt under way looks again, in milliseconds; together 10 s.
-const WAITS: [u32; 9] = [200, 400, 700, 1000, 1200, 1500, 1500, 1500, 2000];
+const WAITS_FOR_LEASE_MS: [u32; 9] = [200, 400, 700, 1000, 1200, 1500, 1500, 1500, 2000];
 /// Seconds between two looks of the clock at a healthy connection.
 const CHECK_INTERVAL: i64 = 24 * 3600;
 /// Seconds between two turns of the clock.
-const SOONEST_CHECK: i64 = 300;
+const SHORTEST_CHECK_INTERVAL: i64 = 300;
 
 /// Runs an errand to its end, or until somebody else's attempt has been waited for long enough.
-pub async fn run<P: Ports>(core: &Core<P>, id: &ConnectionId, errand: Errand) -> ErrandOutcome {
-    for wait in WAITS.into_iter().map(Some).chain([None]) {
-        match step(core, id, errand).await {
-            Step::Done(outcome) => return outcome,
-            Step::Busy if matches!(errand, Errand::Early | Errand::Check) => break,
-            Step::Busy => match wait {
-                Some(milliseconds) => core.ports.clock().sleep(milliseconds).await,
+pub async fn run<P: Ports>(context: &Context<P>, id: &ConnectionId, reason: RefreshReason) -> RefreshOutcome {
+    for wait in WAITS_FOR_LEASE_MS.into_iter().map(Some).chain([None]) {
+        match run_once(context, id, reason).await {
+            RunStep::Done(outcome) => return outcome,
+            RunStep::Busy if matches!(reason, RefreshReason::Early | RefreshReason::Check) => break,
+            RunStep::Busy => match wait {
+                Some(milliseconds) => context.ports.clock().sleep(milliseconds).await,
                 None => break,
             },
         }
     }
-    ErrandOutcome::InProgress { retry_after: 5 }
+    RefreshOutcome::InProgress { retry_after: 5 }
 }
 
-enum Step {
-    Done(ErrandOutcome),
+enum RunStep {
+    Done(RefreshOutcome),
     Busy,
 }
 
-async fn step<P: Ports>(core: &Core<P>, id: &ConnectionId, errand: Errand) -> Step {
-    let case = match refreshes::case(core.db(), id).await {
-        Ok(Some(case)) => case,
-        Ok(None) => return Step::Done(ErrandOutcome::Gone),
-        Err(error) => return Step::Done(database_down(core, id, &error)),
+async fn run_once<P: Ports>(context: &Context<P>, id: &ConnectionId, reason: RefreshReason) -> RunStep {
+    let loaded = match refreshes::load(context.db(), id).await {
+        Ok(Some(loaded)) => loaded,
+        Ok(None) => return RunStep::Done(RefreshOutcome::Gone),
+        Err(error) => return RunStep::Done(log_database_failure(context, id, &error)),
     };
-    let plan = match plan::plan(&case, errand, core.now()) {
+    let plan = match plan::plan(&loaded, reason, context.now()) {
         // What was found a moment ago says nothing of a credential that does not open now.
-        Plan::Answer(found)
-            if errand == Errand::CheckNow
+        RefreshPlan::Finish(found)
+            if reason == RefreshReason::CheckNow
                 && found.works()
-                && case.connection.credential(&core.config.ring).is_none() =>
+                && loaded.connection.credential(&context.config.key_ring).is_none() =>
         {
-            Plan::Probe
+            RefreshPlan::Probe
         }
         plan => plan,
     };
     let done = match plan {
-        Plan::Answer(outcome) => outcome::put_off(core, &case, errand, outcome).await,
-        Plan::Wait => return Step::Busy,
-        Plan::Probe => probe(core, &case, errand).await,
-        Plan::Bury => death::ended(core, &case).await,
-        Plan::Redeem => match redeem_all(core, &case).await {
-            Ok(None) => return Step::Busy,
+        RefreshPlan::Finish(outcome) => outcome::postpone_check(context, &loaded, reason, outcome).await,
+        RefreshPlan::Wait => return RunStep::Busy,
+        RefreshPlan::Probe => probe_credential(context, &loaded, reason).await,
+        RefreshPlan::MarkNeedsReconnect => needs_reconnect::mark_expired(context, &loaded).await,
+        RefreshPlan::Refresh => match refresh_all_tokens(context, &loaded).await {
+            Ok(None) => return RunStep::Busy,
             Ok(Some(outcome)) => Ok(outcome),
             Err(error) => Err(error),
         },
     };
-    Step::Done(match done {
-        Ok(ErrandOutcome::Unreadable) => {
-            outcome::put_off(core, &case, errand, ErrandOutcome::Unreadable).await.unwrap_or(ErrandOutcome::Unreadable)
-        }
+    RunStep::Done(match done {
+        Ok(RefreshOutcome::Unreadable) => outcome::postpone_check(context, &loaded, reason, RefreshOutcome::Unreadable)
+            .await
+            .unwrap_or(RefreshOutcome::Unreadable),
         Ok(outcome) => outcome,
-        Err(error) => outcome::of_error(core, &case, &error).await,
+        Err(error) => outcome::record_error(context, &loaded, &error).await,
     })
 }
 
-fn database_down<P: Ports>(core: &Core<P>, id: &ConnectionId, error: &DatabaseError) -> ErrandOutcome {
-    core.log("error", "database_failed", &json!({ "connection": id.as_str(), "cause": format!("{error:?}") }));
-    ErrandOutcome::DatabaseDown
+fn log_database_failure<P: Ports>(context: &Context<P>, id: &ConnectionId, error: &DatabaseError) -> RefreshOutcome {
+    context.log("error", "database_failed", &json!({ "connection": id.as_str(), "cause": format!("{error:?}") }));
+    RefreshOutcome::DatabaseDown
 }
 
 /// What a talk with the app needs.
-struct Talk {
-    app: Rc<App>,
+struct RefreshContext {
+    auth_method: Rc<AuthMethod>,
     /// Its OAuth server's endpoints, if it has one.
-    at: Option<Resolved>,
+    endpoints: Option<ResolvedEndpoints>,
     credential: Credential,
     /// Where the credential may go.
     destinations: Rc<Destinations>,
 }
 
-fn server_at(at: Option<&Resolved>) -> Result<&Resolved> {
-    at.ok_or_else(|| Error::internal("an app without an OAuth server was to be asked for a token"))
+fn require_endpoints(endpoints: Option<&ResolvedEndpoints>) -> Result<&ResolvedEndpoints> {
+    endpoints.ok_or_else(|| Error::internal("an app without an OAuth server was to be asked for a token"))
 }
 
-async fn prepare<P: Ports>(core: &Core<P>, case: &Case) -> Result<std::result::Result<Talk, ErrandOutcome>> {
-    let connection = &case.connection;
+async fn prepare_refresh<P: Ports>(
+    context: &Context<P>,
+    loaded: &LoadedConnection,
+) -> Result<std::result::Result<RefreshContext, RefreshOutcome>> {
+    let connection = &loaded.connection;
     if connection.sealed_credential.is_none() {
-        return Ok(Err(ErrandOutcome::Dead));
+        return Ok(Err(RefreshOutcome::Dead));
     }
-    let Some(credential) = connection.credential(&core.config.ring) else {
-        return Ok(Err(ErrandOutcome::Unreadable));
+    let Some(credential) = connection.credential(&context.config.key_ring) else {
+        return Ok(Err(RefreshOutcome::Unreadable));
     };
-    let definition = registry::definition(core, &connection.app, connection.app_revision, case.definition.as_deref())?;
-    let app = registry::way(&definition, &connection.way)?;
-    let at = registry::endpoints_if_any(core, &app, &connection.variables).await?;
-    let destinations = connection.destinations(&app, at.as_ref());
-    Ok(Ok(Talk { app, at, credential, destinations }))
+    let app =
+        registry::parse_app_revision(context, &connection.app, connection.app_revision, loaded.definition.as_deref())?;
+    let auth_method = registry::auth_method(&app, &connection.auth_method)?;
+    let endpoints = registry::load_endpoints_if_any(context, &auth_method, &connection.variables).await?;
+    let destinations = connection.destinations(&auth_method, endpoints.as_ref());
+    Ok(Ok(RefreshContext { auth_method, endpoints, credential, destinations }))
 }
 
 /// Renews a connection's token, and the others of its grant that would end before it.
-async fn redeem_all<P: Ports>(core: &Core<P>, case: &Case) -> Result<Option<ErrandOutcome>> {
+async fn refresh_all_tokens<P: Ports>(
+    context: &Context<P>,
+    loaded: &LoadedConnection,
+) -> Result<Option<RefreshOutcome>> {
     // Boxed: two of these would make every future that may refresh twice as large.
-    let (first, mut lags) = Box::pin(redeem(core, case)).await?;
-    for _ in 1..MOST_TOKENS {
-        if !lags || first != Some(ErrandOutcome::Refreshed) {
+    let (first, mut lags) = Box::pin(refresh_one_token(context, loaded)).await?;
+    for _ in 1..MOST_TOKENS_PER_GRANT {
+        if !lags || first != Some(RefreshOutcome::Refreshed) {
             break;
         }
-        let Ok(Some(next)) = refreshes::case(core.db(), &case.connection.id).await else { break };
-        if plan::may_redeem(&next.connection, next.client.as_ref(), Errand::Early, core.now()) {
+        let Ok(Some(next)) = refreshes::load(context.db(), &loaded.connection.id).await else { break };
+        if plan::may_refresh(&next.connection, next.client.as_ref(), RefreshReason::Early, context.now()) {
             // Whatever becomes of it, the first one is renewed: a later errand sees to the rest.
-            lags = Box::pin(redeem(core, &next)).await.is_ok_and(|(_, lags)| lags);
+            lags = Box::pin(refresh_one_token(context, &next)).await.is_ok_and(|(_, lags)| lags);
         } else {
             break;
         }
@@ -166,48 +173,62 @@ async fn redeem_all<P: Ports>(core: &Core<P>, case: &Case) -> Result<Option<Erra
 
 /// Redeems a refresh token: claim, ask, store. `None` when somebody else's claim came first. Answers, too, whether
 /// another token of the grant now ends before the one that was renewed.
-async fn redeem<P: Ports>(core: &Core<P>, case: &Case) -> Result<(Option<ErrandOutcome>, bool)> {
-    let talk = match prepare(core, case).await? {
-        Ok(talk) => talk,
+async fn refresh_one_token<P: Ports>(
+    context: &Context<P>,
+    loaded: &LoadedConnection,
+) -> Result<(Option<RefreshOutcome>, bool)> {
+    let refresh_context = match prepare_refresh(context, loaded).await? {
+        Ok(refresh_context) => refresh_context,
         Err(outcome) => return Ok((Some(outcome), false)),
     };
-    let Some(pick) = redemption::pick(&talk, &case.connection) else {
-        return Ok((Some(ErrandOutcome::Unknown), false));
+    let Some(selected) = attempt::select_token(&refresh_context, &loaded.connection) else {
+        return Ok((Some(RefreshOutcome::Unknown), false));
     };
-    let keys = redemption::keys(core, case, &talk).await?;
-    let attempt = attempt(core, &case.connection)?;
-    let now = core.now();
-    let rotation = talk.app.rotation();
-    let seconds = intent_of(rotation);
-    let token_hash = hash(pick.secret.expose());
-    match refreshes::claim(core.db(), (&attempt, &case.connection), &token_hash, seconds, now).await {
+    let keys = attempt::load_client_identity(context, loaded, &refresh_context).await?;
+    let attempt = new_attempt_ref(context, &loaded.connection)?;
+    let now = context.now();
+    let rotation = refresh_context.auth_method.rotation();
+    let seconds = lease_seconds(rotation);
+    let token_hash = hash_secret(selected.secret.expose());
+    match refreshes::take_lease(context.db(), (&attempt, &loaded.connection), &token_hash, seconds, now).await {
         Ok(true) => {}
         Ok(false) => return Ok((None, false)),
         Err(error) => {
             // It may have been written all the same, and nobody will come for it.
-            outcome::unsent(core, &attempt).await;
+            outcome::release_unsent(context, &attempt).await;
             return Err(error.into());
         }
     }
-    let age = age_of_answer(&case.connection, rotation, &token_hash, now);
-    let (until, asked_at) = (now.plus(seconds), core.now());
-    let mut redemption = Redemption { case, talk, attempt, pick, keys, until, asked_at, age };
-    if redemption.is_too_late() {
-        return outcome::too_late(core, &redemption).await.map(|outcome| (Some(outcome), false));
-    }
-    let told = redemption::ask(core, &mut redemption).await;
-    let lags = match &told {
-        Answer::Tokens(tokens) => redemption::lags(&redemption.renewed(tokens)),
-        // A further token that is gone for good is dropped: the first may still be to be renewed.
-        Answer::Refused(refusal) => redemption.pick.which.is_some() && refusal.class == Class::Permanent,
-        Answer::Ambiguous(_) => false,
+    let age = response_age(&loaded.connection, rotation, &token_hash, now);
+    let (until, asked_at) = (now.plus(seconds), context.now());
+    let mut redemption = RefreshAttempt {
+        loaded,
+        refresh_context,
+        attempt,
+        selected,
+        client_identity: keys,
+        lease_until: until,
+        asked_at,
+        response_age: age,
     };
-    settle(core, &redemption, told).await.map(|outcome| (Some(outcome), lags))
+    if redemption.is_too_late() {
+        return outcome::record_too_late(context, &redemption).await.map(|outcome| (Some(outcome), false));
+    }
+    let told = attempt::request_tokens(context, &mut redemption).await;
+    let lags = match &told {
+        TokenResponse::Tokens(tokens) => attempt::has_lagging_token(&redemption.renewed_credential(tokens)),
+        // A further token that is gone for good is dropped: the first may still be to be renewed.
+        TokenResponse::Refused(refusal) => {
+            redemption.selected.token_name.is_some() && refusal.class == RefusalClass::Permanent
+        }
+        TokenResponse::Ambiguous(_) => false,
+    };
+    store_token_response(context, &redemption, told).await.map(|outcome| (Some(outcome), lags))
 }
 
-fn attempt<P: Ports>(core: &Core<P>, connection: &Connection) -> Result<Attempt> {
-    Ok(Attempt {
-        id: AttemptId::random(core.ports.random(), connection.workspace.shard())?,
+fn new_attempt_ref<P: Ports>(context: &Context<P>, connection: &Connection) -> Result<AttemptRef> {
+    Ok(AttemptRef {
+        id: AttemptId::random(context.ports.random(), connection.workspace.shard())?,
         workspace: connection.workspace.clone(),
         connection: connection.id.clone(),
         client: connection.client.clone(),
@@ -217,24 +238,34 @@ fn attempt<P: Ports>(core: &Core<P>, connection: &Connection) -> Result<Attempt>
 }
 
 /// Stores what the app told, before anything else happens.
-async fn settle<P: Ports>(core: &Core<P>, of: &Redemption<'_>, told: Answer) -> Result<ErrandOutcome> {
+async fn store_token_response<P: Ports>(
+    context: &Context<P>,
+    of: &RefreshAttempt<'_>,
+    told: TokenResponse,
+) -> Result<RefreshOutcome> {
     match told {
-        Answer::Tokens(tokens) => {
-            let stored = store_renewal(core, of, &renewal(core, of, &tokens)?, ErrandOutcome::Refreshed).await?;
-            if stored == ErrandOutcome::Refreshed && owner::of_tokens(of, &tokens) == Owner::Other {
-                return owner::refuse_renewed(core, of).await;
+        TokenResponse::Tokens(tokens) => {
+            let stored =
+                store_renewal(context, of, &build_renewal(context, of, &tokens)?, RefreshOutcome::Refreshed).await?;
+            if stored == RefreshOutcome::Refreshed
+                && account_match::match_token_account(of, &tokens) == AccountMatch::Other
+            {
+                return account_match::mark_other_account_after_refresh(context, of).await;
             }
             Ok(stored)
         }
-        Answer::Ambiguous(odd) => match odd.refresh_token.clone() {
+        TokenResponse::Ambiguous(odd) => match odd.refresh_token.clone() {
             Some(newer) => {
-                let renewal = rescued(core, of, newer, odd.what)?;
-                let outcome = ErrandOutcome::Unavailable { retry_after: renewal.next_attempt_at - core.now().unix() };
-                store_renewal(core, of, &renewal, outcome).await
+                let renewal = build_refresh_token_renewal(context, of, newer, odd.reason)?;
+                let outcome =
+                    RefreshOutcome::Unavailable { retry_after: renewal.next_attempt_at - context.now().unix() };
+                store_renewal(context, of, &renewal, outcome).await
             }
-            None => outcome::record(core, of, Told::Ambiguous(&odd)).await,
+            None => outcome::record_failure(context, of, RefreshFailure::Ambiguous(&odd)).await,
         },
-        Answer::Refused(refusal) => outcome::record(core, of, Told::Refused(&refusal)).await,
+        TokenResponse::Refused(refusal) => {
+            outcome::record_failure(context, of, RefreshFailure::Refused(&refusal)).await
+        }
     }
 }
 
@@ -244,7 +275,7 @@ pub(crate) fn next_check_after(now: Timestamp, connection: &Connection) -> Times
     let usual = now.plus(CHECK_INTERVAL - CHECK_INTERVAL / 10 + spread);
     let due = if connection.refreshable {
         // An end that no renewal puts off brings the clock back for a while only.
-        connection.renew_from().map(|from| from.max(now.plus(SOONEST_CHECK)))
+        connection.refresh_token_renewal_from().map(|from| from.max(now.plus(SHORTEST_CHECK_INTERVAL)))
     } else {
         // What can't be renewed is looked at when it ends, so that the record says so.
         connection.expires_at.map(|end| end.plus(1))
@@ -253,6 +284,6 @@ pub(crate) fn next_check_after(now: Timestamp, connection: &Connection) -> Times
 }
 
 /// Whether the client's faults forbid asking now.
-fn client_waits(client: &Client, now: Timestamp) -> Option<i64> {
+fn client_backoff_seconds(client: &Client, now: Timestamp) -> Option<i64> {
     (client.backoff_until > now).then(|| client.backoff_until.since(now))
 }

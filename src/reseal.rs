@@ -8,70 +8,77 @@
 
 use serde_json::json;
 
-use crate::core::Core;
+use crate::context::Context;
 use crate::error::Result;
 use crate::ports::Ports;
-use crate::store::reseals::{self, Looked, Page, Progress, Renewed};
+use crate::store::reseals::{self, ResealPage, ResealProgress, ResealedValue, SealedValue};
 use crate::time::Timestamp;
-use crate::vault::{Place, SealError};
+use crate::vault::{SealContext, SealError};
 
 /// Seconds between two passes while there is something to be done: instances of the program that were
 /// started with the keys of before may write for a while.
-const NEXT_PASS: i64 = 600;
+const NEXT_PASS_DELAY: i64 = 600;
 /// Seconds until all is looked through again when there was nothing to be done: what was still under way
 /// sealed with an older key (an answer that the database would not take, a deployment that was rolled
 /// back) is found within a day.
-const LOOK_AGAIN: i64 = 24 * 3600;
+const RECHECK_DELAY: i64 = 24 * 3600;
 
 /// One turn: a page. Answers how many values were sealed again.
-pub async fn turn<P: Ports>(core: &Core<P>) -> Result<u64> {
-    let ring = &core.config.ring;
-    let (now, limit) = (core.now(), core.config.reseal_batch);
-    let page = reseals::next_page(core.db(), ring.sealing_id(), &ring.sealing_prefix(), limit, now).await?;
+pub async fn reseal_page<P: Ports>(context: &Context<P>) -> Result<u64> {
+    let key_ring = &context.config.key_ring;
+    let (now, limit) = (context.now(), context.config.reseal_batch);
+    let page =
+        reseals::next_page(context.db(), key_ring.sealing_key_id(), &key_ring.sealing_envelope_prefix(), limit, now)
+            .await?;
     let Some(page) = page.filter(|page| page.progress.after.is_some()) else { return Ok(0) };
-    let opened = seal_again(core, &page)?;
-    let after = advanced(&page, opened.renewed.len(), opened.unreadable, now);
-    let replaced = reseals::write_page(core.db(), &page.progress, &after, &opened.renewed, now).await?;
+    let opened = reseal_values(context, &page)?;
+    let after = next_progress(&page, opened.resealed.len(), opened.unreadable, now);
+    let replaced = reseals::write_page(context.db(), &page.progress, &after, &opened.resealed, now).await?;
     if page.is_last {
-        tell(core, &after);
+        log_pass(context, &after);
     }
     Ok(replaced)
 }
 
-struct Opened<'a> {
-    renewed: Vec<Renewed<'a>>,
+struct ResealedPage<'a> {
+    resealed: Vec<ResealedValue<'a>>,
     unreadable: i64,
 }
 
-fn seal_again<'a, P: Ports>(core: &Core<P>, page: &'a Page) -> std::result::Result<Opened<'a>, SealError> {
-    let ring = &core.config.ring;
-    let mut opened = Opened { renewed: Vec::new(), unreadable: 0 };
+fn reseal_values<'a, P: Ports>(
+    context: &Context<P>,
+    page: &'a ResealPage,
+) -> std::result::Result<ResealedPage<'a>, SealError> {
+    let key_ring = &context.config.key_ring;
+    let mut opened = ResealedPage { resealed: Vec::new(), unreadable: 0 };
     for row in &page.rows {
         let Some(sealed) = &row.sealed else { continue };
-        match ring.open(&place(row), sealed) {
-            Ok(text) => opened.renewed.push((row, ring.seal(core.ports.random(), &place(row), &text)?)),
+        match key_ring.open(&row_seal_context(row), sealed) {
+            Ok(text) => {
+                opened.resealed.push((row, key_ring.seal(context.ports.random(), &row_seal_context(row), &text)?));
+            }
             Err(_) => opened.unreadable += 1,
         }
     }
     Ok(opened)
 }
 
-fn place(row: &Looked) -> Place<'_> {
-    Place::of(row.column.sealed_field(), &row.workspace, &row.id, row.generation)
+fn row_seal_context(row: &SealedValue) -> SealContext<'_> {
+    SealContext::of(row.column.sealed_field(), &row.workspace, &row.id, row.generation)
 }
 
 /// Where the walk stands after a page. A pass that changed anything, or found it changed by others, is
 /// followed by another; what can't be opened keeps none from being the last.
-fn advanced(page: &Page, renewed: usize, unreadable: i64, now: Timestamp) -> Progress {
+fn next_progress(page: &ResealPage, renewed: usize, unreadable: i64, now: Timestamp) -> ResealProgress {
     let before = &page.progress;
     let unsettled = before.unsettled + i64::try_from(renewed).unwrap_or(i64::MAX);
-    let mut after = Progress { unsettled, unreadable: before.unreadable + unreadable, ..before.clone() };
+    let mut after = ResealProgress { unsettled, unreadable: before.unreadable + unreadable, ..before.clone() };
     if unsettled > 0 {
         after.finished_at = None;
     }
     if page.is_last {
         after.after = None;
-        after.next_pass_at = Some(now.plus(if unsettled > 0 { NEXT_PASS } else { LOOK_AGAIN }));
+        after.next_pass_at = Some(now.plus(if unsettled > 0 { NEXT_PASS_DELAY } else { RECHECK_DELAY }));
         after.finished_at = if unsettled > 0 { None } else { before.finished_at.or(Some(now)) };
     } else if let Some(last) = page.rows.last() {
         after.after = Some((last.id.clone(), last.column as i64));
@@ -79,8 +86,8 @@ fn advanced(page: &Page, renewed: usize, unreadable: i64, now: Timestamp) -> Pro
     after
 }
 
-fn tell<P: Ports>(core: &Core<P>, progress: &Progress) {
-    core.log(
+fn log_pass<P: Ports>(context: &Context<P>, progress: &ResealProgress) {
+    context.log(
         "info",
         "reseal_pass_ended",
         &json!({

@@ -13,8 +13,8 @@ pub struct Timestamp(i64);
 const LATEST: i64 = 253_402_300_799;
 
 /// Unix times that are read from a number, in seconds: of ten digits. With three more they are milliseconds.
-const EARLIEST_READ: i64 = 1_000_000_000;
-const LATEST_READ: i64 = 10_000_000_000;
+const EARLIEST_UNIX_TIME: i64 = 1_000_000_000;
+const LATEST_UNIX_TIME: i64 = 10_000_000_000;
 
 impl Timestamp {
     /// From Unix seconds, held within years 1970 to 9999.
@@ -46,7 +46,7 @@ impl Timestamp {
     /// Reads a point in time as programs keep it: a Unix time in seconds or milliseconds, RFC 3339, an ISO 8601 date with or
     /// without a time, RFC 5322, or milliseconds as .NET writes them. What names no zone is UTC. A number that is no time from
     /// 2001 to 2286 is `None`.
-    pub fn read(text: &str) -> Option<Self> {
+    pub fn parse_lenient(text: &str) -> Option<Self> {
         let text = text.trim();
         let text = text.strip_prefix("/Date(").and_then(|text| text.strip_suffix(")/")).unwrap_or(text);
         let whole = text.split_once('.').map_or(Some(text), |(whole, part)| {
@@ -54,8 +54,8 @@ impl Timestamp {
         });
         if let Some(number) = whole.and_then(|whole| whole.parse::<i64>().ok()) {
             return match number {
-                EARLIEST_READ..LATEST_READ => Some(Self::from_unix(number)),
-                _ if (EARLIEST_READ * 1000..LATEST_READ * 1000).contains(&number) => {
+                EARLIEST_UNIX_TIME..LATEST_UNIX_TIME => Some(Self::from_unix(number)),
+                _ if (EARLIEST_UNIX_TIME * 1000..LATEST_UNIX_TIME * 1000).contains(&number) => {
                     Some(Self::from_unix(number / 1000))
                 }
                 _ => None,
@@ -127,11 +127,11 @@ mod tests {
             "/Date(1795348800000)/",
             " 2026-11-22 12:00:00\n",
         ] {
-            assert_eq!(Timestamp::read(text), Some(Timestamp::from_unix(1_795_348_800)), "{text}");
+            assert_eq!(Timestamp::parse_lenient(text), Some(Timestamp::from_unix(1_795_348_800)), "{text}");
         }
-        assert_eq!(Timestamp::read("2026-11-22").unwrap().rfc3339(), "2026-11-22T00:00:00Z");
+        assert_eq!(Timestamp::parse_lenient("2026-11-22").unwrap().rfc3339(), "2026-11-22T00:00:00Z");
         for text in ["", "0", "3600", "-1795348800", "20261122", "1795348800000000", "1.", "tomorrow", "22.11.2026"] {
-            assert_eq!(Timestamp::read(text), None, "{text}");
+            assert_eq!(Timestamp::parse_lenient(text), None, "{text}");
         }
     }
 

@@ -3,40 +3,43 @@
 //! Owns how requests are built and how answers are judged. Refuses to guess: what is neither a parsed success
 //! nor a parsed error is ambiguous, and no text of an app leaves this file but a sanitised error code.
 
-mod answer;
 mod assertion;
-mod codes;
+mod error_codes;
 mod lifetime;
 mod probe;
 mod request;
+mod response;
 mod scopes;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::destinations::{Carried, Destinations, SecretKind};
+use crate::destinations::{Destinations, RequestSecret, SecretKind};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-pub use answer::{DESTINATION_CHANGED, NO_ERROR_CODE, read_answer, read_revocation};
 pub use assertion::{
-    Algorithm, Claims, GrantClaims, KEY_CAP, KeyError, KeyFile, KeyFilePointers, KeyKind, LONGEST_GRANT, Signature,
-    SigningKey, assertion,
+    AssertionClaims, GrantClaims, KeyFile, KeyFilePointers, MAX_GRANT_ASSERTION_LIFETIME, MAX_KEY_BYTES,
+    SigningAlgorithm, SigningKey, SigningKeyError, SigningKeyKind, SigningParams, sign_assertion,
 };
 pub use probe::{
-    ProbeVerdict, read_account, read_account_of_tokens, read_name, read_nothing_shared, read_probe, read_values,
-    scopes_in_header, told, values_in,
+    ProbeOutcome, read_account, read_account_from_tokens, read_account_label, read_header_scopes, read_nothing_shared,
+    read_probe_response, read_reported_values, reported_text, reported_values,
 };
-pub use request::{Built, Parties, exchange_request, mint_request, probe_request, refresh_request, revoke_request};
-pub use scopes::scopes_in_redirect;
+pub use request::{
+    RequestResult, TokenRequestContext, build_exchange_request, build_issue_request, build_probe_request,
+    build_refresh_request, build_revocation_request,
+};
+pub use response::{DESTINATION_CHANGED, NO_ERROR_CODE, read_revocation_response, read_token_response};
+pub use scopes::read_redirect_scopes;
 
 /// What a client authenticates with.
 #[derive(Debug, Clone)]
-pub struct ClientKeys {
+pub struct ClientIdentity {
     /// The public half.
     pub client_id: String,
     /// The secret half.
-    pub proof: Proof,
+    pub proof: ClientProof,
     /// What the proof is, and where it may go.
     kind: SecretKind,
     destinations: Rc<Destinations>,
@@ -44,7 +47,7 @@ pub struct ClientKeys {
 
 /// How a client proves that it is itself.
 #[derive(Debug, Clone)]
-pub enum Proof {
+pub enum ClientProof {
     /// Not at all: a public client.
     Nothing,
     /// By its secret.
@@ -53,45 +56,45 @@ pub enum Proof {
     Assertion(Secret),
 }
 
-impl ClientKeys {
+impl ClientIdentity {
     /// A workspace's client, with a proof that may go to these destinations.
-    pub fn new(client_id: &str, proof: Proof, destinations: &Rc<Destinations>) -> Self {
+    pub fn new(client_id: &str, proof: ClientProof, destinations: &Rc<Destinations>) -> Self {
         let kind = SecretKind::ClientProof;
         Self { client_id: client_id.to_owned(), proof, kind, destinations: Rc::clone(destinations) }
     }
 
     /// A client that a person entered as their credential.
-    pub fn entered(client_id: &str, secret: Option<Secret>, destinations: &Rc<Destinations>) -> Self {
-        let proof = secret.map_or(Proof::Nothing, Proof::Secret);
-        Self { kind: SecretKind::Entered, ..Self::new(client_id, proof, destinations) }
+    pub fn from_manual(client_id: &str, secret: Option<Secret>, destinations: &Rc<Destinations>) -> Self {
+        let proof = secret.map_or(ClientProof::Nothing, ClientProof::Secret);
+        Self { kind: SecretKind::ManualCredential, ..Self::new(client_id, proof, destinations) }
     }
 
     /// A client that is named, and proves nothing.
-    pub fn named(client_id: &str) -> Self {
-        Self::new(client_id, Proof::Nothing, &Rc::default())
+    pub fn without_proof(client_id: &str) -> Self {
+        Self::new(client_id, ClientProof::Nothing, &Rc::default())
     }
 
     /// No client at all.
-    pub fn nobody() -> Self {
-        Self::named("")
+    pub fn anonymous() -> Self {
+        Self::without_proof("")
     }
 
     /// The proof as a secret in a request.
-    fn carried(&self) -> Carried {
-        Carried::new(self.kind, &self.destinations)
+    fn as_request_secret(&self) -> RequestSecret {
+        RequestSecret::new(self.kind, &self.destinations)
     }
 }
 
 /// Which kind of token is revoked (RFC 7009 2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenHint {
+pub enum TokenTypeHint {
     /// The refresh token.
     RefreshToken,
     /// The access token.
     AccessToken,
 }
 
-impl TokenHint {
+impl TokenTypeHint {
     /// As the protocol writes it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -103,51 +106,51 @@ impl TokenHint {
 
 /// What an app says to a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum RevocationResponse {
     /// RFC 7009, 2.2: 200 also for a token that is unknown or dead already.
-    Done,
+    Revoked,
     /// It says of the token that it is dead, by an error of its own.
-    Dead,
+    TokenInvalid,
     /// It does not revoke tokens of this kind.
-    OtherKind,
+    UnsupportedTokenType,
     /// It refuses the token that was to ask.
-    Refused,
+    Unauthorized,
     /// No useful answer.
-    Nothing,
+    Inconclusive,
 }
 
 /// What an app's answer to a token request amounts to.
 #[derive(Debug, Clone)]
-pub enum Answer {
+pub enum TokenResponse {
     /// It gave tokens.
     Tokens(TokenSet),
     /// It said no, and said so clearly.
-    Refused(Refusal),
+    Refused(AppRefusal),
     /// Nobody knows whether it acted.
-    Ambiguous(Ambiguity),
+    Ambiguous(AmbiguousResponse),
 }
 
 /// A clear refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct AppRefusal {
     /// What it means.
-    pub class: Class,
+    pub class: RefusalClass,
     /// The app's error code, reduced to `[a-z0-9_.-]{1,64}`.
     pub code: String,
     /// Whether it came as 401: that the client was not taken (RFC 6749 5.2), where the code says nothing.
     pub unauthorized: bool,
 }
 
-impl Refusal {
+impl AppRefusal {
     /// What it means to whoever asks for the first time, when no connection depends on it yet.
-    pub fn class_at_first(&self) -> Class {
-        if self.class == Class::Unknown && self.unauthorized { Class::Client } else { self.class }
+    pub fn class_for_new_connection(&self) -> RefusalClass {
+        if self.class == RefusalClass::Unknown && self.unauthorized { RefusalClass::Client } else { self.class }
     }
 }
 
 /// What a refusal means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
+pub enum RefusalClass {
     /// The grant is gone.
     Permanent,
     /// Later it may work.
@@ -165,9 +168,9 @@ pub enum Class {
 
 /// An answer that is neither success nor refusal.
 #[derive(Debug, Clone)]
-pub struct Ambiguity {
+pub struct AmbiguousResponse {
     /// What was seen, in snake case, for the log.
-    pub what: &'static str,
+    pub reason: &'static str,
     /// A new refresh token that the answer holds all the same.
     pub refresh_token: Option<Secret>,
     /// Seconds the app asks to wait.
@@ -188,17 +191,17 @@ pub struct TokenSet {
     /// The life of the access token in seconds, where the answer says it.
     pub lifetime: Option<i64>,
     /// When the access token ends at the latest, as it says itself (`exp` of a JWT).
-    pub ends_by: Option<Timestamp>,
+    pub expires_at_latest: Option<Timestamp>,
     /// When the refresh token ends, if anybody knows.
     pub refresh_expires_at: Option<Timestamp>,
     /// What was granted, if the answer says. Scopes of further tokens have those tokens' names in front.
     pub scopes: Option<Vec<String>>,
     /// Further tokens, by name.
-    pub others: BTreeMap<String, TokenSet>,
+    pub additional: BTreeMap<String, TokenSet>,
     /// Whose a further token is, where the answer says.
     pub owner: Option<String>,
     /// The whole answer, for what else stands in it: an account, the address of an instance.
-    pub answer: SecretJson,
+    pub response: SecretJson,
 }
 
 /// JSON that holds secrets: its Debug shows nothing.

@@ -61,7 +61,7 @@ impl Role {
 
 impl User {
     /// What to call the person on a page.
-    pub fn shown(&self) -> &str {
+    pub fn display_name(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.id)
     }
 }

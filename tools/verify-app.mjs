@@ -188,8 +188,8 @@ function file(path) {
 // ---- the steps
 
 function chosen(app, asked) {
-  const has = app.auth.map(({ id, type }) => `${id} (${type})`).join(", ");
-  const way = asked ? app.auth.find(({ id }) => id === asked) : (app.auth.find(({ ready }) => ready) ?? app.auth[0]);
+  const has = app.auth_methods.map(({ id, type }) => `${id} (${type})`).join(", ");
+  const way = asked ? app.auth_methods.find(({ id }) => id === asked) : (app.auth_methods.find(({ ready }) => ready) ?? app.auth_methods[0]);
   if (!way) throw new Failure(`${app.name} has no way ${asked}. It has ${has}.`);
   say(`${app.name}, by the way ${way.id} (${way.type}). It has ${has}.`);
   if (way.deprecated) say(`Note: ${way.deprecated}`);
@@ -211,12 +211,12 @@ async function clientHolds(call, app, way) {
     return true;
   }
   return step("client", async () => {
-    const { verdict, code, detail, redirect_uri: redirect } = await call("POST", `/v1/apps/${app.id}/client/test?way=${way.id}`);
+    const { verdict, code, detail, redirect_uri: redirect } = await call("POST", `/v1/apps/${app.id}/client/test?auth_method=${way.id}`);
     return { mark: VERDICTS[verdict] ?? "·", text: `${verdict}${code ? ` (${code})` : ""}. ${detail} Its redirect URI: ${redirect}` };
   });
 }
 
-const connectedByLink = (call, asked, way) => linkUsed(call, asked, { app: asked.app, way: way.id, scopes: asked.scope, on_duplicate: "create" });
+const connectedByLink = (call, asked, way) => linkUsed(call, asked, { app: asked.app, auth_method: way.id, scopes: asked.scope, on_duplicate: "create" });
 
 /** Has a person walk a link: the connection that it made or repaired. */
 async function linkUsed(call, asked, wanted) {
@@ -237,7 +237,7 @@ const enteredByOptions = (fields) => Object.fromEntries(Object.entries(fields).f
 /** A key that was revoked is of no use again: what came from a file is asked for. */
 async function reconnectedByFields(call, asked, way, { id }) {
   const credential = { type: way.type, ...(await fieldsOf(way, enteredByOptions(asked.fields))) };
-  await call("PUT", `/v1/connections/${id}/credential`, { way: way.id, credential });
+  await call("PUT", `/v1/connections/${id}/credential`, { auth_method: way.id, credential });
   return id;
 }
 
@@ -249,7 +249,7 @@ async function connectedByFields(call, asked, way) {
     if (variables[one.id] === "") delete variables[one.id];
   }
   const credential = { type: way.type, ...fields };
-  const made = await call("POST", "/v1/connections", { app: asked.app, way: way.id, variables, scopes: asked.scope, credential, on_duplicate: "create" });
+  const made = await call("POST", "/v1/connections", { app: asked.app, auth_method: way.id, variables, scopes: asked.scope, credential, on_duplicate: "create" });
   return made.id;
 }
 

@@ -8,30 +8,30 @@ use std::fmt;
 use serde_json::Value;
 
 use super::ClientAuth;
-use crate::egress::{Address, AddressError, Egress};
+use crate::egress::{EgressPolicy, EgressUrl, EgressUrlError};
 use crate::json::tolerant;
 
 /// The largest document, in bytes.
-const LARGEST: usize = 256 * 1024;
+const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 
-const OIDC: &str = "/.well-known/openid-configuration";
-const RFC_8414: &str = "/.well-known/oauth-authorization-server";
+const OIDC_PATH: &str = "/.well-known/openid-configuration";
+const RFC_8414_PATH: &str = "/.well-known/oauth-authorization-server";
 
 /// What an issuer says about itself, as far as it matters here.
 #[derive(Debug, Clone)]
-pub struct Discovered {
+pub struct DiscoveryDocument {
     /// The issuer, exactly as it calls itself.
     pub issuer: String,
     /// `authorization_endpoint`.
-    pub authorize_url: Address,
+    pub authorize_url: EgressUrl,
     /// `token_endpoint`.
-    pub token_url: Address,
+    pub token_url: EgressUrl,
     /// `revocation_endpoint`.
-    pub revoke_url: Option<Address>,
+    pub revoke_url: Option<EgressUrl>,
     /// `userinfo_endpoint`.
-    pub userinfo_url: Option<Address>,
+    pub userinfo_url: Option<EgressUrl>,
     /// `authorization_response_iss_parameter_supported` (RFC 9207 3).
-    pub iss_promised: bool,
+    pub iss_parameter_supported: bool,
     /// The best method of `token_endpoint_auth_methods_supported`: Basic, then body, then none, then a signed assertion.
     /// None where all of them are unknown here; a definition may still know better.
     pub client_auth: Option<ClientAuth>,
@@ -47,11 +47,11 @@ pub enum DiscoveryError {
     /// Not JSON, too deep, or without a member that must be there.
     Unreadable,
     /// It speaks for another issuer (RFC 8414 3.3): this one, where it can be shown.
-    OtherIssuer(Option<String>),
+    IssuerMismatch(Option<String>),
     /// One of its endpoints does not pass the egress guard.
-    Endpoint(&'static str, AddressError),
+    InvalidEndpoint(&'static str, EgressUrlError),
     /// It offers no way of client authentication that exists here, and the definition names none.
-    ClientAuth,
+    UnsupportedClientAuth,
 }
 
 impl fmt::Display for DiscoveryError {
@@ -61,16 +61,16 @@ impl fmt::Display for DiscoveryError {
             Self::Unreadable => f.write_str(
                 "the discovery document can't be read; check the issuer, or give authorize_url and token_url instead",
             ),
-            Self::OtherIssuer(None) => {
+            Self::IssuerMismatch(None) => {
                 f.write_str("the discovery document names another issuer; write the issuer exactly as it calls itself")
             }
-            Self::OtherIssuer(Some(said)) => write!(
+            Self::IssuerMismatch(Some(said)) => write!(
                 f,
                 "the discovery document names another issuer, \"{said}\"; write the issuer exactly as it calls itself, \
                  with or without a slash at its end"
             ),
-            Self::Endpoint(name, problem) => write!(f, "the discovery document's {name} {problem}"),
-            Self::ClientAuth => f.write_str(
+            Self::InvalidEndpoint(name, problem) => write!(f, "the discovery document's {name} {problem}"),
+            Self::UnsupportedClientAuth => f.write_str(
                 "the issuer offers none of client_secret_basic, client_secret_post, none and private_key_jwt for client \
                  authentication; if it takes one of them all the same, say so with client_auth",
             ),
@@ -82,9 +82,9 @@ impl std::error::Error for DiscoveryError {}
 
 /// Where an issuer's document may lie, in the order to try: the path appended (`OpenID` Connect Discovery 4),
 /// then inserted before the issuer's path (RFC 8414 3.1).
-pub fn well_known(issuer: &Address) -> [Address; 2] {
+pub fn discovery_urls(issuer: &EgressUrl) -> [EgressUrl; 2] {
     let path = issuer.url().path().trim_end_matches('/');
-    [issuer.with_path(&format!("{path}{OIDC}")), issuer.with_path(&format!("{RFC_8414}{path}"))]
+    [issuer.with_path(&format!("{path}{OIDC_PATH}")), issuer.with_path(&format!("{RFC_8414_PATH}{path}"))]
 }
 
 /// Reads a discovery document fetched from one of [`well_known`]'s addresses. A member that is not needed, or not as it should
@@ -92,8 +92,12 @@ pub fn well_known(issuer: &Address) -> [Address; 2] {
 ///
 /// # Errors
 /// Anything that makes it unfit: see [`DiscoveryError`].
-pub fn read_discovery(issuer: &Address, body: &[u8], egress: Egress) -> Result<Discovered, DiscoveryError> {
-    if body.len() > LARGEST {
+pub fn read_discovery_document(
+    issuer: &EgressUrl,
+    body: &[u8],
+    egress: EgressPolicy,
+) -> Result<DiscoveryDocument, DiscoveryError> {
+    if body.len() > MAX_DOCUMENT_BYTES {
         return Err(DiscoveryError::TooLarge);
     }
     let document = tolerant::parse(body).ok_or(DiscoveryError::Unreadable)?;
@@ -105,20 +109,20 @@ pub fn read_discovery(issuer: &Address, body: &[u8], egress: Egress) -> Result<D
     let required = |name: &str| text(name).ok_or(DiscoveryError::Unreadable);
     let (said, authorize, token) =
         (required("issuer")?, required("authorization_endpoint")?, required("token_endpoint")?);
-    if !same_issuer(issuer, said) {
-        return Err(DiscoveryError::OtherIssuer(shown(issuer, said)));
+    if !is_same_issuer(issuer, said) {
+        return Err(DiscoveryError::IssuerMismatch(displayable_issuer(issuer, said)));
     }
     let endpoint = |name: &'static str, text: &str| {
-        Address::parse(text, egress).map_err(|problem| DiscoveryError::Endpoint(name, problem))
+        EgressUrl::parse(text, egress).map_err(|problem| DiscoveryError::InvalidEndpoint(name, problem))
     };
     let optional = |name: &'static str| text(name).map(|text| endpoint(name, text)).transpose();
     let promised = document.get("authorization_response_iss_parameter_supported").and_then(Value::as_bool);
-    Ok(Discovered {
+    Ok(DiscoveryDocument {
         authorize_url: endpoint("authorization_endpoint", authorize)?,
         token_url: endpoint("token_endpoint", token)?,
         revoke_url: optional("revocation_endpoint")?,
         userinfo_url: optional("userinfo_endpoint")?,
-        iss_promised: promised.unwrap_or(false),
+        iss_parameter_supported: promised.unwrap_or(false),
         client_auth: pick_client_auth(texts("token_endpoint_auth_methods_supported").as_deref()),
         scopes_supported: texts("scopes_supported").unwrap_or_default(),
         issuer: said.to_owned(),
@@ -126,14 +130,14 @@ pub fn read_discovery(issuer: &Address, body: &[u8], egress: Egress) -> Result<D
 }
 
 /// What a document calls its issuer, where that is an address on the host that was asked: nothing else of it is repeated.
-fn shown(issuer: &Address, said: &str) -> Option<String> {
+fn displayable_issuer(issuer: &EgressUrl, said: &str) -> Option<String> {
     let is_plain = said.len() <= 200 && said.bytes().all(|b| b.is_ascii_alphanumeric() || b":/._~-".contains(&b));
     let url = url::Url::parse(said).ok().filter(|url| is_plain && url.scheme() == issuer.url().scheme())?;
     (url.host_str() == issuer.url().host_str()).then(|| said.to_owned())
 }
 
 /// String equality, but for the slash that an address without a path gains when it is parsed.
-fn same_issuer(expected: &Address, said: &str) -> bool {
+fn is_same_issuer(expected: &EgressUrl, said: &str) -> bool {
     let bare = expected.as_str().strip_suffix('/').filter(|_| expected.url().path() == "/");
     said == expected.as_str() || Some(said) == bare
 }
@@ -157,19 +161,19 @@ fn pick_client_auth(methods: Option<&[String]>) -> Option<ClientAuth> {
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> Address {
-        Address::parse(text, Egress::Public).unwrap()
+    fn parse_url(text: &str) -> EgressUrl {
+        EgressUrl::parse(text, EgressPolicy::Public).unwrap()
     }
 
-    fn document(issuer: &str, extra: &str) -> String {
+    fn document_json(issuer: &str, extra: &str) -> String {
         format!(
             r#"{{"issuer":"{issuer}","authorization_endpoint":"https://a.example/authorize",
             "token_endpoint":"https://a.example/token"{extra}}}"#
         )
     }
 
-    fn discover(issuer: &str, body: &str) -> Result<Discovered, DiscoveryError> {
-        read_discovery(&address(issuer), body.as_bytes(), Egress::Public)
+    fn discover(issuer: &str, body: &str) -> Result<DiscoveryDocument, DiscoveryError> {
+        read_discovery_document(&parse_url(issuer), body.as_bytes(), EgressPolicy::Public)
     }
 
     #[test]
@@ -191,26 +195,29 @@ mod tests {
                 "https://a.example/.well-known/oauth-authorization-server/t",
             ),
         ] {
-            assert_eq!(well_known(&address(issuer)).map(|a| a.as_str().to_owned()), [oidc.to_owned(), rfc.to_owned()]);
+            assert_eq!(
+                discovery_urls(&parse_url(issuer)).map(|a| a.as_str().to_owned()),
+                [oidc.to_owned(), rfc.to_owned()]
+            );
         }
     }
 
     #[test]
     fn the_smallest_document_will_do() {
-        let found = discover("https://a.example", &document("https://a.example", "")).unwrap();
+        let found = discover("https://a.example", &document_json("https://a.example", "")).unwrap();
         assert_eq!(found.client_auth, Some(ClientAuth::Basic));
         assert_eq!(found.issuer, "https://a.example");
-        assert!(!found.iss_promised && found.revoke_url.is_none());
+        assert!(!found.iss_parameter_supported && found.revoke_url.is_none());
     }
 
     #[test]
     fn another_issuer_is_refused() {
         for said in ["https://b.example", "https://a.example/x", "https://A.example", "https://a.example//", ""] {
-            let answer = discover("https://a.example", &document(said, ""));
-            assert!(matches!(answer, Err(DiscoveryError::OtherIssuer(_))), "{said}: {answer:?}");
+            let answer = discover("https://a.example", &document_json(said, ""));
+            assert!(matches!(answer, Err(DiscoveryError::IssuerMismatch(_))), "{said}: {answer:?}");
         }
-        assert!(discover("https://a.example/t", &document("https://a.example/t/", "")).is_err());
-        assert!(discover("https://a.example/", &document("https://a.example/", "")).is_ok());
+        assert!(discover("https://a.example/t", &document_json("https://a.example/t/", "")).is_err());
+        assert!(discover("https://a.example/", &document_json("https://a.example/", "")).is_ok());
     }
 
     #[test]
@@ -223,7 +230,7 @@ mod tests {
             ("https://a.example", "https://a.example/<script>", false),
             ("https://a.example", "http://a.example", false),
         ] {
-            let error = discover(issuer, &document(said, "")).unwrap_err();
+            let error = discover(issuer, &document_json(said, "")).unwrap_err();
             assert_eq!(error.to_string().contains(&format!("\"{said}\"")), told, "{error}");
         }
     }
@@ -240,20 +247,20 @@ mod tests {
             r#","service_documentation":"\ud83d""#,
             r#","issuer":"https://a.example""#,
         ] {
-            let body = document("https://a.example", extra);
+            let body = document_json("https://a.example", extra);
             assert!(discover("https://a.example", &body).is_ok(), "{extra}");
         }
-        let mut latin = document("https://a.example", r#","op_policy_uri":"Jos?""#).into_bytes();
+        let mut latin = document_json("https://a.example", r#","op_policy_uri":"Jos?""#).into_bytes();
         latin.iter_mut().filter(|byte| **byte == b'?').for_each(|byte| *byte = 0xe9);
-        assert!(read_discovery(&address("https://a.example"), &latin, Egress::Public).is_ok());
+        assert!(read_discovery_document(&parse_url("https://a.example"), &latin, EgressPolicy::Public).is_ok());
     }
 
     #[test]
     fn endpoints_pass_the_guard_or_the_document_is_refused() {
         let inside = r#","revocation_endpoint":"https://169.254.169.254/x""#;
         assert_eq!(
-            discover("https://a.example", &document("https://a.example", inside)).err(),
-            Some(DiscoveryError::Endpoint("revocation_endpoint", AddressError::IpLiteral))
+            discover("https://a.example", &document_json("https://a.example", inside)).err(),
+            Some(DiscoveryError::InvalidEndpoint("revocation_endpoint", EgressUrlError::IpLiteral))
         );
     }
 
@@ -270,7 +277,7 @@ mod tests {
             ("[]", None),
         ] {
             let extra = format!(r#","token_endpoint_auth_methods_supported":{methods}"#);
-            let found = discover("https://a.example", &document("https://a.example", &extra)).unwrap();
+            let found = discover("https://a.example", &document_json("https://a.example", &extra)).unwrap();
             assert_eq!(found.client_auth, expected, "{methods}");
         }
     }
@@ -279,11 +286,14 @@ mod tests {
     fn bombs_and_rubbish_are_refused() {
         for (member, harmless) in [("token_endpoint", false), ("scopes_supported", true), ("ignored", true)] {
             let deep = format!(r#","{member}":{}{}"#, "[".repeat(100_000), "]".repeat(100_000));
-            assert_eq!(discover("https://a.example", &document("https://a.example", &deep)).is_ok(), harmless);
+            assert_eq!(discover("https://a.example", &document_json("https://a.example", &deep)).is_ok(), harmless);
         }
         let twice = r#","issuer":"https://b.example""#;
-        assert!(discover("https://a.example", &document("https://a.example", twice)).is_err());
-        assert_eq!(discover("https://a.example", &" ".repeat(LARGEST + 1)).err(), Some(DiscoveryError::TooLarge));
+        assert!(discover("https://a.example", &document_json("https://a.example", twice)).is_err());
+        assert_eq!(
+            discover("https://a.example", &" ".repeat(MAX_DOCUMENT_BYTES + 1)).err(),
+            Some(DiscoveryError::TooLarge)
+        );
         for body in ["", "null", "[]", "<html>", "{}", r#"{"issuer":1}"#] {
             assert_eq!(discover("https://a.example", body).err(), Some(DiscoveryError::Unreadable), "{body}");
         }
@@ -292,7 +302,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(body: Vec<u8>) {
-            let _ = read_discovery(&address("https://a.example"), &body, Egress::Public);
+            let _ = read_discovery_document(&parse_url("https://a.example"), &body, EgressPolicy::Public);
         }
     }
 }

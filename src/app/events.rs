@@ -5,18 +5,18 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{Pointer, Template};
+use super::{JsonPointer, Template};
 
 /// How what an app sends to a webhook is known to be the app's. For whoever receives an app's events: nothing is received
 /// here.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AppEvents"))]
-pub struct Events {
+pub struct AppEvents {
     /// The page that tells it.
     #[cfg_attr(test, schemars(url))]
     pub docs: Option<String>,
     /// How a request is known to be the app's.
-    pub signature: Signature,
+    pub signature: WebhookSignature,
     /// What the app asks before it sends events, and what to answer.
     pub handshake: Option<String>,
     /// The events that tell that somebody took access back, as the app names them.
@@ -27,16 +27,16 @@ pub struct Events {
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "scheme")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "EventSignature"))]
-pub enum Signature {
+pub enum WebhookSignature {
     /// A header has an HMAC (RFC 2104) with SHA-256 of the request.
     #[serde(rename = "hmac-sha256")]
-    HmacSha256(Hmac),
+    HmacSha256(HmacSignature),
     /// The request has a secret in it that was agreed on.
     #[serde(rename = "shared-secret")]
     SharedSecret(SharedSecret),
     /// A header has a token that the app signed with a key of its own (RFC 7519).
     #[serde(rename = "jwt")]
-    Jwt(Jwt),
+    Jwt(JwtSignature),
     /// Nothing tells that a request is the app's: whoever knows the address can send anything.
     #[serde(rename = "none")]
     None,
@@ -45,15 +45,15 @@ pub enum Signature {
 /// An HMAC with SHA-256.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "HmacSignature"))]
-pub struct Hmac {
+pub struct HmacSignature {
     /// The header that has it.
     pub header: String,
     /// What stands before it there.
     pub prefix: Option<String>,
     /// Names in a header of several `name=value`, parted by commas; null where the header has the signature alone.
-    pub parts: Option<Parts>,
+    pub parts: Option<SignatureHeaderParts>,
     /// How it is written.
-    pub encoding: Encoding,
+    pub encoding: SignatureEncoding,
     /// What is signed. `{body}` (its bytes as they came), `{timestamp}` (as it is written), `{method}` and `{url}` stand for
     /// those of the request.
     #[serde(serialize_with = "template")]
@@ -64,7 +64,7 @@ pub struct Hmac {
     /// A JSON pointer to the time of sending in the body.
     #[serde(serialize_with = "pointer")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
-    pub timestamp_at: Option<Pointer>,
+    pub timestamp_at: Option<JsonPointer>,
     /// How the time of sending is written; null where it is not told.
     pub timestamp_format: Option<TimestampFormat>,
     /// How far the time of sending may be from now, in seconds.
@@ -76,7 +76,7 @@ pub struct Hmac {
 /// Names in a header of several `name=value`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SignatureParts"))]
-pub struct Parts {
+pub struct SignatureHeaderParts {
     /// That of the signature. It may stand there several times; one that fits is enough.
     pub signature: String,
     /// That of the time of sending.
@@ -87,7 +87,7 @@ pub struct Parts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SignatureEncoding"))]
-pub enum Encoding {
+pub enum SignatureEncoding {
     /// Lower-case hexadecimal digits.
     #[default]
     Hex,
@@ -118,7 +118,7 @@ pub struct SharedSecret {
     /// A JSON pointer into the body.
     #[serde(serialize_with = "pointer")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
-    pub at: Option<Pointer>,
+    pub at: Option<JsonPointer>,
     /// What it is and where it was agreed on, in words.
     pub secret: String,
 }
@@ -126,7 +126,7 @@ pub struct SharedSecret {
 /// A signed token.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "JwtSignature"))]
-pub struct Jwt {
+pub struct JwtSignature {
     /// The header that has it.
     pub header: String,
     /// What stands before it there.
@@ -145,6 +145,6 @@ fn template<S: Serializer>(template: &Template, serializer: S) -> Result<S::Ok, 
 }
 
 #[expect(clippy::ref_option, reason = "serde hands over the field as it is")]
-fn pointer<S: Serializer>(pointer: &Option<Pointer>, serializer: S) -> Result<S::Ok, S::Error> {
-    pointer.as_ref().map(Pointer::as_str).serialize(serializer)
+fn pointer<S: Serializer>(pointer: &Option<JsonPointer>, serializer: S) -> Result<S::Ok, S::Error> {
+    pointer.as_ref().map(JsonPointer::as_str).serialize(serializer)
 }

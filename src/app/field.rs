@@ -10,92 +10,94 @@ use std::fmt;
 use regex_lite::{Regex, RegexBuilder};
 use serde::Serialize;
 
-use super::entered::{Usage, clean, is_odd_space, name_first, unwrapped};
-use super::{App, FieldError, Pointer};
+use super::manual_input::{
+    FieldPlacement, describe_first_invalid, is_unusual_space, strip_invisible, unwrap_pasted_value,
+};
+use super::{AuthMethod, FieldProblem, JsonPointer};
 use crate::secret::Secret;
 
 /// Bytes of a value in one line, at most.
-const LONGEST_LINE: usize = 4096;
+const MAX_LINE_BYTES: usize = 4096;
 /// Bytes of a value in several lines, at most.
-const LONGEST_TEXT: usize = 16 * 1024;
+const MAX_TEXT_BYTES: usize = 16 * 1024;
 
 /// Bytes of a variable's value, at most.
-const LONGEST_VARIABLE: usize = 255;
+const MAX_VARIABLE_BYTES: usize = 255;
 /// Bytes of a pattern, at most.
-const LONGEST_PATTERN: usize = 256;
+const MAX_PATTERN_BYTES: usize = 256;
 /// Bytes that a compiled pattern may take.
-const LARGEST_PROGRAM: usize = 64 * 1024;
+const MAX_COMPILED_BYTES: usize = 64 * 1024;
 /// The smallest size that compiled patterns are told apart by, in bytes.
-const SMALLEST_PROGRAM: usize = 512;
+const MIN_COMPILED_BYTES: usize = 512;
 /// What a comparison may cost: bytes of the compiled pattern times bytes of the value. Each product takes 0.75 ns at
 /// most on a machine of 2024, so that the dearest comparison takes about 3 ms there.
-const DEAREST: usize = 4 * 1024 * 1024;
+const MAX_MATCH_COST: usize = 4 * 1024 * 1024;
 
 /// A regular expression that a whole value must fit. A comparison takes time by the product of the compiled pattern's
 /// size and the value's length, so that the length is limited by the size. Compiled when it is used first.
 #[derive(Clone)]
 pub struct Pattern {
     text: String,
-    compiled: OnceCell<Option<Compiled>>,
+    compiled: OnceCell<Option<CompiledPattern>>,
 }
 
 #[derive(Clone)]
-struct Compiled {
+struct CompiledPattern {
     regex: Regex,
     size: usize,
 }
 
-fn build(text: &str, size: usize) -> Option<Regex> {
+fn build_regex(text: &str, size: usize) -> Option<Regex> {
     RegexBuilder::new(text).size_limit(size).build().ok()
 }
 
-fn compile(text: &str) -> Option<Compiled> {
+fn compile_pattern(text: &str) -> Option<CompiledPattern> {
     // By itself, too: else a stray bracket would end the group and with it the anchors.
-    build(text, LARGEST_PROGRAM)?;
+    build_regex(text, MAX_COMPILED_BYTES)?;
     let anchored = format!("^(?:{text})$");
-    let sizes = std::iter::successors(Some(SMALLEST_PROGRAM), |size| Some(size + size / 4));
-    let mut sizes = sizes.take_while(|size| *size < LARGEST_PROGRAM).chain([LARGEST_PROGRAM]);
-    sizes.find_map(|size| Some(Compiled { regex: build(&anchored, size)?, size }))
+    let sizes = std::iter::successors(Some(MIN_COMPILED_BYTES), |size| Some(size + size / 4));
+    let mut sizes = sizes.take_while(|size| *size < MAX_COMPILED_BYTES).chain([MAX_COMPILED_BYTES]);
+    sizes.find_map(|size| Some(CompiledPattern { regex: build_regex(&anchored, size)?, size }))
 }
 
 impl Pattern {
     /// Reads one; `None` when it is no regular expression or too long.
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() > LONGEST_PATTERN {
+        if text.len() > MAX_PATTERN_BYTES {
             return None;
         }
-        let compiled = compile(text)?;
+        let compiled = compile_pattern(text)?;
         Some(Self { text: text.to_owned(), compiled: OnceCell::from(Some(compiled)) })
     }
 
     /// One that was read before it was stored. A text that is no pattern fits nothing.
-    pub fn stored(text: &str) -> Self {
+    pub fn from_stored(text: &str) -> Self {
         Self { text: text.to_owned(), compiled: OnceCell::new() }
     }
 
     /// The same, with capitals and small letters taken for the same, as in a host.
     #[must_use]
-    pub fn without_case(&self) -> Self {
-        Self::stored(&format!("(?i){}", self.text))
+    pub fn ignoring_case(&self) -> Self {
+        Self::from_stored(&format!("(?i){}", self.text))
     }
 
-    fn compiled(&self) -> Option<&Compiled> {
-        self.compiled.get_or_init(|| compile(&self.text)).as_ref()
+    fn compiled(&self) -> Option<&CompiledPattern> {
+        self.compiled.get_or_init(|| compile_pattern(&self.text)).as_ref()
     }
 
     /// The bytes it takes when compiled, rounded up.
-    pub fn size(&self) -> Option<usize> {
+    pub fn compiled_size(&self) -> Option<usize> {
         self.compiled().map(|compiled| compiled.size)
     }
 
     /// Bytes of a value that it is compared with, at most.
-    pub fn longest(&self) -> usize {
-        self.size().map_or(0, |size| (DEAREST / size).max(LONGEST_VARIABLE))
+    pub fn max_value_bytes(&self) -> usize {
+        self.compiled_size().map_or(0, |size| (MAX_MATCH_COST / size).max(MAX_VARIABLE_BYTES))
     }
 
     /// Whether the whole value fits. One that is longer than [`Pattern::longest`] is not looked at.
-    pub fn fits(&self, value: &str) -> bool {
-        value.len() <= self.longest() && self.compiled().is_some_and(|compiled| compiled.regex.is_match(value))
+    pub fn is_match(&self, value: &str) -> bool {
+        value.len() <= self.max_value_bytes() && self.compiled().is_some_and(|compiled| compiled.regex.is_match(value))
     }
 
     /// The expression.
@@ -113,7 +115,7 @@ impl fmt::Debug for Pattern {
 /// A field of a credential that a person enters.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CredentialField"))]
-pub struct Field {
+pub struct CredentialField {
     /// Its name in `credential`.
     pub id: String,
     /// What the form calls it.
@@ -139,12 +141,12 @@ pub struct Field {
     pub pattern_help: Option<String>,
     /// What its beginning tells.
     #[serde(skip)]
-    pub marks: Vec<Mark>,
+    pub marks: Vec<PrefixMark>,
 }
 
 /// What the beginning of a value tells about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
+pub struct PrefixMark {
     /// The beginning.
     pub prefix: String,
     /// Put behind the account's label: `test mode`.
@@ -159,7 +161,7 @@ pub struct Mark {
 
 /// What a value is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum ValueFormat {
     /// One word of visible ASCII characters.
     Token,
     /// One line of visible ASCII characters, and spaces.
@@ -170,14 +172,14 @@ pub enum Form {
     Text,
 }
 
-impl Form {
+impl ValueFormat {
     /// What is wrong with a value, as a sentence that goes on from its name.
-    pub fn misfit(self, value: &str) -> Option<String> {
-        self.misfit_within(value, if self == Self::Text { LONGEST_TEXT } else { LONGEST_LINE })
+    pub fn find_problem(self, value: &str) -> Option<String> {
+        self.find_problem_within(value, if self == Self::Text { MAX_TEXT_BYTES } else { MAX_LINE_BYTES })
     }
 
     /// The same for a value of at most so many bytes.
-    pub fn misfit_within(self, value: &str, longest: usize) -> Option<String> {
+    pub fn find_problem_within(self, value: &str, longest: usize) -> Option<String> {
         let lines = value.contains(['\n', '\r']);
         if value.len() > longest {
             return Some(format!("is over {longest} bytes."));
@@ -185,18 +187,18 @@ impl Form {
         if lines && self != Self::Text {
             return Some("has several lines and must be one.".to_owned());
         }
-        name_first(value, |c| match self {
+        describe_first_invalid(value, |c| match self {
             Self::Token => !c.is_ascii_graphic(),
             Self::Ascii => !c.is_ascii() || c.is_control(),
-            Self::Line => c.is_control() || is_odd_space(c),
+            Self::Line => c.is_control() || is_unusual_space(c),
             Self::Text => c.is_control() && !matches!(c, '\n' | '\r' | '\t'),
         })
     }
 }
 
-impl Field {
+impl CredentialField {
     /// A field as it is when a definition names none.
-    pub(super) fn usual(id: &str, label: &str, secret: bool) -> Self {
+    pub(super) fn with_defaults(id: &str, label: &str, secret: bool) -> Self {
         Self {
             id: id.to_owned(),
             label: label.to_owned(),
@@ -213,7 +215,7 @@ impl Field {
     }
 
     /// The mark of a value: the one with the longest prefix that fits.
-    pub fn mark(&self, value: &str) -> Option<&Mark> {
+    pub fn matching_mark(&self, value: &str) -> Option<&PrefixMark> {
         self.marks.iter().filter(|mark| value.starts_with(&mark.prefix)).max_by_key(|mark| mark.prefix.len())
     }
 
@@ -221,43 +223,46 @@ impl Field {
     ///
     /// # Errors
     /// What is wrong with it and what to do.
-    pub fn read(&self, value: &str, usage: &Usage) -> Result<Secret, String> {
-        let value = clean(value);
-        let fits = |value: &str| self.pattern.as_ref().is_some_and(|pattern| pattern.fits(value));
+    pub fn parse_value(&self, value: &str, usage: &FieldPlacement) -> Result<Secret, String> {
+        let value = strip_invisible(value);
+        let fits = |value: &str| self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(value));
         let fits: Option<&dyn Fn(&str) -> bool> = if self.pattern.is_some() { Some(&fits) } else { None };
-        let value = if self.multiline { &value } else { unwrapped(&value, usage, fits)? };
+        let value = if self.multiline { &value } else { unwrap_pasted_value(&value, usage, fits)? };
         if value.is_empty() {
             return Err("is missing.".to_owned());
         }
         let form = match &usage.header {
-            _ if self.multiline => Form::Text,
-            Some(_) => Form::Ascii,
-            None => Form::Line,
+            _ if self.multiline => ValueFormat::Text,
+            Some(_) => ValueFormat::Ascii,
+            None => ValueFormat::Line,
         };
-        if let Some(problem) = form.misfit(value) {
+        if let Some(problem) = form.find_problem(value) {
             let reason = match &usage.header {
-                Some(header) if form == Form::Ascii && !value.is_ascii() => {
+                Some(header) if form == ValueFormat::Ascii && !value.is_ascii() => {
                     format!(" It is sent in the header {header} as it is, so it must be ASCII.")
                 }
                 _ => String::new(),
             };
             return Err(format!("{problem}{reason} Copy it again from the app."));
         }
-        if let Some(refuse) = self.mark(value).and_then(|mark| mark.refuse.as_ref()) {
+        if let Some(refuse) = self.matching_mark(value).and_then(|mark| mark.refuse.as_ref()) {
             return Err(refuse.clone());
         }
         if let Some(pattern) = &self.pattern {
-            if value.len() > pattern.longest() {
-                return Err(format!("is over {} bytes, which is too long for this app's pattern.", pattern.longest()));
+            if value.len() > pattern.max_value_bytes() {
+                return Err(format!(
+                    "is over {} bytes, which is too long for this app's pattern.",
+                    pattern.max_value_bytes()
+                ));
             }
-            if !pattern.fits(value) {
-                return Err(self.misfit());
+            if !pattern.is_match(value) {
+                return Err(self.mismatch_message());
             }
         }
         Ok(Secret::new(value))
     }
 
-    fn misfit(&self) -> String {
+    fn mismatch_message(&self) -> String {
         match (&self.pattern_help, &self.placeholder) {
             (Some(help), _) => help.clone(),
             (None, Some(looks)) => format!("does not look like {looks}. Copy it again from the app."),
@@ -267,12 +272,12 @@ impl Field {
 }
 
 /// Where a request, and a complaint about it, has a field of the credential. A form's inputs go by the same paths.
-pub fn field_at(id: &str) -> String {
+pub fn field_path(id: &str) -> String {
     format!("credential.{id}")
 }
 
 /// Where a request, and a complaint about it, has a variable.
-pub fn variable_at(name: &str) -> String {
+pub fn variable_path(name: &str) -> String {
     format!("variables.{name}")
 }
 
@@ -280,16 +285,19 @@ pub fn variable_at(name: &str) -> String {
 ///
 /// # Errors
 /// Every field that is wrong.
-pub fn read_fields(app: &App, entered: &BTreeMap<String, Secret>) -> Result<BTreeMap<String, Secret>, Vec<FieldError>> {
-    read_each(&app.fields, entered, |id| app.usage(id))
+pub fn read_fields(
+    auth_method: &AuthMethod,
+    entered: &BTreeMap<String, Secret>,
+) -> Result<BTreeMap<String, Secret>, Vec<FieldProblem>> {
+    read_field_values(&auth_method.fields, entered, |id| auth_method.field_placement(id))
 }
 
-fn read_each(
-    fields: &[Field],
+fn read_field_values(
+    fields: &[CredentialField],
     entered: &BTreeMap<String, Secret>,
-    usage: impl Fn(&str) -> Usage,
-) -> Result<BTreeMap<String, Secret>, Vec<FieldError>> {
-    let wrong = |id: &str, problem: &str| FieldError { field: field_at(id), problem: problem.to_owned() };
+    usage: impl Fn(&str) -> FieldPlacement,
+) -> Result<BTreeMap<String, Secret>, Vec<FieldProblem>> {
+    let wrong = |id: &str, problem: &str| FieldProblem { field: field_path(id), problem: problem.to_owned() };
     let mut problems: Vec<_> = entered
         .keys()
         .filter(|id| fields.iter().all(|field| field.id != **id))
@@ -298,10 +306,10 @@ fn read_each(
     let mut read = BTreeMap::new();
     for field in fields {
         let value = entered.get(&field.id).map(Secret::expose).unwrap_or_default();
-        if field.optional && clean(value).is_empty() {
+        if field.optional && strip_invisible(value).is_empty() {
             continue;
         }
-        match field.read(value, &usage(&field.id)) {
+        match field.parse_value(value, &usage(&field.id)) {
             Ok(value) => drop(read.insert(field.id.clone(), value)),
             Err(problem) => problems.push(wrong(&field.id, &problem)),
         }
@@ -311,22 +319,22 @@ fn read_each(
 
 /// Where a variable's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum VariableSource {
     /// Asked for when connecting.
     Person,
     /// Set together with the OAuth client.
     Client,
     /// Read from the token answer.
-    Token(Pointer),
+    Token(JsonPointer),
     /// Read from the identity answer.
-    Identity(Pointer),
+    Identity(JsonPointer),
     /// A parameter of the app's redirect.
     Callback(String),
 }
 
-impl Origin {
+impl VariableSource {
     /// Where a token answer tells what comes from there.
-    pub fn in_token_answer(&self) -> Option<&Pointer> {
+    pub fn token_response_pointer(&self) -> Option<&JsonPointer> {
         match self {
             Self::Token(at) => Some(at),
             Self::Person | Self::Client | Self::Identity(_) | Self::Callback(_) => None,
@@ -334,7 +342,7 @@ impl Origin {
     }
 
     /// The same of an identity answer.
-    pub fn in_identity_answer(&self) -> Option<&Pointer> {
+    pub fn identity_response_pointer(&self) -> Option<&JsonPointer> {
         match self {
             Self::Identity(at) => Some(at),
             Self::Person | Self::Client | Self::Token(_) | Self::Callback(_) => None,
@@ -342,7 +350,7 @@ impl Origin {
     }
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for VariableSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Person => f.write_str("person"),
@@ -368,7 +376,7 @@ pub struct Variable {
     /// Taken when nothing is given.
     pub default: Option<String>,
     /// Where it comes from.
-    pub from: Origin,
+    pub source: VariableSource,
 }
 
 impl Variable {
@@ -376,14 +384,14 @@ impl Variable {
     ///
     /// # Errors
     /// What is wrong with it and what to do.
-    pub fn read(&self, value: &str) -> Result<String, String> {
+    pub fn parse_value(&self, value: &str) -> Result<String, String> {
         let value = value.trim();
         let visible = value.bytes().all(|b| b.is_ascii_graphic());
         let origin = self.pattern.is_some() && visible && value.starts_with("https://");
         let step = matches!(value, "." | "..");
         let plain = !step && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b));
-        let fits = || self.pattern.as_ref().is_none_or(|pattern| pattern.fits(value));
-        if !value.is_empty() && value.len() <= LONGEST_VARIABLE && (plain || origin) && fits() {
+        let fits = || self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(value));
+        if !value.is_empty() && value.len() <= MAX_VARIABLE_BYTES && (plain || origin) && fits() {
             return Ok(value.to_owned());
         }
         Err(match &self.example {
@@ -398,21 +406,23 @@ impl Variable {
 /// # Errors
 /// Every variable that is wrong.
 pub fn read_variables(
-    app: &App,
-    from: &Origin,
+    auth_method: &AuthMethod,
+    from: &VariableSource,
     given: &BTreeMap<String, String>,
-) -> Result<BTreeMap<String, String>, Vec<FieldError>> {
-    read_all(&app.variables, from, given, |name, variable, value| app.read_variable(name, variable, value))
+) -> Result<BTreeMap<String, String>, Vec<FieldProblem>> {
+    read_variable_values(&auth_method.variables, from, given, |name, variable, value| {
+        auth_method.read_variable(name, variable, value)
+    })
 }
 
-fn read_all(
+fn read_variable_values(
     variables: &BTreeMap<String, Variable>,
-    from: &Origin,
+    from: &VariableSource,
     given: &BTreeMap<String, String>,
     read_one: impl Fn(&str, &Variable, &str) -> Result<String, String>,
-) -> Result<BTreeMap<String, String>, Vec<FieldError>> {
-    let wrong = |name: &str, problem: &str| FieldError { field: variable_at(name), problem: problem.to_owned() };
-    let wanted: BTreeMap<_, _> = variables.iter().filter(|(_, variable)| variable.from == *from).collect();
+) -> Result<BTreeMap<String, String>, Vec<FieldProblem>> {
+    let wrong = |name: &str, problem: &str| FieldProblem { field: variable_path(name), problem: problem.to_owned() };
+    let wanted: BTreeMap<_, _> = variables.iter().filter(|(_, variable)| variable.source == *from).collect();
     let mut problems: Vec<_> = given
         .keys()
         .filter(|name| !wanted.contains_key(name))
@@ -420,7 +430,7 @@ fn read_all(
         .collect();
     let mut read = BTreeMap::new();
     for (name, variable) in wanted {
-        let value = given.get(name).filter(|value| !clean(value).is_empty()).or(variable.default.as_ref());
+        let value = given.get(name).filter(|value| !strip_invisible(value).is_empty()).or(variable.default.as_ref());
         match value.map(|value| read_one(name, variable, value)) {
             Some(Ok(value)) => drop(read.insert(name.clone(), value)),
             Some(Err(problem)) => problems.push(wrong(name, &problem)),
@@ -434,31 +444,33 @@ fn read_all(
 mod tests {
     use super::*;
 
-    fn key() -> Field {
-        let mark = |prefix: &str| Mark { prefix: prefix.into(), label: None, account: None, refuse: None, warn: None };
-        Field {
+    fn key_field() -> CredentialField {
+        let mark =
+            |prefix: &str| PrefixMark { prefix: prefix.into(), label: None, account: None, refuse: None, warn: None };
+        CredentialField {
             pattern: Pattern::parse("(rk|sk)_(live|test)_[a-z]+"),
             placeholder: Some("rk_live_…".into()),
             marks: vec![
-                Mark { label: Some("test mode".into()), ..mark("rk_test_") },
+                PrefixMark { label: Some("test mode".into()), ..mark("rk_test_") },
                 mark("rk_"),
-                Mark { refuse: Some("is too powerful.".into()), ..mark("sk_live_") },
+                PrefixMark { refuse: Some("is too powerful.".into()), ..mark("sk_live_") },
             ],
-            ..Field::usual("api_key", "Key", true)
+            ..CredentialField::with_defaults("api_key", "Key", true)
         }
     }
 
-    fn in_header() -> Usage {
-        Usage::in_header("X-Key", "")
+    fn header_placement() -> FieldPlacement {
+        FieldPlacement::in_header("X-Key", "")
     }
 
-    fn entered(id: &str, value: &str) -> BTreeMap<String, Secret> {
+    fn manual_values(id: &str, value: &str) -> BTreeMap<String, Secret> {
         BTreeMap::from([(id.to_owned(), Secret::new(value))])
     }
 
     #[test]
     fn a_value_is_trimmed_checked_and_never_repeated() {
-        let read = |value: &str| read_each(&[key()], &entered("api_key", value), |_| in_header());
+        let read =
+            |value: &str| read_field_values(&[key_field()], &manual_values("api_key", value), |_| header_placement());
         assert_eq!(read(" rk_live_abc\n").unwrap()["api_key"].expose(), "rk_live_abc");
         for (value, problem) in [
             ("", "is missing."),
@@ -475,25 +487,31 @@ mod tests {
             assert!(!format!("{problems:?}").contains("hunter"), "{problems:?}");
         }
         assert_eq!(
-            read_each(&[key()], &entered("other", "x"), |_| in_header()).unwrap_err()[0].field,
+            read_field_values(&[key_field()], &manual_values("other", "x"), |_| header_placement()).unwrap_err()[0]
+                .field,
             "credential.other"
         );
     }
 
     #[test]
     fn the_longest_prefix_that_fits_counts() {
-        assert_eq!(key().mark("rk_test_a").unwrap().label.as_deref(), Some("test mode"));
-        assert_eq!(key().mark("rk_live_a").unwrap().prefix, "rk_");
-        assert!(key().mark("x").is_none());
+        assert_eq!(key_field().matching_mark("rk_test_a").unwrap().label.as_deref(), Some("test mode"));
+        assert_eq!(key_field().matching_mark("rk_live_a").unwrap().prefix, "rk_");
+        assert!(key_field().matching_mark("x").is_none());
     }
 
     #[test]
     fn an_optional_field_may_be_left_out_and_a_text_may_have_lines() {
-        let file = Field { multiline: true, optional: true, ..Field::usual("key", "Key file", true) };
-        let read =
-            |given: &BTreeMap<String, Secret>| read_each(std::slice::from_ref(&file), given, |_| Usage::default());
+        let file = CredentialField {
+            multiline: true,
+            optional: true,
+            ..CredentialField::with_defaults("key", "Key file", true)
+        };
+        let read = |given: &BTreeMap<String, Secret>| {
+            read_field_values(std::slice::from_ref(&file), given, |_| FieldPlacement::default())
+        };
         assert!(read(&BTreeMap::new()).unwrap().is_empty());
-        assert!(read(&entered("key", "{\n\t\"a\": 1\r\n}")).is_ok());
+        assert!(read(&manual_values("key", "{\n\t\"a\": 1\r\n}")).is_ok());
     }
 
     #[test]
@@ -504,25 +522,30 @@ mod tests {
             example: Some("acme".into()),
             pattern: Pattern::parse("[a-z]+"),
             default: default.map(str::to_owned),
-            from,
+            source: from,
         };
         let variables = BTreeMap::from([
-            ("shop".to_owned(), variable(Origin::Person, None)),
-            ("tenant".to_owned(), variable(Origin::Client, Some("common"))),
+            ("shop".to_owned(), variable(VariableSource::Person, None)),
+            ("tenant".to_owned(), variable(VariableSource::Client, Some("common"))),
         ]);
         let given = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
-        let read = |from, given| read_all(&variables, &from, &given, |_, variable, value| variable.read(value));
-        assert_eq!(read(Origin::Person, given("shop", " acme ")).unwrap()["shop"], "acme");
-        assert_eq!(read(Origin::Client, BTreeMap::new()).unwrap()["tenant"], "common");
-        assert_eq!(read(Origin::Person, BTreeMap::new()).unwrap_err()[0].problem, "is missing.");
-        assert_eq!(read(Origin::Person, given("shop", "ev.il/")).unwrap_err()[0].problem, "must look like acme.");
+        let read = |from, given| {
+            read_variable_values(&variables, &from, &given, |_, variable, value| variable.parse_value(value))
+        };
+        assert_eq!(read(VariableSource::Person, given("shop", " acme ")).unwrap()["shop"], "acme");
+        assert_eq!(read(VariableSource::Client, BTreeMap::new()).unwrap()["tenant"], "common");
+        assert_eq!(read(VariableSource::Person, BTreeMap::new()).unwrap_err()[0].problem, "is missing.");
+        assert_eq!(
+            read(VariableSource::Person, given("shop", "ev.il/")).unwrap_err()[0].problem,
+            "must look like acme."
+        );
         let paths: Vec<_> =
-            read(Origin::Person, given("tenant", "a")).unwrap_err().into_iter().map(|one| one.field).collect();
+            read(VariableSource::Person, given("tenant", "a")).unwrap_err().into_iter().map(|one| one.field).collect();
         assert_eq!(paths, ["variables.tenant", "variables.shop"]);
     }
 
     /// Patterns that are dear for their length.
-    const DEAR: [&str; 8] = [
+    const EXPENSIVE_PATTERNS: [&str; 8] = [
         "(.*){0,60}z",
         "(?:[a-y]*[a-x]*){0,30}z",
         "([a-z]*[b-z0-9]*){0,30}z",
@@ -535,57 +558,69 @@ mod tests {
 
     #[test]
     fn no_comparison_costs_more_than_a_product_of_sizes() {
-        for text in DEAR {
+        for text in EXPENSIVE_PATTERNS {
             let pattern = Pattern::parse(text).unwrap();
-            let (size, longest) = (pattern.size().unwrap(), pattern.longest());
-            assert!(size * longest <= DEAREST.max(LARGEST_PROGRAM * LONGEST_VARIABLE), "{text}: {size} {longest}");
-            assert!(size > 16 * 1024 || size * longest <= DEAREST, "one that may be stored: {text}: {size} {longest}");
-            assert!(!pattern.fits(&"a".repeat(longest + 1)), "{text}");
+            let (size, longest) = (pattern.compiled_size().unwrap(), pattern.max_value_bytes());
+            assert!(
+                size * longest <= MAX_MATCH_COST.max(MAX_COMPILED_BYTES * MAX_VARIABLE_BYTES),
+                "{text}: {size} {longest}"
+            );
+            assert!(
+                size > 16 * 1024 || size * longest <= MAX_MATCH_COST,
+                "one that may be stored: {text}: {size} {longest}"
+            );
+            assert!(!pattern.is_match(&"a".repeat(longest + 1)), "{text}");
             // The size is that of the compiled pattern, to a fifth.
             let anchored = format!("^(?:{text})$");
-            assert!(build(&anchored, size).is_some(), "{text}");
-            assert!(size == SMALLEST_PROGRAM || build(&anchored, size * 3 / 4).is_none(), "{text}: {size}");
+            assert!(build_regex(&anchored, size).is_some(), "{text}");
+            assert!(size == MIN_COMPILED_BYTES || build_regex(&anchored, size * 3 / 4).is_none(), "{text}: {size}");
         }
-        assert!(Pattern::parse(DEAR[0]).unwrap().longest() < 400, "not the 4096 bytes that a field may have");
+        assert!(
+            Pattern::parse(EXPENSIVE_PATTERNS[0]).unwrap().max_value_bytes() < 400,
+            "not the 4096 bytes that a field may have"
+        );
         for usual in ["[A-Za-z0-9][A-Za-z0-9-]*", r"[^@\s]+@[^@\s]+\.[^@\s]+", r"sk-ant-\S+"] {
-            assert!(Pattern::parse(usual).unwrap().longest() >= LONGEST_LINE, "{usual}");
+            assert!(Pattern::parse(usual).unwrap().max_value_bytes() >= MAX_LINE_BYTES, "{usual}");
         }
     }
 
     #[test]
     fn a_value_that_is_too_long_for_the_pattern_is_told_so_and_is_not_compared() {
-        let field = Field { pattern: Pattern::parse(DEAR[0]), ..Field::usual("api_key", "Key", true) };
-        let problem = field.read(&"z".repeat(2000), &Usage::default()).unwrap_err();
+        let field = CredentialField {
+            pattern: Pattern::parse(EXPENSIVE_PATTERNS[0]),
+            ..CredentialField::with_defaults("api_key", "Key", true)
+        };
+        let problem = field.parse_value(&"z".repeat(2000), &FieldPlacement::default()).unwrap_err();
         assert!(
             problem.starts_with("is over 288 bytes") && problem.contains("too long for this app's pattern"),
             "{problem}"
         );
-        assert!(field.read(&"z".repeat(100), &Usage::default()).is_ok());
+        assert!(field.parse_value(&"z".repeat(100), &FieldPlacement::default()).is_ok());
         let variable = Variable {
             label: "X".into(),
             help: None,
             example: None,
-            pattern: Pattern::parse(DEAR[7]),
+            pattern: Pattern::parse(EXPENSIVE_PATTERNS[7]),
             default: None,
-            from: Origin::Person,
+            source: VariableSource::Person,
         };
-        assert!(variable.read(&"z".repeat(255)).is_ok(), "a variable is always short enough");
-        assert!(variable.read(&"z".repeat(256)).is_err());
+        assert!(variable.parse_value(&"z".repeat(255)).is_ok(), "a variable is always short enough");
+        assert!(variable.parse_value(&"z".repeat(256)).is_err());
     }
 
     #[test]
     fn a_stored_pattern_is_compiled_when_it_is_used() {
-        let pattern = Pattern::stored("[a-z]+");
+        let pattern = Pattern::from_stored("[a-z]+");
         assert!(pattern.compiled.get().is_none());
-        assert!(pattern.fits("abc") && !pattern.fits("1"));
-        assert!(!Pattern::stored("(").fits("("));
+        assert!(pattern.is_match("abc") && !pattern.is_match("1"));
+        assert!(!Pattern::from_stored("(").is_match("("));
     }
 
     #[test]
     fn a_pattern_fits_the_whole_value() {
         let pattern = Pattern::parse("a|b").unwrap();
-        assert!(pattern.fits("a") && pattern.fits("b"));
-        assert!(!pattern.fits("ab") && !pattern.fits("xa") && !pattern.fits("a\n"));
+        assert!(pattern.is_match("a") && pattern.is_match("b"));
+        assert!(!pattern.is_match("ab") && !pattern.is_match("xa") && !pattern.is_match("a\n"));
         assert!(Pattern::parse("(").is_none() && Pattern::parse(&"a".repeat(300)).is_none());
     }
 }

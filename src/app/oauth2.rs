@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::template::{AddressTemplate, Template, Values};
-use super::{OutboundMethod, Pointer, RequestError};
-use crate::egress::Address;
+use super::template::{Template, TemplateValues, UrlTemplate};
+use super::{JsonPointer, OutboundMethod, RequestError};
+use crate::egress::EgressUrl;
 
 /// How tokens are had.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Grant {
+pub enum GrantType {
     /// A person consents at the app (RFC 6749 4.1).
     AuthorizationCode,
     /// A client of the person's own speaks for itself (RFC 6749 4.4, or an app's own name for it).
@@ -22,46 +22,46 @@ pub enum Grant {
         grant_type: String,
     },
     /// A signed assertion is exchanged (RFC 7523 2.1).
-    ServiceAccount(KeyFileShape),
+    JwtBearer(KeyFileLayout),
 }
 
 /// Where things stand in a service account's key file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyFileShape {
+pub struct KeyFileLayout {
     /// Who signs.
-    pub issuer: Pointer,
+    pub issuer: JsonPointer,
     /// The private key, as PEM.
-    pub private_key: Pointer,
+    pub private_key: JsonPointer,
     /// The key's id.
-    pub key_id: Pointer,
+    pub key_id: JsonPointer,
 }
 
 /// Everything in which OAuth servers differ.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a way in which servers differ, by its own name")]
-pub struct OAuth2 {
+pub struct OAuthServer {
     /// How tokens are had.
-    pub grant: Grant,
+    pub grant_type: GrantType,
     /// Where its endpoints are.
-    pub endpoints: Endpoints,
+    pub endpoints: EndpointSource,
     /// How the client authenticates, if the definition says; otherwise discovery decides, then [`ClientAuth::Basic`].
     pub client_auth: Option<ClientAuth>,
     /// What a client's assertions are signed with, where the app wants something else than the key's usual.
-    pub assertion_alg: Option<Algorithm>,
+    pub assertion_alg: Option<SigningAlgorithm>,
     /// How it authenticates when refreshing, if that differs.
     pub refresh_client_auth: Option<ClientAuth>,
     /// How token requests are encoded.
-    pub body: BodyEncoding,
+    pub body_encoding: BodyEncoding,
     /// What separates scopes in requests (RFC 6749 3.3 says a space).
     pub scope_separator: String,
     /// Extra parameters of the authorize URL.
-    pub authorize_params: Params,
+    pub authorize_params: ParamTemplates,
     /// Extra parameters of the authorize URL where scopes are added to a connection.
-    pub more_scopes_params: Params,
+    pub more_scopes_params: ParamTemplates,
     /// Extra parameters of the code exchange, or of the only token request there is.
-    pub token_params: Params,
+    pub token_params: ParamTemplates,
     /// Extra parameters of a refresh.
-    pub refresh_params: Params,
+    pub refresh_params: ParamTemplates,
     /// Extra headers of token requests.
     pub token_headers: BTreeMap<String, String>,
     /// The parameter of the redirect that has the code (RFC 6749 4.1.2 says `code`).
@@ -85,9 +85,9 @@ pub struct OAuth2 {
     /// Whether a refresh repeats the scopes.
     pub send_scope_on_refresh: bool,
     /// What becomes of a refresh token when it is used.
-    pub rotation: Rotation,
+    pub rotation: RefreshTokenRotation,
     /// What a revocation kills and how it is asked for.
-    pub revoke: Revocation,
+    pub revoke: RevocationConfig,
     /// Life of an access token in seconds, where the answer does not say.
     pub access_token_lifetime: Option<i64>,
     /// Life of a refresh token in seconds from its issue, where the answer does not say.
@@ -97,19 +97,19 @@ pub struct OAuth2 {
     /// Seconds after the consent at which everything ends, however often it is refreshed.
     pub grant_lifetime: Option<i64>,
     /// Where things stand in token answers.
-    pub response: ResponseShape,
+    pub response: TokenResponseLayout,
     /// Further tokens that come in the same answer, by name.
-    pub tokens: BTreeMap<String, FurtherToken>,
+    pub tokens: BTreeMap<String, AdditionalToken>,
     /// Where a client is created, and what to enter there.
     pub client_help: Option<ClientHelp>,
     /// What a person should know before going to the app.
     pub connect_help: Vec<String>,
     /// How the app says that somebody else must consent first.
-    pub approval: Option<Approval>,
+    pub approval: Option<AdminApproval>,
 }
 
 /// Extra parameters: names and templates.
-pub type Params = BTreeMap<String, Template>;
+pub type ParamTemplates = BTreeMap<String, Template>;
 
 /// Where a client is created.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -124,7 +124,7 @@ pub struct ClientHelp {
 
 /// How the app says that an administrator must consent before a person can, and what to do then.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Approval {
+pub struct AdminApproval {
     /// What it answers then instead of a code: an `error`, or a word of its `error_description`.
     pub codes: Vec<String>,
     /// The page that tells an administrator how.
@@ -133,9 +133,9 @@ pub struct Approval {
     pub steps: Vec<String>,
 }
 
-impl Approval {
+impl AdminApproval {
     /// Whether an answer means it. A code counts as a whole word: a longer one that begins with it is another.
-    pub fn is_asked(&self, error: &str, description: Option<&str>) -> bool {
+    pub fn is_required(&self, error: &str, description: Option<&str>) -> bool {
         let parts = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '-' | '.');
         let words = description.into_iter().flat_map(|text| text.split(parts));
         [error].into_iter().chain(words).any(|word| self.codes.iter().any(|code| code.eq_ignore_ascii_case(word)))
@@ -144,24 +144,24 @@ impl Approval {
 
 /// Where an OAuth server's endpoints are: written down, or found at its issuer.
 #[derive(Debug, Clone)]
-pub enum Endpoints {
+pub enum EndpointSource {
     /// Written down.
     Fixed(Box<FixedEndpoints>),
     /// Found by discovery (RFC 8414, `OpenID` Connect Discovery 1.0).
-    Issuer(AddressTemplate),
+    Issuer(UrlTemplate),
 }
 
 /// Endpoints as a definition writes them down.
 #[derive(Debug, Clone)]
 pub struct FixedEndpoints {
     /// RFC 6749 3.1. Grants without a person have none.
-    pub authorize_url: Option<AddressTemplate>,
+    pub authorize_url: Option<UrlTemplate>,
     /// RFC 6749 3.2.
-    pub token_url: AddressTemplate,
+    pub token_url: UrlTemplate,
     /// Where refreshes go, if not to the token endpoint.
-    pub refresh_url: Option<AddressTemplate>,
+    pub refresh_url: Option<UrlTemplate>,
     /// RFC 7009, or the app's own.
-    pub revoke_url: Option<AddressTemplate>,
+    pub revoke_url: Option<UrlTemplate>,
     /// The issuer that these endpoints belong to, where the app names it in its answers (RFC 9207).
     pub issuer: Option<String>,
 }
@@ -187,7 +187,7 @@ pub enum ClientAuth {
 /// How a JWS is signed (RFC 7518 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum Algorithm {
+pub enum SigningAlgorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256.
     Rs256,
     /// RSASSA-PSS with SHA-256, MGF1 with SHA-256, and a salt of 32 bytes.
@@ -209,7 +209,7 @@ pub enum BodyEncoding {
 
 /// What becomes of a refresh token when it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Rotation {
+pub enum RefreshTokenRotation {
     /// It stays, and no other is issued.
     None,
     /// Another is issued, the used one goes on working.
@@ -221,7 +221,7 @@ pub enum Rotation {
     Strict,
 }
 
-impl Rotation {
+impl RefreshTokenRotation {
     /// Whether a refresh token may be presented a second time (for `Grace`: within its seconds).
     pub fn reuse_is_safe(&self) -> bool {
         !matches!(self, Self::Strict)
@@ -230,9 +230,9 @@ impl Rotation {
 
 /// What a revocation kills and how it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revocation {
+pub struct RevocationConfig {
     /// What dies.
-    pub kills: Kills,
+    pub effect: RevocationEffect,
     /// How it is asked for.
     pub style: RevokeStyle,
     /// Whether the client authenticates (RFC 7009 2.1 says so); some apps take the token alone.
@@ -242,22 +242,22 @@ pub struct Revocation {
     /// POST, or DELETE.
     pub method: OutboundMethod,
     /// How the request is encoded, where that differs from token requests.
-    pub body: Option<BodyEncoding>,
+    pub body_encoding: Option<BodyEncoding>,
     /// The parameters, instead of `token` and `token_type_hint`.
-    pub params: Option<Params>,
+    pub params: Option<ParamTemplates>,
     /// Extra headers.
     pub headers: BTreeMap<String, String>,
 }
 
-impl Default for Revocation {
+impl Default for RevocationConfig {
     fn default() -> Self {
         Self {
-            kills: Kills::Grant,
+            effect: RevocationEffect::Grant,
             style: RevokeStyle::Rfc7009,
             authenticate: true,
             client_auth: None,
             method: OutboundMethod::Post,
-            body: None,
+            body_encoding: None,
             params: None,
             headers: BTreeMap::new(),
         }
@@ -267,7 +267,7 @@ impl Default for Revocation {
 /// What dies with a revoked token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kills {
+pub enum RevocationEffect {
     /// That token alone.
     Token,
     /// Every token of the same account and client.
@@ -288,41 +288,41 @@ pub enum RevokeStyle {
 
 /// Where things stand in token answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResponseShape {
+pub struct TokenResponseLayout {
     /// Default `/access_token`.
-    pub access_token: Pointer,
+    pub access_token: JsonPointer,
     /// Default `/refresh_token`.
-    pub refresh_token: Pointer,
+    pub refresh_token: JsonPointer,
     /// Default `/expires_in`: seconds.
-    pub expires_in: Pointer,
+    pub expires_in: JsonPointer,
     /// What `expires_in` counts.
     pub expires_in_unit: LifetimeUnit,
     /// The end of the access token as a point in time, where the answer has that instead.
-    pub expires_at: Option<Pointer>,
+    pub expires_at: Option<JsonPointer>,
     /// The life of the refresh token in seconds, beside the members that are always looked at.
-    pub refresh_expires_in: Option<Pointer>,
+    pub refresh_expires_in: Option<JsonPointer>,
     /// What the life of the refresh token counts.
     pub refresh_expires_in_unit: LifetimeUnit,
     /// Default `/scope`.
-    pub scope: Pointer,
+    pub scope: JsonPointer,
     /// Default `/token_type`.
-    pub token_type: Pointer,
+    pub token_type: JsonPointer,
     /// What separates scopes in answers, where that differs from requests.
     pub scope_separator: Option<String>,
 }
 
-impl Default for ResponseShape {
+impl Default for TokenResponseLayout {
     fn default() -> Self {
         Self {
-            access_token: Pointer::fixed("/access_token"),
-            refresh_token: Pointer::fixed("/refresh_token"),
-            expires_in: Pointer::fixed("/expires_in"),
+            access_token: JsonPointer::from_static("/access_token"),
+            refresh_token: JsonPointer::from_static("/refresh_token"),
+            expires_in: JsonPointer::from_static("/expires_in"),
             expires_in_unit: LifetimeUnit::default(),
             expires_at: None,
             refresh_expires_in: None,
             refresh_expires_in_unit: LifetimeUnit::default(),
-            scope: Pointer::fixed("/scope"),
-            token_type: Pointer::fixed("/token_type"),
+            scope: JsonPointer::from_static("/scope"),
+            token_type: JsonPointer::from_static("/token_type"),
             scope_separator: None,
         }
     }
@@ -343,41 +343,41 @@ pub enum LifetimeUnit {
 
 /// A further token that comes in the answer to an authorization code: a user's beside a bot's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FurtherToken {
+pub struct AdditionalToken {
     /// Where it stands in that answer. In the answer to its refresh it stands where every token does.
-    pub response: ResponseShape,
+    pub response: TokenResponseLayout,
     /// The parameter of the authorize URL that asks for its scopes.
     pub scope_param: String,
     /// Where that answer says whose this token is.
-    pub account: Option<Pointer>,
+    pub account: Option<JsonPointer>,
 }
 
 /// An app's endpoints and what depends on them, once known.
 #[derive(Debug, Clone)]
-pub struct Resolved {
+pub struct ResolvedEndpoints {
     /// Where a person is sent to consent.
-    pub authorize_url: Option<Address>,
+    pub authorize_url: Option<EgressUrl>,
     /// Where codes are exchanged.
-    pub token_url: Address,
+    pub token_url: EgressUrl,
     /// Where refresh tokens are redeemed: the token endpoint, unless the app has another.
-    pub refresh_url: Address,
+    pub refresh_url: EgressUrl,
     /// Where tokens are revoked. It may have places for the token and the client's id.
-    pub revoke_url: Option<AddressTemplate>,
+    pub revoke_url: Option<UrlTemplate>,
     /// The issuer, exactly as it calls itself: what `iss` is compared with (RFC 9207).
     pub issuer: Option<String>,
     /// Whether it promises to send `iss` with every authorization response (RFC 9207 3).
-    pub iss_promised: bool,
+    pub iss_parameter_supported: bool,
     /// How the client authenticates.
     pub client_auth: ClientAuth,
     /// What its assertions are signed with, if that is not the key's usual.
-    pub assertion_alg: Option<Algorithm>,
+    pub assertion_alg: Option<SigningAlgorithm>,
     /// The request that tells whose account it is: the definition's, or the issuer's userinfo.
-    pub identity: Option<super::Identity>,
+    pub identity: Option<super::IdentityLookup>,
 }
 
-impl Endpoints {
+impl EndpointSource {
     /// The issuer, where the endpoints must be discovered.
-    pub fn issuer(&self) -> Option<&AddressTemplate> {
+    pub fn issuer(&self) -> Option<&UrlTemplate> {
         match self {
             Self::Issuer(issuer) => Some(issuer),
             Self::Fixed(_) => None,
@@ -385,7 +385,7 @@ impl Endpoints {
     }
 
     /// All addresses.
-    pub(super) fn addresses(&self) -> Vec<&AddressTemplate> {
+    pub(super) fn url_templates(&self) -> Vec<&UrlTemplate> {
         match self {
             Self::Issuer(issuer) => vec![issuer],
             Self::Fixed(fixed) => fixed
@@ -404,15 +404,19 @@ impl FixedEndpoints {
     ///
     /// # Errors
     /// A value that is missing or must not stand there.
-    pub(super) fn fill(&self, oauth2: &OAuth2, values: &Values) -> Result<Resolved, RequestError> {
+    pub(super) fn fill(
+        &self,
+        oauth2: &OAuthServer,
+        values: &TemplateValues,
+    ) -> Result<ResolvedEndpoints, RequestError> {
         let token_url = self.token_url.fill(values)?;
-        Ok(Resolved {
+        Ok(ResolvedEndpoints {
             authorize_url: self.authorize_url.as_ref().map(|url| url.fill(values)).transpose()?,
             refresh_url: self.refresh_url.as_ref().map_or_else(|| Ok(token_url.clone()), |url| url.fill(values))?,
             token_url,
             revoke_url: self.revoke_url.clone(),
             issuer: self.issuer.clone(),
-            iss_promised: false,
+            iss_parameter_supported: false,
             client_auth: oauth2.client_auth.unwrap_or(ClientAuth::Basic),
             assertion_alg: oauth2.assertion_alg,
             identity: None,
@@ -420,26 +424,26 @@ impl FixedEndpoints {
     }
 }
 
-impl OAuth2 {
+impl OAuthServer {
     /// Whether new tokens are had without a refresh token: by presenting what the person entered once more.
-    pub fn mints(&self) -> bool {
-        self.grant != Grant::AuthorizationCode
+    pub fn issues_tokens(&self) -> bool {
+        self.grant_type != GrantType::AuthorizationCode
     }
 
     /// What is sent as `redirect_uri`: the address, or the name that the app knows it by.
     ///
     /// # Errors
     /// The name is not known, or could be an address: a code goes nowhere else.
-    pub fn redirect_uri(&self, address: &str, values: &Values) -> Result<String, RequestError> {
+    pub fn redirect_uri(&self, address: &str, values: &TemplateValues) -> Result<String, RequestError> {
         let Some(name) = &self.redirect_name else { return Ok(address.to_owned()) };
         let filled = name.fill(values)?;
         let is_name = !filled.is_empty() && filled.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b));
-        let place = || name.places().next().unwrap_or("redirect_uri").to_owned();
-        if is_name { Ok(filled) } else { Err(RequestError::Value(place())) }
+        let place = || name.placeholders().next().unwrap_or("redirect_uri").to_owned();
+        if is_name { Ok(filled) } else { Err(RequestError::InvalidValue(place())) }
     }
 
     /// The scopes of a request that are one token's, without its name: the first token's for `None`.
-    pub fn scopes_of(&self, token: Option<&str>, scopes: &[String]) -> Vec<String> {
+    pub fn scopes_for_token(&self, token: Option<&str>, scopes: &[String]) -> Vec<String> {
         let further = |scope: &str| {
             let (name, rest) = scope.split_once(':')?;
             self.tokens.contains_key(name).then(|| (name.to_owned(), rest.to_owned()))

@@ -5,7 +5,7 @@
 //! in a host. Shape errors come one at a time; all others together.
 
 mod events;
-mod pasted;
+mod manual;
 mod requests;
 mod rules;
 mod server;
@@ -16,23 +16,23 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use super::{App, AppId, Definition, Kind, Limits, Origin, Scope, Variable, WayId};
-use crate::egress::Egress;
+use super::{App, AppId, AppScope, AuthMethod, AuthMethodId, CredentialKind, Limits, Variable, VariableSource};
+use crate::egress::EgressPolicy;
 
-use rules::LONGEST_TEXT;
+use rules::MAX_TEXT_LENGTH;
 use shape::{
-    OneOrMany, RawApp, RawAuth, RawCheck, RawErrors, RawIdentity, RawLimits, RawNothingShared, RawRequest, RawScope,
-    ScopeEntry,
+    OneOrMany, RawApp, RawAuthMethod, RawErrors, RawIdentity, RawLimits, RawNothingShared, RawProbe, RawRequest,
+    RawScope, RawScopeEntry,
 };
 
 /// The largest definition, in bytes.
-const LARGEST: usize = 64 * 1024;
+const MAX_DEFINITION_BYTES: usize = 64 * 1024;
 
 /// Complaints about one definition, at most: whoever reads a hundred has enough to do.
-const MOST_COMPLAINTS: usize = 100;
+const MAX_PROBLEMS: usize = 100;
 
 /// Ways to connect one app, at most.
-const MOST_WAYS: usize = 10;
+const MAX_AUTH_METHODS: usize = 10;
 
 /// What an id looks like, for people.
 pub(super) const ID_RULE: &str =
@@ -40,7 +40,7 @@ pub(super) const ID_RULE: &str =
 
 /// What is wrong with one field of a definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FieldError {
+pub struct FieldProblem {
     /// The field's path, such as `auth.token_url`; `.` is the whole.
     pub field: String,
     /// What is wrong and what to do.
@@ -49,9 +49,9 @@ pub struct FieldError {
 
 /// Which rules a definition is read under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rules {
+enum ReadMode {
     /// The format's.
-    Format,
+    Catalogue,
     /// Also those that keep a workspace's definition cheap.
     New,
     /// It was read before it was stored: what costs time and can't have changed is not checked again.
@@ -62,16 +62,16 @@ enum Rules {
 ///
 /// # Errors
 /// Every field that is wrong.
-pub fn read(json: &str, egress: Egress) -> Result<Definition, Vec<FieldError>> {
-    read_under(json, egress, Rules::Format)
+pub fn read_definition(json: &str, egress: EgressPolicy) -> Result<App, Vec<FieldProblem>> {
+    read_definition_in_mode(json, egress, ReadMode::Catalogue)
 }
 
 /// Reads a definition that a workspace is about to store. It must be cheap to read and to use, too.
 ///
 /// # Errors
 /// Every field that is wrong.
-pub fn read_new(json: &str, egress: Egress) -> Result<Definition, Vec<FieldError>> {
-    read_under(json, egress, Rules::New)
+pub fn read_new_definition(json: &str, egress: EgressPolicy) -> Result<App, Vec<FieldProblem>> {
+    read_definition_in_mode(json, egress, ReadMode::New)
 }
 
 /// Reads a definition that was read before it was stored. Its patterns are compiled when they are used first. The limits
@@ -79,74 +79,74 @@ pub fn read_new(json: &str, egress: Egress) -> Result<Definition, Vec<FieldError
 ///
 /// # Errors
 /// Every field that is wrong.
-pub fn read_stored(json: &str, egress: Egress) -> Result<Definition, Vec<FieldError>> {
-    read_under(json, egress, Rules::Stored)
+pub fn read_stored_definition(json: &str, egress: EgressPolicy) -> Result<App, Vec<FieldProblem>> {
+    read_definition_in_mode(json, egress, ReadMode::Stored)
 }
 
-fn read_under(json: &str, egress: Egress, rules: Rules) -> Result<Definition, Vec<FieldError>> {
+fn read_definition_in_mode(json: &str, egress: EgressPolicy, rules: ReadMode) -> Result<App, Vec<FieldProblem>> {
     let raw = shape::parse(json).map_err(|problem| vec![problem])?;
-    let mut problems = Problems { egress, rules, pattern_bytes: 0, found: Vec::new() };
-    let definition = problems.definition(raw);
-    match definition {
-        Some(definition) if problems.found.is_empty() => Ok(definition),
-        _ => Err(problems.found),
+    let mut problems = DefinitionReader { egress, mode: rules, pattern_bytes: 0, problems: Vec::new() };
+    let app = problems.read_app(raw);
+    match app {
+        Some(app) if problems.problems.is_empty() => Ok(app),
+        _ => Err(problems.problems),
     }
 }
 
 /// Collects what is wrong on the way. Each method answers `None` where it complained.
-struct Problems {
-    egress: Egress,
-    rules: Rules,
+struct DefinitionReader {
+    egress: EgressPolicy,
+    mode: ReadMode,
     /// What all patterns take when compiled.
     pattern_bytes: usize,
-    found: Vec<FieldError>,
+    problems: Vec<FieldProblem>,
 }
 
 /// What all ways of an app have in common.
-struct Common {
+struct SharedMembers {
     id: AppId,
     name: String,
     deprecated: Option<String>,
     client_family: Option<String>,
     variables: BTreeMap<String, Variable>,
-    scopes: Vec<ScopeEntry>,
+    scopes: Vec<RawScopeEntry>,
     identity: Option<RawIdentity>,
-    check: Option<RawCheck>,
+    check: Option<RawProbe>,
     nothing_shared: Option<RawNothingShared>,
     request: Option<RawRequest>,
     errors: Option<RawErrors>,
     limits: Option<RawLimits>,
 }
 
-impl Problems {
+impl DefinitionReader {
     /// One complaint per field and problem: what several ways share is read for each of them.
-    fn add(&mut self, field: &str, problem: impl Into<String>) {
-        let error = FieldError { field: field.to_owned(), problem: problem.into() };
-        if self.found.len() < MOST_COMPLAINTS && !self.found.contains(&error) {
-            self.found.push(error);
+    fn add_problem(&mut self, field: &str, problem: impl Into<String>) {
+        let error = FieldProblem { field: field.to_owned(), problem: problem.into() };
+        if self.problems.len() < MAX_PROBLEMS && !self.problems.contains(&error) {
+            self.problems.push(error);
         }
     }
 
-    fn definition(&mut self, raw: RawApp) -> Option<Definition> {
+    fn read_app(&mut self, raw: RawApp) -> Option<App> {
         let id = AppId::parse(&raw.id);
         if id.is_none() {
-            self.add("id", ID_RULE);
+            self.add_problem("id", ID_RULE);
         }
         if raw.client_family.as_deref().is_some_and(|family| AppId::parse(family).is_none()) {
-            self.add("client_family", ID_RULE);
+            self.add_problem("client_family", ID_RULE);
         }
-        self.text("name", &raw.name, 100);
-        self.texts("categories", &raw.categories);
-        self.optional_link("docs", raw.docs.as_deref());
-        self.entries("sources", raw.sources.len());
+        self.check_text("name", &raw.name, 100);
+        self.check_texts("categories", &raw.categories);
+        self.check_optional_link("docs", raw.docs.as_deref());
+        self.check_entry_count("sources", raw.sources.len());
         for (at, source) in raw.sources.iter().enumerate() {
-            self.link(&format!("sources[{at}]"), source);
+            self.check_link(&format!("sources[{at}]"), source);
         }
-        self.sentences("unverified", &raw.unverified);
-        self.optional_text("deprecated", raw.deprecated.as_deref());
-        let events = raw.events.and_then(|events| self.events(events));
-        let variables = self.variables(raw.variables);
-        let shared = Common {
+        self.check_sentences("unverified", &raw.unverified);
+        self.check_optional_text("deprecated", raw.deprecated.as_deref());
+        let events = raw.events.and_then(|events| self.read_events(events));
+        let variables = self.read_variables(raw.variables);
+        let shared = SharedMembers {
             // A definition whose id is wrong is read on, so that all complaints come at once.
             id: id.clone().or_else(|| AppId::parse("unknown"))?,
             name: raw.name.clone(),
@@ -161,8 +161,8 @@ impl Problems {
             errors: raw.errors,
             limits: raw.limits,
         };
-        let ways = self.ways(&shared, raw.auth.ways, raw.auth.listed)?;
-        Some(Definition {
+        let ways = self.read_auth_methods(&shared, raw.auth.methods, raw.auth.is_list)?;
+        Some(App {
             id: id?,
             name: raw.name,
             categories: raw.categories,
@@ -170,46 +170,57 @@ impl Problems {
             sources: raw.sources,
             unverified: raw.unverified,
             events,
-            ways,
+            auth_methods: ways,
         })
     }
 
-    fn ways(&mut self, shared: &Common, raw: Vec<RawAuth>, listed: bool) -> Option<Vec<Rc<App>>> {
-        if raw.is_empty() || raw.len() > MOST_WAYS {
-            self.add("auth", format!("needs 1 to {MOST_WAYS} ways to connect"));
+    fn read_auth_methods(
+        &mut self,
+        shared: &SharedMembers,
+        raw: Vec<RawAuthMethod>,
+        listed: bool,
+    ) -> Option<Vec<Rc<AuthMethod>>> {
+        if raw.is_empty() || raw.len() > MAX_AUTH_METHODS {
+            self.add_problem("auth", format!("needs 1 to {MAX_AUTH_METHODS} ways to connect"));
             return None;
         }
-        let mut ways: Vec<Option<Rc<App>>> = Vec::new();
-        let mut ids: Vec<WayId> = Vec::new();
+        let mut ways: Vec<Option<Rc<AuthMethod>>> = Vec::new();
+        let mut ids: Vec<AuthMethodId> = Vec::new();
         let mut consented = false;
         for (at, one) in raw.into_iter().enumerate() {
             let path = if listed { format!("auth[{at}]") } else { "auth".to_owned() };
-            let id = WayId::parse(one.id.as_deref().unwrap_or(one.r#type.as_str()));
+            let id = AuthMethodId::parse(one.id.as_deref().unwrap_or(one.r#type.as_str()));
             match &id {
-                None => self.add(&format!("{path}.id"), ID_RULE),
+                None => self.add_problem(&format!("{path}.id"), ID_RULE),
                 Some(id) if ids.contains(id) => {
-                    self.add(&format!("{path}.id"), "is another way's id already; give each its own");
+                    self.add_problem(&format!("{path}.id"), "is another way's id already; give each its own");
                 }
                 Some(id) => ids.push(id.clone()),
             }
-            let further = consented && one.r#type == Kind::OAuth2;
-            consented |= one.r#type == Kind::OAuth2;
-            let way = self.way(shared, &path, id, one).map(|mut way| {
+            let further = consented && one.r#type == CredentialKind::OAuth2;
+            consented |= one.r#type == CredentialKind::OAuth2;
+            let auth_method = self.read_auth_method(shared, &path, id, one).map(|mut auth_method| {
                 if further {
-                    way.registration = format!("{}:{}", shared.id, way.way);
+                    auth_method.registration = format!("{}:{}", shared.id, auth_method.method_id);
                 }
-                Rc::new(way)
+                Rc::new(auth_method)
             });
-            ways.push(way);
+            ways.push(auth_method);
         }
         ways.into_iter().collect()
     }
 
-    fn way(&mut self, shared: &Common, path: &str, id: Option<WayId>, mut raw: RawAuth) -> Option<App> {
+    fn read_auth_method(
+        &mut self,
+        shared: &SharedMembers,
+        path: &str,
+        id: Option<AuthMethodId>,
+        mut raw: RawAuthMethod,
+    ) -> Option<AuthMethod> {
         let kind = raw.r#type;
-        self.optional_text(&format!("{path}.name"), raw.name.as_deref());
-        self.optional_text(&format!("{path}.deprecated"), raw.deprecated.as_deref());
-        self.only_fitting(path, &raw);
+        self.check_optional_text(&format!("{path}.name"), raw.name.as_deref());
+        self.check_optional_text(&format!("{path}.deprecated"), raw.deprecated.as_deref());
+        self.check_members_fit_type(path, &raw);
         let own = |present: bool, member: &str| if present { format!("{path}.{member}") } else { member.to_owned() };
         let scopes_at = own(raw.scopes.is_some(), "scopes");
         let scopes = raw.scopes.take().unwrap_or_else(|| shared.scopes.clone());
@@ -226,29 +237,33 @@ impl Problems {
         let limits_at = own(raw.limits.is_some(), "limits");
         let limits = raw.limits.take().or_else(|| shared.limits.clone()).unwrap_or_default();
 
-        let fields = self.fields(path, &mut raw);
+        let fields = self.read_fields(path, &mut raw);
         for field in fields.iter().filter(|field| shared.variables.contains_key(&field.id)) {
-            self.add(&format!("{path}.fields"), format!("has a field {}, which is a variable's name, too", field.id));
+            self.add_problem(
+                &format!("{path}.fields"),
+                format!("has a field {}, which is a variable's name, too", field.id),
+            );
         }
-        let known = rules::Known { variables: &shared.variables, fields: &fields, kind };
-        let oauth2 = if kind.has_tokens() { Some(self.server(path, &mut raw, &known)) } else { None };
+        let context = rules::TemplateContext { variables: &shared.variables, fields: &fields, kind };
+        let oauth2 =
+            if kind.uses_oauth_server() { Some(self.read_oauth_server(path, &mut raw, &context)) } else { None };
         let separator = oauth2.as_ref().and_then(Option::as_ref).map_or(" ", |oauth2| &oauth2.scope_separator);
-        let scopes = self.scopes(&scopes_at, scopes, separator);
-        let identity = identity.map(|identity| self.identity(&identity_at, identity, &known));
-        let check = check.map(|check| self.probe(&check_at, check, &known));
-        let nothing_shared = nothing_shared.map(|raw| self.nothing_shared(&shared_at, raw, &known));
-        let request = self.request(&request_at, request, (&raw.header, &raw.query), &known);
-        let errors = self.errors(&errors_at, errors);
-        let limits = self.limits(&limits_at, limits);
-        let mut app = App {
-            id: shared.id.clone(),
-            name: shared.name.clone(),
-            way: id?,
-            way_name: raw.name,
+        let scopes = self.read_scopes(&scopes_at, scopes, separator);
+        let identity = identity.map(|identity| self.read_identity(&identity_at, identity, &context));
+        let check = check.map(|check| self.read_probe(&check_at, check, &context));
+        let nothing_shared = nothing_shared.map(|raw| self.read_nothing_shared(&shared_at, raw, &context));
+        let request = self.read_request(&request_at, request, (&raw.header, &raw.query), &context);
+        let errors = self.read_error_table(&errors_at, errors);
+        let limits = self.read_limits(&limits_at, limits);
+        let mut auth_method = AuthMethod {
+            app_id: shared.id.clone(),
+            app_name: shared.name.clone(),
+            method_id: id?,
+            method_name: raw.name,
             kind,
             deprecated: raw.deprecated.or_else(|| shared.deprecated.clone()),
             variables: Rc::default(),
-            oauth2: match oauth2 {
+            oauth_server: match oauth2 {
                 None => None,
                 Some(server) => Some(server?),
             },
@@ -270,126 +285,149 @@ impl Problems {
             errors: errors?,
             limits,
             client_family: shared.client_family.clone(),
-            custom: false,
+            is_custom: false,
             registration: shared.client_family.clone().unwrap_or_else(|| shared.id.to_string()),
         };
-        app.variables = Rc::new(used(&app, &shared.variables));
-        self.untold(path, &app);
-        Some(app)
+        auth_method.variables = Rc::new(used_variables(&auth_method, &shared.variables));
+        self.check_variable_sources(path, &auth_method);
+        Some(auth_method)
     }
 
     /// A variable that this way's app has no occasion to tell would be missing at every use.
-    fn untold(&mut self, path: &str, app: &App) {
-        let probed = app.identity.as_ref().map_or(app.issuer().is_some(), |identity| identity.probe.is_some());
-        for (name, variable) in app.variables.iter() {
-            let told = match variable.from {
-                Origin::Person | Origin::Client => true,
-                Origin::Token(_) => app.kind.has_tokens(),
-                Origin::Callback(_) => app.kind == Kind::OAuth2,
-                Origin::Identity(_) => probed,
+    fn check_variable_sources(&mut self, path: &str, auth_method: &AuthMethod) {
+        let probed =
+            auth_method.identity.as_ref().map_or(auth_method.issuer().is_some(), |identity| identity.probe.is_some());
+        for (name, variable) in auth_method.variables.iter() {
+            let told = match variable.source {
+                VariableSource::Person | VariableSource::Client => true,
+                VariableSource::Token(_) => auth_method.kind.uses_oauth_server(),
+                VariableSource::Callback(_) => auth_method.kind == CredentialKind::OAuth2,
+                VariableSource::Identity(_) => probed,
             };
             if !told {
                 let problem = format!("needs {name}, which the app never tells on this way; let it come from person");
-                self.add(path, problem);
+                self.add_problem(path, problem);
             }
         }
-        let asking = app.identity.iter().flat_map(super::Identity::probes).flat_map(|probe| probe.url.places());
+        let asking = auth_method
+            .identity
+            .iter()
+            .flat_map(super::IdentityLookup::probes)
+            .flat_map(|probe| probe.url.placeholders());
         for name in asking {
-            let told = app.variables.get(name).is_some_and(|variable| matches!(variable.from, Origin::Identity(_)));
+            let told = auth_method
+                .variables
+                .get(name)
+                .is_some_and(|variable| matches!(variable.source, VariableSource::Identity(_)));
             if told || name == "account_id" {
-                self.add("identity.url", format!("has a place for {name}, which only its answer tells; remove it"));
+                self.add_problem(
+                    "identity.url",
+                    format!("has a place for {name}, which only its answer tells; remove it"),
+                );
             }
         }
     }
 
-    fn scopes(&mut self, at: &str, raw: Vec<ScopeEntry>, separator: &str) -> Vec<Scope> {
-        self.entries(at, raw.len());
-        let mut scopes: Vec<Scope> = Vec::new();
+    fn read_scopes(&mut self, at: &str, raw: Vec<RawScopeEntry>, separator: &str) -> Vec<AppScope> {
+        self.check_entry_count(at, raw.len());
+        let mut scopes: Vec<AppScope> = Vec::new();
         let mut seen = BTreeSet::new();
-        for (index, ScopeEntry(raw)) in raw.into_iter().enumerate() {
+        for (index, RawScopeEntry(raw)) in raw.into_iter().enumerate() {
             let field = format!("{at}[{index}]");
             let RawScope { id, description, required, default, includes, sensitive, answered } = raw;
             if id.is_empty() || id.len() > 256 || id.contains(separator) || !id.bytes().all(|b| b.is_ascii_graphic()) {
-                self.add(&field, "must be 1 to 256 visible ASCII characters without the scope separator");
+                self.add_problem(&field, "must be 1 to 256 visible ASCII characters without the scope separator");
             }
             if !seen.insert(id.clone()) {
-                self.add(&field, "stands here twice; remove one");
+                self.add_problem(&field, "stands here twice; remove one");
             }
-            self.optional_text(&format!("{field}.description"), description.as_deref());
-            self.optional_text(&format!("{field}.sensitive"), sensitive.as_deref());
-            scopes.push(Scope { id, description, required, default, includes, sensitive, answered });
+            self.check_optional_text(&format!("{field}.description"), description.as_deref());
+            self.check_optional_text(&format!("{field}.sensitive"), sensitive.as_deref());
+            scopes.push(AppScope { id, description, required, default, includes, sensitive, answered });
         }
         scopes
     }
 
-    fn limits(&mut self, at: &str, raw: RawLimits) -> Limits {
+    fn read_limits(&mut self, at: &str, raw: RawLimits) -> Limits {
         if raw.grants_per_account.is_some_and(|most| !(1..=1_000_000).contains(&most)) {
-            self.add(&format!("{at}.grants_per_account"), "must be a number from 1 to a million");
+            self.add_problem(&format!("{at}.grants_per_account"), "must be a number from 1 to a million");
         }
-        self.optional_text(&format!("{at}.one_per_account"), raw.one_per_account.as_deref());
-        self.sentences(&format!("{at}.notes"), &raw.notes);
+        self.check_optional_text(&format!("{at}.one_per_account"), raw.one_per_account.as_deref());
+        self.check_sentences(&format!("{at}.notes"), &raw.notes);
         Limits { grants_per_account: raw.grants_per_account, one_per_account: raw.one_per_account, notes: raw.notes }
     }
 
-    fn pointers(&mut self, field: &str, texts: &OneOrMany) -> Option<Vec<super::Pointer>> {
+    fn read_pointers(&mut self, field: &str, texts: &OneOrMany) -> Option<Vec<super::JsonPointer>> {
         if texts.0.is_empty() {
-            self.add(field, "needs at least one JSON pointer");
+            self.add_problem(field, "needs at least one JSON pointer");
         }
-        let pointers: Vec<_> = texts.0.iter().map(|text| self.pointer(field, text)).collect();
+        let pointers: Vec<_> = texts.0.iter().map(|text| self.read_pointer(field, text)).collect();
         pointers.into_iter().collect()
     }
 }
 
 /// The variables that one way's addresses, headers and parameters have places for.
-fn used(app: &App, variables: &BTreeMap<String, Variable>) -> BTreeMap<String, Variable> {
-    let mut places: Vec<&str> = app.request.places().collect();
-    if let Some(oauth2) = &app.oauth2 {
-        places.extend(oauth2.endpoints.addresses().into_iter().flat_map(super::AddressTemplate::places));
+fn used_variables(auth_method: &AuthMethod, variables: &BTreeMap<String, Variable>) -> BTreeMap<String, Variable> {
+    let mut places: Vec<&str> = auth_method.request.placeholders().collect();
+    if let Some(oauth2) = &auth_method.oauth_server {
+        places.extend(oauth2.endpoints.url_templates().into_iter().flat_map(super::UrlTemplate::placeholders));
         let revoke = oauth2.revoke.params.iter().flat_map(BTreeMap::values);
         let params =
             [&oauth2.authorize_params, &oauth2.more_scopes_params, &oauth2.token_params, &oauth2.refresh_params];
         let templates = params.into_iter().flat_map(BTreeMap::values).chain(revoke);
-        places.extend(templates.chain(&oauth2.redirect_name).flat_map(super::Template::places));
+        places.extend(templates.chain(&oauth2.redirect_name).flat_map(super::Template::placeholders));
     }
-    for probe in app.probes() {
-        places.extend(probe.url.places());
-        places.extend(probe.headers.values().flat_map(super::Template::places));
+    for probe in auth_method.probes() {
+        places.extend(probe.url.placeholders());
+        places.extend(probe.headers.values().flat_map(super::Template::placeholders));
     }
-    if let Some(identity) = &app.identity {
-        places
-            .extend(identity.account.id.iter().chain(&identity.account.label).flat_map(super::AnswerTemplate::places));
-        places.extend(identity.named_by.iter().flat_map(|named| &named.label).flat_map(super::AnswerTemplate::places));
+    if let Some(identity) = &auth_method.identity {
+        places.extend(
+            identity
+                .account
+                .id
+                .iter()
+                .chain(&identity.account.label)
+                .flat_map(super::ResponseTextTemplate::placeholders),
+        );
+        places.extend(
+            identity.named_by.iter().flat_map(|named| &named.label).flat_map(super::ResponseTextTemplate::placeholders),
+        );
     }
     variables
         .iter()
         .filter(|(name, _)| places.contains(&name.as_str()))
-        .map(|(name, variable)| (name.clone(), asked_of(app.kind, variable)))
+        .map(|(name, variable)| (name.clone(), variable_for_kind(auth_method.kind, variable)))
         .collect()
 }
 
 /// Where there is no client to set a variable together with, the person who connects gives it.
-fn asked_of(kind: Kind, variable: &Variable) -> Variable {
-    let from = if kind.is_pasted() && variable.from == Origin::Client { Origin::Person } else { variable.from.clone() };
-    Variable { from, ..variable.clone() }
+fn variable_for_kind(kind: CredentialKind, variable: &Variable) -> Variable {
+    let from = if kind.is_manual() && variable.source == VariableSource::Client {
+        VariableSource::Person
+    } else {
+        variable.source.clone()
+    };
+    Variable { source: from, ..variable.clone() }
 }
 
-impl Problems {
-    fn optional_text(&mut self, field: &str, text: Option<&str>) {
+impl DefinitionReader {
+    fn check_optional_text(&mut self, field: &str, text: Option<&str>) {
         if let Some(text) = text {
-            self.text(field, text, LONGEST_TEXT);
+            self.check_text(field, text, MAX_TEXT_LENGTH);
         }
     }
 
-    fn optional_link(&mut self, field: &str, link: Option<&str>) {
+    fn check_optional_link(&mut self, field: &str, link: Option<&str>) {
         if let Some(link) = link {
-            self.link(field, link);
+            self.check_link(field, link);
         }
     }
 
-    fn sentences(&mut self, field: &str, sentences: &[String]) {
-        self.entries(field, sentences.len());
+    fn check_sentences(&mut self, field: &str, sentences: &[String]) {
+        self.check_entry_count(field, sentences.len());
         for (at, sentence) in sentences.iter().enumerate() {
-            self.text(&format!("{field}[{at}]"), sentence, LONGEST_TEXT);
+            self.check_text(&format!("{field}[{at}]"), sentence, MAX_TEXT_LENGTH);
         }
     }
 }

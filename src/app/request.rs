@@ -10,9 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Pointer;
-use super::template::{AddressTemplate, Template, Values};
-use crate::egress::{Address, AddressError};
+use super::JsonPointer;
+use super::template::{Template, TemplateValues, UrlTemplate};
+use crate::egress::{EgressUrl, EgressUrlError};
 use crate::secret::Secret;
 
 /// The methods that requests to apps have.
@@ -31,22 +31,22 @@ pub enum OutboundMethod {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestError {
     /// Nothing is known for a place.
-    Missing(String),
+    MissingValue(String),
     /// The value must not stand there.
-    Value(String),
+    InvalidValue(String),
     /// The filled address does not pass the guard.
-    Address(AddressError),
+    InvalidUrl(EgressUrlError),
     /// The credential was not given for this address.
-    Destination,
+    DestinationNotAllowed,
 }
 
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing(name) => write!(f, "needs a value for {name}"),
-            Self::Value(name) => write!(f, "has a value for {name} that can't stand in an address"),
-            Self::Address(problem) => problem.fmt(f),
-            Self::Destination => f.write_str("is not one that the credential was given for"),
+            Self::MissingValue(name) => write!(f, "needs a value for {name}"),
+            Self::InvalidValue(name) => write!(f, "has a value for {name} that can't stand in an address"),
+            Self::InvalidUrl(problem) => problem.fmt(f),
+            Self::DestinationNotAllowed => f.write_str("is not one that the credential was given for"),
         }
     }
 }
@@ -55,9 +55,9 @@ impl std::error::Error for RequestError {}
 
 /// How a credential is sent in requests to the app.
 #[derive(Debug, Clone)]
-pub struct RequestShape {
+pub struct RequestTemplate {
     /// The address that the app's API paths are relative to.
-    pub base_url: Option<AddressTemplate>,
+    pub base_url: Option<UrlTemplate>,
     /// Header names and templates.
     pub headers: BTreeMap<String, Template>,
     /// Parameters of every request.
@@ -69,7 +69,7 @@ pub struct RequestShape {
 /// A request shape with everything filled in. All of it is secret.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AppRequest"))]
-pub struct Dressed {
+pub struct PreparedRequest {
     /// To be sent along; as a rule they carry the credential.
     pub headers: BTreeMap<String, String>,
     /// Parameters.
@@ -79,30 +79,30 @@ pub struct Dressed {
     pub base_url: Option<String>,
 }
 
-impl fmt::Debug for Dressed {
+impl fmt::Debug for PreparedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Dressed([redacted])")
     }
 }
 
-impl RequestShape {
+impl RequestTemplate {
     /// The shape with everything filled in.
     ///
     /// # Errors
     /// A value that is missing or must not stand there.
-    pub fn dress(&self, values: &Values) -> Result<Dressed, RequestError> {
+    pub fn prepare(&self, values: &TemplateValues) -> Result<PreparedRequest, RequestError> {
         let base_url = self.base_url.as_ref().map(|url| url.fill(values)).transpose()?;
-        Ok(Dressed {
-            headers: self.filled_headers(values, |_| true)?,
-            query: fill_all(&self.query, values)?,
+        Ok(PreparedRequest {
+            headers: self.fill_headers(values, |_| true)?,
+            query: fill_templates(&self.query, values)?,
             base_url: base_url.map(|url| url.as_str().to_owned()),
         })
     }
 
     /// Headers that carry the credential, as far as they are wanted.
-    pub(crate) fn filled_headers(
+    pub(crate) fn fill_headers(
         &self,
-        values: &Values,
+        values: &TemplateValues,
         wanted: impl Fn(&Template) -> bool,
     ) -> Result<BTreeMap<String, String>, RequestError> {
         let fill = |(name, template): (&String, &Template)| Ok((name.clone(), template.fill(values)?));
@@ -114,31 +114,31 @@ impl RequestShape {
         }
         // Else the app would take what is behind it for the password (RFC 7617, 2).
         if let Some((username, _)) = &self.basic
-            && let Some(place) = username.place_of(values, |value| value.contains(':'))
+            && let Some(place) = username.find_placeholder(values, |value| value.contains(':'))
         {
-            return Err(RequestError::Value(place.to_owned()));
+            return Err(RequestError::InvalidValue(place.to_owned()));
         }
         let unfit = |value: &str| !value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
         match headers.iter().find(|(_, value)| unfit(value)) {
             Some((name, _)) => {
-                let place = self.headers.get(name).and_then(|template| template.place_of(values, unfit));
-                Err(RequestError::Value(place.unwrap_or(name).to_owned()))
+                let place = self.headers.get(name).and_then(|template| template.find_placeholder(values, unfit));
+                Err(RequestError::InvalidValue(place.unwrap_or(name).to_owned()))
             }
             None => Ok(headers),
         }
     }
 
-    pub(super) fn places(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn placeholders(&self) -> impl Iterator<Item = &str> {
         let pair = self.basic.iter().flat_map(|(username, password)| [username, password]);
         let templates = self.headers.values().chain(self.query.values()).chain(pair);
-        templates.flat_map(Template::places).chain(self.base_url.iter().flat_map(AddressTemplate::places))
+        templates.flat_map(Template::placeholders).chain(self.base_url.iter().flat_map(UrlTemplate::placeholders))
     }
 }
 
 /// A map of templates with all places filled.
-pub(crate) fn fill_all(
+pub(crate) fn fill_templates(
     templates: &BTreeMap<String, Template>,
-    values: &Values,
+    values: &TemplateValues,
 ) -> Result<BTreeMap<String, String>, RequestError> {
     templates.iter().map(|(name, template)| Ok((name.clone(), template.fill(values)?))).collect()
 }
@@ -149,7 +149,7 @@ pub struct Probe {
     /// GET unless the definition says POST.
     pub method: OutboundMethod,
     /// Where.
-    pub url: AddressTemplate,
+    pub url: UrlTemplate,
     /// Headers beside those of the request shape.
     pub headers: BTreeMap<String, Template>,
     /// The body, as it stands.
@@ -174,35 +174,35 @@ pub enum StatusMeaning {
 
 /// How it is known that a credential works and yet sees nothing, because nobody shared anything with it.
 #[derive(Debug, Clone)]
-pub struct NothingShared {
+pub struct NothingSharedCheck {
     /// The request that lists what it sees.
     pub probe: Probe,
     /// Where the list stands in the answer. An empty one means that nothing was shared.
-    pub at: Pointer,
+    pub list: JsonPointer,
     /// What that means and what to do, for a person.
-    pub say: String,
+    pub message: String,
 }
 
 /// How it is known whose account a credential is for.
 #[derive(Debug, Clone)]
-pub struct Identity {
+pub struct IdentityLookup {
     /// The request that tells; `None` where the token answer does.
     pub probe: Option<Probe>,
     /// Where the account stands in the answer.
-    pub account: AccountShape,
+    pub account: AccountLayout,
     /// Where the answer names what was granted.
     pub scopes: Option<ScopesHeader>,
     /// What else may tell a label, where the token answer tells the account.
-    pub named_by: Option<NamedBy>,
+    pub named_by: Option<LabelLookup>,
 }
 
 /// A request for an account's label alone: whose account it is, is known without it.
 #[derive(Debug, Clone)]
-pub struct NamedBy {
+pub struct LabelLookup {
     /// The request.
     pub probe: Probe,
     /// What a person recognises; the first whose parts are all present.
-    pub label: Vec<AnswerTemplate>,
+    pub label: Vec<ResponseTextTemplate>,
 }
 
 /// A header of an answer that names the scopes of the credential that asked.
@@ -216,38 +216,39 @@ pub struct ScopesHeader {
 
 /// Where an account's id and label stand in an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccountShape {
+pub struct AccountLayout {
     /// What never changes about the account; the first whose parts are all present.
-    pub id: Vec<AnswerTemplate>,
+    pub id: Vec<ResponseTextTemplate>,
     /// What a person recognises; the first whose parts are all present.
-    pub label: Vec<AnswerTemplate>,
+    pub label: Vec<ResponseTextTemplate>,
     /// What else in the answer tells about the account.
-    pub marks: Vec<AnswerMark>,
+    pub marks: Vec<ResponseMark>,
 }
 
-impl AccountShape {
+impl AccountLayout {
     /// Whether another id in an answer can be only another account's: the id stands in one place, which is no entry of a
     /// list, and nothing else in the answer changes it.
-    pub fn is_fixed(&self) -> bool {
-        matches!(self.id.as_slice(), [id] if id.is_fixed()) && self.marks.iter().all(|mark| mark.account.is_none())
+    pub fn has_unambiguous_id(&self) -> bool {
+        matches!(self.id.as_slice(), [id] if id.has_no_list_index())
+            && self.marks.iter().all(|mark| mark.account.is_none())
     }
 }
 
-impl AccountShape {
+impl AccountLayout {
     /// The same, with a name that is known already before the labels that are looked for.
-    pub(crate) fn named(&self, name: Option<String>) -> Self {
-        let known = name.map(|name| AnswerTemplate(vec![AnswerPiece::Text(name)]));
+    pub(crate) fn with_known_label(&self, name: Option<String>) -> Self {
+        let known = name.map(|name| ResponseTextTemplate(vec![ResponseTextPiece::Text(name)]));
         Self { label: known.into_iter().chain(self.label.iter().cloned()).collect(), ..self.clone() }
     }
 }
 
 /// What a member of an answer tells about an account: that it is one for tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnswerMark {
+pub struct ResponseMark {
     /// Where it stands.
-    pub at: Pointer,
+    pub pointer: JsonPointer,
     /// The value that tells it.
-    pub is: serde_json::Value,
+    pub value: serde_json::Value,
     /// Put behind the account's label.
     pub label: Option<String>,
     /// Put behind the account's id: one id names two accounts.
@@ -256,66 +257,66 @@ pub struct AnswerMark {
 
 /// A text made of parts of an answer: a pointer, or `{/team/id}:{/user_id}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnswerTemplate(Vec<AnswerPiece>);
+pub struct ResponseTextTemplate(Vec<ResponseTextPiece>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum AnswerPiece {
+enum ResponseTextPiece {
     Text(String),
-    Pointer(Pointer),
-    Value(String),
+    Pointer(JsonPointer),
+    Placeholder(String),
 }
 
-impl AnswerTemplate {
+impl ResponseTextTemplate {
     /// Reads a pointer or a template; `None` when it is neither.
     pub fn parse(text: &str) -> Option<Self> {
         if text.starts_with('/') {
-            return Pointer::parse(text).map(|pointer| Self(vec![AnswerPiece::Pointer(pointer)]));
+            return JsonPointer::parse(text).map(|pointer| Self(vec![ResponseTextPiece::Pointer(pointer)]));
         }
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('{') {
             let (inside, tail) = after.split_once('}')?;
             if !before.is_empty() {
-                pieces.push(AnswerPiece::Text(before.to_owned()));
+                pieces.push(ResponseTextPiece::Text(before.to_owned()));
             }
             pieces.push(if inside.starts_with('/') {
-                AnswerPiece::Pointer(Pointer::parse(inside)?)
-            } else if super::template::is_name(inside) {
-                AnswerPiece::Value(inside.to_owned())
+                ResponseTextPiece::Pointer(JsonPointer::parse(inside)?)
+            } else if super::template::is_identifier(inside) {
+                ResponseTextPiece::Placeholder(inside.to_owned())
             } else {
                 return None;
             });
             rest = tail;
         }
         if !rest.is_empty() {
-            pieces.push(AnswerPiece::Text(rest.to_owned()));
+            pieces.push(ResponseTextPiece::Text(rest.to_owned()));
         }
-        let tells = pieces.iter().any(|piece| !matches!(piece, AnswerPiece::Text(_)));
+        let tells = pieces.iter().any(|piece| !matches!(piece, ResponseTextPiece::Text(_)));
         (tells && !text.contains("}}") && !rest.contains('}')).then_some(Self(pieces))
     }
 
     /// Whether no part of it is one of several: the first entry of a list is another one tomorrow.
-    fn is_fixed(&self) -> bool {
-        let numbered = |at: &Pointer| at.as_str().split('/').any(|step| step.parse::<usize>().is_ok());
-        self.0.iter().all(|piece| !matches!(piece, AnswerPiece::Pointer(at) if numbered(at)))
+    fn has_no_list_index(&self) -> bool {
+        let numbered = |at: &JsonPointer| at.as_str().split('/').any(|step| step.parse::<usize>().is_ok());
+        self.0.iter().all(|piece| !matches!(piece, ResponseTextPiece::Pointer(at) if numbered(at)))
     }
 
     /// The names that are not pointers.
-    pub(super) fn places(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn placeholders(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|piece| match piece {
-            AnswerPiece::Value(name) => Some(name.as_str()),
-            AnswerPiece::Text(_) | AnswerPiece::Pointer(_) => None,
+            ResponseTextPiece::Placeholder(name) => Some(name.as_str()),
+            ResponseTextPiece::Text(_) | ResponseTextPiece::Pointer(_) => None,
         })
     }
 
     /// The text, if all its parts are present. Numbers are taken as text, empty texts as absent.
-    pub fn find(&self, answer: &Value, values: &Values) -> Option<String> {
+    pub fn extract(&self, answer: &Value, values: &TemplateValues) -> Option<String> {
         self.0
             .iter()
             .map(|piece| match piece {
-                AnswerPiece::Text(text) => Some(text.clone()),
-                AnswerPiece::Value(name) => values.get(name).map(str::to_owned),
-                AnswerPiece::Pointer(pointer) => pointer.find(answer).and_then(text),
+                ResponseTextPiece::Text(text) => Some(text.clone()),
+                ResponseTextPiece::Placeholder(name) => values.get(name).map(str::to_owned),
+                ResponseTextPiece::Pointer(pointer) => pointer.find(answer).and_then(scalar_text),
             })
             .collect()
     }
@@ -325,7 +326,7 @@ impl AnswerTemplate {
 const LEAST_INEXACT: f64 = 9_007_199_254_740_992.0;
 
 /// A text or number as text.
-pub(crate) fn text(value: &Value) -> Option<String> {
+pub(crate) fn scalar_text(value: &Value) -> Option<String> {
     let is_inexact = |number: f64| number.abs() >= LEAST_INEXACT;
     match value {
         Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
@@ -349,11 +350,11 @@ pub struct ErrorTable {
     /// The person did not allow it: what the redirect brings instead of a code.
     pub denied: Vec<String>,
     /// Where the error's name stands; the first that is present counts. Default `/error`.
-    pub error: Vec<Pointer>,
+    pub error: Vec<JsonPointer>,
     /// Where finer codes stand: a value or a list, numbers compared as text.
-    pub codes: Option<Pointer>,
+    pub codes: Option<JsonPointer>,
     /// Where the seconds to wait stand, beside the `Retry-After` header.
-    pub retry_after: Option<Pointer>,
+    pub retry_after: Option<JsonPointer>,
 }
 
 impl Default for ErrorTable {
@@ -364,7 +365,7 @@ impl Default for ErrorTable {
             configuration: Vec::new(),
             transient: Vec::new(),
             denied: Vec::new(),
-            error: vec![Pointer::fixed("/error")],
+            error: vec![JsonPointer::from_static("/error")],
             codes: None,
             retry_after: None,
         }
@@ -376,15 +377,17 @@ impl Probe {
     ///
     /// # Errors
     /// A value that is missing or must not stand there.
-    pub fn address(&self, values: &Values) -> Result<Address, RequestError> {
+    pub fn fill_url(&self, values: &TemplateValues) -> Result<EgressUrl, RequestError> {
         self.url.fill(values)
     }
 }
 
-impl Identity {
+impl IdentityLookup {
     /// The userinfo request of `OpenID` Connect (Core 1.0, 5.3).
-    pub(super) fn userinfo(url: AddressTemplate) -> Self {
-        let at = |pointer: &'static str| AnswerTemplate(vec![AnswerPiece::Pointer(Pointer::fixed(pointer))]);
+    pub(super) fn from_userinfo(url: UrlTemplate) -> Self {
+        let at = |pointer: &'static str| {
+            ResponseTextTemplate(vec![ResponseTextPiece::Pointer(JsonPointer::from_static(pointer))])
+        };
         Self {
             probe: Some(Probe {
                 method: OutboundMethod::Get,
@@ -393,7 +396,7 @@ impl Identity {
                 body: None,
                 statuses: BTreeMap::new(),
             }),
-            account: AccountShape {
+            account: AccountLayout {
                 id: vec![at("/sub")],
                 label: ["/email", "/preferred_username", "/name", "/sub"].map(at).to_vec(),
                 marks: vec![],
@@ -417,7 +420,7 @@ mod tests {
     #[test]
     fn an_answer_template_is_a_pointer_or_a_text_with_pointers() {
         let answer = json!({ "team": { "id": "T1", "name": null }, "user": 7, "empty": " " });
-        let values = Values::new().with("site", "acme");
+        let values = TemplateValues::new().with("site", "acme");
         for (text, found) in [
             ("/team/id", Some("T1")),
             ("{/team/id}:{/user}", Some("T1:7")),
@@ -427,10 +430,14 @@ mod tests {
             ("/empty", None),
             ("{/user}@{unknown}", None),
         ] {
-            assert_eq!(AnswerTemplate::parse(text).unwrap().find(&answer, &values).as_deref(), found, "{text}");
+            assert_eq!(
+                ResponseTextTemplate::parse(text).unwrap().extract(&answer, &values).as_deref(),
+                found,
+                "{text}"
+            );
         }
         for text in ["", "id", "{", "{/a", "a}", "{a b}", "{}", "just text"] {
-            assert!(AnswerTemplate::parse(text).is_none(), "{text}");
+            assert!(ResponseTextTemplate::parse(text).is_none(), "{text}");
         }
     }
 }

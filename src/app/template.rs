@@ -10,7 +10,7 @@ use std::fmt::{self, Write as _};
 use url::Url;
 
 use super::RequestError;
-use crate::egress::{Address, AddressError, Egress};
+use crate::egress::{EgressPolicy, EgressUrl, EgressUrlError};
 use crate::secret::Secret;
 
 /// What stands for an unknown value when a definition is read.
@@ -24,9 +24,9 @@ const SAMPLE_ORIGIN: &str = "https://sample.example.com";
 
 /// What places are filled with. Values may be secret, so all are treated so.
 #[derive(Debug, Clone, Default)]
-pub struct Values(BTreeMap<String, Secret>);
+pub struct TemplateValues(BTreeMap<String, Secret>);
 
-impl Values {
+impl TemplateValues {
     /// Nothing is known.
     pub fn new() -> Self {
         Self::default()
@@ -60,14 +60,14 @@ impl Values {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+enum TemplatePiece {
     Text(String),
-    Place(String),
+    Placeholder(String),
 }
 
 /// A text with places.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template(Vec<Piece>);
+pub struct Template(Vec<TemplatePiece>);
 
 impl Template {
     /// Reads a template; `None` when a brace has no partner or a name is no name.
@@ -76,20 +76,20 @@ impl Template {
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('{') {
             let (name, tail) = after.split_once('}')?;
-            if before.contains('}') || !is_name(name) {
+            if before.contains('}') || !is_identifier(name) {
                 return None;
             }
             if !before.is_empty() {
-                pieces.push(Piece::Text(before.to_owned()));
+                pieces.push(TemplatePiece::Text(before.to_owned()));
             }
-            pieces.push(Piece::Place(name.to_owned()));
+            pieces.push(TemplatePiece::Placeholder(name.to_owned()));
             rest = tail;
         }
         if rest.contains('}') {
             return None;
         }
         if !rest.is_empty() {
-            pieces.push(Piece::Text(rest.to_owned()));
+            pieces.push(TemplatePiece::Text(rest.to_owned()));
         }
         Some(Self(pieces))
     }
@@ -102,11 +102,11 @@ impl Template {
         while let Some((before, after)) = rest.split_once('{') {
             literal.push_str(before);
             rest = after;
-            if let Some((name, tail)) = after.split_once('}').filter(|(name, _)| is_name(name)) {
+            if let Some((name, tail)) = after.split_once('}').filter(|(name, _)| is_identifier(name)) {
                 if !literal.is_empty() {
-                    pieces.push(Piece::Text(std::mem::take(&mut literal)));
+                    pieces.push(TemplatePiece::Text(std::mem::take(&mut literal)));
                 }
-                pieces.push(Piece::Place(name.to_owned()));
+                pieces.push(TemplatePiece::Placeholder(name.to_owned()));
                 rest = tail;
             } else {
                 literal.push('{');
@@ -114,45 +114,49 @@ impl Template {
         }
         literal.push_str(rest);
         if !literal.is_empty() {
-            pieces.push(Piece::Text(literal));
+            pieces.push(TemplatePiece::Text(literal));
         }
         Self(pieces)
     }
 
     /// The names of its places.
-    pub fn places(&self) -> impl Iterator<Item = &str> {
+    pub fn placeholders(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|piece| match piece {
-            Piece::Place(name) => Some(name.as_str()),
-            Piece::Text(_) => None,
+            TemplatePiece::Placeholder(name) => Some(name.as_str()),
+            TemplatePiece::Text(_) => None,
         })
     }
 
     /// The text before the only place, its name, and the text behind it.
-    pub(super) fn only_place(&self) -> Option<(&str, &str, &str)> {
+    pub(super) fn only_placeholder(&self) -> Option<(&str, &str, &str)> {
         match self.0.as_slice() {
-            [Piece::Place(name)] => Some(("", name, "")),
-            [Piece::Text(before), Piece::Place(name)] => Some((before, name, "")),
-            [Piece::Place(name), Piece::Text(after)] => Some(("", name, after)),
-            [Piece::Text(before), Piece::Place(name), Piece::Text(after)] => Some((before, name, after)),
+            [TemplatePiece::Placeholder(name)] => Some(("", name, "")),
+            [TemplatePiece::Text(before), TemplatePiece::Placeholder(name)] => Some((before, name, "")),
+            [TemplatePiece::Placeholder(name), TemplatePiece::Text(after)] => Some(("", name, after)),
+            [TemplatePiece::Text(before), TemplatePiece::Placeholder(name), TemplatePiece::Text(after)] => {
+                Some((before, name, after))
+            }
             _ => None,
         }
     }
 
     /// The first place whose value is so.
-    pub(super) fn place_of(&self, values: &Values, is_so: impl Fn(&str) -> bool) -> Option<&str> {
-        self.places().find(|name| values.get(name).is_some_and(&is_so))
+    pub(super) fn find_placeholder(&self, values: &TemplateValues, is_so: impl Fn(&str) -> bool) -> Option<&str> {
+        self.placeholders().find(|name| values.get(name).is_some_and(&is_so))
     }
 
     /// The text with all places filled as they are.
     ///
     /// # Errors
     /// The name of a value that is missing.
-    pub fn fill(&self, values: &Values) -> Result<String, RequestError> {
+    pub fn fill(&self, values: &TemplateValues) -> Result<String, RequestError> {
         self.0
             .iter()
             .map(|piece| match piece {
-                Piece::Text(text) => Ok(text.as_str()),
-                Piece::Place(name) => values.get(name).ok_or_else(|| RequestError::Missing(name.clone())),
+                TemplatePiece::Text(text) => Ok(text.as_str()),
+                TemplatePiece::Placeholder(name) => {
+                    values.get(name).ok_or_else(|| RequestError::MissingValue(name.clone()))
+                }
             })
             .collect()
     }
@@ -161,60 +165,61 @@ impl Template {
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|piece| match piece {
-            Piece::Text(text) => f.write_str(text),
-            Piece::Place(name) => write!(f, "{{{name}}}"),
+            TemplatePiece::Text(text) => f.write_str(text),
+            TemplatePiece::Placeholder(name) => write!(f, "{{{name}}}"),
         })
     }
 }
 
 /// Letters, digits and `_`.
-pub(super) fn is_name(name: &str) -> bool {
+pub(super) fn is_identifier(name: &str) -> bool {
     !name.is_empty() && name.len() <= 63 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// Where in an address a place stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Position {
+enum PlaceholderPosition {
     Origin,
     Host,
-    Beyond,
+    PathOrQuery,
 }
 
-impl Position {
+impl PlaceholderPosition {
     /// What stands for a value that is not known, made of a word.
-    fn stand_in(self, word: &str, domain: &str) -> String {
+    fn stand_in_value(self, word: &str, domain: &str) -> String {
         match self {
             Self::Origin => format!("https://{word}{STAND_IN_DOMAIN}"),
             Self::Host => format!("{word}{domain}"),
-            Self::Beyond => word.to_owned(),
+            Self::PathOrQuery => word.to_owned(),
         }
     }
 }
 
 /// An address with places, checked as far as it can be before they are filled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AddressTemplate {
+pub struct UrlTemplate {
     template: Template,
-    egress: Egress,
+    egress: EgressPolicy,
     /// The address itself, where there is nothing to fill.
-    fixed: Option<Address>,
+    fixed_url: Option<EgressUrl>,
 }
 
-impl AddressTemplate {
+impl UrlTemplate {
     /// Reads a template and applies the guard to a sample of it.
     ///
     /// # Errors
     /// The first rule the sample breaks; `None` for a template that is none.
-    pub fn parse(text: &str, egress: Egress) -> Result<Self, Option<AddressError>> {
+    pub fn parse(text: &str, egress: EgressPolicy) -> Result<Self, Option<EgressUrlError>> {
         let template = Template::parse(text).ok_or(None)?;
-        let mut read = Self { template, egress, fixed: None };
-        let names = read.places_at().map(|(name, position)| (name.to_owned(), position)).collect::<Vec<_>>();
+        let mut read = Self { template, egress, fixed_url: None };
+        let names =
+            read.placeholders_with_positions().map(|(name, position)| (name.to_owned(), position)).collect::<Vec<_>>();
         let filled = |host: &str| {
-            let sample = names.iter().fold(Values::new(), |values, (name, position)| {
+            let sample = names.iter().fold(TemplateValues::new(), |values, (name, position)| {
                 let value = match position {
-                    Position::Origin => SAMPLE_ORIGIN,
-                    Position::Host => host,
-                    Position::Beyond => SAMPLE,
+                    PlaceholderPosition::Origin => SAMPLE_ORIGIN,
+                    PlaceholderPosition::Host => host,
+                    PlaceholderPosition::PathOrQuery => SAMPLE,
                 };
                 values.with(name, value)
             });
@@ -222,80 +227,82 @@ impl AddressTemplate {
         };
         // A place may be a part of the host's name, or all of it.
         let address = filled(SAMPLE).or_else(|_| filled(SAMPLE_HOST)).map_err(|error| match error {
-            RequestError::Address(problem) => Some(problem),
-            RequestError::Missing(_) | RequestError::Value(_) | RequestError::Destination => None,
+            RequestError::InvalidUrl(problem) => Some(problem),
+            RequestError::MissingValue(_) | RequestError::InvalidValue(_) | RequestError::DestinationNotAllowed => None,
         })?;
-        read.fixed = names.is_empty().then_some(address);
+        read.fixed_url = names.is_empty().then_some(address);
         Ok(read)
     }
 
     /// An address that is known already.
-    pub fn known(address: Address) -> Self {
+    pub fn from_url(address: EgressUrl) -> Self {
         // The guard has seen it; which reach it was read with matters only where there is something to fill.
         Self {
-            template: Template(vec![Piece::Text(address.as_str().to_owned())]),
-            egress: Egress::Public,
-            fixed: Some(address),
+            template: Template(vec![TemplatePiece::Text(address.as_str().to_owned())]),
+            egress: EgressPolicy::Public,
+            fixed_url: Some(address),
         }
     }
 
     /// The address, where there is nothing to fill.
-    pub fn fixed(&self) -> Option<&Address> {
-        self.fixed.as_ref()
+    pub fn fixed_url(&self) -> Option<&EgressUrl> {
+        self.fixed_url.as_ref()
     }
 
     /// The template's text.
-    pub fn text(&self) -> String {
+    pub fn template_text(&self) -> String {
         self.template.to_string()
     }
 
     /// The names of its places.
-    pub fn places(&self) -> impl Iterator<Item = &str> {
-        self.template.places()
+    pub fn placeholders(&self) -> impl Iterator<Item = &str> {
+        self.template.placeholders()
     }
 
     /// The names of places that decide where a request goes.
-    pub fn host_places(&self) -> impl Iterator<Item = &str> {
-        self.places_at().filter(|(_, position)| *position != Position::Beyond).map(|(name, _)| name)
+    pub fn host_placeholders(&self) -> impl Iterator<Item = &str> {
+        self.placeholders_with_positions()
+            .filter(|(_, position)| *position != PlaceholderPosition::PathOrQuery)
+            .map(|(name, _)| name)
     }
 
     /// The origin that a place decides, as a text with places; `None` where it decides none.
-    pub(super) fn around(&self, name: &str) -> Option<String> {
-        self.host_places().any(|place| place == name).then(|| {
-            let text = self.text();
+    pub(super) fn origin_of_placeholder(&self, name: &str) -> Option<String> {
+        self.host_placeholders().any(|place| place == name).then(|| {
+            let text = self.template_text();
             let scheme = text.split_once("://").filter(|(scheme, _)| !scheme.contains('{'));
-            format!("{}{}", scheme.map_or("", |_| "https://"), authority(&text))
+            format!("{}{}", scheme.map_or("", |_| "https://"), authority_of(&text))
         })
     }
 
     /// What a place must be filled with for the host of an address, and how many characters of the host are the template's
     /// own; `None` where the place does not decide the host alone, or the host is another.
-    pub(super) fn part_of(&self, name: &str, address: &Url) -> Option<(usize, String)> {
-        let (_, position) = self.places_at().find(|(place, _)| *place == name)?;
-        let text = self.text();
-        let authority = authority(&text).to_ascii_lowercase();
+    pub(super) fn extract_placeholder_value(&self, name: &str, address: &Url) -> Option<(usize, String)> {
+        let (_, position) = self.placeholders_with_positions().find(|(place, _)| *place == name)?;
+        let text = self.template_text();
+        let authority = authority_of(&text).to_ascii_lowercase();
         let (before, after) = authority.split_once(&format!("{{{}}}", name.to_ascii_lowercase()))?;
         if before.contains('{') || after.contains('{') {
             return None;
         }
         let host = address.host_str()?;
         match position {
-            Position::Origin => {
+            PlaceholderPosition::Origin => {
                 let alone = before.is_empty() && after.is_empty() && address.scheme() == "https";
                 alone.then(|| (0, format!("https://{host}")))
             }
-            Position::Host => {
+            PlaceholderPosition::Host => {
                 let part = host.strip_prefix(before)?.strip_suffix(after)?;
                 (!part.is_empty()).then(|| (before.len() + after.len(), part.to_owned()))
             }
-            Position::Beyond => None,
+            PlaceholderPosition::PathOrQuery => None,
         }
     }
 
     /// Whether the host ends in a domain that no value can change: `{shop}.example.com` does.
     pub fn has_fixed_domain(&self) -> bool {
-        let text = self.text();
-        match authority(&text).rsplit_once('}') {
+        let text = self.template_text();
+        match authority_of(&text).rsplit_once('}') {
             None => true,
             Some((_, tail)) => tail.starts_with('.') && tail.trim_end_matches('.').matches('.').count() >= 2,
         }
@@ -306,17 +313,17 @@ impl AddressTemplate {
     ///
     /// # Errors
     /// A value that must not stand where it would, or the guard's refusal.
-    pub fn pattern(&self, known: &Values) -> Result<String, RequestError> {
-        if let Some(address) = &self.fixed {
+    pub fn fill_partially(&self, values: &TemplateValues) -> Result<String, RequestError> {
+        if let Some(address) = &self.fixed_url {
             return Ok(address.as_str().to_owned());
         }
-        let open: Vec<_> = self.places_at().filter(|(name, _)| known.get(name).is_none()).collect();
-        let literal = self.text();
-        let stand_in = |index: usize| known.unused_word(index, &literal);
+        let open: Vec<_> = self.placeholders_with_positions().filter(|(name, _)| values.get(name).is_none()).collect();
+        let literal = self.template_text();
+        let stand_in = |index: usize| values.unused_word(index, &literal);
         // A placeholder may be a part of the host's name, or all of it.
         let hosts = |domain: &str| {
-            open.iter().enumerate().fold(known.clone(), |values, (index, (name, position))| {
-                values.with(name, &position.stand_in(&stand_in(index), domain))
+            open.iter().enumerate().fold(values.clone(), |values, (index, (name, position))| {
+                values.with(name, &position.stand_in_value(&stand_in(index), domain))
             })
         };
         let (address, domain) = match self.fill(&hosts("")) {
@@ -324,7 +331,7 @@ impl AddressTemplate {
             Err(_) => (self.fill(&hosts(STAND_IN_DOMAIN))?, STAND_IN_DOMAIN),
         };
         let restored = open.iter().enumerate().fold(address.as_str().to_owned(), |text, (index, (name, position))| {
-            text.replace(&position.stand_in(&stand_in(index), domain), &format!("{{{name}}}"))
+            text.replace(&position.stand_in_value(&stand_in(index), domain), &format!("{{{name}}}"))
         });
         Ok(restored)
     }
@@ -333,78 +340,83 @@ impl AddressTemplate {
     ///
     /// # Errors
     /// A missing value, one that must not stand where it would, or the guard's refusal.
-    pub fn fill(&self, values: &Values) -> Result<Address, RequestError> {
-        if let Some(address) = &self.fixed {
+    pub fn fill(&self, values: &TemplateValues) -> Result<EgressUrl, RequestError> {
+        if let Some(address) = &self.fixed_url {
             return Ok(address.clone());
         }
         let mut text = String::new();
-        for (piece, position) in self.positions() {
+        for (piece, position) in self.pieces_with_positions() {
             match piece {
-                Piece::Text(literal) => text.push_str(literal),
-                Piece::Place(name) => {
-                    let value = values.get(name).ok_or_else(|| RequestError::Missing(name.clone()))?;
-                    let fit = fit(value, position, self.egress).ok_or_else(|| RequestError::Value(name.clone()))?;
+                TemplatePiece::Text(literal) => text.push_str(literal),
+                TemplatePiece::Placeholder(name) => {
+                    let value = values.get(name).ok_or_else(|| RequestError::MissingValue(name.clone()))?;
+                    let fit = encode_for_position(value, position, self.egress)
+                        .ok_or_else(|| RequestError::InvalidValue(name.clone()))?;
                     text.push_str(&fit);
                 }
             }
         }
-        Address::parse(&text, self.egress).map_err(RequestError::Address)
+        EgressUrl::parse(&text, self.egress).map_err(RequestError::InvalidUrl)
     }
 
-    fn positions(&self) -> impl Iterator<Item = (&Piece, Position)> {
+    fn pieces_with_positions(&self) -> impl Iterator<Item = (&TemplatePiece, PlaceholderPosition)> {
         let mut before = String::new();
         self.template.0.iter().map(move |piece| {
-            let position = position(&before);
+            let position = position_after(&before);
             match piece {
-                Piece::Text(text) => before.push_str(text),
-                Piece::Place(_) if position == Position::Origin => before.push_str(SAMPLE_ORIGIN),
-                Piece::Place(_) => before.push_str(SAMPLE),
+                TemplatePiece::Text(text) => before.push_str(text),
+                TemplatePiece::Placeholder(_) if position == PlaceholderPosition::Origin => {
+                    before.push_str(SAMPLE_ORIGIN);
+                }
+                TemplatePiece::Placeholder(_) => before.push_str(SAMPLE),
             }
             (piece, position)
         })
     }
 
-    fn places_at(&self) -> impl Iterator<Item = (&str, Position)> {
-        self.positions().filter_map(|(piece, position)| match piece {
-            Piece::Place(name) => Some((name.as_str(), position)),
-            Piece::Text(_) => None,
+    fn placeholders_with_positions(&self) -> impl Iterator<Item = (&str, PlaceholderPosition)> {
+        self.pieces_with_positions().filter_map(|(piece, position)| match piece {
+            TemplatePiece::Placeholder(name) => Some((name.as_str(), position)),
+            TemplatePiece::Text(_) => None,
         })
     }
 }
 
-fn position(before: &str) -> Position {
+fn position_after(before: &str) -> PlaceholderPosition {
     match before.split_once("://") {
-        None => Position::Origin,
-        Some((_, rest)) if rest.contains(['/', '?', '#']) => Position::Beyond,
-        Some(_) => Position::Host,
+        None => PlaceholderPosition::Origin,
+        Some((_, rest)) if rest.contains(['/', '?', '#']) => PlaceholderPosition::PathOrQuery,
+        Some(_) => PlaceholderPosition::Host,
     }
 }
 
 /// What stands between `://` and the next `/` or `?`, before anything is filled.
-fn authority(text: &str) -> &str {
+fn authority_of(text: &str) -> &str {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or(rest)
 }
 
 /// The value as it may stand there; `None` where it may not.
-fn fit(value: &str, position: Position, egress: Egress) -> Option<String> {
+fn encode_for_position(value: &str, position: PlaceholderPosition, egress: EgressPolicy) -> Option<String> {
     match position {
-        Position::Origin => {
-            let origin = Address::parse(value, egress).ok()?;
+        PlaceholderPosition::Origin => {
+            let origin = EgressUrl::parse(value, egress).ok()?;
             (origin.url().path() == "/" && origin.url().query().is_none())
                 .then(|| origin.as_str().trim_end_matches('/').to_owned())
         }
-        Position::Host => {
+        PlaceholderPosition::Host => {
             let ok = !value.is_empty() && value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
             ok.then(|| value.to_owned())
         }
-        Position::Beyond => (!value.is_empty() && value != "." && value != "..").then(|| encode(value)),
+        PlaceholderPosition::PathOrQuery => {
+            (!value.is_empty() && value != "." && value != "..").then(|| percent_encode(value))
+        }
     }
 }
 
 /// Percent-encodes all but what may stand in a part of a path and in a query (RFC 3986 3.3), without what has a
 /// meaning there.
-fn encode(value: &str) -> String {
+fn percent_encode(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~:@,".contains(&byte) {
@@ -421,12 +433,12 @@ fn encode(value: &str) -> String {
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> AddressTemplate {
-        AddressTemplate::parse(text, Egress::Public).unwrap_or_else(|problem| panic!("{text}: {problem:?}"))
+    fn parse_template(text: &str) -> UrlTemplate {
+        UrlTemplate::parse(text, EgressPolicy::Public).unwrap_or_else(|problem| panic!("{text}: {problem:?}"))
     }
 
-    fn filled(text: &str, name: &str, value: &str) -> Result<String, RequestError> {
-        address(text).fill(&Values::new().with(name, value)).map(|address| address.as_str().to_owned())
+    fn fill_one(text: &str, name: &str, value: &str) -> Result<String, RequestError> {
+        parse_template(text).fill(&TemplateValues::new().with(name, value)).map(|address| address.as_str().to_owned())
     }
 
     #[test]
@@ -438,7 +450,7 @@ mod tests {
             ("{x}/services", "https://na1.example.com", "https://na1.example.com/services"),
             ("{x}/services", "https://na1.example.com/", "https://na1.example.com/services"),
         ] {
-            assert_eq!(filled(text, "x", value).unwrap(), becomes, "{text}");
+            assert_eq!(fill_one(text, "x", value).unwrap(), becomes, "{text}");
         }
     }
 
@@ -466,22 +478,22 @@ mod tests {
             ("{x}/a", "https://10.0.0.1"),
             ("{x}/a", "a.example.com"),
         ] {
-            assert!(filled(text, "x", value).is_err(), "{text} {value}");
+            assert!(fill_one(text, "x", value).is_err(), "{text} {value}");
         }
-        let path = filled("https://api.example.com/{x}/a", "x", "../../b?c#d").unwrap();
+        let path = fill_one("https://api.example.com/{x}/a", "x", "../../b?c#d").unwrap();
         assert_eq!(path, "https://api.example.com/..%2F..%2Fb%3Fc%23d/a");
     }
 
     #[test]
     fn what_decides_the_host_is_known() {
-        assert_eq!(address("https://{a}.example.com/{b}").host_places().collect::<Vec<_>>(), ["a"]);
-        assert_eq!(address("{a}/{b}").host_places().collect::<Vec<_>>(), ["a"]);
-        assert!(address("https://{a}.example.com/").has_fixed_domain());
-        assert!(address("https://api.example.com/{a}").has_fixed_domain());
-        assert!(!address("https://{a}/").has_fixed_domain());
-        assert!(!address("https://login.{a}.com/").has_fixed_domain());
-        assert!(!address("{a}/x").has_fixed_domain());
-        assert!(!address("https://{a}.com./").has_fixed_domain());
+        assert_eq!(parse_template("https://{a}.example.com/{b}").host_placeholders().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(parse_template("{a}/{b}").host_placeholders().collect::<Vec<_>>(), ["a"]);
+        assert!(parse_template("https://{a}.example.com/").has_fixed_domain());
+        assert!(parse_template("https://api.example.com/{a}").has_fixed_domain());
+        assert!(!parse_template("https://{a}/").has_fixed_domain());
+        assert!(!parse_template("https://login.{a}.com/").has_fixed_domain());
+        assert!(!parse_template("{a}/x").has_fixed_domain());
+        assert!(!parse_template("https://{a}.com./").has_fixed_domain());
     }
 
     #[test]
@@ -496,10 +508,14 @@ mod tests {
             ("https://zz0z0zz.example.com/{a}{b}", &[("b", "zz0z1zz")], "https://zz0z0zz.example.com/{a}zz0z1zz"),
             ("https://example.com:8443/", &[("a", "x")], "https://example.com:8443/"),
         ] {
-            let known = known.iter().fold(Values::new(), |values, (name, value)| values.with(name, value));
-            assert_eq!(address(text).pattern(&known).unwrap(), pattern, "{text}");
+            let values = known.iter().fold(TemplateValues::new(), |values, (name, value)| values.with(name, value));
+            assert_eq!(parse_template(text).fill_partially(&values).unwrap(), pattern, "{text}");
         }
-        assert!(address("https://{a}.example.com/").pattern(&Values::new().with("a", "evil.test/")).is_err());
+        assert!(
+            parse_template("https://{a}.example.com/")
+                .fill_partially(&TemplateValues::new().with("a", "evil.test/"))
+                .is_err()
+        );
     }
 
     #[test]
@@ -508,11 +524,11 @@ mod tests {
             assert!(Template::parse(text).is_none(), "{text}");
         }
         let json = Template::parse_leniently(r#"{"userinfo":{"a":{x}}}"#);
-        assert_eq!(json.places().collect::<Vec<_>>(), ["x"]);
-        assert_eq!(json.fill(&Values::new().with("x", "1")).unwrap(), r#"{"userinfo":{"a":1}}"#);
+        assert_eq!(json.placeholders().collect::<Vec<_>>(), ["x"]);
+        assert_eq!(json.fill(&TemplateValues::new().with("x", "1")).unwrap(), r#"{"userinfo":{"a":1}}"#);
         let template = Template::parse("Basic {a}:{b}").unwrap();
-        assert_eq!(template.fill(&Values::new().with("a", "1").with("b", "2")).unwrap(), "Basic 1:2");
-        assert_eq!(template.fill(&Values::new()), Err(RequestError::Missing("a".into())));
+        assert_eq!(template.fill(&TemplateValues::new().with("a", "1").with("b", "2")).unwrap(), "Basic 1:2");
+        assert_eq!(template.fill(&TemplateValues::new()), Err(RequestError::MissingValue("a".into())));
         assert_eq!(template.to_string(), "Basic {a}:{b}");
     }
 }

@@ -1,32 +1,40 @@
 //! What holds for every file of the catalogue, and for the program that must not know them.
 
 use super::*;
-use crate::app::{App, Endpoints, Kind, Values};
+use crate::app::{AuthMethod, CredentialKind, EndpointSource, TemplateValues};
 
 /// Every way to connect every app.
-fn ways() -> impl Iterator<Item = Rc<App>> {
-    ids().filter_map(find).flat_map(|app| app.ways().to_vec())
+fn all_auth_methods() -> impl Iterator<Item = Rc<AuthMethod>> {
+    ids().filter_map(find).flat_map(|app| app.auth_methods().to_vec())
 }
 
 /// Where a way stands, for a failed assertion.
-fn named(way: &App) -> String {
-    format!("{}, {}", way.id, way.way)
+fn describe_method(auth_method: &AuthMethod) -> String {
+    format!("{}, {}", auth_method.app_id, auth_method.method_id)
 }
 
 #[test]
 fn every_file_can_be_read_and_found_by_its_id() {
     assert!(!APPS.is_empty());
-    for Entry { id, name, categories, family, ways, text } in APPS {
-        let app = crate::app::read(text, Egress::Public).unwrap_or_else(|problems| panic!("{id}: {problems:?}"));
+    for CatalogueEntry { id, name, categories, family, auth_methods: ways, text } in APPS {
+        let app = crate::app::read_definition(text, EgressPolicy::Public)
+            .unwrap_or_else(|problems| panic!("{id}: {problems:?}"));
         assert_eq!(app.id.as_str(), *id);
         assert!(!app.sources.is_empty(), "{id} names no source");
         assert!(Rc::ptr_eq(&find(id).unwrap(), &find(id).unwrap()));
         // What a list shows is what the file says.
-        assert_eq!((app.name.as_str(), app.ways()[0].client_family.as_deref()), (*name, *family));
+        assert_eq!((app.name.as_str(), app.auth_methods()[0].client_family.as_deref()), (*name, *family));
         assert_eq!(app.categories, *categories);
-        let read = |way: &Rc<App>| (way.way.to_string(), way.way_name.clone(), way.kind.as_str().to_owned());
-        let listed = |way: &EntryWay| (way.id.to_owned(), way.name.map(str::to_owned), way.kind.to_owned());
-        assert_eq!(app.ways().iter().map(read).collect::<Vec<_>>(), ways.iter().map(listed).collect::<Vec<_>>());
+        let read = |auth_method: &Rc<AuthMethod>| {
+            (auth_method.method_id.to_string(), auth_method.method_name.clone(), auth_method.kind.as_str().to_owned())
+        };
+        let listed = |auth_method: &CatalogueAuthMethod| {
+            (auth_method.id.to_owned(), auth_method.name.map(str::to_owned), auth_method.kind.to_owned())
+        };
+        assert_eq!(
+            app.auth_methods().iter().map(read).collect::<Vec<_>>(),
+            ways.iter().map(listed).collect::<Vec<_>>()
+        );
     }
 }
 
@@ -34,9 +42,9 @@ fn every_file_can_be_read_and_found_by_its_id() {
 fn apps_of_one_family_send_its_secret_to_the_same_place() {
     let mut token_hosts: BTreeMap<String, String> = BTreeMap::new();
     for app in ids().filter_map(find) {
-        let Some(way) = app.oauth2() else { continue };
-        let Endpoints::Fixed(at) = &way.oauth2().unwrap().endpoints else { continue };
-        let host = at.token_url.pattern(&Values::new()).unwrap();
+        let Some(auth_method) = app.oauth2_method() else { continue };
+        let EndpointSource::Fixed(at) = &auth_method.require_oauth_server().unwrap().endpoints else { continue };
+        let host = at.token_url.fill_partially(&TemplateValues::new()).unwrap();
         let known = token_hosts.entry(app.registration().to_owned()).or_insert_with(|| host.clone());
         assert_eq!(*known, host, "{}", app.id);
     }
@@ -47,24 +55,29 @@ fn ids_are_sorted_and_others_are_not_found() {
     assert!(ids().is_sorted());
     for id in ["", "DROPBOX", "no-such-app", "../dropbox", "dropbox.json"] {
         assert!(find(id).is_none(), "{id}");
-        assert!(source(id).is_none(), "{id}");
+        assert!(definition_json(id).is_none(), "{id}");
     }
 }
 
 #[test]
 fn whoever_connects_is_told_what_to_do() {
-    for way in ways() {
-        let at = named(&way);
-        if way.kind == Kind::OAuth2 {
-            let help = way.oauth2().unwrap().client_help.as_ref().unwrap_or_else(|| panic!("{at}: no client_help"));
+    for auth_method in all_auth_methods() {
+        let at = describe_method(&auth_method);
+        if auth_method.kind == CredentialKind::OAuth2 {
+            let help = auth_method
+                .require_oauth_server()
+                .unwrap()
+                .client_help
+                .as_ref()
+                .unwrap_or_else(|| panic!("{at}: no client_help"));
             assert!(
                 help.steps.iter().any(|step| step.contains("{redirect_uri}")),
                 "{at}: no step has {{redirect_uri}}"
             );
         } else {
-            assert!(way.fields.iter().any(|field| field.secret), "{at}: nothing secret is entered");
+            assert!(auth_method.fields.iter().any(|field| field.secret), "{at}: nothing secret is entered");
         }
-        for field in way.fields.iter().filter(|field| field.secret) {
+        for field in auth_method.fields.iter().filter(|field| field.secret) {
             assert!(field.help.is_some() || field.url.is_some(), "{at}: where is {} found?", field.id);
         }
     }
@@ -72,45 +85,59 @@ fn whoever_connects_is_told_what_to_do() {
 
 #[test]
 fn every_way_can_be_asked_about() {
-    for way in ways() {
-        let discovered = way.issuer().is_some() && way.default_scopes().iter().any(|scope| scope == "openid");
-        assert!(way.identity.is_some() || way.check.is_some() || discovered, "{}: no identity, no check", named(&way));
+    for auth_method in all_auth_methods() {
+        let discovered =
+            auth_method.issuer().is_some() && auth_method.default_scopes().iter().any(|scope| scope == "openid");
+        assert!(
+            auth_method.identity.is_some() || auth_method.check.is_some() || discovered,
+            "{}: no identity, no check",
+            describe_method(&auth_method)
+        );
     }
 }
 
 #[test]
 fn scopes_stand_once_and_include_others_only() {
-    for way in ways() {
+    for auth_method in all_auth_methods() {
         let mut seen = std::collections::BTreeSet::new();
-        for scope in &way.scopes {
-            assert!(seen.insert(&scope.id), "{}: {} stands twice", named(&way), scope.id);
-            assert!(!scope.includes.contains(&scope.id), "{}: {} includes itself", named(&way), scope.id);
+        for scope in &auth_method.scopes {
+            assert!(seen.insert(&scope.id), "{}: {} stands twice", describe_method(&auth_method), scope.id);
+            assert!(
+                !scope.includes.contains(&scope.id),
+                "{}: {} includes itself",
+                describe_method(&auth_method),
+                scope.id
+            );
         }
     }
 }
 
 #[test]
 fn examples_defaults_and_placeholders_fit_what_is_asked_for() {
-    for way in ways() {
-        for (name, variable) in way.variables.iter() {
+    for auth_method in all_auth_methods() {
+        for (name, variable) in auth_method.variables.iter() {
             for text in variable.example.iter().chain(&variable.default) {
-                assert!(variable.read(text).is_ok(), "{}: {name} does not take {text}", named(&way));
+                assert!(
+                    variable.parse_value(text).is_ok(),
+                    "{}: {name} does not take {text}",
+                    describe_method(&auth_method)
+                );
             }
         }
-        for field in &way.fields {
+        for field in &auth_method.fields {
             for mark in &field.marks {
                 assert!(
                     mark.label.is_some() || mark.refuse.is_some() || mark.warn.is_some(),
                     "{}: the mark {} of {} says nothing",
-                    named(&way),
+                    describe_method(&auth_method),
                     mark.prefix,
                     field.id
                 );
             }
             // A placeholder that is cut off shows the beginning: that must not be a refused one.
             if let Some((beginning, _)) = field.placeholder.as_deref().and_then(|text| text.split_once('…')) {
-                let refused = field.mark(beginning).is_some_and(|mark| mark.refuse.is_some());
-                assert!(!refused, "{}: the placeholder of {} is refused", named(&way), field.id);
+                let refused = field.matching_mark(beginning).is_some_and(|mark| mark.refuse.is_some());
+                assert!(!refused, "{}: the placeholder of {} is refused", describe_method(&auth_method), field.id);
             }
         }
     }
@@ -118,7 +145,7 @@ fn examples_defaults_and_placeholders_fit_what_is_asked_for() {
 
 /// Words of the catalogue that the program says in another sense: word, file, sense. Data, so that a new app whose name
 /// is such a word takes no change of Rust.
-const OTHER_SENSE: &str = include_str!("../../tests/catalogue/other_sense.json");
+const WORDS_WITH_OTHER_MEANING: &str = include_str!("../../tests/catalogue/other_sense.json");
 
 /// What differs between apps is data: adding an app, or changing one, never takes a change of the program.
 #[test]
@@ -127,9 +154,9 @@ fn no_app_is_known_by_name_outside_the_catalogue() {
     let families = FAMILIES.iter().map(|family| family.to_lowercase());
     let names: std::collections::BTreeSet<String> =
         apps.flat_map(|app| [app.id.to_string(), app.name.to_lowercase()]).chain(families).collect();
-    let other_sense: Vec<[String; 3]> = serde_json::from_str(OTHER_SENSE).unwrap();
+    let other_sense: Vec<[String; 3]> = serde_json::from_str(WORDS_WITH_OTHER_MEANING).unwrap();
     let mut found = Vec::new();
-    for file in sources() {
+    for file in source_files() {
         let text = std::fs::read_to_string(&file).unwrap();
         // `Box<T>` and `Box::new` are Rust's.
         let program =
@@ -165,7 +192,7 @@ fn has_word(text: &str, word: &str) -> bool {
 }
 
 /// The program's own files, without those that are tests through and through.
-fn sources() -> Vec<std::path::PathBuf> {
+fn source_files() -> Vec<std::path::PathBuf> {
     let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {

@@ -6,25 +6,25 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::app::{App, Identity, Origin, Probe, Values};
+use crate::app::{AuthMethod, IdentityLookup, Probe, TemplateValues, VariableSource};
+use crate::client_auth;
 use crate::connection::Account;
-use crate::core::Core;
+use crate::context::Context;
 use crate::credential::Credential;
 use crate::destinations::Destinations;
 use crate::error::Result;
-use crate::ports::{Inbound, Ports};
+use crate::ports::{AppResponse, Ports};
 use crate::registry;
-use crate::server;
-use crate::token::{self, ProbeVerdict, TokenSet};
+use crate::token::{self, ProbeOutcome, TokenSet};
 
 /// How often an app that does not answer is asked.
-const TRIES: usize = 2;
+const MAX_TRIES: usize = 2;
 
 /// Whose credential it is that somebody asks about.
-pub(super) struct Asked<'a> {
-    pub(super) app: &'a App,
+pub(super) struct AccountQuery<'a> {
+    pub(super) auth_method: &'a AuthMethod,
     /// How it is known, if it can be: the definition's way, or the issuer's.
-    pub(super) identity: Option<&'a Identity>,
+    pub(super) identity: Option<&'a IdentityLookup>,
     pub(super) credential: &'a Credential,
     /// The token answer, where there was one.
     pub(super) tokens: Option<&'a TokenSet>,
@@ -34,7 +34,7 @@ pub(super) struct Asked<'a> {
 
 /// What is known of a credential.
 #[derive(Debug, Clone)]
-pub(super) struct Found {
+pub(super) struct AccountInfo {
     /// Whose account it is; `None` where the app has no way to tell.
     pub(super) account: Option<Account>,
     /// What was granted, where the answer names it.
@@ -45,91 +45,103 @@ pub(super) struct Found {
 
 /// Finds out. The inner error is what the app made of the credential.
 pub(super) async fn find<P: Ports>(
-    core: &Core<P>,
-    of: &Asked<'_>,
+    context: &Context<P>,
+    of: &AccountQuery<'_>,
     variables: BTreeMap<String, String>,
-) -> Result<std::result::Result<Found, ProbeVerdict>> {
-    let Some(identity) = of.identity else { return Ok(Ok(Found { account: None, granted: None, variables })) };
+) -> Result<std::result::Result<AccountInfo, ProbeOutcome>> {
+    let Some(identity) = of.identity else { return Ok(Ok(AccountInfo { account: None, granted: None, variables })) };
     match (&identity.probe, of.tokens) {
-        (Some(probe), _) => ask(core, of, (identity, probe), variables).await,
+        (Some(probe), _) => request_account(context, of, (identity, probe), variables).await,
         (None, Some(tokens)) => {
-            let values = server::values(of.app, of.credential, &variables);
-            let name = name(core, of, identity, &values).await;
-            let account = token::read_account_of_tokens(&identity.account.named(name), tokens, &values);
-            Ok(account.map_or(Err(ProbeVerdict::Odd), |account| {
-                Ok(Found { account: Some(account), granted: None, variables })
+            let values = client_auth::template_values(of.auth_method, of.credential, &variables);
+            let name = fetch_account_name(context, of, identity, &values).await;
+            let account = token::read_account_from_tokens(&identity.account.with_known_label(name), tokens, &values);
+            Ok(account.map_or(Err(ProbeOutcome::Inconclusive), |account| {
+                Ok(AccountInfo { account: Some(account), granted: None, variables })
             }))
         }
         // An imported token comes without the answer that told whose it is.
-        (None, None) => Ok(Ok(Found { account: None, granted: None, variables })),
+        (None, None) => Ok(Ok(AccountInfo { account: None, granted: None, variables })),
     }
 }
 
 /// What the app calls the account. It is asked once, and whatever goes wrong only costs the name: a credential need not be
 /// allowed to ask.
-async fn name<P: Ports>(core: &Core<P>, of: &Asked<'_>, identity: &Identity, values: &Values) -> Option<String> {
+async fn fetch_account_name<P: Ports>(
+    context: &Context<P>,
+    of: &AccountQuery<'_>,
+    identity: &IdentityLookup,
+    values: &TemplateValues,
+) -> Option<String> {
     let asked = identity.named_by.as_ref()?;
-    let request = token::probe_request(&asked.probe, of.app, values, of.destinations).ok()?;
-    let inbound = core.send(request).await.ok()?;
-    token::read_name(of.app, asked, &inbound, values, core.now())
+    let request = token::build_probe_request(&asked.probe, of.auth_method, values, of.destinations).ok()?;
+    let inbound = context.send(request).await.ok()?;
+    token::read_account_label(of.auth_method, asked, &inbound, values, context.now())
 }
 
-async fn ask<P: Ports>(
-    core: &Core<P>,
-    of: &Asked<'_>,
-    (identity, probe): (&Identity, &Probe),
+async fn request_account<P: Ports>(
+    context: &Context<P>,
+    of: &AccountQuery<'_>,
+    (identity, probe): (&IdentityLookup, &Probe),
     variables: BTreeMap<String, String>,
-) -> Result<std::result::Result<Found, ProbeVerdict>> {
-    let values = server::values(of.app, of.credential, &variables);
-    let mut verdict = ProbeVerdict::Unavailable { retry_after: None };
-    for _ in 0..TRIES {
-        let request = token::probe_request(probe, of.app, &values, of.destinations);
-        let request = request.map_err(|problem| registry::misfit(of.app, &problem))?;
-        let Ok(inbound) = core.send(request).await else { continue };
-        match token::read_account(of.app, (identity, probe), &inbound, &values, core.now()) {
-            Ok(account) => return Ok(Ok(found(of.app, identity, account, &inbound, variables))),
+) -> Result<std::result::Result<AccountInfo, ProbeOutcome>> {
+    let values = client_auth::template_values(of.auth_method, of.credential, &variables);
+    let mut verdict = ProbeOutcome::Unavailable { retry_after: None };
+    for _ in 0..MAX_TRIES {
+        let request = token::build_probe_request(probe, of.auth_method, &values, of.destinations);
+        let request = request.map_err(|problem| registry::invalid_value_error(of.auth_method, &problem))?;
+        let Ok(inbound) = context.send(request).await else { continue };
+        match token::read_account(of.auth_method, (identity, probe), &inbound, &values, context.now()) {
+            Ok(account) => return Ok(Ok(read_account_info(of.auth_method, identity, account, &inbound, variables))),
             Err(other) => verdict = other,
         }
-        if !matches!(verdict, ProbeVerdict::Unavailable { .. }) {
+        if !matches!(verdict, ProbeOutcome::Unavailable { .. }) {
             break;
         }
     }
     Ok(Err(verdict))
 }
 
-fn found(
-    app: &App,
-    identity: &Identity,
+fn read_account_info(
+    auth_method: &AuthMethod,
+    identity: &IdentityLookup,
     account: Account,
-    inbound: &Inbound,
+    inbound: &AppResponse,
     mut variables: BTreeMap<String, String>,
-) -> Found {
-    variables.extend(token::read_values(&app.variables, &inbound.body, Origin::in_identity_answer));
-    Found { account: Some(account), granted: token::scopes_in_header(identity, inbound), variables }
+) -> AccountInfo {
+    variables.extend(token::read_reported_values(
+        &auth_method.variables,
+        &inbound.body,
+        VariableSource::identity_response_pointer,
+    ));
+    AccountInfo { account: Some(account), granted: token::read_header_scopes(identity, inbound), variables }
 }
 
 /// What a token answer tells of the variables of the app's addresses; without one, what is usual.
-pub(super) fn told_by_tokens(app: &App, tokens: Option<&TokenSet>) -> BTreeMap<String, String> {
-    token::values_in(
-        &app.variables,
-        tokens.map_or(&serde_json::Value::Null, |tokens| &tokens.answer.0),
-        Origin::in_token_answer,
+pub(super) fn reported_by_token_response(
+    auth_method: &AuthMethod,
+    tokens: Option<&TokenSet>,
+) -> BTreeMap<String, String> {
+    token::reported_values(
+        &auth_method.variables,
+        tokens.map_or(&serde_json::Value::Null, |tokens| &tokens.response.0),
+        VariableSource::token_response_pointer,
     )
 }
 
 /// Asks whether a credential works at an app that can't tell whose it is. One that has nothing to ask is believed.
-pub(super) async fn works<P: Ports>(
-    core: &Core<P>,
-    of: &Asked<'_>,
+pub(super) async fn check_credential<P: Ports>(
+    context: &Context<P>,
+    of: &AccountQuery<'_>,
     variables: &BTreeMap<String, String>,
-) -> Result<std::result::Result<(), ProbeVerdict>> {
-    let Some(probe) = &of.app.check else { return Ok(Ok(())) };
-    let values = server::values(of.app, of.credential, variables);
-    let request = token::probe_request(probe, of.app, &values, of.destinations);
-    let request = request.map_err(|problem| registry::misfit(of.app, &problem))?;
-    let answer = core.send(request).await;
-    Ok(match token::read_probe(of.app, probe, &answer, core.now()) {
-        ProbeVerdict::Works | ProbeVerdict::Forbidden => Ok(()),
+) -> Result<std::result::Result<(), ProbeOutcome>> {
+    let Some(probe) = &of.auth_method.check else { return Ok(Ok(())) };
+    let values = client_auth::template_values(of.auth_method, of.credential, variables);
+    let request = token::build_probe_request(probe, of.auth_method, &values, of.destinations);
+    let request = request.map_err(|problem| registry::invalid_value_error(of.auth_method, &problem))?;
+    let answer = context.send(request).await;
+    Ok(match token::read_probe_response(of.auth_method, probe, &answer, context.now()) {
+        ProbeOutcome::Works | ProbeOutcome::Forbidden => Ok(()),
         other => Err(other),
     })
 }

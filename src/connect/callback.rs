@@ -9,31 +9,31 @@ use std::rc::Rc;
 
 use serde_json::json;
 
-use crate::app::{App, Origin, Resolved, Values};
-use crate::caller::{hash, same};
+use crate::app::{AuthMethod, ResolvedEndpoints, TemplateValues, VariableSource};
+use crate::caller::{constant_time_eq, hash_secret};
 use crate::client::{Client, ClientProblem};
-use crate::core::Core;
+use crate::client_auth;
+use crate::context::Context;
 use crate::credential::Credential;
 use crate::destinations::Destinations;
 use crate::error::Result;
 use crate::frozen;
-use crate::ids::{AuthorizationId, ClientId};
+use crate::ids::{ClientId, FlowId};
 use crate::ports::{Database, HttpError, Ports, Statement};
 use crate::registry;
 use crate::secret::Secret;
-use crate::server;
-use crate::store::authorizations::{self, Authorization, Outcome};
+use crate::store::authorizations::{self, Flow, FlowOutcome};
 use crate::store::clients;
 use crate::time::Timestamp;
-use crate::token::{self, Answer, Class, Parties, TokenSet};
+use crate::token::{self, RefusalClass, TokenRequestContext, TokenResponse, TokenSet};
 
-use super::account::{self, Asked};
-use super::settle::{self, Deciding, Grant};
-use super::{Failure, client_setup, place, start, was_begun_anew};
+use super::account::{self, AccountQuery};
+use super::complete::{self, Decider, NewGrant};
+use super::{FlowFailure, client_setup, flow_seal_context, start, was_link_reopened};
 
 /// What the app sent along.
 #[derive(Clone, Default)]
-pub struct Returned {
+pub struct CallbackParams {
     /// `state`
     pub state: Option<String>,
     /// `code`
@@ -47,7 +47,7 @@ pub struct Returned {
 }
 
 /// The state is a secret while it is unspent, and the rest are a stranger's words: only what is there is told.
-impl std::fmt::Debug for Returned {
+impl std::fmt::Debug for CallbackParams {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Returned")
             .field("state", &self.state.is_some())
@@ -60,187 +60,197 @@ impl std::fmt::Debug for Returned {
 
 /// Where the browser goes next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Landing {
+pub enum CallbackResult {
     /// The flow's own page tells how it ended.
-    Flow(AuthorizationId),
+    Flow(FlowId),
     /// No flow of this browser: a general page tells why.
-    Refused(Refusal),
+    Refused(CallbackRefusal),
 }
 
 /// Why a callback has no flow of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum CallbackRefusal {
     /// No such state.
-    Unknown,
+    UnknownState,
     /// The person took too long.
     Expired,
     /// The flow's link was begun anew in another browser, which ended the flow.
-    BegunAnew,
+    LinkReopened,
     /// Another browser began the flow, or this one signed out.
-    OtherBrowser,
+    WrongBrowser,
 }
 
 /// Takes an app's answer at the address with this id. `sessions` are the hashes of this browser's sessions.
-pub async fn callback<P: Ports>(
-    core: &Core<P>,
+pub async fn handle<P: Ports>(
+    context: &Context<P>,
     redirect_id: &ClientId,
-    returned: Returned,
+    returned: CallbackParams,
     sessions: &[String],
-) -> Result<Landing> {
+) -> Result<CallbackResult> {
     let Some(state) = returned.state.as_deref().filter(|state| state.len() <= 256) else {
-        return Ok(Landing::Refused(Refusal::Unknown));
+        return Ok(CallbackResult::Refused(CallbackRefusal::UnknownState));
     };
-    let Some(flow) = authorizations::by_state(core.db(), &hash(state)).await? else {
-        return Ok(Landing::Refused(Refusal::Unknown));
+    let Some(flow) = authorizations::get_by_state(context.db(), &hash_secret(state)).await? else {
+        return Ok(CallbackResult::Refused(CallbackRefusal::UnknownState));
     };
-    let now = core.now();
-    if was_begun_anew(&flow) {
-        return Ok(Landing::Refused(Refusal::BegunAnew));
+    let now = context.now();
+    if was_link_reopened(&flow) {
+        return Ok(CallbackResult::Refused(CallbackRefusal::LinkReopened));
     }
-    if !sessions.iter().any(|session| same(session, &flow.session_hash)) {
-        core.log("warn", "flow_in_other_browser", &json!({ "authorization": flow.id.as_str() }));
-        return Ok(Landing::Refused(Refusal::OtherBrowser));
+    if !sessions.iter().any(|session| constant_time_eq(session, &flow.session_hash)) {
+        context.log("warn", "flow_in_other_browser", &json!({ "authorization": flow.id.as_str() }));
+        return Ok(CallbackResult::Refused(CallbackRefusal::WrongBrowser));
     }
     // A reload, or a second navigation: the person sees how the flow ended. What is sent along this time is not looked at.
     if flow.used_at.is_some() {
-        return Ok(Landing::Flow(flow.id));
+        return Ok(CallbackResult::Flow(flow.id));
     }
     if now >= flow.expires_at {
-        return Ok(Landing::Refused(Refusal::Expired));
+        return Ok(CallbackResult::Refused(CallbackRefusal::Expired));
     }
-    if !authorizations::spend(core.db(), &flow, &flow.session_hash, now).await? {
+    if !authorizations::consume_state(context.db(), &flow, &flow.session_hash, now).await? {
         // Another visit was quicker, or the flow has just ended.
-        return Ok(match authorizations::by_state(core.db(), &hash(state)).await? {
-            Some(flow) if flow.used_at.is_some() => Landing::Flow(flow.id),
-            Some(flow) if was_begun_anew(&flow) => Landing::Refused(Refusal::BegunAnew),
-            _ => Landing::Refused(Refusal::Expired),
+        return Ok(match authorizations::get_by_state(context.db(), &hash_secret(state)).await? {
+            Some(flow) if flow.used_at.is_some() => CallbackResult::Flow(flow.id),
+            Some(flow) if was_link_reopened(&flow) => CallbackResult::Refused(CallbackRefusal::LinkReopened),
+            _ => CallbackResult::Refused(CallbackRefusal::Expired),
         });
     }
-    if let Err((outcome, failure)) = take(core, redirect_id, &flow, returned).await? {
-        let told = failure.map(Failure::as_str);
-        core.log(
+    if let Err((outcome, failure)) = process_response(context, redirect_id, &flow, returned).await? {
+        let told = failure.map(FlowFailure::as_str);
+        context.log(
             "info",
             "flow_ended",
             &json!({ "authorization": flow.id.as_str(), "outcome": outcome.as_str(), "error": told }),
         );
-        write(core, authorizations::end(&flow.id, outcome, told, None)).await?;
+        write_statement(context, authorizations::end_flow(&flow.id, outcome, told, None)).await?;
         // Its session has ended, so this browser doesn't reach the flow's page.
-        if failure == Some(Failure::LinkBegunAnew) {
-            return Ok(Landing::Refused(Refusal::BegunAnew));
+        if failure == Some(FlowFailure::LinkBegunAnew) {
+            return Ok(CallbackResult::Refused(CallbackRefusal::LinkReopened));
         }
     }
-    Ok(Landing::Flow(flow.id))
+    Ok(CallbackResult::Flow(flow.id))
 }
 
-async fn write<P: Ports>(core: &Core<P>, statement: Statement) -> Result<()> {
-    core.db().batch(vec![statement]).await?;
+async fn write_statement<P: Ports>(context: &Context<P>, statement: Statement) -> Result<()> {
+    context.db().batch(vec![statement]).await?;
     Ok(())
 }
 
 /// How a flow ends without a grant.
-type Ended = (Outcome, Option<Failure>);
+type FlowEnd = (FlowOutcome, Option<FlowFailure>);
 
-fn failed(failure: Failure) -> Ended {
-    (Outcome::Failed, Some(failure))
+fn failed_with(failure: FlowFailure) -> FlowEnd {
+    (FlowOutcome::Failed, Some(failure))
 }
 
-async fn take<P: Ports>(
-    core: &Core<P>,
+async fn process_response<P: Ports>(
+    context: &Context<P>,
     redirect_id: &ClientId,
-    flow: &Authorization,
-    returned: Returned,
-) -> Result<std::result::Result<(), Ended>> {
+    flow: &Flow,
+    returned: CallbackParams,
+) -> Result<std::result::Result<(), FlowEnd>> {
     // Ended while the person was away, as by the deletion of its client: one that is made again is another.
-    if flow.outcome != Outcome::Pending {
-        return Ok(Err((flow.outcome, flow.error.as_deref().and_then(Failure::parse))));
+    if flow.outcome != FlowOutcome::Pending {
+        return Ok(Err((flow.outcome, flow.error.as_deref().and_then(FlowFailure::parse))));
     }
     // The state says which client a callback is for; the address it came to must be that client's.
     let of_flow = match &flow.client {
         None => None,
-        Some(id) => clients::get(core.db(), &flow.workspace, id).await?,
+        Some(id) => clients::get(context.db(), &flow.workspace, id).await?,
     };
-    let Some(client) = of_flow else { return Ok(Err(failed(Failure::ClientRefused))) };
+    let Some(client) = of_flow else { return Ok(Err(failed_with(FlowFailure::ClientRefused))) };
     if client.redirect_id != *redirect_id {
-        return Ok(Err(failed(Failure::WrongIssuer)));
+        return Ok(Err(failed_with(FlowFailure::WrongIssuer)));
     }
-    if let Some(problem) = wrong_issuer(flow, returned.iss.as_deref()) {
-        return Ok(Err(failed(problem)));
+    if let Some(problem) = issuer_failure(flow, returned.iss.as_deref()) {
+        return Ok(Err(failed_with(problem)));
     }
-    let definition = registry::at_revision(core, &flow.workspace, &flow.app, flow.app_revision).await?;
-    let app = registry::way(&definition, &flow.way)?;
-    let code = code_of(&app, &returned);
-    if let Some(error) = error_of(&returned, code.is_some()) {
-        return Ok(Err(not_consented(&app, error, &returned.others)));
+    let app = registry::load_app_at_revision(context, &flow.workspace, &flow.app, flow.app_revision).await?;
+    let auth_method = registry::auth_method(&app, &flow.auth_method)?;
+    let code = authorization_code(&auth_method, &returned);
+    if let Some(error) = authorization_error(&returned, code.is_some()) {
+        return Ok(Err(end_of_error_response(&auth_method, error, &returned.others)));
     }
     let Some(code) = code.filter(|code| code.expose().len() <= 8192) else {
-        return Ok(Err(failed(Failure::NoCode)));
+        return Ok(Err(failed_with(FlowFailure::NoCode)));
     };
-    let at = match registry::endpoints(core, &app, &flow.variables).await {
-        Ok(at) => at,
-        Err(error) if error.code == crate::error::Code::AppUnavailable => {
-            return Ok(Err(failed(Failure::AppUnavailable)));
+    let endpoints = match registry::load_endpoints(context, &auth_method, &flow.variables).await {
+        Ok(endpoints) => endpoints,
+        Err(error) if error.code == crate::error::ErrorCode::AppUnavailable => {
+            return Ok(Err(failed_with(FlowFailure::AppUnavailable)));
         }
         Err(error) => return Err(error),
     };
-    let exchanged = match exchange(core, flow, &client, (&app, &at), &code).await? {
+    let exchanged = match exchange_code(context, flow, &client, (&auth_method, &endpoints), &code).await? {
         Err(ended) => return Ok(Err(ended)),
         Ok(exchanged) => exchanged,
     };
     // Boxed: few callbacks get here, and all would carry its size.
-    let failure = Box::pin(arrived(core, (flow, &client), (&app, &at), &returned.others, exchanged)).await;
+    let failure = Box::pin(store_returned_grant(
+        context,
+        (flow, &client),
+        (&auth_method, &endpoints),
+        &returned.others,
+        exchanged,
+    ))
+    .await;
     // Bookkeeping comes last: the grant is stored, or given back, whatever becomes of this.
-    if let Err(error) = write(core, clients::mark_working(&flow.workspace, &client.id)).await {
-        core.log_cause(&error);
+    if let Err(error) = write_statement(context, clients::mark_working(&flow.workspace, &client.id)).await {
+        context.log_cause(&error);
     }
-    Ok(failure.map_or(Ok(()), |failure| Err(failed(failure))))
+    Ok(failure.map_or(Ok(()), |failure| Err(failed_with(failure))))
 }
 
 /// A grant is there, and nowhere but here: each way from here stores it or gives it back. Answers why it was not stored.
-async fn arrived<P: Ports>(
-    core: &Core<P>,
-    (flow, client): (&Authorization, &Client),
-    (app, at): (&App, &Resolved),
+async fn store_returned_grant<P: Ports>(
+    context: &Context<P>,
+    (flow, client): (&Flow, &Client),
+    (auth_method, endpoints): (&AuthMethod, &ResolvedEndpoints),
     others: &BTreeMap<String, String>,
     (tokens, asked_at): (TokenSet, Timestamp),
-) -> Option<Failure> {
+) -> Option<FlowFailure> {
     let credential = Credential::from_tokens(&tokens);
-    let told = told(app, others, &tokens);
+    let told = reported_variables(auth_method, others, &tokens);
     let variables = flow.variables.clone().into_iter().chain(told).collect();
     let reach = |variables: &BTreeMap<String, String>| match &flow.destinations {
         // What was discovered stays as the flow began with it; what the definition says is filled with what is known now.
-        Some(frozen) => frozen.and_api_of(&Destinations::of_grant(app, None, variables)),
-        None => Destinations::of_grant(app, Some(at), variables),
+        Some(frozen) => frozen.with_api_of(&Destinations::for_grant(auth_method, None, variables)),
+        None => Destinations::for_grant(auth_method, Some(endpoints), variables),
     };
     let destinations = Rc::new(reach(&variables));
-    let asked = Asked {
-        app,
-        identity: at.identity.as_ref(),
+    let asked = AccountQuery {
+        auth_method,
+        identity: endpoints.identity.as_ref(),
         credential: &credential,
         tokens: Some(&tokens),
         destinations: &destinations,
     };
-    let found = match account::find(core, &asked, variables).await {
+    let found = match account::find(context, &asked, variables).await {
         Ok(Ok(found)) => found,
         unknown => {
-            settle::discard_fresh(core, app, (flow, client), &credential, &destinations).await;
+            complete::discard_unidentified_grant(context, auth_method, (flow, client), &credential, &destinations)
+                .await;
             return Some(match unknown {
                 Err(error) => {
-                    core.log_cause(&error);
-                    Failure::NotStored
+                    context.log_cause(&error);
+                    FlowFailure::NotStored
                 }
-                Ok(_) => Failure::AccountUnknown,
+                Ok(_) => FlowFailure::AccountUnknown,
             });
         }
     };
     let destinations = reach(&found.variables);
-    let redirected = scopes_of_redirect(app, others);
-    let grant = grant(flow, app, (credential, &tokens, redirected), (found, destinations), asked_at);
-    settle::settle_arrived(core, flow, app, grant, Deciding::Person).await.unwrap_or(Some(Failure::NotStored))
+    let redirected = redirect_scopes(auth_method, others);
+    let grant = build_grant(flow, auth_method, (credential, &tokens, redirected), (found, destinations), asked_at);
+    complete::complete_returned_grant(context, flow, auth_method, grant, Decider::Person)
+        .await
+        .unwrap_or(Some(FlowFailure::NotStored))
 }
 
 /// The code, under the name that the app gives it.
-fn code_of(app: &App, returned: &Returned) -> Option<Secret> {
-    let code = match app.server().map(|server| server.code_param.as_str()) {
+fn authorization_code(auth_method: &AuthMethod, returned: &CallbackParams) -> Option<Secret> {
+    let code = match auth_method.oauth_server().map(|server| server.code_param.as_str()) {
         None | Some("code") => returned.code.clone(),
         Some(name) => returned.others.get(name).map(Secret::new),
     };
@@ -248,7 +258,7 @@ fn code_of(app: &App, returned: &Returned) -> Option<Secret> {
 }
 
 /// Where apps put the reason of an error beside its name, or in its stead.
-const REASONS: &[&str] = &["error_reason", "error_code", "error_subtype", "errorcode", "err"];
+const ERROR_REASON_PARAMS: &[&str] = &["error_reason", "error_code", "error_subtype", "errorcode", "err"];
 
 /// What stands under these names, whose case does not matter.
 fn named<'a>(others: &'a BTreeMap<String, String>, names: &[&str]) -> impl Iterator<Item = &'a str> {
@@ -261,34 +271,34 @@ fn named<'a>(others: &'a BTreeMap<String, String>, names: &[&str]) -> impl Itera
 }
 
 /// The error that came instead of a code. Without a code, any of its usual names counts.
-fn error_of(returned: &Returned, has_code: bool) -> Option<&str> {
+fn authorization_error(returned: &CallbackParams, has_code: bool) -> Option<&str> {
     match &returned.error {
         Some(error) => Some(error),
         None if has_code => None,
-        None => named(&returned.others, &["error"]).chain(named(&returned.others, REASONS)).next(),
+        None => named(&returned.others, &["error"]).chain(named(&returned.others, ERROR_REASON_PARAMS)).next(),
     }
 }
 
 /// The scopes that the redirect names, where the definition says that it does.
-fn scopes_of_redirect(app: &App, others: &BTreeMap<String, String>) -> Option<Vec<String>> {
-    let text = others.get(app.server()?.callback_scope.as_ref()?)?;
-    Some(token::scopes_in_redirect(app, text))
+fn redirect_scopes(auth_method: &AuthMethod, others: &BTreeMap<String, String>) -> Option<Vec<String>> {
+    let text = others.get(auth_method.oauth_server()?.callback_scope.as_ref()?)?;
+    Some(token::read_redirect_scopes(auth_method, text))
 }
 
 /// An error instead of a code. What the definition says goes before what is usual: where an administrator must consent,
 /// apps answer with names that elsewhere mean that the person did not want to.
-fn not_consented(app: &App, error: &str, others: &BTreeMap<String, String>) -> Ended {
-    let approval = app.server().and_then(|server| server.approval.as_ref());
+fn end_of_error_response(auth_method: &AuthMethod, error: &str, others: &BTreeMap<String, String>) -> FlowEnd {
+    let approval = auth_method.oauth_server().and_then(|server| server.approval.as_ref());
     let description = others.get("error_description").map(String::as_str);
-    if approval.is_some_and(|approval| approval.is_asked(error, description)) {
-        return failed(Failure::ApprovalRequired);
+    if approval.is_some_and(|approval| approval.is_required(error, description)) {
+        return failed_with(FlowFailure::ApprovalRequired);
     }
-    let reasons = named(others, REASONS);
-    let listed = |code: &str| app.errors.denied.iter().any(|known| known.eq_ignore_ascii_case(code));
+    let reasons = named(others, ERROR_REASON_PARAMS);
+    let listed = |code: &str| auth_method.errors.denied.iter().any(|known| known.eq_ignore_ascii_case(code));
     if [error].into_iter().chain(reasons).any(|code| listed(code) || is_denial(code)) {
-        return (Outcome::Denied, None);
+        return (FlowOutcome::Denied, None);
     }
-    failed(Failure::RefusedByApp)
+    failed_with(FlowFailure::RefusedByApp)
 }
 
 /// Whether a code says that the person did not allow it: RFC 6749 4.1.2.1, `OpenID` Connect Core 3.1.2.6, and the names that apps
@@ -315,11 +325,15 @@ fn is_denial(code: &str) -> bool {
 }
 
 /// What the app's redirect and its token answer tell of the variables of its addresses.
-fn told(app: &App, returned: &BTreeMap<String, String>, tokens: &TokenSet) -> BTreeMap<String, String> {
-    let mut told = account::told_by_tokens(app, Some(tokens));
-    for (name, variable) in app.variables.iter() {
-        if let Origin::Callback(parameter) = &variable.from
-            && let Some(Ok(value)) = returned.get(parameter).map(|value| variable.read(value))
+fn reported_variables(
+    auth_method: &AuthMethod,
+    returned: &BTreeMap<String, String>,
+    tokens: &TokenSet,
+) -> BTreeMap<String, String> {
+    let mut told = account::reported_by_token_response(auth_method, Some(tokens));
+    for (name, variable) in auth_method.variables.iter() {
+        if let VariableSource::Callback(parameter) = &variable.source
+            && let Some(Ok(value)) = returned.get(parameter).map(|value| variable.parse_value(value))
         {
             told.insert(name.clone(), value);
         }
@@ -329,111 +343,131 @@ fn told(app: &App, returned: &BTreeMap<String, String>, tokens: &TokenSet) -> BT
 
 /// RFC 9207, 2.4: compared as simple strings; absent only where it was not promised. An app of the catalogue is asked at
 /// addresses that the program knows, so what it calls itself may be unknown here; for a workspace's own app it must be known.
-fn wrong_issuer(flow: &Authorization, iss: Option<&str>) -> Option<Failure> {
+fn issuer_failure(flow: &Flow, iss: Option<&str>) -> Option<FlowFailure> {
     match (iss, &flow.issuer) {
-        (Some(iss), Some(issuer)) => (iss != issuer).then_some(Failure::WrongIssuer),
-        (Some(_), None) => (flow.app_revision > 0).then_some(Failure::IssuerUnknown),
-        (None, _) => flow.iss_promised.then_some(Failure::WrongIssuer),
+        (Some(iss), Some(issuer)) => (iss != issuer).then_some(FlowFailure::WrongIssuer),
+        (Some(_), None) => (flow.app_revision > 0).then_some(FlowFailure::IssuerUnknown),
+        (None, _) => flow.iss_promised.then_some(FlowFailure::WrongIssuer),
     }
 }
 
-async fn exchange<P: Ports>(
-    core: &Core<P>,
-    flow: &Authorization,
+async fn exchange_code<P: Ports>(
+    context: &Context<P>,
+    flow: &Flow,
     client: &Client,
-    (app, at): (&App, &Resolved),
+    (auth_method, endpoints): (&AuthMethod, &ResolvedEndpoints),
     code: &Secret,
-) -> Result<std::result::Result<(TokenSet, Timestamp), Ended>> {
+) -> Result<std::result::Result<(TokenSet, Timestamp), FlowEnd>> {
     // The secret may have been entered anew since the flow began: neither it nor the tokens that it gets may go to
     // addresses that the flow has and it was not entered for.
-    let has_secret = app.custom && client.sealed_secret.is_some();
-    if has_secret && !client_setup::surely_serves(core, client, app).await? {
-        return Ok(Err(failed(Failure::AddressesChanged)));
+    let has_secret = auth_method.is_custom && client.sealed_secret.is_some();
+    if has_secret && !client_setup::verify_set_up_for(context, client, auth_method).await? {
+        return Ok(Err(failed_with(FlowFailure::AddressesChanged)));
     }
-    let keys = match server::client_keys(core, client, (app, at), &at.token_url).await {
-        Ok(keys) => keys,
-        Err(error) if error.code == crate::error::Code::ClientMissing => {
-            core.log_cause(&error);
-            let is_of_client = error.hints.client.is_some_and(ClientProblem::is_of_every_connection);
-            return Ok(Err(failed(if is_of_client { Failure::ClientRefused } else { Failure::AddressesChanged })));
-        }
-        Err(error) => return Err(error),
-    };
+    let keys =
+        match client_auth::prepare_client_identity(context, client, (auth_method, endpoints), &endpoints.token_url)
+            .await
+        {
+            Ok(keys) => keys,
+            Err(error) if error.code == crate::error::ErrorCode::ClientMissing => {
+                context.log_cause(&error);
+                let is_of_client = error.hints.client.is_some_and(ClientProblem::affects_every_connection);
+                return Ok(Err(failed_with(if is_of_client {
+                    FlowFailure::ClientRefused
+                } else {
+                    FlowFailure::AddressesChanged
+                })));
+            }
+            Err(error) => return Err(error),
+        };
     let verifier = match &flow.sealed_verifier {
         None => None,
         Some(sealed) => Some(
-            core.config
-                .ring
-                .open(&place(&flow.workspace, &flow.id, frozen::PKCE_VERIFIER), sealed)
+            context
+                .config
+                .key_ring
+                .open(&flow_seal_context(&flow.workspace, &flow.id, frozen::PKCE_VERIFIER), sealed)
                 .map_err(|_| crate::error::Error::internal("a flow's verifier does not open"))?,
         ),
     };
-    let asked_at = core.now();
-    let redirect_uri = start::redirect_uri(core, &client.redirect_id);
-    let values = Values::new().with_all(&flow.variables);
-    let frozen = || Destinations::of_grant(app, Some(at), &flow.variables);
+    let asked_at = context.now();
+    let redirect_uri = start::redirect_uri(context, &client.redirect_id);
+    let values = TemplateValues::new().with_all(&flow.variables);
+    let frozen = || Destinations::for_grant(auth_method, Some(endpoints), &flow.variables);
     let destinations = Rc::new(flow.destinations.clone().unwrap_or_else(frozen));
-    let parties = Parties { server: app.oauth2()?, at, client: &keys, values: &values, destinations: &destinations };
-    let request = token::exchange_request(&parties, code, &redirect_uri, verifier.as_ref());
-    let request = request.map_err(|problem| registry::unfilled(app, &problem))?;
-    let answer = core.send(request).await;
+    let parties = TokenRequestContext {
+        server: auth_method.require_oauth_server()?,
+        endpoints,
+        client: &keys,
+        values: &values,
+        destinations: &destinations,
+    };
+    let request = token::build_exchange_request(&parties, code, &redirect_uri, verifier.as_ref());
+    let request = request.map_err(|problem| registry::unfilled_request_error(auth_method, &problem))?;
+    let answer = context.send(request).await;
     if matches!(answer, Err(HttpError::NotPermitted)) {
-        return Ok(Err(failed(Failure::AddressesChanged)));
+        return Ok(Err(failed_with(FlowFailure::AddressesChanged)));
     }
-    match token::read_answer(app, &answer, asked_at) {
-        Answer::Tokens(tokens) => Ok(Ok((tokens, asked_at))),
-        Answer::Ambiguous(odd) => {
-            core.log(
+    match token::read_token_response(auth_method, &answer, asked_at) {
+        TokenResponse::Tokens(tokens) => Ok(Ok((tokens, asked_at))),
+        TokenResponse::Ambiguous(odd) => {
+            context.log(
                 "warn",
                 "exchange_failed",
-                &json!({ "authorization": flow.id.as_str(), "app": app.id.as_str(), "error": odd.what }),
+                &json!({ "authorization": flow.id.as_str(), "app": auth_method.app_id.as_str(), "error": odd.reason }),
             );
             if let Some(refresh_token) = odd.refresh_token {
                 let credential = Credential::of_refresh_token(refresh_token);
-                settle::discard_fresh(core, app, (flow, client), &credential, &destinations).await;
+                complete::discard_unidentified_grant(context, auth_method, (flow, client), &credential, &destinations)
+                    .await;
             }
-            Ok(Err(failed(Failure::AppUnavailable)))
+            Ok(Err(failed_with(FlowFailure::AppUnavailable)))
         }
-        Answer::Refused(refusal) => {
-            core.log(
+        TokenResponse::Refused(refusal) => {
+            context.log(
                 "warn",
                 "exchange_refused",
-                &json!({ "authorization": flow.id.as_str(), "app": app.id.as_str(), "error": refusal.code }),
+                &json!({ "authorization": flow.id.as_str(), "app": auth_method.app_id.as_str(), "error": refusal.code }),
             );
-            refused(core, client, refusal.class_at_first(), &refusal.code).await.map(Err)
+            record_token_refusal(context, client, refusal.class_for_new_connection(), &refusal.code).await.map(Err)
         }
     }
 }
 
-async fn refused<P: Ports>(core: &Core<P>, client: &Client, class: Class, code: &str) -> Result<Ended> {
+async fn record_token_refusal<P: Ports>(
+    context: &Context<P>,
+    client: &Client,
+    class: RefusalClass,
+    code: &str,
+) -> Result<FlowEnd> {
     let failure = match class {
-        Class::Client => {
-            let now = core.now();
-            write(core, clients::mark_misconfigured(client, now, code, now)).await?;
-            Failure::ClientRefused
+        RefusalClass::Client => {
+            let now = context.now();
+            write_statement(context, clients::mark_misconfigured(client, now, code, now)).await?;
+            FlowFailure::ClientRefused
         }
-        Class::Transient { .. } => Failure::AppUnavailable,
-        Class::Permanent | Class::Configuration | Class::Unknown => Failure::CodeRefused,
+        RefusalClass::Transient { .. } => FlowFailure::AppUnavailable,
+        RefusalClass::Permanent | RefusalClass::Configuration | RefusalClass::Unknown => FlowFailure::CodeRefused,
     };
-    Ok(failed(failure))
+    Ok(failed_with(failure))
 }
 
-fn grant(
-    flow: &Authorization,
-    app: &App,
+fn build_grant(
+    flow: &Flow,
+    auth_method: &AuthMethod,
     (credential, tokens, redirected): (Credential, &TokenSet, Option<Vec<String>>),
-    (found, destinations): (account::Found, Destinations),
+    (found, destinations): (account::AccountInfo, Destinations),
     asked_at: Timestamp,
-) -> Grant {
-    let server = app.server();
+) -> NewGrant {
+    let server = auth_method.oauth_server();
     let after = |seconds: Option<i64>| seconds.map(|seconds| asked_at.plus(seconds));
     let refreshable = credential.is_refreshable();
     let said = tokens.scopes.clone().or(redirected).or(found.granted);
     let named = said.unwrap_or_else(|| flow.scopes.clone());
-    Grant {
+    NewGrant {
         account: found.account,
-        requested: flow.scopes.clone(),
-        granted: app.granted(&named, &flow.scopes),
+        scopes_requested: flow.scopes.clone(),
+        scopes_granted: auth_method.granted_scopes(&named, &flow.scopes),
         expires_at: credential.expires_at(),
         refresh_expires_at: tokens.refresh_expires_at,
         refresh_idle_until: after(server.and_then(|server| server.refresh_token_idle)).filter(|_| refreshable),
@@ -445,7 +479,7 @@ fn grant(
         name: None,
         metadata: BTreeMap::new(),
         actor: None,
-        proven: true,
+        checked: true,
         imported: false,
         credential,
     }
@@ -453,12 +487,12 @@ fn grant(
 
 #[cfg(test)]
 mod tests {
-    use super::{BTreeMap, Returned, Secret};
+    use super::{BTreeMap, CallbackParams, Secret};
 
     #[test]
     fn what_an_app_sent_shows_nothing_secret_in_debug_output() {
         let said = || Some("hunter2".to_owned());
-        let returned = Returned {
+        let returned = CallbackParams {
             state: said(),
             code: Some(Secret::new("hunter2")),
             error: said(),

@@ -6,18 +6,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::app::{App, Origin, Values, read_variables};
-use crate::caller::same as equal;
+use crate::app::{AuthMethod, TemplateValues, VariableSource, read_variables};
+use crate::caller::constant_time_eq as equal;
 use crate::client::Client;
-use crate::core::Core;
+use crate::client_auth;
+use crate::context::Context;
 use crate::destinations::Destinations;
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{ClientId, WorkspaceId};
 use crate::ports::{DatabaseError, Ports};
 use crate::registry;
 use crate::secret::Secret;
-use crate::server;
-use crate::store::clients::{self, Registrations};
+use crate::store::clients::{self, WorkspaceClients};
 use crate::time::Timestamp;
 
 use super::start::invalid_fields;
@@ -52,51 +52,68 @@ pub enum NewSecret {
 ///
 /// # Errors
 /// What was entered does not fit the app, a secret would go to other addresses, or somebody was quicker.
-pub async fn put<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, app: &App, new: NewClient) -> Result<Client> {
-    let variables = read_variables(app, &Origin::Client, &new.variables).map_err(invalid_fields)?;
-    let person = app.variables.values().any(|one| one.from == Origin::Person);
-    if !person && let Some(Err(problem)) = app.resolve_fixed(&Values::new().with_all(&variables)) {
-        return Err(registry::misfit(app, &problem));
+pub async fn put<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    auth_method: &AuthMethod,
+    new: NewClient,
+) -> Result<Client> {
+    let variables = read_variables(auth_method, &VariableSource::Client, &new.variables).map_err(invalid_fields)?;
+    let person = auth_method.variables.values().any(|one| one.source == VariableSource::Person);
+    if !person
+        && let Some(Err(problem)) = auth_method.resolve_fixed_endpoints(&TemplateValues::new().with_all(&variables))
+    {
+        return Err(registry::invalid_value_error(auth_method, &problem));
     }
-    let now = core.now();
-    let server = authorization_server(app, &variables);
-    let all = of_servers(core, app, clients::of_registration(core.db(), workspace, app.registration()).await?).await?;
+    let now = context.now();
+    let server = authorization_server_key(auth_method, &variables);
+    let all = with_authorization_servers(
+        context,
+        auth_method,
+        clients::list_of_registration(context.db(), workspace, auth_method.registration()).await?,
+    )
+    .await?;
     let same_server = || all.iter().filter(|(_, known)| *known == server).map(|(client, _)| client);
     let same = same_server().find(|client| client.client_id == new.client_id);
     let redirect_id = match same.or_else(|| same_server().next()) {
         Some(client) => client.redirect_id.clone(),
-        None => match told_before(workspace, app, &server) {
-            told if is_free(&all, &told) => told,
-            _ => ClientId::random(core.ports.random(), workspace.shard())?,
+        None => match initial_redirect_id(workspace, auth_method, &server) {
+            told if is_id_free(&all, &told) => told,
+            _ => ClientId::random(context.ports.random(), workspace.shard())?,
         },
     };
     let id = match same {
         Some(client) => client.id.clone(),
         None if all.iter().all(|(client, _)| client.id != redirect_id) => redirect_id.clone(),
-        None => ClientId::random(core.ports.random(), workspace.shard())?,
+        None => ClientId::random(context.ports.random(), workspace.shard())?,
     };
-    let wanted = app.custom.then(|| Destinations::of_client(app, &variables));
+    let wanted = auth_method.is_custom.then(|| Destinations::for_client(auth_method, &variables));
     let (sealed_secret, destinations) = match (&new.secret, same) {
         (NewSecret::Is(secret), _) => {
-            let sealed = core.config.ring.seal(core.ports.random(), &Client::place(workspace, &id), secret)?;
+            let sealed =
+                context.config.key_ring.seal(context.ports.random(), &Client::seal_context(workspace, &id), secret)?;
             (
                 Some(sealed),
                 match (wanted, same) {
-                    (Some(wanted), Some(before)) => Some(of_same_secret(core, before, app, secret, wanted).await?),
+                    (Some(wanted), Some(before)) => {
+                        Some(destinations_of_same_secret(context, before, auth_method, secret, wanted).await?)
+                    }
                     (wanted, _) => wanted,
                 },
             )
         }
-        (NewSecret::Kept, Some(before)) if before.sealed_secret.is_some() => kept(core, before, app, wanted).await?,
+        (NewSecret::Kept, Some(before)) if before.sealed_secret.is_some() => {
+            keep_secret(context, before, auth_method, wanted).await?
+        }
         (NewSecret::Kept | NewSecret::Removed, _) => (None, wanted),
     };
     let client = Client {
         id,
         workspace: workspace.clone(),
-        registration: app.registration().to_owned(),
+        registration: auth_method.registration().to_owned(),
         client_id: new.client_id,
         redirect_id,
-        server: Some(server),
+        authorization_server: Some(server),
         sealed_secret,
         destinations,
         hosts: std::collections::BTreeSet::new(),
@@ -110,10 +127,10 @@ pub async fn put<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, app: &App, n
         created_at: same.map_or(now, |client| client.created_at),
         updated_at: now,
     };
-    match clients::put(core.db(), &client).await {
+    match clients::put(context.db(), &client).await {
         Ok(()) => Ok(client),
         Err(DatabaseError::Constraint) => Err(Error::new(
-            Code::Conflict,
+            ErrorCode::Conflict,
             "This client was set up elsewhere at the same moment. Read it again and retry.",
         )),
         Err(error) => Err(error.into()),
@@ -121,44 +138,47 @@ pub async fn put<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, app: &App, n
 }
 
 /// The very secret that is stored may also go where it could go before: a grant of an older edition is revoked there.
-async fn of_same_secret<P: Ports>(
-    core: &Core<P>,
+async fn destinations_of_same_secret<P: Ports>(
+    context: &Context<P>,
     before: &Client,
-    app: &App,
+    auth_method: &AuthMethod,
     secret: &Secret,
     wanted: Destinations,
 ) -> Result<Destinations> {
     let is_stored =
-        before.stored_secret(&core.config.ring).is_some_and(|stored| equal(stored.expose(), secret.expose()));
+        before.stored_secret(&context.config.key_ring).is_some_and(|stored| equal(stored.expose(), secret.expose()));
     if !is_stored {
         return Ok(wanted);
     }
-    Ok(wanted.and_those_of(&server::client_destinations(core, before, app, None).await?))
+    Ok(wanted.with_addresses_of(&client_auth::load_client_destinations(context, before, auth_method, None).await?))
 }
 
 /// A change that leaves the secret out keeps it, unless it or the tokens it gets would then go to other addresses.
-async fn kept<P: Ports>(
-    core: &Core<P>,
+async fn keep_secret<P: Ports>(
+    context: &Context<P>,
     before: &Client,
-    app: &App,
+    auth_method: &AuthMethod,
     wanted: Option<Destinations>,
 ) -> Result<(Option<String>, Option<Destinations>)> {
     let Some(wanted) = wanted else { return Ok((before.sealed_secret.clone(), None)) };
-    let stored = server::client_destinations(core, before, app, None).await?;
-    if !serves_addresses(&stored, &wanted) {
-        return Err(Error::invalid("client_secret", "must be entered again: the app's addresses have changed since."));
+    let stored = client_auth::load_client_destinations(context, before, auth_method, None).await?;
+    if !covers_destinations(&stored, &wanted) {
+        return Err(Error::invalid_field(
+            "client_secret",
+            "must be entered again: the app's addresses have changed since.",
+        ));
     }
     Ok((before.sealed_secret.clone(), Some(stored)))
 }
 
 /// What tells an authorization server from another. At an app of the catalogue that is what its hosts depend on: its
 /// addresses may change with a release, and its clients go on.
-pub fn authorization_server(app: &App, variables: &BTreeMap<String, String>) -> String {
-    if app.custom {
-        return Destinations::of_client(app, variables).authorization_server();
+pub fn authorization_server_key(auth_method: &AuthMethod, variables: &BTreeMap<String, String>) -> String {
+    if auth_method.is_custom {
+        return Destinations::for_client(auth_method, variables).authorization_server_key();
     }
-    let told: Vec<_> = app
-        .host_variables_of_client()
+    let told: Vec<_> = auth_method
+        .client_host_variables()
         .into_iter()
         .map(|name| format!("{name}={}", variables.get(name).map(|value| value.to_lowercase()).unwrap_or_default()))
         .collect();
@@ -166,80 +186,103 @@ pub fn authorization_server(app: &App, variables: &BTreeMap<String, String>) -> 
 }
 
 /// Rows with the authorization server that each is for.
-async fn of_servers<P: Ports>(core: &Core<P>, app: &App, rows: Vec<Client>) -> Result<Vec<(Client, String)>> {
+async fn with_authorization_servers<P: Ports>(
+    context: &Context<P>,
+    auth_method: &AuthMethod,
+    rows: Vec<Client>,
+) -> Result<Vec<(Client, String)>> {
     let mut all = Vec::with_capacity(rows.len());
     for client in rows {
-        let server = match &client.server {
+        let server = match &client.authorization_server {
             Some(server) => server.clone(),
-            None if app.custom => server::client_destinations(core, &client, app, None).await?.authorization_server(),
-            None => authorization_server(app, &client.variables),
+            None if auth_method.is_custom => client_auth::load_client_destinations(context, &client, auth_method, None)
+                .await?
+                .authorization_server_key(),
+            None => authorization_server_key(auth_method, &client.variables),
         };
         all.push((client, server));
     }
     Ok(all)
 }
 
-fn is_free(all: &[(Client, String)], id: &ClientId) -> bool {
+fn is_id_free(all: &[(Client, String)], id: &ClientId) -> bool {
     all.iter().all(|(client, _)| client.id != *id && client.redirect_id != *id)
 }
 
 /// The redirect URI's id that a page tells before there is a client: most apps ask for the address at once. It follows
 /// from the authorization server, so that what is registered at one is of no use to another.
-fn told_before(workspace: &WorkspaceId, app: &App, server: &str) -> ClientId {
-    let usual = !app.custom && defaults(app).is_some_and(|usual| authorization_server(app, &usual) == server);
+fn initial_redirect_id(workspace: &WorkspaceId, auth_method: &AuthMethod, server: &str) -> ClientId {
+    let usual = !auth_method.is_custom
+        && default_variables(auth_method).is_some_and(|usual| authorization_server_key(auth_method, &usual) == server);
     if usual {
-        ClientId::first(workspace, app.registration())
+        ClientId::derive_for_registration(workspace, auth_method.registration())
     } else {
-        ClientId::first_at(workspace, app.registration(), server)
+        ClientId::derive_for_server(workspace, auth_method.registration(), server)
     }
 }
 
 /// What a client is set up with where nobody says otherwise; none where something has to be said.
-fn defaults(app: &App) -> Option<BTreeMap<String, String>> {
-    let asked = app.variables.iter().filter(|(_, one)| one.from == Origin::Client);
+fn default_variables(auth_method: &AuthMethod) -> Option<BTreeMap<String, String>> {
+    let asked = auth_method.variables.iter().filter(|(_, one)| one.source == VariableSource::Client);
     asked.map(|(name, one)| Some((name.clone(), one.default.clone()?))).collect()
 }
 
 /// The redirect URI's id of the current client, or of the one that is made next with what is usual, as far as that is
 /// known.
-pub fn expected_redirect_id(clients: &Registrations, workspace: &WorkspaceId, app: &App) -> Option<ClientId> {
-    if let Some(client) = clients.current(app.registration()).filter(|client| serves(client, app)) {
+pub fn expected_redirect_id(
+    clients: &WorkspaceClients,
+    workspace: &WorkspaceId,
+    auth_method: &AuthMethod,
+) -> Option<ClientId> {
+    if let Some(client) =
+        clients.current(auth_method.registration()).filter(|client| is_set_up_for(client, auth_method))
+    {
         return Some(client.redirect_id.clone());
     }
-    let server = authorization_server(app, &defaults(app)?);
-    let known = |client: &&Client| match &client.server {
+    let server = authorization_server_key(auth_method, &default_variables(auth_method)?);
+    let known = |client: &&Client| match &client.authorization_server {
         Some(known) => *known == server,
-        None => serves(client, app),
+        None => is_set_up_for(client, auth_method),
     };
-    if let Some(client) = clients.of(app.registration()).find(known) {
+    if let Some(client) = clients.of_registration(auth_method.registration()).find(known) {
         return Some(client.redirect_id.clone());
     }
-    let told = told_before(workspace, app, &server);
-    clients.of(app.registration()).all(|client| client.id != told && client.redirect_id != told).then_some(told)
+    let told = initial_redirect_id(workspace, auth_method, &server);
+    clients
+        .of_registration(auth_method.registration())
+        .all(|client| client.id != told && client.redirect_id != told)
+        .then_some(told)
 }
 
 /// Whether a client was set up for the addresses that an app has now. Of a row from before destinations were kept only
 /// its hosts are known here; where its secret is used, more is asked.
-pub fn serves(client: &Client, app: &App) -> bool {
-    if !app.custom {
-        return client.server.as_ref().is_none_or(|server| *server == authorization_server(app, &client.variables));
+pub fn is_set_up_for(client: &Client, auth_method: &AuthMethod) -> bool {
+    if !auth_method.is_custom {
+        return client
+            .authorization_server
+            .as_ref()
+            .is_none_or(|server| *server == authorization_server_key(auth_method, &client.variables));
     }
-    let wanted = Destinations::of_client(app, &client.variables);
+    let wanted = Destinations::for_client(auth_method, &client.variables);
     match &client.destinations {
-        Some(stored) => serves_addresses(stored, &wanted),
-        None => client.server.is_none() && client.covers_hosts(&wanted),
+        Some(stored) => covers_destinations(stored, &wanted),
+        None => client.authorization_server.is_none() && client.covers_hosts(&wanted),
     }
 }
 
 /// The same, from what is known for sure.
-pub async fn surely_serves<P: Ports>(core: &Core<P>, client: &Client, app: &App) -> Result<bool> {
-    if !app.custom || client.destinations.is_some() {
-        return Ok(serves(client, app));
+pub async fn verify_set_up_for<P: Ports>(
+    context: &Context<P>,
+    client: &Client,
+    auth_method: &AuthMethod,
+) -> Result<bool> {
+    if !auth_method.is_custom || client.destinations.is_some() {
+        return Ok(is_set_up_for(client, auth_method));
     }
-    let wanted = Destinations::of_client(app, &client.variables);
-    Ok(serves_addresses(&server::client_destinations(core, client, app, None).await?, &wanted))
+    let wanted = Destinations::for_client(auth_method, &client.variables);
+    Ok(covers_destinations(&client_auth::load_client_destinations(context, client, auth_method, None).await?, &wanted))
 }
 
-fn serves_addresses(stored: &Destinations, wanted: &Destinations) -> bool {
-    stored.authorization_server() == wanted.authorization_server() && stored.cover(wanted)
+fn covers_destinations(stored: &Destinations, wanted: &Destinations) -> bool {
+    stored.authorization_server_key() == wanted.authorization_server_key() && stored.covers(wanted)
 }

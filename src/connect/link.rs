@@ -4,10 +4,10 @@
 //! up by success. As long as nothing came of it, another browser may begin it anew, which ends what the first one began. The page it opens names workspace, app and permissions, because whoever sends a
 //! link chooses where the account ends up.
 
-use crate::app::{AppId, Definition, WayId};
-use crate::caller::{Maker, hash, same};
-use crate::core::Core;
-use crate::error::{Code, Error, Result};
+use crate::app::{App, AppId, AuthMethodId};
+use crate::caller::{CreatorKey, constant_time_eq, hash_secret};
+use crate::context::Context;
+use crate::error::{Error, ErrorCode, Result};
 use crate::frozen;
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_token};
 use crate::ports::Ports;
@@ -19,12 +19,12 @@ use crate::store::links::{Link, LinkStatus, OnDuplicate};
 use crate::store::{self, authorizations, connections};
 use crate::workspace::User;
 
-use super::{Failure, settle, start};
+use super::{FlowFailure, complete, start};
 
 /// Seconds a link lives unless told otherwise: an hour.
-pub const USUAL_LIFE: i64 = 3600;
+pub const DEFAULT_TTL: i64 = 3600;
 /// Seconds a link may live: a week.
-pub const LONGEST_LIFE: i64 = 7 * 86_400;
+pub const MAX_TTL: i64 = 7 * 86_400;
 
 /// What a link is to be.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub struct NewLink {
     /// The app; taken from the connection where one is named.
     pub app: Option<AppId>,
     /// Which of its ways to connect; none lets the person choose.
-    pub way: Option<WayId>,
+    pub auth_method: Option<AuthMethodId>,
     /// The connection to repair.
     pub connection: Option<ConnectionId>,
     /// Scopes to ask for.
@@ -48,90 +48,98 @@ pub struct NewLink {
     /// Whether the product must confirm.
     pub confirm: bool,
     /// The key that makes it.
-    pub made_by: Option<Maker>,
+    pub made_by: Option<CreatorKey>,
 }
 
 /// Makes a link; answers it and its URL, which is shown once.
 pub async fn create<P: Ports>(
-    core: &Core<P>,
+    context: &Context<P>,
     workspace: &WorkspaceId,
     new: NewLink,
     may_see: impl Fn(&ConnectionId, &AppId) -> bool,
 ) -> Result<(Link, String)> {
-    let (app, connection) = match (&new.connection, &new.app) {
+    let (app_id, connection) = match (&new.connection, &new.app) {
         (Some(id), wished) => {
-            let connection = connections::get(core.db(), workspace, id)
+            let connection = connections::get(context.db(), workspace, id)
                 .await?
                 .filter(|c| may_see(&c.id, &c.app))
                 .ok_or_else(Error::connection_not_found)?;
             if wished.as_ref().is_some_and(|app| *app != connection.app) {
-                return Err(Error::invalid("app", "is not the app of this connection; leave it out."));
+                return Err(Error::invalid_field("app", "is not the app of this connection; leave it out."));
             }
             (connection.app.clone(), Some(connection))
         }
         (None, Some(app)) => (app.clone(), None),
-        (None, None) => return Err(Error::invalid("app", "or connection must be given: what is to be connected?")),
+        (None, None) => {
+            return Err(Error::invalid_field("app", "or connection must be given: what is to be connected?"));
+        }
     };
-    start::fit(new.scopes.as_deref().unwrap_or_default())?;
+    start::validate_scopes(new.scopes.as_deref().unwrap_or_default())?;
     let owner = connection.as_ref().and_then(|connection| connection.user.clone());
-    let user = meant_for(new.user, owner, new.confirm)?;
-    let registered = registry::current(core, workspace, &app)
+    let user = intended_user(new.user, owner, new.confirm)?;
+    let registered = registry::load_current_app(context, workspace, &app_id)
         .await?
-        .ok_or_else(|| Error::invalid("app", "is no app of the catalogue or this workspace."))?;
+        .ok_or_else(|| Error::invalid_field("app", "is no app of the catalogue or this workspace."))?;
     // Better told to whoever makes the link than to whoever opens it.
-    let definition = &registered.definition;
-    let repaired =
-        connection.as_ref().map(|connection| &connection.way).filter(|way| definition.way(Some(way)).is_some());
-    walkable(core, workspace, definition, new.way.as_ref().or(repaired)).await?;
-    let now = core.now();
-    let token = Secret::new(random_token(core.ports.random(), workspace.shard())?);
+    let app = &registered.app;
+    let repaired = connection
+        .as_ref()
+        .map(|connection| &connection.auth_method)
+        .filter(|auth_method| app.auth_method(Some(auth_method)).is_some());
+    require_usable_auth_method(context, workspace, app, new.auth_method.as_ref().or(repaired)).await?;
+    let now = context.now();
+    let token = Secret::new(random_token(context.ports.random(), workspace.shard())?);
     let link = Link {
-        id: LinkId::random(core.ports.random(), workspace.shard())?,
+        id: LinkId::random(context.ports.random(), workspace.shard())?,
         workspace: workspace.clone(),
-        app,
-        way: new.way,
+        app: app_id,
+        auth_method: new.auth_method,
         user,
         connection: new.connection,
         scopes: new.scopes,
         return_to: new.return_to,
         on_duplicate: new.on_duplicate,
-        confirm: new.confirm,
+        needs_confirmation: new.confirm,
         status: LinkStatus::Open,
         session_hash: None,
-        result: None,
+        result_connection: None,
         authorization: None,
         choice_until: None,
         created_at: now,
-        expires_at: new.made_by.as_ref().map_or(now.plus(new.expires_in), |key| key.limit(now.plus(new.expires_in))),
+        expires_at: new
+            .made_by
+            .as_ref()
+            .map_or(now.plus(new.expires_in), |key| key.limit_expiry(now.plus(new.expires_in))),
         made_by: new.made_by,
     };
     let quota = [Quota::OpenLinks(now)];
-    let db = quotas::guarded(core, workspace, &quota);
-    let inserted = store::links::insert(&db, &link, &hash(token.expose())).await;
-    if !quotas::allowed(core, workspace, &quota, inserted).await? {
+    let db = quotas::guard_database(context, workspace, &quota);
+    let inserted = store::links::insert(&db, &link, &hash_secret(token.expose())).await;
+    if !quotas::map_insert_error(context, workspace, &quota, inserted).await? {
         return Err(unauthorized());
     }
-    let url = core.config.public_url.at(&format!("/connect/{}", token.expose()));
+    let url = context.config.public_url.at(&format!("/connect/{}", token.expose()));
     Ok((link, url))
 }
 
 /// Refuses a way that is none, and an app none of whose ways can be walked here.
-async fn walkable<P: Ports>(
-    core: &Core<P>,
+async fn require_usable_auth_method<P: Ports>(
+    context: &Context<P>,
     workspace: &WorkspaceId,
-    definition: &Definition,
-    way: Option<&WayId>,
+    app: &App,
+    auth_method: Option<&AuthMethodId>,
 ) -> Result<()> {
-    let wanted: Vec<_> = definition.ways().iter().filter(|one| way.is_none_or(|id| one.way == *id)).collect();
+    let wanted: Vec<_> =
+        app.auth_methods().iter().filter(|one| auth_method.is_none_or(|id| one.method_id == *id)).collect();
     if wanted.is_empty() {
-        return Err(Error::invalid("way", "is no way to connect this app."));
+        return Err(Error::invalid_field("auth_method", "is no way to connect this app."));
     }
     let mut refused = None;
-    for app in wanted {
-        if app.kind.is_pasted() {
+    for auth_method in wanted {
+        if auth_method.kind.is_manual() {
             return Ok(());
         }
-        match start::usable_client(core, workspace, app).await {
+        match start::load_usable_client(context, workspace, auth_method).await {
             Ok(_) => return Ok(()),
             Err(error) => refused = refused.or(Some(error)),
         }
@@ -140,28 +148,28 @@ async fn walkable<P: Ports>(
 }
 
 /// Whom a link is meant for: the user it names, or the owner of the connection it repairs, who must be the same.
-fn meant_for(named: Option<User>, owner: Option<User>, confirm: bool) -> Result<Option<User>> {
+fn intended_user(named: Option<User>, owner: Option<User>, confirm: bool) -> Result<Option<User>> {
     match (named, owner) {
         (Some(named), Some(owner)) if named.id != owner.id => {
-            Err(Error::invalid("user.id", "is not the owner of this connection; leave it out."))
+            Err(Error::invalid_field("user.id", "is not the owner of this connection; leave it out."))
         }
         (None, None) if confirm => {
-            Err(Error::invalid("user", "must be given with confirm: it is the user you will confirm."))
+            Err(Error::invalid_field("user", "must be given with confirm: it is the user you will confirm."))
         }
         (named, owner) => Ok(owner.or(named)),
     }
 }
 
 /// The link a token opens, if it can still be used.
-pub async fn open<P: Ports>(core: &Core<P>, token: &str) -> Result<Link> {
+pub async fn find_open<P: Ports>(context: &Context<P>, token: &str) -> Result<Link> {
     let ended = || {
         Error::new(
-            Code::LinkEnded,
+            ErrorCode::LinkEnded,
             "This link was used, has expired, or never existed. Ask whoever sent it for a new one.",
         )
     };
-    let link = store::links::by_token(core.db(), &hash(token)).await?.ok_or_else(ended)?;
-    if link.status != LinkStatus::Open || core.now() >= link.expires_at {
+    let link = store::links::get_by_token(context.db(), &hash_secret(token)).await?.ok_or_else(ended)?;
+    if link.status != LinkStatus::Open || context.now() >= link.expires_at {
         return Err(ended());
     }
     Ok(link)
@@ -169,15 +177,15 @@ pub async fn open<P: Ports>(core: &Core<P>, token: &str) -> Result<Link> {
 
 /// Binds a link to the browser that begins it. What another browser had begun ends, as long as nothing was connected by it
 /// and no question waits there for an answer.
-pub async fn begin<P: Ports>(core: &Core<P>, link: &Link, session_hash: &str) -> Result<()> {
-    let (now, why) = (core.now(), Failure::LinkBegunAnew.as_str());
-    if store::links::take(core.db(), link, session_hash, why, now).await? {
+pub async fn bind_to_session<P: Ports>(context: &Context<P>, link: &Link, session_hash: &str) -> Result<()> {
+    let (now, why) = (context.now(), FlowFailure::LinkBegunAnew.as_str());
+    if store::links::bind_to_session(context.db(), link, session_hash, why, now).await? {
         return Ok(());
     }
-    let link = store::links::get(core.db(), &link.workspace, &link.id).await?;
+    let link = store::links::get(context.db(), &link.workspace, &link.id).await?;
     Err(Error::new(
-        Code::LinkEnded,
-        if link.is_some_and(|link| link.waits_for_choice(now)) {
+        ErrorCode::LinkEnded,
+        if link.is_some_and(|link| link.is_waiting_for_choice(now)) {
             "This link asks a question in another browser. Answer it there, open the link again in ten minutes, or ask for a \
              new link."
         } else {
@@ -187,61 +195,61 @@ pub async fn begin<P: Ports>(core: &Core<P>, link: &Link, session_hash: &str) ->
 }
 
 /// The embedding product confirms that the same person came back. What the link made may be used from now on.
-pub async fn confirm<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, id: &LinkId, user: &str) -> Result<Link> {
-    let link = store::links::get(core.db(), workspace, id).await?.ok_or_else(|| Error::not_found("link"))?;
+pub async fn confirm<P: Ports>(context: &Context<P>, workspace: &WorkspaceId, id: &LinkId, user: &str) -> Result<Link> {
+    let link = store::links::get(context.db(), workspace, id).await?.ok_or_else(|| Error::not_found("link"))?;
     if link.status != LinkStatus::AwaitingConfirmation {
         return Err(Error::new(
-            Code::Conflict,
+            ErrorCode::Conflict,
             "This link has nothing to confirm: it was not used yet, was made without confirm, is confirmed already, or was ended.",
         ));
     }
-    if !link.user.as_ref().is_some_and(|expected| same(&expected.id, user)) {
-        return Err(Error::invalid("user.id", "is not the user this link was made for. Nothing was confirmed."));
+    if !link.user.as_ref().is_some_and(|expected| constant_time_eq(&expected.id, user)) {
+        return Err(Error::invalid_field("user.id", "is not the user this link was made for. Nothing was confirmed."));
     }
-    match (&link.authorization, &link.result) {
-        (Some(flow), _) => confirm_repair(core, workspace, flow).await?,
-        (None, Some(connection)) => confirm_new(core, &link, connection).await?,
+    match (&link.authorization, &link.result_connection) {
+        (Some(flow), _) => confirm_reconnect(context, workspace, flow).await?,
+        (None, Some(connection)) => confirm_new_connection(context, &link, connection).await?,
         (None, None) => return Err(Error::internal("a used link without a result")),
     }
-    store::links::get(core.db(), workspace, id).await?.ok_or_else(|| Error::not_found("link"))
+    store::links::get(context.db(), workspace, id).await?.ok_or_else(|| Error::not_found("link"))
 }
 
 /// Ends a link that came to nothing yet: nobody can use or confirm it any more, and what waits in it is discarded. One that
 /// has ended before stays ended.
-pub async fn end<P: Ports>(core: &Core<P>, link: &Link) -> Result<Link> {
-    store::links::revoke(core.db(), &link.workspace, &link.id, core.now()).await?;
-    let now = store::links::get(core.db(), &link.workspace, &link.id).await?;
+pub async fn revoke<P: Ports>(context: &Context<P>, link: &Link) -> Result<Link> {
+    store::links::revoke(context.db(), &link.workspace, &link.id, context.now()).await?;
+    let now = store::links::get(context.db(), &link.workspace, &link.id).await?;
     let now = now.ok_or_else(|| Error::not_found("link"))?;
     if now.status == LinkStatus::Used {
         return Err(Error::new(
-            Code::Conflict,
+            ErrorCode::Conflict,
             "This link was used, so there is nothing to end. Disconnect what it made: DELETE /v1/connections/{id}.",
         ));
     }
     Ok(now)
 }
 
-async fn confirm_repair<P: Ports>(
-    core: &Core<P>,
+async fn confirm_reconnect<P: Ports>(
+    context: &Context<P>,
     workspace: &WorkspaceId,
-    id: &crate::ids::AuthorizationId,
+    id: &crate::ids::FlowId,
 ) -> Result<()> {
-    let flow = authorizations::get_in_workspace(core.db(), workspace, id).await?;
-    let flow = flow.ok_or_else(|| Error::new(Code::LinkEnded, "The time to confirm is over. Make a new link."))?;
-    match settle::confirm(core, &flow).await? {
+    let flow = authorizations::get_in_workspace(context.db(), workspace, id).await?;
+    let flow = flow.ok_or_else(|| Error::new(ErrorCode::LinkEnded, "The time to confirm is over. Make a new link."))?;
+    match complete::confirm(context, &flow).await? {
         None => Ok(()),
-        Some(failure) => Err(Error::new(Code::Conflict, failure.explained())),
+        Some(failure) => Err(Error::new(ErrorCode::Conflict, failure.explanation())),
     }
 }
 
-async fn confirm_new<P: Ports>(core: &Core<P>, link: &Link, id: &ConnectionId) -> Result<()> {
-    let must = vec![connections::confirm(&link.workspace, id), store::links::confirmed(&link.workspace, &link.id)];
-    let event = core.event(&link.workspace, id, frozen::event::CONFIRMED, "embedder", None)?;
-    if store::all_or_nothing(core.db(), must, vec![event]).await? {
+async fn confirm_new_connection<P: Ports>(context: &Context<P>, link: &Link, id: &ConnectionId) -> Result<()> {
+    let must = vec![connections::confirm(&link.workspace, id), store::links::mark_confirmed(&link.workspace, &link.id)];
+    let event = context.event_statement(&link.workspace, id, frozen::event::CONFIRMED, "embedder", None)?;
+    if store::all_or_nothing(context.db(), must, vec![event]).await? {
         return Ok(());
     }
     Err(Error::new(
-        Code::Conflict,
+        ErrorCode::Conflict,
         "Nothing waits to be confirmed: it was disconnected, or confirmed at the same moment.",
     ))
 }

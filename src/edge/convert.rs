@@ -1,4 +1,4 @@
-//! Requests and responses between the platform's types and the core's.
+//! Requests and responses between the platform's types and the context's.
 
 use futures_util::StreamExt as _;
 use worker::{Headers, Request, Response, ResponseBuilder};

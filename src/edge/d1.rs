@@ -3,7 +3,7 @@
 use worker::wasm_bindgen::JsValue;
 use worker::{D1Database, D1PreparedStatement, Env};
 
-use crate::ports::{Database, DatabaseError, Row, Rows, Statement, Value};
+use crate::ports::{Database, DatabaseError, Row, Rows, SqlValue, Statement};
 
 pub(crate) struct D1(D1Database);
 
@@ -12,27 +12,27 @@ impl D1 {
         env.d1("DB").map(Self)
     }
 
-    fn prepared(&self, statement: Statement) -> worker::Result<D1PreparedStatement> {
+    fn prepare(&self, statement: Statement) -> worker::Result<D1PreparedStatement> {
         let values: Vec<JsValue> = statement.params.into_iter().map(js_value).collect();
         self.0.prepare(statement.sql).bind(&values)
     }
 }
 
 /// D1 takes numbers as f64: a `BigInt` is a type error there.
-fn js_value(value: Value) -> JsValue {
+fn js_value(value: SqlValue) -> JsValue {
     match value {
-        Value::Null => JsValue::NULL,
+        SqlValue::Null => JsValue::NULL,
         #[expect(clippy::cast_precision_loss, reason = "values are within 2^53")]
-        Value::Integer(number) => JsValue::from_f64(number as f64),
-        Value::Text(text) => JsValue::from_str(&text),
+        SqlValue::Integer(number) => JsValue::from_f64(number as f64),
+        SqlValue::Text(text) => JsValue::from_str(&text),
     }
 }
 
 impl Database for D1 {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, DatabaseError> {
         let prepared: Vec<_> =
-            statements.into_iter().map(|one| self.prepared(one)).collect::<Result<_, _>>().map_err(failed)?;
-        let results = self.0.batch(prepared).await.map_err(failed)?;
+            statements.into_iter().map(|one| self.prepare(one)).collect::<Result<_, _>>().map_err(database_error)?;
+        let results = self.0.batch(prepared).await.map_err(database_error)?;
         results
             .iter()
             .map(|result| {
@@ -47,10 +47,10 @@ impl Database for D1 {
 }
 
 /// D1 tells what failed by a text only.
-fn failed(error: worker::Error) -> DatabaseError {
+fn database_error(error: worker::Error) -> DatabaseError {
     let text = match error {
         worker::Error::D1(error) => error.cause(),
         other => other.to_string(),
     };
-    DatabaseError::of_message(&text)
+    DatabaseError::from_message(&text)
 }

@@ -4,24 +4,24 @@ use futures_util::StreamExt as _;
 use worker::wasm_bindgen::JsValue;
 use worker::{AbortSignal, Headers, Method, Request, RequestInit, RequestRedirect, Response, ResponseBody, web_sys};
 
-use crate::ports::{BODY_CAP, Http, HttpError, Inbound, OutboundMethod, Permitted};
+use crate::ports::{AppResponse, Http, HttpError, OutboundMethod, PermittedRequest, RESPONSE_BODY_LIMIT};
 
-pub(crate) struct Fetch;
+pub(crate) struct FetchClient;
 
-impl Http for Fetch {
-    async fn send(&self, request: Permitted) -> Result<Inbound, HttpError> {
+impl Http for FetchClient {
+    async fn send(&self, request: PermittedRequest) -> Result<AppResponse, HttpError> {
         let signal = AbortSignal::from(web_sys::AbortSignal::timeout_with_u32(request.timeout_ms));
-        let prepared = prepared(&request).map_err(|_| HttpError::Network)?;
+        let prepared = build_request(&request).map_err(|_| HttpError::Network)?;
         let mut response =
-            worker::Fetch::Request(prepared).send_with_signal(&signal).await.map_err(|error| told(&error))?;
-        let body = body(&mut response).await?;
+            worker::Fetch::Request(prepared).send_with_signal(&signal).await.map_err(|error| http_error(&error))?;
+        let body = read_body(&mut response).await?;
         let headers = response.headers().entries().map(|(name, value)| (name.to_lowercase(), value)).collect();
-        Ok(Inbound { status: response.status_code(), headers, body })
+        Ok(AppResponse { status: response.status_code(), headers, body })
     }
 }
 
 /// A string body goes out with a Content-Length, which token endpoints insist on.
-fn prepared(request: &Permitted) -> worker::Result<Request> {
+fn build_request(request: &PermittedRequest) -> worker::Result<Request> {
     let headers = Headers::new();
     for (name, value) in &request.headers {
         headers.set(name, value)?;
@@ -43,11 +43,11 @@ fn method(method: OutboundMethod) -> Method {
 }
 
 /// The platform tells a time-out by the error's name and nothing else of use.
-fn told(error: &worker::Error) -> HttpError {
+fn http_error(error: &worker::Error) -> HttpError {
     if error.to_string().contains("TimeoutError") { HttpError::Timeout } else { HttpError::Network }
 }
 
-async fn body(response: &mut Response) -> Result<Vec<u8>, HttpError> {
+async fn read_body(response: &mut Response) -> Result<Vec<u8>, HttpError> {
     if matches!(response.body(), ResponseBody::Empty) {
         return Ok(Vec::new());
     }
@@ -55,8 +55,8 @@ async fn body(response: &mut Response) -> Result<Vec<u8>, HttpError> {
     let Ok(mut stream) = response.stream() else { return Ok(Vec::new()) };
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {
-        bytes.extend(chunk.map_err(|error| told(&error))?);
-        if bytes.len() > BODY_CAP {
+        bytes.extend(chunk.map_err(|error| http_error(&error))?);
+        if bytes.len() > RESPONSE_BODY_LIMIT {
             return Err(HttpError::TooLarge);
         }
     }

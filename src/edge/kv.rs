@@ -7,7 +7,7 @@ use crate::ports::{Cache, CacheError};
 /// Seconds a location may serve a value without asking again: what bounds a stale copy.
 const CACHE_TTL: u64 = 60;
 /// The shortest life KV accepts, in seconds.
-const LEAST_TTL: u64 = 60;
+const SHORTEST_TTL: u64 = 60;
 
 pub(crate) struct Kv(Option<KvStore>);
 
@@ -17,7 +17,7 @@ impl Kv {
     }
 }
 
-fn failed(error: impl std::fmt::Display) -> CacheError {
+fn cache_error(error: impl std::fmt::Display) -> CacheError {
     CacheError(error.to_string().chars().take(300).collect())
 }
 
@@ -28,17 +28,17 @@ impl Cache for Kv {
 
     async fn get(&self, key: &str) -> Result<Option<String>, CacheError> {
         let Some(store) = &self.0 else { return Ok(None) };
-        store.get(key).cache_ttl(CACHE_TTL).text().await.map_err(failed)
+        store.get(key).cache_ttl(CACHE_TTL).text().await.map_err(cache_error)
     }
 
     async fn put(&self, key: &str, value: &str, ttl_seconds: i64) -> Result<(), CacheError> {
         let Some(store) = &self.0 else { return Ok(()) };
-        let ttl = u64::try_from(ttl_seconds).unwrap_or(0).max(LEAST_TTL);
-        store.put(key, value).map_err(failed)?.expiration_ttl(ttl).execute().await.map_err(failed)
+        let ttl = u64::try_from(ttl_seconds).unwrap_or(0).max(SHORTEST_TTL);
+        store.put(key, value).map_err(cache_error)?.expiration_ttl(ttl).execute().await.map_err(cache_error)
     }
 
     async fn delete(&self, key: &str) -> Result<(), CacheError> {
         let Some(store) = &self.0 else { return Ok(()) };
-        store.delete(key).await.map_err(failed)
+        store.delete(key).await.map_err(cache_error)
     }
 }

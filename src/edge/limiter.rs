@@ -3,21 +3,21 @@
 
 use worker::{Env, RateLimiter as Binding};
 
-use crate::patience::within;
 use crate::ports::{RateLimit, RateLimiter};
+use crate::timeout::with_timeout;
 
 use super::system::SystemClock;
 
 /// How long a binding may take to answer, in milliseconds.
 const LONGEST_WAIT: u32 = 500;
 
-pub(crate) struct Limiter {
+pub(crate) struct RateLimiterBindings {
     failed_authentication: Option<Binding>,
     calls: Option<Binding>,
     costly_calls: Option<Binding>,
 }
 
-impl Limiter {
+impl RateLimiterBindings {
     pub(super) fn bind(env: &Env) -> Self {
         let binding = |limit: RateLimit| env.rate_limiter(limit.binding()).ok();
         Self {
@@ -28,7 +28,7 @@ impl Limiter {
     }
 }
 
-impl RateLimiter for Limiter {
+impl RateLimiter for RateLimiterBindings {
     async fn allows(&self, limit: RateLimit, key: &str) -> bool {
         let binding = match limit {
             RateLimit::FailedAuthentication => &self.failed_authentication,
@@ -36,7 +36,7 @@ impl RateLimiter for Limiter {
             RateLimit::CostlyCalls => &self.costly_calls,
         };
         let Some(binding) = binding else { return true };
-        let answer = within(&SystemClock, LONGEST_WAIT, binding.limit(key.to_owned())).await;
+        let answer = with_timeout(&SystemClock, LONGEST_WAIT, binding.limit(key.to_owned())).await;
         !matches!(answer, Some(Ok(outcome)) if !outcome.success)
     }
 }

@@ -6,7 +6,7 @@ use worker::wasm_bindgen::{JsCast as _, JsValue};
 use worker::wasm_bindgen_futures::JsFuture;
 
 use crate::ports::{Signer, SigningError};
-use crate::token::{Algorithm, SigningKey};
+use crate::token::{SigningAlgorithm, SigningKey};
 
 /// Bytes of the salt in PS256: as many as the hash has (RFC 7518 3.5).
 const SALT: u32 = 32;
@@ -14,46 +14,46 @@ const SALT: u32 = 32;
 pub(crate) struct WebCrypto;
 
 impl Signer for WebCrypto {
-    async fn sign(&self, algorithm: Algorithm, key: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError> {
-        let subtle = subtle().map_err(|_| SigningError::Failed("no_web_crypto"))?;
-        let described = described(algorithm).map_err(|_| SigningError::Failed("algorithm"))?;
+    async fn sign(&self, algorithm: SigningAlgorithm, key: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError> {
+        let subtle = web_crypto().map_err(|_| SigningError::Failed("no_web_crypto"))?;
+        let described = algorithm_object(algorithm).map_err(|_| SigningError::Failed("algorithm"))?;
         // The form and the algorithm are constants that the platform knows: what it refuses is the key.
         let key = import(&subtle, &described, key).await.map_err(|_| SigningError::Key)?;
         let signed = subtle.sign_with_object_and_u8_array(&described, &key, data);
-        let signature = settled(signed).await.map_err(|_| SigningError::Failed("sign"))?;
+        let signature = await_promise(signed).await.map_err(|_| SigningError::Failed("sign"))?;
         Ok(Uint8Array::new(&signature).to_vec())
     }
 }
 
-fn subtle() -> Result<SubtleCrypto, JsValue> {
+fn web_crypto() -> Result<SubtleCrypto, JsValue> {
     Ok(global().unchecked_into::<WorkerGlobalScope>().crypto()?.subtle())
 }
 
 async fn import(subtle: &SubtleCrypto, described: &Object, key: &SigningKey) -> Result<CryptoKey, JsValue> {
     let der = Uint8Array::from(key.expose_der());
     let usages = Array::of1(&JsValue::from_str("sign"));
-    let imported = settled(subtle.import_key_with_object("pkcs8", &der, described, false, &usages)).await;
+    let imported = await_promise(subtle.import_key_with_object("pkcs8", &der, described, false, &usages)).await;
     // The copy on the platform's side of the wall would wait for its garbage collector.
     der.fill(0, 0, der.length());
     Ok(imported?.unchecked_into())
 }
 
-async fn settled(promise: Result<Promise, JsValue>) -> Result<JsValue, JsValue> {
+async fn await_promise(promise: Result<Promise, JsValue>) -> Result<JsValue, JsValue> {
     JsFuture::from(promise?).await
 }
 
 /// The algorithm as `importKey` and `sign` want it described; each passes over the members of the other.
-fn described(algorithm: Algorithm) -> Result<Object, JsValue> {
+fn algorithm_object(algorithm: SigningAlgorithm) -> Result<Object, JsValue> {
     let object = Object::new();
     let set = |name: &str, value: &JsValue| Reflect::set(&object, &JsValue::from_str(name), value);
     set("hash", &JsValue::from_str("SHA-256"))?;
     match algorithm {
-        Algorithm::Rs256 => set("name", &JsValue::from_str("RSASSA-PKCS1-v1_5"))?,
-        Algorithm::Ps256 => {
+        SigningAlgorithm::Rs256 => set("name", &JsValue::from_str("RSASSA-PKCS1-v1_5"))?,
+        SigningAlgorithm::Ps256 => {
             set("saltLength", &JsValue::from(SALT))?;
             set("name", &JsValue::from_str("RSA-PSS"))?
         }
-        Algorithm::Es256 => {
+        SigningAlgorithm::Es256 => {
             set("namedCurve", &JsValue::from_str("P-256"))?;
             set("name", &JsValue::from_str("ECDSA"))?
         }

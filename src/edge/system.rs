@@ -28,9 +28,9 @@ impl Random for SystemRandom {
     }
 }
 
-pub(crate) struct Console;
+pub(crate) struct ConsoleLog;
 
-impl Log for Console {
+impl Log for ConsoleLog {
     fn write(&self, line: LogLine) {
         let text = serde_json::to_string(&line).unwrap_or_default();
         match line.level {
@@ -42,7 +42,7 @@ impl Log for Console {
 }
 
 /// A configuration that can't be used, told where no caller waits for an answer.
-pub(super) fn complain(error: &Error) {
+pub(super) fn log_config_error(error: &Error) {
     let line = serde_json::json!({ "level": "error", "event": error.code.as_str(), "detail": error.detail });
     console_error!("{line}");
 }

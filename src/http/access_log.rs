@@ -6,63 +6,72 @@
 use serde_json::{Value, json};
 
 use super::Call;
-use super::routes::Found;
-use crate::core::Core;
-use crate::error::{Code, Error};
+use super::routes::RouteMatch;
+use crate::context::Context;
+use crate::error::{Error, ErrorCode};
 use crate::ports::Ports;
-use crate::resolve::{Ask, Resolved};
+use crate::resolve::{ResolveRequest, ResolvedCredential};
 
 /// Writes a line where a caller was refused for who they are or for what they may do. What is not theirs looks like
 /// what does not exist, to them and therefore here.
-pub(super) fn refused<P: Ports>(core: &Core<P>, call: &Call<'_>, found: &Found, error: &Error) {
+pub(super) fn write_refusal<P: Ports>(context: &Context<P>, call: &Call<'_>, found: &RouteMatch, error: &Error) {
     let event = match error.code {
-        Code::Unauthorized => "authentication_refused",
-        Code::InsufficientKeyScope | Code::FormRejected | Code::WorkflowNotAllowed | Code::ConnectionNotFound => {
+        ErrorCode::Unauthorized => "authentication_refused",
+        ErrorCode::InsufficientKeyScope
+        | ErrorCode::FormRejected
+        | ErrorCode::WorkflowNotAllowed
+        | ErrorCode::ConnectionNotFound => "authorization_refused",
+        ErrorCode::NotFound | ErrorCode::LinkEnded if matches!(found, RouteMatch::Matched { .. }) => {
             "authorization_refused"
         }
-        Code::NotFound | Code::LinkEnded if matches!(found, Found::Route { .. }) => "authorization_refused",
         _ => return,
     };
     let session = call.session.as_ref().map(|session| &session.workspace);
-    let workspace = call.key.as_ref().map(|key| &key.workspace).or(session);
+    let workspace = call.caller_key.as_ref().map(|key| &key.workspace).or(session);
     let fields = json!({
         "code": error.code.as_str(),
-        "route": route(found),
-        "key": key(call),
+        "route": route_name(found),
+        "key": presented_key_id(call),
         "workspace": workspace,
         "request": call.request.id,
     });
-    core.log("warn", event, &without_nulls(fields));
+    context.log("warn", event, &without_nulls(fields));
 }
 
 /// Writes a line for a credential that leaves this program. `uses` counts by workflow and step; this tells each time.
-pub(super) fn handed_out<P: Ports>(core: &Core<P>, call: &Call<'_>, ask: Option<&Ask>, resolved: &Resolved) {
-    let (workflow, step) = (ask.and_then(|ask| ask.workflow.as_deref()), ask.and_then(|ask| ask.step.as_deref()));
+pub(super) fn write_issued_credential<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    request: Option<&ResolveRequest>,
+    resolved: &ResolvedCredential,
+) {
+    let (workflow, step) =
+        (request.and_then(|request| request.workflow.as_deref()), request.and_then(|request| request.step.as_deref()));
     let fields = json!({
         "connection": resolved.id,
-        "key": key(call),
+        "key": presented_key_id(call),
         "workflow": workflow,
         "step": step,
         "source": resolved.source,
         "request": call.request.id,
     });
-    core.log("info", "credential_handed_out", &without_nulls(fields));
+    context.log("info", "credential_handed_out", &without_nulls(fields));
 }
 
 /// Writes a line for a person who was signed in.
-pub(super) fn signed_in<P: Ports>(core: &Core<P>, call: &Call<'_>, workspace: &crate::ids::WorkspaceId) {
-    core.log("info", "signed_in", &json!({ "workspace": workspace, "request": call.request.id }));
+pub(super) fn write_sign_in<P: Ports>(context: &Context<P>, call: &Call<'_>, workspace: &crate::ids::WorkspaceId) {
+    context.log("info", "signed_in", &json!({ "workspace": workspace, "request": call.request.id }));
 }
 
 /// The id of the key that was sent, known or not. It is public, and has one form.
-fn key(call: &Call<'_>) -> Option<String> {
-    call.presented.as_ref().map(|key| key.id.as_str().to_owned())
+fn presented_key_id(call: &Call<'_>) -> Option<String> {
+    call.presented_key.as_ref().map(|key| key.id.as_str().to_owned())
 }
 
-fn route(found: &Found) -> Option<String> {
+fn route_name(found: &RouteMatch) -> Option<String> {
     match found {
-        Found::Route { line, .. } => Some(format!("{} {}", line.method.as_str(), line.path)),
-        Found::OtherMethod { .. } | Found::Nothing => None,
+        RouteMatch::Matched { route: line, .. } => Some(format!("{} {}", line.method.as_str(), line.path)),
+        RouteMatch::WrongMethod { .. } | RouteMatch::NoMatch => None,
     }
 }
 

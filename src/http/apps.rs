@@ -5,67 +5,74 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 
+use super::app_list::{self, ListedApp};
 use super::body::{DeletedResponse, Json, ListResponse, Unread};
-use super::input::Filters;
-use super::known::{self, Known};
-use super::view::{AppDetailsResponse, OAuthClientResponse, UpdatedAppResponse};
+use super::input::QueryParams;
+use super::responses::{AppDetailsResponse, OAuthClientResponse, UpdatedAppResponse};
 use super::{Call, input};
-use crate::app::{App, AppId, Definition, Form, Kind, Usage, clean, unwrapped};
+use crate::app::{
+    App, AppId, AuthMethod, CredentialKind, FieldPlacement, ValueFormat, strip_invisible, unwrap_pasted_value,
+};
 use crate::authorize;
 use crate::catalogue;
 use crate::client::{Client, ClientSecret};
 use crate::connect::client_setup::{self, NewClient, NewSecret};
-use crate::connect::recent_test::{self, RecentTest};
+use crate::connect::recent_client_test::{self, RecentTest};
 use crate::connect::start;
-use crate::core::Core;
+use crate::context::Context;
 use crate::definition_moves;
-use crate::error::{Code, Error, FieldError, Result};
+use crate::error::{Error, ErrorCode, FieldError, Result};
 use crate::ids::ClientId;
 use crate::ports::{DatabaseError, Ports};
 use crate::quotas::{self, Quota};
-use crate::registry::{self, Registered};
+use crate::registry::{self, AppRevision};
 use crate::secret::Secret;
-use crate::store::clients::Registrations;
+use crate::store::clients::WorkspaceClients;
 use crate::store::{self, apps::AppRow};
 use crate::time::Timestamp;
 use crate::token::SigningKey;
 
 /// Bytes of the name of a client's private key, at most.
-const LONGEST_KEY_NAME: usize = 256;
+const MAX_KEY_NAME_BYTES: usize = 256;
 
-fn missing() -> Error {
+fn app_not_found() -> Error {
     Error::not_found("app")
 }
 
 /// The custom app a key may change, as it is now. The catalogue's are the same for everybody.
-async fn custom<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<AppRow> {
-    let id = call.app()?;
-    match store::apps::current(core.db(), &call.key()?.workspace, id).await? {
+async fn load_custom_app<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<AppRow> {
+    let id = call.path_app()?;
+    match store::apps::get_current(context.db(), &call.caller_key()?.workspace, id).await? {
         Some(row) => Ok(row),
-        None => Err(catalogue::find(id.as_str()).map_or_else(missing, |app| unchangeable(&app.name))),
+        None => Err(catalogue::find(id.as_str()).map_or_else(app_not_found, |app| catalogue_app_error(&app.name))),
     }
 }
 
-fn unchangeable(name: &str) -> Error {
+fn catalogue_app_error(name: &str) -> Error {
     Error::new(
-        Code::Conflict,
+        ErrorCode::Conflict,
         format!(
             "{name} belongs to the catalogue and can't be changed here. Define an app of your own under another id: POST /v1/apps."
         ),
     )
 }
 
-pub(super) async fn registered<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Registered> {
-    registry::current(core, &call.key()?.workspace, call.app()?).await?.ok_or_else(missing)
+pub(super) async fn load_registered_app<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<AppRevision> {
+    registry::load_current_app(context, &call.caller_key()?.workspace, call.path_app()?)
+        .await?
+        .ok_or_else(app_not_found)
 }
 
-pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<ListResponse<AppDetailsResponse>>> {
-    let key = call.key()?;
-    let filters = Filters::of(call.request, &["q", "category"])?;
+pub(super) async fn list_apps<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+) -> Result<Json<ListResponse<AppDetailsResponse>>> {
+    let key = call.caller_key()?;
+    let filters = QueryParams::parse_list_query(call.request, &["q", "category"])?;
     let text = filters.get("q").map(str::to_lowercase);
     let category = filters.get("category");
-    let clients = store::clients::registrations(core.db(), &key.workspace).await?;
-    let shown: Vec<_> = known::all(core, &key.workspace)
+    let clients = store::clients::list(context.db(), &key.workspace).await?;
+    let shown: Vec<_> = app_list::load_all(context, &key.workspace)
         .await?
         .into_iter()
         .filter(|one| AppId::parse(one.id()).is_some_and(|id| authorize::sees_app(key, &id)))
@@ -74,49 +81,49 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Js
         })
         .filter(|one| category.is_none_or(|category| one.categories().iter().any(|one| one == category)))
         .collect();
-    page(core, (&shown, &filters), call, &clients)
+    app_page_response(context, (&shown, &filters), call, &clients)
 }
 
 /// The cursor is the last app's id: the list is sorted by it.
-fn page<P: Ports>(
-    core: &Core<P>,
-    (shown, filters): (&[Known], &Filters),
+fn app_page_response<P: Ports>(
+    context: &Context<P>,
+    (shown, filters): (&[ListedApp], &QueryParams),
     call: &Call<'_>,
-    clients: &Registrations,
+    clients: &WorkspaceClients,
 ) -> Result<Json<ListResponse<AppDetailsResponse>>> {
     let limit = usize::try_from(filters.limit()?).unwrap_or(usize::MAX);
     let after = filters.cursor(AppId::parse)?;
     let rest: Vec<_> =
         shown.iter().filter(|one| after.as_ref().is_none_or(|after| one.id() > after.as_str())).collect();
-    let shown = rest.iter().take(limit).filter_map(|one| Some((one, one.definition()?)));
-    let workspace = &call.key()?.workspace;
+    let shown = rest.iter().take(limit).filter_map(|one| Some((one, one.load_app()?)));
+    let workspace = &call.caller_key()?.workspace;
     let data = shown
-        .map(|(one, definition)| {
-            AppDetailsResponse::of(core, (workspace, clients), &definition, matches!(one, Known::Custom(_)))
+        .map(|(one, app)| {
+            AppDetailsResponse::of(context, (workspace, clients), &app, matches!(one, ListedApp::Custom(_)))
         })
         .collect();
     let next = rest.get(limit.saturating_sub(1)).filter(|_| rest.len() > limit).map(|one| one.id().to_owned());
     Ok(Json::ok(ListResponse { data, next_cursor: next }))
 }
 
-pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<AppDetailsResponse>> {
-    let one = registered(core, call).await?;
-    Ok(Json::ok(shown(core, call, &one.definition, one.revision > 0).await?))
+pub(super) async fn get_app<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Json<AppDetailsResponse>> {
+    let one = load_registered_app(context, call).await?;
+    Ok(Json::ok(app_json(context, call, &one.app, one.revision > 0).await?))
 }
 
-async fn shown<P: Ports>(
-    core: &Core<P>,
+async fn app_json<P: Ports>(
+    context: &Context<P>,
     call: &Call<'_>,
-    definition: &Definition,
+    app: &App,
     custom: bool,
 ) -> Result<AppDetailsResponse> {
-    let workspace = &call.key()?.workspace;
-    let clients = store::clients::registrations(core.db(), workspace).await?;
-    Ok(AppDetailsResponse::of(core, (workspace, &clients), definition, custom))
+    let workspace = &call.caller_key()?.workspace;
+    let clients = store::clients::list(context.db(), workspace).await?;
+    Ok(AppDetailsResponse::of(context, (workspace, &clients), app, custom))
 }
 
-fn definition<P: Ports>(core: &Core<P>, text: &str) -> Result<Definition> {
-    catalogue::read_custom(text, core.config.egress).map_err(|problems| {
+fn parse_app<P: Ports>(context: &Context<P>, text: &str) -> Result<App> {
+    catalogue::read_custom_definition(text, context.config.egress).map_err(|problems| {
         let told = |FieldError { field, problem }| match field.as_str() {
             "." => FieldError { field: String::new(), problem: format!("The body {problem}.") },
             _ => FieldError { field, problem: format!("{problem}.") },
@@ -129,24 +136,24 @@ fn definition<P: Ports>(core: &Core<P>, text: &str) -> Result<Definition> {
 /// An app's definition, at most 64 KB. It is read by the reader of the catalogue, not by serde.
 pub(super) struct CustomAppRequest;
 
-pub(super) async fn create<P: Ports>(
-    core: &Core<P>,
+pub(super) async fn create_app<P: Ports>(
+    context: &Context<P>,
     call: &Call<'_>,
     body: Unread<'_, CustomAppRequest>,
 ) -> Result<Json<AppDetailsResponse>> {
     let text = body.text()?;
-    let app = definition(core, text)?;
-    let workspace = &call.key()?.workspace;
-    if store::apps::current(core.db(), workspace, &app.id).await?.is_some() {
-        return Err(taken(&app.id));
+    let app = parse_app(context, text)?;
+    let workspace = &call.caller_key()?.workspace;
+    if store::apps::get_current(context.db(), workspace, &app.id).await?.is_some() {
+        return Err(app_exists_error(&app.id));
     }
-    put_revision(core, call, &app, text, &[Quota::Apps, Quota::Revisions(&app.id)]).await?;
-    Ok(Json::created(shown(core, call, &app, true).await?))
+    store_revision(context, call, &app, text, &[Quota::Apps, Quota::Revisions(&app.id)]).await?;
+    Ok(Json::created(app_json(context, call, &app, true).await?))
 }
 
-fn taken(id: &AppId) -> Error {
+fn app_exists_error(id: &AppId) -> Error {
     Error::new(
-        Code::AlreadyExists,
+        ErrorCode::AlreadyExists,
         format!(
             "There is an app {id} in this workspace already. Change it with PUT /v1/apps/{id}, or choose another id."
         ),
@@ -154,22 +161,23 @@ fn taken(id: &AppId) -> Error {
 }
 
 /// A new revision. Connections of earlier ones follow where [`definition_moves`] allows.
-async fn put_revision<P: Ports>(
-    core: &Core<P>,
+async fn store_revision<P: Ports>(
+    context: &Context<P>,
     call: &Call<'_>,
-    app: &Definition,
+    app: &App,
     text: &str,
     limits: &[Quota<'_>],
 ) -> Result<()> {
-    let workspace = &call.key()?.workspace;
-    let revision = store::apps::latest_revision(core.db(), workspace, &app.id).await? + 1;
+    let workspace = &call.caller_key()?.workspace;
+    let revision = store::apps::latest_revision(context.db(), workspace, &app.id).await? + 1;
     let row = AppRow { id: app.id.clone(), revision, definition: text.to_owned() };
-    store::apps::prune(core.db(), workspace, &row, core.now()).await?;
-    let put = store::apps::put(&quotas::guarded(core, workspace, limits), workspace, &row, core.now()).await;
+    store::apps::prune(context.db(), workspace, &row, context.now()).await?;
+    let put =
+        store::apps::put(&quotas::guard_database(context, workspace, limits), workspace, &row, context.now()).await;
     let was_refused = put == Err(DatabaseError::Constraint);
-    match quotas::allowed(core, workspace, limits, put).await {
-        Err(error) if was_refused && error.code == Code::Internal => Err(Error::new(
-            Code::Conflict,
+    match quotas::map_insert_error(context, workspace, limits, put).await {
+        Err(error) if was_refused && error.code == ErrorCode::Internal => Err(Error::new(
+            ErrorCode::Conflict,
             "The app was changed elsewhere at the same moment. Read it again and retry.",
         )),
         put => put,
@@ -177,89 +185,93 @@ async fn put_revision<P: Ports>(
 }
 
 /// Whether two texts are the same JSON, whatever their white space and the order of their members.
-fn is_same(left: &str, right: &str) -> bool {
+fn is_same_json(left: &str, right: &str) -> bool {
     let parsed = |text| serde_json::from_str::<serde_json::Value>(text).ok();
     parsed(left).is_some_and(|left| parsed(right) == Some(left))
 }
 
-pub(super) async fn put<P: Ports>(
-    core: &Core<P>,
+pub(super) async fn update_app<P: Ports>(
+    context: &Context<P>,
     call: &Call<'_>,
     body: Unread<'_, CustomAppRequest>,
 ) -> Result<Json<UpdatedAppResponse>> {
-    let AppRow { id, definition: current, .. } = custom(core, call).await?;
+    let AppRow { id, definition: current, .. } = load_custom_app(context, call).await?;
     let text = body.text()?;
-    let app = definition(core, text)?;
+    let app = parse_app(context, text)?;
     if app.id != id {
-        return Err(Error::invalid("id", format!("must be {id}: an app keeps its id.")));
+        return Err(Error::invalid_field("id", format!("must be {id}: an app keeps its id.")));
     }
-    if !is_same(&current, text) {
-        put_revision(core, call, &app, text, &[Quota::Revisions(&app.id)]).await?;
+    if !is_same_json(&current, text) {
+        store_revision(context, call, &app, text, &[Quota::Revisions(&app.id)]).await?;
     }
-    let key = call.key()?;
+    let key = call.caller_key()?;
     // Also where nothing was changed: what stood against a move may be gone.
-    let connections = definition_moves::begin(core, &key.workspace, &app.id, &call.key_actor()?).await?;
-    Ok(Json::ok(UpdatedAppResponse::of(shown(core, call, &app, true).await?, connections)))
+    let connections = definition_moves::begin(context, &key.workspace, &app.id, &call.key_actor()?).await?;
+    Ok(Json::ok(UpdatedAppResponse::of(app_json(context, call, &app, true).await?, connections)))
 }
 
-pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<DeletedResponse<AppId>>> {
-    let id = custom(core, call).await?.id;
-    if !store::apps::remove(core.db(), &call.key()?.workspace, &id, core.now()).await? {
-        return Err(missing());
+pub(super) async fn delete_app<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+) -> Result<Json<DeletedResponse<AppId>>> {
+    let id = load_custom_app(context, call).await?.id;
+    if !store::apps::remove(context.db(), &call.caller_key()?.workspace, &id, context.now()).await? {
+        return Err(app_not_found());
     }
     Ok(Json::ok(DeletedResponse::of(id)))
 }
 
 /// The way of an app that people consent to at the app: the one that needs a client.
-async fn consented<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Rc<App>> {
-    let definition = registered(core, call).await?.definition;
+async fn load_oauth2_method<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Rc<AuthMethod>> {
+    let app = load_registered_app(context, call).await?.app;
     let unknown = || Error::not_found("way to connect this app");
-    Filters::only(call.request, &["way"])?;
-    let found = match input::way(call.request)? {
+    QueryParams::parse_known(call.request, &["auth_method"])?;
+    let found = match input::auth_method_param(call.request)? {
         Some(id) => {
-            let way = definition.way(Some(&id)).ok_or_else(unknown)?;
-            if way.kind != Kind::OAuth2 {
-                return Err(needs_none(&format!("The way {} of {}", way.way, definition.name)));
+            let auth_method = app.auth_method(Some(&id)).ok_or_else(unknown)?;
+            if auth_method.kind != CredentialKind::OAuth2 {
+                return Err(no_client_needed_error(&format!("The way {} of {}", auth_method.method_id, app.name)));
             }
-            Some(way)
+            Some(auth_method)
         }
-        None => definition.oauth2(),
+        None => app.oauth2_method(),
     };
-    found.ok_or_else(|| needs_none(&definition.name))
+    found.ok_or_else(|| no_client_needed_error(&app.name))
 }
 
-fn needs_none(what: &str) -> Error {
-    Error::new(Code::Conflict, format!("{what} needs no OAuth client: its credential is entered when connecting."))
+fn no_client_needed_error(what: &str) -> Error {
+    Error::new(ErrorCode::Conflict, format!("{what} needs no OAuth client: its credential is entered when connecting."))
 }
 
-async fn current_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<(Rc<App>, Client)> {
-    let app = consented(core, call).await?;
-    let client = store::clients::current(core.db(), &call.key()?.workspace, app.registration()).await?;
+async fn load_current_client<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<(Rc<AuthMethod>, Client)> {
+    let auth_method = load_oauth2_method(context, call).await?;
+    let client =
+        store::clients::get_current(context.db(), &call.caller_key()?.workspace, auth_method.registration()).await?;
     let client = client.ok_or_else(|| Error::not_found("client: this app has none yet"))?;
-    Ok((app, client))
+    Ok((auth_method, client))
 }
 
-pub(super) async fn get_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<OAuthClientResponse>> {
-    let (app, client) = current_client(core, call).await?;
-    Ok(Json::ok(OAuthClientResponse::of(core, client, &app)))
+pub(super) async fn get_client<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Json<OAuthClientResponse>> {
+    let (auth_method, client) = load_current_client(context, call).await?;
+    Ok(Json::ok(OAuthClientResponse::of(context, client, &auth_method)))
 }
 
 /// Tells what the app makes of the client, before anybody connects.
 pub(super) async fn test_client<P: Ports>(
-    core: &Core<P>,
+    context: &Context<P>,
     call: &Call<'_>,
-    body: Unread<'_, TrialInput>,
+    body: Unread<'_, TestClientInput>,
 ) -> Result<Json<RecentTest>> {
-    let (app, client) = current_client(core, call).await?;
+    let (auth_method, client) = load_current_client(context, call).await?;
     let input = body.read()?;
-    Ok(Json::ok(recent_test::test(core, &app, &client, &input.variables).await?))
+    Ok(Json::ok(recent_client_test::run_or_reuse(context, &auth_method, &client, &input.variables).await?))
 }
 
 /// With what an app's OAuth client is tried.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "TestClientRequest"))]
 #[serde(deny_unknown_fields)]
-pub(super) struct TrialInput {
+pub(super) struct TestClientInput {
     /// What a person would give for the app's addresses.
     #[serde(default)]
     variables: BTreeMap<String, String>,
@@ -270,7 +282,7 @@ pub(super) struct TrialInput {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PutClientRequest"))]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::option_option, reason = "absent, null and a secret are three different wishes")]
-pub(super) struct ClientInput {
+pub(super) struct PutClientInput {
     /// As the app shows it.
     #[cfg_attr(test, schemars(length(min = 1, max = 4096)))]
     client_id: String,
@@ -298,20 +310,21 @@ pub(super) struct ClientInput {
     secret_expires_at: Option<Timestamp>,
 }
 
-impl ClientInput {
+impl PutClientInput {
     fn secret(&self) -> Option<&Secret> {
         self.client_secret.as_ref()?.as_ref()
     }
 
     /// Without what copying brings along, as for every credential that is entered.
-    fn cleaned(self) -> Result<Self> {
+    fn trim_pasted_text(self) -> Result<Self> {
         let one = |field: &str, text: &str| {
-            let text = clean(text);
-            let value = unwrapped(&text, &Usage::default(), None).map_err(|problem| Error::invalid(field, problem))?;
+            let text = strip_invisible(text);
+            let value = unwrap_pasted_value(&text, &FieldPlacement::default(), None)
+                .map_err(|problem| Error::invalid_field(field, problem))?;
             Ok::<_, Error>(value.to_owned())
         };
         let secret = |secret: Secret| match secret.expose() {
-            key if ClientSecret::is_key(key) => Ok(Secret::new(clean(key))),
+            key if ClientSecret::is_private_key(key) => Ok(Secret::new(strip_invisible(key))),
             text => one("client_secret", text).map(Secret::new),
         };
         Ok(Self {
@@ -327,14 +340,14 @@ impl ClientInput {
 /// The same id at the app rotates the secret and keeps our id and the redirect URI; another id makes another client beside
 /// it, and connections stay with theirs.
 pub(super) async fn put_client<P: Ports>(
-    core: &Core<P>,
+    context: &Context<P>,
     call: &Call<'_>,
-    body: Unread<'_, ClientInput>,
+    body: Unread<'_, PutClientInput>,
 ) -> Result<Json<OAuthClientResponse>> {
-    let app = consented(core, call).await?;
-    let new = body.read()?.cleaned()?;
-    check(&new, core.now())?;
-    let seal = |secret| ClientSecret::to_seal(secret, new.key_id.as_deref(), new.certificate.as_deref());
+    let auth_method = load_oauth2_method(context, call).await?;
+    let new = body.read()?.trim_pasted_text()?;
+    validate_client(&new, context.now())?;
+    let seal = |secret| ClientSecret::text_to_seal(secret, new.key_id.as_deref(), new.certificate.as_deref());
     let secret = match (new.secret(), &new.client_secret) {
         (Some(secret), _) => NewSecret::Is(seal(secret)),
         (None, Some(_)) => NewSecret::Removed,
@@ -347,62 +360,68 @@ pub(super) async fn put_client<P: Ports>(
         scopes: new.scopes,
         secret_expires_at: new.secret_expires_at,
     };
-    let client = client_setup::put(core, &call.key()?.workspace, &app, new).await?;
-    if app.custom {
+    let client = client_setup::put(context, &call.caller_key()?.workspace, &auth_method, new).await?;
+    if auth_method.is_custom {
         // Connections that stayed with an earlier definition for want of a client may follow now.
-        let due = core.now();
-        if let Err(error) = store::definition_moves::restart(core.db(), &client.workspace, &app.id, due).await {
-            core.log_cause(&error.into());
+        let due = context.now();
+        if let Err(error) =
+            store::definition_moves::restart(context.db(), &client.workspace, &auth_method.app_id, due).await
+        {
+            context.log_cause(&error.into());
         }
     }
-    Ok(Json::ok(OAuthClientResponse::of(core, client, &app)))
+    Ok(Json::ok(OAuthClientResponse::of(context, client, &auth_method)))
 }
 
-fn check(new: &ClientInput, now: Timestamp) -> Result<()> {
-    visible("client_id", &new.client_id, "Copy it again from the app.")?;
+fn validate_client(new: &PutClientInput, now: Timestamp) -> Result<()> {
+    require_visible_ascii("client_id", &new.client_id, "Copy it again from the app.")?;
     let names = [("key_id", &new.key_id), ("certificate", &new.certificate)];
     for (field, name) in names.into_iter().filter_map(|(field, name)| Some((field, name.as_ref()?))) {
-        visible(field, name, "Leave it out where there is none.")?;
-        if name.len() > LONGEST_KEY_NAME {
-            return Err(Error::invalid(field, format!("is over {LONGEST_KEY_NAME} bytes.")));
+        require_visible_ascii(field, name, "Leave it out where there is none.")?;
+        if name.len() > MAX_KEY_NAME_BYTES {
+            return Err(Error::invalid_field(field, format!("is over {MAX_KEY_NAME_BYTES} bytes.")));
         }
     }
-    let is_key = new.secret().is_some_and(|secret| ClientSecret::is_key(secret.expose()));
+    let is_key = new.secret().is_some_and(|secret| ClientSecret::is_private_key(secret.expose()));
     if !is_key && let Some((field, _)) = names.into_iter().find(|(_, name)| name.is_some()) {
-        return Err(Error::invalid(field, "names a private key: give that in client_secret, too."));
+        return Err(Error::invalid_field(field, "names a private key: give that in client_secret, too."));
     }
     if let Some(secret) = new.secret().filter(|_| is_key) {
         SigningKey::from_pem(secret.expose())
-            .map_err(|problem| Error::invalid("client_secret", problem.to_string()))?;
+            .map_err(|problem| Error::invalid_field("client_secret", problem.to_string()))?;
     } else if let Some(secret) = new.secret() {
-        visible("client_secret", secret.expose(), "Copy it again from the app; send null for a public client.")?;
+        require_visible_ascii(
+            "client_secret",
+            secret.expose(),
+            "Copy it again from the app; send null for a public client.",
+        )?;
     }
     if new.client_secret.as_ref().is_some_and(Option::is_none) && new.secret_expires_at.is_some() {
-        return Err(Error::invalid("secret_expires_at", "is the end of a secret, and client_secret is null."));
+        return Err(Error::invalid_field("secret_expires_at", "is the end of a secret, and client_secret is null."));
     }
     if new.secret_expires_at.is_some_and(|end| end <= now) {
-        return Err(Error::invalid(
+        return Err(Error::invalid_field(
             "secret_expires_at",
             "has passed. Enter a secret that is valid, with its end, or leave this out.",
         ));
     }
-    start::fit(new.scopes.as_deref().unwrap_or_default())
+    start::validate_scopes(new.scopes.as_deref().unwrap_or_default())
 }
 
 /// A line that can be sent as it is; else what is wrong with it, and what to do.
-fn visible(field: &str, text: &str, remedy: &str) -> Result<()> {
-    let problem = if text.is_empty() { Some("is missing.".to_owned()) } else { Form::Ascii.misfit(text) };
-    problem.map_or(Ok(()), |problem| Err(Error::invalid(field, format!("{problem} {remedy}"))))
+fn require_visible_ascii(field: &str, text: &str, remedy: &str) -> Result<()> {
+    let problem = if text.is_empty() { Some("is missing.".to_owned()) } else { ValueFormat::Ascii.find_problem(text) };
+    problem.map_or(Ok(()), |problem| Err(Error::invalid_field(field, format!("{problem} {remedy}"))))
 }
 
 pub(super) async fn delete_client<P: Ports>(
-    core: &Core<P>,
+    context: &Context<P>,
     call: &Call<'_>,
 ) -> Result<Json<DeletedResponse<ClientId>>> {
-    let (_, client) = current_client(core, call).await?;
-    if !store::clients::delete(core.db(), &client.workspace, &client.id).await? {
+    let (_, client) = load_current_client(context, call).await?;
+    if !store::clients::delete(context.db(), &client.workspace, &client.id).await? {
         return Err(Error::new(
-            Code::ClientInUse,
+            ErrorCode::ClientInUse,
             "Connections still use this client. Disconnect them first, or rotate the secret with PUT instead.",
         ));
     }

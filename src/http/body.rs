@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Request, Response, input};
 use crate::error::{Error, Result};
-use crate::resolve::After;
+use crate::resolve::DeferredTask;
 use crate::store::Page;
 
 /// The body that a route takes, not read yet: what is refused before a body is looked at, the handler knows.
@@ -26,13 +26,13 @@ impl<'a, T> Unread<'a, T> {
 
     /// The body as text, for what is read by a reader of its own.
     pub(super) fn text(&self) -> Result<&'a str> {
-        input::text(self.request)
+        input::body_text(self.request)
     }
 }
 
 impl<T: DeserializeOwned> Unread<'_, T> {
     pub(super) fn read(&self) -> Result<T> {
-        input::json(self.request)
+        input::parse_json(self.request)
     }
 }
 
@@ -40,7 +40,7 @@ impl<T: DeserializeOwned> Unread<'_, T> {
 pub(super) struct Json<T> {
     status: u16,
     body: T,
-    after: Vec<After>,
+    after: Vec<DeferredTask>,
 }
 
 impl<T: Serialize> Json<T> {
@@ -57,7 +57,7 @@ impl<T: Serialize> Json<T> {
     }
 
     /// The same, with what is to be done after it was sent.
-    pub(super) fn then(self, after: Vec<After>) -> Self {
+    pub(super) fn then(self, after: Vec<DeferredTask>) -> Self {
         Self { after, ..self }
     }
 
@@ -67,9 +67,9 @@ impl<T: Serialize> Json<T> {
 }
 
 /// The same for all types: what is generic is compiled for each of them.
-fn respond(status: u16, body: serde_json::Result<serde_json::Value>, after: Vec<After>) -> Result<Response> {
+fn respond(status: u16, body: serde_json::Result<serde_json::Value>, after: Vec<DeferredTask>) -> Result<Response> {
     let body = body.map_err(|error| Error::internal(format!("an answer could not be written as JSON: {error}")))?;
-    Ok(Response { after, ..Response::json(status, &body) })
+    Ok(Response { deferred: after, ..Response::json(status, &body) })
 }
 
 /// A type whose members stand among another's, for `#[serde(flatten)]`. Without it the type is compiled once more, for that

@@ -5,74 +5,85 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::body::{Json, ListResponse, Unread};
-use super::input::Filters;
-use super::view::{
+use super::input::QueryParams;
+use super::responses::{
     CheckedConnectionResponse, ConnectionResponse, DisconnectedResponse, ResolvedCredentialResponse,
     UpdatedConnectionResponse,
 };
-use super::{Call, access_log, input, key_of};
+use super::{Call, access_log, authenticate_key, input};
 use crate::app::AppId;
 use crate::attention;
 use crate::authorize::{self, Caller};
-use crate::caller::Scope;
-use crate::connect::settle::LONGEST_NAME;
-use crate::connection::{Connection, Status};
-use crate::core::Core;
+use crate::caller::KeyScope;
+use crate::connect::complete::MAX_NAME_LENGTH;
+use crate::connection::{Connection, ConnectionStatus};
+use crate::context::Context;
 use crate::disconnect;
 use crate::error::{Error, FieldError, Result};
 use crate::frozen;
 use crate::ids::ConnectionId;
-use crate::ports::{Database, ErrandOutcome, Ports};
-use crate::resolve::removal::{CachedCopies, Removal};
-use crate::resolve::{self, Ask};
-use crate::shared;
-use crate::store::connections::{self as rows, Filter, Listed, Patch};
+use crate::on_demand_check;
+use crate::ports::{Database, Ports, RefreshOutcome};
+use crate::resolve::cache_removal::{CacheRemoval, CacheRemovalStatus};
+use crate::resolve::{self, ResolveRequest};
+use crate::store::connections::{self as rows, ConnectionFilter, ConnectionPatch, ListedConnection};
 use crate::store::{events as event_rows, uses as use_rows};
 
 /// Entries of `metadata` and `allowed_workflows`.
-const MOST_ENTRIES: usize = 50;
+const MAX_ENTRIES: usize = 50;
 /// Characters of a metadata value.
-const LONGEST_VALUE: usize = 500;
+const MAX_METADATA_VALUE_LENGTH: usize = 500;
 
-fn id(call: &Call<'_>) -> Result<ConnectionId> {
-    ConnectionId::parse(call.param(0)).ok_or_else(Error::connection_not_found)
+fn parse_path_id(call: &Call<'_>) -> Result<ConnectionId> {
+    ConnectionId::parse(call.path_param(0)).ok_or_else(Error::connection_not_found)
 }
 
 /// A connection as it is now, by an id that does not stand in the path or after a change.
-pub(super) async fn by_id<P: Ports>(core: &Core<P>, call: &Call<'_>, id: &ConnectionId) -> Result<Listed> {
-    authorize::connection(core, &Caller::Key(call.key()?), id).await
+pub(super) async fn load_connection<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    id: &ConnectionId,
+) -> Result<ListedConnection> {
+    authorize::load_connection(context, &Caller::Key(call.caller_key()?), id).await
 }
 
-pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<ListResponse<ConnectionResponse>>> {
-    let key = call.key()?;
-    let filters = Filters::of(call.request, &["app", "status", "user", "workflow", "q", "attention"])?;
+pub(super) async fn list_connections<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+) -> Result<Json<ListResponse<ConnectionResponse>>> {
+    let key = call.caller_key()?;
+    let filters =
+        QueryParams::parse_list_query(call.request, &["app", "status", "user", "workflow", "q", "attention"])?;
     let text = |name| filters.get(name).map(str::to_owned);
     let statuses = "must be connected, awaiting_confirmation or needs_reconnect.";
-    let filter = Filter {
-        app: filters.read("app", AppId::parse, "is not an app's id.")?,
-        status: filters.read("status", Status::parse, statuses)?,
+    let filter = ConnectionFilter {
+        app: filters.get_parsed("app", AppId::parse, "is not an app's id.")?,
+        status: filters.get_parsed("status", ConnectionStatus::parse, statuses)?,
         user: text("user"),
         workflow: text("workflow"),
         text: text("q"),
-        attention: filters.get("attention").map(attention_code).transpose()?,
-        after: filters.cursor(|text| input::position(text, ConnectionId::parse))?,
+        attention: filters.get("attention").map(parse_attention_code).transpose()?,
+        after: filters.cursor(|text| input::parse_time_cursor(text, ConnectionId::parse))?,
         limit: filters.limit()?,
-        ..Caller::Key(key).connections()
+        ..Caller::Key(key).connection_filter()
     };
-    let page = rows::list(core.db(), &key.workspace, &filter, core.now()).await?;
-    Ok(Json::ok(ListResponse::of(page, |listed| ConnectionResponse::of(core, listed))))
+    let page = rows::list(context.db(), &key.workspace, &filter, context.now()).await?;
+    Ok(Json::ok(ListResponse::of(page, |listed| ConnectionResponse::of(context, listed))))
 }
 
-fn attention_code(text: &str) -> Result<String> {
-    let codes = attention::Code::ALL.map(attention::Code::as_str);
+fn parse_attention_code(text: &str) -> Result<String> {
+    let codes = attention::AttentionCode::ALL.map(attention::AttentionCode::as_str);
     if codes.contains(&text) {
         return Ok(text.to_owned());
     }
-    Err(Error::invalid("attention", format!("must be one of {}.", codes.join(", "))))
+    Err(Error::invalid_field("attention", format!("must be one of {}.", codes.join(", "))))
 }
 
-pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<ConnectionResponse>> {
-    Ok(Json::ok(ConnectionResponse::of(core, call.connection()?.clone())))
+pub(super) async fn get_connection<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+) -> Result<Json<ConnectionResponse>> {
+    Ok(Json::ok(ConnectionResponse::of(context, call.path_connection()?.clone())))
 }
 
 /// What is to be changed of a connection.
@@ -80,7 +91,7 @@ pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Jso
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UpdateConnectionRequest"))]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::option_option, reason = "absent, null and a list are three different wishes")]
-pub(super) struct PatchInput {
+pub(super) struct UpdateConnectionInput {
     /// Absent or null leaves it. No control characters; spaces around it are cut off.
     #[cfg_attr(test, schemars(length(min = 1, max = 100)))]
     name: Option<String>,
@@ -93,69 +104,70 @@ pub(super) struct PatchInput {
     allowed_workflows: Option<Option<Vec<String>>>,
 }
 
-pub(super) async fn patch<P: Ports>(
-    core: &Core<P>,
+pub(super) async fn update_connection<P: Ports>(
+    context: &Context<P>,
     call: &Call<'_>,
-    body: Unread<'_, PatchInput>,
+    body: Unread<'_, UpdateConnectionInput>,
 ) -> Result<Json<UpdatedConnectionResponse>> {
-    let listed = call.connection()?;
-    let patch = checked(body.read()?)?;
-    let copies = edit(core, listed, &patch, &call.key_actor()?).await?;
-    let shown = ConnectionResponse::of(core, by_id(core, call, &listed.connection.id).await?);
+    let listed = call.path_connection()?;
+    let patch = validate_patch(body.read()?)?;
+    let copies = edit_connection(context, listed, &patch, &call.key_actor()?).await?;
+    let shown = ConnectionResponse::of(context, load_connection(context, call, &listed.connection.id).await?);
     Ok(Json::ok(UpdatedConnectionResponse::of(shown, copies)))
 }
 
-fn checked(input: PatchInput) -> Result<Patch> {
+fn validate_patch(input: UpdateConnectionInput) -> Result<ConnectionPatch> {
     let mut errors = Vec::new();
     let mut wrong =
         |field: &str, problem: &str| errors.push(FieldError { field: field.into(), problem: problem.into() });
-    let name = input.name.map(|name| input::name("name", &name, LONGEST_NAME)).transpose()?;
-    if input.metadata.as_ref().is_some_and(|metadata| !fits(metadata)) {
+    let name = input.name.map(|name| input::parse_name("name", &name, MAX_NAME_LENGTH)).transpose()?;
+    if input.metadata.as_ref().is_some_and(|metadata| !is_valid_metadata(metadata)) {
         wrong("metadata", METADATA_RULE);
     }
     if let Some(Some(list)) = &input.allowed_workflows
-        && (list.len() > MOST_ENTRIES || list.iter().any(|name| name.is_empty() || name.chars().count() > 128))
+        && (list.len() > MAX_ENTRIES || list.iter().any(|name| name.is_empty() || name.chars().count() > 128))
     {
         wrong("allowed_workflows", "may have at most 50 names of 1 to 128 characters.");
     }
     if !errors.is_empty() {
         return Err(Error::invalid_fields(errors));
     }
-    Ok(Patch { name, metadata: input.metadata, allowed_workflows: input.allowed_workflows })
+    Ok(ConnectionPatch { name, metadata: input.metadata, allowed_workflows: input.allowed_workflows })
 }
 
 const METADATA_RULE: &str = "may have at most 50 entries, keys of at most 64 and values of at most 500 characters.";
 
-fn fits(metadata: &BTreeMap<String, String>) -> bool {
-    let fits = |(key, value): (&String, &String)| key.len() <= 64 && value.chars().count() <= LONGEST_VALUE;
-    metadata.len() <= MOST_ENTRIES && metadata.iter().all(fits)
+fn is_valid_metadata(metadata: &BTreeMap<String, String>) -> bool {
+    let fits = |(key, value): (&String, &String)| key.len() <= 64 && value.chars().count() <= MAX_METADATA_VALUE_LENGTH;
+    metadata.len() <= MAX_ENTRIES && metadata.iter().all(fits)
 }
 
-pub(super) fn checked_metadata(metadata: &BTreeMap<String, String>) -> Result<()> {
-    if fits(metadata) { Ok(()) } else { Err(Error::invalid("metadata", METADATA_RULE)) }
+pub(super) fn validate_metadata(metadata: &BTreeMap<String, String>) -> Result<()> {
+    if is_valid_metadata(metadata) { Ok(()) } else { Err(Error::invalid_field("metadata", METADATA_RULE)) }
 }
 
 /// Writes an edit with its line in the audit trail, and takes the copy away that shows the old state. What changes
 /// nothing is no edit.
 /// Answers what became of that copy; `None` where nothing was changed.
-pub(super) async fn edit<P: Ports>(
-    core: &Core<P>,
-    listed: &Listed,
-    patch: &Patch,
+pub(super) async fn edit_connection<P: Ports>(
+    context: &Context<P>,
+    listed: &ListedConnection,
+    patch: &ConnectionPatch,
     actor: &str,
-) -> Result<Option<CachedCopies>> {
+) -> Result<Option<CacheRemovalStatus>> {
     let connection = &listed.connection;
-    let Some(changed) = changed(connection, patch) else { return Ok(None) };
-    let event = core.event(&connection.workspace, &connection.id, frozen::event::EDITED, actor, Some(&changed))?;
-    let removal = Removal::of_connection(core, &connection.id)?;
+    let Some(changed) = describe_changes(connection, patch) else { return Ok(None) };
+    let event =
+        context.event_statement(&connection.workspace, &connection.id, frozen::event::EDITED, actor, Some(&changed))?;
+    let removal = CacheRemoval::of_connection(context, &connection.id)?;
     let mut statements = vec![rows::patch(&connection.workspace, &connection.id, patch), event];
-    statements.extend(removal.note());
-    core.db().batch(statements).await?;
-    Ok(Some(removal.perform(core).await))
+    statements.extend(removal.insert_statement());
+    context.db().batch(statements).await?;
+    Ok(Some(removal.perform(context).await))
 }
 
 /// Which members an edit changes; the new name is told, too. A map or list is long and may say much, so it is not.
-fn changed(connection: &Connection, patch: &Patch) -> Option<String> {
+fn describe_changes(connection: &Connection, patch: &ConnectionPatch) -> Option<String> {
     let name = patch.name.as_ref().filter(|name| **name != connection.name).map(|name| format!("name: {name}"));
     let metadata = patch.metadata.as_ref().filter(|metadata| **metadata != connection.metadata);
     let workflows = patch.allowed_workflows.as_ref().filter(|list| **list != connection.allowed_workflows);
@@ -164,55 +176,67 @@ fn changed(connection: &Connection, patch: &Patch) -> Option<String> {
     (!changed.is_empty()).then(|| changed.join(", "))
 }
 
-pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<DisconnectedResponse>> {
-    let connection = &call.connection()?.connection;
+pub(super) async fn delete_connection<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+) -> Result<Json<DisconnectedResponse>> {
+    let connection = &call.path_connection()?.connection;
     let actor = call.key_actor()?;
-    let (told, copies) = disconnect::disconnect(core, &connection.workspace, &connection.id, &actor).await?;
+    let (told, copies) = disconnect::disconnect(context, &connection.workspace, &connection.id, &actor).await?;
     Ok(Json::ok(DisconnectedResponse::of(told, copies)))
 }
 
 /// Probes now. The answer is the health with its evidence, whatever it is: a dead connection is no error here.
-pub(super) async fn check<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<CheckedConnectionResponse>> {
-    let connection = &call.connection()?.connection;
-    let outcome = shared::check(core, &connection.workspace, &connection.id).await;
-    if outcome == ErrandOutcome::DatabaseDown {
+pub(super) async fn check_connection<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+) -> Result<Json<CheckedConnectionResponse>> {
+    let connection = &call.path_connection()?.connection;
+    let outcome = on_demand_check::run(context, &connection.workspace, &connection.id).await;
+    if outcome == RefreshOutcome::DatabaseDown {
         return Err(crate::ports::DatabaseError::Unavailable("during a check".into()).into());
     }
-    let listed = by_id(core, call, &connection.id).await?;
-    Ok(Json::ok(CheckedConnectionResponse::of(core, outcome, listed)))
+    let listed = load_connection(context, call, &connection.id).await?;
+    Ok(Json::ok(CheckedConnectionResponse::of(context, outcome, listed)))
 }
 
-pub(super) async fn resolve<P: Ports>(
-    core: &Core<P>,
+pub(super) async fn resolve_connection<P: Ports>(
+    context: &Context<P>,
     call: &Call<'_>,
-    body: Unread<'_, Ask>,
+    body: Unread<'_, ResolveRequest>,
 ) -> Result<Json<ResolvedCredentialResponse>> {
-    let presented = call.presented()?;
-    let Ok(id) = id(call) else {
-        key_of(core, call).await?.require(Scope::Resolve)?;
+    let presented = call.presented_key()?;
+    let Ok(id) = parse_path_id(call) else {
+        authenticate_key(context, call).await?.require_scope(KeyScope::Resolve)?;
         return Err(Error::connection_not_found());
     };
-    let ask = body.read().and_then(Ask::checked);
-    let asked = ask.as_ref().ok().cloned();
-    let answered = resolve::resolve(core, presented, &id, ask).await?;
-    access_log::handed_out(core, call, asked.as_ref(), &answered.resolved);
-    Ok(Json::ok(answered.resolved.into()).then(answered.after))
+    let request = body.read().and_then(ResolveRequest::validated);
+    let asked = request.as_ref().ok().cloned();
+    let answered = resolve::resolve(context, presented, &id, request).await?;
+    access_log::write_issued_credential(context, call, asked.as_ref(), &answered.resolved);
+    Ok(Json::ok(answered.resolved.into()).then(answered.deferred))
 }
 
-pub(super) async fn uses<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<ListResponse<use_rows::Use>>> {
-    let connection = &call.connection()?.connection;
-    let filters = Filters::of(call.request, &[])?;
+pub(super) async fn list_connection_uses<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+) -> Result<Json<ListResponse<use_rows::Use>>> {
+    let connection = &call.path_connection()?.connection;
+    let filters = QueryParams::parse_list_query(call.request, &[])?;
     let after: (String, String) = filters.cursor(|text| serde_json::from_str(text).ok())?.unwrap_or_default();
     let limit = filters.limit()?;
-    let page = use_rows::list(core.db(), &connection.workspace, &connection.id, (&after.0, &after.1), limit).await?;
+    let page = use_rows::list(context.db(), &connection.workspace, &connection.id, (&after.0, &after.1), limit).await?;
     Ok(Json::ok(ListResponse::of(page, |one| one)))
 }
 
-pub(super) async fn events<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<ListResponse<event_rows::Event>>> {
-    let connection = &call.connection()?.connection;
-    let filters = Filters::of(call.request, &[])?;
-    let before = filters.cursor(event_rows::cursor)?.unwrap_or_else(event_rows::newest);
+pub(super) async fn list_connection_events<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+) -> Result<Json<ListResponse<event_rows::Event>>> {
+    let connection = &call.path_connection()?.connection;
+    let filters = QueryParams::parse_list_query(call.request, &[])?;
+    let before = filters.cursor(event_rows::parse_cursor)?.unwrap_or_else(event_rows::start_position);
     let limit = filters.limit()?;
-    let page = event_rows::list(core.db(), &connection.workspace, &connection.id, before, limit).await?;
+    let page = event_rows::list(context.db(), &connection.workspace, &connection.id, before, limit).await?;
     Ok(Json::ok(ListResponse::of(page, |one| one)))
 }

@@ -7,37 +7,37 @@ use serde::{Deserialize, Deserializer};
 use url::form_urlencoded;
 
 use super::{Body, Request};
-use crate::app::WayId;
-use crate::error::{Code, Error, FieldError, Result};
-use crate::json::{self, Fault};
+use crate::app::AuthMethodId;
+use crate::error::{Error, ErrorCode, FieldError, Result};
+use crate::json::{self, JsonFault};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
 /// Rows of a page of a list, unless told otherwise.
-const USUAL_LIMIT: i64 = 50;
+const DEFAULT_LIMIT: i64 = 50;
 /// Rows of a page of a list, at most.
-const MOST: i64 = 200;
+const MAX_LIMIT: i64 = 200;
 
 /// The body is over the limit.
-pub(super) fn too_large() -> Error {
-    Error::new(Code::BodyTooLarge, "The body may have at most 256 KB.")
+pub(super) fn body_too_large() -> Error {
+    Error::new(ErrorCode::BodyTooLarge, "The body may have at most 256 KB.")
 }
 
 /// The body as JSON. An empty body is an empty object where the caller may leave everything out.
-pub(super) fn json<T: DeserializeOwned>(request: &Request) -> Result<T> {
-    let Body::Bytes(bytes) = &request.body else { return Err(too_large()) };
+pub(super) fn parse_json<T: DeserializeOwned>(request: &Request) -> Result<T> {
+    let Body::Bytes(bytes) = &request.body else { return Err(body_too_large()) };
     let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
     if !json::is_json(bytes) {
-        return Err(Error::invalid("", NOT_JSON));
+        return Err(Error::invalid_field("", NOT_JSON));
     }
     // Else a list would do: serde reads a struct from its members in order, too.
     if !json::is_object(bytes) {
-        return Err(Error::invalid("", "The body must be an object."));
+        return Err(Error::invalid_field("", "The body must be an object."));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let (field, fault) = Fault::at(&error.path().to_string(), &error.inner().to_string());
-        Error::invalid(&field, format!("{fault}."))
+        let (field, fault) = JsonFault::from_serde(&error.path().to_string(), &error.inner().to_string());
+        Error::invalid_field(&field, format!("{fault}."))
     })
 }
 
@@ -53,25 +53,25 @@ where
 const NOT_JSON: &str = "The body is not valid JSON.";
 
 /// The body as text, for what is read by a reader of its own.
-pub(super) fn text(request: &Request) -> Result<&str> {
-    let Body::Bytes(bytes) = &request.body else { return Err(too_large()) };
-    std::str::from_utf8(bytes).map_err(|_| Error::invalid("", "The body is not UTF-8."))
+pub(super) fn body_text(request: &Request) -> Result<&str> {
+    let Body::Bytes(bytes) = &request.body else { return Err(body_too_large()) };
+    std::str::from_utf8(bytes).map_err(|_| Error::invalid_field("", "The body is not UTF-8."))
 }
 
 /// A field of a form's body.
-pub(super) fn form(request: &Request, name: &str) -> Option<String> {
+pub(super) fn form_field(request: &Request, name: &str) -> Option<String> {
     let Body::Bytes(bytes) = &request.body else { return None };
     form_urlencoded::parse(bytes).find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
 }
 
 /// All values of a form's field.
-pub(super) fn forms(request: &Request, name: &str) -> Vec<String> {
+pub(super) fn form_field_values(request: &Request, name: &str) -> Vec<String> {
     let Body::Bytes(bytes) = &request.body else { return vec![] };
     form_urlencoded::parse(bytes).filter(|(known, _)| known == name).map(|(_, value)| value.into_owned()).collect()
 }
 
 /// A form's fields whose names begin so, without that beginning. Values may be secrets.
-pub(super) fn forms_under(request: &Request, prefix: &str) -> BTreeMap<String, Secret> {
+pub(super) fn form_fields_with_prefix(request: &Request, prefix: &str) -> BTreeMap<String, Secret> {
     let Body::Bytes(bytes) = &request.body else { return BTreeMap::new() };
     form_urlencoded::parse(bytes)
         .filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), Secret::new(value))))
@@ -79,7 +79,7 @@ pub(super) fn forms_under(request: &Request, prefix: &str) -> BTreeMap<String, S
 }
 
 /// All parameters of the query, the first of each name.
-pub(super) fn queries(request: &Request) -> BTreeMap<String, String> {
+pub(super) fn all_query_params(request: &Request) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for (name, value) in form_urlencoded::parse(request.query.as_bytes()) {
         all.entry(name.into_owned()).or_insert_with(|| value.into_owned());
@@ -88,7 +88,7 @@ pub(super) fn queries(request: &Request) -> BTreeMap<String, String> {
 }
 
 /// A parameter of the query; an empty one counts as absent.
-pub(super) fn query(request: &Request, name: &str) -> Option<String> {
+pub(super) fn query_param(request: &Request, name: &str) -> Option<String> {
     form_urlencoded::parse(request.query.as_bytes())
         .find(|(known, _)| known == name)
         .map(|(_, value)| value.into_owned())
@@ -96,16 +96,16 @@ pub(super) fn query(request: &Request, name: &str) -> Option<String> {
 }
 
 /// The way to connect that `way` names. An empty one is refused: it says that somebody's variable was not filled in.
-pub(super) fn way(request: &Request) -> Result<Option<WayId>> {
-    let Some(text) = queries(request).remove("way") else { return Ok(None) };
+pub(super) fn auth_method_param(request: &Request) -> Result<Option<AuthMethodId>> {
+    let Some(text) = all_query_params(request).remove("auth_method") else { return Ok(None) };
     if text.is_empty() {
-        return Err(Error::invalid("way", "is empty. Give the id of a way to connect, or leave it out."));
+        return Err(Error::invalid_field("auth_method", "is empty. Give the id of a way to connect, or leave it out."));
     }
-    WayId::parse(&text).map(Some).ok_or_else(|| Error::not_found("way to connect this app"))
+    AuthMethodId::parse(&text).map(Some).ok_or_else(|| Error::not_found("way to connect this app"))
 }
 
 /// How often a parameter stands in the query.
-fn times(request: &Request, name: &str) -> usize {
+fn count_query_param(request: &Request, name: &str) -> usize {
     form_urlencoded::parse(request.query.as_bytes()).filter(|(known, _)| known == name).count()
 }
 
@@ -117,25 +117,25 @@ pub(super) fn values(request: &Request, name: &str) -> usize {
 }
 
 /// What a list is asked for.
-pub(super) struct Filters(BTreeMap<String, String>);
+pub(super) struct QueryParams(BTreeMap<String, String>);
 
-impl Filters {
+impl QueryParams {
     /// Reads the query of a list that knows these filters, besides `limit` and `cursor`. Any other is refused, and so is
     /// an empty one: left aside, they would make the list wider than it was meant to be.
-    pub(super) fn of(request: &Request, known: &[&str]) -> Result<Self> {
+    pub(super) fn parse_list_query(request: &Request, known: &[&str]) -> Result<Self> {
         let known: Vec<_> = known.iter().chain(&["limit", "cursor"]).copied().collect();
-        Self::only(request, &known)
+        Self::parse_known(request, &known)
     }
 
     /// Reads the query of what is no list, and refuses what it does not know in the same way.
-    pub(super) fn only(request: &Request, known: &[&str]) -> Result<Self> {
-        let given = queries(request);
+    pub(super) fn parse_known(request: &Request, known: &[&str]) -> Result<Self> {
+        let given = all_query_params(request);
         let wrong = |name: &String, value: &String| {
             let problem = if !known.contains(&name.as_str()) {
                 format!("is not known here; there are {}.", known.join(", "))
             } else if value.is_empty() {
                 "is empty. Give a value, or leave it out.".to_owned()
-            } else if times(request, name) > 1 {
+            } else if count_query_param(request, name) > 1 {
                 "stands here twice; remove one.".to_owned()
             } else {
                 return None;
@@ -152,41 +152,46 @@ impl Filters {
     }
 
     /// A filter as `read` understands it, if it was given; `problem` says what it must be.
-    pub(super) fn read<T>(&self, name: &str, read: impl Fn(&str) -> Option<T>, problem: &str) -> Result<Option<T>> {
-        self.get(name).map(|text| read(text).ok_or_else(|| Error::invalid(name, problem.to_owned()))).transpose()
+    pub(super) fn get_parsed<T>(
+        &self,
+        name: &str,
+        read: impl Fn(&str) -> Option<T>,
+        problem: &str,
+    ) -> Result<Option<T>> {
+        self.get(name).map(|text| read(text).ok_or_else(|| Error::invalid_field(name, problem.to_owned()))).transpose()
     }
 
     /// How many rows.
     pub(super) fn limit(&self) -> Result<i64> {
-        let Some(text) = self.get("limit") else { return Ok(USUAL_LIMIT) };
+        let Some(text) = self.get("limit") else { return Ok(DEFAULT_LIMIT) };
         text.parse()
             .ok()
-            .filter(|n| (1..=MOST).contains(n))
-            .ok_or_else(|| Error::invalid("limit", "must be a number from 1 to 200."))
+            .filter(|n| (1..=MAX_LIMIT).contains(n))
+            .ok_or_else(|| Error::invalid_field("limit", "must be a number from 1 to 200."))
     }
 
     /// Where the page before ended, as `read` understands it.
     pub(super) fn cursor<T>(&self, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
-        self.get("cursor").map(|text| read(text).ok_or_else(wrong_cursor)).transpose()
+        self.get("cursor").map(|text| read(text).ok_or_else(invalid_cursor)).transpose()
     }
 }
 
 /// Reads where a page ended whose list goes by time: `seconds.id` of the last row.
-pub(super) fn position<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<(Timestamp, T)> {
+pub(super) fn parse_time_cursor<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<(Timestamp, T)> {
     let (at, id) = text.split_once('.')?;
     Some((Timestamp::from_unix(at.parse().ok()?), read(id)?))
 }
 
 /// Something that a cursor did not come from.
-pub(super) fn wrong_cursor() -> Error {
-    Error::invalid("cursor", "is not one this list gave. Leave it out to begin anew.")
+pub(super) fn invalid_cursor() -> Error {
+    Error::invalid_field("cursor", "is not one this list gave. Leave it out to begin anew.")
 }
 
 /// A name: 1 to `longest` characters, no control characters, no spaces around it.
-pub(super) fn name(field: &str, text: &str, longest: usize) -> Result<String> {
+pub(super) fn parse_name(field: &str, text: &str, longest: usize) -> Result<String> {
     let text = text.trim();
     if text.is_empty() || text.chars().count() > longest || text.chars().any(char::is_control) {
-        return Err(Error::invalid(
+        return Err(Error::invalid_field(
             field,
             format!("must have 1 to {longest} characters, none of them a control character."),
         ));

@@ -12,24 +12,24 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::routes::{Auth, Found, Handler, Line};
-use super::{Call, Request, Response, session};
-use crate::caller::{PresentedKey, hash};
-use crate::core::Core;
-use crate::error::{Code, Error, Result};
+use super::routes::{Handler, RequiredAuth, RouteEntry, RouteMatch};
+use super::{Call, Request, Response, browser_session};
+use crate::caller::{PresentedKey, hash_secret};
+use crate::context::Context;
+use crate::error::{Error, ErrorCode, Result};
 use crate::ports::{Ports, RateLimit, RateLimiter};
-use crate::resolve::After;
+use crate::resolve::DeferredTask;
 use crate::store::sessions::Session;
 
 /// Seconds an address is refused after too many failed authentications.
-const ADDRESS_PAUSE: i64 = 60;
+const ADDRESS_BLOCK_SECONDS: i64 = 60;
 /// One in so many repetitions of the same wrong credential counts: a program with a revoked key does not guess.
-const REPEATS: u32 = 10;
+const REPEATS_PER_COUNT: u32 = 10;
 /// The address of a caller that the platform does not name.
-const NO_ADDRESS: &str = "unknown";
+const UNKNOWN_ADDRESS: &str = "unknown";
 
 /// The refusal.
-fn too_many(limit: RateLimit, seconds: i64) -> Error {
+fn rate_limited_error(limit: RateLimit, seconds: i64) -> Error {
     let detail = match limit {
         RateLimit::FailedAuthentication => {
             "Too many wrong credentials came from this address. Wait as long as Retry-After says, then send the right one."
@@ -39,7 +39,7 @@ fn too_many(limit: RateLimit, seconds: i64) -> Error {
             "Too many calls that create things or ask apps. Wait as long as Retry-After says, then go on more slowly."
         }
     };
-    Error::new(Code::RateLimited, detail).hint(|h| {
+    Error::new(ErrorCode::RateLimited, detail).with_hints(|h| {
         h.retry_after = Some(seconds.max(1));
         h.rate_limit = Some(limit);
         h.for_people = Some("That was too often in a short time. Wait a minute, then try again.".into());
@@ -47,83 +47,98 @@ fn too_many(limit: RateLimit, seconds: i64) -> Error {
 }
 
 /// The credential that a call presents on this route.
-fn presented<'a>(route: &Line, call: &Call<'a>) -> Option<&'a str> {
+fn presented_credential<'a>(route: &RouteEntry, call: &Call<'a>) -> Option<&'a str> {
     match route.auth {
-        Auth::Operator => call.request.bearer(),
-        Auth::Key(_) | Auth::Itself => call.request.bearer().filter(|_| call.presented.is_some()),
-        Auth::Browser if route.path.ends_with("/{token}") => call.request.path.rsplit('/').next(),
-        Auth::Nobody | Auth::Browser | Auth::Person(_) => None,
+        RequiredAuth::Operator => call.request.bearer_token(),
+        RequiredAuth::Key(_) | RequiredAuth::KeyInHandler => {
+            call.request.bearer_token().filter(|_| call.presented_key.is_some())
+        }
+        RequiredAuth::Browser if route.path.ends_with("/{token}") => call.request.path.rsplit('/').next(),
+        RequiredAuth::Public | RequiredAuth::Browser | RequiredAuth::User(_) => None,
     }
 }
 
 /// The caller's address. An IPv6 network of 64 bits is one caller: it has more addresses than can be counted.
-fn address(request: &Request) -> String {
+fn caller_address(request: &Request) -> String {
     match request.header("cf-connecting-ip").map(|text| text.trim().parse()) {
         Some(Ok(IpAddr::V6(ip))) => match ip.to_ipv4_mapped() {
             Some(ip) => ip.to_string(),
             None => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).to_string(),
         },
         Some(Ok(ip)) => ip.to_string(),
-        Some(Err(_)) | None => NO_ADDRESS.to_owned(),
+        Some(Err(_)) | None => UNKNOWN_ADDRESS.to_owned(),
     }
 }
 
-fn of_address(request: &Request) -> String {
-    format!("address {}", address(request))
+fn address_counter(request: &Request) -> String {
+    format!("address {}", caller_address(request))
 }
 
 /// Refuses a caller that is known to be over a limit, before its credential is compared.
-pub(super) fn refuse_blocked<P: Ports>(core: &Core<P>, route: &Line, call: &Call<'_>) -> Result<()> {
-    if presented(route, call).is_none() {
+pub(super) fn refuse_blocked<P: Ports>(context: &Context<P>, route: &RouteEntry, call: &Call<'_>) -> Result<()> {
+    if presented_credential(route, call).is_none() {
         return Ok(());
     }
-    let blocked = |name: &str| core.ports.memo().blocked_for(name, core.now());
-    if let Some(seconds) = blocked(&of_address(call.request)) {
-        return Err(too_many(RateLimit::FailedAuthentication, seconds));
+    let blocked = |name: &str| context.ports.isolate_cache().blocked_seconds(name, context.now());
+    if let Some(seconds) = blocked(&address_counter(call.request)) {
+        return Err(rate_limited_error(RateLimit::FailedAuthentication, seconds));
     }
     // A link's token stands in the path, and is no key.
-    let key = call.presented.as_ref().filter(|_| route.auth != Auth::Browser);
-    match key.and_then(|key| blocked(&key.caller())) {
-        Some(seconds) => Err(too_many(RateLimit::Calls, seconds)),
+    let key = call.presented_key.as_ref().filter(|_| route.auth != RequiredAuth::Browser);
+    match key.and_then(|key| blocked(&key.rate_limit_key())) {
+        Some(seconds) => Err(rate_limited_error(RateLimit::Calls, seconds)),
         None => Ok(()),
     }
 }
 
 /// Counts a credential that turned out wrong. Answers the error to send.
-pub(super) async fn count_failure<P: Ports>(core: &Core<P>, route: &Line, call: &Call<'_>, error: Error) -> Error {
-    let Some(credential) = presented(route, call) else { return error };
-    if !matches!(error.code, Code::Unauthorized | Code::LinkEnded) {
+pub(super) async fn count_failed_authentication<P: Ports>(
+    context: &Context<P>,
+    route: &RouteEntry,
+    call: &Call<'_>,
+    error: Error,
+) -> Error {
+    let Some(credential) = presented_credential(route, call) else { return error };
+    if !matches!(error.code, ErrorCode::Unauthorized | ErrorCode::LinkEnded) {
         return error;
     }
-    let (address, now, memo) = (of_address(call.request), core.now(), core.ports.memo());
-    if memo.times_refused(&address, &hash(credential), now) % REPEATS != 1
-        || core.ports.rate_limiter().allows(RateLimit::FailedAuthentication, &address).await
+    let (address, now, isolate_cache) = (address_counter(call.request), context.now(), context.ports.isolate_cache());
+    if isolate_cache.count_refusal(&address, &hash_secret(credential), now) % REPEATS_PER_COUNT != 1
+        || context.ports.rate_limiter().allows(RateLimit::FailedAuthentication, &address).await
     {
         return error;
     }
-    memo.block(&address, now.plus(ADDRESS_PAUSE), now);
-    too_many(RateLimit::FailedAuthentication, ADDRESS_PAUSE)
+    isolate_cache.block_caller(&address, now.plus(ADDRESS_BLOCK_SECONDS), now);
+    rate_limited_error(RateLimit::FailedAuthentication, ADDRESS_BLOCK_SECONDS)
 }
 
 /// Counts a costly call, by whoever makes it.
-pub(super) async fn count_costly<P: Ports>(core: &Core<P>, route: &Line, call: &Call<'_>) -> Result<()> {
+pub(super) async fn count_costly_call<P: Ports>(
+    context: &Context<P>,
+    route: &RouteEntry,
+    call: &Call<'_>,
+) -> Result<()> {
     if !is_costly(route.handler) {
         return Ok(());
     }
-    let who = match (&call.key, call.session.as_ref()) {
+    let who = match (&call.caller_key, call.session.as_ref()) {
         (Some(key), _) => format!("key {}", key.id.as_str()),
-        (None, Some(session)) => of_session(session),
-        (None, None) => of_address(call.request),
+        (None, Some(session)) => session_counter(session),
+        (None, None) => address_counter(call.request),
     };
     let limit = RateLimit::CostlyCalls;
-    if core.ports.rate_limiter().allows(limit, &who).await { Ok(()) } else { Err(too_many(limit, limit.seconds())) }
+    if context.ports.rate_limiter().allows(limit, &who).await {
+        Ok(())
+    } else {
+        Err(rate_limited_error(limit, limit.seconds()))
+    }
 }
 
 /// A person is one caller in all of their browsers.
-fn of_session(session: &Session) -> String {
-    session::user_of(session).map_or_else(
+fn session_counter(session: &Session) -> String {
+    browser_session::require_user(session).map_or_else(
         |_| format!("session {}", session.hash),
-        |user| format!("user {} {}", session.workspace, hash(&user.id)),
+        |user| format!("user {} {}", session.workspace, hash_secret(&user.id)),
     )
 }
 
@@ -133,31 +148,33 @@ fn is_costly(handler: Handler) -> bool {
         handler,
         Handler::CreateKey
             | Handler::CreateApp
-            | Handler::PutApp
+            | Handler::UpdateApp
             | Handler::PutClient
             | Handler::TestClient
             | Handler::CreateConnection
-            | Handler::PutCredential
+            | Handler::ReplaceCredential
             | Handler::CheckConnection
             | Handler::CreateLink
             | Handler::CreateSignInLink
-            | Handler::UseLink
-            | Handler::UseAgain
-            | Handler::Start
-            | Handler::Reconnect
-            | Handler::CheckNow
+            | Handler::SubmitConnectLink
+            | Handler::SubmitRetry
+            | Handler::SubmitConnect
+            | Handler::SubmitReconnect
+            | Handler::SubmitCheck
             | Handler::SignIn
     )
 }
 
 /// Has a call of a valid key counted, after its answer.
-pub(super) fn count_call(found: &Found, presented: Option<PresentedKey>, response: &mut Response) {
-    let Found::Route { line, .. } = found else { return };
-    if !matches!(line.auth, Auth::Key(_) | Auth::Itself) || matches!(response.status, 401 | 429 | 500..) {
+pub(super) fn count_call(found: &RouteMatch, presented: Option<PresentedKey>, response: &mut Response) {
+    let RouteMatch::Matched { route: line, .. } = found else { return };
+    if !matches!(line.auth, RequiredAuth::Key(_) | RequiredAuth::KeyInHandler)
+        || matches!(response.status, 401 | 429 | 500..)
+    {
         return;
     }
     if let Some(key) = presented {
-        response.after.push(After::CountCall(key));
+        response.deferred.push(DeferredTask::CountCall(key));
     }
 }
 
@@ -166,7 +183,7 @@ mod tests {
     use super::*;
     use crate::http::{Body, Method};
 
-    fn from(address: Option<&str>) -> String {
+    fn address_from_header(address: Option<&str>) -> String {
         let headers = address.map(|address| ("cf-connecting-ip".to_owned(), address.to_owned()));
         let request = Request {
             method: Method::Get,
@@ -176,15 +193,18 @@ mod tests {
             body: Body::Bytes(vec![]),
             id: "r".into(),
         };
-        super::address(&request)
+        super::caller_address(&request)
     }
 
     #[test]
     fn a_callers_address_is_its_ipv4_address_or_its_ipv6_network() {
-        assert_eq!(from(Some("192.0.2.7")), "192.0.2.7");
-        assert_eq!(from(Some("::ffff:192.0.2.7")), "192.0.2.7");
-        assert_eq!(from(Some("2001:db8:1:2:3:4:5:6")), from(Some("2001:db8:1:2:ffff::1")));
-        assert_ne!(from(Some("2001:db8:1:2::1")), from(Some("2001:db8:1:3::1")));
-        assert_eq!(from(None), from(Some("rubbish")));
+        assert_eq!(address_from_header(Some("192.0.2.7")), "192.0.2.7");
+        assert_eq!(address_from_header(Some("::ffff:192.0.2.7")), "192.0.2.7");
+        assert_eq!(
+            address_from_header(Some("2001:db8:1:2:3:4:5:6")),
+            address_from_header(Some("2001:db8:1:2:ffff::1"))
+        );
+        assert_ne!(address_from_header(Some("2001:db8:1:2::1")), address_from_header(Some("2001:db8:1:3::1")));
+        assert_eq!(address_from_header(None), address_from_header(Some("rubbish")));
     }
 }

@@ -3,15 +3,15 @@
 use serde::Deserialize;
 
 use super::body::{Json, ListResponse, Unread};
-use super::input::Filters;
-use super::sign_in::own_page;
-use super::view::{CreatedLinkResponse, CreatedSignInLinkResponse, LinkResponse};
+use super::input::QueryParams;
+use super::responses::{CreatedLinkResponse, CreatedSignInLinkResponse, LinkResponse};
+use super::sign_in::parse_own_page_path;
 use super::{Call, input, sessions};
-use crate::app::{AppId, WayId};
+use crate::app::{AppId, AuthMethodId};
 use crate::authorize;
-use crate::caller::{Maker, hash};
-use crate::connect::link::{self, LONGEST_LIFE, NewLink, USUAL_LIFE};
-use crate::core::Core;
+use crate::caller::{CreatorKey, hash_secret};
+use crate::connect::link::{self, DEFAULT_TTL, MAX_TTL, NewLink};
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_token};
 use crate::json::objects;
@@ -20,24 +20,24 @@ use crate::quotas::{self, Quota};
 use crate::resolve::unauthorized;
 use crate::secret::Secret;
 use crate::store::links::{self as rows, Link, LinkState, OnDuplicate};
-use crate::store::sessions::{SignIn, insert_sign_in};
+use crate::store::sessions::{SignInLink, insert_sign_in_link};
 use crate::store::workspaces;
 use crate::workspace::{Role, User};
 
 /// Characters of a user's id or name, at most.
-const LONGEST_USER: usize = 128;
+const MAX_USER_LENGTH: usize = 128;
 /// Seconds a sign-in link lives: ten minutes.
-const SIGN_IN_LIFE: i64 = 600;
+const SIGN_IN_LINK_TTL: i64 = 600;
 
 /// A link for somebody to connect an app, or to repair a connection.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CreateLinkRequest", extend("minProperties" = 1)))]
 #[serde(deny_unknown_fields)]
-pub(super) struct LinkInput {
+pub(super) struct CreateLinkInput {
     /// What to connect. Taken from `connection` where that is given; one of the two must be.
     app: Option<AppId>,
     /// Which of the app's ways to connect. Left out: the person may choose.
-    way: Option<WayId>,
+    auth_method: Option<AuthMethodId>,
     /// The connection to repair.
     connection: Option<ConnectionId>,
     /// Asked for instead of the usual ones; a repair asks for them besides.
@@ -64,26 +64,26 @@ pub(super) struct LinkInput {
     confirm: bool,
 }
 
-pub(super) async fn create<P: Ports>(
-    core: &Core<P>,
+pub(super) async fn create_link<P: Ports>(
+    context: &Context<P>,
     call: &Call<'_>,
-    body: Unread<'_, LinkInput>,
+    body: Unread<'_, CreateLinkInput>,
 ) -> Result<Json<CreatedLinkResponse>> {
     let input = body.read()?;
-    let key = call.key()?;
-    let expires_in = input.expires_in.unwrap_or(USUAL_LIFE);
-    if !(60..=LONGEST_LIFE).contains(&expires_in) {
-        return Err(Error::invalid("expires_in", "must be a number of seconds from 60 to 604800 (a week)."));
+    let key = call.caller_key()?;
+    let expires_in = input.expires_in.unwrap_or(DEFAULT_TTL);
+    if !(60..=MAX_TTL).contains(&expires_in) {
+        return Err(Error::invalid_field("expires_in", "must be a number of seconds from 60 to 604800 (a week)."));
     }
-    authorize::new_link(key, input.connection.as_ref())?;
-    let user = input.user.map(user).transpose()?;
+    authorize::check_new_link(key, input.connection.as_ref())?;
+    let user = input.user.map(parse_user).transpose()?;
     let return_to = match input.return_to {
         None => None,
-        Some(text) => Some(return_to(core, &key.workspace, &text).await?),
+        Some(text) => Some(validate_return_to(context, &key.workspace, &text).await?),
     };
     let new = NewLink {
         app: input.app,
-        way: input.way,
+        auth_method: input.auth_method,
         connection: input.connection,
         scopes: input.scopes,
         user,
@@ -91,10 +91,10 @@ pub(super) async fn create<P: Ports>(
         expires_in,
         on_duplicate: input.on_duplicate.unwrap_or(OnDuplicate::Ask),
         confirm: input.confirm,
-        made_by: Some(Maker::from(key)),
+        made_by: Some(CreatorKey::from(key)),
     };
     let sees = |id: &ConnectionId, app: &AppId| authorize::sees_connection(key, id, app);
-    let (link, url) = link::create(core, &key.workspace, new, sees).await?;
+    let (link, url) = link::create(context, &key.workspace, new, sees).await?;
     Ok(Json::created(CreatedLinkResponse { id: link.id, url, expires_at: link.expires_at }))
 }
 
@@ -111,17 +111,17 @@ pub(super) struct UserInput {
     name: Option<String>,
 }
 
-objects!(UserInput, SignInUser);
+objects!(UserInput, SignInUserInput);
 
-pub(super) fn user(user: UserInput) -> Result<User> {
-    let name = user.name.map(|name| input::name("user.name", &name, LONGEST_USER)).transpose()?;
-    Ok(User { id: input::name("user.id", &user.id, LONGEST_USER)?, name })
+pub(super) fn parse_user(user: UserInput) -> Result<User> {
+    let name = user.name.map(|name| input::parse_name("user.name", &name, MAX_USER_LENGTH)).transpose()?;
+    Ok(User { id: input::parse_name("user.id", &user.id, MAX_USER_LENGTH)?, name })
 }
 
 /// Only origins the workspace lists: anything else would make us an open redirector (RFC 9700, 4.11.1).
-async fn return_to<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, text: &str) -> Result<String> {
+async fn validate_return_to<P: Ports>(context: &Context<P>, workspace: &WorkspaceId, text: &str) -> Result<String> {
     let wrong = || {
-        Error::invalid(
+        Error::invalid_field(
             "return_to",
             "must be an address of one of the workspace's allowed_origins (PATCH /v1/workspace).",
         )
@@ -132,65 +132,68 @@ async fn return_to<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, text: &str
         && matches!(url.scheme(), "https" | "http")
         && url.as_str().len() <= 2048;
     let allowed =
-        workspaces::get(core.db(), workspace).await?.map(|workspace| workspace.allowed_origins).unwrap_or_default();
+        workspaces::get(context.db(), workspace).await?.map(|workspace| workspace.allowed_origins).unwrap_or_default();
     if plain && allowed.contains(&url.origin().ascii_serialization()) { Ok(url.into()) } else { Err(wrong()) }
 }
 
-fn shown<P: Ports>(core: &Core<P>, link: Link) -> Json<LinkResponse> {
-    Json::ok(LinkResponse::of(link, core.now()))
+fn link_json<P: Ports>(context: &Context<P>, link: Link) -> Json<LinkResponse> {
+    Json::ok(LinkResponse::of(link, context.now()))
 }
 
-pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<LinkResponse>> {
-    Ok(shown(core, call.link()?.clone()))
+pub(super) async fn get_link<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Json<LinkResponse>> {
+    Ok(link_json(context, call.path_link()?.clone()))
 }
 
-pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<ListResponse<LinkResponse>>> {
-    let key = call.key()?;
-    let filters = Filters::of(call.request, &["app", "connection", "status", "key"])?;
+pub(super) async fn list_links<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+) -> Result<Json<ListResponse<LinkResponse>>> {
+    let key = call.caller_key()?;
+    let filters = QueryParams::parse_list_query(call.request, &["app", "connection", "status", "key"])?;
     let statuses = "must be open, waiting_for_choice, awaiting_confirmation, used, ended or expired.";
-    let filter = rows::Filter {
-        app: filters.read("app", AppId::parse, "is not an app's id.")?,
-        connection: filters.read("connection", ConnectionId::parse, "is not a connection's id (con_…).")?,
-        status: filters.read("status", LinkState::parse, statuses)?,
-        made_by: sessions::key_of(&filters, "key")?,
-        after: filters.cursor(|text| input::position(text, LinkId::parse))?,
+    let filter = rows::LinkFilter {
+        app: filters.get_parsed("app", AppId::parse, "is not an app's id.")?,
+        connection: filters.get_parsed("connection", ConnectionId::parse, "is not a connection's id (con_…).")?,
+        status: filters.get_parsed("status", LinkState::parse, statuses)?,
+        made_by: sessions::parse_key_filter(&filters, "key")?,
+        after: filters.cursor(|text| input::parse_time_cursor(text, LinkId::parse))?,
         limit: filters.limit()?,
-        ..authorize::links_of(key)
+        ..authorize::link_filter(key)
     };
-    let page = rows::list(core.db(), &key.workspace, &filter, core.now()).await?;
-    Ok(Json::ok(ListResponse::of(page, |link| LinkResponse::of(link, core.now()))))
+    let page = rows::list(context.db(), &key.workspace, &filter, context.now()).await?;
+    Ok(Json::ok(ListResponse::of(page, |link| LinkResponse::of(link, context.now()))))
 }
 
-pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<LinkResponse>> {
-    let link = link::end(core, call.link()?).await?;
-    Ok(shown(core, link))
+pub(super) async fn delete_link<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Json<LinkResponse>> {
+    let link = link::revoke(context, call.path_link()?).await?;
+    Ok(link_json(context, link))
 }
 
 /// Who came back.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ConfirmLinkRequest"))]
 #[serde(deny_unknown_fields)]
-pub(super) struct Confirmation {
+pub(super) struct ConfirmLinkInput {
     user: UserInput,
 }
 
-pub(super) async fn confirm<P: Ports>(
-    core: &Core<P>,
+pub(super) async fn confirm_link<P: Ports>(
+    context: &Context<P>,
     call: &Call<'_>,
-    body: Unread<'_, Confirmation>,
+    body: Unread<'_, ConfirmLinkInput>,
 ) -> Result<Json<LinkResponse>> {
-    let found = call.link()?;
+    let found = call.path_link()?;
     let confirmation = body.read()?;
-    let link = link::confirm(core, &found.workspace, &found.id, &confirmation.user.id).await?;
-    Ok(shown(core, link))
+    let link = link::confirm(context, &found.workspace, &found.id, &confirmation.user.id).await?;
+    Ok(link_json(context, link))
 }
 
 /// A link that signs a person in.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CreateSignInLinkRequest"))]
 #[serde(deny_unknown_fields)]
-pub(super) struct SignInInput {
-    user: SignInUser,
+pub(super) struct CreateSignInLinkInput {
+    user: SignInUserInput,
     /// The role of the session. `admin` needs the scope `people`, too.
     #[serde(default)]
     role: Role,
@@ -204,7 +207,7 @@ pub(super) struct SignInInput {
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SignInUserRequest"))]
 #[serde(remote = "Self", deny_unknown_fields)]
-struct SignInUser {
+struct SignInUserInput {
     /// No control characters; spaces around it are cut off.
     #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     id: String,
@@ -216,36 +219,36 @@ struct SignInUser {
     email: Option<String>,
 }
 
-pub(super) async fn create_sign_in<P: Ports>(
-    core: &Core<P>,
+pub(super) async fn create_sign_in_link<P: Ports>(
+    context: &Context<P>,
     call: &Call<'_>,
-    body: Unread<'_, SignInInput>,
+    body: Unread<'_, CreateSignInLinkInput>,
 ) -> Result<Json<CreatedSignInLinkResponse>> {
-    let key = call.key()?;
+    let key = call.caller_key()?;
     let input = body.read()?;
-    authorize::sign_in_as(key, input.role)?;
-    let return_to = input.return_to.map(|text| own_page(core, &text)).transpose()?;
+    authorize::check_sign_in_role(key, input.role)?;
+    let return_to = input.return_to.map(|text| parse_own_page_path(context, &text)).transpose()?;
     // An address tells a person who they are as well as a name does.
-    let user = user(UserInput { id: input.user.id, name: input.user.name.or(input.user.email) })?;
-    let token = Secret::new(random_token(core.ports.random(), key.workspace.shard())?);
-    let (now, maker) = (core.now(), Maker::from(key));
-    let sign_in = SignIn {
-        hash: hash(token.expose()),
+    let user = parse_user(UserInput { id: input.user.id, name: input.user.name.or(input.user.email) })?;
+    let token = Secret::new(random_token(context.ports.random(), key.workspace.shard())?);
+    let (now, maker) = (context.now(), CreatorKey::from(key));
+    let sign_in = SignInLink {
+        hash: hash_secret(token.expose()),
         workspace: key.workspace.clone(),
         user,
         role: input.role,
         return_to,
         created_at: now,
-        expires_at: maker.limit(now.plus(SIGN_IN_LIFE)),
+        expires_at: maker.limit_expiry(now.plus(SIGN_IN_LINK_TTL)),
         made_by: Some(maker),
         used_at: None,
     };
     let quota = [Quota::SignInLinks(&sign_in.user.id, now)];
-    let inserted = insert_sign_in(&quotas::guarded(core, &sign_in.workspace, &quota), &sign_in).await;
-    if !quotas::allowed(core, &sign_in.workspace, &quota, inserted).await? {
+    let inserted = insert_sign_in_link(&quotas::guard_database(context, &sign_in.workspace, &quota), &sign_in).await;
+    if !quotas::map_insert_error(context, &sign_in.workspace, &quota, inserted).await? {
         return Err(unauthorized());
     }
-    let url = core.config.public_url.at(&format!("/sign-in/{}", token.expose()));
+    let url = context.config.public_url.at(&format!("/sign-in/{}", token.expose()));
     Ok(Json::created(CreatedSignInLinkResponse {
         id: sign_in.id(),
         url,

@@ -5,40 +5,40 @@
 //! change of state is a form's POST with the session's anti-forgery value; links only navigate.
 //! A page's view stands beside its HTML; here is what several pages show.
 
-mod ask;
 mod choose;
 mod connect;
 mod connection;
+mod connection_list;
+mod consent;
 mod form;
 mod frame;
 mod hosts;
-mod list;
+mod manual;
 mod message;
-mod paste;
 mod setup;
 mod sign_in;
 mod style;
 #[cfg(test)]
 mod tests;
 
-pub use ask::Way;
-pub use choose::{ChooseView, Choosing, choose};
+pub use choose::{ChoiceQuestion, ChooseView, choose};
 pub use connect::{ConnectView, connect};
-pub use connection::{Changes, ConnectionView, Lasts, PutOff, connection};
-pub use form::{INPUT, Input, Problem, ScopeChoice, input_name};
-pub use hosts::{HOSTS_MARK, HostsView};
-pub use list::{AppChoice, ListView, list};
-pub use message::{Message, message, refused};
-pub use paste::{PasteView, paste};
-pub use setup::{Call as SetupCall, SetupView, setup};
-pub use sign_in::{SignInView, sign_in, sign_in_needed};
-pub use style::STYLE;
+pub use connection::{AccessSource, ChangePermission, ConnectionView, ExtendedBy, connection};
+pub use connection_list::{AppChoice, ConnectionListView, connection_list};
+pub use consent::AuthMethodChoice;
+pub use form::{FormError, FormField, INPUT_PREFIX, ScopeChoice, field_name};
+pub use hosts::{HOSTS_FINGERPRINT_FIELD, HostsView};
+pub use manual::{ManualCredentialView, manual_credential};
+pub use message::{Message, message, refusal_message};
+pub use setup::{SetupCall, SetupView, setup};
+pub use sign_in::{SignInView, sign_in, sign_in_required};
+pub use style::STYLESHEET;
 
 use crate::time::Timestamp;
 
 /// What every page's frame needs.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Shell<'a> {
+pub struct PageContext<'a> {
     /// Who is signed in, as the header tells it. Nobody in a link's session.
     pub signed_in_as: Option<&'a str>,
     /// The session's anti-forgery value, put into every form that changes something.
@@ -58,16 +58,16 @@ pub enum Tone {
 
 /// A status as a person reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StatusWords {
+pub struct StatusLabel {
     /// Such as "Connected".
-    pub words: String,
+    pub text: String,
     /// Its colour; never the only sign.
     pub tone: Tone,
 }
 
 /// A connection in short.
 #[derive(Debug, Clone)]
-pub struct Card {
+pub struct ConnectionSummary {
     /// Id, as in `/connections/{id}`.
     pub id: String,
     /// Name.
@@ -75,15 +75,15 @@ pub struct Card {
     /// The app's name.
     pub app_name: String,
     /// The account's label; `None` when the app does not tell.
-    pub account: Option<String>,
+    pub account_label: Option<String>,
     /// Status.
-    pub status: StatusWords,
+    pub status: StatusLabel,
     /// What needs attention, in sentences.
     pub attention: Vec<String>,
     /// When a credential was last handed out.
-    pub last_used: Option<Timestamp>,
+    pub last_used_at: Option<Timestamp>,
     /// Whose it is, where it is not that of the person who looks.
     pub owner: Option<String>,
     /// How it is repaired, in words, and where; `None` where nothing is to be repaired, or it can't be.
-    pub repair: Option<(&'static str, String)>,
+    pub reconnect: Option<(&'static str, String)>,
 }

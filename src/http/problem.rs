@@ -7,40 +7,40 @@ use serde::Serialize;
 use super::Response;
 use super::body::Flat;
 use super::page;
-use crate::error::{Code, Error, Hints};
+use crate::error::{Error, ErrorCode, Hints};
 
-pub(super) fn status(code: Code) -> (u16, &'static str) {
+pub(super) fn status_and_title(code: ErrorCode) -> (u16, &'static str) {
     match code {
-        Code::Unauthorized => (401, "Not signed in"),
-        Code::InsufficientKeyScope => (403, "The key may not do this"),
-        Code::AdminRequired => (403, "Only an admin may do this"),
-        Code::FormRejected => (403, "The form was not accepted"),
-        Code::WorkflowNotAllowed => (403, "This workflow may not use the connection"),
-        Code::NotFound => (404, "Not found"),
-        Code::ConnectionNotFound => (404, "No such connection"),
-        Code::MethodNotAllowed => (405, "Method not allowed"),
-        Code::AlreadyExists => (409, "Already exists"),
-        Code::ClientInUse => (409, "The client is in use"),
-        Code::ClientMissing => (409, "The app is not set up"),
-        Code::UnexpectedConnection => (409, "Another connection than expected"),
-        Code::NeedsReconnect => (409, "The connection must be reconnected"),
-        Code::AwaitingConfirmation => (409, "The connection awaits confirmation"),
-        Code::MissingScopes => (409, "Permissions are missing"),
-        Code::ClientMisconfigured => (409, "The app refuses the client"),
-        Code::Conflict => (409, "Not possible now"),
-        Code::LimitReached => (409, "As many as there may be"),
-        Code::AddressesChanged => (409, "The app has other hosts now"),
-        Code::LinkEnded => (410, "The link has ended"),
-        Code::BodyTooLarge => (413, "The body is too large"),
-        Code::CredentialRejected => (422, "The app did not accept the credential"),
-        Code::InvalidRequest => (422, "The request can't be understood"),
-        Code::RateLimited => (429, "Too many calls"),
-        Code::AppUnavailable => (503, "The app is unavailable"),
-        Code::RefreshInProgress => (503, "A refresh is in progress"),
-        Code::Misconfigured => (503, "The installation is misconfigured"),
-        Code::DatabaseUnavailable => (503, "The database is unavailable"),
-        Code::Maintenance => (503, "Maintenance"),
-        Code::Internal => (500, "Something went wrong"),
+        ErrorCode::Unauthorized => (401, "Not signed in"),
+        ErrorCode::InsufficientKeyScope => (403, "The key may not do this"),
+        ErrorCode::AdminRequired => (403, "Only an admin may do this"),
+        ErrorCode::FormRejected => (403, "The form was not accepted"),
+        ErrorCode::WorkflowNotAllowed => (403, "This workflow may not use the connection"),
+        ErrorCode::NotFound => (404, "Not found"),
+        ErrorCode::ConnectionNotFound => (404, "No such connection"),
+        ErrorCode::MethodNotAllowed => (405, "Method not allowed"),
+        ErrorCode::AlreadyExists => (409, "Already exists"),
+        ErrorCode::ClientInUse => (409, "The client is in use"),
+        ErrorCode::ClientMissing => (409, "The app is not set up"),
+        ErrorCode::UnexpectedConnection => (409, "Another connection than expected"),
+        ErrorCode::NeedsReconnect => (409, "The connection must be reconnected"),
+        ErrorCode::AwaitingConfirmation => (409, "The connection awaits confirmation"),
+        ErrorCode::MissingScopes => (409, "Permissions are missing"),
+        ErrorCode::ClientMisconfigured => (409, "The app refuses the client"),
+        ErrorCode::Conflict => (409, "Not possible now"),
+        ErrorCode::LimitReached => (409, "As many as there may be"),
+        ErrorCode::AddressesChanged => (409, "The app has other hosts now"),
+        ErrorCode::LinkEnded => (410, "The link has ended"),
+        ErrorCode::BodyTooLarge => (413, "The body is too large"),
+        ErrorCode::CredentialRejected => (422, "The app did not accept the credential"),
+        ErrorCode::InvalidRequest => (422, "The request can't be understood"),
+        ErrorCode::RateLimited => (429, "Too many calls"),
+        ErrorCode::AppUnavailable => (503, "The app is unavailable"),
+        ErrorCode::RefreshInProgress => (503, "A refresh is in progress"),
+        ErrorCode::Misconfigured => (503, "The installation is misconfigured"),
+        ErrorCode::DatabaseUnavailable => (503, "The database is unavailable"),
+        ErrorCode::Maintenance => (503, "Maintenance"),
+        ErrorCode::Internal => (500, "Something went wrong"),
     }
 }
 
@@ -57,15 +57,15 @@ pub(super) struct ProblemResponse<'a> {
     /// For people: what happened and what to do. Never a secret, never an app's own text.
     detail: &'a str,
     /// Stable.
-    #[cfg_attr(test, schemars(with = "Code"))]
+    #[cfg_attr(test, schemars(with = "ErrorCode"))]
     code: &'a str,
     #[serde(flatten)]
     hints: Flat<&'a Hints>,
 }
 
 /// The problem document.
-pub(super) fn json(error: &Error) -> Response {
-    let (status, title) = status(error.code);
+pub(super) fn json_response(error: &Error) -> Response {
+    let (status, title) = status_and_title(error.code);
     let problem = ProblemResponse {
         r#type: format!("urn:connections:problem:{}", error.code.as_str()),
         title,
@@ -78,57 +78,57 @@ pub(super) fn json(error: &Error) -> Response {
     let document = serde_json::to_value(&problem).unwrap_or_default();
     let mut response = Response::json(status, &document);
     response.headers = vec![("content-type".into(), "application/problem+json".into())];
-    with_hints(response, error)
+    add_hint_headers(response, error)
 }
 
 /// The page, for whoever is known to be signed in.
-pub(super) fn page(error: &Error, shell: &page::Shell<'_>) -> Response {
-    let (status, title) = status(error.code);
-    let markup = if error.code == Code::Unauthorized {
-        page::sign_in_needed()
+pub(super) fn page_response(error: &Error, shell: &page::PageContext<'_>) -> Response {
+    let (status, title) = status_and_title(error.code);
+    let markup = if error.code == ErrorCode::Unauthorized {
+        page::sign_in_required()
     } else {
         page::message(
             shell,
             &page::Message {
                 title: title.into(),
-                text: text(error, shell.signed_in_as.is_some()),
+                text: page_text(error, shell.signed_in_as.is_some()),
                 tone: page::Tone::Bad,
-                links: if shell.signed_in_as.is_some() { ways_on(error) } else { vec![] },
+                links: if shell.signed_in_as.is_some() { next_links(error) } else { vec![] },
             },
         )
     };
-    with_hints(Response::html(status, markup), error)
+    add_hint_headers(Response::html(status, markup), error)
 }
 
-fn text(error: &Error, signed_in: bool) -> String {
+fn page_text(error: &Error, signed_in: bool) -> String {
     let text = error.hints.for_people.as_ref().unwrap_or(&error.detail);
     // Who came by a link sets nothing up.
-    if error.code == Code::ClientMissing && !signed_in {
+    if error.code == ErrorCode::ClientMissing && !signed_in {
         return format!("{text} Tell whoever sent you the link.");
     }
     text.clone()
 }
 
 /// For who is not signed in, no page leads on.
-fn ways_on(error: &Error) -> Vec<(String, String)> {
+fn next_links(error: &Error) -> Vec<(String, String)> {
     let setup = error.hints.setup.iter().map(|page| ("How to set it up".to_owned(), page.clone()));
     setup.chain([("Connections".to_owned(), "/".to_owned())]).collect()
 }
 
-fn with_hints(mut response: Response, error: &Error) -> Response {
+fn add_hint_headers(mut response: Response, error: &Error) -> Response {
     if let Some(seconds) = error.hints.retry_after {
-        response = response.with("retry-after", seconds.to_string());
+        response = response.with_header("retry-after", seconds.to_string());
     }
     if !error.hints.allow.is_empty() {
-        response = response.with("allow", error.hints.allow.join(", "));
+        response = response.with_header("allow", error.hints.allow.join(", "));
     }
     // draft-ietf-httpapi-ratelimit-headers: a quota and its window in seconds.
     if let Some(limit) = error.hints.rate_limit {
         let policy = format!("\"{}\";q={};w={}", limit.as_str(), limit.quota(), limit.seconds());
-        response = response.with("ratelimit-policy", policy);
+        response = response.with_header("ratelimit-policy", policy);
     }
-    if error.code == Code::Unauthorized {
-        response = response.with("www-authenticate", "Bearer".into());
+    if error.code == ErrorCode::Unauthorized {
+        response = response.with_header("www-authenticate", "Bearer".into());
     }
     response
 }

@@ -4,7 +4,7 @@
 use super::body::{DeletedResponse, Json, ListResponse, Unread};
 #[cfg(test)]
 use super::openapi;
-use super::view::{
+use super::responses::{
     ApiKeyResponse, AppDetailsResponse, CheckedConnectionResponse, ConnectionResponse, CreatedLinkResponse,
     CreatedSignInLinkResponse, CreatedWorkspaceResponse, DeletedKeyResponse, DeletedWorkspaceResponse,
     DisconnectedResponse, HealthResponse, LinkResponse, NewApiKeyResponse, OAuthClientResponse,
@@ -12,48 +12,48 @@ use super::view::{
     UpdatedConnectionResponse, WorkspaceStateResponse,
 };
 use super::{
-    Call, Method, Response, apps, connections, entered, flows, keys, links, oauth, operator, people, sessions, setup,
-    sign_in,
+    Call, Method, Response, apps, connections, connections_page, credentials, flows, keys, links, oauth, operator,
+    sessions, setup, sign_in,
 };
 use crate::app::AppId;
-use crate::authorize::{Action, Needs, Resource};
-use crate::caller::Scope;
-use crate::connect::recent_test::RecentTest;
-use crate::core::Core;
+use crate::authorize::{Action, RequiredRole, Resource};
+use crate::caller::KeyScope;
+use crate::connect::recent_client_test::RecentTest;
+use crate::context::Context;
 use crate::error::Result;
 use crate::ids::{ClientId, SessionId, SignInLinkId};
 use crate::ports::Ports;
-use crate::resolve::Ask;
+use crate::resolve::ResolveRequest;
 use crate::store::events::Event;
 use crate::store::uses::Use;
 use crate::workspace::Workspace;
 
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Auth {
+pub enum RequiredAuth {
     /// Anybody.
-    Nobody,
+    Public,
     /// The operator.
     Operator,
     /// A key with this scope (`None`: any key).
-    Key(Option<Scope>),
+    Key(Option<KeyScope>),
     /// A key with the scope `resolve`, which the use case checks itself, in its own round trip.
-    Itself,
+    KeyInHandler,
     /// Any browser; a form must be our own.
     Browser,
     /// A signed-in person of these; a form must be of their session.
-    Person(Needs),
+    User(RequiredRole),
 }
 
 /// One route.
 #[derive(Debug)]
-pub struct Line {
+pub struct RouteEntry {
     /// The method.
     pub method: Method,
     /// The path; `{…}` stands for one segment.
     pub path: &'static str,
     /// Who may call.
-    pub auth: Auth,
+    pub auth: RequiredAuth,
     /// What it does to its resource.
     pub action: Action,
     /// What it is about. The first `{…}` of the path names it, if there is one.
@@ -62,10 +62,10 @@ pub struct Line {
     pub handler: Handler,
 }
 
-impl Line {
+impl RouteEntry {
     /// Whether a browser is expected, so that errors are pages.
     pub fn is_page(&self) -> bool {
-        matches!(self.auth, Auth::Browser | Auth::Person(_))
+        matches!(self.auth, RequiredAuth::Browser | RequiredAuth::User(_))
     }
 }
 
@@ -101,8 +101,8 @@ macro_rules! routes {
         }
 
         /// All routes.
-        pub const ROUTES: &[Line] = &[
-            $(Line {
+        pub const ROUTES: &[RouteEntry] = &[
+            $(RouteEntry {
                 method: Method::$method,
                 path: $path,
                 auth: $auth,
@@ -112,11 +112,11 @@ macro_rules! routes {
             },)*
         ];
 
-        pub(super) async fn dispatch<P: Ports>(core: &Core<P>, handler: Handler, call: &Call<'_>) -> Result<Response> {
+        pub(super) async fn dispatch<P: Ports>(context: &Context<P>, handler: Handler, call: &Call<'_>) -> Result<Response> {
             match handler {
                 $(Handler::$handler => {
                     let answer: answer!($($response)?) =
-                        $function(core, call $(, Unread::<$request>::of(call.request))?).await?;
+                        $function(context, call $(, Unread::<$request>::of(call.request))?).await?;
                     respond!(answer $($response)?)
                 })*
             }
@@ -135,125 +135,125 @@ macro_rules! routes {
     };
 }
 
-use Auth::{Browser, Itself, Nobody, Operator, Person};
-use Needs::{Member, OwnerOrAdmin};
+use RequiredAuth::{Browser, KeyInHandler, Operator, Public, User};
+use RequiredRole::{Member, OwnerOrAdmin};
 
-const fn key(scope: Scope) -> Auth {
-    Auth::Key(Some(scope))
+const fn key_with_scope(scope: KeyScope) -> RequiredAuth {
+    RequiredAuth::Key(Some(scope))
 }
 
 routes! {
     // Method, path, who may call, what is done to what, the handler with what it reads and answers, and its function.
 
     // Operator
-    Post   "/v1/workspaces"                               Operator,                    Create Workspace    => CreateWorkspace(operator::NewWorkspace) -> CreatedWorkspaceResponse = operator::create_workspace;
+    Post   "/v1/workspaces"                               Operator,                    Create Workspace    => CreateWorkspace(operator::CreateWorkspaceInput) -> CreatedWorkspaceResponse = operator::create_workspace;
     Get    "/v1/workspaces"                               Operator,                    List   Workspace    => ListWorkspaces -> ListResponse<Workspace> = operator::list_workspaces;
-    Get    "/v1/workspaces/{workspace}"                   Operator,                    Read   Workspace    => ShowWorkspace -> WorkspaceStateResponse = operator::get_workspace;
+    Get    "/v1/workspaces/{workspace}"                   Operator,                    Read   Workspace    => GetWorkspace -> WorkspaceStateResponse = operator::get_workspace;
     Delete "/v1/workspaces/{workspace}"                   Operator,                    Change Workspace    => DeleteWorkspace -> DeletedWorkspaceResponse = operator::delete_workspace;
-    Get    "/v1/status"                                   Operator,                    Read   Installation => Status -> StatusResponse = operator::status;
-    Get    "/healthz"                                     Nobody,                      Read   Installation => Health -> HealthResponse = operator::health;
-    Get    "/openapi.json"                                Nobody,                      Read   Installation => OpenApi = operator::show_openapi;
+    Get    "/v1/status"                                   Operator,                    Read   Installation => GetStatus -> StatusResponse = operator::get_status;
+    Get    "/healthz"                                     Public,                      Read   Installation => GetHealth -> HealthResponse = operator::get_health;
+    Get    "/openapi.json"                                Public,                      Read   Installation => GetOpenapi = operator::get_openapi;
 
     // Workspace and keys
-    Get    "/v1/workspace"                                key(Scope::Keys),            Read   Workspace    => GetWorkspace -> Workspace = keys::get_workspace;
-    Patch  "/v1/workspace"                                key(Scope::Keys),            Change Workspace    => PatchWorkspace(keys::WorkspacePatch) -> Workspace = keys::patch_workspace;
-    Post   "/v1/keys"                                     key(Scope::Keys),            Create Key          => CreateKey(keys::NewKey) -> NewApiKeyResponse = keys::create;
-    Get    "/v1/keys"                                     key(Scope::Keys),            List   Key          => ListKeys -> ListResponse<ApiKeyResponse> = keys::list;
-    Delete "/v1/keys/{key}"                               key(Scope::Keys),            Change Key          => DeleteKey -> DeletedKeyResponse = keys::delete;
-    Post   "/v1/keys/{key}/rotate"                        key(Scope::Keys),            Change Key          => RotateKey(keys::Rotation) -> NewApiKeyResponse = keys::rotate;
+    Get    "/v1/workspace"                                key_with_scope(KeyScope::Keys),            Read   Workspace    => GetOwnWorkspace -> Workspace = keys::get_own_workspace;
+    Patch  "/v1/workspace"                                key_with_scope(KeyScope::Keys),            Change Workspace    => UpdateOwnWorkspace(keys::UpdateWorkspaceInput) -> Workspace = keys::update_own_workspace;
+    Post   "/v1/keys"                                     key_with_scope(KeyScope::Keys),            Create Key          => CreateKey(keys::CreateKeyInput) -> NewApiKeyResponse = keys::create_key;
+    Get    "/v1/keys"                                     key_with_scope(KeyScope::Keys),            List   Key          => ListKeys -> ListResponse<ApiKeyResponse> = keys::list_keys;
+    Delete "/v1/keys/{key}"                               key_with_scope(KeyScope::Keys),            Change Key          => DeleteKey -> DeletedKeyResponse = keys::delete_key;
+    Post   "/v1/keys/{key}/rotate"                        key_with_scope(KeyScope::Keys),            Change Key          => RotateKey(keys::RotateKeyInput) -> NewApiKeyResponse = keys::rotate_key;
 
     // Apps and clients
-    Get    "/v1/apps"                                     key(Scope::ConnectionsRead), List   App          => ListApps -> ListResponse<AppDetailsResponse> = apps::list;
-    Post   "/v1/apps"                                     key(Scope::Apps),            Create App          => CreateApp(apps::CustomAppRequest) -> AppDetailsResponse = apps::create;
-    Get    "/v1/apps/{app}"                               key(Scope::ConnectionsRead), Read   App          => GetApp -> AppDetailsResponse = apps::get;
-    Put    "/v1/apps/{app}"                               key(Scope::Apps),            Change App          => PutApp(apps::CustomAppRequest) -> UpdatedAppResponse = apps::put;
-    Delete "/v1/apps/{app}"                               key(Scope::Apps),            Change App          => DeleteApp -> DeletedResponse<AppId> = apps::delete;
-    Get    "/v1/apps/{app}/client"                        key(Scope::ConnectionsRead), Read   Client       => GetClient -> OAuthClientResponse = apps::get_client;
-    Put    "/v1/apps/{app}/client"                        key(Scope::Apps),            Change Client       => PutClient(apps::ClientInput) -> OAuthClientResponse = apps::put_client;
-    Delete "/v1/apps/{app}/client"                        key(Scope::Apps),            Change Client       => DeleteClient -> DeletedResponse<ClientId> = apps::delete_client;
-    Post   "/v1/apps/{app}/client/test"                   key(Scope::Apps),            Change Client       => TestClient(apps::TrialInput) -> RecentTest = apps::test_client;
+    Get    "/v1/apps"                                     key_with_scope(KeyScope::ConnectionsRead), List   App          => ListApps -> ListResponse<AppDetailsResponse> = apps::list_apps;
+    Post   "/v1/apps"                                     key_with_scope(KeyScope::Apps),            Create App          => CreateApp(apps::CustomAppRequest) -> AppDetailsResponse = apps::create_app;
+    Get    "/v1/apps/{app}"                               key_with_scope(KeyScope::ConnectionsRead), Read   App          => GetApp -> AppDetailsResponse = apps::get_app;
+    Put    "/v1/apps/{app}"                               key_with_scope(KeyScope::Apps),            Change App          => UpdateApp(apps::CustomAppRequest) -> UpdatedAppResponse = apps::update_app;
+    Delete "/v1/apps/{app}"                               key_with_scope(KeyScope::Apps),            Change App          => DeleteApp -> DeletedResponse<AppId> = apps::delete_app;
+    Get    "/v1/apps/{app}/client"                        key_with_scope(KeyScope::ConnectionsRead), Read   Client       => GetClient -> OAuthClientResponse = apps::get_client;
+    Put    "/v1/apps/{app}/client"                        key_with_scope(KeyScope::Apps),            Change Client       => PutClient(apps::PutClientInput) -> OAuthClientResponse = apps::put_client;
+    Delete "/v1/apps/{app}/client"                        key_with_scope(KeyScope::Apps),            Change Client       => DeleteClient -> DeletedResponse<ClientId> = apps::delete_client;
+    Post   "/v1/apps/{app}/client/test"                   key_with_scope(KeyScope::Apps),            Change Client       => TestClient(apps::TestClientInput) -> RecentTest = apps::test_client;
 
     // Connections
-    Get    "/v1/connections"                              key(Scope::ConnectionsRead), List   Connection   => ListConnections -> ListResponse<ConnectionResponse> = connections::list;
-    Post   "/v1/connections"                              key(Scope::ConnectionsWrite),Create Connection   => CreateConnection(entered::NewInput) -> ConnectionResponse = entered::create;
-    Put    "/v1/connections/{connection}/credential"      key(Scope::ConnectionsWrite),Change Connection   => PutCredential(entered::ReplaceInput) -> ConnectionResponse = entered::replace;
-    Get    "/v1/connections/{connection}"                 key(Scope::ConnectionsRead), Read   Connection   => GetConnection -> ConnectionResponse = connections::get;
-    Patch  "/v1/connections/{connection}"                 key(Scope::ConnectionsWrite),Change Connection   => PatchConnection(connections::PatchInput) -> UpdatedConnectionResponse = connections::patch;
-    Delete "/v1/connections/{connection}"                 key(Scope::ConnectionsWrite),Change Connection   => DeleteConnection -> DisconnectedResponse = connections::delete;
-    Post   "/v1/connections/{connection}/check"           key(Scope::ConnectionsWrite),Use    Connection   => CheckConnection -> CheckedConnectionResponse = connections::check;
-    Post   "/v1/connections/{connection}/resolve"         Itself,                      Use    Connection   => Resolve(Ask) -> ResolvedCredentialResponse = connections::resolve;
-    Get    "/v1/connections/{connection}/uses"            key(Scope::ConnectionsRead), Read   Connection   => ListUses -> ListResponse<Use> = connections::uses;
-    Get    "/v1/connections/{connection}/events"          key(Scope::Events),          Read   Connection   => ListEvents -> ListResponse<Event> = connections::events;
+    Get    "/v1/connections"                              key_with_scope(KeyScope::ConnectionsRead), List   Connection   => ListConnections -> ListResponse<ConnectionResponse> = connections::list_connections;
+    Post   "/v1/connections"                              key_with_scope(KeyScope::ConnectionsWrite),Create Connection   => CreateConnection(credentials::CreateConnectionInput) -> ConnectionResponse = credentials::create_connection;
+    Put    "/v1/connections/{connection}/credential"      key_with_scope(KeyScope::ConnectionsWrite),Change Connection   => ReplaceCredential(credentials::ReplaceCredentialInput) -> ConnectionResponse = credentials::replace_credential;
+    Get    "/v1/connections/{connection}"                 key_with_scope(KeyScope::ConnectionsRead), Read   Connection   => GetConnection -> ConnectionResponse = connections::get_connection;
+    Patch  "/v1/connections/{connection}"                 key_with_scope(KeyScope::ConnectionsWrite),Change Connection   => UpdateConnection(connections::UpdateConnectionInput) -> UpdatedConnectionResponse = connections::update_connection;
+    Delete "/v1/connections/{connection}"                 key_with_scope(KeyScope::ConnectionsWrite),Change Connection   => DeleteConnection -> DisconnectedResponse = connections::delete_connection;
+    Post   "/v1/connections/{connection}/check"           key_with_scope(KeyScope::ConnectionsWrite),Use    Connection   => CheckConnection -> CheckedConnectionResponse = connections::check_connection;
+    Post   "/v1/connections/{connection}/resolve"         KeyInHandler,                      Use    Connection   => ResolveConnection(ResolveRequest) -> ResolvedCredentialResponse = connections::resolve_connection;
+    Get    "/v1/connections/{connection}/uses"            key_with_scope(KeyScope::ConnectionsRead), Read   Connection   => ListConnectionUses -> ListResponse<Use> = connections::list_connection_uses;
+    Get    "/v1/connections/{connection}/events"          key_with_scope(KeyScope::Events),          Read   Connection   => ListConnectionEvents -> ListResponse<Event> = connections::list_connection_events;
 
     // Links
-    Post   "/v1/links"                                    key(Scope::Links),           Create Link         => CreateLink(links::LinkInput) -> CreatedLinkResponse = links::create;
-    Get    "/v1/links"                                    key(Scope::Links),           List   Link         => ListLinks -> ListResponse<LinkResponse> = links::list;
-    Get    "/v1/links/{link}"                             key(Scope::Links),           Read   Link         => GetLink -> LinkResponse = links::get;
-    Delete "/v1/links/{link}"                             key(Scope::Links),           Change Link         => DeleteLink -> LinkResponse = links::delete;
-    Post   "/v1/links/{link}/confirm"                     key(Scope::Links),           Change Link         => ConfirmLink(links::Confirmation) -> LinkResponse = links::confirm;
-    Post   "/v1/sign-in-links"                            key(Scope::Links),           Create SignInLink   => CreateSignInLink(links::SignInInput) -> CreatedSignInLinkResponse = links::create_sign_in;
-    Get    "/v1/sign-in-links"                            key(Scope::People),          List   SignInLink   => ListSignInLinks -> ListResponse<SignInLinkResponse> = sessions::list_sign_in;
-    Delete "/v1/sign-in-links/{sign_in_link}"             key(Scope::People),          Change SignInLink   => DeleteSignInLink -> DeletedResponse<SignInLinkId> = sessions::delete_sign_in;
-    Get    "/v1/sessions"                                 key(Scope::People),          List   Session      => ListSessions -> ListResponse<SessionResponse> = sessions::list;
-    Delete "/v1/sessions/{session}"                       key(Scope::People),          Change Session      => DeleteSession -> DeletedResponse<SessionId> = sessions::delete;
+    Post   "/v1/links"                                    key_with_scope(KeyScope::Links),           Create Link         => CreateLink(links::CreateLinkInput) -> CreatedLinkResponse = links::create_link;
+    Get    "/v1/links"                                    key_with_scope(KeyScope::Links),           List   Link         => ListLinks -> ListResponse<LinkResponse> = links::list_links;
+    Get    "/v1/links/{link}"                             key_with_scope(KeyScope::Links),           Read   Link         => GetLink -> LinkResponse = links::get_link;
+    Delete "/v1/links/{link}"                             key_with_scope(KeyScope::Links),           Change Link         => DeleteLink -> LinkResponse = links::delete_link;
+    Post   "/v1/links/{link}/confirm"                     key_with_scope(KeyScope::Links),           Change Link         => ConfirmLink(links::ConfirmLinkInput) -> LinkResponse = links::confirm_link;
+    Post   "/v1/sign-in-links"                            key_with_scope(KeyScope::Links),           Create SignInLink   => CreateSignInLink(links::CreateSignInLinkInput) -> CreatedSignInLinkResponse = links::create_sign_in_link;
+    Get    "/v1/sign-in-links"                            key_with_scope(KeyScope::People),          List   SignInLink   => ListSignInLinks -> ListResponse<SignInLinkResponse> = sessions::list_sign_in_links;
+    Delete "/v1/sign-in-links/{sign_in_link}"             key_with_scope(KeyScope::People),          Change SignInLink   => DeleteSignInLink -> DeletedResponse<SignInLinkId> = sessions::delete_sign_in_link;
+    Get    "/v1/sessions"                                 key_with_scope(KeyScope::People),          List   Session      => ListSessions -> ListResponse<SessionResponse> = sessions::list_sessions;
+    Delete "/v1/sessions/{session}"                       key_with_scope(KeyScope::People),          Change Session      => DeleteSession -> DeletedResponse<SessionId> = sessions::delete_session;
 
     // Connecting in a browser
-    Get    "/connect/{token}"                             Browser,                     Read   Link         => ShowLink = oauth::show_link;
-    Post   "/connect/{token}"                             Browser,                     Use    Link         => UseLink = oauth::use_link;
-    Get    "/oauth/start/{app}"                           Person(Member),              Create Connection   => ShowStart = oauth::show_start;
-    Post   "/oauth/start/{app}"                           Person(Member),              Create Connection   => Start = oauth::start;
-    Get    "/oauth/callback/{client}"                     Browser,                     Use    Flow         => Callback = oauth::callback;
-    Get    "/oauth/ended/{reason}"                        Browser,                     Read   Installation => ShowEnded = oauth::show_ended;
-    Get    "/flows/{authorization}"                       Browser,                     Read   Flow         => ShowFlow = flows::show_flow;
-    Post   "/flows/{authorization}"                       Browser,                     Use    Flow         => Choose = flows::choose;
-    Get    "/flows/{authorization}/again"                 Browser,                     Read   Flow         => ShowAgain = oauth::show_again;
-    Post   "/flows/{authorization}/again"                 Browser,                     Use    Flow         => UseAgain = oauth::use_again;
+    Get    "/connect/{token}"                             Browser,                     Read   Link         => ShowConnectLinkPage = oauth::show_connect_link_page;
+    Post   "/connect/{token}"                             Browser,                     Use    Link         => SubmitConnectLink = oauth::submit_connect_link;
+    Get    "/oauth/start/{app}"                           User(Member),              Create Connection   => ShowConnectPage = oauth::show_connect_page;
+    Post   "/oauth/start/{app}"                           User(Member),              Create Connection   => SubmitConnect = oauth::submit_connect;
+    Get    "/oauth/callback/{client}"                     Browser,                     Use    Flow         => HandleCallback = oauth::handle_callback;
+    Get    "/oauth/ended/{reason}"                        Browser,                     Read   Installation => ShowRefusalPage = oauth::show_refusal_page;
+    Get    "/flows/{authorization}"                       Browser,                     Read   Flow         => ShowFlowPage = flows::show_flow_page;
+    Post   "/flows/{authorization}"                       Browser,                     Use    Flow         => SubmitChoice = flows::submit_choice;
+    Get    "/flows/{authorization}/again"                 Browser,                     Read   Flow         => ShowRetryPage = oauth::show_retry_page;
+    Post   "/flows/{authorization}/again"                 Browser,                     Use    Flow         => SubmitRetry = oauth::submit_retry;
 
     // The page
-    Get    "/"                                            Person(Member),              List   Connection   => ShowConnections = people::list;
-    Get    "/connections/{connection}"                    Person(Member),              Read   Connection   => ShowConnection = people::show;
-    Post   "/connections/{connection}/rename"             Person(OwnerOrAdmin),        Change Connection   => Rename = people::rename;
-    Post   "/connections/{connection}/check"              Person(Member),              Use    Connection   => CheckNow = people::check;
-    Get    "/connections/{connection}/reconnect"          Person(OwnerOrAdmin),        Change Connection   => ShowReconnect = oauth::show_reconnect;
-    Post   "/connections/{connection}/reconnect"          Person(OwnerOrAdmin),        Change Connection   => Reconnect = oauth::reconnect;
-    Post   "/connections/{connection}/disconnect"         Person(OwnerOrAdmin),        Change Connection   => Disconnect = people::disconnect;
-    Get    "/apps/{app}/setup"                            Person(Member),              Read   App          => ShowSetup = setup::show;
-    Get    "/sign-in/{token}"                             Browser,                     Read   SignInLink   => ShowSignIn = sign_in::show;
+    Get    "/"                                            User(Member),              List   Connection   => ShowConnectionsPage = connections_page::show_connections_page;
+    Get    "/connections/{connection}"                    User(Member),              Read   Connection   => ShowConnectionPage = connections_page::show_connection_page;
+    Post   "/connections/{connection}/rename"             User(OwnerOrAdmin),        Change Connection   => SubmitRename = connections_page::submit_rename;
+    Post   "/connections/{connection}/check"              User(Member),              Use    Connection   => SubmitCheck = connections_page::submit_check;
+    Get    "/connections/{connection}/reconnect"          User(OwnerOrAdmin),        Change Connection   => ShowReconnectPage = oauth::show_reconnect_page;
+    Post   "/connections/{connection}/reconnect"          User(OwnerOrAdmin),        Change Connection   => SubmitReconnect = oauth::submit_reconnect;
+    Post   "/connections/{connection}/disconnect"         User(OwnerOrAdmin),        Change Connection   => SubmitDisconnect = connections_page::submit_disconnect;
+    Get    "/apps/{app}/setup"                            User(Member),              Read   App          => ShowSetupPage = setup::show_setup_page;
+    Get    "/sign-in/{token}"                             Browser,                     Read   SignInLink   => ShowSignInPage = sign_in::show_sign_in_page;
     Post   "/sign-in/{token}"                             Browser,                     Use    SignInLink   => SignIn = sign_in::sign_in;
-    Post   "/sign-out"                                    Person(Member),              Change Session      => SignOut = sign_in::sign_out;
-    Get    "/style.css"                                   Nobody,                      Read   Installation => Style = people::style;
+    Post   "/sign-out"                                    User(Member),              Change Session      => SignOut = sign_in::sign_out;
+    Get    "/style.css"                                   Public,                      Read   Installation => GetStylesheet = connections_page::get_stylesheet;
 }
 
 /// What a path and method lead to.
 #[derive(Debug)]
-pub enum Found {
+pub enum RouteMatch {
     /// A route and the segments its `{…}` stand for.
-    Route {
+    Matched {
         /// The route.
-        line: &'static Line,
+        route: &'static RouteEntry,
         /// The segments, in order.
-        params: Vec<String>,
+        path_params: Vec<String>,
     },
     /// The path exists under other methods.
-    OtherMethod {
+    WrongMethod {
         /// Those.
-        allow: Vec<&'static str>,
+        allowed_methods: Vec<&'static str>,
         /// Whether it is a page.
-        page: bool,
+        is_page: bool,
     },
     /// No such path.
-    Nothing,
+    NoMatch,
 }
 
 /// Looks a route up. Whatever answers GET answers HEAD.
-pub fn find(method: Method, path: &str) -> Found {
+pub fn match_route(method: Method, path: &str) -> RouteMatch {
     let wanted = if method == Method::Head { Method::Get } else { method };
     let mut allow = Vec::new();
     let mut page = false;
     for line in ROUTES {
-        let Some(params) = matched(line.path, path) else { continue };
+        let Some(params) = match_path(line.path, path) else { continue };
         if line.method == wanted {
-            return Found::Route { line, params };
+            return RouteMatch::Matched { route: line, path_params: params };
         }
         allow.push(line.method.as_str());
         if line.method == Method::Get {
@@ -261,11 +261,15 @@ pub fn find(method: Method, path: &str) -> Found {
         }
         page = line.is_page();
     }
-    if allow.is_empty() { Found::Nothing } else { Found::OtherMethod { allow, page } }
+    if allow.is_empty() {
+        RouteMatch::NoMatch
+    } else {
+        RouteMatch::WrongMethod { allowed_methods: allow, is_page: page }
+    }
 }
 
 /// Segments are compared as sent: ids and tokens have no character that would be escaped.
-fn matched(pattern: &str, path: &str) -> Option<Vec<String>> {
+fn match_path(pattern: &str, path: &str) -> Option<Vec<String>> {
     let mut params = Vec::new();
     let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
     loop {
@@ -286,16 +290,29 @@ mod tests {
 
     #[test]
     fn finds_routes_other_methods_and_nothing() {
-        let Found::Route { line, params } = find(Method::Post, "/v1/connections/con_1/resolve") else { panic!() };
-        assert_eq!((line.handler, params), (Handler::Resolve, vec!["con_1".to_owned()]));
-        let Found::OtherMethod { allow, .. } = find(Method::Put, "/v1/connections/con_1") else { panic!() };
+        let RouteMatch::Matched { route: line, path_params: params } =
+            match_route(Method::Post, "/v1/connections/con_1/resolve")
+        else {
+            panic!()
+        };
+        assert_eq!((line.handler, params), (Handler::ResolveConnection, vec!["con_1".to_owned()]));
+        let RouteMatch::WrongMethod { allowed_methods: allow, .. } = match_route(Method::Put, "/v1/connections/con_1")
+        else {
+            panic!()
+        };
         assert_eq!(allow, ["GET", "HEAD", "PATCH", "DELETE"]);
-        let Found::Route { line, .. } = find(Method::Head, "/v1/connections/con_1") else { panic!() };
+        let RouteMatch::Matched { route: line, .. } = match_route(Method::Head, "/v1/connections/con_1") else {
+            panic!()
+        };
         assert_eq!(line.method, Method::Get);
-        let Found::OtherMethod { allow, .. } = find(Method::Head, "/v1/connections/con_1/check") else { panic!() };
+        let RouteMatch::WrongMethod { allowed_methods: allow, .. } =
+            match_route(Method::Head, "/v1/connections/con_1/check")
+        else {
+            panic!()
+        };
         assert_eq!(allow, ["POST"]);
         for nothing in ["", "/v1", "/v1/connections/", "/v1/connections/a/b/c", "//"] {
-            assert!(matches!(find(Method::Get, nothing), Found::Nothing), "{nothing}");
+            assert!(matches!(match_route(Method::Get, nothing), RouteMatch::NoMatch), "{nothing}");
         }
     }
 
@@ -333,16 +350,16 @@ mod tests {
 
     #[test]
     fn people_change_connections_as_owners_or_admins_alone() {
-        let changes = |line: &&Line| (line.action, line.resource) == (Action::Change, Resource::Connection);
+        let changes = |line: &&RouteEntry| (line.action, line.resource) == (Action::Change, Resource::Connection);
         for line in ROUTES.iter().filter(changes) {
-            assert_ne!(line.auth, Auth::Person(Needs::Member), "{}", line.path);
+            assert_ne!(line.auth, RequiredAuth::User(RequiredRole::Member), "{}", line.path);
         }
     }
 
     #[test]
     fn every_route_that_changes_something_wants_somebody_or_our_own_form() {
         for line in ROUTES.iter().filter(|line| line.method != Method::Get) {
-            assert_ne!(line.auth, Auth::Nobody, "{}", line.path);
+            assert_ne!(line.auth, RequiredAuth::Public, "{}", line.path);
         }
     }
 }

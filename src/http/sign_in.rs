@@ -2,74 +2,85 @@
 //!
 //! Owns these pages; what a session is, [`super::session`] knows. Refuses to use a link up for a look at it.
 
+use super::browser_session::page_context;
 use super::page::{self, Tone};
-use super::routes::{self, Auth, Found};
-use super::session::shell;
-use super::{Call, Method, Response, access_log, session};
-use crate::caller::hash;
-use crate::core::Core;
-use crate::error::{Code, Error, Result};
+use super::routes::{self, RequiredAuth, RouteMatch};
+use super::{Call, Method, Response, access_log, browser_session};
+use crate::caller::hash_secret;
+use crate::context::Context;
+use crate::error::{Error, ErrorCode, Result};
 use crate::ports::Ports;
 use crate::store::{sessions, workspaces};
 
 /// Characters of the page that a sign-in leads to.
-const LONGEST_RETURN_TO: usize = 2048;
+const MAX_RETURN_TO_LENGTH: usize = 2048;
 
-fn sign_in_ended() -> Error {
-    Error::new(Code::LinkEnded, "This sign-in link was used or has expired. Ask for a new one where you got it.")
+fn sign_in_link_ended_error() -> Error {
+    Error::new(ErrorCode::LinkEnded, "This sign-in link was used or has expired. Ask for a new one where you got it.")
 }
 
 /// Shows who would be signed in. A GET uses nothing up: mail scanners open links too.
-pub(super) async fn show<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let sign_in =
-        sessions::peek_sign_in(core.db(), &hash(call.param(0)), core.now()).await?.ok_or_else(sign_in_ended)?;
-    let workspace = workspaces::get(core.db(), &sign_in.workspace).await?.ok_or_else(sign_in_ended)?;
+pub(super) async fn show_sign_in_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let sign_in = sessions::get_sign_in_link(context.db(), &hash_secret(call.path_param(0)), context.now())
+        .await?
+        .ok_or_else(sign_in_link_ended_error)?;
+    let workspace = workspaces::get(context.db(), &sign_in.workspace).await?.ok_or_else(sign_in_link_ended_error)?;
     let view = page::SignInView {
         workspace: workspace.name,
-        user: sign_in.user.shown().to_owned(),
+        user: sign_in.user.display_name().to_owned(),
         action: call.request.path.clone(),
     };
-    Ok(Response::html(200, page::sign_in(&shell(None, None), &view)))
+    Ok(Response::html(200, page::sign_in(&page_context(None, None), &view)))
 }
 
-pub(super) async fn sign_in<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let sign_in =
-        sessions::peek_sign_in(core.db(), &hash(call.param(0)), core.now()).await?.ok_or_else(sign_in_ended)?;
+pub(super) async fn sign_in<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let sign_in = sessions::get_sign_in_link(context.db(), &hash_secret(call.path_param(0)), context.now())
+        .await?
+        .ok_or_else(sign_in_link_ended_error)?;
     let leads_to = sign_in.return_to.clone().unwrap_or_else(|| "/?done=signed-in".to_owned());
     let workspace = sign_in.workspace.clone();
-    let cookie = session::open_person(core, call.request, sign_in).await?.ok_or_else(sign_in_ended)?;
-    access_log::signed_in(core, call, &workspace);
-    Ok(Response::see_other(&leads_to).with("set-cookie", cookie))
+    let cookie = browser_session::open_user_session(context, call.request, sign_in)
+        .await?
+        .ok_or_else(sign_in_link_ended_error)?;
+    access_log::write_sign_in(context, call, &workspace);
+    Ok(Response::see_other(&leads_to).with_header("set-cookie", cookie))
 }
 
 /// A page of ours that a sign-in may lead to: a path as browsers write it, with a query at most, of a page for people who
 /// are signed in. Anything else would make us an open redirector (RFC 9700, 4.11.1).
-pub(super) fn own_page<P: Ports>(core: &Core<P>, text: &str) -> Result<String> {
+pub(super) fn parse_own_page_path<P: Ports>(context: &Context<P>, text: &str) -> Result<String> {
     let wrong = || {
-        Error::invalid("return_to", "must be the path of one of our pages for people, such as / or /connections/con_….")
+        Error::invalid_field(
+            "return_to",
+            "must be the path of one of our pages for people, such as / or /connections/con_….",
+        )
     };
     let (path, query) = text.split_once('?').unwrap_or((text, ""));
     let visible =
         text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#' | b'"' | b'<' | b'>'));
     // What a browser would read in another way (`//host`, `/\host`, `/../`, `%2e`) is not the path it looks like.
-    let at = core.config.public_url.at("");
+    let at = context.config.public_url.at("");
     let url = url::Url::parse(&at).and_then(|base| base.join(text)).map_err(|_| wrong())?;
-    let same = url.origin().ascii_serialization() == core.config.public_url.origin() && url.path() == path;
-    let page = match routes::find(Method::Get, path) {
-        Found::Route { line, .. } => matches!(line.auth, Auth::Person(_)),
-        Found::OtherMethod { .. } | Found::Nothing => false,
+    let same = url.origin().ascii_serialization() == context.config.public_url.origin() && url.path() == path;
+    let page = match routes::match_route(Method::Get, path) {
+        RouteMatch::Matched { route: line, .. } => matches!(line.auth, RequiredAuth::User(_)),
+        RouteMatch::WrongMethod { .. } | RouteMatch::NoMatch => false,
     };
     let plain = !path.contains("//") && !path.contains('%') && url.query().unwrap_or_default() == query;
-    if visible && same && page && plain && text.len() <= LONGEST_RETURN_TO { Ok(text.to_owned()) } else { Err(wrong()) }
+    if visible && same && page && plain && text.len() <= MAX_RETURN_TO_LENGTH {
+        Ok(text.to_owned())
+    } else {
+        Err(wrong())
+    }
 }
 
-pub(super) async fn sign_out<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let cookie = session::close(core, call.session()?).await?;
+pub(super) async fn sign_out<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let cookie = browser_session::close_session(context, call.session()?).await?;
     let message = page::Message {
         title: "Signed out".into(),
         text: "You are signed out in this browser.".into(),
         tone: Tone::Good,
         links: vec![],
     };
-    Ok(Response::html(200, page::message(&shell(None, None), &message)).with("set-cookie", cookie))
+    Ok(Response::html(200, page::message(&page_context(None, None), &message)).with_header("set-cookie", cookie))
 }

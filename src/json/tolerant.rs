@@ -9,51 +9,51 @@
 use serde_json::{Map, Number, Value};
 
 /// Containers inside each other, at most. What is deeper reads as null.
-const DEEPEST: usize = 128;
+const MAX_DEPTH: usize = 128;
 
 /// Stands for what can't be read (U+FFFD). No token and no error code has one.
-const UNREADABLE: char = char::REPLACEMENT_CHARACTER;
+const UNREADABLE_CHAR: char = char::REPLACEMENT_CHARACTER;
 
 /// Whether all of a text could be read. One that could not must not be compared: two different ones may look alike.
 pub(crate) fn is_readable(text: &str) -> bool {
-    !text.contains(UNREADABLE)
+    !text.contains(UNREADABLE_CHAR)
 }
 
 /// A text as far as it could be read.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Read {
+pub(crate) struct ParsedJson {
     /// What was read. Of an object that is not whole: the members that are complete.
     pub(crate) value: Value,
     /// Whether this is all of it: nothing is missing, and nothing follows.
-    pub(crate) whole: bool,
+    pub(crate) is_complete: bool,
 }
 
 /// The JSON of a body; `None` where it is not whole.
 pub(crate) fn parse(body: &[u8]) -> Option<Value> {
-    read(body).filter(|read| read.whole).map(|read| read.value)
+    parse_partial(body).filter(|read| read.is_complete).map(|read| read.value)
 }
 
 /// The JSON of a body, also where it is damaged; `None` where nothing of it can be read.
-pub(crate) fn read(body: &[u8]) -> Option<Read> {
-    let text = decode(body);
-    let mut reader = Reader { text: &text, at: 0 };
-    match reader.value(0) {
+pub(crate) fn parse_partial(body: &[u8]) -> Option<ParsedJson> {
+    let text = decode_text(body);
+    let mut reader = TolerantParser { text: &text, at: 0 };
+    match reader.parse_value(0) {
         Ok(value) => {
             // Some senders count the zero behind their text as a part of it.
             let is_nothing = |c: char| c.is_whitespace() || c == '\0';
             let whole = reader.rest().chars().all(is_nothing);
-            Some(Read { value, whole })
+            Some(ParsedJson { value, is_complete: whole })
         }
-        Err(Broken(Some(value))) => Some(Read { value, whole: false }),
-        Err(Broken(None)) => None,
+        Err(BrokenJson(Some(value))) => Some(ParsedJson { value, is_complete: false }),
+        Err(BrokenJson(None)) => None,
     }
 }
 
 /// The text of a body: UTF-8 (RFC 8259 8.1), or UTF-16 where a byte order mark or the zero beside its first character shows it.
 /// Each sequence that can't be decoded reads as U+FFFD. That never touches an ASCII character beside it.
-pub(crate) fn decode(body: &[u8]) -> String {
-    let little = |bytes: &[u8]| from_utf16(bytes, u16::from_le_bytes);
-    let big = |bytes: &[u8]| from_utf16(bytes, u16::from_be_bytes);
+pub(crate) fn decode_text(body: &[u8]) -> String {
+    let little = |bytes: &[u8]| decode_utf16_lossy(bytes, u16::from_le_bytes);
+    let big = |bytes: &[u8]| decode_utf16_lossy(bytes, u16::from_be_bytes);
     let text = match body {
         [0xff, 0xfe, rest @ ..] => little(rest),
         [0xfe, 0xff, rest @ ..] => big(rest),
@@ -64,20 +64,20 @@ pub(crate) fn decode(body: &[u8]) -> String {
     text.trim_start_matches('\u{feff}').to_owned()
 }
 
-fn from_utf16(bytes: &[u8], unit: impl Fn([u8; 2]) -> u16) -> String {
+fn decode_utf16_lossy(bytes: &[u8], unit: impl Fn([u8; 2]) -> u16) -> String {
     let units = bytes.chunks_exact(2).filter_map(|pair| Some(unit(pair.try_into().ok()?)));
-    char::decode_utf16(units).map(|one| one.unwrap_or(UNREADABLE)).collect()
+    char::decode_utf16(units).map(|one| one.unwrap_or(UNREADABLE_CHAR)).collect()
 }
 
 /// The text ends too early or is no JSON; with what was read before that.
-struct Broken(Option<Value>);
+struct BrokenJson(Option<Value>);
 
-struct Reader<'a> {
+struct TolerantParser<'a> {
     text: &'a str,
     at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> TolerantParser<'a> {
     fn rest(&self) -> &'a str {
         self.text.get(self.at..).unwrap_or_default()
     }
@@ -86,13 +86,13 @@ impl<'a> Reader<'a> {
         self.rest().chars().next()
     }
 
-    fn next(&mut self) -> Option<char> {
+    fn next_char(&mut self) -> Option<char> {
         let next = self.peek()?;
         self.at += next.len_utf8();
         Some(next)
     }
 
-    fn takes(&mut self, text: &str) -> bool {
+    fn consume(&mut self, text: &str) -> bool {
         let found = self.rest().starts_with(text);
         if found {
             self.at += text.len();
@@ -100,99 +100,99 @@ impl<'a> Reader<'a> {
         found
     }
 
-    fn spaces(&mut self) {
+    fn skip_spaces(&mut self) {
         let spaces = |c: char| matches!(c, ' ' | '\t' | '\n' | '\r');
         self.at += self.rest().len() - self.rest().trim_start_matches(spaces).len();
     }
 
-    fn value(&mut self, depth: usize) -> Result<Value, Broken> {
-        self.spaces();
+    fn parse_value(&mut self, depth: usize) -> Result<Value, BrokenJson> {
+        self.skip_spaces();
         match self.peek() {
-            Some('{' | '[') if depth >= DEEPEST => self.skip().map(|()| Value::Null),
-            Some('{') => self.object(depth),
-            Some('[') => self.list(depth),
-            Some('"') => self.string().map(Value::String),
-            _ => self.word(),
+            Some('{' | '[') if depth >= MAX_DEPTH => self.skip_container().map(|()| Value::Null),
+            Some('{') => self.parse_object(depth),
+            Some('[') => self.parse_list(depth),
+            Some('"') => self.parse_string().map(Value::String),
+            _ => self.parse_literal(),
         }
     }
 
-    fn object(&mut self, depth: usize) -> Result<Value, Broken> {
+    fn parse_object(&mut self, depth: usize) -> Result<Value, BrokenJson> {
         let mut members = Map::new();
-        self.next();
-        self.spaces();
-        if self.takes("}") {
+        self.next_char();
+        self.skip_spaces();
+        if self.consume("}") {
             return Ok(Value::Object(members));
         }
         loop {
-            self.spaces();
+            self.skip_spaces();
             let name = match self.peek() {
-                Some('"') => self.string(),
-                _ => Err(Broken(None)),
+                Some('"') => self.parse_string(),
+                _ => Err(BrokenJson(None)),
             };
-            let Ok(name) = name else { return Err(Broken(Some(Value::Object(members)))) };
-            self.spaces();
-            if !self.takes(":") {
-                return Err(Broken(Some(Value::Object(members))));
+            let Ok(name) = name else { return Err(BrokenJson(Some(Value::Object(members)))) };
+            self.skip_spaces();
+            if !self.consume(":") {
+                return Err(BrokenJson(Some(Value::Object(members))));
             }
-            match self.value(depth + 1) {
-                Ok(value) => put(&mut members, name, value),
-                Err(Broken(part)) => {
+            match self.parse_value(depth + 1) {
+                Ok(value) => insert_member(&mut members, name, value),
+                Err(BrokenJson(part)) => {
                     if let Some(part) = part {
-                        put(&mut members, name, part);
+                        insert_member(&mut members, name, part);
                     }
-                    return Err(Broken(Some(Value::Object(members))));
+                    return Err(BrokenJson(Some(Value::Object(members))));
                 }
             }
-            self.spaces();
-            if self.takes("}") {
+            self.skip_spaces();
+            if self.consume("}") {
                 return Ok(Value::Object(members));
             }
-            if !self.takes(",") {
-                return Err(Broken(Some(Value::Object(members))));
+            if !self.consume(",") {
+                return Err(BrokenJson(Some(Value::Object(members))));
             }
         }
     }
 
-    fn list(&mut self, depth: usize) -> Result<Value, Broken> {
+    fn parse_list(&mut self, depth: usize) -> Result<Value, BrokenJson> {
         let mut values = Vec::new();
-        self.next();
-        self.spaces();
-        if self.takes("]") {
+        self.next_char();
+        self.skip_spaces();
+        if self.consume("]") {
             return Ok(Value::Array(values));
         }
         loop {
-            match self.value(depth + 1) {
+            match self.parse_value(depth + 1) {
                 Ok(value) => values.push(value),
-                Err(Broken(part)) => {
+                Err(BrokenJson(part)) => {
                     values.extend(part);
-                    return Err(Broken(Some(Value::Array(values))));
+                    return Err(BrokenJson(Some(Value::Array(values))));
                 }
             }
-            self.spaces();
-            if self.takes("]") {
+            self.skip_spaces();
+            if self.consume("]") {
                 return Ok(Value::Array(values));
             }
-            if !self.takes(",") {
-                return Err(Broken(Some(Value::Array(values))));
+            if !self.consume(",") {
+                return Err(BrokenJson(Some(Value::Array(values))));
             }
         }
     }
 
     /// Passes a container without recursion.
-    fn skip(&mut self) -> Result<(), Broken> {
+    fn skip_container(&mut self) -> Result<(), BrokenJson> {
         let mut open = 0_usize;
         loop {
             match self.peek() {
-                Some('"') => drop(self.string()?),
+                Some('"') => drop(self.parse_string()?),
                 Some(c) => {
-                    self.next();
+                    self.next_char();
                     match c {
                         '{' | '[' => open += 1,
                         '}' | ']' => open = open.saturating_sub(1),
                         _ => {}
                     }
                 }
-                None => return Err(Broken(None)),
+                None => return Err(BrokenJson(None)),
             }
             if open == 0 {
                 return Ok(());
@@ -201,53 +201,53 @@ impl<'a> Reader<'a> {
     }
 
     /// A string. What its writer should have escaped is taken as it stands; what can't be read is U+FFFD.
-    fn string(&mut self) -> Result<String, Broken> {
+    fn parse_string(&mut self) -> Result<String, BrokenJson> {
         let mut text = String::new();
-        self.next();
+        self.next_char();
         loop {
-            let plain = self.rest().find(['"', '\\']).ok_or(Broken(None))?;
+            let plain = self.rest().find(['"', '\\']).ok_or(BrokenJson(None))?;
             text.push_str(self.rest().get(..plain).unwrap_or_default());
             self.at += plain;
-            if self.next() == Some('"') {
+            if self.next_char() == Some('"') {
                 return Ok(text);
             }
-            text.push(match self.next().ok_or(Broken(None))? {
+            text.push(match self.next_char().ok_or(BrokenJson(None))? {
                 c @ ('"' | '\\' | '/') => c,
                 'b' => '\u{8}',
                 'f' => '\u{c}',
                 'n' => '\n',
                 'r' => '\r',
                 't' => '\t',
-                'u' => self.escaped(),
-                _ => UNREADABLE,
+                'u' => self.parse_escape(),
+                _ => UNREADABLE_CHAR,
             });
         }
     }
 
     /// The character of a `\u` escape, with the second half where it needs one.
-    fn escaped(&mut self) -> char {
-        let Some(first) = self.unit() else { return UNREADABLE };
+    fn parse_escape(&mut self) -> char {
+        let Some(first) = self.parse_hex_unit() else { return UNREADABLE_CHAR };
         if !(0xd800..0xdc00).contains(&first) {
-            return char::from_u32(u32::from(first)).unwrap_or(UNREADABLE);
+            return char::from_u32(u32::from(first)).unwrap_or(UNREADABLE_CHAR);
         }
         let before = self.at;
-        let second = if self.takes("\\u") { self.unit() } else { None };
+        let second = if self.consume("\\u") { self.parse_hex_unit() } else { None };
         let pair = second.and_then(|second| char::decode_utf16([first, second]).next()?.ok());
         if pair.is_none() {
             // What follows is a character of its own.
             self.at = before;
         }
-        pair.unwrap_or(UNREADABLE)
+        pair.unwrap_or(UNREADABLE_CHAR)
     }
 
-    fn unit(&mut self) -> Option<u16> {
+    fn parse_hex_unit(&mut self) -> Option<u16> {
         let digits = self.rest().get(..4).filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
         self.at += 4;
         u16::from_str_radix(digits, 16).ok()
     }
 
     /// A number or a literal. A number that is out of range or none (`NaN`) reads as null.
-    fn word(&mut self) -> Result<Value, Broken> {
+    fn parse_literal(&mut self) -> Result<Value, BrokenJson> {
         let ends = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
         let length = self.rest().find(ends).unwrap_or(self.rest().len());
         let word = self.rest().get(..length).unwrap_or_default();
@@ -260,7 +260,7 @@ impl<'a> Reader<'a> {
             _ => match word.parse::<Number>() {
                 Ok(number) => Ok(Value::Number(number)),
                 Err(_) if is_number(word) => Ok(Value::Null),
-                Err(_) => Err(Broken(None)),
+                Err(_) => Err(BrokenJson(None)),
             },
         }
     }
@@ -284,7 +284,7 @@ fn is_number(word: &str) -> bool {
 }
 
 /// Puts a member; null where the name has stood there with another value.
-pub(crate) fn put(members: &mut Map<String, Value>, name: String, value: Value) {
+pub(crate) fn insert_member(members: &mut Map<String, Value>, name: String, value: Value) {
     let contradicts = members.get(&name).is_some_and(|before| *before != value);
     members.insert(name, if contradicts { Value::Null } else { value });
 }
@@ -344,18 +344,18 @@ mod tests {
     fn what_is_cut_off_or_followed_is_not_whole_and_complete_members_are_still_read() {
         let text = r#"{"a":"one","b":{"c":"two","d":[1,"x"]}}"#;
         for length in 0..text.len() {
-            let read = read(&text.as_bytes()[..length]);
-            assert!(read.as_ref().is_none_or(|read| !read.whole), "{length}");
+            let read = parse_partial(&text.as_bytes()[..length]);
+            assert!(read.as_ref().is_none_or(|read| !read.is_complete), "{length}");
             let a = read.and_then(|read| read.value.get("a").cloned());
             assert_eq!(a, (length >= 10).then(|| json!("one")), "{length}");
         }
-        assert_eq!(read(br#"{"b":{"c":"two","d""#).unwrap().value, json!({ "b": { "c": "two" } }));
+        assert_eq!(parse_partial(br#"{"b":{"c":"two","d""#).unwrap().value, json!({ "b": { "c": "two" } }));
         for behind in ["", " \r\n", "\0\0", "\u{a0}"] {
-            assert!(read(format!("{text}{behind}").as_bytes()).unwrap().whole, "{behind:?}");
+            assert!(parse_partial(format!("{text}{behind}").as_bytes()).unwrap().is_complete, "{behind:?}");
         }
         for behind in ["x", "{}", "\0x", "\u{feff}", ","] {
-            let read = read(format!("{text}{behind}").as_bytes()).unwrap();
-            assert!(!read.whole && read.value["a"] == "one", "{behind}");
+            let read = parse_partial(format!("{text}{behind}").as_bytes()).unwrap();
+            assert!(!read.is_complete && read.value["a"] == "one", "{behind}");
         }
         for other in
             ["", " ", "<html>", "a=b", "{'a':1}", "tru", "01", "-", "+1", ".5", "1.", "1e", "[1,]", "{\"a\":1,}"]

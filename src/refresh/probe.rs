@@ -3,94 +3,114 @@
 //! Owns what each verdict leaves in the record. Refuses to believe one against a connection that can be refreshed:
 //! that is tried first.
 
-use crate::connection::Reason;
-use crate::core::Core;
+use crate::connection::ReconnectReason;
+use crate::context::Context;
 use crate::error::Result;
-use crate::ports::{Database, Errand, ErrandOutcome, Ports};
+use crate::ports::{Database, Ports, RefreshOutcome, RefreshReason};
 use crate::registry;
-use crate::store::refreshes::{self, Case};
-use crate::token::{self, ProbeVerdict};
+use crate::store::refreshes::{self, LoadedConnection};
+use crate::token::{self, ProbeOutcome};
 
-use super::death::bury;
-use super::outcome::{backoff, secret_opens_again};
-use super::owner::{self, Owner};
-use super::{next_check_after, plan, prepare, redeem_all};
+use super::account_match::{self, AccountMatch};
+use super::needs_reconnect::mark_needs_reconnect;
+use super::outcome::{backoff_seconds, secret_opens_again};
+use super::{next_check_after, plan, prepare_refresh, refresh_all_tokens};
 
 /// Asks the app whether the credential works, where nothing is to be refreshed.
-pub(super) async fn probe<P: Ports>(core: &Core<P>, case: &Case, errand: Errand) -> Result<ErrandOutcome> {
-    let talk = match prepare(core, case).await? {
-        Ok(talk) => talk,
+pub(super) async fn probe_credential<P: Ports>(
+    context: &Context<P>,
+    loaded: &LoadedConnection,
+    reason: RefreshReason,
+) -> Result<RefreshOutcome> {
+    let refresh_context = match prepare_refresh(context, loaded).await? {
+        Ok(refresh_context) => refresh_context,
         Err(outcome) => return Ok(outcome),
     };
-    let identity = talk.app.identity_at(talk.at.as_ref());
-    let Some(asked) = talk.app.check.as_ref().or(identity.and_then(|identity| identity.probe.as_ref())) else {
-        return match case.connection.reason {
-            Some(Reason::OtherAccount) => Ok(ErrandOutcome::Dead),
-            _ => probed(core, case, "nothing to probe", ErrandOutcome::Unknown).await,
+    let identity = refresh_context.auth_method.identity_for_endpoints(refresh_context.endpoints.as_ref());
+    let Some(asked) =
+        refresh_context.auth_method.check.as_ref().or(identity.and_then(|identity| identity.probe.as_ref()))
+    else {
+        return match loaded.connection.reason {
+            Some(ReconnectReason::OtherAccount) => Ok(RefreshOutcome::Dead),
+            _ => record_probe(context, loaded, "nothing to probe", RefreshOutcome::Unknown).await,
         };
     };
-    let values = case.connection.fill(talk.credential.values(talk.app.first_secret()));
-    let request = token::probe_request(asked, &talk.app, &values, &talk.destinations)
-        .map_err(|problem| registry::unfilled(&talk.app, &problem))?;
-    let answer = core.send(request).await;
-    let verdict = token::read_probe(&talk.app, asked, &answer, core.now());
-    let of = (case, &talk);
+    let values = loaded.connection.add_template_values(
+        refresh_context.credential.template_values(refresh_context.auth_method.first_secret_field()),
+    );
+    let request =
+        token::build_probe_request(asked, &refresh_context.auth_method, &values, &refresh_context.destinations)
+            .map_err(|problem| registry::unfilled_request_error(&refresh_context.auth_method, &problem))?;
+    let answer = context.send(request).await;
+    let verdict = token::read_probe_response(&refresh_context.auth_method, asked, &answer, context.now());
+    let of = (loaded, &refresh_context);
     // Where the request is the identity's, its answer tells whose the credential is, too.
-    let told = identity.filter(|_| talk.app.check.is_none()).map(|one| (one, asked, &values));
-    let mut owner = told.map_or(Owner::Unknown, |told| owner::of_probe(core, of, told, &answer));
-    if owner == Owner::Other
+    let told = identity.filter(|_| refresh_context.auth_method.check.is_none()).map(|one| (one, asked, &values));
+    let mut owner =
+        told.map_or(AccountMatch::Unknown, |told| account_match::match_probed_account(context, of, told, &answer));
+    if owner == AccountMatch::Other
         && let Some(told) = told
     {
-        owner = owner::ask_again(core, of, told).await?;
-        if owner == Owner::Unknown {
-            return probed(core, case, "probe: an answer that tells nothing", ErrandOutcome::Unknown).await;
+        owner = account_match::probe_account_again(context, of, told).await?;
+        if owner == AccountMatch::Unknown {
+            return record_probe(context, loaded, "probe: an answer that tells nothing", RefreshOutcome::Unknown).await;
         }
     }
-    let was_another = case.connection.reason == Some(Reason::OtherAccount);
+    let was_another = loaded.connection.reason == Some(ReconnectReason::OtherAccount);
     match verdict {
-        _ if owner == Owner::Other && !was_another => owner::refuse(core, case, "probe: another account").await,
-        _ if owner != Owner::Same && was_another => {
-            probed(core, case, "probe: not known to be the same account", ErrandOutcome::Dead).await
+        _ if owner == AccountMatch::Other && !was_another => {
+            account_match::mark_other_account(context, loaded, "probe: another account").await
         }
-        ProbeVerdict::Works => probed(core, case, "probe: accepted", ErrandOutcome::Healthy).await,
-        ProbeVerdict::Forbidden => {
-            probed(core, case, "probe: accepted, but not allowed to ask", ErrandOutcome::Healthy).await
+        _ if owner != AccountMatch::Same && was_another => {
+            record_probe(context, loaded, "probe: not known to be the same account", RefreshOutcome::Dead).await
         }
-        ProbeVerdict::Odd => probed(core, case, "probe: an answer that tells nothing", ErrandOutcome::Unknown).await,
-        ProbeVerdict::NotSent => {
+        ProbeOutcome::Works => record_probe(context, loaded, "probe: accepted", RefreshOutcome::Healthy).await,
+        ProbeOutcome::Forbidden => {
+            record_probe(context, loaded, "probe: accepted, but not allowed to ask", RefreshOutcome::Healthy).await
+        }
+        ProbeOutcome::Inconclusive => {
+            record_probe(context, loaded, "probe: an answer that tells nothing", RefreshOutcome::Unknown).await
+        }
+        ProbeOutcome::NotSent => {
             let evidence = "probe: not sent, because the app's addresses have changed since the credential was given";
-            probed(core, case, evidence, ErrandOutcome::Unknown).await
+            record_probe(context, loaded, evidence, RefreshOutcome::Unknown).await
         }
-        ProbeVerdict::Unavailable { retry_after } => probe_failed(core, case, retry_after).await,
-        ProbeVerdict::Refused if plan::may_redeem(&case.connection, case.client.as_ref(), errand, core.now()) => {
-            Ok(redeem_all(core, case).await?.unwrap_or(ErrandOutcome::InProgress { retry_after: 5 }))
+        ProbeOutcome::Unavailable { retry_after } => record_probe_failure(context, loaded, retry_after).await,
+        ProbeOutcome::Refused
+            if plan::may_refresh(&loaded.connection, loaded.client.as_ref(), reason, context.now()) =>
+        {
+            Ok(refresh_all_tokens(context, loaded).await?.unwrap_or(RefreshOutcome::InProgress { retry_after: 5 }))
         }
-        ProbeVerdict::Refused => probe_refused(core, case).await,
+        ProbeOutcome::Refused => record_probe_refusal(context, loaded).await,
     }
 }
 
 /// Records that a probe ended and what it saw.
-async fn probed<P: Ports>(
-    core: &Core<P>,
-    case: &Case,
+async fn record_probe<P: Ports>(
+    context: &Context<P>,
+    loaded: &LoadedConnection,
     evidence: &str,
-    outcome: ErrandOutcome,
-) -> Result<ErrandOutcome> {
-    let now = core.now();
-    let next = next_check_after(now, &case.connection);
-    let works = outcome == ErrandOutcome::Healthy;
-    let statement = refreshes::probed(&case.connection, now, evidence, next, 0, None, works);
-    core.db().batch([statement].into_iter().chain(secret_opens_again(core, case)).collect()).await?;
+    outcome: RefreshOutcome,
+) -> Result<RefreshOutcome> {
+    let now = context.now();
+    let next = next_check_after(now, &loaded.connection);
+    let works = outcome == RefreshOutcome::Healthy;
+    let statement = refreshes::record_probe(&loaded.connection, now, evidence, next, 0, None, works);
+    context.db().batch([statement].into_iter().chain(secret_opens_again(context, loaded)).collect()).await?;
     Ok(outcome)
 }
 
 /// Records that the app could not be asked.
-async fn probe_failed<P: Ports>(core: &Core<P>, case: &Case, retry_after: Option<i64>) -> Result<ErrandOutcome> {
-    let now = core.now();
-    let failures = case.connection.failures + 1;
-    let wait = backoff(core, failures, retry_after.or(Some(60)));
-    let statement = refreshes::probed(
-        &case.connection,
+async fn record_probe_failure<P: Ports>(
+    context: &Context<P>,
+    loaded: &LoadedConnection,
+    retry_after: Option<i64>,
+) -> Result<RefreshOutcome> {
+    let now = context.now();
+    let failures = loaded.connection.failures + 1;
+    let wait = backoff_seconds(context, failures, retry_after.or(Some(60)));
+    let statement = refreshes::record_probe(
+        &loaded.connection,
         now,
         "probe: the app did not answer",
         now.plus(wait),
@@ -98,16 +118,16 @@ async fn probe_failed<P: Ports>(core: &Core<P>, case: &Case, retry_after: Option
         Some("app_unavailable"),
         false,
     );
-    core.db().batch([statement].into_iter().chain(secret_opens_again(core, case)).collect()).await?;
-    Ok(ErrandOutcome::Unavailable { retry_after: wait })
+    context.db().batch([statement].into_iter().chain(secret_opens_again(context, loaded)).collect()).await?;
+    Ok(RefreshOutcome::Unavailable { retry_after: wait })
 }
 
 /// Records that the app refused a credential that nothing can renew.
-async fn probe_refused<P: Ports>(core: &Core<P>, case: &Case) -> Result<ErrandOutcome> {
-    if case.connection.refreshable {
+async fn record_probe_refusal<P: Ports>(context: &Context<P>, loaded: &LoadedConnection) -> Result<RefreshOutcome> {
+    if loaded.connection.refreshable {
         // Its refresh is held back: whether the grant is gone will be known when it is tried.
-        let retry_after = case.connection.next_attempt_at.since(core.now()).max(1);
-        return Ok(ErrandOutcome::Unavailable { retry_after });
+        let retry_after = loaded.connection.next_attempt_at.since(context.now()).max(1);
+        return Ok(RefreshOutcome::Unavailable { retry_after });
     }
-    bury(core, case, Reason::CredentialRejected, "probe: refused").await
+    mark_needs_reconnect(context, loaded, ReconnectReason::CredentialRejected, "probe: refused").await
 }

@@ -1,57 +1,61 @@
 //! Whether a token will do, must be refreshed first, or should be refreshed behind the answer. Pure.
 
-use crate::connection::{Connection, LEAST_USEFUL, Life};
-use crate::ports::{Errand, ErrandOutcome};
-use crate::resolve::Ask;
+use crate::connection::{Connection, MIN_USABLE_TTL, TokenLifetime};
+use crate::ports::{RefreshOutcome, RefreshReason};
+use crate::resolve::ResolveRequest;
 use crate::time::Timestamp;
 
 /// What to do with the token in the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum FreshnessDecision {
     /// Hand it out.
     Fresh,
     /// Hand it out; whether a refresh should run behind the answer.
-    NearEnd {
+    NearExpiry {
         /// Whether one may.
         refresh: bool,
     },
     /// Wait for a refresh.
-    Refresh(Errand),
+    Refresh(RefreshReason),
     /// It ended and nothing can renew it.
-    Ended,
+    Expired,
 }
 
-pub(super) fn judge(connection: &Connection, ask: &Ask, now: Timestamp) -> Verdict {
+pub(super) fn decide(connection: &Connection, request: &ResolveRequest, now: Timestamp) -> FreshnessDecision {
     let life = connection.life();
-    if ask.force_refresh && connection.refreshable {
-        return Verdict::Refresh(Errand::Force);
+    if request.force_refresh && connection.refreshable {
+        return FreshnessDecision::Refresh(RefreshReason::Force);
     }
-    let needed = life.demandable(ask.min_ttl);
-    if life.lasts(needed, now) && life.lasts(1, now) {
-        return of_living(connection, life, now);
+    let needed = life.effective_min_ttl(request.min_ttl);
+    if life.lasts_for(needed, now) && life.lasts_for(1, now) {
+        return decide_for_valid_token(connection, life, now);
     }
     if connection.refreshable {
-        return Verdict::Refresh(Errand::Need { until: now.plus(needed.max(1)).unix() });
+        return FreshnessDecision::Refresh(RefreshReason::Need { until: now.plus(needed.max(1)).unix() });
     }
-    if life.lasts(LEAST_USEFUL, now) { Verdict::NearEnd { refresh: false } } else { Verdict::Ended }
+    if life.lasts_for(MIN_USABLE_TTL, now) {
+        FreshnessDecision::NearExpiry { refresh: false }
+    } else {
+        FreshnessDecision::Expired
+    }
 }
 
-fn of_living(connection: &Connection, life: Life, now: Timestamp) -> Verdict {
-    match life.early_from(connection.jitter()) {
+fn decide_for_valid_token(connection: &Connection, life: TokenLifetime, now: Timestamp) -> FreshnessDecision {
+    match life.early_refresh_from(connection.jitter()) {
         Some(from) if now >= from && connection.refreshable => {
-            let free = connection.next_attempt_at <= now && connection.live_intent(now).is_none();
-            Verdict::NearEnd { refresh: free }
+            let free = connection.next_attempt_at <= now && connection.active_lease(now).is_none();
+            FreshnessDecision::NearExpiry { refresh: free }
         }
-        _ => Verdict::Fresh,
+        _ => FreshnessDecision::Fresh,
     }
 }
 
 /// Whether the record holds what this call waited for. A token just refreshed is always good enough.
-pub(super) fn is_renewed(connection: &Connection, outcome: &ErrandOutcome, now: Timestamp) -> bool {
-    matches!(outcome, ErrandOutcome::Refreshed | ErrandOutcome::Satisfied) && connection.life().lasts(1, now)
+pub(super) fn is_refreshed(connection: &Connection, outcome: &RefreshOutcome, now: Timestamp) -> bool {
+    matches!(outcome, RefreshOutcome::Refreshed | RefreshOutcome::Satisfied) && connection.life().lasts_for(1, now)
 }
 
 /// Whether a valid token is left after a refresh that failed.
-pub(super) fn is_still_useful(connection: &Connection, now: Timestamp) -> bool {
-    connection.life().lasts(LEAST_USEFUL, now)
+pub(super) fn is_still_usable(connection: &Connection, now: Timestamp) -> bool {
+    connection.life().lasts_for(MIN_USABLE_TTL, now)
 }

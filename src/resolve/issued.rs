@@ -8,26 +8,26 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::app::{App, Dressed, Kind, RequestError};
+use crate::app::{AuthMethod, CredentialKind, PreparedRequest, RequestError};
 use crate::connection::Connection;
-use crate::credential::{Credential, Token};
+use crate::credential::{Credential, StoredToken};
 use crate::time::Timestamp;
 
 /// A credential on its way to a caller, and how requests carry it. Its JSON is what the caller sees; its Debug shows
 /// nothing.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Issued {
+pub struct CredentialPayload {
     /// The credential.
     pub credential: IssuedCredential,
     /// How the app wants it sent.
-    pub request: Dressed,
+    pub request: PreparedRequest,
 }
 
 /// The credential itself.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct IssuedCredential {
     /// What kind it is.
-    pub r#type: Kind,
+    pub r#type: CredentialKind,
     /// The access token, where there is one.
     #[serde(flatten, skip_serializing_if = "Option::is_none", default)]
     pub token: Option<IssuedToken>,
@@ -53,53 +53,64 @@ pub struct IssuedToken {
     pub scopes: Vec<String>,
 }
 
-impl fmt::Debug for Issued {
+impl fmt::Debug for CredentialPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Issued([redacted])")
     }
 }
 
-impl Issued {
+impl CredentialPayload {
     /// What a caller gets of a connection's credential.
     ///
     /// # Errors
     /// The app's addresses need a value that the connection does not have.
-    pub fn of(app: &App, connection: &Connection, credential: &Credential) -> Result<Self, RequestError> {
-        let values = connection.fill(credential.values(app.first_secret()));
-        let request = app.request.dress(&values)?;
+    pub fn of_connection(
+        auth_method: &AuthMethod,
+        connection: &Connection,
+        credential: &Credential,
+    ) -> Result<Self, RequestError> {
+        let values = connection.add_template_values(credential.template_values(auth_method.first_secret_field()));
+        let request = auth_method.request.prepare(&values)?;
         // A caller sends the credential there.
-        let may_go = |url: &String| connection.destinations.as_ref().is_none_or(|known| known.allow_api(url));
+        let may_go = |url: &String| connection.destinations.as_ref().is_none_or(|known| known.allows_api(url));
         if !request.base_url.as_ref().is_none_or(may_go) {
-            return Err(RequestError::Destination);
+            return Err(RequestError::DestinationNotAllowed);
         }
         Ok(Self {
             request,
             credential: IssuedCredential {
-                r#type: app.kind,
-                token: credential.token.as_ref().map(|token| issued(app, connection, None, token)),
+                r#type: auth_method.kind,
+                token: credential.token.as_ref().map(|token| issue_token(auth_method, connection, None, token)),
                 tokens: credential
-                    .others
+                    .other_tokens
                     .iter()
-                    .map(|(name, token)| (name.clone(), issued(app, connection, Some(name), token)))
+                    .map(|(name, token)| (name.clone(), issue_token(auth_method, connection, Some(name), token)))
                     .collect(),
-                fields: if app.kind.has_tokens() { BTreeMap::new() } else { entered(credential) },
+                fields: if auth_method.kind.uses_oauth_server() { BTreeMap::new() } else { exposed_fields(credential) },
             },
         })
     }
 }
 
-fn issued(app: &App, connection: &Connection, name: Option<&str>, token: &Token) -> IssuedToken {
+fn issue_token(
+    auth_method: &AuthMethod,
+    connection: &Connection,
+    name: Option<&str>,
+    token: &StoredToken,
+) -> IssuedToken {
     let granted = &connection.scopes_granted;
-    let only = app.server().is_none_or(|server| server.tokens.is_empty());
+    let only = auth_method.oauth_server().is_none_or(|server| server.tokens.is_empty());
     IssuedToken {
         access_token: token.access_token.expose().to_owned(),
         token_type: token.token_type.clone(),
         // A connection with one token has its end in the record; the sealed one came later.
         expires_at: if only { connection.expires_at } else { token.expires_at },
-        scopes: app.server().map_or_else(|| granted.clone(), |server| server.scopes_of(name, granted)),
+        scopes: auth_method
+            .oauth_server()
+            .map_or_else(|| granted.clone(), |server| server.scopes_for_token(name, granted)),
     }
 }
 
-fn entered(credential: &Credential) -> BTreeMap<String, String> {
+fn exposed_fields(credential: &Credential) -> BTreeMap<String, String> {
     credential.fields.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect()
 }

@@ -1,6 +1,6 @@
 //! Rows of `apps`: a workspace's custom apps, a row per revision.
 
-use super::{Columns, FromRow, Stored, all, definition_moves, first, run};
+use super::{Columns, FromRow, StoreResult, definition_moves, query_all, query_first, run_statement};
 use crate::app::AppId;
 use crate::ids::WorkspaceId;
 use crate::ports::{Database, DatabaseError, Statement};
@@ -48,45 +48,50 @@ pub struct AppRow {
 }
 
 impl FromRow for AppRow {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         let id = AppId::parse(&row.text("id")?).ok_or_else(|| DatabaseError::Malformed("an app's id".into()))?;
         Ok(Self { id, revision: row.integer("revision")?, definition: row.text("definition")? })
     }
 }
 
 /// The app as new flows see it.
-pub async fn current(db: &impl Database, workspace: &WorkspaceId, id: &AppId) -> Stored<Option<AppRow>> {
-    first(db, sql!(CURRENT, workspace, id)).await
+pub async fn get_current(db: &impl Database, workspace: &WorkspaceId, id: &AppId) -> StoreResult<Option<AppRow>> {
+    query_first(db, sql!(CURRENT, workspace, id)).await
 }
 
 /// The app as a connection was made with it.
-pub async fn at_revision(
+pub async fn get_revision(
     db: &impl Database,
     workspace: &WorkspaceId,
     id: &AppId,
     revision: i64,
-) -> Stored<Option<AppRow>> {
-    first(db, sql!(REVISION, workspace, id, revision)).await
+) -> StoreResult<Option<AppRow>> {
+    query_first(db, sql!(REVISION, workspace, id, revision)).await
 }
 
 /// The revisions of an app that there were at a time, the newest first.
-pub async fn revisions(db: &impl Database, workspace: &WorkspaceId, id: &AppId, at: Timestamp) -> Stored<Vec<AppRow>> {
-    all(db, sql!(REVISIONS, workspace, id, at)).await
+pub async fn list_revisions(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    id: &AppId,
+    at: Timestamp,
+) -> StoreResult<Vec<AppRow>> {
+    query_all(db, sql!(REVISIONS, workspace, id, at)).await
 }
 
 /// All custom apps of a workspace (at most a few hundred: the number is limited when made).
-pub async fn list(db: &impl Database, workspace: &WorkspaceId) -> Stored<Vec<AppRow>> {
-    all(db, sql!(LIST, workspace)).await
+pub async fn list(db: &impl Database, workspace: &WorkspaceId) -> StoreResult<Vec<AppRow>> {
+    query_all(db, sql!(LIST, workspace)).await
 }
 
 /// The highest revision that was ever made of an app; 0 for none.
-pub async fn latest_revision(db: &impl Database, workspace: &WorkspaceId, id: &AppId) -> Stored<i64> {
-    let rows = run(db, sql!(LATEST, workspace, id)).await?;
+pub async fn latest_revision(db: &impl Database, workspace: &WorkspaceId, id: &AppId) -> StoreResult<i64> {
+    let rows = run_statement(db, sql!(LATEST, workspace, id)).await?;
     rows.rows.first().map_or(Ok(0), |row| Columns(row).integer("revision"))
 }
 
 /// Makes a revision the current one. A `Constraint` error says that somebody else made it first.
-pub async fn put(db: &impl Database, workspace: &WorkspaceId, app: &AppRow, now: Timestamp) -> Stored<()> {
+pub async fn put(db: &impl Database, workspace: &WorkspaceId, app: &AppRow, now: Timestamp) -> StoreResult<()> {
     db.batch(vec![
         sql!(INSERT, workspace, &app.id, app.revision, app.definition.as_str(), now),
         retire(workspace, &app.id, app.revision, now),
@@ -96,13 +101,16 @@ pub async fn put(db: &impl Database, workspace: &WorkspaceId, app: &AppRow, now:
 }
 
 /// Deletes the revisions of a workspace's apps that nothing needs, before this one of `app` is put.
-pub async fn prune(db: &impl Database, workspace: &WorkspaceId, app: &AppRow, now: Timestamp) -> Stored<()> {
-    run(db, sql!(PRUNE, workspace, now, &app.id, app.revision)).await.map(|_| ())
+pub async fn prune(db: &impl Database, workspace: &WorkspaceId, app: &AppRow, now: Timestamp) -> StoreResult<()> {
+    run_statement(db, sql!(PRUNE, workspace, now, &app.id, app.revision)).await.map(|_| ())
 }
 
 /// Takes an app out of sight; connections made with it go on.
-pub async fn remove(db: &impl Database, workspace: &WorkspaceId, id: &AppId, now: Timestamp) -> Stored<bool> {
-    let statements = vec![retire(workspace, id, i64::from(u32::MAX), now), definition_moves::forget(workspace, id)];
+pub async fn remove(db: &impl Database, workspace: &WorkspaceId, id: &AppId, now: Timestamp) -> StoreResult<bool> {
+    let statements = vec![
+        retire(workspace, id, i64::from(u32::MAX), now),
+        definition_moves::clear_definition_changed(workspace, id),
+    ];
     Ok(db.batch(statements).await?.first().is_some_and(|rows| rows.changes > 0))
 }
 

@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::connections::user;
-use super::{Columns, FromRow, Stored, first, json_text, run};
+use super::connections::read_user;
+use super::{Columns, FromRow, StoreResult, json_text, query_first, run_statement};
 use std::collections::BTreeMap;
 
-use crate::app::{AppId, WayId};
+use crate::app::{AppId, AuthMethodId};
 use crate::connection::{Account, Connection};
 use crate::destinations::Destinations;
-use crate::ids::{AuthorizationId, ClientId, ConnectionId, LinkId, WorkspaceId};
+use crate::ids::{ClientId, ConnectionId, FlowId, LinkId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
@@ -25,20 +25,20 @@ const BY_STATE: &str = "SELECT * FROM flows WHERE state_hash = ?1";
 const GET: &str = "SELECT * FROM flows WHERE id = ?1 AND session_hash IN (SELECT value FROM json_each(?2))";
 const GET_IN_WORKSPACE: &str = "SELECT * FROM flows WHERE workspace_id = ?1 AND id = ?2";
 /// The state is spent by the first callback that comes from the right browser in time.
-const USE: &str = "UPDATE flows SET used_at = ?3, sealed_verifier = NULL WHERE id = ?1 AND session_hash = ?2 AND used_at IS NULL AND expires_at > ?3";
-const END: &str = "UPDATE flows SET status = ?2, error = ?3, connection_id = coalesce(?4, connection_id), sealed_grant = NULL WHERE id = ?1";
-const HOLD: &str =
+const CONSUME_STATE: &str = "UPDATE flows SET used_at = ?3, sealed_verifier = NULL WHERE id = ?1 AND session_hash = ?2 AND used_at IS NULL AND expires_at > ?3";
+const END_FLOW: &str = "UPDATE flows SET status = ?2, error = ?3, connection_id = coalesce(?4, connection_id), sealed_grant = NULL WHERE id = ?1";
+const STORE_PENDING_GRANT: &str =
     "UPDATE flows SET status = ?2, sealed_grant = ?3, pending_grant = ?4, connection_id = coalesce(?5, connection_id),
       generation = coalesce(?6, generation), expires_at = ?7 WHERE id = ?1";
 /// A grant that comes straight from the app becomes something once: whoever gets the flow out of its pending state.
-const CONCLUDE: &str = "UPDATE flows SET status = ?2 WHERE id = ?1 AND status = 'pending'";
-const GIVE_UP: &str = "UPDATE flows SET status = 'failed', error = ?2 WHERE id = ?1 AND status = 'pending'";
+const SET_OUTCOME_IF_PENDING: &str = "UPDATE flows SET status = ?2 WHERE id = ?1 AND status = 'pending'";
+const FAIL_IF_PENDING: &str = "UPDATE flows SET status = 'failed', error = ?2 WHERE id = ?1 AND status = 'pending'";
 /// A held grant is decided once.
-const DECIDE: &str = "UPDATE flows SET status = ?3, sealed_grant = NULL WHERE id = ?1 AND status = ?2 AND sealed_grant IS NOT NULL AND expires_at > ?4";
+const DECIDE_PENDING_GRANT: &str = "UPDATE flows SET status = ?3, sealed_grant = NULL WHERE id = ?1 AND status = ?2 AND sealed_grant IS NOT NULL AND expires_at > ?4";
 
 /// How a flow stands or ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum FlowOutcome {
     /// The person is at the app.
     Pending,
     /// The person said no there.
@@ -55,7 +55,7 @@ pub enum Outcome {
     Discarded,
 }
 
-impl Outcome {
+impl FlowOutcome {
     const ALL: [Self; 7] = [
         Self::Pending,
         Self::Denied,
@@ -100,7 +100,7 @@ pub enum Question {
 
 /// The public side of a grant that waits, in its authorization row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pending {
+pub struct PendingGrant {
     /// What must be decided; none when it waits for confirmation only.
     pub question: Option<Question>,
     /// The account the new grant is for.
@@ -141,9 +141,9 @@ pub struct Pending {
 
 /// A pending flow.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Authorization {
+pub struct Flow {
     /// Id.
-    pub id: AuthorizationId,
+    pub id: FlowId,
     /// The browser's session that began it.
     pub session_hash: String,
     /// Its workspace.
@@ -153,7 +153,7 @@ pub struct Authorization {
     /// The revision of its definition; 0 for the catalogue.
     pub app_revision: i64,
     /// Which of the app's ways to connect it walks.
-    pub way: WayId,
+    pub auth_method: AuthMethodId,
     /// What the app's addresses depend on.
     pub variables: BTreeMap<String, String>,
     /// Where its code and what comes of it may go; as in a connection.
@@ -179,13 +179,13 @@ pub struct Authorization {
     /// Where the browser goes at the end.
     pub return_to: Option<String>,
     /// How it stands.
-    pub outcome: Outcome,
+    pub outcome: FlowOutcome,
     /// The code of a failure.
     pub error: Option<String>,
     /// The grant that waits.
     pub sealed_grant: Option<String>,
     /// Its public side.
-    pub pending: Option<Pending>,
+    pub pending: Option<PendingGrant>,
     /// When its state was spent.
     pub used_at: Option<Timestamp>,
     /// When it began.
@@ -194,8 +194,8 @@ pub struct Authorization {
     pub expires_at: Timestamp,
 }
 
-impl FromRow for Authorization {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+impl FromRow for Flow {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         let unknown = || DatabaseError::Malformed("an authorization's column holds an unknown value".into());
         let outcome = row.text("status")?;
         Ok(Self {
@@ -204,20 +204,20 @@ impl FromRow for Authorization {
             workspace: row.id("workspace_id")?,
             app: AppId::parse(&row.text("app")?).ok_or_else(unknown)?,
             app_revision: row.integer("app_revision")?,
-            way: WayId::parse(&row.text("auth_method")?).ok_or_else(unknown)?,
+            auth_method: AuthMethodId::parse(&row.text("auth_method")?).ok_or_else(unknown)?,
             variables: row.json("variables")?,
             destinations: row.optional_json("destinations")?,
             client: row.optional_id("oauth_client")?,
             connection: row.optional_id("connection_id")?,
             generation: row.optional_integer("generation")?,
             link: row.optional_id("link_id")?,
-            user: user(row)?,
+            user: read_user(row)?,
             scopes: row.json("scopes")?,
             issuer: row.optional_text("issuer")?,
-            iss_promised: row.flag("iss_required")?,
+            iss_promised: row.boolean("iss_required")?,
             sealed_verifier: row.optional_text("sealed_verifier")?,
             return_to: row.optional_text("return_to")?,
-            outcome: Outcome::ALL.into_iter().find(|one| one.as_str() == outcome).ok_or_else(unknown)?,
+            outcome: FlowOutcome::ALL.into_iter().find(|one| one.as_str() == outcome).ok_or_else(unknown)?,
             error: row.optional_text("error")?,
             sealed_grant: row.optional_text("sealed_grant")?,
             pending: row.optional_json("pending_grant")?,
@@ -229,7 +229,7 @@ impl FromRow for Authorization {
 }
 
 /// Stores a flow that begins, and keeps the browser's open flows few.
-pub async fn insert(db: &impl Database, flow: &Authorization, state_hash: &str) -> Stored<()> {
+pub async fn insert(db: &impl Database, flow: &Flow, state_hash: &str) -> StoreResult<()> {
     let statement = sql!(
         INSERT,
         &flow.id,
@@ -251,7 +251,7 @@ pub async fn insert(db: &impl Database, flow: &Authorization, state_hash: &str) 
         flow.return_to.as_deref(),
         flow.created_at,
         flow.expires_at,
-        &flow.way,
+        &flow.auth_method,
         json_text(&flow.variables),
         flow.used_at,
         flow.destinations.as_ref().map(json_text)
@@ -260,50 +260,46 @@ pub async fn insert(db: &impl Database, flow: &Authorization, state_hash: &str) 
 }
 
 /// The flow a state belongs to, used or not.
-pub async fn by_state(db: &impl Database, state_hash: &str) -> Stored<Option<Authorization>> {
-    first(db, sql!(BY_STATE, state_hash)).await
+pub async fn get_by_state(db: &impl Database, state_hash: &str) -> StoreResult<Option<Flow>> {
+    query_first(db, sql!(BY_STATE, state_hash)).await
 }
 
 /// A flow, for the browser that began it: one of `sessions` is the flow's.
-pub async fn get(db: &impl Database, id: &AuthorizationId, sessions: &[String]) -> Stored<Option<Authorization>> {
-    first(db, sql!(GET, id, json_text(sessions))).await
+pub async fn get(db: &impl Database, id: &FlowId, sessions: &[String]) -> StoreResult<Option<Flow>> {
+    query_first(db, sql!(GET, id, json_text(sessions))).await
 }
 
 /// A flow, for the embedding product that confirms it.
-pub async fn get_in_workspace(
-    db: &impl Database,
-    workspace: &WorkspaceId,
-    id: &AuthorizationId,
-) -> Stored<Option<Authorization>> {
-    first(db, sql!(GET_IN_WORKSPACE, workspace, id)).await
+pub async fn get_in_workspace(db: &impl Database, workspace: &WorkspaceId, id: &FlowId) -> StoreResult<Option<Flow>> {
+    query_first(db, sql!(GET_IN_WORKSPACE, workspace, id)).await
 }
 
 /// Spends the state; only one callback gets through.
-pub async fn spend(db: &impl Database, flow: &Authorization, session_hash: &str, now: Timestamp) -> Stored<bool> {
-    Ok(run(db, sql!(USE, &flow.id, session_hash, now)).await?.changes > 0)
+pub async fn consume_state(db: &impl Database, flow: &Flow, session_hash: &str, now: Timestamp) -> StoreResult<bool> {
+    Ok(run_statement(db, sql!(CONSUME_STATE, &flow.id, session_hash, now)).await?.changes > 0)
 }
 
 /// The statement that ends a flow.
-pub fn end(
-    id: &AuthorizationId,
-    outcome: Outcome,
+pub fn end_flow(
+    id: &FlowId,
+    outcome: FlowOutcome,
     error: Option<&str>,
     connection: Option<&ConnectionId>,
 ) -> Statement {
-    sql!(END, id, outcome.as_str(), error, connection)
+    sql!(END_FLOW, id, outcome.as_str(), error, connection)
 }
 
 /// The statement that lets a grant wait in its flow; `target` is the connection it will repair.
-pub fn hold(
-    id: &AuthorizationId,
-    outcome: Outcome,
+pub fn store_pending_grant(
+    id: &FlowId,
+    outcome: FlowOutcome,
     sealed_grant: &str,
-    pending: &Pending,
+    pending: &PendingGrant,
     target: Option<&Connection>,
     expires_at: Timestamp,
 ) -> Statement {
     sql!(
-        HOLD,
+        STORE_PENDING_GRANT,
         id,
         outcome.as_str(),
         sealed_grant,
@@ -315,16 +311,16 @@ pub fn hold(
 }
 
 /// The statement that gets a flow out of its pending state; it changes the row once, however often a write is repeated.
-pub fn conclude(id: &AuthorizationId, to: Outcome) -> Statement {
-    sql!(CONCLUDE, id, to.as_str())
+pub fn set_outcome_if_pending(id: &FlowId, to: FlowOutcome) -> Statement {
+    sql!(SET_OUTCOME_IF_PENDING, id, to.as_str())
 }
 
 /// Ends a flow as failed, unless something became of it. Answers whether nothing did, and nothing will.
-pub async fn give_up(db: &impl Database, id: &AuthorizationId, error: &str) -> Stored<bool> {
-    Ok(run(db, sql!(GIVE_UP, id, error)).await?.changes > 0)
+pub async fn fail_if_pending(db: &impl Database, id: &FlowId, error: &str) -> StoreResult<bool> {
+    Ok(run_statement(db, sql!(FAIL_IF_PENDING, id, error)).await?.changes > 0)
 }
 
 /// The statement that takes a waiting grant out of its flow; only one decision changes the row.
-pub fn decide(id: &AuthorizationId, from: Outcome, to: Outcome, now: Timestamp) -> Statement {
-    sql!(DECIDE, id, from.as_str(), to.as_str(), now)
+pub fn decide_pending_grant(id: &FlowId, from: FlowOutcome, to: FlowOutcome, now: Timestamp) -> Statement {
+    sql!(DECIDE_PENDING_GRANT, id, from.as_str(), to.as_str(), now)
 }

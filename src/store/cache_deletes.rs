@@ -1,6 +1,6 @@
 //! Rows of `cache_deletes`: entries that must go from the cache, until the cache has confirmed it.
 
-use super::{Columns, FromRow, Stored, json_text};
+use super::{Columns, FromRow, StoreResult, json_text};
 use crate::ports::Statement;
 use crate::sql;
 use crate::time::Timestamp;
@@ -29,7 +29,7 @@ pub struct CacheDelete {
 }
 
 impl FromRow for CacheDelete {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         Ok(Self { id: row.text("id")?, name: row.text("cache_key")?, noted_at: row.time("created_at")? })
     }
 }
@@ -56,6 +56,6 @@ pub fn lease_due(now: Timestamp, lease_until: Timestamp, limit: i64) -> Statemen
 }
 
 /// The statement that removes notes whose entries are gone.
-pub fn done(ids: &[&str]) -> Statement {
+pub fn delete(ids: &[&str]) -> Statement {
     sql!(DONE, json_text(ids))
 }

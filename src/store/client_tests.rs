@@ -1,13 +1,13 @@
 //! Rows of `client_tests`: what an app made of a client a moment ago.
 
-use super::{Columns, FromRow, Stored, read_first, run};
+use super::{Columns, FromRow, StoreResult, read_first, run_statement};
 use crate::ids::ClientId;
 use crate::ports::Database;
 use crate::sql;
 use crate::time::Timestamp;
 
 /// Whoever changes a row may ask the app.
-const CLAIM: &str = "INSERT INTO client_tests (oauth_client, input_hash, started_at, valid_for_seconds) VALUES (?1, ?2, ?3, ?4)
+const BEGIN: &str = "INSERT INTO client_tests (oauth_client, input_hash, started_at, valid_for_seconds) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (oauth_client, input_hash) DO UPDATE SET started_at = ?3, valid_for_seconds = ?4, result = NULL WHERE started_at <= ?3 - valid_for_seconds
     RETURNING started_at";
 const GET: &str = "SELECT started_at, result FROM client_tests WHERE oauth_client = ?1 AND input_hash = ?2";
@@ -18,31 +18,31 @@ const CANCEL: &str = "DELETE FROM client_tests WHERE oauth_client = ?1 AND input
 
 /// A test of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientTest {
+pub struct ClientTestRow {
     /// When the app was asked.
     pub started_at: Timestamp,
     /// What came of it; none while the app is being asked.
     pub result: Option<serde_json::Value>,
 }
 
-impl FromRow for ClientTest {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+impl FromRow for ClientTestRow {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         Ok(Self { started_at: row.time("started_at")?, result: row.optional_json("result")? })
     }
 }
 
 /// Begins a test unless one counts: then that one is answered.
-pub async fn claim(
+pub async fn begin(
     db: &impl Database,
     client: &ClientId,
     tested: &str,
     now: Timestamp,
     counts_for: i64,
-) -> Stored<Option<ClientTest>> {
+) -> StoreResult<Option<ClientTestRow>> {
     let answers = db
         .batch(vec![
             sql!(FORGET_OLD, client, now),
-            sql!(CLAIM, client, tested, now, counts_for),
+            sql!(BEGIN, client, tested, now, counts_for),
             sql!(GET, client, tested),
         ])
         .await?;
@@ -51,8 +51,8 @@ pub async fn claim(
 }
 
 /// A test that was begun elsewhere.
-pub async fn get(db: &impl Database, client: &ClientId, tested: &str) -> Stored<Option<ClientTest>> {
-    super::first(db, sql!(GET, client, tested)).await
+pub async fn get(db: &impl Database, client: &ClientId, tested: &str) -> StoreResult<Option<ClientTestRow>> {
+    super::query_first(db, sql!(GET, client, tested)).await
 }
 
 /// Stores what came of a test, and for how many seconds it counts.
@@ -63,11 +63,11 @@ pub async fn finish(
     started_at: Timestamp,
     result: &serde_json::Value,
     counts_for: i64,
-) -> Stored<()> {
-    run(db, sql!(FINISH, client, tested, started_at, result.to_string(), counts_for)).await.map(|_| ())
+) -> StoreResult<()> {
+    run_statement(db, sql!(FINISH, client, tested, started_at, result.to_string(), counts_for)).await.map(|_| ())
 }
 
 /// Forgets a test that came to nothing.
-pub async fn cancel(db: &impl Database, client: &ClientId, tested: &str, started_at: Timestamp) -> Stored<()> {
-    run(db, sql!(CANCEL, client, tested, started_at)).await.map(|_| ())
+pub async fn cancel(db: &impl Database, client: &ClientId, tested: &str, started_at: Timestamp) -> StoreResult<()> {
+    run_statement(db, sql!(CANCEL, client, tested, started_at)).await.map(|_| ())
 }

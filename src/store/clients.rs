@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Columns, FromRow, Stored, all, first, json_text};
+use super::{Columns, FromRow, StoreResult, json_text, query_all, query_first};
 use crate::client::{Client, ClientProblem};
 use crate::destinations::Destinations;
 use crate::ids::{ClientId, WorkspaceId};
@@ -19,15 +19,15 @@ const PUT: &str = "INSERT INTO oauth_clients (id, workspace_id, registration, cl
 const RETIRE_OTHERS: &str =
     "UPDATE oauth_clients SET is_current = 0 WHERE workspace_id = ?1 AND registration = ?2 AND id <> ?3";
 /// Connections that waited for the client to be mended are tried again at once.
-const WAKE: &str = "UPDATE connections SET next_attempt_at = 0,
+const RETRY_CONNECTIONS: &str = "UPDATE connections SET next_attempt_at = 0,
       next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE min(next_check_at, ?2) END
     WHERE oauth_client = ?1 AND next_attempt_at > 0";
 const GET: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1 AND id = ?2";
 const CURRENT: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1 AND registration = ?2 AND is_current = 1";
 const OF_REGISTRATION: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1 AND registration = ?2 ORDER BY is_current DESC, updated_at DESC";
-const ALL: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1";
+const LIST: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1";
 /// Only where nobody has entered the client anew since it was read.
-const KEEP_DESTINATIONS: &str = "UPDATE oauth_clients SET destinations = ?3 WHERE workspace_id = ?1 AND id = ?2 AND updated_at = ?4 AND destinations IS ?5";
+const SET_DESTINATIONS: &str = "UPDATE oauth_clients SET destinations = ?3 WHERE workspace_id = ?1 AND id = ?2 AND updated_at = ?4 AND destinations IS ?5";
 const DELETE: &str = "DELETE FROM oauth_clients WHERE workspace_id = ?1 AND id = ?2
     AND NOT EXISTS (SELECT 1 FROM connections WHERE oauth_client = ?2) AND NOT EXISTS (SELECT 1 FROM revocations WHERE oauth_client = ?2)";
 /// What waits for a decision, or for a person to come back from the app, was begun with this client: another one's secret is
@@ -40,12 +40,12 @@ const END_FLOWS: &str =
 const END_LINKS: &str = "UPDATE connect_links SET status = 'used', result_connection_id = NULL WHERE workspace_id = ?1 AND status = 'awaiting_confirmation'
     AND id IN (SELECT link_id FROM flows WHERE workspace_id = ?1 AND oauth_client = ?2 AND status = 'awaiting_confirmation')
     AND NOT EXISTS (SELECT 1 FROM oauth_clients WHERE id = ?2)";
-const MISCONFIGURED: &str = "UPDATE oauth_clients SET misconfigured_at = coalesce(misconfigured_at, ?3), misconfigured_error = ?4, failures = failures + 1, backoff_until = ?5
+const MARK_MISCONFIGURED: &str = "UPDATE oauth_clients SET misconfigured_at = coalesce(misconfigured_at, ?3), misconfigured_error = ?4, failures = failures + 1, backoff_until = ?5
     WHERE workspace_id = ?1 AND id = ?2 AND updated_at = ?6";
 /// One failure of the app may be chance; from the third in a row on, or when the app says how long, all wait.
 const BACK_OFF: &str = "UPDATE oauth_clients SET failures = failures + 1,
       backoff_until = CASE WHEN ?4 OR failures >= 2 THEN max(backoff_until, ?3) ELSE backoff_until END WHERE workspace_id = ?1 AND id = ?2";
-const WORKS: &str =
+const MARK_WORKING: &str =
     "UPDATE oauth_clients SET misconfigured_at = NULL, misconfigured_error = NULL, failures = 0, backoff_until = 0
     WHERE workspace_id = ?1 AND id = ?2 AND (misconfigured_at IS NOT NULL OR failures > 0 OR backoff_until > 0)";
 /// Only the mark that was read: the app may have refused the client since.
@@ -54,7 +54,7 @@ const READABLE: &str =
     WHERE workspace_id = ?1 AND id = ?2 AND misconfigured_error = ?3";
 
 impl FromRow for Client {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         let misconfigured = row.optional_time("misconfigured_at")?;
         Ok(Self {
             id: row.id("id")?,
@@ -64,12 +64,12 @@ impl FromRow for Client {
             sealed_secret: row.optional_text("sealed_secret")?,
             scopes: row.optional_json("scopes")?,
             redirect_id: row.id("redirect_id")?,
-            server: row.optional_text("authorization_server")?,
+            authorization_server: row.optional_text("authorization_server")?,
             destinations: row.optional_json("destinations")?,
             hosts: row.json::<BTreeSet<String>>("legacy_hosts")?,
             variables: row.json("variables")?,
             secret_expires_at: row.optional_time("secret_expires_at")?,
-            current: row.flag("is_current")?,
+            current: row.boolean("is_current")?,
             misconfigured: match misconfigured {
                 None => None,
                 Some(since) => Some((since, row.optional_text("misconfigured_error")?.unwrap_or_default())),
@@ -100,10 +100,10 @@ pub async fn put(db: &impl Database, client: &Client) -> Result<(), DatabaseErro
                 client.updated_at,
                 json_text(&client.variables),
                 &client.redirect_id,
-                client.server.as_deref()
+                client.authorization_server.as_deref()
             ),
             sql!(RETIRE_OTHERS, &client.workspace, client.registration.as_str(), &client.id),
-            sql!(WAKE, &client.id, client.updated_at),
+            sql!(RETRY_CONNECTIONS, &client.id, client.updated_at),
         ])
         .await?;
     match done.first() {
@@ -113,54 +113,62 @@ pub async fn put(db: &impl Database, client: &Client) -> Result<(), DatabaseErro
 }
 
 /// One client.
-pub async fn get(db: &impl Database, workspace: &WorkspaceId, id: &ClientId) -> Stored<Option<Client>> {
-    first(db, sql!(GET, workspace, id)).await
+pub async fn get(db: &impl Database, workspace: &WorkspaceId, id: &ClientId) -> StoreResult<Option<Client>> {
+    query_first(db, sql!(GET, workspace, id)).await
 }
 
 /// The client new flows use.
-pub async fn current(db: &impl Database, workspace: &WorkspaceId, registration: &str) -> Stored<Option<Client>> {
-    first(db, sql!(CURRENT, workspace, registration)).await
+pub async fn get_current(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    registration: &str,
+) -> StoreResult<Option<Client>> {
+    query_first(db, sql!(CURRENT, workspace, registration)).await
 }
 
 /// All clients of a registration: the current one first, then those that were changed last.
-pub async fn of_registration(db: &impl Database, workspace: &WorkspaceId, registration: &str) -> Stored<Vec<Client>> {
-    all(db, sql!(OF_REGISTRATION, workspace, registration)).await
+pub async fn list_of_registration(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    registration: &str,
+) -> StoreResult<Vec<Client>> {
+    query_all(db, sql!(OF_REGISTRATION, workspace, registration)).await
 }
 
 /// The statement that keeps where a client's secret may go, as soon as it is known.
-pub fn keep_destinations(read: &Client, found: &Destinations) -> Statement {
+pub fn set_destinations(read: &Client, found: &Destinations) -> Statement {
     let before = read.destinations.as_ref().map(json_text);
-    sql!(KEEP_DESTINATIONS, &read.workspace, &read.id, json_text(found), read.updated_at, before)
+    sql!(SET_DESTINATIONS, &read.workspace, &read.id, json_text(found), read.updated_at, before)
 }
 
 /// The clients of a workspace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Registrations(Vec<Client>);
+pub struct WorkspaceClients(Vec<Client>);
 
-impl Registrations {
+impl WorkspaceClients {
     /// The current client of a registration.
     pub fn current(&self, registration: &str) -> Option<&Client> {
-        self.of(registration).find(|client| client.current)
+        self.of_registration(registration).find(|client| client.current)
     }
 
     /// All clients of a registration.
-    pub fn of(&self, registration: &str) -> impl Iterator<Item = &Client> {
+    pub fn of_registration(&self, registration: &str) -> impl Iterator<Item = &Client> {
         self.0.iter().filter(move |client| client.registration == registration)
     }
 
     /// What there are current clients for.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn registration_names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter(|client| client.current).map(|client| client.registration.as_str())
     }
 }
 
 /// What a workspace has clients for.
-pub async fn registrations(db: &impl Database, workspace: &WorkspaceId) -> Stored<Registrations> {
-    all(db, sql!(ALL, workspace)).await.map(Registrations)
+pub async fn list(db: &impl Database, workspace: &WorkspaceId) -> StoreResult<WorkspaceClients> {
+    query_all(db, sql!(LIST, workspace)).await.map(WorkspaceClients)
 }
 
 /// Deletes a client that no connection uses, and ends the flows that do; answers whether it did.
-pub async fn delete(db: &impl Database, workspace: &WorkspaceId, id: &ClientId) -> Stored<bool> {
+pub async fn delete(db: &impl Database, workspace: &WorkspaceId, id: &ClientId) -> StoreResult<bool> {
     let end = [DELETE, END_LINKS, END_FLOWS];
     let done = db.batch(end.map(|one| sql!(one, workspace, id)).into()).await?;
     Ok(done.first().is_some_and(|rows| rows.changes > 0))
@@ -168,7 +176,7 @@ pub async fn delete(db: &impl Database, workspace: &WorkspaceId, id: &ClientId) 
 
 /// The app refused this client, as it was then: one whose secret was replaced meanwhile is not marked.
 pub fn mark_misconfigured(client: &Client, now: Timestamp, error: &str, backoff_until: Timestamp) -> Statement {
-    sql!(MISCONFIGURED, &client.workspace, &client.id, now, error, backoff_until, client.updated_at)
+    sql!(MARK_MISCONFIGURED, &client.workspace, &client.id, now, error, backoff_until, client.updated_at)
 }
 
 /// The app failed, or asked this client to slow down (`told`).
@@ -184,5 +192,5 @@ pub fn mark_readable(client: &Client) -> Statement {
 
 /// The app accepted this client.
 pub fn mark_working(workspace: &WorkspaceId, id: &ClientId) -> Statement {
-    sql!(WORKS, workspace, id)
+    sql!(MARK_WORKING, workspace, id)
 }

@@ -5,17 +5,17 @@
 
 mod listed;
 
-use super::{Columns, FromRow, Stored, all, first, json_text, read_first, run};
-use crate::app::{AppId, Kind, WayId};
-use crate::caller::{Key, KeyId};
-use crate::connection::{Account, Connection, Intent, Reason, Refused, Status};
+use super::{Columns, FromRow, StoreResult, json_text, query_all, query_first, read_first, run_statement};
+use crate::app::{AppId, AuthMethodId, CredentialKind};
+use crate::caller::{ApiKey, ApiKeyId};
+use crate::connection::{Account, Connection, ConnectionStatus, ReconnectReason, RefreshLease, RefreshRefusal};
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 use crate::workspace::User;
 
-pub use listed::{Filter, Listed, list};
+pub use listed::{ConnectionFilter, ListedConnection, list};
 
 const GET: &str = "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 /// By a key's workspace, so that key and connection are read in one round trip.
@@ -39,21 +39,22 @@ const RECONNECT: &str = "UPDATE connections SET app_revision = ?4, oauth_client 
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL
       AND (?24 IS NULL OR version = ?24 AND lease_attempt_id IS NULL)";
 /// What one generation of a credential sees tells nothing of the next.
-const NOTHING_SHARED: &str = "UPDATE connections SET no_resources_message = ?4 WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
+const SET_NOTHING_SHARED: &str = "UPDATE connections SET no_resources_message = ?4 WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
 const PATCH: &str = "UPDATE connections SET name = coalesce(?3, name), metadata = coalesce(?4, metadata),
       allowed_workflows = CASE WHEN ?5 THEN ?6 ELSE allowed_workflows END
     WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 /// One that died while it waited is dead, not connected.
 const CONFIRM: &str = "UPDATE connections SET status = CASE WHEN reconnect_reason IS NULL THEN 'connected' ELSE 'needs_reconnect' END WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation' AND deleted_at IS NULL";
 /// U+10FFFF comes after every character of a name: the range is what the index is entered by.
-const NAMES: &str = "SELECT name FROM connections WHERE workspace_id = ?1 AND app = ?2 AND deleted_at IS NULL
+const NAMES_WITH_PREFIX: &str =
+    "SELECT name FROM connections WHERE workspace_id = ?1 AND app = ?2 AND deleted_at IS NULL
     AND name >= ?3 AND name < ?3 || char(1114111) AND substr(name, 1, length(?3)) = ?3 LIMIT 500";
 /// The plus keeps `SQLite` from reading a whole workspace in order of time.
 const SAME_ACCOUNT: &str =
     "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2 AND account_id = ?3 AND user_id IS ?4
     AND deleted_at IS NULL ORDER BY +created_at LIMIT 20";
 /// One look-up for each case, and none goes on when it has found one.
-const GRANT_IS_LIVE: &str = "SELECT EXISTS (SELECT 1 FROM connections WHERE oauth_client = ?2 AND account_id = ?3
+const IS_GRANT_IN_USE: &str = "SELECT EXISTS (SELECT 1 FROM connections WHERE oauth_client = ?2 AND account_id = ?3
       AND workspace_id = ?1 AND deleted_at IS NULL AND status <> 'needs_reconnect')
     OR EXISTS (SELECT 1 FROM connections WHERE oauth_client = ?2 AND account_id IS NULL
       AND workspace_id = ?1 AND deleted_at IS NULL AND status <> 'needs_reconnect')
@@ -63,27 +64,27 @@ const GRANT_IS_LIVE: &str = "SELECT EXISTS (SELECT 1 FROM connections WHERE oaut
       AND deleted_at IS NULL AND status <> 'needs_reconnect' AND EXISTS (SELECT 1 FROM apps a
         WHERE a.workspace_id = ?1 AND a.id = c.app AND a.revision > 1
           AND (a.created_at > c.connected_at OR a.created_at = c.connected_at AND a.revision > c.app_revision))) AS n";
-const GRANTS: &str =
+const COUNT_GRANTS: &str =
     "SELECT coalesce(sum(generation), 0) AS n FROM connections WHERE oauth_client = ?2 AND account_id = ?3
     AND workspace_id = ?1 AND deleted_at IS NULL";
 
 impl FromRow for Connection {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         Ok(Self {
             id: row.id("id")?,
             workspace: row.id("workspace_id")?,
-            app: AppId::parse(&row.text("app")?).ok_or_else(|| unknown("app"))?,
+            app: AppId::parse(&row.text("app")?).ok_or_else(|| unknown_value("app"))?,
             app_revision: row.integer("app_revision")?,
-            way: WayId::parse(&row.text("auth_method")?).ok_or_else(|| unknown("way"))?,
-            kind: Kind::parse(&row.text("credential_type")?).ok_or_else(|| unknown("kind"))?,
+            auth_method: AuthMethodId::parse(&row.text("auth_method")?).ok_or_else(|| unknown_value("auth_method"))?,
+            kind: CredentialKind::parse(&row.text("credential_type")?).ok_or_else(|| unknown_value("kind"))?,
             variables: row.json("variables")?,
             destinations: row.optional_json("destinations")?,
             client: row.optional_id("oauth_client")?,
             name: row.text("name")?,
-            user: user(row)?,
+            user: read_user(row)?,
             metadata: row.json("metadata")?,
             allowed_workflows: row.optional_json("allowed_workflows")?,
-            account: account(row)?,
+            account: read_account(row)?,
             scopes_requested: row.json("scopes_requested")?,
             scopes_granted: row.json("scopes_granted")?,
             created_at: row.time("created_at")?,
@@ -91,22 +92,22 @@ impl FromRow for Connection {
             last_used_at: row.optional_time("last_used_at")?,
             generation: row.integer("generation")?,
             version: row.integer("version")?,
-            status: Status::parse(&row.text("status")?).ok_or_else(|| unknown("status"))?,
-            reason: row.optional_text("reconnect_reason")?.as_deref().and_then(Reason::parse),
+            status: ConnectionStatus::parse(&row.text("status")?).ok_or_else(|| unknown_value("status"))?,
+            reason: row.optional_text("reconnect_reason")?.as_deref().and_then(ReconnectReason::parse),
             sealed_credential: row.optional_text("sealed_credential")?,
             expires_at: row.optional_time("expires_at")?,
-            refreshable: row.flag("refreshable")?,
+            refreshable: row.boolean("refreshable")?,
             refreshed_at: row.optional_time("refreshed_at")?,
             refresh_expires_at: row.optional_time("refresh_expires_at")?,
             refresh_idle_until: row.optional_time("refresh_idle_until")?,
             grant_expires_at: row.optional_time("grant_expires_at")?,
-            intent: intent(row)?,
+            lease: read_lease(row)?,
             ambiguous_token_hash: row.optional_text("ambiguous_token_hash")?,
             ambiguous_since: row.optional_time("ambiguous_since")?,
             next_attempt_at: row.time("next_attempt_at")?,
             failures: row.integer("failures")?,
             last_error: row.optional_text("last_error")?,
-            refused: refused(row)?,
+            refusal: read_refused(row)?,
             checked_at: row.optional_time("checked_at")?,
             check_evidence: row.optional_text("check_evidence")?,
             next_check_at: row.optional_time("next_check_at")?,
@@ -116,28 +117,28 @@ impl FromRow for Connection {
     }
 }
 
-fn unknown(column: &str) -> DatabaseError {
+fn unknown_value(column: &str) -> DatabaseError {
     DatabaseError::Malformed(format!("column {column} holds an unknown value"))
 }
 
-pub(super) fn user(row: &Columns<'_>) -> Stored<Option<User>> {
+pub(super) fn read_user(row: &Columns<'_>) -> StoreResult<Option<User>> {
     let name = row.optional_text("user_name")?;
     Ok(row.optional_text("user_id")?.map(|id| User { id, name }))
 }
 
-fn refused(row: &Columns<'_>) -> Stored<Option<Refused>> {
+fn read_refused(row: &Columns<'_>) -> StoreResult<Option<RefreshRefusal>> {
     let code = row.optional_text("refresh_refused_code")?;
-    Ok(row.optional_time("refresh_refused_since")?.map(|since| Refused { code, since }))
+    Ok(row.optional_time("refresh_refused_since")?.map(|since| RefreshRefusal { code, since }))
 }
 
-fn account(row: &Columns<'_>) -> Stored<Option<Account>> {
+fn read_account(row: &Columns<'_>) -> StoreResult<Option<Account>> {
     let label = row.optional_text("account_label")?;
     Ok(row.optional_text("account_id")?.map(|id| Account { label: label.unwrap_or_else(|| id.clone()), id }))
 }
 
-fn intent(row: &Columns<'_>) -> Stored<Option<Intent>> {
+fn read_lease(row: &Columns<'_>) -> StoreResult<Option<RefreshLease>> {
     let Some(attempt) = row.optional_id("lease_attempt_id")? else { return Ok(None) };
-    Ok(Some(Intent {
+    Ok(Some(RefreshLease {
         attempt,
         until: row.time("lease_expires_at")?,
         token_hash: row.optional_text("lease_token_hash")?.unwrap_or_default(),
@@ -145,15 +146,15 @@ fn intent(row: &Columns<'_>) -> Stored<Option<Intent>> {
 }
 
 /// One connection of a workspace.
-pub async fn get(db: &impl Database, workspace: &WorkspaceId, id: &ConnectionId) -> Stored<Option<Connection>> {
-    first(db, sql!(GET, workspace, id)).await
+pub async fn get(db: &impl Database, workspace: &WorkspaceId, id: &ConnectionId) -> StoreResult<Option<Connection>> {
+    query_first(db, sql!(GET, workspace, id)).await
 }
 
 /// What a resolve reads.
 #[derive(Debug)]
-pub struct ForResolve {
+pub struct ResolveData {
     /// The key, if it exists.
-    pub key: Option<Key>,
+    pub key: Option<ApiKey>,
     /// The connection, if it is in the key's workspace.
     pub connection: Option<Connection>,
     /// The custom app's definition; none for the catalogue's.
@@ -163,13 +164,13 @@ pub struct ForResolve {
 }
 
 /// Everything a resolve needs, in one round trip of look-ups by primary key.
-pub async fn for_resolve(
+pub async fn load_for_resolve(
     db: &impl Database,
-    key: &KeyId,
+    key: &ApiKeyId,
     id: &ConnectionId,
     workflow: &str,
     step: &str,
-) -> Stored<ForResolve> {
+) -> StoreResult<ResolveData> {
     let answers = db
         .batch(vec![
             sql!(super::keys::SELECT, key),
@@ -181,7 +182,7 @@ pub async fn for_resolve(
     let [keys, connections, definitions, uses] = answers.as_slice() else {
         return Err(DatabaseError::Unavailable("a batch answered too little".into()));
     };
-    Ok(ForResolve {
+    Ok(ResolveData {
         key: read_first(keys)?,
         connection: read_first(connections)?,
         definition: definitions.rows.first().map(|row| Columns(row).text("definition")).transpose()?,
@@ -216,7 +217,7 @@ pub fn insert(new: &Connection) -> Statement {
         new.refreshable,
         new.refresh_expires_at,
         new.next_check_at,
-        &new.way,
+        &new.auth_method,
         json_text(&new.variables),
         new.refresh_idle_until,
         new.grant_expires_at,
@@ -248,7 +249,7 @@ pub fn reconnect(new: &Connection, old: &Connection, unused: bool) -> Statement 
         new.refreshable,
         new.refresh_expires_at,
         new.next_check_at,
-        &new.way,
+        &new.auth_method,
         json_text(&new.variables),
         new.refresh_idle_until,
         new.grant_expires_at,
@@ -261,13 +262,13 @@ pub fn reconnect(new: &Connection, old: &Connection, unused: bool) -> Statement 
 }
 
 /// Notes that a connection sees nothing, or (`None`) that it sees something.
-pub fn nothing_shared(of: &Connection, say: Option<&str>) -> Statement {
-    sql!(NOTHING_SHARED, &of.workspace, &of.id, of.generation, say)
+pub fn set_nothing_shared(of: &Connection, say: Option<&str>) -> Statement {
+    sql!(SET_NOTHING_SHARED, &of.workspace, &of.id, of.generation, say)
 }
 
 /// What a person or program edits. `None` leaves a thing as it is.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Patch {
+pub struct ConnectionPatch {
     /// A new name.
     pub name: Option<String>,
     /// A new map.
@@ -277,7 +278,7 @@ pub struct Patch {
 }
 
 /// Edits name, metadata and policy; never touches the credential group.
-pub fn patch(workspace: &WorkspaceId, id: &ConnectionId, patch: &Patch) -> Statement {
+pub fn patch(workspace: &WorkspaceId, id: &ConnectionId, patch: &ConnectionPatch) -> Statement {
     sql!(
         PATCH,
         workspace,
@@ -295,39 +296,49 @@ pub fn confirm(workspace: &WorkspaceId, id: &ConnectionId) -> Statement {
 }
 
 /// Names in use for an app that begin with a text.
-pub async fn names_like(db: &impl Database, workspace: &WorkspaceId, app: &AppId, begin: &str) -> Stored<Vec<String>> {
-    let rows = run(db, sql!(NAMES, workspace, app, begin)).await?;
+pub async fn list_names_with_prefix(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    app: &AppId,
+    begin: &str,
+) -> StoreResult<Vec<String>> {
+    let rows = run_statement(db, sql!(NAMES_WITH_PREFIX, workspace, app, begin)).await?;
     rows.rows.iter().map(|row| Columns(row).text("name")).collect()
 }
 
 /// The first connections of the same owner to the same account.
-pub async fn same_account(
+pub async fn list_same_account(
     db: &impl Database,
     workspace: &WorkspaceId,
     app: &AppId,
     account: &str,
     owner: Option<&User>,
-) -> Stored<Vec<Connection>> {
-    all(db, sql!(SAME_ACCOUNT, workspace, app, account, owner.map(|user| user.id.as_str()))).await
+) -> StoreResult<Vec<Connection>> {
+    query_all(db, sql!(SAME_ACCOUNT, workspace, app, account, owner.map(|user| user.id.as_str()))).await
 }
 
 /// Whether a live connection shares client and account, so that revoking a grant of theirs would kill
 /// it. Where an account is not known, here or there, it may be the same. So it may where the workspace has changed its definition
 /// of the app since the connection was made: another definition may call the same account otherwise, and whoever edits it may
 /// have it named as they like.
-pub async fn grant_is_live(
+pub async fn is_grant_in_use(
     db: &impl Database,
     workspace: &WorkspaceId,
     client: &ClientId,
     account: Option<&str>,
-) -> Stored<bool> {
-    let rows = run(db, sql!(GRANT_IS_LIVE, workspace, client, account)).await?;
+) -> StoreResult<bool> {
+    let rows = run_statement(db, sql!(IS_GRANT_IN_USE, workspace, client, account)).await?;
     rows.rows.first().map_or(Ok(false), |row| Columns(row).integer("n").map(|n| n > 0))
 }
 
 /// How often the connections of a client to one account were made and repaired: as many grants, as far as this workspace
 /// knows. The app keeps those of earlier consents.
-pub async fn grants(db: &impl Database, workspace: &WorkspaceId, client: &ClientId, account: &str) -> Stored<i64> {
-    let rows = run(db, sql!(GRANTS, workspace, client, account)).await?;
+pub async fn count_grants(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    client: &ClientId,
+    account: &str,
+) -> StoreResult<i64> {
+    let rows = run_statement(db, sql!(COUNT_GRANTS, workspace, client, account)).await?;
     rows.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))
 }

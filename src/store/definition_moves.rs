@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::apps::AppRow;
-use super::{Columns, FromRow, Stored, first, json_text, read_first, run};
+use super::{Columns, FromRow, StoreResult, json_text, query_first, read_first, run_statement};
 use crate::app::AppId;
 use crate::connection::{Connection, DefinitionChange};
 use crate::destinations::Destinations;
@@ -27,27 +27,27 @@ const RESTART: &str =
 const BEHIND: &str =
     "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2
     AND (app_revision, id) > (?4, ?5) AND app_revision < ?3 AND app_revision > 0 AND deleted_at IS NULL ORDER BY app_revision, id LIMIT ?6";
-const PENDING: &str = "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND app = ?2
+const COUNT_BEHIND: &str = "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND app = ?2
     AND (app_revision, id) > (?4, ?5) AND app_revision < ?3 AND app_revision > 0";
 /// Nothing of the credential changes. One that is being refreshed waits: its refresh ends as it began. An attempt that ran out is none.
 const MOVE: &str = "UPDATE connections SET app_revision = ?5, destinations = coalesce(destinations, ?6), definition_update_blocked = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND app_revision = ?7 AND (lease_attempt_id IS NULL OR lease_expires_at + 5 < ?8) AND deleted_at IS NULL
       AND EXISTS (SELECT 1 FROM apps a WHERE a.workspace_id = ?1 AND a.id = connections.app AND a.revision = ?5 AND a.is_current = 1)";
-const STAY: &str = "UPDATE connections SET definition_update_blocked = ?5
+const MARK_DEFINITION_CHANGED: &str = "UPDATE connections SET definition_update_blocked = ?5
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND app_revision = ?4 AND definition_update_blocked IS NOT ?5 AND deleted_at IS NULL";
 const ADVANCE: &str = "UPDATE apps SET rollout_cursor = ?4, rollout_due_at = ?5, rollout_passes_left = ?6
     WHERE workspace_id = ?1 AND id = ?2 AND revision = ?3 AND is_current = 1";
 /// An app that is gone changes nothing any more.
-const FORGET: &str = "UPDATE connections SET definition_update_blocked = NULL
+const CLEAR_DEFINITION_CHANGED: &str = "UPDATE connections SET definition_update_blocked = NULL
     WHERE workspace_id = ?1 AND app = ?2 AND app_revision > 0 AND definition_update_blocked IS NOT NULL";
 
 /// The last connection that was looked at: its revision and its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor(pub i64, pub String);
+pub struct MoveCursor(pub i64, pub String);
 
-impl Cursor {
+impl MoveCursor {
     /// Before the first one.
-    pub fn first() -> Self {
+    pub fn start() -> Self {
         Self(0, String::new())
     }
 }
@@ -60,13 +60,13 @@ pub struct DefinitionMove {
     /// The current revision.
     pub app: AppRow,
     /// How far it has come.
-    pub after: Cursor,
+    pub after: MoveCursor,
     /// How often all are looked at once more.
     pub passes: i64,
 }
 
 impl FromRow for DefinitionMove {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         Ok(Self {
             workspace: row.id("workspace_id")?,
             app: AppRow::from_row(row)?,
@@ -82,7 +82,7 @@ pub fn lease_due(now: Timestamp, lease_until: Timestamp) -> Statement {
 }
 
 /// What [`lease_due`] took. One that can't be read keeps nothing else undone.
-pub(crate) fn leased(rows: &Rows) -> Option<DefinitionMove> {
+pub(crate) fn read_leased(rows: &Rows) -> Option<DefinitionMove> {
     read_first(rows).ok().flatten()
 }
 
@@ -92,34 +92,39 @@ pub async fn restart(
     workspace: &WorkspaceId,
     id: &AppId,
     due: Timestamp,
-) -> Stored<Option<DefinitionMove>> {
-    first(db, sql!(RESTART, workspace, id, due)).await
+) -> StoreResult<Option<DefinitionMove>> {
+    query_first(db, sql!(RESTART, workspace, id, due)).await
 }
 
 /// A connection of an earlier revision, with its place in the order. None where its row can't be read.
-pub type Behind = (Cursor, Option<Connection>);
+pub type BehindConnection = (MoveCursor, Option<Connection>);
 
 /// The next connections of earlier revisions. A row that can't be read holds up no other.
-pub async fn behind(db: &impl Database, of: &DefinitionMove, limit: i64) -> Stored<Vec<Behind>> {
-    let Cursor(revision, id) = &of.after;
+pub async fn list_behind(db: &impl Database, of: &DefinitionMove, limit: i64) -> StoreResult<Vec<BehindConnection>> {
+    let MoveCursor(revision, id) = &of.after;
     let statement = sql!(BEHIND, &of.workspace, &of.app.id, of.app.revision, *revision, id.as_str(), limit);
     let read = |row: &Row| {
         let columns = Columns(row);
-        let cursor = Cursor(columns.integer("app_revision")?, columns.text("id")?);
+        let cursor = MoveCursor(columns.integer("app_revision")?, columns.text("id")?);
         Ok((cursor, Connection::from_row(&columns).ok()))
     };
-    run(db, statement).await?.rows.iter().map(read).collect()
+    run_statement(db, statement).await?.rows.iter().map(read).collect()
 }
 
 /// How many connections come behind a place, those that are being disconnected included.
-pub async fn pending(db: &impl Database, of: &DefinitionMove, after: &Cursor) -> Stored<i64> {
-    let statement = sql!(PENDING, &of.workspace, &of.app.id, of.app.revision, after.0, after.1.as_str());
-    let rows = run(db, statement).await?;
+pub async fn count_behind(db: &impl Database, of: &DefinitionMove, after: &MoveCursor) -> StoreResult<i64> {
+    let statement = sql!(COUNT_BEHIND, &of.workspace, &of.app.id, of.app.revision, after.0, after.1.as_str());
+    let rows = run_statement(db, statement).await?;
     rows.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))
 }
 
 /// The statement that moves a connection to the revision. It keeps where its credential may go.
-pub fn move_to(of: &DefinitionMove, connection: &Connection, keeps: &Destinations, now: Timestamp) -> Statement {
+pub fn move_connection(
+    of: &DefinitionMove,
+    connection: &Connection,
+    keeps: &Destinations,
+    now: Timestamp,
+) -> Statement {
     sql!(
         MOVE,
         &connection.workspace,
@@ -134,16 +139,23 @@ pub fn move_to(of: &DefinitionMove, connection: &Connection, keeps: &Destination
 }
 
 /// The statement that notes why a connection stays; it changes nothing where that is noted already.
-pub fn stay(connection: &Connection, why: &DefinitionChange) -> Statement {
-    sql!(STAY, &connection.workspace, &connection.id, connection.generation, connection.app_revision, json_text(why))
+pub fn mark_definition_changed(connection: &Connection, why: &DefinitionChange) -> Statement {
+    sql!(
+        MARK_DEFINITION_CHANGED,
+        &connection.workspace,
+        &connection.id,
+        connection.generation,
+        connection.app_revision,
+        json_text(why)
+    )
 }
 
 /// The statement that notes how far it has come, and when it goes on; `None` when all is done.
-pub fn advance(of: &DefinitionMove, after: &Cursor, due: Option<Timestamp>, passes: i64) -> Statement {
+pub fn advance(of: &DefinitionMove, after: &MoveCursor, due: Option<Timestamp>, passes: i64) -> Statement {
     sql!(ADVANCE, &of.workspace, &of.app.id, of.app.revision, json_text(after), due, passes)
 }
 
 /// The statement that forgets that connections of an app stay behind.
-pub fn forget(workspace: &WorkspaceId, id: &AppId) -> Statement {
-    sql!(FORGET, workspace, id)
+pub fn clear_definition_changed(workspace: &WorkspaceId, id: &AppId) -> Statement {
+    sql!(CLEAR_DEFINITION_CHANGED, workspace, id)
 }

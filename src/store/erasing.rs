@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use super::revocations::Revocation;
-use super::{Columns, FromRow, Stored, all, json_text, read_all, run};
-use crate::app::{AppId, WayId};
+use super::revocations::RevocationJob;
+use super::{Columns, FromRow, StoreResult, json_text, query_all, read_all, run_statement};
+use crate::app::{AppId, AuthMethodId};
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
@@ -25,12 +25,12 @@ const NEWEST: &str =
     "SELECT c.id, c.workspace_id, c.app, c.app_revision, c.auth_method, c.reconnect_reason, c.sealed_credential IS NOT NULL AS sealed,
       (SELECT w.deleted_at IS NOT NULL FROM workspaces w WHERE w.id = c.workspace_id) AS workspace_deleted
     FROM connections c WHERE c.deleted_at IS NOT NULL AND c.deleted_at <= ?1 ORDER BY c.deleted_at DESC LIMIT ?2";
-const TAKE_UP: &str = "UPDATE connections SET deleted_at = ?2
+const LEASE_CONNECTIONS: &str = "UPDATE connections SET deleted_at = ?2
     WHERE id IN (SELECT value FROM json_each(?1)) AND deleted_at IS NOT NULL AND deleted_at <= ?3 RETURNING *";
 const ERASE_USES: &str = "DELETE FROM uses WHERE (connection_id, workflow, step) IN
     (SELECT connection_id, workflow, step FROM uses WHERE connection_id IN (SELECT value FROM json_each(?1)) LIMIT ?2)";
 /// What is left of a connection when its grant was dealt with and not all of its uses are gone yet.
-const FORGET_CREDENTIALS: &str = "UPDATE connections SET sealed_credential = NULL
+const ERASE_CREDENTIALS: &str = "UPDATE connections SET sealed_credential = NULL
     WHERE id IN (SELECT value FROM json_each(?1)) AND deleted_at IS NOT NULL AND sealed_credential IS NOT NULL
     AND EXISTS (SELECT 1 FROM uses u WHERE u.connection_id = connections.id)";
 const ERASE: &str = "DELETE FROM connections WHERE id IN (SELECT value FROM json_each(?1)) AND deleted_at IS NOT NULL
@@ -42,7 +42,7 @@ const DEFINITIONS: &str = "SELECT a.workspace_id, a.id, a.revision, a.definition
     JOIN apps a ON a.workspace_id = json_extract(j.value, '$[0]') AND a.id = json_extract(j.value, '$[1]') AND a.revision = json_extract(j.value, '$[2]')";
 /// By number in the list: whether a live connection shares client and account, so that revoking the grant would end it.
 /// Where an account is not known, here or there, it may be the same.
-const SHARED: &str = "SELECT j.key AS n FROM json_each(?1) j
+const SHARED_GRANTS: &str = "SELECT j.key AS n FROM json_each(?1) j
     WHERE EXISTS (SELECT 1 FROM connections c WHERE c.oauth_client = json_extract(j.value, '$[1]') AND c.account_id = json_extract(j.value, '$[2]')
       AND c.workspace_id = json_extract(j.value, '$[0]') AND c.deleted_at IS NULL AND c.status <> 'needs_reconnect')
     OR EXISTS (SELECT 1 FROM connections c WHERE c.oauth_client = json_extract(j.value, '$[1]') AND c.account_id IS NULL
@@ -52,7 +52,7 @@ const SHARED: &str = "SELECT j.key AS n FROM json_each(?1) j
 
 const WITHOUT_TOMBSTONE: &str =
     "SELECT id FROM workspaces WHERE deleted_at IS NOT NULL AND tombstoned_at IS NULL ORDER BY deleted_at LIMIT ?1";
-const TOMBSTONED: &str =
+const MARK_TOMBSTONED: &str =
     "UPDATE workspaces SET tombstoned_at = ?2 WHERE id IN (SELECT value FROM json_each(?1)) AND deleted_at IS NOT NULL";
 const LEASE_WORKSPACES: &str = "UPDATE workspaces SET next_erasure_at = ?2 WHERE id IN
     (SELECT id FROM workspaces WHERE deleted_at IS NOT NULL AND next_erasure_at <= ?1 ORDER BY next_erasure_at LIMIT ?3) RETURNING id";
@@ -62,7 +62,7 @@ const PROGRESS: &str = "SELECT w.id, w.name, w.created_at, w.deleted_at, w.tombs
     FROM workspaces w WHERE w.deleted_at IS NOT NULL AND (?1 IS NULL OR w.id = ?1) ORDER BY w.deleted_at LIMIT ?2";
 
 /// The tables that are emptied first, in this order. A grant that waits in a flow is revoked before its row goes.
-const EMPTY: [&str; 6] = [
+const EMPTY_TABLES: [&str; 6] = [
     "DELETE FROM flows WHERE id IN (SELECT id FROM flows WHERE workspace_id = ?1 AND sealed_grant IS NULL LIMIT ?2)",
     "DELETE FROM connect_links WHERE id IN (SELECT id FROM connect_links WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM sessions WHERE token_hash IN (SELECT token_hash FROM sessions WHERE workspace_id = ?1 LIMIT ?2)",
@@ -71,12 +71,13 @@ const EMPTY: [&str; 6] = [
     "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE workspace_id = ?1 LIMIT ?2)",
 ];
 /// Made in a deleted workspace all the same: ended when nothing else is left of it.
-const END_STRAYS: &str = "UPDATE connections SET deleted_at = ?2, generation = generation + 1, next_check_at = NULL
+const END_LATE_CONNECTIONS: &str =
+    "UPDATE connections SET deleted_at = ?2, generation = generation + 1, next_check_at = NULL
     WHERE id IN (SELECT id FROM connections WHERE workspace_id = ?1 AND deleted_at IS NULL LIMIT ?3)
     AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = ?1 AND c.deleted_at IS NOT NULL)";
 /// What revocations still need, and at last the workspace: only when nothing else is left of it. Where the tombstone
 /// could not be written, the row stays until all copies have ended.
-const FINISH: [&str; 3] = [
+const ERASE_WORKSPACE: [&str; 3] = [
     "DELETE FROM oauth_clients WHERE id IN (SELECT id FROM oauth_clients WHERE workspace_id = ?1 LIMIT ?2)
       AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM flows a WHERE a.workspace_id = ?1)
@@ -100,7 +101,7 @@ const FINISH: [&str; 3] = [
 
 /// The tables whose rows belong to a workspace: all of them are emptied when it is deleted. A test holds this list
 /// against the schema.
-pub const OF_A_WORKSPACE: [&str; 12] = [
+pub const WORKSPACE_TABLES: [&str; 12] = [
     "api_keys",
     "apps",
     "connect_links",
@@ -116,13 +117,13 @@ pub const OF_A_WORKSPACE: [&str; 12] = [
 ];
 
 /// Rows that are written to erase a connection: its own, and at most six entries of indexes.
-pub const ROWS_OF_A_CONNECTION: i64 = 7;
+pub const WRITES_PER_CONNECTION: i64 = 7;
 /// The same for a row of the other tables.
-const ROWS_OF_ANOTHER: i64 = 3;
+const WRITES_PER_OTHER_ROW: i64 = 3;
 
 /// An ended connection, as far as it tells what has to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct DisconnectedConnection {
     /// Its id.
     pub id: ConnectionId,
     /// Its workspace.
@@ -132,65 +133,65 @@ pub struct Ended {
     /// The revision of the app's definition.
     pub app_revision: i64,
     /// Which of the app's ways to connect it was made by.
-    pub way: WayId,
+    pub auth_method: AuthMethodId,
     /// Whether the app had refused its credential for good.
-    pub is_dead: bool,
+    pub needs_reconnect: bool,
     /// Whether there is a credential.
-    pub is_sealed: bool,
+    pub has_credential: bool,
     /// Whether its workspace was deleted.
     pub workspace_deleted: bool,
 }
 
-impl FromRow for Ended {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+impl FromRow for DisconnectedConnection {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         let unknown = || DatabaseError::Malformed("an app's or way's id".into());
         Ok(Self {
             id: row.id("id")?,
             workspace: row.id("workspace_id")?,
             app: AppId::parse(&row.text("app")?).ok_or_else(unknown)?,
             app_revision: row.integer("app_revision")?,
-            way: WayId::parse(&row.text("auth_method")?).ok_or_else(unknown)?,
-            is_dead: row.optional_text("reconnect_reason")?.is_some(),
-            is_sealed: row.flag("sealed")?,
+            auth_method: AuthMethodId::parse(&row.text("auth_method")?).ok_or_else(unknown)?,
+            needs_reconnect: row.optional_text("reconnect_reason")?.is_some(),
+            has_credential: row.boolean("sealed")?,
             workspace_deleted: row.optional_integer("workspace_deleted")? == Some(1),
         })
     }
 }
 
 /// The statements that read ended connections which nobody has taken up since `before`.
-pub(super) fn queue(before: Timestamp, oldest: i64, newest: i64) -> [Statement; 2] {
+pub(super) fn queue_statements(before: Timestamp, oldest: i64, newest: i64) -> [Statement; 2] {
     [sql!(OLDEST, before, oldest), sql!(NEWEST, before, newest)]
 }
 
 /// Both ends of the queue, each connection once.
-pub(super) fn read_queue(oldest: &Rows, newest: &Rows) -> Vec<Ended> {
-    let mut queue: Vec<Ended> = readable(newest);
+pub(super) fn read_queue(oldest: &Rows, newest: &Rows) -> Vec<DisconnectedConnection> {
+    let mut queue: Vec<DisconnectedConnection> = read_valid_rows(newest);
     let known: Vec<_> = queue.iter().map(|one| one.id.clone()).collect();
-    queue.extend(readable::<Ended>(oldest).into_iter().filter(|one| !known.contains(&one.id)));
+    queue.extend(read_valid_rows::<DisconnectedConnection>(oldest).into_iter().filter(|one| !known.contains(&one.id)));
     queue
 }
 
 /// Takes ended connections and kept revocations up, so that no other run does within so many seconds; answers them with
 /// their credentials.
-pub async fn take_up(
+pub async fn lease_connections_and_revocations(
     db: &impl Database,
     (ended, kept): (&[&ConnectionId], &[&ConnectionId]),
     now: Timestamp,
     lease: i64,
-) -> Stored<(Vec<Connection>, Vec<Revocation>)> {
+) -> StoreResult<(Vec<Connection>, Vec<RevocationJob>)> {
     let statements = vec![
-        sql!(TAKE_UP, json_text(ended), now, now.plus(-lease)),
-        super::revocations::take_up(kept, now, now.plus(lease)),
+        sql!(LEASE_CONNECTIONS, json_text(ended), now, now.plus(-lease)),
+        super::revocations::lease(kept, now, now.plus(lease)),
     ];
     let answers = db.batch(statements).await?;
     let [ended, kept] = answers.as_slice() else {
         return Err(DatabaseError::Unavailable("a batch answered too little".into()));
     };
-    Ok((readable(ended), readable(kept)))
+    Ok((read_valid_rows(ended), read_valid_rows(kept)))
 }
 
 /// The rows that can be read: one that can't be does not keep the others undone.
-pub(super) fn readable<T: FromRow>(rows: &Rows) -> Vec<T> {
+pub(super) fn read_valid_rows<T: FromRow>(rows: &Rows) -> Vec<T> {
     rows.rows.iter().filter_map(|row| T::from_row(&Columns(row)).ok()).collect()
 }
 
@@ -198,7 +199,7 @@ pub(super) fn readable<T: FromRow>(rows: &Rows) -> Vec<T> {
 /// and stays for the next run.
 pub fn erase_connections(ids: &[&ConnectionId], most_uses: i64) -> Vec<Statement> {
     let ids = json_text(ids);
-    vec![sql!(ERASE_USES, ids.as_str(), most_uses), sql!(FORGET_CREDENTIALS, ids.as_str()), sql!(ERASE, ids)]
+    vec![sql!(ERASE_USES, ids.as_str(), most_uses), sql!(ERASE_CREDENTIALS, ids.as_str()), sql!(ERASE, ids)]
 }
 
 /// The statement that erases keys which were revoked before a time.
@@ -207,13 +208,13 @@ pub fn erase_revoked_keys(before: Timestamp, limit: i64) -> Statement {
 }
 
 /// The statement that reads deleted workspaces without a tombstone.
-pub(super) fn without_tombstone(limit: i64) -> Statement {
+pub(super) fn select_without_tombstone(limit: i64) -> Statement {
     sql!(WITHOUT_TOMBSTONE, limit)
 }
 
 /// The statement that notes that tombstones were written.
-pub fn tombstoned(ids: &[&WorkspaceId], now: Timestamp) -> Statement {
-    sql!(TOMBSTONED, json_text(ids), now)
+pub fn mark_tombstoned(ids: &[&WorkspaceId], now: Timestamp) -> Statement {
+    sql!(MARK_TOMBSTONED, json_text(ids), now)
 }
 
 /// The statement that takes deleted workspaces whose turn it is.
@@ -223,31 +224,34 @@ pub(super) fn lease_workspaces(now: Timestamp, lease_until: Timestamp, limit: i6
 
 /// Empties a deleted workspace by about so many written rows, and erases it when nothing is left; answers how many rows
 /// went.
-pub async fn empty_workspace(db: &impl Database, id: &WorkspaceId, budget: i64, now: Timestamp) -> Stored<u64> {
-    let limit = (budget / ROWS_OF_ANOTHER / 2).max(1);
-    let mut statements: Vec<_> = EMPTY.iter().map(|sql| sql!(*sql, id, limit)).collect();
-    statements.push(sql!(END_STRAYS, id, now, limit));
+pub async fn empty_workspace(db: &impl Database, id: &WorkspaceId, budget: i64, now: Timestamp) -> StoreResult<u64> {
+    let limit = (budget / WRITES_PER_OTHER_ROW / 2).max(1);
+    let mut statements: Vec<_> = EMPTY_TABLES.iter().map(|sql| sql!(*sql, id, limit)).collect();
+    statements.push(sql!(END_LATE_CONNECTIONS, id, now, limit));
     let strays = statements.len() - 1;
-    let [clients, apps, workspace] = FINISH;
+    let [clients, apps, workspace] = ERASE_WORKSPACE;
     statements.extend([sql!(clients, id, limit), sql!(apps, id, limit), sql!(workspace, id, now)]);
     let answers = db.batch(statements).await?;
     Ok(answers.iter().enumerate().filter(|(at, _)| *at != strays).map(|(_, rows)| rows.changes).sum())
 }
 
 /// A revision of a custom app: workspace, app, revision.
-pub type RevisionKey = (WorkspaceId, AppId, i64);
+pub type AppRevisionKey = (WorkspaceId, AppId, i64);
 
 /// Definitions of custom apps, by revision, in one round trip.
-pub async fn definitions(db: &impl Database, keys: &[RevisionKey]) -> Stored<BTreeMap<RevisionKey, String>> {
-    read_definitions(&run(db, definitions_of(keys)).await?)
+pub async fn load_definitions(
+    db: &impl Database,
+    keys: &[AppRevisionKey],
+) -> StoreResult<BTreeMap<AppRevisionKey, String>> {
+    read_definitions(&run_statement(db, definitions_statement(keys)).await?)
 }
 
-fn definitions_of(keys: &[RevisionKey]) -> Statement {
+fn definitions_statement(keys: &[AppRevisionKey]) -> Statement {
     let keys: Vec<_> = keys.iter().map(|(workspace, app, revision)| (workspace, app.as_str(), revision)).collect();
     sql!(DEFINITIONS, json_text(&keys))
 }
 
-fn read_definitions(rows: &Rows) -> Stored<BTreeMap<RevisionKey, String>> {
+fn read_definitions(rows: &Rows) -> StoreResult<BTreeMap<AppRevisionKey, String>> {
     let read = |row| {
         let row = Columns(row);
         let app = AppId::parse(&row.text("id")?).ok_or_else(|| DatabaseError::Malformed("an app's id".into()))?;
@@ -258,33 +262,38 @@ fn read_definitions(rows: &Rows) -> Stored<BTreeMap<RevisionKey, String>> {
 
 /// What revocations need to know, read for many at once.
 #[derive(Debug, Default)]
-pub struct Surroundings {
+pub struct RevocationData {
     /// Clients by id.
     pub clients: BTreeMap<ClientId, Client>,
     /// Definitions of custom apps.
-    pub definitions: BTreeMap<RevisionKey, String>,
+    pub definitions: BTreeMap<AppRevisionKey, String>,
     /// Whether a live connection shares the grant, by number in the list.
     pub shared: Vec<bool>,
 }
 
 /// Reads it in one round trip.
-pub async fn surroundings(db: &impl Database, jobs: &[Revocation]) -> Stored<Surroundings> {
+pub async fn load_revocation_data(db: &impl Database, jobs: &[RevocationJob]) -> StoreResult<RevocationData> {
     let clients: Vec<_> = jobs.iter().filter_map(|job| job.client.as_ref()).collect();
     let custom = jobs.iter().filter(|job| job.app_revision > 0);
-    let mut revisions: Vec<RevisionKey> =
+    let mut revisions: Vec<AppRevisionKey> =
         custom.map(|job| (job.workspace.clone(), job.app.clone(), job.app_revision)).collect();
     revisions.sort();
     revisions.dedup();
-    let grants: Vec<_> = jobs.iter().map(|job| (&job.workspace, job.client.as_ref(), job.account.as_deref())).collect();
+    let grants: Vec<_> =
+        jobs.iter().map(|job| (&job.workspace, job.client.as_ref(), job.account_id.as_deref())).collect();
     let answers = db
-        .batch(vec![sql!(CLIENTS, json_text(&clients)), definitions_of(&revisions), sql!(SHARED, json_text(&grants))])
+        .batch(vec![
+            sql!(CLIENTS, json_text(&clients)),
+            definitions_statement(&revisions),
+            sql!(SHARED_GRANTS, json_text(&grants)),
+        ])
         .await?;
     let [clients, definitions, shared] = answers.as_slice() else {
         return Err(DatabaseError::Unavailable("a batch answered too little".into()));
     };
-    let numbers = shared.rows.iter().map(|row| Columns(row).integer("n")).collect::<Stored<Vec<_>>>()?;
+    let numbers = shared.rows.iter().map(|row| Columns(row).integer("n")).collect::<StoreResult<Vec<_>>>()?;
     let is_shared = |at: usize| numbers.iter().any(|number| usize::try_from(*number) == Ok(at));
-    Ok(Surroundings {
+    Ok(RevocationData {
         clients: read_all::<Client>(clients)?.into_iter().map(|client| (client.id.clone(), client)).collect(),
         definitions: read_definitions(definitions)?,
         shared: (0..jobs.len()).map(is_shared).collect(),
@@ -293,7 +302,7 @@ pub async fn surroundings(db: &impl Database, jobs: &[Revocation]) -> Stored<Sur
 
 /// How far the erasing of a deleted workspace is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
+pub struct ErasureProgress {
     /// The workspace.
     pub workspace: WorkspaceId,
     /// Its name.
@@ -310,8 +319,8 @@ pub struct Progress {
     pub revocations_left: i64,
 }
 
-impl FromRow for Progress {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+impl FromRow for ErasureProgress {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         Ok(Self {
             workspace: row.id("id")?,
             name: row.text("name")?,
@@ -325,6 +334,10 @@ impl FromRow for Progress {
 }
 
 /// How far deleted workspaces are, those that were deleted first before the others.
-pub async fn progress(db: &impl Database, of: Option<&WorkspaceId>, limit: i64) -> Stored<Vec<Progress>> {
-    all(db, sql!(PROGRESS, of, limit)).await
+pub async fn list_progress(
+    db: &impl Database,
+    of: Option<&WorkspaceId>,
+    limit: i64,
+) -> StoreResult<Vec<ErasureProgress>> {
+    query_all(db, sql!(PROGRESS, of, limit)).await
 }

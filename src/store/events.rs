@@ -1,6 +1,6 @@
 //! Rows of `events`: the audit trail.
 
-use super::{Columns, FromRow, Page, Stored, all, page};
+use super::{Columns, FromRow, Page, StoreResult, cut_page, query_all};
 use crate::ids::{ConnectionId, EventId, WorkspaceId};
 use crate::ports::{Database, Statement};
 use crate::sql;
@@ -30,7 +30,7 @@ pub struct Event {
 }
 
 impl FromRow for Event {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         Ok(Self {
             id: row.id("id")?,
             at: row.time("occurred_at")?,
@@ -42,27 +42,27 @@ impl FromRow for Event {
 }
 
 /// Where a page of the trail begins: before the event of this time and number.
-pub type Before = (Timestamp, i64);
+pub type EventPosition = (Timestamp, i64);
 
 /// The beginning: before everything that is yet to come.
-pub fn newest() -> Before {
+pub fn start_position() -> EventPosition {
     (Timestamp::from_unix(i64::MAX), i64::MAX)
 }
 
 /// Reads the cursor of a page; `None` when it is none.
-pub fn cursor(text: &str) -> Option<Before> {
+pub fn parse_cursor(text: &str) -> Option<EventPosition> {
     let (at, seq) = text.split_once('.')?;
     Some((Timestamp::from_unix(at.parse().ok()?), seq.parse().ok()?))
 }
 
 /// A line with its number: a second has room for several.
-struct Numbered {
+struct NumberedEvent {
     seq: i64,
     event: Event,
 }
 
-impl FromRow for Numbered {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+impl FromRow for NumberedEvent {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         Ok(Self { seq: row.integer("seq")?, event: Event::from_row(row)? })
     }
 }
@@ -82,7 +82,7 @@ pub fn insert(workspace: &WorkspaceId, connection: &ConnectionId, event: &Event)
 }
 
 /// The line is written only if the statement before it in the batch changes something.
-pub fn if_changed(insert: Statement) -> Statement {
+pub fn insert_if_changed(insert: Statement) -> Statement {
     Statement { sql: INSERT_IF_CHANGED, ..insert }
 }
 
@@ -91,10 +91,10 @@ pub async fn list(
     db: &impl Database,
     workspace: &WorkspaceId,
     id: &ConnectionId,
-    before: Before,
+    before: EventPosition,
     limit: i64,
-) -> Stored<Page<Event>> {
-    let rows = all(db, sql!(LIST, workspace, id, before.0, before.1, limit + 1)).await?;
-    let rows = page(rows, limit, |one: &Numbered| format!("{}.{}", one.event.at.unix(), one.seq));
+) -> StoreResult<Page<Event>> {
+    let rows = query_all(db, sql!(LIST, workspace, id, before.0, before.1, limit + 1)).await?;
+    let rows = cut_page(rows, limit, |one: &NumberedEvent| format!("{}.{}", one.event.at.unix(), one.seq));
     Ok(Page { data: rows.data.into_iter().map(|one| one.event).collect(), next: rows.next })
 }

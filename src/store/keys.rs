@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Columns, FromRow, Page, Stored, all, first, json_text, page, run};
-use crate::caller::{Key, KeyId, Maker, PreviousSecret};
+use super::{Columns, FromRow, Page, StoreResult, cut_page, json_text, query_all, query_first, run_statement};
+use crate::caller::{ApiKey, ApiKeyId, CreatorKey, PreviousSecret};
 use crate::ids::WorkspaceId;
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
@@ -51,8 +51,8 @@ const END_LINKS: &str =
 const END_SIGN_IN_LINKS: &str = "DELETE FROM sign_in_links WHERE workspace_id = ?1 AND created_by_key = ?2";
 const END_SESSIONS: &str = "DELETE FROM sessions WHERE workspace_id = ?1 AND created_by_key = ?2";
 
-impl FromRow for Key {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+impl FromRow for ApiKey {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         let previous = row.optional_text("previous_secret_hash")?.zip(row.optional_time("previous_secret_expires_at")?);
         Ok(Self {
             id: row.id("id")?,
@@ -71,13 +71,13 @@ impl FromRow for Key {
 }
 
 /// The key that made a row, as links and sign-in links keep it.
-pub(super) fn maker(row: &Columns<'_>) -> Stored<Option<Maker>> {
+pub(super) fn read_creator_key(row: &Columns<'_>) -> StoreResult<Option<CreatorKey>> {
     let expires_at = row.optional_time("key_expires_at")?;
-    Ok(row.optional_id("created_by_key")?.map(|key| Maker { key, expires_at }))
+    Ok(row.optional_id("created_by_key")?.map(|key| CreatorKey { key, expires_at }))
 }
 
 /// The statement that inserts a key. It changes nothing when the key that makes it is revoked.
-pub fn insert(key: &Key) -> Statement {
+pub fn insert(key: &ApiKey) -> Statement {
     sql!(
         INSERT,
         &key.id,
@@ -94,18 +94,22 @@ pub fn insert(key: &Key) -> Statement {
 }
 
 /// Inserts a key; answers whether the key that makes it is still in force.
-pub async fn add(db: &impl Database, key: &Key) -> Stored<bool> {
-    Ok(run(db, insert(key)).await?.changes > 0)
+pub async fn add(db: &impl Database, key: &ApiKey) -> StoreResult<bool> {
+    Ok(run_statement(db, insert(key)).await?.changes > 0)
 }
 
 /// A key that was not revoked.
-pub async fn get(db: &impl Database, id: &KeyId) -> Stored<Option<Key>> {
-    first(db, sql!(SELECT, id)).await
+pub async fn get(db: &impl Database, id: &ApiKeyId) -> StoreResult<Option<ApiKey>> {
+    query_first(db, sql!(SELECT, id)).await
 }
 
 /// What keys of a workspace are called, by id; those that were revoked are not among them.
-pub async fn names(db: &impl Database, workspace: &WorkspaceId, ids: &[&str]) -> Stored<BTreeMap<String, String>> {
-    let rows = run(db, sql!(NAMES, workspace, json_text(ids))).await?;
+pub async fn list_names(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    ids: &[&str],
+) -> StoreResult<BTreeMap<String, String>> {
+    let rows = run_statement(db, sql!(NAMES, workspace, json_text(ids))).await?;
     rows.rows.iter().map(Columns).map(|row| Ok((row.text("id")?, row.text("name")?))).collect()
 }
 
@@ -113,18 +117,18 @@ pub async fn names(db: &impl Database, workspace: &WorkspaceId, ids: &[&str]) ->
 pub async fn list(
     db: &impl Database,
     workspace: &WorkspaceId,
-    made_by: Option<&KeyId>,
+    made_by: Option<&ApiKeyId>,
     after: &str,
     limit: i64,
-) -> Stored<Page<Key>> {
-    let rows = all(db, sql!(LIST, workspace, after, limit + 1, made_by)).await?;
-    Ok(page(rows, limit, |key: &Key| key.id.as_str().to_owned()))
+) -> StoreResult<Page<ApiKey>> {
+    let rows = query_all(db, sql!(LIST, workspace, after, limit + 1, made_by)).await?;
+    Ok(cut_page(rows, limit, |key: &ApiKey| key.id.as_str().to_owned()))
 }
 
 /// What ended with a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "EndedWithKey"))]
-pub struct Ended {
+pub struct EndedWithKey {
     /// Links that could still be used or confirmed.
     pub links: i64,
     /// Sign-in links that could still be used.
@@ -135,22 +139,22 @@ pub struct Ended {
 
 /// A key that was revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revoked {
+pub struct RevokedKey {
     /// What ended with it.
-    pub ended: Ended,
+    pub ended: EndedWithKey,
     /// Keys that it made and that are in force.
-    pub made_keys: Vec<KeyId>,
+    pub made_keys: Vec<ApiKeyId>,
 }
 
 /// Revokes a key and, with `end`, ends what it made, in one transaction. `note` goes with it: that its copy must go from
 /// the cache. None: there is no such key.
 pub async fn revoke(
     db: &impl Database,
-    (workspace, id): (&WorkspaceId, &KeyId),
+    (workspace, id): (&WorkspaceId, &ApiKeyId),
     end: bool,
     note: Option<Statement>,
     now: Timestamp,
-) -> Stored<Option<Revoked>> {
+) -> StoreResult<Option<RevokedKey>> {
     let noted = usize::from(note.is_some());
     let mut statements = vec![sql!(REVOKE, workspace, id, now)];
     statements.extend(note);
@@ -172,25 +176,25 @@ pub async fn revoke(
         Some(row) => Columns(row).integer("n"),
         None => Ok(0),
     };
-    Ok(Some(Revoked {
-        ended: Ended { links: count(0)?, sign_in_links: count(1)?, sessions: count(2)? },
-        made_keys: keys.rows.iter().map(|row| Columns(row).id("id")).collect::<Stored<_>>()?,
+    Ok(Some(RevokedKey {
+        ended: EndedWithKey { links: count(0)?, sign_in_links: count(1)?, sessions: count(2)? },
+        made_keys: keys.rows.iter().map(|row| Columns(row).id("id")).collect::<StoreResult<_>>()?,
     }))
 }
 
 /// The statement that erases a revoked key.
-pub fn erase(id: &KeyId) -> Statement {
+pub fn erase(id: &ApiKeyId) -> Statement {
     sql!(ERASE, id)
 }
 
 /// Gives a key another secret; the one before is accepted until `until`. Answers whether the key still was as it was read.
 pub async fn rotate(
     db: &impl Database,
-    key: &Key,
+    key: &ApiKey,
     (hash, until): (&str, Timestamp),
     note: Option<Statement>,
     now: Timestamp,
-) -> Stored<bool> {
+) -> StoreResult<bool> {
     let statement = sql!(ROTATE, &key.workspace, &key.id, key.hash.as_str(), hash, until, now);
     let answers = db.batch([statement].into_iter().chain(note).collect()).await?;
     Ok(answers.first().is_some_and(|rows| rows.changes > 0))

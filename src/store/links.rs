@@ -1,10 +1,13 @@
 //! Rows of `links`.
 
-use super::connections::user;
-use super::{Columns, FromRow, Page, Stored, all, cursor, first, json_text, keys, page, run};
-use crate::app::{AppId, WayId};
-use crate::caller::{KeyId, Maker};
-use crate::ids::{AuthorizationId, ConnectionId, LinkId, WorkspaceId};
+use super::connections::read_user;
+use super::{
+    Columns, FromRow, Page, StoreResult, cut_page, format_cursor, json_text, keys, query_all, query_first,
+    run_statement,
+};
+use crate::app::{AppId, AuthMethodId};
+use crate::caller::{ApiKeyId, CreatorKey};
+use crate::ids::{ConnectionId, FlowId, LinkId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
@@ -56,14 +59,14 @@ const END_FLOWS_BEFORE: &str = concat!(
     session_before!()
 );
 const END_SESSION_BEFORE: &str = concat!("DELETE FROM sessions WHERE token_hash IN ", session_before!());
-const TAKE: &str = concat!("UPDATE connect_links SET session_hash = ?3 WHERE ", can_be_begun!());
+const BIND_TO_SESSION: &str = concat!("UPDATE connect_links SET session_hash = ?3 WHERE ", can_be_begun!());
 /// Only the browser that began the link last uses it up.
-const END: &str = "UPDATE connect_links SET status = ?3, result_connection_id = ?4, flow_id = ?5, used_at = ?6
+const MARK_USED: &str = "UPDATE connect_links SET status = ?3, result_connection_id = ?4, flow_id = ?5, used_at = ?6
     WHERE workspace_id = ?1 AND id = ?2 AND status = 'open' AND coalesce(session_hash, ?7) = ?7";
-const CONFIRMED: &str =
+const MARK_CONFIRMED: &str =
     "UPDATE connect_links SET status = 'used' WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
 /// Used up, and nothing came of it.
-const FRUITLESS: &str = "UPDATE connect_links SET status = 'used', result_connection_id = NULL WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
+const MARK_USED_WITHOUT_RESULT: &str = "UPDATE connect_links SET status = 'used', result_connection_id = NULL WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
 
 /// An open link whose person is being asked is shown so, whatever its time; else one whose time is over as expired. An allow-list of connections lets those links pass that name a
 /// connection, and none beside the list.
@@ -206,7 +209,7 @@ pub struct Link {
     /// The app to connect.
     pub app: AppId,
     /// Which of its ways to connect; `None` lets the person choose.
-    pub way: Option<WayId>,
+    pub auth_method: Option<AuthMethodId>,
     /// The connection to repair, if it is for that.
     pub connection: Option<ConnectionId>,
     /// Scopes to ask for instead of the usual ones.
@@ -218,15 +221,15 @@ pub struct Link {
     /// What to do about a duplicate.
     pub on_duplicate: OnDuplicate,
     /// Whether the embedding product must confirm the person.
-    pub confirm: bool,
+    pub needs_confirmation: bool,
     /// Where it stands.
     pub status: LinkStatus,
     /// The session of the browser that used it.
     pub session_hash: Option<String>,
     /// What it made or repaired.
-    pub result: Option<ConnectionId>,
+    pub result_connection: Option<ConnectionId>,
     /// The flow whose grant waits for confirmation.
-    pub authorization: Option<AuthorizationId>,
+    pub authorization: Option<FlowId>,
     /// Until when its person may answer a question, if one was asked.
     pub choice_until: Option<Timestamp>,
     /// When it was made.
@@ -234,19 +237,19 @@ pub struct Link {
     /// When it ends.
     pub expires_at: Timestamp,
     /// The key that made it.
-    pub made_by: Option<Maker>,
+    pub made_by: Option<CreatorKey>,
 }
 
 impl Link {
     /// Whether its person is being asked a question now.
-    pub fn waits_for_choice(&self, now: Timestamp) -> bool {
+    pub fn is_waiting_for_choice(&self, now: Timestamp) -> bool {
         self.status == LinkStatus::Open && self.choice_until.is_some_and(|until| now < until)
     }
 
     /// Where it stands, as it is shown.
     pub fn state(&self, now: Timestamp) -> LinkState {
         match self.status {
-            _ if self.waits_for_choice(now) => LinkState::WaitingForChoice,
+            _ if self.is_waiting_for_choice(now) => LinkState::WaitingForChoice,
             LinkStatus::Open if now >= self.expires_at => LinkState::Expired,
             LinkStatus::Open => LinkState::Open,
             LinkStatus::AwaitingConfirmation => LinkState::AwaitingConfirmation,
@@ -257,33 +260,36 @@ impl Link {
 }
 
 impl FromRow for Link {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         let unknown = || DatabaseError::Malformed("a link's column holds an unknown value".into());
         Ok(Self {
             id: row.id("id")?,
             workspace: row.id("workspace_id")?,
             app: AppId::parse(&row.text("app")?).ok_or_else(unknown)?,
-            way: row.optional_text("auth_method")?.map(|way| WayId::parse(&way).ok_or_else(unknown)).transpose()?,
+            auth_method: row
+                .optional_text("auth_method")?
+                .map(|way| AuthMethodId::parse(&way).ok_or_else(unknown))
+                .transpose()?,
             connection: row.optional_id("connection_id")?,
             scopes: row.optional_json("scopes")?,
-            user: user(row)?,
+            user: read_user(row)?,
             return_to: row.optional_text("return_to")?,
             on_duplicate: OnDuplicate::parse(&row.text("on_duplicate")?).ok_or_else(unknown)?,
-            confirm: row.flag("requires_confirmation")?,
+            needs_confirmation: row.boolean("requires_confirmation")?,
             status: LinkStatus::parse(&row.text("status")?).ok_or_else(unknown)?,
             session_hash: row.optional_text("session_hash")?,
-            result: row.optional_id("result_connection_id")?,
+            result_connection: row.optional_id("result_connection_id")?,
             authorization: row.optional_id("flow_id")?,
             choice_until: row.optional_time("choice_until")?,
             created_at: row.time("created_at")?,
             expires_at: row.time("expires_at")?,
-            made_by: keys::maker(row)?,
+            made_by: keys::read_creator_key(row)?,
         })
     }
 }
 
 /// Stores a link; answers whether the key that makes it is still in force.
-pub async fn insert(db: &impl Database, link: &Link, token_hash: &str) -> Stored<bool> {
+pub async fn insert(db: &impl Database, link: &Link, token_hash: &str) -> StoreResult<bool> {
     let statement = sql!(
         INSERT,
         &link.id,
@@ -296,29 +302,29 @@ pub async fn insert(db: &impl Database, link: &Link, token_hash: &str) -> Stored
         link.user.as_ref().and_then(|user| user.name.as_deref()),
         link.return_to.as_deref(),
         link.on_duplicate.as_str(),
-        link.confirm,
+        link.needs_confirmation,
         link.created_at,
         link.expires_at,
-        link.way.as_ref(),
+        link.auth_method.as_ref(),
         link.made_by.as_ref().map(|maker| &maker.key),
         link.made_by.as_ref().and_then(|maker| maker.expires_at)
     );
-    Ok(run(db, statement).await?.changes > 0)
+    Ok(run_statement(db, statement).await?.changes > 0)
 }
 
 /// The link a token opens.
-pub async fn by_token(db: &impl Database, token_hash: &str) -> Stored<Option<Link>> {
-    first(db, sql!(BY_TOKEN, token_hash)).await
+pub async fn get_by_token(db: &impl Database, token_hash: &str) -> StoreResult<Option<Link>> {
+    query_first(db, sql!(BY_TOKEN, token_hash)).await
 }
 
 /// One link of a workspace.
-pub async fn get(db: &impl Database, workspace: &WorkspaceId, id: &LinkId) -> Stored<Option<Link>> {
-    first(db, sql!(GET, workspace, id)).await
+pub async fn get(db: &impl Database, workspace: &WorkspaceId, id: &LinkId) -> StoreResult<Option<Link>> {
+    query_first(db, sql!(GET, workspace, id)).await
 }
 
 /// What a list shows.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
+pub struct LinkFilter {
     /// Only links for this app.
     pub app: Option<AppId>,
     /// Only links that repair this connection, or made it.
@@ -326,7 +332,7 @@ pub struct Filter {
     /// Only those with this status, as [`Link::state`] says it.
     pub status: Option<LinkState>,
     /// Only those that this key made.
-    pub made_by: Option<KeyId>,
+    pub made_by: Option<ApiKeyId>,
     /// Only these apps (a key's allow-list).
     pub apps: Option<Vec<AppId>>,
     /// Only these connections (a key's allow-list).
@@ -338,7 +344,12 @@ pub struct Filter {
 }
 
 /// Links, newest first. A cursor is `seconds.id` of the last row.
-pub async fn list(db: &impl Database, workspace: &WorkspaceId, filter: &Filter, now: Timestamp) -> Stored<Page<Link>> {
+pub async fn list(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    filter: &LinkFilter,
+    now: Timestamp,
+) -> StoreResult<Page<Link>> {
     let (at, id) = filter.after.as_ref().map_or((i64::MAX, ""), |(at, id)| (at.unix(), id.as_str()));
     let statement = sql!(
         LIST,
@@ -354,13 +365,13 @@ pub async fn list(db: &impl Database, workspace: &WorkspaceId, filter: &Filter, 
         filter.connections.as_ref().map(json_text),
         filter.limit + 1
     );
-    let rows = all(db, statement).await?;
-    Ok(page(rows, filter.limit, |link: &Link| cursor(link.created_at, &link.id)))
+    let rows = query_all(db, statement).await?;
+    Ok(cut_page(rows, filter.limit, |link: &Link| format_cursor(link.created_at, &link.id)))
 }
 
 /// Ends a link that came to nothing yet, with its session and what waits in its flows, in one transaction. Answers whether
 /// there was such a link.
-pub async fn revoke(db: &impl Database, workspace: &WorkspaceId, id: &LinkId, now: Timestamp) -> Stored<bool> {
+pub async fn revoke(db: &impl Database, workspace: &WorkspaceId, id: &LinkId, now: Timestamp) -> StoreResult<bool> {
     let answers = db
         .batch(vec![
             sql!(END_FLOWS, workspace, id, now),
@@ -374,12 +385,18 @@ pub async fn revoke(db: &impl Database, workspace: &WorkspaceId, id: &LinkId, no
 
 /// Binds a link to the browser that begins it; answers whether it is that browser's. What another browser had begun ends
 /// in the same transaction, and its flows say `why`.
-pub async fn take(db: &impl Database, link: &Link, session_hash: &str, why: &str, now: Timestamp) -> Stored<bool> {
+pub async fn bind_to_session(
+    db: &impl Database,
+    link: &Link,
+    session_hash: &str,
+    why: &str,
+    now: Timestamp,
+) -> StoreResult<bool> {
     let answers = db
         .batch(vec![
             sql!(END_FLOWS_BEFORE, &link.workspace, &link.id, session_hash, now, why),
             sql!(END_SESSION_BEFORE, &link.workspace, &link.id, session_hash, now),
-            sql!(TAKE, &link.workspace, &link.id, session_hash, now),
+            sql!(BIND_TO_SESSION, &link.workspace, &link.id, session_hash, now),
         ])
         .await?;
     Ok(answers.last().is_some_and(|rows| rows.changes > 0))
@@ -387,22 +404,22 @@ pub async fn take(db: &impl Database, link: &Link, session_hash: &str, why: &str
 
 /// The statement that uses a link up for a flow of this session; changes nothing when it was used before, or when another
 /// browser has begun it since.
-pub fn end(
+pub fn mark_used(
     (workspace, id, session_hash): (&WorkspaceId, &LinkId, &str),
     status: LinkStatus,
     result: &ConnectionId,
-    authorization: Option<&AuthorizationId>,
+    authorization: Option<&FlowId>,
     now: Timestamp,
 ) -> Statement {
-    sql!(END, workspace, id, status.as_str(), result, authorization, now, session_hash)
+    sql!(MARK_USED, workspace, id, status.as_str(), result, authorization, now, session_hash)
 }
 
 /// The statement that notes the embedding product's confirmation.
-pub fn confirmed(workspace: &WorkspaceId, id: &LinkId) -> Statement {
-    sql!(CONFIRMED, workspace, id)
+pub fn mark_confirmed(workspace: &WorkspaceId, id: &LinkId) -> Statement {
+    sql!(MARK_CONFIRMED, workspace, id)
 }
 
 /// The statement that ends a link whose grant can't be confirmed any more.
-pub fn fruitless(workspace: &WorkspaceId, id: &LinkId) -> Statement {
-    sql!(FRUITLESS, workspace, id)
+pub fn mark_used_without_result(workspace: &WorkspaceId, id: &LinkId) -> Statement {
+    sql!(MARK_USED_WITHOUT_RESULT, workspace, id)
 }

@@ -1,10 +1,10 @@
 //! What the clock and the operator do across workspaces: purges, key checks, the state of things.
 
-use super::authorizations::Authorization;
+use super::authorizations::Flow;
 use super::cache_deletes::{self, CacheDelete};
 use super::definition_moves::{self, DefinitionMove};
-use super::erasing::{self, Ended};
-use super::{Columns, Stored, run};
+use super::erasing::{self, DisconnectedConnection};
+use super::{Columns, StoreResult, run_statement};
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, Rows, Statement};
 use crate::sql;
@@ -25,26 +25,26 @@ const PURGES: [&str; 9] = [
     "DELETE FROM cache_deletes WHERE id IN (SELECT id FROM cache_deletes WHERE created_at <= ?1 - 3720 LIMIT 500)",
 ];
 /// Sealed tokens of a dead connection are kept a week, so that "check now" may revive it.
-const FORGET_DEAD: &str = "UPDATE connections SET sealed_credential = NULL, version = version + 1 WHERE id IN
+const ERASE_REFUSED_CREDENTIALS: &str = "UPDATE connections SET sealed_credential = NULL, version = version + 1 WHERE id IN
     (SELECT id FROM connections WHERE reconnect_reason IS NOT NULL AND sealed_credential IS NOT NULL AND checked_at < ?1 - 604800 LIMIT 500)
     AND (lease_attempt_id IS NULL OR lease_expires_at + 5 < ?1)";
 /// Flows, and deleted workspaces, that a run takes up.
-const MOST_OF_A_KIND: i64 = 5;
+const MOST_PER_KIND: i64 = 5;
 /// Deleted workspaces that a run empties; the next run takes the next ones.
 const MOST_WORKSPACES: i64 = 2;
 /// Single disconnects that a run sees beside the oldest of the queue.
-const NEWEST_ENDED: i64 = 5;
+const NEWEST_DISCONNECTED: i64 = 5;
 /// A connection that no embedder has confirmed within a week is nobody's.
 const END_UNCONFIRMED: &str = "UPDATE connections SET deleted_at = ?1, generation = generation + 1, next_check_at = NULL WHERE id IN
     (SELECT id FROM connections WHERE deleted_at IS NULL AND status = 'awaiting_confirmation' AND created_at < ?1 - 604800 LIMIT 500)";
-const OVERDUE_FLOWS: &str =
+const EXPIRED_FLOWS: &str =
     "SELECT * FROM flows WHERE expires_at <= ?1 AND sealed_grant IS NOT NULL ORDER BY expires_at LIMIT ?2";
 const REVOKED_KEYS: &str = "SELECT id FROM api_keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 LIMIT 1";
 const KEY_CHECKS: &str = "SELECT key_id, sealed_constant FROM encryption_key_checks";
 const INSERT_KEY_CHECK: &str = "INSERT INTO encryption_key_checks (key_id, sealed_constant, created_at) VALUES (?1, ?2, ?3) ON CONFLICT (key_id) DO NOTHING";
-const RUN_BEGINS: &str = "INSERT INTO scheduled_runs (name, started_at) VALUES ('tick', ?1)
+const RECORD_RUN_START: &str = "INSERT INTO scheduled_runs (name, started_at) VALUES ('tick', ?1)
     ON CONFLICT (name) DO UPDATE SET started_at = ?1, finished_at = NULL";
-const RUN_ENDS: &str = "UPDATE scheduled_runs SET finished_at = ?1, summary = ?2 WHERE name = 'tick'";
+const RECORD_RUN_END: &str = "UPDATE scheduled_runs SET finished_at = ?1, summary = ?2 WHERE name = 'tick'";
 const CACHE_DELETES: &str = "SELECT count(*) AS n FROM cache_deletes";
 const LAST_RUN: &str = "SELECT started_at, finished_at, summary FROM scheduled_runs WHERE name = 'tick'";
 const DUE: &str = "SELECT count(*) AS n FROM connections WHERE next_check_at IS NOT NULL AND next_check_at <= ?1";
@@ -57,15 +57,15 @@ const SEALED_UNDER: &str = "SELECT substr(sealed, 5, instr(substr(sealed, 5), '.
 const MIGRATIONS: &str = "SELECT name FROM d1_migrations ORDER BY id";
 
 /// Deletes what has expired; answers how many rows.
-pub async fn purge(db: &impl Database, now: Timestamp) -> Stored<u64> {
+pub async fn purge(db: &impl Database, now: Timestamp) -> StoreResult<u64> {
     let mut statements: Vec<_> = PURGES.iter().map(|sql| sql!(*sql, now)).collect();
-    statements.push(sql!(FORGET_DEAD, now));
+    statements.push(sql!(ERASE_REFUSED_CREDENTIALS, now));
     Ok(db.batch(statements).await?.iter().map(|rows| rows.changes).sum())
 }
 
 /// Stored check values by key id.
-pub async fn key_checks(db: &impl Database) -> Stored<Vec<(String, String)>> {
-    read_key_checks(&run(db, sql!(KEY_CHECKS)).await?)
+pub async fn key_checks(db: &impl Database) -> StoreResult<Vec<(String, String)>> {
+    read_key_checks(&run_statement(db, sql!(KEY_CHECKS)).await?)
 }
 
 /// Stores check values of keys that have none, and answers all that are stored: one round trip, however
@@ -74,97 +74,98 @@ pub async fn add_key_checks(
     db: &impl Database,
     values: &[(&str, String)],
     now: Timestamp,
-) -> Stored<Vec<(String, String)>> {
+) -> StoreResult<Vec<(String, String)>> {
     let inserts = values.iter().map(|(key_id, sealed)| sql!(INSERT_KEY_CHECK, *key_id, sealed.as_str(), now));
     let answers = db.batch(inserts.chain([sql!(KEY_CHECKS)]).collect()).await?;
     answers.last().map_or(Ok(vec![]), read_key_checks)
 }
 
-fn read_key_checks(rows: &Rows) -> Stored<Vec<(String, String)>> {
+fn read_key_checks(rows: &Rows) -> StoreResult<Vec<(String, String)>> {
     rows.rows.iter().map(|row| Ok((Columns(row).text("key_id")?, Columns(row).text("sealed_constant")?))).collect()
 }
 
 /// Notes that the clock's run begins.
-pub async fn run_begins(db: &impl Database, now: Timestamp) -> Stored<()> {
-    run(db, sql!(RUN_BEGINS, now)).await.map(|_| ())
+pub async fn record_run_start(db: &impl Database, now: Timestamp) -> StoreResult<()> {
+    run_statement(db, sql!(RECORD_RUN_START, now)).await.map(|_| ())
 }
 
 /// Notes that it ended, and what it did.
-pub async fn run_ends(db: &impl Database, now: Timestamp, summary: &str) -> Stored<()> {
-    run(db, sql!(RUN_ENDS, now, summary)).await.map(|_| ())
+pub async fn record_run_end(db: &impl Database, now: Timestamp, summary: &str) -> StoreResult<()> {
+    run_statement(db, sql!(RECORD_RUN_END, now, summary)).await.map(|_| ())
 }
 
 /// What others left undone.
 #[derive(Debug, Default)]
-pub struct Leftovers {
+pub struct UnfinishedWork {
     /// Ended connections that nobody is at.
-    pub ended: Vec<Ended>,
+    pub disconnected: Vec<DisconnectedConnection>,
     /// Revocations to try again, by the connections that were.
     pub revocations: Vec<ConnectionId>,
     /// Entries that must go from the cache; leased.
     pub cache_deletes: Vec<CacheDelete>,
     /// Flows whose grant nobody chose or confirmed in time.
-    pub flows: Vec<Authorization>,
+    pub flows: Vec<Flow>,
     /// Deleted workspaces without a tombstone in the cache.
     pub without_tombstone: Vec<WorkspaceId>,
     /// Deleted workspaces whose turn it is; leased.
     pub workspaces: Vec<WorkspaceId>,
     /// Whether there are revoked keys that nobody is at.
-    pub revoked_keys: bool,
+    pub has_revoked_keys: bool,
     /// A changed definition on its way to the connections of earlier ones; leased.
     pub definition_move: Option<DefinitionMove>,
 }
 
 /// How much of each kind a run takes up, and until when what it leases is its own.
 #[derive(Debug, Clone, Copy)]
-pub struct Share {
+pub struct RunLimits {
     /// Ended connections.
-    pub ended: i64,
+    pub disconnected: i64,
     /// Revocations.
     pub revocations: i64,
     /// Entries of the cache.
     pub cache_deletes: i64,
     /// What somebody took up since then, ended connections and keys, is not seen.
-    pub ended_before: Timestamp,
+    pub leased_before: Timestamp,
     /// When the lease ends.
     pub lease_until: Timestamp,
 }
 
 /// Reads what was left undone, in one round trip. A row that can't be read does not keep the others undone.
-pub async fn leftovers(db: &impl Database, now: Timestamp, share: Share) -> Stored<Leftovers> {
-    let [oldest, newest] = erasing::queue(share.ended_before, share.ended, NEWEST_ENDED.min(share.ended));
+pub async fn load_unfinished_work(db: &impl Database, now: Timestamp, share: RunLimits) -> StoreResult<UnfinishedWork> {
+    let [oldest, newest] =
+        erasing::queue_statements(share.leased_before, share.disconnected, NEWEST_DISCONNECTED.min(share.disconnected));
     let answers = db
         .batch(vec![
             sql!(END_UNCONFIRMED, now),
             oldest,
             newest,
-            super::revocations::due(now, share.revocations),
+            super::revocations::select_due(now, share.revocations),
             cache_deletes::lease_due(now, share.lease_until, share.cache_deletes),
-            erasing::without_tombstone(MOST_OF_A_KIND),
+            erasing::select_without_tombstone(MOST_PER_KIND),
             erasing::lease_workspaces(now, share.lease_until, MOST_WORKSPACES),
-            sql!(OVERDUE_FLOWS, now, MOST_OF_A_KIND),
-            sql!(REVOKED_KEYS, share.ended_before),
+            sql!(EXPIRED_FLOWS, now, MOST_PER_KIND),
+            sql!(REVOKED_KEYS, share.leased_before),
             definition_moves::lease_due(now, share.lease_until),
         ])
         .await?;
     let [_, oldest, newest, revocations, cache_deletes, without_tombstone, workspaces, flows, keys, moves] =
         answers.as_slice()
     else {
-        return Ok(Leftovers::default());
+        return Ok(UnfinishedWork::default());
     };
-    Ok(Leftovers {
-        ended: erasing::read_queue(oldest, newest),
-        revocations: ids(revocations),
-        cache_deletes: erasing::readable(cache_deletes),
-        flows: erasing::readable(flows),
-        without_tombstone: ids(without_tombstone),
-        workspaces: ids(workspaces),
-        revoked_keys: !keys.rows.is_empty(),
-        definition_move: definition_moves::leased(moves),
+    Ok(UnfinishedWork {
+        disconnected: erasing::read_queue(oldest, newest),
+        revocations: read_ids(revocations),
+        cache_deletes: erasing::read_valid_rows(cache_deletes),
+        flows: erasing::read_valid_rows(flows),
+        without_tombstone: read_ids(without_tombstone),
+        workspaces: read_ids(workspaces),
+        has_revoked_keys: !keys.rows.is_empty(),
+        definition_move: definition_moves::read_leased(moves),
     })
 }
 
-fn ids<T: TryFrom<String>>(rows: &Rows) -> Vec<T> {
+fn read_ids<T: TryFrom<String>>(rows: &Rows) -> Vec<T> {
     rows.rows.iter().filter_map(|row| Columns(row).id("id").ok()).collect()
 }
 
@@ -176,11 +177,11 @@ pub fn erase_revoked_keys(before: Timestamp, limit: i64, now: Timestamp, has_cac
 
 /// What the operator sees.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct State {
+pub struct InstallationState {
     /// Rows sealed under each key id.
     pub sealed_under: Vec<(String, i64)>,
     /// Connections whose check is due.
-    pub due: i64,
+    pub due_checks: i64,
     /// The clock's last run: begin, end, summary (JSON).
     pub last_run: Option<(Timestamp, Option<Timestamp>, Option<String>)>,
     /// Entries of the cache that are still to be deleted.
@@ -190,16 +191,17 @@ pub struct State {
 }
 
 /// Reads the state of things.
-pub async fn state(db: &impl Database, now: Timestamp) -> Stored<State> {
+pub async fn load_state(db: &impl Database, now: Timestamp) -> StoreResult<InstallationState> {
     let answers = db.batch(vec![sql!(SEALED_UNDER), sql!(DUE, now), sql!(LAST_RUN), sql!(CACHE_DELETES)]).await?;
-    let mut state = State { migrations: migrations(db).await.unwrap_or_default(), ..State::default() };
+    let mut state =
+        InstallationState { migrations: migrations(db).await.unwrap_or_default(), ..InstallationState::default() };
     if let [sealed, due, last, deletes] = answers.as_slice() {
         state.sealed_under = sealed
             .rows
             .iter()
             .map(|row| Ok((Columns(row).text("key_id")?, Columns(row).integer("n")?)))
-            .collect::<Stored<_>>()?;
-        state.due = due.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))?;
+            .collect::<StoreResult<_>>()?;
+        state.due_checks = due.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))?;
         state.cache_deletes = deletes.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))?;
         state.last_run = match last.rows.first().map(Columns) {
             None => None,
@@ -212,6 +214,6 @@ pub async fn state(db: &impl Database, now: Timestamp) -> Stored<State> {
 }
 
 /// Apart: a database that was migrated by other means has no such table.
-async fn migrations(db: &impl Database) -> Stored<Vec<String>> {
-    run(db, sql!(MIGRATIONS)).await?.rows.iter().map(|row| Columns(row).text("name")).collect()
+async fn migrations(db: &impl Database) -> StoreResult<Vec<String>> {
+    run_statement(db, sql!(MIGRATIONS)).await?.rows.iter().map(|row| Columns(row).text("name")).collect()
 }

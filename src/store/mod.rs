@@ -31,23 +31,23 @@ use crate::sql;
 use crate::time::Timestamp;
 
 /// What a store function answers.
-pub type Stored<T> = Result<T, DatabaseError>;
+pub type StoreResult<T> = Result<T, DatabaseError>;
 
 /// A type that is read from one row.
 pub(crate) trait FromRow: Sized {
     /// Reads the columns.
-    fn from_row(row: &Columns<'_>) -> Stored<Self>;
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self>;
 }
 
 /// Typed access to a row's columns; what is missing or of another type is `Malformed`.
 pub(crate) struct Columns<'a>(pub(crate) &'a Row);
 
 impl Columns<'_> {
-    pub(crate) fn text(&self, name: &str) -> Stored<String> {
+    pub(crate) fn text(&self, name: &str) -> StoreResult<String> {
         self.optional_text(name)?.ok_or_else(|| malformed(name))
     }
 
-    pub(crate) fn optional_text(&self, name: &str) -> Stored<Option<String>> {
+    pub(crate) fn optional_text(&self, name: &str) -> StoreResult<Option<String>> {
         match self.0.get(name) {
             Some(serde_json::Value::String(text)) => Ok(Some(text.clone())),
             Some(serde_json::Value::Null) => Ok(None),
@@ -56,11 +56,11 @@ impl Columns<'_> {
         }
     }
 
-    pub(crate) fn integer(&self, name: &str) -> Stored<i64> {
+    pub(crate) fn integer(&self, name: &str) -> StoreResult<i64> {
         self.optional_integer(name)?.ok_or_else(|| malformed(name))
     }
 
-    pub(crate) fn optional_integer(&self, name: &str) -> Stored<Option<i64>> {
+    pub(crate) fn optional_integer(&self, name: &str) -> StoreResult<Option<i64>> {
         match self.0.get(name) {
             Some(serde_json::Value::Null) => Ok(None),
             Some(serde_json::Value::Number(number)) => number.as_i64().map(Some).ok_or_else(|| malformed(name)),
@@ -69,31 +69,31 @@ impl Columns<'_> {
         }
     }
 
-    pub(crate) fn flag(&self, name: &str) -> Stored<bool> {
+    pub(crate) fn boolean(&self, name: &str) -> StoreResult<bool> {
         self.integer(name).map(|number| number != 0)
     }
 
-    pub(crate) fn time(&self, name: &str) -> Stored<Timestamp> {
+    pub(crate) fn time(&self, name: &str) -> StoreResult<Timestamp> {
         self.integer(name).map(Timestamp::from_unix)
     }
 
-    pub(crate) fn optional_time(&self, name: &str) -> Stored<Option<Timestamp>> {
+    pub(crate) fn optional_time(&self, name: &str) -> StoreResult<Option<Timestamp>> {
         Ok(self.optional_integer(name)?.map(Timestamp::from_unix))
     }
 
-    pub(crate) fn json<T: DeserializeOwned>(&self, name: &str) -> Stored<T> {
+    pub(crate) fn json<T: DeserializeOwned>(&self, name: &str) -> StoreResult<T> {
         self.optional_json(name)?.ok_or_else(|| malformed(name))
     }
 
-    pub(crate) fn optional_json<T: DeserializeOwned>(&self, name: &str) -> Stored<Option<T>> {
+    pub(crate) fn optional_json<T: DeserializeOwned>(&self, name: &str) -> StoreResult<Option<T>> {
         self.optional_text(name)?.map(|text| serde_json::from_str(&text).map_err(|_| malformed(name))).transpose()
     }
 
-    pub(crate) fn id<T: TryFrom<String>>(&self, name: &str) -> Stored<T> {
+    pub(crate) fn id<T: TryFrom<String>>(&self, name: &str) -> StoreResult<T> {
         T::try_from(self.text(name)?).map_err(|_| malformed(name))
     }
 
-    pub(crate) fn optional_id<T: TryFrom<String>>(&self, name: &str) -> Stored<Option<T>> {
+    pub(crate) fn optional_id<T: TryFrom<String>>(&self, name: &str) -> StoreResult<Option<T>> {
         self.optional_text(name)?.map(|text| T::try_from(text).map_err(|_| malformed(name))).transpose()
     }
 }
@@ -113,7 +113,7 @@ pub(crate) fn json_text<T: serde::Serialize + ?Sized>(value: &T) -> String {
 }
 
 /// Runs one statement.
-pub(crate) async fn run<D: Database>(db: &D, statement: Statement) -> Stored<Rows> {
+pub(crate) async fn run_statement<D: Database>(db: &D, statement: Statement) -> StoreResult<Rows> {
     let answers = db.batch(vec![statement]).await?;
     answers.into_iter().next().ok_or_else(|| DatabaseError::Unavailable("a batch answered nothing".into()))
 }
@@ -123,7 +123,7 @@ const MUST_HAVE_CHANGED: &str = "INSERT INTO scheduled_runs (name) SELECT NULL W
 
 /// Applies all or nothing: each of `must` has to change a row, because it holds what the rest builds
 /// on. Answers whether all was applied; a rule of the schema that says no counts as nothing applied, too.
-pub async fn all_or_nothing<D: Database>(db: &D, must: Vec<Statement>, then: Vec<Statement>) -> Stored<bool> {
+pub async fn all_or_nothing<D: Database>(db: &D, must: Vec<Statement>, then: Vec<Statement>) -> StoreResult<bool> {
     let guarded = must.into_iter().flat_map(|one| [one, sql!(MUST_HAVE_CHANGED)]);
     match db.batch(guarded.chain(then).collect()).await {
         Ok(_) => Ok(true),
@@ -133,20 +133,20 @@ pub async fn all_or_nothing<D: Database>(db: &D, must: Vec<Statement>, then: Vec
 }
 
 /// Runs one statement and reads its first row.
-pub(crate) async fn first<D: Database, T: FromRow>(db: &D, statement: Statement) -> Stored<Option<T>> {
-    read_first(&run(db, statement).await?)
+pub(crate) async fn query_first<D: Database, T: FromRow>(db: &D, statement: Statement) -> StoreResult<Option<T>> {
+    read_first(&run_statement(db, statement).await?)
 }
 
 /// Runs one statement and reads all its rows.
-pub(crate) async fn all<D: Database, T: FromRow>(db: &D, statement: Statement) -> Stored<Vec<T>> {
-    read_all(&run(db, statement).await?)
+pub(crate) async fn query_all<D: Database, T: FromRow>(db: &D, statement: Statement) -> StoreResult<Vec<T>> {
+    read_all(&run_statement(db, statement).await?)
 }
 
-pub(crate) fn read_first<T: FromRow>(rows: &Rows) -> Stored<Option<T>> {
+pub(crate) fn read_first<T: FromRow>(rows: &Rows) -> StoreResult<Option<T>> {
     rows.rows.first().map(|row| T::from_row(&Columns(row))).transpose()
 }
 
-pub(crate) fn read_all<T: FromRow>(rows: &Rows) -> Stored<Vec<T>> {
+pub(crate) fn read_all<T: FromRow>(rows: &Rows) -> StoreResult<Vec<T>> {
     rows.rows.iter().map(|row| T::from_row(&Columns(row))).collect()
 }
 
@@ -160,12 +160,12 @@ pub struct Page<T> {
 }
 
 /// What a page that begins after this row is asked for with: `seconds.id`.
-fn cursor(at: Timestamp, id: impl std::fmt::Display) -> String {
+fn format_cursor(at: Timestamp, id: impl std::fmt::Display) -> String {
     format!("{}.{id}", at.unix())
 }
 
 /// Cuts `limit + 1` rows to a page.
-pub(crate) fn page<T>(mut rows: Vec<T>, limit: i64, key: impl Fn(&T) -> String) -> Page<T> {
+pub(crate) fn cut_page<T>(mut rows: Vec<T>, limit: i64, key: impl Fn(&T) -> String) -> Page<T> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = rows.len() > limit;
     rows.truncate(limit);

@@ -3,7 +3,7 @@
 //! Owns the guards: statements that fail, and the whole batch with them, where there are as many rows as may be. A guard
 //! stands in the batch of the insert, so that inserts at the same moment can't pass it together.
 
-use super::{Columns, Stored, run};
+use super::{Columns, StoreResult, run_statement};
 use crate::app::AppId;
 use crate::ids::WorkspaceId;
 use crate::ports::{Database, DatabaseError, Rows, Statement};
@@ -55,7 +55,7 @@ pub enum Quota<'a> {
 
 impl Quota<'_> {
     /// How many there may be.
-    pub fn most(self) -> i64 {
+    pub fn limit(self) -> i64 {
         match self {
             Self::Keys | Self::SignInLinks(..) => 1_000,
             Self::OpenLinks(_) => 10_000,
@@ -65,42 +65,42 @@ impl Quota<'_> {
     }
 
     /// The statement that fails where there are as many as may be.
-    fn guard(self, workspace: &WorkspaceId) -> Statement {
+    fn guard_statement(self, workspace: &WorkspaceId) -> Statement {
         match self {
-            Self::Keys => sql!(GUARD_KEYS, workspace, self.most()),
-            Self::OpenLinks(now) => sql!(GUARD_LINKS, workspace, self.most(), now),
-            Self::SignInLinks(user, now) => sql!(GUARD_SIGN_IN, workspace, self.most(), now, user),
-            Self::Apps => sql!(GUARD_APPS, workspace, self.most()),
-            Self::Revisions(app) => sql!(GUARD_REVISIONS, workspace, self.most(), app),
+            Self::Keys => sql!(GUARD_KEYS, workspace, self.limit()),
+            Self::OpenLinks(now) => sql!(GUARD_LINKS, workspace, self.limit(), now),
+            Self::SignInLinks(user, now) => sql!(GUARD_SIGN_IN, workspace, self.limit(), now, user),
+            Self::Apps => sql!(GUARD_APPS, workspace, self.limit()),
+            Self::Revisions(app) => sql!(GUARD_REVISIONS, workspace, self.limit(), app),
         }
     }
 
-    fn count(self, workspace: &WorkspaceId) -> Statement {
+    fn count_statement(self, workspace: &WorkspaceId) -> Statement {
         match self {
-            Self::Keys => sql!(COUNT_KEYS, workspace, self.most()),
-            Self::OpenLinks(now) => sql!(COUNT_LINKS, workspace, self.most(), now),
-            Self::SignInLinks(user, now) => sql!(COUNT_SIGN_IN, workspace, self.most(), now, user),
-            Self::Apps => sql!(COUNT_APPS, workspace, self.most()),
-            Self::Revisions(app) => sql!(COUNT_REVISIONS, workspace, self.most(), app),
+            Self::Keys => sql!(COUNT_KEYS, workspace, self.limit()),
+            Self::OpenLinks(now) => sql!(COUNT_LINKS, workspace, self.limit(), now),
+            Self::SignInLinks(user, now) => sql!(COUNT_SIGN_IN, workspace, self.limit(), now, user),
+            Self::Apps => sql!(COUNT_APPS, workspace, self.limit()),
+            Self::Revisions(app) => sql!(COUNT_REVISIONS, workspace, self.limit(), app),
         }
     }
 }
 
 /// A database whose batches are applied only where quotas allow one more; else they fail as by a rule of the schema.
 #[derive(Debug)]
-pub struct Guarded<'a, D> {
+pub struct GuardedDatabase<'a, D> {
     db: &'a D,
     guards: Vec<Statement>,
 }
 
-impl<'a, D: Database> Guarded<'a, D> {
+impl<'a, D: Database> GuardedDatabase<'a, D> {
     /// Guards a database by quotas of a workspace.
     pub fn new(db: &'a D, workspace: &WorkspaceId, quotas: &[Quota<'_>]) -> Self {
-        Self { db, guards: quotas.iter().map(|quota| quota.guard(workspace)).collect() }
+        Self { db, guards: quotas.iter().map(|quota| quota.guard_statement(workspace)).collect() }
     }
 }
 
-impl<D: Database> Database for Guarded<'_, D> {
+impl<D: Database> Database for GuardedDatabase<'_, D> {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, DatabaseError> {
         let answers = self.db.batch(self.guards.iter().cloned().chain(statements).collect()).await?;
         Ok(answers.into_iter().skip(self.guards.len()).collect())
@@ -108,15 +108,15 @@ impl<D: Database> Database for Guarded<'_, D> {
 }
 
 /// Whether there are as many as may be.
-pub async fn is_reached(db: &impl Database, workspace: &WorkspaceId, quota: Quota<'_>) -> Stored<bool> {
-    Ok(number(db, quota.count(workspace)).await? >= quota.most())
+pub async fn is_reached(db: &impl Database, workspace: &WorkspaceId, quota: Quota<'_>) -> StoreResult<bool> {
+    Ok(run_count(db, quota.count_statement(workspace)).await? >= quota.limit())
 }
 
 /// How many connections a workspace has, counted up to a limit.
-pub async fn connections(db: &impl Database, workspace: &WorkspaceId, most: i64) -> Stored<i64> {
-    number(db, sql!(COUNT_CONNECTIONS, workspace, most)).await
+pub async fn count_connections(db: &impl Database, workspace: &WorkspaceId, most: i64) -> StoreResult<i64> {
+    run_count(db, sql!(COUNT_CONNECTIONS, workspace, most)).await
 }
 
-async fn number(db: &impl Database, count: Statement) -> Stored<i64> {
-    run(db, count).await?.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))
+async fn run_count(db: &impl Database, count: Statement) -> StoreResult<i64> {
+    run_statement(db, count).await?.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))
 }

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Columns, Stored, json_text, read_first, run};
+use super::{Columns, StoreResult, json_text, read_first, run_statement};
 use crate::client::Client;
-use crate::connection::{Connection, Reason};
+use crate::connection::{Connection, ReconnectReason};
 use crate::destinations::Destinations;
 use crate::ids::{AttemptId, ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
@@ -24,7 +24,7 @@ const DEFINITION: &str = "SELECT a.definition FROM connections c
 /// One claimant wins. An intent that ran out may be taken over; a live one never. What it was about to
 /// redeem may have been redeemed: that is remembered. An attempt that failed since the row was read has set
 /// another `next_attempt_at` or status: what was planned before that is planned anew.
-const CLAIM: &str = "UPDATE connections SET ambiguous_token_hash = coalesce(lease_token_hash, ambiguous_token_hash),
+const TAKE_LEASE: &str = "UPDATE connections SET ambiguous_token_hash = coalesce(lease_token_hash, ambiguous_token_hash),
       ambiguous_since = CASE WHEN lease_token_hash IS NULL THEN ambiguous_since
         WHEN lease_token_hash = ambiguous_token_hash AND ambiguous_since IS NOT NULL THEN ambiguous_since ELSE lease_expires_at - ?11 END,
       lease_attempt_id = ?5, lease_expires_at = ?6, lease_token_hash = ?7
@@ -33,7 +33,7 @@ const CLAIM: &str = "UPDATE connections SET ambiguous_token_hash = coalesce(leas
 /// The new tokens. `attempt_id = mine` holds while nobody took the intent over; `version = redeemed`
 /// holds while nobody stored anything newer, even if an intent was taken over meanwhile: that one stays, because
 /// whoever took it over is still at it, and has the newer answer if there is one.
-const PERSIST: &str = "UPDATE connections SET sealed_credential = ?6, version = version + 1, last_attempt_id = ?5,
+const PERSIST_RENEWAL: &str = "UPDATE connections SET sealed_credential = ?6, version = version + 1, last_attempt_id = ?5,
       lease_expires_at = CASE WHEN lease_attempt_id = ?5 THEN NULL ELSE lease_expires_at END,
       lease_token_hash = CASE WHEN lease_attempt_id = ?5 THEN NULL ELSE lease_token_hash END,
       lease_attempt_id = nullif(lease_attempt_id, ?5), ambiguous_token_hash = NULL, ambiguous_since = NULL,
@@ -43,10 +43,10 @@ const PERSIST: &str = "UPDATE connections SET sealed_credential = ?6, version = 
       variables = coalesce(?19, variables), destinations = coalesce(destinations, ?20),
       refresh_refused_since = CASE WHEN ?11 = 0 THEN NULL ELSE refresh_refused_since END, refresh_refused_code = CASE WHEN ?11 = 0 THEN NULL ELSE refresh_refused_code END
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL AND (lease_attempt_id = ?5 OR version = ?4)";
-const APPLIED: &str = "SELECT last_attempt_id, generation, version FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+const WRITE_STATUS: &str = "SELECT last_attempt_id, generation, version FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 /// A failure writes only against its own attempt and the version it used, and gives the intent back only when `?6`
 /// says so.
-const FAIL: &str = "UPDATE connections SET failures = failures + 1, next_attempt_at = ?5, last_error = ?7, checked_at = ?8, check_evidence = ?9,
+const RECORD_FAILURE: &str = "UPDATE connections SET failures = failures + 1, next_attempt_at = ?5, last_error = ?7, checked_at = ?8, check_evidence = ?9,
       next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE ?10 END, ambiguous_token_hash = coalesce(?11, ambiguous_token_hash),
       ambiguous_since = CASE WHEN ?11 IS NULL THEN ambiguous_since
         WHEN ambiguous_token_hash = ?11 AND ambiguous_since IS NOT NULL THEN ambiguous_since ELSE ?13 END,
@@ -57,19 +57,20 @@ const FAIL: &str = "UPDATE connections SET failures = failures + 1, next_attempt
       refresh_refused_code = CASE ?14 WHEN 'set' THEN ?15 WHEN 'clear' THEN NULL ELSE refresh_refused_code END
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND lease_attempt_id = ?4 AND version = ?12 AND deleted_at IS NULL";
 /// Dead only when the very version that was refused is still the stored one. What nobody confirmed stays so.
-const DEAD_AFTER_ATTEMPT: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reconnect_reason = ?6, lease_attempt_id = NULL, lease_expires_at = NULL,
+const NEEDS_RECONNECT_AFTER_ATTEMPT: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reconnect_reason = ?6, lease_attempt_id = NULL, lease_expires_at = NULL,
       lease_token_hash = NULL, failures = failures + 1, last_error = ?7, checked_at = ?8, check_evidence = ?9, next_check_at = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND lease_attempt_id = ?5 AND deleted_at IS NULL";
 /// An attempt that means nothing any more: newer tokens are stored, or (`?5`) nothing was sent.
-const RELEASE: &str = "UPDATE connections SET lease_attempt_id = NULL, lease_expires_at = NULL, lease_token_hash = NULL
+const RELEASE_LEASE: &str =
+    "UPDATE connections SET lease_attempt_id = NULL, lease_expires_at = NULL, lease_token_hash = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND lease_attempt_id = ?3 AND (?5 OR version <> ?4)";
 /// The same for what can't be refreshed: only while no attempt is in flight. One that ran out and left its intent behind
 /// is not in flight.
-const DEAD_AFTER_PROBE: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reconnect_reason = ?5, failures = failures + 1, last_error = ?6,
+const NEEDS_RECONNECT_AFTER_PROBE: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reconnect_reason = ?5, failures = failures + 1, last_error = ?6,
       checked_at = ?7, check_evidence = ?8, next_check_at = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND (lease_attempt_id IS NULL OR lease_expires_at + 5 < ?7) AND deleted_at IS NULL";
 /// A credential that works is not dead, whatever was believed.
-const PROBED: &str = "UPDATE connections SET checked_at = ?4, check_evidence = ?5,
+const RECORD_PROBE: &str = "UPDATE connections SET checked_at = ?4, check_evidence = ?5,
       next_check_at = CASE WHEN ?9 OR status <> 'needs_reconnect' THEN ?6 ELSE NULL END,
       status = CASE WHEN ?9 AND status = 'needs_reconnect' THEN 'connected' ELSE status END,
       reconnect_reason = CASE WHEN ?9 THEN NULL ELSE reconnect_reason END, failures = ?7, last_error = ?8
@@ -89,7 +90,7 @@ const LEASE_DUE: &str = "UPDATE connections SET next_check_at = ?2 WHERE id IN
 
 /// A connection with all that an errand at the app needs.
 #[derive(Debug)]
-pub struct Case {
+pub struct LoadedConnection {
     /// The connection.
     pub connection: Connection,
     /// Its client, if it has one.
@@ -99,7 +100,7 @@ pub struct Case {
 }
 
 /// Reads a case in one round trip.
-pub async fn case(db: &impl Database, id: &ConnectionId) -> Stored<Option<Case>> {
+pub async fn load(db: &impl Database, id: &ConnectionId) -> StoreResult<Option<LoadedConnection>> {
     let answers = db.batch(vec![sql!(CONNECTION, id), sql!(CLIENT, id), sql!(DEFINITION, id)]).await?;
     let [connections, clients, definitions] = answers.as_slice() else {
         return Err(DatabaseError::Unavailable("a batch answered too little".into()));
@@ -110,12 +111,12 @@ pub async fn case(db: &impl Database, id: &ConnectionId) -> Stored<Option<Case>>
         return Err(DatabaseError::Malformed("a connection without its client".into()));
     }
     let definition = definitions.rows.first().map(|row| Columns(row).text("definition")).transpose()?;
-    Ok(Some(Case { connection, client, definition }))
+    Ok(Some(LoadedConnection { connection, client, definition }))
 }
 
 /// One attempt to redeem one refresh token: what its writes compare against.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
+pub struct AttemptRef {
     /// Its id.
     pub id: AttemptId,
     /// Workspace of the connection.
@@ -131,15 +132,15 @@ pub struct Attempt {
 }
 
 /// Promises an attempt of so many seconds for a connection as it was read; answers whether it may go on.
-pub async fn claim(
+pub async fn take_lease(
     db: &impl Database,
-    (attempt, read): (&Attempt, &Connection),
+    (attempt, read): (&AttemptRef, &Connection),
     token_hash: &str,
     seconds: i64,
     now: Timestamp,
-) -> Stored<bool> {
+) -> StoreResult<bool> {
     let statement = sql!(
-        CLAIM,
+        TAKE_LEASE,
         &attempt.workspace,
         &attempt.connection,
         attempt.generation,
@@ -152,14 +153,14 @@ pub async fn claim(
         read.status.as_str(),
         seconds
     );
-    Ok(run(db, statement).await?.changes > 0)
+    Ok(run_statement(db, statement).await?.changes > 0)
 }
 
 /// What a refresh brought, ready to be stored now or later. Everything secret in it is sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Renewal {
     /// Whose it is.
-    pub attempt: Attempt,
+    pub attempt: AttemptRef,
     /// The sealed credential.
     pub sealed: String,
     /// End of the access token, Unix seconds.
@@ -202,10 +203,10 @@ fn yes() -> bool {
 }
 
 /// The statement that stores a renewal.
-pub fn persist(renewal: &Renewal) -> Statement {
+pub fn persist_renewal(renewal: &Renewal) -> Statement {
     let attempt = &renewal.attempt;
     sql!(
-        PERSIST,
+        PERSIST_RENEWAL,
         &attempt.workspace,
         &attempt.connection,
         attempt.generation,
@@ -231,38 +232,38 @@ pub fn persist(renewal: &Renewal) -> Statement {
 
 /// What the record says after a write of an attempt whose fate is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum WriteStatus {
     /// This attempt's write was the last to be applied.
     Applied,
     /// The record still waits for it.
-    Waiting,
+    Pending,
     /// The same grant has something newer in the record.
     Superseded,
     /// Reconnected or disconnected: the record holds another grant, or none.
-    Overtaken,
+    GrantReplaced,
 }
 
 /// Asks the record what became of a write (it may have been applied though it was reported failed).
-pub async fn fate(db: &impl Database, attempt: &Attempt) -> Stored<Fate> {
-    let rows = run(db, sql!(APPLIED, &attempt.workspace, &attempt.connection)).await?;
-    let Some(row) = rows.rows.first() else { return Ok(Fate::Overtaken) };
+pub async fn read_write_status(db: &impl Database, attempt: &AttemptRef) -> StoreResult<WriteStatus> {
+    let rows = run_statement(db, sql!(WRITE_STATUS, &attempt.workspace, &attempt.connection)).await?;
+    let Some(row) = rows.rows.first() else { return Ok(WriteStatus::GrantReplaced) };
     let row = Columns(row);
     if row.integer("generation")? != attempt.generation {
-        return Ok(Fate::Overtaken);
+        return Ok(WriteStatus::GrantReplaced);
     }
     if row.optional_text("last_attempt_id")?.as_deref() == Some(attempt.id.as_str()) {
-        return Ok(Fate::Applied);
+        return Ok(WriteStatus::Applied);
     }
-    Ok(if row.integer("version")? == attempt.version { Fate::Waiting } else { Fate::Superseded })
+    Ok(if row.integer("version")? == attempt.version { WriteStatus::Pending } else { WriteStatus::Superseded })
 }
 
 /// How a failure is recorded.
 #[derive(Debug, Clone)]
-pub struct Failure<'a> {
+pub struct AttemptFailure<'a> {
     /// No refresh before.
     pub next_attempt_at: Timestamp,
     /// Whether the intent is given back (safe) or left to run out (the token may have been redeemed).
-    pub give_back: bool,
+    pub release_lease: bool,
     /// The code.
     pub error: &'a str,
     /// When.
@@ -299,16 +300,16 @@ impl<'a> RefusalUpdate<'a> {
 }
 
 /// The statement that records a failed attempt.
-pub fn fail(attempt: &Attempt, failure: &Failure<'_>) -> Statement {
+pub fn record_failure(attempt: &AttemptRef, failure: &AttemptFailure<'_>) -> Statement {
     let (update, code) = failure.refusal_update.columns();
     sql!(
-        FAIL,
+        RECORD_FAILURE,
         &attempt.workspace,
         &attempt.connection,
         attempt.generation,
         &attempt.id,
         failure.next_attempt_at,
-        failure.give_back,
+        failure.release_lease,
         failure.error,
         failure.at,
         format!("refresh: {}", failure.error),
@@ -322,9 +323,14 @@ pub fn fail(attempt: &Attempt, failure: &Failure<'_>) -> Statement {
 }
 
 /// The statement that declares a connection dead after its attempt was refused for good.
-pub fn dead_after_attempt(attempt: &Attempt, reason: Reason, error: &str, at: Timestamp) -> Statement {
+pub fn mark_needs_reconnect_after_attempt(
+    attempt: &AttemptRef,
+    reason: ReconnectReason,
+    error: &str,
+    at: Timestamp,
+) -> Statement {
     sql!(
-        DEAD_AFTER_ATTEMPT,
+        NEEDS_RECONNECT_AFTER_ATTEMPT,
         &attempt.workspace,
         &attempt.connection,
         attempt.generation,
@@ -339,14 +345,19 @@ pub fn dead_after_attempt(attempt: &Attempt, reason: Reason, error: &str, at: Ti
 
 /// The statement that takes an attempt's promise back when newer tokens have been stored meanwhile, or when nothing
 /// was sent in its name.
-pub fn release(attempt: &Attempt, unsent: bool) -> Statement {
-    sql!(RELEASE, &attempt.workspace, &attempt.connection, &attempt.id, attempt.version, unsent)
+pub fn release_lease(attempt: &AttemptRef, unsent: bool) -> Statement {
+    sql!(RELEASE_LEASE, &attempt.workspace, &attempt.connection, &attempt.id, attempt.version, unsent)
 }
 
 /// The statement that declares a connection dead that can't be refreshed.
-pub fn dead_after_probe(connection: &Connection, reason: Reason, evidence: &str, at: Timestamp) -> Statement {
+pub fn mark_needs_reconnect_after_probe(
+    connection: &Connection,
+    reason: ReconnectReason,
+    evidence: &str,
+    at: Timestamp,
+) -> Statement {
     sql!(
-        DEAD_AFTER_PROBE,
+        NEEDS_RECONNECT_AFTER_PROBE,
         &connection.workspace,
         &connection.id,
         connection.generation,
@@ -359,7 +370,7 @@ pub fn dead_after_probe(connection: &Connection, reason: Reason, evidence: &str,
 }
 
 /// The statement that records what a probe saw.
-pub fn probed(
+pub fn record_probe(
     connection: &Connection,
     at: Timestamp,
     evidence: &str,
@@ -369,7 +380,7 @@ pub fn probed(
     works: bool,
 ) -> Statement {
     sql!(
-        PROBED,
+        RECORD_PROBE,
         &connection.workspace,
         &connection.id,
         connection.generation,
@@ -384,7 +395,7 @@ pub fn probed(
 
 /// The statement that puts off an errand which could not begin: with an error it counts as a failure and
 /// holds callers off until `until`; without one only the clock looks later.
-pub fn delay(
+pub fn postpone(
     connection: &Connection,
     until: Timestamp,
     error: Option<&str>,
@@ -414,7 +425,7 @@ pub async fn mark_deleted(
     id: &ConnectionId,
     now: Timestamp,
     then: Option<Statement>,
-) -> Stored<Option<Connection>> {
+) -> StoreResult<Option<Connection>> {
     let answers = db.batch([sql!(MARK_DELETED, workspace, id, now)].into_iter().chain(then).collect()).await?;
     answers.first().map_or(Ok(None), read_first)
 }
@@ -430,6 +441,11 @@ pub async fn lease_due(
     due: Timestamp,
     lease_until: Timestamp,
     limit: i64,
-) -> Stored<Vec<ConnectionId>> {
-    run(db, sql!(LEASE_DUE, due, lease_until, limit)).await?.rows.iter().map(|row| Columns(row).id("id")).collect()
+) -> StoreResult<Vec<ConnectionId>> {
+    run_statement(db, sql!(LEASE_DUE, due, lease_until, limit))
+        .await?
+        .rows
+        .iter()
+        .map(|row| Columns(row).id("id"))
+        .collect()
 }

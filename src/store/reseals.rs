@@ -4,7 +4,7 @@
 //! page, so that a run that dies repeats a page or has done it. Never steps through a table: a page is
 //! found by the primary keys, and bounded in rows and bytes.
 
-use super::{Columns, FromRow, Stored, json_text, read_all, read_first};
+use super::{Columns, FromRow, StoreResult, json_text, read_all, read_first};
 use crate::frozen::{self, SealedField};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
@@ -16,7 +16,7 @@ const PAGE_BYTES: i64 = 128 * 1024;
 
 /// A column that holds envelopes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Column {
+pub enum SealedColumn {
     /// Tokens of a connection.
     Credential,
     /// The secret of a client.
@@ -29,7 +29,7 @@ pub enum Column {
     Grant,
 }
 
-impl Column {
+impl SealedColumn {
     /// All of them, in the order of their numbers.
     pub const ALL: [Self; 5] = [Self::Credential, Self::Secret, Self::Tokens, Self::Verifier, Self::Grant];
 
@@ -44,11 +44,11 @@ impl Column {
         }
     }
 
-    fn of(number: i64) -> Option<Self> {
+    fn from_number(number: i64) -> Option<Self> {
         usize::try_from(number).ok().and_then(|at| Self::ALL.get(at).copied())
     }
 
-    fn replace(self) -> &'static str {
+    fn replace_sql(self) -> &'static str {
         match self {
             Self::Credential => REPLACE_CREDENTIAL,
             Self::Secret => REPLACE_SECRET,
@@ -149,7 +149,7 @@ const ADVANCE: &str = "UPDATE reseal_progress SET after_id = ?5, after_column = 
 
 /// How far the walk for the key that seals has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
+pub struct ResealProgress {
     /// The key that seals.
     pub key_id: String,
     /// Passes begun.
@@ -170,8 +170,8 @@ pub struct Progress {
     pub finished_at: Option<Timestamp>,
 }
 
-impl FromRow for Progress {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+impl FromRow for ResealProgress {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         let after_column = row.integer("after_column")?;
         Ok(Self {
             key_id: row.text("key_id")?,
@@ -189,11 +189,11 @@ impl FromRow for Progress {
 
 /// A place that may hold an envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Looked {
+pub struct SealedValue {
     /// The row's id.
     pub id: String,
     /// The column.
-    pub column: Column,
+    pub column: SealedColumn,
     /// The row's workspace.
     pub workspace: String,
     /// The generation it is sealed for; 0 where there is none.
@@ -204,9 +204,9 @@ pub struct Looked {
     pub sealed: Option<String>,
 }
 
-impl FromRow for Looked {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
-        let column = Column::of(row.integer("number")?);
+impl FromRow for SealedValue {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
+        let column = SealedColumn::from_number(row.integer("number")?);
         Ok(Self {
             id: row.text("id")?,
             column: column.ok_or_else(|| DatabaseError::Malformed("a sealed column of an unknown number".into()))?,
@@ -220,11 +220,11 @@ impl FromRow for Looked {
 
 /// What a run has before it.
 #[derive(Debug)]
-pub struct Page {
+pub struct ResealPage {
     /// How far the walk has come.
-    pub progress: Progress,
+    pub progress: ResealProgress,
     /// What comes next, in order.
-    pub rows: Vec<Looked>,
+    pub rows: Vec<SealedValue>,
     /// Whether nothing comes after it.
     pub is_last: bool,
 }
@@ -237,7 +237,7 @@ pub async fn next_page(
     prefix: &str,
     limit: i64,
     now: Timestamp,
-) -> Stored<Option<Page>> {
+) -> StoreResult<Option<ResealPage>> {
     let answers = db
         .batch(vec![
             sql!(FORGET_OTHERS, key_id),
@@ -248,38 +248,38 @@ pub async fn next_page(
         ])
         .await?;
     let [_, _, _, progress, page] = answers.as_slice() else { return Ok(None) };
-    let Some(progress) = read_first::<Progress>(progress)? else { return Ok(None) };
-    let rows: Vec<Looked> = read_all(page)?;
+    let Some(progress) = read_first::<ResealProgress>(progress)? else { return Ok(None) };
+    let rows: Vec<SealedValue> = read_all(page)?;
     let bytes: usize = rows.iter().filter_map(|row| row.sealed.as_deref()).map(str::len).sum();
-    let is_last = count(rows.len()) < limit && count(bytes) < PAGE_BYTES;
-    Ok(Some(Page { progress, rows, is_last }))
+    let is_last = to_i64(rows.len()) < limit && to_i64(bytes) < PAGE_BYTES;
+    Ok(Some(ResealPage { progress, rows, is_last }))
 }
 
 /// How far the walk for a key has come; none before the clock has begun it.
-pub async fn progress(db: &impl Database, key_id: &str) -> Stored<Option<Progress>> {
-    super::first(db, sql!(PROGRESS, key_id)).await
+pub async fn progress(db: &impl Database, key_id: &str) -> StoreResult<Option<ResealProgress>> {
+    super::query_first(db, sql!(PROGRESS, key_id)).await
 }
 
 /// A place that was looked at, and its new envelope.
-pub type Renewed<'a> = (&'a Looked, String);
+pub type ResealedValue<'a> = (&'a SealedValue, String);
 
 /// Writes a page's new envelopes and moves the cursor, both or neither; answers how many envelopes were
 /// replaced. Moves nothing when another run has done the page.
 pub async fn write_page(
     db: &impl Database,
-    before: &Progress,
-    after: &Progress,
-    renewed: &[Renewed<'_>],
+    before: &ResealProgress,
+    after: &ResealProgress,
+    renewed: &[ResealedValue<'_>],
     now: Timestamp,
-) -> Stored<u64> {
+) -> StoreResult<u64> {
     let at = before.after.as_ref();
     let (id, number) = at.map_or((None, -1), |(id, number)| (Some(id.as_str()), *number));
     let (key_id, pass) = (before.key_id.as_str(), before.pass);
     let mut statements = Vec::new();
-    for column in Column::ALL {
+    for column in SealedColumn::ALL {
         let of_column: Vec<_> = renewed.iter().filter(|(looked, _)| looked.column == column).collect();
         if !of_column.is_empty() {
-            statements.push(replace(column, &of_column, now));
+            statements.push(replace_statement(column, &of_column, now));
             statements.push(sql!(COUNT, key_id, pass, id, number));
         }
     }
@@ -301,15 +301,17 @@ pub async fn write_page(
     Ok(answers.iter().take(replaced).step_by(2).map(|rows| rows.changes).sum())
 }
 
-fn replace(column: Column, renewed: &[&Renewed<'_>], now: Timestamp) -> Statement {
+fn replace_statement(column: SealedColumn, renewed: &[&ResealedValue<'_>], now: Timestamp) -> Statement {
     let list: Vec<_> =
         renewed.iter().map(|(looked, new)| (&looked.id, looked.version, looked.sealed.as_deref(), new)).collect();
     match column {
-        Column::Credential => sql!(column.replace(), json_text(&list), now),
-        Column::Secret | Column::Tokens | Column::Verifier | Column::Grant => sql!(column.replace(), json_text(&list)),
+        SealedColumn::Credential => sql!(column.replace_sql(), json_text(&list), now),
+        SealedColumn::Secret | SealedColumn::Tokens | SealedColumn::Verifier | SealedColumn::Grant => {
+            sql!(column.replace_sql(), json_text(&list))
+        }
     }
 }
 
-fn count(number: usize) -> i64 {
+fn to_i64(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

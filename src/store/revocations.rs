@@ -1,9 +1,9 @@
 //! Rows of `revocations`: what an app has not confirmed yet, kept sealed for a day.
 
-use super::{Columns, FromRow, Stored, json_text};
+use super::{Columns, FromRow, StoreResult, json_text};
 use std::collections::BTreeMap;
 
-use crate::app::{AppId, WayId};
+use crate::app::{AppId, AuthMethodId};
 use crate::destinations::Destinations;
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{DatabaseError, Statement};
@@ -15,14 +15,14 @@ const INSERT: &str = "INSERT OR REPLACE INTO revocations (id, workspace_id, app,
 const DUE: &str =
     "SELECT id FROM revocations WHERE next_attempt_at <= ?1 AND expires_at > ?1 ORDER BY next_attempt_at LIMIT ?2";
 /// Leased as it is read: a run that dies leaves it for the next one.
-const TAKE_UP: &str = "UPDATE revocations SET next_attempt_at = ?3
+const LEASE: &str = "UPDATE revocations SET next_attempt_at = ?3
     WHERE id IN (SELECT value FROM json_each(?1)) AND next_attempt_at <= ?2 RETURNING *";
-const RETRY: &str = "UPDATE revocations SET failures = failures + 1, next_attempt_at = ?2 WHERE id = ?1";
+const POSTPONE: &str = "UPDATE revocations SET failures = failures + 1, next_attempt_at = ?2 WHERE id = ?1";
 const DELETE: &str = "DELETE FROM revocations WHERE id = ?1";
 
 /// A revocation to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revocation {
+pub struct RevocationJob {
     /// The id of the connection that was.
     pub connection: ConnectionId,
     /// Its workspace.
@@ -32,7 +32,7 @@ pub struct Revocation {
     /// The revision of the app's definition.
     pub app_revision: i64,
     /// Which of the app's ways to connect it was made by.
-    pub way: WayId,
+    pub auth_method: AuthMethodId,
     /// What the app's addresses depend on.
     pub variables: BTreeMap<String, String>,
     /// Where its tokens may go; as in a connection.
@@ -40,7 +40,7 @@ pub struct Revocation {
     /// Its client, if it had one.
     pub client: Option<ClientId>,
     /// Its account's id.
-    pub account: Option<String>,
+    pub account_id: Option<String>,
     /// The sealed tokens.
     pub sealed_tokens: String,
     /// Tries so far.
@@ -51,19 +51,19 @@ pub struct Revocation {
     pub expires_at: Timestamp,
 }
 
-impl FromRow for Revocation {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+impl FromRow for RevocationJob {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         Ok(Self {
             connection: row.id("id")?,
             workspace: row.id("workspace_id")?,
             app: AppId::parse(&row.text("app")?).ok_or_else(|| DatabaseError::Malformed("an app's id".into()))?,
             app_revision: row.integer("app_revision")?,
-            way: WayId::parse(&row.text("auth_method")?)
+            auth_method: AuthMethodId::parse(&row.text("auth_method")?)
                 .ok_or_else(|| DatabaseError::Malformed("a way's id".into()))?,
             variables: row.json("variables")?,
             destinations: row.optional_json("destinations")?,
             client: row.optional_id("oauth_client")?,
-            account: row.optional_text("account_id")?,
+            account_id: row.optional_text("account_id")?,
             sealed_tokens: row.text("sealed_tokens")?,
             failures: row.integer("failures")?,
             next_attempt_at: row.time("next_attempt_at")?,
@@ -73,7 +73,7 @@ impl FromRow for Revocation {
 }
 
 /// The statement that keeps a revocation for later.
-pub fn insert(job: &Revocation) -> Statement {
+pub fn insert(job: &RevocationJob) -> Statement {
     sql!(
         INSERT,
         &job.connection,
@@ -81,30 +81,30 @@ pub fn insert(job: &Revocation) -> Statement {
         &job.app,
         job.app_revision,
         job.client.as_ref(),
-        job.account.as_deref(),
+        job.account_id.as_deref(),
         job.sealed_tokens.as_str(),
         job.failures,
         job.next_attempt_at,
         job.expires_at,
-        &job.way,
+        &job.auth_method,
         json_text(&job.variables),
         job.destinations.as_ref().map(json_text)
     )
 }
 
 /// The statement that reads which revocations are due.
-pub(super) fn due(now: Timestamp, limit: i64) -> Statement {
+pub(super) fn select_due(now: Timestamp, limit: i64) -> Statement {
     sql!(DUE, now, limit)
 }
 
 /// The statement that takes due revocations up, so that no other run does before `lease_until`.
-pub(super) fn take_up(ids: &[&ConnectionId], now: Timestamp, lease_until: Timestamp) -> Statement {
-    sql!(TAKE_UP, json_text(ids), now, lease_until)
+pub(super) fn lease(ids: &[&ConnectionId], now: Timestamp, lease_until: Timestamp) -> Statement {
+    sql!(LEASE, json_text(ids), now, lease_until)
 }
 
 /// The statement that puts a revocation off.
-pub fn retry(id: &ConnectionId, at: Timestamp) -> Statement {
-    sql!(RETRY, id, at)
+pub fn postpone(id: &ConnectionId, at: Timestamp) -> Statement {
+    sql!(POSTPONE, id, at)
 }
 
 /// The statement that ends a revocation.

@@ -1,10 +1,13 @@
 //! Rows of `sessions` and `sign_in_links`. Both are found by the SHA-256 of an unguessable text; their ids are what the
 //! hash begins with.
 
-use super::connections::user;
-use super::keys::maker;
-use super::{Columns, FromRow, Page, Stored, all, all_or_nothing, cursor, first, json_text, page, run};
-use crate::caller::{KeyId, Maker};
+use super::connections::read_user;
+use super::keys::read_creator_key;
+use super::{
+    Columns, FromRow, Page, StoreResult, all_or_nothing, cut_page, format_cursor, json_text, query_all, query_first,
+    run_statement,
+};
+use crate::caller::{ApiKeyId, CreatorKey};
 use crate::ids::{LinkId, SessionId, SignInLinkId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
@@ -18,7 +21,7 @@ const INSERT: &str =
 const TRIM: &str = "DELETE FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND token_hash <> ?3 AND token_hash NOT IN
     (SELECT token_hash FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND token_hash <> ?3 ORDER BY created_at DESC, token_hash LIMIT 99)";
 const GET: &str = "SELECT * FROM sessions WHERE token_hash = ?1 AND expires_at > ?2";
-const LIVING: &str =
+const UNEXPIRED_HASHES: &str =
     "SELECT token_hash FROM sessions WHERE token_hash IN (SELECT value FROM json_each(?1)) AND expires_at > ?2";
 const DELETE: &str = "DELETE FROM sessions WHERE token_hash = ?1";
 /// `~` comes after every character of a hash. The plus keeps `SQLite` at the primary key.
@@ -51,9 +54,9 @@ const DELETE_SIGN_IN: &str = "DELETE FROM sign_in_links WHERE token_hash = ?1";
 
 /// What a browser's session may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum SessionKind {
     /// A signed-in person: the Connections page.
-    Person(User),
+    User(User),
     /// Whoever opened a link: that link and nothing else.
     Link(LinkId),
 }
@@ -66,11 +69,11 @@ pub struct Session {
     /// Its workspace.
     pub workspace: WorkspaceId,
     /// What it may do.
-    pub kind: Kind,
+    pub kind: SessionKind,
     /// What the person may change; a link's session has no role.
     pub role: Role,
     /// The key that made the link it was opened through.
-    pub made_by: Option<KeyId>,
+    pub made_by: Option<ApiKeyId>,
     /// When it began.
     pub created_at: Timestamp,
     /// When it ends.
@@ -86,29 +89,29 @@ impl Session {
     /// The person who is signed in.
     pub fn user(&self) -> Option<&User> {
         match &self.kind {
-            Kind::Person(user) => Some(user),
-            Kind::Link(_) => None,
+            SessionKind::User(user) => Some(user),
+            SessionKind::Link(_) => None,
         }
     }
 }
 
-fn role(row: &Columns<'_>) -> Stored<Role> {
+fn read_role(row: &Columns<'_>) -> StoreResult<Role> {
     let unknown = || DatabaseError::Malformed("column role holds an unknown value".into());
     Role::parse(&row.text("role")?).ok_or_else(unknown)
 }
 
 impl FromRow for Session {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         let missing = || DatabaseError::Malformed("a session without its owner".into());
         let kind = match row.optional_id("link_id")? {
-            Some(link) => Kind::Link(link),
-            None => Kind::Person(user(row)?.ok_or_else(missing)?),
+            Some(link) => SessionKind::Link(link),
+            None => SessionKind::User(read_user(row)?.ok_or_else(missing)?),
         };
         Ok(Self {
             hash: row.text("token_hash")?,
             workspace: row.id("workspace_id")?,
             kind,
-            role: role(row)?,
+            role: read_role(row)?,
             made_by: row.optional_id("created_by_key")?,
             created_at: row.time("created_at")?,
             expires_at: row.time("expires_at")?,
@@ -119,8 +122,8 @@ impl FromRow for Session {
 /// The statements that open a session, and keep those of a person few.
 fn insert_statements(session: &Session) -> impl Iterator<Item = Statement> {
     let (kind, link) = match &session.kind {
-        Kind::Person(_) => ("person", None),
-        Kind::Link(link) => ("link", Some(link)),
+        SessionKind::User(_) => ("person", None),
+        SessionKind::Link(link) => ("link", Some(link)),
     };
     let user = session.user();
     let statement = sql!(
@@ -141,18 +144,18 @@ fn insert_statements(session: &Session) -> impl Iterator<Item = Statement> {
 }
 
 /// Opens a session.
-pub async fn insert(db: &impl Database, session: &Session) -> Stored<()> {
+pub async fn insert(db: &impl Database, session: &Session) -> StoreResult<()> {
     db.batch(insert_statements(session).collect()).await.map(|_| ())
 }
 
 /// A session that has not ended.
-pub async fn get(db: &impl Database, hash: &str, now: Timestamp) -> Stored<Option<Session>> {
-    first(db, sql!(GET, hash, now)).await
+pub async fn get(db: &impl Database, hash: &str, now: Timestamp) -> StoreResult<Option<Session>> {
+    query_first(db, sql!(GET, hash, now)).await
 }
 
 /// Which of these sessions have not ended, in one round trip.
-pub async fn living(db: &impl Database, hashes: &[String], now: Timestamp) -> Stored<Vec<String>> {
-    run(db, sql!(LIVING, json_text(hashes), now))
+pub async fn list_unexpired_hashes(db: &impl Database, hashes: &[String], now: Timestamp) -> StoreResult<Vec<String>> {
+    run_statement(db, sql!(UNEXPIRED_HASHES, json_text(hashes), now))
         .await?
         .rows
         .iter()
@@ -161,31 +164,31 @@ pub async fn living(db: &impl Database, hashes: &[String], now: Timestamp) -> St
 }
 
 /// A workspace's session that has not ended, by its id.
-pub async fn by_id(
+pub async fn get_by_id(
     db: &impl Database,
     workspace: &WorkspaceId,
     id: &SessionId,
     now: Timestamp,
-) -> Stored<Option<Session>> {
-    first(db, sql!(BY_ID, workspace, id.hash_begins(), now)).await
+) -> StoreResult<Option<Session>> {
+    query_first(db, sql!(BY_ID, workspace, id.hash_begins(), now)).await
 }
 
 /// What a list of sessions or sign-in links shows.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
+pub struct SessionFilter {
     /// Only sessions of this kind: `person` or `link`.
     pub kind: Option<&'static str>,
     /// Only this person's.
     pub user: Option<String>,
     /// Only what this key made.
-    pub made_by: Option<KeyId>,
+    pub made_by: Option<ApiKeyId>,
     /// After this row: when it was made, and its stored hash.
     pub after: Option<(Timestamp, String)>,
     /// Rows at most.
     pub limit: i64,
 }
 
-impl Filter {
+impl SessionFilter {
     fn position(&self) -> (i64, &str) {
         self.after.as_ref().map_or((i64::MAX, ""), |(at, hash)| (at.unix(), hash.as_str()))
     }
@@ -195,30 +198,30 @@ impl Filter {
 pub async fn list(
     db: &impl Database,
     workspace: &WorkspaceId,
-    filter: &Filter,
+    filter: &SessionFilter,
     now: Timestamp,
-) -> Stored<Page<Session>> {
+) -> StoreResult<Page<Session>> {
     let (at, hash) = filter.position();
     let user = filter.user.as_deref();
     let statement = sql!(LIST, workspace, at, hash, now, filter.kind, user, filter.made_by.as_ref(), filter.limit + 1);
-    let rows = all(db, statement).await?;
-    Ok(page(rows, filter.limit, |session: &Session| cursor(session.created_at, session.id())))
+    let rows = query_all(db, statement).await?;
+    Ok(cut_page(rows, filter.limit, |session: &Session| format_cursor(session.created_at, session.id())))
 }
 
 /// Ends a session.
-pub async fn delete(db: &impl Database, hash: &str) -> Stored<()> {
-    run(db, sql!(DELETE, hash)).await.map(|_| ())
+pub async fn delete(db: &impl Database, hash: &str) -> StoreResult<()> {
+    run_statement(db, sql!(DELETE, hash)).await.map(|_| ())
 }
 
 /// Ends a session, and what waits in its flows, in one transaction.
-pub async fn revoke(db: &impl Database, session: &Session, now: Timestamp) -> Stored<()> {
+pub async fn revoke(db: &impl Database, session: &Session, now: Timestamp) -> StoreResult<()> {
     let hash = session.hash.as_str();
     db.batch(vec![sql!(END_FLOWS, hash, now), sql!(DELETE, hash)]).await.map(|_| ())
 }
 
 /// A sign-in link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignIn {
+pub struct SignInLink {
     /// SHA-256 of its token.
     pub hash: String,
     /// The workspace.
@@ -230,7 +233,7 @@ pub struct SignIn {
     /// The page of ours that it leads to; none leads to the list of connections.
     pub return_to: Option<String>,
     /// The key that made it.
-    pub made_by: Option<Maker>,
+    pub made_by: Option<CreatorKey>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it ends.
@@ -239,22 +242,22 @@ pub struct SignIn {
     pub used_at: Option<Timestamp>,
 }
 
-impl SignIn {
+impl SignInLink {
     /// Its id.
     pub fn id(&self) -> SignInLinkId {
         SignInLinkId::of_hash(&self.hash)
     }
 }
 
-impl FromRow for SignIn {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+impl FromRow for SignInLink {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         Ok(Self {
             hash: row.text("token_hash")?,
             workspace: row.id("workspace_id")?,
             user: User { id: row.text("user_id")?, name: row.optional_text("user_name")? },
-            role: role(row)?,
+            role: read_role(row)?,
             return_to: row.optional_text("return_to")?,
-            made_by: maker(row)?,
+            made_by: read_creator_key(row)?,
             created_at: row.time("created_at")?,
             expires_at: row.time("expires_at")?,
             used_at: row.optional_time("used_at")?,
@@ -263,7 +266,7 @@ impl FromRow for SignIn {
 }
 
 /// Stores a sign-in link; answers whether the key that makes it is still in force.
-pub async fn insert_sign_in(db: &impl Database, sign_in: &SignIn) -> Stored<bool> {
+pub async fn insert_sign_in_link(db: &impl Database, sign_in: &SignInLink) -> StoreResult<bool> {
     let statement = sql!(
         INSERT_SIGN_IN,
         sign_in.hash.as_str(),
@@ -277,12 +280,12 @@ pub async fn insert_sign_in(db: &impl Database, sign_in: &SignIn) -> Stored<bool
         sign_in.made_by.as_ref().and_then(|maker| maker.expires_at),
         sign_in.created_at
     );
-    Ok(run(db, statement).await?.changes > 0)
+    Ok(run_statement(db, statement).await?.changes > 0)
 }
 
 /// Whom a link would sign in, without using it up.
-pub async fn peek_sign_in(db: &impl Database, token_hash: &str, now: Timestamp) -> Stored<Option<SignIn>> {
-    first(db, sql!(GET_SIGN_IN, token_hash, now)).await
+pub async fn get_sign_in_link(db: &impl Database, token_hash: &str, now: Timestamp) -> StoreResult<Option<SignInLink>> {
+    query_first(db, sql!(GET_SIGN_IN, token_hash, now)).await
 }
 
 /// Uses a sign-in link up and opens its session, in one transaction: only one caller gets it. The session that the browser
@@ -293,7 +296,7 @@ pub async fn sign_in(
     session: &Session,
     before: Option<&str>,
     now: Timestamp,
-) -> Stored<bool> {
+) -> StoreResult<bool> {
     let must = vec![sql!(USE_SIGN_IN, token_hash, now)];
     let mut then: Vec<_> = insert_statements(session).collect();
     if let Some(before) = before {
@@ -303,30 +306,30 @@ pub async fn sign_in(
 }
 
 /// A workspace's sign-in link that has not expired, by its id.
-pub async fn sign_in_by_id(
+pub async fn get_sign_in_link_by_id(
     db: &impl Database,
     workspace: &WorkspaceId,
     id: &SignInLinkId,
     now: Timestamp,
-) -> Stored<Option<SignIn>> {
-    first(db, sql!(SIGN_IN_BY_ID, workspace, id.hash_begins(), now)).await
+) -> StoreResult<Option<SignInLink>> {
+    query_first(db, sql!(SIGN_IN_BY_ID, workspace, id.hash_begins(), now)).await
 }
 
 /// Sign-in links that have not expired, newest first.
-pub async fn list_sign_in(
+pub async fn list_sign_in_links(
     db: &impl Database,
     workspace: &WorkspaceId,
-    filter: &Filter,
+    filter: &SessionFilter,
     now: Timestamp,
-) -> Stored<Page<SignIn>> {
+) -> StoreResult<Page<SignInLink>> {
     let (at, hash) = filter.position();
     let user = filter.user.as_deref();
     let statement = sql!(LIST_SIGN_IN, workspace, at, hash, now, user, filter.made_by.as_ref(), filter.limit + 1);
-    let rows = all(db, statement).await?;
-    Ok(page(rows, filter.limit, |one: &SignIn| cursor(one.created_at, one.id())))
+    let rows = query_all(db, statement).await?;
+    Ok(cut_page(rows, filter.limit, |one: &SignInLink| format_cursor(one.created_at, one.id())))
 }
 
 /// Deletes a sign-in link.
-pub async fn delete_sign_in(db: &impl Database, token_hash: &str) -> Stored<()> {
-    run(db, sql!(DELETE_SIGN_IN, token_hash)).await.map(|_| ())
+pub async fn delete_sign_in_link(db: &impl Database, token_hash: &str) -> StoreResult<()> {
+    run_statement(db, sql!(DELETE_SIGN_IN, token_hash)).await.map(|_| ())
 }

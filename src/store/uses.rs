@@ -1,6 +1,6 @@
 //! Rows of `uses`: which workflow step used which connection, and when.
 
-use super::{Columns, FromRow, Page, Stored, all, page};
+use super::{Columns, FromRow, Page, StoreResult, cut_page, query_all};
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::Database;
 use crate::sql;
@@ -24,7 +24,7 @@ const LIST: &str = "SELECT * FROM uses WHERE workspace_id = ?1 AND connection_id
     ORDER BY workflow, step LIMIT ?5";
 
 /// Seconds in which further uses of the same step are not written.
-pub const INTERVAL: i64 = 300;
+pub const WRITE_INTERVAL: i64 = 300;
 
 /// A step's use of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -43,7 +43,7 @@ pub struct Use {
 }
 
 impl FromRow for Use {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         Ok(Self {
             workflow: row.text("workflow")?,
             step: row.text("step")?,
@@ -61,11 +61,11 @@ pub async fn record(
     id: &ConnectionId,
     step: Option<(&str, &str)>,
     now: Timestamp,
-) -> Stored<()> {
-    let mut statements = vec![sql!(TOUCH, workspace, id, now, INTERVAL)];
+) -> StoreResult<()> {
+    let mut statements = vec![sql!(TOUCH, workspace, id, now, WRITE_INTERVAL)];
     if let Some((workflow, step)) = step {
         statements.push(sql!(EVICT, id, workflow, step));
-        statements.push(sql!(RECORD, id, workflow, step, workspace, now, INTERVAL));
+        statements.push(sql!(RECORD, id, workflow, step, workspace, now, WRITE_INTERVAL));
     }
     db.batch(statements).await.map(|_| ())
 }
@@ -77,7 +77,7 @@ pub async fn list(
     id: &ConnectionId,
     after: (&str, &str),
     limit: i64,
-) -> Stored<Page<Use>> {
-    let rows = all(db, sql!(LIST, workspace, id, after.0, after.1, limit + 1)).await?;
-    Ok(page(rows, limit, |row: &Use| crate::store::json_text(&(&row.workflow, &row.step))))
+) -> StoreResult<Page<Use>> {
+    let rows = query_all(db, sql!(LIST, workspace, id, after.0, after.1, limit + 1)).await?;
+    Ok(cut_page(rows, limit, |row: &Use| crate::store::json_text(&(&row.workflow, &row.step))))
 }

@@ -1,6 +1,6 @@
 //! Rows of `workspaces`.
 
-use super::{Columns, FromRow, Page, Stored, all, first, json_text, page};
+use super::{Columns, FromRow, Page, StoreResult, cut_page, json_text, query_all, query_first};
 use crate::ids::WorkspaceId;
 use crate::ports::{Database, Statement};
 use crate::sql;
@@ -13,7 +13,7 @@ const LIST: &str = "SELECT * FROM workspaces WHERE id > ?1 AND deleted_at IS NUL
 const UPDATE: &str = "UPDATE workspaces SET name = coalesce(?2, name), allowed_origins = coalesce(?3, allowed_origins) WHERE id = ?1 RETURNING *";
 
 impl FromRow for Workspace {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         Ok(Self {
             id: row.id("id")?,
             name: row.text("name")?,
@@ -29,14 +29,14 @@ pub fn insert(workspace: &Workspace) -> Statement {
 }
 
 /// One workspace.
-pub async fn get(db: &impl Database, id: &WorkspaceId) -> Stored<Option<Workspace>> {
-    first(db, sql!(SELECT, id)).await
+pub async fn get(db: &impl Database, id: &WorkspaceId) -> StoreResult<Option<Workspace>> {
+    query_first(db, sql!(SELECT, id)).await
 }
 
 /// Workspaces by id, after a cursor.
-pub async fn list(db: &impl Database, after: &str, limit: i64) -> Stored<Page<Workspace>> {
-    let rows = all(db, sql!(LIST, after, limit + 1)).await?;
-    Ok(page(rows, limit, |workspace: &Workspace| workspace.id.to_string()))
+pub async fn list(db: &impl Database, after: &str, limit: i64) -> StoreResult<Page<Workspace>> {
+    let rows = query_all(db, sql!(LIST, after, limit + 1)).await?;
+    Ok(cut_page(rows, limit, |workspace: &Workspace| workspace.id.to_string()))
 }
 
 /// Changes what is given, and answers the row.
@@ -45,21 +45,21 @@ pub async fn update(
     id: &WorkspaceId,
     name: Option<&str>,
     origins: Option<&[String]>,
-) -> Stored<Option<Workspace>> {
-    first(db, sql!(UPDATE, id, name, origins.map(json_text))).await
+) -> StoreResult<Option<Workspace>> {
+    query_first(db, sql!(UPDATE, id, name, origins.map(json_text))).await
 }
 
 /// Locks everybody out of a workspace at once and marks what it holds for revocation and erasure by the scheduled run;
 /// answers whether it was there. Flows end; one whose grant waits for a decision is kept, for nobody, until the grant is
 /// revoked.
-pub async fn mark_deleted(db: &impl Database, id: &WorkspaceId, now: Timestamp) -> Stored<bool> {
+pub async fn mark_deleted(db: &impl Database, id: &WorkspaceId, now: Timestamp) -> StoreResult<bool> {
     const MARK: &str = "UPDATE workspaces SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL";
     const REVOKE_KEYS: &str = "UPDATE api_keys SET revoked_at = ?2 WHERE workspace_id = ?1 AND revoked_at IS NULL";
     const END_SESSIONS: &str = "DELETE FROM sessions WHERE workspace_id = ?1";
-    const END_SIGN_IN: &str = "DELETE FROM sign_in_links WHERE workspace_id = ?1";
+    const END_SIGN_IN_LINKS: &str = "DELETE FROM sign_in_links WHERE workspace_id = ?1";
     const END_LINKS: &str = "DELETE FROM connect_links WHERE workspace_id = ?1";
     const END_FLOWS: &str = "DELETE FROM flows WHERE workspace_id = ?1 AND sealed_grant IS NULL";
-    const OVERDUE_GRANTS: &str = "UPDATE flows SET session_hash = '', expires_at = min(expires_at, ?2)
+    const EXPIRE_PENDING_GRANTS: &str = "UPDATE flows SET session_hash = '', expires_at = min(expires_at, ?2)
         WHERE workspace_id = ?1 AND sealed_grant IS NOT NULL";
     const DISCONNECT: &str = "UPDATE connections SET deleted_at = ?2, generation = generation + 1, next_check_at = NULL
         WHERE workspace_id = ?1 AND deleted_at IS NULL";
@@ -68,10 +68,10 @@ pub async fn mark_deleted(db: &impl Database, id: &WorkspaceId, now: Timestamp) 
             sql!(MARK, id, now),
             sql!(REVOKE_KEYS, id, now),
             sql!(END_SESSIONS, id),
-            sql!(END_SIGN_IN, id),
+            sql!(END_SIGN_IN_LINKS, id),
             sql!(END_LINKS, id),
             sql!(END_FLOWS, id),
-            sql!(OVERDUE_GRANTS, id, now),
+            sql!(EXPIRE_PENDING_GRANTS, id, now),
             sql!(DISCONNECT, id, now),
         ])
         .await?;

@@ -10,45 +10,45 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
-pub use crate::app::Algorithm;
+pub use crate::app::SigningAlgorithm;
 use crate::ports::{NoRandomness, Random, Signer, SigningError};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-pub use key::{KEY_CAP, KeyError, KeyFile, KeyFilePointers, KeyKind, SigningKey};
+pub use key::{KeyFile, KeyFilePointers, MAX_KEY_BYTES, SigningKey, SigningKeyError, SigningKeyKind};
 
 /// The longest life of a grant's assertion, in seconds: apps that name a limit name this one.
-pub const LONGEST_GRANT: i64 = 3600;
+pub const MAX_GRANT_ASSERTION_LIFETIME: i64 = 3600;
 
 /// How long a client's assertion lives, in seconds. Apps advise at most five to ten minutes.
-const CLIENT_LIFE: i64 = 300;
+const CLIENT_ASSERTION_LIFETIME: i64 = 300;
 
-impl Algorithm {
+impl SigningAlgorithm {
     /// The kind of key it takes.
-    pub fn kind(self) -> KeyKind {
+    pub fn key_kind(self) -> SigningKeyKind {
         match self {
-            Self::Rs256 | Self::Ps256 => KeyKind::Rsa,
-            Self::Es256 => KeyKind::P256,
+            Self::Rs256 | Self::Ps256 => SigningKeyKind::Rsa,
+            Self::Es256 => SigningKeyKind::P256,
         }
     }
 }
 
 /// With what an assertion is signed, and what its header says about that.
 #[derive(Debug, Clone, Copy)]
-pub struct Signature<'a> {
+pub struct SigningParams<'a> {
     /// The key.
     pub key: &'a SigningKey,
     /// What the app asks for; the key must be able to.
-    pub algorithm: Algorithm,
+    pub algorithm: SigningAlgorithm,
     /// `kid`: how the app names the key.
     pub key_id: Option<&'a str>,
     /// `x5t#S256`: the SHA-256 of the certificate's DER in unpadded base64url (RFC 7515 4.1.8).
     pub certificate: Option<&'a str>,
 }
 
-impl<'a> Signature<'a> {
+impl<'a> SigningParams<'a> {
     /// By this key, with the key's own algorithm and nothing more in the header.
-    pub fn by(key: &'a SigningKey) -> Self {
+    pub fn with_key(key: &'a SigningKey) -> Self {
         Self { key, algorithm: key.algorithm(), key_id: None, certificate: None }
     }
 }
@@ -70,7 +70,7 @@ pub struct GrantClaims<'a> {
 
 /// An assertion's claims (RFC 7523 3).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Claims<'a> {
+pub struct AssertionClaims<'a> {
     iss: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     sub: Option<&'a str>,
@@ -85,9 +85,9 @@ pub struct Claims<'a> {
     exp: i64,
 }
 
-impl<'a> Claims<'a> {
+impl<'a> AssertionClaims<'a> {
     /// Claims that stand for a grant (RFC 7523 2.1).
-    pub fn grant(grant: GrantClaims<'a>, now: Timestamp) -> Self {
+    pub fn for_grant(grant: GrantClaims<'a>, now: Timestamp) -> Self {
         Self {
             iss: grant.issuer,
             sub: grant.subject,
@@ -96,13 +96,13 @@ impl<'a> Claims<'a> {
             jti: None,
             nbf: None,
             iat: now.unix(),
-            exp: now.plus(grant.lifetime.clamp(1, LONGEST_GRANT)).unix(),
+            exp: now.plus(grant.lifetime.clamp(1, MAX_GRANT_ASSERTION_LIFETIME)).unix(),
         }
     }
 
     /// Claims that authenticate a client at an audience, which is as a rule the token endpoint (RFC 7523 2.2,
     /// `OpenID` Connect Core 9).
-    pub fn client(
+    pub fn for_client(
         client_id: &'a str,
         audience: &'a str,
         random: &impl Random,
@@ -113,18 +113,18 @@ impl<'a> Claims<'a> {
             sub: Some(client_id),
             aud: audience,
             scope: None,
-            jti: Some(uuid(random)?),
+            jti: Some(random_uuid(random)?),
             // Some apps ask for it.
             nbf: Some(now.unix()),
             iat: now.unix(),
-            exp: now.plus(CLIENT_LIFE).unix(),
+            exp: now.plus(CLIENT_ASSERTION_LIFETIME).unix(),
         })
     }
 }
 
 #[derive(Serialize)]
-struct Header<'a> {
-    alg: Algorithm,
+struct AssertionHeader<'a> {
+    alg: SigningAlgorithm,
     typ: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     kid: Option<&'a str>,
@@ -133,28 +133,28 @@ struct Header<'a> {
 }
 
 /// A signed assertion in the JWS compact serialisation (RFC 7515 3.1). Whoever has it may use it until it ends.
-pub async fn assertion<S: Signer>(
+pub async fn sign_assertion<S: Signer>(
     signer: &S,
-    signature: Signature<'_>,
-    claims: &Claims<'_>,
+    signature: SigningParams<'_>,
+    claims: &AssertionClaims<'_>,
 ) -> Result<Secret, SigningError> {
-    let Signature { key, algorithm, key_id: kid, certificate } = signature;
-    if !key.signs(algorithm) {
+    let SigningParams { key, algorithm, key_id: kid, certificate } = signature;
+    if !key.can_sign_with(algorithm) {
         return Err(SigningError::Key);
     }
-    let header = part(&Header { alg: algorithm, typ: "JWT", kid, certificate })?;
-    let input = format!("{header}.{}", part(claims)?);
+    let header = encode_part(&AssertionHeader { alg: algorithm, typ: "JWT", kid, certificate })?;
+    let input = format!("{header}.{}", encode_part(claims)?);
     let signature = signer.sign(algorithm, key, input.as_bytes()).await?;
     Ok(Secret::new(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))))
 }
 
-fn part(value: &impl Serialize) -> Result<String, SigningError> {
+fn encode_part(value: &impl Serialize) -> Result<String, SigningError> {
     let json = serde_json::to_vec(value).map_err(|_| SigningError::Failed("json"))?;
     Ok(URL_SAFE_NO_PAD.encode(json))
 }
 
 /// A random UUID (RFC 9562 5.4): some apps want the `jti` in this form.
-fn uuid(random: &impl Random) -> Result<String, NoRandomness> {
+fn random_uuid(random: &impl Random) -> Result<String, NoRandomness> {
     let mut bytes = [0; 16];
     random.fill(&mut bytes)?;
     let drawn = u128::from_be_bytes(bytes);

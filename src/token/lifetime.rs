@@ -12,22 +12,22 @@ use crate::json::tolerant;
 use crate::time::Timestamp;
 
 /// The longest life believed: ten years, in seconds.
-pub(super) const LONGEST: i64 = 10 * 365 * 86_400;
+pub(super) const MAX_LIFETIME: i64 = 10 * 365 * 86_400;
 
 /// The life of a token that can be made anew at any time, where nobody says how long it lives: a quarter of an hour, in seconds.
-pub(super) const ASSUMED: i64 = 900;
+pub(super) const ASSUMED_LIFETIME: i64 = 900;
 
 /// From here on a number is a Unix time in seconds (2001), and from there one in milliseconds: as a life in seconds it would be
 /// over 31 years.
-const UNIX_SECONDS: i64 = 1_000_000_000;
-const UNIX_MILLISECONDS: i64 = 1_000_000_000_000;
+const FIRST_UNIX_SECONDS: i64 = 1_000_000_000;
+const FIRST_UNIX_MILLISECONDS: i64 = 1_000_000_000_000;
 
 /// A positive number of whole seconds, from a number or a text that holds one.
-pub(super) fn seconds(value: &Value) -> Option<i64> {
-    whole(number(value)?)
+pub(super) fn parse_seconds(value: &Value) -> Option<i64> {
+    whole_seconds(parse_number(value)?)
 }
 
-fn number(value: &Value) -> Option<f64> {
+fn parse_number(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse::<f64>().ok(),
@@ -36,29 +36,29 @@ fn number(value: &Value) -> Option<f64> {
 }
 
 /// Printed and read again: Rust has no checked conversion from a float. At most thirteen digits.
-fn whole(number: f64) -> Option<i64> {
+fn whole_seconds(number: f64) -> Option<i64> {
     let whole = number.clamp(0.0, 9_999_999_999_999.0).trunc();
     format!("{whole:.0}").parse().ok().filter(|seconds| *seconds > 0 && number.is_finite())
 }
 
 /// The end of a life that is told in this unit. A number that can't be a life is a Unix time, and a date is a date.
-pub(super) fn end(value: &Value, unit: LifetimeUnit, asked_at: Timestamp) -> Option<Timestamp> {
-    let Some(number) = number(value) else {
-        let after = |seconds: i64| asked_at.plus(seconds.min(LONGEST));
-        return duration(value).map(after).or_else(|| point(value, asked_at));
+pub(super) fn parse_expiry(value: &Value, unit: LifetimeUnit, asked_at: Timestamp) -> Option<Timestamp> {
+    let Some(number) = parse_number(value) else {
+        let after = |seconds: i64| asked_at.plus(seconds.min(MAX_LIFETIME));
+        return duration(value).map(after).or_else(|| parse_end_time(value, asked_at));
     };
-    let told = whole(number)?;
+    let told = whole_seconds(number)?;
     // A life in milliseconds may have as many digits as a time in seconds.
-    let first_time = if unit == LifetimeUnit::Milliseconds { UNIX_MILLISECONDS } else { UNIX_SECONDS };
+    let first_time = if unit == LifetimeUnit::Milliseconds { FIRST_UNIX_MILLISECONDS } else { FIRST_UNIX_SECONDS };
     if told >= first_time {
-        return point(&Value::from(told), asked_at);
+        return parse_end_time(&Value::from(told), asked_at);
     }
     let seconds = match unit {
-        LifetimeUnit::Milliseconds => whole(number / 1000.0)?,
+        LifetimeUnit::Milliseconds => whole_seconds(number / 1000.0)?,
         LifetimeUnit::Seconds => told,
-        LifetimeUnit::Minutes => whole(number * 60.0)?,
+        LifetimeUnit::Minutes => whole_seconds(number * 60.0)?,
     };
-    Some(asked_at.plus(seconds.min(LONGEST)))
+    Some(asked_at.plus(seconds.min(MAX_LIFETIME)))
 }
 
 /// A life that names its own units: `3600s` or `2 hours`; `PT2H` (ISO 8601), without months and years, whose lengths differ;
@@ -66,7 +66,7 @@ pub(super) fn end(value: &Value, unit: LifetimeUnit, asked_at: Timestamp) -> Opt
 fn duration(value: &Value) -> Option<i64> {
     let text = value.as_str()?.trim();
     let seconds = in_words(text).or_else(|| iso_duration(text)).or_else(|| clock(text))?;
-    whole(seconds)
+    whole_seconds(seconds)
 }
 
 fn in_words(text: &str) -> Option<f64> {
@@ -109,19 +109,20 @@ fn clock(text: &str) -> Option<f64> {
 }
 
 /// An end that lies ahead: in Unix seconds, in milliseconds, or as a date. One that names no zone is UTC.
-pub(super) fn point(value: &Value, asked_at: Timestamp) -> Option<Timestamp> {
+pub(super) fn parse_end_time(value: &Value, asked_at: Timestamp) -> Option<Timestamp> {
     const MILLISECONDS: i64 = 100_000_000_000;
-    let written = || value.as_str().filter(|text| text.trim().parse::<f64>().is_err()).and_then(Timestamp::read);
-    let counted = || match seconds(value)? {
+    let written =
+        || value.as_str().filter(|text| text.trim().parse::<f64>().is_err()).and_then(Timestamp::parse_lenient);
+    let counted = || match parse_seconds(value)? {
         number if number >= MILLISECONDS => Some(Timestamp::from_unix(number / 1000)),
         number => Some(Timestamp::from_unix(number)),
     };
     let end = written().or_else(counted)?;
-    (end > asked_at).then(|| end.min(asked_at.plus(LONGEST)))
+    (end > asked_at).then(|| end.min(asked_at.plus(MAX_LIFETIME)))
 }
 
 /// When a token ends at the latest, where it is a JWT that says so (RFC 7519 4.1.4). It may be ended before.
-pub(super) fn of_jwt(token: &str, asked_at: Timestamp) -> Option<Timestamp> {
+pub(super) fn read_jwt_expiry(token: &str, asked_at: Timestamp) -> Option<Timestamp> {
     let mut parts = token.split('.');
     let (header, claims, _signature) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() {
@@ -129,5 +130,5 @@ pub(super) fn of_jwt(token: &str, asked_at: Timestamp) -> Option<Timestamp> {
     }
     let decoded = |part: &str| tolerant::parse(&URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok()?);
     decoded(header)?.get("alg")?;
-    decoded(claims)?.get("exp").filter(|exp| exp.is_number()).and_then(|exp| point(exp, asked_at))
+    decoded(claims)?.get("exp").filter(|exp| exp.is_number()).and_then(|exp| parse_end_time(exp, asked_at))
 }

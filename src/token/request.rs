@@ -9,195 +9,230 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use url::form_urlencoded;
 
-use super::{ClientKeys, Proof, TokenHint};
+use super::{ClientIdentity, ClientProof, TokenTypeHint};
 use crate::app::{
-    App, BodyEncoding, ClientAuth, Grant, OAuth2, Origin, Params, Probe, RequestError, Resolved, RevokeStyle, Template,
-    Values, Variable, fill_all,
+    AuthMethod, BodyEncoding, ClientAuth, GrantType, OAuthServer, ParamTemplates, Probe, RequestError,
+    ResolvedEndpoints, RevokeStyle, Template, TemplateValues, Variable, VariableSource, fill_templates,
 };
-use crate::destinations::{Carried, Destinations, SecretKind};
-use crate::egress::Address;
-use crate::ports::{Outbound, OutboundMethod};
+use crate::destinations::{Destinations, RequestSecret, SecretKind};
+use crate::egress::EgressUrl;
+use crate::ports::{OutboundMethod, OutboundRequest};
 use crate::secret::Secret;
 
 /// How long a token request may take, in milliseconds: well inside a refresh attempt's 60 s.
-const TOKEN_TIMEOUT: u32 = 15_000;
+const TOKEN_TIMEOUT_MS: u32 = 15_000;
 
 /// How long a probe may take, in milliseconds.
-const PROBE_TIMEOUT: u32 = 10_000;
+const PROBE_TIMEOUT_MS: u32 = 10_000;
 
 /// The name this program gives itself.
 const USER_AGENT: &str = "connections";
 
-const FORM: &str = "application/x-www-form-urlencoded";
-const JSON: &str = "application/json";
+const FORM_CONTENT_TYPE: &str = "application/x-www-form-urlencoded";
+const JSON_CONTENT_TYPE: &str = "application/json";
 
 /// RFC 7523 2.1.
-const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const JWT_BEARER_GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// RFC 7523 2.2.
-const CLIENT_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// A request, or the place that can't be filled.
-pub type Built<T> = Result<T, RequestError>;
+pub type RequestResult<T> = Result<T, RequestError>;
 
 /// Who asks whom, and what is known to fill places with.
 #[derive(Clone, Copy)]
-pub struct Parties<'a> {
+pub struct TokenRequestContext<'a> {
     /// The app's OAuth server.
-    pub server: &'a OAuth2,
+    pub server: &'a OAuthServer,
     /// Its endpoints.
-    pub at: &'a Resolved,
+    pub endpoints: &'a ResolvedEndpoints,
     /// The client.
-    pub client: &'a ClientKeys,
+    pub client: &'a ClientIdentity,
     /// Variables, and what a person entered.
-    pub values: &'a Values,
+    pub values: &'a TemplateValues,
     /// Where the grant's code and tokens, and what a person entered, may go. The client's proof knows that itself.
     pub destinations: &'a Rc<Destinations>,
 }
 
 /// Redeems an authorization code (RFC 6749 4.1.3, RFC 7636 4.5).
-pub fn exchange_request(
-    of: &Parties<'_>,
+pub fn build_exchange_request(
+    of: &TokenRequestContext<'_>,
     code: &Secret,
     redirect_uri: &str,
     verifier: Option<&Secret>,
-) -> Built<Outbound> {
+) -> RequestResult<OutboundRequest> {
     let code_param = of.server.exchange_code_param.as_str();
-    let mut params = pairs(&[("grant_type", "authorization_code"), (code_param, code.expose())]);
+    let mut params = to_params(&[("grant_type", "authorization_code"), (code_param, code.expose())]);
     if of.server.exchange_redirect_uri {
-        params.extend(pairs(&[("redirect_uri", &of.server.redirect_uri(redirect_uri, of.values)?)]));
+        params.extend(to_params(&[("redirect_uri", &of.server.redirect_uri(redirect_uri, of.values)?)]));
     }
     params.extend(verifier.map(|verifier| ("code_verifier".to_owned(), verifier.expose().to_owned())));
-    params.extend(filled(&of.server.token_params, of.values)?);
-    Ok(of.token_request(&of.at.token_url, of.at.client_auth, params, SecretKind::AuthorizationCode))
+    params.extend(fill_params(&of.server.token_params, of.values)?);
+    Ok(of.build_token_request(&of.endpoints.token_url, of.endpoints.client_auth, params, SecretKind::AuthorizationCode))
 }
 
 /// Redeems a refresh token (RFC 6749 6). The scopes are sent only where the app wants them.
-pub fn refresh_request(
-    of: &Parties<'_>,
+pub fn build_refresh_request(
+    of: &TokenRequestContext<'_>,
     refresh_token: &Secret,
     scopes: &[String],
     redirect_uri: &str,
-) -> Built<Outbound> {
+) -> RequestResult<OutboundRequest> {
     let scope = scopes.join(&of.server.scope_separator);
-    let mut params = pairs(&[("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())]);
+    let mut params = to_params(&[("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())]);
     if of.server.send_scope_on_refresh && !scope.is_empty() {
-        params.extend(pairs(&[("scope", &scope)]));
+        params.extend(to_params(&[("scope", &scope)]));
     }
     if of.server.refresh_redirect_uri {
-        params.extend(pairs(&[("redirect_uri", &of.server.redirect_uri(redirect_uri, of.values)?)]));
+        params.extend(to_params(&[("redirect_uri", &of.server.redirect_uri(redirect_uri, of.values)?)]));
     }
-    params.extend(filled(&of.server.refresh_params, of.values)?);
-    let auth = of.server.refresh_client_auth.unwrap_or(of.at.client_auth);
-    Ok(of.token_request(&of.at.refresh_url, auth, params, SecretKind::RefreshToken))
+    params.extend(fill_params(&of.server.refresh_params, of.values)?);
+    let auth = of.server.refresh_client_auth.unwrap_or(of.endpoints.client_auth);
+    Ok(of.build_token_request(&of.endpoints.refresh_url, auth, params, SecretKind::RefreshToken))
 }
 
 /// Has a token made of what a person entered (RFC 6749 4.4.2, RFC 7523 2.1). A service account's `assertion` names
 /// the scopes itself.
-pub fn mint_request(of: &Parties<'_>, assertion: Option<&Secret>, scopes: &[String]) -> Built<Outbound> {
+pub fn build_issue_request(
+    of: &TokenRequestContext<'_>,
+    assertion: Option<&Secret>,
+    scopes: &[String],
+) -> RequestResult<OutboundRequest> {
     if let Some(assertion) = assertion {
-        let mut params = pairs(&[("grant_type", JWT_BEARER), ("assertion", assertion.expose())]);
-        params.extend(filled(&of.server.token_params, of.values)?);
-        let nobody = Parties { client: &ClientKeys::nobody(), ..*of };
-        return Ok(nobody.token_request(&of.at.token_url, ClientAuth::None, params, SecretKind::Entered));
+        let mut params = to_params(&[("grant_type", JWT_BEARER_GRANT_TYPE), ("assertion", assertion.expose())]);
+        params.extend(fill_params(&of.server.token_params, of.values)?);
+        let nobody = TokenRequestContext { client: &ClientIdentity::anonymous(), ..*of };
+        return Ok(nobody.build_token_request(
+            &of.endpoints.token_url,
+            ClientAuth::None,
+            params,
+            SecretKind::ManualCredential,
+        ));
     }
-    let grant_type = match &of.server.grant {
-        Grant::ClientCredentials { grant_type } => grant_type.as_str(),
-        Grant::AuthorizationCode | Grant::ServiceAccount(_) => "client_credentials",
+    let grant_type = match &of.server.grant_type {
+        GrantType::ClientCredentials { grant_type } => grant_type.as_str(),
+        GrantType::AuthorizationCode | GrantType::JwtBearer(_) => "client_credentials",
     };
-    let mut params = pairs(&[("grant_type", grant_type)]);
+    let mut params = to_params(&[("grant_type", grant_type)]);
     let scope = scopes.join(&of.server.scope_separator);
     if !scope.is_empty() {
-        params.extend(pairs(&[("scope", &scope)]));
+        params.extend(to_params(&[("scope", &scope)]));
     }
-    params.extend(filled(&of.server.token_params, of.values)?);
-    Ok(of.token_request(&of.at.token_url, of.at.client_auth, params, SecretKind::Entered))
+    params.extend(fill_params(&of.server.token_params, of.values)?);
+    Ok(of.build_token_request(&of.endpoints.token_url, of.endpoints.client_auth, params, SecretKind::ManualCredential))
 }
 
 /// Revokes a token (RFC 7009 2.1, or the app's own way). `None` where the app has no way to revoke it.
-pub fn revoke_request(of: &Parties<'_>, token: &Secret, hint: TokenHint) -> Built<Option<Outbound>> {
-    let Some(url) = &of.at.revoke_url else { return Ok(None) };
+pub fn build_revocation_request(
+    of: &TokenRequestContext<'_>,
+    token: &Secret,
+    hint: TokenTypeHint,
+) -> RequestResult<Option<OutboundRequest>> {
+    let Some(url) = &of.endpoints.revoke_url else { return Ok(None) };
     let revoke = &of.server.revoke;
     let values = of.values.clone().with("token", token.expose()).with("client_id", &of.client.client_id);
     let url = url.fill(&values)?;
-    let mut headers = Headers::of_server(of.server);
+    let mut headers = RequestHeaders::for_server(of.server);
     for (name, value) in &revoke.headers {
         headers.set(name, value.clone());
     }
     if revoke.style == RevokeStyle::Bearer {
-        if hint == TokenHint::RefreshToken {
+        if hint == TokenTypeHint::RefreshToken {
             return Ok(None);
         }
         headers.set("authorization", format!("Bearer {}", token.expose()));
-        let request = Outbound::new(revoke.method, url, of.carried(SecretKind::AccessToken), TOKEN_TIMEOUT);
-        return Ok(Some(request.with(headers.0, None)));
+        let request =
+            OutboundRequest::new(revoke.method, url, of.request_secrets(SecretKind::AccessToken), TOKEN_TIMEOUT_MS);
+        return Ok(Some(request.with_headers_and_body(headers.0, None)));
     }
     let mut params = match &revoke.params {
-        Some(params) => filled(params, &values)?.collect(),
-        None if revoke.authenticate => pairs(&[("token", token.expose()), ("token_type_hint", hint.as_str())]),
-        None => pairs(&[("token", token.expose())]),
+        Some(params) => fill_params(params, &values)?.collect(),
+        None if revoke.authenticate => to_params(&[("token", token.expose()), ("token_type_hint", hint.as_str())]),
+        None => to_params(&[("token", token.expose())]),
     };
     if revoke.authenticate {
-        of.authenticate(revoke.client_auth.unwrap_or(of.at.client_auth), &mut headers, &mut params);
+        of.add_client_auth(revoke.client_auth.unwrap_or(of.endpoints.client_auth), &mut headers, &mut params);
     }
-    let body = encode(revoke.body.unwrap_or(of.server.body), &params, &mut headers);
+    let body = encode_body(revoke.body_encoding.unwrap_or(of.server.body_encoding), &params, &mut headers);
     let kind = match hint {
-        TokenHint::RefreshToken => SecretKind::RefreshToken,
-        TokenHint::AccessToken => SecretKind::AccessToken,
+        TokenTypeHint::RefreshToken => SecretKind::RefreshToken,
+        TokenTypeHint::AccessToken => SecretKind::AccessToken,
     };
-    Ok(Some(Outbound::new(revoke.method, url, of.carried(kind), TOKEN_TIMEOUT).with(headers.0, Some(body))))
+    Ok(Some(
+        OutboundRequest::new(revoke.method, url, of.request_secrets(kind), TOKEN_TIMEOUT_MS)
+            .with_headers_and_body(headers.0, Some(body)),
+    ))
 }
 
 /// Asks the app's API with a credential: who is it, does it work.
-pub fn probe_request(probe: &Probe, app: &App, values: &Values, destinations: &Rc<Destinations>) -> Built<Outbound> {
-    let mut headers = Headers::plain();
+pub fn build_probe_request(
+    probe: &Probe,
+    auth_method: &AuthMethod,
+    values: &TemplateValues,
+    destinations: &Rc<Destinations>,
+) -> RequestResult<OutboundRequest> {
+    let mut headers = RequestHeaders::with_defaults();
     if probe.body.is_some() {
-        headers.set("content-type", JSON.to_owned());
+        headers.set("content-type", JSON_CONTENT_TYPE.to_owned());
     }
     // What is only known from the answer, such as a tenant's id, can't stand in the request yet.
-    let known = |template: &Template| template.places().all(|name| values.get(name).is_some() || !is_told(app, name));
-    for (name, value) in app.request.filled_headers(values, known)?.into_iter().chain(fill_all(&probe.headers, values)?)
+    let known = |template: &Template| {
+        template.placeholders().all(|name| values.get(name).is_some() || !is_reported_by_app(auth_method, name))
+    };
+    for (name, value) in
+        auth_method.request.fill_headers(values, known)?.into_iter().chain(fill_templates(&probe.headers, values)?)
     {
         headers.set(&name, value);
     }
     let mut query: Vec<_> = Vec::new();
-    for (name, template) in app.request.query.iter().filter(|(_, template)| known(template)) {
+    for (name, template) in auth_method.request.query.iter().filter(|(_, template)| known(template)) {
         query.push((name.clone(), template.fill(values)?));
     }
     // What a person entered goes to the app's API as an access token would, and nowhere else.
-    let carried = vec![Carried::new(SecretKind::AccessToken, destinations)];
-    let url = probe.address(values)?.with_query(&query);
-    Ok(Outbound::new(probe.method, url, carried, PROBE_TIMEOUT).with(headers.0, probe.body.clone()))
+    let carried = vec![RequestSecret::new(SecretKind::AccessToken, destinations)];
+    let url = probe.fill_url(values)?.with_query(&query);
+    Ok(OutboundRequest::new(probe.method, url, carried, PROBE_TIMEOUT_MS)
+        .with_headers_and_body(headers.0, probe.body.clone()))
 }
 
 /// Whether a value is the app's to tell.
-fn is_told(app: &App, name: &str) -> bool {
-    let told = |one: &Variable| matches!(one.from, Origin::Identity(_) | Origin::Token(_) | Origin::Callback(_));
-    name == "account_id" || app.variables.get(name).is_some_and(told)
+fn is_reported_by_app(auth_method: &AuthMethod, name: &str) -> bool {
+    let told = |one: &Variable| {
+        matches!(one.source, VariableSource::Identity(_) | VariableSource::Token(_) | VariableSource::Callback(_))
+    };
+    name == "account_id" || auth_method.variables.get(name).is_some_and(told)
 }
 
 /// Parameters in the order they are sent.
-type Sent = Vec<(String, String)>;
+type RequestParams = Vec<(String, String)>;
 
-impl Parties<'_> {
-    fn token_request(&self, url: &Address, auth: ClientAuth, mut params: Sent, kind: SecretKind) -> Outbound {
-        let mut headers = Headers::of_server(self.server);
-        self.authenticate(auth, &mut headers, &mut params);
-        let body = encode(self.server.body, &params, &mut headers);
-        let request = Outbound::new(OutboundMethod::Post, url.clone(), self.carried(kind), TOKEN_TIMEOUT);
-        request.with(headers.0, Some(body))
+impl TokenRequestContext<'_> {
+    fn build_token_request(
+        &self,
+        url: &EgressUrl,
+        auth: ClientAuth,
+        mut params: RequestParams,
+        kind: SecretKind,
+    ) -> OutboundRequest {
+        let mut headers = RequestHeaders::for_server(self.server);
+        self.add_client_auth(auth, &mut headers, &mut params);
+        let body = encode_body(self.server.body_encoding, &params, &mut headers);
+        let request =
+            OutboundRequest::new(OutboundMethod::Post, url.clone(), self.request_secrets(kind), TOKEN_TIMEOUT_MS);
+        request.with_headers_and_body(headers.0, Some(body))
     }
 
     /// What a request carries: a secret of the grant, and the client's proof where it has one. It counts as sent wherever
     /// the client is named, whether this server wants it or not.
-    fn carried(&self, kind: SecretKind) -> Vec<Carried> {
+    fn request_secrets(&self, kind: SecretKind) -> Vec<RequestSecret> {
         let proof = match self.client.proof {
-            Proof::Nothing => None,
-            Proof::Secret(_) | Proof::Assertion(_) => Some(self.client.carried()),
+            ClientProof::Nothing => None,
+            ClientProof::Secret(_) | ClientProof::Assertion(_) => Some(self.client.as_request_secret()),
         };
-        [Carried::new(kind, self.destinations)].into_iter().chain(proof).collect()
+        [RequestSecret::new(kind, self.destinations)].into_iter().chain(proof).collect()
     }
 
-    fn authenticate(&self, auth: ClientAuth, headers: &mut Headers, params: &mut Sent) {
+    fn add_client_auth(&self, auth: ClientAuth, headers: &mut RequestHeaders, params: &mut RequestParams) {
         let id = self.client.client_id.as_str();
         let mut add = |name: &str, value: &str| {
             // What the definition puts there itself stays as it is.
@@ -206,42 +241,49 @@ impl Parties<'_> {
             }
         };
         match (auth, &self.client.proof) {
-            (_, Proof::Assertion(assertion)) => {
+            (_, ClientProof::Assertion(assertion)) => {
                 add("client_id", id);
-                add("client_assertion_type", CLIENT_ASSERTION);
+                add("client_assertion_type", CLIENT_ASSERTION_TYPE);
                 add("client_assertion", assertion.expose());
             }
-            (ClientAuth::Basic, Proof::Secret(secret)) => {
-                headers.set("authorization", basic(&form(id), &form(secret.expose())));
+            (ClientAuth::Basic, ClientProof::Secret(secret)) => {
+                headers.set("authorization", basic_auth_value(&form_encode(id), &form_encode(secret.expose())));
             }
-            (ClientAuth::BasicRaw, Proof::Secret(secret)) => headers.set("authorization", basic(id, secret.expose())),
-            (ClientAuth::BasicSecret, Proof::Secret(secret)) => {
-                headers.set("authorization", basic(secret.expose(), ""));
+            (ClientAuth::BasicRaw, ClientProof::Secret(secret)) => {
+                headers.set("authorization", basic_auth_value(id, secret.expose()));
             }
-            (ClientAuth::Body, Proof::Secret(secret)) => {
+            (ClientAuth::BasicSecret, ClientProof::Secret(secret)) => {
+                headers.set("authorization", basic_auth_value(secret.expose(), ""));
+            }
+            (ClientAuth::Body, ClientProof::Secret(secret)) => {
                 add("client_id", id);
                 add("client_secret", secret.expose());
             }
             // A public client names itself (RFC 6749 3.2.1), whatever the app would like of others.
-            (ClientAuth::None | ClientAuth::PrivateKeyJwt, _) | (_, Proof::Nothing) => add("client_id", id),
+            (ClientAuth::None | ClientAuth::PrivateKeyJwt, _) | (_, ClientProof::Nothing) => add("client_id", id),
         }
     }
 }
 
-fn pairs(params: &[(&str, &str)]) -> Sent {
+fn to_params(params: &[(&str, &str)]) -> RequestParams {
     params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-fn filled(params: &Params, values: &Values) -> Built<impl Iterator<Item = (String, String)>> {
-    Ok(fill_all(params, values)?.into_iter())
+fn fill_params(
+    params: &ParamTemplates,
+    values: &TemplateValues,
+) -> RequestResult<impl Iterator<Item = (String, String)>> {
+    Ok(fill_templates(params, values)?.into_iter())
 }
 
-fn encode(encoding: BodyEncoding, params: &[(String, String)], headers: &mut Headers) -> String {
+fn encode_body(encoding: BodyEncoding, params: &[(String, String)], headers: &mut RequestHeaders) -> String {
     let (content_type, body) = match encoding {
-        BodyEncoding::Form => (FORM, form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish()),
+        BodyEncoding::Form => {
+            (FORM_CONTENT_TYPE, form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish())
+        }
         BodyEncoding::Json => {
             let members = params.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
-            (JSON, serde_json::Value::Object(members.collect()).to_string())
+            (JSON_CONTENT_TYPE, serde_json::Value::Object(members.collect()).to_string())
         }
     };
     headers.set("content-type", content_type.to_owned());
@@ -249,27 +291,30 @@ fn encode(encoding: BodyEncoding, params: &[(String, String)], headers: &mut Hea
 }
 
 /// As RFC 6749 2.3.1 wants id and secret encoded before they become Basic's pair.
-fn form(text: &str) -> String {
+fn form_encode(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-fn basic(username: &str, password: &str) -> String {
+fn basic_auth_value(username: &str, password: &str) -> String {
     let pair = Secret::new(format!("{username}:{password}"));
     format!("Basic {}", STANDARD.encode(pair.expose()))
 }
 
 /// Headers of a request, one value per name.
-struct Headers(Vec<(String, String)>);
+struct RequestHeaders(Vec<(String, String)>);
 
-impl Headers {
+impl RequestHeaders {
     /// What every request has.
-    fn plain() -> Self {
-        Self(vec![("accept".to_owned(), JSON.to_owned()), ("user-agent".to_owned(), USER_AGENT.to_owned())])
+    fn with_defaults() -> Self {
+        Self(vec![
+            ("accept".to_owned(), JSON_CONTENT_TYPE.to_owned()),
+            ("user-agent".to_owned(), USER_AGENT.to_owned()),
+        ])
     }
 
     /// What every request to the OAuth server has.
-    fn of_server(server: &OAuth2) -> Self {
-        let mut headers = Self::plain();
+    fn for_server(server: &OAuthServer) -> Self {
+        let mut headers = Self::with_defaults();
         for (name, value) in &server.token_headers {
             headers.set(name, value.clone());
         }

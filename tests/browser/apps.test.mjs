@@ -102,13 +102,13 @@ test("whoever comes by a link enters a bot's token without an account here, and 
 test("an app that has several ways leads from one to each other, and back", async () => {
   const { page, done } = await newPerson();
   await signIn(page, "eve");
-  await page.goto(`${door.url}/oauth/start/sim-slack?way=bot_token`);
+  await page.goto(`${door.url}/oauth/start/sim-slack?auth_method=bot_token`);
   const ways = page.getByRole("region", { name: "Other ways to connect" }).getByRole("link");
   const names = await ways.allInnerTexts();
   assert.ok(names.length >= 2, names.join());
   await ways.filter({ hasText: /user token/i }).click();
   await page.getByRole("button", { name: "Check and save" }).waitFor();
-  assert.match(page.url(), /way=user_token$/);
+  assert.match(page.url(), /auth_method=user_token$/);
   assert.deepEqual((await ways.allInnerTexts()).length, names.length);
   await done();
 });

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use connections::app::{App, Kind, Origin, Values, read_fields};
-use connections::connection::{Account, Connection, Status};
-use connections::credential::{Credential, Token};
+use connections::app::{AuthMethod, CredentialKind, TemplateValues, VariableSource, read_fields};
+use connections::connection::{Account, Connection, ConnectionStatus};
+use connections::credential::{Credential, StoredToken};
 use connections::ids::{ConnectionId, WorkspaceId};
 use connections::secret::Secret;
 use connections::time::Timestamp;
@@ -23,111 +23,121 @@ pub(crate) const ACCOUNT_LABEL: &str = "someone@acme.example";
 pub(crate) const REDIRECT_URI: &str = "https://connections.acme.example/oauth/callback/cli_made_up";
 
 /// Values that must have a form, by app, way or `variables`, and name.
-const FORMS: &str = include_str!("made_up.json");
+const GIVEN_VALUES: &str = include_str!("made_up.json");
 
 /// 2026-11-23 00:00 UTC.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_unix(1_795_392_000)
 }
 
-fn form(app: &App, group: &str, name: &str) -> Option<String> {
-    let forms: Value = serde_json::from_str(FORMS).unwrap();
-    forms.get(app.id.as_str())?.get(group)?.get(name)?.as_str().map(str::to_owned)
+fn given_value(auth_method: &AuthMethod, group: &str, name: &str) -> Option<String> {
+    let forms: Value = serde_json::from_str(GIVEN_VALUES).unwrap();
+    forms.get(auth_method.app_id.as_str())?.get(group)?.get(name)?.as_str().map(str::to_owned)
 }
 
 /// A value for each variable; each is one that the program would take.
-pub(crate) fn variables(app: &App) -> BTreeMap<String, String> {
+pub(crate) fn variables(auth_method: &AuthMethod) -> BTreeMap<String, String> {
     let one = |(name, variable): (&String, &connections::app::Variable)| {
-        let given = form(app, "variables", name).or_else(|| variable.example.clone());
+        let given = given_value(auth_method, "variables", name).or_else(|| variable.example.clone());
         let value =
             given.or_else(|| variable.default.clone()).unwrap_or_else(|| format!("made-up-{}", name.replace('_', "-")));
-        let plain = variable.read(&value);
-        (name.clone(), plain.unwrap_or_else(|problem| panic!("{}: made_up.json: variable {name} {problem}", app.id)))
+        let plain = variable.parse_value(&value);
+        (
+            name.clone(),
+            plain.unwrap_or_else(|problem| panic!("{}: made_up.json: variable {name} {problem}", auth_method.app_id)),
+        )
     };
-    app.variables.iter().map(one).collect()
+    auth_method.variables.iter().map(one).collect()
 }
 
 /// Those that are known before the app has answered anything.
-pub(crate) fn variables_before(app: &App) -> BTreeMap<String, String> {
-    let told =
-        |name: &String| app.variables.get(name).is_some_and(|one| matches!(one.from, Origin::Person | Origin::Client));
-    variables(app).into_iter().filter(|(name, _)| told(name)).collect()
+pub(crate) fn variables_before_response(auth_method: &AuthMethod) -> BTreeMap<String, String> {
+    let told = |name: &String| {
+        auth_method
+            .variables
+            .get(name)
+            .is_some_and(|one| matches!(one.source, VariableSource::Person | VariableSource::Client))
+    };
+    variables(auth_method).into_iter().filter(|(name, _)| told(name)).collect()
 }
 
 /// What a person entered; the program took it.
-pub(crate) fn fields(app: &App) -> BTreeMap<String, Secret> {
-    let value =
-        |id: &str| form(app, app.way.as_str(), id).unwrap_or_else(|| format!("made-up-{}", id.replace('_', "-")));
-    let entered = app.fields.iter().map(|field| (field.id.clone(), Secret::new(value(&field.id)))).collect();
-    read_fields(app, &entered).unwrap_or_else(|problems| panic!("{}: made_up.json: {problems:?}", app.id))
+pub(crate) fn manual_fields(auth_method: &AuthMethod) -> BTreeMap<String, Secret> {
+    let value = |id: &str| {
+        given_value(auth_method, auth_method.method_id.as_str(), id)
+            .unwrap_or_else(|| format!("made-up-{}", id.replace('_', "-")))
+    };
+    let entered = auth_method.fields.iter().map(|field| (field.id.clone(), Secret::new(value(&field.id)))).collect();
+    read_fields(auth_method, &entered)
+        .unwrap_or_else(|problems| panic!("{}: made_up.json: {problems:?}", auth_method.app_id))
 }
 
 /// What a connection of this way holds.
-pub(crate) fn credential(app: &App) -> Credential {
-    let token = |access: &str, refresh: &str| Token {
+pub(crate) fn credential(auth_method: &AuthMethod) -> Credential {
+    let token = |access: &str, refresh: &str| StoredToken {
         owner: None,
         access_token: Secret::new(access),
         token_type: "Bearer".to_owned(),
-        refresh_token: (app.kind == Kind::OAuth2).then(|| Secret::new(refresh)),
+        refresh_token: (auth_method.kind == CredentialKind::OAuth2).then(|| Secret::new(refresh)),
         previous: None,
         expires_at: None,
         lifetime: None,
     };
-    let further = app.server().into_iter().flat_map(|server| server.tokens.keys());
+    let further = auth_method.oauth_server().into_iter().flat_map(|server| server.tokens.keys());
     Credential {
-        token: app.kind.has_tokens().then(|| token(ACCESS_TOKEN, REFRESH_TOKEN)),
-        others: further
+        token: auth_method.kind.uses_oauth_server().then(|| token(ACCESS_TOKEN, REFRESH_TOKEN)),
+        other_tokens: further
             .map(|name| (name.clone(), token(&format!("{ACCESS_TOKEN}-{name}"), &format!("{REFRESH_TOKEN}-{name}"))))
             .collect(),
-        fields: fields(app),
+        fields: manual_fields(auth_method),
     }
 }
 
 /// What places are filled with once the app has answered.
-pub(crate) fn values(app: &App, variables: &BTreeMap<String, String>) -> Values {
-    connections::server::values(app, &credential(app), variables)
+pub(crate) fn template_values(auth_method: &AuthMethod, variables: &BTreeMap<String, String>) -> TemplateValues {
+    connections::client_auth::template_values(auth_method, &credential(auth_method), variables)
 }
 
 /// A connection of this way.
-pub(crate) fn connection(app: &App) -> Connection {
+pub(crate) fn connection(auth_method: &AuthMethod) -> Connection {
     Connection {
         id: ConnectionId::parse("con_madeupmadeupmadeupmade").unwrap(),
         workspace: WorkspaceId::parse("ws_madeupmadeupmadeupmade").unwrap(),
-        app: app.id.clone(),
+        app: auth_method.app_id.clone(),
         app_revision: 0,
-        way: app.way.clone(),
-        kind: app.kind,
-        variables: variables(app),
+        auth_method: auth_method.method_id.clone(),
+        kind: auth_method.kind,
+        variables: variables(auth_method),
         destinations: None,
         client: None,
-        name: app.name.clone(),
+        name: auth_method.app_name.clone(),
         user: None,
         metadata: BTreeMap::new(),
         allowed_workflows: None,
         account: Some(Account { id: ACCOUNT_ID.to_owned(), label: ACCOUNT_LABEL.to_owned() }),
-        scopes_requested: app.default_scopes(),
-        scopes_granted: app.default_scopes(),
+        scopes_requested: auth_method.default_scopes(),
+        scopes_granted: auth_method.default_scopes(),
         created_at: now(),
         connected_at: now(),
         last_used_at: None,
         generation: 1,
         version: 1,
-        status: Status::Connected,
+        status: ConnectionStatus::Connected,
         reason: None,
         sealed_credential: None,
         expires_at: None,
-        refreshable: app.kind == Kind::OAuth2,
+        refreshable: auth_method.kind == CredentialKind::OAuth2,
         refreshed_at: None,
         refresh_expires_at: None,
         refresh_idle_until: None,
         grant_expires_at: None,
-        intent: None,
+        lease: None,
         ambiguous_token_hash: None,
         ambiguous_since: None,
         next_attempt_at: now(),
         failures: 0,
         last_error: None,
-        refused: None,
+        refusal: None,
         checked_at: None,
         check_evidence: None,
         next_check_at: None,

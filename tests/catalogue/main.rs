@@ -4,35 +4,35 @@
 //! them anew, and the difference is for a person to read. Refuses the network: no app is reached.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod addresses;
-mod answers;
+mod apps_page;
 mod destinations;
-mod golden;
-mod grants;
-mod guide;
+mod forbidden_grants;
+mod golden_requests;
 mod made_up;
-mod told;
-mod written;
+mod request_text;
+mod responses;
+mod sample_responses;
+mod secrets_in_urls;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use connections::app::Definition;
+use connections::app::App;
 use connections::catalogue;
 
 /// All apps of the catalogue.
-fn apps() -> impl Iterator<Item = Rc<Definition>> {
+fn apps() -> impl Iterator<Item = Rc<App>> {
     catalogue::ids().map(|id| catalogue::find(id).unwrap_or_else(|| panic!("{id} can't be read")))
 }
 
 /// A path in the repository.
-fn at(path: &str) -> PathBuf {
+fn repository_path(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// Compares a text with the file that keeps it, or writes that file. Answers a complaint.
-fn kept(path: &str, text: &str) -> Option<String> {
-    let file = at(path);
+fn compare_or_update(path: &str, text: &str) -> Option<String> {
+    let file = repository_path(path);
     let old = std::fs::read_to_string(&file).unwrap_or_default();
     if old == text {
         return None;
@@ -47,14 +47,16 @@ fn kept(path: &str, text: &str) -> Option<String> {
 }
 
 /// Fails with all complaints.
-fn none_of(complaints: &[String]) {
+fn assert_no_errors(complaints: &[String]) {
     let hint = "UPDATE_GOLDEN=1 cargo test --test catalogue writes the files anew; read the difference.";
     assert!(complaints.is_empty(), "\n{}\n{hint}", complaints.join("\n"));
 }
 
 /// Complains of files in a folder that belong to no app.
-fn strangers(folder: &str, ending: &str) -> Vec<String> {
+fn find_orphan_files(folder: &str, ending: &str) -> Vec<String> {
     let known: Vec<_> = catalogue::ids().map(|id| format!("{id}.{ending}")).collect();
-    let names = std::fs::read_dir(at(folder)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names = std::fs::read_dir(repository_path(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| !known.contains(name)).map(|name| format!("{folder}/{name} belongs to no app")).collect()
 }

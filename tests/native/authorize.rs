@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use connections::app::AppId;
 use connections::authorize::{Action, Resource};
-use connections::caller::{Key, Scope};
+use connections::caller::{ApiKey, KeyScope};
 use connections::http::Method;
-use connections::http::routes::{Auth, Line, ROUTES};
+use connections::http::routes::{ROUTES, RequiredAuth, RouteEntry};
 use connections::ids::ConnectionId;
 use connections::resolve::Source::{Cache, Database};
-use connections::resolve::{Ask, Consistency};
+use connections::resolve::{Consistency, ResolveRequest};
 use serde_json::{Value, json};
 
-use crate::http::{Browser, call, first_key, further_key, path_of, request};
-use crate::support::Scene;
+use crate::http::{TestBrowser, call, first_key, link_path, make_key, request};
+use crate::support::Fixture;
 
 const WORKSPACE_PAGE: &str = "/";
 
@@ -21,20 +21,20 @@ const WORKSPACE_PAGE: &str = "/";
 
 /// A kind of key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum KeyVariant {
     /// All scopes, no lists.
-    Whole,
+    Unlimited,
     /// One scope.
-    With(Scope),
+    OneScope(KeyScope),
     /// All scopes, and lists of connections and apps.
     Limited { connections: bool, apps: bool },
     /// All scopes in another workspace.
-    Elsewhere,
+    OtherWorkspace,
 }
 
 /// What is expected of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expected {
+enum ExpectedAccess {
     Allowed,
     /// 403 `insufficient_key_scope`.
     Forbidden,
@@ -42,44 +42,44 @@ enum Expected {
     Missing,
 }
 
-const KINDS: [Kind; 14] = [
-    Kind::Whole,
-    Kind::With(Scope::ConnectionsRead),
-    Kind::With(Scope::ConnectionsWrite),
-    Kind::With(Scope::Resolve),
-    Kind::With(Scope::Apps),
-    Kind::With(Scope::Links),
-    Kind::With(Scope::Keys),
-    Kind::With(Scope::People),
-    Kind::With(Scope::Events),
-    Kind::With(Scope::All),
-    Kind::Limited { connections: true, apps: false },
-    Kind::Limited { connections: false, apps: true },
-    Kind::Limited { connections: true, apps: true },
-    Kind::Elsewhere,
+const KEY_VARIANTS: [KeyVariant; 14] = [
+    KeyVariant::Unlimited,
+    KeyVariant::OneScope(KeyScope::ConnectionsRead),
+    KeyVariant::OneScope(KeyScope::ConnectionsWrite),
+    KeyVariant::OneScope(KeyScope::Resolve),
+    KeyVariant::OneScope(KeyScope::Apps),
+    KeyVariant::OneScope(KeyScope::Links),
+    KeyVariant::OneScope(KeyScope::Keys),
+    KeyVariant::OneScope(KeyScope::People),
+    KeyVariant::OneScope(KeyScope::Events),
+    KeyVariant::OneScope(KeyScope::All),
+    KeyVariant::Limited { connections: true, apps: false },
+    KeyVariant::Limited { connections: false, apps: true },
+    KeyVariant::Limited { connections: true, apps: true },
+    KeyVariant::OtherWorkspace,
 ];
 
-fn scope_of(line: &Line) -> Option<Scope> {
+fn required_scope(line: &RouteEntry) -> Option<KeyScope> {
     match line.auth {
-        Auth::Key(scope) => scope,
-        Auth::Itself => Some(Scope::Resolve),
-        Auth::Nobody | Auth::Operator | Auth::Browser | Auth::Person(_) => None,
+        RequiredAuth::Key(scope) => scope,
+        RequiredAuth::KeyInHandler => Some(KeyScope::Resolve),
+        RequiredAuth::Public | RequiredAuth::Operator | RequiredAuth::Browser | RequiredAuth::User(_) => None,
     }
 }
 
 /// The rules of the contract, said once more and in another way than the program says them.
-fn expected(kind: Kind, line: &Line, listed: bool) -> Expected {
-    use Expected::{Allowed, Forbidden, Missing};
+fn expected_access(kind: KeyVariant, line: &RouteEntry, listed: bool) -> ExpectedAccess {
+    use ExpectedAccess::{Allowed, Forbidden, Missing};
     let named = line.path.contains('{');
     // The other app is one of the catalogue: it is everybody's where no list of apps says otherwise.
     let app = matches!(line.resource, Resource::App | Resource::Client);
-    let listed = listed || app && matches!(kind, Kind::Limited { apps: false, .. });
+    let listed = listed || app && matches!(kind, KeyVariant::Limited { apps: false, .. });
     match kind {
-        Kind::With(scope) if scope == Scope::All || scope_of(line) == Some(scope) => Allowed,
-        Kind::With(_) => Forbidden,
-        Kind::Elsewhere if named && (listed || !app) => Missing,
-        Kind::Elsewhere | Kind::Whole => Allowed,
-        Kind::Limited { connections, .. } => match (line.resource, line.action) {
+        KeyVariant::OneScope(scope) if scope == KeyScope::All || required_scope(line) == Some(scope) => Allowed,
+        KeyVariant::OneScope(_) => Forbidden,
+        KeyVariant::OtherWorkspace if named && (listed || !app) => Missing,
+        KeyVariant::OtherWorkspace | KeyVariant::Unlimited => Allowed,
+        KeyVariant::Limited { connections, .. } => match (line.resource, line.action) {
             (Resource::SignInLink | Resource::Session, _) => Forbidden,
             _ if named && !listed => Missing,
             (Resource::Link, Action::Create) => Allowed,
@@ -91,50 +91,50 @@ fn expected(kind: Kind, line: &Line, listed: bool) -> Expected {
 }
 
 /// A scene with two of each thing: the ones that the limited keys list, and others.
-struct Setting {
-    scene: Scene,
+struct AccessFixture {
+    fixture: Fixture,
     key: String,
     listed: BTreeMap<&'static str, String>,
     others: BTreeMap<&'static str, String>,
 }
 
-impl Setting {
-    fn new(kind: Kind) -> Self {
-        let scene = Scene::new();
-        let first = first_key(&scene);
+impl AccessFixture {
+    fn new(kind: KeyVariant) -> Self {
+        let fixture = Fixture::new();
+        let first = first_key(&fixture);
         let make = |path: &str, body: Value| {
-            let (status, made) = call(&scene, &first, Method::Post, path, &body);
+            let (status, made) = call(&fixture, &first, Method::Post, path, &body);
             assert_eq!(status, 201, "{made}");
             made
         };
         let id = |made: &Value| made["id"].as_str().unwrap().to_owned();
-        let acme = scene.connect("ann").to_string();
+        let acme = fixture.connect("ann").to_string();
         let telegram = id(&make(
             "/v1/connections",
             json!({ "app": "telegram", "credential": { "type": "bot_token", "token": format!("123456789:{}", "a".repeat(35)) }, "check": false }),
         ));
         let link = |connection: &str| id(&make("/v1/links", json!({ "connection": connection })));
         let sign_in = || id(&make("/v1/sign-in-links", json!({ "user": { "id": "ann" } })));
-        Browser::new(&scene).sign_in();
-        let (_, sessions) = call(&scene, &first, Method::Get, "/v1/sessions", &Value::Null);
+        TestBrowser::new(&fixture).sign_in();
+        let (_, sessions) = call(&fixture, &first, Method::Get, "/v1/sessions", &Value::Null);
         let session = id(&sessions["data"][0]);
-        let limits = |key: &mut Key| {
-            let Kind::Limited { connections, apps } = kind else { return };
+        let limits = |key: &mut ApiKey| {
+            let KeyVariant::Limited { connections, apps } = kind else { return };
             key.connections = connections.then(|| vec![ConnectionId::parse(&acme).unwrap()]);
             key.apps = apps.then(|| vec![AppId::parse("acme").unwrap()]);
         };
         let key_id = |text: &str| format!("key_{}", text.split('_').nth(1).unwrap());
-        let mine = further_key(&scene, |key| {
+        let mine = make_key(&fixture, |key| {
             key.scopes = match kind {
-                Kind::With(scope) => vec![scope],
-                _ => vec![Scope::All],
+                KeyVariant::OneScope(scope) => vec![scope],
+                _ => vec![KeyScope::All],
             };
             limits(key);
         });
-        let narrow = further_key(&scene, |key| {
+        let narrow = make_key(&fixture, |key| {
             key.scopes = match kind {
-                Kind::With(scope) => vec![scope],
-                _ => vec![Scope::Resolve],
+                KeyVariant::OneScope(scope) => vec![scope],
+                _ => vec![KeyScope::Resolve],
             };
             limits(key);
         });
@@ -151,15 +151,15 @@ impl Setting {
             ("app", "telegram".to_owned()),
             ("link", link(&telegram)),
             // Of one scope alone, no wider key is seen either.
-            ("key", if matches!(kind, Kind::With(_)) { key_id(&narrow) } else { key_id(&first) }),
+            ("key", if matches!(kind, KeyVariant::OneScope(_)) { key_id(&narrow) } else { key_id(&first) }),
             ("session", session),
             ("sign_in_link", sign_in()),
         ]);
-        let key = if kind == Kind::Elsewhere { elsewhere(&scene) } else { mine };
-        Self { scene, key, listed, others }
+        let key = if kind == KeyVariant::OtherWorkspace { other_workspace_key(&fixture) } else { mine };
+        Self { fixture, key, listed, others }
     }
 
-    fn ask(&self, line: &Line, listed: bool) -> (u16, Value) {
+    fn request_route(&self, line: &RouteEntry, listed: bool) -> (u16, Value) {
         let things = if listed { &self.listed } else { &self.others };
         let filled = |segment: &str| match segment.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
             None => segment.to_owned(),
@@ -176,39 +176,39 @@ impl Setting {
             },
         );
         request.headers.push(("authorization".into(), format!("Bearer {}", self.key)));
-        let core = self.scene.world.core();
-        let response = self.scene.world.run(async { connections::http::handle(&core, &request).await });
+        let context = self.fixture.world.context();
+        let response = self.fixture.world.run(async { connections::http::handle(&context, &request).await });
         (response.status, serde_json::from_str(&response.body).unwrap())
     }
 }
 
 /// A key with all scopes of another workspace, which has nothing.
-fn elsewhere(scene: &Scene) -> String {
+fn other_workspace_key(fixture: &Fixture) -> String {
     let admin = "abcdefghijklmnopqrstuvwxyz0123456789";
-    let (status, made) = call(scene, admin, Method::Post, "/v1/workspaces", &json!({ "name": "Elsewhere" }));
+    let (status, made) = call(fixture, admin, Method::Post, "/v1/workspaces", &json!({ "name": "Elsewhere" }));
     assert_eq!(status, 201);
     made["key"]["key"].as_str().unwrap().to_owned()
 }
 
-fn keyed() -> impl Iterator<Item = &'static Line> {
-    ROUTES.iter().filter(|line| matches!(line.auth, Auth::Key(_) | Auth::Itself))
+fn routes_for_keys() -> impl Iterator<Item = &'static RouteEntry> {
+    ROUTES.iter().filter(|line| matches!(line.auth, RequiredAuth::Key(_) | RequiredAuth::KeyInHandler))
 }
 
 #[test]
 fn every_route_answers_every_kind_of_key_by_the_rules() {
     let mut wrong = Vec::new();
-    for kind in KINDS {
-        let shared = Setting::new(kind);
-        for line in keyed() {
+    for kind in KEY_VARIANTS {
+        let shared = AccessFixture::new(kind);
+        for line in routes_for_keys() {
             for listed in [true, false] {
-                let expected = expected(kind, line, listed);
-                let deletes = line.method == Method::Delete && expected == Expected::Allowed;
-                let own = deletes.then(|| Setting::new(kind));
-                let (status, answer) = own.as_ref().unwrap_or(&shared).ask(line, listed);
+                let expected = expected_access(kind, line, listed);
+                let deletes = line.method == Method::Delete && expected == ExpectedAccess::Allowed;
+                let own = deletes.then(|| AccessFixture::new(kind));
+                let (status, answer) = own.as_ref().unwrap_or(&shared).request_route(line, listed);
                 let met = match expected {
-                    Expected::Allowed => ![401, 403, 404].contains(&status),
-                    Expected::Forbidden => status == 403 && answer["code"] == "insufficient_key_scope",
-                    Expected::Missing => status == 404,
+                    ExpectedAccess::Allowed => ![401, 403, 404].contains(&status),
+                    ExpectedAccess::Forbidden => status == 403 && answer["code"] == "insufficient_key_scope",
+                    ExpectedAccess::Missing => status == 404,
                 };
                 if !met {
                     let which = if listed { "listed" } else { "other" };
@@ -225,19 +225,22 @@ fn every_route_answers_every_kind_of_key_by_the_rules() {
 
 #[test]
 fn no_list_shows_a_key_what_is_outside_its_own_lists_or_workspace() {
-    for kind in KINDS.into_iter().filter(|kind| matches!(kind, Kind::Limited { .. } | Kind::Elsewhere)) {
-        let setting = Setting::new(kind);
-        for line in keyed().filter(|line| line.action == Action::List) {
-            let (_, answer) = setting.ask(line, true);
+    for kind in
+        KEY_VARIANTS.into_iter().filter(|kind| matches!(kind, KeyVariant::Limited { .. } | KeyVariant::OtherWorkspace))
+    {
+        let setting = AccessFixture::new(kind);
+        for line in routes_for_keys().filter(|line| line.action == Action::List) {
+            let (_, answer) = setting.request_route(line, true);
             let answer = answer.to_string();
-            let everybodys_app = matches!(kind, Kind::Elsewhere | Kind::Limited { apps: false, .. });
+            let everybodys_app = matches!(kind, KeyVariant::OtherWorkspace | KeyVariant::Limited { apps: false, .. });
             for (what, id) in &setting.others {
                 // A link says which key made it: that opens nothing.
                 let told = *what == "app" && everybodys_app || *what == "key" && line.resource == Resource::Link;
                 assert!(told || !answer.contains(id.as_str()), "{kind:?} {} shows {what} {id}", line.path);
             }
             // "acme" stands among the examples of the catalogue, too.
-            let things = setting.listed.iter().filter(|(what, _)| kind == Kind::Elsewhere && **what != "app");
+            let things =
+                setting.listed.iter().filter(|(what, _)| kind == KeyVariant::OtherWorkspace && **what != "app");
             for (what, id) in things {
                 assert!(!answer.contains(&format!("\"{id}\"")), "{what} {}", line.path);
             }
@@ -247,7 +250,7 @@ fn no_list_shows_a_key_what_is_outside_its_own_lists_or_workspace() {
 
 #[test]
 fn a_limited_key_makes_links_that_repair_its_own_connections_alone() {
-    let setting = Setting::new(Kind::Limited { connections: true, apps: false });
+    let setting = AccessFixture::new(KeyVariant::Limited { connections: true, apps: false });
     let (own, other) = (&setting.listed["connection"], &setting.others["connection"]);
     for (body, status, code) in [
         (json!({ "connection": own }), 201, Value::Null),
@@ -258,225 +261,226 @@ fn a_limited_key_makes_links_that_repair_its_own_connections_alone() {
         (json!({ "app": "acme", "on_duplicate": "reuse" }), 403, json!("insufficient_key_scope")),
         (json!({}), 403, json!("insufficient_key_scope")),
     ] {
-        let (found, answer) = call(&setting.scene, &setting.key, Method::Post, "/v1/links", &body);
+        let (found, answer) = call(&setting.fixture, &setting.key, Method::Post, "/v1/links", &body);
         assert_eq!((found, &answer["code"]), (status, &code), "{body}: {answer}");
     }
 }
 
 #[test]
 fn a_link_that_led_to_another_connection_does_not_exist_for_a_limited_key() {
-    let scene = Scene::new();
-    let mine = scene.connect("ann");
-    let key = further_key(&scene, |key| key.connections = Some(vec![mine.clone()]));
+    let fixture = Fixture::new();
+    let mine = fixture.connect("ann");
+    let key = make_key(&fixture, |key| key.connections = Some(vec![mine.clone()]));
     let body = json!({ "app": "acme", "user": { "id": "bob" }, "confirm": true });
-    let (_, made) = call(&scene, &first_key(&scene), Method::Post, "/v1/links", &body);
+    let (_, made) = call(&fixture, &first_key(&fixture), Method::Post, "/v1/links", &body);
     let path = format!("/v1/links/{}", made["id"].as_str().unwrap());
     let seen = || {
-        let list = call(&scene, &key, Method::Get, "/v1/links", &Value::Null).1["data"].as_array().unwrap().len();
-        let confirm = call(&scene, &key, Method::Post, &format!("{path}/confirm"), &json!({ "user": { "id": "bob" } }));
-        let end = call(&scene, &key, Method::Delete, &path, &Value::Null);
-        (call(&scene, &key, Method::Get, &path, &Value::Null).0, list, confirm.0, end.0)
+        let list = call(&fixture, &key, Method::Get, "/v1/links", &Value::Null).1["data"].as_array().unwrap().len();
+        let confirm =
+            call(&fixture, &key, Method::Post, &format!("{path}/confirm"), &json!({ "user": { "id": "bob" } }));
+        let end = call(&fixture, &key, Method::Delete, &path, &Value::Null);
+        (call(&fixture, &key, Method::Get, &path, &Value::Null).0, list, confirm.0, end.0)
     };
     assert_eq!(seen(), (404, 0, 404, 404), "it names no connection of the key's");
-    let mut browser = Browser::new(&scene);
-    let pressed = browser.press(&path_of(&made));
-    browser.consent(&pressed, "bob");
-    let (_, link) = call(&scene, &first_key(&scene), Method::Get, &path, &Value::Null);
+    let mut browser = TestBrowser::new(&fixture);
+    let pressed = browser.press(&link_path(&made));
+    browser.complete_consent(&pressed, "bob");
+    let (_, link) = call(&fixture, &first_key(&fixture), Method::Get, &path, &Value::Null);
     assert_eq!(link["status"], "awaiting_confirmation");
     assert_eq!(seen(), (404, 0, 404, 404), "it names another one");
 }
 
 #[test]
 fn a_client_is_changed_by_a_key_that_has_all_apps_that_share_it() {
-    let scene = Scene::new();
+    let fixture = Fixture::new();
     let apps = |ids: &[&str]| Some(ids.iter().map(|id| AppId::parse(id).unwrap()).collect::<Vec<_>>());
-    let family: Vec<_> = connections::catalogue::sharing_a_client_with("gmail").collect();
+    let family: Vec<_> = connections::catalogue::apps_sharing_client("gmail").collect();
     assert!(family.len() > 1 && family.contains(&"google-drive"), "{family:?}");
     let put = |key: &str, app: &str| {
         let body = json!({ "client_id": "mine", "client_secret": "s" });
-        call(&scene, key, Method::Put, &format!("/v1/apps/{app}/client"), &body)
+        call(&fixture, key, Method::Put, &format!("/v1/apps/{app}/client"), &body)
     };
-    let one = further_key(&scene, |key| key.apps = apps(&["gmail"]));
+    let one = make_key(&fixture, |key| key.apps = apps(&["gmail"]));
     let (status, problem) = put(&one, "gmail");
     assert_eq!((status, problem["code"].as_str()), (403, Some("insufficient_key_scope")));
     assert!(problem["detail"].as_str().unwrap().contains("google-drive"), "{problem}");
     assert_eq!(put(&one, "google-drive").0, 404);
     let nearly: Vec<_> = family.iter().copied().filter(|id| *id != "google-drive").collect();
-    assert_eq!(put(&further_key(&scene, |key| key.apps = apps(&nearly)), "gmail").0, 403);
-    let whole = further_key(&scene, |key| key.apps = apps(&family));
+    assert_eq!(put(&make_key(&fixture, |key| key.apps = apps(&nearly)), "gmail").0, 403);
+    let whole = make_key(&fixture, |key| key.apps = apps(&family));
     assert_eq!(put(&whole, "gmail").0, 200);
     for (method, path) in [(Method::Delete, ""), (Method::Post, "/test")] {
         let path = format!("/v1/apps/gmail/client{path}");
-        assert_eq!(call(&scene, &one, method, &path, &Value::Null).0, 403, "{path}");
+        assert_eq!(call(&fixture, &one, method, &path, &Value::Null).0, 403, "{path}");
     }
-    assert_eq!(call(&scene, &whole, Method::Delete, "/v1/apps/gmail/client", &Value::Null).0, 200);
+    assert_eq!(call(&fixture, &whole, Method::Delete, "/v1/apps/gmail/client", &Value::Null).0, 200);
 }
 
 #[test]
 fn a_body_that_is_too_large_tells_nothing_of_what_is_not_there() {
-    let scene = Scene::new();
+    let fixture = Fixture::new();
     let mut large = request(Method::Patch, "/v1/connections/con_0123456789abcdefABCD-_", vec![]);
     large.body = connections::http::Body::TooLarge;
-    large.headers.push(("authorization".into(), format!("Bearer {}", first_key(&scene))));
-    let status = scene.world.run(async { connections::http::handle(&scene.world.core(), &large).await.status });
+    large.headers.push(("authorization".into(), format!("Bearer {}", first_key(&fixture))));
+    let status = fixture.world.run(async { connections::http::handle(&fixture.world.context(), &large).await.status });
     assert_eq!(status, 404);
 }
 
 // ---- what a key made ----
 
 /// Through a key of its own: a link that is open, one in use, a sign-in link that is open, and a person who is signed in.
-struct Made<'a> {
+struct MadeByKey<'a> {
     key: String,
     id: String,
     open_link: String,
     used_link: String,
     sign_in: String,
-    guest: Browser<'a>,
-    person: Browser<'a>,
+    guest: TestBrowser<'a>,
+    person: TestBrowser<'a>,
     at_the_app: connections::http::Response,
 }
 
-fn made_by_a_key(scene: &Scene) -> Made<'_> {
-    let key = further_key(scene, |key| key.name = "Leaked".into());
+fn make_with_key(fixture: &Fixture) -> MadeByKey<'_> {
+    let key = make_key(fixture, |key| key.name = "Leaked".into());
     let id = format!("key_{}", key.split('_').nth(1).unwrap());
-    let make = |path: &str, body: Value| path_of(&call(scene, &key, Method::Post, path, &body).1);
+    let make = |path: &str, body: Value| link_path(&call(fixture, &key, Method::Post, path, &body).1);
     let app = || json!({ "app": "acme", "user": { "id": "guest" } });
     let sign = || json!({ "user": { "id": "ann" }, "role": "admin" });
     let (open_link, used_link) = (make("/v1/links", app()), make("/v1/links", app()));
-    let mut guest = Browser::new(scene);
+    let mut guest = TestBrowser::new(fixture);
     let at_the_app = guest.press(&used_link);
     assert_eq!(at_the_app.status, 303);
-    let mut person = Browser::new(scene);
+    let mut person = TestBrowser::new(fixture);
     assert_eq!(person.press(&make("/v1/sign-in-links", sign())).status, 303);
     let sign_in = make("/v1/sign-in-links", sign());
-    Made { key, id, open_link, used_link, sign_in, guest, person, at_the_app }
+    MadeByKey { key, id, open_link, used_link, sign_in, guest, person, at_the_app }
 }
 
 #[test]
 fn what_a_key_made_ends_with_it() {
-    let scene = Scene::new();
-    let mut made = made_by_a_key(&scene);
+    let fixture = Fixture::new();
+    let mut made = make_with_key(&fixture);
     let start = made.person.post("/oauth/start/acme", "/oauth/start/acme", "");
     assert_eq!(start.status, 303, "a flow that waits at the app");
     let child = json!({ "name": "child", "scopes": ["resolve"] });
-    let (_, child) = call(&scene, &made.key, Method::Post, "/v1/keys", &child);
+    let (_, child) = call(&fixture, &made.key, Method::Post, "/v1/keys", &child);
     assert_eq!(child["made_by"], json!(made.id));
-    let kept = made_by_a_key(&scene);
+    let kept = make_with_key(&fixture);
 
     let (status, answer) =
-        call(&scene, &first_key(&scene), Method::Delete, &format!("/v1/keys/{}", made.id), &Value::Null);
+        call(&fixture, &first_key(&fixture), Method::Delete, &format!("/v1/keys/{}", made.id), &Value::Null);
     assert_eq!(status, 200);
     assert_eq!(answer["ended"], json!({ "links": 2, "sign_in_links": 1, "sessions": 2 }));
     assert_eq!(answer["made_keys"], json!([child["id"]]));
 
-    let tokens = scene.world.acme.count("/token");
+    let tokens = fixture.world.acme.count_requests("/token");
     assert_eq!(made.person.get(WORKSPACE_PAGE).status, 401);
     for path in [&made.open_link, &made.used_link, &made.sign_in] {
-        assert_eq!(Browser::new(&scene).press(path).status, 410, "{path}");
+        assert_eq!(TestBrowser::new(&fixture).press(path).status, 410, "{path}");
     }
     assert_eq!(made.guest.press(&made.used_link).status, 410);
     for (browser, pressed) in [(&mut made.guest, &made.at_the_app), (&mut made.person, &start)] {
-        let (code, state) = scene.world.acme.consent(pressed.header("location").unwrap(), "eve");
+        let (code, state) = fixture.world.acme.consent(pressed.header("location").unwrap(), "eve");
         let query = format!("state={state}&code={}", code.expose());
-        let back = browser.get(&format!("/oauth/callback/{}?{query}", scene.client));
+        let back = browser.get(&format!("/oauth/callback/{}?{query}", fixture.client));
         assert_eq!(back.header("location"), Some("/oauth/ended/other-browser"));
     }
-    assert_eq!(scene.world.acme.count("/token"), tokens, "no code was redeemed");
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM connections"), 0);
+    assert_eq!(fixture.world.acme.count_requests("/token"), tokens, "no code was redeemed");
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM connections"), 0);
 
-    let Made { mut person, open_link, .. } = kept;
+    let MadeByKey { mut person, open_link, .. } = kept;
     assert_eq!(person.get(WORKSPACE_PAGE).status, 200, "another key's");
-    assert_eq!(Browser::new(&scene).get(&open_link).status, 200);
+    assert_eq!(TestBrowser::new(&fixture).get(&open_link).status, 200);
 }
 
 #[test]
 fn what_a_key_made_is_kept_when_that_is_said() {
-    let scene = Scene::new();
-    let mut made = made_by_a_key(&scene);
+    let fixture = Fixture::new();
+    let mut made = make_with_key(&fixture);
     let path = format!("/v1/keys/{}?made=keep", made.id);
-    let (status, answer) = call(&scene, &first_key(&scene), Method::Delete, &path, &Value::Null);
+    let (status, answer) = call(&fixture, &first_key(&fixture), Method::Delete, &path, &Value::Null);
     assert_eq!((status, &answer["ended"]), (200, &json!({ "links": 0, "sign_in_links": 0, "sessions": 0 })));
     assert_eq!(made.person.get(WORKSPACE_PAGE).status, 200);
-    assert!(made.guest.consent(&made.at_the_app, "eve").contains("Acme is connected"));
+    assert!(made.guest.complete_consent(&made.at_the_app, "eve").contains("Acme is connected"));
     for wrong in ["made=", "made=all", "keep=1", "made=keep&made=end"] {
-        let path = format!("/v1/keys/{}?{wrong}", scene.key.id.as_str());
-        assert_eq!(call(&scene, &first_key(&scene), Method::Delete, &path, &Value::Null).0, 422, "{wrong}");
+        let path = format!("/v1/keys/{}?{wrong}", fixture.key.id.as_str());
+        assert_eq!(call(&fixture, &first_key(&fixture), Method::Delete, &path, &Value::Null).0, 422, "{wrong}");
     }
 }
 
 #[test]
 fn what_waits_for_confirmation_ends_with_the_key_and_is_revoked_at_the_app() {
     for repairs in [false, true] {
-        let scene = Scene::new();
-        let key = further_key(&scene, |_| {});
+        let fixture = Fixture::new();
+        let key = make_key(&fixture, |_| {});
         let mut body = json!({ "app": "acme", "user": { "id": "ann" }, "confirm": true });
         if repairs {
-            body["connection"] = json!(scene.connect("ann"));
+            body["connection"] = json!(fixture.connect("ann"));
         }
-        let (_, made) = call(&scene, &key, Method::Post, "/v1/links", &body);
-        let mut browser = Browser::new(&scene);
-        let pressed = browser.press(&path_of(&made));
-        browser.consent(&pressed, "ann");
+        let (_, made) = call(&fixture, &key, Method::Post, "/v1/links", &body);
+        let mut browser = TestBrowser::new(&fixture);
+        let pressed = browser.press(&link_path(&made));
+        browser.complete_consent(&pressed, "ann");
         let path = format!("/v1/links/{}", made["id"].as_str().unwrap());
-        let first = first_key(&scene);
-        let status = || call(&scene, &first, Method::Get, &path, &Value::Null).1["status"].clone();
+        let first = first_key(&fixture);
+        let status = || call(&fixture, &first, Method::Get, &path, &Value::Null).1["status"].clone();
         assert_eq!(status(), "awaiting_confirmation");
         let id = format!("key_{}", key.split('_').nth(1).unwrap());
-        let (_, answer) = call(&scene, &first, Method::Delete, &format!("/v1/keys/{id}"), &Value::Null);
+        let (_, answer) = call(&fixture, &first, Method::Delete, &format!("/v1/keys/{id}"), &Value::Null);
         assert_eq!(answer["ended"]["links"], 1);
         assert_eq!(status(), "ended");
         let confirm = json!({ "user": { "id": "ann" } });
-        assert_eq!(call(&scene, &first, Method::Post, &format!("{path}/confirm"), &confirm).0, 409);
+        assert_eq!(call(&fixture, &first, Method::Post, &format!("{path}/confirm"), &confirm).0, 409);
         for _ in 0..3 {
-            scene.world.pass(300);
-            scene.tick();
+            fixture.world.advance_clock(300);
+            fixture.run_scheduled();
         }
-        assert_eq!(scene.world.db.number("SELECT count(*) FROM flows WHERE sealed_grant IS NOT NULL"), 0);
-        let left = scene.world.db.number("SELECT count(*) FROM connections WHERE status = 'connected'");
+        assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM flows WHERE sealed_grant IS NOT NULL"), 0);
+        let left = fixture.world.db.query_number("SELECT count(*) FROM connections WHERE status = 'connected'");
         assert_eq!(left, i64::from(repairs), "the repaired one goes on as it was");
-        assert_eq!(scene.world.acme.is_alive("ann"), repairs, "a grant that nobody has is revoked");
+        assert_eq!(fixture.world.acme.has_live_grant("ann"), repairs, "a grant that nobody has is revoked");
     }
 }
 
 #[test]
 fn nothing_that_a_key_made_outlives_the_key() {
-    let scene = Scene::new();
-    let end = scene.world.now().plus(300);
-    let key = further_key(&scene, |key| key.expires_at = Some(end));
-    let make = |path: &str, body: Value| call(&scene, &key, Method::Post, path, &body).1;
+    let fixture = Fixture::new();
+    let end = fixture.world.now().plus(300);
+    let key = make_key(&fixture, |key| key.expires_at = Some(end));
+    let make = |path: &str, body: Value| call(&fixture, &key, Method::Post, path, &body).1;
     let link = make("/v1/links", json!({ "app": "acme", "user": { "id": "guest" } }));
     let sign_in = make("/v1/sign-in-links", json!({ "user": { "id": "ann" } }));
     assert_eq!((&link["expires_at"], &sign_in["expires_at"]), (&json!(end), &json!(end)));
-    let mut person = Browser::new(&scene);
-    let signed_in = person.press(&path_of(&sign_in));
+    let mut person = TestBrowser::new(&fixture);
+    let signed_in = person.press(&link_path(&sign_in));
     assert!(signed_in.header("set-cookie").unwrap().contains("Max-Age=300;"));
-    let mut guest = Browser::new(&scene);
-    let pressed = guest.press(&path_of(&link));
-    scene.world.pass(299);
+    let mut guest = TestBrowser::new(&fixture);
+    let pressed = guest.press(&link_path(&link));
+    fixture.world.advance_clock(299);
     assert_eq!(person.get(WORKSPACE_PAGE).status, 200);
-    scene.world.pass(1);
+    fixture.world.advance_clock(1);
     assert_eq!(person.get(WORKSPACE_PAGE).status, 401);
-    assert_eq!(guest.press(&path_of(&link)).status, 410);
-    let (code, state) = scene.world.acme.consent(pressed.header("location").unwrap(), "eve");
+    assert_eq!(guest.press(&link_path(&link)).status, 410);
+    let (code, state) = fixture.world.acme.consent(pressed.header("location").unwrap(), "eve");
     let query = format!("state={state}&code={}", code.expose());
-    let back = guest.get(&format!("/oauth/callback/{}?{query}", scene.client));
+    let back = guest.get(&format!("/oauth/callback/{}?{query}", fixture.client));
     assert_eq!(back.header("location"), Some("/oauth/ended/other-browser"));
 }
 
 #[test]
 fn a_key_that_is_being_revoked_makes_nothing_more() {
-    let scene = Scene::new();
-    let presented = scene.make_key(|_| {});
-    scene.world.run(async {
-        let core = scene.world.core();
-        let (db, now) = (core.db(), core.now());
+    let fixture = Fixture::new();
+    let presented = fixture.make_key(|_| {});
+    fixture.world.run(async {
+        let context = fixture.world.context();
+        let (db, now) = (context.db(), context.now());
         let key = connections::store::keys::get(db, &presented.id).await.unwrap().unwrap();
-        connections::store::keys::revoke(db, (&scene.workspace, &key.id), true, None, now).await.unwrap().unwrap();
+        connections::store::keys::revoke(db, (&fixture.workspace, &key.id), true, None, now).await.unwrap().unwrap();
         // A request that had passed the check before goes on.
-        let maker = connections::caller::Maker::from(&key);
+        let maker = connections::caller::CreatorKey::from(&key);
         let new = connections::connect::link::NewLink {
-            app: Some(scene.app.clone()),
-            way: None,
+            app: Some(fixture.app.clone()),
+            auth_method: None,
             connection: None,
             scopes: None,
             user: None,
@@ -486,22 +490,23 @@ fn a_key_that_is_being_revoked_makes_nothing_more() {
             confirm: false,
             made_by: Some(maker),
         };
-        let refused = connections::connect::link::create(&core, &scene.workspace, new, |_, _| true).await.unwrap_err();
-        assert_eq!(refused.code, connections::error::Code::Unauthorized);
-        let child = Key { made_by: Some(key.id.clone()), hash: "h".into(), ..scene.key.clone() };
+        let refused =
+            connections::connect::link::create(&context, &fixture.workspace, new, |_, _| true).await.unwrap_err();
+        assert_eq!(refused.code, connections::error::ErrorCode::Unauthorized);
+        let child = ApiKey { made_by: Some(key.id.clone()), hash: "h".into(), ..fixture.key.clone() };
         assert!(!connections::store::keys::add(db, &child).await.unwrap());
     });
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM connect_links"), 0);
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM connect_links"), 0);
 }
 
 #[test]
 fn links_and_sessions_are_listed_by_page_and_ended_one_by_one() {
-    let scene = Scene::new();
-    let first = first_key(&scene);
-    let get = |path: &str| call(&scene, &first, Method::Get, path, &Value::Null).1;
+    let fixture = Fixture::new();
+    let first = first_key(&fixture);
+    let get = |path: &str| call(&fixture, &first, Method::Get, path, &Value::Null).1;
     let count = |path: &str| get(path)["data"].as_array().unwrap().len();
-    let mut made = made_by_a_key(&scene);
-    let other = made_by_a_key(&scene);
+    let mut made = make_with_key(&fixture);
+    let other = make_with_key(&fixture);
     for (path, of_one, all) in [("/v1/links", 2, 4), ("/v1/sign-in-links", 2, 4), ("/v1/sessions", 2, 4)] {
         assert_eq!((count(&format!("{path}?key={}", made.id)), count(path)), (of_one, all), "{path}");
         let mut seen = std::collections::BTreeSet::new();
@@ -522,7 +527,7 @@ fn links_and_sessions_are_listed_by_page_and_ended_one_by_one() {
         }
         for wrong in ["cursor=x", "cursor=1.x", "key=x", "limit=0", "nonsense=1"] {
             assert_eq!(
-                call(&scene, &first, Method::Get, &format!("{path}?{wrong}"), &Value::Null).0,
+                call(&fixture, &first, Method::Get, &format!("{path}?{wrong}"), &Value::Null).0,
                 422,
                 "{path} {wrong}"
             );
@@ -544,7 +549,7 @@ fn links_and_sessions_are_listed_by_page_and_ended_one_by_one() {
 
     let session = get(&format!("/v1/sessions?type=person&key={}", made.id))["data"][0].clone();
     assert_eq!((&session["role"], &session["made_by"]), (&json!("admin"), &json!(made.id)));
-    let end = |path: String| call(&scene, &first, Method::Delete, &path, &Value::Null).0;
+    let end = |path: String| call(&fixture, &first, Method::Delete, &path, &Value::Null).0;
     let of = |one: &Value| one["id"].as_str().unwrap().to_owned();
     assert_eq!(end(format!("/v1/sessions/{}", of(&session))), 200);
     assert_eq!(made.person.get(WORKSPACE_PAGE).status, 401);
@@ -557,19 +562,19 @@ fn links_and_sessions_are_listed_by_page_and_ended_one_by_one() {
         .map(of)
         .unwrap();
     assert_eq!(end(format!("/v1/sign-in-links/{open}")), 200);
-    assert_eq!(Browser::new(&scene).press(&made.sign_in).status, 410);
+    assert_eq!(TestBrowser::new(&fixture).press(&made.sign_in).status, 410);
     for link in get(&format!("/v1/links?key={}", made.id))["data"].as_array().unwrap() {
         for _ in 0..2 {
             let (status, ended) =
-                call(&scene, &first, Method::Delete, &format!("/v1/links/{}", of(link)), &Value::Null);
+                call(&fixture, &first, Method::Delete, &format!("/v1/links/{}", of(link)), &Value::Null);
             assert_eq!((status, &ended["status"]), (200, &json!("ended")), "twice is as once");
         }
     }
     assert_eq!(made.guest.press(&made.used_link).status, 410);
     assert_eq!(count("/v1/sessions?type=link"), 1, "the link's session went with it");
 
-    let Made { mut guest, at_the_app, used_link: _, id, .. } = other;
-    assert!(guest.consent(&at_the_app, "eve").contains("Acme is connected"));
+    let MadeByKey { mut guest, at_the_app, used_link: _, id, .. } = other;
+    assert!(guest.complete_consent(&at_the_app, "eve").contains("Acme is connected"));
     let used = get(&format!("/v1/links?status=used&key={id}"))["data"][0].clone();
     assert_eq!(end(format!("/v1/links/{}", of(&used))), 409);
     let made_it = used["connection"].as_str().unwrap();
@@ -578,62 +583,62 @@ fn links_and_sessions_are_listed_by_page_and_ended_one_by_one() {
 
 // ---- rotation ----
 
-fn rotate(scene: &Scene, key: &str, body: &Value) -> (u16, Value) {
+fn rotate_key(fixture: &Fixture, key: &str, body: &Value) -> (u16, Value) {
     let id = format!("key_{}", key.split('_').nth(1).unwrap());
-    call(scene, key, Method::Post, &format!("/v1/keys/{id}/rotate"), body)
+    call(fixture, key, Method::Post, &format!("/v1/keys/{id}/rotate"), body)
 }
 
 #[test]
 fn a_rotated_key_has_two_secrets_until_the_overlap_ends_and_nothing_it_made_ends() {
-    let scene = Scene::new();
-    let mut made = made_by_a_key(&scene);
+    let fixture = Fixture::new();
+    let mut made = make_with_key(&fixture);
     let old = made.key.clone();
-    let works = |key: &str| call(&scene, key, Method::Get, "/v1/workspace", &Value::Null).0;
-    let (status, answer) = rotate(&scene, &old, &json!({ "overlap_seconds": 100 }));
+    let works = |key: &str| call(&fixture, key, Method::Get, "/v1/workspace", &Value::Null).0;
+    let (status, answer) = rotate_key(&fixture, &old, &json!({ "overlap_seconds": 100 }));
     let new = answer["key"].as_str().unwrap().to_owned();
     assert_eq!((status, answer["id"].as_str()), (200, Some(made.id.as_str())));
     assert_ne!(new, old);
-    assert_eq!(answer["previous_secret_until"], json!(scene.world.now().plus(100)));
+    assert_eq!(answer["previous_secret_until"], json!(fixture.world.now().plus(100)));
     assert_eq!((works(&old), works(&new)), (200, 200));
     assert_eq!(made.person.get(WORKSPACE_PAGE).status, 200);
-    assert!(made.guest.consent(&made.at_the_app, "eve").contains("Acme is connected"));
-    scene.world.pass(99);
+    assert!(made.guest.complete_consent(&made.at_the_app, "eve").contains("Acme is connected"));
+    fixture.world.advance_clock(99);
     assert_eq!((works(&old), works(&new)), (200, 200));
-    assert_eq!(rotate(&scene, &old, &json!({})).0, 409, "by the secret that was replaced");
-    scene.world.pass(1);
+    assert_eq!(rotate_key(&fixture, &old, &json!({})).0, 409, "by the secret that was replaced");
+    fixture.world.advance_clock(1);
     assert_eq!((works(&old), works(&new)), (401, 200));
-    let (_, list) = call(&scene, &new, Method::Get, "/v1/keys", &Value::Null);
+    let (_, list) = call(&fixture, &new, Method::Get, "/v1/keys", &Value::Null);
     let shown = list["data"].as_array().unwrap().iter().find(|one| one["id"] == json!(made.id)).unwrap().clone();
     assert_eq!(shown["previous_secret_until"], Value::Null);
     assert!(!list.to_string().contains(&new));
 
-    let (_, at_once) = rotate(&scene, &new, &json!({ "overlap_seconds": 0 }));
+    let (_, at_once) = rotate_key(&fixture, &new, &json!({ "overlap_seconds": 0 }));
     assert_eq!((works(&new), works(at_once["key"].as_str().unwrap())), (401, 200));
     let newest = at_once["key"].as_str().unwrap();
-    let (_, day) = rotate(&scene, newest, &json!({}));
-    assert_eq!(day["previous_secret_until"], json!(scene.world.now().plus(86_400)));
+    let (_, day) = rotate_key(&fixture, newest, &json!({}));
+    assert_eq!(day["previous_secret_until"], json!(fixture.world.now().plus(86_400)));
     let newest = day["key"].as_str().unwrap();
     for wrong in [json!({ "overlap_seconds": -1 }), json!({ "overlap_seconds": 604_801 }), json!({ "overlap": 1 })] {
-        assert_eq!(rotate(&scene, newest, &wrong).0, 422, "{wrong}");
+        assert_eq!(rotate_key(&fixture, newest, &wrong).0, 422, "{wrong}");
     }
-    let resolver = further_key(&scene, |key| key.scopes = vec![Scope::Resolve]);
-    assert_eq!(rotate(&scene, &resolver, &json!({})).0, 403, "it lacks the scope");
-    let narrow = further_key(&scene, |key| key.scopes = vec![Scope::Keys]);
-    let other = format!("/v1/keys/{}/rotate", scene.key.id.as_str());
-    assert_eq!(call(&scene, &narrow, Method::Post, &other, &json!({})).0, 404, "a wider key");
-    assert_eq!(rotate(&scene, &narrow, &json!({})).0, 200, "itself");
+    let resolver = make_key(&fixture, |key| key.scopes = vec![KeyScope::Resolve]);
+    assert_eq!(rotate_key(&fixture, &resolver, &json!({})).0, 403, "it lacks the scope");
+    let narrow = make_key(&fixture, |key| key.scopes = vec![KeyScope::Keys]);
+    let other = format!("/v1/keys/{}/rotate", fixture.key.id.as_str());
+    assert_eq!(call(&fixture, &narrow, Method::Post, &other, &json!({})).0, 404, "a wider key");
+    assert_eq!(rotate_key(&fixture, &narrow, &json!({})).0, 200, "itself");
 }
 
 #[test]
 fn of_two_rotations_at_once_one_is_refused() {
-    let scene = Scene::new();
-    let key = first_key(&scene);
-    let path = format!("/v1/keys/{}/rotate", scene.key.id.as_str());
-    let answers = scene.world.at_once((0..2).map(|_| {
+    let fixture = Fixture::new();
+    let key = first_key(&fixture);
+    let path = format!("/v1/keys/{}/rotate", fixture.key.id.as_str());
+    let answers = fixture.world.run_concurrently((0..2).map(|_| {
         let mut request = request(Method::Post, &path, b"{}".to_vec());
         request.headers.push(("authorization".into(), format!("Bearer {key}")));
-        let core = scene.world.core();
-        async move { connections::http::handle(&core, &request).await.status }
+        let context = fixture.world.context();
+        async move { connections::http::handle(&context, &request).await.status }
     }));
     let mut answers = answers;
     answers.sort_unstable();
@@ -642,65 +647,65 @@ fn of_two_rotations_at_once_one_is_refused() {
 
 #[test]
 fn near_the_caller_both_secrets_are_known_and_the_old_one_ends_in_time() {
-    let scene = Scene::new();
-    let id = scene.connect("ann");
-    let old = scene.key_text.expose().to_owned();
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    let old = fixture.key_text.expose().to_owned();
     let edge = |key: &str| {
         let presented = connections::caller::PresentedKey::parse(key).unwrap();
-        let ask = Ask { consistency: Consistency::Edge, ..Ask::default() };
-        let core = scene.world.core();
-        scene.world.run(async {
-            let mut answered = connections::resolve::resolve(&core, &presented, &id, ask.checked()).await?;
-            for after in std::mem::take(&mut answered.after) {
-                connections::resolve::afterwards::run(&core, after).await;
+        let request = ResolveRequest { consistency: Consistency::Edge, ..ResolveRequest::default() };
+        let context = fixture.world.context();
+        fixture.world.run(async {
+            let mut answered = connections::resolve::resolve(&context, &presented, &id, request.validated()).await?;
+            for after in std::mem::take(&mut answered.deferred) {
+                connections::resolve::deferred::run(&context, after).await;
             }
             Ok::<_, connections::error::Error>(answered.resolved.source)
         })
     };
     assert_eq!((edge(&old).unwrap(), edge(&old).unwrap()), (Database, Cache));
-    let (_, rotated) = rotate(&scene, &old, &json!({ "overlap_seconds": 600 }));
+    let (_, rotated) = rotate_key(&fixture, &old, &json!({ "overlap_seconds": 600 }));
     let new = rotated["key"].as_str().unwrap();
-    scene.world.pass(61);
+    fixture.world.advance_clock(61);
     assert_eq!(edge(new).unwrap(), Database, "the copy from before is gone");
     assert_eq!((edge(new).unwrap(), edge(&old).unwrap()), (Cache, Cache), "the copy knows both");
-    scene.world.pass(540);
-    assert_eq!(edge(&old).unwrap_err().code, connections::error::Code::Unauthorized);
+    fixture.world.advance_clock(540);
+    assert_eq!(edge(&old).unwrap_err().code, connections::error::ErrorCode::Unauthorized);
     edge(new).unwrap();
 }
 
 #[test]
 fn a_copy_that_could_not_be_deleted_at_a_rotation_is_deleted_by_the_scheduled_run() {
-    let scene = Scene::new();
-    let key = scene.key_text.expose().to_owned();
-    scene.world.kv.refused_deletes.set(3);
-    let (status, rotated) = rotate(&scene, &key, &json!({ "overlap_seconds": 600 }));
-    assert_eq!((status, &rotated["cached_copies"]["status"]), (200, &json!("retrying")));
-    scene.world.pass(61);
-    scene.tick();
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM cache_deletes"), 0);
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM api_keys"), 1, "it is no revoked key");
+    let fixture = Fixture::new();
+    let key = fixture.key_text.expose().to_owned();
+    fixture.world.cache.refused_deletes.set(3);
+    let (status, rotated) = rotate_key(&fixture, &key, &json!({ "overlap_seconds": 600 }));
+    assert_eq!((status, &rotated["cache_entries"]["status"]), (200, &json!("retrying")));
+    fixture.world.advance_clock(61);
+    fixture.run_scheduled();
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM cache_deletes"), 0);
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM api_keys"), 1, "it is no revoked key");
 }
 
 // ---- roles ----
 
 /// A connection that belongs to the whole workspace.
-fn shared(scene: &Scene, account: &str) -> ConnectionId {
-    let wish = connections::connect::start::Wish { user: None, ..scene.wish() };
-    scene.flow(&wish, account).connection.unwrap()
+fn connect_for_workspace(fixture: &Fixture, account: &str) -> ConnectionId {
+    let request = connections::connect::start::ConnectRequest { user: None, ..fixture.connect_request() };
+    fixture.complete_flow(&request, account).connection.unwrap()
 }
 
-fn person<'a>(scene: &'a Scene, id: &str, role: &str) -> Browser<'a> {
-    let mut browser = Browser::new(scene);
+fn sign_in_person<'a>(fixture: &'a Fixture, id: &str, role: &str) -> TestBrowser<'a> {
+    let mut browser = TestBrowser::new(fixture);
     browser.sign_in_as(&json!({ "user": { "id": id }, "role": role }));
     browser
 }
 
 #[test]
 fn a_member_sees_and_checks_a_shared_connection_and_an_admin_changes_it() {
-    let scene = Scene::new();
-    let id = shared(&scene, "company");
+    let fixture = Fixture::new();
+    let id = connect_for_workspace(&fixture, "company");
     let page = format!("/connections/{id}");
-    let mut member = person(&scene, "eve", "member");
+    let mut member = sign_in_person(&fixture, "eve", "member");
     let shown = member.get(&page);
     assert_eq!(shown.status, 200);
     for button in ["/rename", "/disconnect", "/reconnect", "disconnect=1"] {
@@ -715,124 +720,134 @@ fn a_member_sees_and_checks_a_shared_connection_and_an_admin_changes_it() {
         assert!(refused.body.contains("Ask an admin"), "{}", refused.body);
     }
     assert_eq!(member.get(&format!("{page}/reconnect")).status, 403);
-    assert_eq!((scene.row(&id).generation, scene.row(&id).name.as_str()), (1, "Acme (company@acme.example)"));
-    scene.world.db.tamper("UPDATE connections SET status = 'needs_reconnect', reconnect_reason = 'revoked'");
+    assert_eq!(
+        (fixture.load_connection(&id).generation, fixture.load_connection(&id).name.as_str()),
+        (1, "Acme (company@acme.example)")
+    );
+    fixture.world.db.tamper("UPDATE connections SET status = 'needs_reconnect', reconnect_reason = 'revoked'");
     assert!(!member.get(WORKSPACE_PAGE).body.contains("/reconnect"), "no button in the list either");
 
-    let mut admin = person(&scene, "root", "admin");
+    let mut admin = sign_in_person(&fixture, "root", "admin");
     assert!(admin.get(WORKSPACE_PAGE).body.contains(&format!("{page}/reconnect")));
     assert_eq!(admin.post(&page, &format!("{page}/rename"), "name=Ours").status, 303);
     let pressed = admin.post(&page, &format!("{page}/reconnect"), "");
     assert_eq!(pressed.status, 303);
-    assert!(admin.consent(&pressed, "company").contains("Connected as"));
-    assert_eq!((scene.row(&id).generation, scene.row(&id).user), (2, None), "it stays shared");
+    assert!(admin.complete_consent(&pressed, "company").contains("Connected as"));
+    assert_eq!(
+        (fixture.load_connection(&id).generation, fixture.load_connection(&id).user),
+        (2, None),
+        "it stays shared"
+    );
     assert_eq!(admin.post(&page, &format!("{page}/disconnect"), "").status, 303);
-    assert!(scene.find(&id).is_none());
+    assert!(fixture.find_connection(&id).is_none());
 }
 
 #[test]
 fn an_admin_sees_and_changes_everybodys_connections_and_sees_whose_they_are() {
-    let scene = Scene::new();
-    let id = scene.connect("ann");
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
     let page = format!("/connections/{id}");
-    assert_eq!(person(&scene, "eve", "member").get(&page).status, 404);
-    let mut admin = person(&scene, "root", "admin");
+    assert_eq!(sign_in_person(&fixture, "eve", "member").get(&page).status, 404);
+    let mut admin = sign_in_person(&fixture, "root", "admin");
     let list = admin.get(WORKSPACE_PAGE).body;
     assert!(list.contains(&page) && list.contains(r#"<p class="quiet"><bdi>Ann</bdi></p>"#), "{list}");
-    assert!(!person(&scene, "ann", "member").get(WORKSPACE_PAGE).body.contains("<bdi>Ann</bdi></p>"));
+    assert!(!sign_in_person(&fixture, "ann", "member").get(WORKSPACE_PAGE).body.contains("<bdi>Ann</bdi></p>"));
     let pressed = admin.post(&page, &format!("{page}/reconnect"), "");
-    let question = admin.consent(&pressed, "bob");
+    let question = admin.complete_consent(&pressed, "bob");
     assert!(question.contains("value=\"switch\""), "{question}");
-    let flow = scene.world.db.value("SELECT id FROM flows WHERE status = 'undecided'");
+    let flow = fixture.world.db.query_value("SELECT id FROM flows WHERE status = 'undecided'");
     let flow = format!("/flows/{}", flow.as_str().unwrap());
     assert_eq!(admin.post(&flow, &flow, "choice=switch").status, 303);
-    let row = scene.row(&id);
+    let row = fixture.load_connection(&id);
     assert_eq!((row.generation, row.user.unwrap().id.as_str()), (2, "ann"), "it stays hers");
     let (_, events) =
-        call(&scene, &first_key(&scene), Method::Get, &format!("/v1/connections/{id}/events"), &Value::Null);
+        call(&fixture, &first_key(&fixture), Method::Get, &format!("/v1/connections/{id}/events"), &Value::Null);
     assert_eq!(events["data"][0]["actor"], "user:root");
 }
 
 #[test]
 fn a_member_reaches_no_shared_connection_by_a_flow() {
-    let scene = Scene::new();
-    let id = shared(&scene, "company");
-    let mut member = person(&scene, "eve", "member");
+    let fixture = Fixture::new();
+    let id = connect_for_workspace(&fixture, "company");
+    let mut member = sign_in_person(&fixture, "eve", "member");
     let pressed = member.post("/oauth/start/acme", "/oauth/start/acme", "");
-    assert!(member.consent(&pressed, "company").contains("Connected as"), "no question about the shared one");
-    assert_eq!((scene.row(&id).generation, scene.world.db.number("SELECT count(*) FROM connections")), (1, 2));
+    assert!(member.complete_consent(&pressed, "company").contains("Connected as"), "no question about the shared one");
+    assert_eq!(
+        (fixture.load_connection(&id).generation, fixture.world.db.query_number("SELECT count(*) FROM connections")),
+        (1, 2)
+    );
 
     // Their own connection becomes the workspace's while they are at the app, and while they are asked.
     for asked in [false, true] {
-        let scene = Scene::new();
-        let mut member = person(&scene, "ann", "member");
-        let id = scene.connect("ann");
+        let fixture = Fixture::new();
+        let mut member = sign_in_person(&fixture, "ann", "member");
+        let id = fixture.connect("ann");
         let page = format!("/connections/{id}");
         let pressed = member.post(&page, &format!("{page}/reconnect"), "");
-        let share = || scene.world.db.tamper("UPDATE connections SET user_id = NULL");
+        let share = || fixture.world.db.tamper("UPDATE connections SET user_id = NULL");
         if asked {
-            member.consent(&pressed, "bob");
+            member.complete_consent(&pressed, "bob");
             share();
-            let flow = scene.world.db.value("SELECT id FROM flows WHERE status = 'undecided'");
+            let flow = fixture.world.db.query_value("SELECT id FROM flows WHERE status = 'undecided'");
             let flow = format!("/flows/{}", flow.as_str().unwrap());
             assert_eq!(member.post(&flow, &flow, "choice=switch").status, 404);
         } else {
             share();
-            assert!(!member.consent(&pressed, "ann").contains("Connected as"));
+            assert!(!member.complete_consent(&pressed, "ann").contains("Connected as"));
         }
-        assert_eq!(scene.row(&id).generation, 1);
-        assert_eq!(scene.row(&id).account.unwrap().id, "id-ann");
+        assert_eq!(fixture.load_connection(&id).generation, 1);
+        assert_eq!(fixture.load_connection(&id).account.unwrap().id, "id-ann");
     }
 
     // The one to reuse becomes the workspace's while they are asked.
-    let scene = Scene::new();
-    let mut member = person(&scene, "ann", "member");
-    let id = scene.connect("ann");
+    let fixture = Fixture::new();
+    let mut member = sign_in_person(&fixture, "ann", "member");
+    let id = fixture.connect("ann");
     let pressed = member.post("/oauth/start/acme", "/oauth/start/acme", "");
-    assert!(member.consent(&pressed, "ann").contains("value=\"reuse\""));
-    scene.world.db.tamper("UPDATE connections SET user_id = NULL");
-    let flow = scene.world.db.value("SELECT id FROM flows WHERE status = 'undecided'");
+    assert!(member.complete_consent(&pressed, "ann").contains("value=\"reuse\""));
+    fixture.world.db.tamper("UPDATE connections SET user_id = NULL");
+    let flow = fixture.world.db.query_value("SELECT id FROM flows WHERE status = 'undecided'");
     let flow = format!("/flows/{}", flow.as_str().unwrap());
     assert_eq!(member.post(&flow, &flow, "choice=reuse").status, 404);
-    assert_eq!(scene.row(&id).generation, 1);
+    assert_eq!(fixture.load_connection(&id).generation, 1);
 }
 
 #[test]
 fn an_admin_is_made_by_a_key_that_may() {
-    let scene = Scene::new();
+    let fixture = Fixture::new();
     let admin = json!({ "user": { "id": "root" }, "role": "admin" });
     let member = json!({ "user": { "id": "root" }, "role": "member" });
-    let make = |scopes: Vec<Scope>, body: &Value| {
-        let key = further_key(&scene, |key| key.scopes = scopes);
-        call(&scene, &key, Method::Post, "/v1/sign-in-links", body).0
+    let make = |scopes: Vec<KeyScope>, body: &Value| {
+        let key = make_key(&fixture, |key| key.scopes = scopes);
+        call(&fixture, &key, Method::Post, "/v1/sign-in-links", body).0
     };
-    assert_eq!(make(vec![Scope::Links], &admin), 403);
-    assert_eq!(make(vec![Scope::Links], &member), 201);
-    assert_eq!(make(vec![Scope::People], &admin), 403, "links are made with `links`");
-    assert_eq!(make(vec![Scope::Links, Scope::People], &admin), 201);
-    assert_eq!(make(vec![Scope::All], &admin), 201);
-    assert_eq!(make(vec![Scope::All], &json!({ "user": { "id": "root" }, "role": "owner" })), 422);
+    assert_eq!(make(vec![KeyScope::Links], &admin), 403);
+    assert_eq!(make(vec![KeyScope::Links], &member), 201);
+    assert_eq!(make(vec![KeyScope::People], &admin), 403, "links are made with `links`");
+    assert_eq!(make(vec![KeyScope::Links, KeyScope::People], &admin), 201);
+    assert_eq!(make(vec![KeyScope::All], &admin), 201);
+    assert_eq!(make(vec![KeyScope::All], &json!({ "user": { "id": "root" }, "role": "owner" })), 422);
 }
 
 #[test]
 fn sessions_from_before_are_members() {
-    let scene = Scene::new();
-    let id = shared(&scene, "company");
-    let mut before = person(&scene, "ann", "admin");
-    scene.world.db.tamper(
+    let fixture = Fixture::new();
+    let id = connect_for_workspace(&fixture, "company");
+    let mut before = sign_in_person(&fixture, "ann", "admin");
+    fixture.world.db.tamper(
         "UPDATE sessions SET role = (SELECT dflt_value FROM pragma_table_info('sessions') WHERE name = 'role')",
     );
-    scene.world.db.tamper("UPDATE sessions SET role = trim(role, '''')");
+    fixture.world.db.tamper("UPDATE sessions SET role = trim(role, '''')");
     let page = format!("/connections/{id}");
     assert_eq!(before.get(&format!("{page}/reconnect")).status, 403);
 }
 
 #[test]
 fn another_workspaces_admin_has_none_of_this_ones_pages() {
-    let scene = Scene::new();
-    let ids = [scene.connect("ann"), shared(&scene, "company")];
-    let neighbour = scene.neighbour();
-    let mut admin = person(&neighbour, "ann", "admin");
+    let fixture = Fixture::new();
+    let ids = [fixture.connect("ann"), connect_for_workspace(&fixture, "company")];
+    let neighbour = fixture.other_workspace();
+    let mut admin = sign_in_person(&neighbour, "ann", "admin");
     assert_eq!(admin.get(WORKSPACE_PAGE).status, 200);
     for id in &ids {
         let page = format!("/connections/{id}");
@@ -841,7 +856,7 @@ fn another_workspaces_admin_has_none_of_this_ones_pages() {
         for what in ["rename", "check", "reconnect", "disconnect"] {
             assert_eq!(admin.post("/oauth/start/acme", &format!("{page}/{what}"), "name=x").status, 404, "{what}");
         }
-        assert_eq!(scene.row(id).generation, 1);
+        assert_eq!(fixture.load_connection(id).generation, 1);
     }
 }
 
@@ -849,11 +864,11 @@ fn another_workspaces_admin_has_none_of_this_ones_pages() {
 
 #[test]
 fn a_sign_in_leads_to_a_page_of_ours_and_nowhere_else() {
-    let scene = Scene::new();
-    let key = first_key(&scene);
+    let fixture = Fixture::new();
+    let key = first_key(&fixture);
     let ask = |return_to: &str| {
         let body = json!({ "user": { "id": "ann" }, "return_to": return_to });
-        call(&scene, &key, Method::Post, "/v1/sign-in-links", &body)
+        call(&fixture, &key, Method::Post, "/v1/sign-in-links", &body)
     };
     for page in [
         "/",
@@ -861,12 +876,12 @@ fn a_sign_in_leads_to_a_page_of_ours_and_nowhere_else() {
         "/connections/con_0123456789abcdefABCD-_",
         "/connections/con_0123456789abcdefABCD-_?disconnect=1",
         "/connections/con_0123456789abcdefABCD-_/reconnect?scopes=a%20b",
-        "/oauth/start/slack?way=bot_token",
+        "/oauth/start/slack?auth_method=bot_token",
         "/apps/slack/setup",
     ] {
         let (status, made) = ask(page);
         assert_eq!(status, 201, "{page}: {made}");
-        let signed_in = Browser::new(&scene).press(&path_of(&made));
+        let signed_in = TestBrowser::new(&fixture).press(&link_path(&made));
         assert_eq!((signed_in.status, signed_in.header("location")), (303, Some(page)));
     }
     for elsewhere in [
@@ -924,18 +939,18 @@ fn a_sign_in_leads_to_a_page_of_ours_and_nowhere_else() {
 
 #[test]
 fn who_signs_in_again_in_a_browser_leaves_no_session_behind() {
-    let scene = Scene::new();
-    let mut browser = person(&scene, "ann", "admin");
+    let fixture = Fixture::new();
+    let mut browser = sign_in_person(&fixture, "ann", "admin");
     let old = browser.cookies.clone();
     browser.sign_in_as(&json!({ "user": { "id": "eve" } }));
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM sessions"), 1);
-    let mut before = Browser::new(&scene);
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM sessions"), 1);
+    let mut before = TestBrowser::new(&fixture);
     before.cookies = old;
     assert_eq!((before.get(WORKSPACE_PAGE).status, browser.get(WORKSPACE_PAGE).status), (401, 200));
     // A link that was used before signs nobody out.
     let body = json!({ "user": { "id": "eve" } });
-    let (_, made) = call(&scene, &first_key(&scene), Method::Post, "/v1/sign-in-links", &body);
-    assert_eq!(Browser::new(&scene).press(&path_of(&made)).status, 303);
-    assert_eq!(browser.press(&path_of(&made)).status, 410);
+    let (_, made) = call(&fixture, &first_key(&fixture), Method::Post, "/v1/sign-in-links", &body);
+    assert_eq!(TestBrowser::new(&fixture).press(&link_path(&made)).status, 303);
+    assert_eq!(browser.press(&link_path(&made)).status, 410);
     assert_eq!(browser.get(WORKSPACE_PAGE).status, 200);
 }

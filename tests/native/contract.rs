@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use connections::http::Method;
-use connections::http::routes::{Auth, Found, Line, ROUTES, find};
+use connections::http::routes::{ROUTES, RequiredAuth, RouteEntry, RouteMatch, match_route};
 use serde_json::{Value, json};
 
 use crate::http::{call, first_key};
-use crate::support::Scene;
+use crate::support::Fixture;
 
 static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../src/http/openapi.json")).unwrap());
@@ -18,13 +18,13 @@ fn resolved(value: &'static Value) -> &'static Value {
     value["$ref"].as_str().map_or(value, |at| DOCUMENT.pointer(at.trim_start_matches('#')).unwrap())
 }
 
-fn operation(line: &Line) -> &'static Value {
+fn operation(line: &RouteEntry) -> &'static Value {
     &DOCUMENT["paths"][line.path][line.method.as_str().to_lowercase()]
 }
 
 /// Complains of an answer that its route does not describe. What a route never saw (405, a page) is not looked at.
 pub(crate) fn assert_described(method: Method, path: &str, status: u16, body: &Value) {
-    let Found::Route { line, .. } = find(method, path) else { return };
+    let RouteMatch::Matched { route: line, .. } = match_route(method, path) else { return };
     if line.is_page() {
         return;
     }
@@ -130,15 +130,15 @@ fn the_check_finds_what_is_not_described() {
 /// A route refuses what it does not know of a query, and names what it knows.
 #[test]
 fn the_described_queries_are_those_that_routes_know() {
-    let scene = Scene::new();
-    let key = first_key(&scene);
-    let (connection, mut lists) = (scene.connect("ann"), 0);
-    for line in ROUTES.iter().filter(|line| line.method == Method::Get && matches!(line.auth, Auth::Key(_))) {
+    let fixture = Fixture::new();
+    let key = first_key(&fixture);
+    let (connection, mut lists) = (fixture.connect("ann"), 0);
+    for line in ROUTES.iter().filter(|line| line.method == Method::Get && matches!(line.auth, RequiredAuth::Key(_))) {
         let path = line.path.replace("{connection}", connection.as_str()).replace("{app}", "acme");
         if path.contains('{') {
             continue;
         }
-        let (status, answer) = call(&scene, &key, Method::Get, &format!("{path}?nonsense=1"), &Value::Null);
+        let (status, answer) = call(&fixture, &key, Method::Get, &format!("{path}?nonsense=1"), &Value::Null);
         let described = operation(line)["parameters"].as_array().into_iter().flatten().map(resolved);
         let described: BTreeSet<_> =
             described.filter(|one| one["in"] == "query").map(|one| one["name"].as_str().unwrap()).collect();

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use connections::caller::{Key, Scope};
+use connections::caller::{ApiKey, KeyScope};
 use connections::client::ClientSecret;
 use connections::connect::link::{self, NewLink};
-use connections::connect::start::FLOW_TIME;
+use connections::connect::start::FLOW_TTL;
 use connections::http::{self, Body, Method, Request, Response};
 use connections::ids::ConnectionId;
-use connections::ports::Errand;
-use connections::resolve::Ask;
+use connections::ports::RefreshReason;
+use connections::resolve::ResolveRequest;
 use connections::secret::Secret;
 use connections::store::clients;
 use connections::store::links::OnDuplicate;
@@ -17,7 +17,7 @@ use connections::workspace::User;
 use serde_json::{Value, json};
 
 use crate::contract::assert_described;
-use crate::support::{Reply, Scene};
+use crate::support::{Fixture, Reply};
 
 /// A request by whoever has these cookies, from one of our own pages.
 pub(crate) fn request(method: Method, address: &str, body: Vec<u8>) -> Request {
@@ -33,54 +33,54 @@ pub(crate) fn request(method: Method, address: &str, body: Vec<u8>) -> Request {
 }
 
 /// A call with a key: status and JSON.
-pub(crate) fn call(scene: &Scene, key: &str, method: Method, path: &str, body: &Value) -> (u16, Value) {
+pub(crate) fn call(fixture: &Fixture, key: &str, method: Method, path: &str, body: &Value) -> (u16, Value) {
     let mut request = request(method, path, if body.is_null() { vec![] } else { body.to_string().into_bytes() });
     request.headers.push(("authorization".into(), format!("Bearer {key}")));
-    let response = scene.world.run(async { http::handle(&scene.world.core(), &request).await });
+    let response = fixture.world.run(async { http::handle(&fixture.world.context(), &request).await });
     let answer = serde_json::from_str(&response.body).unwrap();
     assert_described(request.method, &request.path, response.status, &answer);
     (response.status, answer)
 }
 
-pub(crate) fn first_key(scene: &Scene) -> String {
-    scene.key_text.expose().to_owned()
+pub(crate) fn first_key(fixture: &Fixture) -> String {
+    fixture.key_text.expose().to_owned()
 }
 
 /// A further key of the workspace: its text.
-pub(crate) fn further_key(scene: &Scene, change: impl FnOnce(&mut Key)) -> String {
-    scene.make_key_text(change).expose().to_owned()
+pub(crate) fn make_key(fixture: &Fixture, change: impl FnOnce(&mut ApiKey)) -> String {
+    fixture.make_key_secret(change).expose().to_owned()
 }
 
 #[test]
 fn a_connection_that_sees_nothing_says_so_until_a_check_or_a_reconnect_sees_something() {
     let list = "/list";
-    let scene = Scene::with(&json!({
+    let fixture = Fixture::with_definition(&json!({
         "nothing_shared": { "url": "https://acme.example/list", "at": "/results", "say": "Share a page with it." },
     }));
-    let answers = |text: &str| scene.world.acme.always(list, Some(Reply::status(200, text)));
+    let answers = |text: &str| fixture.world.acme.script_always(list, Some(Reply::status(200, text)));
     let said = |body: &Value| body["attention"].as_array().unwrap().clone();
     let warning = [json!({ "code": "nothing_shared", "detail": "Share a page with it." })];
-    let (key, nothing): (_, [Value; 0]) = (first_key(&scene), []);
+    let (key, nothing): (_, [Value; 0]) = (first_key(&fixture), []);
     answers(r#"{"results":[]}"#);
-    let id = scene.connect("ann");
+    let id = fixture.connect("ann");
     let path = format!("/v1/connections/{id}");
-    assert_eq!(said(&call(&scene, &key, Method::Get, &path, &Value::Null).1), warning);
-    assert_eq!(scene.world.acme.count(list), 1, "asked once");
+    assert_eq!(said(&call(&fixture, &key, Method::Get, &path, &Value::Null).1), warning);
+    assert_eq!(fixture.world.acme.count_requests(list), 1, "asked once");
     let checked = || {
-        scene.world.pass(60);
-        let (status, body) = call(&scene, &key, Method::Post, &format!("{path}/check"), &Value::Null);
+        fixture.world.advance_clock(60);
+        let (status, body) = call(&fixture, &key, Method::Post, &format!("{path}/check"), &Value::Null);
         assert_eq!((status, body["health"].as_str()), (200, Some("healthy")));
         said(&body["connection"])
     };
     assert_eq!(checked(), warning);
-    assert_eq!(scene.world.acme.count(list), 2);
+    assert_eq!(fixture.world.acme.count_requests(list), 2);
 
-    scene.resolve_fully(&id, Ask::default()).unwrap();
-    scene.expire(&id);
-    scene.need(&id);
-    scene.errand(&id, Errand::Check);
-    assert_eq!(scene.world.acme.count(list), 2, "neither a resolve nor a refresh nor the clock asks");
-    assert_eq!(said(&call(&scene, &key, Method::Get, &path, &Value::Null).1), warning, "and none of them forgets");
+    fixture.resolve_and_finish(&id, ResolveRequest::default()).unwrap();
+    fixture.expire_access_token(&id);
+    fixture.refresh_if_needed(&id);
+    fixture.refresh(&id, RefreshReason::Check);
+    assert_eq!(fixture.world.acme.count_requests(list), 2, "neither a resolve nor a refresh nor the clock asks");
+    assert_eq!(said(&call(&fixture, &key, Method::Get, &path, &Value::Null).1), warning, "and none of them forgets");
 
     answers(r#"{"error":"busy"}"#);
     assert_eq!(checked(), warning, "an answer that does not tell changes nothing");
@@ -88,67 +88,74 @@ fn a_connection_that_sees_nothing_says_so_until_a_check_or_a_reconnect_sees_some
     assert_eq!(checked(), nothing);
     answers(r#"{"results":[]}"#);
     assert_eq!(checked(), warning);
-    scene.world.acme.always(list, Some(Reply::status(500, "")));
-    scene.flow(&scene.repair_of(&id), "ann");
-    assert_eq!((scene.row(&id).generation, scene.row(&id).nothing_shared), (2, None), "what was seen before is past");
+    fixture.world.acme.script_always(list, Some(Reply::status(500, "")));
+    fixture.complete_flow(&fixture.repair_request(&id), "ann");
+    assert_eq!(
+        (fixture.load_connection(&id).generation, fixture.load_connection(&id).nothing_shared),
+        (2, None),
+        "what was seen before is past"
+    );
     answers(r#"{"results":[]}"#);
-    scene.flow(&scene.repair_of(&id), "ann");
-    assert_eq!((scene.row(&id).generation, scene.row(&id).nothing_shared.is_some()), (3, true));
+    fixture.complete_flow(&fixture.repair_request(&id), "ann");
+    assert_eq!(
+        (fixture.load_connection(&id).generation, fixture.load_connection(&id).nothing_shared.is_some()),
+        (3, true)
+    );
 }
 
 #[test]
 fn a_key_that_ends_makes_and_sees_none_that_outlives_it() {
-    let scene = Scene::new();
-    let end = scene.world.now().plus(3600);
-    let brief = further_key(&scene, |key| key.expires_at = Some(end));
+    let fixture = Fixture::new();
+    let end = fixture.world.now().plus(3600);
+    let brief = make_key(&fixture, |key| key.expires_at = Some(end));
     let make = |expires_at: &Value| {
         let body = json!({ "name": "child", "scopes": ["resolve"], "expires_at": expires_at });
-        call(&scene, &brief, Method::Post, "/v1/keys", &body)
+        call(&fixture, &brief, Method::Post, "/v1/keys", &body)
     };
     for wider in [Value::Null, json!(end.plus(1))] {
         let (status, problem) = make(&wider);
         assert_eq!((status, problem["code"].as_str()), (403, Some("insufficient_key_scope")), "{wider}");
     }
     assert_eq!(make(&json!(end)).0, 201);
-    let (_, list) = call(&scene, &brief, Method::Get, "/v1/keys", &Value::Null);
+    let (_, list) = call(&fixture, &brief, Method::Get, "/v1/keys", &Value::Null);
     assert_eq!(list["data"].as_array().unwrap().len(), 2, "itself and its child, not the first key");
-    let gone = call(&scene, &brief, Method::Delete, &format!("/v1/keys/{}", scene.key.id.as_str()), &Value::Null);
+    let gone = call(&fixture, &brief, Method::Delete, &format!("/v1/keys/{}", fixture.key.id.as_str()), &Value::Null);
     assert_eq!(gone.0, 404);
 }
 
 #[test]
 fn a_limited_key_signs_nobody_in() {
-    let scene = Scene::new();
-    let limits: [fn(&mut Key); 2] = [|key| key.connections = Some(vec![]), |key| key.apps = Some(vec![])];
+    let fixture = Fixture::new();
+    let limits: [fn(&mut ApiKey); 2] = [|key| key.connections = Some(vec![]), |key| key.apps = Some(vec![])];
     for limit in limits {
-        let key = further_key(&scene, |key| {
-            key.scopes = vec![Scope::Links];
+        let key = make_key(&fixture, |key| {
+            key.scopes = vec![KeyScope::Links];
             limit(key);
         });
         let (status, problem) =
-            call(&scene, &key, Method::Post, "/v1/sign-in-links", &json!({ "user": { "id": "a" } }));
+            call(&fixture, &key, Method::Post, "/v1/sign-in-links", &json!({ "user": { "id": "a" } }));
         assert_eq!((status, problem["code"].as_str()), (403, Some("insufficient_key_scope")));
     }
-    let whole = further_key(&scene, |key| key.scopes = vec![Scope::Links]);
-    assert_eq!(call(&scene, &whole, Method::Post, "/v1/sign-in-links", &json!({ "user": { "id": "a" } })).0, 201);
+    let whole = make_key(&fixture, |key| key.scopes = vec![KeyScope::Links]);
+    assert_eq!(call(&fixture, &whole, Method::Post, "/v1/sign-in-links", &json!({ "user": { "id": "a" } })).0, 201);
 }
 
 #[test]
 fn a_client_counts_as_set_up_only_where_its_secret_may_go() {
-    let scene = Scene::new();
-    let key = first_key(&scene);
+    let fixture = Fixture::new();
+    let key = first_key(&fixture);
     let told = || {
-        let (_, one) = call(&scene, &key, Method::Get, "/v1/apps/acme", &Value::Null);
-        let (_, list) = call(&scene, &key, Method::Get, "/v1/apps?q=acme", &Value::Null);
+        let (_, one) = call(&fixture, &key, Method::Get, "/v1/apps/acme", &Value::Null);
+        let (_, list) = call(&fixture, &key, Method::Get, "/v1/apps?q=acme", &Value::Null);
         [one["client_is_set_up"].clone(), list["data"][0]["client_is_set_up"].clone()]
     };
     assert_eq!(told(), [true, true]);
-    let mut moved = crate::support::scene::definition();
+    let mut moved = crate::support::fixture::acme_definition();
     moved["auth"]["token_url"] = "https://elsewhere.example/token".into();
-    let (status, put) = call(&scene, &key, Method::Put, "/v1/apps/acme", &moved);
+    let (status, put) = call(&fixture, &key, Method::Put, "/v1/apps/acme", &moved);
     assert_eq!((status, &put["client_is_set_up"]), (200, &json!(false)));
     assert_eq!(told(), [false, false]);
-    let mut ann = Browser::new(&scene);
+    let mut ann = TestBrowser::new(&fixture);
     ann.sign_in();
     let page = ann.get("/").body;
     assert!(page.contains("Acme") && !page.contains("/oauth/start/acme"), "not on offer");
@@ -156,74 +163,78 @@ fn a_client_counts_as_set_up_only_where_its_secret_may_go() {
 
 #[test]
 fn a_clients_scopes_are_judged_when_they_are_entered() {
-    let scene = Scene::new();
-    let key = first_key(&scene);
+    let fixture = Fixture::new();
+    let key = first_key(&fixture);
     for scopes in [json!(["two words"]), json!([""]), json!(vec!["s"; 201])] {
         let body = json!({ "client_id": "acme-client", "scopes": scopes });
-        let (status, problem) = call(&scene, &key, Method::Put, "/v1/apps/acme/client", &body);
+        let (status, problem) = call(&fixture, &key, Method::Put, "/v1/apps/acme/client", &body);
         assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!("scopes")), "{scopes}");
     }
 }
 
 #[test]
 fn clients_that_are_entered_at_once_are_a_conflict_and_none_takes_the_others_secret() {
-    let scene = Scene::new();
-    let key = first_key(&scene);
-    scene.world.db.tamper("DELETE FROM oauth_clients");
+    let fixture = Fixture::new();
+    let key = first_key(&fixture);
+    fixture.world.db.tamper("DELETE FROM oauth_clients");
     let accepted = |statuses: &[u16]| {
         assert!(statuses.iter().all(|status| [200, 409].contains(status)), "{statuses:?}");
         statuses.iter().filter(|status| **status == 200).count()
     };
     let first = ["a", "b", "c"];
-    assert_eq!(accepted(&entered_at_once(&scene, &key, first)), 1, "they would all have the id that was told before");
-    assert_eq!(accepted(&entered_at_once(&scene, &key, ["d", "e", "f"])), 3, "it is taken");
-    assert_eq!(accepted(&entered_at_once(&scene, &key, ["g", "g", "g"])), 1);
+    assert_eq!(
+        accepted(&put_clients_at_once(&fixture, &key, first)),
+        1,
+        "they would all have the id that was told before"
+    );
+    assert_eq!(accepted(&put_clients_at_once(&fixture, &key, ["d", "e", "f"])), 3, "it is taken");
+    assert_eq!(accepted(&put_clients_at_once(&fixture, &key, ["g", "g", "g"])), 1);
 
-    let kept = scene.world.run(async {
-        let core = scene.world.core();
+    let kept = fixture.world.run(async {
+        let context = fixture.world.context();
         let mut kept = Vec::new();
         for name in first.into_iter().chain(["d", "e", "f", "g"]) {
-            let all = clients::of_registration(core.db(), &scene.workspace, "acme").await.unwrap();
+            let all = clients::list_of_registration(context.db(), &fixture.workspace, "acme").await.unwrap();
             let client = all.into_iter().find(|client| client.client_id == name);
-            kept.extend(client.map(|client| (name, client.secret(&core.config.ring).unwrap())));
+            kept.extend(client.map(|client| (name, client.secret(&context.config.key_ring).unwrap())));
         }
         kept
     });
     assert_eq!(kept.len(), 5);
     for (name, secret) in kept {
-        assert_eq!(secret, ClientSecret::Text(Secret::new(format!("secret of {name}"))), "{name}");
+        assert_eq!(secret, ClientSecret::SharedSecret(Secret::new(format!("secret of {name}"))), "{name}");
     }
 }
 
 /// The statuses of calls that enter clients, a secret each, at one moment.
-fn entered_at_once(scene: &Scene, key: &str, client_ids: [&str; 3]) -> Vec<u16> {
-    scene.world.at_once(client_ids.into_iter().map(|client_id| {
+fn put_clients_at_once(fixture: &Fixture, key: &str, client_ids: [&str; 3]) -> Vec<u16> {
+    fixture.world.run_concurrently(client_ids.into_iter().map(|client_id| {
         let body = json!({ "client_id": client_id, "client_secret": format!("secret of {client_id}") });
         let body = body.to_string().into_bytes();
         let mut request = request(Method::Put, "/v1/apps/acme/client", body);
         request.headers.push(("authorization".into(), format!("Bearer {key}")));
-        let core = scene.world.core();
-        async move { http::handle(&core, &request).await.status }
+        let context = fixture.world.context();
+        async move { http::handle(&context, &request).await.status }
     }))
 }
 
 // ---- links in one browser ----
 
 /// A browser: it keeps cookies.
-pub(crate) struct Browser<'a> {
-    scene: &'a Scene,
+pub(crate) struct TestBrowser<'a> {
+    fixture: &'a Fixture,
     pub(crate) cookies: BTreeMap<String, String>,
 }
 
-impl<'a> Browser<'a> {
-    pub(crate) fn new(scene: &'a Scene) -> Self {
-        Self { scene, cookies: BTreeMap::new() }
+impl<'a> TestBrowser<'a> {
+    pub(crate) fn new(fixture: &'a Fixture) -> Self {
+        Self { fixture, cookies: BTreeMap::new() }
     }
 
     pub(crate) fn send(&mut self, request: Request) -> Response {
         let request = self.with_cookies(request);
-        let response = self.scene.world.run(async { http::handle(&self.scene.world.core(), &request).await });
-        self.keep(&response);
+        let response = self.fixture.world.run(async { http::handle(&self.fixture.world.context(), &request).await });
+        self.store_cookie(&response);
         response
     }
 
@@ -235,7 +246,7 @@ impl<'a> Browser<'a> {
     }
 
     /// Keeps the cookie of an answer.
-    pub(crate) fn keep(&mut self, response: &Response) {
+    pub(crate) fn store_cookie(&mut self, response: &Response) {
         if let Some((name, value)) = response.header("set-cookie").and_then(|line| line.split_once('=')) {
             self.cookies.insert(name.to_owned(), value.split(';').next().unwrap().to_owned());
         }
@@ -251,8 +262,8 @@ impl<'a> Browser<'a> {
 
     /// By a sign-in link of the workspace's first key: where it leads to.
     pub(crate) fn sign_in_as(&mut self, body: &Value) -> String {
-        let (_, made) = call(self.scene, &first_key(self.scene), Method::Post, "/v1/sign-in-links", body);
-        let signed_in = self.press(&path_of(&made));
+        let (_, made) = call(self.fixture, &first_key(self.fixture), Method::Post, "/v1/sign-in-links", body);
+        let signed_in = self.press(&link_path(&made));
         assert_eq!(signed_in.status, 303);
         signed_in.header("location").unwrap().to_owned()
     }
@@ -272,29 +283,29 @@ impl<'a> Browser<'a> {
     }
 
     /// Says yes at the app, and comes back: the page at the end.
-    pub(crate) fn consent(&mut self, pressed: &Response, account: &str) -> String {
-        let (code, state) = self.scene.world.acme.consent(pressed.header("location").unwrap(), account);
+    pub(crate) fn complete_consent(&mut self, pressed: &Response, account: &str) -> String {
+        let (code, state) = self.fixture.world.acme.consent(pressed.header("location").unwrap(), account);
         let query = format!("state={state}&code={}", code.expose());
-        let back = self.get(&format!("/oauth/callback/{}?{query}", self.scene.client));
+        let back = self.get(&format!("/oauth/callback/{}?{query}", self.fixture.client));
         let end = back.header("location").unwrap().to_owned();
         self.get(&end).body
     }
 }
 
 /// The path of a link's address.
-pub(crate) fn path_of(made: &Value) -> String {
+pub(crate) fn link_path(made: &Value) -> String {
     made["url"].as_str().unwrap().trim_start_matches("https://c.example.com").to_owned()
 }
 
 /// A link: its path.
-pub(crate) fn link(scene: &Scene, expires_in: i64) -> String {
-    link_with(scene, |new| new.expires_in = expires_in)
+pub(crate) fn make_link(fixture: &Fixture, expires_in: i64) -> String {
+    make_link_with(fixture, |new| new.expires_in = expires_in)
 }
 
-fn link_with(scene: &Scene, change: impl FnOnce(&mut NewLink)) -> String {
+fn make_link_with(fixture: &Fixture, change: impl FnOnce(&mut NewLink)) -> String {
     let mut new = NewLink {
-        app: Some(scene.app.clone()),
-        way: None,
+        app: Some(fixture.app.clone()),
+        auth_method: None,
         connection: None,
         scopes: None,
         user: None,
@@ -305,17 +316,19 @@ fn link_with(scene: &Scene, change: impl FnOnce(&mut NewLink)) -> String {
         made_by: None,
     };
     change(&mut new);
-    let made = scene.world.run(async { link::create(&scene.world.core(), &scene.workspace, new, |_, _| true).await });
+    let made =
+        fixture.world.run(async { link::create(&fixture.world.context(), &fixture.workspace, new, |_, _| true).await });
     made.unwrap().1.trim_start_matches("https://c.example.com").to_owned()
 }
 
 #[test]
 fn links_that_are_open_side_by_side_do_not_disturb_each_other() {
-    let scene = Scene::new();
-    let mut browser = Browser::new(&scene);
-    let paths = [link(&scene, 3600), link(&scene, 3600)];
+    let fixture = Fixture::new();
+    let mut browser = TestBrowser::new(&fixture);
+    let paths = [make_link(&fixture, 3600), make_link(&fixture, 3600)];
     let pressed = paths.map(|path| browser.press(&path));
-    let pages = [(0, "ann"), (1, "bob")].map(|(at, account): (usize, _)| browser.consent(&pressed[at], account));
+    let pages =
+        [(0, "ann"), (1, "bob")].map(|(at, account): (usize, _)| browser.complete_consent(&pressed[at], account));
     for page in pages {
         assert!(page.contains("Acme is connected"), "{page}");
     }
@@ -323,62 +336,62 @@ fn links_that_are_open_side_by_side_do_not_disturb_each_other() {
 
 #[test]
 fn the_browser_that_pressed_a_links_button_keeps_the_link_until_its_end() {
-    let scene = Scene::new();
-    let path = link(&scene, link::LONGEST_LIFE);
-    let mut browser = Browser::new(&scene);
+    let fixture = Fixture::new();
+    let path = make_link(&fixture, link::MAX_TTL);
+    let mut browser = TestBrowser::new(&fixture);
     let pressed = browser.press(&path);
-    let life = format!("Max-Age={};", link::LONGEST_LIFE + 1200);
+    let life = format!("Max-Age={};", link::MAX_TTL + 1200);
     assert!(pressed.header("set-cookie").unwrap().contains(&life));
-    scene.world.pass(link::LONGEST_LIFE - 1);
+    fixture.world.advance_clock(link::MAX_TTL - 1);
     let again = browser.press(&path);
     assert_eq!(again.status, 303);
-    scene.world.pass(FLOW_TIME - 1);
-    assert!(browser.consent(&again, "ann").contains("Acme is connected"));
+    fixture.world.advance_clock(FLOW_TTL - 1);
+    assert!(browser.complete_consent(&again, "ann").contains("Acme is connected"));
 }
 
 #[test]
 fn many_links_of_a_browser_cost_no_more_than_one() {
-    let scene = Scene::new();
-    let mut browser = Browser::new(&scene);
+    let fixture = Fixture::new();
+    let mut browser = TestBrowser::new(&fixture);
     let mut trips = Vec::new();
     let mut last = None;
     for _ in 0..10 {
-        last = Some(browser.press(&link(&scene, 3600)));
-        scene.world.db.reset_counts();
+        last = Some(browser.press(&make_link(&fixture, 3600)));
+        fixture.world.db.reset_counts();
         browser.get("/flows/aut_0123456789abcdefABCD-_");
-        trips.push(scene.world.db.round_trips.get());
+        trips.push(fixture.world.db.round_trips.get());
     }
     assert!(trips.iter().all(|one| *one == trips[0]), "{trips:?}");
-    assert!(browser.consent(&last.unwrap(), "ann").contains("Acme is connected"));
+    assert!(browser.complete_consent(&last.unwrap(), "ann").contains("Acme is connected"));
 }
 
 // ---- pages of what went wrong ----
 
 #[test]
 fn an_app_that_must_be_set_up_leads_to_how_and_names_no_route_of_the_api() {
-    let scene = Scene::new();
-    let path = link(&scene, 3600);
-    scene.revise(&json!({ "auth": { "token_url": "https://elsewhere.example/token" } }));
-    let mut ann = Browser::new(&scene);
+    let fixture = Fixture::new();
+    let path = make_link(&fixture, 3600);
+    fixture.put_app_revision(&json!({ "auth": { "token_url": "https://elsewhere.example/token" } }));
+    let mut ann = TestBrowser::new(&fixture);
     ann.sign_in();
     let page = ann.get("/oauth/start/acme");
     assert_eq!(page.status, 409);
     assert!(
-        page.body.contains(r#"href="/apps/acme/setup?way=oauth2""#) && !page.body.contains("/v1/"),
+        page.body.contains(r#"href="/apps/acme/setup?auth_method=oauth2""#) && !page.body.contains("/v1/"),
         "{}",
         page.body
     );
-    let invited = Browser::new(&scene).get(&path);
+    let invited = TestBrowser::new(&fixture).get(&path);
     assert_eq!(invited.status, 409);
     assert!(invited.body.contains("Tell whoever sent you the link") && !invited.body.contains("/setup"));
 }
 
 #[test]
 fn a_page_of_what_went_wrong_knows_who_is_signed_in() {
-    let scene = Scene::new();
-    let somebody_elses = link_with(&scene, |new| new.user = Some(User { id: "bob".into(), name: None }));
-    let mut ann = Browser::new(&scene);
-    let mut stranger = Browser::new(&scene);
+    let fixture = Fixture::new();
+    let somebody_elses = make_link_with(&fixture, |new| new.user = Some(User { id: "bob".into(), name: None }));
+    let mut ann = TestBrowser::new(&fixture);
+    let mut stranger = TestBrowser::new(&fixture);
     ann.sign_in();
     for (address, status) in [(somebody_elses.as_str(), 409), ("/connections/con_1", 404), ("/nothing/here", 404)] {
         let mut request = request(Method::Get, address, vec![]);
@@ -392,50 +405,57 @@ fn a_page_of_what_went_wrong_knows_who_is_signed_in() {
 }
 
 /// The app with a key beside the consent: only the key's way can be walked.
-fn with_a_key_beside(scene: &Scene) {
-    let mut definition = crate::support::scene::definition();
+fn put_app_with_api_key(fixture: &Fixture) {
+    let mut definition = crate::support::fixture::acme_definition();
     let consent = definition["auth"].take();
     let key = json!({ "type": "api_key", "fields": [{ "id": "api_key", "label": "Key" }] });
     definition["auth"] = json!([consent, key]);
     definition["auth"][0]["token_url"] = "https://elsewhere.example/token".into();
-    let (status, problem) = call(scene, &first_key(scene), Method::Put, "/v1/apps/acme", &definition);
+    let (status, problem) = call(fixture, &first_key(fixture), Method::Put, "/v1/apps/acme", &definition);
     assert_eq!(status, 200, "{problem}");
 }
 
 #[test]
 fn a_way_that_is_not_set_up_is_set_up_from_the_form_of_another_and_not_offered_behind_a_link() {
-    let scene = Scene::new();
-    with_a_key_beside(&scene);
-    let mut ann = Browser::new(&scene);
+    let fixture = Fixture::new();
+    put_app_with_api_key(&fixture);
+    let mut ann = TestBrowser::new(&fixture);
     ann.sign_in();
     let form = ann.get("/oauth/start/acme").body;
-    assert!(form.contains(r#"href="/apps/acme/setup?way=oauth2""#) && !form.contains("(recommended)"), "{form}");
-    let invited = Browser::new(&scene).get(&link(&scene, 3600)).body;
+    assert!(
+        form.contains(r#"href="/apps/acme/setup?auth_method=oauth2""#) && !form.contains("(recommended)"),
+        "{form}"
+    );
+    let invited = TestBrowser::new(&fixture).get(&make_link(&fixture, 3600)).body;
     assert!(invited.contains("Key") && !invited.contains("Other ways"), "{invited}");
-    let setup = ann.get("/apps/acme/setup?way=oauth2").body;
-    assert!(setup.contains(r#"href="/oauth/start/acme?way=api_key""#), "{setup}");
+    let setup = ann.get("/apps/acme/setup?auth_method=oauth2").body;
+    assert!(setup.contains(r#"href="/oauth/start/acme?auth_method=api_key""#), "{setup}");
 }
 
 #[test]
 fn an_app_that_needs_no_client_says_so_and_one_that_is_not_there_does_not() {
-    let scene = Scene::new();
-    with_a_key_beside(&scene);
-    let mut ann = Browser::new(&scene);
+    let fixture = Fixture::new();
+    put_app_with_api_key(&fixture);
+    let mut ann = TestBrowser::new(&fixture);
     ann.sign_in();
     let telegram = ann.get("/apps/telegram/setup");
     assert_eq!(telegram.status, 200);
     assert!(telegram.body.contains("needs no set-up") && telegram.body.contains(r#"href="/oauth/start/telegram""#));
-    assert!(ann.get("/apps/acme/setup?way=api_key").body.contains(r#"href="/oauth/start/acme?way=api_key""#));
-    for address in ["/apps/none/setup", "/apps/acme/setup?way=none", "/apps/acme/setup?way=%3C"] {
+    assert!(
+        ann.get("/apps/acme/setup?auth_method=api_key")
+            .body
+            .contains(r#"href="/oauth/start/acme?auth_method=api_key""#)
+    );
+    for address in ["/apps/none/setup", "/apps/acme/setup?auth_method=none", "/apps/acme/setup?auth_method=%3C"] {
         assert_eq!(ann.get(address).status, 404, "{address}");
     }
 }
 
 #[test]
 fn an_app_that_can_be_connected_by_another_way_is_among_what_is_not_set_up_too() {
-    let scene = Scene::new();
-    with_a_key_beside(&scene);
-    let mut ann = Browser::new(&scene);
+    let fixture = Fixture::new();
+    put_app_with_api_key(&fixture);
+    let mut ann = TestBrowser::new(&fixture);
     ann.sign_in();
     let page = ann.get("/").body;
     for app in ["acme", "slack"] {
@@ -447,17 +467,17 @@ fn an_app_that_can_be_connected_by_another_way_is_among_what_is_not_set_up_too()
 
 // ---- a connection's page ----
 
-fn page_of(id: &ConnectionId) -> String {
+fn connection_page_path(id: &ConnectionId) -> String {
     format!("/connections/{id}")
 }
 
 #[test]
 fn a_name_that_is_not_accepted_comes_back_in_its_form() {
-    let scene = Scene::new();
-    let page = page_of(&scene.connect("ann"));
-    let mut ann = Browser::new(&scene);
+    let fixture = Fixture::new();
+    let page = connection_page_path(&fixture.connect("ann"));
+    let mut ann = TestBrowser::new(&fixture);
     ann.sign_in();
-    let rename = |ann: &mut Browser<'_>, name: &str| {
+    let rename = |ann: &mut TestBrowser<'_>, name: &str| {
         let form = ann.get(&page).body;
         let csrf = form.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
         let mut request =
@@ -476,32 +496,32 @@ fn a_name_that_is_not_accepted_comes_back_in_its_form() {
 
 #[test]
 fn the_history_tells_a_key_by_its_name() {
-    let scene = Scene::new();
-    let id = scene.connect("ann");
-    let key = further_key(&scene, |key| key.name = "Nightly import".into());
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    let key = make_key(&fixture, |key| key.name = "Nightly import".into());
     let (status, _) =
-        call(&scene, &key, Method::Patch, &format!("/v1/connections/{id}"), &json!({ "name": "Renamed" }));
+        call(&fixture, &key, Method::Patch, &format!("/v1/connections/{id}"), &json!({ "name": "Renamed" }));
     assert_eq!(status, 200);
-    let mut ann = Browser::new(&scene);
+    let mut ann = TestBrowser::new(&fixture);
     ann.sign_in();
-    let page = ann.get(&page_of(&id)).body;
+    let page = ann.get(&connection_page_path(&id)).body;
     assert!(page.contains("by a key (Nightly import)") && !page.contains("key_"), "{page}");
 }
 
 #[test]
 fn an_app_that_was_removed_leaves_no_way_to_connect_it_again() {
-    let scene = Scene::new();
-    let id = scene.connect("ann");
-    let path = link(&scene, 3600);
-    assert_eq!(call(&scene, &first_key(&scene), Method::Delete, "/v1/apps/acme", &Value::Null).0, 200);
-    let mut ann = Browser::new(&scene);
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    let path = make_link(&fixture, 3600);
+    assert_eq!(call(&fixture, &first_key(&fixture), Method::Delete, "/v1/apps/acme", &Value::Null).0, 200);
+    let mut ann = TestBrowser::new(&fixture);
     ann.sign_in();
-    let page = ann.get(&page_of(&id)).body;
+    let page = ann.get(&connection_page_path(&id)).body;
     assert!(page.contains("The app was removed from this workspace") && !page.contains("/reconnect"), "{page}");
     let again = ann.get(&format!("/connections/{id}/reconnect"));
     assert_eq!(again.status, 409);
     assert!(again.body.contains("was removed from this workspace"), "{}", again.body);
-    let invited = Browser::new(&scene).get(&path);
+    let invited = TestBrowser::new(&fixture).get(&path);
     assert_eq!(invited.status, 410);
     assert!(invited.body.contains("was removed") && invited.body.contains("sk whoever sent you the link"));
 }
@@ -509,67 +529,67 @@ fn an_app_that_was_removed_leaves_no_way_to_connect_it_again() {
 // ---- how a flow by a link ends ----
 
 /// Says no at the app, and comes back: the page at the end.
-fn refuse(browser: &mut Browser<'_>, pressed: &Response) -> String {
+fn deny_consent(browser: &mut TestBrowser<'_>, pressed: &Response) -> String {
     let at_the_app = url::Url::parse(pressed.header("location").unwrap()).unwrap();
     let state = at_the_app.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
-    let client = browser.scene.client.clone();
+    let client = browser.fixture.client.clone();
     let back = browser.get(&format!("/oauth/callback/{client}?state={state}&error=access_denied"));
     let end = back.header("location").unwrap().to_owned();
     browser.get(&end).body
 }
 
-fn again(page: &str) -> Option<String> {
+fn try_again_url(page: &str) -> Option<String> {
     let (before, _) = page.split_once(">Try again</a>")?;
     Some(before.rsplit("href=\"").next()?.split('"').next()?.to_owned())
 }
 
 #[test]
 fn who_said_no_behind_a_link_can_try_again_in_the_same_browser_alone() {
-    let scene = Scene::new();
-    let mut browser = Browser::new(&scene);
-    let pressed = browser.press(&link(&scene, 3600));
-    let again = again(&refuse(&mut browser, &pressed)).unwrap();
+    let fixture = Fixture::new();
+    let mut browser = TestBrowser::new(&fixture);
+    let pressed = browser.press(&make_link(&fixture, 3600));
+    let again = try_again_url(&deny_consent(&mut browser, &pressed)).unwrap();
     let page = browser.get(&again);
     assert_eq!(page.status, 200);
     assert!(page.body.contains("You came here by a link") && page.body.contains(&format!(r#"action="{again}""#)));
-    let mut other = Browser::new(&scene);
+    let mut other = TestBrowser::new(&fixture);
     assert_eq!((other.get(&again).status, other.press(&again).status), (404, 404));
     let pressed = browser.press(&again);
-    assert!(browser.consent(&pressed, "ann").contains("Acme is connected as"));
+    assert!(browser.complete_consent(&pressed, "ann").contains("Acme is connected as"));
     assert_eq!((browser.get(&again).status, browser.press(&again).status), (410, 410), "it was used");
 }
 
 #[test]
 fn a_link_that_has_ended_meanwhile_is_not_tried_again() {
-    let scene = Scene::new();
-    let mut browser = Browser::new(&scene);
-    let pressed = browser.press(&link(&scene, 60));
-    scene.world.pass(61);
-    let page = refuse(&mut browser, &pressed);
-    assert!(again(&page).is_none() && page.contains("Ask whoever sent it for a new one"), "{page}");
+    let fixture = Fixture::new();
+    let mut browser = TestBrowser::new(&fixture);
+    let pressed = browser.press(&make_link(&fixture, 60));
+    fixture.world.advance_clock(61);
+    let page = deny_consent(&mut browser, &pressed);
+    assert!(try_again_url(&page).is_none() && page.contains("Ask whoever sent it for a new one"), "{page}");
 }
 
 #[test]
 fn the_end_of_a_link_tells_what_was_not_granted() {
-    let scene = Scene::new();
-    let mut browser = Browser::new(&scene);
-    let pressed = browser.press(&link(&scene, 3600));
-    scene.world.acme.next("/token", Reply::edited(|answer| answer["scope"] = "read".into()));
-    let page = browser.consent(&pressed, "ann");
+    let fixture = Fixture::new();
+    let mut browser = TestBrowser::new(&fixture);
+    let pressed = browser.press(&make_link(&fixture, 3600));
+    fixture.world.acme.script_next("/token", Reply::edited(|answer| answer["scope"] = "read".into()));
+    let page = browser.complete_consent(&pressed, "ann");
     assert!(page.contains("These permissions were not granted: write.") && page.contains("panel waiting"), "{page}");
-    let pressed = browser.press(&link(&scene, 3600));
-    assert!(!browser.consent(&pressed, "bob").contains("not granted"));
+    let pressed = browser.press(&make_link(&fixture, 3600));
+    assert!(!browser.complete_consent(&pressed, "bob").contains("not granted"));
 }
 #[test]
 fn a_page_says_what_is_wrong_beside_the_field() {
-    let scene = Scene::new();
-    let mut ann = Browser::new(&scene);
+    let fixture = Fixture::new();
+    let mut ann = TestBrowser::new(&fixture);
     ann.sign_in();
-    let page = ann.get("/oauth/start/shopify?way=token").body;
+    let page = ann.get("/oauth/start/shopify?auth_method=token").body;
     let csrf = page.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap();
     for (entered, wrong) in [("input.shop=a%2Fb&input.api_key=x", 0), ("input.shop=acme&input.api_key=", 1)] {
         let form = format!("csrf={csrf}&{entered}").into_bytes();
-        let refused = ann.send(request(Method::Post, "/oauth/start/shopify?way=token", form));
+        let refused = ann.send(request(Method::Post, "/oauth/start/shopify?auth_method=token", form));
         assert_eq!(refused.status, 422);
         assert!(refused.body.contains(&format!("id=\"input-{wrong}-error\"")), "{}", refused.body);
         assert!(!refused.body.contains("variables.") && !refused.body.contains("credential."), "{}", refused.body);
@@ -578,31 +598,31 @@ fn a_page_says_what_is_wrong_beside_the_field() {
 
 #[test]
 fn whoever_enters_a_key_is_told_what_it_must_allow() {
-    let scene = Scene::new();
-    let mut ann = Browser::new(&scene);
+    let fixture = Fixture::new();
+    let mut ann = TestBrowser::new(&fixture);
     ann.sign_in();
     let told = "must allow this, as a step needs it: chat:write, users:read.";
-    assert!(ann.get("/oauth/start/slack?way=bot_token&scopes=chat:write+users:read").body.contains(told));
-    assert!(!ann.get("/oauth/start/slack?way=bot_token").body.contains("must allow"));
+    assert!(ann.get("/oauth/start/slack?auth_method=bot_token&scopes=chat:write+users:read").body.contains(told));
+    assert!(!ann.get("/oauth/start/slack?auth_method=bot_token").body.contains("must allow"));
 }
 
 #[test]
 fn an_apps_limit_is_told_where_another_grant_would_be_made() {
-    let scene = Scene::with(&json!({
+    let fixture = Fixture::with_definition(&json!({
         "limits": { "grants_per_account": 2, "one_per_account": "Two of them disturb each other." },
     }));
     let told = "keeps at most 2 grants of one account for one client, and this workspace has";
-    let mut ann = Browser::new(&scene);
+    let mut ann = TestBrowser::new(&fixture);
     let anns = |new: &mut NewLink| new.user = Some(User { id: "ann".into(), name: None });
-    let first = ann.press(&link_with(&scene, anns));
-    ann.consent(&first, "ann");
-    let id = scene.world.db.value("SELECT id FROM connections").as_str().unwrap().to_owned();
-    scene.flow(&scene.repair_of(&ConnectionId::try_from(id.clone()).unwrap()), "ann");
+    let first = ann.press(&make_link_with(&fixture, anns));
+    ann.complete_consent(&first, "ann");
+    let id = fixture.world.db.query_value("SELECT id FROM connections").as_str().unwrap().to_owned();
+    fixture.complete_flow(&fixture.repair_request(&ConnectionId::try_from(id.clone()).unwrap()), "ann");
 
-    let again = ann.press(&link_with(&scene, anns));
-    let question = ann.consent(&again, "ann");
+    let again = ann.press(&make_link_with(&fixture, anns));
+    let question = ann.complete_consent(&again, "ann");
     assert!(question.contains("Two of them disturb each other.") && question.contains(told), "{question}");
-    let mut owner = Browser::new(&scene);
+    let mut owner = TestBrowser::new(&fixture);
     owner.sign_in();
     let reconnect = owner.get(&format!("/connections/{id}/reconnect")).body;
     assert!(reconnect.contains(&format!("{told} 2.")), "{reconnect}");
@@ -610,8 +630,8 @@ fn an_apps_limit_is_told_where_another_grant_would_be_made() {
 
 #[test]
 fn a_setup_lists_all_that_people_can_choose_and_how_the_client_is_tried() {
-    let scene = Scene::new();
-    let mut ann = Browser::new(&scene);
+    let fixture = Fixture::new();
+    let mut ann = TestBrowser::new(&fixture);
     ann.sign_in();
     let setup = ann.get("/apps/slack/setup").body;
     for scope in ["chat:write", "users:read", "reactions:write"] {

@@ -7,29 +7,29 @@ use rusqlite::Connection;
 const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
 
 /// What one version of the program has written, under foreign keys as in production.
-fn before(last: &str) -> Connection {
+fn database_before(last: &str) -> Connection {
     let sqlite = Connection::open_in_memory().unwrap();
     sqlite.execute_batch("PRAGMA foreign_keys = ON").unwrap();
-    for migration in named().filter(|name| name.as_str() <= last) {
-        apply(&sqlite, &migration);
+    for migration in migration_names().filter(|name| name.as_str() <= last) {
+        apply_migration(&sqlite, &migration);
     }
     sqlite
 }
 
-fn named() -> impl Iterator<Item = String> {
+fn migration_names() -> impl Iterator<Item = String> {
     let mut names: Vec<_> = std::fs::read_dir(MIGRATIONS).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     names.into_iter().map(|name| name.into_string().unwrap())
 }
 
 /// As the platform applies it: all of it or nothing.
-fn apply(sqlite: &Connection, name: &str) {
+fn apply_migration(sqlite: &Connection, name: &str) {
     let sql = std::fs::read_to_string(format!("{MIGRATIONS}/{name}")).unwrap();
     sqlite.execute_batch(&format!("BEGIN; {sql}; COMMIT;")).unwrap_or_else(|error| panic!("{name}: {error}"));
 }
 
 /// All rows of a table: column and value, as text.
-fn rows(sqlite: &Connection, table: &str) -> Vec<BTreeMap<String, String>> {
+fn read_rows(sqlite: &Connection, table: &str) -> Vec<BTreeMap<String, String>> {
     let mut statement = sqlite.prepare(&format!("SELECT * FROM {table} ORDER BY id")).unwrap();
     let names: Vec<_> = statement.column_names().into_iter().map(str::to_owned).collect();
     let read = |row: &rusqlite::Row<'_>| {
@@ -39,7 +39,7 @@ fn rows(sqlite: &Connection, table: &str) -> Vec<BTreeMap<String, String>> {
     statement.query_map([], read).unwrap().map(Result::unwrap).collect()
 }
 
-fn indexes(sqlite: &Connection) -> Vec<String> {
+fn index_names(sqlite: &Connection) -> Vec<String> {
     let sql = "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name IN ('connections', 'revocations') AND sql IS NOT NULL ORDER BY 1";
     let mut statement = sqlite.prepare(sql).unwrap();
     statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
@@ -47,7 +47,7 @@ fn indexes(sqlite: &Connection) -> Vec<String> {
 
 #[test]
 fn connections_and_revocations_survive_the_tables_that_know_ways() {
-    let sqlite = before("0003_ambiguous_since.sql");
+    let sqlite = database_before("0003_ambiguous_since.sql");
     sqlite
         .execute_batch(
             "INSERT INTO workspaces (id, name, created_at) VALUES ('ws_1', 'W', 1);
@@ -72,11 +72,12 @@ fn connections_and_revocations_survive_the_tables_that_know_ways() {
         let sql = format!("INSERT INTO {table} ({}) VALUES ({})", names.join(", "), values.join(", "));
         sqlite.execute_batch(&sql).unwrap();
     }
-    let (old, old_indexes) = (["connections", "revocations"].map(|table| rows(&sqlite, table)), indexes(&sqlite));
-    apply(&sqlite, "0004_ways.sql");
-    assert_eq!(indexes(&sqlite), old_indexes);
+    let (old, old_indexes) =
+        (["connections", "revocations"].map(|table| read_rows(&sqlite, table)), index_names(&sqlite));
+    apply_migration(&sqlite, "0004_ways.sql");
+    assert_eq!(index_names(&sqlite), old_indexes);
     for (table, old) in ["connections", "revocations"].into_iter().zip(old) {
-        let new = rows(&sqlite, table);
+        let new = read_rows(&sqlite, table);
         assert_eq!(new.len(), 1);
         for (name, value) in &old[0] {
             assert_eq!(new[0].get(name), Some(value), "{table}.{name}");
@@ -89,14 +90,14 @@ fn connections_and_revocations_survive_the_tables_that_know_ways() {
 
 #[test]
 fn events_keep_their_order_in_the_table_that_numbers_them() {
-    let sqlite = before("0004_ways.sql");
+    let sqlite = database_before("0004_ways.sql");
     for (at, id) in [(2, "evt_b"), (1, "evt_z"), (2, "evt_a"), (3, "evt_c")] {
         let sql = format!("INSERT INTO events VALUES ('ws_1', 'con_1', {at}, '{id}', 'edited', 'key:k', 'd')");
         sqlite.execute_batch(&sql).unwrap();
     }
-    let old = rows(&sqlite, "events");
-    apply(&sqlite, "0006_events_in_order.sql");
-    let new = rows(&sqlite, "events");
+    let old = read_rows(&sqlite, "events");
+    apply_migration(&sqlite, "0006_events_in_order.sql");
+    let new = read_rows(&sqlite, "events");
     for (old, new) in old.iter().zip(&new) {
         assert!(old.iter().all(|(name, value)| new.get(name) == Some(value)), "{old:?} {new:?}");
     }
@@ -107,7 +108,7 @@ fn events_keep_their_order_in_the_table_that_numbers_them() {
 
 #[test]
 fn what_the_version_before_made_goes_on_and_nobody_is_an_admin() {
-    let sqlite = before("0006_events_in_order.sql");
+    let sqlite = database_before("0006_events_in_order.sql");
     sqlite
         .execute_batch(
             "INSERT INTO workspaces (id, name, created_at) VALUES ('ws_1', 'W', 1);
@@ -118,7 +119,7 @@ fn what_the_version_before_made_goes_on_and_nobody_is_an_admin() {
              INSERT INTO sign_in_links (token_hash, workspace_id, user_id, expires_at) VALUES ('u', 'ws_1', 'ann', 1600);",
         )
         .unwrap();
-    apply(&sqlite, "0008_authority.sql");
+    apply_migration(&sqlite, "0008_authority.sql");
     let one = |sql: &str| sqlite.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
     for table in ["keys", "links", "sessions", "sign_in_links"] {
         assert_eq!(one(&format!("SELECT count(*) || coalesce(max(made_by), '') FROM {table}")), "1", "{table}");
@@ -130,7 +131,7 @@ fn what_the_version_before_made_goes_on_and_nobody_is_an_admin() {
 
 #[test]
 fn what_was_made_in_a_deleted_workspace_is_ended_by_the_migration_that_forbids_it() {
-    let sqlite = before("0006_events_in_order.sql");
+    let sqlite = database_before("0006_events_in_order.sql");
     sqlite
         .execute_batch(
             "INSERT INTO workspaces (id, name, created_at, deleted_at) VALUES ('ws_1', 'W', 1, 5), ('ws_2', 'W', 1, NULL);
@@ -142,7 +143,7 @@ fn what_was_made_in_a_deleted_workspace_is_ended_by_the_migration_that_forbids_i
                       ('con_2', 'ws_2', 'a', 0, 'n', '[]', '[]', 1, 1, 1, 1, 'connected', 0, 7);",
         )
         .unwrap();
-    apply(&sqlite, "0009_erasing.sql");
+    apply_migration(&sqlite, "0009_erasing.sql");
     let number = |sql: &str| sqlite.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(number("SELECT count(*) FROM keys WHERE revoked_at = 5 AND id = 'key_1'"), 1);
     assert_eq!(number("SELECT count(*) FROM keys WHERE revoked_at IS NULL AND id = 'key_2'"), 1);
@@ -165,7 +166,7 @@ fn what_was_made_in_a_deleted_workspace_is_ended_by_the_migration_that_forbids_i
 
 #[test]
 fn a_made_token_of_unknown_life_ends_and_no_other_does() {
-    let sqlite = before("0010_limits.sql");
+    let sqlite = database_before("0010_limits.sql");
     sqlite.execute_batch("INSERT INTO workspaces (id, name, created_at) VALUES ('ws_1', 'W', 1)").unwrap();
     let insert = |id: &str, kind: &str, refreshable: i64, refreshed_at: &str, expires_at: &str| {
         let sql = format!(
@@ -180,7 +181,7 @@ fn a_made_token_of_unknown_life_ends_and_no_other_does() {
     insert("told", "client_credentials", 1, "500", "7777");
     insert("consented", "oauth2", 1, "500", "NULL");
     insert("key", "api_key", 0, "NULL", "NULL");
-    apply(&sqlite, "0011_refused_since.sql");
+    apply_migration(&sqlite, "0011_refused_since.sql");
     let end = |id: &str| {
         let sql = format!("SELECT expires_at FROM connections WHERE id = '{id}' AND refused_since IS NULL");
         sqlite.query_row(&sql, [], |row| row.get::<_, Option<i64>>(0)).unwrap()
@@ -191,7 +192,7 @@ fn a_made_token_of_unknown_life_ends_and_no_other_does() {
 
 #[test]
 fn between_the_two_migrations_of_the_rebuild_no_version_finds_its_tables() {
-    let sqlite = before("0013_names.sql");
+    let sqlite = database_before("0013_names.sql");
     let then = ["apps", "authorizations", "clients", "connections", "keys", "revocations"];
     let now = ["flows", "oauth_clients"];
     for table in then.into_iter().chain(now) {

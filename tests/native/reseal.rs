@@ -4,24 +4,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use connections::check::tick;
+use connections::check::run_scheduled;
 use connections::client::ClientSecret;
-use connections::connect::callback::{Landing, Returned, callback};
-use connections::connect::settle::{Choice, choose};
+use connections::connect::callback::{CallbackParams, CallbackResult, handle};
+use connections::connect::complete::{Choice, apply_choice};
 use connections::http::{self, Body, Method, Request};
 use connections::ids::ConnectionId;
-use connections::ports::{Errand, ErrandOutcome};
-use connections::resolve::{Ask, Consistency, Source, resolve};
-use connections::store::authorizations::Outcome;
-use connections::store::reseals::Progress;
+use connections::ports::{RefreshOutcome, RefreshReason};
+use connections::resolve::{Consistency, ResolveRequest, Source, resolve};
+use connections::store::authorizations::FlowOutcome;
+use connections::store::reseals::ResealProgress;
 use connections::{refresh, reseal, store};
 use serde_json::json;
 
-use crate::support::acme::End;
-use crate::support::database::Edit;
-use crate::support::scene::BROWSER;
-use crate::support::world::KEYS as K1;
-use crate::support::{Fault, Reply, Scene, Way, World, Wound, tokens};
+use crate::support::acme::RedeemOutcome;
+use crate::support::database::StatementEdit;
+use crate::support::fixture::BROWSER_SESSION;
+use crate::support::world::ENCRYPTION_KEYS as K1;
+use crate::support::{Fault, FaultRule, Fixture, RefreshMode, Reply, World, plain_tokens};
 
 const K2: &str = "k2:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
 const K3: &str = "k3:QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8=";
@@ -30,253 +30,253 @@ const WRONG_K1: &str = "k1:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
 
 /// The first key seals, all open.
 fn put_keys(world: &World, keys: &[&str]) {
-    *world.keys.borrow_mut() = keys.join(",");
+    *world.encryption_keys.borrow_mut() = keys.join(",");
 }
 
-fn connected(scene: &Scene, count: usize) -> Vec<ConnectionId> {
-    let ids = (0..count).map(|at| scene.connect(&format!("p{at}"))).collect();
+fn connect_many(fixture: &Fixture, count: usize) -> Vec<ConnectionId> {
+    let ids = (0..count).map(|at| fixture.connect(&format!("p{at}"))).collect();
     // The flows they came from have ended: empty places that a walk looks at first.
-    scene.world.db.tamper("DELETE FROM flows");
+    fixture.world.db.tamper("DELETE FROM flows");
     ids
 }
 
 /// How many values each key sealed.
-fn sealed_under(world: &World) -> BTreeMap<String, i64> {
+fn count_sealed_by_key(world: &World) -> BTreeMap<String, i64> {
     world.run(async {
-        let core = world.core();
-        store::maintenance::state(core.db(), core.now()).await.unwrap().sealed_under.into_iter().collect()
+        let context = world.context();
+        store::maintenance::load_state(context.db(), context.now()).await.unwrap().sealed_under.into_iter().collect()
     })
 }
 
-fn all_under(key: &str, count: i64) -> BTreeMap<String, i64> {
+fn counts_for_key(key: &str, count: i64) -> BTreeMap<String, i64> {
     BTreeMap::from([(key.to_owned(), count)])
 }
 
-fn progress_if_any(world: &World) -> Option<Progress> {
+fn find_progress(world: &World) -> Option<ResealProgress> {
     world.run(async {
-        let core = world.core();
-        store::reseals::progress(core.db(), core.config.ring.sealing_id()).await.unwrap()
+        let context = world.context();
+        store::reseals::progress(context.db(), context.config.key_ring.sealing_key_id()).await.unwrap()
     })
 }
 
-fn progress(world: &World) -> Progress {
-    progress_if_any(world).unwrap()
+fn load_progress(world: &World) -> ResealProgress {
+    find_progress(world).unwrap()
 }
 
 /// One turn, in an invocation of its own: how many values were sealed again.
-fn turn(world: &World) -> u64 {
-    let core = world.core();
-    world.run(async { reseal::turn(&core).await.unwrap() })
+fn reseal_once(world: &World) -> u64 {
+    let context = world.context();
+    world.run(async { reseal::reseal_page(&context).await.unwrap() })
 }
 
 /// The clock strikes every five minutes until all is done: how often it did.
-fn rotate(scene: &Scene) -> usize {
+fn run_until_resealed(fixture: &Fixture) -> usize {
     for run in 1..200 {
-        scene.tick();
-        if progress(&scene.world).finished_at.is_some() {
+        fixture.run_scheduled();
+        if load_progress(&fixture.world).finished_at.is_some() {
             return run;
         }
-        scene.world.pass(300);
+        fixture.world.advance_clock(300);
     }
-    panic!("never finished: {:?}", progress(&scene.world));
+    panic!("never finished: {:?}", load_progress(&fixture.world));
 }
 
-fn usable(scene: &Scene, id: &ConnectionId) -> bool {
-    scene.resolve(id, Ask::default()).is_ok()
+fn is_usable(fixture: &Fixture, id: &ConnectionId) -> bool {
+    fixture.resolve(id, ResolveRequest::default()).is_ok()
 }
 
-fn sealed_credential(scene: &Scene, id: &ConnectionId) -> String {
-    scene.row(id).sealed_credential.unwrap()
+fn sealed_credential(fixture: &Fixture, id: &ConnectionId) -> String {
+    fixture.load_connection(id).sealed_credential.unwrap()
 }
 
 // ---- what is sealed again still does what it did ----
 
 #[test]
 fn every_sealed_column_is_sealed_again_and_goes_on_working_without_the_old_key() {
-    let scene = Scene::new();
-    let (ann, bob) = (scene.connect("ann"), scene.connect("bob"));
-    let waiting = scene.flow(&scene.wish(), "bob");
-    assert_eq!(waiting.outcome, Outcome::Undecided);
-    let begun = scene.start(&scene.wish(), BROWSER);
-    let (carl, dora) = (scene.connect("carl"), scene.connect("dora"));
-    scene.world.acme.always("/revoke", Some(Reply::status(500, "")));
-    scene.disconnect(&carl).unwrap();
-    scene.world.acme.always("/revoke", None);
-    scene.world.run(async {
-        let core = scene.world.core();
-        store::refreshes::mark_deleted(core.db(), &scene.workspace, &dora, core.now(), None).await.unwrap();
+    let fixture = Fixture::new();
+    let (ann, bob) = (fixture.connect("ann"), fixture.connect("bob"));
+    let waiting = fixture.complete_flow(&fixture.connect_request(), "bob");
+    assert_eq!(waiting.outcome, FlowOutcome::Undecided);
+    let begun = fixture.start_flow(&fixture.connect_request(), BROWSER_SESSION);
+    let (carl, dora) = (fixture.connect("carl"), fixture.connect("dora"));
+    fixture.world.acme.script_always("/revoke", Some(Reply::status(500, "")));
+    fixture.disconnect(&carl).unwrap();
+    fixture.world.acme.script_always("/revoke", None);
+    fixture.world.run(async {
+        let context = fixture.world.context();
+        store::refreshes::mark_deleted(context.db(), &fixture.workspace, &dora, context.now(), None).await.unwrap();
     });
     let everything = 3 + 1 + 1 + 1 + 1;
-    assert_eq!(sealed_under(&scene.world), all_under("k1", everything));
+    assert_eq!(count_sealed_by_key(&fixture.world), counts_for_key("k1", everything));
 
-    put_keys(&scene.world, &[K2, K1]);
-    assert_eq!(turn(&scene.world), u64::try_from(everything).unwrap());
-    assert_eq!(sealed_under(&scene.world), all_under("k2", everything));
-    put_keys(&scene.world, &[K2]);
+    put_keys(&fixture.world, &[K2, K1]);
+    assert_eq!(reseal_once(&fixture.world), u64::try_from(everything).unwrap());
+    assert_eq!(count_sealed_by_key(&fixture.world), counts_for_key("k2", everything));
+    put_keys(&fixture.world, &[K2]);
 
-    let (code, state) = scene.world.acme.consent(&begun, "eve");
-    let returned = Returned { state: Some(state), code: Some(code), ..Returned::default() };
-    let Landing::Flow(flow) = scene.come_back(returned, BROWSER) else { panic!("refused") };
-    assert_eq!(scene.read_flow(&flow).outcome, Outcome::Done, "verifier and client secret open");
-    let waiting = scene.read_flow(&waiting.id);
-    scene.world.run(async { choose(&scene.world.core(), &waiting, Choice::Reuse).await.unwrap() });
-    assert!(usable(&scene, &ann) && usable(&scene, &bob));
-    assert_eq!(scene.world.acme.revoked().len(), 0);
-    scene.world.pass(121);
-    scene.tick();
-    scene.world.pass(300);
-    scene.tick();
-    assert!(!scene.world.acme.is_alive("carl"), "the kept revocation");
-    assert!(!scene.world.acme.is_alive("dora"), "sealed for the generation before it ended");
+    let (code, state) = fixture.world.acme.consent(&begun, "eve");
+    let returned = CallbackParams { state: Some(state), code: Some(code), ..CallbackParams::default() };
+    let CallbackResult::Flow(flow) = fixture.return_from_app(returned, BROWSER_SESSION) else { panic!("refused") };
+    assert_eq!(fixture.load_flow(&flow).outcome, FlowOutcome::Done, "verifier and client secret open");
+    let waiting = fixture.load_flow(&waiting.id);
+    fixture.world.run(async { apply_choice(&fixture.world.context(), &waiting, Choice::Reuse).await.unwrap() });
+    assert!(is_usable(&fixture, &ann) && is_usable(&fixture, &bob));
+    assert_eq!(fixture.world.acme.revoked_tokens().len(), 0);
+    fixture.world.advance_clock(121);
+    fixture.run_scheduled();
+    fixture.world.advance_clock(300);
+    fixture.run_scheduled();
+    assert!(!fixture.world.acme.has_live_grant("carl"), "the kept revocation");
+    assert!(!fixture.world.acme.has_live_grant("dora"), "sealed for the generation before it ended");
     for id in [&ann, &bob] {
-        scene.expire(id);
-        assert!(usable(&scene, id));
-        assert!(scene.world.acme.accepts(&tokens(&scene.credential(id)).0));
+        fixture.expire_access_token(id);
+        assert!(is_usable(&fixture, id));
+        assert!(fixture.world.acme.accepts_access_token(&plain_tokens(&fixture.open_credential(id)).0));
     }
-    assert_eq!(scene.world.acme.ended(End::Killed), 0);
+    assert_eq!(fixture.world.acme.count_refreshes(RedeemOutcome::GrantRevoked), 0);
 }
 
 #[test]
 fn the_clock_does_it_and_says_so() {
-    let scene = Scene::new();
-    let ids = connected(&scene, 3);
-    scene.tick();
-    assert!(progress(&scene.world).finished_at.is_some(), "one key: there is nothing to be done");
-    put_keys(&scene.world, &[K2, K1]);
-    assert_eq!(scene.tick().resealed, 4);
-    let begun = progress(&scene.world);
+    let fixture = Fixture::new();
+    let ids = connect_many(&fixture, 3);
+    fixture.run_scheduled();
+    assert!(load_progress(&fixture.world).finished_at.is_some(), "one key: there is nothing to be done");
+    put_keys(&fixture.world, &[K2, K1]);
+    assert_eq!(fixture.run_scheduled().resealed, 4);
+    let begun = load_progress(&fixture.world);
     assert_eq!((begun.pass, begun.resealed, begun.unsettled, begun.finished_at), (1, 4, 4, None));
-    assert_eq!(begun.next_pass_at, Some(scene.world.now().plus(600)), "who was started before may still write");
+    assert_eq!(begun.next_pass_at, Some(fixture.world.now().plus(600)), "who was started before may still write");
     // One that was started with the keys of before writes once more.
-    let before = scene.world.with_keys(&[K1, K2].join(","));
-    scene.expire(&ids[0]);
-    before.run(before.errand(&ids[0], Errand::CheckNow));
-    assert_eq!(sealed_under(&scene.world)["k1"], 1);
-    scene.tick();
-    assert_eq!(sealed_under(&scene.world), all_under("k2", 4));
-    assert_eq!(progress(&scene.world).finished_at, None);
-    rotate(&scene);
-    let done = progress(&scene.world);
+    let before = fixture.world.second_deployment_with_keys(&[K1, K2].join(","));
+    fixture.expire_access_token(&ids[0]);
+    before.run(before.run_refresher(&ids[0], RefreshReason::CheckNow));
+    assert_eq!(count_sealed_by_key(&fixture.world)["k1"], 1);
+    fixture.run_scheduled();
+    assert_eq!(count_sealed_by_key(&fixture.world), counts_for_key("k2", 4));
+    assert_eq!(load_progress(&fixture.world).finished_at, None);
+    run_until_resealed(&fixture);
+    let done = load_progress(&fixture.world);
     assert_eq!((done.pass, done.resealed, done.unsettled, done.unreadable), (3, 5, 0, 0));
-    put_keys(&scene.world, &[K2]);
-    assert!(ids.iter().all(|id| usable(&scene, id)));
+    put_keys(&fixture.world, &[K2]);
+    assert!(ids.iter().all(|id| is_usable(&fixture, id)));
 }
 
 #[test]
 fn what_comes_late_under_an_old_key_is_found_within_a_day() {
-    let scene = Scene::new();
-    let ids = connected(&scene, 2);
-    put_keys(&scene.world, &[K2, K1]);
-    rotate(&scene);
-    let before = scene.world.with_keys(&[K1, K2].join(","));
-    scene.expire(&ids[0]);
-    before.run(before.errand(&ids[0], Errand::CheckNow));
-    assert_eq!(sealed_under(&scene.world)["k1"], 1);
+    let fixture = Fixture::new();
+    let ids = connect_many(&fixture, 2);
+    put_keys(&fixture.world, &[K2, K1]);
+    run_until_resealed(&fixture);
+    let before = fixture.world.second_deployment_with_keys(&[K1, K2].join(","));
+    fixture.expire_access_token(&ids[0]);
+    before.run(before.run_refresher(&ids[0], RefreshReason::CheckNow));
+    assert_eq!(count_sealed_by_key(&fixture.world)["k1"], 1);
     // A check that is due would refresh it, and so seal it under the first key.
-    scene.world.db.tamper("UPDATE connections SET next_check_at = NULL");
-    scene.world.pass(86_400);
-    scene.tick();
-    assert_eq!(sealed_under(&scene.world), all_under("k2", 3));
-    assert_eq!(progress(&scene.world).finished_at, None, "and says that it is at work again");
-    rotate(&scene);
+    fixture.world.db.tamper("UPDATE connections SET next_check_at = NULL");
+    fixture.world.advance_clock(86_400);
+    fixture.run_scheduled();
+    assert_eq!(count_sealed_by_key(&fixture.world), counts_for_key("k2", 3));
+    assert_eq!(load_progress(&fixture.world).finished_at, None, "and says that it is at work again");
+    run_until_resealed(&fixture);
 }
 
 #[test]
 fn when_all_is_done_a_run_writes_nothing_and_reads_one_row() {
-    let scene = Scene::new();
-    connected(&scene, 30);
-    put_keys(&scene.world, &[K2, K1]);
-    rotate(&scene);
-    let before = scene.world.db.dump();
-    scene.world.pass(300);
-    scene.world.db.reset_counts();
-    assert_eq!(turn(&scene.world), 0);
-    assert_eq!((scene.world.db.round_trips.get(), scene.world.db.statements.get()), (1, 5));
-    assert!(scene.world.db.scanned.get() <= 5, "{} rows stepped over", scene.world.db.scanned.get());
-    assert_eq!(scene.world.db.dump(), before);
+    let fixture = Fixture::new();
+    connect_many(&fixture, 30);
+    put_keys(&fixture.world, &[K2, K1]);
+    run_until_resealed(&fixture);
+    let before = fixture.world.db.dump_tables();
+    fixture.world.advance_clock(300);
+    fixture.world.db.reset_counts();
+    assert_eq!(reseal_once(&fixture.world), 0);
+    assert_eq!((fixture.world.db.round_trips.get(), fixture.world.db.statements.get()), (1, 5));
+    assert!(fixture.world.db.rows_scanned.get() <= 5, "{} rows stepped over", fixture.world.db.rows_scanned.get());
+    assert_eq!(fixture.world.db.dump_tables(), before);
 }
 
 // ---- bounds ----
 
 #[test]
 fn a_run_looks_at_so_many_places_and_the_next_one_goes_on() {
-    let scene = Scene::new();
+    let fixture = Fixture::new();
     for at in 0..25 {
-        scene.connect(&format!("p{at}"));
+        fixture.connect(&format!("p{at}"));
     }
-    scene.world.reseal_batch.set(Some(10));
-    put_keys(&scene.world, &[K2, K1]);
+    fixture.world.reseal_batch.set(Some(10));
+    put_keys(&fixture.world, &[K2, K1]);
     // 25 credentials, a client's secret, and two columns of 25 flows, which are empty.
     let mut replaced = vec![];
     for run in 1..=8 {
-        scene.world.db.reset_counts();
-        replaced.push(turn(&scene.world));
-        assert_eq!(scene.world.db.round_trips.get(), 2);
-        assert!(scene.world.db.statements.get() <= 5 + 2 * 5 + 1, "{}", scene.world.db.statements.get());
-        assert!(scene.world.db.scanned.get() < 60, "{} rows stepped over", scene.world.db.scanned.get());
-        assert_eq!(progress(&scene.world).after.is_none(), run == 8, "76 places");
+        fixture.world.db.reset_counts();
+        replaced.push(reseal_once(&fixture.world));
+        assert_eq!(fixture.world.db.round_trips.get(), 2);
+        assert!(fixture.world.db.statements.get() <= 5 + 2 * 5 + 1, "{}", fixture.world.db.statements.get());
+        assert!(fixture.world.db.rows_scanned.get() < 60, "{} rows stepped over", fixture.world.db.rows_scanned.get());
+        assert_eq!(load_progress(&fixture.world).after.is_none(), run == 8, "76 places");
     }
     assert!(replaced.iter().all(|count| *count <= 10), "{replaced:?}");
     assert_eq!(replaced.iter().sum::<u64>(), 26);
-    assert_eq!(sealed_under(&scene.world), all_under("k2", 26));
+    assert_eq!(count_sealed_by_key(&fixture.world), counts_for_key("k2", 26));
 }
 
 #[test]
 fn huge_tokens_make_a_page_short_and_nothing_is_left_out() {
-    let scene = Scene::with(&json!({ "identity": null }));
+    let fixture = Fixture::with_definition(&json!({ "identity": null }));
     for at in 0..6 {
         let huge = format!("{at}{}", "x".repeat(60_000));
-        scene.world.acme.next("/token", Reply::edited(move |answer| answer["access_token"] = json!(huge)));
-        scene.connect("ann");
+        fixture.world.acme.script_next("/token", Reply::edited(move |answer| answer["access_token"] = json!(huge)));
+        fixture.connect("ann");
     }
-    put_keys(&scene.world, &[K2, K1]);
+    put_keys(&fixture.world, &[K2, K1]);
     let mut turns = 0;
-    while sealed_under(&scene.world).contains_key("k1") {
-        assert!(turn(&scene.world) <= 3, "two of 80 KB fill a page; the client's secret is small");
+    while count_sealed_by_key(&fixture.world).contains_key("k1") {
+        assert!(reseal_once(&fixture.world) <= 3, "two of 80 KB fill a page; the client's secret is small");
         turns += 1;
         assert!(turns < 10);
     }
     assert!(turns >= 3);
-    assert_eq!(sealed_under(&scene.world), all_under("k2", 7));
+    assert_eq!(count_sealed_by_key(&fixture.world), counts_for_key("k2", 7));
 }
 
 #[test]
 fn a_full_run_with_a_key_that_is_new_fits_in_the_free_plan() {
-    let scene = Scene::in_world(&World::new(Way::Object, None), &json!({}));
-    connected(&scene, 150);
-    scene.tick();
-    scene.world.db.tamper("UPDATE connections SET next_check_at = 1");
-    scene.world.pass(3500);
-    put_keys(&scene.world, &[K2, K3, K1]);
+    let fixture = Fixture::in_world(&World::new(RefreshMode::Object, None), &json!({}));
+    connect_many(&fixture, 150);
+    fixture.run_scheduled();
+    fixture.world.db.tamper("UPDATE connections SET next_check_at = 1");
+    fixture.world.advance_clock(3500);
+    put_keys(&fixture.world, &[K2, K3, K1]);
     // More than the connections that are due, whose refresh seals them by the way.
-    scene.world.reseal_batch.set(Some(100));
-    let (core, now) = (scene.world.core(), scene.world.now());
-    let summary = scene.world.run(tick(&core, now)).unwrap();
+    fixture.world.reseal_batch.set(Some(100));
+    let (context, now) = (fixture.world.context(), fixture.world.now());
+    let summary = fixture.world.run(run_scheduled(&context, now)).unwrap();
     assert_eq!((summary.checked, summary.healthy), (40, 40));
-    let spent = core.ports.meter.spent.get();
+    let spent = context.ports.budget.spent.get();
     assert!(summary.resealed > 20, "{}", summary.resealed);
     assert!(spent <= 50, "{spent} subrequests");
-    assert!(scene.world.db.value("SELECT finished_at FROM scheduled_runs").is_i64(), "to its end");
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM encryption_key_checks"), 3);
+    assert!(fixture.world.db.query_value("SELECT finished_at FROM scheduled_runs").is_i64(), "to its end");
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM encryption_key_checks"), 3);
 }
 
 #[test]
 fn pages_and_rows_are_found_by_the_primary_keys() {
-    let scene = Scene::new();
-    connected(&scene, 3);
-    scene.start(&scene.wish(), BROWSER);
-    scene.flow(&scene.wish(), "p0");
-    scene.world.acme.always("/revoke", Some(Reply::status(500, "")));
-    let ended = scene.connect("zoe");
-    scene.disconnect(&ended).unwrap();
-    put_keys(&scene.world, &[K2, K1]);
-    scene.world.db.reset_counts();
-    turn(&scene.world);
-    let seen = scene.world.db.seen.borrow().clone();
+    let fixture = Fixture::new();
+    connect_many(&fixture, 3);
+    fixture.start_flow(&fixture.connect_request(), BROWSER_SESSION);
+    fixture.complete_flow(&fixture.connect_request(), "p0");
+    fixture.world.acme.script_always("/revoke", Some(Reply::status(500, "")));
+    let ended = fixture.connect("zoe");
+    fixture.disconnect(&ended).unwrap();
+    put_keys(&fixture.world, &[K2, K1]);
+    fixture.world.db.reset_counts();
+    reseal_once(&fixture.world);
+    let seen = fixture.world.db.statements_run.borrow().clone();
     let tables = ["connections", "oauth_clients", "revocations", "flows", "reseal_progress"];
     let mut searched: BTreeSet<&str> = BTreeSet::new();
     for sql in seen {
-        for line in scene.world.db.plan(sql) {
+        for line in fixture.world.db.explain_query_plan(sql) {
             assert!(
                 !tables.iter().any(|table| line == format!("SCAN {table}")) || sql.starts_with("DELETE"),
                 "{line}: {sql}"
@@ -295,104 +295,114 @@ fn pages_and_rows_are_found_by_the_primary_keys() {
 #[test]
 fn a_run_that_dies_or_fails_anywhere_loses_nothing_and_counts_nothing_twice() {
     for sql in ["AS ahead", "n.sealed"] {
-        for wound in [Wound::Before, Wound::After, Wound::Silent] {
-            let scene = Scene::new();
-            let ids = connected(&scene, 25);
-            let before: Vec<_> = ids.iter().map(|id| scene.credential(id)).collect();
-            scene.world.reseal_batch.set(Some(10));
-            put_keys(&scene.world, &[K2, K1]);
-            turn(&scene.world);
-            scene.world.db.faults.borrow_mut().push(Fault { sql, times: 1, wound });
-            let core = scene.world.core();
-            let dying = scene.world.runtime.spawn(async move { reseal::turn(&core).await.is_ok() });
-            scene.world.runtime.drain();
+        for fault in [Fault::BeforeCommit, Fault::AfterCommit, Fault::NoAnswer] {
+            let fixture = Fixture::new();
+            let ids = connect_many(&fixture, 25);
+            let before: Vec<_> = ids.iter().map(|id| fixture.open_credential(id)).collect();
+            fixture.world.reseal_batch.set(Some(10));
+            put_keys(&fixture.world, &[K2, K1]);
+            reseal_once(&fixture.world);
+            fixture.world.db.fault_rules.borrow_mut().push(FaultRule { statement_part: sql, times: 1, fault });
+            let context = fixture.world.context();
+            let dying = fixture.world.runtime.spawn(async move { reseal::reseal_page(&context).await.is_ok() });
+            fixture.world.runtime.run_until_idle();
             dying.kill();
-            assert_eq!(scene.world.db.faults.borrow()[0].times, 0, "it was wounded");
-            rotate(&scene);
-            assert_eq!(sealed_under(&scene.world), all_under("k2", 26), "{sql} {wound:?}");
-            assert_eq!(progress(&scene.world).resealed, 26, "{sql} {wound:?}");
-            put_keys(&scene.world, &[K2]);
-            let after: Vec<_> = ids.iter().map(|id| scene.credential(id)).collect();
-            assert!(after == before, "{sql} {wound:?}");
+            assert_eq!(fixture.world.db.fault_rules.borrow()[0].times, 0, "it was wounded");
+            run_until_resealed(&fixture);
+            assert_eq!(count_sealed_by_key(&fixture.world), counts_for_key("k2", 26), "{sql} {fault:?}");
+            assert_eq!(load_progress(&fixture.world).resealed, 26, "{sql} {fault:?}");
+            put_keys(&fixture.world, &[K2]);
+            let after: Vec<_> = ids.iter().map(|id| fixture.open_credential(id)).collect();
+            assert!(after == before, "{sql} {fault:?}");
         }
     }
 }
 
 #[test]
 fn a_run_that_is_killed_before_it_writes_is_repeated_by_the_next() {
-    let scene = Scene::new();
-    connected(&scene, 8);
-    put_keys(&scene.world, &[K2, K1]);
-    scene.world.db.faults.borrow_mut().push(Fault { sql: "ahead <", times: 1, wound: Wound::Slow(1000) });
-    let core = scene.world.core();
-    let dying = scene.world.runtime.spawn(async move { reseal::turn(&core).await });
-    scene.world.run(scene.world.runtime.sleep(500));
+    let fixture = Fixture::new();
+    connect_many(&fixture, 8);
+    put_keys(&fixture.world, &[K2, K1]);
+    fixture.world.db.fault_rules.borrow_mut().push(FaultRule {
+        statement_part: "ahead <",
+        times: 1,
+        fault: Fault::Slow(1000),
+    });
+    let context = fixture.world.context();
+    let dying = fixture.world.runtime.spawn(async move { reseal::reseal_page(&context).await });
+    fixture.world.run(fixture.world.runtime.sleep(500));
     dying.kill();
-    scene.world.runtime.drain();
-    assert_eq!(sealed_under(&scene.world), all_under("k1", 9));
-    assert_eq!(turn(&scene.world), 9);
+    fixture.world.runtime.run_until_idle();
+    assert_eq!(count_sealed_by_key(&fixture.world), counts_for_key("k1", 9));
+    assert_eq!(reseal_once(&fixture.world), 9);
 }
 
 #[test]
 fn what_re_sealing_fails_at_does_not_keep_a_run_from_its_work() {
     for sql in ["AS ahead", "n.sealed"] {
-        let scene = Scene::in_world(&World::new(Way::Object, None), &json!({}));
-        connected(&scene, 3);
-        scene.tick();
-        scene.world.db.tamper("UPDATE connections SET next_check_at = 1");
-        put_keys(&scene.world, &[K2, K1]);
-        scene.world.db.faults.borrow_mut().push(Fault { sql, times: 1, wound: Wound::Before });
-        let summary = scene.tick();
+        let fixture = Fixture::in_world(&World::new(RefreshMode::Object, None), &json!({}));
+        connect_many(&fixture, 3);
+        fixture.run_scheduled();
+        fixture.world.db.tamper("UPDATE connections SET next_check_at = 1");
+        put_keys(&fixture.world, &[K2, K1]);
+        fixture.world.db.fault_rules.borrow_mut().push(FaultRule {
+            statement_part: sql,
+            times: 1,
+            fault: Fault::BeforeCommit,
+        });
+        let summary = fixture.run_scheduled();
         assert_eq!((summary.checked, summary.healthy, summary.resealed), (3, 3, 0));
-        assert!(scene.world.db.value("SELECT finished_at FROM scheduled_runs").is_i64());
-        assert!(scene.world.log.dump().contains("an injected fault"));
-        assert_eq!(scene.tick().resealed, 4, "the next run goes on");
+        assert!(fixture.world.db.query_value("SELECT finished_at FROM scheduled_runs").is_i64());
+        assert!(fixture.world.log.dump_lines().contains("an injected fault"));
+        assert_eq!(fixture.run_scheduled().resealed, 4, "the next run goes on");
     }
 }
 
 #[test]
 fn overlapping_runs_count_every_value_once() {
     for seed in 0..12 {
-        let scene = Scene::in_world(&World::new(Way::Direct, Some(seed)), &json!({}));
-        connected(&scene, 12);
-        scene.world.reseal_batch.set(Some(7));
-        put_keys(&scene.world, &[K2, K1]);
+        let fixture = Fixture::in_world(&World::new(RefreshMode::Direct, Some(seed)), &json!({}));
+        connect_many(&fixture, 12);
+        fixture.world.reseal_batch.set(Some(7));
+        put_keys(&fixture.world, &[K2, K1]);
         let runs = (0..4).map(|_| {
-            let core = scene.world.core();
+            let context = fixture.world.context();
             async move {
                 for _ in 0..8 {
-                    reseal::turn(&core).await.unwrap();
+                    reseal::reseal_page(&context).await.unwrap();
                 }
             }
         });
-        scene.world.at_once(runs);
-        assert_eq!(sealed_under(&scene.world), all_under("k2", 13), "seed {seed}");
-        assert_eq!(progress(&scene.world).resealed, 13, "seed {seed}");
+        fixture.world.run_concurrently(runs);
+        assert_eq!(count_sealed_by_key(&fixture.world), counts_for_key("k2", 13), "seed {seed}");
+        assert_eq!(load_progress(&fixture.world).resealed, 13, "seed {seed}");
     }
 }
 
 // ---- beside everything else ----
 
 /// What happens beside re-sealing, each in a task of its own.
-async fn act(what: usize, scene: Rc<Scene>, world: World, ids: Rc<Vec<ConnectionId>>) {
+async fn run_beside_reseal(what: usize, fixture: Rc<Fixture>, world: World, ids: Rc<Vec<ConnectionId>>) {
     let id = &ids[what % ids.len()];
-    let core = world.core();
+    let context = world.context();
     match what % 5 {
-        0 => drop(reseal::turn(&core).await),
-        1 => drop(tick(&core, core.now()).await),
+        0 => drop(reseal::reseal_page(&context).await),
+        1 => drop(run_scheduled(&context, context.now()).await),
         2 => {
-            let ask = Ask { consistency: Consistency::Edge, ..Ask::default() };
-            let answered = resolve(&core, &scene.presented(), id, Ok(ask)).await;
+            let request = ResolveRequest { consistency: Consistency::Edge, ..ResolveRequest::default() };
+            let answered = resolve(&context, &fixture.presented_key(), id, Ok(request)).await;
             assert!(answered.is_ok(), "{:?}", answered.err());
         }
-        3 => assert_ne!(world.errand(id, Errand::Force).await, ErrandOutcome::Unreadable),
+        3 => assert_ne!(world.run_refresher(id, RefreshReason::Force).await, RefreshOutcome::Unreadable),
         _ => {
-            let url = connections::connect::start::start(&core, &scene.repair_of(id), BROWSER).await.unwrap();
+            let url = connections::connect::start::begin_flow(&context, &fixture.repair_request(id), BROWSER_SESSION)
+                .await
+                .unwrap();
             let account = format!("p{}", ids.iter().position(|one| one == id).unwrap());
             let (code, state) = world.acme.consent(&url, &account);
-            let returned = Returned { state: Some(state), code: Some(code), ..Returned::default() };
-            let landing = callback(&core, &scene.client, returned, &[BROWSER.to_owned()]).await.unwrap();
-            assert!(matches!(landing, Landing::Flow(_)));
+            let returned = CallbackParams { state: Some(state), code: Some(code), ..CallbackParams::default() };
+            let landing = handle(&context, &fixture.client, returned, &[BROWSER_SESSION.to_owned()]).await.unwrap();
+            assert!(matches!(landing, CallbackResult::Flow(_)));
         }
     }
 }
@@ -400,130 +410,146 @@ async fn act(what: usize, scene: Rc<Scene>, world: World, ids: Rc<Vec<Connection
 #[test]
 fn refreshes_and_reconnects_at_the_same_time_never_notice() {
     for seed in 0..20 {
-        let way = if seed % 2 == 0 { Way::Direct } else { Way::Object };
-        let scene = Rc::new(Scene::in_world(&World::new(way, Some(seed)), &json!({})));
-        let ids = Rc::new(connected(&scene, 6));
-        scene.world.pass(3500);
-        scene.world.reseal_batch.set(Some(1 + i64::try_from(seed % 9).unwrap()));
-        put_keys(&scene.world, &[K2, K1]);
-        let lingering = scene.world.with_keys(&[K1, K2].join(","));
+        let way = if seed % 2 == 0 { RefreshMode::Direct } else { RefreshMode::Object };
+        let fixture = Rc::new(Fixture::in_world(&World::new(way, Some(seed)), &json!({})));
+        let ids = Rc::new(connect_many(&fixture, 6));
+        fixture.world.advance_clock(3500);
+        fixture.world.reseal_batch.set(Some(1 + i64::try_from(seed % 9).unwrap()));
+        put_keys(&fixture.world, &[K2, K1]);
+        let lingering = fixture.world.second_deployment_with_keys(&[K1, K2].join(","));
         for round in 0..3 {
             let acts = (0..20).map(|at| {
-                let world = if at % 7 == 3 { lingering.clone() } else { scene.world.clone() };
-                act(at + round, Rc::clone(&scene), world, Rc::clone(&ids))
+                let world = if at % 7 == 3 { lingering.clone() } else { fixture.world.clone() };
+                run_beside_reseal(at + round, Rc::clone(&fixture), world, Rc::clone(&ids))
             });
-            scene.world.at_once(acts);
-            scene.world.runtime.drain();
-            scene.world.pass(3500);
+            fixture.world.run_concurrently(acts);
+            fixture.world.runtime.run_until_idle();
+            fixture.world.advance_clock(3500);
         }
-        rotate(&scene);
-        put_keys(&scene.world, &[K2]);
-        assert_eq!(sealed_under(&scene.world).keys().collect::<Vec<_>>(), ["k2"], "seed {seed}");
-        assert_eq!(scene.world.acme.ended(End::Killed) + scene.world.acme.ended(End::Refused), 0, "seed {seed}");
+        run_until_resealed(&fixture);
+        put_keys(&fixture.world, &[K2]);
+        assert_eq!(count_sealed_by_key(&fixture.world).keys().collect::<Vec<_>>(), ["k2"], "seed {seed}");
+        assert_eq!(
+            fixture.world.acme.count_refreshes(RedeemOutcome::GrantRevoked)
+                + fixture.world.acme.count_refreshes(RedeemOutcome::Refused),
+            0,
+            "seed {seed}"
+        );
         for id in ids.iter() {
-            scene.expire(id);
-            assert_eq!(scene.need(id), ErrandOutcome::Refreshed, "seed {seed}: the stored refresh token is the newest");
-            assert!(scene.world.acme.accepts(&tokens(&scene.credential(id)).0), "seed {seed}");
+            fixture.expire_access_token(id);
+            assert_eq!(
+                fixture.refresh_if_needed(id),
+                RefreshOutcome::Refreshed,
+                "seed {seed}: the stored refresh token is the newest"
+            );
+            assert!(
+                fixture.world.acme.accepts_access_token(&plain_tokens(&fixture.open_credential(id)).0),
+                "seed {seed}"
+            );
         }
     }
 }
 
 /// A turn that read its page, and writes it a second later.
-fn between_read_and_write(scene: &Scene, then: impl FnOnce()) {
-    scene.world.db.faults.borrow_mut().push(Fault { sql: "n.sealed", times: 1, wound: Wound::Slow(1000) });
-    let core = scene.world.core();
-    let writing = scene.world.runtime.spawn(async move { reseal::turn(&core).await.unwrap() });
-    scene.world.run(scene.world.runtime.sleep(500));
+fn run_during_reseal_write(fixture: &Fixture, then: impl FnOnce()) {
+    fixture.world.db.fault_rules.borrow_mut().push(FaultRule {
+        statement_part: "n.sealed",
+        times: 1,
+        fault: Fault::Slow(1000),
+    });
+    let context = fixture.world.context();
+    let writing = fixture.world.runtime.spawn(async move { reseal::reseal_page(&context).await.unwrap() });
+    fixture.world.run(fixture.world.runtime.sleep(500));
     then();
-    scene.world.run(writing);
+    fixture.world.run(writing);
 }
 
 #[test]
 fn what_changed_after_it_was_read_stays_as_it_is() {
-    let scene = Scene::new();
-    let ids = connected(&scene, 3);
-    scene.expire(&ids[0]);
-    scene.world.acme.always("/revoke", Some(Reply::status(500, "")));
-    let begun = scene.start(&scene.wish(), BROWSER);
-    put_keys(&scene.world, &[K2, K1]);
-    between_read_and_write(&scene, || {
-        assert_eq!(scene.need(&ids[0]), ErrandOutcome::Refreshed);
-        scene.flow(&scene.repair_of(&ids[1]), "p1");
-        scene.disconnect(&ids[2]).unwrap();
-        scene.enter_secret("another secret");
-        let (code, state) = scene.world.acme.consent(&begun, "eve");
-        let returned = Returned { state: Some(state), code: Some(code), ..Returned::default() };
-        scene.come_back(returned, BROWSER);
+    let fixture = Fixture::new();
+    let ids = connect_many(&fixture, 3);
+    fixture.expire_access_token(&ids[0]);
+    fixture.world.acme.script_always("/revoke", Some(Reply::status(500, "")));
+    let begun = fixture.start_flow(&fixture.connect_request(), BROWSER_SESSION);
+    put_keys(&fixture.world, &[K2, K1]);
+    run_during_reseal_write(&fixture, || {
+        assert_eq!(fixture.refresh_if_needed(&ids[0]), RefreshOutcome::Refreshed);
+        fixture.complete_flow(&fixture.repair_request(&ids[1]), "p1");
+        fixture.disconnect(&ids[2]).unwrap();
+        fixture.put_client_secret("another secret");
+        let (code, state) = fixture.world.acme.consent(&begun, "eve");
+        let returned = CallbackParams { state: Some(state), code: Some(code), ..CallbackParams::default() };
+        fixture.return_from_app(returned, BROWSER_SESSION);
     });
-    assert_eq!(progress(&scene.world).resealed, 0, "nothing was what it had been");
-    put_keys(&scene.world, &[K2]);
-    let secret = scene.client().secret(&scene.world.config().ring).unwrap();
-    assert_eq!(secret, ClientSecret::Text(connections::secret::Secret::new("another secret")));
+    assert_eq!(load_progress(&fixture.world).resealed, 0, "nothing was what it had been");
+    put_keys(&fixture.world, &[K2]);
+    let secret = fixture.load_client().secret(&fixture.world.config().key_ring).unwrap();
+    assert_eq!(secret, ClientSecret::SharedSecret(connections::secret::Secret::new("another secret")));
     let spent = "SELECT count(*) FROM flows WHERE sealed_verifier IS NOT NULL";
-    assert_eq!(scene.world.db.number(spent), 0, "a verifier that was spent does not come back");
+    assert_eq!(fixture.world.db.query_number(spent), 0, "a verifier that was spent does not come back");
     for id in &ids[..2] {
-        assert!(scene.world.acme.accepts(&tokens(&scene.credential(id)).0));
+        assert!(fixture.world.acme.accepts_access_token(&plain_tokens(&fixture.open_credential(id)).0));
     }
-    assert!(scene.find(&ids[2]).is_none());
+    assert!(fixture.find_connection(&ids[2]).is_none());
 }
 
 #[test]
 fn an_attempt_in_force_is_left_alone_and_met_by_the_next_pass() {
-    let scene = Scene::new();
-    let id = scene.connect("ann");
-    let until = scene.world.now().plus(60).unix();
-    scene.world.db.tamper(&format!(
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    let until = fixture.world.now().plus(60).unix();
+    fixture.world.db.tamper(&format!(
         "UPDATE connections SET lease_attempt_id = 'att_AAAAAAAAAAAAAAAAAAAAAA', lease_expires_at = {until}"
     ));
-    put_keys(&scene.world, &[K2, K1]);
-    assert_eq!(turn(&scene.world), 1, "the client's secret");
-    assert!(sealed_credential(&scene, &id).starts_with("cx1.k1."));
-    assert_eq!(progress(&scene.world).unsettled, 2, "which brings another pass");
-    scene.world.pass(600);
-    assert_eq!(turn(&scene.world), 1);
-    assert!(sealed_credential(&scene, &id).starts_with("cx1.k2."));
+    put_keys(&fixture.world, &[K2, K1]);
+    assert_eq!(reseal_once(&fixture.world), 1, "the client's secret");
+    assert!(sealed_credential(&fixture, &id).starts_with("cx1.k1."));
+    assert_eq!(load_progress(&fixture.world).unsettled, 2, "which brings another pass");
+    fixture.world.advance_clock(600);
+    assert_eq!(reseal_once(&fixture.world), 1);
+    assert!(sealed_credential(&fixture, &id).starts_with("cx1.k2."));
 }
 
 #[test]
 fn an_answer_that_waited_for_the_database_is_stored_though_its_token_was_sealed_again() {
-    let scene = Scene::new();
-    scene.world.kept.able.set(true);
-    let id = scene.connect("ann");
-    scene.expire(&id);
-    let refused = Fault { sql: "last_attempt_id = ?5", times: 6, wound: Wound::Before };
-    scene.world.db.faults.borrow_mut().push(refused);
-    assert_eq!(scene.need(&id), ErrandOutcome::DatabaseDown);
-    let (_, kept) = scene.world.kept.answers.borrow_mut().pop().unwrap();
+    let fixture = Fixture::new();
+    fixture.world.kept_writes.enabled.set(true);
+    let id = fixture.connect("ann");
+    fixture.expire_access_token(&id);
+    let refused = FaultRule { statement_part: "last_attempt_id = ?5", times: 6, fault: Fault::BeforeCommit };
+    fixture.world.db.fault_rules.borrow_mut().push(refused);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseDown);
+    let (_, kept) = fixture.world.kept_writes.writes.borrow_mut().pop().unwrap();
     // Somebody else takes the attempt over and gives it back: only the version is left to compare with.
-    scene.world.pass(120);
-    scene.world.acme.next("/token", Reply::status(429, ""));
-    scene.need(&id);
-    assert!(scene.row(&id).intent.is_none());
-    put_keys(&scene.world, &[K2, K1]);
-    assert_eq!(turn(&scene.world), 2);
-    assert!(scene.world.run(async { refresh::deliver(&scene.world.core(), &kept).await }));
-    assert!(sealed_credential(&scene, &id).starts_with("cx1.k1."), "as it was sealed when it came");
-    assert!(usable(&scene, &id));
-    assert_eq!(scene.world.acme.ended(End::Killed), 0);
-    rotate(&scene);
-    put_keys(&scene.world, &[K2]);
-    scene.expire(&id);
-    assert!(usable(&scene, &id));
+    fixture.world.advance_clock(120);
+    fixture.world.acme.script_next("/token", Reply::status(429, ""));
+    fixture.refresh_if_needed(&id);
+    assert!(fixture.load_connection(&id).lease.is_none());
+    put_keys(&fixture.world, &[K2, K1]);
+    assert_eq!(reseal_once(&fixture.world), 2);
+    assert!(fixture.world.run(async { refresh::write_pending_renewal(&fixture.world.context(), &kept).await }));
+    assert!(sealed_credential(&fixture, &id).starts_with("cx1.k1."), "as it was sealed when it came");
+    assert!(is_usable(&fixture, &id));
+    assert_eq!(fixture.world.acme.count_refreshes(RedeemOutcome::GrantRevoked), 0);
+    run_until_resealed(&fixture);
+    put_keys(&fixture.world, &[K2]);
+    fixture.expire_access_token(&id);
+    assert!(is_usable(&fixture, &id));
 }
 
 #[test]
 fn a_copy_that_no_key_opens_any_more_is_a_miss_and_is_written_anew() {
-    let scene = Scene::new();
-    let id = scene.connect("ann");
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
     let source = || {
-        let ask = Ask { consistency: Consistency::Edge, ..Ask::default() };
-        scene.resolve_fully(&id, ask).unwrap().resolved.source
+        let request = ResolveRequest { consistency: Consistency::Edge, ..ResolveRequest::default() };
+        fixture.resolve_and_finish(&id, request).unwrap().resolved.source
     };
     assert_eq!((source(), source()), (Source::Database, Source::Cache));
-    put_keys(&scene.world, &[K2, K1]);
+    put_keys(&fixture.world, &[K2, K1]);
     assert_eq!(source(), Source::Cache);
-    rotate(&scene);
-    put_keys(&scene.world, &[K2]);
+    run_until_resealed(&fixture);
+    put_keys(&fixture.world, &[K2]);
     assert_eq!((source(), source()), (Source::Database, Source::Cache));
 }
 
@@ -531,98 +557,98 @@ fn a_copy_that_no_key_opens_any_more_is_a_miss_and_is_written_anew() {
 
 #[test]
 fn what_does_not_open_is_counted_left_as_it_is_and_keeps_nothing_from_the_end() {
-    let scene = Scene::new();
-    let ids = connected(&scene, 6);
+    let fixture = Fixture::new();
+    let ids = connect_many(&fixture, 6);
     let tampered = [(&ids[1], "cx1.k1.AAAA"), (&ids[3], "cx1.k9.AAAA"), (&ids[4], "no envelope at all")];
     for (id, text) in tampered {
-        scene.world.db.tamper(&format!("UPDATE connections SET sealed_credential = '{text}' WHERE id = '{id}'"));
+        fixture.world.db.tamper(&format!("UPDATE connections SET sealed_credential = '{text}' WHERE id = '{id}'"));
     }
-    scene.world.reseal_batch.set(Some(2));
-    put_keys(&scene.world, &[K2, K1]);
-    rotate(&scene);
+    fixture.world.reseal_batch.set(Some(2));
+    put_keys(&fixture.world, &[K2, K1]);
+    run_until_resealed(&fixture);
     for (id, text) in tampered {
-        assert_eq!(sealed_credential(&scene, id), text);
+        assert_eq!(sealed_credential(&fixture, id), text);
     }
-    assert_eq!((progress(&scene.world).resealed, progress(&scene.world).unreadable), (4, 3));
-    put_keys(&scene.world, &[K2]);
-    assert!([0, 2, 5].iter().all(|at| usable(&scene, &ids[*at])));
-    scene.flow(&scene.repair_of(&ids[3]), "p3");
-    assert!(usable(&scene, &ids[3]), "a person repairs it under the same id");
-    scene.world.pass(86_400);
-    rotate(&scene);
-    while progress(&scene.world).after.is_some() {
-        turn(&scene.world);
+    assert_eq!((load_progress(&fixture.world).resealed, load_progress(&fixture.world).unreadable), (4, 3));
+    put_keys(&fixture.world, &[K2]);
+    assert!([0, 2, 5].iter().all(|at| is_usable(&fixture, &ids[*at])));
+    fixture.complete_flow(&fixture.repair_request(&ids[3]), "p3");
+    assert!(is_usable(&fixture, &ids[3]), "a person repairs it under the same id");
+    fixture.world.advance_clock(86_400);
+    run_until_resealed(&fixture);
+    while load_progress(&fixture.world).after.is_some() {
+        reseal_once(&fixture.world);
     }
-    assert_eq!(progress(&scene.world).unreadable, 2);
+    assert_eq!(load_progress(&fixture.world).unreadable, 2);
 }
 
 #[test]
 fn a_key_that_was_removed_too_early_is_no_harm_once_it_is_back() {
-    let scene = Scene::new();
-    let ids = connected(&scene, 4);
-    scene.world.reseal_batch.set(Some(3));
-    put_keys(&scene.world, &[K2, K1]);
-    turn(&scene.world);
-    put_keys(&scene.world, &[K2]);
-    let left: i64 = sealed_under(&scene.world)["k1"];
-    rotate(&scene);
-    assert_eq!(progress(&scene.world).unreadable, left);
-    assert_eq!(sealed_under(&scene.world)["k1"], left);
-    put_keys(&scene.world, &[K2, K1]);
-    assert!(ids.iter().all(|id| usable(&scene, id)));
-    scene.world.pass(86_400);
-    scene.tick();
-    rotate(&scene);
-    assert_eq!(sealed_under(&scene.world), all_under("k2", 5));
+    let fixture = Fixture::new();
+    let ids = connect_many(&fixture, 4);
+    fixture.world.reseal_batch.set(Some(3));
+    put_keys(&fixture.world, &[K2, K1]);
+    reseal_once(&fixture.world);
+    put_keys(&fixture.world, &[K2]);
+    let left: i64 = count_sealed_by_key(&fixture.world)["k1"];
+    run_until_resealed(&fixture);
+    assert_eq!(load_progress(&fixture.world).unreadable, left);
+    assert_eq!(count_sealed_by_key(&fixture.world)["k1"], left);
+    put_keys(&fixture.world, &[K2, K1]);
+    assert!(ids.iter().all(|id| is_usable(&fixture, id)));
+    fixture.world.advance_clock(86_400);
+    fixture.run_scheduled();
+    run_until_resealed(&fixture);
+    assert_eq!(count_sealed_by_key(&fixture.world), counts_for_key("k2", 5));
 }
 
 #[test]
 fn another_key_that_is_promoted_half_way_begins_anew_and_so_does_a_way_back() {
-    let scene = Scene::new();
-    let ids = connected(&scene, 12);
-    scene.world.reseal_batch.set(Some(5));
-    put_keys(&scene.world, &[K2, K1]);
-    turn(&scene.world);
-    assert_eq!(sealed_under(&scene.world).len(), 2, "half-way");
-    put_keys(&scene.world, &[K3, K2, K1]);
-    rotate(&scene);
-    assert_eq!(sealed_under(&scene.world), all_under("k3", 13));
-    assert_eq!((progress(&scene.world).key_id.as_str(), progress(&scene.world).resealed), ("k3", 13));
-    put_keys(&scene.world, &[K1, K3]);
-    rotate(&scene);
-    assert_eq!(sealed_under(&scene.world), all_under("k1", 13));
-    put_keys(&scene.world, &[K3, K1]);
-    assert!(turn(&scene.world) > 0, "a key that was finished before is not taken for finished");
-    rotate(&scene);
-    put_keys(&scene.world, &[K3]);
-    assert!(ids.iter().all(|id| usable(&scene, id)));
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM reseal_progress"), 1);
+    let fixture = Fixture::new();
+    let ids = connect_many(&fixture, 12);
+    fixture.world.reseal_batch.set(Some(5));
+    put_keys(&fixture.world, &[K2, K1]);
+    reseal_once(&fixture.world);
+    assert_eq!(count_sealed_by_key(&fixture.world).len(), 2, "half-way");
+    put_keys(&fixture.world, &[K3, K2, K1]);
+    run_until_resealed(&fixture);
+    assert_eq!(count_sealed_by_key(&fixture.world), counts_for_key("k3", 13));
+    assert_eq!((load_progress(&fixture.world).key_id.as_str(), load_progress(&fixture.world).resealed), ("k3", 13));
+    put_keys(&fixture.world, &[K1, K3]);
+    run_until_resealed(&fixture);
+    assert_eq!(count_sealed_by_key(&fixture.world), counts_for_key("k1", 13));
+    put_keys(&fixture.world, &[K3, K1]);
+    assert!(reseal_once(&fixture.world) > 0, "a key that was finished before is not taken for finished");
+    run_until_resealed(&fixture);
+    put_keys(&fixture.world, &[K3]);
+    assert!(ids.iter().all(|id| is_usable(&fixture, id)));
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM reseal_progress"), 1);
 }
 
 #[test]
 fn with_wrong_bytes_under_a_known_id_nothing_is_touched() {
-    let scene = Scene::new();
-    let id = scene.connect("ann");
-    scene.tick();
-    scene.world.db.tamper("UPDATE connections SET next_check_at = 1");
-    let before = scene.world.db.dump();
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    fixture.run_scheduled();
+    fixture.world.db.tamper("UPDATE connections SET next_check_at = 1");
+    let before = fixture.world.db.dump_tables();
     for keys in [vec![WRONG_K1], vec![K3, WRONG_K1], vec![WRONG_K1, K3]] {
-        put_keys(&scene.world, &keys);
+        put_keys(&fixture.world, &keys);
         for _ in 0..3 {
-            scene.world.pass(700);
-            let (core, now) = (scene.world.core(), scene.world.now());
-            let error = scene.world.run(tick(&core, now)).unwrap_err();
-            assert_eq!(error.code, connections::error::Code::Misconfigured);
-            assert_eq!(scene.world.db.dump(), before, "{keys:?}");
+            fixture.world.advance_clock(700);
+            let (context, now) = (fixture.world.context(), fixture.world.now());
+            let error = fixture.world.run(run_scheduled(&context, now)).unwrap_err();
+            assert_eq!(error.code, connections::error::ErrorCode::Misconfigured);
+            assert_eq!(fixture.world.db.dump_tables(), before, "{keys:?}");
         }
     }
-    put_keys(&scene.world, &[K1]);
-    assert!(usable(&scene, &id));
+    put_keys(&fixture.world, &[K1]);
+    assert!(is_usable(&fixture, &id));
 }
 
 // ---- what the operator sees ----
 
-fn status(scene: &Scene) -> serde_json::Value {
+fn get_status(fixture: &Fixture) -> serde_json::Value {
     let request = Request {
         method: Method::Get,
         path: "/v1/status".into(),
@@ -631,19 +657,19 @@ fn status(scene: &Scene) -> serde_json::Value {
         body: Body::Bytes(vec![]),
         id: "r".into(),
     };
-    let response = scene.world.run(async { http::handle(&scene.world.core(), &request).await });
+    let response = fixture.world.run(async { http::handle(&fixture.world.context(), &request).await });
     assert_eq!(response.status, 200, "{}", response.body);
     serde_json::from_str(&response.body).unwrap()
 }
 
 #[test]
 fn the_operator_sees_how_far_it_is_and_when_the_old_key_may_go() {
-    let scene = Scene::new();
-    connected(&scene, 7);
-    scene.start(&scene.wish(), BROWSER);
-    scene.world.reseal_batch.set(Some(5));
+    let fixture = Fixture::new();
+    connect_many(&fixture, 7);
+    fixture.start_flow(&fixture.connect_request(), BROWSER_SESSION);
+    fixture.world.reseal_batch.set(Some(5));
     let look = || {
-        let status = status(&scene);
+        let status = get_status(&fixture);
         let reseal = &status["reseal"];
         let rows =
             |id: &str| status["keys"].as_array().unwrap().iter().find(|key| key["id"] == id).unwrap()["rows"].clone();
@@ -655,52 +681,52 @@ fn the_operator_sees_how_far_it_is_and_when_the_old_key_may_go() {
         )
     };
     assert_eq!(look(), (json!(["k1", "idle", 0, 0, 0]), json!(9), false), "a flow's verifier is counted, too");
-    put_keys(&scene.world, &[K1, K2]);
+    put_keys(&fixture.world, &[K1, K2]);
     assert_eq!(look(), (json!(["k1", "idle", 0, 0, 0]), json!(9), false));
-    put_keys(&scene.world, &[K2, K1]);
+    put_keys(&fixture.world, &[K2, K1]);
     assert_eq!(look(), (json!(["k2", "idle", 9, 0, 0]), json!(9), false));
-    turn(&scene.world);
+    reseal_once(&fixture.world);
     let (seen, left, _) = look();
     assert!((1..9).contains(&left.as_i64().unwrap()));
     assert_eq!(seen, json!(["k2", "running", left, 9 - left.as_i64().unwrap(), 0]));
-    rotate(&scene);
-    let all = status(&scene)["reseal"]["resealed"].as_i64().unwrap();
+    run_until_resealed(&fixture);
+    let all = get_status(&fixture)["reseal"]["resealed"].as_i64().unwrap();
     assert_eq!(look(), (json!(["k2", "finished", 0, all, 0]), json!(0), true));
     let lost = "UPDATE connections SET sealed_credential = 'cx1.k9.AAAA' WHERE id = (SELECT min(id) FROM connections)";
-    scene.world.db.tamper(lost);
-    assert_eq!(status(&scene)["reseal"]["remaining"], 1, "counted now");
-    scene.world.pass(86_400);
-    rotate(&scene);
-    while progress(&scene.world).after.is_some() {
-        turn(&scene.world);
+    fixture.world.db.tamper(lost);
+    assert_eq!(get_status(&fixture)["reseal"]["remaining"], 1, "counted now");
+    fixture.world.advance_clock(86_400);
+    run_until_resealed(&fixture);
+    while load_progress(&fixture.world).after.is_some() {
+        reseal_once(&fixture.world);
     }
     assert_eq!(look(), (json!(["k2", "finished", 1, all, 1]), json!(0), true));
-    put_keys(&scene.world, &[K2]);
-    let keys = status(&scene)["keys"].clone();
+    put_keys(&fixture.world, &[K2]);
+    let keys = get_status(&fixture)["keys"].clone();
     assert_eq!(keys[0], json!({ "id": "k2", "on_ring": true, "seals": true, "rows": 7 }));
     assert_eq!(keys[1], json!({ "id": "k9", "on_ring": false, "seals": false, "rows": 1 }));
 }
 
 #[test]
 fn what_shares_an_id_with_the_end_of_a_page_is_not_left_out() {
-    let scene = Scene::new();
-    let ids = connected(&scene, 3);
+    let fixture = Fixture::new();
+    let ids = connect_many(&fixture, 3);
     // Disconnected, neither revoked nor erased: the same id stands in two tables.
-    scene.world.acme.always("/revoke", Some(Reply::status(500, "")));
-    let stays = Edit {
-        of: "DELETE FROM connections WHERE workspace_id",
+    fixture.world.acme.script_always("/revoke", Some(Reply::status(500, "")));
+    let stays = StatementEdit {
+        statement_part: "DELETE FROM connections WHERE workspace_id",
         find: "deleted_at IS NOT NULL",
-        put: "deleted_at IS NULL",
+        replacement: "deleted_at IS NULL",
     };
-    scene.world.db.edits.borrow_mut().push(stays);
+    fixture.world.db.statement_edits.borrow_mut().push(stays);
     for id in &ids {
-        scene.disconnect(id).unwrap();
+        fixture.disconnect(id).unwrap();
     }
-    assert_eq!(sealed_under(&scene.world), all_under("k1", 7));
-    scene.world.reseal_batch.set(Some(1));
-    put_keys(&scene.world, &[K2, K1]);
-    while progress_if_any(&scene.world).is_none_or(|progress| progress.after.is_some()) {
-        turn(&scene.world);
+    assert_eq!(count_sealed_by_key(&fixture.world), counts_for_key("k1", 7));
+    fixture.world.reseal_batch.set(Some(1));
+    put_keys(&fixture.world, &[K2, K1]);
+    while find_progress(&fixture.world).is_none_or(|progress| progress.after.is_some()) {
+        reseal_once(&fixture.world);
     }
-    assert_eq!(sealed_under(&scene.world), all_under("k2", 7), "in the first pass");
+    assert_eq!(count_sealed_by_key(&fixture.world), counts_for_key("k2", 7), "in the first pass");
 }

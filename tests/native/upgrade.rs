@@ -5,25 +5,25 @@ use std::collections::BTreeMap;
 
 use connections::app::AppId;
 use connections::caller::PresentedKey;
-use connections::connect::callback::{Landing, Returned};
-use connections::connect::settle::{Choice, choose};
+use connections::connect::callback::{CallbackParams, CallbackResult};
+use connections::connect::complete::{Choice, apply_choice};
 use connections::frozen::members;
 use connections::http::{Method, Response};
-use connections::ids::{AuthorizationId, ClientId, ConnectionId, Shard, WorkspaceId};
-use connections::ports::ErrandOutcome;
-use connections::resolve::{Ask, Consistency, Freshness, Source};
+use connections::ids::{ClientId, ConnectionId, FlowId, Shard, WorkspaceId};
+use connections::ports::RefreshOutcome;
+use connections::resolve::{Consistency, Freshness, ResolveRequest, Source};
 use connections::secret::Secret;
-use connections::store::authorizations::{Outcome, Pending};
+use connections::store::authorizations::{FlowOutcome, PendingGrant};
 use connections::store::refreshes::Renewal;
 use connections::{refresh, reseal, store};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::http::{Browser, call};
-use crate::support::database::{Engine, empty, migrate};
-use crate::support::scene::{BROWSER, access};
-use crate::support::world::{KEYS, START};
-use crate::support::{Scene, Way, World, tokens};
+use crate::http::{TestBrowser, call};
+use crate::support::database::{TestDatabase, empty, migrate};
+use crate::support::fixture::{BROWSER_SESSION, access_token_of};
+use crate::support::world::{ENCRYPTION_KEYS, START};
+use crate::support::{Fixture, RefreshMode, World, plain_tokens};
 
 const SQL: &str = include_str!("upgrade/before.sql");
 const JSON: &str = include_str!("upgrade/before.json");
@@ -49,27 +49,27 @@ struct Before {
     link_id: String,
     sign_in_link: String,
     pending: String,
-    undecided: AuthorizationId,
+    undecided: FlowId,
     cache: BTreeMap<String, (String, i64)>,
     kept: String,
 }
 
-fn upgraded() -> (Before, Scene) {
+fn upgraded() -> (Before, Fixture) {
     let before: Before = serde_json::from_str(JSON).unwrap();
     let sqlite = empty();
     migrate(&sqlite, |name| name < FIRST_OF_NOW);
     sqlite.execute_batch(SQL).unwrap();
     migrate(&sqlite, |name| name >= FIRST_OF_NOW);
     // Another seed: what is made now has other ids than what was made then.
-    let world = World::new(Way::Direct, Some(7)).over(Engine::over(sqlite));
-    world.pass(before.now - START);
-    world.kv.held.borrow_mut().extend(before.cache.clone());
+    let world = World::new(RefreshMode::Direct, Some(7)).over(TestDatabase::over(sqlite));
+    world.advance_clock(before.now - START);
+    world.cache.entries.borrow_mut().extend(before.cache.clone());
     let (ann, bob) = (&before.ann_tokens, &before.bob_tokens);
     world.acme.adopt("ann", &ann.0, Some(&ann.1));
     world.acme.adopt("bob", &bob.0, Some(&bob.1));
     let presented = PresentedKey::parse(&before.key).unwrap();
-    let key = world.run(async { store::keys::get(world.core().db(), &presented.id).await.unwrap().unwrap() });
-    let scene = Scene {
+    let key = world.run(async { store::keys::get(world.context().db(), &presented.id).await.unwrap().unwrap() });
+    let fixture = Fixture {
         workspace: before.workspace.clone(),
         key_text: Secret::new(before.key.clone()),
         app: AppId::parse("acme").unwrap(),
@@ -77,7 +77,7 @@ fn upgraded() -> (Before, Scene) {
         world,
         key,
     };
-    (before, scene)
+    (before, fixture)
 }
 
 #[test]
@@ -116,118 +116,124 @@ fn every_table_of_then_has_rows_and_none_is_lost_or_doubled() {
 
 #[test]
 fn keys_of_then_authenticate_also_the_one_before_a_rotation() {
-    let (before, scene) = upgraded();
+    let (before, fixture) = upgraded();
     for key in [&before.key, &before.rotated_key, &before.key_before_rotation] {
-        let (status, body) = call(&scene, key, Method::Get, &format!("/v1/connections/{}", before.ann), &Value::Null);
+        let (status, body) = call(&fixture, key, Method::Get, &format!("/v1/connections/{}", before.ann), &Value::Null);
         assert_eq!((status, body["id"].as_str()), (200, Some(before.ann.as_str())), "{body}");
     }
-    let (status, made) = call(&scene, &before.key, Method::Get, "/v1/connections", &Value::Null);
+    let (status, made) = call(&fixture, &before.key, Method::Get, "/v1/connections", &Value::Null);
     assert_eq!((status, made["data"].as_array().unwrap().len()), (200, 3));
 }
 
 #[test]
 fn connections_of_then_resolve_and_refresh() {
-    let (before, scene) = upgraded();
-    assert_eq!(access(&scene.resolve(&before.ann, Ask::default()).unwrap().resolved), before.ann_tokens.0);
-    let pasted = scene.resolve(&before.pasted, Ask::default()).unwrap().resolved;
+    let (before, fixture) = upgraded();
+    assert_eq!(
+        access_token_of(&fixture.resolve(&before.ann, ResolveRequest::default()).unwrap().resolved),
+        before.ann_tokens.0
+    );
+    let pasted = fixture.resolve(&before.pasted, ResolveRequest::default()).unwrap().resolved;
     assert_eq!(pasted.issued.credential.fields["api_key"], "live_abc");
-    scene.expire(&before.ann);
-    let renewed = scene.resolve(&before.ann, Ask::default()).unwrap().resolved;
+    fixture.expire_access_token(&before.ann);
+    let renewed = fixture.resolve(&before.ann, ResolveRequest::default()).unwrap().resolved;
     assert_eq!(renewed.freshness, Freshness::Refreshed);
-    assert_eq!(scene.world.acme.redemptions()[0].token, before.ann_tokens.1);
-    assert_eq!(scene.row(&before.ann).version, 2);
+    assert_eq!(fixture.world.acme.received_refreshes()[0].token, before.ann_tokens.1);
+    assert_eq!(fixture.load_connection(&before.ann).version, 2);
 }
 
 #[test]
 fn a_copy_of_then_answers_while_the_database_is_down() {
-    let (before, scene) = upgraded();
-    scene.world.db.down.set(true);
-    let ask = Ask { consistency: Consistency::Available, workflow: Some("w".into()), ..Ask::default() };
-    let resolved = scene.resolve(&before.ann, ask).unwrap().resolved;
-    assert_eq!((access(&resolved), resolved.source), (before.ann_tokens.0.as_str(), Source::Cache));
+    let (before, fixture) = upgraded();
+    fixture.world.db.down.set(true);
+    let request =
+        ResolveRequest { consistency: Consistency::Available, workflow: Some("w".into()), ..ResolveRequest::default() };
+    let resolved = fixture.resolve(&before.ann, request).unwrap().resolved;
+    assert_eq!((access_token_of(&resolved), resolved.source), (before.ann_tokens.0.as_str(), Source::Cache));
 }
 
 #[test]
 fn an_answer_that_was_kept_is_delivered_and_renewed() {
-    let (before, scene) = upgraded();
-    assert!(scene.world.run(refresh::deliver(&*scene.world.core(), &before.kept)));
-    assert_eq!(scene.row(&before.bob).version, 2, "it was stored");
-    let (access_token, refresh_token) = tokens(&scene.credential(&before.bob));
+    let (before, fixture) = upgraded();
+    assert!(fixture.world.run(refresh::write_pending_renewal(&*fixture.world.context(), &before.kept)));
+    assert_eq!(fixture.load_connection(&before.bob).version, 2, "it was stored");
+    let (access_token, refresh_token) = plain_tokens(&fixture.open_credential(&before.bob));
     assert_ne!(access_token, before.bob_tokens.0);
-    scene.world.acme.adopt("bob", &access_token, refresh_token.as_deref());
-    scene.expire(&before.bob);
-    assert_eq!(scene.need(&before.bob), ErrandOutcome::Refreshed);
-    assert_eq!(Some(&scene.world.acme.redemptions()[0].token), refresh_token.as_ref());
+    fixture.world.acme.adopt("bob", &access_token, refresh_token.as_deref());
+    fixture.expire_access_token(&before.bob);
+    assert_eq!(fixture.refresh_if_needed(&before.bob), RefreshOutcome::Refreshed);
+    assert_eq!(Some(&fixture.world.acme.received_refreshes()[0].token), refresh_token.as_ref());
 }
 
 #[test]
 fn a_lease_of_then_still_keeps_others_from_the_same_token() {
-    let (before, scene) = upgraded();
-    let lease = scene.row(&before.bob).intent.unwrap();
-    assert!(lease.until > scene.world.now());
-    assert_ne!(scene.need(&before.bob), ErrandOutcome::Refreshed);
-    assert_eq!(scene.world.acme.redemptions().len(), 0);
+    let (before, fixture) = upgraded();
+    let lease = fixture.load_connection(&before.bob).lease.unwrap();
+    assert!(lease.until > fixture.world.now());
+    assert_ne!(fixture.refresh_if_needed(&before.bob), RefreshOutcome::Refreshed);
+    assert_eq!(fixture.world.acme.received_refreshes().len(), 0);
 }
 
 #[test]
 fn what_was_to_be_revoked_is_revoked() {
-    let (_, scene) = upgraded();
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM revocations"), 1);
-    scene.world.pass(3600);
-    scene.tick();
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM revocations"), 0);
-    assert!(!scene.world.acme.revoked().is_empty());
+    let (_, fixture) = upgraded();
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM revocations"), 1);
+    fixture.world.advance_clock(3600);
+    fixture.run_scheduled();
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM revocations"), 0);
+    assert!(!fixture.world.acme.revoked_tokens().is_empty());
 }
 
 #[test]
 fn flows_of_then_come_to_their_end() {
-    let (before, scene) = upgraded();
-    let (code, state) = scene.world.acme.consent(&before.pending, "fay");
-    let returned = Returned { state: Some(state), code: Some(code), ..Returned::default() };
-    let Landing::Flow(id) = scene.come_back(returned, BROWSER) else { panic!("its verifier does not open") };
-    let flow = scene.read_flow(&id);
-    assert_eq!((flow.outcome, flow.error), (Outcome::Done, None));
-    let undecided = scene.read_flow(&before.undecided);
-    scene.world.run(async { choose(&scene.world.core(), &undecided, Choice::Both).await.unwrap() });
-    let made = scene.read_flow(&before.undecided).connection.unwrap();
-    assert!(scene.resolve(&made, Ask::default()).is_ok());
+    let (before, fixture) = upgraded();
+    let (code, state) = fixture.world.acme.consent(&before.pending, "fay");
+    let returned = CallbackParams { state: Some(state), code: Some(code), ..CallbackParams::default() };
+    let CallbackResult::Flow(id) = fixture.return_from_app(returned, BROWSER_SESSION) else {
+        panic!("its verifier does not open")
+    };
+    let flow = fixture.load_flow(&id);
+    assert_eq!((flow.outcome, flow.error), (FlowOutcome::Done, None));
+    let undecided = fixture.load_flow(&before.undecided);
+    fixture.world.run(async { apply_choice(&fixture.world.context(), &undecided, Choice::KeepBoth).await.unwrap() });
+    let made = fixture.load_flow(&before.undecided).connection.unwrap();
+    assert!(fixture.resolve(&made, ResolveRequest::default()).is_ok());
     // Both workspace and client are from then; what is made now names its shard.
     assert_eq!((made.shard(), made.as_str().len()), (Shard::FIRST, before.ann.as_str().len() + 2));
 }
 
 #[test]
 fn sessions_and_links_of_then_work() {
-    let (before, scene) = upgraded();
-    let mut browser = Browser::new(&scene);
+    let (before, fixture) = upgraded();
+    let mut browser = TestBrowser::new(&fixture);
     browser.cookies.clone_from(&before.cookies);
     let page: Response = browser.get("/");
     assert_eq!(page.status, 200);
     assert!(page.body.contains("ann@acme.example"), "the person sees their connections");
-    let mut other = Browser::new(&scene);
+    let mut other = TestBrowser::new(&fixture);
     assert_eq!(other.press(&before.sign_in_link).status, 303);
     assert_eq!(other.get("/").status, 200);
-    let mut guest = Browser::new(&scene);
+    let mut guest = TestBrowser::new(&fixture);
     assert_eq!(guest.get(&before.link).status, 200);
     let pressed = guest.press(&before.link);
-    guest.consent(&pressed, "dora");
-    let (_, link) = call(&scene, &before.key, Method::Get, &format!("/v1/links/{}", before.link_id), &Value::Null);
+    guest.complete_consent(&pressed, "dora");
+    let (_, link) = call(&fixture, &before.key, Method::Get, &format!("/v1/links/{}", before.link_id), &Value::Null);
     assert_eq!(link["status"], "used", "{link}");
 }
 
 #[test]
 fn everything_sealed_then_is_sealed_again_under_another_key() {
-    let (_, scene) = upgraded();
-    *scene.world.keys.borrow_mut() = format!("{OTHER_KEYS},{KEYS}");
-    let core = scene.world.core();
+    let (_, fixture) = upgraded();
+    *fixture.world.encryption_keys.borrow_mut() = format!("{OTHER_KEYS},{ENCRYPTION_KEYS}");
+    let context = fixture.world.context();
     // A value whose connection is being refreshed waits for a later pass.
-    scene.world.pass(3600);
+    fixture.world.advance_clock(3600);
     for _ in 0..4 {
-        while scene.world.run(async { reseal::turn(&core).await.unwrap() }) > 0 {}
-        scene.world.pass(601);
+        while fixture.world.run(async { reseal::reseal_page(&context).await.unwrap() }) > 0 {}
+        fixture.world.advance_clock(601);
     }
-    let (state, progress) = scene.world.run(async {
-        let state = store::maintenance::state(core.db(), core.now()).await.unwrap();
-        (state, store::reseals::progress(core.db(), "k2").await.unwrap().unwrap())
+    let (state, progress) = fixture.world.run(async {
+        let state = store::maintenance::load_state(context.db(), context.now()).await.unwrap();
+        (state, store::reseals::progress(context.db(), "k2").await.unwrap().unwrap())
     });
     assert_eq!(progress.unreadable, 0);
     assert_eq!(state.sealed_under.len(), 1, "{:?}", state.sealed_under);
@@ -243,10 +249,10 @@ fn the_members_of_stored_json_keep_their_names() {
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&kept), members::PENDING_WRITE);
     assert_eq!(names(&kept["attempt"]), members::ATTEMPT);
-    let (_, scene) = upgraded();
-    let pending = scene.world.db.value("SELECT pending_grant FROM flows WHERE status = 'undecided'");
+    let (_, fixture) = upgraded();
+    let pending = fixture.world.db.query_value("SELECT pending_grant FROM flows WHERE status = 'undecided'");
     let pending: Value = serde_json::from_str(pending.as_str().unwrap()).unwrap();
     assert_eq!(names(&pending), members::PENDING_GRANT);
-    let read: Pending = serde_json::from_value(pending.clone()).unwrap();
+    let read: PendingGrant = serde_json::from_value(pending.clone()).unwrap();
     assert_eq!(serde_json::to_value(read).unwrap(), pending);
 }

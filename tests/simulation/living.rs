@@ -7,22 +7,22 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use connections::ports::{Database as _, Errand, Ports as _, Refresher as _};
-use connections::resolve::removal::{self, CachedCopies, Removal};
-use connections::resolve::{Ask, Consistency};
+use connections::ports::{Database as _, Ports as _, RefreshReason, RefreshRunner as _};
+use connections::resolve::cache_removal::{self, CacheRemoval, CacheRemovalStatus};
+use connections::resolve::{Consistency, ResolveRequest};
 use connections::store::apps::AppRow;
-use connections::store::connections::Patch;
+use connections::store::connections::ConnectionPatch;
 use connections::{check, definition_moves, disconnect, store};
 use serde_json::{Value, json};
 
+use crate::invariants::ScenarioResult;
 use crate::long::{Change, Deed, Mode, Phase, Trouble};
 use crate::outages::{Kind, Outages, Token};
-use crate::play::{Stage, reconnect, resolve_as};
 use crate::reported::{Reports, Situation};
+use crate::scenario::{Scenario, reconnect_connection, resolve_from_worker};
 use crate::support::acme::CANARY;
 use crate::support::scene::{definition, merge};
 use crate::support::world::KEYS;
-use crate::verdict::Ended;
 
 /// Milliseconds between two scheduled runs.
 const CADENCE: i64 = 300_000;
@@ -50,10 +50,10 @@ pub(crate) struct Lived {
 }
 
 impl Lived {
-    pub(crate) fn added_to(self, mut ended: Ended) -> Ended {
+    pub(crate) fn added_to(self, mut ended: ScenarioResult) -> ScenarioResult {
         ended.days += self.days;
         ended.told.extend(self.told);
-        ended.faults.record += self.met.0;
+        ended.faults.database += self.met.0;
         ended.faults.app += self.met.1;
         ended
     }
@@ -61,7 +61,7 @@ impl Lived {
 
 /// Somebody's week.
 struct Living<'a> {
-    stage: &'a Rc<Stage>,
+    stage: &'a Rc<Scenario>,
     outages: Outages,
     reports: Reports,
     /// Harmless changes of the definition so far, and whether tokens would go to another address at present.
@@ -77,10 +77,10 @@ struct Living<'a> {
 }
 
 /// Lives the life that a plan has.
-pub(crate) fn live(stage: &Rc<Stage>, seed: u64) -> Lived {
+pub(crate) fn live(stage: &Rc<Scenario>, seed: u64) -> Lived {
     let Some(life) = stage.plan.life.clone() else { return Lived::default() };
-    let begin = stage.scene.world.runtime.now_ms();
-    let outages = Outages::over(&stage.scene.world, seed);
+    let begin = stage.fixture.world.runtime.now_ms();
+    let outages = Outages::over(&stage.fixture.world, seed);
     let mut living = Living {
         stage,
         reports: Reports::new(outages.clone()),
@@ -97,18 +97,18 @@ pub(crate) fn live(stage: &Rc<Stage>, seed: u64) -> Lived {
         living.phase(phase, before);
         before = phase.trouble;
     }
-    let days = u64::try_from((stage.scene.world.runtime.now_ms() - begin) / 86_400_000).unwrap();
+    let days = u64::try_from((stage.fixture.world.runtime.now_ms() - begin) / 86_400_000).unwrap();
     Lived { days, met: living.outages.met(), told: living.reports.told }
 }
 
 impl Living<'_> {
     fn now_ms(&self) -> i64 {
-        self.stage.scene.world.runtime.now_ms()
+        self.stage.fixture.world.runtime.now_ms()
     }
 
     fn phase(&mut self, phase: &Phase, before: Trouble) {
         let stage = self.stage;
-        stage.tell(|| format!("a phase begins: {:?}, {} hours", phase.trouble, phase.hours));
+        stage.add_line(|| format!("a phase begins: {:?}, {} hours", phase.trouble, phase.hours));
         let begin = self.now_ms();
         if self.leads_elsewhere {
             self.leads_elsewhere = false;
@@ -132,7 +132,7 @@ impl Living<'_> {
     /// Time passes, with scheduled runs.
     fn pass_until(&mut self, until: i64) {
         loop {
-            let due = self.stage.scene.world.db.value(DUE).as_f64();
+            let due = self.stage.fixture.world.db.value(DUE).as_f64();
             #[expect(clippy::cast_possible_truncation, reason = "a time in seconds")]
             let due = due.map_or(i64::MAX, |seconds| (seconds as i64).saturating_mul(1000));
             let next = due.max(self.last_run + CADENCE).min(self.last_run + IDLE);
@@ -148,10 +148,10 @@ impl Living<'_> {
     }
 
     fn sleep_until(&self, until: i64) {
-        let runtime = self.stage.scene.world.runtime.clone();
+        let runtime = self.stage.fixture.world.runtime.clone();
         let rest = until - runtime.now_ms();
         if rest > 0 {
-            self.stage.scene.world.run(runtime.sleep(rest));
+            self.stage.fixture.world.run(runtime.sleep(rest));
         }
     }
 
@@ -160,13 +160,13 @@ impl Living<'_> {
         let world = &stage.workers[self.runs % stage.workers.len()];
         self.runs += 1;
         self.last_run = self.now_ms();
-        let (core, now) = (world.core(), world.now());
-        let summary = world.run(stage.patiently(world, async move { check::tick(&core, now).await }));
-        stage.tell(|| format!("scheduled run: {summary:?}"));
+        let (context, now) = (world.core(), world.now());
+        let summary = world.run(stage.with_timeout(world, async move { check::run_scheduled(&context, now).await }));
+        stage.add_line(|| format!("scheduled run: {summary:?}"));
     }
 
     fn strike(&mut self, trouble: Trouble) {
-        let world = &self.stage.scene.world;
+        let world = &self.stage.fixture.world;
         self.outages.set_token(match trouble {
             Trouble::Silence(how) => Token::Silent(how),
             Trouble::UnknownCode => Token::Refuses(UNKNOWN_CODE),
@@ -190,7 +190,7 @@ impl Living<'_> {
 
     /// The trouble of a phase is over: the app thinks better of it, or somebody has done something.
     fn heal(&mut self, trouble: Trouble, enters: bool) {
-        let scene = &self.stage.scene;
+        let scene = &self.stage.fixture;
         let world = &scene.world;
         match trouble {
             Trouble::KeyGone => *world.keys.borrow_mut() = format!("{KEYS},{OTHER_KEY}"),
@@ -214,35 +214,37 @@ impl Living<'_> {
 
     fn perform(&mut self, deed: Deed) {
         let stage = self.stage;
-        let run = &stage.scene.world;
+        let run = &stage.fixture.world;
         match deed {
             Deed::Call { .. } | Deed::CallInAnOutage { .. } => {}
-            _ => stage.tell(|| format!("{deed:?}")),
+            _ => stage.add_line(|| format!("{deed:?}")),
         }
         match deed {
             Deed::Call { worker, connection, mode, workflow } => self.call((worker, connection), mode, workflow),
             Deed::CallInAnOutage { worker, connection, workflow } => {
                 self.outages.begin(Kind::Record, 60);
-                let last = run.run(resolve_as(stage, worker, connection, ask(Mode::Available, workflow)));
+                let last = run.run(resolve_from_worker(stage, worker, connection, ask(Mode::Available, workflow)));
                 self.outages.end(Kind::Record);
                 self.reports.called_in_an_outage(stage, connection, last.as_ref());
             }
             Deed::CheckNow { worker, connection } => {
                 let world = &stage.workers[worker];
-                let (core, id) = (world.core(), stage.roles[connection].id.clone());
-                let check = async move { core.ports.refresher().run(&id, Errand::CheckNow).await };
-                let outcome = run.run(stage.patiently(world, check));
+                let (core, id) = (world.core(), stage.connections[connection].id.clone());
+                let check = async move { core.ports.refresher().run(&id, RefreshReason::CheckNow).await };
+                let outcome = run.run(stage.with_timeout(world, check));
                 self.reports.checked(connection);
-                stage.tell(|| format!("check now: {outcome:?}"));
+                stage.add_line(|| format!("check now: {outcome:?}"));
             }
             Deed::Rename { worker, connection } => self.rename(worker, connection),
             Deed::Withdraw { connection } => {
-                let role = &stage.roles[connection];
-                role.withdrawn.set(true);
+                let role = &stage.connections[connection];
+                role.grant_withdrawn.set(true);
                 run.acme.withdraw(&role.account);
             }
-            Deed::Reconnect { worker, connection } if stage.roles[connection].gone_at.get().is_none() => {
-                run.run(reconnect(stage, worker, connection));
+            Deed::Reconnect { worker, connection }
+                if stage.connections[connection].disconnected_at_ms.get().is_none() =>
+            {
+                run.run(reconnect_connection(stage, worker, connection));
             }
             Deed::Reconnect { .. } => {}
             Deed::Disconnect { worker } => self.disconnect(worker),
@@ -260,46 +262,49 @@ impl Living<'_> {
 
     fn call(&mut self, (worker, connection): (usize, usize), mode: Mode, workflow: usize) {
         let stage = self.stage;
-        let answered = stage.scene.world.run(resolve_as(stage, worker, connection, ask(mode, workflow)));
+        let answered = stage.fixture.world.run(resolve_from_worker(stage, worker, connection, ask(mode, workflow)));
         self.reports.called(stage, (connection, workflow), mode, answered.as_ref());
         self.sleep_until(self.now_ms() + BEHIND);
     }
 
     /// As `PATCH /v1/connections/{id}` does.
     fn rename(&mut self, worker: usize, connection: usize) {
-        let (stage, role) = (self.stage, &self.stage.roles[connection]);
+        let (stage, role) = (self.stage, &self.stage.connections[connection]);
         self.names += 1;
         let name = format!("name {}", self.names);
         let world = &stage.workers[worker];
-        let (core, workspace, id, wanted) =
-            (world.core(), stage.scene.workspace.clone(), role.id.clone(), name.clone());
-        let change = Patch { name: Some(wanted), ..Patch::default() };
-        let done = world.run(stage.patiently(world, async move {
-            let removal = Removal::of_connection(&core, &id)?;
-            let statements = [store::connections::patch(&workspace, &id, &change)].into_iter().chain(removal.note());
-            core.db().batch(statements.collect()).await?;
-            connections::error::Result::Ok(removal.perform(&core).await)
+        let (context, workspace, id, wanted) =
+            (world.core(), stage.fixture.workspace.clone(), role.id.clone(), name.clone());
+        let change = ConnectionPatch { name: Some(wanted), ..ConnectionPatch::default() };
+        let done = world.run(stage.with_timeout(world, async move {
+            let removal = CacheRemoval::of_connection(&context, &id)?;
+            let statements =
+                [store::connections::patch(&workspace, &id, &change)].into_iter().chain(removal.insert_statement());
+            context.db().batch(statements.collect()).await?;
+            connections::error::Result::Ok(removal.perform(&context).await)
         }));
         if matches!(done, Some(Ok(_))) {
-            role.names.borrow_mut().acknowledged = Some(name);
+            role.requested_names.borrow_mut().acknowledged = Some(name);
         }
     }
 
     /// The last connection goes.
     fn disconnect(&mut self, worker: usize) {
         let stage = self.stage;
-        let Some(role) = stage.roles.last().filter(|role| role.gone_at.get().is_none()) else { return };
+        let Some(role) = stage.connections.last().filter(|role| role.disconnected_at_ms.get().is_none()) else {
+            return;
+        };
         let world = &stage.workers[worker];
-        role.may_be_gone.set(true);
+        role.disconnect_tried.set(true);
         let now = world.now();
-        let (core, workspace, id) = (world.core(), stage.scene.workspace.clone(), role.id.clone());
-        let end = async move { disconnect::disconnect(&core, &workspace, &id, "person:ann").await };
-        let done = world.run(stage.patiently(world, end));
-        stage.tell(|| format!("disconnect: {done:?}"));
+        let (context, workspace, id) = (world.core(), stage.fixture.workspace.clone(), role.id.clone());
+        let end = async move { disconnect::disconnect(&context, &workspace, &id, "person:ann").await };
+        let done = world.run(stage.with_timeout(world, end));
+        stage.add_line(|| format!("disconnect: {done:?}"));
         if let Some(Ok((_, copies))) = done {
-            role.gone_at.set(Some(self.now_ms()));
-            if matches!(copies, CachedCopies::Retrying { .. }) {
-                role.copies_until.set(removal::ends_at(now).unix() * 1000);
+            role.disconnected_at_ms.set(Some(self.now_ms()));
+            if matches!(copies, CacheRemovalStatus::Retrying { .. }) {
+                role.copies_until.set(cache_removal::latest_entry_expiry(now).unix() * 1000);
             }
         }
     }
@@ -333,9 +338,9 @@ impl Living<'_> {
 
     /// As `PUT /v1/apps/{app}` does. `refreshing` is a connection that is just being refreshed.
     fn define(&mut self, refreshing: Option<usize>) {
-        let (stage, scene) = (self.stage, &self.stage.scene);
+        let (stage, scene) = (self.stage, &self.stage.fixture);
         let mut text = definition();
-        merge(&mut text, &stage.plan.definition());
+        merge(&mut text, &stage.plan.definition_patch());
         for change in &self.changes {
             merge(&mut text, change);
         }
@@ -344,31 +349,41 @@ impl Living<'_> {
         }
         if let Some(connection) = refreshing {
             let (own, other) = (Rc::clone(stage), Rc::clone(stage));
-            let force = Ask { force_refresh: true, ..Ask::default() };
-            drop(scene.world.runtime.spawn(async move { resolve_as(&own, 1, connection, force).await.is_some() }));
-            scene.world.run(async move { other.scene.world.runtime.sleep(50).await });
+            let force = ResolveRequest { force_refresh: true, ..ResolveRequest::default() };
+            drop(
+                scene
+                    .world
+                    .runtime
+                    .spawn(async move { resolve_from_worker(&own, 1, connection, force).await.is_some() }),
+            );
+            scene.world.run(async move { other.fixture.world.runtime.sleep(50).await });
         }
         let row = AppRow { id: scene.app.clone(), revision: self.revision() + 1, definition: text.to_string() };
-        let (core, workspace, id) = (stage.workers[0].core(), scene.workspace.clone(), scene.app.clone());
+        let (context, workspace, id) = (stage.workers[0].core(), scene.workspace.clone(), scene.app.clone());
         let moves = scene.world.run(async move {
-            store::apps::put(core.db(), &workspace, &row, core.now()).await.unwrap();
-            definition_moves::begin(&core, &workspace, &id, "key:test").await
+            store::apps::put(context.db(), &workspace, &row, context.now()).await.unwrap();
+            definition_moves::begin(&context, &workspace, &id, "key:test").await
         });
-        stage.tell(|| format!("the definition is another: {moves:?}"));
+        stage.add_line(|| format!("the definition is another: {moves:?}"));
     }
 
     fn revision(&self) -> i64 {
-        self.stage.scene.world.db.number("SELECT max(revision) FROM apps WHERE is_current = 1")
+        self.stage.fixture.world.db.number("SELECT max(revision) FROM apps WHERE is_current = 1")
     }
 }
 
-fn ask(mode: Mode, workflow: usize) -> Ask {
+fn ask(mode: Mode, workflow: usize) -> ResolveRequest {
     let consistency = match mode {
         Mode::Strong => Consistency::Strong,
         Mode::Available => Consistency::Available,
         Mode::Edge => Consistency::Edge,
     };
-    Ask { consistency, workflow: Some(name_of(workflow)), step: Some("1".into()), ..Ask::default() }
+    ResolveRequest {
+        consistency,
+        workflow: Some(name_of(workflow)),
+        step: Some("1".into()),
+        ..ResolveRequest::default()
+    }
 }
 
 pub(crate) fn name_of(workflow: usize) -> String {

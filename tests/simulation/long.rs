@@ -3,8 +3,8 @@
 //! Owns the ranges. What fails beside it ends long before its phase does, so that at the end of a phase everything that
 //! is to be told of its trouble has had the time to be told.
 
-use crate::draw::one_of;
 use crate::outages::Kind;
+use crate::plan::pick_one;
 use crate::support::runtime::Draws;
 
 const MINUTE: i64 = 60;
@@ -183,8 +183,8 @@ impl Phase {
     fn draw_calls(&mut self, draws: &mut Draws, hours: usize, (workers, connection): (usize, usize)) {
         for _ in 0..draws.below(4) {
             let workflow = draws.below(2);
-            let mode = one_of(draws, &[Mode::Strong, Mode::Available, Mode::Available, Mode::Edge, Mode::Edge]);
-            let pace = one_of(draws, &[4 * MINUTE, 10 * MINUTE, 13 * MINUTE, HOUR]);
+            let mode = pick_one(draws, &[Mode::Strong, Mode::Available, Mode::Available, Mode::Edge, Mode::Edge]);
+            let pace = pick_one(draws, &[4 * MINUTE, 10 * MINUTE, 13 * MINUTE, HOUR]);
             let mut at = within(draws, hours);
             let own = draws.below(workers);
             for _ in 0..4 + draws.below(12) {
@@ -203,8 +203,8 @@ impl Phase {
 
     fn draw_outages(&mut self, draws: &mut Draws) {
         for _ in 0..draws.below(4) {
-            let kind = one_of(draws, &Kind::ALL);
-            let seconds = one_of(draws, &[20 * MINUTE, 2 * HOUR, 9 * HOUR]);
+            let kind = pick_one(draws, &Kind::ALL);
+            let seconds = pick_one(draws, &[20 * MINUTE, 2 * HOUR, 9 * HOUR]);
             self.deeds.push((within(draws, OUTAGES_UNTIL), Deed::Fails { kind, seconds }));
         }
     }
@@ -231,7 +231,7 @@ impl Phase {
             if draws.below(2) == 0 {
                 // With a copy in the cache, which can't be deleted for a while.
                 let call = Deed::Call { worker, connection: connections - 1, mode: Mode::Available, workflow: 0 };
-                let seconds = one_of(draws, &[20 * MINUTE, 9 * HOUR]);
+                let seconds = pick_one(draws, &[20 * MINUTE, 9 * HOUR]);
                 self.deeds.push(((at - MINUTE).max(0), call));
                 self.deeds.push(((at - 10).max(0), Deed::Fails { kind: Kind::Deletes, seconds }));
             }

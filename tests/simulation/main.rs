@@ -7,24 +7,24 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "progress and figures are what a run is for")]
 
-mod draw;
-mod editor;
-mod hostile;
+mod attack;
+mod fault_plan;
+mod invariants;
 mod living;
 mod long;
 mod outages;
-mod play;
+mod plan;
+mod removed_safeguards;
 mod reported;
-mod run;
-mod sabotage;
-mod secrets;
+mod rogue_server;
+mod scenario;
+mod secret_tracker;
+mod seed_runner;
 #[expect(dead_code, unused_imports, reason = "shared with the other tests, which use the rest")]
 #[path = "../native/support/mod.rs"]
 mod support;
-mod verdict;
-mod weather;
 
 #[test]
 fn no_seed_loses_a_connection() {
-    run::many(&run::Wish::from_environment());
+    seed_runner::run_seeds(&seed_runner::RunOptions::from_environment());
 }

@@ -5,17 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use connections::attention::{self, Code as Told};
+use connections::attention::{self, AttentionCode as Told};
 use connections::client::ClientProblem;
-use connections::connection::{Reason, Status};
-use connections::error::{Code, Error};
-use connections::resolve::{Ask, Freshness, Resolved};
-use connections::store::connections::{Filter, Listed, list};
+use connections::connection::{ConnectionStatus, ReconnectReason};
+use connections::error::{Error, ErrorCode};
+use connections::resolve::{Freshness, ResolveRequest, ResolvedCredential};
+use connections::store::connections::{ConnectionFilter, ListedConnection, list};
 
 use crate::living::{CONFIGURATION_CODE, UNKNOWN_CODE, name_of};
 use crate::long::{Mode, Trouble};
 use crate::outages::{Kind, Outages};
-use crate::play::{Role, Stage, resolve_as};
+use crate::scenario::{Scenario, ScenarioConnection, resolve_from_worker};
 
 /// Names under which something must have been told in a run of many seeds.
 pub(crate) const NAMES: [&str; 8] = [
@@ -94,8 +94,8 @@ impl Reports {
         }
     }
 
-    pub(crate) fn begin_phase(&mut self, stage: &Stage, trouble: Trouble) {
-        let world = &stage.scene.world;
+    pub(crate) fn begin_phase(&mut self, stage: &Scenario, trouble: Trouble) {
+        let world = &stage.fixture.world;
         (self.trouble, self.since, self.lines) = (trouble, world.runtime.now(), world.log.0.borrow().len());
         match trouble {
             // A refusal of the client outdates what the app said of the connection.
@@ -125,12 +125,12 @@ impl Reports {
     /// A workflow called.
     pub(crate) fn called(
         &mut self,
-        stage: &Stage,
+        stage: &Scenario,
         (connection, workflow): (usize, usize),
         mode: Mode,
-        answered: Option<&connections::error::Result<Resolved>>,
+        answered: Option<&connections::error::Result<ResolvedCredential>>,
     ) {
-        let now = stage.scene.world.runtime.now();
+        let now = stage.fixture.world.runtime.now();
         *self.asked.entry(connection).or_default() += 1;
         match answered {
             Some(Ok(resolved)) => {
@@ -154,30 +154,32 @@ impl Reports {
     }
 
     /// What a caller is told must be true, and say the way out where there is one.
-    fn refused(&self, stage: &Stage, connection: usize, error: &Error) {
-        let role = &stage.roles[connection];
-        let is_known = stage.scene.world.runtime.now() - self.since > TELLING;
+    fn refused(&self, stage: &Scenario, connection: usize, error: &Error) {
+        let role = &stage.connections[connection];
+        let is_known = stage.fixture.world.runtime.now() - self.since > TELLING;
         let passes = matches!(self.trouble, Trouble::None | Trouble::Silence(_));
         if is_known && !passes && error.detail.contains(NO_REPAIR) {
             stage
-                .verdict
-                .found(format!("{} is said to need no repair, in {:?}: {error:?}", role.account, self.trouble));
+                .invariants
+                .add_finding(format!("{} is said to need no repair, in {:?}: {error:?}", role.account, self.trouble));
         }
-        if error.code == Code::NeedsReconnect && error.hints.reconnect_url.is_none() {
-            stage.verdict.found(format!("a person has to reconnect {} and is not told where", role.account));
+        if error.code == ErrorCode::NeedsReconnect && error.hints.reconnect_url.is_none() {
+            stage.invariants.add_finding(format!("a person has to reconnect {} and is not told where", role.account));
         }
     }
 
     /// With the record away, a copy answers that was used shortly before.
     pub(crate) fn called_in_an_outage(
         &mut self,
-        stage: &Stage,
+        stage: &Scenario,
         connection: usize,
-        answered: Option<&connections::error::Result<Resolved>>,
+        answered: Option<&connections::error::Result<ResolvedCredential>>,
     ) {
-        let now = stage.scene.world.runtime.now();
-        let role = &stage.roles[connection];
-        let Some(copied) = self.copied.get(&connection).filter(|_| role.gone_at.get().is_none()) else { return };
+        let now = stage.fixture.world.runtime.now();
+        let role = &stage.connections[connection];
+        let Some(copied) = self.copied.get(&connection).filter(|_| role.disconnected_at_ms.get().is_none()) else {
+            return;
+        };
         let is_due = now - copied.at < COPY_IS_THERE
             && self.cache_works_for() > now - copied.at
             && copied.expires_at.is_none_or(|end| end > now + 120)
@@ -190,25 +192,27 @@ impl Reports {
         } else {
             let ago = now - copied.at;
             stage
-                .verdict
-                .found(format!("the copy of {} is gone, {ago} s after it was used: {answered:?}", role.account));
+                .invariants
+                .add_finding(format!("the copy of {} is gone, {ago} s after it was used: {answered:?}", role.account));
         }
     }
 
     /// What was disconnected is in no cache as soon as that deletes again.
-    pub(crate) fn look_at_copies(&self, stage: &Stage) {
-        let (now, kv) = (stage.scene.world.runtime.now(), &stage.scene.world.kv);
-        for role in &stage.roles {
-            let Some(gone_at) = role.gone_at.get() else { continue };
+    pub(crate) fn look_at_copies(&self, stage: &Scenario) {
+        let (now, kv) = (stage.fixture.world.runtime.now(), &stage.fixture.world.kv);
+        for role in &stage.connections {
+            let Some(gone_at) = role.disconnected_at_ms.get() else { continue };
             let was_time = (now - gone_at / 1000).min(self.outages.works_for(Kind::Deletes)) > DELETED_WITHIN;
             if was_time && kv.has(&format!("connection/{}", role.id), now) {
-                stage.verdict.found(format!("a copy of {} is left, though the cache deletes again", role.account));
+                stage
+                    .invariants
+                    .add_finding(format!("a copy of {} is left, though the cache deletes again", role.account));
             }
         }
     }
 
     /// Everything that must have been told and done by the end of a phase.
-    pub(crate) fn judge(&mut self, stage: &std::rc::Rc<Stage>, now: &Situation) {
+    pub(crate) fn judge(&mut self, stage: &std::rc::Rc<Scenario>, now: &Situation) {
         self.judge_all(stage, now);
         self.heard.extend(match now.trouble {
             Trouble::UnknownCode | Trouble::Configuration => Some(Told::AppRefuses),
@@ -217,20 +221,20 @@ impl Reports {
         });
     }
 
-    fn judge_all(&mut self, stage: &std::rc::Rc<Stage>, now: &Situation) {
+    fn judge_all(&mut self, stage: &std::rc::Rc<Scenario>, now: &Situation) {
         self.nothing_is_left(stage);
         self.asked_ever_more_seldom(stage);
-        for (connection, role) in stage.roles.iter().enumerate() {
-            if role.gone_at.get().is_some() {
+        for (connection, role) in stage.connections.iter().enumerate() {
+            if role.disconnected_at_ms.get().is_some() {
                 continue;
             }
             let Some(listed) = listed(stage, role) else {
-                stage.verdict.found(format!("{} is not listed", role.account));
+                stage.invariants.add_finding(format!("{} is not listed", role.account));
                 continue;
             };
             self.uses_are_noted(stage, connection, &listed);
             self.definition_is_followed_or_told(stage, role, &listed, now);
-            let last = stage.scene.world.run(resolve_as(stage, 0, connection, Ask::default()));
+            let last = stage.fixture.world.run(resolve_from_worker(stage, 0, connection, ResolveRequest::default()));
             let wrong = match &last {
                 Some(last) => self.status_is_told(stage, role, &listed, (now, last)),
                 None => Some("no resolve comes to an end".to_owned()),
@@ -238,14 +242,14 @@ impl Reports {
             if let Some(wrong) = wrong {
                 let told = told_of(stage, &listed);
                 let (status, failures) = (listed.connection.status, listed.connection.failures);
-                stage.verdict.found(format!(
+                stage.invariants.add_finding(format!(
                     "{}, at the end of {:?}: {wrong}; status {status:?}, failures {failures}, told {told:?}, resolve {last:?}",
                     role.account, now.trouble
                 ));
             }
             // A week after its death the credential is forgotten.
             if now.trouble == Trouble::None && listed.connection.sealed_credential.is_some() {
-                stage.verdict.last_word(role, last);
+                stage.invariants.check_final_resolve(role, last);
             }
         }
     }
@@ -253,29 +257,28 @@ impl Reports {
     /// What is wrong about what is told, if anything is.
     fn status_is_told(
         &mut self,
-        stage: &Stage,
-        role: &Role,
-        listed: &Listed,
-        (now, last): (&Situation, &connections::error::Result<Resolved>),
+        stage: &Scenario,
+        role: &ScenarioConnection,
+        listed: &ListedConnection,
+        (now, last): (&Situation, &connections::error::Result<ResolvedCredential>),
     ) -> Option<String> {
-        let ring = stage.scene.world.config().ring;
-        let (status, reason) = listed.connection.shown_status(&ring);
-        let is_dead = status == Status::NeedsReconnect;
-        let says_reconnect =
-            matches!(last, Err(error) if error.code == Code::NeedsReconnect && error.hints.reconnect_url.is_some());
+        let key_ring = stage.fixture.world.config().ring;
+        let (status, reason) = listed.connection.shown_status(&key_ring);
+        let is_dead = status == ConnectionStatus::NeedsReconnect;
+        let says_reconnect = matches!(last, Err(error) if error.code == ErrorCode::NeedsReconnect && error.hints.reconnect_url.is_some());
         if is_dead || now.trouble == Trouble::KeyGone {
             let is_purged = listed.connection.sealed_credential.is_none();
-            if now.trouble == Trouble::KeyGone && reason != Some(Reason::Unreadable) && !is_purged {
+            if now.trouble == Trouble::KeyGone && reason != Some(ReconnectReason::Unreadable) && !is_purged {
                 return Some("its credential can't be opened, and its status does not say so".into());
             }
-            if now.trouble != Trouble::KeyGone && reason == Some(Reason::Unreadable) {
+            if now.trouble != Trouble::KeyGone && reason == Some(ReconnectReason::Unreadable) {
                 return Some("its credential is said not to open, and it does".into());
             }
             self.tells(if now.trouble == Trouble::KeyGone { "unreadable" } else { "needs_reconnect" });
             return (!says_reconnect).then(|| "a person has to reconnect it, and resolve does not say so".into());
         }
-        let stored = stage.verdict.stored(role.id.as_str())?;
-        let app = &stage.scene.world.acme;
+        let stored = stage.invariants.load_token(role.id.as_str())?;
+        let app = &stage.fixture.world.acme;
         let works = app.accepts(stored.access_token.expose());
         let can_be_renewed = stored.refresh_token.as_ref().is_some_and(|token| app.would_redeem(token.expose()));
         let told = told_of(stage, listed);
@@ -311,7 +314,7 @@ impl Reports {
             Ok(_) if !app.holds(stored.access_token.expose()) => None,
             Ok(_) => Some("an ended credential is answered".into()),
             Err(error)
-                if self.heard.contains(&Told::ClientMisconfigured) && error.code == Code::ClientMisconfigured =>
+                if self.heard.contains(&Told::ClientMisconfigured) && error.code == ErrorCode::ClientMisconfigured =>
             {
                 None
             }
@@ -322,7 +325,13 @@ impl Reports {
         }
     }
 
-    fn definition_is_followed_or_told(&mut self, stage: &Stage, role: &Role, listed: &Listed, now: &Situation) {
+    fn definition_is_followed_or_told(
+        &mut self,
+        stage: &Scenario,
+        role: &ScenarioConnection,
+        listed: &ListedConnection,
+        now: &Situation,
+    ) {
         let connection = &listed.connection;
         let is_behind = connection.app_revision != now.revision;
         let says_so = told_of(stage, listed).contains(&Told::DefinitionChanged);
@@ -336,63 +345,65 @@ impl Reports {
             (_, false, true) => "is said to stay behind its app's definition, and does not",
             (false, true, true) => "stays behind a definition that sends nothing elsewhere",
         };
-        stage.verdict.found(format!("{} {wrong}", role.account));
+        stage.invariants.add_finding(format!("{} {wrong}", role.account));
     }
 
-    fn uses_are_noted(&self, stage: &Stage, connection: usize, listed: &Listed) {
-        let role = &stage.roles[connection];
+    fn uses_are_noted(&self, stage: &Scenario, connection: usize, listed: &ListedConnection) {
+        let role = &stage.connections[connection];
         for ((_, workflow), at) in self.used.iter().filter(|((of, _), _)| *of == connection) {
             let sql = format!(
                 "SELECT last_used_at FROM uses WHERE connection_id = '{}' AND workflow = '{}'",
                 role.id,
                 name_of(*workflow)
             );
-            let noted = stage.scene.world.db.value(&sql).as_f64();
+            let noted = stage.fixture.world.db.value(&sql).as_f64();
             #[expect(clippy::cast_precision_loss, reason = "a time in seconds")]
             let is_late = noted.is_none_or(|noted| noted < (at - USE_IS_LATE) as f64);
             let touched = listed.connection.last_used_at.map_or(0, |at| at.unix());
             if is_late || touched < at - USE_IS_LATE {
-                stage.verdict.found(format!("a use of {} by workflow {workflow} was never noted", role.account));
+                stage
+                    .invariants
+                    .add_finding(format!("a use of {} by workflow {workflow} was never noted", role.account));
             }
         }
     }
 
     /// Nothing that was ended is still waiting to be erased, and it took few requests and few words.
-    fn nothing_is_left(&self, stage: &Stage) {
-        let db = &stage.scene.world.db;
+    fn nothing_is_left(&self, stage: &Scenario) {
+        let db = &stage.fixture.world.db;
         for (what, sql) in [
             ("a disconnected connection", "SELECT count(*) FROM connections WHERE deleted_at IS NOT NULL"),
             ("a revocation", "SELECT count(*) FROM revocations"),
             ("a note of a copy to delete", "SELECT count(*) FROM cache_deletes"),
         ] {
             if db.number(sql) > 0 {
-                stage.verdict.found(format!("{what} is left over"));
+                stage.invariants.add_finding(format!("{what} is left over"));
             }
         }
-        for role in stage.roles.iter().filter(|role| role.gone_at.get().is_some()) {
+        for role in stage.connections.iter().filter(|role| role.disconnected_at_ms.get().is_some()) {
             let events =
                 format!("SELECT count(*) FROM events WHERE connection_id = '{}' AND type = 'disconnected'", role.id);
             if db.number(&events) > 2 {
-                stage.verdict.found(format!(
+                stage.invariants.add_finding(format!(
                     "the trail tells {} times that {} was disconnected",
                     db.number(&events),
                     role.account
                 ));
             }
         }
-        let requests = stage.scene.world.acme.count("/revoke");
+        let requests = stage.fixture.world.acme.count("/revoke");
         if requests > MOST_REVOCATIONS {
-            stage.verdict.found(format!("the app was asked {requests} times to revoke a grant"));
+            stage.invariants.add_finding(format!("the app was asked {requests} times to revoke a grant"));
         }
     }
 
     /// A client that can't be used without somebody's help is looked at ever more seldom.
-    fn asked_ever_more_seldom(&self, stage: &Stage) {
+    fn asked_ever_more_seldom(&self, stage: &Scenario) {
         if self.trouble != Trouble::SecretSpoiled || self.marks_failed {
             return;
         }
-        for (connection, role) in stage.roles.iter().enumerate() {
-            let lines = stage.scene.world.log.0.borrow();
+        for (connection, role) in stage.connections.iter().enumerate() {
+            let lines = stage.fixture.world.log.0.borrow();
             let code = ClientProblem::SecretUnreadable.as_str();
             let of_it = lines.iter().skip(self.lines).filter(|line| {
                 line.event == "refresh_failed"
@@ -401,9 +412,10 @@ impl Reports {
             });
             let (times, asked) = (of_it.count(), self.asked.get(&connection).copied().unwrap_or_default());
             if times > asked + MOST_CHECKS {
-                stage
-                    .verdict
-                    .found(format!("{} was checked {times} times with a client that can't be used", role.account));
+                stage.invariants.add_finding(format!(
+                    "{} was checked {times} times with a client that can't be used",
+                    role.account
+                ));
             }
         }
     }
@@ -413,8 +425,8 @@ impl Reports {
 fn wrong_problem(trouble: Trouble, error: &Error) -> Option<String> {
     let hints = &error.hints;
     let code = match trouble {
-        Trouble::ClientRefused | Trouble::SecretSpoiled => Code::ClientMisconfigured,
-        _ => Code::AppUnavailable,
+        Trouble::ClientRefused | Trouble::SecretSpoiled => ErrorCode::ClientMisconfigured,
+        _ => ErrorCode::AppUnavailable,
     };
     let app_error = match trouble {
         Trouble::UnknownCode => Some(UNKNOWN_CODE),
@@ -431,29 +443,29 @@ fn wrong_problem(trouble: Trouble, error: &Error) -> Option<String> {
     if hints.app_error.as_deref() != app_error {
         return Some("the app's own code is not told".into());
     }
-    if code == Code::AppUnavailable && hints.reconnect_url.is_none() {
+    if code == ErrorCode::AppUnavailable && hints.reconnect_url.is_none() {
         return Some("nobody is told where to reconnect it".into());
     }
     None
 }
 
 /// What stands in the record of a connection, as far as a copy has it.
-fn state(stage: &Stage, connection: usize) -> String {
+fn state(stage: &Scenario, connection: usize) -> String {
     let sql = format!(
         "SELECT generation || '/' || version || '/' || app_revision || '/' || status || '/' || name FROM connections WHERE id = '{}'",
-        stage.roles[connection].id
+        stage.connections[connection].id
     );
-    stage.verdict.text(&sql).unwrap_or_default()
+    stage.invariants.query_text(&sql).unwrap_or_default()
 }
 
-fn listed(stage: &Stage, role: &Role) -> Option<Listed> {
-    let world = &stage.scene.world;
+fn listed(stage: &Scenario, role: &ScenarioConnection) -> Option<ListedConnection> {
+    let world = &stage.fixture.world;
     let core = world.core();
-    let filter = Filter { id: Some(role.id.clone()), limit: 1, ..Filter::default() };
-    let page = world.run(async { list(core.db(), &stage.scene.workspace, &filter, core.now()).await.unwrap() });
+    let filter = ConnectionFilter { id: Some(role.id.clone()), limit: 1, ..ConnectionFilter::default() };
+    let page = world.run(async { list(core.db(), &stage.fixture.workspace, &filter, core.now()).await.unwrap() });
     page.data.into_iter().next()
 }
 
-fn told_of(stage: &Stage, listed: &Listed) -> Vec<Told> {
-    attention::of(listed, stage.scene.world.now()).into_iter().map(|one| one.code).collect()
+fn told_of(stage: &Scenario, listed: &ListedConnection) -> Vec<Told> {
+    attention::for_connection(listed, stage.fixture.world.now()).into_iter().map(|one| one.code).collect()
 }

@@ -48,7 +48,7 @@ function renew({ connection: repaired, scopes = state.scopes }) {
 }
 
 const routes = {
-  "GET /v1/apps/acme": () => [200, { id: "acme", name: "Acme", auth: [state.way] }],
+  "GET /v1/apps/acme": () => [200, { id: "acme", name: "Acme", auth_methods: [state.way] }],
   "POST /v1/apps/acme/client/test": () => [200, { verdict: state.verdict, code: "some_code", detail: "Some detail.", redirect_uri: "https://c.example/cb" }],
   "POST /v1/links": (body) => {
     state.link = body;
@@ -129,7 +129,7 @@ suite("verify-app", () => {
     assert.match(output, /someone@acme\.example \(7\)/);
     assert.match(output, /the access token is another/);
     assert.match(output, /requests carry Authorization; and go to https:\/\/api\.acme\.example\n/);
-    assert.equal(asked.find(({ route }) => route.endsWith("client/test")).query, "way=oauth2");
+    assert.equal(asked.find(({ route }) => route.endsWith("client/test")).query, "auth_method=oauth2");
     assert.equal(times("GET /v1/links/lnk_1"), 4);
     const [made, widened, repaired] = asked.filter(({ route }) => route === "POST /v1/links").map(({ body }) => body);
     assert.deepEqual([made.app, made.on_duplicate], ["acme", "create"]);
@@ -172,7 +172,7 @@ suite("verify-app", () => {
     assert.equal(code, 0, output);
     assert.deepEqual(marks.slice(-4), ["✓ revoked at the app", "✓ reconnected", "✓ resolve after the reconnect", "✓ disconnect"]);
     const { body } = asked.find(({ route }) => route === "PUT /v1/connections/con_1/credential");
-    assert.deepEqual(body, { way: "token", credential: { type: "basic", email: "someone@acme.example", api_token: `${SECRET}-second` } });
+    assert.deepEqual(body, { auth_method: "token", credential: { type: "basic", email: "someone@acme.example", api_token: `${SECRET}-second` } });
   });
 
   test("stops at a client that the app refuses", async () => {

@@ -398,7 +398,7 @@ suite("clients", () => {
   test("the redirect URI is told before the client, so that it can be entered at the app first", async () => {
     const { key } = await newWorkspace(installation, "Early");
     await installation.ask("POST", "/v1/apps", acme(installation.oauth, { id: "later" }), key);
-    const told = async () => (await installation.ask("GET", "/v1/apps/later", undefined, key)).auth[0].client.redirect_uri;
+    const told = async () => (await installation.ask("GET", "/v1/apps/later", undefined, key)).auth_methods[0].client.redirect_uri;
     const before = await told();
     const enter = async (client_id) => (await installation.ask("PUT", "/v1/apps/later/client", { client_id, client_secret: "s" }, key)).redirect_uri;
     assert.equal(await enter("one"), before);

@@ -32,7 +32,7 @@ suite("Gmail and Google Sheets", () => {
 
   test("are set up with one client and one redirect URI, known before there is a client", async () => {
     const told = async (app) => {
-      const { auth, client_is_set_up, client_family } = await stage.ask("GET", `/v1/apps/${app}`);
+      const { auth_methods: auth, client_is_set_up, client_family } = await stage.ask("GET", `/v1/apps/${app}`);
       return { redirect_uri: auth.find(({ type }) => type === "oauth2").client.redirect_uri, client_is_set_up, client_family };
     };
     const before = await Promise.all(["gmail", "google-sheets", "google-drive", "google-calendar"].map(told));

@@ -290,20 +290,20 @@ suite("a connection that changes its way", () => {
 
   test("from consent to a token that is entered: what the consent gave is revoked", async () => {
     ({ notion } = stage.apps);
-    id = await stage.connect(notion, "/oauth/start/sim-notion?way=oauth2");
+    id = await stage.connect(notion, "/oauth/start/sim-notion?auth_method=oauth2");
     const { access_token } = await works();
-    const { location } = await stage.enter(`/connections/${id}/reconnect?way=api_key`, { api_key: notion.newInternalToken("ada") });
+    const { location } = await stage.enter(`/connections/${id}/reconnect?auth_method=api_key`, { api_key: notion.newInternalToken("ada") });
     assert.match(await stage.choose(location, "switch", /another account/), new RegExp(`^/connections/${id}`));
-    const { way, credential, scopes, generation } = await stage.connection(id);
+    const { auth_method: way, credential, scopes, generation } = await stage.connection(id);
     assert.deepEqual([way, credential.type, credential.refreshable, scopes.requested, generation], ["api_key", "api_key", false, [], 2]);
     assert.equal((await works()).type, "api_key");
     assert.equal(notion.look("access", access_token).state, "ended");
   });
 
   test("and back to consent", async () => {
-    const flow = await stage.goThrough(notion, `/connections/${id}/reconnect?way=oauth2`);
+    const flow = await stage.goThrough(notion, `/connections/${id}/reconnect?auth_method=oauth2`);
     await stage.choose(flow, "switch", /another account/);
-    const { way, credential, generation } = await stage.connection(id);
+    const { auth_method: way, credential, generation } = await stage.connection(id);
     assert.deepEqual([way, credential.type, credential.refreshable, generation], ["oauth2", "oauth2", true, 3]);
     assert.equal((await works()).type, "oauth2");
     assert.deepEqual(await stage.ask("DELETE", `/v1/connections/${id}`), { revoked: "confirmed", retrying: false });
@@ -499,10 +499,10 @@ suite("what a person or an app says no to", () => {
   test("a Stripe App that may not ask what the account is called connects, and shows its id", async () => {
     const { stripe } = stage.apps;
     const client = { client_id: "ca_shy", client_secret: "sk_test_shydevelopershy" };
-    const { redirect_uri } = await stage.ask("PUT", "/v1/apps/sim-stripe/client?way=apps", client);
+    const { redirect_uri } = await stage.ask("PUT", "/v1/apps/sim-stripe/client?auth_method=apps", client);
     stripe.register(client.client_id, { secret: client.client_secret, redirect_uris: [redirect_uri] });
     stripe.appPermissions = ["balance"];
-    const id = await stage.connect(stripe, "/oauth/start/sim-stripe?way=apps");
+    const id = await stage.connect(stripe, "/oauth/start/sim-stripe?auth_method=apps");
     const { id: acct } = stripe.account("ada");
     assert.deepEqual((await stage.connection(id)).account, { id: `${acct}:test`, label: `${acct} (test mode)` });
     assert.ok((await call((await stage.resolved(id)).request, { path: "balance" })).works);
@@ -514,7 +514,7 @@ suite("what a person or an app says no to", () => {
 
   test("a live Stripe key is labelled so, and a platform's key acts for a connected account", async () => {
     const { stripe } = stage.apps;
-    const add = async (way, credential) => stage.ask("POST", "/v1/connections", { app: "sim-stripe", way, credential: { type: "api_key", ...credential } });
+    const add = async (way, credential) => stage.ask("POST", "/v1/connections", { app: "sim-stripe", auth_method: way, credential: { type: "api_key", ...credential } });
     const live = await add("api_key", { api_key: stripe.newKey("ada", { live: true }) });
     assert.equal(live.account.label, "ada (live mode)");
     const { id } = stripe.account("ada");

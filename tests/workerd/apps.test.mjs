@@ -153,11 +153,11 @@ for (const [name, life] of Object.entries(CONSENTED)) {
   suite(`${name}, by consent`, () => {
     let sim, app, id, client;
     const { refreshes = true, unticked, added, way, dies = "revoked", revoked = "confirmed", left = [] } = life;
-    const query = way ? `?way=${way}` : "";
+    const query = way ? `?auth_method=${way}` : "";
     const start = () => `/oauth/start/${app}${query}`;
     const reconnect = () => `/connections/${id}/reconnect`;
     const note = async () => {
-      const { auth } = await stage.ask("GET", `/v1/apps/${app}`);
+      const { auth_methods: auth } = await stage.ask("GET", `/v1/apps/${app}`);
       return auth.find((one) => one.id === (way ?? "oauth2")).limits?.one_per_account;
     };
     const works = async (body) => {
@@ -398,8 +398,8 @@ for (const [name, life] of Object.entries(ENTERED)) {
     let sim, app, id, key;
     const { way, type, field } = life;
     const credential = (value) => ({ type, [field]: value });
-    const create = (value, more) => stage.api("POST", "/v1/connections", { app, way, credential: credential(value), ...more });
-    const replace = (value, more) => stage.api("PUT", `/v1/connections/${id}/credential`, { way, credential: credential(value), ...more });
+    const create = (value, more) => stage.api("POST", "/v1/connections", { app, auth_method: way, credential: credential(value), ...more });
+    const replace = (value, more) => stage.api("PUT", `/v1/connections/${id}/credential`, { auth_method: way, credential: credential(value), ...more });
     const works = async (of = id) => {
       const answer = await stage.resolved(of);
       const told = await call(answer.request, life.api);
@@ -431,7 +431,7 @@ for (const [name, life] of Object.entries(ENTERED)) {
       assert.equal(status, 201, JSON.stringify(body));
       id = body.id;
       assert.deepEqual(
-        { way: body.way, status: body.status, account: body.account, type: body.credential.type, metadata: body.metadata },
+        { way: body.auth_method, status: body.status, account: body.account, type: body.credential.type, metadata: body.metadata },
         { way, status: "connected", account: life.account(sim, "ada"), type, metadata: { tier: "gold" } },
       );
       assert.ok(!JSON.stringify(body).includes(key));
@@ -461,7 +461,7 @@ for (const [name, life] of Object.entries(ENTERED)) {
     if (life.life) test("when the access made of it has ended, callers cost one more", ends);
 
     test("a person enters one in the form: a refused one is told there and not shown again", async () => {
-      const path = `/oauth/start/${app}?way=${way}`;
+      const path = `/oauth/start/${app}?auth_method=${way}`;
       const unknown = life.unknown();
       const refused = await stage.enter(path, { [field]: unknown });
       assert.equal(refused.status, 422);

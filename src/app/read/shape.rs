@@ -10,10 +10,13 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::super::{Algorithm, BodyEncoding, ClientAuth, Kills, Kind, LifetimeUnit, RevokeStyle, StatusMeaning};
+use super::super::{
+    BodyEncoding, ClientAuth, CredentialKind, LifetimeUnit, RevocationEffect, RevokeStyle, SigningAlgorithm,
+    StatusMeaning,
+};
 use super::events::RawEvents;
-use super::{FieldError, LARGEST};
-use crate::json::{self, Fault, objects};
+use super::{FieldProblem, MAX_DEFINITION_BYTES};
+use crate::json::{self, JsonFault, objects};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,11 +34,11 @@ pub(super) struct RawApp {
     pub(super) client_family: Option<String>,
     #[serde(default)]
     pub(super) variables: BTreeMap<String, RawVariable>,
-    pub(super) auth: Ways,
+    pub(super) auth: RawAuthMethods,
     #[serde(default)]
-    pub(super) scopes: Vec<ScopeEntry>,
+    pub(super) scopes: Vec<RawScopeEntry>,
     pub(super) identity: Option<RawIdentity>,
-    pub(super) check: Option<RawCheck>,
+    pub(super) check: Option<RawProbe>,
     pub(super) nothing_shared: Option<RawNothingShared>,
     pub(super) request: Option<RawRequest>,
     pub(super) errors: Option<RawErrors>,
@@ -52,13 +55,13 @@ pub(super) struct RawVariable {
     pub(super) pattern: Option<String>,
     pub(super) default: Option<String>,
     #[serde(default)]
-    pub(super) from: RawOrigin,
+    pub(super) from: RawVariableSource,
     pub(super) at: Option<String>,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq, Default)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum RawOrigin {
+pub(super) enum RawVariableSource {
     #[default]
     Person,
     Client,
@@ -70,14 +73,14 @@ pub(super) enum RawOrigin {
 /// One way to connect. Which members belong to which type is checked afterwards: serde could not name the member.
 #[derive(Deserialize)]
 #[serde(remote = "Self", deny_unknown_fields)]
-pub(super) struct RawAuth {
-    pub(super) r#type: Kind,
+pub(super) struct RawAuthMethod {
+    pub(super) r#type: CredentialKind,
     pub(super) id: Option<String>,
     pub(super) name: Option<String>,
     pub(super) deprecated: Option<String>,
-    pub(super) scopes: Option<Vec<ScopeEntry>>,
+    pub(super) scopes: Option<Vec<RawScopeEntry>>,
     pub(super) identity: Option<RawIdentity>,
-    pub(super) check: Option<RawCheck>,
+    pub(super) check: Option<RawProbe>,
     pub(super) nothing_shared: Option<RawNothingShared>,
     pub(super) request: Option<RawRequest>,
     pub(super) errors: Option<RawErrors>,
@@ -89,7 +92,7 @@ pub(super) struct RawAuth {
     pub(super) refresh_url: Option<String>,
     pub(super) revoke_url: Option<String>,
     pub(super) client_auth: Option<ClientAuth>,
-    pub(super) assertion_alg: Option<Algorithm>,
+    pub(super) assertion_alg: Option<SigningAlgorithm>,
     pub(super) refresh_client_auth: Option<ClientAuth>,
     pub(super) body: Option<BodyEncoding>,
     pub(super) scope_separator: Option<String>,
@@ -120,10 +123,10 @@ pub(super) struct RawAuth {
     pub(super) refresh_token_lifetime: Option<i64>,
     pub(super) refresh_token_idle: Option<i64>,
     pub(super) grant_lifetime: Option<i64>,
-    pub(super) response: Option<RawResponse>,
+    pub(super) response: Option<RawTokenResponse>,
     #[serde(default)]
-    pub(super) tokens: BTreeMap<String, RawToken>,
-    pub(super) client_help: Option<RawHelp>,
+    pub(super) tokens: BTreeMap<String, RawAdditionalToken>,
+    pub(super) client_help: Option<RawClientHelp>,
     #[serde(default)]
     pub(super) connect_help: Vec<String>,
     pub(super) approval: Option<RawApproval>,
@@ -147,12 +150,12 @@ pub(super) enum RawRotation {
 #[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawRevocation {
     #[serde(default)]
-    pub(super) kills: Kills,
+    pub(super) kills: RevocationEffect,
     #[serde(default)]
     pub(super) style: RevokeStyle,
     pub(super) authenticate: Option<bool>,
     pub(super) client_auth: Option<ClientAuth>,
-    pub(super) method: Option<RevokeMethod>,
+    pub(super) method: Option<RawRevokeMethod>,
     pub(super) body: Option<BodyEncoding>,
     pub(super) params: Option<BTreeMap<String, String>>,
     #[serde(default)]
@@ -161,14 +164,14 @@ pub(super) struct RawRevocation {
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "UPPERCASE")]
-pub(super) enum RevokeMethod {
+pub(super) enum RawRevokeMethod {
     Post,
     Delete,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(remote = "Self", deny_unknown_fields)]
-pub(super) struct RawResponse {
+pub(super) struct RawTokenResponse {
     pub(super) access_token: Option<String>,
     pub(super) refresh_token: Option<String>,
     pub(super) expires_in: Option<String>,
@@ -183,7 +186,7 @@ pub(super) struct RawResponse {
 
 #[derive(Deserialize)]
 #[serde(remote = "Self", deny_unknown_fields)]
-pub(super) struct RawToken {
+pub(super) struct RawAdditionalToken {
     pub(super) access_token: String,
     pub(super) refresh_token: Option<String>,
     pub(super) expires_in: Option<String>,
@@ -195,7 +198,7 @@ pub(super) struct RawToken {
 
 #[derive(Deserialize)]
 #[serde(remote = "Self", deny_unknown_fields)]
-pub(super) struct RawHelp {
+pub(super) struct RawClientHelp {
     pub(super) url: String,
     pub(super) steps: Vec<String>,
 }
@@ -234,12 +237,12 @@ pub(super) struct RawField {
     pub(super) pattern: Option<String>,
     pub(super) pattern_help: Option<String>,
     #[serde(default)]
-    pub(super) marks: Vec<RawMark>,
+    pub(super) marks: Vec<RawPrefixMark>,
 }
 
 #[derive(Deserialize)]
 #[serde(remote = "Self", deny_unknown_fields)]
-pub(super) struct RawMark {
+pub(super) struct RawPrefixMark {
     pub(super) prefix: String,
     pub(super) label: Option<String>,
     pub(super) account: Option<String>,
@@ -250,8 +253,8 @@ pub(super) struct RawMark {
 #[derive(Deserialize, Clone)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawIdentity {
-    pub(super) from: Option<IdentityFrom>,
-    pub(super) method: Option<Method>,
+    pub(super) from: Option<RawIdentitySource>,
+    pub(super) method: Option<RawMethod>,
     pub(super) url: Option<String>,
     #[serde(default)]
     pub(super) headers: BTreeMap<String, String>,
@@ -262,14 +265,14 @@ pub(super) struct RawIdentity {
     pub(super) statuses: BTreeMap<String, StatusMeaning>,
     pub(super) scopes: Option<RawScopesHeader>,
     #[serde(default)]
-    pub(super) marks: Vec<RawAnswerMark>,
+    pub(super) marks: Vec<RawResponseMark>,
     pub(super) named_by: Option<RawNamedBy>,
 }
 
 #[derive(Deserialize, Clone)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawNamedBy {
-    pub(super) method: Option<Method>,
+    pub(super) method: Option<RawMethod>,
     pub(super) url: String,
     #[serde(default)]
     pub(super) headers: BTreeMap<String, String>,
@@ -279,7 +282,7 @@ pub(super) struct RawNamedBy {
 
 #[derive(Deserialize, Clone)]
 #[serde(remote = "Self", deny_unknown_fields)]
-pub(super) struct RawAnswerMark {
+pub(super) struct RawResponseMark {
     pub(super) at: String,
     pub(super) is: serde_json::Value,
     pub(super) label: Option<String>,
@@ -295,14 +298,14 @@ pub(super) struct RawScopesHeader {
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum IdentityFrom {
+pub(super) enum RawIdentitySource {
     Token,
 }
 
 #[derive(Deserialize, Clone)]
 #[serde(remote = "Self", deny_unknown_fields)]
-pub(super) struct RawCheck {
-    pub(super) method: Option<Method>,
+pub(super) struct RawProbe {
+    pub(super) method: Option<RawMethod>,
     pub(super) url: String,
     #[serde(default)]
     pub(super) headers: BTreeMap<String, String>,
@@ -314,7 +317,7 @@ pub(super) struct RawCheck {
 #[derive(Deserialize, Clone)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawNothingShared {
-    pub(super) method: Option<Method>,
+    pub(super) method: Option<RawMethod>,
     pub(super) url: String,
     #[serde(default)]
     pub(super) headers: BTreeMap<String, String>,
@@ -325,7 +328,7 @@ pub(super) struct RawNothingShared {
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "UPPERCASE")]
-pub(super) enum Method {
+pub(super) enum RawMethod {
     Get,
     Post,
 }
@@ -392,21 +395,21 @@ pub(super) struct RawScope {
 
 objects!(
     RawVariable,
-    RawAuth,
+    RawAuthMethod,
     RawRevocation,
-    RawResponse,
-    RawToken,
-    RawHelp,
+    RawTokenResponse,
+    RawAdditionalToken,
+    RawClientHelp,
     RawApproval,
     RawKeyFile,
     RawField,
-    RawMark,
+    RawPrefixMark,
     RawIdentity,
     RawNamedBy,
-    RawAnswerMark,
+    RawResponseMark,
     RawNothingShared,
     RawScopesHeader,
-    RawCheck,
+    RawProbe,
     RawRequest,
     RawBasic,
     RawErrors,
@@ -420,18 +423,18 @@ fn yes() -> bool {
 
 /// A scope is its id alone, or an object. An untagged enum would hide which field of the object is wrong.
 #[derive(Clone)]
-pub(super) struct ScopeEntry(pub(super) RawScope);
+pub(super) struct RawScopeEntry(pub(super) RawScope);
 
-impl<'de> Deserialize<'de> for ScopeEntry {
+impl<'de> Deserialize<'de> for RawScopeEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = ScopeEntry;
+        struct ScopeEntryVisitor;
+        impl<'de> Visitor<'de> for ScopeEntryVisitor {
+            type Value = RawScopeEntry;
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("a scope as text, or an object with \"id\"")
             }
-            fn visit_str<E>(self, id: &str) -> Result<ScopeEntry, E> {
-                Ok(ScopeEntry(RawScope {
+            fn visit_str<E>(self, id: &str) -> Result<RawScopeEntry, E> {
+                Ok(RawScopeEntry(RawScope {
                     id: id.to_owned(),
                     description: None,
                     required: false,
@@ -441,11 +444,11 @@ impl<'de> Deserialize<'de> for ScopeEntry {
                     answered: true,
                 }))
             }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ScopeEntry, A::Error> {
-                RawScope::deserialize(MapAccessDeserializer::new(map)).map(ScopeEntry)
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawScopeEntry, A::Error> {
+                RawScope::deserialize(MapAccessDeserializer::new(map)).map(RawScopeEntry)
             }
         }
-        deserializer.deserialize_any(Either)
+        deserializer.deserialize_any(ScopeEntryVisitor)
     }
 }
 
@@ -455,8 +458,8 @@ pub(super) struct OneOrMany(pub(super) Vec<String>);
 
 impl<'de> Deserialize<'de> for OneOrMany {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
+        struct OneOrManyVisitor;
+        impl<'de> Visitor<'de> for OneOrManyVisitor {
             type Value = OneOrMany;
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("a JSON pointer such as \"/email\", or a list of them")
@@ -472,74 +475,74 @@ impl<'de> Deserialize<'de> for OneOrMany {
                 Ok(OneOrMany(many))
             }
         }
-        deserializer.deserialize_any(Either)
+        deserializer.deserialize_any(OneOrManyVisitor)
     }
 }
 
 /// One way to connect, or a list of them.
-pub(super) struct Ways {
-    pub(super) ways: Vec<RawAuth>,
+pub(super) struct RawAuthMethods {
+    pub(super) methods: Vec<RawAuthMethod>,
     /// Whether they stand in a list: paths of fields tell which.
-    pub(super) listed: bool,
+    pub(super) is_list: bool,
 }
 
-impl<'de> Deserialize<'de> for Ways {
+impl<'de> Deserialize<'de> for RawAuthMethods {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = Ways;
+        struct AuthMethodsVisitor;
+        impl<'de> Visitor<'de> for AuthMethodsVisitor {
+            type Value = RawAuthMethods;
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("an object with \"type\", or a list of them")
             }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Ways, A::Error> {
-                let way = RawAuth::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Ways { ways: vec![way], listed: false })
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawAuthMethods, A::Error> {
+                let auth_method = RawAuthMethod::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(RawAuthMethods { methods: vec![auth_method], is_list: false })
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Ways, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawAuthMethods, A::Error> {
                 let mut ways = Vec::new();
-                while let Some(way) = list.next_element()? {
-                    ways.push(way);
+                while let Some(auth_method) = list.next_element()? {
+                    ways.push(auth_method);
                 }
-                Ok(Ways { ways, listed: true })
+                Ok(RawAuthMethods { methods: ways, is_list: true })
             }
         }
-        deserializer.deserialize_any(Either)
+        deserializer.deserialize_any(AuthMethodsVisitor)
     }
 }
 
-pub(super) fn parse(text: &str) -> Result<RawApp, FieldError> {
-    if text.len() > LARGEST {
-        return Err(FieldError { field: ".".into(), problem: "is over 64 KB".into() });
+pub(super) fn parse(text: &str) -> Result<RawApp, FieldProblem> {
+    if text.len() > MAX_DEFINITION_BYTES {
+        return Err(FieldProblem { field: ".".into(), problem: "is over 64 KB".into() });
     }
     // Else an array would do: serde reads a struct from its members in order, too.
     if !json::is_object(text.as_bytes()) {
-        return Err(FieldError { field: ".".into(), problem: "must be a JSON object".into() });
+        return Err(FieldProblem { field: ".".into(), problem: "must be a JSON object".into() });
     }
-    shape(text)
+    deserialize_with_path(text)
 }
 
-fn shape<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, FieldError> {
+fn deserialize_with_path<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, FieldProblem> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let read = serde_path_to_error::deserialize(&mut deserializer);
     let value = read.map_err(|error| match error.inner() {
-        inner if !json::is_json(text.as_bytes()) => not_json(inner),
-        inner => shape_error(&error.path().to_string(), &inner.to_string()),
+        inner if !json::is_json(text.as_bytes()) => not_json_problem(inner),
+        inner => shape_problem(&error.path().to_string(), &inner.to_string()),
     })?;
-    deserializer.end().map_err(|error| not_json(&error))?;
+    deserializer.end().map_err(|error| not_json_problem(&error))?;
     Ok(value)
 }
 
-fn not_json(error: &serde_json::Error) -> FieldError {
-    FieldError { field: ".".into(), problem: format!("is not JSON: {error}") }
+fn not_json_problem(error: &serde_json::Error) -> FieldProblem {
+    FieldProblem { field: ".".into(), problem: format!("is not JSON: {error}") }
 }
 
 /// What serde says, put at the field it is about.
-fn shape_error(path: &str, message: &str) -> FieldError {
-    let (field, fault) = Fault::at(path, message);
+fn shape_problem(path: &str, message: &str) -> FieldProblem {
+    let (field, fault) = JsonFault::from_serde(path, message);
     let problem = match fault {
-        Fault::Missing => "is required".to_owned(),
-        fault @ Fault::Unknown(_) => format!("{fault}; see docs/catalogue.md"),
+        JsonFault::Missing => "is required".to_owned(),
+        fault @ JsonFault::Unknown(_) => format!("{fault}; see docs/catalogue.md"),
         fault => fault.to_string(),
     };
-    FieldError { field, problem }
+    FieldProblem { field, problem }
 }

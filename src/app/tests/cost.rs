@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::app::{read, read_new, read_stored};
+use crate::app::{read_definition, read_new_definition, read_stored_definition};
 use crate::catalogue;
-use crate::egress::Egress;
+use crate::egress::EgressPolicy;
 
-fn definition() -> Value {
+fn small_definition() -> Value {
     json!({
         "id": "acme",
         "name": "Acme",
@@ -15,43 +15,43 @@ fn definition() -> Value {
     })
 }
 
-fn variables(count: usize, pattern: &str) -> Value {
+fn variables_with_pattern(count: usize, pattern: &str) -> Value {
     let one = |at: usize| (format!("v{at}"), json!({ "from": "person", "label": "V", "pattern": pattern }));
     Value::Object((0..count).map(one).collect())
 }
 
 /// The fields that a new definition is refused for; the format alone, and what is stored, must know no such limit.
-fn refused(change: impl Fn(&mut Value)) -> Vec<String> {
-    let mut json = definition();
+fn refused_fields(change: impl Fn(&mut Value)) -> Vec<String> {
+    let mut json = small_definition();
     change(&mut json);
     let text = json.to_string();
-    assert!(read(&text, Egress::Public).is_ok(), "{:?}", read(&text, Egress::Public));
-    assert!(read_stored(&text, Egress::Public).is_ok(), "what was stored before goes on");
-    let problems = read_new(&text, Egress::Public).err().unwrap_or_default();
+    assert!(read_definition(&text, EgressPolicy::Public).is_ok(), "{:?}", read_definition(&text, EgressPolicy::Public));
+    assert!(read_stored_definition(&text, EgressPolicy::Public).is_ok(), "what was stored before goes on");
+    let problems = read_new_definition(&text, EgressPolicy::Public).err().unwrap_or_default();
     problems.into_iter().map(|problem| problem.field).collect()
 }
 
 #[test]
 fn a_new_definition_has_few_variables_parameters_and_marks() {
     let nothing: [&str; 0] = [];
-    assert_eq!(refused(|json| json["variables"] = variables(30, "[a-z]+")), nothing);
-    assert_eq!(refused(|json| json["variables"] = variables(31, "[a-z]+")), ["variables"]);
+    assert_eq!(refused_fields(|json| json["variables"] = variables_with_pattern(30, "[a-z]+")), nothing);
+    assert_eq!(refused_fields(|json| json["variables"] = variables_with_pattern(31, "[a-z]+")), ["variables"]);
     let headers =
         |count: usize| -> Value { Value::Object((0..count).map(|at| (format!("x-{at}"), json!("v"))).collect()) };
     let request = |count| json!({ "base_url": "https://api.acme.example/", "headers": headers(count) });
-    assert_eq!(refused(|json| json["request"] = request(50)), nothing);
-    assert_eq!(refused(|json| json["request"] = request(51)), ["request.headers"]);
+    assert_eq!(refused_fields(|json| json["request"] = request(50)), nothing);
+    assert_eq!(refused_fields(|json| json["request"] = request(51)), ["request.headers"]);
     let field = |marks: usize| {
         let marks: Vec<_> = (0..marks).map(|at| json!({ "prefix": format!("k{at}_"), "label": "L" })).collect();
         json!([{ "id": "api_key", "label": "Key", "secret": true, "marks": marks }])
     };
-    assert_eq!(refused(|json| json["auth"]["fields"] = field(50)), nothing);
-    assert_eq!(refused(|json| json["auth"]["fields"] = field(51)), ["auth.fields[0].marks"]);
+    assert_eq!(refused_fields(|json| json["auth"]["fields"] = field(50)), nothing);
+    assert_eq!(refused_fields(|json| json["auth"]["fields"] = field(51)), ["auth.fields[0].marks"]);
 }
 
 #[test]
 fn a_new_definitions_patterns_are_cheap_to_compile_and_to_compare() {
-    let with = |pattern: &str, count| refused(|json| json["variables"] = variables(count, pattern));
+    let with = |pattern: &str, count| refused_fields(|json| json["variables"] = variables_with_pattern(count, pattern));
     assert!(with("[A-Za-z0-9]{30,100}", 1).is_empty());
     assert_eq!(with("[A-Za-z0-9]{10,500}", 1), ["variables.v0.pattern"]);
     assert_eq!(with("(.{0,3}){0,60}z", 1), ["variables.v0.pattern"]);
@@ -63,7 +63,9 @@ fn a_new_definitions_patterns_are_cheap_to_compile_and_to_compare() {
 #[test]
 fn the_catalogue_keeps_to_the_limits_of_patterns() {
     for id in catalogue::ids() {
-        let problems = read_new(catalogue::source(id).unwrap(), Egress::Public).err().unwrap_or_default();
+        let problems = read_new_definition(catalogue::definition_json(id).unwrap(), EgressPolicy::Public)
+            .err()
+            .unwrap_or_default();
         assert!(problems.iter().all(|problem| !problem.field.ends_with("pattern")), "{id}: {problems:?}");
     }
 }

@@ -4,22 +4,22 @@ use serde_json::json;
 
 use super::*;
 
-fn with_events(events: &str) -> String {
+fn definition_with_events(events: &str) -> String {
     SMALLEST_FIXED.replacen(r#""name": "Acme","#, &format!(r#""name": "Acme", "events": {events},"#), 1)
 }
 
-fn with_signature(signature: &str) -> String {
-    with_events(&format!(r#"{{"signature": {signature}}}"#))
+fn definition_with_signature(signature: &str) -> String {
+    definition_with_events(&format!(r#"{{"signature": {signature}}}"#))
 }
 
 /// Events as the API shows them.
-fn shown(events: &str) -> serde_json::Value {
-    serde_json::to_value(definition(&with_events(events)).events.unwrap()).unwrap()
+fn events_json(events: &str) -> serde_json::Value {
+    serde_json::to_value(parse_app(&definition_with_events(events)).events.unwrap()).unwrap()
 }
 
 #[test]
 fn a_definition_without_events_tells_nothing_of_them() {
-    assert!(definition(SMALLEST_FIXED).events.is_none());
+    assert!(parse_app(SMALLEST_FIXED).events.is_none());
 }
 
 #[test]
@@ -35,15 +35,15 @@ fn the_smallest_signature_is_of_the_body_in_hexadecimal_digits() {
         "handshake": null,
         "access_ended": [],
     });
-    assert_eq!(shown(events), expected);
+    assert_eq!(events_json(events), expected);
 }
 
 #[test]
 fn the_example_of_the_documentation_can_be_read() {
     let text = include_str!("../../../docs/catalogue.md");
     let example = text.split("\"events\": ").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let events = definition(&with_events(example)).events.unwrap();
-    assert!(matches!(&events.signature, Signature::HmacSha256(hmac) if hmac.tolerance == Some(300)));
+    let events = parse_app(&definition_with_events(example)).events.unwrap();
+    assert!(matches!(&events.signature, WebhookSignature::HmacSha256(hmac) if hmac.tolerance == Some(300)));
     assert_eq!(events.access_ended, ["app.uninstalled"]);
 }
 
@@ -60,7 +60,7 @@ fn what_is_signed_may_have_the_time_of_sending_from_three_places() {
                 "tolerance": 300, "signed": "{signed}", {place}}},
                 "handshake": "Answer the challenge.", "access_ended": ["gone"]}}"#
         );
-        let events = shown(&events);
+        let events = events_json(&events);
         let signature = &events["signature"];
         assert_eq!(signature.pointer(name).unwrap(), value, "{signature}");
         assert_eq!(signature["timestamp_format"], format, "{signature}");
@@ -89,8 +89,8 @@ fn the_other_schemes_have_members_of_their_own() {
         (jwt, serde_json::from_str(jwt).unwrap()),
         (r#"{"scheme": "none"}"#, json!({"scheme": "none"})),
     ] {
-        let definition = definition(&with_signature(signature));
-        let read = definition.events.unwrap().signature;
+        let app = parse_app(&definition_with_signature(signature));
+        let read = app.events.unwrap().signature;
         assert_eq!(serde_json::to_value(read).unwrap(), expected);
     }
 }
@@ -153,8 +153,8 @@ fn complaints_name_the_member_and_what_to_do() {
         (&format!(r#"{JWT},"keys":"http://acme.example""#), "keys", "https://"),
         (&format!(r#"{JWT},"keys":"https://acme.example","secret":"s""#), "secret", "remove it"),
     ] {
-        let json = with_signature(&format!("{{{signature}}}"));
-        let said = read(&json, Egress::Public).expect_err(&json).remove(0);
+        let json = definition_with_signature(&format!("{{{signature}}}"));
+        let said = read_definition(&json, EgressPolicy::Public).expect_err(&json).remove(0);
         assert_eq!(said.field, format!("events.signature.{field}"), "{signature}: {}", said.problem);
         assert!(said.problem.contains(problem), "{field}: {}", said.problem);
     }
@@ -179,8 +179,8 @@ fn a_signature_has_one_place_for_what_it_needs() {
             "in several places",
         ),
     ] {
-        let json = with_events(events);
-        let said = read(&json, Egress::Public).expect_err(&json).remove(0);
+        let json = definition_with_events(events);
+        let said = read_definition(&json, EgressPolicy::Public).expect_err(&json).remove(0);
         assert_eq!(said.field, field, "{events}: {}", said.problem);
         assert!(said.problem.contains(problem), "{field}: {}", said.problem);
     }

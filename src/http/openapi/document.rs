@@ -5,11 +5,11 @@ use serde_json::{Map, Value, json};
 use super::operations;
 use super::schemas::Schemas;
 use crate::authorize::Resource;
-use crate::caller::{KeyId, Scope};
+use crate::caller::{ApiKeyId, KeyScope};
 use crate::http::Method;
 use crate::http::problem::ProblemResponse;
-use crate::http::routes::{Auth, Line, ROUTES, body_types};
-use crate::ids::{AuthorizationId, ClientId, ConnectionId, LinkId, SessionId, SignInLinkId, WorkspaceId};
+use crate::http::routes::{ROUTES, RequiredAuth, RouteEntry, body_types};
+use crate::ids::{ClientId, ConnectionId, FlowId, LinkId, SessionId, SignInLinkId, WorkspaceId};
 
 /// What a route has beside its place in the table and its types: words, a query, a form, and how it refuses.
 pub(super) struct Operation {
@@ -147,21 +147,21 @@ pub(super) fn document() -> Value {
 }
 
 /// The handler's name as an operation's: `CreateKey` is `createKey`.
-pub(super) fn operation_id(line: &Line) -> String {
+pub(super) fn operation_id(line: &RouteEntry) -> String {
     let handler = format!("{:?}", line.handler);
     let (first, rest) = handler.split_at(1);
     first.to_lowercase() + rest
 }
 
 /// Who may call, and the scope that a key needs.
-fn security(auth: Auth) -> (Value, Option<Scope>) {
+fn security(auth: RequiredAuth) -> (Value, Option<KeyScope>) {
     match auth {
-        Auth::Nobody => (json!([]), None),
-        Auth::Operator => (json!([{ "operatorKey": [] }]), None),
-        Auth::Key(scope) => (json!([{ "workspaceKey": [] }]), scope),
-        Auth::Itself => (json!([{ "workspaceKey": [] }]), Some(Scope::Resolve)),
-        Auth::Browser => (json!([{}, { "session": [] }]), None),
-        Auth::Person(_) => (json!([{ "session": [] }]), None),
+        RequiredAuth::Public => (json!([]), None),
+        RequiredAuth::Operator => (json!([{ "operatorKey": [] }]), None),
+        RequiredAuth::Key(scope) => (json!([{ "workspaceKey": [] }]), scope),
+        RequiredAuth::KeyInHandler => (json!([{ "workspaceKey": [] }]), Some(KeyScope::Resolve)),
+        RequiredAuth::Browser => (json!([{}, { "session": [] }]), None),
+        RequiredAuth::User(_) => (json!([{ "session": [] }]), None),
     }
 }
 
@@ -169,7 +169,7 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
 }
 
-fn described(line: &Line, schemas: &mut Schemas) -> Value {
+fn described(line: &RouteEntry, schemas: &mut Schemas) -> Value {
     let Operation { tag, summary, description, query, form, answers, refusals } = operations::of(line.handler, schemas);
     let types = body_types(line.handler, schemas);
     let mut members = Map::new();
@@ -227,7 +227,7 @@ fn request_body(content_type: &str, schema: &Value, schemas: &Schemas) -> Value 
     body
 }
 
-fn answered(line: &Line, answer: &Answer, response: Option<&Value>) -> Value {
+fn answered(line: &RouteEntry, answer: &Answer, response: Option<&Value>) -> Value {
     let mut members = json!({ "description": answer.text });
     let text = || json!({ "type": "string" });
     let content = match (answer.content_type, response) {
@@ -247,20 +247,20 @@ fn answered(line: &Line, answer: &Answer, response: Option<&Value>) -> Value {
 }
 
 /// The statuses that follow from who may call, what the path names, and what is sent.
-fn usual_refusals(line: &Line, has_body: bool, has_query: bool) -> Vec<u16> {
+fn usual_refusals(line: &RouteEntry, has_body: bool, has_query: bool) -> Vec<u16> {
     let changes = line.method != Method::Get;
     let names = segments(line.path).next().is_some();
     let mut all = match line.auth {
-        Auth::Nobody => vec![],
-        Auth::Operator => vec![401, 429, 500],
-        Auth::Key(_) | Auth::Itself => vec![401, 403, 429, 500],
-        Auth::Browser => vec![500],
-        Auth::Person(_) => vec![401, 500],
+        RequiredAuth::Public => vec![],
+        RequiredAuth::Operator => vec![401, 429, 500],
+        RequiredAuth::Key(_) | RequiredAuth::KeyInHandler => vec![401, 403, 429, 500],
+        RequiredAuth::Browser => vec![500],
+        RequiredAuth::User(_) => vec![401, 500],
     };
     if line.is_page() {
         all.extend(changes.then_some([403, 413]).into_iter().flatten());
-        all.extend((matches!(line.auth, Auth::Person(_)) && names).then_some(404));
-    } else if line.auth != Auth::Nobody {
+        all.extend((matches!(line.auth, RequiredAuth::User(_)) && names).then_some(404));
+    } else if line.auth != RequiredAuth::Public {
         all.extend(names.then_some(404));
         all.extend(has_body.then_some([413, 422]).into_iter().flatten());
         all.extend(has_query.then_some(422));
@@ -269,7 +269,7 @@ fn usual_refusals(line: &Line, has_body: bool, has_query: bool) -> Vec<u16> {
     all
 }
 
-fn refusal_name(line: &Line, status: u16) -> &'static str {
+fn refusal_name(line: &RouteEntry, status: u16) -> &'static str {
     let is_page = line.is_page();
     match status {
         401 => {
@@ -349,14 +349,14 @@ fn parameters(schemas: &mut Schemas) -> Value {
         all.insert(name.to_owned(), parameter("path", name, text, schema));
     };
     path("workspace", "The workspace's id.", schemas.request::<WorkspaceId>());
-    path("key", "The key's id.", schemas.request::<KeyId>());
+    path("key", "The key's id.", schemas.request::<ApiKeyId>());
     path("app", "The app's id.", schemas.request::<crate::app::AppId>());
     path("connection", "The connection's id.", schemas.request::<ConnectionId>());
     path("link", "The link's id.", schemas.request::<LinkId>());
     path("sign_in_link", "The sign-in link's id.", schemas.request::<SignInLinkId>());
     path("session", "The session's id.", schemas.request::<SessionId>());
     path("client", "The client's id.", schemas.request::<ClientId>());
-    path("authorization", "The flow's id.", schemas.request::<AuthorizationId>());
+    path("authorization", "The flow's id.", schemas.request::<FlowId>());
     path("token", "The link's secret.", json!({ "type": "string" }));
     path(
         "reason",
@@ -369,9 +369,9 @@ fn parameters(schemas: &mut Schemas) -> Value {
     query("limit", "Rows of a page.", json!({ "type": "integer", "minimum": 1, "maximum": 200, "default": 50 }));
     query("cursor", "`next_cursor` of the page before. Opaque.", json!({ "type": "string" }));
     query(
-        "way",
+        "auth_method",
         "Which of the app's ways to connect: the id of one whose type is `oauth2`. Left out: the first such way. An empty one is refused.",
-        schemas.request::<crate::app::WayId>(),
+        schemas.request::<crate::app::AuthMethodId>(),
     );
     Value::Object(all)
 }

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::document::{Operation, operation};
 use super::schemas::Schemas;
-use crate::app::{AppId, WayId};
+use crate::app::{AppId, AuthMethodId};
 use crate::attention;
-use crate::caller::KeyId;
-use crate::connection::Status;
+use crate::caller::ApiKeyId;
+use crate::connection::ConnectionStatus;
+use crate::http::responses::SessionType;
 use crate::http::routes::Handler;
-use crate::http::view::SessionType;
 use crate::ids::ConnectionId;
 use crate::store::links::LinkState;
 
@@ -114,26 +114,26 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
         Handler::ListWorkspaces => operation(OPERATOR, "List workspaces")
             .paged()
             .answers(200, "Workspaces, by id."),
-        Handler::ShowWorkspace => operation(OPERATOR, "Show a workspace")
+        Handler::GetWorkspace => operation(OPERATOR, "Show a workspace")
             .about("Also one that was deleted and is not erased yet.")
             .answers(200, "The workspace."),
         Handler::DeleteWorkspace => operation(OPERATOR, "Delete a workspace and all that is in it")
             .about("Everybody is locked out by the answer: keys, sessions, links, sign-in links and flows end, nothing new can be made, and one entry in the cache denies all copies. Scheduled runs then revoke the grants at the apps and erase the rows. `GET` of the workspace tells how far that is, until all is erased.")
             .answers(200, "Every key, session, link and connection of it has ended."),
-        Handler::Status => operation(OPERATOR, "See the state of the installation")
+        Handler::GetStatus => operation(OPERATOR, "See the state of the installation")
             .answers(200, "Version, migrations, key ring, re-sealing, due checks, the clock's last run."),
-        Handler::Health => operation(OPERATOR, "Ask whether database and key ring work")
+        Handler::GetHealth => operation(OPERATOR, "Ask whether database and key ring work")
             .answers(200, "They work.")
             .answers(503, "They do not (`unavailable`, no details), or the operator changes the database (`maintenance`)."),
-        Handler::OpenApi => operation(OPERATOR, "Get this document")
+        Handler::GetOpenapi => operation(OPERATOR, "Get this document")
             .answers(200, "This document.")
             .content_type("application/json")
             .refuses(503, "`misconfigured`."),
         // Workspace and keys
-        Handler::GetWorkspace => operation(WORKSPACE, "Show the key's workspace")
+        Handler::GetOwnWorkspace => operation(WORKSPACE, "Show the key's workspace")
             .answers(200, "The workspace.")
             .refuses(404, ""),
-        Handler::PatchWorkspace => operation(WORKSPACE, "Change the workspace's name or allowed origins")
+        Handler::UpdateOwnWorkspace => operation(WORKSPACE, "Change the workspace's name or allowed origins")
             .answers(200, "The workspace as it is now.")
             .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has allow-lists: such a key does not change the workspace.")
             .refuses(404, ""),
@@ -144,11 +144,11 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(409, "`limit_reached`: the workspace has 1,000 keys. Delete one that is not needed."),
         Handler::ListKeys => operation(WORKSPACE, "List keys")
             .about("Only keys that may do nothing beyond the calling one are shown.")
-            .query("made_by", "Only keys that this key made. It may be revoked.", schemas.request::<KeyId>())
+            .query("made_by", "Only keys that this key made. It may be revoked.", schemas.request::<ApiKeyId>())
             .paged()
             .answers(200, "Keys in force or expired, by id, without their text."),
         Handler::DeleteKey => operation(WORKSPACE, "Revoke a key")
-            .about("In force at once for every call that reads the database; a resolve with `consistency: edge` may follow a copy for up to 60 seconds, or until `cached_copies.until`. Unless told otherwise, what the key made ends in the same transaction: its links and sign-in links, the sessions that were opened through them, and what waits in their flows. Keys that it made stay in force; `made_keys` names them.")
+            .about("In force at once for every call that reads the database; a resolve with `consistency: edge` may follow a copy for up to 60 seconds, or until `cache_entries.until`. Unless told otherwise, what the key made ends in the same transaction: its links and sign-in links, the sessions that were opened through them, and what waits in their flows. Keys that it made stay in force; `made_keys` names them.")
             .query("made", "What becomes of what the key made: it ends, or it is kept.", json!({"type": "string", "enum": ["end", "keep"], "default": "end"}))
             .answers(200, "The key is revoked.")
             .refuses(422, "`invalid_request`: `made`."),
@@ -171,7 +171,7 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
         Handler::GetApp => operation(APPS, "Show an app")
             .answers(200, "The app.")
             .refuses(409, "`conflict`: the definition was stored by an earlier version and this one refuses it; put a corrected one."),
-        Handler::PutApp => operation(APPS, "Change a custom app")
+        Handler::UpdateApp => operation(APPS, "Change a custom app")
             .about("Stores a new revision. Connections of earlier revisions follow it where that adds no address to which their secrets go, their client serves it, the way to connect, its fields and variables are the same, and their account's id means the same. The others stay with theirs and show `definition_changed`; a person reconnects them. The first 200 are looked at before the answer, the others by the scheduled run. A definition with the same JSON as the current one stores nothing and looks at the connections again. Revisions that nothing uses are deleted later. `id` must be the one in the path.")
             .answers(200, "The app. `client_is_set_up` is false when the definition names hosts that the client's secret was not entered for.")
             .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has allow-lists: such a key changes no app.")
@@ -184,25 +184,25 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(404, "`not_found`: no app has this id.")
             .refuses(409, "`conflict`: the app belongs to the catalogue."),
         Handler::GetClient => operation(APPS, "Show an app's OAuth client")
-            .shared_query("way")
+            .shared_query("auth_method")
             .answers(200, "The client, without its secret.")
             .refuses(404, "`not_found`: no such app, or it has no client yet.")
             .refuses(409, "`conflict`: the app has no way to connect that needs an OAuth client, or `way` names none."),
         Handler::PutClient => operation(APPS, "Set up an app's OAuth client, or rotate its secret")
             .about("With another `client_id` a new client is made beside the old one; connections stay with theirs. Apps of one family share a client; further ways of one app that people consent to at the app have clients of their own (`way`).")
-            .shared_query("way")
+            .shared_query("auth_method")
             .answers(200, "The client. A known `client_id` keeps `id` and `redirect_uri`. A new `client_id` at the same authorization server has an `id` of its own and the same `redirect_uri`; at another authorization server it has another `redirect_uri`: register that at the app.")
             .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has a list of `connections`, or a list of `apps` without all the apps that share the client.")
             .refuses(409, "`conflict`: the client was set up elsewhere at the same moment; or the app has no way to connect that needs an OAuth client, or `way` names none."),
         Handler::DeleteClient => operation(APPS, "Remove an app's OAuth client")
-            .shared_query("way")
+            .shared_query("auth_method")
             .answers(200, "The client is removed.")
             .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has a list of `connections`, or a list of `apps` without all the apps that share the client.")
             .refuses(404, "`not_found`: no such app, or it has no client.")
             .refuses(409, "`client_in_use`: connections, or revocations still to be confirmed, use it. `conflict`: the app has no way to connect that needs an OAuth client, or `way` names none."),
         Handler::TestClient => operation(APPS, "Try an app's OAuth client before anybody connects")
             .about("Redeems an authorization code that the app never issued. An app looks at the client first (RFC 6749, 5.2), so what it complains of tells what it makes of the client. Nothing is granted. Whether the redirect URI is registered can't be told. `accepted` clears `misconfigured` of the client, `refused` sets it. Where the token address depends on what a person gives, the body gives it. The app is asked at most once in 30 seconds for the same client and variables, or in 5 seconds after a test that did not end with `accepted`: within that time the answer is the earlier one. A change of the client is tested at once.")
-            .shared_query("way")
+            .shared_query("auth_method")
             .answers(200, "What the app made of it, whatever that is.")
             .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has a list of `connections`, or a list of `apps` without all the apps that share the client.")
             .refuses(404, "`not_found`: no such app, or it has no client yet.")
@@ -212,10 +212,10 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
         // Connections
         Handler::ListConnections => operation(CONNECTIONS, "List connections")
             .query("app", "Of this app.", schemas.request::<AppId>())
-            .query("status", "With this stored status.", schemas.request::<Status>())
+            .query("status", "With this stored status.", schemas.request::<ConnectionStatus>())
             .query("user", "Of this user's id.", text())
             .query("workflow", "Used by this workflow.", text())
-            .query("attention", "With this attention code.", schemas.request::<attention::Code>())
+            .query("attention", "With this attention code.", schemas.request::<attention::AttentionCode>())
             .query("q", "Part of the name, account label or app id.", text())
             .paged()
             .answers(200, "Connections, newest first."),
@@ -227,7 +227,7 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(409, "`client_missing`: imported tokens need the app's OAuth client, and there is none, or its secret must be entered again. `conflict`: with `reuse`, the connection was changed or disconnected meanwhile. `limit_reached`: the workspace has about 100,000 connections. Disconnect those that are not needed. `conflict` also where the app's definition was stored by an earlier version and this one refuses it.")
             .refuses(422, "`invalid_request`: the request can't be understood, or a field does not have its form; `errors` names the fields. `credential_rejected`: the app did not accept it; nothing was stored.")
             .refuses(503, "`app_unavailable`: the app could not be asked; nothing was stored; with `Retry-After`. `database_unavailable`: with `Retry-After`. `misconfigured`."),
-        Handler::PutCredential => operation(CONNECTIONS, "Give a connection a new credential")
+        Handler::ReplaceCredential => operation(CONNECTIONS, "Give a connection a new credential")
             .about("Id, name, user, metadata, uses and policy stay; `generation` is raised. The credential is checked like a new one; what it must be for is the account the connection has. docs/credentials.md in the repository tells more.")
             .answers(200, "The connection as it is now.")
             .refuses(404, "`connection_not_found`: no such connection, or not this key's. `not_found`: its app is gone.")
@@ -236,7 +236,7 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(503, "`app_unavailable`: the app could not be asked; nothing was stored; with `Retry-After`. `database_unavailable`: with `Retry-After`. `misconfigured`."),
         Handler::GetConnection => operation(CONNECTIONS, "Show a connection")
             .answers(200, "The connection."),
-        Handler::PatchConnection => operation(CONNECTIONS, "Change a connection's name, metadata or allowed workflows")
+        Handler::UpdateConnection => operation(CONNECTIONS, "Change a connection's name, metadata or allowed workflows")
             .answers(200, "The connection as it is now."),
         Handler::DeleteConnection => operation(CONNECTIONS, "Disconnect")
             .about("Gone here from the answer on, whatever the app says.")
@@ -244,16 +244,16 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
         Handler::CheckConnection => operation(CONNECTIONS, "Check a connection with its app now")
             .about("Also checks a connection that needs reconnecting. Needs no body. The app is asked at most once in 30 seconds, in 5 seconds after a check that failed, in 30 seconds where a refresh token would have to be redeemed again: within that time the answer is what was found before, at `checked_at`.")
             .answers(200, "Its health, whatever it is: a dead connection is no error here."),
-        Handler::Resolve => operation(CONNECTIONS, "Get a credential that works")
+        Handler::ResolveConnection => operation(CONNECTIONS, "Get a credential that works")
             .about("Waits for a refresh only where the token does not live `min_ttl` seconds longer. A token whose whole life is short counts as long enough from half of it, and one just refreshed always.")
             .answers(200, "The credential, and how the app wants it sent.")
             .refuses(403, "`insufficient_key_scope`: the key lacks `resolve`. `workflow_not_allowed`: the connection has a list of workflows, and this one is not on it.")
             .refuses(409, "`unexpected_connection`: `expect` does not hold, with `actual`. `needs_reconnect`: only a person can repair it, with `reason` and `reconnect_url`. `awaiting_confirmation`: the embedder has not confirmed the person yet. `missing_scopes`: with `missing_scopes` and `reconnect_url`. `client_misconfigured`: no valid token is left and the workspace's client can't be used; `detail` says why, with `app_error` where the app refuses it and `reconnect_url` where a reconnect helps; `needs_reconnect` with the reason `client_replaced` where another client has taken its place. `conflict` also where the app's definition was stored by an earlier version and this one refuses it.")
             .refuses(503, "`app_unavailable`: the app did not renew the token and nothing usable is left; with `Retry-After`. Where it refuses, or has failed three times: with `reconnect_url`, and where it refuses also with `app_error` (its own code, if it gave one) and `app_refuses_since`. `refresh_in_progress`: transient; with `Retry-After`. `database_unavailable`: with `Retry-After`. `misconfigured`."),
-        Handler::ListUses => operation(CONNECTIONS, "List which workflow steps use a connection")
+        Handler::ListConnectionUses => operation(CONNECTIONS, "List which workflow steps use a connection")
             .paged()
             .answers(200, "Uses, by workflow and step."),
-        Handler::ListEvents => operation(CONNECTIONS, "Read a connection's audit trail")
+        Handler::ListConnectionEvents => operation(CONNECTIONS, "Read a connection's audit trail")
             .paged()
             .answers(200, "Events, newest first; kept for 90 days."),
 
@@ -268,7 +268,7 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .query("app", "Only links for this app.", schemas.request::<AppId>())
             .query("connection", "Only links that repair this connection, or made it.", schemas.request::<ConnectionId>())
             .query("status", "Only links with this status.", schemas.request::<LinkState>())
-            .query("key", "Only links that this key made. It may be revoked.", schemas.request::<KeyId>())
+            .query("key", "Only links that this key made. It may be revoked.", schemas.request::<ApiKeyId>())
             .paged()
             .answers(200, "Links, newest first, without their URLs. A link is kept for a week after its end."),
         Handler::GetLink => operation(LINKS, "Show a link")
@@ -291,7 +291,7 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(409, "`limit_reached`: 1,000 unused sign-in links for this user are valid. Use one of them, or wait until they expire."),
         Handler::ListSignInLinks => operation(PEOPLE, "List sign-in links")
             .query("user", "Only this person's.", user_text())
-            .query("key", "Only links that this key made. It may be revoked.", schemas.request::<KeyId>())
+            .query("key", "Only links that this key made. It may be revoked.", schemas.request::<ApiKeyId>())
             .paged()
             .answers(200, "Sign-in links that have not expired, newest first, without their URLs."),
         Handler::DeleteSignInLink => operation(PEOPLE, "End a sign-in link")
@@ -300,7 +300,7 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
         Handler::ListSessions => operation(PEOPLE, "List the sessions of browsers")
             .query("type", "`person`: somebody signed in. `link`: somebody uses a connect link.", schemas.request::<SessionType>())
             .query("user", "Only this person's.", user_text())
-            .query("key", "Only sessions that were opened through a link that this key made. It may be revoked.", schemas.request::<KeyId>())
+            .query("key", "Only sessions that were opened through a link that this key made. It may be revoked.", schemas.request::<ApiKeyId>())
             .paged()
             .answers(200, "Sessions that have not ended, newest first."),
         Handler::DeleteSession => operation(PEOPLE, "End a session")
@@ -308,8 +308,8 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .answers(200, "The browser is signed out."),
 
         // Connecting in a browser
-        Handler::ShowLink => operation(BROWSER, "Page: what a link asks for")
-            .query("way", "Which of the app's ways to connect, where the link names none.", schemas.request::<WayId>())
+        Handler::ShowConnectLinkPage => operation(BROWSER, "Page: what a link asks for")
+            .query("auth_method", "Which of the app's ways to connect, where the link names none.", schemas.request::<AuthMethodId>())
             .query("scopes", "Scopes to ask for, separated by spaces, where the link names none.", text())
             .answers(200, "Workspace, app, permissions and a button; or, where the credential is entered here, the form for it.")
             .refuses(404, "")
@@ -318,9 +318,9 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(422, "`invalid_request`: `scopes`.")
             .refuses(429, "")
             .refuses(503, "`app_unavailable`: the app's endpoints can't be discovered. `misconfigured`, `database_unavailable`."),
-        Handler::UseLink => operation(BROWSER, "Form: go to the app, or store what was entered")
+        Handler::SubmitConnectLink => operation(BROWSER, "Form: go to the app, or store what was entered")
             .about("Binds the link to this browser. Its session opens nothing else.")
-            .query("way", "Which of the app's ways to connect, where the link names none.", schemas.request::<WayId>())
+            .query("auth_method", "Which of the app's ways to connect, where the link names none.", schemas.request::<AuthMethodId>())
             .query("scopes", "Scopes to ask for, separated by spaces, where the link names none.", text())
             .form(form::connect(false))
             .answers(303, "To the app, with state and PKCE; or, where the credential is entered here, to what became of it.")
@@ -331,23 +331,23 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(422, "`invalid_request`: `scopes`, or a value that was entered. `credential_rejected`: the app did not accept it. What was entered wrong is said on the form, which comes again without secrets.")
             .refuses(429, "")
             .refuses(503, "`app_unavailable`: the app's endpoints can't be discovered, or it could not be asked about what was entered. `misconfigured`, `database_unavailable`."),
-        Handler::ShowStart => operation(BROWSER, "Page: what connecting an app asks for")
+        Handler::ShowConnectPage => operation(BROWSER, "Page: what connecting an app asks for")
             .query("scopes", "Scopes to ask for, separated by spaces.", text())
-            .query("way", "Which of the app's ways to connect. Left out: that of the connection to repair, or the recommended one, or the first that can be walked here.", schemas.request::<WayId>())
+            .query("auth_method", "Which of the app's ways to connect. Left out: that of the connection to repair, or the recommended one, or the first that can be walked here.", schemas.request::<AuthMethodId>())
             .answers(200, "App, permissions and a button; or, where the credential is entered here, the form for it.")
             .refuses(409, "`client_missing`: the way to connect has no OAuth client, or its secret must be entered again.")
             .refuses(422, "`invalid_request`: `scopes`, `way`.")
             .refuses(503, "`app_unavailable`: the app's endpoints can't be discovered. `misconfigured`, `database_unavailable`."),
-        Handler::Start => operation(BROWSER, "Form: go to the app, or store what was entered")
+        Handler::SubmitConnect => operation(BROWSER, "Form: go to the app, or store what was entered")
             .query("scopes", "Scopes to ask for, separated by spaces.", text())
-            .query("way", "Which of the app's ways to connect. Left out: that of the connection to repair, or the recommended one, or the first that can be walked here.", schemas.request::<WayId>())
+            .query("auth_method", "Which of the app's ways to connect. Left out: that of the connection to repair, or the recommended one, or the first that can be walked here.", schemas.request::<AuthMethodId>())
             .form(form::connect(true))
             .answers(303, "To the app, with state and PKCE; or, where the credential is entered here, to what became of it.")
             .refuses(409, "`client_missing`: the way to connect has no OAuth client, or its secret must be entered again.")
             .refuses(422, "`invalid_request`: `scopes`, or a value that was entered. `credential_rejected`: the app did not accept it. What was entered wrong is said on the form, which comes again without secrets, `way`.")
             .refuses(429, "")
             .refuses(503, "`app_unavailable`: the app's endpoints can't be discovered, or it could not be asked about what was entered. `misconfigured`, `database_unavailable`."),
-        Handler::Callback => operation(BROWSER, "Come back from the app")
+        Handler::HandleCallback => operation(BROWSER, "Come back from the app")
             .about("A parameter that stands twice is refused. Only the browser that began the flow gets on. A HEAD, or a browser that loads the page ahead of need (`Sec-Purpose: prefetch`), uses nothing up.")
             .query("state", "As it was sent.", json!({"type": "string", "maxLength": 256}))
             .query("code", "The authorization code.", text())
@@ -357,22 +357,22 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .answers(204, "The answer to a request that only looks ahead: nothing was used up.")
             .answers(303, "To `return_to`, the connection's page, the flow's page, or a page that tells why not. A second visit with the same state, in the same browser, leads to the same place; nothing else of it is looked at.")
             .refuses(409, "`client_missing`: the client's secret must be entered again."),
-        Handler::ShowEnded => operation(BROWSER, "Page: why a way back led nowhere")
+        Handler::ShowRefusalPage => operation(BROWSER, "Page: why a way back led nowhere")
             .answers(400, "What happened and what to do."),
-        Handler::ShowFlow => operation(BROWSER, "Page: how a flow ended, or the choice it needs")
+        Handler::ShowFlowPage => operation(BROWSER, "Page: how a flow ended, or the choice it needs")
             .answers(200, "The outcome, or two buttons. While the app's answer is being taken, a page that loads itself again.")
             .with_header("Refresh", "Seconds after which the page loads itself again.")
             .answers(303, "To `return_to` or the connection's page, where a connection came of the flow.")
             .refuses(404, "`not_found`: no flow of this browser."),
-        Handler::Choose => operation(BROWSER, "Form: choose what becomes of a grant")
+        Handler::SubmitChoice => operation(BROWSER, "Form: choose what becomes of a grant")
             .form(form::choice())
             .answers(303, "To `return_to`, the connection's page, or the flow's page.")
             .refuses(404, "")
             .refuses(409, "`conflict`: nothing to choose, or not one of the choices.")
             .refuses(410, "`link_ended`: the time to choose is over.")
             .refuses(422, ""),
-        Handler::ShowAgain => operation(BROWSER, "Page: what the link of a flow asks for, once more")
-            .query("way", "Which of the app's ways to connect, where the link names none.", schemas.request::<WayId>())
+        Handler::ShowRetryPage => operation(BROWSER, "Page: what the link of a flow asks for, once more")
+            .query("auth_method", "Which of the app's ways to connect, where the link names none.", schemas.request::<AuthMethodId>())
             .query("scopes", "Scopes to ask for, separated by spaces, where the link names none.", text())
             .answers(200, "Workspace, app, permissions and a button; or, where the credential is entered here, the form for it.")
             .refuses(404, "")
@@ -380,9 +380,9 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(410, "")
             .refuses(422, "`invalid_request`: `scopes`.")
             .refuses(503, "`app_unavailable`: the app's endpoints can't be discovered. `misconfigured`, `database_unavailable`."),
-        Handler::UseAgain => operation(BROWSER, "Form: go to the app once more, or store what was entered")
+        Handler::SubmitRetry => operation(BROWSER, "Form: go to the app once more, or store what was entered")
             .about("For the browser that used the link: its session stands for the link's secret.")
-            .query("way", "Which of the app's ways to connect, where the link names none.", schemas.request::<WayId>())
+            .query("auth_method", "Which of the app's ways to connect, where the link names none.", schemas.request::<AuthMethodId>())
             .query("scopes", "Scopes to ask for, separated by spaces, where the link names none.", text())
             .form(form::connect(false))
             .answers(303, "To the app, with state and PKCE; or, where the credential is entered here, to what became of it.")
@@ -395,41 +395,41 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(503, "`app_unavailable`: the app's endpoints can't be discovered, or it could not be asked about what was entered. `misconfigured`, `database_unavailable`."),
 
         // Page
-        Handler::ShowConnections => operation(PAGE, "Page: the person's connections")
+        Handler::ShowConnectionsPage => operation(PAGE, "Page: the person's connections")
             .query("q", "Part of the name, account label or app id.", text())
             .query("cursor", "From the link to the next page.", text())
             .query("done", "What has just happened, for a notice.", text())
             .answers(200, "Their own and the shared connections, 50 to a page; for an admin, all of the workspace.")
             .refuses(422, "`invalid_request`: `cursor`."),
-        Handler::ShowConnection => operation(PAGE, "Page: one connection")
+        Handler::ShowConnectionPage => operation(PAGE, "Page: one connection")
             .query("connected", "Shows that it was just connected.", text())
             .query("done", "What has just happened, for a notice.", text())
             .query("disconnect", "Asks for the confirmation to disconnect.", text())
             .answers(200, "Status, permissions, uses, history.")
             .refuses(404, "`connection_not_found`."),
-        Handler::Rename => operation(PAGE, "Form: rename a connection")
+        Handler::SubmitRename => operation(PAGE, "Form: rename a connection")
             .form(form::rename())
             .answers(303, "To the connection's page.")
             .refuses(403, "A page. `form_rejected`: the form came from another site or an old page. `admin_required`: the connection is shared, and the person is no admin.")
             .refuses(404, "`connection_not_found`.")
             .refuses(422, "`invalid_request`: `name`."),
-        Handler::CheckNow => operation(PAGE, "Form: check a connection now")
+        Handler::SubmitCheck => operation(PAGE, "Form: check a connection now")
             .form(form::csrf())
             .answers(303, "To the connection's page.")
             .refuses(404, "`connection_not_found`.")
             .refuses(429, ""),
-        Handler::ShowReconnect => operation(PAGE, "Page: what a reconnect asks for")
+        Handler::ShowReconnectPage => operation(PAGE, "Page: what a reconnect asks for")
             .about("This is `reconnect_url`. It grants nothing by itself.")
             .query("scopes", "Scopes to ask for, separated by spaces.", text())
-            .query("way", "Which of the app's ways to connect. Left out: that of the connection to repair, or the recommended one, or the first that can be walked here.", schemas.request::<WayId>())
+            .query("auth_method", "Which of the app's ways to connect. Left out: that of the connection to repair, or the recommended one, or the first that can be walked here.", schemas.request::<AuthMethodId>())
             .answers(200, "App, permissions and a button; or, where the credential is entered here, the form for it.")
             .refuses(403, "")
             .refuses(409, "`client_missing`: the way to connect has no OAuth client, or its secret must be entered again.")
             .refuses(422, "`invalid_request`: `scopes`.")
             .refuses(503, "`app_unavailable`: the app's endpoints can't be discovered. `misconfigured`, `database_unavailable`."),
-        Handler::Reconnect => operation(PAGE, "Form: go to the app to repair a connection, or store what was entered")
+        Handler::SubmitReconnect => operation(PAGE, "Form: go to the app to repair a connection, or store what was entered")
             .query("scopes", "Scopes to ask for, separated by spaces.", text())
-            .query("way", "Which of the app's ways to connect. Left out: that of the connection to repair, or the recommended one, or the first that can be walked here.", schemas.request::<WayId>())
+            .query("auth_method", "Which of the app's ways to connect. Left out: that of the connection to repair, or the recommended one, or the first that can be walked here.", schemas.request::<AuthMethodId>())
             .form(form::connect(true))
             .answers(303, "To the app, with state and PKCE; or, where the credential is entered here, to what became of it.")
             .refuses(403, "A page. `form_rejected`: the form came from another site or an old page. `admin_required`: the connection is shared, and the person is no admin.")
@@ -437,18 +437,18 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(422, "`invalid_request`: `scopes`, or a value that was entered. `credential_rejected`: the app did not accept it. What was entered wrong is said on the form, which comes again without secrets.")
             .refuses(429, "")
             .refuses(503, "`app_unavailable`: the app's endpoints can't be discovered, or it could not be asked about what was entered. `misconfigured`, `database_unavailable`."),
-        Handler::Disconnect => operation(PAGE, "Form: disconnect")
+        Handler::SubmitDisconnect => operation(PAGE, "Form: disconnect")
             .form(form::csrf())
             .answers(303, "To the list, with what became of the grant.")
             .refuses(403, "A page. `form_rejected`: the form came from another site or an old page. `admin_required`: the connection is shared, and the person is no admin.")
             .refuses(404, "`connection_not_found`."),
-        Handler::ShowSetup => operation(PAGE, "Page: how an app's OAuth client is set up")
+        Handler::ShowSetupPage => operation(PAGE, "Page: how an app's OAuth client is set up")
             .about("For whoever runs the workspace: the steps at the app, the redirect URI, the call that enters the client. It takes no secret.")
-            .shared_query("way")
+            .shared_query("auth_method")
             .answers(200, "The steps.")
             .refuses(404, "`not_found`: no such app, or none of its ways to connect needs an OAuth client.")
             .refuses(422, "`invalid_request`: `way` is empty."),
-        Handler::ShowSignIn => operation(PAGE, "Page: whom a link signs in")
+        Handler::ShowSignInPage => operation(PAGE, "Page: whom a link signs in")
             .answers(200, "A button. Uses nothing up.")
             .refuses(410, "")
             .refuses(429, ""),
@@ -461,7 +461,7 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .form(form::csrf())
             .answers(200, "Signed out.")
             .with_cookie(),
-        Handler::Style => operation(PAGE, "The pages' stylesheet")
+        Handler::GetStylesheet => operation(PAGE, "The pages' stylesheet")
             .answers(200, "May be cached for an hour.")
             .content_type("text/css")
             .refuses(503, "`misconfigured`."),

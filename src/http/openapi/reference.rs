@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use crate::error::Code;
+use crate::error::ErrorCode;
 use crate::http::problem;
 
 const BEGINNING: &str = "\
@@ -59,8 +59,8 @@ fn errors(text: &mut String) {
         "\n## Errors\n\nAn error is a [Problem](#problem) (RFC 9457), as `application/problem+json`. `code` is stable; `detail` is for people.\n\n\
          | code | status | title |\n|---|---|---|\n",
     );
-    for code in Code::ALL {
-        let (status, title) = problem::status(code);
+    for code in ErrorCode::ALL {
+        let (status, title) = problem::status_and_title(code);
         writeln!(text, "| `{}` | {status} | {title} |", code.as_str()).unwrap();
     }
 }

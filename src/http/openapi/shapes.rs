@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::app::{AppId, Kind, WayId};
-use crate::caller::KeyId;
+use crate::app::{AppId, AuthMethodId, CredentialKind};
+use crate::caller::ApiKeyId;
 use crate::http::apps::CustomAppRequest;
-use crate::http::entered::Members;
-use crate::ids::{AuthorizationId, ClientId, ConnectionId, EventId, LinkId, SessionId, SignInLinkId, WorkspaceId};
+use crate::http::credentials::CredentialInput;
+use crate::ids::{ClientId, ConnectionId, EventId, FlowId, LinkId, SessionId, SignInLinkId, WorkspaceId};
 use crate::resolve::{IssuedCredential, IssuedToken};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -47,16 +47,16 @@ fn word(description: &str, example: &str) -> Schema {
 
 named! {
     WorkspaceId, "WorkspaceId" => |_schemas| id("ws", "A workspace's id.");
-    KeyId, "KeyId" => |_schemas| id("key", "A key's id.");
+    ApiKeyId, "KeyId" => |_schemas| id("key", "A key's id.");
     ClientId, "ClientId" => |_schemas| id("cli", "Our id of an OAuth client.");
     ConnectionId, "ConnectionId" => |_schemas| id("con", "A connection's id.");
     LinkId, "LinkId" => |_schemas| id("lnk", "A link's id.");
-    AuthorizationId, "AuthorizationId" => |_schemas| id("aut", "A flow's id.");
+    FlowId, "FlowId" => |_schemas| id("aut", "A flow's id.");
     SessionId, "SessionId" => |_schemas| id("ses", "A session's id. It opens nothing.");
     SignInLinkId, "SignInLinkId" => |_schemas| id("sil", "A sign-in link's id. It signs nobody in.");
     EventId, "EventId" => |_schemas| id("evt", "An event's id.");
     AppId, "AppId" => |_schemas| word("An app's id.", "acme");
-    WayId, "WayId" => |_schemas| {
+    AuthMethodId, "WayId" => |_schemas| {
         word("The id of one of an app's ways to connect: its type, unless the definition gives another.", "oauth2")
     };
 
@@ -77,7 +77,7 @@ named! {
                 "allOf": [schemas.subschema_for::<IssuedToken>()],
                 "required": ["type"],
                 "properties": {
-                    "type": kinds(Kind::has_tokens),
+                    "type": kinds(CredentialKind::uses_oauth_server),
                     "tokens": {
                         "type": "object",
                         "additionalProperties": schemas.subschema_for::<IssuedToken>(),
@@ -90,7 +90,7 @@ named! {
                 "description": "What a person entered: one text for each of the way's fields, by its id. Unless the definition names others they are `api_key`; `token`; `username` and `password`.",
                 "required": ["type"],
                 "properties": {
-                    "type": kinds(|kind| !kind.has_tokens()),
+                    "type": kinds(|kind| !kind.uses_oauth_server()),
                     "api_key": { "type": "string" },
                     "token": { "type": "string" },
                     "username": { "type": "string" },
@@ -101,7 +101,7 @@ named! {
         ],
     });
 
-    Members, "CredentialRequest" => |schemas| json_schema!({
+    CredentialInput, "CredentialRequest" => |schemas| json_schema!({
         "description": "A credential to be stored: as a resolve shows it, and what only its owner knows.",
         "oneOf": [
             {
@@ -110,7 +110,7 @@ named! {
                 "allOf": [schemas.subschema_for::<TokenRequest>()],
                 "required": ["type"],
                 "properties": {
-                    "type": { "type": "string", "const": Kind::OAuth2.as_str() },
+                    "type": { "type": "string", "const": CredentialKind::OAuth2.as_str() },
                     "tokens": {
                         "type": ["object", "null"],
                         "additionalProperties": schemas.subschema_for::<TokenRequest>(),
@@ -122,7 +122,7 @@ named! {
                 "type": "object",
                 "description": "One member for each of the way's fields, by its id. Unless the definition names others they are `client_id` and `client_secret`; `key` (a JSON key file, as a text or as the object it is) and `subject`; `api_key`; `token`; `username` and `password`. Each has at most 16 KB.",
                 "required": ["type"],
-                "properties": { "type": kinds(|kind| kind != Kind::OAuth2) },
+                "properties": { "type": kinds(|kind| kind != CredentialKind::OAuth2) },
                 "additionalProperties": { "type": ["string", "object"], "maxLength": 16384 },
             },
         ],
@@ -213,8 +213,8 @@ pub(in crate::http) struct Metadata;
 /// A token that is brought along.
 struct TokenRequest;
 
-fn kinds(are: impl Fn(Kind) -> bool) -> Schema {
-    let words: Vec<_> = Kind::ALL.into_iter().filter(|kind| are(*kind)).map(Kind::as_str).collect();
+fn kinds(are: impl Fn(CredentialKind) -> bool) -> Schema {
+    let words: Vec<_> = CredentialKind::ALL.into_iter().filter(|kind| are(*kind)).map(CredentialKind::as_str).collect();
     json_schema!({ "type": "string", "enum": words })
 }
 
@@ -222,7 +222,7 @@ fn method(schemas: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "required": ["type"],
-        "properties": { "type": schemas.subschema_for::<Kind>() },
+        "properties": { "type": schemas.subschema_for::<CredentialKind>() },
         "additionalProperties": true,
     })
 }

@@ -8,9 +8,9 @@ use super::DOCUMENT;
 use super::document::{document, operation_id};
 use super::reference;
 use crate::attention;
-use crate::caller::Scope;
-use crate::error::Code;
-use crate::http::routes::{Line, ROUTES};
+use crate::caller::KeyScope;
+use crate::error::ErrorCode;
+use crate::http::routes::{ROUTES, RouteEntry};
 
 /// Each operation by its method and path: `GET /healthz`.
 fn operations(document: &Value) -> Vec<(String, &Value)> {
@@ -20,7 +20,7 @@ fn operations(document: &Value) -> Vec<(String, &Value)> {
     members.map(|(path, name, operation)| (format!("{} {path}", name.to_uppercase()), operation)).collect()
 }
 
-fn address(line: &Line) -> String {
+fn address(line: &RouteEntry) -> String {
     format!("{} {}", line.method.as_str(), line.path)
 }
 
@@ -127,7 +127,7 @@ fn every_reference_leads_somewhere() {
 #[test]
 fn knows_every_code_of_an_error() {
     let document = document();
-    let codes = Code::ALL.map(Code::as_str);
+    let codes = ErrorCode::ALL.map(ErrorCode::as_str);
     assert_eq!(strings(&document["components"]["schemas"]["ErrorCode"]["enum"]), codes);
 }
 
@@ -135,7 +135,7 @@ fn knows_every_code_of_an_error() {
 fn knows_every_code_of_attention() {
     let document = document();
     let told = strings(&document["components"]["schemas"]["AttentionCode"]["enum"]);
-    assert_eq!(told, attention::Code::ALL.map(attention::Code::as_str));
+    assert_eq!(told, attention::AttentionCode::ALL.map(attention::AttentionCode::as_str));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn scopes_that_routes_want_are_scopes_that_keys_have() {
         let wanted = operation["x-scope"].as_str();
         assert!(wanted.is_none_or(|scope| scopes.contains(&scope)), "{address}");
     }
-    assert!(scopes.contains(&Scope::All.as_str()));
+    assert!(scopes.contains(&KeyScope::All.as_str()));
 }
 
 /// A description is of no use that says less than the member's name.

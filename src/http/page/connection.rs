@@ -5,55 +5,58 @@
 
 use maud::{Markup, html};
 
-use super::form::{Mistake, described_by, mistake, summary};
-use super::frame::{account, class, code, csrf, link, page, quoted, said, status, time, time_or_never, warnings};
-use super::{Card, Shell, Tone};
-use crate::connect::settle::LONGEST_NAME;
+use super::form::{InvalidField, described_by, error_summary, field_error};
+use super::frame::{
+    account_label, code_text, csrf_field, link, page, quoted_text, status_badge, time_element, time_or_never,
+    tone_class, user_text, warnings_section,
+};
+use super::{ConnectionSummary, PageContext, Tone};
+use crate::connect::complete::MAX_NAME_LENGTH;
 use crate::time::Timestamp;
 
 /// A connection in full.
 #[derive(Debug, Clone)]
 pub struct ConnectionView {
     /// The connection in short.
-    pub card: Card,
+    pub summary: ConnectionSummary,
     /// What has just happened.
     pub notice: Option<String>,
     /// Why it needs a person, in a sentence.
     pub reason: Option<String>,
     /// Scopes the app granted.
-    pub granted: Vec<String>,
+    pub granted_scopes: Vec<String>,
     /// Scopes that were asked for and not granted, with what each allows.
-    pub missing: Vec<(String, Option<String>)>,
+    pub missing_scopes: Vec<(String, Option<String>)>,
     /// Whether the workspace has no such app any more: it can be used on, and not connected again.
-    pub removed: bool,
+    pub app_removed: bool,
     /// Who may rename, reconnect and disconnect it.
-    pub changes: Changes,
+    pub change_permission: ChangePermission,
     /// The name that was entered and not accepted, and why.
-    pub renaming: Option<(String, String)>,
+    pub rejected_name: Option<(String, String)>,
     /// Where they are asked for again; `None` where that can't help.
-    pub ask_again: Option<String>,
+    pub missing_scopes_href: Option<String>,
     /// What kind of credential it is, as people call it ("API key"). Empty for an ordinary consent.
-    pub kind: String,
+    pub credential_kind: String,
     /// What it lives by.
-    pub lasts: Lasts,
+    pub access_source: AccessSource,
     /// Where another key is entered, for a credential that was pasted.
-    pub replace_href: Option<String>,
+    pub new_credential_href: Option<String>,
     /// What a person should know, such as the app's limits: a sentence each.
     pub warnings: Vec<String>,
     /// When the access ends.
-    pub expires: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
     /// Whether the access can be renewed without a person.
-    pub renewable: bool,
+    pub refreshable: bool,
     /// When the whole grant is expected to end, and what puts that off.
-    pub predicted_end: Option<(Timestamp, PutOff)>,
+    pub predicted_end: Option<(Timestamp, ExtendedBy)>,
     /// When it was last looked at, and what was found.
-    pub checked: Option<(Timestamp, String)>,
+    pub last_check: Option<(Timestamp, String)>,
     /// When it is looked at next.
-    pub next_check: Option<Timestamp>,
+    pub next_check_at: Option<Timestamp>,
     /// When it was first made.
-    pub created: Timestamp,
+    pub created_at: Timestamp,
     /// When it was last connected.
-    pub connected: Timestamp,
+    pub connected_at: Timestamp,
     /// Workflow, step and when it last used this connection.
     pub uses: Vec<(String, String, Timestamp)>,
     /// What happened, and when.
@@ -64,7 +67,7 @@ pub struct ConnectionView {
 
 /// Who may change a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Changes {
+pub enum ChangePermission {
     /// The person who looks.
     Allowed,
     /// Admins, and the person is none.
@@ -73,45 +76,45 @@ pub enum Changes {
 
 /// What a connection's access lives by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lasts {
+pub enum AccessSource {
     /// A person's consent, from which access is renewed if the app offers that.
-    Consented,
+    Consent,
     /// A pasted secret that is itself the access, until it is revoked.
-    Pasted,
+    ManualCredential,
     /// A pasted secret that is exchanged for access again and again.
-    Exchanged,
+    TokenExchange,
 }
 
 /// What puts a predicted end off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PutOff {
+pub enum ExtendedBy {
     /// Any use.
     Use,
     /// A renewal, which happens by itself.
-    Renewal,
+    Refresh,
     /// Only a person who connects again.
-    Person,
+    Reconnect,
 }
 
 /// A connection's own page.
-pub fn connection(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
-    let card = &view.card;
+pub fn connection(shell: &PageContext<'_>, view: &ConnectionView) -> Markup {
+    let card = &view.summary;
     let body = html! {
-        (summary(None, &mistakes(view)))
+        (error_summary(None, &invalid_fields(view)))
         nav { a href="/" { "All connections" } }
-        h1 { (said(&card.name)) }
-        (told(view))
-        @if view.confirming_disconnect { (confirm(shell, view)) }
-        (state(shell, view))
-        (warnings(&view.warnings))
-        (details(view))
-        (permissions(&view.granted))
-        (uses(&view.uses))
-        @if may_change(view) { (rename(shell, view)) } @else { (for_admins()) }
-        @if may_change(view) && !view.confirming_disconnect { (disconnect(view)) }
-        (history(view))
+        h1 { (user_text(&card.name)) }
+        (notice_panel(view))
+        @if view.confirming_disconnect { (disconnect_confirmation(shell, view)) }
+        (status_panel(shell, view))
+        (warnings_section(&view.warnings))
+        (details_section(view))
+        (granted_scopes_section(&view.granted_scopes))
+        (uses_section(&view.uses))
+        @if may_change(view) { (rename_section(shell, view)) } @else { (admins_only_note()) }
+        @if may_change(view) && !view.confirming_disconnect { (disconnect_section(view)) }
+        (events_section(view))
     };
-    let title = match (view.confirming_disconnect, &view.renaming) {
+    let title = match (view.confirming_disconnect, &view.rejected_name) {
         (true, _) => format!("Disconnect {}?", card.name),
         // A screen reader says the title first: it tells that the form is back.
         (false, Some(_)) => format!("Not accepted: {}", card.name),
@@ -120,56 +123,56 @@ pub fn connection(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
     page(shell, &title, &body)
 }
 
-fn mistakes(view: &ConnectionView) -> Vec<Mistake<'_>> {
-    view.renaming.iter().map(|(_, why)| ("name".to_owned(), NAME, why.as_str())).collect()
+fn invalid_fields(view: &ConnectionView) -> Vec<InvalidField<'_>> {
+    view.rejected_name.iter().map(|(_, why)| ("name".to_owned(), NAME_LABEL, why.as_str())).collect()
 }
 
 /// What has just happened. What is missing is part of the news: whoever comes back from the app can ask again at once.
-fn told(view: &ConnectionView) -> Markup {
+fn notice_panel(view: &ConnectionView) -> Markup {
     html! {
         @if let Some(text) = &view.notice {
-            div.notice.waiting[!view.missing.is_empty()] role="status" {
-                p { (said(text)) }
-                @if !view.missing.is_empty() { (missing(view)) }
+            div.notice.waiting[!view.missing_scopes.is_empty()] role="status" {
+                p { (user_text(text)) }
+                @if !view.missing_scopes.is_empty() { (missing_scopes_section(view)) }
             }
         }
     }
 }
 
-fn state(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
-    let card = &view.card;
+fn status_panel(shell: &PageContext<'_>, view: &ConnectionView) -> Markup {
+    let card = &view.summary;
     // Missing permissions are no reason to look healthy.
     let tone = match card.status.tone {
-        Tone::Good if !view.missing.is_empty() => Tone::Waiting,
+        Tone::Good if !view.missing_scopes.is_empty() => Tone::Waiting,
         tone => tone,
     };
     html! {
-        section.panel.(class(tone)) aria-labelledby="state" {
-            h2 #state { (status(&card.status)) }
-            p { (said(&card.app_name)) ", account: " strong { (account(card.account.as_deref())) } }
-            @if let Some(reason) = &view.reason { p { (said(reason)) } }
-            @if view.removed { (removed(view)) }
+        section.panel.(tone_class(tone)) aria-labelledby="state" {
+            h2 #state { (status_badge(&card.status)) }
+            p { (user_text(&card.app_name)) ", account: " strong { (account_label(card.account_label.as_deref())) } }
+            @if let Some(reason) = &view.reason { p { (user_text(reason)) } }
+            @if view.app_removed { (app_removed_note(view)) }
             @if !card.attention.is_empty() {
-                ul { @for sentence in &card.attention { li { (said(sentence)) } } }
+                ul { @for sentence in &card.attention { li { (user_text(sentence)) } } }
             }
-            @if let Some((at, put_off)) = view.predicted_end { (predicted_end(view, at, put_off)) }
-            @if !view.missing.is_empty() && view.notice.is_none() { (missing(view)) }
+            @if let Some((at, put_off)) = view.predicted_end { (predicted_end_note(view, at, put_off)) }
+            @if !view.missing_scopes.is_empty() && view.notice.is_none() { (missing_scopes_section(view)) }
             div.actions {
                 form method="post" action={ "/connections/" (card.id) "/check" } {
-                    (csrf(shell))
+                    (csrf_field(shell))
                     button type="submit" { "Check now" }
                 }
-                @if !view.removed && may_change(view) { (renew(view)) }
+                @if !view.app_removed && may_change(view) { (reconnect_link(view)) }
             }
         }
     }
 }
 
-fn removed(view: &ConnectionView) -> Markup {
+fn app_removed_note(view: &ConnectionView) -> Markup {
     html! {
         p {
             "The app was removed from this workspace, so this can’t be connected again. "
-            @if broken(view) {
+            @if needs_reconnect(view) {
                 "Disconnect it when no workflow needs it any more."
             } @else {
                 "Workflows can still use the connection as long as the access lasts."
@@ -179,45 +182,45 @@ fn removed(view: &ConnectionView) -> Markup {
 }
 
 /// The way to repair it: at the app, or with another key.
-fn renew(view: &ConnectionView) -> Markup {
-    let urgent = broken(view) && (view.missing.is_empty() || view.ask_again.is_none());
+fn reconnect_link(view: &ConnectionView) -> Markup {
+    let urgent = needs_reconnect(view) && (view.missing_scopes.is_empty() || view.missing_scopes_href.is_none());
     let class = if urgent { "button main" } else { "button" };
-    match &view.replace_href {
+    match &view.new_credential_href {
         Some(href) => link("Enter a new key", href, class),
-        None => link("Reconnect", &format!("/connections/{}/reconnect", view.card.id), class),
+        None => link("Reconnect", &format!("/connections/{}/reconnect", view.summary.id), class),
     }
 }
 
-fn missing(view: &ConnectionView) -> Markup {
+fn missing_scopes_section(view: &ConnectionView) -> Markup {
     html! {
         div.missing {
             h2 { "Permissions that were not granted" }
-            p { "Steps that need them will fail until you allow them at " (said(&view.card.app_name)) ":" }
+            p { "Steps that need them will fail until you allow them at " (user_text(&view.summary.app_name)) ":" }
             ul.asked {
-                @for (scope, description) in &view.missing {
+                @for (scope, description) in &view.missing_scopes {
                     li {
-                        @if let Some(description) = description { span { (said(description)) } }
-                        (code(scope))
+                        @if let Some(description) = description { span { (user_text(description)) } }
+                        (code_text(scope))
                     }
                 }
             }
-            @if let Some(href) = &view.ask_again { p { (link("Ask for them again", href, "button main")) } }
+            @if let Some(href) = &view.missing_scopes_href { p { (link("Ask for them again", href, "button main")) } }
         }
     }
 }
 
-fn predicted_end(view: &ConnectionView, at: Timestamp, put_off: PutOff) -> Markup {
+fn predicted_end_note(view: &ConnectionView, at: Timestamp, put_off: ExtendedBy) -> Markup {
     html! {
-        @if !broken(view) {
+        @if !needs_reconnect(view) {
             p {
-                "This access ends on " (time(at))
+                "This access ends on " (time_element(at))
                 @match put_off {
-                    PutOff::Use => " unless it is used before, which the regular check does, too.",
-                    PutOff::Renewal => " unless it is renewed before, which happens by itself.",
-                    PutOff::Person if view.removed => ", however often it is used.",
-                    PutOff::Person => {
+                    ExtendedBy::Use => " unless it is used before, which the regular check does, too.",
+                    ExtendedBy::Refresh => " unless it is renewed before, which happens by itself.",
+                    ExtendedBy::Reconnect if view.app_removed => ", however often it is used.",
+                    ExtendedBy::Reconnect => {
                         ", however often it is used. "
-                        @if view.replace_href.is_some() { "Enter a new key before then." } @else { "Reconnect before then." }
+                        @if view.new_credential_href.is_some() { "Enter a new key before then." } @else { "Reconnect before then." }
                     },
                 }
             }
@@ -225,22 +228,22 @@ fn predicted_end(view: &ConnectionView, at: Timestamp, put_off: PutOff) -> Marku
     }
 }
 
-fn details(view: &ConnectionView) -> Markup {
+fn details_section(view: &ConnectionView) -> Markup {
     html! {
         section aria-labelledby="details" {
             h2 #details { "Details" }
             dl {
-                div { dt { "App" } dd { (said(&view.card.app_name)) } }
-                div { dt { "Account" } dd { (account(view.card.account.as_deref())) } }
-                @if !view.kind.is_empty() { div { dt { "Kind of access" } dd { (said(&view.kind)) } } }
-                @if let Some(owner) = &view.card.owner { div { dt { "Owner" } dd { (said(owner)) } } }
-                div { dt { "Last used" } dd { (time_or_never(view.card.last_used)) } }
-                div { dt { "Access until" } dd { (access(view)) } }
+                div { dt { "App" } dd { (user_text(&view.summary.app_name)) } }
+                div { dt { "Account" } dd { (account_label(view.summary.account_label.as_deref())) } }
+                @if !view.credential_kind.is_empty() { div { dt { "Kind of access" } dd { (user_text(&view.credential_kind)) } } }
+                @if let Some(owner) = &view.summary.owner { div { dt { "Owner" } dd { (user_text(owner)) } } }
+                div { dt { "Last used" } dd { (time_or_never(view.summary.last_used_at)) } }
+                div { dt { "Access until" } dd { (access_lifetime(view)) } }
                 div {
                     dt { "Last checked" }
                     dd {
-                        @match &view.checked {
-                            Some((at, found)) => { (time(*at)) @if !found.is_empty() { ": " (said(found)) } },
+                        @match &view.last_check {
+                            Some((at, found)) => { (time_element(*at)) @if !found.is_empty() { ": " (user_text(found)) } },
                             None => "never",
                         }
                     }
@@ -248,69 +251,69 @@ fn details(view: &ConnectionView) -> Markup {
                 div {
                     dt { "Next check" }
                     dd {
-                        @match view.next_check {
-                            Some(at) => (time(at)),
+                        @match view.next_check_at {
+                            Some(at) => (time_element(at)),
                             None => "not planned",
                         }
                     }
                 }
-                div { dt { "Last connected" } dd { (time(view.connected)) } }
-                div { dt { "First connected" } dd { (time(view.created)) } }
+                div { dt { "Last connected" } dd { (time_element(view.connected_at)) } }
+                div { dt { "First connected" } dd { (time_element(view.created_at)) } }
             }
         }
     }
 }
 
-fn access(view: &ConnectionView) -> Markup {
-    let app = said(&view.card.app_name);
+fn access_lifetime(view: &ConnectionView) -> Markup {
+    let app = user_text(&view.summary.app_name);
     html! {
-        @match (view.lasts, view.expires, view.renewable) {
-            _ if broken(view) && view.removed => "ended",
-            (Lasts::Consented, _, _) if broken(view) => "ended: reconnect to renew it",
-            _ if broken(view) => "ended: enter a new key",
-            (Lasts::Pasted, Some(at), _) | (Lasts::Consented, Some(at), false) if view.removed => {
-                (time(at)) ", can’t be renewed"
+        @match (view.access_source, view.expires_at, view.refreshable) {
+            _ if needs_reconnect(view) && view.app_removed => "ended",
+            (AccessSource::Consent, _, _) if needs_reconnect(view) => "ended: reconnect to renew it",
+            _ if needs_reconnect(view) => "ended: enter a new key",
+            (AccessSource::ManualCredential, Some(at), _) | (AccessSource::Consent, Some(at), false) if view.app_removed => {
+                (time_element(at)) ", can’t be renewed"
             },
-            (Lasts::Pasted, Some(at), _) => { (time(at)) ", can’t be renewed: enter a new key before then" },
-            (Lasts::Pasted, None, _) => {
+            (AccessSource::ManualCredential, Some(at), _) => { (time_element(at)) ", can’t be renewed: enter a new key before then" },
+            (AccessSource::ManualCredential, None, _) => {
                 "a key does not end by itself; it works until it is revoked at " (app)
             },
-            (Lasts::Exchanged, Some(at), _) => {
-                (time(at)) ", renewed by itself when needed, until the key is revoked at " (app)
+            (AccessSource::TokenExchange, Some(at), _) => {
+                (time_element(at)) ", renewed by itself when needed, until the key is revoked at " (app)
             },
-            (Lasts::Exchanged, None, _) => {
+            (AccessSource::TokenExchange, None, _) => {
                 "renewed by itself when needed, until the key is revoked at " (app)
             },
-            (Lasts::Consented, Some(at), true) => { (time(at)) ", renewed by itself when needed" },
-            (Lasts::Consented, Some(at), false) => { (time(at)) ", can’t be renewed: reconnect before then" },
-            (Lasts::Consented, None, true) => "no end known, renewed by itself when needed",
-            (Lasts::Consented, None, false) => "no end known",
+            (AccessSource::Consent, Some(at), true) => { (time_element(at)) ", renewed by itself when needed" },
+            (AccessSource::Consent, Some(at), false) => { (time_element(at)) ", can’t be renewed: reconnect before then" },
+            (AccessSource::Consent, None, true) => "no end known, renewed by itself when needed",
+            (AccessSource::Consent, None, false) => "no end known",
         }
     }
 }
 
 fn may_change(view: &ConnectionView) -> bool {
-    view.changes == Changes::Allowed
+    view.change_permission == ChangePermission::Allowed
 }
 
-fn broken(view: &ConnectionView) -> bool {
-    view.card.status.tone == Tone::Bad
+fn needs_reconnect(view: &ConnectionView) -> bool {
+    view.summary.status.tone == Tone::Bad
 }
 
-fn permissions(granted: &[String]) -> Markup {
+fn granted_scopes_section(granted: &[String]) -> Markup {
     html! {
         section aria-labelledby="granted" {
             h2 #granted { "Permissions" }
             @if granted.is_empty() {
                 p { "The app has not named any permissions for this connection." }
             } @else {
-                ul.scopes { @for scope in granted { li { (code(scope)) } } }
+                ul.scopes { @for scope in granted { li { (code_text(scope)) } } }
             }
         }
     }
 }
 
-fn uses(uses: &[(String, String, Timestamp)]) -> Markup {
+fn uses_section(uses: &[(String, String, Timestamp)]) -> Markup {
     html! {
         section aria-labelledby="uses" {
             h2 #uses { "Used by" }
@@ -325,9 +328,9 @@ fn uses(uses: &[(String, String, Timestamp)]) -> Markup {
                     tbody {
                         @for (workflow, step, last) in uses {
                             tr {
-                                th scope="row" { @if workflow.is_empty() { "not named" } @else { (said(workflow)) } }
-                                td data-label="Step" { @if step.is_empty() { "not named" } @else { (said(step)) } }
-                                td data-label="Last used" { (time(*last)) }
+                                th scope="row" { @if workflow.is_empty() { "not named" } @else { (user_text(workflow)) } }
+                                td data-label="Step" { @if step.is_empty() { "not named" } @else { (user_text(step)) } }
+                                td data-label="Last used" { (time_element(*last)) }
                             }
                         }
                     }
@@ -337,20 +340,20 @@ fn uses(uses: &[(String, String, Timestamp)]) -> Markup {
     }
 }
 
-const NAME: &str = "Name of this connection";
+const NAME_LABEL: &str = "Name of this connection";
 
-fn rename(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
-    let entered = view.renaming.as_ref().map_or(view.card.name.as_str(), |(entered, _)| entered);
-    let wrong = view.renaming.as_ref().map(|(_, why)| why.as_str());
+fn rename_section(shell: &PageContext<'_>, view: &ConnectionView) -> Markup {
+    let entered = view.rejected_name.as_ref().map_or(view.summary.name.as_str(), |(entered, _)| entered);
+    let wrong = view.rejected_name.as_ref().map(|(_, why)| why.as_str());
     let described = described_by("name", false, wrong.is_some());
     html! {
         section aria-labelledby="rename" {
             h2 #rename { "Rename" }
-            (mistake("name", wrong))
-            form.line method="post" action={ "/connections/" (view.card.id) "/rename" } {
-                (csrf(shell))
-                label for="name" { (NAME) }
-                input #name type="text" name="name" value=(entered) required maxlength=(LONGEST_NAME)
+            (field_error("name", wrong))
+            form.line method="post" action={ "/connections/" (view.summary.id) "/rename" } {
+                (csrf_field(shell))
+                label for="name" { (NAME_LABEL) }
+                input #name type="text" name="name" value=(entered) required maxlength=(MAX_NAME_LENGTH)
                     autocomplete="off" dir="auto" aria-invalid=[wrong.map(|_| "true")]
                     aria-describedby=[described.as_deref()];
                 button type="submit" { "Save name" }
@@ -361,7 +364,7 @@ fn rename(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
 }
 
 /// For a member who looks at a shared connection.
-fn for_admins() -> Markup {
+fn admins_only_note() -> Markup {
     html! {
         section aria-labelledby="admins" {
             h2 #admins { "Changes" }
@@ -373,37 +376,37 @@ fn for_admins() -> Markup {
     }
 }
 
-fn disconnect(view: &ConnectionView) -> Markup {
+fn disconnect_section(view: &ConnectionView) -> Markup {
     html! {
         section aria-labelledby="disconnect" {
             h2 #disconnect { "Disconnect" }
             p { "Ends the access and erases what is stored. You are asked once more first." }
-            p { a.button.danger href={ "/connections/" (view.card.id) "?disconnect=1" } { "Disconnect…" } }
+            p { a.button.danger href={ "/connections/" (view.summary.id) "?disconnect=1" } { "Disconnect…" } }
         }
     }
 }
 
-fn confirm(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
-    let card = &view.card;
-    let workflows = workflows(view);
+fn disconnect_confirmation(shell: &PageContext<'_>, view: &ConnectionView) -> Markup {
+    let card = &view.summary;
+    let workflows = workflow_names(view);
     html! {
         section.panel.bad aria-labelledby="confirm" {
-            h2 #confirm { "Disconnect " (quoted(&card.name)) "?" }
+            h2 #confirm { "Disconnect " (quoted_text(&card.name)) "?" }
             @if !workflows.is_empty() {
                 p { "These workflows use it and will stop working until their steps use another connection:" }
-                ul { @for workflow in &workflows { li { (said(workflow)) } } }
-            } @else if let Some(last) = card.last_used {
-                p { "No workflow is known by name, but something used it last on " (time(last)) "." }
+                ul { @for workflow in &workflows { li { (user_text(workflow)) } } }
+            } @else if let Some(last) = card.last_used_at {
+                p { "No workflow is known by name, but something used it last on " (time_element(last)) "." }
             } @else {
                 p { "No workflow has used it." }
             }
             p {
-                "The access is revoked at " (said(&card.app_name)) ", if the app offers that and no other connection "
+                "The access is revoked at " (user_text(&card.app_name)) ", if the app offers that and no other connection "
                 "shares it. The stored credential is erased. This can’t be undone; you can connect the account again."
             }
             div.actions {
                 form method="post" action={ "/connections/" (card.id) "/disconnect" } {
-                    (csrf(shell))
+                    (csrf_field(shell))
                     button.danger type="submit" { "Disconnect now" }
                 }
                 a.button href={ "/connections/" (card.id) } { "Cancel" }
@@ -413,7 +416,7 @@ fn confirm(shell: &Shell<'_>, view: &ConnectionView) -> Markup {
 }
 
 /// Each workflow once, in the order of the uses.
-fn workflows(view: &ConnectionView) -> Vec<&str> {
+fn workflow_names(view: &ConnectionView) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     for (workflow, _, _) in &view.uses {
         if !workflow.is_empty() && !names.contains(&workflow.as_str()) {
@@ -423,7 +426,7 @@ fn workflows(view: &ConnectionView) -> Vec<&str> {
     names
 }
 
-fn history(view: &ConnectionView) -> Markup {
+fn events_section(view: &ConnectionView) -> Markup {
     html! {
         section aria-labelledby="history" {
             h2 #history { "History" }
@@ -431,7 +434,7 @@ fn history(view: &ConnectionView) -> Markup {
                 p { "Nothing is recorded yet." }
             } @else {
                 ol.events {
-                    @for (at, what) in &view.events { li { (time(*at)) span { (said(what)) } } }
+                    @for (at, what) in &view.events { li { (time_element(*at)) span { (user_text(what)) } } }
                 }
             }
         }

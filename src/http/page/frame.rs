@@ -8,18 +8,18 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
-use super::{Shell, StatusWords, Tone};
+use super::{PageContext, StatusLabel, Tone};
 use crate::time::Timestamp;
 
 /// A whole page. `body` holds its only `h1`.
-pub(super) fn page(shell: &Shell<'_>, title: &str, body: &Markup) -> Markup {
+pub(super) fn page(shell: &PageContext<'_>, title: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (visible(title)) " – Connections" }
+                title { (reveal_control_characters(title)) " – Connections" }
                 link rel="stylesheet" href="/style.css";
             }
             body {
@@ -27,8 +27,8 @@ pub(super) fn page(shell: &Shell<'_>, title: &str, body: &Markup) -> Markup {
                     @if let Some(user) = shell.signed_in_as {
                         a.home href="/" { "Connections" }
                         form.session method="post" action="/sign-out" {
-                            (csrf(shell))
-                            span { "Signed in as " (said(user)) }
+                            (csrf_field(shell))
+                            span { "Signed in as " (user_text(user)) }
                             button type="submit" { "Sign out" }
                         }
                     } @else {
@@ -42,7 +42,7 @@ pub(super) fn page(shell: &Shell<'_>, title: &str, body: &Markup) -> Markup {
 }
 
 /// The hidden field of every form that changes something.
-pub(super) fn csrf(shell: &Shell<'_>) -> Markup {
+pub(super) fn csrf_field(shell: &PageContext<'_>) -> Markup {
     html! {
         @if let Some(value) = shell.csrf {
             input type="hidden" name="csrf" value=(value);
@@ -51,59 +51,59 @@ pub(super) fn csrf(shell: &Shell<'_>) -> Markup {
 }
 
 /// Somebody's own words within a sentence.
-pub(super) fn said(words: &str) -> Markup {
-    html! { bdi { (visible(words)) } }
+pub(super) fn user_text(words: &str) -> Markup {
+    html! { bdi { (reveal_control_characters(words)) } }
 }
 
 /// The same, in quotation marks.
-pub(super) fn quoted(words: &str) -> Markup {
-    html! { "“" (said(words)) "”" }
+pub(super) fn quoted_text(words: &str) -> Markup {
+    html! { "“" (user_text(words)) "”" }
 }
 
 /// A scope, a workflow, a path: words for machines.
-pub(super) fn code(words: &str) -> Markup {
-    html! { code { (said(words)) } }
+pub(super) fn code_text(words: &str) -> Markup {
+    html! { code { (user_text(words)) } }
 }
 
 /// The account, or that the app does not tell it.
-pub(super) fn account(label: Option<&str>) -> Markup {
+pub(super) fn account_label(label: Option<&str>) -> Markup {
     html! {
         @match label {
-            Some(label) => (said(label)),
+            Some(label) => (user_text(label)),
             None => span.quiet { "not told by the app" },
         }
     }
 }
 
 /// A point in time.
-pub(super) fn time(at: Timestamp) -> Markup {
-    html! { time datetime=(at.rfc3339()) { (readable(at)) } }
+pub(super) fn time_element(at: Timestamp) -> Markup {
+    html! { time datetime=(at.rfc3339()) { (format_time(at)) } }
 }
 
 /// A point in time that may never have come.
 pub(super) fn time_or_never(at: Option<Timestamp>) -> Markup {
     html! {
         @match at {
-            Some(at) => (time(at)),
+            Some(at) => (time_element(at)),
             None => "never",
         }
     }
 }
 
-fn readable(at: Timestamp) -> String {
+fn format_time(at: Timestamp) -> String {
     DateTime::<Utc>::from_timestamp(at.unix(), 0).unwrap_or_default().format("%-d %b %Y, %H:%M UTC").to_string()
 }
 
 /// A status in words and colour.
-pub(super) fn status(status: &StatusWords) -> Markup {
-    html! { span.status.(class(status.tone)) { (visible(&status.words)) } }
+pub(super) fn status_badge(status: &StatusLabel) -> Markup {
+    html! { span.status.(tone_class(status.tone)) { (reveal_control_characters(&status.text)) } }
 }
 
 /// What has just happened, told at the top.
-pub(super) fn notice(text: Option<&str>) -> Markup {
+pub(super) fn notice_banner(text: Option<&str>) -> Markup {
     html! {
         @if let Some(text) = text {
-            p.notice role="status" { (said(text)) }
+            p.notice role="status" { (user_text(text)) }
         }
     }
 }
@@ -113,15 +113,15 @@ pub(super) fn link(label: &str, href: &str, class: &str) -> Markup {
     let here = href.starts_with('/') && !href.starts_with("//") && !href.starts_with("/\\");
     html! {
         @if here || href.starts_with("https://") || href.starts_with("http://") {
-            a class=(class) href=(href) { (visible(label)) }
+            a class=(class) href=(href) { (reveal_control_characters(label)) }
         } @else {
-            span { (visible(label)) }
+            span { (reveal_control_characters(label)) }
         }
     }
 }
 
 /// A link to a page of somebody else's, which opens beside this one: what was entered here stays. Otherwise only its words.
-pub(super) fn outside(label: &Markup, href: &str) -> Markup {
+pub(super) fn external_link(label: &Markup, href: &str) -> Markup {
     html! {
         @if href.starts_with("https://") || href.starts_with("http://") {
             a.outside href=(href) target="_blank" rel="noreferrer noopener" {
@@ -134,15 +134,15 @@ pub(super) fn outside(label: &Markup, href: &str) -> Markup {
 }
 
 /// What a person should know, before or after.
-pub(super) fn warnings(sentences: &[String]) -> Markup {
+pub(super) fn warnings_section(sentences: &[String]) -> Markup {
     html! {
         @if !sentences.is_empty() {
             section.panel.waiting aria-labelledby="warnings" {
                 h2 #warnings { "Good to know" }
                 @if let [only] = sentences {
-                    p { (said(only)) }
+                    p { (user_text(only)) }
                 } @else {
-                    ul { @for sentence in sentences { li { (said(sentence)) } } }
+                    ul { @for sentence in sentences { li { (user_text(sentence)) } } }
                 }
             }
         }
@@ -150,7 +150,7 @@ pub(super) fn warnings(sentences: &[String]) -> Markup {
 }
 
 /// A tone's class in the stylesheet.
-pub(super) fn class(tone: Tone) -> &'static str {
+pub(super) fn tone_class(tone: Tone) -> &'static str {
     match tone {
         Tone::Good => "good",
         Tone::Waiting => "waiting",
@@ -160,11 +160,15 @@ pub(super) fn class(tone: Tone) -> &'static str {
 
 /// Text with the invisible characters that could disguise it made visible: those that override or
 /// embed a reading direction, and controls.
-pub(super) fn visible(text: &str) -> Cow<'_, str> {
-    if text.contains(disguises) { Cow::Owned(text.replace(disguises, "\u{fffd}")) } else { Cow::Borrowed(text) }
+pub(super) fn reveal_control_characters(text: &str) -> Cow<'_, str> {
+    if text.contains(is_control_character) {
+        Cow::Owned(text.replace(is_control_character, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
-fn disguises(character: char) -> bool {
+fn is_control_character(character: char) -> bool {
     matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{061c}')
         || (character.is_control() && !character.is_ascii_whitespace())
 }

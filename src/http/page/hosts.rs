@@ -4,10 +4,10 @@
 
 use maud::{Markup, html};
 
-use super::frame::said;
+use super::frame::user_text;
 
 /// The form's field that says which hosts the page named.
-pub const HOSTS_MARK: &str = "hosts";
+pub const HOSTS_FINGERPRINT_FIELD: &str = "hosts";
 
 /// What a page says about where a secret goes.
 #[derive(Debug, Clone, Default)]
@@ -15,62 +15,62 @@ pub struct HostsView {
     /// The app's name.
     pub app_name: String,
     /// The hosts.
-    pub all: Vec<String>,
+    pub all_hosts: Vec<String>,
     /// Those that are new since the connection was made.
-    pub added: Vec<String>,
+    pub added_hosts: Vec<String>,
     /// What the workspace chose for hosts of an app of the catalogue.
-    pub chosen: Vec<String>,
+    pub non_default_hosts: Vec<String>,
     /// The workspace that defined the app; none for an app of the catalogue.
-    pub defined_by: Option<String>,
+    pub defining_workspace: Option<String>,
     /// What the form sends back.
-    pub mark: String,
+    pub fingerprint: String,
 }
 
 /// Where it goes; stands in the form.
-pub(super) fn where_it_goes(view: &HostsView, sentence: &str) -> Markup {
+pub(super) fn hosts_section(view: &HostsView, sentence: &str) -> Markup {
     html! {
-        input type="hidden" name=(HOSTS_MARK) value=(view.mark);
+        input type="hidden" name=(HOSTS_FINGERPRINT_FIELD) value=(view.fingerprint);
         section aria-labelledby="hosts" {
             h2 #hosts { "Where it goes" }
-            @if !view.added.is_empty() { (announced(view)) }
-            @if view.all.is_empty() {
-                p { "No host is known yet: " (said(&view.app_name)) " names it when you allow the access." }
+            @if !view.added_hosts.is_empty() { (added_hosts_warning(view)) }
+            @if view.all_hosts.is_empty() {
+                p { "No host is known yet: " (user_text(&view.app_name)) " names it when you allow the access." }
             } @else {
                 p { (sentence) }
-                ul { @for host in &view.all { li { strong { (said(host)) } } } }
+                ul { @for host in &view.all_hosts { li { strong { (user_text(host)) } } } }
             }
-            (defined_by(view))
+            (app_source_note(view))
         }
     }
 }
 
-fn announced(view: &HostsView) -> Markup {
+fn added_hosts_warning(view: &HostsView) -> Markup {
     html! {
         section.panel.bad aria-labelledby="added" {
             h3 #added { "These addresses are new" }
-            p { (said(&view.app_name)) " was changed in this workspace since this connection was made. It now also uses:" }
-            ul { @for host in &view.added { li { strong { (said(host)) } } } }
-            p { "Go on only if you know them as addresses of " (said(&view.app_name)) ". If you do not, ask whoever runs the workspace." }
+            p { (user_text(&view.app_name)) " was changed in this workspace since this connection was made. It now also uses:" }
+            ul { @for host in &view.added_hosts { li { strong { (user_text(host)) } } } }
+            p { "Go on only if you know them as addresses of " (user_text(&view.app_name)) ". If you do not, ask whoever runs the workspace." }
         }
     }
 }
 
-fn defined_by(view: &HostsView) -> Markup {
+fn app_source_note(view: &HostsView) -> Markup {
     html! {
-        @match &view.defined_by {
+        @match &view.defining_workspace {
             Some(workspace) => p {
-                "This app was defined by the workspace " strong { (said(workspace)) }
+                "This app was defined by the workspace " strong { (user_text(workspace)) }
                 ". It is not from the catalogue, so nobody else has checked that these are hosts of "
-                (said(&view.app_name)) "."
+                (user_text(&view.app_name)) "."
             },
             None => {
                 p.quiet { "This app is from the catalogue of this software." }
-                @if !view.chosen.is_empty() {
+                @if !view.non_default_hosts.is_empty() {
                     p {
                         "The catalogue does not name these addresses. Whoever set up the app in this workspace chose them: "
-                        @for (at, host) in view.chosen.iter().enumerate() {
+                        @for (at, host) in view.non_default_hosts.iter().enumerate() {
                             @if at > 0 { ", " }
-                            strong { (said(host)) }
+                            strong { (user_text(host)) }
                         }
                         ". Go on only if you know them."
                     }

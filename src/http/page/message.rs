@@ -5,9 +5,9 @@
 
 use maud::{Markup, html};
 
-use super::frame::{class, link, page, said};
-use super::{Shell, Tone};
-use crate::connect::callback::Refusal;
+use super::frame::{link, page, tone_class, user_text};
+use super::{PageContext, Tone};
+use crate::connect::callback::CallbackRefusal;
 
 /// A page that tells one thing: how a flow or link ended, or what went wrong.
 #[derive(Debug, Clone)]
@@ -23,12 +23,12 @@ pub struct Message {
 }
 
 /// A page that tells one thing.
-pub fn message(shell: &Shell<'_>, message: &Message) -> Markup {
+pub fn message(shell: &PageContext<'_>, message: &Message) -> Markup {
     let paragraphs = message.text.split("\n\n").map(str::trim).filter(|paragraph| !paragraph.is_empty());
     let body = html! {
-        div.panel.(class(message.tone)) {
-            h1 { (said(&message.title)) }
-            @for paragraph in paragraphs { p { (said(paragraph)) } }
+        div.panel.(tone_class(message.tone)) {
+            h1 { (user_text(&message.title)) }
+            @for paragraph in paragraphs { p { (user_text(paragraph)) } }
             @if !message.links.is_empty() {
                 div.actions {
                     @for (index, (label, href)) in message.links.iter().enumerate() {
@@ -44,30 +44,30 @@ pub fn message(shell: &Shell<'_>, message: &Message) -> Markup {
 }
 
 /// Why an app's answer was not taken, and what to do.
-pub fn refused(refusal: Refusal) -> Message {
+pub fn refusal_message(refusal: CallbackRefusal) -> Message {
     let (title, text) = match refusal {
-        Refusal::Unknown => (
+        CallbackRefusal::UnknownState => (
             "This answer fits no request",
             "An app sent you here, but nobody is known to have asked it to. The address may be incomplete, or the request \
              is so old that it was deleted.\n\n\
              Nothing was stored and no connection was changed.\n\n\
              To connect the app, start again from your connections, or open the link you were sent once more.",
         ),
-        Refusal::Expired => (
+        CallbackRefusal::Expired => (
             "That took too long",
             "You came back from the app after the time for this request had run out.\n\n\
              Nothing was stored and no connection was changed.\n\n\
              Start again from your connections, or open the link you were sent once more, and finish at the app within \
              ten minutes.",
         ),
-        Refusal::BegunAnew => (
+        CallbackRefusal::LinkReopened => (
             "The link was opened in another browser",
             "Since you went to the app, the link you were sent was opened again in another browser. What was begun here ended \
              then, so that the link connects one account.\n\n\
              Nothing was stored and no connection was changed.\n\n\
              Finish in the other browser, or start again here: open the link once more.",
         ),
-        Refusal::OtherBrowser => (
+        CallbackRefusal::WrongBrowser => (
             "You began in another browser",
             "An app’s answer is only taken in the browser that asked for it, so that nobody can slip you an account that is \
              not yours. This browser did not ask, or has been signed out since.\n\n\

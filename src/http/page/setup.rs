@@ -5,8 +5,8 @@
 
 use maud::{Markup, html};
 
-use super::Shell;
-use super::frame::{code, link, outside, page, said};
+use super::PageContext;
+use super::frame::{code_text, external_link, link, page, user_text};
 
 /// How an app's OAuth client is set up, for whoever runs the workspace.
 #[derive(Debug, Clone)]
@@ -14,15 +14,15 @@ pub struct SetupView {
     /// The app's name.
     pub app_name: String,
     /// What people call the way that the client is for, where the app has several.
-    pub way: Option<String>,
+    pub auth_method: Option<String>,
     /// The app's other ways: what people call them, whether they need no set-up any more, and where they begin or are set up.
-    pub others: Vec<(String, bool, String)>,
+    pub other_auth_methods: Vec<(String, bool, String)>,
     /// The workspace whose client it is.
     pub workspace: String,
     /// Whether it has one that works with the app as it is now.
     pub is_set_up: bool,
     /// The app's page where clients are made.
-    pub console: Option<String>,
+    pub console_url: Option<String>,
     /// What to do there, a sentence each, with the redirect URI filled in where it is known.
     pub steps: Vec<String>,
     /// The redirect URI to enter at the app; `None` where only the answer to the call tells it, as an earlier client has the
@@ -30,26 +30,26 @@ pub struct SetupView {
     pub redirect_uri: Option<String>,
     /// What decides at which server the client is, by label: with another value than the usual one the redirect URI is
     /// another. Empty where that is settled.
-    pub depends_on: Vec<String>,
+    pub redirect_uri_depends_on: Vec<String>,
     /// Permissions that are asked for unless people choose others, with what each allows.
-    pub scopes: Vec<(String, Option<String>)>,
+    pub default_scopes: Vec<(String, Option<String>)>,
     /// Those that they may choose besides.
-    pub further: Vec<(String, Option<String>)>,
+    pub optional_scopes: Vec<(String, Option<String>)>,
     /// What people do at the app when they connect, a sentence each.
     pub connect_help: Vec<String>,
     /// The call that enters the client.
-    pub enters: Call,
+    pub put_client_call: SetupCall,
     /// The call that tells what the app makes of it.
-    pub tries: Call,
+    pub test_client_call: SetupCall,
     /// Names of other apps that share the client.
-    pub family: Vec<String>,
+    pub apps_sharing_client: Vec<String>,
     /// The app's own documentation.
-    pub docs: Option<String>,
+    pub docs_url: Option<String>,
 }
 
 /// A call to copy.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub struct SetupCall {
     /// Its method.
     pub method: &'static str,
     /// Its whole address.
@@ -59,47 +59,47 @@ pub struct Call {
 }
 
 /// How an app's OAuth client is set up.
-pub fn setup(shell: &Shell<'_>, view: &SetupView) -> Markup {
+pub fn setup(shell: &PageContext<'_>, view: &SetupView) -> Markup {
     let body = html! {
         @if shell.signed_in_as.is_some() { nav { a href="/" { "All connections" } } }
-        h1 { "Set up " (said(&view.app_name)) @if let Some(way) = &view.way { ": " (said(way)) } }
-        (whether(view))
-        (others(view))
-        (family(view))
-        (at_the_app(view))
-        (what_to_tick(view))
-        (enter(view))
-        @if view.redirect_uri.is_none() { (afterwards(view)) }
+        h1 { "Set up " (user_text(&view.app_name)) @if let Some(way) = &view.auth_method { ": " (user_text(way)) } }
+        (setup_status(view))
+        (other_auth_methods(view))
+        (apps_sharing_client(view))
+        (create_client_section(view))
+        (scopes_to_enable_section(view))
+        (enter_client_section(view))
+        @if view.redirect_uri.is_none() { (enter_redirect_uri_section(view)) }
         section aria-labelledby="done" {
             h2 #done { "Then" }
-            p #trial { "See what " (said(&view.app_name)) " makes of it, before anybody connects"
-                @if view.tries.body.contains('…') { " (what they would enter takes the place of each " code { "…" } ")" } ":" }
-            (copyable("trial", &command(&view.tries)))
-            p { "Reload the list of connections: " (said(&view.app_name)) " is among the apps to connect." }
+            p #trial { "See what " (user_text(&view.app_name)) " makes of it, before anybody connects"
+                @if view.test_client_call.body.contains('…') { " (what they would enter takes the place of each " code { "…" } ")" } ":" }
+            (copyable_text("trial", &curl_command(&view.test_client_call)))
+            p { "Reload the list of connections: " (user_text(&view.app_name)) " is among the apps to connect." }
             @if !view.connect_help.is_empty() {
                 p { "Whoever connects should know:" }
-                ul { @for sentence in &view.connect_help { li { (said(sentence)) } } }
+                ul { @for sentence in &view.connect_help { li { (user_text(sentence)) } } }
             }
-            @if let Some(docs) = &view.docs {
-                p { (outside(&html! { "Documentation of " (said(&view.app_name)) }, docs)) }
+            @if let Some(docs) = &view.docs_url {
+                p { (external_link(&html! { "Documentation of " (user_text(&view.app_name)) }, docs)) }
             }
         }
     };
-    let of_way = view.way.as_ref().map(|way| format!(": {way}")).unwrap_or_default();
+    let of_way = view.auth_method.as_ref().map(|way| format!(": {way}")).unwrap_or_default();
     page(shell, &format!("Set up {}{of_way}", view.app_name), &body)
 }
 
 /// Whether it is set up, and what that means.
-fn whether(view: &SetupView) -> Markup {
-    let how = if view.way.is_some() { "this way" } else { "by signing in at the app" };
+fn setup_status(view: &SetupView) -> Markup {
+    let how = if view.auth_method.is_some() { "this way" } else { "by signing in at the app" };
     html! {
         p {
-            "The workspace " strong { (said(&view.workspace)) }
+            "The workspace " strong { (user_text(&view.workspace)) }
             @if view.is_set_up {
-                " has an OAuth client of " (said(&view.app_name)) ", and everybody can connect it " (how) ". These steps "
+                " has an OAuth client of " (user_text(&view.app_name)) ", and everybody can connect it " (how) ". These steps "
                 "are for whoever changes the client or its secret."
             } @else {
-                " has no OAuth client of " (said(&view.app_name)) " yet, so nobody can connect it " (how)
+                " has no OAuth client of " (user_text(&view.app_name)) " yet, so nobody can connect it " (how)
                 ". Whoever runs the workspace makes one, once, and everybody can connect. "
                 "If that is not you, send them the address of this page."
             }
@@ -107,16 +107,16 @@ fn whether(view: &SetupView) -> Markup {
     }
 }
 
-fn others(view: &SetupView) -> Markup {
+fn other_auth_methods(view: &SetupView) -> Markup {
     html! {
-        @if !view.others.is_empty() {
+        @if !view.other_auth_methods.is_empty() {
             section aria-labelledby="others" {
-                h2 #others { "Other ways to connect " (said(&view.app_name)) }
+                h2 #others { "Other ways to connect " (user_text(&view.app_name)) }
                 ul {
-                    @for (name, ready, href) in &view.others {
+                    @for (name, ready, href) in &view.other_auth_methods {
                         li {
-                            (said(name)) ": "
-                            (link(if *ready { "Connect" } else { "How to set it up" }, href, "way"))
+                            (user_text(name)) ": "
+                            (link(if *ready { "Connect" } else { "How to set it up" }, href, "auth_method"))
                         }
                     }
                 }
@@ -125,36 +125,36 @@ fn others(view: &SetupView) -> Markup {
     }
 }
 
-fn family(view: &SetupView) -> Markup {
+fn apps_sharing_client(view: &SetupView) -> Markup {
     html! {
-        @if !view.family.is_empty() {
+        @if !view.apps_sharing_client.is_empty() {
             p {
                 "The same client serves "
-                @for (index, name) in view.family.iter().enumerate() { @if index > 0 { ", " } (said(name)) }
+                @for (index, name) in view.apps_sharing_client.iter().enumerate() { @if index > 0 { ", " } (user_text(name)) }
                 ": set up here, it is set up there, too."
             }
         }
     }
 }
 
-fn at_the_app(view: &SetupView) -> Markup {
+fn create_client_section(view: &SetupView) -> Markup {
     html! {
         section aria-labelledby="client" {
-            h2 #client { "Make a client at " (said(&view.app_name)) }
-            @if let Some(console) = &view.console {
-                p { (outside(&html! { "Open where " (said(&view.app_name)) " makes clients" }, console)) }
+            h2 #client { "Make a client at " (user_text(&view.app_name)) }
+            @if let Some(console) = &view.console_url {
+                p { (external_link(&html! { "Open where " (user_text(&view.app_name)) " makes clients" }, console)) }
             }
             @if view.steps.is_empty() {
                 p { "Register an application (an OAuth client) there. You need its client id and its client secret." }
             } @else {
-                ol.steps { @for step in &view.steps { li { (said(step)) } } }
+                ol.steps { @for step in &view.steps { li { (user_text(step)) } } }
             }
             @if let Some(redirect_uri) = &view.redirect_uri {
                 p #redirect-uri { "The redirect URI, also called callback address:" }
-                (copyable("redirect-uri", redirect_uri))
-                @if !view.depends_on.is_empty() {
+                (copyable_text("redirect-uri", redirect_uri))
+                @if !view.redirect_uri_depends_on.is_empty() {
                     p {
-                        "This is the redirect URI for the usual value of " (said(&view.depends_on.join(", "))) ". If you enter "
+                        "This is the redirect URI for the usual value of " (user_text(&view.redirect_uri_depends_on.join(", "))) ". If you enter "
                         "another value in the next step, its answer tells another redirect URI: use that one."
                     }
                 }
@@ -168,21 +168,21 @@ fn at_the_app(view: &SetupView) -> Markup {
     }
 }
 
-fn what_to_tick(view: &SetupView) -> Markup {
+fn scopes_to_enable_section(view: &SetupView) -> Markup {
     html! {
-        @if !view.scopes.is_empty() || !view.further.is_empty() {
+        @if !view.default_scopes.is_empty() || !view.optional_scopes.is_empty() {
             section aria-labelledby="tick" {
                 h2 #tick { "What to tick there" }
                 p { "If the app wants to know in advance which permissions its client may ask for, tick there whatever people are "
                     "to be able to choose here." }
-                @if !view.scopes.is_empty() {
+                @if !view.default_scopes.is_empty() {
                     p { "Asked for, unless they choose otherwise:" }
-                    (permissions(&view.scopes))
+                    (scope_list(&view.default_scopes))
                 }
-                @if !view.further.is_empty() {
+                @if !view.optional_scopes.is_empty() {
                     details {
-                        summary { "What they may choose besides (" (view.further.len()) ")" }
-                        (permissions(&view.further))
+                        summary { "What they may choose besides (" (view.optional_scopes.len()) ")" }
+                        (scope_list(&view.optional_scopes))
                     }
                 }
             }
@@ -190,20 +190,20 @@ fn what_to_tick(view: &SetupView) -> Markup {
     }
 }
 
-fn permissions(scopes: &[(String, Option<String>)]) -> Markup {
+fn scope_list(scopes: &[(String, Option<String>)]) -> Markup {
     html! {
         ul.asked {
             @for (scope, description) in scopes {
                 li {
-                    @if let Some(description) = description { span { (said(description)) } }
-                    (code(scope))
+                    @if let Some(description) = description { span { (user_text(description)) } }
+                    (code_text(scope))
                 }
             }
         }
     }
 }
 
-fn enter(view: &SetupView) -> Markup {
+fn enter_client_section(view: &SetupView) -> Markup {
     html! {
         section aria-labelledby="call" {
             h2 #call { "Enter it here" }
@@ -211,15 +211,15 @@ fn enter(view: &SetupView) -> Markup {
                 "Run this where the secret is at hand. " code { "$KEY" } " is an API key of the workspace that has the scope "
                 code { "apps" } "; what the app gave you takes the place of each " code { "…" } " in it."
             }
-            (copyable("call-help", &command(&view.enters)))
+            (copyable_text("call-help", &curl_command(&view.put_client_call)))
         }
     }
 }
 
-fn afterwards(view: &SetupView) -> Markup {
+fn enter_redirect_uri_section(view: &SetupView) -> Markup {
     html! {
         section aria-labelledby="afterwards" {
-            h2 #afterwards { "Enter the redirect URI at " (said(&view.app_name)) }
+            h2 #afterwards { "Enter the redirect URI at " (user_text(&view.app_name)) }
             p {
                 "The answer has it as " code { "redirect_uri" } ". The client at the app must allow exactly that address."
             }
@@ -228,7 +228,7 @@ fn afterwards(view: &SetupView) -> Markup {
 }
 
 /// A call as a shell takes it. What stands between single quotes is taken as it is, but for those themselves.
-fn command(call: &Call) -> String {
+fn curl_command(call: &SetupCall) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     format!(
         "curl -X {} -H \"Authorization: Bearer $KEY\" \\\n  -H 'Content-Type: application/json' \\\n  -d {} \\\n  {}",
@@ -239,8 +239,8 @@ fn command(call: &Call) -> String {
 }
 
 /// One tap selects all of it. It can be reached by keyboard, as it may have to be scrolled.
-fn copyable(label: &str, text: &str) -> Markup {
+fn copyable_text(label: &str, text: &str) -> Markup {
     html! {
-        pre.copy tabindex="0" role="region" aria-labelledby=(label) { (code(text)) }
+        pre.copy tabindex="0" role="region" aria-labelledby=(label) { (code_text(text)) }
     }
 }

@@ -4,8 +4,8 @@
 
 use maud::{Markup, html};
 
-use super::Shell;
-use super::frame::{csrf, page, said};
+use super::PageContext;
+use super::frame::{csrf_field, page, user_text};
 
 /// The page that a sign-in link opens.
 #[derive(Debug, Clone)]
@@ -19,16 +19,16 @@ pub struct SignInView {
 }
 
 /// The page that a sign-in link opens.
-pub fn sign_in(shell: &Shell<'_>, view: &SignInView) -> Markup {
+pub fn sign_in(shell: &PageContext<'_>, view: &SignInView) -> Markup {
     let body = html! {
-        h1 { "Sign in as " (said(&view.user)) }
+        h1 { "Sign in as " (user_text(&view.user)) }
         p {
-            "This link signs this browser in to the connections of the workspace " strong { (said(&view.workspace)) }
-            " as " strong { (said(&view.user)) } ". It works once."
+            "This link signs this browser in to the connections of the workspace " strong { (user_text(&view.workspace)) }
+            " as " strong { (user_text(&view.user)) } ". It works once."
         }
         form method="post" action=(view.action) {
-            (csrf(shell))
-            button.main type="submit" { "Sign in as " (said(&view.user)) }
+            (csrf_field(shell))
+            button.main type="submit" { "Sign in as " (user_text(&view.user)) }
         }
         p.quiet { "Not you? Close this page: what you connect here would belong to that person." }
     };
@@ -36,7 +36,7 @@ pub fn sign_in(shell: &Shell<'_>, view: &SignInView) -> Markup {
 }
 
 /// The page for a browser without a session.
-pub fn sign_in_needed() -> Markup {
+pub fn sign_in_required() -> Markup {
     let body = html! {
         h1 { "You are not signed in" }
         p {
@@ -52,5 +52,5 @@ pub fn sign_in_needed() -> Markup {
             }
         }
     };
-    page(&Shell::default(), "You are not signed in", &body)
+    page(&PageContext::default(), "You are not signed in", &body)
 }

@@ -5,7 +5,7 @@
 //! anything: no fonts, no images.
 
 /// Served at `/style.css`.
-pub const STYLE: &str = r#":root {
+pub const STYLESHEET: &str = r#":root {
   color-scheme: light dark;
   --page: #ffffff; --panel: #f4f6f8; --line: #d3d8de; --edge: #6f7782;
   --text: #1b1f24; --quiet: #545c66; --link: #0a50b0;

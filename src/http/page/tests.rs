@@ -3,7 +3,7 @@
 use maud::Markup;
 
 use super::*;
-use crate::connect::callback::Refusal;
+use crate::connect::callback::CallbackRefusal;
 
 /// Each tries to leave another place: an element, an attribute, the reading direction.
 const HOSTILE: [&str; 6] = [
@@ -14,37 +14,37 @@ const HOSTILE: [&str; 6] = [
     "\u{202e}moc.live\u{202c}\u{2067}\u{200f}",
     "&lt;b&gt; & {{7*7}}",
 ];
-const SHELL: Shell<'static> = Shell { signed_in_as: Some("Ada"), csrf: Some("forgery-guard") };
+const PAGE_CONTEXT: PageContext<'static> = PageContext { signed_in_as: Some("Ada"), csrf: Some("forgery-guard") };
 
-fn at(text: &str) -> Timestamp {
+fn parse_time(text: &str) -> Timestamp {
     Timestamp::parse(text).unwrap()
 }
 
 fn noon() -> Timestamp {
-    at("2026-11-22T12:00:00Z")
+    parse_time("2026-11-22T12:00:00Z")
 }
 
-fn card(words: &str, tone: Tone) -> Card {
-    Card {
+fn connection_summary(words: &str, tone: Tone) -> ConnectionSummary {
+    ConnectionSummary {
         id: words.to_owned(),
         name: words.to_owned(),
         app_name: words.to_owned(),
-        account: Some(words.to_owned()),
-        status: StatusWords { words: words.to_owned(), tone },
+        account_label: Some(words.to_owned()),
+        status: StatusLabel { text: words.to_owned(), tone },
         attention: vec![words.to_owned()],
-        last_used: Some(noon()),
+        last_used_at: Some(noon()),
         owner: Some(words.to_owned()),
-        repair: Some(("Reconnect", format!("/connections/{words}/reconnect"))),
+        reconnect: Some(("Reconnect", format!("/connections/{words}/reconnect"))),
     }
 }
 
-fn list_view(words: &str) -> ListView {
-    ListView {
-        connections: vec![card(words, Tone::Good), card(words, Tone::Bad)],
+fn connection_list_view(words: &str) -> ConnectionListView {
+    ConnectionListView {
+        connections: vec![connection_summary(words, Tone::Good), connection_summary(words, Tone::Bad)],
         apps: [true, false].map(|ready| app_choice(words, ready)).to_vec(),
         apps_search: None,
         search: Some(words.to_owned()),
-        next: Some(format!("/?cursor={words}")),
+        next_page_href: Some(format!("/?cursor={words}")),
         notice: Some(words.to_owned()),
     }
 }
@@ -52,31 +52,38 @@ fn list_view(words: &str) -> ListView {
 fn app_choice(words: &str, ready: bool) -> AppChoice {
     let text = words.to_owned();
     let (id, name, ways) = (text.clone(), text.clone(), vec![text.clone()]);
-    AppChoice { id, name, ways, categories: vec![text.clone()], ready, lacks: Some(text) }
+    AppChoice {
+        id,
+        name,
+        auth_methods: ways,
+        categories: vec![text.clone()],
+        ready,
+        auth_method_without_client: Some(text),
+    }
 }
 
 fn connection_view(words: &str) -> ConnectionView {
     ConnectionView {
-        card: card(words, Tone::Waiting),
+        summary: connection_summary(words, Tone::Waiting),
         notice: Some(words.to_owned()),
         reason: Some(words.to_owned()),
-        granted: vec![words.to_owned()],
-        missing: vec![(words.to_owned(), Some(words.to_owned())), (words.to_owned(), None)],
-        removed: false,
-        changes: Changes::Allowed,
-        renaming: None,
-        ask_again: Some(format!("/connections/{words}/reconnect")),
-        kind: words.to_owned(),
-        lasts: Lasts::Consented,
-        replace_href: Some(format!("/connections/{words}/key")),
+        granted_scopes: vec![words.to_owned()],
+        missing_scopes: vec![(words.to_owned(), Some(words.to_owned())), (words.to_owned(), None)],
+        app_removed: false,
+        change_permission: ChangePermission::Allowed,
+        rejected_name: None,
+        missing_scopes_href: Some(format!("/connections/{words}/reconnect")),
+        credential_kind: words.to_owned(),
+        access_source: AccessSource::Consent,
+        new_credential_href: Some(format!("/connections/{words}/key")),
         warnings: vec![words.to_owned(), words.to_owned()],
-        expires: Some(noon()),
-        renewable: true,
-        predicted_end: Some((noon(), PutOff::Use)),
-        checked: Some((noon(), words.to_owned())),
-        next_check: Some(noon()),
-        created: noon(),
-        connected: noon(),
+        expires_at: Some(noon()),
+        refreshable: true,
+        predicted_end: Some((noon(), ExtendedBy::Use)),
+        last_check: Some((noon(), words.to_owned())),
+        next_check_at: Some(noon()),
+        created_at: noon(),
+        connected_at: noon(),
         uses: vec![(words.to_owned(), words.to_owned(), noon())],
         events: vec![(noon(), words.to_owned())],
         confirming_disconnect: false,
@@ -87,36 +94,36 @@ fn hosts_view(words: &str) -> HostsView {
     let text = words.to_owned();
     HostsView {
         app_name: text.clone(),
-        all: vec![text.clone()],
-        chosen: vec![],
-        added: vec![text.clone()],
-        defined_by: Some(text.clone()),
-        mark: text,
+        all_hosts: vec![text.clone()],
+        non_default_hosts: vec![],
+        added_hosts: vec![text.clone()],
+        defining_workspace: Some(text.clone()),
+        fingerprint: text,
     }
 }
 
 fn connect_view(words: &str) -> ConnectView {
     ConnectView {
         hosts: hosts_view(words),
-        problem: None,
+        form_error: None,
         workspace: words.to_owned(),
         app_name: words.to_owned(),
-        scopes: vec![scope(words), ScopeChoice { required: true, ..scope(words) }],
-        scopes_fixed: false,
-        inputs: inputs(words),
+        scopes: vec![scope_choice(words), ScopeChoice { required: true, ..scope_choice(words) }],
+        scopes_are_fixed: false,
+        fields: form_fields(words),
         connect_help: vec![words.to_owned()],
         warnings: vec![words.to_owned()],
-        ways: ways(words),
-        reconnecting: None,
+        auth_methods: auth_method_choices(words),
+        existing_connection: None,
         for_user: Some(words.to_owned()),
-        invited: true,
-        action: format!("/connect/{words}"),
-        host: Some(words.to_owned()),
-        cancel: Some(format!("/{words}")),
+        by_link: true,
+        form_action: format!("/connect/{words}"),
+        authorize_host: Some(words.to_owned()),
+        cancel_href: Some(format!("/{words}")),
     }
 }
 
-fn scope(words: &str) -> ScopeChoice {
+fn scope_choice(words: &str) -> ScopeChoice {
     let text = words.to_owned();
     ScopeChoice {
         id: text.clone(),
@@ -128,13 +135,13 @@ fn scope(words: &str) -> ScopeChoice {
 }
 
 fn many_scopes(words: &str) -> Vec<ScopeChoice> {
-    (0..12).map(|n| ScopeChoice { checked: n % 3 == 0, ..scope(words) }).collect()
+    (0..12).map(|n| ScopeChoice { checked: n % 3 == 0, ..scope_choice(words) }).collect()
 }
 
 /// A field of each sort: open, secret, of several lines.
-fn inputs(words: &str) -> Vec<Input> {
+fn form_fields(words: &str) -> Vec<FormField> {
     let text = words.to_owned();
-    let all = Input {
+    let all = FormField {
         id: text.clone(),
         label: text.clone(),
         help: Some(text.clone()),
@@ -142,19 +149,19 @@ fn inputs(words: &str) -> Vec<Input> {
         placeholder: Some(text.clone()),
         value: Some(text.clone()),
         error: Some(text),
-        ..Input::default()
+        ..FormField::default()
     };
     vec![
         all.clone(),
-        Input { optional: true, help: None, url: None, placeholder: None, error: None, ..all.clone() },
-        Input { secret: true, ..all.clone() },
-        Input { multiline: true, ..all.clone() },
-        Input { multiline: true, secret: true, ..all },
+        FormField { optional: true, help: None, url: None, placeholder: None, error: None, ..all.clone() },
+        FormField { secret: true, ..all.clone() },
+        FormField { multiline: true, ..all.clone() },
+        FormField { multiline: true, secret: true, ..all },
     ]
 }
 
-fn ways(words: &str) -> Vec<Way> {
-    let way = |current, recommended, ready| Way {
+fn auth_method_choices(words: &str) -> Vec<AuthMethodChoice> {
+    let way = |current, recommended, ready| AuthMethodChoice {
         id: words.to_owned(),
         name: words.to_owned(),
         href: format!("/oauth/start/{words}"),
@@ -165,26 +172,26 @@ fn ways(words: &str) -> Vec<Way> {
     vec![way(false, true, true), way(true, false, true), way(false, false, false)]
 }
 
-fn paste_view(words: &str) -> PasteView {
+fn manual_credential_view(words: &str) -> ManualCredentialView {
     let text = words.to_owned();
-    PasteView {
+    ManualCredentialView {
         hosts: hosts_view(words),
         workspace: text.clone(),
         app_name: text.clone(),
-        kind: text.clone(),
-        inputs: inputs(words),
+        credential_kind: text.clone(),
+        fields: form_fields(words),
         scopes: many_scopes(words),
-        scopes_fixed: false,
-        replacing: None,
-        name: text.clone(),
+        scopes_are_fixed: false,
+        existing_connection: None,
+        connection_name: text.clone(),
         name_error: Some(text.clone()),
-        problem: Some(Problem { title: text.clone(), text: text.clone() }),
+        form_error: Some(FormError { title: text.clone(), text: text.clone() }),
         warnings: vec![text.clone()],
-        ways: ways(words),
+        auth_methods: auth_method_choices(words),
         for_user: Some(text),
-        invited: true,
-        action: format!("/connect/{words}"),
-        cancel: Some(format!("/{words}")),
+        by_link: true,
+        form_action: format!("/connect/{words}"),
+        cancel_href: Some(format!("/{words}")),
     }
 }
 
@@ -192,120 +199,144 @@ fn setup_view(words: &str) -> SetupView {
     let text = words.to_owned();
     SetupView {
         app_name: text.clone(),
-        way: Some(text.clone()),
-        others: vec![(text.clone(), true, format!("/{words}")), (text.clone(), false, format!("/{words}"))],
+        auth_method: Some(text.clone()),
+        other_auth_methods: vec![(text.clone(), true, format!("/{words}")), (text.clone(), false, format!("/{words}"))],
         workspace: text.clone(),
         is_set_up: false,
-        console: Some(text.clone()),
+        console_url: Some(text.clone()),
         steps: vec![text.clone()],
         redirect_uri: Some(text.clone()),
-        depends_on: vec![text.clone()],
-        scopes: vec![(text.clone(), Some(text.clone())), (text.clone(), None)],
+        redirect_uri_depends_on: vec![text.clone()],
+        default_scopes: vec![(text.clone(), Some(text.clone())), (text.clone(), None)],
         connect_help: vec![text.clone()],
-        further: vec![(text.clone(), Some(text.clone()))],
-        enters: SetupCall { method: "PUT", url: text.clone(), body: text.clone() },
-        tries: SetupCall { method: "POST", url: text.clone(), body: text.clone() },
-        family: vec![text.clone(), text.clone()],
-        docs: Some(text),
+        optional_scopes: vec![(text.clone(), Some(text.clone()))],
+        put_client_call: SetupCall { method: "PUT", url: text.clone(), body: text.clone() },
+        test_client_call: SetupCall { method: "POST", url: text.clone(), body: text.clone() },
+        apps_sharing_client: vec![text.clone(), text.clone()],
+        docs_url: Some(text),
     }
 }
 
-fn choose_view(words: &str, question: Choosing) -> ChooseView {
+fn choose_view(words: &str, question: ChoiceQuestion) -> ChooseView {
     ChooseView {
         app_name: words.to_owned(),
         action: format!("/flows/{words}"),
         question,
-        pasted: false,
+        entered_manually: false,
         note: Some(words.to_owned()),
     }
 }
 
-fn other_account(before: Option<&str>, now: Option<&str>, name: &str) -> Choosing {
-    Choosing::OtherAccount { before: before.map(str::to_owned), now: now.map(str::to_owned), name: name.to_owned() }
+fn other_account_question(before: Option<&str>, now: Option<&str>, name: &str) -> ChoiceQuestion {
+    ChoiceQuestion::OtherAccount {
+        account_before: before.map(str::to_owned),
+        account_now: now.map(str::to_owned),
+        connection_name: name.to_owned(),
+    }
 }
 
 /// Every page in every shape, with these words in every field.
-fn pages(words: &str, csrf: &str) -> Vec<String> {
-    let shell = Shell { signed_in_as: Some(words), csrf: Some(csrf) };
+fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
+    let shell = PageContext { signed_in_as: Some(words), csrf: Some(csrf) };
     let text = words.to_owned();
     let confirming = ConnectionView { confirming_disconnect: true, ..connection_view(words) };
     let reconnecting = ConnectView {
-        reconnecting: Some((text.clone(), Some(text.clone()))),
-        invited: false,
+        existing_connection: Some((text.clone(), Some(text.clone()))),
+        by_link: false,
         for_user: None,
-        cancel: None,
+        cancel_href: None,
         ..connect_view(words)
     };
-    let long = ConnectView { scopes: many_scopes(words), host: None, ..connect_view(words) };
-    let fixed = ConnectView { scopes_fixed: true, inputs: Vec::new(), ..connect_view(words) };
-    let replacing = PasteView {
-        replacing: Some((text.clone(), Some(text.clone()))),
-        scopes_fixed: true,
-        problem: None,
-        invited: false,
+    let long = ConnectView { scopes: many_scopes(words), authorize_host: None, ..connect_view(words) };
+    let fixed = ConnectView { scopes_are_fixed: true, fields: Vec::new(), ..connect_view(words) };
+    let replacing = ManualCredentialView {
+        existing_connection: Some((text.clone(), Some(text.clone()))),
+        scopes_are_fixed: true,
+        form_error: None,
+        by_link: false,
         for_user: None,
-        cancel: None,
-        ..paste_view(words)
+        cancel_href: None,
+        ..manual_credential_view(words)
     };
-    let told_later =
-        SetupView { way: None, others: Vec::new(), redirect_uri: None, steps: Vec::new(), ..setup_view(words) };
-    let searched = ListView { apps_search: Some(text.clone()), ..list_view(words) };
-    let old_news = ConnectionView { notice: None, replace_href: None, lasts: Lasts::Pasted, ..connection_view(words) };
+    let told_later = SetupView {
+        auth_method: None,
+        other_auth_methods: Vec::new(),
+        redirect_uri: None,
+        steps: Vec::new(),
+        ..setup_view(words)
+    };
+    let searched = ConnectionListView { apps_search: Some(text.clone()), ..connection_list_view(words) };
+    let old_news = ConnectionView {
+        notice: None,
+        new_credential_href: None,
+        access_source: AccessSource::ManualCredential,
+        ..connection_view(words)
+    };
     let renaming = Some((text.clone(), text.clone()));
-    let renamed = ConnectionView { renaming, removed: true, notice: None, ..connection_view(words) };
-    let exchanged = ConnectionView { lasts: Lasts::Exchanged, expires: None, ..connection_view(words) };
-    let duplicate = Choosing::Duplicate { account: text.clone(), existing_name: text.clone() };
+    let renamed = ConnectionView { rejected_name: renaming, app_removed: true, notice: None, ..connection_view(words) };
+    let exchanged =
+        ConnectionView { access_source: AccessSource::TokenExchange, expires_at: None, ..connection_view(words) };
+    let duplicate = ChoiceQuestion::Duplicate { account: text.clone(), existing_connection_name: text.clone() };
     let links = vec![(text.clone(), format!("/{words}")), (text.clone(), text.clone())];
     let said = Message { title: text.clone(), text: format!("{words}\n\n{words}"), tone: Tone::Good, links };
     let pages: Vec<Markup> = vec![
-        list(&shell, &list_view(words)),
-        list(&shell, &ListView { connections: Vec::new(), ..list_view(words) }),
-        list(&shell, &ListView::default()),
-        list(&shell, &searched),
+        connection_list(&shell, &connection_list_view(words)),
+        connection_list(&shell, &ConnectionListView { connections: Vec::new(), ..connection_list_view(words) }),
+        connection_list(&shell, &ConnectionListView::default()),
+        connection_list(&shell, &searched),
         connection(&shell, &connection_view(words)),
         connection(&shell, &old_news),
         connection(&shell, &exchanged),
         connection(&shell, &renamed),
         connection(&shell, &confirming),
-        connection(&shell, &ConnectionView { changes: Changes::AdminsOnly, ask_again: None, ..connection_view(words) }),
+        connection(
+            &shell,
+            &ConnectionView {
+                change_permission: ChangePermission::AdminsOnly,
+                missing_scopes_href: None,
+                ..connection_view(words)
+            },
+        ),
         connect(&shell, &connect_view(words)),
         connect(&shell, &reconnecting),
         connect(&shell, &long),
         connect(&shell, &fixed),
-        paste(&shell, &paste_view(words)),
-        paste(&shell, &replacing),
+        manual_credential(&shell, &manual_credential_view(words)),
+        manual_credential(&shell, &replacing),
         setup(&shell, &setup_view(words)),
         setup(&shell, &told_later),
-        choose(&shell, &choose_view(words, other_account(Some(words), Some(words), words))),
-        choose(&shell, &choose_view(words, other_account(None, Some(words), words))),
-        choose(&shell, &choose_view(words, other_account(Some(words), None, words))),
-        choose(&shell, &ChooseView { pasted: true, ..choose_view(words, duplicate.clone()) }),
+        choose(&shell, &choose_view(words, other_account_question(Some(words), Some(words), words))),
+        choose(&shell, &choose_view(words, other_account_question(None, Some(words), words))),
+        choose(&shell, &choose_view(words, other_account_question(Some(words), None, words))),
+        choose(&shell, &ChooseView { entered_manually: true, ..choose_view(words, duplicate.clone()) }),
         choose(&shell, &choose_view(words, duplicate)),
         sign_in(&shell, &SignInView { workspace: text.clone(), user: text.clone(), action: format!("/in/{words}") }),
-        sign_in_needed(),
+        sign_in_required(),
         message(&shell, &said),
-        message(&shell, &refused(Refusal::Unknown)),
+        message(&shell, &refusal_message(CallbackRefusal::UnknownState)),
     ];
     pages.into_iter().map(Markup::into_string).collect()
 }
 
 /// The elements' opening tags, as a browser would see them: text has no bare `<` when it is escaped.
-fn tags(html: &str) -> Vec<&str> {
+fn opening_tags(html: &str) -> Vec<&str> {
     html.split('<').skip(1).map(|rest| rest.split('>').next().unwrap()).filter(|tag| !tag.starts_with('/')).collect()
 }
 
 /// A tag with its attributes' values blanked.
-fn shape(tag: &str) -> String {
+fn tag_without_values(tag: &str) -> String {
     tag.split('"').step_by(2).collect()
 }
 
 #[test]
 fn hostile_words_change_no_element_and_no_attribute() {
-    let plain: Vec<Vec<String>> =
-        pages("words", "words").iter().map(|html| tags(html).into_iter().map(shape).collect()).collect();
+    let plain: Vec<Vec<String>> = render_all_pages("words", "words")
+        .iter()
+        .map(|html| opening_tags(html).into_iter().map(tag_without_values).collect())
+        .collect();
     for words in HOSTILE {
-        for (html, plain) in pages(words, words).iter().zip(&plain) {
-            let shapes: Vec<String> = tags(html).into_iter().map(shape).collect();
+        for (html, plain) in render_all_pages(words, words).iter().zip(&plain) {
+            let shapes: Vec<String> = opening_tags(html).into_iter().map(tag_without_values).collect();
             assert_eq!(&shapes, plain, "{words:?} changed {html}");
             assert!(!html.contains("<script") && !html.contains("\"><img") && !html.contains("onerror=alert(1)>"));
         }
@@ -314,24 +345,24 @@ fn hostile_words_change_no_element_and_no_attribute() {
 
 #[test]
 fn characters_that_turn_the_reading_direction_are_made_visible() {
-    for html in pages("a\u{202e}b\u{2066}\u{7}", "guard") {
+    for html in render_all_pages("a\u{202e}b\u{2066}\u{7}", "guard") {
         // What was entered comes back as it was: in an attribute, or in a field of several lines.
         let text: String = html.split("<textarea").map(|part| part.split("</textarea>").last().unwrap()).collect();
         let text: String = text.split('"').step_by(2).collect();
         assert!(!text.contains(['\u{202e}', '\u{2066}', '\u{7}']), "{text}");
     }
-    let html = message(&SHELL, &refused_with_title("a\u{202e}b")).into_string();
+    let html = message(&PAGE_CONTEXT, &refusal_with_title("a\u{202e}b")).into_string();
     assert!(html.contains("<bdi>a\u{fffd}b</bdi>") && html.contains("<title>a\u{fffd}b"));
 }
 
-fn refused_with_title(title: &str) -> Message {
-    Message { title: title.to_owned(), ..refused(Refusal::Unknown) }
+fn refusal_with_title(title: &str) -> Message {
+    Message { title: title.to_owned(), ..refusal_message(CallbackRefusal::UnknownState) }
 }
 
 #[test]
 fn every_page_keeps_the_rules() {
-    for html in pages("words", "forgery-guard") {
-        let tags = tags(&html);
+    for html in render_all_pages("words", "forgery-guard") {
+        let tags = opening_tags(&html);
         let count = |name: &str| tags.iter().filter(|tag| tag.split(' ').next() == Some(name)).count();
         let posts = tags.iter().filter(|tag| tag.starts_with("form") && tag.contains("method=\"post\"")).count();
         let guards = html.matches("name=\"csrf\" value=\"forgery-guard\"").count();
@@ -356,8 +387,8 @@ fn every_page_keeps_the_rules() {
 
 #[test]
 fn every_input_has_a_label_and_every_id_is_there_once() {
-    for html in pages("words", "guard") {
-        let tags = tags(&html);
+    for html in render_all_pages("words", "guard") {
+        let tags = opening_tags(&html);
         let ids: Vec<&str> = html.split(" id=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
         for (index, id) in ids.iter().enumerate() {
             assert!(!ids[..index].contains(id), "{id} twice in {html}");
@@ -383,28 +414,33 @@ fn every_input_has_a_label_and_every_id_is_there_once() {
 
 #[test]
 fn without_a_session_there_is_neither_sign_out_nor_a_way_home() {
-    let html = connect(&Shell::default(), &connect_view("words")).into_string();
+    let html = connect(&PageContext::default(), &connect_view("words")).into_string();
     assert!(!html.contains("/sign-out") && !html.contains("href=\"/\"") && !html.contains("csrf"));
-    let html = list(&SHELL, &ListView::default()).into_string();
+    let html = connection_list(&PAGE_CONTEXT, &ConnectionListView::default()).into_string();
     assert!(html.contains("action=\"/sign-out\"") && html.contains("<bdi>Ada</bdi>"));
 }
 
 #[test]
 fn an_empty_page_says_what_a_connection_is_and_an_empty_search_does_not() {
-    let first = list(&SHELL, &ListView::default()).into_string();
+    let first = connection_list(&PAGE_CONTEXT, &ConnectionListView::default()).into_string();
     assert!(first.contains("Nothing is connected yet") && first.contains("A connection lets workflows act"));
     assert!(first.contains("No app is ready to be connected"));
     assert!(!first.contains("role=\"search\""));
-    let searched = list(&SHELL, &ListView { search: Some("zzz".to_owned()), ..ListView::default() }).into_string();
+    let searched = connection_list(
+        &PAGE_CONTEXT,
+        &ConnectionListView { search: Some("zzz".to_owned()), ..ConnectionListView::default() },
+    )
+    .into_string();
     assert!(searched.contains("No connection has “<bdi>zzz</bdi>”") && searched.contains("Show all connections"));
     assert!(!searched.contains("Nothing is connected yet"));
 }
 
 #[test]
 fn what_a_person_must_repair_stands_first_with_a_button() {
-    let healthy = Card { repair: None, ..card("healthy", Tone::Good) };
-    let connections = vec![healthy, card("broken", Tone::Bad)];
-    let html = list(&SHELL, &ListView { connections, ..ListView::default() }).into_string();
+    let healthy = ConnectionSummary { reconnect: None, ..connection_summary("healthy", Tone::Good) };
+    let connections = vec![healthy, connection_summary("broken", Tone::Bad)];
+    let html = connection_list(&PAGE_CONTEXT, &ConnectionListView { connections, ..ConnectionListView::default() })
+        .into_string();
     assert!(html.find("/connections/broken").unwrap() < html.find("/connections/healthy").unwrap());
     assert!(html.contains("href=\"/connections/broken/reconnect\">Reconnect<span class=\"unseen\">: "));
     assert!(!html.contains("/connections/healthy/reconnect"));
@@ -412,7 +448,7 @@ fn what_a_person_must_repair_stands_first_with_a_button() {
 
 #[test]
 fn only_apps_with_a_client_can_be_started() {
-    let html = list(&SHELL, &list_view("words")).into_string();
+    let html = connection_list(&PAGE_CONTEXT, &connection_list_view("words")).into_string();
     assert_eq!(html.matches("href=\"/oauth/start/words\"").count(), 1);
     // The one that has another way is told together with the way that is not set up.
     assert_eq!(html.matches(" is not set up</span>").count(), 2);
@@ -429,26 +465,29 @@ fn apps_are_by_name_and_found_by_every_word_that_is_searched_for() {
         id: name.to_lowercase(),
         name: name.to_owned(),
         ready,
-        lacks: None,
+        auth_method_without_client: None,
         ..app_choice("", true)
     };
     let apps = ["Zulu", "alpha", "Mike"].map(|name| named(name, true)).to_vec();
-    let html = list(&SHELL, &ListView { apps, ..ListView::default() }).into_string();
+    let html =
+        connection_list(&PAGE_CONTEXT, &ConnectionListView { apps, ..ConnectionListView::default() }).into_string();
     let places = ["alpha", "Mike", "Zulu"].map(|name| html.find(&format!("<bdi>{name}</bdi>")).unwrap());
     assert!(places.is_sorted() && !html.contains("Search the apps"), "{html}");
 
     let mut apps: Vec<_> = (0..40).map(|n| named(&format!("App {n}"), n % 2 == 0)).collect();
     apps.push(AppChoice {
         categories: vec!["Email".to_owned()],
-        ways: vec!["API key".to_owned()],
+        auth_methods: vec!["API key".to_owned()],
         ..named("Post", true)
     });
-    let view = ListView { apps, search: Some("a&b".to_owned()), ..ListView::default() };
-    let html = list(&SHELL, &view).into_string();
+    let view = ConnectionListView { apps, search: Some("a&b".to_owned()), ..ConnectionListView::default() };
+    let html = connection_list(&PAGE_CONTEXT, &view).into_string();
     assert!(html.contains("Search the apps") && html.contains("What is not set up (20)"));
     assert!(html.contains("<input type=\"hidden\" name=\"q\" value=\"a&amp;b\">"), "{html}");
-    let search =
-        |words: &str| list(&SHELL, &ListView { apps_search: Some(words.to_owned()), ..view.clone() }).into_string();
+    let search = |words: &str| {
+        connection_list(&PAGE_CONTEXT, &ConnectionListView { apps_search: Some(words.to_owned()), ..view.clone() })
+            .into_string()
+    };
     let html = search("email KEY");
     assert_eq!(html.matches("href=\"/oauth/start/").count(), 1, "{html}");
     assert!(html.contains("href=\"/oauth/start/post\"") && html.contains("<small><bdi>API key</bdi></small>"));
@@ -459,25 +498,30 @@ fn apps_are_by_name_and_found_by_every_word_that_is_searched_for() {
 #[test]
 fn a_connection_that_was_just_made_has_words_for_all_that_is_not_there() {
     let bare = ConnectionView {
-        card: Card { account: None, last_used: None, attention: Vec::new(), ..card("words", Tone::Good) },
+        summary: ConnectionSummary {
+            account_label: None,
+            last_used_at: None,
+            attention: Vec::new(),
+            ..connection_summary("words", Tone::Good)
+        },
         notice: None,
         reason: None,
-        granted: Vec::new(),
-        missing: Vec::new(),
-        ask_again: None,
-        kind: String::new(),
-        replace_href: None,
+        granted_scopes: Vec::new(),
+        missing_scopes: Vec::new(),
+        missing_scopes_href: None,
+        credential_kind: String::new(),
+        new_credential_href: None,
         warnings: Vec::new(),
-        expires: None,
-        renewable: false,
+        expires_at: None,
+        refreshable: false,
         predicted_end: None,
-        checked: None,
-        next_check: None,
+        last_check: None,
+        next_check_at: None,
         uses: Vec::new(),
         events: Vec::new(),
         ..connection_view("words")
     };
-    let html = connection(&SHELL, &bare).into_string();
+    let html = connection(&PAGE_CONTEXT, &bare).into_string();
     for words in [
         "not told by the app",
         "<dd>never</dd>",
@@ -497,19 +541,19 @@ fn a_connection_that_was_just_made_has_words_for_all_that_is_not_there() {
 #[test]
 fn missing_permissions_are_part_of_the_news_and_told_once() {
     let missing = vec![("chat:write".to_owned(), Some("Write messages".to_owned()))];
-    let view = ConnectionView { missing, ..connection_view("words") };
+    let view = ConnectionView { missing_scopes: missing, ..connection_view("words") };
     for (notice, before) in
         [(Some("Connected as me."), "aria-labelledby=\"state\""), (None, "aria-labelledby=\"details\"")]
     {
-        let html =
-            connection(&SHELL, &ConnectionView { notice: notice.map(str::to_owned), ..view.clone() }).into_string();
+        let html = connection(&PAGE_CONTEXT, &ConnectionView { notice: notice.map(str::to_owned), ..view.clone() })
+            .into_string();
         assert!(html.contains("<span><bdi>Write messages</bdi></span><code><bdi>chat:write</bdi></code>"));
         let ask = "href=\"/connections/words/reconnect\">Ask for them again</a>";
         assert_eq!(html.matches(ask).count(), 1);
         assert_eq!(html.matches("not granted").count(), 1);
         assert!(html.find(ask).unwrap() < html.find(before).unwrap(), "{html}");
     }
-    let html = connection(&SHELL, &ConnectionView { ask_again: None, ..view }).into_string();
+    let html = connection(&PAGE_CONTEXT, &ConnectionView { missing_scopes_href: None, ..view }).into_string();
     assert!(html.contains("chat:write") && !html.contains("Ask for them again"));
 }
 
@@ -518,16 +562,16 @@ fn a_connection_whose_app_was_removed_says_so_and_offers_no_repair() {
     for (tone, words) in [(Tone::Good, "Workflows can still use the connection"), (Tone::Bad, "Disconnect it when")] {
         for replace_href in [None, Some("/connections/words/reconnect".to_owned())] {
             let view = ConnectionView {
-                card: card("words", tone),
-                missing: Vec::new(),
-                ask_again: None,
-                removed: true,
-                predicted_end: Some((noon(), PutOff::Person)),
-                renewable: false,
-                replace_href,
+                summary: connection_summary("words", tone),
+                missing_scopes: Vec::new(),
+                missing_scopes_href: None,
+                app_removed: true,
+                predicted_end: Some((noon(), ExtendedBy::Reconnect)),
+                refreshable: false,
+                new_credential_href: replace_href,
                 ..connection_view("words")
             };
-            let html = connection(&SHELL, &view).into_string();
+            let html = connection(&PAGE_CONTEXT, &view).into_string();
             assert!(html.contains("The app was removed from this workspace") && html.contains(words), "{html}");
             for words in ["/reconnect", "Reconnect", "econnect before", "nter a new key"] {
                 assert!(!html.contains(words), "{words} is in {html}");
@@ -539,25 +583,33 @@ fn a_connection_whose_app_was_removed_says_so_and_offers_no_repair() {
 #[test]
 fn what_an_access_lives_by_is_told_in_its_own_words() {
     let told = |lasts, expires, tone| {
-        let card = card("words", tone);
-        connection(&SHELL, &ConnectionView { card, lasts, expires, ..connection_view("words") }).into_string()
+        let card = connection_summary("words", tone);
+        connection(
+            &PAGE_CONTEXT,
+            &ConnectionView { summary: card, access_source: lasts, expires_at: expires, ..connection_view("words") },
+        )
+        .into_string()
     };
-    let html = told(Lasts::Pasted, None, Tone::Good);
+    let html = told(AccessSource::ManualCredential, None, Tone::Good);
     assert!(html.contains("a key does not end by itself; it works until it is revoked at <bdi>words</bdi>"), "{html}");
     assert!(html.contains("href=\"/connections/words/key\">Enter a new key</a>") && !html.contains(">Reconnect<"));
-    assert!(told(Lasts::Pasted, Some(noon()), Tone::Good).contains("enter a new key before then"));
+    assert!(told(AccessSource::ManualCredential, Some(noon()), Tone::Good).contains("enter a new key before then"));
     assert!(
-        told(Lasts::Exchanged, None, Tone::Good).contains("renewed by itself when needed, until the key is revoked")
+        told(AccessSource::TokenExchange, None, Tone::Good)
+            .contains("renewed by itself when needed, until the key is revoked")
     );
-    assert!(told(Lasts::Pasted, None, Tone::Bad).contains("ended: enter a new key"));
+    assert!(told(AccessSource::ManualCredential, None, Tone::Bad).contains("ended: enter a new key"));
     for (put_off, words) in [
-        (PutOff::Use, "unless it is used before, which the regular check does, too."),
-        (PutOff::Renewal, "which happens by itself."),
-        (PutOff::Person, "however often it is used. Reconnect before then."),
+        (ExtendedBy::Use, "unless it is used before, which the regular check does, too."),
+        (ExtendedBy::Refresh, "which happens by itself."),
+        (ExtendedBy::Reconnect, "however often it is used. Reconnect before then."),
     ] {
-        let view =
-            ConnectionView { predicted_end: Some((noon(), put_off)), replace_href: None, ..connection_view("words") };
-        let html = connection(&SHELL, &view).into_string();
+        let view = ConnectionView {
+            predicted_end: Some((noon(), put_off)),
+            new_credential_href: None,
+            ..connection_view("words")
+        };
+        let html = connection(&PAGE_CONTEXT, &view).into_string();
         assert!(html.contains("This access ends on <time") && html.contains(words), "{html}");
     }
 }
@@ -570,27 +622,28 @@ fn required_permissions_cannot_be_unticked_and_choosing_nothing_is_a_choice() {
         ScopeChoice { id: "rather_not".to_owned(), sensitive: Some("Reviewed.".to_owned()), ..ScopeChoice::default() },
     ];
     let view = ConnectView { scopes, ..connect_view("words") };
-    let html = connect(&SHELL, &view).into_string();
+    let html = connect(&PAGE_CONTEXT, &view).into_string();
     assert!(html.contains("name=\"scope\" value=\"must\" checked disabled>"), "{html}");
     assert!(html.contains("name=\"scope\" value=\"may\" checked>"));
     assert!(html.contains("name=\"scope\" value=\"rather_not\" aria-describedby=\"scope-2-hint\">"));
     assert_eq!((html.matches("always needed").count(), html.matches("already allowed").count()), (1, 1));
     assert!(html.contains("<input type=\"hidden\" name=\"chosen\" value=\"scopes\">") && !html.contains("<details"));
 
-    let html = connect(&SHELL, &ConnectView { scopes_fixed: true, ..view }).into_string();
+    let html = connect(&PAGE_CONTEXT, &ConnectView { scopes_are_fixed: true, ..view }).into_string();
     assert!(html.contains("<code><bdi>rather_not</bdi></code>"));
     assert!(!html.contains("checkbox") && !html.contains("name=\"chosen\""));
 }
 
 #[test]
 fn of_many_permissions_those_that_are_not_ticked_fold_away() {
-    let html = connect(&SHELL, &ConnectView { scopes: many_scopes("words"), ..connect_view("words") }).into_string();
+    let html =
+        connect(&PAGE_CONTEXT, &ConnectView { scopes: many_scopes("words"), ..connect_view("words") }).into_string();
     let (open, folded) = html.split_once("<details>").unwrap();
     assert_eq!((open.matches("checkbox").count(), folded.matches("checkbox").count()), (4, 8));
     assert!(folded.contains("More permissions (8)"));
     let none = many_scopes("words").into_iter().map(|one| ScopeChoice { checked: false, ..one }).collect();
     assert!(
-        connect(&SHELL, &ConnectView { scopes: none, ..connect_view("words") })
+        connect(&PAGE_CONTEXT, &ConnectView { scopes: none, ..connect_view("words") })
             .into_string()
             .contains("<details open>")
     );
@@ -598,27 +651,28 @@ fn of_many_permissions_those_that_are_not_ticked_fold_away() {
 
 #[test]
 fn no_secret_is_sent_back_and_nothing_is_offered_to_a_password_manager() {
-    let secret = |multiline| Input {
+    let secret = |multiline| FormField {
         id: "api_key".to_owned(),
         label: "API key".to_owned(),
         secret: true,
         multiline,
         value: Some("sk_hunter2".to_owned()),
-        ..Input::default()
+        ..FormField::default()
     };
-    let open = Input {
+    let open = FormField {
         id: "email".to_owned(),
         label: "Email".to_owned(),
         value: Some("me@acme.example".to_owned()),
-        ..Input::default()
+        ..FormField::default()
     };
     for multiline in [false, true] {
-        let view = PasteView { inputs: vec![secret(multiline), open.clone()], ..paste_view("words") };
-        let html = paste(&SHELL, &view).into_string();
+        let view =
+            ManualCredentialView { fields: vec![secret(multiline), open.clone()], ..manual_credential_view("words") };
+        let html = manual_credential(&PAGE_CONTEXT, &view).into_string();
         assert!(!html.contains("hunter2") && !format!("{view:?}").contains("hunter2"), "{html}");
         assert!(html.contains("name=\"input.email\" value=\"me@acme.example\""), "what is no secret is kept: {html}");
         assert!(html.contains("For your safety nothing secret was kept"));
-        let tag = *tags(&html).iter().find(|tag| tag.contains("name=\"input.api_key\"")).unwrap();
+        let tag = *opening_tags(&html).iter().find(|tag| tag.contains("name=\"input.api_key\"")).unwrap();
         assert!(tag.starts_with(if multiline { "textarea" } else { "input" }));
         assert_eq!(tag.contains("type=\"password\""), !multiline);
         for promise in
@@ -631,48 +685,59 @@ fn no_secret_is_sent_back_and_nothing_is_offered_to_a_password_manager() {
 
 #[test]
 fn what_was_not_accepted_is_said_first_with_a_way_to_each_field() {
-    let html = paste(&SHELL, &paste_view("words")).into_string();
+    let html = manual_credential(&PAGE_CONTEXT, &manual_credential_view("words")).into_string();
     let alert = html.split("role=\"alert\"").nth(1).unwrap().split("</section>").next().unwrap();
     assert!(html.find("role=\"alert\"").unwrap() < html.find("<h1").unwrap());
     for anchor in ["input-0", "input-2", "input-3", "input-4", "name"] {
         assert!(alert.contains(&format!("href=\"#{anchor}\"")), "{alert}");
         assert!(html.contains(&format!("id=\"{anchor}\"")));
-        let tag = *tags(&html).iter().find(|tag| tag.contains(&format!("id=\"{anchor}\""))).unwrap();
+        let tag = *opening_tags(&html).iter().find(|tag| tag.contains(&format!("id=\"{anchor}\""))).unwrap();
         let told = format!("aria-describedby=\"{anchor}-error {anchor}-hint\"");
         assert!(tag.contains("aria-invalid=\"true\"") && tag.contains(&told), "{tag}");
     }
     assert!(!alert.contains("#input-1") && html.contains("<title>Not accepted: Connect words"));
 
-    let fine = |one: Input| Input { error: None, ..one };
-    let inputs = paste_view("words").inputs.into_iter().map(fine).collect();
-    let fresh = PasteView { problem: None, name_error: None, inputs, ..paste_view("words") };
-    let html = paste(&SHELL, &fresh).into_string();
+    let fine = |one: FormField| FormField { error: None, ..one };
+    let inputs = manual_credential_view("words").fields.into_iter().map(fine).collect();
+    let fresh =
+        ManualCredentialView { form_error: None, name_error: None, fields: inputs, ..manual_credential_view("words") };
+    let html = manual_credential(&PAGE_CONTEXT, &fresh).into_string();
     assert!(!html.contains("role=\"alert\"") && !html.contains("Not accepted") && !html.contains("aria-invalid"));
-    let html = connect(&SHELL, &connect_view("words")).into_string();
+    let html = connect(&PAGE_CONTEXT, &connect_view("words")).into_string();
     assert!(html.contains("Something has to be corrected") && html.contains("href=\"#input-0\""));
 }
 
 #[test]
 fn a_key_is_entered_with_its_promise_and_another_one_without_a_name() {
-    let html = paste(&SHELL, &paste_view("Acme")).into_string();
+    let html = manual_credential(&PAGE_CONTEXT, &manual_credential_view("Acme")).into_string();
     assert!(html.contains("before anything is saved") && html.contains("kept encrypted"));
     assert!(html.contains(">Check and save</button>") && html.contains(">Cancel</a>"));
     assert!(html.contains("Other ways to connect") && html.contains("(recommended)"));
     assert_eq!(html.matches("href=\"/oauth/start/Acme\"").count(), 2, "the current way is no other one");
     assert!(html.contains("Only continue if you trust them."));
-    let view = PasteView { replacing: Some(("Ops".to_owned(), Some("me".to_owned()))), ..paste_view("Acme") };
-    let html = paste(&SHELL, &view).into_string();
+    let view = ManualCredentialView {
+        existing_connection: Some(("Ops".to_owned(), Some("me".to_owned()))),
+        ..manual_credential_view("Acme")
+    };
+    let html = manual_credential(&PAGE_CONTEXT, &view).into_string();
     assert!(html.contains("<h1>New key for “<bdi>Ops</bdi>”</h1>") && !html.contains(" name=\"name\""));
     assert!(html.contains("<strong><bdi>me</bdi></strong>. Enter a key of that one."));
-    let only = PasteView { ways: vec![Way { current: true, ..Way::default() }], ..paste_view("Acme") };
-    assert!(!paste(&SHELL, &only).into_string().contains("Other ways"));
+    let only = ManualCredentialView {
+        auth_methods: vec![AuthMethodChoice { current: true, ..AuthMethodChoice::default() }],
+        ..manual_credential_view("Acme")
+    };
+    assert!(!manual_credential(&PAGE_CONTEXT, &only).into_string().contains("Other ways"));
 }
 
 #[test]
 fn a_page_of_the_app_opens_beside_the_form_and_tells_it_nothing() {
     let with = |url: &str| {
-        let input = Input { url: Some(url.to_owned()), ..Input::default() };
-        paste(&SHELL, &PasteView { inputs: vec![input], ..paste_view("words") }).into_string()
+        let input = FormField { url: Some(url.to_owned()), ..FormField::default() };
+        manual_credential(
+            &PAGE_CONTEXT,
+            &ManualCredentialView { fields: vec![input], ..manual_credential_view("words") },
+        )
+        .into_string()
     };
     let html = with("https://app.example/keys?a=\"><script>");
     assert!(html.contains(
@@ -687,18 +752,18 @@ fn a_page_of_the_app_opens_beside_the_form_and_tells_it_nothing() {
 #[test]
 fn a_setup_has_its_steps_and_a_call_to_copy_without_a_secret() {
     let view = SetupView {
-        console: Some("https://app.example/console".to_owned()),
+        console_url: Some("https://app.example/console".to_owned()),
         steps: vec!["Create an app.".to_owned(), "Enter https://c.example/oauth/callback/x.".to_owned()],
         redirect_uri: Some("https://c.example/oauth/callback/x".to_owned()),
-        depends_on: vec![],
-        enters: SetupCall {
+        redirect_uri_depends_on: vec![],
+        put_client_call: SetupCall {
             method: "PUT",
             url: "https://c.example/v1/apps/acme/client".to_owned(),
             body: r#"{"client_id": "…", "client_secret": "…", "it": "it's"}"#.to_owned(),
         },
         ..setup_view("Acme")
     };
-    let html = setup(&SHELL, &view).into_string();
+    let html = setup(&PAGE_CONTEXT, &view).into_string();
     assert!(
         html.contains("<li><bdi>Create an app.</bdi></li>") && html.contains("href=\"https://app.example/console\"")
     );
@@ -707,28 +772,31 @@ fn a_setup_has_its_steps_and_a_call_to_copy_without_a_secret() {
     assert!(html.contains("'https://c.example/v1/apps/acme/client'"));
     assert!(html.contains(r"it'\''s"), "a quote does not end the body: {html}");
     assert!(!html.contains("is not known before the next step"));
-    let html = setup(&SHELL, &SetupView { redirect_uri: None, ..view }).into_string();
+    let html = setup(&PAGE_CONTEXT, &SetupView { redirect_uri: None, ..view }).into_string();
     assert!(html.contains("is not known before the next step") && html.contains("The answer has it as"));
 }
 
 #[test]
 fn a_way_that_is_not_set_up_leads_to_its_setup_and_is_not_recommended() {
-    let mut view = paste_view("Acme");
-    view.ways[0].ready = false;
-    let html = paste(&SHELL, &view).into_string();
+    let mut view = manual_credential_view("Acme");
+    view.auth_methods[0].ready = false;
+    let html = manual_credential(&PAGE_CONTEXT, &view).into_string();
     assert!(html.contains("How to set it up") && !html.contains("(recommended)"));
-    let html = setup(&SHELL, &setup_view("Acme")).into_string();
+    let html = setup(&PAGE_CONTEXT, &setup_view("Acme")).into_string();
     assert!(html.contains("nobody can connect it this way") && html.contains(": <bdi>Acme</bdi></h1>"));
-    let only = SetupView { way: None, others: Vec::new(), ..setup_view("Acme") };
-    let html = setup(&SHELL, &only).into_string();
+    let only = SetupView { auth_method: None, other_auth_methods: Vec::new(), ..setup_view("Acme") };
+    let html = setup(&PAGE_CONTEXT, &only).into_string();
     assert!(html.contains("nobody can connect it by signing in at the app") && !html.contains("Other ways"));
 }
 
 #[test]
 fn the_address_to_watch_for_is_named_unless_it_is_about_to_be_entered() {
-    let html = connect(&SHELL, &ConnectView { host: Some("login.acme.example".to_owned()), ..connect_view("Acme") });
+    let html = connect(
+        &PAGE_CONTEXT,
+        &ConnectView { authorize_host: Some("login.acme.example".to_owned()), ..connect_view("Acme") },
+    );
     assert!(html.into_string().contains("You go to <strong><bdi>login.acme.example</bdi></strong>, which"));
-    let html = connect(&SHELL, &ConnectView { host: None, ..connect_view("Acme") }).into_string();
+    let html = connect(&PAGE_CONTEXT, &ConnectView { authorize_host: None, ..connect_view("Acme") }).into_string();
     assert!(html.contains("<bdi>Acme</bdi> at the address that you entered above"));
     assert!(html.contains("What to do at <bdi>Acme</bdi>") && html.contains("Good to know"));
 }
@@ -738,10 +806,10 @@ fn disconnecting_takes_two_steps_and_tells_which_workflows_stop() {
     let uses = [("Invoices", "send"), ("Invoices", "file"), ("Greetings", "post")];
     let uses = uses.map(|(workflow, step)| (workflow.to_owned(), step.to_owned(), noon())).to_vec();
     let first = ConnectionView { uses, ..connection_view("con") };
-    let html = connection(&SHELL, &first).into_string();
+    let html = connection(&PAGE_CONTEXT, &first).into_string();
     assert!(html.contains("href=\"/connections/con?disconnect=1\"") && !html.contains("/disconnect\""));
     let second = ConnectionView { confirming_disconnect: true, ..first };
-    let html = connection(&SHELL, &second).into_string();
+    let html = connection(&PAGE_CONTEXT, &second).into_string();
     assert!(html.contains("These workflows use it and will stop working"));
     assert!(html.contains("<li><bdi>Invoices</bdi></li><li><bdi>Greetings</bdi></li>"));
     assert!(html.contains("method=\"post\" action=\"/connections/con/disconnect\""));
@@ -750,22 +818,24 @@ fn disconnecting_takes_two_steps_and_tells_which_workflows_stop() {
 
 #[test]
 fn somebody_who_came_by_a_link_is_told_what_it_means() {
-    let html = connect(&Shell::default(), &connect_view("words")).into_string();
+    let html = connect(&PageContext::default(), &connect_view("words")).into_string();
     assert!(html.contains("Only continue if you trust them."));
-    let html = connect(&SHELL, &ConnectView { invited: false, for_user: None, ..connect_view("words") }).into_string();
+    let html =
+        connect(&PAGE_CONTEXT, &ConnectView { by_link: false, for_user: None, ..connect_view("words") }).into_string();
     assert!(!html.contains("trust") && !html.contains("belong to"));
-    let html = connect(&Shell::default(), &ConnectView { for_user: None, ..connect_view("words") }).into_string();
+    let html = connect(&PageContext::default(), &ConnectView { for_user: None, ..connect_view("words") }).into_string();
     assert!(html.contains("The connection will belong to the whole workspace."));
 }
 
 #[test]
 fn each_question_has_its_two_answers() {
-    let html = choose(&SHELL, &choose_view("Slack", other_account(Some("old"), Some("new"), "Ops"))).into_string();
+    let html = choose(&PAGE_CONTEXT, &choose_view("Slack", other_account_question(Some("old"), Some("new"), "Ops")))
+        .into_string();
     assert!(html.contains("name=\"choice\" value=\"keep\"") && html.contains("name=\"choice\" value=\"switch\""));
     assert!(html.contains("<bdi>old</bdi> stays connected; the new permission is discarded."));
     assert!(html.contains("Every workflow that uses “<bdi>Ops</bdi>” will act as <bdi>new</bdi> from now on."));
-    let question = Choosing::Duplicate { account: "me".to_owned(), existing_name: "Ops".to_owned() };
-    let html = choose(&SHELL, &choose_view("Slack", question)).into_string();
+    let question = ChoiceQuestion::Duplicate { account: "me".to_owned(), existing_connection_name: "Ops".to_owned() };
+    let html = choose(&PAGE_CONTEXT, &choose_view("Slack", question)).into_string();
     assert!(html.contains("name=\"choice\" value=\"reuse\"") && html.contains("name=\"choice\" value=\"both\""));
     let note = "<p class=\"panel waiting\"><bdi>Slack</bdi></p>";
     assert!(html.find(note).unwrap() < html.find("name=\"choice\"").unwrap(), "what to know comes before the answers");
@@ -773,14 +843,18 @@ fn each_question_has_its_two_answers() {
 
 #[test]
 fn a_question_about_a_pasted_key_speaks_of_no_sign_in() {
-    let duplicate = Choosing::Duplicate { account: "me".to_owned(), existing_name: "Ops".to_owned() };
+    let duplicate = ChoiceQuestion::Duplicate { account: "me".to_owned(), existing_connection_name: "Ops".to_owned() };
     let questions = [
         (duplicate, "What you entered is of the account <strong><bdi>me</bdi></strong> at <bdi>Acme</bdi>."),
-        (other_account(Some("old"), Some("new"), "Ops"), "What you entered is of another account at <bdi>Acme</bdi>"),
-        (other_account(None, None, "Ops"), "compare the account of what you just entered to the one"),
+        (
+            other_account_question(Some("old"), Some("new"), "Ops"),
+            "What you entered is of another account at <bdi>Acme</bdi>",
+        ),
+        (other_account_question(None, None, "Ops"), "compare the account of what you just entered to the one"),
     ];
     for (question, words) in questions {
-        let html = choose(&SHELL, &ChooseView { pasted: true, ..choose_view("Acme", question) }).into_string();
+        let html = choose(&PAGE_CONTEXT, &ChooseView { entered_manually: true, ..choose_view("Acme", question) })
+            .into_string();
         assert!(html.contains(words) && html.contains("the new key is discarded."), "{html}");
         assert!(!html.contains("signed in to") && !html.contains("signed in with") && !html.contains("came back"));
     }
@@ -788,22 +862,28 @@ fn a_question_about_a_pasted_key_speaks_of_no_sign_in() {
 
 #[test]
 fn a_broken_connection_promises_no_renewal() {
-    let broken = ConnectionView { card: card("words", Tone::Bad), ..connection_view("words") };
-    let html = connection(&SHELL, &broken).into_string();
+    let broken = ConnectionView { summary: connection_summary("words", Tone::Bad), ..connection_view("words") };
+    let html = connection(&PAGE_CONTEXT, &broken).into_string();
     assert!(html.contains("ended: reconnect to renew it") && !html.contains("renewed by itself"));
 }
 
 #[test]
 fn two_accounts_of_one_name_are_told_apart() {
-    let html = choose(&SHELL, &choose_view("Slack", other_account(Some("me"), Some("me"), "Ops"))).into_string();
+    let html = choose(&PAGE_CONTEXT, &choose_view("Slack", other_account_question(Some("me"), Some("me"), "Ops")))
+        .into_string();
     assert!(html.contains("Both have the same name there."));
     assert!(html.contains("Keep it as it was") && html.contains("Switch to the new account"));
 }
 
 #[test]
 fn every_refusal_says_that_nothing_was_stored_and_what_to_do() {
-    for refusal in [Refusal::Unknown, Refusal::Expired, Refusal::BegunAnew, Refusal::OtherBrowser] {
-        let Message { text, .. } = refused(refusal);
+    for refusal in [
+        CallbackRefusal::UnknownState,
+        CallbackRefusal::Expired,
+        CallbackRefusal::LinkReopened,
+        CallbackRefusal::WrongBrowser,
+    ] {
+        let Message { text, .. } = refusal_message(refusal);
         assert!(text.contains("Nothing was stored"), "{text}");
         assert!(text.to_lowercase().contains("start again"), "{text}");
     }
@@ -813,23 +893,25 @@ fn every_refusal_says_that_nothing_was_stored_and_what_to_do() {
 fn a_message_links_only_to_the_web_and_back_home_when_it_has_no_link() {
     let hrefs = ["javascript:alert(1)", "//evil.example", "/\\evil.example", "data:text/html,x", " https://x.example"];
     let links = hrefs.map(|href| ("Go".to_owned(), href.to_owned())).to_vec();
-    let html = message(&Shell::default(), &Message { links, ..refused(Refusal::Expired) }).into_string();
+    let html =
+        message(&PageContext::default(), &Message { links, ..refusal_message(CallbackRefusal::Expired) }).into_string();
     assert_eq!(html.matches("href=").count(), 1, "only the stylesheet: {html}");
     let links = vec![("Go".to_owned(), "https://app.example/done?a=1&b=2".to_owned())];
-    let html = message(&Shell::default(), &Message { links, ..refused(Refusal::Expired) }).into_string();
+    let html =
+        message(&PageContext::default(), &Message { links, ..refusal_message(CallbackRefusal::Expired) }).into_string();
     assert!(html.contains("href=\"https://app.example/done?a=1&amp;b=2\""));
-    let html = message(&SHELL, &refused(Refusal::Expired)).into_string();
+    let html = message(&PAGE_CONTEXT, &refusal_message(CallbackRefusal::Expired)).into_string();
     assert!(html.contains("href=\"/\">Back to your connections</a>"));
 }
 
 #[test]
 fn times_are_for_people_and_for_machines() {
-    let html = frame::time(at("2026-03-05T09:04:59Z")).into_string();
+    let html = frame::time_element(parse_time("2026-03-05T09:04:59Z")).into_string();
     assert_eq!(html, "<time datetime=\"2026-03-05T09:04:59Z\">5 Mar 2026, 09:04 UTC</time>");
     assert_eq!(frame::time_or_never(None).into_string(), "never");
 }
 
 #[test]
 fn the_stylesheet_loads_nothing() {
-    assert!(!STYLE.contains("url(") && !STYLE.contains("@import") && !STYLE.contains("http"));
+    assert!(!STYLESHEET.contains("url(") && !STYLESHEET.contains("@import") && !STYLESHEET.contains("http"));
 }

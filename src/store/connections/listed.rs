@@ -5,11 +5,11 @@
 
 use crate::app::AppId;
 use crate::client::ClientProblem;
-use crate::connection::{Connection, Status};
+use crate::connection::{Connection, ConnectionStatus};
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Row};
 use crate::sql;
-use crate::store::{Columns, FromRow, Page, Stored, json_text, page, run};
+use crate::store::{Columns, FromRow, Page, StoreResult, cut_page, json_text, run_statement};
 use crate::time::Timestamp;
 
 /// One row per connection with what the page and the API say of it. Filters that are NULL let all pass.
@@ -70,7 +70,7 @@ const SEEN_BY: &str = newest_first!(listed!("c.user_id = ?8"), " UNION ALL ", li
 
 /// A connection with what is said of it beside its own columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedConnection {
     /// The connection.
     pub connection: Connection,
     /// Whether the app refuses its client.
@@ -89,8 +89,8 @@ pub struct Listed {
     pub duplicate: bool,
 }
 
-impl FromRow for Listed {
-    fn from_row(row: &Columns<'_>) -> Stored<Self> {
+impl FromRow for ListedConnection {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         Ok(Self {
             connection: Connection::from_row(row)?,
             client_misconfigured: row.optional_integer("client_misconfigured_at")?.is_some(),
@@ -99,31 +99,31 @@ impl FromRow for Listed {
             client_secret_expires_at: row.optional_time("client_secret_expires_at")?,
             workflows: row.integer("workflows")?,
             steps: row.integer("steps")?,
-            duplicate: row.flag("duplicate")?,
+            duplicate: row.boolean("duplicate")?,
         })
     }
 }
 
-impl Listed {
+impl ListedConnection {
     /// Why its client can't be used, where that is known without the app.
     pub fn client_problem(&self) -> Option<ClientProblem> {
         let of_connection = self.connection.client_problem();
         // What concerns every connection is told by the client: it may have been entered anew since.
         of_connection
-            .filter(|problem| !problem.is_of_every_connection())
+            .filter(|problem| !problem.affects_every_connection())
             .or_else(|| self.client_error.as_deref().and_then(ClientProblem::parse))
     }
 }
 
 /// What a list shows.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
+pub struct ConnectionFilter {
     /// Only this connection.
     pub id: Option<ConnectionId>,
     /// Only this app.
     pub app: Option<AppId>,
     /// Only this status.
-    pub status: Option<Status>,
+    pub status: Option<ConnectionStatus>,
     /// Only this owner.
     pub user: Option<String>,
     /// Only what this workflow used.
@@ -131,7 +131,7 @@ pub struct Filter {
     /// Only names, labels and apps with this text.
     pub text: Option<String>,
     /// Only what this person may see.
-    pub seen_by: Option<String>,
+    pub visible_to: Option<String>,
     /// Only these (a key's allow-list).
     pub connections: Option<Vec<ConnectionId>>,
     /// Only these apps (a key's allow-list).
@@ -145,7 +145,7 @@ pub struct Filter {
 }
 
 /// What a page that begins after this row is asked for with.
-fn cursor(row: &Row) -> String {
+fn row_cursor(row: &Row) -> String {
     let row = Columns(row);
     format!("{}.{}", row.integer("created_at").unwrap_or_default(), row.text("id").unwrap_or_default())
 }
@@ -154,25 +154,25 @@ fn cursor(row: &Row) -> String {
 pub async fn list(
     db: &impl Database,
     workspace: &WorkspaceId,
-    filter: &Filter,
+    filter: &ConnectionFilter,
     now: Timestamp,
-) -> Stored<Page<Listed>> {
+) -> StoreResult<Page<ListedConnection>> {
     let select = match filter {
-        Filter { id: Some(_), .. } => FIND,
-        Filter { user: Some(_), .. } => OF_USER,
-        Filter { seen_by: Some(_), .. } => SEEN_BY,
-        Filter { .. } => LIST,
+        ConnectionFilter { id: Some(_), .. } => FIND,
+        ConnectionFilter { user: Some(_), .. } => OF_USER,
+        ConnectionFilter { visible_to: Some(_), .. } => SEEN_BY,
+        ConnectionFilter { .. } => LIST,
     };
     let statement = sql!(
         select,
         workspace,
         filter.id.as_ref(),
         filter.app.as_ref(),
-        filter.status.map(Status::as_str),
+        filter.status.map(ConnectionStatus::as_str),
         filter.user.as_deref(),
         filter.workflow.as_deref(),
         filter.text.as_deref(),
-        filter.seen_by.as_deref(),
+        filter.visible_to.as_deref(),
         filter.connections.as_ref().map(json_text),
         filter.apps.as_ref().map(json_text),
         filter.attention.as_deref(),
@@ -181,11 +181,11 @@ pub async fn list(
         filter.after.as_ref().map(|(_, id)| id),
         filter.limit + 1
     );
-    let answer = run(db, statement).await?;
-    let rows = page(answer.rows, filter.limit, cursor);
+    let answer = run_statement(db, statement).await?;
+    let rows = cut_page(answer.rows, filter.limit, row_cursor);
     let mut data = Vec::with_capacity(rows.data.len());
     for row in &rows.data {
-        match Listed::from_row(&Columns(row)) {
+        match ListedConnection::from_row(&Columns(row)) {
             Ok(one) => data.push(one),
             // All rows lack the column: to leave them out would show an empty workspace.
             Err(error @ DatabaseError::NotMigrated(_)) => return Err(error),

@@ -33,7 +33,7 @@ const DSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01];
 
 /// What a PKCS#8 document says it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Content {
+pub(super) enum KeyContent {
     /// An RSA key with a modulus of so many bits.
     Rsa(usize),
     /// A key on the curve P-256.
@@ -43,35 +43,35 @@ pub(super) enum Content {
 }
 
 /// Reads `PrivateKeyInfo` (RFC 5208 5, RFC 5958 2) as far as the kind of key. `None`: it is no such thing.
-pub(super) fn content(document: &[u8]) -> Option<Content> {
-    let (info, after) = element(document, SEQUENCE)?;
+pub(super) fn read_key_content(document: &[u8]) -> Option<KeyContent> {
+    let (info, after) = read_element(document, SEQUENCE)?;
     if !after.is_empty() {
         return None;
     }
-    let (_version, rest) = element(info, INTEGER)?;
-    let (algorithm, rest) = element(rest, SEQUENCE)?;
-    let (key, _attributes) = element(rest, OCTET_STRING)?;
-    let (id, parameters) = element(algorithm, OBJECT_ID)?;
+    let (_version, rest) = read_element(info, INTEGER)?;
+    let (algorithm, rest) = read_element(rest, SEQUENCE)?;
+    let (key, _attributes) = read_element(rest, OCTET_STRING)?;
+    let (id, parameters) = read_element(algorithm, OBJECT_ID)?;
     match id {
-        RSA => modulus_bits(key).map(Content::Rsa),
-        EC => element(key, SEQUENCE).map(|_| curve(parameters)),
-        other => Some(Content::Other(name(other))),
+        RSA => modulus_bits(key).map(KeyContent::Rsa),
+        EC => read_element(key, SEQUENCE).map(|_| read_curve(parameters)),
+        other => Some(KeyContent::Other(key_name(other))),
     }
 }
 
 /// The curve an EC key names (RFC 5480 2.1.1).
-fn curve(parameters: &[u8]) -> Content {
-    match element(parameters, OBJECT_ID) {
-        Some((P256, _)) => Content::P256,
-        Some((P384, _)) => Content::Other("an EC key on the curve P-384"),
-        Some((P521, _)) => Content::Other("an EC key on the curve P-521"),
-        Some((SECP256K1, _)) => Content::Other("an EC key on the curve secp256k1"),
-        Some(_) => Content::Other("an EC key on another curve"),
-        None => Content::Other("an EC key whose curve has no name"),
+fn read_curve(parameters: &[u8]) -> KeyContent {
+    match read_element(parameters, OBJECT_ID) {
+        Some((P256, _)) => KeyContent::P256,
+        Some((P384, _)) => KeyContent::Other("an EC key on the curve P-384"),
+        Some((P521, _)) => KeyContent::Other("an EC key on the curve P-521"),
+        Some((SECP256K1, _)) => KeyContent::Other("an EC key on the curve secp256k1"),
+        Some(_) => KeyContent::Other("an EC key on another curve"),
+        None => KeyContent::Other("an EC key whose curve has no name"),
     }
 }
 
-fn name(id: &[u8]) -> &'static str {
+fn key_name(id: &[u8]) -> &'static str {
     match id {
         RSA_PSS => "an RSA key that is bound to PSS",
         X25519 => "an X25519 key",
@@ -84,9 +84,9 @@ fn name(id: &[u8]) -> &'static str {
 
 /// How long the modulus of an `RSAPrivateKey` is (RFC 8017 A.1.2).
 fn modulus_bits(key: &[u8]) -> Option<usize> {
-    let (numbers, _) = element(key, SEQUENCE)?;
-    let (_version, rest) = element(numbers, INTEGER)?;
-    let (modulus, _) = element(rest, INTEGER)?;
+    let (numbers, _) = read_element(key, SEQUENCE)?;
+    let (_version, rest) = read_element(numbers, INTEGER)?;
+    let (modulus, _) = read_element(rest, INTEGER)?;
     let zeros: u32 = match modulus.iter().position(|byte| *byte != 0) {
         Some(at) => u32::try_from(at).ok()? * 8 + modulus.get(at)?.leading_zeros(),
         None => return None,
@@ -95,7 +95,7 @@ fn modulus_bits(key: &[u8]) -> Option<usize> {
 }
 
 /// The content of the element at the start, if it has this tag, and what follows it (X.690 8.1, 10.1).
-fn element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+fn read_element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (found, rest) = input.split_first()?;
     let (first, rest) = rest.split_first()?;
     let (length, rest) = match usize::from(*first) {

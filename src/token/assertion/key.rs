@@ -11,29 +11,29 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::Algorithm;
-use super::der::{self, Content};
+use super::SigningAlgorithm;
+use super::der::{self, KeyContent};
 
 /// The largest key or key file that is read, in bytes. A 4096-bit RSA key takes 3 272 in PEM.
-pub const KEY_CAP: usize = 16 * 1024;
+pub const MAX_KEY_BYTES: usize = 16 * 1024;
 
 /// The shortest RSA modulus that may sign, in bits (RFC 7518 3.3, 3.5).
-const LEAST_RSA_BITS: usize = 2048;
+const MIN_RSA_BITS: usize = 2048;
 
 /// What puts other envelopes right.
-const REMEDY: &str = "openssl pkcs8 -topk8 -nocrypt -in key.pem -out pkcs8.pem";
+const CONVERT_COMMAND: &str = "openssl pkcs8 -topk8 -nocrypt -in key.pem -out pkcs8.pem";
 
 /// Why a key or key file can't be used: sentences for a person, without any part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyError(pub String);
+pub struct SigningKeyError(pub String);
 
-impl KeyError {
+impl SigningKeyError {
     fn new(sentence: impl Into<String>) -> Self {
         Self(sentence.into())
     }
 }
 
-impl fmt::Display for KeyError {
+impl fmt::Display for SigningKeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -41,7 +41,7 @@ impl fmt::Display for KeyError {
 
 /// The kinds of key that sign here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyKind {
+pub enum SigningKeyKind {
     /// RSA, 2048 bits or more.
     Rsa,
     /// ECDSA on the curve P-256.
@@ -51,79 +51,80 @@ pub enum KeyKind {
 /// A private key that signs, as PKCS#8. Its memory is overwritten when dropped (best effort).
 #[derive(Clone)]
 pub struct SigningKey {
-    kind: KeyKind,
+    kind: SigningKeyKind,
     der: Zeroizing<Vec<u8>>,
 }
 
 impl SigningKey {
     /// Reads the first private key of a PEM text (RFC 7468 10). Line ends may be missing, escaped (`\n`) or CRLF,
     /// and other blocks or text may stand around it.
-    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
-        within_cap(text)?;
+    pub fn from_pem(text: &str) -> Result<Self, SigningKeyError> {
+        check_key_size(text)?;
         let mut others = false;
         let mut rest = text;
-        while let Some((label, body, after)) = block(rest)? {
+        while let Some((label, body, after)) = next_pem_block(rest)? {
             if label.ends_with("PRIVATE KEY") {
                 return Self::from_block(label, body);
             }
             others = true;
             rest = after;
         }
-        Err(KeyError::new(if others {
+        Err(SigningKeyError::new(if others {
             "There is no private key in this PEM text, only other things such as a certificate or a public key."
         } else {
             "This is not a private key in PEM: the line -----BEGIN PRIVATE KEY----- is missing."
         }))
     }
 
-    fn from_block(label: &str, body: &str) -> Result<Self, KeyError> {
+    fn from_block(label: &str, body: &str) -> Result<Self, SigningKeyError> {
         let envelope = match label {
-            "PRIVATE KEY" => return Self::from_der(bytes(body)?),
+            "PRIVATE KEY" => return Self::from_der(decode_base64(body)?),
             "RSA PRIVATE KEY" => "in the form PKCS#1 (BEGIN RSA PRIVATE KEY)",
             "EC PRIVATE KEY" => "in the form SEC1 (BEGIN EC PRIVATE KEY)",
             "ENCRYPTED PRIVATE KEY" => "encrypted with a passphrase (BEGIN ENCRYPTED PRIVATE KEY)",
             _ => {
-                return Err(KeyError::new(
+                return Err(SigningKeyError::new(
                     "The private key is in a form that is not known here: plain PKCS#8 (BEGIN PRIVATE KEY) is needed.",
                 ));
             }
         };
-        Err(KeyError(format!("The private key is {envelope}, but plain PKCS#8 is needed. Convert it: {REMEDY}")))
+        Err(SigningKeyError(format!(
+            "The private key is {envelope}, but plain PKCS#8 is needed. Convert it: {CONVERT_COMMAND}"
+        )))
     }
 
-    fn from_der(der: Zeroizing<Vec<u8>>) -> Result<Self, KeyError> {
-        let kind = match der::content(&der) {
-            Some(Content::Rsa(bits)) if bits >= LEAST_RSA_BITS => KeyKind::Rsa,
-            Some(Content::P256) => KeyKind::P256,
-            Some(Content::Rsa(bits)) => {
-                let sentence =
-                    format!("The private key is an RSA key of {bits} bits, but {LEAST_RSA_BITS} are needed.");
-                return Err(KeyError(sentence));
+    fn from_der(der: Zeroizing<Vec<u8>>) -> Result<Self, SigningKeyError> {
+        let kind = match der::read_key_content(&der) {
+            Some(KeyContent::Rsa(bits)) if bits >= MIN_RSA_BITS => SigningKeyKind::Rsa,
+            Some(KeyContent::P256) => SigningKeyKind::P256,
+            Some(KeyContent::Rsa(bits)) => {
+                let sentence = format!("The private key is an RSA key of {bits} bits, but {MIN_RSA_BITS} are needed.");
+                return Err(SigningKeyError(sentence));
             }
-            Some(Content::Other(name)) => {
-                return Err(KeyError(format!("The private key is {name}, but RSA or EC P-256 is needed.")));
+            Some(KeyContent::Other(name)) => {
+                return Err(SigningKeyError(format!("The private key is {name}, but RSA or EC P-256 is needed.")));
             }
-            None => return Err(KeyError::new("The private key is damaged: what it holds is not PKCS#8.")),
+            None => return Err(SigningKeyError::new("The private key is damaged: what it holds is not PKCS#8.")),
         };
         Ok(Self { kind, der })
     }
 
     /// Which kind it is.
-    pub fn kind(&self) -> KeyKind {
+    pub fn kind(&self) -> SigningKeyKind {
         self.kind
     }
 
     /// What it signs with unless the app asks for something else: RS256 or ES256.
-    pub fn algorithm(&self) -> Algorithm {
+    pub fn algorithm(&self) -> SigningAlgorithm {
         match self.kind {
-            KeyKind::Rsa => Algorithm::Rs256,
-            KeyKind::P256 => Algorithm::Es256,
+            SigningKeyKind::Rsa => SigningAlgorithm::Rs256,
+            SigningKeyKind::P256 => SigningAlgorithm::Es256,
         }
     }
 
     /// Whether it can sign so.
-    pub fn signs(&self, algorithm: Algorithm) -> bool {
-        algorithm.kind() == self.kind
+    pub fn can_sign_with(&self, algorithm: SigningAlgorithm) -> bool {
+        algorithm.key_kind() == self.kind
     }
 
     /// The PKCS#8 document. Every caller is a place to look at in a review.
@@ -162,60 +163,62 @@ pub struct KeyFile {
 
 impl KeyFile {
     /// Reads a key file.
-    pub fn parse(text: &str, at: KeyFilePointers<'_>) -> Result<Self, KeyError> {
-        within_cap(text)?;
+    pub fn parse(text: &str, at: KeyFilePointers<'_>) -> Result<Self, SigningKeyError> {
+        check_key_size(text)?;
         let text = text.trim_start_matches('\u{feff}');
-        let mut file: Value = serde_json::from_str(text).map_err(|_| KeyError::new("The key file is not JSON."))?;
+        let mut file: Value =
+            serde_json::from_str(text).map_err(|_| SigningKeyError::new("The key file is not JSON."))?;
         // The key first: whatever else is wrong, its text is overwritten.
-        let pem = required(&mut file, at.private_key, "private key").map(Zeroizing::new)?;
-        let issuer = required(&mut file, at.issuer, "issuer")?;
-        let key_id = at.key_id.map_or(Ok(None), |pointer| optional(&mut file, pointer, "key id"))?;
+        let pem = take_required(&mut file, at.private_key, "private key").map(Zeroizing::new)?;
+        let issuer = take_required(&mut file, at.issuer, "issuer")?;
+        let key_id = at.key_id.map_or(Ok(None), |pointer| take_optional(&mut file, pointer, "key id"))?;
         Ok(Self { issuer, key: SigningKey::from_pem(&pem)?, key_id })
     }
 }
 
-fn required(file: &mut Value, pointer: &str, what: &str) -> Result<String, KeyError> {
-    optional(file, pointer, what)?.ok_or_else(|| KeyError(format!("The key file has no {what} at {pointer}.")))
+fn take_required(file: &mut Value, pointer: &str, what: &str) -> Result<String, SigningKeyError> {
+    take_optional(file, pointer, what)?
+        .ok_or_else(|| SigningKeyError(format!("The key file has no {what} at {pointer}.")))
 }
 
-fn optional(file: &mut Value, pointer: &str, what: &str) -> Result<Option<String>, KeyError> {
+fn take_optional(file: &mut Value, pointer: &str, what: &str) -> Result<Option<String>, SigningKeyError> {
     match file.pointer_mut(pointer).map(Value::take) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.trim().is_empty())),
-        Some(_) => Err(KeyError(format!("The key file's {what} at {pointer} is not text."))),
+        Some(_) => Err(SigningKeyError(format!("The key file's {what} at {pointer} is not text."))),
     }
 }
 
-fn within_cap(text: &str) -> Result<(), KeyError> {
-    if text.len() > KEY_CAP {
-        return Err(KeyError(format!("This is no key: it is larger than {} KB.", KEY_CAP / 1024)));
+fn check_key_size(text: &str) -> Result<(), SigningKeyError> {
+    if text.len() > MAX_KEY_BYTES {
+        return Err(SigningKeyError(format!("This is no key: it is larger than {} KB.", MAX_KEY_BYTES / 1024)));
     }
     Ok(())
 }
 
 /// A PEM block's label and body, and what follows it.
-type Block<'a> = (&'a str, &'a str, &'a str);
+type PemBlock<'a> = (&'a str, &'a str, &'a str);
 
 /// The next PEM block.
-fn block(text: &str) -> Result<Option<Block<'_>>, KeyError> {
+fn next_pem_block(text: &str) -> Result<Option<PemBlock<'_>>, SigningKeyError> {
     let Some((label, rest)) = text.split_once("-----BEGIN ").and_then(|(_, rest)| rest.split_once("-----")) else {
         return Ok(None);
     };
     match rest.split_once(&format!("-----END {label}-----")) {
         Some((body, rest)) => Ok(Some((label, body, rest))),
-        None => Err(KeyError::new("The PEM text is cut off: a block begins, and its -----END line is missing.")),
+        None => Err(SigningKeyError::new("The PEM text is cut off: a block begins, and its -----END line is missing.")),
     }
 }
 
 /// What the base64 between the lines says.
-fn bytes(body: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+fn decode_base64(body: &str) -> Result<Zeroizing<Vec<u8>>, SigningKeyError> {
     // Made as large as needed at once: what a buffer leaves behind when it grows is not overwritten.
     let mut base64 = Zeroizing::new(String::with_capacity(body.len()));
     let lines = body.split("\\n").flat_map(|line| line.split("\\r"));
     lines.flat_map(str::split_ascii_whitespace).for_each(|piece| base64.push_str(piece));
     let mut der = Zeroizing::new(vec![0; base64::decoded_len_estimate(base64.len())]);
     let length = STANDARD.decode_slice(base64.as_bytes(), &mut der).map_err(|_| {
-        KeyError::new("The private key is damaged: what stands between its first and last line is not base64.")
+        SigningKeyError::new("The private key is damaged: what stands between its first and last line is not base64.")
     })?;
     der.truncate(length);
     Ok(der)

@@ -1,7 +1,7 @@
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
-use super::der::{Content, content};
+use super::der::{KeyContent, read_key_content};
 use super::*;
 
 /// The keys of RFC 7515 A.2 and A.3, which all the world knows.
@@ -12,11 +12,11 @@ fn now() -> Timestamp {
     Timestamp::from_unix(1_795_348_800)
 }
 
-fn rsa() -> SigningKey {
+fn rsa_key() -> SigningKey {
     SigningKey::from_pem(RSA_KEY).unwrap()
 }
 
-fn refusal(pem: &str) -> String {
+fn pem_error(pem: &str) -> String {
     SigningKey::from_pem(pem).unwrap_err().0
 }
 
@@ -48,15 +48,15 @@ fn rsa_key_of(modulus: &[u8]) -> Vec<u8> {
 #[test]
 fn a_key_says_what_it_signs_with() {
     let p256 = SigningKey::from_pem(P256_KEY).unwrap();
-    assert_eq!((rsa().kind(), rsa().algorithm()), (KeyKind::Rsa, Algorithm::Rs256));
-    assert_eq!((p256.kind(), p256.algorithm()), (KeyKind::P256, Algorithm::Es256));
-    assert!(rsa().signs(Algorithm::Ps256) && !rsa().signs(Algorithm::Es256));
-    assert!(p256.signs(Algorithm::Es256) && !p256.signs(Algorithm::Ps256));
+    assert_eq!((rsa_key().kind(), rsa_key().algorithm()), (SigningKeyKind::Rsa, SigningAlgorithm::Rs256));
+    assert_eq!((p256.kind(), p256.algorithm()), (SigningKeyKind::P256, SigningAlgorithm::Es256));
+    assert!(rsa_key().can_sign_with(SigningAlgorithm::Ps256) && !rsa_key().can_sign_with(SigningAlgorithm::Es256));
+    assert!(p256.can_sign_with(SigningAlgorithm::Es256) && !p256.can_sign_with(SigningAlgorithm::Ps256));
 }
 
 #[test]
 fn a_key_is_read_however_its_lines_end_and_whatever_stands_around_it() {
-    let wanted = rsa();
+    let wanted = rsa_key();
     let body = RSA_KEY.trim();
     for text in [
         body.replace('\n', "\r\n"),
@@ -81,41 +81,41 @@ fn other_envelopes_are_refused_with_the_remedy() {
         ("EC PRIVATE KEY", "SEC1"),
         ("ENCRYPTED PRIVATE KEY", "encrypted with a passphrase"),
     ] {
-        let said = refusal(&pem(label, b"whatever"));
+        let said = pem_error(&pem(label, b"whatever"));
         assert!(said.contains(named) && said.contains("openssl pkcs8 -topk8 -nocrypt"), "{said}");
     }
-    assert!(refusal(&pem("OPENSSH PRIVATE KEY", b"x")).contains("not known here"));
-    assert!(refusal(&pem("CERTIFICATE", b"x")).contains("only other things"));
-    assert!(refusal("ya29.canary").contains("not a private key in PEM"));
-    assert!(refusal("").contains("not a private key in PEM"));
-    assert!(refusal(&RSA_KEY.replace("-----END", "-----")).contains("cut off"));
-    assert!(refusal(&" ".repeat(KEY_CAP + 1)).contains("larger than 16 KB"));
+    assert!(pem_error(&pem("OPENSSH PRIVATE KEY", b"x")).contains("not known here"));
+    assert!(pem_error(&pem("CERTIFICATE", b"x")).contains("only other things"));
+    assert!(pem_error("ya29.canary").contains("not a private key in PEM"));
+    assert!(pem_error("").contains("not a private key in PEM"));
+    assert!(pem_error(&RSA_KEY.replace("-----END", "-----")).contains("cut off"));
+    assert!(pem_error(&" ".repeat(MAX_KEY_BYTES + 1)).contains("larger than 16 KB"));
 }
 
 #[test]
 fn a_damaged_key_is_refused_and_not_shown() {
     let canary = "canary!";
-    let said = refusal(&format!("-----BEGIN PRIVATE KEY-----\n{canary}\n-----END PRIVATE KEY-----"));
+    let said = pem_error(&format!("-----BEGIN PRIVATE KEY-----\n{canary}\n-----END PRIVATE KEY-----"));
     assert!(said.contains("not base64") && !said.contains(canary), "{said}");
-    let said = refusal(&format!("-----BEGIN {canary} PRIVATE KEY-----\nAAAA\n-----END {canary} PRIVATE KEY-----"));
+    let said = pem_error(&format!("-----BEGIN {canary} PRIVATE KEY-----\nAAAA\n-----END {canary} PRIVATE KEY-----"));
     assert!(!said.contains(canary), "{said}");
-    assert!(refusal(&pem("PRIVATE KEY", b"no DER at all")).contains("not PKCS#8"));
-    let whole = rsa();
+    assert!(pem_error(&pem("PRIVATE KEY", b"no DER at all")).contains("not PKCS#8"));
+    let whole = rsa_key();
     let document = whole.expose_der();
     for length in 0..document.len() {
-        assert_eq!(content(&document[..length]), None, "cut at {length}");
+        assert_eq!(read_key_content(&document[..length]), None, "cut at {length}");
     }
-    assert_eq!(content(&[document, b"\0"].concat()), None);
+    assert_eq!(read_key_content(&[document, b"\0"].concat()), None);
 }
 
 #[test]
 fn no_bytes_make_the_reader_panic() {
-    let whole = rsa();
+    let whole = rsa_key();
     for at in 0..whole.expose_der().len().min(80) {
         for byte in 0..=u8::MAX {
             let mut document = whole.expose_der().to_vec();
             document[at] = byte;
-            let _ = content(&document);
+            let _ = read_key_content(&document);
         }
     }
 }
@@ -134,42 +134,42 @@ fn keys_that_cannot_sign_here_are_refused_by_name() {
         (rsa_key_of(&[0xff; 128]), "1024 bits"),
         (rsa_key_of(&[&[0x00, 0x7f], &[0xff; 255][..]].concat()), "2047 bits"),
     ] {
-        let said = refusal(&pem("PRIVATE KEY", &document));
+        let said = pem_error(&pem("PRIVATE KEY", &document));
         assert!(said.contains(name), "{name}: {said}");
     }
-    assert_eq!(content(&rsa_key_of(&[&[0x00, 0x80], &[0; 255][..]].concat())), Some(Content::Rsa(2048)));
-    assert_eq!(content(&rsa_key_of(&[0; 256])), None);
+    assert_eq!(read_key_content(&rsa_key_of(&[&[0x00, 0x80], &[0; 255][..]].concat())), Some(KeyContent::Rsa(2048)));
+    assert_eq!(read_key_content(&rsa_key_of(&[0; 256])), None);
 }
 
 #[test]
 fn debug_shows_nothing_of_a_key() {
-    assert_eq!(format!("{:?}", rsa()), "SigningKey(Rsa, [redacted])");
+    assert_eq!(format!("{:?}", rsa_key()), "SigningKey(Rsa, [redacted])");
 }
 
 const POINTERS: KeyFilePointers<'_> =
     KeyFilePointers { issuer: "/client_email", private_key: "/private_key", key_id: Some("/private_key_id") };
 
-fn key_file() -> Value {
+fn key_file_json() -> Value {
     json!({ "type": "service_account", "private_key_id": "k1", "private_key": RSA_KEY,
             "client_email": "robot@project.example" })
 }
 
-fn file_refusal(file: &str) -> String {
+fn key_file_error(file: &str) -> String {
     KeyFile::parse(file, POINTERS).unwrap_err().0
 }
 
 #[test]
 fn a_key_file_gives_issuer_key_and_key_id() {
-    let file = KeyFile::parse(&format!("\u{feff} {} \n", key_file()), POINTERS).unwrap();
+    let file = KeyFile::parse(&format!("\u{feff} {} \n", key_file_json()), POINTERS).unwrap();
     assert_eq!((file.issuer.as_str(), file.key_id.as_deref()), ("robot@project.example", Some("k1")));
-    assert_eq!(file.key.expose_der(), rsa().expose_der());
+    assert_eq!(file.key.expose_der(), rsa_key().expose_der());
     assert!(!format!("{file:?}").contains("MIIE"));
 
-    let mut without = key_file();
+    let mut without = key_file_json();
     without["private_key_id"] = Value::Null;
     assert_eq!(KeyFile::parse(&without.to_string(), POINTERS).unwrap().key_id, None);
     let not_asked = KeyFilePointers { key_id: None, ..POINTERS };
-    assert_eq!(KeyFile::parse(&key_file().to_string(), not_asked).unwrap().key_id, None);
+    assert_eq!(KeyFile::parse(&key_file_json().to_string(), not_asked).unwrap().key_id, None);
 
     let nested = json!({ "boxAppSettings": { "appAuth": { "privateKey": P256_KEY }, "clientID": "c" } });
     let pointers = KeyFilePointers {
@@ -177,13 +177,13 @@ fn a_key_file_gives_issuer_key_and_key_id() {
         private_key: "/boxAppSettings/appAuth/privateKey",
         key_id: None,
     };
-    assert_eq!(KeyFile::parse(&nested.to_string(), pointers).unwrap().key.kind(), KeyKind::P256);
+    assert_eq!(KeyFile::parse(&nested.to_string(), pointers).unwrap().key.kind(), SigningKeyKind::P256);
 }
 
 #[test]
 fn a_key_file_is_refused_with_what_is_wrong_and_nothing_of_what_is_in_it() {
     let with = |member: &str, value: Value| {
-        let mut file = key_file();
+        let mut file = key_file_json();
         file[member] = value;
         file.to_string()
     };
@@ -196,26 +196,26 @@ fn a_key_file_is_refused_with_what_is_wrong_and_nothing_of_what_is_in_it() {
         (with("private_key", json!({ "canary": 1 })), "The key file's private key at /private_key is not text."),
         (with("client_email", Value::Null), "The key file has no issuer at /client_email."),
         (with("private_key_id", json!(["canary"])), "The key file's key id at /private_key_id is not text."),
-        (with("x", json!("canary".repeat(KEY_CAP))), "This is no key: it is larger than 16 KB."),
+        (with("x", json!("canary".repeat(MAX_KEY_BYTES))), "This is no key: it is larger than 16 KB."),
     ] {
-        assert_eq!(file_refusal(&file), wanted);
+        assert_eq!(key_file_error(&file), wanted);
     }
-    assert!(file_refusal(&with("private_key", json!("canary"))).starts_with("This is not a private key in PEM"));
+    assert!(key_file_error(&with("private_key", json!("canary"))).starts_with("This is not a private key in PEM"));
 }
 
 /// Randomness that is always the same.
-struct Same(u8);
+struct FixedRandom(u8);
 
-impl Random for Same {
+impl Random for FixedRandom {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness> {
         buffer.fill(self.0);
         Ok(())
     }
 }
 
-struct Exhausted;
+struct FailingRandom;
 
-impl Random for Exhausted {
+impl Random for FailingRandom {
     fn fill(&self, _: &mut [u8]) -> Result<(), NoRandomness> {
         Err(NoRandomness)
     }
@@ -226,70 +226,74 @@ fn a_grant_says_no_more_than_is_asked() {
     let grant =
         GrantClaims { issuer: "robot", subject: None, audience: "https://a.example/t", scope: None, lifetime: 3600 };
     assert_eq!(
-        serde_json::to_value(Claims::grant(grant, now())).unwrap(),
+        serde_json::to_value(AssertionClaims::for_grant(grant, now())).unwrap(),
         json!({ "iss": "robot", "aud": "https://a.example/t", "iat": 1_795_348_800, "exp": 1_795_352_400 })
     );
     let grant = GrantClaims { subject: Some("ada@a.example"), scope: Some("read write"), lifetime: 180, ..grant };
     assert_eq!(
-        serde_json::to_value(Claims::grant(grant, now())).unwrap(),
+        serde_json::to_value(AssertionClaims::for_grant(grant, now())).unwrap(),
         json!({ "iss": "robot", "sub": "ada@a.example", "aud": "https://a.example/t", "scope": "read write",
                 "iat": 1_795_348_800, "exp": 1_795_348_980 })
     );
     for (asked, given) in [(86_400, 3600), (i64::MAX, 3600), (0, 1), (-5, 1)] {
-        let claims = Claims::grant(GrantClaims { lifetime: asked, ..grant }, now());
+        let claims = AssertionClaims::for_grant(GrantClaims { lifetime: asked, ..grant }, now());
         assert_eq!(claims.exp - claims.iat, given);
     }
 }
 
 #[test]
 fn a_client_names_itself_once_and_for_five_minutes() {
-    let claims = Claims::client("c-1", "https://a.example/t", &Same(0xff), now()).unwrap();
+    let claims = AssertionClaims::for_client("c-1", "https://a.example/t", &FixedRandom(0xff), now()).unwrap();
     assert_eq!(
         serde_json::to_value(claims).unwrap(),
         json!({ "iss": "c-1", "sub": "c-1", "aud": "https://a.example/t",
                 "jti": "ffffffff-ffff-4fff-bfff-ffffffffffff",
                 "nbf": 1_795_348_800, "iat": 1_795_348_800, "exp": 1_795_349_100 })
     );
-    let other = Claims::client("c-1", "https://a.example/t", &Same(0), now()).unwrap();
+    let other = AssertionClaims::for_client("c-1", "https://a.example/t", &FixedRandom(0), now()).unwrap();
     assert_eq!(other.jti.as_deref(), Some("00000000-0000-4000-8000-000000000000"));
-    assert_eq!(Claims::client("c", "a", &Exhausted, now()), Err(NoRandomness));
+    assert_eq!(AssertionClaims::for_client("c", "a", &FailingRandom, now()), Err(NoRandomness));
 }
 
 /// Says what it was asked to sign.
-struct Echo;
+struct EchoSigner;
 
-impl Signer for Echo {
-    async fn sign(&self, algorithm: Algorithm, _: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError> {
+impl Signer for EchoSigner {
+    async fn sign(&self, algorithm: SigningAlgorithm, _: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError> {
         Ok(format!("{algorithm:?} {}", String::from_utf8_lossy(data)).into_bytes())
     }
 }
 
-fn decoded(part: &str) -> Vec<u8> {
+fn decode_part(part: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(part).unwrap()
 }
 
-fn header_of(signature: Signature<'_>) -> Value {
-    let claims = Claims::client("c", "a", &Same(1), now()).unwrap();
-    let signed = assertion(&Echo, signature, &claims).now_or_never().unwrap().unwrap();
+fn signed_header(signature: SigningParams<'_>) -> Value {
+    let claims = AssertionClaims::for_client("c", "a", &FixedRandom(1), now()).unwrap();
+    let signed = sign_assertion(&EchoSigner, signature, &claims).now_or_never().unwrap().unwrap();
     let [header, body, signed] = signed.expose().split('.').collect::<Vec<_>>().try_into().unwrap();
-    assert_eq!(decoded(signed), format!("{:?} {header}.{body}", signature.algorithm).into_bytes());
-    assert_eq!(decoded(body), serde_json::to_vec(&claims).unwrap());
-    serde_json::from_slice(&decoded(header)).unwrap()
+    assert_eq!(decode_part(signed), format!("{:?} {header}.{body}", signature.algorithm).into_bytes());
+    assert_eq!(decode_part(body), serde_json::to_vec(&claims).unwrap());
+    serde_json::from_slice(&decode_part(header)).unwrap()
 }
 
 #[test]
 fn the_header_names_algorithm_key_and_certificate() {
-    let key = rsa();
-    assert_eq!(header_of(Signature::by(&key)), json!({ "alg": "RS256", "typ": "JWT" }));
-    let full =
-        Signature { algorithm: Algorithm::Ps256, key_id: Some("k1"), certificate: Some("A1bC"), ..Signature::by(&key) };
-    assert_eq!(header_of(full), json!({ "alg": "PS256", "typ": "JWT", "kid": "k1", "x5t#S256": "A1bC" }));
+    let key = rsa_key();
+    assert_eq!(signed_header(SigningParams::with_key(&key)), json!({ "alg": "RS256", "typ": "JWT" }));
+    let full = SigningParams {
+        algorithm: SigningAlgorithm::Ps256,
+        key_id: Some("k1"),
+        certificate: Some("A1bC"),
+        ..SigningParams::with_key(&key)
+    };
+    assert_eq!(signed_header(full), json!({ "alg": "PS256", "typ": "JWT", "kid": "k1", "x5t#S256": "A1bC" }));
 }
 
 #[test]
 fn a_key_is_not_used_with_an_algorithm_of_another_kind() {
-    let key = rsa();
-    let claims = Claims::client("c", "a", &Same(1), now()).unwrap();
-    let wrong = Signature { algorithm: Algorithm::Es256, ..Signature::by(&key) };
-    assert_eq!(assertion(&Echo, wrong, &claims).now_or_never().unwrap().unwrap_err(), SigningError::Key);
+    let key = rsa_key();
+    let claims = AssertionClaims::for_client("c", "a", &FixedRandom(1), now()).unwrap();
+    let wrong = SigningParams { algorithm: SigningAlgorithm::Es256, ..SigningParams::with_key(&key) };
+    assert_eq!(sign_assertion(&EchoSigner, wrong, &claims).now_or_never().unwrap().unwrap_err(), SigningError::Key);
 }

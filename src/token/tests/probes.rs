@@ -4,41 +4,59 @@ use super::*;
 
 #[test]
 fn a_probe_has_a_verdict_for_every_answer() {
-    use ProbeVerdict::{Forbidden, Odd, Refused, Unavailable, Works};
-    let app = app_with("", r#","errors":{"permanent":["invalid_auth"]}"#);
+    use ProbeOutcome::{Forbidden, Inconclusive, Refused, Unavailable, Works};
+    let auth_method = oauth_method_with("", r#","errors":{"permanent":["invalid_auth"]}"#);
     let later = Unavailable { retry_after: None };
     for (status, text, expected) in [
         (200, "{}", Works),
         (204, "", Works),
         (200, r#"{"error":null}"#, Works),
         (200, r#"{"ok":false,"error":"invalid_auth"}"#, Refused),
-        (200, r#"{"ok":false,"error":"something"}"#, Odd),
+        (200, r#"{"ok":false,"error":"something"}"#, Inconclusive),
         (400, r#"{"error":"invalid_grant"}"#, Refused),
-        (400, "", Odd),
+        (400, "", Inconclusive),
         (401, "", Refused),
         (401, r#"{"error":{".tag":"expired_access_token"}}"#, Refused),
         (403, "", Forbidden),
         (403, r#"{"error":"token_revoked"}"#, Refused),
-        (404, "", Odd),
-        (302, "", Odd),
+        (404, "", Inconclusive),
+        (302, "", Inconclusive),
         (429, r#"{"error":"invalid_auth"}"#, later),
         (400, r#"{"error":"slow_down"}"#, later),
         (500, r#"{"error":"invalid_auth"}"#, later),
         (503, "", later),
     ] {
-        assert_eq!(read_probe(&app, identity(&app).1, &Ok(inbound(status, text)), now()), expected, "{status} {text}");
+        assert_eq!(
+            read_probe_response(
+                &auth_method,
+                identity_and_probe(&auth_method).1,
+                &Ok(app_response(status, text)),
+                now()
+            ),
+            expected,
+            "{status} {text}"
+        );
     }
-    assert_eq!(read_probe(&app, identity(&app).1, &Err(HttpError::Timeout), now()), later);
-    assert_eq!(read_probe(&app, identity(&app).1, &Err(HttpError::TooLarge), now()), Odd);
-    let mut html = inbound(200, "<html>");
+    assert_eq!(
+        read_probe_response(&auth_method, identity_and_probe(&auth_method).1, &Err(HttpError::Timeout), now()),
+        later
+    );
+    assert_eq!(
+        read_probe_response(&auth_method, identity_and_probe(&auth_method).1, &Err(HttpError::TooLarge), now()),
+        Inconclusive
+    );
+    let mut html = app_response(200, "<html>");
     html.headers.push(("content-type".into(), "Text/HTML; charset=utf-8".into()));
-    assert_eq!(read_probe(&app, identity(&app).1, &Ok(html), now()), Odd);
+    assert_eq!(read_probe_response(&auth_method, identity_and_probe(&auth_method).1, &Ok(html), now()), Inconclusive);
 }
 
 #[test]
 fn only_an_empty_list_of_a_success_means_that_nothing_is_shared() {
-    let app = app_with("", r#","nothing_shared":{"url":"https://acme.example/list","at":"/results","say":"Share."}"#);
-    let asked = app.nothing_shared.as_ref().unwrap();
+    let auth_method = oauth_method_with(
+        "",
+        r#","nothing_shared":{"url":"https://acme.example/list","at":"/results","say":"Share."}"#,
+    );
+    let asked = auth_method.nothing_shared.as_ref().unwrap();
     for (status, text, expected) in [
         (200, r#"{"results":[]}"#, Some(true)),
         (200, r#"{"results":[{}]}"#, Some(false)),
@@ -51,14 +69,18 @@ fn only_an_empty_list_of_a_success_means_that_nothing_is_shared() {
         (429, r#"{"results":[]}"#, None),
         (500, r#"{"results":[]}"#, None),
     ] {
-        assert_eq!(read_nothing_shared(&app, asked, &Ok(inbound(status, text)), now()), expected, "{status} {text}");
+        assert_eq!(
+            read_nothing_shared(&auth_method, asked, &Ok(app_response(status, text)), now()),
+            expected,
+            "{status} {text}"
+        );
     }
-    assert_eq!(read_nothing_shared(&app, asked, &Err(HttpError::Timeout), now()), None);
+    assert_eq!(read_nothing_shared(&auth_method, asked, &Err(HttpError::Timeout), now()), None);
 }
 
 #[test]
 fn an_account_is_read_and_made_fit_to_show() {
-    let app = app();
+    let auth_method = oauth_method();
     let (long, cut) = ("x".repeat(300), "x".repeat(256));
     for (text, expected) in [
         (r#"{"id":"u1","email":"a@b.example","name":"A"}"#.to_owned(), Some(("u1", "a@b.example"))),
@@ -73,77 +95,102 @@ fn an_account_is_read_and_made_fit_to_show() {
         (format!(r#"{{"id":"{long}"}}"#), None),
         ("[]".to_owned(), None),
     ] {
-        let account = read_account(&app, identity(&app), &inbound(200, &text), &Values::new(), now());
+        let account = read_account(
+            &auth_method,
+            identity_and_probe(&auth_method),
+            &app_response(200, &text),
+            &TemplateValues::new(),
+            now(),
+        );
         let expected = expected.map(|(id, label)| Account { id: id.into(), label: label.into() });
-        assert_eq!(account, expected.ok_or(ProbeVerdict::Odd), "{text}");
+        assert_eq!(account, expected.ok_or(ProbeOutcome::Inconclusive), "{text}");
     }
     assert_eq!(
-        read_account(&app, identity(&app), &inbound(401, "{}"), &Values::new(), now()),
-        Err(ProbeVerdict::Refused)
+        read_account(
+            &auth_method,
+            identity_and_probe(&auth_method),
+            &app_response(401, "{}"),
+            &TemplateValues::new(),
+            now()
+        ),
+        Err(ProbeOutcome::Refused)
     );
 }
 
 #[test]
 fn a_status_means_what_the_definition_says() {
-    let app = app_with(
+    let auth_method = oauth_method_with(
         "",
         r#","errors":{"permanent":["dead"],"configuration":["not_for_you"]},
         "check":{"url":"https://acme.example","statuses":{"403":"works","404":"refused","409":"forbidden","401":"unknown","429":"works"}}"#,
     );
-    let probe = app.check.as_ref().unwrap();
-    let verdict = |status, text| read_probe(&app, probe, &Ok(inbound(status, text)), now());
+    let probe = auth_method.check.as_ref().unwrap();
+    let verdict = |status, text| read_probe_response(&auth_method, probe, &Ok(app_response(status, text)), now());
     for (status, text, expected) in [
-        (403, "", ProbeVerdict::Works),
-        (404, "", ProbeVerdict::Refused),
-        (409, "", ProbeVerdict::Forbidden),
-        (401, "", ProbeVerdict::Odd),
-        (429, "", ProbeVerdict::Works),
-        (400, r#"{"error":"dead"}"#, ProbeVerdict::Refused),
-        (200, "", ProbeVerdict::Works),
+        (403, "", ProbeOutcome::Works),
+        (404, "", ProbeOutcome::Refused),
+        (409, "", ProbeOutcome::Forbidden),
+        (401, "", ProbeOutcome::Inconclusive),
+        (429, "", ProbeOutcome::Works),
+        (400, r#"{"error":"dead"}"#, ProbeOutcome::Refused),
+        (200, "", ProbeOutcome::Works),
     ] {
         assert_eq!(verdict(status, text), expected, "{status} {text}");
     }
     // Elsewhere a status means what it usually does; a 401 that complains of the request knows the credential.
-    let usual = |status, text| read_probe(&app, identity(&app).1, &Ok(inbound(status, text)), now());
-    assert_eq!(usual(404, ""), ProbeVerdict::Odd);
-    assert_eq!(usual(401, r#"{"error":"not_for_you"}"#), ProbeVerdict::Forbidden);
-    assert_eq!(usual(401, r#"{"error":"something"}"#), ProbeVerdict::Refused);
+    let usual = |status, text| {
+        read_probe_response(&auth_method, identity_and_probe(&auth_method).1, &Ok(app_response(status, text)), now())
+    };
+    assert_eq!(usual(404, ""), ProbeOutcome::Inconclusive);
+    assert_eq!(usual(401, r#"{"error":"not_for_you"}"#), ProbeOutcome::Forbidden);
+    assert_eq!(usual(401, r#"{"error":"something"}"#), ProbeOutcome::Refused);
 }
 
 #[test]
 fn a_wait_in_the_body_counts_for_probes() {
-    let app = app_with("", r#","errors":{"retry_after":"/wait"}"#);
-    let told = read_probe(&app, identity(&app).1, &Ok(inbound(429, r#"{"wait":7}"#)), now());
-    assert_eq!(told, ProbeVerdict::Unavailable { retry_after: Some(7) });
+    let auth_method = oauth_method_with("", r#","errors":{"retry_after":"/wait"}"#);
+    let told = read_probe_response(
+        &auth_method,
+        identity_and_probe(&auth_method).1,
+        &Ok(app_response(429, r#"{"wait":7}"#)),
+        now(),
+    );
+    assert_eq!(told, ProbeOutcome::Unavailable { retry_after: Some(7) });
 }
 
 #[test]
 fn a_header_names_what_was_granted() {
     let with = |scopes: &str| {
-        parsed(&format!(
+        parse_method(&format!(
             r#"{{"id":"acme","name":"Acme","auth":{{"type":"api_key"}},"identity":{{"url":"https://acme.example","id":"/id","label":"/id"{scopes}}}}}"#
         ))
     };
-    let found = |app: &App, value: Option<&str>| {
-        let mut answer = inbound(200, "{}");
+    let found = |auth_method: &AuthMethod, value: Option<&str>| {
+        let mut answer = app_response(200, "{}");
         answer.headers.extend(value.map(|value| ("x-scopes".to_owned(), value.to_owned())));
-        scopes_in_header(app.identity.as_ref().unwrap(), &answer)
+        read_header_scopes(auth_method.identity.as_ref().unwrap(), &answer)
     };
-    let app = with(r#","scopes":{"header":"X-Scopes","separator":","}"#);
+    let auth_method = with(r#","scopes":{"header":"X-Scopes","separator":","}"#);
     for (value, scopes) in [(Some("repo, user,repo"), Some(vec!["repo", "user"])), (Some(""), None), (None, None)] {
-        assert_eq!(found(&app, value), scopes.map(|list| list.into_iter().map(str::to_owned).collect()), "{value:?}");
+        assert_eq!(
+            found(&auth_method, value),
+            scopes.map(|list| list.into_iter().map(str::to_owned).collect()),
+            "{value:?}"
+        );
     }
     assert_eq!(found(&with(""), Some("repo")), None);
 }
 
 #[test]
 fn an_account_may_be_made_of_several_parts() {
-    let app = parsed(
+    let auth_method = parse_method(
         r#"{"id":"acme","name":"Acme","variables":{"site":{"label":"Site"}},"auth":{"type":"api_key"},
         "identity":{"url":"https://{site}.acme.example","id":["{site}:{/team/id}:{/user/id}","{site}:{/user/id}"],"label":["{/user/name} ({/team/name})","/user/name"]}}"#,
     );
-    let values = Values::new().with("site", "red");
-    let account = |text: &str| read_account(&app, identity(&app), &inbound(200, text), &values, now());
+    let values = TemplateValues::new().with("site", "red");
+    let account = |text: &str| {
+        read_account(&auth_method, identity_and_probe(&auth_method), &app_response(200, text), &values, now())
+    };
     for (text, id, label) in [
         (r#"{"team":{"id":"T1","name":"Red"},"user":{"id":7,"name":"Ada"}}"#, "red:T1:7", "Ada (Red)"),
         (r#"{"team":{"id":"T1"},"user":{"id":7,"name":"Ada"}}"#, "red:T1:7", "Ada"),
@@ -151,5 +198,5 @@ fn an_account_may_be_made_of_several_parts() {
     ] {
         assert_eq!(account(text), Ok(Account { id: id.into(), label: label.into() }), "{text}");
     }
-    assert_eq!(account(r#"{"user":{"name":"Ada"}}"#), Err(ProbeVerdict::Odd));
+    assert_eq!(account(r#"{"user":{"name":"Ada"}}"#), Err(ProbeOutcome::Inconclusive));
 }

@@ -3,43 +3,78 @@
 use super::*;
 
 /// How a request is written does not depend on where it may go.
-fn nowhere() -> Rc<Destinations> {
+fn no_destinations() -> Rc<Destinations> {
     Rc::default()
 }
 
 const CALLBACK: &str = "https://x.example/cb";
 
 /// The exchange of the code `c/1` with the verifier `v`.
-fn exchange(app: &App, client: &ClientKeys) -> Outbound {
-    let (at, values) = (at(app), Values::new());
-    let of = Parties { server: app.oauth2().unwrap(), at: &at, client, values: &values, destinations: &nowhere() };
-    exchange_request(&of, &Secret::new("c/1"), CALLBACK, Some(&Secret::new("v"))).unwrap()
+fn exchange(auth_method: &AuthMethod, client: &ClientIdentity) -> OutboundRequest {
+    let (endpoints, values) = (endpoints(auth_method), TemplateValues::new());
+    let of = TokenRequestContext {
+        server: auth_method.require_oauth_server().unwrap(),
+        endpoints: &endpoints,
+        client,
+        values: &values,
+        destinations: &no_destinations(),
+    };
+    build_exchange_request(&of, &Secret::new("c/1"), CALLBACK, Some(&Secret::new("v"))).unwrap()
 }
 
 /// The refresh of `r`.
-fn refresh(app: &App, client: &ClientKeys) -> Outbound {
-    let (at, values) = (at(app), Values::new());
-    let of = Parties { server: app.oauth2().unwrap(), at: &at, client, values: &values, destinations: &nowhere() };
-    refresh_request(&of, &Secret::new("r"), &[], CALLBACK).unwrap()
+fn refresh(auth_method: &AuthMethod, client: &ClientIdentity) -> OutboundRequest {
+    let (endpoints, values) = (endpoints(auth_method), TemplateValues::new());
+    let of = TokenRequestContext {
+        server: auth_method.require_oauth_server().unwrap(),
+        endpoints: &endpoints,
+        client,
+        values: &values,
+        destinations: &no_destinations(),
+    };
+    build_refresh_request(&of, &Secret::new("r"), &[], CALLBACK).unwrap()
 }
 
 /// The revocation of `t`.
-fn revoke_with(app: &App, at: &Resolved, client: &ClientKeys, values: &Values, hint: TokenHint) -> Option<Outbound> {
-    let of = Parties { server: app.oauth2().unwrap(), at, client, values, destinations: &nowhere() };
-    revoke_request(&of, &Secret::new("t"), hint).unwrap()
+fn revoke_with(
+    auth_method: &AuthMethod,
+    endpoints: &ResolvedEndpoints,
+    client: &ClientIdentity,
+    values: &TemplateValues,
+    hint: TokenTypeHint,
+) -> Option<OutboundRequest> {
+    let of = TokenRequestContext {
+        server: auth_method.require_oauth_server().unwrap(),
+        endpoints,
+        client,
+        values,
+        destinations: &no_destinations(),
+    };
+    build_revocation_request(&of, &Secret::new("t"), hint).unwrap()
 }
 
 /// The token request for what a person entered, asking for `p` and `q`.
-fn mint(app: &App, client: &ClientKeys, assertion: Option<&str>, values: &Values) -> Outbound {
-    let at = at_with(app, values);
-    let of = Parties { server: app.oauth2().unwrap(), at: &at, client, values, destinations: &nowhere() };
-    mint_request(&of, assertion.map(Secret::new).as_ref(), &["p".into(), "q".into()]).unwrap()
+fn issue(
+    auth_method: &AuthMethod,
+    client: &ClientIdentity,
+    assertion: Option<&str>,
+    values: &TemplateValues,
+) -> OutboundRequest {
+    let endpoints = endpoints_with(auth_method, values);
+    let of = TokenRequestContext {
+        server: auth_method.require_oauth_server().unwrap(),
+        endpoints: &endpoints,
+        client,
+        values,
+        destinations: &no_destinations(),
+    };
+    build_issue_request(&of, assertion.map(Secret::new).as_ref(), &["p".into(), "q".into()]).unwrap()
 }
 
 #[test]
 fn basic_encodes_id_and_secret_first_and_sends_them_nowhere_else() {
-    let app = app();
-    let request = exchange(&app, &client());
+    let auth_method = oauth_method();
+    let request = exchange(&auth_method, &client_identity());
     // "my+id:s%3A%C3%A9%26c"
     assert_eq!(header(&request, "authorization"), Some("Basic bXkraWQ6cyUzQSVDMyVBOSUyNmM="));
     assert_eq!(
@@ -60,8 +95,8 @@ fn each_request_authenticates_in_one_way() {
         (r#","client_auth":"none""#, false, "&client_id=my+id"),
         (r#","client_auth":"basic","refresh_client_auth":"none""#, false, "&client_id=my+id"),
     ] {
-        let app = app_with(auth, "");
-        let request = refresh(&app, &client());
+        let auth_method = oauth_method_with(auth, "");
+        let request = refresh(&auth_method, &client_identity());
         assert_eq!(header(&request, "authorization").is_some(), basic, "{auth}");
         assert_eq!(body(&request), format!("grant_type=refresh_token&refresh_token=r{in_body}"), "{auth}");
     }
@@ -69,23 +104,28 @@ fn each_request_authenticates_in_one_way() {
 
 #[test]
 fn a_client_without_secret_names_itself_in_the_body() {
-    let app = app();
-    let request = refresh(&app, &ClientKeys::named("pub"));
+    let auth_method = oauth_method();
+    let request = refresh(&auth_method, &ClientIdentity::without_proof("pub"));
     assert_eq!(header(&request, "authorization"), None);
     assert_eq!(body(&request), "grant_type=refresh_token&refresh_token=r&client_id=pub");
 }
 
 #[test]
 fn json_bodies_extra_parameters_and_headers_are_sent() {
-    let app = app_with(
+    let auth_method = oauth_method_with(
         r#","body":"json","refresh_url":"https://acme.example/refresh","token_headers":{"Acme-Version":"1"},
         "refresh_params":{"a":"b"},"send_scope_on_refresh":true,"scope_separator":",""#,
         "",
     );
-    let (at, client, values) = (at(&app), client(), Values::new());
-    let of =
-        Parties { server: app.oauth2().unwrap(), at: &at, client: &client, values: &values, destinations: &nowhere() };
-    let request = refresh_request(&of, &Secret::new("r\"x"), &["p".into(), "q".into()], CALLBACK).unwrap();
+    let (endpoints, client, values) = (endpoints(&auth_method), client_identity(), TemplateValues::new());
+    let of = TokenRequestContext {
+        server: auth_method.require_oauth_server().unwrap(),
+        endpoints: &endpoints,
+        client: &client,
+        values: &values,
+        destinations: &no_destinations(),
+    };
+    let request = build_refresh_request(&of, &Secret::new("r\"x"), &["p".into(), "q".into()], CALLBACK).unwrap();
     let json: serde_json::Value = serde_json::from_str(body(&request)).unwrap();
     assert_eq!(json, serde_json::json!({"grant_type":"refresh_token","refresh_token":"r\"x","scope":"p,q","a":"b"}));
     assert_eq!(header(&request, "acme-version"), Some("1"));
@@ -94,38 +134,56 @@ fn json_bodies_extra_parameters_and_headers_are_sent() {
 
 #[test]
 fn revocation_follows_the_apps_style() {
-    let revoke = |app: &App, hint| revoke_with(app, &at(app), &client(), &Values::new(), hint);
-    let standard = revoke(&app(), TokenHint::RefreshToken).unwrap();
+    let revoke = |auth_method: &AuthMethod, hint| {
+        revoke_with(auth_method, &endpoints(auth_method), &client_identity(), &TemplateValues::new(), hint)
+    };
+    let standard = revoke(&oauth_method(), TokenTypeHint::RefreshToken).unwrap();
     assert_eq!(body(&standard), "token=t&token_type_hint=refresh_token");
     assert!(header(&standard, "authorization").unwrap().starts_with("Basic "));
 
-    let alone = revoke(&app_with(r#","revoke":{"authenticate":false}"#, ""), TokenHint::AccessToken).unwrap();
+    let alone =
+        revoke(&oauth_method_with(r#","revoke":{"authenticate":false}"#, ""), TokenTypeHint::AccessToken).unwrap();
     assert_eq!(body(&alone), "token=t");
     assert_eq!(header(&alone, "authorization"), None);
 
-    let bearer = app_with(r#","revoke":{"style":"bearer"}"#, "");
-    assert!(revoke(&bearer, TokenHint::RefreshToken).is_none());
-    let request = revoke(&bearer, TokenHint::AccessToken).unwrap();
+    let bearer = oauth_method_with(r#","revoke":{"style":"bearer"}"#, "");
+    assert!(revoke(&bearer, TokenTypeHint::RefreshToken).is_none());
+    let request = revoke(&bearer, TokenTypeHint::AccessToken).unwrap();
     assert_eq!(header(&request, "authorization"), Some("Bearer t"));
     assert_eq!(request.body, None);
 
-    let mut nowhere = at(&app());
+    let mut nowhere = endpoints(&oauth_method());
     nowhere.revoke_url = None;
-    assert!(revoke_with(&app(), &nowhere, &client(), &Values::new(), TokenHint::AccessToken).is_none());
+    assert!(
+        revoke_with(&oauth_method(), &nowhere, &client_identity(), &TemplateValues::new(), TokenTypeHint::AccessToken)
+            .is_none()
+    );
 }
 
 #[test]
 fn a_probe_carries_the_token_as_the_app_wants_it() {
-    let app = app_with(
+    let auth_method = oauth_method_with(
         "",
         r#","check":{"method":"POST","url":"https://api.acme.example/ping","body":"null"},"request":{"headers":{"X-Token":"k {access_token}"}}"#,
     );
-    let request = probe_request(app.check.as_ref().unwrap(), &app, &bearer("t"), &nowhere()).unwrap();
+    let request = build_probe_request(
+        auth_method.check.as_ref().unwrap(),
+        &auth_method,
+        &access_token_values("t"),
+        &no_destinations(),
+    )
+    .unwrap();
     assert_eq!(header(&request, "x-token"), Some("k t"));
     assert_eq!(header(&request, "authorization"), None);
     assert_eq!(header(&request, "content-type"), Some("application/json"));
     assert_eq!((body(&request), request.timeout_ms), ("null", 10_000));
-    let request = probe_request(identity(&app).1, &app, &bearer("t"), &nowhere()).unwrap();
+    let request = build_probe_request(
+        identity_and_probe(&auth_method).1,
+        &auth_method,
+        &access_token_values("t"),
+        &no_destinations(),
+    )
+    .unwrap();
     assert_eq!((header(&request, "content-type"), &request.body), (None, &None));
 }
 
@@ -141,15 +199,18 @@ fn each_client_authentication_stands_in_its_place() {
         ("none", None, "client_id=my+id"),
         ("private_key_jwt", None, "client_id=my+id"),
     ] {
-        let app = app_with(&format!(r#","client_auth":"{auth}""#), "");
-        let request = refresh(&app, &client());
+        let auth_method = oauth_method_with(&format!(r#","client_auth":"{auth}""#), "");
+        let request = refresh(&auth_method, &client_identity());
         assert_eq!(header(&request, "authorization"), basic, "{auth}");
         let rest = body(&request).strip_prefix("grant_type=refresh_token&refresh_token=r").unwrap();
         assert_eq!(rest.trim_start_matches('&'), sent, "{auth}");
     }
     // A client without a secret is named in the body, whatever the app would like.
     for auth in ["basic", "basic_raw", "basic_secret", "body"] {
-        let request = refresh(&app_with(&format!(r#","client_auth":"{auth}""#), ""), &ClientKeys::named("pub"));
+        let request = refresh(
+            &oauth_method_with(&format!(r#","client_auth":"{auth}""#), ""),
+            &ClientIdentity::without_proof("pub"),
+        );
         assert_eq!(
             (header(&request, "authorization"), body(&request).ends_with("&client_id=pub")),
             (None, true),
@@ -160,11 +221,18 @@ fn each_client_authentication_stands_in_its_place() {
 
 #[test]
 fn an_assertion_authenticates_in_every_request_and_alone() {
-    let client = ClientKeys::new("id", Proof::Assertion(Secret::new("a.b.c")), &nowhere());
+    let client = ClientIdentity::new("id", ClientProof::Assertion(Secret::new("a.b.c")), &no_destinations());
     let proof = "&client_id=id&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=a.b.c";
-    let app = app_with(r#","client_auth":"private_key_jwt""#, "");
-    let revoked = revoke_with(&app, &at(&app), &client, &Values::new(), TokenHint::AccessToken).unwrap();
-    for request in [exchange(&app, &client), refresh(&app, &client), revoked] {
+    let auth_method = oauth_method_with(r#","client_auth":"private_key_jwt""#, "");
+    let revoked = revoke_with(
+        &auth_method,
+        &endpoints(&auth_method),
+        &client,
+        &TemplateValues::new(),
+        TokenTypeHint::AccessToken,
+    )
+    .unwrap();
+    for request in [exchange(&auth_method, &client), refresh(&auth_method, &client), revoked] {
         assert!(body(&request).ends_with(proof), "{}", body(&request));
         assert_eq!((header(&request, "authorization"), body(&request).contains("client_secret")), (None, false));
     }
@@ -177,10 +245,10 @@ fn the_redirect_address_is_sent_where_the_app_wants_it() {
         (r#","exchange_redirect_uri":false"#, false, false),
         (r#","refresh_redirect_uri":true"#, true, true),
     ] {
-        let app = app_with(options, "");
-        let has = |request: &Outbound| body(request).contains("redirect_uri=https%3A%2F%2Fx.example%2Fcb");
+        let auth_method = oauth_method_with(options, "");
+        let has = |request: &OutboundRequest| body(request).contains("redirect_uri=https%3A%2F%2Fx.example%2Fcb");
         assert_eq!(
-            (has(&exchange(&app, &client())), has(&refresh(&app, &client()))),
+            (has(&exchange(&auth_method, &client_identity())), has(&refresh(&auth_method, &client_identity()))),
             (exchanged, refreshed),
             "{options}"
         );
@@ -189,32 +257,32 @@ fn the_redirect_address_is_sent_where_the_app_wants_it() {
 
 #[test]
 fn a_persons_own_client_has_a_token_made() {
-    let app = parsed(
+    let auth_method = parse_method(
         r#"{"id":"acme","name":"Acme","variables":{"site":{"label":"Site"}},"auth":{"type":"client_credentials","token_url":"https://{site}.acme.example/t",
         "grant_type":"account_credentials","client_auth":"body","token_params":{"account_id":"{account}"},"fields":[{"id":"client_id","label":"I","secret":false},
         {"id":"client_secret","label":"S"},{"id":"account","label":"A","secret":false}]}}"#,
     );
-    let values = Values::new().with("site", "red").with("account", "a&b");
-    let request = mint(&app, &client(), None, &values);
+    let values = TemplateValues::new().with("site", "red").with("account", "a&b");
+    let request = issue(&auth_method, &client_identity(), None, &values);
     assert_eq!(request.url.as_str(), "https://red.acme.example/t");
     assert_eq!(
         body(&request),
         "grant_type=account_credentials&scope=p+q&account_id=a%26b&client_id=my+id&client_secret=s%3A%C3%A9%26c"
     );
-    let usual = parsed(
+    let usual = parse_method(
         r#"{"id":"acme","name":"Acme","auth":{"type":"client_credentials","token_url":"https://acme.example/t","scope_separator":","}}"#,
     );
-    let request = mint(&usual, &client(), None, &Values::new());
+    let request = issue(&usual, &client_identity(), None, &TemplateValues::new());
     assert_eq!(body(&request), "grant_type=client_credentials&scope=p%2Cq");
     assert!(header(&request, "authorization").unwrap().starts_with("Basic "));
 }
 
 #[test]
 fn an_assertion_is_exchanged_by_nobody() {
-    let app = parsed(
+    let auth_method = parse_method(
         r#"{"id":"acme","name":"Acme","auth":{"type":"service_account","token_url":"https://acme.example/t","token_params":{"a":"b"}}}"#,
     );
-    let request = mint(&app, &client(), Some("x.y.z"), &Values::new());
+    let request = issue(&auth_method, &client_identity(), Some("x.y.z"), &TemplateValues::new());
     assert_eq!(
         body(&request),
         "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=x.y.z&a=b",
@@ -225,14 +293,16 @@ fn an_assertion_is_exchanged_by_nobody() {
 
 #[test]
 fn a_revocation_can_be_all_the_apps_own() {
-    let app = parsed(
+    let auth_method = parse_method(
         r#"{"id":"acme","name":"Acme","auth":{"type":"oauth2","authorize_url":"https://acme.example/a","token_url":"https://acme.example/t",
         "revoke_url":"https://acme.example/applications/{client_id}/grant","client_auth":"body","token_headers":{"X-Version":"1"},
         "revoke":{"method":"DELETE","body":"json","client_auth":"basic_raw","headers":{"X-A":"b"},
         "params":{"access_token":"{token}","client_id":"{client_id}","account":"{account_id}"}}}}"#,
     );
-    let values = Values::new().with("account_id", "42");
-    let request = revoke_with(&app, &at(&app), &client(), &values, TokenHint::AccessToken).unwrap();
+    let values = TemplateValues::new().with("account_id", "42");
+    let request =
+        revoke_with(&auth_method, &endpoints(&auth_method), &client_identity(), &values, TokenTypeHint::AccessToken)
+            .unwrap();
     assert_eq!(request.method, OutboundMethod::Delete);
     assert_eq!(request.url.as_str(), "https://acme.example/applications/my%20id/grant");
     assert_eq!(header(&request, "authorization"), Some("Basic bXkgaWQ6czrDqSZj"));
@@ -241,35 +311,52 @@ fn a_revocation_can_be_all_the_apps_own() {
     let json: serde_json::Value = serde_json::from_str(body(&request)).unwrap();
     assert_eq!(json, serde_json::json!({ "access_token": "t", "client_id": "my id", "account": "42" }));
     // A place that nobody knows is told, and nothing is sent.
-    let (at, client) = (at(&app), client());
-    let of = Parties {
-        server: app.oauth2().unwrap(),
-        at: &at,
+    let (endpoints, client) = (endpoints(&auth_method), client_identity());
+    let of = TokenRequestContext {
+        server: auth_method.require_oauth_server().unwrap(),
+        endpoints: &endpoints,
         client: &client,
-        values: &Values::new(),
-        destinations: &nowhere(),
+        values: &TemplateValues::new(),
+        destinations: &no_destinations(),
     };
-    let missing = revoke_request(&of, &Secret::new("t"), TokenHint::AccessToken).unwrap_err();
+    let missing = build_revocation_request(&of, &Secret::new("t"), TokenTypeHint::AccessToken).unwrap_err();
     assert_eq!(missing.to_string(), "needs a value for account_id");
 }
 
 #[test]
 fn a_token_may_stand_in_the_path_of_its_revocation() {
-    let app = app_with(r#","revoke":{"style":"bearer","method":"DELETE"}"#, "");
-    let request = revoke_with(&app, &at(&app), &client(), &Values::new(), TokenHint::AccessToken).unwrap();
+    let auth_method = oauth_method_with(r#","revoke":{"style":"bearer","method":"DELETE"}"#, "");
+    let request = revoke_with(
+        &auth_method,
+        &endpoints(&auth_method),
+        &client_identity(),
+        &TemplateValues::new(),
+        TokenTypeHint::AccessToken,
+    )
+    .unwrap();
     assert_eq!((request.method, request.body.as_deref()), (OutboundMethod::Delete, None));
-    let app = parsed(
+    let auth_method = parse_method(
         r#"{"id":"acme","name":"Acme","auth":{"type":"oauth2","authorize_url":"https://acme.example/a","token_url":"https://acme.example/t",
         "revoke_url":"https://acme.example/tokens/{token}","revoke":{"method":"DELETE","authenticate":false,"params":{}}}}"#,
     );
-    let request = revoke_with(&app, &at(&app), &client(), &Values::new(), TokenHint::AccessToken).unwrap();
+    let request = revoke_with(
+        &auth_method,
+        &endpoints(&auth_method),
+        &client_identity(),
+        &TemplateValues::new(),
+        TokenTypeHint::AccessToken,
+    )
+    .unwrap();
     assert_eq!((request.url.as_str(), body(&request)), ("https://acme.example/tokens/t", ""));
 }
 
 #[test]
 fn a_probe_carries_a_credential_in_path_query_and_basic() {
-    let values =
-        Values::new().with("token", "12:a-b_C").with("api_key", "a&b").with("username", "ada").with("password", "pass");
+    let values = TemplateValues::new()
+        .with("token", "12:a-b_C")
+        .with("api_key", "a&b")
+        .with("username", "ada")
+        .with("password", "pass");
     for (way, url, authorization) in [
         (
             r#"{"type":"bot_token","check":{"url":"https://acme.example/bot{token}/me"},"request":{"headers":{}}}"#,
@@ -287,29 +374,38 @@ fn a_probe_carries_a_credential_in_path_query_and_basic() {
             Some("Basic YWRhL3Rva2VuOnBhc3M="),
         ),
     ] {
-        let app = parsed(&format!(r#"{{"id":"acme","name":"Acme","auth":{way}}}"#));
-        let request = probe_request(app.check.as_ref().unwrap(), &app, &values, &nowhere()).unwrap();
+        let auth_method = parse_method(&format!(r#"{{"id":"acme","name":"Acme","auth":{way}}}"#));
+        let request =
+            build_probe_request(auth_method.check.as_ref().unwrap(), &auth_method, &values, &no_destinations())
+                .unwrap();
         assert_eq!((request.url.as_str(), header(&request, "authorization")), (url, authorization), "{way}");
     }
 }
 
 #[test]
 fn a_header_is_left_out_while_only_the_answer_could_tell_its_value() {
-    let app = parsed(
+    let auth_method = parse_method(
         r#"{"id":"acme","name":"Acme","variables":{"tenant":{"from":"identity","at":"/0/tenant"},"site":{"label":"Site"}},
         "auth":{"type":"api_key"},"check":{"url":"https://acme.example/me"},
         "request":{"headers":{"Authorization":"Bearer {api_key}","X-Tenant":"{tenant}","X-Site":"{site}","X-Account":"{account_id}"},
         "query":{"tenant":"{tenant}","for":"{account_id}","v":"1"}},"identity":{"url":"https://acme.example/me","id":"/id","label":"/id"}}"#,
     );
-    let probe = app.check.as_ref().unwrap();
-    let values = Values::new().with("api_key", "k").with("site", "red");
-    let request = probe_request(probe, &app, &values, &nowhere()).unwrap();
+    let probe = auth_method.check.as_ref().unwrap();
+    let values = TemplateValues::new().with("api_key", "k").with("site", "red");
+    let request = build_probe_request(probe, &auth_method, &values, &no_destinations()).unwrap();
     assert_eq!((header(&request, "x-tenant"), header(&request, "x-site")), (None, Some("red")));
     assert_eq!((header(&request, "x-account"), request.url.as_str()), (None, "https://acme.example/me?v=1"));
-    let request = probe_request(probe, &app, &values.with("tenant", "t1").with("account_id", "7"), &nowhere()).unwrap();
+    let request = build_probe_request(
+        probe,
+        &auth_method,
+        &values.with("tenant", "t1").with("account_id", "7"),
+        &no_destinations(),
+    )
+    .unwrap();
     assert_eq!((header(&request, "x-tenant"), header(&request, "x-account")), (Some("t1"), Some("7")));
     assert_eq!(request.url.as_str(), "https://acme.example/me?for=7&tenant=t1&v=1");
     // A person's own variable is never left out in silence.
-    let request = probe_request(probe, &app, &Values::new().with("api_key", "k"), &nowhere());
+    let request =
+        build_probe_request(probe, &auth_method, &TemplateValues::new().with("api_key", "k"), &no_destinations());
     assert_eq!(request.unwrap_err().to_string(), "needs a value for site");
 }

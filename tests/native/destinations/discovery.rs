@@ -3,11 +3,13 @@
 use connections::http::Method;
 use serde_json::{Value, json};
 
-use super::{Person, Sent, done, edited, nothing_leaked, rogue};
+use super::{
+    AuthorizeRedirect, FormBrowser, assert_no_secret_leaked, call_successfully, edited_definition, install_rogue_server,
+};
 use crate::http::{call, first_key};
-use crate::support::Scene;
+use crate::support::Fixture;
 
-fn by_issuer(issuer: &str) -> Value {
+fn issuer_patch(issuer: &str) -> Value {
     json!({ "auth": { "issuer": issuer, "authorize_url": null, "token_url": null, "revoke_url": null } })
 }
 
@@ -18,73 +20,77 @@ fn evil_document() -> String {
     .to_string()
 }
 
-fn document_key(scene: &Scene) -> String {
-    scene.world.kv.names().into_iter().find(|name| name.starts_with("discovery/")).unwrap()
+fn discovery_cache_key(fixture: &Fixture) -> String {
+    fixture.world.cache.entry_names().into_iter().find(|name| name.starts_with("discovery/")).unwrap()
 }
 
-fn put(scene: &Scene, key: &str, value: &str) {
-    scene.world.kv.held.borrow_mut().insert(key.to_owned(), (value.to_owned(), i64::MAX));
+fn put_cache_entry(fixture: &Fixture, key: &str, value: &str) {
+    fixture.world.cache.entries.borrow_mut().insert(key.to_owned(), (value.to_owned(), i64::MAX));
 }
 
 /// A flow from the button to the end.
-fn connect(scene: &Scene) -> String {
-    let mut ann = Person::signed_in(scene);
-    let sent = Sent::of(&ann.press("/oauth/start/acme", &[]));
+fn complete_flow(fixture: &Fixture) -> String {
+    let mut ann = FormBrowser::signed_in(fixture);
+    let sent = AuthorizeRedirect::from_response(&ann.press("/oauth/start/acme", &[]));
     assert!(sent.url.starts_with("https://acme.example/authorize"), "{}", sent.url);
-    let (code, state) = scene.world.acme.consent(&sent.url, "ann");
+    let (code, state) = fixture.world.acme.consent(&sent.url, "ann");
     let query = [("state", state.as_str()), ("code", code.expose()), ("iss", "https://acme.example")];
-    ann.come_back(&sent.redirect_uri, &query)
+    ann.return_from_app(&sent.redirect_uri, &query)
 }
 
 #[test]
 fn a_document_that_was_written_into_the_cache_is_not_used() {
     for public in [false, true] {
-        let scene = Scene::with(&by_issuer("https://acme.example"));
+        let fixture = Fixture::with_definition(&issuer_patch("https://acme.example"));
         if public {
-            scene.world.db.tamper("UPDATE oauth_clients SET sealed_secret = NULL, destinations = NULL");
+            fixture.world.db.tamper("UPDATE oauth_clients SET sealed_secret = NULL, destinations = NULL");
         }
-        rogue(&scene);
-        connect(&scene);
-        let key = document_key(&scene);
-        for planted in
-            [evil_document(), format!("{} {}", scene.world.now().unix(), evil_document()), "cx1.".into(), String::new()]
-        {
-            put(&scene, &key, &planted);
-            connect(&scene);
+        install_rogue_server(&fixture);
+        complete_flow(&fixture);
+        let key = discovery_cache_key(&fixture);
+        for planted in [
+            evil_document(),
+            format!("{} {}", fixture.world.now().unix(), evil_document()),
+            "cx1.".into(),
+            String::new(),
+        ] {
+            put_cache_entry(&fixture, &key, &planted);
+            complete_flow(&fixture);
         }
-        assert!(scene.world.acme.elsewhere.borrow().is_empty(), "public {public}");
+        assert!(fixture.world.acme.foreign_requests.borrow().is_empty(), "public {public}");
     }
 }
 
 #[test]
 fn a_document_is_of_use_only_for_its_own_issuer_and_time() {
-    let scene = Scene::with(&by_issuer("https://acme.example"));
-    rogue(&scene);
-    connect(&scene);
-    let honest = document_key(&scene);
-    let old = scene.world.kv.held.borrow()[&honest].0.clone();
+    let fixture = Fixture::with_definition(&issuer_patch("https://acme.example"));
+    install_rogue_server(&fixture);
+    complete_flow(&fixture);
+    let honest = discovery_cache_key(&fixture);
+    let old = fixture.world.cache.entries.borrow()[&honest].0.clone();
     // A rogue issuer has its document sealed by an app of its own, which is moved to the honest issuer's place.
-    let mut other = edited(&by_issuer("https://evil.example"));
+    let mut other = edited_definition(&issuer_patch("https://evil.example"));
     other["id"] = "other".into();
-    let key = first_key(&scene);
-    done(&scene, &key, Method::Post, "/v1/apps", &other);
+    let key = first_key(&fixture);
+    call_successfully(&fixture, &key, Method::Post, "/v1/apps", &other);
     let client = json!({ "client_id": "c", "client_secret": "s" });
-    done(&scene, &key, Method::Put, "/v1/apps/other/client", &client);
-    call(&scene, &key, Method::Post, "/v1/apps/other/client/test", &json!({}));
-    let evils = scene.world.kv.names().into_iter().find(|name| name.starts_with("discovery/") && *name != honest);
-    let evils = scene.world.kv.held.borrow()[&evils.unwrap()].0.clone();
-    put(&scene, &honest, &evils);
-    connect(&scene);
-    nothing_leaked(&scene, "swapped");
+    call_successfully(&fixture, &key, Method::Put, "/v1/apps/other/client", &client);
+    call(&fixture, &key, Method::Post, "/v1/apps/other/client/test", &json!({}));
+    let evils =
+        fixture.world.cache.entry_names().into_iter().find(|name| name.starts_with("discovery/") && *name != honest);
+    let evils = fixture.world.cache.entries.borrow()[&evils.unwrap()].0.clone();
+    put_cache_entry(&fixture, &honest, &evils);
+    complete_flow(&fixture);
+    assert_no_secret_leaked(&fixture, "swapped");
 
     // An old entry that is brought back is not asked instead of the issuer.
-    let asked = || scene.world.acme.count("/.well-known/openid-configuration");
-    put(&scene, &honest, &old);
+    let asked = || fixture.world.acme.count_requests("/.well-known/openid-configuration");
+    put_cache_entry(&fixture, &honest, &old);
     let before = asked();
-    connect(&scene);
+    complete_flow(&fixture);
     assert_eq!(asked(), before, "still in time");
-    scene.world.pass(3601);
-    put(&scene, &honest, &old);
-    connect(&scene);
+    fixture.world.advance_clock(3601);
+    put_cache_entry(&fixture, &honest, &old);
+    complete_flow(&fixture);
     assert_eq!(asked(), before + 1, "out of its time");
 }

@@ -4,87 +4,87 @@
 //! The simulated app keeps every request to another host, and to a path under `/evil`, as a whole. No secret that was given
 //! for the app may be in one.
 
-mod before;
+mod account_addresses;
+mod announced_hosts;
+mod definition_edits;
 mod discovery;
-mod edits;
 mod mixup;
-mod moves;
-mod pages;
 mod placeholders;
-mod redirects;
+mod previous_version;
+mod redirect_uris;
 
 use std::collections::BTreeMap;
 
-use connections::caller::Scope;
+use connections::caller::KeyScope;
 use connections::http::{self, Body, Method, Request, Response};
 use connections::ids::ConnectionId;
-use connections::ports::{Inbound, Outbound};
+use connections::ports::{AppResponse, OutboundRequest};
 use connections::secret::Secret;
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::http::{call, first_key};
-use crate::support::Scene;
+use crate::support::Fixture;
 use crate::support::acme::CLIENT_ID;
-use crate::support::scene::{definition, merge};
+use crate::support::fixture::{acme_definition, merge_patch};
 
-const HOME: &str = "https://c.example.com";
+const PUBLIC_URL: &str = "https://c.example.com";
 
 /// The usual definition with what is changed about it.
-fn edited(patch: &Value) -> Value {
-    let mut json = definition();
-    merge(&mut json, patch);
+fn edited_definition(patch: &Value) -> Value {
+    let mut json = acme_definition();
+    merge_patch(&mut json, patch);
     json
 }
 
 /// An attacker's key: it may edit apps and make links.
-fn attackers_key(scene: &Scene) -> String {
-    scene.make_key_text(|key| key.scopes = vec![Scope::Apps, Scope::Links]).expose().to_owned()
+fn attackers_key(fixture: &Fixture) -> String {
+    fixture.make_key_secret(|key| key.scopes = vec![KeyScope::Apps, KeyScope::Links]).expose().to_owned()
 }
 
 /// A call that succeeds.
-fn done(scene: &Scene, key: &str, method: Method, path: &str, body: &Value) -> Value {
-    let (status, answer) = call(scene, key, method, path, body);
+fn call_successfully(fixture: &Fixture, key: &str, method: Method, path: &str, body: &Value) -> Value {
+    let (status, answer) = call(fixture, key, method, path, body);
     assert!((200..300).contains(&status), "{path}: {status} {answer}");
     answer
 }
 
-fn put_app(scene: &Scene, key: &str, patch: &Value) {
-    done(scene, key, Method::Put, "/v1/apps/acme", &edited(patch));
+fn put_app(fixture: &Fixture, key: &str, patch: &Value) {
+    call_successfully(fixture, key, Method::Put, "/v1/apps/acme", &edited_definition(patch));
 }
 
-fn put_client(scene: &Scene, key: &str, secret: Option<&str>) -> (u16, Value) {
+fn put_client(fixture: &Fixture, key: &str, secret: Option<&str>) -> (u16, Value) {
     let mut body = json!({ "client_id": CLIENT_ID });
     if let Some(secret) = secret {
         body["client_secret"] = secret.into();
     }
-    call(scene, key, Method::Put, "/v1/apps/acme/client", &body)
+    call(fixture, key, Method::Put, "/v1/apps/acme/client", &body)
 }
 
 /// The redirect URI of the app's client, as the API tells it.
-fn redirect_uri(scene: &Scene) -> String {
-    let told = done(scene, &first_key(scene), Method::Get, "/v1/apps/acme/client", &Value::Null);
+fn redirect_uri(fixture: &Fixture) -> String {
+    let told = call_successfully(fixture, &first_key(fixture), Method::Get, "/v1/apps/acme/client", &Value::Null);
     told["redirect_uri"].as_str().unwrap().to_owned()
 }
 
 /// A browser: it keeps cookies.
-struct Person<'a> {
-    scene: &'a Scene,
+struct FormBrowser<'a> {
+    fixture: &'a Fixture,
     cookies: BTreeMap<String, String>,
     /// What the last page's form says to prove that it is ours.
     csrf: Option<String>,
 }
 
-impl<'a> Person<'a> {
-    fn new(scene: &'a Scene) -> Self {
-        Self { scene, cookies: BTreeMap::new(), csrf: None }
+impl<'a> FormBrowser<'a> {
+    fn new(fixture: &'a Fixture) -> Self {
+        Self { fixture, cookies: BTreeMap::new(), csrf: None }
     }
 
-    fn signed_in(scene: &'a Scene) -> Self {
-        let mut person = Self::new(scene);
+    fn signed_in(fixture: &'a Fixture) -> Self {
+        let mut person = Self::new(fixture);
         let body = json!({ "user": { "id": "ann" } });
-        let made = done(scene, &first_key(scene), Method::Post, "/v1/sign-in-links", &body);
-        let path = made["url"].as_str().unwrap().trim_start_matches(HOME).to_owned();
+        let made = call_successfully(fixture, &first_key(fixture), Method::Post, "/v1/sign-in-links", &body);
+        let path = made["url"].as_str().unwrap().trim_start_matches(PUBLIC_URL).to_owned();
         assert_eq!(person.send(Method::Post, &path, &[]).status, 303);
         person
     }
@@ -107,11 +107,11 @@ impl<'a> Person<'a> {
             body: Body::Bytes(body.into_bytes()),
             id: "r".into(),
         };
-        let response = self.scene.world.run(async { http::handle(&self.scene.world.core(), &request).await });
+        let response = self.fixture.world.run(async { http::handle(&self.fixture.world.context(), &request).await });
         if let Some((name, value)) = response.header("set-cookie").and_then(|line| line.split_once('=')) {
             self.cookies.insert(name.to_owned(), value.split(';').next().unwrap().to_owned());
         }
-        self.csrf = hidden(&response.body, "csrf").or(self.csrf.take());
+        self.csrf = hidden_input(&response.body, "csrf").or(self.csrf.take());
         response
     }
 
@@ -126,15 +126,15 @@ impl<'a> Person<'a> {
     }
 
     fn submit(&mut self, address: &str, page: &str, entered: &[(&str, &str)]) -> Response {
-        let mark = mark_of(page);
+        let mark = hosts_mark(page);
         let form: Vec<_> = mark.iter().map(|mark| ("hosts", mark.as_str())).chain(entered.iter().copied()).collect();
         self.send(Method::Post, address, &form)
     }
 
     /// Comes back from an app: the page that tells how it ended.
-    fn come_back(&mut self, redirect_uri: &str, query: &[(&str, &str)]) -> String {
+    fn return_from_app(&mut self, redirect_uri: &str, query: &[(&str, &str)]) -> String {
         let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
-        let back = self.get(&format!("{}?{query}", redirect_uri.trim_start_matches(HOME)));
+        let back = self.get(&format!("{}?{query}", redirect_uri.trim_start_matches(PUBLIC_URL)));
         match back.header("location") {
             Some(end) if end.starts_with('/') => {
                 let end = end.to_owned();
@@ -145,48 +145,48 @@ impl<'a> Person<'a> {
     }
 
     /// Consents at the honest app and comes back.
-    fn consent(&mut self, pressed: &Response, account: &str) -> String {
-        let sent = Sent::of(pressed);
-        let (code, state) = self.scene.world.acme.consent(&sent.url, account);
-        self.come_back(&sent.redirect_uri, &[("state", &state), ("code", code.expose())])
+    fn complete_consent(&mut self, pressed: &Response, account: &str) -> String {
+        let sent = AuthorizeRedirect::from_response(pressed);
+        let (code, state) = self.fixture.world.acme.consent(&sent.url, account);
+        self.return_from_app(&sent.redirect_uri, &[("state", &state), ("code", code.expose())])
     }
 
     /// Connects an account of the app: the connection.
     fn connect(&mut self, account: &str) -> ConnectionId {
-        let before = connections_of(self.scene);
+        let before = list_connection_ids(self.fixture);
         let pressed = self.press("/oauth/start/acme", &[]);
-        let page = self.consent(&pressed, account);
-        let new = connections_of(self.scene).into_iter().find(|id| !before.contains(id));
+        let page = self.complete_consent(&pressed, account);
+        let new = list_connection_ids(self.fixture).into_iter().find(|id| !before.contains(id));
         new.unwrap_or_else(|| panic!("{page}"))
     }
 }
 
 /// All connections there are.
-fn connections_of(scene: &Scene) -> Vec<ConnectionId> {
-    let ids = scene.world.db.value("SELECT coalesce(group_concat(id), '') FROM connections");
+fn list_connection_ids(fixture: &Fixture) -> Vec<ConnectionId> {
+    let ids = fixture.world.db.query_value("SELECT coalesce(group_concat(id), '') FROM connections");
     ids.as_str().unwrap().split(',').filter_map(ConnectionId::parse).collect()
 }
 
 /// What a page's form says about the hosts that it named.
-fn mark_of(page: &str) -> Option<String> {
-    hidden(page, "hosts")
+fn hosts_mark(page: &str) -> Option<String> {
+    hidden_input(page, "hosts")
 }
 
 /// A hidden input of a page's form.
-fn hidden(page: &str, name: &str) -> Option<String> {
+fn hidden_input(page: &str, name: &str) -> Option<String> {
     let (_, rest) = page.split_once(&format!(r#"name="{name}" value=""#))?;
     rest.split('"').next().map(str::to_owned)
 }
 
 /// Where a person is sent to consent.
-struct Sent {
+struct AuthorizeRedirect {
     url: String,
     redirect_uri: String,
     state: String,
 }
 
-impl Sent {
-    fn of(pressed: &Response) -> Self {
+impl AuthorizeRedirect {
+    fn from_response(pressed: &Response) -> Self {
         let url =
             pressed.header("location").unwrap_or_else(|| panic!("{} {}", pressed.status, pressed.body)).to_owned();
         let query: BTreeMap<_, _> = Url::parse(&url).unwrap().query_pairs().into_owned().collect();
@@ -195,33 +195,33 @@ impl Sent {
 
     /// The code of the honest app, where a rogue server has sent the browser on to it: with our client id, with the
     /// redirect URI that is registered there, and with the state and the challenge of the flow.
-    fn bounced(&self, scene: &Scene, registered: &str, account: &str) -> Secret {
+    fn consent_after_redirect(&self, fixture: &Fixture, registered: &str, account: &str) -> Secret {
         let mut url = Url::parse(&self.url).unwrap();
         let kept: Vec<(String, String)> =
             url.query_pairs().into_owned().filter(|(name, _)| name != "redirect_uri").collect();
         url.query_pairs_mut().clear().extend_pairs(&kept).append_pair("redirect_uri", registered);
-        scene.world.acme.consent(url.as_str(), account).0
+        fixture.world.acme.consent(url.as_str(), account).0
     }
 }
 
 /// A rogue server that plays along: whatever it gets, it knows ann. Its tokens are its own, without a refresh token.
-fn rogue(scene: &Scene) {
-    *scene.world.acme.strangers.borrow_mut() = Some(Box::new(|request| match request.url.url().path() {
+fn install_rogue_server(fixture: &Fixture) {
+    *fixture.world.acme.foreign_responder.borrow_mut() = Some(Box::new(|request| match request.url.url().path() {
         path if path.ends_with("token") => {
-            answer(&json!({ "access_token": "evils-own", "token_type": "bearer", "user": "id-ann" }))
+            json_response(&json!({ "access_token": "evils-own", "token_type": "bearer", "user": "id-ann" }))
         }
-        path if path.contains(".well-known") => answer(&json!({
+        path if path.contains(".well-known") => json_response(&json!({
             "issuer": request.url.origin(),
             "authorization_endpoint": format!("{}/authorize", request.url.origin()),
             "token_endpoint": format!("{}/token", request.url.origin()),
             "userinfo_endpoint": format!("{}/me", request.url.origin()),
         })),
-        _ => answer(&json!({ "sub": "id-ann", "email": "ann@acme.example", "results": [] })),
+        _ => json_response(&json!({ "sub": "id-ann", "email": "ann@acme.example", "results": [] })),
     }));
 }
 
-fn answer(body: &Value) -> Inbound {
-    Inbound {
+fn json_response(body: &Value) -> AppResponse {
+    AppResponse {
         status: 200,
         headers: vec![("content-type".into(), "application/json".into())],
         body: body.to_string().into_bytes(),
@@ -229,34 +229,34 @@ fn answer(body: &Value) -> Inbound {
 }
 
 /// Answers of other hosts, by address without a query; all else is not found.
-fn stranger(scene: &Scene, answers: impl Fn(&Outbound) -> Option<Value> + 'static) {
-    *scene.world.acme.strangers.borrow_mut() = Some(Box::new(move |request| match answers(request) {
-        Some(body) => answer(&body),
-        None => Inbound { status: 404, headers: vec![], body: b"{}".to_vec() },
+fn install_foreign_responder(fixture: &Fixture, answers: impl Fn(&OutboundRequest) -> Option<Value> + 'static) {
+    *fixture.world.acme.foreign_responder.borrow_mut() = Some(Box::new(move |request| match answers(request) {
+        Some(body) => json_response(&body),
+        None => AppResponse { status: 404, headers: vec![], body: b"{}".to_vec() },
     }));
 }
 
 /// No secret that was given for the app went elsewhere.
-fn nothing_leaked(scene: &Scene, what: &str) {
-    for request in scene.world.acme.elsewhere.borrow().iter() {
+fn assert_no_secret_leaked(fixture: &Fixture, what: &str) {
+    for request in fixture.world.acme.foreign_requests.borrow().iter() {
         assert!(!request.has_secret(), "{what}: {}", request.text);
     }
 }
 
 /// Everything that sends a connection's secrets by itself or on demand, at its worst moment.
-fn use_up(scene: &Scene, id: &ConnectionId) {
-    let key = first_key(scene);
+fn send_all_secrets(fixture: &Fixture, id: &ConnectionId) {
+    let key = first_key(fixture);
     let path = format!("/v1/connections/{id}");
-    call(scene, &key, Method::Post, &format!("{path}/resolve"), &json!({ "force_refresh": true }));
-    call(scene, &key, Method::Post, &format!("{path}/check"), &Value::Null);
-    scene.world.pass(3 * 86_400);
-    scene.tick();
-    call(scene, &key, Method::Post, &format!("{path}/resolve"), &json!({}));
-    call(scene, &key, Method::Post, "/v1/apps/acme/client/test", &json!({}));
+    call(fixture, &key, Method::Post, &format!("{path}/resolve"), &json!({ "force_refresh": true }));
+    call(fixture, &key, Method::Post, &format!("{path}/check"), &Value::Null);
+    fixture.world.advance_clock(3 * 86_400);
+    fixture.run_scheduled();
+    call(fixture, &key, Method::Post, &format!("{path}/resolve"), &json!({}));
+    call(fixture, &key, Method::Post, "/v1/apps/acme/client/test", &json!({}));
 }
 
 /// A way to connect where a person enters a key, at the app's own address.
-fn key_app() -> Value {
+fn api_key_definition() -> Value {
     json!({
         "id": "acme", "name": "Acme",
         "auth": { "type": "api_key", "fields": [{ "id": "api_key", "label": "Key" }] },

@@ -8,27 +8,27 @@ use connections::http::{Method, Response};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{BASE, Browser, OPERATOR, request, send};
+use super::{ADMIN_KEY, CookieBrowser, PUBLIC_URL, request, send};
 use crate::support::acme::CANARY;
-use crate::support::{Reply, Scene};
+use crate::support::{Fixture, Reply};
 
 /// A private key as workspaces enter them, with nobody's name on it.
 const PRIVATE_KEY: &str = include_str!("../support/keys/rfc7515_a2.pem");
 
 /// What went in, by name, and what was seen of it.
-struct Search<'a> {
-    scene: &'a Scene,
+struct CanarySearch<'a> {
+    fixture: &'a Fixture,
     secrets: RefCell<BTreeMap<String, String>>,
     /// Answers that are allowed to hold one secret each: they exist to tell it once.
-    seen: RefCell<Vec<(String, String)>>,
+    collected_texts: RefCell<Vec<(String, String)>>,
 }
 
-impl<'a> Search<'a> {
-    fn new(scene: &'a Scene) -> Self {
-        let search = Self { scene, secrets: RefCell::default(), seen: RefCell::default() };
-        search.plant("the first key", scene.key_text.expose());
-        search.plant("the operator's key", OPERATOR);
-        for entry in crate::support::world::KEYS.split(',') {
+impl<'a> CanarySearch<'a> {
+    fn new(fixture: &'a Fixture) -> Self {
+        let search = Self { fixture, secrets: RefCell::default(), collected_texts: RefCell::default() };
+        search.plant("the first key", fixture.key_text.expose());
+        search.plant("the operator's key", ADMIN_KEY);
+        for entry in crate::support::world::ENCRYPTION_KEYS.split(',') {
             search.plant("an encryption key", entry.split_once(':').unwrap().1);
         }
         search
@@ -39,73 +39,73 @@ impl<'a> Search<'a> {
         self.secrets.borrow_mut().insert(name.to_owned(), secret.to_owned());
     }
 
-    fn note(&self, what: &str, response: &Response) {
+    fn collect_response(&self, what: &str, response: &Response) {
         let headers: Vec<_> = response.headers.iter().filter(|(name, _)| name != "set-cookie").collect();
-        self.seen.borrow_mut().push((what.to_owned(), format!("{headers:?} {}", response.body)));
+        self.collected_texts.borrow_mut().push((what.to_owned(), format!("{headers:?} {}", response.body)));
     }
 
     /// A call with the first key; its answer must hold no secret.
     fn call(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
-        let (status, text) = self.quietly(method, path, body, self.scene.key_text.expose());
-        self.seen.borrow_mut().push((format!("{} {path}", method.as_str()), text.clone()));
+        let (status, text) = self.call_uncollected(method, path, body, self.fixture.key_text.expose());
+        self.collected_texts.borrow_mut().push((format!("{} {path}", method.as_str()), text.clone()));
         (status, serde_json::from_str(&text).unwrap())
     }
 
     /// A call whose answer tells a secret, once.
-    fn quietly(&self, method: Method, path: &str, body: &Value, key: &str) -> (u16, String) {
+    fn call_uncollected(&self, method: Method, path: &str, body: &Value, key: &str) -> (u16, String) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let response =
-            send(&self.scene.world, &request(method, path, &[("authorization", &format!("Bearer {key}"))], &body));
+            send(&self.fixture.world, &request(method, path, &[("authorization", &format!("Bearer {key}"))], &body));
         (response.status, response.body)
     }
 
     /// A call that makes something with a secret in it.
-    fn made(&self, name: &str, path: &str, body: &Value, key: &str, at: &str) -> String {
-        let (status, text) = self.quietly(Method::Post, path, body, key);
+    fn make_with_secret(&self, name: &str, path: &str, body: &Value, key: &str, at: &str) -> String {
+        let (status, text) = self.call_uncollected(Method::Post, path, body, key);
         assert_eq!(status, 201, "{path}: {text}");
         let answer: Value = serde_json::from_str(&text).unwrap();
         let secret = answer.pointer(at).unwrap().as_str().unwrap().to_owned();
         self.plant(name, secret.rsplit('/').next().unwrap());
-        secret.trim_start_matches(BASE).to_owned()
+        secret.trim_start_matches(PUBLIC_URL).to_owned()
     }
 
     /// Keeps what is stored and written at this moment, to be searched at the end.
-    fn keep(&self, when: &str) {
-        let world = &self.scene.world;
+    fn collect_storage(&self, when: &str) {
+        let world = &self.fixture.world;
         let places = [
-            ("the database", world.db.dump()),
-            ("the cache", format!("{} {:?}", world.kv.dump(), world.kv.names())),
-            ("the log", world.log.dump()),
-            ("what waits for the database", format!("{:?}", world.kept.answers.borrow())),
-            ("the addresses", world.acme.addresses().join("\n")),
+            ("the database", world.db.dump_tables()),
+            ("the cache", format!("{} {:?}", world.cache.dump_entries(), world.cache.entry_names())),
+            ("the log", world.log.dump_lines()),
+            ("what waits for the database", format!("{:?}", world.kept_writes.writes.borrow())),
+            ("the addresses", world.acme.requested_urls().join("\n")),
         ];
-        self.seen.borrow_mut().extend(places.map(|(place, text)| (format!("{place} {when}"), text)));
+        self.collected_texts.borrow_mut().extend(places.map(|(place, text)| (format!("{place} {when}"), text)));
     }
 
     /// Looks everywhere: what was found, and where.
-    fn found(&self) -> Vec<String> {
+    fn find_leaks(&self) -> Vec<String> {
         let mut found = Vec::new();
-        for (place, text) in self.seen.borrow().iter() {
+        for (place, text) in self.collected_texts.borrow().iter() {
             for (name, secret) in self.secrets.borrow().iter() {
-                let hits = forms(secret).into_iter().filter(|form| text.contains(form));
-                found.extend(hits.map(|form| format!("{name} is in {place}: {}", around(text, &form))));
+                let hits = encoded_forms(secret).into_iter().filter(|form| text.contains(form));
+                found.extend(hits.map(|form| format!("{name} is in {place}: {}", text_around(text, &form))));
             }
             if text.contains(CANARY) {
-                found.push(format!("a secret of the app is in {place}: {}", around(text, CANARY)));
+                found.push(format!("a secret of the app is in {place}: {}", text_around(text, CANARY)));
             }
         }
         found
     }
 
     /// Whether anything that was kept holds sealed values of a table.
-    fn kept_sealed(&self, table: &str) -> bool {
-        let seen = self.seen.borrow();
+    fn has_sealed_values(&self, table: &str) -> bool {
+        let seen = self.collected_texts.borrow();
         seen.iter().flat_map(|(_, text)| text.lines()).any(|line| line.starts_with(table) && line.contains("cx1.k1."))
     }
 }
 
 /// How a secret may stand in a text: as it is, as JSON and Rust escape it, as URLs do, in base64.
-fn forms(secret: &str) -> Vec<String> {
+fn encoded_forms(secret: &str) -> Vec<String> {
     use base64::Engine as _;
     use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
     let json = Value::from(secret).to_string();
@@ -120,14 +120,14 @@ fn forms(secret: &str) -> Vec<String> {
     forms.into_iter().collect()
 }
 
-fn around(text: &str, secret: &str) -> String {
+fn text_around(text: &str, secret: &str) -> String {
     let (before, from) = text.split_at(text.find(secret).unwrap_or_default());
     let before: Vec<_> = before.chars().rev().take(120).collect();
     before.into_iter().rev().chain(from.chars().take(180)).collect()
 }
 
 /// All that a person can look at, as far as it changes nothing.
-fn look_around(search: &Search<'_>, browser: &mut Browser<'_>, ids: &[String]) {
+fn view_pages(search: &CanarySearch<'_>, browser: &mut CookieBrowser<'_>, ids: &[String]) {
     let mut pages = vec!["/".to_owned(), "/?q=canary".to_owned(), "/apps/acme/setup".to_owned(), "/nothing".to_owned()];
     for app in ["acme", "keyed", "named", "minted", "file"] {
         pages.push(format!("/oauth/start/{app}"));
@@ -136,11 +136,11 @@ fn look_around(search: &Search<'_>, browser: &mut Browser<'_>, ids: &[String]) {
         pages.extend([format!("/connections/{id}"), format!("/connections/{id}/reconnect")]);
     }
     for page in pages {
-        search.note(&page, &browser.get(&page));
+        search.collect_response(&page, &browser.get(&page));
     }
 }
 
-fn look_as_a_program(search: &Search<'_>, ids: &[String]) {
+fn call_read_routes(search: &CanarySearch<'_>, ids: &[String]) {
     let mut paths: Vec<String> = [
         "/v1/workspace",
         "/v1/keys",
@@ -161,7 +161,7 @@ fn look_as_a_program(search: &Search<'_>, ids: &[String]) {
     search.call(Method::Post, "/v1/apps/acme/client/test", &json!({}));
 }
 
-fn define(search: &Search<'_>, id: &str, auth: &Value) {
+fn create_app(search: &CanarySearch<'_>, id: &str, auth: &Value) {
     let identity = json!({ "url": "https://acme.example/me", "id": "/sub", "label": "/email" });
     let app = json!({ "id": id, "name": format!("The {id}"), "auth": auth, "scopes": ["read"], "identity": identity });
     let (status, told) = search.call(Method::Post, "/v1/apps", &app);
@@ -169,7 +169,7 @@ fn define(search: &Search<'_>, id: &str, auth: &Value) {
 }
 
 /// The credential with its type, which the app's id tells here.
-fn typed(credential: &Value, app: &str) -> Value {
+fn with_credential_type(credential: &Value, app: &str) -> Value {
     let types = BTreeMap::from([
         ("keyed", "api_key"),
         ("named", "basic"),
@@ -182,29 +182,40 @@ fn typed(credential: &Value, app: &str) -> Value {
 }
 
 /// The text of an entered secret.
-fn entered(name: &str) -> String {
+fn entered_secret(name: &str) -> String {
     format!("{CANARY}-{name}-0123456789")
 }
 
-fn url(path: &str) -> String {
+fn app_url(path: &str) -> String {
     format!("https://acme.example/{path}")
 }
 
 /// What is looked for of the private key, which stands in lines.
-fn key_line() -> &'static str {
+fn private_key_line() -> &'static str {
     PRIVATE_KEY.lines().nth(3).unwrap()
 }
 
 /// Keys, links and sessions: the browser of somebody who signed in, and two links.
-fn make_keys_and_links<'a>(search: &Search<'a>, first: &str) -> (Browser<'a>, String, String) {
-    search.made("a workspace's key", "/v1/workspaces", &json!({ "name": "other" }), OPERATOR, "/key/key");
-    search.made("a further key", "/v1/keys", &json!({ "name": "k", "scopes": ["*"] }), first, "/key");
-    let sign_in =
-        search.made("a sign-in link", "/v1/sign-in-links", &json!({ "user": { "id": "ann" } }), first, "/url");
-    search.made("an unused sign-in link", "/v1/sign-in-links", &json!({ "user": { "id": "bob" } }), first, "/url");
-    let link = search.made("a connect link", "/v1/links", &json!({ "app": "acme" }), first, "/url");
-    let waiting = search.made("a link in use", "/v1/links", &json!({ "app": "acme" }), first, "/url");
-    let mut ann = Browser::new(search.scene);
+fn make_keys_and_links<'a>(search: &CanarySearch<'a>, first: &str) -> (CookieBrowser<'a>, String, String) {
+    search.make_with_secret("a workspace's key", "/v1/workspaces", &json!({ "name": "other" }), ADMIN_KEY, "/key/key");
+    search.make_with_secret("a further key", "/v1/keys", &json!({ "name": "k", "scopes": ["*"] }), first, "/key");
+    let sign_in = search.make_with_secret(
+        "a sign-in link",
+        "/v1/sign-in-links",
+        &json!({ "user": { "id": "ann" } }),
+        first,
+        "/url",
+    );
+    search.make_with_secret(
+        "an unused sign-in link",
+        "/v1/sign-in-links",
+        &json!({ "user": { "id": "bob" } }),
+        first,
+        "/url",
+    );
+    let link = search.make_with_secret("a connect link", "/v1/links", &json!({ "app": "acme" }), first, "/url");
+    let waiting = search.make_with_secret("a link in use", "/v1/links", &json!({ "app": "acme" }), first, "/url");
+    let mut ann = CookieBrowser::new(search.fixture);
     ann.post(&sign_in, "");
     for (name, value) in &ann.cookies {
         search.plant(&format!("the cookie {name}"), value);
@@ -213,24 +224,24 @@ fn make_keys_and_links<'a>(search: &Search<'a>, first: &str) -> (Browser<'a>, St
 }
 
 /// Clients: a secret, and a private key.
-fn enter_clients(search: &Search<'_>) {
-    let secret = search.scene.world.acme.client_secret.borrow().clone();
+fn put_clients(search: &CanarySearch<'_>) {
+    let secret = search.fixture.world.acme.client_secret.borrow().clone();
     let client = json!({ "client_id": "acme-client", "client_secret": secret });
     assert_eq!(search.call(Method::Put, "/v1/apps/acme/client", &client).0, 200);
-    define(
+    create_app(
         search,
         "signed",
-        &json!({ "type": "oauth2", "authorize_url": url("authorize"), "token_url": url("token"), "client_auth": "private_key_jwt" }),
+        &json!({ "type": "oauth2", "authorize_url": app_url("authorize"), "token_url": app_url("token"), "client_auth": "private_key_jwt" }),
     );
-    search.plant("a line of a private key", key_line());
+    search.plant("a line of a private key", private_key_line());
     let client = json!({ "client_id": "signed", "client_secret": PRIVATE_KEY });
     let put = search.call(Method::Put, "/v1/apps/signed/client", &client);
     assert_eq!(put.0, 200, "{}", put.1);
 }
 
 /// Consent by a link and by a person, with everything that a flow holds meanwhile.
-fn consent<'a>(search: &Search<'a>, ann: &mut Browser<'a>, link: &str, waiting: &str) {
-    let mut guest = Browser::new(search.scene);
+fn complete_consents<'a>(search: &CanarySearch<'a>, ann: &mut CookieBrowser<'a>, link: &str, waiting: &str) {
+    let mut guest = CookieBrowser::new(search.fixture);
     for (browser, address, form) in
         [(&mut guest, link.to_owned(), String::new()), (&mut *ann, "/oauth/start/acme".to_owned(), "person".to_owned())]
     {
@@ -239,15 +250,15 @@ fn consent<'a>(search: &Search<'a>, ann: &mut Browser<'a>, link: &str, waiting: 
         let state = authorize.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
         search.plant(&format!("the state of {address}"), &state);
         let (code, _) =
-            search.scene.world.acme.consent(authorize.as_str(), if form.is_empty() { "guest" } else { "ann" });
+            search.fixture.world.acme.consent(authorize.as_str(), if form.is_empty() { "guest" } else { "ann" });
         let back =
-            browser.get(&format!("/oauth/callback/{}?state={state}&code={}", search.scene.client, code.expose()));
-        search.note("a callback", &back);
-        search.note("the end of a flow", &browser.get(back.header("location").unwrap()));
-        let verifier = search.scene.world.acme.asked.borrow().last().unwrap()["code_verifier"].clone();
+            browser.get(&format!("/oauth/callback/{}?state={state}&code={}", search.fixture.client, code.expose()));
+        search.collect_response("a callback", &back);
+        search.collect_response("the end of a flow", &browser.get(back.header("location").unwrap()));
+        let verifier = search.fixture.world.acme.token_request_bodies.borrow().last().unwrap()["code_verifier"].clone();
         search.plant(&format!("the verifier of {address}"), &verifier);
     }
-    let pressed = Browser::new(search.scene).post(waiting, "");
+    let pressed = CookieBrowser::new(search.fixture).post(waiting, "");
     let state = Url::parse(pressed.header("location").unwrap()).unwrap();
     search.plant("a state in use", &state.query_pairs().find(|(name, _)| name == "state").unwrap().1);
     for (name, value) in &guest.cookies {
@@ -256,35 +267,38 @@ fn consent<'a>(search: &Search<'a>, ann: &mut Browser<'a>, link: &str, waiting: 
 }
 
 /// What programs enter, of every kind, right and wrong. The ids of what was stored.
-fn enter_by_api(search: &Search<'_>) -> Vec<String> {
-    let acme = &search.scene.world.acme;
+fn connect_by_api(search: &CanarySearch<'_>) -> Vec<String> {
+    let acme = &search.fixture.world.acme;
     let mut ids = Vec::new();
-    acme.keys.borrow_mut().extend([
-        (entered("key"), "kim".to_owned()),
-        (entered("page"), "pat".to_owned()),
-        (entered("next"), "kim".to_owned()),
+    acme.api_keys.borrow_mut().extend([
+        (entered_secret("key"), "kim".to_owned()),
+        (entered_secret("page"), "pat".to_owned()),
+        (entered_secret("next"), "kim".to_owned()),
     ]);
-    acme.machines.borrow_mut().insert("robot-client-id".into(), entered("machine"));
-    define(search, "keyed", &json!({ "type": "api_key" }));
-    define(search, "named", &json!({ "type": "basic" }));
-    define(search, "minted", &json!({ "type": "client_credentials", "token_url": url("token") }));
-    define(search, "file", &json!({ "type": "service_account", "token_url": url("token") }));
-    let key_file = json!({ "client_email": "robot@acme.example", "private_key": PRIVATE_KEY, "private_key_id": "k1", "token_uri": url("token"), "type": "service_account" });
+    acme.client_credentials.borrow_mut().insert("robot-client-id".into(), entered_secret("machine"));
+    create_app(search, "keyed", &json!({ "type": "api_key" }));
+    create_app(search, "named", &json!({ "type": "basic" }));
+    create_app(search, "minted", &json!({ "type": "client_credentials", "token_url": app_url("token") }));
+    create_app(search, "file", &json!({ "type": "service_account", "token_url": app_url("token") }));
+    let key_file = json!({ "client_email": "robot@acme.example", "private_key": PRIVATE_KEY, "private_key_id": "k1", "token_uri": app_url("token"), "type": "service_account" });
     let inputs = [
-        ("keyed", json!({ "api_key": entered("wrong") }), 422),
-        ("keyed", json!({ "api_key": entered("key") }), 201),
-        ("keyed", json!({ "api_key": entered("key"), "other": entered("unknown") }), 422),
-        ("keyed", json!({ "api_key": format!("{} {}", entered("key"), entered("spaced")) }), 422),
-        ("keyed", json!({ "api_key": { "nested": entered("nested") } }), 422),
-        ("named", json!({ "username": "ann", "password": entered("password") }), 422),
-        ("minted", json!({ "client_id": "robot-client-id", "client_secret": entered("wrong") }), 422),
-        ("minted", json!({ "client_id": "robot-client-id", "client_secret": entered("machine") }), 201),
+        ("keyed", json!({ "api_key": entered_secret("wrong") }), 422),
+        ("keyed", json!({ "api_key": entered_secret("key") }), 201),
+        ("keyed", json!({ "api_key": entered_secret("key"), "other": entered_secret("unknown") }), 422),
+        ("keyed", json!({ "api_key": format!("{} {}", entered_secret("key"), entered_secret("spaced")) }), 422),
+        ("keyed", json!({ "api_key": { "nested": entered_secret("nested") } }), 422),
+        ("named", json!({ "username": "ann", "password": entered_secret("password") }), 422),
+        ("minted", json!({ "client_id": "robot-client-id", "client_secret": entered_secret("wrong") }), 422),
+        ("minted", json!({ "client_id": "robot-client-id", "client_secret": entered_secret("machine") }), 201),
         ("file", json!({ "key": "{\"private_key\": \"".to_owned() + CANARY + "\"}" }), 422),
         ("file", json!({ "key": key_file.to_string() }), 201),
     ];
     for (app, credential, status) in inputs {
-        let (got, told) =
-            search.call(Method::Post, "/v1/connections", &json!({ "app": app, "credential": typed(&credential, app) }));
+        let (got, told) = search.call(
+            Method::Post,
+            "/v1/connections",
+            &json!({ "app": app, "credential": with_credential_type(&credential, app) }),
+        );
         assert_eq!(got, status, "{app}: {told}");
         ids.extend(told["id"].as_str().map(str::to_owned));
     }
@@ -292,34 +306,41 @@ fn enter_by_api(search: &Search<'_>) -> Vec<String> {
 }
 
 /// What is entered on a page, in the place of another, imported, and in a body that is broken off.
-fn enter_otherwise(search: &Search<'_>, ann: &mut Browser<'_>, keyed: &str) {
+fn connect_otherwise(search: &CanarySearch<'_>, ann: &mut CookieBrowser<'_>, keyed: &str) {
     let form = |value: &str| format!("input.api_key={value}");
-    for value in [entered("unheard"), format!("{}%0A{}", entered("page"), entered("line")), entered("page")] {
-        search.note("a form", &ann.press("/oauth/start/keyed", "/oauth/start/keyed", &form(&value)));
+    for value in [
+        entered_secret("unheard"),
+        format!("{}%0A{}", entered_secret("page"), entered_secret("line")),
+        entered_secret("page"),
+    ] {
+        search.collect_response("a form", &ann.press("/oauth/start/keyed", "/oauth/start/keyed", &form(&value)));
     }
     let replaced = search.call(
         Method::Put,
         &format!("/v1/connections/{keyed}/credential"),
-        &json!({ "credential": { "type": "api_key", "api_key": entered("next") } }),
+        &json!({ "credential": { "type": "api_key", "api_key": entered_secret("next") } }),
     );
     assert_eq!(replaced.0, 200, "{}", replaced.1);
-    let tokens = json!({ "access_token": entered("access"), "refresh_token": entered("refresh"), "type": "oauth2", "expires_at": search.scene.world.now().plus(3000) });
+    let tokens = json!({ "access_token": entered_secret("access"), "refresh_token": entered_secret("refresh"), "type": "oauth2", "expires_at": search.fixture.world.now().plus(3000) });
     let imported =
         search.call(Method::Post, "/v1/connections", &json!({ "app": "acme", "credential": tokens, "check": false }));
     assert_eq!(imported.0, 201, "{}", imported.1);
     for broken in ["{\"app\":\"keyed\",\"credential\":{\"api_key\":\"", "[\"", "{\"app\":{\"a\":\""] {
         let text = format!("{broken}{CANARY}");
-        let bearer = format!("Bearer {}", search.scene.key_text.expose());
-        search.note(
+        let bearer = format!("Bearer {}", search.fixture.key_text.expose());
+        search.collect_response(
             "a broken body",
-            &send(&search.scene.world, &request(Method::Post, "/v1/connections", &[("authorization", &bearer)], &text)),
+            &send(
+                &search.fixture.world,
+                &request(Method::Post, "/v1/connections", &[("authorization", &bearer)], &text),
+            ),
         );
     }
 }
 
 /// Resolved in every mode, and looked at. The ids of all connections.
-fn use_all(search: &Search<'_>, ann: &mut Browser<'_>, first: &str) -> Vec<String> {
-    let rows = search.scene.world.db.number("SELECT count(*) FROM connections");
+fn resolve_all(search: &CanarySearch<'_>, ann: &mut CookieBrowser<'_>, first: &str) -> Vec<String> {
+    let rows = search.fixture.world.db.query_number("SELECT count(*) FROM connections");
     assert!(rows >= 6, "{rows} connections");
     let all: Vec<String> = search.call(Method::Get, "/v1/connections?limit=200", &Value::Null).1["data"]
         .as_array()
@@ -331,49 +352,53 @@ fn use_all(search: &Search<'_>, ann: &mut Browser<'_>, first: &str) -> Vec<Strin
     for id in &all {
         for mode in ["strong", "available", "edge", "edge"] {
             let body = json!({ "consistency": mode, "workflow": "w", "step": "s" });
-            let (status, text) = search.quietly(Method::Post, &format!("/v1/connections/{id}/resolve"), &body, first);
+            let (status, text) =
+                search.call_uncollected(Method::Post, &format!("/v1/connections/{id}/resolve"), &body, first);
             handed_out += usize::from(status == 200 && text.contains(CANARY));
-            assert!(!text.contains("refresh_token") && !text.contains(key_line()), "never to a caller");
+            assert!(!text.contains("refresh_token") && !text.contains(private_key_line()), "never to a caller");
         }
     }
     assert!(handed_out >= 16, "what is looked for is what is handed out: {handed_out}");
-    look_as_a_program(search, &all);
-    look_around(search, ann, &all);
+    call_read_routes(search, &all);
+    view_pages(search, ann, &all);
     all
 }
 
 /// Failures of every kind that repeat a secret, the clock, and the end of all connections.
-fn fail_and_end(search: &Search<'_>, ann: &mut Browser<'_>, all: &[String], first: &str) {
+fn fail_and_disconnect(search: &CanarySearch<'_>, ann: &mut CookieBrowser<'_>, all: &[String], first: &str) {
     let planted =
         json!({ "error": format!("no such token: {CANARY}"), "error_description": CANARY, "access_token": [CANARY] })
             .to_string();
     for status in [200, 302, 400, 401, 429, 500] {
-        search.scene.world.pass(4000);
+        search.fixture.world.advance_clock(4000);
         for path in ["/token", "/me"] {
-            search.scene.world.acme.next(
+            search.fixture.world.acme.script_next(
                 path,
-                Reply::status(status, &planted).header("location", &format!("https://acme.example/{CANARY}")),
+                Reply::status(status, &planted).with_header("location", &format!("https://acme.example/{CANARY}")),
             );
         }
         for id in all {
             search.call(Method::Post, &format!("/v1/connections/{id}/check"), &Value::Null);
-            let refused = search.quietly(
+            let refused = search.call_uncollected(
                 Method::Post,
                 &format!("/v1/connections/{id}/resolve"),
                 &json!({ "force_refresh": true }),
                 first,
             );
             if refused.0 != 200 {
-                search.seen.borrow_mut().push(("a refused resolve".into(), refused.1));
+                search.collected_texts.borrow_mut().push(("a refused resolve".into(), refused.1));
             }
         }
-        search.scene.world.acme.calm();
+        search.fixture.world.acme.clear_scripts();
     }
-    search.scene.world.pass(90_000);
-    search.seen.borrow_mut().push(("a run of the clock".into(), format!("{:?}", search.scene.tick())));
-    look_as_a_program(search, all);
-    look_around(search, ann, all);
-    search.scene.world.acme.always("/revoke", Some(Reply::status(500, &planted)));
+    search.fixture.world.advance_clock(90_000);
+    search
+        .collected_texts
+        .borrow_mut()
+        .push(("a run of the clock".into(), format!("{:?}", search.fixture.run_scheduled())));
+    call_read_routes(search, all);
+    view_pages(search, ann, all);
+    search.fixture.world.acme.script_always("/revoke", Some(Reply::status(500, &planted)));
     for id in all {
         search.call(Method::Delete, &format!("/v1/connections/{id}"), &Value::Null);
     }
@@ -381,33 +406,33 @@ fn fail_and_end(search: &Search<'_>, ann: &mut Browser<'_>, all: &[String], firs
 
 #[test]
 fn a_secret_that_goes_in_is_found_nowhere_but_where_it_is_handed_out() {
-    let scene = Scene::new();
-    let search = Search::new(&scene);
-    scene.world.kept.able.set(true);
-    let first = scene.key_text.expose().to_owned();
+    let fixture = Fixture::new();
+    let search = CanarySearch::new(&fixture);
+    fixture.world.kept_writes.enabled.set(true);
+    let first = fixture.key_text.expose().to_owned();
     let (mut ann, link, waiting) = make_keys_and_links(&search, &first);
-    enter_clients(&search);
-    consent(&search, &mut ann, &link, &waiting);
-    search.keep("while flows are open");
-    let ids = enter_by_api(&search);
-    enter_otherwise(&search, &mut ann, ids.first().unwrap());
-    let all = use_all(&search, &mut ann, &first);
-    search.keep("while all works");
-    fail_and_end(&search, &mut ann, &all, &first);
+    put_clients(&search);
+    complete_consents(&search, &mut ann, &link, &waiting);
+    search.collect_storage("while flows are open");
+    let ids = connect_by_api(&search);
+    connect_otherwise(&search, &mut ann, ids.first().unwrap());
+    let all = resolve_all(&search, &mut ann, &first);
+    search.collect_storage("while all works");
+    fail_and_disconnect(&search, &mut ann, &all, &first);
 
-    search.keep("at the end");
+    search.collect_storage("at the end");
     for table in ["connections", "oauth_clients", "flows", "revocations"] {
-        assert!(search.kept_sealed(table), "{table} has sealed values to look at");
+        assert!(search.has_sealed_values(table), "{table} has sealed values to look at");
     }
-    assert!(scene.world.kv.dump().contains("cx1."), "so has the cache");
-    let found = search.found();
+    assert!(fixture.world.cache.dump_entries().contains("cx1."), "so has the cache");
+    let found = search.find_leaks();
     assert!(found.is_empty(), "{}", found.join("\n"));
 
     // The search itself is able to find: in a column, in an entry, in a line.
-    scene.world.db.tamper(&format!("UPDATE workspaces SET name = '{}'", scene.key_text.expose()));
-    scene.world.kv.held.borrow_mut().insert("x".into(), (format!("\"{}", key_line()), i64::MAX));
-    search.keep("after a leak");
-    let found = search.found();
+    fixture.world.db.tamper(&format!("UPDATE workspaces SET name = '{}'", fixture.key_text.expose()));
+    fixture.world.cache.entries.borrow_mut().insert("x".into(), (format!("\"{}", private_key_line()), i64::MAX));
+    search.collect_storage("after a leak");
+    let found = search.find_leaks();
     assert!(found.iter().any(|one| one.starts_with("the first key is in the database after a leak")), "{found:?}");
     assert!(
         found.iter().any(|one| one.starts_with("a line of a private key is in the cache after a leak")),

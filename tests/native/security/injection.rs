@@ -5,8 +5,8 @@ use connections::ports::Statement;
 use serde_json::{Value, json};
 use url::form_urlencoded::byte_serialize;
 
-use super::{Browser, OPERATOR, call, first_key};
-use crate::support::Scene;
+use super::{ADMIN_KEY, CookieBrowser, call, first_key};
+use crate::support::Fixture;
 
 /// What bends a statement that is put together from texts.
 const CORPUS: [&str; 24] = [
@@ -37,13 +37,13 @@ const CORPUS: [&str; 24] = [
 ];
 
 /// A value as a query carries it.
-fn encoded(text: &str) -> String {
+fn encode_query_value(text: &str) -> String {
     byte_serialize(text.as_bytes()).collect()
 }
 
 /// Every list with its filters, from the description of the routes: a new filter is under test the day it is described.
-fn filters(scene: &Scene) -> Vec<(String, Vec<String>)> {
-    let response = super::send(&scene.world, &super::request(Method::Get, "/openapi.json", &[], ""));
+fn list_filters(fixture: &Fixture) -> Vec<(String, Vec<String>)> {
+    let response = super::send(&fixture.world, &super::request(Method::Get, "/openapi.json", &[], ""));
     let document: Value = serde_json::from_str(&response.body).unwrap();
     let shared = |one: &Value| {
         let pointer = one["$ref"].as_str().map(|text| text.trim_start_matches('#').to_owned());
@@ -68,33 +68,38 @@ fn a_statement_is_a_constant_of_the_program_and_its_values_travel_apart() {
     fn constant(statement: &Statement) -> &'static str {
         statement.sql
     }
-    let scene = Scene::new();
-    let statement = connections::store::keys::insert(&scene.key);
+    let fixture = Fixture::new();
+    let statement = connections::store::keys::insert(&fixture.key);
     assert!(constant(&statement).starts_with("INSERT INTO api_keys") && !statement.params.is_empty());
 }
 
 #[test]
 fn no_filter_cursor_or_limit_of_any_list_becomes_sql() {
-    let scene = Scene::new();
-    let stranger = scene.neighbour();
-    let id = scene.connect("ann");
+    let fixture = Fixture::new();
+    let stranger = fixture.other_workspace();
+    let id = fixture.connect("ann");
     stranger.connect("bob");
-    let key = first_key(&scene);
-    let lists = filters(&scene);
+    let key = first_key(&fixture);
+    let lists = list_filters(&fixture);
     let names: Vec<_> = lists.iter().flat_map(|(_, names)| names).collect();
     for name in ["q", "user", "workflow", "app", "status", "attention", "cursor", "limit", "category"] {
         assert!(names.iter().any(|known| *known == name), "{name} is described: {names:?}");
     }
-    scene.world.run(async { scene.world.core().check_ring().await }).unwrap();
-    let before = scene.world.db.dump();
+    fixture.world.run(async { fixture.world.context().check_key_ring().await }).unwrap();
+    let before = fixture.world.db.dump_tables();
     for (path, names) in &lists {
         let path = path.replace("{connection}", &id.to_string()).replace("{app}", "acme").replace("{key}", "key_0");
-        let caller = if path == "/v1/workspaces" { OPERATOR } else { &key };
-        let whole = call(&scene.world, caller, Method::Get, &path, &Value::Null);
+        let caller = if path == "/v1/workspaces" { ADMIN_KEY } else { &key };
+        let whole = call(&fixture.world, caller, Method::Get, &path, &Value::Null);
         for name in names {
             for text in CORPUS {
-                let (status, body) =
-                    call(&scene.world, caller, Method::Get, &format!("{path}?{name}={}", encoded(text)), &Value::Null);
+                let (status, body) = call(
+                    &fixture.world,
+                    caller,
+                    Method::Get,
+                    &format!("{path}?{name}={}", encode_query_value(text)),
+                    &Value::Null,
+                );
                 assert!([200, 404, 422].contains(&status), "{path} {name}={text}: {status} {body}");
                 let told = body.to_string();
                 assert!(
@@ -104,7 +109,7 @@ fn no_filter_cursor_or_limit_of_any_list_becomes_sql() {
                 if status == 200 && path != "/v1/workspaces" {
                     let rows = body["data"].as_array().map_or(0, Vec::len);
                     assert!(
-                        rows == 0 || body["data"] == whole.1["data"] && name == "way",
+                        rows == 0 || body["data"] == whole.1["data"] && name == "auth_method",
                         "{path} {name}={text}: {body}"
                     );
                 }
@@ -115,32 +120,37 @@ fn no_filter_cursor_or_limit_of_any_list_becomes_sql() {
         }
         for text in ["id", "id;--", "1", "name,(SELECT 1)"] {
             let unknown = call(
-                &scene.world,
+                &fixture.world,
                 caller,
                 Method::Get,
-                &format!("{path}?sort={}&order={}", encoded(text), encoded(text)),
+                &format!("{path}?sort={}&order={}", encode_query_value(text), encode_query_value(text)),
                 &Value::Null,
             );
             assert!(unknown.0 == 422 || unknown == whole, "{path}: {}", unknown.1);
         }
     }
-    assert_eq!(scene.world.db.dump(), before, "looking changed nothing");
+    assert_eq!(fixture.world.db.dump_tables(), before, "looking changed nothing");
 }
 
 #[test]
 fn a_search_takes_the_wildcards_of_like_as_letters() {
-    let scene = Scene::new();
-    let key = first_key(&scene);
+    let fixture = Fixture::new();
+    let key = first_key(&fixture);
     let names = ["100%_sure", "100 percent", "a\\b", "plain"];
     for (account, name) in ["ann", "bob", "carl", "dora"].into_iter().zip(names) {
-        let id = scene.connect(account);
+        let id = fixture.connect(account);
         let renamed =
-            call(&scene.world, &key, Method::Patch, &format!("/v1/connections/{id}"), &json!({ "name": name }));
+            call(&fixture.world, &key, Method::Patch, &format!("/v1/connections/{id}"), &json!({ "name": name }));
         assert_eq!(renamed.0, 200, "{}", renamed.1);
     }
     let found = |text: &str| -> Vec<String> {
-        let (_, body) =
-            call(&scene.world, &key, Method::Get, &format!("/v1/connections?q={}", encoded(text)), &Value::Null);
+        let (_, body) = call(
+            &fixture.world,
+            &key,
+            Method::Get,
+            &format!("/v1/connections?q={}", encode_query_value(text)),
+            &Value::Null,
+        );
         body["data"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
     };
     for text in ["%", "_", "%_", "0%"] {
@@ -148,42 +158,42 @@ fn a_search_takes_the_wildcards_of_like_as_letters() {
     }
     assert_eq!(found("\\"), ["a\\b"]);
     assert_eq!((found("1%sure").len(), found("[a-z]").len(), found("*").len(), found("?").len()), (0, 0, 0, 0));
-    let mut ann = Browser::of(&scene, "ann");
-    let page = ann.get(&format!("/?q={}", encoded("' OR 1=1 --")));
+    let mut ann = CookieBrowser::signed_in_as(&fixture, "ann");
+    let page = ann.get(&format!("/?q={}", encode_query_value("' OR 1=1 --")));
     assert_eq!(page.status, 200);
     assert!(names.iter().all(|name| !page.body.contains(name)), "{}", page.body);
 }
 
 #[test]
 fn what_is_stored_and_named_comes_back_letter_by_letter() {
-    let scene = Scene::new();
-    let id = scene.connect("ann");
-    let key = first_key(&scene);
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    let key = first_key(&fixture);
     let path = format!("/v1/connections/{id}");
-    let tables = scene.world.db.number("SELECT count(*) FROM sqlite_schema");
+    let tables = fixture.world.db.query_number("SELECT count(*) FROM sqlite_schema");
     for text in CORPUS.iter().filter(|text| !text.contains('\u{0}')) {
         let body = json!({ "name": format!("n{text}"), "metadata": { "m": text }, "allowed_workflows": [text, "w"] });
-        let (status, told) = call(&scene.world, &key, Method::Patch, &path, &body);
+        let (status, told) = call(&fixture.world, &key, Method::Patch, &path, &body);
         assert_eq!(status, 200, "{text}: {told}");
         assert_eq!(
             (&told["name"], &told["metadata"], &told["allowed_workflows"]),
             (&body["name"], &body["metadata"], &body["allowed_workflows"])
         );
         let ask = json!({ "workflow": text, "step": text });
-        assert_eq!(call(&scene.world, &key, Method::Post, &format!("{path}/resolve"), &ask).0, 200, "{text}");
+        assert_eq!(call(&fixture.world, &key, Method::Post, &format!("{path}/resolve"), &ask).0, 200, "{text}");
         let made = json!({ "name": format!("k{text}"), "scopes": ["resolve"] });
-        assert_eq!(call(&scene.world, &key, Method::Post, "/v1/keys", &made).1["name"], made["name"]);
+        assert_eq!(call(&fixture.world, &key, Method::Post, "/v1/keys", &made).1["name"], made["name"]);
         let user = json!({ "user": { "id": format!("u{text}") } });
-        assert_eq!(call(&scene.world, &key, Method::Post, "/v1/sign-in-links", &user).0, 201, "{text}");
+        assert_eq!(call(&fixture.world, &key, Method::Post, "/v1/sign-in-links", &user).0, 201, "{text}");
         for hostile in [
-            format!("/v1/connections/{}", encoded(text)),
-            format!("/v1/links/{}", encoded(text)),
-            format!("/v1/apps/{}", encoded(text)),
+            format!("/v1/connections/{}", encode_query_value(text)),
+            format!("/v1/links/{}", encode_query_value(text)),
+            format!("/v1/apps/{}", encode_query_value(text)),
         ] {
-            assert_eq!(call(&scene.world, &key, Method::Get, &hostile, &Value::Null).0, 404, "{hostile}");
+            assert_eq!(call(&fixture.world, &key, Method::Get, &hostile, &Value::Null).0, 404, "{hostile}");
         }
     }
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM sqlite_schema"), tables);
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM connections"), 1);
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM api_keys WHERE scopes = '[\"*\"]'"), 1);
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM sqlite_schema"), tables);
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM connections"), 1);
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM api_keys WHERE scopes = '[\"*\"]'"), 1);
 }

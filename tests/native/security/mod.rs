@@ -2,34 +2,34 @@
 //!
 //! Owns what they share: calls by programs and by browsers, through the whole of HTTP.
 
-mod accounts;
-mod addresses;
+mod account_changes;
+mod audit_log;
 mod canaries;
-mod comparisons;
+mod exposed_routes;
 mod injection;
 mod logging;
 mod mixup;
 mod nonces;
-mod scopes;
+mod reduced_scopes;
+mod secret_comparisons;
+mod secrets_in_urls;
+mod security_table;
 mod sessions;
-mod surface;
-mod table;
-mod trail;
 
 use std::collections::BTreeMap;
 
-use connections::caller::{Key, Scope};
+use connections::caller::{ApiKey, KeyScope};
 use connections::http::{self, Body, Method, Request, Response};
 use serde_json::{Value, json};
 
 use crate::contract::assert_described;
-use crate::support::Scene;
+use crate::support::Fixture;
 use crate::support::world::World;
 
 /// The base of all addresses in these tests.
-const BASE: &str = "https://c.example.com";
+const PUBLIC_URL: &str = "https://c.example.com";
 /// The operator's key in these tests.
-const OPERATOR: &str = "abcdefghijklmnopqrstuvwxyz0123456789";
+const ADMIN_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789";
 
 /// A request with headers; its id is its path.
 fn request(method: Method, address: &str, headers: &[(&str, &str)], body: &str) -> Request {
@@ -42,10 +42,10 @@ fn request(method: Method, address: &str, headers: &[(&str, &str)], body: &str) 
 /// Sends a request in an invocation of its own. What is left to do behind the answer is done.
 fn send(world: &World, request: &Request) -> Response {
     world.run(async {
-        let core = world.core();
-        let mut response = http::handle(&core, request).await;
-        for after in std::mem::take(&mut response.after) {
-            connections::resolve::afterwards::run(&core, after).await;
+        let context = world.context();
+        let mut response = http::handle(&context, request).await;
+        for after in std::mem::take(&mut response.deferred) {
+            connections::resolve::deferred::run(&context, after).await;
         }
         response
     })
@@ -62,13 +62,13 @@ fn call(world: &World, key: &str, method: Method, address: &str, body: &Value) -
 }
 
 /// The code of a refusal.
-fn code(answer: &(u16, Value)) -> (u16, &str) {
+fn status_and_code(answer: &(u16, Value)) -> (u16, &str) {
     (answer.0, answer.1["code"].as_str().unwrap_or_default())
 }
 
 /// A key of the scene's workspace that has these scopes only.
-fn key_with(scene: &Scene, scopes: &[Scope], change: impl FnOnce(&mut Key)) -> String {
-    let text = scene.make_key_text(|key| {
+fn make_key(fixture: &Fixture, scopes: &[KeyScope], change: impl FnOnce(&mut ApiKey)) -> String {
+    let text = fixture.make_key_secret(|key| {
         key.scopes = scopes.to_vec();
         change(key);
     });
@@ -76,25 +76,25 @@ fn key_with(scene: &Scene, scopes: &[Scope], change: impl FnOnce(&mut Key)) -> S
 }
 
 /// The scene's first key, which may do everything.
-fn first_key(scene: &Scene) -> String {
-    scene.key_text.expose().to_owned()
+fn first_key(fixture: &Fixture) -> String {
+    fixture.key_text.expose().to_owned()
 }
 
 /// A browser: it keeps cookies and comes from our own pages.
-struct Browser<'a> {
+struct CookieBrowser<'a> {
     world: &'a World,
     cookies: BTreeMap<String, String>,
 }
 
-impl<'a> Browser<'a> {
-    fn new(scene: &'a Scene) -> Self {
-        Self { world: &scene.world, cookies: BTreeMap::new() }
+impl<'a> CookieBrowser<'a> {
+    fn new(fixture: &'a Fixture) -> Self {
+        Self { world: &fixture.world, cookies: BTreeMap::new() }
     }
 
     /// A browser that a person of a workspace has signed in with.
-    fn of(scene: &'a Scene, user: &str) -> Self {
-        let mut browser = Self::new(scene);
-        assert_eq!(browser.post(&sign_in_link(scene, user), "").status, 303);
+    fn signed_in_as(fixture: &'a Fixture, user: &str) -> Self {
+        let mut browser = Self::new(fixture);
+        assert_eq!(browser.post(&make_sign_in_link(fixture, user), "").status, 303);
         browser
     }
 
@@ -108,7 +108,7 @@ impl<'a> Browser<'a> {
 
     /// Posts a form that a page shows: with the token that stands there.
     fn press(&mut self, page: &str, address: &str, form: &str) -> Response {
-        let csrf = csrf(&self.get(page).body);
+        let csrf = csrf_token(&self.get(page).body);
         self.post(address, &format!("csrf={csrf}&{form}"))
     }
 
@@ -126,25 +126,25 @@ impl<'a> Browser<'a> {
 }
 
 /// The token of a page's own forms.
-fn csrf(page: &str) -> String {
+fn csrf_token(page: &str) -> String {
     page.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
 }
 
 /// The path of a new sign-in link.
-fn sign_in_link(scene: &Scene, user: &str) -> String {
+fn make_sign_in_link(fixture: &Fixture, user: &str) -> String {
     let body = json!({ "user": { "id": user } });
-    path_of(&call(&scene.world, &first_key(scene), Method::Post, "/v1/sign-in-links", &body))
+    link_path(&call(&fixture.world, &first_key(fixture), Method::Post, "/v1/sign-in-links", &body))
 }
 
 /// The path of a new connect link for the scene's app.
-fn connect_link(scene: &Scene, more: &Value) -> String {
-    let mut body = json!({ "app": scene.app.as_str() });
+fn make_connect_link(fixture: &Fixture, more: &Value) -> String {
+    let mut body = json!({ "app": fixture.app.as_str() });
     let members = more.as_object().cloned().unwrap_or_default();
     body.as_object_mut().unwrap().extend(members);
-    path_of(&call(&scene.world, &first_key(scene), Method::Post, "/v1/links", &body))
+    link_path(&call(&fixture.world, &first_key(fixture), Method::Post, "/v1/links", &body))
 }
 
-fn path_of(made: &(u16, Value)) -> String {
+fn link_path(made: &(u16, Value)) -> String {
     assert_eq!(made.0, 201, "{}", made.1);
-    made.1["url"].as_str().unwrap().trim_start_matches(BASE).to_owned()
+    made.1["url"].as_str().unwrap().trim_start_matches(PUBLIC_URL).to_owned()
 }

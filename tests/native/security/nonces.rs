@@ -6,52 +6,52 @@ use std::collections::HashSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use connections::http::Method;
-use connections::ports::{ErrandOutcome, NoRandomness, Random};
+use connections::ports::{NoRandomness, Random, RefreshOutcome};
 use connections::secret::Secret;
-use connections::vault::{KeyRing, Place};
+use connections::vault::{KeyRing, SealContext};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::{Value, json};
 
-use super::{Browser, call, connect_link, first_key, sign_in_link};
-use crate::support::Scene;
-use crate::support::world::KEYS;
+use super::{CookieBrowser, call, first_key, make_connect_link, make_sign_in_link};
+use crate::support::Fixture;
+use crate::support::world::ENCRYPTION_KEYS;
 
 /// How the nonce of twelve zero bytes would stand in an envelope.
-const ZEROS: &str = ".AAAAAAAAAAAAAAAA";
+const ZERO_NONCE: &str = ".AAAAAAAAAAAAAAAA";
 
-fn place() -> Place<'static> {
-    Place { workspace: "ws_1", table: "connections", row: "con_1", field: "sealed_credential", generation: 1 }
+fn seal_context() -> SealContext<'static> {
+    SealContext { workspace: "ws_1", table: "connections", row: "con_1", field: "sealed_credential", generation: 1 }
 }
 
-fn nonce(envelope: &str) -> [u8; 12] {
+fn nonce_of(envelope: &str) -> [u8; 12] {
     let bytes = URL_SAFE_NO_PAD.decode(envelope.rsplit('.').next().unwrap()).unwrap();
     bytes[..12].try_into().unwrap()
 }
 
 /// Hands on what the host's own source gives, and remembers it.
-struct Recorded {
+struct RecordingRandom {
     source: SystemRandom,
-    given: RefCell<Vec<Vec<u8>>>,
+    values_given: RefCell<Vec<Vec<u8>>>,
 }
 
-impl Random for Recorded {
+impl Random for RecordingRandom {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness> {
         self.source.fill(buffer).map_err(|_| NoRandomness)?;
-        self.given.borrow_mut().push(buffer.to_vec());
+        self.values_given.borrow_mut().push(buffer.to_vec());
         Ok(())
     }
 }
 
 #[test]
 fn a_nonce_is_twelve_fresh_bytes_of_the_source_for_each_seal_and_nothing_else() {
-    let ring = KeyRing::parse(KEYS).unwrap();
-    let random = Recorded { source: SystemRandom::new(), given: RefCell::default() };
+    let key_ring = KeyRing::parse(ENCRYPTION_KEYS).unwrap();
+    let random = RecordingRandom { source: SystemRandom::new(), values_given: RefCell::default() };
     let text = Secret::new("the same text in the same place");
-    let sealed: Vec<_> = (0..500).map(|_| ring.seal(&random, &place(), &text).unwrap()).collect();
-    let given = random.given.borrow();
+    let sealed: Vec<_> = (0..500).map(|_| key_ring.seal(&random, &seal_context(), &text).unwrap()).collect();
+    let given = random.values_given.borrow();
     assert_eq!(given.len(), sealed.len(), "one draw for each seal");
     for (envelope, drawn) in sealed.iter().zip(given.iter()) {
-        assert_eq!(nonce(envelope).as_slice(), drawn.as_slice());
+        assert_eq!(nonce_of(envelope).as_slice(), drawn.as_slice());
     }
     assert_eq!(sealed.iter().collect::<HashSet<_>>().len(), sealed.len());
 }
@@ -59,20 +59,20 @@ fn a_nonce_is_twelve_fresh_bytes_of_the_source_for_each_seal_and_nothing_else() 
 /// Together with the test above: a million seals would take a minute, a million draws do not.
 #[test]
 fn a_million_nonces_never_repeat() {
-    let random = Recorded { source: SystemRandom::new(), given: RefCell::default() };
+    let random = RecordingRandom { source: SystemRandom::new(), values_given: RefCell::default() };
     let mut seen = HashSet::with_capacity(1_000_000);
     for _ in 0..1_000_000 {
         let mut nonce = [0_u8; 12];
         random.fill(&mut nonce).unwrap();
         assert!(seen.insert(nonce) && nonce != [0; 12]);
-        random.given.borrow_mut().clear();
+        random.values_given.borrow_mut().clear();
     }
 }
 
 /// Says that it filled the buffer the first few times, then fails.
-struct Exhausted(Cell<u32>);
+struct ExhaustedRandom(Cell<u32>);
 
-impl Random for Exhausted {
+impl Random for ExhaustedRandom {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness> {
         let left = self.0.get().checked_sub(1).ok_or(NoRandomness)?;
         self.0.set(left);
@@ -83,58 +83,58 @@ impl Random for Exhausted {
 
 #[test]
 fn a_source_that_fails_half_way_makes_nothing_that_was_not_drawn() {
-    let ring = KeyRing::parse(KEYS).unwrap();
+    let key_ring = KeyRing::parse(ENCRYPTION_KEYS).unwrap();
     for draws in 0..3 {
-        let random = Exhausted(Cell::new(draws));
+        let random = ExhaustedRandom(Cell::new(draws));
         let mut sealed = 0;
-        while let Ok(envelope) = ring.seal(&random, &place(), &Secret::new("x")) {
-            assert_ne!(nonce(&envelope), [0; 12]);
+        while let Ok(envelope) = key_ring.seal(&random, &seal_context(), &Secret::new("x")) {
+            assert_ne!(nonce_of(&envelope), [0; 12]);
             sealed += 1;
         }
         assert_eq!(sealed, draws);
-        assert!(connections::caller::new_key(&Exhausted(Cell::new(0)), connections::ids::Shard::FIRST).is_err());
-        assert!(connections::ids::random_text::<32>(&Exhausted(Cell::new(0))).is_err());
+        assert!(connections::caller::new_key(&ExhaustedRandom(Cell::new(0)), connections::ids::Shard::FIRST).is_err());
+        assert!(connections::ids::random_text::<32>(&ExhaustedRandom(Cell::new(0))).is_err());
     }
 }
 
 /// Everything that draws, with the source failing at each draw in turn.
 #[test]
 fn without_randomness_every_use_case_fails_closed_and_stores_no_zero_nonce() {
-    type Act = fn(&Scene) -> bool;
-    let acts: [(&str, Act); 7] = [
-        ("a key", |scene| made(scene, "/v1/keys", &json!({ "name": "k", "scopes": ["resolve"] }))),
-        ("a connect link", |scene| made(scene, "/v1/links", &json!({ "app": "acme" }))),
-        ("a sign-in link", |scene| made(scene, "/v1/sign-in-links", &json!({ "user": { "id": "ann" } }))),
-        ("a workspace", |scene| {
+    type RandomnessUser = fn(&Fixture) -> bool;
+    let acts: [(&str, RandomnessUser); 7] = [
+        ("a key", |fixture| create_by_api(fixture, "/v1/keys", &json!({ "name": "k", "scopes": ["resolve"] }))),
+        ("a connect link", |fixture| create_by_api(fixture, "/v1/links", &json!({ "app": "acme" }))),
+        ("a sign-in link", |fixture| create_by_api(fixture, "/v1/sign-in-links", &json!({ "user": { "id": "ann" } }))),
+        ("a workspace", |fixture| {
             let body = json!({ "name": "new" });
-            call(&scene.world, super::OPERATOR, Method::Post, "/v1/workspaces", &body).0 == 201
+            call(&fixture.world, super::ADMIN_KEY, Method::Post, "/v1/workspaces", &body).0 == 201
         }),
-        ("a client", |scene| {
+        ("a client", |fixture| {
             let body = json!({ "client_id": "acme-client", "client_secret": "another" });
-            call(&scene.world, &first_key(scene), Method::Put, "/v1/apps/acme/client", &body).0 == 200
+            call(&fixture.world, &first_key(fixture), Method::Put, "/v1/apps/acme/client", &body).0 == 200
         }),
-        ("a session", |scene| {
-            let random = scene.world.random.fails_after.take();
-            let link = sign_in_link(scene, "ann");
-            scene.world.random.fails_after.set(random);
-            Browser::new(scene).post(&link, "").status == 303
+        ("a session", |fixture| {
+            let random = fixture.world.random.fails_after.take();
+            let link = make_sign_in_link(fixture, "ann");
+            fixture.world.random.fails_after.set(random);
+            CookieBrowser::new(fixture).post(&link, "").status == 303
         }),
-        ("a flow", |scene| {
-            let random = scene.world.random.fails_after.take();
-            let link = connect_link(scene, &json!({}));
-            scene.world.random.fails_after.set(random);
-            Browser::new(scene).post(&link, "").status == 303
+        ("a flow", |fixture| {
+            let random = fixture.world.random.fails_after.take();
+            let link = make_connect_link(fixture, &json!({}));
+            fixture.world.random.fails_after.set(random);
+            CookieBrowser::new(fixture).post(&link, "").status == 303
         }),
     ];
     for (what, act) in acts {
         let mut refused = 0;
         for draws in 0..60 {
-            let scene = Scene::new();
+            let fixture = Fixture::new();
             // What is drawn once for a ring is not this test's.
-            scene.world.run(async { scene.world.core().check_ring().await }).unwrap();
-            scene.world.random.fails_after.set(Some(draws));
-            let done = act(&scene);
-            no_zeros(&scene);
+            fixture.world.run(async { fixture.world.context().check_key_ring().await }).unwrap();
+            fixture.world.random.fails_after.set(Some(draws));
+            let done = act(&fixture);
+            assert_no_zero_nonce(&fixture);
             if done {
                 break;
             }
@@ -144,30 +144,33 @@ fn without_randomness_every_use_case_fails_closed_and_stores_no_zero_nonce() {
     }
 }
 
-fn made(scene: &Scene, path: &str, body: &Value) -> bool {
-    let answer = call(&scene.world, &first_key(scene), Method::Post, path, body);
-    assert!(matches!(super::code(&answer), (201, "") | (500, "internal")), "{}", answer.1);
+fn create_by_api(fixture: &Fixture, path: &str, body: &Value) -> bool {
+    let answer = call(&fixture.world, &first_key(fixture), Method::Post, path, body);
+    assert!(matches!(super::status_and_code(&answer), (201, "") | (500, "internal")), "{}", answer.1);
     answer.0 == 201
 }
 
-fn no_zeros(scene: &Scene) {
-    for text in [scene.world.db.dump(), scene.world.kv.dump()] {
-        assert!(!text.contains(ZEROS), "a zero nonce: {text}");
+fn assert_no_zero_nonce(fixture: &Fixture) {
+    for text in [fixture.world.db.dump_tables(), fixture.world.cache.dump_entries()] {
+        assert!(!text.contains(ZERO_NONCE), "a zero nonce: {text}");
     }
 }
 
 #[test]
 fn a_refresh_without_randomness_asks_nobody_and_loses_nothing() {
-    let scene = Scene::new();
-    let id = scene.connect("ann");
-    scene.expire(&id);
-    let before = scene.row(&id).sealed_credential;
-    let asked = scene.world.acme.requests();
-    scene.world.random.fails_after.set(Some(0));
-    assert_ne!(scene.need(&id), ErrandOutcome::Refreshed);
-    assert_eq!((scene.world.acme.requests(), scene.row(&id).sealed_credential), (asked, before));
-    scene.world.random.fails_after.set(None);
-    scene.world.pass(120);
-    assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
-    no_zeros(&scene);
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    fixture.expire_access_token(&id);
+    let before = fixture.load_connection(&id).sealed_credential;
+    let asked = fixture.world.acme.count_all_requests();
+    fixture.world.random.fails_after.set(Some(0));
+    assert_ne!(fixture.refresh_if_needed(&id), RefreshOutcome::Refreshed);
+    assert_eq!(
+        (fixture.world.acme.count_all_requests(), fixture.load_connection(&id).sealed_credential),
+        (asked, before)
+    );
+    fixture.world.random.fails_after.set(None);
+    fixture.world.advance_clock(120);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Refreshed);
+    assert_no_zero_nonce(&fixture);
 }

@@ -3,19 +3,19 @@
 use connections::http::Method;
 use serde_json::{Value, json};
 
-use super::{Browser, OPERATOR, call, connect_link, first_key, sign_in_link};
-use crate::support::Scene;
+use super::{ADMIN_KEY, CookieBrowser, call, first_key, make_connect_link, make_sign_in_link};
+use crate::support::Fixture;
 
 /// Whether a copy of this browser's cookies still opens the page.
-fn is_signed_in(browser: &Browser<'_>) -> bool {
-    Browser { world: browser.world, cookies: browser.cookies.clone() }.get("/").status == 200
+fn is_signed_in(browser: &CookieBrowser<'_>) -> bool {
+    CookieBrowser { world: browser.world, cookies: browser.cookies.clone() }.get("/").status == 200
 }
 
 #[test]
 fn signing_out_ends_the_session_wherever_its_cookie_was_copied_to_and_no_other() {
-    let scene = Scene::new();
-    let (mut ann, other) = (Browser::of(&scene, "ann"), Browser::of(&scene, "ann"));
-    let stolen = Browser { world: &scene.world, cookies: ann.cookies.clone() };
+    let fixture = Fixture::new();
+    let (mut ann, other) = (CookieBrowser::signed_in_as(&fixture, "ann"), CookieBrowser::signed_in_as(&fixture, "ann"));
+    let stolen = CookieBrowser { world: &fixture.world, cookies: ann.cookies.clone() };
     assert!(is_signed_in(&stolen));
     assert_eq!(ann.press("/", "/sign-out", "").status, 200);
     assert!(!is_signed_in(&stolen) && is_signed_in(&other));
@@ -23,62 +23,64 @@ fn signing_out_ends_the_session_wherever_its_cookie_was_copied_to_and_no_other()
 
 #[test]
 fn a_deleted_workspace_ends_its_sessions_links_and_flows_at_once_and_nobody_elses() {
-    let scene = Scene::new();
-    let stranger = scene.neighbour();
-    let (ann, neighbour) = (Browser::of(&scene, "ann"), Browser::of(&stranger, "ann"));
-    let (sign_in, connect) = (sign_in_link(&scene, "bob"), connect_link(&scene, &json!({})));
-    let (their_sign_in, their_connect) = (sign_in_link(&stranger, "bob"), connect_link(&stranger, &json!({})));
-    let mut guest = Browser::new(&scene);
-    let pressed = guest.post(&connect_link(&scene, &json!({})), "");
-    let (code, state) = scene.world.acme.consent(pressed.header("location").unwrap(), "guest");
+    let fixture = Fixture::new();
+    let stranger = fixture.other_workspace();
+    let (ann, neighbour) =
+        (CookieBrowser::signed_in_as(&fixture, "ann"), CookieBrowser::signed_in_as(&stranger, "ann"));
+    let (sign_in, connect) = (make_sign_in_link(&fixture, "bob"), make_connect_link(&fixture, &json!({})));
+    let (their_sign_in, their_connect) =
+        (make_sign_in_link(&stranger, "bob"), make_connect_link(&stranger, &json!({})));
+    let mut guest = CookieBrowser::new(&fixture);
+    let pressed = guest.post(&make_connect_link(&fixture, &json!({})), "");
+    let (code, state) = fixture.world.acme.consent(pressed.header("location").unwrap(), "guest");
     let deleted =
-        call(&scene.world, OPERATOR, Method::Delete, &format!("/v1/workspaces/{}", scene.workspace), &Value::Null);
+        call(&fixture.world, ADMIN_KEY, Method::Delete, &format!("/v1/workspaces/{}", fixture.workspace), &Value::Null);
     assert_eq!(deleted.0, 200);
 
     assert!(!is_signed_in(&ann) && is_signed_in(&neighbour));
     for (path, status) in [(&sign_in, 410), (&connect, 410), (&their_sign_in, 303), (&their_connect, 303)] {
-        assert_eq!(Browser::new(&scene).post(path, "").status, status, "{path}");
+        assert_eq!(CookieBrowser::new(&fixture).post(path, "").status, status, "{path}");
     }
-    let asked = scene.world.acme.requests();
-    let back = guest.get(&format!("/oauth/callback/{}?state={state}&code={}", scene.client, code.expose()));
+    let asked = fixture.world.acme.count_all_requests();
+    let back = guest.get(&format!("/oauth/callback/{}?state={state}&code={}", fixture.client, code.expose()));
     assert_eq!(back.header("location"), Some("/oauth/ended/unknown"));
-    assert_eq!(scene.world.acme.requests(), asked);
-    assert_eq!(call(&scene.world, &first_key(&scene), Method::Get, "/v1/keys", &Value::Null).0, 401);
+    assert_eq!(fixture.world.acme.count_all_requests(), asked);
+    assert_eq!(call(&fixture.world, &first_key(&fixture), Method::Get, "/v1/keys", &Value::Null).0, 401);
 }
 
 #[test]
 fn a_session_ends_after_twelve_hours_however_much_it_is_used() {
-    let scene = Scene::new();
-    let mut ann = Browser::of(&scene, "ann");
+    let fixture = Fixture::new();
+    let mut ann = CookieBrowser::signed_in_as(&fixture, "ann");
     for _ in 0..11 {
-        scene.world.pass(3600);
+        fixture.world.advance_clock(3600);
         assert_eq!(ann.get("/").status, 200);
     }
-    scene.world.pass(3600);
+    fixture.world.advance_clock(3600);
     assert_eq!(ann.get("/").status, 401);
 }
 
 #[test]
 fn a_sign_in_makes_a_session_of_its_own_and_takes_none_that_a_browser_brings() {
-    let scene = Scene::new();
-    let mut planted = Browser::new(&scene);
+    let fixture = Fixture::new();
+    let mut planted = CookieBrowser::new(&fixture);
     planted.cookies.insert("__Host-cx_session".into(), "x".repeat(43));
     let before = planted.cookies.clone();
-    assert_eq!(planted.post(&sign_in_link(&scene, "ann"), "").status, 303);
+    assert_eq!(planted.post(&make_sign_in_link(&fixture, "ann"), "").status, 303);
     assert_ne!(planted.cookies, before, "session fixation: the cookie is a new one");
-    assert!(!is_signed_in(&Browser { world: &scene.world, cookies: before }));
+    assert!(!is_signed_in(&CookieBrowser { world: &fixture.world, cookies: before }));
 }
 
 /// UPD-2: an attacker who has a workspace of their own on this installation sends a link of it to somebody who is signed in
 /// to theirs. The page would look like one of their own workspace, and the account would be the attacker's.
 #[test]
 fn a_link_of_another_workspace_is_refused_to_whoever_is_signed_in() {
-    let scene = Scene::new();
-    let attacker = scene.neighbour();
+    let fixture = Fixture::new();
+    let attacker = fixture.other_workspace();
     for link in [json!({}), json!({ "user": { "id": "ann" } }), json!({ "user": { "id": "mallory" }, "confirm": true })]
     {
-        let path = connect_link(&attacker, &link);
-        let mut victim = Browser::of(&scene, "ann");
+        let path = make_connect_link(&attacker, &link);
+        let mut victim = CookieBrowser::signed_in_as(&fixture, "ann");
         for method in [Method::Get, Method::Post] {
             let page = victim.send(method, &path, "");
             assert_eq!(page.status, 409, "{link}");
@@ -92,22 +94,22 @@ fn a_link_of_another_workspace_is_refused_to_whoever_is_signed_in() {
         assert_eq!(victim.press("/", "/sign-out", "").status, 200);
         assert_eq!(victim.post(&path, "").status, 303, "who signs out knowingly may go on: {link}");
     }
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM flows"), 3);
-    assert_eq!(scene.world.acme.requests(), 0);
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM flows"), 3);
+    assert_eq!(fixture.world.acme.count_all_requests(), 0);
 }
 
 /// The same after the button was pressed: who signs in to another workspace meanwhile is not let on.
 #[test]
 fn a_flow_of_another_workspaces_link_is_not_begun_again_by_whoever_has_signed_in_meanwhile() {
-    let scene = Scene::new();
-    let attacker = scene.neighbour();
-    let mut victim = Browser::new(&scene);
-    let pressed = victim.post(&connect_link(&attacker, &json!({})), "");
+    let fixture = Fixture::new();
+    let attacker = fixture.other_workspace();
+    let mut victim = CookieBrowser::new(&fixture);
+    let pressed = victim.post(&make_connect_link(&attacker, &json!({})), "");
     let state = url::Url::parse(pressed.header("location").unwrap()).unwrap();
     let state = state.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
     let back = victim.get(&format!("/oauth/callback/{}?state={state}&error=access_denied", attacker.client));
     let again = format!("{}/again", back.header("location").unwrap());
     assert_eq!(victim.get(&again).status, 200);
-    assert_eq!(victim.post(&sign_in_link(&scene, "ann"), "").status, 303);
+    assert_eq!(victim.post(&make_sign_in_link(&fixture, "ann"), "").status, 303);
     assert_eq!((victim.get(&again).status, victim.post(&again, "").status), (409, 409));
 }

@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use connections::ports::{Cache, CacheError};
 
-use super::outside::Meter;
 use super::runtime::Runtime;
+use super::small_ports::SubrequestBudget;
 
 /// KV refuses a shorter life.
-const LEAST_TTL: i64 = 60;
+const MIN_TTL: i64 = 60;
 
 /// What is asked of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,23 +25,23 @@ pub(crate) type Weather = Box<dyn FnMut(Call) -> bool>;
 
 /// The entries, shared by all who reach them.
 #[derive(Default)]
-pub(crate) struct Entries {
-    pub(crate) held: RefCell<BTreeMap<String, (String, i64)>>,
+pub(crate) struct TestCache {
+    pub(crate) entries: RefCell<BTreeMap<String, (String, i64)>>,
     /// There is no cache: the binding is missing.
-    pub(crate) absent: Cell<bool>,
+    pub(crate) unbound: Cell<bool>,
     /// Nothing answers.
     pub(crate) down: Cell<bool>,
     /// Reads of names that begin so fail.
-    pub(crate) failing_reads_of: Cell<Option<&'static str>>,
+    pub(crate) failing_read_prefix: Cell<Option<&'static str>>,
     /// Milliseconds until anything answers.
-    pub(crate) slow: Cell<i64>,
+    pub(crate) delay_ms: Cell<i64>,
     /// Reads answer that there is nothing, as a location does for a minute after it found nothing.
-    pub(crate) blind: Cell<bool>,
+    pub(crate) reads_find_nothing: Cell<bool>,
     pub(crate) weather: RefCell<Option<Weather>>,
     /// Seconds by which entries say that they last longer than they do.
     pub(crate) overstates: Cell<i64>,
     /// Whether somebody who writes an entry can seal it, too.
-    pub(crate) forgeable: Cell<bool>,
+    pub(crate) attacker_can_seal: Cell<bool>,
     /// Puts that are refused (429).
     pub(crate) refused_puts: Cell<u32>,
     /// Deletes that are refused (429).
@@ -51,15 +51,15 @@ pub(crate) struct Entries {
     pub(crate) deletes: Cell<u32>,
 }
 
-impl Entries {
+impl TestCache {
     /// Names of the entries that are there.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.held.borrow().keys().cloned().collect()
+    pub(crate) fn entry_names(&self) -> Vec<String> {
+        self.entries.borrow().keys().cloned().collect()
     }
 
     /// Whether an entry is there that has not lapsed.
     pub(crate) fn has(&self, name: &str, now: i64) -> bool {
-        self.held.borrow().get(name).is_some_and(|(_, end)| now < *end)
+        self.entries.borrow().get(name).is_some_and(|(_, end)| now < *end)
     }
 
     /// The entry with another end, should entries say a false one.
@@ -75,40 +75,40 @@ impl Entries {
     }
 
     /// Everything that is stored, as text.
-    pub(crate) fn dump(&self) -> String {
-        format!("{:?}", self.held.borrow())
+    pub(crate) fn dump_entries(&self) -> String {
+        format!("{:?}", self.entries.borrow())
     }
 }
 
 /// An invocation's way to the cache.
 #[derive(Clone)]
-pub(crate) struct Copies {
-    pub(crate) shared: Rc<Entries>,
-    pub(crate) meter: Rc<Meter>,
+pub(crate) struct CachePort {
+    pub(crate) cache: Rc<TestCache>,
+    pub(crate) budget: Rc<SubrequestBudget>,
     pub(crate) runtime: Runtime,
 }
 
-impl Copies {
-    async fn call(&self, kind: Call) -> Result<(), CacheError> {
+impl CachePort {
+    async fn begin_call(&self, kind: Call) -> Result<(), CacheError> {
         let count = match kind {
-            Call::Get => &self.shared.gets,
-            Call::Put => &self.shared.puts,
-            Call::Delete => &self.shared.deletes,
+            Call::Get => &self.cache.gets,
+            Call::Put => &self.cache.puts,
+            Call::Delete => &self.cache.deletes,
         };
         count.set(count.get() + 1);
-        if !self.meter.spend() {
+        if !self.budget.spend() {
             return Err(CacheError("too many subrequests".into()));
         }
-        self.runtime.pause().await;
-        if self.shared.slow.get() > 0 {
-            self.runtime.sleep(self.shared.slow.get()).await;
+        self.runtime.yield_now().await;
+        if self.cache.delay_ms.get() > 0 {
+            self.runtime.sleep(self.cache.delay_ms.get()).await;
         }
-        let fails = self.shared.weather.borrow_mut().as_mut().is_some_and(|weather| weather(kind));
-        if self.shared.down.get() || fails { Err(CacheError("an injected fault".into())) } else { Ok(()) }
+        let fails = self.cache.weather.borrow_mut().as_mut().is_some_and(|weather| weather(kind));
+        if self.cache.down.get() || fails { Err(CacheError("an injected fault".into())) } else { Ok(()) }
     }
 }
 
-fn refuse(left: &Cell<u32>) -> Result<(), CacheError> {
+fn take_refusal(left: &Cell<u32>) -> Result<(), CacheError> {
     if left.get() == 0 {
         return Ok(());
     }
@@ -116,47 +116,47 @@ fn refuse(left: &Cell<u32>) -> Result<(), CacheError> {
     Err(CacheError("429".into()))
 }
 
-impl Cache for Copies {
+impl Cache for CachePort {
     fn is_bound(&self) -> bool {
-        !self.shared.absent.get()
+        !self.cache.unbound.get()
     }
 
     async fn get(&self, key: &str) -> Result<Option<String>, CacheError> {
-        if self.shared.absent.get() {
+        if self.cache.unbound.get() {
             return Ok(None);
         }
-        self.call(Call::Get).await?;
-        if self.shared.failing_reads_of.get().is_some_and(|begin| key.starts_with(begin)) {
+        self.begin_call(Call::Get).await?;
+        if self.cache.failing_read_prefix.get().is_some_and(|begin| key.starts_with(begin)) {
             return Err(CacheError("an injected fault".into()));
         }
-        if self.shared.blind.get() {
+        if self.cache.reads_find_nothing.get() {
             return Ok(None);
         }
         let now = self.runtime.now();
-        let entries = self.shared.held.borrow();
+        let entries = self.cache.entries.borrow();
         Ok(entries.get(key).filter(|(_, end)| now < *end).map(|(text, _)| text.clone()))
     }
 
     async fn put(&self, key: &str, value: &str, ttl_seconds: i64) -> Result<(), CacheError> {
-        if self.shared.absent.get() {
+        if self.cache.unbound.get() {
             return Ok(());
         }
-        self.call(Call::Put).await?;
-        assert!(ttl_seconds >= LEAST_TTL, "KV refuses a life of {ttl_seconds} s");
-        refuse(&self.shared.refused_puts)?;
-        let entry = (self.shared.overstated(value), self.runtime.now() + ttl_seconds);
-        self.shared.held.borrow_mut().insert(key.to_owned(), entry);
-        self.runtime.pause().await;
+        self.begin_call(Call::Put).await?;
+        assert!(ttl_seconds >= MIN_TTL, "KV refuses a life of {ttl_seconds} s");
+        take_refusal(&self.cache.refused_puts)?;
+        let entry = (self.cache.overstated(value), self.runtime.now() + ttl_seconds);
+        self.cache.entries.borrow_mut().insert(key.to_owned(), entry);
+        self.runtime.yield_now().await;
         Ok(())
     }
 
     async fn delete(&self, key: &str) -> Result<(), CacheError> {
-        if self.shared.absent.get() {
+        if self.cache.unbound.get() {
             return Ok(());
         }
-        self.call(Call::Delete).await?;
-        refuse(&self.shared.refused_deletes)?;
-        self.shared.held.borrow_mut().remove(key);
+        self.begin_call(Call::Delete).await?;
+        take_refusal(&self.cache.refused_deletes)?;
+        self.cache.entries.borrow_mut().remove(key);
         Ok(())
     }
 }

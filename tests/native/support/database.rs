@@ -7,55 +7,55 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use connections::ports::{Database, DatabaseError, Row, Rows, Statement, Value};
+use connections::ports::{Database, DatabaseError, Row, Rows, SqlValue, Statement};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, StatementStatus, ToSql};
 use serde_json::Value as Json;
 
-use super::outside::Meter;
 use super::plans;
+use super::recorder::InvocationRecorder;
 use super::runtime::Runtime;
-use super::witness::Strand;
+use super::small_ports::SubrequestBudget;
 
 /// Bytes of a `LIKE` pattern, at most, as in D1.
-const LONGEST_LIKE: i32 = 50;
+const MAX_LIKE_BYTES: i32 = 50;
 const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
 
 /// What happens to a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wound {
+pub(crate) enum Fault {
     /// It is not applied, and reported failed.
-    Before,
+    BeforeCommit,
     /// It is applied, and reported failed.
-    After,
+    AfterCommit,
     /// It takes so many milliseconds.
     Slow(i64),
     /// It is applied, but no answer ever comes.
-    Silent,
+    NoAnswer,
 }
 
 /// A fault that waits for a batch with a statement that contains a text.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fault {
-    pub(crate) sql: &'static str,
+pub(crate) struct FaultRule {
+    pub(crate) statement_part: &'static str,
     pub(crate) times: u32,
-    pub(crate) wound: Wound,
+    pub(crate) fault: Fault,
 }
 
 /// Draws what a batch meets.
-pub(crate) type Weather = Box<dyn FnMut(&[Statement]) -> Option<Wound>>;
+pub(crate) type DatabaseFaultPlan = Box<dyn FnMut(&[Statement]) -> Option<Fault>>;
 
 /// Another text for a statement: what would happen if a safeguard were not there.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Edit {
+pub(crate) struct StatementEdit {
     /// A piece of the statement's text.
-    pub(crate) of: &'static str,
+    pub(crate) statement_part: &'static str,
     /// What is left out.
     pub(crate) find: &'static str,
     /// What stands there instead.
-    pub(crate) put: &'static str,
+    pub(crate) replacement: &'static str,
 }
 
 thread_local! {
@@ -64,54 +64,54 @@ thread_local! {
 }
 
 /// The record itself, shared by all who reach it.
-pub(crate) struct Engine {
+pub(crate) struct TestDatabase {
     /// There until it is dropped.
     sqlite: Option<Connection>,
-    pub(crate) weather: RefCell<Option<Weather>>,
-    pub(crate) edits: RefCell<Vec<Edit>>,
-    pub(crate) faults: RefCell<Vec<Fault>>,
+    pub(crate) fault_plan: RefCell<Option<DatabaseFaultPlan>>,
+    pub(crate) statement_edits: RefCell<Vec<StatementEdit>>,
+    pub(crate) fault_rules: RefCell<Vec<FaultRule>>,
     pub(crate) down: Cell<bool>,
     /// After so many further batches, every batch meets this.
-    pub(crate) outage: Cell<Option<(u64, Wound)>>,
+    pub(crate) outage: Cell<Option<(u64, Fault)>>,
     pub(crate) round_trips: Cell<u64>,
     pub(crate) statements: Cell<u64>,
     pub(crate) writes: Cell<u64>,
-    pub(crate) scanned: Cell<i64>,
-    pub(crate) seen: RefCell<BTreeSet<&'static str>>,
+    pub(crate) rows_scanned: Cell<i64>,
+    pub(crate) statements_run: RefCell<BTreeSet<&'static str>>,
 }
 
-struct Bound<'a>(&'a Value);
+struct BoundValue<'a>(&'a SqlValue);
 
-impl ToSql for Bound<'_> {
+impl ToSql for BoundValue<'_> {
     #[expect(clippy::cast_precision_loss, reason = "the edge does the same; values stay within 2^53")]
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(match self.0 {
-            Value::Null => ToSqlOutput::Borrowed(ValueRef::Null),
-            Value::Integer(number) => ToSqlOutput::Borrowed(ValueRef::Real(*number as f64)),
-            Value::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            SqlValue::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+            SqlValue::Integer(number) => ToSqlOutput::Borrowed(ValueRef::Real(*number as f64)),
+            SqlValue::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
         })
     }
 }
 
-impl Engine {
+impl TestDatabase {
     pub(crate) fn new() -> Self {
-        Self::over(SPARE.take().unwrap_or_else(migrated))
+        Self::over(SPARE.take().unwrap_or_else(open_migrated))
     }
 
     /// With what is in a database already.
     pub(crate) fn over(sqlite: Connection) -> Self {
         Self {
             sqlite: Some(sqlite),
-            weather: RefCell::default(),
-            edits: RefCell::default(),
-            faults: RefCell::default(),
+            fault_plan: RefCell::default(),
+            statement_edits: RefCell::default(),
+            fault_rules: RefCell::default(),
             down: Cell::new(false),
             outage: Cell::new(None),
             round_trips: Cell::new(0),
             statements: Cell::new(0),
             writes: Cell::new(0),
-            scanned: Cell::new(0),
-            seen: RefCell::default(),
+            rows_scanned: Cell::new(0),
+            statements_run: RefCell::default(),
         }
     }
 
@@ -124,32 +124,32 @@ impl Engine {
         self.round_trips.set(0);
         self.statements.set(0);
         self.writes.set(0);
-        self.scanned.set(0);
-        self.seen.borrow_mut().clear();
+        self.rows_scanned.set(0);
+        self.statements_run.borrow_mut().clear();
     }
 
     /// What a batch meets, if a fault waits for it.
-    fn wound(&self, statements: &[Statement]) -> Option<Wound> {
-        if let Some(weather) = self.weather.borrow_mut().as_mut() {
+    fn take_fault(&self, statements: &[Statement]) -> Option<Fault> {
+        if let Some(weather) = self.fault_plan.borrow_mut().as_mut() {
             return weather(statements);
         }
         match self.outage.get() {
-            Some((0, wound)) => return Some(wound),
-            Some((left, wound)) => self.outage.set(Some((left - 1, wound))),
+            Some((0, fault)) => return Some(fault),
+            Some((left, fault)) => self.outage.set(Some((left - 1, fault))),
             None => {}
         }
-        let mut faults = self.faults.borrow_mut();
+        let mut faults = self.fault_rules.borrow_mut();
         let at = faults.iter().position(|fault| {
-            fault.times > 0 && statements.iter().any(|statement| statement.sql.contains(fault.sql))
+            fault.times > 0 && statements.iter().any(|statement| statement.sql.contains(fault.statement_part))
         })?;
         faults[at].times -= 1;
-        Some(faults[at].wound)
+        Some(faults[at].fault)
     }
 
     fn apply(&self, statements: &[Statement]) -> Result<Vec<Rows>, DatabaseError> {
         // Before they run: to ask for a plan resets `changes()`.
         for statement in statements {
-            if matches!(self.as_edited(statement.sql), std::borrow::Cow::Borrowed(_)) {
+            if matches!(self.edit_statement(statement.sql), std::borrow::Cow::Borrowed(_)) {
                 plans::require(self.sqlite(), statement.sql);
             }
         }
@@ -157,37 +157,38 @@ impl Engine {
         run("BEGIN").unwrap();
         let answers: Result<Vec<_>, _> = statements.iter().map(|statement| self.execute(statement)).collect();
         let end = if answers.is_ok() { "COMMIT" } else { "ROLLBACK" };
-        run(end).map_err(|error| failure(end, &error))?;
+        run(end).map_err(|error| database_error(end, &error))?;
         answers
     }
 
     fn execute(&self, statement: &Statement) -> Result<Rows, DatabaseError> {
         self.statements.set(self.statements.get() + 1);
-        self.seen.borrow_mut().insert(statement.sql);
-        let failed = |error: rusqlite::Error| failure(statement.sql, &error);
-        let mut prepared = self.sqlite().prepare_cached(&self.as_edited(statement.sql)).map_err(failed)?;
+        self.statements_run.borrow_mut().insert(statement.sql);
+        let failed = |error: rusqlite::Error| database_error(statement.sql, &error);
+        let mut prepared = self.sqlite().prepare_cached(&self.edit_statement(statement.sql)).map_err(failed)?;
         let names: Vec<String> = prepared.column_names().into_iter().map(ToOwned::to_owned).collect();
         let is_write = !prepared.readonly();
         let mut rows = Vec::new();
         {
-            let params = rusqlite::params_from_iter(statement.params.iter().map(Bound));
+            let params = rusqlite::params_from_iter(statement.params.iter().map(BoundValue));
             let mut cursor = prepared.query(params).map_err(failed)?;
             while let Some(row) = cursor.next().map_err(failed)? {
-                let column = |(at, name): (usize, &String)| (name.clone(), json(row.get_ref(at).unwrap()));
+                let column = |(at, name): (usize, &String)| (name.clone(), column_as_json(row.get_ref(at).unwrap()));
                 rows.push(names.iter().enumerate().map(column).collect::<Row>());
             }
         }
-        self.scanned.set(self.scanned.get() + i64::from(prepared.reset_status(StatementStatus::FullscanStep)));
+        self.rows_scanned
+            .set(self.rows_scanned.get() + i64::from(prepared.reset_status(StatementStatus::FullscanStep)));
         let changes = if is_write { self.sqlite().changes() } else { 0 };
         self.writes.set(self.writes.get() + u64::from(is_write));
         Ok(Rows { rows, changes })
     }
 
-    fn as_edited(&self, sql: &'static str) -> std::borrow::Cow<'static, str> {
+    fn edit_statement(&self, sql: &'static str) -> std::borrow::Cow<'static, str> {
         let mut text = std::borrow::Cow::Borrowed(sql);
-        for edit in self.edits.borrow().iter().filter(|edit| sql.contains(edit.of)) {
+        for edit in self.statement_edits.borrow().iter().filter(|edit| sql.contains(edit.statement_part)) {
             assert!(text.contains(edit.find), "{} is not in: {text}", edit.find);
-            text = text.replace(edit.find, edit.put).into();
+            text = text.replace(edit.find, edit.replacement).into();
         }
         text
     }
@@ -202,24 +203,24 @@ impl Engine {
     }
 
     /// The first value a query answers.
-    pub(crate) fn value(&self, sql: &str) -> Json {
+    pub(crate) fn query_value(&self, sql: &str) -> Json {
         let mut prepared = self.sqlite().prepare(sql).unwrap();
         let mut rows = prepared.query([]).unwrap();
-        rows.next().unwrap().map_or(Json::Null, |row| json(row.get_ref(0).unwrap()))
+        rows.next().unwrap().map_or(Json::Null, |row| column_as_json(row.get_ref(0).unwrap()))
     }
 
     /// The first number a query answers.
-    pub(crate) fn number(&self, sql: &str) -> i64 {
-        self.value(sql).as_i64().unwrap_or_else(|| panic!("{sql} answers no number"))
+    pub(crate) fn query_number(&self, sql: &str) -> i64 {
+        self.query_value(sql).as_i64().unwrap_or_else(|| panic!("{sql} answers no number"))
     }
 
     /// How `SQLite` will find the rows, one line per step.
-    pub(crate) fn plan(&self, sql: &str) -> Vec<String> {
+    pub(crate) fn explain_query_plan(&self, sql: &str) -> Vec<String> {
         plans::plan(self.sqlite(), sql).unwrap()
     }
 
     /// Everything that is stored, as text.
-    pub(crate) fn dump(&self) -> String {
+    pub(crate) fn dump_tables(&self) -> String {
         let mut lines = Vec::new();
         let tables: Vec<String> = {
             let mut prepared = self.sqlite().prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
@@ -231,7 +232,7 @@ impl Engine {
             let mut rows = prepared.query([]).unwrap();
             while let Some(row) = rows.next().unwrap() {
                 for column in 0..columns {
-                    lines.push(format!("{table} {}", json(row.get_ref(column).unwrap())));
+                    lines.push(format!("{table} {}", column_as_json(row.get_ref(column).unwrap())));
                 }
             }
         }
@@ -239,11 +240,11 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
+impl Drop for TestDatabase {
     fn drop(&mut self) {
         let Some(sqlite) = self.sqlite.take() else { return };
         if !std::thread::panicking() {
-            wipe(&sqlite);
+            delete_all_rows(&sqlite);
             SPARE.set(Some(sqlite));
         }
     }
@@ -252,7 +253,7 @@ impl Drop for Engine {
 /// An empty database, as D1 sets it up.
 pub(crate) fn empty() -> Connection {
     let sqlite = Connection::open_in_memory().unwrap();
-    sqlite.set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LONGEST_LIKE).unwrap();
+    sqlite.set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, MAX_LIKE_BYTES).unwrap();
     sqlite.set_prepared_statement_cache_capacity(256);
     // A statement is planned once, not anew for each value that it is given.
     sqlite.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).unwrap();
@@ -271,23 +272,23 @@ pub(crate) fn migrate(sqlite: &Connection, wanted: impl Fn(&str) -> bool) {
     }
 }
 
-fn migrated() -> Connection {
+fn open_migrated() -> Connection {
     let sqlite = empty();
     migrate(&sqlite, |_| true);
     sqlite
 }
 
 /// The tables that others refer to, in the order in which they may be emptied.
-const REFERRED_TO: [&str; 2] = ["oauth_clients", "workspaces"];
+const REFERENCED_TABLES: [&str; 2] = ["oauth_clients", "workspaces"];
 
 /// The shortest way to an empty record: the schema and the prepared statements stay (any pragma would end them).
-fn wipe(sqlite: &Connection) {
+fn delete_all_rows(sqlite: &Connection) {
     let run = |sql: &str| sqlite.prepare_cached(sql).unwrap().raw_execute().unwrap();
     let mut tables: Vec<String> = {
         let mut named = sqlite.prepare_cached("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
         named.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     };
-    tables.sort_by_key(|table| REFERRED_TO.iter().position(|last| last == table));
+    tables.sort_by_key(|table| REFERENCED_TABLES.iter().position(|last| last == table));
     run("BEGIN");
     for table in tables {
         run(&format!("DELETE FROM {table}"));
@@ -295,19 +296,19 @@ fn wipe(sqlite: &Connection) {
     run("COMMIT");
 }
 
-fn failure(sql: &str, error: &rusqlite::Error) -> DatabaseError {
+fn database_error(sql: &str, error: &rusqlite::Error) -> DatabaseError {
     match error {
         rusqlite::Error::SqliteFailure(cause, _) if cause.code == ErrorCode::ConstraintViolation => {
             DatabaseError::Constraint
         }
-        error => match DatabaseError::of_message(&error.to_string()) {
+        error => match DatabaseError::from_message(&error.to_string()) {
             error @ DatabaseError::NotMigrated(_) => error,
             _ => panic!("{sql}: {error}"),
         },
     }
 }
 
-fn json(value: ValueRef<'_>) -> Json {
+fn column_as_json(value: ValueRef<'_>) -> Json {
     match value {
         ValueRef::Null => Json::Null,
         ValueRef::Integer(number) => number.into(),
@@ -319,36 +320,37 @@ fn json(value: ValueRef<'_>) -> Json {
 
 /// An invocation's way to the record.
 #[derive(Clone)]
-pub(crate) struct Records {
-    pub(crate) engine: Rc<Engine>,
-    pub(crate) meter: Rc<Meter>,
-    pub(crate) strand: Rc<Strand>,
+pub(crate) struct DatabasePort {
+    pub(crate) database: Rc<TestDatabase>,
+    pub(crate) budget: Rc<SubrequestBudget>,
+    pub(crate) recorder: Rc<InvocationRecorder>,
     pub(crate) runtime: Runtime,
 }
 
-impl Records {
+impl DatabasePort {
     fn apply(&self, statements: &[Statement]) -> Result<Vec<Rows>, DatabaseError> {
-        let answer = self.engine.apply(statements);
+        let answer = self.database.apply(statements);
         if let Ok(answers) = &answer {
-            self.strand.applied(statements, answers);
+            self.recorder.note_applied(statements, answers);
         }
         answer
     }
 }
 
-impl Database for Records {
+impl Database for DatabasePort {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, DatabaseError> {
         let unavailable = |cause: &str| Err(DatabaseError::Unavailable(cause.to_owned()));
-        if !self.meter.spend() {
+        if !self.budget.spend() {
             return unavailable("too many subrequests");
         }
-        self.engine.round_trips.set(self.engine.round_trips.get() + 1);
-        self.runtime.pause().await;
-        let wound = if self.engine.down.get() { Some(Wound::Before) } else { self.engine.wound(&statements) };
-        if wound.is_some() {
-            self.strand.witness().hindered(&statements, self.runtime.now_ms());
+        self.database.round_trips.set(self.database.round_trips.get() + 1);
+        self.runtime.yield_now().await;
+        let fault =
+            if self.database.down.get() { Some(Fault::BeforeCommit) } else { self.database.take_fault(&statements) };
+        if fault.is_some() {
+            self.recorder.recorder().note_failed_writes(&statements, self.runtime.now_ms());
         }
-        if let Some(Wound::Slow(milliseconds)) = wound {
+        if let Some(Fault::Slow(milliseconds)) = fault {
             // The record goes on by itself, also when nobody waits any more.
             let (records, runtime) = (self.clone(), self.runtime.clone());
             let late = self.runtime.spawn(async move {
@@ -357,14 +359,14 @@ impl Database for Records {
             });
             return late.await;
         }
-        if wound == Some(Wound::Before) {
+        if fault == Some(Fault::BeforeCommit) {
             return unavailable("an injected fault");
         }
         let answer = self.apply(&statements);
-        self.runtime.pause().await;
-        match wound {
-            Some(Wound::After) => unavailable("an injected fault after the commit"),
-            Some(Wound::Silent) => std::future::pending().await,
+        self.runtime.yield_now().await;
+        match fault {
+            Some(Fault::AfterCommit) => unavailable("an injected fault after the commit"),
+            Some(Fault::NoAnswer) => std::future::pending().await,
             _ => answer,
         }
     }

@@ -10,31 +10,31 @@ use super::runtime::Runtime;
 
 /// What was counted, shared by all who reach it.
 #[derive(Default)]
-pub(crate) struct Counts {
+pub(crate) struct RateCounts {
     /// Without it everything is allowed, as without the bindings.
-    pub(crate) on: Cell<bool>,
+    pub(crate) enabled: Cell<bool>,
     counted: RefCell<BTreeMap<(RateLimit, String, i64), i64>>,
 }
 
-impl Counts {
+impl RateCounts {
     /// How often something was counted, under any key and in any minute.
-    pub(crate) fn total(&self, limit: RateLimit) -> i64 {
+    pub(crate) fn count_calls(&self, limit: RateLimit) -> i64 {
         self.counted.borrow().iter().filter(|((counted, _, _), _)| *counted == limit).map(|(_, times)| times).sum()
     }
 }
 
 /// A handle on the counts.
-pub(crate) struct Counter {
-    pub(crate) counts: Rc<Counts>,
+pub(crate) struct RateLimiterPort {
+    pub(crate) counts: Rc<RateCounts>,
     pub(crate) runtime: Runtime,
 }
 
-impl RateLimiter for Counter {
+impl RateLimiter for RateLimiterPort {
     async fn allows(&self, limit: RateLimit, key: &str) -> bool {
-        if !self.counts.on.get() {
+        if !self.counts.enabled.get() {
             return true;
         }
-        self.runtime.pause().await;
+        self.runtime.yield_now().await;
         let window = self.runtime.now() / limit.seconds();
         let mut counted = self.counts.counted.borrow_mut();
         let times = counted.entry((limit, key.to_owned(), window)).or_insert(0);

@@ -7,16 +7,16 @@
 pub(crate) mod acme;
 pub(crate) mod cache;
 pub(crate) mod database;
+pub(crate) mod fixture;
 pub(crate) mod limiter;
-pub(crate) mod outside;
 pub(crate) mod plans;
+pub(crate) mod recorder;
 pub(crate) mod runtime;
-pub(crate) mod scene;
 pub(crate) mod signer;
-pub(crate) mod witness;
+pub(crate) mod small_ports;
 pub(crate) mod world;
 
-pub(crate) use acme::{Reply, Rotates};
-pub(crate) use database::{Fault, Wound};
-pub(crate) use scene::{Scene, tokens};
-pub(crate) use world::{Way, World};
+pub(crate) use acme::{Reply, RotationPolicy};
+pub(crate) use database::{Fault, FaultRule};
+pub(crate) use fixture::{Fixture, plain_tokens};
+pub(crate) use world::{RefreshMode, World};

@@ -13,59 +13,59 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Polls after which a run is taken for endless.
-const MOST_POLLS: u64 = 20_000_000;
+const MAX_POLLS: u64 = 20_000_000;
 /// The task that `run` was called with.
-const ROOT: u64 = 0;
+const ROOT_TASK: u64 = 0;
 
 #[derive(Default)]
-struct Ready(Mutex<Vec<u64>>);
+struct ReadyQueue(Mutex<Vec<u64>>);
 
-impl Ready {
-    fn list(&self) -> MutexGuard<'_, Vec<u64>> {
+impl ReadyQueue {
+    fn lock_tasks(&self) -> MutexGuard<'_, Vec<u64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Bell {
+struct TaskWaker {
     task: u64,
-    ready: Arc<Ready>,
+    ready: Arc<ReadyQueue>,
 }
 
-impl Wake for Bell {
+impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
-        let mut list = self.ready.list();
+        let mut list = self.ready.lock_tasks();
         if !list.contains(&self.task) {
             list.push(self.task);
         }
     }
 }
 
-type Boxed = Pin<Box<dyn Future<Output = ()>>>;
+type BoxedTask = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Whose a task is: it ends when its owner does. Tasks of nobody go on.
-pub(crate) type Owner = u32;
+pub(crate) type TaskOwner = u32;
 /// The owner of what nobody can end.
-pub(crate) const NOBODY: Owner = 0;
+pub(crate) const NO_OWNER: TaskOwner = 0;
 
-struct Inner {
+struct RuntimeState {
     now_ms: Cell<i64>,
     next_id: Cell<u64>,
     timers: RefCell<BTreeMap<(i64, u64), Waker>>,
-    tasks: RefCell<BTreeMap<u64, (Owner, Boxed)>>,
+    tasks: RefCell<BTreeMap<u64, (TaskOwner, BoxedTask)>>,
     killing: Cell<bool>,
-    ready: Arc<Ready>,
-    draws: RefCell<Option<Draws>>,
+    ready: Arc<ReadyQueue>,
+    turn_order: RefCell<Option<RandomSequence>>,
 }
 
 /// Numbers drawn from a seed (splitmix64).
-pub(crate) struct Draws(u64);
+pub(crate) struct RandomSequence(u64);
 
-impl Draws {
+impl RandomSequence {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    pub(crate) fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -74,26 +74,26 @@ impl Draws {
     }
 
     /// A number below `end`.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end.max(1)).unwrap()).unwrap()
+    pub(crate) fn next_below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next_u64() % u64::try_from(end.max(1)).unwrap()).unwrap()
     }
 }
 
 /// The executor and its clock. Clones share both.
 #[derive(Clone)]
-pub(crate) struct Runtime(Rc<Inner>);
+pub(crate) struct Runtime(Rc<RuntimeState>);
 
 impl Runtime {
     /// Tasks take turns; with a seed the turns are drawn.
     pub(crate) fn new(start: i64, seed: Option<u64>) -> Self {
-        Self(Rc::new(Inner {
+        Self(Rc::new(RuntimeState {
             now_ms: Cell::new(start * 1000),
             next_id: Cell::new(1),
             timers: RefCell::default(),
             tasks: RefCell::default(),
             killing: Cell::new(false),
             ready: Arc::default(),
-            draws: RefCell::new(seed.map(Draws::new)),
+            turn_order: RefCell::new(seed.map(RandomSequence::new)),
         }))
     }
 
@@ -106,18 +106,18 @@ impl Runtime {
     }
 
     /// Moves the clock without running anything.
-    pub(crate) fn jump(&self, seconds: i64) {
+    pub(crate) fn advance_clock(&self, seconds: i64) {
         self.0.now_ms.set(self.now_ms() + seconds * 1000);
     }
 
-    fn id(&self) -> u64 {
+    fn take_id(&self) -> u64 {
         let id = self.0.next_id.get();
         self.0.next_id.set(id + 1);
         id
     }
 
     /// Lets another task run first.
-    pub(crate) async fn pause(&self) {
+    pub(crate) async fn yield_now(&self) {
         let mut paused = false;
         std::future::poll_fn(|context| {
             if paused {
@@ -131,7 +131,7 @@ impl Runtime {
     }
 
     pub(crate) async fn sleep(&self, milliseconds: i64) {
-        let timer = Timer { key: (self.now_ms() + milliseconds, self.id()), runtime: self };
+        let timer = Timer { key: (self.now_ms() + milliseconds, self.take_id()), runtime: self };
         std::future::poll_fn(|context| {
             if self.now_ms() >= timer.key.0 {
                 return Poll::Ready(());
@@ -144,37 +144,41 @@ impl Runtime {
 
     /// Starts a task that goes on by itself.
     pub(crate) fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
-        self.spawn_for(NOBODY, future)
+        self.spawn_owned(NO_OWNER, future)
     }
 
     /// Starts a task that ends where it stands when its owner is killed.
-    pub(crate) fn spawn_for<T: 'static>(&self, owner: Owner, future: impl Future<Output = T> + 'static) -> Task<T> {
-        let id = self.id();
-        let slot = Rc::new(Slot { value: RefCell::new(None), waiting: RefCell::new(None) });
+    pub(crate) fn spawn_owned<T: 'static>(
+        &self,
+        owner: TaskOwner,
+        future: impl Future<Output = T> + 'static,
+    ) -> Task<T> {
+        let id = self.take_id();
+        let slot = Rc::new(TaskSlot { value: RefCell::new(None), waker: RefCell::new(None) });
         let filled = Rc::clone(&slot);
-        let task: Boxed = Box::pin(async move {
+        let task: BoxedTask = Box::pin(async move {
             let value = future.await;
             *filled.value.borrow_mut() = Some(value);
-            if let Some(waker) = filled.waiting.borrow_mut().take() {
+            if let Some(waker) = filled.waker.borrow_mut().take() {
                 waker.wake();
             }
         });
         self.0.tasks.borrow_mut().insert(id, (owner, task));
-        self.0.ready.list().push(id);
+        self.0.ready.lock_tasks().push(id);
         Task { id, slot, runtime: self.clone() }
     }
 
     /// All of an owner's tasks stop for ever, as when a process is killed. Answers how many.
-    pub(crate) fn kill_all_of(&self, owner: Owner) -> usize {
+    pub(crate) fn kill_owned_by(&self, owner: TaskOwner) -> usize {
         let doomed: Vec<u64> =
             self.0.tasks.borrow().iter().filter(|(_, (whose, _))| *whose == owner).map(|(id, _)| *id).collect();
         for id in &doomed {
-            self.kill(*id);
+            self.kill_task(*id);
         }
         doomed.len()
     }
 
-    fn kill(&self, id: u64) {
+    fn kill_task(&self, id: u64) {
         let task = self.0.tasks.borrow_mut().remove(&id);
         self.0.killing.set(true);
         drop(task);
@@ -182,10 +186,10 @@ impl Runtime {
     }
 
     /// Nothing goes on any more: tasks hold the world they run in, which would hold them for ever.
-    pub(crate) fn end(&self) {
+    pub(crate) fn drop_all_tasks(&self) {
         let tasks = self.0.tasks.take();
         let timers = self.0.timers.take();
-        self.0.ready.list().clear();
+        self.0.ready.lock_tasks().clear();
         drop((tasks, timers));
     }
 
@@ -197,45 +201,45 @@ impl Runtime {
     /// Runs a future to its end, and every other task as far as that takes.
     pub(crate) fn run<F: Future>(&self, future: F) -> F::Output {
         let mut root = pin!(future);
-        self.0.ready.list().push(ROOT);
-        for _ in 0..MOST_POLLS {
-            match self.pick() {
-                Some(ROOT) => {
-                    if let Poll::Ready(output) = self.poll(ROOT, root.as_mut()) {
-                        self.0.ready.list().retain(|id| *id != ROOT);
+        self.0.ready.lock_tasks().push(ROOT_TASK);
+        for _ in 0..MAX_POLLS {
+            match self.take_ready_task() {
+                Some(ROOT_TASK) => {
+                    if let Poll::Ready(output) = self.poll(ROOT_TASK, root.as_mut()) {
+                        self.0.ready.lock_tasks().retain(|id| *id != ROOT_TASK);
                         return output;
                     }
                 }
                 Some(id) => self.poll_task(id),
-                None => assert!(self.advance(), "every task waits for something that can't come"),
+                None => assert!(self.advance_to_next_timer(), "every task waits for something that can't come"),
             }
         }
         panic!("a run without end");
     }
 
     /// Runs until no task is left that could go on.
-    pub(crate) fn drain(&self) {
-        for _ in 0..MOST_POLLS {
-            match self.pick() {
+    pub(crate) fn run_until_idle(&self) {
+        for _ in 0..MAX_POLLS {
+            match self.take_ready_task() {
                 Some(id) => self.poll_task(id),
-                None if self.advance() => {}
+                None if self.advance_to_next_timer() => {}
                 None => return,
             }
         }
         panic!("a drain without end");
     }
 
-    fn pick(&self) -> Option<u64> {
-        let mut list = self.0.ready.list();
+    fn take_ready_task(&self) -> Option<u64> {
+        let mut list = self.0.ready.lock_tasks();
         if list.is_empty() {
             return None;
         }
-        let at = self.0.draws.borrow_mut().as_mut().map_or(0, |draws| draws.below(list.len()));
+        let at = self.0.turn_order.borrow_mut().as_mut().map_or(0, |draws| draws.next_below(list.len()));
         Some(list.remove(at))
     }
 
     fn poll<F: Future + ?Sized>(&self, id: u64, future: Pin<&mut F>) -> Poll<F::Output> {
-        let waker = Waker::from(Arc::new(Bell { task: id, ready: Arc::clone(&self.0.ready) }));
+        let waker = Waker::from(Arc::new(TaskWaker { task: id, ready: Arc::clone(&self.0.ready) }));
         future.poll(&mut Context::from_waker(&waker))
     }
 
@@ -246,7 +250,7 @@ impl Runtime {
         }
     }
 
-    fn advance(&self) -> bool {
+    fn advance_to_next_timer(&self) -> bool {
         let Some((key, waker)) = self.0.timers.borrow_mut().pop_first() else { return false };
         self.0.now_ms.set(self.now_ms().max(key.0));
         waker.wake();
@@ -266,22 +270,22 @@ impl Drop for Timer<'_> {
     }
 }
 
-struct Slot<T> {
+struct TaskSlot<T> {
     value: RefCell<Option<T>>,
-    waiting: RefCell<Option<Waker>>,
+    waker: RefCell<Option<Waker>>,
 }
 
 /// A task's end, to be waited for. Dropping it lets the task go on; [`Task::kill`] ends it where it stands.
 pub(crate) struct Task<T> {
     id: u64,
-    slot: Rc<Slot<T>>,
+    slot: Rc<TaskSlot<T>>,
     runtime: Runtime,
 }
 
 impl<T> Task<T> {
     /// The task stops for ever, as in a crash.
     pub(crate) fn kill(self) {
-        self.runtime.kill(self.id);
+        self.runtime.kill_task(self.id);
     }
 }
 
@@ -292,7 +296,7 @@ impl<T> Future for Task<T> {
         if let Some(value) = self.slot.value.borrow_mut().take() {
             return Poll::Ready(value);
         }
-        *self.slot.waiting.borrow_mut() = Some(context.waker().clone());
+        *self.slot.waker.borrow_mut() = Some(context.waker().clone());
         Poll::Pending
     }
 }

@@ -1,7 +1,7 @@
 //! The twin of the platform's signatures, and keys to sign with.
 
 use connections::ports::{Signer, SigningError};
-use connections::token::{Algorithm, SigningKey};
+use connections::token::{SigningAlgorithm, SigningKey};
 use ring::rand::SystemRandom;
 use ring::rsa;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding};
@@ -12,26 +12,26 @@ pub(crate) const RSA_KEY: &str = include_str!("keys/rfc7515_a2.pem");
 pub(crate) const P256_KEY: &str = include_str!("keys/rfc7515_a3.pem");
 
 /// Signs at once, and truly: whoever has the public key can verify it.
-pub(crate) struct Notary;
+pub(crate) struct SignerPort;
 
-impl Signer for Notary {
-    async fn sign(&self, algorithm: Algorithm, key: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError> {
+impl Signer for SignerPort {
+    async fn sign(&self, algorithm: SigningAlgorithm, key: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError> {
         match algorithm {
-            Algorithm::Rs256 => with_rsa(&RSA_PKCS1_SHA256, key, data),
-            Algorithm::Ps256 => with_rsa(&RSA_PSS_SHA256, key, data),
-            Algorithm::Es256 => with_p256(key, data),
+            SigningAlgorithm::Rs256 => sign_rsa(&RSA_PKCS1_SHA256, key, data),
+            SigningAlgorithm::Ps256 => sign_rsa(&RSA_PSS_SHA256, key, data),
+            SigningAlgorithm::Es256 => sign_p256(key, data),
         }
     }
 }
 
-fn with_rsa(padding: &'static dyn RsaEncoding, key: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError> {
+fn sign_rsa(padding: &'static dyn RsaEncoding, key: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError> {
     let pair = rsa::KeyPair::from_pkcs8(key.expose_der()).map_err(|_| SigningError::Key)?;
     let mut signature = vec![0; pair.public().modulus_len()];
     pair.sign(padding, &SystemRandom::new(), data, &mut signature).map_err(|_| SigningError::Failed("sign"))?;
     Ok(signature)
 }
 
-fn with_p256(key: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError> {
+fn sign_p256(key: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError> {
     let random = SystemRandom::new();
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.expose_der(), &random)
         .map_err(|_| SigningError::Key)?;

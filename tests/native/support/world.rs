@@ -9,150 +9,154 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use connections::config::{Config, Variables};
-use connections::core::Core;
+use connections::config::{Config, EnvVariables};
+use connections::context::Context;
 use connections::ids::ConnectionId;
-use connections::memo::Memo;
-use connections::patience::Patient;
-use connections::ports::{Errand, ErrandOutcome, Ports, Refresher};
+use connections::isolate_cache::IsolateCache;
+use connections::ports::{Ports, RefreshOutcome, RefreshReason, RefreshRunner};
 use connections::refresh;
 use connections::time::Timestamp;
+use connections::timeout::Timeout;
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, Shared, select};
 
-use super::acme::{Acme, Wire};
-use super::cache::{Copies, Entries};
-use super::database::{Engine, Records};
-use super::limiter::{Counter, Counts};
-use super::outside::{Boat, Kept, Lines, Meter, Pen, Seeded};
-use super::runtime::{NOBODY, Owner, Runtime, Task};
-use super::signer::Notary;
-use super::witness::{Life, Strand, Witness};
+use super::acme::{Acme, HttpPort};
+use super::cache::{CachePort, TestCache};
+use super::database::{DatabasePort, TestDatabase};
+use super::limiter::{RateCounts, RateLimiterPort};
+use super::recorder::{InvocationGuard, InvocationRecorder, Recorder};
+use super::runtime::{NO_OWNER, Runtime, Task, TaskOwner};
+use super::signer::SignerPort;
+use super::small_ports::{KeptWrites, LogLines, LogPort, PendingWritesPort, SeededRandom, SubrequestBudget};
 
 /// 2026-11-22T12:00:00Z
 pub(crate) const START: i64 = 1_795_348_800;
 /// Milliseconds a caller waits for an object.
-const PATIENCE: i64 = 10_000;
+const OBJECT_TIMEOUT_MS: i64 = 10_000;
 /// The key ring unless a test says otherwise.
-pub(crate) const KEYS: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub(crate) const ENCRYPTION_KEYS: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// Who refreshes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum RefreshMode {
     /// Every caller for itself, within its own invocation.
     Direct,
     /// One object per connection.
     Object,
 }
 
-type Attempt = Shared<Pin<Box<dyn Future<Output = ErrandOutcome>>>>;
+type SharedRefresh = Shared<Pin<Box<dyn Future<Output = RefreshOutcome>>>>;
 
 /// The objects of one Worker, by connection.
 #[derive(Default)]
-pub(crate) struct Objects(RefCell<BTreeMap<ConnectionId, Attempt>>);
+pub(crate) struct RefresherObjects(RefCell<BTreeMap<ConnectionId, SharedRefresh>>);
 
 /// The way to who refreshes.
-pub(crate) struct Messenger {
-    way: Way,
+pub(crate) struct RefresherPort {
+    mode: RefreshMode,
     world: World,
-    objects: Rc<Objects>,
-    meter: Rc<Meter>,
+    objects: Rc<RefresherObjects>,
+    budget: Rc<SubrequestBudget>,
 }
 
-impl Refresher for Messenger {
-    fn cost(&self) -> i64 {
-        match self.way {
-            Way::Direct => 6,
-            Way::Object => 1,
+impl RefreshRunner for RefresherPort {
+    fn subrequest_cost(&self) -> i64 {
+        match self.mode {
+            RefreshMode::Direct => 6,
+            RefreshMode::Object => 1,
         }
     }
 
-    async fn run(&self, connection: &ConnectionId, errand: Errand) -> ErrandOutcome {
-        match self.way {
-            Way::Direct => {
-                let core = self.world.core_with(self.way, &self.objects, &self.meter);
-                refresh::run(&core, connection, errand).await
+    async fn run(&self, connection: &ConnectionId, reason: RefreshReason) -> RefreshOutcome {
+        match self.mode {
+            RefreshMode::Direct => {
+                let context = self.world.context_with(self.mode, &self.objects, &self.budget);
+                refresh::run(&context, connection, reason).await
             }
-            Way::Object if !self.meter.spend() => ErrandOutcome::InProgress { retry_after: 1 },
-            Way::Object => self.ask_object(connection, errand).await,
+            RefreshMode::Object if !self.budget.spend() => RefreshOutcome::InProgress { retry_after: 1 },
+            RefreshMode::Object => self.refresh_by_object(connection, reason).await,
         }
     }
 }
 
-impl Messenger {
-    async fn ask_object(&self, connection: &ConnectionId, errand: Errand) -> ErrandOutcome {
-        self.world.runtime.pause().await;
-        let attempt = self.attempt(connection, errand);
-        match select(attempt, std::pin::pin!(self.world.runtime.sleep(PATIENCE))).await {
+impl RefresherPort {
+    async fn refresh_by_object(&self, connection: &ConnectionId, reason: RefreshReason) -> RefreshOutcome {
+        self.world.runtime.yield_now().await;
+        let attempt = self.join_refresh(connection, reason);
+        match select(attempt, std::pin::pin!(self.world.runtime.sleep(OBJECT_TIMEOUT_MS))).await {
             Either::Left((outcome, _)) => outcome,
-            Either::Right(((), _)) => ErrandOutcome::InProgress { retry_after: 5 },
+            Either::Right(((), _)) => RefreshOutcome::InProgress { retry_after: 5 },
         }
     }
 
     /// The attempt under way, or a new one. It has a budget of its own and goes on when callers leave.
-    fn attempt(&self, connection: &ConnectionId, errand: Errand) -> Attempt {
+    fn join_refresh(&self, connection: &ConnectionId, reason: RefreshReason) -> SharedRefresh {
         if let Some(attempt) = self.objects.0.borrow().get(connection).filter(|attempt| attempt.peek().is_none()) {
             return attempt.clone();
         }
-        let core = self.world.core_with(self.way, &self.objects, &Rc::default());
-        let (id, kept) = (connection.clone(), Rc::clone(&self.world.kept));
-        let task = self.world.runtime.spawn_for(self.world.owner, async move {
+        let context = self.world.context_with(self.mode, &self.objects, &Rc::default());
+        let (id, kept) = (connection.clone(), Rc::clone(&self.world.kept_writes));
+        let task = self.world.runtime.spawn_owned(self.world.owner, async move {
             // What was laid aside goes to the record first: it may be the very token that would be redeemed.
-            if !deliver_kept(&core, &kept, Some(&id)).await {
-                return ErrandOutcome::DatabaseDown;
+            if !deliver_kept_writes(&context, &kept, Some(&id)).await {
+                return RefreshOutcome::DatabaseDown;
             }
-            refresh::run(&core, &id, errand).await
+            refresh::run(&context, &id, reason).await
         });
-        let attempt: Attempt = (Box::pin(task) as Pin<Box<dyn Future<Output = ErrandOutcome>>>).shared();
+        let attempt: SharedRefresh = (Box::pin(task) as Pin<Box<dyn Future<Output = RefreshOutcome>>>).shared();
         self.objects.0.borrow_mut().insert(connection.clone(), attempt.clone());
         // Held by the object: it is driven to its end when every caller has left.
-        drop(self.world.runtime.spawn_for(self.world.owner, attempt.clone()));
+        drop(self.world.runtime.spawn_owned(self.world.owner, attempt.clone()));
         attempt
     }
 }
 
 /// Delivers what was laid aside, for one connection or for all; answers whether nothing of it is left.
-pub(crate) async fn deliver_kept(core: &Core<Outside>, kept: &Kept, of: Option<&ConnectionId>) -> bool {
-    let waiting = kept.answers.borrow().clone();
+pub(crate) async fn deliver_kept_writes(
+    context: &Context<TestPorts>,
+    kept: &KeptWrites,
+    of: Option<&ConnectionId>,
+) -> bool {
+    let waiting = kept.writes.borrow().clone();
     for (connection, answer) in waiting.into_iter().filter(|(id, _)| of.is_none_or(|of| of == id)) {
-        if !refresh::deliver(core, &answer).await {
+        if !refresh::write_pending_renewal(context, &answer).await {
             return false;
         }
-        kept.answers.borrow_mut().retain(|(id, other)| *id != connection || *other != answer);
+        kept.writes.borrow_mut().retain(|(id, other)| *id != connection || *other != answer);
     }
     true
 }
 
 /// What an invocation is given.
-pub(crate) struct Outside {
+pub(crate) struct TestPorts {
     /// Notices when the invocation dies.
     #[expect(dead_code, reason = "it acts when it is dropped")]
-    life: Life,
-    database: Patient<Records, Runtime>,
-    cache: Patient<Copies, Runtime>,
-    http: Wire,
+    guard: InvocationGuard,
+    database: Timeout<DatabasePort, Runtime>,
+    cache: Timeout<CachePort, Runtime>,
+    http: HttpPort,
     clock: Runtime,
-    random: Rc<Seeded>,
-    signer: Notary,
-    log: Pen,
-    refresher: Messenger,
-    lifeboat: Boat,
-    limiter: Counter,
-    memo: Rc<Memo>,
-    pub(crate) meter: Rc<Meter>,
+    random: Rc<SeededRandom>,
+    signer: SignerPort,
+    log: LogPort,
+    refresher: RefresherPort,
+    pending_writes: PendingWritesPort,
+    limiter: RateLimiterPort,
+    isolate_cache: Rc<IsolateCache>,
+    pub(crate) budget: Rc<SubrequestBudget>,
 }
 
-impl Ports for Outside {
-    type Database = Patient<Records, Runtime>;
-    type Cache = Patient<Copies, Runtime>;
-    type Http = Wire;
+impl Ports for TestPorts {
+    type Database = Timeout<DatabasePort, Runtime>;
+    type Cache = Timeout<CachePort, Runtime>;
+    type Http = HttpPort;
     type Clock = Runtime;
-    type Random = Seeded;
-    type Signer = Notary;
-    type Log = Pen;
-    type Refresher = Messenger;
-    type Lifeboat = Boat;
-    type RateLimiter = Counter;
+    type Random = SeededRandom;
+    type Signer = SignerPort;
+    type Log = LogPort;
+    type Refresher = RefresherPort;
+    type PendingWrites = PendingWritesPort;
+    type RateLimiter = RateLimiterPort;
 
     fn database(&self) -> &Self::Database {
         &self.database
@@ -160,119 +164,119 @@ impl Ports for Outside {
     fn cache(&self) -> &Self::Cache {
         &self.cache
     }
-    fn http(&self) -> &Wire {
+    fn http(&self) -> &HttpPort {
         &self.http
     }
     fn clock(&self) -> &Runtime {
         &self.clock
     }
-    fn random(&self) -> &Seeded {
+    fn random(&self) -> &SeededRandom {
         &self.random
     }
-    fn signer(&self) -> &Notary {
+    fn signer(&self) -> &SignerPort {
         &self.signer
     }
-    fn log(&self) -> &Pen {
+    fn log(&self) -> &LogPort {
         &self.log
     }
-    fn refresher(&self) -> &Messenger {
+    fn refresher(&self) -> &RefresherPort {
         &self.refresher
     }
-    fn lifeboat(&self) -> &Boat {
-        &self.lifeboat
+    fn pending_writes(&self) -> &PendingWritesPort {
+        &self.pending_writes
     }
-    fn rate_limiter(&self) -> &Counter {
+    fn rate_limiter(&self) -> &RateLimiterPort {
         &self.limiter
     }
-    fn memo(&self) -> &Memo {
-        &self.memo
+    fn isolate_cache(&self) -> &IsolateCache {
+        &self.isolate_cache
     }
 }
 
 /// An invocation of the Worker.
-pub(crate) type Invocation = Rc<Core<Outside>>;
+pub(crate) type Invocation = Rc<Context<TestPorts>>;
 
 /// Everything there is. Clones share it.
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) runtime: Runtime,
-    pub(crate) db: Rc<Engine>,
-    pub(crate) kv: Rc<Entries>,
+    pub(crate) db: Rc<TestDatabase>,
+    pub(crate) cache: Rc<TestCache>,
     pub(crate) acme: Rc<Acme>,
-    pub(crate) log: Rc<Lines>,
-    pub(crate) kept: Rc<Kept>,
-    pub(crate) keys: Rc<RefCell<String>>,
+    pub(crate) log: Rc<LogLines>,
+    pub(crate) kept_writes: Rc<KeptWrites>,
+    pub(crate) encryption_keys: Rc<RefCell<String>>,
     /// `CHECK_BATCH`, if the operator set it.
     pub(crate) check_batch: Rc<Cell<Option<i64>>>,
     /// `RESEAL_BATCH`, if the operator set it.
     pub(crate) reseal_batch: Rc<Cell<Option<i64>>>,
-    pub(crate) random: Rc<Seeded>,
+    pub(crate) random: Rc<SeededRandom>,
     /// `ERASE_BATCH`, if the operator set it.
     pub(crate) erase_batch: Rc<Cell<Option<i64>>>,
     /// Subrequests that an invocation may send; none: the free plan's.
-    pub(crate) subrequests: Rc<Cell<Option<u32>>>,
+    pub(crate) subrequest_limit: Rc<Cell<Option<u32>>>,
     /// How often what happened; counted where a test switches it on.
-    pub(crate) counts: Rc<Counts>,
-    objects: Rc<Objects>,
-    pub(crate) witness: Rc<Witness>,
+    pub(crate) rate_counts: Rc<RateCounts>,
+    objects: Rc<RefresherObjects>,
+    pub(crate) recorder: Rc<Recorder>,
     /// Who dies when this Worker is killed.
-    owner: Owner,
+    owner: TaskOwner,
     /// What the one instance remembers; none where every invocation finds an instance of its own.
-    memo: Option<Rc<RefCell<Rc<Memo>>>>,
-    way: Way,
+    isolate_cache: Option<Rc<RefCell<Rc<IsolateCache>>>>,
+    refresh_mode: RefreshMode,
 }
 
 impl World {
     /// A new world; with a seed, tasks take drawn turns.
-    pub(crate) fn new(way: Way, seed: Option<u64>) -> Self {
+    pub(crate) fn new(way: RefreshMode, seed: Option<u64>) -> Self {
         let runtime = Runtime::new(START, seed);
-        let witness: Rc<Witness> = Rc::default();
+        let recorder: Rc<Recorder> = Rc::default();
         Self {
-            db: Rc::new(Engine::new()),
-            kv: Rc::default(),
-            acme: Rc::new(Acme::new(runtime.clone(), Rc::clone(&witness))),
+            db: Rc::new(TestDatabase::new()),
+            cache: Rc::default(),
+            acme: Rc::new(Acme::new(runtime.clone(), Rc::clone(&recorder))),
             log: Rc::default(),
-            kept: Rc::default(),
-            keys: Rc::new(RefCell::new(KEYS.to_owned())),
+            kept_writes: Rc::default(),
+            encryption_keys: Rc::new(RefCell::new(ENCRYPTION_KEYS.to_owned())),
             check_batch: Rc::default(),
             reseal_batch: Rc::default(),
             erase_batch: Rc::default(),
-            subrequests: Rc::default(),
-            counts: Rc::default(),
-            random: Rc::new(Seeded::new(seed.unwrap_or(1))),
+            subrequest_limit: Rc::default(),
+            rate_counts: Rc::default(),
+            random: Rc::new(SeededRandom::new(seed.unwrap_or(1))),
             objects: Rc::default(),
-            witness,
-            owner: NOBODY,
-            memo: None,
-            way,
+            recorder,
+            owner: NO_OWNER,
+            isolate_cache: None,
+            refresh_mode: way,
             runtime,
         }
     }
 
     /// The same over another database.
-    pub(crate) fn over(self, db: Engine) -> Self {
+    pub(crate) fn over(self, db: TestDatabase) -> Self {
         Self { db: Rc::new(db), ..self }
     }
 
     /// A second deployment over the same record: its own objects with what they keep, its own way to refresh.
-    pub(crate) fn sibling(&self, way: Way) -> Self {
-        Self { objects: Rc::default(), kept: Rc::default(), way, ..self.clone() }
+    pub(crate) fn second_deployment(&self, way: RefreshMode) -> Self {
+        Self { objects: Rc::default(), kept_writes: Rc::default(), refresh_mode: way, ..self.clone() }
     }
 
     /// This Worker as a process of its own, which can be killed.
-    pub(crate) fn owned_by(&self, owner: Owner) -> Self {
+    pub(crate) fn with_owner(&self, owner: TaskOwner) -> Self {
         Self { owner, ..self.clone() }
     }
 
     /// Runs a future as a part of this Worker: it ends when the Worker is killed.
     pub(crate) fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
-        self.runtime.spawn_for(self.owner, future)
+        self.runtime.spawn_owned(self.owner, future)
     }
 
     /// The process dies with all it is at, and starts anew. What its objects keep stays.
-    pub(crate) fn kill(&self) -> usize {
+    pub(crate) fn kill_process(&self) -> usize {
         self.replace_objects();
-        self.runtime.kill_all_of(self.owner)
+        self.runtime.kill_owned_by(self.owner)
     }
 
     /// The objects move: new callers find new ones, while the old ones are still at it.
@@ -281,67 +285,85 @@ impl World {
     }
 
     /// A deployment with other keys over the same record, that runs beside this one.
-    pub(crate) fn with_keys(&self, keys: &str) -> Self {
-        Self { keys: Rc::new(RefCell::new(keys.to_owned())), ..self.sibling(self.way) }
+    pub(crate) fn second_deployment_with_keys(&self, keys: &str) -> Self {
+        Self { encryption_keys: Rc::new(RefCell::new(keys.to_owned())), ..self.second_deployment(self.refresh_mode) }
     }
 
     /// All invocations happen in one instance of the program, which remembers.
-    pub(crate) fn in_one_instance(&self) -> Self {
-        Self { memo: Some(Rc::default()), ..self.clone() }
+    pub(crate) fn in_one_isolate(&self) -> Self {
+        Self { isolate_cache: Some(Rc::default()), ..self.clone() }
     }
 
     /// The instance ends: the next invocation finds one that remembers nothing.
     pub(crate) fn evict(&self) {
-        if let Some(memo) = &self.memo {
-            memo.take();
+        if let Some(isolate_cache) = &self.isolate_cache {
+            isolate_cache.take();
         }
     }
 
     /// A new invocation with the whole budget.
-    pub(crate) fn core(&self) -> Invocation {
-        let meter = Rc::new(Meter::with(self.subrequests.get()));
-        self.core_with(self.way, &self.objects, &meter)
+    pub(crate) fn context(&self) -> Invocation {
+        let meter = Rc::new(SubrequestBudget::with_limit(self.subrequest_limit.get()));
+        self.context_with(self.refresh_mode, &self.objects, &meter)
     }
 
-    fn core_with(&self, way: Way, objects: &Rc<Objects>, meter: &Rc<Meter>) -> Invocation {
+    fn context_with(
+        &self,
+        way: RefreshMode,
+        objects: &Rc<RefresherObjects>,
+        meter: &Rc<SubrequestBudget>,
+    ) -> Invocation {
         let (runtime, meter) = (self.runtime.clone(), Rc::clone(meter));
-        let limiter = Counter { counts: Rc::clone(&self.counts), runtime: runtime.clone() };
-        let refresher = Messenger { way, world: self.clone(), objects: Rc::clone(objects), meter: Rc::clone(&meter) };
-        let strand = Rc::new(Strand::new(&self.witness, &runtime));
-        let records = Records {
-            engine: Rc::clone(&self.db),
-            meter: Rc::clone(&meter),
-            strand: Rc::clone(&strand),
+        let limiter = RateLimiterPort { counts: Rc::clone(&self.rate_counts), runtime: runtime.clone() };
+        let refresher =
+            RefresherPort { mode: way, world: self.clone(), objects: Rc::clone(objects), budget: Rc::clone(&meter) };
+        let strand = Rc::new(InvocationRecorder::new(&self.recorder, &runtime));
+        let records = DatabasePort {
+            database: Rc::clone(&self.db),
+            budget: Rc::clone(&meter),
+            recorder: Rc::clone(&strand),
             runtime: runtime.clone(),
         };
-        let copies = Copies { shared: Rc::clone(&self.kv), meter: Rc::clone(&meter), runtime: runtime.clone() };
-        let ports = Outside {
-            life: Life(Rc::clone(&strand)),
-            database: Patient::new(records, runtime.clone()),
-            cache: Patient::new(copies, runtime.clone()),
-            http: Wire { acme: Rc::clone(&self.acme), meter: Rc::clone(&meter), strand, runtime: runtime.clone() },
+        let copies = CachePort { cache: Rc::clone(&self.cache), budget: Rc::clone(&meter), runtime: runtime.clone() };
+        let ports = TestPorts {
+            guard: InvocationGuard(Rc::clone(&strand)),
+            database: Timeout::new(records, runtime.clone()),
+            cache: Timeout::new(copies, runtime.clone()),
+            http: HttpPort {
+                acme: Rc::clone(&self.acme),
+                budget: Rc::clone(&meter),
+                recorder: strand,
+                runtime: runtime.clone(),
+            },
             clock: runtime,
             random: Rc::clone(&self.random),
-            signer: Notary,
-            log: Pen(Rc::clone(&self.log)),
+            signer: SignerPort,
+            log: LogPort(Rc::clone(&self.log)),
             refresher,
-            lifeboat: Boat { kept: Rc::clone(&self.kept), witness: Rc::clone(&self.witness) },
+            pending_writes: PendingWritesPort {
+                kept_writes: Rc::clone(&self.kept_writes),
+                recorder: Rc::clone(&self.recorder),
+            },
             limiter,
-            memo: self.memo.as_ref().map(|memo| Rc::clone(&memo.borrow())).unwrap_or_default(),
-            meter,
+            isolate_cache: self
+                .isolate_cache
+                .as_ref()
+                .map(|isolate_cache| Rc::clone(&isolate_cache.borrow()))
+                .unwrap_or_default(),
+            budget: meter,
         };
-        Rc::new(Core { ports, config: self.config() })
+        Rc::new(Context { ports, config: self.config() })
     }
 
     pub(crate) fn config(&self) -> Config {
-        Config::parse(&Variables {
+        Config::parse(&EnvVariables {
             public_url: Some("https://c.example.com".into()),
-            encryption_keys: Some(self.keys.borrow().clone()),
+            encryption_keys: Some(self.encryption_keys.borrow().clone()),
             admin_key: Some("abcdefghijklmnopqrstuvwxyz0123456789".into()),
             check_batch: self.check_batch.get().map(|number| number.to_string()),
             reseal_batch: self.reseal_batch.get().map(|number| number.to_string()),
             erase_batch: self.erase_batch.get().map(|number| number.to_string()),
-            ..Variables::default()
+            ..EnvVariables::default()
         })
         .unwrap()
     }
@@ -351,8 +373,8 @@ impl World {
     }
 
     /// Lets seconds pass with nothing happening.
-    pub(crate) fn pass(&self, seconds: i64) {
-        self.runtime.jump(seconds);
+    pub(crate) fn advance_clock(&self, seconds: i64) {
+        self.runtime.advance_clock(seconds);
     }
 
     /// Runs a future to its end.
@@ -361,7 +383,7 @@ impl World {
     }
 
     /// Runs many things at once, each in a task of its own, and answers in their order.
-    pub(crate) fn at_once<T: 'static, F: Future<Output = T> + 'static>(
+    pub(crate) fn run_concurrently<T: 'static, F: Future<Output = T> + 'static>(
         &self,
         futures: impl IntoIterator<Item = F>,
     ) -> Vec<T> {
@@ -376,8 +398,12 @@ impl World {
     }
 
     /// An errand at the refresher, in an invocation of its own.
-    pub(crate) fn errand(&self, id: &ConnectionId, errand: Errand) -> impl Future<Output = ErrandOutcome> + 'static {
-        let (core, id) = (self.core(), id.clone());
-        async move { core.ports.refresher().run(&id, errand).await }
+    pub(crate) fn run_refresher(
+        &self,
+        id: &ConnectionId,
+        reason: RefreshReason,
+    ) -> impl Future<Output = RefreshOutcome> + 'static {
+        let (context, id) = (self.context(), id.clone());
+        async move { context.ports.refresher().run(&id, reason).await }
     }
 }

@@ -1,0 +1,338 @@
+//! What a grant becomes: a new connection, a repaired one, or a question to the person.
+//!
+//! Owns that decision: duplicates, and which account a connection may have. What it decides is carried out by `apply`
+//! (it becomes a connection, called as `names` says), `held` (it waits for somebody's word, which `decide` takes) and
+//! `given_up` (it becomes nothing). Whatever a grant becomes is written in one transaction with the taking of it: what
+//! fails on the way leaves everything as it was.
+
+mod apply;
+mod carry_over;
+mod decide;
+mod destination_check;
+mod discard;
+mod names;
+mod pending_grant;
+mod returned_grant;
+
+use std::collections::BTreeMap;
+
+use crate::app::{AuthMethod, CredentialKind};
+use crate::authorize;
+use crate::connection::{Account, Connection, ConnectionStatus};
+use crate::context::Context;
+use crate::credential::Credential;
+use crate::destinations::Destinations;
+use crate::error::Result;
+use crate::ids::ConnectionId;
+use crate::ports::{Ports, Statement};
+use crate::store;
+use crate::store::authorizations::{self, Flow, FlowOutcome, Question};
+use crate::store::connections;
+use crate::store::links::{self, Link, LinkStatus, OnDuplicate};
+use crate::time::Timestamp;
+
+use super::{FlowFailure, flow_actor};
+
+pub use decide::{Choice, apply_choice, confirm, expire_flow};
+pub use names::MAX_NAME_LENGTH;
+pub use pending_grant::CHOICE_TTL;
+pub use returned_grant::{complete_returned_grant, discard_unidentified_grant};
+
+use apply::{GrantTarget, apply_grant};
+use discard::{fail_flow, fail_on_conflict};
+use pending_grant::pending_grant_statement;
+
+/// What an app granted.
+#[derive(Debug, Clone)]
+pub struct NewGrant {
+    /// The tokens.
+    pub credential: Credential,
+    /// Whose account it is.
+    pub account: Option<Account>,
+    /// The scopes that were asked for.
+    pub scopes_requested: Vec<String>,
+    /// The scopes that were granted.
+    pub scopes_granted: Vec<String>,
+    /// End of the access token.
+    pub expires_at: Option<Timestamp>,
+    /// End of the refresh token.
+    pub refresh_expires_at: Option<Timestamp>,
+    /// When the refresh token dies unused.
+    pub refresh_idle_until: Option<Timestamp>,
+    /// End of the whole grant.
+    pub grant_expires_at: Option<Timestamp>,
+    /// What the app's addresses depend on.
+    pub variables: BTreeMap<String, String>,
+    /// Where the credential may go; none in a grant that waits since before this was kept.
+    pub destinations: Option<Destinations>,
+    /// When it was obtained.
+    pub obtained_at: Timestamp,
+    /// Whether new tokens can be had without a person.
+    pub refreshable: bool,
+    /// What a new connection is to be called, if somebody said so.
+    pub name: Option<String>,
+    /// The embedder's own map, for a new connection.
+    pub metadata: BTreeMap<String, String>,
+    /// Who acts, where it is not the person of the flow.
+    pub actor: Option<String>,
+    /// Whether the app has been asked about it.
+    pub checked: bool,
+    /// Whether somebody else may live on it: tokens that were given elsewhere are not ours to revoke.
+    pub imported: bool,
+}
+
+/// Who decides what becomes of a grant for an account that nobody expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decider {
+    /// The person, or the link they came by.
+    Person,
+    /// A program has decided already.
+    Program {
+        /// Whether a connection to the same account takes the grant.
+        reuse: bool,
+        /// Whether the connection takes another account.
+        switch: bool,
+    },
+}
+
+impl NewGrant {
+    fn actor(&self, flow: &Flow) -> String {
+        self.actor.clone().unwrap_or_else(|| flow_actor(flow))
+    }
+
+    /// Takes the place of a connection's grant whose steps go on: what those were promised and this one lacks is missing then,
+    /// and said to be.
+    fn keep_requested_scopes(&mut self, existing: &Connection) {
+        for scope in &existing.scopes_requested {
+            if !self.scopes_requested.contains(scope) {
+                self.scopes_requested.push(scope.clone());
+            }
+        }
+    }
+}
+
+/// A grant that is to become something, and what that depends on.
+struct Completion<'a> {
+    /// The flow as it was read. A grant that waits in it must first be taken out: only one decision gets it.
+    flow: &'a Flow,
+    /// The link the flow came from.
+    link: Option<Link>,
+    auth_method: &'a AuthMethod,
+    grant: NewGrant,
+}
+
+impl<'a> Completion<'a> {
+    async fn load<P: Ports>(
+        context: &Context<P>,
+        flow: &'a Flow,
+        auth_method: &'a AuthMethod,
+        grant: NewGrant,
+    ) -> Result<Self> {
+        let link = load_link(context, flow).await?;
+        Ok(Self { flow, link, auth_method, grant })
+    }
+
+    /// Why the flow's link is good for nothing any more. It is good for one connection, whatever happens in other tabs of the
+    /// browser, and only in the browser that began it last.
+    fn link_failure(&self) -> Option<FlowFailure> {
+        link_failure(self.flow, self.link.as_ref())
+    }
+
+    /// Whether the embedding product has a word to say before the grant is used.
+    fn needs_confirmation(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.needs_confirmation)
+    }
+
+    /// Whether the grant waits in its flow's row; else it comes straight from the app.
+    fn is_pending(&self) -> bool {
+        matches!(self.flow.outcome, FlowOutcome::Undecided | FlowOutcome::AwaitingConfirmation)
+    }
+
+    /// The statements that take a waiting grant out of its flow, and use the link up. Each must change a row.
+    fn take_statements(
+        &self,
+        to: FlowOutcome,
+        link: LinkStatus,
+        result: &ConnectionId,
+        now: Timestamp,
+    ) -> Vec<Statement> {
+        let Flow { id, workspace, .. } = self.flow;
+        let mut must = Vec::new();
+        if self.is_pending() {
+            must.push(authorizations::decide_pending_grant(id, self.flow.outcome, to, now));
+        } else {
+            must.push(authorizations::set_outcome_if_pending(id, to));
+        }
+        let waiting = (to == FlowOutcome::AwaitingConfirmation).then_some(id);
+        must.extend(self.flow.link.as_ref().map(|of| match self.flow.outcome {
+            FlowOutcome::AwaitingConfirmation => links::mark_confirmed(workspace, of),
+            _ => links::mark_used((workspace, of, &self.flow.session_hash), link, result, waiting, now),
+        }));
+        must
+    }
+}
+
+async fn load_link<P: Ports>(context: &Context<P>, flow: &Flow) -> Result<Option<Link>> {
+    match &flow.link {
+        None => Ok(None),
+        Some(id) => Ok(links::get(context.db(), &flow.workspace, id).await?),
+    }
+}
+
+fn link_failure(flow: &Flow, link: Option<&Link>) -> Option<FlowFailure> {
+    flow.link.as_ref()?;
+    match link {
+        Some(link) if link.status == LinkStatus::Open => link
+            .session_hash
+            .as_ref()
+            .is_some_and(|begun| *begun != flow.session_hash)
+            .then_some(FlowFailure::LinkBegunAnew),
+        _ => Some(FlowFailure::LinkUsed),
+    }
+}
+
+/// Decides what becomes of a grant. Answers why it could not become anything.
+pub async fn complete<P: Ports>(
+    context: &Context<P>,
+    flow: &Flow,
+    auth_method: &AuthMethod,
+    grant: NewGrant,
+    deciding: Decider,
+) -> Result<Option<FlowFailure>> {
+    let mut completion = Completion::load(context, flow, auth_method, grant).await?;
+    match decide_next_step(context, &mut completion, deciding).await? {
+        NextStep::Apply(target) => apply_grant(context, &completion, target).await,
+        NextStep::Discard(failure) => fail_flow(context, &completion, failure).await,
+        NextStep::AskPerson(question) => {
+            let held = pending_grant_statement(
+                context,
+                &completion,
+                Some(question),
+                FlowOutcome::Undecided,
+                None,
+                CHOICE_TTL,
+            )?;
+            let must = vec![authorizations::set_outcome_if_pending(&flow.id, FlowOutcome::Undecided)];
+            if store::all_or_nothing(context.db(), must, vec![held]).await? {
+                return Ok(None);
+            }
+            fail_on_conflict(context, &completion, None).await
+        }
+    }
+}
+
+/// What comes next for a grant.
+enum NextStep {
+    Apply(GrantTarget),
+    AskPerson(Question),
+    Discard(FlowFailure),
+}
+
+async fn decide_next_step<P: Ports>(
+    context: &Context<P>,
+    completion: &mut Completion<'_>,
+    deciding: Decider,
+) -> Result<NextStep> {
+    if let Some(failure) = completion.link_failure() {
+        return Ok(NextStep::Discard(failure));
+    }
+    let Some(id) = &completion.flow.connection else {
+        return Ok(match find_duplicate(context, completion, deciding).await? {
+            None | Some((OnDuplicate::Create, _)) => NextStep::Apply(GrantTarget::NewConnection),
+            Some((OnDuplicate::Reuse, existing)) => NextStep::Apply(reuse_target(context, completion, existing)),
+            Some((OnDuplicate::Ask, existing)) => {
+                NextStep::AskPerson(Question::Duplicate { existing: existing.id, name: existing.name })
+            }
+        });
+    };
+    let Some(connection) = connections::get(context.db(), &completion.flow.workspace, id).await? else {
+        return Ok(NextStep::Discard(FlowFailure::ConnectionGone));
+    };
+    if !authorize::flow_may_change(context, completion.flow, &connection).await? {
+        return Ok(NextStep::Discard(FlowFailure::ConnectionGone));
+    }
+    if is_same_account(context, &connection, &completion.grant) {
+        return Ok(NextStep::Apply(GrantTarget::Reconnect(Box::new(connection))));
+    }
+    Ok(match deciding {
+        Decider::Person => NextStep::AskPerson(Question::OtherAccount { before: connection.account }),
+        Decider::Program { switch: true, .. } => NextStep::Apply(GrantTarget::Reconnect(Box::new(connection))),
+        Decider::Program { switch: false, .. } => NextStep::Discard(FlowFailure::OtherAccount),
+    })
+}
+
+/// A connection to the same account takes the grant, unless a person's consent would take permissions from the steps that
+/// use it: then it stays as it is, and serves.
+fn reuse_target<P: Ports>(context: &Context<P>, completion: &mut Completion<'_>, existing: Connection) -> GrantTarget {
+    let consented = completion.auth_method.kind == CredentialKind::OAuth2 && !completion.grant.imported;
+    let keeps = consented && !completion.needs_confirmation() && has_more_scopes(&existing, &completion.grant);
+    if keeps && keeps_working(context, completion, &existing) {
+        return GrantTarget::KeepExisting(Box::new(existing));
+    }
+    completion.grant.keep_requested_scopes(&existing);
+    GrantTarget::Reconnect(Box::new(existing))
+}
+
+/// Whether a connection has all the permissions that a grant brings, and more.
+fn has_more_scopes(existing: &Connection, grant: &NewGrant) -> bool {
+    let has = |scope: &String| existing.scopes_granted.contains(scope);
+    grant.scopes_granted.iter().all(has)
+        && existing.scopes_granted.iter().any(|scope| !grant.scopes_granted.contains(scope))
+}
+
+/// Whether a connection serves on as long as a grant would, as far as anybody knows: its credential opens, and lives by the
+/// client that has just got another.
+fn keeps_working<P: Ports>(context: &Context<P>, completion: &Completion<'_>, existing: &Connection) -> bool {
+    existing.status == ConnectionStatus::Connected
+        && has_same_client_and_method(completion.flow, existing)
+        && !existing.has_unknown_refresh_outcome()
+        && lasts_as_long(existing, &completion.grant)
+        && existing.credential(&context.config.key_ring).is_some()
+}
+
+fn lasts_as_long(existing: &Connection, grant: &NewGrant) -> bool {
+    let longer = match (existing.expires_at, grant.expires_at) {
+        (Some(existing), Some(grant)) => existing >= grant,
+        (existing, _) => existing.is_none(),
+    };
+    existing.refreshable || !grant.refreshable && longer
+}
+
+/// Whether a connection was had by the client and the way that a flow goes.
+fn has_same_client_and_method(flow: &Flow, existing: &Connection) -> bool {
+    (&existing.client, &existing.auth_method) == (&flow.client, &flow.auth_method)
+}
+
+/// Whether a grant is for the account that a connection has. Two unknown accounts are not the same account; nor is one
+/// where a further token would become another person's.
+fn is_same_account<P: Ports>(context: &Context<P>, before: &Connection, now: &NewGrant) -> bool {
+    let same = matches!((&before.account, &now.account), (Some(before), Some(now)) if before.id == now.id);
+    same && !before
+        .credential(&context.config.key_ring)
+        .is_some_and(|before| before.has_other_token_owner_than(&now.credential))
+}
+
+async fn find_duplicate<P: Ports>(
+    context: &Context<P>,
+    completion: &Completion<'_>,
+    deciding: Decider,
+) -> Result<Option<(OnDuplicate, Connection)>> {
+    let Some(account) = &completion.grant.account else { return Ok(None) };
+    let flow = completion.flow;
+    let all = connections::list_same_account(context.db(), &flow.workspace, &flow.app, &account.id, flow.user.as_ref())
+        .await?;
+    let mut existing = None;
+    for one in all.into_iter().filter(|one| is_same_account(context, one, &completion.grant)) {
+        // One whose secrets never went to these addresses is another connection, whatever the app calls the account.
+        if destination_check::adds_no_destinations(context, completion, &one).await? {
+            existing = Some(one);
+            break;
+        }
+    }
+    let wish = match deciding {
+        Decider::Person => completion.link.as_ref().map_or(OnDuplicate::Ask, |link| link.on_duplicate),
+        Decider::Program { reuse: true, .. } => OnDuplicate::Reuse,
+        Decider::Program { reuse: false, .. } => OnDuplicate::Create,
+    };
+    Ok(existing.map(|existing| (wish, existing)))
+}

@@ -1,0 +1,319 @@
+//! A grant becomes a connection: a new one, or the next generation of one that is there.
+//!
+//! Owns what is written then, in the transaction that takes the grant and uses its link up, and what becomes of the
+//! credential that a repair replaces. Refuses to repair a connection that has moved since it was read, and to choose
+//! between the two: that is settled before.
+
+use crate::connect::manual::field_marks;
+use crate::connection::{Account, Connection, ConnectionStatus};
+use crate::context::Context;
+use crate::credential::Credential;
+use crate::destinations::Destinations;
+use crate::disconnect::{self, RevocableCredential};
+use crate::error::Result;
+use crate::frozen;
+use crate::ids::ConnectionId;
+use crate::on_demand_check;
+use crate::ports::Ports;
+use crate::refresh;
+use crate::registry;
+use crate::resolve::cache_removal::CacheRemoval;
+use crate::store::authorizations::{self, FlowOutcome};
+use crate::store::links::LinkStatus;
+use crate::store::{self, clients, connections};
+use crate::time::Timestamp;
+
+use super::carry_over;
+use super::discard::{discard_grant, fail_on_conflict};
+use super::names::{generate_name, is_generated_name};
+use super::pending_grant::await_confirmation;
+use super::{Completion, FlowFailure, NewGrant, is_same_account};
+
+/// How often a repair looks again when a refresh came between.
+const MAX_TRIES: usize = 3;
+
+/// Where a grant goes.
+pub(super) enum GrantTarget {
+    NewConnection,
+    /// A connection takes it.
+    Reconnect(Box<Connection>),
+    /// A connection that has more stays as it is.
+    KeepExisting(Box<Connection>),
+}
+
+pub(super) async fn apply_grant<P: Ports>(
+    context: &Context<P>,
+    completion: &Completion<'_>,
+    target: GrantTarget,
+) -> Result<Option<FlowFailure>> {
+    let confirm = completion.needs_confirmation();
+    match target {
+        GrantTarget::KeepExisting(connection) => keep_existing(context, completion, &connection).await,
+        GrantTarget::NewConnection => insert_connection(context, completion, confirm).await,
+        // The old credential goes on serving until the embedding product has confirmed the person.
+        GrantTarget::Reconnect(connection) if confirm => await_confirmation(context, completion, &connection).await,
+        GrantTarget::Reconnect(connection) => Box::pin(reconnect(context, completion, *connection)).await,
+    }
+}
+
+async fn insert_connection<P: Ports>(
+    context: &Context<P>,
+    completion: &Completion<'_>,
+    confirm: bool,
+) -> Result<Option<FlowFailure>> {
+    let Completion { flow, grant, .. } = completion;
+    let now = context.now();
+    let id = ConnectionId::random(context.ports.random(), flow.workspace.shard())?;
+    let (status, link, outcome) = if confirm {
+        (ConnectionStatus::AwaitingConfirmation, LinkStatus::AwaitingConfirmation, FlowOutcome::AwaitingConfirmation)
+    } else {
+        (ConnectionStatus::Connected, LinkStatus::Used, FlowOutcome::Done)
+    };
+    let name = match &grant.name {
+        Some(name) => name.clone(),
+        None => generate_name(context, flow, completion.auth_method, naming_hints(completion)).await?,
+    };
+    let mut new = Connection {
+        sealed_credential: Some(grant.credential.seal(
+            &context.config.key_ring,
+            context.ports.random(),
+            &Credential::seal_context(&flow.workspace, &id, 1),
+        )?),
+        id,
+        workspace: flow.workspace.clone(),
+        app: flow.app.clone(),
+        app_revision: flow.app_revision,
+        auth_method: flow.auth_method.clone(),
+        kind: completion.auth_method.kind,
+        variables: grant.variables.clone(),
+        destinations: stored_destinations(completion),
+        client: flow.client.clone(),
+        name,
+        user: flow.user.clone(),
+        metadata: grant.metadata.clone(),
+        allowed_workflows: None,
+        account: grant.account.clone(),
+        scopes_requested: grant.scopes_requested.clone(),
+        scopes_granted: grant.scopes_granted.clone(),
+        created_at: now,
+        connected_at: grant.obtained_at,
+        last_used_at: None,
+        generation: 1,
+        version: 1,
+        status,
+        reason: None,
+        expires_at: grant.expires_at,
+        refreshable: grant.refreshable,
+        refreshed_at: None,
+        refresh_expires_at: grant.refresh_expires_at,
+        refresh_idle_until: grant.refresh_idle_until,
+        grant_expires_at: grant.grant_expires_at,
+        lease: None,
+        ambiguous_token_hash: None,
+        ambiguous_since: None,
+        next_attempt_at: Timestamp::from_unix(0),
+        failures: 0,
+        last_error: None,
+        refusal: None,
+        checked_at: grant.checked.then_some(grant.obtained_at),
+        check_evidence: grant.checked.then(|| "connected".to_owned()),
+        next_check_at: None,
+        nothing_shared: None,
+        definition_changed: None,
+    };
+    new.next_check_at = Some(refresh::next_check_after(now, &new));
+    let must = completion.take_statements(FlowOutcome::Done, link, &new.id, now);
+    let then = vec![
+        connections::insert(&new),
+        authorizations::end_flow(&flow.id, outcome, None, Some(&new.id)),
+        context.event_statement(&flow.workspace, &new.id, frozen::event::CONNECTED, &grant.actor(flow), None)?,
+    ];
+    if store::all_or_nothing(context.db(), must, then).await? {
+        check_shared_items(context, completion, &new).await;
+        return Ok(None);
+    }
+    fail_on_conflict(context, completion, None).await
+}
+
+/// Where the credential may go, as far as that is kept beside it.
+fn stored_destinations(completion: &Completion<'_>) -> Option<Destinations> {
+    completion.grant.destinations.clone().filter(|_| completion.auth_method.stores_destinations())
+}
+
+/// What a name can tell: the account, and what the credential's own text tells of it.
+fn naming_hints<'a>(completion: &'a Completion<'_>) -> (Option<&'a Account>, Option<&'a str>) {
+    let mark =
+        field_marks(completion.auth_method, &completion.grant.credential.fields).find_map(|mark| mark.label.as_deref());
+    (completion.grant.account.as_ref(), mark)
+}
+
+/// The person has the connection they wanted, as it was: the grant is nobody's.
+async fn keep_existing<P: Ports>(
+    context: &Context<P>,
+    completion: &Completion<'_>,
+    existing: &Connection,
+) -> Result<Option<FlowFailure>> {
+    let Completion { flow, grant, .. } = completion;
+    let must = completion.take_statements(FlowOutcome::Done, LinkStatus::Used, &existing.id, context.now());
+    let then = vec![
+        authorizations::end_flow(&flow.id, FlowOutcome::Done, None, Some(&existing.id)),
+        context.event_statement(&flow.workspace, &existing.id, frozen::event::REUSED, &grant.actor(flow), None)?,
+    ];
+    if !store::all_or_nothing(context.db(), must, then).await? {
+        return fail_on_conflict(context, completion, Some(&existing.id)).await;
+    }
+    // Some apps give the same refresh token with each consent.
+    if !existing.credential(&context.config.key_ring).is_some_and(|kept| kept.shares_a_secret_with(&grant.credential)) {
+        discard_grant(context, completion).await?;
+    }
+    Ok(None)
+}
+
+/// Gives a connection a new generation of credential; id, name, uses and policy stay.
+pub(super) async fn reconnect<P: Ports>(
+    context: &Context<P>,
+    completion: &Completion<'_>,
+    old: Connection,
+) -> Result<Option<FlowFailure>> {
+    let id = old.id.clone();
+    let (mut next, mut waits) = (Some(old), carry_over::REFRESH_WAITS_MS.into_iter());
+    for _ in 0..MAX_TRIES {
+        let Some(old) = next.take() else { break };
+        let old = carry_over::wait_for_refresh(context, completion, old, &mut waits).await?;
+        let carried_over = carry_over::carry_over_refresh_token(context, completion, &old).await?;
+        if replace_credential(context, completion, &old, carried_over.as_ref()).await? {
+            return Ok(None);
+        }
+        // A refresh may have come between: what it brought is to be inherited.
+        next = if carried_over.is_some() { carry_over::reload_same_generation(context, &old).await? } else { None };
+    }
+    fail_on_conflict(context, completion, Some(&id)).await
+}
+
+/// Writes the grant in the place of the one before it, with the refresh token of that where it goes on. Answers whether it
+/// was written.
+async fn replace_credential<P: Ports>(
+    context: &Context<P>,
+    completion: &Completion<'_>,
+    old: &Connection,
+    inherited: Option<&Credential>,
+) -> Result<bool> {
+    let Completion { flow, grant, .. } = completion;
+    let now = context.now();
+    let next_generation = old.generation + 1;
+    let seal_context = Credential::seal_context(&old.workspace, &old.id, next_generation);
+    let switched = !is_same_account(context, old, grant);
+    let credential = inherited.unwrap_or(&grant.credential);
+    let mut new = Connection {
+        name: if switched { name_after_switch(context, completion, old).await? } else { old.name.clone() },
+        app_revision: flow.app_revision,
+        auth_method: flow.auth_method.clone(),
+        kind: completion.auth_method.kind,
+        variables: grant.variables.clone(),
+        destinations: stored_destinations(completion),
+        client: flow.client.clone(),
+        account: grant.account.clone(),
+        scopes_requested: grant.scopes_requested.clone(),
+        scopes_granted: grant.scopes_granted.clone(),
+        connected_at: grant.obtained_at,
+        status: if old.status == ConnectionStatus::AwaitingConfirmation {
+            old.status
+        } else {
+            ConnectionStatus::Connected
+        },
+        sealed_credential: Some(credential.seal(&context.config.key_ring, context.ports.random(), &seal_context)?),
+        expires_at: grant.expires_at,
+        refreshable: grant.refreshable || inherited.is_some(),
+        refresh_expires_at: grant.refresh_expires_at.or(old.refresh_expires_at.filter(|_| inherited.is_some())),
+        refresh_idle_until: grant.refresh_idle_until.or(old.refresh_idle_until.filter(|_| inherited.is_some())),
+        grant_expires_at: grant.grant_expires_at,
+        nothing_shared: None,
+        definition_changed: None,
+        ..old.clone()
+    };
+    new.next_check_at = Some(refresh::next_check_after(now, &new));
+    let event = if switched { frozen::event::ACCOUNT_SWITCHED } else { frozen::event::RECONNECTED };
+    let mut must = completion.take_statements(FlowOutcome::Done, LinkStatus::Used, &old.id, now);
+    let newest = inherited.is_some() && !carry_over::is_refresh_token_reusable(completion);
+    must.push(connections::reconnect(&new, old, newest));
+    let removal = CacheRemoval::of_connection(context, &old.id)?;
+    let mut then = vec![
+        authorizations::end_flow(&flow.id, FlowOutcome::Done, None, Some(&old.id)),
+        context.event_statement(
+            &flow.workspace,
+            &old.id,
+            event,
+            &grant.actor(flow),
+            switched.then(|| describe_switch(old, grant)).as_deref(),
+        )?,
+    ];
+    then.extend(removal.insert_statement());
+    let written = store::all_or_nothing(context.db(), must, then).await;
+    // Also when no answer came: it may have been applied all the same.
+    removal.perform(context).await;
+    if !written? {
+        return Ok(false);
+    }
+    // What a person enters takes the place of a consent: that one is nobody's any more.
+    let entered = old.client.is_some() && flow.client.is_none();
+    if switched || entered {
+        revoke_old_grant(context, old, &grant.credential).await;
+    }
+    check_shared_items(context, completion, &Connection { generation: next_generation, ..new }).await;
+    Ok(true)
+}
+
+/// A name that nobody chose must not go on naming another account.
+async fn name_after_switch<P: Ports>(
+    context: &Context<P>,
+    completion: &Completion<'_>,
+    old: &Connection,
+) -> Result<String> {
+    let names = |account: Option<&Account>| is_generated_name(&old.name, completion.auth_method, account);
+    if names(old.account.as_ref()) && !names(completion.grant.account.as_ref()) {
+        return generate_name(context, completion.flow, completion.auth_method, naming_hints(completion)).await;
+    }
+    Ok(old.name.clone())
+}
+
+/// What the trail says of a switch. Two accounts of one label are told apart by their ids; where the account stays, it is a
+/// further token that became another person's.
+fn describe_switch(old: &Connection, grant: &NewGrant) -> String {
+    let (before, now) = (old.account.as_ref(), grant.account.as_ref());
+    let label = |of: Option<&Account>| of.map_or("an unknown account", |account| account.label.as_str()).to_owned();
+    match (before, now) {
+        (Some(before), Some(now)) if before.id == now.id => format!("{}, with another person's token", now.label),
+        (Some(before), Some(now)) if before.label == now.label => format!("{} → {}", before.id, now.id),
+        _ => format!("{} → {}", label(before), label(now)),
+    }
+}
+
+/// Whether what is stored now sees anything, is for whoever comes to the connection's page next.
+async fn check_shared_items<P: Ports>(context: &Context<P>, completion: &Completion<'_>, stored: &Connection) {
+    if completion.grant.checked {
+        on_demand_check::check_shared_items(context, completion.auth_method, stored, &completion.grant.credential)
+            .await;
+    }
+}
+
+/// The grant a connection had for another account: nobody holds it any more. It is revoked where the
+/// connection's own revision of the app says, never at hosts that its client was not entered for.
+async fn revoke_old_grant<P: Ports>(context: &Context<P>, old: &Connection, new: &Credential) {
+    let credential = old.credential(&context.config.key_ring);
+    let client = match &old.client {
+        None => None,
+        Some(id) => match clients::get(context.db(), &old.workspace, id).await {
+            Ok(Some(client)) => Some(client),
+            Ok(None) | Err(_) => return,
+        },
+    };
+    let auth_method = registry::load_auth_method(context, old).await.ok();
+    // What was entered may be the very token that the consent had brought.
+    let credential = credential.filter(|credential| !credential.shares_a_secret_with(new));
+    if let (Some(credential), Some(auth_method)) = (credential, auth_method) {
+        let account = old.account.as_ref().map(|account| account.id.as_str());
+        let destinations = old.destinations.as_ref();
+        let held = RevocableCredential { credential: &credential, account, variables: &old.variables, destinations };
+        disconnect::revoke_unused(context, &auth_method, (&old.workspace, client.as_ref()), &held).await;
+    }
+}

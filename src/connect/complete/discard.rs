@@ -1,0 +1,102 @@
+//! A grant becomes nothing: why, and what is done about it at the app.
+//!
+//! Owns the order: one that waits is taken out of its flow first, then it is revoked where that kills nothing else.
+//! Refuses to revoke tokens that were given elsewhere.
+
+use crate::context::Context;
+use crate::disconnect::{self, RevocableCredential};
+use crate::error::{Error, ErrorCode, Result};
+use crate::ids::ConnectionId;
+use crate::ports::Ports;
+use crate::store::authorizations::{self, Flow, FlowOutcome};
+use crate::store::{self, clients, connections, links};
+
+use super::{Completion, FlowFailure, link_failure, load_link};
+
+/// The grant becomes nothing. One that waited is first taken out of its flow, which fails: whoever decides
+/// at the same moment must not find it revoked.
+pub(super) async fn fail_flow<P: Ports>(
+    context: &Context<P>,
+    completion: &Completion<'_>,
+    failure: FlowFailure,
+) -> Result<Option<FlowFailure>> {
+    let flow = completion.flow;
+    if completion.is_pending() {
+        let taken = authorizations::decide_pending_grant(&flow.id, flow.outcome, FlowOutcome::Failed, context.now());
+        let mut then = vec![authorizations::end_flow(&flow.id, FlowOutcome::Failed, Some(failure.as_str()), None)];
+        if flow.outcome == FlowOutcome::AwaitingConfirmation {
+            then.extend(flow.link.as_ref().map(|link| links::mark_used_without_result(&flow.workspace, link)));
+        }
+        if !store::all_or_nothing(context.db(), vec![taken], then).await? {
+            return Err(already_decided_error());
+        }
+    }
+    discard_grant(context, completion).await?;
+    Ok(Some(failure))
+}
+
+/// Nothing was applied: what it builds on has changed since it was read. Tells what.
+pub(super) async fn fail_on_conflict<P: Ports>(
+    context: &Context<P>,
+    completion: &Completion<'_>,
+    target: Option<&ConnectionId>,
+) -> Result<Option<FlowFailure>> {
+    let flow = completion.flow;
+    if completion.is_pending() {
+        let now = authorizations::get_in_workspace(context.db(), &flow.workspace, &flow.id).await?;
+        if now.is_none_or(|now| now.outcome != flow.outcome || now.sealed_grant.is_none()) {
+            return Err(already_decided_error());
+        }
+    } else if is_completed(context, flow).await? {
+        return Ok(None);
+    }
+    let link = load_link(context, flow).await?;
+    let of_link = link_failure(flow, link.as_ref()).filter(|_| flow.outcome != FlowOutcome::AwaitingConfirmation);
+    let failure = if let Some(failure) = of_link {
+        failure
+    } else if let Some(client) = &flow.client
+        && clients::get(context.db(), &flow.workspace, client).await?.is_none()
+    {
+        FlowFailure::ClientRefused
+    } else if let Some(id) = target
+        && connections::get(context.db(), &flow.workspace, id).await?.is_none()
+    {
+        FlowFailure::ConnectionGone
+    } else {
+        FlowFailure::Conflict
+    };
+    fail_flow(context, completion, failure).await
+}
+
+/// Whether a try of before was applied, though its answer was lost.
+pub(super) async fn is_completed<P: Ports>(context: &Context<P>, flow: &Flow) -> Result<bool> {
+    let now = authorizations::get_in_workspace(context.db(), &flow.workspace, &flow.id).await?;
+    let is_settled = |one: Flow| {
+        matches!(one.outcome, FlowOutcome::Done | FlowOutcome::AwaitingConfirmation | FlowOutcome::Undecided)
+    };
+    Ok(now.is_some_and(is_settled))
+}
+
+pub(super) async fn discard_grant<P: Ports>(context: &Context<P>, completion: &Completion<'_>) -> Result<()> {
+    let Completion { flow, grant, .. } = completion;
+    if grant.imported {
+        return Ok(());
+    }
+    let client = match &flow.client {
+        None => None,
+        Some(id) => match clients::get(context.db(), &flow.workspace, id).await? {
+            Some(client) => Some(client),
+            None => return Ok(()),
+        },
+    };
+    let account = grant.account.as_ref().map(|account| account.id.as_str());
+    let destinations = grant.destinations.as_ref();
+    let held =
+        RevocableCredential { credential: &grant.credential, account, variables: &grant.variables, destinations };
+    disconnect::revoke_unused(context, completion.auth_method, (&flow.workspace, client.as_ref()), &held).await;
+    Ok(())
+}
+
+pub(super) fn already_decided_error() -> Error {
+    Error::new(ErrorCode::LinkEnded, "The time to decide is over, or it was decided elsewhere.")
+}

@@ -1,0 +1,50 @@
+//! What a new connection is called while nobody has named it.
+//!
+//! Owns how app and account make a name, and how long any name may be. Refuses a name that is taken, as long as a
+//! number helps.
+
+use crate::app::AuthMethod;
+use crate::connection::Account;
+use crate::context::Context;
+use crate::error::Result;
+use crate::ports::Ports;
+use crate::store::authorizations::Flow;
+use crate::store::connections;
+
+/// Characters of a name, at most.
+pub const MAX_NAME_LENGTH: usize = 100;
+
+/// A name that tells app and account, or, where nobody knows it, what the credential tells of it; with a number where it is
+/// taken.
+pub(super) async fn generate_name<P: Ports>(
+    context: &Context<P>,
+    flow: &Flow,
+    auth_method: &AuthMethod,
+    (account, mark): (Option<&Account>, Option<&str>),
+) -> Result<String> {
+    let name = match (account, mark) {
+        (None, Some(mark)) => format!("{} ({mark})", auth_method.app_name),
+        _ => base_name(auth_method, account),
+    };
+    let taken = connections::list_names_with_prefix(context.db(), &flow.workspace, &flow.app, &name).await?;
+    if !taken.contains(&name) {
+        return Ok(name);
+    }
+    let numbered = (2..1000).map(|number| format!("{name} {number}")).find(|candidate| !taken.contains(candidate));
+    Ok(numbered.unwrap_or(name))
+}
+
+fn base_name(auth_method: &AuthMethod, account: Option<&Account>) -> String {
+    let name = account.map_or_else(
+        || auth_method.app_name.clone(),
+        |account| format!("{} ({})", auth_method.app_name, account.label),
+    );
+    name.chars().take(MAX_NAME_LENGTH - 4).collect()
+}
+
+/// Whether nobody chose a connection's name: it is as it was made of app and account.
+pub(super) fn is_generated_name(name: &str, auth_method: &AuthMethod, account: Option<&Account>) -> bool {
+    name.strip_prefix(&base_name(auth_method, account)).is_some_and(|rest| {
+        rest.is_empty() || rest.strip_prefix(' ').is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
+    })
+}

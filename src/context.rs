@@ -1,0 +1,127 @@
+//! What every use case is given: the ports and the configuration, and the few steps all share.
+//!
+//! Owns the check that the key ring fits the data, and the writing of events and log lines.
+
+use serde_json::json;
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::ids::{ConnectionId, EventId, WorkspaceId};
+use crate::ports::{AppResponse, CacheError, Clock, Http, HttpError, Log, LogLine, OutboundRequest, Ports, Statement};
+use crate::store::{self, events::Event};
+use crate::time::Timestamp;
+use crate::vault::KeyRing;
+
+/// Ports and configuration.
+#[derive(Debug)]
+pub struct Context<P> {
+    /// The outside.
+    pub ports: P,
+    /// What the operator set.
+    pub config: Config,
+}
+
+impl<P: Ports> Context<P> {
+    /// The record.
+    pub fn db(&self) -> &P::Database {
+        self.ports.database()
+    }
+
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        self.ports.clock().now()
+    }
+
+    /// Writes a line of the log. Fields are ids, codes and counts.
+    pub fn log(&self, level: &'static str, event: &'static str, fields: &serde_json::Value) {
+        let fields = fields.as_object().cloned().unwrap_or_default();
+        self.ports.log().write(LogLine { level, event, fields });
+    }
+
+    /// Sends a request to an app, unless a secret in it must not go there.
+    ///
+    /// # Errors
+    /// No answer came. [`HttpError::NotPermitted`]: nothing was sent.
+    pub async fn send(&self, request: OutboundRequest) -> std::result::Result<AppResponse, HttpError> {
+        let host = request.url.authority();
+        match request.into_permitted() {
+            Ok(permitted) => self.ports.http().send(permitted).await,
+            Err(kind) => {
+                self.log("error", "destination_refused", &json!({ "host": host, "secret": format!("{kind:?}") }));
+                Err(HttpError::NotPermitted)
+            }
+        }
+    }
+
+    /// Logs an error's internal cause, if it has one.
+    pub fn log_cause(&self, error: &Error) {
+        if let Some(cause) = &error.cause {
+            self.log("error", "failed", &json!({ "code": error.code.as_str(), "cause": cause }));
+        }
+    }
+
+    /// Logs that the cache failed: what it holds is a copy, so nothing else fails with it.
+    pub fn log_cache_error(&self, error: &CacheError) {
+        self.log("warn", "cache_failed", &json!({ "cause": error.0 }));
+    }
+
+    /// The statement that writes a line of the audit trail, to go in the batch of what it tells.
+    pub fn event_statement(
+        &self,
+        workspace: &WorkspaceId,
+        connection: &ConnectionId,
+        kind: &str,
+        actor: &str,
+        detail: Option<&str>,
+    ) -> Result<Statement> {
+        let event = Event {
+            id: EventId::random(self.ports.random(), workspace.shard())?,
+            at: self.now(),
+            r#type: kind.to_owned(),
+            actor: actor.to_owned(),
+            detail: detail.map(ToOwned::to_owned),
+        };
+        Ok(store::events::insert(workspace, connection, &event))
+    }
+
+    /// Refuses when the ring has other bytes than the data was sealed with, under the same key id.
+    /// Check values that are missing are written: a new key's first use.
+    /// Asked of the data once per instance of the program.
+    pub async fn check_key_ring(&self) -> Result<()> {
+        let fingerprint = self.config.key_ring.fingerprint();
+        if !self.ports.isolate_cache().is_ring_checked(fingerprint) {
+            self.check_key_ring_now().await?;
+            self.ports.isolate_cache().remember_checked_ring(fingerprint);
+        }
+        Ok(())
+    }
+
+    /// The same, asked of the data each time: also tells whether the database answers.
+    pub async fn check_key_ring_now(&self) -> Result<()> {
+        let key_ring = &self.config.key_ring;
+        let stored = store::maintenance::key_checks(self.db()).await?;
+        // Before anything is written: with one wrong key the others leave no trace either.
+        refuse_wrong_keys(key_ring, &stored)?;
+        let mut missing = Vec::new();
+        for id in key_ring.ids().filter(|id| stored.iter().all(|(known, _)| known != id)) {
+            missing.extend(key_ring.seal_check_value(self.ports.random(), id)?.map(|value| (id, value)));
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        // Another Worker may have written first, with other bytes: what is stored decides.
+        refuse_wrong_keys(key_ring, &store::maintenance::add_key_checks(self.db(), &missing, self.now()).await?)
+    }
+}
+
+fn refuse_wrong_keys(key_ring: &KeyRing, stored: &[(String, String)]) -> Result<()> {
+    match key_ring
+        .ids()
+        .find(|id| stored.iter().any(|(known, value)| known == id && !key_ring.opens_check_value(id, value)))
+    {
+        None => Ok(()),
+        Some(id) => Err(Error::misconfigured(format!(
+            "ENCRYPTION_KEYS: the key with id {id} is not the one this database was sealed with. Put the right key back; nothing was changed."
+        ))),
+    }
+}

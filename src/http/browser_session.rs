@@ -1,0 +1,222 @@
+//! A browser's sessions: cookies, and the proof that a form is our own.
+//!
+//! Owns the cookies: a signed-in person's, and one per link for whoever uses it, which opens nothing else.
+//! A state-changing request must come from our own origin (`Sec-Fetch-Site`, else `Origin`) and, with
+//! a session, carry the token its page was given.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use super::page::PageContext;
+use super::{Request, input};
+use crate::caller::{CreatorKey, constant_time_eq, hash_secret};
+use crate::connect::complete::CHOICE_TTL;
+use crate::connect::start::FLOW_TTL;
+use crate::context::Context;
+use crate::error::{Error, ErrorCode, Result};
+use crate::ids::{LinkId, WorkspaceId, random_token};
+use crate::ports::Ports;
+use crate::secret::Secret;
+use crate::store::links::Link;
+use crate::store::sessions::{self, Session, SessionKind, SignInLink};
+use crate::workspace::{Role, User};
+
+/// Seconds a signed-in person stays signed in: twelve hours.
+const USER_SESSION_TTL: i64 = 12 * 3600;
+/// Seconds a link's session outlives its link: long enough for a flow that begins at its very end, and its choice.
+const LINK_SESSION_EXTRA_TTL: i64 = FLOW_TTL + CHOICE_TTL;
+/// Links of one browser whose flows are found.
+const MAX_LINK_SESSIONS: usize = 10;
+
+const USER_COOKIE: &str = "cx_session";
+/// What the name of each link's cookie begins with: links that are open side by side keep theirs.
+const LINK_COOKIE_PREFIX: &str = "cx_link_";
+
+/// Nobody is signed in.
+pub(super) fn not_signed_in_error() -> Error {
+    Error::new(ErrorCode::Unauthorized, "You are not signed in. Ask whoever runs this workspace for a sign-in link.")
+}
+
+/// `__Host-` binds a cookie to this very host over TLS; without TLS (development) browsers refuse it.
+fn cookie_name<P: Ports>(context: &Context<P>, base: &str) -> String {
+    if context.config.public_url.is_secure() { format!("__Host-{base}") } else { base.to_owned() }
+}
+
+fn link_cookie_name(id: &LinkId) -> String {
+    hash_secret(id.as_str()).chars().take(12).fold(LINK_COOKIE_PREFIX.to_owned(), |mut name, letter| {
+        name.push(letter);
+        name
+    })
+}
+
+/// The cookies a browser sent: names and values.
+fn parse_cookies(request: &Request) -> impl DoubleEndedIterator<Item = (&str, &str)> {
+    request.header("cookie").unwrap_or_default().split(';').filter_map(|pair| pair.trim().split_once('='))
+}
+
+fn read_cookie<P: Ports>(context: &Context<P>, request: &Request, base: &str) -> Option<Secret> {
+    let name = cookie_name(context, base);
+    parse_cookies(request).find(|(known, _)| *known == name).map(|(_, value)| Secret::new(value))
+}
+
+/// SameSite=Lax: the way back from an app is a top-level GET from another site and must carry it.
+fn set_cookie_header<P: Ports>(context: &Context<P>, base: &str, value: &str, seconds: i64) -> String {
+    let secure = if context.config.public_url.is_secure() { "; Secure" } else { "" };
+    format!("{}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}", cookie_name(context, base))
+}
+
+/// The signed-in person's session.
+pub(super) async fn load_user_session<P: Ports>(context: &Context<P>, request: &Request) -> Result<Option<Session>> {
+    let session = load_session_of_cookie(context, request, USER_COOKIE).await?;
+    Ok(session.filter(|session| matches!(session.kind, SessionKind::User(_))))
+}
+
+/// The session of whoever uses this link.
+pub(super) async fn load_link_session<P: Ports>(
+    context: &Context<P>,
+    request: &Request,
+    id: &LinkId,
+) -> Result<Option<Session>> {
+    let session = load_session_of_cookie(context, request, &link_cookie_name(id)).await?;
+    Ok(session.filter(|session| session.kind == SessionKind::Link(id.clone())))
+}
+
+async fn load_session_of_cookie<P: Ports>(
+    context: &Context<P>,
+    request: &Request,
+    base: &str,
+) -> Result<Option<Session>> {
+    match read_cookie(context, request, base) {
+        None => Ok(None),
+        Some(value) => Ok(sessions::get(context.db(), &hash_secret(value.expose()), context.now()).await?),
+    }
+}
+
+/// The person of a session.
+pub(super) fn require_user(session: &Session) -> Result<&User> {
+    session.user().ok_or_else(not_signed_in_error)
+}
+
+/// Signs a person in by a link that can be used once; answers the cookie, or none where the link was used or has ended.
+/// The session that the browser had before ends.
+pub(super) async fn open_user_session<P: Ports>(
+    context: &Context<P>,
+    request: &Request,
+    sign_in: SignInLink,
+) -> Result<Option<String>> {
+    let new = NewSession {
+        workspace: &sign_in.workspace,
+        kind: SessionKind::User(sign_in.user),
+        role: sign_in.role,
+        made_by: sign_in.made_by.as_ref(),
+    };
+    let (session, cookie) = new.build_session(context, USER_COOKIE, USER_SESSION_TTL)?;
+    let before = self::read_cookie(context, request, USER_COOKIE).map(|value| hash_secret(value.expose()));
+    let opened = sessions::sign_in(context.db(), &sign_in.hash, &session, before.as_deref(), context.now()).await?;
+    Ok(opened.then_some(cookie))
+}
+
+/// Opens a session for a link; answers it and the cookie.
+pub(super) async fn open_link_session<P: Ports>(context: &Context<P>, link: &Link) -> Result<(Session, String)> {
+    let life = link.expires_at.since(context.now()) + LINK_SESSION_EXTRA_TTL;
+    let new = NewSession {
+        workspace: &link.workspace,
+        kind: SessionKind::Link(link.id.clone()),
+        role: Role::Member,
+        made_by: link.made_by.as_ref(),
+    };
+    let (session, cookie) = new.build_session(context, &link_cookie_name(&link.id), life)?;
+    sessions::insert(context.db(), &session).await?;
+    Ok((session, cookie))
+}
+
+/// A session that is to be opened.
+struct NewSession<'a> {
+    workspace: &'a WorkspaceId,
+    kind: SessionKind,
+    role: Role,
+    made_by: Option<&'a CreatorKey>,
+}
+
+impl NewSession<'_> {
+    /// The session and its cookie. It ends with the key that made its link, at the latest.
+    fn build_session<P: Ports>(self, context: &Context<P>, base: &str, life: i64) -> Result<(Session, String)> {
+        let value = Secret::new(random_token(context.ports.random(), self.workspace.shard())?);
+        let now = context.now();
+        let expires_at = self.made_by.map_or(now.plus(life), |maker| maker.limit_expiry(now.plus(life)));
+        let session = Session {
+            hash: hash_secret(value.expose()),
+            workspace: self.workspace.clone(),
+            kind: self.kind,
+            role: self.role,
+            made_by: self.made_by.map(|maker| maker.key.clone()),
+            created_at: now,
+            expires_at,
+        };
+        Ok((session, set_cookie_header(context, base, value.expose(), expires_at.since(now))))
+    }
+}
+
+/// Signs out; answers the cookie that takes the old one away.
+pub(super) async fn close_session<P: Ports>(context: &Context<P>, session: &Session) -> Result<String> {
+    sessions::delete(context.db(), &session.hash).await?;
+    Ok(set_cookie_header(context, USER_COOKIE, "", 0))
+}
+
+/// The hashes of this browser's sessions that have not ended, for flows bound to them: the signed-in
+/// person's, and those of the links it opened last (browsers send the older cookies first).
+pub(super) async fn load_session_hashes<P: Ports>(context: &Context<P>, request: &Request) -> Result<Vec<String>> {
+    let links = cookie_name(context, LINK_COOKIE_PREFIX);
+    let of_links = parse_cookies(request).rev().filter(|(name, _)| name.starts_with(&links)).take(MAX_LINK_SESSIONS);
+    let mut sent: Vec<String> = of_links.map(|(_, value)| hash_secret(value)).collect();
+    sent.extend(read_cookie(context, request, USER_COOKIE).map(|value| hash_secret(value.expose())));
+    if sent.is_empty() {
+        return Ok(sent);
+    }
+    Ok(sessions::list_unexpired_hashes(context.db(), &sent, context.now()).await?)
+}
+
+/// The token that a session's own forms carry: made of the cookie, so that nobody else can make it.
+pub(super) fn csrf_token<P: Ports>(context: &Context<P>, request: &Request) -> Option<String> {
+    let value = read_cookie(context, request, USER_COOKIE)?;
+    let mut hash = Sha256::new();
+    hash.update(b"connections form token");
+    hash.update(value.expose().as_bytes());
+    Some(URL_SAFE_NO_PAD.encode(hash.finalize()))
+}
+
+/// A state-changing request with a session must come from a form of that session.
+pub(super) fn require_csrf_token<P: Ports>(context: &Context<P>, request: &Request) -> Result<()> {
+    require_same_origin(context, request)?;
+    if request.method.is_safe() {
+        return Ok(());
+    }
+    match (csrf_token(context, request), input::form_field(request, "csrf")) {
+        (Some(expected), Some(sent)) if constant_time_eq(&expected, &sent) => Ok(()),
+        _ => Err(form_rejected_error("The page this form was on is too old. Go back, reload it, and try again.")),
+    }
+}
+
+/// A state-changing request must come from our own pages.
+pub(super) fn require_same_origin<P: Ports>(context: &Context<P>, request: &Request) -> Result<()> {
+    if request.method.is_safe() {
+        return Ok(());
+    }
+    let ours = match (request.header("sec-fetch-site"), request.header("origin")) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => origin == context.config.public_url.origin(),
+        (None, None) => false,
+    };
+    if ours { Ok(()) } else { Err(form_rejected_error("This form was sent from another site, so nothing was done.")) }
+}
+
+fn form_rejected_error(detail: &str) -> Error {
+    Error::new(ErrorCode::FormRejected, detail)
+}
+
+/// What stands around a signed-in person's page.
+pub(super) fn page_context<'a>(session: Option<&'a Session>, csrf: Option<&'a str>) -> PageContext<'a> {
+    let signed_in_as = session.and_then(|session| require_user(session).ok()).map(User::display_name);
+    PageContext { signed_in_as, csrf: csrf.filter(|_| signed_in_as.is_some()) }
+}

@@ -1,0 +1,443 @@
+//! The Connections page, and a connection's own: what people see of their connections and do with them.
+//!
+//! Owns how records become these pages' words, and hands out the stylesheet of all pages. Which connections a person
+//! sees and changes is decided in [`crate::authorize`].
+
+use std::collections::BTreeMap;
+
+use super::app_list::ListedApp;
+use super::browser_session::page_context;
+use super::browser_session::{self, require_user};
+use super::connections::edit_connection;
+use super::page::{self, ConnectionSummary, StatusLabel, Tone};
+use super::{Call, Response, app_list, consent_page, input, problem};
+use crate::app::{AuthMethod, CredentialKind, RefreshTokenRotation};
+use crate::attention;
+use crate::authorize::{self, Caller, RequiredRole};
+use crate::connect::complete::MAX_NAME_LENGTH;
+use crate::connect::manual;
+use crate::connection::{Connection, ConnectionStatus, ReconnectReason};
+use crate::context::Context;
+use crate::disconnect::{self, RevocationOutcome};
+use crate::error::{Error, Result};
+use crate::ids::ConnectionId;
+use crate::on_demand_check;
+use crate::ports::{Ports, RefreshOutcome};
+use crate::registry;
+use crate::store::clients::{self, WorkspaceClients};
+use crate::store::connections::{self as rows, ConnectionFilter, ConnectionPatch, ListedConnection};
+use crate::store::sessions::Session;
+use crate::store::{events, keys, uses};
+use crate::time::Timestamp;
+
+/// Connections on a page.
+const CONNECTIONS_PER_PAGE: i64 = 50;
+/// Uses and events on a connection's page.
+const ROWS_PER_SECTION: i64 = 20;
+/// Uses shown before a disconnect.
+const MAX_USES_SHOWN: i64 = 500;
+
+pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let session = call.session()?;
+    let search = input::query_param(call.request, "q");
+    let position = |text: &str| input::parse_time_cursor(text, ConnectionId::parse).ok_or_else(input::invalid_cursor);
+    let filter = ConnectionFilter {
+        text: search.clone(),
+        after: input::query_param(call.request, "cursor").map(|text| position(&text)).transpose()?,
+        limit: CONNECTIONS_PER_PAGE,
+        ..Caller::User(session, RequiredRole::Member).connection_filter()
+    };
+    let apps_search = input::query_param(call.request, "apps");
+    let found = rows::list(context.db(), &session.workspace, &filter, context.now()).await?;
+    let known = app_list::load_all(context, &session.workspace).await?;
+    let ready = clients::list(context.db(), &session.workspace).await?;
+    let name_of =
+        |id: &str| known.iter().find(|one| one.id() == id).map_or_else(|| id.to_owned(), |one| one.name().to_owned());
+    let view = page::ConnectionListView {
+        connections: found
+            .data
+            .iter()
+            .map(|listed| {
+                let app = listed.connection.app.as_str();
+                // What was removed from the workspace can't be connected again.
+                let removed = known.iter().all(|one| one.id() != app);
+                let repair = reconnect_action(context, listed)
+                    .filter(|_| !removed && authorize::session_may_change(session, &listed.connection));
+                ConnectionSummary {
+                    reconnect: repair,
+                    owner: owner_label(session, &listed.connection),
+                    ..build_summary(context, listed, name_of(app))
+                }
+            })
+            .collect(),
+        apps: known
+            .iter()
+            .map(|one| page::AppChoice {
+                id: one.id().to_owned(),
+                name: one.name().to_owned(),
+                auth_methods: one.auth_method_names(),
+                categories: one.categories(),
+                ready: one.is_connectable(&ready),
+                auth_method_without_client: auth_method_without_client(one, &ready),
+            })
+            .collect(),
+        next_page_href: found.next.map(|cursor| next_page_url(&cursor, search.as_deref(), apps_search.as_deref())),
+        apps_search,
+        search,
+        notice: notice_text(call),
+    };
+    let csrf = browser_session::csrf_token(context, call.request);
+    Ok(Response::html(200, page::connection_list(&page_context(Some(session), csrf.as_deref()), &view)))
+}
+
+/// What people call an app's way at the app itself, where its client is not set up.
+fn auth_method_without_client(one: &ListedApp, clients: &WorkspaceClients) -> Option<String> {
+    if let ListedApp::Catalogue(entry) = one
+        && !clients.registration_names().any(|name| name == one.client_registration())
+    {
+        let auth_method = entry
+            .auth_methods
+            .iter()
+            .find(|auth_method| CredentialKind::parse(auth_method.kind) == Some(CredentialKind::OAuth2))?;
+        return Some(auth_method.name.unwrap_or_else(|| CredentialKind::OAuth2.label()).to_owned());
+    }
+    one.load_app()?
+        .oauth2_method()
+        .filter(|auth_method| !app_list::is_auth_method_ready(clients, auth_method))
+        .map(|auth_method| consent_page::auth_method_name(&auth_method))
+}
+
+fn next_page_url(cursor: &str, search: Option<&str>, apps: Option<&str>) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("cursor", cursor);
+    for (name, text) in [("q", search), ("apps", apps)] {
+        if let Some(text) = text {
+            query.append_pair(name, text);
+        }
+    }
+    format!("/?{}", query.finish())
+}
+
+/// What just happened, told by a word in the address that stands for one of these sentences.
+fn notice_text(call: &Call<'_>) -> Option<String> {
+    let text = match input::query_param(call.request, "done")?.as_str() {
+        "disconnected" => "Disconnected. The app confirmed that the access is revoked.",
+        "disconnected-unsupported" => {
+            "Disconnected and erased here. This app has no way to revoke access; remove it in the app's own settings if you want to be sure."
+        }
+        "disconnected-shared" => {
+            "Disconnected and erased here. The access itself was kept at the app, because another connection uses it."
+        }
+        "disconnected-retrying" => {
+            "Disconnected and erased here. The app has not confirmed the revocation yet; it is tried again for a day."
+        }
+        "disconnected-unconfirmed" => {
+            "Disconnected and erased here. The app could not be told; remove the access in the app's own settings."
+        }
+        "renamed" => "Renamed.",
+        "healthy" => "Checked: it works.",
+        "dead" => "Checked: it no longer works and must be reconnected.",
+        "unavailable" => "Checked: the app did not answer. It is tried again by itself.",
+        "client" => {
+            "Checked: the app refuses this workspace's client id and secret. Whoever set up the app must check them."
+        }
+        "unknown" => "Checked, but nothing could be learned: this app has nothing to ask.",
+        "signed-in" => "You are signed in.",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn build_summary<P: Ports>(context: &Context<P>, listed: &ListedConnection, app_name: String) -> ConnectionSummary {
+    let connection = &listed.connection;
+    let attention =
+        attention::for_connection(listed, context.now()).iter().map(|one| one.explanation().to_owned()).collect();
+    ConnectionSummary {
+        id: connection.id.to_string(),
+        name: connection.name.clone(),
+        app_name,
+        account_label: connection.account.as_ref().map(|account| account.label.clone()),
+        status: status_label(connection.shown_status(&context.config.key_ring)),
+        attention,
+        last_used_at: connection.last_used_at,
+        owner: None,
+        reconnect: None,
+    }
+}
+
+/// Whose a connection is, where it is not the person's own.
+fn owner_label(session: &Session, connection: &Connection) -> Option<String> {
+    match (&connection.user, session.user()) {
+        (None, _) => Some("Shared with everybody in the workspace".to_owned()),
+        (Some(owner), Some(me)) if owner.id == me.id => None,
+        (Some(owner), _) => Some(owner.display_name().to_owned()),
+    }
+}
+
+/// How a person repairs a connection that needs it: in words, and where.
+fn reconnect_action<P: Ports>(context: &Context<P>, listed: &ListedConnection) -> Option<(&'static str, String)> {
+    let connection = &listed.connection;
+    let label = if connection.kind.is_manual() { "Enter a new key" } else { "Reconnect" };
+    let broken = connection.shown_status(&context.config.key_ring).0 == ConnectionStatus::NeedsReconnect;
+    broken.then(|| (label, format!("/connections/{}/reconnect", connection.id)))
+}
+
+fn status_label((status, _): (ConnectionStatus, Option<ReconnectReason>)) -> StatusLabel {
+    let (words, tone) = match status {
+        ConnectionStatus::Connected => ("Connected", Tone::Good),
+        ConnectionStatus::AwaitingConfirmation => ("Awaiting confirmation", Tone::Waiting),
+        ConnectionStatus::NeedsReconnect => ("Needs reconnecting", Tone::Bad),
+    };
+    StatusLabel { text: words.to_owned(), tone }
+}
+
+pub(super) async fn show_connection_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let view = build_connection_view(context, call, call.path_connection()?).await?;
+    let csrf = browser_session::csrf_token(context, call.request);
+    Ok(Response::html(200, page::connection(&page_context(call.session.as_ref(), csrf.as_deref()), &view)))
+}
+
+async fn build_connection_view<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    listed: &ListedConnection,
+) -> Result<page::ConnectionView> {
+    let connection = &listed.connection;
+    let removed = matches!(registry::load_current_app(context, &connection.workspace, &connection.app).await, Ok(None));
+    // A connection whose definition can't be read any more is shown all the same.
+    let auth_method = registry::load_auth_method(context, connection).await.ok();
+    let app_name =
+        auth_method.as_ref().map_or_else(|| connection.app.to_string(), |auth_method| auth_method.app_name.clone());
+    let session = call.session()?;
+    let may_change = authorize::session_may_change(session, connection);
+    let confirming_disconnect = may_change && input::query_param(call.request, "disconnect").is_some();
+    // Whoever is about to disconnect sees all that would stop working.
+    let most = if confirming_disconnect { MAX_USES_SHOWN } else { ROWS_PER_SECTION };
+    let used = uses::list(context.db(), &connection.workspace, &connection.id, ("", ""), most).await?;
+    let told =
+        events::list(context.db(), &connection.workspace, &connection.id, events::start_position(), ROWS_PER_SECTION)
+            .await?;
+    let (_, reason) = connection.shown_status(&context.config.key_ring);
+    let connected = input::query_param(call.request, "connected").map(|_| match &connection.account {
+        Some(account) => format!("Connected as {}.", account.label),
+        None => "Connected.".to_owned(),
+    });
+    let mut warned =
+        auth_method.as_deref().map(|auth_method| list_warnings(context, connection, auth_method)).unwrap_or_default();
+    if let (Some(auth_method), Some(client), Some(account)) = (&auth_method, &connection.client, &connection.account) {
+        warned.extend(
+            consent_page::grant_limit_warning(context, &connection.workspace, auth_method, (client, &account.id))
+                .await?,
+        );
+    }
+    let missing = missing_scopes(connection, auth_method.as_deref());
+    let mut card =
+        ConnectionSummary { owner: owner_label(session, connection), ..build_summary(context, listed, app_name) };
+    if !missing.is_empty() {
+        // The page tells which: that some are missing is no more news.
+        card.attention.retain(|sentence| sentence != attention::AttentionCode::MissingScopes.explanation());
+    }
+    Ok(page::ConnectionView {
+        summary: card,
+        notice: connected.or_else(|| notice_text(call)),
+        reason: reason.map(|reason| reason.explanation().to_owned()),
+        granted_scopes: connection.scopes_granted.clone(),
+        missing_scopes: missing,
+        app_removed: removed,
+        change_permission: if may_change {
+            page::ChangePermission::Allowed
+        } else {
+            page::ChangePermission::AdminsOnly
+        },
+        rejected_name: None,
+        missing_scopes_href: Some(missing_scopes_url(connection)).filter(|_| !removed && may_change),
+        credential_kind: auth_method
+            .as_ref()
+            .filter(|auth_method| auth_method.kind.is_manual())
+            .map(|auth_method| consent_page::auth_method_name(auth_method))
+            .unwrap_or_default(),
+        access_source: access_source(connection.kind),
+        new_credential_href: connection.kind.is_manual().then(|| format!("/connections/{}/reconnect", connection.id)),
+        warnings: warned,
+        expires_at: connection.expires_at,
+        refreshable: connection.refreshable,
+        predicted_end: predicted_end(connection, auth_method.as_deref()),
+        last_check: connection.checked_at.map(|at| (at, describe_evidence(connection.check_evidence.as_deref()))),
+        next_check_at: connection.next_check_at,
+        created_at: connection.created_at,
+        connected_at: connection.connected_at,
+        uses: used.data.into_iter().map(|one| (one.workflow, one.step, one.last_used_at)).collect(),
+        events: describe_events(context, call, &told.data).await?,
+        confirming_disconnect,
+    })
+}
+
+/// What was asked for and not granted, with what each allows.
+fn missing_scopes(connection: &Connection, auth_method: Option<&AuthMethod>) -> Vec<(String, Option<String>)> {
+    let known = |id: &String| auth_method?.scopes.iter().find(|scope| scope.id == *id)?.description.clone();
+    connection.missing_scopes().into_iter().map(|id| (id.clone(), known(&id))).collect()
+}
+
+/// Where the missing permissions are asked for again: exactly those.
+fn missing_scopes_url(connection: &Connection) -> String {
+    let path = format!("/connections/{}/reconnect", connection.id);
+    let missing = connection.missing_scopes().join(" ");
+    if missing.is_empty() {
+        return path;
+    }
+    format!("{path}?{}", url::form_urlencoded::Serializer::new(String::new()).append_pair("scopes", &missing).finish())
+}
+
+/// What a person should know of this app, and of what they entered.
+fn list_warnings<P: Ports>(context: &Context<P>, connection: &Connection, auth_method: &AuthMethod) -> Vec<String> {
+    let pasted = Some(connection).filter(|connection| connection.kind.is_manual());
+    let credential = pasted.and_then(|connection| connection.credential(&context.config.key_ring));
+    let fields = credential.map(|credential| credential.fields).unwrap_or_default();
+    let remarks: Vec<_> = manual::field_marks(auth_method, &fields).filter_map(|mark| mark.warn.clone()).collect();
+    auth_method.deprecated.iter().chain(&auth_method.limits.notes).cloned().chain(remarks).collect()
+}
+
+fn access_source(kind: CredentialKind) -> page::AccessSource {
+    match kind {
+        CredentialKind::OAuth2 => page::AccessSource::Consent,
+        CredentialKind::ClientCredentials | CredentialKind::ServiceAccount => page::AccessSource::TokenExchange,
+        CredentialKind::ApiKey | CredentialKind::BotToken | CredentialKind::Basic => {
+            page::AccessSource::ManualCredential
+        }
+    }
+}
+
+/// The nearest end that is known, and what puts it off.
+fn predicted_end(connection: &Connection, auth_method: Option<&AuthMethod>) -> Option<(Timestamp, page::ExtendedBy)> {
+    // Where renewing brings no other refresh token, the one there is ends all the same.
+    let renewal = if auth_method.is_some_and(|auth_method| auth_method.rotation() == RefreshTokenRotation::None) {
+        page::ExtendedBy::Reconnect
+    } else {
+        page::ExtendedBy::Refresh
+    };
+    let ends = [
+        (connection.grant_expires_at, page::ExtendedBy::Reconnect),
+        (connection.refresh_expires_at, renewal),
+        (connection.refresh_idle_until, page::ExtendedBy::Use),
+    ];
+    ends.into_iter().filter_map(|(end, by)| Some((end?, by))).min_by_key(|(end, _)| *end)
+}
+
+/// What a check saw, for a person: the record keeps it as `what: result`.
+fn describe_evidence(evidence: Option<&str>) -> String {
+    match evidence.and_then(|text| text.split_once(": ")) {
+        Some(("probe", seen)) => format!("the app was asked: {seen}"),
+        Some(("refresh", code)) => format!("renewing failed: {}", code.replace('_', " ")),
+        _ => evidence.unwrap_or_default().to_owned(),
+    }
+}
+
+/// What happened, in words. Keys are told by their names.
+async fn describe_events<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    events: &[events::Event],
+) -> Result<Vec<(Timestamp, String)>> {
+    let session = call.session()?;
+    let ids: Vec<_> = events.iter().filter_map(|event| event.actor.strip_prefix("key:")).collect();
+    let keys =
+        if ids.is_empty() { BTreeMap::new() } else { keys::list_names(context.db(), &session.workspace, &ids).await? };
+    let me = &require_user(session)?.id;
+    Ok(events.iter().map(|event| (event.at, describe_event(event, &describe_actor(&event.actor, me, &keys)))).collect())
+}
+
+fn describe_event(event: &events::Event, by: &str) -> String {
+    let what = event.r#type.replace('_', " ");
+    match &event.detail {
+        // Names and accounts are told as they are written.
+        Some(detail) if matches!(event.r#type.as_str(), "edited" | "account_switched") => {
+            format!("{what} ({detail}), {by}")
+        }
+        Some(detail) => format!("{what} ({}), {by}", detail.replace('_', " ")),
+        None => format!("{what}, {by}"),
+    }
+}
+
+/// Who did it, as the person who looks at the page knows them.
+fn describe_actor(actor: &str, me: &str, keys: &BTreeMap<String, String>) -> String {
+    match actor.split_once(':') {
+        Some(("user", id)) if id == me => "by you".to_owned(),
+        Some(("user", id)) => format!("by {id}"),
+        Some(("key", id)) => match keys.get(id) {
+            Some(name) => format!("by a key ({name})"),
+            None => "by a key that is revoked".to_owned(),
+        },
+        Some(("link", _)) => "through a link".to_owned(),
+        _ => match actor {
+            "clock" => "by a regular check".to_owned(),
+            "refresh" => "when the access was renewed".to_owned(),
+            "embedder" => "by whoever made the link".to_owned(),
+            _ => format!("by {actor}"),
+        },
+    }
+}
+
+fn redirect_to_connection(id: &ConnectionId, done: &str) -> Response {
+    Response::see_other(&format!("/connections/{id}?done={done}"))
+}
+
+pub(super) async fn submit_rename<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let listed = call.path_connection()?;
+    let entered = input::form_field(call.request, "name").unwrap_or_default();
+    let name = match input::parse_name("name", &entered, MAX_NAME_LENGTH) {
+        Ok(name) => name,
+        Err(error) => return rename_error_response(context, call, listed, (entered, &error)).await,
+    };
+    let patch = ConnectionPatch { name: Some(name), ..ConnectionPatch::default() };
+    edit_connection(context, listed, &patch, &call.user_actor()?).await?;
+    Ok(redirect_to_connection(&listed.connection.id, "renamed"))
+}
+
+/// The page again, with what is wrong beside the name.
+async fn rename_error_response<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    listed: &ListedConnection,
+    (entered, error): (String, &Error),
+) -> Result<Response> {
+    let why = error.hints.errors.first().map_or(&error.detail, |one| &one.problem);
+    let mut view = build_connection_view(context, call, listed).await?;
+    view.rejected_name = Some((entered, why.clone()));
+    let csrf = browser_session::csrf_token(context, call.request);
+    let status = problem::status_and_title(error.code).0;
+    Ok(Response::html(status, page::connection(&page_context(call.session.as_ref(), csrf.as_deref()), &view)))
+}
+
+pub(super) async fn submit_check<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let Connection { id, workspace, .. } = &call.path_connection()?.connection;
+    let done = match on_demand_check::run(context, workspace, id).await {
+        RefreshOutcome::Refreshed | RefreshOutcome::Satisfied | RefreshOutcome::Healthy => "healthy",
+        RefreshOutcome::Dead | RefreshOutcome::Unreadable => "dead",
+        RefreshOutcome::ClientMisconfigured | RefreshOutcome::Unusable => "client",
+        RefreshOutcome::Unavailable { .. } | RefreshOutcome::InProgress { .. } | RefreshOutcome::DatabaseDown => {
+            "unavailable"
+        }
+        RefreshOutcome::Unknown | RefreshOutcome::Gone => "unknown",
+    };
+    Ok(redirect_to_connection(id, done))
+}
+
+pub(super) async fn submit_disconnect<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let connection = &call.path_connection()?.connection;
+    let actor = call.user_actor()?;
+    let (told, _) = disconnect::disconnect(context, &connection.workspace, &connection.id, &actor).await?;
+    let done = match (told.revoked, told.retrying) {
+        (RevocationOutcome::Confirmed, _) => "disconnected",
+        (RevocationOutcome::Unsupported, _) => "disconnected-unsupported",
+        (RevocationOutcome::KeptShared, _) => "disconnected-shared",
+        (RevocationOutcome::Failed, true) => "disconnected-retrying",
+        (RevocationOutcome::Failed, false) => "disconnected-unconfirmed",
+    };
+    Ok(Response::see_other(&format!("/?done={done}")))
+}
+
+/// The one stylesheet. It may be cached: it holds nothing of anybody.
+pub(super) async fn get_stylesheet<P: Ports>(_: &Context<P>, _: &Call<'_>) -> Result<Response> {
+    Ok(Response::new(200, "text/css; charset=utf-8", page::STYLESHEET.to_owned())
+        .with_header("cache-control", "public, max-age=3600".into()))
+}

@@ -1,0 +1,325 @@
+//! The page that asks a person: to go on to an app, or to enter what the app gave them.
+//!
+//! Owns how an offer becomes a page: scopes to tick, values to enter, help, warnings, the other ways to connect. Refuses
+//! to send a secret back: whoever has to correct something enters it again.
+
+use std::rc::Rc;
+
+use super::app_list::is_auth_method_ready;
+use super::browser_session::page_context;
+use super::page::{self, FormError, FormField, ScopeChoice};
+use super::{Call, LEADS_TO_APP_MARKER, Response, browser_session, input, problem};
+use crate::app::{AuthMethod, CredentialField, Variable, VariableSource, field_path, variable_path};
+use crate::connect::hosts::{self, SecretHosts};
+use crate::connect::start::{ConnectOptions, ConnectRequest, setup_page_path};
+use crate::context::Context;
+use crate::error::{Error, ErrorCode, Result};
+use crate::ids::{ClientId, WorkspaceId};
+use crate::ports::Ports;
+use crate::registry;
+use crate::store::{clients, connections, workspaces};
+
+/// From so many parts of ten of an app's limit on, people are warned of it.
+const LIMIT_WARNING_TENTHS: i64 = 9;
+
+/// The page for an offer; with what is wrong, where the person has just tried.
+pub(super) async fn render_page<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    (request, options): (&ConnectRequest, &ConnectOptions),
+    refused: Option<&Error>,
+) -> Result<Response> {
+    let workspace =
+        workspaces::get(context.db(), &request.workspace).await?.ok_or_else(|| Error::not_found("workspace"))?;
+    let csrf = browser_session::csrf_token(context, call.request);
+    // Who came by a link is nobody here, whoever else is signed in.
+    let shell = page_context(call.session.as_ref().filter(|_| request.link.is_none()), csrf.as_deref());
+    let asking = ConsentPage {
+        call,
+        request,
+        options,
+        error: refused,
+        workspace: workspace.name,
+        warnings: load_warnings(context, request, options).await?,
+        auth_methods: auth_method_choices(context, call, request, options).await?,
+        hosts: hosts::for_options(context, options).await?,
+    };
+    let markup = if options.auth_method.kind.is_manual() {
+        page::manual_credential(&shell, &asking.manual_credential_view())
+    } else {
+        page::connect(&shell, &asking.connect_view(authorize_host(context, options).await?))
+    };
+    let status = refused.map_or(200, |error| problem::status_and_title(error.code).0);
+    Ok(Response::html(status, markup).with_header(LEADS_TO_APP_MARKER, String::new()))
+}
+
+/// Where the person is sent, where that does not depend on what they enter.
+async fn authorize_host<P: Ports>(context: &Context<P>, options: &ConnectOptions) -> Result<Option<String>> {
+    if options.auth_method.variables.values().any(|one| one.source == VariableSource::Person) {
+        return Ok(None);
+    }
+    let variables = options.client.as_ref().map(|client| client.variables.clone()).unwrap_or_default();
+    let endpoints = registry::load_endpoints(context, &options.auth_method, &variables).await?;
+    Ok(endpoints.authorize_url.map(|url| url.host().to_owned()))
+}
+
+async fn load_warnings<P: Ports>(
+    context: &Context<P>,
+    request: &ConnectRequest,
+    options: &ConnectOptions,
+) -> Result<Vec<String>> {
+    let auth_method = &options.auth_method;
+    let mut warnings: Vec<String> = auth_method.deprecated.iter().chain(&auth_method.limits.notes).cloned().collect();
+    // What a key may do is chosen at the app, when it is made there.
+    if let Some(scopes) =
+        request.scopes.as_ref().filter(|scopes| !auth_method.kind.uses_oauth_server() && !scopes.is_empty())
+    {
+        warnings.push(format!("What you enter must allow this, as a step needs it: {}.", scopes.join(", ")));
+    }
+    let account = options.connection.as_ref().and_then(|one| one.account.as_ref());
+    if let (Some(client), Some(account)) = (&options.client, account) {
+        warnings
+            .extend(grant_limit_warning(context, &request.workspace, auth_method, (&client.id, &account.id)).await?);
+    }
+    Ok(warnings)
+}
+
+/// That an account's grants near the app's limit for one client, as far as this workspace knows.
+pub(super) async fn grant_limit_warning<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    auth_method: &AuthMethod,
+    (client, account): (&ClientId, &str),
+) -> Result<Option<String>> {
+    let Some(most) = auth_method.limits.grants_per_account else { return Ok(None) };
+    let live = connections::count_grants(context.db(), workspace, client, account).await?;
+    Ok((live * 10 >= most * LIMIT_WARNING_TENTHS).then(|| {
+        format!(
+            "{} keeps at most {most} grants of one account for one client, and this workspace has {live}. Beyond that the oldest ends without a word: reuse a connection instead.",
+            auth_method.app_name
+        )
+    }))
+}
+
+/// What the page is made of.
+struct ConsentPage<'a> {
+    call: &'a Call<'a>,
+    request: &'a ConnectRequest,
+    options: &'a ConnectOptions,
+    error: Option<&'a Error>,
+    workspace: String,
+    warnings: Vec<String>,
+    auth_methods: Vec<page::AuthMethodChoice>,
+    hosts: SecretHosts,
+}
+
+impl ConsentPage<'_> {
+    fn auth_method(&self) -> &AuthMethod {
+        &self.options.auth_method
+    }
+
+    fn form_action(&self) -> String {
+        let request = self.call.request;
+        if request.query.is_empty() { request.path.clone() } else { format!("{}?{}", request.path, request.query) }
+    }
+
+    fn cancel_href(&self) -> Option<String> {
+        self.request.link.is_none().then(|| match &self.request.connection {
+            Some(id) => format!("/connections/{id}"),
+            None => "/".to_owned(),
+        })
+    }
+
+    fn intended_user(&self) -> Option<String> {
+        self.request.link.as_ref().and(self.request.user.as_ref()).map(|user| user.display_name().to_owned())
+    }
+
+    fn existing_connection(&self) -> Option<(String, Option<String>)> {
+        let connection = self.options.connection.as_ref()?;
+        Some((connection.name.clone(), connection.account.as_ref().map(|account| account.label.clone())))
+    }
+
+    fn scopes_are_fixed(&self) -> bool {
+        self.request.link.as_ref().is_some_and(|link| link.scopes.is_some())
+    }
+
+    fn connect_view(&self, host: Option<String>) -> page::ConnectView {
+        page::ConnectView {
+            workspace: self.workspace.clone(),
+            app_name: self.auth_method().app_name.clone(),
+            scopes: self.scope_choices(),
+            scopes_are_fixed: self.scopes_are_fixed(),
+            fields: self.variable_fields(),
+            form_error: self.form_error(),
+            connect_help: self
+                .auth_method()
+                .oauth_server()
+                .map(|server| server.connect_help.clone())
+                .unwrap_or_default(),
+            warnings: self.warnings.clone(),
+            auth_methods: self.auth_methods.clone(),
+            existing_connection: self.existing_connection(),
+            for_user: self.intended_user(),
+            by_link: self.request.link.is_some(),
+            form_action: self.form_action(),
+            authorize_host: host,
+            hosts: self.hosts_view(),
+            cancel_href: self.cancel_href(),
+        }
+    }
+
+    fn manual_credential_view(&self) -> page::ManualCredentialView {
+        let mut inputs = self.variable_fields();
+        inputs.extend(self.auth_method().fields.iter().map(|field| self.credential_field(field)));
+        let name = input::form_field(self.call.request, "name").unwrap_or_default();
+        page::ManualCredentialView {
+            workspace: self.workspace.clone(),
+            app_name: self.auth_method().app_name.clone(),
+            credential_kind: auth_method_name(self.auth_method()),
+            fields: inputs,
+            scopes: if self.auth_method().issues_tokens() { self.scope_choices() } else { vec![] },
+            scopes_are_fixed: self.scopes_are_fixed(),
+            existing_connection: self.existing_connection(),
+            connection_name: name,
+            name_error: self.field_error("name"),
+            form_error: self.form_error(),
+            warnings: self.warnings.clone(),
+            auth_methods: self.auth_methods.clone(),
+            for_user: self.intended_user(),
+            by_link: self.request.link.is_some(),
+            form_action: self.form_action(),
+            hosts: self.hosts_view(),
+            cancel_href: self.cancel_href(),
+        }
+    }
+
+    fn hosts_view(&self) -> page::HostsView {
+        page::HostsView {
+            app_name: self.auth_method().app_name.clone(),
+            all_hosts: self.hosts.all.iter().cloned().collect(),
+            added_hosts: self.hosts.added.iter().cloned().collect(),
+            non_default_hosts: self.hosts.non_default.iter().cloned().collect(),
+            defining_workspace: self.auth_method().is_custom.then(|| self.workspace.clone()),
+            fingerprint: self.hosts.fingerprint.clone(),
+        }
+    }
+
+    /// Permissions to tick: all that the app is known to have, and whatever else is asked for.
+    fn scope_choices(&self) -> Vec<ScopeChoice> {
+        let granted = self.options.connection.as_ref().map(|one| one.scopes_granted.as_slice()).unwrap_or_default();
+        let known = &self.auth_method().scopes;
+        let choices = known.iter().map(|scope| ScopeChoice {
+            id: scope.id.clone(),
+            description: scope.description.clone(),
+            sensitive: scope.sensitive.clone(),
+            required: scope.required,
+            checked: self.options.scopes.contains(&scope.id),
+            granted: granted.contains(&scope.id),
+        });
+        let others = self.options.scopes.iter().filter(|id| known.iter().all(|scope| scope.id != **id));
+        let others = others.map(|id| ScopeChoice {
+            id: id.clone(),
+            checked: true,
+            granted: granted.contains(id),
+            ..ScopeChoice::default()
+        });
+        choices.chain(others).filter(|one| one.checked || !self.scopes_are_fixed()).collect()
+    }
+
+    fn variable_fields(&self) -> Vec<FormField> {
+        let asked = self.auth_method().variables.iter().filter(|(_, one)| one.source == VariableSource::Person);
+        asked.map(|(name, variable)| self.variable_field(name, variable)).collect()
+    }
+
+    fn variable_field(&self, name: &str, variable: &Variable) -> FormField {
+        let had =
+            self.options.connection.as_ref().and_then(|one| one.variables.get(name)).or(variable.default.as_ref());
+        FormField {
+            id: name.to_owned(),
+            label: variable.label.clone(),
+            help: variable.help.clone(),
+            placeholder: variable.example.clone(),
+            value: self.request.variables.get(name).or(had).cloned(),
+            error: self.field_error(&variable_path(name)),
+            ..FormField::default()
+        }
+    }
+
+    fn credential_field(&self, field: &CredentialField) -> FormField {
+        let entered = || input::form_field(self.call.request, &page::field_name(&field.id));
+        FormField {
+            id: field.id.clone(),
+            label: field.label.clone(),
+            help: field.help.clone(),
+            url: field.url.clone(),
+            secret: field.secret,
+            optional: field.optional,
+            multiline: field.multiline,
+            placeholder: field.placeholder.clone(),
+            value: if field.secret { None } else { entered() },
+            error: self.field_error(&field_path(&field.id)),
+        }
+    }
+
+    fn field_error(&self, field: &str) -> Option<String> {
+        let found = self.error?.hints.errors.iter().find(|one| one.field == field)?;
+        Some(found.problem.clone())
+    }
+
+    /// What is wrong, in words of its own only where it is not said at the fields.
+    fn form_error(&self) -> Option<FormError> {
+        let refused = self.error?;
+        let title = match refused.code {
+            ErrorCode::CredentialRejected => format!("{} did not accept this", self.auth_method().app_name),
+            ErrorCode::AppUnavailable => format!("{} could not be asked", self.auth_method().app_name),
+            _ => "Please correct what is marked".to_owned(),
+        };
+        let marked = &refused.hints.errors;
+        let said_at_fields = !marked.is_empty() && marked.iter().all(|one| self.has_field(&one.field));
+        Some(FormError { title, text: if said_at_fields { String::new() } else { refused.detail.clone() } })
+    }
+
+    fn has_field(&self, field: &str) -> bool {
+        let auth_method = self.auth_method();
+        let entered = auth_method.kind.is_manual()
+            && (field == "name" || auth_method.fields.iter().any(|one| field_path(&one.id) == field));
+        let asked =
+            |(name, one): (&String, &Variable)| one.source == VariableSource::Person && variable_path(name) == field;
+        entered || auth_method.variables.iter().any(asked)
+    }
+}
+
+/// All ways to connect the app. Who came by a link sets nothing up: for them, what is not ready is not there.
+async fn auth_method_choices<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    request: &ConnectRequest,
+    options: &ConnectOptions,
+) -> Result<Vec<page::AuthMethodChoice>> {
+    let ways = options.app.auth_methods();
+    if ways.len() < 2 || request.link.as_ref().is_some_and(|link| link.auth_method.is_some()) {
+        return Ok(vec![]);
+    }
+    let clients = clients::list(context.db(), &request.workspace).await?;
+    let one = |(at, auth_method): (usize, &Rc<AuthMethod>)| {
+        let ready = is_auth_method_ready(&clients, auth_method);
+        page::AuthMethodChoice {
+            id: auth_method.method_id.to_string(),
+            name: auth_method_name(auth_method),
+            href: if ready {
+                format!("{}?auth_method={}", call.request.path, auth_method.method_id)
+            } else {
+                setup_page_path(auth_method)
+            },
+            ready,
+            recommended: at == 0,
+            current: auth_method.method_id == options.auth_method.method_id,
+        }
+    };
+    Ok(ways.iter().enumerate().map(one).filter(|way| way.ready || request.link.is_none()).collect())
+}
+
+/// What people call a way to connect.
+pub(super) fn auth_method_name(auth_method: &AuthMethod) -> String {
+    auth_method.method_name.clone().unwrap_or_else(|| auth_method.kind.label().to_owned())
+}

@@ -1,0 +1,251 @@
+//! Credentials that a program enters: `POST /v1/connections` and `PUT /v1/connections/{id}/credential`.
+//!
+//! Owns what is said beside a credential: the app, the way, what becomes of an account that is connected already.
+//! Refuses to answer with a question: a program has decided. The credential's own JSON is `members`.
+
+mod credential_json;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use super::body::{Json, Unread};
+use super::connections::{self, validate_metadata};
+use super::responses::ConnectionResponse;
+use super::{Call, input, links};
+use crate::app::{App, AppId, AuthMethod, AuthMethodId};
+use crate::connect::FlowFailure;
+use crate::connect::complete::{Decider, MAX_NAME_LENGTH};
+use crate::connect::hosts;
+use crate::connect::manual::{self, ManualConnectRequest};
+use crate::connect::start::{self, ConnectOptions, ConnectRequest};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::ids::{ConnectionId, random_text};
+use crate::ports::Ports;
+use crate::quotas;
+use crate::registry;
+use crate::secret::Secret;
+use crate::store::authorizations::{Flow, FlowOutcome};
+use crate::workspace::Role;
+
+use credential_json::parse_manual_credential;
+
+pub(super) use credential_json::CredentialInput;
+
+/// A connection that is to be made from a credential.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CreateConnectionRequest"))]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateConnectionInput {
+    app: AppId,
+    /// Which of the app's ways to connect. Left out: the first of the credential's type.
+    auth_method: Option<AuthMethodId>,
+    /// Left out: app and account, with a number where that is taken. No control characters; spaces around it are cut off.
+    #[cfg_attr(test, schemars(length(min = 1, max = 100)))]
+    name: Option<String>,
+    /// Whose the connection will be; absent or null: the whole workspace's.
+    user: Option<links::UserInput>,
+    /// The embedder's own map.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "super::openapi::Metadata"))]
+    metadata: BTreeMap<String, String>,
+    /// What the app's addresses depend on and the person gives: those of `variables` of the app's way. Other names are
+    /// refused.
+    #[serde(default)]
+    variables: BTreeMap<String, String>,
+    /// Asked for, instead of the usual ones; where the credential is tokens or makes them. For imported tokens: what the
+    /// connection is to have, as `credential.scopes` is what was granted.
+    #[cfg_attr(test, schemars(length(max = 200)))]
+    scopes: Option<Vec<String>>,
+    credential: CredentialInput,
+    /// Whether the app is asked whose credential it is, or whether it works. Tokens that must first be made or renewed are
+    /// asked for all the same.
+    #[serde(default = "yes")]
+    check: bool,
+    /// What happens when the user has a connection to that account already.
+    #[serde(default)]
+    on_duplicate: OnDuplicateAccount,
+}
+
+/// A credential in the place of the one that a connection has.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ReplaceCredentialRequest"))]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReplaceCredentialInput {
+    /// Which of the app's ways to connect. Left out: the connection's own, if the credential is of its type, else the app's
+    /// first of that type.
+    auth_method: Option<AuthMethodId>,
+    /// What the app's addresses depend on and the person gives. Those the connection has are kept where they are left out.
+    #[serde(default)]
+    variables: BTreeMap<String, String>,
+    /// Asked for beside those asked for before; where the credential is tokens or makes them.
+    #[cfg_attr(test, schemars(length(max = 200)))]
+    scopes: Option<Vec<String>>,
+    credential: CredentialInput,
+    /// Whether the app is asked whose credential it is. Without that the account is unknown, so `switch_account` is needed.
+    #[serde(default = "yes")]
+    check: bool,
+    /// Store it also when it is for another account, or when nobody knows whether it is the same. What the connection had
+    /// before is revoked, where the app can and no other connection lives on it.
+    #[serde(default)]
+    switch_account: bool,
+    /// Hosts of the workspace's own app that are new since the connection was made, and that may get the credential. A token
+    /// or revocation address that is new at a known host is named with its path (`login.example.com/realms/b/token`). Without
+    /// them the answer is 409 `addresses_changed`, which names them.
+    #[serde(default)]
+    accept_hosts: BTreeSet<String>,
+}
+
+/// What becomes of a credential for an account that is connected already.
+#[derive(Deserialize, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "OnDuplicateCredential", extend("default" = "create")))]
+#[serde(rename_all = "snake_case")]
+enum OnDuplicateAccount {
+    /// A second connection is made.
+    #[default]
+    Create,
+    /// The one that is there gets the credential. It keeps its name and metadata.
+    Reuse,
+}
+
+fn yes() -> bool {
+    true
+}
+
+pub(super) async fn create_connection<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    body: Unread<'_, CreateConnectionInput>,
+) -> Result<Json<ConnectionResponse>> {
+    let input = body.read()?;
+    let key = call.caller_key()?;
+    let name = input.name.map(|name| input::parse_name("name", &name, MAX_NAME_LENGTH)).transpose()?;
+    validate_metadata(&input.metadata)?;
+    let registered = registry::load_current_app(context, &key.workspace, &input.app).await?;
+    let registered =
+        registered.ok_or_else(|| Error::invalid_field("app", "is no app of the catalogue or this workspace."))?;
+    let auth_method = select_auth_method(&registered.app, input.auth_method.as_ref(), &input.credential)?;
+    let request = ConnectRequest {
+        workspace: key.workspace.clone(),
+        app: input.app,
+        auth_method: Some(auth_method.method_id.clone()),
+        variables: input.variables,
+        connection: None,
+        scopes: input.scopes,
+        exact_scopes: false,
+        user: input.user.map(links::parse_user).transpose()?,
+        role: Role::Member,
+        link: None,
+        return_to: None,
+    };
+    let paste = ManualConnectRequest {
+        credential: parse_manual_credential(&auth_method, input.credential)?,
+        name,
+        metadata: input.metadata,
+        check: input.check,
+        actor: Some(call.key_actor()?),
+    };
+    quotas::check_connection_quota(context, &key.workspace).await?;
+    let deciding = Decider::Program { reuse: input.on_duplicate == OnDuplicateAccount::Reuse, switch: false };
+    let options = start::prepare_options(context, &request).await?;
+    let flow = store_credential(context, (&request, &options), paste, deciding).await?;
+    connection_response(context, call, &flow, 201).await
+}
+
+pub(super) async fn replace_credential<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    body: Unread<'_, ReplaceCredentialInput>,
+) -> Result<Json<ConnectionResponse>> {
+    let connection = &call.path_connection()?.connection;
+    let input = body.read()?;
+    let registered = registry::load_current_app(context, &connection.workspace, &connection.app).await?;
+    let registered = registered.ok_or_else(|| Error::not_found("app"))?;
+    // Where nothing is said it is the way that the connection has, if the credential is of its kind.
+    let own = Some(&connection.auth_method).filter(|_| input.credential.kind() == Some(connection.kind));
+    let own = own.filter(|auth_method| registered.app.auth_method(Some(auth_method)).is_some());
+    let auth_method = select_auth_method(&registered.app, input.auth_method.as_ref().or(own), &input.credential)?;
+    let request = ConnectRequest {
+        workspace: connection.workspace.clone(),
+        app: connection.app.clone(),
+        auth_method: Some(auth_method.method_id.clone()),
+        variables: input.variables,
+        connection: Some(connection.id.clone()),
+        scopes: input.scopes,
+        exact_scopes: false,
+        user: connection.user.clone(),
+        // The key has been asked.
+        role: Role::Admin,
+        link: None,
+        return_to: None,
+    };
+    let options = start::prepare_options(context, &request).await?;
+    hosts::require_accepted(context, &options, &input.accept_hosts).await?;
+    let paste = ManualConnectRequest {
+        credential: parse_manual_credential(&auth_method, input.credential)?,
+        name: None,
+        metadata: BTreeMap::new(),
+        check: input.check,
+        actor: Some(call.key_actor()?),
+    };
+    let deciding = Decider::Program { reuse: false, switch: input.switch_account };
+    let flow = store_credential(context, (&request, &options), paste, deciding).await?;
+    connection_response(context, call, &flow, 200).await
+}
+
+/// Nobody's browser began it, so no browser's session ever fits it.
+async fn store_credential<P: Ports>(
+    context: &Context<P>,
+    of: (&ConnectRequest, &ConnectOptions),
+    paste: ManualConnectRequest,
+    deciding: Decider,
+) -> Result<Flow> {
+    let nobody = Secret::new(random_text::<32>(context.ports.random())?);
+    let flow = manual::connect_manually_with_options(context, of, paste, nobody.expose(), deciding).await?;
+    match (flow.outcome, flow.error.as_deref().and_then(FlowFailure::parse)) {
+        (FlowOutcome::Failed, Some(failure)) => Err(manual::flow_failure_error(failure)),
+        (FlowOutcome::Failed, None) => Err(Error::internal("a flow failed without a reason")),
+        _ => Ok(flow),
+    }
+}
+
+async fn connection_response<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    flow: &Flow,
+    status: u16,
+) -> Result<Json<ConnectionResponse>> {
+    let id: &ConnectionId = flow.connection.as_ref().ok_or_else(|| Error::internal("a flow without its connection"))?;
+    let listed = connections::load_connection(context, call, id).await?;
+    // One that was there already was not created.
+    let status = if listed.connection.generation > 1 { 200 } else { status };
+    Ok(Json::new(status, ConnectionResponse::of(context, listed)))
+}
+
+/// The way that was asked for, or the first of the credential's kind.
+fn select_auth_method(
+    app: &App,
+    id: Option<&AuthMethodId>,
+    members: &CredentialInput,
+) -> Result<std::rc::Rc<AuthMethod>> {
+    let kind = members.kind().ok_or_else(|| {
+        Error::invalid_field(
+            "credential.type",
+            "must be one of oauth2, client_credentials, service_account, api_key, bot_token, basic.",
+        )
+    })?;
+    let fits = |auth_method: &&std::rc::Rc<AuthMethod>| {
+        auth_method.kind == kind && id.is_none_or(|id| auth_method.method_id == *id)
+    };
+    let found = app.auth_methods().iter().find(fits).cloned();
+    found.ok_or_else(|| {
+        let has: Vec<_> = app
+            .auth_methods()
+            .iter()
+            .map(|auth_method| format!("{} ({})", auth_method.method_id, auth_method.kind.as_str()))
+            .collect();
+        let problem = format!("is no way to connect {}; it has {}.", app.name, has.join(", "));
+        Error::invalid_field(if id.is_some() { "auth_method" } else { "credential.type" }, problem)
+    })
+}

@@ -1,0 +1,175 @@
+//! The JSON of a credential that a program enters.
+//!
+//! Owns its members, which are what a resolve shows plus what only its owner knows. Refuses to repeat any of it:
+//! complaints name members, never values.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::app::{AuthMethod, CredentialKind, FieldPlacement, ValueFormat, strip_invisible, unwrap_pasted_value};
+use crate::connect::manual::{ImportedTokens, ManualCredential};
+use crate::connect::start;
+use crate::credential::StoredToken;
+use crate::error::{Error, Result};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// Bytes of a field of the app's form, at most.
+const MAX_FIELD_BYTES: usize = 16 * 1024;
+/// Bytes of a token, at most. Some apps put all groups of a person into it.
+const MAX_TOKEN_BYTES: usize = 64 * 1024;
+
+/// A credential's members.
+#[derive(Deserialize)]
+pub(in crate::http) struct CredentialInput(Map<String, Value>);
+
+impl CredentialInput {
+    pub(super) fn kind(&self) -> Option<CredentialKind> {
+        self.0.get("type").and_then(Value::as_str).and_then(CredentialKind::parse)
+    }
+}
+
+pub(super) fn parse_manual_credential(auth_method: &AuthMethod, members: CredentialInput) -> Result<ManualCredential> {
+    let CredentialInput(mut members) = members;
+    members.remove("type");
+    if auth_method.kind == CredentialKind::OAuth2 {
+        return parse_imported_tokens(auth_method, &mut members)
+            .map(|imported| ManualCredential::Tokens(Box::new(imported)));
+    }
+    let fields = members.into_iter().map(|(name, value)| Ok((name.clone(), parse_field(&name, value)?)));
+    fields.collect::<Result<_>>().map(ManualCredential::Fields)
+}
+
+/// A text; a key file may be given as the JSON object it is.
+fn parse_field(name: &str, value: Value) -> Result<Secret> {
+    let text = match value {
+        Value::String(text) => text,
+        object @ Value::Object(_) => object.to_string(),
+        _ => return Err(Error::invalid_field(&format!("credential.{name}"), "must be a text.")),
+    };
+    if text.len() > MAX_FIELD_BYTES {
+        return Err(Error::invalid_field(&format!("credential.{name}"), "is over 16 KB."));
+    }
+    Ok(Secret::new(text))
+}
+
+/// Tokens as a resolve shows them, plus `refresh_token`.
+fn parse_imported_tokens(auth_method: &AuthMethod, members: &mut Map<String, Value>) -> Result<ImportedTokens> {
+    let others = match members.remove("tokens") {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(others)) => others,
+        Some(_) => {
+            return Err(Error::invalid_field("credential.tokens", "must be an object of further tokens by name."));
+        }
+    };
+    let (token, scopes) = parse_token(members, "credential", &auth_method.field_placement("access_token"))?;
+    let mut further = BTreeMap::new();
+    let mut all = scopes;
+    for (name, one) in others {
+        let path = format!("credential.tokens.{name}");
+        let Value::Object(mut one) = one else { return Err(Error::invalid_field(&path, "must be an object.")) };
+        let (token, scopes) = self::parse_token(&mut one, &path, &FieldPlacement::default())?;
+        if let (Some(all), Some(scopes)) = (&mut all, scopes) {
+            all.extend(scopes.into_iter().map(|scope| format!("{name}:{scope}")));
+        }
+        further.insert(name, token);
+    }
+    Ok(ImportedTokens { token, others: further, scopes: all })
+}
+
+/// A token's members. `usage` tells where requests have it.
+fn parse_token(
+    members: &mut Map<String, Value>,
+    path: &str,
+    usage: &FieldPlacement,
+) -> Result<(StoredToken, Option<Vec<String>>)> {
+    let field = |name: &str| format!("{path}.{name}");
+    let mut optional = |name: &str, form: ValueFormat, usage: &FieldPlacement| match members.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => {
+            parse_token_text(&text, form, usage).map_err(|problem| Error::invalid_field(&field(name), problem))
+        }
+        Some(_) => Err(Error::invalid_field(&field(name), "must be a text.")),
+    };
+    // It stands in a header as it is; a refresh token is a parameter of a form.
+    let access_token = optional("access_token", ValueFormat::Token, usage)?;
+    let access_token = access_token.ok_or_else(|| Error::invalid_field(&field("access_token"), "is missing."))?;
+    let refresh_token = optional("refresh_token", ValueFormat::Line, &FieldPlacement::default())?;
+    let token_type =
+        optional("token_type", ValueFormat::Token, &FieldPlacement::default())?.unwrap_or_else(|| "Bearer".to_owned());
+    let expires_at = match members.remove("expires_at") {
+        None | Some(Value::Null) => None,
+        Some(value) => parse_expiry(&value).map_err(|problem| Error::invalid_field(&field("expires_at"), problem))?,
+    };
+    let scopes = match members.remove("scopes") {
+        None | Some(Value::Null) => None,
+        Some(value) => Some(
+            serde_json::from_value::<Vec<String>>(value)
+                .map_err(|_| Error::invalid_field(&field("scopes"), "must be a list of texts."))?,
+        ),
+    };
+    start::validate_scopes(scopes.as_deref().unwrap_or_default())?;
+    if let Some(name) = members.keys().next() {
+        let problem = match name.as_str() {
+            "expires_in" => {
+                "counts from when the token was issued, which nobody knows here. Give the end as expires_at."
+            }
+            "scope" => "is called scopes here, and is a list of texts.",
+            _ => "is no member of a token; remove it.",
+        };
+        return Err(Error::invalid_field(&field(name), problem));
+    }
+    let token = StoredToken {
+        owner: None,
+        access_token: Secret::new(access_token),
+        token_type,
+        refresh_token: refresh_token.map(Secret::new),
+        previous: None,
+        expires_at,
+        lifetime: None,
+    };
+    Ok((token, scopes))
+}
+
+/// A text as it is kept, without what copying brings along; none where nothing is left.
+fn parse_token_text(
+    text: &str,
+    form: ValueFormat,
+    usage: &FieldPlacement,
+) -> std::result::Result<Option<String>, String> {
+    let text = strip_invisible(text);
+    let text = unwrap_pasted_value(&text, usage, None)?;
+    match form.find_problem_within(text, MAX_TOKEN_BYTES) {
+        _ if text.is_empty() => Ok(None),
+        None => Ok(Some(text.to_owned())),
+        Some(problem) if form == ValueFormat::Token && text.len() <= MAX_TOKEN_BYTES => {
+            Err(format!("{problem} It is sent in a header as it is, so it must be visible ASCII without spaces."))
+        }
+        Some(problem) => Err(problem),
+    }
+}
+
+/// When a token ends: a number, or a text that holds a number or a time.
+fn parse_expiry(value: &Value) -> std::result::Result<Option<Timestamp>, String> {
+    let text = match value {
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => strip_invisible(text),
+        _ => return Err(NOT_A_TIME.to_owned()),
+    };
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match Timestamp::parse_lenient(&text) {
+        Some(end) => Ok(Some(end)),
+        // The digits of a number that is no Unix time: most likely a life.
+        None if text.bytes().all(|b| b.is_ascii_digit()) => Err(format!(
+            "{NOT_A_TIME} A number must be a Unix time in seconds or milliseconds. If it is the token's life in seconds \
+             (expires_in), add it to the time at which the token was issued."
+        )),
+        None => Err(NOT_A_TIME.to_owned()),
+    }
+}
+
+const NOT_A_TIME: &str = "must be a time: 2026-12-01T12:00:00Z, or a Unix time in seconds or milliseconds.";

@@ -1,0 +1,267 @@
+//! The Connections page: what is connected, and what could be.
+//!
+//! Owns the table, the search and the offer of apps. Refuses to change anything: it has links and a
+//! search, and each connection's own page has the rest.
+
+use maud::{Markup, html};
+
+use super::frame::{account_label, link, notice_banner, page, quoted_text, status_badge, time_or_never, user_text};
+use super::{ConnectionSummary, PageContext, Tone};
+
+/// Apps that are seen at one glance, without a search.
+const APPS_WITHOUT_SEARCH: usize = 8;
+
+/// An app that could be connected.
+#[derive(Debug, Clone)]
+pub struct AppChoice {
+    /// Id, as in `/oauth/start/{app}`.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// The ways to connect it, as people call them ("API key"). Empty when there is nothing to tell.
+    pub auth_methods: Vec<String>,
+    /// Words that a search finds it by, beside its name.
+    pub categories: Vec<String>,
+    /// Whether it can be connected now. What needs no OAuth client always can.
+    pub ready: bool,
+    /// What people call the way at the app itself, where that one is not set up though another can be walked.
+    pub auth_method_without_client: Option<String>,
+}
+
+/// The Connections page.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionListView {
+    /// One page of connections.
+    pub connections: Vec<ConnectionSummary>,
+    /// All apps on offer, in any order: the page sorts them.
+    pub apps: Vec<AppChoice>,
+    /// What was searched for among the apps (the parameter `apps`): the page does the search.
+    pub apps_search: Option<String>,
+    /// What was searched for.
+    pub search: Option<String>,
+    /// Where the next page is.
+    pub next_page_href: Option<String>,
+    /// What has just happened.
+    pub notice: Option<String>,
+}
+
+/// The Connections page.
+pub fn connection_list(shell: &PageContext<'_>, view: &ConnectionListView) -> Markup {
+    let body = html! {
+        h1 { "Connections" }
+        (notice_banner(view.notice.as_deref()))
+        @if view.connections.is_empty() && view.search.is_none() {
+            (no_connections())
+        } @else {
+            (connection_search(view))
+            @if view.connections.is_empty() {
+                (no_search_results(view.search.as_deref()))
+            } @else {
+                (connection_table(&view.connections))
+            }
+            @if let Some(next) = &view.next_page_href {
+                p { (link("Next page", next, "button")) }
+            }
+        }
+        (apps_section(view))
+    };
+    page(shell, "Your connections", &body)
+}
+
+fn no_connections() -> Markup {
+    html! {
+        section.panel aria-labelledby="empty" {
+            h2 #empty { "Nothing is connected yet" }
+            p {
+                "A connection lets workflows act in an app, such as a mailbox or a team chat, with an account of "
+                "yours. You make it once; any number of workflow steps can then use it, and none of them asks you again."
+            }
+            p {
+                "To make the first one, choose an app below. "
+                "Most apps then ask you to sign in and to allow the access; some want a key that you enter here."
+            }
+        }
+    }
+}
+
+fn no_search_results(search: Option<&str>) -> Markup {
+    html! {
+        section.panel aria-labelledby="empty" {
+            h2 #empty { "No connection found" }
+            p {
+                @if let Some(search) = search {
+                    "No connection has " (quoted_text(search)) " in its name, app or account. "
+                }
+                "Try another word, or look through them all."
+            }
+            p { a.button href="/" { "Show all connections" } }
+        }
+    }
+}
+
+fn connection_search(view: &ConnectionListView) -> Markup {
+    let search = view.search.as_deref();
+    let apps = view.apps_search.as_deref();
+    html! {
+        form.line method="get" action="/" role="search" {
+            label for="q" { "Search your connections" }
+            input #q type="search" name="q" value=(search.unwrap_or_default()) autocomplete="off";
+            (hidden_search_field("apps", apps))
+            button type="submit" { "Search" }
+            @if search.is_some() {
+                a.button href=(add_query_param("apps", apps, "/")) { "Show all" }
+            }
+        }
+    }
+}
+
+fn connection_table(connections: &[ConnectionSummary]) -> Markup {
+    html! {
+        table {
+            caption.unseen { "Your connections" }
+            thead {
+                tr {
+                    th scope="col" { "Name" }
+                    th scope="col" { "App" }
+                    th scope="col" { "Account" }
+                    th scope="col" { "Status" }
+                    th scope="col" { "Last used" }
+                }
+            }
+            tbody {
+                // What a person must do comes first, as far as it is on this page.
+                @for card in connections.iter().filter(|card| needs_reconnect(card)) { (connection_row(card)) }
+                @for card in connections.iter().filter(|card| !needs_reconnect(card)) { (connection_row(card)) }
+            }
+        }
+    }
+}
+
+fn needs_reconnect(card: &ConnectionSummary) -> bool {
+    card.status.tone == Tone::Bad
+}
+
+fn connection_row(card: &ConnectionSummary) -> Markup {
+    html! {
+        tr {
+            th scope="row" {
+                a.name href={ "/connections/" (card.id) } { (user_text(&card.name)) }
+                @if let Some(owner) = &card.owner { p.quiet { (user_text(owner)) } }
+            }
+            td data-label="App" { (user_text(&card.app_name)) }
+            td.address data-label="Account" { (account_label(card.account_label.as_deref())) }
+            td data-label="Status" {
+                div {
+                    (status_badge(&card.status))
+                    @if !card.attention.is_empty() {
+                        ul.attention {
+                            @for sentence in &card.attention { li { (user_text(sentence)) } }
+                        }
+                    }
+                    @if let Some((label, href)) = &card.reconnect {
+                        p.repair { a.button href=(href) { (label) span.unseen { ": " (user_text(&card.name)) } } }
+                    }
+                }
+            }
+            td data-label="Last used" { (time_or_never(card.last_used_at)) }
+        }
+    }
+}
+
+/// Where the apps begin on the page: a search among them leads back there.
+const APPS_SECTION_HREF: &str = "/#connect";
+
+fn apps_section(view: &ConnectionListView) -> Markup {
+    let found = filter_apps(view);
+    let ready: Vec<_> = found.iter().filter(|app| app.ready).collect();
+    let others: Vec<_> = found.iter().filter(|app| !app.ready || app.auth_method_without_client.is_some()).collect();
+    let none_ready = view.apps.iter().all(|app| !app.ready);
+    html! {
+        section aria-labelledby="connect" {
+            h2 #connect { "Connect an app" }
+            @if none_ready {
+                p { "No app is ready to be connected. Whoever runs this must set up an app's OAuth client first." }
+            }
+            @if view.apps.len() > APPS_WITHOUT_SEARCH || view.apps_search.is_some() { (app_search(view)) }
+            @if let (Some(search), true) = (&view.apps_search, ready.is_empty() && others.is_empty()) {
+                p { "No app has " (quoted_text(search)) " in its name or category." }
+            }
+            @if !ready.is_empty() {
+                ul.apps { @for app in &ready { li { (connect_button(app)) } } }
+            }
+            @if !others.is_empty() {
+                details open[none_ready || view.apps_search.is_some()] {
+                    summary { "What is not set up (" (others.len()) ")" }
+                    ul.others { @for app in &others { li { (setup_link(app)) } } }
+                }
+            }
+        }
+    }
+}
+
+/// The apps that have every word that was searched for, by name.
+fn filter_apps(view: &ConnectionListView) -> Vec<&AppChoice> {
+    let search = view.apps_search.as_deref().unwrap_or_default().to_lowercase();
+    let has = |app: &AppChoice, word: &str| {
+        app.id.contains(word)
+            || std::iter::once(&app.name)
+                .chain(&app.categories)
+                .chain(&app.auth_methods)
+                .any(|text| text.to_lowercase().contains(word))
+    };
+    let mut found: Vec<_> =
+        view.apps.iter().filter(|app| search.split_whitespace().all(|word| has(app, word))).collect();
+    found.sort_by_key(|app| app.name.to_lowercase());
+    found
+}
+
+fn connect_button(app: &AppChoice) -> Markup {
+    html! {
+        a.button href={ "/oauth/start/" (app.id) } {
+            (user_text(&app.name))
+            @for way in &app.auth_methods { " " small { (user_text(way)) } }
+        }
+    }
+}
+
+fn setup_link(app: &AppChoice) -> Markup {
+    html! {
+        span {
+            (user_text(&app.name))
+            @if let Some(way) = app.auth_method_without_client.as_ref().filter(|_| app.ready) { ": " (user_text(way)) }
+            span.quiet { " is not set up" }
+        }
+        a.way href={ "/apps/" (app.id) "/setup" } { span { "How to set up " (user_text(&app.name)) } }
+    }
+}
+
+fn app_search(view: &ConnectionListView) -> Markup {
+    html! {
+        form.line method="get" action=(APPS_SECTION_HREF) role="search" {
+            label for="apps" { "Search the apps" }
+            input #apps type="search" name="apps" value=(view.apps_search.as_deref().unwrap_or_default())
+                autocomplete="off";
+            (hidden_search_field("q", view.search.as_deref()))
+            button type="submit" { "Search" }
+            @if view.apps_search.is_some() {
+                a.button href=(add_query_param("q", view.search.as_deref(), APPS_SECTION_HREF)) { "Show all apps" }
+            }
+        }
+    }
+}
+
+/// The other search of this page, which goes on.
+fn hidden_search_field(name: &str, value: Option<&str>) -> Markup {
+    html! { @if let Some(value) = value { input type="hidden" name=(name) value=(value); } }
+}
+
+/// An address of this page with a search in it.
+fn add_query_param(name: &str, value: Option<&str>, address: &str) -> String {
+    let Some(value) = value else { return address.to_owned() };
+    let (path, fragment) = address.split_once('#').map_or((address, None), |(path, rest)| (path, Some(rest)));
+    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
+    match fragment {
+        Some(fragment) => format!("{path}?{query}#{fragment}"),
+        None => format!("{path}?{query}"),
+    }
+}

@@ -1,0 +1,160 @@
+//! The form for a credential that a person pastes: a key, a token, a key file.
+//!
+//! Owns the words about what becomes of it. Refuses to show a secret, even the one that was just entered:
+//! after a mistake secrets are entered again.
+
+use maud::{Markup, html};
+
+use super::consent::{ConsentDetails, disconnect_hint, other_auth_methods, requester_details};
+use super::form::{described_by, error_summary, field_error, fields, invalid_fields, scope_fields};
+use super::frame::{csrf_field, link, page, quoted_text, user_text, warnings_section};
+use super::hosts::hosts_section;
+use super::{AuthMethodChoice, FormError, FormField, HostsView, PageContext, ScopeChoice};
+use crate::connect::complete::MAX_NAME_LENGTH;
+
+/// The form for a pasted credential.
+#[derive(Debug, Clone)]
+pub struct ManualCredentialView {
+    /// The workspace that asks.
+    pub workspace: String,
+    /// The app's name.
+    pub app_name: String,
+    /// What kind of credential it is, as people call it ("API key").
+    pub credential_kind: String,
+    /// What is to be entered: the fields of the credential and variables of the app.
+    pub fields: Vec<FormField>,
+    /// Scopes that can be asked for; empty where the credential itself says what it allows.
+    pub scopes: Vec<ScopeChoice>,
+    /// Whether whoever made the link chose the scopes, so that the person can't.
+    pub scopes_are_fixed: bool,
+    /// The connection that gets another key: its name and account.
+    pub existing_connection: Option<(String, Option<String>)>,
+    /// What the new connection is to be called (the field `name`); empty when nothing was entered.
+    pub connection_name: String,
+    /// Why the name was not accepted.
+    pub name_error: Option<String>,
+    /// Why the form was not accepted.
+    pub form_error: Option<FormError>,
+    /// What a person should know first, such as the app's limits: a sentence each.
+    pub warnings: Vec<String>,
+    /// All ways to connect the app, this one included.
+    pub auth_methods: Vec<AuthMethodChoice>,
+    /// Whose the connection will be, where that is not plain: through a link, `None` means the whole workspace's.
+    pub for_user: Option<String>,
+    /// Whether the person came by a link somebody sent.
+    pub by_link: bool,
+    /// Where the form posts.
+    pub form_action: String,
+    /// The hosts that get a secret.
+    pub hosts: HostsView,
+    /// Where a change of mind leads.
+    pub cancel_href: Option<String>,
+}
+
+/// The form for a pasted credential.
+pub fn manual_credential(shell: &PageContext<'_>, view: &ManualCredentialView) -> Markup {
+    let mut wrong = invalid_fields(&view.fields);
+    if let Some(error) = view.name_error.as_deref().filter(|_| view.existing_connection.is_none()) {
+        wrong.push(("name".to_owned(), NAME_LABEL, error));
+    }
+    let refused = view.form_error.is_some() || !wrong.is_empty();
+    let ask = consent_details(view);
+    let body = html! {
+        (error_summary(view.form_error.as_ref(), &wrong))
+        h1 {
+            @match &view.existing_connection {
+                Some((name, _)) => { "New key for " (quoted_text(name)) },
+                None => { "Connect " (user_text(&view.app_name)) },
+            }
+        }
+        (requester_details(&ask))
+        (warnings_section(&view.warnings))
+        form.whole method="post" action=(view.form_action) autocomplete="off" {
+            (csrf_field(shell))
+            section aria-labelledby="credential" {
+                h2 #credential { (user_text(&view.credential_kind)) }
+                @if refused && view.fields.iter().any(|input| input.secret) {
+                    p { "For your safety nothing secret was kept: enter it again." }
+                }
+                (fields(&view.fields))
+            }
+            (hosts_section(&view.hosts, "What you enter is sent to these hosts and no others:"))
+            (scope_section(view))
+            @if view.existing_connection.is_none() { (name_field(view)) }
+            (next_steps_section(view))
+            div.actions {
+                button.main type="submit" { "Check and save" }
+                @if let Some(cancel) = &view.cancel_href { (link("Cancel", cancel, "button")) }
+            }
+        }
+        @if view.cancel_href.is_none() {
+            p.quiet { "Don’t want this? Close this page. Nothing is stored until you save." }
+        }
+        (disconnect_hint(&ask))
+        (other_auth_methods(&view.auth_methods))
+    };
+    page(shell, &page_title(view, refused), &body)
+}
+
+/// A screen reader says the title first: it tells that the form is back.
+fn page_title(view: &ManualCredentialView, refused: bool) -> String {
+    let title = match &view.existing_connection {
+        Some((name, _)) => format!("New key for {name}"),
+        None => format!("Connect {}", view.app_name),
+    };
+    if refused { format!("Not accepted: {title}") } else { title }
+}
+
+fn consent_details(view: &ManualCredentialView) -> ConsentDetails<'_> {
+    ConsentDetails {
+        workspace: &view.workspace,
+        app_name: &view.app_name,
+        existing_connection: view.existing_connection.as_ref(),
+        for_user: view.for_user.as_deref(),
+        by_link: view.by_link,
+        same_account_hint: "Enter a key of that one. If it is of another, you are asked what to do before anything changes.",
+    }
+}
+
+fn scope_section(view: &ManualCredentialView) -> Markup {
+    html! {
+        @if !view.scopes.is_empty() {
+            section aria-labelledby="scopes" {
+                h2 #scopes { "What it asks for" }
+                (scope_fields(&view.scopes, view.scopes_are_fixed))
+            }
+        }
+    }
+}
+
+const NAME_LABEL: &str = "Name of the connection";
+
+fn name_field(view: &ManualCredentialView) -> Markup {
+    let error = view.name_error.as_deref();
+    let described = described_by("name", true, error.is_some());
+    html! {
+        div.field.wrong[error.is_some()] {
+            label for="name" { (NAME_LABEL) " (optional)" }
+            p.hint #name-hint { "Left empty, it is named after the app and the account." }
+            (field_error("name", error))
+            input #name type="text" name="name" value=(view.connection_name) maxlength=(MAX_NAME_LENGTH) autocomplete="off" dir="auto"
+                aria-invalid=[error.map(|_| "true")] aria-describedby=[described.as_deref()];
+        }
+    }
+}
+
+fn next_steps_section(view: &ManualCredentialView) -> Markup {
+    html! {
+        section aria-labelledby="next" {
+            h2 #next { "What happens next" }
+            p {
+                "It is checked with " strong { (user_text(&view.app_name)) } " before anything is saved. It is kept encrypted and "
+                "no page shows it again. Workflow steps of the workspace " strong { (user_text(&view.workspace)) } " can use it."
+            }
+            p {
+                "Such a key allows whatever it was made for: where " (user_text(&view.app_name)) " lets you choose, give it only "
+                "what the workflows need, and make one for this purpose alone, so that you can revoke it alone."
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Apps and their ways to connect.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::app::{
+    App, AppEvents, AppId, AppScope, AuthMethod, AuthMethodId, ClientHelp, CredentialField, CredentialKind, Limits,
+    Variable, VariableSource,
+};
+use crate::connect::start::redirect_uri;
+use crate::connect::{client_setup, hosts};
+use crate::context::Context;
+use crate::definition_moves::MoveCounts;
+use crate::http::app_list::is_auth_method_ready;
+use crate::http::body::Flat;
+use crate::ids::WorkspaceId;
+use crate::ports::Ports;
+use crate::store::clients::WorkspaceClients;
+
+/// An app of the catalogue, or one that the workspace defined.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct AppDetailsResponse {
+    id: AppId,
+    name: String,
+    categories: Vec<String>,
+    /// The app's own documentation.
+    #[cfg_attr(test, schemars(url))]
+    docs: Option<String>,
+    /// The pages the definition's facts come from.
+    #[cfg_attr(test, schemars(inner(url)))]
+    sources: Vec<String>,
+    /// Facts of the definition that none of those pages confirms.
+    unverified: Vec<String>,
+    /// Whether it is the workspace's own.
+    custom: bool,
+    /// Who defined it. Nobody but the workspace has checked the addresses of its own apps.
+    defined_by: DefinedBy,
+    /// The ways to connect it, the recommended one first.
+    #[cfg_attr(test, schemars(length(min = 1, max = 10)))]
+    auth_methods: Vec<AuthMethodResponse>,
+    /// Those of the recommended way.
+    scopes: Vec<AppScope>,
+    /// What it sends to webhooks; null where the definition does not tell.
+    events: Option<AppEvents>,
+    /// Apps of one family share a client. Null where the app stands alone.
+    client_family: Option<String>,
+    /// Whether the first way that people consent to at the app has a client whose secret may go where the app is now;
+    /// false where there is no such way.
+    client_is_set_up: bool,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+#[serde(rename_all = "snake_case")]
+enum DefinedBy {
+    Catalogue,
+    Workspace,
+}
+
+impl AppDetailsResponse {
+    /// As a workspace with these clients may connect it.
+    pub(crate) fn of<P: Ports>(
+        context: &Context<P>,
+        (workspace, clients): (&WorkspaceId, &WorkspaceClients),
+        app: &App,
+        custom: bool,
+    ) -> Self {
+        let expected = |auth_method: &AuthMethod| {
+            client_setup::expected_redirect_id(clients, workspace, auth_method).map(|id| redirect_uri(context, &id))
+        };
+        let ways = app.auth_methods();
+        let first = ways.first();
+        Self {
+            id: app.id.clone(),
+            name: app.name.clone(),
+            categories: app.categories.clone(),
+            docs: app.docs.clone(),
+            sources: app.sources.clone(),
+            unverified: app.unverified.clone(),
+            custom,
+            defined_by: if custom { DefinedBy::Workspace } else { DefinedBy::Catalogue },
+            auth_methods: ways
+                .iter()
+                .map(|auth_method| {
+                    AuthMethodResponse::of(
+                        auth_method,
+                        is_auth_method_ready(clients, auth_method),
+                        expected(auth_method),
+                    )
+                })
+                .collect(),
+            scopes: first.map(|auth_method| auth_method.scopes.clone()).unwrap_or_default(),
+            events: app.events.clone(),
+            client_family: first.and_then(|auth_method| auth_method.client_family.clone()),
+            client_is_set_up: app
+                .oauth2_method()
+                .is_some_and(|auth_method| is_auth_method_ready(clients, &auth_method)),
+        }
+    }
+}
+
+/// A custom app as it is now, and what became of the connections that it had.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct UpdatedAppResponse {
+    #[serde(flatten)]
+    app: Flat<AppDetailsResponse>,
+    connections: MoveCounts,
+}
+
+impl UpdatedAppResponse {
+    pub(crate) fn of(app: AppDetailsResponse, connections: MoveCounts) -> Self {
+        Self { app: Flat(app), connections }
+    }
+}
+
+/// One way to connect an app.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct AuthMethodResponse {
+    id: AuthMethodId,
+    r#type: CredentialKind,
+    /// What people call it, where the definition says.
+    name: Option<String>,
+    /// Whether it can be used in this workspace: it needs no OAuth client, or has one whose secret may go where the app is
+    /// now.
+    ready: bool,
+    /// That the app, or this way to it, ends. In the catalogue it says by when (YYYY-MM-DD, or "No date is announced.")
+    /// and, if there is another way, which one to use instead.
+    deprecated: Option<String>,
+    /// The hosts that get the credential, or the client's secret. A part that is told later stands there by its label:
+    /// `[Shop].example.com`. Of an issuer only its own host, until it is asked.
+    hosts: BTreeSet<String>,
+    /// What a person enters as the credential; empty for `oauth2`.
+    fields: Vec<CredentialField>,
+    /// What the app's addresses depend on and the person gives when connecting.
+    variables: Vec<AppVariableResponse>,
+    /// What the workspace must set up first; null where the way needs no OAuth client.
+    client: Option<ClientRequirements>,
+    /// What a person should know before going to the app; null where there is no OAuth server.
+    help: Option<Vec<String>>,
+    limits: Limits,
+    scopes: Vec<AppScope>,
+}
+
+impl AuthMethodResponse {
+    fn of(auth_method: &AuthMethod, ready: bool, redirect_uri: Option<String>) -> Self {
+        let server = auth_method.oauth_server();
+        let variables = |from: &VariableSource| {
+            let given = auth_method.variables.iter().filter(|(_, one)| one.source == *from);
+            given.map(|(name, one)| AppVariableResponse::of(name, one)).collect()
+        };
+        let client = (auth_method.kind == CredentialKind::OAuth2).then(|| ClientRequirements {
+            fields: &["client_id", "client_secret"],
+            variables: variables(&VariableSource::Client),
+            redirect_uri,
+            help: server.and_then(|server| server.client_help.clone()),
+        });
+        Self {
+            id: auth_method.method_id.clone(),
+            r#type: auth_method.kind,
+            name: auth_method.method_name.clone(),
+            ready,
+            deprecated: auth_method.deprecated.clone(),
+            hosts: hosts::for_auth_method(auth_method),
+            fields: auth_method.fields.clone(),
+            variables: variables(&VariableSource::Person),
+            client,
+            help: server.map(|server| server.connect_help.clone()),
+            limits: auth_method.limits.clone(),
+            scopes: auth_method.scopes.clone(),
+        }
+    }
+}
+
+/// What a way to connect needs of an OAuth client.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct ClientRequirements {
+    /// What `PUT /v1/apps/{app}/client` takes of the app's client.
+    fields: &'static [&'static str],
+    /// What is set together with the client.
+    variables: Vec<AppVariableResponse>,
+    /// What to enter at the app as the allowed redirect address: the current client's, or that of the client that is made
+    /// next. Null where only the answer to `PUT /v1/apps/{app}/client` tells it.
+    #[cfg_attr(test, schemars(url))]
+    redirect_uri: Option<String>,
+    /// Where a client is made at the app.
+    help: Option<ClientHelp>,
+}
+
+/// Something that an app's addresses depend on.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct AppVariableResponse {
+    /// Its name in `variables`.
+    id: String,
+    label: String,
+    help: Option<String>,
+    example: Option<String>,
+    /// Taken when nothing is given.
+    default: Option<String>,
+}
+
+impl AppVariableResponse {
+    fn of(name: &str, variable: &Variable) -> Self {
+        Self {
+            id: name.to_owned(),
+            label: variable.label.clone(),
+            help: variable.help.clone(),
+            example: variable.example.clone(),
+            default: variable.default.clone(),
+        }
+    }
+}

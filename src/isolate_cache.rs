@@ -1,0 +1,198 @@
+//! What one instance of the program remembers between requests: plain data that saves round trips.
+//!
+//! Nothing here is ever needed for correctness, and nothing here is a secret. Refuses to grow: each map has a limit.
+
+mod definitions;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+
+use crate::caller::ApiKeyId;
+use crate::ids::{ConnectionId, WorkspaceId};
+use crate::time::Timestamp;
+
+pub use definitions::DefinitionCache;
+
+/// Entries of a map, at most.
+const MOST_ENTRIES: usize = 1000;
+/// Callers that are refused for a while, at most.
+const MOST_BLOCKED_CALLERS: usize = 10_000;
+/// Seconds that the room for further connections is remembered.
+const FREE_CONNECTIONS_VALID_FOR: i64 = 600;
+/// Seconds in which a credential that is refused again counts as repeated.
+const REPEAT_WINDOW: i64 = 60;
+
+/// Seconds after which something that was begun and never reported back may be begun again.
+const TASK_TIMEOUT: i64 = 10;
+
+/// Something that is done once in a while. Each part is a value of its own: names of callers' choice never run together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ThrottledTask {
+    /// A use of a connection is written; without a workflow, of the connection alone.
+    RecordUse {
+        /// The connection.
+        connection: ConnectionId,
+        /// Workflow and step, as the caller names them.
+        step: Option<(String, String)>,
+    },
+    /// A refresh ahead of need is asked for.
+    EarlyRefresh(ConnectionId),
+    /// What a connection sees is looked at.
+    CheckNothingShared(ConnectionId),
+    /// A connection's copy, and its key's, are written again before they lapse.
+    RewriteCacheEntries(ConnectionId),
+    /// A key is copied to the cache.
+    WriteApiKeyEntry(ApiKeyId),
+}
+
+/// A copy in the cache that was written or seen from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrittenCacheEntry {
+    /// The connection's generation and version, and the revision of its app's definition.
+    pub versions: (i64, i64, i64),
+    /// When the copy lapses.
+    pub expires_at: Timestamp,
+    /// When it was written or seen. Another instance may have deleted it since.
+    pub seen_at: Timestamp,
+}
+
+/// The memory of one instance.
+#[derive(Debug, Default)]
+pub struct IsolateCache {
+    checked_ring: Cell<Option<[u8; 32]>>,
+    tasks: RefCell<HashMap<ThrottledTask, (Timestamp, bool)>>,
+    written_entries: RefCell<HashMap<ConnectionId, WrittenCacheEntry>>,
+    blocked: RefCell<HashMap<String, Timestamp>>,
+    refusals: RefCell<HashMap<(String, String), (u32, Timestamp)>>,
+    definitions: DefinitionCache,
+    free_connections: RefCell<HashMap<WorkspaceId, (i64, Timestamp)>>,
+}
+
+impl IsolateCache {
+    /// Whether a ring was found to fit the data before, by its fingerprint.
+    pub fn is_ring_checked(&self, fingerprint: [u8; 32]) -> bool {
+        self.checked_ring.get() == Some(fingerprint)
+    }
+
+    /// Remembers a ring that fits.
+    pub fn remember_checked_ring(&self, fingerprint: [u8; 32]) {
+        self.checked_ring.set(Some(fingerprint));
+    }
+
+    /// Whether something was not done within `seconds`, and is not under way; it counts as under way from now on. Whoever
+    /// does it says how it ended: [`Self::done`] or [`Self::failed`].
+    pub fn try_start_task(&self, what: &ThrottledTask, seconds: i64, now: Timestamp) -> bool {
+        let mut noted = self.tasks.borrow_mut();
+        if noted.len() >= MOST_ENTRIES {
+            noted.clear();
+        }
+        let counts = |(at, is_done): &(Timestamp, bool)| {
+            now.since(*at) <= if *is_done { seconds } else { seconds.min(TASK_TIMEOUT) }
+        };
+        if noted.get(what).is_some_and(counts) {
+            return false;
+        }
+        noted.insert(what.clone(), (now, false));
+        true
+    }
+
+    /// The same for what counts as done by being begun.
+    pub fn try_mark_task_done(&self, what: &ThrottledTask, seconds: i64, now: Timestamp) -> bool {
+        let is_time = self.try_start_task(what, seconds, now);
+        if is_time {
+            self.mark_task_done(what, now);
+        }
+        is_time
+    }
+
+    /// What was begun is done.
+    pub fn mark_task_done(&self, what: &ThrottledTask, now: Timestamp) {
+        let mut noted = self.tasks.borrow_mut();
+        if noted.len() >= MOST_ENTRIES {
+            noted.clear();
+        }
+        noted.insert(what.clone(), (now, true));
+    }
+
+    /// What was begun failed: the next one may try.
+    pub fn mark_task_failed(&self, what: &ThrottledTask) {
+        self.tasks.borrow_mut().remove(what);
+    }
+
+    /// The definitions of workspaces' own apps that were parsed here.
+    pub fn definitions(&self) -> &DefinitionCache {
+        &self.definitions
+    }
+
+    /// Whether a workspace is known to have room for one more connection: then that one is counted.
+    pub fn reserve_connection(&self, workspace: &WorkspaceId, now: Timestamp) -> bool {
+        match self.free_connections.borrow_mut().get_mut(workspace) {
+            Some((left, at)) if *left > 0 && now.since(*at) < FREE_CONNECTIONS_VALID_FOR => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Remembers for how many more connections a workspace surely has room.
+    pub fn remember_free_connections(&self, workspace: &WorkspaceId, left: i64, now: Timestamp) {
+        let mut rooms = self.free_connections.borrow_mut();
+        if rooms.len() >= MOST_ENTRIES {
+            rooms.clear();
+        }
+        rooms.insert(workspace.clone(), (left, now));
+    }
+
+    /// Refuses a caller until then. Where too many are refused, the one whose time ends first gives way.
+    pub fn block_caller(&self, caller: &str, until: Timestamp, now: Timestamp) {
+        let mut blocked = self.blocked.borrow_mut();
+        if blocked.len() >= MOST_BLOCKED_CALLERS {
+            blocked.retain(|_, end| *end > now);
+        }
+        if blocked.len() >= MOST_BLOCKED_CALLERS
+            && let Some(first) = blocked.iter().min_by_key(|(_, end)| **end).map(|(caller, _)| caller.clone())
+        {
+            blocked.remove(&first);
+        }
+        blocked.insert(caller.to_owned(), until);
+    }
+
+    /// For how many more seconds a caller is refused, if it is.
+    pub fn blocked_seconds(&self, caller: &str, now: Timestamp) -> Option<i64> {
+        self.blocked.borrow().get(caller).map(|end| end.since(now)).filter(|seconds| *seconds > 0)
+    }
+
+    /// How often a caller was refused with the same credential (its hash) in the last minute, this time included.
+    pub fn count_refusal(&self, caller: &str, credential: &str, now: Timestamp) -> u32 {
+        let mut refused = self.refusals.borrow_mut();
+        if refused.len() >= MOST_ENTRIES {
+            refused.clear();
+        }
+        let (times, since) = refused.entry((caller.to_owned(), credential.to_owned())).or_insert((0, now));
+        if now.since(*since) >= REPEAT_WINDOW {
+            (*times, *since) = (0, now);
+        }
+        *times = times.saturating_add(1);
+        *times
+    }
+
+    /// The copy of a connection that was written or seen from here.
+    pub fn written_entry(&self, connection: &ConnectionId) -> Option<WrittenCacheEntry> {
+        self.written_entries.borrow().get(connection).copied()
+    }
+
+    /// Remembers a copy.
+    pub fn remember_written_entry(&self, connection: &ConnectionId, copied: WrittenCacheEntry) {
+        let mut map = self.written_entries.borrow_mut();
+        if map.len() >= MOST_ENTRIES {
+            map.clear();
+        }
+        map.insert(connection.clone(), copied);
+    }
+
+    /// Forgets a copy that was taken back.
+    pub fn forget_written_entry(&self, connection: &ConnectionId) {
+        self.written_entries.borrow_mut().remove(connection);
+    }
+}

@@ -1,0 +1,505 @@
+//! The copy near the caller: what is in it, how it is written, and how a resolve reads it.
+//!
+//! Owns the entries of the cache: a connection's last access token (never a refresh token) with
+//! every field policy needs, and the authorization of the keys that use it; both sealed, with their
+//! AAD inputs in clear. Refuses to refuse: whatever does not fit falls back on the record.
+
+use futures_util::future::join;
+use serde::{Deserialize, Serialize};
+
+use super::cache_removal::CacheRemoval;
+use super::{
+    Consistency, CredentialPayload, DeferredTask, Freshness, ResolvePolicy, ResolveRequest, ResolveResult,
+    ResolvedCredential, Source, check_policy, reported_scopes,
+};
+use crate::authorize;
+use crate::caller::{ApiKey, ApiKeyId, PresentedKey};
+use crate::connection::{Account, Connection, ConnectionStatus, MIN_USABLE_TTL, TokenLifetime};
+use crate::context::Context;
+use crate::error::Result;
+use crate::frozen::{CACHE_CONNECTION, CACHE_KEY, CACHE_WORKSPACE, CACHED_CONNECTION, CACHED_KEY};
+use crate::ids::{ConnectionId, WorkspaceId};
+use crate::isolate_cache::{ThrottledTask, WrittenCacheEntry};
+use crate::ports::{Cache, CacheError, Clock, Ports};
+use crate::secret::Secret;
+use crate::store::{self, uses};
+use crate::time::Timestamp;
+use crate::vault::{SealContext, SealError};
+
+/// Seconds an entry is kept at most: what a deletion that failed could cost.
+pub(super) const MAX_TTL: i64 = 3600;
+/// Seconds a deleted workspace's tombstone is kept: longer than any entry that a request on its way can still put.
+const TOMBSTONE_TTL: i64 = 86_400;
+/// Seconds between two requests for an early refresh from one instance.
+const EARLY_REFRESH_INTERVAL: i64 = 30;
+/// Seconds for which a location remembers what it read, also that there was no entry.
+const LOCATION_CACHE_TTL: i64 = 60;
+/// Seconds that a further write must add to the life of an entry to be worth it: one that is used is written again
+/// three quarters of an hour after it was put, so that it does not lapse.
+const MIN_EXTENSION: i64 = 2700;
+/// Tokens with fewer seconds to live are not worth a write.
+const MIN_TTL: i64 = 60;
+
+/// An entry as stored: the AAD inputs in clear, the rest sealed.
+#[derive(Serialize, Deserialize)]
+struct CacheEntry {
+    workspace: String,
+    generation: i64,
+    version: i64,
+    sealed: String,
+    /// The revision of the app's definition that it was written by; none in one that an earlier version wrote.
+    #[serde(default)]
+    revision: Option<i64>,
+    /// When it lapses, Unix seconds. One that an earlier version wrote does not say it, and is written again.
+    #[serde(default)]
+    until: i64,
+}
+
+impl CacheEntry {
+    fn until(&self) -> Timestamp {
+        Timestamp::from_unix(self.until)
+    }
+}
+
+/// Whether an entry that lapses then is to be written again. `end` is when one that is written now would lapse.
+fn is_expiring(until: Timestamp, end: Timestamp, now: Timestamp) -> bool {
+    until <= now || end.since(until) >= MIN_EXTENSION
+}
+
+/// When an entry that is written now lapses: never after the token that it holds.
+fn entry_expiry(life: TokenLifetime, now: Timestamp) -> Timestamp {
+    now.plus(life.remaining(now).unwrap_or(MAX_TTL).min(MAX_TTL))
+}
+
+#[derive(Serialize, Deserialize)]
+struct CachedConnection {
+    app: crate::app::AppId,
+    name: String,
+    account: Option<Account>,
+    allowed_workflows: Option<Vec<String>>,
+    scopes: Vec<String>,
+    since: i64,
+    until: Option<i64>,
+    issued: CredentialPayload,
+}
+
+/// What a resolve leaves to be copied. Its Debug shows no secret: the parts redact themselves.
+#[derive(Debug, Clone)]
+pub struct CacheWrite {
+    connection: Connection,
+    issued: CredentialPayload,
+    key: ApiKey,
+}
+
+impl CacheWrite {
+    pub(super) fn new(connection: &Connection, issued: &CredentialPayload, key: &ApiKey) -> Self {
+        Self { connection: connection.clone(), issued: issued.clone(), key: key.clone() }
+    }
+}
+
+pub(super) fn connection_entry_name(id: &ConnectionId) -> String {
+    format!("{CACHE_CONNECTION}{id}")
+}
+
+pub(super) fn key_entry_name(id: &ApiKeyId) -> String {
+    format!("{CACHE_KEY}{}", id.as_str())
+}
+
+fn workspace_entry_name(id: &str) -> String {
+    format!("{CACHE_WORKSPACE}{id}")
+}
+
+/// Answers from the copy; `None` where it has no entry, an unfitting one, or one the caller may not have.
+pub(super) async fn resolve_from_cache<P: Ports>(
+    context: &Context<P>,
+    presented: &PresentedKey,
+    id: &ConnectionId,
+    request: &ResolveRequest,
+) -> Result<Option<ResolveResult>> {
+    if request.force_refresh {
+        return Ok(None);
+    }
+    let now = context.now();
+    let Some((key, key_until)) = read_key(context, presented, now).await else { return Ok(None) };
+    // Beside the connection's entry, so that it costs no time. What can't be read may say that the workspace is gone.
+    let (read, is_deleted) = join(read_connection(context, id), is_workspace_deleted(context, &key.workspace)).await;
+    let Some((entry, cached)) = read.filter(|_| !is_deleted) else { return Ok(None) };
+    let visible = entry.workspace == key.workspace.as_str() && authorize::check_resolve(&key, id, &cached.app).is_ok();
+    let policy = cached.policy(id);
+    let life = TokenLifetime {
+        issued_at: Timestamp::from_unix(cached.since),
+        expires_at: cached.until.map(Timestamp::from_unix),
+    };
+    let Some(freshness) =
+        entry_freshness(life, id, request, now).filter(|_| visible && check_policy(context, &policy, request).is_ok())
+    else {
+        return Ok(None);
+    };
+    // One caller in a while goes to the record, whose answer is copied anew. Where the record is out of reach it comes back.
+    let is_to_be_renewed =
+        is_expiring(entry.until(), entry_expiry(life, now), now) || is_expiring(key_until, now.plus(MAX_TTL), now);
+    if is_to_be_renewed
+        && request.consistency == Consistency::Edge
+        && freshness == Freshness::Fresh
+        && context.ports.isolate_cache().try_mark_task_done(
+            &ThrottledTask::RewriteCacheEntries(id.clone()),
+            LOCATION_CACHE_TTL,
+            now,
+        )
+    {
+        return Ok(None);
+    }
+    let after = deferred_tasks(context, &key, id, request, freshness, now);
+    Ok(Some(ResolveResult { resolved: cached.into_resolved(id, freshness), deferred: after }))
+}
+
+/// A use is noted and a refresh asked for once in a while, not at every hit: the point of the copy is to
+/// leave the record alone.
+fn deferred_tasks<P: Ports>(
+    context: &Context<P>,
+    key: &ApiKey,
+    id: &ConnectionId,
+    request: &ResolveRequest,
+    freshness: Freshness,
+    now: Timestamp,
+) -> Vec<DeferredTask> {
+    let isolate_cache = context.ports.isolate_cache();
+    let (_, step) = request.workflow_and_step();
+    let step = request.workflow.as_ref().map(|workflow| (workflow.clone(), step.to_owned()));
+    let mut after = Vec::new();
+    if isolate_cache.try_start_task(
+        &ThrottledTask::RecordUse { connection: id.clone(), step: step.clone() },
+        uses::WRITE_INTERVAL,
+        now,
+    ) {
+        after.push(DeferredTask::RecordUse { workspace: key.workspace.clone(), connection: id.clone(), step });
+    }
+    if freshness == Freshness::Stale
+        && isolate_cache.try_mark_task_done(&ThrottledTask::EarlyRefresh(id.clone()), EARLY_REFRESH_INTERVAL, now)
+    {
+        after.push(DeferredTask::Refresh(id.clone()));
+    }
+    after
+}
+
+/// Long enough for the caller, or, with the record out of reach, for anything useful.
+fn entry_freshness(
+    life: TokenLifetime,
+    id: &ConnectionId,
+    request: &ResolveRequest,
+    now: Timestamp,
+) -> Option<Freshness> {
+    let long_enough = life.lasts_for(life.effective_min_ttl(request.min_ttl).max(1), now);
+    let useful = request.consistency == Consistency::Available && life.lasts_for(MIN_USABLE_TTL, now);
+    let near_end = life.early_refresh_from(id.jitter()).is_some_and(|from| now >= from);
+    (long_enough || useful).then_some(if near_end { Freshness::Stale } else { Freshness::Fresh })
+}
+
+impl CachedConnection {
+    fn policy<'a>(&'a self, id: &'a ConnectionId) -> ResolvePolicy<'a> {
+        ResolvePolicy {
+            id,
+            app: self.app.as_str(),
+            account: self.account.as_ref(),
+            status: ConnectionStatus::Connected,
+            reason: None,
+            allowed_workflows: self.allowed_workflows.as_deref(),
+            granted: reported_scopes(self.issued.credential.r#type, &self.scopes),
+        }
+    }
+
+    fn into_resolved(self, id: &ConnectionId, freshness: Freshness) -> ResolvedCredential {
+        ResolvedCredential {
+            id: id.clone(),
+            app: self.app.as_str().to_owned(),
+            name: self.name,
+            account: self.account,
+            issued: self.issued,
+            freshness,
+            source: Source::Cache,
+        }
+    }
+}
+
+/// Whether the workspace has a tombstone, whatever stands in it, or may have one.
+async fn is_workspace_deleted<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> bool {
+    match context.ports.cache().get(&workspace_entry_name(workspace.as_str())).await {
+        Ok(found) => found.is_some(),
+        Err(error) => {
+            context.log_cache_error(&error);
+            true
+        }
+    }
+}
+
+/// Writes a deleted workspace's tombstone: from then on no entry of it answers, however many there are. Answers whether
+/// that worked.
+pub async fn write_tombstone<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> bool {
+    match context.ports.cache().put(&workspace_entry_name(workspace.as_str()), "deleted", TOMBSTONE_TTL).await {
+        Ok(()) => true,
+        Err(error) => {
+            context.log_cache_error(&error);
+            false
+        }
+    }
+}
+
+async fn read_key<P: Ports>(
+    context: &Context<P>,
+    presented: &PresentedKey,
+    now: Timestamp,
+) -> Option<(ApiKey, Timestamp)> {
+    open_key(context, &presented.id).await.filter(|(key, _)| presented.matches(key, now))
+}
+
+/// A key's entry, and when it lapses.
+async fn open_key<P: Ports>(context: &Context<P>, id: &ApiKeyId) -> Option<(ApiKey, Timestamp)> {
+    let entry = read_entry(context, &key_entry_name(id)).await?;
+    let text = context
+        .config
+        .key_ring
+        .open(&SealContext::of(CACHED_KEY, &entry.workspace, id.as_str(), 0), &entry.sealed)
+        .ok()?;
+    Some((serde_json::from_str(text.expose()).ok()?, entry.until()))
+}
+
+async fn read_connection<P: Ports>(context: &Context<P>, id: &ConnectionId) -> Option<(CacheEntry, CachedConnection)> {
+    let entry = read_entry(context, &connection_entry_name(id)).await?;
+    let text = context
+        .config
+        .key_ring
+        .open(&SealContext::of(CACHED_CONNECTION, &entry.workspace, id.as_str(), entry.generation), &entry.sealed)
+        .ok()?;
+    let cached = serde_json::from_str(text.expose()).ok()?;
+    Some((entry, cached))
+}
+
+async fn read_entry<P: Ports>(context: &Context<P>, name: &str) -> Option<CacheEntry> {
+    match context.ports.cache().get(name).await {
+        Ok(text) => serde_json::from_str(&text?).ok(),
+        Err(error) => {
+            context.log_cache_error(&error);
+            None
+        }
+    }
+}
+
+/// Copies an answer: one write per credential version and key, again before the entry lapses, none for a token that ends
+/// soon.
+/// Afterwards the record is read again: what was reconnected, edited or ended meanwhile is taken back.
+pub(super) async fn write_entries<P: Ports>(context: &Context<P>, copy: &CacheWrite) {
+    let now = context.now();
+    let end = entry_expiry(copy.connection.life(), now);
+    if end.since(now) < MIN_TTL {
+        return;
+    }
+    let written = write_connection(context, copy, (now, end)).await;
+    let written = match write_key(context, &copy.key).await {
+        Ok(key_written) => written.map(|connection_written| connection_written || key_written),
+        Err(error) => Err(error),
+    };
+    match written {
+        Ok(false) => {}
+        Ok(true) => delete_if_outdated(context, copy).await,
+        Err(error) => context.log_cache_error(&error),
+    }
+}
+
+async fn write_connection<P: Ports>(
+    context: &Context<P>,
+    copy: &CacheWrite,
+    (now, end): (Timestamp, Timestamp),
+) -> std::result::Result<bool, CacheError> {
+    let connection = &copy.connection;
+    let name = connection_entry_name(&connection.id);
+    let state = (connection.generation, connection.version, connection.app_revision);
+    let is_good = |of: (i64, i64, i64), until: Timestamp| of == state && !is_expiring(until, end, now);
+    let isolate_cache = context.ports.isolate_cache();
+    let remember = |until| {
+        isolate_cache.remember_written_entry(
+            &connection.id,
+            WrittenCacheEntry { versions: state, expires_at: until, seen_at: now },
+        );
+    };
+    // A location remembers for a minute that there was nothing: what was put from here is known here for as long. Later
+    // another instance may have deleted it for a change that this one knows nothing of.
+    let is_known =
+        |one: WrittenCacheEntry| now.since(one.seen_at) <= LOCATION_CACHE_TTL && is_good(one.versions, one.expires_at);
+    if isolate_cache.written_entry(&connection.id).is_some_and(is_known) {
+        return Ok(false);
+    }
+    // One that no key of the ring opens any more is worth nothing, whatever it says.
+    let read = read_connection(context, &connection.id)
+        .await
+        .filter(|(entry, _)| is_good((entry.generation, entry.version, entry.revision.unwrap_or(-1)), entry.until()));
+    if let Some((entry, _)) = read {
+        remember(entry.until());
+        return Ok(false);
+    }
+    let life = connection.life();
+    let cached = CachedConnection {
+        app: connection.app.clone(),
+        name: connection.name.clone(),
+        account: connection.account.clone(),
+        allowed_workflows: connection.allowed_workflows.clone(),
+        scopes: connection.scopes_granted.clone(),
+        since: life.issued_at.unix(),
+        until: life.expires_at.map(Timestamp::unix),
+        issued: copy.issued.clone(),
+    };
+    let seal_context = SealContext::of(
+        CACHED_CONNECTION,
+        connection.workspace.as_str(),
+        connection.id.as_str(),
+        connection.generation,
+    );
+    let written =
+        put_entry(context, &name, &cached, &seal_context, (connection.version, connection.app_revision), (now, end))
+            .await?;
+    remember(end);
+    Ok(written)
+}
+
+async fn write_key<P: Ports>(context: &Context<P>, key: &ApiKey) -> std::result::Result<bool, CacheError> {
+    let name = key_entry_name(&key.id);
+    // What was put from here is known here, though the location still says that there is nothing. One from before a
+    // rotation is replaced.
+    let (isolate_cache, now, noted) =
+        (context.ports.isolate_cache(), context.now(), ThrottledTask::WriteApiKeyEntry(key.id.clone()));
+    let end = now.plus(MAX_TTL);
+    let is_good = |(known, until): (ApiKey, Timestamp)| known == *key && !is_expiring(until, end, now);
+    if open_key(context, &key.id).await.is_some_and(is_good)
+        || !isolate_cache.try_start_task(&noted, LOCATION_CACHE_TTL, now)
+    {
+        return Ok(false);
+    }
+    let seal_context = SealContext::of(CACHED_KEY, key.workspace.as_str(), key.id.as_str(), 0);
+    let written = put_entry(context, &name, key, &seal_context, (0, 0), (now, end)).await;
+    if written.is_ok() {
+        isolate_cache.mark_task_done(&noted, now);
+    } else {
+        isolate_cache.mark_task_failed(&noted);
+    }
+    written
+}
+
+async fn put_entry<P: Ports, T: Serialize>(
+    context: &Context<P>,
+    name: &str,
+    value: &T,
+    seal_context: &SealContext<'_>,
+    (version, revision): (i64, i64),
+    (now, end): (Timestamp, Timestamp),
+) -> std::result::Result<bool, CacheError> {
+    let failed = |error: SealError| CacheError(format!("an entry could not be sealed: {error:?}"));
+    let text = serde_json::to_string(value)
+        .map(Secret::new)
+        .map_err(|_| CacheError("an entry could not be written as JSON".into()))?;
+    let sealed = context.config.key_ring.seal(context.ports.random(), seal_context, &text).map_err(failed)?;
+    let entry = CacheEntry {
+        workspace: seal_context.workspace.to_owned(),
+        generation: seal_context.generation,
+        version,
+        sealed,
+        revision: Some(revision),
+        until: end.unix(),
+    };
+    context.ports.cache().put(name, &store::json_text(&entry), end.since(now)).await?;
+    Ok(true)
+}
+
+async fn delete_if_outdated<P: Ports>(context: &Context<P>, copy: &CacheWrite) {
+    let old = &copy.connection;
+    let same_connection =
+        store::connections::get(context.db(), &old.workspace, &old.id).await.ok().flatten().is_some_and(|new| {
+            (new.generation, new.version, new.app_revision) == (old.generation, old.version, old.app_revision)
+                && new.status == ConnectionStatus::Connected
+                && new.allowed_workflows == old.allowed_workflows
+                && new.name == old.name
+        });
+    let same_key = store::keys::get(context.db(), &copy.key.id).await.ok().flatten().is_some_and(|key| {
+        let old = &copy.key;
+        (&key.hash, &key.previous) == (&old.hash, &old.previous)
+    });
+    let outdated = [
+        (!same_connection).then(|| CacheRemoval::of_connection(context, &old.id)),
+        (!same_key).then(|| CacheRemoval::of_key(context, &copy.key.id)),
+    ];
+    for removal in outdated.into_iter().flatten() {
+        match removal {
+            Ok(removal) => removal.perform_unrecorded(context).await,
+            Err(error) => context.log_cause(&error),
+        }
+    }
+}
+
+/// Tried thrice: a cache that takes one write a second per key may refuse the first.
+pub(super) async fn delete_with_retries<P: Ports>(context: &Context<P>, name: &str) -> bool {
+    for wait in [300, 1100, 0] {
+        if delete_once(context, name).await {
+            return true;
+        }
+        if wait > 0 {
+            context.ports.clock().sleep(wait).await;
+        }
+    }
+    false
+}
+
+/// Tried once: whoever calls comes again.
+pub(crate) async fn delete_once<P: Ports>(context: &Context<P>, name: &str) -> bool {
+    match context.ports.cache().delete(name).await {
+        Ok(()) => true,
+        Err(error) => {
+            context.log_cache_error(&error);
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::frozen::members;
+
+    fn names(value: &Value) -> Vec<&str> {
+        value.as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    /// Reads what an earlier version stored, and stores it again.
+    fn again<T: for<'de> Deserialize<'de> + Serialize>(stored: &Value) -> Value {
+        serde_json::to_value(serde_json::from_value::<T>(stored.clone()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_members_of_entries_keep_their_names() {
+        let id = "ws_0123456789abcdefABCD-_";
+        let entry =
+            json!({ "workspace": id, "generation": 1, "version": 2, "sealed": "cx1.k1.x", "revision": 3, "until": 4 });
+        let connection = json!({
+            "app": "acme", "name": "n", "account": { "id": "a", "label": "l" }, "allowed_workflows": ["w"],
+            "scopes": ["s"], "since": 1, "until": 2,
+            "issued": {
+                "credential": {
+                    "type": "oauth2", "access_token": "t", "token_type": "Bearer",
+                    "expires_at": "2026-11-22T12:00:00Z", "scopes": ["s"],
+                },
+                "request": { "base_url": "https://a.example", "headers": { "authorization": "Bearer t" } },
+            },
+        });
+        let key = json!({
+            "id": "key_0123456789abcdef", "workspace": id, "name": "n", "hash": "h", "scopes": ["resolve"],
+            "connections": ["con_0123456789abcdefABCD-_"], "apps": ["acme"], "expires_at": 1, "created_at": 2,
+            "made_by": "key_0123456789abcdef", "previous": { "hash": "p", "until": 3 },
+        });
+        assert_eq!(names(&entry), members::CACHE_ENTRY);
+        assert_eq!(names(&connection), members::CACHED_CONNECTION);
+        assert_eq!(names(&key), members::CACHED_KEY);
+        assert_eq!(again::<CacheEntry>(&entry), entry);
+        assert_eq!(names(&again::<CachedConnection>(&connection)), members::CACHED_CONNECTION);
+        assert_eq!(again::<CachedConnection>(&connection)["issued"]["credential"], connection["issued"]["credential"]);
+        assert_eq!(again::<ApiKey>(&key), key);
+    }
+}

@@ -1,0 +1,80 @@
+//! What a resolve leaves to be done when its answer is on its way. Nothing here can change the answer.
+
+use serde_json::json;
+
+use super::cache_entries::{self, CacheWrite};
+use super::{CredentialPayload, ResolveRequest};
+use crate::caller::{ApiKey, PresentedKey};
+use crate::connection::Connection;
+use crate::context::Context;
+use crate::ids::{ConnectionId, WorkspaceId};
+use crate::isolate_cache::ThrottledTask;
+use crate::ports::{Ports, RateLimit, RateLimiter, RefreshReason, RefreshRunner};
+use crate::store;
+
+/// One thing to do afterwards.
+#[derive(Debug, Clone)]
+pub enum DeferredTask {
+    /// Refresh ahead of need.
+    Refresh(ConnectionId),
+    /// Note who used the connection.
+    RecordUse {
+        /// The workspace.
+        workspace: WorkspaceId,
+        /// The connection.
+        connection: ConnectionId,
+        /// Workflow and step, if the caller named them.
+        step: Option<(String, String)>,
+    },
+    /// Copy the answer to the cache.
+    WriteCacheEntry(Box<CacheWrite>),
+    /// Count the call of a valid key.
+    CountCall(PresentedKey),
+}
+
+impl DeferredTask {
+    pub(super) fn record_use(connection: &Connection, request: &ResolveRequest) -> Self {
+        Self::RecordUse {
+            workspace: connection.workspace.clone(),
+            connection: connection.id.clone(),
+            step: request.workflow.clone().map(|workflow| (workflow, request.step.clone().unwrap_or_default())),
+        }
+    }
+
+    pub(super) fn write_cache_entry(connection: &Connection, issued: &CredentialPayload, key: &ApiKey) -> Self {
+        Self::WriteCacheEntry(Box::new(CacheWrite::new(connection, issued, key)))
+    }
+}
+
+/// Counts a call. A key that makes too many is refused for a while by this instance of the program.
+async fn count_call<P: Ports>(context: &Context<P>, key: &PresentedKey) {
+    if !context.ports.rate_limiter().allows(RateLimit::Calls, key.id.as_str()).await {
+        let now = context.now();
+        context.ports.isolate_cache().block_caller(&key.rate_limit_key(), now.plus(RateLimit::KEY_PAUSE), now);
+    }
+}
+
+/// Does it. Failures are logged: the caller has its answer.
+pub async fn run<P: Ports>(context: &Context<P>, after: DeferredTask) {
+    match after {
+        DeferredTask::Refresh(id) => {
+            context.ports.refresher().run(&id, RefreshReason::Early).await;
+        }
+        DeferredTask::RecordUse { workspace, connection, step } => {
+            let noted = ThrottledTask::RecordUse { connection: connection.clone(), step: step.clone() };
+            let step = step.as_ref().map(|(workflow, step)| (workflow.as_str(), step.as_str()));
+            if let Err(error) = store::uses::record(context.db(), &workspace, &connection, step, context.now()).await {
+                context.ports.isolate_cache().mark_task_failed(&noted);
+                context.log(
+                    "warn",
+                    "use_not_noted",
+                    &json!({ "connection": connection.as_str(), "cause": format!("{error:?}") }),
+                );
+            } else {
+                context.ports.isolate_cache().mark_task_done(&noted, context.now());
+            }
+        }
+        DeferredTask::WriteCacheEntry(copy) => cache_entries::write_entries(context, &copy).await,
+        DeferredTask::CountCall(key) => count_call(context, &key).await,
+    }
+}

@@ -1,0 +1,385 @@
+//! What an app's answer to a token request means.
+//!
+//! Owns the classification. Refuses to take anything for a refusal but a parsed error, and anything for a
+//! success but a usable access token; a new refresh token in a success-like answer is never dropped.
+
+use std::collections::BTreeMap;
+
+use chrono::DateTime;
+use serde_json::{Map, Value};
+use url::form_urlencoded;
+
+use super::error_codes::{find_defined_refusal, find_refusal, text_at};
+use super::lifetime::{self, MAX_LIFETIME};
+use super::probe::reported_text;
+use super::scopes::read_granted_scopes;
+use super::{
+    AmbiguousResponse, AppRefusal, RefusalClass, RevocationResponse, SecretJson, TokenResponse, TokenSet,
+    is_header_safe,
+};
+use crate::app::{AuthMethod, JsonPointer, LifetimeUnit, OAuthServer, TokenResponseLayout};
+use crate::json::tolerant;
+use crate::ports::{AppResponse, HttpError};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// Members that tell the life of a refresh token or its grant, in seconds (apps' own, and
+/// draft-ietf-oauth-refresh-token-expiration). The nearest end counts.
+const REFRESH_LIFETIME_MEMBERS: &[&str] =
+    &["refresh_token_expires_in", "x_refresh_token_expires_in", "refresh_token_timeout", "authorization_expires_in"];
+
+/// The longest wait an app may ask for: a day, in seconds.
+const MAX_RETRY_AFTER: i64 = 86_400;
+
+/// Where answers tell the life or the end of an access token, should it be missing where the definition says. Case and
+/// separators do not matter.
+const EXPIRY_MEMBERS: &[&str] =
+    &["expiresin", "expiresat", "expireson", "expires", "expiry", "expirydate", "expirationtime", "expiration"];
+
+/// Characters of a token's type, at most.
+const MAX_TOKEN_TYPE_LENGTH: usize = 64;
+
+/// Members of a form, at most.
+const MAX_FORM_MEMBERS: usize = 100;
+
+/// The least number that may be a token: one of sixteen digits, more than any time or life has.
+const LEAST_TOKEN: u64 = 1_000_000_000_000_000;
+
+/// Places in a body that is no JSON at which JSON is looked for.
+const MOST_OBJECTS: usize = 32;
+
+/// What is noted of a 4xx without an error code.
+pub const NO_ERROR_CODE: &str = "unreadable_error";
+
+/// The code of a request that was not sent: a secret in it must not go where the app is now.
+pub const DESTINATION_CHANGED: &str = "destination_changed";
+
+/// Judges the answer to a token request. `asked_at` is the time before the request was sent: lives
+/// count from there.
+pub fn read_token_response(
+    auth_method: &AuthMethod,
+    answer: &Result<AppResponse, HttpError>,
+    asked_at: Timestamp,
+) -> TokenResponse {
+    let Some(server) = auth_method.oauth_server() else { return ambiguous_response("no_server") };
+    let inbound = match answer {
+        Ok(inbound) => inbound,
+        Err(HttpError::Timeout) => return ambiguous_response("timeout"),
+        Err(HttpError::Network) => return ambiguous_response("network_error"),
+        Err(HttpError::TooLarge) => return ambiguous_response("body_too_large"),
+        // Nothing was sent, so nothing is in doubt.
+        Err(HttpError::NotPermitted) => {
+            let code = DESTINATION_CHANGED.to_owned();
+            return TokenResponse::Refused(AppRefusal {
+                class: RefusalClass::Configuration,
+                code,
+                unauthorized: false,
+            });
+        }
+    };
+    let (body, damaged) = read_body(inbound);
+    let body = body.map(|body| only_entry(&server.response, body));
+    let damaged = damaged.or_else(|| body.is_none().then(|| embedded(server, &inbound.body)).flatten());
+    let wait = find_retry_after(auth_method, inbound, body.as_ref(), asked_at);
+    let refusal = find_token_refusal(auth_method, inbound, body.as_ref(), wait);
+    // A refresh token that can be read counts, whatever became of the rest. Below a success it needs no token beside it.
+    let newer = body.as_ref().and_then(|body| find_issued_refresh_token(server, body)).or_else(|| {
+        let found = damaged.as_ref()?;
+        let is_success = (200..=299).contains(&inbound.status);
+        if is_success { find_refresh_token(&server.response, found) } else { find_issued_refresh_token(server, found) }
+    });
+    let ambiguous = |what| {
+        TokenResponse::Ambiguous(AmbiguousResponse { reason: what, refresh_token: newer.clone(), retry_after: wait })
+    };
+    match (inbound.status, body, refusal) {
+        (429, _, refusal) => TokenResponse::Refused(AppRefusal {
+            class: RefusalClass::Transient { retry_after: wait },
+            code: refusal.map_or_else(|| "too_many_requests".to_owned(), |refusal| refusal.code),
+            unauthorized: false,
+        }),
+        (200..=299, Some(body), refusal) => read_success((auth_method, server), body, refusal, wait, asked_at),
+        (200..=299, None, _) => ambiguous("unreadable_body"),
+        (401, _, Some(refusal)) => TokenResponse::Refused(AppRefusal { unauthorized: true, ..refusal }),
+        (400..=499, _, Some(refusal)) => TokenResponse::Refused(refusal),
+        (400..=499, ..) => ambiguous(NO_ERROR_CODE),
+        (503, _, Some(refusal)) if refusal.code == "temporarily_unavailable" => TokenResponse::Refused(refusal),
+        (300..=399, ..) => ambiguous("redirect"),
+        (500..=599, ..) => ambiguous("server_error"),
+        _ => ambiguous("odd_status"),
+    }
+}
+
+/// Judges the answer to a revocation. What says in whatever way that the token is dead is what was wanted, unless the
+/// token was there to speak for its grant.
+pub fn read_revocation_response(
+    auth_method: &AuthMethod,
+    answer: &Result<AppResponse, HttpError>,
+) -> RevocationResponse {
+    let Ok(inbound) = answer else { return RevocationResponse::Inconclusive };
+    let (body, _) = read_body(inbound);
+    let refusal = find_token_refusal(auth_method, inbound, body.as_ref(), None);
+    let code = refusal.as_ref().map(|refusal| refusal.code.as_str());
+    let is_dead = refusal.as_ref().is_some_and(|refusal| refusal.class == RefusalClass::Permanent);
+    match (inbound.status, code) {
+        // Some say so of a token that is dead already, though the RFC asks for 200.
+        (200..=299, None) | (400, Some("invalid_token")) => RevocationResponse::Revoked,
+        (400, Some("unsupported_token_type")) => RevocationResponse::UnsupportedTokenType,
+        (401, _) => RevocationResponse::Unauthorized,
+        (200..=299 | 400..=499, _) if is_dead => RevocationResponse::TokenInvalid,
+        _ => RevocationResponse::Inconclusive,
+    }
+}
+
+/// The refusal that an answer spells out. In a success, which has members of many names, a code that nobody knows counts only
+/// where the definition says that codes are.
+fn find_token_refusal(
+    auth_method: &AuthMethod,
+    inbound: &AppResponse,
+    body: Option<&Value>,
+    wait: Option<i64>,
+) -> Option<AppRefusal> {
+    let found = find_refusal(auth_method, inbound, body, wait)?;
+    if (200..=299).contains(&inbound.status) && found.class == RefusalClass::Unknown {
+        return find_defined_refusal(auth_method, body?, wait);
+    }
+    Some(found)
+}
+
+/// The body of an answer as JSON, and what can be read of one that is damaged. Some apps answer with a form, or with a JSON
+/// text that holds JSON.
+fn read_body(inbound: &AppResponse) -> (Option<Value>, Option<Value>) {
+    match tolerant::parse_partial(&inbound.body) {
+        Some(read) if read.is_complete => {
+            let inside = || tolerant::parse(read.value.as_str()?.as_bytes()).filter(Value::is_object);
+            (Some(inside().unwrap_or(read.value)), None)
+        }
+        Some(read) if read.value.is_object() => (None, Some(read.value)),
+        _ => (read_form(&inbound.body), None),
+    }
+}
+
+/// The tokens of a list that has them once. A list of errors stays one: a definition may say what stands where in it.
+fn only_entry(shape: &TokenResponseLayout, body: Value) -> Value {
+    let has_tokens = |one: &&Value| token_at(&shape.access_token, one).is_some();
+    let only = body.as_array().filter(|list| list.iter().filter(has_tokens).count() == 1);
+    only.and_then(|list| list.iter().find(has_tokens).cloned()).unwrap_or(body)
+}
+
+/// Tokens behind something else, such as the warning of a server's own program. They need an access token beside them: a
+/// page may hold anything.
+fn embedded(server: &OAuthServer, body: &[u8]) -> Option<Value> {
+    let text = tolerant::decode_text(body);
+    let objects = text
+        .match_indices('{')
+        .take(MOST_OBJECTS)
+        .filter_map(|(at, _)| tolerant::parse_partial(text.get(at..)?.as_bytes()));
+    objects.map(|read| read.value).find(|value| find_issued_refresh_token(server, value).is_some())
+}
+
+/// A form (`application/x-www-form-urlencoded`), whatever it is labelled, as JSON. It is one only when all of it can be, and
+/// one of its members is a token or an error: no page and no sentence is.
+fn read_form(body: &[u8]) -> Option<Value> {
+    let text = tolerant::decode_text(body);
+    let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0').trim_start_matches(['?', '#']);
+    // No sentence names an access token.
+    let has_token = text.split('&').any(|pair| pair.starts_with("access_token="));
+    let is_name = |name: &str| {
+        (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+    };
+    let is_part = |c: char| !c.is_control() && !"<>\"{}".contains(c) && (has_token && c == ' ' || !c.is_whitespace());
+    let is_member = |pair: &str| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        is_name(name) && value.chars().all(is_part)
+    };
+    if !text.split('&').all(is_member) || text.split('&').count() > MAX_FORM_MEMBERS {
+        return None;
+    }
+    let mut members = Map::new();
+    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+        tolerant::insert_member(&mut members, name.into_owned(), Value::String(value.into_owned()));
+    }
+    let says = ["access_token", "refresh_token", "error"]
+        .iter()
+        .any(|name| members.get(*name).is_some_and(|value| value.as_str() != Some("")));
+    says.then_some(Value::Object(members))
+}
+
+fn ambiguous_response(what: &'static str) -> TokenResponse {
+    TokenResponse::Ambiguous(AmbiguousResponse { reason: what, refresh_token: None, retry_after: None })
+}
+
+/// The refresh token of tokens that came under a status that is no success. It counts only beside a usable
+/// access token: alone, the member may be a complaint about the one that was sent.
+fn find_issued_refresh_token(oauth2: &OAuthServer, body: &Value) -> Option<Secret> {
+    access_token(&oauth2.response, body).filter(|token| is_header_safe(token))?;
+    find_refresh_token(&oauth2.response, body)
+}
+
+/// A 2xx with JSON: tokens, or an error that its sender forgot to mark, or neither.
+fn read_success(
+    (auth_method, server): (&AuthMethod, &OAuthServer),
+    body: Value,
+    refusal: Option<AppRefusal>,
+    wait: Option<i64>,
+    asked_at: Timestamp,
+) -> TokenResponse {
+    let refresh_token = find_refresh_token(&server.response, &body);
+    let access_token = access_token(&server.response, &body);
+    match (access_token, refusal) {
+        (Some(access_token), _) if is_header_safe(&access_token) => {
+            let mut tokens = build_token_set((auth_method, server), &server.response, &body, &access_token, asked_at);
+            tokens.additional = read_additional_tokens((auth_method, server), &body, asked_at);
+            tokens.scopes = collect_scopes(&tokens);
+            tokens.response = SecretJson(body);
+            TokenResponse::Tokens(tokens)
+        }
+        (None, Some(refusal)) if refresh_token.is_none() => TokenResponse::Refused(refusal),
+        (access_token, _) => {
+            let what = access_token.map_or("no_access_token", |_| "unusable_access_token");
+            TokenResponse::Ambiguous(AmbiguousResponse { reason: what, refresh_token, retry_after: wait })
+        }
+    }
+}
+
+/// The further tokens that came along. One that can't be sent in a header counts as absent.
+fn read_additional_tokens(
+    (auth_method, server): (&AuthMethod, &OAuthServer),
+    body: &Value,
+    asked_at: Timestamp,
+) -> BTreeMap<String, TokenSet> {
+    let found = |name: &String| {
+        let further = server.tokens.get(name)?;
+        let shape = &further.response;
+        let access_token = access_token(shape, body).filter(|token| is_header_safe(token))?;
+        let mut tokens = build_token_set((auth_method, server), shape, body, &access_token, asked_at);
+        tokens.owner = further.account.as_ref().and_then(|at| reported_text(at, body));
+        Some((name.clone(), tokens))
+    };
+    server.tokens.keys().filter_map(found).collect()
+}
+
+/// What was granted to all tokens; `None` where nothing is said of the first, which speaks for the whole answer.
+fn collect_scopes(tokens: &TokenSet) -> Option<Vec<String>> {
+    let further = tokens
+        .additional
+        .iter()
+        .flat_map(|(name, one)| one.scopes.iter().flatten().map(move |scope| format!("{name}:{scope}")));
+    tokens.scopes.as_ref().map(|first| first.iter().cloned().chain(further).collect())
+}
+
+fn build_token_set(
+    (auth_method, oauth2): (&AuthMethod, &OAuthServer),
+    shape: &TokenResponseLayout,
+    body: &Value,
+    access_token: &str,
+    asked_at: Timestamp,
+) -> TokenSet {
+    let after = |seconds: i64| asked_at.plus(seconds.min(MAX_LIFETIME));
+    let refresh_token = find_refresh_token(shape, body);
+    let (unit, refresh_unit) = (shape.expires_in_unit, shape.refresh_expires_in_unit);
+    let told = shape.expires_in.find(body).and_then(|value| lifetime::parse_expiry(value, unit, asked_at));
+    let told = told.or_else(|| find_expiry(oauth2, shape, body, asked_at));
+    let own = shape.refresh_expires_in.as_ref().and_then(|at| at.find(body));
+    let refresh_lives = REFRESH_LIFETIME_MEMBERS.iter().filter_map(|name| body.get(name)).chain(own);
+    let refresh_end = refresh_lives.filter_map(|value| lifetime::parse_expiry(value, refresh_unit, asked_at)).min();
+    // What the definition knows counts from a token's issue, so it needs one that has just been issued.
+    let known = || oauth2.refresh_token_lifetime.filter(|_| refresh_token.is_some()).map(after);
+    let refresh_expires_at = refresh_end.or_else(known);
+    // To make a token anew costs nothing, so one that tells no life is not believed for long.
+    let assumed = oauth2.issues_tokens().then_some(lifetime::ASSUMED_LIFETIME);
+    let expected = told.or_else(|| oauth2.access_token_lifetime.or(assumed).map(after));
+    let ends_by = lifetime::read_jwt_expiry(access_token, asked_at);
+    TokenSet {
+        access_token: Secret::new(access_token),
+        token_type: normalize_token_type(text_at(&shape.token_type, body)),
+        refresh_token,
+        expires_at: expected.into_iter().chain(ends_by).min(),
+        lifetime: told.map(|end| end.since(asked_at)),
+        expires_at_latest: ends_by,
+        refresh_expires_at,
+        scopes: shape.scope.find(body).and_then(|scope| read_granted_scopes(auth_method, scope)),
+        additional: BTreeMap::new(),
+        owner: None,
+        response: SecretJson::default(),
+    }
+}
+
+/// The end of an access token: where the definition says, or where it usually stands. A number that is no time is a life.
+fn find_expiry(
+    oauth2: &OAuthServer,
+    shape: &TokenResponseLayout,
+    body: &Value,
+    asked_at: Timestamp,
+) -> Option<Timestamp> {
+    let end = |value: &Value| lifetime::parse_expiry(value, LifetimeUnit::Seconds, asked_at);
+    if let Some(at) = &shape.expires_at {
+        return end(at.find(body)?);
+    }
+    let members = body.as_object().filter(|_| *shape == oauth2.response)?;
+    let named = |name: &str| {
+        let is_it = |known: &str| known.replace(['_', '-', '.'], "").eq_ignore_ascii_case(name);
+        members.iter().filter(move |(known, _)| is_it(known)).find_map(|(_, value)| end(value))
+    };
+    EXPIRY_MEMBERS.iter().find_map(|name| named(name))
+}
+
+/// A token, which some write as a number, without the line end that some leave behind it. A short number is something else,
+/// such as a flag.
+fn token_at(at: &JsonPointer, body: &Value) -> Option<String> {
+    let text = match at.find(body)? {
+        Value::String(text) => text.trim_matches(|c: char| c.is_control()).to_owned(),
+        Value::Number(number) if number.as_u64() >= Some(LEAST_TOKEN) => number.to_string(),
+        _ => return None,
+    };
+    (!text.is_empty()).then_some(text)
+}
+
+/// An access token without the type that some put before it, which requests add.
+fn access_token(shape: &TokenResponseLayout, body: &Value) -> Option<String> {
+    let token = token_at(&shape.access_token, body)?;
+    let kind = normalize_token_type(text_at(&shape.token_type, body));
+    let bare = token
+        .trim()
+        .split_once(' ')
+        .filter(|(before, _)| [kind.as_str(), "Bearer"].iter().any(|kind| before.eq_ignore_ascii_case(kind)));
+    Some(bare.map_or(token.trim(), |(_, bare)| bare.trim_start()).to_owned())
+}
+
+/// Absent, null and empty mean that the old one stays (RFC 6749 6); so does one that can't be read. What no server may issue
+/// (RFC 6749 A.17: visible ASCII and spaces) is kept all the same: it is sent as a parameter.
+fn find_refresh_token(shape: &TokenResponseLayout, body: &Value) -> Option<Secret> {
+    let text = token_at(&shape.refresh_token, body)?;
+    let is_whole = tolerant::is_readable(&text) && !text.contains(|c: char| c.is_control());
+    is_whole.then(|| Secret::new(text))
+}
+
+/// Case does not matter (RFC 6749 5.1); what is no word at all is taken for the usual one.
+fn normalize_token_type(text: Option<&str>) -> String {
+    match text {
+        Some(text) if text.eq_ignore_ascii_case("bearer") => "Bearer".to_owned(),
+        Some(text) if text.len() <= MAX_TOKEN_TYPE_LENGTH && is_header_safe(text) => text.to_owned(),
+        _ => "Bearer".to_owned(),
+    }
+}
+
+/// The wait that the app asks for, from 0 to a day: by its body, where the definition says so, or by the header.
+pub(super) fn find_retry_after(
+    auth_method: &AuthMethod,
+    inbound: &AppResponse,
+    body: Option<&Value>,
+    now: Timestamp,
+) -> Option<i64> {
+    let told = auth_method.errors.retry_after.as_ref().and_then(|at| at.find(body?)).and_then(lifetime::parse_seconds);
+    told.map(|wait| wait.min(MAX_RETRY_AFTER)).or_else(|| parse_retry_after_header(inbound, now))
+}
+
+/// `Retry-After` in seconds (RFC 9110 10.2.3: seconds or a date).
+fn parse_retry_after_header(inbound: &AppResponse, now: Timestamp) -> Option<i64> {
+    let text = inbound.header("retry-after")?.trim();
+    let wait = if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
+        text.parse().unwrap_or(MAX_RETRY_AFTER)
+    } else {
+        DateTime::parse_from_rfc2822(text).ok()?.timestamp() - now.unix()
+    };
+    Some(wait.clamp(0, MAX_RETRY_AFTER))
+}

@@ -1,0 +1,121 @@
+//! The small twins: subrequest meter, clock, randomness, log, lifeboat.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use connections::ids::ConnectionId;
+use connections::ports::{Clock, Log, LogLine, NoRandomness, PendingWrites, Random};
+use connections::time::Timestamp;
+
+use super::recorder::Recorder;
+use super::runtime::{RandomSequence, Runtime};
+
+/// Subrequests that the free plan gives an invocation.
+pub(crate) const FREE_PLAN_SUBREQUESTS: u32 = 50;
+
+/// Counts what an invocation sends, and refuses what is over its budget.
+#[derive(Default)]
+pub(crate) struct SubrequestBudget {
+    pub(crate) spent: Cell<u32>,
+    /// The most it may send; none: [`BUDGET`].
+    limit: Option<u32>,
+}
+
+impl SubrequestBudget {
+    pub(crate) fn with_limit(most: Option<u32>) -> Self {
+        Self { limit: most, ..Self::default() }
+    }
+
+    pub(crate) fn spend(&self) -> bool {
+        self.spent.set(self.spent.get() + 1);
+        self.spent.get() <= self.limit.unwrap_or(FREE_PLAN_SUBREQUESTS)
+    }
+}
+
+impl Clock for Runtime {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix(Runtime::now(self))
+    }
+
+    async fn sleep(&self, milliseconds: u32) {
+        Runtime::sleep(self, i64::from(milliseconds)).await;
+    }
+}
+
+/// Bytes drawn from a seed.
+pub(crate) struct SeededRandom {
+    generator: RefCell<RandomSequence>,
+    /// After so many further calls every call fails, and leaves the buffer as it was.
+    pub(crate) fails_after: Cell<Option<u32>>,
+}
+
+impl SeededRandom {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { generator: RefCell::new(RandomSequence::new(seed)), fails_after: Cell::new(None) }
+    }
+}
+
+impl Random for SeededRandom {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness> {
+        match self.fails_after.get() {
+            Some(0) => return Err(NoRandomness),
+            Some(left) => self.fails_after.set(Some(left - 1)),
+            None => {}
+        }
+        for byte in buffer {
+            *byte = u8::try_from(self.generator.borrow_mut().next_below(256)).unwrap();
+        }
+        Ok(())
+    }
+}
+
+/// The lines that were written.
+#[derive(Default)]
+pub(crate) struct LogLines(pub(crate) RefCell<Vec<LogLine>>);
+
+impl LogLines {
+    /// How many lines tell of an event.
+    pub(crate) fn count_events(&self, event: &str) -> usize {
+        self.0.borrow().iter().filter(|line| line.event == event).count()
+    }
+
+    /// Everything that was written, as text.
+    pub(crate) fn dump_lines(&self) -> String {
+        serde_json::to_string(&*self.0.borrow()).unwrap()
+    }
+}
+
+/// A handle on the log.
+#[derive(Clone)]
+pub(crate) struct LogPort(pub(crate) Rc<LogLines>);
+
+impl Log for LogPort {
+    fn write(&self, line: LogLine) {
+        self.0.0.borrow_mut().push(line);
+    }
+}
+
+/// What was kept for later.
+#[derive(Default)]
+pub(crate) struct KeptWrites {
+    /// Whether there is a place to keep anything.
+    pub(crate) enabled: Cell<bool>,
+    pub(crate) writes: RefCell<Vec<(ConnectionId, String)>>,
+}
+
+/// A handle on the lifeboat.
+#[derive(Clone)]
+pub(crate) struct PendingWritesPort {
+    pub(crate) kept_writes: Rc<KeptWrites>,
+    pub(crate) recorder: Rc<Recorder>,
+}
+
+impl PendingWrites for PendingWritesPort {
+    async fn keep(&self, connection: &ConnectionId, sealed: &str) -> bool {
+        if self.kept_writes.enabled.get() {
+            self.recorder.note_kept_write(sealed);
+            self.kept_writes.writes.borrow_mut().push((connection.clone(), sealed.to_owned()));
+        }
+        self.kept_writes.enabled.get()
+    }
+}

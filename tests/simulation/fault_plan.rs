@@ -1,0 +1,193 @@
+//! Faults at the borders, drawn for every batch and every request while the play lasts.
+//!
+//! Owns what a fault can look like. Each is one that refresh.md's table of incidents or the platform knows.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use connections::ports::HttpError;
+use serde_json::Value;
+
+use crate::plan::{ScenarioPlan, pick_one};
+use crate::support::runtime::{Draws, Runtime};
+use crate::support::{Reply, Rotates, World, Wound};
+
+/// Faults of each kind that were drawn.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct FaultCounts {
+    pub(crate) database: u64,
+    pub(crate) app: u64,
+}
+
+/// What blows. Clones share it.
+#[derive(Clone)]
+pub(crate) struct FaultPlan(Rc<FaultPlanState>);
+
+struct FaultPlanState {
+    active: Cell<bool>,
+    down_until_ms: Cell<i64>,
+    counts: Cell<FaultCounts>,
+    draws: RefCell<Draws>,
+    runtime: Runtime,
+}
+
+impl FaultPlan {
+    /// Puts the weather over a world.
+    pub(crate) fn install(world: &World, plan: &ScenarioPlan, seed: u64) -> Self {
+        let sky = Self(Rc::new(FaultPlanState {
+            active: Cell::new(true),
+            down_until_ms: Cell::new(0),
+            counts: Cell::default(),
+            draws: RefCell::new(Draws::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d))),
+            runtime: world.runtime.clone(),
+        }));
+        let (at_record, chance) = (sky.clone(), plan.fault_rates.database);
+        *world.db.weather.borrow_mut() = Some(Box::new(move |_| at_record.draw_database_fault(chance)));
+        let (at_app, weather, rotates) = (sky.clone(), plan.fault_rates, plan.rotation);
+        *world.acme.weather.borrow_mut() = Some(Box::new(move |path| at_app.draw_app_fault(path, weather, rotates)));
+        sky
+    }
+
+    /// Nothing fails any more.
+    pub(crate) fn stop(&self) {
+        self.0.active.set(false);
+        self.0.down_until_ms.set(0);
+    }
+
+    /// The record is away for so many seconds.
+    pub(crate) fn take_database_down(&self, seconds: i64) {
+        self.0.down_until_ms.set(self.0.runtime.now_ms() + seconds * 1000);
+    }
+
+    pub(crate) fn counts(&self) -> FaultCounts {
+        self.0.counts.get()
+    }
+
+    fn draw_database_fault(&self, chance: usize) -> Option<Wound> {
+        if self.0.runtime.now_ms() < self.0.down_until_ms.get() {
+            return Some(Wound::Before);
+        }
+        let draws = &mut *self.0.draws.borrow_mut();
+        if !self.0.active.get() || draws.below(1000) >= chance {
+            return None;
+        }
+        self.update_counts(|counts| counts.database += 1);
+        Some(match draws.below(8) {
+            0..=2 => Wound::Before,
+            3..=5 => Wound::After,
+            6 => Wound::Silent,
+            _ => Wound::Slow(pick_one(draws, &[50, 500, 3_000, 9_000, 30_000])),
+        })
+    }
+
+    fn draw_app_fault(&self, path: &str, weather: crate::plan::FaultRates, rotates: Rotates) -> (Option<Reply>, i64) {
+        let draws = &mut *self.0.draws.borrow_mut();
+        let usual = 10 + i64::try_from(draws.below(300)).unwrap();
+        if !self.0.active.get() {
+            return (None, usual);
+        }
+        let slow = draws.below(1000) < weather.slow;
+        let latency = if slow { pick_one(draws, &[2_000, 12_000, 20_000, 40_000, 90_000]) } else { usual };
+        let ill = draws.below(1000) < weather.app;
+        if ill {
+            self.update_counts(|counts| counts.app += 1);
+        }
+        (ill.then(|| draw_bad_reply(draws, path, rotates)), latency)
+    }
+
+    fn update_counts(&self, change: impl Fn(&mut FaultCounts)) {
+        let mut counts = self.0.counts.get();
+        change(&mut counts);
+        self.0.counts.set(counts);
+    }
+}
+
+/// An answer that is not the app's usual one; in half of the cases the app has acted all the same.
+fn draw_bad_reply(draws: &mut Draws, path: &str, rotates: Rotates) -> Reply {
+    if path != "/token" {
+        return pick_reply(
+            draws,
+            vec![Reply::status(500, ""), Reply::error(HttpError::Network), Reply::status(429, "")],
+        );
+    }
+    let html = "<html>one moment</html>";
+    let cut = "{\"access_token\":\"canary7f3a-";
+    let lie = "{\"error\":\"invalid_grant\"}";
+    match draws.below(4) {
+        0 => {
+            let wait = draws.below(30).to_string();
+            let later = "{\"error\":\"temporarily_unavailable\"}";
+            pick_reply(
+                draws,
+                vec![
+                    Reply::status(429, "").header("retry-after", &wait),
+                    Reply::status(503, later).header("retry-after", &wait),
+                    Reply::status(400, "{\"error\":\"slow_down\"}"),
+                    Reply::status(401, "{\"error\":\"invalid_client\"}"),
+                    Reply::status(400, "{\"error\":\"nobody_knows_this\"}"),
+                ],
+            )
+        }
+        1 => pick_reply(
+            draws,
+            vec![
+                incomplete_reply(rotates),
+                unusable_token_reply(),
+                reply_without("expires_in"),
+                unknown_token_type_reply(),
+            ],
+        ),
+        kind => {
+            let reply = pick_reply(
+                draws,
+                vec![
+                    Reply::error(HttpError::Network),
+                    Reply::error(HttpError::Timeout),
+                    Reply::error(HttpError::TooLarge),
+                    Reply::status(500, lie),
+                    Reply::status(502, html),
+                    Reply::status(302, "").header("location", "https://elsewhere.example/"),
+                    Reply::status(200, html),
+                    Reply::status(200, cut),
+                    Reply::status(400, html),
+                ],
+            );
+            if kind == 2 { reply.acting() } else { reply }
+        }
+    }
+}
+
+fn pick_reply(draws: &mut Draws, mut replies: Vec<Reply>) -> Reply {
+    replies.swap_remove(draws.below(replies.len()))
+}
+
+/// The app leaves out the refresh token; only one whose old token goes on working may.
+fn incomplete_reply(rotates: Rotates) -> Reply {
+    match rotates {
+        Rotates::Reissue | Rotates::No => reply_without("refresh_token"),
+        _ => reply_without("token_type"),
+    }
+}
+
+fn unusable_token_reply() -> Reply {
+    Reply::edited(|body| replace_member(body, "access_token", "two words".into()))
+}
+
+fn unknown_token_type_reply() -> Reply {
+    Reply::edited(|body| replace_member(body, "token_type", "mac".into()))
+}
+
+fn reply_without(member: &'static str) -> Reply {
+    Reply::edited(move |body| {
+        if let Some(members) = body.as_object_mut() {
+            members.remove(member);
+        }
+    })
+}
+
+/// Only an answer that brings tokens: an error is not made into one.
+fn replace_member(body: &mut Value, member: &str, value: Value) {
+    if body.get(member).is_some() {
+        body[member] = value;
+    }
+}

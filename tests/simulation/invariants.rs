@@ -1,0 +1,456 @@
+//! The judge: what must hold in every play, held against the app's own log and what was promised to people.
+//!
+//! Owns the rules. Each is one of refresh.md's, and says in its finding which one was broken. What was lost by
+//! an injected fault is told apart from what the program let go, by what the witness saw.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use connections::connection::ReconnectReason;
+use connections::credential::{Credential, StoredToken};
+use connections::error::{Error, ErrorCode};
+use connections::ids::{ConnectionId, WorkspaceId};
+use connections::resolve::{ResolvedCredential, Source};
+
+use crate::attack;
+use crate::fault_plan::FaultCounts;
+use crate::plan::{ScenarioPlan, ScenarioStep};
+use crate::rogue_server::is_rogue_token;
+use crate::scenario::{Scenario, ScenarioConnection, allows_token_reuse};
+use crate::support::acme::{CANARY, End};
+use crate::support::witness::{Fate, Sent};
+use crate::support::{Rotates, World};
+
+/// How often a write of new tokens is tried, or for how many milliseconds, before the program may give up.
+const MIN_WRITE_TRIES: u32 = 6;
+const MIN_WRITE_MS: i64 = 4_000;
+/// Seconds that a request may take.
+const MAX_REQUEST_SECONDS: i64 = 15;
+/// Milliseconds between a failed redemption and the next one of the same token, at the least: two seconds by a
+/// clock of whole seconds.
+const MIN_BACKOFF_MS: i64 = 1_000;
+
+/// Where envelopes are.
+const SEALED_COLUMNS: [(&str, &str); 5] = [
+    ("connections", "sealed_credential"),
+    ("oauth_clients", "sealed_secret"),
+    ("revocations", "sealed_tokens"),
+    ("flows", "sealed_verifier"),
+    ("flows", "sealed_grant"),
+];
+
+/// How a play ended.
+#[derive(Debug, Default)]
+pub(crate) struct ScenarioResult {
+    /// Rules that were broken, in words.
+    pub(crate) findings: Vec<String>,
+    /// What was said on the way, if anybody wanted to know.
+    pub(crate) lines: Vec<String>,
+    pub(crate) faults: FaultCounts,
+    /// Redemptions that were sent.
+    pub(crate) refreshes_sent: u64,
+    /// Answers with tokens that never reached the record, by injected faults.
+    pub(crate) responses_lost: u64,
+    /// Connections declared dead, by reason.
+    pub(crate) needs_reconnect: BTreeMap<&'static str, u64>,
+    /// Credentials handed out.
+    pub(crate) credentials_resolved: u64,
+    /// Disconnects that were acknowledged.
+    pub(crate) disconnects: u64,
+    /// Requests that reached a hostile editor's server.
+    pub(crate) rogue_requests: u64,
+    /// Connections that got a grant of that server.
+    pub(crate) rogue_grants: u64,
+    /// Days of long lives.
+    pub(crate) days: u64,
+    /// What was rightly told of connections at the end of a phase of a long life, by its name.
+    pub(crate) told: BTreeMap<&'static str, u64>,
+}
+
+/// What was found so far.
+pub(crate) struct InvariantChecker {
+    findings: Rc<RefCell<Vec<String>>>,
+    needs_reconnect: RefCell<BTreeMap<&'static str, u64>>,
+    credentials_resolved: std::cell::Cell<u64>,
+    world: World,
+}
+
+impl InvariantChecker {
+    pub(crate) fn new(world: &World) -> Self {
+        Self {
+            findings: Rc::default(),
+            needs_reconnect: RefCell::default(),
+            credentials_resolved: std::cell::Cell::new(0),
+            world: world.clone(),
+        }
+    }
+
+    pub(crate) fn add_finding(&self, finding: String) {
+        self.world.witness.tell(self.world.runtime.now_ms(), || format!("FOUND: {finding}"));
+        self.findings.borrow_mut().push(finding);
+    }
+
+    /// Looks at every death and every revocation at the moment it happens.
+    pub(crate) fn install(stage: &Rc<Scenario>) {
+        let on_death = Rc::downgrade(stage);
+        *stage.fixture.world.witness.on_death.borrow_mut() = Some(Rc::new(move |id| {
+            if let Some(stage) = on_death.upgrade() {
+                stage.invariants.check_needs_reconnect(&stage, id);
+            }
+        }));
+        let on_revoked = Rc::downgrade(stage);
+        *stage.fixture.world.acme.on_revoked.borrow_mut() = Some(Box::new(move |account| {
+            if let Some(stage) = on_revoked.upgrade() {
+                stage.invariants.check_revocation(&stage, account);
+            }
+        }));
+    }
+
+    /// No live connection is marked dead, and a death has its true name.
+    fn check_needs_reconnect(&self, stage: &Scenario, id: &str) {
+        let Some(role) = stage.connections.iter().find(|role| role.id.as_str() == id) else { return };
+        let reason =
+            self.query_text(&format!("SELECT reconnect_reason FROM connections WHERE id = '{id}'")).unwrap_or_default();
+        stage.add_line(|| format!("dead: {id}, {reason}"));
+        let reason = ReconnectReason::parse(&reason).map_or("unknown", ReconnectReason::as_str);
+        *self.needs_reconnect.borrow_mut().entry(reason).or_default() += 1;
+        let Some(stored) = self.load_token(id).filter(|stored| !is_from_rogue_server(stored)) else { return };
+        let app = &self.world.acme;
+        let Some(token) = stored.refresh_token.as_ref().map(|token| token.expose().to_owned()) else {
+            // Lives count from before the request, so they end early by as long as that took.
+            if app.accepts_in(MAX_REQUEST_SECONDS, stored.access_token.expose()) {
+                self.add_finding(format!("false death: {} has a working access token", role.account));
+            }
+            return;
+        };
+        let before = stored.previous.as_ref().filter(|previous| self.world.now() < previous.until);
+        let grace = matches!(stage.plan.declared_rotation, Rotates::Grace(_));
+        if grace && before.is_some_and(|previous| app.would_redeem(previous.refresh_token.expose())) {
+            return self
+                .add_finding(format!("false death: the app would still take the token before {}'s", role.account));
+        }
+        if app.would_redeem(&token) {
+            return self.add_finding(format!("false death: the app would still redeem what {} holds", role.account));
+        }
+        let was_redeemed = app.was_redeemed(&token) && !allows_token_reuse(stage.plan.rotation);
+        let calm = stage.plan.is_fault_free();
+        match reason {
+            "revoked" if was_redeemed && !role.grant_withdrawn.get() => {
+                self.add_finding("a lost rotation was named revoked".into());
+            }
+            "lost_rotation" if !was_redeemed && calm => self.add_finding("a revocation was named lost_rotation".into()),
+            "lost_rotation" if was_redeemed && !self.may_have_lost_response(&token) => {
+                self.add_finding("a rotation was named lost whose tokens were in the program's hands".into());
+            }
+            "revoked" | "lost_rotation" => {}
+            other => self.add_finding(format!("a death by refusal was named {other}")),
+        }
+    }
+
+    /// The answer to some redemption of it is lost, or it is still being brought to a record that is away.
+    fn may_have_lost_response(&self, token: &str) -> bool {
+        let sent = self.world.witness.sent.borrow();
+        sent.iter().any(|sent| {
+            sent.token == token && (!sent.arrived || sent.fate == Fate::Died || sent.aboard || sent.hindered > 0)
+        })
+    }
+
+    /// A revocation of ours kills no connection that is in use.
+    fn check_revocation(&self, stage: &Scenario, account: &str) {
+        for role in stage.connections.iter().filter(|role| role.account == account) {
+            let live = format!(
+                "SELECT count(*) FROM connections WHERE id = '{}' AND deleted_at IS NULL AND status = 'connected'",
+                role.id.as_str()
+            );
+            let elsewhere = self.load_token(role.id.as_str()).is_some_and(|stored| is_from_rogue_server(&stored));
+            if self.world.db.number(&live) > 0 && !elsewhere {
+                self.add_finding(format!("a revocation killed the live grant of {account}"));
+            }
+        }
+    }
+
+    /// Somebody got a credential.
+    pub(crate) fn check_resolved(
+        &self,
+        stage: &Scenario,
+        role: &ScenarioConnection,
+        begun_ms: i64,
+        resolved: &ResolvedCredential,
+    ) {
+        self.credentials_resolved.set(self.credentials_resolved.get() + 1);
+        let app = &self.world.acme;
+        let Some(issued) = &resolved.issued.credential.token else {
+            return self.add_finding(format!("{} was answered without a token", role.account));
+        };
+        let token = issued.access_token.as_str();
+        let may_be_a_copy = resolved.source == Source::Cache && begun_ms < role.copies_until.get();
+        if role.disconnected_at_ms.get().is_some_and(|at| at <= begun_ms) && !may_be_a_copy {
+            self.add_finding(format!("{} was answered after an acknowledged disconnect", role.account));
+        }
+        if let Some(hostile) = &stage.attack {
+            attack::check_resolved_token(stage, hostile, token, resolved);
+        }
+        if is_rogue_token(token) && role.sent_to_rogue_server.get() {
+            return;
+        }
+        if app.owner(token).as_deref() != Some(role.account.as_str()) {
+            self.add_finding(format!("{} was answered with somebody else's token", role.account));
+        }
+        // A second answer of an undeclared grace says of its old token that its whole life is ahead: nobody can know.
+        let overstates =
+            matches!(stage.plan.rotation, Rotates::Grace(_)) && stage.plan.declared_rotation == Rotates::Strict;
+        if app.holds(token) && !app.accepts(token) && issued.expires_at.is_some() && !overstates {
+            self.add_finding(format!("{} was answered with a token that has ended", role.account));
+        }
+    }
+
+    /// Long after another key was promoted nothing is left under the old one.
+    pub(crate) fn check_resealed(&self) {
+        for (table, column) in SEALED_COLUMNS {
+            if self.world.db.number(&format!("SELECT count(*) FROM {table} WHERE {column} LIKE 'cx1.k1.%'")) > 0 {
+                self.add_finding(format!("something in {table}.{column} is still sealed under the old key"));
+            }
+        }
+    }
+
+    /// What the last resolve says, when all faults are over, is what the app says.
+    pub(crate) fn check_final_resolve(
+        &self,
+        role: &ScenarioConnection,
+        last: Option<connections::error::Result<ResolvedCredential>>,
+    ) {
+        let id = role.id.as_str();
+        let exists =
+            self.world.db.number(&format!("SELECT count(*) FROM connections WHERE id = '{id}' AND deleted_at IS NULL"));
+        if exists == 0 {
+            if !role.disconnect_tried.get() {
+                self.add_finding(format!("{} vanished", role.account));
+            }
+            return;
+        }
+        self.check_name(role);
+        let Some(stored) = self.load_token(id) else {
+            return self.add_finding(format!("what is stored for {} does not open", role.account));
+        };
+        if is_from_rogue_server(&stored) && role.sent_to_rogue_server.get() {
+            return;
+        }
+        let renewable = stored.refresh_token.as_ref().is_some_and(|token| self.world.acme.would_redeem(token.expose()));
+        let works = self.world.acme.accepts(stored.access_token.expose());
+        match last {
+            Some(Ok(resolved)) => self.check_newest_grant(role, &resolved),
+            Some(Err(Error { code: ErrorCode::NeedsReconnect, .. })) if !renewable => {}
+            other if renewable || works => {
+                self.add_finding(format!("{} is alive at the app, but the last resolve says {other:?}", role.account));
+            }
+            other => {
+                self.add_finding(format!("{} is dead at the app, but the last resolve says {other:?}", role.account))
+            }
+        }
+    }
+
+    /// After a reconnect that brought a refresh token nobody is left with the grant before it.
+    fn check_newest_grant(&self, role: &ScenarioConnection, resolved: &ResolvedCredential) {
+        let token = resolved.issued.credential.token.as_ref();
+        let grant = token.and_then(|token| self.world.acme.grant_of(&token.access_token));
+        if grant.is_none_or(|grant| grant < role.outdated_grants.get()) && !role.reconnects_overlapped.get() {
+            self.add_finding(format!("{} is back at an older generation", role.account));
+        }
+    }
+
+    /// A rename survives whatever happens to the tokens meanwhile.
+    fn check_name(&self, role: &ScenarioConnection) {
+        let name = self.query_text(&format!("SELECT name FROM connections WHERE id = '{}'", role.id.as_str()));
+        let names = role.requested_names.borrow();
+        let Some(wanted) = &names.acknowledged else { return };
+        let fits = name.as_ref() == Some(wanted) || name.is_some_and(|name| names.unacknowledged.contains(&name));
+        if !fits {
+            self.add_finding(format!("the name {wanted} of {} is lost", role.account));
+        }
+    }
+
+    /// The app's own log, at the end.
+    pub(crate) fn finish(&self, stage: &Scenario) -> ScenarioResult {
+        self.check_token_reuse(stage);
+        self.check_no_tokens_dropped(stage);
+        self.check_single_flight();
+        self.check_backoff(stage);
+        self.check_log();
+        let witness = &self.world.witness;
+        let sent = witness.sent.borrow();
+        let mut findings = self.findings.borrow().clone();
+        let hostile = stage.attack.as_ref();
+        findings.extend(hostile.iter().flat_map(|hostile| hostile.secrets.findings.borrow().clone()));
+        ScenarioResult {
+            findings,
+            rogue_requests: hostile.map_or(0, |hostile| hostile.rogue.requests.borrow().len() as u64),
+            rogue_grants: hostile.map_or(0, |hostile| hostile.rogue_grants.get()),
+            lines: witness.lines.take(),
+            faults: stage.fault_plan.counts(),
+            refreshes_sent: sent.len() as u64,
+            responses_lost: sent.iter().filter(|sent| self.is_response_lost(stage, sent)).count() as u64,
+            needs_reconnect: self.needs_reconnect.borrow().clone(),
+            credentials_resolved: self.credentials_resolved.get(),
+            disconnects: stage.connections.iter().filter(|role| role.disconnected_at_ms.get().is_some()).count() as u64,
+            ..ScenarioResult::default()
+        }
+    }
+
+    /// A used refresh token is presented again only when the answer to its use was truly lost, and then not
+    /// before the first attempt's time is over.
+    fn check_token_reuse(&self, stage: &Scenario) {
+        if allows_token_reuse(stage.plan.rotation) {
+            return;
+        }
+        let redemptions = self.world.acme.redemptions();
+        let all_sent = self.world.witness.sent.borrow();
+        let mut first_use: BTreeMap<&str, usize> = BTreeMap::new();
+        for redemption in &redemptions {
+            match first_use.get(redemption.token.as_str()) {
+                None if redemption.end == End::Granted => {
+                    first_use.insert(&redemption.token, redemption.sent);
+                }
+                None => {}
+                Some(first) => {
+                    let (Some(first), Some(again)) = (all_sent.get(*first), all_sent.get(redemption.sent)) else {
+                        continue;
+                    };
+                    if let Some(why) = self.find_reuse_violation(stage, first, again) {
+                        self.add_finding(format!(
+                            "a used refresh token was presented again, {why} ({:?})",
+                            redemption.end
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
+    fn find_reuse_violation(&self, stage: &Scenario, first: &Sent, again: &Sent) -> Option<&'static str> {
+        // An app may be so slow that the second request reaches it first.
+        let (first, again) = if first.at_ms <= again.at_ms { (first, again) } else { (again, first) };
+        let owned_until = first.at_ms + stage.plan.lease_seconds() * 1000;
+        let is_over = again.at_ms >= owned_until;
+        if self.is_grace_retry(stage, first, again) {
+            return None;
+        }
+        // What was stored after the promise was written came too late to stop it.
+        let in_record = matches!(first.fate, Fate::Stored(at) if at < again.promised_ms);
+        if in_record {
+            return Some("though its successor was in the record");
+        }
+        if first.fate == Fate::Declined {
+            return Some("though its successor had been in the program's hands");
+        }
+        // At a grace or harmless app a retry may come as soon as the first attempt has failed.
+        let gave_back = stage.plan.declared_rotation != Rotates::Strict && self.is_response_lost(stage, first);
+        if !is_over && !gave_back {
+            return Some("while the first attempt still owned it");
+        }
+        None
+    }
+
+    /// In its grace the token before the stored one is tried in the same attempt, after the stored one was refused.
+    fn is_grace_retry(&self, stage: &Scenario, first: &Sent, again: &Sent) -> bool {
+        let Rotates::Grace(seconds) = stage.plan.declared_rotation else { return false };
+        let all = self.world.witness.sent.borrow();
+        again.at_ms <= first.at_ms + seconds * 1000
+            && all
+                .iter()
+                .any(|one| one.attempt == again.attempt && one.token != again.token && one.at_ms <= again.at_ms)
+    }
+
+    /// Tokens that arrived are in the record, or the record had no use for them, or it could not be reached long enough.
+    fn check_no_tokens_dropped(&self, stage: &Scenario) {
+        for sent in self.world.witness.sent.borrow().iter() {
+            if sent.arrived && sent.fate == Fate::Open && !may_give_up(&stage.plan, sent) {
+                self.add_finding("tokens arrived and were let go".into());
+            }
+        }
+    }
+
+    /// The tokens were granted and never reached the record, by an injected fault.
+    fn is_response_lost(&self, stage: &Scenario, sent: &Sent) -> bool {
+        let granted = self.world.acme.was_redeemed(&sent.token);
+        granted
+            && sent.ended_ms.is_some()
+            && !matches!(sent.fate, Fate::Stored(_) | Fate::Declined)
+            && (!sent.arrived || sent.fate == Fate::Died || may_give_up(&stage.plan, sent))
+    }
+
+    /// Of one grant never two redemptions are under way.
+    fn check_single_flight(&self) {
+        let sent = self.world.witness.sent.borrow();
+        let mut by_grant: BTreeMap<usize, Vec<&Sent>> = BTreeMap::new();
+        for one in sent.iter() {
+            // Whose a token was that the app has forgotten nobody can say.
+            if let Some(grant) = self.world.acme.grant_of(&one.token) {
+                by_grant.entry(grant).or_default().push(one);
+            }
+        }
+        for of_one in by_grant.values() {
+            for pair in of_one.windows(2) {
+                let [earlier, later] = pair else { continue };
+                if earlier.ended_ms.is_none_or(|end| later.at_ms < end) {
+                    self.add_finding("two redemptions of one grant were under way at once".into());
+                }
+            }
+        }
+    }
+
+    /// A failure is followed by a pause, however many ask. What took as long as a promise lasts has had its pause.
+    fn check_backoff(&self, stage: &Scenario) {
+        let sent = self.world.witness.sent.borrow();
+        let mut last: BTreeMap<&str, &Sent> = BTreeMap::new();
+        let succeeded =
+            |attempt: &str| sent.iter().any(|one| one.attempt == attempt && matches!(one.fate, Fate::Stored(_)));
+        for one in sent.iter() {
+            let sent_ms = one.at_ms;
+            if let Some(before) = last.insert(&one.token, one)
+                && !matches!(before.fate, Fate::Stored(_))
+                && before.ended_ms.is_some_and(|end| one.at_ms - end < MIN_BACKOFF_MS)
+                && one.at_ms < before.at_ms + stage.plan.lease_seconds() * 1000
+                && !succeeded(&before.attempt)
+                && !stage.attack.as_ref().is_some_and(|one| one.was_client_entered_between(before.at_ms, sent_ms))
+            {
+                self.add_finding("a failed redemption was tried again without a pause".into());
+            }
+        }
+    }
+
+    /// No secret in the log.
+    fn check_log(&self) {
+        if self.world.log.dump().contains(CANARY) {
+            self.add_finding("a secret stands in the log".into());
+        }
+    }
+
+    pub(crate) fn query_text(&self, sql: &str) -> Option<String> {
+        self.world.db.value(sql).as_str().map(ToOwned::to_owned)
+    }
+
+    /// The token as it is stored.
+    pub(crate) fn load_token(&self, id: &str) -> Option<StoredToken> {
+        let sealed = self.query_text(&format!("SELECT sealed_credential FROM connections WHERE id = '{id}'"))?;
+        let workspace = self.query_text(&format!("SELECT workspace_id FROM connections WHERE id = '{id}'"))?;
+        let generation = self.world.db.number(&format!("SELECT generation FROM connections WHERE id = '{id}'"));
+        let (workspace, id) = (WorkspaceId::try_from(workspace).ok()?, ConnectionId::try_from(id.to_owned()).ok()?);
+        let seal_context = Credential::seal_context(&workspace, &id, generation);
+        Credential::open(&self.world.config().key_ring, &seal_context, &sealed).ok()?.token
+    }
+}
+
+/// Whether a hostile editor's server has given a token.
+fn is_from_rogue_server(token: &StoredToken) -> bool {
+    is_rogue_token(token.access_token.expose())
+        || token.refresh_token.as_ref().is_some_and(|one| is_rogue_token(one.expose()))
+}
+
+/// The program tried for as long as it has to, and had no place to keep them. Where a clock jumps, that time is over
+/// early.
+fn may_give_up(plan: &ScenarioPlan, sent: &Sent) -> bool {
+    let tried_for = sent.ended_ms.map_or(0, |end| sent.hindered_ms - end);
+    let jumps = plan.steps.iter().any(|(_, act)| matches!(act, ScenarioStep::JumpClock { .. }));
+    !sent.aboard && (sent.hindered >= MIN_WRITE_TRIES || tried_for >= MIN_WRITE_MS || jumps && sent.hindered > 0)
+}

@@ -1,0 +1,510 @@
+//! The simulation can fail: each safeguard is taken away in turn, and the judge has to notice.
+//!
+//! Owns the list. The safeguards stand in the statements of the record, so that is where they are taken out:
+//! the program under test is the same, the record obeys another text.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::plan::Theme;
+use crate::seed_runner::run_seed;
+use crate::support::World;
+use crate::support::database::Edit;
+
+/// Seeds in which a missing safeguard must show.
+const MAX_SEEDS: u64 = 20_000;
+
+/// A safeguard that is taken away.
+struct RemovedSafeguard {
+    description: &'static str,
+    /// The theme of the plays it is looked for in.
+    theme: Theme,
+    statement_edits: &'static [Edit],
+    /// What is taken away that does not stand in a statement.
+    prepare: fn(&World),
+    /// Words that stand in the findings it leads to.
+    expected_findings: &'static [&'static str],
+}
+
+const TAKE_LEASE: &str = "lease_token_hash = ?7";
+const PERSIST: &str = "last_attempt_id = ?5";
+const APPLIED: &str = "SELECT last_attempt_id, generation, version FROM";
+const NEEDS_RECONNECT: &str = "ELSE 'needs_reconnect' END, reconnect_reason = ?6";
+const FAIL: &str = "ambiguous_token_hash = coalesce(?11, ambiguous_token_hash)";
+const RECONNECT: &str = "UPDATE connections SET app_revision = ?4";
+const RESEAL: &str = "UPDATE connections SET sealed_credential = n.sealed";
+const MARK_DELETED: &str = "generation = generation + 1, next_check_at = NULL\n    WHERE workspace_id = ?1 AND id = ?2";
+
+// ---- what a hostile editor is up against ----
+
+const FLOW: &str = "SELECT * FROM flows WHERE state_hash = ?1";
+const CONNECTION: &str = "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+const TO_REFRESH: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL";
+const TO_RESOLVE: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL AND workspace_id = (";
+const DEFINITION_TO_REFRESH: &str = "AND a.revision = c.app_revision WHERE c.id = ?1";
+const DEFINITION_TO_RESOLVE: &str = "WHERE c.id = ?1 AND c.app_revision > 0";
+const CLIENT: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1 AND id = ?2";
+const CURRENT_CLIENT: &str = "FROM oauth_clients WHERE workspace_id = ?1 AND registration = ?2 AND is_current = 1";
+const CLIENTS: &str = "registration = ?2 ORDER BY is_current DESC, updated_at DESC";
+const CLIENT_TO_REFRESH: &str =
+    "SELECT * FROM oauth_clients WHERE id = (SELECT oauth_client FROM connections WHERE id = ?1)";
+
+/// The destinations of a row, and all that any edition names.
+const ANYWHERE: &str = r#"SELECT *, json_set(destinations,
+    '$.token', json('["https://acme.example/token","https://acme.example/main/token","https://acme.example/rogue/token","https://rogue.example/token"]'),
+    '$.revoke', json('["https://acme.example/revoke","https://acme.example/main/revoke","https://acme.example/rogue/revoke","https://rogue.example/revoke"]'),
+    '$.api', json('["https://acme.example","https://rogue.example"]')) AS destinations "#;
+/// The same, of a row that is read as if it had been made with the client that is current now.
+const ANYWHERE_BY_THE_CURRENT_CLIENT: &str = r#"SELECT *, json_set(destinations,
+    '$.token', json('["https://acme.example/token","https://acme.example/main/token","https://acme.example/rogue/token","https://rogue.example/token"]'),
+    '$.revoke', json('["https://acme.example/revoke","https://acme.example/main/revoke","https://acme.example/rogue/revoke","https://rogue.example/revoke"]'),
+    '$.api', json('["https://acme.example","https://rogue.example"]')) AS destinations,
+    (SELECT c.id FROM oauth_clients c WHERE c.workspace_id = ?1 AND c.registration = connections.app AND c.is_current = 1) AS oauth_client "#;
+/// The destinations of a client, and all revocation and API addresses that any edition names.
+const WIDENED: &str = r#"SELECT *, json_set(destinations,
+    '$.revoke', json('["https://acme.example/revoke","https://acme.example/{realm}/revoke","https://acme.example/rogue/revoke","https://rogue.example/revoke"]'),
+    '$.api', json('["https://acme.example","https://rogue.example"]')) AS destinations "#;
+/// The destinations of a client with the rule of the placeholder as an edition loosens it.
+const LOOSENED: &str = r#"SELECT *, json_set(destinations, '$.rules', json('{"realm":{"from":"person","default":"main"}}')) AS destinations "#;
+const REDIRECT_OF_THE_FIRST: &str = "SELECT *, (SELECT c.redirect_id FROM oauth_clients c WHERE c.workspace_id = ?1
+    ORDER BY c.created_at, c.id = c.redirect_id DESC LIMIT 1) AS redirect_id ";
+const BY_THE_CURRENT_REVISION: &str = "SELECT *, NULL AS destinations, (SELECT a.revision FROM apps a
+    WHERE a.workspace_id = flows.workspace_id AND a.id = flows.app AND a.is_current = 1) AS app_revision ";
+const ENDED_BY_THE_CURRENT_REVISION: &str = "RETURNING *, NULL AS destinations, (SELECT a.revision FROM apps a
+    WHERE a.workspace_id = connections.workspace_id AND a.id = connections.app AND a.is_current = 1) AS app_revision";
+const LEAK_FINDINGS: &[&str] = &["where it was not given for"];
+
+fn prepare_nothing(_: &World) {}
+
+// ---- what a long life is up against ----
+
+const MISCONFIGURED: &str = "UPDATE oauth_clients SET misconfigured_at = coalesce(misconfigured_at, ?3)";
+const DELAY: &str = "failures = failures + ?5";
+const CACHE_DELETES: &str = "UPDATE cache_deletes SET next_attempt_at";
+const MOVES: &str = "UPDATE apps SET rollout_due_at = ?2";
+const WORKS: &str = "misconfigured_at IS NOT NULL OR failures > 0";
+const STAYS: &str = "SET definition_update_blocked = ?5";
+const REVOKED_LATER: &str = "UPDATE revocations SET failures = failures + 1";
+const ERASED: &str = "DELETE FROM connections WHERE";
+
+/// Entries say that they last for a month, so that nobody writes them again.
+fn copies_are_not_renewed(world: &World) {
+    world.kv.overstates.set(30 * 86_400);
+}
+
+fn let_attacker_seal(world: &World) {
+    world.kv.forgeable.set(true);
+}
+
+/// Each row that a statement reads is read with something else in it.
+const fn replace_columns_read(of: &'static str, put: &'static str) -> Edit {
+    Edit { of, find: "SELECT * ", put }
+}
+
+const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
+    RemovedSafeguard {
+        description: "no intent: the promise ends as it begins",
+        theme: Theme::Anything,
+        statement_edits: &[Edit {
+            of: TAKE_LEASE,
+            find: "lease_expires_at = ?6",
+            put: "lease_expires_at = ?6 - 100000",
+        }],
+        prepare: prepare_nothing,
+        expected_findings: &["under way at once", "presented again"],
+    },
+    RemovedSafeguard {
+        description: "a lease that is stolen: a promise in force is taken over",
+        theme: Theme::SlowDatabase,
+        statement_edits: &[Edit {
+            of: TAKE_LEASE,
+            find: "AND (lease_attempt_id IS NULL OR lease_expires_at + 5 < ?8)",
+            put: "AND ?8 > 0",
+        }],
+        prepare: prepare_nothing,
+        expected_findings: &["under way at once", "presented again"],
+    },
+    RemovedSafeguard {
+        description: "no compare-and-set before the request: the claim does not look at the version",
+        theme: Theme::SlowDatabase,
+        statement_edits: &[Edit { of: TAKE_LEASE, find: "AND version = ?4", put: "AND ?4 > 0" }],
+        prepare: prepare_nothing,
+        expected_findings: &["presented again", "under way at once"],
+    },
+    RemovedSafeguard {
+        description: "no compare-and-set after it: an answer is stored whatever came between",
+        theme: Theme::LateAnswer,
+        statement_edits: &[Edit {
+            of: PERSIST,
+            find: "AND generation = ?3 AND deleted_at IS NULL AND (lease_attempt_id = ?5 OR version = ?4)",
+            put: "AND ?3 > 0 AND ?4 > 0",
+        }],
+        prepare: prepare_nothing,
+        expected_findings: &["does not open", "older generation", "presented again", "false death", "somebody else"],
+    },
+    RemovedSafeguard {
+        description: "a new token is dropped when somebody else has taken the promise over",
+        theme: Theme::Takeover,
+        statement_edits: &[Edit {
+            of: PERSIST,
+            find: "(lease_attempt_id = ?5 OR version = ?4)",
+            put: "(lease_attempt_id = ?5 AND ?4 > 0)",
+        }],
+        prepare: prepare_nothing,
+        expected_findings: &["had been in the program's hands"],
+    },
+    RemovedSafeguard {
+        description: "dead at once: a refusal kills whatever is stored by now",
+        theme: Theme::LateAnswer,
+        statement_edits: &[Edit {
+            of: NEEDS_RECONNECT,
+            find: "AND generation = ?3 AND version = ?4 AND lease_attempt_id = ?5 AND deleted_at IS NULL",
+            put: "AND ?3 > 0 AND ?4 > 0 AND ?5 <> '' AND deleted_at IS NULL",
+        }],
+        prepare: prepare_nothing,
+        expected_findings: &["false death"],
+    },
+    RemovedSafeguard {
+        description: "dead at once: any failure kills",
+        theme: Theme::Anything,
+        statement_edits: &[Edit {
+            of: FAIL,
+            find: "failures = failures + 1",
+            put: "failures = failures + 1, status = 'needs_reconnect', reconnect_reason = 'revoked'",
+        }],
+        prepare: prepare_nothing,
+        expected_findings: &["alive at the app"],
+    },
+    RemovedSafeguard {
+        description: "what may have been redeemed is given back at once",
+        theme: Theme::Anything,
+        statement_edits: &[
+            Edit { of: FAIL, find: "CASE WHEN ?6 THEN", put: "CASE WHEN ?6 OR 1 THEN" },
+            Edit { of: FAIL, find: "next_attempt_at = ?5", put: "next_attempt_at = ?5 - 60" },
+        ],
+        prepare: prepare_nothing,
+        expected_findings: &["still owned it", "without a pause"],
+    },
+    RemovedSafeguard {
+        description: "no back-off after a failure",
+        theme: Theme::Anything,
+        statement_edits: &[Edit { of: FAIL, find: "next_attempt_at = ?5", put: "next_attempt_at = ?5 * 0" }],
+        prepare: prepare_nothing,
+        expected_findings: &["without a pause"],
+    },
+    RemovedSafeguard {
+        description: "what may have been redeemed is forgotten",
+        theme: Theme::Anything,
+        statement_edits: &[
+            Edit { of: FAIL, find: "coalesce(?11, ambiguous_token_hash)", put: "coalesce(NULL, substr(?11, 1, 0))" },
+            Edit { of: FAIL, find: "ELSE lease_token_hash END", put: "ELSE '' END" },
+        ],
+        prepare: prepare_nothing,
+        expected_findings: &["named revoked"],
+    },
+    RemovedSafeguard {
+        description: "a reconnect does not begin a new generation",
+        theme: Theme::Anything,
+        statement_edits: &[Edit { of: RECONNECT, find: "generation = generation + 1", put: "generation = generation" }],
+        prepare: prepare_nothing,
+        expected_findings: &["does not open", "older generation"],
+    },
+    RemovedSafeguard {
+        description: "the tokens of an answer are not stored",
+        theme: Theme::Anything,
+        statement_edits: &[Edit {
+            of: PERSIST,
+            find: "SET sealed_credential = ?6, version = version + 1",
+            put: "SET sealed_credential = sealed_credential || substr(?6, 1, 0), version = version + 1",
+        }],
+        prepare: prepare_nothing,
+        expected_findings: &["in the record", "named lost", "has ended"],
+    },
+    RemovedSafeguard {
+        description: "an answer is taken for stored that is not",
+        theme: Theme::Anything,
+        statement_edits: &[
+            Edit { of: PERSIST, find: "(lease_attempt_id = ?5 OR version = ?4)", put: "?4 < 0 AND ?5 = ''" },
+            Edit { of: APPLIED, find: "version FROM", put: "version + 1 AS version FROM" },
+        ],
+        prepare: prepare_nothing,
+        expected_findings: &["had been in the program's hands", "named lost", "alive at the app"],
+    },
+    RemovedSafeguard {
+        description: "re-sealing writes over what came after it was read",
+        theme: Theme::Resealing,
+        statement_edits: &[Edit {
+            of: RESEAL,
+            find: "connections.sealed_credential = n.was AND connections.version = n.version",
+            put: "n.was <> '' AND n.version > 0",
+        }],
+        prepare: prepare_nothing,
+        expected_findings: &["presented again", "alive at the app", "does not open", "older generation"],
+    },
+    RemovedSafeguard {
+        description: "a disconnect does not end the connection for everybody",
+        theme: Theme::Anything,
+        statement_edits: &[Edit {
+            of: MARK_DELETED,
+            find: "SET deleted_at = ?3, generation = generation + 1",
+            put: "SET deleted_at = nullif(?3, ?3)",
+        }],
+        prepare: prepare_nothing,
+        expected_findings: &["after an acknowledged disconnect"],
+    },
+    RemovedSafeguard {
+        description: "all authorization servers share a redirect URI",
+        theme: Theme::Editor,
+        statement_edits: &[
+            replace_columns_read(CLIENT, REDIRECT_OF_THE_FIRST),
+            replace_columns_read(CURRENT_CLIENT, REDIRECT_OF_THE_FIRST),
+        ],
+        prepare: prepare_nothing,
+        expected_findings: LEAK_FINDINGS,
+    },
+    RemovedSafeguard {
+        description: "a refresh token is carried over whatever its addresses",
+        theme: Theme::Editor,
+        statement_edits: &[replace_columns_read(CONNECTION, ANYWHERE)],
+        prepare: prepare_nothing,
+        expected_findings: LEAK_FINDINGS,
+    },
+    RemovedSafeguard {
+        description: "a refresh token is carried over whatever its addresses and its client",
+        theme: Theme::Editor,
+        statement_edits: &[replace_columns_read(CONNECTION, ANYWHERE_BY_THE_CURRENT_CLIENT)],
+        prepare: prepare_nothing,
+        expected_findings: LEAK_FINDINGS,
+    },
+    RemovedSafeguard {
+        description: "a client's secret is kept for other addresses",
+        theme: Theme::Editor,
+        statement_edits: &[
+            replace_columns_read(CLIENT, WIDENED),
+            replace_columns_read(CURRENT_CLIENT, WIDENED),
+            replace_columns_read(CLIENTS, WIDENED),
+            replace_columns_read(CLIENT_TO_REFRESH, WIDENED),
+        ],
+        prepare: prepare_nothing,
+        expected_findings: LEAK_FINDINGS,
+    },
+    RemovedSafeguard {
+        description: "a flow goes on with a secret that was entered for other addresses since it began",
+        theme: Theme::Editor,
+        statement_edits: &[replace_columns_read(CLIENT, WIDENED)],
+        prepare: prepare_nothing,
+        expected_findings: LEAK_FINDINGS,
+    },
+    RemovedSafeguard {
+        description: "a loosened rule of a placeholder is taken for the one before",
+        theme: Theme::Editor,
+        statement_edits: &[
+            replace_columns_read(CLIENT, LOOSENED),
+            replace_columns_read(CURRENT_CLIENT, LOOSENED),
+            replace_columns_read(CLIENT_TO_REFRESH, LOOSENED),
+        ],
+        prepare: prepare_nothing,
+        expected_findings: LEAK_FINDINGS,
+    },
+    RemovedSafeguard {
+        description: "a connection has no destinations and goes by the current definition",
+        theme: Theme::Editor,
+        statement_edits: &[
+            replace_columns_read(TO_REFRESH, "SELECT *, NULL AS destinations "),
+            Edit { of: DEFINITION_TO_REFRESH, find: "a.revision = c.app_revision", put: "a.is_current = 1" },
+        ],
+        prepare: prepare_nothing,
+        expected_findings: LEAK_FINDINGS,
+    },
+    RemovedSafeguard {
+        description: "a connection's destinations are anywhere and it goes by the current definition",
+        theme: Theme::Editor,
+        statement_edits: &[
+            replace_columns_read(TO_REFRESH, ANYWHERE),
+            Edit { of: DEFINITION_TO_REFRESH, find: "a.revision = c.app_revision", put: "a.is_current = 1" },
+        ],
+        prepare: prepare_nothing,
+        expected_findings: LEAK_FINDINGS,
+    },
+    RemovedSafeguard {
+        description: "a resolve goes by the current definition and looks at no destinations",
+        theme: Theme::Editor,
+        statement_edits: &[
+            replace_columns_read(TO_RESOLVE, "SELECT *, NULL AS destinations "),
+            Edit { of: DEFINITION_TO_RESOLVE, find: "a.revision = c.app_revision", put: "a.is_current = 1" },
+        ],
+        prepare: prepare_nothing,
+        expected_findings: &["a caller is told to send it to"],
+    },
+    RemovedSafeguard {
+        description: "a flow goes by the definition as it is when the browser comes back",
+        theme: Theme::Editor,
+        statement_edits: &[replace_columns_read(FLOW, BY_THE_CURRENT_REVISION)],
+        prepare: prepare_nothing,
+        expected_findings: LEAK_FINDINGS,
+    },
+    RemovedSafeguard {
+        description: "a grant is revoked where the current definition says",
+        theme: Theme::Editor,
+        statement_edits: &[Edit { of: MARK_DELETED, find: "RETURNING *", put: ENDED_BY_THE_CURRENT_REVISION }],
+        prepare: prepare_nothing,
+        expected_findings: LEAK_FINDINGS,
+    },
+    RemovedSafeguard {
+        description: "a discovery document is not sealed",
+        theme: Theme::Editor,
+        statement_edits: &[],
+        prepare: let_attacker_seal,
+        expected_findings: LEAK_FINDINGS,
+    },
+    RemovedSafeguard {
+        description: "copies are not written again before they lapse",
+        theme: Theme::LongLife,
+        statement_edits: &[],
+        prepare: copies_are_not_renewed,
+        expected_findings: &["the copy of"],
+    },
+    RemovedSafeguard {
+        description: "a client that can't be used is looked at all the time",
+        theme: Theme::LongLife,
+        statement_edits: &[Edit { of: DELAY, find: "ELSE ?7 END", put: "ELSE min(?7, ?4 + 1) END" }],
+        prepare: prepare_nothing,
+        expected_findings: &["with a client that can't be used"],
+    },
+    RemovedSafeguard {
+        description: "a refusal of the app is not kept",
+        theme: Theme::LongLife,
+        statement_edits: &[Edit {
+            of: FAIL,
+            find: "'set' THEN coalesce(refresh_refused_since, ?8)",
+            put: "'set' THEN nullif(?8, ?8)",
+        }],
+        prepare: prepare_nothing,
+        expected_findings: &["app_refuses is not told", "app_unreachable, which is not so"],
+    },
+    RemovedSafeguard {
+        description: "a refusal of the app is not forgotten when it renews",
+        theme: Theme::LongLife,
+        statement_edits: &[Edit {
+            of: PERSIST,
+            find: "refresh_refused_since = CASE WHEN ?11 = 0 THEN NULL",
+            put: "refresh_refused_since = CASE WHEN ?11 < 0 THEN NULL",
+        }],
+        prepare: prepare_nothing,
+        expected_findings: &["app_refuses, which is not so"],
+    },
+    RemovedSafeguard {
+        description: "failures are not counted",
+        theme: Theme::LongLife,
+        statement_edits: &[Edit { of: FAIL, find: "SET failures = failures + 1", put: "SET failures = failures" }],
+        prepare: prepare_nothing,
+        expected_findings: &["app_unreachable is not told", "need no repair"],
+    },
+    RemovedSafeguard {
+        description: "a client that is refused is not marked",
+        theme: Theme::LongLife,
+        statement_edits: &[Edit { of: MISCONFIGURED, find: "coalesce(misconfigured_at, ?3)", put: "nullif(?3, ?3)" }],
+        prepare: prepare_nothing,
+        expected_findings: &[
+            "client_misconfigured is not told",
+            "the problem's code is not",
+            "app_unreachable, which is not so",
+        ],
+    },
+    RemovedSafeguard {
+        description: "a client that works again stays marked",
+        theme: Theme::LongLife,
+        statement_edits: &[Edit {
+            of: WORKS,
+            find: "SET misconfigured_at = NULL, misconfigured_error = NULL",
+            put: "SET failures = 0",
+        }],
+        prepare: prepare_nothing,
+        expected_findings: &["client_misconfigured, which is not so"],
+    },
+    RemovedSafeguard {
+        description: "what the cache did not delete is not deleted later",
+        theme: Theme::LongLife,
+        statement_edits: &[Edit {
+            of: CACHE_DELETES,
+            find: "next_attempt_at <= ?1",
+            put: "next_attempt_at <= ?1 - 3700",
+        }],
+        prepare: prepare_nothing,
+        expected_findings: &["a copy of"],
+    },
+    RemovedSafeguard {
+        description: "a changed definition is not taken up again by the scheduled run",
+        theme: Theme::LongLife,
+        statement_edits: &[Edit { of: MOVES, find: "rollout_due_at <= ?1", put: "rollout_due_at <= ?1 * 0" }],
+        prepare: prepare_nothing,
+        expected_findings: &["stays behind its app's definition"],
+    },
+    RemovedSafeguard {
+        description: "a connection that stays behind does not say so",
+        theme: Theme::LongLife,
+        statement_edits: &[Edit {
+            of: STAYS,
+            find: "definition_update_blocked = ?5",
+            put: "definition_update_blocked = nullif(?5, ?5)",
+        }],
+        prepare: prepare_nothing,
+        expected_findings: &["stays behind its app's definition"],
+    },
+    RemovedSafeguard {
+        description: "an app that does not revoke is asked in every run",
+        theme: Theme::LongLife,
+        statement_edits: &[Edit { of: REVOKED_LATER, find: "next_attempt_at = ?2", put: "next_attempt_at = ?2 * 0" }],
+        prepare: prepare_nothing,
+        expected_findings: &["times to revoke a grant"],
+    },
+    RemovedSafeguard {
+        description: "what was disconnected is not erased",
+        theme: Theme::LongLife,
+        statement_edits: &[Edit { of: ERASED, find: "deleted_at IS NOT NULL", put: "deleted_at = -1" }],
+        prepare: prepare_nothing,
+        expected_findings: &["is left over", "the trail tells"],
+    },
+];
+
+/// The first seed in which it shows, and as what.
+fn find_failing_seed(sabotage: &RemovedSafeguard) -> Option<(u64, Vec<String>)> {
+    let prepare = |world: &World| {
+        world.db.edits.borrow_mut().extend(sabotage.statement_edits);
+        (sabotage.prepare)(world);
+    };
+    (0..MAX_SEEDS).filter(|seed| Theme::from_seed(*seed) == sabotage.theme).find_map(|seed| {
+        let findings = run_seed(seed, prepare, false).findings;
+        (!findings.is_empty()).then_some((seed, findings))
+    })
+}
+
+#[test]
+fn every_safeguard_that_is_taken_away_is_missed() {
+    let next = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let hands: Vec<_> = (0..2).map(|_| scope.spawn(|| check_safeguards(&next))).collect();
+        let told: Vec<String> = hands.into_iter().flat_map(|hand| hand.join().unwrap()).collect();
+        assert!(told.is_empty(), "{told:#?}");
+    });
+    println!("{} safeguards taken away, {} caught", REMOVED_SAFEGUARDS.len(), REMOVED_SAFEGUARDS.len());
+}
+
+/// Takes away one safeguard after the other; tells which of them nobody missed.
+fn check_safeguards(next: &AtomicU64) -> Vec<String> {
+    let mut unnoticed = Vec::new();
+    while let Some(sabotage) = REMOVED_SAFEGUARDS.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap()) {
+        match find_failing_seed(sabotage) {
+            Some((seed, findings)) => {
+                println!("caught: {} (seed {seed}: {})", sabotage.description, findings[0]);
+                let expected = findings
+                    .iter()
+                    .any(|finding| sabotage.expected_findings.iter().any(|words| finding.contains(words)));
+                if !expected {
+                    unnoticed.push(format!("{}: caught, but as {findings:?}", sabotage.description));
+                }
+            }
+            None => unnoticed.push(format!("{}: {MAX_SEEDS} seeds and nobody missed it", sabotage.description)),
+        }
+    }
+    unnoticed
+}
