@@ -146,24 +146,26 @@ impl From<WayId> for String {
 /// What kind of credential a way to connect brings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CredentialType"))]
 pub enum Kind {
-    /// OAuth 2.0, authorization code grant (RFC 6749 4.1).
+    /// Consent at the app (RFC 6749, 4.1).
     #[serde(rename = "oauth2")]
     OAuth2,
-    /// OAuth 2.0, client credentials grant (RFC 6749 4.4).
+    /// Tokens made of a client id and secret that a person entered (RFC 6749, 4.4).
     ClientCredentials,
-    /// A key file whose assertions are exchanged for tokens (RFC 7523 2.1).
+    /// Tokens made of a key file that a person entered (RFC 7523, 2.1).
     ServiceAccount,
-    /// A key.
+    /// A key that a person entered.
     ApiKey,
-    /// A bot's token.
+    /// A bot's token that a person entered.
     BotToken,
-    /// A name and a password.
+    /// A name and a password that a person entered.
     Basic,
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
+    /// All kinds.
+    pub const ALL: [Self; 6] =
         [Self::OAuth2, Self::ClientCredentials, Self::ServiceAccount, Self::ApiKey, Self::BotToken, Self::Basic];
 
     /// The stored and shown word.
@@ -299,8 +301,9 @@ pub struct App {
     registration: String,
 }
 
-/// An app's own limits that a person should know.
+/// The app's own limits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AppLimits"))]
 pub struct Limits {
     /// Live grants that an account may have for one client.
     pub grants_per_account: Option<i64>,
@@ -312,10 +315,11 @@ pub struct Limits {
 
 /// A permission at the app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AppScope"))]
 pub struct Scope {
     /// As the app writes it; one of a further token has that token's name and a colon in front.
     pub id: String,
-    /// What it allows, for people.
+    /// What it allows.
     pub description: Option<String>,
     /// Always asked for.
     pub required: bool,
@@ -325,7 +329,7 @@ pub struct Scope {
     pub includes: Vec<String>,
     /// What the app demands before it grants this.
     pub sensitive: Option<String>,
-    /// Whether the app names it among what it granted. One that it never names can't be missing.
+    /// False for one that the app never names among what it granted, and that can't be missing.
     pub answered: bool,
 }
 

@@ -15,21 +15,27 @@ const SECRET_SOON: i64 = 30 * 86_400;
 /// Ninety days without a use.
 const UNUSED: i64 = 90 * 86_400;
 
-/// One thing that deserves a look.
+/// One thing that deserves a look before it breaks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Attention {
-    /// The code.
+    /// What it is about.
     pub code: Code,
-    /// When it comes true, or since when it is, where that is known.
+    /// When it comes true; for `app_refuses` since when it is so. Absent where that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
-    /// What more is known about it and what to do, for a person, beyond the code's own sentence.
+    /// What more is known about it and what to do, for a person. With `nothing_shared`: what that means at this app; it was
+    /// last looked at when connecting and at a check that was asked for, not by the scheduled run. With
+    /// `client_misconfigured`: why the client can't be used, where that is known without the app. With
+    /// `definition_changed`: what stands against the new definition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// Where a signed-in person does what helps.
+    /// With `definition_changed`: where a signed-in person reconnects.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(url))]
     pub reconnect_url: Option<String>,
-    /// The hosts that are concerned.
+    /// With `definition_changed`: the hosts that the credential would go to in addition; at a host that it goes to already,
+    /// the address. Absent where the hosts are not what stands against it.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub hosts: BTreeSet<String>,
 }
@@ -48,6 +54,7 @@ impl Attention {
 /// The kinds of attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AttentionCode"))]
 pub enum Code {
     /// The access ends and can't be renewed.
     ExpiresSoon,
@@ -61,7 +68,7 @@ pub enum Code {
     ClientMisconfigured,
     /// The client's secret ends.
     ClientSecretExpires,
-    /// Nobody used it for long.
+    /// Nobody has used it for 90 days.
     Unused,
     /// Its owner has another to the same account.
     Duplicate,
@@ -155,8 +162,11 @@ pub fn of(listed: &Listed, now: Timestamp) -> Vec<Attention> {
     let problem = listed.client_problem();
     let is_misconfigured = listed.client_misconfigured || problem.is_some();
     let last_sign = connection.last_used_at.unwrap_or(connection.connected_at);
-    let refused = connection.kept_refusing(now);
-    let unreachable = connected && connection.failures >= FAILURES && connection.refused.is_none() && !was_not_asked;
+    let refused = connection.kept_refusing(now).filter(|_| !was_not_asked);
+    // One that refuses the client has answered.
+    let refuses_client = listed.client_error.is_some() && listed.client_error == connection.last_error;
+    let is_silent = connection.refused.is_none() && !was_not_asked && !refuses_client;
+    let unreachable = connected && connection.failures >= FAILURES && is_silent;
     let found = [
         (ends.is_some(), Code::ExpiresSoon, ends),
         (!connection.missing_scopes().is_empty(), Code::MissingScopes, None),

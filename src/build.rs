@@ -1,4 +1,5 @@
-//! Makes the catalogue's table from `catalog/*.json`: what a list of apps shows, and each file's text, sorted by id.
+//! Makes the catalogue's table from `catalog/*.json`: what a list of apps shows, and each file's text, sorted by id. Takes the
+//! white space out of the API's description.
 //!
 //! Reads every file with the program's own reader, and fails the build with file, field and remedy where one is not
 //! sound. It stands here so that the reader's modules are found as the program finds them.
@@ -68,9 +69,16 @@ fn main() -> Outcome<()> {
     for (id, problem) in sound::together(definitions.iter()) {
         complain(&folder.join(format!("{id}.json")), &problem);
     }
-    let table = Path::new(&env::var("OUT_DIR")?).join("catalogue.rs");
-    fs::write(table, source(&apps)?)?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("catalogue.rs"), source(&apps)?)?;
+    fs::write(out.join("openapi.json"), without_white_space("src/http/openapi.json")?)?;
     Ok(())
+}
+
+/// A JSON file as the program holds and serves it. Under version control it has lines, so that a change can be read.
+fn without_white_space(path: &str) -> Outcome<String> {
+    println!("cargo:rerun-if-changed={path}");
+    Ok(serde_json::from_str::<serde_json::Value>(&fs::read_to_string(path)?)?.to_string())
 }
 
 /// Fails the build with the file, the field and what to do.

@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 
 use crate::app::AppId;
 use crate::error::{Code, Error, Result};
-use crate::ids::{ConnectionId, WorkspaceId, base62, random_base62};
+use crate::ids::{ConnectionId, Shard, WorkspaceId, base62, random_base62};
 use crate::ports::{NoRandomness, Random};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -32,7 +32,8 @@ pub fn same(left: &str, right: &str) -> bool {
     left.as_bytes().ct_eq(right.as_bytes()).into()
 }
 
-/// The id of an API key: `key_` and 16 base62 characters.
+/// The id of an API key: `key_`, two characters for the shard, and 16 random ones, of base62. Those from before shards have
+/// the 16 only.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct KeyId(String);
@@ -41,7 +42,14 @@ impl KeyId {
     /// Reads an id.
     pub fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix("key_")?;
-        (rest.len() == ID_LENGTH && rest.bytes().all(|b| b.is_ascii_alphanumeric())).then(|| Self(text.to_owned()))
+        let is_base62 = rest.bytes().all(|b| b.is_ascii_alphanumeric());
+        Shard::at_beginning(rest, ID_LENGTH).filter(|_| is_base62).map(|_| Self(text.to_owned()))
+    }
+
+    /// The shard that it names.
+    pub fn shard(&self) -> Shard {
+        let rest = self.0.strip_prefix("key_").unwrap_or_default();
+        Shard::at_beginning(rest, ID_LENGTH).unwrap_or(Shard::FIRST)
     }
 
     /// The text.
@@ -71,29 +79,30 @@ impl From<&KeyId> for crate::ports::Value {
 
 /// What a key may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "KeyScope"))]
 pub enum Scope {
-    /// See connections and apps.
+    /// Sees connections and apps.
     #[serde(rename = "connections:read")]
     ConnectionsRead,
-    /// Rename, check and disconnect connections.
+    /// Makes, changes, checks and disconnects connections.
     #[serde(rename = "connections:write")]
     ConnectionsWrite,
-    /// Get credentials.
+    /// Gets credentials.
     #[serde(rename = "resolve")]
     Resolve,
-    /// Change apps and clients.
+    /// Changes apps and clients.
     #[serde(rename = "apps")]
     Apps,
-    /// Make links and sign-in links.
+    /// Makes links, and signs members in.
     #[serde(rename = "links")]
     Links,
-    /// Make and revoke keys.
+    /// Makes and revokes keys, and changes the workspace.
     #[serde(rename = "keys")]
     Keys,
-    /// Make people admins, and see and end sessions and sign-in links.
+    /// Beside `links` signs admins in; sees and ends sign-in links and sessions.
     #[serde(rename = "people")]
     People,
-    /// Read the audit trail.
+    /// Reads the audit trail.
     #[serde(rename = "events")]
     Events,
     /// Everything.
@@ -251,8 +260,8 @@ impl PresentedKey {
 }
 
 /// A new key: its id, its text (shown once) and the hash to store.
-pub fn new_key(random: &impl Random) -> std::result::Result<(KeyId, Secret, String), NoRandomness> {
-    let id = KeyId(format!("key_{}", random_base62(random, ID_LENGTH)?));
+pub fn new_key(random: &impl Random, shard: Shard) -> std::result::Result<(KeyId, Secret, String), NoRandomness> {
+    let id = KeyId(format!("key_{shard}{}", random_base62(random, ID_LENGTH)?));
     let (text, stored) = new_secret(random, &id)?;
     Ok((id, text, stored))
 }
@@ -345,10 +354,10 @@ mod tests {
     }
 
     fn key(expires_at: Option<i64>) -> (Secret, Key) {
-        let (id, text, hash) = new_key(&Fixed).unwrap();
+        let (id, text, hash) = new_key(&Fixed, Shard::FIRST).unwrap();
         let key = Key {
             id,
-            workspace: WorkspaceId::random(&Fixed).unwrap(),
+            workspace: WorkspaceId::random(&Fixed, Shard::FIRST).unwrap(),
             name: "k".into(),
             hash,
             scopes: vec![Scope::Resolve],
@@ -373,6 +382,18 @@ mod tests {
         assert!(PresentedKey::parse(&other).is_none(), "a typing mistake fails the checksum");
         for bad in ["", "cx_", "cx_a_b", "Bearer x", "cx_0123456789ABCDEF_short"] {
             assert!(PresentedKey::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_names_its_shard_and_one_from_before_means_the_first() {
+        let shard = Shard::new(63).unwrap();
+        let (id, text, _) = new_key(&Fixed, shard).unwrap();
+        assert_eq!((id.shard(), id.as_str().len()), (shard, 22));
+        assert_eq!(PresentedKey::parse(text.expose()).unwrap().id, id);
+        assert_eq!(KeyId::parse("key_0123456789abcdef").unwrap().shard(), Shard::FIRST);
+        for bad in ["key_", "key_ZZ0123456789abcdef", "key_00123456789abcdef", "key_0-0123456789abcdef"] {
+            assert_eq!(KeyId::parse(bad), None, "{bad}");
         }
     }
 

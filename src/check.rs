@@ -32,8 +32,9 @@ const AT_ONCE: usize = 6;
 /// Ended connections that a run looks at, at most.
 const MOST_ENDED: i64 = 1000;
 
-/// What a run did.
+/// What a scheduled run did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RunSummary"))]
 pub struct Summary {
     /// Connections taken.
     pub checked: u64,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::destinations::Destinations;
 use crate::error::{Code, Error, Result};
+use crate::frozen::{self, CLIENT_CERTIFICATE, CLIENT_KEY_ID};
 use crate::ids::{ClientId, WorkspaceId};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -59,13 +60,7 @@ pub struct Client {
 impl Client {
     /// Where its secret is sealed.
     pub fn place<'a>(workspace: &'a WorkspaceId, id: &'a ClientId) -> Place<'a> {
-        Place {
-            workspace: workspace.as_str(),
-            table: "clients",
-            row: id.as_str(),
-            field: "sealed_secret",
-            generation: 0,
-        }
+        Place::of(frozen::CLIENT_SECRET, workspace.as_str(), id.as_str(), 0)
     }
 
     /// The secret half, to speak to the app with.
@@ -211,7 +206,7 @@ impl ClientSecret {
         }
         let line =
             |name: &str, value: Option<&str>| value.map(|value| format!("{name}: {value}\n")).unwrap_or_default();
-        let names = format!("{}{}", line("key-id", key_id), line("certificate", certificate));
+        let names = format!("{}{}", line(CLIENT_KEY_ID, key_id), line(CLIENT_CERTIFICATE, certificate));
         Secret::new(format!("{names}{}", secret.expose()))
     }
 
@@ -221,7 +216,7 @@ impl ClientSecret {
             let lines = names.lines().filter_map(|line| line.split_once(": "));
             lines.filter(|(known, _)| *known == name).map(|(_, value)| value.to_owned()).next()
         };
-        Self::Key { key_id: named("key-id"), certificate: named("certificate"), pem: sealed }
+        Self::Key { key_id: named(CLIENT_KEY_ID), certificate: named(CLIENT_CERTIFICATE), pem: sealed }
     }
 }
 

@@ -18,13 +18,14 @@ pub mod trial;
 
 use serde::{Deserialize, Serialize};
 
+use crate::frozen::SealedField;
 use crate::ids::{AuthorizationId, WorkspaceId};
 use crate::store::authorizations::Authorization;
 use crate::vault::Place;
 
 /// Where a flow's secrets are sealed: verifier and waiting grant, in fields of their own.
-fn place<'a>(workspace: &'a WorkspaceId, id: &'a AuthorizationId, field: &'static str) -> Place<'a> {
-    Place { workspace: workspace.as_str(), table: "authorizations", row: id.as_str(), field, generation: 0 }
+fn place<'a>(workspace: &'a WorkspaceId, id: &'a AuthorizationId, field: SealedField) -> Place<'a> {
+    Place::of(field, workspace.as_str(), id.as_str(), 0)
 }
 
 /// Who acts in a flow, for the audit trail.

@@ -20,6 +20,7 @@ use crate::workspace::User;
 /// Whether a connection can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ConnectionStatus"))]
 pub enum Status {
     /// It works, as far as is known.
     Connected,
@@ -50,6 +51,7 @@ impl Status {
 /// Why a connection needs a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ConnectionReason"))]
 pub enum Reason {
     /// The app says the grant is gone.
     Revoked,
@@ -112,6 +114,7 @@ impl Reason {
 
 /// Who it is at the app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Account {
     /// The app's stable id.
     pub id: String,

@@ -75,7 +75,7 @@ impl<P: Ports> Core<P> {
         detail: Option<&str>,
     ) -> Result<Statement> {
         let event = Event {
-            id: EventId::random(self.ports.random())?,
+            id: EventId::random(self.ports.random(), workspace.shard())?,
             at: self.now(),
             r#type: kind.to_owned(),
             actor: actor.to_owned(),

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::app::Values;
+use crate::frozen;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::Random;
 use crate::secret::Secret;
@@ -171,6 +172,20 @@ impl Credential {
         }
     }
 
+    /// What is left of an answer whose access token can't be used. It can only be revoked.
+    pub fn of_refresh_token(refresh_token: Secret) -> Self {
+        let token = Token {
+            access_token: Secret::new(""),
+            token_type: "Bearer".to_owned(),
+            refresh_token: Some(refresh_token),
+            previous: None,
+            expires_at: None,
+            lifetime: None,
+            owner: None,
+        };
+        Self { token: Some(token), ..Self::default() }
+    }
+
     /// From what a person entered.
     pub fn from_fields(fields: BTreeMap<String, Secret>) -> Self {
         Self { token: None, others: BTreeMap::new(), fields }
@@ -242,13 +257,7 @@ impl Credential {
 
     /// Where a connection's credential is sealed.
     pub fn place<'a>(workspace: &'a WorkspaceId, connection: &'a ConnectionId, generation: i64) -> Place<'a> {
-        Place {
-            workspace: workspace.as_str(),
-            table: "connections",
-            row: connection.as_str(),
-            field: "sealed_credential",
-            generation,
-        }
+        Place::of(frozen::CREDENTIAL, workspace.as_str(), connection.as_str(), generation)
     }
 
     /// Seals it for a place.
@@ -282,6 +291,30 @@ mod tests {
 
     fn read(json: &str) -> Option<Token> {
         serde_json::from_str::<Sealed<'_>>(json).unwrap().token.map(Token::opened)
+    }
+
+    #[test]
+    fn the_members_of_what_is_sealed_keep_their_names() {
+        let until = Timestamp::from_unix(7);
+        let token = Token {
+            access_token: Secret::new("a"),
+            token_type: "Bearer".into(),
+            refresh_token: Some(Secret::new("r")),
+            previous: Some(Previous { refresh_token: Secret::new("p"), until }),
+            expires_at: Some(until),
+            lifetime: Some(7),
+            owner: Some("o".into()),
+        };
+        let plain = Sealed {
+            token: Some(token.sealed()),
+            others: [("bot".into(), token.sealed())].into(),
+            fields: [("key".into(), "k".into())].into(),
+        };
+        let json = serde_json::to_value(plain).unwrap();
+        let members = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(members(&json), frozen::members::CREDENTIAL);
+        assert_eq!(members(&json["previous"]), frozen::members::PREVIOUS_TOKEN);
+        assert!(members(&json["others"]["bot"]).iter().all(|one| frozen::members::CREDENTIAL.contains(&one.as_str())));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::connection::{Connection, DefinitionChange, Obstacle};
 use crate::core::Core;
 use crate::destinations::Destinations;
 use crate::error::{Code, Error, Result};
+use crate::frozen;
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, Ports};
 use crate::registry::{self, DISCOVERY_COST};
@@ -38,14 +39,16 @@ const NEXT_PASS: i64 = 3900;
 /// Seconds that a step is given before the scheduled run goes on.
 const LEASE: i64 = 120;
 
-/// What became of the connections of earlier revisions.
+/// What became of the connections that were made with earlier definitions of the app.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "DefinitionMoves"))]
 pub struct Moves {
     /// They follow the current definition now.
     pub moved: u64,
-    /// They stay with theirs and show `definition_changed`.
+    /// They stay with theirs. Each shows `definition_changed` under `attention`.
     pub staying: u64,
-    /// The scheduled run looks at them.
+    /// The scheduled run still looks at them: those beyond the first 200, those that are being refreshed, and those whose
+    /// issuer did not answer.
     pub pending: u64,
 }
 
@@ -98,20 +101,21 @@ pub(crate) async fn step<P: Ports>(core: &Core<P>, of: &DefinitionMove, actor: &
         after = place.clone();
         let event = |kind, detail: &str| core.event(&connection.workspace, &connection.id, kind, actor, Some(detail));
         match judgement {
-            // Its refresh ends as it began; the next pass comes back for it.
-            Judgement::Moves(_) if connection.intent.is_some() => undecided += 1,
+            // Its refresh ends as it began; the next pass comes back for it. What an attempt left behind that never came
+            // back stays until the next one: at an app that is silent that is always there.
+            Judgement::Moves(_) if connection.live_intent(core.now()).is_some() => undecided += 1,
             Judgement::Unknown => undecided += 1,
             Judgement::Moves(keeps) => {
                 let detail = format!("revision {} → {}", connection.app_revision, of.app.revision);
                 moving.push((statements.len(), connection.id.clone()));
-                statements.push(rows::move_to(of, connection, &keeps));
-                statements.push(events::if_changed(event("definition_updated", &detail)?));
+                statements.push(rows::move_to(of, connection, &keeps, core.now()));
+                statements.push(events::if_changed(event(frozen::event::DEFINITION_UPDATED, &detail)?));
             }
             Judgement::Stays(why) => {
                 staying += 1;
                 let detail = why.obstacle.as_str();
                 statements.push(rows::stay(connection, &why));
-                statements.push(events::if_changed(event("definition_changed", detail)?));
+                statements.push(events::if_changed(event(frozen::event::DEFINITION_CHANGED, detail)?));
             }
         }
     }

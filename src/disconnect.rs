@@ -19,6 +19,7 @@ use crate::credential::{Credential, Token};
 use crate::destinations::Destinations;
 use crate::egress::Address;
 use crate::error::{Error, Result};
+use crate::frozen;
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, Outbound, Ports, Statement};
 use crate::registry::{self, DISCOVERY_COST};
@@ -37,6 +38,7 @@ const RETRY_FOR: i64 = 24 * 3600;
 /// What became of the grant at the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Revocation"))]
 pub enum Revoked {
     /// The app confirmed.
     Confirmed,
@@ -44,16 +46,17 @@ pub enum Revoked {
     Unsupported,
     /// Another connection lives on the same grant.
     KeptShared,
-    /// The app did not confirm (yet).
+    /// The app did not confirm, or not yet.
     Failed,
 }
 
 /// What a disconnect tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Disconnected {
     /// What became of the grant.
     pub revoked: Revoked,
-    /// Whether it is tried again.
+    /// Whether it is tried again, for a day.
     pub retrying: bool,
 }
 
@@ -76,7 +79,13 @@ pub async fn disconnect<P: Ports>(
     let mut statements = grant.statements(core, revoked)?;
     statements.extend(refreshes::erase(&ended.workspace, &ended.id));
     statements.extend(removal.done(copies));
-    statements.push(core.event(&ended.workspace, &ended.id, "disconnected", actor, Some(word(revoked)))?);
+    statements.push(core.event(
+        &ended.workspace,
+        &ended.id,
+        frozen::event::DISCONNECTED,
+        actor,
+        Some(word(revoked)),
+    )?);
     core.db().batch(statements).await?;
     Ok((Disconnected { revoked, retrying: revoked == Revoked::Failed && grant.credential.is_some() }, copies))
 }
@@ -137,7 +146,7 @@ impl Ending {
 
     /// The line of the audit trail about it, where nobody waits for the answer.
     pub(crate) fn event<P: Ports>(&self, core: &Core<P>, revoked: Revoked) -> Result<Statement> {
-        core.event(&self.job.workspace, &self.job.connection, "disconnected", "clock", Some(word(revoked)))
+        core.event(&self.job.workspace, &self.job.connection, frozen::event::DISCONNECTED, "clock", Some(word(revoked)))
     }
 
     /// What is written of it: what failed is kept, sealed, and tried again for a day.
@@ -348,7 +357,11 @@ async fn revoke_both<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token)
         None => None,
         Some(token) => grant.revocation_of(core, token, TokenHint::RefreshToken).await?,
     };
-    let access = grant.revocation_of(core, &token.access_token, TokenHint::AccessToken).await?;
+    let access = if token.access_token.is_empty() {
+        None
+    } else {
+        grant.revocation_of(core, &token.access_token, TokenHint::AccessToken).await?
+    };
     // Where the parameters name something else than the token in question, both are one request: the second would
     // find what the first has ended.
     let access = access.filter(|access| refresh.as_ref().is_none_or(|refresh| !is_same(refresh, access)));
@@ -372,7 +385,8 @@ fn is_same(one: &Outbound, other: &Outbound) -> bool {
 async fn revoke_by_access<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &Token) -> Result<Revoked> {
     let request = |token| grant.revocation_of(core, token, TokenHint::AccessToken);
     let Some(first) = request(&token.access_token).await? else { return Ok(Revoked::Unsupported) };
-    let refresh_token = match (grant.ask(core, first).await, &token.refresh_token) {
+    let told = if token.access_token.is_empty() { Told::Refused } else { grant.ask(core, first).await };
+    let refresh_token = match (told, &token.refresh_token) {
         (Told::Done, _) | (Told::Dead, None) => return Ok(Revoked::Confirmed),
         (Told::Refused | Told::Dead, Some(refresh_token)) => refresh_token,
         _ => return Ok(Revoked::Failed),
@@ -397,13 +411,7 @@ async fn revoke_by_access<P: Ports>(core: &Core<P>, grant: &Grant<'_>, token: &T
 }
 
 fn place<'a>(workspace: &'a WorkspaceId, id: &'a ConnectionId) -> Place<'a> {
-    Place {
-        workspace: workspace.as_str(),
-        table: "revocations",
-        row: id.as_str(),
-        field: "sealed_tokens",
-        generation: 0,
-    }
+    Place::of(frozen::REVOKED_TOKENS, workspace.as_str(), id.as_str(), 0)
 }
 
 fn job<P: Ports>(core: &Core<P>, of: &Connection) -> Revocation {

@@ -21,6 +21,7 @@ use crate::config::{Config, Variables};
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::http;
+use crate::maintenance;
 use crate::memo::Memo;
 use crate::patience::Patient;
 use crate::ports::Ports;
@@ -136,11 +137,21 @@ fn variables(env: &Env) -> Variables {
     }
 }
 
+/// Whether the operator changes the database, or an error where that can't be read.
+fn maintenance(env: &Env) -> Result<bool> {
+    maintenance::is_on(env.var("MAINTENANCE").ok().map(|value| value.to_string()).as_deref())
+}
+
 /// A request comes in. What is to be done after the answer runs behind it.
 #[event(fetch)]
 async fn fetch_event(request: Request, env: Env, context: Context) -> worker::Result<Response> {
     let context = Rc::new(context);
     let request = convert::request(request).await?;
+    match maintenance(&env) {
+        Ok(false) => {}
+        Ok(true) => return convert::response(http::under_maintenance(&request)),
+        Err(error) => return convert::response(http::misconfigured(&request, &error)),
+    }
     let core = match core(&env, Route::bind(&env, &context), Boat::None) {
         Ok(core) => core,
         Err(error) => return convert::response(http::misconfigured(&request, &error)),
@@ -160,6 +171,11 @@ async fn fetch_event(request: Request, env: Env, context: Context) -> worker::Re
 /// The clock strikes.
 #[event(scheduled)]
 async fn scheduled_event(event: ScheduledEvent, env: Env, _: ScheduleContext) {
+    match maintenance(&env) {
+        Ok(false) => {}
+        Ok(true) => return,
+        Err(error) => return system::complain(&error),
+    }
     #[expect(clippy::cast_possible_truncation, reason = "milliseconds of this era fit i64")]
     let scheduled_at = Timestamp::from_unix((event.schedule() / 1000.0) as i64);
     match core(&env, Route::bind_without_context(&env), Boat::None) {

@@ -16,6 +16,7 @@ use crate::connect::settle;
 use crate::core::Core;
 use crate::disconnect::{self, Ending, Revoked};
 use crate::error::Result;
+use crate::frozen;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Cache, Database, Ports, Statement};
 use crate::registry;
@@ -236,7 +237,7 @@ fn without_grant<P: Ports>(
     for one in ended.iter().filter(|one| !one.workspace_deleted && one.is_sealed) {
         statements.extend(removal::note_for_the_schedule(core, &one.id)?);
         let word = disconnect::word(Revoked::Unsupported);
-        statements.push(core.event(&one.workspace, &one.id, "disconnected", "clock", Some(word))?);
+        statements.push(core.event(&one.workspace, &one.id, frozen::event::DISCONNECTED, "clock", Some(word))?);
     }
     Ok(statements)
 }

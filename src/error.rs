@@ -7,12 +7,14 @@
 use serde::Serialize;
 
 use crate::client::ClientProblem;
+use crate::ids::ConnectionId;
 use crate::ports::{DatabaseError, NoRandomness, RateLimit};
 use crate::time::Timestamp;
 use crate::vault::SealError;
 
 /// What went wrong, as callers may rely on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ErrorCode", rename_all = "snake_case"))]
 pub enum Code {
     /// No valid key or session.
     Unauthorized,
@@ -70,13 +72,15 @@ pub enum Code {
     Misconfigured,
     /// The database did not answer.
     DatabaseUnavailable,
+    /// The operator changes the database: nothing is done for a while.
+    Maintenance,
     /// A fault of ours.
     Internal,
 }
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Unauthorized,
         Self::InsufficientKeyScope,
         Self::AdminRequired,
@@ -105,6 +109,7 @@ impl Code {
         Self::AddressesChanged,
         Self::Misconfigured,
         Self::DatabaseUnavailable,
+        Self::Maintenance,
         Self::Internal,
     ];
 
@@ -139,6 +144,7 @@ impl Code {
             Self::AddressesChanged => "addresses_changed",
             Self::Misconfigured => "misconfigured",
             Self::DatabaseUnavailable => "database_unavailable",
+            Self::Maintenance => "maintenance",
             Self::Internal => "internal",
         }
     }
@@ -146,32 +152,50 @@ impl Code {
 
 /// One field of a request that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FieldError {
-    /// Path of the field, `auth.token_url`; empty for the whole body.
+    /// Its path, such as `auth.token_url`; empty for the whole body.
     pub field: String,
     /// What is wrong and what to do.
     pub problem: String,
 }
 
+/// The connection that is there instead of the one that was expected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ActualConnection {
+    /// Its id.
+    pub connection: ConnectionId,
+    /// Its app's id.
+    #[cfg_attr(test, schemars(with = "crate::app::AppId"))]
+    pub app: String,
+    /// Its account's label.
+    pub account: Option<String>,
+}
+
 /// The optional members of an error that help a caller act on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Hints {
-    /// Where a signed-in person repairs the connection.
+    /// Where a signed-in person repairs the connection. Grants nothing by itself.
+    #[cfg_attr(test, schemars(url))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reconnect_url: Option<String>,
-    /// Why a reconnect is needed.
+    /// Why it must be reconnected.
+    #[cfg_attr(test, schemars(with = "crate::http::ReconnectReason"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The app's own error code, where it refuses.
+    /// The app's own error code, where it refuses to renew the connection or refuses its client.
+    #[cfg_attr(test, schemars(regex(pattern = "^[a-z0-9_.-]{1,64}$")))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app_error: Option<String>,
-    /// Since when it refuses.
+    /// Since when the app has refused to renew the connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app_refuses_since: Option<Timestamp>,
     /// Scopes that were asked for and not granted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing_scopes: Vec<String>,
-    /// Seconds after which another try makes sense.
+    /// Seconds after which another try makes sense, as in `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<i64>,
     /// Which fields are wrong.
@@ -179,7 +203,7 @@ pub struct Hints {
     pub errors: Vec<FieldError>,
     /// What is there instead of what was expected.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub actual: Option<serde_json::Value>,
+    pub actual: Option<ActualConnection>,
     /// What a page says instead of the detail, where that speaks to programs.
     #[serde(skip)]
     pub for_people: Option<String>,

@@ -7,6 +7,7 @@
 mod access_log;
 mod apps;
 mod ask;
+mod body;
 mod connections;
 mod entered;
 mod flows;
@@ -35,6 +36,7 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::egress::Egress;
 use crate::error::{Code, Error, Result};
+use crate::maintenance;
 use crate::ports::Ports;
 use crate::resolve::{After, unauthorized};
 use crate::store;
@@ -43,6 +45,8 @@ use crate::store::links::Link;
 use crate::store::sessions::Session;
 
 use routes::{Auth, Found, Line};
+#[cfg(test)]
+pub(crate) use view::ReconnectReason;
 
 /// The largest body a request may have, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
@@ -298,11 +302,22 @@ pub async fn handle<P: Ports>(core: &Core<P>, request: &Request) -> Response {
 pub fn misconfigured(request: &Request, error: &Error) -> Response {
     let found = routes::find(request.method, &request.path);
     let response = if request.path == "/healthz" {
-        operator::unhealthy()
+        operator::unhealthy().into_response().unwrap_or_else(|error| problem::json(&error))
     } else {
         refusal(request, &found, error, &page::Shell::default())
     };
     finished(response, request, None)
+}
+
+/// Answers a request while the operator changes the database. Nothing is read or written: the database may have any form.
+pub fn under_maintenance(request: &Request) -> Response {
+    let found = routes::find(request.method, &request.path);
+    let response = if request.path == "/healthz" {
+        operator::under_maintenance().into_response().unwrap_or_else(|error| problem::json(&error))
+    } else {
+        refusal(request, &found, &maintenance::error(), &page::Shell::default())
+    };
+    finished(response.with("retry-after", maintenance::RETRY_AFTER.to_string()), request, None)
 }
 
 /// A resolve may go on while the database is out of reach: it can only read the cache, whose entries

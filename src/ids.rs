@@ -17,6 +17,10 @@ const ID_BYTES: usize = 16;
 /// Characters of the random part: 16 bytes in unpadded base64url.
 const ID_CHARS: usize = 22;
 
+/// Random bytes in a token, and the characters that they make.
+const TOKEN_BYTES: usize = 32;
+const TOKEN_CHARS: usize = 43;
+
 /// `bytes` random bytes as unpadded base64url.
 pub fn random_text<const N: usize>(random: &impl Random) -> Result<String, NoRandomness> {
     let mut bytes = [0_u8; N];
@@ -47,30 +51,93 @@ pub(crate) fn random_base62(random: &impl Random, length: usize) -> Result<Strin
     Ok(text)
 }
 
-fn well_formed(text: &str, prefix: &str) -> bool {
-    text.strip_prefix(prefix).is_some_and(|rest| {
-        rest.len() == ID_CHARS && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    })
+/// Which of an installation's databases something is in. The database of a workspace never changes, and every id and token
+/// that is made for it names the shard: no directory is looked up. Ids and tokens from before name none and mean the
+/// first; they are never rewritten. docs/storage.md tells the forms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Shard(u16);
+
+impl Shard {
+    /// The first database; today there is no other.
+    pub const FIRST: Self = Self(0);
+    /// Databases that an installation can have.
+    pub const MOST: u16 = 1_000;
+    /// Characters that name a shard: two digits to the base of 62.
+    const CHARS: usize = 2;
+
+    /// A shard by its number; `None` beyond [`Self::MOST`].
+    pub fn new(number: u16) -> Option<Self> {
+        (number < Self::MOST).then_some(Self(number))
+    }
+
+    /// Reads the characters that name it.
+    fn parse(text: &str) -> Option<Self> {
+        let digit = |byte: u8| BASE62.iter().position(|known| *known == byte).and_then(|at| u16::try_from(at).ok());
+        match text.as_bytes() {
+            [high, low] => Self::new(digit(*high)? * 62 + digit(*low)?),
+            _ => None,
+        }
+    }
+
+    /// The shard at the beginning of a text that is as long as `unnamed` characters and the name of a shard. A text of
+    /// `unnamed` characters is from before shards.
+    pub(crate) fn at_beginning(text: &str, unnamed: usize) -> Option<Self> {
+        match text.len().checked_sub(unnamed)? {
+            0 => Some(Self::FIRST),
+            Self::CHARS => Self::parse(text.get(..Self::CHARS)?),
+            _ => None,
+        }
+    }
+
+    /// The shard that a token names: a link's, a sign-in link's, a session's. `None` where it has another form.
+    pub fn of_token(token: &str) -> Option<Self> {
+        Self::at_beginning(token, TOKEN_CHARS)
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = [usize::from(self.0) / 62, usize::from(self.0) % 62];
+        digits
+            .into_iter()
+            .filter_map(|digit| BASE62.get(digit))
+            .try_for_each(|digit| write!(f, "{}", char::from(*digit)))
+    }
+}
+
+/// A new token that grants something: its shard, and 32 random bytes.
+pub fn random_token(random: &impl Random, shard: Shard) -> Result<String, NoRandomness> {
+    Ok(format!("{shard}{}", random_text::<TOKEN_BYTES>(random)?))
+}
+
+/// A new `state` of an authorization request, of at most `length` characters. An app that takes fewer than 24 gets one
+/// without a shard: the redirect URI names it, too.
+pub fn random_state(random: &impl Random, shard: Shard, length: usize) -> Result<String, NoRandomness> {
+    let has_room = length >= ID_CHARS + Shard::CHARS;
+    let mut text = if has_room { random_token(random, shard)? } else { random_text::<TOKEN_BYTES>(random)? };
+    text.truncate(length);
+    Ok(text)
+}
+
+fn of_base64url(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// What stands behind the prefix of an id that is well-formed.
+fn rest_of<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    text.strip_prefix(prefix).filter(|rest| of_base64url(rest))
 }
 
 macro_rules! id_types {
-    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
+    ($form:ident; $($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
+        id_types!(@$form $name = $prefix);
+
         impl $name {
-            /// A new random id.
-            pub fn random(random: &impl Random) -> Result<Self, NoRandomness> {
-                Ok(Self(format!("{}{}", $prefix, random_text::<ID_BYTES>(random)?)))
-            }
-
-            /// Reads an id; `None` when it has another form.
-            pub fn parse(text: &str) -> Option<Self> {
-                well_formed(text, $prefix).then(|| Self(text.to_owned()))
-            }
-
             /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -102,9 +169,50 @@ macro_rules! id_types {
             }
         }
     )*};
+    (@random $name:ident = $prefix:literal) => {
+        impl $name {
+            /// A new random id, in a shard.
+            pub fn random(random: &impl Random, shard: Shard) -> Result<Self, NoRandomness> {
+                Ok(Self(format!("{}{shard}{}", $prefix, random_text::<ID_BYTES>(random)?)))
+            }
+
+            /// Reads an id; `None` when it has another form.
+            pub fn parse(text: &str) -> Option<Self> {
+                let rest = rest_of(text, $prefix)?;
+                Shard::at_beginning(rest, ID_CHARS).map(|_| Self(text.to_owned()))
+            }
+
+            /// The shard that it names.
+            pub fn shard(&self) -> Shard {
+                // An id that exists names one.
+                let rest = rest_of(&self.0, $prefix).unwrap_or_default();
+                Shard::at_beginning(rest, ID_CHARS).unwrap_or(Shard::FIRST)
+            }
+        }
+    };
+    (@of_hash $name:ident = $prefix:literal) => {
+        impl $name {
+            /// The id of what is stored under this hash: what the hash begins with. It is long enough to be nobody else's,
+            /// and of no use to whoever wants in.
+            pub fn of_hash(hash: &str) -> Self {
+                Self($prefix.chars().chain(hash.chars().take(ID_CHARS)).collect())
+            }
+
+            /// What the stored hash begins with.
+            pub fn hash_begins(&self) -> &str {
+                self.0.strip_prefix($prefix).unwrap_or_default()
+            }
+
+            /// Reads an id; `None` when it has another form.
+            pub fn parse(text: &str) -> Option<Self> {
+                rest_of(text, $prefix).filter(|rest| rest.len() == ID_CHARS).map(|_| Self(text.to_owned()))
+            }
+        }
+    };
 }
 
 id_types! {
+    random;
     /// A workspace: the tenant.
     WorkspaceId = "ws_";
     /// A workspace's OAuth client registration for an app.
@@ -115,53 +223,30 @@ id_types! {
     LinkId = "lnk_";
     /// One pending OAuth flow.
     AuthorizationId = "aut_";
-    /// A browser's session.
-    SessionId = "ses_";
-    /// A link that signs a person in.
-    SignInLinkId = "sil_";
     /// One line of the audit trail.
     EventId = "evt_";
     /// One refresh attempt.
     AttemptId = "att_";
 }
 
-/// The beginning of a stored hash, as an id: long enough to be nobody else's, and of no use to whoever wants in.
-fn from_hash(prefix: &str, hash: &str) -> String {
-    prefix.chars().chain(hash.chars().take(ID_CHARS)).collect()
-}
-
-impl SessionId {
-    /// The id of the session that is stored under this hash.
-    pub fn of_hash(hash: &str) -> Self {
-        Self(from_hash("ses_", hash))
-    }
-
-    /// What the stored hash begins with.
-    pub fn hash_begins(&self) -> &str {
-        self.0.strip_prefix("ses_").unwrap_or_default()
-    }
-}
-
-impl SignInLinkId {
-    /// The id of the sign-in link that is stored under this hash.
-    pub fn of_hash(hash: &str) -> Self {
-        Self(from_hash("sil_", hash))
-    }
-
-    /// What the stored hash begins with.
-    pub fn hash_begins(&self) -> &str {
-        self.0.strip_prefix("sil_").unwrap_or_default()
-    }
+// Found in the workspace of whoever asks, so they need no shard.
+id_types! {
+    of_hash;
+    /// A browser's session.
+    SessionId = "ses_";
+    /// A link that signs a person in.
+    SignInLinkId = "sil_";
 }
 
 impl ClientId {
     /// Of a workspace's first client of a registration. It follows from the two, so that the redirect URI can be entered at the
     /// app while the client is made there: most apps ask for it at once. Nothing is granted to whoever guesses it.
     pub fn first(workspace: &WorkspaceId, registration: &str) -> Self {
-        let hash = Sha256::digest(format!("client {workspace} {registration}"));
-        let mut text = format!("cli_{}", URL_SAFE_NO_PAD.encode(hash));
-        text.truncate("cli_".len() + ID_CHARS);
-        Self(text)
+        let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(format!("client {workspace} {registration}")));
+        let hash = hash.chars().take(ID_CHARS);
+        // A workspace from before shards keeps the ids that its redirect URIs were entered with.
+        let shard = workspace.names_shard().then(|| workspace.shard().to_string());
+        Self("cli_".chars().chain(shard.unwrap_or_default().chars()).chain(hash).collect())
     }
 }
 
@@ -169,6 +254,13 @@ impl ClientId {
     /// The same for a client at an authorization server that is not the only one of its registration.
     pub fn first_at(workspace: &WorkspaceId, registration: &str, server: &str) -> Self {
         Self::first(workspace, &format!("{registration} {server}"))
+    }
+}
+
+impl WorkspaceId {
+    /// Whether its text names a shard: those from before do not.
+    fn names_shard(&self) -> bool {
+        self.0.len() > "ws_".len() + ID_CHARS
     }
 }
 
@@ -183,6 +275,14 @@ impl ConnectionId {
 mod tests {
     use super::*;
 
+    struct Zeros;
+    impl Random for Zeros {
+        fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness> {
+            buffer.fill(0);
+            Ok(())
+        }
+    }
+
     #[test]
     fn the_first_client_of_a_registration_has_an_id_of_its_own_that_never_changes() {
         let workspace = |letter: &str| WorkspaceId::parse(&format!("ws_{}", letter.repeat(22))).unwrap();
@@ -192,6 +292,10 @@ mod tests {
         for other in [ClientId::first(&workspace("b"), "slack"), ClientId::first(&workspace("a"), "slack:user")] {
             assert_ne!(other, first);
         }
+        let named = WorkspaceId::random(&Zeros, Shard(7)).unwrap();
+        let first = ClientId::first(&named, "slack");
+        assert_eq!((first.shard(), ClientId::parse(first.as_str())), (Shard(7), Some(first.clone())));
+        assert_eq!(first.as_str().len(), "cli_".len() + 24);
     }
 
     #[test]
@@ -200,6 +304,52 @@ mod tests {
         for bad in ["", "con_", "cli_0123456789abcdefABCD-_", "con_0123456789abcdefABCD-", "con_0123456789abcdefABCD'_"]
         {
             assert_eq!(ConnectionId::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn ids_name_their_shard_and_those_from_before_mean_the_first() {
+        let old = ConnectionId::parse("con_0123456789abcdefABCD-_").unwrap();
+        assert_eq!(old.shard(), Shard::FIRST);
+        for number in [0, 1, 61, 62, 999] {
+            let shard = Shard::new(number).unwrap();
+            let id = ConnectionId::random(&Zeros, shard).unwrap();
+            assert_eq!((id.shard(), id.as_str().len()), (shard, old.as_str().len() + 2), "{number}");
+            assert_eq!(ConnectionId::parse(id.as_str()), Some(id));
+        }
+        assert_eq!(ConnectionId::random(&Zeros, Shard(62)).unwrap().as_str(), "con_10AAAAAAAAAAAAAAAAAAAAAA");
+        assert_eq!(Shard::new(Shard::MOST), None);
+        // ZZ is a number beyond the last shard, - and _ are no digits, and one more character is none either.
+        for beginning in ["ZZ", "-0", "0_", "0", "000"] {
+            let text = format!("con_{beginning}{}", "A".repeat(22));
+            assert_eq!(ConnectionId::parse(&text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn ids_of_hashes_have_one_form() {
+        let id = SessionId::of_hash(&"h".repeat(43));
+        assert_eq!((id.as_str().len(), id.hash_begins().len()), (26, 22));
+        assert_eq!(SessionId::parse(id.as_str()), Some(id));
+        assert_eq!(SessionId::parse(&format!("ses_00{}", "h".repeat(22))), None);
+    }
+
+    #[test]
+    fn tokens_name_their_shard_by_their_length() {
+        let token = random_token(&Zeros, Shard(63)).unwrap();
+        assert_eq!((token.len(), Shard::of_token(&token)), (45, Some(Shard(63))));
+        assert_eq!(Shard::of_token(&"A".repeat(43)), Some(Shard::FIRST));
+        for bad in ["", "11", &"A".repeat(42), &"A".repeat(44), &"Z".repeat(45), &"é".repeat(22)] {
+            assert_eq!(Shard::of_token(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_state_is_as_long_as_the_app_takes_it_and_has_128_random_bits_at_least() {
+        for (length, begins) in [(45, "11A"), (43, "11A"), (24, "11A"), (23, "AAA"), (22, "AAA")] {
+            let state = random_state(&Zeros, Shard(63), length).unwrap();
+            assert_eq!(state.len(), length);
+            assert!(state.starts_with(begins), "{state}");
         }
     }
 }

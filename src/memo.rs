@@ -45,13 +45,15 @@ pub enum Noted {
     KeyCopy(KeyId),
 }
 
-/// A copy in the cache that was written from here.
+/// A copy in the cache that was written or seen from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Copied {
     /// The connection's generation and version, and the revision of its app's definition.
     pub state: (i64, i64, i64),
     /// When the copy lapses.
     pub until: Timestamp,
+    /// When it was written or seen. Another instance may have deleted it since.
+    pub seen_at: Timestamp,
 }
 
 /// The memory of one instance.
@@ -175,7 +177,7 @@ impl Memo {
         *times
     }
 
-    /// The copy of a connection that was written from here.
+    /// The copy of a connection that was written or seen from here.
     pub fn copied(&self, connection: &ConnectionId) -> Option<Copied> {
         self.copied.borrow().get(connection).copied()
     }

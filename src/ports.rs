@@ -373,19 +373,20 @@ pub enum Errand {
     CheckNow,
 }
 
-/// How an errand ended. Tokens are not in it: whoever needs one reads the record again.
+/// What came of a refresh or a check. Tokens are not in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CheckOutcome"))]
 pub enum ErrandOutcome {
-    /// A new token is in the record.
+    /// A new token is stored.
     Refreshed,
-    /// The record's token already satisfies the errand.
+    /// The stored token is good enough.
     Satisfied,
     /// A probe answered that the credential works.
     Healthy,
-    /// The connection is dead; the record says why.
+    /// The connection must be reconnected; its `reason` says why.
     Dead,
-    /// The app refuses our client; the record says so.
+    /// The app refuses the workspace's OAuth client.
     ClientMisconfigured,
     /// The app refuses this connection's configuration (scope, grant type).
     Unusable,
@@ -402,6 +403,7 @@ pub enum ErrandOutcome {
         retry_after: i64,
     },
     /// The database did not answer.
+    #[cfg_attr(test, schemars(skip))]
     DatabaseDown,
     /// There is no such connection any more.
     Gone,

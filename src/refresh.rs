@@ -207,7 +207,7 @@ async fn redeem<P: Ports>(core: &Core<P>, case: &Case) -> Result<(Option<ErrandO
 
 fn attempt<P: Ports>(core: &Core<P>, connection: &Connection) -> Result<Attempt> {
     Ok(Attempt {
-        id: AttemptId::random(core.ports.random())?,
+        id: AttemptId::random(core.ports.random(), connection.workspace.shard())?,
         workspace: connection.workspace.clone(),
         connection: connection.id.clone(),
         client: connection.client.clone(),

@@ -14,6 +14,7 @@ use crate::core::Core;
 use crate::destinations::Destinations;
 use crate::egress::Address;
 use crate::error::{Code, Error, Result};
+use crate::frozen;
 use crate::ids::WorkspaceId;
 use crate::ports::{Cache, HttpError, Inbound, Outbound, OutboundMethod, Ports};
 use crate::secret::Secret;
@@ -183,7 +184,7 @@ pub async fn endpoints<P: Ports>(core: &Core<P>, app: &App, variables: &BTreeMap
     }
     let issuer = app.issuer().ok_or_else(|| Error::internal("an app without endpoints and issuer"))?;
     let issuer = &issuer.fill(&values).map_err(|problem| misfit(app, &problem))?;
-    let key = format!("discovery/{}", crate::caller::hash(issuer.as_str()));
+    let key = format!("{}{}", frozen::CACHE_DISCOVERY, crate::caller::hash(issuer.as_str()));
     if let Ok(Some(sealed)) = core.ports.cache().get(&key).await
         // Sealed, so that nobody who can only write to the cache decides where secrets go.
         && let Ok(text) = core.config.ring.open(&document_place(&key), &sealed)
@@ -211,7 +212,7 @@ fn kept_document(text: &str, now: Timestamp) -> Option<&str> {
 
 /// A public document is no workspace's. It is sealed so that it can't be replaced.
 fn document_place(key: &str) -> Place<'_> {
-    Place { workspace: "", table: "cache", row: key, field: "discovery", generation: 0 }
+    Place::of(frozen::CACHED_DISCOVERY, "", key, 0)
 }
 
 /// Asks the issuer, first where `OpenID` Connect Discovery puts the document, then where RFC 8414 does.

@@ -57,13 +57,7 @@ fn seal_again<'a, P: Ports>(core: &Core<P>, page: &'a Page) -> std::result::Resu
 }
 
 fn place(row: &Looked) -> Place<'_> {
-    Place {
-        workspace: &row.workspace,
-        table: row.column.table(),
-        row: &row.id,
-        field: row.column.name(),
-        generation: row.generation,
-    }
+    Place::of(row.column.sealed_field(), &row.workspace, &row.id, row.generation)
 }
 
 /// Where the walk stands after a page. A pass that changed anything, or found it changed by others, is

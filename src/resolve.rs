@@ -20,7 +20,7 @@ use crate::client::ClientProblem;
 use crate::connection::{Account, Connection, FAILURES, LEAST_USEFUL, Reason, Refused, Status};
 use crate::core::Core;
 use crate::credential::{Credential, Token};
-use crate::error::{Code, Error, Result};
+use crate::error::{ActualConnection, Code, Error, Result};
 use crate::ids::ConnectionId;
 use crate::ports::{DatabaseError, Errand, ErrandOutcome, Ports, Refresher};
 use crate::registry;
@@ -42,10 +42,11 @@ const CLIENT_REPLACED: &str = "client_replaced";
 /// How near its end a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Freshness {
     /// Far from its end.
     Fresh,
-    /// Valid, but near its end.
+    /// Valid, but near its end, or the refresh failed.
     Stale,
     /// This call waited for a refresh.
     Refreshed,
@@ -54,8 +55,9 @@ pub enum Freshness {
 /// Where the answer was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Source {
-    /// The record.
+    /// The database.
     Database,
     /// The copy near the caller.
     Cache,
@@ -319,6 +321,11 @@ fn of_refusal<P: Ports>(core: &Core<P>, connection: &Connection, by: &Refused, r
 
 /// Nothing came of asking the app. The first failures of an app pass by themselves.
 fn of_silence<P: Ports>(core: &Core<P>, connection: &Connection, retry_after: i64) -> Error {
+    if connection.failures == 0 {
+        // What the app would say of this connection is not known.
+        let detail = "No valid token is left, and the app is not asked for one now, because it failed for other connections of the same OAuth client. Try again later.";
+        return Error::new(Code::AppUnavailable, detail).hint(|h| h.retry_after = Some(retry_after));
+    }
     let passes = matches!(
         connection.last_error.as_deref(),
         None | Some(
@@ -432,13 +439,13 @@ fn expected(policy: &Policy<'_>, ask: &Ask) -> Result<()> {
     if holds {
         return Ok(());
     }
-    let label = policy.account.map(|account| account.label.as_str());
+    let label = policy.account.map(|account| account.label.clone());
     let detail = format!(
         "This step expects another connection. The one it points to is of {}, account {}. Select the right connection, or change what the step expects.",
         policy.app,
-        label.unwrap_or("unknown")
+        label.as_deref().unwrap_or("unknown")
     );
-    let actual = serde_json::json!({ "connection": policy.id, "app": policy.app, "account": label });
+    let actual = ActualConnection { connection: policy.id.clone(), app: policy.app.to_owned(), account: label };
     Err(Error::new(Code::UnexpectedConnection, detail).hint(|h| h.actual = Some(actual)))
 }
 

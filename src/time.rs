@@ -43,9 +43,12 @@ impl Timestamp {
         DateTime::parse_from_rfc3339(text).ok().map(|time| Self::from_unix(time.timestamp()))
     }
 
-    /// Reads a point in time as programs keep it: a Unix time in seconds or milliseconds, RFC 3339, or an ISO 8601 date,
-    /// with or without a time. What names no zone is UTC. A number that is no time from 2001 to 2286 is `None`.
+    /// Reads a point in time as programs keep it: a Unix time in seconds or milliseconds, RFC 3339, an ISO 8601 date with or
+    /// without a time, RFC 5322, or milliseconds as .NET writes them. What names no zone is UTC. A number that is no time from
+    /// 2001 to 2286 is `None`.
     pub fn read(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let text = text.strip_prefix("/Date(").and_then(|text| text.strip_suffix(")/")).unwrap_or(text);
         let whole = text.split_once('.').map_or(Some(text), |(whole, part)| {
             (!part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())).then_some(whole)
         });
@@ -58,13 +61,16 @@ impl Timestamp {
                 _ => None,
             };
         }
-        let iso = text.replacen(' ', "T", 1);
+        let named = [" UTC", " GMT", "UTC", " Z"].iter().find_map(|zone| text.strip_suffix(zone));
+        let iso = named.map_or_else(|| text.to_owned(), |text| format!("{text}Z")).replacen(' ', "T", 1);
         let zoned = ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z", "%Y%m%dT%H%M%S%#z"];
         let plain = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y%m%dT%H%M%S"];
         let zoned = || zoned.iter().find_map(|format| DateTime::parse_from_str(&iso, format).ok());
         let plain = || plain.iter().find_map(|format| NaiveDateTime::parse_from_str(&iso, format).ok());
         let date = || NaiveDate::parse_from_str(&iso, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
+        let header = || DateTime::parse_from_rfc2822(text).ok();
         Self::parse(&iso)
+            .or_else(|| header().map(|time| Self::from_unix(time.timestamp())))
             .or_else(|| zoned().map(|time| Self::from_unix(time.timestamp())))
             .or_else(|| plain().or_else(date).map(|time| Self::from_unix(time.and_utc().timestamp())))
     }
@@ -114,6 +120,12 @@ mod tests {
             "2026-11-22T13:00:00+0100",
             "2026-11-22T12:00",
             "20261122T120000Z",
+            "2026-11-22 12:00:00 UTC",
+            "2026-11-22T12:00:00 Z",
+            "Sun, 22 Nov 2026 12:00:00 GMT",
+            "Sun, 22 Nov 2026 13:00:00 +0100",
+            "/Date(1795348800000)/",
+            " 2026-11-22 12:00:00\n",
         ] {
             assert_eq!(Timestamp::read(text), Some(Timestamp::from_unix(1_795_348_800)), "{text}");
         }

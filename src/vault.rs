@@ -13,18 +13,15 @@ use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::frozen::{ENVELOPE_FORMAT, KEY_CHECK, KEY_CHECK_TEXT, SUBKEY_PURPOSE, SealedField};
 use crate::ports::{NoRandomness, Random};
 use crate::secret::Secret;
 
-/// Names the envelope's format; a new format gets a new name.
-const FORMAT: &str = "cx1";
 const NONCE_BYTES: usize = 12;
 const KEY_BYTES: usize = 32;
 /// Below so many different byte values a 32-byte key was typed, not drawn: a random one has 25 or
 /// more with a probability over 0.999999.
 const LEAST_DISTINCT_BYTES: usize = 16;
-/// What a check value says when it opens.
-const CHECK_TEXT: &str = "connections check value";
 
 /// Where a ciphertext belongs. Moved anywhere else it does not open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +36,13 @@ pub struct Place<'a> {
     pub field: &'static str,
     /// Generation of the connection; 0 where there is none.
     pub generation: i64,
+}
+
+impl<'a> Place<'a> {
+    /// The place of a field in a row.
+    pub fn of(sealed: SealedField, workspace: &'a str, row: &'a str, generation: i64) -> Self {
+        Self { workspace, table: sealed.table, row, field: sealed.field, generation }
+    }
 }
 
 /// Why an envelope does not open.
@@ -113,7 +117,7 @@ impl KeyRing {
 
     /// How every envelope begins that the first key sealed, and no other.
     pub fn sealing_prefix(&self) -> String {
-        format!("{FORMAT}.{}.", self.first.id)
+        format!("{ENVELOPE_FORMAT}.{}.", self.first.id)
     }
 
     /// All ids, the sealing one first.
@@ -143,13 +147,13 @@ impl KeyRing {
     /// A sealed constant for every key: whether a ring with the same ids has the same bytes.
     pub fn check_value(&self, random: &impl Random, key_id: &str) -> Result<Option<String>, SealError> {
         let Some(key) = self.key(key_id) else { return Ok(None) };
-        seal_with(key, random, &check_place(key_id), &Secret::new(CHECK_TEXT)).map(Some)
+        seal_with(key, random, &check_place(key_id), &Secret::new(KEY_CHECK_TEXT)).map(Some)
     }
 
     /// Whether a stored check value opens.
     pub fn fits(&self, key_id: &str, check_value: &str) -> bool {
         split(check_value).is_ok_and(|(id, _)| id == key_id)
-            && self.open(&check_place(key_id), check_value).is_ok_and(|text| text.expose() == CHECK_TEXT)
+            && self.open(&check_place(key_id), check_value).is_ok_and(|text| text.expose() == KEY_CHECK_TEXT)
     }
 
     /// A short name of this ring for remembering that it was checked; tells nothing of the keys.
@@ -204,29 +208,32 @@ fn seal_with(key: &Key, random: &impl Random, place: &Place<'_>, text: &Secret) 
         .ok_or(SealError::Cipher)?;
     let mut bytes = nonce.to_vec();
     bytes.extend_from_slice(&sealed);
-    Ok(format!("{FORMAT}.{}.{}", key.id, URL_SAFE_NO_PAD.encode(bytes)))
+    Ok(format!("{ENVELOPE_FORMAT}.{}.{}", key.id, URL_SAFE_NO_PAD.encode(bytes)))
 }
 
 fn split(envelope: &str) -> Result<(&str, &str), Unreadable> {
-    let rest = envelope.strip_prefix(FORMAT).and_then(|rest| rest.strip_prefix('.')).ok_or(Unreadable::Malformed)?;
+    let rest =
+        envelope.strip_prefix(ENVELOPE_FORMAT).and_then(|rest| rest.strip_prefix('.')).ok_or(Unreadable::Malformed)?;
     rest.split_once('.').ok_or(Unreadable::Malformed)
 }
 
 fn check_place(key_id: &str) -> Place<'_> {
-    Place { workspace: "", table: "key_checks", row: key_id, field: "sealed", generation: 0 }
+    Place::of(KEY_CHECK, "", key_id, 0)
 }
 
 /// The subkey of a row: the row's ciphertexts share it, no other row's do.
 fn cipher(key: &Key, place: &Place<'_>) -> Option<Aes256Gcm> {
     let mut subkey = Zeroizing::new([0_u8; KEY_BYTES]);
-    let info = length_prefixed(&["connections subkey", place.workspace, place.table, place.row]);
-    Hkdf::<Sha256>::new(Some(FORMAT.as_bytes()), key.bytes.as_slice()).expand(&info, subkey.as_mut_slice()).ok()?;
+    let info = length_prefixed(&[SUBKEY_PURPOSE, place.workspace, place.table, place.row]);
+    Hkdf::<Sha256>::new(Some(ENVELOPE_FORMAT.as_bytes()), key.bytes.as_slice())
+        .expand(&info, subkey.as_mut_slice())
+        .ok()?;
     Aes256Gcm::new_from_slice(subkey.as_slice()).ok()
 }
 
 fn associated_data(key_id: &str, place: &Place<'_>) -> Vec<u8> {
     length_prefixed(&[
-        FORMAT,
+        ENVELOPE_FORMAT,
         key_id,
         place.workspace,
         place.table,

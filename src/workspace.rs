@@ -7,21 +7,25 @@ use crate::time::Timestamp;
 
 /// A workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Workspace {
-    /// Id.
+    /// Its id.
     pub id: WorkspaceId,
     /// A name people recognise; shown to whoever opens a link.
     pub name: String,
     /// Origins that `return_to` may lead to: `https://host[:port]`.
+    #[cfg_attr(test, schemars(inner(url)))]
     pub allowed_origins: Vec<String>,
     /// When it was made.
     pub created_at: Timestamp,
 }
 
-/// A person as the embedding product knows them: its own id, and a name to show.
+/// A person as the embedding product knows them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct User {
-    /// The product's id of the person, 1 to 128 characters.
+    /// The product's id of the person.
+    #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     pub id: String,
     /// A name to show.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,11 +35,12 @@ pub struct User {
 /// What a signed-in person may change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Role {
-    /// Their own connections. They see and use shared ones.
+    /// Changes their own connections; sees, uses and checks shared ones.
     #[default]
     Member,
-    /// Every connection of the workspace.
+    /// Sees and changes every connection of the workspace.
     Admin,
 }
 

@@ -3,6 +3,7 @@
 // it imports nothing but Node itself. Refuses to install rustup, Node or Python: those are the person's choice, and the
 // error says how.
 
+import { AsyncLocalStorage } from "node:async_hooks";
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -24,8 +25,14 @@ const WASM_TARGET = "wasm32-unknown-unknown";
 /** An error that is meant for a person: `main` prints its message without a stack. */
 export class Failure extends Error {}
 
-export const say = (text = "") => console.log(text);
-export const warn = (text) => console.error(text);
+/** Where output goes that belongs to a step of several side by side; without one it goes to the terminal. */
+const sink = new AsyncLocalStorage();
+
+/** Runs `body` with all that it and its commands print given to `write`, in pieces of text. */
+export const printingTo = (write, body) => sink.run(write, body);
+
+export const print = (text) => (sink.getStore() ?? ((piece) => process.stdout.write(piece)))(text);
+export const say = (text = "") => print(`${text}\n`);
 
 /** Runs a tool and ends the process, whatever still waits: a Failure becomes its message, anything else keeps its stack. */
 export async function main(body) {
@@ -39,9 +46,11 @@ export async function main(body) {
 
 // ---- running commands
 
-/** Runs a command to its end with the terminal's own output; a non-zero exit is a Failure. */
+/** Runs a command to its end and shows its output; a non-zero exit is a Failure. */
 export async function run(command, args, { env, cwd = root, hint } = {}) {
-  const code = await exitCodeOf(child(command, args, { cwd, env, stdio: ["ignore", "inherit", "inherit"] }));
+  const code = sink.getStore()
+    ? (await capture(command, args, { env, cwd, onOutput: print })).code
+    : await exitCodeOf(child(command, args, { cwd, env, stdio: ["ignore", "inherit", "inherit"] }));
   if (code !== 0) throw new Failure(`This failed (exit ${code}): ${show(command, args)}${hint ? `\n${hint}` : ""}`);
 }
 
@@ -101,7 +110,7 @@ export async function againUnderNode22(scriptUrl) {
 // ---- npm
 
 /** Installs npm's packages when the lock file is not the one that was installed last. */
-export async function ensureNpm() {
+export const ensureNpm = once(async () => {
   if (npmIsCurrent()) return;
   await withLock(at(".dev/npm.lock"), async () => {
     if (npmIsCurrent()) return;
@@ -112,7 +121,7 @@ export async function ensureNpm() {
     if (!available(node22)) throw new Failure("npm did not install Node 22: its install script was blocked. Allow install scripts for the package `node`, then try again.");
     writeFileSync(at("node_modules/.connections-lock"), lockHash());
   });
-}
+});
 
 const lockHash = () => createHash("sha256").update(readFileSync(at("package-lock.json"))).digest("hex");
 
@@ -125,10 +134,9 @@ function npmIsCurrent() {
 
 /** Makes sure that the Worker can be compiled; answers the environment and the path of worker-build. */
 export async function ensureTools() {
-  await ensureNpm();
   ensureRust();
-  const wasmBindgen = await ensureWasmBindgen();
-  const workerBuild = await ensureCargoTool("worker-build", WORKER_BUILD, "worker-build");
+  const [wasmBindgen, workerBuild] = await Promise.all([ensureWasmBindgen(), ensureWorkerBuild(), ensureNpm()]);
+  await removeIntermediates();
   return {
     workerBuild,
     // worker-build would download all three, from places that are not package registries.
@@ -138,7 +146,8 @@ export async function ensureTools() {
 
 /** Makes sure that cargo can run tests as Wasm, under Node; answers the environment that tells it how. */
 export async function wasmTests() {
-  const wasmBindgen = await ensureWasmBindgen();
+  const [wasmBindgen] = await Promise.all([ensureWasmBindgen(), ensureNpm()]);
+  await removeIntermediates();
   return { CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER: join(dirname(wasmBindgen), "wasm-bindgen-test-runner") };
 }
 
@@ -165,36 +174,66 @@ function wasmBindgenVersion() {
   return found[1];
 }
 
-const ensureWasmBindgen = () => ensureCargoTool("wasm-bindgen-cli", wasmBindgenVersion(), "wasm-bindgen");
+// Without its features it can't download browsers, which nothing here asks for, and needs no TLS.
+const ensureWasmBindgen = once(() =>
+  ensureCargoTool("wasm-bindgen-cli", wasmBindgenVersion(), "wasm-bindgen", ["--no-default-features", "--bin", "wasm-bindgen", "--bin", "wasm-bindgen-test-runner"]),
+);
 
-/** Makes sure that there is a cargo-deny for `npm run audit`; answers its path. It is large and runs for seconds: fast code is not worth the wait. */
-export const ensureCargoDeny = () =>
-  ensureCargoTool("cargo-deny", CARGO_DENY, "cargo-deny", { CARGO_PROFILE_RELEASE_OPT_LEVEL: "0", CARGO_PROFILE_RELEASE_LTO: "off", CARGO_PROFILE_RELEASE_CODEGEN_UNITS: "16" });
+const ensureWorkerBuild = once(() => ensureCargoTool("worker-build", WORKER_BUILD, "worker-build", ["--bin", "worker-build"]));
+
+/** Makes sure that there is a cargo-deny for `npm run audit`; answers its path. */
+export async function ensureCargoDeny() {
+  const path = await ensureCargoTool("cargo-deny", CARGO_DENY, "cargo-deny");
+  await removeIntermediates();
+  return path;
+}
+
+/** The tools run for seconds and take minutes to compile: optimised they would cost a new clone more than they ever give back. */
+const UNOPTIMISED = {
+  CARGO_PROFILE_RELEASE_OPT_LEVEL: "0",
+  CARGO_PROFILE_RELEASE_LTO: "off",
+  CARGO_PROFILE_RELEASE_CODEGEN_UNITS: "16",
+  CARGO_PROFILE_RELEASE_DEBUG: "0",
+};
 
 /** Outside the repository, because every clone needs the same tools and each takes minutes to compile. */
 const toolsFolder = () => process.env.CONNECTIONS_TOOLS || join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "connections-tools");
 
-async function ensureCargoTool(crate, version, binary, env) {
+const compiling = () => join(toolsFolder(), "compiling.lock");
+const intermediates = () => join(toolsFolder(), "target");
+
+/** A gigabyte that only the next tool would use. */
+async function removeIntermediates() {
+  if (existsSync(intermediates())) await withLock(compiling(), async () => rmSync(intermediates(), { recursive: true, force: true }));
+}
+
+async function ensureCargoTool(crate, version, binary, options = []) {
   const folder = join(toolsFolder(), `${crate}-${version}`);
   const path = join(folder, "bin", process.platform === "win32" ? `${binary}.exe` : binary);
   if (existsSync(path)) return path;
-  await withLock(`${folder}.lock`, async () => {
+  // One lock for all: they are compiled in one folder, because they share most of their crates.
+  await withLock(compiling(), async () => {
     if (existsSync(path)) return;
-    say(`Compiling ${crate} ${version} into ${folder}: once per machine, five minutes or more…`);
-    await cargoInstall(crate, version, folder, env);
+    say(`Compiling ${crate} ${version} into ${folder}: once per machine, a minute or two…`);
+    await cargoInstall(crate, version, folder, options);
   });
   if (!existsSync(path)) throw new Failure(`cargo installed ${crate} ${version}, but ${path} is not there. Delete ${folder} and try again.`);
   return path;
 }
 
-async function cargoInstall(crate, version, folder, env) {
-  const install = (...extra) => capture("cargo", ["install", crate, "--version", `=${version}`, "--root", folder, "--quiet", ...extra], { cwd: dirname(folder), env });
+async function cargoInstall(crate, version, folder, options) {
+  const env = { ...UNOPTIMISED, CARGO_TARGET_DIR: intermediates() };
+  const install = (...extra) =>
+    capture("cargo", ["install", crate, "--version", `=${version}`, "--root", folder, "--quiet", ...options, ...extra], { cwd: toolsFolder(), env });
   const first = await install("--locked");
   if (first.code === 0) return;
   // A crate's own lock file can name a dependency that the registry in use does not offer; its ranges often still fit.
   const second = await install();
-  if (second.code !== 0) throw new Failure(`cargo could not install ${crate} ${version}:\n${first.output}\n${second.output}`);
+  if (second.code !== 0) throw new Failure(`cargo could not install ${crate} ${version}:\n${first.output}\n${second.output}${openSslHint(second.output)}`);
 }
+
+const openSslHint = (output) =>
+  /openssl-sys/.test(output) ? "\nOn Linux worker-build needs the headers of OpenSSL, and pkg-config (Debian: sudo apt-get install libssl-dev pkg-config)." : "";
 
 // ---- Python
 
@@ -243,12 +282,19 @@ async function installPackages(folder) {
 
 // ---- one at a time
 
+/** The same function for whoever asks again in this process: all wait for the first call. */
+function once(body) {
+  let first;
+  return () => (first ??= body());
+}
+
 /** Runs `body` while no other process of this machine holds the same lock file. */
 export async function withLock(path, body) {
   mkdirSync(dirname(path), { recursive: true });
-  for (let told = false; !take(path); told = true) {
-    if (!told) say(`Waiting for another process to finish (if there is none, delete ${path})…`);
-    await sleep(500);
+  for (let told = false; !take(path); await sleep(500)) {
+    if (told || ownerOf(path) === process.pid) continue;
+    say(`Waiting for another process to finish (if there is none, delete ${path})…`);
+    told = true;
   }
   const release = () => rmSync(path, { force: true });
   process.once("exit", release);
@@ -271,10 +317,20 @@ function take(path) {
   }
 }
 
-function ownerLives(path) {
+/** Undefined when the lock is gone; an empty file is a lock that is just being written, and gives 0. */
+function ownerOf(path) {
   try {
-    const pid = Number(readFileSync(path, "utf8"));
-    // An empty file is a lock that is just being written.
+    return Number(readFileSync(path, "utf8"));
+  } catch (error) {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function ownerLives(path) {
+  const pid = ownerOf(path);
+  if (pid === undefined) return false;
+  try {
     if (pid) process.kill(pid, 0);
     return true;
   } catch (error) {

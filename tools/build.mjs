@@ -8,36 +8,46 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { at, ensureTools, main, quietWrangler, run, say, withLock, wrangler } from "./bootstrap.mjs";
 
-const INPUTS = ["src", "catalog", "migrations", "Cargo.toml", "Cargo.lock", "build.rs", "rust-toolchain.toml", "wrangler.toml", "package-lock.json", "tools/build.mjs", "tools/bootstrap.mjs"];
-const STAMP = at("dist/.inputs");
+const INPUTS = ["src", "catalog", "migrations", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "wrangler.toml", "package-lock.json", "tools/build.mjs", "tools/bootstrap.mjs"];
+const STAMP = at("build/.inputs");
 
-/** Leaves an up-to-date Worker in build/ and dist/. */
-export async function build() {
+/**
+ * Leaves an up-to-date Worker in build/ and dist/. A quick one does the same and is larger and slower: enough for whoever
+ * starts it here, never for tests or a deployment, and in build/ only. Where a full one is up to date, it is quick enough.
+ */
+export async function build({ quick = false } = {}) {
   const { env, workerBuild } = await ensureTools();
   await withLock(at(".dev/build.lock"), async () => {
     const inputs = fingerprint();
-    if (isBuilt(inputs)) return say("The Worker is up to date (dist/).");
-    await buildAll(workerBuild, env);
-    writeFileSync(STAMP, inputs);
-    reportSize();
+    if (isEnough(built(), inputs, quick)) return say("The Worker is up to date.");
+    for (const outdated of [STAMP, at("dist")]) rmSync(outdated, { recursive: true, force: true });
+    await compile(workerBuild, env, quick ? ["--profile", "quick"] : ["--release"]);
+    if (!quick) await bundle();
+    writeFileSync(STAMP, stampOf(inputs, quick));
   });
 }
 
-async function buildAll(workerBuild, env) {
-  rmSync(at("dist"), { recursive: true, force: true });
+async function compile(workerBuild, env, profile) {
   say("Compiling the Worker…");
   // A stack of worker-build itself tells nobody anything.
-  await run(workerBuild, ["--release"], { env: { ...env, RUST_LIB_BACKTRACE: "0" }, hint: "The compiler's messages above say where." });
-  await bundle();
+  await run(workerBuild, profile, { env: { ...env, RUST_LIB_BACKTRACE: "0" }, hint: "The compiler's messages above say where." });
 }
 
 async function bundle() {
   mkdirSync(at("dist"), { recursive: true });
   await run(...wrangler("deploy", "--dry-run", "--outdir", "dist"), { env: { ...quietWrangler, WRANGLER_LOG: "warn" } });
+  reportSize();
 }
 
-function isBuilt(inputs) {
-  return existsSync(at("build/index.js")) && existsSync(STAMP) && readFileSync(STAMP, "utf8") === inputs;
+const stampOf = (inputs, quick) => `${inputs} ${quick ? "quick" : "full"}`;
+
+/** Whether what a stamp tells of is what is asked for: of these inputs, and a full one unless a quick one will do. */
+export const isEnough = (stamp, inputs, quick) => stamp === stampOf(inputs, false) || (quick && stamp === stampOf(inputs, true));
+
+/** The stamp of what lies in build/ (and dist/, where it is a full one); undefined where that is incomplete. */
+function built() {
+  const stamp = existsSync(STAMP) && existsSync(at("build/index.js")) ? readFileSync(STAMP, "utf8") : undefined;
+  return stamp?.endsWith(" full") && !existsSync(at("dist/index.js")) ? undefined : stamp;
 }
 
 /** Content, not times: a fresh clone or a switch of branches changes every time and no content. */
@@ -62,4 +72,4 @@ function reportSize() {
 
 const kib = (bytes) => `${Math.round(bytes / 1024)} KiB`;
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await main(build);
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main(() => build());

@@ -1,6 +1,8 @@
 // Owns `npm run deploy`: gives the deployment its tools, wrangler among them. What is done stands in deployment.mjs.
 
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { at, capture, ensureNpm, main, quietWrangler, run, say, wrangler } from "./bootstrap.mjs";
 import { build } from "./build.mjs";
 import { deploy, readFlags } from "./deployment.mjs";
@@ -17,10 +19,16 @@ await main(async () => {
     run: (...step) => run(...wrangler(...step), { env }),
     capture: (...step) => capture(...wrangler(...step), { env }),
     read: (name) => readFileSync(at(name), "utf8"),
-    write: (name, text) => writeFileSync(at(name), text),
+    list: (folder) => readdirSync(at(folder)).filter((name) => name.endsWith(".sql")),
+    write: (name, text) => {
+      mkdirSync(dirname(at(name)), { recursive: true });
+      writeFileSync(at(name), text);
+    },
     remove: (name) => rmSync(at(name), { force: true }),
     build,
     say,
+    wait: (seconds) => sleep(seconds * 1000),
+    health: (url) => fetch(url).then(({ status }) => status, (error) => error.message),
     publicUrl: process.env.PUBLIC_URL,
   });
 });

@@ -1,5 +1,7 @@
 // Owns what a deployment does and in which order: checks first, then the database, its migrations, and the new Worker last. A
-// dry run changes nothing. Every flag is known: it goes to the steps it concerns, or is refused by name. Refuses a second
+// migration that no Worker can work beside is applied under maintenance: the new Worker comes first and leaves the database
+// alone, rows are moved in steps that fit D1's limits, and a deployment that was stopped anywhere goes on when it is started
+// again. A dry run changes nothing. Every flag is known: it goes to the steps it concerns, or is refused by name. Refuses a second
 // address: where people use another host than *.workers.dev, that one and the preview URLs are turned off.
 
 import { Failure } from "./bootstrap.mjs";
@@ -7,6 +9,21 @@ import { Failure } from "./bootstrap.mjs";
 const REQUIRED = ["ENCRYPTION_KEYS", "ADMIN_KEY"];
 /** Beside wrangler.toml, because the paths in it count from there. */
 export const CONFIG = "wrangler.deploy.toml";
+
+/** Beside wrangler.toml, too: the migrations before one that moves rows. */
+const SOME_MIGRATIONS = { config: "wrangler.migrations.toml", folder: ".dev/migrations" };
+
+/** The first line of a migration that no Worker can work beside. */
+const MAINTENANCE = /^-- maintenance:/;
+/** A part of a migration that moves rows, and what stands there for the number of them. */
+const REPEATED = /^-- repeat: (\S+)\n([^]*?)^-- end$/gm;
+const ALL_ROWS = "LIMIT -1";
+/** Rows that one step moves: some tens of thousands of writes with the entries of indexes, far from D1's 30 seconds. */
+export const ROWS_A_STEP = 5_000;
+/** Seconds until nothing is under way any more that an earlier Worker began: a refresh may take 60, and its lease ends 5 later. */
+export const UNDER_WAY = 70;
+/** How often, and how many seconds apart, the new Worker is asked whether it is well. */
+const HEALTH = { times: 30, apart: 2 };
 
 /** What a flag takes: nothing (`switch`), a value, or several (`list`); and the steps it goes to. */
 const DEPLOY = ["deploy"];
@@ -87,6 +104,9 @@ function note(flags, name, values) {
   if (name === "--var" && values.some((value) => /^PUBLIC_URL:/.test(value))) {
     throw new Failure("--var PUBLIC_URL is not taken: write PUBLIC_URL into wrangler.toml, or set it in the environment.");
   }
+  if (name === "--var" && values.some((value) => /^MAINTENANCE:/.test(value))) {
+    throw new Failure("--var MAINTENANCE is not taken: deploy sets it where a migration needs it.");
+  }
 }
 
 // ---- the address
@@ -136,7 +156,8 @@ export function withoutWorkersDev(toml) {
 
 /**
  * Deploys. `tools` reach the outside: `run` and `capture` call wrangler with arguments; `read`, `write` and `remove` files beside
- * wrangler.toml; `build` makes the Worker; `say` tells; `publicUrl` is the environment's.
+ * wrangler.toml; `list` names the files of a folder there; `build` makes the Worker; `say` tells; `wait` waits so many seconds;
+ * `health` answers the status of an address; `publicUrl` is the environment's.
  */
 export async function deploy(args, tools) {
   const flags = readFlags(args);
@@ -149,17 +170,102 @@ export async function deploy(args, tools) {
     if (!flags.secretsFile) await requireSecrets(flags, tools);
   }
   await tools.build();
-  if (!flags.dryRun) {
-    await ensureDatabase(config, flags, tools);
-    await tools.run("d1", "migrations", "apply", "DB", "--remote", ...flags.d1);
+  if (flags.dryRun) {
+    await putWorker(toml, address, flags, tools);
+    return tools.say("\nThat was a dry run: nothing was changed. No migration ran and no Worker was put in place.");
   }
+  await ensureDatabase(config, flags, tools);
+  const pending = await pendingMigrations(flags, tools);
+  if (needsMaintenance(pending, tools)) {
+    await migrateUnderMaintenance(pending, toml, address, flags, tools);
+    return tools.say(`\nDeployed, and ${address.publicUrl}/healthz says that it is well.`);
+  }
+  await migrate(flags, tools);
   await putWorker(toml, address, flags, tools);
-  if (flags.dryRun) return tools.say("\nThat was a dry run: nothing was changed. No migration ran and no Worker was put in place.");
   tools.say(`\nDeployed. Is it well? curl ${address.publicUrl}/healthz`);
 }
 
-async function putWorker(toml, { publicUrl, host, isWorkersDev }, flags, tools) {
-  const deployed = ["deploy", "--var", `PUBLIC_URL:${publicUrl}`, ...flags.deploy];
+// ---- migrations
+
+/** The migrations that were not applied yet, in order. */
+async function pendingMigrations(flags, tools) {
+  const { code, output } = await tools.capture("d1", "migrations", "list", "DB", "--remote", ...flags.d1);
+  if (code !== 0) throw new Failure(`The migrations cannot be looked up:\n${output.trim()}`);
+  return tools.list("migrations").filter((name) => output.includes(name)).sort();
+}
+
+/** A database without any migration has nobody who works with it. */
+function needsMaintenance(pending, tools) {
+  const isNew = pending.length === tools.list("migrations").length;
+  return !isNew && pending.some((name) => MAINTENANCE.test(tools.read(`migrations/${name}`)));
+}
+
+const migrate = (flags, tools, ...config) => tools.run("d1", "migrations", "apply", "DB", "--remote", ...flags.d1, ...config);
+
+/** Every step may be the last one that is done: the next deployment sees what is pending, and goes on from there. */
+async function migrateUnderMaintenance(pending, toml, address, flags, tools) {
+  tools.say(`Under maintenance: ${pending.join(", ")}. Until it is done every request is answered 503 with Retry-After. If this is stopped, start it again: it goes on where it was.`);
+  await putWorker(toml, address, flags, tools, { maintenance: true });
+  tools.say(`Waiting ${UNDER_WAY} seconds for what is under way…`);
+  await tools.wait(UNDER_WAY);
+  await moveRows(pending, toml, flags, tools);
+  await migrate(flags, tools);
+  await putWorker(toml, address, flags, tools);
+  await requireHealth(address, tools);
+}
+
+/** Moves the rows that pending migrations move, in steps. What comes before such a migration is applied before. */
+async function moveRows(pending, toml, flags, tools) {
+  for (const name of pending) {
+    const parts = [...tools.read(`migrations/${name}`).matchAll(REPEATED)];
+    if (parts.length === 0) continue;
+    if (pending[0] !== name) await migrateBefore(name, toml, flags, tools);
+    for (const [, what, sql] of parts) await moveAll(what, sql, flags, tools);
+  }
+}
+
+/** wrangler applies all migrations of a folder: it is given one with those before `name`. */
+async function migrateBefore(name, toml, flags, tools) {
+  const { config, folder } = SOME_MIGRATIONS;
+  const written = tools.list("migrations").filter((other) => other < name);
+  for (const other of written) tools.write(`${folder}/${other}`, tools.read(`migrations/${other}`));
+  tools.write(config, toml.replace(/^(\s*migrations_dir\s*=).*$/m, `$1 "${folder}"`));
+  try {
+    await migrate(flags, tools, "--config", config);
+  } finally {
+    for (const file of [config, ...written.map((other) => `${folder}/${other}`)]) tools.remove(file);
+  }
+}
+
+/** Moves rows until none remain. A step whose answer is not understood, or that moves none of those that remain, ends it. */
+async function moveAll(what, text, flags, tools) {
+  const sql = text.replaceAll(/^--.*\n/gm, "").replaceAll(ALL_ROWS, `LIMIT ${ROWS_A_STEP}`);
+  for (let step = 1; ; step += 1) {
+    const { code, output } = await tools.capture("d1", "execute", "DB", "--remote", "--yes", "--json", "--command", sql, ...flags.d1);
+    const remaining = /"remaining":\s*(\d+)/.exec(output)?.[1];
+    if (code !== 0 || remaining === undefined) throw new Failure(`Rows of ${what} could not be moved:\n${output.trim()}`);
+    if (remaining === "0") return;
+    const changes = [...output.matchAll(/"changes":\s*(\d+)/g)].map(([, number]) => Number(number));
+    if (changes.length > 0 && changes.every((number) => number === 0)) throw new Failure(`Rows of ${what} remain, and a step moved none of them:\n${output.trim()}`);
+    if (step % 10 === 0) tools.say(`${what}: ${step * ROWS_A_STEP} rows moved…`);
+  }
+}
+
+async function requireHealth({ publicUrl }, tools) {
+  let status;
+  for (let time = 0; time < HEALTH.times; time += 1) {
+    status = await tools.health(`${publicUrl}/healthz`);
+    if (status === 200) return;
+    await tools.wait(HEALTH.apart);
+  }
+  throw new Failure(`The Worker was deployed, and ${publicUrl}/healthz answers ${status}. The migrations are applied: nothing has to be repeated. npx wrangler tail shows what is wrong.`);
+}
+
+// ---- the Worker
+
+async function putWorker(toml, { publicUrl, host, isWorkersDev }, flags, tools, { maintenance = false } = {}) {
+  // Said each time: --keep-vars would keep the one of a deployment before.
+  const deployed = ["deploy", "--var", `PUBLIC_URL:${publicUrl}`, "--var", `MAINTENANCE:${maintenance ? 1 : 0}`, ...flags.deploy];
   if (isWorkersDev) return tools.run(...deployed);
   tools.say(`People use ${host}: workers.dev and preview URLs are turned off for this Worker.`);
   tools.write(CONFIG, withoutWorkersDev(toml));

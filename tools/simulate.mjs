@@ -1,9 +1,9 @@
 // Owns `npm run simulate`: plays seeds of the simulation for as long as somebody wants, with a bar that shows how far it
-// is. `-- --seeds 1000000`, `--from N`, `--seconds N`; `-- --seed N` plays one seed and tells its whole story.
+// is. `-- --seeds 1000000`, `--from N`, `--seconds N`, `--step N`; `-- --seed N` plays one seed and tells its whole story.
 
 import { capture, ensureRust, Failure, main, say } from "./bootstrap.mjs";
 
-const OPTIONS = { seeds: "SIMULATE_SEEDS", from: "SIMULATE_FROM", seconds: "SIMULATE_SECONDS", seed: "SIMULATE_SEED" };
+const OPTIONS = { seeds: "SIMULATE_SEEDS", from: "SIMULATE_FROM", step: "SIMULATE_STEP", seconds: "SIMULATE_SECONDS", seed: "SIMULATE_SEED" };
 const BAR = 40;
 
 const CARGO = ["test", "--locked", "--profile", "simulation", "--test", "simulation"];
@@ -14,7 +14,7 @@ function environment(args) {
   for (let at = 0; at < args.length; at += 2) {
     const name = OPTIONS[args[at].replace(/^--/, "")];
     if (!name || !/^\d+$/.test(args[at + 1] ?? "")) {
-      throw new Failure("Usage: npm run simulate -- [--seeds N | --seconds N] [--from N]\n       npm run simulate -- --seed N");
+      throw new Failure("Usage: npm run simulate -- [--seeds N | --seconds N] [--from N] [--step N]\n       npm run simulate -- --seed N");
     }
     env[name] = args[at + 1];
   }

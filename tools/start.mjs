@@ -22,7 +22,7 @@ async function start() {
   await checkPort(OAUTH_PORT, "OAUTH_PORT");
   mkdirSync(at(".dev"), { recursive: true });
   const secrets = devVars();
-  await build();
+  await build({ quick: true });
   await migrate();
   const oauth = await startOAuth();
   const worker = startWorker();

@@ -1,93 +1,134 @@
-// Owns `npm test`: everything that must hold, in the order in which a mistake shows soonest. Stops at the first step
-// that fails, and its last line counts the tests. `npm test -- native`, `-- simulation`, `-- simulators`, `-- workerd` or `-- browser` run
-// a part.
+// Owns `npm test`: everything that must hold. Two lanes go side by side, because a machine has two cores and most of a
+// compilation uses one: cargo's lints and tests for this machine, and the Worker with what needs no Worker. Then come the
+// tests that need it, alone, because they watch the time. Stops at the first step that fails, and its last line counts the
+// tests. `npm test -- native`, `-- simulation`, `-- simulators`, `-- workerd` or `-- browser` run a part; `-- --full`
+// (`npm run test:full`) adds what takes long: more seeds of the simulation, more kills.
 // Refuses to skip: a part without tests fails.
 
 import { existsSync, readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { at, capture, ensureDjango, ensureNpm, ensureRust, Failure, main, node22, quietWrangler, run, say, wasmTests } from "./bootstrap.mjs";
+import { at, capture, ensureDjango, ensureNpm, ensureRust, Failure, main, node22, print, printingTo, quietWrangler, run, say, wasmTests } from "./bootstrap.mjs";
 import { build } from "./build.mjs";
+import { newScreen } from "./screen.mjs";
 
-const PARTS = {
-  native: [
-    ["format", () => run("cargo", ["fmt", "--check"], { hint: "cargo fmt puts it right." })],
-    ["lints", () => run("cargo", ["clippy", "--locked", "--all-targets", "--test", "simulation", "--", "-D", "warnings"])],
-    ["lints for Wasm", () => run("cargo", ["clippy", "--locked", "--lib", "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"])],
-    // With them the catalogue's, tests/catalogue: a text that is out of date fails, UPDATE_GOLDEN=1 writes it anew.
-    ["native tests", () => cargoTests([], { UPDATE_GOLDEN: undefined })],
-    ["tests of the tools", () => nodeTests("tests/tools")],
-    ["vectors in Wasm", async () => cargoTests(["--no-default-features", "--target", "wasm32-unknown-unknown", "--test", "vectors"], await wasmTests())],
-  ],
-  simulation: [["simulation", () => cargoTests(["--profile", "simulation", "--test", "simulation", "--", "--nocapture", "--test-threads=1"])]],
-  simulators: [["simulated apps", () => nodeTests("tests/apps")]],
-  workerd: [
-    ["build", build],
-    ["a second OAuth server", ensureDjango],
-    ["tests on workerd", () => nodeTests("tests/workerd")],
-  ],
-  browser: [
-    ["build", build],
-    ["tests in Chromium", async () => nodeTests("tests/browser", { CHROMIUM: await chromium() })],
-  ],
-};
+const DENY_WARNINGS = ["--", "-D", "warnings"];
+const WASM = ["--target", "wasm32-unknown-unknown"];
+/** Seeds of the simulation, played without optimisation: to compile for speed takes longer than to play so few slowly. */
+const SEEDS = 2_000;
+/** Those after them with `--full`, compiled for speed. */
+const MANY_SEEDS = 150_000;
+const KILLS = ["--rounds", "40", "--seed", "7"];
+
+/** Each step: a name, the parts it belongs to, and what it does. The steps of a lane run one after the other. */
+const CARGO = [
+  ["format", ["native"], () => run("cargo", ["fmt", "--check"], { hint: "cargo fmt puts it right." })],
+  ["lints", ["native"], () => run("cargo", ["clippy", "--locked", "--all-targets", "--test", "simulation", ...DENY_WARNINGS])],
+  ["lints for Wasm", ["native"], () => run("cargo", ["clippy", "--locked", "--lib", ...WASM, ...DENY_WARNINGS])],
+  // With them the catalogue's, tests/catalogue: a text that is out of date fails, UPDATE_GOLDEN=1 writes it anew.
+  ["native tests", ["native"], () => cargoTests([], { UPDATE_GOLDEN: undefined })],
+  ["documentation", ["native"], document],
+  ["simulation", ["simulation"], simulate],
+  ["vectors in Wasm", ["native"], async () => cargoTests(["--no-default-features", ...WASM, "--test", "vectors"], await wasmTests())],
+];
+
+const WORKER = [
+  ["npm packages", ["native", "simulators", "workerd", "browser"], ensureNpm],
+  ["build", ["workerd", "browser"], () => build()],
+  ["tests of the tools", ["native"], () => nodeTests("tests/tools")],
+  ["simulated apps", ["simulators"], () => nodeTests("tests/apps")],
+  ["a second OAuth server", ["workerd"], ensureDjango],
+  ["a browser", ["browser"], chromium],
+];
+
+const ON_THE_RUNTIME = [
+  // Three at once on two cores: much of their time they wait for tokens and time limits to end.
+  ["tests on workerd", ["workerd"], () => nodeTests("tests/workerd", {}, 3)],
+  ["tests in Chromium", ["browser"], async () => nodeTests("tests/browser", { CHROMIUM: await chromium() })],
+];
+
+const FULL = [
+  ["many seeds", ["simulation"], () => run(process.execPath, [at("tools/simulate.mjs"), "--from", String(SEEDS), "--seeds", String(MANY_SEEDS)])],
+  ["many kills", ["workerd"], () => run(process.execPath, [at("tools/kill.mjs"), ...KILLS])],
+];
+
+const PARTS = ["native", "simulation", "simulators", "workerd", "browser"];
 
 const total = { passed: 0, failed: 0 };
 const summary = [];
+const screen = newScreen((text) => process.stdout.write(text));
 
-async function test(parts) {
+async function test(parts, full) {
   ensureRust();
-  for (const [name, step] of stepsOf(parts)) {
-    if (!(await took(name, step))) break;
-  }
+  const lane = (steps) => inOrder(steps.filter(([, of]) => of.some((part) => parts.includes(part))));
+  await Promise.race([Promise.all([lane(CARGO), lane(WORKER)]), failure]);
+  await lane(ON_THE_RUNTIME);
+  if (full) await lane(FULL);
+  summary.push(...screen.end().map((name) => `stopped ${name}`));
   say(`\n${summary.join("\n")}\n\n${total.passed} passed, ${total.failed} failed`);
   return total.failed === 0 ? 0 : 1;
 }
 
-function stepsOf(parts) {
-  const steps = parts.flatMap((part) => PARTS[part]);
-  // The build stands in two parts and is needed once.
-  return steps.filter(([name], index) => steps.findIndex(([other]) => other === name) === index);
+/** Resolves with the first step that fails: what runs beside it is not waited for, and ends with this process. */
+let fail;
+const failure = new Promise((resolve) => (fail = resolve));
+
+async function inOrder(steps) {
+  for (const [name, , step] of steps) {
+    if (total.failed > 0) return;
+    if (!(await took(name, step))) fail();
+  }
 }
 
 /** Runs one step and notes how it went; a failure that counted no test counts as one. */
 async function took(name, step) {
-  say(`\n── ${name}`);
   const start = Date.now();
-  const before = total.failed;
-  const error = await step().then(() => undefined, (reason) => reason);
-  if (error) console.error(error instanceof Failure ? error.message : error);
-  if (error && total.failed === before) total.failed += 1;
-  const held = total.failed === before;
-  summary.push(`${held ? "ok    " : "FAILED"}  ${name} (${((Date.now() - start) / 1000).toFixed(1)} s)`);
-  return held;
+  const page = screen.open(name);
+  const error = await printingTo(page.write, () => Promise.resolve().then(step).then(() => undefined, (reason) => reason));
+  if (error) page.write(`${error instanceof Failure ? error.message : error.stack}\n`);
+  page.close();
+  if (error && total.failed === 0) total.failed = 1;
+  summary.push(`${error ? "FAILED" : "ok    "}  ${name} (${((Date.now() - start) / 1000).toFixed(1)} s)`);
+  return !error;
+}
+
+/** Every link in a comment leads somewhere, in the private parts, too. */
+function document() {
+  const env = { RUSTDOCFLAGS: `${process.env.RUSTDOCFLAGS ?? ""} -D warnings`.trim() };
+  return run("cargo", ["doc", "--locked", "--no-deps", "--lib", "--document-private-items"], { env });
+}
+
+function simulate() {
+  return cargoTests(["--test", "simulation", "--", "--nocapture", "--test-threads=1"], { SIMULATE_SEEDS: String(SEEDS) });
 }
 
 async function cargoTests(options, env) {
-  const before = total.passed;
   const { code, output } = await shown("cargo", ["test", "--locked", "--no-fail-fast", ...options], env);
-  count(output, /^test result: .*? (\d+) passed; (\d+) failed/gm);
+  const ran = count(output, /^test result: .*? (\d+) passed; (\d+) failed/gm);
   if (code !== 0) throw new Failure("cargo test failed.");
   // The runner of Wasm calls it a success when it finds no test.
-  if (total.passed === before) throw new Failure("cargo test ran no test.");
+  if (ran === 0) throw new Failure("cargo test ran no test.");
 }
 
-async function nodeTests(folder, env) {
+async function nodeTests(folder, env, atOnce = 2) {
   const files = existsSync(at(folder)) ? readdirSync(at(folder)).filter((name) => name.endsWith(".test.mjs")) : [];
   if (files.length === 0) throw new Failure(`There are no tests in ${folder}.`);
-  const options = ["--no-warnings", "--test", "--test-reporter=spec", "--test-concurrency=2", "--test-timeout=180000", "--test-force-exit"];
+  const options = ["--no-warnings", "--test", "--test-reporter=spec", `--test-concurrency=${atOnce}`, "--test-timeout=180000", "--test-force-exit"];
   const paths = files.sort().map((name) => join(folder, name));
   const { code, output } = await shown(node22, [...options, ...paths], { ...quietWrangler, ...env });
   count(output, /^ℹ pass (\d+)\nℹ fail (\d+)/gm);
   if (code !== 0) throw new Failure(`Tests in ${folder} failed. One file alone: node_modules/.bin/node --test ${paths[0]}`);
 }
 
-const shown = (command, args, env) => capture(command, args, { env, onOutput: (text) => process.stdout.write(text) });
+const shown = (command, args, env) => capture(command, args, { env, onOutput: print });
 
+/** Adds what a run says of itself to the total; answers how many tests ran. */
 function count(output, pattern) {
+  const before = total.passed + total.failed;
   for (const [, passed, failed] of output.matchAll(pattern)) {
     total.passed += Number(passed);
     total.failed += Number(failed);
   }
+  return total.passed + total.failed - before;
 }
 
 // ---- a browser
@@ -114,9 +155,9 @@ async function aptGet(...args) {
 const inPath = (...names) => names.flatMap((name) => process.env.PATH.split(delimiter).map((folder) => join(folder, name))).find(existsSync);
 
 await main(async () => {
-  const asked = process.argv.slice(2);
-  const unknown = asked.find((part) => !PARTS[part]);
-  if (unknown) throw new Failure(`There is no part "${unknown}". Parts: ${Object.keys(PARTS).join(", ")}.`);
-  await ensureNpm();
-  return test(asked.length > 0 ? asked : Object.keys(PARTS));
+  const full = process.argv.includes("--full");
+  const asked = process.argv.slice(2).filter((word) => word !== "--full");
+  const unknown = asked.find((part) => !PARTS.includes(part));
+  if (unknown) throw new Failure(`There is no part "${unknown}". Parts: ${PARTS.join(", ")}.`);
+  return test(asked.length > 0 ? asked : PARTS, full);
 });

@@ -4,6 +4,8 @@
 //! app's requests add anyway, a whole address instead of the part that is asked for. Takes what can mean one thing only.
 //! What is left is named for what it is and where; no value is ever repeated.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use url::{Host, Url};
@@ -28,8 +30,9 @@ const QUOTES: [(char, char); 9] = [
 ];
 /// Schemes that people copy along with a token. One that is none of the app's is taken off where the app adds its own.
 const SCHEMES: [&str; 2] = ["bearer", "token"];
-/// How the names of variables end that hold one secret.
-const SECRET_NAMES: [&str; 7] = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PAT", "CREDENTIAL"];
+/// How the names of variables end that hold one secret, or a client's id.
+const SECRET_NAMES: [&str; 9] =
+    ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PAT", "CREDENTIAL", "CLIENT_ID", "CLIENTID"];
 
 /// The text without the invisible characters that copying brings along: white space and the like at its ends, and what has
 /// no width anywhere. A joiner stays between letters beyond ASCII, where it changes what they look like.
@@ -171,7 +174,11 @@ impl App {
 /// meant.
 fn pasted_address(value: &str) -> Option<Url> {
     let has_scheme = value.contains("://");
-    let url = if has_scheme { Url::parse(value) } else { Url::parse(&format!("https://{value}")) }.ok()?;
+    let mut url = if has_scheme { Url::parse(value) } else { Url::parse(&format!("https://{value}")) }.ok()?;
+    // The root of all names, which nobody means.
+    if let Some(host) = url.host_str().and_then(|host| host.strip_suffix('.')).map(str::to_owned) {
+        url.set_host(Some(&host)).ok()?;
+    }
     let named = matches!(url.host(), Some(Host::Domain(domain)) if domain.contains('.'));
     let plain = url.username().is_empty() && url.password().is_none() && url.port().is_none();
     (named && plain && matches!(url.scheme(), "https" | "http")).then_some(url)
@@ -203,6 +210,9 @@ pub fn unwrapped<'a>(value: &'a str, usage: &Usage, fits: Option<&dyn Fn(&str) -
     if after_name(inner, "authorization").is_some() {
         return Err("is a whole header. Enter only what stands behind the header's name and its scheme.".to_owned());
     }
+    if is_json_object(inner) && fits.is_none_or(|fits| !fits(inner)) {
+        return Err("is a JSON object with several values. Enter only the one that is asked for.".to_owned());
+    }
     Ok(inner)
 }
 
@@ -227,7 +237,8 @@ impl Usage {
         let taken = quoted
             .or_else(|| self.after_header(value))
             .or_else(|| self.after_scheme(value))
-            .or_else(|| assigned(value))?;
+            .or_else(|| assigned(value))
+            .or_else(|| only_member(value))?;
         let taken = taken.trim();
         (!taken.is_empty()).then_some(taken)
     }
@@ -306,6 +317,16 @@ fn assigned(value: &str) -> Option<&str> {
     (is_name && (exported.is_some() || is_variable || holds_secret) && is_one).then_some(rest)
 }
 
+/// The text that a JSON object holds and nothing else, as it stands there.
+fn only_member(value: &str) -> Option<&str> {
+    let members: BTreeMap<&str, &str> = serde_json::from_str(value).ok()?;
+    members.values().next().copied().filter(|_| members.len() == 1)
+}
+
+fn is_json_object(value: &str) -> bool {
+    value.starts_with('{') && serde_json::from_str::<serde_json::Value>(value).is_ok_and(|value| value.is_object())
+}
+
 /// Whether a text is a user name and a password as HTTP Basic sends them; `surely` where it is known to be such a pair.
 fn is_basic_pair(value: &str, surely: bool) -> bool {
     let value = after_name(value, "authorization").map_or(value, str::trim);
@@ -377,6 +398,11 @@ mod tests {
             (&bearer, "MASTER_KEY==", "MASTER_KEY=="),
             (&bearer, "AccountName=a;AccountKey=b", "AccountName=a;AccountKey=b"),
             (&bearer, "user_key:secret", "user_key:secret"),
+            (&bearer, "{\"api_key\":\"k1\"}", "k1"),
+            (&bearer, "{\"token\": \"Bearer k1\"}", "k1"),
+            (&plain, "client_id=c1", "c1"),
+            (&plain, "client_id: c1", "c1"),
+            (&bearer, "{k1}", "{k1}"),
             (&bearer, "\"k", "\"k"),
             (&bearer, "\"\"", "\"\""),
         ];
@@ -387,6 +413,9 @@ mod tests {
             ("Basic YTpi", "HTTP Basic header"),
             ("Authorization: Basic YTpi", "HTTP Basic header"),
             ("Authorization: Digest k1", "a whole header"),
+            (r#"{"key":"k1","id":"k2"}"#, "a JSON object"),
+            (r#"{"key":"k\u00311"}"#, "a JSON object"),
+            (r#"{"key":{"value":"k1"}}"#, "a JSON object"),
         ] {
             assert!(unwrapped(pasted, &bearer, None).unwrap_err().contains(said), "{pasted}");
         }

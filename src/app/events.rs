@@ -7,10 +7,13 @@ use serde::{Serialize, Serializer};
 
 use super::{Pointer, Template};
 
-/// How an app's events are known, and which of them matter to a connection.
+/// How what an app sends to a webhook is known to be the app's. For whoever receives an app's events: nothing is received
+/// here.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AppEvents"))]
 pub struct Events {
-    /// The page that tells it, an `https` address.
+    /// The page that tells it.
+    #[cfg_attr(test, schemars(url))]
     pub docs: Option<String>,
     /// How a request is known to be the app's.
     pub signature: Signature,
@@ -23,6 +26,7 @@ pub struct Events {
 /// How a request is known to be the app's.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "scheme")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "EventSignature"))]
 pub enum Signature {
     /// A header has an HMAC (RFC 2104) with SHA-256 of the request.
     #[serde(rename = "hmac-sha256")]
@@ -33,31 +37,35 @@ pub enum Signature {
     /// A header has a token that the app signed with a key of its own (RFC 7519).
     #[serde(rename = "jwt")]
     Jwt(Jwt),
-    /// It is not: whoever knows the address can send anything.
+    /// Nothing tells that a request is the app's: whoever knows the address can send anything.
     #[serde(rename = "none")]
     None,
 }
 
 /// An HMAC with SHA-256.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "HmacSignature"))]
 pub struct Hmac {
     /// The header that has it.
     pub header: String,
     /// What stands before it there.
     pub prefix: Option<String>,
-    /// Where it stands in a header of several `name=value`, parted by commas.
+    /// Names in a header of several `name=value`, parted by commas; null where the header has the signature alone.
     pub parts: Option<Parts>,
     /// How it is written.
     pub encoding: Encoding,
-    /// What is signed. Places: `body` (its bytes as they came), `timestamp` (as it is written), `method`, `url`.
+    /// What is signed. `{body}` (its bytes as they came), `{timestamp}` (as it is written), `{method}` and `{url}` stand for
+    /// those of the request.
     #[serde(serialize_with = "template")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub signed: Template,
     /// The header that has the time of sending.
     pub timestamp_header: Option<String>,
-    /// Where the time of sending stands in a body that is JSON.
+    /// A JSON pointer to the time of sending in the body.
     #[serde(serialize_with = "pointer")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub timestamp_at: Option<Pointer>,
-    /// How the time of sending is written; none where it is not told.
+    /// How the time of sending is written; null where it is not told.
     pub timestamp_format: Option<TimestampFormat>,
     /// How far the time of sending may be from now, in seconds.
     pub tolerance: Option<i64>,
@@ -67,6 +75,7 @@ pub struct Hmac {
 
 /// Names in a header of several `name=value`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SignatureParts"))]
 pub struct Parts {
     /// That of the signature. It may stand there several times; one that fits is enough.
     pub signature: String,
@@ -77,6 +86,7 @@ pub struct Parts {
 /// How a signature is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SignatureEncoding"))]
 pub enum Encoding {
     /// Lower-case hexadecimal digits.
     #[default]
@@ -88,6 +98,7 @@ pub enum Encoding {
 /// How a time is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum TimestampFormat {
     /// Seconds since 1970.
     #[default]
@@ -100,11 +111,13 @@ pub enum TimestampFormat {
 
 /// A secret that the app sends back. Exactly one of `header` and `at` is there.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SharedSecretSignature"))]
 pub struct SharedSecret {
     /// The header that has it.
     pub header: Option<String>,
-    /// Where it stands in a body that is JSON.
+    /// A JSON pointer into the body.
     #[serde(serialize_with = "pointer")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub at: Option<Pointer>,
     /// What it is and where it was agreed on, in words.
     pub secret: String,
@@ -112,6 +125,7 @@ pub struct SharedSecret {
 
 /// A signed token.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "JwtSignature"))]
 pub struct Jwt {
     /// The header that has it.
     pub header: String,
@@ -120,8 +134,9 @@ pub struct Jwt {
     /// Its `iss`.
     pub issuer: String,
     /// The address of the keys it may be signed with (RFC 7517).
+    #[cfg_attr(test, schemars(url))]
     pub keys: String,
-    /// What its other claims must say, in words: without its audience checked, a token meant for another would do.
+    /// What its other claims must say, in words.
     pub claims: String,
 }
 

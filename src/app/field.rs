@@ -110,18 +110,20 @@ impl fmt::Debug for Pattern {
     }
 }
 
-/// A field of a pasted credential.
+/// A field of a credential that a person enters.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CredentialField"))]
 pub struct Field {
-    /// Its name in the API and in templates.
+    /// Its name in `credential`.
     pub id: String,
     /// What the form calls it.
     pub label: String,
     /// Where a person finds it.
     pub help: Option<String>,
     /// The app's page where it is found.
+    #[cfg_attr(test, schemars(url))]
     pub url: Option<String>,
-    /// Whether the form hides it.
+    /// Whether a form hides it.
     pub secret: bool,
     /// Whether it may be left out.
     pub optional: bool,

@@ -113,10 +113,12 @@ pub type Params = BTreeMap<String, Template>;
 
 /// Where a client is created.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClientHelp {
     /// The app's page.
+    #[cfg_attr(test, schemars(url))]
     pub url: String,
-    /// What to do there; `{redirect_uri}` stands for the address to enter.
+    /// What to do there; `{redirect_uri}` stands for the client's `redirect_uri`.
     pub steps: Vec<String>,
 }
 

@@ -68,8 +68,9 @@ pub struct RequestShape {
 
 /// A request shape with everything filled in. All of it is secret.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AppRequest"))]
 pub struct Dressed {
-    /// Headers.
+    /// To be sent along; as a rule they carry the credential.
     pub headers: BTreeMap<String, String>,
     /// Parameters.
     #[serde(default)]
@@ -320,10 +321,15 @@ impl AnswerTemplate {
     }
 }
 
+/// From here on a fraction is not held exactly: two different numbers may look alike.
+const LEAST_INEXACT: f64 = 9_007_199_254_740_992.0;
+
 /// A text or number as text.
 pub(crate) fn text(value: &Value) -> Option<String> {
+    let is_inexact = |number: f64| number.abs() >= LEAST_INEXACT;
     match value {
         Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        Value::Number(number) if number.is_f64() && number.as_f64().is_some_and(is_inexact) => None,
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }

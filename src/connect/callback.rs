@@ -16,6 +16,7 @@ use crate::core::Core;
 use crate::credential::Credential;
 use crate::destinations::Destinations;
 use crate::error::Result;
+use crate::frozen;
 use crate::ids::{AuthorizationId, ClientId};
 use crate::ports::{Database, HttpError, Ports, Statement};
 use crate::registry;
@@ -247,15 +248,24 @@ fn code_of(app: &App, returned: &Returned) -> Option<Secret> {
 }
 
 /// Where apps put the reason of an error beside its name, or in its stead.
-const REASONS: &[&str] = &["error_reason", "error_code", "error_subtype", "errorCode", "err"];
+const REASONS: &[&str] = &["error_reason", "error_code", "error_subtype", "errorcode", "err"];
+
+/// What stands under these names, whose case does not matter.
+fn named<'a>(others: &'a BTreeMap<String, String>, names: &[&str]) -> impl Iterator<Item = &'a str> {
+    names
+        .iter()
+        .flat_map(|name| {
+            others.iter().filter(move |(known, text)| known.eq_ignore_ascii_case(name) && !text.is_empty())
+        })
+        .map(|(_, text)| text.as_str())
+}
 
 /// The error that came instead of a code. Without a code, any of its usual names counts.
 fn error_of(returned: &Returned, has_code: bool) -> Option<&str> {
-    let usual = || REASONS.iter().find_map(|name| returned.others.get(*name).filter(|text| !text.is_empty()));
     match &returned.error {
         Some(error) => Some(error),
         None if has_code => None,
-        None => usual().map(String::as_str),
+        None => named(&returned.others, &["error"]).chain(named(&returned.others, REASONS)).next(),
     }
 }
 
@@ -273,7 +283,7 @@ fn not_consented(app: &App, error: &str, others: &BTreeMap<String, String>) -> E
     if approval.is_some_and(|approval| approval.is_asked(error, description)) {
         return failed(Failure::ApprovalRequired);
     }
-    let reasons = REASONS.iter().filter_map(|name| others.get(*name)).map(String::as_str);
+    let reasons = named(others, REASONS);
     let listed = |code: &str| app.errors.denied.iter().any(|known| known.eq_ignore_ascii_case(code));
     if [error].into_iter().chain(reasons).any(|code| listed(code) || is_denial(code)) {
         return (Outcome::Denied, None);
@@ -293,12 +303,15 @@ fn is_denial(code: &str) -> bool {
     let says_no = |word: &str| {
         ["denied", "cancelled", "canceled", "cancel", "declined", "aborted"].iter().any(|no| word.ends_with(no))
     };
+    // Servers use these for their own refusals, too.
+    let of_person = |word: &str| ["refused", "rejected", "dismissed"].iter().any(|no| word.ends_with(no));
+    let has_person = || words().any(|word| word.starts_with("user"));
     // Somebody else's no is not the person's.
     let others = |word: &str| {
         ["admin", "administrator", "app", "application", "client", "policy", "org", "organization", "server"]
             .contains(&word)
     };
-    is_code && words().any(says_no) && !words().any(others)
+    is_code && (words().any(says_no) || has_person() && words().any(of_person)) && !words().any(others)
 }
 
 /// What the app's redirect and its token answer tell of the variables of its addresses.
@@ -351,7 +364,7 @@ async fn exchange<P: Ports>(
         Some(sealed) => Some(
             core.config
                 .ring
-                .open(&place(&flow.workspace, &flow.id, "sealed_verifier"), sealed)
+                .open(&place(&flow.workspace, &flow.id, frozen::PKCE_VERIFIER), sealed)
                 .map_err(|_| crate::error::Error::internal("a flow's verifier does not open"))?,
         ),
     };
@@ -375,6 +388,10 @@ async fn exchange<P: Ports>(
                 "exchange_failed",
                 &json!({ "authorization": flow.id.as_str(), "app": app.id.as_str(), "error": odd.what }),
             );
+            if let Some(refresh_token) = odd.refresh_token {
+                let credential = Credential::of_refresh_token(refresh_token);
+                settle::discard_fresh(core, app, (flow, client), &credential, &destinations).await;
+            }
             Ok(Err(failed(Failure::AppUnavailable)))
         }
         Answer::Refused(refusal) => {

@@ -27,15 +27,25 @@ use super::start::invalid_fields;
 pub struct NewClient {
     /// The app's id of it.
     pub client_id: String,
-    /// What is sealed, as [`crate::client::ClientSecret::to_seal`] makes it; none for a public client, and to keep the one
-    /// before.
-    pub secret: Option<Secret>,
+    /// What becomes of its secret.
+    pub secret: NewSecret,
     /// What the app's addresses depend on.
     pub variables: BTreeMap<String, String>,
     /// Scopes to ask for instead of the app's defaults.
     pub scopes: Option<Vec<String>>,
     /// When the app stops accepting the secret.
     pub secret_expires_at: Option<Timestamp>,
+}
+
+/// What becomes of a client's secret.
+#[derive(Debug, Clone)]
+pub enum NewSecret {
+    /// It is this, as [`crate::client::ClientSecret::to_seal`] makes it.
+    Is(Secret),
+    /// The one of before stays; a new client has none.
+    Kept,
+    /// It has none, whatever it had: it is a public client.
+    Removed,
 }
 
 /// Sets a client up and makes it the one that new flows use.
@@ -57,17 +67,17 @@ pub async fn put<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, app: &App, n
         Some(client) => client.redirect_id.clone(),
         None => match told_before(workspace, app, &server) {
             told if is_free(&all, &told) => told,
-            _ => ClientId::random(core.ports.random())?,
+            _ => ClientId::random(core.ports.random(), workspace.shard())?,
         },
     };
     let id = match same {
         Some(client) => client.id.clone(),
         None if all.iter().all(|(client, _)| client.id != redirect_id) => redirect_id.clone(),
-        None => ClientId::random(core.ports.random())?,
+        None => ClientId::random(core.ports.random(), workspace.shard())?,
     };
     let wanted = app.custom.then(|| Destinations::of_client(app, &variables));
     let (sealed_secret, destinations) = match (&new.secret, same) {
-        (Some(secret), _) => {
+        (NewSecret::Is(secret), _) => {
             let sealed = core.config.ring.seal(core.ports.random(), &Client::place(workspace, &id), secret)?;
             (
                 Some(sealed),
@@ -77,8 +87,8 @@ pub async fn put<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, app: &App, n
                 },
             )
         }
-        (None, Some(before)) if before.sealed_secret.is_some() => kept(core, before, app, wanted).await?,
-        (None, _) => (None, wanted),
+        (NewSecret::Kept, Some(before)) if before.sealed_secret.is_some() => kept(core, before, app, wanted).await?,
+        (NewSecret::Kept | NewSecret::Removed, _) => (None, wanted),
     };
     let client = Client {
         id,

@@ -8,7 +8,8 @@ use crate::app::{AppId, Definition, WayId};
 use crate::caller::{Maker, hash, same};
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
-use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_text};
+use crate::frozen;
+use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_token};
 use crate::ports::Ports;
 use crate::quotas::{self, Quota};
 use crate::registry;
@@ -83,9 +84,9 @@ pub async fn create<P: Ports>(
         connection.as_ref().map(|connection| &connection.way).filter(|way| definition.way(Some(way)).is_some());
     walkable(core, workspace, definition, new.way.as_ref().or(repaired)).await?;
     let now = core.now();
-    let token = Secret::new(random_text::<32>(core.ports.random())?);
+    let token = Secret::new(random_token(core.ports.random(), workspace.shard())?);
     let link = Link {
-        id: LinkId::random(core.ports.random())?,
+        id: LinkId::random(core.ports.random(), workspace.shard())?,
         workspace: workspace.clone(),
         app,
         way: new.way,
@@ -235,7 +236,7 @@ async fn confirm_repair<P: Ports>(
 
 async fn confirm_new<P: Ports>(core: &Core<P>, link: &Link, id: &ConnectionId) -> Result<()> {
     let must = vec![connections::confirm(&link.workspace, id), store::links::confirmed(&link.workspace, &link.id)];
-    let event = core.event(&link.workspace, id, "confirmed", "embedder", None)?;
+    let event = core.event(&link.workspace, id, frozen::event::CONFIRMED, "embedder", None)?;
     if store::all_or_nothing(core.db(), must, vec![event]).await? {
         return Ok(());
     }

@@ -18,7 +18,7 @@ use crate::core::Core;
 use crate::credential::{Credential, Token};
 use crate::destinations::Destinations;
 use crate::error::{Error, Result};
-use crate::ids::{AuthorizationId, random_text};
+use crate::ids::{AuthorizationId, random_token};
 use crate::ports::{Clock, Database, DatabaseError, Ports};
 use crate::registry;
 use crate::secret::Secret;
@@ -32,10 +32,11 @@ use super::settle::{self, Deciding, Grant};
 use super::start::{self, Offer, Wish};
 
 pub use complaints::failed;
+use complaints::spent;
 
 use check::{check, fits};
 use enter::enter;
-use import::{complete, import, was_renewed};
+use import::{complete, import};
 
 /// How long until a flow is stored once more, in milliseconds.
 const INSERT_WAITS: [u32; 2] = [100, 500];
@@ -110,23 +111,44 @@ pub async fn paste_offered<P: Ports>(
         }
     };
     with_what_is_told(app, had.tokens.as_ref(), &mut variables);
-    let found = if paste.check {
-        check(core, offer, &mut had, variables).await?
+    let checked = if paste.check {
+        check(core, offer, &mut had, variables).await
     } else {
-        Found { account: None, granted: None, variables }
+        Ok(Checked { found: Found { account: None, granted: None, variables }, is_proven: false })
     };
-    if matches!(paste.entered, Entered::Tokens(_)) && !was_renewed(offer, &had) {
+    let is_spent = had.renewed == Renewed::Rotated;
+    let stored = match checked {
+        Ok(checked) => store(core, (wish, offer), (paste, had, checked, obtained_at), session_hash, deciding).await,
+        Err(error) => Err(error),
+    };
+    stored.map_err(|error| if is_spent { spent(error) } else { error })
+}
+
+/// Stores a credential that was tried.
+async fn store<P: Ports>(
+    core: &Core<P>,
+    (wish, offer): (&Wish, &Offer),
+    (paste, had, Checked { found, is_proven }, obtained_at): (Paste, Had, Checked, Timestamp),
+    session_hash: &str,
+    deciding: Deciding,
+) -> Result<Authorization> {
+    let app = &*offer.app;
+    if matches!(paste.entered, Entered::Tokens(_)) && had.renewed == Renewed::No {
         complete(app, &found.variables, |_| true)?;
     }
     fits(app, &had.credential, &found)?;
+    let is_spent = had.renewed == Renewed::Rotated;
     let at = registry::endpoints_if_any(core, app, &found.variables).await?;
     let destinations = Destinations::of_grant(app, at.as_ref(), &found.variables);
     let flow = begin(core, wish, offer, (&found, &destinations), session_hash).await?;
-    let grant = grant(app, &paste, had, (found, destinations), (&offer.scopes, obtained_at));
+    let grant = grant(app, &paste, (had, is_proven), (found, destinations), (&offer.scopes, obtained_at));
     let failure = Box::pin(settle::settle_arrived(core, &flow, app, grant, deciding)).await?;
     if let Some(failure) = failure {
         let end = authorizations::end(&flow.id, Outcome::Failed, Some(failure.as_str()), None);
         core.db().batch(vec![end]).await?;
+        if is_spent {
+            return Err(failed(failure));
+        }
     }
     let ended = authorizations::get_in_workspace(core.db(), &flow.workspace, &flow.id).await?;
     ended.ok_or_else(|| Error::internal("a flow that has just ended is not there"))
@@ -146,6 +168,26 @@ struct Had {
     tokens: Option<TokenSet>,
     /// What was granted, as far as it was said.
     granted: Option<Vec<String>>,
+    /// Whether it was imported and renewed on the way.
+    renewed: Renewed,
+}
+
+/// What became of an imported token before it was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Renewed {
+    /// It is as it was given.
+    No,
+    /// It was renewed, and its refresh token stayed.
+    Kept,
+    /// It was renewed, and its refresh token is another now: the imported one may be dead.
+    Rotated,
+}
+
+/// What a check found out.
+struct Checked {
+    found: Found,
+    /// Whether the app took the credential.
+    is_proven: bool,
 }
 
 /// A flow whose person was never sent away: it carries what settling needs, and a question if one arises.
@@ -158,7 +200,7 @@ async fn begin<P: Ports>(
 ) -> Result<Authorization> {
     let now = core.now();
     let flow = Authorization {
-        id: AuthorizationId::random(core.ports.random())?,
+        id: AuthorizationId::random(core.ports.random(), wish.workspace.shard())?,
         session_hash: session_hash.to_owned(),
         workspace: wish.workspace.clone(),
         app: offer.app.id.clone(),
@@ -185,7 +227,7 @@ async fn begin<P: Ports>(
         expires_at: now.plus(FLOW_KEPT),
     };
     // Nobody comes back with a state: it is made up and told to nobody.
-    let state = Secret::new(random_text::<32>(core.ports.random())?);
+    let state = Secret::new(random_token(core.ports.random(), flow.workspace.shard())?);
     insert(core, &flow, &crate::caller::hash(state.expose())).await?;
     Ok(flow)
 }
@@ -215,11 +257,11 @@ fn said_nothing(app: &App, requested: &[String]) -> Vec<String> {
 fn grant(
     app: &App,
     paste: &Paste,
-    had: Had,
+    (had, is_proven): (Had, bool),
     (found, destinations): (Found, Destinations),
     (requested, obtained_at): (&[String], Timestamp),
 ) -> Grant {
-    let Had { credential, tokens, granted } = had;
+    let Had { credential, tokens, granted, renewed: _ } = had;
     let server = app.server();
     let refreshable = credential.is_refreshable() || app.mints();
     let idle = server.and_then(|server| server.refresh_token_idle).filter(|_| credential.is_refreshable());
@@ -238,7 +280,7 @@ fn grant(
         name: paste.name.clone(),
         metadata: paste.metadata.clone(),
         actor: paste.actor.clone(),
-        proven: paste.check,
+        proven: is_proven,
         imported: matches!(paste.entered, Entered::Tokens(_)),
         credential,
     }

@@ -19,7 +19,8 @@ use crate::core::Core;
 use crate::destinations::Destinations;
 use crate::egress::Address;
 use crate::error::{Code, Error, FieldError, Result};
-use crate::ids::{AuthorizationId, ClientId, ConnectionId, WorkspaceId, random_text};
+use crate::frozen;
+use crate::ids::{AuthorizationId, ClientId, ConnectionId, WorkspaceId, random_state, random_text};
 use crate::ports::Ports;
 use crate::registry;
 use crate::secret::Secret;
@@ -307,8 +308,8 @@ pub async fn start_offered<P: Ports>(
     let variables = variables(offer, &wish.variables)?;
     let at = registry::endpoints(core, &offer.app, &variables).await?;
     let now = core.now();
-    let id = AuthorizationId::random(core.ports.random())?;
-    let state = state(core, &offer.app)?;
+    let id = AuthorizationId::random(core.ports.random(), wish.workspace.shard())?;
+    let state = state(core, &wish.workspace, &offer.app)?;
     let scopes = with_openid(&offer.app, &at, &offer.scopes);
     let verifier =
         if offer.app.oauth2()?.pkce { Some(Secret::new(random_text::<32>(core.ports.random())?)) } else { None };
@@ -316,7 +317,7 @@ pub async fn start_offered<P: Ports>(
         None => None,
         Some(verifier) => Some(core.config.ring.seal(
             core.ports.random(),
-            &place(&wish.workspace, &id, "sealed_verifier"),
+            &place(&wish.workspace, &id, frozen::PKCE_VERIFIER),
             verifier,
         )?),
     };
@@ -369,10 +370,8 @@ pub async fn start_offered<P: Ports>(
     Ok(url)
 }
 
-fn state<P: Ports>(core: &Core<P>, app: &App) -> Result<Secret> {
-    let mut text = random_text::<32>(core.ports.random())?;
-    text.truncate(app.oauth2()?.state_length);
-    Ok(Secret::new(text))
+fn state<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, app: &App) -> Result<Secret> {
+    Ok(Secret::new(random_state(core.ports.random(), workspace.shard(), app.oauth2()?.state_length)?))
 }
 
 /// Whose account it is, is asked at the issuer's userinfo, which knows nobody without `openid` (`OpenID` Connect Core 1.0, 5.3).

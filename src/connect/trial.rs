@@ -26,24 +26,25 @@ use super::start;
 /// A code that no app has issued.
 const NO_CODE: &str = "not-a-code-a-trial-of-the-client";
 
-/// What a trial told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// What the app made of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trial {
     /// What the app makes of the client.
     pub verdict: Verdict,
-    /// The app's error code.
+    /// The app's error code, or what was seen.
     pub code: Option<String>,
-    /// What that means and what to do.
+    /// What that means and what to do, for a person.
     pub detail: String,
-    /// The address that must be registered at the app. A trial can't tell whether it is.
+    /// What must be registered at the app. Whether it is can't be told.
     pub redirect_uri: String,
 }
 
 /// What the app makes of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ClientTestVerdict"))]
 pub enum Verdict {
-    /// It took it.
+    /// It took the client and refused only the made-up code.
     Accepted,
     /// It does not know it, or refuses its secret.
     Refused,

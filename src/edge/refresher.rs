@@ -16,7 +16,9 @@ use worker::{
     durable_object,
 };
 
+use crate::frozen::OBJECT_PENDING_WRITE;
 use crate::ids::ConnectionId;
+use crate::maintenance;
 use crate::ports::{Errand, ErrandOutcome, Lifeboat, Refresher as RefresherPort};
 use crate::refresh;
 
@@ -26,8 +28,14 @@ const PATIENCE: u64 = 10_000;
 const DELIVER_AGAIN: u64 = 5;
 /// Subrequests of an errand that runs in the request itself: read, claim, discovery, request, write.
 const ERRAND_HERE: i64 = 6;
-/// The one key of the object's storage.
-const KEPT: &str = "renewal";
+
+/// The same while the operator changes the database.
+const DELIVER_AFTER_MAINTENANCE: u64 = 60;
+
+/// Where the variable can't be read nothing is done, as during maintenance.
+fn is_under_maintenance(env: &Env) -> bool {
+    super::maintenance(env).unwrap_or(true)
+}
 
 /// What is asked of the object.
 #[derive(Serialize, Deserialize)]
@@ -129,7 +137,8 @@ pub(crate) enum Boat {
 impl Lifeboat for Boat {
     async fn keep(&self, _: &ConnectionId, sealed: &str) -> bool {
         let Self::Object(storage) = self else { return false };
-        storage.put(KEPT, sealed).await.is_ok() && storage.set_alarm(Duration::from_secs(DELIVER_AGAIN)).await.is_ok()
+        storage.put(OBJECT_PENDING_WRITE, sealed).await.is_ok()
+            && storage.set_alarm(Duration::from_secs(DELIVER_AGAIN)).await.is_ok()
     }
 }
 
@@ -150,12 +159,19 @@ impl DurableObject for Refresher {
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         let ask: Ask = serde_json::from_slice(&request.bytes().await?)?;
+        if is_under_maintenance(&self.env) {
+            return Response::from_json(&ErrandOutcome::Unavailable { retry_after: maintenance::RETRY_AFTER });
+        }
         let outcome = self.join_or_begin(ask).await;
         Response::from_json(&outcome)
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
         let storage = self.state.storage();
+        if is_under_maintenance(&self.env) {
+            storage.set_alarm(Duration::from_secs(DELIVER_AFTER_MAINTENANCE)).await?;
+            return Response::ok("");
+        }
         if !deliver(&self.env, &storage).await {
             storage.set_alarm(Duration::from_secs(DELIVER_AGAIN)).await?;
         }
@@ -200,13 +216,14 @@ async fn attempt(env: Env, storage: Storage, ask: Ask) -> ErrandOutcome {
 
 /// Delivers what is kept; answers whether nothing is left.
 async fn deliver(env: &Env, storage: &Storage) -> bool {
-    let Ok(kept) = storage.get::<String>(KEPT).await else { return false };
+    let Ok(kept) = storage.get::<String>(OBJECT_PENDING_WRITE).await else { return false };
     let Some(kept) = kept else { return true };
     let Ok(core) = super::core(env, Route::Nowhere, Boat::None) else { return false };
     if !refresh::deliver(&core, &kept).await {
         return false;
     }
     // The alarm and an attempt may deliver the same; neither may take away what came after it.
-    let unchanged = storage.get::<String>(KEPT).await.is_ok_and(|now| now.as_deref() == Some(kept.as_str()));
-    !unchanged || storage.delete(KEPT).await.is_ok()
+    let unchanged =
+        storage.get::<String>(OBJECT_PENDING_WRITE).await.is_ok_and(|now| now.as_deref() == Some(kept.as_str()));
+    !unchanged || storage.delete(OBJECT_PENDING_WRITE).await.is_ok()
 }

@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde::Deserialize;
-use serde_json::json;
 
+use super::body::{DeletedResponse, Json, ListResponse, Unread};
 use super::input::Filters;
 use super::known::{self, Known};
-use super::{Call, Response, input, view};
+use super::view::{AppDetailsResponse, OAuthClientResponse, UpdatedAppResponse};
+use super::{Call, input};
 use crate::app::{App, AppId, Definition, Form, Kind, Usage, clean, unwrapped};
 use crate::authorize;
 use crate::catalogue;
 use crate::client::{Client, ClientSecret};
-use crate::connect::client_setup::{self, NewClient};
-use crate::connect::{recent_test, start};
+use crate::connect::client_setup::{self, NewClient, NewSecret};
+use crate::connect::recent_test::{self, RecentTest};
+use crate::connect::start;
 use crate::core::Core;
 use crate::definition_moves;
 use crate::error::{Code, Error, FieldError, Result};
+use crate::ids::ClientId;
 use crate::ports::{DatabaseError, Ports};
 use crate::quotas::{self, Quota};
 use crate::registry::{self, Registered};
@@ -56,7 +59,7 @@ pub(super) async fn registered<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Res
     registry::current(core, &call.key()?.workspace, call.app()?).await?.ok_or_else(missing)
 }
 
-pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<ListResponse<AppDetailsResponse>>> {
     let key = call.key()?;
     let filters = Filters::of(call.request, &["q", "category"])?;
     let text = filters.get("q").map(str::to_lowercase);
@@ -80,23 +83,25 @@ fn page<P: Ports>(
     (shown, filters): (&[Known], &Filters),
     call: &Call<'_>,
     clients: &Registrations,
-) -> Result<Response> {
+) -> Result<Json<ListResponse<AppDetailsResponse>>> {
     let limit = usize::try_from(filters.limit()?).unwrap_or(usize::MAX);
     let after = filters.cursor(AppId::parse)?;
     let rest: Vec<_> =
         shown.iter().filter(|one| after.as_ref().is_none_or(|after| one.id() > after.as_str())).collect();
     let shown = rest.iter().take(limit).filter_map(|one| Some((one, one.definition()?)));
     let workspace = &call.key()?.workspace;
-    let data: Vec<_> = shown
-        .map(|(one, definition)| view::app(core, (workspace, clients), &definition, matches!(one, Known::Custom(_))))
+    let data = shown
+        .map(|(one, definition)| {
+            AppDetailsResponse::of(core, (workspace, clients), &definition, matches!(one, Known::Custom(_)))
+        })
         .collect();
-    let next = rest.get(limit.saturating_sub(1)).filter(|_| rest.len() > limit).map(|one| one.id());
-    Ok(Response::json(200, &json!({ "data": data, "next_cursor": next })))
+    let next = rest.get(limit.saturating_sub(1)).filter(|_| rest.len() > limit).map(|one| one.id().to_owned());
+    Ok(Json::ok(ListResponse { data, next_cursor: next }))
 }
 
-pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<AppDetailsResponse>> {
     let one = registered(core, call).await?;
-    Ok(Response::json(200, &shown(core, call, &one.definition, one.revision > 0).await?))
+    Ok(Json::ok(shown(core, call, &one.definition, one.revision > 0).await?))
 }
 
 async fn shown<P: Ports>(
@@ -104,10 +109,10 @@ async fn shown<P: Ports>(
     call: &Call<'_>,
     definition: &Definition,
     custom: bool,
-) -> Result<serde_json::Value> {
+) -> Result<AppDetailsResponse> {
     let workspace = &call.key()?.workspace;
     let clients = store::clients::registrations(core.db(), workspace).await?;
-    Ok(view::app(core, (workspace, &clients), definition, custom))
+    Ok(AppDetailsResponse::of(core, (workspace, &clients), definition, custom))
 }
 
 fn definition<P: Ports>(core: &Core<P>, text: &str) -> Result<Definition> {
@@ -121,15 +126,22 @@ fn definition<P: Ports>(core: &Core<P>, text: &str) -> Result<Definition> {
     })
 }
 
-pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let text = input::text(call.request)?;
+/// An app's definition, at most 64 KB. It is read by the reader of the catalogue, not by serde.
+pub(super) struct CustomAppRequest;
+
+pub(super) async fn create<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+    body: Unread<'_, CustomAppRequest>,
+) -> Result<Json<AppDetailsResponse>> {
+    let text = body.text()?;
     let app = definition(core, text)?;
     let workspace = &call.key()?.workspace;
     if store::apps::current(core.db(), workspace, &app.id).await?.is_some() {
         return Err(taken(&app.id));
     }
     put_revision(core, call, &app, text, &[Quota::Apps, Quota::Revisions(&app.id)]).await?;
-    Ok(Response::json(201, &shown(core, call, &app, true).await?))
+    Ok(Json::created(shown(core, call, &app, true).await?))
 }
 
 fn taken(id: &AppId) -> Error {
@@ -170,9 +182,13 @@ fn is_same(left: &str, right: &str) -> bool {
     parsed(left).is_some_and(|left| parsed(right) == Some(left))
 }
 
-pub(super) async fn put<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn put<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+    body: Unread<'_, CustomAppRequest>,
+) -> Result<Json<UpdatedAppResponse>> {
     let AppRow { id, definition: current, .. } = custom(core, call).await?;
-    let text = input::text(call.request)?;
+    let text = body.text()?;
     let app = definition(core, text)?;
     if app.id != id {
         return Err(Error::invalid("id", format!("must be {id}: an app keeps its id.")));
@@ -182,17 +198,16 @@ pub(super) async fn put<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Res
     }
     let key = call.key()?;
     // Also where nothing was changed: what stood against a move may be gone.
-    let moves = definition_moves::begin(core, &key.workspace, &app.id, &call.key_actor()?).await?;
-    let shown = shown(core, call, &app, true).await?;
-    Ok(Response::json(200, &view::with(shown, [("connections", json!(moves))])))
+    let connections = definition_moves::begin(core, &key.workspace, &app.id, &call.key_actor()?).await?;
+    Ok(Json::ok(UpdatedAppResponse::of(shown(core, call, &app, true).await?, connections)))
 }
 
-pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<DeletedResponse<AppId>>> {
     let id = custom(core, call).await?.id;
     if !store::apps::remove(core.db(), &call.key()?.workspace, &id, core.now()).await? {
         return Err(missing());
     }
-    Ok(Response::json(200, &json!({ "id": id, "deleted": true })))
+    Ok(Json::ok(DeletedResponse::of(id)))
 }
 
 /// The way of an app that people consent to at the app: the one that needs a client.
@@ -224,42 +239,70 @@ async fn current_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<(Rc
     Ok((app, client))
 }
 
-pub(super) async fn get_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn get_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<OAuthClientResponse>> {
     let (app, client) = current_client(core, call).await?;
-    Ok(Response::json(200, &view::client(core, &client, &app)))
+    Ok(Json::ok(OAuthClientResponse::of(core, client, &app)))
 }
 
 /// Tells what the app makes of the client, before anybody connects.
-pub(super) async fn test_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn test_client<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+    body: Unread<'_, TrialInput>,
+) -> Result<Json<RecentTest>> {
     let (app, client) = current_client(core, call).await?;
-    let input: TrialInput = input::json(call.request)?;
-    Ok(Response::json(200, &recent_test::test(core, &app, &client, &input.variables).await?))
+    let input = body.read()?;
+    Ok(Json::ok(recent_test::test(core, &app, &client, &input.variables).await?))
 }
 
+/// With what an app's OAuth client is tried.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "TestClientRequest"))]
 #[serde(deny_unknown_fields)]
-struct TrialInput {
+pub(super) struct TrialInput {
     /// What a person would give for the app's addresses.
     #[serde(default)]
     variables: BTreeMap<String, String>,
 }
 
+/// An app's OAuth client, as it was made at the app.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PutClientRequest"))]
 #[serde(deny_unknown_fields)]
-struct ClientInput {
+#[expect(clippy::option_option, reason = "absent, null and a secret are three different wishes")]
+pub(super) struct ClientInput {
+    /// As the app shows it.
+    #[cfg_attr(test, schemars(length(min = 1, max = 4096)))]
     client_id: String,
-    client_secret: Option<Secret>,
-    /// How the app names a private key that stands in the secret's place.
+    /// Left out: a secret stored before is kept (unless the app's hosts have changed); a new client without one is a public
+    /// client. `null` removes the stored secret and makes the client public. A text with a PEM block is taken for a private
+    /// key (PKCS#8, RSA of 2048 bits or more, or EC P-256; at most 16 KB): it is never sent, but signs an assertion for each
+    /// request (RFC 7523, 2.2). Any other secret has at most 4096 characters.
+    #[serde(default, deserialize_with = "input::present")]
+    #[cfg_attr(test, schemars(with = "Option<Secret>", length(min = 1, max = 16384)))]
+    client_secret: Option<Option<Secret>>,
+    /// With a private key: how the app names it (`kid` of the assertion). Given together with the key; otherwise it is refused.
+    #[cfg_attr(test, schemars(length(min = 1, max = 256)))]
     key_id: Option<String>,
-    /// The SHA-256 of that key's certificate, in base64url.
+    /// With a private key: the SHA-256 of its certificate's DER in unpadded base64url (`x5t#S256`), where the app asks for it.
+    /// Given together with the key.
+    #[cfg_attr(test, schemars(length(min = 1, max = 256)))]
     certificate: Option<String>,
+    /// What the app's addresses depend on and whoever sets up the client gives: those of `client.variables` of the app's way.
+    /// A default fills in what is left out; other names are refused.
     #[serde(default)]
     variables: BTreeMap<String, String>,
+    /// Asked for instead of the app's defaults.
     scopes: Option<Vec<String>>,
+    /// When the app will stop accepting the secret.
     secret_expires_at: Option<Timestamp>,
 }
 
 impl ClientInput {
+    fn secret(&self) -> Option<&Secret> {
+        self.client_secret.as_ref()?.as_ref()
+    }
+
     /// Without what copying brings along, as for every credential that is entered.
     fn cleaned(self) -> Result<Self> {
         let one = |field: &str, text: &str| {
@@ -273,7 +316,7 @@ impl ClientInput {
         };
         Ok(Self {
             client_id: one("client_id", &self.client_id)?,
-            client_secret: self.client_secret.map(secret).transpose()?,
+            client_secret: self.client_secret.map(|given| given.map(secret).transpose()).transpose()?,
             key_id: self.key_id.map(|text| one("key_id", &text)).transpose()?,
             certificate: self.certificate.map(|text| one("certificate", &text)).transpose()?,
             ..self
@@ -283,13 +326,22 @@ impl ClientInput {
 
 /// The same id at the app rotates the secret and keeps our id and the redirect URI; another id makes another client beside
 /// it, and connections stay with theirs.
-pub(super) async fn put_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn put_client<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+    body: Unread<'_, ClientInput>,
+) -> Result<Json<OAuthClientResponse>> {
     let app = consented(core, call).await?;
-    let new = input::json::<ClientInput>(call.request)?.cleaned()?;
+    let new = body.read()?.cleaned()?;
     check(&new, core.now())?;
     let seal = |secret| ClientSecret::to_seal(secret, new.key_id.as_deref(), new.certificate.as_deref());
+    let secret = match (new.secret(), &new.client_secret) {
+        (Some(secret), _) => NewSecret::Is(seal(secret)),
+        (None, Some(_)) => NewSecret::Removed,
+        (None, None) => NewSecret::Kept,
+    };
     let new = NewClient {
-        secret: new.client_secret.as_ref().map(seal),
+        secret,
         client_id: new.client_id,
         variables: new.variables,
         scopes: new.scopes,
@@ -303,7 +355,7 @@ pub(super) async fn put_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Res
             core.log_cause(&error.into());
         }
     }
-    Ok(Response::json(200, &view::client(core, &client, &app)))
+    Ok(Json::ok(OAuthClientResponse::of(core, client, &app)))
 }
 
 fn check(new: &ClientInput, now: Timestamp) -> Result<()> {
@@ -315,15 +367,18 @@ fn check(new: &ClientInput, now: Timestamp) -> Result<()> {
             return Err(Error::invalid(field, format!("is over {LONGEST_KEY_NAME} bytes.")));
         }
     }
-    let is_key = new.client_secret.as_ref().is_some_and(|secret| ClientSecret::is_key(secret.expose()));
+    let is_key = new.secret().is_some_and(|secret| ClientSecret::is_key(secret.expose()));
     if !is_key && let Some((field, _)) = names.into_iter().find(|(_, name)| name.is_some()) {
         return Err(Error::invalid(field, "names a private key: give that in client_secret, too."));
     }
-    if let Some(secret) = new.client_secret.as_ref().filter(|_| is_key) {
+    if let Some(secret) = new.secret().filter(|_| is_key) {
         SigningKey::from_pem(secret.expose())
             .map_err(|problem| Error::invalid("client_secret", problem.to_string()))?;
-    } else if let Some(secret) = &new.client_secret {
-        visible("client_secret", secret.expose(), "Copy it again from the app; leave it out for a public client.")?;
+    } else if let Some(secret) = new.secret() {
+        visible("client_secret", secret.expose(), "Copy it again from the app; send null for a public client.")?;
+    }
+    if new.client_secret.as_ref().is_some_and(Option::is_none) && new.secret_expires_at.is_some() {
+        return Err(Error::invalid("secret_expires_at", "is the end of a secret, and client_secret is null."));
     }
     if new.secret_expires_at.is_some_and(|end| end <= now) {
         return Err(Error::invalid(
@@ -340,7 +395,10 @@ fn visible(field: &str, text: &str, remedy: &str) -> Result<()> {
     problem.map_or(Ok(()), |problem| Err(Error::invalid(field, format!("{problem} {remedy}"))))
 }
 
-pub(super) async fn delete_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn delete_client<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+) -> Result<Json<DeletedResponse<ClientId>>> {
     let (_, client) = current_client(core, call).await?;
     if !store::clients::delete(core.db(), &client.workspace, &client.id).await? {
         return Err(Error::new(
@@ -348,5 +406,5 @@ pub(super) async fn delete_client<P: Ports>(core: &Core<P>, call: &Call<'_>) -> 
             "Connections still use this client. Disconnect them first, or rotate the secret with PUT instead.",
         ));
     }
-    Ok(Response::json(200, &json!({ "id": client.id, "deleted": true })))
+    Ok(Json::ok(DeletedResponse::of(client.id)))
 }

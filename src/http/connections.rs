@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::json;
 
+use super::body::{Json, ListResponse, Unread};
 use super::input::Filters;
-use super::{Call, Response, access_log, input, key_of, view};
+use super::view::{
+    CheckedConnectionResponse, ConnectionResponse, DisconnectedResponse, ResolvedCredentialResponse,
+    UpdatedConnectionResponse,
+};
+use super::{Call, access_log, input, key_of};
 use crate::app::AppId;
 use crate::attention;
 use crate::authorize::{self, Caller};
@@ -16,6 +20,7 @@ use crate::connection::{Connection, Status};
 use crate::core::Core;
 use crate::disconnect;
 use crate::error::{Error, FieldError, Result};
+use crate::frozen;
 use crate::ids::ConnectionId;
 use crate::ports::{Database, ErrandOutcome, Ports};
 use crate::resolve::removal::{CachedCopies, Removal};
@@ -38,7 +43,7 @@ pub(super) async fn by_id<P: Ports>(core: &Core<P>, call: &Call<'_>, id: &Connec
     authorize::connection(core, &Caller::Key(call.key()?), id).await
 }
 
-pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<ListResponse<ConnectionResponse>>> {
     let key = call.key()?;
     let filters = Filters::of(call.request, &["app", "status", "user", "workflow", "q", "attention"])?;
     let text = |name| filters.get(name).map(str::to_owned);
@@ -55,7 +60,7 @@ pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Re
         ..Caller::Key(key).connections()
     };
     let page = rows::list(core.db(), &key.workspace, &filter, core.now()).await?;
-    Ok(Response::json(200, &input::list(&page, |listed| view::connection(core, listed))))
+    Ok(Json::ok(ListResponse::of(page, |listed| ConnectionResponse::of(core, listed))))
 }
 
 fn attention_code(text: &str) -> Result<String> {
@@ -66,35 +71,38 @@ fn attention_code(text: &str) -> Result<String> {
     Err(Error::invalid("attention", format!("must be one of {}.", codes.join(", "))))
 }
 
-pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    Ok(Response::json(200, &view::connection(core, call.connection()?)))
+pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<ConnectionResponse>> {
+    Ok(Json::ok(ConnectionResponse::of(core, call.connection()?.clone())))
 }
 
+/// What is to be changed of a connection.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UpdateConnectionRequest"))]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::option_option, reason = "absent, null and a list are three different wishes")]
-struct PatchInput {
+pub(super) struct PatchInput {
+    /// Absent or null leaves it. No control characters; spaces around it are cut off.
+    #[cfg_attr(test, schemars(length(min = 1, max = 100)))]
     name: Option<String>,
+    /// Replaces the map; absent or null leaves it.
+    #[cfg_attr(test, schemars(with = "Option<super::openapi::Metadata>"))]
     metadata: Option<BTreeMap<String, String>>,
-    /// Absent leaves the list, `null` removes it.
-    #[serde(default, deserialize_with = "present")]
+    /// Replaces the list; absent leaves it, null lets every workflow use the connection.
+    #[serde(default, deserialize_with = "input::present")]
+    #[cfg_attr(test, schemars(with = "Option<Vec<String>>", length(max = 50), inner(length(min = 1, max = 128))))]
     allowed_workflows: Option<Option<Vec<String>>>,
 }
 
-#[expect(clippy::option_option, reason = "absent, null and a list are three different wishes")]
-fn present<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<Option<Option<Vec<String>>>, D::Error> {
-    Deserialize::deserialize(deserializer).map(Some)
-}
-
-pub(super) async fn patch<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn patch<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+    body: Unread<'_, PatchInput>,
+) -> Result<Json<UpdatedConnectionResponse>> {
     let listed = call.connection()?;
-    let input: PatchInput = input::json(call.request)?;
-    let patch = checked(input)?;
+    let patch = checked(body.read()?)?;
     let copies = edit(core, listed, &patch, &call.key_actor()?).await?;
-    let shown = view::connection(core, &by_id(core, call, &listed.connection.id).await?);
-    Ok(Response::json(200, &view::with_copies(shown, copies)))
+    let shown = ConnectionResponse::of(core, by_id(core, call, &listed.connection.id).await?);
+    Ok(Json::ok(UpdatedConnectionResponse::of(shown, copies)))
 }
 
 fn checked(input: PatchInput) -> Result<Patch> {
@@ -138,7 +146,7 @@ pub(super) async fn edit<P: Ports>(
 ) -> Result<Option<CachedCopies>> {
     let connection = &listed.connection;
     let Some(changed) = changed(connection, patch) else { return Ok(None) };
-    let event = core.event(&connection.workspace, &connection.id, "edited", actor, Some(&changed))?;
+    let event = core.event(&connection.workspace, &connection.id, frozen::event::EDITED, actor, Some(&changed))?;
     let removal = Removal::of_connection(core, &connection.id)?;
     let mut statements = vec![rows::patch(&connection.workspace, &connection.id, patch), event];
     statements.extend(removal.note());
@@ -156,68 +164,55 @@ fn changed(connection: &Connection, patch: &Patch) -> Option<String> {
     (!changed.is_empty()).then(|| changed.join(", "))
 }
 
-pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<DisconnectedResponse>> {
     let connection = &call.connection()?.connection;
     let actor = call.key_actor()?;
     let (told, copies) = disconnect::disconnect(core, &connection.workspace, &connection.id, &actor).await?;
-    Ok(Response::json(200, &view::with_copies(json!(told), Some(copies))))
+    Ok(Json::ok(DisconnectedResponse::of(told, copies)))
 }
 
 /// Probes now. The answer is the health with its evidence, whatever it is: a dead connection is no error here.
-pub(super) async fn check<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn check<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<CheckedConnectionResponse>> {
     let connection = &call.connection()?.connection;
     let outcome = shared::check(core, &connection.workspace, &connection.id).await;
     if outcome == ErrandOutcome::DatabaseDown {
         return Err(crate::ports::DatabaseError::Unavailable("during a check".into()).into());
     }
     let listed = by_id(core, call, &connection.id).await?;
-    let health = match &outcome {
-        ErrandOutcome::Refreshed | ErrandOutcome::Satisfied | ErrandOutcome::Healthy => "healthy",
-        ErrandOutcome::Dead | ErrandOutcome::Unreadable => "dead",
-        ErrandOutcome::ClientMisconfigured => "client_misconfigured",
-        ErrandOutcome::Unusable => "misconfigured",
-        ErrandOutcome::Unavailable { .. } | ErrandOutcome::InProgress { .. } => "app_unavailable",
-        ErrandOutcome::Unknown | ErrandOutcome::Gone | ErrandOutcome::DatabaseDown => "unknown",
-    };
-    let body = json!({
-        "health": health,
-        "outcome": outcome,
-        "evidence": listed.connection.check_evidence,
-        "checked_at": listed.connection.checked_at,
-        "connection": view::connection(core, &listed),
-    });
-    Ok(Response::json(200, &body))
+    Ok(Json::ok(CheckedConnectionResponse::of(core, outcome, listed)))
 }
 
-pub(super) async fn resolve<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn resolve<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+    body: Unread<'_, Ask>,
+) -> Result<Json<ResolvedCredentialResponse>> {
     let presented = call.presented()?;
     let Ok(id) = id(call) else {
         key_of(core, call).await?.require(Scope::Resolve)?;
         return Err(Error::connection_not_found());
     };
-    let ask = input::json::<Ask>(call.request).and_then(Ask::checked);
+    let ask = body.read().and_then(Ask::checked);
     let asked = ask.as_ref().ok().cloned();
     let answered = resolve::resolve(core, presented, &id, ask).await?;
     access_log::handed_out(core, call, asked.as_ref(), &answered.resolved);
-    let mut response = Response::json(200, &view::resolved(&answered.resolved));
-    response.after = answered.after;
-    Ok(response)
+    Ok(Json::ok(answered.resolved.into()).then(answered.after))
 }
 
-pub(super) async fn uses<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn uses<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<ListResponse<use_rows::Use>>> {
     let connection = &call.connection()?.connection;
     let filters = Filters::of(call.request, &[])?;
     let after: (String, String) = filters.cursor(|text| serde_json::from_str(text).ok())?.unwrap_or_default();
     let limit = filters.limit()?;
     let page = use_rows::list(core.db(), &connection.workspace, &connection.id, (&after.0, &after.1), limit).await?;
-    Ok(Response::json(200, &input::list(&page, |one| json!(one))))
+    Ok(Json::ok(ListResponse::of(page, |one| one)))
 }
 
-pub(super) async fn events<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn events<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<ListResponse<event_rows::Event>>> {
     let connection = &call.connection()?.connection;
     let filters = Filters::of(call.request, &[])?;
     let before = filters.cursor(event_rows::cursor)?.unwrap_or_else(event_rows::newest);
     let limit = filters.limit()?;
     let page = event_rows::list(core.db(), &connection.workspace, &connection.id, before, limit).await?;
-    Ok(Response::json(200, &input::list(&page, |one| json!(one))))
+    Ok(Json::ok(ListResponse::of(page, |one| one)))
 }

@@ -1,8 +1,9 @@
 //! What a request carries, parsed into types: JSON with field paths, forms, queries, pages of lists.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use url::form_urlencoded;
 
 use super::{Body, Request};
@@ -10,7 +11,6 @@ use crate::app::WayId;
 use crate::error::{Code, Error, FieldError, Result};
 use crate::json::{self, Fault};
 use crate::secret::Secret;
-use crate::store::Page;
 use crate::time::Timestamp;
 
 /// Rows of a page of a list, unless told otherwise.
@@ -39,6 +39,15 @@ pub(super) fn json<T: DeserializeOwned>(request: &Request) -> Result<T> {
         let (field, fault) = Fault::at(&error.path().to_string(), &error.inner().to_string());
         Error::invalid(&field, format!("{fault}."))
     })
+}
+
+/// A member that is there, be it null. With `default`, one that is not there is none.
+pub(super) fn present<'de, T, D>(deserializer: D) -> std::result::Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
 const NOT_JSON: &str = "The body is not valid JSON.";
@@ -95,9 +104,16 @@ pub(super) fn way(request: &Request) -> Result<Option<WayId>> {
     WayId::parse(&text).map(Some).ok_or_else(|| Error::not_found("way to connect this app"))
 }
 
-/// How often a parameter stands in the query: one that decides something must not stand twice (RFC 6749, 3.1).
-pub(super) fn times(request: &Request, name: &str) -> usize {
+/// How often a parameter stands in the query.
+fn times(request: &Request, name: &str) -> usize {
     form_urlencoded::parse(request.query.as_bytes()).filter(|(known, _)| known == name).count()
+}
+
+/// How many values a parameter has in the query: one that decides something must not have two (RFC 6749, 3.1). The same value
+/// once more, as proxies and bookmarks leave it, says nothing else.
+pub(super) fn values(request: &Request, name: &str) -> usize {
+    let all = form_urlencoded::parse(request.query.as_bytes()).filter(|(known, _)| known == name);
+    all.map(|(_, value)| value).collect::<BTreeSet<_>>().len()
 }
 
 /// What a list is asked for.
@@ -176,9 +192,4 @@ pub(super) fn name(field: &str, text: &str, longest: usize) -> Result<String> {
         ));
     }
     Ok(text.to_owned())
-}
-
-/// A list's answer.
-pub(super) fn list<T>(page: &Page<T>, show: impl Fn(&T) -> serde_json::Value) -> serde_json::Value {
-    serde_json::json!({ "data": page.data.iter().map(show).collect::<Vec<_>>(), "next_cursor": page.next })
 }

@@ -1,24 +1,25 @@
 //! Links: an embedding product asks somebody to connect, or signs somebody in.
 
 use serde::Deserialize;
-use serde_json::json;
 
+use super::body::{Json, ListResponse, Unread};
 use super::input::Filters;
 use super::sign_in::own_page;
-use super::{Call, Response, input, sessions, view};
+use super::view::{CreatedLinkResponse, CreatedSignInLinkResponse, LinkResponse};
+use super::{Call, input, sessions};
 use crate::app::{AppId, WayId};
 use crate::authorize;
 use crate::caller::{Maker, hash};
 use crate::connect::link::{self, LONGEST_LIFE, NewLink, USUAL_LIFE};
 use crate::core::Core;
 use crate::error::{Error, Result};
-use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_text};
+use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_token};
 use crate::json::objects;
 use crate::ports::Ports;
 use crate::quotas::{self, Quota};
 use crate::resolve::unauthorized;
 use crate::secret::Secret;
-use crate::store::links::{self as rows, Link, OnDuplicate};
+use crate::store::links::{self as rows, Link, LinkState, OnDuplicate};
 use crate::store::sessions::{SignIn, insert_sign_in};
 use crate::store::workspaces;
 use crate::workspace::{Role, User};
@@ -28,23 +29,47 @@ const LONGEST_USER: usize = 128;
 /// Seconds a sign-in link lives: ten minutes.
 const SIGN_IN_LIFE: i64 = 600;
 
+/// A link for somebody to connect an app, or to repair a connection.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CreateLinkRequest", extend("minProperties" = 1)))]
 #[serde(deny_unknown_fields)]
-struct LinkInput {
+pub(super) struct LinkInput {
+    /// What to connect. Taken from `connection` where that is given; one of the two must be.
     app: Option<AppId>,
+    /// Which of the app's ways to connect. Left out: the person may choose.
     way: Option<WayId>,
+    /// The connection to repair.
     connection: Option<ConnectionId>,
+    /// Asked for instead of the usual ones; a repair asks for them besides.
     scopes: Option<Vec<String>>,
+    /// Whose the connection will be; absent or null: the whole workspace's. A repaired one keeps its user, who must be this
+    /// one if both are known.
     user: Option<UserInput>,
+    /// Where the browser goes at the end, with `connection` and `status` (`connected`, `awaiting_confirmation`) in the query:
+    /// an address at one of the workspace's `allowed_origins`. Where nothing came of it, the flow's page has a link there,
+    /// with the `status` `denied`, or `failed` and in `error` why: `approval_required` where an administrator must approve at
+    /// the app first, `refused_by_app`, `code_refused`, `client_refused`, `app_unavailable`, `account_unknown`, `not_stored`,
+    /// `wrong_issuer`, `no_code`, `link_used`, `link_begun_anew` (the link was opened again in another browser and goes on
+    /// there), `connection_gone`, `conflict`.
+    #[cfg_attr(test, schemars(url, length(max = 2048)))]
     return_to: Option<String>,
+    /// Seconds it lives.
+    #[cfg_attr(test, schemars(range(min = 60, max = 604_800), extend("default" = 3600)))]
     expires_in: Option<i64>,
+    #[cfg_attr(test, schemars(extend("default" = "ask")))]
     on_duplicate: Option<OnDuplicate>,
+    /// Whether what it makes or repairs is used only after confirmLink. Then `user` must be given, except where `connection`
+    /// has one.
     #[serde(default)]
     confirm: bool,
 }
 
-pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let input: LinkInput = input::json(call.request)?;
+pub(super) async fn create<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+    body: Unread<'_, LinkInput>,
+) -> Result<Json<CreatedLinkResponse>> {
+    let input = body.read()?;
     let key = call.key()?;
     let expires_in = input.expires_in.unwrap_or(USUAL_LIFE);
     if !(60..=LONGEST_LIFE).contains(&expires_in) {
@@ -70,14 +95,19 @@ pub(super) async fn create<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<
     };
     let sees = |id: &ConnectionId, app: &AppId| authorize::sees_connection(key, id, app);
     let (link, url) = link::create(core, &key.workspace, new, sees).await?;
-    Ok(Response::json(201, &json!({ "id": link.id, "url": url, "expires_at": link.expires_at })))
+    Ok(Json::created(CreatedLinkResponse { id: link.id, url, expires_at: link.expires_at }))
 }
 
-/// A person as the embedding product tells of them.
+/// A person as the embedding product knows them.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UserRequest"))]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct UserInput {
+    /// No control characters; spaces around it are cut off.
+    #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     id: String,
+    /// A name to show.
+    #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     name: Option<String>,
 }
 
@@ -106,78 +136,98 @@ async fn return_to<P: Ports>(core: &Core<P>, workspace: &WorkspaceId, text: &str
     if plain && allowed.contains(&url.origin().ascii_serialization()) { Ok(url.into()) } else { Err(wrong()) }
 }
 
-fn shown<P: Ports>(core: &Core<P>, link: &Link) -> serde_json::Value {
-    view::link(link, core.now())
+fn shown<P: Ports>(core: &Core<P>, link: Link) -> Json<LinkResponse> {
+    Json::ok(LinkResponse::of(link, core.now()))
 }
 
-pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    Ok(Response::json(200, &shown(core, call.link()?)))
+pub(super) async fn get<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<LinkResponse>> {
+    Ok(shown(core, call.link()?.clone()))
 }
 
-/// What a list of links can be filtered by, as a link's `status` is shown.
-const STATUSES: [&str; 6] = ["open", "waiting_for_choice", "awaiting_confirmation", "used", "ended", "expired"];
-
-pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn list<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<ListResponse<LinkResponse>>> {
     let key = call.key()?;
     let filters = Filters::of(call.request, &["app", "connection", "status", "key"])?;
-    let status = |text: &str| STATUSES.contains(&text).then(|| text.to_owned());
     let statuses = "must be open, waiting_for_choice, awaiting_confirmation, used, ended or expired.";
     let filter = rows::Filter {
         app: filters.read("app", AppId::parse, "is not an app's id.")?,
         connection: filters.read("connection", ConnectionId::parse, "is not a connection's id (con_…).")?,
-        status: filters.read("status", status, statuses)?,
+        status: filters.read("status", LinkState::parse, statuses)?,
         made_by: sessions::key_of(&filters, "key")?,
         after: filters.cursor(|text| input::position(text, LinkId::parse))?,
         limit: filters.limit()?,
         ..authorize::links_of(key)
     };
     let page = rows::list(core.db(), &key.workspace, &filter, core.now()).await?;
-    Ok(Response::json(200, &input::list(&page, |link| shown(core, link))))
+    Ok(Json::ok(ListResponse::of(page, |link| LinkResponse::of(link, core.now()))))
 }
 
-pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn delete<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<LinkResponse>> {
     let link = link::end(core, call.link()?).await?;
-    Ok(Response::json(200, &shown(core, &link)))
+    Ok(shown(core, link))
 }
 
+/// Who came back.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ConfirmLinkRequest"))]
 #[serde(deny_unknown_fields)]
-struct Confirmation {
+pub(super) struct Confirmation {
     user: UserInput,
 }
 
-pub(super) async fn confirm<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn confirm<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+    body: Unread<'_, Confirmation>,
+) -> Result<Json<LinkResponse>> {
     let found = call.link()?;
-    let confirmation: Confirmation = input::json(call.request)?;
+    let confirmation = body.read()?;
     let link = link::confirm(core, &found.workspace, &found.id, &confirmation.user.id).await?;
-    Ok(Response::json(200, &shown(core, &link)))
+    Ok(shown(core, link))
 }
 
+/// A link that signs a person in.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CreateSignInLinkRequest"))]
 #[serde(deny_unknown_fields)]
-struct SignInInput {
+pub(super) struct SignInInput {
     user: SignInUser,
+    /// The role of the session. `admin` needs the scope `people`, too.
     #[serde(default)]
     role: Role,
+    /// The page that the sign-in leads to: the path of one of our pages for people, such as `/connections/con_…` or
+    /// `/oauth/start/acme`, with its query. Absent or null: the list of connections.
+    #[cfg_attr(test, schemars(length(max = 2048)))]
     return_to: Option<String>,
 }
 
+/// A person as the embedding product knows them, with an address.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SignInUserRequest"))]
 #[serde(remote = "Self", deny_unknown_fields)]
 struct SignInUser {
+    /// No control characters; spaces around it are cut off.
+    #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     id: String,
+    /// A name to show.
+    #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     name: Option<String>,
+    /// Shown where there is no name.
+    #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     email: Option<String>,
 }
 
-pub(super) async fn create_sign_in<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn create_sign_in<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+    body: Unread<'_, SignInInput>,
+) -> Result<Json<CreatedSignInLinkResponse>> {
     let key = call.key()?;
-    let input: SignInInput = input::json(call.request)?;
+    let input = body.read()?;
     authorize::sign_in_as(key, input.role)?;
     let return_to = input.return_to.map(|text| own_page(core, &text)).transpose()?;
     // An address tells a person who they are as well as a name does.
     let user = user(UserInput { id: input.user.id, name: input.user.name.or(input.user.email) })?;
-    let token = Secret::new(random_text::<32>(core.ports.random())?);
+    let token = Secret::new(random_token(core.ports.random(), key.workspace.shard())?);
     let (now, maker) = (core.now(), Maker::from(key));
     let sign_in = SignIn {
         hash: hash(token.expose()),
@@ -196,6 +246,10 @@ pub(super) async fn create_sign_in<P: Ports>(core: &Core<P>, call: &Call<'_>) ->
         return Err(unauthorized());
     }
     let url = core.config.public_url.at(&format!("/sign-in/{}", token.expose()));
-    let body = json!({ "id": sign_in.id(), "url": url, "role": sign_in.role, "expires_at": sign_in.expires_at });
-    Ok(Response::json(201, &body))
+    Ok(Json::created(CreatedSignInLinkResponse {
+        id: sign_in.id(),
+        url,
+        role: sign_in.role,
+        expires_at: sign_in.expires_at,
+    }))
 }

@@ -267,14 +267,14 @@ pub(super) async fn callback<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Resul
         return Ok(not_yet());
     }
     let Some(client) = ClientId::parse(call.param(0)) else { return Ok(ended(Refusal::Unknown)) };
-    let twice = ["state", "code", "iss", "error"].iter().any(|name| input::times(call.request, name) > 1);
+    let twice = ["state", "code", "iss", "error"].iter().any(|name| input::values(call.request, name) > 1);
     if twice {
         return Ok(ended(Refusal::Unknown));
     }
     let query = |name| input::query(call.request, name);
-    // What stands there twice was not sent by the app (RFC 6749 3.1), so none of it counts.
+    // What stands there twice and differs was not sent by the app (RFC 6749 3.1), so none of it counts.
     let mut others = input::queries(call.request);
-    others.retain(|name, _| input::times(call.request, name) == 1);
+    others.retain(|name, _| input::values(call.request, name) == 1);
     let returned = Returned {
         state: query("state"),
         code: query("code").map(Secret::new),

@@ -1,43 +1,52 @@
 //! The operator's routes: workspaces, the state of the installation, its health, its description.
 
 use serde::Deserialize;
-use serde_json::json;
 
+use super::body::{Json, ListResponse, Unread};
 use super::input::Filters;
-use super::{Call, Response, input, openapi, view};
+use super::view::{
+    CreatedWorkspaceResponse, DeletedWorkspaceResponse, HealthResponse, StatusResponse, WorkspaceStateResponse,
+};
+use super::{Call, Response, input, openapi};
 use crate::caller::{Key, Scope, new_key};
 use crate::core::Core;
 use crate::error::{Error, Result};
-use crate::ids::WorkspaceId;
+use crate::ids::{Shard, WorkspaceId};
 use crate::ports::{Database, Ports};
 use crate::resolve::cached;
-use crate::resolve::removal::{self, CachedCopies};
 use crate::store;
 use crate::store::erasing::{self, Progress};
-use crate::store::maintenance::State;
-use crate::store::reseals;
 use crate::workspace::Workspace;
 
 /// Deleted workspaces that the status lists.
 const MOST_ERASING: i64 = 100;
 /// Characters of a workspace's name, at most.
 pub(super) const LONGEST_NAME: usize = 100;
+
+/// A workspace that is to be made.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CreateWorkspaceRequest"))]
 #[serde(deny_unknown_fields)]
-struct NewWorkspace {
+pub(super) struct NewWorkspace {
+    /// No control characters; spaces around it are cut off.
+    #[cfg_attr(test, schemars(length(min = 1, max = 100)))]
     name: String,
 }
 
-pub(super) async fn create_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
-    let new: NewWorkspace = input::json(call.request)?;
+pub(super) async fn create_workspace<P: Ports>(
+    core: &Core<P>,
+    _: &Call<'_>,
+    body: Unread<'_, NewWorkspace>,
+) -> Result<Json<CreatedWorkspaceResponse>> {
+    let new = body.read()?;
     let now = core.now();
     let workspace = Workspace {
-        id: WorkspaceId::random(core.ports.random())?,
+        id: WorkspaceId::random(core.ports.random(), Shard::FIRST)?,
         name: input::name("name", &new.name, LONGEST_NAME)?,
         allowed_origins: vec![],
         created_at: now,
     };
-    let (id, text, hash) = new_key(core.ports.random())?;
+    let (id, text, hash) = new_key(core.ports.random(), workspace.id.shard())?;
     let key = Key {
         id,
         workspace: workspace.id.clone(),
@@ -52,21 +61,18 @@ pub(super) async fn create_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) 
         previous: None,
     };
     core.db().batch(vec![store::workspaces::insert(&workspace), store::keys::insert(&key)]).await?;
-    let body = json!({
-        "id": workspace.id,
-        "name": workspace.name,
-        "created_at": workspace.created_at,
-        "key": { "id": key.id, "name": key.name, "key": text.expose(), "scopes": key.scopes },
-    });
-    Ok(Response::json(201, &body))
+    Ok(Json::created(CreatedWorkspaceResponse::of(workspace, key, &text)))
 }
 
-pub(super) async fn list_workspaces<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn list_workspaces<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+) -> Result<Json<ListResponse<Workspace>>> {
     let filters = Filters::of(call.request, &[])?;
     let after = filters.cursor(WorkspaceId::parse)?;
     let after = after.as_ref().map(WorkspaceId::as_str).unwrap_or_default();
     let page = store::workspaces::list(core.db(), after, filters.limit()?).await?;
-    Ok(Response::json(200, &input::list(&page, |workspace| json!(workspace))))
+    Ok(Json::ok(ListResponse::of(page, |workspace| workspace)))
 }
 
 fn workspace_id(call: &Call<'_>) -> Result<WorkspaceId> {
@@ -85,44 +91,22 @@ async fn progress_of<P: Ports>(core: &Core<P>, id: &WorkspaceId) -> Result<Optio
     Ok(erasing::progress(core.db(), Some(id), 1).await?.into_iter().next())
 }
 
-fn shown_progress(progress: &Progress) -> serde_json::Value {
-    json!({
-        "connections_left": progress.connections_left,
-        "revocations_left": progress.revocations_left,
-    })
-}
-
-/// Without a tombstone every copy lives until its own end.
-fn copies(progress: &Progress) -> CachedCopies {
-    match progress.tombstoned_at {
-        Some(_) => CachedCopies::Removed,
-        None => CachedCopies::Retrying { until: removal::ends_at(progress.deleted_at) },
-    }
-}
-
 /// Also one that was deleted and is not erased yet.
-pub(super) async fn get_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn get_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Json<WorkspaceStateResponse>> {
     let id = workspace_id(call)?;
     if let Some(workspace) = store::workspaces::get(core.db(), &id).await? {
-        let not_deleted = ["deleted_at", "cached_copies", "erasing"].map(|name| (name, serde_json::Value::Null));
-        return Ok(Response::json(200, &view::with(json!(workspace), not_deleted)));
+        return Ok(Json::ok(workspace.into()));
     }
     let progress = progress_of(core, &id).await?.ok_or_else(|| Error::not_found("workspace"))?;
-    let shown = json!({
-        "id": progress.workspace,
-        "name": progress.name,
-        "allowed_origins": [],
-        "created_at": progress.created_at,
-        "deleted_at": progress.deleted_at,
-        "cached_copies": copies(&progress),
-        "erasing": shown_progress(&progress),
-    });
-    Ok(Response::json(200, &shown))
+    Ok(Json::ok(progress.into()))
 }
 
 /// Everybody is locked out by the answer; grants are revoked and rows erased by the clock. Reading the workspace tells
 /// how far that is.
-pub(super) async fn delete_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) -> Result<Response> {
+pub(super) async fn delete_workspace<P: Ports>(
+    core: &Core<P>,
+    call: &Call<'_>,
+) -> Result<Json<DeletedWorkspaceResponse>> {
     let id = workspace_id(call)?;
     if !store::workspaces::mark_deleted(core.db(), &id, core.now()).await? {
         return Err(Error::not_found("workspace"));
@@ -136,83 +120,20 @@ pub(super) async fn delete_workspace<P: Ports>(core: &Core<P>, call: &Call<'_>) 
         }
         progress.tombstoned_at = Some(now);
     }
-    let body = json!({
-        "id": id,
-        "deleted": true,
-        "deleted_at": progress.deleted_at,
-        "cached_copies": copies(&progress),
-        "erasing": shown_progress(&progress),
-    });
-    Ok(Response::json(200, &body))
+    Ok(Json::ok(progress.into()))
 }
 
-pub(super) async fn status<P: Ports>(core: &Core<P>, _: &Call<'_>) -> Result<Response> {
+pub(super) async fn status<P: Ports>(core: &Core<P>, _: &Call<'_>) -> Result<Json<StatusResponse>> {
     let state = store::maintenance::state(core.db(), core.now()).await?;
     let ring = &core.config.ring;
-    let mut keys: Vec<_> = ring
-        .ids()
-        .map(|id| json!({ "id": id, "on_ring": true, "seals": id == ring.sealing_id(), "rows": rows(&state, id) }))
-        .collect();
-    let lost = state.sealed_under.iter().filter(|(id, _)| ring.ids().all(|known| known != id));
-    keys.extend(lost.map(|(id, rows)| json!({ "id": id, "on_ring": false, "seals": false, "rows": rows })));
-    let last_run = state.last_run.as_ref().map(|(started, finished, summary)| {
-        let summary = summary.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
-        json!({ "started_at": started, "finished_at": finished, "summary": summary })
-    });
     let deleted = erasing::progress(core.db(), None, MOST_ERASING).await?;
-    let erasing: Vec<_> = deleted.iter().map(in_status).collect();
-    let progress = store::reseals::progress(core.db(), ring.sealing_id()).await?;
-    let body = json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "migrations": state.migrations,
-        "keys": keys,
-        "reseal": reseal(progress.as_ref(), ring.sealing_id(), &state),
-        "due_checks": state.due,
-        "cached_copies_left": state.cache_deletes,
-        "erasing": erasing,
-        "last_cron_run": last_run,
-    });
-    Ok(Response::json(200, &body))
+    let reseals = store::reseals::progress(core.db(), ring.sealing_id()).await?;
+    Ok(Json::ok(StatusResponse::of(ring, state, reseals.as_ref(), deleted)))
 }
 
-fn in_status(progress: &Progress) -> serde_json::Value {
-    json!({
-        "workspace": progress.workspace,
-        "deleted_at": progress.deleted_at,
-        "connections_left": progress.connections_left,
-        "revocations_left": progress.revocations_left,
-        "cached_copies": copies(progress),
-    })
-}
-
-/// What remains is counted now, whatever a walk believes: also what came after it had ended.
-fn reseal(progress: Option<&reseals::Progress>, key: &str, state: &State) -> serde_json::Value {
-    let remaining: i64 = state.sealed_under.iter().filter(|(id, _)| id != key).map(|(_, rows)| rows).sum();
-    let progress_state = match progress {
-        None => "idle",
-        Some(reseals::Progress { finished_at: None, .. }) => "running",
-        Some(_) => "finished",
-    };
-    json!({
-        "key": key,
-        "state": progress_state,
-        "remaining": remaining,
-        "resealed": progress.map_or(0, |p| p.resealed),
-        "unreadable": progress.map_or(0, |p| p.unreadable),
-        "pass": progress.map_or(0, |p| p.pass),
-        "started_at": progress.map(|p| p.started_at),
-        "next_pass_at": progress.and_then(|p| p.next_pass_at),
-        "finished_at": progress.and_then(|p| p.finished_at),
-    })
-}
-
-fn rows(state: &State, id: &str) -> i64 {
-    state.sealed_under.iter().find(|(known, _)| known == id).map_or(0, |(_, rows)| *rows)
-}
-
-pub(super) async fn health<P: Ports>(core: &Core<P>, _: &Call<'_>) -> Result<Response> {
+pub(super) async fn health<P: Ports>(core: &Core<P>, _: &Call<'_>) -> Result<Json<HealthResponse>> {
     Ok(match core.check_ring_now().await {
-        Ok(()) => Response::json(200, &json!({ "status": "ok" })),
+        Ok(()) => Json::ok(HealthResponse::OK),
         Err(error) => {
             core.log_cause(&error);
             unhealthy()
@@ -221,8 +142,13 @@ pub(super) async fn health<P: Ports>(core: &Core<P>, _: &Call<'_>) -> Result<Res
 }
 
 /// No details: anybody may ask.
-pub(super) fn unhealthy() -> Response {
-    Response::json(503, &json!({ "status": "unavailable" }))
+pub(super) fn unhealthy() -> Json<HealthResponse> {
+    Json::new(503, HealthResponse::UNAVAILABLE)
+}
+
+/// The same while the operator changes the database.
+pub(super) fn under_maintenance() -> Json<HealthResponse> {
+    Json::new(503, HealthResponse::MAINTENANCE)
 }
 
 pub(super) async fn show_openapi<P: Ports>(_: &Core<P>, _: &Call<'_>) -> Result<Response> {

@@ -2,11 +2,12 @@
 //!
 //! Owns the one table from a code to an HTTP status and title.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::Response;
+use super::body::Flat;
 use super::page;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Hints};
 
 pub(super) fn status(code: Code) -> (u16, &'static str) {
     match code {
@@ -38,23 +39,43 @@ pub(super) fn status(code: Code) -> (u16, &'static str) {
         Code::RefreshInProgress => (503, "A refresh is in progress"),
         Code::Misconfigured => (503, "The installation is misconfigured"),
         Code::DatabaseUnavailable => (503, "The database is unavailable"),
+        Code::Maintenance => (503, "Maintenance"),
         Code::Internal => (500, "Something went wrong"),
     }
+}
+
+/// An error (RFC 9457). The members after `code` are there where they help.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Problem"))]
+pub(super) struct ProblemResponse<'a> {
+    /// `urn:connections:problem:` and the code.
+    #[cfg_attr(test, schemars(url))]
+    r#type: String,
+    title: &'a str,
+    #[cfg_attr(test, schemars(range(min = 400, max = 599)))]
+    status: u16,
+    /// For people: what happened and what to do. Never a secret, never an app's own text.
+    detail: &'a str,
+    /// Stable.
+    #[cfg_attr(test, schemars(with = "Code"))]
+    code: &'a str,
+    #[serde(flatten)]
+    hints: Flat<&'a Hints>,
 }
 
 /// The problem document.
 pub(super) fn json(error: &Error) -> Response {
     let (status, title) = status(error.code);
-    let mut document = json!({
-        "type": format!("urn:connections:problem:{}", error.code.as_str()),
-        "title": title,
-        "status": status,
-        "detail": error.detail,
-        "code": error.code.as_str(),
-    });
-    if let (Value::Object(document), Ok(Value::Object(hints))) = (&mut document, serde_json::to_value(&*error.hints)) {
-        document.extend(hints);
-    }
+    let problem = ProblemResponse {
+        r#type: format!("urn:connections:problem:{}", error.code.as_str()),
+        title,
+        status,
+        detail: &error.detail,
+        code: error.code.as_str(),
+        hints: Flat(&error.hints),
+    };
+    // Every member is a text, a number or a list of them.
+    let document = serde_json::to_value(&problem).unwrap_or_default();
     let mut response = Response::json(status, &document);
     response.headers = vec![("content-type".into(), "application/problem+json".into())];
     with_hints(response, error)

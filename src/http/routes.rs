@@ -1,15 +1,32 @@
-//! The routes, as a table that reads as documentation. `/openapi.json` says the same at length, and a
-//! test holds the two together.
+//! The routes, as a table that reads as documentation. `/openapi.json` and docs/api.md are made of it and of the types that
+//! it names.
 
+use super::body::{DeletedResponse, Json, ListResponse, Unread};
+#[cfg(test)]
+use super::openapi;
+use super::view::{
+    ApiKeyResponse, AppDetailsResponse, CheckedConnectionResponse, ConnectionResponse, CreatedLinkResponse,
+    CreatedSignInLinkResponse, CreatedWorkspaceResponse, DeletedKeyResponse, DeletedWorkspaceResponse,
+    DisconnectedResponse, HealthResponse, LinkResponse, NewApiKeyResponse, OAuthClientResponse,
+    ResolvedCredentialResponse, SessionResponse, SignInLinkResponse, StatusResponse, UpdatedAppResponse,
+    UpdatedConnectionResponse, WorkspaceStateResponse,
+};
 use super::{
     Call, Method, Response, apps, connections, entered, flows, keys, links, oauth, operator, people, sessions, setup,
     sign_in,
 };
+use crate::app::AppId;
 use crate::authorize::{Action, Needs, Resource};
 use crate::caller::Scope;
+use crate::connect::recent_test::RecentTest;
 use crate::core::Core;
 use crate::error::Result;
+use crate::ids::{ClientId, SessionId, SignInLinkId};
 use crate::ports::Ports;
+use crate::resolve::Ask;
+use crate::store::events::Event;
+use crate::store::uses::Use;
+use crate::workspace::Workspace;
 
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +69,31 @@ impl Line {
     }
 }
 
+/// A route that names a type answers it as JSON; one that names none answers a page, or a text of its own.
+macro_rules! answer {
+    () => { Response };
+    ($response:ty) => { Json<$response> };
+}
+
+macro_rules! respond {
+    ($answer:ident) => {
+        Ok($answer)
+    };
+    ($answer:ident $response:ty) => {
+        $answer.into_response()
+    };
+}
+
+#[cfg(test)]
+fn first<const N: usize>(schemas: [serde_json::Value; N]) -> Option<serde_json::Value> {
+    schemas.into_iter().next()
+}
+
 macro_rules! routes {
-    ($($method:ident $path:literal $auth:expr, $action:ident $resource:ident => $handler:ident = $function:path;)*) => {
+    ($(
+        $method:ident $path:literal $auth:expr, $action:ident $resource:ident
+        => $handler:ident $(($request:ty))? $(-> $response:ty)? = $function:path;
+    )*) => {
         /// What answers a route.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Handler {
@@ -74,7 +114,22 @@ macro_rules! routes {
 
         pub(super) async fn dispatch<P: Ports>(core: &Core<P>, handler: Handler, call: &Call<'_>) -> Result<Response> {
             match handler {
-                $(Handler::$handler => $function(core, call).await,)*
+                $(Handler::$handler => {
+                    let answer: answer!($($response)?) =
+                        $function(core, call $(, Unread::<$request>::of(call.request))?).await?;
+                    respond!(answer $($response)?)
+                })*
+            }
+        }
+
+        /// The types that a route reads and answers, as the description of the API has them.
+        #[cfg(test)]
+        pub(super) fn body_types(handler: Handler, schemas: &mut openapi::Schemas) -> openapi::BodyTypes {
+            match handler {
+                $(Handler::$handler => openapi::BodyTypes {
+                    request: first([$(schemas.request::<$request>())?]),
+                    response: first([$(schemas.response::<$response>())?]),
+                },)*
             }
         }
     };
@@ -88,59 +143,59 @@ const fn key(scope: Scope) -> Auth {
 }
 
 routes! {
-    // Method, path, who may call, what is done to what, and the handler.
+    // Method, path, who may call, what is done to what, the handler with what it reads and answers, and its function.
 
     // Operator
-    Post   "/v1/workspaces"                               Operator,                    Create Workspace    => CreateWorkspace = operator::create_workspace;
-    Get    "/v1/workspaces"                               Operator,                    List   Workspace    => ListWorkspaces = operator::list_workspaces;
-    Get    "/v1/workspaces/{workspace}"                   Operator,                    Read   Workspace    => ShowWorkspace = operator::get_workspace;
-    Delete "/v1/workspaces/{workspace}"                   Operator,                    Change Workspace    => DeleteWorkspace = operator::delete_workspace;
-    Get    "/v1/status"                                   Operator,                    Read   Installation => Status = operator::status;
-    Get    "/healthz"                                     Nobody,                      Read   Installation => Health = operator::health;
+    Post   "/v1/workspaces"                               Operator,                    Create Workspace    => CreateWorkspace(operator::NewWorkspace) -> CreatedWorkspaceResponse = operator::create_workspace;
+    Get    "/v1/workspaces"                               Operator,                    List   Workspace    => ListWorkspaces -> ListResponse<Workspace> = operator::list_workspaces;
+    Get    "/v1/workspaces/{workspace}"                   Operator,                    Read   Workspace    => ShowWorkspace -> WorkspaceStateResponse = operator::get_workspace;
+    Delete "/v1/workspaces/{workspace}"                   Operator,                    Change Workspace    => DeleteWorkspace -> DeletedWorkspaceResponse = operator::delete_workspace;
+    Get    "/v1/status"                                   Operator,                    Read   Installation => Status -> StatusResponse = operator::status;
+    Get    "/healthz"                                     Nobody,                      Read   Installation => Health -> HealthResponse = operator::health;
     Get    "/openapi.json"                                Nobody,                      Read   Installation => OpenApi = operator::show_openapi;
 
     // Workspace and keys
-    Get    "/v1/workspace"                                key(Scope::Keys),            Read   Workspace    => GetWorkspace = keys::get_workspace;
-    Patch  "/v1/workspace"                                key(Scope::Keys),            Change Workspace    => PatchWorkspace = keys::patch_workspace;
-    Post   "/v1/keys"                                     key(Scope::Keys),            Create Key          => CreateKey = keys::create;
-    Get    "/v1/keys"                                     key(Scope::Keys),            List   Key          => ListKeys = keys::list;
-    Delete "/v1/keys/{key}"                               key(Scope::Keys),            Change Key          => DeleteKey = keys::delete;
-    Post   "/v1/keys/{key}/rotate"                        key(Scope::Keys),            Change Key          => RotateKey = keys::rotate;
+    Get    "/v1/workspace"                                key(Scope::Keys),            Read   Workspace    => GetWorkspace -> Workspace = keys::get_workspace;
+    Patch  "/v1/workspace"                                key(Scope::Keys),            Change Workspace    => PatchWorkspace(keys::WorkspacePatch) -> Workspace = keys::patch_workspace;
+    Post   "/v1/keys"                                     key(Scope::Keys),            Create Key          => CreateKey(keys::NewKey) -> NewApiKeyResponse = keys::create;
+    Get    "/v1/keys"                                     key(Scope::Keys),            List   Key          => ListKeys -> ListResponse<ApiKeyResponse> = keys::list;
+    Delete "/v1/keys/{key}"                               key(Scope::Keys),            Change Key          => DeleteKey -> DeletedKeyResponse = keys::delete;
+    Post   "/v1/keys/{key}/rotate"                        key(Scope::Keys),            Change Key          => RotateKey(keys::Rotation) -> NewApiKeyResponse = keys::rotate;
 
     // Apps and clients
-    Get    "/v1/apps"                                     key(Scope::ConnectionsRead), List   App          => ListApps = apps::list;
-    Post   "/v1/apps"                                     key(Scope::Apps),            Create App          => CreateApp = apps::create;
-    Get    "/v1/apps/{app}"                               key(Scope::ConnectionsRead), Read   App          => GetApp = apps::get;
-    Put    "/v1/apps/{app}"                               key(Scope::Apps),            Change App          => PutApp = apps::put;
-    Delete "/v1/apps/{app}"                               key(Scope::Apps),            Change App          => DeleteApp = apps::delete;
-    Get    "/v1/apps/{app}/client"                        key(Scope::ConnectionsRead), Read   Client       => GetClient = apps::get_client;
-    Put    "/v1/apps/{app}/client"                        key(Scope::Apps),            Change Client       => PutClient = apps::put_client;
-    Delete "/v1/apps/{app}/client"                        key(Scope::Apps),            Change Client       => DeleteClient = apps::delete_client;
-    Post   "/v1/apps/{app}/client/test"                   key(Scope::Apps),            Change Client       => TestClient = apps::test_client;
+    Get    "/v1/apps"                                     key(Scope::ConnectionsRead), List   App          => ListApps -> ListResponse<AppDetailsResponse> = apps::list;
+    Post   "/v1/apps"                                     key(Scope::Apps),            Create App          => CreateApp(apps::CustomAppRequest) -> AppDetailsResponse = apps::create;
+    Get    "/v1/apps/{app}"                               key(Scope::ConnectionsRead), Read   App          => GetApp -> AppDetailsResponse = apps::get;
+    Put    "/v1/apps/{app}"                               key(Scope::Apps),            Change App          => PutApp(apps::CustomAppRequest) -> UpdatedAppResponse = apps::put;
+    Delete "/v1/apps/{app}"                               key(Scope::Apps),            Change App          => DeleteApp -> DeletedResponse<AppId> = apps::delete;
+    Get    "/v1/apps/{app}/client"                        key(Scope::ConnectionsRead), Read   Client       => GetClient -> OAuthClientResponse = apps::get_client;
+    Put    "/v1/apps/{app}/client"                        key(Scope::Apps),            Change Client       => PutClient(apps::ClientInput) -> OAuthClientResponse = apps::put_client;
+    Delete "/v1/apps/{app}/client"                        key(Scope::Apps),            Change Client       => DeleteClient -> DeletedResponse<ClientId> = apps::delete_client;
+    Post   "/v1/apps/{app}/client/test"                   key(Scope::Apps),            Change Client       => TestClient(apps::TrialInput) -> RecentTest = apps::test_client;
 
     // Connections
-    Get    "/v1/connections"                              key(Scope::ConnectionsRead), List   Connection   => ListConnections = connections::list;
-    Post   "/v1/connections"                              key(Scope::ConnectionsWrite),Create Connection   => CreateConnection = entered::create;
-    Put    "/v1/connections/{connection}/credential"      key(Scope::ConnectionsWrite),Change Connection   => PutCredential = entered::replace;
-    Get    "/v1/connections/{connection}"                 key(Scope::ConnectionsRead), Read   Connection   => GetConnection = connections::get;
-    Patch  "/v1/connections/{connection}"                 key(Scope::ConnectionsWrite),Change Connection   => PatchConnection = connections::patch;
-    Delete "/v1/connections/{connection}"                 key(Scope::ConnectionsWrite),Change Connection   => DeleteConnection = connections::delete;
-    Post   "/v1/connections/{connection}/check"           key(Scope::ConnectionsWrite),Use    Connection   => CheckConnection = connections::check;
-    Post   "/v1/connections/{connection}/resolve"         Itself,                      Use    Connection   => Resolve = connections::resolve;
-    Get    "/v1/connections/{connection}/uses"            key(Scope::ConnectionsRead), Read   Connection   => ListUses = connections::uses;
-    Get    "/v1/connections/{connection}/events"          key(Scope::Events),          Read   Connection   => ListEvents = connections::events;
+    Get    "/v1/connections"                              key(Scope::ConnectionsRead), List   Connection   => ListConnections -> ListResponse<ConnectionResponse> = connections::list;
+    Post   "/v1/connections"                              key(Scope::ConnectionsWrite),Create Connection   => CreateConnection(entered::NewInput) -> ConnectionResponse = entered::create;
+    Put    "/v1/connections/{connection}/credential"      key(Scope::ConnectionsWrite),Change Connection   => PutCredential(entered::ReplaceInput) -> ConnectionResponse = entered::replace;
+    Get    "/v1/connections/{connection}"                 key(Scope::ConnectionsRead), Read   Connection   => GetConnection -> ConnectionResponse = connections::get;
+    Patch  "/v1/connections/{connection}"                 key(Scope::ConnectionsWrite),Change Connection   => PatchConnection(connections::PatchInput) -> UpdatedConnectionResponse = connections::patch;
+    Delete "/v1/connections/{connection}"                 key(Scope::ConnectionsWrite),Change Connection   => DeleteConnection -> DisconnectedResponse = connections::delete;
+    Post   "/v1/connections/{connection}/check"           key(Scope::ConnectionsWrite),Use    Connection   => CheckConnection -> CheckedConnectionResponse = connections::check;
+    Post   "/v1/connections/{connection}/resolve"         Itself,                      Use    Connection   => Resolve(Ask) -> ResolvedCredentialResponse = connections::resolve;
+    Get    "/v1/connections/{connection}/uses"            key(Scope::ConnectionsRead), Read   Connection   => ListUses -> ListResponse<Use> = connections::uses;
+    Get    "/v1/connections/{connection}/events"          key(Scope::Events),          Read   Connection   => ListEvents -> ListResponse<Event> = connections::events;
 
     // Links
-    Post   "/v1/links"                                    key(Scope::Links),           Create Link         => CreateLink = links::create;
-    Get    "/v1/links"                                    key(Scope::Links),           List   Link         => ListLinks = links::list;
-    Get    "/v1/links/{link}"                             key(Scope::Links),           Read   Link         => GetLink = links::get;
-    Delete "/v1/links/{link}"                             key(Scope::Links),           Change Link         => DeleteLink = links::delete;
-    Post   "/v1/links/{link}/confirm"                     key(Scope::Links),           Change Link         => ConfirmLink = links::confirm;
-    Post   "/v1/sign-in-links"                            key(Scope::Links),           Create SignInLink   => CreateSignInLink = links::create_sign_in;
-    Get    "/v1/sign-in-links"                            key(Scope::People),          List   SignInLink   => ListSignInLinks = sessions::list_sign_in;
-    Delete "/v1/sign-in-links/{sign_in_link}"             key(Scope::People),          Change SignInLink   => DeleteSignInLink = sessions::delete_sign_in;
-    Get    "/v1/sessions"                                 key(Scope::People),          List   Session      => ListSessions = sessions::list;
-    Delete "/v1/sessions/{session}"                       key(Scope::People),          Change Session      => DeleteSession = sessions::delete;
+    Post   "/v1/links"                                    key(Scope::Links),           Create Link         => CreateLink(links::LinkInput) -> CreatedLinkResponse = links::create;
+    Get    "/v1/links"                                    key(Scope::Links),           List   Link         => ListLinks -> ListResponse<LinkResponse> = links::list;
+    Get    "/v1/links/{link}"                             key(Scope::Links),           Read   Link         => GetLink -> LinkResponse = links::get;
+    Delete "/v1/links/{link}"                             key(Scope::Links),           Change Link         => DeleteLink -> LinkResponse = links::delete;
+    Post   "/v1/links/{link}/confirm"                     key(Scope::Links),           Change Link         => ConfirmLink(links::Confirmation) -> LinkResponse = links::confirm;
+    Post   "/v1/sign-in-links"                            key(Scope::Links),           Create SignInLink   => CreateSignInLink(links::SignInInput) -> CreatedSignInLinkResponse = links::create_sign_in;
+    Get    "/v1/sign-in-links"                            key(Scope::People),          List   SignInLink   => ListSignInLinks -> ListResponse<SignInLinkResponse> = sessions::list_sign_in;
+    Delete "/v1/sign-in-links/{sign_in_link}"             key(Scope::People),          Change SignInLink   => DeleteSignInLink -> DeletedResponse<SignInLinkId> = sessions::delete_sign_in;
+    Get    "/v1/sessions"                                 key(Scope::People),          List   Session      => ListSessions -> ListResponse<SessionResponse> = sessions::list;
+    Delete "/v1/sessions/{session}"                       key(Scope::People),          Change Session      => DeleteSession -> DeletedResponse<SessionId> = sessions::delete;
 
     // Connecting in a browser
     Get    "/connect/{token}"                             Browser,                     Read   Link         => ShowLink = oauth::show_link;

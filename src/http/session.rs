@@ -15,7 +15,7 @@ use crate::connect::settle::CHOICE_TIME;
 use crate::connect::start::FLOW_TIME;
 use crate::core::Core;
 use crate::error::{Code, Error, Result};
-use crate::ids::{LinkId, WorkspaceId, random_text};
+use crate::ids::{LinkId, WorkspaceId, random_token};
 use crate::ports::Ports;
 use crate::secret::Secret;
 use crate::store::links::Link;
@@ -134,7 +134,7 @@ struct New<'a> {
 impl New<'_> {
     /// The session and its cookie. It ends with the key that made its link, at the latest.
     fn session<P: Ports>(self, core: &Core<P>, base: &str, life: i64) -> Result<(Session, String)> {
-        let value = Secret::new(random_text::<32>(core.ports.random())?);
+        let value = Secret::new(random_token(core.ports.random(), self.workspace.shard())?);
         let now = core.now();
         let expires_at = self.made_by.map_or(now.plus(life), |maker| maker.limit(now.plus(life)));
         let session = Session {

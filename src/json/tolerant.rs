@@ -1,7 +1,8 @@
 //! JSON that an app sent, read with suspicion and with patience.
 //!
 //! Owns the rule that a fault in one value never spoils another: bytes that are not UTF-8, half a surrogate pair, a number
-//! out of range or a value nested too deeply cost that value only. Owns what a repeated member means: where two values
+//! out of range or a value nested too deeply cost that value only. An integer that no number type holds reads as its digits,
+//! so that two different ids never become one. Owns what a repeated member means: where two values
 //! contradict each other, neither counts (the member reads as null), so that no parser disagreement can put another token in
 //! place. Refuses to take a text for whole that is cut off or has anything behind it.
 
@@ -38,8 +39,10 @@ pub(crate) fn read(body: &[u8]) -> Option<Read> {
     let mut reader = Reader { text: &text, at: 0 };
     match reader.value(0) {
         Ok(value) => {
-            reader.spaces();
-            Some(Read { value, whole: reader.rest().is_empty() })
+            // Some senders count the zero behind their text as a part of it.
+            let is_nothing = |c: char| c.is_whitespace() || c == '\0';
+            let whole = reader.rest().chars().all(is_nothing);
+            Some(Read { value, whole })
         }
         Err(Broken(Some(value))) => Some(Read { value, whole: false }),
         Err(Broken(None)) => None,
@@ -253,6 +256,7 @@ impl<'a> Reader<'a> {
             "true" => Ok(Value::Bool(true)),
             "false" => Ok(Value::Bool(false)),
             "null" | "NaN" | "Infinity" | "-Infinity" => Ok(Value::Null),
+            _ if is_large_integer(word) => Ok(Value::String(word.to_owned())),
             _ => match word.parse::<Number>() {
                 Ok(number) => Ok(Value::Number(number)),
                 Err(_) if is_number(word) => Ok(Value::Null),
@@ -260,6 +264,13 @@ impl<'a> Reader<'a> {
             },
         }
     }
+}
+
+/// Whether a number is an integer that would lose digits.
+fn is_large_integer(word: &str) -> bool {
+    let digits = word.strip_prefix('-').unwrap_or(word);
+    let is_integer = is_number(word) && digits.bytes().all(|b| b.is_ascii_digit());
+    is_integer && word.parse::<i64>().is_err() && word.parse::<u64>().is_err()
 }
 
 /// RFC 8259 6.
@@ -299,6 +310,8 @@ mod tests {
             (b"{\"a\":1,\"x\":\"line\nbreak\0\",\"b\":\"2\"}", json!("line\nbreak\0")),
             (br#"{"a":1,"x":1e999,"b":"2"}"#, Value::Null),
             (br#"{"a":1,"x":NaN,"b":"2"}"#, Value::Null),
+            (br#"{"a":1,"x":18446744073709551616,"b":"2"}"#, json!("18446744073709551616")),
+            (br#"{"a":1,"x":-9223372036854775809,"b":"2"}"#, json!("-9223372036854775809")),
             (br#"{"a":1,"x":"1","x":"2","b":"2"}"#, Value::Null),
         ] {
             let expected = json!({ "a": 1, "x": member, "b": "2" });
@@ -337,7 +350,10 @@ mod tests {
             assert_eq!(a, (length >= 10).then(|| json!("one")), "{length}");
         }
         assert_eq!(read(br#"{"b":{"c":"two","d""#).unwrap().value, json!({ "b": { "c": "two" } }));
-        for behind in ["x", "{}", "\0", ","] {
+        for behind in ["", " \r\n", "\0\0", "\u{a0}"] {
+            assert!(read(format!("{text}{behind}").as_bytes()).unwrap().whole, "{behind:?}");
+        }
+        for behind in ["x", "{}", "\0x", "\u{feff}", ","] {
             let read = read(format!("{text}{behind}").as_bytes()).unwrap();
             assert!(!read.whole && read.value["a"] == "one", "{behind}");
         }

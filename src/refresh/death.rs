@@ -8,6 +8,7 @@ use crate::caller::hash;
 use crate::connection::{Connection, Reason};
 use crate::core::Core;
 use crate::error::Result;
+use crate::frozen;
 use crate::ports::{ErrandOutcome, Ports, Statement};
 use crate::resolve::removal::Removal;
 use crate::secret::Secret;
@@ -81,7 +82,7 @@ async fn lose_further<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &R
         evidence: format!("refresh: the {name} token was refused"),
         next_check_at: next_check_after(now, connection).unix(),
     };
-    let event = core.event(&connection.workspace, &connection.id, "token_lost", "refresh", Some(name))?;
+    let event = core.event(&connection.workspace, &connection.id, frozen::event::TOKEN_LOST, "refresh", Some(name))?;
     let removal = Removal::of_connection(core, &connection.id)?;
     let mut statements = vec![refreshes::persist(&renewal), store::events::if_changed(event)];
     statements.extend(removal.note_if_changed());
@@ -117,7 +118,13 @@ async fn die<P: Ports>(
     actor: &str,
 ) -> Result<ErrandOutcome> {
     let connection = &case.connection;
-    let event = core.event(&connection.workspace, &connection.id, "needs_reconnect", actor, Some(reason.as_str()))?;
+    let event = core.event(
+        &connection.workspace,
+        &connection.id,
+        frozen::event::NEEDS_RECONNECT,
+        actor,
+        Some(reason.as_str()),
+    )?;
     let removal = Removal::of_connection(core, &connection.id)?;
     // The note comes only with the event, also when a batch that was applied is sent once more.
     let with = [store::events::if_changed(event)].into_iter().chain(removal.note_if_changed());

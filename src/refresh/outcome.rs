@@ -12,7 +12,7 @@ use crate::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::ports::{Clock, Database, Errand, ErrandOutcome, Ports, Random, Rows, Statement};
 use crate::store::clients;
-use crate::store::refreshes::{self, Attempt, Case, Failure, RefusedWith};
+use crate::store::refreshes::{self, Attempt, Case, Failure, RefusalUpdate};
 use crate::token::{Ambiguity, Class, DESTINATION_CHANGED, NO_ERROR_CODE, Refusal};
 
 use super::death::permanent;
@@ -80,8 +80,8 @@ async fn ambiguous<P: Ports>(core: &Core<P>, of: &Redemption<'_>, odd: &Ambiguit
         wait = wait.max(INTENT_AND_SLACK);
     }
     let statement = Failed { wait, give_back: again_is_safe, error: odd.what, ambiguous: Some(&hash) };
-    let refused = (odd.what == NO_ERROR_CODE).then_some(RefusedWith { code: None });
-    let statement = failed(core, of, &statement, refused);
+    let update = if odd.what == NO_ERROR_CODE { RefusalUpdate::Set(None) } else { RefusalUpdate::Keep };
+    let statement = failed(core, of, &statement, update);
     let backoff = of_the_app(core, case, wait, odd.retry_after);
     write(core, of, [statement].into_iter().chain(backoff).collect(), odd.what).await?;
     Ok(ErrandOutcome::Unavailable { retry_after: wait })
@@ -90,7 +90,8 @@ async fn ambiguous<P: Ports>(core: &Core<P>, of: &Redemption<'_>, odd: &Ambiguit
 /// Nothing was asked: the token is given back as it was taken.
 pub(super) async fn too_late<P: Ports>(core: &Core<P>, of: &Redemption<'_>) -> Result<ErrandOutcome> {
     let error = "database_slow";
-    let statement = failed(core, of, &Failed { wait: FIRST_BACKOFF, give_back: true, error, ambiguous: None }, None);
+    let statement = Failed { wait: FIRST_BACKOFF, give_back: true, error, ambiguous: None };
+    let statement = failed(core, of, &statement, RefusalUpdate::Keep);
     write(core, of, vec![statement], error).await?;
     Ok(ErrandOutcome::DatabaseDown)
 }
@@ -105,15 +106,16 @@ async fn client<P: Ports>(
     let now = core.now();
     let wait = backoff(core, client.failures, Some(CLIENT_BACKOFF));
     let mark = clients::mark_misconfigured(client, now, &refusal.code, now.plus(wait));
-    let statement = failed(core, of, &Failed::of(refusal, wait), None);
+    let statement = failed(core, of, &Failed::of(refusal, wait), RefusalUpdate::Clear);
     write(core, of, vec![statement, mark], &refusal.code).await?;
     Ok(ErrandOutcome::ClientMisconfigured)
 }
 
 async fn configuration<P: Ports>(core: &Core<P>, of: &Redemption<'_>, refusal: &Refusal) -> Result<ErrandOutcome> {
     // What was not sent was not refused by the app.
-    let refused = (refusal.code != DESTINATION_CHANGED).then_some(RefusedWith { code: Some(&refusal.code) });
-    let statement = failed(core, of, &Failed::of(refusal, CONFIGURATION_BACKOFF), refused);
+    let update =
+        if refusal.code == DESTINATION_CHANGED { RefusalUpdate::Keep } else { RefusalUpdate::Set(Some(&refusal.code)) };
+    let statement = failed(core, of, &Failed::of(refusal, CONFIGURATION_BACKOFF), update);
     write(core, of, vec![statement], &refusal.code).await?;
     Ok(ErrandOutcome::Unusable)
 }
@@ -126,8 +128,9 @@ async fn transient<P: Ports>(
 ) -> Result<ErrandOutcome> {
     let case = of.case;
     let wait = backoff(core, case.connection.failures, retry_after);
-    let refused = (refusal.class == Class::Unknown).then_some(RefusedWith { code: Some(&refusal.code) });
-    let failure = failed(core, of, &Failed::of(refusal, wait), refused);
+    let update =
+        if refusal.class == Class::Unknown { RefusalUpdate::Set(Some(&refusal.code)) } else { RefusalUpdate::Keep };
+    let failure = failed(core, of, &Failed::of(refusal, wait), update);
     let statements = [failure].into_iter().chain(of_the_app(core, case, wait, retry_after)).collect();
     write(core, of, statements, &refusal.code).await?;
     Ok(ErrandOutcome::Unavailable { retry_after: wait })
@@ -162,7 +165,7 @@ fn failed<P: Ports>(
     core: &Core<P>,
     of: &Redemption<'_>,
     of_attempt: &Failed<'_>,
-    refused: Option<RefusedWith<'_>>,
+    refusal_update: RefusalUpdate<'_>,
 ) -> Statement {
     let now = core.now();
     let Failed { wait, give_back, error, ambiguous } = *of_attempt;
@@ -174,7 +177,7 @@ fn failed<P: Ports>(
         next_check_at: now.plus(wait.max(INTENT_AND_SLACK) + i64::from(of.case.connection.jitter() / 8)),
         ambiguous_token_hash: ambiguous,
         asked_at: of.asked_at,
-        refused,
+        refusal_update,
     };
     refreshes::fail(&of.attempt, &failure)
 }
@@ -188,6 +191,8 @@ async fn write<P: Ports>(
 ) -> Result<()> {
     log_failure(core, of.case, error);
     statements.push(refreshes::release(&of.attempt, false));
+    // Before a new mark is written.
+    statements.splice(0..0, secret_opens_again(core, of.case));
     insist(core, statements).await?;
     Ok(())
 }
@@ -245,7 +250,8 @@ pub(super) async fn put_off<P: Ports>(
             }
             _ => (usual, "nothing to do"),
         };
-        core.db().batch(vec![refreshes::delay(connection, now, None, next, evidence)]).await?;
+        let delay = refreshes::delay(connection, now, None, (now, next), evidence);
+        core.db().batch([delay].into_iter().chain(secret_opens_again(core, case)).collect()).await?;
     }
     Ok(outcome)
 }
@@ -261,13 +267,21 @@ async fn client_unusable<P: Ports>(core: &Core<P>, case: &Case, error: &Error) -
     let doublings = u32::try_from(connection.failures.clamp(0, 6)).unwrap_or(0);
     let pause = (LONGEST_BACKOFF << doublings).min(super::CHECK_INTERVAL);
     let next = now.plus(pause + i64::from(connection.jitter() / 4));
-    let delay = refreshes::delay(connection, until, Some(code), next, &format!("not asked: {code}"));
+    let delay = refreshes::delay(connection, until, Some(code), (now, next), &format!("not asked: {code}"));
     let of_client = case.client.as_ref().filter(|_| problem.is_of_every_connection());
     let mark = of_client.map(|client| clients::mark_misconfigured(client, now, code, until));
     match core.db().batch([delay].into_iter().chain(mark).collect()).await {
         Ok(_) => ErrandOutcome::ClientMisconfigured,
         Err(_) => ErrandOutcome::DatabaseDown,
     }
+}
+
+/// A secret that did not open is told of until it does, whatever the app says of it then: the key may be back in the ring.
+pub(super) fn secret_opens_again<P: Ports>(core: &Core<P>, case: &Case) -> Option<Statement> {
+    let client = case.client.as_ref()?;
+    let (_, code) = client.misconfigured.as_ref()?;
+    let was_unreadable = ClientProblem::parse(code) == Some(ClientProblem::SecretUnreadable);
+    (was_unreadable && client.stored_secret(&core.config.ring).is_some()).then(|| clients::mark_readable(client))
 }
 
 /// What an error on the way means to whoever asked for the errand. One that is the app's (its issuer
@@ -279,12 +293,13 @@ pub(super) async fn of_error<P: Ports>(core: &Core<P>, case: &Case, error: &Erro
         Code::ClientMissing => client_unusable(core, case, error).await,
         _ => {
             let wait = backoff(core, case.connection.failures, error.hints.retry_after);
-            let until = core.now().plus(wait);
+            let now = core.now();
+            let until = now.plus(wait);
             let delay = refreshes::delay(
                 &case.connection,
                 until,
                 Some(error.code.as_str()),
-                until.plus(CLIENT_BACKOFF),
+                (now, until.plus(CLIENT_BACKOFF)),
                 "the app could not be asked",
             );
             match core.db().batch(vec![delay]).await {

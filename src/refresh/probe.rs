@@ -12,7 +12,7 @@ use crate::store::refreshes::{self, Case};
 use crate::token::{self, ProbeVerdict};
 
 use super::death::bury;
-use super::outcome::backoff;
+use super::outcome::{backoff, secret_opens_again};
 use super::owner::{self, Owner};
 use super::{next_check_after, plan, prepare, redeem_all};
 
@@ -78,17 +78,9 @@ async fn probed<P: Ports>(
 ) -> Result<ErrandOutcome> {
     let now = core.now();
     let next = next_check_after(now, &case.connection);
-    core.db()
-        .batch(vec![refreshes::probed(
-            &case.connection,
-            now,
-            evidence,
-            next,
-            0,
-            None,
-            outcome == ErrandOutcome::Healthy,
-        )])
-        .await?;
+    let works = outcome == ErrandOutcome::Healthy;
+    let statement = refreshes::probed(&case.connection, now, evidence, next, 0, None, works);
+    core.db().batch([statement].into_iter().chain(secret_opens_again(core, case)).collect()).await?;
     Ok(outcome)
 }
 
@@ -106,7 +98,7 @@ async fn probe_failed<P: Ports>(core: &Core<P>, case: &Case, retry_after: Option
         Some("app_unavailable"),
         false,
     );
-    core.db().batch(vec![statement]).await?;
+    core.db().batch([statement].into_iter().chain(secret_opens_again(core, case)).collect()).await?;
     Ok(ErrandOutcome::Unavailable { retry_after: wait })
 }
 

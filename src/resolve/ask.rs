@@ -15,23 +15,25 @@ const LONGEST_TTL: i64 = 86_400;
 /// Where a resolve reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Consistency {
-    /// The record only: revocation is immediate.
+    /// The database only: a revocation is in force at once.
     #[default]
     Strong,
-    /// The record, and the copy when the record fails.
+    /// The database, and the copy near the caller when it fails.
     Available,
-    /// The copy near the caller first.
+    /// The copy near the caller first; a revocation may reach it late.
     Edge,
 }
 
 /// What a step expects of its connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(remote = "Self", deny_unknown_fields, default)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ExpectRequest"))]
 pub struct Expect {
     /// The app.
     pub app: Option<AppId>,
-    /// The account's id at the app.
+    /// The account's id.
     pub account: Option<String>,
     /// The connection.
     pub connection: Option<ConnectionId>,
@@ -39,23 +41,29 @@ pub struct Expect {
 
 objects!(Expect);
 
-/// A resolve's body.
+/// What a caller asks of a resolve. All of it is optional.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResolveRequest", extend("examples" = [{ "workflow": "invoices", "step": "send" }])))]
 pub struct Ask {
     /// Seconds the token must live.
+    #[cfg_attr(test, schemars(range(min = 0, max = 86400)))]
     pub min_ttl: i64,
     /// Scopes that must be granted.
+    #[cfg_attr(test, schemars(length(max = 100)))]
     pub scopes: Vec<String>,
     /// What the step expects.
     pub expect: Expect,
-    /// Who asks: the workflow.
+    /// Who asks. No control characters.
+    #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     pub workflow: Option<String>,
-    /// Its step.
+    /// Its step; only with `workflow`. No control characters.
+    #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     pub step: Option<String>,
-    /// Insist on a new token.
+    /// Insist on a new token; rate limited.
     pub force_refresh: bool,
     /// Where to read.
+    #[cfg_attr(test, schemars(extend("default" = "strong")))]
     pub consistency: Consistency,
 }
 

@@ -14,6 +14,7 @@ use crate::caller::{Key, KeyId, PresentedKey};
 use crate::connection::{Account, Connection, LEAST_USEFUL, Life, Status};
 use crate::core::Core;
 use crate::error::Result;
+use crate::frozen::{CACHE_CONNECTION, CACHE_KEY, CACHE_WORKSPACE, CACHED_CONNECTION, CACHED_KEY};
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::memo::{Copied, Noted};
 use crate::ports::{Cache, CacheError, Clock, Ports};
@@ -94,19 +95,15 @@ impl Copy {
 }
 
 pub(super) fn connection_entry(id: &ConnectionId) -> String {
-    format!("connection/{id}")
+    format!("{CACHE_CONNECTION}{id}")
 }
 
 pub(super) fn key_entry(id: &KeyId) -> String {
-    format!("key/{}", id.as_str())
+    format!("{CACHE_KEY}{}", id.as_str())
 }
 
 fn workspace_entry(id: &str) -> String {
-    format!("workspace/{id}")
-}
-
-fn place<'a>(workspace: &'a str, row: &'a str, field: &'static str, generation: i64) -> Place<'a> {
-    Place { workspace, table: "cache", row, field, generation }
+    format!("{CACHE_WORKSPACE}{id}")
 }
 
 /// Answers from the copy; `None` where it has no entry, an unfitting one, or one the caller may not have.
@@ -231,7 +228,7 @@ async fn read_key<P: Ports>(core: &Core<P>, presented: &PresentedKey, now: Times
 /// A key's entry, and when it lapses.
 async fn open_key<P: Ports>(core: &Core<P>, id: &KeyId) -> Option<(Key, Timestamp)> {
     let entry = read_entry(core, &key_entry(id)).await?;
-    let text = core.config.ring.open(&place(&entry.workspace, id.as_str(), "key", 0), &entry.sealed).ok()?;
+    let text = core.config.ring.open(&Place::of(CACHED_KEY, &entry.workspace, id.as_str(), 0), &entry.sealed).ok()?;
     Some((serde_json::from_str(text.expose()).ok()?, entry.until()))
 }
 
@@ -240,7 +237,7 @@ async fn read_connection<P: Ports>(core: &Core<P>, id: &ConnectionId) -> Option<
     let text = core
         .config
         .ring
-        .open(&place(&entry.workspace, id.as_str(), "connection", entry.generation), &entry.sealed)
+        .open(&Place::of(CACHED_CONNECTION, &entry.workspace, id.as_str(), entry.generation), &entry.sealed)
         .ok()?;
     let cached = serde_json::from_str(text.expose()).ok()?;
     Some((entry, cached))
@@ -286,15 +283,20 @@ async fn write_connection<P: Ports>(
     let name = connection_entry(&connection.id);
     let state = (connection.generation, connection.version, connection.app_revision);
     let is_good = |of: (i64, i64, i64), until: Timestamp| of == state && !is_lapsing(until, end, now);
-    // A location remembers for a minute that there was nothing: what was put from here is known here.
-    if core.ports.memo().copied(&connection.id).is_some_and(|one| is_good(one.state, one.until)) {
+    let memo = core.ports.memo();
+    let remember = |until| memo.remember_copy(&connection.id, Copied { state, until, seen_at: now });
+    // A location remembers for a minute that there was nothing: what was put from here is known here for as long. Later
+    // another instance may have deleted it for a change that this one knows nothing of.
+    let is_known = |one: Copied| now.since(one.seen_at) <= REMEMBERED && is_good(one.state, one.until);
+    if memo.copied(&connection.id).is_some_and(is_known) {
         return Ok(false);
     }
     // One that no key of the ring opens any more is worth nothing, whatever it says.
-    let known = read_connection(core, &connection.id).await.is_some_and(|(entry, _)| {
-        is_good((entry.generation, entry.version, entry.revision.unwrap_or(-1)), entry.until())
-    });
-    if known {
+    let read = read_connection(core, &connection.id)
+        .await
+        .filter(|(entry, _)| is_good((entry.generation, entry.version, entry.revision.unwrap_or(-1)), entry.until()));
+    if let Some((entry, _)) = read {
+        remember(entry.until());
         return Ok(false);
     }
     let life = connection.life();
@@ -308,9 +310,10 @@ async fn write_connection<P: Ports>(
         until: life.until.map(Timestamp::unix),
         issued: copy.issued.clone(),
     };
-    let place = place(connection.workspace.as_str(), connection.id.as_str(), "connection", connection.generation);
+    let place =
+        Place::of(CACHED_CONNECTION, connection.workspace.as_str(), connection.id.as_str(), connection.generation);
     let written = put(core, &name, &cached, &place, (connection.version, connection.app_revision), (now, end)).await?;
-    core.ports.memo().remember_copy(&connection.id, Copied { state, until: end });
+    remember(end);
     Ok(written)
 }
 
@@ -324,7 +327,7 @@ async fn write_key<P: Ports>(core: &Core<P>, key: &Key) -> std::result::Result<b
     if open_key(core, &key.id).await.is_some_and(is_good) || !memo.begin(&noted, REMEMBERED, now) {
         return Ok(false);
     }
-    let place = place(key.workspace.as_str(), key.id.as_str(), "key", 0);
+    let place = Place::of(CACHED_KEY, key.workspace.as_str(), key.id.as_str(), 0);
     let written = put(core, &name, key, &place, (0, 0), (now, end)).await;
     if written.is_ok() {
         memo.done(&noted, now);
@@ -405,5 +408,52 @@ pub(crate) async fn forget_once<P: Ports>(core: &Core<P>, name: &str) -> bool {
             core.log_cache(&error);
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::frozen::members;
+
+    fn names(value: &Value) -> Vec<&str> {
+        value.as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    /// Reads what an earlier version stored, and stores it again.
+    fn again<T: for<'de> Deserialize<'de> + Serialize>(stored: &Value) -> Value {
+        serde_json::to_value(serde_json::from_value::<T>(stored.clone()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_members_of_entries_keep_their_names() {
+        let id = "ws_0123456789abcdefABCD-_";
+        let entry =
+            json!({ "workspace": id, "generation": 1, "version": 2, "sealed": "cx1.k1.x", "revision": 3, "until": 4 });
+        let connection = json!({
+            "app": "acme", "name": "n", "account": { "id": "a", "label": "l" }, "allowed_workflows": ["w"],
+            "scopes": ["s"], "since": 1, "until": 2,
+            "issued": {
+                "credential": {
+                    "type": "oauth2", "access_token": "t", "token_type": "Bearer",
+                    "expires_at": "2026-11-22T12:00:00Z", "scopes": ["s"],
+                },
+                "request": { "base_url": "https://a.example", "headers": { "authorization": "Bearer t" } },
+            },
+        });
+        let key = json!({
+            "id": "key_0123456789abcdef", "workspace": id, "name": "n", "hash": "h", "scopes": ["resolve"],
+            "connections": ["con_0123456789abcdefABCD-_"], "apps": ["acme"], "expires_at": 1, "created_at": 2,
+            "made_by": "key_0123456789abcdef", "previous": { "hash": "p", "until": 3 },
+        });
+        assert_eq!(names(&entry), members::CACHE_ENTRY);
+        assert_eq!(names(&connection), members::CACHED_CONNECTION);
+        assert_eq!(names(&key), members::CACHED_KEY);
+        assert_eq!(again::<Entry>(&entry), entry);
+        assert_eq!(names(&again::<CachedConnection>(&connection)), members::CACHED_CONNECTION);
+        assert_eq!(again::<CachedConnection>(&connection)["issued"]["credential"], connection["issued"]["credential"]);
+        assert_eq!(again::<Key>(&key), key);
     }
 }

@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 pub struct Issued {
     /// The credential.
     pub credential: IssuedCredential,
-    /// How requests to the app carry it.
+    /// How the app wants it sent.
     pub request: Dressed,
 }
 
@@ -39,16 +39,17 @@ pub struct IssuedCredential {
     pub fields: BTreeMap<String, String>,
 }
 
-/// One access token.
+/// An access token.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct IssuedToken {
     /// The token.
     pub access_token: String,
     /// `Bearer`, or as the app says.
     pub token_type: String,
-    /// When it ends.
+    /// When it ends; null where nobody knows.
     pub expires_at: Option<Timestamp>,
-    /// What the app granted to it.
+    /// What the app granted to it, without its name in front.
     pub scopes: Vec<String>,
 }
 

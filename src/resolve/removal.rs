@@ -4,7 +4,6 @@
 //! tried again by the scheduled run until the cache confirms it. Without a cache nothing is noted.
 
 use serde::Serialize;
-use serde::ser::SerializeStruct as _;
 
 use super::cached::{self, LONGEST_TTL};
 use crate::caller::KeyId;
@@ -21,8 +20,10 @@ const FIRST_RETRY: i64 = 60;
 /// Seconds on top of an entry's life: for a put on its way, and for a location that read it before its end.
 const MARGIN: i64 = 120;
 
-/// Whether copies in the cache are gone. Serialises as `{"status", "until"}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What became of the copies in the cache that a change outdates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(into = "CachedCopiesResponse")]
 pub enum CachedCopies {
     /// The cache has confirmed. A location may serve what it read before for up to 60 seconds.
     Removed,
@@ -33,16 +34,32 @@ pub enum CachedCopies {
     },
 }
 
-impl Serialize for CachedCopies {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let (status, until) = match self {
-            Self::Removed => ("removed", None),
-            Self::Retrying { until } => ("retrying", Some(until)),
-        };
-        let mut members = serializer.serialize_struct("CachedCopies", 2)?;
-        members.serialize_field("status", status)?;
-        members.serialize_field("until", &until)?;
-        members.end()
+/// What became of the copies in the cache that the change outdates.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct CachedCopiesResponse {
+    status: CacheRemoval,
+    /// With `retrying`: after that time no copy is served, whatever the cache does.
+    until: Option<Timestamp>,
+}
+
+/// Whether copies are gone from the cache.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+enum CacheRemoval {
+    /// The cache has confirmed, or there is none; a location may serve what it read before for up to 60 seconds.
+    Removed,
+    /// It has not confirmed; every scheduled run tries again.
+    Retrying,
+}
+
+impl From<CachedCopies> for CachedCopiesResponse {
+    fn from(copies: CachedCopies) -> Self {
+        match copies {
+            CachedCopies::Removed => Self { status: CacheRemoval::Removed, until: None },
+            CachedCopies::Retrying { until } => Self { status: CacheRemoval::Retrying, until: Some(until) },
+        }
     }
 }
 

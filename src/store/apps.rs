@@ -8,33 +8,33 @@ use crate::sql;
 use crate::time::Timestamp;
 
 const INSERT: &str =
-    "INSERT INTO apps (workspace_id, id, revision, definition, current, created_at, move_due, move_passes) VALUES (?1, ?2, ?3, ?4, 1, ?5,
-      CASE WHEN EXISTS (SELECT 1 FROM apps WHERE workspace_id = ?1 AND id = ?2 AND current = 1) THEN ?5 + 120 END, 1)";
-const RETIRE: &str = "UPDATE apps SET current = 0, retired_at = ?4, move_due = NULL WHERE workspace_id = ?1 AND id = ?2 AND current = 1 AND revision < ?3";
+    "INSERT INTO apps (workspace_id, id, revision, definition, is_current, created_at, rollout_due_at, rollout_passes_left) VALUES (?1, ?2, ?3, ?4, 1, ?5,
+      CASE WHEN EXISTS (SELECT 1 FROM apps WHERE workspace_id = ?1 AND id = ?2 AND is_current = 1) THEN ?5 + 120 END, 1)";
+const RETIRE: &str = "UPDATE apps SET is_current = 0, retired_at = ?4, rollout_due_at = NULL WHERE workspace_id = ?1 AND id = ?2 AND is_current = 1 AND revision < ?3";
 /// Deletes revisions that nothing pins any more, of any app of the workspace. Not those that were current ten minutes
 /// ago, because a credential may just now be checked by one of them; of the app that is put, all but the last fifty. A
 /// client without destinations pins what [`REVISIONS`] finds: from it follows where its secret may go.
-const PRUNE: &str = "DELETE FROM apps WHERE workspace_id = ?1 AND current = 0 AND (id, revision) IN (
-    SELECT r.id, r.revision FROM apps r WHERE r.workspace_id = ?1 AND r.current = 0
+const PRUNE: &str = "DELETE FROM apps WHERE workspace_id = ?1 AND is_current = 0 AND (id, revision) IN (
+    SELECT r.id, r.revision FROM apps r WHERE r.workspace_id = ?1 AND r.is_current = 0
       AND (coalesce(r.retired_at, 0) < ?2 - 600 OR (r.id = ?3 AND r.revision <= ?4 - 50))
       AND NOT EXISTS (SELECT 1 FROM connections c
         WHERE c.workspace_id = ?1 AND c.app = r.id AND c.app_revision = r.revision AND c.app_revision > 0)
-      AND NOT EXISTS (SELECT 1 FROM authorizations a
+      AND NOT EXISTS (SELECT 1 FROM flows a
         WHERE a.workspace_id = ?1 AND a.app = r.id AND a.app_revision = r.revision AND a.app_revision > 0)
       AND NOT EXISTS (SELECT 1 FROM revocations v
         WHERE v.workspace_id = ?1 AND v.app = r.id AND v.app_revision = r.revision AND v.app_revision > 0)
-      AND NOT EXISTS (SELECT 1 FROM clients k
+      AND NOT EXISTS (SELECT 1 FROM oauth_clients k
         WHERE k.workspace_id = ?1 AND k.destinations IS NULL AND r.created_at <= k.updated_at
           AND (k.registration = r.id OR substr(k.registration, 1, length(r.id) + 1) = r.id || ':')
           AND r.revision > 1 - 50 + (SELECT max(n.revision) FROM apps n
             WHERE n.workspace_id = ?1 AND n.id = r.id AND n.created_at <= k.updated_at))
     LIMIT 200)";
-const CURRENT: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND current = 1";
+const CURRENT: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND is_current = 1";
 const REVISION: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND revision = ?3";
 const REVISIONS: &str =
     "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND created_at <= ?3 ORDER BY revision DESC LIMIT 50";
 const LATEST: &str = "SELECT coalesce(max(revision), 0) AS revision FROM apps WHERE workspace_id = ?1 AND id = ?2";
-const LIST: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND current = 1 ORDER BY id";
+const LIST: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND is_current = 1 ORDER BY id";
 
 /// One revision of a custom app.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,25 +15,26 @@ use crate::sql;
 use crate::time::Timestamp;
 use crate::workspace::User;
 
-const INSERT: &str = "INSERT INTO authorizations (id, state_hash, session_hash, workspace_id, app, app_revision, client, connection_id, generation,
-      link_id, user_id, user_name, scopes, issuer, iss_promised, sealed_verifier, return_to, outcome, created_at, expires_at, way, variables, used_at, destinations)
+const INSERT: &str = "INSERT INTO flows (id, state_hash, session_hash, workspace_id, app, app_revision, oauth_client, connection_id, generation,
+      link_id, user_id, user_name, scopes, issuer, iss_required, sealed_verifier, return_to, status, created_at, expires_at, auth_method, variables, used_at, destinations)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'pending', ?18, ?19, ?20, ?21, ?22, ?23)";
 /// A browser keeps at most ten flows; the oldest give way to the one that begins, even within one second.
-const TRIM: &str = "DELETE FROM authorizations WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 AND id NOT IN
-    (SELECT id FROM authorizations WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 ORDER BY created_at DESC, id LIMIT 9)";
-const BY_STATE: &str = "SELECT * FROM authorizations WHERE state_hash = ?1";
-const GET: &str = "SELECT * FROM authorizations WHERE id = ?1 AND session_hash IN (SELECT value FROM json_each(?2))";
-const GET_IN_WORKSPACE: &str = "SELECT * FROM authorizations WHERE workspace_id = ?1 AND id = ?2";
+const TRIM: &str = "DELETE FROM flows WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 AND id NOT IN
+    (SELECT id FROM flows WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 ORDER BY created_at DESC, id LIMIT 9)";
+const BY_STATE: &str = "SELECT * FROM flows WHERE state_hash = ?1";
+const GET: &str = "SELECT * FROM flows WHERE id = ?1 AND session_hash IN (SELECT value FROM json_each(?2))";
+const GET_IN_WORKSPACE: &str = "SELECT * FROM flows WHERE workspace_id = ?1 AND id = ?2";
 /// The state is spent by the first callback that comes from the right browser in time.
-const USE: &str = "UPDATE authorizations SET used_at = ?3, sealed_verifier = NULL WHERE id = ?1 AND session_hash = ?2 AND used_at IS NULL AND expires_at > ?3";
-const END: &str = "UPDATE authorizations SET outcome = ?2, error = ?3, connection_id = coalesce(?4, connection_id), sealed_grant = NULL WHERE id = ?1";
-const HOLD: &str = "UPDATE authorizations SET outcome = ?2, sealed_grant = ?3, pending = ?4, connection_id = coalesce(?5, connection_id),
+const USE: &str = "UPDATE flows SET used_at = ?3, sealed_verifier = NULL WHERE id = ?1 AND session_hash = ?2 AND used_at IS NULL AND expires_at > ?3";
+const END: &str = "UPDATE flows SET status = ?2, error = ?3, connection_id = coalesce(?4, connection_id), sealed_grant = NULL WHERE id = ?1";
+const HOLD: &str =
+    "UPDATE flows SET status = ?2, sealed_grant = ?3, pending_grant = ?4, connection_id = coalesce(?5, connection_id),
       generation = coalesce(?6, generation), expires_at = ?7 WHERE id = ?1";
 /// A grant that comes straight from the app becomes something once: whoever gets the flow out of its pending state.
-const CONCLUDE: &str = "UPDATE authorizations SET outcome = ?2 WHERE id = ?1 AND outcome = 'pending'";
-const GIVE_UP: &str = "UPDATE authorizations SET outcome = 'failed', error = ?2 WHERE id = ?1 AND outcome = 'pending'";
+const CONCLUDE: &str = "UPDATE flows SET status = ?2 WHERE id = ?1 AND status = 'pending'";
+const GIVE_UP: &str = "UPDATE flows SET status = 'failed', error = ?2 WHERE id = ?1 AND status = 'pending'";
 /// A held grant is decided once.
-const DECIDE: &str = "UPDATE authorizations SET outcome = ?3, sealed_grant = NULL WHERE id = ?1 AND outcome = ?2 AND sealed_grant IS NOT NULL AND expires_at > ?4";
+const DECIDE: &str = "UPDATE flows SET status = ?3, sealed_grant = NULL WHERE id = ?1 AND status = ?2 AND sealed_grant IS NOT NULL AND expires_at > ?4";
 
 /// How a flow stands or ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,34 +197,30 @@ pub struct Authorization {
 impl FromRow for Authorization {
     fn from_row(row: &Columns<'_>) -> Stored<Self> {
         let unknown = || DatabaseError::Malformed("an authorization's column holds an unknown value".into());
-        let outcome = row.text("outcome")?;
+        let outcome = row.text("status")?;
         Ok(Self {
             id: row.id("id")?,
             session_hash: row.text("session_hash")?,
             workspace: row.id("workspace_id")?,
             app: AppId::parse(&row.text("app")?).ok_or_else(unknown)?,
             app_revision: row.integer("app_revision")?,
-            way: WayId::parse(&row.text("way")?).ok_or_else(unknown)?,
+            way: WayId::parse(&row.text("auth_method")?).ok_or_else(unknown)?,
             variables: row.json("variables")?,
             destinations: row.optional_json("destinations")?,
-            client: Some(row.text("client")?)
-                .filter(|id| !id.is_empty())
-                .map(ClientId::try_from)
-                .transpose()
-                .map_err(|_| unknown())?,
+            client: row.optional_id("oauth_client")?,
             connection: row.optional_id("connection_id")?,
             generation: row.optional_integer("generation")?,
             link: row.optional_id("link_id")?,
             user: user(row)?,
             scopes: row.json("scopes")?,
             issuer: row.optional_text("issuer")?,
-            iss_promised: row.flag("iss_promised")?,
+            iss_promised: row.flag("iss_required")?,
             sealed_verifier: row.optional_text("sealed_verifier")?,
             return_to: row.optional_text("return_to")?,
             outcome: Outcome::ALL.into_iter().find(|one| one.as_str() == outcome).ok_or_else(unknown)?,
             error: row.optional_text("error")?,
             sealed_grant: row.optional_text("sealed_grant")?,
-            pending: row.optional_json("pending")?,
+            pending: row.optional_json("pending_grant")?,
             used_at: row.optional_time("used_at")?,
             created_at: row.time("created_at")?,
             expires_at: row.time("expires_at")?,
@@ -241,7 +238,7 @@ pub async fn insert(db: &impl Database, flow: &Authorization, state_hash: &str) 
         &flow.workspace,
         &flow.app,
         flow.app_revision,
-        flow.client.as_ref().map(ClientId::as_str).unwrap_or_default(),
+        flow.client.as_ref(),
         flow.connection.as_ref(),
         flow.generation,
         flow.link.as_ref(),

@@ -5,12 +5,12 @@ use crate::ports::Statement;
 use crate::sql;
 use crate::time::Timestamp;
 
-const INSERT: &str = "INSERT INTO cache_deletes (id, name, noted_at, next_attempt_at) VALUES (?1, ?2, ?3, ?4)";
+const INSERT: &str = "INSERT INTO cache_deletes (id, cache_key, created_at, next_attempt_at) VALUES (?1, ?2, ?3, ?4)";
 /// Only when the statement before it in the batch changed a row.
-const INSERT_IF_CHANGED: &str = "INSERT INTO cache_deletes (id, name, noted_at, next_attempt_at)
+const INSERT_IF_CHANGED: &str = "INSERT INTO cache_deletes (id, cache_key, created_at, next_attempt_at)
     SELECT ?1, ?2, ?3, ?4 WHERE changes() > 0";
-const REVOKED_KEYS: &str = "INSERT INTO cache_deletes (id, name, noted_at, next_attempt_at)
-    SELECT 'revoked/' || id, 'key/' || id, ?3, ?3 FROM keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 ORDER BY revoked_at LIMIT ?2
+const REVOKED_KEYS: &str = "INSERT INTO cache_deletes (id, cache_key, created_at, next_attempt_at)
+    SELECT 'revoked/' || id, 'key/' || id, ?3, ?3 FROM api_keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 ORDER BY revoked_at LIMIT ?2
     ON CONFLICT (id) DO NOTHING";
 /// Leased as they are read; what fails goes to the end of the queue.
 const LEASE: &str = "UPDATE cache_deletes SET next_attempt_at = ?2 WHERE id IN
@@ -30,7 +30,7 @@ pub struct CacheDelete {
 
 impl FromRow for CacheDelete {
     fn from_row(row: &Columns<'_>) -> Stored<Self> {
-        Ok(Self { id: row.text("id")?, name: row.text("name")?, noted_at: row.time("noted_at")? })
+        Ok(Self { id: row.text("id")?, name: row.text("cache_key")?, noted_at: row.time("created_at")? })
     }
 }
 

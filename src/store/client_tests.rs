@@ -7,15 +7,14 @@ use crate::sql;
 use crate::time::Timestamp;
 
 /// Whoever changes a row may ask the app.
-const CLAIM: &str = "INSERT INTO client_tests (client, tested, started_at, counts_for) VALUES (?1, ?2, ?3, ?4)
-    ON CONFLICT (client, tested) DO UPDATE SET started_at = ?3, counts_for = ?4, result = NULL WHERE started_at <= ?3 - counts_for
+const CLAIM: &str = "INSERT INTO client_tests (oauth_client, input_hash, started_at, valid_for_seconds) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (oauth_client, input_hash) DO UPDATE SET started_at = ?3, valid_for_seconds = ?4, result = NULL WHERE started_at <= ?3 - valid_for_seconds
     RETURNING started_at";
-const GET: &str = "SELECT started_at, result FROM client_tests WHERE client = ?1 AND tested = ?2";
+const GET: &str = "SELECT started_at, result FROM client_tests WHERE oauth_client = ?1 AND input_hash = ?2";
 /// Tests of a client that count no more, so that its rows stay few.
-const FORGET_OLD: &str = "DELETE FROM client_tests WHERE client = ?1 AND started_at < ?2 - 60";
-const FINISH: &str =
-    "UPDATE client_tests SET result = ?4, counts_for = ?5 WHERE client = ?1 AND tested = ?2 AND started_at = ?3";
-const CANCEL: &str = "DELETE FROM client_tests WHERE client = ?1 AND tested = ?2 AND started_at = ?3";
+const FORGET_OLD: &str = "DELETE FROM client_tests WHERE oauth_client = ?1 AND started_at < ?2 - 60";
+const FINISH: &str = "UPDATE client_tests SET result = ?4, valid_for_seconds = ?5 WHERE oauth_client = ?1 AND input_hash = ?2 AND started_at = ?3";
+const CANCEL: &str = "DELETE FROM client_tests WHERE oauth_client = ?1 AND input_hash = ?2 AND started_at = ?3";
 
 /// A test of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Columns, FromRow, Stored, all, first, json_text};
-use crate::client::Client;
+use crate::client::{Client, ClientProblem};
 use crate::destinations::Destinations;
 use crate::ids::{ClientId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
@@ -11,42 +11,47 @@ use crate::sql;
 use crate::time::Timestamp;
 
 /// A new id makes a row; the same id at the app keeps row and redirect URI and takes the new secret. A row never takes another id.
-const PUT: &str = "INSERT INTO clients (id, workspace_id, registration, client_id, sealed_secret, scopes, destinations, secret_expires_at, current, created_at, updated_at, variables, redirect_id, server)
+const PUT: &str = "INSERT INTO oauth_clients (id, workspace_id, registration, client_id, sealed_secret, scopes, destinations, secret_expires_at, is_current, created_at, updated_at, variables, redirect_id, authorization_server)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?9, ?10, ?11, ?12)
-    ON CONFLICT (id) DO UPDATE SET sealed_secret = ?5, scopes = ?6, destinations = ?7, secret_expires_at = ?8, current = 1, updated_at = ?9, variables = ?10, server = ?12,
+    ON CONFLICT (id) DO UPDATE SET sealed_secret = ?5, scopes = ?6, destinations = ?7, secret_expires_at = ?8, is_current = 1, updated_at = ?9, variables = ?10, authorization_server = ?12,
       misconfigured_at = NULL, misconfigured_error = NULL, backoff_until = 0, failures = 0
     WHERE client_id = ?4 AND redirect_id = ?11";
-const RETIRE_OTHERS: &str = "UPDATE clients SET current = 0 WHERE workspace_id = ?1 AND registration = ?2 AND id <> ?3";
+const RETIRE_OTHERS: &str =
+    "UPDATE oauth_clients SET is_current = 0 WHERE workspace_id = ?1 AND registration = ?2 AND id <> ?3";
 /// Connections that waited for the client to be mended are tried again at once.
 const WAKE: &str = "UPDATE connections SET next_attempt_at = 0,
       next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE min(next_check_at, ?2) END
-    WHERE client = ?1 AND next_attempt_at > 0";
-const GET: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND id = ?2";
-const CURRENT: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND registration = ?2 AND current = 1";
-const OF_REGISTRATION: &str =
-    "SELECT * FROM clients WHERE workspace_id = ?1 AND registration = ?2 ORDER BY current DESC, updated_at DESC";
-const ALL: &str = "SELECT * FROM clients WHERE workspace_id = ?1";
+    WHERE oauth_client = ?1 AND next_attempt_at > 0";
+const GET: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1 AND id = ?2";
+const CURRENT: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1 AND registration = ?2 AND is_current = 1";
+const OF_REGISTRATION: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1 AND registration = ?2 ORDER BY is_current DESC, updated_at DESC";
+const ALL: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1";
 /// Only where nobody has entered the client anew since it was read.
-const KEEP_DESTINATIONS: &str = "UPDATE clients SET destinations = ?3 WHERE workspace_id = ?1 AND id = ?2 AND updated_at = ?4 AND destinations IS ?5";
-const DELETE: &str = "DELETE FROM clients WHERE workspace_id = ?1 AND id = ?2
-    AND NOT EXISTS (SELECT 1 FROM connections WHERE client = ?2) AND NOT EXISTS (SELECT 1 FROM revocations WHERE client = ?2)";
+const KEEP_DESTINATIONS: &str = "UPDATE oauth_clients SET destinations = ?3 WHERE workspace_id = ?1 AND id = ?2 AND updated_at = ?4 AND destinations IS ?5";
+const DELETE: &str = "DELETE FROM oauth_clients WHERE workspace_id = ?1 AND id = ?2
+    AND NOT EXISTS (SELECT 1 FROM connections WHERE oauth_client = ?2) AND NOT EXISTS (SELECT 1 FROM revocations WHERE oauth_client = ?2)";
 /// What waits for a decision, or for a person to come back from the app, was begun with this client: another one's secret is
 /// of no use to it, even under the same id.
-const END_FLOWS: &str = "UPDATE authorizations SET outcome = 'failed', error = 'client_refused', sealed_grant = NULL, sealed_verifier = NULL
-    WHERE workspace_id = ?1 AND client = ?2 AND outcome IN ('pending', 'undecided', 'awaiting_confirmation')
-    AND NOT EXISTS (SELECT 1 FROM clients WHERE id = ?2)";
+const END_FLOWS: &str =
+    "UPDATE flows SET status = 'failed', error = 'client_refused', sealed_grant = NULL, sealed_verifier = NULL
+    WHERE workspace_id = ?1 AND oauth_client = ?2 AND status IN ('pending', 'undecided', 'awaiting_confirmation')
+    AND NOT EXISTS (SELECT 1 FROM oauth_clients WHERE id = ?2)";
 /// The same for links whose grant was to be confirmed.
-const END_LINKS: &str = "UPDATE links SET status = 'used', result_connection = NULL WHERE workspace_id = ?1 AND status = 'awaiting_confirmation'
-    AND id IN (SELECT link_id FROM authorizations WHERE workspace_id = ?1 AND client = ?2 AND outcome = 'awaiting_confirmation')
-    AND NOT EXISTS (SELECT 1 FROM clients WHERE id = ?2)";
-const MISCONFIGURED: &str = "UPDATE clients SET misconfigured_at = coalesce(misconfigured_at, ?3), misconfigured_error = ?4, failures = failures + 1, backoff_until = ?5
+const END_LINKS: &str = "UPDATE connect_links SET status = 'used', result_connection_id = NULL WHERE workspace_id = ?1 AND status = 'awaiting_confirmation'
+    AND id IN (SELECT link_id FROM flows WHERE workspace_id = ?1 AND oauth_client = ?2 AND status = 'awaiting_confirmation')
+    AND NOT EXISTS (SELECT 1 FROM oauth_clients WHERE id = ?2)";
+const MISCONFIGURED: &str = "UPDATE oauth_clients SET misconfigured_at = coalesce(misconfigured_at, ?3), misconfigured_error = ?4, failures = failures + 1, backoff_until = ?5
     WHERE workspace_id = ?1 AND id = ?2 AND updated_at = ?6";
 /// One failure of the app may be chance; from the third in a row on, or when the app says how long, all wait.
-const BACK_OFF: &str = "UPDATE clients SET failures = failures + 1,
+const BACK_OFF: &str = "UPDATE oauth_clients SET failures = failures + 1,
       backoff_until = CASE WHEN ?4 OR failures >= 2 THEN max(backoff_until, ?3) ELSE backoff_until END WHERE workspace_id = ?1 AND id = ?2";
 const WORKS: &str =
-    "UPDATE clients SET misconfigured_at = NULL, misconfigured_error = NULL, failures = 0, backoff_until = 0
+    "UPDATE oauth_clients SET misconfigured_at = NULL, misconfigured_error = NULL, failures = 0, backoff_until = 0
     WHERE workspace_id = ?1 AND id = ?2 AND (misconfigured_at IS NOT NULL OR failures > 0 OR backoff_until > 0)";
+/// Only the mark that was read: the app may have refused the client since.
+const READABLE: &str =
+    "UPDATE oauth_clients SET misconfigured_at = NULL, misconfigured_error = NULL, failures = 0, backoff_until = 0
+    WHERE workspace_id = ?1 AND id = ?2 AND misconfigured_error = ?3";
 
 impl FromRow for Client {
     fn from_row(row: &Columns<'_>) -> Stored<Self> {
@@ -59,12 +64,12 @@ impl FromRow for Client {
             sealed_secret: row.optional_text("sealed_secret")?,
             scopes: row.optional_json("scopes")?,
             redirect_id: row.id("redirect_id")?,
-            server: row.optional_text("server")?,
+            server: row.optional_text("authorization_server")?,
             destinations: row.optional_json("destinations")?,
-            hosts: row.json::<BTreeSet<String>>("hosts")?,
+            hosts: row.json::<BTreeSet<String>>("legacy_hosts")?,
             variables: row.json("variables")?,
             secret_expires_at: row.optional_time("secret_expires_at")?,
-            current: row.flag("current")?,
+            current: row.flag("is_current")?,
             misconfigured: match misconfigured {
                 None => None,
                 Some(since) => Some((since, row.optional_text("misconfigured_error")?.unwrap_or_default())),
@@ -169,6 +174,12 @@ pub fn mark_misconfigured(client: &Client, now: Timestamp, error: &str, backoff_
 /// The app failed, or asked this client to slow down (`told`).
 pub fn back_off(client: &Client, until: Timestamp, told: bool) -> Statement {
     sql!(BACK_OFF, &client.workspace, &client.id, until, told)
+}
+
+/// The secret of this client opens again. What the app thinks of it is not known.
+pub fn mark_readable(client: &Client) -> Statement {
+    let unreadable = ClientProblem::SecretUnreadable.as_str();
+    sql!(READABLE, &client.workspace, &client.id, unreadable)
 }
 
 /// The app accepted this client.

@@ -19,40 +19,53 @@ pub use listed::{Filter, Listed, list};
 
 const GET: &str = "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 /// By a key's workspace, so that key and connection are read in one round trip.
-const GET_FOR_KEY: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL AND workspace_id = (SELECT workspace_id FROM keys WHERE id = ?2)";
+const GET_FOR_KEY: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL AND workspace_id = (SELECT workspace_id FROM api_keys WHERE id = ?2)";
 const DEFINITION_FOR_KEY: &str = "SELECT a.definition FROM connections c
     JOIN apps a ON a.workspace_id = c.workspace_id AND a.id = c.app AND a.revision = c.app_revision
-    WHERE c.id = ?1 AND c.app_revision > 0 AND c.workspace_id = (SELECT workspace_id FROM keys WHERE id = ?2)";
+    WHERE c.id = ?1 AND c.app_revision > 0 AND c.workspace_id = (SELECT workspace_id FROM api_keys WHERE id = ?2)";
 const USED_AT_FOR_KEY: &str = "SELECT last_used_at FROM uses WHERE connection_id = ?1 AND workflow = ?2 AND step = ?3
-    AND workspace_id = (SELECT workspace_id FROM keys WHERE id = ?4)";
-const INSERT: &str = "INSERT INTO connections (id, workspace_id, app, app_revision, client, name, user_id, user_name, metadata,
+    AND workspace_id = (SELECT workspace_id FROM api_keys WHERE id = ?4)";
+const INSERT: &str = "INSERT INTO connections (id, workspace_id, app, app_revision, oauth_client, name, user_id, user_name, metadata,
       account_id, account_label, scopes_requested, scopes_granted, created_at, connected_at, generation, version, status,
-      sealed_credential, expires_at, refreshable, refresh_expires_at, next_check_at, way, variables, refresh_idle_until, grant_expires_at, checked_at, check_evidence, kind, destinations)
+      sealed_credential, expires_at, refreshable, refresh_expires_at, next_check_at, auth_method, variables, refresh_idle_until, grant_expires_at, checked_at, check_evidence, credential_type, destinations)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)";
 /// A reconnect keeps id, name, uses and policy, and begins a new generation of the credential.
-const RECONNECT: &str = "UPDATE connections SET app_revision = ?4, client = ?5, account_id = ?6, account_label = ?7, scopes_requested = ?8,
-      scopes_granted = ?9, connected_at = ?10, generation = generation + 1, version = version + 1, status = ?11, reason = NULL,
+const RECONNECT: &str = "UPDATE connections SET app_revision = ?4, oauth_client = ?5, account_id = ?6, account_label = ?7, scopes_requested = ?8,
+      scopes_granted = ?9, connected_at = ?10, generation = generation + 1, version = version + 1, status = ?11, reconnect_reason = NULL,
       sealed_credential = ?12, expires_at = ?13, refreshable = ?14, refreshed_at = NULL, refresh_expires_at = ?15, next_check_at = ?16,
-      way = ?17, variables = ?18, refresh_idle_until = ?19, grant_expires_at = ?20, kind = ?21, attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL, last_attempt_id = NULL, ambiguous_token_hash = NULL, ambiguous_since = NULL,
-      next_attempt_at = 0, failures = 0, last_error = NULL, refused_since = NULL, refused_code = NULL, checked_at = ?10, check_evidence = 'connected', nothing_shared = NULL, definition_changed = NULL, destinations = ?25,
+      auth_method = ?17, variables = ?18, refresh_idle_until = ?19, grant_expires_at = ?20, credential_type = ?21, lease_attempt_id = NULL, lease_expires_at = NULL, lease_token_hash = NULL, last_attempt_id = NULL, ambiguous_token_hash = NULL, ambiguous_since = NULL,
+      next_attempt_at = 0, failures = 0, last_error = NULL, refresh_refused_since = NULL, refresh_refused_code = NULL, checked_at = ?10, check_evidence = 'connected', no_resources_message = NULL, definition_update_blocked = NULL, destinations = ?25,
       name = CASE WHEN name = ?23 THEN ?22 ELSE name END
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL
-      AND (?24 IS NULL OR version = ?24 AND attempt_id IS NULL)";
+      AND (?24 IS NULL OR version = ?24 AND lease_attempt_id IS NULL)";
 /// What one generation of a credential sees tells nothing of the next.
-const NOTHING_SHARED: &str = "UPDATE connections SET nothing_shared = ?4 WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
+const NOTHING_SHARED: &str = "UPDATE connections SET no_resources_message = ?4 WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
 const PATCH: &str = "UPDATE connections SET name = coalesce(?3, name), metadata = coalesce(?4, metadata),
       allowed_workflows = CASE WHEN ?5 THEN ?6 ELSE allowed_workflows END
     WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 /// One that died while it waited is dead, not connected.
-const CONFIRM: &str = "UPDATE connections SET status = CASE WHEN reason IS NULL THEN 'connected' ELSE 'needs_reconnect' END WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation' AND deleted_at IS NULL";
-const NAMES: &str = "SELECT name FROM connections WHERE workspace_id = ?1 AND app = ?2 AND deleted_at IS NULL AND substr(name, 1, length(?3)) = ?3 LIMIT 500";
+const CONFIRM: &str = "UPDATE connections SET status = CASE WHEN reconnect_reason IS NULL THEN 'connected' ELSE 'needs_reconnect' END WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation' AND deleted_at IS NULL";
+/// U+10FFFF comes after every character of a name: the range is what the index is entered by.
+const NAMES: &str = "SELECT name FROM connections WHERE workspace_id = ?1 AND app = ?2 AND deleted_at IS NULL
+    AND name >= ?3 AND name < ?3 || char(1114111) AND substr(name, 1, length(?3)) = ?3 LIMIT 500";
+/// The plus keeps `SQLite` from reading a whole workspace in order of time.
 const SAME_ACCOUNT: &str =
     "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2 AND account_id = ?3 AND user_id IS ?4
-    AND deleted_at IS NULL ORDER BY created_at LIMIT 20";
-const GRANT_IS_LIVE: &str = "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND client = ?2
-    AND (?3 IS NULL OR account_id IS NULL OR account_id = ?3) AND deleted_at IS NULL AND status <> 'needs_reconnect'";
-const GRANTS: &str = "SELECT coalesce(sum(generation), 0) AS n FROM connections WHERE workspace_id = ?1 AND client = ?2 AND account_id = ?3
-    AND deleted_at IS NULL";
+    AND deleted_at IS NULL ORDER BY +created_at LIMIT 20";
+/// One look-up for each case, and none goes on when it has found one.
+const GRANT_IS_LIVE: &str = "SELECT EXISTS (SELECT 1 FROM connections WHERE oauth_client = ?2 AND account_id = ?3
+      AND workspace_id = ?1 AND deleted_at IS NULL AND status <> 'needs_reconnect')
+    OR EXISTS (SELECT 1 FROM connections WHERE oauth_client = ?2 AND account_id IS NULL
+      AND workspace_id = ?1 AND deleted_at IS NULL AND status <> 'needs_reconnect')
+    OR ?3 IS NULL AND EXISTS (SELECT 1 FROM connections WHERE oauth_client = ?2
+      AND workspace_id = ?1 AND deleted_at IS NULL AND status <> 'needs_reconnect')
+    OR EXISTS (SELECT 1 FROM connections c WHERE oauth_client = ?2 AND +workspace_id = ?1 AND app_revision > 0
+      AND deleted_at IS NULL AND status <> 'needs_reconnect' AND EXISTS (SELECT 1 FROM apps a
+        WHERE a.workspace_id = ?1 AND a.id = c.app AND a.revision > 1
+          AND (a.created_at > c.connected_at OR a.created_at = c.connected_at AND a.revision > c.app_revision))) AS n";
+const GRANTS: &str =
+    "SELECT coalesce(sum(generation), 0) AS n FROM connections WHERE oauth_client = ?2 AND account_id = ?3
+    AND workspace_id = ?1 AND deleted_at IS NULL";
 
 impl FromRow for Connection {
     fn from_row(row: &Columns<'_>) -> Stored<Self> {
@@ -61,11 +74,11 @@ impl FromRow for Connection {
             workspace: row.id("workspace_id")?,
             app: AppId::parse(&row.text("app")?).ok_or_else(|| unknown("app"))?,
             app_revision: row.integer("app_revision")?,
-            way: WayId::parse(&row.text("way")?).ok_or_else(|| unknown("way"))?,
-            kind: Kind::parse(&row.text("kind")?).ok_or_else(|| unknown("kind"))?,
+            way: WayId::parse(&row.text("auth_method")?).ok_or_else(|| unknown("way"))?,
+            kind: Kind::parse(&row.text("credential_type")?).ok_or_else(|| unknown("kind"))?,
             variables: row.json("variables")?,
             destinations: row.optional_json("destinations")?,
-            client: row.optional_id("client")?,
+            client: row.optional_id("oauth_client")?,
             name: row.text("name")?,
             user: user(row)?,
             metadata: row.json("metadata")?,
@@ -79,7 +92,7 @@ impl FromRow for Connection {
             generation: row.integer("generation")?,
             version: row.integer("version")?,
             status: Status::parse(&row.text("status")?).ok_or_else(|| unknown("status"))?,
-            reason: row.optional_text("reason")?.as_deref().and_then(Reason::parse),
+            reason: row.optional_text("reconnect_reason")?.as_deref().and_then(Reason::parse),
             sealed_credential: row.optional_text("sealed_credential")?,
             expires_at: row.optional_time("expires_at")?,
             refreshable: row.flag("refreshable")?,
@@ -97,8 +110,8 @@ impl FromRow for Connection {
             checked_at: row.optional_time("checked_at")?,
             check_evidence: row.optional_text("check_evidence")?,
             next_check_at: row.optional_time("next_check_at")?,
-            nothing_shared: row.optional_text("nothing_shared")?,
-            definition_changed: row.optional_json("definition_changed")?,
+            nothing_shared: row.optional_text("no_resources_message")?,
+            definition_changed: row.optional_json("definition_update_blocked")?,
         })
     }
 }
@@ -113,8 +126,8 @@ pub(super) fn user(row: &Columns<'_>) -> Stored<Option<User>> {
 }
 
 fn refused(row: &Columns<'_>) -> Stored<Option<Refused>> {
-    let code = row.optional_text("refused_code")?;
-    Ok(row.optional_time("refused_since")?.map(|since| Refused { code, since }))
+    let code = row.optional_text("refresh_refused_code")?;
+    Ok(row.optional_time("refresh_refused_since")?.map(|since| Refused { code, since }))
 }
 
 fn account(row: &Columns<'_>) -> Stored<Option<Account>> {
@@ -123,11 +136,11 @@ fn account(row: &Columns<'_>) -> Stored<Option<Account>> {
 }
 
 fn intent(row: &Columns<'_>) -> Stored<Option<Intent>> {
-    let Some(attempt) = row.optional_id("attempt_id")? else { return Ok(None) };
+    let Some(attempt) = row.optional_id("lease_attempt_id")? else { return Ok(None) };
     Ok(Some(Intent {
         attempt,
-        until: row.time("attempt_until")?,
-        token_hash: row.optional_text("attempt_token_hash")?.unwrap_or_default(),
+        until: row.time("lease_expires_at")?,
+        token_hash: row.optional_text("lease_token_hash")?.unwrap_or_default(),
     }))
 }
 
@@ -299,7 +312,9 @@ pub async fn same_account(
 }
 
 /// Whether a live connection shares client and account, so that revoking a grant of theirs would kill
-/// it. Where an account is not known, here or there, it may be the same.
+/// it. Where an account is not known, here or there, it may be the same. So it may where the workspace has changed its definition
+/// of the app since the connection was made: another definition may call the same account otherwise, and whoever edits it may
+/// have it named as they like.
 pub async fn grant_is_live(
     db: &impl Database,
     workspace: &WorkspaceId,

@@ -16,11 +16,11 @@ use crate::sql;
 use crate::time::Timestamp;
 
 /// Leased as it is read, so that runs may overlap.
-const LEASE: &str = "UPDATE apps SET move_due = ?2 WHERE (workspace_id, id, revision) IN
-    (SELECT workspace_id, id, revision FROM apps WHERE move_due IS NOT NULL AND move_due <= ?1 ORDER BY move_due LIMIT 1) RETURNING *";
+const LEASE: &str = "UPDATE apps SET rollout_due_at = ?2 WHERE (workspace_id, id, revision) IN
+    (SELECT workspace_id, id, revision FROM apps WHERE rollout_due_at IS NOT NULL AND rollout_due_at <= ?1 ORDER BY rollout_due_at LIMIT 1) RETURNING *";
 /// All connections are looked at anew, from the first one on.
 const RESTART: &str =
-    "UPDATE apps SET move_due = ?3, move_after = '[0,\"\"]', move_passes = 1 WHERE workspace_id = ?1 AND id = ?2 AND current = 1
+    "UPDATE apps SET rollout_due_at = ?3, rollout_cursor = '[0,\"\"]', rollout_passes_left = 1 WHERE workspace_id = ?1 AND id = ?2 AND is_current = 1
     AND EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = ?1 AND c.app = ?2 AND c.app_revision > 0 AND c.app_revision < apps.revision)
     RETURNING *";
 /// The place stands before the other comparisons, so that the index is entered there and not at the beginning.
@@ -29,17 +29,17 @@ const BEHIND: &str =
     AND (app_revision, id) > (?4, ?5) AND app_revision < ?3 AND app_revision > 0 AND deleted_at IS NULL ORDER BY app_revision, id LIMIT ?6";
 const PENDING: &str = "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND app = ?2
     AND (app_revision, id) > (?4, ?5) AND app_revision < ?3 AND app_revision > 0";
-/// Nothing of the credential changes. One that is being refreshed waits: its refresh ends as it began.
-const MOVE: &str = "UPDATE connections SET app_revision = ?5, destinations = coalesce(destinations, ?6), definition_changed = NULL
-    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND app_revision = ?7 AND attempt_id IS NULL AND deleted_at IS NULL
-      AND EXISTS (SELECT 1 FROM apps a WHERE a.workspace_id = ?1 AND a.id = connections.app AND a.revision = ?5 AND a.current = 1)";
-const STAY: &str = "UPDATE connections SET definition_changed = ?5
-    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND app_revision = ?4 AND definition_changed IS NOT ?5 AND deleted_at IS NULL";
-const ADVANCE: &str = "UPDATE apps SET move_after = ?4, move_due = ?5, move_passes = ?6
-    WHERE workspace_id = ?1 AND id = ?2 AND revision = ?3 AND current = 1";
+/// Nothing of the credential changes. One that is being refreshed waits: its refresh ends as it began. An attempt that ran out is none.
+const MOVE: &str = "UPDATE connections SET app_revision = ?5, destinations = coalesce(destinations, ?6), definition_update_blocked = NULL
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND app_revision = ?7 AND (lease_attempt_id IS NULL OR lease_expires_at + 5 < ?8) AND deleted_at IS NULL
+      AND EXISTS (SELECT 1 FROM apps a WHERE a.workspace_id = ?1 AND a.id = connections.app AND a.revision = ?5 AND a.is_current = 1)";
+const STAY: &str = "UPDATE connections SET definition_update_blocked = ?5
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND app_revision = ?4 AND definition_update_blocked IS NOT ?5 AND deleted_at IS NULL";
+const ADVANCE: &str = "UPDATE apps SET rollout_cursor = ?4, rollout_due_at = ?5, rollout_passes_left = ?6
+    WHERE workspace_id = ?1 AND id = ?2 AND revision = ?3 AND is_current = 1";
 /// An app that is gone changes nothing any more.
-const FORGET: &str = "UPDATE connections SET definition_changed = NULL
-    WHERE workspace_id = ?1 AND app = ?2 AND app_revision > 0 AND definition_changed IS NOT NULL";
+const FORGET: &str = "UPDATE connections SET definition_update_blocked = NULL
+    WHERE workspace_id = ?1 AND app = ?2 AND app_revision > 0 AND definition_update_blocked IS NOT NULL";
 
 /// The last connection that was looked at: its revision and its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,8 +70,8 @@ impl FromRow for DefinitionMove {
         Ok(Self {
             workspace: row.id("workspace_id")?,
             app: AppRow::from_row(row)?,
-            after: row.json("move_after")?,
-            passes: row.integer("move_passes")?,
+            after: row.json("rollout_cursor")?,
+            passes: row.integer("rollout_passes_left")?,
         })
     }
 }
@@ -119,7 +119,7 @@ pub async fn pending(db: &impl Database, of: &DefinitionMove, after: &Cursor) ->
 }
 
 /// The statement that moves a connection to the revision. It keeps where its credential may go.
-pub fn move_to(of: &DefinitionMove, connection: &Connection, keeps: &Destinations) -> Statement {
+pub fn move_to(of: &DefinitionMove, connection: &Connection, keeps: &Destinations, now: Timestamp) -> Statement {
     sql!(
         MOVE,
         &connection.workspace,
@@ -128,7 +128,8 @@ pub fn move_to(of: &DefinitionMove, connection: &Connection, keeps: &Destination
         connection.version,
         of.app.revision,
         json_text(keeps),
-        connection.app_revision
+        connection.app_revision,
+        now
     )
 }
 

@@ -17,12 +17,12 @@ use crate::time::Timestamp;
 
 /// The ended connections that were not taken up for longest. Without their credentials: there may be a thousand.
 const OLDEST: &str =
-    "SELECT c.id, c.workspace_id, c.app, c.app_revision, c.way, c.reason, c.sealed_credential IS NOT NULL AS sealed,
+    "SELECT c.id, c.workspace_id, c.app, c.app_revision, c.auth_method, c.reconnect_reason, c.sealed_credential IS NOT NULL AS sealed,
       (SELECT w.deleted_at IS NOT NULL FROM workspaces w WHERE w.id = c.workspace_id) AS workspace_deleted
     FROM connections c WHERE c.deleted_at IS NOT NULL AND c.deleted_at <= ?1 ORDER BY c.deleted_at LIMIT ?2";
 /// The newest: a single disconnect does not wait for the thousands of a workspace that was deleted before it.
 const NEWEST: &str =
-    "SELECT c.id, c.workspace_id, c.app, c.app_revision, c.way, c.reason, c.sealed_credential IS NOT NULL AS sealed,
+    "SELECT c.id, c.workspace_id, c.app, c.app_revision, c.auth_method, c.reconnect_reason, c.sealed_credential IS NOT NULL AS sealed,
       (SELECT w.deleted_at IS NOT NULL FROM workspaces w WHERE w.id = c.workspace_id) AS workspace_deleted
     FROM connections c WHERE c.deleted_at IS NOT NULL AND c.deleted_at <= ?1 ORDER BY c.deleted_at DESC LIMIT ?2";
 const TAKE_UP: &str = "UPDATE connections SET deleted_at = ?2
@@ -35,24 +35,27 @@ const FORGET_CREDENTIALS: &str = "UPDATE connections SET sealed_credential = NUL
     AND EXISTS (SELECT 1 FROM uses u WHERE u.connection_id = connections.id)";
 const ERASE: &str = "DELETE FROM connections WHERE id IN (SELECT value FROM json_each(?1)) AND deleted_at IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM uses u WHERE u.connection_id = connections.id)";
-const ERASE_REVOKED_KEYS: &str = "DELETE FROM keys WHERE id IN
-    (SELECT id FROM keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 ORDER BY revoked_at LIMIT ?2)";
-const CLIENTS: &str = "SELECT * FROM clients WHERE id IN (SELECT value FROM json_each(?1))";
+const ERASE_REVOKED_KEYS: &str = "DELETE FROM api_keys WHERE id IN
+    (SELECT id FROM api_keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 ORDER BY revoked_at LIMIT ?2)";
+const CLIENTS: &str = "SELECT * FROM oauth_clients WHERE id IN (SELECT value FROM json_each(?1))";
 const DEFINITIONS: &str = "SELECT a.workspace_id, a.id, a.revision, a.definition FROM json_each(?1) j
     JOIN apps a ON a.workspace_id = json_extract(j.value, '$[0]') AND a.id = json_extract(j.value, '$[1]') AND a.revision = json_extract(j.value, '$[2]')";
 /// By number in the list: whether a live connection shares client and account, so that revoking the grant would end it.
 /// Where an account is not known, here or there, it may be the same.
-const SHARED: &str = "SELECT j.key AS n FROM json_each(?1) j WHERE EXISTS (SELECT 1 FROM connections c
-    WHERE c.workspace_id = json_extract(j.value, '$[0]') AND c.client = json_extract(j.value, '$[1]')
-    AND (json_extract(j.value, '$[2]') IS NULL OR c.account_id IS NULL OR c.account_id = json_extract(j.value, '$[2]'))
-    AND c.deleted_at IS NULL AND c.status <> 'needs_reconnect')";
+const SHARED: &str = "SELECT j.key AS n FROM json_each(?1) j
+    WHERE EXISTS (SELECT 1 FROM connections c WHERE c.oauth_client = json_extract(j.value, '$[1]') AND c.account_id = json_extract(j.value, '$[2]')
+      AND c.workspace_id = json_extract(j.value, '$[0]') AND c.deleted_at IS NULL AND c.status <> 'needs_reconnect')
+    OR EXISTS (SELECT 1 FROM connections c WHERE c.oauth_client = json_extract(j.value, '$[1]') AND c.account_id IS NULL
+      AND c.workspace_id = json_extract(j.value, '$[0]') AND c.deleted_at IS NULL AND c.status <> 'needs_reconnect')
+    OR json_extract(j.value, '$[2]') IS NULL AND EXISTS (SELECT 1 FROM connections c WHERE c.oauth_client = json_extract(j.value, '$[1]')
+      AND c.workspace_id = json_extract(j.value, '$[0]') AND c.deleted_at IS NULL AND c.status <> 'needs_reconnect')";
 
 const WITHOUT_TOMBSTONE: &str =
     "SELECT id FROM workspaces WHERE deleted_at IS NOT NULL AND tombstoned_at IS NULL ORDER BY deleted_at LIMIT ?1";
 const TOMBSTONED: &str =
     "UPDATE workspaces SET tombstoned_at = ?2 WHERE id IN (SELECT value FROM json_each(?1)) AND deleted_at IS NOT NULL";
-const LEASE_WORKSPACES: &str = "UPDATE workspaces SET erase_after = ?2 WHERE id IN
-    (SELECT id FROM workspaces WHERE deleted_at IS NOT NULL AND erase_after <= ?1 ORDER BY erase_after LIMIT ?3) RETURNING id";
+const LEASE_WORKSPACES: &str = "UPDATE workspaces SET next_erasure_at = ?2 WHERE id IN
+    (SELECT id FROM workspaces WHERE deleted_at IS NOT NULL AND next_erasure_at <= ?1 ORDER BY next_erasure_at LIMIT ?3) RETURNING id";
 const PROGRESS: &str = "SELECT w.id, w.name, w.created_at, w.deleted_at, w.tombstoned_at,
       (SELECT count(*) FROM connections c WHERE c.workspace_id = w.id) AS connections_left,
       (SELECT count(*) FROM revocations r WHERE r.workspace_id = w.id) AS revocations_left
@@ -60,11 +63,11 @@ const PROGRESS: &str = "SELECT w.id, w.name, w.created_at, w.deleted_at, w.tombs
 
 /// The tables that are emptied first, in this order. A grant that waits in a flow is revoked before its row goes.
 const EMPTY: [&str; 6] = [
-    "DELETE FROM authorizations WHERE id IN (SELECT id FROM authorizations WHERE workspace_id = ?1 AND sealed_grant IS NULL LIMIT ?2)",
-    "DELETE FROM links WHERE id IN (SELECT id FROM links WHERE workspace_id = ?1 LIMIT ?2)",
-    "DELETE FROM sessions WHERE hash IN (SELECT hash FROM sessions WHERE workspace_id = ?1 LIMIT ?2)",
+    "DELETE FROM flows WHERE id IN (SELECT id FROM flows WHERE workspace_id = ?1 AND sealed_grant IS NULL LIMIT ?2)",
+    "DELETE FROM connect_links WHERE id IN (SELECT id FROM connect_links WHERE workspace_id = ?1 LIMIT ?2)",
+    "DELETE FROM sessions WHERE token_hash IN (SELECT token_hash FROM sessions WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM sign_in_links WHERE token_hash IN (SELECT token_hash FROM sign_in_links WHERE workspace_id = ?1 LIMIT ?2)",
-    "DELETE FROM keys WHERE id IN (SELECT id FROM keys WHERE workspace_id = ?1 LIMIT ?2)",
+    "DELETE FROM api_keys WHERE id IN (SELECT id FROM api_keys WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE workspace_id = ?1 LIMIT ?2)",
 ];
 /// Made in a deleted workspace all the same: ended when nothing else is left of it.
@@ -74,37 +77,37 @@ const END_STRAYS: &str = "UPDATE connections SET deleted_at = ?2, generation = g
 /// What revocations still need, and at last the workspace: only when nothing else is left of it. Where the tombstone
 /// could not be written, the row stays until all copies have ended.
 const FINISH: [&str; 3] = [
-    "DELETE FROM clients WHERE id IN (SELECT id FROM clients WHERE workspace_id = ?1 LIMIT ?2)
+    "DELETE FROM oauth_clients WHERE id IN (SELECT id FROM oauth_clients WHERE workspace_id = ?1 LIMIT ?2)
       AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = ?1)
-      AND NOT EXISTS (SELECT 1 FROM authorizations a WHERE a.workspace_id = ?1)
+      AND NOT EXISTS (SELECT 1 FROM flows a WHERE a.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.workspace_id = ?1)",
     "DELETE FROM apps WHERE (workspace_id, id, revision) IN (SELECT workspace_id, id, revision FROM apps WHERE workspace_id = ?1 LIMIT ?2)
       AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = ?1)
-      AND NOT EXISTS (SELECT 1 FROM authorizations a WHERE a.workspace_id = ?1)
+      AND NOT EXISTS (SELECT 1 FROM flows a WHERE a.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.workspace_id = ?1)",
     "DELETE FROM workspaces WHERE id = ?1 AND deleted_at IS NOT NULL AND (tombstoned_at IS NOT NULL OR deleted_at <= ?2 - 7200)
       AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.workspace_id = ?1)
-      AND NOT EXISTS (SELECT 1 FROM authorizations a WHERE a.workspace_id = ?1)
-      AND NOT EXISTS (SELECT 1 FROM links l WHERE l.workspace_id = ?1)
+      AND NOT EXISTS (SELECT 1 FROM flows a WHERE a.workspace_id = ?1)
+      AND NOT EXISTS (SELECT 1 FROM connect_links l WHERE l.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM sign_in_links s WHERE s.workspace_id = ?1)
-      AND NOT EXISTS (SELECT 1 FROM keys k WHERE k.workspace_id = ?1)
+      AND NOT EXISTS (SELECT 1 FROM api_keys k WHERE k.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM events e WHERE e.workspace_id = ?1)
-      AND NOT EXISTS (SELECT 1 FROM clients c WHERE c.workspace_id = ?1)
+      AND NOT EXISTS (SELECT 1 FROM oauth_clients c WHERE c.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM apps a WHERE a.workspace_id = ?1)",
 ];
 
 /// The tables whose rows belong to a workspace: all of them are emptied when it is deleted. A test holds this list
 /// against the schema.
 pub const OF_A_WORKSPACE: [&str; 12] = [
+    "api_keys",
     "apps",
-    "authorizations",
-    "clients",
+    "connect_links",
     "connections",
     "events",
-    "keys",
-    "links",
+    "flows",
+    "oauth_clients",
     "revocations",
     "sessions",
     "sign_in_links",
@@ -112,8 +115,8 @@ pub const OF_A_WORKSPACE: [&str; 12] = [
     "workspaces",
 ];
 
-/// Rows that are written to erase a connection: its own, and at most five entries of indexes.
-pub const ROWS_OF_A_CONNECTION: i64 = 6;
+/// Rows that are written to erase a connection: its own, and at most six entries of indexes.
+pub const ROWS_OF_A_CONNECTION: i64 = 7;
 /// The same for a row of the other tables.
 const ROWS_OF_ANOTHER: i64 = 3;
 
@@ -146,8 +149,8 @@ impl FromRow for Ended {
             workspace: row.id("workspace_id")?,
             app: AppId::parse(&row.text("app")?).ok_or_else(unknown)?,
             app_revision: row.integer("app_revision")?,
-            way: WayId::parse(&row.text("way")?).ok_or_else(unknown)?,
-            is_dead: row.optional_text("reason")?.is_some(),
+            way: WayId::parse(&row.text("auth_method")?).ok_or_else(unknown)?,
+            is_dead: row.optional_text("reconnect_reason")?.is_some(),
             is_sealed: row.flag("sealed")?,
             workspace_deleted: row.optional_integer("workspace_deleted")? == Some(1),
         })

@@ -6,25 +6,26 @@ use crate::ports::{Database, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
-const INSERT: &str =
-    "INSERT INTO events (workspace_id, connection_id, at, id, type, actor, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const INSERT: &str = "INSERT INTO events (workspace_id, connection_id, occurred_at, id, type, actor, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 /// Only when the statement before it in the batch changed a row.
-const INSERT_IF_CHANGED: &str = "INSERT INTO events (workspace_id, connection_id, at, id, type, actor, detail)
+const INSERT_IF_CHANGED: &str = "INSERT INTO events (workspace_id, connection_id, occurred_at, id, type, actor, detail)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE changes() > 0";
-const LIST: &str = "SELECT * FROM events WHERE workspace_id = ?1 AND connection_id = ?2 AND (at, seq) < (?3, ?4) ORDER BY at DESC, seq DESC LIMIT ?5";
+const LIST: &str = "SELECT * FROM events WHERE workspace_id = ?1 AND connection_id = ?2 AND (occurred_at, seq) < (?3, ?4) ORDER BY occurred_at DESC, seq DESC LIMIT ?5";
 
-/// One line of the audit trail. `detail` is a short code or name, never a secret.
+/// One line of the audit trail.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Event {
-    /// Id.
+    /// Its id.
     pub id: EventId,
     /// When.
     pub at: Timestamp,
-    /// What happened, in snake case.
+    /// What happened, such as `connected`, `reconnected`, `reused` (a new grant that it did not need), `account_switched`,
+    /// `confirmed`, `edited`, `token_lost` (one of several tokens), `needs_reconnect`, `disconnected`.
     pub r#type: String,
-    /// Who did it: `user:…`, `key:…`, `link:…`, `clock`, `refresh`.
+    /// Who did it: `user:…`, `key:…`, `link:…`, `embedder`, `refresh`, `check`.
     pub actor: String,
-    /// A code or name that tells more.
+    /// A code or name that tells more; never a secret.
     pub detail: Option<String>,
 }
 
@@ -32,7 +33,7 @@ impl FromRow for Event {
     fn from_row(row: &Columns<'_>) -> Stored<Self> {
         Ok(Self {
             id: row.id("id")?,
-            at: row.time("at")?,
+            at: row.time("occurred_at")?,
             r#type: row.text("type")?,
             actor: row.text("actor")?,
             detail: row.optional_text("detail")?,

@@ -11,59 +11,60 @@ use crate::time::Timestamp;
 
 /// A key that is being revoked makes nothing any more.
 const INSERT: &str =
-    "INSERT INTO keys (id, workspace_id, name, hash, scopes, connections, apps, expires_at, created_at, made_by)
+    "INSERT INTO api_keys (id, workspace_id, name, secret_hash, scopes, allowed_connections, allowed_apps, expires_at, created_at, created_by_key)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
-    WHERE ?10 IS NULL OR EXISTS (SELECT 1 FROM keys WHERE id = ?10 AND revoked_at IS NULL)";
-pub(crate) const SELECT: &str = "SELECT * FROM keys WHERE id = ?1 AND revoked_at IS NULL";
+    WHERE ?10 IS NULL OR EXISTS (SELECT 1 FROM api_keys WHERE id = ?10 AND revoked_at IS NULL)";
+pub(crate) const SELECT: &str = "SELECT * FROM api_keys WHERE id = ?1 AND revoked_at IS NULL";
 const LIST: &str =
-    "SELECT * FROM keys WHERE workspace_id = ?1 AND id > ?2 AND revoked_at IS NULL AND (?4 IS NULL OR made_by = ?4)
+    "SELECT * FROM api_keys WHERE workspace_id = ?1 AND id > ?2 AND revoked_at IS NULL AND (?4 IS NULL OR created_by_key = ?4)
     ORDER BY id LIMIT ?3";
-const NAMES: &str = "SELECT id, name FROM keys WHERE workspace_id = ?1 AND id IN (SELECT value FROM json_each(?2)) AND revoked_at IS NULL";
-const REVOKE: &str = "UPDATE keys SET revoked_at = ?3 WHERE workspace_id = ?1 AND id = ?2 AND revoked_at IS NULL";
-const ERASE: &str = "DELETE FROM keys WHERE id = ?1 AND revoked_at IS NOT NULL";
+const NAMES: &str = "SELECT id, name FROM api_keys WHERE workspace_id = ?1 AND id IN (SELECT value FROM json_each(?2)) AND revoked_at IS NULL";
+const REVOKE: &str = "UPDATE api_keys SET revoked_at = ?3 WHERE workspace_id = ?1 AND id = ?2 AND revoked_at IS NULL";
+const ERASE: &str = "DELETE FROM api_keys WHERE id = ?1 AND revoked_at IS NOT NULL";
 /// Of two rotations at once one changes the row: the other one would take the first one's new secret away.
-const ROTATE: &str = "UPDATE keys SET hash = ?4, previous_hash = CASE WHEN ?5 > ?6 THEN ?3 END,
-      previous_until = CASE WHEN ?5 > ?6 THEN ?5 END
-    WHERE workspace_id = ?1 AND id = ?2 AND hash = ?3 AND revoked_at IS NULL";
+const ROTATE: &str = "UPDATE api_keys SET secret_hash = ?4, previous_secret_hash = CASE WHEN ?5 > ?6 THEN ?3 END,
+      previous_secret_expires_at = CASE WHEN ?5 > ?6 THEN ?5 END
+    WHERE workspace_id = ?1 AND id = ?2 AND secret_hash = ?3 AND revoked_at IS NULL";
 
-const MADE_KEYS: &str =
-    "SELECT id FROM keys WHERE workspace_id = ?1 AND made_by = ?2 AND revoked_at IS NULL ORDER BY id LIMIT 200";
-const COUNT_LINKS: &str = "SELECT count(*) AS n FROM links WHERE workspace_id = ?1 AND made_by = ?2
+const MADE_KEYS: &str = "SELECT id FROM api_keys WHERE workspace_id = ?1 AND created_by_key = ?2 AND revoked_at IS NULL ORDER BY id LIMIT 200";
+const COUNT_LINKS: &str = "SELECT count(*) AS n FROM connect_links WHERE workspace_id = ?1 AND created_by_key = ?2
     AND (status = 'awaiting_confirmation' OR status = 'open' AND expires_at > ?3)";
-const COUNT_SIGN_IN_LINKS: &str = "SELECT count(*) AS n FROM sign_in_links WHERE workspace_id = ?1 AND made_by = ?2
+const COUNT_SIGN_IN_LINKS: &str =
+    "SELECT count(*) AS n FROM sign_in_links WHERE workspace_id = ?1 AND created_by_key = ?2
     AND used_at IS NULL AND expires_at > ?3";
 const COUNT_SESSIONS: &str =
-    "SELECT count(*) AS n FROM sessions WHERE workspace_id = ?1 AND made_by = ?2 AND expires_at > ?3";
+    "SELECT count(*) AS n FROM sessions WHERE workspace_id = ?1 AND created_by_key = ?2 AND expires_at > ?3";
 /// What waits in a flow is nobody's from now on: the scheduled run revokes it at the app.
-const END_FLOWS: &str = "UPDATE authorizations SET expires_at = ?3 WHERE +workspace_id = ?1 AND expires_at > ?3
-    AND outcome IN ('pending', 'undecided', 'awaiting_confirmation')
-    AND session_hash IN (SELECT hash FROM sessions WHERE workspace_id = ?1 AND made_by = ?2)";
-const END_WAITING_REPAIRS: &str = "UPDATE authorizations SET expires_at = ?3 WHERE workspace_id = ?1 AND expires_at > ?3
-    AND id IN (SELECT authorization_id FROM links WHERE workspace_id = ?1 AND made_by = ?2 AND status = 'awaiting_confirmation')";
+const END_FLOWS: &str = "UPDATE flows SET expires_at = ?3 WHERE +workspace_id = ?1 AND expires_at > ?3
+    AND status IN ('pending', 'undecided', 'awaiting_confirmation')
+    AND session_hash IN (SELECT token_hash FROM sessions WHERE workspace_id = ?1 AND created_by_key = ?2)";
+const END_WAITING_REPAIRS: &str = "UPDATE flows SET expires_at = ?3 WHERE workspace_id = ?1 AND expires_at > ?3
+    AND id IN (SELECT flow_id FROM connect_links WHERE workspace_id = ?1 AND created_by_key = ?2 AND status = 'awaiting_confirmation')";
 const END_UNCONFIRMED: &str =
     "UPDATE connections SET deleted_at = ?3, generation = generation + 1, next_check_at = NULL
     WHERE workspace_id = ?1 AND status = 'awaiting_confirmation' AND deleted_at IS NULL AND id IN
-      (SELECT result_connection FROM links WHERE workspace_id = ?1 AND made_by = ?2 AND status = 'awaiting_confirmation'
-        AND authorization_id IS NULL)";
-const END_LINKS: &str = "UPDATE links SET status = 'ended', used_at = ?3 WHERE workspace_id = ?1 AND made_by = ?2
+      (SELECT result_connection_id FROM connect_links WHERE workspace_id = ?1 AND created_by_key = ?2 AND status = 'awaiting_confirmation'
+        AND flow_id IS NULL)";
+const END_LINKS: &str =
+    "UPDATE connect_links SET status = 'ended', used_at = ?3 WHERE workspace_id = ?1 AND created_by_key = ?2
     AND status IN ('open', 'awaiting_confirmation')";
-const END_SIGN_IN_LINKS: &str = "DELETE FROM sign_in_links WHERE workspace_id = ?1 AND made_by = ?2";
-const END_SESSIONS: &str = "DELETE FROM sessions WHERE workspace_id = ?1 AND made_by = ?2";
+const END_SIGN_IN_LINKS: &str = "DELETE FROM sign_in_links WHERE workspace_id = ?1 AND created_by_key = ?2";
+const END_SESSIONS: &str = "DELETE FROM sessions WHERE workspace_id = ?1 AND created_by_key = ?2";
 
 impl FromRow for Key {
     fn from_row(row: &Columns<'_>) -> Stored<Self> {
-        let previous = row.optional_text("previous_hash")?.zip(row.optional_time("previous_until")?);
+        let previous = row.optional_text("previous_secret_hash")?.zip(row.optional_time("previous_secret_expires_at")?);
         Ok(Self {
             id: row.id("id")?,
             workspace: row.id("workspace_id")?,
             name: row.text("name")?,
-            hash: row.text("hash")?,
+            hash: row.text("secret_hash")?,
             scopes: row.json("scopes")?,
-            connections: row.optional_json("connections")?,
-            apps: row.optional_json("apps")?,
+            connections: row.optional_json("allowed_connections")?,
+            apps: row.optional_json("allowed_apps")?,
             expires_at: row.optional_time("expires_at")?,
             created_at: row.optional_time("created_at")?,
-            made_by: row.optional_id("made_by")?,
+            made_by: row.optional_id("created_by_key")?,
             previous: previous.map(|(hash, until)| PreviousSecret { hash, until }),
         })
     }
@@ -72,7 +73,7 @@ impl FromRow for Key {
 /// The key that made a row, as links and sign-in links keep it.
 pub(super) fn maker(row: &Columns<'_>) -> Stored<Option<Maker>> {
     let expires_at = row.optional_time("key_expires_at")?;
-    Ok(row.optional_id("made_by")?.map(|key| Maker { key, expires_at }))
+    Ok(row.optional_id("created_by_key")?.map(|key| Maker { key, expires_at }))
 }
 
 /// The statement that inserts a key. It changes nothing when the key that makes it is revoked.
@@ -122,8 +123,9 @@ pub async fn list(
 
 /// What ended with a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "EndedWithKey"))]
 pub struct Ended {
-    /// Connect links that could still be used or confirmed.
+    /// Links that could still be used or confirmed.
     pub links: i64,
     /// Sign-in links that could still be used.
     pub sign_in_links: i64,

@@ -12,21 +12,21 @@ use crate::workspace::User;
 
 /// A key that is being revoked makes nothing any more.
 const INSERT: &str =
-    "INSERT INTO links (id, token_hash, workspace_id, app, connection_id, scopes, user_id, user_name, return_to,
-      on_duplicate, confirm, status, created_at, expires_at, way, made_by, key_expires_at)
+    "INSERT INTO connect_links (id, token_hash, workspace_id, app, connection_id, scopes, user_id, user_name, return_to,
+      on_duplicate, requires_confirmation, status, created_at, expires_at, auth_method, created_by_key, key_expires_at)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'open', ?12, ?13, ?14, ?15, ?16
-    WHERE ?15 IS NULL OR EXISTS (SELECT 1 FROM keys WHERE id = ?15 AND revoked_at IS NULL)";
+    WHERE ?15 IS NULL OR EXISTS (SELECT 1 FROM api_keys WHERE id = ?15 AND revoked_at IS NULL)";
 /// Until when its person may answer a question that one of its flows asks.
 macro_rules! choice_until {
     () => {
-        "(SELECT max(expires_at) FROM authorizations WHERE session_hash = links.session_hash AND link_id = links.id
-      AND outcome = 'undecided')"
+        "(SELECT max(expires_at) FROM flows WHERE session_hash = connect_links.session_hash AND link_id = connect_links.id
+      AND status = 'undecided')"
     };
 }
 /// A link's row, with until when its person may answer a question.
 macro_rules! select_links {
     () => {
-        concat!("SELECT *, ", choice_until!(), " AS choice_until FROM links")
+        concat!("SELECT *, ", choice_until!(), " AS choice_until FROM connect_links")
     };
 }
 /// The link, where a browser may begin it, or begin it anew. A question that waits for an answer stays with its browser.
@@ -43,7 +43,7 @@ macro_rules! can_be_begun {
 /// The session of another browser that has begun the link.
 macro_rules! session_before {
     () => {
-        concat!("(SELECT session_hash FROM links WHERE ", can_be_begun!(), " AND session_hash <> ?3)")
+        concat!("(SELECT session_hash FROM connect_links WHERE ", can_be_begun!(), " AND session_hash <> ?3)")
     };
 }
 
@@ -51,19 +51,19 @@ const BY_TOKEN: &str = concat!(select_links!(), " WHERE token_hash = ?1");
 const GET: &str = concat!(select_links!(), " WHERE workspace_id = ?1 AND id = ?2");
 /// What another browser began ends when this one begins: a link has one session at a time.
 const END_FLOWS_BEFORE: &str = concat!(
-    "UPDATE authorizations SET outcome = 'failed', error = ?5, sealed_verifier = NULL, expires_at = min(expires_at, ?4)
-    WHERE outcome = 'pending' AND session_hash IN ",
+    "UPDATE flows SET status = 'failed', error = ?5, sealed_verifier = NULL, expires_at = min(expires_at, ?4)
+    WHERE status = 'pending' AND session_hash IN ",
     session_before!()
 );
-const END_SESSION_BEFORE: &str = concat!("DELETE FROM sessions WHERE hash IN ", session_before!());
-const TAKE: &str = concat!("UPDATE links SET session_hash = ?3 WHERE ", can_be_begun!());
+const END_SESSION_BEFORE: &str = concat!("DELETE FROM sessions WHERE token_hash IN ", session_before!());
+const TAKE: &str = concat!("UPDATE connect_links SET session_hash = ?3 WHERE ", can_be_begun!());
 /// Only the browser that began the link last uses it up.
-const END: &str = "UPDATE links SET status = ?3, result_connection = ?4, authorization_id = ?5, used_at = ?6
+const END: &str = "UPDATE connect_links SET status = ?3, result_connection_id = ?4, flow_id = ?5, used_at = ?6
     WHERE workspace_id = ?1 AND id = ?2 AND status = 'open' AND coalesce(session_hash, ?7) = ?7";
 const CONFIRMED: &str =
-    "UPDATE links SET status = 'used' WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
+    "UPDATE connect_links SET status = 'used' WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
 /// Used up, and nothing came of it.
-const FRUITLESS: &str = "UPDATE links SET status = 'used', result_connection = NULL WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
+const FRUITLESS: &str = "UPDATE connect_links SET status = 'used', result_connection_id = NULL WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
 
 /// An open link whose person is being asked is shown so, whatever its time; else one whose time is over as expired. An allow-list of connections lets those links pass that name a
 /// connection, and none beside the list.
@@ -71,35 +71,35 @@ const LIST: &str = concat!(
     select_links!(),
     " WHERE workspace_id = ?1 AND (created_at, id) < (?2, ?3)
       AND (?4 IS NULL OR app = ?4)
-      AND (?5 IS NULL OR connection_id = ?5 OR result_connection = ?5)
+      AND (?5 IS NULL OR connection_id = ?5 OR result_connection_id = ?5)
       AND (?6 IS NULL OR ?6 = CASE WHEN status <> 'open' THEN status
         WHEN coalesce(",
     choice_until!(),
     ", 0) > ?7 THEN 'waiting_for_choice' WHEN expires_at <= ?7 THEN 'expired' ELSE status END)
-      AND (?8 IS NULL OR made_by = ?8)
+      AND (?8 IS NULL OR created_by_key = ?8)
       AND (?9 IS NULL OR app IN (SELECT value FROM json_each(?9)))
-      AND (?10 IS NULL OR coalesce(connection_id, result_connection) IS NOT NULL
-        AND coalesce(connection_id, result_connection) IN (SELECT value FROM json_each(?10))
-        AND coalesce(result_connection, connection_id) IN (SELECT value FROM json_each(?10)))
+      AND (?10 IS NULL OR coalesce(connection_id, result_connection_id) IS NOT NULL
+        AND coalesce(connection_id, result_connection_id) IN (SELECT value FROM json_each(?10))
+        AND coalesce(result_connection_id, connection_id) IN (SELECT value FROM json_each(?10)))
     ORDER BY created_at DESC, id DESC LIMIT ?11"
 );
 /// What waits in a flow is nobody's from now on: the scheduled run revokes it at the app.
-const END_FLOWS: &str = "UPDATE authorizations SET expires_at = ?3 WHERE workspace_id = ?1 AND expires_at > ?3
-    AND outcome IN ('pending', 'undecided', 'awaiting_confirmation')
-    AND session_hash IN (SELECT session_hash FROM links WHERE workspace_id = ?1 AND id = ?2)";
+const END_FLOWS: &str = "UPDATE flows SET expires_at = ?3 WHERE workspace_id = ?1 AND expires_at > ?3
+    AND status IN ('pending', 'undecided', 'awaiting_confirmation')
+    AND session_hash IN (SELECT session_hash FROM connect_links WHERE workspace_id = ?1 AND id = ?2)";
 const END_UNCONFIRMED: &str =
     "UPDATE connections SET deleted_at = ?3, generation = generation + 1, next_check_at = NULL
     WHERE workspace_id = ?1 AND status = 'awaiting_confirmation' AND deleted_at IS NULL AND id IN
-      (SELECT result_connection FROM links WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'
-        AND authorization_id IS NULL)";
-const END_SESSION: &str =
-    "DELETE FROM sessions WHERE hash IN (SELECT session_hash FROM links WHERE workspace_id = ?1 AND id = ?2)";
-const END_LINK: &str = "UPDATE links SET status = 'ended', used_at = ?3 WHERE workspace_id = ?1 AND id = ?2
+      (SELECT result_connection_id FROM connect_links WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'
+        AND flow_id IS NULL)";
+const END_SESSION: &str = "DELETE FROM sessions WHERE token_hash IN (SELECT session_hash FROM connect_links WHERE workspace_id = ?1 AND id = ?2)";
+const END_LINK: &str = "UPDATE connect_links SET status = 'ended', used_at = ?3 WHERE workspace_id = ?1 AND id = ?2
     AND status IN ('open', 'awaiting_confirmation')";
 
-/// What to do when the person already has a connection to that account.
+/// What happens when the user has a connection to that account already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum OnDuplicate {
     /// The person chooses.
     Ask,
@@ -153,6 +153,49 @@ impl LinkStatus {
     }
 }
 
+/// Where a link stands, as it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    /// Nothing was connected yet; a browser may have begun it.
+    Open,
+    /// Its person is being asked what becomes of an account, for ten minutes at most, even when the link's own time is
+    /// over.
+    WaitingForChoice,
+    /// Your product must confirm the person.
+    AwaitingConfirmation,
+    /// Something was connected.
+    Used,
+    /// Somebody ended it, or the key that made it was revoked.
+    Ended,
+    /// Its time is over.
+    Expired,
+}
+
+impl LinkState {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Open, Self::WaitingForChoice, Self::AwaitingConfirmation, Self::Used, Self::Ended, Self::Expired];
+
+    /// The shown word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::WaitingForChoice => "waiting_for_choice",
+            Self::AwaitingConfirmation => "awaiting_confirmation",
+            Self::Used => "used",
+            Self::Ended => "ended",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == text)
+    }
+}
+
 /// A link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
@@ -200,14 +243,15 @@ impl Link {
         self.status == LinkStatus::Open && self.choice_until.is_some_and(|until| now < until)
     }
 
-    /// Where it stands, as it is shown: an open link may wait for its person's choice, or have expired.
-    pub fn shown_status(&self, now: Timestamp) -> &'static str {
-        if self.waits_for_choice(now) {
-            "waiting_for_choice"
-        } else if self.status == LinkStatus::Open && now >= self.expires_at {
-            "expired"
-        } else {
-            self.status.as_str()
+    /// Where it stands, as it is shown.
+    pub fn state(&self, now: Timestamp) -> LinkState {
+        match self.status {
+            _ if self.waits_for_choice(now) => LinkState::WaitingForChoice,
+            LinkStatus::Open if now >= self.expires_at => LinkState::Expired,
+            LinkStatus::Open => LinkState::Open,
+            LinkStatus::AwaitingConfirmation => LinkState::AwaitingConfirmation,
+            LinkStatus::Used => LinkState::Used,
+            LinkStatus::Ended => LinkState::Ended,
         }
     }
 }
@@ -219,17 +263,17 @@ impl FromRow for Link {
             id: row.id("id")?,
             workspace: row.id("workspace_id")?,
             app: AppId::parse(&row.text("app")?).ok_or_else(unknown)?,
-            way: row.optional_text("way")?.map(|way| WayId::parse(&way).ok_or_else(unknown)).transpose()?,
+            way: row.optional_text("auth_method")?.map(|way| WayId::parse(&way).ok_or_else(unknown)).transpose()?,
             connection: row.optional_id("connection_id")?,
             scopes: row.optional_json("scopes")?,
             user: user(row)?,
             return_to: row.optional_text("return_to")?,
             on_duplicate: OnDuplicate::parse(&row.text("on_duplicate")?).ok_or_else(unknown)?,
-            confirm: row.flag("confirm")?,
+            confirm: row.flag("requires_confirmation")?,
             status: LinkStatus::parse(&row.text("status")?).ok_or_else(unknown)?,
             session_hash: row.optional_text("session_hash")?,
-            result: row.optional_id("result_connection")?,
-            authorization: row.optional_id("authorization_id")?,
+            result: row.optional_id("result_connection_id")?,
+            authorization: row.optional_id("flow_id")?,
             choice_until: row.optional_time("choice_until")?,
             created_at: row.time("created_at")?,
             expires_at: row.time("expires_at")?,
@@ -279,8 +323,8 @@ pub struct Filter {
     pub app: Option<AppId>,
     /// Only links that repair this connection, or made it.
     pub connection: Option<ConnectionId>,
-    /// Only those with this status, as [`Link::shown_status`] says it.
-    pub status: Option<String>,
+    /// Only those with this status, as [`Link::state`] says it.
+    pub status: Option<LinkState>,
     /// Only those that this key made.
     pub made_by: Option<KeyId>,
     /// Only these apps (a key's allow-list).
@@ -303,7 +347,7 @@ pub async fn list(db: &impl Database, workspace: &WorkspaceId, filter: &Filter, 
         id,
         filter.app.as_ref(),
         filter.connection.as_ref(),
-        filter.status.as_deref(),
+        filter.status.map(LinkState::as_str),
         now,
         filter.made_by.as_ref(),
         filter.apps.as_ref().map(json_text),

@@ -12,22 +12,22 @@ use crate::time::Timestamp;
 
 /// Bounded: a run deletes at most so many rows of each kind, the next one the rest.
 const PURGES: [&str; 9] = [
-    "DELETE FROM authorizations WHERE id IN (SELECT id FROM authorizations WHERE expires_at < ?1 - 86400 LIMIT 500)",
-    "DELETE FROM links WHERE id IN (SELECT id FROM links WHERE expires_at < ?1 - 604800 LIMIT 500)",
-    "DELETE FROM sessions WHERE hash IN (SELECT hash FROM sessions WHERE expires_at <= ?1 LIMIT 500)",
+    "DELETE FROM flows WHERE id IN (SELECT id FROM flows WHERE expires_at < ?1 - 86400 LIMIT 500)",
+    "DELETE FROM connect_links WHERE id IN (SELECT id FROM connect_links WHERE expires_at < ?1 - 604800 LIMIT 500)",
+    "DELETE FROM sessions WHERE token_hash IN (SELECT token_hash FROM sessions WHERE expires_at <= ?1 LIMIT 500)",
     "DELETE FROM sign_in_links WHERE token_hash IN (SELECT token_hash FROM sign_in_links WHERE expires_at <= ?1 LIMIT 500)",
     "DELETE FROM revocations WHERE id IN (SELECT id FROM revocations WHERE expires_at <= ?1 LIMIT 500)",
-    "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ?1 - 7776000 LIMIT 500)",
-    "DELETE FROM client_tests WHERE (client, tested) IN (SELECT client, tested FROM client_tests WHERE started_at < ?1 - 3600 LIMIT 500)",
-    "UPDATE authorizations SET sealed_verifier = NULL WHERE id IN
-      (SELECT id FROM authorizations WHERE expires_at <= ?1 AND sealed_verifier IS NOT NULL LIMIT 500)",
+    "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE occurred_at < ?1 - 7776000 LIMIT 500)",
+    "DELETE FROM client_tests WHERE (oauth_client, input_hash) IN (SELECT oauth_client, input_hash FROM client_tests WHERE started_at < ?1 - 3600 LIMIT 500)",
+    "UPDATE flows SET sealed_verifier = NULL WHERE id IN
+      (SELECT id FROM flows WHERE expires_at <= ?1 AND sealed_verifier IS NOT NULL LIMIT 500)",
     // No copy lives as long: an hour, and what is still on its way or in a location's memory.
-    "DELETE FROM cache_deletes WHERE id IN (SELECT id FROM cache_deletes WHERE noted_at <= ?1 - 3720 LIMIT 500)",
+    "DELETE FROM cache_deletes WHERE id IN (SELECT id FROM cache_deletes WHERE created_at <= ?1 - 3720 LIMIT 500)",
 ];
 /// Sealed tokens of a dead connection are kept a week, so that "check now" may revive it.
 const FORGET_DEAD: &str = "UPDATE connections SET sealed_credential = NULL, version = version + 1 WHERE id IN
-    (SELECT id FROM connections WHERE reason IS NOT NULL AND sealed_credential IS NOT NULL AND checked_at < ?1 - 604800 LIMIT 500)
-    AND attempt_id IS NULL";
+    (SELECT id FROM connections WHERE reconnect_reason IS NOT NULL AND sealed_credential IS NOT NULL AND checked_at < ?1 - 604800 LIMIT 500)
+    AND (lease_attempt_id IS NULL OR lease_expires_at + 5 < ?1)";
 /// Flows, and deleted workspaces, that a run takes up.
 const MOST_OF_A_KIND: i64 = 5;
 /// Deleted workspaces that a run empties; the next run takes the next ones.
@@ -38,23 +38,22 @@ const NEWEST_ENDED: i64 = 5;
 const END_UNCONFIRMED: &str = "UPDATE connections SET deleted_at = ?1, generation = generation + 1, next_check_at = NULL WHERE id IN
     (SELECT id FROM connections WHERE deleted_at IS NULL AND status = 'awaiting_confirmation' AND created_at < ?1 - 604800 LIMIT 500)";
 const OVERDUE_FLOWS: &str =
-    "SELECT * FROM authorizations WHERE expires_at <= ?1 AND sealed_grant IS NOT NULL ORDER BY expires_at LIMIT ?2";
-const REVOKED_KEYS: &str = "SELECT id FROM keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 LIMIT 1";
-const KEY_CHECKS: &str = "SELECT key_id, sealed FROM key_checks";
-const INSERT_KEY_CHECK: &str =
-    "INSERT INTO key_checks (key_id, sealed, created_at) VALUES (?1, ?2, ?3) ON CONFLICT (key_id) DO NOTHING";
-const RUN_BEGINS: &str = "INSERT INTO cron_runs (name, started_at) VALUES ('tick', ?1)
+    "SELECT * FROM flows WHERE expires_at <= ?1 AND sealed_grant IS NOT NULL ORDER BY expires_at LIMIT ?2";
+const REVOKED_KEYS: &str = "SELECT id FROM api_keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 LIMIT 1";
+const KEY_CHECKS: &str = "SELECT key_id, sealed_constant FROM encryption_key_checks";
+const INSERT_KEY_CHECK: &str = "INSERT INTO encryption_key_checks (key_id, sealed_constant, created_at) VALUES (?1, ?2, ?3) ON CONFLICT (key_id) DO NOTHING";
+const RUN_BEGINS: &str = "INSERT INTO scheduled_runs (name, started_at) VALUES ('tick', ?1)
     ON CONFLICT (name) DO UPDATE SET started_at = ?1, finished_at = NULL";
-const RUN_ENDS: &str = "UPDATE cron_runs SET finished_at = ?1, summary = ?2 WHERE name = 'tick'";
+const RUN_ENDS: &str = "UPDATE scheduled_runs SET finished_at = ?1, summary = ?2 WHERE name = 'tick'";
 const CACHE_DELETES: &str = "SELECT count(*) AS n FROM cache_deletes";
-const LAST_RUN: &str = "SELECT started_at, finished_at, summary FROM cron_runs WHERE name = 'tick'";
+const LAST_RUN: &str = "SELECT started_at, finished_at, summary FROM scheduled_runs WHERE name = 'tick'";
 const DUE: &str = "SELECT count(*) AS n FROM connections WHERE next_check_at IS NOT NULL AND next_check_at <= ?1";
 const SEALED_UNDER: &str = "SELECT substr(sealed, 5, instr(substr(sealed, 5), '.') - 1) AS key_id, count(*) AS n FROM (
       SELECT sealed_credential AS sealed FROM connections WHERE sealed_credential IS NOT NULL
-      UNION ALL SELECT sealed_secret FROM clients WHERE sealed_secret IS NOT NULL
+      UNION ALL SELECT sealed_secret FROM oauth_clients WHERE sealed_secret IS NOT NULL
       UNION ALL SELECT sealed_tokens FROM revocations
-      UNION ALL SELECT sealed_verifier FROM authorizations WHERE sealed_verifier IS NOT NULL
-      UNION ALL SELECT sealed_grant FROM authorizations WHERE sealed_grant IS NOT NULL) GROUP BY 1 ORDER BY 1";
+      UNION ALL SELECT sealed_verifier FROM flows WHERE sealed_verifier IS NOT NULL
+      UNION ALL SELECT sealed_grant FROM flows WHERE sealed_grant IS NOT NULL) GROUP BY 1 ORDER BY 1";
 const MIGRATIONS: &str = "SELECT name FROM d1_migrations ORDER BY id";
 
 /// Deletes what has expired; answers how many rows.
@@ -82,7 +81,7 @@ pub async fn add_key_checks(
 }
 
 fn read_key_checks(rows: &Rows) -> Stored<Vec<(String, String)>> {
-    rows.rows.iter().map(|row| Ok((Columns(row).text("key_id")?, Columns(row).text("sealed")?))).collect()
+    rows.rows.iter().map(|row| Ok((Columns(row).text("key_id")?, Columns(row).text("sealed_constant")?))).collect()
 }
 
 /// Notes that the clock's run begins.

@@ -119,7 +119,7 @@ pub(crate) async fn run<D: Database>(db: &D, statement: Statement) -> Stored<Row
 }
 
 /// Fails, and the whole batch with it, unless the statement before it changed a row.
-const MUST_HAVE_CHANGED: &str = "INSERT INTO cron_runs (name) SELECT NULL WHERE changes() = 0";
+const MUST_HAVE_CHANGED: &str = "INSERT INTO scheduled_runs (name) SELECT NULL WHERE changes() = 0";
 
 /// Applies all or nothing: each of `must` has to change a row, because it holds what the rest builds
 /// on. Answers whether all was applied; a rule of the schema that says no counts as nothing applied, too.

@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 macro_rules! quota {
     ($guard:ident, $count:ident, $rows:literal) => {
         const $guard: &str = concat!(
-            "INSERT INTO cron_runs (name) SELECT NULL WHERE (SELECT count(*) FROM (",
+            "INSERT INTO scheduled_runs (name) SELECT NULL WHERE (SELECT count(*) FROM (",
             $rows,
             " LIMIT ?2)) >= ?2"
         );
@@ -22,14 +22,18 @@ macro_rules! quota {
     };
 }
 
-quota!(GUARD_KEYS, COUNT_KEYS, "SELECT 1 FROM keys WHERE workspace_id = ?1 AND revoked_at IS NULL");
-quota!(GUARD_LINKS, COUNT_LINKS, "SELECT 1 FROM links WHERE workspace_id = ?1 AND status = 'open' AND expires_at > ?3");
+quota!(GUARD_KEYS, COUNT_KEYS, "SELECT 1 FROM api_keys WHERE workspace_id = ?1 AND revoked_at IS NULL");
+quota!(
+    GUARD_LINKS,
+    COUNT_LINKS,
+    "SELECT 1 FROM connect_links WHERE workspace_id = ?1 AND status = 'open' AND expires_at > ?3"
+);
 quota!(
     GUARD_SIGN_IN,
     COUNT_SIGN_IN,
     "SELECT 1 FROM sign_in_links WHERE workspace_id = ?1 AND user_id = ?4 AND used_at IS NULL AND expires_at > ?3"
 );
-quota!(GUARD_APPS, COUNT_APPS, "SELECT 1 FROM apps WHERE workspace_id = ?1 AND current = 1");
+quota!(GUARD_APPS, COUNT_APPS, "SELECT 1 FROM apps WHERE workspace_id = ?1 AND is_current = 1");
 quota!(GUARD_REVISIONS, COUNT_REVISIONS, "SELECT 1 FROM apps WHERE workspace_id = ?1 AND id = ?3");
 const COUNT_CONNECTIONS: &str =
     "SELECT count(*) AS n FROM (SELECT 1 FROM connections WHERE workspace_id = ?1 LIMIT ?2)";

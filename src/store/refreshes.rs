@@ -17,32 +17,32 @@ use crate::sql;
 use crate::time::Timestamp;
 
 const CONNECTION: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL";
-const CLIENT: &str = "SELECT * FROM clients WHERE id = (SELECT client FROM connections WHERE id = ?1)
+const CLIENT: &str = "SELECT * FROM oauth_clients WHERE id = (SELECT oauth_client FROM connections WHERE id = ?1)
     AND workspace_id = (SELECT workspace_id FROM connections WHERE id = ?1)";
 const DEFINITION: &str = "SELECT a.definition FROM connections c
     JOIN apps a ON a.workspace_id = c.workspace_id AND a.id = c.app AND a.revision = c.app_revision WHERE c.id = ?1";
 /// One claimant wins. An intent that ran out may be taken over; a live one never. What it was about to
 /// redeem may have been redeemed: that is remembered. An attempt that failed since the row was read has set
 /// another `next_attempt_at` or status: what was planned before that is planned anew.
-const CLAIM: &str = "UPDATE connections SET ambiguous_token_hash = coalesce(attempt_token_hash, ambiguous_token_hash),
-      ambiguous_since = CASE WHEN attempt_token_hash IS NULL THEN ambiguous_since
-        WHEN attempt_token_hash = ambiguous_token_hash AND ambiguous_since IS NOT NULL THEN ambiguous_since ELSE attempt_until - ?11 END,
-      attempt_id = ?5, attempt_until = ?6, attempt_token_hash = ?7
+const CLAIM: &str = "UPDATE connections SET ambiguous_token_hash = coalesce(lease_token_hash, ambiguous_token_hash),
+      ambiguous_since = CASE WHEN lease_token_hash IS NULL THEN ambiguous_since
+        WHEN lease_token_hash = ambiguous_token_hash AND ambiguous_since IS NOT NULL THEN ambiguous_since ELSE lease_expires_at - ?11 END,
+      lease_attempt_id = ?5, lease_expires_at = ?6, lease_token_hash = ?7
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND next_attempt_at = ?9 AND status = ?10 AND deleted_at IS NULL
-      AND (attempt_id IS NULL OR attempt_until + 5 < ?8)";
+      AND (lease_attempt_id IS NULL OR lease_expires_at + 5 < ?8)";
 /// The new tokens. `attempt_id = mine` holds while nobody took the intent over; `version = redeemed`
 /// holds while nobody stored anything newer, even if an intent was taken over meanwhile: that one stays, because
 /// whoever took it over is still at it, and has the newer answer if there is one.
 const PERSIST: &str = "UPDATE connections SET sealed_credential = ?6, version = version + 1, last_attempt_id = ?5,
-      attempt_until = CASE WHEN attempt_id = ?5 THEN NULL ELSE attempt_until END,
-      attempt_token_hash = CASE WHEN attempt_id = ?5 THEN NULL ELSE attempt_token_hash END,
-      attempt_id = nullif(attempt_id, ?5), ambiguous_token_hash = NULL, ambiguous_since = NULL,
+      lease_expires_at = CASE WHEN lease_attempt_id = ?5 THEN NULL ELSE lease_expires_at END,
+      lease_token_hash = CASE WHEN lease_attempt_id = ?5 THEN NULL ELSE lease_token_hash END,
+      lease_attempt_id = nullif(lease_attempt_id, ?5), ambiguous_token_hash = NULL, ambiguous_since = NULL,
       expires_at = ?7, refreshable = ?18, refreshed_at = ?8, refresh_expires_at = ?9, refresh_idle_until = coalesce(?17, refresh_idle_until), scopes_granted = coalesce(?10, scopes_granted),
-      status = CASE status WHEN 'needs_reconnect' THEN 'connected' ELSE status END, reason = NULL,
+      status = CASE status WHEN 'needs_reconnect' THEN 'connected' ELSE status END, reconnect_reason = NULL,
       failures = ?11, next_attempt_at = ?12, last_error = ?13, checked_at = ?14, check_evidence = ?15, next_check_at = ?16,
       variables = coalesce(?19, variables), destinations = coalesce(destinations, ?20),
-      refused_since = CASE WHEN ?11 = 0 THEN NULL ELSE refused_since END, refused_code = CASE WHEN ?11 = 0 THEN NULL ELSE refused_code END
-    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL AND (attempt_id = ?5 OR version = ?4)";
+      refresh_refused_since = CASE WHEN ?11 = 0 THEN NULL ELSE refresh_refused_since END, refresh_refused_code = CASE WHEN ?11 = 0 THEN NULL ELSE refresh_refused_code END
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL AND (lease_attempt_id = ?5 OR version = ?4)";
 const APPLIED: &str = "SELECT last_attempt_id, generation, version FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 /// A failure writes only against its own attempt and the version it used, and gives the intent back only when `?6`
 /// says so.
@@ -50,32 +50,35 @@ const FAIL: &str = "UPDATE connections SET failures = failures + 1, next_attempt
       next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE ?10 END, ambiguous_token_hash = coalesce(?11, ambiguous_token_hash),
       ambiguous_since = CASE WHEN ?11 IS NULL THEN ambiguous_since
         WHEN ambiguous_token_hash = ?11 AND ambiguous_since IS NOT NULL THEN ambiguous_since ELSE ?13 END,
-      attempt_until = CASE WHEN ?6 THEN NULL ELSE attempt_until END,
-      attempt_token_hash = CASE WHEN ?6 THEN NULL ELSE attempt_token_hash END,
-      attempt_id = CASE WHEN ?6 THEN NULL ELSE attempt_id END,
-      refused_since = CASE WHEN ?14 THEN coalesce(refused_since, ?8) ELSE refused_since END, refused_code = CASE WHEN ?14 THEN ?15 ELSE refused_code END
-    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND attempt_id = ?4 AND version = ?12 AND deleted_at IS NULL";
+      lease_expires_at = CASE WHEN ?6 THEN NULL ELSE lease_expires_at END,
+      lease_token_hash = CASE WHEN ?6 THEN NULL ELSE lease_token_hash END,
+      lease_attempt_id = CASE WHEN ?6 THEN NULL ELSE lease_attempt_id END,
+      refresh_refused_since = CASE ?14 WHEN 'set' THEN coalesce(refresh_refused_since, ?8) WHEN 'clear' THEN NULL ELSE refresh_refused_since END,
+      refresh_refused_code = CASE ?14 WHEN 'set' THEN ?15 WHEN 'clear' THEN NULL ELSE refresh_refused_code END
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND lease_attempt_id = ?4 AND version = ?12 AND deleted_at IS NULL";
 /// Dead only when the very version that was refused is still the stored one. What nobody confirmed stays so.
-const DEAD_AFTER_ATTEMPT: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reason = ?6, attempt_id = NULL, attempt_until = NULL,
-      attempt_token_hash = NULL, failures = failures + 1, last_error = ?7, checked_at = ?8, check_evidence = ?9, next_check_at = NULL
-    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND attempt_id = ?5 AND deleted_at IS NULL";
+const DEAD_AFTER_ATTEMPT: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reconnect_reason = ?6, lease_attempt_id = NULL, lease_expires_at = NULL,
+      lease_token_hash = NULL, failures = failures + 1, last_error = ?7, checked_at = ?8, check_evidence = ?9, next_check_at = NULL
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND lease_attempt_id = ?5 AND deleted_at IS NULL";
 /// An attempt that means nothing any more: newer tokens are stored, or (`?5`) nothing was sent.
-const RELEASE: &str = "UPDATE connections SET attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL
-    WHERE workspace_id = ?1 AND id = ?2 AND attempt_id = ?3 AND (?5 OR version <> ?4)";
-/// The same for what can't be refreshed: only while no attempt is in flight.
-const DEAD_AFTER_PROBE: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reason = ?5, failures = failures + 1, last_error = ?6,
+const RELEASE: &str = "UPDATE connections SET lease_attempt_id = NULL, lease_expires_at = NULL, lease_token_hash = NULL
+    WHERE workspace_id = ?1 AND id = ?2 AND lease_attempt_id = ?3 AND (?5 OR version <> ?4)";
+/// The same for what can't be refreshed: only while no attempt is in flight. One that ran out and left its intent behind
+/// is not in flight.
+const DEAD_AFTER_PROBE: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reconnect_reason = ?5, failures = failures + 1, last_error = ?6,
       checked_at = ?7, check_evidence = ?8, next_check_at = NULL
-    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND attempt_id IS NULL AND deleted_at IS NULL";
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND (lease_attempt_id IS NULL OR lease_expires_at + 5 < ?7) AND deleted_at IS NULL";
 /// A credential that works is not dead, whatever was believed.
 const PROBED: &str = "UPDATE connections SET checked_at = ?4, check_evidence = ?5,
       next_check_at = CASE WHEN ?9 OR status <> 'needs_reconnect' THEN ?6 ELSE NULL END,
       status = CASE WHEN ?9 AND status = 'needs_reconnect' THEN 'connected' ELSE status END,
-      reason = CASE WHEN ?9 THEN NULL ELSE reason END, failures = ?7, last_error = ?8
+      reconnect_reason = CASE WHEN ?9 THEN NULL ELSE reconnect_reason END, failures = ?7, last_error = ?8
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
-/// An errand that could not even begin: nobody tries again at once. An attempt under way writes for itself.
+/// An errand that could not even begin: nobody tries again at once. An attempt under way writes for itself; one that ran out
+/// writes nothing any more.
 const DELAY: &str = "UPDATE connections SET failures = failures + ?5, next_attempt_at = max(next_attempt_at, ?4), last_error = coalesce(?6, last_error),
       check_evidence = ?8, next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE ?7 END
-    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND attempt_id IS NULL AND deleted_at IS NULL";
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND (lease_attempt_id IS NULL OR lease_expires_at + 5 < ?9) AND deleted_at IS NULL";
 const MARK_DELETED: &str = "UPDATE connections SET deleted_at = ?3, generation = generation + 1, next_check_at = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL RETURNING *";
 const ERASE: &str = "DELETE FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NOT NULL";
@@ -270,19 +273,34 @@ pub struct Failure<'a> {
     pub ambiguous_token_hash: Option<&'a str>,
     /// When it was presented.
     pub asked_at: Timestamp,
-    /// What the app said, where it was asked and refused.
-    pub refused: Option<RefusedWith<'a>>,
+    /// What becomes of the refusal that is kept of the app.
+    pub refusal_update: RefusalUpdate<'a>,
 }
 
-/// A refusal of the app that does not end the connection.
-#[derive(Debug, Clone, Copy)]
-pub struct RefusedWith<'a> {
-    /// Its code, where it gave one.
-    pub code: Option<&'a str>,
+/// What becomes of the refusal that is kept of an app, which does not end the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalUpdate<'a> {
+    /// It stays as it is: the app did not answer, or asked to wait.
+    Keep,
+    /// The app refuses, by this code if it gave one.
+    Set(Option<&'a str>),
+    /// The app refuses the client: what it said of the connection before is outdated.
+    Clear,
+}
+
+impl<'a> RefusalUpdate<'a> {
+    fn columns(self) -> (Option<&'static str>, Option<&'a str>) {
+        match self {
+            Self::Keep => (None, None),
+            Self::Set(code) => (Some("set"), code),
+            Self::Clear => (Some("clear"), None),
+        }
+    }
 }
 
 /// The statement that records a failed attempt.
 pub fn fail(attempt: &Attempt, failure: &Failure<'_>) -> Statement {
+    let (update, code) = failure.refusal_update.columns();
     sql!(
         FAIL,
         &attempt.workspace,
@@ -298,8 +316,8 @@ pub fn fail(attempt: &Attempt, failure: &Failure<'_>) -> Statement {
         failure.ambiguous_token_hash,
         attempt.version,
         failure.asked_at,
-        failure.refused.is_some(),
-        failure.refused.and_then(|refused| refused.code)
+        update,
+        code
     )
 }
 
@@ -370,7 +388,7 @@ pub fn delay(
     connection: &Connection,
     until: Timestamp,
     error: Option<&str>,
-    next_check_at: Timestamp,
+    (now, next_check_at): (Timestamp, Timestamp),
     evidence: &str,
 ) -> Statement {
     let held_until = if error.is_some() { until } else { Timestamp::from_unix(0) };
@@ -383,7 +401,8 @@ pub fn delay(
         error.is_some(),
         error,
         next_check_at,
-        evidence
+        evidence,
+        now
     )
 }
 

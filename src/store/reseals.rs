@@ -5,6 +5,7 @@
 //! found by the primary keys, and bounded in rows and bytes.
 
 use super::{Columns, FromRow, Stored, json_text, read_all, read_first};
+use crate::frozen::{self, SealedField};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
@@ -13,7 +14,7 @@ use crate::time::Timestamp;
 /// memory and time of a run whose apps hand out huge tokens, and stays under D1's 2 MB for one value.
 const PAGE_BYTES: i64 = 128 * 1024;
 
-/// A column that holds envelopes. Each is sealed for the place that its table's and its own name make.
+/// A column that holds envelopes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Column {
     /// Tokens of a connection.
@@ -32,24 +33,14 @@ impl Column {
     /// All of them, in the order of their numbers.
     pub const ALL: [Self; 5] = [Self::Credential, Self::Secret, Self::Tokens, Self::Verifier, Self::Grant];
 
-    /// Its table.
-    pub fn table(self) -> &'static str {
+    /// What its values are sealed for.
+    pub fn sealed_field(self) -> SealedField {
         match self {
-            Self::Credential => "connections",
-            Self::Secret => "clients",
-            Self::Tokens => "revocations",
-            Self::Verifier | Self::Grant => "authorizations",
-        }
-    }
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Credential => "sealed_credential",
-            Self::Secret => "sealed_secret",
-            Self::Tokens => "sealed_tokens",
-            Self::Verifier => "sealed_verifier",
-            Self::Grant => "sealed_grant",
+            Self::Credential => frozen::CREDENTIAL,
+            Self::Secret => frozen::CLIENT_SECRET,
+            Self::Tokens => frozen::REVOKED_TOKENS,
+            Self::Verifier => frozen::PKCE_VERIFIER,
+            Self::Grant => frozen::PENDING_GRANT,
         }
     }
 
@@ -69,13 +60,13 @@ impl Column {
 }
 
 /// Another key seals now: its walk begins anew, whatever was walked for it before.
-const FORGET_OTHERS: &str = "DELETE FROM reseals WHERE key_id <> ?1";
+const FORGET_OTHERS: &str = "DELETE FROM reseal_progress WHERE key_id <> ?1";
 const BEGIN: &str =
-    "INSERT INTO reseals (key_id, pass, after_id, after_column, resealed, unsettled, unreadable, started_at)
+    "INSERT INTO reseal_progress (key_id, pass, after_id, after_column, resealed, unsettled, unreadable, started_at)
     VALUES (?1, 1, '', -1, 0, 0, 0, ?2) ON CONFLICT (key_id) DO NOTHING";
-const NEXT_PASS: &str = "UPDATE reseals SET pass = pass + 1, after_id = '', after_column = -1, unsettled = 0, unreadable = 0, next_pass_at = NULL
+const NEXT_PASS: &str = "UPDATE reseal_progress SET pass = pass + 1, after_id = '', after_column = -1, unsettled = 0, unreadable = 0, next_pass_at = NULL
     WHERE key_id = ?1 AND after_id IS NULL AND next_pass_at <= ?2";
-const PROGRESS: &str = "SELECT * FROM reseals WHERE key_id = ?1";
+const PROGRESS: &str = "SELECT * FROM reseal_progress WHERE key_id = ?1";
 
 /// One column's part of the list, from the cursor on: `?1` is the key that seals, `?2` how its envelopes
 /// begin. What it sealed is looked at without being read. A space sorts before any character of an id.
@@ -98,7 +89,7 @@ macro_rules! part {
             "
         WHERE id >= (SELECT CASE WHEN after_column < ",
             $number,
-            " THEN after_id ELSE after_id || ' ' END FROM reseals WHERE key_id = ?1)"
+            " THEN after_id ELSE after_id || ' ' END FROM reseal_progress WHERE key_id = ?1)"
         )
     };
 }
@@ -108,13 +99,13 @@ const PAGE: &str = concat!(
       SELECT *, sum(coalesce(length(sealed), 0)) OVER (ORDER BY id, number) - coalesce(length(sealed), 0) AS ahead FROM (",
     part!("0", "connections", "sealed_credential", "generation - (deleted_at IS NOT NULL)", "version"),
     " UNION ALL ",
-    part!("1", "clients", "sealed_secret", "0", "0"),
+    part!("1", "oauth_clients", "sealed_secret", "0", "0"),
     " UNION ALL ",
     part!("2", "revocations", "sealed_tokens", "0", "0"),
     " UNION ALL ",
-    part!("3", "authorizations", "sealed_verifier", "0", "0"),
+    part!("3", "flows", "sealed_verifier", "0", "0"),
     " UNION ALL ",
-    part!("4", "authorizations", "sealed_grant", "0", "0"),
+    part!("4", "flows", "sealed_grant", "0", "0"),
     " ORDER BY id, number LIMIT ?3)) WHERE ahead < ?4 ORDER BY id, number"
 );
 
@@ -144,16 +135,16 @@ macro_rules! replace {
 const REPLACE_CREDENTIAL: &str = replace!(
     "connections",
     "sealed_credential",
-    " AND connections.version = n.version AND (connections.attempt_id IS NULL OR connections.attempt_until + 5 < ?2)"
+    " AND connections.version = n.version AND (connections.lease_attempt_id IS NULL OR connections.lease_expires_at + 5 < ?2)"
 );
-const REPLACE_SECRET: &str = replace!("clients", "sealed_secret", "");
+const REPLACE_SECRET: &str = replace!("oauth_clients", "sealed_secret", "");
 const REPLACE_TOKENS: &str = replace!("revocations", "sealed_tokens", "");
-const REPLACE_VERIFIER: &str = replace!("authorizations", "sealed_verifier", "");
-const REPLACE_GRANT: &str = replace!("authorizations", "sealed_grant", "");
+const REPLACE_VERIFIER: &str = replace!("flows", "sealed_verifier", "");
+const REPLACE_GRANT: &str = replace!("flows", "sealed_grant", "");
 /// Counts what the statement before it changed, unless another run has done this page.
-const COUNT: &str = "UPDATE reseals SET resealed = resealed + changes()
+const COUNT: &str = "UPDATE reseal_progress SET resealed = resealed + changes()
     WHERE key_id = ?1 AND pass = ?2 AND after_id = ?3 AND after_column = ?4";
-const ADVANCE: &str = "UPDATE reseals SET after_id = ?5, after_column = ?6, unsettled = ?7, unreadable = ?8, next_pass_at = ?9, finished_at = ?10
+const ADVANCE: &str = "UPDATE reseal_progress SET after_id = ?5, after_column = ?6, unsettled = ?7, unreadable = ?8, next_pass_at = ?9, finished_at = ?10
     WHERE key_id = ?1 AND pass = ?2 AND after_id = ?3 AND after_column = ?4";
 
 /// How far the walk for the key that seals has come.

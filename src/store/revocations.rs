@@ -10,7 +10,7 @@ use crate::ports::{DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
-const INSERT: &str = "INSERT OR REPLACE INTO revocations (id, workspace_id, app, app_revision, client, account_id, sealed_tokens, failures, next_attempt_at, expires_at, way, variables, destinations)
+const INSERT: &str = "INSERT OR REPLACE INTO revocations (id, workspace_id, app, app_revision, oauth_client, account_id, sealed_tokens, failures, next_attempt_at, expires_at, auth_method, variables, destinations)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 const DUE: &str =
     "SELECT id FROM revocations WHERE next_attempt_at <= ?1 AND expires_at > ?1 ORDER BY next_attempt_at LIMIT ?2";
@@ -58,10 +58,11 @@ impl FromRow for Revocation {
             workspace: row.id("workspace_id")?,
             app: AppId::parse(&row.text("app")?).ok_or_else(|| DatabaseError::Malformed("an app's id".into()))?,
             app_revision: row.integer("app_revision")?,
-            way: WayId::parse(&row.text("way")?).ok_or_else(|| DatabaseError::Malformed("a way's id".into()))?,
+            way: WayId::parse(&row.text("auth_method")?)
+                .ok_or_else(|| DatabaseError::Malformed("a way's id".into()))?,
             variables: row.json("variables")?,
             destinations: row.optional_json("destinations")?,
-            client: row.optional_id("client")?,
+            client: row.optional_id("oauth_client")?,
             account: row.optional_text("account_id")?,
             sealed_tokens: row.text("sealed_tokens")?,
             failures: row.integer("failures")?,

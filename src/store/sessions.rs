@@ -12,32 +12,32 @@ use crate::time::Timestamp;
 use crate::workspace::{Role, User};
 
 const INSERT: &str =
-    "INSERT INTO sessions (hash, workspace_id, kind, user_id, user_name, link_id, created_at, expires_at, role, made_by)
+    "INSERT INTO sessions (token_hash, workspace_id, session_type, user_id, user_name, link_id, created_at, expires_at, role, created_by_key)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 /// A person keeps at most 100 sessions; the oldest give way to the one that begins.
-const TRIM: &str = "DELETE FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND hash <> ?3 AND hash NOT IN
-    (SELECT hash FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND hash <> ?3 ORDER BY created_at DESC, hash LIMIT 99)";
-const GET: &str = "SELECT * FROM sessions WHERE hash = ?1 AND expires_at > ?2";
-const LIVING: &str = "SELECT hash FROM sessions WHERE hash IN (SELECT value FROM json_each(?1)) AND expires_at > ?2";
-const DELETE: &str = "DELETE FROM sessions WHERE hash = ?1";
+const TRIM: &str = "DELETE FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND token_hash <> ?3 AND token_hash NOT IN
+    (SELECT token_hash FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND token_hash <> ?3 ORDER BY created_at DESC, token_hash LIMIT 99)";
+const GET: &str = "SELECT * FROM sessions WHERE token_hash = ?1 AND expires_at > ?2";
+const LIVING: &str =
+    "SELECT token_hash FROM sessions WHERE token_hash IN (SELECT value FROM json_each(?1)) AND expires_at > ?2";
+const DELETE: &str = "DELETE FROM sessions WHERE token_hash = ?1";
 /// `~` comes after every character of a hash. The plus keeps `SQLite` at the primary key.
-const BY_ID: &str =
-    "SELECT * FROM sessions WHERE hash >= ?2 AND hash < ?2 || '~' AND +workspace_id = ?1 AND expires_at > ?3";
+const BY_ID: &str = "SELECT * FROM sessions WHERE token_hash >= ?2 AND token_hash < ?2 || '~' AND +workspace_id = ?1 AND expires_at > ?3";
 const LIST: &str =
-    "SELECT * FROM sessions WHERE workspace_id = ?1 AND (created_at, hash) < (?2, ?3) AND expires_at > ?4
-      AND (?5 IS NULL OR kind = ?5)
+    "SELECT * FROM sessions WHERE workspace_id = ?1 AND (created_at, token_hash) < (?2, ?3) AND expires_at > ?4
+      AND (?5 IS NULL OR session_type = ?5)
       AND (?6 IS NULL OR user_id = ?6)
-      AND (?7 IS NULL OR made_by = ?7)
-    ORDER BY created_at DESC, hash DESC LIMIT ?8";
+      AND (?7 IS NULL OR created_by_key = ?7)
+    ORDER BY created_at DESC, token_hash DESC LIMIT ?8";
 /// What waits in a flow is nobody's from now on: the scheduled run revokes it at the app.
-const END_FLOWS: &str = "UPDATE authorizations SET expires_at = ?2 WHERE session_hash = ?1 AND expires_at > ?2
-    AND outcome IN ('pending', 'undecided')";
+const END_FLOWS: &str = "UPDATE flows SET expires_at = ?2 WHERE session_hash = ?1 AND expires_at > ?2
+    AND status IN ('pending', 'undecided')";
 
 const INSERT_SIGN_IN: &str =
-    "INSERT INTO sign_in_links (token_hash, workspace_id, user_id, user_name, expires_at, role, return_to, made_by,
+    "INSERT INTO sign_in_links (token_hash, workspace_id, user_id, user_name, expires_at, role, return_to, created_by_key,
       key_expires_at, created_at)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
-    WHERE ?8 IS NULL OR EXISTS (SELECT 1 FROM keys WHERE id = ?8 AND revoked_at IS NULL)";
+    WHERE ?8 IS NULL OR EXISTS (SELECT 1 FROM api_keys WHERE id = ?8 AND revoked_at IS NULL)";
 const GET_SIGN_IN: &str = "SELECT * FROM sign_in_links WHERE token_hash = ?1 AND expires_at > ?2 AND used_at IS NULL";
 const USE_SIGN_IN: &str =
     "UPDATE sign_in_links SET used_at = ?2 WHERE token_hash = ?1 AND expires_at > ?2 AND used_at IS NULL";
@@ -45,7 +45,7 @@ const SIGN_IN_BY_ID: &str = "SELECT * FROM sign_in_links WHERE token_hash >= ?2 
 const LIST_SIGN_IN: &str =
     "SELECT * FROM sign_in_links WHERE workspace_id = ?1 AND (created_at, token_hash) < (?2, ?3) AND expires_at > ?4
       AND (?5 IS NULL OR user_id = ?5)
-      AND (?6 IS NULL OR made_by = ?6)
+      AND (?6 IS NULL OR created_by_key = ?6)
     ORDER BY created_at DESC, token_hash DESC LIMIT ?7";
 const DELETE_SIGN_IN: &str = "DELETE FROM sign_in_links WHERE token_hash = ?1";
 
@@ -105,11 +105,11 @@ impl FromRow for Session {
             None => Kind::Person(user(row)?.ok_or_else(missing)?),
         };
         Ok(Self {
-            hash: row.text("hash")?,
+            hash: row.text("token_hash")?,
             workspace: row.id("workspace_id")?,
             kind,
             role: role(row)?,
-            made_by: row.optional_id("made_by")?,
+            made_by: row.optional_id("created_by_key")?,
             created_at: row.time("created_at")?,
             expires_at: row.time("expires_at")?,
         })
@@ -152,7 +152,12 @@ pub async fn get(db: &impl Database, hash: &str, now: Timestamp) -> Stored<Optio
 
 /// Which of these sessions have not ended, in one round trip.
 pub async fn living(db: &impl Database, hashes: &[String], now: Timestamp) -> Stored<Vec<String>> {
-    run(db, sql!(LIVING, json_text(hashes), now)).await?.rows.iter().map(|row| Columns(row).text("hash")).collect()
+    run(db, sql!(LIVING, json_text(hashes), now))
+        .await?
+        .rows
+        .iter()
+        .map(|row| Columns(row).text("token_hash"))
+        .collect()
 }
 
 /// A workspace's session that has not ended, by its id.

@@ -28,16 +28,17 @@ pub const INTERVAL: i64 = 300;
 
 /// A step's use of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Use {
     /// The workflow, as the caller names it.
     pub workflow: String,
-    /// The step; empty when the caller named none.
+    /// The step; empty where the caller named none.
     pub step: String,
     /// First use.
     pub first_used_at: Timestamp,
     /// Last use, to five minutes.
     pub last_used_at: Timestamp,
-    /// Days with at least one use.
+    /// Days with a use.
     pub active_days: i64,
 }
 

@@ -54,12 +54,12 @@ pub async fn update(
 /// revoked.
 pub async fn mark_deleted(db: &impl Database, id: &WorkspaceId, now: Timestamp) -> Stored<bool> {
     const MARK: &str = "UPDATE workspaces SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL";
-    const REVOKE_KEYS: &str = "UPDATE keys SET revoked_at = ?2 WHERE workspace_id = ?1 AND revoked_at IS NULL";
+    const REVOKE_KEYS: &str = "UPDATE api_keys SET revoked_at = ?2 WHERE workspace_id = ?1 AND revoked_at IS NULL";
     const END_SESSIONS: &str = "DELETE FROM sessions WHERE workspace_id = ?1";
     const END_SIGN_IN: &str = "DELETE FROM sign_in_links WHERE workspace_id = ?1";
-    const END_LINKS: &str = "DELETE FROM links WHERE workspace_id = ?1";
-    const END_FLOWS: &str = "DELETE FROM authorizations WHERE workspace_id = ?1 AND sealed_grant IS NULL";
-    const OVERDUE_GRANTS: &str = "UPDATE authorizations SET session_hash = '', expires_at = min(expires_at, ?2)
+    const END_LINKS: &str = "DELETE FROM connect_links WHERE workspace_id = ?1";
+    const END_FLOWS: &str = "DELETE FROM flows WHERE workspace_id = ?1 AND sealed_grant IS NULL";
+    const OVERDUE_GRANTS: &str = "UPDATE flows SET session_hash = '', expires_at = min(expires_at, ?2)
         WHERE workspace_id = ?1 AND sealed_grant IS NOT NULL";
     const DISCONNECT: &str = "UPDATE connections SET deleted_at = ?2, generation = generation + 1, next_check_at = NULL
         WHERE workspace_id = ?1 AND deleted_at IS NULL";

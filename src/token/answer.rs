@@ -14,7 +14,7 @@ use super::lifetime::{self, LONGEST};
 use super::probe::told;
 use super::scopes::granted;
 use super::{Ambiguity, Answer, Class, Refusal, SecretJson, TokenSet, Told, is_header_safe};
-use crate::app::{App, OAuth2, ResponseShape};
+use crate::app::{App, LifetimeUnit, OAuth2, Pointer, ResponseShape};
 use crate::json::tolerant;
 use crate::ports::{HttpError, Inbound};
 use crate::secret::Secret;
@@ -28,14 +28,22 @@ const REFRESH_LIVES: &[&str] =
 /// The longest wait an app may ask for: a day, in seconds.
 const LONGEST_WAIT: i64 = 86_400;
 
-/// Where answers tell the end of an access token by themselves, should `expires_in` be missing.
-const ENDS: &[&str] = &["expires_at", "expires_on"];
+/// Where answers tell the life or the end of an access token, should it be missing where the definition says. Case and
+/// separators do not matter.
+const ENDS: &[&str] =
+    &["expiresin", "expiresat", "expireson", "expires", "expiry", "expirydate", "expirationtime", "expiration"];
 
 /// Characters of a token's type, at most.
 const LONGEST_TYPE: usize = 64;
 
 /// Members of a form, at most.
 const MOST_MEMBERS: usize = 100;
+
+/// The least number that may be a token: one of sixteen digits, more than any time or life has.
+const LEAST_TOKEN: u64 = 1_000_000_000_000_000;
+
+/// Places in a body that is no JSON at which JSON is looked for.
+const MOST_OBJECTS: usize = 32;
 
 /// What is noted of a 4xx without an error code.
 pub const NO_ERROR_CODE: &str = "unreadable_error";
@@ -59,6 +67,8 @@ pub fn read_answer(app: &App, answer: &Result<Inbound, HttpError>, asked_at: Tim
         }
     };
     let (body, damaged) = read_body(inbound);
+    let body = body.map(|body| only_entry(&server.response, body));
+    let damaged = damaged.or_else(|| body.is_none().then(|| embedded(server, &inbound.body)).flatten());
     let wait = retry_after(app, inbound, body.as_ref(), asked_at);
     let refusal = refusal_in(app, inbound, body.as_ref(), wait);
     // A refresh token that can be read counts, whatever became of the rest. Below a success it needs no token beside it.
@@ -114,25 +124,50 @@ fn refusal_in(app: &App, inbound: &Inbound, body: Option<&Value>, wait: Option<i
     Some(found)
 }
 
-/// The body of an answer as JSON, and what can be read of one that is damaged. Some apps answer with a form.
+/// The body of an answer as JSON, and what can be read of one that is damaged. Some apps answer with a form, or with a JSON
+/// text that holds JSON.
 fn read_body(inbound: &Inbound) -> (Option<Value>, Option<Value>) {
     match tolerant::read(&inbound.body) {
-        Some(read) if read.whole => (Some(read.value), None),
+        Some(read) if read.whole => {
+            let inside = || tolerant::parse(read.value.as_str()?.as_bytes()).filter(Value::is_object);
+            (Some(inside().unwrap_or(read.value)), None)
+        }
         Some(read) if read.value.is_object() => (None, Some(read.value)),
         _ => (read_form(&inbound.body), None),
     }
+}
+
+/// The tokens of a list that has them once. A list of errors stays one: a definition may say what stands where in it.
+fn only_entry(shape: &ResponseShape, body: Value) -> Value {
+    let has_tokens = |one: &&Value| token_at(&shape.access_token, one).is_some();
+    let only = body.as_array().filter(|list| list.iter().filter(has_tokens).count() == 1);
+    only.and_then(|list| list.iter().find(has_tokens).cloned()).unwrap_or(body)
+}
+
+/// Tokens behind something else, such as the warning of a server's own program. They need an access token beside them: a
+/// page may hold anything.
+fn embedded(server: &OAuth2, body: &[u8]) -> Option<Value> {
+    let text = tolerant::decode(body);
+    let objects =
+        text.match_indices('{').take(MOST_OBJECTS).filter_map(|(at, _)| tolerant::read(text.get(at..)?.as_bytes()));
+    objects.map(|read| read.value).find(|value| issued_all_the_same(server, value).is_some())
 }
 
 /// A form (`application/x-www-form-urlencoded`), whatever it is labelled, as JSON. It is one only when all of it can be, and
 /// one of its members is a token or an error: no page and no sentence is.
 fn read_form(body: &[u8]) -> Option<Value> {
     let text = tolerant::decode(body);
-    let text = text.trim();
+    let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0').trim_start_matches(['?', '#']);
+    // No sentence names an access token.
+    let has_token = text.split('&').any(|pair| pair.starts_with("access_token="));
     let is_name = |name: &str| {
         (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
     };
-    let is_value = |value: &str| value.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"{}".contains(&b));
-    let is_member = |pair: &str| pair.split_once('=').is_some_and(|(name, value)| is_name(name) && is_value(value));
+    let is_part = |c: char| !c.is_control() && !"<>\"{}".contains(c) && (has_token && c == ' ' || !c.is_whitespace());
+    let is_member = |pair: &str| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        is_name(name) && value.chars().all(is_part)
+    };
     if !text.split('&').all(is_member) || text.split('&').count() > MOST_MEMBERS {
         return None;
     }
@@ -140,7 +175,9 @@ fn read_form(body: &[u8]) -> Option<Value> {
     for (name, value) in form_urlencoded::parse(text.as_bytes()) {
         tolerant::put(&mut members, name.into_owned(), Value::String(value.into_owned()));
     }
-    let says = ["access_token", "refresh_token", "error"].iter().any(|name| members.contains_key(*name));
+    let says = ["access_token", "refresh_token", "error"]
+        .iter()
+        .any(|name| members.get(*name).is_some_and(|value| value.as_str() != Some("")));
     says.then_some(Value::Object(members))
 }
 
@@ -151,7 +188,7 @@ fn unheard(what: &'static str) -> Answer {
 /// The refresh token of tokens that came under a status that is no success. It counts only beside a usable
 /// access token: alone, the member may be a complaint about the one that was sent.
 fn issued_all_the_same(oauth2: &OAuth2, body: &Value) -> Option<Secret> {
-    text_at(&oauth2.response.access_token, body).filter(|token| is_header_safe(token))?;
+    access_token(&oauth2.response, body).filter(|token| is_header_safe(token))?;
     refresh_token(&oauth2.response, body)
 }
 
@@ -164,10 +201,10 @@ fn read_success(
     asked_at: Timestamp,
 ) -> Answer {
     let refresh_token = refresh_token(&server.response, &body);
-    let access_token = text_at(&server.response.access_token, &body);
+    let access_token = access_token(&server.response, &body);
     match (access_token, refusal) {
-        (Some(access_token), _) if is_header_safe(access_token) => {
-            let mut tokens = token_set((app, server), &server.response, &body, access_token, asked_at);
+        (Some(access_token), _) if is_header_safe(&access_token) => {
+            let mut tokens = token_set((app, server), &server.response, &body, &access_token, asked_at);
             tokens.others = others((app, server), &body, asked_at);
             tokens.scopes = all_scopes(&tokens);
             tokens.answer = SecretJson(body);
@@ -186,8 +223,8 @@ fn others((app, server): (&App, &OAuth2), body: &Value, asked_at: Timestamp) -> 
     let found = |name: &String| {
         let further = server.tokens.get(name)?;
         let shape = &further.response;
-        let access_token = text_at(&shape.access_token, body).filter(|token| is_header_safe(token))?;
-        let mut tokens = token_set((app, server), shape, body, access_token, asked_at);
+        let access_token = access_token(shape, body).filter(|token| is_header_safe(token))?;
+        let mut tokens = token_set((app, server), shape, body, &access_token, asked_at);
         tokens.owner = further.account.as_ref().and_then(|at| told(at, body));
         Some((name.clone(), tokens))
     };
@@ -240,20 +277,48 @@ fn token_set(
     }
 }
 
-/// The end of an access token where it is told as a point in time: where the definition says, or where it usually stands.
+/// The end of an access token: where the definition says, or where it usually stands. A number that is no time is a life.
 fn end_at(oauth2: &OAuth2, shape: &ResponseShape, body: &Value, asked_at: Timestamp) -> Option<Timestamp> {
+    let end = |value: &Value| lifetime::end(value, LifetimeUnit::Seconds, asked_at);
     if let Some(at) = &shape.expires_at {
-        return lifetime::point(at.find(body)?, asked_at);
+        return end(at.find(body)?);
     }
-    let is_first = *shape == oauth2.response;
-    ENDS.iter().filter(|_| is_first).find_map(|name| lifetime::point(body.get(name)?, asked_at))
+    let members = body.as_object().filter(|_| *shape == oauth2.response)?;
+    let named = |name: &str| {
+        let is_it = |known: &str| known.replace(['_', '-', '.'], "").eq_ignore_ascii_case(name);
+        members.iter().filter(move |(known, _)| is_it(known)).find_map(|(_, value)| end(value))
+    };
+    ENDS.iter().find_map(|name| named(name))
 }
 
-/// Absent, null and empty mean that the old one stays (RFC 6749 6); so does one that no server may issue
-/// (RFC 6749 A.17: visible ASCII and spaces).
+/// A token, which some write as a number, without the line end that some leave behind it. A short number is something else,
+/// such as a flag.
+fn token_at(at: &Pointer, body: &Value) -> Option<String> {
+    let text = match at.find(body)? {
+        Value::String(text) => text.trim_matches(|c: char| c.is_control()).to_owned(),
+        Value::Number(number) if number.as_u64() >= Some(LEAST_TOKEN) => number.to_string(),
+        _ => return None,
+    };
+    (!text.is_empty()).then_some(text)
+}
+
+/// An access token without the type that some put before it, which requests add.
+fn access_token(shape: &ResponseShape, body: &Value) -> Option<String> {
+    let token = token_at(&shape.access_token, body)?;
+    let kind = token_type(text_at(&shape.token_type, body));
+    let bare = token
+        .trim()
+        .split_once(' ')
+        .filter(|(before, _)| [kind.as_str(), "Bearer"].iter().any(|kind| before.eq_ignore_ascii_case(kind)));
+    Some(bare.map_or(token.trim(), |(_, bare)| bare.trim_start()).to_owned())
+}
+
+/// Absent, null and empty mean that the old one stays (RFC 6749 6); so does one that can't be read. What no server may issue
+/// (RFC 6749 A.17: visible ASCII and spaces) is kept all the same: it is sent as a parameter.
 fn refresh_token(shape: &ResponseShape, body: &Value) -> Option<Secret> {
-    let text = text_at(&shape.refresh_token, body)?;
-    text.bytes().all(|b| b.is_ascii_graphic() || b == b' ').then(|| Secret::new(text))
+    let text = token_at(&shape.refresh_token, body)?;
+    let is_whole = tolerant::is_readable(&text) && !text.contains(|c: char| c.is_control());
+    is_whole.then(|| Secret::new(text))
 }
 
 /// Case does not matter (RFC 6749 5.1); what is no word at all is taken for the usual one.

@@ -17,11 +17,16 @@ const CLIENT: &[&str] = &["invalid_client"];
 const CONFIGURATION: &[&str] = &["unauthorized_client", "unsupported_grant_type", "invalid_scope"];
 const TRANSIENT: &[&str] = &["temporarily_unavailable", "slow_down"];
 
-/// The members in which answers have an error or a list of errors, and those in which an error has its code.
+/// The members in which answers have an error or a list of errors, and those in which an error has its code. The case and
+/// the separators of all these names do not matter.
 const ERRORS: &[&str] = &["error", "errors"];
-const CODES: &[&str] = &["code", "type", "error", "errorcode", "errortype", "name", "reason", "status"];
+const CODES: &[&str] = &["code", "type", "error", "errorcode", "errcode", "errortype", "name", "reason", "status"];
 /// The members in which answers have a code beside other things.
-const CODES_AT_TOP: &[&str] = &["code", "errorcode", "errortype", "type"];
+const CODES_AT_TOP: &[&str] = &["code", "errorcode", "errcode", "errortype", "type"];
+/// The members in which an answer or an error has further objects with codes: of gateways, of `GraphQL`, of `OData`. A text there is
+/// for people.
+const HOLDERS: &[&str] = &["fault", "detail", "details", "innererror"];
+const HOLDERS_IN_ERRORS: &[&str] = &["errors", "error", "detail", "details", "extensions", "innererror"];
 /// Entries of a list of errors that are looked at, and errors inside each other.
 const MOST_ERRORS: usize = 20;
 const DEEPEST_ERROR: usize = 3;
@@ -77,8 +82,8 @@ fn challenge_error(text: &str) -> Option<String> {
     let lower = text.to_ascii_lowercase();
     let at = lower.match_indices("error").find_map(|(at, word)| {
         let before = lower.get(..at)?;
-        let is_quoted = before.matches('"').count() % 2 == 1;
-        let starts = !is_quoted && before.chars().next_back().is_none_or(|c| matches!(c, ' ' | ',' | '\t'));
+        let starts =
+            !ends_in_quotes(before) && before.chars().next_back().is_none_or(|c| matches!(c, ' ' | ',' | '\t'));
         let rest = lower.get(at + word.len()..)?.trim_start();
         rest.strip_prefix('=').filter(|_| starts)
     })?;
@@ -88,6 +93,16 @@ fn challenge_error(text: &str) -> Option<String> {
         None => value.split([',', ' ', '\t']).next(),
     };
     value.filter(|value| !value.is_empty()).map(str::to_owned)
+}
+
+/// Whether a text ends inside a quoted string, in which a backslash stands before what it quotes (RFC 9110 5.6.4).
+fn ends_in_quotes(text: &str) -> bool {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for c in text.chars() {
+        is_quoted ^= c == '"' && !is_escaped;
+        is_escaped = is_quoted && c == '\\' && !is_escaped;
+    }
+    is_quoted
 }
 
 /// Headers that some apps put a code into.
@@ -108,40 +123,53 @@ fn usual_places(app: &App, body: &Value) -> Vec<String> {
         one => vec![one],
     };
     for body in bodies {
-        for error in ERRORS.iter().filter_map(|name| body.get(name)) {
+        for error in members_of(body, ERRORS) {
             codes_of_error(error, DEEPEST_ERROR, &mut found);
         }
         found.extend(codes_of(body, CODES_AT_TOP));
+        codes_of_holders(body, HOLDERS, DEEPEST_ERROR, &mut found);
     }
     found.retain(|text| !text.is_empty());
     found
 }
 
-/// The codes of an error: a text, an object, or a list of them. An object may have a list of its own.
+/// The codes of an error: a text, an object, or a list of them. An object may hold others.
 fn codes_of_error(error: &Value, deepest: usize, found: &mut Vec<String>) {
     match error {
         Value::String(text) => found.push(text.clone()),
         Value::Array(list) if deepest > 0 => {
             list.iter().take(MOST_ERRORS).for_each(|entry| codes_of_error(entry, deepest - 1, found));
         }
-        Value::Object(members) => {
+        Value::Object(_) => {
             found.extend(codes_of(error, CODES));
-            if let Some(errors) = members.get("errors").filter(|_| deepest > 0) {
-                codes_of_error(errors, deepest - 1, found);
-            }
+            codes_of_holders(error, HOLDERS_IN_ERRORS, deepest, found);
         }
         _ => {}
     }
 }
 
-/// The codes among an object's members, in the order of the names, whose case and separators do not matter.
+/// The codes of the objects that an object holds.
+fn codes_of_holders(of: &Value, names: &[&str], deepest: usize, found: &mut Vec<String>) {
+    let Some(deepest) = deepest.checked_sub(1) else { return };
+    for held in members_of(of, names) {
+        let list = held.as_array().map_or(std::slice::from_ref(held), Vec::as_slice);
+        for one in list.iter().take(MOST_ERRORS).filter(|one| one.is_object()) {
+            codes_of_error(one, deepest, found);
+        }
+    }
+}
+
+/// The codes among an object's members, in the order of the names.
 fn codes_of(of: &Value, names: &[&str]) -> Vec<String> {
-    let Some(members) = of.as_object() else { return Vec::new() };
-    let named = |name: &&str| {
-        let same = |known: &str| known.replace(['_', '-'], "").eq_ignore_ascii_case(name);
-        members.iter().filter(move |(known, _)| same(known)).flat_map(|(_, value)| texts(value)).collect::<Vec<_>>()
-    };
-    names.iter().flat_map(named).collect()
+    members_of(of, names).flat_map(texts).collect()
+}
+
+/// An object's members of these names, in their order.
+fn members_of<'a>(of: &'a Value, names: &[&str]) -> impl Iterator<Item = &'a Value> {
+    let same = |known: &str, name: &str| known.replace(['_', '-'], "").eq_ignore_ascii_case(name);
+    names.iter().flat_map(move |name| {
+        of.as_object().into_iter().flatten().filter(move |(known, _)| same(known, name)).map(|(_, value)| value)
+    })
 }
 
 /// A text that is present and not empty.
@@ -161,10 +189,22 @@ fn texts(value: &Value) -> Vec<String> {
 
 /// The code that a text is or names as a whole word, if anybody knows it.
 fn known_word(app: &App, text: &str, retry_after: Option<i64>) -> Option<Refusal> {
-    words(text).into_iter().find_map(|word| {
+    let refusal = |word: &str, class| Refusal { class, code: sanitise(word), unauthorized: false };
+    let whole = words(text).into_iter().find_map(|word| {
         let class = classify(app, word, retry_after).or_else(|| spelled_otherwise(word, retry_after))?;
-        Some(Refusal { class, code: sanitise(word), unauthorized: false })
+        Some(refusal(word, class))
+    });
+    // What stands before the dot belongs to a code of the definition, and not to one of OAuth's own.
+    whole.or_else(|| {
+        let last = last_of_dotted(text)?;
+        Some(refusal(last, spelled_otherwise(last, retry_after)?))
     })
+}
+
+/// The last part of a dotted name: gateways put their own before OAuth's (`oauth.v2.InvalidGrant`).
+fn last_of_dotted(text: &str) -> Option<&str> {
+    let is_name = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    text.rsplit_once('.').map(|(_, last)| last).filter(|_| is_name)
 }
 
 /// The words of a text that can be its code: the text itself; the word it begins with (`invalid_grant - expired`); the one

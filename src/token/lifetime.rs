@@ -1,11 +1,10 @@
 //! How long a token lives, as an answer tells it or as the token says itself.
 //!
-//! Owns the forms in which a life is told: a number or a text, in a unit, or the end as a point in time. Refuses an end that
+//! Owns the forms in which a life is told: a number or a text, in a unit, a duration, or the end as a point in time. Refuses an end that
 //! does not lie ahead, and to believe more than ten years.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::DateTime;
 use serde_json::Value;
 
 use crate::app::LifetimeUnit;
@@ -44,7 +43,10 @@ fn whole(number: f64) -> Option<i64> {
 
 /// The end of a life that is told in this unit. A number that can't be a life is a Unix time, and a date is a date.
 pub(super) fn end(value: &Value, unit: LifetimeUnit, asked_at: Timestamp) -> Option<Timestamp> {
-    let Some(number) = number(value).or_else(|| with_suffix(value, unit)) else { return point(value, asked_at) };
+    let Some(number) = number(value) else {
+        let after = |seconds: i64| asked_at.plus(seconds.min(LONGEST));
+        return duration(value).map(after).or_else(|| point(value, asked_at));
+    };
     let told = whole(number)?;
     // A life in milliseconds may have as many digits as a time in seconds.
     let first_time = if unit == LifetimeUnit::Milliseconds { UNIX_MILLISECONDS } else { UNIX_SECONDS };
@@ -59,20 +61,57 @@ pub(super) fn end(value: &Value, unit: LifetimeUnit, asked_at: Timestamp) -> Opt
     Some(asked_at.plus(seconds.min(LONGEST)))
 }
 
-/// `3600s`, as some write seconds.
-fn with_suffix(value: &Value, unit: LifetimeUnit) -> Option<f64> {
-    let text = value.as_str().filter(|_| unit == LifetimeUnit::Seconds)?;
-    text.trim().strip_suffix('s')?.parse().ok()
+/// A life that names its own units: `3600s` or `2 hours`; `PT2H` (ISO 8601), without months and years, whose lengths differ;
+/// `02:00:00` or `1.02:00:00`, as .NET writes days and hours.
+fn duration(value: &Value) -> Option<i64> {
+    let text = value.as_str()?.trim();
+    let seconds = in_words(text).or_else(|| iso_duration(text)).or_else(|| clock(text))?;
+    whole(seconds)
 }
 
-/// An end that lies ahead: in Unix seconds, in milliseconds, as RFC 3339 or as RFC 5322 writes it.
+fn in_words(text: &str) -> Option<f64> {
+    let (number, unit) = text.split_at_checked(text.find(|c: char| c.is_ascii_alphabetic())?)?;
+    let seconds = match unit.to_ascii_lowercase().as_str() {
+        "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
+        "min" | "mins" | "minute" | "minutes" => 60.0,
+        "h" | "hr" | "hrs" | "hour" | "hours" => 3600.0,
+        "d" | "day" | "days" => 86_400.0,
+        _ => return None,
+    };
+    Some(number.trim().parse::<f64>().ok()? * seconds)
+}
+
+fn iso_duration(text: &str) -> Option<f64> {
+    let (days, time) = text.strip_prefix('P')?.split_once('T').unwrap_or((text.strip_prefix('P')?, ""));
+    let sum = |text: &str, units: &[(char, f64)]| {
+        let (mut sum, mut rest) = (0.0, text);
+        while !rest.is_empty() {
+            let (number, unit) = rest.split_at_checked(rest.find(|c: char| c.is_ascii_alphabetic())?)?;
+            let (_, seconds) = units.iter().find(|(known, _)| unit.starts_with(*known))?;
+            sum += number.parse::<f64>().ok()? * seconds;
+            rest = unit.get(1..)?;
+        }
+        Some(sum)
+    };
+    Some(sum(days, &[('W', 604_800.0), ('D', 86_400.0)])? + sum(time, &[('H', 3600.0), ('M', 60.0), ('S', 1.0)])?)
+}
+
+fn clock(text: &str) -> Option<f64> {
+    let mut parts = text.split(':');
+    let (first, minutes, seconds) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || minutes.len() != 2 {
+        return None;
+    }
+    let (days, hours) = first.split_once('.').unwrap_or(("0", first));
+    let number = |text: &str| text.parse::<u32>().ok().map(f64::from);
+    let seconds = seconds.parse::<f64>().ok()?;
+    Some(number(days)? * 86_400.0 + number(hours)? * 3600.0 + number(minutes)? * 60.0 + seconds)
+}
+
+/// An end that lies ahead: in Unix seconds, in milliseconds, or as a date. One that names no zone is UTC.
 pub(super) fn point(value: &Value, asked_at: Timestamp) -> Option<Timestamp> {
     const MILLISECONDS: i64 = 100_000_000_000;
-    let written = || {
-        let text = value.as_str()?.trim();
-        let from_header = || DateTime::parse_from_rfc2822(text).ok().map(|at| Timestamp::from_unix(at.timestamp()));
-        Timestamp::parse(text).or_else(from_header)
-    };
+    let written = || value.as_str().filter(|text| text.trim().parse::<f64>().is_err()).and_then(Timestamp::read);
     let counted = || match seconds(value)? {
         number if number >= MILLISECONDS => Some(Timestamp::from_unix(number / 1000)),
         number => Some(Timestamp::from_unix(number)),

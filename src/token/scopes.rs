@@ -26,14 +26,23 @@ pub fn scopes_in_redirect(app: &App, text: &str) -> Vec<String> {
     scope_list(separated(app, text)).unwrap_or_default()
 }
 
-/// Separated as the definition says, and where it can only be meant so: no scope has a space, and none has a comma unless the
-/// definition knows one that has.
+/// Separated as the definition says, and where it can only be meant so: no scope has white space, and none has a comma unless
+/// the definition knows one that has.
 fn separated<'a>(app: &App, text: &'a str) -> Vec<&'a str> {
     let own = app.server().map(|server| server.response.scope_separator.as_ref().unwrap_or(&server.scope_separator));
     let own = own.map_or(" ", String::as_str);
     let has_commas = app.scopes.iter().any(|scope| scope.id.contains(','));
-    let parts = text.split(own).flat_map(|part| part.split(' '));
-    if has_commas { parts.collect() } else { parts.flat_map(|part| part.split(',')).collect() }
+    let parts = text.split(own).flat_map(str::split_whitespace);
+    let parts = parts.flat_map(|part| if has_commas { vec![part] } else { part.split(',').collect() });
+    parts.flat_map(|part| separated_otherwise(app, part)).collect()
+}
+
+/// What some put between scopes and others into one. It separates only where each part is a scope that the definition knows.
+fn separated_otherwise<'a>(app: &App, part: &'a str) -> Vec<&'a str> {
+    let knows = |part: &str| app.scopes.iter().any(|scope| scope.id == part);
+    let split = ["+", "%20", ";", "|"].iter().map(|separator| part.split(separator).collect::<Vec<_>>());
+    let mut split = split.filter(|parts| parts.len() > 1 && parts.iter().all(|part| knows(part)));
+    split.next().filter(|_| !knows(part)).unwrap_or_else(|| vec![part])
 }
 
 /// Scopes once each; `None` where there is none.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use connections::connect::callback::{Landing, Returned};
-use connections::connect::client_setup::{self, NewClient};
+use connections::connect::client_setup::{self, NewClient, NewSecret};
 use connections::connect::trial::{self, Trial};
 use connections::connection::Status;
 use connections::error::{Code, Error};
@@ -105,6 +105,9 @@ fn oauths_own_code_ends_a_grant_wherever_the_app_puts_it() {
         (r#"{"errors":[{"code":"invalid_grant"}]}"#, None),
         (r#"{"error_code":"invalid_grant"}"#, None),
         ("error=invalid_grant", None),
+        (r#"{"fault":{"faultstring":"x","detail":{"errorcode":"keymanagement.service.invalid_refresh_token"}}}"#, None),
+        (r#"{"errors":[{"message":"x","extensions":{"code":"INVALID_GRANT"}}]}"#, None),
+        (r#"{"ErrorCode":"invalid_grant","Error":"Refresh Token expired"}"#, None),
         ("", Some(r#"Bearer error="invalid_grant""#)),
     ] {
         let (scene, id) = expired(&json!({}));
@@ -122,6 +125,8 @@ fn an_app_that_keeps_refusing_is_said_to_refuse_with_its_code_since_when_and_the
         (r#"{"error":{"code":"quota_gone"}}"#, Some("quota_gone")),
         (r#"{"error":"invalid_scope"}"#, Some("invalid_scope")),
         (r#"{"message":"no"}"#, None),
+        (r#"{"fault":{"faultstring":"invalid_grant","detail":{"errorcode":"steps.gone"}}}"#, Some("steps.gone")),
+        ("<soap:Fault><faultcode>invalid_grant</faultcode></soap:Fault>", None),
     ] {
         let (scene, id) = expired(&json!({}));
         scene.world.acme.always("/token", Some(Reply::status(400, body)));
@@ -151,6 +156,43 @@ fn an_app_that_keeps_refusing_is_said_to_refuse_with_its_code_since_when_and_the
         assert_eq!(scene.resolve(&id, Ask::default()).unwrap().resolved.freshness, Freshness::Refreshed);
         assert_eq!((attention(&scene, &id), scene.row(&id).refused), (vec![], None), "{body}");
     }
+}
+
+#[test]
+fn an_app_that_refuses_the_client_is_said_neither_to_be_silent_nor_to_refuse_the_connection() {
+    let (scene, id) = expired(&json!({}));
+    for body in [r#"{"error":"quota_gone"}"#, r#"{"error":"invalid_client"}"#] {
+        scene.world.acme.always("/token", Some(Reply::status(400, body)));
+        for _ in 0..3 {
+            refused(&scene, &id);
+            scene.world.pass(4000);
+        }
+    }
+    assert_eq!(codes(&attention(&scene, &id)), ["client_misconfigured"]);
+    assert_eq!(scene.row(&id).refused, None, "what the app said before is outdated");
+    for code in ["app_unreachable", "app_refuses"] {
+        assert_eq!(listed_with(&scene, code), 0, "{code}");
+    }
+    assert_eq!(listed_with(&scene, "client_misconfigured"), 1);
+}
+
+#[test]
+fn what_an_app_said_is_not_told_while_its_client_can_not_be_used() {
+    let (scene, id) = expired(&json!({}));
+    scene.world.acme.always("/token", Some(Reply::status(400, r#"{"error":"quota_gone"}"#)));
+    refused(&scene, &id);
+    scene.world.db.tamper("UPDATE oauth_clients SET sealed_secret = 'cx1.k1.AAAA'");
+    scene.world.pass(4000);
+    assert_eq!(refused(&scene, &id).code, Code::ClientMisconfigured);
+    assert_eq!(codes(&attention(&scene, &id)), ["client_misconfigured"]);
+    assert_eq!((listed_with(&scene, "app_refuses"), listed_with(&scene, "client_misconfigured")), (0, 1));
+}
+
+/// How many connections the list has for a code.
+fn listed_with(scene: &Scene, code: &str) -> usize {
+    let path = format!("/v1/connections?attention={code}");
+    let (_, list) = call(scene, &first_key(scene), Method::Get, &path, &Value::Null);
+    list["data"].as_array().unwrap().len()
 }
 
 #[test]
@@ -193,6 +235,17 @@ fn nothing_has_to_be_repaired_is_said_only_while_that_may_be_true() {
 }
 
 #[test]
+fn of_a_connection_that_was_not_asked_about_nothing_is_promised() {
+    let (scene, id) = expired(&json!({}));
+    let until = scene.world.now().plus(60).unix();
+    scene.world.db.tamper(&format!("UPDATE oauth_clients SET failures = 3, backoff_until = {until}"));
+    let error = refused(&scene, &id);
+    assert_eq!((error.code, error.hints.retry_after), (Code::AppUnavailable, Some(60)));
+    assert!(!error.detail.contains("nothing has to be repaired"), "{}", error.detail);
+    assert!(error.detail.contains("other connections"), "{}", error.detail);
+}
+
+#[test]
 fn a_client_that_was_replaced_and_is_refused_leads_to_a_reconnect() {
     let (scene, id) = expired(&json!({}));
     let refuse = || scene.world.acme.always("/token", Some(Reply::status(401, r#"{"error":"invalid_client"}"#)));
@@ -206,7 +259,7 @@ fn a_client_that_was_replaced_and_is_refused_leads_to_a_reconnect() {
         let app = registered.definition.way(None).unwrap();
         let new = NewClient {
             client_id: "another".into(),
-            secret: Some(Secret::new("secret")),
+            secret: NewSecret::Is(Secret::new("secret")),
             variables: BTreeMap::new(),
             scopes: None,
             secret_expires_at: None,
@@ -223,6 +276,90 @@ fn a_client_that_was_replaced_and_is_refused_leads_to_a_reconnect() {
     let client = said.iter().find(|one| one["code"] == "client_misconfigured").unwrap();
     assert!(client["detail"].as_str().unwrap().contains("Reconnect"), "{said:?}");
     assert_eq!(scene.row(&id).status, Status::Connected);
+}
+
+#[test]
+fn a_fault_of_the_server_ends_nothing_and_is_told_whatever_code_it_names() {
+    for (status, body) in
+        [(500, r#"{"error":"invalid_grant"}"#), (302, r#"{"error":"invalid_grant"}"#), (200, "<p>invalid_grant")]
+    {
+        let (scene, id) = expired(&json!({}));
+        scene.world.acme.always("/token", Some(Reply::status(status, body)));
+        for _ in 0..4 {
+            refused(&scene, &id);
+            scene.world.pass(4000);
+        }
+        assert_eq!(scene.row(&id).status, Status::Connected, "{status} {body}");
+        assert_eq!(codes(&attention(&scene, &id)), ["app_unreachable"], "{status} {body}");
+        assert!(refused(&scene, &id).hints.reconnect_url.is_some(), "{status} {body}");
+    }
+}
+
+/// What the app answers, as it acts, in another form.
+fn written_otherwise(scene: &Scene, write: impl Fn(&str) -> Vec<u8> + 'static) {
+    scene.world.acme.spoil("/token", move |body| write(std::str::from_utf8(body).unwrap()));
+}
+
+#[test]
+fn an_answer_in_an_odd_form_is_a_success_as_any_other() {
+    type Write = fn(&str) -> Vec<u8>;
+    let forms: [(&str, Write); 5] = [
+        ("a list of one", |text| format!("[{text}]").into_bytes()),
+        ("JSON in a text", |text| Value::String(text.to_owned()).to_string().into_bytes()),
+        ("zeros behind it", |text| format!("{text}\0\0").into_bytes()),
+        ("UTF-16", |text| text.encode_utf16().flat_map(u16::to_le_bytes).collect()),
+        ("line ends in the tokens", |text| {
+            let mut json: Value = serde_json::from_str(text).unwrap();
+            for name in ["access_token", "refresh_token"] {
+                json[name] = format!("{}\r\n", json[name].as_str().unwrap_or_default()).into();
+            }
+            json.to_string().into_bytes()
+        }),
+    ];
+    for (form, write) in forms {
+        let scene = Scene::new();
+        written_otherwise(&scene, write);
+        let id = scene.connect("ann");
+        for _ in 0..2 {
+            scene.expire(&id);
+            let fresh = scene.resolve(&id, Ask::default()).unwrap().resolved.freshness;
+            assert_eq!(fresh, Freshness::Refreshed, "{form}");
+        }
+        assert!(scene.world.acme.is_alive("ann"), "{form}: no token was presented twice");
+    }
+}
+
+#[test]
+fn a_refresh_token_behind_a_warning_is_kept_and_the_failure_is_told() {
+    let (scene, id) = expired(&json!({}));
+    written_otherwise(&scene, |text| format!("<br />\n<b>Warning</b>: {{x}}\n{text}").into_bytes());
+    let before = tokens(&scene.credential(&id)).1;
+    let error = refused(&scene, &id);
+    assert!(!error.detail.contains("nothing has to be repaired"), "{}", error.detail);
+    assert_ne!(tokens(&scene.credential(&id)).1, before);
+    scene.world.acme.spoil("/token", <[u8]>::to_vec);
+    scene.world.pass(4000);
+    assert_eq!(scene.resolve(&id, Ask::default()).unwrap().resolved.freshness, Freshness::Refreshed);
+    assert!(scene.world.acme.is_alive("ann"), "no token was presented twice");
+}
+
+#[test]
+fn a_refresh_token_that_an_odd_exchange_leaves_behind_is_revoked_unless_a_connection_may_live_on_it() {
+    let without_access = || {
+        Reply::edited(|body| {
+            body.as_object_mut().unwrap().remove("access_token");
+        })
+    };
+    let scene = Scene::new();
+    scene.world.acme.next("/token", without_access());
+    let landing = back(&scene, |_| {});
+    assert_eq!(flow(&scene, &landing).error.as_deref(), Some("app_unavailable"));
+    assert_eq!(scene.world.acme.revoked().len(), 1, "the refresh token, and no empty access token");
+    let scene = Scene::new();
+    scene.connect("ann");
+    scene.world.acme.next("/token", without_access());
+    back(&scene, |_| {});
+    assert!(scene.world.acme.revoked().is_empty());
 }
 
 // ---- lives ----
@@ -330,6 +467,9 @@ fn a_persons_no_is_a_no_under_every_name() {
         (Some("user_cancelled_login"), BTreeMap::new(), &denied),
         (Some("user_cancelled_authorize"), BTreeMap::new(), &denied),
         (Some("user_canceled"), BTreeMap::new(), &denied),
+        (Some("UserCancelled"), BTreeMap::new(), &denied),
+        (Some("user_refused"), BTreeMap::new(), &denied),
+        (Some("request_rejected"), BTreeMap::new(), &refused),
         (Some("Access-Denied"), BTreeMap::new(), &denied),
         (Some("AccessDenied"), BTreeMap::new(), &denied),
         (Some("consent_declined"), BTreeMap::new(), &denied),
@@ -342,6 +482,10 @@ fn a_persons_no_is_a_no_under_every_name() {
         (Some("server_error"), BTreeMap::new(), &refused),
         (Some("server_error"), other("error_description", "access_denied"), &refused),
         (None, other("error_code", "9"), &refused),
+        (None, other("Error", "access_denied"), &denied),
+        (None, other("ERROR", "Access_Denied"), &denied),
+        (None, other("errorCode", "user_cancelled"), &denied),
+        (Some("ACCESS_DENIED"), other("error_description", &"x".repeat(100_000)), &denied),
     ] {
         let landing = back(&scene, |returned| {
             (returned.code, returned.error, returned.others) = (None, error.map(str::to_owned), others.clone());
@@ -353,13 +497,39 @@ fn a_persons_no_is_a_no_under_every_name() {
 }
 
 #[test]
+fn a_parameter_that_stands_twice_counts_where_both_say_the_same() {
+    use crate::http::Browser;
+    for (double, outcome) in [
+        (&(|query: &str| format!("{query}&{query}")) as &dyn Fn(&str) -> String, Some(Outcome::Done)),
+        (&|query: &str| format!("{query}&code=another"), None),
+        (&|query: &str| format!("code=&{query}"), None),
+        (&|query: &str| format!("{query}&error="), Some(Outcome::Done)),
+        (&|query: &str| format!("#{query}"), None),
+    ] {
+        let scene = Scene::new();
+        let mut ann = Browser::new(&scene);
+        ann.sign_in();
+        let begun = ann.post("/oauth/start/acme", "/oauth/start/acme", "");
+        let url = begun.header("location").unwrap().to_owned();
+        let (code, state) = scene.world.acme.consent(&url, "ann");
+        let query = double(&format!("state={state}&code={}", code.expose()));
+        let query = query.split('#').next().unwrap();
+        let end = ann.get(&format!("/oauth/callback/{}?{query}", scene.client));
+        let location = end.header("location").unwrap();
+        assert_eq!(location.starts_with("/connections/"), outcome.is_some(), "{query}: {location}");
+        assert_eq!(location == "/oauth/ended/unknown", outcome.is_none(), "{query}: {location}");
+    }
+}
+
+#[test]
 fn a_code_under_another_name_is_redeemed_and_no_other_is() {
     let scene = Scene::with(&json!({ "auth": { "code_param": "auth_code" } }));
     let landing = back(&scene, |returned| {
         let code = returned.code.take().unwrap();
         returned.others = other("auth_code", code.expose());
     });
-    assert!(flow(&scene, &landing).connection.is_some());
+    let ended = flow(&scene, &landing);
+    assert_eq!((ended.outcome, ended.error), (Outcome::Done, None));
     let landing = back(&scene, |_| {});
     assert_eq!(flow(&scene, &landing).error.as_deref(), Some("no_code"));
 }
@@ -378,6 +548,31 @@ fn a_name_that_the_app_gave_is_sent_instead_of_the_address() {
 }
 
 // ---- the set-up ----
+
+#[test]
+fn a_client_loses_its_secret_when_null_is_sent_and_keeps_it_when_none_is() {
+    let scene = Scene::new();
+    let put = |more: &Value| {
+        let mut body = json!({ "client_id": crate::support::acme::CLIENT_ID });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        call(&scene, &first_key(&scene), Method::Put, "/v1/apps/acme/client", &body)
+    };
+    let redirect = scene.client().redirect_id;
+    assert_eq!(put(&json!({})).0, 200);
+    assert!(scene.client().sealed_secret.is_some());
+    let (status, problem) = put(&json!({ "client_secret": null, "secret_expires_at": "2099-01-01T00:00:00Z" }));
+    assert_eq!((status, problem["errors"][0]["field"].as_str()), (422, Some("secret_expires_at")), "{problem}");
+    assert!(scene.client().sealed_secret.is_some(), "what is refused changes nothing");
+    let (status, client) = put(&json!({ "client_secret": null }));
+    assert_eq!(status, 200, "{client}");
+    let now = scene.client();
+    assert_eq!((now.sealed_secret, now.redirect_id), (None, redirect), "the same client, without a secret");
+    // Left out it stays away, and a new one may be given.
+    assert_eq!(put(&json!({})).0, 200);
+    assert!(scene.client().sealed_secret.is_none());
+    assert_eq!(put(&json!({ "client_secret": "new" })).0, 200);
+    assert!(scene.client().sealed_secret.is_some());
+}
 
 fn tried(scene: &Scene) -> Trial {
     let (core, client) = (scene.world.core(), scene.client());

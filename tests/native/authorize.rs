@@ -431,7 +431,7 @@ fn what_waits_for_confirmation_ends_with_the_key_and_is_revoked_at_the_app() {
             scene.world.pass(300);
             scene.tick();
         }
-        assert_eq!(scene.world.db.number("SELECT count(*) FROM authorizations WHERE sealed_grant IS NOT NULL"), 0);
+        assert_eq!(scene.world.db.number("SELECT count(*) FROM flows WHERE sealed_grant IS NOT NULL"), 0);
         let left = scene.world.db.number("SELECT count(*) FROM connections WHERE status = 'connected'");
         assert_eq!(left, i64::from(repairs), "the repaired one goes on as it was");
         assert_eq!(scene.world.acme.is_alive("ann"), repairs, "a grant that nobody has is revoked");
@@ -491,7 +491,7 @@ fn a_key_that_is_being_revoked_makes_nothing_more() {
         let child = Key { made_by: Some(key.id.clone()), hash: "h".into(), ..scene.key.clone() };
         assert!(!connections::store::keys::add(db, &child).await.unwrap());
     });
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM links"), 0);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM connect_links"), 0);
 }
 
 #[test]
@@ -678,7 +678,7 @@ fn a_copy_that_could_not_be_deleted_at_a_rotation_is_deleted_by_the_scheduled_ru
     scene.world.pass(61);
     scene.tick();
     assert_eq!(scene.world.db.number("SELECT count(*) FROM cache_deletes"), 0);
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM keys"), 1, "it is no revoked key");
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM api_keys"), 1, "it is no revoked key");
 }
 
 // ---- roles ----
@@ -716,7 +716,7 @@ fn a_member_sees_and_checks_a_shared_connection_and_an_admin_changes_it() {
     }
     assert_eq!(member.get(&format!("{page}/reconnect")).status, 403);
     assert_eq!((scene.row(&id).generation, scene.row(&id).name.as_str()), (1, "Acme (company@acme.example)"));
-    scene.world.db.tamper("UPDATE connections SET status = 'needs_reconnect', reason = 'revoked'");
+    scene.world.db.tamper("UPDATE connections SET status = 'needs_reconnect', reconnect_reason = 'revoked'");
     assert!(!member.get(WORKSPACE_PAGE).body.contains("/reconnect"), "no button in the list either");
 
     let mut admin = person(&scene, "root", "admin");
@@ -743,7 +743,7 @@ fn an_admin_sees_and_changes_everybodys_connections_and_sees_whose_they_are() {
     let pressed = admin.post(&page, &format!("{page}/reconnect"), "");
     let question = admin.consent(&pressed, "bob");
     assert!(question.contains("value=\"switch\""), "{question}");
-    let flow = scene.world.db.value("SELECT id FROM authorizations WHERE outcome = 'undecided'");
+    let flow = scene.world.db.value("SELECT id FROM flows WHERE status = 'undecided'");
     let flow = format!("/flows/{}", flow.as_str().unwrap());
     assert_eq!(admin.post(&flow, &flow, "choice=switch").status, 303);
     let row = scene.row(&id);
@@ -773,7 +773,7 @@ fn a_member_reaches_no_shared_connection_by_a_flow() {
         if asked {
             member.consent(&pressed, "bob");
             share();
-            let flow = scene.world.db.value("SELECT id FROM authorizations WHERE outcome = 'undecided'");
+            let flow = scene.world.db.value("SELECT id FROM flows WHERE status = 'undecided'");
             let flow = format!("/flows/{}", flow.as_str().unwrap());
             assert_eq!(member.post(&flow, &flow, "choice=switch").status, 404);
         } else {
@@ -791,7 +791,7 @@ fn a_member_reaches_no_shared_connection_by_a_flow() {
     let pressed = member.post("/oauth/start/acme", "/oauth/start/acme", "");
     assert!(member.consent(&pressed, "ann").contains("value=\"reuse\""));
     scene.world.db.tamper("UPDATE connections SET user_id = NULL");
-    let flow = scene.world.db.value("SELECT id FROM authorizations WHERE outcome = 'undecided'");
+    let flow = scene.world.db.value("SELECT id FROM flows WHERE status = 'undecided'");
     let flow = format!("/flows/{}", flow.as_str().unwrap());
     assert_eq!(member.post(&flow, &flow, "choice=reuse").status, 404);
     assert_eq!(scene.row(&id).generation, 1);

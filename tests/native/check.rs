@@ -61,7 +61,7 @@ fn what_a_run_found_is_counted() {
     let summary = scene.tick();
     assert_eq!(summary, Summary { checked: 4, healthy: 2, dead: 2, purged: summary.purged, ..Summary::default() });
     assert_eq!(scene.row(&ids[0]).status, Status::NeedsReconnect);
-    let text = scene.world.db.value("SELECT summary FROM cron_runs");
+    let text = scene.world.db.value("SELECT summary FROM scheduled_runs");
     assert_eq!(text, serde_json::to_string(&summary).unwrap());
 }
 
@@ -117,7 +117,7 @@ fn a_run_with_free_hands_and_much_left_over_stays_in_its_budget() {
     for at in 0..10 {
         scene.make_key(|key| key.name = format!("k{at}"));
     }
-    scene.world.db.tamper("UPDATE keys SET revoked_at = 1 WHERE name <> 'first'");
+    scene.world.db.tamper("UPDATE api_keys SET revoked_at = 1 WHERE name <> 'first'");
     let more: Vec<_> = (0..12).map(|at| scene.connect(&format!("q{at}"))).collect();
     for id in &more {
         scene.world.run(async {
@@ -135,7 +135,7 @@ fn a_run_with_free_hands_and_much_left_over_stays_in_its_budget() {
     }
     assert_eq!(scene.world.db.number("SELECT count(*) FROM connections"), 0);
     assert_eq!(scene.world.db.number("SELECT count(*) FROM revocations"), 0);
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM keys WHERE revoked_at IS NOT NULL"), 0);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM api_keys WHERE revoked_at IS NOT NULL"), 0);
 }
 
 #[test]
@@ -242,11 +242,11 @@ fn what_has_ended_is_purged() {
     scene.tick();
     let count = |table: &str| scene.world.db.number(&format!("SELECT count(*) FROM {table}"));
     assert_eq!((count("sessions"), count("sign_in_links")), (0, 0));
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM authorizations WHERE sealed_verifier IS NOT NULL"), 0);
-    assert_eq!(count("authorizations"), 2);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM flows WHERE sealed_verifier IS NOT NULL"), 0);
+    assert_eq!(count("flows"), 2);
     scene.world.pass(90_000);
     scene.tick();
-    assert_eq!(count("authorizations"), 0);
+    assert_eq!(count("flows"), 0);
     scene.world.pass(86_400 * 91);
     scene.tick();
     assert_eq!(scene.world.db.number("SELECT count(*) FROM events WHERE type = 'connected'"), 0);
@@ -269,7 +269,7 @@ fn a_deleted_workspace_is_disconnected_revoked_and_erased() {
     let left = |table: &str, column: &str| {
         scene.world.db.number(&format!("SELECT count(*) FROM {table} WHERE {column} = '{}'", scene.workspace))
     };
-    for table in ["connections", "keys", "clients", "apps", "events", "uses", "links", "authorizations"] {
+    for table in ["connections", "api_keys", "oauth_clients", "apps", "events", "uses", "connect_links", "flows"] {
         assert_eq!(left(table, "workspace_id"), 0, "{table}");
     }
     assert_eq!(left("workspaces", "id"), 0);
@@ -303,7 +303,7 @@ fn a_leftover_that_fails_does_not_keep_the_rest_undone() {
         for id in &ids {
             store::refreshes::mark_deleted(core.db(), &scene.workspace, id, core.now(), None).await.unwrap();
         }
-        let batch = vec![connections::sql!("UPDATE authorizations SET expires_at = ?1", 1_i64)];
+        let batch = vec![connections::sql!("UPDATE flows SET expires_at = ?1", 1_i64)];
         core.ports.database().batch(batch).await.unwrap();
     });
     scene.world.pass(121);
@@ -312,7 +312,7 @@ fn a_leftover_that_fails_does_not_keep_the_rest_undone() {
     let now = scene.world.now();
     let _ = scene.world.run(async { tick(&scene.world.core(), now).await });
     assert_eq!(scene.world.db.number("SELECT count(*) FROM connections"), 1);
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM authorizations"), 0, "the purge goes on");
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM flows"), 0, "the purge goes on");
 }
 
 // ---- what ends without a request ----
@@ -349,7 +349,7 @@ fn what_a_held_back_client_keeps_from_being_asked_is_put_off() {
         make_all_due(&scene);
         let until = scene.world.now().plus(3000);
         scene.world.db.tamper(&format!(
-            "UPDATE clients SET misconfigured_at = {misconfigured}, backoff_until = {}",
+            "UPDATE oauth_clients SET misconfigured_at = {misconfigured}, backoff_until = {}",
             until.unix()
         ));
         let asked = scene.world.acme.requests();
@@ -477,7 +477,7 @@ fn what_came_to_life_while_its_workspace_was_deleted_is_ended_and_erased() {
         scene.world.pass(121);
         scene.tick();
     }
-    for table in ["connections", "keys", "clients", "workspaces"] {
+    for table in ["connections", "api_keys", "oauth_clients", "workspaces"] {
         assert_eq!(rows_of(&scene, table), 0, "{table}");
     }
     assert!((0..2).all(|at| !scene.world.acme.is_alive(&format!("p{at}"))));
@@ -499,7 +499,7 @@ fn much_left_over(due: usize) -> (Scene, Scene) {
     for at in 0..10 {
         scene.make_key(|key| key.name = format!("k{at}"));
     }
-    scene.world.db.tamper("UPDATE keys SET revoked_at = 1 WHERE name <> 'first'");
+    scene.world.db.tamper("UPDATE api_keys SET revoked_at = 1 WHERE name <> 'first'");
     let more: Vec<_> = (0..12).map(|at| scene.connect(&format!("q{at}"))).collect();
     for id in &more {
         scene.world.run(async {
@@ -513,7 +513,7 @@ fn much_left_over(due: usize) -> (Scene, Scene) {
 fn left_over(scene: &Scene) -> i64 {
     rows_of(scene, "connections")
         + rows_of(scene, "revocations")
-        + scene.world.db.number("SELECT count(*) FROM keys WHERE revoked_at IS NOT NULL")
+        + scene.world.db.number("SELECT count(*) FROM api_keys WHERE revoked_at IS NOT NULL")
 }
 
 #[test]
@@ -564,7 +564,7 @@ fn a_workspace_with_much_in_it_is_deleted_while_every_run_is_full() {
         scene.world.run(tick(&core, now)).unwrap();
         assert!(core.ports.meter.spent.get() <= 50, "{}", core.ports.meter.spent.get());
     }
-    for table in ["connections", "revocations", "keys", "clients", "workspaces"] {
+    for table in ["connections", "revocations", "api_keys", "oauth_clients", "workspaces"] {
         assert_eq!(rows_of(&scene, table), 0, "{table}");
     }
     assert_eq!(rows_of(&neighbour, "connections"), 45);

@@ -10,7 +10,7 @@ use connections::connection::{Account, Connection, Status};
 use connections::disconnect::Revoked;
 use connections::error::Code;
 use connections::http::Method;
-use connections::ids::{AuthorizationId, ClientId, ConnectionId};
+use connections::ids::{AuthorizationId, ClientId, ConnectionId, Shard};
 use connections::ports::{Database as _, Errand, ErrandOutcome, HttpError, Ports as _, Refresher as _};
 use connections::resolve::{Ask, Consistency};
 use connections::secret::Secret;
@@ -85,7 +85,7 @@ fn the_authorize_url_carries_what_the_protocol_asks_for_and_no_secret() {
     assert_eq!(first["code_challenge_method"], "S256");
     assert_eq!(first["redirect_uri"], format!("https://c.example.com/oauth/callback/{}", scene.client));
     assert_eq!((first["scope"].as_str(), first["prompt"].as_str()), ("read write", "consent"));
-    assert_eq!(first["state"].len(), 43, "256 bits");
+    assert_eq!(first["state"].len(), 45, "a shard and 256 bits");
     assert_ne!(first["state"], second["state"]);
     assert_ne!(first["code_challenge"], second["code_challenge"]);
     assert!(!format!("{first:?}").contains("canary7f3a"));
@@ -120,7 +120,7 @@ fn without_a_client_or_with_one_for_other_hosts_nobody_is_sent_anywhere() {
         let error = start::start(&core, &scene.wish(), BROWSER).await.unwrap_err();
         assert_eq!(error.code, Code::ClientMissing);
     });
-    scene.world.db.tamper("UPDATE clients SET current = 0");
+    scene.world.db.tamper("UPDATE oauth_clients SET is_current = 0");
     let error = scene.world.run(async { start::start(&scene.world.core(), &scene.wish(), BROWSER).await }).unwrap_err();
     assert_eq!(error.code, Code::ClientMissing);
 }
@@ -131,10 +131,10 @@ fn a_flow_that_begins_is_never_the_one_that_gives_way() {
     for _ in 0..30 {
         let back = scene.world.acme.consent(&scene.start(&scene.wish(), BROWSER), "ann");
         let state = connections::caller::hash(&back.1);
-        let kept = format!("SELECT count(*) FROM authorizations WHERE state_hash = '{state}'");
+        let kept = format!("SELECT count(*) FROM flows WHERE state_hash = '{state}'");
         assert_eq!(scene.world.db.number(&kept), 1, "all within one second");
     }
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM authorizations"), 10);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM flows"), 10);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn an_eleventh_flow_of_a_browser_evicts_the_oldest() {
     }
     let other = scene.start(&scene.wish(), "another");
     assert!(!other.is_empty());
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM authorizations"), 11);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM flows"), 11);
     let mut consents = consents.into_iter();
     let oldest = scene.come_back(consents.next().unwrap(), BROWSER);
     assert_eq!(oldest, Landing::Refused(Refusal::Unknown));
@@ -228,7 +228,7 @@ fn a_state_is_spent_once_however_many_callbacks_race() {
 #[test]
 fn an_answer_that_is_not_the_apps_ends_the_flow_before_any_request() {
     let scene = Scene::new();
-    let other = scene.world.run(async { ClientId::random(scene.world.core().ports.random()).unwrap() });
+    let other = scene.world.run(async { ClientId::random(scene.world.core().ports.random(), Shard::FIRST).unwrap() });
     let back = consented(&scene, "ann");
     let landing = scene.world.run(async {
         let sessions = [BROWSER.to_owned()];
@@ -299,7 +299,7 @@ fn an_issuer_that_promised_its_name_must_say_it() {
 
 #[test]
 fn a_state_is_as_long_as_the_app_takes_it() {
-    for (definition, length) in [(json!({}), 43), (json!({ "auth": { "state_length": 32 } }), 32)] {
+    for (definition, length) in [(json!({}), 45), (json!({ "auth": { "state_length": 32 } }), 32)] {
         let scene = Scene::with(&definition);
         let url = scene.start(&scene.wish(), BROWSER);
         let (code, state) = scene.world.acme.consent(&url, "ann");
@@ -611,7 +611,7 @@ fn a_switch_that_fails_half_way_leaves_no_copy_of_the_old_account() {
     let before = scene.row(&id);
     let flow = scene.flow(&scene.repair_of(&id), "bob");
     // Whichever statement is hit: all are one transaction, so that nothing is lost.
-    for sql in ["UPDATE authorizations SET outcome", "UPDATE connections SET app_revision", "INSERT INTO events"] {
+    for sql in ["UPDATE flows SET status", "UPDATE connections SET app_revision", "INSERT INTO events"] {
         scene.world.db.faults.borrow_mut().push(Fault { sql, times: 1, wound: Wound::Before });
         assert_eq!(decide(&scene, &flow, Choice::Switch).unwrap_err().code, Code::DatabaseUnavailable);
         assert_eq!((scene.row(&id), scene.read_flow(&flow.id)), (before.clone(), flow.clone()), "choosable again");
@@ -759,7 +759,7 @@ fn a_connection_that_would_not_serve_on_takes_the_new_grant_whatever_it_has_more
         ("it ended and nothing renews it", "refreshable = 0, expires_at = 1"),
         ("it does not open", "sealed_credential = 'cx1.k1.AAAA'"),
         ("a refresh of it was lost", "ambiguous_token_hash = 'x'"),
-        ("it was had in another way", "way = 'another'"),
+        ("it was had in another way", "auth_method = 'another'"),
     ] {
         let scene = Scene::new();
         let id = scene.flow(&wish(&scene, &["read", "admin"]), "ann").connection.unwrap();
@@ -1088,11 +1088,11 @@ fn a_link_with_confirm_names_whom_to_confirm() {
 #[test]
 fn a_link_that_can_not_work_is_not_made() {
     let scene = Scene::new();
-    scene.world.db.tamper("UPDATE clients SET destinations = '{}'");
+    scene.world.db.tamper("UPDATE oauth_clients SET destinations = '{}'");
     assert_eq!(make_link(&scene, |_| {}).unwrap_err().code, Code::ClientMissing);
-    scene.world.db.tamper("UPDATE clients SET current = 0");
+    scene.world.db.tamper("UPDATE oauth_clients SET is_current = 0");
     assert_eq!(make_link(&scene, |_| {}).unwrap_err().code, Code::ClientMissing);
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM links"), 0);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM connect_links"), 0);
 }
 
 #[test]

@@ -9,10 +9,10 @@ use connections::store::authorizations::Outcome;
 use serde_json::{Value, json};
 
 use crate::http::{call, first_key};
-use crate::support::Scene;
 use crate::support::database::{Fault, Wound};
 use crate::support::scene::{BROWSER, definition};
 use crate::support::world::{Way, World};
+use crate::support::{Reply, Scene};
 
 /// The definition with some of its members changed: a pointer and what stands there, null to remove it.
 fn changed(changes: &[(&str, Value)]) -> Value {
@@ -276,6 +276,20 @@ fn a_connection_that_is_being_refreshed_waits_for_the_next_pass() {
 }
 
 #[test]
+fn a_connection_whose_app_is_silent_follows_a_correction() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    scene.expire(&id);
+    scene.world.acme.always("/token", Some(Reply::status(503, "")));
+    assert!(matches!(scene.need(&id), ErrandOutcome::Unavailable { .. }));
+    let corrected = changed(&[("/errors", json!({ "permanent": ["gone_away"] }))]);
+    assert_eq!(put(&scene, &corrected), moves(0, 0, 1), "its answer may still come");
+    scene.world.pass(3901);
+    assert!(scene.row(&id).intent.is_some(), "it is left behind until the next attempt");
+    assert_eq!((scene.tick().moved, revision(&scene, &id)), (1, 2));
+}
+
+#[test]
 fn a_flow_that_began_before_the_change_ends_with_a_connection_that_follows() {
     let scene = Scene::new();
     scene.connect("bob");
@@ -292,7 +306,11 @@ fn a_flow_that_began_before_the_change_ends_with_a_connection_that_follows() {
     assert_eq!(scene.world.db.number(behind), 0);
     scene.world.pass(3901);
     scene.tick();
-    assert_eq!(scene.world.db.value("SELECT move_due FROM apps WHERE current = 1"), Value::Null, "all is done");
+    assert_eq!(
+        scene.world.db.value("SELECT rollout_due_at FROM apps WHERE is_current = 1"),
+        Value::Null,
+        "all is done"
+    );
 }
 
 /// Many connections, as copies of one row.
@@ -321,7 +339,7 @@ fn hundreds_move_in_bounded_steps_that_go_on_where_the_last_one_ended() {
     assert_eq!(put(&scene, &new), moves(200, 0, 251));
     // A run that fails half-way loses nothing.
     scene.world.pass(121);
-    let fault = Fault { sql: "UPDATE apps SET move_after", times: 1, wound: Wound::Before };
+    let fault = Fault { sql: "UPDATE apps SET rollout_cursor", times: 1, wound: Wound::Before };
     scene.world.db.faults.borrow_mut().push(fault);
     assert_eq!(scene.tick().moved, 0);
     scene.world.pass(121);
@@ -364,8 +382,11 @@ fn what_a_move_asks_of_the_database_goes_by_its_indexes() {
             "app_revision > 0 AND deleted_at IS NULL ORDER BY",
             "connections_by_revision (workspace_id=? AND app=? AND (app_revision,id)>(?,?)",
         ),
-        ("definition_changed IS NOT NULL", "connections_by_revision (workspace_id=? AND app=? AND app_revision>?)"),
-        ("SET move_due = ?2", "apps_moving (move_due>? AND move_due<?)"),
+        (
+            "definition_update_blocked IS NOT NULL",
+            "connections_by_revision (workspace_id=? AND app=? AND app_revision>?)",
+        ),
+        ("SET rollout_due_at = ?2", "apps_rollout_due (rollout_due_at>? AND rollout_due_at<?)"),
     ] {
         let sql = seen
             .iter()

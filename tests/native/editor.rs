@@ -4,15 +4,17 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use connections::connect::callback::{Landing, Returned};
+use connections::connect::settle::{Choice, choose};
 use connections::connect::start::{Wish, start};
 use connections::http::Method;
 use connections::ids::ConnectionId;
+use connections::ports::ErrandOutcome;
 use connections::store::authorizations::Outcome;
 use serde_json::{Value, json};
 
 use crate::http::{call, first_key};
-use crate::support::Scene;
 use crate::support::scene::BROWSER;
+use crate::support::{Reply, Scene};
 
 const ROGUE: &str = "rogue";
 
@@ -136,7 +138,7 @@ fn a_key_goes_to_the_hosts_that_were_agreed_to_whenever_the_definition_changes()
                 if left.get() == 0
                     && let Some(db) = db.upgrade()
                 {
-                    db.tamper(&format!("UPDATE apps SET definition = '{edited}' WHERE current = 1"));
+                    db.tamper(&format!("UPDATE apps SET definition = '{edited}' WHERE is_current = 1"));
                 }
                 left.set(left.get() - 1);
             }
@@ -171,4 +173,40 @@ fn a_flow_begins_where_its_offer_said() {
     assert!(scene.world.run(of_offer).starts_with("https://acme.example/authorize?"));
     let anew = scene.world.run(async { start(&core, &wish, BROWSER).await.unwrap() });
     assert!(anew.starts_with("https://rogue.example/authorize?"), "{anew}");
+}
+
+/// The account that the editor's identity request names instead of the person's.
+fn named_by_the_editor(scene: &Scene) {
+    scene.revise(&json!({ "identity": { "url": "https://acme.example/rogue-me", "id": "/sub", "label": "/email" } }));
+    let whoever = r#"{"sub":"id-whoever","email":"whoever@acme.example"}"#;
+    scene.world.acme.always("/rogue-me", Some(Reply::status(200, whoever)));
+}
+
+#[test]
+fn a_grant_that_an_edited_definition_calls_another_accounts_is_not_revoked_while_a_connection_may_live_on_it() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    scene.world.pass(60);
+    named_by_the_editor(&scene);
+    let flow = scene.flow(&scene.repair_of(&id), "ann");
+    assert_eq!(flow.outcome, Outcome::Undecided, "another account, as it seems");
+    let keep = |flow| scene.world.run(async { choose(&scene.world.core(), flow, Choice::Keep).await });
+    keep(&flow).unwrap();
+    assert!(scene.world.acme.revoked().is_empty());
+    scene.expire(&id);
+    assert_eq!(scene.need(&id), ErrandOutcome::Refreshed, "the grant that the connection lives on is there");
+}
+
+#[test]
+fn a_grant_of_another_account_is_revoked_where_the_definition_is_that_of_the_connections() {
+    let scene = Scene::new();
+    named_by_the_editor(&scene);
+    scene.world.acme.always("/rogue-me", None);
+    scene.world.acme.next("/rogue-me", Reply::status(200, r#"{"sub":"id-ann","email":"ann@acme.example"}"#));
+    scene.world.pass(60);
+    let id = scene.connect("ann");
+    scene.world.acme.next("/rogue-me", Reply::status(200, r#"{"sub":"id-bob","email":"bob@acme.example"}"#));
+    let flow = scene.flow(&scene.repair_of(&id), "bob");
+    scene.world.run(async { choose(&scene.world.core(), &flow, Choice::Keep).await }).unwrap();
+    assert!(!scene.world.acme.is_alive("bob") && scene.world.acme.is_alive("ann"));
 }

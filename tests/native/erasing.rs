@@ -9,7 +9,7 @@ use connections::credential::Credential;
 use connections::error::Code;
 use connections::http::routes::{Auth, ROUTES};
 use connections::http::{self, Body, Method, Request};
-use connections::ids::ConnectionId;
+use connections::ids::{ConnectionId, Shard};
 use connections::ports::{Database as _, Ports as _};
 use connections::resolve::{self, Ask, Consistency};
 use connections::store;
@@ -301,7 +301,7 @@ fn nothing_is_made_in_a_deleted_workspace_by_a_request_that_was_let_in_before() 
         );
         assert_eq!(scene.world.db.number(&trigger), 1, "{table}");
     }
-    let key = connections::caller::new_key(scene.world.core().ports.random()).unwrap();
+    let key = connections::caller::new_key(scene.world.core().ports.random(), Shard::FIRST).unwrap();
     let row = connections::caller::Key {
         id: key.0,
         workspace: scene.workspace.clone(),
@@ -352,7 +352,7 @@ fn fill(scene: &Scene, count: usize) -> usize {
     let mut granted = 1;
     let core = scene.world.core();
     for at in 1..count {
-        let id = ConnectionId::random(core.ports.random()).unwrap();
+        let id = ConnectionId::random(core.ports.random(), Shard::FIRST).unwrap();
         let has_grant = at % 5 == 0;
         granted += usize::from(has_grant);
         let sealed = (has_grant || at % 2 == 0).then(|| {
@@ -365,8 +365,10 @@ fn fill(scene: &Scene, count: usize) -> usize {
             name: format!("c{at}"),
             ..row.clone()
         };
-        let dead =
-            format!("UPDATE connections SET status = 'needs_reconnect', reason = 'revoked' WHERE id = '{}'", copy.id);
+        let dead = format!(
+            "UPDATE connections SET status = 'needs_reconnect', reconnect_reason = 'revoked' WHERE id = '{}'",
+            copy.id
+        );
         scene.world.run(async {
             scene.world.core().db().batch(vec![store::connections::insert(&copy)]).await.unwrap();
         });
@@ -477,7 +479,7 @@ fn a_revocation_that_fails_keeps_the_workspace_for_a_day_and_nothing_else() {
     }
     assert_eq!((rows_of(&scene, "connections"), rows_of(&scene, "revocations")), (0, 6));
     assert_eq!(status(&scene)["erasing"][0]["revocations_left"], 6);
-    for table in ["keys", "events", "sessions", "links"] {
+    for table in ["api_keys", "events", "sessions", "connect_links"] {
         assert_eq!(rows_of(&scene, table), 0, "{table}");
     }
     let tries = scene.world.acme.count("/revoke");
@@ -623,17 +625,17 @@ fn purges_are_bounded() {
             .db
             .tamper(&format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200) {sql}"))
     };
-    let flow = "(id, state_hash, session_hash, workspace_id, app, app_revision, client, scopes, iss_promised, sealed_verifier, outcome, created_at, expires_at)";
+    let flow = "(id, state_hash, session_hash, workspace_id, app, app_revision, oauth_client, scopes, iss_required, sealed_verifier, status, created_at, expires_at)";
     let now = scene.world.now().unix();
     let (ws, client) = (&scene.workspace, &scene.client);
     many(&format!(
-        "INSERT INTO authorizations {flow} SELECT 'a' || i, 'a' || i, 's', '{ws}', 'acme', 1, '{client}', '[]', 0, 'x', 'pending', 1, {now} - 10 FROM n"
+        "INSERT INTO flows {flow} SELECT 'a' || i, 'a' || i, 's', '{ws}', 'acme', 1, '{client}', '[]', 0, 'x', 'pending', 1, {now} - 10 FROM n"
     ));
     many(&format!(
         "INSERT INTO revocations (id, workspace_id, app, app_revision, sealed_tokens, failures, next_attempt_at, expires_at) SELECT 'r' || i, '{ws}', 'acme', 1, 'x', 0, {now} + 1000000, {now} - 10 FROM n"
     ));
     let left = || {
-        let verifiers = scene.world.db.number("SELECT count(*) FROM authorizations WHERE sealed_verifier = 'x'");
+        let verifiers = scene.world.db.number("SELECT count(*) FROM flows WHERE sealed_verifier = 'x'");
         (verifiers, scene.world.db.number("SELECT count(*) FROM revocations"))
     };
     for expected in [(700, 700), (200, 200), (0, 0)] {

@@ -3,11 +3,15 @@
 use connections::client::ClientProblem;
 use connections::connect::Failure;
 use connections::connect::callback::{Landing, Returned};
+use connections::connection::Reason;
 use connections::http::Method;
 use connections::ids::ConnectionId;
-use connections::ports::{Database as _, DatabaseError, Errand, ErrandOutcome};
+use connections::ports::{Database as _, DatabaseError, Errand, ErrandOutcome, HttpError};
+use connections::resolve::removal::Removal;
 use connections::resolve::{Ask, Consistency, Source};
+use connections::store;
 use connections::store::authorizations::Outcome;
+use connections::store::connections::Patch;
 use serde_json::{Value, json};
 
 use crate::http::{call, first_key};
@@ -109,8 +113,8 @@ fn a_credential_in_steady_use_is_written_to_the_cache_twice_in_three_quarters_of
 fn bookkeeping_that_fails_after_an_exchange_costs_no_grant() {
     for wound in [Wound::Before, Wound::After] {
         let scene = Scene::new();
-        scene.world.db.tamper("UPDATE clients SET failures = 1");
-        fail(&scene, "UPDATE clients SET misconfigured_at = NULL", 9, wound);
+        scene.world.db.tamper("UPDATE oauth_clients SET failures = 1");
+        fail(&scene, "UPDATE oauth_clients SET misconfigured_at = NULL", 9, wound);
         let id = scene.connect("ann");
         assert!(scene.world.acme.is_alive("ann"));
         assert!(scene.resolve(&id, Ask::default()).is_ok());
@@ -121,8 +125,8 @@ fn bookkeeping_that_fails_after_an_exchange_costs_no_grant() {
 fn bookkeeping_that_fails_after_a_refresh_costs_no_token() {
     let scene = Scene::new();
     let id = scene.connect("ann");
-    scene.world.db.tamper("UPDATE clients SET failures = 1");
-    fail(&scene, "UPDATE clients SET misconfigured_at = NULL", 99, Wound::Before);
+    scene.world.db.tamper("UPDATE oauth_clients SET failures = 1");
+    fail(&scene, "UPDATE oauth_clients SET misconfigured_at = NULL", 99, Wound::Before);
     for _ in 0..3 {
         scene.expire(&id);
         assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
@@ -135,7 +139,7 @@ const AFTER_THE_EXCHANGE: [&str; 4] = [
     "INSERT INTO connections",
     "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2 AND account_id",
     "INSERT INTO events",
-    "UPDATE authorizations SET outcome = ?2 WHERE id",
+    "UPDATE flows SET status = ?2 WHERE id",
 ];
 
 #[test]
@@ -218,7 +222,7 @@ fn a_callback_whose_client_secret_does_not_open_says_so() {
     let scene = Scene::new();
     let url = scene.start(&scene.wish(), BROWSER);
     let (code, state) = scene.world.acme.consent(&url, "ann");
-    scene.world.db.tamper("UPDATE clients SET sealed_secret = 'cx1.k1.AAAA'");
+    scene.world.db.tamper("UPDATE oauth_clients SET sealed_secret = 'cx1.k1.AAAA'");
     let returned = Returned { state: Some(state), code: Some(code), ..Returned::default() };
     let Landing::Flow(id) = scene.come_back(returned, BROWSER) else { panic!("no flow") };
     assert_eq!(scene.read_flow(&id).error.as_deref(), Some("client_refused"));
@@ -264,7 +268,7 @@ fn is_told_everywhere(scene: &Scene, id: &ConnectionId, problem: ClientProblem) 
 fn a_client_whose_secret_does_not_open_is_told_and_its_connections_are_checked_ever_more_seldom() {
     let scene = Scene::new();
     let (id, other) = (scene.connect("ann"), scene.connect("bob"));
-    scene.world.db.tamper("UPDATE clients SET sealed_secret = 'cx1.k1.AAAA'");
+    scene.world.db.tamper("UPDATE oauth_clients SET sealed_secret = 'cx1.k1.AAAA'");
     scene.world.pass(86_400 * 2);
     let requests = scene.world.acme.requests();
     let checked = runs(&scene, 96);
@@ -280,11 +284,63 @@ fn a_client_whose_secret_does_not_open_is_told_and_its_connections_are_checked_e
 }
 
 #[test]
+fn a_secret_that_opens_again_is_told_of_no_more_whatever_the_app_says() {
+    for near_end in [true, false] {
+        let scene = Scene::new();
+        let id = scene.connect("ann");
+        let sealed = scene.client().sealed_secret.unwrap();
+        scene.world.db.tamper("UPDATE oauth_clients SET sealed_secret = 'cx1.k1.AAAA'");
+        assert_eq!(scene.errand(&id, Errand::Force), ErrandOutcome::ClientMisconfigured);
+        assert!(attention(&scene, &id, "client_misconfigured").is_some());
+        scene.world.db.tamper(&format!("UPDATE oauth_clients SET sealed_secret = '{sealed}'"));
+        scene.world.acme.always("/token", Some(Reply::status(503, "")));
+        scene.world.pass(if near_end { 4000 } else { 600 });
+        let errand = if near_end { Errand::Force } else { Errand::Check };
+        scene.errand(&id, errand);
+        assert!(attention(&scene, &id, "client_misconfigured").is_none(), "near its end: {near_end}");
+    }
+}
+
+#[test]
+fn an_attempt_that_never_came_back_keeps_no_later_finding_from_being_written() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    scene.expire(&id);
+    scene.world.acme.always("/token", Some(Reply::error(HttpError::Timeout)));
+    for _ in 0..3 {
+        scene.need(&id);
+        scene.world.pass(4000);
+    }
+    assert!(scene.row(&id).intent.is_some(), "it stays until the next attempt");
+    scene.world.db.tamper("UPDATE oauth_clients SET sealed_secret = 'cx1.k1.AAAA'");
+    let checked = runs(&scene, 96);
+    assert!(checked <= 24, "{checked} in two days");
+    is_told_everywhere(&scene, &id, ClientProblem::SecretUnreadable);
+}
+
+#[test]
+fn another_account_is_refused_though_an_attempt_never_came_back() {
+    let scene = Scene::new();
+    let id = scene.connect("ann");
+    scene.world.acme.next("/token", Reply::error(HttpError::Timeout));
+    scene.errand(&id, Errand::Force);
+    scene.world.pass(600);
+    assert!(scene.row(&id).intent.is_some(), "it stays until the next attempt");
+    let other = r#"{"sub":"id-bob","email":"bob@acme.example"}"#;
+    scene.world.acme.always("/me", Some(Reply::status(200, other)));
+    assert_eq!(scene.errand(&id, Errand::CheckNow), ErrandOutcome::Dead);
+    assert_eq!(scene.row(&id).reason, Some(Reason::OtherAccount));
+    scene.world.pass(8 * 86_400);
+    scene.tick();
+    assert_eq!(scene.row(&id).sealed_credential, None, "forgotten after a week like any other");
+}
+
+#[test]
 fn a_client_that_was_entered_for_other_addresses_is_told_of_the_connections_that_have_them() {
     let scene = Scene::new();
     let id = scene.connect("ann");
     let elsewhere = json!({ "token": ["https://acme.example/other"], "authorize": [], "revoke": [], "api": [] });
-    scene.world.db.tamper(&format!("UPDATE clients SET destinations = '{elsewhere}'"));
+    scene.world.db.tamper(&format!("UPDATE oauth_clients SET destinations = '{elsewhere}'"));
     scene.world.pass(86_400 * 2);
     let checked = runs(&scene, 96);
     assert!((2..=12).contains(&checked), "{checked} in two days");
@@ -299,6 +355,37 @@ fn a_client_that_was_entered_for_other_addresses_is_told_of_the_connections_that
 
 fn uses(scene: &Scene) -> i64 {
     scene.world.db.number("SELECT count(*) FROM uses")
+}
+
+#[test]
+fn a_copy_that_another_instance_deleted_is_written_again_by_the_next_call() {
+    let scene = in_one_instance(&json!({}));
+    let id = scene.connect("ann");
+    scene.resolve_fully(&id, mode(Consistency::Available)).unwrap();
+    // Another instance renames it and deletes the copy; this one is told nothing of it.
+    let other = scene.world.in_one_instance();
+    other.run(async {
+        let core = other.core();
+        let change = Patch { name: Some("Mine".into()), ..Patch::default() };
+        core.db().batch(vec![store::connections::patch(&scene.workspace, &id, &change)]).await.unwrap();
+        Removal::of_connection(&core, &id).unwrap().perform(&core).await
+    });
+    scene.world.pass(61);
+    scene.resolve_fully(&id, mode(Consistency::Available)).unwrap();
+    assert_eq!(source(&scene, &id, Consistency::Edge), Source::Cache);
+}
+
+#[test]
+fn a_copy_is_looked_for_once_a_minute() {
+    let (scene, id) = long_lived();
+    scene.resolve_fully(&id, mode(Consistency::Available)).unwrap();
+    let before = scene.world.kv.gets.get();
+    for _ in 0..30 {
+        scene.world.pass(10);
+        scene.resolve_fully(&id, mode(Consistency::Available)).unwrap();
+    }
+    let of_keys = 30;
+    assert!(scene.world.kv.gets.get() - before <= of_keys + 5, "{}", scene.world.kv.gets.get() - before);
 }
 
 #[test]
@@ -351,7 +438,9 @@ fn a_key_whose_copy_could_not_be_written_is_copied_by_the_next_call() {
 
 #[test]
 fn a_database_that_was_not_migrated_is_misconfigured_and_says_what_to_run() {
-    for change in ["ALTER TABLE connections RENAME COLUMN metadata TO metadata_of_before", "DROP TABLE key_checks"] {
+    for change in
+        ["ALTER TABLE connections RENAME COLUMN metadata TO metadata_of_before", "DROP TABLE encryption_key_checks"]
+    {
         let scene = Scene::new();
         let id = scene.connect("ann");
         scene.resolve_fully(&id, mode(Consistency::Available)).unwrap();
@@ -375,9 +464,9 @@ fn a_database_that_was_not_migrated_is_misconfigured_and_says_what_to_run() {
 #[test]
 fn the_messages_of_a_missing_table_or_column_are_told_from_others() {
     for message in [
-        "D1_ERROR: no such table: key_checks: SQLITE_ERROR",
+        "D1_ERROR: no such table: encryption_key_checks: SQLITE_ERROR",
         "D1_ERROR: no such column: c.definition_changed at offset 7: SQLITE_ERROR",
-        "D1_ERROR: table apps has no column named move_due: SQLITE_ERROR",
+        "D1_ERROR: table apps has no column named rollout_due_at: SQLITE_ERROR",
     ] {
         assert!(matches!(DatabaseError::of_message(message), DatabaseError::NotMigrated(_)), "{message}");
     }
@@ -436,10 +525,13 @@ fn the_look_for_duplicates_goes_by_account_and_reads_no_workspace() {
         let of_duplicates: Vec<_> = plan.iter().filter(|line| line.contains(" d ")).collect();
         assert_eq!(of_duplicates.len(), 2, "{plan:?}");
         for line in of_duplicates {
-            let index = "connections_by_account (workspace_id=? AND app=? AND account_id=?)";
+            let index = "connections_by_account (workspace_id=? AND app=? AND account_id=? AND user_id=?)";
             assert!(line.contains(index), "{line}");
         }
-        assert!(plan.iter().any(|line| line.contains("SEARCH k USING PRIMARY KEY (id=?)")), "{plan:?}");
+        assert!(
+            plan.iter().any(|line| line.contains("SEARCH k USING INDEX sqlite_autoindex_oauth_clients_1 (id=?)")),
+            "{plan:?}"
+        );
     }
     assert_eq!(scene.errand(&id, Errand::CheckNow), ErrandOutcome::Healthy);
     assert!(scene.world.run(async { scene.world.core().db().batch(vec![]).await }).is_ok());
@@ -447,7 +539,7 @@ fn the_look_for_duplicates_goes_by_account_and_reads_no_workspace() {
 
 #[test]
 fn an_entered_credential_is_stored_though_the_first_writes_fail() {
-    for sql in ["INSERT INTO authorizations", "INSERT INTO connections"] {
+    for sql in ["INSERT INTO flows", "INSERT INTO connections"] {
         for wound in [Wound::Before, Wound::After] {
             let scene = Scene::new();
             let key = first_key(&scene);

@@ -16,6 +16,7 @@ use connections::store::links::OnDuplicate;
 use connections::workspace::User;
 use serde_json::{Value, json};
 
+use crate::contract::assert_described;
 use crate::support::{Reply, Scene};
 
 /// A request by whoever has these cookies, from one of our own pages.
@@ -36,7 +37,9 @@ pub(crate) fn call(scene: &Scene, key: &str, method: Method, path: &str, body: &
     let mut request = request(method, path, if body.is_null() { vec![] } else { body.to_string().into_bytes() });
     request.headers.push(("authorization".into(), format!("Bearer {key}")));
     let response = scene.world.run(async { http::handle(&scene.world.core(), &request).await });
-    (response.status, serde_json::from_str(&response.body).unwrap())
+    let answer = serde_json::from_str(&response.body).unwrap();
+    assert_described(request.method, &request.path, response.status, &answer);
+    (response.status, answer)
 }
 
 pub(crate) fn first_key(scene: &Scene) -> String {
@@ -166,7 +169,7 @@ fn a_clients_scopes_are_judged_when_they_are_entered() {
 fn clients_that_are_entered_at_once_are_a_conflict_and_none_takes_the_others_secret() {
     let scene = Scene::new();
     let key = first_key(&scene);
-    scene.world.db.tamper("DELETE FROM clients");
+    scene.world.db.tamper("DELETE FROM oauth_clients");
     let accepted = |statuses: &[u16]| {
         assert!(statuses.iter().all(|status| [200, 409].contains(status)), "{statuses:?}");
         statuses.iter().filter(|status| **status == 200).count()

@@ -52,7 +52,9 @@ fn counted() -> Scene {
 /// A key of the right form that nobody has.
 fn stranger(scene: &Scene) -> String {
     let random = scene.world.core();
-    let (_, text, _) = connections::caller::new_key(connections::ports::Ports::random(&random.ports)).unwrap();
+    let (_, text, _) =
+        connections::caller::new_key(connections::ports::Ports::random(&random.ports), connections::ids::Shard::FIRST)
+            .unwrap();
     text.expose().to_owned()
 }
 

@@ -188,3 +188,14 @@ fn a_made_token_of_unknown_life_ends_and_no_other_does() {
     let ends = ["made", "renewed", "told", "consented", "key"].map(end);
     assert_eq!(ends, [Some(1000), Some(1400), Some(7777), None, None]);
 }
+
+#[test]
+fn between_the_two_migrations_of_the_rebuild_no_version_finds_its_tables() {
+    let sqlite = before("0013_names.sql");
+    let then = ["apps", "authorizations", "clients", "connections", "keys", "revocations"];
+    let now = ["flows", "oauth_clients"];
+    for table in then.into_iter().chain(now) {
+        let read = sqlite.prepare(&format!("SELECT * FROM {table}"));
+        assert!(read.is_err_and(|error| error.to_string().contains("no such table")), "{table}");
+    }
+}

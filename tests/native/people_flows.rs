@@ -292,7 +292,7 @@ fn the_page_of_a_flow_whose_answer_is_being_taken_loads_itself_again_but_not_for
     let other = ann.with_cookies(request(Method::Get, &back, vec![]));
     let (_, second) = meanwhile(&scene, coming, other);
     let flow = location(&second).to_owned();
-    scene.world.db.tamper("UPDATE authorizations SET outcome = 'pending', error = NULL");
+    scene.world.db.tamper("UPDATE flows SET status = 'pending', error = NULL");
     let page = ann.get(&flow);
     assert!(page.header("refresh").is_some() && page.body.contains("goes on by itself"), "{}", page.body);
     scene.world.pass(60);

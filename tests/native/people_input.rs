@@ -89,6 +89,9 @@ fn a_key_is_stored_as_it_was_meant_however_it_was_copied() {
         "KEY=hunter2k",
         "export ACME_API_KEY=\"hunter2k\"",
         "api_key: hunter2k",
+        "ACME_KEY=hunter2k\r\n",
+        "{\"api_key\": \"hunter2k\"}",
+        "\u{2018}hunter2k\u{2019}",
     ];
     for pasted in pastes {
         let body = json!({ "app": "acme", "way": "api_key", "credential": { "type": "api_key", "api_key": pasted } });
@@ -122,6 +125,8 @@ fn what_can_not_be_meant_is_named_for_what_it_is_and_where_and_never_repeated() 
         ("Basic aHVudGVyMmtrOng=", "is the value of an HTTP Basic header"),
         ("Authorization: Basic aHVudGVyMmtrOng=", "is the value of an HTTP Basic header"),
         ("Authorization: Digest hunter2k", "is a whole header"),
+        ("{\"api_key\":\"hunter2k\",\"id\":7}", "is a JSON object with several values"),
+        ("ACME_ID=1\nACME_KEY=hunter2k", "has several lines"),
         ("\u{200b}\u{feff}", "is missing."),
     ] {
         let body = json!({ "app": "acme", "way": "api_key", "credential": { "type": "api_key", "api_key": pasted } });
@@ -217,6 +222,10 @@ fn an_imported_tokens_end_is_read_as_programs_keep_it() {
         (json!("2026-12-01T12:00:00.123456"), end),
         (json!(" 2026-12-01 12:00:00\n"), end),
         (json!("2026-12-01"), "2026-12-01T00:00:00Z"),
+        (json!("2026-12-01 12:00:00 UTC"), end),
+        (json!("2026-12-01T13:00:00+0100"), end),
+        (json!("Tue, 01 Dec 2026 12:00:00 GMT"), end),
+        (json!("/Date(1796126400000)/"), end),
     ] {
         let (status, made) = import(&scene, &json!({ "access_token": "a", "refresh_token": "r", "expires_at": given }));
         assert_eq!((status, made["credential"]["expires_at"].as_str()), (201, Some(told)), "{given}: {made}");
@@ -226,6 +235,10 @@ fn an_imported_tokens_end_is_read_as_programs_keep_it() {
         (json!("3600"), "the token's life in seconds"),
         (json!(unix * 1_000_000), "seconds or milliseconds"),
         (json!("soon"), "must be a time: 2026-12-01T12:00:00Z"),
+        (json!("PT1H"), "must be a time: 2026-12-01T12:00:00Z"),
+        (json!("01.12.2026"), "must be a time: 2026-12-01T12:00:00Z"),
+        (json!("12/01/2026"), "must be a time: 2026-12-01T12:00:00Z"),
+        (json!(-1), "must be a time"),
         (json!(true), "must be a time"),
     ] {
         let (field, problem) = refused(import(&scene, &json!({ "access_token": "a", "expires_at": given })));
@@ -274,6 +287,15 @@ fn imported_tokens_may_be_long_and_are_taken_without_what_copying_adds() {
         assert!(problem.contains(said) && !problem.contains("hunter"), "{problem}");
     }
     assert_eq!(refused(import(&scene, &json!({ "access_token": "\u{200b}" }))).0, "credential.access_token");
+    for (member, value, said) in [
+        ("expires_in", json!(3600), "Give the end as expires_at."),
+        ("scope", json!("read write"), "is called scopes here"),
+        ("id_token", json!("hunter2"), "is no member of a token"),
+    ] {
+        let (field, problem) = refused(import(&scene, &json!({ "access_token": "a", member: value })));
+        assert_eq!(field, format!("credential.{member}"));
+        assert!(problem.contains(said) && !problem.contains("hunter"), "{problem}");
+    }
 }
 
 // ---- addresses ----
@@ -293,6 +315,9 @@ fn an_address_is_taken_where_a_part_of_it_is_asked_for() {
         "http://acme.zendesk.com",
         "\u{feff}https://acme.zendesk.com\n",
         "\"acme\"",
+        "acme.zendesk.com.",
+        "https://ACME.ZENDESK.COM./agent",
+        "//acme.zendesk.com/agent",
     ] {
         let (status, made) = entered(&scene, &body(pasted));
         assert_eq!((status, made["variables"]["subdomain"].as_str()), (201, Some("acme")), "{pasted:?}: {made}");
@@ -305,6 +330,10 @@ fn an_address_is_taken_where_a_part_of_it_is_asked_for() {
         "https://acme.zendesk.com:8443/",
         "https://a.b.zendesk.com",
         "ftp://acme.zendesk.com",
+        "https://ann:pw@acme.zendesk.com",
+        "acme.zendesk.com:443.evil.example",
+        "acme.zendesk.com..",
+        "b\u{fc}cher.evil.example",
         "acme.evil.example/x.zendesk.com",
     ] {
         let (field, problem) = refused(entered(&scene, &body(pasted)));

@@ -44,12 +44,12 @@ fn is(answer: &(u16, String), expected: (u16, &str)) {
 #[test]
 fn a_workspace_has_a_thousand_keys_and_room_again_when_one_is_deleted() {
     let scene = Scene::new();
-    multiply(&scene, "keys", "id", "hash", 998);
+    multiply(&scene, "api_keys", "id", "secret_hash", 998);
     let body = json!({ "name": "k", "scopes": ["resolve"] });
     let (status, made) = call(&scene, &first_key(&scene), Method::Post, "/v1/keys", &body);
-    assert_eq!((status, count(&scene, "keys")), (201, 1000));
+    assert_eq!((status, count(&scene, "api_keys")), (201, 1000));
     is(&post(&scene, "/v1/keys", &body), REACHED);
-    assert_eq!(count(&scene, "keys"), 1000);
+    assert_eq!(count(&scene, "api_keys"), 1000);
     let path = format!("/v1/keys/{}", made["id"].as_str().unwrap());
     assert_eq!(call(&scene, &first_key(&scene), Method::Delete, &path, &Value::Null).0, 200);
     is(&post(&scene, "/v1/keys", &body), (201, ""));
@@ -60,7 +60,7 @@ fn a_workspace_has_a_thousand_keys_and_room_again_when_one_is_deleted() {
 #[test]
 fn keys_made_at_once_do_not_pass_the_limit_together() {
     let scene = Scene::new();
-    multiply(&scene, "keys", "id", "hash", 997);
+    multiply(&scene, "api_keys", "id", "secret_hash", 997);
     let statuses = scene.world.at_once((0..5).map(|_| {
         let key = first_key(&scene);
         let mut request = crate::limits::with_key(Method::Post, "/v1/keys", &key);
@@ -69,7 +69,7 @@ fn keys_made_at_once_do_not_pass_the_limit_together() {
         async move { connections::http::handle(&core, &request).await.status }
     }));
     assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 2, "{statuses:?}");
-    assert_eq!(count(&scene, "keys"), 1000);
+    assert_eq!(count(&scene, "api_keys"), 1000);
 }
 
 #[test]
@@ -77,9 +77,9 @@ fn a_workspace_has_ten_thousand_open_links() {
     let scene = Scene::new();
     let body = json!({ "app": "acme", "expires_in": 60 });
     is(&post(&scene, "/v1/links", &body), (201, ""));
-    multiply(&scene, "links", "id", "token_hash", 9_999);
+    multiply(&scene, "connect_links", "id", "token_hash", 9_999);
     is(&post(&scene, "/v1/links", &body), REACHED);
-    scene.world.db.tamper("UPDATE links SET status = 'used' WHERE id = (SELECT min(id) FROM links)");
+    scene.world.db.tamper("UPDATE connect_links SET status = 'used' WHERE id = (SELECT min(id) FROM connect_links)");
     is(&post(&scene, "/v1/links", &body), (201, ""));
     is(&post(&scene, "/v1/links", &body), REACHED);
     scene.world.pass(61);
@@ -103,7 +103,7 @@ fn a_person_keeps_a_hundred_sessions_and_the_newest_works() {
     let scene = Scene::new();
     let mut browser = crate::http::Browser::new(&scene);
     browser.sign_in();
-    multiply(&scene, "sessions", "hash", "", 300);
+    multiply(&scene, "sessions", "token_hash", "", 300);
     scene.world.pass(1);
     let mut newest = crate::http::Browser::new(&scene);
     newest.sign_in();
@@ -229,7 +229,7 @@ fn revisions_that_nothing_needs_are_deleted_and_those_that_are_used_stay() {
     }
     assert!(revisions() <= 52, "{}", revisions());
     let flow = scene.start(&scene.wish(), "elsewhere");
-    let of_flow = scene.world.db.number("SELECT max(app_revision) FROM authorizations");
+    let of_flow = scene.world.db.number("SELECT max(app_revision) FROM flows");
     scene.world.pass(601);
     is(&put(&scene, "Acme at last"), (200, ""));
     scene.world.pass(601);
@@ -242,7 +242,7 @@ fn revisions_that_nothing_needs_are_deleted_and_those_that_are_used_stay() {
 
     // A removed app is forgotten when nothing is left of it.
     scene.disconnect(&id).unwrap();
-    scene.world.db.tamper("DELETE FROM authorizations");
+    scene.world.db.tamper("DELETE FROM flows");
     assert_eq!(call(&scene, &first_key(&scene), Method::Delete, "/v1/apps/acme", &Value::Null).0, 200);
     scene.world.pass(601);
     let other = json!({ "id": "other", "name": "Other", "auth": { "type": "api_key", "header": "x-key" }, "request": { "base_url": "https://o.example/" } });
@@ -254,14 +254,14 @@ fn revisions_that_nothing_needs_are_deleted_and_those_that_are_used_stay() {
 fn a_client_from_before_destinations_were_kept_pins_the_revisions_they_follow_from() {
     let scene = Scene::new();
     let entered = scene.world.db.number("SELECT max(revision) FROM apps");
-    scene.world.db.tamper("UPDATE clients SET destinations = NULL");
+    scene.world.db.tamper("UPDATE oauth_clients SET destinations = NULL");
     for at in 0..70 {
         scene.world.pass(601);
         is(&put(&scene, &format!("Acme {at}")), (200, ""));
     }
     let kept = || scene.world.db.number(&format!("SELECT count(*) FROM apps WHERE revision = {entered}"));
     assert_eq!(kept(), 1, "else its secret would go where the newest definition says");
-    scene.world.db.tamper("UPDATE clients SET destinations = '{}'");
+    scene.world.db.tamper("UPDATE oauth_clients SET destinations = '{}'");
     is(&put(&scene, "Acme at last"), (200, ""));
     assert_eq!(kept(), 0);
 }
@@ -274,7 +274,7 @@ fn an_app_has_a_hundred_revisions_in_use_and_a_workspace_two_hundred_apps() {
     scene.world.db.tamper("UPDATE connections SET app_revision = rowid_ FROM (SELECT id AS i, row_number() OVER (ORDER BY id) AS rowid_ FROM connections) WHERE id = i");
     scene.world.db.tamper(
         "WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 100)
-         INSERT INTO apps (workspace_id, id, revision, definition, current, created_at)
+         INSERT INTO apps (workspace_id, id, revision, definition, is_current, created_at)
          SELECT workspace_id, id, n.i, definition, 0, created_at FROM apps, n WHERE id = 'acme' AND revision = 1",
     );
     is(&put(&scene, "Acme 101"), REACHED);
@@ -283,7 +283,7 @@ fn an_app_has_a_hundred_revisions_in_use_and_a_workspace_two_hundred_apps() {
     assert!(scene.find(&id).is_some());
 
     multiply(&scene, "apps", "id", "", 198);
-    scene.world.db.tamper("UPDATE apps SET current = 1 WHERE id <> 'acme'");
+    scene.world.db.tamper("UPDATE apps SET is_current = 1 WHERE id <> 'acme'");
     let app = |id: &str| json!({ "id": id, "name": "A", "auth": { "type": "api_key", "header": "x-key" }, "request": { "base_url": "https://o.example/" } });
     is(&post(&scene, "/v1/apps", &app("last")), (201, ""));
     is(&post(&scene, "/v1/apps", &app("more")), REACHED);
@@ -363,25 +363,28 @@ fn limits_find_their_rows_by_the_intended_index() {
     scene.tick();
     let seen = scene.world.db.seen.borrow().clone();
     for (piece, indexes) in [
-        ("FROM (SELECT 1 FROM keys", &["keys_by_workspace"][..]),
-        ("FROM (SELECT 1 FROM links", &["COVERING INDEX links_open (workspace_id=? AND expires_at>?)"]),
+        ("FROM (SELECT 1 FROM api_keys", &["api_keys_by_workspace"][..]),
+        ("FROM (SELECT 1 FROM connect_links", &["COVERING INDEX connect_links_open (workspace_id=? AND expires_at>?)"]),
         (
             "FROM (SELECT 1 FROM sign_in_links",
             &["sign_in_links_by_user (workspace_id=? AND user_id=? AND expires_at>?)"],
         ),
-        ("FROM (SELECT 1 FROM apps WHERE workspace_id = ?1 AND current", &["apps_current (workspace_id=?)"]),
-        ("FROM (SELECT 1 FROM apps WHERE workspace_id = ?1 AND id", &["PRIMARY KEY (workspace_id=? AND id=?)"]),
+        ("FROM (SELECT 1 FROM apps WHERE workspace_id = ?1 AND is_current", &["apps_current (workspace_id=?)"]),
+        (
+            "FROM (SELECT 1 FROM apps WHERE workspace_id = ?1 AND id",
+            &["sqlite_autoindex_apps_1 (workspace_id=? AND id=?)"],
+        ),
         ("FROM (SELECT 1 FROM connections", &["COVERING INDEX connections_by_workspace (workspace_id=?)"]),
         ("DELETE FROM sessions WHERE workspace_id", &["sessions_by_user (workspace_id=? AND user_id=?)"]),
         ("DELETE FROM uses WHERE connection_id = ?1\n", &["PRIMARY KEY (connection_id=?)"]),
-        ("DELETE FROM client_tests WHERE client", &["PRIMARY KEY (client=?)"]),
-        ("DELETE FROM client_tests WHERE (client, tested)", &["client_tests_by_age (started_at<?)"]),
+        ("DELETE FROM client_tests WHERE oauth_client", &["PRIMARY KEY (oauth_client=?)"]),
+        ("DELETE FROM client_tests WHERE (oauth_client, input_hash)", &["client_tests_by_age (started_at<?)"]),
         (
             "DELETE FROM apps",
             &[
                 "COVERING INDEX apps_retired (workspace_id=?)",
                 "connections_by_revision (workspace_id=? AND app=? AND app_revision=?)",
-                "authorizations_by_revision (workspace_id=? AND app=? AND app_revision=?)",
+                "flows_by_revision (workspace_id=? AND app=? AND app_revision=?)",
                 "revocations_by_revision (workspace_id=? AND app=? AND app_revision=?)",
             ],
         ),

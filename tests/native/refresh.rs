@@ -365,7 +365,7 @@ fn what_a_crash_left_is_waited_out_and_then_tells_lost_from_revoked() {
 #[test]
 fn a_crash_before_the_app_acted_costs_nothing() {
     let (scene, id) = expired();
-    fault(&scene, "attempt_id = ?5, attempt_until", 1, Wound::Silent);
+    fault(&scene, "lease_attempt_id = ?5, lease_expires_at", 1, Wound::Silent);
     let attempt = scene.world.runtime.spawn(scene.world.errand(&id, need(&scene.world)));
     scene.world.run(scene.world.runtime.sleep(500));
     attempt.kill();
@@ -476,7 +476,7 @@ fn a_refusal_that_the_record_does_not_take_at_once_keeps_its_name() {
 #[test]
 fn a_promise_reported_failed_is_taken_back_and_nothing_is_said_to_be_lost() {
     let (scene, id) = expired();
-    fault(&scene, "attempt_id = ?5, attempt_until", 1, Wound::After);
+    fault(&scene, "lease_attempt_id = ?5, lease_expires_at", 1, Wound::After);
     assert_eq!(scene.need(&id), ErrandOutcome::DatabaseDown);
     assert_eq!(scene.row(&id).intent, None);
     scene.world.acme.withdraw("ann");
@@ -558,7 +558,7 @@ fn at_an_app_that_stays_silent_the_distance_grows_also_where_there_is_a_grace() 
 fn a_claim_planned_before_somebody_elses_failure_waits_for_the_back_off() {
     let (scene, id) = expired();
     scene.world.acme.next("/token", Reply::status(400, "{\"error\":\"slow_down\"}"));
-    fault(&scene, "attempt_id = ?5, attempt_until", 1, Wound::Slow(500));
+    fault(&scene, "lease_attempt_id = ?5, lease_expires_at", 1, Wound::Slow(500));
     let slow = scene.world.runtime.spawn(scene.world.errand(&id, need(&scene.world)));
     scene.world.run(scene.world.runtime.sleep(50));
     assert!(is_unavailable(&scene.need(&id)), "asked and was told to wait, all before the slow claim was written");
@@ -601,7 +601,7 @@ fn a_request_never_outlives_its_promise() {
 #[test]
 fn a_promise_that_took_too_long_to_write_is_taken_back_and_nothing_is_asked() {
     let (scene, id) = expired_with(&grace(20));
-    fault(&scene, "attempt_id = ?5, attempt_until", 1, Wound::Slow(4_000));
+    fault(&scene, "lease_attempt_id = ?5, lease_expires_at", 1, Wound::Slow(4_000));
     assert_eq!(scene.need(&id), ErrandOutcome::DatabaseDown, "of a promise of 10 s too little is left");
     assert_eq!(scene.world.acme.redemptions().len(), 0);
     let row = scene.row(&id);
@@ -803,7 +803,7 @@ fn a_record_that_can_not_be_read_means_no_request() {
     scene.world.db.down.set(true);
     assert_eq!(scene.need(&id), ErrandOutcome::DatabaseDown);
     scene.world.db.down.set(false);
-    fault(&scene, "attempt_id = ?5, attempt_until", 1, Wound::Before);
+    fault(&scene, "lease_attempt_id = ?5, lease_expires_at", 1, Wound::Before);
     assert_eq!(scene.need(&id), ErrandOutcome::DatabaseDown, "no intent, no request");
     assert_eq!(scene.world.acme.requests(), asked);
     assert_eq!(scene.need(&id), ErrandOutcome::Refreshed);
@@ -812,7 +812,7 @@ fn a_record_that_can_not_be_read_means_no_request() {
 #[test]
 fn an_intent_reported_failed_that_was_applied_sends_nothing_and_runs_out() {
     let (scene, id) = expired();
-    fault(&scene, "attempt_id = ?5, attempt_until", 1, Wound::After);
+    fault(&scene, "lease_attempt_id = ?5, lease_expires_at", 1, Wound::After);
     assert_eq!(scene.need(&id), ErrandOutcome::DatabaseDown);
     assert_eq!(scene.world.acme.redemptions().len(), 0);
     scene.world.pass(INTENT_OVER);
@@ -889,7 +889,11 @@ fn connections_stay_with_the_client_they_were_made_with() {
         let core = scene.world.core();
         let mut other =
             connections::store::clients::get(core.db(), &scene.workspace, &scene.client).await.unwrap().unwrap();
-        other.id = connections::ids::ClientId::random(connections::ports::Ports::random(&core.ports)).unwrap();
+        other.id = connections::ids::ClientId::random(
+            connections::ports::Ports::random(&core.ports),
+            connections::ids::Shard::FIRST,
+        )
+        .unwrap();
         other.client_id = "another".into();
         other.sealed_secret = None;
         connections::store::clients::put(core.db(), &other).await.unwrap();

@@ -36,7 +36,7 @@ fn put_keys(world: &World, keys: &[&str]) {
 fn connected(scene: &Scene, count: usize) -> Vec<ConnectionId> {
     let ids = (0..count).map(|at| scene.connect(&format!("p{at}"))).collect();
     // The flows they came from have ended: empty places that a walk looks at first.
-    scene.world.db.tamper("DELETE FROM authorizations");
+    scene.world.db.tamper("DELETE FROM flows");
     ids
 }
 
@@ -172,6 +172,8 @@ fn what_comes_late_under_an_old_key_is_found_within_a_day() {
     scene.expire(&ids[0]);
     before.run(before.errand(&ids[0], Errand::CheckNow));
     assert_eq!(sealed_under(&scene.world)["k1"], 1);
+    // A check that is due would refresh it, and so seal it under the first key.
+    scene.world.db.tamper("UPDATE connections SET next_check_at = NULL");
     scene.world.pass(86_400);
     scene.tick();
     assert_eq!(sealed_under(&scene.world), all_under("k2", 3));
@@ -254,8 +256,8 @@ fn a_full_run_with_a_key_that_is_new_fits_in_the_free_plan() {
     let spent = core.ports.meter.spent.get();
     assert!(summary.resealed > 20, "{}", summary.resealed);
     assert!(spent <= 50, "{spent} subrequests");
-    assert!(scene.world.db.value("SELECT finished_at FROM cron_runs").is_i64(), "to its end");
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM key_checks"), 3);
+    assert!(scene.world.db.value("SELECT finished_at FROM scheduled_runs").is_i64(), "to its end");
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM encryption_key_checks"), 3);
 }
 
 #[test]
@@ -271,7 +273,7 @@ fn pages_and_rows_are_found_by_the_primary_keys() {
     scene.world.db.reset_counts();
     turn(&scene.world);
     let seen = scene.world.db.seen.borrow().clone();
-    let tables = ["connections", "clients", "revocations", "authorizations", "reseals"];
+    let tables = ["connections", "oauth_clients", "revocations", "flows", "reseal_progress"];
     let mut searched: BTreeSet<&str> = BTreeSet::new();
     for sql in seen {
         for line in scene.world.db.plan(sql) {
@@ -279,8 +281,10 @@ fn pages_and_rows_are_found_by_the_primary_keys() {
                 !tables.iter().any(|table| line == format!("SCAN {table}")) || sql.starts_with("DELETE"),
                 "{line}: {sql}"
             );
-            searched
-                .extend(tables.iter().filter(|table| line.starts_with(&format!("SEARCH {table} USING PRIMARY KEY"))));
+            searched.extend(tables.iter().filter(|table| {
+                line.starts_with(&format!("SEARCH {table} USING PRIMARY KEY"))
+                    || line.starts_with(&format!("SEARCH {table} USING INDEX sqlite_autoindex_{table}_1 (id"))
+            }));
         }
     }
     assert_eq!(searched.len(), tables.len(), "{searched:?}");
@@ -340,7 +344,7 @@ fn what_re_sealing_fails_at_does_not_keep_a_run_from_its_work() {
         scene.world.db.faults.borrow_mut().push(Fault { sql, times: 1, wound: Wound::Before });
         let summary = scene.tick();
         assert_eq!((summary.checked, summary.healthy, summary.resealed), (3, 3, 0));
-        assert!(scene.world.db.value("SELECT finished_at FROM cron_runs").is_i64());
+        assert!(scene.world.db.value("SELECT finished_at FROM scheduled_runs").is_i64());
         assert!(scene.world.log.dump().contains("an injected fault"));
         assert_eq!(scene.tick().resealed, 4, "the next run goes on");
     }
@@ -455,7 +459,7 @@ fn what_changed_after_it_was_read_stays_as_it_is() {
     put_keys(&scene.world, &[K2]);
     let secret = scene.client().secret(&scene.world.config().ring).unwrap();
     assert_eq!(secret, ClientSecret::Text(connections::secret::Secret::new("another secret")));
-    let spent = "SELECT count(*) FROM authorizations WHERE sealed_verifier IS NOT NULL";
+    let spent = "SELECT count(*) FROM flows WHERE sealed_verifier IS NOT NULL";
     assert_eq!(scene.world.db.number(spent), 0, "a verifier that was spent does not come back");
     for id in &ids[..2] {
         assert!(scene.world.acme.accepts(&tokens(&scene.credential(id)).0));
@@ -468,10 +472,9 @@ fn an_attempt_in_force_is_left_alone_and_met_by_the_next_pass() {
     let scene = Scene::new();
     let id = scene.connect("ann");
     let until = scene.world.now().plus(60).unix();
-    scene
-        .world
-        .db
-        .tamper(&format!("UPDATE connections SET attempt_id = 'att_AAAAAAAAAAAAAAAAAAAAAA', attempt_until = {until}"));
+    scene.world.db.tamper(&format!(
+        "UPDATE connections SET lease_attempt_id = 'att_AAAAAAAAAAAAAAAAAAAAAA', lease_expires_at = {until}"
+    ));
     put_keys(&scene.world, &[K2, K1]);
     assert_eq!(turn(&scene.world), 1, "the client's secret");
     assert!(sealed_credential(&scene, &id).starts_with("cx1.k1."));
@@ -593,7 +596,7 @@ fn another_key_that_is_promoted_half_way_begins_anew_and_so_does_a_way_back() {
     rotate(&scene);
     put_keys(&scene.world, &[K3]);
     assert!(ids.iter().all(|id| usable(&scene, id)));
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM reseals"), 1);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM reseal_progress"), 1);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use connections::connect::settle::{Choice, choose};
 use connections::error::Code;
-use connections::ids::ConnectionId;
+use connections::ids::{ConnectionId, Shard};
 use connections::ports::{Errand, ErrandOutcome, HttpError, Ports as _};
 use connections::resolve::{Ask, Consistency};
 use serde_json::json;
@@ -113,7 +113,7 @@ fn sealed_values_that_are_swapped_between_rows_and_workspaces_do_not_open() {
         scene.world.db.tamper(&format!("UPDATE connections SET sealed_credential = '{sealed}' WHERE id = '{id}'"));
     };
     let (of_ann, of_bob, of_foreign) = (sealed(&ann), sealed(&bob), sealed(&foreign));
-    let secret = scene.world.db.value("SELECT sealed_secret FROM clients").as_str().unwrap().to_owned();
+    let secret = scene.world.db.value("SELECT sealed_secret FROM oauth_clients").as_str().unwrap().to_owned();
     let cut: String = of_ann.chars().take(of_ann.len() - 2).collect();
     for wrong in [&of_bob, &of_foreign, &secret, &cut] {
         put(&ann, wrong);
@@ -141,9 +141,12 @@ fn a_client_secret_from_another_client_is_never_sent() {
     let stranger = scene.neighbour();
     let id = scene.connect("ann");
     scene.expire(&id);
-    let secret = format!("SELECT sealed_secret FROM clients WHERE id = '{}'", stranger.client);
+    let secret = format!("SELECT sealed_secret FROM oauth_clients WHERE id = '{}'", stranger.client);
     let secret = scene.world.db.value(&secret).as_str().unwrap().to_owned();
-    scene.world.db.tamper(&format!("UPDATE clients SET sealed_secret = '{secret}' WHERE id = '{}'", scene.client));
+    scene
+        .world
+        .db
+        .tamper(&format!("UPDATE oauth_clients SET sealed_secret = '{secret}' WHERE id = '{}'", scene.client));
     let asked = scene.world.acme.requests();
     assert_eq!(scene.need(&id), ErrandOutcome::ClientMisconfigured);
     assert_eq!(scene.world.acme.requests(), asked);
@@ -186,7 +189,7 @@ fn a_ring_with_other_bytes_under_a_known_id_is_refused() {
     let check = || scene.world.run(async { scene.world.core().check_ring().await });
     check().unwrap();
     check().unwrap();
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM key_checks"), 1);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM encryption_key_checks"), 1);
     *scene.world.keys.borrow_mut() = "k1:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=".into();
     let error = check().unwrap_err();
     assert_eq!(error.code, Code::Misconfigured);
@@ -202,7 +205,7 @@ fn two_workers_that_meet_a_new_ring_at_once_agree() {
             async move { core.check_ring().await.is_ok() }
         }));
         assert!(checks.iter().all(|fine| *fine), "seed {seed}");
-        assert_eq!(world.db.number("SELECT count(*) FROM key_checks"), 1);
+        assert_eq!(world.db.number("SELECT count(*) FROM encryption_key_checks"), 1);
     }
 }
 
@@ -211,7 +214,7 @@ fn ids_and_states_never_repeat() {
     let scene = Scene::new();
     let mut ids = std::collections::BTreeSet::new();
     for _ in 0..1000 {
-        let id = ConnectionId::random(scene.world.core().ports.random()).unwrap();
+        let id = ConnectionId::random(scene.world.core().ports.random(), Shard::FIRST).unwrap();
         assert!(ids.insert(id));
     }
 }

@@ -155,7 +155,7 @@ fn what_the_app_or_the_form_refuses_is_not_stored() {
     let unknown = Pasting::new(&scene, "api_key").enter(fields(&[("api_key", "live_abc"), ("other", "x")]));
     assert_eq!(unknown.unwrap_err().code, Code::InvalidRequest);
     assert_eq!(number_of_connections(&scene), 0);
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM authorizations"), 0);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM flows"), 0);
 }
 
 #[test]
@@ -621,6 +621,94 @@ fn an_import_that_was_renewed_is_stored_whatever_the_app_says_next() {
     let id = import(&scene, imported).unwrap();
     assert_eq!(scene.row(&id).account, None);
     assert!(scene.world.acme.accepts(&tokens(&scene.credential(&id)).0));
+}
+
+#[test]
+fn a_renewed_import_is_kept_whatever_the_identity_request_makes_of_it() {
+    for (case, reply) in [
+        ("refused", Reply::status(401, "{}")),
+        ("forbidden", Reply::status(403, "{}")),
+        ("a page", Reply::status(200, "<html>")),
+        ("nobody", Reply::status(200, "{}")),
+        ("silence", Reply::error(HttpError::Timeout)),
+    ] {
+        let scene = Scene::new();
+        let imported = exported(&scene, Some(-10));
+        scene.world.acme.always("/me", Some(reply));
+        let id = import(&scene, imported).unwrap_or_else(|error| panic!("{case}: {error:?}"));
+        scene.world.acme.always("/me", None);
+        assert_eq!(scene.row(&id).account, None, "{case}");
+        scene.expire(&id);
+        assert_eq!(scene.need(&id), ErrandOutcome::Refreshed, "{case}: the new refresh token was kept");
+        assert!(scene.world.acme.is_alive("ann"), "{case}");
+    }
+}
+
+#[test]
+fn a_refresh_token_that_can_be_read_of_an_odd_renewal_of_an_import_is_kept() {
+    for spoilt in ["access_token", "cut"] {
+        let scene = Scene::new();
+        let imported = exported(&scene, Some(-10));
+        scene.world.acme.spoil("/token", move |body| {
+            let mut json: Value = serde_json::from_slice(body).unwrap();
+            let refresh_token = json["refresh_token"].clone();
+            json.as_object_mut().unwrap().remove("access_token");
+            let whole = json.to_string();
+            if spoilt == "cut" {
+                format!("{{\"refresh_token\":{refresh_token},\"acc").into_bytes()
+            } else {
+                whole.into_bytes()
+            }
+        });
+        let id = import(&scene, imported).unwrap();
+        assert_eq!(scene.world.acme.redemptions().len(), 1, "{spoilt}: it is not renewed twice");
+        scene.world.acme.spoil("/token", <[u8]>::to_vec);
+        assert_eq!(scene.resolve(&id, Ask::default()).unwrap().resolved.freshness, Freshness::Refreshed, "{spoilt}");
+        assert!(scene.world.acme.is_alive("ann"), "{spoilt}: no token was presented twice");
+    }
+}
+
+#[test]
+fn a_renewed_import_that_becomes_nothing_says_that_its_refresh_token_is_used_up() {
+    let says = |error: &Error| error.detail.contains("exchanged for a new one, which was not stored");
+    // Another account than the connection has.
+    let scene = Scene::new();
+    let imported = exported(&scene, Some(-10));
+    let other = scene.connect("eve");
+    let into = |id: &ConnectionId, imported: &Imported| {
+        let pasting = Pasting { connection: Some(id.clone()), ..Pasting::new(&scene, "oauth2") };
+        pasting.enter(Entered::Tokens(Box::new(imported.clone()))).unwrap_err()
+    };
+    let error = into(&other, &imported);
+    assert_eq!((error.code, says(&error)), (Code::Conflict, true), "{error:?}");
+    assert!(scene.world.acme.revoked().is_empty(), "not ours to revoke");
+    // The app refuses what it has just given: the credential of before stays in its place.
+    let imported = exported(&scene, Some(-10));
+    let before = scene.credential(&other);
+    scene.world.acme.always("/me", Some(Reply::status(401, "{}")));
+    let error = into(&other, &imported);
+    assert_eq!((error.code, says(&error)), (Code::CredentialRejected, true), "{error:?}");
+    scene.world.acme.always("/me", None);
+    assert_eq!(scene.credential(&other), before);
+    // No useful answer: nobody knows.
+    let imported = exported(&scene, Some(-10));
+    scene.world.acme.next("/token", Reply::error(HttpError::Timeout));
+    let error = import(&scene, imported).unwrap_err();
+    assert_eq!(error.code, Code::AppUnavailable);
+    assert!(error.detail.contains("the first try has used it up"), "{}", error.detail);
+    // Where the app gives no other refresh token, nothing is used up.
+    let scene = Scene::new();
+    let imported = exported(&scene, Some(-10));
+    let other = scene.connect("eve");
+    scene.world.acme.next(
+        "/token",
+        Reply::edited(|body| {
+            body.as_object_mut().unwrap().remove("refresh_token");
+        }),
+    );
+    let pasting = Pasting { connection: Some(other), ..Pasting::new(&scene, "oauth2") };
+    let flow = pasting.enter(Entered::Tokens(Box::new(imported))).unwrap();
+    assert_eq!(flow.error.as_deref(), Some("other_account"));
 }
 
 #[test]

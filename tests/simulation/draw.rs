@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::editor::{Document, Endpoints, Entry, Ground, KEYED_EDITIONS, Led};
 use crate::hostile::Deed;
+use crate::long::Life;
 use crate::support::runtime::Draws;
 use crate::support::{Rotates, Way};
 
@@ -57,12 +58,15 @@ pub(crate) enum Theme {
     SlowRecord,
     /// Somebody edits the app's definition to get at what was given to others.
     Editor,
+    /// Few do little at a time, for a week or two: what is kept and what is told has the time to grow old.
+    LongLife,
 }
 
 impl Theme {
     /// The theme of a seed: every second has one of its own, more or less.
     pub(crate) fn of(seed: u64) -> Self {
         match seed % 8 {
+            1 if seed % 32 == 9 => Self::LongLife,
             3 => Self::Editor,
             4 => Self::Takeover,
             5 => Self::Late,
@@ -107,6 +111,8 @@ pub(crate) struct Plan {
     pub(crate) weather: Weather,
     /// Where there is a hostile editor: what they have to do with.
     pub(crate) ground: Option<Ground>,
+    /// Where days are played instead of acts: what happens in them.
+    pub(crate) life: Option<Life>,
     /// Acts with their time, in milliseconds from the beginning.
     pub(crate) acts: Vec<(i64, Act)>,
 }
@@ -145,11 +151,13 @@ impl Plan {
             connections: 1 + draws.below(2),
             weather,
             ground: None,
+            life: None,
             acts: Vec::new(),
         };
         match Theme::of(seed) {
             Theme::Anything => plan.draw_acts(&mut draws, calm),
             Theme::Editor => plan.draw_editor(&mut draws),
+            Theme::LongLife => plan.draw_life(&mut draws),
             theme => plan.draw_theme(&mut draws, theme),
         }
         plan.acts.sort_by_key(|(at, _)| *at);
@@ -166,7 +174,7 @@ impl Plan {
         (self.rotates, self.declared) = (one_of(draws, &[Rotates::Strict, Rotates::Reject]), Rotates::Strict);
         self.workers = vec![direct, direct];
         match theme {
-            Theme::Anything | Theme::Editor => {}
+            Theme::Anything | Theme::Editor | Theme::LongLife => {}
             Theme::Takeover => {
                 self.workers[0] = Worker { way: Way::Object, keeps: true };
                 self.weather = Weather { record: 0, app: 0, slow: 600 };
@@ -209,16 +217,30 @@ impl Plan {
         }
     }
 
+    fn draw_life(&mut self, draws: &mut Draws) {
+        const DAY: i64 = 86_400;
+        self.weather = Weather { record: 0, app: 0, slow: 0 };
+        self.expires_in = one_of(draws, &[3600, 3600, 8 * 3600, 30 * DAY]);
+        self.connections = 3;
+        self.workers = vec![worker(draws), worker(draws)];
+        self.life = Some(Life::draw(draws, (self.workers.len(), self.connections)));
+    }
+
     /// Seconds that the play lasts.
     pub(crate) fn horizon(&self) -> i64 {
         self.expires_in * 9 / 4 + 60
+    }
+
+    /// Whether a token may live through a whole phase of a long life, so that nothing has to be renewed in it.
+    pub(crate) fn outlives_a_phase(&self) -> bool {
+        self.expires_in > 86_400 || self.life.as_ref().is_some_and(|life| !life.tells_life)
     }
 
     /// Whether nothing can go wrong on the way to the app and the record.
     pub(crate) fn is_calm(&self) -> bool {
         let Weather { record, app, slow } = self.weather;
         let is_mishap = |act: &Act| matches!(act, Act::Kill { .. } | Act::RecordDown { .. } | Act::Jump { .. });
-        record + app + slow == 0 && !self.acts.iter().any(|(_, act)| is_mishap(act))
+        record + app + slow == 0 && self.life.is_none() && !self.acts.iter().any(|(_, act)| is_mishap(act))
     }
 
     /// What a test changes about the usual definition.

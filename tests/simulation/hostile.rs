@@ -11,14 +11,14 @@ use connections::app::AppId;
 use connections::caller::hash;
 use connections::catalogue;
 use connections::connect::callback::{Landing, Returned, callback};
-use connections::connect::client_setup::{self, NewClient};
+use connections::connect::client_setup::{self, NewClient, NewSecret};
 use connections::connect::hosts;
 use connections::connect::paste::{Entered, Paste, paste, paste_offered};
 use connections::connect::settle::Deciding;
 use connections::connect::start::{self, Wish};
 use connections::core::Core;
 use connections::error::{Error, Result};
-use connections::ids::{ClientId, ConnectionId};
+use connections::ids::{ClientId, ConnectionId, Shard};
 use connections::ports::{Clock as _, Errand, Ports, Refresher as _};
 use connections::resolve::{self, Ask, Resolved};
 use connections::secret::Secret;
@@ -101,7 +101,7 @@ impl Hostile {
             rogue,
             secrets,
             registered,
-            keyed: ConnectionId::random(scene.world.core().ports.random()).unwrap(),
+            keyed: ConnectionId::random(scene.world.core().ports.random(), Shard::FIRST).unwrap(),
             keys: Cell::new(0),
             entered: RefCell::default(),
             taken_in: Cell::new(0),
@@ -222,7 +222,7 @@ async fn put_client(
 ) -> Option<Result<bool>> {
     let world = &stage.workers[worker];
     let (core, workspace, app) = (world.core(), stage.scene.workspace.clone(), stage.scene.app.clone());
-    let secret = secret.map(Secret::new);
+    let secret = secret.map_or(NewSecret::Kept, |secret| NewSecret::Is(Secret::new(secret)));
     let begun = world.runtime.now_ms();
     let done = stage
         .patiently(world, async move {
@@ -355,7 +355,7 @@ async fn press<P: Ports>(core: &Core<P>, wish: &Wish, is_careful: bool, millisec
 }
 
 fn current_definition(stage: &Stage) -> Value {
-    let text = stage.scene.world.db.value("SELECT definition FROM apps WHERE id = 'acme' AND current = 1");
+    let text = stage.scene.world.db.value("SELECT definition FROM apps WHERE id = 'acme' AND is_current = 1");
     serde_json::from_str(text.as_str().unwrap()).unwrap()
 }
 
@@ -420,7 +420,7 @@ fn visit(
 /// The definition that a flow began with, as it is stored.
 fn definition_of_flow(stage: &Stage, state: &str) -> Value {
     let sql = format!(
-        "SELECT a.definition FROM authorizations f JOIN apps a ON a.workspace_id = f.workspace_id AND a.id = f.app
+        "SELECT a.definition FROM flows f JOIN apps a ON a.workspace_id = f.workspace_id AND a.id = f.app
          AND a.revision = f.app_revision WHERE f.state_hash = '{}'",
         hash(state)
     );

@@ -10,7 +10,11 @@
 mod draw;
 mod editor;
 mod hostile;
+mod living;
+mod long;
+mod outages;
 mod play;
+mod reported;
 mod run;
 mod sabotage;
 mod secrets;

@@ -20,6 +20,7 @@ use futures_util::future::{Either, select};
 use crate::draw::{Act, Plan};
 use crate::editor::{self, Led};
 use crate::hostile::{self, Hostile};
+use crate::living::{self, Lived};
 use crate::support::scene::BROWSER;
 use crate::support::world::deliver_kept;
 use crate::support::{Rotates, Scene, Way, World};
@@ -41,6 +42,8 @@ pub(crate) struct Role {
     pub(crate) account: String,
     /// When a disconnect was acknowledged, in milliseconds.
     pub(crate) gone_at: Cell<Option<i64>>,
+    /// Until when a copy of it may still answer, in milliseconds: the cache did not confirm that it is gone.
+    pub(crate) copies_until: Cell<i64>,
     /// Whether a disconnect was tried.
     pub(crate) may_be_gone: Cell<bool>,
     /// Whether the person took the grant back at the app.
@@ -86,6 +89,9 @@ pub(crate) fn play(seed: u64, plan: Plan, prepare: impl FnOnce(&World), tells: b
     let app = &world.acme;
     app.rotates.set(plan.rotates);
     app.expires_in.set(Some(plan.expires_in));
+    if plan.life.as_ref().is_some_and(|life| !life.tells_life) {
+        app.expires_in.set(None);
+    }
     app.gives_refresh_token.set(plan.gives_refresh_token);
     app.gives_it_once.set(plan.gives_it_once);
     let ground = plan.ground.map(|ground| (ground, hostile::prepare(&world, &plan, ground)));
@@ -94,7 +100,8 @@ pub(crate) fn play(seed: u64, plan: Plan, prepare: impl FnOnce(&World), tells: b
     let workers = (1..).zip(&plan.workers).map(|(owner, worker)| {
         let own = world.sibling(worker.way).owned_by(owner);
         own.kept.able.set(worker.keeps);
-        own
+        // In a long life what an instance remembers grows old.
+        if plan.life.is_some() { own.in_one_instance() } else { own }
     });
     let workers: Vec<World> = workers.collect();
     let roles = (0..plan.connections).map(|number| role(&scene, &plan, number)).collect();
@@ -112,9 +119,14 @@ pub(crate) fn play(seed: u64, plan: Plan, prepare: impl FnOnce(&World), tells: b
         roles,
     });
     Verdict::watch(&stage);
-    world.run(act_out(Rc::clone(&stage)));
-    world.run(aftermath(&stage));
-    let ended = stage.verdict.conclude(&stage);
+    let mut lived = Lived::default();
+    if stage.plan.life.is_some() {
+        lived = living::live(&stage, seed);
+    } else {
+        world.run(act_out(Rc::clone(&stage)));
+        world.run(aftermath(&stage));
+    }
+    let ended = lived.added_to(stage.verdict.conclude(&stage));
     world.runtime.end();
     ended
 }
@@ -132,6 +144,7 @@ fn role(scene: &Scene, plan: &Plan, number: usize) -> Role {
         },
         account,
         gone_at: Cell::new(None),
+        copies_until: Cell::new(0),
         may_be_gone: Cell::new(false),
         withdrawn: Cell::new(false),
         reconnecting: Cell::new(0),
@@ -277,9 +290,9 @@ async fn perform(stage: &Rc<Stage>, act: Act) {
     }
 }
 
-type Resolved = Option<connections::error::Result<resolve::Resolved>>;
+pub(crate) type Resolved = Option<connections::error::Result<resolve::Resolved>>;
 
-async fn resolve_as(stage: &Rc<Stage>, worker: usize, connection: usize, ask: Ask) -> Resolved {
+pub(crate) async fn resolve_as(stage: &Rc<Stage>, worker: usize, connection: usize, ask: Ask) -> Resolved {
     let (world, role) = (&stage.workers[worker], &stage.roles[connection]);
     let begun = world.runtime.now_ms();
     let (core, key, id) = (world.core(), stage.scene.presented(), role.id.clone());
@@ -304,7 +317,7 @@ async fn resolve_as(stage: &Rc<Stage>, worker: usize, connection: usize, ask: As
     answered
 }
 
-async fn reconnect(stage: &Rc<Stage>, worker: usize, connection: usize) {
+pub(crate) async fn reconnect(stage: &Rc<Stage>, worker: usize, connection: usize) {
     let role = &stage.roles[connection];
     role.begins();
     reconnect_once(stage, worker, role).await;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::draw::Plan;
 use crate::play::play;
+use crate::reported;
 use crate::support::World;
 use crate::verdict::Ended;
 
@@ -22,6 +23,8 @@ const LEAST_SEEDS: u64 = 2_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Wish {
     pub(crate) from: u64,
+    /// From one seed to the next: 32 keeps to one theme.
+    pub(crate) step: u64,
     /// Seeds, whatever the time; otherwise as many as fit.
     pub(crate) seeds: Option<u64>,
     pub(crate) seconds: u64,
@@ -37,6 +40,7 @@ impl Wish {
         let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
         Self {
             from: number("SIMULATE_FROM").unwrap_or(0),
+            step: number("SIMULATE_STEP").unwrap_or(1),
             seeds: number("SIMULATE_SEEDS"),
             seconds: number("SIMULATE_SECONDS").unwrap_or(USUAL_TIME),
             only: number("SIMULATE_SEED"),
@@ -75,6 +79,7 @@ pub(crate) fn many(wish: &Wish) {
 
 struct Work {
     from: u64,
+    step: u64,
     seeds: Option<u64>,
     deadline: Duration,
     /// Seconds between two lines of progress.
@@ -93,6 +98,7 @@ impl Work {
     fn new(wish: &Wish) -> Self {
         Self {
             from: wish.from,
+            step: wish.step,
             seeds: wish.seeds,
             deadline: Duration::from_secs(wish.seconds),
             pace: wish.pace,
@@ -119,7 +125,7 @@ impl Work {
             if self.is_enough(number) {
                 break;
             }
-            let seed = self.from + number;
+            let seed = self.from + number * self.step;
             let ended = one(seed, |_| {}, false);
             self.done.fetch_add(1, Ordering::Relaxed);
             if !ended.findings.is_empty() {
@@ -167,7 +173,7 @@ impl Work {
             );
         }
         println!(
-            "simulated {done} seeds from {} in {:.0} s, 0 violations: {} redemptions, {} faults at the app, {} at the record, {} answers truly lost, deaths {:?}, {} credentials answered, {} disconnects, {} connections lured to another server, which got {} requests",
+            "simulated {done} seeds from {} in {:.0} s, 0 violations: {} redemptions, {} faults at the app, {} at the record, {} answers truly lost, deaths {:?}, {} credentials answered, {} disconnects, {} connections lured to another server, which got {} requests, {} days of long lives, told {:?}",
             self.from,
             self.begun.elapsed().as_secs_f64(),
             total.redemptions,
@@ -178,12 +184,15 @@ impl Work {
             total.answered,
             total.disconnects,
             total.taken_in,
-            total.astray
+            total.astray,
+            total.days,
+            total.told
         );
-        if done >= LEAST_SEEDS {
+        if done >= LEAST_SEEDS && self.step == 1 {
             // A simulation in which nothing goes wrong proves nothing.
             assert!(total.lost > 0 && total.faults.app > 0 && total.faults.record > 0 && total.disconnects > 0);
-            assert!(total.taken_in > 0 && total.astray > 0);
+            assert!(total.taken_in > 0 && total.astray > 0 && total.days > 0);
+            assert!(reported::NAMES.iter().all(|name| total.told.contains_key(name)), "{:?}", total.told);
             assert!(
                 ["lost_rotation", "revoked", "refresh_token_missing"]
                     .iter()
@@ -204,11 +213,13 @@ impl Ended {
         self.disconnects += other.disconnects;
         self.astray += other.astray;
         self.taken_in += other.taken_in;
-        let merge = |into: &mut BTreeMap<&'static str, u64>| {
-            for (name, count) in other.deaths {
+        self.days += other.days;
+        let merge = |into: &mut BTreeMap<&'static str, u64>, from: BTreeMap<&'static str, u64>| {
+            for (name, count) in from {
                 *into.entry(name).or_default() += count;
             }
         };
-        merge(&mut self.deaths);
+        merge(&mut self.deaths, other.deaths);
+        merge(&mut self.told, other.told);
     }
 }

@@ -25,10 +25,10 @@ struct Sabotage {
     shows_as: &'static [&'static str],
 }
 
-const CLAIM: &str = "attempt_token_hash = ?7";
+const CLAIM: &str = "lease_token_hash = ?7";
 const PERSIST: &str = "last_attempt_id = ?5";
 const APPLIED: &str = "SELECT last_attempt_id, generation, version FROM";
-const DEAD: &str = "ELSE 'needs_reconnect' END, reason = ?6";
+const DEAD: &str = "ELSE 'needs_reconnect' END, reconnect_reason = ?6";
 const FAIL: &str = "ambiguous_token_hash = coalesce(?11, ambiguous_token_hash)";
 const RECONNECT: &str = "UPDATE connections SET app_revision = ?4";
 const RESEAL: &str = "UPDATE connections SET sealed_credential = n.sealed";
@@ -36,16 +36,17 @@ const MARK_DELETED: &str = "generation = generation + 1, next_check_at = NULL\n 
 
 // ---- what a hostile editor is up against ----
 
-const FLOW: &str = "SELECT * FROM authorizations WHERE state_hash = ?1";
+const FLOW: &str = "SELECT * FROM flows WHERE state_hash = ?1";
 const CONNECTION: &str = "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 const TO_REFRESH: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL";
 const TO_RESOLVE: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL AND workspace_id = (";
 const DEFINITION_TO_REFRESH: &str = "AND a.revision = c.app_revision WHERE c.id = ?1";
 const DEFINITION_TO_RESOLVE: &str = "WHERE c.id = ?1 AND c.app_revision > 0";
-const CLIENT: &str = "SELECT * FROM clients WHERE workspace_id = ?1 AND id = ?2";
-const CURRENT_CLIENT: &str = "FROM clients WHERE workspace_id = ?1 AND registration = ?2 AND current = 1";
-const CLIENTS: &str = "registration = ?2 ORDER BY current DESC, updated_at DESC";
-const CLIENT_TO_REFRESH: &str = "SELECT * FROM clients WHERE id = (SELECT client FROM connections WHERE id = ?1)";
+const CLIENT: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1 AND id = ?2";
+const CURRENT_CLIENT: &str = "FROM oauth_clients WHERE workspace_id = ?1 AND registration = ?2 AND is_current = 1";
+const CLIENTS: &str = "registration = ?2 ORDER BY is_current DESC, updated_at DESC";
+const CLIENT_TO_REFRESH: &str =
+    "SELECT * FROM oauth_clients WHERE id = (SELECT oauth_client FROM connections WHERE id = ?1)";
 
 /// The destinations of a row, and all that any edition names.
 const ANYWHERE: &str = r#"SELECT *, json_set(destinations,
@@ -57,22 +58,38 @@ const ANYWHERE_BY_THE_CURRENT_CLIENT: &str = r#"SELECT *, json_set(destinations,
     '$.token', json('["https://acme.example/token","https://acme.example/main/token","https://acme.example/rogue/token","https://rogue.example/token"]'),
     '$.revoke', json('["https://acme.example/revoke","https://acme.example/main/revoke","https://acme.example/rogue/revoke","https://rogue.example/revoke"]'),
     '$.api', json('["https://acme.example","https://rogue.example"]')) AS destinations,
-    (SELECT c.id FROM clients c WHERE c.workspace_id = ?1 AND c.registration = connections.app AND c.current = 1) AS client "#;
+    (SELECT c.id FROM oauth_clients c WHERE c.workspace_id = ?1 AND c.registration = connections.app AND c.is_current = 1) AS oauth_client "#;
 /// The destinations of a client, and all revocation and API addresses that any edition names.
 const WIDENED: &str = r#"SELECT *, json_set(destinations,
     '$.revoke', json('["https://acme.example/revoke","https://acme.example/{realm}/revoke","https://acme.example/rogue/revoke","https://rogue.example/revoke"]'),
     '$.api', json('["https://acme.example","https://rogue.example"]')) AS destinations "#;
 /// The destinations of a client with the rule of the placeholder as an edition loosens it.
 const LOOSENED: &str = r#"SELECT *, json_set(destinations, '$.rules', json('{"realm":{"from":"person","default":"main"}}')) AS destinations "#;
-const REDIRECT_OF_THE_FIRST: &str = "SELECT *, (SELECT c.redirect_id FROM clients c WHERE c.workspace_id = ?1
+const REDIRECT_OF_THE_FIRST: &str = "SELECT *, (SELECT c.redirect_id FROM oauth_clients c WHERE c.workspace_id = ?1
     ORDER BY c.created_at, c.id = c.redirect_id DESC LIMIT 1) AS redirect_id ";
 const BY_THE_CURRENT_REVISION: &str = "SELECT *, NULL AS destinations, (SELECT a.revision FROM apps a
-    WHERE a.workspace_id = authorizations.workspace_id AND a.id = authorizations.app AND a.current = 1) AS app_revision ";
+    WHERE a.workspace_id = flows.workspace_id AND a.id = flows.app AND a.is_current = 1) AS app_revision ";
 const ENDED_BY_THE_CURRENT_REVISION: &str = "RETURNING *, NULL AS destinations, (SELECT a.revision FROM apps a
-    WHERE a.workspace_id = connections.workspace_id AND a.id = connections.app AND a.current = 1) AS app_revision";
+    WHERE a.workspace_id = connections.workspace_id AND a.id = connections.app AND a.is_current = 1) AS app_revision";
 const LEAKS: &[&str] = &["where it was not given for"];
 
 fn nothing(_: &World) {}
+
+// ---- what a long life is up against ----
+
+const MISCONFIGURED: &str = "UPDATE oauth_clients SET misconfigured_at = coalesce(misconfigured_at, ?3)";
+const DELAY: &str = "failures = failures + ?5";
+const CACHE_DELETES: &str = "UPDATE cache_deletes SET next_attempt_at";
+const MOVES: &str = "UPDATE apps SET rollout_due_at = ?2";
+const WORKS: &str = "misconfigured_at IS NOT NULL OR failures > 0";
+const STAYS: &str = "SET definition_update_blocked = ?5";
+const REVOKED_LATER: &str = "UPDATE revocations SET failures = failures + 1";
+const ERASED: &str = "DELETE FROM connections WHERE";
+
+/// Entries say that they last for a month, so that nobody writes them again.
+fn copies_are_not_renewed(world: &World) {
+    world.kv.overstates.set(30 * 86_400);
+}
 
 fn documents_can_be_forged(world: &World) {
     world.kv.forgeable.set(true);
@@ -87,14 +104,18 @@ const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         what: "no intent: the promise ends as it begins",
         theme: Theme::Anything,
-        edits: &[Edit { of: CLAIM, find: "attempt_until = ?6", put: "attempt_until = ?6 - 100000" }],
+        edits: &[Edit { of: CLAIM, find: "lease_expires_at = ?6", put: "lease_expires_at = ?6 - 100000" }],
         seam: nothing,
         shows_as: &["under way at once", "presented again"],
     },
     Sabotage {
         what: "a lease that is stolen: a promise in force is taken over",
         theme: Theme::SlowRecord,
-        edits: &[Edit { of: CLAIM, find: "AND (attempt_id IS NULL OR attempt_until + 5 < ?8)", put: "AND ?8 > 0" }],
+        edits: &[Edit {
+            of: CLAIM,
+            find: "AND (lease_attempt_id IS NULL OR lease_expires_at + 5 < ?8)",
+            put: "AND ?8 > 0",
+        }],
         seam: nothing,
         shows_as: &["under way at once", "presented again"],
     },
@@ -110,7 +131,7 @@ const SABOTAGES: &[Sabotage] = &[
         theme: Theme::Late,
         edits: &[Edit {
             of: PERSIST,
-            find: "AND generation = ?3 AND deleted_at IS NULL AND (attempt_id = ?5 OR version = ?4)",
+            find: "AND generation = ?3 AND deleted_at IS NULL AND (lease_attempt_id = ?5 OR version = ?4)",
             put: "AND ?3 > 0 AND ?4 > 0",
         }],
         seam: nothing,
@@ -119,7 +140,11 @@ const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         what: "a new token is dropped when somebody else has taken the promise over",
         theme: Theme::Takeover,
-        edits: &[Edit { of: PERSIST, find: "(attempt_id = ?5 OR version = ?4)", put: "(attempt_id = ?5 AND ?4 > 0)" }],
+        edits: &[Edit {
+            of: PERSIST,
+            find: "(lease_attempt_id = ?5 OR version = ?4)",
+            put: "(lease_attempt_id = ?5 AND ?4 > 0)",
+        }],
         seam: nothing,
         shows_as: &["had been in the program's hands"],
     },
@@ -128,7 +153,7 @@ const SABOTAGES: &[Sabotage] = &[
         theme: Theme::Late,
         edits: &[Edit {
             of: DEAD,
-            find: "AND generation = ?3 AND version = ?4 AND attempt_id = ?5 AND deleted_at IS NULL",
+            find: "AND generation = ?3 AND version = ?4 AND lease_attempt_id = ?5 AND deleted_at IS NULL",
             put: "AND ?3 > 0 AND ?4 > 0 AND ?5 <> '' AND deleted_at IS NULL",
         }],
         seam: nothing,
@@ -140,7 +165,7 @@ const SABOTAGES: &[Sabotage] = &[
         edits: &[Edit {
             of: FAIL,
             find: "failures = failures + 1",
-            put: "failures = failures + 1, status = 'needs_reconnect', reason = 'revoked'",
+            put: "failures = failures + 1, status = 'needs_reconnect', reconnect_reason = 'revoked'",
         }],
         seam: nothing,
         shows_as: &["alive at the app"],
@@ -167,7 +192,7 @@ const SABOTAGES: &[Sabotage] = &[
         theme: Theme::Anything,
         edits: &[
             Edit { of: FAIL, find: "coalesce(?11, ambiguous_token_hash)", put: "coalesce(NULL, substr(?11, 1, 0))" },
-            Edit { of: FAIL, find: "ELSE attempt_token_hash END", put: "ELSE '' END" },
+            Edit { of: FAIL, find: "ELSE lease_token_hash END", put: "ELSE '' END" },
         ],
         seam: nothing,
         shows_as: &["named revoked"],
@@ -194,7 +219,7 @@ const SABOTAGES: &[Sabotage] = &[
         what: "an answer is taken for stored that is not",
         theme: Theme::Anything,
         edits: &[
-            Edit { of: PERSIST, find: "(attempt_id = ?5 OR version = ?4)", put: "?4 < 0 AND ?5 = ''" },
+            Edit { of: PERSIST, find: "(lease_attempt_id = ?5 OR version = ?4)", put: "?4 < 0 AND ?5 = ''" },
             Edit { of: APPLIED, find: "version FROM", put: "version + 1 AS version FROM" },
         ],
         seam: nothing,
@@ -274,7 +299,7 @@ const SABOTAGES: &[Sabotage] = &[
         theme: Theme::Editor,
         edits: &[
             read_as(TO_REFRESH, "SELECT *, NULL AS destinations "),
-            Edit { of: DEFINITION_TO_REFRESH, find: "a.revision = c.app_revision", put: "a.current = 1" },
+            Edit { of: DEFINITION_TO_REFRESH, find: "a.revision = c.app_revision", put: "a.is_current = 1" },
         ],
         seam: nothing,
         shows_as: LEAKS,
@@ -284,7 +309,7 @@ const SABOTAGES: &[Sabotage] = &[
         theme: Theme::Editor,
         edits: &[
             read_as(TO_REFRESH, ANYWHERE),
-            Edit { of: DEFINITION_TO_REFRESH, find: "a.revision = c.app_revision", put: "a.current = 1" },
+            Edit { of: DEFINITION_TO_REFRESH, find: "a.revision = c.app_revision", put: "a.is_current = 1" },
         ],
         seam: nothing,
         shows_as: LEAKS,
@@ -294,7 +319,7 @@ const SABOTAGES: &[Sabotage] = &[
         theme: Theme::Editor,
         edits: &[
             read_as(TO_RESOLVE, "SELECT *, NULL AS destinations "),
-            Edit { of: DEFINITION_TO_RESOLVE, find: "a.revision = c.app_revision", put: "a.current = 1" },
+            Edit { of: DEFINITION_TO_RESOLVE, find: "a.revision = c.app_revision", put: "a.is_current = 1" },
         ],
         seam: nothing,
         shows_as: &["a caller is told to send it to"],
@@ -319,6 +344,110 @@ const SABOTAGES: &[Sabotage] = &[
         edits: &[],
         seam: documents_can_be_forged,
         shows_as: LEAKS,
+    },
+    Sabotage {
+        what: "copies are not written again before they lapse",
+        theme: Theme::LongLife,
+        edits: &[],
+        seam: copies_are_not_renewed,
+        shows_as: &["the copy of"],
+    },
+    Sabotage {
+        what: "a client that can't be used is looked at all the time",
+        theme: Theme::LongLife,
+        edits: &[Edit { of: DELAY, find: "ELSE ?7 END", put: "ELSE min(?7, ?4 + 1) END" }],
+        seam: nothing,
+        shows_as: &["with a client that can't be used"],
+    },
+    Sabotage {
+        what: "a refusal of the app is not kept",
+        theme: Theme::LongLife,
+        edits: &[Edit {
+            of: FAIL,
+            find: "'set' THEN coalesce(refresh_refused_since, ?8)",
+            put: "'set' THEN nullif(?8, ?8)",
+        }],
+        seam: nothing,
+        shows_as: &["app_refuses is not told", "app_unreachable, which is not so"],
+    },
+    Sabotage {
+        what: "a refusal of the app is not forgotten when it renews",
+        theme: Theme::LongLife,
+        edits: &[Edit {
+            of: PERSIST,
+            find: "refresh_refused_since = CASE WHEN ?11 = 0 THEN NULL",
+            put: "refresh_refused_since = CASE WHEN ?11 < 0 THEN NULL",
+        }],
+        seam: nothing,
+        shows_as: &["app_refuses, which is not so"],
+    },
+    Sabotage {
+        what: "failures are not counted",
+        theme: Theme::LongLife,
+        edits: &[Edit { of: FAIL, find: "SET failures = failures + 1", put: "SET failures = failures" }],
+        seam: nothing,
+        shows_as: &["app_unreachable is not told", "need no repair"],
+    },
+    Sabotage {
+        what: "a client that is refused is not marked",
+        theme: Theme::LongLife,
+        edits: &[Edit { of: MISCONFIGURED, find: "coalesce(misconfigured_at, ?3)", put: "nullif(?3, ?3)" }],
+        seam: nothing,
+        shows_as: &[
+            "client_misconfigured is not told",
+            "the problem's code is not",
+            "app_unreachable, which is not so",
+        ],
+    },
+    Sabotage {
+        what: "a client that works again stays marked",
+        theme: Theme::LongLife,
+        edits: &[Edit {
+            of: WORKS,
+            find: "SET misconfigured_at = NULL, misconfigured_error = NULL",
+            put: "SET failures = 0",
+        }],
+        seam: nothing,
+        shows_as: &["client_misconfigured, which is not so"],
+    },
+    Sabotage {
+        what: "what the cache did not delete is not deleted later",
+        theme: Theme::LongLife,
+        edits: &[Edit { of: CACHE_DELETES, find: "next_attempt_at <= ?1", put: "next_attempt_at <= ?1 - 3700" }],
+        seam: nothing,
+        shows_as: &["a copy of"],
+    },
+    Sabotage {
+        what: "a changed definition is not taken up again by the scheduled run",
+        theme: Theme::LongLife,
+        edits: &[Edit { of: MOVES, find: "move_due <= ?1", put: "move_due <= ?1 * 0" }],
+        seam: nothing,
+        shows_as: &["stays behind its app's definition"],
+    },
+    Sabotage {
+        what: "a connection that stays behind does not say so",
+        theme: Theme::LongLife,
+        edits: &[Edit {
+            of: STAYS,
+            find: "definition_update_blocked = ?5",
+            put: "definition_update_blocked = nullif(?5, ?5)",
+        }],
+        seam: nothing,
+        shows_as: &["stays behind its app's definition"],
+    },
+    Sabotage {
+        what: "an app that does not revoke is asked in every run",
+        theme: Theme::LongLife,
+        edits: &[Edit { of: REVOKED_LATER, find: "next_attempt_at = ?2", put: "next_attempt_at = ?2 * 0" }],
+        seam: nothing,
+        shows_as: &["times to revoke a grant"],
+    },
+    Sabotage {
+        what: "what was disconnected is not erased",
+        theme: Theme::LongLife,
+        edits: &[Edit { of: ERASED, find: "deleted_at IS NOT NULL", put: "deleted_at = -1" }],
+        seam: nothing,
+        shows_as: &["is left over", "the trail tells"],
     },
 ];
 

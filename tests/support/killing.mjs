@@ -157,9 +157,9 @@ async function look({ app, installation, connections }) {
  * the same. An intent that a kill left runs out in this way, and so does an app's grace.
  */
 async function timePasses({ app, installation }, seconds) {
-  const columns = ["connected_at", "expires_at", "refreshed_at", "refresh_expires_at", "attempt_until", "next_attempt_at", "checked_at", "next_check_at"];
+  const columns = ["connected_at", "expires_at", "refreshed_at", "refresh_expires_at", "lease_expires_at", "next_attempt_at", "checked_at", "next_check_at"];
   await installation.run(`UPDATE connections SET ${columns.map((name) => `${name} = max(${name} - ?1, 0)`).join(", ")}`, seconds);
-  await installation.run("UPDATE clients SET backoff_until = max(backoff_until - ?1, 0)", seconds);
+  await installation.run("UPDATE oauth_clients SET backoff_until = max(backoff_until - ?1, 0)", seconds);
   app.advance(seconds);
 }
 
@@ -208,7 +208,7 @@ function phaseOf({ row, asked, answers, stored, storedBefore }, killedAt) {
   if (answers.length === CALLERS) return IDLE;
   if (asked.some(({ outcome, at }) => outcome !== "dropped" && at <= killedAt)) return COMMITTED;
   if (asked.length > 0) return IN_FLIGHT;
-  return row.attempt_id ? PROMISED : UNCLAIMED;
+  return row.lease_attempt_id ? PROMISED : UNCLAIMED;
 }
 
 /** Whether something was lost and why, and everything that must not be. */
@@ -224,7 +224,7 @@ function verdict({ family, phases, waves }) {
       must(presented.get(hash) ?? true, "a token was presented twice without a recorded attempt");
       must(outcome === "rotated" || outcome === "dropped" || loss !== undefined, `the app answered "${outcome}", though no answer had been lost`);
       // What the record promised, as the kill left it; a later claim may have remembered it as ambiguous.
-      presented.set(hash, stored > storedBefore || [row.attempt_token_hash, row.ambiguous_token_hash].includes(hash));
+      presented.set(hash, stored > storedBefore || [row.lease_token_hash, row.ambiguous_token_hash].includes(hash));
       must(presented.get(hash) || index === waves.length - 1, "the app was asked without an intent in the record");
     }
     must(Math.max(0, ...handedOut) <= stored, "a caller was handed a token that was not stored");
@@ -238,7 +238,7 @@ function verdict({ family, phases, waves }) {
   const forGood = loss !== undefined && stored < newest;
   if (forGood) {
     must(!family.lives, "the app still knows what was given up");
-    must(answers.every(isLostRotation) && row.reason === "lost_rotation", `a lost answer was called ${named(answers)}, ${row.reason} in the record`);
+    must(answers.every(isLostRotation) && row.reconnect_reason === "lost_rotation", `a lost answer was called ${named(answers)}, ${row.reconnect_reason} in the record`);
   } else {
     must(family.lives, "the grant was killed, and no answer was lost");
     must(row.status === "connected" && answers.every(({ status }) => status === 200), `false death: ${named(answers)}`);

@@ -95,10 +95,10 @@ export class Stage {
   /** Seconds pass, for the record of a connection and for the app. */
   async pass(sim, id, seconds) {
     sim.clock.advance(seconds);
-    const moved = ["expires_at", "refreshed_at", "checked_at", "connected_at", "ambiguous_since", "attempt_until"];
+    const moved = ["expires_at", "refreshed_at", "checked_at", "connected_at", "ambiguous_since", "lease_expires_at"];
     const set = moved.map((column) => `${column} = ${column} - ?2`).join(", ");
     await this.installation.run(`UPDATE connections SET ${set}, next_attempt_at = max(0, next_attempt_at - ?2) WHERE id = ?1`, id, seconds);
-    await this.installation.run("UPDATE clients SET backoff_until = max(0, backoff_until - ?1)", seconds);
+    await this.installation.run("UPDATE oauth_clients SET backoff_until = max(0, backoff_until - ?1)", seconds);
   }
 }
 

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { beforeEach, suite, test } from "node:test";
 import { at } from "../../tools/bootstrap.mjs";
 import { addressOf, CONFIG, deploy, readConfig, readFlags, withoutWorkersDev } from "../../tools/deployment.mjs";
@@ -19,7 +19,7 @@ beforeEach(() => {
   [calls, written, said, builds] = [[], [], [], 0];
   files = new Map([["wrangler.toml", TOML]]);
   during = () => undefined;
-  answers = { whoami: [0, "You are logged in"], "secret list": [0, '"ENCRYPTION_KEYS" "ADMIN_KEY"'], "d1 info": [0, "{}"] };
+  answers = { whoami: [0, "You are logged in"], "secret list": [0, '"ENCRYPTION_KEYS" "ADMIN_KEY"'], "d1 info": [0, "{}"], "d1 migrations list": [0, "✅ No migrations to apply!"] };
 });
 
 const tools = (publicUrl) => ({
@@ -32,7 +32,8 @@ const tools = (publicUrl) => ({
     const [code, output] = answers[Object.keys(answers).find((known) => step.join(" ").startsWith(known))];
     return { code, output };
   },
-  read: (name) => files.get(name),
+  read: (name) => files.get(name) ?? readFileSync(at(name), "utf8"),
+  list: (folder) => readdirSync(at(folder)),
   write: (name, text) => {
     written.push([name, text]);
     files.set(name, text);
@@ -53,8 +54,9 @@ suite("npm run deploy", () => {
       "whoami",
       "secret list",
       "d1 info connections --json",
+      "d1 migrations list DB --remote",
       "d1 migrations apply DB --remote",
-      `deploy --var PUBLIC_URL:${WORKERS_DEV}`,
+      `deploy --var PUBLIC_URL:${WORKERS_DEV} --var MAINTENANCE:0`,
     ]);
     assert.deepEqual([builds, written], [1, []]);
     assert.match(said.at(-1), /Deployed/);
@@ -104,8 +106,9 @@ suite("flags", () => {
       ["whoami", ...all],
       ["secret", "list", ...all, ...rest],
       ["d1", "info", "connections", "--json", ...all, ...rest],
+      ["d1", "migrations", "list", "DB", "--remote", ...all, ...rest],
       ["d1", "migrations", "apply", "DB", "--remote", ...all, ...rest],
-      ["deploy", "--var", `PUBLIC_URL:${WORKERS_DEV}`, ...all, ...rest, "--message", "a b", "--var", "A:1", "B:2", "--strict"],
+      ["deploy", "--var", `PUBLIC_URL:${WORKERS_DEV}`, "--var", "MAINTENANCE:0", ...all, ...rest, "--message", "a b", "--var", "A:1", "B:2", "--strict"],
     ]);
   });
 
@@ -136,6 +139,7 @@ suite("flags", () => {
       [["--secrets-file="], "--secrets-file"],
       [["--strict=yes"], "--strict"],
       [["--var", "PUBLIC_URL:https://evil.example"], "--var PUBLIC_URL"],
+      [["--var", "MAINTENANCE:1"], "--var MAINTENANCE"],
     ]) {
       calls = [];
       await assert.rejects(deploy(args, tools(WORKERS_DEV)), (error) => error.message.startsWith(named) && !/undefined/.test(error.message), args.join(" "));

@@ -1,5 +1,5 @@
 // Owns the proof that the lock files pin every package by a hash, from one registry each, that no tool names a registry's
-// host, and that `npm run audit` never calls a check passed that could not run. No registry is asked.
+// host, that workflows name actions by commit, and that `npm run audit` never calls a check passed that could not run. No registry is asked.
 
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
@@ -63,6 +63,14 @@ test("no tool and no lock file names a registry's host: whoever installs decides
   const files = ["Cargo.lock", "Cargo.toml", "package-lock.json", "package.json", ".npmrc", "deny.toml", "rust-toolchain.toml", ...scripts("tools"), ...scripts("tests/support/django")];
   assert.ok(files.length > 15);
   assert.deepEqual(files.filter((file) => HOSTS.test(read(file))), []);
+});
+
+test("a workflow names each action by a commit, which nobody can move, and its version in words", () => {
+  const workflows = readdirSync(at(".github/workflows")).map((name) => read(".github/workflows", name));
+  const uses = workflows.flatMap((text) => [...text.matchAll(/^.*\buses: *(.+)$/gm)].map(([, action]) => action));
+  assert.ok(uses.length >= workflows.length);
+  assert.deepEqual(uses.filter((action) => !/^[\w-]+\/[\w-]+@[0-9a-f]{40}$/.test(action)), []);
+  for (const text of workflows) assert.equal(text.match(/^ *# v\d+\.\d+\.\d+$/gm)?.length, text.match(/\buses:/g).length);
 });
 
 suite("npm run audit", () => {

@@ -57,7 +57,7 @@ suite("keys", () => {
       scopes: ["*"],
       expires_at: new Date(Date.now() + 3_600_000).toISOString(),
     });
-    await installation.run("UPDATE keys SET expires_at = unixepoch() - 1 WHERE id = ?1", ended.id);
+    await installation.run("UPDATE api_keys SET expires_at = unixepoch() - 1 WHERE id = ?1", ended.id);
     const revoked = await installation.ask("POST", "/v1/keys", { name: "revoked", scopes: ["*"] });
     await installation.ask("DELETE", `/v1/keys/${revoked.id}`);
     const wrong = [null, "", "nonsense", UNKNOWN_KEY, `${installation.key}x`, installation.adminKey, ended.key, revoked.key];
@@ -374,7 +374,7 @@ suite("workspaces", () => {
     for (const _ of [1, 2, 3, 4]) {
       await installation.strike();
       // Each run leaves a workspace alone for a while after it has done a part.
-      await installation.run("UPDATE workspaces SET erase_after = 0 WHERE id = ?1", workspace);
+      await installation.run("UPDATE workspaces SET next_erasure_at = 0 WHERE id = ?1", workspace);
     }
     assert.equal(
       (await fetch(`${installation.oauth.issuer}/me`, { headers: { authorization: `Bearer ${token}` } })).status,
@@ -482,7 +482,7 @@ suite("clients", () => {
       installation.outbound.answer = ({ url }) =>
         url.endsWith("/token") ? new Response(null, { status, headers: { location: `${installation.oauth.issuer}/elsewhere` } }) : undefined;
       await installation.run(
-        "UPDATE connections SET expires_at = unixepoch() - 1, next_attempt_at = 0, attempt_id = NULL, attempt_until = NULL WHERE id = ?1",
+        "UPDATE connections SET expires_at = unixepoch() - 1, next_attempt_at = 0, lease_attempt_id = NULL, lease_expires_at = NULL WHERE id = ?1",
         connection,
       );
       is(await installation.resolve(connection), 503, "app_unavailable", status);

@@ -200,7 +200,7 @@ test("what has ended is purged", async () => {
   await ada.leaveFor("/oauth/start/acme");
   await installation.ask("POST", "/v1/links", { app: "acme" });
   await installation.ask("POST", "/v1/sign-in-links", { user: { id: "nobody" } });
-  const tables = ["authorizations", "links", "sign_in_links", "sessions"];
+  const tables = ["flows", "connect_links", "sign_in_links", "sessions"];
   // Ended long ago, so that whatever is still shown for a while is over too.
   for (const table of tables) await installation.run(`UPDATE ${table} SET expires_at = unixepoch() - 100 * 86400`);
   await installation.run("UPDATE connections SET next_check_at = unixepoch() + 86400 WHERE next_check_at IS NOT NULL");

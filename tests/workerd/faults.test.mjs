@@ -54,23 +54,23 @@ after(async () => {
   await Promise.all(Object.values(peers).map((peer) => peer.close()));
 });
 
-const CLIENT_OF = "(SELECT client FROM connections WHERE id = ?1)";
+const CLIENT_OF = "(SELECT oauth_client FROM connections WHERE id = ?1)";
 const connection = (id) => installation.ask("GET", `/v1/connections/${id}`);
-const record = (id) => installation.row("SELECT attempt_id, last_error FROM connections WHERE id = ?1", id);
+const record = (id) => installation.row("SELECT lease_attempt_id, last_error FROM connections WHERE id = ?1", id);
 const endToken = (id) => installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL WHERE id = ?1", id);
 
 /** Everything that makes callers wait is over: the intent, the back-off of the connection, that of the client. */
 async function passTime(id) {
-  await installation.run("UPDATE connections SET next_attempt_at = 0, attempt_until = attempt_until - 70 WHERE id = ?1", id);
-  await installation.run(`UPDATE clients SET backoff_until = 0 WHERE id = ${CLIENT_OF}`, id);
+  await installation.run("UPDATE connections SET next_attempt_at = 0, lease_expires_at = lease_expires_at - 70 WHERE id = ?1", id);
+  await installation.run(`UPDATE oauth_clients SET backoff_until = 0 WHERE id = ${CLIENT_OF}`, id);
 }
 
 /** The attempt may go on without its caller. */
 async function attemptEnds(id, proxy) {
   await proxy.idle();
   for (let tries = 0; tries < 250; tries += 1) {
-    const { attempt_id, last_error } = await record(id);
-    if (attempt_id === null || last_error !== null) return;
+    const { lease_attempt_id, last_error } = await record(id);
+    if (lease_attempt_id === null || last_error !== null) return;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   assert.fail("the attempt did not end");
@@ -125,7 +125,7 @@ async function happens({ peer, account, proxy, id }, { fault, tells, notes, rota
 /** Whoever asks meanwhile is told to wait, and the app is left alone: a short wait is drawn out, so that it surely lasts. */
 async function isHeldBack({ proxy, id }, { wait = 1 }) {
   await installation.run("UPDATE connections SET next_attempt_at = next_attempt_at + 60 WHERE id = ?1", id);
-  await installation.run(`UPDATE clients SET backoff_until = backoff_until + 60 WHERE backoff_until > 0 AND id = ${CLIENT_OF}`, id);
+  await installation.run(`UPDATE oauth_clients SET backoff_until = backoff_until + 60 WHERE backoff_until > 0 AND id = ${CLIENT_OF}`, id);
   const answers = await Promise.all([1, 2, 3].map(() => installation.resolve(id)));
   for (const { status, headers, body } of answers) {
     assert.deepEqual([status, body.code], UNAVAILABLE);

@@ -54,7 +54,7 @@ suite("a callback that brings nothing", () => {
     "after the time ran out": {
       callback: async () => {
         const callback = await fromApp();
-        await installation.run("UPDATE authorizations SET expires_at = unixepoch() - 1 WHERE used_at IS NULL");
+        await installation.run("UPDATE flows SET expires_at = unixepoch() - 1 WHERE used_at IS NULL");
         return callback;
       },
       reads: /That took too long/,
@@ -109,7 +109,7 @@ suite("a callback that brings nothing", () => {
 
   test("a flow that waits at the app is not pushed out by others that have ended meanwhile", async () => {
     const waiting = await ada.leaveFor(START);
-    await installation.run("UPDATE authorizations SET created_at = created_at - 60 WHERE used_at IS NULL");
+    await installation.run("UPDATE flows SET created_at = created_at - 60 WHERE used_at IS NULL");
     for (let number = 0; number < 12; number += 1) {
       const asked = new URL(await ada.leaveFor(START)).searchParams;
       await ada.comeBack(
@@ -179,7 +179,7 @@ suite("the way to the app", () => {
     const id = await ada.connect("acme", { login: stranger() });
     const { url } = await installation.ask("POST", "/v1/links", { app: "acme" });
     const visitor = new Person(installation);
-    const rows = () => installation.row("SELECT (SELECT count(*) FROM authorizations) AS flows, (SELECT count(*) FROM sessions) AS sessions");
+    const rows = () => installation.row("SELECT (SELECT count(*) FROM flows) AS flows, (SELECT count(*) FROM sessions) AS sessions");
     const before = await rows();
     const asked = installation.oauth.requests.authorization;
     for (const [who, path] of [
@@ -314,7 +314,7 @@ suite("reconnecting", () => {
     assert.equal((await ada.post(flow, { choice: "switch" })).status, 403, "without the form's token");
     assert.equal((await ada.post(flow, { ...hidden, choice: "reuse" })).status, 409, "an answer to another question");
     assert.equal((await ada.post(flow, { ...hidden, choice: "everything" })).status, 422);
-    await installation.run("UPDATE authorizations SET expires_at = unixepoch() - 1 WHERE id = ?1", flow.split("/").at(-1));
+    await installation.run("UPDATE flows SET expires_at = unixepoch() - 1 WHERE id = ?1", flow.split("/").at(-1));
     assert.match((await ada.get(flow)).text, /Too late to choose/);
     assert.equal((await ada.post(flow, { ...hidden, choice: "switch" })).status, 410);
     assert.equal((await connection(id)).account.id, before);
@@ -442,7 +442,7 @@ suite("a link for somebody else", () => {
 
   test("ends by time", async () => {
     const made = await link({ expires_in: 60 });
-    await installation.run("UPDATE links SET expires_at = unixepoch() - 1 WHERE id = ?1", made.id);
+    await installation.run("UPDATE connect_links SET expires_at = unixepoch() - 1 WHERE id = ?1", made.id);
     assert.equal((await new Person(installation).get(pathOf(made.url))).status, 410);
     assert.equal((await stateOf(made)).status, "expired");
   });

@@ -72,7 +72,7 @@ suite("canaries", () => {
     await guest.get(await through(guest, pathOf(link.url), { login: "guest" }));
 
     const expire = () =>
-      installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL, next_attempt_at = 0, attempt_id = NULL");
+      installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL, next_attempt_at = 0, lease_attempt_id = NULL");
     for (const consistency of ["strong", "available", "edge", "edge"]) await installation.resolve(id, { workflow: "w", step: "s", consistency });
     await expire();
     await installation.resolve(id);
@@ -186,7 +186,7 @@ suite("a ciphertext in another place than its own", () => {
   const OTHERS = {
     "another connection's": () => sealedOf(also),
     "another workspace's": () => sealedOf(theirs),
-    "a client's secret": async () => (await installation.row("SELECT sealed_secret AS sealed FROM clients LIMIT 1")).sealed,
+    "a client's secret": async () => (await installation.row("SELECT sealed_secret AS sealed FROM oauth_clients LIMIT 1")).sealed,
     "its own with one bit changed": async () => flipped(await sealedOf(mine)),
     "its own under an unknown key's name": async () => (await sealedOf(mine)).replace(".k1.", ".k9."),
     "no envelope at all": () => "ya29.plain-token",

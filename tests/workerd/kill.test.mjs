@@ -41,20 +41,20 @@ test("a runtime that is killed among refreshes loses nothing at an app with grac
 const SPOILED = [
   {
     wrong: "does not say what killed a connection",
-    when: "UPDATE OF reason ON connections WHEN NEW.reason = 'lost_rotation'",
-    does: "reason = 'revoked'",
+    when: "UPDATE OF reconnect_reason ON connections WHEN NEW.reconnect_reason = 'lost_rotation'",
+    does: "reconnect_reason = 'revoked'",
     found: /a lost answer was called .* revoked/,
   },
   {
     wrong: "gives up every connection whose attempt was cut short",
     when: "UPDATE OF version ON connections WHEN NEW.version > OLD.version AND OLD.ambiguous_token_hash IS NOT NULL",
-    does: "status = 'needs_reconnect', reason = 'lost_rotation'",
+    does: "status = 'needs_reconnect', reconnect_reason = 'lost_rotation'",
     found: /false death/,
   },
   {
     wrong: "writes down no intent",
-    when: "UPDATE OF attempt_id ON connections WHEN NEW.attempt_id IS NOT NULL",
-    does: "attempt_id = NULL, attempt_until = NULL, attempt_token_hash = NULL",
+    when: "UPDATE OF lease_attempt_id ON connections WHEN NEW.lease_attempt_id IS NOT NULL",
+    does: "lease_attempt_id = NULL, lease_expires_at = NULL, lease_token_hash = NULL",
     found: /without an intent/,
   },
   {

@@ -137,7 +137,7 @@ suite("the copy near the caller", () => {
 test("a hot resolve reads as many rows with 1,000 connections as with 10", async (t) => {
   const id = await connect();
   await installation.resolve(id, { workflow: "nightly", step: "fetch" });
-  const key = (await installation.row("SELECT id FROM keys ORDER BY created_at LIMIT 1")).id;
+  const key = (await installation.row("SELECT id FROM api_keys ORDER BY created_at LIMIT 1")).id;
   const statements = hotStatements();
   const read = async () => {
     const answers = await Promise.all(

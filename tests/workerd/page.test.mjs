@@ -76,7 +76,7 @@ test("the session's cookie is out of reach of scripts and other sites, and is ne
   const person = new Person(installation);
   const { url } = await installation.ask("POST", "/v1/sign-in-links", { user: { id: "x" } });
   const { headers } = await person.submit(pathOf(url));
-  assert.match(headers.get("set-cookie"), /^cx_session=[\w-]{43}; Path=\/; HttpOnly; SameSite=Lax; Max-Age=\d+$/);
+  assert.match(headers.get("set-cookie"), /^cx_session=[\w-]{45}; Path=\/; HttpOnly; SameSite=Lax; Max-Age=\d+$/);
   const [value] = person.cookies.values();
   assert.ok(!(await person.get("/")).html.includes(value));
   const outside = await startInstallation({ workspace: false, vars: { PUBLIC_URL: "https://connections.example.com", DEV_LOOPBACK: "" } });

@@ -23,8 +23,8 @@ const status = (installation) => installation.ask("GET", "/v1/status", undefined
 async function sealedUnder({ db }) {
   const { results } = await db
     .prepare(
-      `SELECT substr(sealed, 1, 7) AS begin, count(*) AS n FROM (SELECT sealed_credential AS sealed FROM connections UNION ALL SELECT sealed_secret FROM clients
-       UNION ALL SELECT sealed_tokens FROM revocations UNION ALL SELECT sealed_verifier FROM authorizations UNION ALL SELECT sealed_grant FROM authorizations)
+      `SELECT substr(sealed, 1, 7) AS begin, count(*) AS n FROM (SELECT sealed_credential AS sealed FROM connections UNION ALL SELECT sealed_secret FROM oauth_clients
+       UNION ALL SELECT sealed_tokens FROM revocations UNION ALL SELECT sealed_verifier FROM flows UNION ALL SELECT sealed_grant FROM flows)
        WHERE sealed IS NOT NULL GROUP BY 1`,
     )
     .all();
@@ -73,7 +73,7 @@ function startLoad(installation, ids, workers) {
     load.gate = Promise.withResolvers();
     for (let quiet = 0, seen; quiet < 4; await sleep(50)) {
       const now = `${load.calls} ${installation.outbound.requests.length}`;
-      const attempts = (await installation.row("SELECT count(*) AS n FROM connections WHERE attempt_id IS NOT NULL")).n;
+      const attempts = (await installation.row("SELECT count(*) AS n FROM connections WHERE lease_attempt_id IS NOT NULL")).n;
       quiet = load.underWay === 0 && attempts === 0 && now === seen ? quiet + 1 : 0;
       seen = now;
     }
@@ -133,7 +133,7 @@ suite("a rotation under load", () => {
     await load.serve(calls);
   };
   /** What the harness counts as a day or ten minutes is a column. */
-  const itIsTimeForTheNextPass = () => installation.run("UPDATE reseals SET next_pass_at = unixepoch() WHERE next_pass_at IS NOT NULL");
+  const itIsTimeForTheNextPass = () => installation.run("UPDATE reseal_progress SET next_pass_at = unixepoch() WHERE next_pass_at IS NOT NULL");
 
   test("a key that is added behind the first opens everywhere before it seals anywhere", async () => {
     await deploy(`${k1},${k2}`, k1);

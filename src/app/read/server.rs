@@ -175,10 +175,11 @@ impl Problems {
         has_one.then_some(template)
     }
 
-    /// 22 characters of base64url are 132 bits: nobody guesses a shorter one only by luck (RFC 6749, 10.10).
+    /// 22 characters of base64url are 132 bits: nobody guesses a shorter one only by luck (RFC 6749, 10.10). The usual state
+    /// has 32 random bytes behind the name of a shard.
     fn state_length(&mut self, at: &str, length: Option<usize>) -> usize {
-        const USUAL: usize = 43;
-        if length.is_some_and(|length| !(22..=USUAL).contains(&length)) {
+        const USUAL: usize = 45;
+        if length.is_some_and(|length| !(22..=43).contains(&length)) {
             self.add(at, "must be a number of characters, from 22 to 43");
         }
         length.unwrap_or(USUAL)

@@ -18,9 +18,9 @@ use crate::registry;
 use crate::server;
 use crate::token::ProbeVerdict;
 
-use super::Had;
 use super::complaints::refused;
-use super::import::{may_renew, renew, was_renewed};
+use super::import::{may_renew, renew};
+use super::{Checked, Had, Renewed};
 
 /// Asks the app whose credential it is, or, where it has no way to tell, whether it works.
 pub(super) async fn check<P: Ports>(
@@ -28,7 +28,7 @@ pub(super) async fn check<P: Ports>(
     offer: &Offer,
     had: &mut Had,
     variables: BTreeMap<String, String>,
-) -> Result<Found> {
+) -> Result<Checked> {
     let told = match ask(core, &offer.app, had, variables.clone()).await? {
         Err(ProbeVerdict::Refused) if may_renew(had) => {
             renew(core, offer, had, &variables).await?;
@@ -36,14 +36,19 @@ pub(super) async fn check<P: Ports>(
         }
         told => told,
     };
+    // What was imported may be dead since it was renewed: the new tokens are kept, and believed to be for the account
+    // that they are given for. Where the app refuses them, they don't take the place of a credential that may work.
+    let keeps = |verdict: &ProbeVerdict| match verdict {
+        ProbeVerdict::Refused => offer.connection.is_none(),
+        _ => true,
+    };
     match told {
-        // What was imported may be dead since it was renewed: the new tokens are kept, and believed to be for the account
-        // that they are given for.
-        Err(ProbeVerdict::Unavailable { .. } | ProbeVerdict::Odd) if was_renewed(offer, had) => {
+        Ok(found) => Ok(Checked { found, is_proven: true }),
+        Err(verdict) if had.renewed != Renewed::No && keeps(&verdict) => {
             let account = offer.connection.as_ref().and_then(|connection| connection.account.clone());
-            Ok(Found { account, granted: None, variables })
+            Ok(Checked { found: Found { account, granted: None, variables }, is_proven: false })
         }
-        told => told.map_err(|verdict| refused(&offer.app, verdict)),
+        Err(verdict) => Err(refused(&offer.app, verdict)),
     }
 }
 

@@ -50,6 +50,28 @@ fn unavailable(app: &App, retry_after: Option<i64>) -> Error {
     .hint(|hints| hints.retry_after = Some(retry_after.unwrap_or(30)))
 }
 
+/// Nobody knows whether the app has renewed the imported token.
+pub(super) fn not_renewed(app: &App, retry_after: Option<i64>) -> Error {
+    Error::new(
+        Code::AppUnavailable,
+        format!(
+            "{} was asked to renew the imported token and did not answer usefully, so nothing was stored. Try again. If it \
+             then refuses the refresh token, the first try has used it up: get new tokens from the app.",
+            app.name
+        ),
+    )
+    .hint(|hints| hints.retry_after = Some(retry_after.unwrap_or(30)))
+}
+
+/// Nothing was stored, and the imported refresh token was exchanged for another before that.
+pub(super) fn spent(mut error: Error) -> Error {
+    error.detail.push_str(
+        " The imported refresh token had been exchanged for a new one, which was not stored. The imported tokens may have \
+         ended: get new ones from the app.",
+    );
+    error
+}
+
 /// What a failed settling means to a program.
 pub fn failed(failure: Failure) -> Error {
     Error::new(Code::Conflict, failure.explained())

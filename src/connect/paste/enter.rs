@@ -17,8 +17,8 @@ use crate::secret::Secret;
 use crate::server::{self, KEY_FIELD};
 use crate::token;
 
-use super::Had;
 use super::complaints::issued;
+use super::{Had, Renewed};
 
 pub(super) async fn enter<P: Ports>(
     core: &Core<P>,
@@ -45,7 +45,7 @@ pub(super) async fn enter<P: Ports>(
     }
     let mut credential = Credential::from_fields(fields);
     if !app.mints() {
-        return Ok(Had { credential, tokens: None, granted: None });
+        return Ok(Had { credential, tokens: None, granted: None, renewed: Renewed::No });
     }
     let at = registry::endpoints(core, app, variables).await?;
     let destinations = Rc::new(Destinations::of_grant(app, Some(&at), variables));
@@ -53,5 +53,5 @@ pub(super) async fn enter<P: Ports>(
     let asked_at = core.now();
     let tokens = issued(app, token::read_answer(app, &core.send(request).await, asked_at))?;
     credential.token = Some(Token::from_set(&tokens));
-    Ok(Had { granted: tokens.scopes.clone(), tokens: Some(tokens), credential })
+    Ok(Had { granted: tokens.scopes.clone(), tokens: Some(tokens), credential, renewed: Renewed::No })
 }

@@ -14,11 +14,12 @@ use crate::destinations::Destinations;
 use crate::error::{Code, Error, Result};
 use crate::ports::Ports;
 use crate::registry;
+use crate::secret::Secret;
 use crate::server;
-use crate::token::{self, Answer, Class, Parties, Refusal};
+use crate::token::{self, Ambiguity, Answer, Class, Parties, Refusal};
 
-use super::complaints::{issued, rejected};
-use super::{Had, Imported};
+use super::complaints::{issued, not_renewed, rejected};
+use super::{Had, Imported, Renewed};
 
 /// Seconds of life under which an imported token is renewed before it is asked about.
 const NEAR_END: i64 = 60;
@@ -48,7 +49,7 @@ pub(super) async fn import<P: Ports>(
     if let Some(name) = imported.others.keys().find(|name| known.is_none_or(|tokens| !tokens.contains_key(*name))) {
         return Err(Error::invalid(&format!("credential.tokens.{name}"), "is no further token of this app."));
     }
-    let mut had = Had { credential, tokens: None, granted: imported.scopes.clone() };
+    let mut had = Had { credential, tokens: None, granted: imported.scopes.clone(), renewed: Renewed::No };
     // One whose end nobody tells is renewed, too: the answer tells it, or that there is none.
     let ends = imported.token.expires_at.is_some_and(|end| end < core.now().plus(NEAR_END));
     if ends || endless(&imported.token) {
@@ -91,7 +92,17 @@ pub(super) async fn renew<P: Ports>(
             ),
         ));
     }
-    let tokens = issued(app, answer)?;
+    let tokens = match answer {
+        // What can be read of the answer is kept: the token that it replaces may be dead. The next resolve renews it.
+        Answer::Ambiguous(Ambiguity { refresh_token: Some(newer), .. }) => {
+            had.renewed = rotated(refresh_token, &newer);
+            had.credential.token = Some(Token { refresh_token: Some(newer), expires_at: Some(asked_at), ..token });
+            return Ok(());
+        }
+        Answer::Ambiguous(odd) => return Err(not_renewed(app, odd.retry_after)),
+        answer => issued(app, answer)?,
+    };
+    had.renewed = tokens.refresh_token.as_ref().map_or(Renewed::Kept, |newer| rotated(refresh_token, newer));
     had.credential.token = Some(token.merged_with(&tokens, asked_at));
     if let Some(said) = &tokens.scopes {
         // It speaks for the first token only.
@@ -118,11 +129,13 @@ pub(super) fn complete(
     }
 }
 
-pub(super) fn was_renewed(offer: &Offer, had: &Had) -> bool {
-    offer.app.kind == Kind::OAuth2 && had.tokens.is_some()
+fn rotated(before: &Secret, now: &Secret) -> Renewed {
+    if before.expose() == now.expose() { Renewed::Kept } else { Renewed::Rotated }
 }
 
 /// An imported token that has not been renewed yet.
 pub(super) fn may_renew(had: &Had) -> bool {
-    had.tokens.is_none() && had.credential.token.as_ref().is_some_and(|token| token.refresh_token.is_some())
+    had.tokens.is_none()
+        && had.renewed == Renewed::No
+        && had.credential.token.as_ref().is_some_and(|token| token.refresh_token.is_some())
 }

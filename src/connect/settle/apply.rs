@@ -11,6 +11,7 @@ use crate::credential::Credential;
 use crate::destinations::Destinations;
 use crate::disconnect::{self, Held};
 use crate::error::Result;
+use crate::frozen;
 use crate::ids::ConnectionId;
 use crate::ports::Ports;
 use crate::refresh;
@@ -54,7 +55,7 @@ pub(super) async fn apply<P: Ports>(core: &Core<P>, case: &Case<'_>, target: Tar
 async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Result<Option<Failure>> {
     let Case { flow, grant, .. } = case;
     let now = core.now();
-    let id = ConnectionId::random(core.ports.random())?;
+    let id = ConnectionId::random(core.ports.random(), flow.workspace.shard())?;
     let (status, link, outcome) = if confirm {
         (Status::AwaitingConfirmation, LinkStatus::AwaitingConfirmation, Outcome::AwaitingConfirmation)
     } else {
@@ -117,7 +118,7 @@ async fn insert<P: Ports>(core: &Core<P>, case: &Case<'_>, confirm: bool) -> Res
     let then = vec![
         connections::insert(&new),
         authorizations::end(&flow.id, outcome, None, Some(&new.id)),
-        core.event(&flow.workspace, &new.id, "connected", &grant.actor(flow), None)?,
+        core.event(&flow.workspace, &new.id, frozen::event::CONNECTED, &grant.actor(flow), None)?,
     ];
     if store::all_or_nothing(core.db(), must, then).await? {
         look(core, case, &new).await;
@@ -143,7 +144,7 @@ async fn keep<P: Ports>(core: &Core<P>, case: &Case<'_>, existing: &Connection) 
     let must = case.taken(Outcome::Done, LinkStatus::Used, &existing.id, core.now());
     let then = vec![
         authorizations::end(&flow.id, Outcome::Done, None, Some(&existing.id)),
-        core.event(&flow.workspace, &existing.id, "reused", &grant.actor(flow), None)?,
+        core.event(&flow.workspace, &existing.id, frozen::event::REUSED, &grant.actor(flow), None)?,
     ];
     if !store::all_or_nothing(core.db(), must, then).await? {
         return lost(core, case, Some(&existing.id)).await;
@@ -210,7 +211,7 @@ async fn replace<P: Ports>(
         ..old.clone()
     };
     new.next_check_at = Some(refresh::next_check_after(now, &new));
-    let event = if switched { "account_switched" } else { "reconnected" };
+    let event = if switched { frozen::event::ACCOUNT_SWITCHED } else { frozen::event::RECONNECTED };
     let mut must = case.taken(Outcome::Done, LinkStatus::Used, &old.id, now);
     let newest = inherited.is_some() && !inherit::stays_good(case);
     must.push(connections::reconnect(&new, old, newest));

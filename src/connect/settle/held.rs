@@ -8,6 +8,7 @@ use crate::connection::Connection;
 use crate::core::Core;
 use crate::credential::Credential;
 use crate::error::Result;
+use crate::frozen;
 use crate::ports::{Ports, Statement};
 use crate::store;
 use crate::store::authorizations::{self, Authorization, Outcome, Pending, Question};
@@ -51,7 +52,7 @@ pub(super) fn hold<P: Ports>(
     let sealed = grant.credential.seal(
         &core.config.ring,
         core.ports.random(),
-        &place(&flow.workspace, &flow.id, "sealed_grant"),
+        &place(&flow.workspace, &flow.id, frozen::PENDING_GRANT),
     )?;
     Ok(authorizations::hold(&flow.id, outcome, &sealed, &pending, target, core.now().plus(seconds)))
 }
@@ -80,7 +81,7 @@ pub(super) fn held_grant<P: Ports>(core: &Core<P>, flow: &Authorization) -> Resu
 /// The grant that waits in a flow, in time or not.
 pub(super) fn waiting_grant<P: Ports>(core: &Core<P>, flow: &Authorization) -> Option<Grant> {
     let (sealed, pending) = (flow.sealed_grant.as_ref()?, flow.pending.as_ref()?);
-    let place = place(&flow.workspace, &flow.id, "sealed_grant");
+    let place = place(&flow.workspace, &flow.id, frozen::PENDING_GRANT);
     let credential = Credential::open(&core.config.ring, &place, sealed).ok()?;
     let refreshable = pending.refreshable.unwrap_or_else(|| credential.is_refreshable());
     Some(Grant {

@@ -23,7 +23,7 @@ const LONGEST_TOKEN: usize = 64 * 1024;
 
 /// A credential's members.
 #[derive(Deserialize)]
-pub(super) struct Members(Map<String, Value>);
+pub(in crate::http) struct Members(Map<String, Value>);
 
 impl Members {
     pub(super) fn kind(&self) -> Option<Kind> {
@@ -102,7 +102,14 @@ fn token(members: &mut Map<String, Value>, path: &str, usage: &Usage) -> Result<
     };
     start::fit(scopes.as_deref().unwrap_or_default())?;
     if let Some(name) = members.keys().next() {
-        return Err(Error::invalid(&field(name), "is no member of a token; remove it."));
+        let problem = match name.as_str() {
+            "expires_in" => {
+                "counts from when the token was issued, which nobody knows here. Give the end as expires_at."
+            }
+            "scope" => "is called scopes here, and is a list of texts.",
+            _ => "is no member of a token; remove it.",
+        };
+        return Err(Error::invalid(&field(name), problem));
     }
     let token = Token {
         owner: None,

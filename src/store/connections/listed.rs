@@ -13,18 +13,19 @@ use crate::store::{Columns, FromRow, Page, Stored, json_text, page, run};
 use crate::time::Timestamp;
 
 /// One row per connection with what the page and the API say of it. Filters that are NULL let all pass.
-/// The one on the id is the caller's: a look-up by primary key must not read the whole workspace.
-macro_rules! listed_where {
-    ($id:literal) => {
+/// The first condition decides which index is used: what it names is found without a step through the whole workspace.
+/// A row of the page after another one is found by a bound that is always there, or `SQLite` would not use it.
+macro_rules! listed {
+    ($first:literal) => {
         concat!(
-            "SELECT c.*, k.misconfigured_at AS client_misconfigured_at, k.misconfigured_error AS client_error, k.current AS client_current, k.secret_expires_at AS client_secret_expires_at,
+            "SELECT c.*, k.misconfigured_at AS client_misconfigured_at, k.misconfigured_error AS client_error, k.is_current AS client_current, k.secret_expires_at AS client_secret_expires_at,
       (SELECT count(DISTINCT u.workflow) FROM uses u WHERE u.connection_id = c.id) AS workflows,
       (SELECT count(*) FROM uses u WHERE u.connection_id = c.id) AS steps,
       EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app AND d.account_id = c.account_id
         AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL) AS duplicate
-    FROM connections c LEFT JOIN clients k ON k.id = c.client AND k.workspace_id = c.workspace_id
+    FROM connections c LEFT JOIN oauth_clients k ON k.id = c.oauth_client AND k.workspace_id = c.workspace_id
     WHERE c.workspace_id = ?1 AND c.deleted_at IS NULL AND ",
-            $id,
+            $first,
             "
       AND (?3 IS NULL OR c.app = ?3)
       AND (?4 IS NULL OR c.status = ?4)
@@ -40,25 +41,32 @@ macro_rules! listed_where {
           WHERE r.value NOT IN (SELECT g.value FROM json_each(c.scopes_granted) g)) END
         WHEN 'client_misconfigured' THEN k.misconfigured_at IS NOT NULL OR c.last_error = 'client_addresses_changed'
         WHEN 'client_secret_expires' THEN k.secret_expires_at < ?12 + 2592000
-        WHEN 'app_unreachable' THEN c.failures >= 3 AND c.status = 'connected' AND c.refused_since IS NULL
+        WHEN 'app_unreachable' THEN c.failures >= 3 AND c.status = 'connected' AND c.refresh_refused_since IS NULL
+          AND (k.misconfigured_error IS NULL OR c.last_error IS NOT k.misconfigured_error)
           AND coalesce(c.last_error, '') NOT IN ('client_secret_unreadable', 'client_key_unusable', 'client_addresses_changed')
-        WHEN 'app_refuses' THEN c.refused_since IS NOT NULL AND c.status = 'connected' AND (c.failures >= 3 OR c.expires_at <= ?12)
+        WHEN 'app_refuses' THEN c.refresh_refused_since IS NOT NULL AND c.status = 'connected' AND (c.failures >= 3 OR c.expires_at <= ?12)
+          AND coalesce(c.last_error, '') NOT IN ('client_secret_unreadable', 'client_key_unusable', 'client_addresses_changed')
         WHEN 'expires_soon' THEN c.status = 'connected' AND ((NOT c.refreshable AND c.expires_at < ?12 + 604800) OR c.refresh_expires_at < ?12 + 604800
           OR c.refresh_idle_until < ?12 + 604800 OR c.grant_expires_at < ?12 + 604800)
-        WHEN 'nothing_shared' THEN c.status = 'connected' AND c.nothing_shared IS NOT NULL
-        WHEN 'definition_changed' THEN c.definition_changed IS NOT NULL
+        WHEN 'nothing_shared' THEN c.status = 'connected' AND c.no_resources_message IS NOT NULL
+        WHEN 'definition_changed' THEN c.definition_update_blocked IS NOT NULL
         WHEN 'unused' THEN coalesce(c.last_used_at, c.connected_at) < ?12 - 7776000
         WHEN 'duplicate' THEN EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app
           AND d.account_id = c.account_id AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL)
         END)
-      AND (?13 IS NULL OR (c.created_at, c.id) < (?13, ?14))
-    ORDER BY c.created_at DESC, c.id DESC LIMIT ?15"
+      AND (c.created_at, c.id) < (coalesce(?13, 9e15), coalesce(?14, ''))"
         )
     };
 }
+macro_rules! newest_first {
+    ($($of:expr),+) => { concat!($($of),+, " ORDER BY created_at DESC, id DESC LIMIT ?15") };
+}
 
-const LIST: &str = listed_where!("?2 IS NULL");
-const FIND: &str = listed_where!("c.id = ?2");
+const LIST: &str = newest_first!(listed!("?2 IS NULL"));
+const FIND: &str = newest_first!(listed!("c.id = ?2"));
+const OF_USER: &str = newest_first!(listed!("c.user_id = ?5"));
+/// A person's own and those of nobody, each found in order by the index, and merged.
+const SEEN_BY: &str = newest_first!(listed!("c.user_id = ?8"), " UNION ALL ", listed!("c.user_id IS NULL"));
 
 /// A connection with what is said of it beside its own columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,8 +157,14 @@ pub async fn list(
     filter: &Filter,
     now: Timestamp,
 ) -> Stored<Page<Listed>> {
+    let select = match filter {
+        Filter { id: Some(_), .. } => FIND,
+        Filter { user: Some(_), .. } => OF_USER,
+        Filter { seen_by: Some(_), .. } => SEEN_BY,
+        Filter { .. } => LIST,
+    };
     let statement = sql!(
-        if filter.id.is_some() { FIND } else { LIST },
+        select,
         workspace,
         filter.id.as_ref(),
         filter.app.as_ref(),

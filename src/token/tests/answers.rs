@@ -122,7 +122,7 @@ fn a_new_refresh_token_in_an_odd_success_is_kept() {
     for text in [
         r#"{"refresh_token":"new"}"#,
         r#"{"refresh_token":"new","access_token":null}"#,
-        r#"{"refresh_token":"new","access_token":"a\n"}"#,
+        r#"{"refresh_token":"new","access_token":"a\nb"}"#,
         r#"{"refresh_token":"new","error":"invalid_grant"}"#,
     ] {
         match answer_of(&app(), 200, text) {

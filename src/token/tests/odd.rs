@@ -323,3 +323,282 @@ fn the_code_and_the_address_go_by_the_names_that_the_app_has_for_them() {
         assert!(with(&Values::new().with("redirect_name", address)).is_err(), "{address}");
     }
 }
+
+/// The new refresh token of an answer, whatever else it is.
+fn kept_of(answer: &Answer) -> Option<&str> {
+    match answer {
+        Answer::Tokens(tokens) => tokens.refresh_token.as_ref(),
+        Answer::Ambiguous(odd) => odd.refresh_token.as_ref(),
+        Answer::Refused(_) => None,
+    }
+    .map(Secret::expose)
+}
+
+#[test]
+fn tokens_are_read_as_they_were_meant() {
+    let utf16: Vec<u8> =
+        r#"{"access_token":"a2","refresh_token":"r2"}"#.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for body in [
+        &br#"[{"access_token":"a2","refresh_token":"r2"}]"#[..],
+        br#""{\"access_token\":\"a2\",\"refresh_token\":\"r2\"}""#,
+        b"{\"access_token\":\"a2\",\"refresh_token\":\"r2\"}\0\0",
+        b"\xef\xbb\xbf{\"access_token\":\"a2\",\"refresh_token\":\"r2\"}\x0b\xc2\xa0\r\n",
+        br#"{"access_token":"a2\r\n","refresh_token":"r2\n"}"#,
+        br#"{"access_token":"Bearer a2","refresh_token":"r2"}"#,
+        br#"{"access_token":"a2","access_token":"a2","refresh_token":"r2","refresh_token":"r2"}"#,
+        br#"{"access_token":"a2","refresh_token":"r2","scope":null,"expires_in":[],"token_type":{}}"#,
+        br#"{"access_token":"a2","refresh_token":"r2","error":null,"errors":[],"code":0}"#,
+        br#"{"access_token":"a2","refresh_token":"r2","error":"","error_description":"invalid_grant"}"#,
+        &utf16,
+    ] {
+        assert_eq!(pair(&app(), body), ("a2".into(), Some("r2".into())), "{}", String::from_utf8_lossy(body));
+    }
+    assert_eq!(
+        pair(&app(), br#"{"access_token":12345678901234567890,"refresh_token":9007199254740993}"#).1.unwrap(),
+        "9007199254740993"
+    );
+    assert_eq!(pair(&app(), br#"{"access_token":"a2","refresh_token":"r\u00e92"}"#).1.unwrap(), "r\u{e9}2");
+    let other = app_with(r#","response":{"token_type":"/kind"}"#, "");
+    assert_eq!(pair(&other, br#"{"access_token":"MAC a2","kind":"mac"}"#).0, "a2");
+}
+
+#[test]
+fn a_refresh_token_that_can_be_read_is_never_dropped() {
+    for body in [
+        &b"<br />\n<b>Warning</b>: x {y} in z\n{\"access_token\":\"a2\",\"refresh_token\":\"r2\"}"[..],
+        b")]}',\n{\"access_token\":\"a2\",\"refresh_token\":\"r2\"}",
+        b"callback({\"access_token\":\"a2\",\"refresh_token\":\"r2\"});",
+        b"{\"access_token\":\"a2\",\"refresh_token\":\"r2\"}<!-- served by 4 -->",
+        b"access_token=a2&refresh_token=r2&scope=read write",
+        br#"[{"access_token":"a2","refresh_token":"r2"},{}]"#,
+        br#"{"access_token":null,"refresh_token":"r2"}"#,
+        br#"{"access_token":"a 2","refresh_token":"r2"}"#,
+        br#"{"access_token":"a2","access_token":"a3","refresh_token":"r2"}"#,
+        b"{\"access_token\":\"\xe92\",\"refresh_token\":\"r2\"}",
+        b"{\"access_token\":\"a2\",\"refresh_token\":\"r2\",\"x\":nul}",
+        br#"{"error":"invalid_grant","refresh_token":"r2"}"#,
+        b"access_token=a2&refresh_token=r2&name=Jos\xe9",
+        b"access_token=a2&refresh_token=r2\0",
+        b"?access_token=a2&refresh_token=r2",
+        b"access_token=a2&refresh_token=r2&flag",
+    ] {
+        let answer = judged(&app(), raw(200, body));
+        assert_eq!(kept_of(&answer), Some("r2"), "{}: {answer:?}", String::from_utf8_lossy(body));
+    }
+    // What is no answer to a request for tokens holds none.
+    for (status, body) in [
+        (200, &b"<p>access_token=a2&refresh_token=r2</p>"[..]),
+        (400, br#"x {"refresh_token":"r2"}"#),
+        (200, br#"{"refresh_token":"r2","refresh_token":"r3"}"#),
+    ] {
+        let answer = judged(&app(), raw(status, body));
+        assert_eq!(kept_of(&answer), None, "{}: {answer:?}", String::from_utf8_lossy(body));
+    }
+}
+
+#[test]
+fn a_life_is_read_as_a_duration_or_a_time_with_or_without_a_zone() {
+    let at = now().unix();
+    let end = now().plus(7200);
+    let zoned = end.rfc3339();
+    let plain = zoned.trim_end_matches('Z').to_owned();
+    for (member, value, expected) in [
+        ("expires_in", "3600.0".to_owned(), Some(3600)),
+        ("expires_in", "\"3600.0\"".to_owned(), Some(3600)),
+        ("expires_in", "\" 3600 \"".to_owned(), Some(3600)),
+        ("expires_in", "\"PT2H\"".to_owned(), Some(7200)),
+        ("expires_in", "\"PT7200S\"".to_owned(), Some(7200)),
+        ("expires_in", "\"P1DT1H30M0.5S\"".to_owned(), Some(91_800)),
+        ("expires_in", "\"P60D\"".to_owned(), Some(5_184_000)),
+        ("expires_in", "\"P1W\"".to_owned(), Some(604_800)),
+        ("expires_in", "\"P1M\"".to_owned(), None),
+        ("expires_in", "\"PT\"".to_owned(), None),
+        ("expires_in", "\"3600 seconds\"".to_owned(), Some(3600)),
+        ("expires_in", "\"02:00:00\"".to_owned(), Some(7200)),
+        ("expires_in", "\"1.02:00:00\"".to_owned(), Some(93_600)),
+        ("expires_in", "-1".to_owned(), None),
+        ("expires_in", "0".to_owned(), None),
+        ("expires_in", "\"never\"".to_owned(), None),
+        ("expires_in", "true".to_owned(), None),
+        ("expires_in", "1e309".to_owned(), None),
+        ("expires_in", "\"inf\"".to_owned(), None),
+        ("expires_in", "[3600]".to_owned(), None),
+        ("expires_in", format!("\"{plain}\""), Some(7200)),
+        ("expires_in", format!("\"{}\"", plain.replace('T', " ")), Some(7200)),
+        ("expires_in", format!("\"{plain}.123\""), Some(7200)),
+        ("expires_in", format!("\"{plain}+0000\""), Some(7200)),
+        ("expires_in", format!("\"{} UTC\"", plain.replace('T', " ")), Some(7200)),
+        ("expires_in", format!("\"/Date({}000)/\"", at + 7200), Some(7200)),
+        ("expires_at", format!("\"{plain}\""), Some(7200)),
+        ("expires_at", format!("\"{zoned}\""), Some(7200)),
+        ("expires_at", format!("{}", at + 7200), Some(7200)),
+        ("expires_at", format!("{}000", at + 7200), Some(7200)),
+        ("expires_at", format!("\"{}\"", at + 7200), Some(7200)),
+        ("expires_at", "7200".to_owned(), Some(7200)),
+        ("expires_on", format!("{}.25", at + 7200), Some(7200)),
+        ("expires", "7200".to_owned(), Some(7200)),
+        ("expires", format!("{}", at + 7200), Some(7200)),
+        (".expires", "\"Sun, 22 Nov 2026 14:00:00 GMT\"".to_owned(), Some(7200)),
+        ("expiry", format!("\"{zoned}\""), Some(7200)),
+        ("expiry_date", format!("{}000", at + 7200), Some(7200)),
+        ("expiresIn", "7200".to_owned(), Some(7200)),
+        ("expiresAt", format!("\"{zoned}\""), Some(7200)),
+        ("expires_at", format!("{}", at - 7200), None),
+    ] {
+        let found = tokens(&app(), &format!(r#"{{"access_token":"a","{member}":{value}}}"#));
+        assert_eq!(found.expires_at, expected.map(|s| now().plus(s)), "{member} {value}");
+        assert_eq!(found.lifetime, expected, "{member} {value}");
+    }
+    // What the answer's own member tells goes before what stands elsewhere.
+    let both = tokens(&app(), r#"{"access_token":"a","expires_in":60,"expires":7200}"#);
+    assert_eq!(both.lifetime, Some(60));
+    let of_refresh = tokens(&app(), r#"{"access_token":"a","refresh_token":"r","refresh_token_expires_in":"P30D"}"#);
+    assert_eq!(of_refresh.refresh_expires_at, Some(now().plus(2_592_000)));
+}
+
+#[test]
+fn oauths_own_codes_are_found_in_the_shapes_of_gateways() {
+    for body in [
+        r#"{"fault":{"faultstring":"Invalid Refresh Token","detail":{"errorcode":"keymanagement.service.invalid_refresh_token"}}}"#,
+        r#"{"fault":{"faultstring":"x","detail":{"errorcode":"oauth.v2.InvalidGrant"}}}"#,
+        r#"{"Error":"invalid_grant"}"#,
+        r#"{"ERROR":"INVALID_GRANT"}"#,
+        r#"{"ErrorCode":"invalid_grant","Error":"Refresh Token expired"}"#,
+        r#"{"errors":[{"message":"x","extensions":{"code":"INVALID_GRANT"}}]}"#,
+        r#"{"error":{"code":400,"details":[{"reason":"INVALID_GRANT"}]}}"#,
+        r#"{"error":{"code":"BadRequest","innerError":{"code":"invalid_grant"}}}"#,
+        r#"{"error":{"detail":{"error":"invalid_grant"}}}"#,
+        r#"{"detail":{"error":"invalid_grant"}}"#,
+        r#"{"error_type":"invalid_grant"}"#,
+        r#"{"errcode":"invalid_grant"}"#,
+        r#"[{"errors":[{"extensions":{"code":"invalid_grant"}}]}]"#,
+        r#""{\"error\":\"invalid_grant\"}""#,
+        "{\"error\":\"invalid_grant\"}\0",
+    ] {
+        for status in [400, 401, 403, 422, 200] {
+            let answer = answer_of(&app(), status, body);
+            assert_eq!(
+                refusal_of(&answer).map(|(class, _)| class),
+                Some(Class::Permanent),
+                "{status} {body}: {answer:?}"
+            );
+        }
+    }
+    for body in [
+        r#"{"fault":{"faultstring":"invalid_grant"}}"#,
+        r#"{"fault":{"faultstring":"x","detail":{"errorcode":"steps.oauth.v2.FailedToResolve"}}}"#,
+        r#"{"errors":[{"message":"invalid_grant","extensions":{"code":"UNAUTHENTICATED"}}]}"#,
+        r#"{"errors":[{"message":"x","extensions":{"exception":"invalid_grant"}}]}"#,
+        r#"{"error":{"details":[{"message":"invalid_grant"}]}}"#,
+        r#"{"detail":"invalid_grant"}"#,
+        r#"{"error":"v1.invalid_grant_type"}"#,
+        r#"{"error":"see docs.acme.invalid_grant for more"}"#,
+        "<soap:Envelope><soap:Fault><faultcode>invalid_grant</faultcode></soap:Fault></soap:Envelope>",
+        "<?xml version=\"1.0\"?><OAuth><error>invalid_grant</error></OAuth>",
+        "error: invalid_grant",
+    ] {
+        let answer = answer_of(&app(), 400, body);
+        assert!(refusal_of(&answer).is_none_or(|(class, _)| class == Class::Unknown), "{body}: {answer:?}");
+    }
+    // A part of a code is none of the definition's.
+    let own = app_with("", r#","errors":{"permanent":["expired"]}"#);
+    let answer = answer_of(&own, 400, r#"{"error":{"code":"session.expired"}}"#);
+    assert_eq!(refusal_of(&answer), Some((Class::Unknown, "session.expired")));
+    // A code that nobody knows is still told from the shapes above.
+    for (body, code) in [
+        (r#"{"fault":{"faultstring":"x","detail":{"errorcode":"steps.jwt.TokenExpired"}}}"#, "steps.jwt.tokenexpired"),
+        (r#"{"errors":[{"message":"x","extensions":{"code":"UNAUTHENTICATED"}}]}"#, "unauthenticated"),
+        (r#"{"Error":"gone_fishing"}"#, "gone_fishing"),
+    ] {
+        assert_eq!(refusal_of(&answer_of(&app(), 400, body)), Some((Class::Unknown, code)), "{body}");
+    }
+    // Not the app's word about the grant.
+    for status in [500, 502, 302] {
+        assert!(matches!(answer_of(&app(), status, r#"{"error":"invalid_grant"}"#), Answer::Ambiguous(_)), "{status}");
+    }
+}
+
+#[test]
+fn a_quoted_string_of_a_challenge_holds_no_code() {
+    for (challenge, permanent) in [
+        (r#"Bearer realm="a \" error=invalid_grant, \" b""#, false),
+        (r#"Bearer realm="a, error=\"invalid_grant\", b""#, false),
+        (r#"Bearer realm="a\\", error="invalid_grant""#, true),
+        (r#"Basic realm="x", Bearer error="invalid_grant""#, true),
+        (r#"Bearer scope="x y",error="invalid_grant""#, true),
+        (r#"Bearer error_description="error=\"invalid_grant\"""#, false),
+    ] {
+        let mut inbound = inbound(401, "");
+        inbound.headers.push(("www-authenticate".into(), challenge.into()));
+        let answer = judged(&app(), inbound);
+        let class = refusal_of(&answer).map(|(class, _)| class);
+        assert_eq!(class == Some(Class::Permanent), permanent, "{challenge}: {answer:?}");
+    }
+}
+
+#[test]
+fn scopes_are_read_from_lists_and_from_every_separator_that_no_scope_has() {
+    let read = |scopes: &str, said: &str| {
+        let json = format!(
+            r#"{{"id":"acme","name":"Acme","auth":{{"type":"oauth2","authorize_url":"https://acme.example/a",
+            "token_url":"https://acme.example/t"}},"scopes":{scopes}}}"#
+        );
+        tokens(&parsed(&json), &format!(r#"{{"access_token":"a","scope":{said}}}"#)).scopes
+    };
+    let both = r#"["read","write"]"#;
+    for (scopes, said, expected) in [
+        (both, r#""read+write""#, Some(vec!["read", "write"])),
+        (both, r#""read%20write""#, Some(vec!["read", "write"])),
+        (both, r#""read;write""#, Some(vec!["read", "write"])),
+        (both, r#""read|write""#, Some(vec!["read", "write"])),
+        (both, r#""read\twrite\nother""#, Some(vec!["read", "write", "other"])),
+        (both, r#"["read"," write ",null,7,["x"]]"#, Some(vec!["read", "write"])),
+        (both, r#""read+other""#, Some(vec!["read+other"])),
+        (r#"["c+","a;b"]"#, r#""c+ a;b""#, Some(vec!["c+", "a;b"])),
+        (
+            r#"["https://acme.example/auth/read","https://acme.example/auth/all"]"#,
+            r#""https://acme.example/auth/read+https://acme.example/auth/all""#,
+            Some(vec!["https://acme.example/auth/read", "https://acme.example/auth/all"]),
+        ),
+        (both, "null", None),
+        (both, "[]", None),
+        (both, r#""""#, None),
+        (both, "{}", None),
+        (both, "7", None),
+    ] {
+        let expected = expected.map(|list| list.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(read(scopes, said), expected, "{scopes} {said}");
+    }
+}
+
+#[test]
+fn an_id_is_taken_as_it_stands_however_large_and_a_label_falls_back_to_it() {
+    let app = app();
+    let account = |body: &str| read_account(&app, identity(&app), &raw(200, body.as_bytes()), &Values::new(), now());
+    for (id, kept) in [
+        ("9007199254740993", "9007199254740993"),
+        ("18446744073709551616", "18446744073709551616"),
+        ("123456789012345678901234567890", "123456789012345678901234567890"),
+        ("-9223372036854775809", "-9223372036854775809"),
+        ("\"007\"", "007"),
+        ("0", "0"),
+    ] {
+        let body = format!(r#"{{"id":{id},"email":""}}"#);
+        let found = account(&body).unwrap();
+        assert_eq!((found.id.as_str(), found.label.as_str()), (kept, kept), "{body}");
+    }
+    for id in
+        ["\"\"", "\" \"", "null", "[\"u1\"]", "{}", "true", "1e400", "\"u\\u200b1\"", "12345678901234567890.5", "1e25"]
+    {
+        assert_eq!(account(&format!(r#"{{"id":{id},"email":"a@b.example"}}"#)), Err(ProbeVerdict::Odd), "{id}");
+    }
+    for (label, shown) in [
+        (r#""<b>Ann</b>""#, "<b>Ann</b>"),
+        (r#""  Ann\u202e\n ""#, "Ann"),
+        (r#""\u200b""#, "u1"),
+        (r#"["Ann"]"#, "u1"),
+        ("7", "7"),
+    ] {
+        assert_eq!(account(&format!(r#"{{"id":"u1","email":{label}}}"#)).unwrap().label, shown, "{label}");
+    }
+}

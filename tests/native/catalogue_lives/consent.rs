@@ -59,7 +59,7 @@ fn what_was_connected_by_the_flow_before_goes_on_and_its_client_is_asked_for_ane
     let db = &stage.scene.world.db;
     db.tamper("UPDATE connections SET expires_at = NULL, grant_expires_at = NULL, refreshable = 0");
     let before = "https://auth.monday.com/oauth2/authorize https://auth.monday.com/oauth2/token";
-    db.tamper(&format!("UPDATE clients SET server = '{before}'"));
+    db.tamper(&format!("UPDATE oauth_clients SET authorization_server = '{before}'"));
 
     stage.scene.world.pass(200 * 86_400);
     stage.hand_out(&id);

@@ -19,9 +19,9 @@ fn as_before(scene: &Scene, hosts: &[&str]) {
     scene
         .world
         .db
-        .tamper(&format!("UPDATE clients SET server = NULL, destinations = NULL, redirect_id = id, hosts = '{hosts}'"));
+        .tamper(&format!("UPDATE oauth_clients SET authorization_server = NULL, destinations = NULL, redirect_id = id, legacy_hosts = '{hosts}'"));
     scene.world.db.tamper("UPDATE connections SET destinations = NULL");
-    scene.world.db.tamper("UPDATE authorizations SET destinations = NULL");
+    scene.world.db.tamper("UPDATE flows SET destinations = NULL");
 }
 
 fn connected() -> (Scene, ConnectionId) {
@@ -123,7 +123,7 @@ fn hosts_with_rules_are_read_as_they_were_written() {
         done(&scene, &key, Method::Put, "/v1/apps/acme", &definition);
         let secret = scene.world.acme.client_secret.borrow().clone();
         put_client(&scene, &key, Some(&secret));
-        scene.world.db.tamper("DELETE FROM clients WHERE current = 0");
+        scene.world.db.tamper("DELETE FROM oauth_clients WHERE is_current = 0");
         as_before(&scene, &[host]);
         stranger(&scene, |request| {
             let token = json!({ "access_token": "t", "refresh_token": "r", "token_type": "bearer", "expires_in": 60 });
@@ -148,7 +148,7 @@ fn two_placeholders_in_a_host_of_before_are_both_read() {
     let key = first_key(&scene);
     done(&scene, &key, Method::Put, "/v1/apps/acme", &definition);
     put_client(&scene, &key, Some("s"));
-    scene.world.db.tamper("DELETE FROM clients WHERE current = 0");
+    scene.world.db.tamper("DELETE FROM oauth_clients WHERE is_current = 0");
     as_before(&scene, &["{shop: person, [a-z]+, }.{zone: person, [a-z]{2}, }.shops.example"]);
     assert_eq!(Person::signed_in(&scene).get("/oauth/start/acme").status, 200);
     as_before(&scene, &["{shop: person, [a-z]+, }.{other: person, [a-z]{2}, }.shops.example"]);

@@ -41,7 +41,7 @@ fn a_document_that_was_written_into_the_cache_is_not_used() {
     for public in [false, true] {
         let scene = Scene::with(&by_issuer("https://acme.example"));
         if public {
-            scene.world.db.tamper("UPDATE clients SET sealed_secret = NULL, destinations = NULL");
+            scene.world.db.tamper("UPDATE oauth_clients SET sealed_secret = NULL, destinations = NULL");
         }
         rogue(&scene);
         connect(&scene);

@@ -159,7 +159,7 @@ fn a_discovery_document_that_changes_during_a_flow_gets_no_code() {
     for public in [false, true] {
         if public {
             // A client without a secret: there is none that could be refused first.
-            scene.world.db.tamper("UPDATE clients SET sealed_secret = NULL");
+            scene.world.db.tamper("UPDATE oauth_clients SET sealed_secret = NULL");
         }
         for (member, changed) in
             [("token_endpoint", "https://evil.example/token"), ("userinfo_endpoint", "https://evil.example/me")]

@@ -240,7 +240,7 @@ fn a_label_can_not_pass_for_a_host() {
 
 #[test]
 fn a_host_that_the_workspace_chose_for_an_app_of_the_catalogue_is_said_to_be_chosen() {
-    for (login_host, is_said) in [("login.salesforce.com", false), ("evil.example", true)] {
+    for (login_host, is_said) in [("login.salesforce.com", false), ("acme.my.salesforce.com", true)] {
         let way = connections::catalogue::find("salesforce").unwrap().oauth2().unwrap();
         let variables = [("login_host".to_owned(), login_host.to_owned())].into();
         let scene = Scene::of_catalogue(&way, ("c", "s"), variables);

@@ -26,10 +26,9 @@ fn nothing_is_told(scene: &Scene, more: &str) -> Result<(), TestCaseError> {
 /// Whether the app said this refresh token, whatever became of the rest of its answer.
 fn said_refresh_token(sent: &Sent, token: &str) -> bool {
     if sent.is_whole() {
-        return sent.members.string("refresh_token").as_deref() == Some(token);
+        return sent.members.token("refresh_token").as_deref() == Some(token);
     }
-    let quoted = Value::from(token).to_string();
-    String::from_utf8_lossy(&sent.inbound().body).contains(&quoted)
+    String::from_utf8_lossy(&sent.inbound().body).contains(Value::from(token).to_string().trim_matches('"'))
 }
 
 #[test]

@@ -84,6 +84,22 @@ impl Members {
         self.value(name)?.as_str().map(str::to_owned)
     }
 
+    /// A member as it stands there first.
+    fn written(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A token: a text without what can't stand at its ends, or a number that is too long for anything else. `None` where it
+    /// contradicts itself.
+    fn token(&self, name: &str) -> Option<String> {
+        let is_long = |text: &str| text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let written = self.written(name)?;
+        match self.value(name)? {
+            Value::String(text) => Some(text.trim_matches(char::is_control).to_owned()),
+            _ => is_long(written).then(|| written.to_owned()),
+        }
+    }
+
     fn times(&self, name: &str) -> usize {
         self.0.iter().filter(|(known, _)| *known == name).count()
     }
@@ -295,7 +311,7 @@ fn fits_a_header(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| (b'!'..=b'~').contains(&byte))
 }
 
-/// A refresh token that a server may issue (RFC 6749, A.17).
+/// A refresh token that can be sent: in one line, and all of it could be read.
 fn is_refresh_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    !text.is_empty() && !text.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER)
 }

@@ -170,7 +170,7 @@ fn a_callback_with_a_wrong_state_asks_nobody_and_echoes_nothing() {
         1 => Just(vec![String::new()]),
         1 => Just(vec!["z".repeat(300)]),
         2 => (planted(), any::<bool>()).prop_map(|(text, first)| if first { vec![text, "RIGHT".into()] } else { vec!["RIGHT".into(), text] }),
-        1 => Just(vec!["RIGHT".into(), "RIGHT".into()]),
+        1 => Just(vec!["RIGHT".into(), "RIGHT ".into()]),
         1 => Just(vec!["RIGHTx".into()]),
     ];
     let queries = prop_oneof![
@@ -210,14 +210,17 @@ fn a_right_state_among_hostile_company_is_spent_once_and_the_flow_ends_on_our_ow
         if with_code {
             sent.insert(0, ("code".into(), code));
         }
-        let times = |name: &str| sent.iter().filter(|(known, _)| known == name).count();
+        let values = |name: &str| {
+            let all = sent.iter().filter(|(known, _)| known == name).map(|(_, value)| value);
+            all.collect::<std::collections::BTreeSet<_>>().len()
+        };
         let of = |name: &str| {
             sent.iter()
                 .find(|(known, _)| known == name)
                 .map(|(_, value)| value.clone())
                 .filter(|value| !value.is_empty())
         };
-        let is_single = ["state", "code", "error", "iss"].iter().all(|name| times(name) <= 1);
+        let is_single = ["state", "code", "error", "iss"].iter().all(|name| values(name) <= 1);
         // The workspace's definition names no issuer, so an answer that names one is nobody's.
         let may_ask = is_single
             && of("error").is_none()

@@ -396,7 +396,7 @@ fn a_secret_that_goes_in_is_found_nowhere_but_where_it_is_handed_out() {
     fail_and_end(&search, &mut ann, &all, &first);
 
     search.keep("at the end");
-    for table in ["connections", "clients", "authorizations", "revocations"] {
+    for table in ["connections", "oauth_clients", "flows", "revocations"] {
         assert!(search.kept_sealed(table), "{table} has sealed values to look at");
     }
     assert!(scene.world.kv.dump().contains("cx1."), "so has the cache");

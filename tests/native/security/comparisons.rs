@@ -47,12 +47,12 @@ fn an_unknown_a_wrong_a_revoked_and_an_expired_key_look_and_cost_the_same() {
     let expired = key_with(&scene, &[Scope::All], |key| key.expires_at = Some(scene.world.now()));
     let revoked = key_with(&scene, &[Scope::All], |_| ());
     let revoked_id = format!("key_{}", revoked.split('_').nth(1).unwrap());
-    scene.world.db.tamper(&format!("UPDATE keys SET revoked_at = 1 WHERE id = '{revoked_id}'"));
+    scene.world.db.tamper(&format!("UPDATE api_keys SET revoked_at = 1 WHERE id = '{revoked_id}'"));
     let wrong = with_another_secret(&scene, &good);
     assert!(connections::caller::PresentedKey::parse(&wrong).is_some(), "its form is right");
     let unknown = key_with(&scene.neighbour(), &[Scope::All], |_| ());
     let unknown_id = format!("key_{}", unknown.split('_').nth(1).unwrap());
-    scene.world.db.tamper(&format!("DELETE FROM keys WHERE id = '{unknown_id}'"));
+    scene.world.db.tamper(&format!("DELETE FROM api_keys WHERE id = '{unknown_id}'"));
 
     check_ring(&scene);
     let routes = [

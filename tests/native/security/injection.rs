@@ -23,11 +23,11 @@ const CORPUS: [&str; 24] = [
     "\" OR \"\"=\"",
     "') OR ('1'='1",
     "1 OR 1=1",
-    "x' UNION SELECT key_hash, 1, 2 FROM keys --",
+    "x' UNION SELECT key_hash, 1, 2 FROM api_keys --",
     "x'; DROP TABLE connections; --",
-    "x'; UPDATE keys SET scopes = '[\"*\"]'; --",
+    "x'; UPDATE api_keys SET scopes = '[\"*\"]'; --",
     "' || (SELECT sealed_credential FROM connections) || '",
-    "(SELECT hash FROM sessions)",
+    "(SELECT token_hash FROM sessions)",
     "1; ATTACH DATABASE 'x' AS y",
     "?1",
     ":name",
@@ -70,7 +70,7 @@ fn a_statement_is_a_constant_of_the_program_and_its_values_travel_apart() {
     }
     let scene = Scene::new();
     let statement = connections::store::keys::insert(&scene.key);
-    assert!(constant(&statement).starts_with("INSERT INTO keys") && !statement.params.is_empty());
+    assert!(constant(&statement).starts_with("INSERT INTO api_keys") && !statement.params.is_empty());
 }
 
 #[test]
@@ -185,5 +185,5 @@ fn what_is_stored_and_named_comes_back_letter_by_letter() {
     }
     assert_eq!(scene.world.db.number("SELECT count(*) FROM sqlite_schema"), tables);
     assert_eq!(scene.world.db.number("SELECT count(*) FROM connections"), 1);
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM keys WHERE scopes = '[\"*\"]'"), 1);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM api_keys WHERE scopes = '[\"*\"]'"), 1);
 }

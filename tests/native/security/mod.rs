@@ -22,6 +22,7 @@ use connections::caller::{Key, Scope};
 use connections::http::{self, Body, Method, Request, Response};
 use serde_json::{Value, json};
 
+use crate::contract::assert_described;
 use crate::support::Scene;
 use crate::support::world::World;
 
@@ -55,7 +56,9 @@ fn call(world: &World, key: &str, method: Method, address: &str, body: &Value) -
     let bearer = format!("Bearer {key}");
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let response = send(world, &request(method, address, &[("authorization", &bearer)], &body));
-    (response.status, serde_json::from_str(&response.body).unwrap_or_else(|_| panic!("{address}: {}", response.body)))
+    let answer = serde_json::from_str(&response.body).unwrap_or_else(|_| panic!("{address}: {}", response.body));
+    assert_described(method, address.split('?').next().unwrap(), response.status, &answer);
+    (response.status, answer)
 }
 
 /// The code of a refusal.

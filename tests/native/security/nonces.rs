@@ -92,7 +92,7 @@ fn a_source_that_fails_half_way_makes_nothing_that_was_not_drawn() {
             sealed += 1;
         }
         assert_eq!(sealed, draws);
-        assert!(connections::caller::new_key(&Exhausted(Cell::new(0))).is_err());
+        assert!(connections::caller::new_key(&Exhausted(Cell::new(0)), connections::ids::Shard::FIRST).is_err());
         assert!(connections::ids::random_text::<32>(&Exhausted(Cell::new(0))).is_err());
     }
 }

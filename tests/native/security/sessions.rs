@@ -92,7 +92,7 @@ fn a_link_of_another_workspace_is_refused_to_whoever_is_signed_in() {
         assert_eq!(victim.press("/", "/sign-out", "").status, 200);
         assert_eq!(victim.post(&path, "").status, 303, "who signs out knowingly may go on: {link}");
     }
-    assert_eq!(scene.world.db.number("SELECT count(*) FROM authorizations"), 3);
+    assert_eq!(scene.world.db.number("SELECT count(*) FROM flows"), 3);
     assert_eq!(scene.world.acme.requests(), 0);
 }
 

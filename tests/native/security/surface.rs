@@ -150,7 +150,7 @@ fn a_failure_inside_tells_its_cause_to_the_log_alone() {
     assert_eq!(response.status, 500);
     tells_nothing(&response, "a malformed row");
     assert!(!response.body.contains("hunter2") && !response.body.contains("metadata"));
-    for sql in ["FROM keys", "FROM sessions"] {
+    for sql in ["FROM api_keys", "FROM sessions"] {
         scene.world.db.faults.borrow_mut().push(Fault { sql, times: 2, wound: Wound::Before });
     }
     for response in [ask("/v1/keys"), ann.get("/")] {

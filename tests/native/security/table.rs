@@ -1,4 +1,4 @@
-//! docs/security.md names a test for each row of its tables, and the tests are there.
+//! docs/security.md and docs/reliability.md name a test for each row of their tables, and the tests are there.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -57,9 +57,9 @@ fn tests() -> BTreeSet<String> {
     names
 }
 
-/// Rows of the tables whose last column is called `test`: first and last cell.
-fn rows() -> Vec<(String, String)> {
-    let page = std::fs::read_to_string(root().join("docs/security.md")).unwrap();
+/// Rows of a page's tables whose last column is called `test`: first and last cell.
+fn rows(page: &str) -> Vec<(String, String)> {
+    let page = std::fs::read_to_string(root().join(page)).unwrap();
     let (mut rows, mut inside) = (Vec::new(), false);
     for line in page.lines() {
         let cells: Vec<_> = line.trim().trim_matches('|').split(" | ").map(str::trim).collect();
@@ -81,8 +81,17 @@ fn named(cell: &str) -> Vec<&str> {
 
 #[test]
 fn every_test_that_the_page_on_security_names_exists() {
-    let (tests, rows) = (tests(), rows());
-    assert!(tests.len() > 600 && rows.len() > 100, "{} tests and {} rows were read", tests.len(), rows.len());
+    names_tests_that_exist("docs/security.md", 100);
+}
+
+#[test]
+fn every_test_that_the_page_on_reliability_names_exists() {
+    names_tests_that_exist("docs/reliability.md", 64);
+}
+
+fn names_tests_that_exist(page: &str, at_least: usize) {
+    let (tests, rows) = (tests(), rows(page));
+    assert!(tests.len() > 600 && rows.len() >= at_least, "{} tests and {} rows were read", tests.len(), rows.len());
     let mut wrong = Vec::new();
     for (id, cell) in &rows {
         let names = named(cell);
@@ -92,12 +101,12 @@ fn every_test_that_the_page_on_security_names_exists() {
         let missing = names.into_iter().filter(|name| !tests.contains(*name));
         wrong.extend(missing.map(|name| format!("{id}: there is no test \"{name}\"")));
     }
-    assert!(wrong.is_empty(), "\ndocs/security.md\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "\n{page}\n{}", wrong.join("\n"));
 }
 
 #[test]
 fn every_row_of_the_norms_and_threats_is_on_the_page_once() {
-    let ids: Vec<String> = rows().into_iter().map(|(id, _)| id).collect();
+    let ids: Vec<String> = rows("docs/security.md").into_iter().map(|(id, _)| id).collect();
     for row in ROWS.split_whitespace() {
         assert_eq!(ids.iter().filter(|id| *id == row).count(), 1, "docs/security.md: {row}");
     }

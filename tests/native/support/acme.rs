@@ -391,6 +391,21 @@ impl Acme {
         (Secret::new(code), query["state"].clone())
     }
 
+    /// It knows a grant of an earlier time: an account's access token and refresh token.
+    pub(crate) fn adopt(&self, account: &str, access_token: &str, refresh_token: Option<&str>) {
+        let mut truth = self.truth.borrow_mut();
+        let grant = truth.grants.len();
+        let renewable = refresh_token.is_some();
+        truth.grants.push(Grant { account: account.to_owned(), code: None, live: true, renewable });
+        truth.access_tokens.insert(access_token.to_owned(), AccessToken { grant, end: None, live: true });
+        if let Some(token) = refresh_token {
+            let token_is_new = RefreshToken { grant, used_at: None, answer: Value::Null };
+            truth.refresh_tokens.insert(token.to_owned(), token_is_new);
+        }
+        // Its own tokens are counted: none that it makes is one of these.
+        truth.made += 1_000;
+    }
+
     /// Whether it would give tokens for a refresh token now.
     pub(crate) fn would_redeem(&self, token: &str) -> bool {
         let truth = self.truth.borrow();

@@ -12,6 +12,17 @@ use super::runtime::Runtime;
 /// KV refuses a shorter life.
 const LEAST_TTL: i64 = 60;
 
+/// What is asked of the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    Get,
+    Put,
+    Delete,
+}
+
+/// Says whether a call fails.
+pub(crate) type Weather = Box<dyn FnMut(Call) -> bool>;
+
 /// The entries, shared by all who reach them.
 #[derive(Default)]
 pub(crate) struct Entries {
@@ -26,6 +37,9 @@ pub(crate) struct Entries {
     pub(crate) slow: Cell<i64>,
     /// Reads answer that there is nothing, as a location does for a minute after it found nothing.
     pub(crate) blind: Cell<bool>,
+    pub(crate) weather: RefCell<Option<Weather>>,
+    /// Seconds by which entries say that they last longer than they do.
+    pub(crate) overstates: Cell<i64>,
     /// Whether somebody who writes an entry can seal it, too.
     pub(crate) forgeable: Cell<bool>,
     /// Puts that are refused (429).
@@ -43,6 +57,23 @@ impl Entries {
         self.held.borrow().keys().cloned().collect()
     }
 
+    /// Whether an entry is there that has not lapsed.
+    pub(crate) fn has(&self, name: &str, now: i64) -> bool {
+        self.held.borrow().get(name).is_some_and(|(_, end)| now < *end)
+    }
+
+    /// The entry with another end, should entries say a false one.
+    fn overstated(&self, value: &str) -> String {
+        let by = self.overstates.get();
+        match serde_json::from_str::<serde_json::Value>(value) {
+            Ok(mut entry) if by > 0 && entry["until"].is_i64() => {
+                entry["until"] = (entry["until"].as_i64().unwrap_or_default() + by).into();
+                entry.to_string()
+            }
+            _ => value.to_owned(),
+        }
+    }
+
     /// Everything that is stored, as text.
     pub(crate) fn dump(&self) -> String {
         format!("{:?}", self.held.borrow())
@@ -58,7 +89,12 @@ pub(crate) struct Copies {
 }
 
 impl Copies {
-    async fn call(&self, count: &Cell<u32>) -> Result<(), CacheError> {
+    async fn call(&self, kind: Call) -> Result<(), CacheError> {
+        let count = match kind {
+            Call::Get => &self.shared.gets,
+            Call::Put => &self.shared.puts,
+            Call::Delete => &self.shared.deletes,
+        };
         count.set(count.get() + 1);
         if !self.meter.spend() {
             return Err(CacheError("too many subrequests".into()));
@@ -67,7 +103,8 @@ impl Copies {
         if self.shared.slow.get() > 0 {
             self.runtime.sleep(self.shared.slow.get()).await;
         }
-        if self.shared.down.get() { Err(CacheError("an injected fault".into())) } else { Ok(()) }
+        let fails = self.shared.weather.borrow_mut().as_mut().is_some_and(|weather| weather(kind));
+        if self.shared.down.get() || fails { Err(CacheError("an injected fault".into())) } else { Ok(()) }
     }
 }
 
@@ -88,7 +125,7 @@ impl Cache for Copies {
         if self.shared.absent.get() {
             return Ok(None);
         }
-        self.call(&self.shared.gets).await?;
+        self.call(Call::Get).await?;
         if self.shared.failing_reads_of.get().is_some_and(|begin| key.starts_with(begin)) {
             return Err(CacheError("an injected fault".into()));
         }
@@ -104,10 +141,10 @@ impl Cache for Copies {
         if self.shared.absent.get() {
             return Ok(());
         }
-        self.call(&self.shared.puts).await?;
+        self.call(Call::Put).await?;
         assert!(ttl_seconds >= LEAST_TTL, "KV refuses a life of {ttl_seconds} s");
         refuse(&self.shared.refused_puts)?;
-        let entry = (value.to_owned(), self.runtime.now() + ttl_seconds);
+        let entry = (self.shared.overstated(value), self.runtime.now() + ttl_seconds);
         self.shared.held.borrow_mut().insert(key.to_owned(), entry);
         self.runtime.pause().await;
         Ok(())
@@ -117,7 +154,7 @@ impl Cache for Copies {
         if self.shared.absent.get() {
             return Ok(());
         }
-        self.call(&self.shared.deletes).await?;
+        self.call(Call::Delete).await?;
         refuse(&self.shared.refused_deletes)?;
         self.shared.held.borrow_mut().remove(key);
         Ok(())

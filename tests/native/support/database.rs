@@ -15,6 +15,7 @@ use rusqlite::{Connection, ErrorCode, StatementStatus, ToSql};
 use serde_json::Value as Json;
 
 use super::outside::Meter;
+use super::plans;
 use super::runtime::Runtime;
 use super::witness::Strand;
 
@@ -94,8 +95,13 @@ impl ToSql for Bound<'_> {
 
 impl Engine {
     pub(crate) fn new() -> Self {
+        Self::over(SPARE.take().unwrap_or_else(migrated))
+    }
+
+    /// With what is in a database already.
+    pub(crate) fn over(sqlite: Connection) -> Self {
         Self {
-            sqlite: Some(SPARE.take().unwrap_or_else(migrated)),
+            sqlite: Some(sqlite),
             weather: RefCell::default(),
             edits: RefCell::default(),
             faults: RefCell::default(),
@@ -141,6 +147,12 @@ impl Engine {
     }
 
     fn apply(&self, statements: &[Statement]) -> Result<Vec<Rows>, DatabaseError> {
+        // Before they run: to ask for a plan resets `changes()`.
+        for statement in statements {
+            if matches!(self.as_edited(statement.sql), std::borrow::Cow::Borrowed(_)) {
+                plans::require(self.sqlite(), statement.sql);
+            }
+        }
         let run = |sql| self.sqlite().prepare_cached(sql).and_then(|mut prepared| prepared.raw_execute());
         run("BEGIN").unwrap();
         let answers: Result<Vec<_>, _> = statements.iter().map(|statement| self.execute(statement)).collect();
@@ -203,10 +215,7 @@ impl Engine {
 
     /// How `SQLite` will find the rows, one line per step.
     pub(crate) fn plan(&self, sql: &str) -> Vec<String> {
-        let mut prepared = self.sqlite().prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        let nothing: Vec<rusqlite::types::Null> = vec![rusqlite::types::Null; prepared.parameter_count()];
-        let params = rusqlite::params_from_iter(nothing);
-        prepared.query_map(params, |row| row.get::<_, String>("detail")).unwrap().map(Result::unwrap).collect()
+        plans::plan(self.sqlite(), sql).unwrap()
     }
 
     /// Everything that is stored, as text.
@@ -240,25 +249,36 @@ impl Drop for Engine {
     }
 }
 
-fn migrated() -> Connection {
+/// An empty database, as D1 sets it up.
+pub(crate) fn empty() -> Connection {
     let sqlite = Connection::open_in_memory().unwrap();
     sqlite.set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LONGEST_LIKE).unwrap();
     sqlite.set_prepared_statement_cache_capacity(256);
     // A statement is planned once, not anew for each value that it is given.
     sqlite.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).unwrap();
-    let mut migrations: Vec<_> = std::fs::read_dir(MIGRATIONS).unwrap().map(|entry| entry.unwrap().path()).collect();
-    migrations.sort();
-    for migration in migrations {
-        // As the platform applies it: all of it or nothing.
-        let sql = std::fs::read_to_string(migration).unwrap();
-        sqlite.execute_batch(&format!("BEGIN; {sql}; COMMIT;")).unwrap();
-    }
     sqlite.execute_batch("PRAGMA foreign_keys = ON").unwrap();
     sqlite
 }
 
+/// Applies the migrations whose names are wanted, in order.
+pub(crate) fn migrate(sqlite: &Connection, wanted: impl Fn(&str) -> bool) {
+    let mut migrations: Vec<_> = std::fs::read_dir(MIGRATIONS).unwrap().map(|entry| entry.unwrap().path()).collect();
+    migrations.sort();
+    for migration in migrations.iter().filter(|path| wanted(path.file_name().unwrap().to_str().unwrap())) {
+        // As the platform applies it: all of it or nothing.
+        let sql = std::fs::read_to_string(migration).unwrap();
+        sqlite.execute_batch(&format!("BEGIN; {sql}; COMMIT;")).unwrap();
+    }
+}
+
+fn migrated() -> Connection {
+    let sqlite = empty();
+    migrate(&sqlite, |_| true);
+    sqlite
+}
+
 /// The tables that others refer to, in the order in which they may be emptied.
-const REFERRED_TO: [&str; 2] = ["clients", "workspaces"];
+const REFERRED_TO: [&str; 2] = ["oauth_clients", "workspaces"];
 
 /// The shortest way to an empty record: the schema and the prepared statements stay (any pragma would end them).
 fn wipe(sqlite: &Connection) {

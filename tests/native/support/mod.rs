@@ -9,6 +9,7 @@ pub(crate) mod cache;
 pub(crate) mod database;
 pub(crate) mod limiter;
 pub(crate) mod outside;
+pub(crate) mod plans;
 pub(crate) mod runtime;
 pub(crate) mod scene;
 pub(crate) mod signer;

@@ -9,14 +9,14 @@ use connections::app::{self, App, AppId};
 use connections::caller::{self, Key, PresentedKey, Scope};
 use connections::client::Client;
 use connections::connect::callback::{Landing, Returned, callback};
-use connections::connect::client_setup::{self, NewClient};
+use connections::connect::client_setup::{self, NewClient, NewSecret};
 use connections::connect::start::{Wish, start};
 use connections::connection::Connection;
 use connections::core::Core;
 use connections::credential::Credential;
 use connections::disconnect::{self, Disconnected};
 use connections::error::Result;
-use connections::ids::{ClientId, ConnectionId, WorkspaceId};
+use connections::ids::{ClientId, ConnectionId, Shard, WorkspaceId};
 use connections::ports::{Database as _, Errand, ErrandOutcome, Ports as _, Refresher as _};
 use connections::resolve::{self, Answered, Ask, Resolved};
 use connections::secret::Secret;
@@ -329,7 +329,7 @@ pub(crate) fn access(resolved: &Resolved) -> &str {
 
 async fn workspace(world: &World) -> Scene {
     let core = world.core();
-    let workspace = WorkspaceId::random(core.ports.random()).unwrap();
+    let workspace = WorkspaceId::random(core.ports.random(), Shard::FIRST).unwrap();
     let (key, key_text) = new_key(&core, &workspace);
     let row = Workspace { id: workspace.clone(), name: "W".into(), allowed_origins: vec![], created_at: core.now() };
     core.db().batch(vec![store::workspaces::insert(&row), store::keys::insert(&key)]).await.unwrap();
@@ -339,13 +339,13 @@ async fn workspace(world: &World) -> Scene {
         key,
         key_text,
         app: AppId::parse("acme").unwrap(),
-        client: ClientId::random(core.ports.random()).unwrap(),
+        client: ClientId::random(core.ports.random(), Shard::FIRST).unwrap(),
     }
 }
 
 fn new_key(core: &Core<super::world::Outside>, workspace: &WorkspaceId) -> (Key, Secret) {
     let random: &Seeded = core.ports.random();
-    let (id, text, hash) = caller::new_key(random).unwrap();
+    let (id, text, hash) = caller::new_key(random, workspace.shard()).unwrap();
     let key = Key {
         id,
         workspace: workspace.clone(),
@@ -371,7 +371,7 @@ pub(crate) async fn put_client(
 ) -> ClientId {
     let new = NewClient {
         client_id: client_id.to_owned(),
-        secret: (!secret.is_empty()).then(|| Secret::new(secret)),
+        secret: if secret.is_empty() { NewSecret::Kept } else { NewSecret::Is(Secret::new(secret)) },
         variables,
         scopes: None,
         secret_expires_at: None,

@@ -12,9 +12,9 @@ use connections::ports::{Rows, Statement, Value};
 use super::runtime::Runtime;
 
 /// Tells the statements of a refresh apart, by a piece of their text that no other has.
-const CLAIM: &str = "attempt_token_hash = ?7";
+const CLAIM: &str = "lease_token_hash = ?7";
 const PERSIST: &str = "last_attempt_id = ?5";
-const DEAD: &str = "ELSE 'needs_reconnect' END, reason = ?";
+const DEAD: &str = "ELSE 'needs_reconnect' END, reconnect_reason = ?";
 
 /// What became of the tokens that an answer brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

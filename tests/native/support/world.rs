@@ -218,7 +218,7 @@ pub(crate) struct World {
     /// Who dies when this Worker is killed.
     owner: Owner,
     /// What the one instance remembers; none where every invocation finds an instance of its own.
-    memo: Option<Rc<Memo>>,
+    memo: Option<Rc<RefCell<Rc<Memo>>>>,
     way: Way,
 }
 
@@ -247,6 +247,11 @@ impl World {
             way,
             runtime,
         }
+    }
+
+    /// The same over another database.
+    pub(crate) fn over(self, db: Engine) -> Self {
+        Self { db: Rc::new(db), ..self }
     }
 
     /// A second deployment over the same record: its own objects with what they keep, its own way to refresh.
@@ -285,6 +290,13 @@ impl World {
         Self { memo: Some(Rc::default()), ..self.clone() }
     }
 
+    /// The instance ends: the next invocation finds one that remembers nothing.
+    pub(crate) fn evict(&self) {
+        if let Some(memo) = &self.memo {
+            memo.take();
+        }
+    }
+
     /// A new invocation with the whole budget.
     pub(crate) fn core(&self) -> Invocation {
         let meter = Rc::new(Meter::with(self.subrequests.get()));
@@ -315,7 +327,7 @@ impl World {
             refresher,
             lifeboat: Boat { kept: Rc::clone(&self.kept), witness: Rc::clone(&self.witness) },
             limiter,
-            memo: self.memo.clone().unwrap_or_default(),
+            memo: self.memo.as_ref().map(|memo| Rc::clone(&memo.borrow())).unwrap_or_default(),
             meter,
         };
         Rc::new(Core { ports, config: self.config() })

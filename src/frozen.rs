@@ -1,0 +1,222 @@
+//! Texts that are stored and can never change.
+//!
+//! A sealed value opens only under the very associated data that it was sealed with, and what another version wrote must be
+//! found and read again. So these texts keep their form for ever, whatever a table, a column, a type or a field is called
+//! today. A new name would make every credential that is stored unreadable. Something new gets a new text beside the old
+//! ones. `tests/native/upgrade.rs` opens what an earlier version stored.
+
+/// The envelope's format: its first part, part of the associated data, and the salt of the subkeys.
+pub const ENVELOPE_FORMAT: &str = "cx1";
+/// What a row's subkey is derived for.
+pub const SUBKEY_PURPOSE: &str = "connections subkey";
+/// The text in the check value of a key of the ring.
+pub const KEY_CHECK_TEXT: &str = "connections check value";
+
+/// The table and the field that a sealed value belongs to, as its associated data names them. Most of them were names of
+/// tables and columns when they were chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealedField {
+    /// The table, or another group of values.
+    pub table: &'static str,
+    /// The column or purpose.
+    pub field: &'static str,
+}
+
+const fn sealed(table: &'static str, field: &'static str) -> SealedField {
+    SealedField { table, field }
+}
+
+/// `connections.sealed_credential`
+pub const CREDENTIAL: SealedField = sealed("connections", "sealed_credential");
+/// `oauth_clients.sealed_secret`
+pub const CLIENT_SECRET: SealedField = sealed("clients", "sealed_secret");
+/// `revocations.sealed_tokens`
+pub const REVOKED_TOKENS: SealedField = sealed("revocations", "sealed_tokens");
+/// `flows.sealed_verifier`
+pub const PKCE_VERIFIER: SealedField = sealed("authorizations", "sealed_verifier");
+/// `flows.sealed_grant`
+pub const PENDING_GRANT: SealedField = sealed("authorizations", "sealed_grant");
+/// `encryption_key_checks.sealed_constant`
+pub const KEY_CHECK: SealedField = sealed("key_checks", "sealed");
+/// The cache's entry of a connection.
+pub const CACHED_CONNECTION: SealedField = sealed("cache", "connection");
+/// The cache's entry of an API key.
+pub const CACHED_KEY: SealedField = sealed("cache", "key");
+/// The cache's entry of an issuer's public document.
+pub const CACHED_DISCOVERY: SealedField = sealed("cache", "discovery");
+
+/// How the names of the cache's entries begin; an id, or the hash of an issuer, follows.
+pub const CACHE_CONNECTION: &str = "connection/";
+/// See [`CACHE_CONNECTION`]. A statement of `store/cache_deletes.rs` has the same text.
+pub const CACHE_KEY: &str = "key/";
+/// See [`CACHE_CONNECTION`].
+pub const CACHE_WORKSPACE: &str = "workspace/";
+/// See [`CACHE_CONNECTION`].
+pub const CACHE_DISCOVERY: &str = "discovery/";
+
+/// The one key in the storage of a connection's Durable Object: tokens that the database did not take yet.
+pub const OBJECT_PENDING_WRITE: &str = "renewal";
+
+/// Lines that stand before a client's private key in its envelope: how the app names the key, and its certificate's hash.
+pub const CLIENT_KEY_ID: &str = "key-id";
+/// See [`CLIENT_KEY_ID`].
+pub const CLIENT_CERTIFICATE: &str = "certificate";
+
+/// Members of stored JSON, in alphabetical order. They follow from the names of fields in Rust, so a renamed field needs a
+/// `#[serde(rename)]`: tests beside the types compare with these lists.
+pub mod members {
+    /// A sealed credential. The first token's members stand at the top; each of `others` has the same.
+    pub const CREDENTIAL: [&str; 9] = [
+        "access_token",
+        "expires_at",
+        "fields",
+        "lifetime",
+        "others",
+        "owner",
+        "previous",
+        "refresh_token",
+        "token_type",
+    ];
+    /// `previous` in a sealed credential.
+    pub const PREVIOUS_TOKEN: [&str; 2] = ["refresh_token", "until"];
+    /// An entry of the cache.
+    pub const CACHE_ENTRY: [&str; 6] = ["generation", "revision", "sealed", "until", "version", "workspace"];
+    /// What is sealed in the entry of a connection.
+    pub const CACHED_CONNECTION: [&str; 8] =
+        ["account", "allowed_workflows", "app", "issued", "name", "scopes", "since", "until"];
+    /// What is sealed in the entry of an API key.
+    pub const CACHED_KEY: [&str; 11] = [
+        "apps",
+        "connections",
+        "created_at",
+        "expires_at",
+        "hash",
+        "id",
+        "made_by",
+        "name",
+        "previous",
+        "scopes",
+        "workspace",
+    ];
+    /// Tokens that a Durable Object keeps until the database takes them.
+    pub const PENDING_WRITE: [&str; 16] = [
+        "at",
+        "attempt",
+        "destinations",
+        "error",
+        "evidence",
+        "expires_at",
+        "failures",
+        "next_attempt_at",
+        "next_check_at",
+        "refresh_expires_at",
+        "refresh_idle_until",
+        "refreshable",
+        "refreshed_at",
+        "scopes",
+        "sealed",
+        "variables",
+    ];
+    /// `attempt` in it.
+    pub const ATTEMPT: [&str; 6] = ["client", "connection", "generation", "id", "version", "workspace"];
+    /// The part of a waiting grant that is not secret.
+    pub const PENDING_GRANT: [&str; 14] = [
+        "account",
+        "destinations",
+        "expires_at",
+        "grant_expires_at",
+        "granted",
+        "metadata",
+        "name",
+        "obtained_at",
+        "question",
+        "refresh_expires_at",
+        "refresh_idle_until",
+        "refreshable",
+        "requested",
+        "variables",
+    ];
+}
+
+/// Types of events. Those that were written stay in the audit log, and programs look for them.
+pub mod event {
+    /// A connection was made.
+    pub const CONNECTED: &str = "connected";
+    /// A connection got a new grant.
+    pub const RECONNECTED: &str = "reconnected";
+    /// A connection got a grant of another account, because a person or a program said so.
+    pub const ACCOUNT_SWITCHED: &str = "account_switched";
+    /// A grant for an account that was connected already went into that connection.
+    pub const REUSED: &str = "reused";
+    /// The embedding product confirmed the person.
+    pub const CONFIRMED: &str = "confirmed";
+    /// Name, metadata or policy were changed.
+    pub const EDITED: &str = "edited";
+    /// The credential can't be used any more.
+    pub const NEEDS_RECONNECT: &str = "needs_reconnect";
+    /// One of several tokens can't be renewed any more.
+    pub const TOKEN_LOST: &str = "token_lost";
+    /// A connection was moved to the current definition of its app.
+    pub const DEFINITION_UPDATED: &str = "definition_updated";
+    /// A connection stays with an earlier definition of its app.
+    pub const DEFINITION_CHANGED: &str = "definition_changed";
+    /// A connection was disconnected, and its grant revoked or not.
+    pub const DISCONNECTED: &str = "disconnected";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_has_changed() {
+        assert_eq!((ENVELOPE_FORMAT, SUBKEY_PURPOSE), ("cx1", "connections subkey"));
+        assert_eq!((CLIENT_KEY_ID, CLIENT_CERTIFICATE), ("key-id", "certificate"));
+        assert_eq!((KEY_CHECK_TEXT, OBJECT_PENDING_WRITE), ("connections check value", "renewal"));
+        let sealed = [
+            (CREDENTIAL, "connections", "sealed_credential"),
+            (CLIENT_SECRET, "clients", "sealed_secret"),
+            (REVOKED_TOKENS, "revocations", "sealed_tokens"),
+            (PKCE_VERIFIER, "authorizations", "sealed_verifier"),
+            (PENDING_GRANT, "authorizations", "sealed_grant"),
+            (KEY_CHECK, "key_checks", "sealed"),
+            (CACHED_CONNECTION, "cache", "connection"),
+            (CACHED_KEY, "cache", "key"),
+            (CACHED_DISCOVERY, "cache", "discovery"),
+        ];
+        for (field, table, name) in sealed {
+            assert_eq!((field.table, field.field), (table, name));
+        }
+        let cache = [CACHE_CONNECTION, CACHE_KEY, CACHE_WORKSPACE, CACHE_DISCOVERY];
+        assert_eq!(cache, ["connection/", "key/", "workspace/", "discovery/"]);
+        let events = [
+            event::CONNECTED,
+            event::RECONNECTED,
+            event::ACCOUNT_SWITCHED,
+            event::REUSED,
+            event::CONFIRMED,
+            event::EDITED,
+            event::NEEDS_RECONNECT,
+            event::TOKEN_LOST,
+            event::DEFINITION_UPDATED,
+            event::DEFINITION_CHANGED,
+            event::DISCONNECTED,
+        ];
+        assert_eq!(
+            events,
+            [
+                "connected",
+                "reconnected",
+                "account_switched",
+                "reused",
+                "confirmed",
+                "edited",
+                "needs_reconnect",
+                "token_lost",
+                "definition_updated",
+                "definition_changed",
+                "disconnected",
+            ]
+        );
+    }
+}

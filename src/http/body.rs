@@ -1,0 +1,128 @@
+//! Bodies as types: what a route reads and what it answers.
+//!
+//! The table of routes names both types of each route, and passes them on by these. So a handler can't read or answer
+//! anything else, and the description of the API is made of the same types.
+
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Request, Response, input};
+use crate::error::{Error, Result};
+use crate::resolve::After;
+use crate::store::Page;
+
+/// The body that a route takes, not read yet: what is refused before a body is looked at, the handler knows.
+pub(super) struct Unread<'a, T> {
+    request: &'a Request,
+    body: PhantomData<T>,
+}
+
+impl<'a, T> Unread<'a, T> {
+    pub(super) fn of(request: &'a Request) -> Self {
+        Self { request, body: PhantomData }
+    }
+
+    /// The body as text, for what is read by a reader of its own.
+    pub(super) fn text(&self) -> Result<&'a str> {
+        input::text(self.request)
+    }
+}
+
+impl<T: DeserializeOwned> Unread<'_, T> {
+    pub(super) fn read(&self) -> Result<T> {
+        input::json(self.request)
+    }
+}
+
+/// An answer of the API.
+pub(super) struct Json<T> {
+    status: u16,
+    body: T,
+    after: Vec<After>,
+}
+
+impl<T: Serialize> Json<T> {
+    pub(super) fn new(status: u16, body: T) -> Self {
+        Self { status, body, after: vec![] }
+    }
+
+    pub(super) fn ok(body: T) -> Self {
+        Self::new(200, body)
+    }
+
+    pub(super) fn created(body: T) -> Self {
+        Self::new(201, body)
+    }
+
+    /// The same, with what is to be done after it was sent.
+    pub(super) fn then(self, after: Vec<After>) -> Self {
+        Self { after, ..self }
+    }
+
+    pub(super) fn into_response(self) -> Result<Response> {
+        respond(self.status, serde_json::to_value(&self.body), self.after)
+    }
+}
+
+/// The same for all types: what is generic is compiled for each of them.
+fn respond(status: u16, body: serde_json::Result<serde_json::Value>, after: Vec<After>) -> Result<Response> {
+    let body = body.map_err(|error| Error::internal(format!("an answer could not be written as JSON: {error}")))?;
+    Ok(Response { after, ..Response::json(status, &body) })
+}
+
+/// A type whose members stand among another's, for `#[serde(flatten)]`. Without it the type is compiled once more, for that
+/// place alone.
+pub(super) struct Flat<T>(pub(super) T);
+
+impl<T: Serialize> Serialize for Flat<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serde_json::to_value(&self.0).map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+impl<T: schemars::JsonSchema> schemars::JsonSchema for Flat<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(schemas: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        T::json_schema(schemas)
+    }
+}
+
+/// One page of a list.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+pub(super) struct ListResponse<T> {
+    pub(super) data: Vec<T>,
+    /// Where the next page begins; null on the last.
+    pub(super) next_cursor: Option<String>,
+}
+
+impl<T> ListResponse<T> {
+    pub(super) fn of<R>(page: Page<R>, show: impl FnMut(R) -> T) -> Self {
+        Self { data: page.data.into_iter().map(show).collect(), next_cursor: page.next }
+    }
+}
+
+/// Something is gone.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+pub(super) struct DeletedResponse<I> {
+    pub(super) id: I,
+    #[cfg_attr(test, schemars(extend("const" = true)))]
+    deleted: bool,
+}
+
+impl<I> DeletedResponse<I> {
+    pub(super) fn of(id: I) -> Self {
+        Self { id, deleted: true }
+    }
+}

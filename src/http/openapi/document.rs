@@ -1,0 +1,414 @@
+//! The document: routes, their types and their words, put together.
+
+use serde_json::{Map, Value, json};
+
+use super::operations;
+use super::schemas::Schemas;
+use crate::authorize::Resource;
+use crate::caller::{KeyId, Scope};
+use crate::http::Method;
+use crate::http::problem::ProblemResponse;
+use crate::http::routes::{Auth, Line, ROUTES, body_types};
+use crate::ids::{AuthorizationId, ClientId, ConnectionId, LinkId, SessionId, SignInLinkId, WorkspaceId};
+
+/// What a route has beside its place in the table and its types: words, a query, a form, and how it refuses.
+pub(super) struct Operation {
+    tag: &'static str,
+    summary: &'static str,
+    description: Option<&'static str>,
+    query: Vec<Value>,
+    form: Option<Value>,
+    answers: Vec<Answer>,
+    /// What is said of a status, beyond what every such route says; or a status that not every such route has.
+    refusals: Vec<(u16, &'static str)>,
+}
+
+struct Answer {
+    status: u16,
+    text: &'static str,
+    content_type: Option<&'static str>,
+    headers: Map<String, Value>,
+}
+
+pub(super) fn operation(tag: &'static str, summary: &'static str) -> Operation {
+    Operation { tag, summary, description: None, query: vec![], form: None, answers: vec![], refusals: vec![] }
+}
+
+impl Operation {
+    pub(super) fn about(self, text: &'static str) -> Self {
+        Self { description: Some(text), ..self }
+    }
+
+    pub(super) fn query(mut self, name: &str, text: &str, schema: Value) -> Self {
+        self.query.push(parameter("query", name, text, schema));
+        self
+    }
+
+    /// A parameter that several routes have.
+    pub(super) fn shared_query(mut self, name: &str) -> Self {
+        self.query.push(reference("parameters", name));
+        self
+    }
+
+    /// What every list can be asked for.
+    pub(super) fn paged(self) -> Self {
+        self.shared_query("limit").shared_query("cursor")
+    }
+
+    pub(super) fn form(self, schema: Value) -> Self {
+        Self { form: Some(schema), ..self }
+    }
+
+    pub(super) fn answers(mut self, status: u16, text: &'static str) -> Self {
+        let mut headers = Map::new();
+        if status == 303 {
+            headers.insert(
+                "Location".into(),
+                header("Where to go next.", &json!({ "type": "string", "format": "uri-reference" })),
+            );
+        }
+        self.answers.push(Answer { status, text, content_type: None, headers });
+        self
+    }
+
+    /// The last answer has this header, too.
+    pub(super) fn with_header(mut self, name: &str, text: &str) -> Self {
+        if let Some(answer) = self.answers.last_mut() {
+            answer.headers.insert(name.into(), header(text, &json!({ "type": "string" })));
+        }
+        self
+    }
+
+    pub(super) fn with_cookie(self) -> Self {
+        self.with_header("Set-Cookie", "The session's cookie: HttpOnly, SameSite=Lax.")
+    }
+
+    /// The last answer is neither a page nor of a type.
+    pub(super) fn content_type(mut self, content_type: &'static str) -> Self {
+        if let Some(answer) = self.answers.last_mut() {
+            answer.content_type = Some(content_type);
+        }
+        self
+    }
+
+    pub(super) fn refuses(mut self, status: u16, text: &'static str) -> Self {
+        self.refusals.push((status, text));
+        self
+    }
+}
+
+fn parameter(place: &str, name: &str, text: &str, schema: Value) -> Value {
+    let mut parameter = json!({ "name": name, "in": place, "description": text });
+    if place == "path" {
+        parameter["required"] = json!(true);
+    }
+    parameter["schema"] = schema;
+    parameter
+}
+
+fn header(text: &str, schema: &Value) -> Value {
+    json!({ "description": text, "schema": schema })
+}
+
+fn reference(kind: &str, name: &str) -> Value {
+    json!({ "$ref": format!("#/components/{kind}/{name}") })
+}
+
+/// The whole document.
+pub(super) fn document() -> Value {
+    let mut schemas = Schemas::new();
+    let mut paths: Map<String, Value> = Map::new();
+    for line in ROUTES {
+        let described = described(line, &mut schemas);
+        let path = paths.entry(line.path).or_insert_with(|| json!({}));
+        if let Value::Object(path) = path {
+            path.insert(line.method.as_str().to_lowercase(), described);
+        }
+    }
+    let components = json!({
+        "parameters": parameters(&mut schemas),
+        "responses": responses(&mut schemas),
+        "securitySchemes": operations::security_schemes(),
+        "schemas": schemas.named(),
+    });
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Connections",
+            "version": env!("CARGO_PKG_VERSION"),
+            "summary": "Saved authentication for workflows.",
+            "description": operations::ABOUT,
+        },
+        "servers": [{ "url": "/" }],
+        "tags": operations::tags(),
+        "paths": paths,
+        "components": components,
+    })
+}
+
+/// The handler's name as an operation's: `CreateKey` is `createKey`.
+pub(super) fn operation_id(line: &Line) -> String {
+    let handler = format!("{:?}", line.handler);
+    let (first, rest) = handler.split_at(1);
+    first.to_lowercase() + rest
+}
+
+/// Who may call, and the scope that a key needs.
+fn security(auth: Auth) -> (Value, Option<Scope>) {
+    match auth {
+        Auth::Nobody => (json!([]), None),
+        Auth::Operator => (json!([{ "operatorKey": [] }]), None),
+        Auth::Key(scope) => (json!([{ "workspaceKey": [] }]), scope),
+        Auth::Itself => (json!([{ "workspaceKey": [] }]), Some(Scope::Resolve)),
+        Auth::Browser => (json!([{}, { "session": [] }]), None),
+        Auth::Person(_) => (json!([{ "session": [] }]), None),
+    }
+}
+
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+}
+
+fn described(line: &Line, schemas: &mut Schemas) -> Value {
+    let Operation { tag, summary, description, query, form, answers, refusals } = operations::of(line.handler, schemas);
+    let types = body_types(line.handler, schemas);
+    let mut members = Map::new();
+    let mut put = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
+    put("operationId", json!(operation_id(line)));
+    put("tags", json!([tag]));
+    put("summary", json!(summary));
+    if let Some(description) = description {
+        put("description", json!(description));
+    }
+    let (security, scope) = security(line.auth);
+    put("security", security);
+    if let Some(scope) = scope {
+        put("x-scope", json!(scope.as_str()));
+    }
+    let has_query = !query.is_empty();
+    let parameters: Vec<_> = segments(line.path).map(|name| reference("parameters", name)).chain(query).collect();
+    if !parameters.is_empty() {
+        put("parameters", json!(parameters));
+    }
+    let has_body = types.request.is_some();
+    let body = match (types.request, form) {
+        (Some(schema), _) => Some(("application/json", schema)),
+        (None, form) => form.map(|schema| ("application/x-www-form-urlencoded", schema)),
+    };
+    if let Some((content_type, schema)) = body {
+        put("requestBody", request_body(content_type, &schema, schemas));
+    }
+    let mut all = Map::new();
+    for answer in answers {
+        all.insert(answer.status.to_string(), answered(line, &answer, types.response.as_ref()));
+    }
+    let usual = usual_refusals(line, has_body, has_query);
+    let statuses = usual.into_iter().map(|status| (status, ""));
+    for (status, text) in statuses.chain(refusals) {
+        let mut refusal = reference("responses", refusal_name(line, status));
+        if !text.is_empty() {
+            refusal["description"] = json!(text);
+        }
+        if !text.is_empty() || !all.contains_key(&status.to_string()) {
+            all.insert(status.to_string(), refusal);
+        }
+    }
+    put("responses", Value::Object(all));
+    Value::Object(members)
+}
+
+/// A body may be left out where nothing in it must be there.
+fn request_body(content_type: &str, schema: &Value, schemas: &Schemas) -> Value {
+    let required = schemas.requires_something(schema);
+    let mut body = json!({ "required": required, "content": { content_type: { "schema": schema } } });
+    if !required && content_type == "application/json" {
+        body["description"] = json!("May be left out: everything in it is optional.");
+    }
+    body
+}
+
+fn answered(line: &Line, answer: &Answer, response: Option<&Value>) -> Value {
+    let mut members = json!({ "description": answer.text });
+    let text = || json!({ "type": "string" });
+    let content = match (answer.content_type, response) {
+        (Some("application/json"), _) => Some(("application/json", json!({ "type": "object" }))),
+        (Some(other), _) => Some((other, text())),
+        (None, Some(schema)) => Some(("application/json", schema.clone())),
+        (None, None) if line.is_page() && !matches!(answer.status, 204 | 303) => Some(("text/html", text())),
+        (None, None) => None,
+    };
+    if let Some((content_type, schema)) = content {
+        members["content"] = json!({ content_type: { "schema": schema } });
+    }
+    if !answer.headers.is_empty() {
+        members["headers"] = Value::Object(answer.headers.clone());
+    }
+    members
+}
+
+/// The statuses that follow from who may call, what the path names, and what is sent.
+fn usual_refusals(line: &Line, has_body: bool, has_query: bool) -> Vec<u16> {
+    let changes = line.method != Method::Get;
+    let names = segments(line.path).next().is_some();
+    let mut all = match line.auth {
+        Auth::Nobody => vec![],
+        Auth::Operator => vec![401, 429, 500],
+        Auth::Key(_) | Auth::Itself => vec![401, 403, 429, 500],
+        Auth::Browser => vec![500],
+        Auth::Person(_) => vec![401, 500],
+    };
+    if line.is_page() {
+        all.extend(changes.then_some([403, 413]).into_iter().flatten());
+        all.extend((matches!(line.auth, Auth::Person(_)) && names).then_some(404));
+    } else if line.auth != Auth::Nobody {
+        all.extend(names.then_some(404));
+        all.extend(has_body.then_some([413, 422]).into_iter().flatten());
+        all.extend(has_query.then_some(422));
+    }
+    all.push(503);
+    all
+}
+
+fn refusal_name(line: &Line, status: u16) -> &'static str {
+    let is_page = line.is_page();
+    match status {
+        401 => {
+            if is_page {
+                "PageUnauthorized"
+            } else {
+                "Unauthorized"
+            }
+        }
+        403 if is_page && line.method == Method::Get => "PageAdminRequired",
+        403 => {
+            if is_page {
+                "PageFormRejected"
+            } else {
+                "Forbidden"
+            }
+        }
+        404 if is_page => "PageNotFound",
+        404 if line.resource == Resource::Connection => "ConnectionNotFound",
+        404 => "NotFound",
+        409 => {
+            if is_page {
+                "PageConflict"
+            } else {
+                "Conflict"
+            }
+        }
+        410 => {
+            if is_page {
+                "PageLinkEnded"
+            } else {
+                "LinkEnded"
+            }
+        }
+        413 => {
+            if is_page {
+                "PageBodyTooLarge"
+            } else {
+                "BodyTooLarge"
+            }
+        }
+        422 => {
+            if is_page {
+                "PageInvalid"
+            } else {
+                "Invalid"
+            }
+        }
+        429 => {
+            if is_page {
+                "PageRateLimited"
+            } else {
+                "RateLimited"
+            }
+        }
+        500 => {
+            if is_page {
+                "PageInternal"
+            } else {
+                "Internal"
+            }
+        }
+        503 => {
+            if is_page {
+                "PageUnavailable"
+            } else {
+                "Unavailable"
+            }
+        }
+        other => panic!("{}: no component describes {other}", line.path),
+    }
+}
+
+fn parameters(schemas: &mut Schemas) -> Value {
+    let mut all = Map::new();
+    let mut path = |name: &str, text: &str, schema: Value| {
+        all.insert(name.to_owned(), parameter("path", name, text, schema));
+    };
+    path("workspace", "The workspace's id.", schemas.request::<WorkspaceId>());
+    path("key", "The key's id.", schemas.request::<KeyId>());
+    path("app", "The app's id.", schemas.request::<crate::app::AppId>());
+    path("connection", "The connection's id.", schemas.request::<ConnectionId>());
+    path("link", "The link's id.", schemas.request::<LinkId>());
+    path("sign_in_link", "The sign-in link's id.", schemas.request::<SignInLinkId>());
+    path("session", "The session's id.", schemas.request::<SessionId>());
+    path("client", "The client's id.", schemas.request::<ClientId>());
+    path("authorization", "The flow's id.", schemas.request::<AuthorizationId>());
+    path("token", "The link's secret.", json!({ "type": "string" }));
+    path(
+        "reason",
+        "Any other word counts as `unknown`.",
+        json!({ "type": "string", "enum": ["unknown", "expired", "begun-anew", "other-browser"] }),
+    );
+    let mut query = |name: &str, text: &str, schema: Value| {
+        all.insert(name.to_owned(), parameter("query", name, text, schema));
+    };
+    query("limit", "Rows of a page.", json!({ "type": "integer", "minimum": 1, "maximum": 200, "default": 50 }));
+    query("cursor", "`next_cursor` of the page before. Opaque.", json!({ "type": "string" }));
+    query(
+        "way",
+        "Which of the app's ways to connect: the id of one whose type is `oauth2`. Left out: the first such way. An empty one is refused.",
+        schemas.request::<crate::app::WayId>(),
+    );
+    Value::Object(all)
+}
+
+/// Every refusal: its name, what it says, and its headers.
+fn responses(schemas: &mut Schemas) -> Value {
+    let problem = schemas.response::<ProblemResponse<'_>>();
+    let refusal = |(name, text): &(&str, &str)| {
+        let mut response = json!({ "description": text });
+        response["content"] = if name.starts_with("Page") {
+            json!({ "text/html": { "schema": { "type": "string" } } })
+        } else {
+            json!({ "application/problem+json": { "schema": problem } })
+        };
+        if let Some(headers) = refusal_headers(name.trim_start_matches("Page")) {
+            response["headers"] = headers;
+        }
+        ((*name).to_owned(), response)
+    };
+    Value::Object(operations::REFUSALS.iter().map(refusal).collect())
+}
+
+fn refusal_headers(name: &str) -> Option<Value> {
+    let retry_after = |text| header(text, &json!({ "type": "integer" }));
+    Some(match name {
+        "Unauthorized" => json!({ "WWW-Authenticate": header("`Bearer`.", &json!({ "type": "string" })) }),
+        "MethodNotAllowed" => json!({ "Allow": header("The methods it knows.", &json!({ "type": "string" })) }),
+        "RateLimited" => json!({
+            "Retry-After": retry_after("Seconds after which another try makes sense."),
+            "RateLimit-Policy": header(
+                "The quota that was used up, and its window in seconds: `\"costly-calls\";q=600;w=60` (draft-ietf-httpapi-ratelimit-headers).",
+                &json!({ "type": "string" }),
+            ),
+        }),
+        "Unavailable" => {
+            json!({ "Retry-After": retry_after("Seconds after which another try makes sense; where known.") })
+        }
+        _ => return None,
+    })
+}

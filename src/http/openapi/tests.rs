@@ -1,0 +1,160 @@
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::DOCUMENT;
+use super::document::{document, operation_id};
+use super::reference;
+use crate::attention;
+use crate::caller::Scope;
+use crate::error::Code;
+use crate::http::routes::{Line, ROUTES};
+
+/// Each operation by its method and path: `GET /healthz`.
+fn operations(document: &Value) -> Vec<(String, &Value)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    let members =
+        paths.flat_map(|(path, item)| item.as_object().unwrap().iter().map(move |(name, it)| (path, name, it)));
+    members.map(|(path, name, operation)| (format!("{} {path}", name.to_uppercase()), operation)).collect()
+}
+
+fn address(line: &Line) -> String {
+    format!("{} {}", line.method.as_str(), line.path)
+}
+
+fn strings(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect()
+}
+
+/// Every value in the document, with the name it stands under.
+fn walk<'a>(value: &'a Value, visit: &mut impl FnMut(&'a str, &'a Value)) {
+    match value {
+        Value::Object(members) => members.iter().for_each(|(name, member)| {
+            visit(name, member);
+            walk(member, visit);
+        }),
+        Value::Array(list) => list.iter().for_each(|one| walk(one, visit)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Compares a file with what is made today, or writes it.
+fn kept(path: &str, made: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        return fs::write(file, made).unwrap();
+    }
+    let kept = fs::read_to_string(&file).unwrap_or_default();
+    let differs = kept.lines().zip(made.lines()).position(|(kept, made)| kept != made);
+    assert!(
+        kept == made,
+        "{path} is out of date, from line {}. UPDATE_GOLDEN=1 cargo test --lib openapi writes it anew; read the difference.",
+        differs.map_or(kept.lines().count().min(made.lines().count()), |index| index) + 1
+    );
+}
+
+#[test]
+fn the_files_say_what_routes_and_types_say() {
+    let document = document();
+    let text = serde_json::to_string_pretty(&document).unwrap();
+    kept("src/http/openapi.json", &format!("{text}\n"));
+    kept("docs/api.md", &reference::page(&document));
+}
+
+#[test]
+fn what_is_served_is_the_file_without_white_space() {
+    let file: Value = serde_json::from_str(include_str!("../openapi.json")).unwrap();
+    assert!(serde_json::to_string(&file).unwrap() == DOCUMENT, "the build has put another document into the program");
+}
+
+#[test]
+fn describes_every_route_and_nothing_else() {
+    let document = document();
+    let described: BTreeSet<String> = operations(&document).into_iter().map(|(address, _)| address).collect();
+    assert_eq!(described, ROUTES.iter().map(address).collect());
+    assert_eq!(described.len(), ROUTES.len());
+}
+
+#[test]
+fn every_route_of_the_api_has_a_type_that_it_answers() {
+    let document = document();
+    let operations = operations(&document);
+    for line in ROUTES.iter().filter(|line| line.path.starts_with("/v1/")) {
+        let (_, operation) = operations.iter().find(|(known, _)| *known == address(line)).unwrap();
+        let typed = |(status, answer): (&String, &Value)| {
+            status.starts_with('2') && answer["content"]["application/json"]["schema"].is_object()
+        };
+        assert!(operation["responses"].as_object().unwrap().iter().any(typed), "{}", address(line));
+    }
+}
+
+#[test]
+fn operation_ids_are_unique() {
+    let mut seen = BTreeSet::new();
+    for line in ROUTES {
+        assert!(seen.insert(operation_id(line)), "{} stands twice", operation_id(line));
+    }
+}
+
+#[test]
+fn every_operation_is_complete_and_under_a_known_tag() {
+    let document = document();
+    let tags: Vec<_> = document["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
+    for (address, operation) in operations(&document) {
+        assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{address}: summary");
+        assert!(operation["tags"].as_array().unwrap().iter().all(|tag| tags.contains(&tag)), "{address}: tags");
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.keys().any(|status| status.starts_with(['2', '3', '4'])), "{address}: responses");
+        assert!(operation.get("requestBody").is_none() || !address.starts_with("GET"), "{address}: a GET has no body");
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    let document = document();
+    walk(&document, &mut |name, value| {
+        if name == "$ref" {
+            let at = value.as_str().unwrap();
+            let pointer = at.strip_prefix('#').unwrap_or_else(|| panic!("{at} leads out of the document"));
+            assert!(document.pointer(pointer).is_some(), "{at} leads nowhere");
+        }
+    });
+}
+
+/// Nothing but the source knows whether `ALL` is complete; the derived schema does, too.
+#[test]
+fn knows_every_code_of_an_error() {
+    let document = document();
+    let codes = Code::ALL.map(Code::as_str);
+    assert_eq!(strings(&document["components"]["schemas"]["ErrorCode"]["enum"]), codes);
+}
+
+#[test]
+fn knows_every_code_of_attention() {
+    let document = document();
+    let told = strings(&document["components"]["schemas"]["AttentionCode"]["enum"]);
+    assert_eq!(told, attention::Code::ALL.map(attention::Code::as_str));
+}
+
+#[test]
+fn scopes_that_routes_want_are_scopes_that_keys_have() {
+    let document = document();
+    let scopes = strings(&document["components"]["schemas"]["KeyScope"]["enum"]);
+    for (address, operation) in operations(&document) {
+        let wanted = operation["x-scope"].as_str();
+        assert!(wanted.is_none_or(|scope| scopes.contains(&scope)), "{address}");
+    }
+    assert!(scopes.contains(&Scope::All.as_str()));
+}
+
+/// A description is of no use that says less than the member's name.
+#[test]
+fn every_named_type_of_an_answer_is_described() {
+    let document = document();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        let is_part = ["CredentialState", "ConnectionScopes", "UseCounts"].contains(&name.as_str());
+        assert!(is_part || schema["description"].is_string(), "{name} has no description");
+    }
+}

@@ -1,0 +1,262 @@
+//! Keys, links, sign-in links and sessions.
+
+use serde::Serialize;
+
+use crate::app::{AppId, WayId};
+use crate::caller::{Key, KeyId, Scope};
+use crate::http::body::Flat;
+use crate::ids::{ConnectionId, LinkId, SessionId, SignInLinkId};
+use crate::resolve::removal::CachedCopies;
+use crate::secret::Secret;
+use crate::store::keys::Ended;
+use crate::store::links::{Link, LinkState, OnDuplicate};
+use crate::store::sessions::{Kind, Session, SignIn};
+use crate::time::Timestamp;
+use crate::workspace::{Role, User};
+
+/// An API key, without its text.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ApiKeyResponse {
+    id: KeyId,
+    name: String,
+    scopes: Vec<Scope>,
+    /// The only connections it may see; null: all.
+    connections: Option<Vec<ConnectionId>>,
+    /// The only apps it may see; null: all.
+    apps: Option<Vec<AppId>>,
+    expires_at: Option<Timestamp>,
+    created_at: Option<Timestamp>,
+    /// The key that made it; null for a workspace's first key and for keys from before this was kept.
+    made_by: Option<KeyId>,
+    /// Until when the secret before the last rotation is accepted, too; null when it is not.
+    previous_secret_until: Option<Timestamp>,
+}
+
+impl ApiKeyResponse {
+    /// As it is now.
+    pub(crate) fn of(key: Key, now: Timestamp) -> Self {
+        Self {
+            id: key.id,
+            name: key.name,
+            scopes: key.scopes,
+            connections: key.connections,
+            apps: key.apps,
+            expires_at: key.expires_at,
+            created_at: key.created_at,
+            made_by: key.made_by,
+            previous_secret_until: key.previous.map(|one| one.until).filter(|until| now < *until),
+        }
+    }
+}
+
+/// An API key with its text, which is shown once.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct NewApiKeyResponse {
+    #[serde(flatten)]
+    about: Flat<ApiKeyResponse>,
+    /// The key's text: `cx_<id>_<secret and checksum>`. Shown once.
+    key: String,
+    /// Only where a copy could not be removed yet. It is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cached_copies: Option<CachedCopies>,
+}
+
+impl NewApiKeyResponse {
+    pub(crate) fn of(key: Key, text: &Secret, copies: Option<CachedCopies>, now: Timestamp) -> Self {
+        Self {
+            about: Flat(ApiKeyResponse::of(key, now)),
+            key: text.expose().to_owned(),
+            cached_copies: super::kept_copies(copies),
+        }
+    }
+}
+
+/// A key that was revoked, and what ended with it.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct DeletedKeyResponse {
+    pub(crate) id: KeyId,
+    #[cfg_attr(test, schemars(extend("const" = true)))]
+    pub(crate) deleted: bool,
+    /// How many of each ended; 0 with `made=keep`.
+    pub(crate) ended: Ended,
+    /// Keys that it made and that are in force. Revoke those that are not needed, too.
+    #[cfg_attr(test, schemars(length(max = 200)))]
+    pub(crate) made_keys: Vec<KeyId>,
+    /// Only where a copy could not be removed yet. It is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cached_copies: Option<CachedCopies>,
+}
+
+/// A link that was just made.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct CreatedLinkResponse {
+    pub(crate) id: LinkId,
+    /// Opens the link: send it to nobody else.
+    #[cfg_attr(test, schemars(url))]
+    pub(crate) url: String,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// A link, without its URL.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct LinkResponse {
+    id: LinkId,
+    app: AppId,
+    /// The way to connect that whoever made the link fixed; null lets the person choose.
+    way: Option<WayId>,
+    status: LinkState,
+    user: Option<User>,
+    /// What it made or repaired.
+    connection: Option<ConnectionId>,
+    /// The connection it is to repair.
+    repairs: Option<ConnectionId>,
+    confirm: bool,
+    on_duplicate: OnDuplicate,
+    /// The key that made it; null for links from before this was kept.
+    made_by: Option<KeyId>,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl LinkResponse {
+    pub(crate) fn of(link: Link, now: Timestamp) -> Self {
+        Self {
+            status: link.state(now),
+            id: link.id,
+            app: link.app,
+            way: link.way,
+            user: link.user,
+            connection: link.result,
+            repairs: link.connection,
+            confirm: link.confirm,
+            on_duplicate: link.on_duplicate,
+            made_by: link.made_by.map(|maker| maker.key),
+            created_at: link.created_at,
+            expires_at: link.expires_at,
+        }
+    }
+}
+
+/// A sign-in link that was just made.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct CreatedSignInLinkResponse {
+    pub(crate) id: SignInLinkId,
+    /// Signs the person in, once.
+    #[cfg_attr(test, schemars(url))]
+    pub(crate) url: String,
+    pub(crate) role: Role,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// Whether a sign-in link was used.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+enum SignInLinkState {
+    /// It can be used.
+    Open,
+    /// Somebody signed in by it.
+    Used,
+}
+
+/// A sign-in link, without its URL.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct SignInLinkResponse {
+    id: SignInLinkId,
+    status: SignInLinkState,
+    user: User,
+    role: Role,
+    /// The page that the sign-in leads to; null: the list of connections.
+    return_to: Option<String>,
+    /// The key that made it.
+    made_by: Option<KeyId>,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+    used_at: Option<Timestamp>,
+}
+
+impl From<SignIn> for SignInLinkResponse {
+    fn from(link: SignIn) -> Self {
+        Self {
+            id: link.id(),
+            status: if link.used_at.is_some() { SignInLinkState::Used } else { SignInLinkState::Open },
+            user: link.user,
+            role: link.role,
+            return_to: link.return_to,
+            made_by: link.made_by.map(|maker| maker.key),
+            created_at: link.created_at,
+            expires_at: link.expires_at,
+            used_at: link.used_at,
+        }
+    }
+}
+
+/// Whose session it is.
+#[derive(Clone, Copy, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SessionType {
+    /// Somebody signed in.
+    Person,
+    /// Somebody uses a connect link; it opens nothing else.
+    Link,
+}
+
+impl SessionType {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Person, Self::Link].into_iter().find(|one| one.as_str() == text)
+    }
+
+    /// The stored and shown word.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Link => "link",
+        }
+    }
+}
+
+/// A browser's session, without its cookie.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct SessionResponse {
+    id: SessionId,
+    r#type: SessionType,
+    /// Who is signed in; null for a link's session.
+    user: Option<User>,
+    /// Null for a link's session.
+    role: Option<Role>,
+    /// The connect link; null for a person's session.
+    link: Option<LinkId>,
+    /// The key that made the link it was opened through.
+    made_by: Option<KeyId>,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl From<Session> for SessionResponse {
+    fn from(session: Session) -> Self {
+        let id = session.id();
+        let (r#type, user, link) = match session.kind {
+            Kind::Person(user) => (SessionType::Person, Some(user), None),
+            Kind::Link(link) => (SessionType::Link, None, Some(link)),
+        };
+        Self {
+            id,
+            r#type,
+            role: user.as_ref().map(|_| session.role),
+            user,
+            link,
+            made_by: session.made_by,
+            created_at: session.created_at,
+            expires_at: session.expires_at,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! OAuth clients.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::app::{App, AppId};
+use crate::client::{Client, ClientProblem};
+use crate::connect::client_setup;
+use crate::connect::start::redirect_uri;
+use crate::core::Core;
+use crate::ids::ClientId;
+use crate::ports::Ports;
+use crate::time::Timestamp;
+
+/// A workspace's OAuth client at an app, without its secret.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct OAuthClientResponse {
+    id: ClientId,
+    app: AppId,
+    /// The app's id of it.
+    client_id: String,
+    /// Whether it has a secret or a private key.
+    has_secret: bool,
+    /// What the app's addresses depend on, as it was set together with the client.
+    variables: BTreeMap<String, String>,
+    /// To be registered at the app.
+    #[cfg_attr(test, schemars(url))]
+    redirect_uri: String,
+    /// Asked for instead of the app's defaults.
+    scopes: Option<Vec<String>>,
+    secret_expires_at: Option<Timestamp>,
+    /// Why it can't be used: the app refuses it, its stored secret can't be opened, its key can't sign, or it was entered for
+    /// other addresses than the app's definition has now.
+    misconfigured: Option<ClientProblemResponse>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+/// Why a client can't be used.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct ClientProblemResponse {
+    /// Since when; null where nobody has run into it yet.
+    since: Option<Timestamp>,
+    /// The app's code, or `client_secret_unreadable`, `client_key_unusable` or `client_addresses_changed`, where the app was
+    /// not asked.
+    error: String,
+    /// What is wrong and what to do; null where the app refuses it.
+    detail: Option<&'static str>,
+}
+
+impl OAuthClientResponse {
+    pub(crate) fn of<P: Ports>(core: &Core<P>, client: Client, app: &App) -> Self {
+        let misconfigured = problem(core, &client, app);
+        Self {
+            redirect_uri: redirect_uri(core, &client.redirect_id),
+            misconfigured,
+            id: client.id,
+            app: app.id.clone(),
+            client_id: client.client_id,
+            has_secret: client.sealed_secret.is_some(),
+            variables: client.variables,
+            scopes: client.scopes,
+            secret_expires_at: client.secret_expires_at,
+            created_at: client.created_at,
+            updated_at: client.updated_at,
+        }
+    }
+}
+
+/// What can be seen without the app is told before anybody runs into it.
+fn problem<P: Ports>(core: &Core<P>, client: &Client, app: &App) -> Option<ClientProblemResponse> {
+    let stored = client.misconfigured.as_ref();
+    let seen = client.problem(&core.config.ring);
+    let seen = seen.or_else(|| (!client_setup::serves(client, app)).then_some(ClientProblem::AddressesChanged));
+    let known = stored.and_then(|(_, error)| ClientProblem::parse(error)).or(seen);
+    let error = stored.map(|(_, error)| error.as_str()).or(seen.map(ClientProblem::as_str))?;
+    Some(ClientProblemResponse {
+        since: stored.map(|(since, _)| *since),
+        error: error.to_owned(),
+        detail: known.map(ClientProblem::explained),
+    })
+}

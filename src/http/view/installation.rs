@@ -1,0 +1,312 @@
+//! Workspaces, as the operator sees them, and the state of the installation.
+
+use serde::Serialize;
+
+use crate::caller::{Key, KeyId, Scope};
+use crate::http::body::Flat;
+use crate::ids::WorkspaceId;
+use crate::resolve::removal::{self, CachedCopies};
+use crate::secret::Secret;
+use crate::store::erasing::Progress;
+use crate::store::maintenance::State;
+use crate::store::reseals;
+use crate::time::Timestamp;
+use crate::vault::KeyRing;
+use crate::workspace::Workspace;
+
+/// A workspace that was just made.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct CreatedWorkspaceResponse {
+    id: WorkspaceId,
+    name: String,
+    created_at: Timestamp,
+    key: FirstKey,
+}
+
+/// A workspace's first key, with its text.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct FirstKey {
+    id: KeyId,
+    name: String,
+    /// The key's text: `cx_…`. Shown once.
+    key: String,
+    scopes: Vec<Scope>,
+}
+
+impl CreatedWorkspaceResponse {
+    pub(crate) fn of(workspace: Workspace, key: Key, text: &Secret) -> Self {
+        Self {
+            id: workspace.id,
+            name: workspace.name,
+            created_at: workspace.created_at,
+            key: FirstKey { id: key.id, name: key.name, key: text.expose().to_owned(), scopes: key.scopes },
+        }
+    }
+}
+
+/// A workspace, or what is left of one that was deleted.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct WorkspaceStateResponse {
+    #[serde(flatten)]
+    workspace: Flat<Workspace>,
+    deleted_at: Option<Timestamp>,
+    /// Null unless it was deleted.
+    cached_copies: Option<CachedCopies>,
+    /// Null unless it was deleted.
+    erasing: Option<ErasureProgress>,
+}
+
+impl From<Workspace> for WorkspaceStateResponse {
+    fn from(workspace: Workspace) -> Self {
+        Self { workspace: Flat(workspace), deleted_at: None, cached_copies: None, erasing: None }
+    }
+}
+
+impl From<Progress> for WorkspaceStateResponse {
+    fn from(progress: Progress) -> Self {
+        Self {
+            deleted_at: Some(progress.deleted_at),
+            cached_copies: Some(copies(&progress)),
+            erasing: Some(ErasureProgress::of(&progress)),
+            workspace: Flat(Workspace {
+                id: progress.workspace,
+                name: progress.name,
+                allowed_origins: vec![],
+                created_at: progress.created_at,
+            }),
+        }
+    }
+}
+
+/// What is left of a deleted workspace.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct ErasureProgress {
+    /// Connections that are still to be revoked or erased.
+    connections_left: i64,
+    /// Revocations that an app has not confirmed and that are tried again, for a day.
+    revocations_left: i64,
+}
+
+impl ErasureProgress {
+    fn of(progress: &Progress) -> Self {
+        Self { connections_left: progress.connections_left, revocations_left: progress.revocations_left }
+    }
+}
+
+/// Without a tombstone every copy lives until its own end.
+fn copies(progress: &Progress) -> CachedCopies {
+    match progress.tombstoned_at {
+        Some(_) => CachedCopies::Removed,
+        None => CachedCopies::Retrying { until: removal::ends_at(progress.deleted_at) },
+    }
+}
+
+/// A workspace that was just deleted.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct DeletedWorkspaceResponse {
+    id: WorkspaceId,
+    #[cfg_attr(test, schemars(extend("const" = true)))]
+    deleted: bool,
+    deleted_at: Timestamp,
+    cached_copies: CachedCopies,
+    erasing: ErasureProgress,
+}
+
+impl From<Progress> for DeletedWorkspaceResponse {
+    fn from(progress: Progress) -> Self {
+        Self {
+            deleted: true,
+            deleted_at: progress.deleted_at,
+            cached_copies: copies(&progress),
+            erasing: ErasureProgress::of(&progress),
+            id: progress.workspace,
+        }
+    }
+}
+
+/// The state of the installation.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct StatusResponse {
+    /// This program's version.
+    version: &'static str,
+    /// Names of the migrations applied.
+    migrations: Vec<String>,
+    /// The key ring, and keys that rows need but the ring lacks.
+    keys: Vec<EncryptionKeyStatus>,
+    /// How far the rows have come that another key than the first sealed.
+    reseal: ResealStatus,
+    /// Connections whose check is due.
+    due_checks: i64,
+    /// Entries that are still to be deleted from the cache. Each is dropped when its entry has ended, after an hour.
+    cached_copies_left: i64,
+    /// Deleted workspaces that are not erased yet, at most 100, those that were deleted first before the others.
+    erasing: Vec<ErasingWorkspace>,
+    last_cron_run: Option<CronRun>,
+}
+
+/// A key that rows are sealed under.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct EncryptionKeyStatus {
+    id: String,
+    /// Whether `ENCRYPTION_KEYS` has it.
+    on_ring: bool,
+    /// Whether new secrets are sealed with it.
+    seals: bool,
+    /// Rows sealed under it.
+    rows: i64,
+}
+
+/// How far the rows have come that another key than the first sealed.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct ResealStatus {
+    /// The key that seals.
+    key: String,
+    state: ResealState,
+    /// Rows sealed under other keys, counted now, unreadable ones included.
+    remaining: i64,
+    /// Values sealed again since this key seals.
+    resealed: i64,
+    /// Values that the present pass found and no key on the ring opens. They are left as they are.
+    unreadable: i64,
+    /// Passes begun. One that changed anything, or had to leave something, is followed by another.
+    pass: i64,
+    started_at: Option<Timestamp>,
+    /// When all is looked through again; null while a pass is under way.
+    next_pass_at: Option<Timestamp>,
+    /// Since when nothing is left to be done.
+    finished_at: Option<Timestamp>,
+}
+
+/// Whether rows are being sealed again.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+enum ResealState {
+    /// The scheduled run has not begun since this key seals.
+    Idle,
+    /// At work, or waiting for its next pass.
+    Running,
+    /// The last pass found nothing to be done.
+    Finished,
+}
+
+/// A deleted workspace that is not erased yet.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct ErasingWorkspace {
+    workspace: WorkspaceId,
+    deleted_at: Timestamp,
+    #[serde(flatten)]
+    left: Flat<ErasureProgress>,
+    cached_copies: CachedCopies,
+}
+
+impl From<Progress> for ErasingWorkspace {
+    fn from(progress: Progress) -> Self {
+        Self {
+            deleted_at: progress.deleted_at,
+            left: Flat(ErasureProgress::of(&progress)),
+            cached_copies: copies(&progress),
+            workspace: progress.workspace,
+        }
+    }
+}
+
+/// A scheduled run.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct CronRun {
+    started_at: Timestamp,
+    finished_at: Option<Timestamp>,
+    /// As it was written.
+    #[cfg_attr(test, schemars(with = "Option<crate::check::Summary>"))]
+    summary: Option<serde_json::Value>,
+}
+
+impl StatusResponse {
+    pub(crate) fn of(
+        ring: &KeyRing,
+        state: State,
+        reseals: Option<&reseals::Progress>,
+        deleted: Vec<Progress>,
+    ) -> Self {
+        let rows = |id: &str| state.sealed_under.iter().find(|(known, _)| known == id).map_or(0, |(_, rows)| *rows);
+        let on_ring = ring.ids().map(|id| EncryptionKeyStatus {
+            id: id.to_owned(),
+            on_ring: true,
+            seals: id == ring.sealing_id(),
+            rows: rows(id),
+        });
+        let lost = state.sealed_under.iter().filter(|(id, _)| ring.ids().all(|known| known != id));
+        let lost =
+            lost.map(|(id, rows)| EncryptionKeyStatus { id: id.clone(), on_ring: false, seals: false, rows: *rows });
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            keys: on_ring.chain(lost).collect(),
+            reseal: ResealStatus::of(reseals, ring.sealing_id(), &state),
+            due_checks: state.due,
+            cached_copies_left: state.cache_deletes,
+            erasing: deleted.into_iter().map(ErasingWorkspace::from).collect(),
+            last_cron_run: state.last_run.map(|(started_at, finished_at, summary)| CronRun {
+                started_at,
+                finished_at,
+                summary: summary.and_then(|text| serde_json::from_str(&text).ok()),
+            }),
+            migrations: state.migrations,
+        }
+    }
+}
+
+impl ResealStatus {
+    /// What remains is counted now, whatever a walk believes: also what came after it had ended.
+    fn of(progress: Option<&reseals::Progress>, key: &str, state: &State) -> Self {
+        Self {
+            key: key.to_owned(),
+            state: match progress {
+                None => ResealState::Idle,
+                Some(reseals::Progress { finished_at: None, .. }) => ResealState::Running,
+                Some(_) => ResealState::Finished,
+            },
+            remaining: state.sealed_under.iter().filter(|(id, _)| id != key).map(|(_, rows)| rows).sum(),
+            resealed: progress.map_or(0, |p| p.resealed),
+            unreadable: progress.map_or(0, |p| p.unreadable),
+            pass: progress.map_or(0, |p| p.pass),
+            started_at: progress.map(|p| p.started_at),
+            next_pass_at: progress.and_then(|p| p.next_pass_at),
+            finished_at: progress.and_then(|p| p.finished_at),
+        }
+    }
+}
+
+/// Whether the installation works. No details: anybody may ask.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct HealthResponse {
+    status: HealthStatus,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+#[serde(rename_all = "snake_case")]
+enum HealthStatus {
+    /// Database and key ring work: 200.
+    Ok,
+    /// They do not: 503.
+    Unavailable,
+    /// The operator changes the database: 503.
+    Maintenance,
+}
+
+impl HealthResponse {
+    pub(crate) const OK: Self = Self { status: HealthStatus::Ok };
+    pub(crate) const UNAVAILABLE: Self = Self { status: HealthStatus::Unavailable };
+    pub(crate) const MAINTENANCE: Self = Self { status: HealthStatus::Maintenance };
+}

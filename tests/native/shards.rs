@@ -1,0 +1,77 @@
+//! Ids and tokens that name a shard this installation does not have answer as unknown ones do.
+
+use connections::caller;
+use connections::http::Method;
+use connections::ids::{ConnectionId, LinkId, Shard, random_token};
+use connections::ports::Ports as _;
+use connections::resolve::{Ask, Consistency};
+use serde_json::{Value, json};
+
+use crate::http::{Browser, call, first_key, path_of};
+use crate::support::Scene;
+
+#[test]
+fn everything_that_is_made_names_the_shard_of_its_workspace() {
+    let scene = Scene::new();
+    let (key, body) = (first_key(&scene), json!({ "app": "acme", "user": { "id": "ann" } }));
+    let connection = scene.connect("ann");
+    let (_, link) = call(&scene, &key, Method::Post, "/v1/links", &body);
+    let (_, made) = call(&scene, &key, Method::Post, "/v1/keys", &json!({ "name": "k", "scopes": ["resolve"] }));
+    let (_, events) = call(&scene, &key, Method::Get, &format!("/v1/connections/{connection}/events"), &Value::Null);
+    let named = |value: &Value, prefix: &str| {
+        let text = value.as_str().unwrap();
+        assert!(text.starts_with(&format!("{prefix}00")), "{text}");
+        assert_eq!(text.len(), prefix.len() + if prefix == "key_" { 18 } else { 24 }, "{text}");
+    };
+    named(&json!(scene.workspace), "ws_");
+    named(&json!(connection), "con_");
+    named(&json!(scene.client), "cli_");
+    named(&link["id"], "lnk_");
+    named(&made["id"], "key_");
+    named(&events["data"][0]["id"], "evt_");
+    assert!(made["key"].as_str().unwrap().starts_with("cx_00"));
+    let token = path_of(&link).trim_start_matches("/connect/").to_owned();
+    assert_eq!(Shard::of_token(&token), Some(Shard::FIRST));
+    let (_, sign_in) = call(&scene, &key, Method::Post, "/v1/sign-in-links", &json!({ "user": { "id": "ann" } }));
+    assert_eq!(Shard::of_token(path_of(&sign_in).trim_start_matches("/sign-in/")), Some(Shard::FIRST));
+    let mut browser = Browser::new(&scene);
+    browser.sign_in();
+    assert!(browser.cookies.values().all(|cookie| Shard::of_token(cookie) == Some(Shard::FIRST)));
+    let (_, state) = scene.world.acme.consent(&scene.start(&scene.wish(), "b"), "ann");
+    assert_eq!(Shard::of_token(&state), Some(Shard::FIRST));
+}
+
+#[test]
+fn ids_of_an_unknown_shard_are_not_found() {
+    let scene = Scene::new();
+    let (key, core) = (first_key(&scene), scene.world.core());
+    let shard = Shard::new(5).unwrap();
+    let connection = ConnectionId::random(core.ports.random(), shard).unwrap();
+    let link = LinkId::random(core.ports.random(), shard).unwrap();
+    for path in [format!("/v1/connections/{connection}"), format!("/v1/links/{link}"), "/v1/connections/con_ZZ".into()]
+    {
+        assert_eq!(call(&scene, &key, Method::Get, &path, &Value::Null).0, 404, "{path}");
+    }
+    for consistency in [Consistency::Strong, Consistency::Available, Consistency::Edge] {
+        let ask = Ask { consistency, ..Ask::default() };
+        assert_eq!(scene.resolve(&connection, ask).unwrap_err().code.as_str(), "connection_not_found");
+    }
+}
+
+#[test]
+fn keys_and_tokens_of_an_unknown_shard_open_nothing() {
+    let scene = Scene::new();
+    let core = scene.world.core();
+    let shard = Shard::new(5).unwrap();
+    let (_, key, _) = caller::new_key(core.ports.random(), shard).unwrap();
+    assert_eq!(call(&scene, key.expose(), Method::Get, "/v1/connections", &Value::Null).0, 401);
+    let token = random_token(core.ports.random(), shard).unwrap();
+    let mut browser = Browser::new(&scene);
+    let unknown = "A".repeat(45);
+    for path in ["/connect/", "/sign-in/"] {
+        let [known, other] = [&token, &unknown].map(|token| browser.get(&format!("{path}{token}")).status);
+        assert_eq!((known, known / 100), (other, 4), "{path}");
+    }
+    browser.cookies.insert("__Host-cx_session".into(), token);
+    assert_eq!(browser.get("/").status, 401);
+}

@@ -1,0 +1,376 @@
+//! A long life is lived: what a seed drew of it is done, with the scheduled run in between.
+//!
+//! Owns the order of things within a life, and when the scheduled run comes: every five minutes while something is due,
+//! otherwise every six hours, because a run that finds nothing due does nothing. What people are told at the end of a
+//! phase is judged in reported.rs.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use connections::ports::{Database as _, Errand, Ports as _, Refresher as _};
+use connections::resolve::removal::{self, CachedCopies, Removal};
+use connections::resolve::{Ask, Consistency};
+use connections::store::apps::AppRow;
+use connections::store::connections::Patch;
+use connections::{check, definition_moves, disconnect, store};
+use serde_json::{Value, json};
+
+use crate::long::{Change, Deed, Mode, Phase, Trouble};
+use crate::outages::{Kind, Outages, Token};
+use crate::play::{Stage, reconnect, resolve_as};
+use crate::reported::{Reports, Situation};
+use crate::support::acme::CANARY;
+use crate::support::scene::{definition, merge};
+use crate::support::world::KEYS;
+use crate::verdict::Ended;
+
+/// Milliseconds between two scheduled runs.
+const CADENCE: i64 = 300_000;
+/// The most between two runs while nothing is due.
+const IDLE: i64 = 6 * 3_600_000;
+/// Milliseconds after which whatever was left to be done behind an answer is done.
+const BEHIND: i64 = 3_000;
+/// What an app says that nobody knows, and what it says of a client that may not renew.
+pub(crate) const UNKNOWN_CODE: &str = "nobody_knows_this";
+pub(crate) const CONFIGURATION_CODE: &str = "unauthorized_client";
+/// The key that is there when the usual one is not.
+const OTHER_KEY: &str = "k3:8PHy8/T19vf4+fr7/P3+/wABAgMEBQYHCAkKCwwNDg8=";
+/// When something is due for the scheduled run, Unix seconds.
+const DUE: &str = "SELECT min(at) FROM (SELECT min(next_check_at) AS at FROM connections WHERE deleted_at IS NULL
+    UNION ALL SELECT min(deleted_at) + 120 FROM connections WHERE deleted_at IS NOT NULL
+    UNION ALL SELECT min(next_attempt_at) FROM cache_deletes UNION ALL SELECT min(next_attempt_at) FROM revocations
+    UNION ALL SELECT min(move_due) FROM apps)";
+
+/// What a life adds to the figures of a play.
+#[derive(Debug, Default)]
+pub(crate) struct Lived {
+    days: u64,
+    told: BTreeMap<&'static str, u64>,
+    met: (u64, u64),
+}
+
+impl Lived {
+    pub(crate) fn added_to(self, mut ended: Ended) -> Ended {
+        ended.days += self.days;
+        ended.told.extend(self.told);
+        ended.faults.record += self.met.0;
+        ended.faults.app += self.met.1;
+        ended
+    }
+}
+
+/// Somebody's week.
+struct Living<'a> {
+    stage: &'a Rc<Stage>,
+    outages: Outages,
+    reports: Reports,
+    /// Harmless changes of the definition so far, and whether tokens would go to another address at present.
+    changes: Vec<Value>,
+    leads_elsewhere: bool,
+    /// What stands in the place of the client's secret, while that does not open.
+    spoiled: Option<String>,
+    /// Scheduled runs so far.
+    runs: usize,
+    last_run: i64,
+    /// Names given so far.
+    names: usize,
+}
+
+/// Lives the life that a plan has.
+pub(crate) fn live(stage: &Rc<Stage>, seed: u64) -> Lived {
+    let Some(life) = stage.plan.life.clone() else { return Lived::default() };
+    let begin = stage.scene.world.runtime.now_ms();
+    let outages = Outages::over(&stage.scene.world, seed);
+    let mut living = Living {
+        stage,
+        reports: Reports::new(outages.clone()),
+        outages,
+        changes: Vec::new(),
+        leads_elsewhere: false,
+        spoiled: None,
+        runs: 0,
+        last_run: begin,
+        names: 0,
+    };
+    let mut before = Trouble::None;
+    for phase in &life.phases {
+        living.phase(phase, before);
+        before = phase.trouble;
+    }
+    let days = u64::try_from((stage.scene.world.runtime.now_ms() - begin) / 86_400_000).unwrap();
+    Lived { days, met: living.outages.met(), told: living.reports.told }
+}
+
+impl Living<'_> {
+    fn now_ms(&self) -> i64 {
+        self.stage.scene.world.runtime.now_ms()
+    }
+
+    fn phase(&mut self, phase: &Phase, before: Trouble) {
+        let stage = self.stage;
+        stage.tell(|| format!("a phase begins: {:?}, {} hours", phase.trouble, phase.hours));
+        let begin = self.now_ms();
+        if self.leads_elsewhere {
+            self.leads_elsewhere = false;
+            self.define(None);
+        }
+        self.heal(before, phase.enters);
+        self.strike(phase.trouble);
+        self.reports.begin_phase(stage, phase.trouble);
+        for (after, deed) in &phase.deeds {
+            self.pass_until(begin + after * 1000);
+            self.perform(*deed);
+        }
+        self.pass_until(begin + phase.hours * 3_600_000);
+        // The schedule has had its time.
+        self.tick();
+        let situation =
+            Situation { trouble: phase.trouble, leads_elsewhere: self.leads_elsewhere, revision: self.revision() };
+        self.reports.judge(stage, &situation);
+    }
+
+    /// Time passes, with scheduled runs.
+    fn pass_until(&mut self, until: i64) {
+        loop {
+            let due = self.stage.scene.world.db.value(DUE).as_f64();
+            #[expect(clippy::cast_possible_truncation, reason = "a time in seconds")]
+            let due = due.map_or(i64::MAX, |seconds| (seconds as i64).saturating_mul(1000));
+            let next = due.max(self.last_run + CADENCE).min(self.last_run + IDLE);
+            let next = next.div_euclid(CADENCE) * CADENCE + if next % CADENCE == 0 { 0 } else { CADENCE };
+            if next > until {
+                break;
+            }
+            self.sleep_until(next);
+            self.tick();
+            self.reports.look_at_copies(self.stage);
+        }
+        self.sleep_until(until);
+    }
+
+    fn sleep_until(&self, until: i64) {
+        let runtime = self.stage.scene.world.runtime.clone();
+        let rest = until - runtime.now_ms();
+        if rest > 0 {
+            self.stage.scene.world.run(runtime.sleep(rest));
+        }
+    }
+
+    fn tick(&mut self) {
+        let stage = self.stage;
+        let world = &stage.workers[self.runs % stage.workers.len()];
+        self.runs += 1;
+        self.last_run = self.now_ms();
+        let (core, now) = (world.core(), world.now());
+        let summary = world.run(stage.patiently(world, async move { check::tick(&core, now).await }));
+        stage.tell(|| format!("scheduled run: {summary:?}"));
+    }
+
+    fn strike(&mut self, trouble: Trouble) {
+        let world = &self.stage.scene.world;
+        self.outages.set_token(match trouble {
+            Trouble::Silence(how) => Token::Silent(how),
+            Trouble::UnknownCode => Token::Refuses(UNKNOWN_CODE),
+            Trouble::Configuration => Token::Refuses(CONFIGURATION_CODE),
+            _ => Token::Works,
+        });
+        match trouble {
+            Trouble::ClientRefused => {
+                let secret = format!("{CANARY}-client-secret-{}", self.now_ms());
+                *world.acme.client_secret.borrow_mut() = secret;
+            }
+            Trouble::SecretSpoiled => {
+                self.spoiled =
+                    world.db.value("SELECT sealed_secret FROM oauth_clients").as_str().map(ToOwned::to_owned);
+                world.db.tamper("UPDATE oauth_clients SET sealed_secret = 'cx1.k1.AAAA'");
+            }
+            Trouble::KeyGone => OTHER_KEY.clone_into(&mut world.keys.borrow_mut()),
+            _ => {}
+        }
+    }
+
+    /// The trouble of a phase is over: the app thinks better of it, or somebody has done something.
+    fn heal(&mut self, trouble: Trouble, enters: bool) {
+        let scene = &self.stage.scene;
+        let world = &scene.world;
+        match trouble {
+            Trouble::KeyGone => *world.keys.borrow_mut() = format!("{KEYS},{OTHER_KEY}"),
+            Trouble::ClientRefused | Trouble::SecretSpoiled if enters => {
+                let secret = world.acme.client_secret.borrow().clone();
+                scene.enter_secret(&secret);
+            }
+            Trouble::ClientRefused => {
+                // The app goes back to the secret that is stored.
+                let client = scene.client();
+                let stored = client.stored_secret(&world.config().ring).unwrap();
+                stored.expose().clone_into(&mut world.acme.client_secret.borrow_mut());
+            }
+            Trouble::SecretSpoiled => {
+                let sealed = self.spoiled.take().unwrap();
+                world.db.tamper(&format!("UPDATE oauth_clients SET sealed_secret = '{sealed}'"));
+            }
+            _ => {}
+        }
+    }
+
+    fn perform(&mut self, deed: Deed) {
+        let stage = self.stage;
+        let run = &stage.scene.world;
+        match deed {
+            Deed::Call { .. } | Deed::CallInAnOutage { .. } => {}
+            _ => stage.tell(|| format!("{deed:?}")),
+        }
+        match deed {
+            Deed::Call { worker, connection, mode, workflow } => self.call((worker, connection), mode, workflow),
+            Deed::CallInAnOutage { worker, connection, workflow } => {
+                self.outages.begin(Kind::Record, 60);
+                let last = run.run(resolve_as(stage, worker, connection, ask(Mode::Available, workflow)));
+                self.outages.end(Kind::Record);
+                self.reports.called_in_an_outage(stage, connection, last.as_ref());
+            }
+            Deed::CheckNow { worker, connection } => {
+                let world = &stage.workers[worker];
+                let (core, id) = (world.core(), stage.roles[connection].id.clone());
+                let check = async move { core.ports.refresher().run(&id, Errand::CheckNow).await };
+                let outcome = run.run(stage.patiently(world, check));
+                self.reports.checked(connection);
+                stage.tell(|| format!("check now: {outcome:?}"));
+            }
+            Deed::Rename { worker, connection } => self.rename(worker, connection),
+            Deed::Withdraw { connection } => {
+                let role = &stage.roles[connection];
+                role.withdrawn.set(true);
+                run.acme.withdraw(&role.account);
+            }
+            Deed::Reconnect { worker, connection } if stage.roles[connection].gone_at.get().is_none() => {
+                run.run(reconnect(stage, worker, connection));
+            }
+            Deed::Reconnect { .. } => {}
+            Deed::Disconnect { worker } => self.disconnect(worker),
+            Deed::Kill { worker } => {
+                stage.workers[worker].kill();
+                stage.workers[worker].evict();
+            }
+            Deed::Fails { kind, seconds } => {
+                self.outages.begin(kind, seconds);
+                self.reports.fails(kind);
+            }
+            Deed::Define(change) => self.change(change),
+        }
+    }
+
+    fn call(&mut self, (worker, connection): (usize, usize), mode: Mode, workflow: usize) {
+        let stage = self.stage;
+        let answered = stage.scene.world.run(resolve_as(stage, worker, connection, ask(mode, workflow)));
+        self.reports.called(stage, (connection, workflow), mode, answered.as_ref());
+        self.sleep_until(self.now_ms() + BEHIND);
+    }
+
+    /// As `PATCH /v1/connections/{id}` does.
+    fn rename(&mut self, worker: usize, connection: usize) {
+        let (stage, role) = (self.stage, &self.stage.roles[connection]);
+        self.names += 1;
+        let name = format!("name {}", self.names);
+        let world = &stage.workers[worker];
+        let (core, workspace, id, wanted) =
+            (world.core(), stage.scene.workspace.clone(), role.id.clone(), name.clone());
+        let change = Patch { name: Some(wanted), ..Patch::default() };
+        let done = world.run(stage.patiently(world, async move {
+            let removal = Removal::of_connection(&core, &id)?;
+            let statements = [store::connections::patch(&workspace, &id, &change)].into_iter().chain(removal.note());
+            core.db().batch(statements.collect()).await?;
+            connections::error::Result::Ok(removal.perform(&core).await)
+        }));
+        if matches!(done, Some(Ok(_))) {
+            role.names.borrow_mut().acknowledged = Some(name);
+        }
+    }
+
+    /// The last connection goes.
+    fn disconnect(&mut self, worker: usize) {
+        let stage = self.stage;
+        let Some(role) = stage.roles.last().filter(|role| role.gone_at.get().is_none()) else { return };
+        let world = &stage.workers[worker];
+        role.may_be_gone.set(true);
+        let now = world.now();
+        let (core, workspace, id) = (world.core(), stage.scene.workspace.clone(), role.id.clone());
+        let end = async move { disconnect::disconnect(&core, &workspace, &id, "person:ann").await };
+        let done = world.run(stage.patiently(world, end));
+        stage.tell(|| format!("disconnect: {done:?}"));
+        if let Some(Ok((_, copies))) = done {
+            role.gone_at.set(Some(self.now_ms()));
+            if matches!(copies, CachedCopies::Retrying { .. }) {
+                role.copies_until.set(removal::ends_at(now).unix() * 1000);
+            }
+        }
+    }
+
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Harmless(which) => {
+                self.changes.push(self.harmless(which));
+                self.define(None);
+            }
+            Change::DuringARefresh(which) => {
+                self.changes.push(self.harmless(which));
+                self.define(Some(0));
+            }
+            Change::OtherAddress => {
+                self.leads_elsewhere = true;
+                self.define(None);
+            }
+        }
+    }
+
+    fn harmless(&self, which: usize) -> Value {
+        let number = self.changes.len();
+        match which {
+            0 => json!({ "errors": { "permanent": [format!("gone_away_{number}")] } }),
+            1 => json!({ "request": { "base_url": format!("https://acme.example/v{number}/") } }),
+            2 => json!({ "name": format!("Acme {number}") }),
+            _ => json!({ "check": { "url": "https://acme.example/me" }, "name": format!("Acme {number}") }),
+        }
+    }
+
+    /// As `PUT /v1/apps/{app}` does. `refreshing` is a connection that is just being refreshed.
+    fn define(&mut self, refreshing: Option<usize>) {
+        let (stage, scene) = (self.stage, &self.stage.scene);
+        let mut text = definition();
+        merge(&mut text, &stage.plan.definition());
+        for change in &self.changes {
+            merge(&mut text, change);
+        }
+        if self.leads_elsewhere {
+            merge(&mut text, &json!({ "auth": { "token_url": "https://acme.example/v2/token" } }));
+        }
+        if let Some(connection) = refreshing {
+            let (own, other) = (Rc::clone(stage), Rc::clone(stage));
+            let force = Ask { force_refresh: true, ..Ask::default() };
+            drop(scene.world.runtime.spawn(async move { resolve_as(&own, 1, connection, force).await.is_some() }));
+            scene.world.run(async move { other.scene.world.runtime.sleep(50).await });
+        }
+        let row = AppRow { id: scene.app.clone(), revision: self.revision() + 1, definition: text.to_string() };
+        let (core, workspace, id) = (stage.workers[0].core(), scene.workspace.clone(), scene.app.clone());
+        let moves = scene.world.run(async move {
+            store::apps::put(core.db(), &workspace, &row, core.now()).await.unwrap();
+            definition_moves::begin(&core, &workspace, &id, "key:test").await
+        });
+        stage.tell(|| format!("the definition is another: {moves:?}"));
+    }
+
+    fn revision(&self) -> i64 {
+        self.stage.scene.world.db.number("SELECT max(revision) FROM apps WHERE current = 1")
+    }
+}
+
+fn ask(mode: Mode, workflow: usize) -> Ask {
+    let consistency = match mode {
+        Mode::Strong => Consistency::Strong,
+        Mode::Available => Consistency::Available,
+        Mode::Edge => Consistency::Edge,
+    };
+    Ask { consistency, workflow: Some(name_of(workflow)), step: Some("1".into()), ..Ask::default() }
+}
+
+pub(crate) fn name_of(workflow: usize) -> String {
+    format!("workflow {workflow}")
+}

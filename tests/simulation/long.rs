@@ -1,0 +1,240 @@
+//! What a seed draws of a long life: phases of two or three days, each with one trouble that lasts, or none.
+//!
+//! Owns the ranges. What fails beside it ends long before its phase does, so that at the end of a phase everything that
+//! is to be told of its trouble has had the time to be told.
+
+use crate::draw::one_of;
+use crate::outages::Kind;
+use crate::support::runtime::Draws;
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 3600;
+/// Hours that a phase lasts at the least: a check is due after 26 at the most, and what it finds takes hours to repeat.
+const SHORTEST: usize = 40;
+/// Hours of a phase in which something else may fail.
+const OUTAGES_UNTIL: usize = 8;
+
+/// What is wrong for a whole phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Nothing.
+    None,
+    /// The app's token endpoint can't be reached, in one of four ways.
+    Silence(usize),
+    /// The app refuses to renew by a code that nobody knows.
+    UnknownCode,
+    /// The app says that the client may not renew.
+    Configuration,
+    /// The app has another secret for the client.
+    ClientRefused,
+    /// The stored secret of the client does not open.
+    SecretSpoiled,
+    /// The key that sealed everything is not in the ring.
+    KeyGone,
+}
+
+/// How a definition changes in a phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// In a way that sends no secret elsewhere: connections follow.
+    Harmless(usize),
+    /// The same, with a refresh of the first connection under way.
+    DuringARefresh(usize),
+    /// Tokens would go to another address: connections stay, until it is put back as the phase ends.
+    OtherAddress,
+}
+
+/// What somebody does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deed {
+    /// A workflow asks.
+    Call {
+        worker: usize,
+        connection: usize,
+        mode: Mode,
+        workflow: usize,
+    },
+    /// The record goes away for a minute, and a workflow asks that asked shortly before.
+    CallInAnOutage {
+        worker: usize,
+        connection: usize,
+        workflow: usize,
+    },
+    CheckNow {
+        worker: usize,
+        connection: usize,
+    },
+    Rename {
+        worker: usize,
+        connection: usize,
+    },
+    Withdraw {
+        connection: usize,
+    },
+    Reconnect {
+        worker: usize,
+        connection: usize,
+    },
+    Disconnect {
+        worker: usize,
+    },
+    /// A process dies with all that it remembers.
+    Kill {
+        worker: usize,
+    },
+    Fails {
+        kind: Kind,
+        seconds: i64,
+    },
+    Define(Change),
+}
+
+/// Where a workflow has the program read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Strong,
+    Available,
+    Edge,
+}
+
+/// One phase.
+#[derive(Debug, Clone)]
+pub(crate) struct Phase {
+    pub(crate) hours: i64,
+    pub(crate) trouble: Trouble,
+    /// Whether a client is entered anew when the trouble before is over.
+    pub(crate) enters: bool,
+    /// Deeds with their time, in seconds from the phase's beginning.
+    pub(crate) deeds: Vec<(i64, Deed)>,
+}
+
+/// A life.
+#[derive(Debug, Clone)]
+pub(crate) struct Life {
+    /// Whether the app says how long a token lives.
+    pub(crate) tells_life: bool,
+    pub(crate) phases: Vec<Phase>,
+}
+
+impl Life {
+    /// Tokens live `expires_in` seconds; the last connection is the one that may be disconnected.
+    pub(crate) fn draw(draws: &mut Draws, (workers, connections): (usize, usize)) -> Self {
+        let tells_life = draws.below(6) != 0;
+        let mut phases = Vec::new();
+        for number in 0..2 + draws.below(2) {
+            phases.push(Phase::draw(draws, number, (workers, connections)));
+        }
+        let mut last = Phase::draw(draws, 1, (workers, connections));
+        last.trouble = if draws.below(3) == 0 { last.trouble } else { Trouble::None };
+        phases.push(last);
+        let mut gone = false;
+        for phase in &mut phases {
+            phase.deeds.retain(|(_, deed)| {
+                let is_one = matches!(deed, Deed::Disconnect { .. });
+                let keep = !is_one || !gone;
+                gone |= is_one;
+                keep
+            });
+        }
+        Self { tells_life, phases }
+    }
+}
+
+/// Seconds within so many hours of a phase.
+fn within(draws: &mut Draws, hours: usize) -> i64 {
+    i64::try_from(draws.below(hours * 3600)).unwrap()
+}
+
+impl Phase {
+    fn draw(draws: &mut Draws, number: usize, (workers, connections): (usize, usize)) -> Self {
+        let hours = SHORTEST + draws.below(24);
+        let trouble = match draws.below(if number == 0 { 8 } else { 12 }) {
+            0 => Trouble::Silence(draws.below(4)),
+            1 => Trouble::UnknownCode,
+            2 => Trouble::Configuration,
+            3 => Trouble::ClientRefused,
+            4 => Trouble::SecretSpoiled,
+            5 => Trouble::KeyGone,
+            _ => Trouble::None,
+        };
+        let mut phase =
+            Self { hours: i64::try_from(hours).unwrap(), trouble, enters: draws.below(2) == 0, deeds: Vec::new() };
+        for connection in 0..connections {
+            phase.draw_calls(draws, hours, (workers, connection));
+        }
+        phase.draw_outages(draws);
+        phase.draw_people(draws, hours, (workers, connections));
+        if draws.below(2) == 0 {
+            let change = match draws.below(5) {
+                0 | 1 => Change::Harmless(draws.below(4)),
+                2 | 3 => Change::DuringARefresh(draws.below(4)),
+                _ => Change::OtherAddress,
+            };
+            // Whoever enters a client enters it for the addresses that the definition has.
+            if change != Change::OtherAddress || trouble == Trouble::None {
+                phase.deeds.push((within(draws, OUTAGES_UNTIL), Deed::Define(change)));
+            }
+        }
+        phase.deeds.sort_by_key(|(at, _)| *at);
+        phase
+    }
+
+    /// Some spans in which a workflow calls at a steady pace, and at the end of some of them the record goes away.
+    fn draw_calls(&mut self, draws: &mut Draws, hours: usize, (workers, connection): (usize, usize)) {
+        for _ in 0..draws.below(4) {
+            let workflow = draws.below(2);
+            let mode = one_of(draws, &[Mode::Strong, Mode::Available, Mode::Available, Mode::Edge, Mode::Edge]);
+            let pace = one_of(draws, &[4 * MINUTE, 10 * MINUTE, 13 * MINUTE, HOUR]);
+            let mut at = within(draws, hours);
+            let own = draws.below(workers);
+            for _ in 0..4 + draws.below(12) {
+                let worker = if draws.below(4) == 0 { draws.below(workers) } else { own };
+                self.deeds.push((at, Deed::Call { worker, connection, mode, workflow }));
+                at += pace + i64::try_from(draws.below(60)).unwrap();
+            }
+            if mode != Mode::Strong && draws.below(2) == 0 {
+                let soon = at - pace + i64::try_from(draws.below(10 * 60)).unwrap();
+                self.deeds.push((soon, Deed::CallInAnOutage { worker: draws.below(workers), connection, workflow }));
+            }
+        }
+        let end = self.hours * HOUR;
+        self.deeds.retain(|(at, _)| *at < end - HOUR);
+    }
+
+    fn draw_outages(&mut self, draws: &mut Draws) {
+        for _ in 0..draws.below(4) {
+            let kind = one_of(draws, &Kind::ALL);
+            let seconds = one_of(draws, &[20 * MINUTE, 2 * HOUR, 9 * HOUR]);
+            self.deeds.push((within(draws, OUTAGES_UNTIL), Deed::Fails { kind, seconds }));
+        }
+    }
+
+    fn draw_people(&mut self, draws: &mut Draws, hours: usize, (workers, connections): (usize, usize)) {
+        for _ in 0..draws.below(4) {
+            let (worker, connection) = (draws.below(workers), draws.below(connections));
+            let deed = match draws.below(10) {
+                0..=3 => Deed::Rename { worker, connection },
+                4 | 5 => Deed::CheckNow { worker, connection },
+                6 => Deed::Withdraw { connection },
+                7 => Deed::Reconnect { worker, connection },
+                _ => Deed::Kill { worker },
+            };
+            // What a check is to find needs the time until the next one.
+            let until =
+                if matches!(deed, Deed::Withdraw { .. } | Deed::Reconnect { .. }) { OUTAGES_UNTIL } else { hours - 1 };
+            self.deeds.push((within(draws, until), deed));
+        }
+        if draws.below(3) == 0 {
+            let at = within(draws, OUTAGES_UNTIL);
+            let worker = draws.below(workers);
+            self.deeds.push((at, Deed::Disconnect { worker }));
+            if draws.below(2) == 0 {
+                // With a copy in the cache, which can't be deleted for a while.
+                let call = Deed::Call { worker, connection: connections - 1, mode: Mode::Available, workflow: 0 };
+                let seconds = one_of(draws, &[20 * MINUTE, 9 * HOUR]);
+                self.deeds.push(((at - MINUTE).max(0), call));
+                self.deeds.push(((at - 10).max(0), Deed::Fails { kind: Kind::Deletes, seconds }));
+            }
+        }
+    }
+}

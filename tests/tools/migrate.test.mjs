@@ -1,0 +1,255 @@
+// Owns the proof that a migration which no Worker can work beside is applied safely: the Worker that leaves the database
+// alone comes first, rows move in bounded steps, and a deployment that is stopped at any point goes on when it is started
+// again, with no row lost and none doubled. A fake wrangler keeps a real SQLite database; one test asks wrangler itself.
+
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { suite, test } from "node:test";
+import { at, capture, quietWrangler, wrangler } from "../../tools/bootstrap.mjs";
+import { deploy, ROWS_A_STEP, UNDER_WAY } from "../../tools/deployment.mjs";
+
+const TOML = readFileSync(at("wrangler.toml"), "utf8");
+const URL_OF_IT = "https://connections.acme.workers.dev";
+const MIGRATIONS = readdirSync(at("migrations")).sort();
+/** The first one under maintenance, and the one that moves rows. */
+const [NAMES, MOVES] = ["0013_names.sql", "0014_move_rows.sql"];
+const BEFORE = MIGRATIONS.filter((name) => name < NAMES);
+/** Statements of one step, at most. */
+const STATEMENTS = 3;
+
+class Killed extends Error {}
+
+/** An installation: its database, the Worker that is in place, and a wrangler that reaches both. */
+function installation({ applied = BEFORE } = {}) {
+  const db = new DatabaseSync(":memory:");
+  db.exec("PRAGMA foreign_keys = ON; CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT UNIQUE)");
+  const self = { db, worker: undefined, log: [], steps: [], waits: [], healths: [], files: new Map(), deadAfter: Infinity };
+  const read = (name) => self.files.get(name) ?? readFileSync(at(name), "utf8");
+  const names = () => db.prepare("SELECT name FROM d1_migrations ORDER BY id").all().map(({ name }) => name);
+  const apply = (folder, files) => {
+    for (const name of files.filter((file) => !names().includes(file))) {
+      db.exec(`BEGIN; ${read(`${folder}/${name}`)}; INSERT INTO d1_migrations (name) VALUES ('${name}'); COMMIT;`);
+    }
+  };
+  apply("migrations", applied);
+  /** Whatever wrangler does may be the last thing that is done: killed after it, or within a step's statements. */
+  const countDown = () => {
+    self.deadAfter -= 1;
+    if (self.deadAfter < 0) throw new Killed();
+  };
+  const execute = (sql) => {
+    const results = [];
+    for (const statement of sql.split(";\n").filter((text) => text.trim())) {
+      // Not in one transaction: nothing may depend on that.
+      countDown();
+      const prepared = db.prepare(statement);
+      const rows = /^\s*SELECT/.test(statement) ? prepared.all() : [];
+      const changes = /^\s*SELECT/.test(statement) ? 0 : Number(prepared.run().changes);
+      results.push({ results: rows, success: true, meta: { changes } });
+    }
+    self.steps.push(results.map(({ meta }) => meta.changes));
+    return JSON.stringify(results, null, 2);
+  };
+  const call = (step) => {
+    countDown();
+    const [command, what, action] = step;
+    if (command === "whoami") return "You are logged in";
+    if (command === "secret") return '"ENCRYPTION_KEYS" "ADMIN_KEY"';
+    if (command === "deploy") self.worker = step[step.indexOf("--var") + 3];
+    if (what === "execute") return execute(step[step.indexOf("--command") + 1]);
+    if (action === "list") return MIGRATIONS.filter((name) => !names().includes(name)).map((name) => `│ ${name} │`).join("\n");
+    if (action === "apply" && !step.includes("--config")) apply("migrations", MIGRATIONS);
+    if (action === "apply" && step.includes("--config")) {
+      assert.match(read(step[step.indexOf("--config") + 1]), /^migrations_dir = "\.dev\/migrations"$/m);
+      apply(".dev/migrations", [...self.files.keys()].filter((name) => name.startsWith(".dev/migrations/")).map((name) => basename(name)).sort());
+    }
+    return "{}";
+  };
+  const record = (step) => self.log.push(step[0] === "deploy" ? self.worker : step.slice(0, 3).join(" "));
+  const done = (step) => {
+    const output = call(step);
+    record(step);
+    return output;
+  };
+  self.tools = {
+    run: async (...step) => void done(step),
+    capture: async (...step) => ({ code: 0, output: done(step) }),
+    read: (name) => (name === "wrangler.toml" ? TOML : read(name)),
+    list: (folder) => readdirSync(at(folder)),
+    write: (name, text) => self.files.set(name, text),
+    remove: (name) => self.files.delete(name),
+    build: async () => {},
+    say: () => {},
+    wait: async (seconds) => self.waits.push(seconds),
+    health: async () => self.healths.shift() ?? 200,
+    publicUrl: URL_OF_IT,
+  };
+  return self;
+}
+
+const fixture = () => readFileSync(at("tests/native/upgrade/before.sql"), "utf8");
+
+/** Connections of one workspace, as the version before stored them. */
+function fill(db, count) {
+  db.exec(`INSERT INTO workspaces (id, name, created_at) VALUES ('ws_1', 'W', 1);
+    INSERT INTO clients (id, workspace_id, registration, client_id, redirect_id, current, created_at, updated_at) VALUES ('cli_1', 'ws_1', 'acme', 'c', 'cli_1', 1, 1, 1);
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count})
+    INSERT INTO connections (id, workspace_id, app, app_revision, client, name, scopes_requested, scopes_granted, created_at, connected_at, generation, version, status, sealed_credential, refreshable)
+      SELECT 'con_' || hex(randomblob(11)), 'ws_1', 'acme', 0, 'cli_1', 'n' || i, '[]', '[]', i, i, 1, 1, 'connected', hex(randomblob(40)), 1 FROM n;`);
+}
+
+const DIGEST = (table) => `SELECT count(*) AS n, count(DISTINCT id) AS ids, sum(length(sealed_credential)) AS bytes, sum(created_at) AS times FROM ${table}`;
+const row = (db, sql) => ({ ...db.prepare(sql).get() });
+
+/** Whatever is in a database, table by table. */
+function contents(db) {
+  const tables = db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'd1_%' ORDER BY name").all();
+  return Object.fromEntries(tables.map(({ name }) => [name, db.prepare(`SELECT * FROM ${name}`).all().map((one) => JSON.stringify(one)).sort()]));
+}
+const schema = (db) => db.prepare("SELECT type, name, tbl_name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY type, name").all().map((one) => ({ ...one }));
+
+suite("a migration under maintenance", () => {
+  test("comes behind a Worker that leaves the database alone, and before one that works with it", async () => {
+    const it = installation();
+    it.db.exec(fixture());
+    await deploy([], it.tools);
+    const deployed = it.log.map((one, index) => [one, index]).filter(([one]) => one.startsWith("MAINTENANCE"));
+    assert.deepEqual(deployed.map(([one]) => one), ["MAINTENANCE:1", "MAINTENANCE:0"]);
+    const [[, first], [, last]] = deployed;
+    const touching = it.log.flatMap((one, index) => (/execute|apply/.test(one) ? [index] : []));
+    assert.ok(touching.length > 2 && touching.every((index) => first < index && index < last), it.log.join("; "));
+    assert.deepEqual(it.waits, [UNDER_WAY]);
+    assert.deepEqual([...it.files.keys()], [], "nothing is left beside wrangler.toml");
+  });
+
+  test("leaves the schema that a new database gets", async () => {
+    const [fresh, old] = [installation({ applied: [] }), installation()];
+    await deploy([], fresh.tools);
+    assert.ok(!fresh.log.includes("MAINTENANCE:1"), "nobody works with a new database");
+    old.db.exec(fixture());
+    await deploy([], old.tools);
+    assert.deepEqual(schema(old.db), schema(fresh.db));
+  });
+
+  test("is not repeated by the next deployment", async () => {
+    const it = installation();
+    await deploy([], it.tools);
+    it.log = [];
+    await deploy([], it.tools);
+    assert.ok(!it.log.includes("MAINTENANCE:1"), it.log.join("; "));
+  });
+
+  test("that is stopped at any point goes on, with nothing lost or doubled", async () => {
+    const whole = installation();
+    whole.db.exec(fixture());
+    await deploy([], whole.tools);
+    const expected = contents(whole.db);
+    let stops = 0;
+    for (let deadAfter = 0; ; deadAfter += 1) {
+      const it = installation();
+      it.db.exec(fixture());
+      it.deadAfter = deadAfter;
+      const ended = await deploy([], it.tools).then(() => "done", (error) => error);
+      if (ended === "done") break;
+      assert.ok(ended instanceof Killed, ended);
+      stops += 1;
+      // From the first change of the database on, no Worker that works with it is in place.
+      const isChanged = it.db.prepare("SELECT name FROM d1_migrations").all().some(({ name }) => name === NAMES);
+      const isComplete = it.db.prepare("SELECT name FROM d1_migrations").all().some(({ name }) => name === MOVES);
+      if (isChanged && !isComplete) assert.equal(it.worker, "MAINTENANCE:1", `stopped after ${deadAfter}`);
+      it.deadAfter = Infinity;
+      await deploy([], it.tools);
+      assert.deepEqual(contents(it.db), expected, `stopped after ${deadAfter}`);
+      assert.equal(it.worker, "MAINTENANCE:0");
+    }
+    assert.ok(stops > 20, `${stops}`);
+  });
+
+  test("moves a large table in bounded steps", async () => {
+    const it = installation();
+    fill(it.db, 50_000);
+    const before = row(it.db, DIGEST("connections"));
+    await deploy([], it.tools);
+    assert.deepEqual(row(it.db, DIGEST("connections")), before);
+    assert.equal(before.n, 50_000);
+    assert.ok(it.steps.every((changes) => changes.length <= STATEMENTS && changes.every((rows) => rows <= ROWS_A_STEP)), JSON.stringify(it.steps));
+    assert.equal(it.steps.filter(([rows]) => rows === ROWS_A_STEP).length, 50_000 / ROWS_A_STEP);
+    assert.deepEqual(it.db.prepare("PRAGMA foreign_key_check").all(), []);
+  });
+
+  test("that was stopped while a large table moves goes on where it was", async () => {
+    const it = installation();
+    fill(it.db, 20_000);
+    const before = row(it.db, DIGEST("connections"));
+    // In the middle of a step: its rows are copied and not deleted yet.
+    const kill = it.tools.capture;
+    let steps = 0;
+    it.tools.capture = async (...step) => {
+      if (step[1] === "execute" && step.join(" ").includes("INTO connections_next") && (steps += 1) === 2) it.deadAfter = 2;
+      return kill(...step);
+    };
+    await assert.rejects(deploy([], it.tools), Killed);
+    const [left, moved] = ["connections_before", "connections_next"].map((table) => row(it.db, `SELECT count(*) AS n FROM ${table}`).n);
+    assert.deepEqual([left, moved], [15_000, 10_000], "one step is done, and one is half done");
+    it.deadAfter = Infinity;
+    it.steps = [];
+    await deploy([], it.tools);
+    assert.deepEqual(row(it.db, DIGEST("connections")), before);
+    assert.ok(it.steps.filter((changes) => changes[1] === ROWS_A_STEP).length === 3, JSON.stringify(it.steps));
+  });
+
+  test("a step that moves nothing, fails or is not understood ends the deployment under maintenance", async () => {
+    for (const [code, output] of [
+      [1, "D1_ERROR: too much"],
+      [0, "⛅️ wrangler"],
+      [0, '[{ "results": [{ "remaining": 1 }], "meta": { "changes": 0 } }]'],
+    ]) {
+      const it = installation();
+      const whole = it.tools.capture;
+      it.tools.capture = async (...step) => (step[1] === "execute" ? { code, output } : whole(...step));
+      await assert.rejects(deploy([], it.tools), /Rows of clients_before/);
+      assert.equal(it.worker, "MAINTENANCE:1");
+    }
+  });
+
+  test("a Worker that is not well at the end is reported", async () => {
+    const it = installation();
+    it.healths = Array(30).fill(503);
+    await assert.rejects(deploy([], it.tools), /answers 503/);
+    const soon = installation();
+    soon.healths = [503, "fetch failed", 200];
+    await deploy([], soon.tools);
+    assert.deepEqual(soon.waits, [UNDER_WAY, 2, 2]);
+  });
+
+  test("a dry run looks up nothing and changes nothing", async () => {
+    const it = installation();
+    it.db.exec(fixture());
+    const before = contents(it.db);
+    await deploy(["--dry-run"], it.tools);
+    assert.deepEqual(it.log, ["MAINTENANCE:0"]);
+    assert.deepEqual(contents(it.db), before);
+  });
+});
+
+suite("wrangler itself", () => {
+  test("applies the migrations at once, and answers a step as deploy reads it", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "connections-d1-"));
+    try {
+      const local = (...step) => capture(...wrangler("d1", ...step, "--local", "--persist-to", folder), { env: quietWrangler });
+      const applied = await local("migrations", "apply", "DB");
+      assert.equal(applied.code, 0, applied.output);
+      const listed = await local("migrations", "list", "DB");
+      assert.ok(MIGRATIONS.every((name) => !listed.output.includes(name)), listed.output);
+      const sql = "CREATE TABLE t (id TEXT PRIMARY KEY);\nINSERT INTO t (id) SELECT value FROM json_each('[1,2]') WHERE true ORDER BY 1 LIMIT 5\n  ON CONFLICT (id) DO NOTHING;\nSELECT EXISTS (SELECT 1 FROM t) AS remaining;\n";
+      const { code, output } = await local("execute", "DB", "--yes", "--json", "--command", sql);
+      assert.equal(code, 0, output);
+      assert.match(output, /"remaining":\s*1/);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});

@@ -1,0 +1,86 @@
+// Owns the proof that steps that run side by side can be read apart, and that each lock has one holder at a time, also
+// within a process.
+
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { capture, print, printingTo, run, say, withLock } from "../../tools/bootstrap.mjs";
+import { newScreen } from "../../tools/screen.mjs";
+
+/** A screen, and what it has shown so far. */
+function shown() {
+  let text = "";
+  const screen = newScreen((more) => (text += more));
+  return { screen, text: () => text };
+}
+
+test("the first step prints as it goes, one beside it when both have ended", () => {
+  const { screen, text } = shown();
+  const lints = screen.open("lints");
+  const build = screen.open("build");
+  build.write("b1\n");
+  lints.write("l1\n");
+  assert.equal(text(), "\n── lints\nl1\n");
+  build.close();
+  lints.write("l2\n");
+  assert.equal(text(), "\n── lints\nl1\nl2\n");
+  lints.close();
+  assert.equal(text(), "\n── lints\nl1\nl2\n\n── build\nb1\n");
+});
+
+test("a step that still runs prints as it goes as soon as the first has ended, behind those that have ended, too", () => {
+  const { screen, text } = shown();
+  const pages = ["one", "two", "three"].map((name) => screen.open(name));
+  pages[1].write("2\n");
+  pages[2].write("3\n");
+  pages[2].close();
+  pages[0].close();
+  assert.equal(text(), "\n── one\n\n── three\n3\n\n── two\n2\n");
+  pages[1].write("more\n");
+  assert.match(text(), /more\n$/);
+});
+
+test("at the end a failure is shown though another step still runs, and that step is named", () => {
+  const { screen, text } = shown();
+  screen.open("lints");
+  const build = screen.open("build");
+  build.write("it failed\n");
+  build.close();
+  assert.deepEqual(screen.end(), ["lints"]);
+  assert.match(text(), /it failed\n$/);
+});
+
+test("what a step and its commands print goes to that step alone", async () => {
+  const printed = { a: "", b: "" };
+  const script = (name) => ["-e", `console.log("${name}1"); setTimeout(() => console.error("${name}2"), 50)`];
+  await Promise.all([
+    printingTo((text) => (printed.a += text), async () => {
+      say("a0");
+      await run(process.execPath, script("a"));
+    }),
+    printingTo((text) => (printed.b += text), async () => {
+      say("b0");
+      await capture(process.execPath, script("b"), { onOutput: print });
+    }),
+  ]);
+  assert.deepEqual(printed, { a: "a0\na1\na2\n", b: "b0\nb1\nb2\n" });
+});
+
+test("a lock has one holder at a time, and nobody is told to wait for their own process", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "connections-lock-"));
+  const lock = join(folder, "lock");
+  let holders = 0;
+  let most = 0;
+  let printed = "";
+  const hold = () =>
+    withLock(lock, async () => {
+      most = Math.max(most, ++holders);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      holders -= 1;
+    });
+  await printingTo((text) => (printed += text), () => Promise.all([hold(), hold()]));
+  assert.deepEqual([most, printed, existsSync(lock)], [1, "", false]);
+  rmSync(folder, { recursive: true });
+});
