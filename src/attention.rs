@@ -114,14 +114,14 @@ impl AttentionCode {
         match self {
             Self::ExpiresSoon => "This access ends soon unless it is renewed before.",
             Self::MissingScopes => "Not all permissions were granted.",
-            Self::AppUnreachable => "The app has not answered for a while; it is tried again.",
+            Self::AppUnreachable => "The app has not answered for a while. It is tried again automatically.",
             Self::AppRefuses => "The app refuses to renew this access. Reconnect it if that does not end by itself.",
             Self::ClientMisconfigured => "The app refuses this workspace's client id and secret.",
             Self::ClientSecretExpires => "The client secret ends soon and must be replaced.",
-            Self::Unused => "Nothing has used this for 90 days.",
+            Self::Unused => "This connection was not used for 90 days.",
             Self::Duplicate => "You have another connection to the same account.",
             Self::NothingShared => "It works, but nothing has been shared with it.",
-            Self::DefinitionChanged => "The app's definition was changed; this connection stays with the earlier one.",
+            Self::DefinitionChanged => "The app's definition has changed. This connection uses the earlier one.",
         }
     }
 }
@@ -138,7 +138,7 @@ fn failure_detail(connection: &Connection) -> Option<String> {
     let says = match code {
         "timeout" | "network_error" | "app_unavailable" | "database_slow" | "not_asked" => return None,
         "too_many_requests" | "slow_down" | "temporarily_unavailable" => "The app asks to wait",
-        "server_error" => "The app answers with an error of its own",
+        "server_error" => "The app has an internal error",
         _ => "The app's answers bring no new access",
     };
     Some(format!("{says} ({code}); it is tried again."))

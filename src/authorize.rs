@@ -294,13 +294,13 @@ fn check_key(key: &ApiKey, action: Action, resource: Resource, subject: &LoadedR
     }
     match (resource, action) {
         (Resource::Session | Resource::SignInLink, _) => Err(limited_key_error(
-            "A person who signs in has all their connections. Use a key without allow-lists for sign-in links and sessions.",
+            "A signed-in person sees all their connections. Use a key without allow-lists for sign-in links and sessions.",
         )),
         // Which link, its body says: see `new_link`.
         (Resource::Link, Action::Create) => Ok(()),
         (_, Action::Create) => Err(limited_key_error("It makes nothing new. Use a key without allow-lists.")),
         (Resource::Workspace | Resource::App, Action::Change) => {
-            Err(limited_key_error("It changes neither apps nor the workspace. Use a key without allow-lists."))
+            Err(limited_key_error("It cannot change apps or the workspace. Use a key without allow-lists."))
         }
         (Resource::Client, Action::Change) => match subject {
             LoadedResource::App(app) => check_client_change(key, app),

@@ -150,7 +150,7 @@ impl ClientProblem {
                 "The client's private key can't be used to sign. Enter the key again (PUT /v1/apps/{app}/client)."
             }
             Self::AddressesChanged => {
-                "The client's secret was entered for other addresses than this connection has. Enter it again for the app's present addresses (PUT /v1/apps/{app}/client), then reconnect the connection."
+                "The client secret was entered for other addresses than this connection's. Enter it again (PUT /v1/apps/{app}/client), then reconnect the connection."
             }
         }
     }

@@ -136,8 +136,11 @@ fn unusable_key_error(problem: &SigningKeyError) -> Error {
 
 fn signing_error(error: SigningError) -> Error {
     match error {
-        SigningError::Key => Error::new(ErrorCode::ClientMissing, "The private key can't sign what the app asks for.")
-            .with_hints(|hints| hints.client = Some(ClientProblem::PrivateKeyUnusable)),
+        SigningError::Key => Error::new(
+            ErrorCode::ClientMissing,
+            "The private key cannot sign with the algorithm that the app requires.",
+        )
+        .with_hints(|hints| hints.client = Some(ClientProblem::PrivateKeyUnusable)),
         SigningError::Failed(cause) => Error::internal(format!("signing failed: {cause}")),
     }
 }

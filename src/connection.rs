@@ -102,12 +102,12 @@ impl ReconnectReason {
     pub fn explanation(self) -> &'static str {
         match self {
             Self::Revoked => "The app says that the access was revoked.",
-            Self::Expired => "The access ended at the time the app had set.",
+            Self::Expired => "The access has expired, at the time that the app had set.",
             Self::LostRotation => "The app renewed the access, but its answer was lost on the way.",
             Self::RefreshTokenMissing => "The access ended and the app gave nothing to renew it with.",
             Self::CredentialRejected => "The app no longer accepts this credential.",
             Self::OtherAccount => "The app says that this credential now belongs to another account.",
-            Self::Unreadable => "The stored credential can't be read with the present encryption keys.",
+            Self::Unreadable => "The stored credential cannot be decrypted with the current encryption keys.",
         }
     }
 }
@@ -310,10 +310,10 @@ impl MoveObstacle {
         match self {
             Self::Addresses => "would send this credential to other addresses",
             Self::Client => "needs an OAuth client that is set up for its present addresses",
-            Self::Method => "has no way to connect that this connection was made by",
+            Self::Method => "does not have the auth method of this connection",
             Self::Fields => "asks for other fields",
             Self::Variables => "has addresses that depend on values that this connection does not have",
-            Self::Identity => "knows accounts by another id",
+            Self::Identity => "uses another id for the account",
         }
     }
 }

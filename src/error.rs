@@ -257,8 +257,10 @@ impl Error {
 
     /// No such connection, or not this caller's.
     pub fn connection_not_found() -> Self {
-        Self::new(ErrorCode::ConnectionNotFound, "There is no such connection, or this key may not see it.")
-            .with_hints(|h| h.for_people = Some("There is no such connection, or it is somebody else's.".into()))
+        Self::new(ErrorCode::ConnectionNotFound, "This connection does not exist, or this key cannot see it.")
+            .with_hints(|h| {
+                h.for_people = Some("This connection does not exist, or it belongs to somebody else.".into())
+            })
     }
 
     /// One field is wrong.
@@ -299,7 +301,7 @@ impl From<DatabaseError> for Error {
             DatabaseError::Malformed(cause) => Self::internal(cause),
             DatabaseError::NotMigrated(cause) => {
                 let mut error = Self::misconfigured(
-                    "The database lacks a table or column that this version needs. Apply the migrations: `npm run deploy`, or `npx wrangler d1 migrations apply DB --remote`.",
+                    "A migration is missing: the database has no table or column that this version needs. Apply the migrations: `npm run deploy`, or `npx wrangler d1 migrations apply DB --remote`.",
                 );
                 error.cause = Some(cause);
                 error

@@ -60,7 +60,7 @@ fn limit_reached(quota: Quota<'_>) -> Error {
                 "A workspace may have 200 custom apps. Delete one that is not needed (DELETE /v1/apps/{app})."
             }
             Quota::Revisions(_) => {
-                "Connections use 100 revisions of this app, which is as many as there may be. Reconnect or disconnect some of them first."
+                "Connections use 100 revisions of this app. This is the maximum. Reconnect or disconnect some of them first."
             }
         },
     )

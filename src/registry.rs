@@ -283,7 +283,7 @@ fn no_endpoints_error(auth_method: &AuthMethod) -> Error {
     Error::new(
         ErrorCode::AppUnavailable,
         format!(
-            "{} did not say where its endpoints are. Try again, and check its issuer address.",
+            "The discovery document of {} could not be read. Try again, and check the issuer address.",
             auth_method.app_name
         ),
     )

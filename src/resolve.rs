@@ -290,18 +290,18 @@ async fn refresh_outcome_error<P: Ports>(
         },
         RefreshOutcome::Unusable if connection.last_error.as_deref() == Some(DESTINATION_CHANGED) => Error::new(
             ErrorCode::NeedsReconnect,
-            "The app's addresses have changed since this connection was made, and its credential is not sent to other addresses than it was given for. A person must reconnect it at reconnect_url and look at the hosts named there.",
+            "The app's addresses have changed since this connection was made. Its credential is sent only to the addresses that it was given for. A person must reconnect it at reconnect_url and look at the hosts named there.",
         )
         .with_hints(|h| {
             h.reason = Some(DESTINATION_CHANGED.to_owned());
             h.reconnect_url = Some(reconnect_url(context, &connection.id, &[]));
         }),
         RefreshOutcome::Unusable => {
-            let text = "The app refuses to renew this connection as it is configured (its scopes or the client's grant types). Check the client at the app, or reconnect at reconnect_url.";
+            let text = "The app refuses to refresh this connection because of its scopes or the client's grant types. Check the client at the app, or reconnect at reconnect_url.";
             with_refusal_hints(context, connection, later(ErrorCode::AppUnavailable, text, 60))
         }
         RefreshOutcome::Refreshed | RefreshOutcome::Satisfied | RefreshOutcome::Healthy | RefreshOutcome::Unknown => {
-            later(ErrorCode::AppUnavailable, "The app gave a token that ends at once. Try again shortly.", 5)
+            later(ErrorCode::AppUnavailable, "The app returned a token that has expired already. Try again shortly.", 5)
         }
     }
 }

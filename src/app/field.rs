@@ -185,7 +185,7 @@ impl ValueFormat {
             return Some(format!("is over {longest} bytes."));
         }
         if lines && self != Self::Text {
-            return Some("has several lines and must be one.".to_owned());
+            return Some("must be one line.".to_owned());
         }
         describe_first_invalid(value, |c| match self {
             Self::Token => !c.is_ascii_graphic(),
@@ -479,7 +479,7 @@ mod tests {
             ("rk_live_a b", "does not look like"),
             ("rk_live_\u{7f}", "has a control character after character 8. Copy it again"),
             ("ключhunter", "not ASCII"),
-            ("rk_live_a\nhunter", "several lines"),
+            ("rk_live_a\nhunter", "must be one line"),
             (&"hunter".repeat(1000), "is over 4096 bytes"),
         ] {
             let problems = read(value).unwrap_err();

@@ -73,13 +73,13 @@ fn describe_character(c: char) -> &'static str {
         '\u{a0}' | '\u{2007}' | '\u{202f}' => "a non-breaking space",
         '\u{2028}' | '\u{2029}' | '\u{85}' => "a line separator",
         _ if c.is_control() => "a control character",
-        _ if c.is_whitespace() => "a space that is not the usual one",
+        _ if c.is_whitespace() => "an unusual space character",
         _ if is_zero_width(c) || matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e007f}') => {
             "an invisible character"
         }
         '\u{2018}'..='\u{201f}' | '\u{2039}' | '\u{203a}' | '\u{ab}' | '\u{bb}' => "a curly quotation mark",
         '\u{2010}'..='\u{2015}' | '\u{2212}' => "a dash that is not a hyphen",
-        '\u{2026}' => "an ellipsis, so it may be cut off there,",
+        '\u{2026}' => "an ellipsis, so the value may be cut off,",
         '\u{2022}' | '\u{25cf}' => "a bullet, so it may have been copied while it was hidden,",
         '\u{ff01}'..='\u{ff5e}' => "a full-width character, which is not ASCII,",
         _ => "a character that is not ASCII",
@@ -214,7 +214,7 @@ pub fn unwrap_pasted_value<'a>(
         return Ok(value);
     }
     if strip_header_name(inner, "authorization").is_some() {
-        return Err("is a whole header. Enter only what stands behind the header's name and its scheme.".to_owned());
+        return Err("is a whole header. Enter only the value after the header's name and its scheme.".to_owned());
     }
     if is_json_object(inner) && fits.is_none_or(|fits| !fits(inner)) {
         return Err("is a JSON object with several values. Enter only the one that is asked for.".to_owned());
@@ -373,7 +373,7 @@ mod tests {
             ("k\u{a0}1", "has a non-breaking space after character 1."),
             ("\u{201c}k", "begins with a curly quotation mark."),
             ("ab\u{2013}c", "has a dash that is not a hyphen after character 2."),
-            ("abc\u{2026}", "has an ellipsis, so it may be cut off there, after character 3."),
+            ("abc\u{2026}", "has an ellipsis, so the value may be cut off, after character 3."),
             ("k\u{43a}", "has a character that is not ASCII after character 1."),
             ("k\u{1}", "has a control character after character 1."),
         ] {

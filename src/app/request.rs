@@ -44,9 +44,9 @@ impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MissingValue(name) => write!(f, "needs a value for {name}"),
-            Self::InvalidValue(name) => write!(f, "has a value for {name} that can't stand in an address"),
+            Self::InvalidValue(name) => write!(f, "has a value for {name} that is not allowed in an address"),
             Self::InvalidUrl(problem) => problem.fmt(f),
-            Self::DestinationNotAllowed => f.write_str("is not one that the credential was given for"),
+            Self::DestinationNotAllowed => f.write_str("is not an address that the credential may be sent to"),
         }
     }
 }

@@ -131,7 +131,7 @@ pub async fn put<P: Ports>(
         Ok(()) => Ok(client),
         Err(DatabaseError::Constraint) => Err(Error::new(
             ErrorCode::Conflict,
-            "This client was set up elsewhere at the same moment. Read it again and retry.",
+            "This client was set up elsewhere at the same moment. Read it again, then retry.",
         )),
         Err(error) => Err(error.into()),
     }

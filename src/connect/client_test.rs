@@ -63,10 +63,10 @@ impl ClientTestVerdict {
                 "The app took the client and refused only the made-up code of this test. Connect an account next."
             }
             Self::Refused => {
-                "The app refuses this client id or secret. Copy both again from the app, and mind the environment."
+                "The app refuses this client id or secret. Copy both again from the app. Check that they belong to the same environment."
             }
             Self::Misconfigured => {
-                "The app knows the client but does not let it do this. Check its redirect URI and its kind at the app."
+                "The app knows the client, but does not allow this request. Check the client's redirect URI and type at the app."
             }
             Self::Unclear => {
                 "The app answered with a code that tells nothing of the client. Connect an account to be sure."

@@ -121,7 +121,7 @@ pub async fn require_accepted<P: Ports>(
     Err(Error::new(
         ErrorCode::AddressesChanged,
         format!(
-            "{} now also uses hosts that this connection's credential never went to: {}. Nothing was sent. If they are the \
+            "{} now also uses hosts that this connection's credential was never sent to: {}. Nothing was sent. If these hosts belong to the \
              app's, name them in accept_hosts and call again.",
             options.auth_method.app_name,
             unnamed.join(", ")

@@ -79,7 +79,7 @@ pub async fn create<P: Ports>(
     let user = intended_user(new.user, owner, new.confirm)?;
     let registered = registry::load_current_app(context, workspace, &app_id)
         .await?
-        .ok_or_else(|| Error::invalid_field("app", "is no app of the catalogue or this workspace."))?;
+        .ok_or_else(|| Error::invalid_field("app", "is neither an app of the catalogue nor of this workspace."))?;
     // Better told to whoever makes the link than to whoever opens it.
     let app = &registered.app;
     let repaired = connection

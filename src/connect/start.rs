@@ -345,7 +345,7 @@ pub async fn begin_flow_with_options<P: Ports>(
     session_hash: &str,
 ) -> Result<String> {
     if options.auth_method.kind != CredentialKind::OAuth2 {
-        return Err(Error::invalid_field("auth_method", "is entered here, not at the app: use the form."));
+        return Err(Error::invalid_field("auth_method", "has no consent at the app: use the form."));
     }
     let variables = collect_variables(options, &request.variables)?;
     let endpoints = registry::load_endpoints(context, &options.auth_method, &variables).await?;

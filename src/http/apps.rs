@@ -178,7 +178,7 @@ async fn store_revision<P: Ports>(
     match quotas::map_insert_error(context, workspace, limits, put).await {
         Err(error) if was_refused && error.code == ErrorCode::Internal => Err(Error::new(
             ErrorCode::Conflict,
-            "The app was changed elsewhere at the same moment. Read it again and retry.",
+            "The app was changed elsewhere at the same moment. Read it again, then retry.",
         )),
         put => put,
     }
@@ -240,14 +240,14 @@ async fn load_oauth2_method<P: Ports>(context: &Context<P>, call: &Call<'_>) -> 
 }
 
 fn no_client_needed_error(what: &str) -> Error {
-    Error::new(ErrorCode::Conflict, format!("{what} needs no OAuth client: its credential is entered when connecting."))
+    Error::new(ErrorCode::Conflict, format!("{what} needs no OAuth client. The credential is entered when connecting."))
 }
 
 async fn load_current_client<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<(Rc<AuthMethod>, Client)> {
     let auth_method = load_oauth2_method(context, call).await?;
     let client =
         store::clients::get_current(context.db(), &call.caller_key()?.workspace, auth_method.registration()).await?;
-    let client = client.ok_or_else(|| Error::not_found("client: this app has none yet"))?;
+    let client = client.ok_or_else(|| Error::not_found("OAuth client for this app"))?;
     Ok((auth_method, client))
 }
 
@@ -384,7 +384,7 @@ fn validate_client(new: &PutClientInput, now: Timestamp) -> Result<()> {
     }
     let is_key = new.secret().is_some_and(|secret| ClientSecret::is_private_key(secret.expose()));
     if !is_key && let Some((field, _)) = names.into_iter().find(|(_, name)| name.is_some()) {
-        return Err(Error::invalid_field(field, "names a private key: give that in client_secret, too."));
+        return Err(Error::invalid_field(field, "needs a private key. Send the key in client_secret."));
     }
     if let Some(secret) = new.secret().filter(|_| is_key) {
         SigningKey::from_pem(secret.expose())

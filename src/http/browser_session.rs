@@ -35,7 +35,7 @@ const LINK_COOKIE_PREFIX: &str = "cx_link_";
 
 /// Nobody is signed in.
 pub(super) fn not_signed_in_error() -> Error {
-    Error::new(ErrorCode::Unauthorized, "You are not signed in. Ask whoever runs this workspace for a sign-in link.")
+    Error::new(ErrorCode::Unauthorized, "You are not signed in. Ask an admin of the workspace for a sign-in link.")
 }
 
 /// `__Host-` binds a cookie to this very host over TLS; without TLS (development) browsers refuse it.
@@ -194,7 +194,7 @@ pub(super) fn require_csrf_token<P: Ports>(context: &Context<P>, request: &Reque
     }
     match (csrf_token(context, request), input::form_field(request, "csrf")) {
         (Some(expected), Some(sent)) if constant_time_eq(&expected, &sent) => Ok(()),
-        _ => Err(form_rejected_error("The page this form was on is too old. Go back, reload it, and try again.")),
+        _ => Err(form_rejected_error("This form has expired. Go back, reload the page, and try again.")),
     }
 }
 

@@ -132,7 +132,7 @@ fn notice_text(call: &Call<'_>) -> Option<String> {
             "Disconnected and erased here. The app has not confirmed the revocation yet; it is tried again for a day."
         }
         "disconnected-unconfirmed" => {
-            "Disconnected and erased here. The app could not be told; remove the access in the app's own settings."
+            "Disconnected. The credential was deleted here, but the app could not be reached. Remove the access in the app's own settings."
         }
         "renamed" => "Renamed.",
         "healthy" => "Checked: it works.",
@@ -327,7 +327,7 @@ fn predicted_end(connection: &Connection, auth_method: Option<&AuthMethod>) -> O
 fn describe_evidence(evidence: Option<&str>) -> String {
     match evidence.and_then(|text| text.split_once(": ")) {
         Some(("probe", seen)) => format!("the app was asked: {seen}"),
-        Some(("refresh", code)) => format!("renewing failed: {}", code.replace('_', " ")),
+        Some(("refresh", code)) => format!("refresh failed: {}", code.replace('_', " ")),
         _ => evidence.unwrap_or_default().to_owned(),
     }
 }
@@ -371,7 +371,7 @@ fn describe_actor(actor: &str, me: &str, keys: &BTreeMap<String, String>) -> Str
         _ => match actor {
             "clock" => "by a regular check".to_owned(),
             "refresh" => "when the access was renewed".to_owned(),
-            "embedder" => "by whoever made the link".to_owned(),
+            "embedder" => "by the program that made the link".to_owned(),
             _ => format!("by {actor}"),
         },
     }

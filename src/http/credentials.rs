@@ -123,8 +123,8 @@ pub(super) async fn create_connection<P: Ports>(
     let name = input.name.map(|name| input::parse_name("name", &name, MAX_NAME_LENGTH)).transpose()?;
     validate_metadata(&input.metadata)?;
     let registered = registry::load_current_app(context, &key.workspace, &input.app).await?;
-    let registered =
-        registered.ok_or_else(|| Error::invalid_field("app", "is no app of the catalogue or this workspace."))?;
+    let registered = registered
+        .ok_or_else(|| Error::invalid_field("app", "is neither an app of the catalogue nor of this workspace."))?;
     let auth_method = select_auth_method(&registered.app, input.auth_method.as_ref(), &input.credential)?;
     let request = ConnectRequest {
         workspace: key.workspace.clone(),

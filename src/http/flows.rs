@@ -209,7 +209,7 @@ fn outcome_message(flow: &Flow, auth_method: &AuthMethod, granted: &GrantSummary
         ),
         FlowOutcome::Discarded => (
             "Left as it was",
-            "The connection keeps its account; the new permission was discarded.".to_owned(),
+            "The connection keeps its account. The new access was revoked.".to_owned(),
             page::Tone::Good,
         ),
         FlowOutcome::Pending if flow.used_at.is_some() => (

@@ -34,15 +34,15 @@ fn rate_limited_error(limit: RateLimit, seconds: i64) -> Error {
         RateLimit::FailedAuthentication => {
             "Too many wrong credentials came from this address. Wait as long as Retry-After says, then send the right one."
         }
-        RateLimit::Calls => "This key makes too many calls. Wait as long as Retry-After says, then go on more slowly.",
+        RateLimit::Calls => "This key makes too many calls. Wait for Retry-After, then call less often.",
         RateLimit::CostlyCalls => {
-            "Too many calls that create things or ask apps. Wait as long as Retry-After says, then go on more slowly."
+            "Too many calls that create something or send a request to an app. Wait for Retry-After, then call less often."
         }
     };
     Error::new(ErrorCode::RateLimited, detail).with_hints(|h| {
         h.retry_after = Some(seconds.max(1));
         h.rate_limit = Some(limit);
-        h.for_people = Some("That was too often in a short time. Wait a minute, then try again.".into());
+        h.for_people = Some("Too many requests. Wait a minute, then try again.".into());
     })
 }
 

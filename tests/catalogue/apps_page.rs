@@ -47,7 +47,7 @@ fn how_events_are_signed_is_said_by_a_page_among_the_sources() {
 fn render_page() -> String {
     let mut text = INTRODUCTION.to_owned();
     text += "\nWhere lives are \"none fixed\", the end that a token answer tells counts, if it tells one; limits of the way may say more.\n";
-    text += "\n| app | ways | refresh token | lives: access, refresh, unused, grant | revoking ends | account | sources |\n";
+    text += "\n| app | auth methods | refresh token rotation | lifetime: access token, refresh token, unused refresh token, grant | revocation ends | account is read from | sources |\n";
     text += "|---|---|---|---|---|---|---|\n";
     apps().for_each(|app| text += &render_row(&app));
     apps().for_each(|app| text += &render_app(&app));
@@ -94,7 +94,7 @@ fn rotation_text(auth_method: &AuthMethod) -> String {
         RefreshTokenRotation::None => "stays".to_owned(),
         RefreshTokenRotation::Reissue => "renewed, the old one works on".to_owned(),
         RefreshTokenRotation::Grace(seconds) => format!("renewed, the old one works {} longer", duration_text(seconds)),
-        RefreshTokenRotation::Strict => "taken to work once".to_owned(),
+        RefreshTokenRotation::Strict => "single use (assumed)".to_owned(),
     }
 }
 
@@ -116,10 +116,10 @@ fn revocation_text(auth_method: &AuthMethod) -> &'static str {
         connections::app::EndpointSource::Issuer(_) => true,
     };
     match (can, server.revoke.style, server.revoke.effect) {
-        (false, ..) => "can't be asked for",
-        (true, _, RevocationEffect::Grant) => "the grant",
-        (true, RevokeStyle::Bearer, RevocationEffect::Token) => "the token (asks with it)",
-        (true, _, RevocationEffect::Token) => "the token",
+        (false, ..) => "not supported",
+        (true, _, RevocationEffect::Grant) => "whole grant",
+        (true, RevokeStyle::Bearer, RevocationEffect::Token) => "this token (authenticated with it)",
+        (true, _, RevocationEffect::Token) => "this token",
     }
 }
 
@@ -137,7 +137,7 @@ fn auth_method_account_text(auth_method: &AuthMethod) -> String {
     match (&auth_method.identity, &auth_method.check) {
         (Some(identity), _) => match &identity.probe {
             Some(probe) => host(probe.url.template_text()),
-            None => "in the token answer".to_owned(),
+            None => "token answer".to_owned(),
         },
         (None, Some(check)) => format!("unknown; checked at {}", host(check.url.template_text())),
         (None, None) => "unknown".to_owned(),
@@ -201,14 +201,12 @@ fn render_auth_method(auth_method: &AuthMethod) -> String {
         let codes: Vec<_> = approval.codes.iter().map(|code| format!("`{code}`")).collect();
         let page = approval.url.as_ref().map(|url| format!("[How]({url})."));
         let told =
-            [format!("Asked for by {}.", codes.join(", "))].into_iter().chain(approval.steps.clone()).chain(page);
+            [format!("Error codes: {}.", codes.join(", "))].into_iter().chain(approval.steps.clone()).chain(page);
         append_list(&mut text, "An administrator's approval", told);
     }
-    append_list(&mut text, "While it sees nothing", auth_method.nothing_shared.iter().map(|shared| &shared.message));
-    let grants = auth_method
-        .limits
-        .grants_per_account
-        .map(|most| format!("An account may have {most} live grants for one client."));
+    append_list(&mut text, "If nothing is shared", auth_method.nothing_shared.iter().map(|shared| &shared.message));
+    let grants =
+        auth_method.limits.grants_per_account.map(|most| format!("An account may have {most} grants for one client."));
     let limits =
         grants.into_iter().chain(auth_method.limits.one_per_account.clone()).chain(auth_method.limits.notes.clone());
     append_list(&mut text, "Limits", limits);
@@ -276,7 +274,7 @@ fn hmac_text(hmac: &HmacSignature, after: &str) -> String {
             TimestampFormat::Rfc3339 => "RFC 3339",
         };
         let near = hmac.tolerance.map(|most| format!(", within {} of now", duration_text(most))).unwrap_or_default();
-        write!(line, " Time of sending: {place}, {unit}{near}.").unwrap();
+        write!(line, " Timestamp: {place}, {unit}{near}.").unwrap();
     }
     line
 }

@@ -148,7 +148,7 @@ fn what_is_copied_with_a_client_is_cut_off_and_what_is_wrong_with_it_is_named() 
     for (body, field, problem) in [
         (json!({ "client_id": "Ü" }), "client_id", "begins with a character that is not ASCII. Copy it"),
         (json!({ "client_id": " " }), "client_id", "is missing."),
-        (json!({ "client_id": "a", "client_secret": "a\nb" }), "client_secret", "has several lines and must be one."),
+        (json!({ "client_id": "a", "client_secret": "a\nb" }), "client_secret", "must be one line."),
         (json!({ "client_id": "a", "client_secret": "a".repeat(5000) }), "client_secret", "is over 4096 bytes."),
         (json!({ "client_id": "a", "secret_expires_at": past }), "secret_expires_at", "has passed."),
     ] {

@@ -120,15 +120,15 @@ fn what_can_not_be_meant_is_named_for_what_it_is_and_where_and_never_repeated() 
             "\u{43a}hunter2k",
             "begins with a character that is not ASCII. It is sent in the header Authorization as it is",
         ),
-        ("hunter2k\u{2026}", "has an ellipsis, so it may be cut off there, after character 8."),
+        ("hunter2k\u{2026}", "has an ellipsis, so the value may be cut off, after character 8."),
         ("\u{2022}\u{2022}hunter2k", "begins with a bullet"),
-        ("hunter\n2k", "has several lines"),
+        ("hunter\n2k", "must be one line"),
         ("hunter2k\u{7}x", "has a control character after character 8."),
         ("Basic aHVudGVyMmtrOng=", "is the value of an HTTP Basic header"),
         ("Authorization: Basic aHVudGVyMmtrOng=", "is the value of an HTTP Basic header"),
         ("Authorization: Digest hunter2k", "is a whole header"),
         ("{\"api_key\":\"hunter2k\",\"id\":7}", "is a JSON object with several values"),
-        ("ACME_ID=1\nACME_KEY=hunter2k", "has several lines"),
+        ("ACME_ID=1\nACME_KEY=hunter2k", "must be one line"),
         ("\u{200b}\u{feff}", "is missing."),
     ] {
         let body =
@@ -285,12 +285,12 @@ fn imported_tokens_may_be_long_and_are_taken_without_what_copying_adds() {
         (
             "access_token",
             "hunter\u{a0}2".to_owned(),
-            "has a non-breaking space after character 6. It is sent in a header",
+            "has a non-breaking space after character 6. It is sent unchanged in a header",
         ),
         ("access_token", "hunter 2".to_owned(), "has a space after character 6."),
         ("access_token", "h".repeat(65 * 1024), "is over 65536 bytes."),
         ("access_token", "Basic aHVudGVyOjI=".to_owned(), "HTTP Basic header"),
-        ("refresh_token", "hunter\n2".to_owned(), "has several lines and must be one."),
+        ("refresh_token", "hunter\n2".to_owned(), "must be one line."),
         ("token_type", "hunter\u{e9}".to_owned(), "has a character that is not ASCII after character 6."),
     ] {
         let mut credential = json!({ "access_token": "a", "expires_at": 1_796_126_400 });

@@ -219,7 +219,7 @@ impl DefinitionReader {
         if told != Some(TimestampLocation::InHeader) && template.placeholders().any(|name| name == "timestamp") {
             self.add_problem(
                 field,
-                "has a place for timestamp, which stands nowhere: add timestamp_header or parts.timestamp",
+                "uses {timestamp}, but its location is missing: add timestamp_header or parts.timestamp",
             );
         }
         Some(template)
@@ -235,7 +235,7 @@ impl DefinitionReader {
 
     fn read_shared_secret(&mut self, at: &str, raw: RawSignature) -> Option<SharedSecret> {
         if raw.header.is_some() == raw.at.is_some() {
-            self.add_problem(at, "needs either header or at: where the secret stands");
+            self.add_problem(at, "must have either header or at: the location of the secret");
         }
         let header = raw.header.and_then(|name| self.read_header_name(&format!("{at}.header"), name));
         let pointer = raw.at.and_then(|text| self.read_pointer(&format!("{at}.at"), &text));

@@ -108,7 +108,7 @@ impl DefinitionReader {
             fields.push(field);
         }
         if fields.iter().all(|field| !field.secret) {
-            self.add_problem(&at, "needs a field that is secret: it is what requests carry");
+            self.add_problem(&at, "must have a secret field: requests are authenticated with it");
         }
         for id in required_fields(kind) {
             if fields.iter().all(|field| field.id != *id) {
@@ -182,7 +182,10 @@ impl DefinitionReader {
                            bound: {10,} instead of {10,2000}";
             self.add_problem(at, problem);
         } else if self.mode == ReadMode::New && self.pattern_bytes > MAX_TOTAL_PATTERN_SIZE {
-            self.add_problem(at, "is too much: all patterns together are over 64 KB when compiled. Use simpler ones");
+            self.add_problem(
+                at,
+                "is too long: all patterns together have more than 64 KB when compiled. Use simpler ones",
+            );
         }
         pattern
     }

@@ -161,10 +161,7 @@ impl DefinitionReader {
         }
         for name in address.host_placeholders() {
             if !context.is_variable(name) {
-                self.add_problem(
-                    field,
-                    format!("must not have {name} in its host: only a variable may decide where it goes"),
-                );
+                self.add_problem(field, format!("must not have {name} in its host. Only variables are allowed there"));
             }
         }
         Some(address)

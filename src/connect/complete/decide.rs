@@ -79,7 +79,7 @@ pub async fn apply_choice<P: Ports>(context: &Context<P>, flow: &Flow, choice: C
             reuse_target(context, &mut completion, existing)
         }
         (Choice::SwitchAccount | Choice::Reuse | Choice::KeepBoth, _) => {
-            return Err(Error::new(ErrorCode::Conflict, "That is not one of the choices."));
+            return Err(Error::new(ErrorCode::Conflict, "This is not one of the choices."));
         }
     };
     apply_grant(context, &completion, target).await?;

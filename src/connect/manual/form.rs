@@ -27,7 +27,10 @@ pub(super) async fn credential_from_form<P: Ports>(
     (scopes, variables): (&[String], &BTreeMap<String, String>),
 ) -> Result<UncheckedCredential> {
     if !auth_method.kind.is_manual() {
-        return Err(Error::invalid_field("credential", "of this kind is given at the app, not entered here."));
+        return Err(Error::invalid_field(
+            "credential",
+            "of this type needs a consent at the app. It cannot be entered here.",
+        ));
     }
     let mut problems = Vec::new();
     let fields = read_fields(auth_method, fields).unwrap_or_else(|found| {

@@ -50,7 +50,10 @@ pub(super) async fn import_tokens<P: Ports>(
     }
     let known = auth_method.oauth_server().map(|server| &server.tokens);
     if let Some(name) = imported.others.keys().find(|name| known.is_none_or(|tokens| !tokens.contains_key(*name))) {
-        return Err(Error::invalid_field(&format!("credential.tokens.{name}"), "is no further token of this app."));
+        return Err(Error::invalid_field(
+            &format!("credential.tokens.{name}"),
+            "is not an additional token of this app.",
+        ));
     }
     let mut had =
         UncheckedCredential { credential, tokens: None, granted: imported.scopes.clone(), renewed: Renewed::No };
@@ -98,7 +101,7 @@ pub(super) async fn refresh_imported_token<P: Ports>(
         return Err(Error::new(
             ErrorCode::ClientMisconfigured,
             format!(
-                "{} refuses this workspace's OAuth client, so nothing was stored. Tokens live with the client that they were given to: set up that one.",
+                "{} refuses this workspace's OAuth client, so nothing was stored. Tokens are valid only for the client that they were issued to. Set up that client.",
                 auth_method.app_name
             ),
         ));

@@ -61,7 +61,10 @@ fn parse_imported_tokens(auth_method: &AuthMethod, members: &mut Map<String, Val
         None | Some(Value::Null) => Map::new(),
         Some(Value::Object(others)) => others,
         Some(_) => {
-            return Err(Error::invalid_field("credential.tokens", "must be an object of further tokens by name."));
+            return Err(Error::invalid_field(
+                "credential.tokens",
+                "must be an object: names of additional tokens to tokens.",
+            ));
         }
     };
     let (token, scopes) = parse_token(members, "credential", &auth_method.field_placement("access_token"))?;
@@ -145,7 +148,7 @@ fn parse_token_text(
         _ if text.is_empty() => Ok(None),
         None => Ok(Some(text.to_owned())),
         Some(problem) if form == ValueFormat::Token && text.len() <= MAX_TOKEN_BYTES => {
-            Err(format!("{problem} It is sent in a header as it is, so it must be visible ASCII without spaces."))
+            Err(format!("{problem} It is sent unchanged in a header, so it must be visible ASCII without spaces."))
         }
         Some(problem) => Err(problem),
     }

@@ -79,7 +79,7 @@ fn other_account_page(
                 }
                 @if !told_apart { " Both have the same name there." }
             } @else {
-                (user_text(&view.app_name)) " does not tell enough to compare " (new_account_text(view)) " to the one that the "
+                (user_text(&view.app_name)) " does not return enough information to compare " (new_account_text(view)) " to the one that the "
                 "connection " (quoted_text(name)) " had before."
             }
         }

@@ -91,7 +91,7 @@ fn consent_details(view: &ConnectView) -> ConsentDetails<'_> {
         existing_connection: view.existing_connection.as_ref(),
         for_user: view.for_user.as_deref(),
         by_link: view.by_link,
-        same_account_hint: "Sign in as that one. If you sign in as another, you are asked what to do before anything changes.",
+        same_account_hint: "Sign in with that account. If you sign in with another one, you are asked before anything changes.",
     }
 }
 

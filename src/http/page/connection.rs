@@ -219,7 +219,7 @@ fn predicted_end_note(view: &ConnectionView, at: Timestamp, put_off: ExtendedBy)
                     ExtendedBy::Refresh => " unless it is renewed before, which happens by itself.",
                     ExtendedBy::Reconnect if view.app_removed => ", however often it is used.",
                     ExtendedBy::Reconnect => {
-                        ", however often it is used. "
+                        ", even if it is used. "
                         @if view.new_credential_href.is_some() { "Enter a new key before then." } @else { "Reconnect before then." }
                     },
                 }
@@ -238,7 +238,7 @@ fn details_section(view: &ConnectionView) -> Markup {
                 @if !view.credential_kind.is_empty() { div { dt { "Kind of access" } dd { (user_text(&view.credential_kind)) } } }
                 @if let Some(owner) = &view.summary.owner { div { dt { "Owner" } dd { (user_text(owner)) } } }
                 div { dt { "Last used" } dd { (time_or_never(view.summary.last_used_at)) } }
-                div { dt { "Access until" } dd { (access_lifetime(view)) } }
+                div { dt { "Access token expires" } dd { (access_lifetime(view)) } }
                 div {
                     dt { "Last checked" }
                     dd {
@@ -396,7 +396,7 @@ fn disconnect_confirmation(shell: &PageContext<'_>, view: &ConnectionView) -> Ma
                 p { "These workflows use it and will stop working until their steps use another connection:" }
                 ul { @for workflow in &workflows { li { (user_text(workflow)) } } }
             } @else if let Some(last) = card.last_used_at {
-                p { "No workflow is known by name, but something used it last on " (time_element(last)) "." }
+                p { "A caller without a workflow name used it last on " (time_element(last)) "." }
             } @else {
                 p { "No workflow has used it." }
             }

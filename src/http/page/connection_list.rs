@@ -74,11 +74,11 @@ fn no_connections() -> Markup {
             h2 #empty { "Nothing is connected yet" }
             p {
                 "A connection lets workflows act in an app, such as a mailbox or a team chat, with an account of "
-                "yours. You make it once; any number of workflow steps can then use it, and none of them asks you again."
+                "account. You make it once. Any number of workflow steps can use it, and you are not asked again."
             }
             p {
                 "To make the first one, choose an app below. "
-                "Most apps then ask you to sign in and to allow the access; some want a key that you enter here."
+                "Most apps then ask you to sign in and to allow access. Some need a key that you enter here."
             }
         }
     }
@@ -92,7 +92,7 @@ fn no_search_results(search: Option<&str>) -> Markup {
                 @if let Some(search) = search {
                     "No connection has " (quoted_text(search)) " in its name, app or account. "
                 }
-                "Try another word, or look through them all."
+                "Try another word, or show all connections."
             }
             p { a.button href="/" { "Show all connections" } }
         }
@@ -191,7 +191,7 @@ fn apps_section(view: &ConnectionListView) -> Markup {
             }
             @if !others.is_empty() {
                 details open[none_ready || view.apps_search.is_some()] {
-                    summary { "What is not set up (" (others.len()) ")" }
+                    summary { "Apps that need an OAuth client (" (others.len()) ")" }
                     ul.others { @for app in &others { li { (setup_link(app)) } } }
                 }
             }
@@ -229,7 +229,7 @@ fn setup_link(app: &AppChoice) -> Markup {
         span {
             (user_text(&app.name))
             @if let Some(way) = app.auth_method_without_client.as_ref().filter(|_| app.ready) { ": " (user_text(way)) }
-            span.quiet { " is not set up" }
+            span.quiet { " needs an OAuth client" }
         }
         a.way href={ "/apps/" (app.id) "/setup" } { span { "How to set up " (user_text(&app.name)) } }
     }

@@ -31,7 +31,7 @@ pub(super) fn hosts_section(view: &HostsView, sentence: &str) -> Markup {
     html! {
         input type="hidden" name=(HOSTS_FINGERPRINT_FIELD) value=(view.fingerprint);
         section aria-labelledby="hosts" {
-            h2 #hosts { "Where it goes" }
+            h2 #hosts { "Hosts that get your credential" }
             @if !view.added_hosts.is_empty() { (added_hosts_warning(view)) }
             @if view.all_hosts.is_empty() {
                 p { "No host is known yet: " (user_text(&view.app_name)) " names it when you allow the access." }
@@ -50,7 +50,7 @@ fn added_hosts_warning(view: &HostsView) -> Markup {
             h3 #added { "These addresses are new" }
             p { (user_text(&view.app_name)) " was changed in this workspace since this connection was made. It now also uses:" }
             ul { @for host in &view.added_hosts { li { strong { (user_text(host)) } } } }
-            p { "Go on only if you know them as addresses of " (user_text(&view.app_name)) ". If you do not, ask whoever runs the workspace." }
+            p { "Continue only if you know that these are addresses of " (user_text(&view.app_name)) ". If you do not, ask whoever runs the workspace." }
         }
     }
 }

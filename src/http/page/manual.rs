@@ -112,7 +112,7 @@ fn consent_details(view: &ManualCredentialView) -> ConsentDetails<'_> {
         existing_connection: view.existing_connection.as_ref(),
         for_user: view.for_user.as_deref(),
         by_link: view.by_link,
-        same_account_hint: "Enter a key of that one. If it is of another, you are asked what to do before anything changes.",
+        same_account_hint: "Enter a key of that account. If the key belongs to another account, you are asked before anything changes.",
     }
 }
 
@@ -135,7 +135,7 @@ fn name_field(view: &ManualCredentialView) -> Markup {
     html! {
         div.field.wrong[error.is_some()] {
             label for="name" { (NAME_LABEL) " (optional)" }
-            p.hint #name-hint { "Left empty, it is named after the app and the account." }
+            p.hint #name-hint { "If empty, the name is the app and the account." }
             (field_error("name", error))
             input #name type="text" name="name" value=(view.connection_name) maxlength=(MAX_NAME_LENGTH) autocomplete="off" dir="auto"
                 aria-invalid=[error.map(|_| "true")] aria-describedby=[described.as_deref()];

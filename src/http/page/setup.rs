@@ -73,11 +73,11 @@ pub fn setup(shell: &PageContext<'_>, view: &SetupView) -> Markup {
         section aria-labelledby="done" {
             h2 #done { "Then" }
             p #trial { "See what " (user_text(&view.app_name)) " makes of it, before anybody connects"
-                @if view.test_client_call.body.contains('…') { " (what they would enter takes the place of each " code { "…" } ")" } ":" }
+                @if view.test_client_call.body.contains('…') { " (replace each " code { "…" } " by a value that a person would enter)" } ":" }
             (copyable_text("trial", &curl_command(&view.test_client_call)))
             p { "Reload the list of connections: " (user_text(&view.app_name)) " is among the apps to connect." }
             @if !view.connect_help.is_empty() {
-                p { "Whoever connects should know:" }
+                p { "Tell the people who connect:" }
                 ul { @for sentence in &view.connect_help { li { (user_text(sentence)) } } }
             }
             @if let Some(docs) = &view.docs_url {
@@ -129,9 +129,9 @@ fn apps_sharing_client(view: &SetupView) -> Markup {
     html! {
         @if !view.apps_sharing_client.is_empty() {
             p {
-                "The same client serves "
+                "The same client is used for "
                 @for (index, name) in view.apps_sharing_client.iter().enumerate() { @if index > 0 { ", " } (user_text(name)) }
-                ": set up here, it is set up there, too."
+                ". If you set it up here, it is set up there too."
             }
         }
     }
@@ -155,7 +155,7 @@ fn create_client_section(view: &SetupView) -> Markup {
                 @if !view.redirect_uri_depends_on.is_empty() {
                     p {
                         "This is the redirect URI for the usual value of " (user_text(&view.redirect_uri_depends_on.join(", "))) ". If you enter "
-                        "another value in the next step, its answer tells another redirect URI: use that one."
+                        "another value in the next step, the answer contains another redirect URI. Use that one."
                     }
                 }
             } @else {
@@ -172,7 +172,7 @@ fn scopes_to_enable_section(view: &SetupView) -> Markup {
     html! {
         @if !view.default_scopes.is_empty() || !view.optional_scopes.is_empty() {
             section aria-labelledby="tick" {
-                h2 #tick { "What to tick there" }
+                h2 #tick { "Permissions to select at the app" }
                 p { "If the app wants to know in advance which permissions its client may ask for, tick there whatever people are "
                     "to be able to choose here." }
                 @if !view.default_scopes.is_empty() {
@@ -181,7 +181,7 @@ fn scopes_to_enable_section(view: &SetupView) -> Markup {
                 }
                 @if !view.optional_scopes.is_empty() {
                     details {
-                        summary { "What they may choose besides (" (view.optional_scopes.len()) ")" }
+                        summary { "Optional permissions (" (view.optional_scopes.len()) ")" }
                         (scope_list(&view.optional_scopes))
                     }
                 }
@@ -208,7 +208,7 @@ fn enter_client_section(view: &SetupView) -> Markup {
         section aria-labelledby="call" {
             h2 #call { "Enter it here" }
             p #call-help {
-                "Run this where the secret is at hand. " code { "$KEY" } " is an API key of the workspace that has the scope "
+                "Run this on a computer that has the client secret. " code { "$KEY" } " is an API key of the workspace that has the scope "
                 code { "apps" } "; what the app gave you takes the place of each " code { "…" } " in it."
             }
             (copyable_text("call-help", &curl_command(&view.put_client_call)))

@@ -451,9 +451,9 @@ fn only_apps_with_a_client_can_be_started() {
     let html = connection_list(&PAGE_CONTEXT, &connection_list_view("words")).into_string();
     assert_eq!(html.matches("href=\"/oauth/start/words\"").count(), 1);
     // The one that has another way is told together with the way that is not set up.
-    assert_eq!(html.matches(" is not set up</span>").count(), 2);
+    assert_eq!(html.matches(" needs an OAuth client</span>").count(), 2);
     assert_eq!(
-        html.matches("<bdi>words</bdi>: <bdi>words</bdi><span class=\"quiet\"> is not set up</span>").count(),
+        html.matches("<bdi>words</bdi>: <bdi>words</bdi><span class=\"quiet\"> needs an OAuth client</span>").count(),
         1
     );
     assert!(html.contains("href=\"/apps/words/setup\"><span>How to set up <bdi>words</bdi></span></a>"));
@@ -482,7 +482,7 @@ fn apps_are_by_name_and_found_by_every_word_that_is_searched_for() {
     });
     let view = ConnectionListView { apps, search: Some("a&b".to_owned()), ..ConnectionListView::default() };
     let html = connection_list(&PAGE_CONTEXT, &view).into_string();
-    assert!(html.contains("Search the apps") && html.contains("What is not set up (20)"));
+    assert!(html.contains("Search the apps") && html.contains("Apps that need an OAuth client (20)"));
     assert!(html.contains("<input type=\"hidden\" name=\"q\" value=\"a&amp;b\">"), "{html}");
     let search = |words: &str| {
         connection_list(&PAGE_CONTEXT, &ConnectionListView { apps_search: Some(words.to_owned()), ..view.clone() })
@@ -602,7 +602,7 @@ fn what_an_access_lives_by_is_told_in_its_own_words() {
     for (put_off, words) in [
         (ExtendedBy::Use, "unless it is used before, which the regular check does, too."),
         (ExtendedBy::Refresh, "which happens by itself."),
-        (ExtendedBy::Reconnect, "however often it is used. Reconnect before then."),
+        (ExtendedBy::Reconnect, "even if it is used. Reconnect before then."),
     ] {
         let view = ConnectionView {
             predicted_end: Some((noon(), put_off)),
@@ -721,7 +721,7 @@ fn a_key_is_entered_with_its_promise_and_another_one_without_a_name() {
     };
     let html = manual_credential(&PAGE_CONTEXT, &view).into_string();
     assert!(html.contains("<h1>New key for “<bdi>Ops</bdi>”</h1>") && !html.contains(" name=\"name\""));
-    assert!(html.contains("<strong><bdi>me</bdi></strong>. Enter a key of that one."));
+    assert!(html.contains("<strong><bdi>me</bdi></strong>. Enter a key of that account."));
     let only = ManualCredentialView {
         auth_methods: vec![AuthMethodChoice { current: true, ..AuthMethodChoice::default() }],
         ..manual_credential_view("Acme")
