@@ -259,7 +259,7 @@ impl Error {
     pub fn connection_not_found() -> Self {
         Self::new(ErrorCode::ConnectionNotFound, "This connection does not exist, or this key cannot see it.")
             .with_hints(|h| {
-                h.for_people = Some("This connection does not exist, or it belongs to somebody else.".into())
+                h.for_people = Some("This connection does not exist, or it belongs to somebody else.".into());
             })
     }
 
