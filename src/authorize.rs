@@ -1,7 +1,7 @@
 //! Who may do what: one step before every handler, driven by what each route declares.
 //!
 //! A route says what it is about ([`Resource`]), what is done to it ([`Action`]) and, where people call, which of them may
-//! ([`Needs`]). [`authorize`] loads what the path names and decides. Rules:
+//! ([`RequiredRole`]). [`authorize`] loads what the path names and decides. Rules:
 //!
 //! - Outside the allow-lists of a key a thing does not exist for that key: 404 on every route.
 //! - A key that has an allow-list is *limited*. It makes nothing new, but for links that repair its own connections. It

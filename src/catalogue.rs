@@ -33,7 +33,7 @@ pub struct CatalogueAuthMethod {
     pub id: &'static str,
     /// Its name, if it has one.
     pub name: Option<&'static str>,
-    /// The kind of its credential, as [`crate::app::Kind`] writes it.
+    /// The kind of its credential, as [`crate::app::CredentialKind`] writes it.
     pub kind: &'static str,
 }
 
@@ -78,7 +78,7 @@ pub fn apps_sharing_client(id: &str) -> impl Iterator<Item = &str> {
     std::iter::once(id).chain(others.map(|entry| entry.id))
 }
 
-/// Reads a custom app's definition. On top of [`read_new`] it must not use a name under which an OAuth client of
+/// Reads a custom app's definition. On top of [`read_new_definition`] it must not use a name under which an OAuth client of
 /// the catalogue is registered: that client's secret would go wherever the definition says.
 ///
 /// # Errors

@@ -32,7 +32,7 @@ pub struct Client {
     /// What the redirect URI is made of. Clients of one workspace, registration and authorization server share it, so that
     /// a mistyped client id can be corrected; another authorization server has another (RFC 9700, 4.4.2).
     pub redirect_id: ClientId,
-    /// The authorization server it was set up for, as [`Destinations::authorization_server`] writes it, or for an app of
+    /// The authorization server it was set up for, as [`Destinations::authorization_server_key`] writes it, or for an app of
     /// the catalogue what its hosts depend on. None in a row from before this was kept.
     pub authorization_server: Option<String>,
     /// Where its secret may go, for a workspace's own app: the addresses of the definition when it was entered.

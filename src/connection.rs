@@ -390,7 +390,7 @@ impl Connection {
     }
 
     /// What the app says, where it keeps refusing to renew this and that matters: no valid token is left, or it has said so
-    /// [`FAILURES`] times. The list's filter in `store::connections` says the same in SQL.
+    /// [`FAILURE_THRESHOLD`] times. The list's filter in `store::connections` says the same in SQL.
     pub fn lasting_refusal(&self, now: Timestamp) -> Option<&RefreshRefusal> {
         let matters = self.failures >= FAILURE_THRESHOLD || self.expires_at.is_some_and(|end| end <= now);
         self.refusal.as_ref().filter(|_| self.status == ConnectionStatus::Connected && matters)
@@ -407,7 +407,7 @@ impl Connection {
     }
 
     /// From when it is to be renewed although its access token is good, because that puts off the end of its refresh
-    /// token: [`ALIVE`] seconds before, or half of its life where that is shorter.
+    /// token: [`REFRESH_TOKEN_RENEWAL_LEAD`] seconds before, or half of its life where that is shorter.
     pub fn refresh_token_renewal_from(&self) -> Option<Timestamp> {
         let end =
             self.refresh_expires_at.into_iter().chain(self.refresh_idle_until).min().filter(|_| self.refreshable)?;

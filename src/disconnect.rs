@@ -1,7 +1,7 @@
 //! Disconnect: revoke at the app, then erase, in an order that never leaves a usable credential behind.
 //!
 //! Owns that order: end it for everybody, take the copy away, revoke, erase. What an app does not
-//! confirm stays as a sealed job for a day; what the cache does not confirm stays noted ([`crate::resolve::removal`]). Neither
+//! confirm stays as a sealed job for a day; what the cache does not confirm stays noted ([`crate::resolve::cache_removal`]). Neither
 //! keeps the rest from being done, so that a disconnect happens once. Where a revocation kills the whole grant, it is done only
 //! if no other live connection lives on that grant.
 

@@ -1,6 +1,6 @@
 //! One vocabulary of errors.
 //!
-//! Every refusal has a stable [`Code`], a public `detail` that says what to do, and, apart from
+//! Every refusal has a stable [`ErrorCode`], a public `detail` that says what to do, and, apart from
 //! them, an internal `cause` for the log. Use cases make errors here and know no HTTP status;
 //! `http::problem` turns a code into a status. An app's own text never becomes a `detail`.
 

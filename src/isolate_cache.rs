@@ -80,7 +80,7 @@ impl IsolateCache {
     }
 
     /// Whether something was not done within `seconds`, and is not under way; it counts as under way from now on. Whoever
-    /// does it says how it ended: [`Self::done`] or [`Self::failed`].
+    /// does it says how it ended: [`Self::mark_task_done`] or [`Self::mark_task_failed`].
     pub fn try_start_task(&self, what: &ThrottledTask, seconds: i64, now: Timestamp) -> bool {
         let mut noted = self.tasks.borrow_mut();
         if noted.len() >= MOST_ENTRIES {

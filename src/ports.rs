@@ -265,7 +265,7 @@ impl Deref for PermittedRequest {
 /// The largest body that is read from an app, in bytes. More is a failure.
 pub const RESPONSE_BODY_LIMIT: usize = 256 * 1024;
 
-/// An app's answer: any status, a body of at most [`BODY_CAP`] bytes.
+/// An app's answer: any status, a body of at most [`RESPONSE_BODY_LIMIT`] bytes.
 #[derive(Clone)]
 pub struct AppResponse {
     /// HTTP status.
@@ -296,7 +296,7 @@ pub enum HttpError {
     Timeout,
     /// The connection failed or broke; the app may have acted.
     Network,
-    /// The body was over [`BODY_CAP`].
+    /// The body was over [`RESPONSE_BODY_LIMIT`].
     TooLarge,
     /// Nothing was sent: a secret in the request must not go to its address.
     NotPermitted,
@@ -433,7 +433,7 @@ pub trait RefreshRunner {
 }
 
 /// Keeps one sealed answer that the database would not take, until it does. Only a Durable Object
-/// has one; elsewhere [`Lifeboat::keep`] answers `false`.
+/// has one; elsewhere [`PendingWrites::keep`] answers `false`.
 pub trait PendingWrites {
     /// Stores the sealed answer and arranges that it is delivered later.
     async fn keep(&self, connection: &ConnectionId, sealed: &str) -> bool;

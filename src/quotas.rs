@@ -14,7 +14,7 @@ const MOST_CONNECTIONS: i64 = 100_000;
 /// Connections that may be made without counting again, at most.
 const MOST_UNCOUNTED: i64 = 500;
 
-/// The database, for an insert that quotas limit. What it answers goes to [`allowed`].
+/// The database, for an insert that quotas limit. What it answers goes to [`map_insert_error`].
 pub fn guard_database<'a, P: Ports>(
     context: &'a Context<P>,
     workspace: &WorkspaceId,

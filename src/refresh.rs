@@ -2,7 +2,7 @@
 //!
 //! Owns the protocol by which exactly one attempt at a time redeems a connection's refresh token:
 //! intent in the record first, one POST, persist before anything else, dead only when sure. It stays
-//! correct with any number of Workers over one record; the [`crate::ports::Refresher`] object merely spares
+//! correct with any number of Workers over one record; the [`crate::ports::RefreshRunner`] object merely spares
 //! requests. docs/refresh.md tells it as a story. Refuses to hand out tokens: whoever needs one reads the
 //! record again.
 

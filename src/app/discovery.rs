@@ -87,7 +87,7 @@ pub fn discovery_urls(issuer: &EgressUrl) -> [EgressUrl; 2] {
     [issuer.with_path(&format!("{path}{OIDC_PATH}")), issuer.with_path(&format!("{RFC_8414_PATH}{path}"))]
 }
 
-/// Reads a discovery document fetched from one of [`well_known`]'s addresses. A member that is not needed, or not as it should
+/// Reads a discovery document fetched from one of [`discovery_urls`]'s addresses. A member that is not needed, or not as it should
 /// be, counts as absent.
 ///
 /// # Errors

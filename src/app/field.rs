@@ -95,7 +95,7 @@ impl Pattern {
         self.compiled_size().map_or(0, |size| (MAX_MATCH_COST / size).max(MAX_VARIABLE_BYTES))
     }
 
-    /// Whether the whole value fits. One that is longer than [`Pattern::longest`] is not looked at.
+    /// Whether the whole value fits. One that is longer than [`Pattern::max_value_bytes`] is not looked at.
     pub fn is_match(&self, value: &str) -> bool {
         value.len() <= self.max_value_bytes() && self.compiled().is_some_and(|compiled| compiled.regex.is_match(value))
     }

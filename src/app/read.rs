@@ -1,4 +1,4 @@
-//! From JSON to a [`Definition`]: the border where a definition is checked.
+//! From JSON to a [`App`]: the border where a definition is checked.
 //!
 //! Owns the format's defaults and its complaints, each with the field's path and a remedy. Refuses unknown fields,
 //! parameters that belong to the flow, headers that could smuggle, addresses that the egress guard refuses, secrets

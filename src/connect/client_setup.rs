@@ -40,7 +40,7 @@ pub struct NewClient {
 /// What becomes of a client's secret.
 #[derive(Debug, Clone)]
 pub enum NewSecret {
-    /// It is this, as [`crate::client::ClientSecret::to_seal`] makes it.
+    /// It is this, as [`crate::client::ClientSecret::text_to_seal`] makes it.
     Is(Secret),
     /// The one of before stays; a new client has none.
     Kept,

@@ -3,7 +3,7 @@
 //!
 //! Owns the way from there to a grant: `enter` or `import` takes it, `check` asks the app about it before anything is
 //! stored. What the app refuses is not kept. What it becomes (a new connection, a repaired one, a question to the
-//! person) is [`super::settle`]'s to decide, as for every grant.
+//! person) is [`super::complete`]'s to decide, as for every grant.
 
 mod check;
 mod errors;

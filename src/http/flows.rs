@@ -1,7 +1,7 @@
 //! How a flow ends, in a person's browser: a question, what was connected, why nothing was, and where to go on.
 //!
 //! Owns what the page of a flow says. Only the browser that began a flow reaches it. Refuses to decide: that is
-//! [`settle`]'s, by the button that was pressed.
+//! [`complete`]'s, by the button that was pressed.
 
 use super::browser_session::{self, page_context};
 use super::consent_page;

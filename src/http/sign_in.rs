@@ -1,6 +1,6 @@
 //! A person signs in by a link that the embedding product asked for, and out again.
 //!
-//! Owns these pages; what a session is, [`super::session`] knows. Refuses to use a link up for a look at it.
+//! Owns these pages; what a session is, [`super::browser_session`] knows. Refuses to use a link up for a look at it.
 
 use super::browser_session::page_context;
 use super::page::{self, Tone};

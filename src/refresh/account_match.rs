@@ -2,7 +2,7 @@
 //!
 //! Owns the rule that a credential which turns out to be another account's is handed out no more: what a workflow does
 //! with it would happen to somebody else's data. Refuses to ask for this alone: the identity request of a probe and the
-//! answer to a refresh tell it without a further request. Refuses to guess: see [`AccountShape::is_fixed`].
+//! answer to a refresh tell it without a further request. Refuses to guess: see [`crate::app::AccountLayout::has_unambiguous_id`].
 
 use serde_json::json;
 

@@ -1,7 +1,7 @@
 //! What a failed attempt leaves in the record, and what it means to whoever asked.
 //!
 //! Owns back-off, of a connection and of the client it shares with others. Refuses to end a connection: that is
-//! [`super::death`]'s, and unknown never kills.
+//! [`super::needs_reconnect`]'s, and unknown never kills.
 
 use serde_json::json;
 

@@ -107,7 +107,7 @@ impl CacheRemoval {
         })
     }
 
-    /// Asks the cache to delete the entry. The note stays until [`Self::done`] has run.
+    /// Asks the cache to delete the entry. The note stays until [`Self::delete_statement`] has run.
     pub async fn attempt<P: Ports>(&self, context: &Context<P>) -> CacheRemovalStatus {
         if !self.is_needed || cache_entries::delete_with_retries(context, &self.cache_delete.name).await {
             return CacheRemovalStatus::Removed;

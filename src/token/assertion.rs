@@ -64,7 +64,7 @@ pub struct GrantClaims<'a> {
     pub audience: &'a str,
     /// `scope`: what is asked for, joined as the app joins scopes; some apps take none here.
     pub scope: Option<&'a str>,
-    /// Seconds it lives, at most [`LONGEST_GRANT`].
+    /// Seconds it lives, at most [`MAX_GRANT_ASSERTION_LIFETIME`].
     pub lifetime: i64,
 }
 

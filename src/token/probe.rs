@@ -66,7 +66,7 @@ pub fn read_probe_response(
 /// Reads whose account it is.
 ///
 /// # Errors
-/// The verdict, where the app did not take the credential; [`ProbeVerdict::Odd`] where it did but does not say
+/// The verdict, where the app did not take the credential; [`ProbeOutcome::Inconclusive`] where it did but does not say
 /// who it is.
 pub fn read_account(
     auth_method: &AuthMethod,

@@ -35,7 +35,7 @@ pub struct ScopeChoice {
 /// Something a person enters: a variable of the app, or a part of a credential.
 #[derive(Clone, Default)]
 pub struct FormField {
-    /// Its id in the app's definition. The form's field is called [`input_name`] of it.
+    /// Its id in the app's definition. The form's field is called [`field_name`] of it.
     pub id: String,
     /// What it is called.
     pub label: String,

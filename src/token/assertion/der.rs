@@ -1,7 +1,7 @@
 //! As much of DER as it takes to see what kind of key a PKCS#8 document holds.
 //!
 //! Owns no judgement about the key's numbers: the platform checks those when it imports the key. Refuses lengths
-//! that a document of [`super::KEY_CAP`] bytes can't have.
+//! that a document of [`super::MAX_KEY_BYTES`] bytes can't have.
 
 const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
