@@ -40,8 +40,8 @@ use crate::rogue_server::{
 use crate::scenario::{ReconnectOrder, Scenario, ScenarioConnection};
 use crate::secret_tracker::{SecretTracker, SharedSecretTracker};
 use crate::support::acme::{CANARY, CLIENT_ID};
-use crate::support::scene::BROWSER;
-use crate::support::{Scene, World};
+use crate::support::fixture::BROWSER_SESSION;
+use crate::support::{Fixture, World};
 
 /// One deed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,23 +103,23 @@ pub(crate) fn install_rogue_server(
 
 impl Attack {
     pub(crate) fn new(
-        scene: &Scene,
+        scene: &Fixture,
         ground: AttackSetup,
         (rogue, secrets): (Rc<RogueServer>, SharedSecretTracker),
     ) -> Self {
-        let registered = format!("https://c.example.com/oauth/callback/{}", scene.client().redirect_id);
+        let registered = format!("https://c.example.com/oauth/callback/{}", scene.load_client().redirect_id);
         let hostile = Self {
             setup: ground,
             rogue,
             secrets,
             registered_redirect_uri: registered,
-            api_key_connection: ConnectionId::random(scene.world.core().ports.random(), Shard::FIRST).unwrap(),
+            api_key_connection: ConnectionId::random(scene.world.context().ports.random(), Shard::FIRST).unwrap(),
             api_keys_made: Cell::new(0),
             client_entry_times_ms: RefCell::default(),
             rogue_grants: Cell::new(0),
         };
         let (context, request, new) =
-            (scene.world.core(), api_key_request(scene, None), hostile.make_api_key(&scene.world));
+            (scene.world.context(), api_key_request(scene, None), hostile.make_api_key(&scene.world));
         let row = AppRow {
             id: AppId::parse(API_KEY_APP).unwrap(),
             revision: 1,
@@ -127,10 +127,10 @@ impl Attack {
         };
         let flow = scene.world.run(async {
             store::apps::put(context.db(), &scene.workspace, &row, context.now()).await.unwrap();
-            connect_manually(&context, &request, new, BROWSER, decided_by_program()).await.unwrap()
+            connect_manually(&context, &request, new, BROWSER_SESSION, decided_by_program()).await.unwrap()
         });
         // What the editor replaces in the cache must be what the program reads there.
-        let is_there = scene.world.kv.held.borrow().contains_key(&discovery_cache_key());
+        let is_there = scene.world.cache.entries.borrow().contains_key(&discovery_cache_key());
         assert_eq!(is_there, ground.endpoint_style == EndpointStyle::Discovered);
         Self { api_key_connection: flow.connection.unwrap(), ..hostile }
     }
@@ -138,7 +138,7 @@ impl Attack {
     fn make_api_key(&self, world: &World) -> ManualConnectRequest {
         self.api_keys_made.set(self.api_keys_made.get() + 1);
         let key = format!("{CANARY}-key-{}", self.api_keys_made.get());
-        world.acme.keys.borrow_mut().insert(key.clone(), "keeper".into());
+        world.acme.api_keys.borrow_mut().insert(key.clone(), "keeper".into());
         ManualConnectRequest {
             credential: ManualCredential::Fields(BTreeMap::from([("api_key".to_owned(), Secret::new(key))])),
             name: None,
@@ -158,19 +158,23 @@ fn decided_by_program() -> Decider {
     Decider::Program { reuse: false, switch: false }
 }
 
-fn api_key_request(scene: &Scene, connection: Option<&ConnectionId>) -> ConnectRequest {
-    ConnectRequest { app: AppId::parse(API_KEY_APP).unwrap(), connection: connection.cloned(), ..scene.wish() }
+fn api_key_request(scene: &Fixture, connection: Option<&ConnectionId>) -> ConnectRequest {
+    ConnectRequest {
+        app: AppId::parse(API_KEY_APP).unwrap(),
+        connection: connection.cloned(),
+        ..scene.connect_request()
+    }
 }
 
 /// A connection to an account at the app, made before anything happens.
-pub(crate) fn connect(scene: &Scene, ground: AttackSetup, account: &str) -> ConnectionId {
-    let url = scene.start(&scene.wish(), BROWSER);
+pub(crate) fn connect(scene: &Fixture, ground: AttackSetup, account: &str) -> ConnectionId {
+    let url = scene.start_flow(&scene.connect_request(), BROWSER_SESSION);
     let (code, state) = scene.world.acme.consent(&url, account);
     let iss = (ground.endpoint_style == EndpointStyle::Discovered).then(|| APP_ORIGIN.to_owned());
     let returned = CallbackParams { state: Some(state), code: Some(code), iss, ..CallbackParams::default() };
-    match scene.come_back(returned, BROWSER) {
+    match scene.return_from_app(returned, BROWSER_SESSION) {
         CallbackResult::Flow(id) => {
-            let flow = scene.read_flow(&id);
+            let flow = scene.load_flow(&id);
             flow.connection.unwrap_or_else(|| panic!("{:?} {:?}", flow.outcome, flow.error))
         }
         CallbackResult::Refused(refusal) => panic!("{refusal:?}"),
@@ -218,7 +222,7 @@ async fn edit_app(stage: &Rc<Scenario>, hostile: &Attack, worker: usize, (editio
 /// As `PUT /v1/apps/{app}` does.
 async fn put_definition(stage: &Rc<Scenario>, worker: usize, definition: Value) -> Option<Result<()>> {
     let world = &stage.workers[worker];
-    let (core, workspace) = (world.core(), stage.fixture.workspace.clone());
+    let (core, workspace) = (world.context(), stage.fixture.workspace.clone());
     let text = definition.to_string();
     let app = catalogue::read_custom_definition(&text, core.config.egress)
         .unwrap_or_else(|problem| panic!("{problem:?} {text}"));
@@ -240,7 +244,7 @@ async fn put_client(
     only_of: Option<String>,
 ) -> Option<Result<bool>> {
     let world = &stage.workers[worker];
-    let (context, workspace, app) = (world.core(), stage.fixture.workspace.clone(), stage.fixture.app.clone());
+    let (context, workspace, app) = (world.context(), stage.fixture.workspace.clone(), stage.fixture.app.clone());
     let secret = secret.map_or(NewSecret::Kept, |secret| NewSecret::Is(Secret::new(secret)));
     let begun = world.runtime.now_ms();
     let done = stage
@@ -269,22 +273,22 @@ async fn put_client(
 }
 
 fn replace_discovery(stage: &Rc<Scenario>, document: RogueDocument) {
-    let kv = &stage.fixture.world.kv;
+    let kv = &stage.fixture.world.cache;
     let here = discovery_cache_key();
     let end = stage.fixture.world.runtime.now() + 3600;
     let text = match document {
-        RogueDocument::RogueToken | RogueDocument::RogueAll if kv.forgeable.get() => {
+        RogueDocument::RogueToken | RogueDocument::RogueAll if kv.attacker_can_seal.get() => {
             forge_document(&stage.fixture.world, &here, document)
         }
         RogueDocument::RogueToken | RogueDocument::RogueAll => document.to_json_text(),
         RogueDocument::OfOtherIssuer => {
-            let held = kv.held.borrow();
+            let held = kv.entries.borrow();
             let other = held.iter().find(|(key, _)| key.starts_with("discovery/") && **key != here);
             let Some((_, (text, _))) = other else { return };
             text.clone()
         }
     };
-    kv.held.borrow_mut().insert(here, (text, end));
+    kv.entries.borrow_mut().insert(here, (text, end));
 }
 
 /// Under which name the program keeps the document of the app's issuer.
@@ -294,7 +298,7 @@ fn discovery_cache_key() -> String {
 
 /// What somebody could write who has the key ring, too: as if documents were not sealed.
 fn forge_document(world: &World, key: &str, document: RogueDocument) -> String {
-    let core = world.core();
+    let core = world.context();
     let seal_context = SealContext { workspace: "", table: "cache", row: key, field: "discovery", generation: 0 };
     let text = format!("{} {}", core.now().unix(), document.to_json_text());
     core.config.key_ring.seal(core.ports.random(), &seal_context, &Secret::new(text)).unwrap()
@@ -341,8 +345,9 @@ async fn run_flow_once(
     let (world, role) = (&stage.workers[worker], &stage.connections[connection]);
     let is_careful = connection == 0;
     let realm = if led.to_rogue_realm && !is_careful { "rogue" } else { "main" };
-    let mut request = if turn.is_some() { stage.fixture.repair_of(&role.id) } else { stage.fixture.wish() };
-    let context = world.core();
+    let mut request =
+        if turn.is_some() { stage.fixture.repair_request(&role.id) } else { stage.fixture.connect_request() };
+    let context = world.context();
     if load_current_definition(stage).pointer("/variables/realm").is_some() {
         request.variables.insert("realm".into(), realm.to_owned());
     }
@@ -351,25 +356,29 @@ async fn run_flow_once(
         .await;
     stage.add_line(|| format!("walk: {begun:?}"));
     let Some(Ok(url)) = begun else { return };
-    let older = stage.fixture.world.acme.grants();
+    let older = stage.fixture.world.acme.count_grants();
     let Some((redirect, returned)) = visit_app(stage, hostile, role, &url, (is_careful, led, realm)) else { return };
     world.runtime.sleep(led.app_ms).await;
-    let context = world.core();
+    let context = world.context();
     let landed = stage
-        .with_timeout(world, async move { handle(&context, &redirect, returned, &[BROWSER.to_owned()]).await })
+        .with_timeout(world, async move { handle(&context, &redirect, returned, &[BROWSER_SESSION.to_owned()]).await })
         .await;
     stage.add_line(|| format!("back: {landed:?}"));
     let Some(Ok(CallbackResult::Flow(flow))) = landed else { return };
-    let core = stage.fixture.world.core();
-    let read = store::authorizations::get(core.db(), &flow, &[BROWSER.to_owned()]).await;
+    let core = stage.fixture.world.context();
+    let read = store::authorizations::get(core.db(), &flow, &[BROWSER_SESSION.to_owned()]).await;
     let read = read.ok().flatten();
     stage.add_line(|| format!("flow: {:?}", read.as_ref().map(|flow| (flow.outcome, flow.error.clone()))));
     if read.is_some_and(|flow| flow.outcome == FlowOutcome::Done) {
-        if stage.fixture.world.acme.grants() == older {
+        if stage.fixture.world.acme.count_grants() == older {
             hostile.rogue_grants.set(hostile.rogue_grants.get() + 1);
         }
         if let Some(turn) = turn {
-            role.acknowledge_reconnect(turn, older, stage.fixture.world.acme.renews_since(older, &role.account));
+            role.acknowledge_reconnect(
+                turn,
+                older,
+                stage.fixture.world.acme.gave_refresh_token_since(older, &role.account),
+            );
         }
     }
 }
@@ -390,11 +399,11 @@ async fn press_connect<P: Ports>(
     context.ports.clock().sleep(milliseconds).await;
     let options = start::prepare_options(context, request).await?;
     hosts::require_unchanged(context, &options, Some(&shown.fingerprint)).await?;
-    start::begin_flow_with_options(context, (request, &options), BROWSER).await
+    start::begin_flow_with_options(context, (request, &options), BROWSER_SESSION).await
 }
 
 fn load_current_definition(stage: &Scenario) -> Value {
-    let text = stage.fixture.world.db.value("SELECT definition FROM apps WHERE id = 'acme' AND is_current = 1");
+    let text = stage.fixture.world.db.query_value("SELECT definition FROM apps WHERE id = 'acme' AND is_current = 1");
     serde_json::from_str(text.as_str().unwrap()).unwrap()
 }
 
@@ -465,7 +474,7 @@ fn load_flow_definition(stage: &Scenario, state: &str) -> Value {
          AND a.revision = f.app_revision WHERE f.state_hash = '{}'",
         hash_secret(state)
     );
-    serde_json::from_str(stage.fixture.world.db.value(&sql).as_str().unwrap()).unwrap()
+    serde_json::from_str(stage.fixture.world.db.query_value(&sql).as_str().unwrap()).unwrap()
 }
 
 fn parse_redirect_id(uri: &str) -> ClientId {
@@ -477,7 +486,7 @@ fn parse_redirect_id(uri: &str) -> ClientId {
 /// As `PUT /v1/connections/{id}/credential` does.
 async fn enter_api_key(stage: &Rc<Scenario>, hostile: &Attack, worker: usize) {
     let world = &stage.workers[worker];
-    let (context, new) = (world.core(), hostile.make_api_key(world));
+    let (context, new) = (world.context(), hostile.make_api_key(world));
     let request = ConnectRequest {
         user: Some(User { id: "ann".into(), name: None }),
         ..api_key_request(&stage.fixture, Some(&hostile.api_key_connection))
@@ -486,7 +495,7 @@ async fn enter_api_key(stage: &Rc<Scenario>, hostile: &Attack, worker: usize) {
         .with_timeout(world, async move {
             let options = start::prepare_options(&context, &request).await?;
             hosts::require_accepted(&context, &options, &BTreeSet::new()).await?;
-            connect_manually_with_options(&context, (&request, &options), new, BROWSER, decided_by_program())
+            connect_manually_with_options(&context, (&request, &options), new, BROWSER_SESSION, decided_by_program())
                 .await
                 .map(|flow| (flow.outcome, flow.error))
         })
@@ -496,7 +505,7 @@ async fn enter_api_key(stage: &Rc<Scenario>, hostile: &Attack, worker: usize) {
 
 async fn check_api_key(stage: &Rc<Scenario>, hostile: &Attack, worker: usize) {
     let world = &stage.workers[worker];
-    let (core, id) = (world.core(), hostile.api_key_connection.clone());
+    let (core, id) = (world.context(), hostile.api_key_connection.clone());
     let outcome =
         stage.with_timeout(world, async move { core.ports.refresher().run(&id, RefreshReason::CheckNow).await }).await;
     stage.add_line(|| format!("key checked: {outcome:?}"));
@@ -507,7 +516,7 @@ async fn check_api_key(stage: &Rc<Scenario>, hostile: &Attack, worker: usize) {
 
 async fn resolve_api_key(stage: &Rc<Scenario>, hostile: &Attack, worker: usize) -> Option<Result<ResolvedCredential>> {
     let world = &stage.workers[worker];
-    let (context, key, id) = (world.core(), stage.fixture.presented(), hostile.api_key_connection.clone());
+    let (context, key, id) = (world.context(), stage.fixture.presented_key(), hostile.api_key_connection.clone());
     let answered = stage
         .with_timeout(world, async move {
             resolve::resolve(&context, &key, &id, ResolveRequest::default().validated()).await

@@ -9,8 +9,8 @@ use connections::ports::HttpError;
 use serde_json::Value;
 
 use crate::plan::{ScenarioPlan, pick_one};
-use crate::support::runtime::{Draws, Runtime};
-use crate::support::{Reply, Rotates, World, Wound};
+use crate::support::runtime::{RandomSequence, Runtime};
+use crate::support::{Fault, Reply, RotationPolicy, World};
 
 /// Faults of each kind that were drawn.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,7 +27,7 @@ struct FaultPlanState {
     active: Cell<bool>,
     down_until_ms: Cell<i64>,
     counts: Cell<FaultCounts>,
-    draws: RefCell<Draws>,
+    draws: RefCell<RandomSequence>,
     runtime: Runtime,
 }
 
@@ -38,13 +38,13 @@ impl FaultPlan {
             active: Cell::new(true),
             down_until_ms: Cell::new(0),
             counts: Cell::default(),
-            draws: RefCell::new(Draws::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d))),
+            draws: RefCell::new(RandomSequence::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d))),
             runtime: world.runtime.clone(),
         }));
         let (at_record, chance) = (sky.clone(), plan.fault_rates.database);
-        *world.db.weather.borrow_mut() = Some(Box::new(move |_| at_record.draw_database_fault(chance)));
+        *world.db.fault_plan.borrow_mut() = Some(Box::new(move |_| at_record.draw_database_fault(chance)));
         let (at_app, weather, rotates) = (sky.clone(), plan.fault_rates, plan.rotation);
-        *world.acme.weather.borrow_mut() = Some(Box::new(move |path| at_app.draw_app_fault(path, weather, rotates)));
+        *world.acme.fault_plan.borrow_mut() = Some(Box::new(move |path| at_app.draw_app_fault(path, weather, rotates)));
         sky
     }
 
@@ -63,32 +63,37 @@ impl FaultPlan {
         self.0.counts.get()
     }
 
-    fn draw_database_fault(&self, chance: usize) -> Option<Wound> {
+    fn draw_database_fault(&self, chance: usize) -> Option<Fault> {
         if self.0.runtime.now_ms() < self.0.down_until_ms.get() {
-            return Some(Wound::Before);
+            return Some(Fault::BeforeCommit);
         }
         let draws = &mut *self.0.draws.borrow_mut();
-        if !self.0.active.get() || draws.below(1000) >= chance {
+        if !self.0.active.get() || draws.next_below(1000) >= chance {
             return None;
         }
         self.update_counts(|counts| counts.database += 1);
-        Some(match draws.below(8) {
-            0..=2 => Wound::Before,
-            3..=5 => Wound::After,
-            6 => Wound::Silent,
-            _ => Wound::Slow(pick_one(draws, &[50, 500, 3_000, 9_000, 30_000])),
+        Some(match draws.next_below(8) {
+            0..=2 => Fault::BeforeCommit,
+            3..=5 => Fault::AfterCommit,
+            6 => Fault::NoAnswer,
+            _ => Fault::Slow(pick_one(draws, &[50, 500, 3_000, 9_000, 30_000])),
         })
     }
 
-    fn draw_app_fault(&self, path: &str, weather: crate::plan::FaultRates, rotates: Rotates) -> (Option<Reply>, i64) {
+    fn draw_app_fault(
+        &self,
+        path: &str,
+        weather: crate::plan::FaultRates,
+        rotates: RotationPolicy,
+    ) -> (Option<Reply>, i64) {
         let draws = &mut *self.0.draws.borrow_mut();
-        let usual = 10 + i64::try_from(draws.below(300)).unwrap();
+        let usual = 10 + i64::try_from(draws.next_below(300)).unwrap();
         if !self.0.active.get() {
             return (None, usual);
         }
-        let slow = draws.below(1000) < weather.slow;
+        let slow = draws.next_below(1000) < weather.slow;
         let latency = if slow { pick_one(draws, &[2_000, 12_000, 20_000, 40_000, 90_000]) } else { usual };
-        let ill = draws.below(1000) < weather.app;
+        let ill = draws.next_below(1000) < weather.app;
         if ill {
             self.update_counts(|counts| counts.app += 1);
         }
@@ -103,7 +108,7 @@ impl FaultPlan {
 }
 
 /// An answer that is not the app's usual one; in half of the cases the app has acted all the same.
-fn draw_bad_reply(draws: &mut Draws, path: &str, rotates: Rotates) -> Reply {
+fn draw_bad_reply(draws: &mut RandomSequence, path: &str, rotates: RotationPolicy) -> Reply {
     if path != "/token" {
         return pick_reply(
             draws,
@@ -113,15 +118,15 @@ fn draw_bad_reply(draws: &mut Draws, path: &str, rotates: Rotates) -> Reply {
     let html = "<html>one moment</html>";
     let cut = "{\"access_token\":\"canary7f3a-";
     let lie = "{\"error\":\"invalid_grant\"}";
-    match draws.below(4) {
+    match draws.next_below(4) {
         0 => {
-            let wait = draws.below(30).to_string();
+            let wait = draws.next_below(30).to_string();
             let later = "{\"error\":\"temporarily_unavailable\"}";
             pick_reply(
                 draws,
                 vec![
-                    Reply::status(429, "").header("retry-after", &wait),
-                    Reply::status(503, later).header("retry-after", &wait),
+                    Reply::status(429, "").with_header("retry-after", &wait),
+                    Reply::status(503, later).with_header("retry-after", &wait),
                     Reply::status(400, "{\"error\":\"slow_down\"}"),
                     Reply::status(401, "{\"error\":\"invalid_client\"}"),
                     Reply::status(400, "{\"error\":\"nobody_knows_this\"}"),
@@ -146,25 +151,25 @@ fn draw_bad_reply(draws: &mut Draws, path: &str, rotates: Rotates) -> Reply {
                     Reply::error(HttpError::TooLarge),
                     Reply::status(500, lie),
                     Reply::status(502, html),
-                    Reply::status(302, "").header("location", "https://elsewhere.example/"),
+                    Reply::status(302, "").with_header("location", "https://elsewhere.example/"),
                     Reply::status(200, html),
                     Reply::status(200, cut),
                     Reply::status(400, html),
                 ],
             );
-            if kind == 2 { reply.acting() } else { reply }
+            if kind == 2 { reply.after_acting() } else { reply }
         }
     }
 }
 
-fn pick_reply(draws: &mut Draws, mut replies: Vec<Reply>) -> Reply {
-    replies.swap_remove(draws.below(replies.len()))
+fn pick_reply(draws: &mut RandomSequence, mut replies: Vec<Reply>) -> Reply {
+    replies.swap_remove(draws.next_below(replies.len()))
 }
 
 /// The app leaves out the refresh token; only one whose old token goes on working may.
-fn incomplete_reply(rotates: Rotates) -> Reply {
+fn incomplete_reply(rotates: RotationPolicy) -> Reply {
     match rotates {
-        Rotates::Reissue | Rotates::No => reply_without("refresh_token"),
+        RotationPolicy::Reissue | RotationPolicy::Never => reply_without("refresh_token"),
         _ => reply_without("token_type"),
     }
 }

@@ -18,9 +18,9 @@ use crate::fault_plan::FaultCounts;
 use crate::plan::{ScenarioPlan, ScenarioStep};
 use crate::rogue_server::is_rogue_token;
 use crate::scenario::{Scenario, ScenarioConnection, allows_token_reuse};
-use crate::support::acme::{CANARY, End};
-use crate::support::witness::{Fate, Sent};
-use crate::support::{Rotates, World};
+use crate::support::acme::{CANARY, RedeemOutcome};
+use crate::support::recorder::{SentRefresh, StoreOutcome};
+use crate::support::{RotationPolicy, World};
 
 /// How often a write of new tokens is tried, or for how many milliseconds, before the program may give up.
 const MIN_WRITE_TRIES: u32 = 6;
@@ -87,14 +87,14 @@ impl InvariantChecker {
     }
 
     pub(crate) fn add_finding(&self, finding: String) {
-        self.world.witness.tell(self.world.runtime.now_ms(), || format!("FOUND: {finding}"));
+        self.world.recorder.add_line(self.world.runtime.now_ms(), || format!("FOUND: {finding}"));
         self.findings.borrow_mut().push(finding);
     }
 
     /// Looks at every death and every revocation at the moment it happens.
     pub(crate) fn install(stage: &Rc<Scenario>) {
         let on_death = Rc::downgrade(stage);
-        *stage.fixture.world.witness.on_death.borrow_mut() = Some(Rc::new(move |id| {
+        *stage.fixture.world.recorder.on_needs_reconnect.borrow_mut() = Some(Rc::new(move |id| {
             if let Some(stage) = on_death.upgrade() {
                 stage.invariants.check_needs_reconnect(&stage, id);
             }
@@ -119,21 +119,21 @@ impl InvariantChecker {
         let app = &self.world.acme;
         let Some(token) = stored.refresh_token.as_ref().map(|token| token.expose().to_owned()) else {
             // Lives count from before the request, so they end early by as long as that took.
-            if app.accepts_in(MAX_REQUEST_SECONDS, stored.access_token.expose()) {
+            if app.accepts_access_token_in(MAX_REQUEST_SECONDS, stored.access_token.expose()) {
                 self.add_finding(format!("false death: {} has a working access token", role.account));
             }
             return;
         };
         let before = stored.previous.as_ref().filter(|previous| self.world.now() < previous.until);
-        let grace = matches!(stage.plan.declared_rotation, Rotates::Grace(_));
-        if grace && before.is_some_and(|previous| app.would_redeem(previous.refresh_token.expose())) {
+        let grace = matches!(stage.plan.declared_rotation, RotationPolicy::Grace(_));
+        if grace && before.is_some_and(|previous| app.accepts_refresh_token(previous.refresh_token.expose())) {
             return self
                 .add_finding(format!("false death: the app would still take the token before {}'s", role.account));
         }
-        if app.would_redeem(&token) {
+        if app.accepts_refresh_token(&token) {
             return self.add_finding(format!("false death: the app would still redeem what {} holds", role.account));
         }
-        let was_redeemed = app.was_redeemed(&token) && !allows_token_reuse(stage.plan.rotation);
+        let was_redeemed = app.is_refresh_token_used(&token) && !allows_token_reuse(stage.plan.rotation);
         let calm = stage.plan.is_fault_free();
         match reason {
             "revoked" if was_redeemed && !role.grant_withdrawn.get() => {
@@ -150,9 +150,13 @@ impl InvariantChecker {
 
     /// The answer to some redemption of it is lost, or it is still being brought to a record that is away.
     fn may_have_lost_response(&self, token: &str) -> bool {
-        let sent = self.world.witness.sent.borrow();
+        let sent = self.world.recorder.sent_refreshes.borrow();
         sent.iter().any(|sent| {
-            sent.token == token && (!sent.arrived || sent.fate == Fate::Died || sent.aboard || sent.hindered > 0)
+            sent.token == token
+                && (!sent.brought_tokens
+                    || sent.store_outcome == StoreOutcome::LostInCrash
+                    || sent.kept_for_later
+                    || sent.failed_writes > 0)
         })
     }
 
@@ -164,7 +168,7 @@ impl InvariantChecker {
                 role.id.as_str()
             );
             let elsewhere = self.load_token(role.id.as_str()).is_some_and(|stored| is_from_rogue_server(&stored));
-            if self.world.db.number(&live) > 0 && !elsewhere {
+            if self.world.db.query_number(&live) > 0 && !elsewhere {
                 self.add_finding(format!("a revocation killed the live grant of {account}"));
             }
         }
@@ -194,13 +198,17 @@ impl InvariantChecker {
         if is_rogue_token(token) && role.sent_to_rogue_server.get() {
             return;
         }
-        if app.owner(token).as_deref() != Some(role.account.as_str()) {
+        if app.account_of(token).as_deref() != Some(role.account.as_str()) {
             self.add_finding(format!("{} was answered with somebody else's token", role.account));
         }
         // A second answer of an undeclared grace says of its old token that its whole life is ahead: nobody can know.
-        let overstates =
-            matches!(stage.plan.rotation, Rotates::Grace(_)) && stage.plan.declared_rotation == Rotates::Strict;
-        if app.holds(token) && !app.accepts(token) && issued.expires_at.is_some() && !overstates {
+        let overstates = matches!(stage.plan.rotation, RotationPolicy::Grace(_))
+            && stage.plan.declared_rotation == RotationPolicy::Strict;
+        if app.has_live_grant_of_token(token)
+            && !app.accepts_access_token(token)
+            && issued.expires_at.is_some()
+            && !overstates
+        {
             self.add_finding(format!("{} was answered with a token that has ended", role.account));
         }
     }
@@ -208,7 +216,7 @@ impl InvariantChecker {
     /// Long after another key was promoted nothing is left under the old one.
     pub(crate) fn check_resealed(&self) {
         for (table, column) in SEALED_COLUMNS {
-            if self.world.db.number(&format!("SELECT count(*) FROM {table} WHERE {column} LIKE 'cx1.k1.%'")) > 0 {
+            if self.world.db.query_number(&format!("SELECT count(*) FROM {table} WHERE {column} LIKE 'cx1.k1.%'")) > 0 {
                 self.add_finding(format!("something in {table}.{column} is still sealed under the old key"));
             }
         }
@@ -221,8 +229,10 @@ impl InvariantChecker {
         last: Option<connections::error::Result<ResolvedCredential>>,
     ) {
         let id = role.id.as_str();
-        let exists =
-            self.world.db.number(&format!("SELECT count(*) FROM connections WHERE id = '{id}' AND deleted_at IS NULL"));
+        let exists = self
+            .world
+            .db
+            .query_number(&format!("SELECT count(*) FROM connections WHERE id = '{id}' AND deleted_at IS NULL"));
         if exists == 0 {
             if !role.disconnect_tried.get() {
                 self.add_finding(format!("{} vanished", role.account));
@@ -236,8 +246,9 @@ impl InvariantChecker {
         if is_from_rogue_server(&stored) && role.sent_to_rogue_server.get() {
             return;
         }
-        let renewable = stored.refresh_token.as_ref().is_some_and(|token| self.world.acme.would_redeem(token.expose()));
-        let works = self.world.acme.accepts(stored.access_token.expose());
+        let renewable =
+            stored.refresh_token.as_ref().is_some_and(|token| self.world.acme.accepts_refresh_token(token.expose()));
+        let works = self.world.acme.accepts_access_token(stored.access_token.expose());
         match last {
             Some(Ok(resolved)) => self.check_newest_grant(role, &resolved),
             Some(Err(Error { code: ErrorCode::NeedsReconnect, .. })) if !renewable => {}
@@ -245,7 +256,7 @@ impl InvariantChecker {
                 self.add_finding(format!("{} is alive at the app, but the last resolve says {other:?}", role.account));
             }
             other => {
-                self.add_finding(format!("{} is dead at the app, but the last resolve says {other:?}", role.account))
+                self.add_finding(format!("{} is dead at the app, but the last resolve says {other:?}", role.account));
             }
         }
     }
@@ -253,7 +264,7 @@ impl InvariantChecker {
     /// After a reconnect that brought a refresh token nobody is left with the grant before it.
     fn check_newest_grant(&self, role: &ScenarioConnection, resolved: &ResolvedCredential) {
         let token = resolved.issued.credential.token.as_ref();
-        let grant = token.and_then(|token| self.world.acme.grant_of(&token.access_token));
+        let grant = token.and_then(|token| self.world.acme.grant_index_of(&token.access_token));
         if grant.is_none_or(|grant| grant < role.outdated_grants.get()) && !role.reconnects_overlapped.get() {
             self.add_finding(format!("{} is back at an older generation", role.account));
         }
@@ -277,8 +288,8 @@ impl InvariantChecker {
         self.check_single_flight();
         self.check_backoff(stage);
         self.check_log();
-        let witness = &self.world.witness;
-        let sent = witness.sent.borrow();
+        let witness = &self.world.recorder;
+        let sent = witness.sent_refreshes.borrow();
         let mut findings = self.findings.borrow().clone();
         let hostile = stage.attack.as_ref();
         findings.extend(hostile.iter().flat_map(|hostile| hostile.secrets.findings.borrow().clone()));
@@ -303,23 +314,23 @@ impl InvariantChecker {
         if allows_token_reuse(stage.plan.rotation) {
             return;
         }
-        let redemptions = self.world.acme.redemptions();
-        let all_sent = self.world.witness.sent.borrow();
+        let redemptions = self.world.acme.received_refreshes();
+        let all_sent = self.world.recorder.sent_refreshes.borrow();
         let mut first_use: BTreeMap<&str, usize> = BTreeMap::new();
         for redemption in &redemptions {
             match first_use.get(redemption.token.as_str()) {
-                None if redemption.end == End::Granted => {
-                    first_use.insert(&redemption.token, redemption.sent);
+                None if redemption.outcome == RedeemOutcome::Granted => {
+                    first_use.insert(&redemption.token, redemption.sent_index);
                 }
                 None => {}
                 Some(first) => {
-                    let (Some(first), Some(again)) = (all_sent.get(*first), all_sent.get(redemption.sent)) else {
+                    let (Some(first), Some(again)) = (all_sent.get(*first), all_sent.get(redemption.sent_index)) else {
                         continue;
                     };
                     if let Some(why) = self.find_reuse_violation(stage, first, again) {
                         self.add_finding(format!(
                             "a used refresh token was presented again, {why} ({:?})",
-                            redemption.end
+                            redemption.outcome
                         ));
                     }
                 }
@@ -327,7 +338,7 @@ impl InvariantChecker {
         }
     }
 
-    fn find_reuse_violation(&self, stage: &Scenario, first: &Sent, again: &Sent) -> Option<&'static str> {
+    fn find_reuse_violation(&self, stage: &Scenario, first: &SentRefresh, again: &SentRefresh) -> Option<&'static str> {
         // An app may be so slow that the second request reaches it first.
         let (first, again) = if first.at_ms <= again.at_ms { (first, again) } else { (again, first) };
         let owned_until = first.at_ms + stage.plan.lease_seconds() * 1000;
@@ -336,15 +347,15 @@ impl InvariantChecker {
             return None;
         }
         // What was stored after the promise was written came too late to stop it.
-        let in_record = matches!(first.fate, Fate::Stored(at) if at < again.promised_ms);
+        let in_record = matches!(first.store_outcome, StoreOutcome::Stored(at) if at < again.leased_ms);
         if in_record {
             return Some("though its successor was in the record");
         }
-        if first.fate == Fate::Declined {
+        if first.store_outcome == StoreOutcome::Declined {
             return Some("though its successor had been in the program's hands");
         }
         // At a grace or harmless app a retry may come as soon as the first attempt has failed.
-        let gave_back = stage.plan.declared_rotation != Rotates::Strict && self.is_response_lost(stage, first);
+        let gave_back = stage.plan.declared_rotation != RotationPolicy::Strict && self.is_response_lost(stage, first);
         if !is_over && !gave_back {
             return Some("while the first attempt still owned it");
         }
@@ -352,9 +363,9 @@ impl InvariantChecker {
     }
 
     /// In its grace the token before the stored one is tried in the same attempt, after the stored one was refused.
-    fn is_grace_retry(&self, stage: &Scenario, first: &Sent, again: &Sent) -> bool {
-        let Rotates::Grace(seconds) = stage.plan.declared_rotation else { return false };
-        let all = self.world.witness.sent.borrow();
+    fn is_grace_retry(&self, stage: &Scenario, first: &SentRefresh, again: &SentRefresh) -> bool {
+        let RotationPolicy::Grace(seconds) = stage.plan.declared_rotation else { return false };
+        let all = self.world.recorder.sent_refreshes.borrow();
         again.at_ms <= first.at_ms + seconds * 1000
             && all
                 .iter()
@@ -363,29 +374,31 @@ impl InvariantChecker {
 
     /// Tokens that arrived are in the record, or the record had no use for them, or it could not be reached long enough.
     fn check_no_tokens_dropped(&self, stage: &Scenario) {
-        for sent in self.world.witness.sent.borrow().iter() {
-            if sent.arrived && sent.fate == Fate::Open && !may_give_up(&stage.plan, sent) {
+        for sent in self.world.recorder.sent_refreshes.borrow().iter() {
+            if sent.brought_tokens && sent.store_outcome == StoreOutcome::Pending && !may_give_up(&stage.plan, sent) {
                 self.add_finding("tokens arrived and were let go".into());
             }
         }
     }
 
     /// The tokens were granted and never reached the record, by an injected fault.
-    fn is_response_lost(&self, stage: &Scenario, sent: &Sent) -> bool {
-        let granted = self.world.acme.was_redeemed(&sent.token);
+    fn is_response_lost(&self, stage: &Scenario, sent: &SentRefresh) -> bool {
+        let granted = self.world.acme.is_refresh_token_used(&sent.token);
         granted
             && sent.ended_ms.is_some()
-            && !matches!(sent.fate, Fate::Stored(_) | Fate::Declined)
-            && (!sent.arrived || sent.fate == Fate::Died || may_give_up(&stage.plan, sent))
+            && !matches!(sent.store_outcome, StoreOutcome::Stored(_) | StoreOutcome::Declined)
+            && (!sent.brought_tokens
+                || sent.store_outcome == StoreOutcome::LostInCrash
+                || may_give_up(&stage.plan, sent))
     }
 
     /// Of one grant never two redemptions are under way.
     fn check_single_flight(&self) {
-        let sent = self.world.witness.sent.borrow();
-        let mut by_grant: BTreeMap<usize, Vec<&Sent>> = BTreeMap::new();
+        let sent = self.world.recorder.sent_refreshes.borrow();
+        let mut by_grant: BTreeMap<usize, Vec<&SentRefresh>> = BTreeMap::new();
         for one in sent.iter() {
             // Whose a token was that the app has forgotten nobody can say.
-            if let Some(grant) = self.world.acme.grant_of(&one.token) {
+            if let Some(grant) = self.world.acme.grant_index_of(&one.token) {
                 by_grant.entry(grant).or_default().push(one);
             }
         }
@@ -401,14 +414,15 @@ impl InvariantChecker {
 
     /// A failure is followed by a pause, however many ask. What took as long as a promise lasts has had its pause.
     fn check_backoff(&self, stage: &Scenario) {
-        let sent = self.world.witness.sent.borrow();
-        let mut last: BTreeMap<&str, &Sent> = BTreeMap::new();
-        let succeeded =
-            |attempt: &str| sent.iter().any(|one| one.attempt == attempt && matches!(one.fate, Fate::Stored(_)));
+        let sent = self.world.recorder.sent_refreshes.borrow();
+        let mut last: BTreeMap<&str, &SentRefresh> = BTreeMap::new();
+        let succeeded = |attempt: &str| {
+            sent.iter().any(|one| one.attempt == attempt && matches!(one.store_outcome, StoreOutcome::Stored(_)))
+        };
         for one in sent.iter() {
             let sent_ms = one.at_ms;
             if let Some(before) = last.insert(&one.token, one)
-                && !matches!(before.fate, Fate::Stored(_))
+                && !matches!(before.store_outcome, StoreOutcome::Stored(_))
                 && before.ended_ms.is_some_and(|end| one.at_ms - end < MIN_BACKOFF_MS)
                 && one.at_ms < before.at_ms + stage.plan.lease_seconds() * 1000
                 && !succeeded(&before.attempt)
@@ -421,20 +435,20 @@ impl InvariantChecker {
 
     /// No secret in the log.
     fn check_log(&self) {
-        if self.world.log.dump().contains(CANARY) {
+        if self.world.log.dump_lines().contains(CANARY) {
             self.add_finding("a secret stands in the log".into());
         }
     }
 
     pub(crate) fn query_text(&self, sql: &str) -> Option<String> {
-        self.world.db.value(sql).as_str().map(ToOwned::to_owned)
+        self.world.db.query_value(sql).as_str().map(ToOwned::to_owned)
     }
 
     /// The token as it is stored.
     pub(crate) fn load_token(&self, id: &str) -> Option<StoredToken> {
         let sealed = self.query_text(&format!("SELECT sealed_credential FROM connections WHERE id = '{id}'"))?;
         let workspace = self.query_text(&format!("SELECT workspace_id FROM connections WHERE id = '{id}'"))?;
-        let generation = self.world.db.number(&format!("SELECT generation FROM connections WHERE id = '{id}'"));
+        let generation = self.world.db.query_number(&format!("SELECT generation FROM connections WHERE id = '{id}'"));
         let (workspace, id) = (WorkspaceId::try_from(workspace).ok()?, ConnectionId::try_from(id.to_owned()).ok()?);
         let seal_context = Credential::seal_context(&workspace, &id, generation);
         Credential::open(&self.world.config().key_ring, &seal_context, &sealed).ok()?.token
@@ -449,8 +463,9 @@ fn is_from_rogue_server(token: &StoredToken) -> bool {
 
 /// The program tried for as long as it has to, and had no place to keep them. Where a clock jumps, that time is over
 /// early.
-fn may_give_up(plan: &ScenarioPlan, sent: &Sent) -> bool {
-    let tried_for = sent.ended_ms.map_or(0, |end| sent.hindered_ms - end);
+fn may_give_up(plan: &ScenarioPlan, sent: &SentRefresh) -> bool {
+    let tried_for = sent.ended_ms.map_or(0, |end| sent.last_failed_write_ms - end);
     let jumps = plan.steps.iter().any(|(_, act)| matches!(act, ScenarioStep::JumpClock { .. }));
-    !sent.aboard && (sent.hindered >= MIN_WRITE_TRIES || tried_for >= MIN_WRITE_MS || jumps && sent.hindered > 0)
+    !sent.kept_for_later
+        && (sent.failed_writes >= MIN_WRITE_TRIES || tried_for >= MIN_WRITE_MS || jumps && sent.failed_writes > 0)
 }

@@ -21,8 +21,8 @@ use crate::outages::{Kind, Outages, Token};
 use crate::reported::{Reports, Situation};
 use crate::scenario::{Scenario, reconnect_connection, resolve_from_worker};
 use crate::support::acme::CANARY;
-use crate::support::scene::{definition, merge};
-use crate::support::world::KEYS;
+use crate::support::fixture::{acme_definition, merge_patch};
+use crate::support::world::ENCRYPTION_KEYS;
 
 /// Milliseconds between two scheduled runs.
 const CADENCE: i64 = 300_000;
@@ -132,7 +132,7 @@ impl Living<'_> {
     /// Time passes, with scheduled runs.
     fn pass_until(&mut self, until: i64) {
         loop {
-            let due = self.stage.fixture.world.db.value(DUE).as_f64();
+            let due = self.stage.fixture.world.db.query_value(DUE).as_f64();
             #[expect(clippy::cast_possible_truncation, reason = "a time in seconds")]
             let due = due.map_or(i64::MAX, |seconds| (seconds as i64).saturating_mul(1000));
             let next = due.max(self.last_run + CADENCE).min(self.last_run + IDLE);
@@ -160,7 +160,7 @@ impl Living<'_> {
         let world = &stage.workers[self.runs % stage.workers.len()];
         self.runs += 1;
         self.last_run = self.now_ms();
-        let (context, now) = (world.core(), world.now());
+        let (context, now) = (world.context(), world.now());
         let summary = world.run(stage.with_timeout(world, async move { check::run_scheduled(&context, now).await }));
         stage.add_line(|| format!("scheduled run: {summary:?}"));
     }
@@ -180,10 +180,10 @@ impl Living<'_> {
             }
             Trouble::SecretSpoiled => {
                 self.spoiled =
-                    world.db.value("SELECT sealed_secret FROM oauth_clients").as_str().map(ToOwned::to_owned);
+                    world.db.query_value("SELECT sealed_secret FROM oauth_clients").as_str().map(ToOwned::to_owned);
                 world.db.tamper("UPDATE oauth_clients SET sealed_secret = 'cx1.k1.AAAA'");
             }
-            Trouble::KeyGone => OTHER_KEY.clone_into(&mut world.keys.borrow_mut()),
+            Trouble::KeyGone => OTHER_KEY.clone_into(&mut world.encryption_keys.borrow_mut()),
             _ => {}
         }
     }
@@ -193,15 +193,15 @@ impl Living<'_> {
         let scene = &self.stage.fixture;
         let world = &scene.world;
         match trouble {
-            Trouble::KeyGone => *world.keys.borrow_mut() = format!("{KEYS},{OTHER_KEY}"),
+            Trouble::KeyGone => *world.encryption_keys.borrow_mut() = format!("{ENCRYPTION_KEYS},{OTHER_KEY}"),
             Trouble::ClientRefused | Trouble::SecretSpoiled if enters => {
                 let secret = world.acme.client_secret.borrow().clone();
-                scene.enter_secret(&secret);
+                scene.put_client_secret(&secret);
             }
             Trouble::ClientRefused => {
                 // The app goes back to the secret that is stored.
-                let client = scene.client();
-                let stored = client.stored_secret(&world.config().ring).unwrap();
+                let client = scene.load_client();
+                let stored = client.stored_secret(&world.config().key_ring).unwrap();
                 stored.expose().clone_into(&mut world.acme.client_secret.borrow_mut());
             }
             Trouble::SecretSpoiled => {
@@ -229,7 +229,7 @@ impl Living<'_> {
             }
             Deed::CheckNow { worker, connection } => {
                 let world = &stage.workers[worker];
-                let (core, id) = (world.core(), stage.connections[connection].id.clone());
+                let (core, id) = (world.context(), stage.connections[connection].id.clone());
                 let check = async move { core.ports.refresher().run(&id, RefreshReason::CheckNow).await };
                 let outcome = run.run(stage.with_timeout(world, check));
                 self.reports.checked(connection);
@@ -239,7 +239,7 @@ impl Living<'_> {
             Deed::Withdraw { connection } => {
                 let role = &stage.connections[connection];
                 role.grant_withdrawn.set(true);
-                run.acme.withdraw(&role.account);
+                run.acme.withdraw_grants(&role.account);
             }
             Deed::Reconnect { worker, connection }
                 if stage.connections[connection].disconnected_at_ms.get().is_none() =>
@@ -249,7 +249,7 @@ impl Living<'_> {
             Deed::Reconnect { .. } => {}
             Deed::Disconnect { worker } => self.disconnect(worker),
             Deed::Kill { worker } => {
-                stage.workers[worker].kill();
+                stage.workers[worker].kill_process();
                 stage.workers[worker].evict();
             }
             Deed::Fails { kind, seconds } => {
@@ -274,7 +274,7 @@ impl Living<'_> {
         let name = format!("name {}", self.names);
         let world = &stage.workers[worker];
         let (context, workspace, id, wanted) =
-            (world.core(), stage.fixture.workspace.clone(), role.id.clone(), name.clone());
+            (world.context(), stage.fixture.workspace.clone(), role.id.clone(), name.clone());
         let change = ConnectionPatch { name: Some(wanted), ..ConnectionPatch::default() };
         let done = world.run(stage.with_timeout(world, async move {
             let removal = CacheRemoval::of_connection(&context, &id)?;
@@ -297,7 +297,7 @@ impl Living<'_> {
         let world = &stage.workers[worker];
         role.disconnect_tried.set(true);
         let now = world.now();
-        let (context, workspace, id) = (world.core(), stage.fixture.workspace.clone(), role.id.clone());
+        let (context, workspace, id) = (world.context(), stage.fixture.workspace.clone(), role.id.clone());
         let end = async move { disconnect::disconnect(&context, &workspace, &id, "person:ann").await };
         let done = world.run(stage.with_timeout(world, end));
         stage.add_line(|| format!("disconnect: {done:?}"));
@@ -339,13 +339,13 @@ impl Living<'_> {
     /// As `PUT /v1/apps/{app}` does. `refreshing` is a connection that is just being refreshed.
     fn define(&mut self, refreshing: Option<usize>) {
         let (stage, scene) = (self.stage, &self.stage.fixture);
-        let mut text = definition();
-        merge(&mut text, &stage.plan.definition_patch());
+        let mut text = acme_definition();
+        merge_patch(&mut text, &stage.plan.definition_patch());
         for change in &self.changes {
-            merge(&mut text, change);
+            merge_patch(&mut text, change);
         }
         if self.leads_elsewhere {
-            merge(&mut text, &json!({ "auth": { "token_url": "https://acme.example/v2/token" } }));
+            merge_patch(&mut text, &json!({ "auth": { "token_url": "https://acme.example/v2/token" } }));
         }
         if let Some(connection) = refreshing {
             let (own, other) = (Rc::clone(stage), Rc::clone(stage));
@@ -359,7 +359,7 @@ impl Living<'_> {
             scene.world.run(async move { other.fixture.world.runtime.sleep(50).await });
         }
         let row = AppRow { id: scene.app.clone(), revision: self.revision() + 1, definition: text.to_string() };
-        let (context, workspace, id) = (stage.workers[0].core(), scene.workspace.clone(), scene.app.clone());
+        let (context, workspace, id) = (stage.workers[0].context(), scene.workspace.clone(), scene.app.clone());
         let moves = scene.world.run(async move {
             store::apps::put(context.db(), &workspace, &row, context.now()).await.unwrap();
             definition_moves::begin(&context, &workspace, &id, "key:test").await
@@ -368,7 +368,7 @@ impl Living<'_> {
     }
 
     fn revision(&self) -> i64 {
-        self.stage.fixture.world.db.number("SELECT max(revision) FROM apps WHERE is_current = 1")
+        self.stage.fixture.world.db.query_number("SELECT max(revision) FROM apps WHERE is_current = 1")
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::outages::Kind;
 use crate::plan::pick_one;
-use crate::support::runtime::Draws;
+use crate::support::runtime::RandomSequence;
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 3600;
@@ -110,22 +110,22 @@ pub(crate) struct Phase {
 
 /// A life.
 #[derive(Debug, Clone)]
-pub(crate) struct Life {
+pub(crate) struct InvocationGuard {
     /// Whether the app says how long a token lives.
     pub(crate) tells_life: bool,
     pub(crate) phases: Vec<Phase>,
 }
 
-impl Life {
+impl InvocationGuard {
     /// Tokens live `expires_in` seconds; the last connection is the one that may be disconnected.
-    pub(crate) fn draw(draws: &mut Draws, (workers, connections): (usize, usize)) -> Self {
-        let tells_life = draws.below(6) != 0;
+    pub(crate) fn draw(draws: &mut RandomSequence, (workers, connections): (usize, usize)) -> Self {
+        let tells_life = draws.next_below(6) != 0;
         let mut phases = Vec::new();
-        for number in 0..2 + draws.below(2) {
+        for number in 0..2 + draws.next_below(2) {
             phases.push(Phase::draw(draws, number, (workers, connections)));
         }
         let mut last = Phase::draw(draws, 1, (workers, connections));
-        last.trouble = if draws.below(3) == 0 { last.trouble } else { Trouble::None };
+        last.trouble = if draws.next_below(3) == 0 { last.trouble } else { Trouble::None };
         phases.push(last);
         let mut gone = false;
         for phase in &mut phases {
@@ -141,15 +141,15 @@ impl Life {
 }
 
 /// Seconds within so many hours of a phase.
-fn within(draws: &mut Draws, hours: usize) -> i64 {
-    i64::try_from(draws.below(hours * 3600)).unwrap()
+fn within(draws: &mut RandomSequence, hours: usize) -> i64 {
+    i64::try_from(draws.next_below(hours * 3600)).unwrap()
 }
 
 impl Phase {
-    fn draw(draws: &mut Draws, number: usize, (workers, connections): (usize, usize)) -> Self {
-        let hours = SHORTEST + draws.below(24);
-        let trouble = match draws.below(if number == 0 { 8 } else { 12 }) {
-            0 => Trouble::Silence(draws.below(4)),
+    fn draw(draws: &mut RandomSequence, number: usize, (workers, connections): (usize, usize)) -> Self {
+        let hours = SHORTEST + draws.next_below(24);
+        let trouble = match draws.next_below(if number == 0 { 8 } else { 12 }) {
+            0 => Trouble::Silence(draws.next_below(4)),
             1 => Trouble::UnknownCode,
             2 => Trouble::Configuration,
             3 => Trouble::ClientRefused,
@@ -158,16 +158,16 @@ impl Phase {
             _ => Trouble::None,
         };
         let mut phase =
-            Self { hours: i64::try_from(hours).unwrap(), trouble, enters: draws.below(2) == 0, deeds: Vec::new() };
+            Self { hours: i64::try_from(hours).unwrap(), trouble, enters: draws.next_below(2) == 0, deeds: Vec::new() };
         for connection in 0..connections {
             phase.draw_calls(draws, hours, (workers, connection));
         }
         phase.draw_outages(draws);
         phase.draw_people(draws, hours, (workers, connections));
-        if draws.below(2) == 0 {
-            let change = match draws.below(5) {
-                0 | 1 => Change::Harmless(draws.below(4)),
-                2 | 3 => Change::DuringARefresh(draws.below(4)),
+        if draws.next_below(2) == 0 {
+            let change = match draws.next_below(5) {
+                0 | 1 => Change::Harmless(draws.next_below(4)),
+                2 | 3 => Change::DuringARefresh(draws.next_below(4)),
                 _ => Change::OtherAddress,
             };
             // Whoever enters a client enters it for the addresses that the definition has.
@@ -180,39 +180,40 @@ impl Phase {
     }
 
     /// Some spans in which a workflow calls at a steady pace, and at the end of some of them the record goes away.
-    fn draw_calls(&mut self, draws: &mut Draws, hours: usize, (workers, connection): (usize, usize)) {
-        for _ in 0..draws.below(4) {
-            let workflow = draws.below(2);
+    fn draw_calls(&mut self, draws: &mut RandomSequence, hours: usize, (workers, connection): (usize, usize)) {
+        for _ in 0..draws.next_below(4) {
+            let workflow = draws.next_below(2);
             let mode = pick_one(draws, &[Mode::Strong, Mode::Available, Mode::Available, Mode::Edge, Mode::Edge]);
             let pace = pick_one(draws, &[4 * MINUTE, 10 * MINUTE, 13 * MINUTE, HOUR]);
             let mut at = within(draws, hours);
-            let own = draws.below(workers);
-            for _ in 0..4 + draws.below(12) {
-                let worker = if draws.below(4) == 0 { draws.below(workers) } else { own };
+            let own = draws.next_below(workers);
+            for _ in 0..4 + draws.next_below(12) {
+                let worker = if draws.next_below(4) == 0 { draws.next_below(workers) } else { own };
                 self.deeds.push((at, Deed::Call { worker, connection, mode, workflow }));
-                at += pace + i64::try_from(draws.below(60)).unwrap();
+                at += pace + i64::try_from(draws.next_below(60)).unwrap();
             }
-            if mode != Mode::Strong && draws.below(2) == 0 {
-                let soon = at - pace + i64::try_from(draws.below(10 * 60)).unwrap();
-                self.deeds.push((soon, Deed::CallInAnOutage { worker: draws.below(workers), connection, workflow }));
+            if mode != Mode::Strong && draws.next_below(2) == 0 {
+                let soon = at - pace + i64::try_from(draws.next_below(10 * 60)).unwrap();
+                self.deeds
+                    .push((soon, Deed::CallInAnOutage { worker: draws.next_below(workers), connection, workflow }));
             }
         }
         let end = self.hours * HOUR;
         self.deeds.retain(|(at, _)| *at < end - HOUR);
     }
 
-    fn draw_outages(&mut self, draws: &mut Draws) {
-        for _ in 0..draws.below(4) {
+    fn draw_outages(&mut self, draws: &mut RandomSequence) {
+        for _ in 0..draws.next_below(4) {
             let kind = pick_one(draws, &Kind::ALL);
             let seconds = pick_one(draws, &[20 * MINUTE, 2 * HOUR, 9 * HOUR]);
             self.deeds.push((within(draws, OUTAGES_UNTIL), Deed::Fails { kind, seconds }));
         }
     }
 
-    fn draw_people(&mut self, draws: &mut Draws, hours: usize, (workers, connections): (usize, usize)) {
-        for _ in 0..draws.below(4) {
-            let (worker, connection) = (draws.below(workers), draws.below(connections));
-            let deed = match draws.below(10) {
+    fn draw_people(&mut self, draws: &mut RandomSequence, hours: usize, (workers, connections): (usize, usize)) {
+        for _ in 0..draws.next_below(4) {
+            let (worker, connection) = (draws.next_below(workers), draws.next_below(connections));
+            let deed = match draws.next_below(10) {
                 0..=3 => Deed::Rename { worker, connection },
                 4 | 5 => Deed::CheckNow { worker, connection },
                 6 => Deed::Withdraw { connection },
@@ -224,11 +225,11 @@ impl Phase {
                 if matches!(deed, Deed::Withdraw { .. } | Deed::Reconnect { .. }) { OUTAGES_UNTIL } else { hours - 1 };
             self.deeds.push((within(draws, until), deed));
         }
-        if draws.below(3) == 0 {
+        if draws.next_below(3) == 0 {
             let at = within(draws, OUTAGES_UNTIL);
-            let worker = draws.below(workers);
+            let worker = draws.next_below(workers);
             self.deeds.push((at, Deed::Disconnect { worker }));
-            if draws.below(2) == 0 {
+            if draws.next_below(2) == 0 {
                 // With a copy in the cache, which can't be deleted for a while.
                 let call = Deed::Call { worker, connection: connections - 1, mode: Mode::Available, workflow: 0 };
                 let seconds = pick_one(draws, &[20 * MINUTE, 9 * HOUR]);

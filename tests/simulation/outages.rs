@@ -8,8 +8,8 @@ use std::rc::Rc;
 use connections::ports::{HttpError, Statement};
 
 use crate::support::cache::Call;
-use crate::support::runtime::{Draws, Runtime};
-use crate::support::{Reply, World, Wound};
+use crate::support::runtime::{RandomSequence, Runtime};
+use crate::support::{Fault, Reply, World};
 
 /// What can fail for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ struct State {
     /// When each kind ends, or has ended, in milliseconds.
     ends: RefCell<Vec<(Kind, i64)>>,
     token: Cell<Token>,
-    draws: RefCell<Draws>,
+    draws: RefCell<RandomSequence>,
     runtime: Runtime,
     met: Cell<(u64, u64)>,
 }
@@ -74,16 +74,16 @@ impl Outages {
         let outages = Self(Rc::new(State {
             ends: RefCell::default(),
             token: Cell::new(Token::Works),
-            draws: RefCell::new(Draws::new(seed.wrapping_mul(0x9e6c_63d0_876a_68de))),
+            draws: RefCell::new(RandomSequence::new(seed.wrapping_mul(0x9e6c_63d0_876a_68de))),
             runtime: world.runtime.clone(),
             met: Cell::default(),
         }));
         let own = outages.clone();
-        *world.db.weather.borrow_mut() = Some(Box::new(move |statements| own.at_the_record(statements)));
+        *world.db.fault_plan.borrow_mut() = Some(Box::new(move |statements| own.at_the_record(statements)));
         let own = outages.clone();
-        *world.acme.weather.borrow_mut() = Some(Box::new(move |path| (own.at_the_app(path), 200)));
+        *world.acme.fault_plan.borrow_mut() = Some(Box::new(move |path| (own.at_the_app(path), 200)));
         let own = outages.clone();
-        *world.kv.weather.borrow_mut() = Some(Box::new(move |call| own.at_the_cache(call)));
+        *world.cache.weather.borrow_mut() = Some(Box::new(move |call| own.at_the_cache(call)));
         outages
     }
 
@@ -118,14 +118,14 @@ impl Outages {
         self.works_for(kind) < 0
     }
 
-    fn at_the_record(&self, statements: &[Statement]) -> Option<Wound> {
+    fn at_the_record(&self, statements: &[Statement]) -> Option<Fault> {
         let has = |pieces: &[&str]| statements.iter().any(|one| pieces.iter().any(|piece| one.sql.contains(piece)));
         let wound = if self.fails(Kind::Record) || self.fails(Kind::Uses) && has(&USES) {
-            Some(Wound::Before)
+            Some(Fault::BeforeCommit)
         } else if self.fails(Kind::Marks) && has(&MARKS) {
-            match self.0.draws.borrow_mut().below(4) {
-                0 | 1 => Some(Wound::Before),
-                2 => Some(Wound::After),
+            match self.0.draws.borrow_mut().next_below(4) {
+                0 | 1 => Some(Fault::BeforeCommit),
+                2 => Some(Fault::AfterCommit),
                 _ => None,
             }
         } else {

@@ -5,10 +5,10 @@
 use serde_json::{Value, json};
 
 use crate::attack::AttackStep;
-use crate::long::Life;
+use crate::long::InvocationGuard;
 use crate::rogue_server::{API_KEY_EDITIONS, AttackSetup, ClientEntry, EndpointStyle, RogueDocument, VisitOptions};
-use crate::support::runtime::Draws;
-use crate::support::{Rotates, Way};
+use crate::support::runtime::RandomSequence;
+use crate::support::{RefreshMode, RotationPolicy};
 
 /// One act of a play.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Theme {
 /// How a Worker of the play is set up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WorkerPlan {
-    pub(crate) refresh_mode: Way,
+    pub(crate) refresh_mode: RefreshMode,
     /// Whether its objects can keep an answer that the record would not take.
     pub(crate) keeps_writes: bool,
 }
@@ -99,9 +99,9 @@ pub(crate) struct FaultRates {
 /// Everything a seed draws.
 #[derive(Debug, Clone)]
 pub(crate) struct ScenarioPlan {
-    pub(crate) rotation: Rotates,
+    pub(crate) rotation: RotationPolicy,
     /// What the definition says of it: the truth, or the cautious default.
-    pub(crate) declared_rotation: Rotates,
+    pub(crate) declared_rotation: RotationPolicy,
     pub(crate) expires_in: i64,
     pub(crate) gives_refresh_token: bool,
     /// Only the first consent brings a refresh token.
@@ -112,43 +112,43 @@ pub(crate) struct ScenarioPlan {
     /// Where there is a hostile editor: what they have to do with.
     pub(crate) attack_setup: Option<AttackSetup>,
     /// Where days are played instead of acts: what happens in them.
-    pub(crate) life: Option<Life>,
+    pub(crate) life: Option<InvocationGuard>,
     /// Acts with their time, in milliseconds from the beginning.
     pub(crate) steps: Vec<(i64, ScenarioStep)>,
 }
 
 impl ScenarioPlan {
     pub(crate) fn from_seed(seed: u64) -> Self {
-        let mut draws = Draws::new(seed ^ 0x005e_ed0f_1a57);
+        let mut draws = RandomSequence::new(seed ^ 0x005e_ed0f_1a57);
         let rotates = pick_one(
             &mut draws,
             &[
-                Rotates::Strict,
-                Rotates::Strict,
-                Rotates::Reject,
-                Rotates::Grace(30),
-                Rotates::Grace(600),
-                Rotates::Reissue,
-                Rotates::No,
+                RotationPolicy::Strict,
+                RotationPolicy::Strict,
+                RotationPolicy::Reject,
+                RotationPolicy::Grace(30),
+                RotationPolicy::Grace(600),
+                RotationPolicy::Reissue,
+                RotationPolicy::Never,
             ],
         );
         let declared = match rotates {
-            Rotates::Reject => Rotates::Strict,
-            _ if draws.below(4) == 0 => Rotates::Strict,
+            RotationPolicy::Reject => RotationPolicy::Strict,
+            _ if draws.next_below(4) == 0 => RotationPolicy::Strict,
             honest => honest,
         };
-        let calm = draws.below(5) == 0;
-        let rate = |draws: &mut Draws, most: usize| if calm { 0 } else { draws.below(most) };
+        let calm = draws.next_below(5) == 0;
+        let rate = |draws: &mut RandomSequence, most: usize| if calm { 0 } else { draws.next_below(most) };
         let weather =
             FaultRates { database: rate(&mut draws, 120), app: rate(&mut draws, 500), slow: rate(&mut draws, 300) };
         let mut plan = Self {
             rotation: rotates,
             declared_rotation: declared,
             expires_in: pick_one(&mut draws, &[60, 300, 3600]),
-            gives_refresh_token: draws.below(30) != 0,
+            gives_refresh_token: draws.next_below(30) != 0,
             gives_refresh_token_once: false,
-            workers: (0..=draws.below(2)).map(|_| draw_worker_plan(&mut draws)).collect(),
-            connections: 1 + draws.below(2),
+            workers: (0..=draws.next_below(2)).map(|_| draw_worker_plan(&mut draws)).collect(),
+            connections: 1 + draws.next_below(2),
             fault_rates: weather,
             attack_setup: None,
             life: None,
@@ -161,36 +161,36 @@ impl ScenarioPlan {
             theme => plan.draw_theme_steps(&mut draws, theme),
         }
         plan.steps.sort_by_key(|(at, _)| *at);
-        plan.gives_refresh_token_once = draws.below(if plan.attack_setup.is_some() { 2 } else { 5 }) == 0;
+        plan.gives_refresh_token_once = draws.next_below(if plan.attack_setup.is_some() { 2 } else { 5 }) == 0;
         plan
     }
 
-    fn draw_theme_steps(&mut self, draws: &mut Draws, theme: Theme) {
+    fn draw_theme_steps(&mut self, draws: &mut RandomSequence, theme: Theme) {
         let end = self.expires_in * 1000;
-        let direct = WorkerPlan { refresh_mode: Way::Direct, keeps_writes: false };
-        let within = |draws: &mut Draws, most: usize| i64::try_from(draws.below(most)).unwrap();
+        let direct = WorkerPlan { refresh_mode: RefreshMode::Direct, keeps_writes: false };
+        let within = |draws: &mut RandomSequence, most: usize| i64::try_from(draws.next_below(most)).unwrap();
         let resolve = |worker| ScenarioStep::Resolve { worker, connection: 0, min_ttl: 60, force: false };
         self.gives_refresh_token = true;
         (self.rotation, self.declared_rotation) =
-            (pick_one(draws, &[Rotates::Strict, Rotates::Reject]), Rotates::Strict);
+            (pick_one(draws, &[RotationPolicy::Strict, RotationPolicy::Reject]), RotationPolicy::Strict);
         self.workers = vec![direct, direct];
         match theme {
             Theme::Anything | Theme::Editor | Theme::LongLife => {}
             Theme::Takeover => {
-                self.workers[0] = WorkerPlan { refresh_mode: Way::Object, keeps_writes: true };
+                self.workers[0] = WorkerPlan { refresh_mode: RefreshMode::Object, keeps_writes: true };
                 self.fault_rates = FaultRates { database: 0, app: 0, slow: 600 };
                 self.steps.push((end, resolve(0)));
                 let seconds = 66 + within(draws, 20);
                 let down = end + 100 + within(draws, 3_000);
                 self.steps.push((down, ScenarioStep::DatabaseDown { seconds }));
                 for _ in 0..4 {
-                    let worker = draws.below(2);
+                    let worker = draws.next_below(2);
                     self.steps.push((down + seconds * 1000 + within(draws, 8_000), resolve(worker)));
                 }
             }
             Theme::LateAnswer => {
-                self.fault_rates = FaultRates { database: draws.below(100), app: 0, slow: 700 };
-                if draws.below(2) == 0 {
+                self.fault_rates = FaultRates { database: draws.next_below(100), app: 0, slow: 700 };
+                if draws.next_below(2) == 0 {
                     self.steps.push((end - 100, ScenarioStep::WithdrawGrant { connection: 0 }));
                 }
                 self.steps.push((end + within(draws, 200), resolve(0)));
@@ -198,20 +198,26 @@ impl ScenarioPlan {
                 self.steps.push((end + within(draws, 40_000), resolve(1)));
             }
             Theme::Resealing => {
-                self.fault_rates =
-                    FaultRates { database: draws.below(300), app: draws.below(100), slow: draws.below(200) };
+                self.fault_rates = FaultRates {
+                    database: draws.next_below(300),
+                    app: draws.next_below(100),
+                    slow: draws.next_below(200),
+                };
                 self.steps.push((end - within(draws, 20_000), ScenarioStep::PromoteKey));
                 for _ in 0..3 {
-                    let worker = draws.below(2);
+                    let worker = draws.next_below(2);
                     self.steps.push((end + within(draws, 400), resolve(worker)));
                     self.steps.push((end + within(draws, 400), ScenarioStep::ScheduledRun { worker: 1 - worker }));
                 }
             }
             Theme::SlowDatabase => {
-                self.fault_rates =
-                    FaultRates { database: 300 + draws.below(300), app: draws.below(100), slow: draws.below(200) };
+                self.fault_rates = FaultRates {
+                    database: 300 + draws.next_below(300),
+                    app: draws.next_below(100),
+                    slow: draws.next_below(200),
+                };
                 for _ in 0..8 {
-                    let worker = draws.below(2);
+                    let worker = draws.next_below(2);
                     self.steps.push((end + within(draws, 12_000), resolve(worker)));
                 }
                 self.steps.push((end + within(draws, 12_000), ScenarioStep::CheckNow { worker: 0, connection: 0 }));
@@ -219,13 +225,13 @@ impl ScenarioPlan {
         }
     }
 
-    fn draw_life(&mut self, draws: &mut Draws) {
+    fn draw_life(&mut self, draws: &mut RandomSequence) {
         const DAY: i64 = 86_400;
         self.fault_rates = FaultRates { database: 0, app: 0, slow: 0 };
         self.expires_in = pick_one(draws, &[3600, 3600, 8 * 3600, 30 * DAY]);
         self.connections = 3;
         self.workers = vec![draw_worker_plan(draws), draw_worker_plan(draws)];
-        self.life = Some(Life::draw(draws, (self.workers.len(), self.connections)));
+        self.life = Some(InvocationGuard::draw(draws, (self.workers.len(), self.connections)));
     }
 
     /// Seconds that the play lasts.
@@ -253,10 +259,10 @@ impl ScenarioPlan {
     /// What a test changes about the usual definition.
     pub(crate) fn definition_patch(&self) -> Value {
         let rotation = match self.declared_rotation {
-            Rotates::Strict | Rotates::Reject => json!("strict"),
-            Rotates::Grace(seconds) => json!({ "grace": seconds }),
-            Rotates::Reissue => json!("reissue"),
-            Rotates::No => json!("none"),
+            RotationPolicy::Strict | RotationPolicy::Reject => json!("strict"),
+            RotationPolicy::Grace(seconds) => json!({ "grace": seconds }),
+            RotationPolicy::Reissue => json!("reissue"),
+            RotationPolicy::Never => json!("none"),
         };
         json!({ "auth": { "rotation": rotation } })
     }
@@ -264,29 +270,29 @@ impl ScenarioPlan {
     /// Seconds an attempt owns a token, at the least.
     pub(crate) fn lease_seconds(&self) -> i64 {
         match self.declared_rotation {
-            Rotates::Strict | Rotates::Reject => 60,
-            Rotates::Grace(seconds) => (seconds / 2).clamp(10, 60),
-            Rotates::Reissue | Rotates::No => 30,
+            RotationPolicy::Strict | RotationPolicy::Reject => 60,
+            RotationPolicy::Grace(seconds) => (seconds / 2).clamp(10, 60),
+            RotationPolicy::Reissue | RotationPolicy::Never => 30,
         }
     }
 
-    fn draw_steps(&mut self, draws: &mut Draws, calm: bool) {
-        for _ in 0..2 + draws.below(3) {
+    fn draw_steps(&mut self, draws: &mut RandomSequence, calm: bool) {
+        for _ in 0..2 + draws.next_below(3) {
             self.draw_burst(draws);
         }
-        for _ in 0..=draws.below(4) {
+        for _ in 0..=draws.next_below(4) {
             let at = self.draw_time(draws);
             let worker = self.draw_worker(draws);
             self.steps.push((at, ScenarioStep::ScheduledRun { worker }));
         }
-        for _ in 0..draws.below(5) {
+        for _ in 0..draws.next_below(5) {
             let at = self.draw_time(draws);
             let act = self.draw_person_step(draws);
             self.steps.push((at, act));
         }
         if !calm {
             let mut jumped = false;
-            for _ in 0..draws.below(4) {
+            for _ in 0..draws.next_below(4) {
                 let at = self.draw_time_near_expiry(draws);
                 let act = self.draw_failure_step(draws, jumped);
                 jumped |= matches!(act, ScenarioStep::JumpClock { .. });
@@ -296,65 +302,69 @@ impl ScenarioPlan {
     }
 
     /// Episodes: something is edited, people are led astray, and mostly it is put back. Meanwhile workflows go on.
-    fn draw_attack(&mut self, draws: &mut Draws) {
+    fn draw_attack(&mut self, draws: &mut RandomSequence) {
         let ground = AttackSetup {
             endpoint_style: pick_one(
                 draws,
                 &[EndpointStyle::Written, EndpointStyle::Placeholder, EndpointStyle::Discovered],
             ),
-            public_client: draws.below(2) == 0,
-            rogue_gives_refresh_token: draws.below(2) == 0,
+            public_client: draws.next_below(2) == 0,
+            rogue_gives_refresh_token: draws.next_below(2) == 0,
         };
         self.attack_setup = Some(ground);
         self.connections = 2;
         self.gives_refresh_token = true;
         self.expires_in = pick_one(draws, &[60, 60, 300]);
-        self.fault_rates = FaultRates { database: draws.below(40), app: draws.below(100), slow: draws.below(100) };
+        self.fault_rates =
+            FaultRates { database: draws.next_below(40), app: draws.next_below(100), slow: draws.next_below(100) };
         let editions = ground.edited_patches().len();
-        for _ in 0..1 + draws.below(3) {
-            let at = if draws.below(2) == 0 { self.draw_time(draws) } else { self.draw_time_near_expiry(draws) };
+        for _ in 0..=draws.next_below(3) {
+            let at = if draws.next_below(2) == 0 { self.draw_time(draws) } else { self.draw_time_near_expiry(draws) };
             let mut deeds =
-                vec![(0, AttackStep::EditApp { edition: draws.below(editions), entry: draw_client_entry(draws) })];
-            for _ in 0..1 + draws.below(5) {
-                deeds.push((i64::try_from(draws.below(20_000)).unwrap() - 4_000, draw_attack_step(draws, editions)));
+                vec![(0, AttackStep::EditApp { edition: draws.next_below(editions), entry: draw_client_entry(draws) })];
+            for _ in 0..=draws.next_below(5) {
+                deeds.push((
+                    i64::try_from(draws.next_below(20_000)).unwrap() - 4_000,
+                    draw_attack_step(draws, editions),
+                ));
             }
-            if draws.below(4) != 0 {
-                deeds.push((1_000 + i64::try_from(draws.below(60_000)).unwrap(), AttackStep::RestoreApps));
+            if draws.next_below(4) != 0 {
+                deeds.push((1_000 + i64::try_from(draws.next_below(60_000)).unwrap(), AttackStep::RestoreApps));
             }
-            if draws.below(3) == 0 {
+            if draws.next_below(3) == 0 {
                 // A definition changes under a credential that is being entered.
-                let edit = i64::try_from(draws.below(400)).unwrap();
+                let edit = i64::try_from(draws.next_below(400)).unwrap();
                 deeds.push((0, AttackStep::EnterApiKey));
-                deeds.push((edit, AttackStep::EditApiKeyApp { edition: draws.below(API_KEY_EDITIONS) }));
+                deeds.push((edit, AttackStep::EditApiKeyApp { edition: draws.next_below(API_KEY_EDITIONS) }));
             }
             for (after, deed) in deeds {
                 let worker = self.draw_worker(draws);
                 self.steps.push(((at + after).max(0), ScenarioStep::Attack { worker, deed }));
             }
         }
-        for _ in 0..1 + draws.below(2) {
+        for _ in 0..=draws.next_below(2) {
             self.draw_burst(draws);
         }
-        for _ in 0..draws.below(4) {
+        for _ in 0..draws.next_below(4) {
             let (at, worker) = (self.draw_time(draws), self.draw_worker(draws));
-            let connection = draws.below(2);
-            let act = match draws.below(8) {
+            let connection = draws.next_below(2);
+            let act = match draws.next_below(8) {
                 0..=2 => ScenarioStep::Reconnect { worker, connection },
                 3 | 4 => ScenarioStep::ScheduledRun { worker },
                 5 => ScenarioStep::CheckNow { worker, connection },
-                _ => ScenarioStep::Disconnect { worker, connection: usize::from(draws.below(4) != 0) },
+                _ => ScenarioStep::Disconnect { worker, connection: usize::from(draws.next_below(4) != 0) },
             };
             self.steps.push((at, act));
         }
-        if draws.below(4) == 0 {
+        if draws.next_below(4) == 0 {
             self.draw_return_to_another_secret(draws);
         }
     }
 
     /// Somebody is at the app while the definition and the secret, with which their flow began, are put back.
-    fn draw_return_to_another_secret(&mut self, draws: &mut Draws) {
+    fn draw_return_to_another_secret(&mut self, draws: &mut RandomSequence) {
         let at = self.draw_time(draws);
-        let (worker, edition) = (self.draw_worker(draws), draws.below(3));
+        let (worker, edition) = (self.draw_worker(draws), draws.next_below(3));
         let led = VisitOptions { page_ms: 0, redirected_to_app: false, to_rogue_realm: false, app_ms: 5_000 };
         let deeds = [
             (0, AttackStep::EditApp { edition, entry: ClientEntry::WrongSecret }),
@@ -365,64 +375,64 @@ impl ScenarioPlan {
     }
 
     /// Callers that ask within a few seconds, mostly about when a token ends.
-    fn draw_burst(&mut self, draws: &mut Draws) {
-        let connection = draws.below(self.connections);
+    fn draw_burst(&mut self, draws: &mut RandomSequence) {
+        let connection = draws.next_below(self.connections);
         let from = self.draw_time_near_expiry(draws);
         let spread = pick_one(draws, &[1, 50, 2_000, 20_000]);
-        for _ in 0..=draws.below(6) {
-            let at = from + i64::try_from(draws.below(spread)).unwrap();
+        for _ in 0..=draws.next_below(6) {
+            let at = from + i64::try_from(draws.next_below(spread)).unwrap();
             let worker = self.draw_worker(draws);
-            let force = draws.below(12) == 0;
+            let force = draws.next_below(12) == 0;
             let min_ttl = pick_one(draws, &[0, 60, 60, 60, 600]);
             self.steps.push((at, ScenarioStep::Resolve { worker, connection, min_ttl, force }));
         }
     }
 
-    fn draw_person_step(&self, draws: &mut Draws) -> ScenarioStep {
-        let connection = draws.below(self.connections);
+    fn draw_person_step(&self, draws: &mut RandomSequence) -> ScenarioStep {
+        let connection = draws.next_below(self.connections);
         let worker = self.draw_worker(draws);
-        match draws.below(10) {
+        match draws.next_below(10) {
             0 | 1 => ScenarioStep::Reconnect { worker, connection },
-            2 | 3 => ScenarioStep::Rename { worker, connection, to: draws.below(1000) },
+            2 | 3 => ScenarioStep::Rename { worker, connection, to: draws.next_below(1000) },
             4 => ScenarioStep::Disconnect { worker, connection },
-            5 if matches!(self.rotation, Rotates::Grace(_)) => ScenarioStep::ForgetRefreshToken { connection },
+            5 if matches!(self.rotation, RotationPolicy::Grace(_)) => ScenarioStep::ForgetRefreshToken { connection },
             5 => ScenarioStep::WithdrawGrant { connection },
             6 => ScenarioStep::PromoteKey,
             _ => ScenarioStep::CheckNow { worker, connection },
         }
     }
 
-    fn draw_failure_step(&self, draws: &mut Draws, jumped: bool) -> ScenarioStep {
+    fn draw_failure_step(&self, draws: &mut RandomSequence, jumped: bool) -> ScenarioStep {
         let worker = self.draw_worker(draws);
-        match draws.below(6) {
+        match draws.next_below(6) {
             0..=2 => ScenarioStep::KillWorker { worker },
             3 => ScenarioStep::ReplaceObjects { worker },
-            4 if !jumped => ScenarioStep::JumpClock { seconds: 1 + i64::try_from(draws.below(25)).unwrap() },
-            _ => ScenarioStep::DatabaseDown { seconds: 1 + i64::try_from(draws.below(60)).unwrap() },
+            4 if !jumped => ScenarioStep::JumpClock { seconds: 1 + i64::try_from(draws.next_below(25)).unwrap() },
+            _ => ScenarioStep::DatabaseDown { seconds: 1 + i64::try_from(draws.next_below(60)).unwrap() },
         }
     }
 
-    fn draw_worker(&self, draws: &mut Draws) -> usize {
-        draws.below(self.workers.len())
+    fn draw_worker(&self, draws: &mut RandomSequence) -> usize {
+        draws.next_below(self.workers.len())
     }
 
     /// Milliseconds from the beginning.
-    fn draw_time(&self, draws: &mut Draws) -> i64 {
-        i64::try_from(draws.below(usize::try_from(self.duration_seconds() * 1000).unwrap())).unwrap()
+    fn draw_time(&self, draws: &mut RandomSequence) -> i64 {
+        i64::try_from(draws.next_below(usize::try_from(self.duration_seconds() * 1000).unwrap())).unwrap()
     }
 
     /// About when the first or second token ends: when refreshes happen.
-    fn draw_time_near_expiry(&self, draws: &mut Draws) -> i64 {
-        if draws.below(3) == 0 {
+    fn draw_time_near_expiry(&self, draws: &mut RandomSequence) -> i64 {
+        if draws.next_below(3) == 0 {
             return self.draw_time(draws);
         }
-        let end = self.expires_in * (1 + i64::try_from(draws.below(2)).unwrap());
+        let end = self.expires_in * (1 + i64::try_from(draws.next_below(2)).unwrap());
         let about = usize::try_from((self.expires_in / 4).min(90) * 1000).unwrap();
-        (end * 1000 - i64::try_from(draws.below(about)).unwrap()).max(0)
+        (end * 1000 - i64::try_from(draws.next_below(about)).unwrap()).max(0)
     }
 }
 
-fn draw_client_entry(draws: &mut Draws) -> ClientEntry {
+fn draw_client_entry(draws: &mut RandomSequence) -> ClientEntry {
     pick_one(
         draws,
         &[
@@ -436,36 +446,36 @@ fn draw_client_entry(draws: &mut Draws) -> ClientEntry {
     )
 }
 
-fn draw_attack_step(draws: &mut Draws, editions: usize) -> AttackStep {
-    match draws.below(16) {
+fn draw_attack_step(draws: &mut RandomSequence, editions: usize) -> AttackStep {
+    match draws.next_below(16) {
         0..=7 => AttackStep::RunFlow {
-            connection: usize::from(draws.below(6) != 0),
-            repair: draws.below(6) != 0,
+            connection: usize::from(draws.next_below(6) != 0),
+            repair: draws.next_below(6) != 0,
             led: VisitOptions {
                 page_ms: pick_one(draws, &[0, 200, 3_000]),
-                redirected_to_app: draws.below(2) == 0,
-                to_rogue_realm: draws.below(2) == 0,
+                redirected_to_app: draws.next_below(2) == 0,
+                to_rogue_realm: draws.next_below(2) == 0,
                 app_ms: pick_one(draws, &[0, 1, 500, 5_000]),
             },
         },
-        8 | 9 => AttackStep::EditApp { edition: draws.below(editions), entry: draw_client_entry(draws) },
+        8 | 9 => AttackStep::EditApp { edition: draws.next_below(editions), entry: draw_client_entry(draws) },
         10 | 11 => AttackStep::ReplaceDiscovery(pick_one(
             draws,
             &[RogueDocument::RogueToken, RogueDocument::RogueAll, RogueDocument::OfOtherIssuer],
         )),
-        12 => AttackStep::EditApiKeyApp { edition: draws.below(API_KEY_EDITIONS) },
+        12 => AttackStep::EditApiKeyApp { edition: draws.next_below(API_KEY_EDITIONS) },
         13 | 14 => AttackStep::EnterApiKey,
         _ => AttackStep::CheckApiKey,
     }
 }
 
-fn draw_worker_plan(draws: &mut Draws) -> WorkerPlan {
-    match draws.below(3) {
-        0 => WorkerPlan { refresh_mode: Way::Direct, keeps_writes: false },
-        _ => WorkerPlan { refresh_mode: Way::Object, keeps_writes: draws.below(4) != 0 },
+fn draw_worker_plan(draws: &mut RandomSequence) -> WorkerPlan {
+    match draws.next_below(3) {
+        0 => WorkerPlan { refresh_mode: RefreshMode::Direct, keeps_writes: false },
+        _ => WorkerPlan { refresh_mode: RefreshMode::Object, keeps_writes: draws.next_below(4) != 0 },
     }
 }
 
-pub(crate) fn pick_one<T: Copy>(draws: &mut Draws, list: &[T]) -> T {
-    list[draws.below(list.len())]
+pub(crate) fn pick_one<T: Copy>(draws: &mut RandomSequence, list: &[T]) -> T {
+    list[draws.next_below(list.len())]
 }

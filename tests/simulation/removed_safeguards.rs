@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::plan::Theme;
 use crate::seed_runner::run_seed;
 use crate::support::World;
-use crate::support::database::Edit;
+use crate::support::database::StatementEdit;
 
 /// Seeds in which a missing safeguard must show.
 const MAX_SEEDS: u64 = 20_000;
@@ -18,7 +18,7 @@ struct RemovedSafeguard {
     description: &'static str,
     /// The theme of the plays it is looked for in.
     theme: Theme,
-    statement_edits: &'static [Edit],
+    statement_edits: &'static [StatementEdit],
     /// What is taken away that does not stand in a statement.
     prepare: fn(&World),
     /// Words that stand in the findings it leads to.
@@ -26,7 +26,7 @@ struct RemovedSafeguard {
 }
 
 const TAKE_LEASE: &str = "lease_token_hash = ?7";
-const PERSIST: &str = "last_attempt_id = ?5";
+const PERSIST_SQL: &str = "last_attempt_id = ?5";
 const APPLIED: &str = "SELECT last_attempt_id, generation, version FROM";
 const NEEDS_RECONNECT: &str = "ELSE 'needs_reconnect' END, reconnect_reason = ?6";
 const FAIL: &str = "ambiguous_token_hash = coalesce(?11, ambiguous_token_hash)";
@@ -88,26 +88,26 @@ const ERASED: &str = "DELETE FROM connections WHERE";
 
 /// Entries say that they last for a month, so that nobody writes them again.
 fn copies_are_not_renewed(world: &World) {
-    world.kv.overstates.set(30 * 86_400);
+    world.cache.overstates.set(30 * 86_400);
 }
 
 fn let_attacker_seal(world: &World) {
-    world.kv.forgeable.set(true);
+    world.cache.attacker_can_seal.set(true);
 }
 
 /// Each row that a statement reads is read with something else in it.
-const fn replace_columns_read(of: &'static str, put: &'static str) -> Edit {
-    Edit { of, find: "SELECT * ", put }
+const fn replace_columns_read(statement_part: &'static str, replacement: &'static str) -> StatementEdit {
+    StatementEdit { statement_part, find: "SELECT * ", replacement }
 }
 
 const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "no intent: the promise ends as it begins",
         theme: Theme::Anything,
-        statement_edits: &[Edit {
-            of: TAKE_LEASE,
+        statement_edits: &[StatementEdit {
+            statement_part: TAKE_LEASE,
             find: "lease_expires_at = ?6",
-            put: "lease_expires_at = ?6 - 100000",
+            replacement: "lease_expires_at = ?6 - 100000",
         }],
         prepare: prepare_nothing,
         expected_findings: &["under way at once", "presented again"],
@@ -115,10 +115,10 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "a lease that is stolen: a promise in force is taken over",
         theme: Theme::SlowDatabase,
-        statement_edits: &[Edit {
-            of: TAKE_LEASE,
+        statement_edits: &[StatementEdit {
+            statement_part: TAKE_LEASE,
             find: "AND (lease_attempt_id IS NULL OR lease_expires_at + 5 < ?8)",
-            put: "AND ?8 > 0",
+            replacement: "AND ?8 > 0",
         }],
         prepare: prepare_nothing,
         expected_findings: &["under way at once", "presented again"],
@@ -126,17 +126,21 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "no compare-and-set before the request: the claim does not look at the version",
         theme: Theme::SlowDatabase,
-        statement_edits: &[Edit { of: TAKE_LEASE, find: "AND version = ?4", put: "AND ?4 > 0" }],
+        statement_edits: &[StatementEdit {
+            statement_part: TAKE_LEASE,
+            find: "AND version = ?4",
+            replacement: "AND ?4 > 0",
+        }],
         prepare: prepare_nothing,
         expected_findings: &["presented again", "under way at once"],
     },
     RemovedSafeguard {
         description: "no compare-and-set after it: an answer is stored whatever came between",
         theme: Theme::LateAnswer,
-        statement_edits: &[Edit {
-            of: PERSIST,
+        statement_edits: &[StatementEdit {
+            statement_part: PERSIST_SQL,
             find: "AND generation = ?3 AND deleted_at IS NULL AND (lease_attempt_id = ?5 OR version = ?4)",
-            put: "AND ?3 > 0 AND ?4 > 0",
+            replacement: "AND ?3 > 0 AND ?4 > 0",
         }],
         prepare: prepare_nothing,
         expected_findings: &["does not open", "older generation", "presented again", "false death", "somebody else"],
@@ -144,10 +148,10 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "a new token is dropped when somebody else has taken the promise over",
         theme: Theme::Takeover,
-        statement_edits: &[Edit {
-            of: PERSIST,
+        statement_edits: &[StatementEdit {
+            statement_part: PERSIST_SQL,
             find: "(lease_attempt_id = ?5 OR version = ?4)",
-            put: "(lease_attempt_id = ?5 AND ?4 > 0)",
+            replacement: "(lease_attempt_id = ?5 AND ?4 > 0)",
         }],
         prepare: prepare_nothing,
         expected_findings: &["had been in the program's hands"],
@@ -155,10 +159,10 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "dead at once: a refusal kills whatever is stored by now",
         theme: Theme::LateAnswer,
-        statement_edits: &[Edit {
-            of: NEEDS_RECONNECT,
+        statement_edits: &[StatementEdit {
+            statement_part: NEEDS_RECONNECT,
             find: "AND generation = ?3 AND version = ?4 AND lease_attempt_id = ?5 AND deleted_at IS NULL",
-            put: "AND ?3 > 0 AND ?4 > 0 AND ?5 <> '' AND deleted_at IS NULL",
+            replacement: "AND ?3 > 0 AND ?4 > 0 AND ?5 <> '' AND deleted_at IS NULL",
         }],
         prepare: prepare_nothing,
         expected_findings: &["false death"],
@@ -166,10 +170,10 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "dead at once: any failure kills",
         theme: Theme::Anything,
-        statement_edits: &[Edit {
-            of: FAIL,
+        statement_edits: &[StatementEdit {
+            statement_part: FAIL,
             find: "failures = failures + 1",
-            put: "failures = failures + 1, status = 'needs_reconnect', reconnect_reason = 'revoked'",
+            replacement: "failures = failures + 1, status = 'needs_reconnect', reconnect_reason = 'revoked'",
         }],
         prepare: prepare_nothing,
         expected_findings: &["alive at the app"],
@@ -178,8 +182,12 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
         description: "what may have been redeemed is given back at once",
         theme: Theme::Anything,
         statement_edits: &[
-            Edit { of: FAIL, find: "CASE WHEN ?6 THEN", put: "CASE WHEN ?6 OR 1 THEN" },
-            Edit { of: FAIL, find: "next_attempt_at = ?5", put: "next_attempt_at = ?5 - 60" },
+            StatementEdit { statement_part: FAIL, find: "CASE WHEN ?6 THEN", replacement: "CASE WHEN ?6 OR 1 THEN" },
+            StatementEdit {
+                statement_part: FAIL,
+                find: "next_attempt_at = ?5",
+                replacement: "next_attempt_at = ?5 - 60",
+            },
         ],
         prepare: prepare_nothing,
         expected_findings: &["still owned it", "without a pause"],
@@ -187,7 +195,11 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "no back-off after a failure",
         theme: Theme::Anything,
-        statement_edits: &[Edit { of: FAIL, find: "next_attempt_at = ?5", put: "next_attempt_at = ?5 * 0" }],
+        statement_edits: &[StatementEdit {
+            statement_part: FAIL,
+            find: "next_attempt_at = ?5",
+            replacement: "next_attempt_at = ?5 * 0",
+        }],
         prepare: prepare_nothing,
         expected_findings: &["without a pause"],
     },
@@ -195,8 +207,12 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
         description: "what may have been redeemed is forgotten",
         theme: Theme::Anything,
         statement_edits: &[
-            Edit { of: FAIL, find: "coalesce(?11, ambiguous_token_hash)", put: "coalesce(NULL, substr(?11, 1, 0))" },
-            Edit { of: FAIL, find: "ELSE lease_token_hash END", put: "ELSE '' END" },
+            StatementEdit {
+                statement_part: FAIL,
+                find: "coalesce(?11, ambiguous_token_hash)",
+                replacement: "coalesce(NULL, substr(?11, 1, 0))",
+            },
+            StatementEdit { statement_part: FAIL, find: "ELSE lease_token_hash END", replacement: "ELSE '' END" },
         ],
         prepare: prepare_nothing,
         expected_findings: &["named revoked"],
@@ -204,17 +220,21 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "a reconnect does not begin a new generation",
         theme: Theme::Anything,
-        statement_edits: &[Edit { of: RECONNECT, find: "generation = generation + 1", put: "generation = generation" }],
+        statement_edits: &[StatementEdit {
+            statement_part: RECONNECT,
+            find: "generation = generation + 1",
+            replacement: "generation = generation",
+        }],
         prepare: prepare_nothing,
         expected_findings: &["does not open", "older generation"],
     },
     RemovedSafeguard {
         description: "the tokens of an answer are not stored",
         theme: Theme::Anything,
-        statement_edits: &[Edit {
-            of: PERSIST,
+        statement_edits: &[StatementEdit {
+            statement_part: PERSIST_SQL,
             find: "SET sealed_credential = ?6, version = version + 1",
-            put: "SET sealed_credential = sealed_credential || substr(?6, 1, 0), version = version + 1",
+            replacement: "SET sealed_credential = sealed_credential || substr(?6, 1, 0), version = version + 1",
         }],
         prepare: prepare_nothing,
         expected_findings: &["in the record", "named lost", "has ended"],
@@ -223,8 +243,12 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
         description: "an answer is taken for stored that is not",
         theme: Theme::Anything,
         statement_edits: &[
-            Edit { of: PERSIST, find: "(lease_attempt_id = ?5 OR version = ?4)", put: "?4 < 0 AND ?5 = ''" },
-            Edit { of: APPLIED, find: "version FROM", put: "version + 1 AS version FROM" },
+            StatementEdit {
+                statement_part: PERSIST_SQL,
+                find: "(lease_attempt_id = ?5 OR version = ?4)",
+                replacement: "?4 < 0 AND ?5 = ''",
+            },
+            StatementEdit { statement_part: APPLIED, find: "version FROM", replacement: "version + 1 AS version FROM" },
         ],
         prepare: prepare_nothing,
         expected_findings: &["had been in the program's hands", "named lost", "alive at the app"],
@@ -232,10 +256,10 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "re-sealing writes over what came after it was read",
         theme: Theme::Resealing,
-        statement_edits: &[Edit {
-            of: RESEAL,
+        statement_edits: &[StatementEdit {
+            statement_part: RESEAL,
             find: "connections.sealed_credential = n.was AND connections.version = n.version",
-            put: "n.was <> '' AND n.version > 0",
+            replacement: "n.was <> '' AND n.version > 0",
         }],
         prepare: prepare_nothing,
         expected_findings: &["presented again", "alive at the app", "does not open", "older generation"],
@@ -243,10 +267,10 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "a disconnect does not end the connection for everybody",
         theme: Theme::Anything,
-        statement_edits: &[Edit {
-            of: MARK_DELETED,
+        statement_edits: &[StatementEdit {
+            statement_part: MARK_DELETED,
             find: "SET deleted_at = ?3, generation = generation + 1",
-            put: "SET deleted_at = nullif(?3, ?3)",
+            replacement: "SET deleted_at = nullif(?3, ?3)",
         }],
         prepare: prepare_nothing,
         expected_findings: &["after an acknowledged disconnect"],
@@ -310,7 +334,11 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
         theme: Theme::Editor,
         statement_edits: &[
             replace_columns_read(TO_REFRESH, "SELECT *, NULL AS destinations "),
-            Edit { of: DEFINITION_TO_REFRESH, find: "a.revision = c.app_revision", put: "a.is_current = 1" },
+            StatementEdit {
+                statement_part: DEFINITION_TO_REFRESH,
+                find: "a.revision = c.app_revision",
+                replacement: "a.is_current = 1",
+            },
         ],
         prepare: prepare_nothing,
         expected_findings: LEAK_FINDINGS,
@@ -320,7 +348,11 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
         theme: Theme::Editor,
         statement_edits: &[
             replace_columns_read(TO_REFRESH, ANYWHERE),
-            Edit { of: DEFINITION_TO_REFRESH, find: "a.revision = c.app_revision", put: "a.is_current = 1" },
+            StatementEdit {
+                statement_part: DEFINITION_TO_REFRESH,
+                find: "a.revision = c.app_revision",
+                replacement: "a.is_current = 1",
+            },
         ],
         prepare: prepare_nothing,
         expected_findings: LEAK_FINDINGS,
@@ -330,7 +362,11 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
         theme: Theme::Editor,
         statement_edits: &[
             replace_columns_read(TO_RESOLVE, "SELECT *, NULL AS destinations "),
-            Edit { of: DEFINITION_TO_RESOLVE, find: "a.revision = c.app_revision", put: "a.is_current = 1" },
+            StatementEdit {
+                statement_part: DEFINITION_TO_RESOLVE,
+                find: "a.revision = c.app_revision",
+                replacement: "a.is_current = 1",
+            },
         ],
         prepare: prepare_nothing,
         expected_findings: &["a caller is told to send it to"],
@@ -345,7 +381,11 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "a grant is revoked where the current definition says",
         theme: Theme::Editor,
-        statement_edits: &[Edit { of: MARK_DELETED, find: "RETURNING *", put: ENDED_BY_THE_CURRENT_REVISION }],
+        statement_edits: &[StatementEdit {
+            statement_part: MARK_DELETED,
+            find: "RETURNING *",
+            replacement: ENDED_BY_THE_CURRENT_REVISION,
+        }],
         prepare: prepare_nothing,
         expected_findings: LEAK_FINDINGS,
     },
@@ -366,17 +406,21 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "a client that can't be used is looked at all the time",
         theme: Theme::LongLife,
-        statement_edits: &[Edit { of: DELAY, find: "ELSE ?7 END", put: "ELSE min(?7, ?4 + 1) END" }],
+        statement_edits: &[StatementEdit {
+            statement_part: DELAY,
+            find: "ELSE ?7 END",
+            replacement: "ELSE min(?7, ?4 + 1) END",
+        }],
         prepare: prepare_nothing,
         expected_findings: &["with a client that can't be used"],
     },
     RemovedSafeguard {
         description: "a refusal of the app is not kept",
         theme: Theme::LongLife,
-        statement_edits: &[Edit {
-            of: FAIL,
+        statement_edits: &[StatementEdit {
+            statement_part: FAIL,
             find: "'set' THEN coalesce(refresh_refused_since, ?8)",
-            put: "'set' THEN nullif(?8, ?8)",
+            replacement: "'set' THEN nullif(?8, ?8)",
         }],
         prepare: prepare_nothing,
         expected_findings: &["app_refuses is not told", "app_unreachable, which is not so"],
@@ -384,10 +428,10 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "a refusal of the app is not forgotten when it renews",
         theme: Theme::LongLife,
-        statement_edits: &[Edit {
-            of: PERSIST,
+        statement_edits: &[StatementEdit {
+            statement_part: PERSIST_SQL,
             find: "refresh_refused_since = CASE WHEN ?11 = 0 THEN NULL",
-            put: "refresh_refused_since = CASE WHEN ?11 < 0 THEN NULL",
+            replacement: "refresh_refused_since = CASE WHEN ?11 < 0 THEN NULL",
         }],
         prepare: prepare_nothing,
         expected_findings: &["app_refuses, which is not so"],
@@ -395,14 +439,22 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "failures are not counted",
         theme: Theme::LongLife,
-        statement_edits: &[Edit { of: FAIL, find: "SET failures = failures + 1", put: "SET failures = failures" }],
+        statement_edits: &[StatementEdit {
+            statement_part: FAIL,
+            find: "SET failures = failures + 1",
+            replacement: "SET failures = failures",
+        }],
         prepare: prepare_nothing,
         expected_findings: &["app_unreachable is not told", "need no repair"],
     },
     RemovedSafeguard {
         description: "a client that is refused is not marked",
         theme: Theme::LongLife,
-        statement_edits: &[Edit { of: MISCONFIGURED, find: "coalesce(misconfigured_at, ?3)", put: "nullif(?3, ?3)" }],
+        statement_edits: &[StatementEdit {
+            statement_part: MISCONFIGURED,
+            find: "coalesce(misconfigured_at, ?3)",
+            replacement: "nullif(?3, ?3)",
+        }],
         prepare: prepare_nothing,
         expected_findings: &[
             "client_misconfigured is not told",
@@ -413,10 +465,10 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "a client that works again stays marked",
         theme: Theme::LongLife,
-        statement_edits: &[Edit {
-            of: WORKS,
+        statement_edits: &[StatementEdit {
+            statement_part: WORKS,
             find: "SET misconfigured_at = NULL, misconfigured_error = NULL",
-            put: "SET failures = 0",
+            replacement: "SET failures = 0",
         }],
         prepare: prepare_nothing,
         expected_findings: &["client_misconfigured, which is not so"],
@@ -424,10 +476,10 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "what the cache did not delete is not deleted later",
         theme: Theme::LongLife,
-        statement_edits: &[Edit {
-            of: CACHE_DELETES,
+        statement_edits: &[StatementEdit {
+            statement_part: CACHE_DELETES,
             find: "next_attempt_at <= ?1",
-            put: "next_attempt_at <= ?1 - 3700",
+            replacement: "next_attempt_at <= ?1 - 3700",
         }],
         prepare: prepare_nothing,
         expected_findings: &["a copy of"],
@@ -435,17 +487,21 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "a changed definition is not taken up again by the scheduled run",
         theme: Theme::LongLife,
-        statement_edits: &[Edit { of: MOVES, find: "rollout_due_at <= ?1", put: "rollout_due_at <= ?1 * 0" }],
+        statement_edits: &[StatementEdit {
+            statement_part: MOVES,
+            find: "rollout_due_at <= ?1",
+            replacement: "rollout_due_at <= ?1 * 0",
+        }],
         prepare: prepare_nothing,
         expected_findings: &["stays behind its app's definition"],
     },
     RemovedSafeguard {
         description: "a connection that stays behind does not say so",
         theme: Theme::LongLife,
-        statement_edits: &[Edit {
-            of: STAYS,
+        statement_edits: &[StatementEdit {
+            statement_part: STAYS,
             find: "definition_update_blocked = ?5",
-            put: "definition_update_blocked = nullif(?5, ?5)",
+            replacement: "definition_update_blocked = nullif(?5, ?5)",
         }],
         prepare: prepare_nothing,
         expected_findings: &["stays behind its app's definition"],
@@ -453,14 +509,22 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "an app that does not revoke is asked in every run",
         theme: Theme::LongLife,
-        statement_edits: &[Edit { of: REVOKED_LATER, find: "next_attempt_at = ?2", put: "next_attempt_at = ?2 * 0" }],
+        statement_edits: &[StatementEdit {
+            statement_part: REVOKED_LATER,
+            find: "next_attempt_at = ?2",
+            replacement: "next_attempt_at = ?2 * 0",
+        }],
         prepare: prepare_nothing,
         expected_findings: &["times to revoke a grant"],
     },
     RemovedSafeguard {
         description: "what was disconnected is not erased",
         theme: Theme::LongLife,
-        statement_edits: &[Edit { of: ERASED, find: "deleted_at IS NOT NULL", put: "deleted_at = -1" }],
+        statement_edits: &[StatementEdit {
+            statement_part: ERASED,
+            find: "deleted_at IS NOT NULL",
+            replacement: "deleted_at = -1",
+        }],
         prepare: prepare_nothing,
         expected_findings: &["is left over", "the trail tells"],
     },
@@ -469,7 +533,7 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
 /// The first seed in which it shows, and as what.
 fn find_failing_seed(sabotage: &RemovedSafeguard) -> Option<(u64, Vec<String>)> {
     let prepare = |world: &World| {
-        world.db.edits.borrow_mut().extend(sabotage.statement_edits);
+        world.db.statement_edits.borrow_mut().extend(sabotage.statement_edits);
         (sabotage.prepare)(world);
     };
     (0..MAX_SEEDS).filter(|seed| Theme::from_seed(*seed) == sabotage.theme).find_map(|seed| {

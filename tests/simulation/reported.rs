@@ -199,7 +199,7 @@ impl Reports {
 
     /// What was disconnected is in no cache as soon as that deletes again.
     pub(crate) fn look_at_copies(&self, stage: &Scenario) {
-        let (now, kv) = (stage.fixture.world.runtime.now(), &stage.fixture.world.kv);
+        let (now, kv) = (stage.fixture.world.runtime.now(), &stage.fixture.world.cache);
         for role in &stage.connections {
             let Some(gone_at) = role.disconnected_at_ms.get() else { continue };
             let was_time = (now - gone_at / 1000).min(self.outages.works_for(Kind::Deletes)) > DELETED_WITHIN;
@@ -262,7 +262,7 @@ impl Reports {
         listed: &ListedConnection,
         (now, last): (&Situation, &connections::error::Result<ResolvedCredential>),
     ) -> Option<String> {
-        let key_ring = stage.fixture.world.config().ring;
+        let key_ring = stage.fixture.world.config().key_ring;
         let (status, reason) = listed.connection.shown_status(&key_ring);
         let is_dead = status == ConnectionStatus::NeedsReconnect;
         let says_reconnect = matches!(last, Err(error) if error.code == ErrorCode::NeedsReconnect && error.hints.reconnect_url.is_some());
@@ -279,8 +279,9 @@ impl Reports {
         }
         let stored = stage.invariants.load_token(role.id.as_str())?;
         let app = &stage.fixture.world.acme;
-        let works = app.accepts(stored.access_token.expose());
-        let can_be_renewed = stored.refresh_token.as_ref().is_some_and(|token| app.would_redeem(token.expose()));
+        let works = app.accepts_access_token(stored.access_token.expose());
+        let can_be_renewed =
+            stored.refresh_token.as_ref().is_some_and(|token| app.accepts_refresh_token(token.expose()));
         let told = told_of(stage, listed);
         let wanted = match now.trouble {
             _ if !works && stored.refresh_token.is_none() => {
@@ -305,13 +306,13 @@ impl Reports {
         };
         // An app that is silent now may be known by what it said last.
         let is_silent = matches!(now.trouble, Trouble::Silence(_));
-        if !told.contains(&wanted) && !(is_silent && told.iter().any(|code| self.heard.contains(code))) {
+        if !(told.contains(&wanted) || is_silent && told.iter().any(|code| self.heard.contains(code))) {
             return Some(format!("{} is not told", wanted.as_str()));
         }
         self.tells(wanted.as_str());
         match last {
             // What the app ended before its time looks good until it can be asked.
-            Ok(_) if !app.holds(stored.access_token.expose()) => None,
+            Ok(_) if !app.has_live_grant_of_token(stored.access_token.expose()) => None,
             Ok(_) => Some("an ended credential is answered".into()),
             Err(error)
                 if self.heard.contains(&Told::ClientMisconfigured) && error.code == ErrorCode::ClientMisconfigured =>
@@ -340,7 +341,7 @@ impl Reports {
                 self.tells("definition_changed");
                 return;
             }
-            (false, false, false) | (true, false, false) => return,
+            (false | true, false, false) => return,
             (_, true, false) => "stays behind its app's definition, and nobody is told",
             (_, false, true) => "is said to stay behind its app's definition, and does not",
             (false, true, true) => "stays behind a definition that sends nothing elsewhere",
@@ -356,10 +357,10 @@ impl Reports {
                 role.id,
                 name_of(*workflow)
             );
-            let noted = stage.fixture.world.db.value(&sql).as_f64();
+            let noted = stage.fixture.world.db.query_value(&sql).as_f64();
             #[expect(clippy::cast_precision_loss, reason = "a time in seconds")]
             let is_late = noted.is_none_or(|noted| noted < (at - USE_IS_LATE) as f64);
-            let touched = listed.connection.last_used_at.map_or(0, |at| at.unix());
+            let touched = listed.connection.last_used_at.map_or(0, connections::time::Timestamp::unix);
             if is_late || touched < at - USE_IS_LATE {
                 stage
                     .invariants
@@ -376,22 +377,22 @@ impl Reports {
             ("a revocation", "SELECT count(*) FROM revocations"),
             ("a note of a copy to delete", "SELECT count(*) FROM cache_deletes"),
         ] {
-            if db.number(sql) > 0 {
+            if db.query_number(sql) > 0 {
                 stage.invariants.add_finding(format!("{what} is left over"));
             }
         }
         for role in stage.connections.iter().filter(|role| role.disconnected_at_ms.get().is_some()) {
             let events =
                 format!("SELECT count(*) FROM events WHERE connection_id = '{}' AND type = 'disconnected'", role.id);
-            if db.number(&events) > 2 {
+            if db.query_number(&events) > 2 {
                 stage.invariants.add_finding(format!(
                     "the trail tells {} times that {} was disconnected",
-                    db.number(&events),
+                    db.query_number(&events),
                     role.account
                 ));
             }
         }
-        let requests = stage.fixture.world.acme.count("/revoke");
+        let requests = stage.fixture.world.acme.count_requests("/revoke");
         if requests > MOST_REVOCATIONS {
             stage.invariants.add_finding(format!("the app was asked {requests} times to revoke a grant"));
         }
@@ -460,7 +461,7 @@ fn state(stage: &Scenario, connection: usize) -> String {
 
 fn listed(stage: &Scenario, role: &ScenarioConnection) -> Option<ListedConnection> {
     let world = &stage.fixture.world;
-    let core = world.core();
+    let core = world.context();
     let filter = ConnectionFilter { id: Some(role.id.clone()), limit: 1, ..ConnectionFilter::default() };
     let page = world.run(async { list(core.db(), &stage.fixture.workspace, &filter, core.now()).await.unwrap() });
     page.data.into_iter().next()

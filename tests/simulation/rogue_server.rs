@@ -12,8 +12,8 @@ use connections::ports::{AppResponse, OutboundRequest};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::support::acme::{REALM, bearer, inbound};
-use crate::support::scene::merge;
+use crate::support::acme::{REALM, bearer_token, text_response};
+use crate::support::fixture::merge_patch;
 
 /// The app's own origin, which is its issuer, too.
 pub(crate) const APP_ORIGIN: &str = "https://acme.example";
@@ -202,9 +202,9 @@ pub(crate) fn merge_keeping_nulls(mut base: Value, patch: &Value) -> Value {
 
 /// A definition of the usual app with these changes, in their order.
 pub(crate) fn definition_with_patches(changes: &[&Value]) -> Value {
-    let mut definition = crate::support::scene::definition();
+    let mut definition = crate::support::fixture::acme_definition();
     for change in changes {
-        merge(&mut definition, change);
+        merge_patch(&mut definition, change);
     }
     definition
 }
@@ -226,7 +226,7 @@ pub(crate) fn api_key_definition(edition: usize) -> Value {
         3 => json!({ "request": { "base_url": format!("{ROGUE_ORIGIN}/api/") } }),
         _ => json!({ "identity": { "url": format!("{ROGUE_ORIGIN}/me") }, "check": null }),
     };
-    merge(&mut definition, &edited);
+    merge_patch(&mut definition, &edited);
     definition
 }
 
@@ -333,7 +333,7 @@ impl RogueServer {
         let answer = match path {
             "/token" => self.issue_tokens(&form("code").or(form("refresh_token")).unwrap_or_default()),
             "/me" => {
-                let account = self.account_of(bearer(request).unwrap_or_default());
+                let account = self.account_of(bearer_token(request).unwrap_or_default());
                 json!({ "sub": format!("id-{account}"), "email": format!("{account}@acme.example") })
             }
             "/.well-known/openid-configuration" => {
@@ -348,7 +348,7 @@ impl RogueServer {
             }
             _ => json!({}),
         };
-        Some(inbound(200, &answer.to_string(), vec![]))
+        Some(text_response(200, &answer.to_string(), vec![]))
     }
 
     fn issue_tokens(&self, of: &str) -> Value {

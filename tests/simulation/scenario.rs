@@ -23,9 +23,9 @@ use crate::invariants::{InvariantChecker, ScenarioResult};
 use crate::living::{self, Lived};
 use crate::plan::{ScenarioPlan, ScenarioStep};
 use crate::rogue_server::{self, VisitOptions};
-use crate::support::scene::BROWSER;
-use crate::support::world::deliver_kept;
-use crate::support::{Rotates, Scene, Way, World};
+use crate::support::fixture::BROWSER_SESSION;
+use crate::support::world::deliver_kept_writes;
+use crate::support::{Fixture, RefreshMode, RotationPolicy, World};
 
 /// Milliseconds that anybody waits for a Worker.
 const CALLER_TIMEOUT_MS: i64 = 60_000;
@@ -72,7 +72,7 @@ pub(crate) struct RequestedNames {
 /// Everything of a play.
 pub(crate) struct Scenario {
     pub(crate) plan: ScenarioPlan,
-    pub(crate) fixture: Scene,
+    pub(crate) fixture: Fixture,
     pub(crate) workers: Vec<World>,
     pub(crate) connections: Vec<ScenarioConnection>,
     pub(crate) fault_plan: FaultPlan,
@@ -84,24 +84,24 @@ pub(crate) struct Scenario {
 
 /// Plays a plan to its end and judges it.
 pub(crate) fn run_scenario(seed: u64, plan: ScenarioPlan, prepare: impl FnOnce(&World), tells: bool) -> ScenarioResult {
-    let world = World::new(Way::Direct, Some(seed));
-    world.witness.tells.set(tells);
+    let world = World::new(RefreshMode::Direct, Some(seed));
+    world.recorder.keeps_lines.set(tells);
     let app = &world.acme;
-    app.rotates.set(plan.rotation);
+    app.rotation.set(plan.rotation);
     app.expires_in.set(Some(plan.expires_in));
     if plan.life.as_ref().is_some_and(|life| !life.tells_life) {
         app.expires_in.set(None);
     }
     app.gives_refresh_token.set(plan.gives_refresh_token);
-    app.gives_it_once.set(plan.gives_refresh_token_once);
+    app.gives_refresh_token_once.set(plan.gives_refresh_token_once);
     let ground = plan.attack_setup.map(|ground| (ground, attack::install_rogue_server(&world, &plan, ground)));
     let definition = ground.as_ref().map_or_else(empty_object, |(ground, _)| ground.unedited_patch());
-    let scene = Scene::in_world(&world, &rogue_server::merge_keeping_nulls(definition, &plan.definition_patch()));
+    let scene = Fixture::in_world(&world, &rogue_server::merge_keeping_nulls(definition, &plan.definition_patch()));
     let workers = (1..).zip(&plan.workers).map(|(owner, worker)| {
-        let own = world.sibling(worker.refresh_mode).owned_by(owner);
-        own.kept.able.set(worker.keeps_writes);
+        let own = world.second_deployment(worker.refresh_mode).with_owner(owner);
+        own.kept_writes.enabled.set(worker.keeps_writes);
         // In a long life what an instance remembers grows old.
-        if plan.life.is_some() { own.in_one_instance() } else { own }
+        if plan.life.is_some() { own.in_one_isolate() } else { own }
     });
     let workers: Vec<World> = workers.collect();
     let roles = (0..plan.connections).map(|number| create_connection(&scene, &plan, number)).collect();
@@ -127,7 +127,7 @@ pub(crate) fn run_scenario(seed: u64, plan: ScenarioPlan, prepare: impl FnOnce(&
         world.run(recover_and_check(&stage));
     }
     let ended = lived.added_to(stage.invariants.finish(&stage));
-    world.runtime.end();
+    world.runtime.drop_all_tasks();
     ended
 }
 
@@ -135,7 +135,7 @@ fn empty_object() -> serde_json::Value {
     serde_json::json!({})
 }
 
-fn create_connection(scene: &Scene, plan: &ScenarioPlan, number: usize) -> ScenarioConnection {
+fn create_connection(scene: &Fixture, plan: &ScenarioPlan, number: usize) -> ScenarioConnection {
     let account = format!("person-{number}");
     ScenarioConnection {
         id: match plan.attack_setup {
@@ -181,9 +181,9 @@ async fn run_steps(stage: Rc<Scenario>) {
 async fn retry_deliveries(stage: Rc<Scenario>, worker: usize) {
     let world = &stage.workers[worker];
     while !stage.finished.get() {
-        if !world.kept.answers.borrow().is_empty() {
-            let (core, kept) = (world.core(), Rc::clone(&world.kept));
-            stage.with_timeout(world, async move { deliver_kept(&core, &kept, None).await }).await;
+        if !world.kept_writes.writes.borrow().is_empty() {
+            let (core, kept) = (world.context(), Rc::clone(&world.kept_writes));
+            stage.with_timeout(world, async move { deliver_kept_writes(&core, &kept, None).await }).await;
         }
         world.runtime.sleep(DELIVERY_INTERVAL_MS).await;
     }
@@ -208,7 +208,7 @@ async fn recover_and_check(stage: &Rc<Scenario>) {
     stage.finished.set(true);
     if stage.key_promoted.get() {
         stage.invariants.check_resealed();
-        NEW_KEY.clone_into(&mut stage.fixture.world.keys.borrow_mut());
+        NEW_KEY.clone_into(&mut stage.fixture.world.encryption_keys.borrow_mut());
         stage.add_line(|| "the old key is taken away".into());
     }
     for (connection, role) in stage.connections.iter().enumerate() {
@@ -225,7 +225,7 @@ async fn recover_and_check(stage: &Rc<Scenario>) {
 impl Scenario {
     pub(crate) fn add_line(&self, line: impl FnOnce() -> String) {
         let world = &self.fixture.world;
-        world.witness.tell(world.runtime.now_ms(), line);
+        world.recorder.add_line(world.runtime.now_ms(), line);
     }
 
     /// Waits for something a Worker does, but not for ever: the Worker may be killed.
@@ -250,7 +250,7 @@ async fn run_step(stage: &Rc<Scenario>, act: ScenarioStep) {
         }
         ScenarioStep::CheckNow { worker, connection } => {
             let world = &stage.workers[worker];
-            let (core, id) = (world.core(), stage.connections[connection].id.clone());
+            let (core, id) = (world.context(), stage.connections[connection].id.clone());
             let outcome = stage
                 .with_timeout(world, async move { core.ports.refresher().run(&id, RefreshReason::CheckNow).await })
                 .await;
@@ -258,7 +258,7 @@ async fn run_step(stage: &Rc<Scenario>, act: ScenarioStep) {
         }
         ScenarioStep::ScheduledRun { worker } => {
             let world = &stage.workers[worker];
-            let (context, now) = (world.core(), world.now());
+            let (context, now) = (world.context(), world.now());
             let summary = stage.with_timeout(world, async move { check::run_scheduled(&context, now).await }).await;
             stage.add_line(|| format!("tick: {summary:?}"));
         }
@@ -273,22 +273,22 @@ async fn run_step(stage: &Rc<Scenario>, act: ScenarioStep) {
         ScenarioStep::WithdrawGrant { connection } => {
             let role = &stage.connections[connection];
             role.grant_withdrawn.set(true);
-            stage.fixture.world.acme.withdraw(&role.account);
+            stage.fixture.world.acme.withdraw_grants(&role.account);
         }
         ScenarioStep::ForgetRefreshToken { connection } => {
-            stage.fixture.world.acme.forget_newest(&stage.connections[connection].account)
+            stage.fixture.world.acme.forget_newest_refresh_token(&stage.connections[connection].account);
         }
         ScenarioStep::KillWorker { worker } => {
-            let died = stage.workers[worker].kill();
+            let died = stage.workers[worker].kill_process();
             stage.add_line(|| format!("{died} tasks died"));
         }
         ScenarioStep::ReplaceObjects { worker } => stage.workers[worker].replace_objects(),
-        ScenarioStep::JumpClock { seconds } => stage.fixture.world.runtime.jump(seconds),
+        ScenarioStep::JumpClock { seconds } => stage.fixture.world.runtime.advance_clock(seconds),
         ScenarioStep::DatabaseDown { seconds } => stage.fault_plan.take_database_down(seconds),
         ScenarioStep::PromoteKey => {
             stage.key_promoted.set(true);
-            let keys = format!("{NEW_KEY},{}", crate::support::world::KEYS);
-            *stage.fixture.world.keys.borrow_mut() = keys;
+            let keys = format!("{NEW_KEY},{}", crate::support::world::ENCRYPTION_KEYS);
+            *stage.fixture.world.encryption_keys.borrow_mut() = keys;
         }
     }
 }
@@ -303,7 +303,7 @@ pub(crate) async fn resolve_from_worker(
 ) -> WorkerResolveResult {
     let (world, role) = (&stage.workers[worker], &stage.connections[connection]);
     let begun = world.runtime.now_ms();
-    let (context, key, id) = (world.core(), stage.fixture.presented(), role.id.clone());
+    let (context, key, id) = (world.context(), stage.fixture.presented_key(), role.id.clone());
     let (behind, process) = (Rc::clone(&context), world.clone());
     let answered = stage
         .with_timeout(world, async move {
@@ -366,24 +366,29 @@ impl ScenarioConnection {
 async fn reconnect_once(stage: &Rc<Scenario>, worker: usize, role: &ScenarioConnection) {
     let world = &stage.workers[worker];
     let turn = role.reconnect_order();
-    let (context, request) = (world.core(), stage.fixture.repair_of(&role.id));
-    let Some(Ok(url)) = stage.with_timeout(world, async move { begin_flow(&context, &request, BROWSER).await }).await
+    let (context, request) = (world.context(), stage.fixture.repair_request(&role.id));
+    let Some(Ok(url)) =
+        stage.with_timeout(world, async move { begin_flow(&context, &request, BROWSER_SESSION).await }).await
     else {
         return;
     };
-    let older = stage.fixture.world.acme.grants();
+    let older = stage.fixture.world.acme.count_grants();
     let (code, state) = stage.fixture.world.acme.consent(&url, &role.account);
     let returned = CallbackParams { state: Some(state), code: Some(code), ..CallbackParams::default() };
-    let (context, client) = (world.core(), stage.fixture.client.clone());
+    let (context, client) = (world.context(), stage.fixture.client.clone());
     let landed = stage
-        .with_timeout(world, async move { handle(&context, &client, returned, &[BROWSER.to_owned()]).await })
+        .with_timeout(world, async move { handle(&context, &client, returned, &[BROWSER_SESSION.to_owned()]).await })
         .await;
     stage.add_line(|| format!("reconnect: {landed:?}"));
     let Some(Ok(CallbackResult::Flow(flow))) = landed else { return };
-    let core = stage.fixture.world.core();
-    let read = store::authorizations::get(core.db(), &flow, &[BROWSER.to_owned()]).await;
+    let core = stage.fixture.world.context();
+    let read = store::authorizations::get(core.db(), &flow, &[BROWSER_SESSION.to_owned()]).await;
     if read.is_ok_and(|flow| flow.is_some_and(|flow| flow.outcome == FlowOutcome::Done)) {
-        role.acknowledge_reconnect(turn, older, stage.fixture.world.acme.renews_since(older, &role.account));
+        role.acknowledge_reconnect(
+            turn,
+            older,
+            stage.fixture.world.acme.gave_refresh_token_since(older, &role.account),
+        );
     }
 }
 
@@ -391,7 +396,7 @@ async fn rename_connection(stage: &Rc<Scenario>, worker: usize, connection: usiz
     let (world, role) = (&stage.workers[worker], &stage.connections[connection]);
     let name = format!("name {to}");
     role.requested_names.borrow_mut().unacknowledged.push(name.clone());
-    let (core, workspace, id) = (world.core(), stage.fixture.workspace.clone(), role.id.clone());
+    let (core, workspace, id) = (world.context(), stage.fixture.workspace.clone(), role.id.clone());
     let wanted = name.clone();
     let change = ConnectionPatch { name: Some(wanted), ..ConnectionPatch::default() };
     let done = stage
@@ -410,7 +415,7 @@ async fn rename_connection(stage: &Rc<Scenario>, worker: usize, connection: usiz
 async fn disconnect_connection(stage: &Rc<Scenario>, worker: usize, connection: usize) {
     let (world, role) = (&stage.workers[worker], &stage.connections[connection]);
     role.disconnect_tried.set(true);
-    let (context, workspace, id) = (world.core(), stage.fixture.workspace.clone(), role.id.clone());
+    let (context, workspace, id) = (world.context(), stage.fixture.workspace.clone(), role.id.clone());
     let done = stage
         .with_timeout(world, async move { disconnect::disconnect(&context, &workspace, &id, "person:ann").await })
         .await;
@@ -421,6 +426,6 @@ async fn disconnect_connection(stage: &Rc<Scenario>, worker: usize, connection: 
 }
 
 /// Whether an app takes a used refresh token again at any time.
-pub(crate) fn allows_token_reuse(rotates: Rotates) -> bool {
-    matches!(rotates, Rotates::No | Rotates::Reissue)
+pub(crate) fn allows_token_reuse(rotates: RotationPolicy) -> bool {
+    matches!(rotates, RotationPolicy::Never | RotationPolicy::Reissue)
 }

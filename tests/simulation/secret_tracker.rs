@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::rc::Rc;
 
 use base64::Engine as _;
@@ -114,10 +115,10 @@ impl SecretTracker {
 pub(crate) fn request_as_text(request: &OutboundRequest) -> String {
     let mut text = format!("{:?} {}", request.method, request.url.as_str());
     for (name, value) in &request.headers {
-        text.push_str(&format!("\n{name}: {value}"));
+        let _ = write!(text, "\n{name}: {value}");
         let decoded = value.split(' ').filter_map(|word| STANDARD.decode(word).ok());
         for bytes in decoded {
-            text.push_str(&format!(" {}", String::from_utf8_lossy(&bytes)));
+            let _ = write!(text, " {}", String::from_utf8_lossy(&bytes));
         }
     }
     if let Some(body) = &request.body {
