@@ -222,7 +222,7 @@ impl Reports {
     }
 
     fn judge_all(&mut self, stage: &std::rc::Rc<Scenario>, now: &Situation) {
-        self.nothing_is_left(stage);
+        Self::nothing_is_left(stage);
         self.asked_ever_more_seldom(stage);
         for (connection, role) in stage.connections.iter().enumerate() {
             if role.disconnected_at_ms.get().is_some() {
@@ -370,7 +370,7 @@ impl Reports {
     }
 
     /// Nothing that was ended is still waiting to be erased, and it took few requests and few words.
-    fn nothing_is_left(&self, stage: &Scenario) {
+    fn nothing_is_left(stage: &Scenario) {
         let db = &stage.fixture.world.db;
         for (what, sql) in [
             ("a disconnected connection", "SELECT count(*) FROM connections WHERE deleted_at IS NOT NULL"),

@@ -131,9 +131,9 @@ pub(crate) fn request_as_text(request: &OutboundRequest) -> String {
 /// Every secret of the app's in a text.
 fn find_secrets(text: &str) -> impl Iterator<Item = &str> {
     text.match_indices(CANARY).map(|(at, _)| {
-        let rest = &text[at..];
+        let (_, rest) = text.split_at(at);
         let end = rest.find(|one: char| !(one.is_ascii_alphanumeric() || one == '-'));
-        &rest[..end.unwrap_or(rest.len())]
+        rest.split_at(end.unwrap_or(rest.len())).0
     })
 }
 
