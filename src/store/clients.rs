@@ -45,13 +45,18 @@ const MARK_MISCONFIGURED: &str = "UPDATE oauth_clients SET misconfigured_at = co
 /// One failure of the app may be chance; from the third in a row on, or when the app says how long, all wait.
 const BACK_OFF: &str = "UPDATE oauth_clients SET failures = failures + 1,
       backoff_until = CASE WHEN ?4 OR failures >= 2 THEN max(backoff_until, ?3) ELSE backoff_until END WHERE workspace_id = ?1 AND id = ?2";
-const MARK_WORKING: &str =
-    "UPDATE oauth_clients SET misconfigured_at = NULL, misconfigured_error = NULL, failures = 0, backoff_until = 0
-    WHERE workspace_id = ?1 AND id = ?2 AND (misconfigured_at IS NOT NULL OR failures > 0 OR backoff_until > 0)";
+macro_rules! clear_mark {
+    ($where:literal) => {
+        concat!(
+            "UPDATE oauth_clients SET misconfigured_at = NULL, misconfigured_error = NULL, failures = 0, backoff_until = 0
+    WHERE workspace_id = ?1 AND id = ?2 AND ",
+            $where
+        )
+    };
+}
+const MARK_WORKING: &str = clear_mark!("(misconfigured_at IS NOT NULL OR failures > 0 OR backoff_until > 0)");
 /// Only the mark that was read: the app may have refused the client since.
-const READABLE: &str =
-    "UPDATE oauth_clients SET misconfigured_at = NULL, misconfigured_error = NULL, failures = 0, backoff_until = 0
-    WHERE workspace_id = ?1 AND id = ?2 AND misconfigured_error = ?3";
+const MARK_READABLE: &str = clear_mark!("misconfigured_error = ?3");
 
 impl FromRow for Client {
     fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
@@ -187,7 +192,7 @@ pub fn back_off(client: &Client, until: Timestamp, told: bool) -> Statement {
 /// The secret of this client opens again. What the app thinks of it is not known.
 pub fn mark_readable(client: &Client) -> Statement {
     let unreadable = ClientProblem::SecretUnreadable.as_str();
-    sql!(READABLE, &client.workspace, &client.id, unreadable)
+    sql!(MARK_READABLE, &client.workspace, &client.id, unreadable)
 }
 
 /// The app accepted this client.

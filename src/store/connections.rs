@@ -53,17 +53,16 @@ const NAMES_WITH_PREFIX: &str =
 const SAME_ACCOUNT: &str =
     "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2 AND account_id = ?3 AND user_id IS ?4
     AND deleted_at IS NULL ORDER BY +created_at LIMIT 20";
-/// One look-up for each case, and none goes on when it has found one.
-const IS_GRANT_IN_USE: &str = "SELECT EXISTS (SELECT 1 FROM connections WHERE oauth_client = ?2 AND account_id = ?3
-      AND workspace_id = ?1 AND deleted_at IS NULL AND status <> 'needs_reconnect')
-    OR EXISTS (SELECT 1 FROM connections WHERE oauth_client = ?2 AND account_id IS NULL
-      AND workspace_id = ?1 AND deleted_at IS NULL AND status <> 'needs_reconnect')
-    OR ?3 IS NULL AND EXISTS (SELECT 1 FROM connections WHERE oauth_client = ?2
-      AND workspace_id = ?1 AND deleted_at IS NULL AND status <> 'needs_reconnect')
+/// The last case is that of a definition which was edited since.
+const IS_GRANT_IN_USE: &str = concat!(
+    "SELECT ",
+    live_grant!("?1", "?2", "?3"),
+    "
     OR EXISTS (SELECT 1 FROM connections c WHERE oauth_client = ?2 AND +workspace_id = ?1 AND app_revision > 0
       AND deleted_at IS NULL AND status <> 'needs_reconnect' AND EXISTS (SELECT 1 FROM apps a
         WHERE a.workspace_id = ?1 AND a.id = c.app AND a.revision > 1
-          AND (a.created_at > c.connected_at OR a.created_at = c.connected_at AND a.revision > c.app_revision))) AS n";
+          AND (a.created_at > c.connected_at OR a.created_at = c.connected_at AND a.revision > c.app_revision))) AS n"
+);
 const COUNT_GRANTS: &str =
     "SELECT coalesce(sum(generation), 0) AS n FROM connections WHERE oauth_client = ?2 AND account_id = ?3
     AND workspace_id = ?1 AND deleted_at IS NULL";

@@ -40,15 +40,11 @@ const ERASE_REVOKED_KEYS: &str = "DELETE FROM api_keys WHERE id IN
 const CLIENTS: &str = "SELECT * FROM oauth_clients WHERE id IN (SELECT value FROM json_each(?1))";
 const DEFINITIONS: &str = "SELECT a.workspace_id, a.id, a.revision, a.definition FROM json_each(?1) j
     JOIN apps a ON a.workspace_id = json_extract(j.value, '$[0]') AND a.id = json_extract(j.value, '$[1]') AND a.revision = json_extract(j.value, '$[2]')";
-/// By number in the list: whether a live connection shares client and account, so that revoking the grant would end it.
-/// Where an account is not known, here or there, it may be the same.
-const SHARED_GRANTS: &str = "SELECT j.key AS n FROM json_each(?1) j
-    WHERE EXISTS (SELECT 1 FROM connections c WHERE c.oauth_client = json_extract(j.value, '$[1]') AND c.account_id = json_extract(j.value, '$[2]')
-      AND c.workspace_id = json_extract(j.value, '$[0]') AND c.deleted_at IS NULL AND c.status <> 'needs_reconnect')
-    OR EXISTS (SELECT 1 FROM connections c WHERE c.oauth_client = json_extract(j.value, '$[1]') AND c.account_id IS NULL
-      AND c.workspace_id = json_extract(j.value, '$[0]') AND c.deleted_at IS NULL AND c.status <> 'needs_reconnect')
-    OR json_extract(j.value, '$[2]') IS NULL AND EXISTS (SELECT 1 FROM connections c WHERE c.oauth_client = json_extract(j.value, '$[1]')
-      AND c.workspace_id = json_extract(j.value, '$[0]') AND c.deleted_at IS NULL AND c.status <> 'needs_reconnect')";
+/// By number in the list.
+const SHARED_GRANTS: &str = concat!(
+    "SELECT j.key AS n FROM json_each(?1) j WHERE ",
+    live_grant!("json_extract(j.value, '$[0]')", "json_extract(j.value, '$[1]')", "json_extract(j.value, '$[2]')")
+);
 
 const WITHOUT_TOMBSTONE: &str =
     "SELECT id FROM workspaces WHERE deleted_at IS NOT NULL AND tombstoned_at IS NULL ORDER BY deleted_at LIMIT ?1";

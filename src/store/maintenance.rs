@@ -25,9 +25,12 @@ const PURGES: [&str; 9] = [
     "DELETE FROM cache_deletes WHERE id IN (SELECT id FROM cache_deletes WHERE created_at <= ?1 - 3720 LIMIT 500)",
 ];
 /// Sealed tokens of a dead connection are kept a week, so that "check now" may revive it.
-const ERASE_REFUSED_CREDENTIALS: &str = "UPDATE connections SET sealed_credential = NULL, version = version + 1 WHERE id IN
+const ERASE_REFUSED_CREDENTIALS: &str = concat!(
+    "UPDATE connections SET sealed_credential = NULL, version = version + 1 WHERE id IN
     (SELECT id FROM connections WHERE reconnect_reason IS NOT NULL AND sealed_credential IS NOT NULL AND checked_at < ?1 - 604800 LIMIT 500)
-    AND (lease_attempt_id IS NULL OR lease_expires_at + 5 < ?1)";
+    AND ",
+    no_live_lease!("?1")
+);
 /// Flows, and deleted workspaces, that a run takes up.
 const MOST_PER_KIND: i64 = 5;
 /// Deleted workspaces that a run empties; the next run takes the next ones.

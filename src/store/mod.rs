@@ -4,6 +4,35 @@
 //! functions call the [`Database`] port, once each. Every statement names its workspace, except
 //! where an unguessable hash is the key or the clock works for all of them.
 
+/// No attempt is in force: nobody has the lease, or it ran out. Five seconds are for clocks that differ, as in
+/// `Connection::active_lease`. The second form names the table before the columns.
+macro_rules! no_live_lease {
+    ($now:literal) => {
+        no_live_lease!("", $now)
+    };
+    ($table:literal, $now:literal) => {
+        concat!("(", $table, "lease_attempt_id IS NULL OR ", $table, "lease_expires_at + 5 < ", $now, ")")
+    };
+}
+
+/// A live connection shares client and account, so that revoking the grant of one ends the other. Where an account is not
+/// known, here or there, it may be the same. One look-up for each case, and none goes on when it has found one.
+macro_rules! live_grant {
+    ($workspace:literal, $client:literal, $account:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM connections c WHERE c.oauth_client = ", $client, " AND c.account_id = ", $account,
+            live_grant!(@of $workspace),
+            " OR EXISTS (SELECT 1 FROM connections c WHERE c.oauth_client = ", $client, " AND c.account_id IS NULL",
+            live_grant!(@of $workspace),
+            " OR ", $account, " IS NULL AND EXISTS (SELECT 1 FROM connections c WHERE c.oauth_client = ", $client,
+            live_grant!(@of $workspace)
+        )
+    };
+    (@of $workspace:literal) => {
+        concat!("\n      AND c.workspace_id = ", $workspace, " AND c.deleted_at IS NULL AND c.status <> 'needs_reconnect')")
+    };
+}
+
 pub mod apps;
 pub mod authorizations;
 pub mod cache_deletes;

@@ -24,12 +24,15 @@ const DEFINITION: &str = "SELECT a.definition FROM connections c
 /// One claimant wins. An intent that ran out may be taken over; a live one never. What it was about to
 /// redeem may have been redeemed: that is remembered. An attempt that failed since the row was read has set
 /// another `next_attempt_at` or status: what was planned before that is planned anew.
-const TAKE_LEASE: &str = "UPDATE connections SET ambiguous_token_hash = coalesce(lease_token_hash, ambiguous_token_hash),
+const TAKE_LEASE: &str = concat!(
+    "UPDATE connections SET ambiguous_token_hash = coalesce(lease_token_hash, ambiguous_token_hash),
       ambiguous_since = CASE WHEN lease_token_hash IS NULL THEN ambiguous_since
         WHEN lease_token_hash = ambiguous_token_hash AND ambiguous_since IS NOT NULL THEN ambiguous_since ELSE lease_expires_at - ?11 END,
       lease_attempt_id = ?5, lease_expires_at = ?6, lease_token_hash = ?7
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND next_attempt_at = ?9 AND status = ?10 AND deleted_at IS NULL
-      AND (lease_attempt_id IS NULL OR lease_expires_at + 5 < ?8)";
+      AND ",
+    no_live_lease!("?8")
+);
 /// The new tokens. `attempt_id = mine` holds while nobody took the intent over; `version = redeemed`
 /// holds while nobody stored anything newer, even if an intent was taken over meanwhile: that one stays, because
 /// whoever took it over is still at it, and has the newer answer if there is one.
@@ -66,9 +69,13 @@ const RELEASE_LEASE: &str =
     WHERE workspace_id = ?1 AND id = ?2 AND lease_attempt_id = ?3 AND (?5 OR version <> ?4)";
 /// The same for what can't be refreshed: only while no attempt is in flight. One that ran out and left its intent behind
 /// is not in flight.
-const NEEDS_RECONNECT_AFTER_PROBE: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reconnect_reason = ?5, failures = failures + 1, last_error = ?6,
+const NEEDS_RECONNECT_AFTER_PROBE: &str = concat!(
+    "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reconnect_reason = ?5, failures = failures + 1, last_error = ?6,
       checked_at = ?7, check_evidence = ?8, next_check_at = NULL
-    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND (lease_attempt_id IS NULL OR lease_expires_at + 5 < ?7) AND deleted_at IS NULL";
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND ",
+    no_live_lease!("?7"),
+    " AND deleted_at IS NULL"
+);
 /// A credential that works is not dead, whatever was believed.
 const RECORD_PROBE: &str = "UPDATE connections SET checked_at = ?4, check_evidence = ?5,
       next_check_at = CASE WHEN ?9 OR status <> 'needs_reconnect' THEN ?6 ELSE NULL END,
@@ -77,9 +84,13 @@ const RECORD_PROBE: &str = "UPDATE connections SET checked_at = ?4, check_eviden
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
 /// An errand that could not even begin: nobody tries again at once. An attempt under way writes for itself; one that ran out
 /// writes nothing any more.
-const DELAY: &str = "UPDATE connections SET failures = failures + ?5, next_attempt_at = max(next_attempt_at, ?4), last_error = coalesce(?6, last_error),
+const DELAY: &str = concat!(
+    "UPDATE connections SET failures = failures + ?5, next_attempt_at = max(next_attempt_at, ?4), last_error = coalesce(?6, last_error),
       check_evidence = ?8, next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE ?7 END
-    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND (lease_attempt_id IS NULL OR lease_expires_at + 5 < ?9) AND deleted_at IS NULL";
+    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND ",
+    no_live_lease!("?9"),
+    " AND deleted_at IS NULL"
+);
 const MARK_DELETED: &str = "UPDATE connections SET deleted_at = ?3, generation = generation + 1, next_check_at = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL RETURNING *";
 const ERASE: &str = "DELETE FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NOT NULL";

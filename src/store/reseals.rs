@@ -111,7 +111,7 @@ const PAGE: &str = concat!(
 
 /// Puts new envelopes in the place of the very ones that were read; what was written meanwhile stays.
 macro_rules! replace {
-    ($table:literal, $column:literal, $and:literal) => {
+    ($table:literal, $column:literal, $and:expr) => {
         concat!(
             "UPDATE ",
             $table,
@@ -135,7 +135,7 @@ macro_rules! replace {
 const REPLACE_CREDENTIAL: &str = replace!(
     "connections",
     "sealed_credential",
-    " AND connections.version = n.version AND (connections.lease_attempt_id IS NULL OR connections.lease_expires_at + 5 < ?2)"
+    concat!(" AND connections.version = n.version AND ", no_live_lease!("connections.", "?2"))
 );
 const REPLACE_SECRET: &str = replace!("oauth_clients", "sealed_secret", "");
 const REPLACE_TOKENS: &str = replace!("revocations", "sealed_tokens", "");

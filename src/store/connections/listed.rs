@@ -12,6 +12,12 @@ use crate::sql;
 use crate::store::{Columns, FromRow, Page, StoreResult, cut_page, json_text, run_statement};
 use crate::time::Timestamp;
 
+/// The app was asked: nothing of ours stood before it.
+macro_rules! was_asked {
+    () => {
+        "coalesce(c.last_error, '') NOT IN ('client_secret_unreadable', 'client_key_unusable', 'client_addresses_changed')"
+    };
+}
 /// One row per connection with what the page and the API say of it. Filters that are NULL let all pass.
 /// The first condition decides which index is used: what it names is found without a step through the whole workspace.
 /// A row of the page after another one is found by a bound that is always there, or `SQLite` would not use it.
@@ -43,9 +49,13 @@ macro_rules! listed {
         WHEN 'client_secret_expires' THEN k.secret_expires_at < ?12 + 2592000
         WHEN 'app_unreachable' THEN c.failures >= 3 AND c.status = 'connected' AND c.refresh_refused_since IS NULL
           AND (k.misconfigured_error IS NULL OR c.last_error IS NOT k.misconfigured_error)
-          AND coalesce(c.last_error, '') NOT IN ('client_secret_unreadable', 'client_key_unusable', 'client_addresses_changed')
+          AND ",
+            was_asked!(),
+            "
         WHEN 'app_refuses' THEN c.refresh_refused_since IS NOT NULL AND c.status = 'connected' AND (c.failures >= 3 OR c.expires_at <= ?12)
-          AND coalesce(c.last_error, '') NOT IN ('client_secret_unreadable', 'client_key_unusable', 'client_addresses_changed')
+          AND ",
+            was_asked!(),
+            "
         WHEN 'expires_soon' THEN c.status = 'connected' AND ((NOT c.refreshable AND c.expires_at < ?12 + 604800) OR c.refresh_expires_at < ?12 + 604800
           OR c.refresh_idle_until < ?12 + 604800 OR c.grant_expires_at < ?12 + 604800)
         WHEN 'nothing_shared' THEN c.status = 'connected' AND c.no_resources_message IS NOT NULL

@@ -1,7 +1,7 @@
 //! How `SQLite` finds the rows of each statement, as `plans.txt` states it.
 //!
 //! Owns the rule that no statement runs in any test whose plan is not stated there: an index that is no longer used, and a
-//! step through a table that was not there before, fail at once. `UPDATE_GOLDEN=1` writes the file anew; what changes in
+//! step through a table that was not there before, fail at once. `UPDATE_GOLDEN=1` adds to the file (empty it first to drop what no test runs any more); what changes in
 //! it is read in review, and `sql.rs` wants a reason for every step through a whole table.
 
 use std::collections::{BTreeMap, BTreeSet};
