@@ -12,13 +12,13 @@ use subtle::ConstantTimeEq;
 
 use crate::app::AppId;
 use crate::error::{Error, ErrorCode, Result};
+pub use crate::ids::ApiKeyId;
 use crate::ids::{ConnectionId, Shard, WorkspaceId, base62, random_base62};
 use crate::ports::{NoRandomness, Random};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
 const KEY_PREFIX: &str = "cx_";
-const ID_LENGTH: usize = 16;
 const SECRET_LENGTH: usize = 32;
 const CHECKSUM_LENGTH: usize = 6;
 
@@ -30,51 +30,6 @@ pub fn hash_secret(text: &str) -> String {
 /// Whether two texts are equal, in a time that does not tell where they differ.
 pub fn constant_time_eq(left: &str, right: &str) -> bool {
     left.as_bytes().ct_eq(right.as_bytes()).into()
-}
-
-/// The id of an API key: `key_`, two characters for the shard, and 16 random ones, of base62. Those from before shards have
-/// the 16 only.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ApiKeyId(String);
-
-impl ApiKeyId {
-    /// Reads an id.
-    pub fn parse(text: &str) -> Option<Self> {
-        let rest = text.strip_prefix("key_")?;
-        let is_base62 = rest.bytes().all(|b| b.is_ascii_alphanumeric());
-        Shard::at_beginning(rest, ID_LENGTH).filter(|_| is_base62).map(|_| Self(text.to_owned()))
-    }
-
-    /// The shard that it names.
-    pub fn shard(&self) -> Shard {
-        let rest = self.0.strip_prefix("key_").unwrap_or_default();
-        Shard::at_beginning(rest, ID_LENGTH).unwrap_or(Shard::FIRST)
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for ApiKeyId {
-    type Error = &'static str;
-    fn try_from(text: String) -> std::result::Result<Self, Self::Error> {
-        Self::parse(&text).ok_or("expected an id that begins with key_")
-    }
-}
-
-impl From<ApiKeyId> for String {
-    fn from(id: ApiKeyId) -> Self {
-        id.0
-    }
-}
-
-impl From<&ApiKeyId> for crate::ports::SqlValue {
-    fn from(id: &ApiKeyId) -> Self {
-        Self::Text(id.0.clone())
-    }
 }
 
 /// What a key may do.
@@ -262,7 +217,7 @@ impl PresentedKey {
 
 /// A new key: its id, its text (shown once) and the hash to store.
 pub fn new_key(random: &impl Random, shard: Shard) -> std::result::Result<(ApiKeyId, Secret, String), NoRandomness> {
-    let id = ApiKeyId(format!("key_{shard}{}", random_base62(random, ID_LENGTH)?));
+    let id = ApiKeyId::random(random, shard)?;
     let (text, stored) = new_secret(random, &id)?;
     Ok((id, text, stored))
 }

@@ -16,6 +16,8 @@ const ID_BYTES: usize = 16;
 
 /// Characters of the random part: 16 bytes in unpadded base64url.
 const ID_CHARS: usize = 22;
+/// Those of an API key's id, in base62.
+const KEY_ID_CHARS: usize = 16;
 
 /// Random bytes in a token, and the characters that they make.
 const TOKEN_BYTES: usize = 32;
@@ -190,6 +192,27 @@ macro_rules! id_types {
             }
         }
     };
+    (@base62 $name:ident = $prefix:literal) => {
+        impl $name {
+            /// A new random id, in a shard.
+            pub fn random(random: &impl Random, shard: Shard) -> Result<Self, NoRandomness> {
+                Ok(Self(format!("{}{shard}{}", $prefix, random_base62(random, KEY_ID_CHARS)?)))
+            }
+
+            /// Reads an id; `None` when it has another form.
+            pub fn parse(text: &str) -> Option<Self> {
+                let rest = text.strip_prefix($prefix)?;
+                let is_base62 = rest.bytes().all(|b| b.is_ascii_alphanumeric());
+                Shard::at_beginning(rest, KEY_ID_CHARS).filter(|_| is_base62).map(|_| Self(text.to_owned()))
+            }
+
+            /// The shard that it names.
+            pub fn shard(&self) -> Shard {
+                let rest = self.0.strip_prefix($prefix).unwrap_or_default();
+                Shard::at_beginning(rest, KEY_ID_CHARS).unwrap_or(Shard::FIRST)
+            }
+        }
+    };
     (@of_hash $name:ident = $prefix:literal) => {
         impl $name {
             /// The id of what is stored under this hash: what the hash begins with. It is long enough to be nobody else's,
@@ -229,6 +252,13 @@ id_types! {
     AttemptId = "att_";
 }
 
+id_types! {
+    base62;
+    /// The id of an API key: `key_`, two characters for the shard, and 16 random ones, of base62, so that a key's text is one
+    /// word. Those from before shards have the 16 only.
+    ApiKeyId = "key_";
+}
+
 // Found in the workspace of whoever asks, so they need no shard.
 id_types! {
     of_hash;
@@ -242,15 +272,11 @@ impl ClientId {
     /// Of a workspace's first client of a registration. It follows from the two, so that the redirect URI can be entered at the
     /// app while the client is made there: most apps ask for it at once. Nothing is granted to whoever guesses it.
     pub fn derive_for_registration(workspace: &WorkspaceId, registration: &str) -> Self {
-        let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(format!("client {workspace} {registration}")));
-        let hash = hash.chars().take(ID_CHARS);
-        // A workspace from before shards keeps the ids that its redirect URIs were entered with.
-        let shard = workspace.names_shard().then(|| workspace.shard().to_string());
-        Self("cli_".chars().chain(shard.unwrap_or_default().chars()).chain(hash).collect())
+        let mut hash = URL_SAFE_NO_PAD.encode(Sha256::digest(format!("client {workspace} {registration}")));
+        hash.truncate(ID_CHARS);
+        Self(format!("cli_{}{hash}", workspace.shard_text()))
     }
-}
 
-impl ClientId {
     /// The same for a client at an authorization server that is not the only one of its registration.
     pub fn derive_for_server(workspace: &WorkspaceId, registration: &str, server: &str) -> Self {
         Self::derive_for_registration(workspace, &format!("{registration} {server}"))
@@ -258,9 +284,11 @@ impl ClientId {
 }
 
 impl WorkspaceId {
-    /// Whether its text names a shard: those from before do not.
-    fn names_shard(&self) -> bool {
-        self.0.len() > "ws_".len() + ID_CHARS
+    /// The shard as it stands in the text. It is empty in one from before shards, so that its clients keep the ids that their
+    /// redirect URIs were entered with.
+    fn shard_text(&self) -> &str {
+        let rest = self.0.strip_prefix("ws_").unwrap_or_default();
+        rest.len().checked_sub(ID_CHARS).and_then(|end| rest.get(..end)).unwrap_or_default()
     }
 }
 
