@@ -123,13 +123,22 @@ fn hash_admin_key(text: &str) -> Result<[u8; 32]> {
 }
 
 fn parse_egress(dev_loopback: Option<&str>, public_url: &PublicUrl) -> Result<EgressPolicy> {
-    match dev_loopback {
-        None | Some("" | "0") => Ok(EgressPolicy::Public),
-        Some("1") if public_url.loopback => Ok(EgressPolicy::DevLoopback),
-        Some("1") => Err(Error::misconfigured(
+    match parse_switch(dev_loopback) {
+        Some(false) => Ok(EgressPolicy::Public),
+        Some(true) if public_url.loopback => Ok(EgressPolicy::DevLoopback),
+        Some(true) => Err(Error::misconfigured(
             "DEV_LOOPBACK=1 is for development and needs a loopback PUBLIC_URL. Remove DEV_LOOPBACK.",
         )),
-        Some(_) => Err(Error::misconfigured("DEV_LOOPBACK may be 1 or absent.")),
+        None => Err(Error::misconfigured("DEV_LOOPBACK may be 1 or absent.")),
+    }
+}
+
+/// A variable that turns something on; `None` when it is neither `1` nor `0` nor absent.
+pub(crate) fn parse_switch(text: Option<&str>) -> Option<bool> {
+    match text {
+        None | Some("" | "0") => Some(false),
+        Some("1") => Some(true),
+        Some(_) => None,
     }
 }
 

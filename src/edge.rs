@@ -128,8 +128,12 @@ fn build_context(
     Ok(Context { ports, config })
 }
 
+fn read_variable(env: &Env, name: &str) -> Option<String> {
+    env.var(name).ok().map(|value| value.to_string())
+}
+
 fn read_variables(env: &Env) -> EnvVariables {
-    let text = |name: &str| env.var(name).ok().map(|value| value.to_string());
+    let text = |name| read_variable(env, name);
     EnvVariables {
         public_url: text("PUBLIC_URL"),
         encryption_keys: text("ENCRYPTION_KEYS"),
@@ -143,7 +147,7 @@ fn read_variables(env: &Env) -> EnvVariables {
 
 /// Whether the operator changes the database, or an error where that can't be read.
 fn maintenance(env: &Env) -> Result<bool> {
-    maintenance::is_on(env.var("MAINTENANCE").ok().map(|value| value.to_string()).as_deref())
+    maintenance::is_on(read_variable(env, "MAINTENANCE").as_deref())
 }
 
 /// A request comes in. What is to be done after the answer runs behind it.
@@ -153,7 +157,7 @@ async fn fetch_event(request: Request, env: Env, worker_context: WorkerContext) 
     let request = convert::request(request).await?;
     match maintenance(&env) {
         Ok(false) => {}
-        Ok(true) => return convert::response(http::under_maintenance(&request)),
+        Ok(true) => return convert::response(http::respond_under_maintenance(&request)),
         Err(error) => return convert::response(http::respond_misconfigured(&request, &error)),
     }
     let context =

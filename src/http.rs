@@ -307,24 +307,27 @@ pub async fn handle<P: Ports>(context: &Context<P>, request: &Request) -> Respon
 
 /// Answers a request when the configuration can't be used: every route but the health check says so.
 pub fn respond_misconfigured(request: &Request, error: &Error) -> Response {
+    respond_without_context(request, operator::unhealthy_response(), error)
+}
+
+/// Answers a request while the operator changes the database. Nothing is read or written: the database may have any form.
+pub fn respond_under_maintenance(request: &Request) -> Response {
+    let response = respond_without_context(request, operator::maintenance_response(), &maintenance::error());
+    response.with_header("retry-after", maintenance::RETRY_AFTER.to_string())
+}
+
+fn respond_without_context(
+    request: &Request,
+    health: body::Json<responses::HealthResponse>,
+    error: &Error,
+) -> Response {
     let found = routes::match_route(request.method, &request.path);
     let response = if request.path == "/healthz" {
-        operator::unhealthy_response().into_response().unwrap_or_else(|error| problem::json_response(&error))
+        health.into_response().unwrap_or_else(|error| problem::json_response(&error))
     } else {
         error_response(request, &found, error, &page::PageContext::default())
     };
     finish_response(response, request, None)
-}
-
-/// Answers a request while the operator changes the database. Nothing is read or written: the database may have any form.
-pub fn under_maintenance(request: &Request) -> Response {
-    let found = routes::match_route(request.method, &request.path);
-    let response = if request.path == "/healthz" {
-        operator::under_maintenance().into_response().unwrap_or_else(|error| problem::json_response(&error))
-    } else {
-        error_response(request, &found, &maintenance::error(), &page::PageContext::default())
-    };
-    finish_response(response.with_header("retry-after", maintenance::RETRY_AFTER.to_string()), request, None)
 }
 
 /// A resolve may go on while the database is out of reach: it can only read the cache, whose entries

@@ -3,6 +3,7 @@
 //! Owns the variable `MAINTENANCE` and what is said meanwhile. `npm run deploy` sets it while it applies a migration that
 //! no version can work beside. docs/upgrade.md tells the steps.
 
+use crate::config::parse_switch;
 use crate::error::{Error, ErrorCode, Result};
 
 /// Seconds after which a caller is told to come again.
@@ -13,11 +14,7 @@ pub const RETRY_AFTER: i64 = 60;
 /// # Errors
 /// It is neither `1` nor `0` nor absent. Whoever wrote it meant something by it: nothing is done until it can be read.
 pub fn is_on(variable: Option<&str>) -> Result<bool> {
-    match variable {
-        None | Some("" | "0") => Ok(false),
-        Some("1") => Ok(true),
-        Some(_) => Err(Error::misconfigured("MAINTENANCE may be 1, 0 or absent.")),
-    }
+    parse_switch(variable).ok_or_else(|| Error::misconfigured("MAINTENANCE may be 1, 0 or absent."))
 }
 
 /// What every route answers.

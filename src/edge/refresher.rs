@@ -29,9 +29,6 @@ const RETRY_SECONDS: u64 = 5;
 /// Subrequests of an errand that runs in the request itself: read, claim, discovery, request, write.
 const SUBREQUESTS_IN_REQUEST: i64 = 6;
 
-/// The same while the operator changes the database.
-const DELIVER_AFTER_MAINTENANCE: u64 = 60;
-
 /// Where the variable can't be read nothing is done, as during maintenance.
 fn is_under_maintenance(env: &Env) -> bool {
     super::maintenance(env).unwrap_or(true)
@@ -170,7 +167,7 @@ impl DurableObject for Refresher {
     async fn alarm(&self) -> worker::Result<Response> {
         let storage = self.state.storage();
         if is_under_maintenance(&self.env) {
-            storage.set_alarm(Duration::from_secs(DELIVER_AFTER_MAINTENANCE)).await?;
+            storage.set_alarm(Duration::from_secs(maintenance::RETRY_AFTER.unsigned_abs())).await?;
             return Response::ok("");
         }
         if !deliver(&self.env, &storage).await {

@@ -151,7 +151,7 @@ pub(super) fn unhealthy_response() -> Json<HealthResponse> {
 }
 
 /// The same while the operator changes the database.
-pub(super) fn under_maintenance() -> Json<HealthResponse> {
+pub(super) fn maintenance_response() -> Json<HealthResponse> {
     Json::new(503, HealthResponse::MAINTENANCE)
 }
 
