@@ -227,13 +227,19 @@ async function moveRows(pending, toml, flags, tools) {
 /** wrangler applies all migrations of a folder: it is given one with those before `name`. */
 async function migrateBefore(name, toml, flags, tools) {
   const { config, folder } = SOME_MIGRATIONS;
-  const written = tools.list("migrations").filter((other) => other < name);
-  for (const other of written) tools.write(`${folder}/${other}`, tools.read(`migrations/${other}`));
-  tools.write(config, toml.replace(/^(\s*migrations_dir\s*=).*$/m, `$1 "${folder}"`));
+  const before = tools.list("migrations").filter((other) => other < name);
+  const files = before.map((other) => [`${folder}/${other}`, tools.read(`migrations/${other}`)]);
+  files.push([config, toml.replace(/^(\s*migrations_dir\s*=).*$/m, `$1 "${folder}"`)]);
+  await withFiles(files, tools, () => migrate(flags, tools, "--config", config));
+}
+
+/** Writes files, and takes them away again, whatever becomes of what is done with them. */
+async function withFiles(files, tools, done) {
+  for (const [file, text] of files) tools.write(file, text);
   try {
-    await migrate(flags, tools, "--config", config);
+    await done();
   } finally {
-    for (const file of [config, ...written.map((other) => `${folder}/${other}`)]) tools.remove(file);
+    for (const [file] of files) tools.remove(file);
   }
 }
 
@@ -268,12 +274,7 @@ async function putWorker(toml, { publicUrl, host, isWorkersDev }, flags, tools, 
   const deployed = ["deploy", "--var", `PUBLIC_URL:${publicUrl}`, "--var", `MAINTENANCE:${maintenance ? 1 : 0}`, ...flags.deploy];
   if (isWorkersDev) return tools.run(...deployed);
   tools.say(`People use ${host}: workers.dev and preview URLs are turned off for this Worker.`);
-  tools.write(CONFIG, withoutWorkersDev(toml));
-  try {
-    await tools.run(...deployed, "--config", CONFIG);
-  } finally {
-    tools.remove(CONFIG);
-  }
+  await withFiles([[CONFIG, withoutWorkersDev(toml)]], tools, () => tools.run(...deployed, "--config", CONFIG));
 }
 
 async function requireLogin(flags, tools) {
