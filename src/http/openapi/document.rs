@@ -205,7 +205,7 @@ fn described(line: &RouteEntry, schemas: &mut Schemas) -> Value {
     let usual = usual_refusals(line, has_body, has_query);
     let statuses = usual.into_iter().map(|status| (status, ""));
     for (status, text) in statuses.chain(refusals) {
-        let mut refusal = reference("responses", refusal_name(line, status));
+        let mut refusal = reference("responses", &refusal_name(line, status));
         if !text.is_empty() {
             refusal["description"] = json!(text);
         }
@@ -269,78 +269,25 @@ fn usual_refusals(line: &RouteEntry, has_body: bool, has_query: bool) -> Vec<u16
     all
 }
 
-fn refusal_name(line: &RouteEntry, status: u16) -> &'static str {
+fn refusal_name(line: &RouteEntry, status: u16) -> String {
     let is_page = line.is_page();
-    match status {
-        401 => {
-            if is_page {
-                "PageUnauthorized"
-            } else {
-                "Unauthorized"
-            }
-        }
-        403 if is_page && line.method == Method::Get => "PageAdminRequired",
-        403 => {
-            if is_page {
-                "PageFormRejected"
-            } else {
-                "Forbidden"
-            }
-        }
-        404 if is_page => "PageNotFound",
-        404 if line.resource == Resource::Connection => "ConnectionNotFound",
+    let name = match status {
+        401 => "Unauthorized",
+        403 if is_page && line.method == Method::Get => "AdminRequired",
+        403 if is_page => "FormRejected",
+        403 => "Forbidden",
+        404 if !is_page && line.resource == Resource::Connection => "ConnectionNotFound",
         404 => "NotFound",
-        409 => {
-            if is_page {
-                "PageConflict"
-            } else {
-                "Conflict"
-            }
-        }
-        410 => {
-            if is_page {
-                "PageLinkEnded"
-            } else {
-                "LinkEnded"
-            }
-        }
-        413 => {
-            if is_page {
-                "PageBodyTooLarge"
-            } else {
-                "BodyTooLarge"
-            }
-        }
-        422 => {
-            if is_page {
-                "PageInvalid"
-            } else {
-                "Invalid"
-            }
-        }
-        429 => {
-            if is_page {
-                "PageRateLimited"
-            } else {
-                "RateLimited"
-            }
-        }
-        500 => {
-            if is_page {
-                "PageInternal"
-            } else {
-                "Internal"
-            }
-        }
-        503 => {
-            if is_page {
-                "PageUnavailable"
-            } else {
-                "Unavailable"
-            }
-        }
+        409 => "Conflict",
+        410 => "LinkEnded",
+        413 => "BodyTooLarge",
+        422 => "Invalid",
+        429 => "RateLimited",
+        500 => "Internal",
+        503 => "Unavailable",
         other => panic!("{}: no component describes {other}", line.path),
-    }
+    };
+    if is_page { format!("Page{name}") } else { name.to_owned() }
 }
 
 fn parameters(schemas: &mut Schemas) -> Value {

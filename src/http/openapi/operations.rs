@@ -104,6 +104,65 @@ fn user_text() -> Value {
     json!({ "type": "string", "minLength": 1, "maxLength": 128 })
 }
 
+const FORM_OR_ADMIN: &str = "A page. `form_rejected`: the form came from another site or an old page. `admin_required`: the connection is shared, and the person is no admin.";
+
+/// Who is asked for consent: whoever a link is for, or a signed-in person.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ConsentBy {
+    Link,
+    Session,
+}
+
+/// What the page before the app and its form have in common.
+fn consent(op: Operation, by: ConsentBy, schemas: &mut Schemas) -> Operation {
+    let auth_method = schemas.request::<AuthMethodId>();
+    match by {
+        ConsentBy::Link => op
+            .query("auth_method", "Which of the app's ways to connect, where the link names none.", auth_method)
+            .query("scopes", "Scopes to ask for, separated by spaces, where the link names none.", text())
+            .refuses(404, "")
+            .refuses(409, "`client_missing`: the way to connect has no OAuth client, or its secret must be entered again. `conflict`: somebody else is signed in than the link is for."),
+        ConsentBy::Session => op
+            .query("scopes", "Scopes to ask for, separated by spaces.", text())
+            .query("auth_method", "Which of the app's ways to connect. Left out: that of the connection to repair, or the recommended one, or the first that can be walked here.", auth_method)
+            .refuses(409, "`client_missing`: the way to connect has no OAuth client, or its secret must be entered again."),
+    }
+}
+
+fn consent_page(op: Operation, by: ConsentBy, schemas: &mut Schemas) -> Operation {
+    let op = consent(op, by, schemas).refuses(422, "`invalid_request`: `scopes`.").refuses(
+        503,
+        "`app_unavailable`: the app's endpoints can't be discovered. `misconfigured`, `database_unavailable`.",
+    );
+    match by {
+        ConsentBy::Link => op
+            .answers(
+                200,
+                "Workspace, app, permissions and a button; or, where the credential is entered here, the form for it.",
+            )
+            .refuses(410, ""),
+        ConsentBy::Session => {
+            op.answers(200, "App, permissions and a button; or, where the credential is entered here, the form for it.")
+        }
+    }
+}
+
+fn consent_form(op: Operation, by: ConsentBy, schemas: &mut Schemas) -> Operation {
+    let op = consent(op, by, schemas)
+        .form(form::connect(by == ConsentBy::Session))
+        .answers(303, "To the app, with state and PKCE; or, where the credential is entered here, to what became of it.")
+        .refuses(422, "`invalid_request`: `scopes`, or a value that was entered. `credential_rejected`: the app did not accept it. What was entered wrong is said on the form, which comes again without secrets.")
+        .refuses(429, "")
+        .refuses(503, "`app_unavailable`: the app's endpoints can't be discovered, or it could not be asked about what was entered. `misconfigured`, `database_unavailable`.");
+    match by {
+        ConsentBy::Link => op.with_cookie().refuses(
+            410,
+            "`link_ended`: used, expired or unknown, or a question about it waits for an answer in another browser.",
+        ),
+        ConsentBy::Session => op,
+    }
+}
+
 /// What is said of a route.
 #[expect(clippy::too_many_lines, reason = "a table: one entry a route")]
 pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
@@ -308,45 +367,23 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .answers(200, "The browser is signed out."),
 
         // Connecting in a browser
-        Handler::ShowConnectLinkPage => operation(BROWSER, "Page: what a link asks for")
-            .query("auth_method", "Which of the app's ways to connect, where the link names none.", schemas.request::<AuthMethodId>())
-            .query("scopes", "Scopes to ask for, separated by spaces, where the link names none.", text())
-            .answers(200, "Workspace, app, permissions and a button; or, where the credential is entered here, the form for it.")
-            .refuses(404, "")
-            .refuses(409, "`client_missing`: the way to connect has no OAuth client, or its secret must be entered again. `conflict`: somebody else is signed in than the link is for.")
-            .refuses(410, "")
-            .refuses(422, "`invalid_request`: `scopes`.")
-            .refuses(429, "")
-            .refuses(503, "`app_unavailable`: the app's endpoints can't be discovered. `misconfigured`, `database_unavailable`."),
-        Handler::SubmitConnectLink => operation(BROWSER, "Form: go to the app, or store what was entered")
-            .about("Binds the link to this browser. Its session opens nothing else.")
-            .query("auth_method", "Which of the app's ways to connect, where the link names none.", schemas.request::<AuthMethodId>())
-            .query("scopes", "Scopes to ask for, separated by spaces, where the link names none.", text())
-            .form(form::connect(false))
-            .answers(303, "To the app, with state and PKCE; or, where the credential is entered here, to what became of it.")
-            .with_cookie()
-            .refuses(404, "")
-            .refuses(409, "`client_missing`: the way to connect has no OAuth client, or its secret must be entered again. `conflict`: somebody else is signed in than the link is for.")
-            .refuses(410, "`link_ended`: used, expired or unknown, or a question about it waits for an answer in another browser.")
-            .refuses(422, "`invalid_request`: `scopes`, or a value that was entered. `credential_rejected`: the app did not accept it. What was entered wrong is said on the form, which comes again without secrets.")
-            .refuses(429, "")
-            .refuses(503, "`app_unavailable`: the app's endpoints can't be discovered, or it could not be asked about what was entered. `misconfigured`, `database_unavailable`."),
-        Handler::ShowConnectPage => operation(BROWSER, "Page: what connecting an app asks for")
-            .query("scopes", "Scopes to ask for, separated by spaces.", text())
-            .query("auth_method", "Which of the app's ways to connect. Left out: that of the connection to repair, or the recommended one, or the first that can be walked here.", schemas.request::<AuthMethodId>())
-            .answers(200, "App, permissions and a button; or, where the credential is entered here, the form for it.")
-            .refuses(409, "`client_missing`: the way to connect has no OAuth client, or its secret must be entered again.")
-            .refuses(422, "`invalid_request`: `scopes`, `way`.")
-            .refuses(503, "`app_unavailable`: the app's endpoints can't be discovered. `misconfigured`, `database_unavailable`."),
-        Handler::SubmitConnect => operation(BROWSER, "Form: go to the app, or store what was entered")
-            .query("scopes", "Scopes to ask for, separated by spaces.", text())
-            .query("auth_method", "Which of the app's ways to connect. Left out: that of the connection to repair, or the recommended one, or the first that can be walked here.", schemas.request::<AuthMethodId>())
-            .form(form::connect(true))
-            .answers(303, "To the app, with state and PKCE; or, where the credential is entered here, to what became of it.")
-            .refuses(409, "`client_missing`: the way to connect has no OAuth client, or its secret must be entered again.")
-            .refuses(422, "`invalid_request`: `scopes`, or a value that was entered. `credential_rejected`: the app did not accept it. What was entered wrong is said on the form, which comes again without secrets, `way`.")
-            .refuses(429, "")
-            .refuses(503, "`app_unavailable`: the app's endpoints can't be discovered, or it could not be asked about what was entered. `misconfigured`, `database_unavailable`."),
+        Handler::ShowConnectLinkPage => {
+            consent_page(operation(BROWSER, "Page: what a link asks for"), ConsentBy::Link, schemas).refuses(429, "")
+        }
+        Handler::SubmitConnectLink => {
+            let form = operation(BROWSER, "Form: go to the app, or store what was entered")
+                .about("Binds the link to this browser. Its session opens nothing else.");
+            consent_form(form, ConsentBy::Link, schemas)
+        }
+        Handler::ShowConnectPage => {
+            let page = operation(BROWSER, "Page: what connecting an app asks for");
+            consent_page(page, ConsentBy::Session, schemas).refuses(422, "`invalid_request`: `scopes`, `way`.")
+        }
+        Handler::SubmitConnect => {
+            let form = operation(BROWSER, "Form: go to the app, or store what was entered");
+            consent_form(form, ConsentBy::Session, schemas)
+                .refuses(422, "`invalid_request`: `scopes`, or a value that was entered. `credential_rejected`: the app did not accept it. What was entered wrong is said on the form, which comes again without secrets, `way`.")
+        }
         Handler::HandleCallback => operation(BROWSER, "Come back from the app")
             .about("A parameter that stands twice is refused. Only the browser that began the flow gets on. A HEAD, or a browser that loads the page ahead of need (`Sec-Purpose: prefetch`), uses nothing up.")
             .query("state", "As it was sent.", json!({"type": "string", "maxLength": 256}))
@@ -371,28 +408,15 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(409, "`conflict`: nothing to choose, or not one of the choices.")
             .refuses(410, "`link_ended`: the time to choose is over.")
             .refuses(422, ""),
-        Handler::ShowRetryPage => operation(BROWSER, "Page: what the link of a flow asks for, once more")
-            .query("auth_method", "Which of the app's ways to connect, where the link names none.", schemas.request::<AuthMethodId>())
-            .query("scopes", "Scopes to ask for, separated by spaces, where the link names none.", text())
-            .answers(200, "Workspace, app, permissions and a button; or, where the credential is entered here, the form for it.")
-            .refuses(404, "")
-            .refuses(409, "`client_missing`: the way to connect has no OAuth client, or its secret must be entered again. `conflict`: somebody else is signed in than the link is for.")
-            .refuses(410, "")
-            .refuses(422, "`invalid_request`: `scopes`.")
-            .refuses(503, "`app_unavailable`: the app's endpoints can't be discovered. `misconfigured`, `database_unavailable`."),
-        Handler::SubmitRetry => operation(BROWSER, "Form: go to the app once more, or store what was entered")
-            .about("For the browser that used the link: its session stands for the link's secret.")
-            .query("auth_method", "Which of the app's ways to connect, where the link names none.", schemas.request::<AuthMethodId>())
-            .query("scopes", "Scopes to ask for, separated by spaces, where the link names none.", text())
-            .form(form::connect(false))
-            .answers(303, "To the app, with state and PKCE; or, where the credential is entered here, to what became of it.")
-            .with_cookie()
-            .refuses(404, "")
-            .refuses(409, "`client_missing`: the way to connect has no OAuth client, or its secret must be entered again. `conflict`: somebody else is signed in than the link is for.")
-            .refuses(410, "`link_ended`: used, expired or unknown, or a question about it waits for an answer in another browser.")
-            .refuses(422, "`invalid_request`: `scopes`, or a value that was entered. `credential_rejected`: the app did not accept it. What was entered wrong is said on the form, which comes again without secrets.")
-            .refuses(429, "")
-            .refuses(503, "`app_unavailable`: the app's endpoints can't be discovered, or it could not be asked about what was entered. `misconfigured`, `database_unavailable`."),
+        Handler::ShowRetryPage => {
+            let page = operation(BROWSER, "Page: what the link of a flow asks for, once more");
+            consent_page(page, ConsentBy::Link, schemas)
+        }
+        Handler::SubmitRetry => {
+            let form = operation(BROWSER, "Form: go to the app once more, or store what was entered")
+                .about("For the browser that used the link: its session stands for the link's secret.");
+            consent_form(form, ConsentBy::Link, schemas)
+        }
 
         // Page
         Handler::ShowConnectionsPage => operation(PAGE, "Page: the person's connections")
@@ -410,7 +434,7 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
         Handler::SubmitRename => operation(PAGE, "Form: rename a connection")
             .form(form::rename())
             .answers(303, "To the connection's page.")
-            .refuses(403, "A page. `form_rejected`: the form came from another site or an old page. `admin_required`: the connection is shared, and the person is no admin.")
+            .refuses(403, FORM_OR_ADMIN)
             .refuses(404, "`connection_not_found`.")
             .refuses(422, "`invalid_request`: `name`."),
         Handler::SubmitCheck => operation(PAGE, "Form: check a connection now")
@@ -418,29 +442,19 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .answers(303, "To the connection's page.")
             .refuses(404, "`connection_not_found`.")
             .refuses(429, ""),
-        Handler::ShowReconnectPage => operation(PAGE, "Page: what a reconnect asks for")
-            .about("This is `reconnect_url`. It grants nothing by itself.")
-            .query("scopes", "Scopes to ask for, separated by spaces.", text())
-            .query("auth_method", "Which of the app's ways to connect. Left out: that of the connection to repair, or the recommended one, or the first that can be walked here.", schemas.request::<AuthMethodId>())
-            .answers(200, "App, permissions and a button; or, where the credential is entered here, the form for it.")
-            .refuses(403, "")
-            .refuses(409, "`client_missing`: the way to connect has no OAuth client, or its secret must be entered again.")
-            .refuses(422, "`invalid_request`: `scopes`.")
-            .refuses(503, "`app_unavailable`: the app's endpoints can't be discovered. `misconfigured`, `database_unavailable`."),
-        Handler::SubmitReconnect => operation(PAGE, "Form: go to the app to repair a connection, or store what was entered")
-            .query("scopes", "Scopes to ask for, separated by spaces.", text())
-            .query("auth_method", "Which of the app's ways to connect. Left out: that of the connection to repair, or the recommended one, or the first that can be walked here.", schemas.request::<AuthMethodId>())
-            .form(form::connect(true))
-            .answers(303, "To the app, with state and PKCE; or, where the credential is entered here, to what became of it.")
-            .refuses(403, "A page. `form_rejected`: the form came from another site or an old page. `admin_required`: the connection is shared, and the person is no admin.")
-            .refuses(409, "`client_missing`: the way to connect has no OAuth client, or its secret must be entered again.")
-            .refuses(422, "`invalid_request`: `scopes`, or a value that was entered. `credential_rejected`: the app did not accept it. What was entered wrong is said on the form, which comes again without secrets.")
-            .refuses(429, "")
-            .refuses(503, "`app_unavailable`: the app's endpoints can't be discovered, or it could not be asked about what was entered. `misconfigured`, `database_unavailable`."),
+        Handler::ShowReconnectPage => {
+            let page = operation(PAGE, "Page: what a reconnect asks for")
+                .about("This is `reconnect_url`. It grants nothing by itself.");
+            consent_page(page, ConsentBy::Session, schemas).refuses(403, "")
+        }
+        Handler::SubmitReconnect => {
+            let form = operation(PAGE, "Form: go to the app to repair a connection, or store what was entered");
+            consent_form(form, ConsentBy::Session, schemas).refuses(403, FORM_OR_ADMIN)
+        }
         Handler::SubmitDisconnect => operation(PAGE, "Form: disconnect")
             .form(form::csrf())
             .answers(303, "To the list, with what became of the grant.")
-            .refuses(403, "A page. `form_rejected`: the form came from another site or an old page. `admin_required`: the connection is shared, and the person is no admin.")
+            .refuses(403, FORM_OR_ADMIN)
             .refuses(404, "`connection_not_found`."),
         Handler::ShowSetupPage => operation(PAGE, "Page: how an app's OAuth client is set up")
             .about("For whoever runs the workspace: the steps at the app, the redirect URI, the call that enters the client. It takes no secret.")
