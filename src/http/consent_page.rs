@@ -143,10 +143,19 @@ impl ConsentPage<'_> {
         self.request.link.as_ref().is_some_and(|link| link.scopes.is_some())
     }
 
-    fn connect_view(&self, host: Option<String>) -> page::ConnectView {
-        page::ConnectView {
+    fn consent_details(&self) -> page::ConsentDetails {
+        page::ConsentDetails {
             workspace: self.workspace.clone(),
             app_name: self.auth_method().app_name.clone(),
+            existing_connection: self.existing_connection(),
+            for_user: self.intended_user(),
+            by_link: self.request.link.is_some(),
+        }
+    }
+
+    fn connect_view(&self, host: Option<String>) -> page::ConnectView {
+        page::ConnectView {
+            consent: self.consent_details(),
             scopes: self.scope_choices(),
             scopes_are_fixed: self.scopes_are_fixed(),
             fields: self.variable_fields(),
@@ -158,9 +167,6 @@ impl ConsentPage<'_> {
                 .unwrap_or_default(),
             warnings: self.warnings.clone(),
             auth_methods: self.auth_methods.clone(),
-            existing_connection: self.existing_connection(),
-            for_user: self.intended_user(),
-            by_link: self.request.link.is_some(),
             form_action: self.form_action(),
             authorize_host: host,
             hosts: self.hosts_view(),
@@ -173,20 +179,16 @@ impl ConsentPage<'_> {
         inputs.extend(self.auth_method().fields.iter().map(|field| self.credential_field(field)));
         let name = input::form_field(self.call.request, "name").unwrap_or_default();
         page::ManualCredentialView {
-            workspace: self.workspace.clone(),
-            app_name: self.auth_method().app_name.clone(),
+            consent: self.consent_details(),
             credential_kind: auth_method_name(self.auth_method()),
             fields: inputs,
             scopes: if self.auth_method().issues_tokens() { self.scope_choices() } else { vec![] },
             scopes_are_fixed: self.scopes_are_fixed(),
-            existing_connection: self.existing_connection(),
             connection_name: name,
             name_error: self.field_error("name"),
             form_error: self.form_error(),
             warnings: self.warnings.clone(),
             auth_methods: self.auth_methods.clone(),
-            for_user: self.intended_user(),
-            by_link: self.request.link.is_some(),
             form_action: self.form_action(),
             hosts: self.hosts_view(),
             cancel_href: self.cancel_href(),

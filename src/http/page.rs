@@ -25,7 +25,7 @@ pub use choose::{ChoiceQuestion, ChooseView, choose};
 pub use connect::{ConnectView, connect};
 pub use connection::{AccessSource, ChangePermission, ConnectionView, ExtendedBy, connection};
 pub use connection_list::{AppChoice, ConnectionListView, connection_list};
-pub use consent::AuthMethodChoice;
+pub use consent::{AuthMethodChoice, ConsentDetails};
 pub use form::{FormError, FormField, INPUT_PREFIX, ScopeChoice, field_name};
 pub use hosts::{HOSTS_FINGERPRINT_FIELD, HostsView};
 pub use manual::{ManualCredentialView, manual_credential};

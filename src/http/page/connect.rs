@@ -10,13 +10,14 @@ use super::frame::{csrf_field, link, page, quoted_text, user_text, warnings_sect
 use super::hosts::hosts_section;
 use super::{AuthMethodChoice, FormError, FormField, HostsView, PageContext, ScopeChoice};
 
+const SAME_ACCOUNT_HINT: &str =
+    "Sign in with that account. If you sign in with another one, you are asked before anything changes.";
+
 /// The page before the app.
 #[derive(Debug, Clone)]
 pub struct ConnectView {
-    /// The workspace that asks.
-    pub workspace: String,
-    /// The app's name.
-    pub app_name: String,
+    /// Who asks, and for what.
+    pub consent: ConsentDetails,
     /// Scopes that can be asked for; those that are asked for, where they are fixed.
     pub scopes: Vec<ScopeChoice>,
     /// Whether whoever made the link chose the scopes, so that the person can't.
@@ -31,12 +32,6 @@ pub struct ConnectView {
     pub warnings: Vec<String>,
     /// All ways to connect the app, this one included.
     pub auth_methods: Vec<AuthMethodChoice>,
-    /// The connection under repair: its name and account.
-    pub existing_connection: Option<(String, Option<String>)>,
-    /// Whose the connection will be, where that is not plain: through a link, `None` means the whole workspace's.
-    pub for_user: Option<String>,
-    /// Whether the person came by a link somebody sent.
-    pub by_link: bool,
     /// Where the form posts.
     pub form_action: String,
     /// The app's host that the person is sent to; `None` while it depends on what the person enters.
@@ -49,20 +44,19 @@ pub struct ConnectView {
 
 /// The page before the app.
 pub fn connect(shell: &PageContext<'_>, view: &ConnectView) -> Markup {
-    let title = match &view.existing_connection {
+    let title = match &view.consent.existing_connection {
         Some((name, _)) => format!("Reconnect {name}"),
-        None => format!("Connect {}", view.app_name),
+        None => format!("Connect {}", view.consent.app_name),
     };
-    let ask = consent_details(view);
     let body = html! {
         (error_summary(view.form_error.as_ref(), &invalid_fields(&view.fields)))
         h1 {
-            @match &view.existing_connection {
+            @match &view.consent.existing_connection {
                 Some((name, _)) => { "Reconnect " (quoted_text(name)) },
-                None => { "Connect " (user_text(&view.app_name)) },
+                None => { "Connect " (user_text(&view.consent.app_name)) },
             }
         }
-        (requester_details(&ask))
+        (requester_details(&view.consent, SAME_ACCOUNT_HINT))
         (warnings_section(&view.warnings))
         form.whole method="post" action=(view.form_action) {
             (csrf_field(shell))
@@ -71,28 +65,17 @@ pub fn connect(shell: &PageContext<'_>, view: &ConnectView) -> Markup {
             (hosts_section(&view.hosts, "The access that you allow is sent to these hosts and no others:"))
             (next_steps_section(view))
             div.actions {
-                button.main type="submit" { "Continue to " (user_text(&view.app_name)) }
+                button.main type="submit" { "Continue to " (user_text(&view.consent.app_name)) }
                 @if let Some(cancel) = &view.cancel_href { (link("Cancel", cancel, "button")) }
             }
         }
         @if view.cancel_href.is_none() {
             p.quiet { "Don’t want this? Close this page. Nothing happens until you continue." }
         }
-        (disconnect_hint(&ask))
+        (disconnect_hint(&view.consent))
         (other_auth_methods(&view.auth_methods))
     };
     page(shell, &title, &body)
-}
-
-fn consent_details(view: &ConnectView) -> ConsentDetails<'_> {
-    ConsentDetails {
-        workspace: &view.workspace,
-        app_name: &view.app_name,
-        existing_connection: view.existing_connection.as_ref(),
-        for_user: view.for_user.as_deref(),
-        by_link: view.by_link,
-        same_account_hint: "Sign in with that account. If you sign in with another one, you are asked before anything changes.",
-    }
 }
 
 fn account_section(view: &ConnectView) -> Markup {
@@ -111,7 +94,7 @@ fn scope_section(view: &ConnectView) -> Markup {
         section aria-labelledby="scopes" {
             h2 #scopes { "What it asks for" }
             @if view.scopes.is_empty() {
-                p { "No permissions are named. " (user_text(&view.app_name)) " tells you what it will allow." }
+                p { "No permissions are named. " (user_text(&view.consent.app_name)) " tells you what it will allow." }
             } @else {
                 (scope_fields(&view.scopes, view.scopes_are_fixed))
             }
@@ -127,8 +110,8 @@ fn next_steps_section(view: &ConnectView) -> Markup {
                 "You go to "
                 @match &view.authorize_host {
                     Some(host) => strong { (user_text(host)) },
-                    None if view.fields.is_empty() => (user_text(&view.app_name)),
-                    None => { (user_text(&view.app_name)) " at the address that you entered above" },
+                    None if view.fields.is_empty() => (user_text(&view.consent.app_name)),
+                    None => { (user_text(&view.consent.app_name)) " at the address that you entered above" },
                 }
                 ", which may ask you to sign in, and asks you to allow the access. "
                 @if view.authorize_host.is_some() { "Check that name" } @else { "Check the address" }
@@ -136,7 +119,7 @@ fn next_steps_section(view: &ConnectView) -> Markup {
                 "Your password is not passed on to this workspace."
             }
             @if !view.connect_help.is_empty() {
-                h3 { "What to do at " (user_text(&view.app_name)) }
+                h3 { "What to do at " (user_text(&view.consent.app_name)) }
                 ul { @for sentence in &view.connect_help { li { (user_text(sentence)) } } }
             }
         }

@@ -24,35 +24,37 @@ pub struct AuthMethodChoice {
     pub current: bool,
 }
 
-/// What both pages know about who asks.
-#[derive(Clone, Copy)]
-pub(super) struct ConsentDetails<'a> {
-    pub(super) workspace: &'a str,
-    pub(super) app_name: &'a str,
-    /// The connection that is there already: its name and account.
-    pub(super) existing_connection: Option<&'a (String, Option<String>)>,
-    pub(super) for_user: Option<&'a str>,
-    pub(super) by_link: bool,
-    /// What to do to stay with the connection's account.
-    pub(super) same_account_hint: &'static str,
+/// What both pages know about who asks, and offer beside it.
+#[derive(Debug, Clone)]
+pub struct ConsentDetails {
+    /// The workspace that asks.
+    pub workspace: String,
+    /// The app's name.
+    pub app_name: String,
+    /// The connection that is there already, and is to be repaired: its name and account.
+    pub existing_connection: Option<(String, Option<String>)>,
+    /// Whose the connection will be, where that is not plain: through a link, `None` means the whole workspace's.
+    pub for_user: Option<String>,
+    /// Whether the person came by a link somebody sent.
+    pub by_link: bool,
 }
 
-/// Who asks, for whom, and, behind a link, what that means.
-pub(super) fn requester_details(ask: &ConsentDetails<'_>) -> Markup {
+/// Who asks, for whom, and, behind a link, what that means. The hint says what to do to stay with the connection's account.
+pub(super) fn requester_details(ask: &ConsentDetails, same_account_hint: &str) -> Markup {
     html! {
         p {
             @if ask.existing_connection.is_some() {
-                "The workspace " strong { (user_text(ask.workspace)) } " asks you to renew its access to "
+                "The workspace " strong { (user_text(&ask.workspace)) } " asks you to renew its access to "
             } @else {
-                "The workspace " strong { (user_text(ask.workspace)) } " asks for access to "
+                "The workspace " strong { (user_text(&ask.workspace)) } " asks for access to "
             }
-            strong { (user_text(ask.app_name)) } " with an account of yours. "
+            strong { (user_text(&ask.app_name)) } " with an account of yours. "
             "Its workflows will be able to act there in the name of that account."
         }
-        @if let Some((_, Some(account))) = ask.existing_connection {
-            p { "The connection’s account is " strong { (user_text(account)) } ". " (ask.same_account_hint) }
+        @if let Some((_, Some(account))) = &ask.existing_connection {
+            p { "The connection’s account is " strong { (user_text(account)) } ". " (same_account_hint) }
         }
-        @match (ask.for_user, ask.existing_connection.is_some()) {
+        @match (ask.for_user.as_deref(), ask.existing_connection.is_some()) {
             (Some(user), true) => p {
                 "This request is meant for " strong { (user_text(user)) } ". If that is not you, close this page."
             },
@@ -64,13 +66,13 @@ pub(super) fn requester_details(ask: &ConsentDetails<'_>) -> Markup {
     }
 }
 
-fn link_warning(ask: &ConsentDetails<'_>) -> Markup {
+fn link_warning(ask: &ConsentDetails) -> Markup {
     html! {
         section.panel.waiting aria-labelledby="invited" {
             h2 #invited { "You came here by a link" }
             p {
-                "Whoever sent you the link will be able to use your " (user_text(ask.app_name))
-                " account through the workspace " strong { (user_text(ask.workspace)) } ". "
+                "Whoever sent you the link will be able to use your " (user_text(&ask.app_name))
+                " account through the workspace " strong { (user_text(&ask.workspace)) } ". "
                 strong { "Only continue if you trust them." }
             }
         }
@@ -105,12 +107,12 @@ fn other_auth_method(way: &AuthMethodChoice) -> Markup {
 }
 
 /// How the access ends.
-pub(super) fn disconnect_hint(ask: &ConsentDetails<'_>) -> Markup {
+pub(super) fn disconnect_hint(ask: &ConsentDetails) -> Markup {
     html! {
         p.quiet {
             @if ask.by_link {
                 "To end the access later, ask whoever sent you the link to disconnect it, or remove it in the settings of "
-                "your " (user_text(ask.app_name)) " account."
+                "your " (user_text(&ask.app_name)) " account."
             } @else {
                 "You can end the access at any time on the connection’s page."
             }

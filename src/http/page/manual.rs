@@ -12,13 +12,14 @@ use super::hosts::hosts_section;
 use super::{AuthMethodChoice, FormError, FormField, HostsView, PageContext, ScopeChoice};
 use crate::connect::complete::MAX_NAME_LENGTH;
 
+const SAME_ACCOUNT_HINT: &str =
+    "Enter a key of that account. If the key belongs to another account, you are asked before anything changes.";
+
 /// The form for a pasted credential.
 #[derive(Debug, Clone)]
 pub struct ManualCredentialView {
-    /// The workspace that asks.
-    pub workspace: String,
-    /// The app's name.
-    pub app_name: String,
+    /// Who asks, and for what.
+    pub consent: ConsentDetails,
     /// What kind of credential it is, as people call it ("API key").
     pub credential_kind: String,
     /// What is to be entered: the fields of the credential and variables of the app.
@@ -27,8 +28,6 @@ pub struct ManualCredentialView {
     pub scopes: Vec<ScopeChoice>,
     /// Whether whoever made the link chose the scopes, so that the person can't.
     pub scopes_are_fixed: bool,
-    /// The connection that gets another key: its name and account.
-    pub existing_connection: Option<(String, Option<String>)>,
     /// What the new connection is to be called (the field `name`); empty when nothing was entered.
     pub connection_name: String,
     /// Why the name was not accepted.
@@ -39,10 +38,6 @@ pub struct ManualCredentialView {
     pub warnings: Vec<String>,
     /// All ways to connect the app, this one included.
     pub auth_methods: Vec<AuthMethodChoice>,
-    /// Whose the connection will be, where that is not plain: through a link, `None` means the whole workspace's.
-    pub for_user: Option<String>,
-    /// Whether the person came by a link somebody sent.
-    pub by_link: bool,
     /// Where the form posts.
     pub form_action: String,
     /// The hosts that get a secret.
@@ -54,20 +49,19 @@ pub struct ManualCredentialView {
 /// The form for a pasted credential.
 pub fn manual_credential(shell: &PageContext<'_>, view: &ManualCredentialView) -> Markup {
     let mut wrong = invalid_fields(&view.fields);
-    if let Some(error) = view.name_error.as_deref().filter(|_| view.existing_connection.is_none()) {
+    if let Some(error) = view.name_error.as_deref().filter(|_| view.consent.existing_connection.is_none()) {
         wrong.push(("name".to_owned(), NAME_LABEL, error));
     }
     let refused = view.form_error.is_some() || !wrong.is_empty();
-    let ask = consent_details(view);
     let body = html! {
         (error_summary(view.form_error.as_ref(), &wrong))
         h1 {
-            @match &view.existing_connection {
+            @match &view.consent.existing_connection {
                 Some((name, _)) => { "New key for " (quoted_text(name)) },
-                None => { "Connect " (user_text(&view.app_name)) },
+                None => { "Connect " (user_text(&view.consent.app_name)) },
             }
         }
-        (requester_details(&ask))
+        (requester_details(&view.consent, SAME_ACCOUNT_HINT))
         (warnings_section(&view.warnings))
         form.whole method="post" action=(view.form_action) autocomplete="off" {
             (csrf_field(shell))
@@ -80,7 +74,7 @@ pub fn manual_credential(shell: &PageContext<'_>, view: &ManualCredentialView) -
             }
             (hosts_section(&view.hosts, "What you enter is sent to these hosts and no others:"))
             (scope_section(view))
-            @if view.existing_connection.is_none() { (name_field(view)) }
+            @if view.consent.existing_connection.is_none() { (name_field(view)) }
             (next_steps_section(view))
             div.actions {
                 button.main type="submit" { "Check and save" }
@@ -90,7 +84,7 @@ pub fn manual_credential(shell: &PageContext<'_>, view: &ManualCredentialView) -
         @if view.cancel_href.is_none() {
             p.quiet { "Don’t want this? Close this page. Nothing is stored until you save." }
         }
-        (disconnect_hint(&ask))
+        (disconnect_hint(&view.consent))
         (other_auth_methods(&view.auth_methods))
     };
     page(shell, &page_title(view, refused), &body)
@@ -98,22 +92,11 @@ pub fn manual_credential(shell: &PageContext<'_>, view: &ManualCredentialView) -
 
 /// A screen reader says the title first: it tells that the form is back.
 fn page_title(view: &ManualCredentialView, refused: bool) -> String {
-    let title = match &view.existing_connection {
+    let title = match &view.consent.existing_connection {
         Some((name, _)) => format!("New key for {name}"),
-        None => format!("Connect {}", view.app_name),
+        None => format!("Connect {}", view.consent.app_name),
     };
     if refused { format!("Not accepted: {title}") } else { title }
-}
-
-fn consent_details(view: &ManualCredentialView) -> ConsentDetails<'_> {
-    ConsentDetails {
-        workspace: &view.workspace,
-        app_name: &view.app_name,
-        existing_connection: view.existing_connection.as_ref(),
-        for_user: view.for_user.as_deref(),
-        by_link: view.by_link,
-        same_account_hint: "Enter a key of that account. If the key belongs to another account, you are asked before anything changes.",
-    }
 }
 
 fn scope_section(view: &ManualCredentialView) -> Markup {
@@ -148,11 +131,11 @@ fn next_steps_section(view: &ManualCredentialView) -> Markup {
         section aria-labelledby="next" {
             h2 #next { "What happens next" }
             p {
-                "It is checked with " strong { (user_text(&view.app_name)) } " before anything is saved. It is kept encrypted and "
-                "no page shows it again. Workflow steps of the workspace " strong { (user_text(&view.workspace)) } " can use it."
+                "It is checked with " strong { (user_text(&view.consent.app_name)) } " before anything is saved. It is kept encrypted and "
+                "no page shows it again. Workflow steps of the workspace " strong { (user_text(&view.consent.workspace)) } " can use it."
             }
             p {
-                "Such a key allows whatever it was made for: where " (user_text(&view.app_name)) " lets you choose, give it only "
+                "Such a key allows whatever it was made for: where " (user_text(&view.consent.app_name)) " lets you choose, give it only "
                 "what the workflows need, and make one for this purpose alone, so that you can revoke it alone."
             }
         }

@@ -102,21 +102,27 @@ fn hosts_view(words: &str) -> HostsView {
     }
 }
 
+fn consent_details(words: &str) -> ConsentDetails {
+    ConsentDetails {
+        workspace: words.to_owned(),
+        app_name: words.to_owned(),
+        existing_connection: None,
+        for_user: Some(words.to_owned()),
+        by_link: true,
+    }
+}
+
 fn connect_view(words: &str) -> ConnectView {
     ConnectView {
         hosts: hosts_view(words),
         form_error: None,
-        workspace: words.to_owned(),
-        app_name: words.to_owned(),
+        consent: consent_details(words),
         scopes: vec![scope_choice(words), ScopeChoice { required: true, ..scope_choice(words) }],
         scopes_are_fixed: false,
         fields: form_fields(words),
         connect_help: vec![words.to_owned()],
         warnings: vec![words.to_owned()],
         auth_methods: auth_method_choices(words),
-        existing_connection: None,
-        for_user: Some(words.to_owned()),
-        by_link: true,
         form_action: format!("/connect/{words}"),
         authorize_host: Some(words.to_owned()),
         cancel_href: Some(format!("/{words}")),
@@ -176,20 +182,16 @@ fn manual_credential_view(words: &str) -> ManualCredentialView {
     let text = words.to_owned();
     ManualCredentialView {
         hosts: hosts_view(words),
-        workspace: text.clone(),
-        app_name: text.clone(),
+        consent: consent_details(words),
         credential_kind: text.clone(),
         fields: form_fields(words),
         scopes: many_scopes(words),
         scopes_are_fixed: false,
-        existing_connection: None,
         connection_name: text.clone(),
         name_error: Some(text.clone()),
         form_error: Some(FormError { title: text.clone(), text: text.clone() }),
         warnings: vec![text.clone()],
         auth_methods: auth_method_choices(words),
-        for_user: Some(text),
-        by_link: true,
         form_action: format!("/connect/{words}"),
         cancel_href: Some(format!("/{words}")),
     }
@@ -240,21 +242,19 @@ fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
     let shell = PageContext { signed_in_as: Some(words), csrf: Some(csrf) };
     let text = words.to_owned();
     let confirming = ConnectionView { confirming_disconnect: true, ..connection_view(words) };
-    let reconnecting = ConnectView {
+    let repairing = ConsentDetails {
         existing_connection: Some((text.clone(), Some(text.clone()))),
         by_link: false,
         for_user: None,
-        cancel_href: None,
-        ..connect_view(words)
+        ..consent_details(words)
     };
+    let reconnecting = ConnectView { consent: repairing.clone(), cancel_href: None, ..connect_view(words) };
     let long = ConnectView { scopes: many_scopes(words), authorize_host: None, ..connect_view(words) };
     let fixed = ConnectView { scopes_are_fixed: true, fields: Vec::new(), ..connect_view(words) };
     let replacing = ManualCredentialView {
-        existing_connection: Some((text.clone(), Some(text.clone()))),
+        consent: repairing,
         scopes_are_fixed: true,
         form_error: None,
-        by_link: false,
-        for_user: None,
         cancel_href: None,
         ..manual_credential_view(words)
     };
@@ -716,7 +716,10 @@ fn a_key_is_entered_with_its_promise_and_another_one_without_a_name() {
     assert_eq!(html.matches("href=\"/oauth/start/Acme\"").count(), 2, "the current way is no other one");
     assert!(html.contains("Only continue if you trust them."));
     let view = ManualCredentialView {
-        existing_connection: Some(("Ops".to_owned(), Some("me".to_owned()))),
+        consent: ConsentDetails {
+            existing_connection: Some(("Ops".to_owned(), Some("me".to_owned()))),
+            ..consent_details("Acme")
+        },
         ..manual_credential_view("Acme")
     };
     let html = manual_credential(&PAGE_CONTEXT, &view).into_string();
@@ -820,10 +823,13 @@ fn disconnecting_takes_two_steps_and_tells_which_workflows_stop() {
 fn somebody_who_came_by_a_link_is_told_what_it_means() {
     let html = connect(&PageContext::default(), &connect_view("words")).into_string();
     assert!(html.contains("Only continue if you trust them."));
-    let html =
-        connect(&PAGE_CONTEXT, &ConnectView { by_link: false, for_user: None, ..connect_view("words") }).into_string();
+    let shown = |shell: &PageContext<'_>, by_link: bool| {
+        let consent = ConsentDetails { by_link, for_user: None, ..consent_details("words") };
+        connect(shell, &ConnectView { consent, ..connect_view("words") }).into_string()
+    };
+    let html = shown(&PAGE_CONTEXT, false);
     assert!(!html.contains("trust") && !html.contains("belong to"));
-    let html = connect(&PageContext::default(), &ConnectView { for_user: None, ..connect_view("words") }).into_string();
+    let html = shown(&PageContext::default(), true);
     assert!(html.contains("The connection will belong to the whole workspace."));
 }
 
