@@ -17,6 +17,9 @@ const CLIENT_CODES: &[&str] = &["invalid_client"];
 const CONFIGURATION_CODES: &[&str] = &["unauthorized_client", "unsupported_grant_type", "invalid_scope"];
 const TRANSIENT_CODES: &[&str] = &["temporarily_unavailable", "slow_down"];
 
+/// What some put into names and codes.
+const SEPARATORS: &[char] = &['_', '-'];
+
 /// The members in which answers have an error or a list of errors, and those in which an error has its code. The case and
 /// the separators of all these names do not matter.
 const ERROR_MEMBERS: &[&str] = &["error", "errors"];
@@ -133,7 +136,7 @@ fn find_usual_codes(auth_method: &AuthMethod, body: &Value) -> Vec<String> {
         one => vec![one],
     };
     for body in bodies {
-        for error in members_of(body, ERROR_MEMBERS) {
+        for error in members_of(body, ERROR_MEMBERS, SEPARATORS) {
             collect_error_codes(error, MAX_ERROR_DEPTH, &mut found);
         }
         found.extend(member_codes(body, TOP_LEVEL_CODE_MEMBERS));
@@ -161,7 +164,7 @@ fn collect_error_codes(error: &Value, deepest: usize, found: &mut Vec<String>) {
 /// The codes of the objects that an object holds.
 fn codes_of_holders(of: &Value, names: &[&str], deepest: usize, found: &mut Vec<String>) {
     let Some(deepest) = deepest.checked_sub(1) else { return };
-    for held in members_of(of, names) {
+    for held in members_of(of, names, SEPARATORS) {
         let list = held.as_array().map_or(std::slice::from_ref(held), Vec::as_slice);
         for one in list.iter().take(MAX_ERRORS).filter(|one| one.is_object()) {
             collect_error_codes(one, deepest, found);
@@ -171,12 +174,12 @@ fn codes_of_holders(of: &Value, names: &[&str], deepest: usize, found: &mut Vec<
 
 /// The codes among an object's members, in the order of the names.
 fn member_codes(of: &Value, names: &[&str]) -> Vec<String> {
-    members_of(of, names).flat_map(scalar_texts).collect()
+    members_of(of, names, SEPARATORS).flat_map(scalar_texts).collect()
 }
 
-/// An object's members of these names, in their order.
-fn members_of<'a>(of: &'a Value, names: &[&str]) -> impl Iterator<Item = &'a Value> {
-    let same = |known: &str, name: &str| known.replace(['_', '-'], "").eq_ignore_ascii_case(name);
+/// An object's members of these names, in their order. Case and separators do not matter.
+pub(super) fn members_of<'a>(of: &'a Value, names: &[&str], separators: &[char]) -> impl Iterator<Item = &'a Value> {
+    let same = move |known: &str, name: &str| known.replace(separators, "").eq_ignore_ascii_case(name);
     names.iter().flat_map(move |name| {
         of.as_object().into_iter().flatten().filter(move |(known, _)| same(known, name)).map(|(_, value)| value)
     })
@@ -249,7 +252,7 @@ fn candidate_codes(text: &str) -> Vec<&str> {
 
 /// OAuth's own codes as some write them: `InvalidGrant`, `INVALID-GRANT`, `InvalidGrantException`.
 fn classify_spelling(word: &str, retry_after: Option<i64>) -> Option<RefusalClass> {
-    let plain = |text: &str| text.to_ascii_lowercase().replace(['_', '-'], "");
+    let plain = |text: &str| text.to_ascii_lowercase().replace(SEPARATORS, "");
     let word = plain(word);
     let word = word.strip_suffix("exception").or_else(|| word.strip_suffix("error")).unwrap_or(&word);
     classify_standard_code(|known| plain(known) == word, retry_after)

@@ -9,7 +9,7 @@ use chrono::DateTime;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use super::error_codes::{find_defined_refusal, find_refusal, text_at};
+use super::error_codes::{find_defined_refusal, find_refusal, members_of, text_at};
 use super::lifetime::{self, MAX_LIFETIME};
 use super::probe::reported_text;
 use super::scopes::read_granted_scopes;
@@ -315,12 +315,10 @@ fn find_expiry(
     if let Some(at) = &shape.expires_at {
         return end(at.find(body)?);
     }
-    let members = body.as_object().filter(|_| *shape == oauth2.response)?;
-    let named = |name: &str| {
-        let is_it = |known: &str| known.replace(['_', '-', '.'], "").eq_ignore_ascii_case(name);
-        members.iter().filter(move |(known, _)| is_it(known)).find_map(|(_, value)| end(value))
-    };
-    EXPIRY_MEMBERS.iter().find_map(|name| named(name))
+    if *shape != oauth2.response {
+        return None;
+    }
+    members_of(body, EXPIRY_MEMBERS, &['_', '-', '.']).find_map(end)
 }
 
 /// A token, which some write as a number, without the line end that some leave behind it. A short number is something else,

@@ -7,31 +7,32 @@ fn no_destinations() -> Rc<Destinations> {
     Rc::default()
 }
 
+fn request_context<'a>(
+    auth_method: &'a AuthMethod,
+    endpoints: &'a ResolvedEndpoints,
+    client: &'a ClientIdentity,
+    values: &'a TemplateValues,
+    destinations: &'a Rc<Destinations>,
+) -> TokenRequestContext<'a> {
+    let server = auth_method.require_oauth_server().unwrap();
+    TokenRequestContext { server, endpoints, client, values, destinations }
+}
+
 const CALLBACK: &str = "https://x.example/cb";
 
 /// The exchange of the code `c/1` with the verifier `v`.
 fn exchange(auth_method: &AuthMethod, client: &ClientIdentity) -> OutboundRequest {
     let (endpoints, values) = (endpoints(auth_method), TemplateValues::new());
-    let of = TokenRequestContext {
-        server: auth_method.require_oauth_server().unwrap(),
-        endpoints: &endpoints,
-        client,
-        values: &values,
-        destinations: &no_destinations(),
-    };
+    let destinations = no_destinations();
+    let of = request_context(auth_method, &endpoints, client, &values, &destinations);
     build_exchange_request(&of, &Secret::new("c/1"), CALLBACK, Some(&Secret::new("v"))).unwrap()
 }
 
 /// The refresh of `r`.
 fn refresh(auth_method: &AuthMethod, client: &ClientIdentity) -> OutboundRequest {
     let (endpoints, values) = (endpoints(auth_method), TemplateValues::new());
-    let of = TokenRequestContext {
-        server: auth_method.require_oauth_server().unwrap(),
-        endpoints: &endpoints,
-        client,
-        values: &values,
-        destinations: &no_destinations(),
-    };
+    let destinations = no_destinations();
+    let of = request_context(auth_method, &endpoints, client, &values, &destinations);
     build_refresh_request(&of, &Secret::new("r"), &[], CALLBACK).unwrap()
 }
 
@@ -43,13 +44,8 @@ fn revoke_with(
     values: &TemplateValues,
     hint: TokenTypeHint,
 ) -> Option<OutboundRequest> {
-    let of = TokenRequestContext {
-        server: auth_method.require_oauth_server().unwrap(),
-        endpoints,
-        client,
-        values,
-        destinations: &no_destinations(),
-    };
+    let destinations = no_destinations();
+    let of = request_context(auth_method, endpoints, client, values, &destinations);
     build_revocation_request(&of, &Secret::new("t"), hint).unwrap()
 }
 
@@ -61,13 +57,8 @@ fn issue(
     values: &TemplateValues,
 ) -> OutboundRequest {
     let endpoints = endpoints_with(auth_method, values);
-    let of = TokenRequestContext {
-        server: auth_method.require_oauth_server().unwrap(),
-        endpoints: &endpoints,
-        client,
-        values,
-        destinations: &no_destinations(),
-    };
+    let destinations = no_destinations();
+    let of = request_context(auth_method, &endpoints, client, values, &destinations);
     build_issue_request(&of, assertion.map(Secret::new).as_ref(), &["p".into(), "q".into()]).unwrap()
 }
 
