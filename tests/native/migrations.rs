@@ -4,28 +4,17 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
-const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+use crate::support::database::{empty, migrate};
 
 /// What one version of the program has written, under foreign keys as in production.
 fn database_before(last: &str) -> Connection {
-    let sqlite = Connection::open_in_memory().unwrap();
-    sqlite.execute_batch("PRAGMA foreign_keys = ON").unwrap();
-    for migration in migration_names().filter(|name| name.as_str() <= last) {
-        apply_migration(&sqlite, &migration);
-    }
+    let sqlite = empty();
+    migrate(&sqlite, |name| name <= last);
     sqlite
 }
 
-fn migration_names() -> impl Iterator<Item = String> {
-    let mut names: Vec<_> = std::fs::read_dir(MIGRATIONS).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
-    names.into_iter().map(|name| name.into_string().unwrap())
-}
-
-/// As the platform applies it: all of it or nothing.
 fn apply_migration(sqlite: &Connection, name: &str) {
-    let sql = std::fs::read_to_string(format!("{MIGRATIONS}/{name}")).unwrap();
-    sqlite.execute_batch(&format!("BEGIN; {sql}; COMMIT;")).unwrap_or_else(|error| panic!("{name}: {error}"));
+    migrate(sqlite, |one| one == name);
 }
 
 /// All rows of a table: column and value, as text.

@@ -54,11 +54,17 @@ struct Before {
     kept: String,
 }
 
-fn upgraded() -> (Before, Fixture) {
-    let before: Before = serde_json::from_str(JSON).unwrap();
+/// The database as the version before left it.
+fn database_of_before() -> rusqlite::Connection {
     let sqlite = empty();
     migrate(&sqlite, |name| name < FIRST_OF_NOW);
     sqlite.execute_batch(SQL).unwrap();
+    sqlite
+}
+
+fn upgraded() -> (Before, Fixture) {
+    let before: Before = serde_json::from_str(JSON).unwrap();
+    let sqlite = database_of_before();
     migrate(&sqlite, |name| name >= FIRST_OF_NOW);
     // Another seed: what is made now has other ids than what was made then.
     let world = World::new(RefreshMode::Direct, Some(7)).over(TestDatabase::over(sqlite));
@@ -82,9 +88,7 @@ fn upgraded() -> (Before, Fixture) {
 
 #[test]
 fn every_table_of_then_has_rows_and_none_is_lost_or_doubled() {
-    let sqlite = empty();
-    migrate(&sqlite, |name| name < FIRST_OF_NOW);
-    sqlite.execute_batch(SQL).unwrap();
+    let sqlite = database_of_before();
     let numbers = || -> BTreeMap<String, i64> {
         let mut tables = sqlite.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
         let names: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();

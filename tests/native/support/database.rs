@@ -268,7 +268,8 @@ pub(crate) fn migrate(sqlite: &Connection, wanted: impl Fn(&str) -> bool) {
     for migration in migrations.iter().filter(|path| wanted(path.file_name().unwrap().to_str().unwrap())) {
         // As the platform applies it: all of it or nothing.
         let sql = std::fs::read_to_string(migration).unwrap();
-        sqlite.execute_batch(&format!("BEGIN; {sql}; COMMIT;")).unwrap();
+        let applied = sqlite.execute_batch(&format!("BEGIN; {sql}; COMMIT;"));
+        applied.unwrap_or_else(|error| panic!("{}: {error}", migration.display()));
     }
 }
 
