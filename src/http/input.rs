@@ -95,7 +95,7 @@ pub(super) fn query_param(request: &Request, name: &str) -> Option<String> {
         .filter(|value| !value.is_empty())
 }
 
-/// The way to connect that `way` names. An empty one is refused: it says that somebody's variable was not filled in.
+/// The way to connect that `auth_method` names. An empty one is refused: it says that somebody's variable was not filled in.
 pub(super) fn auth_method_param(request: &Request) -> Result<Option<AuthMethodId>> {
     let Some(text) = all_query_params(request).remove("auth_method") else { return Ok(None) };
     if text.is_empty() {

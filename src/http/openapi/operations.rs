@@ -246,26 +246,26 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .shared_query("auth_method")
             .answers(200, "The client, without its secret.")
             .refuses(404, "`not_found`: no such app, or it has no client yet.")
-            .refuses(409, "`conflict`: the app has no way to connect that needs an OAuth client, or `way` names none."),
+            .refuses(409, "`conflict`: the app has no way to connect that needs an OAuth client, or `auth_method` names none."),
         Handler::PutClient => operation(APPS, "Set up an app's OAuth client, or rotate its secret")
-            .about("With another `client_id` a new client is made beside the old one; connections stay with theirs. Apps of one family share a client; further ways of one app that people consent to at the app have clients of their own (`way`).")
+            .about("With another `client_id` a new client is made beside the old one; connections stay with theirs. Apps of one family share a client; further ways of one app that people consent to at the app have clients of their own (`auth_method`).")
             .shared_query("auth_method")
             .answers(200, "The client. A known `client_id` keeps `id` and `redirect_uri`. A new `client_id` at the same authorization server has an `id` of its own and the same `redirect_uri`; at another authorization server it has another `redirect_uri`: register that at the app.")
             .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has a list of `connections`, or a list of `apps` without all the apps that share the client.")
-            .refuses(409, "`conflict`: the client was set up elsewhere at the same moment; or the app has no way to connect that needs an OAuth client, or `way` names none."),
+            .refuses(409, "`conflict`: the client was set up elsewhere at the same moment; or the app has no way to connect that needs an OAuth client, or `auth_method` names none."),
         Handler::DeleteClient => operation(APPS, "Remove an app's OAuth client")
             .shared_query("auth_method")
             .answers(200, "The client is removed.")
             .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has a list of `connections`, or a list of `apps` without all the apps that share the client.")
             .refuses(404, "`not_found`: no such app, or it has no client.")
-            .refuses(409, "`client_in_use`: connections, or revocations still to be confirmed, use it. `conflict`: the app has no way to connect that needs an OAuth client, or `way` names none."),
+            .refuses(409, "`client_in_use`: connections, or revocations still to be confirmed, use it. `conflict`: the app has no way to connect that needs an OAuth client, or `auth_method` names none."),
         Handler::TestClient => operation(APPS, "Try an app's OAuth client before anybody connects")
             .about("Redeems an authorization code that the app never issued. An app looks at the client first (RFC 6749, 5.2), so what it complains of tells what it makes of the client. Nothing is granted. Whether the redirect URI is registered can't be told. `accepted` clears `misconfigured` of the client, `refused` sets it. Where the token address depends on what a person gives, the body gives it. The app is asked at most once in 30 seconds for the same client and variables, or in 5 seconds after a test that did not end with `accepted`: within that time the answer is the earlier one. A change of the client is tested at once.")
             .shared_query("auth_method")
             .answers(200, "What the app made of it, whatever that is.")
             .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has a list of `connections`, or a list of `apps` without all the apps that share the client.")
             .refuses(404, "`not_found`: no such app, or it has no client yet.")
-            .refuses(409, "`conflict`: the app has no way to connect that needs an OAuth client, or `way` names none. `client_missing`: the stored secret can't be read, or the private key can't sign.")
+            .refuses(409, "`conflict`: the app has no way to connect that needs an OAuth client, or `auth_method` names none. `client_missing`: the stored secret can't be read, or the private key can't sign.")
             .refuses(503, "`database_unavailable`: with `Retry-After`. `misconfigured`."),
 
         // Connections
@@ -377,12 +377,12 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
         }
         Handler::ShowConnectPage => {
             let page = operation(BROWSER, "Page: what connecting an app asks for");
-            consent_page(page, ConsentBy::Session, schemas).refuses(422, "`invalid_request`: `scopes`, `way`.")
+            consent_page(page, ConsentBy::Session, schemas).refuses(422, "`invalid_request`: `scopes`, `auth_method`.")
         }
         Handler::SubmitConnect => {
             let form = operation(BROWSER, "Form: go to the app, or store what was entered");
             consent_form(form, ConsentBy::Session, schemas)
-                .refuses(422, "`invalid_request`: `scopes`, or a value that was entered. `credential_rejected`: the app did not accept it. What was entered wrong is said on the form, which comes again without secrets, `way`.")
+                .refuses(422, "`invalid_request`: `scopes`, `auth_method`, or a value that was entered. `credential_rejected`: the app did not accept it. What was entered wrong is said on the form, which comes again without secrets.")
         }
         Handler::HandleCallback => operation(BROWSER, "Come back from the app")
             .about("A parameter that stands twice is refused. Only the browser that began the flow gets on. A HEAD, or a browser that loads the page ahead of need (`Sec-Purpose: prefetch`), uses nothing up.")
@@ -461,7 +461,7 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .shared_query("auth_method")
             .answers(200, "The steps.")
             .refuses(404, "`not_found`: no such app, or none of its ways to connect needs an OAuth client.")
-            .refuses(422, "`invalid_request`: `way` is empty."),
+            .refuses(422, "`invalid_request`: `auth_method` is empty."),
         Handler::ShowSignInPage => operation(PAGE, "Page: whom a link signs in")
             .answers(200, "A button. Uses nothing up.")
             .refuses(410, "")
