@@ -12,12 +12,12 @@
 //! Refuses to read requests: what a body names is asked here by the handler, with the functions below.
 
 use crate::app::AppId;
-use crate::caller::{ApiKey, ApiKeyId, KeyScope};
+use crate::caller::{ApiKey, KeyScope};
 use crate::catalogue;
 use crate::connection::Connection;
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
-use crate::ids::{ConnectionId, LinkId, SessionId, SignInLinkId, WorkspaceId};
+use crate::ids::{ApiKeyId, ConnectionId, LinkId, SessionId, SignInLinkId, WorkspaceId};
 use crate::ports::Ports;
 use crate::store;
 use crate::store::authorizations::Flow;
@@ -274,9 +274,20 @@ pub fn link_filter(key: &ApiKey) -> links::LinkFilter {
     links::LinkFilter { connections: key.connections.clone(), apps: key.apps.clone(), ..links::LinkFilter::default() }
 }
 
+/// Refuses when a key lacks a scope.
+pub fn require_scope(key: &ApiKey, scope: KeyScope) -> Result<()> {
+    if key.has_scope(scope) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorCode::InsufficientKeyScope,
+        format!("This key lacks the scope {}. Use a key that has it, or make one with POST /v1/keys.", scope.as_str()),
+    ))
+}
+
 /// A resolve asks this in its own round trip: the same answers as from [`authorize`], in the same order.
 pub fn resolve(key: &ApiKey, connection: Option<Connection>) -> Result<Connection> {
-    key.require_scope(KeyScope::Resolve)?;
+    require_scope(key, KeyScope::Resolve)?;
     let found = connection.filter(|one| one.workspace == key.workspace).ok_or_else(Error::connection_not_found)?;
     check_resolve(key, &found.id, &found.app)?;
     Ok(found)
@@ -284,7 +295,7 @@ pub fn resolve(key: &ApiKey, connection: Option<Connection>) -> Result<Connectio
 
 /// Whether a key gets the credential of a connection of its workspace, also where a copy of it answers.
 pub fn check_resolve(key: &ApiKey, id: &ConnectionId, app: &AppId) -> Result<()> {
-    key.require_scope(KeyScope::Resolve)?;
+    require_scope(key, KeyScope::Resolve)?;
     if sees_connection(key, id, app) { Ok(()) } else { Err(Error::connection_not_found()) }
 }
 
@@ -347,7 +358,7 @@ pub fn check_new_link(key: &ApiKey, repairs: Option<&ConnectionId>) -> Result<()
 pub fn check_sign_in_role(key: &ApiKey, role: Role) -> Result<()> {
     match role {
         Role::Member => Ok(()),
-        Role::Admin => key.require_scope(KeyScope::People),
+        Role::Admin => require_scope(key, KeyScope::People),
     }
 }
 

@@ -11,10 +11,8 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::app::AppId;
-use crate::error::{Error, ErrorCode, Result};
-pub use crate::ids::ApiKeyId;
-use crate::ids::{ConnectionId, Shard, WorkspaceId, base62, random_base62};
-use crate::ports::{NoRandomness, Random};
+use crate::ids::{ApiKeyId, ConnectionId, Shard, WorkspaceId, base62, random_base62};
+use crate::random::{NoRandomness, Random};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -241,20 +239,6 @@ impl ApiKey {
     /// Whether the key has a scope.
     pub fn has_scope(&self, scope: KeyScope) -> bool {
         self.scopes.contains(&scope) || self.scopes.contains(&KeyScope::All)
-    }
-
-    /// Refuses when the key lacks a scope.
-    pub fn require_scope(&self, scope: KeyScope) -> Result<()> {
-        if self.has_scope(scope) {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorCode::InsufficientKeyScope,
-            format!(
-                "This key lacks the scope {}. Use a key that has it, or make one with POST /v1/keys.",
-                scope.as_str()
-            ),
-        ))
     }
 
     /// Whether another key can do nothing this one can't: only such keys exist for it.

@@ -6,13 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::destinations::Destinations;
-use crate::error::{Error, ErrorCode, Result};
 use crate::frozen::{self, CLIENT_CERTIFICATE, CLIENT_KEY_ID};
 use crate::ids::{ClientId, WorkspaceId};
 use crate::secret::Secret;
+use crate::signing_key::SigningKey;
 use crate::time::Timestamp;
-use crate::token::SigningKey;
-use crate::vault::{KeyRing, SealContext};
+use crate::vault::{KeyRing, OpenError, SealContext};
 
 /// An OAuth client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +63,7 @@ impl Client {
     }
 
     /// The secret half, to speak to the app with.
-    pub fn secret(&self, key_ring: &KeyRing) -> Result<ClientSecret> {
+    pub fn secret(&self, key_ring: &KeyRing) -> Result<ClientSecret, OpenError> {
         match &self.sealed_secret {
             None => Ok(ClientSecret::None),
             Some(sealed) => self.open_secret(key_ring, sealed).map(ClientSecret::parse),
@@ -101,14 +100,8 @@ impl Client {
         self.authorization_server.is_some() && self.destinations.is_none()
     }
 
-    fn open_secret(&self, key_ring: &KeyRing, sealed: &str) -> Result<Secret> {
-        key_ring.open(&Self::seal_context(&self.workspace, &self.id), sealed).map_err(|_| {
-            Error::new(
-                ErrorCode::ClientMissing,
-                "The stored client secret can't be read with the present keys. Enter the client's secret again.",
-            )
-            .with_hints(|hints| hints.client = Some(ClientProblem::SecretUnreadable))
-        })
+    fn open_secret(&self, key_ring: &KeyRing, sealed: &str) -> Result<Secret, OpenError> {
+        key_ring.open(&Self::seal_context(&self.workspace, &self.id), sealed)
     }
 }
 

@@ -16,11 +16,12 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::ports::{Database, OutboundRequest, Ports, SigningError};
 use crate::registry;
 use crate::secret::Secret;
+use crate::signing_key::{KeyFile, KeyFilePointers, SigningKey, SigningKeyError};
 use crate::store::apps::AppRow;
 use crate::store::{self, clients};
 use crate::token::{
-    self, AssertionClaims, ClientIdentity, ClientProof, GrantClaims, KeyFile, KeyFilePointers,
-    MAX_GRANT_ASSERTION_LIFETIME, SigningKey, SigningKeyError, SigningParams, TokenRequestContext,
+    self, AssertionClaims, ClientIdentity, ClientProof, GrantClaims, MAX_GRANT_ASSERTION_LIFETIME, SigningParams,
+    TokenRequestContext,
 };
 
 /// What a workspace's client authenticates with at an endpoint of this server, if its secret was entered for that. A
@@ -47,7 +48,7 @@ pub async fn prepare_client_identity<P: Ports>(
         )
         .with_hints(|hints| hints.client = Some(ClientProblem::AddressesChanged)));
     }
-    match client.secret(&context.config.key_ring)? {
+    match client.secret(&context.config.key_ring).map_err(|_| unreadable_secret_error())? {
         ClientSecret::None => Ok(keys(ClientProof::Nothing)),
         ClientSecret::SharedSecret(secret) => Ok(keys(ClientProof::Secret(secret))),
         ClientSecret::PrivateKey { pem, key_id, certificate } => {
@@ -127,6 +128,14 @@ async fn find_older_destinations<P: Ports>(context: &Context<P>, client: &Client
     };
     // None of them: nothing is known, so the secret goes nowhere until it is entered again.
     Ok(Some(revisions.iter().find_map(fits).unwrap_or_default()))
+}
+
+fn unreadable_secret_error() -> Error {
+    Error::new(
+        ErrorCode::ClientMissing,
+        "The stored client secret can't be read with the present keys. Enter the client's secret again.",
+    )
+    .with_hints(|hints| hints.client = Some(ClientProblem::SecretUnreadable))
 }
 
 fn unusable_key_error(problem: &SigningKeyError) -> Error {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
+use crate::account::Account;
 use crate::app::{AppId, AuthMethod, AuthMethodId, CredentialKind, ResolvedEndpoints, TemplateValues};
 use crate::client::ClientProblem;
 use crate::credential::Credential;
@@ -108,28 +109,6 @@ impl ReconnectReason {
             Self::CredentialRejected => "The app no longer accepts this credential.",
             Self::OtherAccount => "The app says that this credential now belongs to another account.",
             Self::Unreadable => "The stored credential cannot be decrypted with the current encryption keys.",
-        }
-    }
-}
-
-/// Who it is at the app.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Account {
-    /// The app's stable id.
-    pub id: String,
-    /// What a person recognises.
-    pub label: String,
-}
-
-impl Account {
-    /// The same with what tells it apart: a mark behind the label, for people, and one behind the id.
-    #[must_use]
-    pub fn with_marks(self, label: Option<&str>, id: Option<&str>) -> Self {
-        let behind = |text: String, mark: Option<String>| mark.map_or(text.clone(), |mark| text + &mark);
-        Self {
-            id: behind(self.id, id.map(|mark| format!(":{mark}"))),
-            label: behind(self.label, label.map(|mark| format!(" ({mark})"))),
         }
     }
 }

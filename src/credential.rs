@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::TemplateValues;
 use crate::frozen;
 use crate::ids::{ConnectionId, WorkspaceId};
-use crate::ports::Random;
+use crate::random::Random;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::token::TokenSet;

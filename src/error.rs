@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::client::ClientProblem;
 use crate::ids::ConnectionId;
-use crate::ports::{DatabaseError, NoRandomness, RateLimit};
+use crate::ports::{DatabaseError, RateLimit};
+use crate::random::NoRandomness;
 use crate::time::Timestamp;
 use crate::vault::SealError;
 
@@ -182,7 +183,7 @@ pub struct Hints {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reconnect_url: Option<String>,
     /// Why it must be reconnected.
-    #[cfg_attr(test, schemars(with = "crate::http::ReconnectReasonName"))]
+    #[cfg_attr(test, schemars(with = "ReconnectReasonName"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The app's own error code, where it refuses to renew the connection or refuses its client.
@@ -219,6 +220,30 @@ pub struct Hints {
     /// The limit that was reached.
     #[serde(skip)]
     pub rate_limit: Option<RateLimit>,
+}
+
+/// Why a connection must be reconnected, as an error tells it.
+#[cfg(test)]
+#[derive(schemars::JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes a member that has the text")]
+enum ReconnectReasonName {
+    /// The connection's own reason.
+    Own(crate::connection::ReconnectReason),
+    /// What a resolve found.
+    Found(FoundReason),
+}
+
+/// Why a connection that has a credential must be reconnected all the same.
+#[cfg(test)]
+#[derive(schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "it describes a member that has the text")]
+enum FoundReason {
+    /// The app's addresses have changed since it was made.
+    DestinationChanged,
+    /// The app refuses the OAuth client that it was made with, and another client has taken its place.
+    ClientReplaced,
 }
 
 /// A refusal or failure, on its way to a caller.

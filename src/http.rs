@@ -44,8 +44,6 @@ use crate::store::connections::ListedConnection;
 use crate::store::links::Link;
 use crate::store::sessions::Session;
 
-#[cfg(test)]
-pub(crate) use responses::ReconnectReasonName;
 use routes::{RequiredAuth, RouteEntry, RouteMatch};
 
 /// The largest body a request may have, in bytes.
@@ -410,7 +408,7 @@ async fn authenticate_call<P: Ports>(context: &Context<P>, auth: RequiredAuth, c
         },
         RequiredAuth::Key(scope) => {
             let key = authenticate_key(context, call).await?;
-            scope.map_or(Ok(()), |scope| key.require_scope(scope))?;
+            scope.map_or(Ok(()), |scope| authorize::require_scope(&key, scope))?;
             call.caller_key = Some(key);
             Ok(())
         }

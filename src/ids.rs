@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::ports::{NoRandomness, Random};
+use crate::random::{NoRandomness, Random};
 
 /// Random bytes in an id: 128 bits, so that ids that grant something can't be guessed.
 const ID_BYTES: usize = 16;
@@ -162,12 +162,6 @@ macro_rules! id_types {
         impl From<$name> for String {
             fn from(id: $name) -> String {
                 id.0
-            }
-        }
-
-        impl From<&$name> for $crate::ports::SqlValue {
-            fn from(id: &$name) -> Self {
-                $crate::ports::SqlValue::Text(id.0.clone())
             }
         }
     )*};

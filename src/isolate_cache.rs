@@ -7,8 +7,7 @@ mod definitions;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use crate::caller::ApiKeyId;
-use crate::ids::{ConnectionId, WorkspaceId};
+use crate::ids::{ApiKeyId, ConnectionId, WorkspaceId};
 use crate::time::Timestamp;
 
 pub use definitions::DefinitionCache;

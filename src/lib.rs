@@ -10,6 +10,7 @@
 )]
 
 // Nouns.
+pub mod account;
 pub mod app;
 pub mod attention;
 pub mod caller;
@@ -51,6 +52,8 @@ pub mod isolate_cache;
 mod json;
 pub mod maintenance;
 pub mod ports;
+pub mod random;
+pub mod signing_key;
 pub mod store;
 pub mod timeout;
 

@@ -9,12 +9,16 @@ use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::app::OutboundMethod;
-use crate::app::{AppId, AuthMethodId};
+use crate::app::{AppId, AuthMethodId, OutboundMethod, SigningAlgorithm};
 use crate::destinations::{RequestSecret, SecretKind};
-use crate::ids::ConnectionId;
+use crate::egress::EgressUrl;
+use crate::ids::{
+    ApiKeyId, AttemptId, ClientId, ConnectionId, EventId, FlowId, LinkId, SessionId, SignInLinkId, WorkspaceId,
+};
+use crate::isolate_cache::IsolateCache;
+use crate::random::Random;
+use crate::signing_key::SigningKey;
 use crate::time::Timestamp;
-use crate::token::{SigningAlgorithm, SigningKey};
 
 /// Everything a use case may reach, bundled so that one type parameter carries it.
 pub trait Ports {
@@ -60,7 +64,7 @@ pub trait Ports {
     /// What counts calls.
     fn rate_limiter(&self) -> &Self::RateLimiter;
     /// What this instance of the program remembers.
-    fn isolate_cache(&self) -> &crate::isolate_cache::IsolateCache;
+    fn isolate_cache(&self) -> &IsolateCache;
 }
 
 /// A value bound to a statement. D1 has no 64-bit integers: the edge binds them as `f64`.
@@ -77,16 +81,6 @@ pub enum SqlValue {
 impl From<&str> for SqlValue {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
-    }
-}
-impl From<&AppId> for SqlValue {
-    fn from(id: &AppId) -> Self {
-        Self::Text(id.as_str().to_owned())
-    }
-}
-impl From<&AuthMethodId> for SqlValue {
-    fn from(id: &AuthMethodId) -> Self {
-        Self::Text(id.as_str().to_owned())
     }
 }
 impl From<String> for SqlValue {
@@ -113,6 +107,21 @@ impl<T: Into<SqlValue>> From<Option<T>> for SqlValue {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
     }
+}
+
+macro_rules! sql_values_of_ids {
+    ($($name:ident),* $(,)?) => {$(
+        impl From<&$name> for SqlValue {
+            fn from(id: &$name) -> Self {
+                Self::Text(id.as_str().to_owned())
+            }
+        }
+    )*};
+}
+
+sql_values_of_ids! {
+    ApiKeyId, AppId, AttemptId, AuthMethodId, ClientId, ConnectionId, EventId, FlowId, LinkId, SessionId, SignInLinkId,
+    WorkspaceId,
 }
 
 /// One SQL statement with its `?1, ?2 …` values. The text is always a constant: nothing is spliced in.
@@ -205,7 +214,7 @@ pub struct OutboundRequest {
     /// The method.
     pub method: OutboundMethod,
     /// An address that passed the egress guard.
-    pub url: crate::egress::EgressUrl,
+    pub url: EgressUrl,
     /// Header names and values; they may hold secrets.
     pub headers: Vec<(String, String)>,
     /// The body, if one is sent.
@@ -218,12 +227,7 @@ pub struct OutboundRequest {
 
 impl OutboundRequest {
     /// A request with secrets; none for a public document.
-    pub fn new(
-        method: OutboundMethod,
-        url: crate::egress::EgressUrl,
-        carried: Vec<RequestSecret>,
-        timeout_ms: u32,
-    ) -> Self {
+    pub fn new(method: OutboundMethod, url: EgressUrl, carried: Vec<RequestSecret>, timeout_ms: u32) -> Self {
         Self { method, url, headers: Vec::new(), body: None, timeout_ms, carried }
     }
 
@@ -314,16 +318,6 @@ pub trait Clock {
     fn now(&self) -> Timestamp;
     /// Waits so many milliseconds.
     async fn sleep(&self, milliseconds: u32);
-}
-
-/// The platform gave no randomness: whatever needed it must fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoRandomness;
-
-/// Cryptographic randomness.
-pub trait Random {
-    /// Fills the buffer or fails; never leaves zeros behind an `Ok`.
-    fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness>;
 }
 
 /// Why nothing was signed.

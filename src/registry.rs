@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::app::{
-    self, App, AppId, AuthMethod, AuthMethodId, DiscoveryError, OAuthServer, RequestError, ResolvedEndpoints,
-    TemplateValues,
+    self, App, AppId, AuthMethod, AuthMethodId, DiscoveryError, OAuthServer, OutboundMethod, RequestError,
+    ResolvedEndpoints, TemplateValues,
 };
 use crate::catalogue;
 use crate::connection::Connection;
@@ -19,7 +19,7 @@ use crate::egress::EgressUrl;
 use crate::error::{Error, ErrorCode, Result};
 use crate::frozen;
 use crate::ids::WorkspaceId;
-use crate::ports::{AppResponse, Cache, HttpError, OutboundMethod, OutboundRequest, Ports};
+use crate::ports::{AppResponse, Cache, HttpError, OutboundRequest, Ports};
 use crate::secret::Secret;
 use crate::store;
 use crate::time::Timestamp;

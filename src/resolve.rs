@@ -13,12 +13,13 @@ mod request;
 
 use serde::Serialize;
 
+use crate::account::Account;
 use crate::app::CredentialKind;
 use crate::authorize;
 use crate::caller::PresentedKey;
 use crate::client::ClientProblem;
 use crate::connection::{
-    Account, Connection, ConnectionStatus, FAILURE_THRESHOLD, MIN_USABLE_TTL, ReconnectReason, RefreshRefusal,
+    Connection, ConnectionStatus, FAILURE_THRESHOLD, MIN_USABLE_TTL, ReconnectReason, RefreshRefusal,
 };
 use crate::context::Context;
 use crate::credential::{Credential, StoredToken};
@@ -26,9 +27,8 @@ use crate::error::{ActualConnection, Error, ErrorCode, Result};
 use crate::ids::ConnectionId;
 use crate::ports::{DatabaseError, Ports, RefreshOutcome, RefreshReason, RefreshRunner};
 use crate::registry;
-use crate::store::clients;
 use crate::store::connections::{self, ResolveData};
-use crate::store::uses;
+use crate::store::{clients, uses};
 use crate::time::Timestamp;
 use crate::token::DESTINATION_CHANGED;
 

@@ -18,10 +18,7 @@ use crate::destinations::{Destinations, RequestSecret, SecretKind};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-pub use assertion::{
-    AssertionClaims, GrantClaims, KeyFile, KeyFilePointers, MAX_GRANT_ASSERTION_LIFETIME, MAX_KEY_BYTES,
-    SigningAlgorithm, SigningKey, SigningKeyError, SigningKeyKind, SigningParams, sign_assertion,
-};
+pub use assertion::{AssertionClaims, GrantClaims, MAX_GRANT_ASSERTION_LIFETIME, SigningParams, sign_assertion};
 pub use probe::{
     ProbeOutcome, read_account, read_account_from_tokens, read_account_label, read_header_scopes, read_nothing_shared,
     read_probe_response, read_reported_values, reported_text, reported_values,

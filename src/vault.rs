@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::frozen::{ENVELOPE_FORMAT, KEY_CHECK, KEY_CHECK_TEXT, SUBKEY_PURPOSE, SealedField};
-use crate::ports::{NoRandomness, Random};
+use crate::random::{NoRandomness, Random};
 use crate::secret::Secret;
 
 const NONCE_BYTES: usize = 12;

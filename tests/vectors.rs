@@ -7,7 +7,7 @@
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
-use connections::ports::{NoRandomness, Random};
+use connections::random::{NoRandomness, Random};
 use connections::secret::Secret;
 use connections::vault::{KeyRing, OpenError, SealContext, key_id_of};
 #[cfg(target_arch = "wasm32")]

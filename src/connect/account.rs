@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::account::Account;
 use crate::app::{AuthMethod, IdentityLookup, Probe, TemplateValues, VariableSource};
 use crate::client_auth;
-use crate::connection::Account;
 use crate::context::Context;
 use crate::credential::Credential;
 use crate::destinations::Destinations;

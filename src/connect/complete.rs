@@ -16,9 +16,10 @@ mod returned_grant;
 
 use std::collections::BTreeMap;
 
+use crate::account::Account;
 use crate::app::{AuthMethod, CredentialKind};
 use crate::authorize;
-use crate::connection::{Account, Connection, ConnectionStatus};
+use crate::connection::{Connection, ConnectionStatus};
 use crate::context::Context;
 use crate::credential::Credential;
 use crate::destinations::Destinations;

@@ -12,8 +12,8 @@ mod import;
 
 use std::collections::BTreeMap;
 
+use crate::account::Account;
 use crate::app::{AuthMethod, PrefixMark, VariableSource};
-use crate::connection::Account;
 use crate::context::Context;
 use crate::credential::{Credential, StoredToken};
 use crate::destinations::Destinations;

@@ -55,7 +55,8 @@ fn each_kind_of_secret_has_its_own_addresses() {
 
 #[test]
 fn a_request_is_permitted_only_where_all_its_secrets_may_go() {
-    use crate::ports::{OutboundMethod, OutboundRequest};
+    use crate::app::OutboundMethod;
+    use crate::ports::OutboundRequest;
     let (honest, other) =
         (Rc::new(grant_destinations(&custom_method(ACME), &BTreeMap::new())), Rc::new(Destinations::default()));
     let token = || parse_url("https://login.acme.example/realms/a/token");

@@ -4,7 +4,8 @@ use futures_util::StreamExt as _;
 use worker::wasm_bindgen::JsValue;
 use worker::{AbortSignal, Headers, Method, Request, RequestInit, RequestRedirect, Response, ResponseBody, web_sys};
 
-use crate::ports::{AppResponse, Http, HttpError, OutboundMethod, PermittedRequest, RESPONSE_BODY_LIMIT};
+use crate::app::OutboundMethod;
+use crate::ports::{AppResponse, Http, HttpError, PermittedRequest, RESPONSE_BODY_LIMIT};
 
 pub(crate) struct FetchClient;
 

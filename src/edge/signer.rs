@@ -5,8 +5,9 @@ use worker::js_sys::{Array, Object, Promise, Reflect, Uint8Array, global};
 use worker::wasm_bindgen::{JsCast as _, JsValue};
 use worker::wasm_bindgen_futures::JsFuture;
 
+use crate::app::SigningAlgorithm;
 use crate::ports::{Signer, SigningError};
-use crate::token::{SigningAlgorithm, SigningKey};
+use crate::signing_key::SigningKey;
 
 /// Bytes of the salt in PS256: as many as the hash has (RFC 7518 3.5).
 const SALT: u32 = 32;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use worker::{Date, Delay, console_error, console_log, console_warn};
 
 use crate::error::Error;
-use crate::ports::{Clock, Log, LogLine, NoRandomness, Random};
+use crate::ports::{Clock, Log, LogLine};
+use crate::random::{NoRandomness, Random};
 use crate::time::Timestamp;
 
 pub(crate) struct SystemClock;

@@ -27,10 +27,10 @@ use crate::ports::{DatabaseError, Ports};
 use crate::quotas::{self, Quota};
 use crate::registry::{self, AppRevision};
 use crate::secret::Secret;
+use crate::signing_key::SigningKey;
 use crate::store::clients::WorkspaceClients;
 use crate::store::{self, apps::AppRow};
 use crate::time::Timestamp;
-use crate::token::SigningKey;
 
 /// Bytes of the name of a client's private key, at most.
 const MAX_KEY_NAME_BYTES: usize = 256;

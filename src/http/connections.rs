@@ -207,7 +207,7 @@ pub(super) async fn resolve_connection<P: Ports>(
 ) -> Result<Json<ResolvedCredentialResponse>> {
     let presented = call.presented_key()?;
     let Ok(id) = parse_path_id(call) else {
-        authenticate_key(context, call).await?.require_scope(KeyScope::Resolve)?;
+        authorize::require_scope(&authenticate_key(context, call).await?, KeyScope::Resolve)?;
         return Err(Error::connection_not_found());
     };
     let request = body.read().and_then(ResolveRequest::validated);

@@ -15,8 +15,6 @@ pub(super) use access::{
 };
 pub(super) use app::{AppDetailsResponse, UpdatedAppResponse};
 pub(super) use client::OAuthClientResponse;
-#[cfg(test)]
-pub(crate) use connection::ReconnectReasonName;
 pub(super) use connection::{
     CheckedConnectionResponse, ConnectionResponse, DisconnectedResponse, ResolvedCredentialResponse,
     UpdatedConnectionResponse,

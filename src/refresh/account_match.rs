@@ -6,10 +6,11 @@
 
 use serde_json::json;
 
+use crate::account::Account;
 use crate::app::{AccountLayout, IdentityLookup, Probe, TemplateValues};
 use crate::client_auth;
 use crate::connect::manual::with_field_marks;
-use crate::connection::{Account, Connection, ReconnectReason};
+use crate::connection::{Connection, ReconnectReason};
 use crate::context::Context;
 use crate::error::Result;
 use crate::ports::{AppResponse, HttpError, Ports, RefreshOutcome};

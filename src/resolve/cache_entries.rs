@@ -12,13 +12,14 @@ use super::{
     Consistency, CredentialPayload, DeferredTask, Freshness, ResolvePolicy, ResolveRequest, ResolveResult,
     ResolvedCredential, Source, check_policy, reported_scopes,
 };
+use crate::account::Account;
 use crate::authorize;
-use crate::caller::{ApiKey, ApiKeyId, PresentedKey};
-use crate::connection::{Account, Connection, ConnectionStatus, MIN_USABLE_TTL, TokenLifetime};
+use crate::caller::{ApiKey, PresentedKey};
+use crate::connection::{Connection, ConnectionStatus, MIN_USABLE_TTL, TokenLifetime};
 use crate::context::Context;
 use crate::error::Result;
 use crate::frozen::{CACHE_CONNECTION, CACHE_KEY, CACHE_WORKSPACE, CACHED_CONNECTION, CACHED_KEY};
-use crate::ids::{ConnectionId, WorkspaceId};
+use crate::ids::{ApiKeyId, ConnectionId, WorkspaceId};
 use crate::isolate_cache::{ThrottledTask, WrittenCacheEntry};
 use crate::ports::{Cache, CacheError, Clock, Ports};
 use crate::secret::Secret;

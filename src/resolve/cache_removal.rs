@@ -6,10 +6,9 @@
 use serde::Serialize;
 
 use super::cache_entries::{self, MAX_TTL};
-use crate::caller::ApiKeyId;
 use crate::context::Context;
 use crate::error::Result;
-use crate::ids::{ConnectionId, random_text};
+use crate::ids::{ApiKeyId, ConnectionId, random_text};
 use crate::ports::{Cache, Database, Ports, Statement};
 use crate::store::cache_deletes::{self, CacheDelete};
 use crate::time::Timestamp;

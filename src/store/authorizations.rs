@@ -6,8 +6,9 @@ use super::connections::read_user;
 use super::{Columns, FromRow, StoreResult, json_text, query_first, run_statement};
 use std::collections::BTreeMap;
 
+use crate::account::Account;
 use crate::app::{AppId, AuthMethodId};
-use crate::connection::{Account, Connection};
+use crate::connection::Connection;
 use crate::destinations::Destinations;
 use crate::ids::{ClientId, ConnectionId, FlowId, LinkId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};

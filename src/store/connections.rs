@@ -6,10 +6,11 @@
 mod listed;
 
 use super::{Columns, FromRow, StoreResult, json_text, query_all, query_first, read_first, run_statement};
+use crate::account::Account;
 use crate::app::{AppId, AuthMethodId, CredentialKind};
-use crate::caller::{ApiKey, ApiKeyId};
-use crate::connection::{Account, Connection, ConnectionStatus, ReconnectReason, RefreshLease, RefreshRefusal};
-use crate::ids::{ClientId, ConnectionId, WorkspaceId};
+use crate::caller::ApiKey;
+use crate::connection::{Connection, ConnectionStatus, ReconnectReason, RefreshLease, RefreshRefusal};
+use crate::ids::{ApiKeyId, ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;

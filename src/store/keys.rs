@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Columns, FromRow, Page, StoreResult, cut_page, json_text, query_all, query_first, run_statement};
-use crate::caller::{ApiKey, ApiKeyId, CreatorKey, PreviousSecret};
-use crate::ids::WorkspaceId;
+use crate::caller::{ApiKey, CreatorKey, PreviousSecret};
+use crate::ids::{ApiKeyId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;

@@ -6,8 +6,8 @@ use super::{
     run_statement,
 };
 use crate::app::{AppId, AuthMethodId};
-use crate::caller::{ApiKeyId, CreatorKey};
-use crate::ids::{ConnectionId, FlowId, LinkId, WorkspaceId};
+use crate::caller::CreatorKey;
+use crate::ids::{ApiKeyId, ConnectionId, FlowId, LinkId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;

@@ -7,8 +7,8 @@ use super::{
     Columns, FromRow, Page, StoreResult, all_or_nothing, cut_page, format_cursor, json_text, query_all, query_first,
     run_statement,
 };
-use crate::caller::{ApiKeyId, CreatorKey};
-use crate::ids::{LinkId, SessionId, SignInLinkId, WorkspaceId};
+use crate::caller::CreatorKey;
+use crate::ids::{ApiKeyId, LinkId, SessionId, SignInLinkId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;

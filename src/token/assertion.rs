@@ -1,37 +1,24 @@
 //! Signed assertions: JWTs that stand for a grant or authenticate a client (RFC 7523, RFC 7515).
 //!
-//! Owns the keys that sign, the claims and the compact serialisation. Refuses to sign itself: the platform does,
+//! Owns the claims and the compact serialisation. Refuses to sign itself: the platform does,
 //! behind [`Signer`]. Never reads an assertion, so nothing here can be fooled by one.
-
-mod der;
-mod key;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
-pub use crate::app::SigningAlgorithm;
-use crate::ports::{NoRandomness, Random, Signer, SigningError};
+use crate::app::SigningAlgorithm;
+use crate::ports::{Signer, SigningError};
+use crate::random::{NoRandomness, Random};
 use crate::secret::Secret;
+use crate::signing_key::SigningKey;
 use crate::time::Timestamp;
-
-pub use key::{KeyFile, KeyFilePointers, MAX_KEY_BYTES, SigningKey, SigningKeyError, SigningKeyKind};
 
 /// The longest life of a grant's assertion, in seconds: apps that name a limit name this one.
 pub const MAX_GRANT_ASSERTION_LIFETIME: i64 = 3600;
 
 /// How long a client's assertion lives, in seconds. Apps advise at most five to ten minutes.
 const CLIENT_ASSERTION_LIFETIME: i64 = 300;
-
-impl SigningAlgorithm {
-    /// The kind of key it takes.
-    pub fn key_kind(self) -> SigningKeyKind {
-        match self {
-            Self::Rs256 | Self::Ps256 => SigningKeyKind::Rsa,
-            Self::Es256 => SigningKeyKind::P256,
-        }
-    }
-}
 
 /// With what an assertion is signed, and what its header says about that.
 #[derive(Debug, Clone, Copy)]

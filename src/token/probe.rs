@@ -11,11 +11,11 @@ use super::error_codes::{find_challenge_error, find_defined_refusal, find_refusa
 use super::response::find_retry_after;
 use super::scopes::clean_scope_list;
 use super::{RefusalClass, TokenSet};
+use crate::account::Account;
 use crate::app::{
     AccountLayout, AuthMethod, IdentityLookup, JsonPointer, LabelLookup, NothingSharedCheck, Probe,
     ResponseTextTemplate, StatusMeaning, TemplateValues, Variable, VariableSource, scalar_text,
 };
-use crate::connection::Account;
 use crate::json::tolerant;
 use crate::ports::{AppResponse, HttpError};
 use crate::time::Timestamp;

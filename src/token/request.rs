@@ -11,12 +11,12 @@ use url::form_urlencoded;
 
 use super::{ClientIdentity, ClientProof, TokenTypeHint};
 use crate::app::{
-    AuthMethod, BodyEncoding, ClientAuth, GrantType, OAuthServer, ParamTemplates, Probe, RequestError,
+    AuthMethod, BodyEncoding, ClientAuth, GrantType, OAuthServer, OutboundMethod, ParamTemplates, Probe, RequestError,
     ResolvedEndpoints, RevokeStyle, Template, TemplateValues, Variable, VariableSource, fill_templates,
 };
 use crate::destinations::{Destinations, RequestSecret, SecretKind};
 use crate::egress::EgressUrl;
-use crate::ports::{OutboundMethod, OutboundRequest};
+use crate::ports::OutboundRequest;
 use crate::secret::Secret;
 
 /// How long a token request may take, in milliseconds: well inside a refresh attempt's 60 s.

@@ -10,10 +10,12 @@ mod unusual_responses;
 use std::rc::Rc;
 
 use super::*;
-use crate::app::{AuthMethod, IdentityLookup, Probe, ResolvedEndpoints, TemplateValues, read_definition};
-use crate::connection::Account;
+use crate::account::Account;
+use crate::app::{
+    AuthMethod, IdentityLookup, OutboundMethod, Probe, ResolvedEndpoints, TemplateValues, read_definition,
+};
 use crate::egress::EgressPolicy;
-use crate::ports::{AppResponse, HttpError, OutboundMethod, OutboundRequest};
+use crate::ports::{AppResponse, HttpError, OutboundRequest};
 
 const CANARY: &str = "canary-7f3a";
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use connections::account::Account;
 use connections::app::{AuthMethod, CredentialKind, TemplateValues, VariableSource, read_fields};
-use connections::connection::{Account, Connection, ConnectionStatus};
+use connections::connection::{Connection, ConnectionStatus};
 use connections::credential::{Credential, StoredToken};
 use connections::ids::{ConnectionId, WorkspaceId};
 use connections::secret::Secret;

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use connections::app::PreparedRequest;
-use connections::ports::{OutboundMethod, OutboundRequest};
+use connections::app::{OutboundMethod, PreparedRequest};
+use connections::ports::OutboundRequest;
 use url::{Url, form_urlencoded};
 
 /// A request to be sent.

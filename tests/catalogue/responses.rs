@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use connections::account::Account;
 use connections::app::{App, AuthMethod, CredentialKind, JsonPointer, Probe, TemplateValues, VariableSource};
-use connections::connection::Account;
 use connections::ports::AppResponse;
 use connections::token::{
     ProbeOutcome, RefusalClass, RevocationResponse, TokenResponse, TokenSet, read_account, read_account_from_tokens,

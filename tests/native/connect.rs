@@ -2,11 +2,12 @@
 
 use std::pin::Pin;
 
+use connections::account::Account;
 use connections::connect::callback::{CallbackParams, CallbackRefusal, CallbackResult, handle};
 use connections::connect::complete::{Choice, apply_choice};
 use connections::connect::link::{self, NewLink};
 use connections::connect::start::{self, ConnectRequest};
-use connections::connection::{Account, Connection, ConnectionStatus};
+use connections::connection::{Connection, ConnectionStatus};
 use connections::disconnect::RevocationOutcome;
 use connections::error::ErrorCode;
 use connections::http::Method;

@@ -2,9 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use connections::app::SigningAlgorithm;
 use connections::ports::{Ports as _, Signer as _};
+use connections::signing_key::SigningKey;
 use connections::time::Timestamp;
-use connections::token::{AssertionClaims, GrantClaims, SigningAlgorithm, SigningKey, SigningParams, sign_assertion};
+use connections::token::{AssertionClaims, GrantClaims, SigningParams, sign_assertion};
 use ring::rsa;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_2048_8192_SHA256,

@@ -1,7 +1,7 @@
 //! Every option of docs/catalogue.md arrives where it means something.
 
 use super::*;
-use crate::ports::OutboundMethod;
+use crate::app::OutboundMethod;
 
 fn method_with(ways: &str, beside: &str) -> Rc<AuthMethod> {
     parse_method(&format!(r#"{{"id":"acme","name":"Acme","auth":{ways}{beside}}}"#))

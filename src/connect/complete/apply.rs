@@ -4,8 +4,9 @@
 //! credential that a repair replaces. Refuses to repair a connection that has moved since it was read, and to choose
 //! between the two: that is settled before.
 
+use crate::account::Account;
 use crate::connect::manual::field_marks;
-use crate::connection::{Account, Connection, ConnectionStatus};
+use crate::connection::{Connection, ConnectionStatus};
 use crate::context::Context;
 use crate::credential::Credential;
 use crate::destinations::Destinations;

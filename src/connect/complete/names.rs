@@ -3,8 +3,8 @@
 //! Owns how app and account make a name, and how long any name may be. Refuses a name that is taken, as long as a
 //! number helps.
 
+use crate::account::Account;
 use crate::app::AuthMethod;
-use crate::connection::Account;
 use crate::context::Context;
 use crate::error::Result;
 use crate::ports::Ports;

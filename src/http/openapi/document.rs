@@ -5,11 +5,11 @@ use serde_json::{Map, Value, json};
 use super::operations;
 use super::schemas::Schemas;
 use crate::authorize::Resource;
-use crate::caller::{ApiKeyId, KeyScope};
+use crate::caller::KeyScope;
 use crate::http::Method;
 use crate::http::problem::ProblemResponse;
 use crate::http::routes::{ROUTES, RequiredAuth, RouteEntry, body_types};
-use crate::ids::{ClientId, ConnectionId, FlowId, LinkId, SessionId, SignInLinkId, WorkspaceId};
+use crate::ids::{ApiKeyId, ClientId, ConnectionId, FlowId, LinkId, SessionId, SignInLinkId, WorkspaceId};
 
 /// What a route has beside its place in the table and its types: words, a query, a form, and how it refuses.
 pub(super) struct Operation {

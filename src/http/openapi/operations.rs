@@ -6,11 +6,10 @@ use super::document::{Operation, operation};
 use super::schemas::Schemas;
 use crate::app::{AppId, AuthMethodId};
 use crate::attention;
-use crate::caller::ApiKeyId;
 use crate::connection::ConnectionStatus;
 use crate::http::responses::SessionType;
 use crate::http::routes::Handler;
-use crate::ids::ConnectionId;
+use crate::ids::{ApiKeyId, ConnectionId};
 use crate::store::links::LinkState;
 
 /// What holds for all routes.

@@ -5,10 +5,9 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::app::{AppId, AuthMethodId, CredentialKind};
-use crate::caller::ApiKeyId;
 use crate::http::apps::CustomAppRequest;
 use crate::http::credentials::CredentialInput;
-use crate::ids::{ClientId, ConnectionId, EventId, FlowId, LinkId, SessionId, SignInLinkId, WorkspaceId};
+use crate::ids::{ApiKeyId, ClientId, ConnectionId, EventId, FlowId, LinkId, SessionId, SignInLinkId, WorkspaceId};
 use crate::resolve::{IssuedCredential, IssuedToken};
 use crate::secret::Secret;
 use crate::time::Timestamp;

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::app::{AppId, AuthMethodId};
-use crate::caller::{ApiKey, ApiKeyId, KeyScope};
+use crate::caller::{ApiKey, KeyScope};
 use crate::http::body::Flat;
-use crate::ids::{ConnectionId, LinkId, SessionId, SignInLinkId};
+use crate::ids::{ApiKeyId, ConnectionId, LinkId, SessionId, SignInLinkId};
 use crate::resolve::cache_removal::CacheRemovalStatus;
 use crate::secret::Secret;
 use crate::store::keys::EndedWithKey;

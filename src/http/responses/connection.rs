@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::account::Account;
 use crate::app::{AppId, AuthMethodId, CredentialKind, PreparedRequest};
 use crate::attention::{self, Attention};
-use crate::connection::{Account, ConnectionStatus, ReconnectReason};
+use crate::connection::{ConnectionStatus, ReconnectReason};
 use crate::context::Context;
 use crate::disconnect::DisconnectResult;
 use crate::http::body::Flat;
@@ -269,28 +270,4 @@ impl From<ResolvedCredential> for ResolvedCredentialResponse {
             source: resolved.source,
         }
     }
-}
-
-/// Why a connection must be reconnected, as an error tells it.
-#[cfg(test)]
-#[derive(schemars::JsonSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "it describes a member that has the text")]
-pub(crate) enum ReconnectReasonName {
-    /// The connection's own reason.
-    Own(ReconnectReason),
-    /// What a resolve found.
-    Found(FoundReason),
-}
-
-/// Why a connection that has a credential must be reconnected all the same.
-#[cfg(test)]
-#[derive(schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[expect(dead_code, reason = "it describes a member that has the text")]
-pub(crate) enum FoundReason {
-    /// The app's addresses have changed since it was made.
-    DestinationChanged,
-    /// The app refuses the OAuth client that it was made with, and another client has taken its place.
-    ClientReplaced,
 }

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::caller::{ApiKey, ApiKeyId, KeyScope};
+use crate::caller::{ApiKey, KeyScope};
 use crate::http::body::Flat;
-use crate::ids::WorkspaceId;
+use crate::ids::{ApiKeyId, WorkspaceId};
 use crate::resolve::cache_removal::{self, CacheRemovalStatus};
 use crate::secret::Secret;
 use crate::store::erasing::ErasureProgress;

@@ -1,7 +1,8 @@
 //! The twin of the platform's signatures, and keys to sign with.
 
+use connections::app::SigningAlgorithm;
 use connections::ports::{Signer, SigningError};
-use connections::token::{SigningAlgorithm, SigningKey};
+use connections::signing_key::SigningKey;
 use ring::rand::SystemRandom;
 use ring::rsa;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding};

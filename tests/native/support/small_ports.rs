@@ -4,7 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use connections::ids::ConnectionId;
-use connections::ports::{Clock, Log, LogLine, NoRandomness, PendingWrites, Random};
+use connections::ports::{Clock, Log, LogLine, PendingWrites};
+use connections::random::{NoRandomness, Random};
 use connections::time::Timestamp;
 
 use super::recorder::Recorder;

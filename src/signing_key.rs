@@ -4,6 +4,8 @@
 //! envelope but plain PKCS#8, because it is the one that the platform imports. No sentence holds a part of
 //! what was read.
 
+mod der;
+
 use std::fmt;
 
 use base64::Engine as _;
@@ -11,8 +13,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::SigningAlgorithm;
-use super::der::{self, KeyContent};
+use crate::app::SigningAlgorithm;
+
+use der::KeyContent;
 
 /// The largest key or key file that is read, in bytes. A 4096-bit RSA key takes 3 272 in PEM.
 pub const MAX_KEY_BYTES: usize = 16 * 1024;
@@ -46,6 +49,16 @@ pub enum SigningKeyKind {
     Rsa,
     /// ECDSA on the curve P-256.
     P256,
+}
+
+impl SigningAlgorithm {
+    /// The kind of key it takes.
+    pub fn key_kind(self) -> SigningKeyKind {
+        match self {
+            Self::Rs256 | Self::Ps256 => SigningKeyKind::Rsa,
+            Self::Es256 => SigningKeyKind::P256,
+        }
+    }
 }
 
 /// A private key that signs, as PKCS#8. Its memory is overwritten when dropped (best effort).
@@ -223,3 +236,6 @@ fn decode_base64(body: &str) -> Result<Zeroizing<Vec<u8>>, SigningKeyError> {
     der.truncate(length);
     Ok(der)
 }
+
+#[cfg(test)]
+mod tests;
