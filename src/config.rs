@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::egress::EgressPolicy;
 use crate::error::{Error, Result};
+use crate::ids::ClientId;
 use crate::vault::KeyRing;
 
 /// The shortest `ADMIN_KEY`, in characters.
@@ -171,6 +172,12 @@ impl PublicUrl {
     /// The origin, as browsers write it.
     pub fn origin(&self) -> &str {
         &self.text
+    }
+
+    /// Where an app sends people back: an address of its own for each authorization server, so that no other server's
+    /// answer can be taken for this one's (RFC 9700, 4.4.2).
+    pub fn redirect_uri(&self, redirect_id: &ClientId) -> String {
+        self.at(&format!("/oauth/callback/{redirect_id}"))
     }
 
     /// The address of a path.

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::app::TemplateValues;
+use crate::account::Account;
+use crate::app::{AuthMethod, TemplateValues};
 use crate::frozen;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::random::Random;
@@ -164,6 +165,12 @@ impl StoredToken {
 }
 
 impl Credential {
+    /// An account with what the beginnings of entered values tell behind it: a test key must not pass for a live one.
+    pub fn mark_account(&self, auth_method: &AuthMethod, account: Account) -> Account {
+        let marks = auth_method.field_marks(&self.fields);
+        marks.fold(account, |account, mark| account.with_marks(mark.label.as_deref(), mark.account.as_deref()))
+    }
+
     /// From an app's answer to an authorization code.
     pub fn from_tokens(tokens: &TokenSet) -> Self {
         Self {

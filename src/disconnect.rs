@@ -15,7 +15,6 @@ use crate::app::{
 };
 use crate::client::Client;
 use crate::client_auth;
-use crate::connect::start;
 use crate::connection::Connection;
 use crate::context::Context;
 use crate::credential::{Credential, StoredToken};
@@ -471,7 +470,8 @@ async fn revoke_with_access_token<P: Ports>(
         (RevocationResponse::Unauthorized | RevocationResponse::TokenInvalid, Some(refresh_token)) => refresh_token,
         _ => return Ok(RevocationOutcome::Failed),
     };
-    let redirect_uri = grant.client.map(|client| start::redirect_uri(context, &client.redirect_id)).unwrap_or_default();
+    let redirect_uri =
+        grant.client.map(|client| context.config.public_url.redirect_uri(&client.redirect_id)).unwrap_or_default();
     let keys = grant.client_keys(context, &grant.endpoints.refresh_url).await?;
     let renewal = token::build_refresh_request(&grant.parties(&keys), refresh_token, &[], &redirect_uri)
         .map_err(|problem| registry::unfilled_request_error(grant.auth_method, &problem))?;

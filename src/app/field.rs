@@ -271,6 +271,13 @@ impl CredentialField {
     }
 }
 
+impl AuthMethod {
+    /// The marks that entered values carry.
+    pub fn field_marks<'a>(&'a self, fields: &'a BTreeMap<String, Secret>) -> impl Iterator<Item = &'a PrefixMark> {
+        self.fields.iter().filter_map(|field| field.matching_mark(fields.get(&field.id)?.expose().trim()))
+    }
+}
+
 /// Where a request, and a complaint about it, has a field of the credential. A form's inputs go by the same paths.
 pub fn field_path(id: &str) -> String {
     format!("credential.{id}")

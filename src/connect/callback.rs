@@ -29,7 +29,7 @@ use crate::token::{self, RefusalClass, TokenRequestContext, TokenResponse, Token
 
 use super::account::{self, AccountQuery};
 use super::complete::{self, Decider, NewGrant};
-use super::{FlowFailure, client_setup, flow_seal_context, start, was_link_reopened};
+use super::{FlowFailure, client_setup, flow_seal_context, was_link_reopened};
 
 /// What the app sent along.
 #[derive(Clone, Default)]
@@ -391,7 +391,7 @@ async fn exchange_code<P: Ports>(
         ),
     };
     let asked_at = context.now();
-    let redirect_uri = start::redirect_uri(context, &client.redirect_id);
+    let redirect_uri = context.config.public_url.redirect_uri(&client.redirect_id);
     let values = TemplateValues::new().with_all(&flow.variables);
     let frozen = || Destinations::for_grant(auth_method, Some(endpoints), &flow.variables);
     let destinations = Rc::new(flow.destinations.clone().unwrap_or_else(frozen));

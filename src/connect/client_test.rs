@@ -110,7 +110,7 @@ pub async fn run<P: Ports>(
     start::require_set_up_client(context, auth_method, client).await?;
     let persons = read_variables(auth_method, &VariableSource::Person, given).map_err(start::invalid_fields)?;
     let variables = client.variables.clone().into_iter().chain(persons).collect();
-    let redirect_uri = start::redirect_uri(context, &client.redirect_id);
+    let redirect_uri = context.config.public_url.redirect_uri(&client.redirect_id);
     let endpoints = match registry::load_endpoints(context, auth_method, &variables).await {
         // The issuer is a part of what is tried: that it can't be asked is an answer, and its error says what to do.
         Err(Error { code: ErrorCode::AppUnavailable, detail, .. }) => {

@@ -12,8 +12,7 @@ mod import;
 
 use std::collections::BTreeMap;
 
-use crate::account::Account;
-use crate::app::{AuthMethod, PrefixMark, VariableSource};
+use crate::app::{AuthMethod, VariableSource};
 use crate::context::Context;
 use crate::credential::{Credential, StoredToken};
 use crate::destinations::Destinations;
@@ -287,7 +286,7 @@ fn build_grant(
     let refreshable = credential.is_refreshable() || auth_method.issues_tokens();
     let idle = server.and_then(|server| server.refresh_token_idle).filter(|_| credential.is_refreshable());
     NewGrant {
-        account: found.account.map(|account| with_field_marks(auth_method, &credential, account)),
+        account: found.account.map(|account| credential.mark_account(auth_method, account)),
         scopes_requested: requested.to_vec(),
         scopes_granted: auth_method.granted_scopes(
             &granted.or(found.granted).unwrap_or_else(|| default_granted_scopes(auth_method, requested)),
@@ -308,18 +307,4 @@ fn build_grant(
         imported: matches!(paste.credential, ManualCredential::Tokens(_)),
         credential,
     }
-}
-
-/// What the beginning of a value tells stands behind the account: a test key must not pass for a live one.
-pub fn with_field_marks(auth_method: &AuthMethod, credential: &Credential, account: Account) -> Account {
-    let marks = field_marks(auth_method, &credential.fields);
-    marks.fold(account, |account, mark| account.with_marks(mark.label.as_deref(), mark.account.as_deref()))
-}
-
-/// The marks that the entered values carry.
-pub fn field_marks<'a>(
-    auth_method: &'a AuthMethod,
-    fields: &'a BTreeMap<String, Secret>,
-) -> impl Iterator<Item = &'a PrefixMark> {
-    auth_method.fields.iter().filter_map(|field| field.matching_mark(fields.get(&field.id)?.expose().trim()))
 }

@@ -1,7 +1,7 @@
 //! The way to the app: what a person is asked to allow, and the authorize URL.
 //!
-//! Owns which way to connect is walked and what must be known for it, state, PKCE (RFC 7636, S256 always unless an app is known to break on it) and the redirect
-//! URI per client. The person presses a button; nothing here happens by a GET.
+//! Owns which way to connect is walked and what must be known for it, state, and PKCE (RFC 7636, S256 always unless an app
+//! is known to break on it). The person presses a button; nothing here happens by a GET.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -21,7 +21,7 @@ use crate::destinations::Destinations;
 use crate::egress::EgressUrl;
 use crate::error::{Error, ErrorCode, FieldError, Result};
 use crate::frozen;
-use crate::ids::{ClientId, ConnectionId, FlowId, WorkspaceId, random_state, random_text};
+use crate::ids::{ConnectionId, FlowId, WorkspaceId, random_state, random_text};
 use crate::ports::Ports;
 use crate::registry;
 use crate::secret::Secret;
@@ -323,12 +323,6 @@ pub fn validate_scopes(scopes: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Where the app sends people back: an address of its own for each authorization server, so that no other server's answer
-/// can be taken for this one's (RFC 9700, 4.4.2).
-pub fn redirect_uri<P: Ports>(context: &Context<P>, redirect_id: &ClientId) -> String {
-    context.config.public_url.at(&format!("/oauth/callback/{redirect_id}"))
-}
-
 /// Begins a flow for a browser's session and answers the address at the app.
 pub async fn begin_flow<P: Ports>(
     context: &Context<P>,
@@ -374,7 +368,7 @@ pub async fn begin_flow_with_options<P: Ports>(
         let account = options.connection.as_ref().and_then(|connection| connection.account.as_ref());
         let params = AuthorizeParams {
             client_id: &client.client_id,
-            redirect_uri: &redirect_uri(context, &client.redirect_id),
+            redirect_uri: &context.config.public_url.redirect_uri(&client.redirect_id),
             state: &state,
             verifier: verifier.as_ref(),
             scopes: &scopes,

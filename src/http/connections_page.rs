@@ -15,7 +15,6 @@ use crate::app::{AuthMethod, CredentialKind, RefreshTokenRotation};
 use crate::attention;
 use crate::authorize::{self, Caller, RequiredRole};
 use crate::connect::complete::MAX_NAME_LENGTH;
-use crate::connect::manual;
 use crate::connection::{Connection, ConnectionStatus, ReconnectReason};
 use crate::context::Context;
 use crate::disconnect::{self, RevocationOutcome};
@@ -293,7 +292,7 @@ fn list_warnings<P: Ports>(context: &Context<P>, connection: &Connection, auth_m
     let pasted = Some(connection).filter(|connection| connection.kind.is_manual());
     let credential = pasted.and_then(|connection| connection.credential(&context.config.key_ring));
     let fields = credential.map(|credential| credential.fields).unwrap_or_default();
-    let remarks: Vec<_> = manual::field_marks(auth_method, &fields).filter_map(|mark| mark.warn.clone()).collect();
+    let remarks: Vec<_> = auth_method.field_marks(&fields).filter_map(|mark| mark.warn.clone()).collect();
     auth_method.deprecated.iter().chain(&auth_method.limits.notes).cloned().chain(remarks).collect()
 }
 

@@ -9,7 +9,7 @@ use super::browser_session::page_context;
 use super::{Call, Response, app_list, browser_session, consent_page, input, page};
 use crate::app::{App, AuthMethod, CredentialKind, Variable, VariableSource};
 use crate::connect::client_setup;
-use crate::connect::start::{client_path, redirect_uri, setup_page_path};
+use crate::connect::start::{client_path, setup_page_path};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ports::Ports;
@@ -66,7 +66,7 @@ async fn build_setup_view<P: Ports>(
         workspaces::get(context.db(), &session.workspace).await?.ok_or_else(|| Error::not_found("workspace"))?;
     let clients = clients::list(context.db(), &session.workspace).await?;
     let expected = client_setup::expected_redirect_id(&clients, &session.workspace, auth_method);
-    let redirect_uri = expected.map(|id| redirect_uri(context, &id));
+    let redirect_uri = expected.map(|id| context.config.public_url.redirect_uri(&id));
     let server = auth_method.require_oauth_server()?;
     let at = |what: &str| context.config.public_url.at(&client_path(auth_method, what));
     let help = server.client_help.as_ref();

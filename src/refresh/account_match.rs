@@ -9,7 +9,6 @@ use serde_json::json;
 use crate::account::Account;
 use crate::app::{AccountLayout, IdentityLookup, Probe, TemplateValues};
 use crate::client_auth;
-use crate::connect::manual::with_field_marks;
 use crate::connection::{Connection, ReconnectReason};
 use crate::context::Context;
 use crate::error::Result;
@@ -53,8 +52,7 @@ pub(super) fn match_probed_account<P: Ports>(
     let Ok(inbound) = answer else { return AccountMatch::Unknown };
     let told = token::read_account(&refresh_context.auth_method, (identity, probe), inbound, values, context.now());
     // As the account was named when it was connected.
-    let told =
-        told.ok().map(|account| with_field_marks(&refresh_context.auth_method, &refresh_context.credential, account));
+    let told = told.ok().map(|account| refresh_context.credential.mark_account(&refresh_context.auth_method, account));
     compare_accounts(&loaded.connection, &identity.account, told.as_ref())
 }
 

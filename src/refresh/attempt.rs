@@ -7,7 +7,6 @@ use super::{RefreshContext, require_endpoints};
 use crate::app::RefreshTokenRotation;
 use crate::caller::hash_secret;
 use crate::client_auth;
-use crate::connect::start;
 use crate::connection::Connection;
 use crate::context::Context;
 use crate::credential::{Credential, StoredToken, TokenName};
@@ -267,7 +266,7 @@ async fn build_token_request<P: Ports>(
         connection.scopes_requested.iter().filter(|one| connection.scopes_granted.contains(one)).cloned().collect();
     let scopes = oauth2.scopes_for_token(of.selected.token_name.as_deref(), &asked);
     let redirect_id = of.loaded.client.as_ref().map(|client| &client.redirect_id);
-    let redirect_uri = redirect_id.map(|id| start::redirect_uri(context, id)).unwrap_or_default();
+    let redirect_uri = redirect_id.map(|id| context.config.public_url.redirect_uri(id)).unwrap_or_default();
     let parties = TokenRequestContext {
         server: oauth2,
         endpoints: require_endpoints(endpoints.as_ref())?,

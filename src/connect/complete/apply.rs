@@ -5,7 +5,6 @@
 //! between the two: that is settled before.
 
 use crate::account::Account;
-use crate::connect::manual::field_marks;
 use crate::connection::{Connection, ConnectionStatus};
 use crate::context::Context;
 use crate::credential::Credential;
@@ -144,7 +143,7 @@ fn stored_destinations(completion: &Completion<'_>) -> Option<Destinations> {
 /// What a name can tell: the account, and what the credential's own text tells of it.
 fn naming_hints<'a>(completion: &'a Completion<'_>) -> (Option<&'a Account>, Option<&'a str>) {
     let mark =
-        field_marks(completion.auth_method, &completion.grant.credential.fields).find_map(|mark| mark.label.as_deref());
+        completion.auth_method.field_marks(&completion.grant.credential.fields).find_map(|mark| mark.label.as_deref());
     (completion.grant.account.as_ref(), mark)
 }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::app::{AuthMethod, CredentialKind, Variable, VariableSource, variable_path};
 use crate::client_auth;
-use crate::connect::start::{self, ConnectOptions};
+use crate::connect::start::ConnectOptions;
 use crate::context::Context;
 use crate::credential::{Credential, StoredToken};
 use crate::destinations::Destinations;
@@ -92,7 +92,7 @@ pub(super) async fn refresh_imported_token<P: Ports>(
     };
     let granted = had.granted.clone().unwrap_or_default();
     let scopes = server.scopes_for_token(None, &granted);
-    let redirect_uri = start::redirect_uri(context, &client.redirect_id);
+    let redirect_uri = context.config.public_url.redirect_uri(&client.redirect_id);
     let request = token::build_refresh_request(&parties, refresh_token, &scopes, &redirect_uri)
         .map_err(|problem| registry::invalid_value_error(auth_method, &problem))?;
     let asked_at = context.now();

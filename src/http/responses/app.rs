@@ -8,7 +8,6 @@ use crate::app::{
     App, AppEvents, AppId, AppScope, AuthMethod, AuthMethodId, ClientHelp, CredentialField, CredentialKind, Limits,
     Variable, VariableSource,
 };
-use crate::connect::start::redirect_uri;
 use crate::connect::{client_setup, hosts};
 use crate::context::Context;
 use crate::definition_moves::MoveCounts;
@@ -68,7 +67,8 @@ impl AppDetailsResponse {
         custom: bool,
     ) -> Self {
         let expected = |auth_method: &AuthMethod| {
-            client_setup::expected_redirect_id(clients, workspace, auth_method).map(|id| redirect_uri(context, &id))
+            client_setup::expected_redirect_id(clients, workspace, auth_method)
+                .map(|id| context.config.public_url.redirect_uri(&id))
         };
         let ways = app.auth_methods();
         let first = ways.first();

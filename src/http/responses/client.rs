@@ -7,7 +7,6 @@ use serde::Serialize;
 use crate::app::{AppId, AuthMethod};
 use crate::client::{Client, ClientProblem};
 use crate::connect::client_setup;
-use crate::connect::start::redirect_uri;
 use crate::context::Context;
 use crate::ids::ClientId;
 use crate::ports::Ports;
@@ -55,7 +54,7 @@ impl OAuthClientResponse {
     pub(crate) fn of<P: Ports>(context: &Context<P>, client: Client, auth_method: &AuthMethod) -> Self {
         let misconfigured = problem(context, &client, auth_method);
         Self {
-            redirect_uri: redirect_uri(context, &client.redirect_id),
+            redirect_uri: context.config.public_url.redirect_uri(&client.redirect_id),
             misconfigured,
             id: client.id,
             app: auth_method.app_id.clone(),
