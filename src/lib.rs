@@ -40,6 +40,7 @@ pub mod refresh;
 pub mod registry;
 pub mod reseal;
 pub mod resolve;
+mod schedule;
 
 // What they stand on.
 pub mod config;

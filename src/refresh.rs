@@ -49,10 +49,6 @@ const MOST_TOKENS_PER_GRANT: usize = 4;
 
 /// How long one who finds an attempt under way looks again, in milliseconds; together 10 s.
 const WAITS_FOR_LEASE_MS: [u32; 9] = [200, 400, 700, 1000, 1200, 1500, 1500, 1500, 2000];
-/// Seconds between two looks of the clock at a healthy connection.
-const CHECK_INTERVAL: i64 = 24 * 3600;
-/// Seconds between two turns of the clock.
-const SHORTEST_CHECK_INTERVAL: i64 = 300;
 
 /// Runs an errand to its end, or until somebody else's attempt has been waited for long enough.
 pub async fn run<P: Ports>(context: &Context<P>, id: &ConnectionId, reason: RefreshReason) -> RefreshOutcome {
@@ -267,20 +263,6 @@ async fn store_token_response<P: Ports>(
             outcome::record_failure(context, of, RefreshFailure::Refused(&refusal)).await
         }
     }
-}
-
-/// A day from now, give or take a tenth, so that connections made together part; earlier where something ends.
-pub(crate) fn next_check_after(now: Timestamp, connection: &Connection) -> Timestamp {
-    let spread = CHECK_INTERVAL / 5 * i64::from(connection.jitter()) / 255;
-    let usual = now.plus(CHECK_INTERVAL - CHECK_INTERVAL / 10 + spread);
-    let due = if connection.refreshable {
-        // An end that no renewal puts off brings the clock back for a while only.
-        connection.refresh_token_renewal_from().map(|from| from.max(now.plus(SHORTEST_CHECK_INTERVAL)))
-    } else {
-        // What can't be renewed is looked at when it ends, so that the record says so.
-        connection.expires_at.map(|end| end.plus(1))
-    };
-    due.map_or(usual, |due| usual.min(due))
 }
 
 /// Whether the client's faults forbid asking now.

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::frozen;
 use crate::ports::{Ports, RefreshOutcome, Statement};
 use crate::resolve::cache_removal::CacheRemoval;
+use crate::schedule::next_check_after;
 use crate::secret::Secret;
 use crate::store;
 use crate::store::refreshes::{self, LoadedConnection, Renewal};
@@ -18,7 +19,6 @@ use crate::time::Timestamp;
 use crate::token::AppRefusal;
 
 use super::attempt::RefreshAttempt;
-use super::next_check_after;
 use super::outcome::{log_failure, write_with_retries};
 use super::renewal::seal_credential;
 

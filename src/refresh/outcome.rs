@@ -12,8 +12,10 @@ use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ports::{Clock, Database, Ports, RefreshOutcome, RefreshReason, Rows, Statement};
 use crate::random::Random;
+use crate::schedule;
 use crate::store::clients;
 use crate::store::refreshes::{self, AttemptFailure, AttemptRef, LoadedConnection, RefusalUpdate};
+use crate::time::Timestamp;
 use crate::token::{AmbiguousResponse, AppRefusal, DESTINATION_CHANGED, NO_ERROR_CODE, RefusalClass};
 
 use super::attempt::{LONGEST_LEASE, RefreshAttempt};
@@ -203,7 +205,7 @@ fn failure_statement<P: Ports>(
         release_lease: give_back,
         error,
         at: now,
-        next_check_at: now.plus(wait.max(LEASE_AND_SLACK) + i64::from(of.loaded.connection.jitter() / 8)),
+        next_check_at: schedule::next_check_after_failure(now, &of.loaded.connection, wait.max(LEASE_AND_SLACK)),
         ambiguous_token_hash: ambiguous,
         asked_at: of.asked_at,
         refusal_update,
@@ -266,21 +268,20 @@ pub(super) async fn postpone_check<P: Ports>(
     let connection = &loaded.connection;
     if reason == RefreshReason::Check && connection.next_check_at.is_some() {
         let now = context.now();
-        let spread = i64::from(connection.jitter() / 4);
-        let usual = super::next_check_after(now, connection);
+        let after_pause = |until: Timestamp| schedule::next_check_after_pause(until, connection);
         let (next, evidence) = match &outcome {
             RefreshOutcome::Unavailable { retry_after } => {
-                (now.plus(retry_after.max(&CLIENT_BACKOFF) + spread), "held back: the app is failing")
+                (after_pause(now.plus(*retry_after.max(&CLIENT_BACKOFF))), "held back: the app is failing")
             }
             RefreshOutcome::ClientMisconfigured => {
                 let later = now.plus(LONGEST_BACKOFF);
                 let later = loaded.client.as_ref().map_or(later, |client| client.backoff_until.max(later));
-                (later.plus(spread), "held back: the app refuses the client")
+                (after_pause(later), "held back: the app refuses the client")
             }
             RefreshOutcome::Unreadable => {
-                (now.plus(super::CHECK_INTERVAL + spread), "the stored credential does not open")
+                (schedule::next_check_of_unreadable(now, connection), "the stored credential does not open")
             }
-            _ => (usual, "nothing to do"),
+            _ => (schedule::next_check_after(now, connection), "nothing to do"),
         };
         let delay = refreshes::postpone(connection, now, None, (now, next), evidence);
         context.db().batch([delay].into_iter().chain(secret_opens_again(context, loaded)).collect()).await?;
@@ -300,9 +301,7 @@ async fn record_unusable_client<P: Ports>(
     let (now, code) = (context.now(), problem.as_str());
     log_failure(context, loaded, code);
     let until = now.plus(backoff_seconds(context, connection.failures, Some(CLIENT_BACKOFF)));
-    let doublings = u32::try_from(connection.failures.clamp(0, 6)).unwrap_or(0);
-    let pause = (LONGEST_BACKOFF << doublings).min(super::CHECK_INTERVAL);
-    let next = now.plus(pause + i64::from(connection.jitter() / 4));
+    let next = schedule::next_check_after_growing_pause(now, connection, LONGEST_BACKOFF);
     let delay = refreshes::postpone(connection, until, Some(code), (now, next), &format!("not asked: {code}"));
     let of_client = loaded.client.as_ref().filter(|_| problem.affects_every_connection());
     let mark = of_client.map(|client| clients::mark_misconfigured(client, now, code, until));

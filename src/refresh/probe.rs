@@ -8,13 +8,14 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::ports::{Database, Ports, RefreshOutcome, RefreshReason};
 use crate::registry;
+use crate::schedule::next_check_after;
 use crate::store::refreshes::{self, LoadedConnection};
 use crate::token::{self, ProbeOutcome};
 
 use super::account_match::{self, AccountMatch};
 use super::needs_reconnect::mark_needs_reconnect;
 use super::outcome::{backoff_seconds, secret_opens_again};
-use super::{next_check_after, plan, prepare_refresh, refresh_all_tokens};
+use super::{plan, prepare_refresh, refresh_all_tokens};
 
 /// Asks the app whether the credential works, where nothing is to be refreshed.
 pub(super) async fn probe_credential<P: Ports>(

@@ -13,13 +13,13 @@ use crate::credential::{Credential, StoredToken};
 use crate::destinations::Destinations;
 use crate::error::{Error, Result};
 use crate::ports::Ports;
+use crate::schedule::next_check_after;
 use crate::secret::Secret;
 use crate::store::refreshes::Renewal;
 use crate::time::Timestamp;
 use crate::token::{self, TokenSet};
 
 use super::attempt::RefreshAttempt;
-use super::next_check_after;
 use super::outcome;
 
 pub(super) fn build_renewal<P: Ports>(

@@ -15,9 +15,9 @@ use crate::frozen;
 use crate::ids::ConnectionId;
 use crate::on_demand_check;
 use crate::ports::Ports;
-use crate::refresh;
 use crate::registry;
 use crate::resolve::cache_removal::CacheRemoval;
+use crate::schedule::next_check_after;
 use crate::store::authorizations::{self, FlowOutcome};
 use crate::store::links::LinkStatus;
 use crate::store::{self, clients, connections};
@@ -121,7 +121,7 @@ async fn insert_connection<P: Ports>(
         nothing_shared: None,
         definition_changed: None,
     };
-    new.next_check_at = Some(refresh::next_check_after(now, &new));
+    new.next_check_at = Some(next_check_after(now, &new));
     let must = completion.take_statements(FlowOutcome::Done, link, &new.id, now);
     let then = vec![
         connections::insert(&new),
@@ -231,7 +231,7 @@ async fn replace_credential<P: Ports>(
         definition_changed: None,
         ..old.clone()
     };
-    new.next_check_at = Some(refresh::next_check_after(now, &new));
+    new.next_check_at = Some(next_check_after(now, &new));
     let event = if switched { frozen::event::ACCOUNT_SWITCHED } else { frozen::event::RECONNECTED };
     let mut must = completion.take_statements(FlowOutcome::Done, LinkStatus::Used, &old.id, now);
     let newest = inherited.is_some() && !carry_over::is_refresh_token_reusable(completion);
