@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 use futures_util::stream;
 
 use crate::app::App;
+use crate::cache;
 use crate::connect::complete;
 use crate::context::Context;
 use crate::disconnect::{self, PendingRevocation, RevocationOutcome};
@@ -20,7 +21,6 @@ use crate::frozen;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Cache, Database, Ports, Statement};
 use crate::registry;
-use crate::resolve::{cache_entries, cache_removal};
 use crate::store::authorizations::Flow;
 use crate::store::cache_deletes::{self, CacheDelete};
 use crate::store::erasing::{self, AppRevisionKey, DisconnectedConnection};
@@ -180,13 +180,13 @@ async fn write_statements<P: Ports>(context: &Context<P>, statements: Vec<Statem
 }
 
 async fn write_tombstones<'a, P: Ports>(context: &Context<P>, workspaces: &'a [WorkspaceId]) -> Vec<&'a WorkspaceId> {
-    let written = join_all(workspaces.iter().map(|id| cache_entries::write_tombstone(context, id))).await;
+    let written = join_all(workspaces.iter().map(|id| cache::write_tombstone(context, id))).await;
     workspaces.iter().zip(written).filter(|(_, written)| *written).map(|(id, _)| id).collect()
 }
 
 async fn delete_cache_entries<'a, P: Ports>(context: &Context<P>, notes: &'a [CacheDelete]) -> Vec<&'a str> {
     stream::iter(notes)
-        .map(|note| async move { cache_entries::delete_once(context, &note.name).await.then_some(note.id.as_str()) })
+        .map(|note| async move { cache::delete_once(context, &note.name).await.then_some(note.id.as_str()) })
         .buffer_unordered(MAX_CONCURRENT)
         .filter_map(|id| async move { id })
         .collect()
@@ -260,7 +260,7 @@ fn erase_statements<P: Ports>(
     }
     // One without a credential was told of already, or had none to tell of.
     for one in ended.iter().filter(|one| !one.workspace_deleted && one.has_credential) {
-        statements.extend(cache_removal::schedule_connection_removal(context, &one.id)?);
+        statements.extend(cache::schedule_connection_removal(context, &one.id)?);
         let word = disconnect::outcome_code(RevocationOutcome::Unsupported);
         statements.push(context.event_statement(
             &one.workspace,
@@ -380,7 +380,7 @@ impl CleanupWork {
             }
             erased.push(ending.connection());
             if self.in_live_workspace.contains(ending.connection()) {
-                statements.extend(cache_removal::schedule_connection_removal(context, ending.connection())?);
+                statements.extend(cache::schedule_connection_removal(context, ending.connection())?);
                 statements.push(ending.disconnect_event(context, *revoked)?);
             }
         }

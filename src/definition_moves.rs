@@ -10,6 +10,7 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use crate::app::{App, AppId, AuthMethod, AuthMethodId, IdentityLookup, TemplateValues};
+use crate::cache;
 use crate::connect::client_setup;
 use crate::connection::{Connection, DefinitionChange, MoveObstacle};
 use crate::context::Context;
@@ -19,7 +20,6 @@ use crate::frozen;
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, Ports};
 use crate::registry::{self, DISCOVERY_SUBREQUESTS};
-use crate::resolve::cache_removal;
 use crate::store::definition_moves::{self as rows, DefinitionMove, MoveCursor};
 use crate::store::{clients, events};
 use crate::time::Timestamp;
@@ -132,7 +132,7 @@ pub(crate) async fn run_step<P: Ports>(context: &Context<P>, of: &DefinitionMove
     let is_moved = |(at, _): &&(usize, ConnectionId)| written.get(*at).is_some_and(|rows| rows.changes > 0);
     let moved: Vec<_> = moving.iter().filter(is_moved).map(|(_, id)| id.clone()).collect();
     for id in moved.iter().take(MAX_CACHE_DELETES) {
-        cache_removal::delete_outdated_entry(context, id).await;
+        cache::delete_outdated_entry(context, id).await;
     }
     let overtaken = u64::try_from(moving.len() - moved.len()).unwrap_or(0);
     let left = if is_last { 0 } else { rows::count_behind(context.db(), of, &after).await? };

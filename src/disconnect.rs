@@ -1,7 +1,7 @@
 //! Disconnect: revoke at the app, then erase, in an order that never leaves a usable credential behind.
 //!
 //! Owns that order: end it for everybody, take the copy away, revoke, erase. What an app does not
-//! confirm stays as a sealed job for a day; what the cache does not confirm stays noted ([`crate::resolve::cache_removal`]). Neither
+//! confirm stays as a sealed job for a day; what the cache does not confirm stays noted ([`crate::cache`]). Neither
 //! keeps the rest from being done, so that a disconnect happens once. Where a revocation kills the whole grant, it is done only
 //! if no other live connection lives on that grant.
 
@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::app::{
     AuthMethod, EndpointSource, OAuthServer, ResolvedEndpoints, RevocationEffect, RevokeStyle, TemplateValues,
 };
+use crate::cache::{CacheRemoval, CacheRemovalStatus};
 use crate::client::Client;
 use crate::client_auth;
 use crate::connection::Connection;
@@ -25,7 +26,6 @@ use crate::frozen;
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, OutboundRequest, Ports, Statement};
 use crate::registry::{self, DISCOVERY_SUBREQUESTS};
-use crate::resolve::cache_removal::{CacheRemoval, CacheRemovalStatus};
 use crate::secret::Secret;
 use crate::store::erasing::{self, RevocationData};
 use crate::store::revocations::{self, RevocationJob};

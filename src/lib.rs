@@ -28,6 +28,7 @@ pub mod workspace;
 
 // Use cases.
 pub mod authorize;
+pub mod cache;
 pub mod check;
 mod cleanup;
 pub mod client_auth;

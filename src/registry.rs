@@ -11,6 +11,7 @@ use crate::app::{
     self, App, AppId, AuthMethod, AuthMethodId, DiscoveryError, OAuthServer, OutboundMethod, RequestError,
     ResolvedEndpoints, TemplateValues,
 };
+use crate::cache;
 use crate::catalogue;
 use crate::connection::Connection;
 use crate::context::Context;
@@ -211,7 +212,7 @@ pub async fn load_endpoints<P: Ports>(
     }
     let issuer = auth_method.issuer().ok_or_else(|| Error::internal("an app without endpoints and issuer"))?;
     let issuer = &issuer.fill(&values).map_err(|problem| invalid_value_error(auth_method, &problem))?;
-    let key = format!("{}{}", frozen::CACHE_DISCOVERY, crate::caller::hash_secret(issuer.as_str()));
+    let key = cache::discovery_entry_name(issuer);
     if let Ok(Some(sealed)) = context.ports.cache().get(&key).await
         // Sealed, so that nobody who can only write to the cache decides where secrets go.
         && let Ok(text) = context.config.key_ring.open(&document_seal_context(&key), &sealed)

@@ -4,8 +4,7 @@
 //! What is left to do afterwards (note the use, copy to the cache, refresh early) is returned as data.
 //! Refuses to refresh by itself: that is the refresher's.
 
-pub mod cache_entries;
-pub mod cache_removal;
+mod cache_entries;
 pub mod deferred;
 mod freshness;
 mod issued;

@@ -8,12 +8,12 @@ use super::responses::{
     CreatedWorkspaceResponse, DeletedWorkspaceResponse, HealthResponse, StatusResponse, WorkspaceStateResponse,
 };
 use super::{Call, Response, input, openapi};
+use crate::cache;
 use crate::caller::{ApiKey, KeyScope, new_key};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ids::{Shard, WorkspaceId};
 use crate::ports::{Database, Ports};
-use crate::resolve::cache_entries;
 use crate::store;
 use crate::store::erasing::{self, ErasureProgress};
 use crate::workspace::Workspace;
@@ -116,7 +116,7 @@ pub(super) async fn delete_workspace<P: Ports>(
         return Err(Error::not_found("workspace"));
     }
     let mut progress = load_erasing_progress(context, &id).await?.ok_or_else(|| Error::not_found("workspace"))?;
-    if cache_entries::write_tombstone(context, &id).await {
+    if cache::write_tombstone(context, &id).await {
         let now = context.now();
         // A note that fails is written by the clock, with another tombstone.
         if let Err(error) = context.db().batch(vec![erasing::mark_tombstoned(&[&id], now)]).await {

@@ -23,7 +23,7 @@ pub(super) use installation::{
     CreatedWorkspaceResponse, DeletedWorkspaceResponse, HealthResponse, StatusResponse, WorkspaceStateResponse,
 };
 
-use crate::resolve::cache_removal::CacheRemovalStatus;
+use crate::cache::CacheRemovalStatus;
 
 /// What an answer tells of the cache: something only where a copy could not be removed yet.
 pub(super) fn kept_copies(copies: Option<CacheRemovalStatus>) -> Option<CacheRemovalStatus> {

@@ -4,13 +4,13 @@
 //! and nothing can renew it; and the reason that a person is given. Refuses to bury what was reconnected or renewed
 //! meanwhile.
 
+use crate::cache::CacheRemoval;
 use crate::caller::hash_secret;
 use crate::connection::{Connection, ReconnectReason};
 use crate::context::Context;
 use crate::error::Result;
 use crate::frozen;
 use crate::ports::{Ports, RefreshOutcome, Statement};
-use crate::resolve::cache_removal::CacheRemoval;
 use crate::schedule::next_check_after;
 use crate::secret::Secret;
 use crate::store;

@@ -7,30 +7,26 @@
 use futures_util::future::join;
 use serde::{Deserialize, Serialize};
 
-use super::cache_removal::CacheRemoval;
 use super::{
     Consistency, CredentialPayload, DeferredTask, Freshness, ResolvePolicy, ResolveRequest, ResolveResult,
     ResolvedCredential, Source, check_policy, reported_scopes,
 };
 use crate::account::Account;
 use crate::authorize;
+use crate::cache::{CacheRemoval, MAX_TTL, connection_entry_name, is_workspace_deleted, key_entry_name};
 use crate::caller::{ApiKey, PresentedKey};
 use crate::connection::{Connection, ConnectionStatus, MIN_USABLE_TTL, TokenLifetime};
 use crate::context::Context;
 use crate::error::Result;
-use crate::frozen::{CACHE_CONNECTION, CACHE_KEY, CACHE_WORKSPACE, CACHED_CONNECTION, CACHED_KEY};
-use crate::ids::{ApiKeyId, ConnectionId, WorkspaceId};
+use crate::frozen::{CACHED_CONNECTION, CACHED_KEY};
+use crate::ids::{ApiKeyId, ConnectionId};
 use crate::isolate_cache::{ThrottledTask, WrittenCacheEntry};
-use crate::ports::{Cache, CacheError, Clock, Ports};
+use crate::ports::{Cache, CacheError, Ports};
 use crate::secret::Secret;
 use crate::store::{self, uses};
 use crate::time::Timestamp;
 use crate::vault::{SealContext, SealError};
 
-/// Seconds an entry is kept at most: what a deletion that failed could cost.
-pub(super) const MAX_TTL: i64 = 3600;
-/// Seconds a deleted workspace's tombstone is kept: longer than any entry that a request on its way can still put.
-const TOMBSTONE_TTL: i64 = 86_400;
 /// Seconds between two requests for an early refresh from one instance.
 const EARLY_REFRESH_INTERVAL: i64 = 30;
 /// Seconds for which a location remembers what it read, also that there was no entry.
@@ -96,18 +92,6 @@ impl CacheWrite {
     pub(super) fn new(connection: &Connection, issued: &CredentialPayload, key: &ApiKey) -> Self {
         Self { connection: connection.clone(), issued: issued.clone(), key: key.clone() }
     }
-}
-
-pub(super) fn connection_entry_name(id: &ConnectionId) -> String {
-    format!("{CACHE_CONNECTION}{id}")
-}
-
-pub(super) fn key_entry_name(id: &ApiKeyId) -> String {
-    format!("{CACHE_KEY}{}", id.as_str())
-}
-
-fn workspace_entry_name(id: &str) -> String {
-    format!("{CACHE_WORKSPACE}{id}")
 }
 
 /// Answers from the copy; `None` where it has no entry, an unfitting one, or one the caller may not have.
@@ -218,29 +202,6 @@ impl CachedConnection {
             issued: self.issued,
             freshness,
             source: Source::Cache,
-        }
-    }
-}
-
-/// Whether the workspace has a tombstone, whatever stands in it, or may have one.
-async fn is_workspace_deleted<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> bool {
-    match context.ports.cache().get(&workspace_entry_name(workspace.as_str())).await {
-        Ok(found) => found.is_some(),
-        Err(error) => {
-            context.log_cache_error(&error);
-            true
-        }
-    }
-}
-
-/// Writes a deleted workspace's tombstone: from then on no entry of it answers, however many there are. Answers whether
-/// that worked.
-pub async fn write_tombstone<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> bool {
-    match context.ports.cache().put(&workspace_entry_name(workspace.as_str()), "deleted", TOMBSTONE_TTL).await {
-        Ok(()) => true,
-        Err(error) => {
-            context.log_cache_error(&error);
-            false
         }
     }
 }
@@ -430,30 +391,6 @@ async fn delete_if_outdated<P: Ports>(context: &Context<P>, copy: &CacheWrite) {
         match removal {
             Ok(removal) => removal.perform_unrecorded(context).await,
             Err(error) => context.log_cause(&error),
-        }
-    }
-}
-
-/// Tried thrice: a cache that takes one write a second per key may refuse the first.
-pub(super) async fn delete_with_retries<P: Ports>(context: &Context<P>, name: &str) -> bool {
-    for wait in [300, 1100, 0] {
-        if delete_once(context, name).await {
-            return true;
-        }
-        if wait > 0 {
-            context.ports.clock().sleep(wait).await;
-        }
-    }
-    false
-}
-
-/// Tried once: whoever calls comes again.
-pub(crate) async fn delete_once<P: Ports>(context: &Context<P>, name: &str) -> bool {
-    match context.ports.cache().delete(name).await {
-        Ok(()) => true,
-        Err(error) => {
-            context.log_cache_error(&error);
-            false
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Faults of the database, the cache and the configuration: what is lost, what is said, and how often it is tried.
 
+use connections::cache::CacheRemoval;
 use connections::client::ClientProblem;
 use connections::connect::FlowFailure;
 use connections::connect::callback::{CallbackParams, CallbackResult};
@@ -7,7 +8,6 @@ use connections::connection::ReconnectReason;
 use connections::http::Method;
 use connections::ids::ConnectionId;
 use connections::ports::{Database as _, DatabaseError, HttpError, RefreshOutcome, RefreshReason};
-use connections::resolve::cache_removal::CacheRemoval;
 use connections::resolve::{Consistency, ResolveRequest, Source};
 use connections::store;
 use connections::store::authorizations::FlowOutcome;

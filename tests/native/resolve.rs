@@ -703,7 +703,7 @@ fn a_copy_that_was_taken_away_is_put_again_when_there_is_something_to_copy() {
     fixture.resolve_and_finish(&id, request_with_consistency(Consistency::Edge)).unwrap();
     fixture.world.run(async {
         let context = fixture.world.context();
-        connections::resolve::cache_removal::CacheRemoval::of_connection(&context, &id).unwrap().perform(&context).await
+        connections::cache::CacheRemoval::of_connection(&context, &id).unwrap().perform(&context).await
     });
     assert!(!fixture.world.cache.entry_names().contains(&cache_key(&id)));
     fixture.resolve_and_finish(&id, request_with_consistency(Consistency::Edge)).unwrap();

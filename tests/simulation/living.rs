@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use connections::cache::{self, CacheRemoval, CacheRemovalStatus};
 use connections::ports::{Database as _, Ports as _, RefreshReason, RefreshRunner as _};
-use connections::resolve::cache_removal::{self, CacheRemoval, CacheRemovalStatus};
 use connections::resolve::{Consistency, ResolveRequest};
 use connections::store::apps::AppRow;
 use connections::store::connections::ConnectionPatch;
@@ -304,7 +304,7 @@ impl Living<'_> {
         if let Some(Ok((_, copies))) = done {
             role.disconnected_at_ms.set(Some(self.now_ms()));
             if matches!(copies, CacheRemovalStatus::Retrying { .. }) {
-                role.copies_until.set(cache_removal::latest_entry_expiry(now).unix() * 1000);
+                role.copies_until.set(cache::latest_entry_expiry(now).unix() * 1000);
             }
         }
     }

@@ -5,6 +5,7 @@
 //! between the two: that is settled before.
 
 use crate::account::Account;
+use crate::cache::CacheRemoval;
 use crate::connection::{Connection, ConnectionStatus};
 use crate::context::Context;
 use crate::credential::Credential;
@@ -16,7 +17,6 @@ use crate::ids::ConnectionId;
 use crate::on_demand_check;
 use crate::ports::Ports;
 use crate::registry;
-use crate::resolve::cache_removal::CacheRemoval;
 use crate::schedule::next_check_after;
 use crate::store::authorizations::{self, FlowOutcome};
 use crate::store::links::LinkStatus;

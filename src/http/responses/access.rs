@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use crate::app::{AppId, AuthMethodId};
+use crate::cache::CacheRemovalStatus;
 use crate::caller::{ApiKey, KeyScope};
 use crate::http::body::Flat;
 use crate::ids::{ApiKeyId, ConnectionId, LinkId, SessionId, SignInLinkId};
-use crate::resolve::cache_removal::CacheRemovalStatus;
 use crate::secret::Secret;
 use crate::store::keys::EndedWithKey;
 use crate::store::links::{Link, LinkState, OnDuplicate};

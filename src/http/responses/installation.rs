@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
+use crate::cache::{self, CacheRemovalStatus};
 use crate::caller::{ApiKey, KeyScope};
 use crate::http::body::Flat;
 use crate::ids::{ApiKeyId, WorkspaceId};
-use crate::resolve::cache_removal::{self, CacheRemovalStatus};
 use crate::secret::Secret;
 use crate::store::erasing::ErasureProgress;
 use crate::store::maintenance::InstallationState;
@@ -101,7 +101,7 @@ impl ErasureProgressResponse {
 fn copies(progress: &ErasureProgress) -> CacheRemovalStatus {
     match progress.tombstoned_at {
         Some(_) => CacheRemovalStatus::Removed,
-        None => CacheRemovalStatus::Retrying { until: cache_removal::latest_entry_expiry(progress.deleted_at) },
+        None => CacheRemovalStatus::Retrying { until: cache::latest_entry_expiry(progress.deleted_at) },
     }
 }
 

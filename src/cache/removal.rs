@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::cache_entries::{self, MAX_TTL};
+use super::{MAX_TTL, connection_entry_name, delete_once, delete_with_retries, key_entry_name};
 use crate::context::Context;
 use crate::error::Result;
 use crate::ids::{ApiKeyId, ConnectionId, random_text};
@@ -79,12 +79,12 @@ impl CacheRemoval {
     /// A connection's copy.
     pub fn of_connection<P: Ports>(context: &Context<P>, id: &ConnectionId) -> Result<Self> {
         context.ports.isolate_cache().forget_written_entry(id);
-        Self::of(context, cache_entries::connection_entry_name(id))
+        Self::of(context, connection_entry_name(id))
     }
 
     /// A key's copy.
     pub fn of_key<P: Ports>(context: &Context<P>, id: &ApiKeyId) -> Result<Self> {
-        Self::of(context, cache_entries::key_entry_name(id))
+        Self::of(context, key_entry_name(id))
     }
 
     fn of<P: Ports>(context: &Context<P>, name: String) -> Result<Self> {
@@ -108,7 +108,7 @@ impl CacheRemoval {
 
     /// Asks the cache to delete the entry. The note stays until [`Self::delete_statement`] has run.
     pub async fn attempt<P: Ports>(&self, context: &Context<P>) -> CacheRemovalStatus {
-        if !self.is_needed || cache_entries::delete_with_retries(context, &self.cache_delete.name).await {
+        if !self.is_needed || delete_with_retries(context, &self.cache_delete.name).await {
             return CacheRemovalStatus::Removed;
         }
         CacheRemovalStatus::Retrying { until: latest_entry_expiry(self.cache_delete.noted_at) }
@@ -132,7 +132,7 @@ impl CacheRemoval {
     }
 
     /// Notes it in a batch of its own: for what was put into the cache and turned out to be outdated.
-    pub(super) async fn perform_unrecorded<P: Ports>(&self, context: &Context<P>) {
+    pub(crate) async fn perform_unrecorded<P: Ports>(&self, context: &Context<P>) {
         if self.attempt(context).await == CacheRemovalStatus::Removed {
             return;
         }
@@ -147,7 +147,7 @@ impl CacheRemoval {
 pub(crate) async fn delete_outdated_entry<P: Ports>(context: &Context<P>, id: &ConnectionId) {
     context.ports.isolate_cache().forget_written_entry(id);
     if context.ports.cache().is_bound() {
-        cache_entries::delete_once(context, &cache_entries::connection_entry_name(id)).await;
+        delete_once(context, &connection_entry_name(id)).await;
     }
 }
 

@@ -1,0 +1,88 @@
+//! The entries of the cache: what they are called, how long they live, and how they go.
+//!
+//! Owns every name of an entry. What is in an entry is known to whoever writes and reads it: [`crate::resolve`] and
+//! [`crate::registry`].
+
+mod removal;
+
+use crate::caller::hash_secret;
+use crate::context::Context;
+use crate::egress::EgressUrl;
+use crate::frozen::{CACHE_CONNECTION, CACHE_DISCOVERY, CACHE_KEY, CACHE_WORKSPACE};
+use crate::ids::{ApiKeyId, ConnectionId, WorkspaceId};
+use crate::ports::{Cache, Clock, Ports};
+
+pub use removal::{CacheRemoval, CacheRemovalStatus, latest_entry_expiry};
+pub(crate) use removal::{delete_outdated_entry, schedule_connection_removal};
+
+/// Seconds an entry is kept at most: what a deletion that failed could cost.
+pub(crate) const MAX_TTL: i64 = 3600;
+/// Seconds a deleted workspace's tombstone is kept: longer than any entry that a request on its way can still put.
+const TOMBSTONE_TTL: i64 = 86_400;
+
+/// The name of a connection's entry.
+pub(crate) fn connection_entry_name(id: &ConnectionId) -> String {
+    format!("{CACHE_CONNECTION}{id}")
+}
+
+/// The name of an API key's entry.
+pub(crate) fn key_entry_name(id: &ApiKeyId) -> String {
+    format!("{CACHE_KEY}{id}")
+}
+
+/// The name of the entry with an issuer's discovery document.
+pub(crate) fn discovery_entry_name(issuer: &EgressUrl) -> String {
+    format!("{CACHE_DISCOVERY}{}", hash_secret(issuer.as_str()))
+}
+
+/// The name of a deleted workspace's tombstone.
+fn workspace_entry_name(id: &WorkspaceId) -> String {
+    format!("{CACHE_WORKSPACE}{id}")
+}
+
+/// Whether the workspace has a tombstone, whatever stands in it, or may have one.
+pub(crate) async fn is_workspace_deleted<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> bool {
+    match context.ports.cache().get(&workspace_entry_name(workspace)).await {
+        Ok(found) => found.is_some(),
+        Err(error) => {
+            context.log_cache_error(&error);
+            true
+        }
+    }
+}
+
+/// Writes a deleted workspace's tombstone: from then on no entry of it answers, however many there are. Answers whether
+/// that worked.
+pub async fn write_tombstone<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> bool {
+    match context.ports.cache().put(&workspace_entry_name(workspace), "deleted", TOMBSTONE_TTL).await {
+        Ok(()) => true,
+        Err(error) => {
+            context.log_cache_error(&error);
+            false
+        }
+    }
+}
+
+/// Tried thrice: a cache that takes one write a second per key may refuse the first.
+pub(crate) async fn delete_with_retries<P: Ports>(context: &Context<P>, name: &str) -> bool {
+    for wait in [300, 1100, 0] {
+        if delete_once(context, name).await {
+            return true;
+        }
+        if wait > 0 {
+            context.ports.clock().sleep(wait).await;
+        }
+    }
+    false
+}
+
+/// Tried once: whoever calls comes again.
+pub(crate) async fn delete_once<P: Ports>(context: &Context<P>, name: &str) -> bool {
+    match context.ports.cache().delete(name).await {
+        Ok(()) => true,
+        Err(error) => {
+            context.log_cache_error(&error);
+            false
+        }
+    }
+}
