@@ -15,12 +15,12 @@ use crate::app::App;
 use crate::cache;
 use crate::connect::complete;
 use crate::context::Context;
-use crate::disconnect::{self, PendingRevocation, RevocationOutcome};
 use crate::error::Result;
 use crate::frozen;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Cache, Database, Ports, Statement};
 use crate::registry;
+use crate::revocation::{self, PendingRevocation, RevocationOutcome};
 use crate::store::authorizations::Flow;
 use crate::store::cache_deletes::{self, CacheDelete};
 use crate::store::erasing::{self, AppRevisionKey, DisconnectedConnection};
@@ -239,7 +239,7 @@ fn revocation_cost<P: Ports>(
         registry::parse_app_revision(context, &of.app, 0, None).ok()
     };
     match app.and_then(|app| registry::auth_method(&app, &of.auth_method).ok()) {
-        Some(auth_method) => disconnect::revocation_request_count(&auth_method),
+        Some(auth_method) => revocation::revocation_request_count(&auth_method),
         None => Some(DEFAULT_REVOCATION_COST),
     }
 }
@@ -261,7 +261,7 @@ fn erase_statements<P: Ports>(
     // One without a credential was told of already, or had none to tell of.
     for one in ended.iter().filter(|one| !one.workspace_deleted && one.has_credential) {
         statements.extend(cache::schedule_connection_removal(context, &one.id)?);
-        let word = disconnect::outcome_code(RevocationOutcome::Unsupported);
+        let word = revocation::outcome_code(RevocationOutcome::Unsupported);
         statements.push(context.event_statement(
             &one.workspace,
             &one.id,
@@ -341,7 +341,7 @@ impl CleanupWork {
         if endings.is_empty() {
             return Ok(0);
         }
-        let known = disconnect::load_surroundings(context, &endings).await?;
+        let known = revocation::load_surroundings(context, &endings).await?;
         let outcomes: Vec<(usize, RevocationOutcome)> = stream::iter(endings.iter().enumerate())
             .map(|(at, ending)| {
                 let known = &known;

@@ -41,6 +41,7 @@ pub mod refresh;
 pub mod registry;
 pub mod reseal;
 pub mod resolve;
+pub mod revocation;
 mod schedule;
 
 // What they stand on.

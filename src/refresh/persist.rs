@@ -8,9 +8,9 @@ use serde_json::json;
 use crate::connection::Connection;
 use crate::context::Context;
 use crate::credential::Credential;
-use crate::disconnect;
 use crate::error::Result;
 use crate::ports::{Clock, Database, DatabaseError, PendingWrites, Ports, RefreshOutcome};
+use crate::revocation;
 use crate::store::refreshes::{self, Renewal, WriteStatus};
 use crate::store::{clients, connections};
 use crate::timeout::with_timeout;
@@ -77,13 +77,13 @@ async fn discard_renewal<P: Ports>(context: &Context<P>, of: &RefreshAttempt<'_>
     {
         let account = connection.account.as_ref().map(|account| account.id.as_str());
         let destinations = Some(&*of.refresh_context.destinations);
-        let held = disconnect::RevocableCredential {
+        let held = revocation::RevocableCredential {
             credential: &credential,
             account,
             variables: &connection.variables,
             destinations,
         };
-        disconnect::revoke_unused(
+        revocation::revoke_unused(
             context,
             &of.refresh_context.auth_method,
             (&connection.workspace, of.loaded.client.as_ref()),

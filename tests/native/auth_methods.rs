@@ -9,11 +9,12 @@ use connections::connect::manual::{self, ImportedTokens, ManualConnectRequest, M
 use connections::connect::start::{self, ConnectRequest};
 use connections::connection::{ConnectionStatus, ReconnectReason};
 use connections::credential::StoredToken;
-use connections::disconnect::{DisconnectResult, RevocationOutcome};
+use connections::disconnect::DisconnectResult;
 use connections::error::{Error, ErrorCode};
 use connections::ids::ConnectionId;
 use connections::ports::{HttpError, RefreshOutcome, RefreshReason};
 use connections::resolve::{Consistency, Freshness, ResolveRequest, Source};
+use connections::revocation::RevocationOutcome;
 use connections::secret::Secret;
 use connections::store::authorizations::{Flow, FlowOutcome};
 use connections::time::Timestamp;

@@ -1,9 +1,10 @@
 //! Disconnect: gone here at once, revoked at the app in an order, tried again for a day.
 
-use connections::disconnect::{DisconnectResult, RevocationOutcome};
+use connections::disconnect::DisconnectResult;
 use connections::error::ErrorCode;
 use connections::ports::HttpError;
 use connections::resolve::{Consistency, ResolveRequest};
+use connections::revocation::RevocationOutcome;
 use serde_json::json;
 
 use crate::support::{Fault, FaultRule, Fixture, Reply, RotationPolicy, plain_tokens};

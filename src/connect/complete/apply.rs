@@ -10,13 +10,13 @@ use crate::connection::{Connection, ConnectionStatus};
 use crate::context::Context;
 use crate::credential::Credential;
 use crate::destinations::Destinations;
-use crate::disconnect::{self, RevocableCredential};
 use crate::error::Result;
 use crate::frozen;
 use crate::ids::ConnectionId;
 use crate::on_demand_check;
 use crate::ports::Ports;
 use crate::registry;
+use crate::revocation::{self, RevocableCredential};
 use crate::schedule::next_check_after;
 use crate::store::authorizations::{self, FlowOutcome};
 use crate::store::links::LinkStatus;
@@ -314,6 +314,6 @@ async fn revoke_old_grant<P: Ports>(context: &Context<P>, old: &Connection, new:
         let account = old.account.as_ref().map(|account| account.id.as_str());
         let destinations = old.destinations.as_ref();
         let held = RevocableCredential { credential: &credential, account, variables: &old.variables, destinations };
-        disconnect::revoke_unused(context, &auth_method, (&old.workspace, client.as_ref()), &held).await;
+        revocation::revoke_unused(context, &auth_method, (&old.workspace, client.as_ref()), &held).await;
     }
 }

@@ -4,10 +4,10 @@
 //! Refuses to revoke tokens that were given elsewhere.
 
 use crate::context::Context;
-use crate::disconnect::{self, RevocableCredential};
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::ConnectionId;
 use crate::ports::Ports;
+use crate::revocation::{self, RevocableCredential};
 use crate::store::authorizations::{self, Flow, FlowOutcome};
 use crate::store::{self, clients, connections, links};
 
@@ -93,7 +93,7 @@ pub(super) async fn discard_grant<P: Ports>(context: &Context<P>, completion: &C
     let destinations = grant.destinations.as_ref();
     let held =
         RevocableCredential { credential: &grant.credential, account, variables: &grant.variables, destinations };
-    disconnect::revoke_unused(context, completion.auth_method, (&flow.workspace, client.as_ref()), &held).await;
+    revocation::revoke_unused(context, completion.auth_method, (&flow.workspace, client.as_ref()), &held).await;
     Ok(())
 }
 

@@ -9,9 +9,9 @@ use crate::connect::FlowFailure;
 use crate::context::Context;
 use crate::credential::Credential;
 use crate::destinations::Destinations;
-use crate::disconnect::{self, RevocableCredential};
 use crate::error::{Error, ErrorCode, Result};
 use crate::ports::{Clock, Ports};
+use crate::revocation::{self, RevocableCredential};
 use crate::store::authorizations::{self, Flow};
 
 use super::discard::{discard_grant, is_completed};
@@ -77,5 +77,5 @@ pub async fn discard_unidentified_grant<P: Ports>(
 ) {
     let held =
         RevocableCredential { credential, account: None, variables: &flow.variables, destinations: Some(destinations) };
-    disconnect::revoke_unused(context, auth_method, (&flow.workspace, Some(client)), &held).await;
+    revocation::revoke_unused(context, auth_method, (&flow.workspace, Some(client)), &held).await;
 }

@@ -22,11 +22,12 @@ use std::rc::Rc;
 use connections::app::{App, AuthMethod};
 use connections::catalogue;
 use connections::connection::ConnectionStatus;
-use connections::disconnect::{DisconnectResult, RevocationOutcome};
+use connections::disconnect::DisconnectResult;
 use connections::error::{Error, ErrorCode};
 use connections::ids::ConnectionId;
 use connections::ports::{RefreshOutcome, RefreshReason};
 use connections::resolve::{ResolveRequest, ResolvedCredential};
+use connections::revocation::RevocationOutcome;
 
 use lifecycle_fixture::LifecycleFixture;
 use sample_responses::{ResponseKind, SampleResponse};
