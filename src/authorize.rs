@@ -274,6 +274,14 @@ pub fn link_filter(key: &ApiKey) -> links::LinkFilter {
     links::LinkFilter { connections: key.connections.clone(), apps: key.apps.clone(), ..links::LinkFilter::default() }
 }
 
+/// Nothing in the refusal tells an unknown key from a wrong or ended one.
+pub fn unauthorized() -> Error {
+    Error::new(
+        ErrorCode::Unauthorized,
+        "Send a valid API key as `Authorization: Bearer cx_…`. This one is missing, wrong, revoked or expired.",
+    )
+}
+
 /// Refuses when a key lacks a scope.
 pub fn require_scope(key: &ApiKey, scope: KeyScope) -> Result<()> {
     if key.has_scope(scope) {

@@ -30,7 +30,7 @@ mod setup;
 mod sign_in;
 
 use crate::app::AppId;
-use crate::authorize::{self, Caller, LoadedResource, Resource};
+use crate::authorize::{self, Caller, LoadedResource, Resource, unauthorized};
 use crate::caller::{ApiKey, PresentedKey};
 use crate::config::Config;
 use crate::context::Context;
@@ -38,7 +38,7 @@ use crate::egress::EgressPolicy;
 use crate::error::{Error, ErrorCode, Result};
 use crate::maintenance;
 use crate::ports::Ports;
-use crate::resolve::{DeferredTask, unauthorized};
+use crate::resolve::DeferredTask;
 use crate::store;
 use crate::store::connections::ListedConnection;
 use crate::store::links::Link;

@@ -135,7 +135,7 @@ async fn resolve_from_database<P: Ports>(
     request: Result<ResolveRequest>,
 ) -> Result<ResolveResult> {
     let now = context.now();
-    let key = read.key.filter(|key| presented.matches(key, now)).ok_or_else(unauthorized)?;
+    let key = read.key.filter(|key| presented.matches(key, now)).ok_or_else(authorize::unauthorized)?;
     let connection = authorize::resolve(&key, read.connection)?;
     let request = request?;
     let app =
@@ -159,14 +159,6 @@ async fn resolve_from_database<P: Ports>(
         after.push(DeferredTask::write_cache_entry(&connection, &issued, &key));
     }
     Ok(ResolveResult { resolved: build_resolved(&connection, issued, freshness), deferred: after })
-}
-
-/// Nothing in the refusal tells an unknown key from a wrong or ended one.
-pub fn unauthorized() -> Error {
-    Error::new(
-        ErrorCode::Unauthorized,
-        "Send a valid API key as `Authorization: Bearer cx_…`. This one is missing, wrong, revoked or expired.",
-    )
 }
 
 struct UsableCredential {

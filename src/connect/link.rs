@@ -5,6 +5,7 @@
 //! link chooses where the account ends up.
 
 use crate::app::{App, AppId, AuthMethodId};
+use crate::authorize::unauthorized;
 use crate::caller::{CreatorKey, constant_time_eq, hash_secret};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
@@ -13,7 +14,6 @@ use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_token};
 use crate::ports::Ports;
 use crate::quotas::{self, Quota};
 use crate::registry;
-use crate::resolve::unauthorized;
 use crate::secret::Secret;
 use crate::store::links::{Link, LinkStatus, OnDuplicate};
 use crate::store::{self, authorizations, connections};

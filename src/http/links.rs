@@ -8,7 +8,7 @@ use super::responses::{CreatedLinkResponse, CreatedSignInLinkResponse, LinkRespo
 use super::sign_in::parse_own_page_path;
 use super::{Call, input, sessions};
 use crate::app::{AppId, AuthMethodId};
-use crate::authorize;
+use crate::authorize::{self, unauthorized};
 use crate::caller::{CreatorKey, hash_secret};
 use crate::connect::link::{self, DEFAULT_TTL, MAX_TTL, NewLink};
 use crate::context::Context;
@@ -17,7 +17,6 @@ use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_token};
 use crate::json::objects;
 use crate::ports::Ports;
 use crate::quotas::{self, Quota};
-use crate::resolve::unauthorized;
 use crate::secret::Secret;
 use crate::store::links::{self as rows, Link, LinkState, OnDuplicate};
 use crate::store::sessions::{SignInLink, insert_sign_in_link};
