@@ -2,63 +2,79 @@
 //!
 //! The crate has two halves. The **core** (everything but `edge`) knows nothing of Workers, and is
 //! compiled and tested on the host. The **edge** is compiled for wasm32 only and is the one place
-//! that names `worker::`. Direction: `edge → http → use cases → nouns`; use cases import `ports` and
-//! `store`, which speaks SQL over the database port. ARCHITECTURE.md is the map.
+//! that names `worker::`.
+//!
+//! **The order of the modules below is the layering, from the bottom to the top.** A module names only modules that stand
+//! above it in this list, so there are no circles. `tests/native/layers.rs` reads the list and holds every file to it.
+//! ARCHITECTURE.md has the same list as a picture, and the map.
 #![expect(
     async_fn_in_trait,
     reason = "ports are plain async traits: everything runs on one thread, Send is never asked for"
 )]
 
-// Nouns.
-pub mod account;
-pub mod app;
-pub mod attention;
-pub mod caller;
-pub mod catalogue;
-pub mod client;
-pub mod connection;
-pub mod credential;
-pub mod destinations;
-pub mod ids;
+// Foundations: they know nothing of what this program is about.
 pub mod secret;
 pub mod time;
-pub mod token;
-pub mod vault;
-pub mod workspace;
-
-// Use cases.
-pub mod authorize;
-pub mod cache;
-pub mod check;
-mod cleanup;
-pub mod client_auth;
-pub mod connect;
-pub mod definition_moves;
-pub mod disconnect;
-pub mod on_demand_check;
-pub mod quotas;
-pub mod refresh;
-pub mod registry;
-pub mod reseal;
-pub mod resolve;
-pub mod revocation;
-mod schedule;
-
-// What they stand on.
-pub mod config;
-pub mod context;
-pub mod egress;
-pub mod error;
-pub mod frozen;
-pub mod http;
-pub mod isolate_cache;
 mod json;
-pub mod maintenance;
-pub mod ports;
+pub mod frozen;
 pub mod random;
+pub mod egress;
+pub mod ids;
+
+// Definitions: what an app is, and where its secrets may go.
+pub mod app;
+pub mod catalogue;
+pub mod destinations;
 pub mod signing_key;
-pub mod store;
+
+// Ports: what the core needs from outside.
+pub mod isolate_cache;
+pub mod ports;
 pub mod timeout;
 
+// Nouns: with the rules that need no I/O.
+pub mod vault;
+pub mod workspace;
+pub mod caller;
+pub mod account;
+pub mod token;
+pub mod credential;
+pub mod client;
+pub mod connection;
+mod schedule;
+
+// Store: SQL, next to the row types.
+pub mod store;
+
+// Context: errors, the configuration, and what every use case is given.
+pub mod error;
+pub mod config;
+pub mod maintenance;
+pub mod context;
+
+// Shared steps: what several use cases take.
+pub mod attention;
+pub mod quotas;
+pub mod authorize;
+pub mod cache;
+pub mod registry;
+pub mod client_auth;
+pub mod revocation;
+
+// Use cases: what people, programs and the scheduled run ask for.
+pub mod on_demand_check;
+pub mod resolve;
+pub mod refresh;
+pub mod connect;
+pub mod disconnect;
+pub mod definition_moves;
+pub mod reseal;
+mod cleanup;
+pub mod check;
+
+// HTTP: from a request to a use case, and from its result to an answer.
+pub mod http;
+
+// Edge: the ports over the platform, and the entry points.
 #[cfg(all(target_arch = "wasm32", feature = "edge"))]
 mod edge;
