@@ -50,7 +50,7 @@ suite("maintenance", () => {
   test("the schedule does nothing", async () => {
     installation.server.clearLogs();
     await installation.strike();
-    assert.doesNotMatch(JSON.stringify(installation.server.getLogs()), /tick_failed|D1_ERROR/);
+    assert.doesNotMatch(JSON.stringify(installation.server.getLogs()), /scheduled_run_failed|D1_ERROR/);
   });
 
   test("the Durable Object does nothing, and says when to come again", async () => {
