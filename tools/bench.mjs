@@ -66,7 +66,7 @@ async function measure(mode, configs) {
 async function setUp(configs) {
   // Only now: these need the packages and the Node that were made sure of.
   const [{ configFile, startInstallation }, { faults, startFaultProxy }, { connect, install, oidcPeer }, { Person }] = await Promise.all(
-    ["installation", "fault-proxy", "peers", "person"].map((name) => import(`../tests/support/${name}.mjs`)),
+    ["installation", "fault-proxy", "oauth-servers", "person"].map((name) => import(`../tests/support/${name}.mjs`)),
   );
   const installation = await startInstallation({ accessTokenTtl: 3600, configs: configs.map(configFile) });
   const peer = oidcPeer(installation);

@@ -29,7 +29,7 @@ function options() {
 async function kill({ rounds, seed, asked }) {
   Object.assign(process.env, quietWrangler);
   // Imported late: what it needs is there only after ensureNpm.
-  const { PHASES, startKilling } = await import("../tests/support/killing.mjs");
+  const { PHASES, startKilling } = await import("../tests/support/kill-rounds.mjs");
   say(`Seed ${seed}, ${rounds} rounds.`);
   const all = [];
   // Told at the end of the process, so that Ctrl-C shows what there is.
@@ -91,7 +91,7 @@ await main(async () => {
   await ensureNpm();
   const code = await againUnderNode22(import.meta.url);
   if (code !== undefined) return code;
-  // The runtime ends with this process, whatever ends it: runtimes.mjs sees to that.
+  // The runtime ends with this process, whatever ends it: runtime-process.mjs sees to that.
   for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "disconnect"]) process.on(event, () => process.exit(130));
   const asked = options();
   await build();

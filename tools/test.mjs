@@ -9,7 +9,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { at, capture, ensureDjango, ensureNpm, ensureRust, Failure, main, node22, print, printingTo, quietWrangler, run, say, wasmTests } from "./bootstrap.mjs";
 import { build } from "./build.mjs";
-import { newScreen } from "./screen.mjs";
+import { newScreen } from "./step-output.mjs";
 
 const DENY_WARNINGS = ["--", "-D", "warnings"];
 const WASM = ["--target", "wasm32-unknown-unknown"];

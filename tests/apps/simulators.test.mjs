@@ -4,9 +4,9 @@
 import assert from "node:assert/strict";
 import { createHash, randomUUID } from "node:crypto";
 import { after, before, suite, test } from "node:test";
-import { asker, BACK, BASIC, CLIENT, exchange, jwt, now, refresh } from "../support/apps/asking.mjs";
+import { asker, BACK, BASIC, CLIENT, exchange, jwt, now, refresh } from "../support/apps/requests.mjs";
 import { relocated, startApps } from "../support/apps/index.mjs";
-import { newKeyPair } from "../support/apps/jwt.mjs";
+import { newKeyPair } from "../support/apps/signed-assertions.mjs";
 
 const VERIFIER = "v".repeat(43);
 const CHALLENGE = { code_challenge: createHash("sha256").update(VERIFIER).digest("base64url"), code_challenge_method: "S256" };

@@ -4,8 +4,8 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
-import { startFrontDoor } from "../support/front-door.mjs";
-import { openStage } from "../support/lives.mjs";
+import { startFrontDoor } from "../support/browser-proxy.mjs";
+import { openStage } from "../support/lifecycles.mjs";
 
 const PHONE = { width: 360, height: 740 };
 const READ = "https://www.googleapis.com/auth/gmail.readonly";

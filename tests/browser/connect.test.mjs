@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
-import { startFrontDoor } from "../support/front-door.mjs";
+import { startFrontDoor } from "../support/browser-proxy.mjs";
 import { startInstallation } from "../support/installation.mjs";
 
 let door, installation, browser;

@@ -1,5 +1,5 @@
 // Owns the django-oauth-toolkit server of the tests as a process: starts it, signs people in at its own pages, asks it
-// what it saw. It speaks like the other peers (peers.mjs). Refuses to outlive the test.
+// what it saw. It speaks like the other peers (oauth-servers.mjs). Refuses to outlive the test.
 
 import { once } from "node:events";
 import { createInterface } from "node:readline";

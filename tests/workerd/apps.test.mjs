@@ -4,8 +4,8 @@
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { newKeyPair } from "../support/apps/jwt.mjs";
-import { askedDuring, call, living, openStage, suiteOfWhatIsNeverShown, tokensDuring } from "../support/lives.mjs";
+import { newKeyPair } from "../support/apps/signed-assertions.mjs";
+import { askedDuring, call, living, openStage, suiteOfWhatIsNeverShown, tokensDuring } from "../support/lifecycles.mjs";
 import { pathOf, textOf } from "../support/person.mjs";
 
 let stage;

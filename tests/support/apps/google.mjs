@@ -4,7 +4,7 @@
 // the project. A client may have a `project` (clients share "project" else), `testing: true`, and `deleted: true`.
 
 import { App, json, numberOf, page } from "./oauth.mjs";
-import { newKeyPair, read, signedBy } from "./jwt.mjs";
+import { newKeyPair, read, signedBy } from "./signed-assertions.mjs";
 
 const LIFE = 3599;
 const IDLE = 180 * 86_400;

@@ -5,7 +5,7 @@
 // assertion's header says in `kid`, `x5t` or `x5t#S256`.
 
 import { App, json, page, uuidOf } from "./oauth.mjs";
-import { read, signedBy } from "./jwt.mjs";
+import { read, signedBy } from "./signed-assertions.mjs";
 
 const LIFE = 4_500;
 const REFRESH_LIFE = 90 * 86_400;

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import { PUBLIC_URL, startInstallation } from "../support/installation.mjs";
 import { pathOf, Person } from "../support/person.mjs";
-import { connectSmall, install, startSmallApp } from "../support/small-app.mjs";
+import { connectSmall, install, startSmallApp } from "../support/minimal-app.mjs";
 
 let installation, ada, id, app;
 before(async () => {

@@ -5,9 +5,9 @@
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import { configFile, startInstallation } from "../support/installation.mjs";
-import { oidcPeer } from "../support/peers.mjs";
+import { oidcPeer } from "../support/oauth-servers.mjs";
 import { Person } from "../support/person.mjs";
-import { expectOneRefreshAtEachEnd } from "../support/stampede.mjs";
+import { expectOneRefreshAtEachEnd } from "../support/concurrent-callers.mjs";
 
 /** The life of a first token, whose end is waited for; the next ones live long enough for everybody to be answered. */
 const FIRST_TTL = 4;

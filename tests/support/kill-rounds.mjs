@@ -4,7 +4,7 @@
 // Refuses to believe the Worker: what it answers is judged, never used as evidence.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { killRuntime } from "./runtimes.mjs";
+import { killRuntime } from "./runtime-process.mjs";
 import { CLIENT_ID, startInstallation } from "./installation.mjs";
 import { connectionAt, Person } from "./person.mjs";
 import { LIFE, startRotatingApp } from "./rotating-app.mjs";

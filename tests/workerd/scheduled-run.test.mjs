@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import { startInstallation } from "../support/installation.mjs";
 import { Person } from "../support/person.mjs";
-import { connectSmall, install, startSmallApp } from "../support/small-app.mjs";
+import { connectSmall, install, startSmallApp } from "../support/minimal-app.mjs";
 
 /** What a run takes at most. */
 const BATCH = 40;

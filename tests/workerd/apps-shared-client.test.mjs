@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { call, openStage } from "../support/lives.mjs";
+import { call, openStage } from "../support/lifecycles.mjs";
 import { connectionAt } from "../support/person.mjs";
 
 const CLIENT = { client_id: "family-client", client_secret: "family-secret-0123456789" };

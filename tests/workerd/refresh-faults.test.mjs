@@ -7,7 +7,7 @@ import { after, before, suite, test } from "node:test";
 import { startDjango } from "../support/django-server.mjs";
 import { faults, startFaultProxy } from "../support/fault-proxy.mjs";
 import { startInstallation } from "../support/installation.mjs";
-import { connect, install, oidcPeer } from "../support/peers.mjs";
+import { connect, install, oidcPeer } from "../support/oauth-servers.mjs";
 import { Person } from "../support/person.mjs";
 
 /** More than a caller waits, less than a request may take. */

@@ -4,9 +4,9 @@
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { asker, BACK } from "../support/apps/asking.mjs";
-import { newKeyPair } from "../support/apps/jwt.mjs";
-import { askedDuring, call, openStage, suiteOfWhatIsNeverShown, tokensDuring } from "../support/lives.mjs";
+import { asker, BACK } from "../support/apps/requests.mjs";
+import { newKeyPair } from "../support/apps/signed-assertions.mjs";
+import { askedDuring, call, openStage, suiteOfWhatIsNeverShown, tokensDuring } from "../support/lifecycles.mjs";
 import { pathOf, Person } from "../support/person.mjs";
 
 const HOUR = 3600;

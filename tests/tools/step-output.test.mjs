@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { capture, print, printingTo, run, say, withLock } from "../../tools/bootstrap.mjs";
-import { newScreen } from "../../tools/screen.mjs";
+import { newScreen } from "../../tools/step-output.mjs";
 
 /** A screen, and what it has shown so far. */
 function shown() {

@@ -4,7 +4,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { PHASES, startKilling } from "../support/killing.mjs";
+import { PHASES, startKilling } from "../support/kill-rounds.mjs";
 
 const ROUNDS = 6;
 /** No further round after so many milliseconds, on a machine that is busy with something else. */

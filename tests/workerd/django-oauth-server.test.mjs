@@ -6,9 +6,9 @@ import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import { startDjango } from "../support/django-server.mjs";
 import { configFile, startInstallation } from "../support/installation.mjs";
-import { connect, install } from "../support/peers.mjs";
+import { connect, install } from "../support/oauth-servers.mjs";
 import { Person } from "../support/person.mjs";
-import { expectOneRefreshAtEachEnd } from "../support/stampede.mjs";
+import { expectOneRefreshAtEachEnd } from "../support/concurrent-callers.mjs";
 
 /** The life of a first token, whose end is waited for; the next ones live long enough for everybody to be answered. */
 const FIRST_TTL = 4;
