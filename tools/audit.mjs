@@ -14,13 +14,13 @@ const UNREACHABLE =
   /^npm error code (E[A-Z]*(NOTFOUND|REFUSED|RESET|TIMEDOUT|UNREACH)|EAI_AGAIN|ERR_SOCKET_TIMEOUT|E40[345]|E5\d\d)$|no dependencies to audit that were installed from a supported registry/m;
 
 /** How one check ended: `{ state: "passed" | "failed" | "not run", why }`. */
-export function judged({ code, output }) {
+export function judgeCheck({ code, output }) {
   if (code === 0) return { state: "passed" };
   return UNREACHABLE.test(output) ? { state: "not run", why: "the registry did not answer" } : { state: "failed", why: output.trim() };
 }
 
 /** Text and exit code for the results, `[name, result]` each. */
-export function verdict(results, all) {
+export function summarize(results, all) {
   const lines = results.map(([name, { state, why }]) => `${state.padEnd(8)}${name}${why ? `: ${why.includes("\n") ? "see above" : why}` : ""}`);
   const count = (state) => results.filter(([, result]) => result.state === state).length;
   const [failed, left] = [count("failed"), count("not run")];
@@ -52,7 +52,7 @@ async function crates() {
 /** Whether the npm registry has signed every package that is installed. */
 async function signatures() {
   const asked = await capture("npm", ["audit", "signatures", "--fetch-retries=0"]);
-  return [["npm packages: signatures", judged(asked)]];
+  return [["npm packages: signatures", judgeCheck(asked)]];
 }
 
 async function audit(options) {
@@ -61,7 +61,7 @@ async function audit(options) {
   ensureRust();
   const results = [...(await crates()), ...(await signatures())];
   for (const [name, { state, why }] of results) if (state === "failed") say(`── ${name}\n${why}\n`);
-  const { code, text } = verdict(results, options.includes("--all"));
+  const { code, text } = summarize(results, options.includes("--all"));
   say(text);
   return code;
 }

@@ -11,7 +11,7 @@ const REQUIRED = ["ENCRYPTION_KEYS", "ADMIN_KEY"];
 export const CONFIG = "wrangler.deploy.toml";
 
 /** Beside wrangler.toml, too: the migrations before one that moves rows. */
-const SOME_MIGRATIONS = { config: "wrangler.migrations.toml", folder: ".dev/migrations" };
+const PARTIAL_MIGRATIONS = { config: "wrangler.migrations.toml", folder: ".dev/migrations" };
 
 /** The first line of a migration that no Worker can work beside. */
 const MAINTENANCE = /^-- maintenance:/;
@@ -19,9 +19,9 @@ const MAINTENANCE = /^-- maintenance:/;
 const REPEATED = /^-- repeat: (\S+)\n([^]*?)^-- end$/gm;
 const ALL_ROWS = "LIMIT -1";
 /** Rows that one step moves: some tens of thousands of writes with the entries of indexes, far from D1's 30 seconds. */
-export const ROWS_A_STEP = 5_000;
+export const ROWS_PER_STEP = 5_000;
 /** Seconds until nothing is under way any more that an earlier Worker began: a refresh may take 60, and its lease ends 5 later. */
-export const UNDER_WAY = 70;
+export const DRAIN_SECONDS = 70;
 /** How often, and how many seconds apart, the new Worker is asked whether it is well. */
 const HEALTH = { times: 30, apart: 2 };
 
@@ -72,8 +72,8 @@ export function readFlags(args) {
     if (refused) throw new Failure(`${written} is not taken: ${refused}`);
     const flag = FLAGS[name];
     if (!flag) throw new Failure(`${written} is not known. npm run deploy takes ${Object.keys(FLAGS).join(", ")}.`);
-    const values = valuesOf(name, flag, equals ? after.join("") : undefined, rest);
-    note(flags, name, values);
+    const values = readValues(name, flag, equals ? after.join("") : undefined, rest);
+    recordFlag(flags, name, values);
     // A switch that is off is as good as none.
     if (flag.takes === "switch" && values[0] === "false") continue;
     const sent = flag.takes === "switch" ? [name] : [name, ...values];
@@ -82,22 +82,22 @@ export function readFlags(args) {
   return flags;
 }
 
-function valuesOf(name, { takes }, given, rest) {
+function readValues(name, { takes }, given, rest) {
   if (takes === "switch") {
     if (given !== undefined && given !== "true" && given !== "false") throw new Failure(`${name} takes no value.`);
     return given === undefined ? [] : [given];
   }
-  if (given !== undefined) return given === "" ? noValue(name) : [given];
+  if (given !== undefined) return given === "" ? failWithoutValue(name) : [given];
   const values = [];
   while (rest.length > 0 && !rest[0].startsWith("-") && (takes === "list" || values.length === 0)) values.push(rest.shift());
-  return values.length > 0 ? values : noValue(name);
+  return values.length > 0 ? values : failWithoutValue(name);
 }
 
-function noValue(name) {
+function failWithoutValue(name) {
   throw new Failure(`${name} needs a value.`);
 }
 
-function note(flags, name, values) {
+function recordFlag(flags, name, values) {
   if (name === "--dry-run") flags.dryRun = values[0] !== "false";
   if (name === "--secrets-file") flags.secretsFile = true;
   if (/^--(route|domain)s?$/.test(name)) flags.ownAddresses.push(...values);
@@ -125,7 +125,7 @@ export function readConfig(toml) {
 }
 
 /** The address that people use, checked: from the environment, else from wrangler.toml. */
-export function addressOf(config, environment) {
+export function readAddress(config, environment) {
   const value = environment || config.publicUrl;
   if (!value) throw new Failure('PUBLIC_URL is not set. Write the address that people will use into wrangler.toml: PUBLIC_URL = "https://connections.example.com"');
   if (!/^https:\/\/[^/?#@\s]+$/.test(value) || !URL.canParse(value)) throw new Failure(`PUBLIC_URL must be https:// and a host, without a path or a slash at the end. It is: ${value}`);
@@ -146,7 +146,7 @@ export function checkAddress(address, config, flags) {
   }
 }
 
-/** wrangler.toml with one door only. The settings stand before the first table, and nowhere else. */
+/** wrangler.toml with one proxy only. The settings stand before the first table, and nowhere else. */
 export function withoutWorkersDev(toml) {
   const kept = toml.split("\n").filter((line) => !/^\s*(workers_dev|preview_urls)\s*=/.test(line)).join("\n");
   return `# Written by npm run deploy: wrangler.toml without workers.dev and preview URLs.\nworkers_dev = false\npreview_urls = false\n\n${kept}`;
@@ -163,7 +163,7 @@ export async function deploy(args, tools) {
   const flags = readFlags(args);
   const toml = tools.read("wrangler.toml");
   const config = readConfig(toml);
-  const address = addressOf(config, tools.publicUrl);
+  const address = readAddress(config, tools.publicUrl);
   checkAddress(address, config, flags);
   if (!flags.dryRun) {
     await requireLogin(flags, tools);
@@ -171,7 +171,7 @@ export async function deploy(args, tools) {
   }
   await tools.build();
   if (flags.dryRun) {
-    await putWorker(toml, address, flags, tools);
+    await deployWorker(toml, address, flags, tools);
     return tools.say("\nThat was a dry run: nothing was changed. No migration ran and no Worker was put in place.");
   }
   await ensureDatabase(config, flags, tools);
@@ -181,7 +181,7 @@ export async function deploy(args, tools) {
     return tools.say(`\nDeployed, and ${address.publicUrl}/healthz says that it is well.`);
   }
   await migrate(flags, tools);
-  await putWorker(toml, address, flags, tools);
+  await deployWorker(toml, address, flags, tools);
   tools.say(`\nDeployed. Is it well? curl ${address.publicUrl}/healthz`);
 }
 
@@ -205,12 +205,12 @@ const migrate = (flags, tools, ...config) => tools.run("d1", "migrations", "appl
 /** Every step may be the last one that is done: the next deployment sees what is pending, and goes on from there. */
 async function migrateUnderMaintenance(pending, toml, address, flags, tools) {
   tools.say(`Under maintenance: ${pending.join(", ")}. Until it is done every request is answered 503 with Retry-After. If this is stopped, start it again: it goes on where it was.`);
-  await putWorker(toml, address, flags, tools, { maintenance: true });
-  tools.say(`Waiting ${UNDER_WAY} seconds for what is under way…`);
-  await tools.wait(UNDER_WAY);
+  await deployWorker(toml, address, flags, tools, { maintenance: true });
+  tools.say(`Waiting ${DRAIN_SECONDS} seconds for what is under way…`);
+  await tools.wait(DRAIN_SECONDS);
   await moveRows(pending, toml, flags, tools);
   await migrate(flags, tools);
-  await putWorker(toml, address, flags, tools);
+  await deployWorker(toml, address, flags, tools);
   await requireHealth(address, tools);
 }
 
@@ -226,7 +226,7 @@ async function moveRows(pending, toml, flags, tools) {
 
 /** wrangler applies all migrations of a folder: it is given one with those before `name`. */
 async function migrateBefore(name, toml, flags, tools) {
-  const { config, folder } = SOME_MIGRATIONS;
+  const { config, folder } = PARTIAL_MIGRATIONS;
   const before = tools.list("migrations").filter((other) => other < name);
   const files = before.map((other) => [`${folder}/${other}`, tools.read(`migrations/${other}`)]);
   files.push([config, toml.replace(/^(\s*migrations_dir\s*=).*$/m, `$1 "${folder}"`)]);
@@ -245,7 +245,7 @@ async function withFiles(files, tools, done) {
 
 /** Moves rows until none remain. A step whose answer is not understood, or that moves none of those that remain, ends it. */
 async function moveAll(what, text, flags, tools) {
-  const sql = text.replaceAll(/^--.*\n/gm, "").replaceAll(ALL_ROWS, `LIMIT ${ROWS_A_STEP}`);
+  const sql = text.replaceAll(/^--.*\n/gm, "").replaceAll(ALL_ROWS, `LIMIT ${ROWS_PER_STEP}`);
   for (let step = 1; ; step += 1) {
     const { code, output } = await tools.capture("d1", "execute", "DB", "--remote", "--yes", "--json", "--command", sql, ...flags.d1);
     const remaining = /"remaining":\s*(\d+)/.exec(output)?.[1];
@@ -253,7 +253,7 @@ async function moveAll(what, text, flags, tools) {
     if (remaining === "0") return;
     const changes = [...output.matchAll(/"changes":\s*(\d+)/g)].map(([, number]) => Number(number));
     if (changes.length > 0 && changes.every((number) => number === 0)) throw new Failure(`Rows of ${what} remain, and a step moved none of them:\n${output.trim()}`);
-    if (step % 10 === 0) tools.say(`${what}: ${step * ROWS_A_STEP} rows moved…`);
+    if (step % 10 === 0) tools.say(`${what}: ${step * ROWS_PER_STEP} rows moved…`);
   }
 }
 
@@ -269,7 +269,7 @@ async function requireHealth({ publicUrl }, tools) {
 
 // ---- the Worker
 
-async function putWorker(toml, { publicUrl, host, isWorkersDev }, flags, tools, { maintenance = false } = {}) {
+async function deployWorker(toml, { publicUrl, host, isWorkersDev }, flags, tools, { maintenance = false } = {}) {
   // Said each time: --keep-vars would keep the one of a deployment before.
   const deployed = ["deploy", "--var", `PUBLIC_URL:${publicUrl}`, "--var", `MAINTENANCE:${maintenance ? 1 : 0}`, ...flags.deploy];
   if (isWorkersDev) return tools.run(...deployed);

@@ -3,7 +3,7 @@
 // far a refresh is then is the machine's. Refuses the network, and leaves no process behind.
 
 import { parseArgs } from "node:util";
-import { againUnderNode22, ensureNpm, Failure, main, quietWrangler, say } from "./bootstrap.mjs";
+import { restartUnderNode22, ensureNpm, Failure, main, quietWrangler, say } from "./bootstrap.mjs";
 import { build } from "./build.mjs";
 
 const OPTIONS = {
@@ -13,7 +13,7 @@ const OPTIONS = {
   grace: { type: "string", default: "300" },
 };
 
-function options() {
+function readOptions() {
   try {
     const { rounds, seed, server, grace } = parseArgs({ options: OPTIONS }).values;
     for (const [name, value] of Object.entries({ rounds, seed, grace })) if (!/^\d+$/.test(value)) throw new Error(`--${name} takes a number`);
@@ -26,41 +26,41 @@ function options() {
   }
 }
 
-async function kill({ rounds, seed, asked }) {
+async function runKills({ rounds, seed, asked }) {
   Object.assign(process.env, quietWrangler);
   // Imported late: what it needs is there only after ensureNpm.
-  const { PHASES, startKilling } = await import("../tests/support/kill-rounds.mjs");
+  const { PHASES, startKillTest } = await import("../tests/support/kill-rounds.mjs");
   say(`Seed ${seed}, ${rounds} rounds.`);
   const all = [];
   // Told at the end of the process, so that Ctrl-C shows what there is.
-  process.once("exit", () => tell(all, PHASES));
-  for (const [server, grace] of asked) await killedAt(startKilling, all, { server, grace, rounds, seed });
+  process.once("exit", () => printResults(all, PHASES));
+  for (const [server, grace] of asked) await runAtServer(startKillTest, all, { server, grace, rounds, seed });
   return all.some(({ violations, error }) => violations.length > 0 || error) ? 1 : 0;
 }
 
 /** The rounds at one server, then one without a kill in which everything must work. */
-async function killedAt(startKilling, all, { server, grace, rounds, seed }) {
-  const killing = await startKilling({ grace, seed });
-  const results = Object.assign(killing.results, { server, start: Date.now(), end: undefined });
+async function runAtServer(startKillTest, all, { server, grace, rounds, seed }) {
+  const killTest = await startKillTest({ grace, seed });
+  const results = Object.assign(killTest.results, { server, start: Date.now(), end: undefined });
   all.push(results);
   try {
     for (let round = 1; round <= rounds; round += 1) {
-      await killing.round();
-      progress(`${server}: ${round} of ${rounds} rounds, ${results.kills} kills, ${sum(results.losses)} lost, ${results.violations.length} violations`);
+      await killTest.runRound();
+      showProgress(`${server}: ${round} of ${rounds} rounds, ${results.kills} kills, ${sum(results.losses)} lost, ${results.violations.length} violations`);
     }
-    await killing.round({ kills: 0 });
+    await killTest.runRound({ kills: 0 });
   } catch (error) {
     results.error = error;
   } finally {
     results.end = Date.now();
-    progress("");
-    await killing.close();
+    showProgress("");
+    await killTest.close();
   }
 }
 
-function tell(all, phases) {
+function printResults(all, phases) {
   if (all.length === 0) return;
-  progress("");
+  showProgress("");
   const row = (name, value) => say(`| ${name} | ${all.map(value).join(" | ")} |`);
   row("", ({ server }) => server);
   say(`|---|${all.map(() => "---:|").join("")}`);
@@ -81,7 +81,7 @@ function tell(all, phases) {
 }
 
 /** One line on a terminal; nothing where it would be many. */
-function progress(text) {
+function showProgress(text) {
   if (process.stdout.isTTY) process.stdout.write(`\r\x1b[K${text}`);
 }
 
@@ -89,11 +89,11 @@ const sum = (counts) => Object.values(counts).reduce((all, one) => all + one, 0)
 
 await main(async () => {
   await ensureNpm();
-  const code = await againUnderNode22(import.meta.url);
+  const code = await restartUnderNode22(import.meta.url);
   if (code !== undefined) return code;
   // The runtime ends with this process, whatever ends it: runtime-process.mjs sees to that.
   for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "disconnect"]) process.on(event, () => process.exit(130));
-  const asked = options();
+  const asked = readOptions();
   await build();
-  return kill(asked);
+  return runKills(asked);
 });

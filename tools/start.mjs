@@ -6,35 +6,35 @@ import { createWriteStream, existsSync, mkdirSync, readFileSync, writeFileSync }
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { againUnderNode22, at, capture, child, ensureNpm, Failure, main, quietWrangler, say, wrangler } from "./bootstrap.mjs";
+import { restartUnderNode22, repoPath, capture, spawnChild, ensureNpm, Failure, main, quietWrangler, say, wrangler } from "./bootstrap.mjs";
 import { build } from "./build.mjs";
 
-const PORT = portFrom("PORT", 8787);
-const OAUTH_PORT = portFrom("OAUTH_PORT", 8788);
+const PORT = readPort("PORT", 8787);
+const OAUTH_PORT = readPort("OAUTH_PORT", 8788);
 const PUBLIC_URL = `http://localhost:${PORT}`;
 const CLIENT_ID = "connections";
-const STATE = at(".dev/state.json");
-const LOG = at(".dev/wrangler.log");
+const STATE = repoPath(".dev/state.json");
+const LOG = repoPath(".dev/wrangler.log");
 const FIVE_MINUTES = 300_000;
 
 async function start() {
   await checkPort(PORT, "PORT");
   await checkPort(OAUTH_PORT, "OAUTH_PORT");
-  mkdirSync(at(".dev"), { recursive: true });
-  const secrets = devVars();
+  mkdirSync(repoPath(".dev"), { recursive: true });
+  const secrets = readDevVars();
   await build({ quick: true });
   await migrate();
   const oauth = await startOAuth();
   const worker = startWorker();
-  await Promise.race([worker.died, run(oauth, secrets)]);
-  await worker.died;
+  await Promise.race([worker.exited, run(oauth, secrets)]);
+  await worker.exited;
 }
 
 async function run(oauth, { ADMIN_KEY }) {
-  await untilHealthy();
+  await waitUntilHealthy();
   const { key, signInUrl } = await setUp(oauth, ADMIN_KEY);
-  tell(key, signInUrl, oauth.issuer);
-  runTheClock();
+  printInstructions(key, signInUrl, oauth.issuer);
+  startCronTimer();
 }
 
 // ---- what runs, and how it ends
@@ -47,7 +47,7 @@ async function stopAll() {
 }
 
 /** Ctrl-C, a polite kill, a closed terminal, or the end of the process that started this one. */
-function untilStopped() {
+function waitUntilStopped() {
   return new Promise((resolve) => {
     for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "disconnect"]) process.on(event, resolve);
     // npm can be killed without a word to what it runs.
@@ -60,8 +60,8 @@ function untilStopped() {
 async function startOAuth() {
   // Imported late: its package is there only after ensureNpm.
   const { startOAuthServer } = await import("./oauth-server/server.mjs");
-  const client = { client_id: CLIENT_ID, client_secret: clientSecret() };
-  const server = await startOAuthServer({ port: OAUTH_PORT, accessTokenTtl: 120, clients: [client], file: at(".dev/oauth-server.json") });
+  const client = { client_id: CLIENT_ID, client_secret: ensureClientSecret() };
+  const server = await startOAuthServer({ port: OAUTH_PORT, accessTokenTtl: 120, clients: [client], file: repoPath(".dev/oauth-server.json") });
   running.push(server.close);
   return server;
 }
@@ -70,20 +70,20 @@ function startWorker() {
   const vars = ["--var", `PUBLIC_URL:${PUBLIC_URL}`, "--var", "DEV_LOOPBACK:1"];
   const [command, args] = wrangler("dev", "--ip", "127.0.0.1", "--port", String(PORT), "--show-interactive-dev-session=false", ...vars);
   // A group of its own, so that one signal reaches wrangler and the runtime processes under it.
-  const dev = child(command, args, { env: { ...quietWrangler, NO_COLOR: "1", FORCE_COLOR: "0" }, stdio: ["ignore", "pipe", "pipe"], detached: true });
+  const dev = spawnChild(command, args, { env: { ...quietWrangler, NO_COLOR: "1", FORCE_COLOR: "0" }, stdio: ["ignore", "pipe", "pipe"], detached: true });
   const log = createWriteStream(LOG, { mode: 0o600 });
-  for (const stream of [dev.stdout, dev.stderr]) stream.setEncoding("utf8").on("data", (text) => record(log, text));
+  for (const stream of [dev.stdout, dev.stderr]) stream.setEncoding("utf8").on("data", (text) => writeLog(log, text));
   const gone = once(dev, "exit");
   running.push(() => endGroup(dev, gone));
-  return { died: gone.then(([code]) => Promise.reject(new Failure(`wrangler stopped by itself (exit ${code}). Its last words:\n${lastWords()}\nMore in ${LOG}`))) };
+  return { exited: gone.then(([code]) => Promise.reject(new Failure(`wrangler stopped by itself (exit ${code}). Its last words:\n${readLogTail()}\nMore in ${LOG}`))) };
 }
 
-function record(log, text) {
+function writeLog(log, text) {
   log.write(text);
   for (const line of text.split("\n")) if (/✘|\bERROR\b|panicked|Uncaught/.test(line)) console.error(line);
 }
 
-const lastWords = () => readFileSync(LOG, "utf8").trim().split("\n").slice(-15).join("\n");
+const readLogTail = () => readFileSync(LOG, "utf8").trim().split("\n").slice(-15).join("\n");
 
 async function endGroup(dev, gone) {
   signalGroup(dev, "SIGTERM");
@@ -101,15 +101,15 @@ function signalGroup(dev, signal) {
 }
 
 /** wrangler runs no crons locally, so this process is the clock. */
-function runTheClock() {
-  const tick = () => fetch(`${PUBLIC_URL}/cdn-cgi/handler/scheduled?cron=${encodeURIComponent("*/5 * * * *")}`).catch(() => {});
-  const timer = setInterval(tick, FIVE_MINUTES);
+function startCronTimer() {
+  const runScheduled = () => fetch(`${PUBLIC_URL}/cdn-cgi/handler/scheduled?cron=${encodeURIComponent("*/5 * * * *")}`).catch(() => {});
+  const timer = setInterval(runScheduled, FIVE_MINUTES);
   running.push(() => clearInterval(timer));
 }
 
 // ---- before it runs
 
-function portFrom(name, fallback) {
+function readPort(name, fallback) {
   const port = Number(process.env[name] || fallback);
   if (Number.isInteger(port) && port > 0 && port < 65_536) return port;
   console.error(`${name}=${process.env[name]} is not a port.`);
@@ -127,8 +127,8 @@ async function checkPort(port, variable) {
 }
 
 /** The two secrets of a development Worker. They outlive a start: what they sealed must open at the next one. */
-function devVars() {
-  const file = at(".dev.vars");
+function readDevVars() {
+  const file = repoPath(".dev.vars");
   if (!existsSync(file)) {
     const ring = `k1:${randomBytes(32).toString("base64")}`;
     const admin = randomBytes(32).toString("base64url");
@@ -147,7 +147,7 @@ async function migrate() {
   if (code !== 0) throw new Failure(`The local database could not be migrated:\n${output}`);
 }
 
-async function untilHealthy() {
+async function waitUntilHealthy() {
   let answer = "no answer yet";
   for (let attempt = 0; attempt < 120; attempt += 1) {
     answer = await fetch(`${PUBLIC_URL}/healthz`).then((response) => response.status, () => answer);
@@ -164,40 +164,40 @@ async function untilHealthy() {
 
 /** Finds or makes all that a person needs; answers the workspace's key and a fresh link to sign in. */
 async function setUp(oauth, adminKey) {
-  const key = await workspaceKey(adminKey);
-  await defineApp(key, oauth.issuer);
-  const client = { client_id: CLIENT_ID, client_secret: clientSecret() };
+  const key = await ensureWorkspaceKey(adminKey);
+  await ensureApp(key, oauth.issuer);
+  const client = { client_id: CLIENT_ID, client_secret: ensureClientSecret() };
   const { redirect_uri: redirectUri } = await api(key, "PUT", "/v1/apps/local-oauth/client", client);
   oauth.addRedirectUri(CLIENT_ID, redirectUri);
   const { url } = await api(key, "POST", "/v1/sign-in-links", { user: { id: "you", name: "You" }, role: "admin" });
   return { key, signInUrl: url };
 }
 
-async function workspaceKey(adminKey) {
-  const { key } = state();
+async function ensureWorkspaceKey(adminKey) {
+  const { key } = readState();
   if (key && (await call(key, "GET", "/v1/workspace")).ok) return key;
   const made = await api(adminKey, "POST", "/v1/workspaces", { name: "Local" });
-  remember({ key: made.key.key });
+  saveState({ key: made.key.key });
   return made.key.key;
 }
 
-async function defineApp(key, issuer) {
+async function ensureApp(key, issuer) {
   const auth = { type: "oauth2", issuer, authorize_params: { prompt: "consent" }, rotation: "strict" };
   const app = { id: "local-oauth", name: "Local OAuth server", auth, scopes: ["openid", "email", "profile", "offline_access"] };
   const exists = (await call(key, "GET", "/v1/apps/local-oauth")).ok;
   // An app's definition has revisions: writing the same one at every start would only make more of them.
-  if (exists && state().app === JSON.stringify(app)) return;
+  if (exists && readState().app === JSON.stringify(app)) return;
   await (exists ? api(key, "PUT", "/v1/apps/local-oauth", app) : api(key, "POST", "/v1/apps", app));
-  remember({ app: JSON.stringify(app) });
+  saveState({ app: JSON.stringify(app) });
 }
 
-function clientSecret() {
-  if (!state().clientSecret) remember({ clientSecret: randomBytes(24).toString("base64url") });
-  return state().clientSecret;
+function ensureClientSecret() {
+  if (!readState().clientSecret) saveState({ clientSecret: randomBytes(24).toString("base64url") });
+  return readState().clientSecret;
 }
 
-const state = () => (existsSync(STATE) ? JSON.parse(readFileSync(STATE, "utf8")) : {});
-const remember = (more) => writeFileSync(STATE, JSON.stringify({ ...state(), ...more }, null, 2), { mode: 0o600 });
+const readState = () => (existsSync(STATE) ? JSON.parse(readFileSync(STATE, "utf8")) : {});
+const saveState = (more) => writeFileSync(STATE, JSON.stringify({ ...readState(), ...more }, null, 2), { mode: 0o600 });
 
 function call(key, method, path, body) {
   const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
@@ -210,7 +210,7 @@ async function api(key, method, path, body) {
   return response.json();
 }
 
-function tell(key, signInUrl, issuer) {
+function printInstructions(key, signInUrl, issuer) {
   const bearer = `-H 'Authorization: Bearer ${key}'`;
   say(`
 Connections is running at ${PUBLIC_URL}
@@ -233,9 +233,9 @@ Local OAuth server: ${issuer}   Log: .dev/wrangler.log   Stop: Ctrl-C`);
 
 await main(async () => {
   await ensureNpm();
-  const code = await againUnderNode22(import.meta.url);
+  const code = await restartUnderNode22(import.meta.url);
   if (code !== undefined) return code;
-  const stopped = untilStopped();
+  const stopped = waitUntilStopped();
   try {
     await Promise.race([stopped, start()]);
     await stopped;

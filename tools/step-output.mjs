@@ -1,10 +1,10 @@
 // Owns what a person sees of steps that run side by side: one prints as it goes, the others whole when they have ended.
 // Refuses to mix two steps.
 
-/** A screen that shows its text with `show`. */
-export function newScreen(show) {
+/** A stepOutput that shows its text with `show`. */
+export function createStepOutput(show) {
   let pages = [];
-  const turn = () => {
+  const showNext = () => {
     while (pages.length > 0) {
       const [page] = pages;
       show(page.text);
@@ -19,15 +19,15 @@ export function newScreen(show) {
     open(name) {
       const page = { name, text: `\n── ${name}\n`, ended: false };
       pages.push(page);
-      turn();
+      showNext();
       return {
         write(text) {
           page.text += text;
-          turn();
+          showNext();
         },
         close() {
           page.ended = true;
-          turn();
+          showNext();
         },
       };
     },

@@ -4,22 +4,22 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
-import { startFrontDoor } from "../support/browser-proxy.mjs";
+import { startBrowserProxy } from "../support/browser-proxy.mjs";
 import { startInstallation } from "../support/installation.mjs";
 
-let door, installation, browser;
+let proxy, installation, browser;
 
 before(async () => {
-  door = await startFrontDoor();
-  installation = await startInstallation({ vars: { PUBLIC_URL: door.url } });
-  door.open(installation.worker);
+  proxy = await startBrowserProxy();
+  installation = await startInstallation({ vars: { PUBLIC_URL: proxy.url } });
+  proxy.forwardTo(installation.worker);
   browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
 });
 
 after(async () => {
   await browser?.close();
   await installation?.close();
-  await door?.close();
+  await proxy?.close();
 });
 
 /** A browser profile of its own, whose complaints are collected. */
@@ -32,7 +32,7 @@ async function newPerson() {
 }
 
 async function signIn(page, id = "you") {
-  const { url } = await installation.ask("POST", "/v1/sign-in-links", { user: { id, name: `Person ${id}` } });
+  const { url } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id, name: `Person ${id}` } });
   await page.goto(url);
   await page.getByRole("button", { name: /sign in/i }).click();
   await page.getByRole("heading", { name: "Connections", level: 1 }).waitFor();
@@ -52,7 +52,7 @@ test("a person signs in, connects, checks, renames and disconnects without a com
   await page.getByRole("button", { name: "Continue to Acme" }).click();
   await allow(page, "ada");
   await page.getByText("Connected as ada@example.test.").waitFor();
-  assert.match(page.url(), new RegExp(`^${door.url}/connections/con_[\\w-]+\\?connected=1$`), "a clean address, without code and state");
+  assert.match(page.url(), new RegExp(`^${proxy.url}/connections/con_[\\w-]+\\?connected=1$`), "a clean address, without code and state");
 
   await page.getByRole("button", { name: "Check now" }).click();
   await page.getByText("Checked: it works.").waitFor();
@@ -83,12 +83,12 @@ test("a reconnect with another account asks, in words, and changes nothing until
   const asked = await page.locator("main").innerText();
   assert.match(asked, /grace@example\.test/);
   assert.match(asked, /mallory@example\.test/);
-  const before = await installation.ask("GET", `/v1/connections/${id}`);
+  const before = await installation.requestOk("GET", `/v1/connections/${id}`);
   assert.equal(before.account.id, "grace");
 
   await page.locator("button[value=switch]").click();
   await page.getByText("Connected as mallory@example.test.").waitFor();
-  const now = await installation.ask("GET", `/v1/connections/${id}`);
+  const now = await installation.requestOk("GET", `/v1/connections/${id}`);
   assert.deepEqual([now.account.id, now.generation], ["mallory", 2]);
 });
 
@@ -97,13 +97,13 @@ test("a flow begun in one browser is refused in another, before the app is asked
   const victim = await newPerson();
   await signIn(attacker.page, "attacker");
   await signIn(victim.page, "victim");
-  await attacker.page.goto(`${door.url}/oauth/start/acme`);
+  await attacker.page.goto(`${proxy.url}/oauth/start/acme`);
   await attacker.page.getByRole("button", { name: "Continue to Acme" }).click();
   await attacker.page.locator("input[name=login]").waitFor();
 
   // The attacker keeps the app's answer from the Worker and has the victim deliver it.
   const tokens = installation.oauth.requests.authorization_code ?? 0;
-  const kept = door.keep("/oauth/callback/");
+  const kept = proxy.intercept("/oauth/callback/");
   await allow(attacker.page, "ada");
   const callback = await kept;
   await victim.page.goto(callback);
@@ -121,7 +121,7 @@ test("cookies are out of reach of scripts, and no page can be framed", async () 
   assert.equal(await page.evaluate(() => document.cookie), "");
 
   const other = await context.newPage();
-  await other.route("http://frame.test/", (route) => route.fulfill({ contentType: "text/html", body: `<iframe src="${door.url}/"></iframe>` }));
+  await other.route("http://frame.test/", (route) => route.fulfill({ contentType: "text/html", body: `<iframe src="${proxy.url}/"></iframe>` }));
   await other.goto("http://frame.test/");
   const frame = other.frames().find((one) => one !== other.mainFrame());
   assert.equal(await frame.evaluate(() => location.href), "chrome-error://chromewebdata/");

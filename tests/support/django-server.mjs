@@ -1,22 +1,22 @@
 // Owns the django-oauth-toolkit server of the tests as a process: starts it, signs people in at its own pages, asks it
-// what it saw. It speaks like the other peers (oauth-servers.mjs). Refuses to outlive the test.
+// what it saw. It speaks like the other oauthServers (oauth-servers.mjs). Refuses to outlive the test.
 
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import { at, child, ensureDjango } from "../../tools/bootstrap.mjs";
-import { walk } from "./oauth-browser.mjs";
+import { repoPath, spawnChild, ensureDjango } from "../../tools/bootstrap.mjs";
+import { followRedirects } from "./oauth-browser.mjs";
 
-const SERVER = at("tests/support/django/server.py");
+const SERVER = repoPath("tests/support/django/server.py");
 
 /**
  * Starts a server whose refresh tokens work once; a second use kills the grant, except within `grace` seconds, when it
  * answers the same tokens again. `accessTokenTtl` are the seconds an access token lives, `firstTokenTtl` those of one that
  * a person's consent brings.
  */
-export async function startDjango({ grace = 0, accessTokenTtl = 120, firstTokenTtl = accessTokenTtl } = {}) {
+export async function startDjangoServer({ grace = 0, accessTokenTtl = 120, firstTokenTtl = accessTokenTtl } = {}) {
   const { python, env } = await ensureDjango();
   const options = JSON.stringify({ grace, first_token_ttl: firstTokenTtl, access_token_ttl: accessTokenTtl });
-  const server = child(python, [SERVER, options], { env, stdio: ["pipe", "pipe", "inherit"] });
+  const server = spawnChild(python, [SERVER, options], { env, stdio: ["pipe", "pipe", "inherit"] });
   const origin = `http://localhost:${await firstLineOf(server)}`;
 
   return {
@@ -31,13 +31,13 @@ export async function startDjango({ grace = 0, accessTokenTtl = 120, firstTokenT
       const { status } = await fetch(`${origin}/test/clients`, { method: "POST", body: JSON.stringify(client) });
       if (status !== 204) throw new Error(`The Django server did not take the client (${status})`);
     },
-    authorize: (authorizeUrl, account) => walk(authorizeUrl, (form) => (form.has("username") ? signIn(form, account) : allow(form))),
-    async seen(account) {
+    authorize: (authorizeUrl, account) => followRedirects(authorizeUrl, (form) => (form.has("username") ? signIn(form, account) : allow(form))),
+    async countRefreshes(account) {
       const asked = (await (await fetch(`${origin}/test/ledger`)).json()).filter(({ grant }) => grant === "refresh_token");
       return {
         refreshes: asked.filter((one) => one.account === account).length,
         refused: asked.filter((one) => one.account === account && one.status >= 400).length,
-        strange: asked.filter((one) => one.account === null).length,
+        unknown: asked.filter((one) => one.account === null).length,
       };
     },
     accepts: async (headers) => (await fetch(`${origin}/me`, { headers })).status === 200,

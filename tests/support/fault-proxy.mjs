@@ -1,5 +1,5 @@
 // Owns the bad luck between the Worker and an app: a reverse proxy before one address of the app whose next answers can
-// be told to go wrong, before the app acted or after. Without orders it passes everything on as it is. Refuses to
+// be told to go wrong, before the app acted or after. Without queuedFaults it passes everything on as it is. Refuses to
 // invent what the app did: whether it acted is told by its own log.
 
 import { once } from "node:events";
@@ -7,19 +7,19 @@ import { createServer } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /**
- * Stands before the address `upstream`. `next(fault)` orders what happens to the next request; `times` are the
+ * Stands before the address `upstream`. `next(fault)` queuedFaults what happens to the next request; `times` are the
  * milliseconds each request took to be answered; `idle()` waits for those under way, also after whoever asked has
  * given up; `strays` counts the visits to the place that redirects lead to.
  */
 export async function startFaultProxy(upstream) {
-  const orders = [];
+  const queuedFaults = [];
   const running = new Set();
-  const proxy = { times: [], standing: honest, strays: 0, next: (fault) => orders.push(fault) };
+  const proxy = { times: [], defaultFault: forwardUnchanged, requestsElsewhere: 0, queueFault: (fault) => queuedFaults.push(fault) };
   const elsewhere = await listen("127.0.0.1", (_, response) => {
-    proxy.strays += 1;
+    proxy.requestsElsewhere += 1;
     response.end("{}");
   });
-  const front = await listen("localhost", (request, response) => {
+  const listener = await listen("localhost", (request, response) => {
     const handled = handle(request, response).finally(() => running.delete(handled));
     running.add(handled);
   });
@@ -27,20 +27,20 @@ export async function startFaultProxy(upstream) {
   async function handle(request, response) {
     const began = performance.now();
     const body = Buffer.concat(await Array.fromAsync(request));
-    const fault = orders.shift() ?? proxy.standing;
+    const fault = queuedFaults.shift() ?? proxy.defaultFault;
     await fault({ act: () => forward(upstream, request, body), response, elsewhere: elsewhere.url });
     proxy.times.push(performance.now() - began);
   }
 
   return Object.assign(proxy, {
-    url: `${front.url}${new URL(upstream).pathname}`,
-    idle: () => Promise.all(running),
-    close: () => Promise.all([front.close(), elsewhere.close()]),
+    url: `${listener.url}${new URL(upstream).pathname}`,
+    waitUntilIdle: () => Promise.all(running),
+    close: () => Promise.all([listener.close(), elsewhere.close()]),
   });
 }
 
 /** The app's own answer. */
-async function honest({ act, response }) {
+async function forwardUnchanged({ act, response }) {
   send(response, await act());
 }
 
@@ -48,7 +48,7 @@ async function honest({ act, response }) {
 export const faults = {
   slowToAct: (ms) => async (at) => {
     await sleep(ms);
-    await honest(at);
+    await forwardUnchanged(at);
   },
   slowToAnswer: (ms) => async ({ act, response }) => {
     const answer = await act();
@@ -72,24 +72,24 @@ export const faults = {
     response.destroy();
   },
   noConnection: async ({ response }) => response.destroy(),
-  errorBefore: async ({ response }) => send(response, BROKEN),
+  errorBefore: async ({ response }) => send(response, SERVER_ERROR),
   errorAfter: async ({ act, response }) => {
     await act();
-    send(response, BROKEN);
+    send(response, SERVER_ERROR);
   },
   tooMany: (seconds) => async ({ response }) =>
     send(response, { status: 429, headers: { "retry-after": String(seconds) }, body: Buffer.from("Slow down") }),
-  htmlBefore: async ({ response }) => send(response, MAINTENANCE),
+  htmlBefore: async ({ response }) => send(response, HTML_PAGE),
   htmlAfter: async ({ act, response }) => {
     await act();
-    send(response, MAINTENANCE);
+    send(response, HTML_PAGE);
   },
   /** To another host, which takes whatever it is given. */
   redirect: (status) => async ({ response, elsewhere }) => send(response, { status, headers: { location: `${elsewhere}/token` }, body: Buffer.of() }),
 };
 
-const BROKEN = { status: 500, headers: { "content-type": "text/html" }, body: Buffer.from("<h1>Internal Server Error</h1>") };
-const MAINTENANCE = { status: 200, headers: { "content-type": "text/html" }, body: Buffer.from("<!doctype html><h1>Back soon</h1>") };
+const SERVER_ERROR = { status: 500, headers: { "content-type": "text/html" }, body: Buffer.from("<h1>Internal Server Error</h1>") };
+const HTML_PAGE = { status: 200, headers: { "content-type": "text/html" }, body: Buffer.from("<!doctype html><h1>Back soon</h1>") };
 
 const send = (response, { status, headers, body }) => response.writeHead(status, headers).end(body);
 

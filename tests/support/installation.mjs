@@ -19,9 +19,9 @@ export const CLIENT_ID = "connections";
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 /** Requests whose lines of the log surely fit into the pipe between the Worker and this process (64 KB). */
-const FEW = 20;
+const MAX_UNREAD_REQUESTS = 20;
 
-export const newKeyRing = (id = "k1") => `${id}:${randomBytes(32).toString("base64")}`;
+export const createKeyRing = (id = "k1") => `${id}:${randomBytes(32).toString("base64")}`;
 
 /**
  * Starts an installation; `close()` ends it.
@@ -43,9 +43,9 @@ export async function startInstallation({
   const adminKey = randomBytes(32).toString("base64url");
   const settings = {
     vars: { PUBLIC_URL, DEV_LOOPBACK: "1", ...vars },
-    secrets: { ENCRYPTION_KEYS: newKeyRing(), ADMIN_KEY: adminKey, ...secrets },
+    secrets: { ENCRYPTION_KEYS: createKeyRing(), ADMIN_KEY: adminKey, ...secrets },
   };
-  const outbound = watchOutbound();
+  const outbound = recordOutbound();
   const clientSecret = randomBytes(24).toString("base64url");
   const oauth = await startOAuthServer({ accessTokenTtl, firstTokenTtl, refreshTokens, clients: [{ client_id: CLIENT_ID, client_secret: clientSecret }] });
   const options = { root: ROOT, workers: configs.map((configPath) => ({ configPath, prebuiltWorkerDir: "./dist", ...settings })) };
@@ -54,12 +54,12 @@ export async function startInstallation({
   const worker = server.getWorker();
   await worker.applyD1Migrations("DB");
 
-  let underWay = 0;
+  let running = 0;
   // A statement blocks this process until the Worker answers, and the Worker blocks when nobody reads what it logs. So a
   // crowd is let through first, and its log is read.
-  const quiet = async () => {
+  const waitUntilLogIsRead = async () => {
     do await sleep(1);
-    while (underWay > FEW);
+    while (running > MAX_UNREAD_REQUESTS);
   };
 
   const installation = {
@@ -73,40 +73,40 @@ export async function startInstallation({
     answers: [],
     /** Sends a request and notes its answer: `{ status, headers, text }`. Redirects are shown, not followed. */
     async request(path, init = {}, by = worker) {
-      underWay += 1;
+      running += 1;
       const answer = await by
         .fetch(new URL(path, PUBLIC_URL).href, { redirect: "manual", ...init })
         .then(async (response) => ({ status: response.status, headers: response.headers, text: await response.text() }))
-        .finally(() => (underWay -= 1));
+        .finally(() => (running -= 1));
       installation.answers.push({ path, ...answer });
       return answer;
     },
     /** A program's call: `{ status, headers, body }`. `key` is the workspace's first, unless given; `null` sends none. */
-    async api(method, path, body, key = installation.key, by = worker) {
+    async requestApi(method, path, body, key = installation.key, by = worker) {
       const headers = { "content-type": "application/json" };
       if (key !== null) headers.authorization = `Bearer ${key}`;
       const answer = await installation.request(path, { method, headers, body: typeof body === "string" ? body : body && JSON.stringify(body) }, by);
       return { ...answer, body: answer.text ? JSON.parse(answer.text) : undefined };
     },
     /** The same for calls that must succeed: the answer's body. */
-    async ask(...call) {
-      const { status, body } = await installation.api(...call);
+    async requestOk(...call) {
+      const { status, body } = await installation.requestApi(...call);
       if (status >= 300) throw new Error(`${call[0]} ${call[1]} answered ${status}: ${JSON.stringify(body)}`);
       return body;
     },
-    resolve: (connection, body = {}, ...rest) => installation.api("POST", `/v1/connections/${connection}/resolve`, body, ...rest),
+    resolve: (connection, body = {}, ...rest) => installation.requestApi("POST", `/v1/connections/${connection}/resolve`, body, ...rest),
     /** Lets the clock strike once. */
-    strike: (at = new Date(), by = worker) => by.scheduled({ cron: "*/5 * * * *", scheduledTime: at }),
+    runScheduled: (at = new Date(), by = worker) => by.scheduled({ cron: "*/5 * * * *", scheduledTime: at }),
     /** A row, or a column of it when the query asks for one. */
     async row(sql, ...values) {
-      await quiet();
+      await waitUntilLogIsRead();
       return installation.db
         .prepare(sql)
         .bind(...values)
         .first();
     },
     async run(sql, ...values) {
-      await quiet();
+      await waitUntilLogIsRead();
       return (
         await installation.db
           .prepare(sql)
@@ -128,12 +128,12 @@ export async function startInstallation({
   };
   const bind = async () => ({ DB: installation.db, CACHE: installation.kv } = await worker.getEnv());
   await bind();
-  if (workspace) Object.assign(installation, await newWorkspace(installation, "Acme Corp"));
+  if (workspace) Object.assign(installation, await createWorkspace(installation, "Acme Corp"));
   return installation;
 }
 
 /** A configuration file like ours, for a Worker of another name over the same record, or without the Durable Object. */
-export function configFile({ name = "connections", refresher = true }) {
+export function writeConfigFile({ name = "connections", refresher = true }) {
   const ours = readFileSync(join(ROOT, "wrangler.toml"), "utf8")
     .replace(/^name = .*$/m, `name = "${name}"`)
     .replace(/^main = .*$/m, `main = "${join(ROOT, "build/index.js")}"`)
@@ -145,18 +145,18 @@ export function configFile({ name = "connections", refresher = true }) {
 }
 
 /** A workspace with its first key, the app `acme` and its client: `{ workspace, key, client }`. */
-export async function newWorkspace(installation, name, app = acme(installation.oauth)) {
-  const { ask, adminKey, oauth, clientSecret } = installation;
-  const made = await ask("POST", "/v1/workspaces", { name }, adminKey);
+export async function createWorkspace(installation, name, app = acmeDefinition(installation.oauth)) {
+  const { requestOk, adminKey, oauth, clientSecret } = installation;
+  const made = await requestOk("POST", "/v1/workspaces", { name }, adminKey);
   const key = made.key.key;
-  await ask("POST", "/v1/apps", app, key);
-  const client = await ask("PUT", `/v1/apps/${app.id}/client`, { client_id: CLIENT_ID, client_secret: clientSecret }, key);
+  await requestOk("POST", "/v1/apps", app, key);
+  const client = await requestOk("PUT", `/v1/apps/${app.id}/client`, { client_id: CLIENT_ID, client_secret: clientSecret }, key);
   oauth.addRedirectUri(CLIENT_ID, client.redirect_uri);
   return { workspace: made.id, key, client };
 }
 
 /** Everything in the record and the cache, as one text each. */
-export async function atRest({ db, kv }) {
+export async function dumpStoredData({ db, kv }) {
   const { results: tables } = await db
     .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\' AND name NOT LIKE 'sqlite%'")
     .all();
@@ -167,7 +167,7 @@ export async function atRest({ db, kv }) {
 }
 
 /** The app of the OAuth server, as a workspace would define it. */
-export const acme = (oauth, more = {}) => ({
+export const acmeDefinition = (oauth, more = {}) => ({
   id: "acme",
   name: "Acme",
   auth: { type: "oauth2", issuer: oauth.issuer, authorize_params: { prompt: "consent" }, rotation: "strict", ...more.auth },
@@ -176,19 +176,19 @@ export const acme = (oauth, more = {}) => ({
 });
 
 /** A key with certain scopes and allow-lists. */
-export const newKey = async (installation, scopes, more = {}) =>
-  (await installation.ask("POST", "/v1/keys", { name: scopes.join(" "), scopes, ...more })).key;
+export const createApiKey = async (installation, scopes, more = {}) =>
+  (await installation.requestOk("POST", "/v1/keys", { name: scopes.join(" "), scopes, ...more })).key;
 
 /**
  * Stands between the Worker and the network: wrangler sends everything through this process's `fetch`. `requests` lists
  * what was sent, `to(path)` some of it; `answer`, when set, may answer in the place of whoever was asked.
  */
-function watchOutbound() {
+function recordOutbound() {
   const real = globalThis.fetch;
-  const watch = {
+  const recorder = {
     requests: [],
     answer: undefined,
-    to: (path) => watch.requests.filter(({ url }) => new URL(url).pathname === path),
+    to: (path) => recorder.requests.filter(({ url }) => new URL(url).pathname === path),
     stop: () => (globalThis.fetch = real),
   };
   globalThis.fetch = async (url, init) => {
@@ -196,15 +196,15 @@ function watchOutbound() {
     if (typeof init?.clone !== "function") return real(url, init);
     const { method, headers } = init;
     const sent = { url, method, headers: Object.fromEntries(headers), body: await new Response(init.body).text() };
-    watch.requests.push(sent);
-    const instead = await watch.answer?.(sent);
+    recorder.requests.push(sent);
+    const instead = await recorder.answer?.(sent);
     if (instead) return instead;
     if (!["localhost", "127.0.0.1"].includes(new URL(url).hostname)) throw new TypeError(`${url} is not on this machine`);
     // Whether a redirect is followed is decided by the Worker, to which it is shown.
     // An empty text would be given a type that the Worker never sent.
     return real(url, { method, headers, redirect: "manual", body: sent.body || undefined }).catch(brokenConnection);
   };
-  return watch;
+  return recorder;
 }
 
 /**

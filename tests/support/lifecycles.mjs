@@ -7,19 +7,19 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { relocated, startApps } from "./apps/index.mjs";
-import { atRest, ROOT, startInstallation } from "./installation.mjs";
-import { connectionAt, formsOf, Person } from "./person.mjs";
+import { relocateDefinition, startApps } from "./apps/index.mjs";
+import { dumpStoredData, ROOT, startInstallation } from "./installation.mjs";
+import { connectionIdFrom, parseForms, Person } from "./person.mjs";
 
 /** Starts everything, with a person who is signed in; `vars` are the Worker's. */
-export async function openStage({ vars } = {}) {
+export async function startLifecycleFixture({ vars } = {}) {
   const apps = await startApps();
   const installation = await startInstallation({ vars });
   // An admin: what a program enters belongs to the whole workspace.
-  return new Stage(apps, installation, await Person.signedIn(installation, undefined, "admin"));
+  return new LifecycleFixture(apps, installation, await Person.createSignedIn(installation, undefined, "admin"));
 }
 
-export class Stage {
+export class LifecycleFixture {
   constructor(apps, installation, person) {
     Object.assign(this, { apps, installation, person });
   }
@@ -29,30 +29,30 @@ export class Stage {
     this.apps.close();
   }
 
-  ask = (...call) => this.installation.ask(...call);
-  api = (...call) => this.installation.api(...call);
-  connection = (id) => this.ask("GET", `/v1/connections/${id}`);
-  connectionsOf = async (app) => (await this.ask("GET", `/v1/connections?app=${app}`)).data;
+  requestOk = (...args) => this.installation.requestOk(...args);
+  requestApi = (...args) => this.installation.requestApi(...args);
+  getConnection = (id) => this.requestOk("GET", `/v1/connections/${id}`);
+  listConnections = async (app) => (await this.requestOk("GET", `/v1/connections?app=${app}`)).data;
 
   /** Registers a file of the catalogue so that it points at the simulated apps: the app's id. */
-  async register(file) {
-    const definition = relocated(JSON.parse(readFileSync(join(ROOT, "catalog", `${file}.json`), "utf8")), this.apps.origin);
-    const known = await this.api("GET", `/v1/apps/${definition.id}`);
-    if (known.status === 404) await this.ask("POST", "/v1/apps", definition);
+  async registerApp(file) {
+    const definition = relocateDefinition(JSON.parse(readFileSync(join(ROOT, "catalog", `${file}.json`), "utf8")), this.apps.origin);
+    const known = await this.requestApi("GET", `/v1/apps/${definition.id}`);
+    if (known.status === 404) await this.requestOk("POST", "/v1/apps", definition);
     return definition.id;
   }
 
   /** What a resolve answers when it must succeed. */
-  async resolved(id, body) {
+  async resolve(id, body) {
     const answer = await this.installation.resolve(id, body);
     assert.equal(answer.status, 200, JSON.stringify(answer.body));
     return answer.body;
   }
 
   /** The same from the copy near the reader, which is written behind an earlier answer. */
-  async copied(id) {
+  async resolveFromCache(id) {
     for (let tries = 0; tries < 50; tries += 1) {
-      const answer = await this.resolved(id, { consistency: "edge" });
+      const answer = await this.resolve(id, { consistency: "edge" });
       if (answer.source === "cache") return answer;
       await sleep(20);
     }
@@ -60,40 +60,40 @@ export class Stage {
   }
 
   /** What a resolve refuses with: `{ status, code, … }`. */
-  async refused(id, body) {
+  async resolveRefused(id, body) {
     const answer = await this.installation.resolve(id, body);
     assert.notEqual(answer.status, 200, "a resolve that must be refused");
     return { ...answer.body, status: answer.status };
   }
 
   /** Goes to the app from a page, allows there as an account, and comes back: the address at the end. */
-  async goThrough(sim, path, { account = "ada", untick = [], deny = false, boxes } = {}) {
+  async completeConsent(sim, path, { account = "ada", untick = [], deny = false, boxes } = {}) {
     sim.person = { account, untick, deny };
-    const away = await this.person.leaveFor(path, boxes);
+    const away = await this.person.startFlow(path, boxes);
     const answer = await fetch(away, { redirect: "manual" });
     if (answer.status !== 302) throw new Error(`The app answered ${answer.status}: ${(await answer.text()).slice(0, 300)}`);
-    return this.person.comeBack(answer.headers.get("location"));
+    return this.person.followCallback(answer.headers.get("location"));
   }
 
   /** The same, ending at a connection: its id. */
-  connect = async (...way) => connectionAt(await this.goThrough(...way));
+  connect = async (...args) => connectionIdFrom(await this.completeConsent(...args));
 
   /** Enters a credential in the form of a page: the answer. */
-  enter(path, fields) {
+  submitCredential(path, fields) {
     const named = Object.entries(fields).map(([id, value]) => [`input.${id}`, value]);
     return this.person.submit(path, Object.fromEntries(named), { to: path });
   }
 
   /** Answers the question that a flow ended with: where that leads. */
-  async choose(flow, choice, asked) {
+  async answerQuestion(flow, choice, asked) {
     const page = await this.person.get(flow);
     assert.match(page.text, asked);
-    assert.ok(formsOf(page.html).some(({ buttons }) => buttons.includes(choice)), `${choice} on ${page.text}`);
+    assert.ok(parseForms(page.html).some(({ buttons }) => buttons.includes(choice)), `${choice} on ${page.text}`);
     return (await this.person.submit(flow, { choice })).location;
   }
 
   /** Seconds pass, for the record of a connection and for the app. */
-  async pass(sim, id, seconds) {
+  async advanceTime(sim, id, seconds) {
     sim.clock.advance(seconds);
     const moved = ["expires_at", "refreshed_at", "checked_at", "connected_at", "ambiguous_since", "lease_expires_at"];
     const set = moved.map((column) => `${column} = ${column} - ?2`).join(", ");
@@ -103,7 +103,7 @@ export class Stage {
 }
 
 /** Calls an app's API with what `request` of a resolve says, and nothing else but the call itself. */
-export async function call(request, { method = "GET", path, text, type = "application/json" }) {
+export async function callAppApi(request, { method = "GET", path, text, type = "application/json" }) {
   const url = new URL(request.base_url + path);
   for (const [name, value] of Object.entries(request.query)) url.searchParams.set(name, value);
   const headers = text === undefined ? request.headers : { ...request.headers, "content-type": type };
@@ -113,18 +113,18 @@ export async function call(request, { method = "GET", path, text, type = "applic
 }
 
 /** The tokens of an account that an app still takes. */
-export const living = (sim, account) =>
+export const listLiveTokens = (sim, account) =>
   [...sim.tokens.values()].filter(({ kind, value, grant }) => grant.account === account && sim.live(kind, value)).map(({ kind }) => kind);
 
 /** What an app was asked while something was done: `METHOD where`, in order. */
-export async function askedDuring(sim, doing) {
+export async function recordRequests(sim, doing) {
   const before = sim.requests.length;
   const result = await doing();
   return { result, asked: sim.requests.slice(before).map(({ method, path }) => `${method} ${path}`) };
 }
 
 /** Token requests of a kind while something was done. */
-export async function tokensDuring(sim, grantType, doing) {
+export async function countTokenRequests(sim, grantType, doing) {
   const count = () => sim.tokenRequests[grantType] ?? 0;
   const before = count();
   await doing();
@@ -135,40 +135,40 @@ export async function tokensDuring(sim, grantType, doing) {
  * The last suite of a file: nothing that the apps ever gave out or were sent was logged, shown or kept in the clear. `least`
  * secrets there must be to look for.
  */
-export function suiteOfWhatIsNeverShown(stage, least) {
+export function defineSecretLeakSuite(fixture, least) {
   suite("what was never shown", () => {
     let secrets;
     before(() => {
-      const { origin, close, ...apps } = stage().apps;
+      const { origin, close, ...apps } = fixture().apps;
       // Of a key file a line is enough: elsewhere its lines may be broken in another way.
-      const telling = (value) => (value.includes("PRIVATE KEY") ? value.split("\n")[3] : value);
-      secrets = Object.entries(apps).flatMap(([name, sim]) => sim.secrets().map((value) => [telling(value), name]));
+      const searchable = (value) => (value.includes("PRIVATE KEY") ? value.split("\n")[3] : value);
+      secrets = Object.entries(apps).flatMap(([name, sim]) => sim.secrets().map((value) => [searchable(value), name]));
       assert.ok(secrets.length > least && secrets.every(([value]) => value.length >= 16), `${secrets.length}`);
     });
     const foundIn = (text) => secrets.filter(([value]) => text.includes(value)).map(([value, name]) => `${name}: ${value.slice(0, 8)}…`);
 
     test("no secret of any app is in the log", () => {
-      const logs = stage().installation.server.getLogs();
+      const logs = fixture().installation.server.getLogs();
       assert.ok(logs.length > 5, "there is a log");
       assert.deepEqual(foundIn(JSON.stringify(logs)), []);
     });
 
     test("none is in the record or the cache in the clear, and none in an event", async () => {
-      const places = await atRest(stage().installation);
+      const places = await dumpStoredData(fixture().installation);
       assert.ok(places["table events"].length > 1000, "there is something to look through");
       for (const [place, text] of Object.entries(places)) assert.deepEqual(foundIn(text), [], place);
     });
 
     test("none is on a page or in any answer but a resolve's", () => {
-      const shown = stage().installation.answers.filter(({ path, status }) => status >= 400 || !path.endsWith("/resolve"));
+      const shown = fixture().installation.answers.filter(({ path, status }) => status >= 400 || !path.endsWith("/resolve"));
       assert.ok(shown.length > 100);
-      assert.ok(foundIn(stage().installation.answers.map(({ text }) => text).join()).length > 20, "a resolve hands some out");
+      assert.ok(foundIn(fixture().installation.answers.map(({ text }) => text).join()).length > 20, "a resolve hands some out");
       for (const { path, text, headers } of shown) assert.deepEqual(foundIn(text + (headers.get("location") ?? "")), [], path);
     });
 
     test("a refresh token, a client's secret or a code is in no resolve either", () => {
-      const resolved = stage().installation.answers.filter(({ path, status }) => status < 400 && path.endsWith("/resolve"));
-      const { origin, close, ...apps } = stage().apps;
+      const resolved = fixture().installation.answers.filter(({ path, status }) => status < 400 && path.endsWith("/resolve"));
+      const { origin, close, ...apps } = fixture().apps;
       const kept = Object.values(apps).flatMap((sim) => ["refresh", "client", "code"].flatMap((kind) => sim.secrets(kind)));
       for (const { path, text } of resolved) assert.deepEqual(kept.filter((value) => text.includes(value)), [], path);
     });

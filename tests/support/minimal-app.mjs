@@ -4,10 +4,10 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { CLIENT_ID } from "./installation.mjs";
-import { connectionAt } from "./person.mjs";
+import { connectionIdFrom } from "./person.mjs";
 
 /** Starts it: `{ definition, requests, down, close }`. While `down` is set it answers 500 to everything. */
-export async function startSmallApp({ refreshTokens = false, expiresIn = 3600 } = {}) {
+export async function startMinimalApp({ refreshTokens = false, expiresIn = 3600 } = {}) {
   const app = { requests: {}, down: false };
   let issued = 0;
   const server = createServer(async (request, response) => {
@@ -44,15 +44,15 @@ export async function startSmallApp({ refreshTokens = false, expiresIn = 3600 } 
 const accountOf = (token) => Buffer.from(/[\w-]+(?=\.\d+$)/.exec(token)[0], "base64url").toString();
 
 /** Defines the app in the installation's workspace, with a client. */
-export async function install(installation, { definition }) {
-  await installation.ask("POST", "/v1/apps", definition);
-  await installation.ask("PUT", `/v1/apps/${definition.id}/client`, { client_id: CLIENT_ID, client_secret: "a-small-secret" });
+export async function defineMinimalApp(installation, { definition }) {
+  await installation.requestOk("POST", "/v1/apps", definition);
+  await installation.requestOk("PUT", `/v1/apps/${definition.id}/client`, { client_id: CLIENT_ID, client_secret: "a-small-secret" });
 }
 
 /** Connects it as an account, without a page to sign in at: the app would send anybody back at once. */
-export async function connectSmall(person, account, app = "small") {
-  const asked = new URL(await person.leaveFor(`/oauth/start/${app}`)).searchParams;
+export async function connectMinimalApp(person, account, app = "small") {
+  const asked = new URL(await person.startFlow(`/oauth/start/${app}`)).searchParams;
   const back = new URL(asked.get("redirect_uri"));
   back.search = new URLSearchParams({ code: account, state: asked.get("state") });
-  return connectionAt(await person.comeBack(back.href));
+  return connectionIdFrom(await person.followCallback(back.href));
 }

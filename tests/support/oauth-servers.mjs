@@ -1,13 +1,13 @@
-// Owns what a test may do with a real OAuth server, whoever wrote it, so that one table of tests serves all: a peer
+// Owns what a test may do with a real OAuth server, whoever wrote it, so that one table of tests serves all: a oauthServer
 // registers a client, lets a person consent at its own pages, says which refresh requests it saw for an account, and
 // whether it accepts a credential. Refuses to know what the Worker believes: a peer's own log is the oracle.
 
 import { CLIENT_ID } from "./installation.mjs";
 import { completeAuthorization } from "./oauth-browser.mjs";
-import { connectionAt } from "./person.mjs";
+import { connectionIdFrom } from "./person.mjs";
 
-/** The installation's own server as a peer: oidc-provider, where a refresh token works once. */
-export function oidcPeer({ oauth }) {
+/** The installation's own server as a oauthServer: oidc-provider, where a refresh token works once. */
+export function adaptOidcProvider({ oauth }) {
   const owners = new Map();
   const asked = [];
   oauth.provider.on("grant.success", ({ oidc, body }) => {
@@ -30,10 +30,10 @@ export function oidcPeer({ oauth }) {
     identity: { url: `${issuer}/me`, id: "/sub", label: "/email" },
     register: async (clientId, _, redirectUri) => oauth.addRedirectUri(clientId, redirectUri),
     authorize: (authorizeUrl, account) => completeAuthorization(authorizeUrl, { login: account }),
-    seen: async (account) => ({
+    countRefreshes: async (account) => ({
       refreshes: asked.filter((one) => one.account === account).length,
       refused: asked.filter((one) => one.account === account && one.refused).length,
-      strange: asked.filter((one) => one.account === undefined).length,
+      unknown: asked.filter((one) => one.account === undefined).length,
     }),
     accepts: async (headers) => (await fetch(`${issuer}/me`, { headers })).status === 200,
     close: async () => {},
@@ -41,25 +41,25 @@ export function oidcPeer({ oauth }) {
 }
 
 /**
- * Defines a peer as the app `id` of a workspace, with its client: by its issuer, or, where `more.auth` brings a
+ * Defines a oauthServer as the app `id` of a workspace, with its client: by its issuer, or, where `more.auth` brings a
  * `refresh_url`, by its addresses.
  */
-export async function install(installation, peer, id, { auth = {}, key = installation.key } = {}) {
-  const where = auth.refresh_url ? peer.addresses : { issuer: peer.issuer };
+export async function defineApp(installation, oauthServer, id, { auth = {}, key = installation.key } = {}) {
+  const where = auth.refresh_url ? oauthServer.addresses : { issuer: oauthServer.issuer };
   const definition = {
     id,
-    name: peer.name,
-    auth: { type: "oauth2", ...where, authorize_params: peer.authorize_params ?? {}, rotation: peer.rotation, ...auth },
-    scopes: peer.scopes,
-    identity: peer.identity,
+    name: oauthServer.name,
+    auth: { type: "oauth2", ...where, authorize_params: oauthServer.authorize_params ?? {}, rotation: oauthServer.rotation, ...auth },
+    scopes: oauthServer.scopes,
+    identity: oauthServer.identity,
   };
-  await installation.ask("POST", "/v1/apps", definition, key);
+  await installation.requestOk("POST", "/v1/apps", definition, key);
   const credentials = { client_id: CLIENT_ID, client_secret: installation.clientSecret };
-  const client = await installation.ask("PUT", `/v1/apps/${id}/client`, credentials, key);
-  await peer.register(CLIENT_ID, installation.clientSecret, client.redirect_uri);
+  const client = await installation.requestOk("PUT", `/v1/apps/${id}/client`, credentials, key);
+  await oauthServer.register(CLIENT_ID, installation.clientSecret, client.redirect_uri);
 }
 
-/** A person connects an account of the peer at its own pages: the connection's id. */
-export async function connect(person, peer, app, account) {
-  return connectionAt(await person.comeBack(await peer.authorize(await person.leaveFor(`/oauth/start/${app}`), account)));
+/** A person connects an account of the oauthServer at its own pages: the connection's id. */
+export async function connectAccount(person, oauthServer, app, account) {
+  return connectionIdFrom(await person.followCallback(await oauthServer.authorize(await person.startFlow(`/oauth/start/${app}`), account)));
 }

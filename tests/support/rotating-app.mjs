@@ -8,12 +8,12 @@ import { createServer } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** Seconds its access tokens live. */
-export const LIFE = 3600;
+export const ACCESS_TOKEN_TTL = 3600;
 /** At most so many milliseconds pass before a redemption is made good, and as many again before it is answered. */
-const SLOWEST = 80;
+const MAX_DELAY = 80;
 
 /**
- * Starts it: `{ definition, log, families, wave, busy, advance, hangUp, serialOf, close }`. `log` has an entry for each redemption, with the `wave` in
+ * Starts it: `{ definition, log, families, wave, busy, advance, dropClients, serialOf, close }`. `log` has an entry for each redemption, with the `wave` in
  * which it came; whoever looks on says when the next wave begins. `busy` counts the requests that it is dealing with.
  *
  * - `grace`: seconds in which a used token works once more; 0 is strict.
@@ -28,23 +28,23 @@ export async function startRotatingApp({ id, grace, random }) {
     const made = { access: randomBytes(16).toString("base64url"), refresh: randomBytes(16).toString("base64url") };
     const serial = (family.newest += 1);
     for (const token of Object.values(made)) tokens.set(token, { family, serial });
-    return { access_token: made.access, refresh_token: made.refresh, token_type: "Bearer", expires_in: LIFE };
+    return { access_token: made.access, refresh_token: made.refresh, token_type: "Bearer", expires_in: ACCESS_TOKEN_TTL };
   };
 
   const exchange = (account) => {
-    const family = { account, newest: -1, lives: true, answers: [] };
+    const family = { account, newest: -1, active: true, answers: [] };
     app.families.set(account, family);
     return [200, issue(family)];
   };
 
   const redeem = async (token) => {
     const { family, serial } = tokens.get(token) ?? {};
-    const entry = { account: family?.account, serial, hash: hashOf(token), wave: app.wave };
-    const heedsItsClient = random() < 0.5;
-    const [before, after] = [random() * SLOWEST, random() * SLOWEST];
+    const entry = { account: family?.account, serial, hash: hashToken(token), wave: app.wave };
+    const stopsWhenClientLeaves = random() < 0.5;
+    const [before, after] = [random() * MAX_DELAY, random() * MAX_DELAY];
     app.log.push(entry);
     await sleep(before);
-    if (heedsItsClient && entry.wave <= app.gone) {
+    if (stopsWhenClientLeaves && entry.wave <= app.gone) {
       entry.outcome = "dropped";
       return [500, {}];
     }
@@ -56,7 +56,7 @@ export async function startRotatingApp({ id, grace, random }) {
 
   /** What no other request comes between. */
   const decide = (family, serial, entry) => {
-    if (!family?.lives) return refuse(entry, "dead");
+    if (!family?.active) return refuse(entry, "dead");
     if (serial === family.newest) {
       entry.outcome = "rotated";
       family.answers[serial] = { answer: [200, issue(family)], at: now() };
@@ -67,7 +67,7 @@ export async function startRotatingApp({ id, grace, random }) {
       entry.outcome = "replayed";
       return answer;
     }
-    family.lives = false;
+    family.active = false;
     return refuse(entry, "reused");
   };
 
@@ -99,7 +99,7 @@ export async function startRotatingApp({ id, grace, random }) {
     /** Its clock goes ahead. */
     advance: (seconds) => (app.ahead += seconds),
     /** Whoever asked in this wave is gone. */
-    hangUp: () => (app.gone = app.wave),
+    dropClients: () => (app.gone = app.wave),
     /** Which of its account's credentials an access token belongs to: 0 is the first. */
     serialOf: (accessToken) => tokens.get(accessToken)?.serial,
     close() {
@@ -115,4 +115,4 @@ function refuse(entry, outcome) {
 }
 
 /** As the record notes which token an attempt is about to redeem. */
-const hashOf = (token) => createHash("sha256").update(token).digest("base64url");
+const hashToken = (token) => createHash("sha256").update(token).digest("base64url");

@@ -5,10 +5,10 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { beforeEach, suite, test } from "node:test";
-import { at } from "../../tools/bootstrap.mjs";
-import { addressOf, CONFIG, deploy, readConfig, readFlags, withoutWorkersDev } from "../../tools/deployment.mjs";
+import { repoPath } from "../../tools/bootstrap.mjs";
+import { readAddress, CONFIG, deploy, readConfig, readFlags, withoutWorkersDev } from "../../tools/deployment.mjs";
 
-const TOML = readFileSync(at("wrangler.toml"), "utf8");
+const TOML = readFileSync(repoPath("wrangler.toml"), "utf8");
 const OWN = "https://connections.example.com";
 const WORKERS_DEV = "https://connections.acme.workers.dev";
 
@@ -32,8 +32,8 @@ const tools = (publicUrl) => ({
     const [code, output] = answers[Object.keys(answers).find((known) => step.join(" ").startsWith(known))];
     return { code, output };
   },
-  read: (name) => files.get(name) ?? readFileSync(at(name), "utf8"),
-  list: (folder) => readdirSync(at(folder)),
+  read: (name) => files.get(name) ?? readFileSync(repoPath(name), "utf8"),
+  list: (folder) => readdirSync(repoPath(folder)),
   write: (name, text) => {
     written.push([name, text]);
     files.set(name, text);
@@ -148,7 +148,7 @@ suite("flags", () => {
   });
 
   test("the command itself refuses them, too", () => {
-    const { status, stderr } = spawnSync(process.execPath, [at("tools/deploy.mjs"), "--dryrun"], { encoding: "utf8" });
+    const { status, stderr } = spawnSync(process.execPath, [repoPath("tools/deploy.mjs"), "--dryrun"], { encoding: "utf8" });
     assert.equal(status, 1);
     assert.match(stderr, /--dryrun is not known/);
   });
@@ -192,7 +192,7 @@ suite("one address", () => {
       await assert.rejects(deploy([], tools(wrong)), /this Worker's address on workers\.dev/, wrong);
     }
     assert.deepEqual(calls, []);
-    assert.ok(addressOf(readConfig(TOML), "https://notworkers.dev").isWorkersDev === false);
+    assert.ok(readAddress(readConfig(TOML), "https://notworkers.dev").isWorkersDev === false);
   });
 
   test("a domain beside an address on workers.dev is refused", async () => {

@@ -8,16 +8,16 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { suite, test } from "node:test";
-import { at, capture, quietWrangler, wrangler } from "../../tools/bootstrap.mjs";
-import { deploy, ROWS_A_STEP, UNDER_WAY } from "../../tools/deployment.mjs";
+import { repoPath, capture, quietWrangler, wrangler } from "../../tools/bootstrap.mjs";
+import { deploy, ROWS_PER_STEP, DRAIN_SECONDS } from "../../tools/deployment.mjs";
 
-const TOML = readFileSync(at("wrangler.toml"), "utf8");
+const TOML = readFileSync(repoPath("wrangler.toml"), "utf8");
 const URL_OF_IT = "https://connections.acme.workers.dev";
-const MIGRATIONS = readdirSync(at("migrations")).sort();
+const MIGRATIONS = readdirSync(repoPath("migrations")).sort();
 /** The first one under maintenance, and the one that moves rows. */
 const [NAMES, MOVES] = ["0013_names.sql", "0014_move_rows.sql"];
 const BEFORE = MIGRATIONS.filter((name) => name < NAMES);
-/** Statements of one step, at most. */
+/** Statements of one step, repoPath most. */
 const STATEMENTS = 3;
 
 class Killed extends Error {}
@@ -27,7 +27,7 @@ function installation({ applied = BEFORE } = {}) {
   const db = new DatabaseSync(":memory:");
   db.exec("PRAGMA foreign_keys = ON; CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT UNIQUE)");
   const self = { db, worker: undefined, log: [], steps: [], waits: [], healths: [], files: new Map(), deadAfter: Infinity };
-  const read = (name) => self.files.get(name) ?? readFileSync(at(name), "utf8");
+  const read = (name) => self.files.get(name) ?? readFileSync(repoPath(name), "utf8");
   const names = () => db.prepare("SELECT name FROM d1_migrations ORDER BY id").all().map(({ name }) => name);
   const apply = (folder, files) => {
     for (const name of files.filter((file) => !names().includes(file))) {
@@ -78,7 +78,7 @@ function installation({ applied = BEFORE } = {}) {
     run: async (...step) => void done(step),
     capture: async (...step) => ({ code: 0, output: done(step) }),
     read: (name) => (name === "wrangler.toml" ? TOML : read(name)),
-    list: (folder) => readdirSync(at(folder)),
+    list: (folder) => readdirSync(repoPath(folder)),
     write: (name, text) => self.files.set(name, text),
     remove: (name) => self.files.delete(name),
     build: async () => {},
@@ -90,7 +90,7 @@ function installation({ applied = BEFORE } = {}) {
   return self;
 }
 
-const fixture = () => readFileSync(at("tests/native/upgrade/before.sql"), "utf8");
+const fixture = () => readFileSync(repoPath("tests/native/upgrade/before.sql"), "utf8");
 
 /** Connections of one workspace, as the version before stored them. */
 function fill(db, count) {
@@ -121,7 +121,7 @@ suite("a migration under maintenance", () => {
     const [[, first], [, last]] = deployed;
     const touching = it.log.flatMap((one, index) => (/execute|apply/.test(one) ? [index] : []));
     assert.ok(touching.length > 2 && touching.every((index) => first < index && index < last), it.log.join("; "));
-    assert.deepEqual(it.waits, [UNDER_WAY]);
+    assert.deepEqual(it.waits, [DRAIN_SECONDS]);
     assert.deepEqual([...it.files.keys()], [], "nothing is left beside wrangler.toml");
   });
 
@@ -175,8 +175,8 @@ suite("a migration under maintenance", () => {
     await deploy([], it.tools);
     assert.deepEqual(row(it.db, DIGEST("connections")), before);
     assert.equal(before.n, 50_000);
-    assert.ok(it.steps.every((changes) => changes.length <= STATEMENTS && changes.every((rows) => rows <= ROWS_A_STEP)), JSON.stringify(it.steps));
-    assert.equal(it.steps.filter(([rows]) => rows === ROWS_A_STEP).length, 50_000 / ROWS_A_STEP);
+    assert.ok(it.steps.every((changes) => changes.length <= STATEMENTS && changes.every((rows) => rows <= ROWS_PER_STEP)), JSON.stringify(it.steps));
+    assert.equal(it.steps.filter(([rows]) => rows === ROWS_PER_STEP).length, 50_000 / ROWS_PER_STEP);
     assert.deepEqual(it.db.prepare("PRAGMA foreign_key_check").all(), []);
   });
 
@@ -198,7 +198,7 @@ suite("a migration under maintenance", () => {
     it.steps = [];
     await deploy([], it.tools);
     assert.deepEqual(row(it.db, DIGEST("connections")), before);
-    assert.ok(it.steps.filter((changes) => changes[1] === ROWS_A_STEP).length === 3, JSON.stringify(it.steps));
+    assert.ok(it.steps.filter((changes) => changes[1] === ROWS_PER_STEP).length === 3, JSON.stringify(it.steps));
   });
 
   test("a step that moves nothing, fails or is not understood ends the deployment under maintenance", async () => {
@@ -222,7 +222,7 @@ suite("a migration under maintenance", () => {
     const soon = installation();
     soon.healths = [503, "fetch failed", 200];
     await deploy([], soon.tools);
-    assert.deepEqual(soon.waits, [UNDER_WAY, 2, 2]);
+    assert.deepEqual(soon.waits, [DRAIN_SECONDS, 2, 2]);
   });
 
   test("a dry run looks up nothing and changes nothing", async () => {

@@ -6,20 +6,20 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { capture, print, printingTo, run, say, withLock } from "../../tools/bootstrap.mjs";
-import { newScreen } from "../../tools/step-output.mjs";
+import { capture, print, redirectOutput, run, say, withLock } from "../../tools/bootstrap.mjs";
+import { createStepOutput } from "../../tools/step-output.mjs";
 
-/** A screen, and what it has shown so far. */
+/** A stepOutput, and what it has shown so far. */
 function shown() {
   let text = "";
-  const screen = newScreen((more) => (text += more));
-  return { screen, text: () => text };
+  const stepOutput = createStepOutput((more) => (text += more));
+  return { stepOutput, text: () => text };
 }
 
 test("the first step prints as it goes, one beside it when both have ended", () => {
-  const { screen, text } = shown();
-  const lints = screen.open("lints");
-  const build = screen.open("build");
+  const { stepOutput, text } = shown();
+  const lints = stepOutput.open("lints");
+  const build = stepOutput.open("build");
   build.write("b1\n");
   lints.write("l1\n");
   assert.equal(text(), "\n── lints\nl1\n");
@@ -31,8 +31,8 @@ test("the first step prints as it goes, one beside it when both have ended", () 
 });
 
 test("a step that still runs prints as it goes as soon as the first has ended, behind those that have ended, too", () => {
-  const { screen, text } = shown();
-  const pages = ["one", "two", "three"].map((name) => screen.open(name));
+  const { stepOutput, text } = shown();
+  const pages = ["one", "two", "three"].map((name) => stepOutput.open(name));
   pages[1].write("2\n");
   pages[2].write("3\n");
   pages[2].close();
@@ -43,12 +43,12 @@ test("a step that still runs prints as it goes as soon as the first has ended, b
 });
 
 test("at the end a failure is shown though another step still runs, and that step is named", () => {
-  const { screen, text } = shown();
-  screen.open("lints");
-  const build = screen.open("build");
+  const { stepOutput, text } = shown();
+  stepOutput.open("lints");
+  const build = stepOutput.open("build");
   build.write("it failed\n");
   build.close();
-  assert.deepEqual(screen.end(), ["lints"]);
+  assert.deepEqual(stepOutput.end(), ["lints"]);
   assert.match(text(), /it failed\n$/);
 });
 
@@ -56,11 +56,11 @@ test("what a step and its commands print goes to that step alone", async () => {
   const printed = { a: "", b: "" };
   const script = (name) => ["-e", `console.log("${name}1"); setTimeout(() => console.error("${name}2"), 50)`];
   await Promise.all([
-    printingTo((text) => (printed.a += text), async () => {
+    redirectOutput((text) => (printed.a += text), async () => {
       say("a0");
       await run(process.execPath, script("a"));
     }),
-    printingTo((text) => (printed.b += text), async () => {
+    redirectOutput((text) => (printed.b += text), async () => {
       say("b0");
       await capture(process.execPath, script("b"), { onOutput: print });
     }),
@@ -80,7 +80,7 @@ test("a lock has one holder at a time, and nobody is told to wait for their own 
       await new Promise((resolve) => setTimeout(resolve, 20));
       holders -= 1;
     });
-  await printingTo((text) => (printed += text), () => Promise.all([hold(), hold()]));
+  await redirectOutput((text) => (printed += text), () => Promise.all([hold(), hold()]));
   assert.deepEqual([most, printed, existsSync(lock)], [1, "", false]);
   rmSync(folder, { recursive: true });
 });

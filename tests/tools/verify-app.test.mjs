@@ -8,7 +8,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, suite, test } from "node:test";
-import { at } from "../../tools/bootstrap.mjs";
+import { repoPath } from "../../tools/bootstrap.mjs";
 
 const KEY = "made-up-workspace-key";
 const SECRET = "made-up-secret";
@@ -93,7 +93,7 @@ async function answer(request, response) {
 
 function verify(args, input = "") {
   const env = { ...process.env, CONNECTIONS_URL: `http://127.0.0.1:${installation.address().port}`, CONNECTIONS_KEY: KEY };
-  const run = spawn(process.execPath, [at("tools/verify-app.mjs"), "--pause", "0", ...args], { env });
+  const run = spawn(process.execPath, [repoPath("tools/verify-app.mjs"), "--pause", "0", ...args], { env });
   run.stdin.end(input);
   let output = "";
   for (const stream of [run.stdout, run.stderr]) stream.setEncoding("utf8").on("data", (chunk) => (output += chunk));

@@ -5,13 +5,13 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import { newKey, ROOT, startInstallation } from "../support/installation.mjs";
+import { createApiKey, ROOT, startInstallation } from "../support/installation.mjs";
 import { Person } from "../support/person.mjs";
 
 let installation, ada;
 before(async () => {
   installation = await startInstallation({ accessTokenTtl: 900 });
-  ada = await Person.signedIn(installation);
+  ada = await Person.createSignedIn(installation);
 });
 after(() => installation.close());
 
@@ -72,14 +72,14 @@ suite("the copy near the caller", () => {
   });
 
   const ENDS = {
-    "a disconnect": { end: (id) => installation.ask("DELETE", `/v1/connections/${id}`), status: 404 },
-    "a revoked key": { end: (id, key) => installation.ask("DELETE", `/v1/keys/${key.id}`), status: 401 },
-    "a workspace's policy": { end: (id) => installation.ask("PATCH", `/v1/connections/${id}`, { allowed_workflows: ["billing"] }), status: 403 },
+    "a disconnect": { end: (id) => installation.requestOk("DELETE", `/v1/connections/${id}`), status: 404 },
+    "a revoked key": { end: (id, key) => installation.requestOk("DELETE", `/v1/keys/${key.id}`), status: 401 },
+    "a workspace's policy": { end: (id) => installation.requestOk("PATCH", `/v1/connections/${id}`, { allowed_workflows: ["billing"] }), status: 403 },
   };
   for (const [name, { end, status }] of Object.entries(ENDS)) {
     test(`goes with ${name}`, async () => {
       const id = await connect();
-      const key = await installation.ask("POST", "/v1/keys", { name: "brief", scopes: ["resolve"] });
+      const key = await installation.requestOk("POST", "/v1/keys", { name: "brief", scopes: ["resolve"] });
       await copied(id, key.key);
       await end(id, key);
       assert.equal((await edge(id, {}, key.key)).status, status);
@@ -92,11 +92,11 @@ suite("the copy near the caller", () => {
     const id = await connect();
     await copied(id);
     const old = (await edge(id)).body.credential.access_token;
-    await ada.through(`/connections/${id}/reconnect`, { login });
+    await ada.completeFlow(`/connections/${id}/reconnect`, { login });
     const { body } = await edge(id);
     assert.notEqual(body.credential.access_token, old);
     await copied(id);
-    await installation.ask("PATCH", `/v1/connections/${id}`, { name: "Renamed" });
+    await installation.requestOk("PATCH", `/v1/connections/${id}`, { name: "Renamed" });
     assert.equal((await edge(id)).body.connection.name, "Renamed");
   });
 
@@ -112,8 +112,8 @@ suite("the copy near the caller", () => {
     const id = await connect();
     const other = await connect();
     for (const one of [id, other]) await copied(one);
-    const narrow = await newKey(installation, ["resolve"], { connections: [other] });
-    const reader = await newKey(installation, ["connections:read"]);
+    const narrow = await createApiKey(installation, ["resolve"], { connections: [other] });
+    const reader = await createApiKey(installation, ["connections:read"]);
     await copied(other, narrow);
     assert.equal((await edge(id, {}, narrow)).status, 404, "outside its allow-list");
     assert.equal((await edge(id, {}, reader)).status, 403, "without the scope");

@@ -4,11 +4,11 @@
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { startDjango } from "../support/django-server.mjs";
-import { configFile, startInstallation } from "../support/installation.mjs";
-import { connect, install } from "../support/oauth-servers.mjs";
+import { startDjangoServer } from "../support/django-server.mjs";
+import { writeConfigFile, startInstallation } from "../support/installation.mjs";
+import { connectAccount, defineApp } from "../support/oauth-servers.mjs";
 import { Person } from "../support/person.mjs";
-import { expectOneRefreshAtEachEnd } from "../support/concurrent-callers.mjs";
+import { expectOneRefreshPerExpiry } from "../support/concurrent-callers.mjs";
 
 /** The life of a first token, whose end is waited for; the next ones live long enough for everybody to be answered. */
 const FIRST_TTL = 4;
@@ -20,33 +20,33 @@ const MODES = {
   "a Worker without the REFRESHER binding": [{ refresher: false }],
 };
 
-const peers = new Map();
+const oauthServers = new Map();
 before(async () => {
-  for (const grace of GRACES) peers.set(grace, await startDjango({ grace, firstTokenTtl: FIRST_TTL }));
+  for (const grace of GRACES) oauthServers.set(grace, await startDjangoServer({ grace, firstTokenTtl: FIRST_TTL }));
 });
-after(() => Promise.all([...peers.values()].map((peer) => peer.close())));
+after(() => Promise.all([...oauthServers.values()].map((oauthServer) => oauthServer.close())));
 
 for (const [mode, configs] of Object.entries(MODES)) {
   // Every number of callers has a connection of its own, so that one wait for the end serves them all.
   suite(mode, { concurrency: true }, () => {
     let installation, ada, workers;
     before(async () => {
-      installation = await startInstallation({ configs: configs.map(configFile) });
+      installation = await startInstallation({ configs: configs.map(writeConfigFile) });
       workers = configs.map(({ name }) => installation.server.getWorker(name));
-      for (const grace of GRACES) await install(installation, peers.get(grace), `django-${grace}`);
-      ada = await Person.signedIn(installation);
+      for (const grace of GRACES) await defineApp(installation, oauthServers.get(grace), `django-${grace}`);
+      ada = await Person.createSignedIn(installation);
     });
     after(() => installation.close());
 
     for (const grace of GRACES) {
       for (const callers of CALLERS) {
         test(`callers at the token's end cost one refresh, and one at the next end: ${callers}, grace ${grace} s`, async () => {
-          const peer = peers.get(grace);
+          const oauthServer = oauthServers.get(grace);
           const account = `${mode.replace(/\W+/g, "-")}-${callers}`;
-          const id = await connect(ada, peer, `django-${grace}`, account);
-          const { account: shown } = await installation.ask("GET", `/v1/connections/${id}`);
+          const id = await connectAccount(ada, oauthServer, `django-${grace}`, account);
+          const { account: shown } = await installation.requestOk("GET", `/v1/connections/${id}`);
           assert.equal(shown.label, `${account}@example.test`);
-          await expectOneRefreshAtEachEnd(installation, peer, { id, account }, { callers, workers });
+          await expectOneRefreshPerExpiry(installation, oauthServer, { id, account }, { callers, workers });
         });
       }
     }
@@ -57,14 +57,14 @@ suite("a refresh token that somebody else has used", () => {
   let installation;
   before(async () => {
     installation = await startInstallation();
-    for (const grace of GRACES) await install(installation, peers.get(grace), `django-${grace}`);
+    for (const grace of GRACES) await defineApp(installation, oauthServers.get(grace), `django-${grace}`);
   });
   after(() => installation.close());
 
   /** A connection whose refresh token was used once by us, and then once more by whoever had listened. */
   async function replayed(grace) {
-    const person = await Person.signedIn(installation, { id: `victim-${grace}` });
-    const id = await connect(person, peers.get(grace), `django-${grace}`, "victim");
+    const person = await Person.createSignedIn(installation, { id: `victim-${grace}` });
+    const id = await connectAccount(person, oauthServers.get(grace), `django-${grace}`, "victim");
     const first = await installation.resolve(id, { force_refresh: true });
     assert.equal(first.status, 200);
     const { url, method, headers, body } = installation.outbound.to("/token/").at(-1);

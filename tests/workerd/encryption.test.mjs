@@ -4,9 +4,9 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { after, before, suite, test } from "node:test";
-import { atRest, CLIENT_ID, newKey, newKeyRing, newWorkspace, startInstallation } from "../support/installation.mjs";
+import { dumpStoredData, CLIENT_ID, createApiKey, createKeyRing, createWorkspace, startInstallation } from "../support/installation.mjs";
 import { completeAuthorization, denyAuthorization } from "../support/oauth-browser.mjs";
-import { connectionAt, pathOf, Person } from "../support/person.mjs";
+import { connectionIdFrom, pathOf, Person } from "../support/person.mjs";
 
 suite("canaries", () => {
   let installation;
@@ -40,33 +40,33 @@ suite("canaries", () => {
     secret("admin key", installation.adminKey);
     secret("ring", installation.secrets.ENCRYPTION_KEYS.split(":")[1]);
     secret("API key", installation.key);
-    secret("API key", await newKey(installation, ["resolve"]));
+    secret("API key", await createApiKey(installation, ["resolve"]));
 
     const ada = new Person(installation);
-    const { url } = await installation.ask("POST", "/v1/sign-in-links", { user: { id: "ada", name: "Ada" } });
+    const { url } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "ada", name: "Ada" } });
     secret("sign-in token", url.split("/").at(-1));
     await ada.signIn(url);
 
     const leave = async (who, path) => {
-      const away = await who.leaveFor(path);
+      const away = await who.startFlow(path);
       secret("state", new URL(away).searchParams.get("state"));
       return away;
     };
     const through = async (who, path, at) => {
       const callback = await completeAuthorization(await leave(who, path), at);
       secret("code", new URL(callback).searchParams.get("code"));
-      return who.comeBack(callback);
+      return who.followCallback(callback);
     };
-    const id = connectionAt(await through(ada, "/oauth/start/acme"));
-    const other = connectionAt(await through(ada, "/oauth/start/acme", { login: "bob", withhold: ["email"] }));
+    const id = connectionIdFrom(await through(ada, "/oauth/start/acme"));
+    const other = connectionIdFrom(await through(ada, "/oauth/start/acme", { login: "bob", withhold: ["email"] }));
 
     for (const end of [
-      await ada.comeBack(await denyAuthorization(await leave(ada, "/oauth/start/acme"))),
+      await ada.followCallback(await denyAuthorization(await leave(ada, "/oauth/start/acme"))),
       await through(ada, `/connections/${id}/reconnect`, { login: "eve" }),
       await through(ada, "/oauth/start/acme", { login: "bob" }),
     ])
       await ada.get(end);
-    const link = await installation.ask("POST", "/v1/links", { app: "acme", user: { id: "guest" }, confirm: true });
+    const link = await installation.requestOk("POST", "/v1/links", { app: "acme", user: { id: "guest" }, confirm: true });
     secret("link token", link.url.split("/").at(-1));
     const guest = new Person(installation);
     await guest.get(await through(guest, pathOf(link.url), { login: "guest" }));
@@ -90,22 +90,22 @@ suite("canaries", () => {
       await expire();
       installation.outbound.answer = (request) => (request.url.endsWith("/token") ? response() : answering(request));
       await installation.resolve(other);
-      await installation.api("POST", `/v1/connections/${other}/check`);
+      await installation.requestApi("POST", `/v1/connections/${other}/check`);
       await ada.get(await through(ada, "/oauth/start/acme", { login: "carl" }));
     }
     secret("a body of the app's", "canary-in-a-body");
     installation.outbound.answer = answering;
-    await installation.ask("PUT", "/v1/apps/acme/client", { client_id: CLIENT_ID, client_secret: installation.clientSecret });
+    await installation.requestOk("PUT", "/v1/apps/acme/client", { client_id: CLIENT_ID, client_secret: installation.clientSecret });
     await expire();
-    await installation.strike();
+    await installation.runScheduled();
     for (const consistency of ["strong", "edge", "edge"]) await installation.resolve(other, { consistency });
-    await installation.api("POST", `/v1/connections/${id}/resolve`, `{"min_ttl": "${installation.clientSecret}"}`);
-    await installation.api("GET", `/v1/connections/${installation.key}`);
+    await installation.requestApi("POST", `/v1/connections/${id}/resolve`, `{"min_ttl": "${installation.clientSecret}"}`);
+    await installation.requestApi("GET", `/v1/connections/${installation.key}`);
     for (const path of ["/", `/connections/${id}`, `/connections/${other}`]) await ada.get(path);
     for (const path of ["/v1/connections", "/v1/keys", "/v1/apps/acme/client", `/v1/connections/${id}/events`, `/v1/connections/${id}/uses`])
-      await installation.ask("GET", path);
-    await installation.ask("GET", "/v1/status", undefined, installation.adminKey);
-    await installation.ask("DELETE", `/v1/connections/${id}`);
+      await installation.requestOk("GET", path);
+    await installation.requestOk("GET", "/v1/status", undefined, installation.adminKey);
+    await installation.requestOk("DELETE", `/v1/connections/${id}`);
   }
 
   const foundIn = (places) =>
@@ -133,7 +133,7 @@ suite("canaries", () => {
   });
 
   test("none is in the record or the cache in the clear", async () => {
-    const places = await atRest(installation);
+    const places = await dumpStoredData(installation);
     assert.ok(
       places["table connections"].length > 1000 && Object.keys(places).some((place) => place.startsWith("cache connection/")),
       "there is something to look through",
@@ -161,7 +161,7 @@ suite("canaries", () => {
   });
 
   test("the cache never holds a refresh token, even sealed: what it holds is not what the record sealed", async () => {
-    const places = await atRest(installation);
+    const places = await dumpStoredData(installation);
     const sealed = JSON.parse(places["table connections"]).map(({ sealed_credential }) => sealed_credential);
     for (const [place, text] of Object.entries(places))
       if (place.startsWith("cache ")) assert.ok(!sealed.some((one) => one && text.includes(one)), place);
@@ -172,11 +172,11 @@ suite("a ciphertext in another place than its own", () => {
   let installation, ada, mine, also, theirs, other;
   before(async () => {
     installation = await startInstallation();
-    ada = await Person.signedIn(installation);
+    ada = await Person.createSignedIn(installation);
     [mine, also] = [await ada.connect("acme", { login: "one" }), await ada.connect("acme", { login: "two" })];
-    other = await newWorkspace(installation, "Elsewhere");
+    other = await createWorkspace(installation, "Elsewhere");
     const eve = new Person(installation);
-    await eve.signIn((await installation.ask("POST", "/v1/sign-in-links", { user: { id: "eve" } }, other.key)).url);
+    await eve.signIn((await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "eve" } }, other.key)).url);
     theirs = await eve.connect("acme", { login: "three" });
   });
   after(() => installation.close());
@@ -199,11 +199,11 @@ suite("a ciphertext in another place than its own", () => {
       const { status, body } = await installation.resolve(mine);
       assert.deepEqual([status, body.code, body.reason], [409, "needs_reconnect", "unreadable"]);
       assert.ok(body.reconnect_url.endsWith(`/connections/${mine}/reconnect`));
-      const { data } = await installation.ask("GET", "/v1/connections");
+      const { data } = await installation.requestOk("GET", "/v1/connections");
       assert.equal(data.length, 2, "the list still tells all");
       assert.equal((await ada.get("/")).status, 200);
       assert.equal((await ada.get(`/connections/${mine}`)).status, 200);
-      assert.equal((await installation.ask("POST", `/v1/connections/${mine}/check`)).health, "dead");
+      assert.equal((await installation.requestOk("POST", `/v1/connections/${mine}/check`)).health, "dead");
       assert.equal((await installation.resolve(also)).status, 200);
       assert.equal((await installation.resolve(theirs, {}, other.key)).status, 200);
       await installation.run("UPDATE connections SET sealed_credential = ?2 WHERE id = ?1", mine, own);
@@ -213,10 +213,10 @@ suite("a ciphertext in another place than its own", () => {
 
   test("an older generation's credential does not open after a reconnect", async () => {
     const old = await sealedOf(mine);
-    await ada.through(`/connections/${mine}/reconnect`, { login: "one" });
+    await ada.completeFlow(`/connections/${mine}/reconnect`, { login: "one" });
     await installation.run("UPDATE connections SET sealed_credential = ?2 WHERE id = ?1", mine, old);
     assert.equal((await installation.resolve(mine)).body.reason, "unreadable");
-    await ada.through(`/connections/${mine}/reconnect`, { login: "one" });
+    await ada.completeFlow(`/connections/${mine}/reconnect`, { login: "one" });
     assert.equal((await installation.resolve(mine)).status, 200, "a person can always repair it");
   });
 });
@@ -225,14 +225,14 @@ suite("keys that do not fit", () => {
   let installation, id, ring;
   before(async () => {
     installation = await startInstallation();
-    id = await (await Person.signedIn(installation)).connect();
+    id = await (await Person.createSignedIn(installation)).connect();
     await installation.run("UPDATE connections SET next_check_at = 1");
     ring = installation.secrets.ENCRYPTION_KEYS;
   });
   after(() => installation.close());
 
   const fingerprint = async () => {
-    const places = await atRest(installation);
+    const places = await dumpStoredData(installation);
     return createHash("sha256").update(JSON.stringify(places)).digest("hex");
   };
   const RINGS = {
@@ -242,7 +242,7 @@ suite("keys that do not fit", () => {
     "typed by a person": `k1:${Buffer.from("change-me change-me change-me ch").toString("base64")}`,
     "not base64": "k1:!!!!",
     "without an id": Buffer.alloc(32, 9).toString("base64"),
-    "other bytes under the known id": newKeyRing("k1"),
+    "other bytes under the known id": createKeyRing("k1"),
   };
   for (const [name, ENCRYPTION_KEYS] of Object.entries(RINGS)) {
     test(`${name}: every route but the health check says misconfigured, and nothing is changed`, async () => {
@@ -257,7 +257,7 @@ suite("keys that do not fit", () => {
         ["DELETE", `/v1/connections/${id}`],
         ["GET", "/v1/nothing"],
       ]) {
-        const { status, body, text } = await installation.api(method, path, method === "POST" ? {} : undefined, key);
+        const { status, body, text } = await installation.requestApi(method, path, method === "POST" ? {} : undefined, key);
         assert.deepEqual([status, body.code], [503, "misconfigured"], `${method} ${path}: ${text}`);
         if (ENCRYPTION_KEYS) assert.ok(!text.includes(ENCRYPTION_KEYS.split(":").at(-1)), "the value is not shown");
       }
@@ -267,7 +267,7 @@ suite("keys that do not fit", () => {
       }
       const health = await installation.request("/healthz");
       assert.deepEqual([health.status, health.text], [503, '{"status":"unavailable"}']);
-      await installation.strike();
+      await installation.runScheduled();
       assert.equal(await fingerprint(), before, "record and cache are as they were");
       assert.equal(installation.outbound.requests.length, asked, "nobody was asked anything");
     });
@@ -287,12 +287,12 @@ suite("keys that do not fit", () => {
   test("with the right keys back everything works, and a new first key takes over while the old one still opens", async () => {
     await installation.restart({ secrets: installation.secrets });
     assert.equal((await installation.resolve(id)).status, 200);
-    await installation.restart({ secrets: { ...installation.secrets, ENCRYPTION_KEYS: `${newKeyRing("k2")},${ring}` } });
+    await installation.restart({ secrets: { ...installation.secrets, ENCRYPTION_KEYS: `${createKeyRing("k2")},${ring}` } });
     assert.equal((await installation.resolve(id)).status, 200);
     await installation.run("UPDATE connections SET expires_at = unixepoch() - 1");
     assert.equal((await installation.resolve(id)).body.freshness, "refreshed");
     assert.match((await installation.row("SELECT sealed_credential AS sealed FROM connections")).sealed, /^cx1\.k2\./);
-    const { keys } = await installation.ask("GET", "/v1/status", undefined, installation.adminKey);
+    const { keys } = await installation.requestOk("GET", "/v1/status", undefined, installation.adminKey);
     assert.deepEqual(
       keys.map(({ id, seals }) => [id, seals]),
       [

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { CLIENT_ID, configFile, newKeyRing, startInstallation } from "../support/installation.mjs";
+import { CLIENT_ID, writeConfigFile, createKeyRing, startInstallation } from "../support/installation.mjs";
 import { Person } from "../support/person.mjs";
 
 /** Connections that callers ask for all the time, and those that nobody asks for before the old key is gone. */
@@ -18,7 +18,7 @@ const PACE = 150;
 /** Places that a run looks at: few, so that there is a middle to be killed in. */
 const BATCH = 12;
 
-const status = (installation) => installation.ask("GET", "/v1/status", undefined, installation.adminKey);
+const status = (installation) => installation.requestOk("GET", "/v1/status", undefined, installation.adminKey);
 /** Values under each key id, counted by hand. */
 async function sealedUnder({ db }) {
   const { results } = await db
@@ -96,7 +96,7 @@ function startLoad(installation, ids, workers) {
 
 suite("a rotation under load", () => {
   let installation, workers, ids, idle, load, begun;
-  const [k1, k2] = [newKeyRing("k1"), newKeyRing("k2")];
+  const [k1, k2] = [createKeyRing("k1"), createKeyRing("k2")];
   /** The tokens of all connections, and the client's secret. */
   const sealed = BUSY + IDLE + 1;
   const configs = ["connections", "connections-too"];
@@ -105,10 +105,10 @@ suite("a rotation under load", () => {
     installation = await startInstallation({
       secrets: { ENCRYPTION_KEYS: k1 },
       vars: { RESEAL_BATCH: `${BATCH}` },
-      configs: configs.map((name) => configFile({ name })),
+      configs: configs.map((name) => writeConfigFile({ name })),
     });
     workers = configs.map((name) => installation.server.getWorker(name));
-    const people = await Promise.all(Array.from({ length: 6 }, () => Person.signedIn(installation)));
+    const people = await Promise.all(Array.from({ length: 6 }, () => Person.createSignedIn(installation)));
     ids = [];
     for (let at = 0; at < BUSY + IDLE; at += people.length)
       ids.push(...(await Promise.all(people.map((who, n) => who.connect("acme", { login: `p${at + n}` })))));
@@ -138,14 +138,14 @@ suite("a rotation under load", () => {
   test("a key that is added behind the first opens everywhere before it seals anywhere", async () => {
     await deploy(`${k1},${k2}`, k1);
     await deploy(`${k1},${k2}`, `${k1},${k2}`);
-    await installation.strike();
+    await installation.runScheduled();
     assert.deepEqual(await sealedUnder(installation), { k1: sealed });
   });
 
   test("promoted while the other Worker still seals with the old one: both serve what the other wrote", async () => {
     await deploy(`${k2},${k1}`, `${k1},${k2}`, 200);
     for (let run = 0; run < 3; run += 1) {
-      await installation.strike();
+      await installation.runScheduled();
       await load.serve(40);
     }
     assert.equal((await status(installation)).reseal.state, "running");
@@ -156,7 +156,7 @@ suite("a rotation under load", () => {
     let died = 0;
     for (const milliseconds of [0, 10]) {
       await load.hold();
-      const dying = installation.strike().then(
+      const dying = installation.runScheduled().then(
         () => true,
         () => false,
       );
@@ -177,7 +177,7 @@ suite("a rotation under load", () => {
     let most = 0;
     for (; runs < 60; runs += 1) {
       const earlier = (await status(installation)).reseal;
-      await installation.strike();
+      await installation.runScheduled();
       const { reseal, keys } = await status(installation);
       most = Math.max(most, reseal.resealed - earlier.resealed);
       assert.equal(reseal.remaining, keys.find(({ id }) => id === "k1").rows);
@@ -227,20 +227,20 @@ suite("a rotation under load", () => {
     assert.ok(now.requests - begun.requests >= 2 * BUSY, "there were refreshes all the time");
     assert.equal(now.requests - begun.requests, now.versions - begun.versions, "one token request for every credential that was stored");
     assert.equal(installation.oauth.requests.refused ?? 0, 0);
-    const { data } = await installation.ask("GET", "/v1/connections?limit=200");
+    const { data } = await installation.requestOk("GET", "/v1/connections?limit=200");
     assert.deepEqual([...new Set(data.map((one) => one.status))], ["connected"]);
   });
 });
 
 suite("a key that is lost", () => {
   let installation, ada, lost, kept;
-  const [k1, k2] = [newKeyRing("k1"), newKeyRing("k2")];
+  const [k1, k2] = [createKeyRing("k1"), createKeyRing("k2")];
   const withKeys = (ENCRYPTION_KEYS) => installation.restart({ secrets: { ...installation.secrets, ENCRYPTION_KEYS } });
   const expire = (id) => installation.run("UPDATE connections SET expires_at = unixepoch() - 1, next_attempt_at = 0 WHERE id = ?1", id);
 
   before(async () => {
     installation = await startInstallation({ secrets: { ENCRYPTION_KEYS: k1 } });
-    ada = await Person.signedIn(installation);
+    ada = await Person.createSignedIn(installation);
     lost = await ada.connect("acme", { login: "lost" });
     await withKeys(`${k2},${k1}`);
     kept = await ada.connect("acme", { login: "kept" });
@@ -253,7 +253,7 @@ suite("a key that is lost", () => {
     const { status: refused, body } = await installation.resolve(lost);
     assert.deepEqual([refused, body.code, body.reason], [409, "needs_reconnect", "unreadable"]);
     assert.equal((await installation.resolve(kept)).status, 200);
-    await installation.strike();
+    await installation.runScheduled();
     const { reseal, keys } = await status(installation);
     assert.deepEqual([reseal.unreadable, reseal.remaining, reseal.state], [2, 2, "finished"], "the connection's tokens and the client's secret");
     assert.deepEqual(
@@ -269,16 +269,16 @@ suite("a key that is lost", () => {
   test("a client's secret that it sealed is asked for again; its connections need no person", async () => {
     await expire(kept);
     assert.equal((await installation.resolve(kept)).body.code, "client_misconfigured");
-    await installation.ask("PUT", "/v1/apps/acme/client", { client_id: CLIENT_ID, client_secret: installation.clientSecret });
+    await installation.requestOk("PUT", "/v1/apps/acme/client", { client_id: CLIENT_ID, client_secret: installation.clientSecret });
     await expire(kept);
     assert.equal((await installation.resolve(kept)).body.freshness, "refreshed");
   });
 
   test("reconnecting repairs a connection under the same id", async () => {
     assert.match((await ada.get(`/connections/${lost}`)).text, /[Rr]econnect/);
-    await ada.through(`/connections/${lost}/reconnect`, { login: "lost" });
+    await ada.completeFlow(`/connections/${lost}/reconnect`, { login: "lost" });
     assert.equal((await installation.resolve(lost)).status, 200);
-    assert.deepEqual((await installation.ask("GET", "/v1/connections")).data.map(({ id }) => id).sort(), [lost, kept].sort());
+    assert.deepEqual((await installation.requestOk("GET", "/v1/connections")).data.map(({ id }) => id).sort(), [lost, kept].sort());
     assert.equal((await status(installation)).reseal.remaining, 0);
   });
 
@@ -290,10 +290,10 @@ suite("a key that is lost", () => {
       return all;
     };
     const before = await dump();
-    for (const keys of [`${k2},${newKeyRing("k1")}`, `${newKeyRing("k3")},${k2},${newKeyRing("k1")}`]) {
+    for (const keys of [`${k2},${createKeyRing("k1")}`, `${createKeyRing("k3")},${k2},${createKeyRing("k1")}`]) {
       await withKeys(keys);
       assert.deepEqual([(await installation.resolve(kept)).body.code, (await installation.request("/healthz")).status], ["misconfigured", 503]);
-      await installation.strike();
+      await installation.runScheduled();
       assert.deepEqual(await dump(), before);
     }
     await withKeys(k2);

@@ -4,10 +4,10 @@
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { configFile, startInstallation } from "../support/installation.mjs";
-import { oidcPeer } from "../support/oauth-servers.mjs";
+import { writeConfigFile, startInstallation } from "../support/installation.mjs";
+import { adaptOidcProvider } from "../support/oauth-servers.mjs";
 import { Person } from "../support/person.mjs";
-import { expectOneRefreshAtEachEnd } from "../support/concurrent-callers.mjs";
+import { expectOneRefreshPerExpiry } from "../support/concurrent-callers.mjs";
 
 /** The life of a first token, whose end is waited for; the next ones live long enough for everybody to be answered. */
 const FIRST_TTL = 4;
@@ -15,16 +15,16 @@ const FIRST_TTL = 4;
 const profile = (installation, headers) => fetch(`${installation.oauth.issuer}/me`, { headers });
 
 suite("the life of a connection", () => {
-  let installation, peer, ada, id;
+  let installation, oauthServer, ada, id;
   before(async () => {
     installation = await startInstallation({ firstTokenTtl: FIRST_TTL });
-    peer = oidcPeer(installation);
+    oauthServer = adaptOidcProvider(installation);
     ada = new Person(installation);
   });
   after(() => installation.close());
 
   test("a sign-in link shows whom it signs in, and signs in once", async () => {
-    const { url } = await installation.ask("POST", "/v1/sign-in-links", { user: { id: "ada", name: "Ada Lovelace" } });
+    const { url } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "ada", name: "Ada Lovelace" } });
     const page = await ada.get(new URL(url).pathname);
     assert.equal(page.status, 200);
     assert.match(page.text, /Sign in as Ada Lovelace/);
@@ -44,7 +44,7 @@ suite("the life of a connection", () => {
       const { text } = await ada.get(path);
       for (const shown of ["Acme", "ada@example.test", "Connected"]) assert.ok(text.includes(shown), `${shown} on ${path}: ${text}`);
     }
-    const { status, account, scopes, credential } = await installation.ask("GET", `/v1/connections/${id}`);
+    const { status, account, scopes, credential } = await installation.requestOk("GET", `/v1/connections/${id}`);
     assert.deepEqual(
       { status, account, missing: scopes.missing, refreshable: credential.refreshable },
       { status: "connected", account: { id: "ada", label: "ada@example.test" }, missing: [], refreshable: true },
@@ -60,13 +60,13 @@ suite("the life of a connection", () => {
   });
 
   test("64 callers at the token's end share one refresh, and again at the next end", async () => {
-    await expectOneRefreshAtEachEnd(installation, peer, { id, account: "ada" }, { callers: 64 });
+    await expectOneRefreshPerExpiry(installation, oauthServer, { id, account: "ada" }, { callers: 64 });
   });
 
   test("the page shows which workflow steps use the connection", async () => {
     const { text } = await ada.get(`/connections/${id}`);
     for (const shown of ["nightly", "step 0", "step 3"]) assert.ok(text.includes(shown), shown);
-    const { data } = await installation.ask("GET", `/v1/connections/${id}/uses`);
+    const { data } = await installation.requestOk("GET", `/v1/connections/${id}/uses`);
     assert.deepEqual(data.map(({ step }) => step).sort(), ["fetch", "step 0", "step 1", "step 2", "step 3"]);
   });
 
@@ -88,19 +88,19 @@ suite("the life of a connection", () => {
   test("disconnecting by API tells what became of the access at the app", async () => {
     const again = await ada.connect("acme", { login: "ada" });
     const { body } = await installation.resolve(again);
-    assert.deepEqual(await installation.ask("DELETE", `/v1/connections/${again}`), { revoked: "confirmed", retrying: false });
+    assert.deepEqual(await installation.requestOk("DELETE", `/v1/connections/${again}`), { revoked: "confirmed", retrying: false });
     assert.equal((await profile(installation, body.request.headers)).status, 401);
-    assert.equal((await installation.api("DELETE", `/v1/connections/${again}`)).status, 404);
+    assert.equal((await installation.requestApi("DELETE", `/v1/connections/${again}`)).status, 404);
   });
 
   test("an access that another connection lives on is kept at the app until that one goes too", async () => {
     const [one, two] = [
       await ada.connect("acme", { login: "twin" }),
-      await (await Person.signedIn(installation, { id: "eve" })).connect("acme", { login: "twin" }),
+      await (await Person.createSignedIn(installation, { id: "eve" })).connect("acme", { login: "twin" }),
     ];
-    assert.deepEqual(await installation.ask("DELETE", `/v1/connections/${one}`), { revoked: "kept_shared", retrying: false });
+    assert.deepEqual(await installation.requestOk("DELETE", `/v1/connections/${one}`), { revoked: "kept_shared", retrying: false });
     assert.equal((await profile(installation, (await installation.resolve(two)).body.request.headers)).status, 200);
-    assert.equal((await installation.ask("DELETE", `/v1/connections/${two}`)).revoked, "confirmed");
+    assert.equal((await installation.requestOk("DELETE", `/v1/connections/${two}`)).revoked, "confirmed");
   });
 });
 
@@ -114,12 +114,12 @@ const MODES = {
 for (const [mode, configs] of Object.entries(MODES)) {
   // Every number of callers has a connection of its own, so that one wait for the end serves them all.
   suite(mode, { concurrency: true }, () => {
-    let installation, peer, ada, workers;
+    let installation, oauthServer, ada, workers;
     before(async () => {
-      installation = await startInstallation({ firstTokenTtl: FIRST_TTL, configs: configs.map(configFile) });
+      installation = await startInstallation({ firstTokenTtl: FIRST_TTL, configs: configs.map(writeConfigFile) });
       workers = configs.map(({ name }) => installation.server.getWorker(name));
-      peer = oidcPeer(installation);
-      ada = await Person.signedIn(installation);
+      oauthServer = adaptOidcProvider(installation);
+      ada = await Person.createSignedIn(installation);
     });
     after(() => installation.close());
 
@@ -127,7 +127,7 @@ for (const [mode, configs] of Object.entries(MODES)) {
       test(`callers at the token's end cost one refresh, and one at the next end: ${callers}`, async () => {
         const account = `crowd-of-${callers}`;
         const id = await ada.connect("acme", { login: account });
-        await expectOneRefreshAtEachEnd(installation, peer, { id, account }, { callers, workers });
+        await expectOneRefreshPerExpiry(installation, oauthServer, { id, account }, { callers, workers });
       });
     }
   });

@@ -14,7 +14,7 @@ suite("maintenance", () => {
   let installation, id, ada;
   before(async () => {
     installation = await startInstallation();
-    ada = await Person.signedIn(installation);
+    ada = await Person.createSignedIn(installation);
     id = await ada.connect("acme", { login: "ada" });
     await installation.restart({ vars: { ...VARS, MAINTENANCE: "1" } });
     for (const table of HIDDEN) await installation.run(`ALTER TABLE ${table} RENAME TO hidden_${table}`);
@@ -30,7 +30,7 @@ suite("maintenance", () => {
       ["POST", "/v1/workspaces"],
       ["GET", "/v1/nothing"],
     ]) {
-      const { status, headers, body } = await installation.api(method, path, method === "GET" ? undefined : {});
+      const { status, headers, body } = await installation.requestApi(method, path, method === "GET" ? undefined : {});
       assert.deepEqual([status, body.code, body.status, headers.get("retry-after")], [503, "maintenance", 503, "60"], path);
       assert.equal(headers.get("content-type"), "application/problem+json", path);
     }
@@ -49,7 +49,7 @@ suite("maintenance", () => {
 
   test("the schedule does nothing", async () => {
     installation.server.clearLogs();
-    await installation.strike();
+    await installation.runScheduled();
     assert.doesNotMatch(JSON.stringify(installation.server.getLogs()), /scheduled_run_failed|D1_ERROR/);
   });
 
@@ -63,7 +63,7 @@ suite("maintenance", () => {
 
   test("a variable that can't be read counts as misconfigured, and nothing is done either", async () => {
     await installation.restart({ vars: { ...VARS, MAINTENANCE: "yes" } });
-    const { status, body } = await installation.api("GET", "/v1/connections");
+    const { status, body } = await installation.requestApi("GET", "/v1/connections");
     assert.deepEqual([status, body.code], [503, "misconfigured"]);
     assert.match(body.detail, /MAINTENANCE/);
   });

@@ -5,14 +5,14 @@ import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import { PUBLIC_URL, startInstallation } from "../support/installation.mjs";
 import { pathOf, Person } from "../support/person.mjs";
-import { connectSmall, install, startSmallApp } from "../support/minimal-app.mjs";
+import { connectMinimalApp, defineMinimalApp, startMinimalApp } from "../support/minimal-app.mjs";
 
 let installation, ada, id, app;
 before(async () => {
   installation = await startInstallation();
-  app = await startSmallApp();
-  await install(installation, app);
-  ada = await Person.signedIn(installation);
+  app = await startMinimalApp();
+  await defineMinimalApp(installation, app);
+  ada = await Person.createSignedIn(installation);
   id = await ada.connect();
 });
 after(async () => {
@@ -20,14 +20,14 @@ after(async () => {
   app.close();
 });
 
-const nameOf = async () => (await installation.ask("GET", `/v1/connections/${id}`)).name;
+const nameOf = async () => (await installation.requestOk("GET", `/v1/connections/${id}`)).name;
 const csrfOf = async (person, path = "/") => /name="csrf" value="([^"]*)"/.exec((await person.get(path)).html)[1];
 
 test("every page keeps scripts, frames, caches and referrers out", async () => {
-  const { url: signIn } = await installation.ask("POST", "/v1/sign-in-links", { user: { id: "x" } });
-  const { url: link } = await installation.ask("POST", "/v1/links", { app: "acme" });
+  const { url: signIn } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "x" } });
+  const { url: link } = await installation.requestOk("POST", "/v1/links", { app: "acme" });
   const visitor = new Person(installation);
-  const duplicate = await ada.through("/oauth/start/acme");
+  const duplicate = await ada.completeFlow("/oauth/start/acme");
   const pages = [
     [ada, "/", 200],
     [ada, `/connections/${id}`, 200],
@@ -74,15 +74,15 @@ test("every page keeps scripts, frames, caches and referrers out", async () => {
 
 test("the session's cookie is out of reach of scripts and other sites, and is never on a page", async () => {
   const person = new Person(installation);
-  const { url } = await installation.ask("POST", "/v1/sign-in-links", { user: { id: "x" } });
+  const { url } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "x" } });
   const { headers } = await person.submit(pathOf(url));
   assert.match(headers.get("set-cookie"), /^cx_session=[\w-]{45}; Path=\/; HttpOnly; SameSite=Lax; Max-Age=\d+$/);
   const [value] = person.cookies.values();
   assert.ok(!(await person.get("/")).html.includes(value));
   const outside = await startInstallation({ workspace: false, vars: { PUBLIC_URL: "https://connections.example.com", DEV_LOOPBACK: "" } });
   try {
-    const { key } = (await outside.ask("POST", "/v1/workspaces", { name: "Outside" }, outside.adminKey)).key;
-    const link = await outside.ask("POST", "/v1/sign-in-links", { user: { id: "x" } }, key);
+    const { key } = (await outside.requestOk("POST", "/v1/workspaces", { name: "Outside" }, outside.adminKey)).key;
+    const link = await outside.requestOk("POST", "/v1/sign-in-links", { user: { id: "x" } }, key);
     const answer = await outside.request(pathOf(link.url), { method: "POST", headers: { origin: "https://connections.example.com" } });
     assert.match(answer.headers.get("set-cookie"), /^__Host-cx_session=.*; Secure$/);
     assert.match(answer.headers.get("strict-transport-security"), /max-age=\d{8}/);
@@ -113,8 +113,8 @@ suite("a form", () => {
     test(`${name} does nothing`, async () => {
       const csrf = await csrfOf(ada);
       const before = await nameOf();
-      const { url: link } = await installation.ask("POST", "/v1/links", { app: "acme" });
-      const { url: signIn } = await installation.ask("POST", "/v1/sign-in-links", { user: { id: "x" } });
+      const { url: link } = await installation.requestOk("POST", "/v1/links", { app: "acme" });
+      const { url: signIn } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "x" } });
       for (const path of [...forms(), pathOf(link), pathOf(signIn)])
         assert.equal((await ada.post(path, { csrf, name: "Taken over" }, headers)).status, 403, path);
       assert.equal(await nameOf(), before);
@@ -125,8 +125,8 @@ suite("a form", () => {
 
   test("without its session's token does nothing", async () => {
     const before = await nameOf();
-    const strange = await csrfOf(await Person.signedIn(installation, { id: "mallory" }));
-    for (const token of [undefined, "", "guess", strange, (await csrfOf(ada)).slice(1)]) {
+    const unknown = await csrfOf(await Person.createSignedIn(installation, { id: "mallory" }));
+    for (const token of [undefined, "", "guess", unknown, (await csrfOf(ada)).slice(1)]) {
       for (const path of forms())
         assert.equal(
           (await ada.post(path, { ...(token !== undefined && { csrf: token }), name: "Taken over" })).status,
@@ -204,7 +204,7 @@ suite("words of strangers", () => {
 
   test("stay words: a connection's name", async () => {
     for (const words of XSS) {
-      await installation.ask("PATCH", `/v1/connections/${id}`, { name: words });
+      await installation.requestOk("PATCH", `/v1/connections/${id}`, { name: words });
       for (const path of ["/", `/connections/${id}`, `/connections/${id}?disconnect=1`, `/connections/${id}/reconnect`])
         shows(await ada.get(path), words, `on ${path}`);
     }
@@ -212,16 +212,16 @@ suite("words of strangers", () => {
 
   test("stay words: an account's label, as the app tells it", async () => {
     for (const words of XSS) {
-      const connection = await connectSmall(ada, words);
-      assert.equal((await installation.ask("GET", `/v1/connections/${connection}`)).account.label, words);
+      const connection = await connectMinimalApp(ada, words);
+      assert.equal((await installation.requestOk("GET", `/v1/connections/${connection}`)).account.label, words);
       for (const path of ["/", `/connections/${connection}?connected=1`]) shows(await ada.get(path), words, `on ${path}`);
     }
   });
 
   test("stay words: names of people, workspaces, apps, workflows, searches, and paths", async () => {
     for (const words of XSS) {
-      await installation.ask("PATCH", "/v1/workspace", { name: words });
-      const { url } = await installation.ask("POST", "/v1/sign-in-links", { user: { id: words, name: words } });
+      await installation.requestOk("PATCH", "/v1/workspace", { name: words });
+      const { url } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: words, name: words } });
       const person = new Person(installation);
       shows(await person.get(pathOf(url)), words, "on the sign-in page");
       await person.signIn(url);
@@ -245,7 +245,7 @@ suite("words of strangers", () => {
 
 suite("a session", () => {
   test("ends at sign-out, everywhere it was copied to", async () => {
-    const person = await Person.signedIn(installation, { id: "leaver" });
+    const person = await Person.createSignedIn(installation, { id: "leaver" });
     const copy = new Person(installation);
     copy.cookies = new Map(person.cookies);
     assert.equal((await copy.get("/")).status, 200);
@@ -256,7 +256,7 @@ suite("a session", () => {
   });
 
   test("ends by time", async () => {
-    const person = await Person.signedIn(installation, { id: "sleeper" });
+    const person = await Person.createSignedIn(installation, { id: "sleeper" });
     await installation.run("UPDATE sessions SET expires_at = unixepoch() - 1 WHERE user_id = 'sleeper'");
     assert.equal((await person.get("/")).status, 401);
   });
@@ -273,11 +273,11 @@ suite("a session", () => {
   });
 
   test("shows a person their own connections and the workspace's, and nobody else's", async () => {
-    const eve = await Person.signedIn(installation, { id: "eve" });
+    const eve = await Person.createSignedIn(installation, { id: "eve" });
     const theirs = await eve.connect("acme", { login: "eve" });
-    const link = await installation.ask("POST", "/v1/links", { app: "acme" });
-    await new Person(installation).through(pathOf(link.url), { login: "shared" });
-    const shared = (await installation.ask("GET", `/v1/links/${link.id}`)).connection;
+    const link = await installation.requestOk("POST", "/v1/links", { app: "acme" });
+    await new Person(installation).completeFlow(pathOf(link.url), { login: "shared" });
+    const shared = (await installation.requestOk("GET", `/v1/links/${link.id}`)).connection;
     for (const [who, path, status] of [
       [eve, theirs, 200],
       [ada, theirs, 404],
@@ -290,6 +290,6 @@ suite("a session", () => {
     const csrf = await csrfOf(ada);
     for (const what of ["rename", "check", "disconnect", "reconnect"])
       assert.equal((await ada.post(`/connections/${theirs}/${what}`, { csrf, name: "Taken" })).status, 404, what);
-    assert.equal((await installation.ask("GET", `/v1/connections/${theirs}`)).status, "connected");
+    assert.equal((await installation.requestOk("GET", `/v1/connections/${theirs}`)).status, "connected");
   });
 });

@@ -4,10 +4,10 @@
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { startDjango } from "../support/django-server.mjs";
+import { startDjangoServer } from "../support/django-server.mjs";
 import { faults, startFaultProxy } from "../support/fault-proxy.mjs";
 import { startInstallation } from "../support/installation.mjs";
-import { connect, install, oidcPeer } from "../support/oauth-servers.mjs";
+import { connectAccount, defineApp, adaptOidcProvider } from "../support/oauth-servers.mjs";
 import { Person } from "../support/person.mjs";
 
 /** More than a caller waits, less than a request may take. */
@@ -42,20 +42,20 @@ const FAULTS = {
 };
 
 let installation;
-const peers = {};
+const oauthServers = {};
 before(async () => {
   installation = await startInstallation();
-  peers.oidc = oidcPeer(installation);
-  peers.strict = await startDjango({ grace: 0 });
-  peers.grace = await startDjango({ grace: 30 });
+  oauthServers.oidc = adaptOidcProvider(installation);
+  oauthServers.strict = await startDjangoServer({ grace: 0 });
+  oauthServers.grace = await startDjangoServer({ grace: 30 });
 });
 after(async () => {
   await installation?.close();
-  await Promise.all(Object.values(peers).map((peer) => peer.close()));
+  await Promise.all(Object.values(oauthServers).map((oauthServer) => oauthServer.close()));
 });
 
 const CLIENT_OF = "(SELECT oauth_client FROM connections WHERE id = ?1)";
-const connection = (id) => installation.ask("GET", `/v1/connections/${id}`);
+const connection = (id) => installation.requestOk("GET", `/v1/connections/${id}`);
 const record = (id) => installation.row("SELECT lease_attempt_id, last_error FROM connections WHERE id = ?1", id);
 const endToken = (id) => installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL WHERE id = ?1", id);
 
@@ -67,7 +67,7 @@ async function passTime(id) {
 
 /** The attempt may go on without its caller. */
 async function attemptEnds(id, proxy) {
-  await proxy.idle();
+  await proxy.waitUntilIdle();
   for (let tries = 0; tries < 250; tries += 1) {
     const { lease_attempt_id, last_error } = await record(id);
     if (lease_attempt_id === null || last_error !== null) return;
@@ -90,7 +90,7 @@ suite("a refresh that goes wrong on the way", { concurrency: 8 }, () => {
       const lost = row.notes && row.rotated && kind !== "grace";
       test(`${name}, ${server}: ${lost ? "the rotation is lost, and called so" : "it recovers"}`, async (t) => {
         const number = (cases += 1);
-        const scene = await setScene(t, peers[kind], `app-${number}`, `somebody${number}`);
+        const scene = await setScene(t, oauthServers[kind], `app-${number}`, `somebody${number}`);
         await happens(scene, row);
         if (row.notes) await isHeldBack(scene, row);
         await passTime(scene.id);
@@ -100,23 +100,23 @@ suite("a refresh that goes wrong on the way", { concurrency: 8 }, () => {
   }
 });
 
-async function setScene(t, peer, app, account) {
-  const proxy = await startFaultProxy(peer.addresses.token_url);
+async function setScene(t, oauthServer, app, account) {
+  const proxy = await startFaultProxy(oauthServer.addresses.token_url);
   t.after(proxy.close);
-  await install(installation, peer, app, { auth: { refresh_url: proxy.url } });
-  const person = await Person.signedIn(installation, { id: account });
-  const id = await connect(person, peer, app, account);
+  await defineApp(installation, oauthServer, app, { auth: { refresh_url: proxy.url } });
+  const person = await Person.createSignedIn(installation, { id: account });
+  const id = await connectAccount(person, oauthServer, app, account);
   await endToken(id);
-  return { peer, person, account, proxy, id };
+  return { oauthServer, person, account, proxy, id };
 }
 
-async function happens({ peer, account, proxy, id }, { fault, tells, notes, rotated = false, wait = 1 }) {
-  proxy.next(fault);
+async function happens({ oauthServer, account, proxy, id }, { fault, tells, notes, rotated = false, wait = 1 }) {
+  proxy.queueFault(fault);
   const { status, headers, body } = await installation.resolve(id);
   assert.deepEqual([status, body.code], tells ?? [200, undefined]);
   if (tells) assert.ok(Number(headers.get("retry-after")) >= wait, `Retry-After: ${headers.get("retry-after")}`);
   await attemptEnds(id, proxy);
-  assert.deepEqual(await peer.seen(account), { refreshes: rotated ? 1 : 0, refused: 0, strange: 0 }, "what the server saw");
+  assert.deepEqual(await oauthServer.countRefreshes(account), { refreshes: rotated ? 1 : 0, refused: 0, unknown: 0 }, "what the server saw");
   assert.equal((await record(id)).last_error, notes ?? null);
   const { status: stands, reason } = await connection(id);
   assert.deepEqual([stands, reason], ["connected", null], "nobody is given up for a fault");
@@ -134,36 +134,36 @@ async function isHeldBack({ proxy, id }, { wait = 1 }) {
   assert.equal(proxy.times.length, 1, "requests to the app");
 }
 
-async function recovers({ peer, account, proxy, id }, { notes, rotated }) {
+async function recovers({ oauthServer, account, proxy, id }, { notes, rotated }) {
   const again = notes ? 1 : 0;
-  await serves({ peer, id });
+  await serves({ oauthServer, id });
   const first = rotated ? 1 : 0;
-  assert.deepEqual(await peer.seen(account), { refreshes: first + again, refused: 0, strange: 0 }, "what the server saw");
+  assert.deepEqual(await oauthServer.countRefreshes(account), { refreshes: first + again, refused: 0, unknown: 0 }, "what the server saw");
   await endToken(id);
-  await serves({ peer, id });
-  assert.deepEqual(await peer.seen(account), { refreshes: first + again + 1, refused: 0, strange: 0 }, "at the next end");
+  await serves({ oauthServer, id });
+  assert.deepEqual(await oauthServer.countRefreshes(account), { refreshes: first + again + 1, refused: 0, unknown: 0 }, "at the next end");
   const { status, reason } = await connection(id);
-  assert.deepEqual([status, reason, proxy.strays], ["connected", null, 0]);
+  assert.deepEqual([status, reason, proxy.requestsElsewhere], ["connected", null, 0]);
 }
 
-async function serves({ peer, id }) {
+async function serves({ oauthServer, id }) {
   const answers = await Promise.all([1, 2, 3].map(() => installation.resolve(id)));
   assert.deepEqual(answers.map(({ status }) => status), [200, 200, 200], JSON.stringify(answers.map(({ body }) => body.code)));
   const [{ body }] = answers;
   assert.ok(answers.every((answer) => answer.body.credential.access_token === body.credential.access_token), "all have the same token");
-  assert.ok(await peer.accepts(body.request.headers), "the app takes the token");
+  assert.ok(await oauthServer.accepts(body.request.headers), "the app takes the token");
 }
 
 /** One more try, which the app refuses; then nobody asks it again until a person has reconnected. */
-async function isLost({ peer, person, account, proxy, id }) {
+async function isLost({ oauthServer, person, account, proxy, id }) {
   for (const _ of ["first", "later"]) {
     const { status, body } = await installation.resolve(id);
     assert.deepEqual([status, body.code, body.reason], [409, "needs_reconnect", "lost_rotation"]);
   }
-  assert.deepEqual(await peer.seen(account), { refreshes: 2, refused: 1, strange: 0 }, "what the server saw");
+  assert.deepEqual(await oauthServer.countRefreshes(account), { refreshes: 2, refused: 1, unknown: 0 }, "what the server saw");
   const { status, reason } = await connection(id);
   assert.deepEqual([status, reason, proxy.times.length], ["needs_reconnect", "lost_rotation", 2]);
-  const location = await person.comeBack(await peer.authorize(await person.leaveFor(`/connections/${id}/reconnect`), account));
+  const location = await person.followCallback(await oauthServer.authorize(await person.startFlow(`/connections/${id}/reconnect`), account));
   assert.equal(location, `/connections/${id}?connected=1`);
-  await serves({ peer, id });
+  await serves({ oauthServer, id });
 }

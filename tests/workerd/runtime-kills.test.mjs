@@ -4,41 +4,41 @@
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { PHASES, startKilling } from "../support/kill-rounds.mjs";
+import { PHASES, startKillTest } from "../support/kill-rounds.mjs";
 
 const ROUNDS = 6;
 /** No further round after so many milliseconds, on a machine that is busy with something else. */
-const ENOUGH = 12_000;
+const TIME_LIMIT = 12_000;
 const SEED = 7;
 /** Moments that surely meet what this is about; those after them are the seed's. */
-const FIRST = [{ reached: 10 }, { reached: 20, later: 60 }];
-const [, , IN_FLIGHT, COMMITTED] = PHASES;
+const FIRST_MOMENTS = [{ reached: 10 }, { reached: 20, later: 60 }];
+const [, , IN_FLIGHT, ROTATED] = PHASES;
 const sum = (counts) => Object.values(counts).reduce((all, one) => all + one, 0);
 
 /** Rounds with kills and a last one without, in which everything must still work. */
-async function rounds({ round, results }, t) {
-  const met = () => [IN_FLIGHT, COMMITTED].every((phase) => results.hits[phase] > 0);
+async function runRounds({ runRound, results }, t) {
+  const met = () => [IN_FLIGHT, ROTATED].every((phase) => results.hits[phase] > 0);
   const start = Date.now();
-  while (results.rounds < ROUNDS && (Date.now() - start < ENOUGH || !met())) await round({ moment: FIRST[results.rounds] });
-  await round({ kills: 0 });
+  while (results.rounds < ROUNDS && (Date.now() - start < TIME_LIMIT || !met())) await runRound({ moment: FIRST_MOMENTS[results.rounds] });
+  await runRound({ kills: 0 });
   t.diagnostic(`seed ${SEED}: ${JSON.stringify(results)}`);
   assert.deepEqual(results.violations, []);
   assert.ok(met(), "kills met refreshes that were in flight at the app, and answers that were not stored yet");
 }
 
 test("a runtime that is killed among refreshes loses nothing at an app with grace", async (t) => {
-  const killing = await startKilling({ seed: SEED, grace: 300 });
+  const killTest = await startKillTest({ seed: SEED, grace: 300 });
   try {
-    await rounds(killing, t);
-    assert.equal(sum(killing.results.losses), 0);
-    assert.ok(sum(killing.results.recovered) > 0, "answers were lost, and had again");
+    await runRounds(killTest, t);
+    assert.equal(sum(killTest.results.losses), 0);
+    assert.ok(sum(killTest.results.recovered) > 0, "answers were lost, and had again");
   } finally {
-    await killing.close();
+    await killTest.close();
   }
 });
 
 /** What a Worker that got it wrong would do to the record, done by a trigger in its place. */
-const SPOILED = [
+const DEFECTS = [
   {
     wrong: "does not say what killed a connection",
     when: "UPDATE OF reconnect_reason ON connections WHEN NEW.reconnect_reason = 'lost_rotation'",
@@ -66,27 +66,27 @@ const SPOILED = [
 ];
 
 suite("a runtime that is killed among refreshes at a strict app", () => {
-  let killing;
+  let killTest;
   before(async () => {
-    killing = await startKilling({ seed: SEED });
+    killTest = await startKillTest({ seed: SEED });
   });
-  after(() => killing.close());
+  after(() => killTest.close());
 
   test("loses what the app had made good and could not deliver, and calls it so", async (t) => {
-    await rounds(killing, t);
-    const { losses, recovered } = killing.results;
+    await runRounds(killTest, t);
+    const { losses, recovered } = killTest.results;
     assert.ok(sum(losses) > 0);
-    assert.equal(sum(losses), losses[IN_FLIGHT] + losses[COMMITTED]);
+    assert.equal(sum(losses), losses[IN_FLIGHT] + losses[ROTATED]);
     assert.equal(sum(recovered), 0, "what is lost at a strict app can't be had again");
   });
 
-  for (const { wrong, when, does, found } of SPOILED) {
+  for (const { wrong, when, does, found } of DEFECTS) {
     test(`a Worker that ${wrong} would be found out`, async () => {
-      const { installation, results, round } = killing;
+      const { installation, results, runRound } = killTest;
       const isFound = () => results.violations.some((what) => found.test(what));
       results.violations.length = 0;
       await installation.run(`CREATE TRIGGER spoiled AFTER ${when} BEGIN UPDATE connections SET ${does} WHERE id = NEW.id; END`);
-      for (let tries = 0; tries < 4 && !isFound(); tries += 1) await round({ kills: 1, moment: FIRST[0] });
+      for (let tries = 0; tries < 4 && !isFound(); tries += 1) await runRound({ kills: 1, moment: FIRST_MOMENTS[0] });
       await installation.run("DROP TRIGGER spoiled");
       assert.ok(isFound(), `found only: ${results.violations.slice(0, 5).join("\n")}`);
     });

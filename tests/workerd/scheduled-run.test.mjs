@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import { startInstallation } from "../support/installation.mjs";
 import { Person } from "../support/person.mjs";
-import { connectSmall, install, startSmallApp } from "../support/minimal-app.mjs";
+import { connectMinimalApp, defineMinimalApp, startMinimalApp } from "../support/minimal-app.mjs";
 
 /** What a run takes at most. */
 const BATCH = 40;
@@ -19,10 +19,10 @@ before(async () => {
     const code = oidc.entities.AuthorizationCode;
     if (code) grants.set(code.accountId, code.grantId);
   });
-  ada = await Person.signedIn(installation);
-  [working, failing] = [await startSmallApp(), await startSmallApp({ refreshTokens: true })];
+  ada = await Person.createSignedIn(installation);
+  [working, failing] = [await startMinimalApp(), await startMinimalApp({ refreshTokens: true })];
   failing.definition.id = "failing";
-  for (const app of [working, failing]) await install(installation, app);
+  for (const app of [working, failing]) await defineMinimalApp(installation, app);
   seeded = await Promise.all(Object.entries(STATES).map(async ([name, state]) => [name, await seed(name, state)])).then(Object.fromEntries);
   await due();
 });
@@ -34,18 +34,18 @@ after(async () => {
 
 /** How many there are of each state, how one is made, what it says afterwards, and how often its app is asked. */
 const STATES = {
-  "works, with time left": { count: 20, make: acme, says: ["connected", null, /probe: /], asks: { userinfo: 1 } },
-  "works, near its end": { count: 20, make: acme, ends: 5, says: ["connected", null, /refreshed/], asks: { refresh_token: 1 } },
+  "works, with time left": { count: 20, make: connectAcme, says: ["connected", null, /probe: /], asks: { userinfo: 1 } },
+  "works, near its end": { count: 20, make: connectAcme, ends: 5, says: ["connected", null, /refreshed/], asks: { refresh_token: 1 } },
   "revoked at the app, with time left": {
     count: 10,
-    make: acme,
+    make: connectAcme,
     revoked: true,
     says: ["needs_reconnect", "revoked", /invalid_grant/],
     asks: { userinfo: 1, refresh_token: 1 },
   },
   "revoked at the app, near its end": {
     count: 10,
-    make: acme,
+    make: connectAcme,
     revoked: true,
     ends: 5,
     says: ["needs_reconnect", "revoked", /invalid_grant/],
@@ -53,25 +53,25 @@ const STATES = {
   },
   "its app is down, with time left": {
     count: 10,
-    make: (who, name) => connectSmall(who, name, "failing"),
+    make: (who, name) => connectMinimalApp(who, name, "failing"),
     says: ["connected", null, /did not answer/],
   },
   "its app is down, near its end": {
     count: 10,
-    make: (who, name) => connectSmall(who, name, "failing"),
+    make: (who, name) => connectMinimalApp(who, name, "failing"),
     ends: 5,
     says: ["connected", null, /^held back: |^refresh: /],
   },
-  "without a refresh token, with time left": { count: 10, make: connectSmall, says: ["connected", null, /probe: /] },
-  "without a refresh token, ended": { count: 10, make: connectSmall, ends: -5, says: ["needs_reconnect", "refresh_token_missing", /ended/] },
+  "without a refresh token, with time left": { count: 10, make: connectMinimalApp, says: ["connected", null, /probe: /] },
+  "without a refresh token, ended": { count: 10, make: connectMinimalApp, ends: -5, says: ["needs_reconnect", "refresh_token_missing", /ended/] },
 };
 
-function acme(who, login) {
+function connectAcme(who, login) {
   return who.connect("acme", { login });
 }
 
 async function seed(name, { count, make, ends, revoked }) {
-  const who = await Person.signedIn(installation);
+  const who = await Person.createSignedIn(installation);
   const ids = [];
   for (let number = 0; number < count; number += 1) {
     const login = `${name.replace(/\W+/g, "-")}-${number}`;
@@ -101,7 +101,7 @@ const due = (ids) =>
     ids ? JSON.stringify(ids) : null,
   );
 const taken = async () => (await installation.row("SELECT count(*) AS rows FROM connections WHERE next_check_at IS NOT 1")).rows;
-const lastRun = async () => (await installation.ask("GET", "/v1/status", undefined, installation.adminKey)).last_cron_run;
+const lastRun = async () => (await installation.requestOk("GET", "/v1/status", undefined, installation.adminKey)).last_cron_run;
 const asked = () => ({
   ...installation.oauth.requests,
   workingMe: working.requests["/me"],
@@ -125,7 +125,7 @@ suite("a hundred due connections", () => {
     requestsOfRuns = [];
     for (const expected of [40, 80, 100]) {
       const outbound = installation.outbound.requests.length;
-      await installation.strike();
+      await installation.runScheduled();
       assert.equal(await taken(), expected);
       requestsOfRuns.push(installation.outbound.requests.length - outbound);
       assert.equal((await lastRun()).summary.checked, expected === 100 ? 20 : BATCH);
@@ -147,7 +147,7 @@ suite("a hundred due connections", () => {
     test(`${name}: says ${says[0]}${says[1] ? `, ${says[1]}` : ""}, with the evidence`, async () => {
       const [status, reason, evidence] = says;
       for (const id of seeded[name]) {
-        const one = await installation.ask("GET", `/v1/connections/${id}`);
+        const one = await installation.requestOk("GET", `/v1/connections/${id}`);
         assert.deepEqual([one.status, one.reason], [status, reason], one.check_evidence);
         assert.match(one.check_evidence, evidence);
         assert.equal(one.next_check_at === null, status === "needs_reconnect", "what only a person can mend is not checked again");
@@ -157,16 +157,16 @@ suite("a hundred due connections", () => {
 
   test("are not checked again before their time", async () => {
     const before = asked();
-    await installation.strike();
+    await installation.runScheduled();
     assert.deepEqual(difference(asked(), before), {});
     assert.equal((await lastRun()).summary.checked, 0);
   });
 
   test("are checked again when the schedule says that a day has passed", async () => {
     await due(seeded["works, with time left"]);
-    await installation.strike();
+    await installation.runScheduled();
     const before = asked();
-    await installation.strike(new Date(Date.now() + 36 * 3_600_000));
+    await installation.runScheduled(new Date(Date.now() + 36 * 3_600_000));
     assert.equal((await lastRun()).summary.checked, BATCH);
     assert.ok(difference(asked(), before).userinfo > 0);
   });
@@ -176,14 +176,14 @@ suite("a hundred due connections", () => {
     await installation.run("UPDATE connections SET next_check_at = unixepoch() + 86400 WHERE next_check_at IS NOT NULL");
     await due(ids);
     const before = asked();
-    await Promise.all([1, 2, 3].map(() => installation.strike()));
+    await Promise.all([1, 2, 3].map(() => installation.runScheduled()));
     assert.deepEqual(difference(asked(), before), { userinfo: ids.length });
   });
 
   test("are mended by a person: a reconnect revives what had died", async () => {
     const [id] = seeded["revoked at the app, near its end"];
     assert.equal((await installation.resolve(id)).body.code, "needs_reconnect");
-    await ada.through(`/connections/${id}/reconnect`, { login: "revoked-at-the-app-near-its-end-0" });
+    await ada.completeFlow(`/connections/${id}/reconnect`, { login: "revoked-at-the-app-near-its-end-0" });
     assert.equal((await installation.resolve(id)).status, 200);
   });
 
@@ -191,19 +191,19 @@ suite("a hundred due connections", () => {
     failing.down = false;
     const ids = seeded["its app is down, with time left"];
     await due(ids);
-    await installation.strike();
-    for (const id of ids) assert.match((await installation.ask("GET", `/v1/connections/${id}`)).check_evidence, /probe: accepted/);
+    await installation.runScheduled();
+    for (const id of ids) assert.match((await installation.requestOk("GET", `/v1/connections/${id}`)).check_evidence, /probe: accepted/);
   });
 });
 
 test("what has ended is purged", async () => {
-  await ada.leaveFor("/oauth/start/acme");
-  await installation.ask("POST", "/v1/links", { app: "acme" });
-  await installation.ask("POST", "/v1/sign-in-links", { user: { id: "nobody" } });
+  await ada.startFlow("/oauth/start/acme");
+  await installation.requestOk("POST", "/v1/links", { app: "acme" });
+  await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "nobody" } });
   const tables = ["flows", "connect_links", "sign_in_links", "sessions"];
   // Ended long ago, so that whatever is still shown for a while is over too.
   for (const table of tables) await installation.run(`UPDATE ${table} SET expires_at = unixepoch() - 100 * 86400`);
   await installation.run("UPDATE connections SET next_check_at = unixepoch() + 86400 WHERE next_check_at IS NOT NULL");
-  await installation.strike();
+  await installation.runScheduled();
   for (const table of tables) assert.deepEqual(await installation.row(`SELECT count(*) AS rows FROM ${table}`), { rows: 0 }, table);
 });

@@ -35,12 +35,12 @@ export class Dropbox extends App {
     if (fault || query.get("response_type") !== "code" || !["online", "offline"].includes(type) || tooLong) return page(400, `Dropbox: Invalid ${fault ?? "request"}`);
     if (!asked.every((scope) => SCOPES.includes(scope) || /^[a-z_]+\.(read|write)$/.test(scope))) return page(400, "Dropbox: Invalid scope");
     const before = query.get("include_granted_scopes") === "user" ? this.grantFor(query.get("client_id"), this.person.account).scopes : [];
-    const scopes = [...new Set([...this.ticked(asked), ...before])];
+    const scopes = [...new Set([...this.keepTicked(asked), ...before])];
     const denied = { error_description: "The user chose not to give your app access to their Dropbox account." };
     return this.visit(request, { scopes, offline: type === "offline", denied });
   }
 
-  grantFor = (client, account) => this.grantOf(`${client} ${account}`, { client, account });
+  grantFor = (client, account) => this.findOrCreateGrant(`${client} ${account}`, { client, account });
 
   token(request) {
     const params = request.form();
@@ -58,7 +58,7 @@ export class Dropbox extends App {
 
   exchange(client, params, isPublic) {
     if (isPublic && !params.has("code_verifier")) return no(401, "invalid_client", "Invalid client_id or client_secret");
-    const { code, fault } = this.takeCode(client, params);
+    const { code, fault } = this.redeemCode(client, params);
     const why = { used: "code has already been used", redirect_uri: "redirect_uri mismatch", pkce: "invalid code verifier" };
     if (fault) return no(400, "invalid_grant", why[fault] ?? "code doesn't exist or has expired");
     const grant = this.grantFor(client.id, code.account);
@@ -86,7 +86,7 @@ export class Dropbox extends App {
   call(request, route) {
     const fault = (why) => plain(400, `Error in call to API function "${route}": ${why}`);
     if (!request.bearer()) return fault('Must provide HTTP header "Authorization" or URL parameter "authorization".');
-    const token = this.look("access", request.bearer());
+    const token = this.findToken("access", request.bearer());
     if (!token || token.state === "ended") return tagged(401, "invalid_access_token");
     if (token.state === "expired") return tagged(401, "expired_access_token");
     if (!(route in NEEDED)) return fault("Unknown API function");

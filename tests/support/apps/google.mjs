@@ -4,7 +4,7 @@
 // the project. A client may have a `project` (clients share "project" else), `testing: true`, and `deleted: true`.
 
 import { App, json, numberOf, page } from "./oauth.mjs";
-import { newKeyPair, read, signedBy } from "./signed-assertions.mjs";
+import { createKeyPair, decodeJwt, isSignedBy } from "./signed-assertions.mjs";
 
 const LIFE = 3599;
 const IDLE = 180 * 86_400;
@@ -67,7 +67,7 @@ export class Google extends App {
 
   projectGrant(clientId, account = this.person.account) {
     const project = this.clients.get(clientId).project ?? "project";
-    return this.grantOf(`${project} ${account}`, { account, project });
+    return this.findOrCreateGrant(`${project} ${account}`, { account, project });
   }
 
   token(request) {
@@ -86,7 +86,7 @@ export class Google extends App {
   }
 
   exchange(client, params) {
-    const { code, fault } = this.takeCode(client, params);
+    const { code, fault } = this.redeemCode(client, params);
     if (fault === "redirect_uri") return no(400, "redirect_uri_mismatch", "Bad Request");
     if (fault === "pkce") return no(400, "invalid_grant", params.has("code_verifier") ? "Invalid code verifier." : "Missing code verifier.");
     if (fault) return no(400, "invalid_grant", fault === "unknown" ? "Malformed auth code." : "Bad Request");
@@ -109,7 +109,7 @@ export class Google extends App {
   refreshToken(client, grant, scopes) {
     const ends = client.testing && scopes.some((scope) => !SIGN_IN.has(scope));
     const refresh_token = this.issue("refresh", grant, { prefix: "1//0", life: ends ? TESTING_LIFE : Infinity, scopes, client: client.id });
-    const living = this.living("refresh", grant).filter((token) => token.client === client.id);
+    const living = this.listLiveTokens("refresh", grant).filter((token) => token.client === client.id);
     for (const old of living.slice(0, -this.grantsLimit)) old.ended = true;
     return { refresh_token, ...(ends && { refresh_token_expires_in: TESTING_LIFE }) };
   }
@@ -135,9 +135,9 @@ export class Google extends App {
 
   /** A new service account with its key file, as a text. `delegated` says for whom it may act: `{ subject: [scope] }`. */
   newServiceAccount(name, { delegated = {} } = {}) {
-    const { publicKey, privateKey } = newKeyPair();
+    const { publicKey, privateKey } = createKeyPair();
     const client_email = `${name}@project.iam.gserviceaccount.com`;
-    const private_key_id = this.mint("id", "", 40);
+    const private_key_id = this.createSecret("id", "", 40);
     this.remember("key", privateKey);
     this.serviceAccounts.set(client_email, { publicKey, keyId: private_key_id, delegated });
     const token_uri = `https://${TOKEN}`;
@@ -146,14 +146,14 @@ export class Google extends App {
 
   assertion(params) {
     const jwt = params.get("assertion") ?? "";
-    const { header, claims } = read(jwt) ?? {};
+    const { header, claims } = decodeJwt(jwt) ?? {};
     if (!claims) return no(400, "invalid_grant", "Bad Request");
     const account = this.serviceAccounts.get(claims.iss);
     if (!account) return no(400, "invalid_grant", "Invalid grant: account not found");
     const now = Date.now() / 1000;
     const timely = claims.exp > now && claims.iat <= now + 300 && claims.exp - claims.iat <= 3600 && claims.exp > claims.iat;
     if (!timely) return no(400, "invalid_grant", "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe.");
-    if (header.alg !== "RS256" || (header.kid && header.kid !== account.keyId) || !signedBy(jwt, account.publicKey))
+    if (header.alg !== "RS256" || (header.kid && header.kid !== account.keyId) || !isSignedBy(jwt, account.publicKey))
       return no(400, "invalid_grant", "Invalid JWT Signature.");
     if (claims.aud !== `${this.origin}/${TOKEN}`) return no(400, "invalid_grant", "Invalid JWT: Failed audience check.");
     const scopes = (claims.scope ?? "").split(" ").filter(Boolean);
@@ -163,7 +163,7 @@ export class Google extends App {
       return no(401, "unauthorized_client", "Client is unauthorized to retrieve access tokens using this method, or client not authorized for any of the scopes requested.");
     const whose = claims.sub ?? claims.iss;
     if (!this.accounts.has(whose)) this.accounts.set(whose, { email: whose });
-    const { scope: _, ...answer } = this.access(this.grantOf(`assertion ${claims.iss} ${whose}`, { account: whose }), scopes);
+    const { scope: _, ...answer } = this.access(this.findOrCreateGrant(`assertion ${claims.iss} ${whose}`, { account: whose }), scopes);
     return json(200, answer);
   }
 

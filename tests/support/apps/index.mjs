@@ -54,7 +54,7 @@ const isAddress = (field) => field === "url" || field === "issuer" || field.ends
  * A definition of the catalogue that points at the simulated apps: another id and name, which are the catalogue's alone, a
  * client of its own, every address moved.
  */
-export function relocated({ client_family: _, ...definition }, origin) {
+export function relocateDefinition({ client_family: _, ...definition }, origin) {
   const moved = (value, field) => {
     if (FOR_READING.has(field)) return value;
     if (typeof value === "string") return isAddress(field) ? value.replace(/^https:\/\//, `${origin}/`) : value;

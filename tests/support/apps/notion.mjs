@@ -53,9 +53,9 @@ export class Notion extends App {
     const grantType = params.get("grant_type");
     if (grantType === "refresh_token") return this.refresh(client, params);
     if (grantType !== "authorization_code") return noOAuth(400, "unsupported_grant_type", `Unknown grant type: ${grantType}`);
-    const { code, fault } = this.takeCode(client, params);
+    const { code, fault } = this.redeemCode(client, params);
     if (fault) return noOAuth(400, "invalid_grant", `The code cannot be exchanged: ${fault}.`);
-    return this.issued(this.grantOf(`${client.id} ${code.account}`, { client: client.id, account: code.account }));
+    return this.issued(this.findOrCreateGrant(`${client.id} ${code.account}`, { client: client.id, account: code.account }));
   };
 
   refresh(client, params) {
@@ -83,7 +83,7 @@ export class Notion extends App {
 
   /** A token of an internal integration, as a person copies it from the settings. */
   newInternalToken(account = this.person.account) {
-    const grant = this.grantOf(`internal ${account}`, { client: "internal", account });
+    const grant = this.findOrCreateGrant(`internal ${account}`, { client: "internal", account });
     return this.issue("access", grant, { prefix: "ntn_", length: 46 });
   }
 

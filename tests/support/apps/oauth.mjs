@@ -90,7 +90,7 @@ export class App {
   }
 
   /** A secret that nobody can guess, remembered. */
-  mint(kind, prefix = "", length = 32) {
+  createSecret(kind, prefix = "", length = 32) {
     return this.remember(kind, prefix + randomBytes(length).toString("base64url").replaceAll(/[-_]/g, "x").slice(0, length));
   }
 
@@ -118,16 +118,16 @@ export class App {
   visitFault({ query }) {
     const client = this.clients.get(query.get("client_id"));
     if (!client) return "client_id";
-    if (!this.leadsTo(client, query.get("redirect_uri"))) return "redirect_uri";
+    if (!this.isRegisteredRedirect(client, query.get("redirect_uri"))) return "redirect_uri";
     if (query.has("code_challenge") && !/^[\w-]{43}$/.test(query.get("code_challenge"))) return "code_challenge";
     if (query.has("code_challenge") && query.get("code_challenge_method") !== "S256") return "code_challenge_method";
     return undefined;
   }
 
-  leadsTo = (client, uri) => client.redirect_uris.includes(uri);
+  isRegisteredRedirect = (client, uri) => client.redirect_uris.includes(uri);
 
   newCode({ query }, { prefix, life, ...rest }) {
-    const value = this.mint("code", prefix);
+    const value = this.createSecret("code", prefix);
     const asked = { client: query.get("client_id"), redirectUri: query.get("redirect_uri"), challenge: query.get("code_challenge") };
     this.codes.set(value, { ...asked, account: this.person.account, ends: this.clock.now() + life, used: false, ...rest });
     return value;
@@ -137,7 +137,7 @@ export class App {
    * Takes a code, once: `{ code }`, or `{ fault, code? }` with a fault `unknown`, `used`, `expired`, `client`, `redirect_uri` or
    * `pkce`. With `redirectOptional` the redirect URI is only compared where one was sent.
    */
-  takeCode(client, params, { redirectOptional = false } = {}) {
+  redeemCode(client, params, { redirectOptional = false } = {}) {
     const code = this.codes.get(params.get("code"));
     if (!code) return { fault: "unknown" };
     if (code.client !== client.id) return { fault: "client" };
@@ -153,25 +153,25 @@ export class App {
   }
 
   /** The scopes of a list that the person leaves ticked. */
-  ticked = (scopes) => scopes.filter((scope) => !this.person.untick.includes(scope));
+  keepTicked = (scopes) => scopes.filter((scope) => !this.person.untick.includes(scope));
 
   // ---- grants and tokens
 
   /** The living grant under a key, or a new one with these fields. */
-  grantOf(key, fields) {
+  findOrCreateGrant(key, fields) {
     if (!this.grants.has(key)) this.grants.set(key, { key, scopes: new Set(), ended: false, ...fields });
     return this.grants.get(key);
   }
 
   /** Issues a token of a grant; `life` in seconds. */
   issue(kind, grant, { prefix, length = 48, life = Infinity, ...more }) {
-    const value = this.mint(kind, prefix, length);
+    const value = this.createSecret(kind, prefix, length);
     this.tokens.set(value, { value, kind, grant, made: this.clock.now(), ends: this.clock.now() + life, ended: false, ...more });
     return value;
   }
 
   /** A token that was issued, with its `state`: `live`, `expired` or `ended`. */
-  look(kind, value) {
+  findToken(kind, value) {
     const token = this.tokens.get(value);
     if (token?.kind !== kind) return undefined;
     token.state = token.ended || token.grant.ended ? "ended" : this.clock.now() >= token.ends ? "expired" : "live";
@@ -179,12 +179,12 @@ export class App {
   }
 
   live(kind, value) {
-    const token = this.look(kind, value);
+    const token = this.findToken(kind, value);
     return token?.state === "live" ? token : undefined;
   }
 
   /** The living tokens of a grant, the oldest first. */
-  living = (kind, grant) => [...this.tokens.values()].filter((token) => token.grant === grant && this.live(kind, token.value));
+  listLiveTokens = (kind, grant) => [...this.tokens.values()].filter((token) => token.grant === grant && this.live(kind, token.value));
 
   count(grantType = "none") {
     this.tokenRequests[grantType] = (this.tokenRequests[grantType] ?? 0) + 1;

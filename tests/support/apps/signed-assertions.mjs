@@ -5,7 +5,7 @@ import { constants, generateKeyPairSync, verify } from "node:crypto";
 const decoded = (part) => JSON.parse(Buffer.from(part, "base64url").toString());
 
 /** Header and claims of a JWT, or undefined when it is none. */
-export function read(jwt) {
+export function decodeJwt(jwt) {
   try {
     const [header, claims, signature, ...rest] = jwt.split(".");
     return rest.length > 0 || !signature ? undefined : { header: decoded(header), claims: decoded(claims) };
@@ -15,8 +15,8 @@ export function read(jwt) {
 }
 
 /** Whether an RS256 or PS256 signature is by the key. */
-export function signedBy(jwt, publicKey) {
-  const padding = { RS256: constants.RSA_PKCS1_PADDING, PS256: constants.RSA_PKCS1_PSS_PADDING }[read(jwt)?.header.alg];
+export function isSignedBy(jwt, publicKey) {
+  const padding = { RS256: constants.RSA_PKCS1_PADDING, PS256: constants.RSA_PKCS1_PSS_PADDING }[decodeJwt(jwt)?.header.alg];
   if (!padding) return false;
   const dot = jwt.lastIndexOf(".");
   const signature = Buffer.from(jwt.slice(dot + 1), "base64url");
@@ -25,7 +25,7 @@ export function signedBy(jwt, publicKey) {
 }
 
 /** A fresh RSA pair, as PEM: `{ publicKey, privateKey }`. */
-export const newKeyPair = () =>
+export const createKeyPair = () =>
   generateKeyPairSync("rsa", {
     modulusLength: 2048,
     publicKeyEncoding: { type: "spki", format: "pem" },

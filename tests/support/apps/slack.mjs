@@ -25,7 +25,7 @@ export class Slack extends App {
   newAccount = (name) => ({ user: `U${idOf(name)}`, team: { id: `T${idOf("Acme Corp")}`, name: "Acme Corp" }, enterprise: null });
 
   // A redirect URI may also lie below a registered one.
-  leadsTo = (client, uri) => client.redirect_uris.some((registered) => uri === registered || uri?.startsWith(`${registered.replace(/\/$/, "")}/`));
+  isRegisteredRedirect = (client, uri) => client.redirect_uris.some((registered) => uri === registered || uri?.startsWith(`${registered.replace(/\/$/, "")}/`));
 
   serve(request) {
     if (request.is("GET", "slack.com/oauth/v2/authorize")) return this.authorize(request);
@@ -39,7 +39,7 @@ export class Slack extends App {
     if (fault) return page(400, `Slack: bad_${fault}`);
     const [bot, user] = ["scope", "user_scope"].map((name) => request.query.get(name)?.split(",").filter(Boolean) ?? []);
     if (![...bot, ...user].every((scope) => /^[\w.:-]+$/.test(scope)) || bot.length + user.length === 0) return page(400, "Slack: invalid_scope");
-    return this.visit(request, { scopes: { bot: this.ticked(bot), user: this.ticked(user) }, prefix: "1.2." });
+    return this.visit(request, { scopes: { bot: this.keepTicked(bot), user: this.keepTicked(user) }, prefix: "1.2." });
   }
 
   access(request) {
@@ -56,7 +56,7 @@ export class Slack extends App {
   }
 
   exchange(client, params) {
-    const { code, fault } = this.takeCode(client, params);
+    const { code, fault } = this.redeemCode(client, params);
     if (fault) return no(fault === "redirect_uri" ? "bad_redirect_uri" : "invalid_code");
     const account = this.account(code.account);
     const { bot, user } = code.scopes;
@@ -70,7 +70,7 @@ export class Slack extends App {
   /** The grant of an installation or of a person in it; its scopes are those of every install together. */
   installed(type, client, account, scopes) {
     const where = `${client.id} ${(account.team ?? account.enterprise).id}`;
-    const grant = this.grantOf(type === "bot" ? `bot ${where}` : `user ${where} ${account.user}`, { type, where, client });
+    const grant = this.findOrCreateGrant(type === "bot" ? `bot ${where}` : `user ${where} ${account.user}`, { type, where, client });
     grant.account = account.name;
     for (const scope of scopes) grant.scopes.add(scope);
     return grant;
@@ -108,7 +108,7 @@ export class Slack extends App {
     token.ends = Math.min(token.ends, this.clock.now() + GRACE);
     const { grant } = token;
     const issued = this.issued(grant);
-    for (const old of this.living("access", grant).slice(0, -ACTIVE)) old.ended = true;
+    for (const old of this.listLiveTokens("access", grant).slice(0, -ACTIVE)) old.ended = true;
     return yes({ ...issued, ...this.about(client, this.account(grant.account)) });
   }
 
@@ -116,7 +116,7 @@ export class Slack extends App {
     const params = request.form() ?? request.json() ?? new URLSearchParams();
     const presented = request.bearer() ?? params.get("token");
     if (!presented) return no("not_authed");
-    const token = this.look("access", presented);
+    const token = this.findToken("access", presented);
     if (!token) return no("invalid_auth");
     const { grant, state } = token;
     if (state === "expired") return no("token_expired");

@@ -32,8 +32,8 @@ export class Stripe extends App {
    * A key from the dashboard. `kind` is `rk` (restricted), `sk` (secret) or `pk`; without `permissions` it may do everything. A
    * platform's key reaches the accounts `connected` by the header Stripe-Account.
    */
-  newKey(account = this.person.account, { live = false, kind = "rk", permissions, connected = [] } = {}) {
-    const key = this.mint("key", `${kind}_${live ? "live" : "test"}_`);
+  createApiKey(account = this.person.account, { live = false, kind = "rk", permissions, connected = [] } = {}) {
+    const key = this.createSecret("key", `${kind}_${live ? "live" : "test"}_`);
     this.keys.set(key, { account, live, permissions, connected, ended: false });
     return key;
   }
@@ -98,14 +98,14 @@ export class Stripe extends App {
   modeOf = (client) => client.live ?? isLive(client.secret);
 
   exchange(client, params, kind) {
-    const { code, fault } = this.takeCode(client, params, { redirectOptional: true });
+    const { code, fault } = this.redeemCode(client, params, { redirectOptional: true });
     if (fault === "used") {
       for (const grant of this.grants.values()) if (grant.codes?.has(params.get("code"))) this.end(grant);
       return no(400, "invalid_grant", "This authorization code has already been used. All tokens issued with this code have been revoked.");
     }
     if (fault || code.kind !== kind) return no(400, "invalid_grant", "Authorization code does not exist, is expired, or is not yours.");
     if (this.modeOf(client) !== isLive(client.secret)) return no(400, "invalid_grant", "The API key's mode does not match the mode of the code.");
-    const grant = this.grantOf(`${kind} ${client.id} ${code.account}`, { kind, client, account: code.account, codes: new Set() });
+    const grant = this.findOrCreateGrant(`${kind} ${client.id} ${code.account}`, { kind, client, account: code.account, codes: new Set() });
     grant.codes.add(params.get("code"));
     grant.scopes = code.scopes;
     return this.issued(grant);
@@ -116,7 +116,7 @@ export class Stripe extends App {
     if (token?.grant.client.id !== client.id || token.grant.kind !== kind) return no(400, "invalid_grant", "This refresh token does not exist or is not yours.");
     const { grant } = token;
     if (kind === "apps") token.ended = true;
-    else for (const old of this.living("access", grant)) old.ended = true;
+    else for (const old of this.listLiveTokens("access", grant)) old.ended = true;
     return this.issued(grant, kind === "connect" ? token.value : undefined);
   }
 
@@ -166,7 +166,7 @@ export class Stripe extends App {
       const account = pasted.connected.find((name) => this.account(name).id === asked);
       return account ? { ...pasted, account } : beyond;
     }
-    const token = this.look("access", key);
+    const token = this.findToken("access", key);
     if (token?.state === "expired") return { refusal: apiError(401, `Expired API Key provided: ${hidden(key)}`, "api_key_expired") };
     if (token?.state === "live") return { account: token.grant.account, live: this.modeOf(token.grant.client), permissions: token.grant.kind === "apps" ? this.appPermissions : undefined };
     const client = this.clientOf(key);

@@ -17,7 +17,7 @@ export class Telegram extends App {
   /** A token from BotFather. The same bot gets another when it has one: the old one ends. */
   newBot(account = "ada") {
     this.revoke(account);
-    const token = this.mint("key", `${this.account(account).id}:AA`, 33);
+    const token = this.createSecret("key", `${this.account(account).id}:AA`, 33);
     this.bots.set(token, { account, webhook: "" });
     return token;
   }
