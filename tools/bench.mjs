@@ -1,28 +1,28 @@
-// Owns `npm run bench`: what callers wait at the end of a token beyond what the app itself takes, and how often the app
-// is asked, on the real runtime of this machine. Prints a table; a hot resolve of the same run is the baseline. Fails
-// when a resolveAtExpiry cost more than one request. Refuses the network, and ends by itself.
+// Owns `npm run bench`: how long callers wait when a token expires, without the time of the app itself, and how often
+// the app is asked, on the real runtime of this machine. Prints a table. A hot resolve of the same run is the baseline.
+// Fails if one expiry costs more than one request. Uses no network, and ends by itself.
 
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { restartUnderNode22, ensureNpm, Failure, main, quietWrangler, say } from "./bootstrap.mjs";
 import { build } from "./build.mjs";
 
-/** Where Linux keeps files in memory: a record on disk would measure how busy the disk is, which is not what D1 costs. */
+/** Linux keeps files here in memory. A database on disk would measure the disk, which D1 does not depend on. */
 const MEMORY = "/dev/shm";
 
 const CALLERS = 64;
 const ROUNDS = 20;
 const WARM_UP = 3;
-/** Milliseconds that the app takes to answer a token request, repoPath least. */
+/** Milliseconds that the app takes to answer a token request, at least. */
 const ANSWER_TIME = 200;
 
 const MODES = {
   "one Worker": [{ name: "connections" }],
-  "two Workers over one record": [{ name: "connections" }, { name: "connections-too" }],
+  "two Workers over one database": [{ name: "connections" }, { name: "connections-too" }],
   "without the REFRESHER binding": [{ refresher: false }],
 };
 
-/** The record of a test installation lies in the folder for temporary files. */
+/** The database of a test installation is in the folder for temporary files. */
 async function withMemoryFolder(body) {
   if (!existsSync(MEMORY)) return body();
   process.env.TMPDIR = mkdtempSync(join(MEMORY, "connections-bench-"));
@@ -34,15 +34,15 @@ async function withMemoryFolder(body) {
 }
 
 async function bench() {
-  say(`\n${CALLERS} callers at the end of a token, ${ROUNDS} rounds, an app that takes ${ANSWER_TIME} ms; times in milliseconds, without the app's own.\n`);
-  say("| Workers | what | p50 | p99 | max | to hot p50 | requests a round | told to wait |");
+  say(`\n${CALLERS} callers when a token expires, ${ROUNDS} rounds, an app that takes ${ANSWER_TIME} ms. Times are in milliseconds, without the app's time.\n`);
+  say("| Workers | callers | p50 | p99 | max | ratio to hot p50 | requests per round | told to wait |");
   say("|---|---|---:|---:|---:|---:|---:|---:|");
   let most = 0;
   for (const [mode, configs] of Object.entries(MODES)) most = Math.max(most, await measure(mode, configs));
-  if (most > 1) throw new Failure(`A resolveAtExpiry cost ${most} requests to the app; it must cost one.`);
+  if (most > 1) throw new Failure(`A resolveAtExpiry cost ${most} requests to the app. It must cost one.`);
 }
 
-/** One row for each thing measured; answers the most requests that a resolveAtExpiry cost. */
+/** Prints one row for each measurement. Returns the highest number of requests that one expiry cost. */
 async function measure(mode, configs) {
   const { installation, proxy, id, close } = await setUp(configs);
   const workers = configs.map(({ name }) => installation.server.getWorker(name));
@@ -55,16 +55,16 @@ async function measure(mode, configs) {
     const baseline = quantile(hot, 0.5);
     say(formatRow(mode, "one hot resolve alone", alone, baseline));
     say(formatRow(mode, `${CALLERS} hot resolves at once`, hot, baseline));
-    say(formatRow(mode, `${CALLERS} at the token's end`, end, baseline));
+    say(formatRow(mode, `${CALLERS} when the token expires`, end, baseline));
     return Math.max(...end.map(({ requests }) => requests));
   } finally {
     await close();
   }
 }
 
-/** The real OAuth server behind a proxy that makes token requests last. */
+/** The real OAuth server behind a proxy that delays token requests. */
 async function setUp(configs) {
-  // Only now: these need the packages and the Node that were made sure of.
+  // Imported late: these need the npm packages and Node 22.
   const [{ writeConfigFile, startInstallation }, { faults, startFaultProxy }, { connectAccount, defineApp, adaptOidcProvider }, { Person }] = await Promise.all(
     ["installation", "fault-proxy", "oauth-servers", "person"].map((name) => import(`../tests/support/${name}.mjs`)),
   );
@@ -84,7 +84,10 @@ async function runRounds(count, body) {
   return results;
 }
 
-/** Everybody asks at once: `{ times, inProgress }`. Any answer but a token or "a refresh is under way" ends the benchmark. */
+/**
+ * All callers ask at once: `{ times, inProgress }`. Any answer other than a token or `refresh_in_progress` ends the
+ * benchmark.
+ */
 async function resolveConcurrently(installation, id, workers, callers = CALLERS) {
   let inProgress = 0;
   const ask = async (_, index) => {
@@ -98,7 +101,7 @@ async function resolveConcurrently(installation, id, workers, callers = CALLERS)
   return { times, inProgress };
 }
 
-/** The same at the end of the token, without the time that the app took in this round. */
+/** The same with an expired token, without the time that the app took in this round. */
 async function resolveAtExpiry(installation, proxy, id, workers) {
   await installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL WHERE id = ?1", id);
   const before = proxy.times.length;

@@ -1,5 +1,5 @@
-// Owns the way from Rust to a Worker that can be started: worker-build leaves it in build/, wrangler bundles it into
-// dist/, as a deploy would upload it. Refuses to build again when nothing that goes in has changed.
+// Owns the build of a Worker: worker-build writes it to build/, and wrangler bundles it into dist/, as a deployment
+// uploads it. Does not build again if no input has changed.
 
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -12,8 +12,8 @@ const INPUTS = ["src", "catalog", "migrations", "Cargo.toml", "Cargo.lock", "rus
 const STAMP = repoPath("build/.inputs");
 
 /**
- * Leaves an up-to-date Worker in build/ and dist/. A quick one does the same and is larger and slower: enough for whoever
- * starts it here, never for tests or a deployment, and in build/ only. Where a full one is up to date, it is quick enough.
+ * Makes build/ and dist/ up to date. A quick build is larger and slower, and is in build/ only. It is enough for `npm
+ * start`, never for tests or a deployment. An up-to-date full build also counts as a quick one.
  */
 export async function build({ quick = false } = {}) {
   const { env, workerBuild } = await ensureTools();
@@ -29,8 +29,8 @@ export async function build({ quick = false } = {}) {
 
 async function compile(workerBuild, env, profile) {
   say("Compiling the Worker…");
-  // A stack of worker-build itself tells nobody anything.
-  await run(workerBuild, profile, { env: { ...env, RUST_LIB_BACKTRACE: "0" }, hint: "The compiler's messages above say where." });
+  // A stack trace of worker-build itself helps nobody.
+  await run(workerBuild, profile, { env: { ...env, RUST_LIB_BACKTRACE: "0" }, hint: "See the compiler's messages above." });
 }
 
 async function bundle() {
@@ -41,16 +41,16 @@ async function bundle() {
 
 const formatStamp = (inputs, quick) => `${inputs} ${quick ? "quick" : "full"}`;
 
-/** Whether what a stamp tells of is what is asked for: of these inputs, and a full one unless a quick one will do. */
+/** Whether a build with this stamp can be used: same inputs, and a full build unless a quick one is enough. */
 export const isEnough = (stamp, inputs, quick) => stamp === formatStamp(inputs, false) || (quick && stamp === formatStamp(inputs, true));
 
-/** The stamp of what lies in build/ (and dist/, where it is a full one); undefined where that is incomplete. */
+/** The stamp of the build in build/ (and dist/ for a full one), or undefined if it is incomplete. */
 function readStamp() {
   const stamp = existsSync(STAMP) && existsSync(repoPath("build/index.js")) ? readFileSync(STAMP, "utf8") : undefined;
   return stamp?.endsWith(" full") && !existsSync(repoPath("dist/index.js")) ? undefined : stamp;
 }
 
-/** Content, not times: a fresh clone or a switch of branches changes every time and no content. */
+/** Hashes content and not times: a fresh clone or another branch changes times without changing content. */
 function hashInputs() {
   const hash = createHash("sha256");
   for (const file of INPUTS.flatMap(listFiles)) hash.update(`${file}\0`).update(readFileSync(repoPath(file))).update("\0");

@@ -1,5 +1,5 @@
-// Owns `npm run clean`: removes what a build makes again. With `-- --data` also the local database and its keys, which
-// belong together: neither is of any use without the other. Refuses to remove the tools that clones share.
+// Owns `npm run clean`: removes what a build creates. With `-- --data` also the local database and its keys together,
+// because each is useless without the other. Does not remove the tools that clones share.
 
 import { rmSync } from "node:fs";
 import { repoPath, say } from "./bootstrap.mjs";

@@ -1,4 +1,4 @@
-// Owns `npm run deploy`: gives the deployment its tools, wrangler among them. What is done stands in deployment.mjs.
+// Owns `npm run deploy`: gives the deployment its tools, among them wrangler. The steps are in deployment.mjs.
 
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
@@ -7,7 +7,7 @@ import { repoPath, capture, ensureNpm, main, quietWrangler, run, say, wrangler }
 import { build } from "./build.mjs";
 import { deploy, readFlags } from "./deployment.mjs";
 
-// A deployment talks to Cloudflare, so look-ups stay on; questions cannot be answered from here.
+// A deployment uses Cloudflare's API, so look-ups stay on. Nobody can answer questions here.
 const env = { ...quietWrangler, CLOUDFLARE_CF_FETCH_ENABLED: "true" };
 
 await main(async () => {

@@ -1,6 +1,6 @@
-// Owns `npm run kill`: kills the runtime among refreshes for as many rounds as are asked for, and tells what was lost, by
-// cause. `-- --rounds 200 --seed 7 --server strict|grace|both --grace 300`. The seed decides the moments of the kills; how
-// far a refresh is then is the machine's. Refuses the network, and leaves no process behind.
+// Owns `npm run kill`: kills the runtime during refreshes for a number of rounds, and reports what was lost and why.
+// `-- --rounds 200 --seed 7 --server strict|grace|both --grace 300`. The seed decides the moments of the kills. How far
+// a refresh is at such a moment depends on the machine. Uses no network, and leaves no process running.
 
 import { parseArgs } from "node:util";
 import { restartUnderNode22, ensureNpm, Failure, main, quietWrangler, say } from "./bootstrap.mjs";
@@ -16,7 +16,7 @@ const OPTIONS = {
 function readOptions() {
   try {
     const { rounds, seed, server, grace } = parseArgs({ options: OPTIONS }).values;
-    for (const [name, value] of Object.entries({ rounds, seed, grace })) if (!/^\d+$/.test(value)) throw new Error(`--${name} takes a number`);
+    for (const [name, value] of Object.entries({ rounds, seed, grace })) if (!/^\d+$/.test(value)) throw new Error(`--${name} needs a number`);
     if (!["strict", "grace", "both"].includes(server)) throw new Error("--server takes strict, grace or both");
     const servers = { strict: 0, [`grace ${grace} s`]: Number(grace) };
     const asked = Object.entries(servers).filter(([name]) => server === "both" || name.startsWith(server));
@@ -28,11 +28,11 @@ function readOptions() {
 
 async function runKills({ rounds, seed, asked }) {
   Object.assign(process.env, quietWrangler);
-  // Imported late: what it needs is there only after ensureNpm.
+  // Imported late: the packages are installed by ensureNpm.
   const { PHASES, startKillTest } = await import("../tests/support/kill-rounds.mjs");
   say(`Seed ${seed}, ${rounds} rounds.`);
   const all = [];
-  // Told at the end of the process, so that Ctrl-C shows what there is.
+  // Printed when the process exits, so that Ctrl-C shows the results so far.
   process.once("exit", () => printResults(all, PHASES));
   for (const [server, grace] of asked) await runAtServer(startKillTest, all, { server, grace, rounds, seed });
   return all.some(({ violations, error }) => violations.length > 0 || error) ? 1 : 0;
@@ -66,21 +66,21 @@ function printResults(all, phases) {
   say(`|---|${all.map(() => "---:|").join("")}`);
   row("rounds", ({ rounds }) => rounds);
   row("kills", ({ kills }) => kills);
-  for (const phase of phases) row(`kills that found one ${phase}`, ({ hits }) => hits[phase]);
-  for (const phase of phases) row(`connections found ${phase}`, ({ phases: found }) => found[phase]);
-  row("answers lost and had again", ({ recovered }) => sum(recovered));
-  for (const phase of phases) if (all.some(({ losses }) => losses[phase])) row(`lost for good, killed when ${phase}`, ({ losses }) => losses[phase]);
-  row("lost for good", ({ losses }) => sum(losses));
-  row("false deaths", ({ violations }) => violations.filter((what) => what.includes("false death")).length);
+  for (const phase of phases) row(`kills during: ${phase}`, ({ hits }) => hits[phase]);
+  for (const phase of phases) row(`connections killed during: ${phase}`, ({ phases: found }) => found[phase]);
+  row("answers lost and recovered", ({ recovered }) => sum(recovered));
+  for (const phase of phases) if (all.some(({ losses }) => losses[phase])) row(`lost permanently, killed during: ${phase}`, ({ losses }) => losses[phase]);
+  row("lost permanently", ({ losses }) => sum(losses));
+  row("wrongly marked needs_reconnect", ({ violations }) => violations.filter((what) => what.includes("wrongly marked")).length);
   row("violations", ({ violations }) => violations.length);
-  row("seconds a round", ({ start, end = Date.now(), rounds }) => ((end - start) / 1000 / rounds).toFixed(1));
+  row("seconds per round", ({ start, end = Date.now(), rounds }) => ((end - start) / 1000 / rounds).toFixed(1));
   for (const { server, violations, error } of all) {
     for (const violation of violations.slice(0, 20)) say(`${server}: ${violation}`);
     if (error) say(`${server}: ended early: ${error.stack}`);
   }
 }
 
-/** One line on a terminal; nothing where it would be many. */
+/** One line on a terminal. Nothing elsewhere, because it would be many lines. */
 function showProgress(text) {
   if (process.stdout.isTTY) process.stdout.write(`\r\x1b[K${text}`);
 }
@@ -91,7 +91,7 @@ await main(async () => {
   await ensureNpm();
   const code = await restartUnderNode22(import.meta.url);
   if (code !== undefined) return code;
-  // The runtime ends with this process, whatever ends it: runtime-process.mjs sees to that.
+  // runtime-process.mjs ends the runtime with this process.
   for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "disconnect"]) process.on(event, () => process.exit(130));
   const asked = readOptions();
   await build();

@@ -1,5 +1,6 @@
-// Owns `npm start`: Connections on this machine with one app to connect, signed in and ready to be called. Every start
-// finds the workspace, the connections and the tokens of the last one. Refuses to touch anything that is not local.
+// Owns `npm start`: runs Connections on this machine with one app to connect, and prints a sign-in link and an API key.
+// Every start uses the workspace, the connections and the tokens of the previous one. Touches nothing that is not
+// local.
 
 import { randomBytes } from "node:crypto";
 import { createWriteStream, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -37,20 +38,20 @@ async function run(oauth, { ADMIN_KEY }) {
   startCronTimer();
 }
 
-// ---- what runs, and how it ends
+// ---- processes
 
 const running = [];
 
-/** Ends what runs in the opposite order of its start. */
+/** Stops everything in the reverse order of the start. */
 async function stopAll() {
   for (const stop of running.splice(0).reverse()) await stop();
 }
 
-/** Ctrl-C, a polite kill, a closed terminal, or the end of the process that started this one. */
+/** Ctrl-C, SIGTERM, a closed terminal, or the end of the parent process. */
 function waitUntilStopped() {
   return new Promise((resolve) => {
     for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "disconnect"]) process.on(event, resolve);
-    // npm can be killed without a word to what it runs.
+    // npm can be killed without passing the signal on.
     const parent = process.ppid;
     const underNpm = Boolean(process.env.npm_lifecycle_event);
     setInterval(() => underNpm && process.ppid !== parent && resolve(), 1000).unref();
@@ -58,7 +59,7 @@ function waitUntilStopped() {
 }
 
 async function startOAuth() {
-  // Imported late: its package is there only after ensureNpm.
+  // Imported late: the package is installed by ensureNpm.
   const { startOAuthServer } = await import("./oauth-server/server.mjs");
   const client = { client_id: CLIENT_ID, client_secret: ensureClientSecret() };
   const server = await startOAuthServer({ port: OAUTH_PORT, accessTokenTtl: 120, clients: [client], file: repoPath(".dev/oauth-server.json") });
@@ -69,13 +70,13 @@ async function startOAuth() {
 function startWorker() {
   const vars = ["--var", `PUBLIC_URL:${PUBLIC_URL}`, "--var", "DEV_LOOPBACK:1"];
   const [command, args] = wrangler("dev", "--ip", "127.0.0.1", "--port", String(PORT), "--show-interactive-dev-session=false", ...vars);
-  // A group of its own, so that one signal reaches wrangler and the runtime processes under it.
+  // Its own process group, so that one signal reaches wrangler and the runtime processes under it.
   const dev = spawnChild(command, args, { env: { ...quietWrangler, NO_COLOR: "1", FORCE_COLOR: "0" }, stdio: ["ignore", "pipe", "pipe"], detached: true });
   const log = createWriteStream(LOG, { mode: 0o600 });
   for (const stream of [dev.stdout, dev.stderr]) stream.setEncoding("utf8").on("data", (text) => writeLog(log, text));
   const gone = once(dev, "exit");
   running.push(() => endGroup(dev, gone));
-  return { exited: gone.then(([code]) => Promise.reject(new Failure(`wrangler stopped by itself (exit ${code}). Its last words:\n${readLogTail()}\nMore in ${LOG}`))) };
+  return { exited: gone.then(([code]) => Promise.reject(new Failure(`wrangler exited (code ${code}). The end of its log:\n${readLogTail()}\nMore in ${LOG}`))) };
 }
 
 function writeLog(log, text) {
@@ -88,7 +89,7 @@ const readLogTail = () => readFileSync(LOG, "utf8").trim().split("\n").slice(-15
 async function endGroup(dev, gone) {
   signalGroup(dev, "SIGTERM");
   await Promise.race([gone, sleep(5000)]);
-  // Whatever is left of the group after wrangler went.
+  // Processes of the group that are still running after wrangler has exited.
   signalGroup(dev, "SIGKILL");
 }
 
@@ -100,14 +101,14 @@ function signalGroup(dev, signal) {
   }
 }
 
-/** wrangler runs no crons locally, so this process is the clock. */
+/** wrangler does not run cron triggers locally, so this process does. */
 function startCronTimer() {
   const runScheduled = () => fetch(`${PUBLIC_URL}/cdn-cgi/handler/scheduled?cron=${encodeURIComponent("*/5 * * * *")}`).catch(() => {});
   const timer = setInterval(runScheduled, FIVE_MINUTES);
   running.push(() => clearInterval(timer));
 }
 
-// ---- before it runs
+// ---- before the start
 
 function readPort(name, fallback) {
   const port = Number(process.env[name] || fallback);
@@ -126,17 +127,17 @@ async function checkPort(port, variable) {
   }
 }
 
-/** The two secrets of a development Worker. They outlive a start: what they sealed must open at the next one. */
+/** The two secrets of a development Worker. They are kept, because the next start must open what they sealed. */
 function readDevVars() {
   const file = repoPath(".dev.vars");
   if (!existsSync(file)) {
     const ring = `k1:${randomBytes(32).toString("base64")}`;
     const admin = randomBytes(32).toString("base64url");
-    writeFileSync(file, `# Made by npm start, for this machine only.\nENCRYPTION_KEYS="${ring}"\nADMIN_KEY="${admin}"\n`, { mode: 0o600 });
+    writeFileSync(file, `# Created by npm start, for this machine only.\nENCRYPTION_KEYS="${ring}"\nADMIN_KEY="${admin}"\n`, { mode: 0o600 });
   }
   const vars = Object.fromEntries([...readFileSync(file, "utf8").matchAll(/^\s*([A-Z_]+)\s*=\s*["']?(.*?)["']?\s*$/gm)].map(([, name, value]) => [name, value]));
   for (const name of ["ENCRYPTION_KEYS", "ADMIN_KEY"]) {
-    if (!vars[name]) throw new Failure(`${name} is missing in .dev.vars. .dev.vars.example shows how to make one.`);
+    if (!vars[name]) throw new Failure(`${name} is missing in .dev.vars. .dev.vars.example shows how to create one.`);
   }
   return vars;
 }
@@ -156,13 +157,13 @@ async function waitUntilHealthy() {
   }
   throw new Failure(
     `The Worker is not healthy (GET /healthz: ${answer}); see ${LOG}.\n` +
-      "If .dev.vars was replaced since the last start, the old data cannot be opened any more: npm run clean -- --data starts afresh.",
+      "If .dev.vars was replaced since the last start, the old data cannot be decrypted. npm run clean -- --data deletes it.",
   );
 }
 
-// ---- a workspace, an app, a person
+// ---- workspace, app and person
 
-/** Finds or makes all that a person needs; answers the workspace's key and a fresh link to sign in. */
+/** Finds or creates everything that a person needs. Returns the workspace's API key and a new sign-in link. */
 async function setUp(oauth, adminKey) {
   const key = await ensureWorkspaceKey(adminKey);
   await ensureApp(key, oauth.issuer);
@@ -185,7 +186,7 @@ async function ensureApp(key, issuer) {
   const auth = { type: "oauth2", issuer, authorize_params: { prompt: "consent" }, rotation: "strict" };
   const app = { id: "local-oauth", name: "Local OAuth server", auth, scopes: ["openid", "email", "profile", "offline_access"] };
   const exists = (await call(key, "GET", "/v1/apps/local-oauth")).ok;
-  // An app's definition has revisions: writing the same one at every start would only make more of them.
+  // An app's definition has revisions. Sending the same one at every start would add revisions.
   if (exists && readState().app === JSON.stringify(app)) return;
   await (exists ? api(key, "PUT", "/v1/apps/local-oauth", app) : api(key, "POST", "/v1/apps", app));
   saveState({ app: JSON.stringify(app) });
@@ -215,18 +216,18 @@ function printInstructions(key, signInUrl, issuer) {
   say(`
 Connections is running at ${PUBLIC_URL}
 
-Sign in (the link works once; the next start prints another):
+Sign in (the link works once; each start prints a new one):
   ${signInUrl}
-Then connect "Local OAuth server" and sign in there under any name; each name is an account.
+Then connect "Local OAuth server" and sign in there with any name. Each name is an account.
 
 API key of the workspace "Local":
   ${key}
-List its connections, then resolve one (put its id in the place of con_…):
+List its connections, then resolve one (replace con_… with its id):
   curl ${bearer} ${PUBLIC_URL}/v1/connections
   curl -X POST ${bearer} -H 'Content-Type: application/json' -d '{}' ${PUBLIC_URL}/v1/connections/con_…/resolve
 
-Watch a refresh: tokens of the local OAuth server live two minutes. Resolve again after one: "freshness" says
-"refreshed" and the access token is another. Its refresh tokens work once; using one twice ends the grant.
+See a refresh: access tokens of the local OAuth server expire after two minutes. Resolve again after one minute:
+"freshness" is "refreshed", and the access token is new. Its refresh tokens are single use: a second use ends the grant.
 
 Local OAuth server: ${issuer}   Log: .dev/wrangler.log   Stop: Ctrl-C`);
 }

@@ -1,5 +1,5 @@
-// Owns the proof that the other simulated apps behave as the apps' documentation says, oddities included, and take nothing that
-// the apps would not: each is asked directly, without the Worker.
+// Owns the proof that the other simulated apps behave as the apps' documentation says, and accept nothing that the real
+// apps refuse. Each is called directly, without the Worker.
 
 import assert from "node:assert/strict";
 import { createHash, randomUUID } from "node:crypto";
@@ -23,16 +23,16 @@ suite("Stripe", () => {
   const account = (bearer, more) => get("api.stripe.com/v1/account", { bearer, ...more });
   before(() => apps.stripe.register("ca_1", { secret: "sk_test_platform", redirect_uris: [CALLBACK_URL] }));
 
-  test("tells keys apart by mode, permission and life", async () => {
+  test("distinguishes keys by mode, permission and expiry", async () => {
     const { stripe } = apps;
-    const key = stripe.newKey("ada", { live: true });
+    const key = stripe.createKey("ada", { live: true });
     assert.match((await account(key)).body.id, /^acct_/);
     assert.equal((await account(undefined, { basic: [key, ""] })).status, 200);
     assert.equal((await get("api.stripe.com/v1/balance", { bearer: key })).body.livemode, true);
-    assert.equal((await account(stripe.newKey("ada", { permissions: ["customers"] }))).status, 403);
-    assert.equal((await account(stripe.newKey("ada", { kind: "pk" }))).status, 401);
+    assert.equal((await account(stripe.createKey("ada", { permissions: ["customers"] }))).status, 403);
+    assert.equal((await account(stripe.createKey("ada", { kind: "pk" }))).status, 401);
     assert.match((await account("rk_live_secret")).body.error.message, /provided: rk_live_\*\*\*\*$/);
-    const platform = stripe.newKey("platform", { connected: ["ada"] });
+    const platform = stripe.createKey("platform", { connected: ["ada"] });
     const on = async (name) => (await account(platform, { headers: { "stripe-account": stripe.account(name).id } })).body;
     assert.equal((await on("ada")).id, stripe.account("ada").id);
     assert.equal((await on("eve")).error.code, "account_invalid");
@@ -61,7 +61,7 @@ suite("Stripe", () => {
     assert.equal((await deauthorize()).body.stripe_user_id, body.stripe_user_id);
   });
 
-  test("Apps: access ends after an hour, and a refresh token is rolled on every exchange", async () => {
+  test("Apps: access expires after an hour, and every exchange replaces the refresh token", async () => {
     const token = (form) => request("api.stripe.com/v1/oauth/token", { form, basic: ["sk_test_platform", ""] });
     const { code } = await visit("marketplace.stripe.com/oauth/v2/authorize", { client_id: "ca_1" });
     assert.equal((await request("api.stripe.com/v1/oauth/token", { form: exchangeBody(code, { client_secret: "sk_test_platform" }) })).status, 401);
@@ -81,7 +81,7 @@ suite("Microsoft", () => {
   const token = (form, tenant = "common") => request(at(tenant, "token"), { form: { client_id: CLIENT.id, client_secret: CLIENT.secret, ...form } });
   const code = async (more) => (await visit(at("common", "authorize"), { scope, ...more })).code;
 
-  test("replaces refresh tokens while the old ones go on working, and admits accounts by tenant", async () => {
+  test("replaces refresh tokens while the old ones keep working, and admits accounts by tenant", async () => {
     const { microsoft } = apps;
     const { body } = await token(exchangeBody(await code(CHALLENGE), { code_verifier: VERIFIER }));
     assert.deepEqual([body.scope, body.token_type], ["User.Read Mail.Read", "Bearer"]);
@@ -129,7 +129,7 @@ suite("Dropbox", () => {
   const token = (form) => request("api.dropboxapi.com/oauth2/token", { form, basic: BASIC });
   const call = (route, bearer, text = "null") => request(`api.dropboxapi.com/2/${route}`, { bearer, text, headers: { "content-type": "application/json" } });
 
-  test("is offline only when asked, takes a literal null, tags its errors, and revokes siblings", async () => {
+  test("issues refresh tokens only on request, accepts a literal null, tags errors, and revokes all tokens of an account", async () => {
     const { dropbox } = apps;
     assert.equal((await token(exchangeBody((await visit(AUTHORIZE)).code))).body.refresh_token, undefined);
     const scoped = { token_access_type: "offline", scope: "account_info.read" };
@@ -154,9 +154,9 @@ suite("Dropbox", () => {
 });
 
 suite("Telegram", () => {
-  test("has the token in the path, and keeps it out of the log", async () => {
+  test("has the token in the path, and removes it from the log", async () => {
     const { telegram } = apps;
-    const token = telegram.newBot("ada");
+    const token = telegram.createBot("ada");
     const me = await get(`api.telegram.org/bot${token}/getMe`);
     assert.equal(String(me.body.result.id), token.split(":")[0]);
     assert.equal((await get("api.telegram.org/bot123:ABC/getMe")).body.error_code, 401);
@@ -172,7 +172,7 @@ suite("Telegram", () => {
 });
 
 suite("all", () => {
-  test("a request can be made to fail, before or after it is carried out, or to break off", async () => {
+  test("a request can be made to fail before or after it is carried out, or to break", async () => {
     const { dropbox } = apps;
     const failing = (failure) => (dropbox.failNext(failure), request("api.dropboxapi.com/oauth2/token", { form: exchangeBody("x"), basic: BASIC }));
     const before = dropbox.tokenRequests.authorization_code;
@@ -184,7 +184,7 @@ suite("all", () => {
     assert.deepEqual(dropbox.requests.at(-2), { method: "POST", path: "api.dropboxapi.com/oauth2/token", status: 500 });
   });
 
-  test("a definition is moved to them with every address that is called, and no other", () => {
+  test("every address of a definition that is called is moved to the simulators, and no other", () => {
     const moved = relocateDefinition(
       {
         id: "x",

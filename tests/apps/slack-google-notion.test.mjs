@@ -1,5 +1,5 @@
-// Owns the proof that simulated Slack, Google and Notion behave as the apps' documentation says, oddities included, and take nothing that
-// the apps would not: each is asked directly, without the Worker.
+// Owns the proof that simulated Slack, Google and Notion behave as the apps' documentation says, and accept nothing
+// that the real apps refuse. Each is called directly, without the Worker.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -24,7 +24,7 @@ suite("Slack", () => {
   const access = (form, basic = BASIC) => request("slack.com/api/oauth.v2.access", { form, basic }).then(({ status, body }) => (assert.equal(status, 200), body));
   const call = (method, bearer, form) => request(`slack.com/api/${method}`, { bearer, form });
 
-  test("gives bot and user token in one answer, with scopes that add up", async () => {
+  test("returns bot and user token in one answer, with accumulated scopes", async () => {
     assert.equal(await visit(AUTHORIZE, { scope: "chat:write channels:read" }), 400, "commas separate");
     const { code } = await visit(AUTHORIZE, { scope: "chat:write", user_scope: "search:read" });
     const got = await access(exchangeBody(code));
@@ -41,7 +41,7 @@ suite("Slack", () => {
     const [bot, user] = await Promise.all([got, got.authed_user].map(({ access_token }) => call("auth.test", access_token)));
     assert.equal(bot.body.user_id, got.bot_user_id);
     assert.equal(user.body.user_id, got.authed_user.id);
-    const pasted = apps.slack.newToken("ada", { type: "user" });
+    const pasted = apps.slack.createToken("ada", { type: "user" });
     assert.equal((await call("auth.test", pasted)).body.user_id, got.authed_user.id);
     assert.equal((await call("auth.revoke", got.access_token)).body.revoked, true);
     assert.equal((await call("auth.test", got.authed_user.access_token)).body.ok, false, "without rotation everything ends");
@@ -57,7 +57,7 @@ suite("Slack", () => {
     assert.equal(await visit(AUTHORIZE, { scope: "chat:write", redirect_uri: "https://other.example/" }), 400);
   });
 
-  test("rotates both tokens apart, takes a refresh token once and a little longer", async () => {
+  test("rotates both tokens separately, and accepts a used refresh token for a short time", async () => {
     const { slack } = apps;
     slack.register("rotating", { secret: CLIENT.secret, redirect_uris: [CALLBACK_URL], rotation: true });
     slack.person.account = "grid";
@@ -90,7 +90,7 @@ suite("Google", () => {
   const token = (form) => request("oauth2.googleapis.com/token", { form: { client_id: CLIENT.id, client_secret: CLIENT.secret, ...form } });
   const connect = async (params) => (await token(exchangeBody((await visit(AUTHORIZE, { ...offline, ...params })).code))).body;
 
-  test("gives a refresh token once, or when consent is asked for, and says which scopes were left ticked", async () => {
+  test("issues a refresh token once or on a new consent, and names the granted scopes", async () => {
     const { google } = apps;
     google.person.untick = [READ];
     const first = await connect({ scope: `openid email ${SEND} ${READ}` });
@@ -113,7 +113,7 @@ suite("Google", () => {
     assert.equal((await profile(first.access_token)).status, 401);
   });
 
-  test("ends the oldest of too many grants silently, and testing clients' after seven days", async () => {
+  test("ends the oldest of too many grants without a message, and grants of testing clients after seven days", async () => {
     const { google } = apps;
     google.grantsLimit = 2;
     const three = [];
@@ -130,8 +130,8 @@ suite("Google", () => {
     assert.equal((await token(exchangeBody("x", { client_secret: "x" }))).status, 401);
   });
 
-  test("takes an assertion only when its signature, issuer, audience and times are right", async () => {
-    const { private_key, client_email, private_key_id } = JSON.parse(apps.google.newServiceAccount("robot", { delegated: { "boss@example.test": [READ] } }));
+  test("accepts an assertion only with a valid signature, issuer, audience and time", async () => {
+    const { private_key, client_email, private_key_id } = JSON.parse(apps.google.createServiceAccount("robot", { delegated: { "boss@example.test": [READ] } }));
     const claims = { iss: client_email, aud: `${apps.origin}/oauth2.googleapis.com/token`, scope: SHEETS, iat: unixNow(), exp: unixNow() + 3600 };
     const grant = (change = {}, key = private_key) =>
       request("oauth2.googleapis.com/token", {
@@ -153,7 +153,7 @@ suite("Notion", () => {
   const headers = { "notion-version": "2026-03-11" };
   const token = (json, basic = BASIC) => request("api.notion.com/v1/oauth/token", { json, basic, headers });
 
-  test("takes Basic and JSON alone, demands its version, rotates, and knows a connection by its bot", async () => {
+  test("accepts only Basic and JSON, requires its version header, rotates, and identifies a connection by its bot", async () => {
     const { notion } = apps;
     const { code } = await visit(AUTHORIZE, { owner: "user" });
     assert.equal((await request("api.notion.com/v1/oauth/token", { form: exchangeBody(code), basic: BASIC, headers })).body.code, "invalid_json");

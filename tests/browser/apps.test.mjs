@@ -1,5 +1,5 @@
-// The pages of an app in Chromium: what a person enters, ticks, is told and can reach by keyboard, on a screen of a phone's
-// width. The apps are those of the simulators; only a real browser knows focus, descriptions, tab order and overflow.
+// Owns the pages of the simulated apps in Chromium, on a screen of a phone's width: what a person enters, ticks, reads
+// and reaches by keyboard. Only a real browser has focus, descriptions, tab order and overflow.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -26,7 +26,7 @@ after(async () => {
   await proxy?.close();
 });
 
-/** A phone of its own. What its browser complains of, and pages that are wider than it, fail the test at `done()`. */
+/** A new phone profile. `done()` fails if the browser reported an error or a page was wider than the screen. */
 async function newPerson() {
   const context = await browser.newContext({ viewport: PHONE });
   const page = await context.newPage();
@@ -49,7 +49,7 @@ async function signIn(page, id) {
 const focused = (page) => page.evaluate(() => document.activeElement.getAttribute("name"));
 const connectionIdFrom = (page) => /con_[\w-]+/.exec(page.url())[0];
 
-test("a key that can't be one is explained at its field, is never sent back, and the right one is checked and kept", async () => {
+test("a malformed key is explained at its field and not sent back, and a valid key is checked and stored", async () => {
   const { page, done } = await newPerson();
   await signIn(page, "ada");
   await page.goto(`${proxy.url}/oauth/start/sim-stripe`);
@@ -75,19 +75,19 @@ test("a key that can't be one is explained at its field, is never sent back, and
   await key.fill(`rk_test_${"x".repeat(24)}`);
   await key.press("Enter");
   await page.getByRole("heading", { name: "Stripe simulated did not accept this" }).waitFor();
-  await key.fill(fixture.apps.stripe.newKey("ada"));
+  await key.fill(fixture.apps.stripe.createKey("ada"));
   await key.press("Enter");
   await page.getByText("Connected as ada (test mode).").waitFor();
   await done();
 });
 
-test("whoever comes by a link enters a bot's token without an account here, and the link is used up", async () => {
+test("a person with a connect link enters a bot token without signing in, and the link is used", async () => {
   const { page, done } = await newPerson();
   const { url } = await fixture.requestOk("POST", "/v1/links", { app: "sim-telegram", user: { id: "guest", name: "Guest" } });
   await page.goto(url);
   await page.getByText("Only continue if you trust them.").waitFor();
   await page.getByText("The connection will belong to Guest.").waitFor();
-  await page.getByRole("textbox", { name: "Bot token" }).fill(fixture.apps.telegram.newBot("grace"));
+  await page.getByRole("textbox", { name: "Bot token" }).fill(fixture.apps.telegram.createBot("grace"));
   await page.getByRole("button", { name: "Check and save" }).click();
   await page.getByText("Telegram simulated is connected as @grace_bot.").waitFor();
   assert.ok(!page.url().includes(new URL(url).pathname.split("/").pop()), "the link's secret is out of the address");
@@ -99,7 +99,7 @@ test("whoever comes by a link enters a bot's token without an account here, and 
   await done();
 });
 
-test("an app that has several ways leads from one to each other, and back", async () => {
+test("an app with several auth methods links from each one to the others", async () => {
   const { page, done } = await newPerson();
   await signIn(page, "eve");
   await page.goto(`${proxy.url}/oauth/start/sim-slack?auth_method=bot_token`);
@@ -113,7 +113,7 @@ test("an app that has several ways leads from one to each other, and back", asyn
   await done();
 });
 
-test("an app without a client tells how to make one, with the address to enter there", async () => {
+test("an app without a client explains how to register one, with the redirect URI", async () => {
   const { page, done } = await newPerson();
   await signIn(page, "ada");
   await page.goto(`${proxy.url}/apps/sim-gmail/setup`);
@@ -126,7 +126,7 @@ test("an app without a client tells how to make one, with the address to enter t
   await done();
 });
 
-test("what a person ticks is asked for, what they withhold at the app is named at once, and one click asks for it again", async () => {
+test("ticked permissions are requested, withheld ones are named, and one click requests them again", async () => {
   const { page, done } = await newPerson();
   await signIn(page, "ada");
   fixture.apps.google.person = { account: "ada", untick: [READ], deny: false };
@@ -149,7 +149,7 @@ test("what a person ticks is asked for, what they withhold at the app is named a
   await done();
 });
 
-test("a person who says no at the app is back where they can try again, and nothing was made", async () => {
+test("a person who denies access at the app can try again, and no connection is created", async () => {
   const { page, done } = await newPerson();
   await signIn(page, "denier");
   fixture.apps.google.person = { account: "mallory", untick: [], deny: true };

@@ -1,5 +1,5 @@
-// The connect flow in Chromium. A browser enforces what a script does not: the content security policy on forms and on
-// every redirect after them, SameSite and HttpOnly cookies, frames, the Origin it sends under our referrer policy.
+// Owns the connect flow in Chromium. A browser enforces what a script does not: the content security policy on forms
+// and on redirects after them, SameSite and HttpOnly cookies, frames, and the Origin header under our referrer policy.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -22,7 +22,7 @@ after(async () => {
   await proxy?.close();
 });
 
-/** A browser profile of its own, whose complaints are collected. */
+/** A new browser profile that collects the browser's errors. */
 async function newPerson() {
   const context = await browser.newContext();
   const page = await context.newPage();
@@ -38,14 +38,14 @@ async function signIn(page, id = "you") {
   await page.getByRole("heading", { name: "Connections", level: 1 }).waitFor();
 }
 
-/** From the app's own page to wherever the app leads back. */
+/** From the app's own page to where the app redirects. */
 async function allow(page, login) {
   await page.locator("input[name=login]").fill(login);
   await page.locator("button[type=submit], button").first().click();
   await page.locator("button[value=allow]").click();
 }
 
-test("a person signs in, connects, checks, renames and disconnects without a complaint of the browser", async () => {
+test("a person signs in, connects, checks, renames and disconnects without browser errors", async () => {
   const { page, complaints } = await newPerson();
   await signIn(page);
   await page.getByRole("link", { name: "Acme" }).click();
@@ -67,7 +67,7 @@ test("a person signs in, connects, checks, renames and disconnects without a com
   assert.deepEqual(complaints.filter((text) => !/favicon|404/.test(text)), []);
 });
 
-test("a reconnect with another account asks, in words, and changes nothing until the person switches", async () => {
+test("a reconnect with another account shows a question and changes nothing until the person switches", async () => {
   const { page } = await newPerson();
   await signIn(page, "eve");
   await page.getByRole("link", { name: "Acme" }).click();
@@ -92,7 +92,7 @@ test("a reconnect with another account asks, in words, and changes nothing until
   assert.deepEqual([now.account.id, now.generation], ["mallory", 2]);
 });
 
-test("a flow begun in one browser is refused in another, before the app is asked for anything", async () => {
+test("a flow that was started in one browser is refused in another before any request to the app", async () => {
   const attacker = await newPerson();
   const victim = await newPerson();
   await signIn(attacker.page, "attacker");
@@ -101,7 +101,7 @@ test("a flow begun in one browser is refused in another, before the app is asked
   await attacker.page.getByRole("button", { name: "Continue to Acme" }).click();
   await attacker.page.locator("input[name=login]").waitFor();
 
-  // The attacker keeps the app's answer from the Worker and has the victim deliver it.
+  // The attacker withholds the app's answer from the Worker and lets the victim deliver it.
   const tokens = installation.oauth.requests.authorization_code ?? 0;
   const kept = proxy.intercept("/oauth/callback/");
   await allow(attacker.page, "ada");
@@ -113,7 +113,7 @@ test("a flow begun in one browser is refused in another, before the app is asked
   assert.equal(made, 0);
 });
 
-test("cookies are out of reach of scripts, and no page can be framed", async () => {
+test("scripts cannot read cookies, and no page can be framed", async () => {
   const { page, context } = await newPerson();
   await signIn(page, "cookie");
   const [cookie] = (await context.cookies()).filter(({ name }) => name === "cx_session");

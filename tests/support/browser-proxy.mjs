@@ -1,12 +1,13 @@
-// Owns the address a real browser reaches the Worker at: a loopback port that is known before the Worker starts, because
-// PUBLIC_URL must be it. Passes everything on as it is, cookies and redirects included.
+// Owns the address at which a real browser reaches the Worker. The port is known before the Worker starts, because
+// PUBLIC_URL must contain it. Requests and answers pass unchanged, with cookies and redirects.
 
 import { once } from "node:events";
 import { createServer } from "node:http";
 
 /**
- * Listens on a free port: `{ url, open(worker), keep(path), close() }`. Requests are answered from `open` on; the next one
- * whose path begins with `path` is intercepted from the Worker, and `keep` answers its address.
+ * Listens on a free port: `{ url, forwardTo(worker), intercept(path), close() }`. Requests are answered after
+ * `forwardTo` was called. `intercept` stops the next request whose path begins with `path`, and resolves with its
+ * address.
  */
 export async function startBrowserProxy() {
   let worker, intercepted;

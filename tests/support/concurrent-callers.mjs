@@ -1,13 +1,13 @@
-// Owns the question that matters most: everybody asks at the token's end, and the app sees one refresh. Expects that of
-// any oauthServer, and of any number of callers and Workers.
+// Owns the most important check: many callers ask when the token expires, and the app sees one refresh. Works with any
+// OAuth server and any number of callers and Workers.
 
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** How often a caller comes back who is told that the refresh is under way. */
+/** How often a caller asks again after the answer `refresh_in_progress`. */
 const MAX_TRIES = 60;
 
-/** All ask at once, in turn at each of the Workers; every last answer. */
+/** All callers ask at the same time, spread over the Workers. Returns the last answer of each. */
 const resolveConcurrently = (installation, id, callers, workers) =>
   Promise.all(
     Array.from({ length: callers }, (_, index) =>
@@ -17,7 +17,7 @@ const resolveConcurrently = (installation, id, callers, workers) =>
     ),
   );
 
-/** On a slow machine a caller may be told to come again, and does: whatever it costs, it must not be another refresh. */
+/** On a slow machine a caller may be told to ask again. That must not cause another refresh. */
 async function retryWhileInProgress(ask) {
   for (let tries = 1; ; tries += 1) {
     const answer = await ask();
@@ -27,11 +27,11 @@ async function retryWhileInProgress(ask) {
 }
 
 /**
- * At a real end of the token, waited for, and then at one that is written into the record: all callers ask at once, all
- * get the same token, and the oauthServer must have seen one refresh for this account.
+ * Checks two expiries: the real one, which it waits for, and one that is written into the database. Each time all
+ * callers ask at once, all get the same token, and the OAuth server sees one refresh for this account.
  */
 export async function expectOneRefreshPerExpiry(installation, oauthServer, { id, account }, callers) {
-  // Read from the record: to resolve near the end would begin a refresh.
+  // Read from the database: a resolve shortly before expiry would start a refresh.
   const { expires_at: end } = await installation.row("SELECT expires_at FROM connections WHERE id = ?1", id);
   await sleep(Math.max(0, (end + 1) * 1000 - Date.now()));
   const first = await expectOneRefresh(installation, oauthServer, { id, account }, callers);

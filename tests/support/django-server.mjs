@@ -1,5 +1,5 @@
-// Owns the django-oauth-toolkit server of the tests as a process: starts it, signs people in at its own pages, asks it
-// what it saw. It speaks like the other oauthServers (oauth-servers.mjs). Refuses to outlive the test.
+// Owns the django-oauth-toolkit server of the tests: starts it as a process, signs people in at its pages, and reads
+// its own log. Has the same interface as the other OAuth servers (oauth-servers.mjs). Ends with the test.
 
 import { once } from "node:events";
 import { createInterface } from "node:readline";
@@ -9,9 +9,9 @@ import { followRedirects } from "./oauth-browser.mjs";
 const SERVER = repoPath("tests/support/django/server.py");
 
 /**
- * Starts a server whose refresh tokens work once; a second use kills the grant, except within `grace` seconds, when it
- * answers the same tokens again. `accessTokenTtl` are the seconds an access token lives, `firstTokenTtl` those of one that
- * a person's consent brings.
+ * Starts a server whose refresh tokens are single use. A second use revokes the grant. Within `grace` seconds a second
+ * use returns the same tokens instead. `accessTokenTtl` is the lifetime of an access token in seconds, `firstTokenTtl`
+ * that of the first one after a consent.
  */
 export async function startDjangoServer({ grace = 0, accessTokenTtl = 120, firstTokenTtl = accessTokenTtl } = {}) {
   const { python, env } = await ensureDjango();
@@ -49,14 +49,14 @@ export async function startDjangoServer({ grace = 0, accessTokenTtl = 120, first
   };
 }
 
-/** The form as it stands, with the anti-forgery token that its server put into it, and what a person types. */
+/** The form as received, with the anti-forgery token of the server, and the name and password filled in. */
 function signIn(form, account) {
   form.set("username", account);
   form.set("password", "whatever");
   return form;
 }
 
-/** Of the two buttons only the one that is pressed is sent. */
+/** A form has two buttons. Only the one that is pressed is sent. */
 function allow(form) {
   form.delete("");
   return form;
@@ -68,7 +68,7 @@ async function firstLineOf(server) {
     throw new Error(`The Django server ended before it began (${code})`);
   });
   const [line] = await Promise.race([once(lines, "line"), gone]);
-  // What ends later ended because it was told to.
+  // An exit after this point was requested by `close`.
   gone.catch(() => {});
   return line;
 }

@@ -1,15 +1,15 @@
-// Owns the bad luck between the Worker and an app: a reverse proxy before one address of the app whose next answers can
-// be told to go wrong, before the app acted or after. Without queuedFaults it passes everything on as it is. Refuses to
-// invent what the app did: whether it acted is told by its own log.
+// Owns faults between the Worker and an app: a reverse proxy for one address of the app. A test queues faults for the
+// next requests, before or after the app has handled them. Without a queued fault it forwards everything unchanged.
+// Never claims what the app did: the app's own log says that.
 
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /**
- * Stands before the address `upstream`. `next(fault)` queuedFaults what happens to the next request; `times` are the
- * milliseconds each request took to be answered; `idle()` waits for those under way, also after whoever asked has
- * given up; `strays` counts the visits to the place that redirects lead to.
+ * Starts a proxy for the address `upstream`. `queueFault(fault)` sets what happens to the next request. `times` has the
+ * milliseconds that each request took. `waitUntilIdle()` waits for running requests, also for those whose caller has
+ * stopped waiting. `requestsElsewhere` counts requests that followed a redirect.
  */
 export async function startFaultProxy(upstream) {
   const queuedFaults = [];
@@ -39,12 +39,11 @@ export async function startFaultProxy(upstream) {
   });
 }
 
-/** The app's own answer. */
 async function forwardUnchanged({ act, response }) {
   send(response, await act());
 }
 
-/** What can be ordered. Whatever acts first has left the app with a rotated token. */
+/** The faults. After a fault that calls `act` first, the app has rotated the token. */
 export const faults = {
   slowToAct: (ms) => async (at) => {
     await sleep(ms);
@@ -58,11 +57,11 @@ export const faults = {
   /** Headers and half of the body, then the connection breaks. */
   brokenBody: async ({ act, response }) => {
     const { status, headers, body } = await act();
-    // Whoever passes this on must not keep the connection either: it would wait for the other half.
+    // The connection must not be kept alive: the client would wait for the other half.
     response.writeHead(status, { ...headers, "content-length": body.length, connection: "close" });
     response.write(body.subarray(0, body.length / 2), () => response.destroy());
   },
-  /** Half of the body, as if it were the whole. */
+  /** Half of the body, sent as a complete body. */
   halfBody: async ({ act, response }) => {
     const answer = await act();
     send(response, { ...answer, body: answer.body.subarray(0, answer.body.length / 2) });
@@ -84,7 +83,7 @@ export const faults = {
     await act();
     send(response, HTML_PAGE);
   },
-  /** To another host, which takes whatever it is given. */
+  /** A redirect to another host, which accepts everything. */
   redirect: (status) => async ({ response, elsewhere }) => send(response, { status, headers: { location: `${elsewhere}/token` }, body: Buffer.of() }),
 };
 

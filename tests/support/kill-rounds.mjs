@@ -1,7 +1,7 @@
-// Owns the kill test: twenty connections whose tokens have all ended, callers who resolve them, and a runtime that is killed
-// at a moment that a seed decides; then the same data under a new runtime, and a judgeConnection on every connection. The app's
-// own log says what was lost, the record says what was stored, and whatever these two don't explain is a violation.
-// Refuses to believe the Worker: what it answers is judged, never used as evidence.
+// Owns the kill test: twenty connections with expired tokens, callers who resolve them, and a runtime that is killed at
+// a moment chosen by a seed. Then a new runtime starts over the same data, and every connection is judged. The app's
+// log says what was lost, and the database says what was stored. What these two do not explain is a violation. Answers
+// of the Worker are judged and never used as evidence.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { killRuntime } from "./runtime-process.mjs";
@@ -11,26 +11,27 @@ import { ACCESS_TOKEN_TTL, startRotatingApp } from "./rotating-app.mjs";
 
 const CONNECTIONS = 20;
 const CALLERS = 2;
-/** How long an intent is in force, in seconds: a minute, in a grace window half of it at the most; and 5 s of slack. */
+/** How long a lease is valid, in seconds: 60 s, or half of a shorter grace period, plus 6 s. */
 const leaseSeconds = (grace) => (grace ? Math.min(Math.max(Math.floor(grace / 2), 10), 60) : 60) + 6;
-/** No round takes longer, in milliseconds, not even on a machine that is busy with something else. */
+/** No round takes longer, in milliseconds, even on a busy machine. */
 const ROUND_TIMEOUT = 120_000;
-/** No caller waits longer: the Worker promises an answer withTimeout ten seconds. */
+/** No caller waits longer. The Worker promises an answer within ten seconds. */
 const CALLER_TIMEOUT = 30_000;
-/** What was sent arrives withTimeout this, or never. */
+/** A request that was sent arrives within this time, or never. */
 const ARRIVAL_TIMEOUT = 5000;
-/** So many people are at the app at once. */
+/** How many people are at the app at once. */
 const CONCURRENT_CONSENTS = 5;
 
-/** What a kill can meet, in the order in which a refresh goes. */
-export const PHASES = ["before the claim", "intent written, not at the app", "in flight at the app", "app committed, not persisted", "persisted, not answered", "idle"];
+/** What a refresh was doing when the runtime was killed, in the order of the steps. */
+export const PHASES = ["no lease yet", "lease written, request not sent", "request at the app", "token rotated, not stored", "token stored, not answered", "idle"];
 const [BEFORE_LEASE, LEASED, IN_FLIGHT, ROTATED, STORED, IDLE] = PHASES;
 
 /**
- * Starts it: `{ round, results, close, installation }`.
+ * Starts the test: `{ runRound, results, close, installation }`.
  *
- * - `grace`: of the app, in seconds; 0 is strict.
- * - `seed`: decides the moments of the kills and the app's delays. How far the Worker is at a moment is the machine's.
+ * - `grace`: grace period of the app, in seconds. 0 is strict.
+ * - `seed`: decides the moments of the kills and the app's delays. How far the Worker is at such a moment depends on
+ *   the machine.
  */
 export async function startKillTest({ grace = 0, seed = 1 }) {
   const random = createRandom(seed);
@@ -58,8 +59,9 @@ export async function startKillTest({ grace = 0, seed = 1 }) {
 }
 
 /**
- * One round: all due, mapInBatches waves of callers that end in a kill, one that does not; verdicts, repairs. `kills: 0` kills nothing,
- * `moment: { reached: 10 }` kills as soon as ten requests have reached the app.
+ * Runs one round: all tokens expired, some waves of callers that end in a kill, a last wave without a kill. Then each
+ * connection is judged, and lost ones are reconnected. `kills: 0` kills nothing. `moment: { reached: 10 }` kills as
+ * soon as ten requests have reached the app.
  */
 async function runRound(test, { kills = test.random() < 0.25 ? 2 : 1, moment } = {}) {
   const { app, installation, results } = test;
@@ -93,16 +95,19 @@ async function runRound(test, { kills = test.random() < 0.25 ? 2 : 1, moment } =
   await reconnectLost(test);
 }
 
-// ---- what happens
+// ---- running a round
 
-/** Early, or when so many requests have reached the app, or when so many callers have their answer; and a little later. */
+/**
+ * Early, or after a number of requests has reached the app, or after a number of callers got an answer. Then up to 100
+ * ms later.
+ */
 function pickKillMoment({ random }) {
   const [kind, much, later] = [random(), random(), random() * 100];
   if (kind < 0.2) return { later: much * 500 };
   return kind < 0.7 ? { reached: much * CONNECTIONS, later } : { answered: much * CONNECTIONS * CALLERS, later };
 }
 
-/** All ask at once, and the runtime dies among them. */
+/** All callers ask at once. The runtime is killed while they wait. */
 async function runKilledWave(test, { reached = 0, answered = 0, later = 0 }) {
   const { app, installation } = test;
   const wave = { answered: 0, killed: false };
@@ -118,11 +123,14 @@ async function runKilledWave(test, { reached = 0, answered = 0, later = 0 }) {
   const answers = await asked;
   await waitForPendingRequests(test);
   ({ DB: installation.db, CACHE: installation.kv } = await installation.worker.getEnv());
-  // Nobody has called the new runtime yet: this is what the old one left.
+  // Nobody has called the new runtime yet, so this is what the killed runtime left.
   return { ...(await readState(test)), answers, at };
 }
 
-/** What the dead runtime had sent arrives and is dealt with. The time a kill leaves to that is more than a request may take. */
+/**
+ * Waits until the app has handled what the killed runtime had sent. The time between kills is longer than a request may
+ * take.
+ */
 async function waitForPendingRequests({ app, installation }) {
   await sleep(20);
   const start = Date.now();
@@ -130,7 +138,9 @@ async function waitForPendingRequests({ app, installation }) {
   app.wave += 1;
 }
 
-/** Every connection is resolved by several callers: the answers by connection, without those of whom the runtime died on. */
+/**
+ * Several callers resolve every connection. Returns the answers by connection, without those that the kill cut off.
+ */
 async function resolveAll({ connections, installation }, wave) {
   const one = async (id) => {
     try {
@@ -145,7 +155,7 @@ async function resolveAll({ connections, installation }, wave) {
   return new Map((await Promise.all(all)).map(([id, answers]) => [id, answers.filter(Boolean)]));
 }
 
-/** The record, and what the app holds for the newest. */
+/** The database rows, and the serial number of the newest token at the app. */
 async function readState({ app, installation, connections }) {
   const { results } = await installation.db.prepare("SELECT * FROM connections").all();
   const rows = new Map(results.map((row) => [row.id, row]));
@@ -153,8 +163,8 @@ async function readState({ app, installation, connections }) {
 }
 
 /**
- * Nobody sleeps an hour: the clocks stand still and all times in the record move into the past, and the app's clock goes ahead by
- * the same. An intent that a kill left runs out in this way, and so does an app's grace.
+ * Lets time pass without waiting: all times in the database move into the past, and the app's clock moves forward. So a
+ * lease that a kill left ends, and so does the app's grace period.
  */
 async function advanceTime({ app, installation }, seconds) {
   const columns = ["connected_at", "expires_at", "refreshed_at", "refresh_expires_at", "lease_expires_at", "next_attempt_at", "checked_at", "next_check_at"];
@@ -163,14 +173,14 @@ async function advanceTime({ app, installation }, seconds) {
   app.advance(seconds);
 }
 
-/** A person reconnects what was lost, so that the next round begins with live connections. */
+/** A person reconnects what was lost, so that the next round begins with working connections. */
 async function reconnectLost(test) {
   const { rows } = await readState(test);
   const lost = test.connections.filter(({ account, id }) => rows.get(id).status !== "connected" || !test.app.families.get(account).active);
   await mapInBatches(lost, ({ account, id }) => completeConsent(test, `/connections/${id}/reconnect`, account));
 }
 
-/** Through the app from a page of runtime. It would send anybody back at once, so nobody need go there. */
+/** Completes a consent. The app would redirect back at once, so its page is not opened. */
 async function completeConsent({ person }, path, account) {
   const asked = new URL(await person.startFlow(path)).searchParams;
   const back = new URL(asked.get("redirect_uri"));
@@ -178,9 +188,9 @@ async function completeConsent({ person }, path, account) {
   return person.followCallback(back.href);
 }
 
-// ---- what to make of it
+// ---- judging a round
 
-/** All that happened to one connection in a round, wave by wave. */
+/** Everything that happened to one connection in a round, wave by wave. */
 function readHistory({ app }, { id, account }, [before, ...waves], first) {
   const start = before.rows.get(id);
   const history = { account, family: app.families.get(account), serial: before.newest.get(id), phases: [], waves: [] };
@@ -211,7 +221,7 @@ function findPhase({ row, asked, answers, stored, storedBefore }, killedAt) {
   return row.lease_attempt_id ? LEASED : BEFORE_LEASE;
 }
 
-/** Whether something was lost and why, and everything that expect not be. */
+/** Whether a token was lost and why, and every rule that was violated. */
 function judgeConnection({ family, phases, waves }) {
   const violations = [];
   const expect = (holds, what) => holds || violations.push(what);
@@ -219,17 +229,17 @@ function judgeConnection({ family, phases, waves }) {
   let loss;
   waves.forEach((wave, index) => {
     const { asked, row, stored, storedBefore, handedOut } = wave;
-    expect(asked.length <= 1, `${asked.length} requests in one life of the runtime`);
+    expect(asked.length <= 1, `${asked.length} requests to the app from one runtime`);
     for (const { hash, outcome } of asked) {
-      expect(presented.get(hash) ?? true, "a token was presented twice without a recorded attempt");
+      expect(presented.get(hash) ?? true, "a token was sent twice without a recorded attempt");
       expect(outcome === "rotated" || outcome === "dropped" || loss !== undefined, `the app answered "${outcome}", though no answer had been lost`);
-      // What the record promised, as the kill left it; a later claim may have remembered it as ambiguous.
+      // What the database had recorded at the kill. A later attempt may have recorded the token as ambiguous.
       presented.set(hash, stored > storedBefore || [row.lease_token_hash, row.ambiguous_token_hash].includes(hash));
-      expect(presented.get(hash) || index === waves.length - 1, "the app was asked without an intent in the record");
+      expect(presented.get(hash) || index === waves.length - 1, "the app got a request without a lease in the database");
     }
-    expect(Math.max(0, ...handedOut) <= stored, "a caller was handed a token that was not stored");
+    expect(Math.max(0, ...handedOut) <= stored, "a caller got a token that was not stored");
     if (index < waves.length - 1) {
-      // With a loss behind it the app may have refused, before the kill, what was lost for good.
+      // After a loss, the app may have refused the lost token before the next kill.
       expect(wave.answers.every(({ status, body }) => status === 200 || (loss && isLostRotation({ status, body }))), `a caller was refused before the kill: ${describeAnswers(wave.answers)}`);
       if (asked.some(({ outcome }) => outcome === "rotated") && stored < wave.newest) loss ??= phases[index];
     }
@@ -237,13 +247,13 @@ function judgeConnection({ family, phases, waves }) {
   const { row, answers, stored, newest, handedOut } = waves.at(-1);
   const permanent = loss !== undefined && stored < newest;
   if (permanent) {
-    expect(!family.active, "the app still knows what was given up");
-    expect(answers.every(isLostRotation) && row.reconnect_reason === "lost_rotation", `a lost answer was called ${describeAnswers(answers)}, ${row.reconnect_reason} in the record`);
+    expect(!family.active, "the app still accepts a token that was given up");
+    expect(answers.every(isLostRotation) && row.reconnect_reason === "lost_rotation", `a lost answer was reported as ${describeAnswers(answers)}, and ${row.reconnect_reason} in the database`);
   } else {
-    expect(family.active, "the grant was killed, and no answer was lost");
-    expect(row.status === "connected" && answers.every(({ status }) => status === 200), `false death: ${describeAnswers(answers)}`);
+    expect(family.active, "the grant was revoked, and no answer was lost");
+    expect(row.status === "connected" && answers.every(({ status }) => status === 200), `wrongly marked: ${describeAnswers(answers)}`);
     expect(stored === newest, `${stored} is stored, ${newest} is the newest`);
-    expect(handedOut.every((serial) => serial === newest), `${handedOut} were handed out, ${newest} is the newest`);
+    expect(handedOut.every((serial) => serial === newest), `${handedOut} were returned, ${newest} is the newest`);
   }
   return { loss, permanent, violations };
 }
@@ -251,11 +261,11 @@ function judgeConnection({ family, phases, waves }) {
 const isLostRotation = ({ status, body }) => status === 409 && body.code === "needs_reconnect" && body.reason === "lost_rotation";
 const describeAnswers = (answers) => [...new Set(answers.map(({ status, body }) => [status, body?.code, body?.reason].filter(Boolean).join(" ")))].join(", ");
 
-// ---- small things
+// ---- helpers
 
 const countPhases = () => Object.fromEntries(PHASES.map((phase) => [phase, 0]));
 
-/** A few at a time. */
+/** Maps in small batches. */
 async function mapInBatches(all, body) {
   const made = [];
   for (let index = 0; index < all.length; index += CONCURRENT_CONSENTS) made.push(...(await Promise.all(all.slice(index, index + CONCURRENT_CONSENTS).map(body))));
@@ -275,7 +285,7 @@ async function withTimeout(milliseconds, what, body) {
   }
 }
 
-/** A small generator (mulberry32): the same numbers for the same seed. */
+/** A small random number generator (mulberry32): the same numbers for the same seed. */
 function createRandom(seed) {
   let state = seed >>> 0;
   return () => {

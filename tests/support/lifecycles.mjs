@@ -1,6 +1,6 @@
-// Owns what a test of an app's whole life needs: an installation beside the simulated apps, a person who goes to an app and
-// comes back, time that passes on both sides, and calls to an app's API by nothing but what a resolve said. What each app is
-// like stands in the tables of the test.
+// Owns what tests of an app's lifecycle need: an installation next to the simulated apps, a person who goes to an app
+// and comes back, time that passes on both sides, and calls to an app's API with what a resolve returned. How each app
+// differs is in the tables of the tests.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -11,11 +11,11 @@ import { relocateDefinition, startApps } from "./apps/index.mjs";
 import { dumpStoredData, ROOT, startInstallation } from "./installation.mjs";
 import { connectionIdFrom, parseForms, Person } from "./person.mjs";
 
-/** Starts everything, with a person who is signed in; `vars` are the Worker's. */
+/** Starts everything, with a person who is signed in. `vars` are the Worker's. */
 export async function startLifecycleFixture({ vars } = {}) {
   const apps = await startApps();
   const installation = await startInstallation({ vars });
-  // An admin: what a program enters belongs to the whole workspace.
+  // An admin, because what a program enters belongs to the whole workspace.
   return new LifecycleFixture(apps, installation, await Person.createSignedIn(installation, undefined, "admin"));
 }
 
@@ -34,7 +34,7 @@ export class LifecycleFixture {
   getConnection = (id) => this.requestOk("GET", `/v1/connections/${id}`);
   listConnections = async (app) => (await this.requestOk("GET", `/v1/connections?app=${app}`)).data;
 
-  /** Registers a file of the catalogue so that it points at the simulated apps: the app's id. */
+  /** Defines an app from its catalogue file, with addresses that point to the simulated apps. Returns the app's id. */
   async registerApp(file) {
     const definition = relocateDefinition(JSON.parse(readFileSync(join(ROOT, "catalog", `${file}.json`), "utf8")), this.apps.origin);
     const known = await this.requestApi("GET", `/v1/apps/${definition.id}`);
@@ -42,14 +42,14 @@ export class LifecycleFixture {
     return definition.id;
   }
 
-  /** What a resolve answers when it must succeed. */
+  /** A resolve that must succeed: its answer. */
   async resolve(id, body) {
     const answer = await this.installation.resolve(id, body);
     assert.equal(answer.status, 200, JSON.stringify(answer.body));
     return answer.body;
   }
 
-  /** The same from the copy near the reader, which is written behind an earlier answer. */
+  /** The same from the cache. The cache entry is written after an earlier answer. */
   async resolveFromCache(id) {
     for (let tries = 0; tries < 50; tries += 1) {
       const answer = await this.resolve(id, { consistency: "edge" });
@@ -59,14 +59,14 @@ export class LifecycleFixture {
     throw new Error("There is no copy of what was resolved.");
   }
 
-  /** What a resolve refuses with: `{ status, code, … }`. */
+  /** A resolve that must be refused: `{ status, code, … }`. */
   async resolveRefused(id, body) {
     const answer = await this.installation.resolve(id, body);
     assert.notEqual(answer.status, 200, "a resolve that must be refused");
     return { ...answer.body, status: answer.status };
   }
 
-  /** Goes to the app from a page, allows there as an account, and comes back: the address at the end. */
+  /** Starts a flow on a page, allows access at the app as an account, and comes back. Returns the last address. */
   async completeConsent(sim, path, { account = "ada", untick = [], deny = false, boxes } = {}) {
     sim.person = { account, untick, deny };
     const away = await this.person.startFlow(path, boxes);
@@ -75,16 +75,16 @@ export class LifecycleFixture {
     return this.person.followCallback(answer.headers.get("location"));
   }
 
-  /** The same, ending at a connection: its id. */
+  /** The same, and returns the id of the connection that it leads to. */
   connect = async (...args) => connectionIdFrom(await this.completeConsent(...args));
 
-  /** Enters a credential in the form of a page: the answer. */
+  /** Submits a credential in a page's form. Returns the answer. */
   submitCredential(path, fields) {
     const named = Object.entries(fields).map(([id, value]) => [`input.${id}`, value]);
     return this.person.submit(path, Object.fromEntries(named), { to: path });
   }
 
-  /** Answers the question that a flow ended with: where that leads. */
+  /** Answers the question at the end of a flow. Returns where the answer leads. */
   async answerQuestion(flow, choice, asked) {
     const page = await this.person.get(flow);
     assert.match(page.text, asked);
@@ -92,7 +92,7 @@ export class LifecycleFixture {
     return (await this.person.submit(flow, { choice })).location;
   }
 
-  /** Seconds pass, for the record of a connection and for the app. */
+  /** Lets seconds pass, for a connection in the database and for the app. */
   async advanceTime(sim, id, seconds) {
     sim.clock.advance(seconds);
     const moved = ["expires_at", "refreshed_at", "checked_at", "connected_at", "ambiguous_since", "lease_expires_at"];
@@ -102,7 +102,7 @@ export class LifecycleFixture {
   }
 }
 
-/** Calls an app's API with what `request` of a resolve says, and nothing else but the call itself. */
+/** Calls an app's API with the `request` of a resolve, and nothing else. */
 export async function callAppApi(request, { method = "GET", path, text, type = "application/json" }) {
   const url = new URL(request.base_url + path);
   for (const [name, value] of Object.entries(request.query)) url.searchParams.set(name, value);
@@ -112,18 +112,18 @@ export async function callAppApi(request, { method = "GET", path, text, type = "
   return { status: response.status, body, works: response.status === 200 && body?.ok !== false };
 }
 
-/** The tokens of an account that an app still takes. */
+/** The kinds of an account's tokens that the app still accepts. */
 export const listLiveTokens = (sim, account) =>
   [...sim.tokens.values()].filter(({ kind, value, grant }) => grant.account === account && sim.live(kind, value)).map(({ kind }) => kind);
 
-/** What an app was asked while something was done: `METHOD where`, in order. */
+/** The requests that an app received while `doing` ran: `METHOD where`, in order. */
 export async function recordRequests(sim, doing) {
   const before = sim.requests.length;
   const result = await doing();
   return { result, asked: sim.requests.slice(before).map(({ method, path }) => `${method} ${path}`) };
 }
 
-/** Token requests of a kind while something was done. */
+/** How many token requests of a grant type an app received while `doing` ran. */
 export async function countTokenRequests(sim, grantType, doing) {
   const count = () => sim.tokenRequests[grantType] ?? 0;
   const before = count();
@@ -132,15 +132,15 @@ export async function countTokenRequests(sim, grantType, doing) {
 }
 
 /**
- * The last suite of a file: nothing that the apps ever gave out or were sent was logged, shown or kept in the clear. `least`
- * secrets there must be to look for.
+ * The last suite of a file: no secret that the apps issued or received was logged, shown or stored unencrypted. At
+ * least `least` secrets must be known, so that there is something to look for.
  */
 export function defineSecretLeakSuite(fixture, least) {
-  suite("what was never shown", () => {
+  suite("secrets are never exposed", () => {
     let secrets;
     before(() => {
       const { origin, close, ...apps } = fixture().apps;
-      // Of a key file a line is enough: elsewhere its lines may be broken in another way.
+      // One line of a key file is enough, because its line breaks may differ elsewhere.
       const searchable = (value) => (value.includes("PRIVATE KEY") ? value.split("\n")[3] : value);
       secrets = Object.entries(apps).flatMap(([name, sim]) => sim.secrets().map((value) => [searchable(value), name]));
       assert.ok(secrets.length > least && secrets.every(([value]) => value.length >= 16), `${secrets.length}`);
@@ -153,20 +153,20 @@ export function defineSecretLeakSuite(fixture, least) {
       assert.deepEqual(foundIn(JSON.stringify(logs)), []);
     });
 
-    test("none is in the record or the cache in the clear, and none in an event", async () => {
+    test("no secret is stored unencrypted in the database or the cache, or in an event", async () => {
       const places = await dumpStoredData(fixture().installation);
       assert.ok(places["table events"].length > 1000, "there is something to look through");
       for (const [place, text] of Object.entries(places)) assert.deepEqual(foundIn(text), [], place);
     });
 
-    test("none is on a page or in any answer but a resolve's", () => {
+    test("no secret is on a page or in an answer other than that of a resolve", () => {
       const shown = fixture().installation.answers.filter(({ path, status }) => status >= 400 || !path.endsWith("/resolve"));
       assert.ok(shown.length > 100);
       assert.ok(foundIn(fixture().installation.answers.map(({ text }) => text).join()).length > 20, "a resolve hands some out");
       for (const { path, text, headers } of shown) assert.deepEqual(foundIn(text + (headers.get("location") ?? "")), [], path);
     });
 
-    test("a refresh token, a client's secret or a code is in no resolve either", () => {
+    test("a resolve never returns a refresh token, a client secret or a code", () => {
       const resolved = fixture().installation.answers.filter(({ path, status }) => status < 400 && path.endsWith("/resolve"));
       const { origin, close, ...apps } = fixture().apps;
       const kept = Object.values(apps).flatMap((sim) => ["refresh", "client", "code"].flatMap((kind) => sim.secrets(kind)));

@@ -1,6 +1,6 @@
-// Owns the part of a browser and of a person in front of the local OAuth server: follows redirects one by one, keeps
-// cookies, fills the sign-in and consent forms. Refuses to follow the last redirect, back to the Worker: that is the
-// test's own request to make.
+// Owns the browser and the person at the local OAuth server: follows redirects one by one, keeps cookies, and fills in
+// the sign-in and consent forms. Does not follow the last redirect, back to the Worker: the test sends that request
+// itself.
 
 /** Signs in as `login`, allows everything except `withhold`, and returns the callback URL with its `code`. */
 export const completeAuthorization = (authorizeUrl, { login = "ada", withhold = [] } = {}) =>
@@ -13,7 +13,10 @@ export const denyAuthorization = (authorizeUrl, { login = "ada" } = {}) =>
 const signIn = (login) => new URLSearchParams({ action: "login", login });
 const allow = (scopes) => new URLSearchParams([["action", "allow"], ...scopes.map((scope) => ["scope", scope])]);
 
-/** Goes wherever the redirects of one origin lead, fills each form by `fill(fields)`, and returns the address that leaves it. */
+/**
+ * Follows redirects within one origin, fills in each form with `fill(fields)`, and returns the first address at another
+ * origin.
+ */
 export async function followRedirects(authorizeUrl, fill) {
   const browser = new Browser();
   const { origin } = new URL(authorizeUrl);
@@ -42,7 +45,10 @@ function parseFields(page) {
   return fields;
 }
 
-/** One request at a time, with cookies. Paths of cookies are honoured: the server keeps one per interaction. */
+/**
+ * Sends one request at a time, with cookies. Respects the path of a cookie, because the server sets one per
+ * interaction.
+ */
 class Browser {
   cookies = new Map();
 

@@ -1,12 +1,12 @@
-// Owns what a test may do with a real OAuth server, whoever wrote it, so that one table of tests serves all: a oauthServer
-// registers a client, lets a person consent at its own pages, says which refresh requests it saw for an account, and
-// whether it accepts a credential. Refuses to know what the Worker believes: a peer's own log is the oracle.
+// Owns the interface to a real OAuth server in tests, so that one table of tests serves several servers. A server
+// registers a client, lets a person consent at its own pages, counts the refresh requests of an account, and says
+// whether it accepts a credential. Answers come from the server's own log, never from the Worker.
 
 import { CLIENT_ID } from "./installation.mjs";
 import { completeAuthorization } from "./oauth-browser.mjs";
 import { connectionIdFrom } from "./person.mjs";
 
-/** The installation's own server as a oauthServer: oidc-provider, where a refresh token works once. */
+/** The installation's own server, oidc-provider. Its refresh tokens are single use. */
 export function adaptOidcProvider({ oauth }) {
   const owners = new Map();
   const asked = [];
@@ -24,7 +24,7 @@ export function adaptOidcProvider({ oauth }) {
     issuer,
     scopes: ["openid", "email", "offline_access"],
     rotation: "strict",
-    // It names itself in its answers, so a definition with written addresses has to name it, too.
+    // The server sends its issuer in redirects, so a definition with explicit addresses must name the issuer too.
     addresses: { issuer, authorize_url: `${issuer}/auth`, token_url: `${issuer}/token`, revoke_url: `${issuer}/token/revocation` },
     authorize_params: { prompt: "consent" },
     identity: { url: `${issuer}/me`, id: "/sub", label: "/email" },
@@ -41,8 +41,8 @@ export function adaptOidcProvider({ oauth }) {
 }
 
 /**
- * Defines a oauthServer as the app `id` of a workspace, with its client: by its issuer, or, where `more.auth` brings a
- * `refresh_url`, by its addresses.
+ * Defines an OAuth server as the app `id` of a workspace, with its client. The definition has the issuer, or the
+ * addresses if `auth` has a `refresh_url`.
  */
 export async function defineApp(installation, oauthServer, id, { auth = {}, key = installation.key } = {}) {
   const where = auth.refresh_url ? oauthServer.addresses : { issuer: oauthServer.issuer };
@@ -59,7 +59,7 @@ export async function defineApp(installation, oauthServer, id, { auth = {}, key 
   await oauthServer.register(CLIENT_ID, installation.clientSecret, client.redirect_uri);
 }
 
-/** A person connects an account of the oauthServer at its own pages: the connection's id. */
+/** A person connects an account of the OAuth server at its own pages. Returns the connection's id. */
 export async function connectAccount(person, oauthServer, app, account) {
   return connectionIdFrom(await person.followCallback(await oauthServer.authorize(await person.startFlow(`/oauth/start/${app}`), account)));
 }

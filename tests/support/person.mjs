@@ -1,5 +1,5 @@
-// Owns a person's browser in front of the Worker's pages: keeps cookies, reads forms as they stand on the page, and
-// posts them with the origin a browser would send. Follows nothing by itself, so that a test sees every step.
+// Owns a person's browser at the Worker's pages: keeps cookies, reads the forms of a page, and posts them with the
+// origin that a browser sends. Does not follow redirects, so that a test sees every step.
 
 import { completeAuthorization } from "./oauth-browser.mjs";
 import { PUBLIC_URL } from "./installation.mjs";
@@ -13,7 +13,7 @@ export class Person {
     this.role = role;
   }
 
-  /** A person who is signed in by a fresh link. */
+  /** A person who is signed in with a new sign-in link. */
   static async createSignedIn(installation, user, role) {
     const person = new Person(installation, user, role);
     await person.signIn();
@@ -22,7 +22,7 @@ export class Person {
 
   get = (path, headers) => this.send(path, { method: "GET", headers });
 
-  /** Posts a form by hand: what stands in `fields` and nothing else. A field with several values has a list. */
+  /** Posts exactly these `fields`, without reading a page. A field with several values is a list. */
   post = (path, fields = {}, headers) =>
     this.send(path, {
       method: "POST",
@@ -31,8 +31,8 @@ export class Person {
     });
 
   /**
-   * Opens a page and presses a button there: the first form, or the one that posts to `to` or has the button `choice`. What
-   * the page has ticked is sent, but `untick`, and `tick` beside it.
+   * Opens a page and presses a button: that of the first form, of the form that posts to `to`, or of the form with the
+   * button `choice`. Sends the boxes that the page has ticked, without `untick` and with `tick`.
    */
   async submit(path, fields = {}, { to, tick = [], untick = [] } = {}) {
     const page = await this.get(path);
@@ -47,32 +47,34 @@ export class Person {
     return this.post(form.action, { ...form.hidden, ...ticked, ...fields });
   }
 
-  /** Uses a sign-in link: the button on its page. */
+  /** Uses a sign-in link: presses the button on its page. */
   async signIn(url) {
     const link = url ?? (await this.installation.requestOk("POST", "/v1/sign-in-links", { user: this.user, role: this.role })).url;
     return this.submit(pathOf(link));
   }
 
-  /** Goes to the app from the page that offers it: the address at the app. `boxes` are ticked and unticked there. */
+  /**
+   * Starts a flow on the page that offers it, and returns the address at the app. `boxes` says what to tick and untick.
+   */
   async startFlow(path, boxes) {
     const { status, location, html } = await this.submit(path, {}, boxes);
     if (status !== 303) throw new Error(`${path} did not lead to an app (${status}): ${readText(html)}`);
     return location;
   }
 
-  /** Comes back from the app: where the Worker's callback leads. */
+  /** Follows the redirect of the app, and returns where the Worker's callback leads. */
   async followCallback(callback) {
     const { status, location, text } = await this.get(pathOf(callback));
     if (status !== 303) throw new Error(`The callback answered ${status}: ${text}`);
     return location;
   }
 
-  /** Goes to the app from a page, signs in there as `login`, allows, and comes back: the clean address at the end. */
+  /** Starts a flow, signs in at the app as `login`, allows access, and comes back. Returns the last address. */
   async completeFlow(path, at = {}) {
     return this.followCallback(await completeAuthorization(await this.startFlow(path), at));
   }
 
-  /** Connects an app as a signed-in person: the connection's id. */
+  /** Connects an app as a signed-in person. Returns the connection's id. */
   async connect(app = "acme", at = {}) {
     return connectionIdFrom(await this.completeFlow(`/oauth/start/${app}`, at));
   }
@@ -95,17 +97,17 @@ export class Person {
   }
 }
 
-/** The connection whose page an address is. */
+/** The id of the connection that an address belongs to. */
 export function connectionIdFrom(location) {
   const id = /^\/connections\/(con_[\w-]+)/.exec(location)?.[1];
   if (!id) throw new Error(`Connecting led to ${location}`);
   return id;
 }
 
-/** An address of ours without its origin. */
+/** The path and query of an address. */
 export const pathOf = (url) => url.slice(new URL(url).origin.length);
 
-/** The forms of a page's main part: where each posts, its hidden fields, its boxes to tick, the values of its buttons. */
+/** The forms in a page's main part: action, hidden fields, checkboxes, and the values of the buttons. */
 export function parseForms(html) {
   const main = html.slice(html.indexOf("<main"));
   return [...main.matchAll(/<form[^>]*action="([^"]*)"[^>]*>(.*?)<\/form>/gs)].map(([, action, inside]) => ({
@@ -126,7 +128,7 @@ export function parseForms(html) {
 /** Fields as a form sends them: one pair for each value. */
 const toPairs = (fields) => Object.entries(fields).flatMap(([name, values]) => [values].flat().map((value) => [name, value]));
 
-/** What a person reads on a page. */
+/** The text that a person reads on a page. */
 export const readText = (html) =>
   unescapeHtml(html.replace(/<head>.*?<\/head>/s, "").replace(/<[^>]*>/g, " "))
     .replace(/\s+/g, " ")

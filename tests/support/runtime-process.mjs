@@ -1,16 +1,16 @@
-// Owns the runtime's process: finds the one that runs the Worker, kills it without a word (SIGKILL), and waits until it is
-// really gone. wrangler's harness then starts another over the same files; until that is ready nothing is answered.
-// Import it before the harness starts: it watches which processes are started. Leaves none behind, however this one ends.
+// Owns the process of the runtime: finds the one that runs the Worker, kills it (SIGKILL), and waits until it has
+// exited. wrangler's harness then starts another over the same files. Import this file before the harness starts,
+// because it watches which processes are started. Kills all of them when this process exits.
 
 import childProcess from "node:child_process";
 import { once } from "node:events";
 
-/** Processes that run a Worker with this binding; wrangler's own proxy is a Worker, too, without it. */
+/** A process with this binding runs the Worker. wrangler's own proxy is a Worker too, without it. */
 const WORKER_BINDING = "REFRESHER";
 const started = new Set();
 let runtime;
 
-// That a runtime died is no news here.
+// These tests kill the runtime on purpose, so wrangler need not report it.
 process.env.WRANGLER_LOG ??= "none";
 
 const spawn = childProcess.spawn;
@@ -18,7 +18,7 @@ childProcess.spawn = (...args) => {
   const child = spawn(...args);
   started.add(child);
   child.once("exit", () => started.delete(child));
-  // The runtime is told everything, bindings included, in one write to its standard input.
+  // The runtime gets its configuration, with all bindings, in one write to its standard input.
   const { stdin } = child;
   const write = stdin?.write;
   if (write) {
@@ -31,7 +31,7 @@ childProcess.spawn = (...args) => {
 };
 process.on("exit", () => started.forEach((child) => child.kill("SIGKILL")));
 
-/** Kills the runtime; answers when it is gone. */
+/** Kills the runtime and waits until it has exited. */
 export async function killRuntime() {
   const victim = runtime;
   if (!victim || victim.exitCode !== null || victim.signalCode !== null) throw new Error("There is no runtime to kill.");

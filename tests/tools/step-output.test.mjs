@@ -1,5 +1,5 @@
-// Owns the proof that steps that run side by side can be read apart, and that each lock has one holder at a time, also
-// within a process.
+// Owns the proof that the output of parallel steps stays separate, and that a lock has one holder at a time, also
+// within one process.
 
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
@@ -9,14 +9,14 @@ import { test } from "node:test";
 import { capture, print, redirectOutput, run, say, withLock } from "../../tools/bootstrap.mjs";
 import { createStepOutput } from "../../tools/step-output.mjs";
 
-/** A stepOutput, and what it has shown so far. */
+/** A step output, and what it has shown so far. */
 function shown() {
   let text = "";
   const stepOutput = createStepOutput((more) => (text += more));
   return { stepOutput, text: () => text };
 }
 
-test("the first step prints as it goes, one beside it when both have ended", () => {
+test("the first step prints at once, a parallel one when both have ended", () => {
   const { stepOutput, text } = shown();
   const lints = stepOutput.open("lints");
   const build = stepOutput.open("build");
@@ -30,7 +30,7 @@ test("the first step prints as it goes, one beside it when both have ended", () 
   assert.equal(text(), "\n── lints\nl1\nl2\n\n── build\nb1\n");
 });
 
-test("a step that still runs prints as it goes as soon as the first has ended, behind those that have ended, too", () => {
+test("after the first step has ended, a running step prints at once, after those that have ended", () => {
   const { stepOutput, text } = shown();
   const pages = ["one", "two", "three"].map((name) => stepOutput.open(name));
   pages[1].write("2\n");
@@ -42,7 +42,7 @@ test("a step that still runs prints as it goes as soon as the first has ended, b
   assert.match(text(), /more\n$/);
 });
 
-test("at the end a failure is shown though another step still runs, and that step is named", () => {
+test("at the end a failure is shown while another step runs, and that step is named", () => {
   const { stepOutput, text } = shown();
   stepOutput.open("lints");
   const build = stepOutput.open("build");
@@ -52,7 +52,7 @@ test("at the end a failure is shown though another step still runs, and that ste
   assert.match(text(), /it failed\n$/);
 });
 
-test("what a step and its commands print goes to that step alone", async () => {
+test("the output of a step and its commands goes to that step only", async () => {
   const printed = { a: "", b: "" };
   const script = (name) => ["-e", `console.log("${name}1"); setTimeout(() => console.error("${name}2"), 50)`];
   await Promise.all([
@@ -68,7 +68,7 @@ test("what a step and its commands print goes to that step alone", async () => {
   assert.deepEqual(printed, { a: "a0\na1\na2\n", b: "b0\nb1\nb2\n" });
 });
 
-test("a lock has one holder at a time, and nobody is told to wait for their own process", async () => {
+test("a lock has one holder at a time, and no message says to wait for the own process", async () => {
   const folder = mkdtempSync(join(tmpdir(), "connections-lock-"));
   const lock = join(folder, "lock");
   let holders = 0;

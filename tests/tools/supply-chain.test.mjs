@@ -1,5 +1,6 @@
-// Owns the proof that the lock files pin every package by a hash, from one registry each, that no tool names a registry's
-// host, that workflows name actions by commit, and that `npm run audit` never calls a check passed that could not run. No registry is asked.
+// Owns the proof that the lock files pin every package by a hash, from one registry each, that no tool names a
+// registry's host, that workflows name actions by commit, and that `npm run audit` never reports a check as passed that
+// could not run. No registry is used.
 
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
@@ -57,7 +58,7 @@ suite("the lock files", () => {
   });
 });
 
-test("no tool and no lock file names a registry's host: whoever installs decides where packages come from", () => {
+test("no tool and no lock file names a registry's host", () => {
   const HOSTS = /registry\.(npmjs|yarnpkg)|npmjs\.org|static\.crates\.io|index\.crates\.io|pypi\.org|pythonhosted|artifactory|github\.com\/[^/]+\/[^/]+\/releases/;
   const scripts = (folder) => readdirSync(repoPath(folder), { recursive: true }).filter((name) => /\.(mjs|js|json|txt|toml|py)$/.test(name)).map((name) => join(folder, name));
   const files = ["Cargo.lock", "Cargo.toml", "package-lock.json", "package.json", ".npmrc", "deny.toml", "rust-toolchain.toml", ...scripts("tools"), ...scripts("tests/support/django")];
@@ -65,7 +66,7 @@ test("no tool and no lock file names a registry's host: whoever installs decides
   assert.deepEqual(files.filter((file) => HOSTS.test(read(file))), []);
 });
 
-test("a workflow names each action by a commit, which nobody can move, and its version in words", () => {
+test("a workflow names each action by commit, with its version in a comment", () => {
   const workflows = readdirSync(repoPath(".github/workflows")).map((name) => read(".github/workflows", name));
   const uses = workflows.flatMap((text) => [...text.matchAll(/^.*\buses: *(.+)$/gm)].map(([, action]) => action));
   assert.ok(uses.length >= workflows.length);
@@ -75,7 +76,7 @@ test("a workflow names each action by a commit, which nobody can move, and its v
 
 suite("npm run audit", () => {
   const passed = { state: "passed" };
-  test("tells a check that failed from one that could not run", () => {
+  test("distinguishes a failed check from one that could not run", () => {
     assert.equal(judgeCheck({ code: 0, output: "132 packages have verified registry signatures" }).state, "passed");
     assert.equal(judgeCheck({ code: 1, output: "1 package has an invalid registry signature:\n\nleft-pad@1.3.0 (https://example.com/)" }).state, "failed");
     assert.equal(judgeCheck({ code: 1, output: "an output that nobody has seen before" }).state, "failed");
@@ -84,7 +85,7 @@ suite("npm run audit", () => {
     }
   });
 
-  test("fails where a check failed, and with --all also where one could not run", () => {
+  test("fails if a check failed, and with --all also if one could not run", () => {
     const left = { state: "not run", why: "the registry did not answer" };
     const broken = { state: "failed", why: "error[banned]: crate 'openssl'\nmore" };
     assert.equal(summarize([["a", passed]], true).code, 0);

@@ -1,6 +1,6 @@
-// Owns the HTTP contract as programs meet it: keys, scopes and other workspaces on every route that /openapi.json
-// lists, the order of refusals, the shape and headers of every answer, lists, clients, and the addresses a custom app
-// may name. The routes are read from the document, so that a new one is under these rules from its first day.
+// Owns the HTTP contract for programs: API keys, scopes and other workspaces on every route of /openapi.json, the order
+// of refusals, the shape and headers of every answer, lists, clients, and the addresses that a custom app may have. The
+// routes are read from the document, so that new routes are tested too.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -26,7 +26,10 @@ after(async () => {
   await installation.close();
 });
 
-/** Every route a key opens: `{ method, path, scope, named }`, with real ids in the path; `named` if it has any. */
+/**
+ * Every route of the document: `{ method, path, scope, named }`, with real ids in the path. `named` says that the path
+ * has ids.
+ */
 async function routesOf({ request }) {
   const { paths } = JSON.parse((await request("/openapi.json")).text);
   const real = { connection: id, link: link.id, key: spare.id, session: session.id, sign_in_link: signInLink.id, app: "acme", workspace: installation.workspace };
@@ -46,12 +49,12 @@ async function routesOf({ request }) {
 const keyed = () => routes.filter(({ auth }) => auth === "workspaceKey");
 const writes = ({ method }) => ["POST", "PUT", "PATCH"].includes(method);
 
-/** What an answer must be: the status, and the code of a refusal. */
+/** Checks the status and the error code of an answer. */
 const is = (answer, status, code, context) =>
   assert.deepEqual([answer.status, answer.body?.code], [status, code], `${context}: ${JSON.stringify(answer.body)}`);
 
 suite("keys", () => {
-  test("every route refuses a caller without a valid key before it looks at anything else", async () => {
+  test("every route refuses a caller without a valid key before it checks anything else", async () => {
     const ended = await installation.requestOk("POST", "/v1/keys", {
       name: "ended",
       scopes: ["*"],
@@ -77,7 +80,7 @@ suite("keys", () => {
     }
   });
 
-  test("every route wants its scope, and a key that has all others is refused", async () => {
+  test("every route requires its scope, and refuses a key that has all others", async () => {
     for (const scope of SCOPES) {
       const key = await createApiKey(
         installation,
@@ -95,7 +98,7 @@ suite("keys", () => {
     assert.deepEqual([...new Set(keyed().map(({ scope }) => scope))].sort(), [...SCOPES].sort(), "every scope opens something");
   });
 
-  test("another workspace's things do not exist, whatever is sent along", async () => {
+  test("resources of another workspace do not exist, whatever the body is", async () => {
     const made = await installation.requestOk("POST", "/v1/workspaces", { name: "Elsewhere" }, installation.adminKey);
     const other = made.key.key;
     const found = [];
@@ -115,7 +118,7 @@ suite("keys", () => {
     assert.ok((await installation.requestOk("GET", "/v1/keys")).data.some(({ id }) => id === spare.id));
   });
 
-  test("revocation is in force at once", async () => {
+  test("a revocation takes effect at once", async () => {
     const made = await installation.requestOk("POST", "/v1/keys", { name: "brief", scopes: ["resolve"] });
     for (const consistency of ["strong", "available"]) assert.equal((await installation.resolve(id, { consistency }, made.key)).status, 200);
     await installation.requestOk("DELETE", `/v1/keys/${made.id}`);
@@ -124,7 +127,7 @@ suite("keys", () => {
     is(await installation.requestApi("DELETE", `/v1/keys/${made.id}`), 404, "not_found", "twice");
   });
 
-  test("outside its allow-lists a thing does not exist for a key", async () => {
+  test("resources outside a key's allow-lists do not exist for it", async () => {
     const other = await ada.connect("acme", { login: "other" });
     for (const lists of [{ connections: [other] }, { apps: ["gmail"] }, { connections: [id], apps: ["gmail"] }]) {
       const key = await createApiKey(installation, ["*"], lists);
@@ -157,7 +160,7 @@ suite("keys", () => {
     is(await installation.requestApi("GET", "/v1/apps/acme", undefined, apps), 404, "not_found", "an app outside the list");
   });
 
-  test("a key makes none that may do more than itself", async () => {
+  test("a key cannot create a key with more permissions", async () => {
     const narrow = await createApiKey(installation, ["keys", "resolve"]);
     const make = (body, key = narrow) => installation.requestApi("POST", "/v1/keys", { name: "child", ...body }, key);
     for (const wider of [{ scopes: ["*"] }, { scopes: ["apps"] }, { scopes: ["resolve", "people"] }])
@@ -170,7 +173,7 @@ suite("keys", () => {
     }
   });
 
-  test("an allow-list of apps holds for what changes apps too", async () => {
+  test("an allow-list of apps also applies to routes that change apps", async () => {
     const { key: whole } = await createWorkspace(installation, "Narrow");
     const done = [];
     const narrow = await installation.requestOk(
@@ -194,14 +197,14 @@ suite("keys", () => {
     assert.equal((await installation.requestOk("GET", "/v1/apps/acme", undefined, whole)).name, "Acme");
   });
 
-  test("has the form that secret scanners know", () => {
+  test("a key has the form that secret scanners recognise", () => {
     assert.match(installation.key, /^cx_[0-9A-Za-z]+_[0-9A-Za-z]+$/);
     assert.equal(installation.answers.filter(({ text }) => text.includes(installation.key)).length, 1, "it is shown once");
   });
 });
 
 suite("refusals", () => {
-  test("a method that an address does not know is told the ones it knows", async () => {
+  test("an unknown method is answered 405 with the known ones", async () => {
     const known = Map.groupBy(routes, ({ template }) => template);
     for (const [template, lines] of known) {
       const methods = lines.map(({ method }) => method);
@@ -214,7 +217,7 @@ suite("refusals", () => {
     }
   });
 
-  test("a body over 256 KB is refused, one below is read", async () => {
+  test("a body over 256 KB is refused, and one below is read", async () => {
     for (const route of keyed().filter(writes)) {
       is(await installation.requestApi(route.method, route.path, TOO_LARGE), 413, "body_too_large", `${route.method} ${route.path}`);
       is(await installation.requestApi(route.method, route.path, TOO_LARGE, null), 401, "unauthorized", "a stranger's");
@@ -227,7 +230,7 @@ suite("refusals", () => {
     );
   });
 
-  test("what can't be understood is refused with the path of the field, never repeating the value", async () => {
+  test("an invalid request is refused with the path of the field, without repeating the value", async () => {
     const hour = new Date(Date.now() - 3_600_000).toISOString();
     const cases = [
       ["POST", "/v1/keys", { scopes: ["resolve"] }, "name"],
@@ -288,7 +291,7 @@ suite("refusals", () => {
     assert.deepEqual(wrong, []);
   });
 
-  test("an address that does not exist is a problem document for programs and a page for browsers", async () => {
+  test("an unknown address is a problem document for programs and a page for browsers", async () => {
     is(await installation.requestApi("GET", "/v1/nothing"), 404, "not_found", "/v1/nothing");
     const page = await installation.request("/nothing", { headers: { accept: "text/html" } });
     assert.equal(page.status, 404);
@@ -315,7 +318,7 @@ suite("lists", () => {
     ["/v1/connections/{id}/uses"],
     ["/v1/connections/{id}/events"],
   ]) {
-    test(`${path} can be walked page by page and tells everything once`, async () => {
+    test(`${path} returns every row once, page by page`, async () => {
       const at = path.replace("{id}", id);
       const ask = (query) => installation.requestOk("GET", `${at}?${query}`, undefined, installation[key ?? "key"]);
       const whole = await ask("limit=200");
@@ -353,7 +356,7 @@ suite("lists", () => {
 });
 
 suite("workspaces", () => {
-  test("are made with their first key, listed, and deleted with everything in them", async () => {
+  test("are created with their first key, listed, and deleted with everything in them", async () => {
     const { workspace, key } = await createWorkspace(installation, "Brief");
     const eve = new Person(installation);
     await eve.signIn((await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "eve" } }, key)).url);
@@ -369,11 +372,11 @@ suite("workspaces", () => {
     is(await installation.resolve(theirs, {}, key), 401, "unauthorized", "its key");
     assert.equal((await eve.get("/")).status, 401, "its people");
     is(await installation.requestApi("DELETE", `/v1/workspaces/${workspace}`, undefined, installation.adminKey), 404, "not_found", "twice");
-    // The clock takes up a disconnect that is two minutes old.
+    // A scheduled run handles a disconnect that is two minutes old.
     await installation.run("UPDATE connections SET deleted_at = deleted_at - 300 WHERE workspace_id = ?1", workspace);
     for (const _ of [1, 2, 3, 4]) {
       await installation.runScheduled();
-      // Each run leaves a workspace alone for a while after it has done a part.
+      // A run does a part of the work and then leaves the workspace alone for a while.
       await installation.run("UPDATE workspaces SET next_erasure_at = 0 WHERE id = ?1", workspace);
     }
     assert.equal(
@@ -395,7 +398,7 @@ suite("clients", () => {
   const expire = (connection) =>
     installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL WHERE id = ?1", connection);
 
-  test("the redirect URI is told before the client, so that it can be entered at the app first", async () => {
+  test("the redirect URI is known before the client, so that it can be registered at the app first", async () => {
     const { key } = await createWorkspace(installation, "Early");
     await installation.requestOk("POST", "/v1/apps", acmeDefinition(installation.oauth, { id: "later" }), key);
     const told = async () => (await installation.requestOk("GET", "/v1/apps/later", undefined, key)).auth_methods[0].client.redirect_uri;
@@ -424,7 +427,7 @@ suite("clients", () => {
     assert.ok(installation.answers.every(({ text }) => !text.includes(installation.clientSecret)));
   });
 
-  test("a wrong secret marks the client, never the connection, and a right one mends it", async () => {
+  test("a wrong secret marks the client and not the connection, and the right one repairs it", async () => {
     const connection = await ada.connect("acme", { login: "patient" });
     await put({ client_id: CLIENT_ID, client_secret: "wrong" });
     await expire(connection);
@@ -436,7 +439,7 @@ suite("clients", () => {
     assert.deepEqual((await installation.requestOk("GET", `/v1/connections/${connection}`)).attention, []);
   });
 
-  test("another client_id makes another client beside it, and connections stay with theirs", async () => {
+  test("another client_id creates a second client, and connections keep theirs", async () => {
     const first = await installation.requestOk("GET", "/v1/apps/acme/client");
     const second = await put({ client_id: "second", client_secret: "second-secret" });
     assert.equal(second.status, 200);
@@ -448,7 +451,7 @@ suite("clients", () => {
     assert.equal((await put({ client_id: CLIENT_ID, client_secret: installation.clientSecret })).body.id, first.id);
   });
 
-  test("a client that connections use is not deleted; one that none uses is", async () => {
+  test("a client is deleted only if no connection uses it", async () => {
     is(await installation.requestApi("DELETE", "/v1/apps/acme/client"), 409, "client_in_use", "in use");
     assert.equal((await installation.requestOk("GET", "/v1/apps/acme/client")).client_id, CLIENT_ID);
     const { key } = await createWorkspace(installation, "Unused");
@@ -456,7 +459,7 @@ suite("clients", () => {
     is(await installation.requestApi("GET", "/v1/apps/acme/client", undefined, key), 404, "not_found", "gone");
   });
 
-  test("an app whose hosts change gets the secret again only from a person who knows it", async () => {
+  test("an app whose hosts change needs its client secret again", async () => {
     const { key } = await createWorkspace(installation, "Mover");
     const eve = new Person(installation);
     await eve.signIn((await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "eve" } }, key)).url);
@@ -476,7 +479,7 @@ suite("clients", () => {
     assert.ok((await installation.requestOk("GET", "/v1/apps/acme", undefined, key)).client_is_set_up);
   });
 
-  test("a redirect from a token endpoint is not followed, and tells nothing about the connection", async () => {
+  test("a redirect of a token endpoint is not followed, and does not change the connection", async () => {
     const connection = await ada.connect("acme", { login: "redirected" });
     for (const status of [302, 307, 308]) {
       installation.outbound.answer = ({ url }) =>
@@ -494,14 +497,14 @@ suite("clients", () => {
     );
   });
 
-  test("an app that was defined is not defined again, and a catalogue's name is not taken", async () => {
+  test("an app id cannot be defined twice, and ids of the catalogue are reserved", async () => {
     is(await installation.requestApi("POST", "/v1/apps", acmeDefinition(installation.oauth)), 409, "already_exists", "acme");
     const taken = await installation.requestApi("POST", "/v1/apps", { ...acmeDefinition(installation.oauth), id: "gmail" });
     is(taken, 422, "invalid_request", "gmail");
   });
 });
 
-suite("addresses that a custom app may name", () => {
+suite("addresses of a custom app", () => {
   let outside;
   before(async () => {
     outside = await startInstallation({ workspace: false, vars: { PUBLIC_URL: "https://connections.example.com", DEV_LOOPBACK: "" } });
@@ -527,7 +530,7 @@ suite("addresses that a custom app may name", () => {
     "auth.issuer": (url) => ({ id: "evil", name: "Evil", auth: { type: "oauth2", issuer: url } }),
   };
 
-  test("are never this machine, a private network, a metadata service, a number or a trick", async () => {
+  test("cannot be this machine, a private network, a metadata service or a number", async () => {
     const fields = Object.keys(FIELDS);
     assert.ok(HOSTILE_HOSTS.length >= 60);
     for (const [index, host] of HOSTILE_HOSTS.entries()) {
@@ -548,7 +551,7 @@ suite("addresses that a custom app may name", () => {
     );
   });
 
-  test("are looked at again when an issuer's own document names them", async () => {
+  test("are checked again if they come from an issuer's own document", async () => {
     const issuer = "https://login.acme.example";
     for (const [field, url] of [
       ["token_endpoint", "https://169.254.169.254/t"],
@@ -580,7 +583,7 @@ suite("addresses that a custom app may name", () => {
   });
 });
 
-test("every answer above is private, typed, and a refusal is a problem document", () => {
+test("every answer of this file is private and typed, and every refusal is a problem document", () => {
   const requests = new Set();
   assert.ok(installation.answers.length > 500);
   for (const { path, status, headers, text } of installation.answers) {

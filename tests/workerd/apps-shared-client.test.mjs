@@ -1,5 +1,5 @@
-// Owns what apps of one family share: the client, its redirect URI and its trial, in the catalogue's own files as they are. What
-// the Worker sends to Google's hosts is answered by the simulated Google.
+// Owns what apps of one client family share: the client, its redirect URI and its test, with the unchanged files of the
+// catalogue. The simulated Google answers what the Worker sends to Google's hosts.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -30,7 +30,7 @@ suite("Gmail and Google Sheets", () => {
     return connectionIdFrom(await fixture.person.followCallback(answer.headers.get("location")));
   };
 
-  test("are set up with one client and one redirect URI, known before there is a client", async () => {
+  test("are set up with one client and one redirect URI, which is known before the client", async () => {
     const told = async (app) => {
       const { auth_methods: auth, client_is_set_up, client_family } = await fixture.requestOk("GET", `/v1/apps/${app}`);
       return { redirect_uri: auth.find(({ type }) => type === "oauth2").client.redirect_uri, client_is_set_up, client_family };
@@ -44,7 +44,7 @@ suite("Gmail and Google Sheets", () => {
     assert.equal((await fixture.requestOk("POST", "/v1/apps/google-sheets/client/test")).verdict, "accepted");
   });
 
-  test("are connected apart, each with its own scopes, and each goes on when the other is disconnected", async () => {
+  test("are connected separately, each with its own scopes, and each works when the other is disconnected", async () => {
     const gmail = await connect("gmail");
     const sheets = await connect("google-sheets");
     assert.notEqual(gmail, sheets);

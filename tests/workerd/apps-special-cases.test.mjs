@@ -1,6 +1,6 @@
-// Owns what is particular to some of the apps of the first set and does not belong to the life that all have: several tokens of
-// one consent, an answer that is lost, tokens from elsewhere, a client's private key, a change of the way, ends that only the
-// app knows of, and what a person or an app says no to.
+// Owns the special cases of the simulated apps that are not part of the common lifecycle: several tokens of one
+// consent, a lost answer, imported tokens, a client's private key, a changed auth method, expiry that only the app
+// knows of, and refusals by a person or an app.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -22,7 +22,7 @@ const API = {
   dropbox: { method: "POST", path: "users/get_current_account", text: "null" },
 };
 
-/** The apps whose clients are set up before anything else, and what their simulators are told of them. */
+/** The apps whose clients are set up first, and the fields that their simulators need. */
 const CLIENTS = { slack: ["slack", { rotation: true }], gmail: ["google"], notion: ["notion"], outlook: ["microsoft"], dropbox: ["dropbox"] };
 
 let fixture;
@@ -53,7 +53,9 @@ suite("Slack with a bot and a user token", () => {
 
   before(() => ({ slack } = fixture.apps));
 
-  /** The ends of several tokens are sealed, where no test can move them: the Worker is told that they come sooner than they do. */
+  /**
+   * The expiry of further tokens is sealed and cannot be changed by a test. So the Worker is told a shorter lifetime.
+   */
   const endingSoon = async (consent) => {
     fixture.installation.outbound.answer = async ({ url, method, headers, body }) => {
       if (!body.includes("authorization_code")) return undefined;
@@ -75,7 +77,7 @@ suite("Slack with a bot and a user token", () => {
     assert.deepEqual((await fixture.resolveFromCache(id)).credential, credential);
   });
 
-  test("are refreshed each on its own when they have ended", async () => {
+  test("are refreshed separately when they have expired", async () => {
     const old = await both();
     await fixture.advanceTime(slack, id, 12 * HOUR + 1);
     const count = await countTokenRequests(slack, "refresh_token", () => Promise.all([both(), both(), both()]));
@@ -84,7 +86,7 @@ suite("Slack with a bot and a user token", () => {
     assert.ok(now.bot !== old.bot && now.user !== old.user);
   });
 
-  test("when the person takes the user token back, the bot goes on, and what is missing is said", async () => {
+  test("after the user token is revoked, the bot token works and the missing scopes are named", async () => {
     assert.equal(await endingSoon(() => fixture.connect(slack, `/connections/${id}/reconnect`)), id);
     for (const grant of slack.grants.values()) if (grant.type === "user" && grant.account === "ada") slack.end(grant);
     await fixture.advanceTime(slack, id, 12 * HOUR + 1);
@@ -98,7 +100,7 @@ suite("Slack with a bot and a user token", () => {
     assert.ok(attention.some(({ code }) => code === "missing_scopes"));
   });
 
-  test("another person of the same team is a question, though the bot is the same", async () => {
+  test("another person of the same team leads to a question, although the bot is the same", async () => {
     const with_search = { boxes: { tick: [SEARCH] } };
     assert.equal(await fixture.connect(slack, `/connections/${id}/reconnect`, with_search), id);
     const flow = await fixture.completeConsent(slack, `/connections/${id}/reconnect`, { account: "eve", ...with_search });
@@ -109,7 +111,7 @@ suite("Slack with a bot and a user token", () => {
     assert.ok((await callAppApi({ ...(await fixture.resolve(id)).request, headers }, API.slack)).works);
   });
 
-  test("end with a disconnect, both", async () => {
+  test("are both revoked by a disconnect", async () => {
     const answer = await fixture.resolve(id);
     assert.deepEqual(await fixture.requestOk("DELETE", `/v1/connections/${id}`), { revoked: "confirmed", retrying: false });
     assert.equal((await callAppApi(answer.request, API.slack)).works, false);
@@ -117,7 +119,7 @@ suite("Slack with a bot and a user token", () => {
 });
 
 suite("Slack installed for a whole organisation", () => {
-  test("is an account by the organisation's id, reconnects without a question and disconnects", async () => {
+  test("has the organisation's id as account, reconnects without a question and disconnects", async () => {
     const { slack } = fixture.apps;
     slack.accounts.set("grid", { team: null, enterprise: { id: "E0GRID", name: "Acme Group" } });
     const as = { account: "grid" };
@@ -140,7 +142,7 @@ suite("Slack installed for a whole organisation", () => {
   });
 });
 
-suite("an answer that Slack gave and nobody got", () => {
+suite("a lost answer of Slack", () => {
   let slack, id;
   const lost = async () => {
     await fixture.advanceTime(slack, id, 12 * HOUR + 1);
@@ -157,14 +159,14 @@ suite("an answer that Slack gave and nobody got", () => {
   });
   after(() => fixture.requestOk("DELETE", `/v1/connections/${id}`));
 
-  test("is had once more within the grace", async () => {
+  test("is recovered within the grace period", async () => {
     await lost();
     await fixture.advanceTime(slack, id, 15);
     const { request } = await fixture.resolve(id);
     assert.ok((await callAppApi(request, API.slack)).works);
   });
 
-  test("is lost after it, and called so; a reconnect repairs it", async () => {
+  test("is lost after the grace period, with the reason lost_rotation, and a reconnect repairs it", async () => {
     await lost();
     await fixture.advanceTime(slack, id, 120);
     const refused = await fixture.resolveRefused(id);
@@ -175,13 +177,13 @@ suite("an answer that Slack gave and nobody got", () => {
   });
 });
 
-suite("tokens that Dropbox gave elsewhere", () => {
+suite("imported tokens of Dropbox", () => {
   let dropbox, request, visit;
   const client = { client_id: "dropbox-import", client_secret: "dropbox-import-secret-0123456789" };
   const made = [];
   const soon = (seconds) => new Date(Date.now() + seconds * 1000).toISOString().replace(/\.\d+Z/, "Z");
   const add = (credential, more) => fixture.requestApi("POST", "/v1/connections", { app: "sim-dropbox", credential: { type: "oauth2", ...credential }, ...more });
-  /** What another program of the same client was given. */
+  /** The tokens that another program with the same client received. */
   const given = async () => {
     dropbox.person = { account: "ada", untick: [], deny: false };
     const { code } = await visit("www.dropbox.com/oauth2/authorize", { client_id: client.client_id, token_access_type: "offline", scope: "account_info.read" });
@@ -205,7 +207,7 @@ suite("tokens that Dropbox gave elsewhere", () => {
     dropbox.register(client.client_id, { secret: client.client_secret, redirect_uris: [CALLBACK_URL, redirect_uri] });
   });
 
-  test("serve as they are while they live, and are refreshed when they end", async () => {
+  test("are used unchanged until they expire, and then refreshed", async () => {
     const tokens = await given();
     const answer = await works(await add({ ...tokens, expires_at: soon(HOUR) }));
     assert.equal(answer.credential.access_token, tokens.access_token);
@@ -214,7 +216,7 @@ suite("tokens that Dropbox gave elsewhere", () => {
     assert.equal(await countTokenRequests(dropbox, "refresh_token", () => fixture.resolve(made[0])), 1);
   });
 
-  test("are renewed at once when the access has ended, whether that is said or found out", async () => {
+  test("are refreshed at once if the access token has expired, whether the import says so or the app", async () => {
     for (const expires_at of [soon(-60), soon(HOUR)]) {
       const tokens = await given();
       dropbox.expireAccess();
@@ -222,19 +224,19 @@ suite("tokens that Dropbox gave elsewhere", () => {
     }
   });
 
-  test("take the place of a connection to the same account when that is meant", async () => {
+  test("replace a connection to the same account on request", async () => {
     const tokens = await given();
     const { status, body } = await add({ ...tokens, expires_at: soon(HOUR) }, { on_duplicate: "reuse" });
     assert.deepEqual([status, made.includes(body.id), body.generation], [200, true, 2]);
   });
 
-  test("are renewed at once when nobody tells their end", async () => {
+  test("are refreshed at once if their expiry is unknown", async () => {
     const { access_token, refresh_token } = await given();
     assert.equal(await countTokenRequests(dropbox, "refresh_token", async () => works(await add({ access_token, refresh_token }))), 1);
     assert.ok((await fixture.getConnection(made.at(-1))).credential.expires_at);
   });
 
-  test("are refused when they are dead, and nothing is stored", async () => {
+  test("are refused if they are invalid, and nothing is stored", async () => {
     const tokens = await given();
     const before = (await fixture.listConnections("sim-dropbox")).length;
     dropbox.expireAccess();
@@ -248,7 +250,7 @@ suite("tokens that Dropbox gave elsewhere", () => {
   after(() => Promise.all(made.map((id) => fixture.requestApi("DELETE", `/v1/connections/${id}`))));
 });
 
-suite("a client of Microsoft's with a private key", () => {
+suite("a Microsoft client with a private key", () => {
   const { publicKey, privateKey } = createKeyPair();
   const path = "/v1/apps/sim-outlook/client";
   const key = { client_id: "outlook-key", client_secret: privateKey, variables: { tenant: "common" } };
@@ -256,7 +258,7 @@ suite("a client of Microsoft's with a private key", () => {
   before(() => ({ microsoft } = fixture.apps));
 
   for (const [named, header] of Object.entries({ key_id: "kid", certificate: "x5t#S256" })) {
-    test(`proves itself by it, the key named by ${header}: trial, connect and refresh`, async () => {
+    test(`authenticates with it, the key named by ${header}: client test, connect and refresh`, async () => {
       const { redirect_uri } = await fixture.requestOk("PUT", path, { ...key, [named]: "thumb" });
       microsoft.register(key.client_id, { redirect_uris: [redirect_uri], certificates: [{ publicKey, id: "thumb" }] });
       assert.equal((await fixture.requestOk("POST", `${path}/test`)).verdict, "accepted");
@@ -271,7 +273,7 @@ suite("a client of Microsoft's with a private key", () => {
     });
   }
 
-  test("is refused with another key, and one that is no key is not taken", async () => {
+  test("is refused with another key, and an invalid key is not accepted", async () => {
     await fixture.requestOk("PUT", path, { ...key, client_secret: createKeyPair().privateKey, key_id: "thumb" });
     const { verdict } = await fixture.requestOk("POST", `${path}/test`);
     assert.equal(verdict, "refused");
@@ -280,7 +282,7 @@ suite("a client of Microsoft's with a private key", () => {
   });
 });
 
-suite("a connection that changes its way", () => {
+suite("a connection that changes its auth method", () => {
   let notion, id;
   const works = async () => {
     const answer = await fixture.resolve(id);
@@ -288,11 +290,11 @@ suite("a connection that changes its way", () => {
     return answer.credential;
   };
 
-  test("from consent to a token that is entered: what the consent gave is revoked", async () => {
+  test("from consent to a manual token: the grant of the consent is revoked", async () => {
     ({ notion } = fixture.apps);
     id = await fixture.connect(notion, "/oauth/start/sim-notion?auth_method=oauth2");
     const { access_token } = await works();
-    const { location } = await fixture.submitCredential(`/connections/${id}/reconnect?auth_method=api_key`, { api_key: notion.newInternalToken("ada") });
+    const { location } = await fixture.submitCredential(`/connections/${id}/reconnect?auth_method=api_key`, { api_key: notion.createInternalToken("ada") });
     assert.match(await fixture.answerQuestion(location, "switch", /another account/), new RegExp(`^/connections/${id}`));
     const { auth_method: way, credential, scopes, generation } = await fixture.getConnection(id);
     assert.deepEqual([way, credential.type, credential.refreshable, scopes.requested, generation], ["api_key", "api_key", false, [], 2]);
@@ -300,7 +302,7 @@ suite("a connection that changes its way", () => {
     assert.equal(notion.findToken("access", access_token).state, "ended");
   });
 
-  test("and back to consent", async () => {
+  test("from a manual token back to consent", async () => {
     const flow = await fixture.completeConsent(notion, `/connections/${id}/reconnect?auth_method=oauth2`);
     await fixture.answerQuestion(flow, "switch", /another account/);
     const { auth_method: way, credential, generation } = await fixture.getConnection(id);
@@ -310,8 +312,8 @@ suite("a connection that changes its way", () => {
   });
 });
 
-suite("a link to an app whose token is entered", () => {
-  test("lets somebody enter it, once, and what is refused leaves the link open", async () => {
+suite("a connect link for an app with a manual token", () => {
+  test("accepts a token once, and stays open after a refused one", async () => {
     const { telegram } = fixture.apps;
     const { id: link, url } = await fixture.requestOk("POST", "/v1/links", { app: "sim-telegram", user: { id: "guest" } });
     const guest = new Person(fixture.installation);
@@ -319,7 +321,7 @@ suite("a link to an app whose token is entered", () => {
     const refused = await guest.submit(path, { "input.token": `123456789:AA${"x".repeat(33)}` });
     assert.equal(refused.status, 422);
     assert.equal((await fixture.requestOk("GET", `/v1/links/${link}`)).status, "open");
-    const token = telegram.newBot("guest");
+    const token = telegram.createBot("guest");
     const { location } = await guest.submit(path, { "input.token": token });
     assert.match((await guest.get(location)).text, /Telegram simulated is connected/);
     const { status, connection } = await fixture.requestOk("GET", `/v1/links/${link}`);
@@ -332,8 +334,8 @@ suite("a link to an app whose token is entered", () => {
   });
 });
 
-suite("an end that only the app knows of", () => {
-  test("Slack: access that has expired can't ask for its own end, so a fresh one does", async () => {
+suite("expiry that only the app knows", () => {
+  test("Slack: an expired access token cannot revoke itself, so it is refreshed first", async () => {
     const { slack } = fixture.apps;
     const id = await fixture.connect(slack, "/oauth/start/sim-slack");
     await fixture.advanceTime(slack, id, 12 * HOUR + 1);
@@ -344,7 +346,7 @@ suite("an end that only the app knows of", () => {
     assert.equal(slack.findToken("access", fresh).state, "ended");
   });
 
-  test("Microsoft: a client secret that has expired is the client's fault; a new one mends every connection", async () => {
+  test("Microsoft: an expired client secret marks the client, and a new one repairs every connection", async () => {
     const { microsoft } = fixture.apps;
     const path = "/v1/apps/sim-outlook/client";
     const dated = { client_id: "outlook-dated", client_secret: "the-first-secret-0123456789", variables: { tenant: "common" } };
@@ -370,7 +372,7 @@ suite("an end that only the app knows of", () => {
     await fixture.requestOk("DELETE", `/v1/connections/${id}`);
   });
 
-  test("Microsoft: an answer without scopes has granted what was asked for", async () => {
+  test("Microsoft: an answer without scopes has granted the requested ones", async () => {
     const { microsoft } = fixture.apps;
     microsoft.omitScope = true;
     const id = await fixture.connect(microsoft, "/oauth/start/sim-outlook");
@@ -380,7 +382,7 @@ suite("an end that only the app knows of", () => {
     microsoft.omitScope = false;
   });
 
-  test("Google: a client in testing has grants of seven days, which is said beforehand and when they end", async () => {
+  test("Google: grants of a testing client expire after seven days, which is shown before and after", async () => {
     const { google: sim } = fixture.apps;
     sim.register("gmail-client", { testing: true });
     const id = await fixture.connect(sim, "/oauth/start/sim-gmail");
@@ -396,9 +398,9 @@ suite("an end that only the app knows of", () => {
     sim.register("gmail-client", { testing: false });
   });
 
-  test("Telegram: the clock finds a token that BotFather took back", async () => {
+  test("Telegram: a scheduled run finds a token that BotFather revoked", async () => {
     const { telegram } = fixture.apps;
-    const credential = { type: "bot_token", token: telegram.newBot("ada") };
+    const credential = { type: "bot_token", token: telegram.createBot("ada") };
     const { id } = await fixture.requestOk("POST", "/v1/connections", { app: "sim-telegram", credential });
     const strike = async () => {
       await fixture.installation.run("UPDATE connections SET next_check_at = 1 WHERE id = ?1", id);
@@ -415,7 +417,7 @@ suite("an end that only the app knows of", () => {
     await fixture.requestOk("DELETE", `/v1/connections/${id}`);
   });
 
-  test("Notion: a connection that no page was shared with works and says so, until a check sees one", async () => {
+  test("Notion: a connection without pages works and says so, until a check sees a page", async () => {
     const { notion } = fixture.apps;
     notion.accounts.set("ada", { pages: [] });
     const id = await fixture.connect(notion, "/oauth/start/sim-notion");
@@ -430,7 +432,7 @@ suite("an end that only the app knows of", () => {
     await fixture.requestOk("DELETE", `/v1/connections/${id}`);
   });
 
-  test("Notion: without a refresh token the connection lives on its access token, and says so when that dies", async () => {
+  test("Notion: without a refresh token the connection needs a reconnect when the access token ends", async () => {
     const { notion } = fixture.apps;
     notion.refreshTokens = false;
     const id = await fixture.connect(notion, "/oauth/start/sim-notion");
@@ -444,10 +446,10 @@ suite("an end that only the app knows of", () => {
   });
 });
 
-suite("what a person or an app says no to", () => {
+suite("refusals by a person or an app", () => {
   for (const [file, [simulator]] of Object.entries(CLIENTS)) {
     const app = `sim-${file}`;
-    test(`${file}: a denial stores nothing and offers another try`, async () => {
+    test(`${file}: a denial stores nothing and offers to try again`, async () => {
       const flow = await fixture.completeConsent(fixture.apps[simulator], `/oauth/start/${app}`, { deny: true });
       const { text, html } = await fixture.person.get(flow);
       assert.match(text, /You did not allow access .* nothing was stored/);
@@ -456,7 +458,7 @@ suite("what a person or an app says no to", () => {
     });
   }
 
-  test("Microsoft: what only an administrator may allow is no denial: the page says whom to ask for what", async () => {
+  test("Microsoft: if an administrator must approve, the page says whom to ask for what", async () => {
     const { microsoft } = fixture.apps;
     microsoft.adminOnly.add("Mail.Send");
     const before = (await fixture.listConnections("sim-outlook")).length;
@@ -475,7 +477,7 @@ suite("what a person or an app says no to", () => {
     assert.equal((await fixture.listConnections("sim-outlook")).length, before);
   });
 
-  test("Microsoft: whoever embeds it is told that an administrator is wanted", async () => {
+  test("Microsoft: the embedding product is told that an administrator must approve", async () => {
     const { microsoft } = fixture.apps;
     await fixture.requestOk("PATCH", "/v1/workspace", { allowed_origins: ["https://product.example"] });
     const { url } = await fixture.requestOk("POST", "/v1/links", { app: "sim-outlook", return_to: "https://product.example/done" });
@@ -485,9 +487,9 @@ suite("what a person or an app says no to", () => {
     assert.match(html, /href="https:\/\/product\.example\/done\?status=failed&amp;error=approval_required"/);
   });
 
-  test("a Stripe key that may not ask whose it is works, and its account is unknown", async () => {
+  test("a Stripe key without permission to read its account works, and the account is unknown", async () => {
     const { stripe } = fixture.apps;
-    const key = stripe.newKey("ada", { permissions: ["balance"] });
+    const key = stripe.createKey("ada", { permissions: ["balance"] });
     const { status, body } = await fixture.requestApi("POST", "/v1/connections", { app: "sim-stripe", credential: { type: "api_key", api_key: key } });
     assert.equal(status, 201, JSON.stringify(body));
     assert.deepEqual([body.account, body.name], [null, "Stripe simulated (test mode)"]);
@@ -496,7 +498,7 @@ suite("what a person or an app says no to", () => {
     await fixture.requestOk("DELETE", `/v1/connections/${body.id}`);
   });
 
-  test("a Stripe App that may not ask what the account is called connects, and shows its id", async () => {
+  test("a Stripe App without permission to read the account's name connects, and shows the account's id", async () => {
     const { stripe } = fixture.apps;
     const client = { client_id: "ca_shy", client_secret: "sk_test_shydevelopershy" };
     const { redirect_uri } = await fixture.requestOk("PUT", "/v1/apps/sim-stripe/client?auth_method=apps", client);
@@ -512,27 +514,27 @@ suite("what a person or an app says no to", () => {
     await fixture.requestOk("DELETE", `/v1/connections/${id}`);
   });
 
-  test("a live Stripe key is labelled so, and a platform's key acts for a connected account", async () => {
+  test("a live Stripe key is labelled live, and a platform's key acts for a connected account", async () => {
     const { stripe } = fixture.apps;
     const add = async (way, credential) => fixture.requestOk("POST", "/v1/connections", { app: "sim-stripe", auth_method: way, credential: { type: "api_key", ...credential } });
-    const live = await add("api_key", { api_key: stripe.newKey("ada", { live: true }) });
+    const live = await add("api_key", { api_key: stripe.createKey("ada", { live: true }) });
     assert.equal(live.account.label, "ada (live mode)");
     const { id } = stripe.account("ada");
-    const platform = await add("platform", { api_key: stripe.newKey("platform", { connected: ["ada"] }), account: id });
+    const platform = await add("platform", { api_key: stripe.createKey("platform", { connected: ["ada"] }), account: id });
     assert.deepEqual(platform.account, { id: `${id}:test`, label: "ada (test mode)" });
     const { request } = await fixture.resolve(platform.id);
     assert.equal(request.headers["Stripe-Account"], id);
     const told = await callAppApi(request, { path: "account" });
     assert.equal(told.body.id, id);
-    const replaced = await fixture.requestApi("PUT", `/v1/connections/${live.id}/credential`, { credential: { type: "api_key", api_key: stripe.newKey("ada") } });
+    const replaced = await fixture.requestApi("PUT", `/v1/connections/${live.id}/credential`, { credential: { type: "api_key", api_key: stripe.createKey("ada") } });
     assert.deepEqual([replaced.status, replaced.body.code], [409, "conflict"], "a test key does not take the place of a live one");
     for (const one of [live, platform]) await fixture.requestOk("DELETE", `/v1/connections/${one.id}`);
   });
 
-  test("a Google service account acts for a person only where an administrator has allowed it", async () => {
+  test("a Google service account acts for a person only if an administrator has allowed it", async () => {
     const { google: sim } = fixture.apps;
     const scopes = ["openid", google("userinfo.email"), google("gmail.readonly")];
-    const key = sim.newServiceAccount("mailer", { delegated: { "boss@example.test": scopes } });
+    const key = sim.createServiceAccount("mailer", { delegated: { "boss@example.test": scopes } });
     const add = (subject) => {
       const credential = { type: "service_account", key: JSON.parse(key), subject };
       return fixture.requestApi("POST", "/v1/connections", { app: "sim-gmail", scopes, credential });

@@ -1,6 +1,6 @@
-// Owns the whole life of a connection to each app of the first set, against an app that behaves as its documentation says: the
-// catalogue's own file, the page, the API and the app, from a client that is tried before anybody connects to the
-// disconnect and what it ended at the app. How each app differs stands in the two tables; the life is the same for all.
+// Owns the lifecycle of a connection to each simulated app, with the catalogue's own file, the pages, the API and an
+// app that behaves as its documentation says: from the test of the client to the disconnect and what it ends at the
+// app. How each app differs is in the two tables. The steps are the same for all.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -26,12 +26,12 @@ const slackBot = (client) => (sim, name) => {
 /**
  * Connections by consent.
  *
- * - `client`: as it is entered; `wrong`: a secret that the app does not take; `registered`: what the app knows besides.
- * - `tick`: what the person asks for beside the usual; `unticked`: what they then withhold at the app; `added`: what a workflow asks for later;
- *   `more`: how the app is told that this is beside what it granted before.
- * - `api`: a call of the app's API. `life`: of an access token, in seconds; without it, a refresh is asked for.
- * - `dies`: why a connection is said to be dead when the person took the access back; `lingers`: an access token works on after that.
- * - `revoked`: what a disconnect tells, `asked`: what the app was asked for it, and `left`: which tokens live on all the same.
+ * - `client`: the client as entered. `wrong`: a secret that the app refuses. `registered`: further fields at the app.
+ * - `tick`: what the person requests in addition. `unticked`: what they withhold at the app. `added`: what a workflow
+ *   asks for later. `more`: how the app is told that earlier scopes stay granted.
+ * - `api`: a call of the app's API. `life`: lifetime of an access token, in seconds; without it, a refresh is forced.
+ * - `dies`: the reconnect reason after the person revoked the access. `lingers`: the access token works after that.
+ * - `revoked`: the result of a disconnect. `asked`: the requests to the app. `left`: the tokens that stay valid.
  */
 const CONSENTED = {
   Slack: {
@@ -172,7 +172,7 @@ for (const [name, life] of Object.entries(CONSENTED)) {
       app = await fixture.registerApp(life.file);
     });
 
-    test("its client is tried before anybody connects: a wrong secret is refused, the right one accepted", async () => {
+    test("the client is tested before anybody connects: a wrong secret is refused, the right one accepted", async () => {
       const path = `/v1/apps/${app}/client`;
       const { client_id, client_secret } = life.client;
       const entered = await fixture.requestOk("PUT", path + query, { ...life.client, client_secret: life.wrong ?? "not-the-secret" });
@@ -184,7 +184,7 @@ for (const [name, life] of Object.entries(CONSENTED)) {
       assert.equal(await trial(), "accepted");
     });
 
-    test("a person connects it, sees whose account it is, and at once what they did not allow", async () => {
+    test("a person connects it, and sees the account and the permissions that were not granted", async () => {
       id = await fixture.connect(sim, start(), { untick: unticked ? [unticked] : [], boxes: { tick: life.tick } });
       const { status, account, scopes, credential } = await fixture.getConnection(id);
       const missing = unticked ? [unticked] : [];
@@ -202,7 +202,7 @@ for (const [name, life] of Object.entries(CONSENTED)) {
       assert.deepEqual((await fixture.getConnection(id)).scopes.missing, []);
     });
 
-    test("a workflow calls the app's API with what a resolve says, and learns nothing else", async () => {
+    test("a workflow calls the app's API with the answer of a resolve, which contains no other secret", async () => {
       const answer = await works({ workflow: "nightly", step: "fetch" });
       const copy = await fixture.resolveFromCache(id);
       assert.deepEqual([copy.credential, copy.request], [answer.credential, answer.request]);
@@ -221,7 +221,7 @@ for (const [name, life] of Object.entries(CONSENTED)) {
       const count = await countTokenRequests(sim, "refresh_token", () => Promise.all([works(ask), works(ask), works(ask)]));
       assert.equal(count, 1);
     };
-    if (refreshes) test("when the access has ended, callers cost one refresh", ends);
+    if (refreshes) test("concurrent callers refresh expired access once", ends);
 
     const addsScope = async () => {
       const refused = await fixture.resolveRefused(id, { scopes: [added] });
@@ -233,9 +233,9 @@ for (const [name, life] of Object.entries(CONSENTED)) {
       await works({ scopes: [added] });
       assert.deepEqual((await fixture.getConnection(id)).scopes.missing, []);
     };
-    if (added) test("a scope that is missing leads to a reconnect that adds it", addsScope);
+    if (added) test("a missing scope leads to a reconnect that adds it", addsScope);
 
-    test("when the person takes the access back at the app, a check finds out, and a reconnect repairs the same connection", async () => {
+    test("a check finds that the access was revoked at the app, and a reconnect repairs the same connection", async () => {
       sim.revoke("ada");
       await fixture.advanceTime(sim, id, life.lingers ? life.life + 1 : 60);
       const { health, connection } = await fixture.requestOk("POST", `/v1/connections/${id}/check`);
@@ -249,7 +249,7 @@ for (const [name, life] of Object.entries(CONSENTED)) {
       await works(added && { scopes: [added] });
     });
 
-    test("another account at the app is a question: keep leaves everything as it was, switch takes the other", async () => {
+    test("another account leads to a question: keep changes nothing, switch uses the other account", async () => {
       const asked = life.file === "notion" ? /another account.*Both have the same name there/ : /another account/;
       const flow = await fixture.completeConsent(sim, reconnect(), { account: "eve" });
       await fixture.answerQuestion(flow, "keep", asked);
@@ -266,7 +266,7 @@ for (const [name, life] of Object.entries(CONSENTED)) {
       if (revoked === "confirmed" && left.length === 0) assert.deepEqual(listLiveTokens(sim, "ada"), [], "the grant that was given up");
     });
 
-    test("a second connection to an account is a question, with the app's note", async () => {
+    test("a second connection to an account leads to a question, with the app's note", async () => {
       const flow = await fixture.completeConsent(sim, start(), { account: "eve", boxes: { tick: life.tick } });
       const told = await note();
       if (told) assert.ok((await fixture.person.get(flow)).text.includes(told), told);
@@ -280,7 +280,7 @@ for (const [name, life] of Object.entries(CONSENTED)) {
       if (life.way !== "connect") await works();
     });
 
-    test("a disconnect asks the app to end it, and leaves nothing to resolve", async () => {
+    test("a disconnect revokes the grant at the app, and the connection cannot be resolved", async () => {
       const last = await fixture.resolve(id);
       const { result, asked } = await recordRequests(sim, () => fixture.requestOk("DELETE", `/v1/connections/${id}`));
       assert.deepEqual([result, asked], [{ revoked, retrying: false }, life.asked]);
@@ -292,17 +292,18 @@ for (const [name, life] of Object.entries(CONSENTED)) {
   });
 }
 
-/** A well-shaped key file of an account that Google does not know. */
+/** A well-formed key file of an account that Google does not know. */
 const strangersKeyFile = () => {
   const client_email = "ghost@project.iam.gserviceaccount.com";
   return JSON.stringify({ type: "service_account", client_email, private_key: createKeyPair().privateKey, private_key_id: "ghost" });
 };
 
 /**
- * Connections by what a person enters.
+ * Connections by a manual credential.
  *
- * - `field`: what is entered, `newKey`: the app makes one, `unknown`: one that looks right and that the app does not know.
- * - `malformed`: what is refused unasked, and why. `carried`: what of the key a request shows.
+ * - `field`: the field. `createCredential`: the app creates one. `unknown`: a well-formed one that the app does not
+ *   know.
+ * - `malformed`: one that is refused without asking the app, and the reason.
  */
 const ENTERED = {
   "a Stripe restricted key": {
@@ -311,7 +312,7 @@ const ENTERED = {
     app: "stripe",
     type: "api_key",
     field: "api_key",
-    newKey: (sim, name) => sim.newKey(name),
+    createCredential: (sim, name) => sim.createKey(name),
     unknown: () => `rk_test_${"x".repeat(24)}`,
     malformed: [`sk_live_${"x".repeat(24)}`, /A live secret key may do everything/],
     account: (sim, name) => ({ id: `${sim.account(name).id}:test`, label: `${name} (test mode)` }),
@@ -324,7 +325,7 @@ const ENTERED = {
     app: "telegram",
     type: "bot_token",
     field: "token",
-    newKey: (sim, name) => sim.newBot(name),
+    createCredential: (sim, name) => sim.createBot(name),
     unknown: () => `123456789:AA${"x".repeat(33)}`,
     malformed: [`bot123456789:AA${"x".repeat(33)}`, /Leave out the word bot/],
     account: (sim, name) => ({ id: String(sim.account(name).id), label: `@${name}_bot` }),
@@ -337,7 +338,7 @@ const ENTERED = {
     app: "notion",
     type: "api_key",
     field: "api_key",
-    newKey: (sim, name) => sim.newInternalToken(name),
+    createCredential: (sim, name) => sim.createInternalToken(name),
     unknown: () => `ntn_${"x".repeat(46)}`,
     malformed: ["not a token", /begins with ntn_/],
     account: (sim, name) => ({ id: sim.botOf({ key: `internal ${name}` }), label: "Acme Corp / Connections" }),
@@ -350,7 +351,7 @@ const ENTERED = {
     app: "slack",
     type: "bot_token",
     field: "token",
-    newKey: (sim, name) => sim.newToken(name),
+    createCredential: (sim, name) => sim.createToken(name),
     unknown: () => `xoxb-${"x".repeat(48)}`,
     malformed: [`xoxp-${"x".repeat(48)}`, /This is a user token/],
     account: slackBot("internal"),
@@ -363,7 +364,7 @@ const ENTERED = {
     app: "slack",
     type: "api_key",
     field: "token",
-    newKey: (sim, name) => sim.newToken(name, { type: "user", scopes: ["search:read"] }),
+    createCredential: (sim, name) => sim.createToken(name, { type: "user", scopes: ["search:read"] }),
     unknown: () => `xoxp-${"x".repeat(48)}`,
     malformed: [`xoxe.xoxp-1-${"x".repeat(48)}`, /ends after 12 hours/],
     account: (sim, name) => ({ id: `${sim.account(name).team.id}:${sim.account(name).user}`, label: `${sim.account(name).team.name} / ${name}` }),
@@ -376,7 +377,7 @@ const ENTERED = {
     app: "google",
     type: "service_account",
     field: "key",
-    newKey: (sim, name) => sim.newServiceAccount(name),
+    createCredential: (sim, name) => sim.createServiceAccount(name),
     unknown: strangersKeyFile,
     malformed: ["{}", /./],
     account: (sim, name) => {
@@ -412,7 +413,7 @@ for (const [name, life] of Object.entries(ENTERED)) {
       app = await fixture.registerApp(life.file);
     });
 
-    test("what the app refuses, or what can't be one, is not stored", async () => {
+    test("a refused or malformed credential is not stored", async () => {
       const refused = await create(life.unknown());
       assert.deepEqual([refused.status, refused.body.code], [422, "credential_rejected"], JSON.stringify(refused.body));
       const [text, why] = life.malformed;
@@ -425,8 +426,8 @@ for (const [name, life] of Object.entries(ENTERED)) {
       assert.deepEqual(await fixture.listConnections(app), []);
     });
 
-    test("a program enters one: the app says whose it is", async () => {
-      key = life.newKey(sim, "ada");
+    test("a program sends a credential, and the app names its account", async () => {
+      key = life.createCredential(sim, "ada");
       const { status, body } = await create(key, { metadata: { tier: "gold" } });
       assert.equal(status, 201, JSON.stringify(body));
       id = body.id;
@@ -437,7 +438,7 @@ for (const [name, life] of Object.entries(ENTERED)) {
       assert.ok(!JSON.stringify(body).includes(key));
     });
 
-    test("a resolve shows the fields and how a request is sent, and that works", async () => {
+    test("a resolve returns the fields and a request that works", async () => {
       const answer = await works();
       const copy = await fixture.resolveFromCache(id);
       assert.deepEqual([copy.credential, copy.request], [answer.credential, answer.request]);
@@ -458,9 +459,9 @@ for (const [name, life] of Object.entries(ENTERED)) {
       assert.equal((await callAppApi(old.request, life.api)).works, false);
       assert.equal(await countTokenRequests(sim, "urn:ietf:params:oauth:grant-type:jwt-bearer", () => Promise.all([works(), works(), works()])), 1);
     };
-    if (life.life) test("when the access made of it has ended, callers cost one more", ends);
+    if (life.life) test("concurrent callers request one new token when the old one has expired", ends);
 
-    test("a person enters one in the form: a refused one is told there and not shown again", async () => {
+    test("a person enters a credential in the form, and a refused one is reported and not shown again", async () => {
       const path = `/oauth/start/${app}?auth_method=${way}`;
       const unknown = life.unknown();
       const refused = await fixture.submitCredential(path, { [field]: unknown });
@@ -471,24 +472,24 @@ for (const [name, life] of Object.entries(ENTERED)) {
       assert.equal(malformed.status, 422);
       assert.match(malformed.text, life.malformed[1]);
 
-      const { status, location } = await fixture.submitCredential(path, { [field]: life.newKey(sim, "grace") });
+      const { status, location } = await fixture.submitCredential(path, { [field]: life.createCredential(sim, "grace") });
       assert.equal(status, 303);
       const second = /^\/connections\/(con_[\w-]+)/.exec(location)[1];
       const page = await fixture.person.get(location);
       assert.ok(page.text.includes(`Connected as ${life.account(sim, "grace").label}.`), page.text);
       await works(second);
-      const again = await fixture.submitCredential(path, { [field]: life.newKey(sim, "grace") });
+      const again = await fixture.submitCredential(path, { [field]: life.createCredential(sim, "grace") });
       assert.match(await fixture.answerQuestion(again.location, "reuse", /already connected/), new RegExp(`^/connections/${second}`));
       await works(second);
       assert.deepEqual(await fixture.requestOk("DELETE", `/v1/connections/${second}`), { revoked: "unsupported", retrying: false });
     });
 
-    test("a new key of the same account takes its place; one of another account only when that is meant", async () => {
-      key = life.newKey(sim, "ada");
+    test("a new key of the same account replaces the old one, and one of another account only on request", async () => {
+      key = life.createCredential(sim, "ada");
       const same = await replace(key);
       assert.deepEqual([same.status, same.body.id, same.body.generation], [200, id, 2], JSON.stringify(same.body));
       await works();
-      const other = life.newKey(sim, "eve");
+      const other = life.createCredential(sim, "eve");
       const refused = await replace(other);
       assert.deepEqual([refused.status, refused.body.code], [409, "conflict"]);
       assert.equal((await fixture.getConnection(id)).account.id, life.account(sim, "ada").id);
@@ -503,21 +504,21 @@ for (const [name, life] of Object.entries(ENTERED)) {
       await works();
     });
 
-    test("one that is revoked at the app is found out by a check, and another one repairs the same connection", async () => {
+    test("a check finds a credential that was revoked at the app, and another one repairs the same connection", async () => {
       (life.revoke ?? ((app, who) => app.revoke(who)))(sim, "eve");
       await fixture.advanceTime(sim, id, 60);
       const { health, connection } = await fixture.requestOk("POST", `/v1/connections/${id}/check`);
       assert.deepEqual([health, connection.status, connection.reason], ["dead", "needs_reconnect", "credential_rejected"]);
       const refused = await fixture.resolveRefused(id);
       assert.deepEqual([refused.status, refused.code, refused.reason], [409, "needs_reconnect", "credential_rejected"]);
-      const { location, text } = await fixture.submitCredential(pathOf(refused.reconnect_url), { [field]: life.newKey(sim, "eve") });
+      const { location, text } = await fixture.submitCredential(pathOf(refused.reconnect_url), { [field]: life.createCredential(sim, "eve") });
       assert.match(location ?? text, new RegExp(`^/connections/${id}`));
       const now = await fixture.getConnection(id);
       assert.deepEqual([now.status, now.reason, now.generation], ["connected", null, 4]);
       await works();
     });
 
-    test("a disconnect erases it here: the app has no way to revoke it", async () => {
+    test("a disconnect erases the credential, because the app cannot revoke it", async () => {
       const { result, asked } = await recordRequests(sim, () => fixture.requestOk("DELETE", `/v1/connections/${id}`));
       assert.deepEqual([result, asked], [{ revoked: "unsupported", retrying: false }, []]);
       assert.equal((await fixture.resolveRefused(id)).code, "connection_not_found");

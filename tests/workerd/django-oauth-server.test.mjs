@@ -1,6 +1,6 @@
-// Owns the same promise at a server of another code base: django-oauth-toolkit, which takes a second use of a refresh
-// token for theft (without grace), or forgives it for half a minute (with). One refresh at each end of the token,
-// however many callers and Workers: also where the app would forgive more.
+// Owns the single refresh at a server of another code base: django-oauth-toolkit. Without a grace period it treats the
+// second use of a refresh token as theft. With one it accepts it for 30 seconds. There is one refresh at each expiry,
+// for any number of callers and Workers, also where the server would accept more.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -10,13 +10,13 @@ import { connectAccount, defineApp } from "../support/oauth-servers.mjs";
 import { Person } from "../support/person.mjs";
 import { expectOneRefreshPerExpiry } from "../support/concurrent-callers.mjs";
 
-/** The life of a first token, whose end is waited for; the next ones live long enough for everybody to be answered. */
+/** Lifetime of a first token, whose expiry is waited for. The next ones last until all callers are answered. */
 const FIRST_TTL = 4;
 const GRACES = [0, 30];
 const CALLERS = [1, 2, 8, 64];
 const MODES = {
   "one Worker": [{ name: "connections" }],
-  "two Workers over one record": [{ name: "connections" }, { name: "connections-too" }],
+  "two Workers over one database": [{ name: "connections" }, { name: "connections-too" }],
   "a Worker without the REFRESHER binding": [{ refresher: false }],
 };
 
@@ -27,7 +27,7 @@ before(async () => {
 after(() => Promise.all([...oauthServers.values()].map((oauthServer) => oauthServer.close())));
 
 for (const [mode, configs] of Object.entries(MODES)) {
-  // Every number of callers has a connection of its own, so that one wait for the end serves them all.
+  // Each number of callers has its own connection, so that all wait for the expiry at the same time.
   suite(mode, { concurrency: true }, () => {
     let installation, ada, workers;
     before(async () => {
@@ -40,7 +40,7 @@ for (const [mode, configs] of Object.entries(MODES)) {
 
     for (const grace of GRACES) {
       for (const callers of CALLERS) {
-        test(`callers at the token's end cost one refresh, and one at the next end: ${callers}, grace ${grace} s`, async () => {
+        test(`concurrent callers cause one refresh at each expiry: ${callers}, grace ${grace} s`, async () => {
           const oauthServer = oauthServers.get(grace);
           const account = `${mode.replace(/\W+/g, "-")}-${callers}`;
           const id = await connectAccount(ada, oauthServer, `django-${grace}`, account);
@@ -61,7 +61,7 @@ suite("a refresh token that somebody else has used", () => {
   });
   after(() => installation.close());
 
-  /** A connection whose refresh token was used once by us, and then once more by whoever had listened. */
+  /** A connection whose refresh token was used by us, and then again by somebody who had copied it. */
   async function replayed(grace) {
     const person = await Person.createSignedIn(installation, { id: `victim-${grace}` });
     const id = await connectAccount(person, oauthServers.get(grace), `django-${grace}`, "victim");
@@ -74,7 +74,7 @@ suite("a refresh token that somebody else has used", () => {
     return { id, first, status: second.status, answer: await second.json() };
   }
 
-  test("ends the grant where it works once: the connection says that the app revoked it", async () => {
+  test("ends the grant of a strict app: the connection has the reason revoked", async () => {
     const { id, status, answer } = await replayed(0);
     assert.deepEqual([status, answer.error], [400, "invalid_grant"]);
     await installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL WHERE id = ?1", id);
@@ -82,7 +82,7 @@ suite("a refresh token that somebody else has used", () => {
     assert.deepEqual([refused, body.code, body.reason], [409, "needs_reconnect", "revoked"]);
   });
 
-  test("brings the same tokens again within the grace: the connection goes on working", async () => {
+  test("returns the same tokens again within the grace period: the connection keeps working", async () => {
     const { id, first, status, answer } = await replayed(30);
     assert.deepEqual([status, answer.access_token], [200, first.body.credential.access_token]);
     await installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL WHERE id = ?1", id);

@@ -1,5 +1,5 @@
-// Owns what may be found where: nothing secret in the record, the cache, the log, a page or a problem, whatever went
-// wrong; nothing that opens in another place than its own; and no work at all with keys that do not fit the data.
+// Owns what is stored and shown: no secret in the database, the cache, the log, a page or a problem, whatever failed;
+// nothing that can be decrypted in another place; and no work at all with keys that do not fit the data.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -8,16 +8,16 @@ import { dumpStoredData, CLIENT_ID, createApiKey, createKeyRing, createWorkspace
 import { completeAuthorization, denyAuthorization } from "../support/oauth-browser.mjs";
 import { connectionIdFrom, pathOf, Person } from "../support/person.mjs";
 
-suite("canaries", () => {
+suite("known secrets", () => {
   let installation;
-  /** Secret → what it is. Short ones would be found by chance. */
+  /** Secret → what it is. Short secrets would be found by accident. */
   const canaries = new Map();
   const secret = (what, text) => text && text.length >= 12 && canaries.set(text, what);
 
   before(async () => {
     const real = globalThis.fetch;
     installation = await startInstallation();
-    // What the OAuth server hands out and what it is sent: tokens, codes, verifiers, secrets.
+    // What the OAuth server issues and receives: tokens, codes, verifiers, secrets.
     installation.outbound.answer = async ({ url, method, headers, body }) => {
       const response = await real(url, { method, headers, redirect: "manual", body: method === "GET" ? undefined : body });
       const text = await response.clone().text();
@@ -34,7 +34,7 @@ suite("canaries", () => {
   });
   after(() => installation.close());
 
-  /** Everything that can happen to a connection, with everything that can go wrong on the way. */
+  /** Goes through everything that can happen to a connection, with the possible failures. */
   async function life() {
     secret("client secret", installation.clientSecret);
     secret("admin key", installation.adminKey);
@@ -113,7 +113,7 @@ suite("canaries", () => {
       [...canaries].filter(([canary]) => text.includes(canary)).map(([, what]) => `${what} in ${place}`),
     );
 
-  test("there are enough of every kind to be looked for", () => {
+  test("there are enough of every kind to look for", () => {
     const kinds = new Set(canaries.values());
     for (const kind of [
       "access_token",
@@ -132,7 +132,7 @@ suite("canaries", () => {
     assert.ok(canaries.size > 30, `${canaries.size}`);
   });
 
-  test("none is in the record or the cache in the clear", async () => {
+  test("no secret is stored unencrypted in the database or the cache", async () => {
     const places = await dumpStoredData(installation);
     assert.ok(
       places["table connections"].length > 1000 && Object.keys(places).some((place) => place.startsWith("cache connection/")),
@@ -141,17 +141,17 @@ suite("canaries", () => {
     assert.deepEqual(foundIn(places), []);
   });
 
-  test("none is in the log", () => {
+  test("no secret is in the log", () => {
     const logs = installation.server.getLogs();
     assert.ok(logs.length > 5, "there is a log");
     assert.deepEqual(foundIn({ log: JSON.stringify(logs) }), []);
   });
 
-  test("none is on a page, in a problem, or in any answer but the one that exists to hand it out", () => {
+  test("no secret is on a page, in a problem, or in an answer that does not exist to return it", () => {
     const HANDS_OUT = /\/resolve$|^\/v1\/(workspaces|keys|links|sign-in-links)$/;
     const answers = installation.answers.filter(({ path, status }) => status >= 400 || !HANDS_OUT.test(new URL(path, "http://x").pathname));
     assert.ok(answers.length > 50);
-    // A link's page and a sign-in's page hold their own address; the way to the app holds its state.
+    // The pages of a link and of a sign-in contain their own address. The redirect to the app contains its state.
     const own = ({ path, text, headers }) =>
       (text + (/^https?:/.test(headers.get("location") ?? "") ? "" : (headers.get("location") ?? ""))).replaceAll(path, "");
     assert.deepEqual(foundIn(Object.fromEntries(answers.map((answer, index) => [`${index} ${answer.path.slice(0, 30)}`, own(answer)]))), []);
@@ -160,7 +160,7 @@ suite("canaries", () => {
       if (what !== "access_token") assert.ok(!resolved.some((text) => text.includes(canary)), `${what} in a resolve's answer`);
   });
 
-  test("the cache never holds a refresh token, even sealed: what it holds is not what the record sealed", async () => {
+  test("the cache never contains a refresh token, not even sealed", async () => {
     const places = await dumpStoredData(installation);
     const sealed = JSON.parse(places["table connections"]).map(({ sealed_credential }) => sealed_credential);
     for (const [place, text] of Object.entries(places))
@@ -168,7 +168,7 @@ suite("canaries", () => {
   });
 });
 
-suite("a ciphertext in another place than its own", () => {
+suite("a ciphertext in another place", () => {
   let installation, ada, mine, also, theirs, other;
   before(async () => {
     installation = await startInstallation();
@@ -193,7 +193,7 @@ suite("a ciphertext in another place than its own", () => {
     nothing: () => "",
   };
   for (const [name, put] of Object.entries(OTHERS)) {
-    test(`${name}: that connection asks to be reconnected, and the others work`, async () => {
+    test(`${name}: that connection needs a reconnect, and the others work`, async () => {
       const own = await sealedOf(mine);
       await installation.run("UPDATE connections SET sealed_credential = ?2 WHERE id = ?1", mine, await put());
       const { status, body } = await installation.resolve(mine);
@@ -221,7 +221,7 @@ suite("a ciphertext in another place than its own", () => {
   });
 });
 
-suite("keys that do not fit", () => {
+suite("keys that do not fit the data", () => {
   let installation, id, ring;
   before(async () => {
     installation = await startInstallation();
@@ -245,7 +245,7 @@ suite("keys that do not fit", () => {
     "other bytes under the known id": createKeyRing("k1"),
   };
   for (const [name, ENCRYPTION_KEYS] of Object.entries(RINGS)) {
-    test(`${name}: every route but the health check says misconfigured, and nothing is changed`, async () => {
+    test(`${name}: every route except the health check answers misconfigured, and nothing is changed`, async () => {
       await installation.restart({ secrets: { ...installation.secrets, ENCRYPTION_KEYS } });
       const before = await fingerprint();
       const asked = installation.outbound.requests.length;
@@ -268,12 +268,12 @@ suite("keys that do not fit", () => {
       const health = await installation.request("/healthz");
       assert.deepEqual([health.status, health.text], [503, '{"status":"unavailable"}']);
       await installation.runScheduled();
-      assert.equal(await fingerprint(), before, "record and cache are as they were");
+      assert.equal(await fingerprint(), before, "database and cache are unchanged");
       assert.equal(installation.outbound.requests.length, asked, "nobody was asked anything");
     });
   }
 
-  test("an operator's key that is missing or weak is refused in the same way", async () => {
+  test("a missing or weak operator's key is refused in the same way", async () => {
     for (const ADMIN_KEY of ["", "short", "a".repeat(40)]) {
       await installation.restart({ secrets: { ...installation.secrets, ADMIN_KEY } });
       assert.deepEqual(
@@ -284,7 +284,7 @@ suite("keys that do not fit", () => {
     }
   });
 
-  test("with the right keys back everything works, and a new first key takes over while the old one still opens", async () => {
+  test("with the right keys everything works again, and a new first key seals while the old one still opens", async () => {
     await installation.restart({ secrets: installation.secrets });
     assert.equal((await installation.resolve(id)).status, 200);
     await installation.restart({ secrets: { ...installation.secrets, ENCRYPTION_KEYS: `${createKeyRing("k2")},${ring}` } });

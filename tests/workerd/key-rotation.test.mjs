@@ -1,7 +1,7 @@
-// Owns the rotation of keys on the real runtime: a key is added, promoted, everything is sealed again, the old one is
-// removed, while callers never stop asking and tokens never stop ending. Two Workers over one record stand for a
-// deployment that is under way: one has the new settings, the other still the old ones. The OAuth server is strict: a
-// refresh token that is sent twice ends the grant.
+// Owns the rotation of encryption keys on the real runtime: a key is added, then becomes the first one, everything is
+// sealed again, and the old key is removed. Callers resolve all the time, and tokens expire all the time. Two Workers
+// over one database represent a running deployment: one has the new settings, the other the old ones. The OAuth server
+// is strict: a refresh token that is sent twice ends the grant.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -9,17 +9,19 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { CLIENT_ID, writeConfigFile, createKeyRing, startInstallation } from "../support/installation.mjs";
 import { Person } from "../support/person.mjs";
 
-/** Connections that callers ask for all the time, and those that nobody asks for before the old key is gone. */
+/**
+ * Connections that callers resolve all the time, and connections that nobody resolves before the old key is removed.
+ */
 const BUSY = 19;
 const IDLE = 23;
 const CALLERS = 6;
-/** Milliseconds after which the next token ends: there are refreshes all the time. */
+/** Milliseconds until the next token expires, so that there are always refreshes. */
 const PACE = 150;
-/** Places that a run looks at: few, so that there is a middle to be killed in. */
+/** Values that a run looks at. The number is small, so that a run can be killed in the middle. */
 const BATCH = 12;
 
 const status = (installation) => installation.requestOk("GET", "/v1/status", undefined, installation.adminKey);
-/** Values under each key id, counted by hand. */
+/** The number of values under each key id. */
 async function sealedUnder({ db }) {
   const { results } = await db
     .prepare(
@@ -59,7 +61,7 @@ function startLoad(installation, ids, workers) {
       await sleep(25);
     }
   };
-  /** Tokens end, one after the other. */
+  /** Tokens expire one after the other. */
   const end = async () => {
     for (let at = 0; !load.over; at += 1) {
       await load.gate?.promise;
@@ -68,7 +70,7 @@ function startLoad(installation, ids, workers) {
     }
   };
   const running = [...Array.from({ length: CALLERS }, caller), end()];
-  /** Nobody asks, and nothing runs behind an answer. */
+  /** Waits until no caller asks and no deferred work runs. */
   load.hold = async () => {
     load.gate = Promise.withResolvers();
     for (let quiet = 0, seen; quiet < 4; await sleep(50)) {
@@ -94,7 +96,7 @@ function startLoad(installation, ids, workers) {
   return load;
 }
 
-suite("a rotation under load", () => {
+suite("a key rotation under load", () => {
   let installation, workers, ids, idle, load, begun;
   const [k1, k2] = [createKeyRing("k1"), createKeyRing("k2")];
   /** The tokens of all connections, and the client's secret. */
@@ -125,24 +127,24 @@ suite("a rotation under load", () => {
     versions: (await installation.row("SELECT sum(version) AS n FROM connections")).n,
     requests: installation.oauth.requests.refresh_token ?? 0,
   });
-  /** Exchanges the Workers' keys, the first one's and the second one's, and lets callers go on. */
+  /** Sets the keys of the first and the second Worker, and lets callers continue. */
   const deploy = async (first, second, calls = 80) => {
     await load.hold();
     await installation.restart((index) => ({ secrets: { ...installation.secrets, ENCRYPTION_KEYS: [first, second][index] } }));
     load.go();
     await load.serve(calls);
   };
-  /** What the harness counts as a day or ten minutes is a column. */
+  /** The waiting time until the next pass is a column. */
   const itIsTimeForTheNextPass = () => installation.run("UPDATE reseal_progress SET next_pass_at = unixepoch() WHERE next_pass_at IS NOT NULL");
 
-  test("a key that is added behind the first opens everywhere before it seals anywhere", async () => {
+  test("a key that is added after the first can open values before it seals any", async () => {
     await deploy(`${k1},${k2}`, k1);
     await deploy(`${k1},${k2}`, `${k1},${k2}`);
     await installation.runScheduled();
     assert.deepEqual(await sealedUnder(installation), { k1: sealed });
   });
 
-  test("promoted while the other Worker still seals with the old one: both serve what the other wrote", async () => {
+  test("each Worker opens what the other sealed while only one of them has the new first key", async () => {
     await deploy(`${k2},${k1}`, `${k1},${k2}`, 200);
     for (let run = 0; run < 3; run += 1) {
       await installation.runScheduled();
@@ -152,7 +154,7 @@ suite("a rotation under load", () => {
     await deploy(`${k2},${k1}`, `${k2},${k1}`);
   });
 
-  test("Workers that are exchanged in the middle, while a run is under way, lose nothing", async (t) => {
+  test("Workers that are replaced during a run lose nothing", async (t) => {
     let died = 0;
     for (const milliseconds of [0, 10]) {
       await load.hold();
@@ -172,7 +174,7 @@ suite("a rotation under load", () => {
     t.diagnostic(`runs that did not end: ${died} of 2`);
   });
 
-  test("run by run everything is sealed under the new key, and the status says when it is done", async (t) => {
+  test("scheduled runs seal everything with the new key, and the status says when it is done", async (t) => {
     let runs = 0;
     let most = 0;
     for (; runs < 60; runs += 1) {
@@ -201,7 +203,7 @@ suite("a rotation under load", () => {
     t.diagnostic(`${runs + 1} runs to the end, ${reseal.resealed} values sealed again, at most ${most} in one run`);
   });
 
-  test("the old key is removed from one Worker, then from the other, and all go on being refreshed", async () => {
+  test("after the old key is removed from both Workers, all connections are still refreshed", async () => {
     await deploy(k2, `${k2},${k1}`);
     await deploy(k2, k2);
     const since = await counts();
@@ -214,7 +216,7 @@ suite("a rotation under load", () => {
     assert.deepEqual(await sealedUnder(installation), { k2: sealed });
   });
 
-  test("nobody noticed: no call failed, no token was redeemed twice, none was lost", async (t) => {
+  test("no call failed, no token was sent twice, and none was lost", async (t) => {
     await load.hold();
     const now = await counts();
     load.go();
@@ -232,7 +234,7 @@ suite("a rotation under load", () => {
   });
 });
 
-suite("a key that is lost", () => {
+suite("a lost key", () => {
   let installation, ada, lost, kept;
   const [k1, k2] = [createKeyRing("k1"), createKeyRing("k2")];
   const withKeys = (ENCRYPTION_KEYS) => installation.restart({ secrets: { ...installation.secrets, ENCRYPTION_KEYS } });
@@ -248,7 +250,7 @@ suite("a key that is lost", () => {
   });
   after(() => installation.close());
 
-  test("what it sealed says unreadable, and is left as it is; what others sealed works", async () => {
+  test("connections that it sealed are unreadable and stay unchanged, and the others work", async () => {
     const sealed = await installation.row("SELECT sealed_credential AS sealed FROM connections WHERE id = ?1", lost);
     const { status: refused, body } = await installation.resolve(lost);
     assert.deepEqual([refused, body.code, body.reason], [409, "needs_reconnect", "unreadable"]);
@@ -266,7 +268,7 @@ suite("a key that is lost", () => {
     assert.deepEqual(await installation.row("SELECT sealed_credential AS sealed FROM connections WHERE id = ?1", lost), sealed);
   });
 
-  test("a client's secret that it sealed is asked for again; its connections need no person", async () => {
+  test("a client secret that it sealed must be entered again, and its connections need no person", async () => {
     await expire(kept);
     assert.equal((await installation.resolve(kept)).body.code, "client_misconfigured");
     await installation.requestOk("PUT", "/v1/apps/acme/client", { client_id: CLIENT_ID, client_secret: installation.clientSecret });
@@ -282,7 +284,7 @@ suite("a key that is lost", () => {
     assert.equal((await status(installation)).reseal.remaining, 0);
   });
 
-  test("other bytes under its id are refused before anything is written, even behind a new first key", async () => {
+  test("other bytes under its id are refused before anything is written, also after a new first key", async () => {
     const tables = (await installation.db.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\'").all()).results;
     const dump = async () => {
       const all = {};

@@ -1,5 +1,5 @@
-// Owns what every page promises a browser: headers, forms that only count when they are our own, words of strangers
-// that stay words, and sessions that end. What the pages look like in a real browser is tests/browser's.
+// Owns what every page guarantees in a browser: headers, forms that are accepted only from our own pages, untrusted
+// text that stays text, and sessions that end. How pages behave in a real browser is tested in tests/browser.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -23,7 +23,7 @@ after(async () => {
 const nameOf = async () => (await installation.requestOk("GET", `/v1/connections/${id}`)).name;
 const csrfOf = async (person, path = "/") => /name="csrf" value="([^"]*)"/.exec((await person.get(path)).html)[1];
 
-test("every page keeps scripts, frames, caches and referrers out", async () => {
+test("every page forbids scripts, frames, caches and referrers", async () => {
   const { url: signIn } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "x" } });
   const { url: link } = await installation.requestOk("POST", "/v1/links", { app: "acme" });
   const visitor = new Person(installation);
@@ -72,7 +72,7 @@ test("every page keeps scripts, frames, caches and referrers out", async () => {
   }
 });
 
-test("the session's cookie is out of reach of scripts and other sites, and is never on a page", async () => {
+test("scripts and other sites cannot read the session cookie, and it is never on a page", async () => {
   const person = new Person(installation);
   const { url } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "x" } });
   const { headers } = await person.submit(pathOf(url));
@@ -102,7 +102,7 @@ suite("a form", () => {
     "that the browser calls same-site only": { "sec-fetch-site": "same-site" },
     "that the browser calls none of a page's": { "sec-fetch-site": "none" },
   };
-  /** Every form, by where it posts; with the right token, so that only the origin is wrong. */
+  /** Every form, by its action, with a valid token. Only the origin is wrong. */
   const forms = () => [
     "/sign-out",
     "/oauth/start/acme",
@@ -123,7 +123,7 @@ suite("a form", () => {
     });
   }
 
-  test("without its session's token does nothing", async () => {
+  test("without the token of its session does nothing", async () => {
     const before = await nameOf();
     const unknown = await csrfOf(await Person.createSignedIn(installation, { id: "mallory" }));
     for (const token of [undefined, "", "guess", unknown, (await csrfOf(ada)).slice(1)]) {
@@ -148,7 +148,7 @@ suite("a form", () => {
     assert.equal(status, 403);
   });
 
-  test("of our own works: rename and check, each telling what it did", async () => {
+  test("from our own page works: rename and check, each with a message", async () => {
     const renamed = await ada.submit(`/connections/${id}`, { name: "Payroll" }, { to: `/connections/${id}/rename` });
     assert.match((await ada.get(renamed.location)).text, /Renamed\./);
     assert.equal(await nameOf(), "Payroll");
@@ -159,7 +159,7 @@ suite("a form", () => {
     assert.equal(await nameOf(), "Payroll");
   });
 
-  test("is not an API: a key opens no page, a session opens no API", async () => {
+  test("is not an API: an API key opens no page, and a session opens no API route", async () => {
     assert.equal((await installation.request("/", { headers: { authorization: `Bearer ${installation.key}` } })).status, 401);
     const cookie = [...ada.cookies].map(([name, value]) => `${name}=${value}`).join("; ");
     assert.equal((await installation.request("/v1/connections", { headers: { cookie } })).status, 401);
@@ -170,7 +170,7 @@ suite("a form", () => {
   });
 });
 
-suite("words of strangers", () => {
+suite("untrusted text", () => {
   const XSS = [
     "<script>alert(1)</script>",
     '"><script>alert(1)</script>',
@@ -192,17 +192,17 @@ suite("words of strangers", () => {
     "<base href=//evil.example/>",
     "<style>*{display:none}</style>",
   ];
-  /** A page shows the words and has no element of theirs. */
+  /** The page shows the text and has no element from it. */
   const shows = (page, words, where) => {
     assert.ok(page.text.includes(words.replace(/\s+/g, " ").trim()) || page.html.includes(escaped(words)), `${words} is shown ${where}`);
     if (/[<>"]/.test(words)) assert.ok(!page.html.includes(words), `${words} is escaped ${where}`);
-    // What stands between < and > is markup: words have neither. Without the quoted values it must be ours.
+    // Everything between < and > is markup. Without the quoted values, none of it may come from the untrusted text.
     for (const tag of page.html.match(/<[^>]*>/g))
       assert.doesNotMatch(tag.replace(/"[^"]*"/g, '""'), /^<(script|iframe|svg|img|base|style|object)|http-equiv|\son/i, where);
   };
   const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 
-  test("stay words: a connection's name", async () => {
+  test("stays text: a connection's name", async () => {
     for (const words of XSS) {
       await installation.requestOk("PATCH", `/v1/connections/${id}`, { name: words });
       for (const path of ["/", `/connections/${id}`, `/connections/${id}?disconnect=1`, `/connections/${id}/reconnect`])
@@ -210,7 +210,7 @@ suite("words of strangers", () => {
     }
   });
 
-  test("stay words: an account's label, as the app tells it", async () => {
+  test("stays text: an account's label from the app", async () => {
     for (const words of XSS) {
       const connection = await connectMinimalApp(ada, words);
       assert.equal((await installation.requestOk("GET", `/v1/connections/${connection}`)).account.label, words);
@@ -218,7 +218,7 @@ suite("words of strangers", () => {
     }
   });
 
-  test("stay words: names of people, workspaces, apps, workflows, searches, and paths", async () => {
+  test("stays text: names of people, workspaces, apps, workflows, searches, and paths", async () => {
     for (const words of XSS) {
       await installation.requestOk("PATCH", "/v1/workspace", { name: words });
       const { url } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: words, name: words } });
@@ -244,7 +244,7 @@ suite("words of strangers", () => {
 });
 
 suite("a session", () => {
-  test("ends at sign-out, everywhere it was copied to", async () => {
+  test("ends at sign-out, also where its cookie was copied to", async () => {
     const person = await Person.createSignedIn(installation, { id: "leaver" });
     const copy = new Person(installation);
     copy.cookies = new Map(person.cookies);
@@ -255,13 +255,13 @@ suite("a session", () => {
     assert.equal((await copy.get("/")).status, 401);
   });
 
-  test("ends by time", async () => {
+  test("expires", async () => {
     const person = await Person.createSignedIn(installation, { id: "sleeper" });
     await installation.run("UPDATE sessions SET expires_at = unixepoch() - 1 WHERE user_id = 'sleeper'");
     assert.equal((await person.get("/")).status, 401);
   });
 
-  test("is none that nobody gave out, and a new sign-in makes a new one", async () => {
+  test("with an unknown cookie is refused, and a new sign-in creates a new session", async () => {
     const person = new Person(installation);
     for (const value of ["", "x", "0".repeat(43), [...ada.cookies.values()][0].slice(1)]) {
       person.cookies = new Map([["cx_session", value]]);
@@ -272,7 +272,7 @@ suite("a session", () => {
     assert.notEqual(person.cookies.get("cx_session"), "1".repeat(43), "no fixation");
   });
 
-  test("shows a person their own connections and the workspace's, and nobody else's", async () => {
+  test("shows a person's own and the workspace's connections, and no others", async () => {
     const eve = await Person.createSignedIn(installation, { id: "eve" });
     const theirs = await eve.connect("acme", { login: "eve" });
     const link = await installation.requestOk("POST", "/v1/links", { app: "acme" });

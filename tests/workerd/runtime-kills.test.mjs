@@ -1,21 +1,21 @@
-// Owns what a refresh is worth when the runtime dies in the middle of it: killed at random moments and started again on the
-// same data, it loses nothing at an app with grace, and at a strict one only answers that were truly lost, by their name.
-// Also that the verdicts can fail: a record that is spoiled on purpose is found out. `npm run kill` does more of the same.
+// Owns what happens when the runtime is killed during refreshes and restarted over the same data. At an app with a
+// grace period nothing is lost. At a strict app only answers that did not arrive are lost, and the reason says so. Also
+// tests the judge: a deliberately wrong database is reported. `npm run kill` runs more rounds.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import { PHASES, startKillTest } from "../support/kill-rounds.mjs";
 
 const ROUNDS = 6;
-/** No further round after so many milliseconds, on a machine that is busy with something else. */
+/** No new round starts after this many milliseconds, on a busy machine. */
 const TIME_LIMIT = 12_000;
 const SEED = 7;
-/** Moments that surely meet what this is about; those after them are the seed's. */
+/** The first two moments hit refreshes that are in flight. The seed decides the later ones. */
 const FIRST_MOMENTS = [{ reached: 10 }, { reached: 20, later: 60 }];
 const [, , IN_FLIGHT, ROTATED] = PHASES;
 const sum = (counts) => Object.values(counts).reduce((all, one) => all + one, 0);
 
-/** Rounds with kills and a last one without, in which everything must still work. */
+/** Rounds with kills, and a last one without a kill in which everything must work. */
 async function runRounds({ runRound, results }, t) {
   const met = () => [IN_FLIGHT, ROTATED].every((phase) => results.hits[phase] > 0);
   const start = Date.now();
@@ -23,65 +23,65 @@ async function runRounds({ runRound, results }, t) {
   await runRound({ kills: 0 });
   t.diagnostic(`seed ${SEED}: ${JSON.stringify(results)}`);
   assert.deepEqual(results.violations, []);
-  assert.ok(met(), "kills met refreshes that were in flight at the app, and answers that were not stored yet");
+  assert.ok(met(), "kills hit requests at the app, and answers that were not stored yet");
 }
 
-test("a runtime that is killed among refreshes loses nothing at an app with grace", async (t) => {
+test("a runtime that is killed during refreshes loses nothing at an app with a grace period", async (t) => {
   const killTest = await startKillTest({ seed: SEED, grace: 300 });
   try {
     await runRounds(killTest, t);
     assert.equal(sum(killTest.results.losses), 0);
-    assert.ok(sum(killTest.results.recovered) > 0, "answers were lost, and had again");
+    assert.ok(sum(killTest.results.recovered) > 0, "answers were lost and recovered");
   } finally {
     await killTest.close();
   }
 });
 
-/** What a Worker that got it wrong would do to the record, done by a trigger in its place. */
+/** What a defective Worker would write. A trigger writes it instead. */
 const DEFECTS = [
   {
-    wrong: "does not say what killed a connection",
+    wrong: "records the wrong reconnect reason",
     when: "UPDATE OF reconnect_reason ON connections WHEN NEW.reconnect_reason = 'lost_rotation'",
     does: "reconnect_reason = 'revoked'",
-    found: /a lost answer was called .* revoked/,
+    found: /a lost answer was reported as .* revoked/,
   },
   {
-    wrong: "gives up every connection whose attempt was cut short",
+    wrong: "gives up every connection whose attempt was interrupted",
     when: "UPDATE OF version ON connections WHEN NEW.version > OLD.version AND OLD.ambiguous_token_hash IS NOT NULL",
     does: "status = 'needs_reconnect', reconnect_reason = 'lost_rotation'",
-    found: /false death/,
+    found: /wrongly marked/,
   },
   {
-    wrong: "writes down no intent",
+    wrong: "writes no lease",
     when: "UPDATE OF lease_attempt_id ON connections WHEN NEW.lease_attempt_id IS NOT NULL",
     does: "lease_attempt_id = NULL, lease_expires_at = NULL, lease_token_hash = NULL",
-    found: /without an intent/,
+    found: /without a lease/,
   },
   {
     wrong: "keeps an old token",
     when: "UPDATE OF version ON connections WHEN NEW.version > OLD.version AND NEW.generation = OLD.generation",
     does: "sealed_credential = OLD.sealed_credential",
-    found: /the grant was killed, and no answer was lost/,
+    found: /the grant was revoked, and no answer was lost/,
   },
 ];
 
-suite("a runtime that is killed among refreshes at a strict app", () => {
+suite("a runtime that is killed during refreshes at a strict app", () => {
   let killTest;
   before(async () => {
     killTest = await startKillTest({ seed: SEED });
   });
   after(() => killTest.close());
 
-  test("loses what the app had made good and could not deliver, and calls it so", async (t) => {
+  test("loses only tokens that the app rotated and could not deliver, with the reason lost_rotation", async (t) => {
     await runRounds(killTest, t);
     const { losses, recovered } = killTest.results;
     assert.ok(sum(losses) > 0);
     assert.equal(sum(losses), losses[IN_FLIGHT] + losses[ROTATED]);
-    assert.equal(sum(recovered), 0, "what is lost at a strict app can't be had again");
+    assert.equal(sum(recovered), 0, "a token that is lost at a strict app cannot be recovered");
   });
 
   for (const { wrong, when, does, found } of DEFECTS) {
-    test(`a Worker that ${wrong} would be found out`, async () => {
+    test(`a Worker that ${wrong} is reported`, async () => {
       const { installation, results, runRound } = killTest;
       const isFound = () => results.violations.some((what) => found.test(what));
       results.violations.length = 0;

@@ -1,5 +1,5 @@
-// Owns the clock's work on the real runtime: a hundred connections in every state, all due at once. What counts is what
-// each one says afterwards, with its evidence, and that nobody was asked more often than once.
+// Owns the scheduled run on the real runtime: a hundred connections in every state, all due at once. The tests check
+// the status of each afterwards, with its evidence, and that no app was asked more than once.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -7,7 +7,7 @@ import { startInstallation } from "../support/installation.mjs";
 import { Person } from "../support/person.mjs";
 import { connectMinimalApp, defineMinimalApp, startMinimalApp } from "../support/minimal-app.mjs";
 
-/** What a run takes at most. */
+/** How many connections a run checks at most. */
 const BATCH = 40;
 
 let installation, ada, working, failing, seeded;
@@ -32,7 +32,9 @@ after(async () => {
   failing.close();
 });
 
-/** How many there are of each state, how one is made, what it says afterwards, and how often its app is asked. */
+/**
+ * For each state: the number of connections, how to create one, its status afterwards, and how often its app is asked.
+ */
 const STATES = {
   "works, with time left": { count: 20, make: connectAcme, says: ["connected", null, /probe: /], asks: { userinfo: 1 } },
   "works, near its end": { count: 20, make: connectAcme, ends: 5, says: ["connected", null, /refreshed/], asks: { refresh_token: 1 } },
@@ -94,7 +96,7 @@ async function revokeAtTheApp(login) {
   for (const model of [AccessToken, RefreshToken]) await model.revokeByGrantId(id);
 }
 
-/** Makes all connections due, or some. */
+/** Makes all connections due, or only these. */
 const due = (ids) =>
   installation.run(
     "UPDATE connections SET next_check_at = 1, checked_at = NULL WHERE ?1 IS NULL OR id IN (SELECT value FROM json_each(?1))",
@@ -118,7 +120,7 @@ const difference = (now, before) =>
 suite("a hundred due connections", () => {
   let requestsOfRuns;
 
-  test("are all checked in as many runs as the batch requires, each asked about once", async (t) => {
+  test("are all checked once, in as many runs as the batch size requires", async (t) => {
     assert.equal(Object.values(seeded).flat().length, 100);
     failing.down = true;
     const before = asked();
@@ -136,7 +138,7 @@ suite("a hundred due connections", () => {
       { userinfo, refresh_token, refused, workingMe, failingMe },
       { userinfo: total("userinfo"), refresh_token: total("refresh_token"), refused: 20, workingMe: 10, failingMe: 10 },
     );
-    // From the third failure in a row on an app is left alone for a while: the rest of its connections wait unasked.
+    // After three failures in a row the app gets no more requests for a while. Its other connections wait.
     assert.ok(failingToken >= 3 && failingToken <= 10, `${failingToken} refreshes at the app that is down`);
     t.diagnostic(
       `outbound requests of the runs, in their connections' objects: ${requestsOfRuns.join(", ")}; dispatches from the run itself: at most ${BATCH}`,
@@ -155,14 +157,14 @@ suite("a hundred due connections", () => {
     });
   }
 
-  test("are not checked again before their time", async () => {
+  test("are not checked again before they are due", async () => {
     const before = asked();
     await installation.runScheduled();
     assert.deepEqual(difference(asked(), before), {});
     assert.equal((await lastRun()).summary.checked, 0);
   });
 
-  test("are checked again when the schedule says that a day has passed", async () => {
+  test("are checked again after a day of the schedule's time", async () => {
     await due(seeded["works, with time left"]);
     await installation.runScheduled();
     const before = asked();
@@ -180,14 +182,14 @@ suite("a hundred due connections", () => {
     assert.deepEqual(difference(asked(), before), { userinfo: ids.length });
   });
 
-  test("are mended by a person: a reconnect revives what had died", async () => {
+  test("can be repaired by a person with a reconnect", async () => {
     const [id] = seeded["revoked at the app, near its end"];
     assert.equal((await installation.resolve(id)).body.code, "needs_reconnect");
     await ada.completeFlow(`/connections/${id}/reconnect`, { login: "revoked-at-the-app-near-its-end-0" });
     assert.equal((await installation.resolve(id)).status, 200);
   });
 
-  test("whose app was down work by themselves when it is back", async () => {
+  test("work again without a person when their app is back", async () => {
     failing.down = false;
     const ids = seeded["its app is down, with time left"];
     await due(ids);
@@ -196,12 +198,12 @@ suite("a hundred due connections", () => {
   });
 });
 
-test("what has ended is purged", async () => {
+test("expired rows are deleted", async () => {
   await ada.startFlow("/oauth/start/acme");
   await installation.requestOk("POST", "/v1/links", { app: "acme" });
   await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "nobody" } });
   const tables = ["flows", "connect_links", "sign_in_links", "sessions"];
-  // Ended long ago, so that whatever is still shown for a while is over too.
+  // Expired long ago, so that entries that are kept for a while are expired too.
   for (const table of tables) await installation.run(`UPDATE ${table} SET expires_at = unixepoch() - 100 * 86400`);
   await installation.run("UPDATE connections SET next_check_at = unixepoch() + 86400 WHERE next_check_at IS NOT NULL");
   await installation.runScheduled();

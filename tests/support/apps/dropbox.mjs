@@ -1,12 +1,13 @@
-// Owns Dropbox as dropbox.com/developers describes it: a refresh token only for `token_access_type=offline`, tokens of four
-// hours, a token endpoint that takes forms alone, an API whose empty argument is a literal null, whose errors are tagged, and
-// whose revocation ends every token of the account. An account is `{ account_id, uid, email, display_name }`.
+// Owns Dropbox as dropbox.com/developers describes it. A refresh token is issued only for `token_access_type=offline`.
+// Access tokens last four hours. The token endpoint accepts only forms. An API call without arguments sends a literal
+// null, and errors have tags. Revocation ends every token of the account. An account is `{ account_id, uid, email,
+// display_name }`.
 
 import { App, idOf, json, numberOf, page, plain } from "./oauth.mjs";
 
 const LIFE = 14_400;
 const TOKEN = ["api.dropboxapi.com/oauth2/token", "api.dropbox.com/oauth2/token", "www.dropbox.com/oauth2/token"];
-/** All that the app's permissions tab has: what is granted when no scope is asked for. */
+/** All scopes of the app's permissions tab. They are granted if no scope is requested. */
 const SCOPES = ["account_info.read", "files.metadata.read", "files.metadata.write", "files.content.read", "files.content.write", "sharing.read", "sharing.write"];
 const NEEDED = { "users/get_current_account": "account_info.read", "files/list_folder": "files.metadata.read", "auth/token/revoke": undefined };
 
@@ -49,7 +50,7 @@ export class Dropbox extends App {
     if (!params) return no(400, "invalid_request", 'Bad HTTP "Content-Type" header. Expecting "application/x-www-form-urlencoded".');
     const { id, secret } = request.client(params);
     const client = this.clients.get(id);
-    // A client without a secret proves itself by its code verifier, and later by nothing.
+    // A public client proves its identity with the code verifier at the exchange. At a refresh it proves nothing.
     if (!client || (secret !== null && client.secret !== secret)) return no(401, "invalid_client", "Invalid client_id or client_secret");
     const isPublic = secret === null;
     if (grantType === "authorization_code") return this.exchange(client, params, isPublic);
@@ -92,7 +93,7 @@ export class Dropbox extends App {
     if (!(route in NEEDED)) return fault("Unknown API function");
     if (NEEDED[route] && !token.scopes.includes(NEEDED[route])) return tagged(401, "missing_scope", { required_scope: NEEDED[route] });
     if (route === "files/list_folder") return this.folder(request, fault);
-    // An argument of nothing is a literal null, or no body and no content type at all.
+    // A call without arguments has the body `null`, or no body and no content type.
     if (request.text === "" ? request.type !== "" : request.text !== "null") return fault("request body: expected null");
     if (request.text === "null" && request.type !== "application/json") return fault(`Bad HTTP "Content-Type" header: "${request.type}". Expecting one of "application/json"`);
     if (route === "users/get_current_account") return this.current(token.grant);
@@ -105,7 +106,7 @@ export class Dropbox extends App {
     return json(200, { account_id, email, email_verified: true, name: { display_name }, disabled: false, country: "GB", locale: "en" });
   }
 
-  /** The root is empty, and nothing else is there. */
+  /** The root folder is empty. No other folder exists. */
   folder(request, fault) {
     const path = request.json()?.get("path");
     if (typeof path !== "string") return fault("request body: could not decode input as JSON");

@@ -1,7 +1,8 @@
-// Owns Google as developers.google.com describes it: one OAuth server for the Gmail and Sheets APIs. A refresh token comes
-// with the first consent or when consent is asked for again, what was unticked is missing from the answer's scope, more than
-// `grantsLimit` refresh tokens of an account and client end the oldest silently, revoking ends all that the account gave to
-// the project. A client may have a `project` (clients share "project" else), `testing: true`, and `deleted: true`.
+// Owns Google as developers.google.com describes it: one OAuth server for the Gmail and Sheets APIs. A refresh token
+// comes with the first consent, or if the request asks for consent again. Scopes that the person unticked are missing
+// from the answer's scope. With more than `grantsLimit` refresh tokens for an account and client, the oldest ends
+// without a message. Revocation ends everything that the account granted to the project. A client may have a `project`
+// (the default is one common project), `testing: true`, and `deleted: true`.
 
 import { App, json, numberOf, page } from "./oauth.mjs";
 import { createKeyPair, decodeJwt, isSignedBy } from "./signed-assertions.mjs";
@@ -11,7 +12,7 @@ const IDLE = 180 * 86_400;
 const TESTING_LIFE = 604_799;
 const USERINFO = "https://www.googleapis.com/auth/userinfo.";
 const SIGN_IN = new Set(["openid", `${USERINFO}email`, `${USERINFO}profile`]);
-/** Names that are answered in another way than they are asked. */
+/** Scopes that have another name in the answer than in the request. */
 const ANSWERED_AS = { email: `${USERINFO}email`, profile: `${USERINFO}profile` };
 const JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const TOKEN = "oauth2.googleapis.com/token";
@@ -25,7 +26,7 @@ const apiError = (code, status, message, reason) => json(code, { error: { code, 
 
 export class Google extends App {
   hosts = ["accounts.google.com", "oauth2.googleapis.com", "openidconnect.googleapis.com", "gmail.googleapis.com", "sheets.googleapis.com"];
-  /** Living refresh tokens that an account may have for a client. */
+  /** How many refresh tokens an account may have for a client. */
   grantsLimit = 100;
   /** Service accounts by address: `{ publicKey, keyId, delegated: { subject: [scope] } }`. */
   serviceAccounts = new Map();
@@ -59,7 +60,7 @@ export class Google extends App {
     return this.visit(request, { scopes: answered, offline, consent, refused, prefix: "4/0", more: { scope: answered.join(" ") } });
   }
 
-  /** There are tick boxes only where more than one scope goes beyond signing in; signing in can't be unticked. */
+  /** Checkboxes are shown only if more than one scope goes beyond signing in. Signing in cannot be unticked. */
   allowed(asked) {
     const beyond = asked.filter((scope) => !SIGN_IN.has(scope));
     return beyond.length > 1 ? asked.filter((scope) => SIGN_IN.has(scope) || !this.person.untick.includes(scope)) : asked;
@@ -114,7 +115,7 @@ export class Google extends App {
     return { refresh_token, ...(ends && { refresh_token_expires_in: TESTING_LIFE }) };
   }
 
-  /** Its signature is none: whoever gets it straight from Google has no need of one. */
+  /** The signature is not valid. A client that gets the token directly from Google does not need to check it. */
   idToken(client, account) {
     const { sub, email } = this.account(account);
     const iat = Math.floor(this.clock.now());
@@ -133,8 +134,11 @@ export class Google extends App {
 
   // ---- service accounts
 
-  /** A new service account with its key file, as a text. `delegated` says for whom it may act: `{ subject: [scope] }`. */
-  newServiceAccount(name, { delegated = {} } = {}) {
+  /**
+   * Creates a service account and returns its key file as text. `delegated` says for whom it may act: `{ subject:
+   * [scope] }`.
+   */
+  createServiceAccount(name, { delegated = {} } = {}) {
     const { publicKey, privateKey } = createKeyPair();
     const client_email = `${name}@project.iam.gserviceaccount.com`;
     const private_key_id = this.createSecret("id", "", 40);
@@ -186,7 +190,7 @@ export class Google extends App {
 
   profile = ({ email }) => json(200, { emailAddress: email, messagesTotal: 1, threadsTotal: 1, historyId: "1" });
 
-  /** Every sheet is there, but the one called `missing`. */
+  /** Every sheet exists, except the one called `missing`. */
   sheet = (spreadsheetId) =>
     spreadsheetId === "missing"
       ? apiError(404, "NOT_FOUND", "Requested entity was not found.", "notFound")

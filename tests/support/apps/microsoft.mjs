@@ -1,8 +1,8 @@
-// Owns Microsoft's identity platform and Graph as learn.microsoft.com describes them: tenants, errors with `error_codes` and an
-// AADSTS text, refresh tokens that are replaced while the old ones go on working, client secrets that expire, assertions in
-// the place of a secret. An account is `{ oid, tid, domain, upn, personal }`; a personal one has no tenant but consumers.
-// A client is registered with `secret`, `secretExpired: true`, or `certificates: [{ publicKey, id }]`, the id being what the
-// assertion's header says in `kid`, `x5t` or `x5t#S256`.
+// Owns Microsoft's identity platform and Graph as learn.microsoft.com describes them: tenants, errors with
+// `error_codes` and an AADSTS text, refresh tokens that are replaced while the old ones keep working, client secrets
+// that expire, and assertions in place of a secret. An account is `{ oid, tid, domain, upn, personal }`. A personal
+// account has only the tenant "consumers". A client is registered with `secret`, `secretExpired: true`, or
+// `certificates: [{ publicKey, id }]`. The id is the value of `kid`, `x5t` or `x5t#S256` in the assertion's header.
 
 import { App, json, page, uuidOf } from "./oauth.mjs";
 import { decodeJwt, isSignedBy } from "./signed-assertions.mjs";
@@ -42,11 +42,11 @@ const TEXTS = {
 
 export class Microsoft extends App {
   hosts = ["login.microsoftonline.com", "graph.microsoft.com"];
-  /** Scopes that only an administrator may consent to. */
+  /** Scopes that need the consent of an administrator. */
   adminOnly = new Set();
-  /** The error and the code that ask for that administrator. */
+  /** The error and the code of a request that needs an administrator. */
   adminError = ["consent_required", 90094];
-  /** Token answers may be without `scope`: it is then what was asked for. */
+  /** Token answers may omit `scope`. Then the requested scopes were granted. */
   omitScope = false;
   #assertions = new Set();
 
@@ -65,7 +65,7 @@ export class Microsoft extends App {
     return request.host === "graph.microsoft.com" ? this.graph(request) : page(404, "Microsoft: there is no such page");
   }
 
-  /** An answer of the token endpoint that refuses. */
+  /** A refusal of the token endpoint. */
   no(status, error, code, more = {}) {
     const timestamp = new Date(this.clock.now() * 1000).toISOString().replace("T", " ").replace(/\.\d+Z/, "Z");
     const [trace_id, correlation_id] = [uuidOf(`trace ${timestamp}`), uuidOf(`correlation ${timestamp}`)];
@@ -171,7 +171,7 @@ export class Microsoft extends App {
     });
   }
 
-  /** The person or an administrator takes the access back: refresh tokens end, while access tokens work to their end. */
+  /** The person or an administrator revokes the access: refresh tokens end, access tokens work until they expire. */
   revoke(account) {
     for (const grant of this.grants.values()) {
       if (grant.account !== account) continue;
@@ -180,7 +180,7 @@ export class Microsoft extends App {
     }
   }
 
-  /** The consent to some scopes is taken back. */
+  /** The person withdraws the consent to some scopes. */
   withdrawConsent(account, scopes) {
     for (const grant of this.grants.values()) if (grant.account === account) for (const scope of scopes) grant.scopes.delete(scope);
   }

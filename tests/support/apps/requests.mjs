@@ -1,5 +1,5 @@
-// Owns how the tests of the simulated apps ask them directly: by an app's real address, as a person who is sent there, and as
-// a client that redeems what comes back.
+// Owns how the tests of the simulated apps call them: with the app's real address, as a person who is sent there, and
+// as a client that redeems the code.
 
 import { sign } from "node:crypto";
 import assert from "node:assert/strict";
@@ -8,9 +8,9 @@ export const CALLBACK_URL = "https://connections.example/oauth/callback";
 export const CLIENT = { id: "client-1", secret: "a-client-secret" };
 export const BASIC = [CLIENT.id, CLIENT.secret];
 
-/** `{ request, get, visit }` of the apps at an origin. */
+/** `{ request, get, visit }` for the apps at an origin. */
 export function createAppClient(origin) {
-  /** Sends a request to an app by its real address: `{ status, headers, text, body }`. */
+  /** Sends a request to an app with its real address: `{ status, headers, text, body }`. */
   async function request(where, { method = "POST", form, json, text, basic, bearer, headers } = {}) {
     const sent = { ...headers };
     if (form) sent["content-type"] = "application/x-www-form-urlencoded";
@@ -26,7 +26,7 @@ export function createAppClient(origin) {
 
   const get = (where, more) => request(where, { method: "GET", ...more });
 
-  /** Goes to an app's authorize address: what the redirect back carries, or the status when there is none. */
+  /** Opens an app's authorize address. Returns the parameters of the redirect back, or the status if there is none. */
   async function visit(where, params) {
     const query = new URLSearchParams({ client_id: CLIENT.id, redirect_uri: CALLBACK_URL, response_type: "code", state: "s t", ...params });
     const { status, headers } = await get(`${where}?${query}`);
@@ -40,7 +40,7 @@ export function createAppClient(origin) {
   return { request, get, visit };
 }
 
-/** The form or JSON of an exchangeBody, and of a refresh. */
+/** The body of a code exchange, and of a refresh. */
 export const exchangeBody = (code, more) => ({ grant_type: "authorization_code", code, redirect_uri: CALLBACK_URL, ...more });
 export const refreshBody = (refresh_token, more) => ({ grant_type: "refresh_token", refresh_token, ...more });
 

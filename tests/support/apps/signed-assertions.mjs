@@ -1,10 +1,11 @@
-// Owns signed assertions as a server takes them (RFC 7523): verified for real, by a registered public key and the real time.
+// Owns signed assertions as a server receives them (RFC 7523). They are verified with a registered public key and the
+// real time.
 
 import { constants, generateKeyPairSync, verify } from "node:crypto";
 
 const decoded = (part) => JSON.parse(Buffer.from(part, "base64url").toString());
 
-/** Header and claims of a JWT, or undefined when it is none. */
+/** Header and claims of a JWT, or undefined if the text is not a JWT. */
 export function decodeJwt(jwt) {
   try {
     const [header, claims, signature, ...rest] = jwt.split(".");
@@ -14,7 +15,7 @@ export function decodeJwt(jwt) {
   }
 }
 
-/** Whether an RS256 or PS256 signature is by the key. */
+/** Whether the key made an RS256 or PS256 signature. */
 export function isSignedBy(jwt, publicKey) {
   const padding = { RS256: constants.RSA_PKCS1_PADDING, PS256: constants.RSA_PKCS1_PSS_PADDING }[decodeJwt(jwt)?.header.alg];
   if (!padding) return false;
@@ -24,7 +25,7 @@ export function isSignedBy(jwt, publicKey) {
   return verify("sha256", Buffer.from(jwt.slice(0, dot)), key, signature);
 }
 
-/** A fresh RSA pair, as PEM: `{ publicKey, privateKey }`. */
+/** A new RSA key pair, as PEM: `{ publicKey, privateKey }`. */
 export const createKeyPair = () =>
   generateKeyPairSync("rsa", {
     modulusLength: 2048,

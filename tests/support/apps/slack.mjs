@@ -1,18 +1,19 @@
-// Owns Slack as docs.slack.dev describes it: every answer is HTTP 200 and says `ok`, scopes are separated by commas and add up
-// over installs, bot and user token come in one answer and rotate separately, each refresh token once and a little longer.
-// An account is `{ user, team: { id, name } | null, enterprise: { id, name } | null }`; a team of null is a Grid install.
-// A client with `rotation: true` gets tokens that end.
+// Owns Slack as docs.slack.dev describes it. Every answer is HTTP 200 and has `ok`. Scopes are separated by commas and
+// accumulate over installs. Bot and user token come in one answer and rotate separately; a refresh token works once,
+// and for a short time after that. An account is `{ user, team: { id, name } | null, enterprise: { id, name } | null
+// }`; the team is null for an install in an Enterprise Grid organisation. A client with `rotation: true` gets tokens
+// that expire.
 
 import { App, idOf, json, page } from "./oauth.mjs";
 
 const LIFE = 43_200;
-/** Seconds a used refresh token still works. The documentation says "a short grace period" and no number. */
+/** Seconds in which a used refresh token still works. The documentation says "a short grace period" and no number. */
 const GRACE = 30;
-/** Access tokens of a grant that may live beside each other after a refresh. */
+/** How many access tokens of a grant are valid at the same time after a refresh. */
 const ACTIVE = 2;
 
 const PREFIXES = { bot: ["xoxb-", "xoxe.xoxb-1-"], user: ["xoxp-", "xoxe.xoxp-1-"] };
-/** Methods besides those about tokens, and the scope that each needs. */
+/** API methods other than those for tokens, and the scope that each needs. */
 const METHODS = { "conversations.list": "channels:read", "chat.postMessage": "chat:write", "search.messages": "search:read" };
 
 const no = (error, more, headers) => json(200, { ok: false, error, ...more }, headers);
@@ -24,7 +25,7 @@ export class Slack extends App {
 
   newAccount = (name) => ({ user: `U${idOf(name)}`, team: { id: `T${idOf("Acme Corp")}`, name: "Acme Corp" }, enterprise: null });
 
-  // A redirect URI may also lie below a registered one.
+  // A redirect URI may also be below a registered one.
   isRegisteredRedirect = (client, uri) => client.redirect_uris.some((registered) => uri === registered || uri?.startsWith(`${registered.replace(/\/$/, "")}/`));
 
   serve(request) {
@@ -67,7 +68,7 @@ export class Slack extends App {
     });
   }
 
-  /** The grant of an installation or of a person in it; its scopes are those of every install together. */
+  /** The grant of an installation, or of a person in it. Its scopes are those of all installs together. */
   installed(type, client, account, scopes) {
     const where = `${client.id} ${(account.team ?? account.enterprise).id}`;
     const grant = this.findOrCreateGrant(type === "bot" ? `bot ${where}` : `user ${where} ${account.user}`, { type, where, client });
@@ -76,8 +77,8 @@ export class Slack extends App {
     return grant;
   }
 
-  /** A token as a person copies it from the app's settings: `bot` or `user`, without end. */
-  newToken(account = this.person.account, { type = "bot", scopes = ["chat:write"] } = {}) {
+  /** A token as a person copies it from the app's settings: `bot` or `user`, without expiry. */
+  createToken(account = this.person.account, { type = "bot", scopes = ["chat:write"] } = {}) {
     return this.issue("access", this.installed(type, { id: "internal" }, this.account(account), scopes), { prefix: PREFIXES[type][0] });
   }
 
@@ -140,7 +141,7 @@ export class Slack extends App {
     return yes({ url: "https://acme.slack.com/", team: of.name, team_id: of.id, ...whose, ...more }, { "x-oauth-scopes": listed(grant.scopes) });
   }
 
-  /** With rotation it ends this token alone, without it the whole authorization. */
+  /** With rotation it ends this token. Without rotation it ends the whole authorization. */
   revokeToken(token, params) {
     if (params.get("test") === "1") return yes({ revoked: false });
     if (token.grant.client.rotation) token.ended = true;
