@@ -95,7 +95,7 @@ pub async fn run_scheduled<P: Ports>(context: &Context<P>, scheduled_at: Timesta
     summary.resealed = run_reseal(context).await;
     let text = serde_json::to_string(&summary).unwrap_or_default();
     maintenance::record_run_end(context.db(), context.now(), &text).await?;
-    context.log("info", "checked", &json!({ "summary": summary }));
+    context.log("info", "scheduled_run_ended", &json!({ "summary": summary }));
     Ok(summary)
 }
 

@@ -56,7 +56,7 @@ impl<P: Ports> Context<P> {
     /// Logs an error's internal cause, if it has one.
     pub fn log_cause(&self, error: &Error) {
         if let Some(cause) = &error.cause {
-            self.log("error", "failed", &json!({ "code": error.code.as_str(), "cause": cause }));
+            self.log("error", "internal_error", &json!({ "code": error.code.as_str(), "cause": cause }));
         }
     }
 

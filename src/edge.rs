@@ -191,7 +191,7 @@ async fn scheduled_event(event: ScheduledEvent, env: Env, _: ScheduleContext) {
         Ok(context) => {
             if let Err(error) = check::run_scheduled(&context, scheduled_at).await {
                 context.log_cause(&error);
-                context.log("error", "tick_failed", &serde_json::json!({ "code": error.code.as_str() }));
+                context.log("error", "scheduled_run_failed", &serde_json::json!({ "code": error.code.as_str() }));
             }
         }
         Err(error) => system::log_config_error(&error),

@@ -1,13 +1,13 @@
-// Owns `npm run bench`: what callers wait at the end of a token beyond what the app itself takes, and how often the app
-// is asked, on the real runtime of this machine. Prints a table; a hot resolve of the same run is the yardstick. Fails
-// when a stampede cost more than one request. Refuses the network, and ends by itself.
+// Owns `npm run bench`: how long callers wait when a token expires, without the time of the app itself, and how often
+// the app is asked, on the real runtime of this machine. Prints a table. A hot resolve of the same run is the baseline.
+// Fails if one expiry costs more than one request. Uses no network, and ends by itself.
 
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { againUnderNode22, ensureNpm, Failure, main, quietWrangler, say } from "./bootstrap.mjs";
+import { restartUnderNode22, ensureNpm, Failure, main, quietWrangler, say } from "./bootstrap.mjs";
 import { build } from "./build.mjs";
 
-/** Where Linux keeps files in memory: a record on disk would measure how busy the disk is, which is not what D1 costs. */
+/** Linux keeps files here in memory. A database on disk would measure the disk, which D1 does not depend on. */
 const MEMORY = "/dev/shm";
 
 const CALLERS = 64;
@@ -18,12 +18,12 @@ const ANSWER_TIME = 200;
 
 const MODES = {
   "one Worker": [{ name: "connections" }],
-  "two Workers over one record": [{ name: "connections" }, { name: "connections-too" }],
+  "two Workers over one database": [{ name: "connections" }, { name: "connections-too" }],
   "without the REFRESHER binding": [{ refresher: false }],
 };
 
-/** The record of a test installation lies in the folder for temporary files. */
-async function inMemory(body) {
+/** The database of a test installation is in the folder for temporary files. */
+async function withMemoryFolder(body) {
   if (!existsSync(MEMORY)) return body();
   process.env.TMPDIR = mkdtempSync(join(MEMORY, "connections-bench-"));
   try {
@@ -34,78 +34,81 @@ async function inMemory(body) {
 }
 
 async function bench() {
-  say(`\n${CALLERS} callers at the end of a token, ${ROUNDS} rounds, an app that takes ${ANSWER_TIME} ms; times in milliseconds, without the app's own.\n`);
-  say("| Workers | what | p50 | p99 | max | to hot p50 | requests a round | told to wait |");
+  say(`\n${CALLERS} callers when a token expires, ${ROUNDS} rounds, an app that takes ${ANSWER_TIME} ms. Times are in milliseconds, without the app's time.\n`);
+  say("| Workers | callers | p50 | p99 | max | ratio to hot p50 | requests per round | told to wait |");
   say("|---|---|---:|---:|---:|---:|---:|---:|");
   let most = 0;
   for (const [mode, configs] of Object.entries(MODES)) most = Math.max(most, await measure(mode, configs));
-  if (most > 1) throw new Failure(`A stampede cost ${most} requests to the app; it must cost one.`);
+  if (most > 1) throw new Failure(`A resolveAtExpiry cost ${most} requests to the app. It must cost one.`);
 }
 
-/** One row for each thing measured; answers the most requests that a stampede cost. */
+/** Prints one row for each measurement. Returns the highest number of requests that one expiry cost. */
 async function measure(mode, configs) {
   const { installation, proxy, id, close } = await setUp(configs);
   const workers = configs.map(({ name }) => installation.server.getWorker(name));
   try {
-    await rounds(WARM_UP, () => crowd(installation, id, workers));
-    const alone = await rounds(CALLERS, () => crowd(installation, id, workers.slice(0, 1), 1));
-    const hot = await rounds(ROUNDS, () => crowd(installation, id, workers));
-    await rounds(WARM_UP, () => stampede(installation, proxy, id, workers));
-    const end = await rounds(ROUNDS, () => stampede(installation, proxy, id, workers));
-    const yardstick = quantile(hot, 0.5);
-    say(row(mode, "one hot resolve alone", alone, yardstick));
-    say(row(mode, `${CALLERS} hot resolves at once`, hot, yardstick));
-    say(row(mode, `${CALLERS} at the token's end`, end, yardstick));
+    await runRounds(WARM_UP, () => resolveConcurrently(installation, id, workers));
+    const alone = await runRounds(CALLERS, () => resolveConcurrently(installation, id, workers.slice(0, 1), 1));
+    const hot = await runRounds(ROUNDS, () => resolveConcurrently(installation, id, workers));
+    await runRounds(WARM_UP, () => resolveAtExpiry(installation, proxy, id, workers));
+    const end = await runRounds(ROUNDS, () => resolveAtExpiry(installation, proxy, id, workers));
+    const baseline = quantile(hot, 0.5);
+    say(formatRow(mode, "one hot resolve alone", alone, baseline));
+    say(formatRow(mode, `${CALLERS} hot resolves at once`, hot, baseline));
+    say(formatRow(mode, `${CALLERS} when the token expires`, end, baseline));
     return Math.max(...end.map(({ requests }) => requests));
   } finally {
     await close();
   }
 }
 
-/** The real OAuth server behind a proxy that makes token requests last. */
+/** The real OAuth server behind a proxy that delays token requests. */
 async function setUp(configs) {
-  // Only now: these need the packages and the Node that were made sure of.
-  const [{ configFile, startInstallation }, { faults, startFaultProxy }, { connect, install, oidcPeer }, { Person }] = await Promise.all(
-    ["installation", "fault-proxy", "peers", "person"].map((name) => import(`../tests/support/${name}.mjs`)),
+  // Imported late: these need the npm packages and Node 22.
+  const [{ writeConfigFile, startInstallation }, { faults, startFaultProxy }, { connectAccount, defineApp, adaptOidcProvider }, { Person }] = await Promise.all(
+    ["installation", "fault-proxy", "oauth-servers", "person"].map((name) => import(`../tests/support/${name}.mjs`)),
   );
-  const installation = await startInstallation({ accessTokenTtl: 3600, configs: configs.map(configFile) });
-  const peer = oidcPeer(installation);
-  const proxy = await startFaultProxy(peer.addresses.token_url);
-  proxy.standing = faults.slowToAnswer(ANSWER_TIME);
-  await install(installation, peer, "slow", { auth: { refresh_url: proxy.url } });
-  const id = await connect(await Person.signedIn(installation), peer, "slow", "ada");
+  const installation = await startInstallation({ accessTokenTtl: 3600, configs: configs.map(writeConfigFile) });
+  const oauthServer = adaptOidcProvider(installation);
+  const proxy = await startFaultProxy(oauthServer.addresses.token_url);
+  proxy.defaultFault = faults.slowToAnswer(ANSWER_TIME);
+  await defineApp(installation, oauthServer, "slow", { auth: { refresh_url: proxy.url } });
+  const id = await connectAccount(await Person.createSignedIn(installation), oauthServer, "slow", "ada");
   const close = () => Promise.all([installation.close(), proxy.close()]);
   return { installation, proxy, id, close };
 }
 
-async function rounds(count, body) {
+async function runRounds(count, body) {
   const results = [];
   for (let round = 0; round < count; round += 1) results.push(await body());
   return results;
 }
 
-/** Everybody asks at once: `{ times, late }`. Any answer but a token or "a refresh is under way" ends the benchmark. */
-async function crowd(installation, id, workers, callers = CALLERS) {
-  let late = 0;
+/**
+ * All callers ask at once: `{ times, inProgress }`. Any answer other than a token or `refresh_in_progress` ends the
+ * benchmark.
+ */
+async function resolveConcurrently(installation, id, workers, callers = CALLERS) {
+  let inProgress = 0;
   const ask = async (_, index) => {
     const began = performance.now();
     const { status, body } = await installation.resolve(id, {}, installation.key, workers[index % workers.length]);
-    if (body.code === "refresh_in_progress") late += 1;
+    if (body.code === "refresh_in_progress") inProgress += 1;
     else if (status !== 200) throw new Failure(`A resolve answered ${status} ${body.code}.`);
     return performance.now() - began;
   };
   const times = await Promise.all(Array.from({ length: callers }, ask));
-  return { times, late };
+  return { times, inProgress };
 }
 
-/** The same at the end of the token, without the time that the app took in this round. */
-async function stampede(installation, proxy, id, workers) {
+/** The same with an expired token, without the time that the app took in this round. */
+async function resolveAtExpiry(installation, proxy, id, workers) {
   await installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL WHERE id = ?1", id);
   const before = proxy.times.length;
-  const { times, late } = await crowd(installation, id, workers);
+  const { times, inProgress } = await resolveConcurrently(installation, id, workers);
   const answered = proxy.times.slice(before);
   const app = answered.reduce((sum, time) => sum + time, 0);
-  return { times: times.map((time) => time - app), late, requests: answered.length };
+  return { times: times.map((time) => time - app), inProgress, requests: answered.length };
 }
 
 function quantile(results, share) {
@@ -113,20 +116,20 @@ function quantile(results, share) {
   return times[Math.min(times.length - 1, Math.floor(times.length * share))];
 }
 
-function row(mode, what, results, yardstick) {
+function formatRow(mode, what, results, baseline) {
   const [p50, p99, max] = [0.5, 0.99, 1].map((share) => quantile(results, share));
-  const requests = results.every((one) => one.requests === undefined) ? "–" : spread(results.map((one) => one.requests));
-  const late = results.reduce((sum, one) => sum + one.late, 0);
-  return `| ${[mode, what, ...[p50, p99, max].map(Math.round), (p50 / yardstick).toFixed(2), requests, late].join(" | ")} |`;
+  const requests = results.every((one) => one.requests === undefined) ? "–" : formatRange(results.map((one) => one.requests));
+  const inProgress = results.reduce((sum, one) => sum + one.late, 0);
+  return `| ${[mode, what, ...[p50, p99, max].map(Math.round), (p50 / baseline).toFixed(2), requests, inProgress].join(" | ")} |`;
 }
 
-const spread = (numbers) => [...new Set([Math.min(...numbers), Math.max(...numbers)])].join(" to ");
+const formatRange = (numbers) => [...new Set([Math.min(...numbers), Math.max(...numbers)])].join(" to ");
 
 await main(async () => {
   await ensureNpm();
-  const code = await againUnderNode22(import.meta.url);
+  const code = await restartUnderNode22(import.meta.url);
   if (code !== undefined) return code;
   Object.assign(process.env, quietWrangler);
   await build();
-  await inMemory(bench);
+  await withMemoryFolder(bench);
 });

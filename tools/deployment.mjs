@@ -1,31 +1,36 @@
-// Owns what a deployment does and in which order: checks first, then the database, its migrations, and the new Worker last. A
-// migration that no Worker can work beside is applied under maintenance: the new Worker comes first and leaves the database
-// alone, rows are moved in steps that fit D1's limits, and a deployment that was stopped anywhere goes on when it is started
-// again. A dry run changes nothing. Every flag is known: it goes to the steps it concerns, or is refused by name. Refuses a second
-// address: where people use another host than *.workers.dev, that one and the preview URLs are turned off.
+// Owns the steps of a deployment and their order: checks, then the database, its migrations, and the new Worker last.
+// Some migrations need maintenance: the new Worker is deployed first and does not use the database, rows move in steps
+// within D1's limits, and a deployment that was stopped continues when it is started again. A dry run changes nothing.
+// Every flag is known: it is passed to the right steps or refused by name. Refuses a second address: if people use
+// another host than *.workers.dev, that one and the preview URLs are turned off.
 
 import { Failure } from "./bootstrap.mjs";
 
 const REQUIRED = ["ENCRYPTION_KEYS", "ADMIN_KEY"];
-/** Beside wrangler.toml, because the paths in it count from there. */
+/** Next to wrangler.toml, because paths in it are relative to its folder. */
 export const CONFIG = "wrangler.deploy.toml";
 
-/** Beside wrangler.toml, too: the migrations before one that moves rows. */
-const SOME_MIGRATIONS = { config: "wrangler.migrations.toml", folder: ".dev/migrations" };
+/** Also next to wrangler.toml: the migrations before one that moves rows. */
+const PARTIAL_MIGRATIONS = { config: "wrangler.migrations.toml", folder: ".dev/migrations" };
 
-/** The first line of a migration that no Worker can work beside. */
+/** The first line of a migration that needs maintenance. */
 const MAINTENANCE = /^-- maintenance:/;
-/** A part of a migration that moves rows, and what stands there for the number of them. */
+/** The part of a migration that moves rows, and the text in it that limits their number. */
 const REPEATED = /^-- repeat: (\S+)\n([^]*?)^-- end$/gm;
 const ALL_ROWS = "LIMIT -1";
-/** Rows that one step moves: some tens of thousands of writes with the entries of indexes, far from D1's 30 seconds. */
-export const ROWS_A_STEP = 5_000;
-/** Seconds until nothing is under way any more that an earlier Worker began: a refresh may take 60, and its lease ends 5 later. */
-export const UNDER_WAY = 70;
-/** How often, and how many seconds apart, the new Worker is asked whether it is well. */
+/**
+ * Rows that one step moves. With index entries this makes tens of thousands of writes, which is far from D1's 30
+ * seconds.
+ */
+export const ROWS_PER_STEP = 5_000;
+/**
+ * Seconds until everything has ended that an earlier Worker began: a refresh may take 60, and its lease ends 5 later.
+ */
+export const DRAIN_SECONDS = 70;
+/** How often, and how many seconds apart, the health of the new Worker is checked. */
 const HEALTH = { times: 30, apart: 2 };
 
-/** What a flag takes: nothing (`switch`), a value, or several (`list`); and the steps it goes to. */
+/** What a flag takes: nothing (`switch`), a value, or several (`list`); and the steps that get it. */
 const DEPLOY = ["deploy"];
 const EVERY = ["whoami", "secret", "d1", "deploy"];
 const FLAGS = {
@@ -54,14 +59,14 @@ const FLAGS = {
 
 /** Flags of wrangler that would make the steps disagree, and what to do instead. */
 const REFUSED = {
-  "--env": "one folder deploys one installation. For another one, copy the folder and change `name` and `database_name` in wrangler.toml.",
+  "--env": "one folder deploys one installation. For a second one, copy the folder and change `name` and `database_name` in wrangler.toml.",
   "--name": "change `name` in wrangler.toml, and `database_name` with it: two Workers must not share a database.",
-  "--config": "the configuration is wrangler.toml; deploy writes another one beside it where it has to.",
-  "--cwd": "run it in the folder that you deploy.",
+  "--config": "the configuration is wrangler.toml. deploy writes another file next to it if needed.",
+  "--cwd": "run the command in the folder that you deploy.",
 };
 const SHORT = { "-e": "--env", "-c": "--config" };
 
-/** Reads the command line: the arguments of each step, and what matters here. */
+/** Reads the command line: the arguments of each step, and the settings that matter here. */
 export function readFlags(args) {
   const flags = { whoami: [], secret: [], d1: [], deploy: [], dryRun: false, secretsFile: false, ownAddresses: [] };
   const rest = [...args];
@@ -69,12 +74,12 @@ export function readFlags(args) {
     const [written, equals, ...after] = rest.shift().split(/(=)/);
     const name = SHORT[written] ?? written;
     const refused = REFUSED[name];
-    if (refused) throw new Failure(`${written} is not taken: ${refused}`);
+    if (refused) throw new Failure(`${written} is not accepted: ${refused}`);
     const flag = FLAGS[name];
-    if (!flag) throw new Failure(`${written} is not known. npm run deploy takes ${Object.keys(FLAGS).join(", ")}.`);
-    const values = valuesOf(name, flag, equals ? after.join("") : undefined, rest);
-    note(flags, name, values);
-    // A switch that is off is as good as none.
+    if (!flag) throw new Failure(`${written} is unknown. npm run deploy accepts ${Object.keys(FLAGS).join(", ")}.`);
+    const values = readValues(name, flag, equals ? after.join("") : undefined, rest);
+    recordFlag(flags, name, values);
+    // A switch with the value false is left out.
     if (flag.takes === "switch" && values[0] === "false") continue;
     const sent = flag.takes === "switch" ? [name] : [name, ...values];
     for (const step of flag.steps) flags[step].push(...sent);
@@ -82,36 +87,36 @@ export function readFlags(args) {
   return flags;
 }
 
-function valuesOf(name, { takes }, given, rest) {
+function readValues(name, { takes }, given, rest) {
   if (takes === "switch") {
     if (given !== undefined && given !== "true" && given !== "false") throw new Failure(`${name} takes no value.`);
     return given === undefined ? [] : [given];
   }
-  if (given !== undefined) return given === "" ? noValue(name) : [given];
+  if (given !== undefined) return given === "" ? failWithoutValue(name) : [given];
   const values = [];
   while (rest.length > 0 && !rest[0].startsWith("-") && (takes === "list" || values.length === 0)) values.push(rest.shift());
-  return values.length > 0 ? values : noValue(name);
+  return values.length > 0 ? values : failWithoutValue(name);
 }
 
-function noValue(name) {
+function failWithoutValue(name) {
   throw new Failure(`${name} needs a value.`);
 }
 
-function note(flags, name, values) {
+function recordFlag(flags, name, values) {
   if (name === "--dry-run") flags.dryRun = values[0] !== "false";
   if (name === "--secrets-file") flags.secretsFile = true;
   if (/^--(route|domain)s?$/.test(name)) flags.ownAddresses.push(...values);
   if (name === "--var" && values.some((value) => /^PUBLIC_URL:/.test(value))) {
-    throw new Failure("--var PUBLIC_URL is not taken: write PUBLIC_URL into wrangler.toml, or set it in the environment.");
+    throw new Failure("--var PUBLIC_URL is not accepted: write PUBLIC_URL into wrangler.toml, or set it in the environment.");
   }
   if (name === "--var" && values.some((value) => /^MAINTENANCE:/.test(value))) {
-    throw new Failure("--var MAINTENANCE is not taken: deploy sets it where a migration needs it.");
+    throw new Failure("--var MAINTENANCE is not accepted: deploy sets it if a migration needs it.");
   }
 }
 
 // ---- the address
 
-/** What wrangler.toml says, as far as it matters here. */
+/** The settings of wrangler.toml that matter here. */
 export function readConfig(toml) {
   const top = toml.split(/^\s*\[/m)[0];
   const text = (name, where) => new RegExp(`^\\s*${name}\\s*=\\s*["']([^"']*)["']`, "m").exec(where)?.[1];
@@ -124,8 +129,8 @@ export function readConfig(toml) {
   };
 }
 
-/** The address that people use, checked: from the environment, else from wrangler.toml. */
-export function addressOf(config, environment) {
+/** The address that people use, from the environment or from wrangler.toml. */
+export function readAddress(config, environment) {
   const value = environment || config.publicUrl;
   if (!value) throw new Failure('PUBLIC_URL is not set. Write the address that people will use into wrangler.toml: PUBLIC_URL = "https://connections.example.com"');
   if (!/^https:\/\/[^/?#@\s]+$/.test(value) || !URL.canParse(value)) throw new Failure(`PUBLIC_URL must be https:// and a host, without a path or a slash at the end. It is: ${value}`);
@@ -140,14 +145,14 @@ export function checkAddress(address, config, flags) {
   if (labels.length !== 4 || labels[0] !== config.name) {
     throw new Failure(`PUBLIC_URL is ${address.publicUrl}, but this Worker's address on workers.dev is https://${config.name}.<your-subdomain>.workers.dev: change PUBLIC_URL, or \`name\` in wrangler.toml.`);
   }
-  if (!config.workersDev) throw new Failure("PUBLIC_URL is on workers.dev, and wrangler.toml turns that off (workers_dev = false). Change one of them.");
+  if (!config.workersDev) throw new Failure("PUBLIC_URL is on workers.dev, but wrangler.toml turns that off (workers_dev = false). Change one of them.");
   if (config.routes || flags.ownAddresses.length > 0) {
-    throw new Failure("PUBLIC_URL is on workers.dev, and the Worker has a route or domain of its own beside it. Set PUBLIC_URL to that one: then deploy turns workers.dev off.");
+    throw new Failure("PUBLIC_URL is on workers.dev, but the Worker also has its own route or domain. Set PUBLIC_URL to that one. deploy then turns workers.dev off.");
   }
 }
 
-/** wrangler.toml with one door only. The settings stand before the first table, and nowhere else. */
-export function withoutWorkersDev(toml) {
+/** wrangler.toml with one address only. The settings must come before the first table. */
+export function disableWorkersDev(toml) {
   const kept = toml.split("\n").filter((line) => !/^\s*(workers_dev|preview_urls)\s*=/.test(line)).join("\n");
   return `# Written by npm run deploy: wrangler.toml without workers.dev and preview URLs.\nworkers_dev = false\npreview_urls = false\n\n${kept}`;
 }
@@ -155,15 +160,15 @@ export function withoutWorkersDev(toml) {
 // ---- the steps
 
 /**
- * Deploys. `tools` reach the outside: `run` and `capture` call wrangler with arguments; `read`, `write` and `remove` files beside
- * wrangler.toml; `list` names the files of a folder there; `build` makes the Worker; `say` tells; `wait` waits so many seconds;
- * `health` answers the status of an address; `publicUrl` is the environment's.
+ * Deploys. `tools` reach the outside: `run` and `capture` call wrangler with arguments; `read`, `write` and `remove`
+ * handle files next to wrangler.toml; `list` names the files of a folder; `build` builds the Worker; `say` prints;
+ * `wait` waits for seconds; `health` returns the status of an address; `publicUrl` comes from the environment.
  */
 export async function deploy(args, tools) {
   const flags = readFlags(args);
   const toml = tools.read("wrangler.toml");
   const config = readConfig(toml);
-  const address = addressOf(config, tools.publicUrl);
+  const address = readAddress(config, tools.publicUrl);
   checkAddress(address, config, flags);
   if (!flags.dryRun) {
     await requireLogin(flags, tools);
@@ -171,18 +176,18 @@ export async function deploy(args, tools) {
   }
   await tools.build();
   if (flags.dryRun) {
-    await putWorker(toml, address, flags, tools);
-    return tools.say("\nThat was a dry run: nothing was changed. No migration ran and no Worker was put in place.");
+    await deployWorker(toml, address, flags, tools);
+    return tools.say("\nThis was a dry run: nothing was changed. No migration ran and no Worker was deployed.");
   }
   await ensureDatabase(config, flags, tools);
   const pending = await pendingMigrations(flags, tools);
   if (needsMaintenance(pending, tools)) {
     await migrateUnderMaintenance(pending, toml, address, flags, tools);
-    return tools.say(`\nDeployed, and ${address.publicUrl}/healthz says that it is well.`);
+    return tools.say(`\nDeployed. ${address.publicUrl}/healthz answers 200.`);
   }
   await migrate(flags, tools);
-  await putWorker(toml, address, flags, tools);
-  tools.say(`\nDeployed. Is it well? curl ${address.publicUrl}/healthz`);
+  await deployWorker(toml, address, flags, tools);
+  tools.say(`\nDeployed. To check it: curl ${address.publicUrl}/healthz`);
 }
 
 // ---- migrations
@@ -190,11 +195,11 @@ export async function deploy(args, tools) {
 /** The migrations that were not applied yet, in order. */
 async function pendingMigrations(flags, tools) {
   const { code, output } = await tools.capture("d1", "migrations", "list", "DB", "--remote", ...flags.d1);
-  if (code !== 0) throw new Failure(`The migrations cannot be looked up:\n${output.trim()}`);
+  if (code !== 0) throw new Failure(`The list of migrations cannot be read:\n${output.trim()}`);
   return tools.list("migrations").filter((name) => output.includes(name)).sort();
 }
 
-/** A database without any migration has nobody who works with it. */
+/** A database without any migration is new, so no Worker uses it. */
 function needsMaintenance(pending, tools) {
   const isNew = pending.length === tools.list("migrations").length;
   return !isNew && pending.some((name) => MAINTENANCE.test(tools.read(`migrations/${name}`)));
@@ -202,19 +207,19 @@ function needsMaintenance(pending, tools) {
 
 const migrate = (flags, tools, ...config) => tools.run("d1", "migrations", "apply", "DB", "--remote", ...flags.d1, ...config);
 
-/** Every step may be the last one that is done: the next deployment sees what is pending, and goes on from there. */
+/** The deployment may be stopped after any step. The next one sees what is pending and continues. */
 async function migrateUnderMaintenance(pending, toml, address, flags, tools) {
-  tools.say(`Under maintenance: ${pending.join(", ")}. Until it is done every request is answered 503 with Retry-After. If this is stopped, start it again: it goes on where it was.`);
-  await putWorker(toml, address, flags, tools, { maintenance: true });
-  tools.say(`Waiting ${UNDER_WAY} seconds for what is under way…`);
-  await tools.wait(UNDER_WAY);
+  tools.say(`Under maintenance: ${pending.join(", ")}. Until they are applied, every request is answered 503 with Retry-After. If this command is stopped, run it again: it continues.`);
+  await deployWorker(toml, address, flags, tools, { maintenance: true });
+  tools.say(`Waiting ${DRAIN_SECONDS} seconds until running requests have ended…`);
+  await tools.wait(DRAIN_SECONDS);
   await moveRows(pending, toml, flags, tools);
   await migrate(flags, tools);
-  await putWorker(toml, address, flags, tools);
+  await deployWorker(toml, address, flags, tools);
   await requireHealth(address, tools);
 }
 
-/** Moves the rows that pending migrations move, in steps. What comes before such a migration is applied before. */
+/** Moves the rows of pending migrations, in steps. Earlier migrations are applied first. */
 async function moveRows(pending, toml, flags, tools) {
   for (const name of pending) {
     const parts = [...tools.read(`migrations/${name}`).matchAll(REPEATED)];
@@ -224,16 +229,16 @@ async function moveRows(pending, toml, flags, tools) {
   }
 }
 
-/** wrangler applies all migrations of a folder: it is given one with those before `name`. */
+/** wrangler applies all migrations of a folder, so it gets a folder with those before `name`. */
 async function migrateBefore(name, toml, flags, tools) {
-  const { config, folder } = SOME_MIGRATIONS;
+  const { config, folder } = PARTIAL_MIGRATIONS;
   const before = tools.list("migrations").filter((other) => other < name);
   const files = before.map((other) => [`${folder}/${other}`, tools.read(`migrations/${other}`)]);
   files.push([config, toml.replace(/^(\s*migrations_dir\s*=).*$/m, `$1 "${folder}"`)]);
   await withFiles(files, tools, () => migrate(flags, tools, "--config", config));
 }
 
-/** Writes files, and takes them away again, whatever becomes of what is done with them. */
+/** Writes files, and removes them at the end, also after an error. */
 async function withFiles(files, tools, done) {
   for (const [file, text] of files) tools.write(file, text);
   try {
@@ -243,17 +248,20 @@ async function withFiles(files, tools, done) {
   }
 }
 
-/** Moves rows until none remain. A step whose answer is not understood, or that moves none of those that remain, ends it. */
+/**
+ * Moves rows until none remain. Stops with an error if an answer cannot be read, or if a step moves none of the
+ * remaining rows.
+ */
 async function moveAll(what, text, flags, tools) {
-  const sql = text.replaceAll(/^--.*\n/gm, "").replaceAll(ALL_ROWS, `LIMIT ${ROWS_A_STEP}`);
+  const sql = text.replaceAll(/^--.*\n/gm, "").replaceAll(ALL_ROWS, `LIMIT ${ROWS_PER_STEP}`);
   for (let step = 1; ; step += 1) {
     const { code, output } = await tools.capture("d1", "execute", "DB", "--remote", "--yes", "--json", "--command", sql, ...flags.d1);
     const remaining = /"remaining":\s*(\d+)/.exec(output)?.[1];
     if (code !== 0 || remaining === undefined) throw new Failure(`Rows of ${what} could not be moved:\n${output.trim()}`);
     if (remaining === "0") return;
     const changes = [...output.matchAll(/"changes":\s*(\d+)/g)].map(([, number]) => Number(number));
-    if (changes.length > 0 && changes.every((number) => number === 0)) throw new Failure(`Rows of ${what} remain, and a step moved none of them:\n${output.trim()}`);
-    if (step % 10 === 0) tools.say(`${what}: ${step * ROWS_A_STEP} rows moved…`);
+    if (changes.length > 0 && changes.every((number) => number === 0)) throw new Failure(`Rows of ${what} remain, but a step moved none of them:\n${output.trim()}`);
+    if (step % 10 === 0) tools.say(`${what}: ${step * ROWS_PER_STEP} rows moved…`);
   }
 }
 
@@ -264,17 +272,17 @@ async function requireHealth({ publicUrl }, tools) {
     if (status === 200) return;
     await tools.wait(HEALTH.apart);
   }
-  throw new Failure(`The Worker was deployed, and ${publicUrl}/healthz answers ${status}. The migrations are applied: nothing has to be repeated. npx wrangler tail shows what is wrong.`);
+  throw new Failure(`The Worker was deployed, but ${publicUrl}/healthz answers ${status}. The migrations are applied and need not be repeated. To see what is wrong: npx wrangler tail`);
 }
 
 // ---- the Worker
 
-async function putWorker(toml, { publicUrl, host, isWorkersDev }, flags, tools, { maintenance = false } = {}) {
-  // Said each time: --keep-vars would keep the one of a deployment before.
+async function deployWorker(toml, { publicUrl, host, isWorkersDev }, flags, tools, { maintenance = false } = {}) {
+  // Set on each deployment, because --keep-vars would keep the previous value.
   const deployed = ["deploy", "--var", `PUBLIC_URL:${publicUrl}`, "--var", `MAINTENANCE:${maintenance ? 1 : 0}`, ...flags.deploy];
   if (isWorkersDev) return tools.run(...deployed);
   tools.say(`People use ${host}: workers.dev and preview URLs are turned off for this Worker.`);
-  await withFiles([[CONFIG, withoutWorkersDev(toml)]], tools, () => tools.run(...deployed, "--config", CONFIG));
+  await withFiles([[CONFIG, disableWorkersDev(toml)]], tools, () => tools.run(...deployed, "--config", CONFIG));
 }
 
 async function requireLogin(flags, tools) {
@@ -287,17 +295,17 @@ async function requireSecrets(flags, tools) {
   const { code, output } = await tools.capture("secret", "list", ...flags.secret);
   const missing = REQUIRED.filter((name) => code !== 0 || !output.includes(`"${name}"`));
   if (missing.length === 0) return;
-  if (code === 0) throw new Failure(`These secrets are not set: ${missing.join(", ")}. Set each with: npx wrangler secret put NAME (.dev.vars.example says how to make one)`);
+  if (code === 0) throw new Failure(`These secrets are not set: ${missing.join(", ")}. Set each with: npx wrangler secret put NAME (.dev.vars.example says how to create one)`);
   throw new Failure(
-    `The secrets of the Worker cannot be listed. If this is the first deployment, make them and give them along:\n
+    `The secrets of the Worker cannot be listed. If this is the first deployment, create them and pass them to it:\n
   (umask 077; printf 'ENCRYPTION_KEYS="k1:%s"\\nADMIN_KEY="%s"\\n' "$(openssl rand -base64 32)" "$(openssl rand -base64 36)" > .prod.vars)
   npm run deploy -- --secrets-file .prod.vars\n
-Then move .prod.vars to a safe place: without ENCRYPTION_KEYS nothing that is stored can be opened again.
-Otherwise, this is what wrangler said:\n${output.trim()}`,
+Then move .prod.vars to a safe place. Without ENCRYPTION_KEYS, stored data can never be decrypted.
+Otherwise, see the message of wrangler:\n${output.trim()}`,
   );
 }
 
-/** Made by name before the first migration; `wrangler deploy` then finds it by that name. */
+/** Created by name before the first migration. `wrangler deploy` then finds it by that name. */
 async function ensureDatabase({ database }, flags, tools) {
   const { code, output } = await tools.capture("d1", "info", database, "--json", ...flags.d1);
   if (code === 0) return;

@@ -1,9 +1,9 @@
-// Owns `npm run kill`: kills the runtime among refreshes for as many rounds as are asked for, and tells what was lost, by
-// cause. `-- --rounds 200 --seed 7 --server strict|grace|both --grace 300`. The seed decides the moments of the kills; how
-// far a refresh is then is the machine's. Refuses the network, and leaves no process behind.
+// Owns `npm run kill`: kills the runtime during refreshes for a number of rounds, and reports what was lost and why.
+// `-- --rounds 200 --seed 7 --server strict|grace|both --grace 300`. The seed decides the moments of the kills. How far
+// a refresh is at such a moment depends on the machine. Uses no network, and leaves no process running.
 
 import { parseArgs } from "node:util";
-import { againUnderNode22, ensureNpm, Failure, main, quietWrangler, say } from "./bootstrap.mjs";
+import { restartUnderNode22, ensureNpm, Failure, main, quietWrangler, say } from "./bootstrap.mjs";
 import { build } from "./build.mjs";
 
 const OPTIONS = {
@@ -13,10 +13,10 @@ const OPTIONS = {
   grace: { type: "string", default: "300" },
 };
 
-function options() {
+function readOptions() {
   try {
     const { rounds, seed, server, grace } = parseArgs({ options: OPTIONS }).values;
-    for (const [name, value] of Object.entries({ rounds, seed, grace })) if (!/^\d+$/.test(value)) throw new Error(`--${name} takes a number`);
+    for (const [name, value] of Object.entries({ rounds, seed, grace })) if (!/^\d+$/.test(value)) throw new Error(`--${name} needs a number`);
     if (!["strict", "grace", "both"].includes(server)) throw new Error("--server takes strict, grace or both");
     const servers = { strict: 0, [`grace ${grace} s`]: Number(grace) };
     const asked = Object.entries(servers).filter(([name]) => server === "both" || name.startsWith(server));
@@ -26,62 +26,62 @@ function options() {
   }
 }
 
-async function kill({ rounds, seed, asked }) {
+async function runKills({ rounds, seed, asked }) {
   Object.assign(process.env, quietWrangler);
-  // Imported late: what it needs is there only after ensureNpm.
-  const { PHASES, startKilling } = await import("../tests/support/killing.mjs");
+  // Imported late: the packages are installed by ensureNpm.
+  const { PHASES, startKillTest } = await import("../tests/support/kill-rounds.mjs");
   say(`Seed ${seed}, ${rounds} rounds.`);
   const all = [];
-  // Told at the end of the process, so that Ctrl-C shows what there is.
-  process.once("exit", () => tell(all, PHASES));
-  for (const [server, grace] of asked) await killedAt(startKilling, all, { server, grace, rounds, seed });
+  // Printed when the process exits, so that Ctrl-C shows the results so far.
+  process.once("exit", () => printResults(all, PHASES));
+  for (const [server, grace] of asked) await runAtServer(startKillTest, all, { server, grace, rounds, seed });
   return all.some(({ violations, error }) => violations.length > 0 || error) ? 1 : 0;
 }
 
 /** The rounds at one server, then one without a kill in which everything must work. */
-async function killedAt(startKilling, all, { server, grace, rounds, seed }) {
-  const killing = await startKilling({ grace, seed });
-  const results = Object.assign(killing.results, { server, start: Date.now(), end: undefined });
+async function runAtServer(startKillTest, all, { server, grace, rounds, seed }) {
+  const killTest = await startKillTest({ grace, seed });
+  const results = Object.assign(killTest.results, { server, start: Date.now(), end: undefined });
   all.push(results);
   try {
     for (let round = 1; round <= rounds; round += 1) {
-      await killing.round();
-      progress(`${server}: ${round} of ${rounds} rounds, ${results.kills} kills, ${sum(results.losses)} lost, ${results.violations.length} violations`);
+      await killTest.runRound();
+      showProgress(`${server}: ${round} of ${rounds} rounds, ${results.kills} kills, ${sum(results.losses)} lost, ${results.violations.length} violations`);
     }
-    await killing.round({ kills: 0 });
+    await killTest.runRound({ kills: 0 });
   } catch (error) {
     results.error = error;
   } finally {
     results.end = Date.now();
-    progress("");
-    await killing.close();
+    showProgress("");
+    await killTest.close();
   }
 }
 
-function tell(all, phases) {
+function printResults(all, phases) {
   if (all.length === 0) return;
-  progress("");
+  showProgress("");
   const row = (name, value) => say(`| ${name} | ${all.map(value).join(" | ")} |`);
   row("", ({ server }) => server);
   say(`|---|${all.map(() => "---:|").join("")}`);
   row("rounds", ({ rounds }) => rounds);
   row("kills", ({ kills }) => kills);
-  for (const phase of phases) row(`kills that found one ${phase}`, ({ hits }) => hits[phase]);
-  for (const phase of phases) row(`connections found ${phase}`, ({ phases: found }) => found[phase]);
-  row("answers lost and had again", ({ recovered }) => sum(recovered));
-  for (const phase of phases) if (all.some(({ losses }) => losses[phase])) row(`lost for good, killed when ${phase}`, ({ losses }) => losses[phase]);
-  row("lost for good", ({ losses }) => sum(losses));
-  row("false deaths", ({ violations }) => violations.filter((what) => what.includes("false death")).length);
+  for (const phase of phases) row(`kills during: ${phase}`, ({ hits }) => hits[phase]);
+  for (const phase of phases) row(`connections killed during: ${phase}`, ({ phases: found }) => found[phase]);
+  row("answers lost and recovered", ({ recovered }) => sum(recovered));
+  for (const phase of phases) if (all.some(({ losses }) => losses[phase])) row(`lost permanently, killed during: ${phase}`, ({ losses }) => losses[phase]);
+  row("lost permanently", ({ losses }) => sum(losses));
+  row("wrongly marked needs_reconnect", ({ violations }) => violations.filter((what) => what.includes("wrongly marked")).length);
   row("violations", ({ violations }) => violations.length);
-  row("seconds a round", ({ start, end = Date.now(), rounds }) => ((end - start) / 1000 / rounds).toFixed(1));
+  row("seconds per round", ({ start, end = Date.now(), rounds }) => ((end - start) / 1000 / rounds).toFixed(1));
   for (const { server, violations, error } of all) {
     for (const violation of violations.slice(0, 20)) say(`${server}: ${violation}`);
     if (error) say(`${server}: ended early: ${error.stack}`);
   }
 }
 
-/** One line on a terminal; nothing where it would be many. */
-function progress(text) {
+/** One line on a terminal. Nothing elsewhere, because it would be many lines. */
+function showProgress(text) {
   if (process.stdout.isTTY) process.stdout.write(`\r\x1b[K${text}`);
 }
 
@@ -89,11 +89,11 @@ const sum = (counts) => Object.values(counts).reduce((all, one) => all + one, 0)
 
 await main(async () => {
   await ensureNpm();
-  const code = await againUnderNode22(import.meta.url);
+  const code = await restartUnderNode22(import.meta.url);
   if (code !== undefined) return code;
-  // The runtime ends with this process, whatever ends it: runtimes.mjs sees to that.
+  // runtime-process.mjs ends the runtime with this process.
   for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "disconnect"]) process.on(event, () => process.exit(130));
-  const asked = options();
+  const asked = readOptions();
   await build();
-  return kill(asked);
+  return runKills(asked);
 });

@@ -1,5 +1,5 @@
-// Owns `npm run simulate`: plays seeds of the simulation for as long as somebody wants, with a bar that shows how far it
-// is. `-- --seeds 1000000`, `--from N`, `--seconds N`, `--step N`; `-- --seed N` plays one seed and tells its whole story.
+// Owns `npm run simulate`: runs seeds of the simulation and shows the progress. `-- --seeds 1000000`, `--from N`,
+// `--seconds N`, `--step N`; `-- --seed N` runs one seed and prints all its steps.
 
 import { capture, ensureRust, Failure, main, say } from "./bootstrap.mjs";
 
@@ -21,7 +21,7 @@ function environment(args) {
   return env;
 }
 
-/** `progress: 5000 of 1000000 seeds in 12 s` as a bar; without a goal only the numbers. */
+/** `progress: 5000 of 1000000 seeds in 12 s` as a bar. Without a goal only the numbers. */
 function bar(line) {
   const [, done, goal, seconds] = /^progress: (\d+)(?: of (\d+))? seeds in (\d+) s$/.exec(line) ?? [];
   if (!done) return undefined;
@@ -32,7 +32,7 @@ function bar(line) {
   return `[${"#".repeat(Math.round(share * BAR)).padEnd(BAR, ".")}] ${(share * 100).toFixed(1)} %  ${done}/${goal} seeds, ${rate}/s, ${left} min left`;
 }
 
-/** Shows progress on one line of a terminal; elsewhere a line every half minute. */
+/** Shows progress on one line of a terminal, elsewhere as a line every half minute. */
 function show(text) {
   let rest = "";
   let told = 0;

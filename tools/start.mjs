@@ -1,56 +1,57 @@
-// Owns `npm start`: Connections on this machine with one app to connect, signed in and ready to be called. Every start
-// finds the workspace, the connections and the tokens of the last one. Refuses to touch anything that is not local.
+// Owns `npm start`: runs Connections on this machine with one app to connect, and prints a sign-in link and an API key.
+// Every start uses the workspace, the connections and the tokens of the previous one. Touches nothing that is not
+// local.
 
 import { randomBytes } from "node:crypto";
 import { createWriteStream, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { againUnderNode22, at, capture, child, ensureNpm, Failure, main, quietWrangler, say, wrangler } from "./bootstrap.mjs";
+import { restartUnderNode22, repoPath, capture, spawnChild, ensureNpm, Failure, main, quietWrangler, say, wrangler } from "./bootstrap.mjs";
 import { build } from "./build.mjs";
 
-const PORT = portFrom("PORT", 8787);
-const OAUTH_PORT = portFrom("OAUTH_PORT", 8788);
+const PORT = readPort("PORT", 8787);
+const OAUTH_PORT = readPort("OAUTH_PORT", 8788);
 const PUBLIC_URL = `http://localhost:${PORT}`;
 const CLIENT_ID = "connections";
-const STATE = at(".dev/state.json");
-const LOG = at(".dev/wrangler.log");
+const STATE = repoPath(".dev/state.json");
+const LOG = repoPath(".dev/wrangler.log");
 const FIVE_MINUTES = 300_000;
 
 async function start() {
   await checkPort(PORT, "PORT");
   await checkPort(OAUTH_PORT, "OAUTH_PORT");
-  mkdirSync(at(".dev"), { recursive: true });
-  const secrets = devVars();
+  mkdirSync(repoPath(".dev"), { recursive: true });
+  const secrets = readDevVars();
   await build({ quick: true });
   await migrate();
   const oauth = await startOAuth();
   const worker = startWorker();
-  await Promise.race([worker.died, run(oauth, secrets)]);
-  await worker.died;
+  await Promise.race([worker.exited, run(oauth, secrets)]);
+  await worker.exited;
 }
 
 async function run(oauth, { ADMIN_KEY }) {
-  await untilHealthy();
+  await waitUntilHealthy();
   const { key, signInUrl } = await setUp(oauth, ADMIN_KEY);
-  tell(key, signInUrl, oauth.issuer);
-  runTheClock();
+  printInstructions(key, signInUrl, oauth.issuer);
+  startCronTimer();
 }
 
-// ---- what runs, and how it ends
+// ---- processes
 
 const running = [];
 
-/** Ends what runs in the opposite order of its start. */
+/** Stops everything in the reverse order of the start. */
 async function stopAll() {
   for (const stop of running.splice(0).reverse()) await stop();
 }
 
-/** Ctrl-C, a polite kill, a closed terminal, or the end of the process that started this one. */
-function untilStopped() {
+/** Ctrl-C, SIGTERM, a closed terminal, or the end of the parent process. */
+function waitUntilStopped() {
   return new Promise((resolve) => {
     for (const event of ["SIGINT", "SIGTERM", "SIGHUP", "disconnect"]) process.on(event, resolve);
-    // npm can be killed without a word to what it runs.
+    // npm can be killed without passing the signal on.
     const parent = process.ppid;
     const underNpm = Boolean(process.env.npm_lifecycle_event);
     setInterval(() => underNpm && process.ppid !== parent && resolve(), 1000).unref();
@@ -58,10 +59,10 @@ function untilStopped() {
 }
 
 async function startOAuth() {
-  // Imported late: its package is there only after ensureNpm.
+  // Imported late: the package is installed by ensureNpm.
   const { startOAuthServer } = await import("./oauth-server/server.mjs");
-  const client = { client_id: CLIENT_ID, client_secret: clientSecret() };
-  const server = await startOAuthServer({ port: OAUTH_PORT, accessTokenTtl: 120, clients: [client], file: at(".dev/oauth-server.json") });
+  const client = { client_id: CLIENT_ID, client_secret: ensureClientSecret() };
+  const server = await startOAuthServer({ port: OAUTH_PORT, accessTokenTtl: 120, clients: [client], file: repoPath(".dev/oauth-server.json") });
   running.push(server.close);
   return server;
 }
@@ -69,26 +70,26 @@ async function startOAuth() {
 function startWorker() {
   const vars = ["--var", `PUBLIC_URL:${PUBLIC_URL}`, "--var", "DEV_LOOPBACK:1"];
   const [command, args] = wrangler("dev", "--ip", "127.0.0.1", "--port", String(PORT), "--show-interactive-dev-session=false", ...vars);
-  // A group of its own, so that one signal reaches wrangler and the runtime processes under it.
-  const dev = child(command, args, { env: { ...quietWrangler, NO_COLOR: "1", FORCE_COLOR: "0" }, stdio: ["ignore", "pipe", "pipe"], detached: true });
+  // Its own process group, so that one signal reaches wrangler and the runtime processes under it.
+  const dev = spawnChild(command, args, { env: { ...quietWrangler, NO_COLOR: "1", FORCE_COLOR: "0" }, stdio: ["ignore", "pipe", "pipe"], detached: true });
   const log = createWriteStream(LOG, { mode: 0o600 });
-  for (const stream of [dev.stdout, dev.stderr]) stream.setEncoding("utf8").on("data", (text) => record(log, text));
+  for (const stream of [dev.stdout, dev.stderr]) stream.setEncoding("utf8").on("data", (text) => writeLog(log, text));
   const gone = once(dev, "exit");
   running.push(() => endGroup(dev, gone));
-  return { died: gone.then(([code]) => Promise.reject(new Failure(`wrangler stopped by itself (exit ${code}). Its last words:\n${lastWords()}\nMore in ${LOG}`))) };
+  return { exited: gone.then(([code]) => Promise.reject(new Failure(`wrangler exited (code ${code}). The end of its log:\n${readLogTail()}\nMore in ${LOG}`))) };
 }
 
-function record(log, text) {
+function writeLog(log, text) {
   log.write(text);
   for (const line of text.split("\n")) if (/✘|\bERROR\b|panicked|Uncaught/.test(line)) console.error(line);
 }
 
-const lastWords = () => readFileSync(LOG, "utf8").trim().split("\n").slice(-15).join("\n");
+const readLogTail = () => readFileSync(LOG, "utf8").trim().split("\n").slice(-15).join("\n");
 
 async function endGroup(dev, gone) {
   signalGroup(dev, "SIGTERM");
   await Promise.race([gone, sleep(5000)]);
-  // Whatever is left of the group after wrangler went.
+  // Processes of the group that are still running after wrangler has exited.
   signalGroup(dev, "SIGKILL");
 }
 
@@ -100,16 +101,16 @@ function signalGroup(dev, signal) {
   }
 }
 
-/** wrangler runs no crons locally, so this process is the clock. */
-function runTheClock() {
-  const tick = () => fetch(`${PUBLIC_URL}/cdn-cgi/handler/scheduled?cron=${encodeURIComponent("*/5 * * * *")}`).catch(() => {});
-  const timer = setInterval(tick, FIVE_MINUTES);
+/** wrangler does not run cron triggers locally, so this process does. */
+function startCronTimer() {
+  const runScheduled = () => fetch(`${PUBLIC_URL}/cdn-cgi/handler/scheduled?cron=${encodeURIComponent("*/5 * * * *")}`).catch(() => {});
+  const timer = setInterval(runScheduled, FIVE_MINUTES);
   running.push(() => clearInterval(timer));
 }
 
-// ---- before it runs
+// ---- before the start
 
-function portFrom(name, fallback) {
+function readPort(name, fallback) {
   const port = Number(process.env[name] || fallback);
   if (Number.isInteger(port) && port > 0 && port < 65_536) return port;
   console.error(`${name}=${process.env[name]} is not a port.`);
@@ -126,17 +127,17 @@ async function checkPort(port, variable) {
   }
 }
 
-/** The two secrets of a development Worker. They outlive a start: what they sealed must open at the next one. */
-function devVars() {
-  const file = at(".dev.vars");
+/** The two secrets of a development Worker. They are kept, because the next start must open what they sealed. */
+function readDevVars() {
+  const file = repoPath(".dev.vars");
   if (!existsSync(file)) {
     const ring = `k1:${randomBytes(32).toString("base64")}`;
     const admin = randomBytes(32).toString("base64url");
-    writeFileSync(file, `# Made by npm start, for this machine only.\nENCRYPTION_KEYS="${ring}"\nADMIN_KEY="${admin}"\n`, { mode: 0o600 });
+    writeFileSync(file, `# Created by npm start, for this machine only.\nENCRYPTION_KEYS="${ring}"\nADMIN_KEY="${admin}"\n`, { mode: 0o600 });
   }
   const vars = Object.fromEntries([...readFileSync(file, "utf8").matchAll(/^\s*([A-Z_]+)\s*=\s*["']?(.*?)["']?\s*$/gm)].map(([, name, value]) => [name, value]));
   for (const name of ["ENCRYPTION_KEYS", "ADMIN_KEY"]) {
-    if (!vars[name]) throw new Failure(`${name} is missing in .dev.vars. .dev.vars.example shows how to make one.`);
+    if (!vars[name]) throw new Failure(`${name} is missing in .dev.vars. .dev.vars.example shows how to create one.`);
   }
   return vars;
 }
@@ -147,7 +148,7 @@ async function migrate() {
   if (code !== 0) throw new Failure(`The local database could not be migrated:\n${output}`);
 }
 
-async function untilHealthy() {
+async function waitUntilHealthy() {
   let answer = "no answer yet";
   for (let attempt = 0; attempt < 120; attempt += 1) {
     answer = await fetch(`${PUBLIC_URL}/healthz`).then((response) => response.status, () => answer);
@@ -156,48 +157,48 @@ async function untilHealthy() {
   }
   throw new Failure(
     `The Worker is not healthy (GET /healthz: ${answer}); see ${LOG}.\n` +
-      "If .dev.vars was replaced since the last start, the old data cannot be opened any more: npm run clean -- --data starts afresh.",
+      "If .dev.vars was replaced since the last start, the old data cannot be decrypted. npm run clean -- --data deletes it.",
   );
 }
 
-// ---- a workspace, an app, a person
+// ---- workspace, app and person
 
-/** Finds or makes all that a person needs; answers the workspace's key and a fresh link to sign in. */
+/** Finds or creates everything that a person needs. Returns the workspace's API key and a new sign-in link. */
 async function setUp(oauth, adminKey) {
-  const key = await workspaceKey(adminKey);
-  await defineApp(key, oauth.issuer);
-  const client = { client_id: CLIENT_ID, client_secret: clientSecret() };
+  const key = await ensureWorkspaceKey(adminKey);
+  await ensureApp(key, oauth.issuer);
+  const client = { client_id: CLIENT_ID, client_secret: ensureClientSecret() };
   const { redirect_uri: redirectUri } = await api(key, "PUT", "/v1/apps/local-oauth/client", client);
   oauth.addRedirectUri(CLIENT_ID, redirectUri);
   const { url } = await api(key, "POST", "/v1/sign-in-links", { user: { id: "you", name: "You" }, role: "admin" });
   return { key, signInUrl: url };
 }
 
-async function workspaceKey(adminKey) {
-  const { key } = state();
+async function ensureWorkspaceKey(adminKey) {
+  const { key } = readState();
   if (key && (await call(key, "GET", "/v1/workspace")).ok) return key;
   const made = await api(adminKey, "POST", "/v1/workspaces", { name: "Local" });
-  remember({ key: made.key.key });
+  saveState({ key: made.key.key });
   return made.key.key;
 }
 
-async function defineApp(key, issuer) {
+async function ensureApp(key, issuer) {
   const auth = { type: "oauth2", issuer, authorize_params: { prompt: "consent" }, rotation: "strict" };
   const app = { id: "local-oauth", name: "Local OAuth server", auth, scopes: ["openid", "email", "profile", "offline_access"] };
   const exists = (await call(key, "GET", "/v1/apps/local-oauth")).ok;
-  // An app's definition has revisions: writing the same one at every start would only make more of them.
-  if (exists && state().app === JSON.stringify(app)) return;
+  // An app's definition has revisions. Sending the same one at every start would add revisions.
+  if (exists && readState().app === JSON.stringify(app)) return;
   await (exists ? api(key, "PUT", "/v1/apps/local-oauth", app) : api(key, "POST", "/v1/apps", app));
-  remember({ app: JSON.stringify(app) });
+  saveState({ app: JSON.stringify(app) });
 }
 
-function clientSecret() {
-  if (!state().clientSecret) remember({ clientSecret: randomBytes(24).toString("base64url") });
-  return state().clientSecret;
+function ensureClientSecret() {
+  if (!readState().clientSecret) saveState({ clientSecret: randomBytes(24).toString("base64url") });
+  return readState().clientSecret;
 }
 
-const state = () => (existsSync(STATE) ? JSON.parse(readFileSync(STATE, "utf8")) : {});
-const remember = (more) => writeFileSync(STATE, JSON.stringify({ ...state(), ...more }, null, 2), { mode: 0o600 });
+const readState = () => (existsSync(STATE) ? JSON.parse(readFileSync(STATE, "utf8")) : {});
+const saveState = (more) => writeFileSync(STATE, JSON.stringify({ ...readState(), ...more }, null, 2), { mode: 0o600 });
 
 function call(key, method, path, body) {
   const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
@@ -210,32 +211,32 @@ async function api(key, method, path, body) {
   return response.json();
 }
 
-function tell(key, signInUrl, issuer) {
+function printInstructions(key, signInUrl, issuer) {
   const bearer = `-H 'Authorization: Bearer ${key}'`;
   say(`
 Connections is running at ${PUBLIC_URL}
 
-Sign in (the link works once; the next start prints another):
+Sign in (the link works once; each start prints a new one):
   ${signInUrl}
-Then connect "Local OAuth server" and sign in there under any name; each name is an account.
+Then connect "Local OAuth server" and sign in there with any name. Each name is an account.
 
 API key of the workspace "Local":
   ${key}
-List its connections, then resolve one (put its id in the place of con_…):
+List its connections, then resolve one (replace con_… with its id):
   curl ${bearer} ${PUBLIC_URL}/v1/connections
   curl -X POST ${bearer} -H 'Content-Type: application/json' -d '{}' ${PUBLIC_URL}/v1/connections/con_…/resolve
 
-Watch a refresh: tokens of the local OAuth server live two minutes. Resolve again after one: "freshness" says
-"refreshed" and the access token is another. Its refresh tokens work once; using one twice ends the grant.
+See a refresh: access tokens of the local OAuth server expire after two minutes. Resolve again after one minute:
+"freshness" is "refreshed", and the access token is new. Its refresh tokens are single use: a second use ends the grant.
 
 Local OAuth server: ${issuer}   Log: .dev/wrangler.log   Stop: Ctrl-C`);
 }
 
 await main(async () => {
   await ensureNpm();
-  const code = await againUnderNode22(import.meta.url);
+  const code = await restartUnderNode22(import.meta.url);
   if (code !== undefined) return code;
-  const stopped = untilStopped();
+  const stopped = waitUntilStopped();
   try {
     await Promise.race([stopped, start()]);
     await stopped;

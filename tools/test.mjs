@@ -1,91 +1,92 @@
-// Owns `npm test`: everything that must hold. Two lanes go side by side, because a machine has two cores and most of a
-// compilation uses one: cargo's lints and tests for this machine, and the Worker with what needs no Worker. Then come the
-// tests that need it, alone, because they watch the time. Stops at the first step that fails, and its last line counts the
-// tests. `npm test -- native`, `-- simulation`, `-- simulators`, `-- workerd` or `-- browser` run a part; `-- --full`
-// (`npm run test:full`) adds what takes long: more seeds of the simulation, more kills.
-// Refuses to skip: a part without tests fails.
+// Owns `npm test`. Two lanes run in parallel, because a machine has two cores and most of a compilation uses one:
+// cargo's lints and tests, and the build of the Worker with the tests that do not need it. Then the tests that need the
+// Worker run alone, because they depend on time. Stops at the first step that fails. The last line counts the tests.
+// `npm test -- native`, `-- simulation`, `-- simulators`, `-- workerd` or `-- browser` run a part; `-- --full` (`npm
+// run test:full`) adds what takes long: more seeds of the simulation, more kills. Never skips: a part without tests
+// fails.
 
 import { existsSync, readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { at, capture, ensureDjango, ensureNpm, ensureRust, Failure, main, node22, print, printingTo, quietWrangler, run, say, wasmTests } from "./bootstrap.mjs";
+import { repoPath, capture, ensureDjango, ensureNpm, ensureRust, Failure, main, node22, print, redirectOutput, quietWrangler, run, say, ensureWasmTestRunner } from "./bootstrap.mjs";
 import { build } from "./build.mjs";
-import { newScreen } from "./screen.mjs";
+import { createStepOutput } from "./step-output.mjs";
 
 const DENY_WARNINGS = ["--", "-D", "warnings"];
 const WASM = ["--target", "wasm32-unknown-unknown"];
-/** Seeds of the simulation, played without optimisation: to compile for speed takes longer than to play so few slowly. */
+/** Seeds of the simulation, run without optimisation: compiling with optimisation takes longer than running so few. */
 const SEEDS = 2_000;
-/** Those after them with `--full`, compiled for speed. */
+/** Further seeds with `--full`, compiled with optimisation. */
 const MANY_SEEDS = 150_000;
 const KILLS = ["--rounds", "40", "--seed", "7"];
 
-/** Each step: a name, the parts it belongs to, and what it does. The steps of a lane run one after the other. */
-const CARGO = [
-  ["format", ["native"], () => run("cargo", ["fmt", "--check"], { hint: "cargo fmt puts it right." })],
+/** Each step: a name, the parts it belongs to, and its function. The steps of a lane run one after the other. */
+const CARGO_STEPS = [
+  ["format", ["native"], () => run("cargo", ["fmt", "--check"], { hint: "Run: cargo fmt" })],
   ["lints", ["native"], () => run("cargo", ["clippy", "--locked", "--all-targets", ...DENY_WARNINGS])],
-  // It is no test of `cargo test`, so `--all-targets` leaves it out, also beside `--test simulation`.
+  // The simulation is not part of `cargo test`, so `--all-targets` leaves it out, also together with `--test
+  // simulation`.
   ["lints of the simulation", ["native"], () => run("cargo", ["clippy", "--locked", "--test", "simulation", ...DENY_WARNINGS])],
   ["lints for Wasm", ["native"], () => run("cargo", ["clippy", "--locked", "--lib", ...WASM, ...DENY_WARNINGS])],
-  // With them the catalogue's, tests/catalogue: a text that is out of date fails, UPDATE_GOLDEN=1 writes it anew.
-  ["native tests", ["native"], () => cargoTests([], { UPDATE_GOLDEN: undefined })],
-  ["documentation", ["native"], document],
-  ["simulation", ["simulation"], simulate],
-  ["vectors in Wasm", ["native"], async () => cargoTests(["--no-default-features", ...WASM, "--test", "vectors"], await wasmTests())],
+  // These include tests/catalogue. A golden file that is out of date fails; UPDATE_GOLDEN=1 writes it.
+  ["native tests", ["native"], () => runCargoTests([], { UPDATE_GOLDEN: undefined })],
+  ["documentation", ["native"], buildDocumentation],
+  ["simulation", ["simulation"], runSimulation],
+  ["vectors in Wasm", ["native"], async () => runCargoTests(["--no-default-features", ...WASM, "--test", "vectors"], await ensureWasmTestRunner())],
 ];
 
-const WORKER = [
+const WORKER_STEPS = [
   ["npm packages", ["native", "simulators", "workerd", "browser"], ensureNpm],
   ["build", ["workerd", "browser"], () => build()],
-  ["tests of the tools", ["native"], () => nodeTests("tests/tools")],
-  ["simulated apps", ["simulators"], () => nodeTests("tests/apps")],
+  ["tests of the tools", ["native"], () => runNodeTests("tests/tools")],
+  ["simulated apps", ["simulators"], () => runNodeTests("tests/apps")],
   ["a second OAuth server", ["workerd"], ensureDjango],
-  ["a browser", ["browser"], chromium],
+  ["a browser", ["browser"], findChromium],
 ];
 
-const ON_THE_RUNTIME = [
-  // Three at once on two cores: much of their time they wait for tokens and time limits to end.
-  ["tests on workerd", ["workerd"], () => nodeTests("tests/workerd", {}, 3)],
-  ["tests in Chromium", ["browser"], async () => nodeTests("tests/browser", { CHROMIUM: await chromium() })],
+const WORKER_TEST_STEPS = [
+  // Three files at once on two cores, because the tests often wait for tokens and time limits.
+  ["tests on workerd", ["workerd"], () => runNodeTests("tests/workerd", {}, 3)],
+  ["tests in Chromium", ["browser"], async () => runNodeTests("tests/browser", { CHROMIUM: await findChromium() })],
 ];
 
-const FULL = [
-  ["many seeds", ["simulation"], () => run(process.execPath, [at("tools/simulate.mjs"), "--from", String(SEEDS), "--seeds", String(MANY_SEEDS)])],
-  ["many kills", ["workerd"], () => run(process.execPath, [at("tools/kill.mjs"), ...KILLS])],
+const FULL_STEPS = [
+  ["many seeds", ["simulation"], () => run(process.execPath, [repoPath("tools/simulate.mjs"), "--from", String(SEEDS), "--seeds", String(MANY_SEEDS)])],
+  ["many kills", ["workerd"], () => run(process.execPath, [repoPath("tools/kill.mjs"), ...KILLS])],
 ];
 
 const PARTS = ["native", "simulation", "simulators", "workerd", "browser"];
 
 const total = { passed: 0, failed: 0 };
 const summary = [];
-const screen = newScreen((text) => process.stdout.write(text));
+const stepOutput = createStepOutput((text) => process.stdout.write(text));
 
-async function test(parts, full) {
+async function runParts(parts, full) {
   ensureRust();
-  const lane = (steps) => inOrder(steps.filter(([, of]) => of.some((part) => parts.includes(part))));
-  await Promise.race([Promise.all([lane(CARGO), lane(WORKER)]), failure]);
-  await lane(ON_THE_RUNTIME);
-  if (full) await lane(FULL);
-  summary.push(...screen.end().map((name) => `stopped ${name}`));
+  const lane = (steps) => runSteps(steps.filter(([, of]) => of.some((part) => parts.includes(part))));
+  await Promise.race([Promise.all([lane(CARGO_STEPS), lane(WORKER_STEPS)]), failure]);
+  await lane(WORKER_TEST_STEPS);
+  if (full) await lane(FULL_STEPS);
+  summary.push(...stepOutput.end().map((name) => `stopped ${name}`));
   say(`\n${summary.join("\n")}\n\n${total.passed} passed, ${total.failed} failed`);
   return total.failed === 0 ? 0 : 1;
 }
 
-/** Resolves with the first step that fails: what runs beside it is not waited for, and ends with this process. */
+/** Resolves when a step fails. The steps that run in parallel are not waited for, and end with this process. */
 let fail;
 const failure = new Promise((resolve) => (fail = resolve));
 
-async function inOrder(steps) {
+async function runSteps(steps) {
   for (const [name, , step] of steps) {
     if (total.failed > 0) return;
-    if (!(await took(name, step))) fail();
+    if (!(await runStep(name, step))) fail();
   }
 }
 
-/** Runs one step and notes how it went; a failure that counted no test counts as one. */
-async function took(name, step) {
+/** Runs one step and records its result. A failure without a failed test counts as one failed test. */
+async function runStep(name, step) {
   const start = Date.now();
-  const page = screen.open(name);
-  const error = await printingTo(page.write, () => Promise.resolve().then(step).then(() => undefined, (reason) => reason));
+  const page = stepOutput.open(name);
+  const error = await redirectOutput(page.write, () => Promise.resolve().then(step).then(() => undefined, (reason) => reason));
   if (error) page.write(`${error instanceof Failure ? error.message : error.stack}\n`);
   page.close();
   if (error && total.failed === 0) total.failed = 1;
@@ -93,38 +94,38 @@ async function took(name, step) {
   return !error;
 }
 
-/** Every link in a comment leads somewhere, in the private parts, too. */
-function document() {
+/** Checks every link in the documentation comments, also in private parts. */
+function buildDocumentation() {
   const env = { RUSTDOCFLAGS: `${process.env.RUSTDOCFLAGS ?? ""} -D warnings`.trim() };
   return run("cargo", ["doc", "--locked", "--no-deps", "--lib", "--document-private-items"], { env });
 }
 
-function simulate() {
-  return cargoTests(["--test", "simulation", "--", "--nocapture", "--test-threads=1"], { SIMULATE_SEEDS: String(SEEDS) });
+function runSimulation() {
+  return runCargoTests(["--test", "simulation", "--", "--nocapture", "--test-threads=1"], { SIMULATE_SEEDS: String(SEEDS) });
 }
 
-async function cargoTests(options, env) {
-  const { code, output } = await shown("cargo", ["test", "--locked", "--no-fail-fast", ...options], env);
-  const ran = count(output, /^test result: .*? (\d+) passed; (\d+) failed/gm);
+async function runCargoTests(options, env) {
+  const { code, output } = await captureShown("cargo", ["test", "--locked", "--no-fail-fast", ...options], env);
+  const ran = countTests(output, /^test result: .*? (\d+) passed; (\d+) failed/gm);
   if (code !== 0) throw new Failure("cargo test failed.");
-  // The runner of Wasm calls it a success when it finds no test.
+  // The Wasm test runner reports success if it finds no test.
   if (ran === 0) throw new Failure("cargo test ran no test.");
 }
 
-async function nodeTests(folder, env, atOnce = 2) {
-  const files = existsSync(at(folder)) ? readdirSync(at(folder)).filter((name) => name.endsWith(".test.mjs")) : [];
-  if (files.length === 0) throw new Failure(`There are no tests in ${folder}.`);
+async function runNodeTests(folder, env, atOnce = 2) {
+  const files = existsSync(repoPath(folder)) ? readdirSync(repoPath(folder)).filter((name) => name.endsWith(".test.mjs")) : [];
+  if (files.length === 0) throw new Failure(`${folder} has no tests.`);
   const options = ["--no-warnings", "--test", "--test-reporter=spec", `--test-concurrency=${atOnce}`, "--test-timeout=180000", "--test-force-exit"];
   const paths = files.sort().map((name) => join(folder, name));
-  const { code, output } = await shown(node22, [...options, ...paths], { ...quietWrangler, ...env });
-  count(output, /^ℹ pass (\d+)\nℹ fail (\d+)/gm);
-  if (code !== 0) throw new Failure(`Tests in ${folder} failed. One file alone: node_modules/.bin/node --test ${paths[0]}`);
+  const { code, output } = await captureShown(node22, [...options, ...paths], { ...quietWrangler, ...env });
+  countTests(output, /^ℹ pass (\d+)\nℹ fail (\d+)/gm);
+  if (code !== 0) throw new Failure(`Tests in ${folder} failed. To run one file: node_modules/.bin/node --test ${paths[0]}`);
 }
 
-const shown = (command, args, env) => capture(command, args, { env, onOutput: print });
+const captureShown = (command, args, env) => capture(command, args, { env, onOutput: print });
 
-/** Adds what a run says of itself to the total; answers how many tests ran. */
-function count(output, pattern) {
+/** Adds the counts of a run to the total. Returns how many tests ran. */
+function countTests(output, pattern) {
   const before = total.passed + total.failed;
   for (const [, passed, failed] of output.matchAll(pattern)) {
     total.passed += Number(passed);
@@ -135,18 +136,18 @@ function count(output, pattern) {
 
 // ---- a browser
 
-/** The path of a Chromium; on Debian as root it is installed when there is none. */
-async function chromium() {
+/** The path of Chromium. On Debian as root it is installed if it is missing. */
+async function findChromium() {
   if (process.env.CHROMIUM) return process.env.CHROMIUM;
-  const found = inPath("chromium", "chromium-browser", "google-chrome");
+  const found = findInPath("chromium", "chromium-browser", "google-chrome");
   if (found) return found;
-  if (process.getuid?.() !== 0 || !inPath("apt-get")) {
-    throw new Failure("The browser tests need Chromium. Install it (Debian: sudo apt-get install chromium), or name one: CHROMIUM=/path/to/chrome npm test");
+  if (process.getuid?.() !== 0 || !findInPath("apt-get")) {
+    throw new Failure("The browser tests need Chromium. Install it (Debian: sudo apt-get install chromium), or set its path: CHROMIUM=/path/to/chrome npm test");
   }
   say("Installing Chromium from Debian (a minute or two)…");
   await aptGet("update");
   await aptGet("install", "-y", "--no-install-recommends", "chromium");
-  return inPath("chromium");
+  return findInPath("chromium");
 }
 
 async function aptGet(...args) {
@@ -154,12 +155,12 @@ async function aptGet(...args) {
   if (code !== 0) throw new Failure(`apt-get ${args.join(" ")} failed:\n${output}`);
 }
 
-const inPath = (...names) => names.flatMap((name) => process.env.PATH.split(delimiter).map((folder) => join(folder, name))).find(existsSync);
+const findInPath = (...names) => names.flatMap((name) => process.env.PATH.split(delimiter).map((folder) => join(folder, name))).find(existsSync);
 
 await main(async () => {
   const full = process.argv.includes("--full");
   const asked = process.argv.slice(2).filter((word) => word !== "--full");
   const unknown = asked.find((part) => !PARTS.includes(part));
-  if (unknown) throw new Failure(`There is no part "${unknown}". Parts: ${PARTS.join(", ")}.`);
-  return test(asked.length > 0 ? asked : PARTS, full);
+  if (unknown) throw new Failure(`Unknown part "${unknown}". Parts: ${PARTS.join(", ")}.`);
+  return runParts(asked.length > 0 ? asked : PARTS, full);
 });

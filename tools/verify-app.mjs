@@ -1,6 +1,6 @@
-// Owns `npm run verify-app -- <app>`: proves an app's definition against the live app, with the operator's own client or key.
-// It walks a connection's whole life by the API of a running installation and tells each step in a line: ✓ it held, ✗ it did
-// not, · it tells nothing. Refuses to print a token, a key or an address that may hold one.
+// Owns `npm run verify-app -- <app>`: checks an app's definition against the live app, with the operator's own client
+// or key. It goes through a connection's lifecycle with the API of a running installation and prints each step in a
+// line: ✓ passed, ✗ failed, · no result. Never prints a token, a key or an address that may contain one.
 
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -12,30 +12,30 @@ import { Failure, main, say } from "./bootstrap.mjs";
 
 const HELP = `Usage: npm run verify-app -- <app> [options]
 
-Proves an app's definition against the live app: tries the OAuth client, has you connect (or enter a key), shows the
-connection, resolves it, checks it, refreshes it twice, checks it again, asks for a further scope, has you revoke the
-access at the app and connect again, and disconnects.
+Checks an app's definition against the live app. It tests the OAuth client, asks you to connect (or to enter a key), shows
+the connection, resolves it, checks it, refreshes it twice, checks it again, requests a further scope, asks you to revoke
+the access at the app and to connect again, and disconnects.
 
-  --url URL            the installation; else CONNECTIONS_URL
-  --key KEY            a key of the workspace; else CONNECTIONS_KEY, which stays out of the shell's history
-  --way ID             which way to connect; else the first that is ready
-  --scope SCOPE        a scope to ask for instead of the usual ones; repeat it for more
-  --variable NAME=VALUE  what the app's addresses depend on, where a key is entered (a subdomain)
-  --field NAME=@FILE   a field of a key, from a file; NAME=VALUE is taken for fields that are not secret
-  --timeout SECONDS    how long to wait until you have connected (600)
-  --pause SECONDS      how long to wait before the app is asked again (31): what an installation asked within the last
-                       30 s it takes for known, and asks no app
-  --short              leave out what needs you a second time: the further scope, the revocation at the app
+  --url URL            the installation. Default: CONNECTIONS_URL
+  --key KEY            an API key of the workspace. Default: CONNECTIONS_KEY, which stays out of the shell's history
+  --auth-method ID     the auth method. Default: the first that is ready
+  --scope SCOPE        a scope to request instead of the default ones. Repeat it for more
+  --variable NAME=VALUE  a part of the app's addresses, such as a subdomain, if a key is entered
+  --field NAME=@FILE   a field of the key, read from a file. NAME=VALUE is accepted for fields that are not secret
+  --timeout SECONDS    how long to wait until you have connected. Default: 600
+  --pause SECONDS      how long to wait before the app is asked again. Default: 31, because an installation does not ask
+                       the same app twice within 30 s
+  --short              leave out the steps that need you a second time: the further scope and the revocation at the app
   --yes                disconnect at the end without asking
-  --keep               leave the connection at the end without asking
+  --keep               keep the connection at the end without asking
 
-The key needs the scopes apps, links, connections:read, connections:write and resolve.
-Fields that are not given are asked for, and secret ones are not shown. Exit code: 0 when no step failed, else 1.`;
+The API key needs the scopes apps, links, connections:read, connections:write and resolve.
+You are asked for fields that are not given. Secret ones are not shown. Exit code: 0 if no step failed, otherwise 1.`;
 
-const OPTIONS = {
+const OPTION_TYPES = {
   url: { type: "string" },
   key: { type: "string" },
-  way: { type: "string" },
+  "auth-method": { type: "string" },
   scope: { type: "string", multiple: true },
   variable: { type: "string", multiple: true, default: [] },
   field: { type: "string", multiple: true, default: [] },
@@ -47,36 +47,36 @@ const OPTIONS = {
   help: { type: "boolean", default: false },
 };
 
-/** Seconds between two looks at a link. */
-const POLL = 2;
+/** Seconds between two requests for a link's status. */
+const POLL_SECONDS = 2;
 
-/** Names itself to the installation, so that the use shows among a connection's uses. */
+/** Identifies this program in a connection's list of uses. */
 const WORKFLOW = "verify-app";
 
-// ---- what is asked for
+// ---- command line
 
-function options() {
-  const { values, positionals } = parsed();
+function readOptions() {
+  const { values, positionals } = parseCommandLine();
   if (values.help) return undefined;
   const url = values.url ?? process.env.CONNECTIONS_URL;
   const key = values.key ?? process.env.CONNECTIONS_KEY;
   if (positionals.length !== 1) throw new Failure(HELP);
   if (!url || !key) throw new Failure("Set CONNECTIONS_URL and CONNECTIONS_KEY, or give --url and --key.");
-  if (!URL.canParse(url)) throw new Failure("CONNECTIONS_URL is no address.");
+  if (!URL.canParse(url)) throw new Failure("CONNECTIONS_URL is not a valid address.");
   for (const name of ["timeout", "pause"]) if (!/^\d+$/.test(values[name])) throw new Failure(`--${name} takes a number of seconds.`);
   if (values.yes && values.keep) throw new Failure("Give --yes or --keep, not both.");
-  return { ...values, app: positionals[0], url: url.replace(/\/+$/, ""), key, timeout: Number(values.timeout), pause: Number(values.pause), fields: pairs("field", values.field), variables: pairs("variable", values.variable) };
+  return { ...values, authMethod: values["auth-method"], app: positionals[0], url: url.replace(/\/+$/, ""), key, timeout: Number(values.timeout), pause: Number(values.pause), fields: parsePairs("field", values.field), variables: parsePairs("variable", values.variable) };
 }
 
-function parsed() {
+function parseCommandLine() {
   try {
-    return parseArgs({ options: OPTIONS, allowPositionals: true });
+    return parseArgs({ options: OPTION_TYPES, allowPositionals: true });
   } catch (error) {
     throw new Failure(`${error.message}\n\n${HELP}`);
   }
 }
 
-function pairs(option, given) {
+function parsePairs(option, given) {
   return Object.fromEntries(given.map((text) => {
     const at = text.indexOf("=");
     if (at < 1) throw new Failure(`--${option} takes NAME=VALUE.`);
@@ -84,16 +84,16 @@ function pairs(option, given) {
   }));
 }
 
-// ---- what is told
+// ---- output
 
-const told = { "✓": 0, "✗": 0, "·": 0 };
+const counts = { "✓": 0, "✗": 0, "·": 0 };
 
 function line(mark, step, text) {
-  told[mark] += 1;
+  counts[mark] += 1;
   say(`${mark} ${step}: ${text}`);
 }
 
-/** Runs a step; a problem becomes its line. Answers the step's value, or whether it did not fail. */
+/** Runs a step. A problem becomes its line. Returns the step's value, or whether it did not fail. */
 async function step(name, body) {
   try {
     const { mark = "✓", text, value } = await body();
@@ -108,7 +108,7 @@ async function step(name, body) {
 
 // ---- the API
 
-/** What the installation complains of: its code and its detail, which never hold a secret. */
+/** An error answer of the installation: code and detail, which never contain a secret. */
 class Problem extends Error {
   constructor(message, code) {
     super(message);
@@ -130,9 +130,11 @@ function api({ url, key }) {
 
 const problem = (status, json) => `${json?.code ?? `status ${status}`}: ${json?.detail ?? "no detail"}`;
 
-// ---- what a person enters
+// ---- questions
 
-/** Asks on the terminal, without showing the answer where it is secret; else reads the next line of the input. */
+/**
+ * Asks on the terminal, and hides the answer if it is secret. Without a terminal, reads the next line of the input.
+ */
 async function ask(question, { secret = false } = {}) {
   process.stderr.write(question);
   if (!process.stdin.isTTY) {
@@ -152,32 +154,32 @@ async function ask(question, { secret = false } = {}) {
 let lines;
 const inputLines = () => (lines ??= createInterface({ input: process.stdin })[Symbol.asyncIterator]());
 
-async function fieldsOf(way, given) {
-  const unknown = Object.keys(given).find((id) => way.fields.every((field) => field.id !== id));
-  if (unknown) throw new Failure(`There is no field ${unknown}. Fields: ${way.fields.map(({ id }) => id).join(", ")}.`);
+async function collectFields(authMethod, given) {
+  const unknown = Object.keys(given).find((id) => authMethod.fields.every((field) => field.id !== id));
+  if (unknown) throw new Failure(`The auth method has no field ${unknown}. Its fields: ${authMethod.fields.map(({ id }) => id).join(", ")}.`);
   const entered = {};
-  for (const field of way.fields) {
-    const value = given[field.id] === undefined ? await entry(field) : fromOption(field, given[field.id]);
+  for (const field of authMethod.fields) {
+    const value = given[field.id] === undefined ? await askForField(field) : readFieldOption(field, given[field.id]);
     if (value !== "") entered[field.id] = value;
   }
   return entered;
 }
 
-function fromOption(field, value) {
-  if (value.startsWith("@")) return file(value.slice(1));
-  if (field.secret) throw new Failure(`${field.id} is secret: give it as --field ${field.id}=@FILE, or leave it out to be asked.`);
+function readFieldOption(field, value) {
+  if (value.startsWith("@")) return readText(value.slice(1));
+  if (field.secret) throw new Failure(`${field.id} is secret: use --field ${field.id}=@FILE, or leave it out and enter it when asked.`);
   return value;
 }
 
-async function entry(field) {
-  const hint = [field.help, field.optional && "May be left empty."].filter(Boolean).join(" ");
+async function askForField(field) {
+  const hint = [field.help, field.optional && "Optional."].filter(Boolean).join(" ");
   if (hint) process.stderr.write(`${field.label}: ${hint}\n`);
   if (!field.multiline) return (await ask(`${field.label}: `, { secret: field.secret })).trim();
   const path = (await ask(`${field.label}, the path of a file: `)).trim();
-  return path === "" ? "" : file(path);
+  return path === "" ? "" : readText(path);
 }
 
-function file(path) {
+function readText(path) {
   try {
     return readFileSync(path, "utf8").trim();
   } catch (error) {
@@ -187,154 +189,154 @@ function file(path) {
 
 // ---- the steps
 
-function chosen(app, asked) {
+function chooseAuthMethod(app, asked) {
   const has = app.auth_methods.map(({ id, type }) => `${id} (${type})`).join(", ");
-  const way = asked ? app.auth_methods.find(({ id }) => id === asked) : (app.auth_methods.find(({ ready }) => ready) ?? app.auth_methods[0]);
-  if (!way) throw new Failure(`${app.name} has no way ${asked}. It has ${has}.`);
-  say(`${app.name}, by the way ${way.id} (${way.type}). It has ${has}.`);
-  if (way.deprecated) say(`Note: ${way.deprecated}`);
-  return way;
+  const authMethod = asked ? app.auth_methods.find(({ id }) => id === asked) : (app.auth_methods.find(({ ready }) => ready) ?? app.auth_methods[0]);
+  if (!authMethod) throw new Failure(`${app.name} has no auth method ${asked}. It has ${has}.`);
+  say(`${app.name}, auth method ${authMethod.id} (${authMethod.type}). Available: ${has}.`);
+  if (authMethod.deprecated) say(`Note: ${authMethod.deprecated}`);
+  return authMethod;
 }
 
 const VERDICTS = { accepted: "✓", refused: "✗", misconfigured: "✗", unreachable: "✗" };
 
-/** Whether to go on: an app that does not know the client lets nobody connect. */
-async function clientHolds(call, app, way) {
-  if (!way.ready) {
-    line("✗", "client", `there is none yet; set it up first: PUT /v1/apps/${app.id}/client`);
-    (way.client?.help?.steps ?? []).forEach((text, index) => say(`    ${index + 1}. ${text}`));
+/** Whether to continue: without an accepted client nobody can connect. */
+async function testClient(call, app, authMethod) {
+  if (!authMethod.ready) {
+    line("✗", "client", `not set up yet. Set it up with: PUT /v1/apps/${app.id}/client`);
+    (authMethod.client?.help?.steps ?? []).forEach((text, index) => say(`    ${index + 1}. ${text}`));
     return false;
   }
-  // Without a person there is no telling at which address to ask.
-  if (way.variables.length > 0) {
-    line("·", "client", `is tried when you connect: the address depends on ${way.variables.map(({ label }) => label).join(", ")}`);
+  // Without a person, the address of the token endpoint is not known.
+  if (authMethod.variables.length > 0) {
+    line("·", "client", `tested when you connect, because the address depends on ${authMethod.variables.map(({ label }) => label).join(", ")}`);
     return true;
   }
   return step("client", async () => {
-    const { verdict, code, detail, redirect_uri: redirect } = await call("POST", `/v1/apps/${app.id}/client/test?auth_method=${way.id}`);
+    const { verdict, code, detail, redirect_uri: redirect } = await call("POST", `/v1/apps/${app.id}/client/test?auth_method=${authMethod.id}`);
     return { mark: VERDICTS[verdict] ?? "·", text: `${verdict}${code ? ` (${code})` : ""}. ${detail} Its redirect URI: ${redirect}` };
   });
 }
 
-const connectedByLink = (call, asked, way) => linkUsed(call, asked, { app: asked.app, auth_method: way.id, scopes: asked.scope, on_duplicate: "create" });
+const connectByLink = (call, asked, authMethod) => waitForLink(call, asked, { app: asked.app, auth_method: authMethod.id, scopes: asked.scope, on_duplicate: "create" });
 
-/** Has a person walk a link: the connection that it made or repaired. */
-async function linkUsed(call, asked, wanted) {
+/** Waits until a person has used a link. Returns the connection that it created or repaired. */
+async function waitForLink(call, asked, wanted) {
   const link = await call("POST", "/v1/links", wanted);
-  say(`\n  Open this, connect, and come back:\n\n  ${link.url}\n`);
+  say(`\n  Open this link, connect, and come back:\n\n  ${link.url}\n`);
   const end = Date.now() + asked.timeout * 1000;
   for (;;) {
     const { status, connection } = await call("GET", `/v1/links/${link.id}`);
     if (status === "used" && connection) return connection;
     if (status === "expired") throw new Problem("the link has expired");
-    if (Date.now() >= end) throw new Problem(`nobody has connected within ${asked.timeout} s (the link is ${status})`);
-    await sleep(Math.min(POLL * 1000, Math.max(0, end - Date.now())));
+    if (Date.now() >= end) throw new Problem(`nobody connected within ${asked.timeout} s (the link is ${status})`);
+    await sleep(Math.min(POLL_SECONDS * 1000, Math.max(0, end - Date.now())));
   }
 }
 
-const enteredByOptions = (fields) => Object.fromEntries(Object.entries(fields).filter(([, value]) => !value.startsWith("@")));
+const fieldsWithoutFiles = (fields) => Object.fromEntries(Object.entries(fields).filter(([, value]) => !value.startsWith("@")));
 
-/** A key that was revoked is of no use again: what came from a file is asked for. */
-async function reconnectedByFields(call, asked, way, { id }) {
-  const credential = { type: way.type, ...(await fieldsOf(way, enteredByOptions(asked.fields))) };
-  await call("PUT", `/v1/connections/${id}/credential`, { auth_method: way.id, credential });
+/** A revoked key cannot be used again, so values that came from a file are asked for. */
+async function reconnectByFields(call, asked, authMethod, { id }) {
+  const credential = { type: authMethod.type, ...(await collectFields(authMethod, fieldsWithoutFiles(asked.fields))) };
+  await call("PUT", `/v1/connections/${id}/credential`, { auth_method: authMethod.id, credential });
   return id;
 }
 
-async function connectedByFields(call, asked, way) {
-  const fields = await fieldsOf(way, asked.fields);
+async function connectByFields(call, asked, authMethod) {
+  const fields = await collectFields(authMethod, asked.fields);
   const variables = { ...asked.variables };
-  for (const one of way.variables) {
+  for (const one of authMethod.variables) {
     variables[one.id] ??= (await ask(`${one.label}${one.default ? ` (${one.default})` : one.example ? `, such as ${one.example}` : ""}: `)).trim();
     if (variables[one.id] === "") delete variables[one.id];
   }
-  const credential = { type: way.type, ...fields };
-  const made = await call("POST", "/v1/connections", { app: asked.app, auth_method: way.id, variables, scopes: asked.scope, credential, on_duplicate: "create" });
+  const credential = { type: authMethod.type, ...fields };
+  const made = await call("POST", "/v1/connections", { app: asked.app, auth_method: authMethod.id, variables, scopes: asked.scope, credential, on_duplicate: "create" });
   return made.id;
 }
 
-const shown = (call, id) => step("connection", async () => {
+const showConnection = (call, id) => step("connection", async () => {
   const connection = await call("GET", `/v1/connections/${id}`);
   const { status, reason, account, scopes, credential } = connection;
   const text = [
     status + (reason ? ` (${reason})` : ""),
     account ? `account ${account.label} (${account.id})` : "account unknown",
-    `granted ${scopes.granted.join(" ") || "no scopes named"}`,
+    `granted ${scopes.granted.join(" ") || "unknown scopes"}`,
     scopes.missing.length > 0 && `MISSING ${scopes.missing.join(" ")}`,
-    `${credential.type}, ${credential.expires_at ? `ends ${credential.expires_at}` : "without a known end"}`,
+    `${credential.type}, ${credential.expires_at ? `expires ${credential.expires_at}` : "without a known expiry"}`,
     credential.refreshable ? "has a refresh token" : undefined,
-    credential.ends_at && `needs you again by ${credential.ends_at}`,
+    credential.ends_at && `must be reconnected by ${credential.ends_at}`,
   ];
   const holds = status === "connected" && scopes.missing.length === 0;
   return { mark: holds ? "✓" : "✗", text: text.filter(Boolean).join("; "), value: connection };
 });
 
-/** What tells two tokens apart without keeping one. */
-const print = (credential) => createHash("sha256").update(JSON.stringify(credential.access_token ?? credential)).digest("hex");
+/** A hash that distinguishes two tokens without storing one. */
+const hashCredential = (credential) => createHash("sha256").update(JSON.stringify(credential.access_token ?? credential)).digest("hex");
 
-function resolved(call, id, name, more = {}, before) {
+function resolveConnection(call, id, name, more = {}, before) {
   return step(name, async () => {
     const { credential, request, source } = await call("POST", `/v1/connections/${id}/resolve`, { workflow: WORKFLOW, step: name, ...more });
-    const now = print(credential);
+    const now = hashCredential(credential);
     const carries = [...Object.keys(request.headers ?? {}), ...Object.keys(request.query ?? {}).map((param) => `?${param}`)];
     const text = [
-      before && (now === before ? "the access token is the same" : "the access token is another"),
-      credential.expires_at ? `ends ${credential.expires_at}` : "without a known end",
+      before && (now === before ? "same access token" : "new access token"),
+      credential.expires_at ? `expires ${credential.expires_at}` : "without a known expiry",
       `from ${source}`,
-      `requests carry ${carries.join(", ") || "it in the address"}`,
-      // Only the origin: an app may want its token in the path.
-      request.base_url && `and go to ${new URL(request.base_url).origin}`,
-      ...Object.keys(credential.tokens ?? {}).map((other) => `with a further token: ${other}`),
+      `sent in ${carries.join(", ") || "the address"}`,
+      // Only the origin: the path may contain the app's token.
+      request.base_url && `to ${new URL(request.base_url).origin}`,
+      ...Object.keys(credential.tokens ?? {}).map((other) => `further token: ${other}`),
     ];
-    // A refresh that brings the token it had did not happen.
+    // If the token is the same as before, no refresh happened.
     return { mark: before && now === before ? "✗" : "✓", text: text.filter(Boolean).join("; "), value: now };
   });
 }
 
-const checked = (call, id, name) => step(name, async () => {
+const checkConnection = (call, id, name) => step(name, async () => {
   const { health, evidence } = await call("POST", `/v1/connections/${id}/check`);
   const marks = { healthy: "✓", unknown: "·" };
   return { mark: marks[health] ?? "✗", text: `${health}${evidence ? ` (${evidence})` : ""}` };
 });
 
-/** A scope that was not asked for, one that the app grants without a review if there is one. */
-function further(way, { scopes }) {
+/** A scope that was not requested, if possible one that the app grants without a review. */
+function chooseFurtherScope(authMethod, { scopes }) {
   const had = new Set([...scopes.requested, ...scopes.granted]);
-  const others = (way.scopes ?? []).filter(({ id }) => !had.has(id));
+  const others = (authMethod.scopes ?? []).filter(({ id }) => !had.has(id));
   return (others.find(({ sensitive }) => !sensitive) ?? others[0])?.id;
 }
 
-/** Whether the app adds a scope to a connection that is there. Answers the connection as it is then. */
-async function widened(call, asked, way, before) {
-  const scope = further(way, before);
-  if (!scope) return line("·", "further scope", "the app has none that was not asked for");
-  say(`\nAsk for one more scope: ${scope}`);
+/** Whether the app adds a scope to an existing connection. Returns the connection afterwards. */
+async function requestFurtherScope(call, asked, authMethod, before) {
+  const scope = chooseFurtherScope(authMethod, before);
+  if (!scope) return line("·", "further scope", "every scope of the app was requested already");
+  say(`\nOne more scope is requested: ${scope}`);
   return step("further scope", async () => {
-    await linkUsed(call, asked, { connection: before.id, scopes: [...before.scopes.requested, scope] });
+    await waitForLink(call, asked, { connection: before.id, scopes: [...before.scopes.requested, scope] });
     const connection = await call("GET", `/v1/connections/${before.id}`);
     const granted = connection.scopes.granted.includes(scope) && connection.scopes.missing.length === 0;
-    const text = granted ? `the connection has ${scope}, too` : `asked for ${scope}; MISSING ${connection.scopes.missing.join(" ") || scope}`;
+    const text = granted ? `the connection has ${scope} now` : `requested ${scope}; MISSING ${connection.scopes.missing.join(" ") || scope}`;
     return { mark: granted ? "✓" : "✗", text, value: connection };
   });
 }
 
-/** Whether it shows that somebody took the access back at the app. Answers whether it does; undefined where nobody did. */
-async function seenRevoked(call, id, pause) {
-  const word = (await ask("\nRevoke the access at the app now, then press Enter; type s to leave this out. ")).trim();
-  if (word !== "") return line("·", "revoked at the app", "left out");
+/** Whether a check or a refresh notices that the access was revoked at the app. Undefined if nobody revoked it. */
+async function checkRevocation(call, id, pause) {
+  const word = (await ask("\nRevoke the access at the app now, then press Enter. Type s to skip this step. ")).trim();
+  if (word !== "") return line("·", "revoked at the app", "skipped");
   await pause();
   return step("revoked at the app", async () => {
     const { health, evidence, connection } = await call("POST", `/v1/connections/${id}/check`);
-    if (connection.status === "needs_reconnect") return { text: `the check says needs_reconnect (${connection.reason})` };
-    const seen = `the check says ${health}${evidence ? ` (${evidence})` : ""}`;
-    // An access token may outlive what it came from: the next refresh tells.
+    if (connection.status === "needs_reconnect") return { text: `the check found needs_reconnect (${connection.reason})` };
+    const seen = `the check found ${health}${evidence ? ` (${evidence})` : ""}`;
+    // An access token may be valid after the grant was revoked. The next refresh shows it.
     const code = connection.credential.refreshable ? await refreshCode(call, id) : undefined;
-    if (code === "needs_reconnect") return { text: `${seen}, and a refresh says needs_reconnect` };
-    return { mark: "✗", text: `${seen}${code ? `, and a refresh ${code}` : ""}: it does not show` };
+    if (code === "needs_reconnect") return { text: `${seen}, and a refresh found needs_reconnect` };
+    return { mark: "✗", text: `${seen}${code ? `, and a refresh ${code}` : ""}: the revocation was not noticed` };
   });
 }
 
-/** What a refresh that is insisted on is refused with, or that it works. */
+/** The error code of a forced refresh, or "works". */
 const refreshCode = (call, id) => call("POST", `/v1/connections/${id}/resolve`, { workflow: WORKFLOW, step: "revoked", force_refresh: true }).then(
   () => "works",
   (error) => {
@@ -343,40 +345,40 @@ const refreshCode = (call, id) => call("POST", `/v1/connections/${id}/resolve`, 
   },
 );
 
-const reconnectedByLink = (call, asked, _way, { id, scopes }) => linkUsed(call, asked, { connection: id, scopes: scopes.requested });
+const reconnectByLink = (call, asked, _authMethod, { id, scopes }) => waitForLink(call, asked, { connection: id, scopes: scopes.requested });
 
-async function reconnected(call, asked, way, before) {
-  const again = way.type === "oauth2" ? reconnectedByLink : reconnectedByFields;
+async function reconnect(call, asked, authMethod, before) {
+  const again = authMethod.type === "oauth2" ? reconnectByLink : reconnectByFields;
   const connection = await step("reconnected", async () => {
-    await again(call, asked, way, before);
+    await again(call, asked, authMethod, before);
     const connection = await call("GET", `/v1/connections/${before.id}`);
     const same = connection.account?.id === before.account?.id;
     const holds = connection.status === "connected" && same;
     return { mark: holds ? "✓" : "✗", text: `${connection.status}, ${same ? "the same account" : "ANOTHER ACCOUNT"}, the same id`, value: holds && connection };
   });
-  if (connection) await resolved(call, before.id, "resolve after the reconnect");
+  if (connection) await resolveConnection(call, before.id, "resolve after the reconnect");
 }
 
-/** What needs the person a second time. */
-async function secondTime(call, asked, way, connection, pause) {
-  const wider = way.type === "oauth2" && (await widened(call, asked, way, connection));
-  if (await seenRevoked(call, connection.id, pause)) await reconnected(call, asked, way, wider || connection);
+/** The steps that need the person a second time. */
+async function runSecondPart(call, asked, authMethod, connection, pause) {
+  const widened = authMethod.type === "oauth2" && (await requestFurtherScope(call, asked, authMethod, connection));
+  if (await checkRevocation(call, connection.id, pause)) await reconnect(call, asked, authMethod, widened || connection);
 }
 
-const REVOKED = {
+const REVOCATION_RESULTS = {
   confirmed: ["✓", "the app confirmed that the access is revoked"],
-  unsupported: ["·", "the app has no way to revoke: remove the access there"],
-  kept_shared: ["·", "not revoked: another connection lives on the same grant"],
+  unsupported: ["·", "the app cannot revoke. Remove the access there"],
+  kept_shared: ["·", "not revoked, because another connection uses the same grant"],
   failed: ["✗", "the app did not confirm that the access is revoked"],
 };
 
-async function disconnected(call, id, { yes, keep }) {
+async function disconnect(call, id, { yes, keep }) {
   const sure = yes || (!keep && /^y(es)?$/i.test((await ask("\nDisconnect, and revoke the access at the app? [y/N] ")).trim()));
-  if (!sure) return say(`Left as it is: ${id}`);
+  if (!sure) return say(`The connection is kept: ${id}`);
   return step("disconnect", async () => {
     const { revoked, retrying } = await call("DELETE", `/v1/connections/${id}`);
-    const [mark, text] = REVOKED[revoked] ?? ["✗", String(revoked)];
-    return { mark, text: text + (retrying ? "; it is tried again later" : "") };
+    const [mark, text] = REVOCATION_RESULTS[revoked] ?? ["✗", String(revoked)];
+    return { mark, text: text + (retrying ? "; it will be tried again" : "") };
   });
 }
 
@@ -385,42 +387,42 @@ async function verify(asked) {
   const app = await call("GET", `/v1/apps/${encodeURIComponent(asked.app)}`).catch((error) => {
     throw error instanceof Problem ? new Failure(`${asked.app}: ${error.message}`) : error;
   });
-  const way = chosen(app, asked.way);
-  const consents = way.type === "oauth2";
-  if (consents && !(await clientHolds(call, app, way))) return;
-  const connect = consents ? connectedByLink : connectedByFields;
+  const authMethod = chooseAuthMethod(app, asked.authMethod);
+  const consents = authMethod.type === "oauth2";
+  if (consents && !(await testClient(call, app, authMethod))) return;
+  const connect = consents ? connectByLink : connectByFields;
   const id = await step("connected", async () => {
-    const made = await connect(call, asked, way);
+    const made = await connect(call, asked, authMethod);
     return { text: made, value: made };
   });
   if (!id) return;
-  const connection = await shown(call, id);
-  const first = await resolved(call, id, "resolve");
+  const connection = await showConnection(call, id);
+  const first = await resolveConnection(call, id, "resolve");
   const pause = () => sleep(asked.pause * 1000);
   await pause();
-  await checked(call, id, "check");
-  const renews = connection?.credential?.refreshable || ["client_credentials", "service_account"].includes(way.type);
+  await checkConnection(call, id, "check");
+  const renews = connection?.credential?.refreshable || ["client_credentials", "service_account"].includes(authMethod.type);
   if (renews) {
-    const second = await resolved(call, id, "first refresh", { force_refresh: true }, first);
+    const second = await resolveConnection(call, id, "first refresh", { force_refresh: true }, first);
     await pause();
-    // That a refresh token was replaced does not show; that the one kept now works does.
-    await resolved(call, id, "second refresh", { force_refresh: true }, second || first);
+    // A replaced refresh token is not visible. If the second refresh works, the stored one is valid.
+    await resolveConnection(call, id, "second refresh", { force_refresh: true }, second || first);
     await pause();
-    await checked(call, id, "check after the refreshes");
+    await checkConnection(call, id, "check after the refreshes");
   } else {
-    line("·", "refresh", "there is nothing to refresh with");
+    line("·", "refresh", "this credential cannot be refreshed");
   }
-  if (connection && !asked.short) await secondTime(call, asked, way, connection, pause);
-  await disconnected(call, id, asked);
+  if (connection && !asked.short) await runSecondPart(call, asked, authMethod, connection, pause);
+  await disconnect(call, id, asked);
 }
 
 await main(async () => {
-  const asked = options();
+  const asked = readOptions();
   if (!asked) {
     say(HELP);
     return 0;
   }
   await verify(asked);
-  say(`\n${told["✓"]} held, ${told["✗"]} failed, ${told["·"]} told nothing`);
-  return told["✗"] === 0 ? 0 : 1;
+  say(`\n${counts["✓"]} passed, ${counts["✗"]} failed, ${counts["·"]} without a result`);
+  return counts["✗"] === 0 ? 0 : 1;
 });

@@ -55,7 +55,7 @@ pub(super) fn write_issued_credential<P: Ports>(
         "source": resolved.source,
         "request": call.request.id,
     });
-    context.log("info", "credential_handed_out", &without_nulls(fields));
+    context.log("info", "credential_returned", &without_nulls(fields));
 }
 
 /// Writes a line for a person who was signed in.

@@ -231,7 +231,7 @@ async fn write_failure<P: Ports>(
 /// Takes back a promise in whose name nothing was sent. As far as that goes: if it stays, it runs out.
 pub(super) async fn release_unsent<P: Ports>(context: &Context<P>, attempt: &AttemptRef) {
     if context.db().batch(vec![refreshes::release_lease(attempt, true)]).await.is_err() {
-        context.log("warn", "promise_left", &json!({ "connection": attempt.connection.as_str() }));
+        context.log("warn", "lease_not_released", &json!({ "connection": attempt.connection.as_str() }));
     }
 }
 

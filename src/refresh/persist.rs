@@ -25,12 +25,12 @@ const PERSIST_LIMIT_MS: u32 = 10_000;
 /// Delivers what a lifeboat kept. Answers whether the record has it, or no longer wants it.
 pub async fn write_pending_renewal<P: Ports>(context: &Context<P>, kept: &str) -> bool {
     let Ok(renewal) = serde_json::from_str::<Renewal>(kept) else {
-        context.log("error", "renewal_unreadable", &json!({}));
+        context.log("error", "pending_write_unreadable", &json!({}));
         return true;
     };
     let fate = persist_once(context, &renewal, ClientUpdate::Afterwards).await;
     if fate == Ok(WriteStatus::GrantReplaced) {
-        context.log("warn", "renewal_overtaken", &json!({ "connection": renewal.attempt.connection.as_str() }));
+        context.log("warn", "tokens_superseded", &json!({ "connection": renewal.attempt.connection.as_str() }));
     }
     fate.is_ok()
 }
@@ -45,7 +45,7 @@ pub(super) async fn store_renewal<P: Ports>(
     match persist_renewal(context, renewal).await {
         PersistOutcome::Stored => {
             if connection.status == crate::connection::ConnectionStatus::NeedsReconnect {
-                context.log("info", "connection_revived", &json!({ "connection": connection.id.as_str() }));
+                context.log("info", "connection_recovered", &json!({ "connection": connection.id.as_str() }));
             }
             Ok(success)
         }
@@ -56,11 +56,11 @@ pub(super) async fn store_renewal<P: Ports>(
             Ok(RefreshOutcome::Gone)
         }
         PersistOutcome::Pending => {
-            context.log("error", "renewal_kept", &json!({ "connection": connection.id.as_str() }));
+            context.log("error", "token_write_pending", &json!({ "connection": connection.id.as_str() }));
             Ok(RefreshOutcome::DatabaseDown)
         }
         PersistOutcome::Lost => {
-            context.log("error", "renewal_lost", &json!({ "connection": connection.id.as_str() }));
+            context.log("error", "tokens_lost", &json!({ "connection": connection.id.as_str() }));
             Ok(RefreshOutcome::DatabaseDown)
         }
     }
@@ -70,7 +70,7 @@ pub(super) async fn store_renewal<P: Ports>(
 /// any more, unless a newer generation lives on it.
 async fn discard_renewal<P: Ports>(context: &Context<P>, of: &RefreshAttempt<'_>, renewal: &Renewal) {
     let connection = &of.loaded.connection;
-    context.log("warn", "renewal_overtaken", &json!({ "connection": connection.id.as_str() }));
+    context.log("warn", "tokens_superseded", &json!({ "connection": connection.id.as_str() }));
     let seal_context = Credential::seal_context(&connection.workspace, &connection.id, connection.generation);
     if let Ok(credential) = Credential::open(&context.config.key_ring, &seal_context, &renewal.sealed)
         && !shares_secret_with_current(context, connection, &credential).await

@@ -67,7 +67,7 @@ pub async fn run<P: Ports>(context: &Context<P>, after: DeferredTask) {
                 context.ports.isolate_cache().mark_task_failed(&noted);
                 context.log(
                     "warn",
-                    "use_not_noted",
+                    "use_not_recorded",
                     &json!({ "connection": connection.as_str(), "cause": format!("{error:?}") }),
                 );
             } else {

@@ -1,32 +1,32 @@
-// The pages of an app in Chromium: what a person enters, ticks, is told and can reach by keyboard, on a screen of a phone's
-// width. The apps are those of the simulators; only a real browser knows focus, descriptions, tab order and overflow.
+// Owns the pages of the simulated apps in Chromium, on a screen of a phone's width: what a person enters, ticks, reads
+// and reaches by keyboard. Only a real browser has focus, descriptions, tab order and overflow.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
-import { startFrontDoor } from "../support/front-door.mjs";
-import { openStage } from "../support/lives.mjs";
+import { startBrowserProxy } from "../support/browser-proxy.mjs";
+import { startLifecycleFixture } from "../support/lifecycles.mjs";
 
 const PHONE = { width: 360, height: 740 };
 const READ = "https://www.googleapis.com/auth/gmail.readonly";
 
-let door, stage, browser;
+let proxy, fixture, browser;
 
 before(async () => {
-  door = await startFrontDoor();
-  door.open({ fetch: (...request) => stage.installation.worker.fetch(...request) });
-  stage = await openStage({ vars: { PUBLIC_URL: door.url } });
-  for (const file of ["stripe", "telegram", "slack", "gmail"]) await stage.register(file);
+  proxy = await startBrowserProxy();
+  proxy.forwardTo({ fetch: (...request) => fixture.installation.worker.fetch(...request) });
+  fixture = await startLifecycleFixture({ vars: { PUBLIC_URL: proxy.url } });
+  for (const file of ["stripe", "telegram", "slack", "gmail"]) await fixture.registerApp(file);
   browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
 });
 
 after(async () => {
   await browser?.close();
-  await stage?.close();
-  await door?.close();
+  await fixture?.close();
+  await proxy?.close();
 });
 
-/** A phone of its own. What its browser complains of, and pages that are wider than it, fail the test at `done()`. */
+/** A new phone profile. `done()` fails if the browser reported an error or a page was wider than the screen. */
 async function newPerson() {
   const context = await browser.newContext({ viewport: PHONE });
   const page = await context.newPage();
@@ -40,22 +40,22 @@ async function newPerson() {
 }
 
 async function signIn(page, id) {
-  const { url } = await stage.ask("POST", "/v1/sign-in-links", { user: { id, name: `Person ${id}` } });
+  const { url } = await fixture.requestOk("POST", "/v1/sign-in-links", { user: { id, name: `Person ${id}` } });
   await page.goto(url);
   await page.getByRole("button", { name: /sign in/i }).click();
   await page.getByRole("heading", { name: "Connections", level: 1 }).waitFor();
 }
 
 const focused = (page) => page.evaluate(() => document.activeElement.getAttribute("name"));
-const connectionAt = (page) => /con_[\w-]+/.exec(page.url())[0];
+const connectionIdFrom = (page) => /con_[\w-]+/.exec(page.url())[0];
 
-test("a key that can't be one is explained at its field, is never sent back, and the right one is checked and kept", async () => {
+test("a malformed key is explained at its field and not sent back, and a valid key is checked and stored", async () => {
   const { page, done } = await newPerson();
   await signIn(page, "ada");
-  await page.goto(`${door.url}/oauth/start/sim-stripe`);
+  await page.goto(`${proxy.url}/oauth/start/sim-stripe`);
   const key = page.getByRole("textbox", { name: "Restricted key" });
   const wrong = `sk_live_${"c".repeat(24)}`;
-  const asked = stage.apps.stripe.requests.length;
+  const asked = fixture.apps.stripe.requests.length;
   await key.fill(wrong);
   await key.press("Enter");
 
@@ -70,39 +70,39 @@ test("a key that can't be one is explained at its field, is never sent back, and
   const described = await key.evaluate((field) => field.getAttribute("aria-describedby").split(" ").map((id) => document.getElementById(id).innerText).join(" "));
   assert.match(described, /may do everything/);
   assert.ok(!(await page.content()).includes(wrong));
-  assert.equal(stage.apps.stripe.requests.length, asked, "the app was not asked");
+  assert.equal(fixture.apps.stripe.requests.length, asked, "the app was not asked");
 
   await key.fill(`rk_test_${"x".repeat(24)}`);
   await key.press("Enter");
   await page.getByRole("heading", { name: "Stripe simulated did not accept this" }).waitFor();
-  await key.fill(stage.apps.stripe.newKey("ada"));
+  await key.fill(fixture.apps.stripe.createKey("ada"));
   await key.press("Enter");
   await page.getByText("Connected as ada (test mode).").waitFor();
   await done();
 });
 
-test("whoever comes by a link enters a bot's token without an account here, and the link is used up", async () => {
+test("a person with a connect link enters a bot token without signing in, and the link is used", async () => {
   const { page, done } = await newPerson();
-  const { url } = await stage.ask("POST", "/v1/links", { app: "sim-telegram", user: { id: "guest", name: "Guest" } });
+  const { url } = await fixture.requestOk("POST", "/v1/links", { app: "sim-telegram", user: { id: "guest", name: "Guest" } });
   await page.goto(url);
   await page.getByText("Only continue if you trust them.").waitFor();
   await page.getByText("The connection will belong to Guest.").waitFor();
-  await page.getByRole("textbox", { name: "Bot token" }).fill(stage.apps.telegram.newBot("grace"));
+  await page.getByRole("textbox", { name: "Bot token" }).fill(fixture.apps.telegram.createBot("grace"));
   await page.getByRole("button", { name: "Check and save" }).click();
   await page.getByText("Telegram simulated is connected as @grace_bot.").waitFor();
   assert.ok(!page.url().includes(new URL(url).pathname.split("/").pop()), "the link's secret is out of the address");
-  const [made] = await stage.connectionsOf("sim-telegram");
+  const [made] = await fixture.listConnections("sim-telegram");
   assert.deepEqual([made.user, made.account.label, made.status], [{ id: "guest", name: "Guest" }, "@grace_bot", "connected"]);
   await page.goto(url);
   await page.getByRole("heading", { level: 1, name: "The link has ended" }).waitFor();
-  assert.equal((await stage.connectionsOf("sim-telegram")).length, 1);
+  assert.equal((await fixture.listConnections("sim-telegram")).length, 1);
   await done();
 });
 
-test("an app that has several ways leads from one to each other, and back", async () => {
+test("an app with several auth methods links from each one to the others", async () => {
   const { page, done } = await newPerson();
   await signIn(page, "eve");
-  await page.goto(`${door.url}/oauth/start/sim-slack?auth_method=bot_token`);
+  await page.goto(`${proxy.url}/oauth/start/sim-slack?auth_method=bot_token`);
   const ways = page.getByRole("region", { name: "Other ways to connect" }).getByRole("link");
   const names = await ways.allInnerTexts();
   assert.ok(names.length >= 2, names.join());
@@ -113,51 +113,51 @@ test("an app that has several ways leads from one to each other, and back", asyn
   await done();
 });
 
-test("an app without a client tells how to make one, with the address to enter there", async () => {
+test("an app without a client explains how to register one, with the redirect URI", async () => {
   const { page, done } = await newPerson();
   await signIn(page, "ada");
-  await page.goto(`${door.url}/apps/sim-gmail/setup`);
+  await page.goto(`${proxy.url}/apps/sim-gmail/setup`);
   await page.getByRole("heading", { name: "Set up Gmail" }).waitFor();
   const shown = await page.getByRole("region", { name: /^the redirect uri/i }).innerText();
   const client = { client_id: "gmail-client", client_secret: "gmail-secret-0123456789" };
-  const { redirect_uri } = await stage.ask("PUT", "/v1/apps/sim-gmail/client", client);
+  const { redirect_uri } = await fixture.requestOk("PUT", "/v1/apps/sim-gmail/client", client);
   assert.equal(shown.trim(), redirect_uri);
-  stage.apps.google.register(client.client_id, { secret: client.client_secret, redirect_uris: [redirect_uri], project: "gmail" });
+  fixture.apps.google.register(client.client_id, { secret: client.client_secret, redirect_uris: [redirect_uri], project: "gmail" });
   await done();
 });
 
-test("what a person ticks is asked for, what they withhold at the app is named at once, and one click asks for it again", async () => {
+test("ticked permissions are requested, withheld ones are named, and one click requests them again", async () => {
   const { page, done } = await newPerson();
   await signIn(page, "ada");
-  stage.apps.google.person = { account: "ada", untick: [READ], deny: false };
-  await page.goto(`${door.url}/oauth/start/sim-gmail`);
+  fixture.apps.google.person = { account: "ada", untick: [READ], deny: false };
+  await page.goto(`${proxy.url}/oauth/start/sim-gmail`);
   await page.getByText(/More permissions/).click();
   await page.locator(`input[value="${READ}"]`).check();
   await page.getByRole("button", { name: "Continue to Gmail" }).click();
   await page.getByText("Connected as ada@example.test.").waitFor();
   await page.getByText("Permissions that were not granted").waitFor();
-  const id = connectionAt(page);
-  assert.deepEqual((await stage.connection(id)).scopes.missing, [READ]);
+  const id = connectionIdFrom(page);
+  assert.deepEqual((await fixture.getConnection(id)).scopes.missing, [READ]);
 
-  stage.apps.google.person = { account: "ada", untick: [], deny: false };
+  fixture.apps.google.person = { account: "ada", untick: [], deny: false };
   await page.getByRole("link", { name: "Ask for them again" }).click();
   await page.getByRole("button", { name: "Continue to Gmail" }).click();
   await page.getByText("Connected as ada@example.test.").waitFor();
-  assert.equal(connectionAt(page), id);
-  assert.deepEqual((await stage.connection(id)).scopes.missing, []);
+  assert.equal(connectionIdFrom(page), id);
+  assert.deepEqual((await fixture.getConnection(id)).scopes.missing, []);
   assert.equal(await page.getByText("Permissions that were not granted").count(), 0);
   await done();
 });
 
-test("a person who says no at the app is back where they can try again, and nothing was made", async () => {
+test("a person who denies access at the app can try again, and no connection is created", async () => {
   const { page, done } = await newPerson();
   await signIn(page, "denier");
-  stage.apps.google.person = { account: "mallory", untick: [], deny: true };
-  const before = (await stage.connectionsOf("sim-gmail")).length;
-  await page.goto(`${door.url}/oauth/start/sim-gmail`);
+  fixture.apps.google.person = { account: "mallory", untick: [], deny: true };
+  const before = (await fixture.listConnections("sim-gmail")).length;
+  await page.goto(`${proxy.url}/oauth/start/sim-gmail`);
   await page.getByRole("button", { name: "Continue to Gmail" }).click();
   await page.getByRole("link", { name: /try again/i }).click();
   await page.getByRole("button", { name: "Continue to Gmail" }).waitFor();
-  assert.equal((await stage.connectionsOf("sim-gmail")).length, before);
+  assert.equal((await fixture.listConnections("sim-gmail")).length, before);
   await done();
 });

@@ -834,7 +834,7 @@ fn without_a_lifeboat_the_loss_is_logged_and_told_truthfully_later() {
     let (fixture, id) = connect_expired();
     add_fault(&fixture, PERSIST_SQL, 6, Fault::BeforeCommit);
     assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseDown);
-    assert_eq!(fixture.world.log.count_events("renewal_lost"), 1);
+    assert_eq!(fixture.world.log.count_events("tokens_lost"), 1);
     fixture.world.advance_clock(LEASE_OVER_SECONDS);
     assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Dead);
     assert_eq!(fixture.load_connection(&id).reason, Some(ReconnectReason::LostRotation));
@@ -1147,7 +1147,7 @@ fn a_late_token_of_a_disconnected_connection_is_revoked() {
     assert_eq!(revoked[..2], [old.1.unwrap(), old.0]);
     assert_eq!(revoked.len(), 4, "and then the two that came late: {revoked:?}");
     assert!(revoked[2].contains("-rt-") && revoked[3].contains("-at-"), "{revoked:?}");
-    assert_eq!(fixture.world.log.count_events("renewal_overtaken"), 1);
+    assert_eq!(fixture.world.log.count_events("tokens_superseded"), 1);
 }
 
 #[test]
@@ -1180,7 +1180,7 @@ fn a_write_that_was_applied_and_then_refreshed_over_revokes_nothing() {
     assert_eq!(fixture.load_connection(&id).version, 3, "while the first still asks what became of its write");
     assert_eq!(fixture.world.run(first), RefreshOutcome::Satisfied);
     assert_eq!(fixture.world.acme.revoked_tokens(), Vec::<String>::new());
-    assert_eq!(fixture.world.log.count_events("renewal_overtaken"), 0);
+    assert_eq!(fixture.world.log.count_events("tokens_superseded"), 0);
     fixture.world.advance_clock(60);
     assert_eq!(fixture.refresh(&id, RefreshReason::Force), RefreshOutcome::Refreshed);
     assert_eq!(fixture.world.acme.count_refreshes(RedeemOutcome::GrantRevoked), 0);

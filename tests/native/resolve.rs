@@ -890,7 +890,7 @@ fn a_use_that_can_not_be_noted_does_not_fail_the_call() {
     let fault = FaultRule { statement_part: "INSERT INTO uses", times: 1, fault: Fault::BeforeCommit };
     fixture.world.db.fault_rules.borrow_mut().push(fault);
     fixture.resolve_and_finish(&id, request_for_step("w", "s")).unwrap();
-    assert_eq!(fixture.world.log.count_events("use_not_noted"), 1);
+    assert_eq!(fixture.world.log.count_events("use_not_recorded"), 1);
 }
 
 #[test]

@@ -1,22 +1,22 @@
-// Owns the django-oauth-toolkit server of the tests as a process: starts it, signs people in at its own pages, asks it
-// what it saw. It speaks like the other peers (peers.mjs). Refuses to outlive the test.
+// Owns the django-oauth-toolkit server of the tests: starts it as a process, signs people in at its pages, and reads
+// its own log. Has the same interface as the other OAuth servers (oauth-servers.mjs). Ends with the test.
 
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import { at, child, ensureDjango } from "../../tools/bootstrap.mjs";
-import { walk } from "./oauth-browser.mjs";
+import { repoPath, spawnChild, ensureDjango } from "../../tools/bootstrap.mjs";
+import { followRedirects } from "./oauth-browser.mjs";
 
-const SERVER = at("tests/support/django/server.py");
+const SERVER = repoPath("tests/support/django/server.py");
 
 /**
- * Starts a server whose refresh tokens work once; a second use kills the grant, except within `grace` seconds, when it
- * answers the same tokens again. `accessTokenTtl` are the seconds an access token lives, `firstTokenTtl` those of one that
- * a person's consent brings.
+ * Starts a server whose refresh tokens are single use. A second use revokes the grant. Within `grace` seconds a second
+ * use returns the same tokens instead. `accessTokenTtl` is the lifetime of an access token in seconds, `firstTokenTtl`
+ * that of the first one after a consent.
  */
-export async function startDjango({ grace = 0, accessTokenTtl = 120, firstTokenTtl = accessTokenTtl } = {}) {
+export async function startDjangoServer({ grace = 0, accessTokenTtl = 120, firstTokenTtl = accessTokenTtl } = {}) {
   const { python, env } = await ensureDjango();
   const options = JSON.stringify({ grace, first_token_ttl: firstTokenTtl, access_token_ttl: accessTokenTtl });
-  const server = child(python, [SERVER, options], { env, stdio: ["pipe", "pipe", "inherit"] });
+  const server = spawnChild(python, [SERVER, options], { env, stdio: ["pipe", "pipe", "inherit"] });
   const origin = `http://localhost:${await firstLineOf(server)}`;
 
   return {
@@ -31,13 +31,13 @@ export async function startDjango({ grace = 0, accessTokenTtl = 120, firstTokenT
       const { status } = await fetch(`${origin}/test/clients`, { method: "POST", body: JSON.stringify(client) });
       if (status !== 204) throw new Error(`The Django server did not take the client (${status})`);
     },
-    authorize: (authorizeUrl, account) => walk(authorizeUrl, (form) => (form.has("username") ? signIn(form, account) : allow(form))),
-    async seen(account) {
+    authorize: (authorizeUrl, account) => followRedirects(authorizeUrl, (form) => (form.has("username") ? signIn(form, account) : allow(form))),
+    async countRefreshes(account) {
       const asked = (await (await fetch(`${origin}/test/ledger`)).json()).filter(({ grant }) => grant === "refresh_token");
       return {
         refreshes: asked.filter((one) => one.account === account).length,
         refused: asked.filter((one) => one.account === account && one.status >= 400).length,
-        strange: asked.filter((one) => one.account === null).length,
+        unknown: asked.filter((one) => one.account === null).length,
       };
     },
     accepts: async (headers) => (await fetch(`${origin}/me`, { headers })).status === 200,
@@ -49,14 +49,14 @@ export async function startDjango({ grace = 0, accessTokenTtl = 120, firstTokenT
   };
 }
 
-/** The form as it stands, with the anti-forgery token that its server put into it, and what a person types. */
+/** The form as received, with the anti-forgery token of the server, and the name and password filled in. */
 function signIn(form, account) {
   form.set("username", account);
   form.set("password", "whatever");
   return form;
 }
 
-/** Of the two buttons only the one that is pressed is sent. */
+/** A form has two buttons. Only the one that is pressed is sent. */
 function allow(form) {
   form.delete("");
   return form;
@@ -68,7 +68,7 @@ async function firstLineOf(server) {
     throw new Error(`The Django server ended before it began (${code})`);
   });
   const [line] = await Promise.race([once(lines, "line"), gone]);
-  // What ends later ended because it was told to.
+  // An exit after this point was requested by `close`.
   gone.catch(() => {});
   return line;
 }

@@ -1,25 +1,25 @@
-// Owns the bad luck between the Worker and an app: a reverse proxy before one address of the app whose next answers can
-// be told to go wrong, before the app acted or after. Without orders it passes everything on as it is. Refuses to
-// invent what the app did: whether it acted is told by its own log.
+// Owns faults between the Worker and an app: a reverse proxy for one address of the app. A test queues faults for the
+// next requests, before or after the app has handled them. Without a queued fault it forwards everything unchanged.
+// Never claims what the app did: the app's own log says that.
 
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /**
- * Stands before the address `upstream`. `next(fault)` orders what happens to the next request; `times` are the
- * milliseconds each request took to be answered; `idle()` waits for those under way, also after whoever asked has
- * given up; `strays` counts the visits to the place that redirects lead to.
+ * Starts a proxy for the address `upstream`. `queueFault(fault)` sets what happens to the next request. `times` has the
+ * milliseconds that each request took. `waitUntilIdle()` waits for running requests, also for those whose caller has
+ * stopped waiting. `requestsElsewhere` counts requests that followed a redirect.
  */
 export async function startFaultProxy(upstream) {
-  const orders = [];
+  const queuedFaults = [];
   const running = new Set();
-  const proxy = { times: [], standing: honest, strays: 0, next: (fault) => orders.push(fault) };
+  const proxy = { times: [], defaultFault: forwardUnchanged, requestsElsewhere: 0, queueFault: (fault) => queuedFaults.push(fault) };
   const elsewhere = await listen("127.0.0.1", (_, response) => {
-    proxy.strays += 1;
+    proxy.requestsElsewhere += 1;
     response.end("{}");
   });
-  const front = await listen("localhost", (request, response) => {
+  const listener = await listen("localhost", (request, response) => {
     const handled = handle(request, response).finally(() => running.delete(handled));
     running.add(handled);
   });
@@ -27,28 +27,27 @@ export async function startFaultProxy(upstream) {
   async function handle(request, response) {
     const began = performance.now();
     const body = Buffer.concat(await Array.fromAsync(request));
-    const fault = orders.shift() ?? proxy.standing;
+    const fault = queuedFaults.shift() ?? proxy.defaultFault;
     await fault({ act: () => forward(upstream, request, body), response, elsewhere: elsewhere.url });
     proxy.times.push(performance.now() - began);
   }
 
   return Object.assign(proxy, {
-    url: `${front.url}${new URL(upstream).pathname}`,
-    idle: () => Promise.all(running),
-    close: () => Promise.all([front.close(), elsewhere.close()]),
+    url: `${listener.url}${new URL(upstream).pathname}`,
+    waitUntilIdle: () => Promise.all(running),
+    close: () => Promise.all([listener.close(), elsewhere.close()]),
   });
 }
 
-/** The app's own answer. */
-async function honest({ act, response }) {
+async function forwardUnchanged({ act, response }) {
   send(response, await act());
 }
 
-/** What can be ordered. Whatever acts first has left the app with a rotated token. */
+/** The faults. After a fault that calls `act` first, the app has rotated the token. */
 export const faults = {
   slowToAct: (ms) => async (at) => {
     await sleep(ms);
-    await honest(at);
+    await forwardUnchanged(at);
   },
   slowToAnswer: (ms) => async ({ act, response }) => {
     const answer = await act();
@@ -58,11 +57,11 @@ export const faults = {
   /** Headers and half of the body, then the connection breaks. */
   brokenBody: async ({ act, response }) => {
     const { status, headers, body } = await act();
-    // Whoever passes this on must not keep the connection either: it would wait for the other half.
+    // The connection must not be kept alive: the client would wait for the other half.
     response.writeHead(status, { ...headers, "content-length": body.length, connection: "close" });
     response.write(body.subarray(0, body.length / 2), () => response.destroy());
   },
-  /** Half of the body, as if it were the whole. */
+  /** Half of the body, sent as a complete body. */
   halfBody: async ({ act, response }) => {
     const answer = await act();
     send(response, { ...answer, body: answer.body.subarray(0, answer.body.length / 2) });
@@ -72,24 +71,24 @@ export const faults = {
     response.destroy();
   },
   noConnection: async ({ response }) => response.destroy(),
-  errorBefore: async ({ response }) => send(response, BROKEN),
+  errorBefore: async ({ response }) => send(response, SERVER_ERROR),
   errorAfter: async ({ act, response }) => {
     await act();
-    send(response, BROKEN);
+    send(response, SERVER_ERROR);
   },
   tooMany: (seconds) => async ({ response }) =>
     send(response, { status: 429, headers: { "retry-after": String(seconds) }, body: Buffer.from("Slow down") }),
-  htmlBefore: async ({ response }) => send(response, MAINTENANCE),
+  htmlBefore: async ({ response }) => send(response, HTML_PAGE),
   htmlAfter: async ({ act, response }) => {
     await act();
-    send(response, MAINTENANCE);
+    send(response, HTML_PAGE);
   },
-  /** To another host, which takes whatever it is given. */
+  /** A redirect to another host, which accepts everything. */
   redirect: (status) => async ({ response, elsewhere }) => send(response, { status, headers: { location: `${elsewhere}/token` }, body: Buffer.of() }),
 };
 
-const BROKEN = { status: 500, headers: { "content-type": "text/html" }, body: Buffer.from("<h1>Internal Server Error</h1>") };
-const MAINTENANCE = { status: 200, headers: { "content-type": "text/html" }, body: Buffer.from("<!doctype html><h1>Back soon</h1>") };
+const SERVER_ERROR = { status: 500, headers: { "content-type": "text/html" }, body: Buffer.from("<h1>Internal Server Error</h1>") };
+const HTML_PAGE = { status: 200, headers: { "content-type": "text/html" }, body: Buffer.from("<!doctype html><h1>Back soon</h1>") };
 
 const send = (response, { status, headers, body }) => response.writeHead(status, headers).end(body);
 

@@ -1,6 +1,6 @@
-// Owns a whole installation for a test: the built Worker on the real runtime with its record migrated, a real OAuth
-// server, a workspace with a key, and an app whose client is registered on both sides. Every file of tests starts its
-// own, in memory. Refuses the network: whatever the Worker sends to anything but this machine fails.
+// Owns a complete installation for a test: the built Worker on the real runtime with a migrated database, a real OAuth
+// server, a workspace with an API key, and an app whose client is registered on both sides. Every test file starts its
+// own, in memory. Refuses the network: a request of the Worker to another machine fails.
 
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
@@ -15,21 +15,21 @@ export const PUBLIC_URL = "http://localhost:8787";
 export const SCOPES = ["openid", "email", "profile", "offline_access"];
 export const CLIENT_ID = "connections";
 
-/** The repository; configuration files and the built Worker are found from here. */
+/** The repository. Configuration files and the built Worker are found from here. */
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
-/** Requests whose lines of the log surely fit into the pipe between the Worker and this process (64 KB). */
-const FEW = 20;
+/** The log lines of this many requests fit into the pipe between the Worker and this process (64 KB). */
+const MAX_UNREAD_REQUESTS = 20;
 
-export const newKeyRing = (id = "k1") => `${id}:${randomBytes(32).toString("base64")}`;
+export const createKeyRing = (id = "k1") => `${id}:${randomBytes(32).toString("base64")}`;
 
 /**
- * Starts an installation; `close()` ends it.
+ * Starts an installation. `close()` ends it.
  *
- * - `accessTokenTtl`, `firstTokenTtl`, `refreshTokens`: of the OAuth server.
- * - `vars`, `secrets`: of the Worker, over the usual ones.
- * - `configs`: configuration files, one for each Worker over the same record.
- * - `workspace: false`: leaves out workspace, app and client, for a Worker that could not make them.
+ * - `accessTokenTtl`, `firstTokenTtl`, `refreshTokens`: options of the OAuth server.
+ * - `vars`, `secrets`: of the Worker, in addition to the usual ones.
+ * - `configs`: configuration files, one for each Worker. All Workers share one database.
+ * - `workspace: false`: creates no workspace, app and client, for a Worker that cannot create them.
  */
 export async function startInstallation({
   accessTokenTtl = 120,
@@ -43,9 +43,9 @@ export async function startInstallation({
   const adminKey = randomBytes(32).toString("base64url");
   const settings = {
     vars: { PUBLIC_URL, DEV_LOOPBACK: "1", ...vars },
-    secrets: { ENCRYPTION_KEYS: newKeyRing(), ADMIN_KEY: adminKey, ...secrets },
+    secrets: { ENCRYPTION_KEYS: createKeyRing(), ADMIN_KEY: adminKey, ...secrets },
   };
-  const outbound = watchOutbound();
+  const outbound = recordOutbound();
   const clientSecret = randomBytes(24).toString("base64url");
   const oauth = await startOAuthServer({ accessTokenTtl, firstTokenTtl, refreshTokens, clients: [{ client_id: CLIENT_ID, client_secret: clientSecret }] });
   const options = { root: ROOT, workers: configs.map((configPath) => ({ configPath, prebuiltWorkerDir: "./dist", ...settings })) };
@@ -54,12 +54,12 @@ export async function startInstallation({
   const worker = server.getWorker();
   await worker.applyD1Migrations("DB");
 
-  let underWay = 0;
-  // A statement blocks this process until the Worker answers, and the Worker blocks when nobody reads what it logs. So a
-  // crowd is let through first, and its log is read.
-  const quiet = async () => {
+  let running = 0;
+  // A database statement blocks this process until the Worker answers, and the Worker blocks when nobody reads its log.
+  // So wait until few requests are running and their log is read.
+  const waitUntilLogIsRead = async () => {
     do await sleep(1);
-    while (underWay > FEW);
+    while (running > MAX_UNREAD_REQUESTS);
   };
 
   const installation = {
@@ -71,42 +71,45 @@ export async function startInstallation({
     secrets: settings.secrets,
     outbound,
     answers: [],
-    /** Sends a request and notes its answer: `{ status, headers, text }`. Redirects are shown, not followed. */
+    /** Sends a request and records its answer: `{ status, headers, text }`. Does not follow redirects. */
     async request(path, init = {}, by = worker) {
-      underWay += 1;
+      running += 1;
       const answer = await by
         .fetch(new URL(path, PUBLIC_URL).href, { redirect: "manual", ...init })
         .then(async (response) => ({ status: response.status, headers: response.headers, text: await response.text() }))
-        .finally(() => (underWay -= 1));
+        .finally(() => (running -= 1));
       installation.answers.push({ path, ...answer });
       return answer;
     },
-    /** A program's call: `{ status, headers, body }`. `key` is the workspace's first, unless given; `null` sends none. */
-    async api(method, path, body, key = installation.key, by = worker) {
+    /**
+     * A program's call: `{ status, headers, body }`. `key` is the workspace's first API key by default; `null` sends
+     * none.
+     */
+    async requestApi(method, path, body, key = installation.key, by = worker) {
       const headers = { "content-type": "application/json" };
       if (key !== null) headers.authorization = `Bearer ${key}`;
       const answer = await installation.request(path, { method, headers, body: typeof body === "string" ? body : body && JSON.stringify(body) }, by);
       return { ...answer, body: answer.text ? JSON.parse(answer.text) : undefined };
     },
-    /** The same for calls that must succeed: the answer's body. */
-    async ask(...call) {
-      const { status, body } = await installation.api(...call);
+    /** Calls the API and returns the answer's body. Throws if the call does not succeed. */
+    async requestOk(...call) {
+      const { status, body } = await installation.requestApi(...call);
       if (status >= 300) throw new Error(`${call[0]} ${call[1]} answered ${status}: ${JSON.stringify(body)}`);
       return body;
     },
-    resolve: (connection, body = {}, ...rest) => installation.api("POST", `/v1/connections/${connection}/resolve`, body, ...rest),
-    /** Lets the clock strike once. */
-    strike: (at = new Date(), by = worker) => by.scheduled({ cron: "*/5 * * * *", scheduledTime: at }),
-    /** A row, or a column of it when the query asks for one. */
+    resolve: (connection, body = {}, ...rest) => installation.requestApi("POST", `/v1/connections/${connection}/resolve`, body, ...rest),
+    /** Starts one scheduled run. */
+    runScheduled: (at = new Date(), by = worker) => by.scheduled({ cron: "*/5 * * * *", scheduledTime: at }),
+    /** A row, or the value of a column if the query selects one. */
     async row(sql, ...values) {
-      await quiet();
+      await waitUntilLogIsRead();
       return installation.db
         .prepare(sql)
         .bind(...values)
         .first();
     },
     async run(sql, ...values) {
-      await quiet();
+      await waitUntilLogIsRead();
       return (
         await installation.db
           .prepare(sql)
@@ -114,7 +117,10 @@ export async function startInstallation({
           .run()
       ).meta.changes;
     },
-    /** The same record under other settings, such as `{ secrets }`, or a function from a Worker's index to its own. Ends what is under way. */
+    /**
+     * Restarts with other settings, such as `{ secrets }`, over the same database. A function gets the index of a
+     * Worker and returns its settings. Running requests end.
+     */
     async restart(change) {
       const changed = (index) => (typeof change === "function" ? change(index) : change);
       await server.update({ ...options, workers: options.workers.map((one, index) => ({ ...one, ...changed(index) })) });
@@ -128,35 +134,38 @@ export async function startInstallation({
   };
   const bind = async () => ({ DB: installation.db, CACHE: installation.kv } = await worker.getEnv());
   await bind();
-  if (workspace) Object.assign(installation, await newWorkspace(installation, "Acme Corp"));
+  if (workspace) Object.assign(installation, await createWorkspace(installation, "Acme Corp"));
   return installation;
 }
 
-/** A configuration file like ours, for a Worker of another name over the same record, or without the Durable Object. */
-export function configFile({ name = "connections", refresher = true }) {
+/**
+ * A configuration file like wrangler.toml, for a Worker of another name over the same database, or without the Durable
+ * Object.
+ */
+export function writeConfigFile({ name = "connections", refresher = true }) {
   const ours = readFileSync(join(ROOT, "wrangler.toml"), "utf8")
     .replace(/^name = .*$/m, `name = "${name}"`)
     .replace(/^main = .*$/m, `main = "${join(ROOT, "build/index.js")}"`)
-    .replace(/^migrations_dir = .*$/m, `migrations_dir = "${join(ROOT, "migrations")}"\ndatabase_id = "one-record"`);
+    .replace(/^migrations_dir = .*$/m, `migrations_dir = "${join(ROOT, "migrations")}"\ndatabase_id = "one-database"`);
   const durableObject = /^\[\[durable_objects\.bindings\]\]\n[^[]*|^\[\[migrations\]\]\n.*\n.*\n/gm;
   const file = join(mkdtempSync(join(tmpdir(), "connections-")), "wrangler.toml");
   writeFileSync(file, refresher ? ours : ours.replace(durableObject, ""));
   return file;
 }
 
-/** A workspace with its first key, the app `acme` and its client: `{ workspace, key, client }`. */
-export async function newWorkspace(installation, name, app = acme(installation.oauth)) {
-  const { ask, adminKey, oauth, clientSecret } = installation;
-  const made = await ask("POST", "/v1/workspaces", { name }, adminKey);
+/** A workspace with its first API key, the app `acme` and its client: `{ workspace, key, client }`. */
+export async function createWorkspace(installation, name, app = acmeDefinition(installation.oauth)) {
+  const { requestOk, adminKey, oauth, clientSecret } = installation;
+  const made = await requestOk("POST", "/v1/workspaces", { name }, adminKey);
   const key = made.key.key;
-  await ask("POST", "/v1/apps", app, key);
-  const client = await ask("PUT", `/v1/apps/${app.id}/client`, { client_id: CLIENT_ID, client_secret: clientSecret }, key);
+  await requestOk("POST", "/v1/apps", app, key);
+  const client = await requestOk("PUT", `/v1/apps/${app.id}/client`, { client_id: CLIENT_ID, client_secret: clientSecret }, key);
   oauth.addRedirectUri(CLIENT_ID, client.redirect_uri);
   return { workspace: made.id, key, client };
 }
 
-/** Everything in the record and the cache, as one text each. */
-export async function atRest({ db, kv }) {
+/** All tables and cache entries, each as one text. */
+export async function dumpStoredData({ db, kv }) {
   const { results: tables } = await db
     .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\' AND name NOT LIKE 'sqlite%'")
     .all();
@@ -166,8 +175,8 @@ export async function atRest({ db, kv }) {
   return dumped;
 }
 
-/** The app of the OAuth server, as a workspace would define it. */
-export const acme = (oauth, more = {}) => ({
+/** The definition of an app for the OAuth server, as a workspace sends it. */
+export const acmeDefinition = (oauth, more = {}) => ({
   id: "acme",
   name: "Acme",
   auth: { type: "oauth2", issuer: oauth.issuer, authorize_params: { prompt: "consent" }, rotation: "strict", ...more.auth },
@@ -175,40 +184,40 @@ export const acme = (oauth, more = {}) => ({
   ...Object.fromEntries(Object.entries(more).filter(([field]) => field !== "auth")),
 });
 
-/** A key with certain scopes and allow-lists. */
-export const newKey = async (installation, scopes, more = {}) =>
-  (await installation.ask("POST", "/v1/keys", { name: scopes.join(" "), scopes, ...more })).key;
+/** An API key with these scopes and allow-lists. */
+export const createApiKey = async (installation, scopes, more = {}) =>
+  (await installation.requestOk("POST", "/v1/keys", { name: scopes.join(" "), scopes, ...more })).key;
 
 /**
- * Stands between the Worker and the network: wrangler sends everything through this process's `fetch`. `requests` lists
- * what was sent, `to(path)` some of it; `answer`, when set, may answer in the place of whoever was asked.
+ * Records what the Worker sends: wrangler sends everything through this process's `fetch`. `requests` lists all
+ * requests, `to(path)` those to a path. If `answer` is set, it may answer in place of the server.
  */
-function watchOutbound() {
+function recordOutbound() {
   const real = globalThis.fetch;
-  const watch = {
+  const recorder = {
     requests: [],
     answer: undefined,
-    to: (path) => watch.requests.filter(({ url }) => new URL(url).pathname === path),
+    to: (path) => recorder.requests.filter(({ url }) => new URL(url).pathname === path),
     stop: () => (globalThis.fetch = real),
   };
   globalThis.fetch = async (url, init) => {
-    // Only the Worker's requests come as a whole Request; a test's own come as plain options.
+    // Only the Worker's requests arrive as a Request. A test's own requests arrive as plain options.
     if (typeof init?.clone !== "function") return real(url, init);
     const { method, headers } = init;
     const sent = { url, method, headers: Object.fromEntries(headers), body: await new Response(init.body).text() };
-    watch.requests.push(sent);
-    const instead = await watch.answer?.(sent);
+    recorder.requests.push(sent);
+    const instead = await recorder.answer?.(sent);
     if (instead) return instead;
     if (!["localhost", "127.0.0.1"].includes(new URL(url).hostname)) throw new TypeError(`${url} is not on this machine`);
-    // Whether a redirect is followed is decided by the Worker, to which it is shown.
-    // An empty text would be given a type that the Worker never sent.
+    // The Worker decides whether to follow a redirect, so it must see it. An empty text as body would get a content
+    // type that the Worker did not send.
     return real(url, { method, headers, redirect: "manual", body: sent.body || undefined }).catch(brokenConnection);
   };
-  return watch;
+  return recorder;
 }
 
 /**
- * wrangler would show the Worker an error page in the place of a connection that broke. A body that never comes is the
- * nearest to it that can be passed on: the Worker's own fetch fails.
+ * For a broken connection, wrangler shows the Worker an error page. A body that never arrives is the closest fault that
+ * can be passed on: the Worker's own fetch fails.
  */
 const brokenConnection = () => new Response(null, { headers: { "content-length": "1", connection: "close" } });

@@ -1,20 +1,23 @@
-// Owns the part of a browser and of a person in front of the local OAuth server: follows redirects one by one, keeps
-// cookies, fills the sign-in and consent forms. Refuses to follow the last redirect, back to the Worker: that is the
-// test's own request to make.
+// Owns the browser and the person at the local OAuth server: follows redirects one by one, keeps cookies, and fills in
+// the sign-in and consent forms. Does not follow the last redirect, back to the Worker: the test sends that request
+// itself.
 
 /** Signs in as `login`, allows everything except `withhold`, and returns the callback URL with its `code`. */
 export const completeAuthorization = (authorizeUrl, { login = "ada", withhold = [] } = {}) =>
-  walk(authorizeUrl, (form) => (form.has("login") ? signIn(login) : allow(form.getAll("scope").filter((scope) => !withhold.includes(scope)))));
+  followRedirects(authorizeUrl, (form) => (form.has("login") ? signIn(login) : allow(form.getAll("scope").filter((scope) => !withhold.includes(scope)))));
 
 /** Signs in as `login`, denies at the consent form, and returns the callback URL with its `error`. */
 export const denyAuthorization = (authorizeUrl, { login = "ada" } = {}) =>
-  walk(authorizeUrl, (form) => (form.has("login") ? signIn(login) : new URLSearchParams({ action: "deny" })));
+  followRedirects(authorizeUrl, (form) => (form.has("login") ? signIn(login) : new URLSearchParams({ action: "deny" })));
 
 const signIn = (login) => new URLSearchParams({ action: "login", login });
 const allow = (scopes) => new URLSearchParams([["action", "allow"], ...scopes.map((scope) => ["scope", scope])]);
 
-/** Goes wherever the redirects of one origin lead, fills each form by `fill(fields)`, and returns the address that leaves it. */
-export async function walk(authorizeUrl, fill) {
+/**
+ * Follows redirects within one origin, fills in each form with `fill(fields)`, and returns the first address at another
+ * origin.
+ */
+export async function followRedirects(authorizeUrl, fill) {
   const browser = new Browser();
   const { origin } = new URL(authorizeUrl);
   let url = authorizeUrl;
@@ -29,20 +32,23 @@ export async function walk(authorizeUrl, fill) {
     } else {
       const page = await response.text();
       if (!page.includes("<form")) throw new Error(`The OAuth server answered ${response.status}: ${page.slice(0, 300)}`);
-      body = fill(fieldsOf(page));
+      body = fill(parseFields(page));
     }
   }
   throw new Error(`The OAuth server sent us round in circles; the last address was ${url}`);
 }
 
 /** The named inputs of the page's form, with their values. */
-function fieldsOf(page) {
+function parseFields(page) {
   const fields = new URLSearchParams();
   for (const [input] of page.matchAll(/<input[^>]*>/g)) fields.append(/name="([^"]*)"/.exec(input)?.[1] ?? "", /value="([^"]*)"/.exec(input)?.[1] ?? "");
   return fields;
 }
 
-/** One request at a time, with cookies. Paths of cookies are honoured: the server keeps one per interaction. */
+/**
+ * Sends one request at a time, with cookies. Respects the path of a cookie, because the server sets one per
+ * interaction.
+ */
 class Browser {
   cookies = new Map();
 
@@ -50,11 +56,11 @@ class Browser {
     const { pathname } = new URL(url);
     const cookie = [...this.cookies.values()].filter(({ path }) => pathname.startsWith(path)).map(({ pair }) => pair).join("; ");
     const response = await fetch(url, { method: body ? "POST" : "GET", body, headers: { cookie }, redirect: "manual" });
-    response.headers.getSetCookie().forEach((line) => this.keep(line));
+    response.headers.getSetCookie().forEach((line) => this.storeCookie(line));
     return response;
   }
 
-  keep(line) {
+  storeCookie(line) {
     const [pair, ...attributes] = line.split(/;\s*/);
     const name = pair.slice(0, pair.indexOf("="));
     const path = attributes.find((attribute) => /^path=/i.test(attribute))?.slice(5) ?? "/";

@@ -1,23 +1,24 @@
-// Owns an app that rotates refresh tokens and writes down what it did with each: the oracle of the kill test. It knows who
-// presented what, when it made that good, and what it holds for the newest. Strict: a second use ends the grant. With
-// grace: within so many seconds of its clock a second use brings the same answer again. Refuses to misbehave otherwise.
+// Owns an app that rotates refresh tokens and records each use: who sent which token, when the app rotated it, and
+// which token is the newest. The kill test trusts this log. A strict app revokes the grant at the second use of a
+// token. With a grace period, a second use within it returns the same answer again.
 
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** Seconds its access tokens live. */
-export const LIFE = 3600;
-/** At most so many milliseconds pass before a redemption is made good, and as many again before it is answered. */
-const SLOWEST = 80;
+/** Lifetime of an access token, in seconds. */
+export const ACCESS_TOKEN_TTL = 3600;
+/** Longest delay in milliseconds before a token is rotated, and before the answer is sent. */
+const MAX_DELAY = 80;
 
 /**
- * Starts it: `{ definition, log, families, wave, busy, advance, hangUp, serialOf, close }`. `log` has an entry for each redemption, with the `wave` in
- * which it came; whoever looks on says when the next wave begins. `busy` counts the requests that it is dealing with.
+ * Starts the app: `{ definition, log, families, wave, busy, advance, dropClients, serialOf, close }`. `log` has an
+ * entry for each token request with the `wave` in which it came; the test sets when the next wave begins. `busy` counts
+ * the running requests.
  *
- * - `grace`: seconds in which a used token works once more; 0 is strict.
- * - `random`: decides how long each redemption takes, and which requests are dropped when their client is gone.
+ * - `grace`: seconds in which a used token works once more. 0 is strict.
+ * - `random`: decides how long each request takes, and which requests are dropped when their client is gone.
  */
 export async function startRotatingApp({ id, grace, random }) {
   const app = { log: [], families: new Map(), wave: 0, gone: -1, ahead: 0, busy: 0 };
@@ -28,23 +29,23 @@ export async function startRotatingApp({ id, grace, random }) {
     const made = { access: randomBytes(16).toString("base64url"), refresh: randomBytes(16).toString("base64url") };
     const serial = (family.newest += 1);
     for (const token of Object.values(made)) tokens.set(token, { family, serial });
-    return { access_token: made.access, refresh_token: made.refresh, token_type: "Bearer", expires_in: LIFE };
+    return { access_token: made.access, refresh_token: made.refresh, token_type: "Bearer", expires_in: ACCESS_TOKEN_TTL };
   };
 
   const exchange = (account) => {
-    const family = { account, newest: -1, lives: true, answers: [] };
+    const family = { account, newest: -1, active: true, answers: [] };
     app.families.set(account, family);
     return [200, issue(family)];
   };
 
   const redeem = async (token) => {
     const { family, serial } = tokens.get(token) ?? {};
-    const entry = { account: family?.account, serial, hash: hashOf(token), wave: app.wave };
-    const heedsItsClient = random() < 0.5;
-    const [before, after] = [random() * SLOWEST, random() * SLOWEST];
+    const entry = { account: family?.account, serial, hash: hashToken(token), wave: app.wave };
+    const stopsWhenClientLeaves = random() < 0.5;
+    const [before, after] = [random() * MAX_DELAY, random() * MAX_DELAY];
     app.log.push(entry);
     await sleep(before);
-    if (heedsItsClient && entry.wave <= app.gone) {
+    if (stopsWhenClientLeaves && entry.wave <= app.gone) {
       entry.outcome = "dropped";
       return [500, {}];
     }
@@ -54,9 +55,9 @@ export async function startRotatingApp({ id, grace, random }) {
     return answer;
   };
 
-  /** What no other request comes between. */
+  /** No other request runs between these steps. */
   const decide = (family, serial, entry) => {
-    if (!family?.lives) return refuse(entry, "dead");
+    if (!family?.active) return refuse(entry, "dead");
     if (serial === family.newest) {
       entry.outcome = "rotated";
       family.answers[serial] = { answer: [200, issue(family)], at: now() };
@@ -67,7 +68,7 @@ export async function startRotatingApp({ id, grace, random }) {
       entry.outcome = "replayed";
       return answer;
     }
-    family.lives = false;
+    family.active = false;
     return refuse(entry, "reused");
   };
 
@@ -82,7 +83,7 @@ export async function startRotatingApp({ id, grace, random }) {
     app.busy -= 1;
     response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(json));
   });
-  // Rounds are far apart: a connection that is kept must not end just when it is used again.
+  // Rounds are far apart. A kept connection must not close at the moment when it is used again.
   server.keepAliveTimeout = 0;
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -96,11 +97,11 @@ export async function startRotatingApp({ id, grace, random }) {
       scopes: ["read"],
       identity: { url: `${origin}/me`, id: "/id", label: "/id" },
     },
-    /** Its clock goes ahead. */
+    /** Moves the app's clock forward. */
     advance: (seconds) => (app.ahead += seconds),
-    /** Whoever asked in this wave is gone. */
-    hangUp: () => (app.gone = app.wave),
-    /** Which of its account's credentials an access token belongs to: 0 is the first. */
+    /** The clients of this wave are gone. */
+    dropClients: () => (app.gone = app.wave),
+    /** The serial number of an access token in its account. The first is 0. */
     serialOf: (accessToken) => tokens.get(accessToken)?.serial,
     close() {
       server.closeAllConnections();
@@ -114,5 +115,5 @@ function refuse(entry, outcome) {
   return [400, { error: "invalid_grant" }];
 }
 
-/** As the record notes which token an attempt is about to redeem. */
-const hashOf = (token) => createHash("sha256").update(token).digest("base64url");
+/** The database records this hash of the token that an attempt sends. */
+const hashToken = (token) => createHash("sha256").update(token).digest("base64url");

@@ -1,10 +1,10 @@
-// Owns the rule which build is enough for whom: tests and a deployment never get the quick one of `npm start`.
+// Owns the rule which build is sufficient: tests and deployments never use the quick build of `npm start`.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isEnough } from "../../tools/build.mjs";
 
-test("a full build is enough for everybody, a quick one for npm start alone, and neither after a change", () => {
+test("a full build is enough for everything, a quick one only for npm start, and neither after a change", () => {
   const enough = (stamp) => [isEnough(stamp, "now", false), isEnough(stamp, "now", true)].map(Boolean);
   assert.deepEqual(enough("now full"), [true, true]);
   assert.deepEqual(enough("now quick"), [false, true]);

@@ -1,18 +1,18 @@
-// Owns the proof that `npm run deploy` gives every flag to the steps it concerns or refuses it by name, that a dry run changes
-// nothing, and that a Worker has one address. A fake wrangler records its calls; nothing is reached.
+// Owns the proof that `npm run deploy` passes every flag to the right steps or refuses it by name, that a dry run
+// changes nothing, and that a Worker has one address. A fake wrangler records its calls. No network is used.
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { beforeEach, suite, test } from "node:test";
-import { at } from "../../tools/bootstrap.mjs";
-import { addressOf, CONFIG, deploy, readConfig, readFlags, withoutWorkersDev } from "../../tools/deployment.mjs";
+import { repoPath } from "../../tools/bootstrap.mjs";
+import { readAddress, CONFIG, deploy, readConfig, readFlags, disableWorkersDev } from "../../tools/deployment.mjs";
 
-const TOML = readFileSync(at("wrangler.toml"), "utf8");
+const TOML = readFileSync(repoPath("wrangler.toml"), "utf8");
 const OWN = "https://connections.example.com";
 const WORKERS_DEV = "https://connections.acme.workers.dev";
 
-/** What the fake wrangler was asked, the files that were written, and what was said. */
+/** The calls of the fake wrangler, the written files, and the output. */
 let calls, files, written, said, answers, builds, during;
 
 beforeEach(() => {
@@ -32,8 +32,8 @@ const tools = (publicUrl) => ({
     const [code, output] = answers[Object.keys(answers).find((known) => step.join(" ").startsWith(known))];
     return { code, output };
   },
-  read: (name) => files.get(name) ?? readFileSync(at(name), "utf8"),
-  list: (folder) => readdirSync(at(folder)),
+  read: (name) => files.get(name) ?? readFileSync(repoPath(name), "utf8"),
+  list: (folder) => readdirSync(repoPath(folder)),
   write: (name, text) => {
     written.push([name, text]);
     files.set(name, text);
@@ -48,7 +48,7 @@ const steps = () => calls.map((step) => step.join(" "));
 const deployed = () => calls.find(([command]) => command === "deploy");
 
 suite("npm run deploy", () => {
-  test("checks, migrates, then puts the Worker in place", async () => {
+  test("checks, migrates, then deploys the Worker", async () => {
     await deploy([], tools(WORKERS_DEV));
     assert.deepEqual(steps(), [
       "whoami",
@@ -62,7 +62,7 @@ suite("npm run deploy", () => {
     assert.match(said.at(-1), /Deployed/);
   });
 
-  test("a dry run changes nothing and does not say that it deployed", async () => {
+  test("a dry run changes nothing and does not report a deployment", async () => {
     for (const url of [WORKERS_DEV, OWN]) {
       for (const flag of ["--dry-run", "--dry-run=true"]) {
         calls = [];
@@ -77,20 +77,20 @@ suite("npm run deploy", () => {
     }
   });
 
-  test("a dry run that is off is none", async () => {
+  test("--dry-run=false is not a dry run", async () => {
     await deploy(["--dry-run=false"], tools(WORKERS_DEV));
     assert.ok(steps().includes("d1 migrations apply DB --remote"));
     assert.ok(!deployed().includes("--dry-run=false"));
   });
 
-  test("the database is made by the name that wrangler.toml has", async () => {
+  test("the database is created with the name in wrangler.toml", async () => {
     answers["d1 info"] = [1, "Couldn't find DB with name"];
     files.set("wrangler.toml", TOML.replace('database_name = "connections"', 'database_name = "other"'));
     await deploy([], tools(WORKERS_DEV));
     assert.ok(steps().includes("d1 create other"), steps().join("; "));
   });
 
-  test("a failed look-up makes no database", async () => {
+  test("a failed look-up creates no database", async () => {
     answers["d1 info"] = [1, "Authentication error"];
     await assert.rejects(deploy([], tools(WORKERS_DEV)), /cannot be looked up/);
     assert.ok(steps().every((step) => !step.startsWith("d1 create") && !step.startsWith("deploy")));
@@ -98,7 +98,7 @@ suite("npm run deploy", () => {
 });
 
 suite("flags", () => {
-  test("go to every step they concern", async () => {
+  test("are passed to every step that needs them", async () => {
     await deploy(["--env-file", ".env", "--profile=work", "--message", "a b", "--var", "A:1", "B:2", "--strict"], tools(WORKERS_DEV));
     const all = ["--env-file", ".env"];
     const rest = ["--profile", "work"];
@@ -112,7 +112,7 @@ suite("flags", () => {
     ]);
   });
 
-  test("with a file of secrets none are asked for", async () => {
+  test("with a secrets file the existing secrets are not checked", async () => {
     for (const args of [["--secrets-file", ".prod.vars"], ["--secrets-file=.prod.vars"]]) {
       calls = [];
       await deploy(args, tools(WORKERS_DEV));
@@ -121,7 +121,7 @@ suite("flags", () => {
     }
   });
 
-  test("what is unknown, or would make the steps disagree, is refused by name before anything is done", async () => {
+  test("unknown and conflicting flags are refused by name before anything is done", async () => {
     for (const [args, named] of [
       [["--dryrun"], "--dryrun"],
       [["--dryRun"], "--dryRun"],
@@ -147,17 +147,17 @@ suite("flags", () => {
     }
   });
 
-  test("the command itself refuses them, too", () => {
-    const { status, stderr } = spawnSync(process.execPath, [at("tools/deploy.mjs"), "--dryrun"], { encoding: "utf8" });
+  test("the command itself refuses them", () => {
+    const { status, stderr } = spawnSync(process.execPath, [repoPath("tools/deploy.mjs"), "--dryrun"], { encoding: "utf8" });
     assert.equal(status, 1);
-    assert.match(stderr, /--dryrun is not known/);
+    assert.match(stderr, /--dryrun is unknown/);
   });
 
   test("nothing is left of none", () => assert.deepEqual(readFlags([]).deploy, []));
 });
 
 suite("one address", () => {
-  test("another host turns workers.dev and preview URLs off, and says so", async () => {
+  test("another host turns workers.dev and preview URLs off, and prints that", async () => {
     let seen;
     during = ([command]) => {
       if (command === "deploy") seen = files.get(CONFIG);
@@ -173,7 +173,7 @@ suite("one address", () => {
     assert.deepEqual([...files.keys()], ["wrangler.toml"], "the file is gone afterwards");
   });
 
-  test("the file is gone also when wrangler fails", async () => {
+  test("the file is removed also if wrangler fails", async () => {
     during = ([command]) => {
       if (command === "deploy") throw new Error("no");
     };
@@ -181,30 +181,30 @@ suite("one address", () => {
     assert.deepEqual([...files.keys()], ["wrangler.toml"]);
   });
 
-  test("everything else of wrangler.toml stays", () => {
+  test("the rest of wrangler.toml stays", () => {
     const toml = 'name = "c"\nworkers_dev=true\n  preview_urls = true\n[env.a]\nworkers_dev = true\n[vars]\nA = "workers_dev = true"\n';
-    const changed = withoutWorkersDev(toml);
+    const changed = disableWorkersDev(toml);
     assert.equal(changed.split("preview_urls = false\n\n")[1], 'name = "c"\n[env.a]\n[vars]\nA = "workers_dev = true"\n');
   });
 
-  test("an address on workers.dev is this Worker's", async () => {
+  test("an address on workers.dev must be this Worker's", async () => {
     for (const wrong of ["https://other.acme.workers.dev", "https://workers.dev", "https://connections.workers.dev", "https://a.connections.acme.workers.dev", "https://OTHER.acme.Workers.Dev", "https://other.acme.workers.dev."]) {
       await assert.rejects(deploy([], tools(wrong)), /this Worker's address on workers\.dev/, wrong);
     }
     assert.deepEqual(calls, []);
-    assert.ok(addressOf(readConfig(TOML), "https://notworkers.dev").isWorkersDev === false);
+    assert.ok(readAddress(readConfig(TOML), "https://notworkers.dev").isWorkersDev === false);
   });
 
-  test("a domain beside an address on workers.dev is refused", async () => {
-    await assert.rejects(deploy(["--domain", "c.example.com"], tools(WORKERS_DEV)), /domain of its own/);
+  test("a domain in addition to an address on workers.dev is refused", async () => {
+    await assert.rejects(deploy(["--domain", "c.example.com"], tools(WORKERS_DEV)), /its own route or domain/);
     files.set("wrangler.toml", `${TOML}\n[[routes]]\npattern = "c.example.com"\n`);
-    await assert.rejects(deploy([], tools(WORKERS_DEV)), /domain of its own/);
+    await assert.rejects(deploy([], tools(WORKERS_DEV)), /its own route or domain/);
     files.set("wrangler.toml", TOML.replace("workers_dev = true", "workers_dev = false"));
     await assert.rejects(deploy([], tools(WORKERS_DEV)), /turns that off/);
     assert.deepEqual(calls, []);
   });
 
-  test("an address that is none is refused", async () => {
+  test("an invalid address is refused", async () => {
     for (const wrong of ["", "http://c.example.com", "https://c.example.com/", "https://c.example.com/x", "https://u@c.example.com", "https://c example.com"]) {
       await assert.rejects(deploy([], tools(wrong)), /PUBLIC_URL/, wrong);
     }

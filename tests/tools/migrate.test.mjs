@@ -1,6 +1,7 @@
-// Owns the proof that a migration which no Worker can work beside is applied safely: the Worker that leaves the database
-// alone comes first, rows move in bounded steps, and a deployment that is stopped at any point goes on when it is started
-// again, with no row lost and none doubled. A fake wrangler keeps a real SQLite database; one test asks wrangler itself.
+// Owns the proof that a migration which needs maintenance is applied safely: a Worker that does not use the database is
+// deployed first, rows move in bounded steps, and a deployment that was stopped at any point continues when it is
+// started again, without lost or duplicate rows. A fake wrangler keeps a real SQLite database. One test uses wrangler
+// itself.
 
 import assert from "node:assert/strict";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -8,26 +9,26 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { suite, test } from "node:test";
-import { at, capture, quietWrangler, wrangler } from "../../tools/bootstrap.mjs";
-import { deploy, ROWS_A_STEP, UNDER_WAY } from "../../tools/deployment.mjs";
+import { repoPath, capture, quietWrangler, wrangler } from "../../tools/bootstrap.mjs";
+import { deploy, ROWS_PER_STEP, DRAIN_SECONDS } from "../../tools/deployment.mjs";
 
-const TOML = readFileSync(at("wrangler.toml"), "utf8");
+const TOML = readFileSync(repoPath("wrangler.toml"), "utf8");
 const URL_OF_IT = "https://connections.acme.workers.dev";
-const MIGRATIONS = readdirSync(at("migrations")).sort();
-/** The first one under maintenance, and the one that moves rows. */
+const MIGRATIONS = readdirSync(repoPath("migrations")).sort();
+/** The first migration that needs maintenance, and the one that moves rows. */
 const [NAMES, MOVES] = ["0013_names.sql", "0014_move_rows.sql"];
 const BEFORE = MIGRATIONS.filter((name) => name < NAMES);
-/** Statements of one step, at most. */
+/** The highest number of statements in one step. */
 const STATEMENTS = 3;
 
 class Killed extends Error {}
 
-/** An installation: its database, the Worker that is in place, and a wrangler that reaches both. */
+/** An installation: its database, the deployed Worker, and a fake wrangler that reaches both. */
 function installation({ applied = BEFORE } = {}) {
   const db = new DatabaseSync(":memory:");
   db.exec("PRAGMA foreign_keys = ON; CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT UNIQUE)");
   const self = { db, worker: undefined, log: [], steps: [], waits: [], healths: [], files: new Map(), deadAfter: Infinity };
-  const read = (name) => self.files.get(name) ?? readFileSync(at(name), "utf8");
+  const read = (name) => self.files.get(name) ?? readFileSync(repoPath(name), "utf8");
   const names = () => db.prepare("SELECT name FROM d1_migrations ORDER BY id").all().map(({ name }) => name);
   const apply = (folder, files) => {
     for (const name of files.filter((file) => !names().includes(file))) {
@@ -35,7 +36,7 @@ function installation({ applied = BEFORE } = {}) {
     }
   };
   apply("migrations", applied);
-  /** Whatever wrangler does may be the last thing that is done: killed after it, or within a step's statements. */
+  /** The deployment may be stopped after any call of wrangler, or within a step's statements. */
   const countDown = () => {
     self.deadAfter -= 1;
     if (self.deadAfter < 0) throw new Killed();
@@ -43,7 +44,7 @@ function installation({ applied = BEFORE } = {}) {
   const execute = (sql) => {
     const results = [];
     for (const statement of sql.split(";\n").filter((text) => text.trim())) {
-      // Not in one transaction: nothing may depend on that.
+      // Not in one transaction, because the code must not depend on one.
       countDown();
       const prepared = db.prepare(statement);
       const rows = /^\s*SELECT/.test(statement) ? prepared.all() : [];
@@ -78,7 +79,7 @@ function installation({ applied = BEFORE } = {}) {
     run: async (...step) => void done(step),
     capture: async (...step) => ({ code: 0, output: done(step) }),
     read: (name) => (name === "wrangler.toml" ? TOML : read(name)),
-    list: (folder) => readdirSync(at(folder)),
+    list: (folder) => readdirSync(repoPath(folder)),
     write: (name, text) => self.files.set(name, text),
     remove: (name) => self.files.delete(name),
     build: async () => {},
@@ -90,9 +91,9 @@ function installation({ applied = BEFORE } = {}) {
   return self;
 }
 
-const fixture = () => readFileSync(at("tests/native/upgrade/before.sql"), "utf8");
+const fixture = () => readFileSync(repoPath("tests/native/upgrade/before.sql"), "utf8");
 
-/** Connections of one workspace, as the version before stored them. */
+/** Connections of one workspace, as the previous version stored them. */
 function fill(db, count) {
   db.exec(`INSERT INTO workspaces (id, name, created_at) VALUES ('ws_1', 'W', 1);
     INSERT INTO clients (id, workspace_id, registration, client_id, redirect_id, current, created_at, updated_at) VALUES ('cli_1', 'ws_1', 'acme', 'c', 'cli_1', 1, 1, 1);
@@ -104,7 +105,7 @@ function fill(db, count) {
 const DIGEST = (table) => `SELECT count(*) AS n, count(DISTINCT id) AS ids, sum(length(sealed_credential)) AS bytes, sum(created_at) AS times FROM ${table}`;
 const row = (db, sql) => ({ ...db.prepare(sql).get() });
 
-/** Whatever is in a database, table by table. */
+/** All rows of a database, table by table. */
 function contents(db) {
   const tables = db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'd1_%' ORDER BY name").all();
   return Object.fromEntries(tables.map(({ name }) => [name, db.prepare(`SELECT * FROM ${name}`).all().map((one) => JSON.stringify(one)).sort()]));
@@ -112,7 +113,7 @@ function contents(db) {
 const schema = (db) => db.prepare("SELECT type, name, tbl_name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY type, name").all().map((one) => ({ ...one }));
 
 suite("a migration under maintenance", () => {
-  test("comes behind a Worker that leaves the database alone, and before one that works with it", async () => {
+  test("runs after a Worker that does not use the database is deployed, and before one that does", async () => {
     const it = installation();
     it.db.exec(fixture());
     await deploy([], it.tools);
@@ -121,7 +122,7 @@ suite("a migration under maintenance", () => {
     const [[, first], [, last]] = deployed;
     const touching = it.log.flatMap((one, index) => (/execute|apply/.test(one) ? [index] : []));
     assert.ok(touching.length > 2 && touching.every((index) => first < index && index < last), it.log.join("; "));
-    assert.deepEqual(it.waits, [UNDER_WAY]);
+    assert.deepEqual(it.waits, [DRAIN_SECONDS]);
     assert.deepEqual([...it.files.keys()], [], "nothing is left beside wrangler.toml");
   });
 
@@ -142,7 +143,7 @@ suite("a migration under maintenance", () => {
     assert.ok(!it.log.includes("MAINTENANCE:1"), it.log.join("; "));
   });
 
-  test("that is stopped at any point goes on, with nothing lost or doubled", async () => {
+  test("continues after a stop at any point, without lost or duplicate rows", async () => {
     const whole = installation();
     whole.db.exec(fixture());
     await deploy([], whole.tools);
@@ -156,7 +157,7 @@ suite("a migration under maintenance", () => {
       if (ended === "done") break;
       assert.ok(ended instanceof Killed, ended);
       stops += 1;
-      // From the first change of the database on, no Worker that works with it is in place.
+      // After the first change of the database, no deployed Worker may use it.
       const isChanged = it.db.prepare("SELECT name FROM d1_migrations").all().some(({ name }) => name === NAMES);
       const isComplete = it.db.prepare("SELECT name FROM d1_migrations").all().some(({ name }) => name === MOVES);
       if (isChanged && !isComplete) assert.equal(it.worker, "MAINTENANCE:1", `stopped after ${deadAfter}`);
@@ -175,12 +176,12 @@ suite("a migration under maintenance", () => {
     await deploy([], it.tools);
     assert.deepEqual(row(it.db, DIGEST("connections")), before);
     assert.equal(before.n, 50_000);
-    assert.ok(it.steps.every((changes) => changes.length <= STATEMENTS && changes.every((rows) => rows <= ROWS_A_STEP)), JSON.stringify(it.steps));
-    assert.equal(it.steps.filter(([rows]) => rows === ROWS_A_STEP).length, 50_000 / ROWS_A_STEP);
+    assert.ok(it.steps.every((changes) => changes.length <= STATEMENTS && changes.every((rows) => rows <= ROWS_PER_STEP)), JSON.stringify(it.steps));
+    assert.equal(it.steps.filter(([rows]) => rows === ROWS_PER_STEP).length, 50_000 / ROWS_PER_STEP);
     assert.deepEqual(it.db.prepare("PRAGMA foreign_key_check").all(), []);
   });
 
-  test("that was stopped while a large table moves goes on where it was", async () => {
+  test("continues a large table where it was stopped", async () => {
     const it = installation();
     fill(it.db, 20_000);
     const before = row(it.db, DIGEST("connections"));
@@ -198,10 +199,10 @@ suite("a migration under maintenance", () => {
     it.steps = [];
     await deploy([], it.tools);
     assert.deepEqual(row(it.db, DIGEST("connections")), before);
-    assert.ok(it.steps.filter((changes) => changes[1] === ROWS_A_STEP).length === 3, JSON.stringify(it.steps));
+    assert.ok(it.steps.filter((changes) => changes[1] === ROWS_PER_STEP).length === 3, JSON.stringify(it.steps));
   });
 
-  test("a step that moves nothing, fails or is not understood ends the deployment under maintenance", async () => {
+  test("a step that moves nothing, fails or cannot be read stops the deployment under maintenance", async () => {
     for (const [code, output] of [
       [1, "D1_ERROR: too much"],
       [0, "⛅️ wrangler"],
@@ -215,17 +216,17 @@ suite("a migration under maintenance", () => {
     }
   });
 
-  test("a Worker that is not well at the end is reported", async () => {
+  test("an unhealthy Worker at the end is reported", async () => {
     const it = installation();
     it.healths = Array(30).fill(503);
     await assert.rejects(deploy([], it.tools), /answers 503/);
     const soon = installation();
     soon.healths = [503, "fetch failed", 200];
     await deploy([], soon.tools);
-    assert.deepEqual(soon.waits, [UNDER_WAY, 2, 2]);
+    assert.deepEqual(soon.waits, [DRAIN_SECONDS, 2, 2]);
   });
 
-  test("a dry run looks up nothing and changes nothing", async () => {
+  test("a dry run reads nothing and changes nothing", async () => {
     const it = installation();
     it.db.exec(fixture());
     const before = contents(it.db);
@@ -236,7 +237,7 @@ suite("a migration under maintenance", () => {
 });
 
 suite("wrangler itself", () => {
-  test("applies the migrations at once, and answers a step as deploy reads it", async () => {
+  test("applies the migrations at once, and answers a step in the form that deploy reads", async () => {
     const folder = mkdtempSync(join(tmpdir(), "connections-d1-"));
     try {
       const local = (...step) => capture(...wrangler("d1", ...step, "--local", "--persist-to", folder), { env: quietWrangler });

@@ -1,14 +1,15 @@
-// Owns the proof that the lock files pin every package by a hash, from one registry each, that no tool names a registry's
-// host, that workflows name actions by commit, and that `npm run audit` never calls a check passed that could not run. No registry is asked.
+// Owns the proof that the lock files pin every package by a hash, from one registry each, that no tool names a
+// registry's host, that workflows name actions by commit, and that `npm run audit` never reports a check as passed that
+// could not run. No registry is used.
 
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite, test } from "node:test";
-import { judged, verdict } from "../../tools/audit.mjs";
-import { at } from "../../tools/bootstrap.mjs";
+import { judgeCheck, summarize } from "../../tools/audit.mjs";
+import { repoPath } from "../../tools/bootstrap.mjs";
 
-const read = (...parts) => readFileSync(at(...parts), "utf8");
+const read = (...parts) => readFileSync(repoPath(...parts), "utf8");
 const CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index";
 
 suite("the lock files", () => {
@@ -57,16 +58,16 @@ suite("the lock files", () => {
   });
 });
 
-test("no tool and no lock file names a registry's host: whoever installs decides where packages come from", () => {
+test("no tool and no lock file names a registry's host", () => {
   const HOSTS = /registry\.(npmjs|yarnpkg)|npmjs\.org|static\.crates\.io|index\.crates\.io|pypi\.org|pythonhosted|artifactory|github\.com\/[^/]+\/[^/]+\/releases/;
-  const scripts = (folder) => readdirSync(at(folder), { recursive: true }).filter((name) => /\.(mjs|js|json|txt|toml|py)$/.test(name)).map((name) => join(folder, name));
+  const scripts = (folder) => readdirSync(repoPath(folder), { recursive: true }).filter((name) => /\.(mjs|js|json|txt|toml|py)$/.test(name)).map((name) => join(folder, name));
   const files = ["Cargo.lock", "Cargo.toml", "package-lock.json", "package.json", ".npmrc", "deny.toml", "rust-toolchain.toml", ...scripts("tools"), ...scripts("tests/support/django")];
   assert.ok(files.length > 15);
   assert.deepEqual(files.filter((file) => HOSTS.test(read(file))), []);
 });
 
-test("a workflow names each action by a commit, which nobody can move, and its version in words", () => {
-  const workflows = readdirSync(at(".github/workflows")).map((name) => read(".github/workflows", name));
+test("a workflow names each action by commit, with its version in a comment", () => {
+  const workflows = readdirSync(repoPath(".github/workflows")).map((name) => read(".github/workflows", name));
   const uses = workflows.flatMap((text) => [...text.matchAll(/^.*\buses: *(.+)$/gm)].map(([, action]) => action));
   assert.ok(uses.length >= workflows.length);
   assert.deepEqual(uses.filter((action) => !/^[\w-]+\/[\w-]+@[0-9a-f]{40}$/.test(action)), []);
@@ -75,22 +76,22 @@ test("a workflow names each action by a commit, which nobody can move, and its v
 
 suite("npm run audit", () => {
   const passed = { state: "passed" };
-  test("tells a check that failed from one that could not run", () => {
-    assert.equal(judged({ code: 0, output: "132 packages have verified registry signatures" }).state, "passed");
-    assert.equal(judged({ code: 1, output: "1 package has an invalid registry signature:\n\nleft-pad@1.3.0 (https://example.com/)" }).state, "failed");
-    assert.equal(judged({ code: 1, output: "an output that nobody has seen before" }).state, "failed");
+  test("distinguishes a failed check from one that could not run", () => {
+    assert.equal(judgeCheck({ code: 0, output: "132 packages have verified registry signatures" }).state, "passed");
+    assert.equal(judgeCheck({ code: 1, output: "1 package has an invalid registry signature:\n\nleft-pad@1.3.0 (https://example.com/)" }).state, "failed");
+    assert.equal(judgeCheck({ code: 1, output: "an output that nobody has seen before" }).state, "failed");
     for (const code of ["ENOTFOUND", "ECONNREFUSED", "ETIMEDOUT", "EAI_AGAIN", "E405", "E503"]) {
-      assert.equal(judged({ code: 1, output: `npm error code ${code}\nnpm error network` }).state, "not run", code);
+      assert.equal(judgeCheck({ code: 1, output: `npm error code ${code}\nnpm error network` }).state, "not run", code);
     }
   });
 
-  test("fails where a check failed, and with --all also where one could not run", () => {
+  test("fails if a check failed, and with --all also if one could not run", () => {
     const left = { state: "not run", why: "the registry did not answer" };
     const broken = { state: "failed", why: "error[banned]: crate 'openssl'\nmore" };
-    assert.equal(verdict([["a", passed]], true).code, 0);
-    assert.deepEqual([verdict([["a", passed], ["b", left]], false).code, verdict([["a", passed], ["b", left]], true).code], [0, 2]);
-    assert.deepEqual([verdict([["a", broken], ["b", left]], false).code, verdict([["a", broken], ["b", left]], true).code], [1, 1]);
-    const { text } = verdict([["a", passed], ["b", left], ["c", broken]], false);
+    assert.equal(summarize([["a", passed]], true).code, 0);
+    assert.deepEqual([summarize([["a", passed], ["b", left]], false).code, summarize([["a", passed], ["b", left]], true).code], [0, 2]);
+    assert.deepEqual([summarize([["a", broken], ["b", left]], false).code, summarize([["a", broken], ["b", left]], true).code], [1, 1]);
+    const { text } = summarize([["a", passed], ["b", left], ["c", broken]], false);
     assert.match(text, /^passed {2}a$/m);
     assert.match(text, /^not run b: the registry did not answer$/m);
     assert.match(text, /^failed {2}c: see above$/m);

@@ -1,5 +1,5 @@
-// Owns the proof that `npm run verify-app` walks a connection's life, tells each step, fails when one fails, and never prints a
-// token. It asks a made-up installation with the API's shapes; no app and no Worker is there.
+// Owns the proof that `npm run verify-app` goes through a connection's lifecycle, reports each step, fails if a step
+// fails, and never prints a token. It calls a fake installation that has the API's shapes, without an app and a Worker.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -8,7 +8,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, suite, test } from "node:test";
-import { at } from "../../tools/bootstrap.mjs";
+import { repoPath } from "../../tools/bootstrap.mjs";
 
 const KEY = "made-up-workspace-key";
 const SECRET = "made-up-secret";
@@ -24,7 +24,7 @@ const WAYS = {
   },
 };
 
-/** A made-up installation: `state` says how it behaves, `asked` what it was asked. */
+/** A fake installation. `state` says how it behaves, `asked` has the requests it received. */
 let installation, state, asked;
 
 const problem = (status, code, detail) => [status, { status, code, detail }];
@@ -36,10 +36,10 @@ const connection = () => ({
   credential: { type: state.way.type, expires_at: null, refreshable: state.way.type === "oauth2", ends_at: null },
 });
 
-/** Somebody takes the access back before the check of this number; a reconnect brings another. */
+/** Somebody revokes the access before the check of this number. A reconnect brings a new one. */
 const ended = () => state.checks >= state.revokedBefore;
 
-/** What a link that was walked, or a new key, does to the connection. */
+/** What a used link, or a new key, does to the connection. */
 function renew({ connection: repaired, scopes = state.scopes }) {
   if (!repaired) return;
   state.scopes = scopes;
@@ -93,7 +93,7 @@ async function answer(request, response) {
 
 function verify(args, input = "") {
   const env = { ...process.env, CONNECTIONS_URL: `http://127.0.0.1:${installation.address().port}`, CONNECTIONS_KEY: KEY };
-  const run = spawn(process.execPath, [at("tools/verify-app.mjs"), "--pause", "0", ...args], { env });
+  const run = spawn(process.execPath, [repoPath("tools/verify-app.mjs"), "--pause", "0", ...args], { env });
   run.stdin.end(input);
   let output = "";
   for (const stream of [run.stdout, run.stderr]) stream.setEncoding("utf8").on("data", (chunk) => (output += chunk));
@@ -121,43 +121,43 @@ beforeEach(() => {
 });
 
 suite("verify-app", () => {
-  test("walks a consent from the client to the revocation", async () => {
+  test("goes through a consent from the client to the revocation", async () => {
     const { code, output, marks } = await verify(["acme", "--yes"]);
     assert.equal(code, 0, output);
     assert.deepEqual(marks, ["✓ client", "✓ connected", "✓ connection", "✓ resolve", "✓ check", "✓ first refresh", "✓ second refresh", "✓ check after the refreshes", "✓ further scope", "✓ revoked at the app", "✓ reconnected", "✓ resolve after the reconnect", "✓ disconnect"]);
     assert.match(output, /https:\/\/c\.example\/connect\/link/);
     assert.match(output, /someone@acme\.example \(7\)/);
-    assert.match(output, /the access token is another/);
-    assert.match(output, /requests carry Authorization; and go to https:\/\/api\.acme\.example\n/);
+    assert.match(output, /new access token/);
+    assert.match(output, /sent in Authorization; to https:\/\/api\.acme\.example\n/);
     assert.equal(asked.find(({ route }) => route.endsWith("client/test")).query, "auth_method=oauth2");
     assert.equal(times("GET /v1/links/lnk_1"), 4);
     const [made, widened, repaired] = asked.filter(({ route }) => route === "POST /v1/links").map(({ body }) => body);
     assert.deepEqual([made.app, made.on_duplicate], ["acme", "create"]);
     assert.deepEqual(widened, { connection: "con_1", scopes: ["read", "write"] }, "one that needs no review");
     assert.deepEqual(repaired, widened);
-    assert.match(output, /the check says needs_reconnect \(revoked\)/);
+    assert.match(output, /the check found needs_reconnect \(revoked\)/);
   });
 
-  test("asks a refresh where an access token outlives the revocation", async () => {
+  test("uses a refresh to see a revocation that the access token outlives", async () => {
     state.outlives = true;
     const { code, output } = await verify(["acme", "--yes"]);
     assert.equal(code, 0, output);
-    assert.match(output, /✓ revoked at the app: the check says healthy \(probe: accepted\), and a refresh says needs_reconnect/);
+    assert.match(output, /✓ revoked at the app: the check found healthy \(probe: accepted\), and a refresh found needs_reconnect/);
   });
 
-  test("fails where a revocation does not show, a scope is refused, or another account comes back", async () => {
+  test("fails if a revocation is not noticed, a scope is refused, or another account comes back", async () => {
     state.revokedBefore = Infinity;
     const unseen = await verify(["acme", "--yes"]);
-    assert.match(unseen.output, /✗ revoked at the app: the check says healthy \(probe: accepted\), and a refresh works: it does not show/);
+    assert.match(unseen.output, /✗ revoked at the app: the check found healthy \(probe: accepted\), and a refresh works: the revocation was not noticed/);
     assert.ok(!unseen.marks.includes("✓ reconnected"));
     Object.assign(state, { scopes: ["read"], stingy: true, otherAccount: "8", checks: 0, revokedBefore: 3 });
     const { code, output } = await verify(["acme", "--yes"]);
     assert.equal(code, 1);
-    assert.match(output, /✗ further scope: asked for write; MISSING write/);
+    assert.match(output, /✗ further scope: requested write; MISSING write/);
     assert.match(output, /✗ reconnected: connected, ANOTHER ACCOUNT/);
   });
 
-  test("leaves out what needs somebody a second time, if told to", async () => {
+  test("skips the steps that need a person a second time, on request", async () => {
     state.way = { ...WAYS.consent, scopes: [{ id: "read" }] };
     const { code, marks } = await verify(["acme"], "s\ny\n");
     assert.deepEqual([code, marks.slice(-3)], [0, ["· further scope", "· revoked at the app", "✓ disconnect"]]);
@@ -183,38 +183,38 @@ suite("verify-app", () => {
     assert.equal(times("POST /v1/links"), 0);
   });
 
-  test("says how a client is set up where there is none", async () => {
+  test("explains how to set up a missing client", async () => {
     state.way = { ...WAYS.consent, ready: false };
     const { code, output } = await verify(["acme"]);
     assert.equal(code, 1);
     assert.match(output, /PUT \/v1\/apps\/acme\/client\n {4}1\. Create an app\./);
   });
 
-  test("goes on after a failed step, tells code and detail, and fails", async () => {
+  test("continues after a failed step, prints code and detail, and fails", async () => {
     Object.assign(state, { dead: true, revoked: "failed", missing: ["write"] });
     const { code, output, marks } = await verify(["acme", "--yes", "--short"]);
     assert.equal(code, 1);
     assert.match(output, /✗ first refresh: needs_reconnect: The connection must be reconnected\./);
     assert.match(output, /MISSING write/);
     assert.deepEqual(marks.slice(-2), ["✓ check after the refreshes", "✗ disconnect"]);
-    assert.match(output, /tried again later/);
+    assert.match(output, /tried again/);
   });
 
-  test("leaves the connection unless somebody says yes", async () => {
+  test("disconnects only after a yes", async () => {
     assert.equal((await verify(["acme", "--keep", "--short"])).code, 0);
-    assert.match((await verify(["acme", "--short"], "n\n")).output, /Left as it is: con_1/);
+    assert.match((await verify(["acme", "--short"], "n\n")).output, /The connection is kept: con_1/);
     assert.equal(times("DELETE /v1/connections/con_1"), 0);
     assert.match((await verify(["acme", "--short"], "y\n")).output, /✓ disconnect: the app confirmed/);
   });
 
-  test("waits no longer than it is told to", async () => {
+  test("stops waiting after the timeout", async () => {
     state.looks = Infinity;
     const { code, output } = await verify(["acme", "--timeout", "1"]);
     assert.equal(code, 1);
-    assert.match(output, /✗ connected: nobody has connected within 1 s \(the link is open\)/);
+    assert.match(output, /✗ connected: nobody connected within 1 s \(the link is open\)/);
   });
 
-  test("enters what is asked for, and has nothing to refresh", async () => {
+  test("enters the fields of a key, and skips the refresh", async () => {
     state.way = WAYS.key;
     writeFileSync(join(folder, "token"), `${SECRET}-file\n`);
     const given = await verify(["acme", "--yes", "--short", "--field", "email=someone@acme.example", "--field", `api_token=@${join(folder, "token")}`, "--variable", "site=acme"]);
@@ -228,12 +228,12 @@ suite("verify-app", () => {
     assert.deepEqual([bodies[0].variables, bodies[0].on_duplicate], [{ site: "acme" }, "create"]);
   });
 
-  test("takes no secret in an option, and no option that does not exist", async () => {
+  test("refuses secrets in options, and unknown options", async () => {
     state.way = WAYS.key;
     for (const [args, complaint] of [
-      [["acme", "--field", "api_token=x"], /is secret: give it as --field api_token=@FILE/],
-      [["acme", "--field", "other=x"], /There is no field other\. Fields: email, api_token\./],
-      [["acme", "--way", "other"], /It has token \(basic\)\./],
+      [["acme", "--field", "api_token=x"], /is secret: use --field api_token=@FILE/],
+      [["acme", "--field", "other=x"], /The auth method has no field other\. Its fields: email, api_token\./],
+      [["acme", "--auth-method", "other"], /It has token \(basic\)\./],
       [["other"], /other: not_found: No \/v1\/apps\/other\./],
       [["acme", "--yes", "--keep"], /not both/],
       [["acme", "--colour"], /Unknown option/],

@@ -1,10 +1,10 @@
-// Owns the HTTP contract as programs meet it: keys, scopes and other workspaces on every route that /openapi.json
-// lists, the order of refusals, the shape and headers of every answer, lists, clients, and the addresses a custom app
-// may name. The routes are read from the document, so that a new one is under these rules from its first day.
+// Owns the HTTP contract for programs: API keys, scopes and other workspaces on every route of /openapi.json, the order
+// of refusals, the shape and headers of every answer, lists, clients, and the addresses that a custom app may have. The
+// routes are read from the document, so that new routes are tested too.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { acme, CLIENT_ID, newKey, newWorkspace, startInstallation } from "../support/installation.mjs";
+import { acmeDefinition, CLIENT_ID, createApiKey, createWorkspace, startInstallation } from "../support/installation.mjs";
 import { Person } from "../support/person.mjs";
 
 const SCOPES = ["connections:read", "connections:write", "resolve", "apps", "links", "keys", "people", "events"];
@@ -14,19 +14,22 @@ const UNKNOWN_KEY = "cx_0000000000000000_000000000000000000000000000000000000000
 let installation, ada, id, link, spare, session, signInLink, routes;
 before(async () => {
   installation = await startInstallation();
-  ada = await Person.signedIn(installation);
+  ada = await Person.createSignedIn(installation);
   id = await ada.connect();
-  link = await installation.ask("POST", "/v1/links", { app: "acme" });
-  spare = await installation.ask("POST", "/v1/keys", { name: "spare", scopes: ["events"] });
-  signInLink = await installation.ask("POST", "/v1/sign-in-links", { user: { id: "later" } });
-  [session] = (await installation.ask("GET", "/v1/sessions?type=person")).data;
+  link = await installation.requestOk("POST", "/v1/links", { app: "acme" });
+  spare = await installation.requestOk("POST", "/v1/keys", { name: "spare", scopes: ["events"] });
+  signInLink = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "later" } });
+  [session] = (await installation.requestOk("GET", "/v1/sessions?type=person")).data;
   routes = await routesOf(installation);
 });
 after(async () => {
   await installation.close();
 });
 
-/** Every route a key opens: `{ method, path, scope, named }`, with real ids in the path; `named` if it has any. */
+/**
+ * Every route of the document: `{ method, path, scope, named }`, with real ids in the path. `named` says that the path
+ * has ids.
+ */
 async function routesOf({ request }) {
   const { paths } = JSON.parse((await request("/openapi.json")).text);
   const real = { connection: id, link: link.id, key: spare.id, session: session.id, sign_in_link: signInLink.id, app: "acme", workspace: installation.workspace };
@@ -46,26 +49,26 @@ async function routesOf({ request }) {
 const keyed = () => routes.filter(({ auth }) => auth === "workspaceKey");
 const writes = ({ method }) => ["POST", "PUT", "PATCH"].includes(method);
 
-/** What an answer must be: the status, and the code of a refusal. */
+/** Checks the status and the error code of an answer. */
 const is = (answer, status, code, context) =>
   assert.deepEqual([answer.status, answer.body?.code], [status, code], `${context}: ${JSON.stringify(answer.body)}`);
 
 suite("keys", () => {
-  test("every route refuses a caller without a valid key before it looks at anything else", async () => {
-    const ended = await installation.ask("POST", "/v1/keys", {
+  test("every route refuses a caller without a valid key before it checks anything else", async () => {
+    const ended = await installation.requestOk("POST", "/v1/keys", {
       name: "ended",
       scopes: ["*"],
       expires_at: new Date(Date.now() + 3_600_000).toISOString(),
     });
     await installation.run("UPDATE api_keys SET expires_at = unixepoch() - 1 WHERE id = ?1", ended.id);
-    const revoked = await installation.ask("POST", "/v1/keys", { name: "revoked", scopes: ["*"] });
-    await installation.ask("DELETE", `/v1/keys/${revoked.id}`);
+    const revoked = await installation.requestOk("POST", "/v1/keys", { name: "revoked", scopes: ["*"] });
+    await installation.requestOk("DELETE", `/v1/keys/${revoked.id}`);
     const wrong = [null, "", "nonsense", UNKNOWN_KEY, `${installation.key}x`, installation.adminKey, ended.key, revoked.key];
     assert.ok(keyed().length >= 20);
     for (const { method, path } of keyed()) {
       for (const key of wrong)
         is(
-          await installation.api(method, path, writes({ method }) ? "{malformed" : undefined, key),
+          await installation.requestApi(method, path, writes({ method }) ? "{malformed" : undefined, key),
           401,
           "unauthorized",
           `${method} ${path} with ${key}`,
@@ -73,19 +76,19 @@ suite("keys", () => {
     }
     for (const { method, path } of routes.filter(({ auth }) => auth === "operatorKey")) {
       for (const key of [null, "nonsense", installation.key, `${installation.adminKey}x`])
-        is(await installation.api(method, path, undefined, key), 401, "unauthorized", `${method} ${path}`);
+        is(await installation.requestApi(method, path, undefined, key), 401, "unauthorized", `${method} ${path}`);
     }
   });
 
-  test("every route wants its scope, and a key that has all others is refused", async () => {
+  test("every route requires its scope, and refuses a key that has all others", async () => {
     for (const scope of SCOPES) {
-      const key = await newKey(
+      const key = await createApiKey(
         installation,
         SCOPES.filter((other) => other !== scope),
       );
       for (const route of keyed().filter((one) => one.scope === scope)) {
         is(
-          await installation.api(route.method, route.path, writes(route) ? "{malformed" : undefined, key),
+          await installation.requestApi(route.method, route.path, writes(route) ? "{malformed" : undefined, key),
           403,
           "insufficient_key_scope",
           `${route.method} ${route.path}`,
@@ -95,39 +98,39 @@ suite("keys", () => {
     assert.deepEqual([...new Set(keyed().map(({ scope }) => scope))].sort(), [...SCOPES].sort(), "every scope opens something");
   });
 
-  test("another workspace's things do not exist, whatever is sent along", async () => {
-    const made = await installation.ask("POST", "/v1/workspaces", { name: "Elsewhere" }, installation.adminKey);
+  test("resources of another workspace do not exist, whatever the body is", async () => {
+    const made = await installation.requestOk("POST", "/v1/workspaces", { name: "Elsewhere" }, installation.adminKey);
     const other = made.key.key;
     const found = [];
     for (const route of keyed().filter(({ named }) => named)) {
       for (const body of writes(route) ? ["{}", "{malformed"] : [undefined]) {
-        const { status } = await installation.api(route.method, route.path, body, other);
+        const { status } = await installation.requestApi(route.method, route.path, body, other);
         if (status !== 404) found.push(`${route.method} ${route.template} with ${body} → ${status}`);
       }
     }
     assert.deepEqual(found, []);
     for (const path of ["/v1/connections", "/v1/connections?user=ada", `/v1/connections?q=${id}`])
-      assert.deepEqual((await installation.ask("GET", path, undefined, other)).data, []);
-    assert.ok(!(await installation.ask("GET", "/v1/apps?limit=200", undefined, other)).data.some(({ id }) => id === "acme"));
-    is(await installation.api("POST", "/v1/links", { connection: id }, other), 404, "connection_not_found", "a link to it");
-    assert.equal((await installation.ask("GET", `/v1/connections/${id}`)).status, "connected");
-    assert.equal((await installation.ask("GET", `/v1/links/${link.id}`)).status, "open");
-    assert.ok((await installation.ask("GET", "/v1/keys")).data.some(({ id }) => id === spare.id));
+      assert.deepEqual((await installation.requestOk("GET", path, undefined, other)).data, []);
+    assert.ok(!(await installation.requestOk("GET", "/v1/apps?limit=200", undefined, other)).data.some(({ id }) => id === "acme"));
+    is(await installation.requestApi("POST", "/v1/links", { connection: id }, other), 404, "connection_not_found", "a link to it");
+    assert.equal((await installation.requestOk("GET", `/v1/connections/${id}`)).status, "connected");
+    assert.equal((await installation.requestOk("GET", `/v1/links/${link.id}`)).status, "open");
+    assert.ok((await installation.requestOk("GET", "/v1/keys")).data.some(({ id }) => id === spare.id));
   });
 
-  test("revocation is in force at once", async () => {
-    const made = await installation.ask("POST", "/v1/keys", { name: "brief", scopes: ["resolve"] });
+  test("a revocation takes effect at once", async () => {
+    const made = await installation.requestOk("POST", "/v1/keys", { name: "brief", scopes: ["resolve"] });
     for (const consistency of ["strong", "available"]) assert.equal((await installation.resolve(id, { consistency }, made.key)).status, 200);
-    await installation.ask("DELETE", `/v1/keys/${made.id}`);
+    await installation.requestOk("DELETE", `/v1/keys/${made.id}`);
     for (const consistency of ["strong", "available"])
       is(await installation.resolve(id, { consistency }, made.key), 401, "unauthorized", consistency);
-    is(await installation.api("DELETE", `/v1/keys/${made.id}`), 404, "not_found", "twice");
+    is(await installation.requestApi("DELETE", `/v1/keys/${made.id}`), 404, "not_found", "twice");
   });
 
-  test("outside its allow-lists a thing does not exist for a key", async () => {
+  test("resources outside a key's allow-lists do not exist for it", async () => {
     const other = await ada.connect("acme", { login: "other" });
     for (const lists of [{ connections: [other] }, { apps: ["gmail"] }, { connections: [id], apps: ["gmail"] }]) {
-      const key = await newKey(installation, ["*"], lists);
+      const key = await createApiKey(installation, ["*"], lists);
       for (const [method, path] of [
         ["GET", ""],
         ["PATCH", ""],
@@ -138,42 +141,42 @@ suite("keys", () => {
         ["GET", "/events"],
       ]) {
         is(
-          await installation.api(method, `/v1/connections/${id}${path}`, writes({ method }) ? {} : undefined, key),
+          await installation.requestApi(method, `/v1/connections/${id}${path}`, writes({ method }) ? {} : undefined, key),
           404,
           "connection_not_found",
           `${method} ${path} ${JSON.stringify(lists)}`,
         );
       }
-      assert.ok(!(await installation.ask("GET", "/v1/connections", undefined, key)).data.some((one) => one.id === id));
-      assert.equal((await installation.api("POST", "/v1/links", { connection: id }, key)).status, 404);
+      assert.ok(!(await installation.requestOk("GET", "/v1/connections", undefined, key)).data.some((one) => one.id === id));
+      assert.equal((await installation.requestApi("POST", "/v1/links", { connection: id }, key)).status, 404);
     }
-    const key = await newKey(installation, ["*"], { connections: [other] });
+    const key = await createApiKey(installation, ["*"], { connections: [other] });
     assert.equal((await installation.resolve(other, {}, key)).status, 200);
-    const apps = await newKey(installation, ["*"], { apps: ["gmail"] });
+    const apps = await createApiKey(installation, ["*"], { apps: ["gmail"] });
     assert.deepEqual(
-      (await installation.ask("GET", "/v1/apps", undefined, apps)).data.map(({ id }) => id),
+      (await installation.requestOk("GET", "/v1/apps", undefined, apps)).data.map(({ id }) => id),
       ["gmail"],
     );
-    is(await installation.api("GET", "/v1/apps/acme", undefined, apps), 404, "not_found", "an app outside the list");
+    is(await installation.requestApi("GET", "/v1/apps/acme", undefined, apps), 404, "not_found", "an app outside the list");
   });
 
-  test("a key makes none that may do more than itself", async () => {
-    const narrow = await newKey(installation, ["keys", "resolve"]);
-    const make = (body, key = narrow) => installation.api("POST", "/v1/keys", { name: "child", ...body }, key);
+  test("a key cannot create a key with more permissions", async () => {
+    const narrow = await createApiKey(installation, ["keys", "resolve"]);
+    const make = (body, key = narrow) => installation.requestApi("POST", "/v1/keys", { name: "child", ...body }, key);
     for (const wider of [{ scopes: ["*"] }, { scopes: ["apps"] }, { scopes: ["resolve", "people"] }])
       is(await make(wider), 403, "insufficient_key_scope", JSON.stringify(wider));
     for (const lists of [{}, { apps: ["acme"] }, { connections: [id] }])
       assert.equal((await make({ scopes: ["resolve"], ...lists })).status, 201);
     for (const lists of [{ apps: ["acme"] }, { connections: [id] }]) {
-      const limited = await newKey(installation, ["keys", "resolve"], lists);
+      const limited = await createApiKey(installation, ["keys", "resolve"], lists);
       is(await make({ scopes: ["resolve"], ...lists }, limited), 403, "insufficient_key_scope", "a limited key makes nothing new");
     }
   });
 
-  test("an allow-list of apps holds for what changes apps too", async () => {
-    const { key: whole } = await newWorkspace(installation, "Narrow");
+  test("an allow-list of apps also applies to routes that change apps", async () => {
+    const { key: whole } = await createWorkspace(installation, "Narrow");
     const done = [];
-    const narrow = await installation.ask(
+    const narrow = await installation.requestOk(
       "POST",
       "/v1/keys",
       { name: "gmail only", scopes: ["apps", "links", "connections:read"], apps: ["gmail"] },
@@ -183,25 +186,25 @@ suite("keys", () => {
       ["PUT", "/v1/apps/acme/client", { client_id: "mine", client_secret: "mine" }],
       ["DELETE", "/v1/apps/acme/client"],
       ["POST", "/v1/links", { app: "acme" }],
-      ["POST", "/v1/apps", { ...acme(installation.oauth), id: "another" }],
-      ["PUT", "/v1/apps/acme", { ...acme(installation.oauth), name: "Taken over" }],
+      ["POST", "/v1/apps", { ...acmeDefinition(installation.oauth), id: "another" }],
+      ["PUT", "/v1/apps/acme", { ...acmeDefinition(installation.oauth), name: "Taken over" }],
       ["DELETE", "/v1/apps/acme"],
     ]) {
-      const { status } = await installation.api(method, path, body, narrow.key);
+      const { status } = await installation.requestApi(method, path, body, narrow.key);
       if (status < 400) done.push(`${method} ${path} → ${status}`);
     }
     assert.deepEqual(done, []);
-    assert.equal((await installation.ask("GET", "/v1/apps/acme", undefined, whole)).name, "Acme");
+    assert.equal((await installation.requestOk("GET", "/v1/apps/acme", undefined, whole)).name, "Acme");
   });
 
-  test("has the form that secret scanners know", () => {
+  test("a key has the form that secret scanners recognise", () => {
     assert.match(installation.key, /^cx_[0-9A-Za-z]+_[0-9A-Za-z]+$/);
     assert.equal(installation.answers.filter(({ text }) => text.includes(installation.key)).length, 1, "it is shown once");
   });
 });
 
 suite("refusals", () => {
-  test("a method that an address does not know is told the ones it knows", async () => {
+  test("an unknown method is answered 405 with the known ones", async () => {
     const known = Map.groupBy(routes, ({ template }) => template);
     for (const [template, lines] of known) {
       const methods = lines.map(({ method }) => method);
@@ -214,20 +217,20 @@ suite("refusals", () => {
     }
   });
 
-  test("a body over 256 KB is refused, one below is read", async () => {
+  test("a body over 256 KB is refused, and one below is read", async () => {
     for (const route of keyed().filter(writes)) {
-      is(await installation.api(route.method, route.path, TOO_LARGE), 413, "body_too_large", `${route.method} ${route.path}`);
-      is(await installation.api(route.method, route.path, TOO_LARGE, null), 401, "unauthorized", "a stranger's");
+      is(await installation.requestApi(route.method, route.path, TOO_LARGE), 413, "body_too_large", `${route.method} ${route.path}`);
+      is(await installation.requestApi(route.method, route.path, TOO_LARGE, null), 401, "unauthorized", "a stranger's");
     }
     is(
-      await installation.api("PATCH", `/v1/connections/${id}`, JSON.stringify({ name: "x".repeat(250 * 1024) })),
+      await installation.requestApi("PATCH", `/v1/connections/${id}`, JSON.stringify({ name: "x".repeat(250 * 1024) })),
       422,
       "invalid_request",
       "one below",
     );
   });
 
-  test("what can't be understood is refused with the path of the field, never repeating the value", async () => {
+  test("an invalid request is refused with the path of the field, without repeating the value", async () => {
     const hour = new Date(Date.now() - 3_600_000).toISOString();
     const cases = [
       ["POST", "/v1/keys", { scopes: ["resolve"] }, "name"],
@@ -257,9 +260,9 @@ suite("refusals", () => {
       ["POST", `/v1/connections/${id}/resolve`, { step: "s" }, "workflow"],
       ["POST", `/v1/connections/${id}/resolve`, { expect: { connection: "hunter2" } }, "expect.connection"],
       ["POST", `/v1/connections/${id}/resolve`, { consistency: "hunter2" }, "consistency"],
-      ["POST", "/v1/apps", { ...acme(installation.oauth), id: "UPPER" }, "id"],
-      ["POST", "/v1/apps", acme(installation.oauth, { auth: { issuer: "hunter2" } }), "auth.issuer"],
-      ["POST", "/v1/apps", acme(installation.oauth, { auth: { authorize_params: { state: "hunter2" } } }), "auth.authorize_params.state"],
+      ["POST", "/v1/apps", { ...acmeDefinition(installation.oauth), id: "UPPER" }, "id"],
+      ["POST", "/v1/apps", acmeDefinition(installation.oauth, { auth: { issuer: "hunter2" } }), "auth.issuer"],
+      ["POST", "/v1/apps", acmeDefinition(installation.oauth, { auth: { authorize_params: { state: "hunter2" } } }), "auth.authorize_params.state"],
       ["GET", "/v1/connections?limit=0", undefined, "limit"],
       ["GET", "/v1/connections?limit=201", undefined, "limit"],
       ["GET", "/v1/keys?limit=hunter2", undefined, "limit"],
@@ -276,7 +279,7 @@ suite("refusals", () => {
     ];
     const wrong = [];
     for (const [method, path, body, field] of cases) {
-      const { status, body: problem, text } = await installation.api(method, path, body);
+      const { status, body: problem, text } = await installation.requestApi(method, path, body);
       const fields = problem.errors?.map((error) => error.field) ?? [];
       const told = status === 422 && problem.code === "invalid_request" && (!field || fields.includes(field));
       const repeated = field !== "hunter2" && text.includes("hunter2");
@@ -288,8 +291,8 @@ suite("refusals", () => {
     assert.deepEqual(wrong, []);
   });
 
-  test("an address that does not exist is a problem document for programs and a page for browsers", async () => {
-    is(await installation.api("GET", "/v1/nothing"), 404, "not_found", "/v1/nothing");
+  test("an unknown address is a problem document for programs and a page for browsers", async () => {
+    is(await installation.requestApi("GET", "/v1/nothing"), 404, "not_found", "/v1/nothing");
     const page = await installation.request("/nothing", { headers: { accept: "text/html" } });
     assert.equal(page.status, 404);
     assert.match(page.headers.get("content-type"), /^text\/html/);
@@ -300,11 +303,11 @@ suite("lists", () => {
   before(async () => {
     for (const number of [1, 2, 3, 4]) {
       await ada.connect("acme", { login: `listed${number}` });
-      await newKey(installation, ["events"]);
+      await createApiKey(installation, ["events"]);
       await installation.resolve(id, { workflow: `workflow ${number}`, step: "step" });
-      await installation.ask("PATCH", `/v1/connections/${id}`, { name: `Name ${number}` });
+      await installation.requestOk("PATCH", `/v1/connections/${id}`, { name: `Name ${number}` });
     }
-    await newWorkspace(installation, "Second");
+    await createWorkspace(installation, "Second");
   });
 
   for (const [path, key] of [
@@ -315,9 +318,9 @@ suite("lists", () => {
     ["/v1/connections/{id}/uses"],
     ["/v1/connections/{id}/events"],
   ]) {
-    test(`${path} can be walked page by page and tells everything once`, async () => {
+    test(`${path} returns every row once, page by page`, async () => {
       const at = path.replace("{id}", id);
-      const ask = (query) => installation.ask("GET", `${at}?${query}`, undefined, installation[key ?? "key"]);
+      const ask = (query) => installation.requestOk("GET", `${at}?${query}`, undefined, installation[key ?? "key"]);
       const whole = await ask("limit=200");
       assert.equal(whole.next_cursor, null);
       assert.ok(whole.data.length > 2, `${whole.data.length} rows`);
@@ -334,7 +337,7 @@ suite("lists", () => {
   }
 
   test("connections are found by app, status, user, workflow, attention and text", async () => {
-    const found = async (query) => (await installation.ask("GET", `/v1/connections?${query}`)).data.map((one) => one.id);
+    const found = async (query) => (await installation.requestOk("GET", `/v1/connections?${query}`)).data.map((one) => one.id);
     const all = await found("limit=200");
     for (const query of ["app=acme", "status=connected", "user=ada"]) assert.deepEqual(await found(query), all, query);
     for (const query of ["workflow=workflow%201", "q=Name%204"]) assert.deepEqual(await found(query), [id], query);
@@ -353,27 +356,27 @@ suite("lists", () => {
 });
 
 suite("workspaces", () => {
-  test("are made with their first key, listed, and deleted with everything in them", async () => {
-    const { workspace, key } = await newWorkspace(installation, "Brief");
+  test("are created with their first key, listed, and deleted with everything in them", async () => {
+    const { workspace, key } = await createWorkspace(installation, "Brief");
     const eve = new Person(installation);
-    await eve.signIn((await installation.ask("POST", "/v1/sign-in-links", { user: { id: "eve" } }, key)).url);
+    await eve.signIn((await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "eve" } }, key)).url);
     const theirs = await eve.connect("acme", { login: "eve" });
     const token = (await installation.resolve(theirs, {}, key)).body.credential.access_token;
     assert.ok(
-      (await installation.ask("GET", "/v1/workspaces?limit=200", undefined, installation.adminKey)).data.some(
+      (await installation.requestOk("GET", "/v1/workspaces?limit=200", undefined, installation.adminKey)).data.some(
         (one) => one.id === workspace && one.name === "Brief",
       ),
     );
 
-    assert.equal((await installation.ask("DELETE", `/v1/workspaces/${workspace}`, undefined, installation.adminKey)).deleted, true);
+    assert.equal((await installation.requestOk("DELETE", `/v1/workspaces/${workspace}`, undefined, installation.adminKey)).deleted, true);
     is(await installation.resolve(theirs, {}, key), 401, "unauthorized", "its key");
     assert.equal((await eve.get("/")).status, 401, "its people");
-    is(await installation.api("DELETE", `/v1/workspaces/${workspace}`, undefined, installation.adminKey), 404, "not_found", "twice");
-    // The clock takes up a disconnect that is two minutes old.
+    is(await installation.requestApi("DELETE", `/v1/workspaces/${workspace}`, undefined, installation.adminKey), 404, "not_found", "twice");
+    // A scheduled run handles a disconnect that is two minutes old.
     await installation.run("UPDATE connections SET deleted_at = deleted_at - 300 WHERE workspace_id = ?1", workspace);
     for (const _ of [1, 2, 3, 4]) {
-      await installation.strike();
-      // Each run leaves a workspace alone for a while after it has done a part.
+      await installation.runScheduled();
+      // A run does a part of the work and then leaves the workspace alone for a while.
       await installation.run("UPDATE workspaces SET next_erasure_at = 0 WHERE id = ?1", workspace);
     }
     assert.equal(
@@ -391,53 +394,53 @@ suite("workspaces", () => {
 });
 
 suite("clients", () => {
-  const put = (body, key) => installation.api("PUT", "/v1/apps/acme/client", body, key);
+  const put = (body, key) => installation.requestApi("PUT", "/v1/apps/acme/client", body, key);
   const expire = (connection) =>
     installation.run("UPDATE connections SET expires_at = unixepoch() - 1, refreshed_at = NULL WHERE id = ?1", connection);
 
-  test("the redirect URI is told before the client, so that it can be entered at the app first", async () => {
-    const { key } = await newWorkspace(installation, "Early");
-    await installation.ask("POST", "/v1/apps", acme(installation.oauth, { id: "later" }), key);
-    const told = async () => (await installation.ask("GET", "/v1/apps/later", undefined, key)).auth_methods[0].client.redirect_uri;
+  test("the redirect URI is known before the client, so that it can be registered at the app first", async () => {
+    const { key } = await createWorkspace(installation, "Early");
+    await installation.requestOk("POST", "/v1/apps", acmeDefinition(installation.oauth, { id: "later" }), key);
+    const told = async () => (await installation.requestOk("GET", "/v1/apps/later", undefined, key)).auth_methods[0].client.redirect_uri;
     const before = await told();
-    const enter = async (client_id) => (await installation.ask("PUT", "/v1/apps/later/client", { client_id, client_secret: "s" }, key)).redirect_uri;
+    const enter = async (client_id) => (await installation.requestOk("PUT", "/v1/apps/later/client", { client_id, client_secret: "s" }, key)).redirect_uri;
     assert.equal(await enter("one"), before);
     assert.equal(await enter("two"), before, "a corrected id keeps what was registered at the app");
     assert.equal(await told(), before);
-    await installation.ask("DELETE", "/v1/apps/later/client", undefined, key);
+    await installation.requestOk("DELETE", "/v1/apps/later/client", undefined, key);
     assert.equal(await told(), before);
     assert.equal(await enter("one"), before);
-    const moved = acme(installation.oauth, { id: "later", auth: { issuer: installation.oauth.issuer.replace("localhost", "127.0.0.1") } });
-    await installation.ask("PUT", "/v1/apps/later", moved, key);
+    const moved = acmeDefinition(installation.oauth, { id: "later", auth: { issuer: installation.oauth.issuer.replace("localhost", "127.0.0.1") } });
+    await installation.requestOk("PUT", "/v1/apps/later", moved, key);
     const elsewhereTold = await told();
     assert.notEqual(elsewhereTold, before, "another authorization server has another redirect URI");
     assert.equal(await enter("one"), elsewhereTold);
-    const elsewhere = await newWorkspace(installation, "Elsewhere", acme(installation.oauth, { id: "later" }));
+    const elsewhere = await createWorkspace(installation, "Elsewhere", acmeDefinition(installation.oauth, { id: "later" }));
     assert.notEqual(elsewhere.client.redirect_uri, before);
   });
 
   test("the same client_id rotates the secret and keeps id and redirect URI; the secret is never shown", async () => {
-    const first = await installation.ask("GET", "/v1/apps/acme/client");
+    const first = await installation.requestOk("GET", "/v1/apps/acme/client");
     const again = await put({ client_id: CLIENT_ID, client_secret: installation.clientSecret });
     assert.equal(again.status, 200);
     for (const field of ["id", "client_id", "redirect_uri"]) assert.equal(again.body[field], first[field], field);
     assert.ok(installation.answers.every(({ text }) => !text.includes(installation.clientSecret)));
   });
 
-  test("a wrong secret marks the client, never the connection, and a right one mends it", async () => {
+  test("a wrong secret marks the client and not the connection, and the right one repairs it", async () => {
     const connection = await ada.connect("acme", { login: "patient" });
     await put({ client_id: CLIENT_ID, client_secret: "wrong" });
     await expire(connection);
     is(await installation.resolve(connection), 409, "client_misconfigured", "no valid token is left");
-    const listed = await installation.ask("GET", `/v1/connections/${connection}`);
+    const listed = await installation.requestOk("GET", `/v1/connections/${connection}`);
     assert.deepEqual([listed.status, listed.attention.map(({ code }) => code)], ["connected", ["client_misconfigured"]]);
     await put({ client_id: CLIENT_ID, client_secret: installation.clientSecret });
     assert.equal((await installation.resolve(connection)).status, 200);
-    assert.deepEqual((await installation.ask("GET", `/v1/connections/${connection}`)).attention, []);
+    assert.deepEqual((await installation.requestOk("GET", `/v1/connections/${connection}`)).attention, []);
   });
 
-  test("another client_id makes another client beside it, and connections stay with theirs", async () => {
-    const first = await installation.ask("GET", "/v1/apps/acme/client");
+  test("another client_id creates a second client, and connections keep theirs", async () => {
+    const first = await installation.requestOk("GET", "/v1/apps/acme/client");
     const second = await put({ client_id: "second", client_secret: "second-secret" });
     assert.equal(second.status, 200);
     assert.notEqual(second.body.id, first.id);
@@ -448,21 +451,21 @@ suite("clients", () => {
     assert.equal((await put({ client_id: CLIENT_ID, client_secret: installation.clientSecret })).body.id, first.id);
   });
 
-  test("a client that connections use is not deleted; one that none uses is", async () => {
-    is(await installation.api("DELETE", "/v1/apps/acme/client"), 409, "client_in_use", "in use");
-    assert.equal((await installation.ask("GET", "/v1/apps/acme/client")).client_id, CLIENT_ID);
-    const { key } = await newWorkspace(installation, "Unused");
-    assert.equal((await installation.api("DELETE", "/v1/apps/acme/client", undefined, key)).status, 200);
-    is(await installation.api("GET", "/v1/apps/acme/client", undefined, key), 404, "not_found", "gone");
+  test("a client is deleted only if no connection uses it", async () => {
+    is(await installation.requestApi("DELETE", "/v1/apps/acme/client"), 409, "client_in_use", "in use");
+    assert.equal((await installation.requestOk("GET", "/v1/apps/acme/client")).client_id, CLIENT_ID);
+    const { key } = await createWorkspace(installation, "Unused");
+    assert.equal((await installation.requestApi("DELETE", "/v1/apps/acme/client", undefined, key)).status, 200);
+    is(await installation.requestApi("GET", "/v1/apps/acme/client", undefined, key), 404, "not_found", "gone");
   });
 
-  test("an app whose hosts change gets the secret again only from a person who knows it", async () => {
-    const { key } = await newWorkspace(installation, "Mover");
+  test("an app whose hosts change needs its client secret again", async () => {
+    const { key } = await createWorkspace(installation, "Mover");
     const eve = new Person(installation);
-    await eve.signIn((await installation.ask("POST", "/v1/sign-in-links", { user: { id: "eve" } }, key)).url);
+    await eve.signIn((await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "eve" } }, key)).url);
     const connection = await eve.connect("acme", { login: "eve" });
-    const moved = acme(installation.oauth, { auth: { issuer: installation.oauth.issuer.replace("localhost", "127.0.0.1") } });
-    const answer = await installation.ask("PUT", "/v1/apps/acme", moved, key);
+    const moved = acmeDefinition(installation.oauth, { auth: { issuer: installation.oauth.issuer.replace("localhost", "127.0.0.1") } });
+    const answer = await installation.requestOk("PUT", "/v1/apps/acme", moved, key);
     assert.equal(answer.client_is_set_up, false);
 
     for (const press of [() => eve.get("/oauth/start/acme"), () => eve.get(`/connections/${connection}/reconnect`)]) {
@@ -472,11 +475,11 @@ suite("clients", () => {
     }
     await expire(connection);
     assert.equal((await installation.resolve(connection, {}, key)).status, 200, "a connection stays with the definition it was made with");
-    await installation.ask("PUT", "/v1/apps/acme/client", { client_id: CLIENT_ID, client_secret: installation.clientSecret }, key);
-    assert.ok((await installation.ask("GET", "/v1/apps/acme", undefined, key)).client_is_set_up);
+    await installation.requestOk("PUT", "/v1/apps/acme/client", { client_id: CLIENT_ID, client_secret: installation.clientSecret }, key);
+    assert.ok((await installation.requestOk("GET", "/v1/apps/acme", undefined, key)).client_is_set_up);
   });
 
-  test("a redirect from a token endpoint is not followed, and tells nothing about the connection", async () => {
+  test("a redirect of a token endpoint is not followed, and does not change the connection", async () => {
     const connection = await ada.connect("acme", { login: "redirected" });
     for (const status of [302, 307, 308]) {
       installation.outbound.answer = ({ url }) =>
@@ -489,23 +492,23 @@ suite("clients", () => {
     }
     installation.outbound.answer = undefined;
     assert.deepEqual(
-      [installation.outbound.to("/elsewhere").length, (await installation.ask("GET", `/v1/connections/${connection}`)).status],
+      [installation.outbound.to("/elsewhere").length, (await installation.requestOk("GET", `/v1/connections/${connection}`)).status],
       [0, "connected"],
     );
   });
 
-  test("an app that was defined is not defined again, and a catalogue's name is not taken", async () => {
-    is(await installation.api("POST", "/v1/apps", acme(installation.oauth)), 409, "already_exists", "acme");
-    const taken = await installation.api("POST", "/v1/apps", { ...acme(installation.oauth), id: "gmail" });
+  test("an app id cannot be defined twice, and ids of the catalogue are reserved", async () => {
+    is(await installation.requestApi("POST", "/v1/apps", acmeDefinition(installation.oauth)), 409, "already_exists", "acme");
+    const taken = await installation.requestApi("POST", "/v1/apps", { ...acmeDefinition(installation.oauth), id: "gmail" });
     is(taken, 422, "invalid_request", "gmail");
   });
 });
 
-suite("addresses that a custom app may name", () => {
+suite("addresses of a custom app", () => {
   let outside;
   before(async () => {
     outside = await startInstallation({ workspace: false, vars: { PUBLIC_URL: "https://connections.example.com", DEV_LOOPBACK: "" } });
-    outside.key = (await outside.ask("POST", "/v1/workspaces", { name: "Outside" }, outside.adminKey)).key.key;
+    outside.key = (await outside.requestOk("POST", "/v1/workspaces", { name: "Outside" }, outside.adminKey)).key.key;
   });
   after(() => outside.close());
 
@@ -527,17 +530,17 @@ suite("addresses that a custom app may name", () => {
     "auth.issuer": (url) => ({ id: "evil", name: "Evil", auth: { type: "oauth2", issuer: url } }),
   };
 
-  test("are never this machine, a private network, a metadata service, a number or a trick", async () => {
+  test("cannot be this machine, a private network, a metadata service or a number", async () => {
     const fields = Object.keys(FIELDS);
     assert.ok(HOSTILE_HOSTS.length >= 60);
     for (const [index, host] of HOSTILE_HOSTS.entries()) {
       const field = fields[index % fields.length];
-      const { status, body } = await outside.api("POST", "/v1/apps", FIELDS[field](`https://${host}/x`));
+      const { status, body } = await outside.requestApi("POST", "/v1/apps", FIELDS[field](`https://${host}/x`));
       assert.deepEqual([status, body.errors?.[0]?.field], [422, field], `${host}: ${JSON.stringify(body)}`);
     }
     for (const [field, definition] of Object.entries(FIELDS)) {
       for (const url of ["http://good.example/x", "https://127.0.0.1/x", "https://localhost/x", "ftp://good.example/x", "javascript:alert(1)"]) {
-        const { status, body } = await outside.api("POST", "/v1/apps", definition(url));
+        const { status, body } = await outside.requestApi("POST", "/v1/apps", definition(url));
         assert.deepEqual([status, body.errors?.[0]?.field], [422, field], `${field} ${url}: ${JSON.stringify(body)}`);
       }
     }
@@ -548,7 +551,7 @@ suite("addresses that a custom app may name", () => {
     );
   });
 
-  test("are looked at again when an issuer's own document names them", async () => {
+  test("are checked again if they come from an issuer's own document", async () => {
     const issuer = "https://login.acme.example";
     for (const [field, url] of [
       ["token_endpoint", "https://169.254.169.254/t"],
@@ -566,9 +569,9 @@ suite("addresses that a custom app may name", () => {
       outside.outbound.answer = ({ url }) => (url.startsWith(issuer) ? Response.json(document) : new Response("reached", { status: 200 }));
       outside.outbound.requests.length = 0;
       const id = `app-${field.replace(/_.*/, "")}`;
-      await outside.ask("POST", "/v1/apps", { id, name: "App", auth: { type: "oauth2", issuer }, scopes: ["openid"] });
-      await outside.ask("PUT", `/v1/apps/${id}/client`, { client_id: "c", client_secret: "s" });
-      const { url: link } = await outside.ask("POST", "/v1/links", { app: id });
+      await outside.requestOk("POST", "/v1/apps", { id, name: "App", auth: { type: "oauth2", issuer }, scopes: ["openid"] });
+      await outside.requestOk("PUT", `/v1/apps/${id}/client`, { client_id: "c", client_secret: "s" });
+      const { url: link } = await outside.requestOk("POST", "/v1/links", { app: id });
       const page = await outside.request(new URL(link).pathname, { method: "POST", headers: { origin: "https://connections.example.com" } });
       assert.equal(page.status, 503, `${field}: ${page.headers.get("location")}`);
       assert.deepEqual(
@@ -580,7 +583,7 @@ suite("addresses that a custom app may name", () => {
   });
 });
 
-test("every answer above is private, typed, and a refusal is a problem document", () => {
+test("every answer of this file is private and typed, and every refusal is a problem document", () => {
   const requests = new Set();
   assert.ok(installation.answers.length > 500);
   for (const { path, status, headers, text } of installation.answers) {

@@ -1,20 +1,20 @@
-// Owns the whole life of a connection to each app of the first set, against an app that behaves as its documentation says: the
-// catalogue's own file, the page, the API and the app, from a client that is tried before anybody connects to the
-// disconnect and what it ended at the app. How each app differs stands in the two tables; the life is the same for all.
+// Owns the lifecycle of a connection to each simulated app, with the catalogue's own file, the pages, the API and an
+// app that behaves as its documentation says: from the test of the client to the disconnect and what it ends at the
+// app. How each app differs is in the two tables. The steps are the same for all.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { newKeyPair } from "../support/apps/jwt.mjs";
-import { askedDuring, call, living, openStage, suiteOfWhatIsNeverShown, tokensDuring } from "../support/lives.mjs";
-import { pathOf, textOf } from "../support/person.mjs";
+import { createKeyPair } from "../support/apps/signed-assertions.mjs";
+import { recordRequests, callAppApi, listLiveTokens, startLifecycleFixture, defineSecretLeakSuite, countTokenRequests } from "../support/lifecycles.mjs";
+import { pathOf, readText } from "../support/person.mjs";
 
-let stage;
+let fixture;
 before(async () => {
-  stage = await openStage();
-  const { slack } = stage.apps;
+  fixture = await startLifecycleFixture();
+  const { slack } = fixture.apps;
   for (const name of ["eve", "grace"]) slack.accounts.set(name, { team: { id: `T0${name.toUpperCase()}`, name: `${name}'s team` } });
 });
-after(() => stage.close());
+after(() => fixture.close());
 
 const google = (name) => `https://www.googleapis.com/auth/${name}`;
 const HOUR = 3600;
@@ -26,12 +26,12 @@ const slackBot = (client) => (sim, name) => {
 /**
  * Connections by consent.
  *
- * - `client`: as it is entered; `wrong`: a secret that the app does not take; `registered`: what the app knows besides.
- * - `tick`: what the person asks for beside the usual; `unticked`: what they then withhold at the app; `added`: what a workflow asks for later;
- *   `more`: how the app is told that this is beside what it granted before.
- * - `api`: a call of the app's API. `life`: of an access token, in seconds; without it, a refresh is asked for.
- * - `dies`: why a connection is said to be dead when the person took the access back; `lingers`: an access token works on after that.
- * - `revoked`: what a disconnect tells, `asked`: what the app was asked for it, and `left`: which tokens live on all the same.
+ * - `client`: the client as entered. `wrong`: a secret that the app refuses. `registered`: further fields at the app.
+ * - `tick`: what the person requests in addition. `unticked`: what they withhold at the app. `added`: what a workflow
+ *   asks for later. `more`: how the app is told that earlier scopes stay granted.
+ * - `api`: a call of the app's API. `life`: lifetime of an access token, in seconds; without it, a refresh is forced.
+ * - `dies`: the reconnect reason after the person revoked the access. `lingers`: the access token works after that.
+ * - `revoked`: the result of a disconnect. `asked`: the requests to the app. `left`: the tokens that stay valid.
  */
 const CONSENTED = {
   Slack: {
@@ -157,54 +157,54 @@ for (const [name, life] of Object.entries(CONSENTED)) {
     const start = () => `/oauth/start/${app}${query}`;
     const reconnect = () => `/connections/${id}/reconnect`;
     const note = async () => {
-      const { auth_methods: auth } = await stage.ask("GET", `/v1/apps/${app}`);
+      const { auth_methods: auth } = await fixture.requestOk("GET", `/v1/apps/${app}`);
       return auth.find((one) => one.id === (way ?? "oauth2")).limits?.one_per_account;
     };
     const works = async (body) => {
-      const answer = await stage.resolved(id, body);
-      const told = await call(answer.request, life.api);
+      const answer = await fixture.resolve(id, body);
+      const told = await callAppApi(answer.request, life.api);
       assert.ok(told.works, `${told.status} ${JSON.stringify(told.body)}`);
       return answer;
     };
 
     before(async () => {
-      sim = stage.apps[life.app];
-      app = await stage.register(life.file);
+      sim = fixture.apps[life.app];
+      app = await fixture.registerApp(life.file);
     });
 
-    test("its client is tried before anybody connects: a wrong secret is refused, the right one accepted", async () => {
+    test("the client is tested before anybody connects: a wrong secret is refused, the right one accepted", async () => {
       const path = `/v1/apps/${app}/client`;
       const { client_id, client_secret } = life.client;
-      const entered = await stage.ask("PUT", path + query, { ...life.client, client_secret: life.wrong ?? "not-the-secret" });
+      const entered = await fixture.requestOk("PUT", path + query, { ...life.client, client_secret: life.wrong ?? "not-the-secret" });
       sim.register(client_id, { secret: client_secret, redirect_uris: [entered.redirect_uri], ...life.registered });
-      const trial = async () => (await stage.ask("POST", `${path}/test${query}`)).verdict;
+      const trial = async () => (await fixture.requestOk("POST", `${path}/test${query}`)).verdict;
       assert.equal(await trial(), "refused");
-      client = await stage.ask("PUT", path + query, life.client);
+      client = await fixture.requestOk("PUT", path + query, life.client);
       assert.deepEqual([client.id, client.redirect_uri], [entered.id, entered.redirect_uri]);
       assert.equal(await trial(), "accepted");
     });
 
-    test("a person connects it, sees whose account it is, and at once what they did not allow", async () => {
-      id = await stage.connect(sim, start(), { untick: unticked ? [unticked] : [], boxes: { tick: life.tick } });
-      const { status, account, scopes, credential } = await stage.connection(id);
+    test("a person connects it, and sees the account and the permissions that were not granted", async () => {
+      id = await fixture.connect(sim, start(), { untick: unticked ? [unticked] : [], boxes: { tick: life.tick } });
+      const { status, account, scopes, credential } = await fixture.getConnection(id);
       const missing = unticked ? [unticked] : [];
       assert.equal(sim.visits.at(-1).include_granted_scopes, undefined);
       assert.deepEqual(
         { status, account, missing: scopes.missing, type: credential.type, refreshable: credential.refreshable },
         { status: "connected", account: life.account(sim, "ada"), missing, type: "oauth2", refreshable: refreshes },
       );
-      const page = await stage.person.get(`/connections/${id}?connected=1`);
+      const page = await fixture.person.get(`/connections/${id}?connected=1`);
       assert.ok(page.text.includes(`Connected as ${account.label}.`), page.text);
       assert.equal(page.text.includes("Permissions that were not granted"), missing.length > 0);
       if (!unticked) return;
       const again = /href="([^"]*)"[^>]*>Ask for them again/.exec(page.html)?.[1];
-      assert.equal(await stage.connect(sim, textOf(again)), id);
-      assert.deepEqual((await stage.connection(id)).scopes.missing, []);
+      assert.equal(await fixture.connect(sim, readText(again)), id);
+      assert.deepEqual((await fixture.getConnection(id)).scopes.missing, []);
     });
 
-    test("a workflow calls the app's API with what a resolve says, and learns nothing else", async () => {
+    test("a workflow calls the app's API with the answer of a resolve, which contains no other secret", async () => {
       const answer = await works({ workflow: "nightly", step: "fetch" });
-      const copy = await stage.copied(id);
+      const copy = await fixture.resolveFromCache(id);
       assert.deepEqual([copy.credential, copy.request], [answer.credential, answer.request]);
       assert.equal(answer.credential.type, "oauth2");
       assert.ok(sim.secrets("access").includes(answer.credential.access_token));
@@ -214,95 +214,96 @@ for (const [name, life] of Object.entries(CONSENTED)) {
 
     const ends = async () => {
       const old = await works();
-      if (life.life) await stage.pass(sim, id, life.life + 1);
-      else await (sim.expireAccess(), stage.pass(sim, id, 60));
-      assert.equal((await call(old.request, life.api)).works, false, "the old access has ended");
+      if (life.life) await fixture.advanceTime(sim, id, life.life + 1);
+      else await (sim.expireAccess(), fixture.advanceTime(sim, id, 60));
+      assert.equal((await callAppApi(old.request, life.api)).works, false, "the old access has ended");
       const ask = life.life ? {} : { force_refresh: true };
-      const count = await tokensDuring(sim, "refresh_token", () => Promise.all([works(ask), works(ask), works(ask)]));
+      const count = await countTokenRequests(sim, "refresh_token", () => Promise.all([works(ask), works(ask), works(ask)]));
       assert.equal(count, 1);
     };
-    if (refreshes) test("when the access has ended, callers cost one refresh", ends);
+    if (refreshes) test("concurrent callers refresh expired access once", ends);
 
     const addsScope = async () => {
-      const refused = await stage.refused(id, { scopes: [added] });
+      const refused = await fixture.resolveRefused(id, { scopes: [added] });
       assert.deepEqual([refused.status, refused.code, refused.missing_scopes], [409, "missing_scopes", [added]]);
       const path = pathOf(refused.reconnect_url);
-      assert.equal(await stage.connect(sim, path), id);
+      assert.equal(await fixture.connect(sim, path), id);
       assert.deepEqual(Object.entries(sim.visits.at(-1)).filter(([name]) => name === "include_granted_scopes"), Object.entries(life.more ?? {}));
       if (life.hint) assert.equal(sim.visits.at(-1).login_hint, life.account(sim, "ada").label);
       await works({ scopes: [added] });
-      assert.deepEqual((await stage.connection(id)).scopes.missing, []);
+      assert.deepEqual((await fixture.getConnection(id)).scopes.missing, []);
     };
-    if (added) test("a scope that is missing leads to a reconnect that adds it", addsScope);
+    if (added) test("a missing scope leads to a reconnect that adds it", addsScope);
 
-    test("when the person takes the access back at the app, a check finds out, and a reconnect repairs the same connection", async () => {
+    test("a check finds that the access was revoked at the app, and a reconnect repairs the same connection", async () => {
       sim.revoke("ada");
-      await stage.pass(sim, id, life.lingers ? life.life + 1 : 60);
-      const { health, connection } = await stage.ask("POST", `/v1/connections/${id}/check`);
+      await fixture.advanceTime(sim, id, life.lingers ? life.life + 1 : 60);
+      const { health, connection } = await fixture.requestOk("POST", `/v1/connections/${id}/check`);
       assert.deepEqual([health, connection.status, connection.reason], ["dead", "needs_reconnect", dies]);
-      const refused = await stage.refused(id);
+      const refused = await fixture.resolveRefused(id);
       assert.deepEqual([refused.status, refused.code, refused.reason], [409, "needs_reconnect", dies]);
       const { generation } = connection;
-      assert.equal(await stage.connect(sim, pathOf(refused.reconnect_url)), id);
-      const now = await stage.connection(id);
+      assert.equal(await fixture.connect(sim, pathOf(refused.reconnect_url)), id);
+      const now = await fixture.getConnection(id);
       assert.deepEqual([now.status, now.reason, now.generation], ["connected", null, generation + 1]);
       await works(added && { scopes: [added] });
     });
 
-    test("another account at the app is a question: keep leaves everything as it was, switch takes the other", async () => {
+    test("another account leads to a question: keep changes nothing, switch uses the other account", async () => {
       const asked = life.file === "notion" ? /another account.*Both have the same name there/ : /another account/;
-      const flow = await stage.goThrough(sim, reconnect(), { account: "eve" });
-      await stage.choose(flow, "keep", asked);
-      const { account, generation } = await stage.connection(id);
+      const flow = await fixture.completeConsent(sim, reconnect(), { account: "eve" });
+      await fixture.answerQuestion(flow, "keep", asked);
+      const { account, generation } = await fixture.getConnection(id);
       assert.equal(account.id, life.account(sim, "ada").id);
       await works();
-      if (revoked === "confirmed") assert.deepEqual(living(sim, "eve").filter((kind) => !left.includes(kind)), [], "the grant that nobody chose");
+      if (revoked === "confirmed") assert.deepEqual(listLiveTokens(sim, "eve").filter((kind) => !left.includes(kind)), [], "the grant that nobody chose");
 
-      const switched = await stage.goThrough(sim, reconnect(), { account: "eve" });
-      assert.match(await stage.choose(switched, "switch", asked), new RegExp(`^/connections/${id}`));
-      const now = await stage.connection(id);
+      const switched = await fixture.completeConsent(sim, reconnect(), { account: "eve" });
+      assert.match(await fixture.answerQuestion(switched, "switch", asked), new RegExp(`^/connections/${id}`));
+      const now = await fixture.getConnection(id);
       assert.deepEqual([now.account, now.generation], [life.account(sim, "eve"), generation + 1]);
-      assert.ok(sim.look("access", (await works()).credential.access_token).grant.account === "eve");
-      if (revoked === "confirmed" && left.length === 0) assert.deepEqual(living(sim, "ada"), [], "the grant that was given up");
+      assert.ok(sim.findToken("access", (await works()).credential.access_token).grant.account === "eve");
+      if (revoked === "confirmed" && left.length === 0) assert.deepEqual(listLiveTokens(sim, "ada"), [], "the grant that was given up");
     });
 
-    test("a second connection to an account is a question, with the app's note", async () => {
-      const flow = await stage.goThrough(sim, start(), { account: "eve", boxes: { tick: life.tick } });
+    test("a second connection to an account leads to a question, with the app's note", async () => {
+      const flow = await fixture.completeConsent(sim, start(), { account: "eve", boxes: { tick: life.tick } });
       const told = await note();
-      if (told) assert.ok((await stage.person.get(flow)).text.includes(told), told);
-      assert.match(await stage.choose(flow, "reuse", /already connected/), new RegExp(`^/connections/${id}`));
+      if (told) assert.ok((await fixture.person.get(flow)).text.includes(told), told);
+      assert.match(await fixture.answerQuestion(flow, "reuse", /already connected/), new RegExp(`^/connections/${id}`));
       await works();
-      const another = await stage.goThrough(sim, start(), { account: "eve", boxes: { tick: life.tick } });
-      const second = /con_[\w-]+/.exec(await stage.choose(another, "both", /already connected/))[0];
+      const another = await fixture.completeConsent(sim, start(), { account: "eve", boxes: { tick: life.tick } });
+      const second = /con_[\w-]+/.exec(await fixture.answerQuestion(another, "both", /already connected/))[0];
       assert.notEqual(second, id);
-      const first = await stage.ask("DELETE", `/v1/connections/${second}`);
+      const first = await fixture.requestOk("DELETE", `/v1/connections/${second}`);
       assert.deepEqual(first, { revoked: revoked === "confirmed" ? "kept_shared" : revoked, retrying: false });
       if (life.way !== "connect") await works();
     });
 
-    test("a disconnect asks the app to end it, and leaves nothing to resolve", async () => {
-      const last = await stage.resolved(id);
-      const { result, asked } = await askedDuring(sim, () => stage.ask("DELETE", `/v1/connections/${id}`));
+    test("a disconnect revokes the grant at the app, and the connection cannot be resolved", async () => {
+      const last = await fixture.resolve(id);
+      const { result, asked } = await recordRequests(sim, () => fixture.requestOk("DELETE", `/v1/connections/${id}`));
       assert.deepEqual([result, asked], [{ revoked, retrying: false }, life.asked]);
-      if (revoked === "confirmed") assert.equal((await call(last.request, life.api)).works, false);
-      assert.deepEqual(living(sim, "eve").filter((kind) => !left.includes(kind)), [], "what lives on at the app");
-      assert.equal((await stage.refused(id)).code, "connection_not_found");
-      assert.deepEqual(await stage.connectionsOf(app), []);
+      if (revoked === "confirmed") assert.equal((await callAppApi(last.request, life.api)).works, false);
+      assert.deepEqual(listLiveTokens(sim, "eve").filter((kind) => !left.includes(kind)), [], "what lives on at the app");
+      assert.equal((await fixture.resolveRefused(id)).code, "connection_not_found");
+      assert.deepEqual(await fixture.listConnections(app), []);
     });
   });
 }
 
-/** A well-shaped key file of an account that Google does not know. */
+/** A well-formed key file of an account that Google does not know. */
 const strangersKeyFile = () => {
   const client_email = "ghost@project.iam.gserviceaccount.com";
-  return JSON.stringify({ type: "service_account", client_email, private_key: newKeyPair().privateKey, private_key_id: "ghost" });
+  return JSON.stringify({ type: "service_account", client_email, private_key: createKeyPair().privateKey, private_key_id: "ghost" });
 };
 
 /**
- * Connections by what a person enters.
+ * Connections by a manual credential.
  *
- * - `field`: what is entered, `newKey`: the app makes one, `unknown`: one that looks right and that the app does not know.
- * - `malformed`: what is refused unasked, and why. `carried`: what of the key a request shows.
+ * - `field`: the field. `createCredential`: the app creates one. `unknown`: a well-formed one that the app does not
+ *   know.
+ * - `malformed`: one that is refused without asking the app, and the reason.
  */
 const ENTERED = {
   "a Stripe restricted key": {
@@ -311,7 +312,7 @@ const ENTERED = {
     app: "stripe",
     type: "api_key",
     field: "api_key",
-    newKey: (sim, name) => sim.newKey(name),
+    createCredential: (sim, name) => sim.createKey(name),
     unknown: () => `rk_test_${"x".repeat(24)}`,
     malformed: [`sk_live_${"x".repeat(24)}`, /A live secret key may do everything/],
     account: (sim, name) => ({ id: `${sim.account(name).id}:test`, label: `${name} (test mode)` }),
@@ -324,7 +325,7 @@ const ENTERED = {
     app: "telegram",
     type: "bot_token",
     field: "token",
-    newKey: (sim, name) => sim.newBot(name),
+    createCredential: (sim, name) => sim.createBot(name),
     unknown: () => `123456789:AA${"x".repeat(33)}`,
     malformed: [`bot123456789:AA${"x".repeat(33)}`, /Leave out the word bot/],
     account: (sim, name) => ({ id: String(sim.account(name).id), label: `@${name}_bot` }),
@@ -337,7 +338,7 @@ const ENTERED = {
     app: "notion",
     type: "api_key",
     field: "api_key",
-    newKey: (sim, name) => sim.newInternalToken(name),
+    createCredential: (sim, name) => sim.createInternalToken(name),
     unknown: () => `ntn_${"x".repeat(46)}`,
     malformed: ["not a token", /begins with ntn_/],
     account: (sim, name) => ({ id: sim.botOf({ key: `internal ${name}` }), label: "Acme Corp / Connections" }),
@@ -350,7 +351,7 @@ const ENTERED = {
     app: "slack",
     type: "bot_token",
     field: "token",
-    newKey: (sim, name) => sim.newToken(name),
+    createCredential: (sim, name) => sim.createToken(name),
     unknown: () => `xoxb-${"x".repeat(48)}`,
     malformed: [`xoxp-${"x".repeat(48)}`, /This is a user token/],
     account: slackBot("internal"),
@@ -363,7 +364,7 @@ const ENTERED = {
     app: "slack",
     type: "api_key",
     field: "token",
-    newKey: (sim, name) => sim.newToken(name, { type: "user", scopes: ["search:read"] }),
+    createCredential: (sim, name) => sim.createToken(name, { type: "user", scopes: ["search:read"] }),
     unknown: () => `xoxp-${"x".repeat(48)}`,
     malformed: [`xoxe.xoxp-1-${"x".repeat(48)}`, /ends after 12 hours/],
     account: (sim, name) => ({ id: `${sim.account(name).team.id}:${sim.account(name).user}`, label: `${sim.account(name).team.name} / ${name}` }),
@@ -376,7 +377,7 @@ const ENTERED = {
     app: "google",
     type: "service_account",
     field: "key",
-    newKey: (sim, name) => sim.newServiceAccount(name),
+    createCredential: (sim, name) => sim.createServiceAccount(name),
     unknown: strangersKeyFile,
     malformed: ["{}", /./],
     account: (sim, name) => {
@@ -398,21 +399,21 @@ for (const [name, life] of Object.entries(ENTERED)) {
     let sim, app, id, key;
     const { way, type, field } = life;
     const credential = (value) => ({ type, [field]: value });
-    const create = (value, more) => stage.api("POST", "/v1/connections", { app, auth_method: way, credential: credential(value), ...more });
-    const replace = (value, more) => stage.api("PUT", `/v1/connections/${id}/credential`, { auth_method: way, credential: credential(value), ...more });
+    const create = (value, more) => fixture.requestApi("POST", "/v1/connections", { app, auth_method: way, credential: credential(value), ...more });
+    const replace = (value, more) => fixture.requestApi("PUT", `/v1/connections/${id}/credential`, { auth_method: way, credential: credential(value), ...more });
     const works = async (of = id) => {
-      const answer = await stage.resolved(of);
-      const told = await call(answer.request, life.api);
+      const answer = await fixture.resolve(of);
+      const told = await callAppApi(answer.request, life.api);
       assert.ok(told.works, `${told.status} ${JSON.stringify(told.body)}`);
       return answer;
     };
 
     before(async () => {
-      sim = stage.apps[life.app];
-      app = await stage.register(life.file);
+      sim = fixture.apps[life.app];
+      app = await fixture.registerApp(life.file);
     });
 
-    test("what the app refuses, or what can't be one, is not stored", async () => {
+    test("a refused or malformed credential is not stored", async () => {
       const refused = await create(life.unknown());
       assert.deepEqual([refused.status, refused.body.code], [422, "credential_rejected"], JSON.stringify(refused.body));
       const [text, why] = life.malformed;
@@ -422,11 +423,11 @@ for (const [name, life] of Object.entries(ENTERED)) {
       assert.match(malformed.body.errors[0].field, new RegExp(`${field}$`));
       assert.match(malformed.body.errors[0].problem, why);
       assert.equal(sim.requests.length, before, "the app is not asked about what can't be a credential");
-      assert.deepEqual(await stage.connectionsOf(app), []);
+      assert.deepEqual(await fixture.listConnections(app), []);
     });
 
-    test("a program enters one: the app says whose it is", async () => {
-      key = life.newKey(sim, "ada");
+    test("a program sends a credential, and the app names its account", async () => {
+      key = life.createCredential(sim, "ada");
       const { status, body } = await create(key, { metadata: { tier: "gold" } });
       assert.equal(status, 201, JSON.stringify(body));
       id = body.id;
@@ -437,65 +438,65 @@ for (const [name, life] of Object.entries(ENTERED)) {
       assert.ok(!JSON.stringify(body).includes(key));
     });
 
-    test("a resolve shows the fields and how a request is sent, and that works", async () => {
+    test("a resolve returns the fields and a request that works", async () => {
       const answer = await works();
-      const copy = await stage.copied(id);
+      const copy = await fixture.resolveFromCache(id);
       assert.deepEqual([copy.credential, copy.request], [answer.credential, answer.request]);
       if (life.request) {
         const { base_url, headers } = life.request(sim, key);
         assert.deepEqual(answer.credential, { type, [field]: key });
-        assert.deepEqual(answer.request, { base_url: `${stage.apps.origin}/${base_url}`, headers, query: {} });
+        assert.deepEqual(answer.request, { base_url: `${fixture.apps.origin}/${base_url}`, headers, query: {} });
       } else {
         assert.deepEqual(Object.keys(answer.credential).sort(), ["access_token", "expires_at", "scopes", "token_type", "type"]);
         assert.doesNotMatch(JSON.stringify(answer), /PRIVATE KEY|private_key/);
       }
-      assert.equal((await stage.ask("POST", `/v1/connections/${id}/check`)).health, "healthy");
+      assert.equal((await fixture.requestOk("POST", `/v1/connections/${id}/check`)).health, "healthy");
     });
 
     const ends = async () => {
       const old = await works();
-      await stage.pass(sim, id, life.life + 1);
-      assert.equal((await call(old.request, life.api)).works, false);
-      assert.equal(await tokensDuring(sim, "urn:ietf:params:oauth:grant-type:jwt-bearer", () => Promise.all([works(), works(), works()])), 1);
+      await fixture.advanceTime(sim, id, life.life + 1);
+      assert.equal((await callAppApi(old.request, life.api)).works, false);
+      assert.equal(await countTokenRequests(sim, "urn:ietf:params:oauth:grant-type:jwt-bearer", () => Promise.all([works(), works(), works()])), 1);
     };
-    if (life.life) test("when the access made of it has ended, callers cost one more", ends);
+    if (life.life) test("concurrent callers request one new token when the old one has expired", ends);
 
-    test("a person enters one in the form: a refused one is told there and not shown again", async () => {
+    test("a person enters a credential in the form, and a refused one is reported and not shown again", async () => {
       const path = `/oauth/start/${app}?auth_method=${way}`;
       const unknown = life.unknown();
-      const refused = await stage.enter(path, { [field]: unknown });
+      const refused = await fixture.submitCredential(path, { [field]: unknown });
       assert.equal(refused.status, 422);
       assert.match(refused.text, /did not accept this/);
       assert.ok(!refused.html.includes(unknown) && !refused.html.includes("PRIVATE KEY"));
-      const malformed = await stage.enter(path, { [field]: life.malformed[0] });
+      const malformed = await fixture.submitCredential(path, { [field]: life.malformed[0] });
       assert.equal(malformed.status, 422);
       assert.match(malformed.text, life.malformed[1]);
 
-      const { status, location } = await stage.enter(path, { [field]: life.newKey(sim, "grace") });
+      const { status, location } = await fixture.submitCredential(path, { [field]: life.createCredential(sim, "grace") });
       assert.equal(status, 303);
       const second = /^\/connections\/(con_[\w-]+)/.exec(location)[1];
-      const page = await stage.person.get(location);
+      const page = await fixture.person.get(location);
       assert.ok(page.text.includes(`Connected as ${life.account(sim, "grace").label}.`), page.text);
       await works(second);
-      const again = await stage.enter(path, { [field]: life.newKey(sim, "grace") });
-      assert.match(await stage.choose(again.location, "reuse", /already connected/), new RegExp(`^/connections/${second}`));
+      const again = await fixture.submitCredential(path, { [field]: life.createCredential(sim, "grace") });
+      assert.match(await fixture.answerQuestion(again.location, "reuse", /already connected/), new RegExp(`^/connections/${second}`));
       await works(second);
-      assert.deepEqual(await stage.ask("DELETE", `/v1/connections/${second}`), { revoked: "unsupported", retrying: false });
+      assert.deepEqual(await fixture.requestOk("DELETE", `/v1/connections/${second}`), { revoked: "unsupported", retrying: false });
     });
 
-    test("a new key of the same account takes its place; one of another account only when that is meant", async () => {
-      key = life.newKey(sim, "ada");
+    test("a new key of the same account replaces the old one, and one of another account only on request", async () => {
+      key = life.createCredential(sim, "ada");
       const same = await replace(key);
       assert.deepEqual([same.status, same.body.id, same.body.generation], [200, id, 2], JSON.stringify(same.body));
       await works();
-      const other = life.newKey(sim, "eve");
+      const other = life.createCredential(sim, "eve");
       const refused = await replace(other);
       assert.deepEqual([refused.status, refused.body.code], [409, "conflict"]);
-      assert.equal((await stage.connection(id)).account.id, life.account(sim, "ada").id);
+      assert.equal((await fixture.getConnection(id)).account.id, life.account(sim, "ada").id);
       await works();
-      const { location } = await stage.enter(`/connections/${id}/reconnect`, { [field]: other });
-      await stage.choose(location, "keep", /What you entered is of another account/);
-      const { account, generation } = await stage.connection(id);
+      const { location } = await fixture.submitCredential(`/connections/${id}/reconnect`, { [field]: other });
+      await fixture.answerQuestion(location, "keep", /What you entered is of another account/);
+      const { account, generation } = await fixture.getConnection(id);
       assert.deepEqual([account.id, generation], [life.account(sim, "ada").id, 2]);
       await works();
       const switched = await replace(other, { switch_account: true });
@@ -503,27 +504,27 @@ for (const [name, life] of Object.entries(ENTERED)) {
       await works();
     });
 
-    test("one that is revoked at the app is found out by a check, and another one repairs the same connection", async () => {
+    test("a check finds a credential that was revoked at the app, and another one repairs the same connection", async () => {
       (life.revoke ?? ((app, who) => app.revoke(who)))(sim, "eve");
-      await stage.pass(sim, id, 60);
-      const { health, connection } = await stage.ask("POST", `/v1/connections/${id}/check`);
+      await fixture.advanceTime(sim, id, 60);
+      const { health, connection } = await fixture.requestOk("POST", `/v1/connections/${id}/check`);
       assert.deepEqual([health, connection.status, connection.reason], ["dead", "needs_reconnect", "credential_rejected"]);
-      const refused = await stage.refused(id);
+      const refused = await fixture.resolveRefused(id);
       assert.deepEqual([refused.status, refused.code, refused.reason], [409, "needs_reconnect", "credential_rejected"]);
-      const { location, text } = await stage.enter(pathOf(refused.reconnect_url), { [field]: life.newKey(sim, "eve") });
+      const { location, text } = await fixture.submitCredential(pathOf(refused.reconnect_url), { [field]: life.createCredential(sim, "eve") });
       assert.match(location ?? text, new RegExp(`^/connections/${id}`));
-      const now = await stage.connection(id);
+      const now = await fixture.getConnection(id);
       assert.deepEqual([now.status, now.reason, now.generation], ["connected", null, 4]);
       await works();
     });
 
-    test("a disconnect erases it here: the app has no way to revoke it", async () => {
-      const { result, asked } = await askedDuring(sim, () => stage.ask("DELETE", `/v1/connections/${id}`));
+    test("a disconnect erases the credential, because the app cannot revoke it", async () => {
+      const { result, asked } = await recordRequests(sim, () => fixture.requestOk("DELETE", `/v1/connections/${id}`));
       assert.deepEqual([result, asked], [{ revoked: "unsupported", retrying: false }, []]);
-      assert.equal((await stage.refused(id)).code, "connection_not_found");
-      assert.deepEqual(await stage.connectionsOf(app), []);
+      assert.equal((await fixture.resolveRefused(id)).code, "connection_not_found");
+      assert.deepEqual(await fixture.listConnections(app), []);
     });
   });
 }
 
-suiteOfWhatIsNeverShown(() => stage, 200);
+defineSecretLeakSuite(() => fixture, 200);

@@ -1,49 +1,49 @@
-// Owns the ways to an app and back as a person walks them: every ending of a callback, reconnecting, another account,
-// an account that is connected already, permissions that were not granted, and links for somebody else. What counts is
-// what the person reads, what was stored, and what the OAuth server was asked.
+// Owns flows as a person goes through them: every result of a callback, reconnecting, another account, an account that
+// is connected already, permissions that were not granted, and connect links. The tests check what the person reads,
+// what is stored, and what the OAuth server received.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { newWorkspace, PUBLIC_URL, SCOPES, startInstallation } from "../support/installation.mjs";
+import { createWorkspace, PUBLIC_URL, SCOPES, startInstallation } from "../support/installation.mjs";
 import { completeAuthorization, denyAuthorization } from "../support/oauth-browser.mjs";
-import { formsOf, pathOf, Person } from "../support/person.mjs";
+import { parseForms, pathOf, Person } from "../support/person.mjs";
 
 const START = "/oauth/start/acme";
 
 let installation, ada;
 before(async () => {
   installation = await startInstallation();
-  ada = await Person.signedIn(installation);
+  ada = await Person.createSignedIn(installation);
 });
 after(() => installation.close());
 
-/** What a flow may leave behind. */
+/** What a flow may leave in the database. */
 const traces = async () => ({
   ...(await installation.row(
     "SELECT (SELECT count(*) FROM connections) AS connections, (SELECT coalesce(sum(generation), 0) FROM connections) AS generations",
   )),
   token: installation.oauth.requests.token ?? 0,
 });
-const connection = (id) => installation.ask("GET", `/v1/connections/${id}`);
+const connection = (id) => installation.requestOk("GET", `/v1/connections/${id}`);
 const tokenOf = async (id) => (await installation.resolve(id)).body.credential.access_token;
 const works = async (token) => (await fetch(`${installation.oauth.issuer}/me`, { headers: { authorization: `Bearer ${token}` } })).status === 200;
-/** The callback's address with other parameters; `undefined` removes one. */
+/** The callback's address with other parameters. `undefined` removes one. */
 function changed(callback, parameters) {
   const url = new URL(callback);
   for (const [name, value] of Object.entries(parameters)) value === undefined ? url.searchParams.delete(name) : url.searchParams.set(name, value);
   return url.href;
 }
-/** Somebody whose account nobody has connected yet. */
+/** An account that nobody has connected yet. */
 let people = 0;
 const stranger = () => `stranger${(people += 1)}`;
 
-suite("a callback that brings nothing", () => {
-  /** A callback as the app sends it, to be changed before it arrives. */
-  const fromApp = async () => completeAuthorization(await ada.leaveFor(START), { login: stranger() });
+suite("a callback without a grant", () => {
+  /** A callback as the app sends it. A test changes it before it arrives. */
+  const fromApp = async () => completeAuthorization(await ada.startFlow(START), { login: stranger() });
 
   const ENDINGS = {
     "denied at the app": {
-      callback: async () => denyAuthorization(await ada.leaveFor(START)),
+      callback: async () => denyAuthorization(await ada.startFlow(START)),
       reads: /You did not allow access at Acme, so nothing was stored/,
     },
     "a state nobody gave out": { callback: async () => changed(await fromApp(), { state: "0".repeat(43) }), reads: /fits no request/ },
@@ -69,7 +69,7 @@ suite("a callback that brings nothing", () => {
     },
     "the address of another workspace's client": {
       callback: async () => {
-        const { client } = await newWorkspace(installation, "Elsewhere");
+        const { client } = await createWorkspace(installation, "Elsewhere");
         return (await fromApp()).replace(/cli_[\w-]+/, client.id);
       },
       reads: /did not come from the app that was asked/,
@@ -81,103 +81,103 @@ suite("a callback that brings nothing", () => {
     },
   };
   for (const [name, { callback, reads }] of Object.entries(ENDINGS)) {
-    test(`${name}: says so, stores nothing, and asks for no token`, async () => {
+    test(`${name}: shows a message, stores nothing, and requests no token`, async () => {
       const address = await callback();
       const before = await traces();
-      const end = await ada.comeBack(address);
+      const end = await ada.followCallback(address);
       assert.doesNotMatch(end, /[?&](code|state|iss)=/);
       assert.match((await ada.get(end)).text, reads);
       assert.deepEqual(await traces(), before);
-      const again = await ada.get(await ada.comeBack(address));
+      const again = await ada.get(await ada.followCallback(address));
       assert.match(again.text, reads, "a second time says the same, and changes nothing either");
       assert.deepEqual(await traces(), before);
     });
   }
 
-  test("a code that the app did not give ends the flow after one request", async () => {
+  test("a code that the app did not issue ends the flow after one request", async () => {
     const callback = changed(await fromApp(), { code: "invented" });
     const before = await traces();
-    assert.match((await ada.get(await ada.comeBack(callback))).text, /Please try again/);
+    assert.match((await ada.get(await ada.followCallback(callback))).text, /Please try again/);
     assert.deepEqual(await traces(), { ...before, token: before.token + 1 });
   });
 
-  test("after a denial the person may try again from the same page", async () => {
-    const page = await ada.get(await ada.comeBack(await denyAuthorization(await ada.leaveFor(START))));
+  test("after a denial the person can try again from the same page", async () => {
+    const page = await ada.get(await ada.followCallback(await denyAuthorization(await ada.startFlow(START))));
     const [, again] = /href="([^"]*)"[^>]*>\s*Try again/.exec(page.html);
-    assert.match(await ada.through(again, { login: stranger() }), /^\/connections\/con_/);
+    assert.match(await ada.completeFlow(again, { login: stranger() }), /^\/connections\/con_/);
   });
 
-  test("a flow that waits at the app is not pushed out by others that have ended meanwhile", async () => {
-    const waiting = await ada.leaveFor(START);
+  test("a flow that waits at the app is not evicted by flows that have ended", async () => {
+    const waiting = await ada.startFlow(START);
     await installation.run("UPDATE flows SET created_at = created_at - 60 WHERE used_at IS NULL");
     for (let number = 0; number < 12; number += 1) {
-      const asked = new URL(await ada.leaveFor(START)).searchParams;
-      await ada.comeBack(
+      const asked = new URL(await ada.startFlow(START)).searchParams;
+      await ada.followCallback(
         `${asked.get("redirect_uri")}?${new URLSearchParams({ error: "access_denied", iss: installation.oauth.issuer, state: asked.get("state") })}`,
       );
     }
-    assert.match(await ada.comeBack(await completeAuthorization(waiting, { login: stranger() })), /^\/connections\/con_/);
+    assert.match(await ada.followCallback(await completeAuthorization(waiting, { login: stranger() })), /^\/connections\/con_/);
   });
 
-  test("a callback counts once: a second time it leads to the same page, and stores nothing more", async () => {
+  test("a repeated callback leads to the same page and stores nothing more", async () => {
     const callback = await fromApp();
-    const end = await ada.comeBack(callback);
+    const end = await ada.followCallback(callback);
     assert.match(end, /^\/connections\/con_[\w-]+\?connected=1$/);
     const before = await traces();
-    assert.equal(await ada.comeBack(callback), end);
+    assert.equal(await ada.followCallback(callback), end);
     assert.deepEqual(await traces(), before);
   });
 
-  test("two arrivals of one callback at the same moment spend it once", async () => {
+  test("concurrent arrivals of one callback redeem the code once", async () => {
     const callback = await fromApp();
     const before = await traces();
-    const ends = await Promise.all(Array.from({ length: 8 }, () => ada.comeBack(callback)));
-    // Whoever comes while the first is under way waits on the flow's page.
+    const ends = await Promise.all(Array.from({ length: 8 }, () => ada.followCallback(callback)));
+    // A callback that arrives while the first one is handled waits on the flow's page.
     assert.ok(ends.every((end) => /^\/(connections\/con_|flows\/aut_)/.test(end)), ends.join(" "));
-    assert.match(await ada.comeBack(callback), /^\/connections\/con_/);
+    assert.match(await ada.followCallback(callback), /^\/connections\/con_/);
     const now = await traces();
     assert.deepEqual([now.connections - before.connections, now.token - before.token], [1, 1]);
   });
 
   const OTHERS = {
     "somebody who is not signed in": async () => new Person(installation),
-    "somebody else who is signed in": () => Person.signedIn(installation, { id: "victim" }),
-    "the same user in another browser": () => Person.signedIn(installation),
+    "somebody else who is signed in": () => Person.createSignedIn(installation, { id: "victim" }),
+    "the same user in another browser": () => Person.createSignedIn(installation),
     "somebody who is in the middle of a flow of their own": async () => {
-      const victim = await Person.signedIn(installation, { id: "victim" });
-      await victim.leaveFor(START);
+      const victim = await Person.createSignedIn(installation, { id: "victim" });
+      await victim.startFlow(START);
       return victim;
     },
   };
   for (const [name, other] of Object.entries(OTHERS)) {
-    test(`a flow that one browser began is not finished by ${name}`, async () => {
+    test(`a flow that one browser started is not completed by ${name}`, async () => {
       const callback = await fromApp();
       const victim = await other();
       const before = await traces();
-      assert.match((await victim.get(await victim.comeBack(callback))).text, /You began in another browser/);
+      assert.match((await victim.get(await victim.followCallback(callback))).text, /You began in another browser/);
       assert.deepEqual(await traces(), before, "the server saw no token request");
     });
   }
 
-  test("a flow is not finished after signing out", async () => {
-    const eve = await Person.signedIn(installation, { id: "eve" });
-    const callback = await completeAuthorization(await eve.leaveFor(START), { login: stranger() });
+  test("a flow is not completed after signing out", async () => {
+    const eve = await Person.createSignedIn(installation, { id: "eve" });
+    const callback = await completeAuthorization(await eve.startFlow(START), { login: stranger() });
     const cookies = new Map(eve.cookies);
     const { html } = await eve.get("/");
     await eve.post("/sign-out", { csrf: /name="csrf" value="([^"]*)"/.exec(html)[1] });
     for (const kept of [new Map(), cookies]) {
       eve.cookies = kept;
       const before = await traces();
-      assert.equal(await eve.comeBack(callback), "/oauth/ended/other-browser");
+      assert.equal(await eve.followCallback(callback), "/oauth/ended/other-browser");
       assert.deepEqual(await traces(), before);
     }
   });
 });
 
-suite("the way to the app", () => {
-  test("looking starts nothing: no flow, no session, no question to the app", async () => {
+suite("the redirect to the app", () => {
+  test("a GET starts no flow and no session, and sends no request to the app", async () => {
     const id = await ada.connect("acme", { login: stranger() });
-    const { url } = await installation.ask("POST", "/v1/links", { app: "acme" });
+    const { url } = await installation.requestOk("POST", "/v1/links", { app: "acme" });
     const visitor = new Person(installation);
     const rows = () => installation.row("SELECT (SELECT count(*) FROM flows) AS flows, (SELECT count(*) FROM sessions) AS sessions");
     const before = await rows();
@@ -199,7 +199,7 @@ suite("the way to the app", () => {
   });
 
   test("every request to the app has its own state and challenge, S256, and the client's own redirect URI", async () => {
-    const asked = await Promise.all([1, 2, 3].map(async () => new URL(await ada.leaveFor(START)).searchParams));
+    const asked = await Promise.all([1, 2, 3].map(async () => new URL(await ada.startFlow(START)).searchParams));
     for (const one of asked) {
       assert.deepEqual(
         [one.get("response_type"), one.get("code_challenge_method"), one.get("redirect_uri"), one.get("client_id")],
@@ -211,7 +211,7 @@ suite("the way to the app", () => {
     for (const name of ["state", "code_challenge"]) assert.equal(new Set(asked.map((one) => one.get(name))).size, 3, name);
   });
 
-  test("the page before the app names workspace, app, permissions and the app's host", async () => {
+  test("the consent page names workspace, app, permissions and the app's host", async () => {
     const { text } = await ada.get(START);
     for (const shown of ["Acme Corp", "Acme", new URL(installation.oauth.issuer).hostname, ...SCOPES]) assert.ok(text.includes(shown), shown);
   });
@@ -221,7 +221,7 @@ suite("the way to the app", () => {
     const at = (path) => `http://evil.example${path}`;
     const program = { ...forged, authorization: `Bearer ${installation.key}`, "content-type": "application/json" };
     const id = await ada.connect("acme", { login: stranger(), withhold: ["email"] });
-    const [{ hidden }] = formsOf((await ada.get(START)).html);
+    const [{ hidden }] = parseForms((await ada.get(START)).html);
     const start = await ada.post(at(START), hidden, forged);
     assert.equal(new URL(start.location).searchParams.get("redirect_uri"), installation.client.redirect_uri);
     assert.ok(installation.client.redirect_uri.startsWith(`${PUBLIC_URL}/oauth/callback/`));
@@ -239,13 +239,13 @@ suite("the way to the app", () => {
 });
 
 suite("reconnecting", () => {
-  test("the same account keeps id, name and uses, and begins a new generation", async () => {
+  test("the same account keeps id, name and uses, and starts a new generation", async () => {
     const login = stranger();
     const id = await ada.connect("acme", { login });
-    await installation.ask("PATCH", `/v1/connections/${id}`, { name: "Payroll" });
+    await installation.requestOk("PATCH", `/v1/connections/${id}`, { name: "Payroll" });
     await installation.resolve(id, { workflow: "monthly", step: "pay" });
     const old = await tokenOf(id);
-    assert.equal(await ada.through(`/connections/${id}/reconnect`, { login }), `/connections/${id}?connected=1`);
+    assert.equal(await ada.completeFlow(`/connections/${id}/reconnect`, { login }), `/connections/${id}?connected=1`);
     const { name, generation, uses, account } = await connection(id);
     assert.deepEqual(
       { name, generation, uses, account: account.id },
@@ -256,17 +256,17 @@ suite("reconnecting", () => {
     assert.ok(await works(fresh));
   });
 
-  /** A connection, and the page that asks after its reconnect brought another account. */
+  /** A connection, and the page with the question after a reconnect brought another account. */
   async function asked() {
     const [before, now] = [stranger(), stranger()];
     const id = await ada.connect("acme", { login: before });
     const old = await tokenOf(id);
-    const flow = await ada.through(`/connections/${id}/reconnect`, { login: now });
+    const flow = await ada.completeFlow(`/connections/${id}/reconnect`, { login: now });
     assert.match(flow, /^\/flows\//);
     return { id, before, now, old, flow };
   }
 
-  test("another account changes nothing until it is chosen: both are shown, the old one goes on serving", async () => {
+  test("another account changes nothing until the person chooses: both are shown, and the old one keeps working", async () => {
     const { id, before, now, old, flow } = await asked();
     const { text, status } = await ada.get(flow);
     assert.equal(status, 200);
@@ -278,7 +278,7 @@ suite("reconnecting", () => {
     );
   });
 
-  test("keeping leaves everything as it was and gives the new access back", async () => {
+  test("keeping the old account changes nothing and revokes the new grant", async () => {
     const { id, before, old, flow } = await asked();
     const revoked = installation.oauth.requests.revocation ?? 0;
     const { location } = await ada.submit(flow, { choice: "keep" });
@@ -287,17 +287,17 @@ suite("reconnecting", () => {
     assert.ok(installation.oauth.requests.revocation > revoked, "the new access was revoked");
   });
 
-  test("switching knowingly keeps the id, has the new account, and ends the old access at the app", async () => {
+  test("switching keeps the id, has the new account, and revokes the old grant", async () => {
     const { id, now, old, flow } = await asked();
     assert.equal((await ada.submit(flow, { choice: "switch" })).location, `/connections/${id}?connected=1`);
     assert.deepEqual([(await connection(id)).account.id, (await connection(id)).generation], [now, 2]);
     assert.ok(await works(await tokenOf(id)));
     assert.equal(await works(old), false);
-    const events = await installation.ask("GET", `/v1/connections/${id}/events`);
+    const events = await installation.requestOk("GET", `/v1/connections/${id}/events`);
     assert.ok(events.data.some(({ type }) => type === "account_switched"));
   });
 
-  test("a step that expects the old account is refused after a switch, and told what it is instead", async () => {
+  test("a step that expects the old account is refused after a switch, and the answer names the new one", async () => {
     const { id, before, now, flow } = await asked();
     await ada.submit(flow, { choice: "switch" });
     const { status, body } = await installation.resolve(id, { expect: { account: before } });
@@ -305,10 +305,10 @@ suite("reconnecting", () => {
     assert.match(body.detail, new RegExp(now));
   });
 
-  test("a choice is made once, in time, and only by the browser that began", async () => {
+  test("a question can be answered once, before it expires, and only by the browser that started", async () => {
     const { id, before, flow } = await asked();
-    const [{ hidden }] = formsOf((await ada.get(flow)).html);
-    const mallory = await Person.signedIn(installation, { id: "mallory" });
+    const [{ hidden }] = parseForms((await ada.get(flow)).html);
+    const mallory = await Person.createSignedIn(installation, { id: "mallory" });
     assert.equal((await mallory.get(flow)).status, 404);
     assert.equal((await mallory.post(flow, { choice: "switch" })).status, 404);
     assert.equal((await ada.post(flow, { choice: "switch" })).status, 403, "without the form's token");
@@ -326,7 +326,7 @@ suite("reconnecting", () => {
   });
 
   test("reconnecting a connection that another person owns is not offered", async () => {
-    const id = await (await Person.signedIn(installation, { id: "owner" })).connect("acme", { login: stranger() });
+    const id = await (await Person.createSignedIn(installation, { id: "owner" })).connect("acme", { login: stranger() });
     for (const path of [`/connections/${id}`, `/connections/${id}/reconnect`]) assert.equal((await ada.get(path)).status, 404, path);
   });
 });
@@ -335,7 +335,7 @@ suite("an account that is connected already", () => {
   async function asked() {
     const login = stranger();
     const id = await ada.connect("acme", { login });
-    const flow = await ada.through(START, { login });
+    const flow = await ada.completeFlow(START, { login });
     assert.match(flow, /^\/flows\//);
     const { text } = await ada.get(flow);
     assert.match(text, /This account is already connected/);
@@ -343,7 +343,7 @@ suite("an account that is connected already", () => {
     return { login, id, flow };
   }
 
-  test("may be reused: the one that is there gets the fresh access", async () => {
+  test("can be reused: the existing connection gets the new grant", async () => {
     const { id, flow } = await asked();
     const before = await traces();
     assert.equal((await ada.submit(flow, { choice: "reuse" })).location, `/connections/${id}?connected=1`);
@@ -352,7 +352,7 @@ suite("an account that is connected already", () => {
     assert.ok(await works(await tokenOf(id)));
   });
 
-  test("or both are kept, under names that can be told apart, and flagged as duplicates", async () => {
+  test("can be kept twice, with different names, and marked as duplicates", async () => {
     const { id, flow } = await asked();
     const { location } = await ada.submit(flow, { choice: "both" });
     const [, other] = /^\/connections\/(con_[\w-]+)/.exec(location);
@@ -367,15 +367,15 @@ suite("an account that is connected already", () => {
     assert.ok((await works(await tokenOf(id))) && (await works(await tokenOf(other))));
   });
 
-  test("is no duplicate where somebody else connected it", async () => {
+  test("is not a duplicate of another person's connection", async () => {
     const { login } = await asked();
-    const eve = await Person.signedIn(installation, { id: "eve" });
-    assert.match(await eve.through(START, { login }), /^\/connections\/con_/);
+    const eve = await Person.createSignedIn(installation, { id: "eve" });
+    assert.match(await eve.completeFlow(START, { login }), /^\/connections\/con_/);
   });
 });
 
 suite("permissions that were not granted", () => {
-  test("are named on the page and in a resolve that needs them, and a reconnect can add them", async () => {
+  test("are named on the page and by a resolve that needs them, and a reconnect can add them", async () => {
     const login = stranger();
     const id = await ada.connect("acme", { login, withhold: ["email", "profile"] });
     const page = await ada.get(`/connections/${id}`);
@@ -386,24 +386,24 @@ suite("permissions that were not granted", () => {
     assert.deepEqual([status, body.code, body.missing_scopes], [409, "missing_scopes", ["email"]]);
     assert.ok(body.reconnect_url.startsWith(`${PUBLIC_URL}/connections/${id}/reconnect`));
 
-    assert.equal(await ada.through(pathOf(body.reconnect_url), { login }), `/connections/${id}?connected=1`);
+    assert.equal(await ada.completeFlow(pathOf(body.reconnect_url), { login }), `/connections/${id}?connected=1`);
     assert.deepEqual((await connection(id)).scopes.missing, []);
     assert.equal((await installation.resolve(id, { scopes: ["openid", "email"] })).status, 200);
   });
 });
 
-suite("a link for somebody else", () => {
-  const link = (more = {}) => installation.ask("POST", "/v1/links", { app: "acme", ...more });
-  const stateOf = ({ id }) => installation.ask("GET", `/v1/links/${id}`);
+suite("a connect link", () => {
+  const link = (more = {}) => installation.requestOk("POST", "/v1/links", { app: "acme", ...more });
+  const stateOf = ({ id }) => installation.requestOk("GET", `/v1/links/${id}`);
 
-  test("names workspace, app and permissions, connects, opens nothing else, and is used up", async () => {
+  test("names workspace, app and permissions, connects once, and opens nothing else", async () => {
     const made = await link({ user: { id: "guest", name: "Grace" } });
     const guest = new Person(installation);
     const { text } = await guest.get(pathOf(made.url));
     for (const shown of ["Acme Corp", "Acme", "Grace", ...SCOPES]) assert.ok(text.includes(shown), shown);
     assert.equal((await stateOf(made)).status, "open");
 
-    const end = await guest.through(pathOf(made.url), { login: stranger() });
+    const end = await guest.completeFlow(pathOf(made.url), { login: stranger() });
     assert.match((await guest.get(end)).text, /Acme is connected/);
     const { status, connection: id } = await stateOf(made);
     assert.equal(status, "used");
@@ -417,45 +417,45 @@ suite("a link for somebody else", () => {
     }
   });
 
-  test("may be tried again after a denial, in the same browser and in another", async () => {
+  test("can be used again after a denial, in the same browser and in another", async () => {
     const made = await link();
     const guest = new Person(installation);
-    const end = await guest.comeBack(await denyAuthorization(await guest.leaveFor(pathOf(made.url))));
+    const end = await guest.followCallback(await denyAuthorization(await guest.startFlow(pathOf(made.url))));
     assert.match((await guest.get(end)).text, /did not allow access/);
     assert.equal((await stateOf(made)).status, "open");
     const other = new Person(installation);
-    const callback = await completeAuthorization(await other.leaveFor(pathOf(made.url)), { login: stranger() });
-    await guest.through(pathOf(made.url), { login: stranger() });
+    const callback = await completeAuthorization(await other.startFlow(pathOf(made.url)), { login: stranger() });
+    await guest.completeFlow(pathOf(made.url), { login: stranger() });
     assert.equal((await stateOf(made)).status, "used");
-    assert.equal(await other.comeBack(callback), "/oauth/ended/begun-anew", "what the other browser began has ended");
+    assert.equal(await other.followCallback(callback), "/oauth/ended/begun-anew", "what the other browser began has ended");
   });
 
-  test("is not finished in another browser than pressed its button", async () => {
+  test("is completed only in the browser that started it", async () => {
     const made = await link();
     const guest = new Person(installation);
-    const callback = await completeAuthorization(await guest.leaveFor(pathOf(made.url)), { login: stranger() });
+    const callback = await completeAuthorization(await guest.startFlow(pathOf(made.url)), { login: stranger() });
     const before = await traces();
-    for (const victim of [new Person(installation), ada]) assert.equal(await victim.comeBack(callback), "/oauth/ended/other-browser");
+    for (const victim of [new Person(installation), ada]) assert.equal(await victim.followCallback(callback), "/oauth/ended/other-browser");
     assert.deepEqual(await traces(), before);
     assert.equal((await stateOf(made)).status, "open");
   });
 
-  test("ends by time", async () => {
+  test("expires", async () => {
     const made = await link({ expires_in: 60 });
     await installation.run("UPDATE connect_links SET expires_at = unixepoch() - 1 WHERE id = ?1", made.id);
     assert.equal((await new Person(installation).get(pathOf(made.url))).status, 410);
     assert.equal((await stateOf(made)).status, "expired");
   });
 
-  test("that is meant for one user is refused to another who is signed in, and taken from the right one", async () => {
+  test("for one user is refused to another signed-in user, and accepted from the right one", async () => {
     const made = await link({ user: { id: "guest" } });
     for (const press of [() => ada.get(pathOf(made.url)), () => ada.post(pathOf(made.url))]) {
       const { status, text } = await press();
       assert.equal(status, 409);
       assert.match(text, /for guest, but you are signed in as Ada Lovelace/);
     }
-    const guest = await Person.signedIn(installation, { id: "guest" });
-    await guest.through(pathOf(made.url), { login: stranger() });
+    const guest = await Person.createSignedIn(installation, { id: "guest" });
+    await guest.completeFlow(pathOf(made.url), { login: stranger() });
     assert.equal((await stateOf(made)).status, "used");
   });
 
@@ -463,24 +463,24 @@ suite("a link for somebody else", () => {
     ["reuse", 0],
     ["create", 1],
   ]) {
-    test(`with on_duplicate ${on_duplicate} asks nobody about an account that is connected already`, async () => {
+    test(`with on_duplicate ${on_duplicate} shows no question about an account that is connected already`, async () => {
       const login = stranger();
-      const id = await (await Person.signedIn(installation, { id: "guest" })).connect("acme", { login });
+      const id = await (await Person.createSignedIn(installation, { id: "guest" })).connect("acme", { login });
       const before = await traces();
       const made = await link({ user: { id: "guest" }, on_duplicate });
-      await new Person(installation).through(pathOf(made.url), { login });
+      await new Person(installation).completeFlow(pathOf(made.url), { login });
       assert.equal((await traces()).connections - before.connections, connections);
       assert.equal((await stateOf(made)).connection === id, on_duplicate === "reuse");
     });
   }
 
-  test("can repair one connection, and asks when another account comes", async () => {
+  test("can repair one connection, and shows a question about another account", async () => {
     const login = stranger();
     const id = await ada.connect("acme", { login });
     const repair = async (as) => {
-      const made = await installation.ask("POST", "/v1/links", { connection: id });
+      const made = await installation.requestOk("POST", "/v1/links", { connection: id });
       const guest = new Person(installation);
-      return { made, guest, end: await guest.through(pathOf(made.url), { login: as }) };
+      return { made, guest, end: await guest.completeFlow(pathOf(made.url), { login: as }) };
     };
     const { made, guest, end } = await repair(login);
     assert.match((await guest.get(end)).text, /Acme is connected/);
@@ -492,40 +492,40 @@ suite("a link for somebody else", () => {
     assert.deepEqual([(await connection(id)).account.id, (await connection(id)).generation], [login, 2]);
   });
 
-  before(() => installation.ask("PATCH", "/v1/workspace", { allowed_origins: ["https://product.example", "https://other.example:8443"] }));
+  before(() => installation.requestOk("PATCH", "/v1/workspace", { allowed_origins: ["https://product.example", "https://other.example:8443"] }));
 
   suite("with return_to", () => {
-    test("leads back there with the outcome and nothing secret", async () => {
+    test("redirects there with the outcome and no secret", async () => {
       const made = await link({ return_to: "https://product.example/done?tab=2" });
-      const url = new URL(await new Person(installation).through(pathOf(made.url), { login: stranger() }));
+      const url = new URL(await new Person(installation).completeFlow(pathOf(made.url), { login: stranger() }));
       assert.equal(url.origin + url.pathname, "https://product.example/done");
       assert.deepEqual(Object.fromEntries(url.searchParams), { tab: "2", connection: (await stateOf(made)).connection, status: "connected" });
     });
 
-    test("offers the way back after a denial", async () => {
+    test("offers a link back after a denial", async () => {
       const made = await link({ return_to: "https://other.example:8443/" });
       const guest = new Person(installation);
-      const { html } = await guest.get(await guest.comeBack(await denyAuthorization(await guest.leaveFor(pathOf(made.url)))));
+      const { html } = await guest.get(await guest.followCallback(await denyAuthorization(await guest.startFlow(pathOf(made.url)))));
       assert.match(html, /href="https:\/\/other\.example:8443\/\?status=denied"/);
     });
 
     test("to anywhere else is refused", async () => {
       assert.ok(HOSTILE_RETURNS.length >= 60);
       for (const return_to of HOSTILE_RETURNS) {
-        const { status, body } = await installation.api("POST", "/v1/links", { app: "acme", return_to });
+        const { status, body } = await installation.requestApi("POST", "/v1/links", { app: "acme", return_to });
         assert.deepEqual([status, body.code, body.errors?.[0]?.field], [422, "invalid_request", "return_to"], JSON.stringify(return_to));
       }
     });
   });
 
   suite("with confirm", () => {
-    const confirm = ({ id }, user) => installation.api("POST", `/v1/links/${id}/confirm`, { user: { id: user } });
+    const confirm = ({ id }, user) => installation.requestApi("POST", `/v1/links/${id}/confirm`, { user: { id: user } });
 
-    test("makes a connection that nobody can use before its embedder has confirmed the person", async () => {
+    test("creates a connection that cannot be used before the embedding product has confirmed the person", async () => {
       const made = await link({ user: { id: "guest" }, confirm: true });
       assert.equal((await confirm(made, "guest")).status, 409, "nothing to confirm yet");
       const guest = new Person(installation);
-      assert.match((await guest.get(await guest.through(pathOf(made.url), { login: stranger() }))).text, /Go back to where you came from/);
+      assert.match((await guest.get(await guest.completeFlow(pathOf(made.url), { login: stranger() }))).text, /Go back to where you came from/);
       const { status, connection: id } = await stateOf(made);
       assert.equal(status, "awaiting_confirmation");
       assert.equal((await connection(id)).status, "awaiting_confirmation");
@@ -539,19 +539,19 @@ suite("a link for somebody else", () => {
       assert.equal((await confirm(made, "guest")).status, 409);
     });
 
-    test("leads back to return_to with the outcome that it waits", async () => {
+    test("redirects to return_to with the status awaiting_confirmation", async () => {
       const made = await link({ user: { id: "guest" }, confirm: true, return_to: "https://product.example/" });
-      const url = new URL(await new Person(installation).through(pathOf(made.url), { login: stranger() }));
+      const url = new URL(await new Person(installation).completeFlow(pathOf(made.url), { login: stranger() }));
       assert.equal(url.searchParams.get("status"), "awaiting_confirmation");
     });
 
-    test("repairs only when confirmed: the old access goes on serving until then", async () => {
+    test("repairs only after confirmation: the old credential works until then", async () => {
       const login = stranger();
-      const guest = await Person.signedIn(installation, { id: "guest" });
+      const guest = await Person.createSignedIn(installation, { id: "guest" });
       const id = await guest.connect("acme", { login });
       const old = await tokenOf(id);
-      const made = await installation.ask("POST", "/v1/links", { connection: id, confirm: true });
-      await new Person(installation).through(pathOf(made.url), { login });
+      const made = await installation.requestOk("POST", "/v1/links", { connection: id, confirm: true });
+      await new Person(installation).completeFlow(pathOf(made.url), { login });
       assert.equal((await stateOf(made)).status, "awaiting_confirmation");
       assert.deepEqual([await tokenOf(id), (await connection(id)).generation, (await connection(id)).status], [old, 1, "connected"]);
       assert.equal((await confirm(made, "guest")).status, 200);
@@ -562,7 +562,7 @@ suite("a link for somebody else", () => {
   });
 });
 
-/** Addresses that must not be mistaken for one of https://product.example or https://other.example:8443. */
+/** Addresses that must not pass for https://product.example or https://other.example:8443. */
 const HOSTILE_RETURNS = [
   ...["", " ", "/", "//", "///", "\\", "/\\", "\\\\", ".", "..", "?", "#", "about:blank"],
   ...[

@@ -1,6 +1,6 @@
-// Owns the proof, on the real runtime, that the Worker leaves the database alone during maintenance: every route says so, the
-// schedule and the Durable Object do nothing, and all goes on as before when it is over. The database has no tables
-// meanwhile: whoever touched it would fail.
+// Owns the proof, on the real runtime, that the Worker does not use the database during maintenance: every route
+// answers 503, the scheduled run and the Durable Object do nothing, and everything works again afterwards. The database
+// has no tables during the test, so any use of it would fail.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -14,7 +14,7 @@ suite("maintenance", () => {
   let installation, id, ada;
   before(async () => {
     installation = await startInstallation();
-    ada = await Person.signedIn(installation);
+    ada = await Person.createSignedIn(installation);
     id = await ada.connect("acme", { login: "ada" });
     await installation.restart({ vars: { ...VARS, MAINTENANCE: "1" } });
     for (const table of HIDDEN) await installation.run(`ALTER TABLE ${table} RENAME TO hidden_${table}`);
@@ -30,7 +30,7 @@ suite("maintenance", () => {
       ["POST", "/v1/workspaces"],
       ["GET", "/v1/nothing"],
     ]) {
-      const { status, headers, body } = await installation.api(method, path, method === "GET" ? undefined : {});
+      const { status, headers, body } = await installation.requestApi(method, path, method === "GET" ? undefined : {});
       assert.deepEqual([status, body.code, body.status, headers.get("retry-after")], [503, "maintenance", 503, "60"], path);
       assert.equal(headers.get("content-type"), "application/problem+json", path);
     }
@@ -42,18 +42,18 @@ suite("maintenance", () => {
     assert.match((await ada.get("/")).text, /being updated/);
   });
 
-  test("/healthz says maintenance", async () => {
+  test("/healthz answers maintenance", async () => {
     const { status, headers, text } = await installation.request("/healthz");
     assert.deepEqual([status, JSON.parse(text), headers.get("retry-after")], [503, { status: "maintenance" }, "60"]);
   });
 
-  test("the schedule does nothing", async () => {
+  test("the scheduled run does nothing", async () => {
     installation.server.clearLogs();
-    await installation.strike();
-    assert.doesNotMatch(JSON.stringify(installation.server.getLogs()), /tick_failed|D1_ERROR/);
+    await installation.runScheduled();
+    assert.doesNotMatch(JSON.stringify(installation.server.getLogs()), /scheduled_run_failed|D1_ERROR/);
   });
 
-  test("the Durable Object does nothing, and says when to come again", async () => {
+  test("the Durable Object does nothing, and returns when to retry", async () => {
     const { REFRESHER } = await installation.worker.getEnv();
     const object = REFRESHER.get(REFRESHER.idFromName(id));
     const body = JSON.stringify({ connection: id, errand: { reason: "force" } });
@@ -61,14 +61,14 @@ suite("maintenance", () => {
     assert.deepEqual(await answer.json(), { outcome: "unavailable", retry_after: 60 });
   });
 
-  test("a variable that can't be read counts as misconfigured, and nothing is done either", async () => {
+  test("an invalid variable is answered misconfigured, and nothing is done", async () => {
     await installation.restart({ vars: { ...VARS, MAINTENANCE: "yes" } });
-    const { status, body } = await installation.api("GET", "/v1/connections");
+    const { status, body } = await installation.requestApi("GET", "/v1/connections");
     assert.deepEqual([status, body.code], [503, "misconfigured"]);
     assert.match(body.detail, /MAINTENANCE/);
   });
 
-  test("afterwards all goes on as before", async () => {
+  test("everything works again afterwards", async () => {
     for (const table of HIDDEN) await installation.run(`ALTER TABLE hidden_${table} RENAME TO ${table}`);
     await installation.restart({ vars: { ...VARS, MAINTENANCE: "0" } });
     assert.equal((await installation.request("/healthz")).status, 200);

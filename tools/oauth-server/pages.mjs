@@ -1,18 +1,18 @@
-// Owns what a person sees at the OAuth server: one form to sign in as anybody, one to allow or deny each permission.
-// Refuses passwords: whoever can open these pages may be whom they like.
+// Owns the pages of the OAuth server: one form to sign in under any name, one to allow or deny each permission. Has no
+// passwords: whoever can open these pages can use any name.
 
-/** Answers `/interaction/{uid}`: GET shows the form that is due, POST takes its answer. */
+/** Handles `/interaction/{uid}`: GET shows the next form, POST takes its answer. */
 export async function interaction(provider, request, response) {
   const details = await provider.interactionDetails(request, response);
   if (request.method !== "POST") return show(response, details);
   const form = new URLSearchParams(await bodyOf(request));
   const result = await answer(provider, details, form);
-  // A sign-in alone starts the answer anew; a consent belongs to the sign-in before it.
+  // A sign-in starts a new result. A consent is added to the sign-in before it.
   await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: Boolean(result.consent) });
 }
 
 async function answer(provider, { prompt, params, session, grantId }, form) {
-  if (form.get("action") === "deny") return { error: "access_denied", error_description: "The person said no." };
+  if (form.get("action") === "deny") return { error: "access_denied", error_description: "The person denied access." };
   if (prompt.name === "login") return { login: { accountId: form.get("login").trim() || "ada" } };
   const grant = grantId ? await provider.Grant.find(grantId) : new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
   const allowed = form.getAll("scope");
@@ -31,12 +31,12 @@ function show(response, { prompt, params, session }) {
 }
 
 const signIn = () => `<h1>Sign in</h1>
-<p>Any name will do. Another name is another account.</p>
+<p>Enter any name. Each name is a separate account.</p>
 <form method="post"><label>Name <input name="login" value="ada" required autofocus pattern="[A-Za-z0-9._\\-]+"></label>
 <p><button name="action" value="login">Sign in</button> <button name="action" value="deny" formnovalidate>Cancel</button></p></form>`;
 
 const consent = (params, session, scopes) => `<h1>Allow access?</h1>
-<p><b>${escape(params.client_id)}</b> asks to act for <b>${escape(session.accountId)}</b>. Untick what it shall not have.</p>
+<p><b>${escape(params.client_id)}</b> requests access to the account <b>${escape(session.accountId)}</b>. Untick the permissions that you do not want to grant.</p>
 <form method="post">${scopes.map(checkbox).join("")}
 <p><button name="action" value="allow">Allow</button> <button name="action" value="deny">Deny</button></p></form>`;
 

@@ -1,6 +1,6 @@
-// Owns a real OAuth 2.1 / OpenID Connect server for development and tests: oidc-provider, which is certified and knows
-// nothing of Connections. It is strict where apps are strict: PKCE, and refresh tokens that work once; a second use of
-// one kills the whole grant. Refuses to be more than local: it listens on the loopback address only.
+// Owns a real OAuth 2.1 / OpenID Connect server for development and tests: oidc-provider, which is certified and
+// independent of Connections. It requires PKCE, and refresh tokens are single use: a second use revokes the whole
+// grant. Listens on the loopback address only.
 
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -13,14 +13,14 @@ const DAY = 86_400;
 /**
  * Starts a server at `http://localhost:{port}` (0 takes any free port).
  *
- * - `accessTokenTtl`: seconds an access token lives; `firstTokenTtl`: one that a person's consent brings.
- * - `clients`: `[{ client_id, client_secret, redirect_uris, … }]`, in the words of dynamic client registration.
- * - `refreshTokens`: false makes it an app that gives none.
- * - `file`: keep tokens there over a restart.
+ * - `accessTokenTtl`: lifetime of an access token in seconds; `firstTokenTtl`: that of the first one after a consent.
+ * - `clients`: `[{ client_id, client_secret, redirect_uris, … }]`, with the names of dynamic client registration.
+ * - `refreshTokens`: false issues no refresh tokens.
+ * - `file`: stores tokens there, so that they survive a restart.
  *
- * Answers `{ issuer, provider, requests, resetRequests, setClients, addRedirectUri, close }`. `requests` counts the
- * answers given per endpoint (`authorization`, `token`, `userinfo`, `introspection`, `revocation`, `discovery`, …), per
- * grant (`authorization_code`, `refresh_token`) and those of the token endpoint that were `refused`.
+ * Returns `{ issuer, provider, requests, resetRequests, setClients, addRedirectUri, close }`. `requests` counts the
+ * answers per endpoint (`authorization`, `token`, `userinfo`, `introspection`, `revocation`, `discovery`, …), per grant
+ * type (`authorization_code`, `refresh_token`) and those of the token endpoint that were `refused`.
  */
 export async function startOAuthServer({ port = 0, accessTokenTtl = 120, firstTokenTtl = accessTokenTtl, clients = [], refreshTokens = true, file } = {}) {
   const registered = new Map();
@@ -71,7 +71,8 @@ function configuration({ accessTokenTtl, firstTokenTtl, refreshTokens, adapter }
     findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, name: id, preferred_username: id, email: `${id}@example.test`, email_verified: true }) }),
     pkce: { required: () => true },
     rotateRefreshToken: true,
-    // oidc-provider drops `offline_access` from a request without `prompt=consent`; a refresh token must not hang on that.
+    // oidc-provider removes `offline_access` from a request without `prompt=consent`. Refresh tokens must not depend on
+    // that.
     issueRefreshToken: async (_, client) => refreshTokens && client.grantTypeAllowed("refresh_token"),
     expiresWithSession: async () => false,
     features: {
@@ -91,7 +92,7 @@ function configuration({ accessTokenTtl, firstTokenTtl, refreshTokens, adapter }
   };
 }
 
-/** Everybody is asked who they are at every authorization: otherwise nobody could connect a second account. */
+/** Everybody signs in again at every authorization. Otherwise nobody could connect a second account. */
 function forgetSignIns(provider) {
   provider.use((ctx, next) => {
     if (ctx.path === "/auth") delete ctx.req.headers.cookie;
@@ -131,7 +132,7 @@ async function listen(server, port) {
   return `http://localhost:${server.address().port}`;
 }
 
-/** oidc-provider greets with warnings that are right for production and noise here. */
+/** oidc-provider prints warnings that matter only in production. */
 async function quietly(body) {
   const { info, warn } = console;
   console.info = console.warn = () => {};

@@ -1,9 +1,9 @@
-// Owns what the OAuth server remembers: tokens, grants and sessions in memory and, when given a file, on disk, so that
-// connections made yesterday can still be refreshed today. Refuses to be fast or safe: it is for development and tests.
+// Owns what the OAuth server stores: tokens, grants and sessions in memory and, with a file, on disk, so that
+// connections of yesterday can still be refreshed today. Neither fast nor safe: for development and tests only.
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 
-/** The `adapter` that oidc-provider asks for; its models share one store, and clients live outside it. */
+/** The `adapter` interface of oidc-provider. All models share one store. Clients are kept outside it. */
 export function adapterOver(store, clients) {
   return class {
     constructor(model) {
@@ -33,7 +33,7 @@ export function adapterOver(store, clients) {
   };
 }
 
-/** A map whose entries end, kept in `file` when there is one. */
+/** A map whose entries expire, stored in `file` if there is one. */
 export class Store {
   constructor(file) {
     this.file = file;

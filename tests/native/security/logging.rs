@@ -173,15 +173,15 @@ fn each_credential_that_is_handed_out_leaves_a_line_without_its_value() {
             "connection": id, "key": fixture.key.id.as_str(), "workflow": "payroll", "step": "7\"}{",
             "source": source, "request": "req-1",
         });
-        assert_eq!(only_line_of_event(&written, "credential_handed_out"), expected, "{mode}");
+        assert_eq!(only_line_of_event(&written, "credential_returned"), expected, "{mode}");
     }
     assert_eq!(
-        fixture.world.log.count_events("credential_handed_out"),
+        fixture.world.log.count_events("credential_returned"),
         4,
         "each one, also within the five minutes of a use"
     );
     fixture.disconnect(&id).unwrap();
     call(&fixture.world, &key, Method::Post, &format!("/v1/connections/{id}/resolve"), &json!({}));
-    assert_eq!(fixture.world.log.count_events("credential_handed_out"), 4, "and none that was not");
+    assert_eq!(fixture.world.log.count_events("credential_returned"), 4, "and none that was not");
     assert!(!fixture.world.log.dump_lines().contains(CANARY));
 }

@@ -1,12 +1,13 @@
-// Owns Dropbox as dropbox.com/developers describes it: a refresh token only for `token_access_type=offline`, tokens of four
-// hours, a token endpoint that takes forms alone, an API whose empty argument is a literal null, whose errors are tagged, and
-// whose revocation ends every token of the account. An account is `{ account_id, uid, email, display_name }`.
+// Owns Dropbox as dropbox.com/developers describes it. A refresh token is issued only for `token_access_type=offline`.
+// Access tokens last four hours. The token endpoint accepts only forms. An API call without arguments sends a literal
+// null, and errors have tags. Revocation ends every token of the account. An account is `{ account_id, uid, email,
+// display_name }`.
 
 import { App, idOf, json, numberOf, page, plain } from "./oauth.mjs";
 
 const LIFE = 14_400;
 const TOKEN = ["api.dropboxapi.com/oauth2/token", "api.dropbox.com/oauth2/token", "www.dropbox.com/oauth2/token"];
-/** All that the app's permissions tab has: what is granted when no scope is asked for. */
+/** All scopes of the app's permissions tab. They are granted if no scope is requested. */
 const SCOPES = ["account_info.read", "files.metadata.read", "files.metadata.write", "files.content.read", "files.content.write", "sharing.read", "sharing.write"];
 const NEEDED = { "users/get_current_account": "account_info.read", "files/list_folder": "files.metadata.read", "auth/token/revoke": undefined };
 
@@ -35,12 +36,12 @@ export class Dropbox extends App {
     if (fault || query.get("response_type") !== "code" || !["online", "offline"].includes(type) || tooLong) return page(400, `Dropbox: Invalid ${fault ?? "request"}`);
     if (!asked.every((scope) => SCOPES.includes(scope) || /^[a-z_]+\.(read|write)$/.test(scope))) return page(400, "Dropbox: Invalid scope");
     const before = query.get("include_granted_scopes") === "user" ? this.grantFor(query.get("client_id"), this.person.account).scopes : [];
-    const scopes = [...new Set([...this.ticked(asked), ...before])];
+    const scopes = [...new Set([...this.keepTicked(asked), ...before])];
     const denied = { error_description: "The user chose not to give your app access to their Dropbox account." };
     return this.visit(request, { scopes, offline: type === "offline", denied });
   }
 
-  grantFor = (client, account) => this.grantOf(`${client} ${account}`, { client, account });
+  grantFor = (client, account) => this.findOrCreateGrant(`${client} ${account}`, { client, account });
 
   token(request) {
     const params = request.form();
@@ -49,7 +50,7 @@ export class Dropbox extends App {
     if (!params) return no(400, "invalid_request", 'Bad HTTP "Content-Type" header. Expecting "application/x-www-form-urlencoded".');
     const { id, secret } = request.client(params);
     const client = this.clients.get(id);
-    // A client without a secret proves itself by its code verifier, and later by nothing.
+    // A public client proves its identity with the code verifier at the exchange. At a refresh it proves nothing.
     if (!client || (secret !== null && client.secret !== secret)) return no(401, "invalid_client", "Invalid client_id or client_secret");
     const isPublic = secret === null;
     if (grantType === "authorization_code") return this.exchange(client, params, isPublic);
@@ -58,7 +59,7 @@ export class Dropbox extends App {
 
   exchange(client, params, isPublic) {
     if (isPublic && !params.has("code_verifier")) return no(401, "invalid_client", "Invalid client_id or client_secret");
-    const { code, fault } = this.takeCode(client, params);
+    const { code, fault } = this.redeemCode(client, params);
     const why = { used: "code has already been used", redirect_uri: "redirect_uri mismatch", pkce: "invalid code verifier" };
     if (fault) return no(400, "invalid_grant", why[fault] ?? "code doesn't exist or has expired");
     const grant = this.grantFor(client.id, code.account);
@@ -86,13 +87,13 @@ export class Dropbox extends App {
   call(request, route) {
     const fault = (why) => plain(400, `Error in call to API function "${route}": ${why}`);
     if (!request.bearer()) return fault('Must provide HTTP header "Authorization" or URL parameter "authorization".');
-    const token = this.look("access", request.bearer());
+    const token = this.findToken("access", request.bearer());
     if (!token || token.state === "ended") return tagged(401, "invalid_access_token");
     if (token.state === "expired") return tagged(401, "expired_access_token");
     if (!(route in NEEDED)) return fault("Unknown API function");
     if (NEEDED[route] && !token.scopes.includes(NEEDED[route])) return tagged(401, "missing_scope", { required_scope: NEEDED[route] });
     if (route === "files/list_folder") return this.folder(request, fault);
-    // An argument of nothing is a literal null, or no body and no content type at all.
+    // A call without arguments has the body `null`, or no body and no content type.
     if (request.text === "" ? request.type !== "" : request.text !== "null") return fault("request body: expected null");
     if (request.text === "null" && request.type !== "application/json") return fault(`Bad HTTP "Content-Type" header: "${request.type}". Expecting one of "application/json"`);
     if (route === "users/get_current_account") return this.current(token.grant);
@@ -105,7 +106,7 @@ export class Dropbox extends App {
     return json(200, { account_id, email, email_verified: true, name: { display_name }, disabled: false, country: "GB", locale: "en" });
   }
 
-  /** The root is empty, and nothing else is there. */
+  /** The root folder is empty. No other folder exists. */
   folder(request, fault) {
     const path = request.json()?.get("path");
     if (typeof path !== "string") return fault("request body: could not decode input as JSON");

@@ -1,17 +1,18 @@
-// Owns Google as developers.google.com describes it: one OAuth server for the Gmail and Sheets APIs. A refresh token comes
-// with the first consent or when consent is asked for again, what was unticked is missing from the answer's scope, more than
-// `grantsLimit` refresh tokens of an account and client end the oldest silently, revoking ends all that the account gave to
-// the project. A client may have a `project` (clients share "project" else), `testing: true`, and `deleted: true`.
+// Owns Google as developers.google.com describes it: one OAuth server for the Gmail and Sheets APIs. A refresh token
+// comes with the first consent, or if the request asks for consent again. Scopes that the person unticked are missing
+// from the answer's scope. With more than `grantsLimit` refresh tokens for an account and client, the oldest ends
+// without a message. Revocation ends everything that the account granted to the project. A client may have a `project`
+// (the default is one common project), `testing: true`, and `deleted: true`.
 
 import { App, json, numberOf, page } from "./oauth.mjs";
-import { newKeyPair, read, signedBy } from "./jwt.mjs";
+import { createKeyPair, decodeJwt, isSignedBy } from "./signed-assertions.mjs";
 
 const LIFE = 3599;
 const IDLE = 180 * 86_400;
 const TESTING_LIFE = 604_799;
 const USERINFO = "https://www.googleapis.com/auth/userinfo.";
 const SIGN_IN = new Set(["openid", `${USERINFO}email`, `${USERINFO}profile`]);
-/** Names that are answered in another way than they are asked. */
+/** Scopes that have another name in the answer than in the request. */
 const ANSWERED_AS = { email: `${USERINFO}email`, profile: `${USERINFO}profile` };
 const JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const TOKEN = "oauth2.googleapis.com/token";
@@ -25,7 +26,7 @@ const apiError = (code, status, message, reason) => json(code, { error: { code, 
 
 export class Google extends App {
   hosts = ["accounts.google.com", "oauth2.googleapis.com", "openidconnect.googleapis.com", "gmail.googleapis.com", "sheets.googleapis.com"];
-  /** Living refresh tokens that an account may have for a client. */
+  /** How many refresh tokens an account may have for a client. */
   grantsLimit = 100;
   /** Service accounts by address: `{ publicKey, keyId, delegated: { subject: [scope] } }`. */
   serviceAccounts = new Map();
@@ -59,7 +60,7 @@ export class Google extends App {
     return this.visit(request, { scopes: answered, offline, consent, refused, prefix: "4/0", more: { scope: answered.join(" ") } });
   }
 
-  /** There are tick boxes only where more than one scope goes beyond signing in; signing in can't be unticked. */
+  /** Checkboxes are shown only if more than one scope goes beyond signing in. Signing in cannot be unticked. */
   allowed(asked) {
     const beyond = asked.filter((scope) => !SIGN_IN.has(scope));
     return beyond.length > 1 ? asked.filter((scope) => SIGN_IN.has(scope) || !this.person.untick.includes(scope)) : asked;
@@ -67,7 +68,7 @@ export class Google extends App {
 
   projectGrant(clientId, account = this.person.account) {
     const project = this.clients.get(clientId).project ?? "project";
-    return this.grantOf(`${project} ${account}`, { account, project });
+    return this.findOrCreateGrant(`${project} ${account}`, { account, project });
   }
 
   token(request) {
@@ -86,7 +87,7 @@ export class Google extends App {
   }
 
   exchange(client, params) {
-    const { code, fault } = this.takeCode(client, params);
+    const { code, fault } = this.redeemCode(client, params);
     if (fault === "redirect_uri") return no(400, "redirect_uri_mismatch", "Bad Request");
     if (fault === "pkce") return no(400, "invalid_grant", params.has("code_verifier") ? "Invalid code verifier." : "Missing code verifier.");
     if (fault) return no(400, "invalid_grant", fault === "unknown" ? "Malformed auth code." : "Bad Request");
@@ -109,12 +110,12 @@ export class Google extends App {
   refreshToken(client, grant, scopes) {
     const ends = client.testing && scopes.some((scope) => !SIGN_IN.has(scope));
     const refresh_token = this.issue("refresh", grant, { prefix: "1//0", life: ends ? TESTING_LIFE : Infinity, scopes, client: client.id });
-    const living = this.living("refresh", grant).filter((token) => token.client === client.id);
+    const living = this.listLiveTokens("refresh", grant).filter((token) => token.client === client.id);
     for (const old of living.slice(0, -this.grantsLimit)) old.ended = true;
     return { refresh_token, ...(ends && { refresh_token_expires_in: TESTING_LIFE }) };
   }
 
-  /** Its signature is none: whoever gets it straight from Google has no need of one. */
+  /** The signature is not valid. A client that gets the token directly from Google does not need to check it. */
   idToken(client, account) {
     const { sub, email } = this.account(account);
     const iat = Math.floor(this.clock.now());
@@ -133,11 +134,14 @@ export class Google extends App {
 
   // ---- service accounts
 
-  /** A new service account with its key file, as a text. `delegated` says for whom it may act: `{ subject: [scope] }`. */
-  newServiceAccount(name, { delegated = {} } = {}) {
-    const { publicKey, privateKey } = newKeyPair();
+  /**
+   * Creates a service account and returns its key file as text. `delegated` says for whom it may act: `{ subject:
+   * [scope] }`.
+   */
+  createServiceAccount(name, { delegated = {} } = {}) {
+    const { publicKey, privateKey } = createKeyPair();
     const client_email = `${name}@project.iam.gserviceaccount.com`;
-    const private_key_id = this.mint("id", "", 40);
+    const private_key_id = this.createSecret("id", "", 40);
     this.remember("key", privateKey);
     this.serviceAccounts.set(client_email, { publicKey, keyId: private_key_id, delegated });
     const token_uri = `https://${TOKEN}`;
@@ -146,14 +150,14 @@ export class Google extends App {
 
   assertion(params) {
     const jwt = params.get("assertion") ?? "";
-    const { header, claims } = read(jwt) ?? {};
+    const { header, claims } = decodeJwt(jwt) ?? {};
     if (!claims) return no(400, "invalid_grant", "Bad Request");
     const account = this.serviceAccounts.get(claims.iss);
     if (!account) return no(400, "invalid_grant", "Invalid grant: account not found");
     const now = Date.now() / 1000;
     const timely = claims.exp > now && claims.iat <= now + 300 && claims.exp - claims.iat <= 3600 && claims.exp > claims.iat;
     if (!timely) return no(400, "invalid_grant", "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe.");
-    if (header.alg !== "RS256" || (header.kid && header.kid !== account.keyId) || !signedBy(jwt, account.publicKey))
+    if (header.alg !== "RS256" || (header.kid && header.kid !== account.keyId) || !isSignedBy(jwt, account.publicKey))
       return no(400, "invalid_grant", "Invalid JWT Signature.");
     if (claims.aud !== `${this.origin}/${TOKEN}`) return no(400, "invalid_grant", "Invalid JWT: Failed audience check.");
     const scopes = (claims.scope ?? "").split(" ").filter(Boolean);
@@ -163,7 +167,7 @@ export class Google extends App {
       return no(401, "unauthorized_client", "Client is unauthorized to retrieve access tokens using this method, or client not authorized for any of the scopes requested.");
     const whose = claims.sub ?? claims.iss;
     if (!this.accounts.has(whose)) this.accounts.set(whose, { email: whose });
-    const { scope: _, ...answer } = this.access(this.grantOf(`assertion ${claims.iss} ${whose}`, { account: whose }), scopes);
+    const { scope: _, ...answer } = this.access(this.findOrCreateGrant(`assertion ${claims.iss} ${whose}`, { account: whose }), scopes);
     return json(200, answer);
   }
 
@@ -186,7 +190,7 @@ export class Google extends App {
 
   profile = ({ email }) => json(200, { emailAddress: email, messagesTotal: 1, threadsTotal: 1, historyId: "1" });
 
-  /** Every sheet is there, but the one called `missing`. */
+  /** Every sheet exists, except the one called `missing`. */
   sheet = (spreadsheetId) =>
     spreadsheetId === "missing"
       ? apiError(404, "NOT_FOUND", "Requested entity was not found.", "notFound")

@@ -1,5 +1,5 @@
-// Owns the simulated apps as one server on this machine: an app's own host is the first part of the path, so that
-// http://localhost:PORT/slack.com/api/auth.test stands for https://slack.com/api/auth.test. Refuses unknown hosts.
+// Owns the simulated apps as one server on this machine. The first part of the path is the app's own host:
+// http://localhost:PORT/slack.com/api/auth.test is https://slack.com/api/auth.test. Refuses unknown hosts.
 
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -14,7 +14,7 @@ import { Telegram } from "./telegram.mjs";
 
 const APPS = { slack: Slack, google: Google, notion: Notion, stripe: Stripe, microsoft: Microsoft, dropbox: Dropbox, telegram: Telegram };
 
-/** Starts them all: `{ origin, slack, google, notion, stripe, microsoft, dropbox, telegram, close }`. */
+/** Starts all simulated apps: `{ origin, slack, google, notion, stripe, microsoft, dropbox, telegram, close }`. */
 export async function startApps() {
   const apps = {};
   const serve = async (incoming, outgoing) => {
@@ -30,7 +30,7 @@ export async function startApps() {
     const type = typeof answer.body === "string" ? {} : { "content-type": "application/json" };
     outgoing.writeHead(answer.status, { ...type, ...answer.headers }).end(body);
   };
-  // A mistake of ours must show, not hang.
+  // An error in a simulator must be visible. Without this the request would hang.
   const server = createServer((incoming, outgoing) => serve(incoming, outgoing).catch((error) => outgoing.writeHead(599).end(error.stack)));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -46,15 +46,15 @@ export async function startApps() {
   };
 }
 
-/** Parts of a definition whose addresses people read, and nobody calls. */
+/** Parts of a definition with addresses that are for reading and are never called. */
 const FOR_READING = new Set(["docs", "sources", "client_help", "approval", "fields"]);
 const isAddress = (field) => field === "url" || field === "issuer" || field.endsWith("_url");
 
 /**
- * A definition of the catalogue that points at the simulated apps: another id and name, which are the catalogue's alone, a
- * client of its own, every address moved.
+ * A catalogue definition that points to the simulated apps: another id and name (those of the catalogue are reserved),
+ * its own client, and every address moved.
  */
-export function relocated({ client_family: _, ...definition }, origin) {
+export function relocateDefinition({ client_family: _, ...definition }, origin) {
   const moved = (value, field) => {
     if (FOR_READING.has(field)) return value;
     if (typeof value === "string") return isAddress(field) ? value.replace(/^https:\/\//, `${origin}/`) : value;

@@ -1,11 +1,11 @@
-// Owns Microsoft's identity platform and Graph as learn.microsoft.com describes them: tenants, errors with `error_codes` and an
-// AADSTS text, refresh tokens that are replaced while the old ones go on working, client secrets that expire, assertions in
-// the place of a secret. An account is `{ oid, tid, domain, upn, personal }`; a personal one has no tenant but consumers.
-// A client is registered with `secret`, `secretExpired: true`, or `certificates: [{ publicKey, id }]`, the id being what the
-// assertion's header says in `kid`, `x5t` or `x5t#S256`.
+// Owns Microsoft's identity platform and Graph as learn.microsoft.com describes them: tenants, errors with
+// `error_codes` and an AADSTS text, refresh tokens that are replaced while the old ones keep working, client secrets
+// that expire, and assertions in place of a secret. An account is `{ oid, tid, domain, upn, personal }`. A personal
+// account has only the tenant "consumers". A client is registered with `secret`, `secretExpired: true`, or
+// `certificates: [{ publicKey, id }]`. The id is the value of `kid`, `x5t` or `x5t#S256` in the assertion's header.
 
 import { App, json, page, uuidOf } from "./oauth.mjs";
-import { read, signedBy } from "./jwt.mjs";
+import { decodeJwt, isSignedBy } from "./signed-assertions.mjs";
 
 const LIFE = 4_500;
 const REFRESH_LIFE = 90 * 86_400;
@@ -42,11 +42,11 @@ const TEXTS = {
 
 export class Microsoft extends App {
   hosts = ["login.microsoftonline.com", "graph.microsoft.com"];
-  /** Scopes that only an administrator may consent to. */
+  /** Scopes that need the consent of an administrator. */
   adminOnly = new Set();
-  /** The error and the code that ask for that administrator. */
+  /** The error and the code of a request that needs an administrator. */
   adminError = ["consent_required", 90094];
-  /** Token answers may be without `scope`: it is then what was asked for. */
+  /** Token answers may omit `scope`. Then the requested scopes were granted. */
   omitScope = false;
   #assertions = new Set();
 
@@ -65,7 +65,7 @@ export class Microsoft extends App {
     return request.host === "graph.microsoft.com" ? this.graph(request) : page(404, "Microsoft: there is no such page");
   }
 
-  /** An answer of the token endpoint that refuses. */
+  /** A refusal of the token endpoint. */
   no(status, error, code, more = {}) {
     const timestamp = new Date(this.clock.now() * 1000).toISOString().replace("T", " ").replace(/\.\d+Z/, "Z");
     const [trace_id, correlation_id] = [uuidOf(`trace ${timestamp}`), uuidOf(`correlation ${timestamp}`)];
@@ -91,7 +91,7 @@ export class Microsoft extends App {
     if (asked.length === 0) return this.visit(request, { refused: true, denied: denied("invalid_request", 900144) });
     if (asked.some((scope) => this.adminOnly.has(scope))) return this.visit(request, { refused: true, denied: denied(...this.adminError) });
     const more = { session_state: uuidOf(this.person.account) };
-    return this.visit(request, { scopes: this.ticked(asked), more, denied: { ...denied("access_denied", 65004), error_subcode: "cancel" } });
+    return this.visit(request, { scopes: this.keepTicked(asked), more, denied: { ...denied("access_denied", 65004), error_subcode: "cancel" } });
   }
 
   token(request, tenant) {
@@ -123,11 +123,11 @@ export class Microsoft extends App {
   /** What is wrong with a client assertion (RFC 7523 2.2), as a code. */
   assertionFault(client, request, params) {
     const jwt = params.get("client_assertion");
-    const { header, claims } = read(jwt) ?? {};
+    const { header, claims } = decodeJwt(jwt) ?? {};
     if (!claims || params.get("client_assertion_type") !== ASSERTION) return 9002313;
     if (claims.iss !== client.id || claims.sub !== client.id) return 700021;
     const certificate = client.certificates?.find(({ id }) => [header.kid, header.x5t, header["x5t#S256"]].includes(id));
-    if (!certificate || !signedBy(jwt, certificate.publicKey)) return 700027;
+    if (!certificate || !isSignedBy(jwt, certificate.publicKey)) return 700027;
     if (claims.aud !== `${this.origin}/${request.where}`) return 700023;
     const now = Date.now() / 1000;
     if (!(claims.exp > now) || claims.nbf > now + 300 || claims.iat > now + 300) return 700024;
@@ -137,17 +137,17 @@ export class Microsoft extends App {
   }
 
   exchange(client, params, tenant) {
-    const { code, fault } = this.takeCode(client, params);
+    const { code, fault } = this.redeemCode(client, params);
     const codes = { used: 54005, expired: 70008, redirect_uri: 500112, pkce: 501481 };
     if (fault) return this.no(400, "invalid_grant", codes[fault] ?? 9002313);
     if (!this.admits(tenant, this.account(code.account))) return this.no(400, "invalid_grant", 50020);
-    const grant = this.grantOf(`${client.id} ${code.account}`, { client: client.id, account: code.account });
+    const grant = this.findOrCreateGrant(`${client.id} ${code.account}`, { client: client.id, account: code.account });
     for (const scope of code.scopes) grant.scopes.add(scope);
     return this.issued(grant, code.scopes);
   }
 
   refresh(client, params, tenant) {
-    const token = this.look("refresh", params.get("refresh_token"));
+    const token = this.findToken("refresh", params.get("refresh_token"));
     if (token?.grant.client !== client.id) return this.no(400, "invalid_grant", 9002313);
     if (token.state === "ended") return this.no(400, "invalid_grant", 50173);
     if (token.state === "expired") return this.no(400, "invalid_grant", 700082);
@@ -171,23 +171,23 @@ export class Microsoft extends App {
     });
   }
 
-  /** The person or an administrator takes the access back: refresh tokens end, while access tokens work to their end. */
+  /** The person or an administrator revokes the access: refresh tokens end, access tokens work until they expire. */
   revoke(account) {
     for (const grant of this.grants.values()) {
       if (grant.account !== account) continue;
-      for (const token of this.living("refresh", grant)) token.ended = true;
+      for (const token of this.listLiveTokens("refresh", grant)) token.ended = true;
       this.grants.delete(grant.key);
     }
   }
 
-  /** The consent to some scopes is taken back. */
+  /** The person withdraws the consent to some scopes. */
   withdrawConsent(account, scopes) {
     for (const grant of this.grants.values()) if (grant.account === account) for (const scope of scopes) grant.scopes.delete(scope);
   }
 
   graph(request) {
     const no = (status, code, message) => json(status, { error: { code, message, innerError: { date: "2026-01-01T00:00:00", "request-id": uuidOf(code) } } });
-    const token = this.look("access", request.bearer());
+    const token = this.findToken("access", request.bearer());
     if (!token) return no(401, "InvalidAuthenticationToken", request.bearer() ? "CompactToken parsing failed." : "Access token is empty.");
     if (token.state !== "live") return no(401, "InvalidAuthenticationToken", "Lifetime validation failed, the token is expired.");
     const has = (...names) => names.some((name) => token.scopes.some((scope) => scope === name || scope === GRAPH + name));

@@ -1,6 +1,7 @@
-// Owns Notion as developers.notion.com describes it: no scopes but the pages that a person picks, Basic and JSON at the OAuth
-// endpoints, a version header everywhere, one bot for each authorization, refresh tokens that rotate or are null.
-// An account is `{ user, email, workspace: { id, name }, pages: [title] }`; without pages the connection sees nothing.
+// Owns Notion as developers.notion.com describes it: no scopes, but pages that a person selects; Basic and JSON at the
+// OAuth endpoints; a version header on every request; one bot for each authorization; refresh tokens that rotate or are
+// null. An account is `{ user, email, workspace: { id, name }, pages: [title] }`. Without pages the connection sees
+// nothing.
 
 import { App, json, page, uuidOf } from "./oauth.mjs";
 
@@ -12,7 +13,7 @@ const noOAuth = (status, error, error_description) => json(status, { error, erro
 
 export class Notion extends App {
   hosts = ["api.notion.com"];
-  /** Whether token answers have a refresh token; else it is null. */
+  /** Whether token answers contain a refresh token. Otherwise it is null. */
   refreshTokens = true;
 
   newAccount = (name) => ({
@@ -53,9 +54,9 @@ export class Notion extends App {
     const grantType = params.get("grant_type");
     if (grantType === "refresh_token") return this.refresh(client, params);
     if (grantType !== "authorization_code") return noOAuth(400, "unsupported_grant_type", `Unknown grant type: ${grantType}`);
-    const { code, fault } = this.takeCode(client, params);
+    const { code, fault } = this.redeemCode(client, params);
     if (fault) return noOAuth(400, "invalid_grant", `The code cannot be exchanged: ${fault}.`);
-    return this.issued(this.grantOf(`${client.id} ${code.account}`, { client: client.id, account: code.account }));
+    return this.issued(this.findOrCreateGrant(`${client.id} ${code.account}`, { client: client.id, account: code.account }));
   };
 
   refresh(client, params) {
@@ -82,8 +83,8 @@ export class Notion extends App {
   }
 
   /** A token of an internal integration, as a person copies it from the settings. */
-  newInternalToken(account = this.person.account) {
-    const grant = this.grantOf(`internal ${account}`, { client: "internal", account });
+  createInternalToken(account = this.person.account) {
+    const grant = this.findOrCreateGrant(`internal ${account}`, { client: "internal", account });
     return this.issue("access", grant, { prefix: "ntn_", length: 46 });
   }
 
@@ -94,7 +95,7 @@ export class Notion extends App {
     return { type: "user", user: { object: "user", id: user, name, avatar_url: null, type: "person", person: { email } } };
   }
 
-  /** Either token ends the authorization. What else it would end is not documented. */
+  /** Either token ends the authorization. The documentation does not say what else it ends. */
   revokeToken = (client, params) => {
     const token = this.ofClient(client, params.get("token"));
     if (token) this.end(token.grant);

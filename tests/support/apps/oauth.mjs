@@ -1,22 +1,22 @@
-// Owns what all simulated apps have in common: who is at the app and what they allow, clients, codes and tokens with their
-// ends, a clock of their own, and the hooks by which a test looks on and interferes. An app checks what it is sent as its
-// documentation says and never leniently; how it words a refusal is its own. Refuses to sleep: time is only advanced.
+// Owns what all simulated apps share: the person at the app and what they allow, clients, codes and tokens with their
+// expiry, a clock, and hooks with which a test observes and changes behaviour. An app checks requests exactly as its
+// documentation says. How it words a refusal is its own. Never waits: time is only moved forward.
 
 import { createHash, randomBytes } from "node:crypto";
 
-/** Seconds a code lives where the documentation says nothing else. */
+/** Lifetime of a code in seconds, if the documentation gives none. */
 const CODE_LIFE = 600;
 
 export class App {
-  /** Registered OAuth clients by id; `register` adds one. */
+  /** Registered OAuth clients by id. `register` adds one. */
   clients = new Map();
-  /** Accounts by the name that `person.account` says. Any name works; put one here to say what it is like. */
+  /** Accounts by name. Any name works for `person.account`. Add one here to set its fields. */
   accounts = new Map();
-  /** Who sits at the app when somebody is sent there, what they untick, and whether they refuse. */
+  /** The person at the app: their account, what they untick, and whether they refuse. */
   person = { account: "ada", untick: [], deny: false };
-  /** What was asked, without secrets: `{ method, path, status, error? }`. */
+  /** The requests, without secrets: `{ method, path, status, error? }`. */
   requests = [];
-  /** What people were sent here with: the parameters of the authorize address, without `state` and `code_challenge`. */
+  /** The parameters of each authorize address, without `state` and `code_challenge`. */
   visits = [];
   /** Requests at token endpoints, by grant type. */
   tokenRequests = {};
@@ -26,14 +26,19 @@ export class App {
   #secrets = [];
   #failures = [];
   #ahead = 0;
-  /** The app's clock, in seconds. Signed assertions are judged by the real time: whoever signs them knows no other. */
+  /**
+   * The app's clock, in seconds. Signed assertions are checked with the real time, because their signer uses the real
+   * time.
+   */
   clock = { now: () => Date.now() / 1000 + this.#ahead, advance: (seconds) => (this.#ahead += seconds) };
 
   constructor(origin) {
     this.origin = origin;
   }
 
-  /** Registers a client, or changes it. `redirect_uris` are compared byte for byte; further fields are the app's. */
+  /**
+   * Registers a client, or changes it. `redirect_uris` are compared byte for byte. Further fields are the app's own.
+   */
   register(id, fields) {
     if (fields.secret) this.remember("client", fields.secret);
     const client = { redirect_uris: [], ...this.clients.get(id), ...fields, id };
@@ -41,39 +46,42 @@ export class App {
     return client;
   }
 
-  /** The account of a name: what the app makes of it, and what a test put into `accounts` over that. */
+  /** The account of a name: the app's defaults, and what a test put into `accounts`. */
   account(name = this.person.account) {
     return { name, ...this.newAccount(name), ...this.accounts.get(name) };
   }
 
-  /** Everything secret that was ever issued or registered, or only of a kind: `client`, `code`, `access`, `refresh`, `key`, `id`. */
+  /**
+   * Every secret that was issued or registered, or only those of a kind: `client`, `code`, `access`, `refresh`, `key`,
+   * `id`.
+   */
   secrets = (kind) => this.#secrets.filter((one) => !kind || one.kind === kind).map(({ value }) => value);
 
   /**
-   * Lets a request fail: the next one, or the next whose path contains `at`. Without a `status` the connection breaks off. With
-   * `afterwards` the request is carried out first and only its answer is lost.
+   * Lets a request fail: the next one, or the next whose path contains `at`. Without a `status` the connection breaks.
+   * With `afterwards` the request is carried out and only its answer is lost.
    */
   failNext(failure = {}) {
     this.#failures.push(failure);
   }
 
-  /** Every access token ends now, as by its age. */
+  /** Every access token expires now. */
   expireAccess() {
     for (const token of this.tokens.values()) if (token.kind === "access") token.ends = this.clock.now();
   }
 
-  /** The person takes the access back at the app. */
+  /** The person revokes the access at the app. */
   revoke(account) {
     for (const grant of this.grants.values()) if (grant.account === account) this.end(grant);
   }
 
-  /** A grant ends with all its tokens; the next consent begins another. */
+  /** Ends a grant with all its tokens. The next consent begins another. */
   end(grant) {
     grant.ended = true;
     this.grants.delete(grant.key);
   }
 
-  /** Everything that comes in; `serve` of the app answers it. */
+  /** Handles every request. The app's `serve` answers it. */
   async handle(request) {
     const failure = this.#failures.find(({ at }) => !at || request.where.includes(at));
     if (failure) this.#failures.splice(this.#failures.indexOf(failure), 1);
@@ -89,8 +97,8 @@ export class App {
     return where;
   }
 
-  /** A secret that nobody can guess, remembered. */
-  mint(kind, prefix = "", length = 32) {
+  /** Creates a random secret and records it. */
+  createSecret(kind, prefix = "", length = 32) {
     return this.remember(kind, prefix + randomBytes(length).toString("base64url").replaceAll(/[-_]/g, "x").slice(0, length));
   }
 
@@ -101,7 +109,10 @@ export class App {
 
   // ---- codes
 
-  /** Sends the person back with a code and `more`, or with their refusal and `denied`. Other fields are kept with the code. */
+  /**
+   * Redirects the person back with a code and `more`, or with their refusal and `denied`. Other fields are stored with
+   * the code.
+   */
   visit(request, { scopes, life = CODE_LIFE, prefix, refused = this.person.deny, denied = {}, more = {}, ...rest }) {
     const asked = request.query;
     this.visits.push(Object.fromEntries([...asked].filter(([name]) => !["state", "code_challenge"].includes(name))));
@@ -114,30 +125,33 @@ export class App {
     return { status: 302, headers: { location: back.href }, body: "" };
   }
 
-  /** What keeps an authorize request from leading back: an unknown client, a redirect URI or a challenge that won't do. */
+  /**
+   * Why an authorize request does not redirect back: an unknown client, a redirect URI or a challenge that is not
+   * accepted.
+   */
   visitFault({ query }) {
     const client = this.clients.get(query.get("client_id"));
     if (!client) return "client_id";
-    if (!this.leadsTo(client, query.get("redirect_uri"))) return "redirect_uri";
+    if (!this.isRegisteredRedirect(client, query.get("redirect_uri"))) return "redirect_uri";
     if (query.has("code_challenge") && !/^[\w-]{43}$/.test(query.get("code_challenge"))) return "code_challenge";
     if (query.has("code_challenge") && query.get("code_challenge_method") !== "S256") return "code_challenge_method";
     return undefined;
   }
 
-  leadsTo = (client, uri) => client.redirect_uris.includes(uri);
+  isRegisteredRedirect = (client, uri) => client.redirect_uris.includes(uri);
 
   newCode({ query }, { prefix, life, ...rest }) {
-    const value = this.mint("code", prefix);
+    const value = this.createSecret("code", prefix);
     const asked = { client: query.get("client_id"), redirectUri: query.get("redirect_uri"), challenge: query.get("code_challenge") };
     this.codes.set(value, { ...asked, account: this.person.account, ends: this.clock.now() + life, used: false, ...rest });
     return value;
   }
 
   /**
-   * Takes a code, once: `{ code }`, or `{ fault, code? }` with a fault `unknown`, `used`, `expired`, `client`, `redirect_uri` or
-   * `pkce`. With `redirectOptional` the redirect URI is only compared where one was sent.
+   * Redeems a code, once: `{ code }`, or `{ fault, code? }` with a fault `unknown`, `used`, `expired`, `client`,
+   * `redirect_uri` or `pkce`. With `redirectOptional` the redirect URI is compared only if one was sent.
    */
-  takeCode(client, params, { redirectOptional = false } = {}) {
+  redeemCode(client, params, { redirectOptional = false } = {}) {
     const code = this.codes.get(params.get("code"));
     if (!code) return { fault: "unknown" };
     if (code.client !== client.id) return { fault: "client" };
@@ -152,26 +166,26 @@ export class App {
     return { code };
   }
 
-  /** The scopes of a list that the person leaves ticked. */
-  ticked = (scopes) => scopes.filter((scope) => !this.person.untick.includes(scope));
+  /** The scopes that the person leaves ticked. */
+  keepTicked = (scopes) => scopes.filter((scope) => !this.person.untick.includes(scope));
 
   // ---- grants and tokens
 
-  /** The living grant under a key, or a new one with these fields. */
-  grantOf(key, fields) {
+  /** The active grant of a key, or a new one with these fields. */
+  findOrCreateGrant(key, fields) {
     if (!this.grants.has(key)) this.grants.set(key, { key, scopes: new Set(), ended: false, ...fields });
     return this.grants.get(key);
   }
 
-  /** Issues a token of a grant; `life` in seconds. */
+  /** Issues a token of a grant. `life` is in seconds. */
   issue(kind, grant, { prefix, length = 48, life = Infinity, ...more }) {
-    const value = this.mint(kind, prefix, length);
+    const value = this.createSecret(kind, prefix, length);
     this.tokens.set(value, { value, kind, grant, made: this.clock.now(), ends: this.clock.now() + life, ended: false, ...more });
     return value;
   }
 
   /** A token that was issued, with its `state`: `live`, `expired` or `ended`. */
-  look(kind, value) {
+  findToken(kind, value) {
     const token = this.tokens.get(value);
     if (token?.kind !== kind) return undefined;
     token.state = token.ended || token.grant.ended ? "ended" : this.clock.now() >= token.ends ? "expired" : "live";
@@ -179,12 +193,12 @@ export class App {
   }
 
   live(kind, value) {
-    const token = this.look(kind, value);
+    const token = this.findToken(kind, value);
     return token?.state === "live" ? token : undefined;
   }
 
-  /** The living tokens of a grant, the oldest first. */
-  living = (kind, grant) => [...this.tokens.values()].filter((token) => token.grant === grant && this.live(kind, token.value));
+  /** The valid tokens of a grant, the oldest first. */
+  listLiveTokens = (kind, grant) => [...this.tokens.values()].filter((token) => token.grant === grant && this.live(kind, token.value));
 
   count(grantType = "none") {
     this.tokenRequests[grantType] = (this.tokenRequests[grantType] ?? 0) + 1;
@@ -193,7 +207,7 @@ export class App {
 
 const failed = ({ status, body, headers = {} }) => ({ status, headers, body: body ?? "", broken: status === undefined });
 
-/** A request as apps look at it. `where` is host and path. */
+/** A request as apps see it. `where` is host and path. */
 export class Request {
   constructor({ method, url, headers, text }) {
     Object.assign(this, { method, headers, text });
@@ -207,10 +221,10 @@ export class Request {
 
   is = (method, path) => this.method === method && this.where === path;
 
-  /** The body's parameters; undefined when it is not of this type. */
+  /** The parameters of a form body, or undefined for another content type. */
   form = () => (this.type === "application/x-www-form-urlencoded" ? new URLSearchParams(this.text) : undefined);
 
-  /** The same of a JSON object of texts. */
+  /** The parameters of a JSON body whose values are texts. */
   json() {
     if (this.type !== "application/json") return undefined;
     try {
@@ -223,7 +237,7 @@ export class Request {
   /** The token of `Authorization: Bearer`. */
   bearer = () => /^bearer (.+)$/i.exec(this.headers.authorization ?? "")?.[1];
 
-  /** User name and password of `Authorization: Basic`, as they stand there. */
+  /** User name and password of `Authorization: Basic`, not decoded further. */
   basic() {
     const encoded = /^basic (.+)$/i.exec(this.headers.authorization ?? "")?.[1];
     if (!encoded) return undefined;
@@ -231,7 +245,7 @@ export class Request {
     return { username, password };
   }
 
-  /** Id and secret of the client: from Basic, else from the body. Both at once are none (RFC 6749 2.3). */
+  /** Id and secret of the client, from Basic or from the body. Both at once are refused (RFC 6749 2.3). */
   client(params) {
     const basic = this.basic();
     if (basic && params.has("client_secret")) return {};
@@ -244,7 +258,7 @@ export const json = (status, body, headers = {}) => ({ status, headers: { "conte
 export const page = (status, text) => ({ status, headers: { "content-type": "text/html" }, body: text });
 export const plain = (status, text) => ({ status, headers: { "content-type": "text/plain" }, body: text });
 
-/** An id that belongs to a name for good: upper-case letters and digits. */
+/** An id that is always the same for a name: upper-case letters and digits. */
 export const idOf = (name, length = 9) => hashOf(name).toString("hex").toUpperCase().slice(0, length);
 export const numberOf = (name) => String(hashOf(name).readUIntBE(0, 6) % 9_000_000_000 + 1_000_000_000);
 export const uuidOf = (name) => hashOf(name).toString("hex").replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12}).*$/, "$1-$2-4$3-a$4-$5");

@@ -1,18 +1,19 @@
-// Owns Slack as docs.slack.dev describes it: every answer is HTTP 200 and says `ok`, scopes are separated by commas and add up
-// over installs, bot and user token come in one answer and rotate separately, each refresh token once and a little longer.
-// An account is `{ user, team: { id, name } | null, enterprise: { id, name } | null }`; a team of null is a Grid install.
-// A client with `rotation: true` gets tokens that end.
+// Owns Slack as docs.slack.dev describes it. Every answer is HTTP 200 and has `ok`. Scopes are separated by commas and
+// accumulate over installs. Bot and user token come in one answer and rotate separately; a refresh token works once,
+// and for a short time after that. An account is `{ user, team: { id, name } | null, enterprise: { id, name } | null
+// }`; the team is null for an install in an Enterprise Grid organisation. A client with `rotation: true` gets tokens
+// that expire.
 
 import { App, idOf, json, page } from "./oauth.mjs";
 
 const LIFE = 43_200;
-/** Seconds a used refresh token still works. The documentation says "a short grace period" and no number. */
+/** Seconds in which a used refresh token still works. The documentation says "a short grace period" and no number. */
 const GRACE = 30;
-/** Access tokens of a grant that may live beside each other after a refresh. */
+/** How many access tokens of a grant are valid at the same time after a refresh. */
 const ACTIVE = 2;
 
 const PREFIXES = { bot: ["xoxb-", "xoxe.xoxb-1-"], user: ["xoxp-", "xoxe.xoxp-1-"] };
-/** Methods besides those about tokens, and the scope that each needs. */
+/** API methods other than those for tokens, and the scope that each needs. */
 const METHODS = { "conversations.list": "channels:read", "chat.postMessage": "chat:write", "search.messages": "search:read" };
 
 const no = (error, more, headers) => json(200, { ok: false, error, ...more }, headers);
@@ -24,8 +25,8 @@ export class Slack extends App {
 
   newAccount = (name) => ({ user: `U${idOf(name)}`, team: { id: `T${idOf("Acme Corp")}`, name: "Acme Corp" }, enterprise: null });
 
-  // A redirect URI may also lie below a registered one.
-  leadsTo = (client, uri) => client.redirect_uris.some((registered) => uri === registered || uri?.startsWith(`${registered.replace(/\/$/, "")}/`));
+  // A redirect URI may also be below a registered one.
+  isRegisteredRedirect = (client, uri) => client.redirect_uris.some((registered) => uri === registered || uri?.startsWith(`${registered.replace(/\/$/, "")}/`));
 
   serve(request) {
     if (request.is("GET", "slack.com/oauth/v2/authorize")) return this.authorize(request);
@@ -39,7 +40,7 @@ export class Slack extends App {
     if (fault) return page(400, `Slack: bad_${fault}`);
     const [bot, user] = ["scope", "user_scope"].map((name) => request.query.get(name)?.split(",").filter(Boolean) ?? []);
     if (![...bot, ...user].every((scope) => /^[\w.:-]+$/.test(scope)) || bot.length + user.length === 0) return page(400, "Slack: invalid_scope");
-    return this.visit(request, { scopes: { bot: this.ticked(bot), user: this.ticked(user) }, prefix: "1.2." });
+    return this.visit(request, { scopes: { bot: this.keepTicked(bot), user: this.keepTicked(user) }, prefix: "1.2." });
   }
 
   access(request) {
@@ -56,7 +57,7 @@ export class Slack extends App {
   }
 
   exchange(client, params) {
-    const { code, fault } = this.takeCode(client, params);
+    const { code, fault } = this.redeemCode(client, params);
     if (fault) return no(fault === "redirect_uri" ? "bad_redirect_uri" : "invalid_code");
     const account = this.account(code.account);
     const { bot, user } = code.scopes;
@@ -67,17 +68,17 @@ export class Slack extends App {
     });
   }
 
-  /** The grant of an installation or of a person in it; its scopes are those of every install together. */
+  /** The grant of an installation, or of a person in it. Its scopes are those of all installs together. */
   installed(type, client, account, scopes) {
     const where = `${client.id} ${(account.team ?? account.enterprise).id}`;
-    const grant = this.grantOf(type === "bot" ? `bot ${where}` : `user ${where} ${account.user}`, { type, where, client });
+    const grant = this.findOrCreateGrant(type === "bot" ? `bot ${where}` : `user ${where} ${account.user}`, { type, where, client });
     grant.account = account.name;
     for (const scope of scopes) grant.scopes.add(scope);
     return grant;
   }
 
-  /** A token as a person copies it from the app's settings: `bot` or `user`, without end. */
-  newToken(account = this.person.account, { type = "bot", scopes = ["chat:write"] } = {}) {
+  /** A token as a person copies it from the app's settings: `bot` or `user`, without expiry. */
+  createToken(account = this.person.account, { type = "bot", scopes = ["chat:write"] } = {}) {
     return this.issue("access", this.installed(type, { id: "internal" }, this.account(account), scopes), { prefix: PREFIXES[type][0] });
   }
 
@@ -108,7 +109,7 @@ export class Slack extends App {
     token.ends = Math.min(token.ends, this.clock.now() + GRACE);
     const { grant } = token;
     const issued = this.issued(grant);
-    for (const old of this.living("access", grant).slice(0, -ACTIVE)) old.ended = true;
+    for (const old of this.listLiveTokens("access", grant).slice(0, -ACTIVE)) old.ended = true;
     return yes({ ...issued, ...this.about(client, this.account(grant.account)) });
   }
 
@@ -116,7 +117,7 @@ export class Slack extends App {
     const params = request.form() ?? request.json() ?? new URLSearchParams();
     const presented = request.bearer() ?? params.get("token");
     if (!presented) return no("not_authed");
-    const token = this.look("access", presented);
+    const token = this.findToken("access", presented);
     if (!token) return no("invalid_auth");
     const { grant, state } = token;
     if (state === "expired") return no("token_expired");
@@ -140,7 +141,7 @@ export class Slack extends App {
     return yes({ url: "https://acme.slack.com/", team: of.name, team_id: of.id, ...whose, ...more }, { "x-oauth-scopes": listed(grant.scopes) });
   }
 
-  /** With rotation it ends this token alone, without it the whole authorization. */
+  /** With rotation it ends this token. Without rotation it ends the whole authorization. */
   revokeToken(token, params) {
     if (params.get("test") === "1") return yes({ revoked: false });
     if (token.grant.client.rotation) token.ended = true;

@@ -1,7 +1,8 @@
-// Owns Stripe as docs.stripe.com describes it, its three ways in. Keys: test or live, restricted ones with permissions.
-// Connect: the platform's secret key authenticates, tokens have no end, a code that is exchanged twice ends the connection.
-// Apps: the developer's secret key is the user name of Basic, an hour's access, a refresh token that is rolled on every
-// exchange. A client's mode is that of its secret (`sk_test_…`, `sk_live_…`) unless it says `live`.
+// Owns Stripe as docs.stripe.com describes it, with three auth methods. Keys: test or live, restricted keys with
+// permissions. Connect: the platform's secret key authenticates, tokens do not expire, and a code that is exchanged
+// twice ends the connection. Apps: the developer's secret key is the user name of Basic, access lasts an hour, and
+// every exchange replaces the refresh token. The secret decides a client's mode (`sk_test_…`, `sk_live_…`), unless
+// `live` is set.
 
 import { App, idOf, json, page } from "./oauth.mjs";
 
@@ -14,31 +15,33 @@ const apiError = (status, message, code) => json(status, { error: { type: "inval
 const hidden = (key) => key.replace(/^([a-z]{2}_(?:live_|test_)?)?.*$/, "$1****");
 const isLive = (key) => /^\w\w_live_/.test(key);
 
-/** What the API has, and the permission that each needs. */
+/** The resources of the API, and the permission that each needs. */
 const RESOURCES = { "/v1/account": "account", "/v1/balance": "balance", "/v1/customers": "customers" };
 
 export class Stripe extends App {
   hosts = ["connect.stripe.com", "marketplace.stripe.com", "api.stripe.com"];
-  /** Pasted keys: `{ account, live, permissions?, connected, ended }`. */
+  /** API keys: `{ account, live, permissions?, connected, ended }`. */
   keys = new Map();
-  /** What tokens of Stripe Apps may do; all there is where nothing is said. */
+  /** What tokens of Stripe Apps may do. Undefined means everything. */
   appPermissions;
-  /** Where the secret key may stand in the body as `client_secret`. The documentation shows it for this one alone. */
+  /**
+   * Endpoints that accept the secret key in the body as `client_secret`. The documentation shows it only for this one.
+   */
   secretInBody = new Set(["connect.stripe.com/oauth/token"]);
 
   newAccount = (name) => ({ id: `acct_${idOf(name, 16)}`, email: `${name}@example.test`, display_name: name });
 
   /**
-   * A key from the dashboard. `kind` is `rk` (restricted), `sk` (secret) or `pk`; without `permissions` it may do everything. A
-   * platform's key reaches the accounts `connected` by the header Stripe-Account.
+   * A key from the dashboard. `kind` is `rk` (restricted), `sk` (secret) or `pk` (publishable). Without `permissions`
+   * it may do everything. A platform's key reaches the accounts in `connected` with the header Stripe-Account.
    */
-  newKey(account = this.person.account, { live = false, kind = "rk", permissions, connected = [] } = {}) {
-    const key = this.mint("key", `${kind}_${live ? "live" : "test"}_`);
+  createKey(account = this.person.account, { live = false, kind = "rk", permissions, connected = [] } = {}) {
+    const key = this.createSecret("key", `${kind}_${live ? "live" : "test"}_`);
     this.keys.set(key, { account, live, permissions, connected, ended: false });
     return key;
   }
 
-  /** The person deletes their keys, too. */
+  /** Also ends the keys of the account. */
   revoke(account) {
     super.revoke(account);
     for (const key of this.keys.values()) if (key.account === account) key.ended = true;
@@ -56,7 +59,7 @@ export class Stripe extends App {
 
   authorize(request, kind) {
     const { query } = request;
-    // Nothing but a refusal is told to the app.
+    // Stripe tells the app only refusals. All other faults are shown to the person.
     const fault = this.visitFault(request);
     if (fault) return no(400, fault === "redirect_uri" ? "invalid_redirect_uri" : "invalid_request", `Invalid ${fault}`);
     if (query.get("response_type") !== "code" && kind === "connect") return no(400, "unsupported_response_type", "response_type must be code");
@@ -73,10 +76,10 @@ export class Stripe extends App {
     });
   }
 
-  /** The client whose secret key this is; `keyOf` finds the key. */
+  /** The client with this secret key. `keyOf` finds the key in a request. */
   clientOf = (key) => [...this.clients.values()].find(({ secret }) => secret === key);
 
-  /** Basic with the key as user name, or the key as a bearer, and at some places in the body. */
+  /** Basic with the key as user name, or a bearer token, and for some endpoints the body. */
   keyOf(request, params) {
     return request.basic()?.username ?? request.bearer() ?? (this.secretInBody.has(request.where) ? params.get("client_secret") : undefined);
   }
@@ -98,14 +101,14 @@ export class Stripe extends App {
   modeOf = (client) => client.live ?? isLive(client.secret);
 
   exchange(client, params, kind) {
-    const { code, fault } = this.takeCode(client, params, { redirectOptional: true });
+    const { code, fault } = this.redeemCode(client, params, { redirectOptional: true });
     if (fault === "used") {
       for (const grant of this.grants.values()) if (grant.codes?.has(params.get("code"))) this.end(grant);
       return no(400, "invalid_grant", "This authorization code has already been used. All tokens issued with this code have been revoked.");
     }
     if (fault || code.kind !== kind) return no(400, "invalid_grant", "Authorization code does not exist, is expired, or is not yours.");
     if (this.modeOf(client) !== isLive(client.secret)) return no(400, "invalid_grant", "The API key's mode does not match the mode of the code.");
-    const grant = this.grantOf(`${kind} ${client.id} ${code.account}`, { kind, client, account: code.account, codes: new Set() });
+    const grant = this.findOrCreateGrant(`${kind} ${client.id} ${code.account}`, { kind, client, account: code.account, codes: new Set() });
     grant.codes.add(params.get("code"));
     grant.scopes = code.scopes;
     return this.issued(grant);
@@ -116,7 +119,7 @@ export class Stripe extends App {
     if (token?.grant.client.id !== client.id || token.grant.kind !== kind) return no(400, "invalid_grant", "This refresh token does not exist or is not yours.");
     const { grant } = token;
     if (kind === "apps") token.ended = true;
-    else for (const old of this.living("access", grant)) old.ended = true;
+    else for (const old of this.listLiveTokens("access", grant)) old.ended = true;
     return this.issued(grant, kind === "connect" ? token.value : undefined);
   }
 
@@ -152,7 +155,7 @@ export class Stripe extends App {
 
   // ---- the API
 
-  /** Who asks: `{ account, live, permissions }`, or an answer that refuses. */
+  /** The caller: `{ account, live, permissions }`, or a refusal. */
   caller(request) {
     const key = request.bearer() ?? request.basic()?.username;
     if (!key) return { refusal: apiError(401, "You did not provide an API key.") };
@@ -166,7 +169,7 @@ export class Stripe extends App {
       const account = pasted.connected.find((name) => this.account(name).id === asked);
       return account ? { ...pasted, account } : beyond;
     }
-    const token = this.look("access", key);
+    const token = this.findToken("access", key);
     if (token?.state === "expired") return { refusal: apiError(401, `Expired API Key provided: ${hidden(key)}`, "api_key_expired") };
     if (token?.state === "live") return { account: token.grant.account, live: this.modeOf(token.grant.client), permissions: token.grant.kind === "apps" ? this.appPermissions : undefined };
     const client = this.clientOf(key);

@@ -1,6 +1,6 @@
-// Owns Telegram's Bot API as core.telegram.org describes it: the token stands in the path, answers say `ok`, one webhook a
-// bot. BotFather gives tokens (`newBot`) and takes them back (`revoke`); a bot keeps its id. An account is
-// `{ id, username, first_name }`. Has no OAuth: `clients` and `person` are not used.
+// Owns Telegram's Bot API as core.telegram.org describes it: the token is part of the path, answers have `ok`, and a
+// bot has one webhook. BotFather issues tokens (`createBot`) and revokes them (`revoke`); a bot keeps its id. An
+// account is `{ id, username, first_name }`. There is no OAuth: `clients` and `person` are not used.
 
 import { App, json, numberOf, page } from "./oauth.mjs";
 
@@ -14,10 +14,10 @@ export class Telegram extends App {
 
   newAccount = (name) => ({ id: Number(numberOf(name)), username: `${name}_bot`, first_name: name });
 
-  /** A token from BotFather. The same bot gets another when it has one: the old one ends. */
-  newBot(account = "ada") {
+  /** A token from BotFather. If the bot has one already, the old token ends. */
+  createBot(account = "ada") {
     this.revoke(account);
-    const token = this.mint("key", `${this.account(account).id}:AA`, 33);
+    const token = this.createSecret("key", `${this.account(account).id}:AA`, 33);
     this.bots.set(token, { account, webhook: "" });
     return token;
   }

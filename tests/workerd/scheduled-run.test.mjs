@@ -1,13 +1,13 @@
-// Owns the clock's work on the real runtime: a hundred connections in every state, all due at once. What counts is what
-// each one says afterwards, with its evidence, and that nobody was asked more often than once.
+// Owns the scheduled run on the real runtime: a hundred connections in every state, all due at once. The tests check
+// the status of each afterwards, with its evidence, and that no app was asked more than once.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import { startInstallation } from "../support/installation.mjs";
 import { Person } from "../support/person.mjs";
-import { connectSmall, install, startSmallApp } from "../support/small-app.mjs";
+import { connectMinimalApp, defineMinimalApp, startMinimalApp } from "../support/minimal-app.mjs";
 
-/** What a run takes at most. */
+/** How many connections a run checks at most. */
 const BATCH = 40;
 
 let installation, ada, working, failing, seeded;
@@ -19,10 +19,10 @@ before(async () => {
     const code = oidc.entities.AuthorizationCode;
     if (code) grants.set(code.accountId, code.grantId);
   });
-  ada = await Person.signedIn(installation);
-  [working, failing] = [await startSmallApp(), await startSmallApp({ refreshTokens: true })];
+  ada = await Person.createSignedIn(installation);
+  [working, failing] = [await startMinimalApp(), await startMinimalApp({ refreshTokens: true })];
   failing.definition.id = "failing";
-  for (const app of [working, failing]) await install(installation, app);
+  for (const app of [working, failing]) await defineMinimalApp(installation, app);
   seeded = await Promise.all(Object.entries(STATES).map(async ([name, state]) => [name, await seed(name, state)])).then(Object.fromEntries);
   await due();
 });
@@ -32,20 +32,22 @@ after(async () => {
   failing.close();
 });
 
-/** How many there are of each state, how one is made, what it says afterwards, and how often its app is asked. */
+/**
+ * For each state: the number of connections, how to create one, its status afterwards, and how often its app is asked.
+ */
 const STATES = {
-  "works, with time left": { count: 20, make: acme, says: ["connected", null, /probe: /], asks: { userinfo: 1 } },
-  "works, near its end": { count: 20, make: acme, ends: 5, says: ["connected", null, /refreshed/], asks: { refresh_token: 1 } },
+  "works, with time left": { count: 20, make: connectAcme, says: ["connected", null, /probe: /], asks: { userinfo: 1 } },
+  "works, near its end": { count: 20, make: connectAcme, ends: 5, says: ["connected", null, /refreshed/], asks: { refresh_token: 1 } },
   "revoked at the app, with time left": {
     count: 10,
-    make: acme,
+    make: connectAcme,
     revoked: true,
     says: ["needs_reconnect", "revoked", /invalid_grant/],
     asks: { userinfo: 1, refresh_token: 1 },
   },
   "revoked at the app, near its end": {
     count: 10,
-    make: acme,
+    make: connectAcme,
     revoked: true,
     ends: 5,
     says: ["needs_reconnect", "revoked", /invalid_grant/],
@@ -53,25 +55,25 @@ const STATES = {
   },
   "its app is down, with time left": {
     count: 10,
-    make: (who, name) => connectSmall(who, name, "failing"),
+    make: (who, name) => connectMinimalApp(who, name, "failing"),
     says: ["connected", null, /did not answer/],
   },
   "its app is down, near its end": {
     count: 10,
-    make: (who, name) => connectSmall(who, name, "failing"),
+    make: (who, name) => connectMinimalApp(who, name, "failing"),
     ends: 5,
     says: ["connected", null, /^held back: |^refresh: /],
   },
-  "without a refresh token, with time left": { count: 10, make: connectSmall, says: ["connected", null, /probe: /] },
-  "without a refresh token, ended": { count: 10, make: connectSmall, ends: -5, says: ["needs_reconnect", "refresh_token_missing", /ended/] },
+  "without a refresh token, with time left": { count: 10, make: connectMinimalApp, says: ["connected", null, /probe: /] },
+  "without a refresh token, ended": { count: 10, make: connectMinimalApp, ends: -5, says: ["needs_reconnect", "refresh_token_missing", /ended/] },
 };
 
-function acme(who, login) {
+function connectAcme(who, login) {
   return who.connect("acme", { login });
 }
 
 async function seed(name, { count, make, ends, revoked }) {
-  const who = await Person.signedIn(installation);
+  const who = await Person.createSignedIn(installation);
   const ids = [];
   for (let number = 0; number < count; number += 1) {
     const login = `${name.replace(/\W+/g, "-")}-${number}`;
@@ -94,14 +96,14 @@ async function revokeAtTheApp(login) {
   for (const model of [AccessToken, RefreshToken]) await model.revokeByGrantId(id);
 }
 
-/** Makes all connections due, or some. */
+/** Makes all connections due, or only these. */
 const due = (ids) =>
   installation.run(
     "UPDATE connections SET next_check_at = 1, checked_at = NULL WHERE ?1 IS NULL OR id IN (SELECT value FROM json_each(?1))",
     ids ? JSON.stringify(ids) : null,
   );
 const taken = async () => (await installation.row("SELECT count(*) AS rows FROM connections WHERE next_check_at IS NOT 1")).rows;
-const lastRun = async () => (await installation.ask("GET", "/v1/status", undefined, installation.adminKey)).last_cron_run;
+const lastRun = async () => (await installation.requestOk("GET", "/v1/status", undefined, installation.adminKey)).last_cron_run;
 const asked = () => ({
   ...installation.oauth.requests,
   workingMe: working.requests["/me"],
@@ -118,14 +120,14 @@ const difference = (now, before) =>
 suite("a hundred due connections", () => {
   let requestsOfRuns;
 
-  test("are all checked in as many runs as the batch requires, each asked about once", async (t) => {
+  test("are all checked once, in as many runs as the batch size requires", async (t) => {
     assert.equal(Object.values(seeded).flat().length, 100);
     failing.down = true;
     const before = asked();
     requestsOfRuns = [];
     for (const expected of [40, 80, 100]) {
       const outbound = installation.outbound.requests.length;
-      await installation.strike();
+      await installation.runScheduled();
       assert.equal(await taken(), expected);
       requestsOfRuns.push(installation.outbound.requests.length - outbound);
       assert.equal((await lastRun()).summary.checked, expected === 100 ? 20 : BATCH);
@@ -136,7 +138,7 @@ suite("a hundred due connections", () => {
       { userinfo, refresh_token, refused, workingMe, failingMe },
       { userinfo: total("userinfo"), refresh_token: total("refresh_token"), refused: 20, workingMe: 10, failingMe: 10 },
     );
-    // From the third failure in a row on an app is left alone for a while: the rest of its connections wait unasked.
+    // After three failures in a row the app gets no more requests for a while. Its other connections wait.
     assert.ok(failingToken >= 3 && failingToken <= 10, `${failingToken} refreshes at the app that is down`);
     t.diagnostic(
       `outbound requests of the runs, in their connections' objects: ${requestsOfRuns.join(", ")}; dispatches from the run itself: at most ${BATCH}`,
@@ -147,7 +149,7 @@ suite("a hundred due connections", () => {
     test(`${name}: says ${says[0]}${says[1] ? `, ${says[1]}` : ""}, with the evidence`, async () => {
       const [status, reason, evidence] = says;
       for (const id of seeded[name]) {
-        const one = await installation.ask("GET", `/v1/connections/${id}`);
+        const one = await installation.requestOk("GET", `/v1/connections/${id}`);
         assert.deepEqual([one.status, one.reason], [status, reason], one.check_evidence);
         assert.match(one.check_evidence, evidence);
         assert.equal(one.next_check_at === null, status === "needs_reconnect", "what only a person can mend is not checked again");
@@ -155,18 +157,18 @@ suite("a hundred due connections", () => {
     });
   }
 
-  test("are not checked again before their time", async () => {
+  test("are not checked again before they are due", async () => {
     const before = asked();
-    await installation.strike();
+    await installation.runScheduled();
     assert.deepEqual(difference(asked(), before), {});
     assert.equal((await lastRun()).summary.checked, 0);
   });
 
-  test("are checked again when the schedule says that a day has passed", async () => {
+  test("are checked again after a day of the schedule's time", async () => {
     await due(seeded["works, with time left"]);
-    await installation.strike();
+    await installation.runScheduled();
     const before = asked();
-    await installation.strike(new Date(Date.now() + 36 * 3_600_000));
+    await installation.runScheduled(new Date(Date.now() + 36 * 3_600_000));
     assert.equal((await lastRun()).summary.checked, BATCH);
     assert.ok(difference(asked(), before).userinfo > 0);
   });
@@ -176,34 +178,34 @@ suite("a hundred due connections", () => {
     await installation.run("UPDATE connections SET next_check_at = unixepoch() + 86400 WHERE next_check_at IS NOT NULL");
     await due(ids);
     const before = asked();
-    await Promise.all([1, 2, 3].map(() => installation.strike()));
+    await Promise.all([1, 2, 3].map(() => installation.runScheduled()));
     assert.deepEqual(difference(asked(), before), { userinfo: ids.length });
   });
 
-  test("are mended by a person: a reconnect revives what had died", async () => {
+  test("can be repaired by a person with a reconnect", async () => {
     const [id] = seeded["revoked at the app, near its end"];
     assert.equal((await installation.resolve(id)).body.code, "needs_reconnect");
-    await ada.through(`/connections/${id}/reconnect`, { login: "revoked-at-the-app-near-its-end-0" });
+    await ada.completeFlow(`/connections/${id}/reconnect`, { login: "revoked-at-the-app-near-its-end-0" });
     assert.equal((await installation.resolve(id)).status, 200);
   });
 
-  test("whose app was down work by themselves when it is back", async () => {
+  test("work again without a person when their app is back", async () => {
     failing.down = false;
     const ids = seeded["its app is down, with time left"];
     await due(ids);
-    await installation.strike();
-    for (const id of ids) assert.match((await installation.ask("GET", `/v1/connections/${id}`)).check_evidence, /probe: accepted/);
+    await installation.runScheduled();
+    for (const id of ids) assert.match((await installation.requestOk("GET", `/v1/connections/${id}`)).check_evidence, /probe: accepted/);
   });
 });
 
-test("what has ended is purged", async () => {
-  await ada.leaveFor("/oauth/start/acme");
-  await installation.ask("POST", "/v1/links", { app: "acme" });
-  await installation.ask("POST", "/v1/sign-in-links", { user: { id: "nobody" } });
+test("expired rows are deleted", async () => {
+  await ada.startFlow("/oauth/start/acme");
+  await installation.requestOk("POST", "/v1/links", { app: "acme" });
+  await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "nobody" } });
   const tables = ["flows", "connect_links", "sign_in_links", "sessions"];
-  // Ended long ago, so that whatever is still shown for a while is over too.
+  // Expired long ago, so that entries that are kept for a while are expired too.
   for (const table of tables) await installation.run(`UPDATE ${table} SET expires_at = unixepoch() - 100 * 86400`);
   await installation.run("UPDATE connections SET next_check_at = unixepoch() + 86400 WHERE next_check_at IS NOT NULL");
-  await installation.strike();
+  await installation.runScheduled();
   for (const table of tables) assert.deepEqual(await installation.row(`SELECT count(*) AS rows FROM ${table}`), { rows: 0 }, table);
 });

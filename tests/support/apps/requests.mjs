@@ -1,17 +1,17 @@
-// Owns how the tests of the simulated apps ask them directly: by an app's real address, as a person who is sent there, and as
-// a client that redeems what comes back.
+// Owns how the tests of the simulated apps call them: with the app's real address, as a person who is sent there, and
+// as a client that redeems the code.
 
 import { sign } from "node:crypto";
 import assert from "node:assert/strict";
 
-export const BACK = "https://connections.example/oauth/callback";
+export const CALLBACK_URL = "https://connections.example/oauth/callback";
 export const CLIENT = { id: "client-1", secret: "a-client-secret" };
 export const BASIC = [CLIENT.id, CLIENT.secret];
 
-/** `{ ask, get, visit }` of the apps at an origin. */
-export function asker(origin) {
-  /** Sends a request to an app by its real address: `{ status, headers, text, body }`. */
-  async function ask(where, { method = "POST", form, json, text, basic, bearer, headers } = {}) {
+/** `{ request, get, visit }` for the apps at an origin. */
+export function createAppClient(origin) {
+  /** Sends a request to an app with its real address: `{ status, headers, text, body }`. */
+  async function request(where, { method = "POST", form, json, text, basic, bearer, headers } = {}) {
     const sent = { ...headers };
     if (form) sent["content-type"] = "application/x-www-form-urlencoded";
     if (json) sent["content-type"] = "application/json";
@@ -24,29 +24,29 @@ export function asker(origin) {
     return { status: response.status, headers: response.headers, text: got, body: isJson ? JSON.parse(got) : undefined };
   }
 
-  const get = (where, more) => ask(where, { method: "GET", ...more });
+  const get = (where, more) => request(where, { method: "GET", ...more });
 
-  /** Goes to an app's authorize address: what the redirect back carries, or the status when there is none. */
+  /** Opens an app's authorize address. Returns the parameters of the redirect back, or the status if there is none. */
   async function visit(where, params) {
-    const query = new URLSearchParams({ client_id: CLIENT.id, redirect_uri: BACK, response_type: "code", state: "s t", ...params });
+    const query = new URLSearchParams({ client_id: CLIENT.id, redirect_uri: CALLBACK_URL, response_type: "code", state: "s t", ...params });
     const { status, headers } = await get(`${where}?${query}`);
     if (status !== 302) return status;
     const back = new URL(headers.get("location"));
-    assert.equal(back.origin + back.pathname, BACK);
+    assert.equal(back.origin + back.pathname, CALLBACK_URL);
     assert.equal(back.searchParams.get("state"), "s t");
     return Object.fromEntries(back.searchParams);
   }
 
-  return { ask, get, visit };
+  return { request, get, visit };
 }
 
-/** The form or JSON of an exchange, and of a refresh. */
-export const exchange = (code, more) => ({ grant_type: "authorization_code", code, redirect_uri: BACK, ...more });
-export const refresh = (refresh_token, more) => ({ grant_type: "refresh_token", refresh_token, ...more });
+/** The body of a code exchange, and of a refresh. */
+export const exchangeBody = (code, more) => ({ grant_type: "authorization_code", code, redirect_uri: CALLBACK_URL, ...more });
+export const refreshBody = (refresh_token, more) => ({ grant_type: "refresh_token", refresh_token, ...more });
 
 /** A signed assertion (RS256). */
-export function jwt(header, claims, privateKey) {
+export function signJwt(header, claims, privateKey) {
   const signed = [header, claims].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".");
   return `${signed}.${sign("sha256", Buffer.from(signed), privateKey).toString("base64url")}`;
 }
-export const now = () => Math.floor(Date.now() / 1000);
+export const unixNow = () => Math.floor(Date.now() / 1000);

@@ -1,18 +1,18 @@
-// Owns what every page promises a browser: headers, forms that only count when they are our own, words of strangers
-// that stay words, and sessions that end. What the pages look like in a real browser is tests/browser's.
+// Owns what every page guarantees in a browser: headers, forms that are accepted only from our own pages, untrusted
+// text that stays text, and sessions that end. How pages behave in a real browser is tested in tests/browser.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import { PUBLIC_URL, startInstallation } from "../support/installation.mjs";
 import { pathOf, Person } from "../support/person.mjs";
-import { connectSmall, install, startSmallApp } from "../support/small-app.mjs";
+import { connectMinimalApp, defineMinimalApp, startMinimalApp } from "../support/minimal-app.mjs";
 
 let installation, ada, id, app;
 before(async () => {
   installation = await startInstallation();
-  app = await startSmallApp();
-  await install(installation, app);
-  ada = await Person.signedIn(installation);
+  app = await startMinimalApp();
+  await defineMinimalApp(installation, app);
+  ada = await Person.createSignedIn(installation);
   id = await ada.connect();
 });
 after(async () => {
@@ -20,14 +20,14 @@ after(async () => {
   app.close();
 });
 
-const nameOf = async () => (await installation.ask("GET", `/v1/connections/${id}`)).name;
+const nameOf = async () => (await installation.requestOk("GET", `/v1/connections/${id}`)).name;
 const csrfOf = async (person, path = "/") => /name="csrf" value="([^"]*)"/.exec((await person.get(path)).html)[1];
 
-test("every page keeps scripts, frames, caches and referrers out", async () => {
-  const { url: signIn } = await installation.ask("POST", "/v1/sign-in-links", { user: { id: "x" } });
-  const { url: link } = await installation.ask("POST", "/v1/links", { app: "acme" });
+test("every page forbids scripts, frames, caches and referrers", async () => {
+  const { url: signIn } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "x" } });
+  const { url: link } = await installation.requestOk("POST", "/v1/links", { app: "acme" });
   const visitor = new Person(installation);
-  const duplicate = await ada.through("/oauth/start/acme");
+  const duplicate = await ada.completeFlow("/oauth/start/acme");
   const pages = [
     [ada, "/", 200],
     [ada, `/connections/${id}`, 200],
@@ -72,17 +72,17 @@ test("every page keeps scripts, frames, caches and referrers out", async () => {
   }
 });
 
-test("the session's cookie is out of reach of scripts and other sites, and is never on a page", async () => {
+test("scripts and other sites cannot read the session cookie, and it is never on a page", async () => {
   const person = new Person(installation);
-  const { url } = await installation.ask("POST", "/v1/sign-in-links", { user: { id: "x" } });
+  const { url } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "x" } });
   const { headers } = await person.submit(pathOf(url));
   assert.match(headers.get("set-cookie"), /^cx_session=[\w-]{45}; Path=\/; HttpOnly; SameSite=Lax; Max-Age=\d+$/);
   const [value] = person.cookies.values();
   assert.ok(!(await person.get("/")).html.includes(value));
   const outside = await startInstallation({ workspace: false, vars: { PUBLIC_URL: "https://connections.example.com", DEV_LOOPBACK: "" } });
   try {
-    const { key } = (await outside.ask("POST", "/v1/workspaces", { name: "Outside" }, outside.adminKey)).key;
-    const link = await outside.ask("POST", "/v1/sign-in-links", { user: { id: "x" } }, key);
+    const { key } = (await outside.requestOk("POST", "/v1/workspaces", { name: "Outside" }, outside.adminKey)).key;
+    const link = await outside.requestOk("POST", "/v1/sign-in-links", { user: { id: "x" } }, key);
     const answer = await outside.request(pathOf(link.url), { method: "POST", headers: { origin: "https://connections.example.com" } });
     assert.match(answer.headers.get("set-cookie"), /^__Host-cx_session=.*; Secure$/);
     assert.match(answer.headers.get("strict-transport-security"), /max-age=\d{8}/);
@@ -102,7 +102,7 @@ suite("a form", () => {
     "that the browser calls same-site only": { "sec-fetch-site": "same-site" },
     "that the browser calls none of a page's": { "sec-fetch-site": "none" },
   };
-  /** Every form, by where it posts; with the right token, so that only the origin is wrong. */
+  /** Every form, by its action, with a valid token. Only the origin is wrong. */
   const forms = () => [
     "/sign-out",
     "/oauth/start/acme",
@@ -113,8 +113,8 @@ suite("a form", () => {
     test(`${name} does nothing`, async () => {
       const csrf = await csrfOf(ada);
       const before = await nameOf();
-      const { url: link } = await installation.ask("POST", "/v1/links", { app: "acme" });
-      const { url: signIn } = await installation.ask("POST", "/v1/sign-in-links", { user: { id: "x" } });
+      const { url: link } = await installation.requestOk("POST", "/v1/links", { app: "acme" });
+      const { url: signIn } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "x" } });
       for (const path of [...forms(), pathOf(link), pathOf(signIn)])
         assert.equal((await ada.post(path, { csrf, name: "Taken over" }, headers)).status, 403, path);
       assert.equal(await nameOf(), before);
@@ -123,10 +123,10 @@ suite("a form", () => {
     });
   }
 
-  test("without its session's token does nothing", async () => {
+  test("without the token of its session does nothing", async () => {
     const before = await nameOf();
-    const strange = await csrfOf(await Person.signedIn(installation, { id: "mallory" }));
-    for (const token of [undefined, "", "guess", strange, (await csrfOf(ada)).slice(1)]) {
+    const unknown = await csrfOf(await Person.createSignedIn(installation, { id: "mallory" }));
+    for (const token of [undefined, "", "guess", unknown, (await csrfOf(ada)).slice(1)]) {
       for (const path of forms())
         assert.equal(
           (await ada.post(path, { ...(token !== undefined && { csrf: token }), name: "Taken over" })).status,
@@ -148,7 +148,7 @@ suite("a form", () => {
     assert.equal(status, 403);
   });
 
-  test("of our own works: rename and check, each telling what it did", async () => {
+  test("from our own page works: rename and check, each with a message", async () => {
     const renamed = await ada.submit(`/connections/${id}`, { name: "Payroll" }, { to: `/connections/${id}/rename` });
     assert.match((await ada.get(renamed.location)).text, /Renamed\./);
     assert.equal(await nameOf(), "Payroll");
@@ -159,7 +159,7 @@ suite("a form", () => {
     assert.equal(await nameOf(), "Payroll");
   });
 
-  test("is not an API: a key opens no page, a session opens no API", async () => {
+  test("is not an API: an API key opens no page, and a session opens no API route", async () => {
     assert.equal((await installation.request("/", { headers: { authorization: `Bearer ${installation.key}` } })).status, 401);
     const cookie = [...ada.cookies].map(([name, value]) => `${name}=${value}`).join("; ");
     assert.equal((await installation.request("/v1/connections", { headers: { cookie } })).status, 401);
@@ -170,7 +170,7 @@ suite("a form", () => {
   });
 });
 
-suite("words of strangers", () => {
+suite("untrusted text", () => {
   const XSS = [
     "<script>alert(1)</script>",
     '"><script>alert(1)</script>',
@@ -192,36 +192,36 @@ suite("words of strangers", () => {
     "<base href=//evil.example/>",
     "<style>*{display:none}</style>",
   ];
-  /** A page shows the words and has no element of theirs. */
+  /** The page shows the text and has no element from it. */
   const shows = (page, words, where) => {
     assert.ok(page.text.includes(words.replace(/\s+/g, " ").trim()) || page.html.includes(escaped(words)), `${words} is shown ${where}`);
     if (/[<>"]/.test(words)) assert.ok(!page.html.includes(words), `${words} is escaped ${where}`);
-    // What stands between < and > is markup: words have neither. Without the quoted values it must be ours.
+    // Everything between < and > is markup. Without the quoted values, none of it may come from the untrusted text.
     for (const tag of page.html.match(/<[^>]*>/g))
       assert.doesNotMatch(tag.replace(/"[^"]*"/g, '""'), /^<(script|iframe|svg|img|base|style|object)|http-equiv|\son/i, where);
   };
   const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 
-  test("stay words: a connection's name", async () => {
+  test("stays text: a connection's name", async () => {
     for (const words of XSS) {
-      await installation.ask("PATCH", `/v1/connections/${id}`, { name: words });
+      await installation.requestOk("PATCH", `/v1/connections/${id}`, { name: words });
       for (const path of ["/", `/connections/${id}`, `/connections/${id}?disconnect=1`, `/connections/${id}/reconnect`])
         shows(await ada.get(path), words, `on ${path}`);
     }
   });
 
-  test("stay words: an account's label, as the app tells it", async () => {
+  test("stays text: an account's label from the app", async () => {
     for (const words of XSS) {
-      const connection = await connectSmall(ada, words);
-      assert.equal((await installation.ask("GET", `/v1/connections/${connection}`)).account.label, words);
+      const connection = await connectMinimalApp(ada, words);
+      assert.equal((await installation.requestOk("GET", `/v1/connections/${connection}`)).account.label, words);
       for (const path of ["/", `/connections/${connection}?connected=1`]) shows(await ada.get(path), words, `on ${path}`);
     }
   });
 
-  test("stay words: names of people, workspaces, apps, workflows, searches, and paths", async () => {
+  test("stays text: names of people, workspaces, apps, workflows, searches, and paths", async () => {
     for (const words of XSS) {
-      await installation.ask("PATCH", "/v1/workspace", { name: words });
-      const { url } = await installation.ask("POST", "/v1/sign-in-links", { user: { id: words, name: words } });
+      await installation.requestOk("PATCH", "/v1/workspace", { name: words });
+      const { url } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: words, name: words } });
       const person = new Person(installation);
       shows(await person.get(pathOf(url)), words, "on the sign-in page");
       await person.signIn(url);
@@ -244,8 +244,8 @@ suite("words of strangers", () => {
 });
 
 suite("a session", () => {
-  test("ends at sign-out, everywhere it was copied to", async () => {
-    const person = await Person.signedIn(installation, { id: "leaver" });
+  test("ends at sign-out, also where its cookie was copied to", async () => {
+    const person = await Person.createSignedIn(installation, { id: "leaver" });
     const copy = new Person(installation);
     copy.cookies = new Map(person.cookies);
     assert.equal((await copy.get("/")).status, 200);
@@ -255,13 +255,13 @@ suite("a session", () => {
     assert.equal((await copy.get("/")).status, 401);
   });
 
-  test("ends by time", async () => {
-    const person = await Person.signedIn(installation, { id: "sleeper" });
+  test("expires", async () => {
+    const person = await Person.createSignedIn(installation, { id: "sleeper" });
     await installation.run("UPDATE sessions SET expires_at = unixepoch() - 1 WHERE user_id = 'sleeper'");
     assert.equal((await person.get("/")).status, 401);
   });
 
-  test("is none that nobody gave out, and a new sign-in makes a new one", async () => {
+  test("with an unknown cookie is refused, and a new sign-in creates a new session", async () => {
     const person = new Person(installation);
     for (const value of ["", "x", "0".repeat(43), [...ada.cookies.values()][0].slice(1)]) {
       person.cookies = new Map([["cx_session", value]]);
@@ -272,12 +272,12 @@ suite("a session", () => {
     assert.notEqual(person.cookies.get("cx_session"), "1".repeat(43), "no fixation");
   });
 
-  test("shows a person their own connections and the workspace's, and nobody else's", async () => {
-    const eve = await Person.signedIn(installation, { id: "eve" });
+  test("shows a person's own and the workspace's connections, and no others", async () => {
+    const eve = await Person.createSignedIn(installation, { id: "eve" });
     const theirs = await eve.connect("acme", { login: "eve" });
-    const link = await installation.ask("POST", "/v1/links", { app: "acme" });
-    await new Person(installation).through(pathOf(link.url), { login: "shared" });
-    const shared = (await installation.ask("GET", `/v1/links/${link.id}`)).connection;
+    const link = await installation.requestOk("POST", "/v1/links", { app: "acme" });
+    await new Person(installation).completeFlow(pathOf(link.url), { login: "shared" });
+    const shared = (await installation.requestOk("GET", `/v1/links/${link.id}`)).connection;
     for (const [who, path, status] of [
       [eve, theirs, 200],
       [ada, theirs, 404],
@@ -290,6 +290,6 @@ suite("a session", () => {
     const csrf = await csrfOf(ada);
     for (const what of ["rename", "check", "disconnect", "reconnect"])
       assert.equal((await ada.post(`/connections/${theirs}/${what}`, { csrf, name: "Taken" })).status, 404, what);
-    assert.equal((await installation.ask("GET", `/v1/connections/${theirs}`)).status, "connected");
+    assert.equal((await installation.requestOk("GET", `/v1/connections/${theirs}`)).status, "connected");
   });
 });

@@ -1,37 +1,37 @@
-// Owns what a person sees of steps that run side by side: one prints as it goes, the others whole when they have ended.
-// Refuses to mix two steps.
+// Owns the output of parallel steps: one step prints at once, the others are printed whole when they have ended. Never
+// mixes two steps.
 
-/** A screen that shows its text with `show`. */
-export function newScreen(show) {
+/** Shows the output of steps with `show`. */
+export function createStepOutput(show) {
   let pages = [];
-  const turn = () => {
+  const showNext = () => {
     while (pages.length > 0) {
       const [page] = pages;
       show(page.text);
       page.text = "";
       if (!page.ended) return;
-      // What has ended is shown whole before another begins to print as it goes.
+      // Ended steps are shown first, before another step begins to print at once.
       pages = pages.slice(1).sort((a, b) => b.ended - a.ended);
     }
   };
   return {
-    /** A page for a step: `write` adds to it, `close` ends it. */
+    /** The output of a step: `write` adds to it, `close` ends it. */
     open(name) {
       const page = { name, text: `\n── ${name}\n`, ended: false };
       pages.push(page);
-      turn();
+      showNext();
       return {
         write(text) {
           page.text += text;
-          turn();
+          showNext();
         },
         close() {
           page.ended = true;
-          turn();
+          showNext();
         },
       };
     },
-    /** Shows what has ended behind a step that still runs; answers the names of the steps that run. */
+    /** Shows the ended steps, and returns the names of those that still run. */
     end() {
       for (const page of pages.filter(({ ended }) => ended)) show(page.text);
       return pages.filter(({ ended }) => !ended).map(({ name }) => name);

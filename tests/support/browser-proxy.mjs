@@ -1,24 +1,25 @@
-// Owns the address a real browser reaches the Worker at: a loopback port that is known before the Worker starts, because
-// PUBLIC_URL must be it. Passes everything on as it is, cookies and redirects included.
+// Owns the address at which a real browser reaches the Worker. The port is known before the Worker starts, because
+// PUBLIC_URL must contain it. Requests and answers pass unchanged, with cookies and redirects.
 
 import { once } from "node:events";
 import { createServer } from "node:http";
 
 /**
- * Listens on a free port: `{ url, open(worker), keep(path), close() }`. Requests are answered from `open` on; the next one
- * whose path begins with `path` is kept from the Worker, and `keep` answers its address.
+ * Listens on a free port: `{ url, forwardTo(worker), intercept(path), close() }`. Requests are answered after
+ * `forwardTo` was called. `intercept` stops the next request whose path begins with `path`, and resolves with its
+ * address.
  */
-export async function startFrontDoor() {
-  let worker, kept;
+export async function startBrowserProxy() {
+  let worker, intercepted;
   const server = createServer(async (request, response) => {
     try {
-      if (kept && request.url.startsWith(kept.path)) {
-        kept.resolve(`${url}${request.url}`);
-        kept = undefined;
+      if (intercepted && request.url.startsWith(intercepted.path)) {
+        intercepted.resolve(`${url}${request.url}`);
+        intercepted = undefined;
         return response.writeHead(204).end();
       }
-      const answer = await worker.fetch(`${url}${request.url}`, await asFetch(request));
-      response.writeHead(answer.status, headersOf(answer)).end(Buffer.from(await answer.arrayBuffer()));
+      const answer = await worker.fetch(`${url}${request.url}`, await toFetchOptions(request));
+      response.writeHead(answer.status, copyHeaders(answer)).end(Buffer.from(await answer.arrayBuffer()));
     } catch (error) {
       response.writeHead(502).end(String(error));
     }
@@ -27,8 +28,8 @@ export async function startFrontDoor() {
   const url = `http://localhost:${server.address().port}`;
   return {
     url,
-    open: (to) => (worker = to),
-    keep: (path) => new Promise((resolve) => (kept = { path, resolve })),
+    forwardTo: (to) => (worker = to),
+    intercept: (path) => new Promise((resolve) => (intercepted = { path, resolve })),
     close: async () => {
       server.closeAllConnections();
       server.close();
@@ -37,13 +38,13 @@ export async function startFrontDoor() {
   };
 }
 
-async function asFetch(request) {
+async function toFetchOptions(request) {
   const chunks = await Array.fromAsync(request);
   const headers = Object.entries(request.headers).filter(([name]) => !HOP_BY_HOP.has(name));
   return { method: request.method, headers, body: chunks.length > 0 ? Buffer.concat(chunks) : undefined, redirect: "manual" };
 }
 
-function headersOf(answer) {
+function copyHeaders(answer) {
   const headers = [...answer.headers].filter(([name]) => name !== "set-cookie" && name !== "content-length" && name !== "content-encoding");
   const cookies = answer.headers.getSetCookie();
   return { ...Object.fromEntries(headers), ...(cookies.length > 0 && { "set-cookie": cookies }) };

@@ -1,5 +1,5 @@
-// Owns what only the real runtime shows of methods and limits: how a method arrives, and that the platform's rate
-// limiter is bound and counts. How the limits behave in detail, the native tests tell.
+// Owns what only the real runtime shows about methods and limits: how a method arrives, and that the platform's rate
+// limiter is bound and counts. The native tests cover the limits in detail.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
@@ -17,7 +17,7 @@ after(async () => {
 const as = (credential) => ({ headers: { authorization: `Bearer ${credential}` } });
 
 suite("methods", () => {
-  test("one that the program does not know is not taken for GET", async () => {
+  test("an unknown method is not treated as GET", async () => {
     for (const method of ["PROPFIND", "REPORT", "OPTIONS", "MKCOL"]) {
       const { status, headers } = await installation.request("/v1/connections", { method, ...as(installation.key) });
       assert.deepEqual([status, headers.get("allow")], [405, "GET, HEAD, POST"], method);
@@ -31,8 +31,8 @@ suite("methods", () => {
   });
 });
 
-suite("looking ahead", () => {
-  test("a HEAD and a prefetch of the callback are answered and use nothing up", async () => {
+suite("requests that only look ahead", () => {
+  test("a HEAD and a prefetch of the callback do not use the code", async () => {
     const path = "/oauth/callback/cli_0123456789abcdefABCD-_?state=x&code=y";
     for (const init of [{ method: "HEAD" }, { headers: { "sec-purpose": "prefetch" } }])
       assert.equal((await installation.request(path, init)).status, 204);
@@ -40,17 +40,17 @@ suite("looking ahead", () => {
 });
 
 suite("limits", () => {
-  test("a check asks the app once, however often it is asked for", async () => {
-    const ada = await Person.signedIn(installation);
+  test("repeated checks ask the app once", async () => {
+    const ada = await Person.createSignedIn(installation);
     const id = await ada.connect();
     const answers = [];
-    for (let at = 0; at < 10; at += 1) answers.push(await installation.ask("POST", `/v1/connections/${id}/check`));
+    for (let at = 0; at < 10; at += 1) answers.push(await installation.requestOk("POST", `/v1/connections/${id}/check`));
     assert.deepEqual(new Set(answers.map(({ health }) => health)), new Set(["healthy"]));
     assert.equal(new Set(answers.map(({ checked_at }) => checked_at)).size, 1);
   });
 
-  // The last one: until a minute is over, this address can't authenticate any more.
-  test("whoever guesses the operator's key is refused, also when a guess is right", async () => {
+  // This test must be the last one: for a minute after it, this address cannot authenticate.
+  test("a caller who guesses the operator's key is blocked, also for a right guess", async () => {
     let refused;
     for (let at = 0; at < 500 && !refused; at += 1) {
       const answer = await installation.request("/v1/status", as(`guess-${at}`));

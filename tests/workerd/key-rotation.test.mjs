@@ -1,25 +1,27 @@
-// Owns the rotation of keys on the real runtime: a key is added, promoted, everything is sealed again, the old one is
-// removed, while callers never stop asking and tokens never stop ending. Two Workers over one record stand for a
-// deployment that is under way: one has the new settings, the other still the old ones. The OAuth server is strict: a
-// refresh token that is sent twice ends the grant.
+// Owns the rotation of encryption keys on the real runtime: a key is added, then becomes the first one, everything is
+// sealed again, and the old key is removed. Callers resolve all the time, and tokens expire all the time. Two Workers
+// over one database represent a running deployment: one has the new settings, the other the old ones. The OAuth server
+// is strict: a refresh token that is sent twice ends the grant.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { CLIENT_ID, configFile, newKeyRing, startInstallation } from "../support/installation.mjs";
+import { CLIENT_ID, writeConfigFile, createKeyRing, startInstallation } from "../support/installation.mjs";
 import { Person } from "../support/person.mjs";
 
-/** Connections that callers ask for all the time, and those that nobody asks for before the old key is gone. */
+/**
+ * Connections that callers resolve all the time, and connections that nobody resolves before the old key is removed.
+ */
 const BUSY = 19;
 const IDLE = 23;
 const CALLERS = 6;
-/** Milliseconds after which the next token ends: there are refreshes all the time. */
+/** Milliseconds until the next token expires, so that there are always refreshes. */
 const PACE = 150;
-/** Places that a run looks at: few, so that there is a middle to be killed in. */
+/** Values that a run looks at. The number is small, so that a run can be killed in the middle. */
 const BATCH = 12;
 
-const status = (installation) => installation.ask("GET", "/v1/status", undefined, installation.adminKey);
-/** Values under each key id, counted by hand. */
+const status = (installation) => installation.requestOk("GET", "/v1/status", undefined, installation.adminKey);
+/** The number of values under each key id. */
 async function sealedUnder({ db }) {
   const { results } = await db
     .prepare(
@@ -59,7 +61,7 @@ function startLoad(installation, ids, workers) {
       await sleep(25);
     }
   };
-  /** Tokens end, one after the other. */
+  /** Tokens expire one after the other. */
   const end = async () => {
     for (let at = 0; !load.over; at += 1) {
       await load.gate?.promise;
@@ -68,7 +70,7 @@ function startLoad(installation, ids, workers) {
     }
   };
   const running = [...Array.from({ length: CALLERS }, caller), end()];
-  /** Nobody asks, and nothing runs behind an answer. */
+  /** Waits until no caller asks and no deferred work runs. */
   load.hold = async () => {
     load.gate = Promise.withResolvers();
     for (let quiet = 0, seen; quiet < 4; await sleep(50)) {
@@ -94,9 +96,9 @@ function startLoad(installation, ids, workers) {
   return load;
 }
 
-suite("a rotation under load", () => {
+suite("a key rotation under load", () => {
   let installation, workers, ids, idle, load, begun;
-  const [k1, k2] = [newKeyRing("k1"), newKeyRing("k2")];
+  const [k1, k2] = [createKeyRing("k1"), createKeyRing("k2")];
   /** The tokens of all connections, and the client's secret. */
   const sealed = BUSY + IDLE + 1;
   const configs = ["connections", "connections-too"];
@@ -105,10 +107,10 @@ suite("a rotation under load", () => {
     installation = await startInstallation({
       secrets: { ENCRYPTION_KEYS: k1 },
       vars: { RESEAL_BATCH: `${BATCH}` },
-      configs: configs.map((name) => configFile({ name })),
+      configs: configs.map((name) => writeConfigFile({ name })),
     });
     workers = configs.map((name) => installation.server.getWorker(name));
-    const people = await Promise.all(Array.from({ length: 6 }, () => Person.signedIn(installation)));
+    const people = await Promise.all(Array.from({ length: 6 }, () => Person.createSignedIn(installation)));
     ids = [];
     for (let at = 0; at < BUSY + IDLE; at += people.length)
       ids.push(...(await Promise.all(people.map((who, n) => who.connect("acme", { login: `p${at + n}` })))));
@@ -125,38 +127,38 @@ suite("a rotation under load", () => {
     versions: (await installation.row("SELECT sum(version) AS n FROM connections")).n,
     requests: installation.oauth.requests.refresh_token ?? 0,
   });
-  /** Exchanges the Workers' keys, the first one's and the second one's, and lets callers go on. */
+  /** Sets the keys of the first and the second Worker, and lets callers continue. */
   const deploy = async (first, second, calls = 80) => {
     await load.hold();
     await installation.restart((index) => ({ secrets: { ...installation.secrets, ENCRYPTION_KEYS: [first, second][index] } }));
     load.go();
     await load.serve(calls);
   };
-  /** What the harness counts as a day or ten minutes is a column. */
+  /** The waiting time until the next pass is a column. */
   const itIsTimeForTheNextPass = () => installation.run("UPDATE reseal_progress SET next_pass_at = unixepoch() WHERE next_pass_at IS NOT NULL");
 
-  test("a key that is added behind the first opens everywhere before it seals anywhere", async () => {
+  test("a key that is added after the first can open values before it seals any", async () => {
     await deploy(`${k1},${k2}`, k1);
     await deploy(`${k1},${k2}`, `${k1},${k2}`);
-    await installation.strike();
+    await installation.runScheduled();
     assert.deepEqual(await sealedUnder(installation), { k1: sealed });
   });
 
-  test("promoted while the other Worker still seals with the old one: both serve what the other wrote", async () => {
+  test("each Worker opens what the other sealed while only one of them has the new first key", async () => {
     await deploy(`${k2},${k1}`, `${k1},${k2}`, 200);
     for (let run = 0; run < 3; run += 1) {
-      await installation.strike();
+      await installation.runScheduled();
       await load.serve(40);
     }
     assert.equal((await status(installation)).reseal.state, "running");
     await deploy(`${k2},${k1}`, `${k2},${k1}`);
   });
 
-  test("Workers that are exchanged in the middle, while a run is under way, lose nothing", async (t) => {
+  test("Workers that are replaced during a run lose nothing", async (t) => {
     let died = 0;
     for (const milliseconds of [0, 10]) {
       await load.hold();
-      const dying = installation.strike().then(
+      const dying = installation.runScheduled().then(
         () => true,
         () => false,
       );
@@ -172,12 +174,12 @@ suite("a rotation under load", () => {
     t.diagnostic(`runs that did not end: ${died} of 2`);
   });
 
-  test("run by run everything is sealed under the new key, and the status says when it is done", async (t) => {
+  test("scheduled runs seal everything with the new key, and the status says when it is done", async (t) => {
     let runs = 0;
     let most = 0;
     for (; runs < 60; runs += 1) {
       const earlier = (await status(installation)).reseal;
-      await installation.strike();
+      await installation.runScheduled();
       const { reseal, keys } = await status(installation);
       most = Math.max(most, reseal.resealed - earlier.resealed);
       assert.equal(reseal.remaining, keys.find(({ id }) => id === "k1").rows);
@@ -201,7 +203,7 @@ suite("a rotation under load", () => {
     t.diagnostic(`${runs + 1} runs to the end, ${reseal.resealed} values sealed again, at most ${most} in one run`);
   });
 
-  test("the old key is removed from one Worker, then from the other, and all go on being refreshed", async () => {
+  test("after the old key is removed from both Workers, all connections are still refreshed", async () => {
     await deploy(k2, `${k2},${k1}`);
     await deploy(k2, k2);
     const since = await counts();
@@ -214,7 +216,7 @@ suite("a rotation under load", () => {
     assert.deepEqual(await sealedUnder(installation), { k2: sealed });
   });
 
-  test("nobody noticed: no call failed, no token was redeemed twice, none was lost", async (t) => {
+  test("no call failed, no token was sent twice, and none was lost", async (t) => {
     await load.hold();
     const now = await counts();
     load.go();
@@ -227,20 +229,20 @@ suite("a rotation under load", () => {
     assert.ok(now.requests - begun.requests >= 2 * BUSY, "there were refreshes all the time");
     assert.equal(now.requests - begun.requests, now.versions - begun.versions, "one token request for every credential that was stored");
     assert.equal(installation.oauth.requests.refused ?? 0, 0);
-    const { data } = await installation.ask("GET", "/v1/connections?limit=200");
+    const { data } = await installation.requestOk("GET", "/v1/connections?limit=200");
     assert.deepEqual([...new Set(data.map((one) => one.status))], ["connected"]);
   });
 });
 
-suite("a key that is lost", () => {
+suite("a lost key", () => {
   let installation, ada, lost, kept;
-  const [k1, k2] = [newKeyRing("k1"), newKeyRing("k2")];
+  const [k1, k2] = [createKeyRing("k1"), createKeyRing("k2")];
   const withKeys = (ENCRYPTION_KEYS) => installation.restart({ secrets: { ...installation.secrets, ENCRYPTION_KEYS } });
   const expire = (id) => installation.run("UPDATE connections SET expires_at = unixepoch() - 1, next_attempt_at = 0 WHERE id = ?1", id);
 
   before(async () => {
     installation = await startInstallation({ secrets: { ENCRYPTION_KEYS: k1 } });
-    ada = await Person.signedIn(installation);
+    ada = await Person.createSignedIn(installation);
     lost = await ada.connect("acme", { login: "lost" });
     await withKeys(`${k2},${k1}`);
     kept = await ada.connect("acme", { login: "kept" });
@@ -248,12 +250,12 @@ suite("a key that is lost", () => {
   });
   after(() => installation.close());
 
-  test("what it sealed says unreadable, and is left as it is; what others sealed works", async () => {
+  test("connections that it sealed are unreadable and stay unchanged, and the others work", async () => {
     const sealed = await installation.row("SELECT sealed_credential AS sealed FROM connections WHERE id = ?1", lost);
     const { status: refused, body } = await installation.resolve(lost);
     assert.deepEqual([refused, body.code, body.reason], [409, "needs_reconnect", "unreadable"]);
     assert.equal((await installation.resolve(kept)).status, 200);
-    await installation.strike();
+    await installation.runScheduled();
     const { reseal, keys } = await status(installation);
     assert.deepEqual([reseal.unreadable, reseal.remaining, reseal.state], [2, 2, "finished"], "the connection's tokens and the client's secret");
     assert.deepEqual(
@@ -266,23 +268,23 @@ suite("a key that is lost", () => {
     assert.deepEqual(await installation.row("SELECT sealed_credential AS sealed FROM connections WHERE id = ?1", lost), sealed);
   });
 
-  test("a client's secret that it sealed is asked for again; its connections need no person", async () => {
+  test("a client secret that it sealed must be entered again, and its connections need no person", async () => {
     await expire(kept);
     assert.equal((await installation.resolve(kept)).body.code, "client_misconfigured");
-    await installation.ask("PUT", "/v1/apps/acme/client", { client_id: CLIENT_ID, client_secret: installation.clientSecret });
+    await installation.requestOk("PUT", "/v1/apps/acme/client", { client_id: CLIENT_ID, client_secret: installation.clientSecret });
     await expire(kept);
     assert.equal((await installation.resolve(kept)).body.freshness, "refreshed");
   });
 
   test("reconnecting repairs a connection under the same id", async () => {
     assert.match((await ada.get(`/connections/${lost}`)).text, /[Rr]econnect/);
-    await ada.through(`/connections/${lost}/reconnect`, { login: "lost" });
+    await ada.completeFlow(`/connections/${lost}/reconnect`, { login: "lost" });
     assert.equal((await installation.resolve(lost)).status, 200);
-    assert.deepEqual((await installation.ask("GET", "/v1/connections")).data.map(({ id }) => id).sort(), [lost, kept].sort());
+    assert.deepEqual((await installation.requestOk("GET", "/v1/connections")).data.map(({ id }) => id).sort(), [lost, kept].sort());
     assert.equal((await status(installation)).reseal.remaining, 0);
   });
 
-  test("other bytes under its id are refused before anything is written, even behind a new first key", async () => {
+  test("other bytes under its id are refused before anything is written, also after a new first key", async () => {
     const tables = (await installation.db.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\'").all()).results;
     const dump = async () => {
       const all = {};
@@ -290,10 +292,10 @@ suite("a key that is lost", () => {
       return all;
     };
     const before = await dump();
-    for (const keys of [`${k2},${newKeyRing("k1")}`, `${newKeyRing("k3")},${k2},${newKeyRing("k1")}`]) {
+    for (const keys of [`${k2},${createKeyRing("k1")}`, `${createKeyRing("k3")},${k2},${createKeyRing("k1")}`]) {
       await withKeys(keys);
       assert.deepEqual([(await installation.resolve(kept)).body.code, (await installation.request("/healthz")).status], ["misconfigured", 503]);
-      await installation.strike();
+      await installation.runScheduled();
       assert.deepEqual(await dump(), before);
     }
     await withKeys(k2);

@@ -1,23 +1,23 @@
-// Owns what may be found where: nothing secret in the record, the cache, the log, a page or a problem, whatever went
-// wrong; nothing that opens in another place than its own; and no work at all with keys that do not fit the data.
+// Owns what is stored and shown: no secret in the database, the cache, the log, a page or a problem, whatever failed;
+// nothing that can be decrypted in another place; and no work at all with keys that do not fit the data.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { after, before, suite, test } from "node:test";
-import { atRest, CLIENT_ID, newKey, newKeyRing, newWorkspace, startInstallation } from "../support/installation.mjs";
+import { dumpStoredData, CLIENT_ID, createApiKey, createKeyRing, createWorkspace, startInstallation } from "../support/installation.mjs";
 import { completeAuthorization, denyAuthorization } from "../support/oauth-browser.mjs";
-import { connectionAt, pathOf, Person } from "../support/person.mjs";
+import { connectionIdFrom, pathOf, Person } from "../support/person.mjs";
 
-suite("canaries", () => {
+suite("known secrets", () => {
   let installation;
-  /** Secret → what it is. Short ones would be found by chance. */
+  /** Secret → what it is. Short secrets would be found by accident. */
   const canaries = new Map();
   const secret = (what, text) => text && text.length >= 12 && canaries.set(text, what);
 
   before(async () => {
     const real = globalThis.fetch;
     installation = await startInstallation();
-    // What the OAuth server hands out and what it is sent: tokens, codes, verifiers, secrets.
+    // What the OAuth server issues and receives: tokens, codes, verifiers, secrets.
     installation.outbound.answer = async ({ url, method, headers, body }) => {
       const response = await real(url, { method, headers, redirect: "manual", body: method === "GET" ? undefined : body });
       const text = await response.clone().text();
@@ -34,39 +34,39 @@ suite("canaries", () => {
   });
   after(() => installation.close());
 
-  /** Everything that can happen to a connection, with everything that can go wrong on the way. */
+  /** Goes through everything that can happen to a connection, with the possible failures. */
   async function life() {
     secret("client secret", installation.clientSecret);
     secret("admin key", installation.adminKey);
     secret("ring", installation.secrets.ENCRYPTION_KEYS.split(":")[1]);
     secret("API key", installation.key);
-    secret("API key", await newKey(installation, ["resolve"]));
+    secret("API key", await createApiKey(installation, ["resolve"]));
 
     const ada = new Person(installation);
-    const { url } = await installation.ask("POST", "/v1/sign-in-links", { user: { id: "ada", name: "Ada" } });
+    const { url } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "ada", name: "Ada" } });
     secret("sign-in token", url.split("/").at(-1));
     await ada.signIn(url);
 
     const leave = async (who, path) => {
-      const away = await who.leaveFor(path);
+      const away = await who.startFlow(path);
       secret("state", new URL(away).searchParams.get("state"));
       return away;
     };
     const through = async (who, path, at) => {
       const callback = await completeAuthorization(await leave(who, path), at);
       secret("code", new URL(callback).searchParams.get("code"));
-      return who.comeBack(callback);
+      return who.followCallback(callback);
     };
-    const id = connectionAt(await through(ada, "/oauth/start/acme"));
-    const other = connectionAt(await through(ada, "/oauth/start/acme", { login: "bob", withhold: ["email"] }));
+    const id = connectionIdFrom(await through(ada, "/oauth/start/acme"));
+    const other = connectionIdFrom(await through(ada, "/oauth/start/acme", { login: "bob", withhold: ["email"] }));
 
     for (const end of [
-      await ada.comeBack(await denyAuthorization(await leave(ada, "/oauth/start/acme"))),
+      await ada.followCallback(await denyAuthorization(await leave(ada, "/oauth/start/acme"))),
       await through(ada, `/connections/${id}/reconnect`, { login: "eve" }),
       await through(ada, "/oauth/start/acme", { login: "bob" }),
     ])
       await ada.get(end);
-    const link = await installation.ask("POST", "/v1/links", { app: "acme", user: { id: "guest" }, confirm: true });
+    const link = await installation.requestOk("POST", "/v1/links", { app: "acme", user: { id: "guest" }, confirm: true });
     secret("link token", link.url.split("/").at(-1));
     const guest = new Person(installation);
     await guest.get(await through(guest, pathOf(link.url), { login: "guest" }));
@@ -90,22 +90,22 @@ suite("canaries", () => {
       await expire();
       installation.outbound.answer = (request) => (request.url.endsWith("/token") ? response() : answering(request));
       await installation.resolve(other);
-      await installation.api("POST", `/v1/connections/${other}/check`);
+      await installation.requestApi("POST", `/v1/connections/${other}/check`);
       await ada.get(await through(ada, "/oauth/start/acme", { login: "carl" }));
     }
     secret("a body of the app's", "canary-in-a-body");
     installation.outbound.answer = answering;
-    await installation.ask("PUT", "/v1/apps/acme/client", { client_id: CLIENT_ID, client_secret: installation.clientSecret });
+    await installation.requestOk("PUT", "/v1/apps/acme/client", { client_id: CLIENT_ID, client_secret: installation.clientSecret });
     await expire();
-    await installation.strike();
+    await installation.runScheduled();
     for (const consistency of ["strong", "edge", "edge"]) await installation.resolve(other, { consistency });
-    await installation.api("POST", `/v1/connections/${id}/resolve`, `{"min_ttl": "${installation.clientSecret}"}`);
-    await installation.api("GET", `/v1/connections/${installation.key}`);
+    await installation.requestApi("POST", `/v1/connections/${id}/resolve`, `{"min_ttl": "${installation.clientSecret}"}`);
+    await installation.requestApi("GET", `/v1/connections/${installation.key}`);
     for (const path of ["/", `/connections/${id}`, `/connections/${other}`]) await ada.get(path);
     for (const path of ["/v1/connections", "/v1/keys", "/v1/apps/acme/client", `/v1/connections/${id}/events`, `/v1/connections/${id}/uses`])
-      await installation.ask("GET", path);
-    await installation.ask("GET", "/v1/status", undefined, installation.adminKey);
-    await installation.ask("DELETE", `/v1/connections/${id}`);
+      await installation.requestOk("GET", path);
+    await installation.requestOk("GET", "/v1/status", undefined, installation.adminKey);
+    await installation.requestOk("DELETE", `/v1/connections/${id}`);
   }
 
   const foundIn = (places) =>
@@ -113,7 +113,7 @@ suite("canaries", () => {
       [...canaries].filter(([canary]) => text.includes(canary)).map(([, what]) => `${what} in ${place}`),
     );
 
-  test("there are enough of every kind to be looked for", () => {
+  test("there are enough of every kind to look for", () => {
     const kinds = new Set(canaries.values());
     for (const kind of [
       "access_token",
@@ -132,8 +132,8 @@ suite("canaries", () => {
     assert.ok(canaries.size > 30, `${canaries.size}`);
   });
 
-  test("none is in the record or the cache in the clear", async () => {
-    const places = await atRest(installation);
+  test("no secret is stored unencrypted in the database or the cache", async () => {
+    const places = await dumpStoredData(installation);
     assert.ok(
       places["table connections"].length > 1000 && Object.keys(places).some((place) => place.startsWith("cache connection/")),
       "there is something to look through",
@@ -141,17 +141,17 @@ suite("canaries", () => {
     assert.deepEqual(foundIn(places), []);
   });
 
-  test("none is in the log", () => {
+  test("no secret is in the log", () => {
     const logs = installation.server.getLogs();
     assert.ok(logs.length > 5, "there is a log");
     assert.deepEqual(foundIn({ log: JSON.stringify(logs) }), []);
   });
 
-  test("none is on a page, in a problem, or in any answer but the one that exists to hand it out", () => {
+  test("no secret is on a page, in a problem, or in an answer that does not exist to return it", () => {
     const HANDS_OUT = /\/resolve$|^\/v1\/(workspaces|keys|links|sign-in-links)$/;
     const answers = installation.answers.filter(({ path, status }) => status >= 400 || !HANDS_OUT.test(new URL(path, "http://x").pathname));
     assert.ok(answers.length > 50);
-    // A link's page and a sign-in's page hold their own address; the way to the app holds its state.
+    // The pages of a link and of a sign-in contain their own address. The redirect to the app contains its state.
     const own = ({ path, text, headers }) =>
       (text + (/^https?:/.test(headers.get("location") ?? "") ? "" : (headers.get("location") ?? ""))).replaceAll(path, "");
     assert.deepEqual(foundIn(Object.fromEntries(answers.map((answer, index) => [`${index} ${answer.path.slice(0, 30)}`, own(answer)]))), []);
@@ -160,23 +160,23 @@ suite("canaries", () => {
       if (what !== "access_token") assert.ok(!resolved.some((text) => text.includes(canary)), `${what} in a resolve's answer`);
   });
 
-  test("the cache never holds a refresh token, even sealed: what it holds is not what the record sealed", async () => {
-    const places = await atRest(installation);
+  test("the cache never contains a refresh token, not even sealed", async () => {
+    const places = await dumpStoredData(installation);
     const sealed = JSON.parse(places["table connections"]).map(({ sealed_credential }) => sealed_credential);
     for (const [place, text] of Object.entries(places))
       if (place.startsWith("cache ")) assert.ok(!sealed.some((one) => one && text.includes(one)), place);
   });
 });
 
-suite("a ciphertext in another place than its own", () => {
+suite("a ciphertext in another place", () => {
   let installation, ada, mine, also, theirs, other;
   before(async () => {
     installation = await startInstallation();
-    ada = await Person.signedIn(installation);
+    ada = await Person.createSignedIn(installation);
     [mine, also] = [await ada.connect("acme", { login: "one" }), await ada.connect("acme", { login: "two" })];
-    other = await newWorkspace(installation, "Elsewhere");
+    other = await createWorkspace(installation, "Elsewhere");
     const eve = new Person(installation);
-    await eve.signIn((await installation.ask("POST", "/v1/sign-in-links", { user: { id: "eve" } }, other.key)).url);
+    await eve.signIn((await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "eve" } }, other.key)).url);
     theirs = await eve.connect("acme", { login: "three" });
   });
   after(() => installation.close());
@@ -193,17 +193,17 @@ suite("a ciphertext in another place than its own", () => {
     nothing: () => "",
   };
   for (const [name, put] of Object.entries(OTHERS)) {
-    test(`${name}: that connection asks to be reconnected, and the others work`, async () => {
+    test(`${name}: that connection needs a reconnect, and the others work`, async () => {
       const own = await sealedOf(mine);
       await installation.run("UPDATE connections SET sealed_credential = ?2 WHERE id = ?1", mine, await put());
       const { status, body } = await installation.resolve(mine);
       assert.deepEqual([status, body.code, body.reason], [409, "needs_reconnect", "unreadable"]);
       assert.ok(body.reconnect_url.endsWith(`/connections/${mine}/reconnect`));
-      const { data } = await installation.ask("GET", "/v1/connections");
+      const { data } = await installation.requestOk("GET", "/v1/connections");
       assert.equal(data.length, 2, "the list still tells all");
       assert.equal((await ada.get("/")).status, 200);
       assert.equal((await ada.get(`/connections/${mine}`)).status, 200);
-      assert.equal((await installation.ask("POST", `/v1/connections/${mine}/check`)).health, "dead");
+      assert.equal((await installation.requestOk("POST", `/v1/connections/${mine}/check`)).health, "dead");
       assert.equal((await installation.resolve(also)).status, 200);
       assert.equal((await installation.resolve(theirs, {}, other.key)).status, 200);
       await installation.run("UPDATE connections SET sealed_credential = ?2 WHERE id = ?1", mine, own);
@@ -213,26 +213,26 @@ suite("a ciphertext in another place than its own", () => {
 
   test("an older generation's credential does not open after a reconnect", async () => {
     const old = await sealedOf(mine);
-    await ada.through(`/connections/${mine}/reconnect`, { login: "one" });
+    await ada.completeFlow(`/connections/${mine}/reconnect`, { login: "one" });
     await installation.run("UPDATE connections SET sealed_credential = ?2 WHERE id = ?1", mine, old);
     assert.equal((await installation.resolve(mine)).body.reason, "unreadable");
-    await ada.through(`/connections/${mine}/reconnect`, { login: "one" });
+    await ada.completeFlow(`/connections/${mine}/reconnect`, { login: "one" });
     assert.equal((await installation.resolve(mine)).status, 200, "a person can always repair it");
   });
 });
 
-suite("keys that do not fit", () => {
+suite("keys that do not fit the data", () => {
   let installation, id, ring;
   before(async () => {
     installation = await startInstallation();
-    id = await (await Person.signedIn(installation)).connect();
+    id = await (await Person.createSignedIn(installation)).connect();
     await installation.run("UPDATE connections SET next_check_at = 1");
     ring = installation.secrets.ENCRYPTION_KEYS;
   });
   after(() => installation.close());
 
   const fingerprint = async () => {
-    const places = await atRest(installation);
+    const places = await dumpStoredData(installation);
     return createHash("sha256").update(JSON.stringify(places)).digest("hex");
   };
   const RINGS = {
@@ -242,10 +242,10 @@ suite("keys that do not fit", () => {
     "typed by a person": `k1:${Buffer.from("change-me change-me change-me ch").toString("base64")}`,
     "not base64": "k1:!!!!",
     "without an id": Buffer.alloc(32, 9).toString("base64"),
-    "other bytes under the known id": newKeyRing("k1"),
+    "other bytes under the known id": createKeyRing("k1"),
   };
   for (const [name, ENCRYPTION_KEYS] of Object.entries(RINGS)) {
-    test(`${name}: every route but the health check says misconfigured, and nothing is changed`, async () => {
+    test(`${name}: every route except the health check answers misconfigured, and nothing is changed`, async () => {
       await installation.restart({ secrets: { ...installation.secrets, ENCRYPTION_KEYS } });
       const before = await fingerprint();
       const asked = installation.outbound.requests.length;
@@ -257,7 +257,7 @@ suite("keys that do not fit", () => {
         ["DELETE", `/v1/connections/${id}`],
         ["GET", "/v1/nothing"],
       ]) {
-        const { status, body, text } = await installation.api(method, path, method === "POST" ? {} : undefined, key);
+        const { status, body, text } = await installation.requestApi(method, path, method === "POST" ? {} : undefined, key);
         assert.deepEqual([status, body.code], [503, "misconfigured"], `${method} ${path}: ${text}`);
         if (ENCRYPTION_KEYS) assert.ok(!text.includes(ENCRYPTION_KEYS.split(":").at(-1)), "the value is not shown");
       }
@@ -267,13 +267,13 @@ suite("keys that do not fit", () => {
       }
       const health = await installation.request("/healthz");
       assert.deepEqual([health.status, health.text], [503, '{"status":"unavailable"}']);
-      await installation.strike();
-      assert.equal(await fingerprint(), before, "record and cache are as they were");
+      await installation.runScheduled();
+      assert.equal(await fingerprint(), before, "database and cache are unchanged");
       assert.equal(installation.outbound.requests.length, asked, "nobody was asked anything");
     });
   }
 
-  test("an operator's key that is missing or weak is refused in the same way", async () => {
+  test("a missing or weak operator's key is refused in the same way", async () => {
     for (const ADMIN_KEY of ["", "short", "a".repeat(40)]) {
       await installation.restart({ secrets: { ...installation.secrets, ADMIN_KEY } });
       assert.deepEqual(
@@ -284,15 +284,15 @@ suite("keys that do not fit", () => {
     }
   });
 
-  test("with the right keys back everything works, and a new first key takes over while the old one still opens", async () => {
+  test("with the right keys everything works again, and a new first key seals while the old one still opens", async () => {
     await installation.restart({ secrets: installation.secrets });
     assert.equal((await installation.resolve(id)).status, 200);
-    await installation.restart({ secrets: { ...installation.secrets, ENCRYPTION_KEYS: `${newKeyRing("k2")},${ring}` } });
+    await installation.restart({ secrets: { ...installation.secrets, ENCRYPTION_KEYS: `${createKeyRing("k2")},${ring}` } });
     assert.equal((await installation.resolve(id)).status, 200);
     await installation.run("UPDATE connections SET expires_at = unixepoch() - 1");
     assert.equal((await installation.resolve(id)).body.freshness, "refreshed");
     assert.match((await installation.row("SELECT sealed_credential AS sealed FROM connections")).sealed, /^cx1\.k2\./);
-    const { keys } = await installation.ask("GET", "/v1/status", undefined, installation.adminKey);
+    const { keys } = await installation.requestOk("GET", "/v1/status", undefined, installation.adminKey);
     assert.deepEqual(
       keys.map(({ id, seals }) => [id, seals]),
       [

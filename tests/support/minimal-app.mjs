@@ -1,13 +1,13 @@
-// Owns an app small enough to be told how to misbehave: it takes any code for the account of that name, and can give no
-// refresh token, answer errors, or not answer at all. For good behaviour there is the real OAuth server.
+// Owns a minimal app that can be told to misbehave. It accepts any code as the code of the account with that name, and
+// can return no refresh token, return errors, or not answer. For correct behaviour, use the real OAuth server.
 
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { CLIENT_ID } from "./installation.mjs";
-import { connectionAt } from "./person.mjs";
+import { connectionIdFrom } from "./person.mjs";
 
-/** Starts it: `{ definition, requests, down, close }`. While `down` is set it answers 500 to everything. */
-export async function startSmallApp({ refreshTokens = false, expiresIn = 3600 } = {}) {
+/** Starts the app: `{ definition, requests, down, close }`. While `down` is set it answers 500 to everything. */
+export async function startMinimalApp({ refreshTokens = false, expiresIn = 3600 } = {}) {
   const app = { requests: {}, down: false };
   let issued = 0;
   const server = createServer(async (request, response) => {
@@ -40,19 +40,19 @@ export async function startSmallApp({ refreshTokens = false, expiresIn = 3600 } 
   return app;
 }
 
-/** A token begins with whose it is. */
+/** A token begins with the name of its account. */
 const accountOf = (token) => Buffer.from(/[\w-]+(?=\.\d+$)/.exec(token)[0], "base64url").toString();
 
 /** Defines the app in the installation's workspace, with a client. */
-export async function install(installation, { definition }) {
-  await installation.ask("POST", "/v1/apps", definition);
-  await installation.ask("PUT", `/v1/apps/${definition.id}/client`, { client_id: CLIENT_ID, client_secret: "a-small-secret" });
+export async function defineMinimalApp(installation, { definition }) {
+  await installation.requestOk("POST", "/v1/apps", definition);
+  await installation.requestOk("PUT", `/v1/apps/${definition.id}/client`, { client_id: CLIENT_ID, client_secret: "a-small-secret" });
 }
 
-/** Connects it as an account, without a page to sign in at: the app would send anybody back at once. */
-export async function connectSmall(person, account, app = "small") {
-  const asked = new URL(await person.leaveFor(`/oauth/start/${app}`)).searchParams;
+/** Connects an account, without opening the app's page: the app would redirect back at once. */
+export async function connectMinimalApp(person, account, app = "small") {
+  const asked = new URL(await person.startFlow(`/oauth/start/${app}`)).searchParams;
   const back = new URL(asked.get("redirect_uri"));
   back.search = new URLSearchParams({ code: account, state: asked.get("state") });
-  return connectionAt(await person.comeBack(back.href));
+  return connectionIdFrom(await person.followCallback(back.href));
 }

@@ -1,17 +1,17 @@
-// Owns where a resolve reads: the record, or the copy near the caller. The copy makes nothing possible that the record
-// forbids, holds nothing that can be renewed, and goes with what it was made of. Also the cost of a hot resolve.
+// Owns where a resolve reads: the database or the cache. A cache entry permits nothing that the database forbids,
+// contains no refresh token, and is deleted with what it was made from. Also the cost of a hot resolve.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import { newKey, ROOT, startInstallation } from "../support/installation.mjs";
+import { createApiKey, ROOT, startInstallation } from "../support/installation.mjs";
 import { Person } from "../support/person.mjs";
 
 let installation, ada;
 before(async () => {
   installation = await startInstallation({ accessTokenTtl: 900 });
-  ada = await Person.signedIn(installation);
+  ada = await Person.createSignedIn(installation);
 });
 after(() => installation.close());
 
@@ -20,7 +20,7 @@ const connect = () => ada.connect("acme", { login: `somebody${(people += 1)}` })
 const edge = (id, body, key) => installation.resolve(id, { consistency: "edge", ...body }, key);
 const cached = async () => (await installation.kv.list()).keys.map(({ name }) => name);
 
-/** What is copied is copied behind the answer. */
+/** Cache entries are written after the answer. */
 async function until(holds, what) {
   for (let tries = 0; tries < 100; tries += 1) {
     if (await holds()) return;
@@ -33,7 +33,7 @@ async function copied(id, key) {
   await until(async () => (await edge(id, {}, key)).body.source === "cache", "an answer from the copy");
 }
 
-suite("the copy near the caller", () => {
+suite("a cache entry", () => {
   test("answers after the first resolve in edge mode, with the same credential", async () => {
     const id = await connect();
     const first = await edge(id);
@@ -45,13 +45,13 @@ suite("the copy near the caller", () => {
       assert.equal((await installation.resolve(id, { consistency })).body.source, "database", consistency);
   });
 
-  test("is not made by who reads the record only", async () => {
+  test("is not written for a caller who reads only the database", async () => {
     const id = await connect();
     await installation.resolve(id);
     assert.ok(!(await cached()).some((name) => name.includes(id)));
   });
 
-  test("holds no refresh token and nothing in the clear", async () => {
+  test("contains no refresh token and nothing unencrypted", async () => {
     const id = await connect();
     await copied(id);
     const { credential } = (await edge(id)).body;
@@ -65,21 +65,21 @@ suite("the copy near the caller", () => {
           name,
         );
     }
-    // The copy outlives the record's credential, and could renew nothing: sealed for another place, without the refresh token.
+    // The entry cannot replace the credential in the database: it is sealed for another place and has no refresh token.
     const { sealed } = JSON.parse(await installation.kv.get(`connection/${id}`));
     await installation.run("UPDATE connections SET sealed_credential = ?2 WHERE id = ?1", id, sealed);
     assert.equal((await installation.resolve(id)).body.reason, "unreadable");
   });
 
   const ENDS = {
-    "a disconnect": { end: (id) => installation.ask("DELETE", `/v1/connections/${id}`), status: 404 },
-    "a revoked key": { end: (id, key) => installation.ask("DELETE", `/v1/keys/${key.id}`), status: 401 },
-    "a workspace's policy": { end: (id) => installation.ask("PATCH", `/v1/connections/${id}`, { allowed_workflows: ["billing"] }), status: 403 },
+    "a disconnect": { end: (id) => installation.requestOk("DELETE", `/v1/connections/${id}`), status: 404 },
+    "a revoked key": { end: (id, key) => installation.requestOk("DELETE", `/v1/keys/${key.id}`), status: 401 },
+    "a workspace's policy": { end: (id) => installation.requestOk("PATCH", `/v1/connections/${id}`, { allowed_workflows: ["billing"] }), status: 403 },
   };
   for (const [name, { end, status }] of Object.entries(ENDS)) {
-    test(`goes with ${name}`, async () => {
+    test(`is deleted with ${name}`, async () => {
       const id = await connect();
-      const key = await installation.ask("POST", "/v1/keys", { name: "brief", scopes: ["resolve"] });
+      const key = await installation.requestOk("POST", "/v1/keys", { name: "brief", scopes: ["resolve"] });
       await copied(id, key.key);
       await end(id, key);
       assert.equal((await edge(id, {}, key.key)).status, status);
@@ -92,15 +92,15 @@ suite("the copy near the caller", () => {
     const id = await connect();
     await copied(id);
     const old = (await edge(id)).body.credential.access_token;
-    await ada.through(`/connections/${id}/reconnect`, { login });
+    await ada.completeFlow(`/connections/${id}/reconnect`, { login });
     const { body } = await edge(id);
     assert.notEqual(body.credential.access_token, old);
     await copied(id);
-    await installation.ask("PATCH", `/v1/connections/${id}`, { name: "Renamed" });
+    await installation.requestOk("PATCH", `/v1/connections/${id}`, { name: "Renamed" });
     assert.equal((await edge(id)).body.connection.name, "Renamed");
   });
 
-  test("follows a refresh that somebody insisted on in this mode", async () => {
+  test("is replaced after a forced refresh in this mode", async () => {
     const id = await connect();
     await copied(id);
     const { body } = await edge(id, { force_refresh: true });
@@ -108,12 +108,12 @@ suite("the copy near the caller", () => {
     await until(async () => (await edge(id)).body.credential.access_token === body.credential.access_token, "the new token in edge mode");
   });
 
-  test("gives a key nothing that the record would refuse it", async () => {
+  test("permits an API key nothing that the database forbids", async () => {
     const id = await connect();
     const other = await connect();
     for (const one of [id, other]) await copied(one);
-    const narrow = await newKey(installation, ["resolve"], { connections: [other] });
-    const reader = await newKey(installation, ["connections:read"]);
+    const narrow = await createApiKey(installation, ["resolve"], { connections: [other] });
+    const reader = await createApiKey(installation, ["connections:read"]);
     await copied(other, narrow);
     assert.equal((await edge(id, {}, narrow)).status, 404, "outside its allow-list");
     assert.equal((await edge(id, {}, reader)).status, 403, "without the scope");
@@ -122,7 +122,7 @@ suite("the copy near the caller", () => {
     assert.equal((await edge(id, { scopes: ["admin"] })).body.code, "missing_scopes");
   });
 
-  test("that was changed or swapped is not believed: the record answers", async () => {
+  test("that was changed or swapped is not used: the database answers", async () => {
     const [id, other] = [await connect(), await connect()];
     for (const one of [id, other]) await copied(one);
     const theirs = await installation.kv.get(`connection/${other}`);
@@ -134,7 +134,7 @@ suite("the copy near the caller", () => {
   });
 });
 
-test("a hot resolve reads as many rows with 1,000 connections as with 10", async (t) => {
+test("a hot resolve reads the same number of rows with 10 and with 1,000 connections", async (t) => {
   const id = await connect();
   await installation.resolve(id, { workflow: "nightly", step: "fetch" });
   const key = (await installation.row("SELECT id FROM api_keys ORDER BY created_at LIMIT 1")).id;
@@ -169,7 +169,7 @@ test("a hot resolve reads as many rows with 1,000 connections as with 10", async
   assert.equal((await installation.resolve(id, { workflow: "nightly", step: "fetch" })).body.source, "database");
 });
 
-/** The statements of `for_resolve`, as they stand in the source, with what is bound to them. */
+/** The statements of `for_resolve`, read from the source, with the names of their parameters. */
 function hotStatements() {
   const source = ["connections", "keys"].map((name) => readFileSync(join(ROOT, `src/store/${name}.rs`), "utf8")).join("\n");
   const constant = (name) =>

@@ -1,30 +1,30 @@
-// Owns the main job on the real runtime: a person connects an app once, workflows get a working token from then on,
-// however many ask and however often it expires, and nobody does after the disconnect. The OAuth server is strict: a
-// refresh token that is sent twice ends the grant, so that "it still works" proves "it was sent once".
+// Owns the lifecycle of a connection on the real runtime: a person connects an app once. From then on workflows get a
+// working token, for any number of callers and expiries, until the disconnect. The OAuth server is strict: a refresh
+// token that is sent twice ends the grant. So a working connection proves that each token was sent once.
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { configFile, startInstallation } from "../support/installation.mjs";
-import { oidcPeer } from "../support/peers.mjs";
+import { writeConfigFile, startInstallation } from "../support/installation.mjs";
+import { adaptOidcProvider } from "../support/oauth-servers.mjs";
 import { Person } from "../support/person.mjs";
-import { expectOneRefreshAtEachEnd } from "../support/stampede.mjs";
+import { expectOneRefreshPerExpiry } from "../support/concurrent-callers.mjs";
 
-/** The life of a first token, whose end is waited for; the next ones live long enough for everybody to be answered. */
+/** Lifetime of a first token, whose expiry is waited for. The next ones last until all callers are answered. */
 const FIRST_TTL = 4;
 
 const profile = (installation, headers) => fetch(`${installation.oauth.issuer}/me`, { headers });
 
-suite("the life of a connection", () => {
-  let installation, peer, ada, id;
+suite("the lifecycle of a connection", () => {
+  let installation, oauthServer, ada, id;
   before(async () => {
     installation = await startInstallation({ firstTokenTtl: FIRST_TTL });
-    peer = oidcPeer(installation);
+    oauthServer = adaptOidcProvider(installation);
     ada = new Person(installation);
   });
   after(() => installation.close());
 
-  test("a sign-in link shows whom it signs in, and signs in once", async () => {
-    const { url } = await installation.ask("POST", "/v1/sign-in-links", { user: { id: "ada", name: "Ada Lovelace" } });
+  test("a sign-in link shows the person's name and works once", async () => {
+    const { url } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "ada", name: "Ada Lovelace" } });
     const page = await ada.get(new URL(url).pathname);
     assert.equal(page.status, 200);
     assert.match(page.text, /Sign in as Ada Lovelace/);
@@ -38,20 +38,20 @@ suite("the life of a connection", () => {
     assert.equal((await second.get("/")).status, 401);
   });
 
-  test("a person connects an app at its real sign-in and consent forms, and sees whose account it is", async () => {
+  test("a person connects an app with its real sign-in and consent forms, and sees the account", async () => {
     id = await ada.connect("acme", { login: "ada" });
     for (const path of ["/", `/connections/${id}`]) {
       const { text } = await ada.get(path);
       for (const shown of ["Acme", "ada@example.test", "Connected"]) assert.ok(text.includes(shown), `${shown} on ${path}: ${text}`);
     }
-    const { status, account, scopes, credential } = await installation.ask("GET", `/v1/connections/${id}`);
+    const { status, account, scopes, credential } = await installation.requestOk("GET", `/v1/connections/${id}`);
     assert.deepEqual(
       { status, account, missing: scopes.missing, refreshable: credential.refreshable },
       { status: "connected", account: { id: "ada", label: "ada@example.test" }, missing: [], refreshable: true },
     );
   });
 
-  test("a workflow resolves the connection, and the app takes the token as it is told to send it", async () => {
+  test("a workflow resolves the connection, and the app accepts the token", async () => {
     const { status, body } = await installation.resolve(id, { workflow: "nightly", step: "fetch", expect: { app: "acme", account: "ada" } });
     assert.equal(status, 200);
     assert.equal(body.source, "database");
@@ -59,18 +59,18 @@ suite("the life of a connection", () => {
     assert.doesNotMatch(JSON.stringify(body), /refresh_token|client_secret/);
   });
 
-  test("64 callers at the token's end share one refresh, and again at the next end", async () => {
-    await expectOneRefreshAtEachEnd(installation, peer, { id, account: "ada" }, { callers: 64 });
+  test("64 callers share one refresh when the token expires, and again at the next expiry", async () => {
+    await expectOneRefreshPerExpiry(installation, oauthServer, { id, account: "ada" }, { callers: 64 });
   });
 
   test("the page shows which workflow steps use the connection", async () => {
     const { text } = await ada.get(`/connections/${id}`);
     for (const shown of ["nightly", "step 0", "step 3"]) assert.ok(text.includes(shown), shown);
-    const { data } = await installation.ask("GET", `/v1/connections/${id}/uses`);
+    const { data } = await installation.requestOk("GET", `/v1/connections/${id}/uses`);
     assert.deepEqual(data.map(({ step }) => step).sort(), ["fetch", "step 0", "step 1", "step 2", "step 3"]);
   });
 
-  test("disconnecting asks once more, revokes at the app, and leaves nothing to resolve", async () => {
+  test("a disconnect on the page asks for confirmation, revokes at the app, and erases the connection", async () => {
     const { body } = await installation.resolve(id);
     const page = await ada.get(`/connections/${id}?disconnect=1`);
     assert.match(page.text, /Disconnect “ ?Acme/);
@@ -85,49 +85,49 @@ suite("the life of a connection", () => {
     assert.deepEqual(await installation.row("SELECT count(*) AS rows FROM connections"), { rows: 0 });
   });
 
-  test("disconnecting by API tells what became of the access at the app", async () => {
+  test("a disconnect by API returns the result of the revocation at the app", async () => {
     const again = await ada.connect("acme", { login: "ada" });
     const { body } = await installation.resolve(again);
-    assert.deepEqual(await installation.ask("DELETE", `/v1/connections/${again}`), { revoked: "confirmed", retrying: false });
+    assert.deepEqual(await installation.requestOk("DELETE", `/v1/connections/${again}`), { revoked: "confirmed", retrying: false });
     assert.equal((await profile(installation, body.request.headers)).status, 401);
-    assert.equal((await installation.api("DELETE", `/v1/connections/${again}`)).status, 404);
+    assert.equal((await installation.requestApi("DELETE", `/v1/connections/${again}`)).status, 404);
   });
 
-  test("an access that another connection lives on is kept at the app until that one goes too", async () => {
+  test("a grant that another connection uses is revoked only with the last of them", async () => {
     const [one, two] = [
       await ada.connect("acme", { login: "twin" }),
-      await (await Person.signedIn(installation, { id: "eve" })).connect("acme", { login: "twin" }),
+      await (await Person.createSignedIn(installation, { id: "eve" })).connect("acme", { login: "twin" }),
     ];
-    assert.deepEqual(await installation.ask("DELETE", `/v1/connections/${one}`), { revoked: "kept_shared", retrying: false });
+    assert.deepEqual(await installation.requestOk("DELETE", `/v1/connections/${one}`), { revoked: "kept_shared", retrying: false });
     assert.equal((await profile(installation, (await installation.resolve(two)).body.request.headers)).status, 200);
-    assert.equal((await installation.ask("DELETE", `/v1/connections/${two}`)).revoked, "confirmed");
+    assert.equal((await installation.requestOk("DELETE", `/v1/connections/${two}`)).revoked, "confirmed");
   });
 });
 
 const MODES = {
   "one Worker": [{ name: "connections" }],
-  "two Workers over one record": [{ name: "connections" }, { name: "connections-too" }],
+  "two Workers over one database": [{ name: "connections" }, { name: "connections-too" }],
   "a Worker without the REFRESHER binding": [{ refresher: false }],
-  "two Workers over one record, one of them without the binding": [{ name: "connections" }, { name: "connections-too", refresher: false }],
+  "two Workers over one database, one of them without the binding": [{ name: "connections" }, { name: "connections-too", refresher: false }],
 };
 
 for (const [mode, configs] of Object.entries(MODES)) {
-  // Every number of callers has a connection of its own, so that one wait for the end serves them all.
+  // Each number of callers has its own connection, so that all wait for the expiry at the same time.
   suite(mode, { concurrency: true }, () => {
-    let installation, peer, ada, workers;
+    let installation, oauthServer, ada, workers;
     before(async () => {
-      installation = await startInstallation({ firstTokenTtl: FIRST_TTL, configs: configs.map(configFile) });
+      installation = await startInstallation({ firstTokenTtl: FIRST_TTL, configs: configs.map(writeConfigFile) });
       workers = configs.map(({ name }) => installation.server.getWorker(name));
-      peer = oidcPeer(installation);
-      ada = await Person.signedIn(installation);
+      oauthServer = adaptOidcProvider(installation);
+      ada = await Person.createSignedIn(installation);
     });
     after(() => installation.close());
 
     for (const callers of [1, 2, 8, 64]) {
-      test(`callers at the token's end cost one refresh, and one at the next end: ${callers}`, async () => {
+      test(`concurrent callers cause one refresh at each expiry: ${callers}`, async () => {
         const account = `crowd-of-${callers}`;
         const id = await ada.connect("acme", { login: account });
-        await expectOneRefreshAtEachEnd(installation, peer, { id, account }, { callers, workers });
+        await expectOneRefreshPerExpiry(installation, oauthServer, { id, account }, { callers, workers });
       });
     }
   });

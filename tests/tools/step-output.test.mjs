@@ -1,25 +1,25 @@
-// Owns the proof that steps that run side by side can be read apart, and that each lock has one holder at a time, also
-// within a process.
+// Owns the proof that the output of parallel steps stays separate, and that a lock has one holder at a time, also
+// within one process.
 
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { capture, print, printingTo, run, say, withLock } from "../../tools/bootstrap.mjs";
-import { newScreen } from "../../tools/screen.mjs";
+import { capture, print, redirectOutput, run, say, withLock } from "../../tools/bootstrap.mjs";
+import { createStepOutput } from "../../tools/step-output.mjs";
 
-/** A screen, and what it has shown so far. */
+/** A step output, and what it has shown so far. */
 function shown() {
   let text = "";
-  const screen = newScreen((more) => (text += more));
-  return { screen, text: () => text };
+  const stepOutput = createStepOutput((more) => (text += more));
+  return { stepOutput, text: () => text };
 }
 
-test("the first step prints as it goes, one beside it when both have ended", () => {
-  const { screen, text } = shown();
-  const lints = screen.open("lints");
-  const build = screen.open("build");
+test("the first step prints at once, a parallel one when both have ended", () => {
+  const { stepOutput, text } = shown();
+  const lints = stepOutput.open("lints");
+  const build = stepOutput.open("build");
   build.write("b1\n");
   lints.write("l1\n");
   assert.equal(text(), "\n── lints\nl1\n");
@@ -30,9 +30,9 @@ test("the first step prints as it goes, one beside it when both have ended", () 
   assert.equal(text(), "\n── lints\nl1\nl2\n\n── build\nb1\n");
 });
 
-test("a step that still runs prints as it goes as soon as the first has ended, behind those that have ended, too", () => {
-  const { screen, text } = shown();
-  const pages = ["one", "two", "three"].map((name) => screen.open(name));
+test("after the first step has ended, a running step prints at once, after those that have ended", () => {
+  const { stepOutput, text } = shown();
+  const pages = ["one", "two", "three"].map((name) => stepOutput.open(name));
   pages[1].write("2\n");
   pages[2].write("3\n");
   pages[2].close();
@@ -42,25 +42,25 @@ test("a step that still runs prints as it goes as soon as the first has ended, b
   assert.match(text(), /more\n$/);
 });
 
-test("at the end a failure is shown though another step still runs, and that step is named", () => {
-  const { screen, text } = shown();
-  screen.open("lints");
-  const build = screen.open("build");
+test("at the end a failure is shown while another step runs, and that step is named", () => {
+  const { stepOutput, text } = shown();
+  stepOutput.open("lints");
+  const build = stepOutput.open("build");
   build.write("it failed\n");
   build.close();
-  assert.deepEqual(screen.end(), ["lints"]);
+  assert.deepEqual(stepOutput.end(), ["lints"]);
   assert.match(text(), /it failed\n$/);
 });
 
-test("what a step and its commands print goes to that step alone", async () => {
+test("the output of a step and its commands goes to that step only", async () => {
   const printed = { a: "", b: "" };
   const script = (name) => ["-e", `console.log("${name}1"); setTimeout(() => console.error("${name}2"), 50)`];
   await Promise.all([
-    printingTo((text) => (printed.a += text), async () => {
+    redirectOutput((text) => (printed.a += text), async () => {
       say("a0");
       await run(process.execPath, script("a"));
     }),
-    printingTo((text) => (printed.b += text), async () => {
+    redirectOutput((text) => (printed.b += text), async () => {
       say("b0");
       await capture(process.execPath, script("b"), { onOutput: print });
     }),
@@ -68,7 +68,7 @@ test("what a step and its commands print goes to that step alone", async () => {
   assert.deepEqual(printed, { a: "a0\na1\na2\n", b: "b0\nb1\nb2\n" });
 });
 
-test("a lock has one holder at a time, and nobody is told to wait for their own process", async () => {
+test("a lock has one holder at a time, and no message says to wait for the own process", async () => {
   const folder = mkdtempSync(join(tmpdir(), "connections-lock-"));
   const lock = join(folder, "lock");
   let holders = 0;
@@ -80,7 +80,7 @@ test("a lock has one holder at a time, and nobody is told to wait for their own 
       await new Promise((resolve) => setTimeout(resolve, 20));
       holders -= 1;
     });
-  await printingTo((text) => (printed += text), () => Promise.all([hold(), hold()]));
+  await redirectOutput((text) => (printed += text), () => Promise.all([hold(), hold()]));
   assert.deepEqual([most, printed, existsSync(lock)], [1, "", false]);
   rmSync(folder, { recursive: true });
 });
