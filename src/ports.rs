@@ -154,15 +154,19 @@ pub struct Rows {
 }
 
 /// A database call that failed. A write may have been applied all the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DatabaseError {
     /// A uniqueness or foreign key rule said no; nothing of the batch was applied.
+    #[error("a database constraint was violated")]
     Constraint,
     /// Not reachable, too slow, or broken. The text is for the log.
+    #[error("the database did not answer: {0}")]
     Unavailable(String),
     /// A table or column is missing: the migrations of this version were not applied. The text is for the log.
+    #[error("a migration is missing: {0}")]
     NotMigrated(String),
     /// A row has another form than this version of the software writes. The text is for the log.
+    #[error("a row is malformed: {0}")]
     Malformed(String),
 }
 
@@ -192,7 +196,8 @@ pub trait Database {
 }
 
 /// The cache failed; whoever asked goes on without it. The text is for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the cache failed: {0}")]
 pub struct CacheError(pub String);
 
 /// The copy near the caller (KV): eventually consistent, never the record.
@@ -294,15 +299,19 @@ impl fmt::Debug for AppResponse {
 }
 
 /// Why no answer came. On Workers hardly more than this can be known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
     /// The time limit passed; the app may have acted.
+    #[error("the app did not answer in time")]
     Timeout,
     /// The connection failed or broke; the app may have acted.
+    #[error("the network connection to the app failed")]
     Network,
     /// The body was over [`RESPONSE_BODY_LIMIT`].
+    #[error("the app's answer is too large")]
     TooLarge,
     /// Nothing was sent: a secret in the request must not go to its address.
+    #[error("nothing was sent: a secret in the request must not go to its address")]
     NotPermitted,
 }
 
@@ -321,11 +330,13 @@ pub trait Clock {
 }
 
 /// Why nothing was signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SigningError {
     /// The key is damaged, or not made for this algorithm: another try won't help.
+    #[error("the key can't sign with this algorithm")]
     Key,
     /// The platform failed. The text is for the log.
+    #[error("the platform could not sign: {0}")]
     Failed(&'static str),
 }
 
