@@ -41,8 +41,9 @@ fn flow_actor(flow: &Flow) -> String {
 const MANUAL_FLOW_TTL: i64 = 600;
 
 /// Why a flow failed, as its page explains it. Stored as a code: an app's own words are never shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
+#[error("{}", self.explanation())]
 pub enum FlowFailure {
     /// The app answered the authorize request with an error.
     RefusedByApp,

@@ -3,7 +3,6 @@
 //! Owns where the document lies and how it is judged. Refuses a document of another issuer, one without
 //! endpoints, and endpoints that the egress guard refuses. Fetching and caching are the caller's.
 
-
 use serde_json::Value;
 
 use super::ClientAuth;
@@ -62,9 +61,8 @@ pub enum DiscoveryError {
 }
 
 fn describe_mismatch(said: Option<&str>) -> String {
-    let (name, slash) = said.map_or((String::new(), ""), |said| {
-        (format!(", \"{said}\""), ", with or without a slash at its end")
-    });
+    let (name, slash) =
+        said.map_or((String::new(), ""), |said| (format!(", \"{said}\""), ", with or without a slash at its end"));
     format!("the discovery document names another issuer{name}; write the issuer exactly as it calls itself{slash}")
 }
 

@@ -19,7 +19,8 @@ use crate::store::links::{Link, LinkStatus, OnDuplicate};
 use crate::store::{self, authorizations, connections};
 use crate::workspace::User;
 
-use super::{FlowFailure, complete, start};
+use super::complete::{self, CompleteError};
+use super::{FlowFailure, start};
 
 /// Seconds a link lives unless told otherwise: an hour.
 pub const DEFAULT_TTL: i64 = 3600;
@@ -236,10 +237,10 @@ async fn confirm_reconnect<P: Ports>(
 ) -> Result<()> {
     let flow = authorizations::get_in_workspace(context.db(), workspace, id).await?;
     let flow = flow.ok_or_else(|| Error::new(ErrorCode::LinkEnded, "The time to confirm is over. Make a new link."))?;
-    match complete::confirm(context, &flow).await? {
-        None => Ok(()),
-        Some(failure) => Err(Error::new(ErrorCode::Conflict, failure.explanation())),
-    }
+    complete::confirm(context, &flow).await.map_err(|error| match error {
+        CompleteError::Flow(failure) => Error::new(ErrorCode::Conflict, failure.explanation()),
+        CompleteError::Internal(error) => error,
+    })
 }
 
 async fn confirm_new_connection<P: Ports>(context: &Context<P>, link: &Link, id: &ConnectionId) -> Result<()> {

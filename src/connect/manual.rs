@@ -27,7 +27,7 @@ use crate::token::TokenSet;
 
 use super::MANUAL_FLOW_TTL;
 use super::account::{self, AccountInfo};
-use super::complete::{self, Decider, NewGrant};
+use super::complete::{self, CompleteError, Decider, NewGrant};
 use super::start::{self, ConnectOptions, ConnectRequest};
 
 pub use errors::flow_failure_error;
@@ -158,13 +158,16 @@ async fn store<P: Ports>(
     let flow = create_flow(context, request, options, (&found, &destinations), session_hash).await?;
     let grant =
         build_grant(auth_method, &paste, (had, is_proven), (found, destinations), (&options.scopes, obtained_at));
-    let failure = Box::pin(complete::complete_returned_grant(context, &flow, auth_method, grant, deciding)).await?;
-    if let Some(failure) = failure {
-        let end = authorizations::end_flow(&flow.id, FlowOutcome::Failed, Some(failure.as_str()), None);
-        context.db().batch(vec![end]).await?;
-        if is_spent {
-            return Err(flow_failure_error(failure));
+    match Box::pin(complete::complete_returned_grant(context, &flow, auth_method, grant, deciding)).await {
+        Ok(()) => {}
+        Err(CompleteError::Flow(failure)) => {
+            let end = authorizations::end_flow(&flow.id, FlowOutcome::Failed, Some(failure.as_str()), None);
+            context.db().batch(vec![end]).await?;
+            if is_spent {
+                return Err(flow_failure_error(failure));
+            }
         }
+        Err(CompleteError::Internal(error)) => return Err(error),
     }
     let ended = authorizations::get_in_workspace(context.db(), &flow.workspace, &flow.id).await?;
     ended.ok_or_else(|| Error::internal("a flow that has just ended is not there"))

@@ -5,7 +5,6 @@
 
 use crate::connection::ReconnectReason;
 use crate::context::Context;
-use crate::error::Result;
 use crate::ports::{Database, Ports, RefreshOutcome, RefreshReason};
 use crate::registry;
 use crate::schedule::next_check_after;
@@ -15,18 +14,15 @@ use crate::token::{self, ProbeOutcome};
 use super::account_match::{self, AccountMatch};
 use super::needs_reconnect::mark_needs_reconnect;
 use super::outcome::{backoff_seconds, secret_opens_again};
-use super::{plan, prepare_refresh, refresh_all_tokens};
+use super::{BUSY_RETRY_AFTER, RefreshError, RefreshResult, plan, prepare_refresh, refresh_all_tokens};
 
 /// Asks the app whether the credential works, where nothing is to be refreshed.
 pub(super) async fn probe_credential<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
     reason: RefreshReason,
-) -> Result<RefreshOutcome> {
-    let refresh_context = match prepare_refresh(context, loaded).await? {
-        Ok(refresh_context) => refresh_context,
-        Err(outcome) => return Ok(outcome),
-    };
+) -> RefreshResult<RefreshOutcome> {
+    let refresh_context = prepare_refresh(context, loaded).await?;
     let identity = refresh_context.auth_method.identity_for_endpoints(refresh_context.endpoints.as_ref());
     let Some(asked) =
         refresh_context.auth_method.check.as_ref().or(identity.and_then(|identity| identity.probe.as_ref()))
@@ -60,7 +56,7 @@ pub(super) async fn probe_credential<P: Ports>(
     let was_another = loaded.connection.reason == Some(ReconnectReason::OtherAccount);
     match verdict {
         _ if owner == AccountMatch::Other && !was_another => {
-            account_match::mark_other_account(context, loaded, "probe: another account").await
+            Ok(account_match::mark_other_account(context, loaded, "probe: another account").await?)
         }
         _ if owner != AccountMatch::Same && was_another => {
             record_probe(context, loaded, "probe: not known to be the same account", RefreshOutcome::Dead).await
@@ -80,7 +76,10 @@ pub(super) async fn probe_credential<P: Ports>(
         ProbeOutcome::Refused
             if plan::may_refresh(&loaded.connection, loaded.client.as_ref(), reason, context.now()) =>
         {
-            Ok(refresh_all_tokens(context, loaded).await?.unwrap_or(RefreshOutcome::InProgress { retry_after: 5 }))
+            match refresh_all_tokens(context, loaded).await {
+                Err(RefreshError::LeaseTaken) => Ok(RefreshOutcome::InProgress { retry_after: BUSY_RETRY_AFTER }),
+                refreshed => refreshed,
+            }
         }
         ProbeOutcome::Refused => record_probe_refusal(context, loaded).await,
     }
@@ -92,7 +91,7 @@ async fn record_probe<P: Ports>(
     loaded: &LoadedConnection,
     evidence: &str,
     outcome: RefreshOutcome,
-) -> Result<RefreshOutcome> {
+) -> RefreshResult<RefreshOutcome> {
     let now = context.now();
     let next = next_check_after(now, &loaded.connection);
     let works = outcome == RefreshOutcome::Healthy;
@@ -106,7 +105,7 @@ async fn record_probe_failure<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
     retry_after: Option<i64>,
-) -> Result<RefreshOutcome> {
+) -> RefreshResult<RefreshOutcome> {
     let now = context.now();
     let failures = loaded.connection.failures + 1;
     let wait = backoff_seconds(context, failures, retry_after.or(Some(60)));
@@ -124,11 +123,14 @@ async fn record_probe_failure<P: Ports>(
 }
 
 /// Records that the app refused a credential that nothing can renew.
-async fn record_probe_refusal<P: Ports>(context: &Context<P>, loaded: &LoadedConnection) -> Result<RefreshOutcome> {
+async fn record_probe_refusal<P: Ports>(
+    context: &Context<P>,
+    loaded: &LoadedConnection,
+) -> RefreshResult<RefreshOutcome> {
     if loaded.connection.refreshable {
         // Its refresh is held back: whether the grant is gone will be known when it is tried.
         let retry_after = loaded.connection.next_attempt_at.since(context.now()).max(1);
         return Ok(RefreshOutcome::Unavailable { retry_after });
     }
-    mark_needs_reconnect(context, loaded, ReconnectReason::CredentialRejected, "probe: refused").await
+    Ok(mark_needs_reconnect(context, loaded, ReconnectReason::CredentialRejected, "probe: refused").await?)
 }

@@ -27,7 +27,7 @@ use super::carry_over;
 use super::discard::{discard_grant, fail_on_conflict};
 use super::names::{generate_name, is_generated_name};
 use super::pending_grant::await_confirmation;
-use super::{Completion, FlowFailure, NewGrant, is_same_account};
+use super::{CompleteResult, Completion, NewGrant, is_same_account};
 
 /// How often a repair looks again when a refresh came between.
 const MAX_TRIES: usize = 3;
@@ -45,7 +45,7 @@ pub(super) async fn apply_grant<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
     target: GrantTarget,
-) -> Result<Option<FlowFailure>> {
+) -> CompleteResult<()> {
     let confirm = completion.needs_confirmation();
     match target {
         GrantTarget::KeepExisting(connection) => keep_existing(context, completion, &connection).await,
@@ -60,7 +60,7 @@ async fn insert_connection<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
     confirm: bool,
-) -> Result<Option<FlowFailure>> {
+) -> CompleteResult<()> {
     let Completion { flow, grant, .. } = completion;
     let now = context.now();
     let id = ConnectionId::random(context.ports.random(), flow.workspace.shard())?;
@@ -130,7 +130,7 @@ async fn insert_connection<P: Ports>(
     ];
     if store::all_or_nothing(context.db(), must, then).await? {
         check_shared_items(context, completion, &new).await;
-        return Ok(None);
+        return Ok(());
     }
     fail_on_conflict(context, completion, None).await
 }
@@ -152,7 +152,7 @@ async fn keep_existing<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
     existing: &Connection,
-) -> Result<Option<FlowFailure>> {
+) -> CompleteResult<()> {
     let Completion { flow, grant, .. } = completion;
     let must = completion.take_statements(FlowOutcome::Done, LinkStatus::Used, &existing.id, context.now());
     let then = vec![
@@ -166,7 +166,7 @@ async fn keep_existing<P: Ports>(
     if !existing.credential(&context.config.key_ring).is_some_and(|kept| kept.shares_a_secret_with(&grant.credential)) {
         discard_grant(context, completion).await?;
     }
-    Ok(None)
+    Ok(())
 }
 
 /// Gives a connection a new generation of credential; id, name, uses and policy stay.
@@ -174,7 +174,7 @@ pub(super) async fn reconnect<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
     old: Connection,
-) -> Result<Option<FlowFailure>> {
+) -> CompleteResult<()> {
     let id = old.id.clone();
     let (mut next, mut waits) = (Some(old), carry_over::REFRESH_WAITS_MS.into_iter());
     for _ in 0..MAX_TRIES {
@@ -182,7 +182,7 @@ pub(super) async fn reconnect<P: Ports>(
         let old = carry_over::wait_for_refresh(context, completion, old, &mut waits).await?;
         let carried_over = carry_over::carry_over_refresh_token(context, completion, &old).await?;
         if replace_credential(context, completion, &old, carried_over.as_ref()).await? {
-            return Ok(None);
+            return Ok(());
         }
         // A refresh may have come between: what it brought is to be inherited.
         next = if carried_over.is_some() { carry_over::reload_same_generation(context, &old).await? } else { None };
