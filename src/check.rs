@@ -125,7 +125,7 @@ async fn check_connections<P: Ports>(context: &Context<P>, due: &[ConnectionId],
     stream::iter(due)
         .map(|id| async move {
             if context.now() < until {
-                Some(context.ports.refresher().run(id, RefreshReason::Check).await)
+                Some(context.ports.refresher().run(id, RefreshReason::ScheduledCheck).await)
             } else {
                 None
             }
@@ -141,15 +141,17 @@ impl RunSummary {
     fn with_outcome(mut self, outcome: &RefreshOutcome) -> Self {
         self.checked += 1;
         match outcome {
-            RefreshOutcome::Refreshed | RefreshOutcome::Satisfied | RefreshOutcome::Healthy => self.healthy += 1,
-            RefreshOutcome::Dead | RefreshOutcome::Unreadable => self.dead += 1,
-            RefreshOutcome::ClientMisconfigured | RefreshOutcome::Unavailable { .. } | RefreshOutcome::DatabaseDown => {
+            RefreshOutcome::Refreshed | RefreshOutcome::StillValid | RefreshOutcome::Healthy => self.healthy += 1,
+            RefreshOutcome::NeedsReconnect | RefreshOutcome::Unreadable => self.dead += 1,
+            RefreshOutcome::ClientMisconfigured
+            | RefreshOutcome::Unavailable { .. }
+            | RefreshOutcome::DatabaseUnavailable => {
                 self.unavailable += 1;
             }
-            RefreshOutcome::Unusable
+            RefreshOutcome::ConfigurationRefused
             | RefreshOutcome::Unknown
             | RefreshOutcome::InProgress { .. }
-            | RefreshOutcome::Gone => self.unknown += 1,
+            | RefreshOutcome::NotFound => self.unknown += 1,
         }
         self
     }

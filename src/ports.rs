@@ -364,7 +364,8 @@ pub trait Log {
     fn write(&self, line: LogLine);
 }
 
-/// Why somebody wants a connection refreshed or checked.
+/// Why somebody wants a connection refreshed or checked. Durable Objects and Workers of two versions exchange its JSON, so
+/// the texts in it are frozen; a variant whose name has changed since keeps its text by a `rename`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 pub enum RefreshReason {
@@ -378,12 +379,16 @@ pub enum RefreshReason {
     /// A caller insists on a new token (rate limited).
     Force,
     /// The clock: refresh if it is time, else probe.
-    Check,
+    #[serde(rename = "check")]
+    ScheduledCheck,
     /// A person or program asks for the truth now, also of a connection that is believed dead.
-    CheckNow,
+    #[serde(rename = "check_now")]
+    OnDemandCheck,
 }
 
 /// What came of a refresh or a check. Tokens are not in it.
+// Its JSON is part of the API, and Durable Objects and Workers of two versions exchange it: the texts in it are frozen. A
+// variant whose name has changed since keeps its text by a `rename`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CheckOutcome"))]
@@ -391,15 +396,18 @@ pub enum RefreshOutcome {
     /// A new token is stored.
     Refreshed,
     /// The stored token is good enough.
-    Satisfied,
+    #[serde(rename = "satisfied")]
+    StillValid,
     /// A probe answered that the credential works.
     Healthy,
     /// The connection must be reconnected; its `reason` says why.
-    Dead,
+    #[serde(rename = "dead")]
+    NeedsReconnect,
     /// The app refuses the workspace's OAuth client.
     ClientMisconfigured,
     /// The app refuses this connection's configuration (scope, grant type).
-    Unusable,
+    #[serde(rename = "unusable")]
+    ConfigurationRefused,
     /// Nothing can be refreshed and nothing can be probed.
     Unknown,
     /// The app could not be asked, or failed; try again after so many seconds.
@@ -414,9 +422,11 @@ pub enum RefreshOutcome {
     },
     /// The database did not answer.
     #[cfg_attr(test, schemars(skip))]
-    DatabaseDown,
+    #[serde(rename = "database_down")]
+    DatabaseUnavailable,
     /// There is no such connection any more.
-    Gone,
+    #[serde(rename = "gone")]
+    NotFound,
     /// The stored credential does not open with this key ring.
     Unreadable,
 }
@@ -424,7 +434,7 @@ pub enum RefreshOutcome {
 impl RefreshOutcome {
     /// Whether the credential was found to work.
     pub fn works(&self) -> bool {
-        matches!(self, Self::Refreshed | Self::Satisfied | Self::Healthy)
+        matches!(self, Self::Refreshed | Self::StillValid | Self::Healthy)
     }
 }
 
@@ -499,4 +509,47 @@ impl RateLimit {
 pub trait RateLimiter {
     /// Counts one more under a key, and answers whether that is within the limit.
     async fn allows(&self, limit: RateLimit, key: &str) -> bool;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RefreshOutcome, RefreshReason};
+    use serde_json::json;
+
+    #[test]
+    fn the_texts_of_refresh_reasons_are_frozen() {
+        let texts = [
+            (RefreshReason::Need { until: 7 }, json!({ "reason": "need", "until": 7 })),
+            (RefreshReason::Early, json!({ "reason": "early" })),
+            (RefreshReason::Force, json!({ "reason": "force" })),
+            (RefreshReason::ScheduledCheck, json!({ "reason": "check" })),
+            (RefreshReason::OnDemandCheck, json!({ "reason": "check_now" })),
+        ];
+        for (reason, text) in texts {
+            assert_eq!(serde_json::to_value(reason).unwrap(), text);
+            assert_eq!(serde_json::from_value::<RefreshReason>(text).unwrap(), reason);
+        }
+    }
+
+    #[test]
+    fn the_texts_of_refresh_outcomes_are_frozen() {
+        let texts = [
+            (RefreshOutcome::Refreshed, json!({ "outcome": "refreshed" })),
+            (RefreshOutcome::StillValid, json!({ "outcome": "satisfied" })),
+            (RefreshOutcome::Healthy, json!({ "outcome": "healthy" })),
+            (RefreshOutcome::NeedsReconnect, json!({ "outcome": "dead" })),
+            (RefreshOutcome::ClientMisconfigured, json!({ "outcome": "client_misconfigured" })),
+            (RefreshOutcome::ConfigurationRefused, json!({ "outcome": "unusable" })),
+            (RefreshOutcome::Unknown, json!({ "outcome": "unknown" })),
+            (RefreshOutcome::Unavailable { retry_after: 7 }, json!({ "outcome": "unavailable", "retry_after": 7 })),
+            (RefreshOutcome::InProgress { retry_after: 7 }, json!({ "outcome": "in_progress", "retry_after": 7 })),
+            (RefreshOutcome::DatabaseUnavailable, json!({ "outcome": "database_down" })),
+            (RefreshOutcome::NotFound, json!({ "outcome": "gone" })),
+            (RefreshOutcome::Unreadable, json!({ "outcome": "unreadable" })),
+        ];
+        for (outcome, text) in texts {
+            assert_eq!(serde_json::to_value(&outcome).unwrap(), text);
+            assert_eq!(serde_json::from_value::<RefreshOutcome>(text).unwrap(), outcome);
+        }
+    }
 }

@@ -57,7 +57,7 @@ pub async fn run<P: Ports>(context: &Context<P>, id: &ConnectionId, reason: Refr
     for wait in WAITS_FOR_LEASE_MS.into_iter().map(Some).chain([None]) {
         match run_once(context, id, reason).await {
             RunStep::Done(outcome) => return outcome,
-            RunStep::Busy if matches!(reason, RefreshReason::Early | RefreshReason::Check) => break,
+            RunStep::Busy if matches!(reason, RefreshReason::Early | RefreshReason::ScheduledCheck) => break,
             RunStep::Busy => match wait {
                 Some(milliseconds) => context.ports.clock().sleep(milliseconds).await,
                 None => break,
@@ -75,13 +75,13 @@ enum RunStep {
 async fn run_once<P: Ports>(context: &Context<P>, id: &ConnectionId, reason: RefreshReason) -> RunStep {
     let loaded = match refreshes::load(context.db(), id).await {
         Ok(Some(loaded)) => loaded,
-        Ok(None) => return RunStep::Done(RefreshOutcome::Gone),
+        Ok(None) => return RunStep::Done(RefreshOutcome::NotFound),
         Err(error) => return RunStep::Done(log_database_failure(context, id, &error)),
     };
     let plan = match plan::plan(&loaded, reason, context.now()) {
         // What was found a moment ago says nothing of a credential that does not open now.
         RefreshPlan::Finish(found)
-            if reason == RefreshReason::CheckNow
+            if reason == RefreshReason::OnDemandCheck
                 && found.works()
                 && loaded.connection.credential(&context.config.key_ring).is_none() =>
         {
@@ -103,7 +103,7 @@ async fn run_once<P: Ports>(context: &Context<P>, id: &ConnectionId, reason: Ref
     RunStep::Done(match done {
         Ok(outcome) => outcome,
         Err(RefreshError::LeaseTaken) => return RunStep::Busy,
-        Err(RefreshError::CredentialErased) => RefreshOutcome::Dead,
+        Err(RefreshError::CredentialErased) => RefreshOutcome::NeedsReconnect,
         Err(RefreshError::CredentialUnreadable) => {
             outcome::postpone_check(context, &loaded, reason, RefreshOutcome::Unreadable)
                 .await
@@ -140,7 +140,7 @@ type RefreshResult<T> = std::result::Result<T, RefreshError>;
 
 fn log_database_failure<P: Ports>(context: &Context<P>, id: &ConnectionId, error: &DatabaseError) -> RefreshOutcome {
     context.log("error", "database_failed", &json!({ "connection": id.as_str(), "cause": format!("{error:?}") }));
-    RefreshOutcome::DatabaseDown
+    RefreshOutcome::DatabaseUnavailable
 }
 
 /// What a talk with the app needs.

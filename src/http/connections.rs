@@ -193,7 +193,7 @@ pub(super) async fn check_connection<P: Ports>(
 ) -> Result<Json<CheckedConnectionResponse>> {
     let connection = &call.path_connection()?.connection;
     let outcome = on_demand_check::run(context, &connection.workspace, &connection.id).await;
-    if outcome == RefreshOutcome::DatabaseDown {
+    if outcome == RefreshOutcome::DatabaseUnavailable {
         return Err(crate::ports::DatabaseError::Unavailable("during a check".into()).into());
     }
     let listed = load_connection(context, call, &connection.id).await?;

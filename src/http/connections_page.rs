@@ -411,13 +411,13 @@ async fn rename_error_response<P: Ports>(
 pub(super) async fn submit_check<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let Connection { id, workspace, .. } = &call.path_connection()?.connection;
     let done = match on_demand_check::run(context, workspace, id).await {
-        RefreshOutcome::Refreshed | RefreshOutcome::Satisfied | RefreshOutcome::Healthy => "healthy",
-        RefreshOutcome::Dead | RefreshOutcome::Unreadable => "dead",
-        RefreshOutcome::ClientMisconfigured | RefreshOutcome::Unusable => "client",
-        RefreshOutcome::Unavailable { .. } | RefreshOutcome::InProgress { .. } | RefreshOutcome::DatabaseDown => {
-            "unavailable"
-        }
-        RefreshOutcome::Unknown | RefreshOutcome::Gone => "unknown",
+        RefreshOutcome::Refreshed | RefreshOutcome::StillValid | RefreshOutcome::Healthy => "healthy",
+        RefreshOutcome::NeedsReconnect | RefreshOutcome::Unreadable => "dead",
+        RefreshOutcome::ClientMisconfigured | RefreshOutcome::ConfigurationRefused => "client",
+        RefreshOutcome::Unavailable { .. }
+        | RefreshOutcome::InProgress { .. }
+        | RefreshOutcome::DatabaseUnavailable => "unavailable",
+        RefreshOutcome::Unknown | RefreshOutcome::NotFound => "unknown",
     };
     Ok(redirect_to_connection(id, done))
 }

@@ -107,6 +107,6 @@ pub(super) async fn mark_other_account_after_refresh<P: Ports>(
         Some(now) if now.connection.generation == of.loaded.connection.generation => {
             mark_other_account(context, &now, "refresh: another account").await
         }
-        _ => Ok(RefreshOutcome::Gone),
+        _ => Ok(RefreshOutcome::NotFound),
     }
 }

@@ -106,7 +106,7 @@ async fn drop_refused_token<P: Ports>(
     let written = write_with_retries(context, statements).await?;
     removal.perform(context).await;
     let applied = written.first().is_some_and(|rows| rows.changes > 0);
-    Ok(if applied { RefreshOutcome::Refreshed } else { RefreshOutcome::Gone })
+    Ok(if applied { RefreshOutcome::Refreshed } else { RefreshOutcome::NotFound })
 }
 
 /// Records that the token ended and nothing can renew it.
@@ -150,9 +150,9 @@ async fn write_needs_reconnect<P: Ports>(
     // Also when no answer came: it may have been applied all the same.
     removal.perform(context).await;
     if written?.first().is_some_and(|rows| rows.changes > 0) {
-        return Ok(RefreshOutcome::Dead);
+        return Ok(RefreshOutcome::NeedsReconnect);
     }
     let now = store::connections::get(context.db(), &connection.workspace, &connection.id).await?;
     let is_dead = now.is_some_and(|now| now.reason.is_some() && now.generation == connection.generation);
-    Ok(if is_dead { RefreshOutcome::Dead } else { RefreshOutcome::Gone })
+    Ok(if is_dead { RefreshOutcome::NeedsReconnect } else { RefreshOutcome::NotFound })
 }

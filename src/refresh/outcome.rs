@@ -110,7 +110,7 @@ pub(super) async fn record_too_late<P: Ports>(context: &Context<P>, of: &Refresh
     let statement = FailureDetails { wait: FIRST_BACKOFF, release_lease: true, error, ambiguous_token_hash: None };
     let statement = failure_statement(context, of, &statement, RefusalUpdate::Keep);
     write_failure(context, of, vec![statement], error).await?;
-    Ok(RefreshOutcome::DatabaseDown)
+    Ok(RefreshOutcome::DatabaseUnavailable)
 }
 
 /// The client is refused: its connections stay as they are.
@@ -139,7 +139,7 @@ async fn record_configuration_refusal<P: Ports>(
     let statement =
         failure_statement(context, of, &FailureDetails::from_refusal(refusal, CONFIGURATION_BACKOFF), update);
     write_failure(context, of, vec![statement], &refusal.code).await?;
-    Ok(RefreshOutcome::Unusable)
+    Ok(RefreshOutcome::ConfigurationRefused)
 }
 
 async fn record_transient_failure<P: Ports>(
@@ -266,7 +266,7 @@ pub(super) async fn postpone_check<P: Ports>(
     outcome: RefreshOutcome,
 ) -> Result<RefreshOutcome> {
     let connection = &loaded.connection;
-    if reason == RefreshReason::Check && connection.next_check_at.is_some() {
+    if reason == RefreshReason::ScheduledCheck && connection.next_check_at.is_some() {
         let now = context.now();
         let after_pause = |until: Timestamp| schedule::next_check_after_pause(until, connection);
         let (next, evidence) = match &outcome {
@@ -307,7 +307,7 @@ async fn record_unusable_client<P: Ports>(
     let mark = of_client.map(|client| clients::mark_misconfigured(client, now, code, until));
     match context.db().batch([delay].into_iter().chain(mark).collect()).await {
         Ok(_) => RefreshOutcome::ClientMisconfigured,
-        Err(_) => RefreshOutcome::DatabaseDown,
+        Err(_) => RefreshOutcome::DatabaseUnavailable,
     }
 }
 
@@ -328,7 +328,7 @@ pub(super) async fn record_error<P: Ports>(
 ) -> RefreshOutcome {
     context.log_cause(error);
     match error.code {
-        ErrorCode::DatabaseUnavailable | ErrorCode::Misconfigured => RefreshOutcome::DatabaseDown,
+        ErrorCode::DatabaseUnavailable | ErrorCode::Misconfigured => RefreshOutcome::DatabaseUnavailable,
         ErrorCode::ClientMissing => record_unusable_client(context, loaded, error).await,
         _ => {
             let wait = backoff_seconds(context, loaded.connection.failures, error.hints.retry_after);
@@ -343,7 +343,7 @@ pub(super) async fn record_error<P: Ports>(
             );
             match context.db().batch(vec![delay]).await {
                 Ok(_) => RefreshOutcome::Unavailable { retry_after: wait },
-                Err(_) => RefreshOutcome::DatabaseDown,
+                Err(_) => RefreshOutcome::DatabaseUnavailable,
             }
         }
     }

@@ -28,7 +28,7 @@ pub(super) async fn probe_credential<P: Ports>(
         refresh_context.auth_method.check.as_ref().or(identity.and_then(|identity| identity.probe.as_ref()))
     else {
         return match loaded.connection.reason {
-            Some(ReconnectReason::OtherAccount) => Ok(RefreshOutcome::Dead),
+            Some(ReconnectReason::OtherAccount) => Ok(RefreshOutcome::NeedsReconnect),
             _ => record_probe(context, loaded, "nothing to probe", RefreshOutcome::Unknown).await,
         };
     };
@@ -59,7 +59,8 @@ pub(super) async fn probe_credential<P: Ports>(
             Ok(account_match::mark_other_account(context, loaded, "probe: another account").await?)
         }
         _ if owner != AccountMatch::Same && was_another => {
-            record_probe(context, loaded, "probe: not known to be the same account", RefreshOutcome::Dead).await
+            record_probe(context, loaded, "probe: not known to be the same account", RefreshOutcome::NeedsReconnect)
+                .await
         }
         ProbeOutcome::Works => record_probe(context, loaded, "probe: accepted", RefreshOutcome::Healthy).await,
         ProbeOutcome::Forbidden => {

@@ -760,7 +760,7 @@ fn the_copy_of_a_connection_that_dies_is_taken_away_at_once() {
         fixture.resolve_and_finish(&id, request_with_consistency(Consistency::Edge)).unwrap();
         assert!(fixture.world.cache.entry_names().contains(&cache_key(&id)));
         fixture.world.acme.withdraw_grants("ann");
-        assert_eq!(fixture.refresh(&id, RefreshReason::CheckNow), RefreshOutcome::Dead);
+        assert_eq!(fixture.refresh(&id, RefreshReason::OnDemandCheck), RefreshOutcome::NeedsReconnect);
         assert!(!fixture.world.cache.entry_names().contains(&cache_key(&id)));
         assert_eq!(
             error_code(fixture.resolve(&id, request_with_consistency(Consistency::Edge))),

@@ -230,7 +230,7 @@ impl Living<'_> {
             Deed::CheckNow { worker, connection } => {
                 let world = &stage.workers[worker];
                 let (core, id) = (world.context(), stage.connections[connection].id.clone());
-                let check = async move { core.ports.refresher().run(&id, RefreshReason::CheckNow).await };
+                let check = async move { core.ports.refresher().run(&id, RefreshReason::OnDemandCheck).await };
                 let outcome = run.run(stage.with_timeout(world, check));
                 self.reports.checked(connection);
                 stage.add_line(|| format!("check now: {outcome:?}"));

@@ -252,7 +252,7 @@ async fn run_step(stage: &Rc<Scenario>, act: ScenarioStep) {
             let world = &stage.workers[worker];
             let (core, id) = (world.context(), stage.connections[connection].id.clone());
             let outcome = stage
-                .with_timeout(world, async move { core.ports.refresher().run(&id, RefreshReason::CheckNow).await })
+                .with_timeout(world, async move { core.ports.refresher().run(&id, RefreshReason::OnDemandCheck).await })
                 .await;
             stage.add_line(|| format!("check now: {outcome:?}"));
         }

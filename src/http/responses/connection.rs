@@ -214,12 +214,12 @@ enum Health {
 impl CheckedConnectionResponse {
     pub(crate) fn of<P: Ports>(context: &Context<P>, outcome: RefreshOutcome, listed: ListedConnection) -> Self {
         let health = match &outcome {
-            RefreshOutcome::Refreshed | RefreshOutcome::Satisfied | RefreshOutcome::Healthy => Health::Healthy,
-            RefreshOutcome::Dead | RefreshOutcome::Unreadable => Health::Dead,
+            RefreshOutcome::Refreshed | RefreshOutcome::StillValid | RefreshOutcome::Healthy => Health::Healthy,
+            RefreshOutcome::NeedsReconnect | RefreshOutcome::Unreadable => Health::Dead,
             RefreshOutcome::ClientMisconfigured => Health::ClientMisconfigured,
-            RefreshOutcome::Unusable => Health::Misconfigured,
+            RefreshOutcome::ConfigurationRefused => Health::Misconfigured,
             RefreshOutcome::Unavailable { .. } | RefreshOutcome::InProgress { .. } => Health::AppUnavailable,
-            RefreshOutcome::Unknown | RefreshOutcome::Gone | RefreshOutcome::DatabaseDown => Health::Unknown,
+            RefreshOutcome::Unknown | RefreshOutcome::NotFound | RefreshOutcome::DatabaseUnavailable => Health::Unknown,
         };
         Self {
             health,
