@@ -10,6 +10,7 @@ use futures_util::stream;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::audit::Actor;
 use crate::cleanup;
 use crate::context::Context;
 use crate::definition_moves;
@@ -102,7 +103,7 @@ pub async fn run_scheduled<P: Ports>(context: &Context<P>, scheduled_at: Timesta
 /// A step towards a changed definition. Where it fails, all else is done, and the next run goes on.
 async fn run_definition_move<P: Ports>(context: &Context<P>, definition: Option<DefinitionMove>) -> (u64, i64) {
     let Some(definition) = definition else { return (0, 0) };
-    let moved = definition_moves::run_step(context, &definition, "clock").await.map_or_else(
+    let moved = definition_moves::run_step(context, &definition, &Actor::ScheduledRun).await.map_or_else(
         |error| {
             context.log_cause(&error);
             0

@@ -18,6 +18,7 @@ pub mod start;
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::Actor;
 use crate::frozen::SealedField;
 use crate::ids::{FlowId, WorkspaceId};
 use crate::store::authorizations::Flow;
@@ -29,11 +30,11 @@ fn flow_seal_context<'a>(workspace: &'a WorkspaceId, id: &'a FlowId, field: Seal
 }
 
 /// Who acts in a flow, for the audit trail.
-fn flow_actor(flow: &Flow) -> String {
+fn flow_actor(flow: &Flow) -> Actor {
     match (&flow.link, &flow.user) {
-        (Some(link), _) => format!("link:{link}"),
-        (None, Some(user)) => format!("user:{}", user.id),
-        (None, None) => "user".to_owned(),
+        (Some(link), _) => Actor::Link(link.clone()),
+        (None, Some(user)) => Actor::User(user.id.clone()),
+        (None, None) => Actor::UnknownUser,
     }
 }
 

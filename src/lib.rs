@@ -42,6 +42,7 @@ pub mod credential;
 pub mod client;
 pub mod connection;
 mod schedule;
+pub mod audit;
 
 // Store: SQL, next to the row types.
 pub mod store;

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 
 use crate::account::Account;
 use crate::app::{AuthMethod, CredentialKind};
+use crate::audit::Actor;
 use crate::authorize;
 use crate::connection::{Connection, ConnectionStatus};
 use crate::context::Context;
@@ -108,7 +109,7 @@ pub struct NewGrant {
     /// The embedder's own map, for a new connection.
     pub metadata: BTreeMap<String, String>,
     /// Who acts, where it is not the person of the flow.
-    pub actor: Option<String>,
+    pub actor: Option<Actor>,
     /// Whether the app has been asked about it.
     pub checked: bool,
     /// Whether somebody else may live on it: tokens that were given elsewhere are not ours to revoke.
@@ -130,7 +131,7 @@ pub enum Decider {
 }
 
 impl NewGrant {
-    fn actor(&self, flow: &Flow) -> String {
+    fn actor(&self, flow: &Flow) -> Actor {
         self.actor.clone().unwrap_or_else(|| flow_actor(flow))
     }
 

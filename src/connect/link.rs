@@ -5,11 +5,11 @@
 //! link chooses where the account ends up.
 
 use crate::app::{App, AppId, AuthMethodId};
+use crate::audit::{Actor, EventType};
 use crate::authorize::unauthorized;
 use crate::caller::{CreatorKey, constant_time_eq, hash_secret};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
-use crate::frozen;
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_token};
 use crate::ports::Ports;
 use crate::quotas::{self, Quota};
@@ -245,7 +245,7 @@ async fn confirm_reconnect<P: Ports>(
 
 async fn confirm_new_connection<P: Ports>(context: &Context<P>, link: &Link, id: &ConnectionId) -> Result<()> {
     let must = vec![connections::confirm(&link.workspace, id), store::links::mark_confirmed(&link.workspace, &link.id)];
-    let event = context.event_statement(&link.workspace, id, frozen::event::CONFIRMED, "embedder", None)?;
+    let event = context.event_statement(&link.workspace, id, EventType::Confirmed, &Actor::Embedder, None)?;
     if store::all_or_nothing(context.db(), must, vec![event]).await? {
         return Ok(());
     }

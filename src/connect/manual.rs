@@ -13,6 +13,7 @@ mod import;
 use std::collections::BTreeMap;
 
 use crate::app::{AuthMethod, VariableSource};
+use crate::audit::Actor;
 use crate::context::Context;
 use crate::credential::{Credential, StoredToken};
 use crate::destinations::Destinations;
@@ -72,7 +73,7 @@ pub struct ManualConnectRequest {
     /// Whether the app is asked.
     pub check: bool,
     /// Who enters it, for the audit trail, where that is no person's session.
-    pub actor: Option<String>,
+    pub actor: Option<Actor>,
 }
 
 /// Checks what somebody entered and stores it. The answer is how it ended, as for a consent at the app.

@@ -4,12 +4,12 @@
 //! and nothing can renew it; and the reason that a person is given. Refuses to bury what was reconnected or renewed
 //! meanwhile.
 
+use crate::audit::{Actor, EventType};
 use crate::cache::CacheRemoval;
 use crate::caller::hash_secret;
 use crate::connection::{Connection, ReconnectReason};
 use crate::context::Context;
 use crate::error::Result;
-use crate::frozen;
 use crate::ports::{Ports, RefreshOutcome, Statement};
 use crate::schedule::next_check_after;
 use crate::secret::Secret;
@@ -42,7 +42,7 @@ pub(super) async fn record_permanent_refusal<P: Ports>(
         of.loaded,
         vec![dead, refreshes::release_lease(&of.attempt, false)],
         reason,
-        "refresh",
+        &Actor::Refresh,
     )
     .await
 }
@@ -96,8 +96,8 @@ async fn drop_refused_token<P: Ports>(
     let event = context.event_statement(
         &connection.workspace,
         &connection.id,
-        frozen::event::TOKEN_LOST,
-        "refresh",
+        EventType::TokenLost,
+        &Actor::Refresh,
         Some(name),
     )?;
     let removal = CacheRemoval::of_connection(context, &connection.id)?;
@@ -122,7 +122,7 @@ pub(super) async fn mark_needs_reconnect<P: Ports>(
 ) -> Result<RefreshOutcome> {
     let connection = &loaded.connection;
     let dead = refreshes::mark_needs_reconnect_after_probe(connection, reason, evidence, context.now());
-    write_needs_reconnect(context, loaded, vec![dead], reason, "check").await
+    write_needs_reconnect(context, loaded, vec![dead], reason, &Actor::Check).await
 }
 
 /// Declares a connection dead by the first of the statements. What was reconnected, renewed or ended meanwhile lives
@@ -132,13 +132,13 @@ async fn write_needs_reconnect<P: Ports>(
     loaded: &LoadedConnection,
     mut statements: Vec<Statement>,
     reason: ReconnectReason,
-    actor: &str,
+    actor: &Actor,
 ) -> Result<RefreshOutcome> {
     let connection = &loaded.connection;
     let event = context.event_statement(
         &connection.workspace,
         &connection.id,
-        frozen::event::NEEDS_RECONNECT,
+        EventType::NeedsReconnect,
         actor,
         Some(reason.as_str()),
     )?;

@@ -85,7 +85,7 @@ impl<'a> ManualConnect<'a> {
             name: None,
             metadata: BTreeMap::new(),
             check: self.check,
-            actor: Some("key:t".into()),
+            actor: Some(connections::audit::Actor::User("t".into())),
         };
         let context = self.fixture.world.context();
         self.fixture.world.run(async {
@@ -130,7 +130,7 @@ fn a_key_is_checked_stored_and_handed_out_as_it_was_entered() {
     assert!(resolved.issued.credential.token.is_none());
     assert_eq!(resolved.issued.request.headers["Authorization"], "Bearer live_abc");
     let actor = fixture.world.db.query_value("SELECT actor FROM events WHERE type = 'connected'");
-    assert_eq!(actor, "key:t");
+    assert_eq!(actor, "user:t");
 }
 
 #[test]
@@ -648,7 +648,7 @@ fn what_the_app_told_of_its_address_comes_with_imported_tokens() {
             name: None,
             metadata: BTreeMap::new(),
             check: true,
-            actor: Some("key:t".into()),
+            actor: Some(connections::audit::Actor::User("t".into())),
         };
         fixture.world.run(async {
             manual::connect_manually(&fixture.world.context(), &request, new, BROWSER_SESSION, decided_by_program())

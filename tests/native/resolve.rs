@@ -611,7 +611,14 @@ fn a_reconnect_or_disconnect_that_races_a_copy_leaves_no_old_copy() {
         });
         let (context, workspace, again) = (world.context(), fixture.workspace.clone(), id.clone());
         let ending = world.runtime.spawn(async move {
-            connections::disconnect::disconnect(&context, &workspace, &again, "key:test").await.unwrap();
+            connections::disconnect::disconnect(
+                &context,
+                &workspace,
+                &again,
+                &connections::audit::Actor::User("test".into()),
+            )
+            .await
+            .unwrap();
         });
         world.run(async {
             copying.await;

@@ -144,7 +144,7 @@ impl Attack {
             name: None,
             metadata: BTreeMap::new(),
             check: true,
-            actor: Some("key:t".into()),
+            actor: Some(connections::audit::Actor::User("t".into())),
         }
     }
 

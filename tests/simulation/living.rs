@@ -362,7 +362,7 @@ impl Living<'_> {
         let (context, workspace, id) = (stage.workers[0].context(), scene.workspace.clone(), scene.app.clone());
         let moves = scene.world.run(async move {
             store::apps::put(context.db(), &workspace, &row, context.now()).await.unwrap();
-            definition_moves::begin(&context, &workspace, &id, "key:test").await
+            definition_moves::begin(&context, &workspace, &id, &connections::audit::Actor::User("test".into())).await
         });
         stage.add_line(|| format!("the definition is another: {moves:?}"));
     }

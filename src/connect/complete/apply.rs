@@ -5,13 +5,13 @@
 //! between the two: that is settled before.
 
 use crate::account::Account;
+use crate::audit::EventType;
 use crate::cache::CacheRemoval;
 use crate::connection::{Connection, ConnectionStatus};
 use crate::context::Context;
 use crate::credential::Credential;
 use crate::destinations::Destinations;
 use crate::error::Result;
-use crate::frozen;
 use crate::ids::ConnectionId;
 use crate::on_demand_check;
 use crate::ports::Ports;
@@ -126,7 +126,7 @@ async fn insert_connection<P: Ports>(
     let then = vec![
         connections::insert(&new),
         authorizations::end_flow(&flow.id, outcome, None, Some(&new.id)),
-        context.event_statement(&flow.workspace, &new.id, frozen::event::CONNECTED, &grant.actor(flow), None)?,
+        context.event_statement(&flow.workspace, &new.id, EventType::Connected, &grant.actor(flow), None)?,
     ];
     if store::all_or_nothing(context.db(), must, then).await? {
         check_shared_items(context, completion, &new).await;
@@ -157,7 +157,7 @@ async fn keep_existing<P: Ports>(
     let must = completion.take_statements(FlowOutcome::Done, LinkStatus::Used, &existing.id, context.now());
     let then = vec![
         authorizations::end_flow(&flow.id, FlowOutcome::Done, None, Some(&existing.id)),
-        context.event_statement(&flow.workspace, &existing.id, frozen::event::REUSED, &grant.actor(flow), None)?,
+        context.event_statement(&flow.workspace, &existing.id, EventType::Reused, &grant.actor(flow), None)?,
     ];
     if !store::all_or_nothing(context.db(), must, then).await? {
         return fail_on_conflict(context, completion, Some(&existing.id)).await;
@@ -232,7 +232,7 @@ async fn replace_credential<P: Ports>(
         ..old.clone()
     };
     new.next_check_at = Some(next_check_after(now, &new));
-    let event = if switched { frozen::event::ACCOUNT_SWITCHED } else { frozen::event::RECONNECTED };
+    let event = if switched { EventType::AccountSwitched } else { EventType::Reconnected };
     let mut must = completion.take_statements(FlowOutcome::Done, LinkStatus::Used, &old.id, now);
     let newest = inherited.is_some() && !carry_over::is_refresh_token_reusable(completion);
     must.push(connections::reconnect(&new, old, newest));
