@@ -43,6 +43,7 @@ pub mod client;
 pub mod connection;
 mod schedule;
 pub mod audit;
+pub mod retention;
 
 // Store: SQL, next to the row types.
 pub mod store;
