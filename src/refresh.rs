@@ -8,6 +8,7 @@
 
 mod account_match;
 mod attempt;
+mod health;
 mod needs_reconnect;
 mod outcome;
 mod persist;

@@ -19,6 +19,7 @@ use crate::time::Timestamp;
 use crate::token::AppRefusal;
 
 use super::attempt::RefreshAttempt;
+use super::health::EndFinding;
 use super::outcome::{log_failure, write_with_retries};
 use super::renewal::seal_credential;
 
@@ -111,16 +112,15 @@ async fn drop_refused_token<P: Ports>(
 
 /// Records that the token ended and nothing can renew it.
 pub(super) async fn mark_expired<P: Ports>(context: &Context<P>, loaded: &LoadedConnection) -> Result<RefreshOutcome> {
-    mark_needs_reconnect(context, loaded, ReconnectReason::RefreshTokenMissing, "the access token ended").await
+    mark_needs_reconnect(context, loaded, EndFinding::AccessTokenEnded).await
 }
 
 pub(super) async fn mark_needs_reconnect<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
-    reason: ReconnectReason,
-    evidence: &str,
+    finding: EndFinding,
 ) -> Result<RefreshOutcome> {
-    let connection = &loaded.connection;
+    let (connection, reason, evidence) = (&loaded.connection, finding.reason(), finding.evidence());
     let dead = refreshes::mark_needs_reconnect_after_probe(connection, reason, evidence, context.now());
     write_needs_reconnect(context, loaded, vec![dead], reason, &Actor::Check).await
 }

@@ -7,6 +7,7 @@ use crate::store::refreshes::LoadedConnection;
 use crate::time::Timestamp;
 
 use super::client_backoff_seconds;
+use super::health::outcome_of_evidence;
 
 /// Seconds in which a finished refresh satisfies everybody who insists on one.
 const JUST_REFRESHED: i64 = 30;
@@ -70,15 +71,8 @@ fn plan_probe(connection: &Connection, reason: RefreshReason, now: Timestamp) ->
 fn recent_check_outcome(connection: &Connection, now: Timestamp) -> Option<RefreshOutcome> {
     let age = now.since(connection.checked_at?);
     let evidence = connection.check_evidence.as_deref()?;
-    let found = match evidence {
-        "refreshed" => RefreshOutcome::StillValid,
-        _ if !evidence.starts_with("probe: ") => return None,
-        _ if connection.failures > 0 => {
-            RefreshOutcome::Unavailable { retry_after: connection.next_attempt_at.since(now).max(JUST_FAILED - age) }
-        }
-        _ if evidence.starts_with("probe: accepted") => RefreshOutcome::Healthy,
-        _ => RefreshOutcome::Unknown,
-    };
+    let retry_after = connection.next_attempt_at.since(now).max(JUST_FAILED - age);
+    let found = outcome_of_evidence(evidence, connection.failures, retry_after)?;
     (age < if found.works() { JUST_CHECKED } else { JUST_FAILED }).then_some(found)
 }
 

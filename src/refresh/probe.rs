@@ -9,12 +9,17 @@ use crate::ports::{Database, Ports, RefreshOutcome, RefreshReason};
 use crate::registry;
 use crate::schedule::next_check_after;
 use crate::store::refreshes::{self, LoadedConnection};
+use crate::time::Timestamp;
 use crate::token::{self, ProbeOutcome};
 
 use super::account_match::{self, AccountMatch};
+use super::health::{EndFinding, ProbeFinding};
 use super::needs_reconnect::mark_needs_reconnect;
 use super::outcome::{backoff_seconds, secret_opens_again};
 use super::{BUSY_RETRY_AFTER, RefreshError, RefreshResult, plan, prepare_refresh, refresh_all_tokens};
+
+/// Seconds before an app that did not answer a probe is asked again, where it does not say how long.
+const UNANSWERED_PROBE_WAIT: i64 = 60;
 
 /// Asks the app whether the credential works, where nothing is to be refreshed.
 pub(super) async fn probe_credential<P: Ports>(
@@ -29,7 +34,7 @@ pub(super) async fn probe_credential<P: Ports>(
     else {
         return match loaded.connection.reason {
             Some(ReconnectReason::OtherAccount) => Ok(RefreshOutcome::NeedsReconnect),
-            _ => record_probe(context, loaded, "nothing to probe", RefreshOutcome::Unknown).await,
+            _ => record_probe(context, loaded, ProbeFinding::NothingToProbe).await,
         };
     };
     let values = loaded.connection.add_template_values(
@@ -50,29 +55,21 @@ pub(super) async fn probe_credential<P: Ports>(
     {
         owner = account_match::probe_account_again(context, of, told).await?;
         if owner == AccountMatch::Unknown {
-            return record_probe(context, loaded, "probe: an answer that tells nothing", RefreshOutcome::Unknown).await;
+            return record_probe(context, loaded, ProbeFinding::Inconclusive).await;
         }
     }
     let was_another = loaded.connection.reason == Some(ReconnectReason::OtherAccount);
     match verdict {
         _ if owner == AccountMatch::Other && !was_another => {
-            Ok(account_match::mark_other_account(context, loaded, "probe: another account").await?)
+            Ok(account_match::mark_other_account(context, loaded, EndFinding::OtherAccountProbed).await?)
         }
         _ if owner != AccountMatch::Same && was_another => {
-            record_probe(context, loaded, "probe: not known to be the same account", RefreshOutcome::NeedsReconnect)
-                .await
+            record_probe(context, loaded, ProbeFinding::AccountNotConfirmed).await
         }
-        ProbeOutcome::Works => record_probe(context, loaded, "probe: accepted", RefreshOutcome::Healthy).await,
-        ProbeOutcome::Forbidden => {
-            record_probe(context, loaded, "probe: accepted, but not allowed to ask", RefreshOutcome::Healthy).await
-        }
-        ProbeOutcome::Inconclusive => {
-            record_probe(context, loaded, "probe: an answer that tells nothing", RefreshOutcome::Unknown).await
-        }
-        ProbeOutcome::NotSent => {
-            let evidence = "probe: not sent, because the app's addresses have changed since the credential was given";
-            record_probe(context, loaded, evidence, RefreshOutcome::Unknown).await
-        }
+        ProbeOutcome::Works => record_probe(context, loaded, ProbeFinding::Accepted).await,
+        ProbeOutcome::Forbidden => record_probe(context, loaded, ProbeFinding::Forbidden).await,
+        ProbeOutcome::Inconclusive => record_probe(context, loaded, ProbeFinding::Inconclusive).await,
+        ProbeOutcome::NotSent => record_probe(context, loaded, ProbeFinding::NotSent).await,
         ProbeOutcome::Unavailable { retry_after } => record_probe_failure(context, loaded, retry_after).await,
         ProbeOutcome::Refused
             if plan::may_refresh(&loaded.connection, loaded.client.as_ref(), reason, context.now()) =>
@@ -90,15 +87,12 @@ pub(super) async fn probe_credential<P: Ports>(
 async fn record_probe<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
-    evidence: &str,
-    outcome: RefreshOutcome,
+    finding: ProbeFinding,
 ) -> RefreshResult<RefreshOutcome> {
     let now = context.now();
     let next = next_check_after(now, &loaded.connection);
-    let works = outcome == RefreshOutcome::Healthy;
-    let statement = refreshes::record_probe(&loaded.connection, now, evidence, next, 0, None, works);
-    context.db().batch([statement].into_iter().chain(secret_opens_again(context, loaded)).collect()).await?;
-    Ok(outcome)
+    write_probe(context, loaded, finding, (now, next)).await?;
+    Ok(finding.outcome(next.since(now)))
 }
 
 /// Records that the app could not be asked.
@@ -108,19 +102,30 @@ async fn record_probe_failure<P: Ports>(
     retry_after: Option<i64>,
 ) -> RefreshResult<RefreshOutcome> {
     let now = context.now();
-    let failures = loaded.connection.failures + 1;
-    let wait = backoff_seconds(context, failures, retry_after.or(Some(60)));
+    let finding = ProbeFinding::Unanswered;
+    let failures = finding.failures(loaded.connection.failures);
+    let wait = backoff_seconds(context, failures, retry_after.or(Some(UNANSWERED_PROBE_WAIT)));
+    write_probe(context, loaded, finding, (now, now.plus(wait))).await?;
+    Ok(finding.outcome(wait))
+}
+
+async fn write_probe<P: Ports>(
+    context: &Context<P>,
+    loaded: &LoadedConnection,
+    finding: ProbeFinding,
+    (now, next_check_at): (Timestamp, Timestamp),
+) -> RefreshResult<()> {
     let statement = refreshes::record_probe(
         &loaded.connection,
         now,
-        "probe: the app did not answer",
-        now.plus(wait),
-        failures,
-        Some("app_unavailable"),
-        false,
+        finding.evidence(),
+        next_check_at,
+        finding.failures(loaded.connection.failures),
+        finding.error(),
+        finding.works(),
     );
     context.db().batch([statement].into_iter().chain(secret_opens_again(context, loaded)).collect()).await?;
-    Ok(RefreshOutcome::Unavailable { retry_after: wait })
+    Ok(())
 }
 
 /// Records that the app refused a credential that nothing can renew.
@@ -133,5 +138,5 @@ async fn record_probe_refusal<P: Ports>(
         let retry_after = loaded.connection.next_attempt_at.since(context.now()).max(1);
         return Ok(RefreshOutcome::Unavailable { retry_after });
     }
-    Ok(mark_needs_reconnect(context, loaded, ReconnectReason::CredentialRejected, "probe: refused").await?)
+    Ok(mark_needs_reconnect(context, loaded, EndFinding::ProbeRefused).await?)
 }
