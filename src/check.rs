@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::definition_moves;
 use crate::error::Result;
 use crate::ids::ConnectionId;
-use crate::ports::{Ports, RefreshOutcome, RefreshReason, RefreshRunner};
+use crate::ports::{Health, Ports, RefreshOutcome, RefreshReason, RefreshRunner};
 use crate::reseal;
 use crate::store::definition_moves::DefinitionMove;
 use crate::store::erasing::WRITES_PER_CONNECTION;
@@ -141,18 +141,15 @@ async fn check_connections<P: Ports>(context: &Context<P>, due: &[ConnectionId],
 impl RunSummary {
     fn with_outcome(mut self, outcome: &RefreshOutcome) -> Self {
         self.checked += 1;
-        match outcome {
-            RefreshOutcome::Refreshed | RefreshOutcome::StillValid | RefreshOutcome::Healthy => self.healthy += 1,
-            RefreshOutcome::NeedsReconnect | RefreshOutcome::Unreadable => self.dead += 1,
-            RefreshOutcome::ClientMisconfigured
-            | RefreshOutcome::Unavailable { .. }
-            | RefreshOutcome::DatabaseUnavailable => {
+        match (outcome, outcome.health()) {
+            // Another attempt is under way: this one learned nothing.
+            (RefreshOutcome::InProgress { .. }, _) => self.unknown += 1,
+            (_, Health::Healthy) => self.healthy += 1,
+            (_, Health::NeedsReconnect) => self.dead += 1,
+            (RefreshOutcome::DatabaseUnavailable, _) | (_, Health::ClientMisconfigured | Health::AppUnavailable) => {
                 self.unavailable += 1;
             }
-            RefreshOutcome::ConfigurationRefused
-            | RefreshOutcome::Unknown
-            | RefreshOutcome::InProgress { .. }
-            | RefreshOutcome::NotFound => self.unknown += 1,
+            (_, Health::ConfigurationRefused | Health::Unknown) => self.unknown += 1,
         }
         self
     }

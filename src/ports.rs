@@ -431,10 +431,43 @@ pub enum RefreshOutcome {
     Unreadable,
 }
 
+/// How a connection is doing, as a refresh or a check found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(description = "How a connection is doing."))]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// It works.
+    Healthy,
+    /// Only a person can repair it.
+    #[serde(rename = "dead")]
+    NeedsReconnect,
+    /// The workspace's OAuth client can't be used.
+    ClientMisconfigured,
+    /// The app refuses this connection's configuration.
+    #[serde(rename = "misconfigured")]
+    ConfigurationRefused,
+    /// The app could not be asked, or failed.
+    AppUnavailable,
+    /// Nothing can be learned.
+    Unknown,
+}
+
 impl RefreshOutcome {
+    /// What it says of the connection's health.
+    pub fn health(&self) -> Health {
+        match self {
+            Self::Refreshed | Self::StillValid | Self::Healthy => Health::Healthy,
+            Self::NeedsReconnect | Self::Unreadable => Health::NeedsReconnect,
+            Self::ClientMisconfigured => Health::ClientMisconfigured,
+            Self::ConfigurationRefused => Health::ConfigurationRefused,
+            Self::Unavailable { .. } | Self::InProgress { .. } => Health::AppUnavailable,
+            Self::Unknown | Self::NotFound | Self::DatabaseUnavailable => Health::Unknown,
+        }
+    }
+
     /// Whether the credential was found to work.
     pub fn works(&self) -> bool {
-        matches!(self, Self::Refreshed | Self::StillValid | Self::Healthy)
+        self.health() == Health::Healthy
     }
 }
 

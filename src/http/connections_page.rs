@@ -22,7 +22,7 @@ use crate::disconnect;
 use crate::error::{Error, Result};
 use crate::ids::ConnectionId;
 use crate::on_demand_check;
-use crate::ports::{Ports, RefreshOutcome};
+use crate::ports::{Health, Ports, RefreshOutcome};
 use crate::registry;
 use crate::revocation::RevocationOutcome;
 use crate::store::clients::{self, WorkspaceClients};
@@ -418,14 +418,15 @@ async fn rename_error_response<P: Ports>(
 
 pub(super) async fn submit_check<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let Connection { id, workspace, .. } = &call.path_connection()?.connection;
-    let done = match on_demand_check::run(context, workspace, id).await {
-        RefreshOutcome::Refreshed | RefreshOutcome::StillValid | RefreshOutcome::Healthy => "healthy",
-        RefreshOutcome::NeedsReconnect | RefreshOutcome::Unreadable => "dead",
-        RefreshOutcome::ClientMisconfigured | RefreshOutcome::ConfigurationRefused => "client",
-        RefreshOutcome::Unavailable { .. }
-        | RefreshOutcome::InProgress { .. }
-        | RefreshOutcome::DatabaseUnavailable => "unavailable",
-        RefreshOutcome::Unknown | RefreshOutcome::NotFound => "unknown",
+    let outcome = on_demand_check::run(context, workspace, id).await;
+    let done = match outcome.health() {
+        Health::Healthy => "healthy",
+        Health::NeedsReconnect => "dead",
+        Health::ClientMisconfigured | Health::ConfigurationRefused => "client",
+        Health::AppUnavailable => "unavailable",
+        // To try again later helps here, too.
+        Health::Unknown if outcome == RefreshOutcome::DatabaseUnavailable => "unavailable",
+        Health::Unknown => "unknown",
     };
     Ok(redirect_to_connection(id, done))
 }
