@@ -295,7 +295,7 @@ pub async fn handle<P: Ports>(context: &Context<P>, request: &Request) -> Respon
     };
     let mut response = answered.unwrap_or_else(|error| {
         context.log_cause(&error);
-        access_log::write_refusal(context, &call, &found, &error);
+        access_log::write_refusal(context, &call, found.name().as_deref(), &error);
         let csrf = browser_session::csrf_token(context, request);
         error_response(request, &found, &error, &browser_session::page_context(call.session.as_ref(), csrf.as_deref()))
     });
@@ -449,6 +449,14 @@ async fn body_too_large_error<P: Ports>(context: &Context<P>, route: &routes::Ro
         _ => Ok(()),
     };
     found.err().unwrap_or_else(input::body_too_large)
+}
+
+/// Whether a path is one of our pages for people who are signed in.
+fn is_page_for_users(path: &str) -> bool {
+    match routes::match_route(Method::Get, path) {
+        RouteMatch::Matched { route: line, .. } => matches!(line.auth, RequiredAuth::User(_)),
+        RouteMatch::WrongMethod { .. } | RouteMatch::NoMatch => false,
+    }
 }
 
 /// Whether a browser is answered, and not a program.

@@ -8,11 +8,13 @@
 
 mod account_match;
 mod attempt;
+mod backoff;
 mod needs_reconnect;
 mod outcome;
 mod persist;
 mod plan;
 mod probe;
+mod record;
 mod renewal;
 
 use std::rc::Rc;

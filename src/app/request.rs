@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::JsonPointer;
-use super::template::{Template, TemplateValues, UrlTemplate};
-use crate::egress::{EgressUrl, EgressUrlError};
+use super::template::{RequestError, Template, TemplateValues, UrlTemplate};
+use crate::egress::EgressUrl;
 use crate::secret::Secret;
 
 /// The methods that requests to apps have.
@@ -26,32 +26,6 @@ pub enum OutboundMethod {
     /// DELETE
     Delete,
 }
-
-/// Why a request can't be built. It names places, never values.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RequestError {
-    /// Nothing is known for a place.
-    MissingValue(String),
-    /// The value must not stand there.
-    InvalidValue(String),
-    /// The filled address does not pass the guard.
-    InvalidUrl(EgressUrlError),
-    /// The credential was not given for this address.
-    DestinationNotAllowed,
-}
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MissingValue(name) => write!(f, "needs a value for {name}"),
-            Self::InvalidValue(name) => write!(f, "has a value for {name} that is not allowed in an address"),
-            Self::InvalidUrl(problem) => problem.fmt(f),
-            Self::DestinationNotAllowed => f.write_str("is not an address that the credential may be sent to"),
-        }
-    }
-}
-
-impl std::error::Error for RequestError {}
 
 /// How a credential is sent in requests to the app.
 #[derive(Debug, Clone)]

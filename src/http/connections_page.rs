@@ -14,6 +14,7 @@ use super::{Call, Response, app_list, consent_page, input, problem};
 use crate::app::{AuthMethod, CredentialKind, RefreshTokenRotation};
 use crate::attention;
 use crate::authorize::{self, Caller, RequiredRole};
+use crate::connect::client_setup::is_auth_method_ready;
 use crate::connect::complete::MAX_NAME_LENGTH;
 use crate::connection::{Connection, ConnectionStatus, ReconnectReason};
 use crate::context::Context;
@@ -103,7 +104,7 @@ fn auth_method_without_client(one: &ListedApp, clients: &WorkspaceClients) -> Op
     }
     one.load_app()?
         .oauth2_method()
-        .filter(|auth_method| !app_list::is_auth_method_ready(clients, auth_method))
+        .filter(|auth_method| !is_auth_method_ready(clients, auth_method))
         .map(|auth_method| consent_page::auth_method_name(&auth_method))
 }
 

@@ -5,11 +5,11 @@
 
 use std::rc::Rc;
 
-use super::app_list::is_auth_method_ready;
 use super::browser_session::page_context;
 use super::page::{self, FormError, FormField, ScopeChoice};
 use super::{Call, LEADS_TO_APP_MARKER, Response, browser_session, input, problem};
 use crate::app::{AuthMethod, CredentialField, Variable, VariableSource, field_path, variable_path};
+use crate::connect::client_setup::is_auth_method_ready;
 use crate::connect::hosts::{self, SecretHosts};
 use crate::connect::start::{ConnectOptions, ConnectRequest, setup_page_path};
 use crate::context::Context;

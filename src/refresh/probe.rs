@@ -13,8 +13,9 @@ use crate::store::refreshes::{self, LoadedConnection};
 use crate::token::{self, ProbeOutcome};
 
 use super::account_match::{self, AccountMatch};
+use super::backoff::backoff_seconds;
 use super::needs_reconnect::mark_needs_reconnect;
-use super::outcome::{backoff_seconds, secret_opens_again};
+use super::outcome::secret_opens_again;
 use super::{plan, prepare_refresh, refresh_all_tokens};
 
 /// Asks the app whether the credential works, where nothing is to be refreshed.

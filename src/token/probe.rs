@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::error_codes::{find_challenge_error, find_defined_refusal, find_refusal};
-use super::response::find_retry_after;
+use super::retry_after::find_retry_after;
 use super::scopes::clean_scope_list;
 use super::{RefusalClass, TokenSet};
 use crate::account::Account;

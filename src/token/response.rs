@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use chrono::DateTime;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::error_codes::{find_defined_refusal, find_refusal, members_of, text_at};
 use super::lifetime::{self, MAX_LIFETIME};
 use super::probe::reported_text;
+use super::retry_after::find_retry_after;
 use super::scopes::read_granted_scopes;
 use super::{
     AmbiguousResponse, AppRefusal, RefusalClass, RevocationResponse, SecretJson, TokenResponse, TokenSet,
@@ -27,9 +27,6 @@ use crate::time::Timestamp;
 /// draft-ietf-oauth-refresh-token-expiration). The nearest end counts.
 const REFRESH_LIFETIME_MEMBERS: &[&str] =
     &["refresh_token_expires_in", "x_refresh_token_expires_in", "refresh_token_timeout", "authorization_expires_in"];
-
-/// The longest wait an app may ask for: a day, in seconds.
-const MAX_RETRY_AFTER: i64 = 86_400;
 
 /// Where answers tell the life or the end of an access token, should it be missing where the definition says. Case and
 /// separators do not matter.
@@ -358,26 +355,4 @@ fn normalize_token_type(text: Option<&str>) -> String {
         Some(text) if text.len() <= MAX_TOKEN_TYPE_LENGTH && is_header_safe(text) => text.to_owned(),
         _ => "Bearer".to_owned(),
     }
-}
-
-/// The wait that the app asks for, from 0 to a day: by its body, where the definition says so, or by the header.
-pub(super) fn find_retry_after(
-    auth_method: &AuthMethod,
-    inbound: &AppResponse,
-    body: Option<&Value>,
-    now: Timestamp,
-) -> Option<i64> {
-    let told = auth_method.errors.retry_after.as_ref().and_then(|at| at.find(body?)).and_then(lifetime::parse_seconds);
-    told.map(|wait| wait.min(MAX_RETRY_AFTER)).or_else(|| parse_retry_after_header(inbound, now))
-}
-
-/// `Retry-After` in seconds (RFC 9110 10.2.3: seconds or a date).
-fn parse_retry_after_header(inbound: &AppResponse, now: Timestamp) -> Option<i64> {
-    let text = inbound.header("retry-after")?.trim();
-    let wait = if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
-        text.parse().unwrap_or(MAX_RETRY_AFTER)
-    } else {
-        DateTime::parse_from_rfc2822(text).ok()?.timestamp() - now.unix()
-    };
-    Some(wait.clamp(0, MAX_RETRY_AFTER))
 }

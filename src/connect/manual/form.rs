@@ -7,7 +7,6 @@ use std::rc::Rc;
 
 use crate::app::{AuthMethod, FieldProblem, GrantType as GrantKind, field_path, read_fields};
 use crate::client_auth::{self, KEY_FILE_FIELD};
-use crate::connect::start;
 use crate::context::Context;
 use crate::credential::{Credential, StoredToken};
 use crate::destinations::Destinations;
@@ -45,7 +44,7 @@ pub(super) async fn credential_from_form<P: Ports>(
         problems.push(FieldProblem { field: field_path(KEY_FILE_FIELD), problem: problem.to_string() });
     }
     if !problems.is_empty() {
-        return Err(start::invalid_fields(problems));
+        return Err(Error::from_field_problems(problems));
     }
     let mut credential = Credential::from_fields(fields);
     if !auth_method.issues_tokens() {
