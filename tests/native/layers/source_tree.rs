@@ -137,7 +137,7 @@ impl SourceTree {
 
 impl SourceModule {
     fn parse(file: &str, text: &str) -> Self {
-        let tokens = without_tests(tokenize(text));
+        let tokens = without_tests(&tokenize(text));
         let mut module = Self {
             file: file.to_owned(),
             children: vec![],
@@ -163,7 +163,7 @@ impl SourceModule {
                     inline.retain(|(_, outer)| *outer < depth);
                 }
                 Token::Sign('.') if word(at + 1) == Some("db") && sign(at + 2, '(') => {
-                    module.database_calls.push(*line)
+                    module.database_calls.push(*line);
                 }
                 Token::Word(keyword) if keyword == "mod" && word(at + 1).is_some() => {
                     let name = word(at + 1).unwrap_or_default().to_owned();
@@ -345,10 +345,10 @@ fn text_end(letters: &[char], mut at: usize) -> usize {
 }
 
 /// The same tokens without what stands under `#[cfg(test)]`, and without attributes that only tests have.
-fn without_tests(tokens: Vec<(Token, usize)>) -> Vec<(Token, usize)> {
+fn without_tests(tokens: &[(Token, usize)]) -> Vec<(Token, usize)> {
     let (mut kept, mut at) = (vec![], 0);
     while at < tokens.len() {
-        let end = attribute_end(&tokens, at);
+        let end = attribute_end(tokens, at);
         let words: Vec<_> = tokens[at..end].iter().map(|(token, _)| token).collect();
         let begins = |name: &str| {
             let test = [Token::Sign('('), Token::Word("test".to_owned())];
@@ -357,7 +357,7 @@ fn without_tests(tokens: Vec<(Token, usize)>) -> Vec<(Token, usize)> {
         if begins("cfg_attr") {
             at = end;
         } else if begins("cfg") {
-            at = item_end(&tokens, end);
+            at = item_end(tokens, end);
         } else {
             let end = end.max(at + 1);
             kept.extend_from_slice(&tokens[at..end]);
@@ -384,26 +384,15 @@ fn attribute_end(tokens: &[(Token, usize)], at: usize) -> usize {
     end
 }
 
+/// What an item begins with; nothing else under an attribute does.
+const ITEMS: [&str; 13] =
+    ["pub", "use", "mod", "fn", "impl", "struct", "enum", "const", "static", "type", "trait", "async", "macro_rules"];
+
 /// Behind the item, member or arm that begins there.
 fn item_end(tokens: &[(Token, usize)], mut at: usize) -> usize {
     while attribute_end(tokens, at) > at {
         at = attribute_end(tokens, at);
     }
-    const ITEMS: [&str; 13] = [
-        "pub",
-        "use",
-        "mod",
-        "fn",
-        "impl",
-        "struct",
-        "enum",
-        "const",
-        "static",
-        "type",
-        "trait",
-        "async",
-        "macro_rules",
-    ];
     let is_word = |at: usize, words: &[&str]| matches!(tokens.get(at), Some((Token::Word(word), _)) if words.contains(&word.as_str()));
     let is_item = is_word(at, &ITEMS);
     // Their braces do not end them.
@@ -480,7 +469,7 @@ mod tests {
             "/// [`crate::b::X`]\nstruct Y;",
             "/* crate::b /* crate::b */ crate::b */",
             r#"const X: &str = "\"crate::b::X";"#,
-            r##"const X: &str = r#"crate::b::X""#;"##,
+            r##"const X: &str = r#""crate::b::X"#;"##,
             "#[cfg(test)]\nmod tests { use crate::b; }",
             "#[cfg(test)]\nuse crate::b::{X, Y};",
             "#[cfg(test)]\n#[derive(Debug)]\nenum E { Own(crate::b::X), }",
