@@ -152,7 +152,8 @@ fn visible_to(session: &Session) -> Option<String> {
 pub async fn authorize<P: Ports>(
     context: &Context<P>,
     caller: &Caller<'_>,
-    (action, resource): (Action, Resource),
+    action: Action,
+    resource: Resource,
     named: Option<&str>,
 ) -> Result<LoadedResource> {
     let subject = match named {

@@ -393,7 +393,7 @@ async fn authorize_call<P: Ports>(context: &Context<P>, route: &RouteEntry, call
         }
     };
     let named = call.path_params.first().map(String::as_str);
-    authorize::authorize(context, &caller, (route.action, route.resource), named).await
+    authorize::authorize(context, &caller, route.action, route.resource, named).await
 }
 
 async fn authenticate_call<P: Ports>(context: &Context<P>, auth: RequiredAuth, call: &mut Call<'_>) -> Result<()> {

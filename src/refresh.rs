@@ -188,7 +188,7 @@ async fn refresh_one_token<P: Ports>(
     let rotation = refresh_context.auth_method.rotation();
     let seconds = lease_seconds(rotation);
     let token_hash = hash_secret(selected.secret.expose());
-    match refreshes::take_lease(context.db(), (&attempt, &loaded.connection), &token_hash, seconds, now).await {
+    match refreshes::take_lease(context.db(), &attempt, &loaded.connection, &token_hash, seconds, now).await {
         Ok(true) => {}
         Ok(false) => return Ok((None, false)),
         Err(error) => {

@@ -243,7 +243,7 @@ impl DefinitionReader {
         let identity = identity.map(|identity| self.read_identity(&identity_at, identity, &context));
         let check = check.map(|check| self.read_probe(&check_at, check, &context));
         let nothing_shared = nothing_shared.map(|raw| self.read_nothing_shared(&shared_at, raw, &context));
-        let request = self.read_request(&request_at, request, (&raw.header, &raw.query), &context);
+        let request = self.read_request(&request_at, request, raw.header.as_deref(), raw.query.as_deref(), &context);
         let errors = self.read_error_table(&errors_at, errors);
         let limits = self.read_limits(&limits_at, limits);
         let mut auth_method = AuthMethod {

@@ -51,7 +51,7 @@ pub(super) async fn find<P: Ports>(
 ) -> Result<std::result::Result<AccountInfo, ProbeOutcome>> {
     let Some(identity) = of.identity else { return Ok(Ok(AccountInfo { account: None, granted: None, variables })) };
     match (&identity.probe, of.tokens) {
-        (Some(probe), _) => request_account(context, of, (identity, probe), variables).await,
+        (Some(probe), _) => request_account(context, of, identity, probe, variables).await,
         (None, Some(tokens)) => {
             let values = client_auth::template_values(of.auth_method, of.credential, &variables);
             let name = fetch_account_name(context, of, identity, &values).await;
@@ -82,7 +82,8 @@ async fn fetch_account_name<P: Ports>(
 async fn request_account<P: Ports>(
     context: &Context<P>,
     of: &AccountQuery<'_>,
-    (identity, probe): (&IdentityLookup, &Probe),
+    identity: &IdentityLookup,
+    probe: &Probe,
     variables: BTreeMap<String, String>,
 ) -> Result<std::result::Result<AccountInfo, ProbeOutcome>> {
     let values = client_auth::template_values(of.auth_method, of.credential, &variables);
@@ -91,7 +92,7 @@ async fn request_account<P: Ports>(
         let request = token::build_probe_request(probe, of.auth_method, &values, of.destinations);
         let request = request.map_err(|problem| registry::invalid_value_error(of.auth_method, &problem))?;
         let Ok(inbound) = context.send(request).await else { continue };
-        match token::read_account(of.auth_method, (identity, probe), &inbound, &values, context.now()) {
+        match token::read_account(of.auth_method, identity, probe, &inbound, &values, context.now()) {
             Ok(account) => return Ok(Ok(read_account_info(of.auth_method, identity, account, &inbound, variables))),
             Err(other) => verdict = other,
         }

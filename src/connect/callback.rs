@@ -182,19 +182,14 @@ async fn process_response<P: Ports>(
         }
         Err(error) => return Err(error),
     };
-    let exchanged = match exchange_code(context, flow, &client, (&auth_method, &endpoints), &code).await? {
+    let exchanged = match exchange_code(context, flow, &client, &auth_method, &endpoints, &code).await? {
         Err(ended) => return Ok(Err(ended)),
         Ok(exchanged) => exchanged,
     };
     // Boxed: few callbacks get here, and all would carry its size.
-    let failure = Box::pin(store_returned_grant(
-        context,
-        (flow, &client),
-        (&auth_method, &endpoints),
-        &returned.others,
-        exchanged,
-    ))
-    .await;
+    let failure =
+        Box::pin(store_returned_grant(context, flow, &client, &auth_method, &endpoints, &returned.others, exchanged))
+            .await;
     // Bookkeeping comes last: the grant is stored, or given back, whatever becomes of this.
     if let Err(error) = write_statement(context, clients::mark_working(&flow.workspace, &client.id)).await {
         context.log_cause(&error);
@@ -202,16 +197,26 @@ async fn process_response<P: Ports>(
     Ok(failure.map_or(Ok(()), |failure| Err(failed_with(failure))))
 }
 
+/// What the app gave for a code.
+struct ExchangedTokens {
+    tokens: TokenSet,
+    /// When it was asked: lifetimes count from then.
+    asked_at: Timestamp,
+}
+
 /// A grant is there, and nowhere but here: each way from here stores it or gives it back. Answers why it was not stored.
 async fn store_returned_grant<P: Ports>(
     context: &Context<P>,
-    (flow, client): (&Flow, &Client),
-    (auth_method, endpoints): (&AuthMethod, &ResolvedEndpoints),
+    flow: &Flow,
+    client: &Client,
+    auth_method: &AuthMethod,
+    endpoints: &ResolvedEndpoints,
     others: &BTreeMap<String, String>,
-    (tokens, asked_at): (TokenSet, Timestamp),
+    exchanged: ExchangedTokens,
 ) -> Option<FlowFailure> {
-    let credential = Credential::from_tokens(&tokens);
-    let told = reported_variables(auth_method, others, &tokens);
+    let tokens = &exchanged.tokens;
+    let credential = Credential::from_tokens(tokens);
+    let told = reported_variables(auth_method, others, tokens);
     let variables = flow.variables.clone().into_iter().chain(told).collect();
     let reach = |variables: &BTreeMap<String, String>| match &flow.destinations {
         // What was discovered stays as the flow began with it; what the definition says is filled with what is known now.
@@ -223,14 +228,13 @@ async fn store_returned_grant<P: Ports>(
         auth_method,
         identity: endpoints.identity.as_ref(),
         credential: &credential,
-        tokens: Some(&tokens),
+        tokens: Some(tokens),
         destinations: &destinations,
     };
     let found = match account::find(context, &asked, variables).await {
         Ok(Ok(found)) => found,
         unknown => {
-            complete::discard_unidentified_grant(context, auth_method, (flow, client), &credential, &destinations)
-                .await;
+            complete::discard_unidentified_grant(context, auth_method, flow, client, &credential, &destinations).await;
             return Some(match unknown {
                 Err(error) => {
                     context.log_cause(&error);
@@ -242,7 +246,7 @@ async fn store_returned_grant<P: Ports>(
     };
     let destinations = reach(&found.variables);
     let redirected = redirect_scopes(auth_method, others);
-    let grant = build_grant(flow, auth_method, (credential, &tokens, redirected), (found, destinations), asked_at);
+    let grant = build_grant(flow, auth_method, credential, &exchanged, redirected, found, destinations);
     complete::complete_returned_grant(context, flow, auth_method, grant, Decider::Person)
         .await
         .unwrap_or(Some(FlowFailure::NotStored))
@@ -355,31 +359,31 @@ async fn exchange_code<P: Ports>(
     context: &Context<P>,
     flow: &Flow,
     client: &Client,
-    (auth_method, endpoints): (&AuthMethod, &ResolvedEndpoints),
+    auth_method: &AuthMethod,
+    endpoints: &ResolvedEndpoints,
     code: &Secret,
-) -> Result<std::result::Result<(TokenSet, Timestamp), FlowEnd>> {
+) -> Result<std::result::Result<ExchangedTokens, FlowEnd>> {
     // The secret may have been entered anew since the flow began: neither it nor the tokens that it gets may go to
     // addresses that the flow has and it was not entered for.
     let has_secret = auth_method.is_custom && client.sealed_secret.is_some();
     if has_secret && !client_setup::verify_set_up_for(context, client, auth_method).await? {
         return Ok(Err(failed_with(FlowFailure::AddressesChanged)));
     }
-    let keys =
-        match client_auth::prepare_client_identity(context, client, (auth_method, endpoints), &endpoints.token_url)
-            .await
-        {
-            Ok(keys) => keys,
-            Err(error) if error.code == crate::error::ErrorCode::ClientMissing => {
-                context.log_cause(&error);
-                let is_of_client = error.hints.client.is_some_and(ClientProblem::affects_every_connection);
-                return Ok(Err(failed_with(if is_of_client {
-                    FlowFailure::ClientRefused
-                } else {
-                    FlowFailure::AddressesChanged
-                })));
-            }
-            Err(error) => return Err(error),
-        };
+    let keys = match client_auth::prepare_client_identity(context, client, auth_method, endpoints, &endpoints.token_url)
+        .await
+    {
+        Ok(keys) => keys,
+        Err(error) if error.code == crate::error::ErrorCode::ClientMissing => {
+            context.log_cause(&error);
+            let is_of_client = error.hints.client.is_some_and(ClientProblem::affects_every_connection);
+            return Ok(Err(failed_with(if is_of_client {
+                FlowFailure::ClientRefused
+            } else {
+                FlowFailure::AddressesChanged
+            })));
+        }
+        Err(error) => return Err(error),
+    };
     let verifier = match &flow.sealed_verifier {
         None => None,
         Some(sealed) => Some(
@@ -409,7 +413,7 @@ async fn exchange_code<P: Ports>(
         return Ok(Err(failed_with(FlowFailure::AddressesChanged)));
     }
     match token::read_token_response(auth_method, &answer, asked_at) {
-        TokenResponse::Tokens(tokens) => Ok(Ok((tokens, asked_at))),
+        TokenResponse::Tokens(tokens) => Ok(Ok(ExchangedTokens { tokens, asked_at })),
         TokenResponse::Ambiguous(odd) => {
             context.log(
                 "warn",
@@ -418,7 +422,7 @@ async fn exchange_code<P: Ports>(
             );
             if let Some(refresh_token) = odd.refresh_token {
                 let credential = Credential::of_refresh_token(refresh_token);
-                complete::discard_unidentified_grant(context, auth_method, (flow, client), &credential, &destinations)
+                complete::discard_unidentified_grant(context, auth_method, flow, client, &credential, &destinations)
                     .await;
             }
             Ok(Err(failed_with(FlowFailure::AppUnavailable)))
@@ -455,10 +459,13 @@ async fn record_token_refusal<P: Ports>(
 fn build_grant(
     flow: &Flow,
     auth_method: &AuthMethod,
-    (credential, tokens, redirected): (Credential, &TokenSet, Option<Vec<String>>),
-    (found, destinations): (account::AccountInfo, Destinations),
-    asked_at: Timestamp,
+    credential: Credential,
+    exchanged: &ExchangedTokens,
+    redirected: Option<Vec<String>>,
+    found: account::AccountInfo,
+    destinations: Destinations,
 ) -> NewGrant {
+    let ExchangedTokens { tokens, asked_at } = exchanged;
     let server = auth_method.oauth_server();
     let after = |seconds: Option<i64>| seconds.map(|seconds| asked_at.plus(seconds));
     let refreshable = credential.is_refreshable();
@@ -474,7 +481,7 @@ fn build_grant(
         grant_expires_at: after(server.and_then(|server| server.grant_lifetime)),
         variables: found.variables,
         destinations: Some(destinations),
-        obtained_at: asked_at,
+        obtained_at: *asked_at,
         refreshable,
         name: None,
         metadata: BTreeMap::new(),

@@ -119,7 +119,7 @@ pub async fn run<P: Ports>(
         found => found?,
     };
     let keys =
-        client_auth::prepare_client_identity(context, client, (auth_method, &endpoints), &endpoints.token_url).await?;
+        client_auth::prepare_client_identity(context, client, auth_method, &endpoints, &endpoints.token_url).await?;
     let values = TemplateValues::new().with_all(&variables);
     let destinations = Rc::new(Destinations::for_grant(auth_method, Some(&endpoints), &variables));
     let parties = TokenRequestContext {

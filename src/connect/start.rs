@@ -325,13 +325,14 @@ pub async fn begin_flow<P: Ports>(
     request: &ConnectRequest,
     session_hash: &str,
 ) -> Result<String> {
-    begin_flow_with_options(context, (request, &prepare_options(context, request).await?), session_hash).await
+    begin_flow_with_options(context, request, &prepare_options(context, request).await?, session_hash).await
 }
 
 /// The same with what was offered: whoever has looked at its hosts must get that, and no later edition of it.
 pub async fn begin_flow_with_options<P: Ports>(
     context: &Context<P>,
-    (request, options): (&ConnectRequest, &ConnectOptions),
+    request: &ConnectRequest,
+    options: &ConnectOptions,
     session_hash: &str,
 ) -> Result<String> {
     if options.auth_method.kind != CredentialKind::OAuth2 {

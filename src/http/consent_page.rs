@@ -26,7 +26,8 @@ const LIMIT_WARNING_TENTHS: i64 = 9;
 pub(super) async fn render_page<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
-    (request, options): (&ConnectRequest, &ConnectOptions),
+    request: &ConnectRequest,
+    options: &ConnectOptions,
     refused: Option<&Error>,
 ) -> Result<Response> {
     let workspace =

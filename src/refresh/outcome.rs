@@ -244,7 +244,7 @@ pub(super) async fn postpone_check<P: Ports>(
             }
             _ => (schedule::next_check_after(now, connection), "nothing to do"),
         };
-        let delay = refreshes::postpone(connection, now, None, (now, next), evidence);
+        let delay = refreshes::postpone(connection, now, None, next, evidence, now);
         context.db().batch([delay].into_iter().chain(secret_opens_again(context, loaded)).collect()).await?;
     }
     Ok(outcome)
@@ -263,7 +263,7 @@ async fn record_unusable_client<P: Ports>(
     log_failure(context, loaded, code);
     let until = now.plus(backoff_seconds(context, connection.failures, Some(CLIENT_BACKOFF)));
     let next = schedule::next_check_after_growing_pause(now, connection, LONGEST_BACKOFF);
-    let delay = refreshes::postpone(connection, until, Some(code), (now, next), &format!("not asked: {code}"));
+    let delay = refreshes::postpone(connection, until, Some(code), next, &format!("not asked: {code}"), now);
     let of_client = loaded.client.as_ref().filter(|_| problem.affects_every_connection());
     let mark = of_client.map(|client| clients::mark_misconfigured(client, now, code, until));
     match context.db().batch([delay].into_iter().chain(mark).collect()).await {
@@ -299,8 +299,9 @@ pub(super) async fn record_error<P: Ports>(
                 &loaded.connection,
                 until,
                 Some(error.code.as_str()),
-                (now, until.plus(CLIENT_BACKOFF)),
+                until.plus(CLIENT_BACKOFF),
                 "the app could not be asked",
+                now,
             );
             match context.db().batch(vec![delay]).await {
                 Ok(_) => RefreshOutcome::Unavailable { retry_after: wait },

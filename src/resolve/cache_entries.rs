@@ -139,7 +139,7 @@ pub(super) async fn write_entries<P: Ports>(context: &Context<P>, copy: &CacheWr
     if end.since(now) < MIN_TTL {
         return;
     }
-    let written = write_connection(context, copy, (now, end)).await;
+    let written = write_connection(context, copy, end, now).await;
     let written = match write_key(context, &copy.key).await {
         Ok(key_written) => written.map(|connection_written| connection_written || key_written),
         Err(error) => Err(error),
@@ -154,7 +154,8 @@ pub(super) async fn write_entries<P: Ports>(context: &Context<P>, copy: &CacheWr
 async fn write_connection<P: Ports>(
     context: &Context<P>,
     copy: &CacheWrite,
-    (now, end): (Timestamp, Timestamp),
+    end: Timestamp,
+    now: Timestamp,
 ) -> std::result::Result<bool, CacheError> {
     let connection = &copy.connection;
     let name = connection_entry_name(&connection.id);
@@ -193,15 +194,19 @@ async fn write_connection<P: Ports>(
         until: life.expires_at.map(Timestamp::unix),
         issued: copy.issued.clone(),
     };
-    let seal_context = SealContext::of(
-        CACHED_CONNECTION,
-        connection.workspace.as_str(),
-        connection.id.as_str(),
-        connection.generation,
-    );
-    let written =
-        put_entry(context, &name, &cached, &seal_context, (connection.version, connection.app_revision), (now, end))
-            .await?;
+    let entry = NewEntry {
+        name: &name,
+        seal_context: SealContext::of(
+            CACHED_CONNECTION,
+            connection.workspace.as_str(),
+            connection.id.as_str(),
+            connection.generation,
+        ),
+        version: connection.version,
+        revision: connection.app_revision,
+        until: end,
+    };
+    let written = put_entry(context, &entry, &cached, now).await?;
     remember(end);
     Ok(written)
 }
@@ -219,8 +224,14 @@ async fn write_key<P: Ports>(context: &Context<P>, key: &ApiKey) -> std::result:
     {
         return Ok(false);
     }
-    let seal_context = SealContext::of(CACHED_KEY, key.workspace.as_str(), key.id.as_str(), 0);
-    let written = put_entry(context, &name, key, &seal_context, (0, 0), (now, end)).await;
+    let entry = NewEntry {
+        name: &name,
+        seal_context: SealContext::of(CACHED_KEY, key.workspace.as_str(), key.id.as_str(), 0),
+        version: 0,
+        revision: 0,
+        until: end,
+    };
+    let written = put_entry(context, &entry, key, now).await;
     if written.is_ok() {
         isolate_cache.mark_task_done(&noted, now);
     } else {
@@ -229,28 +240,35 @@ async fn write_key<P: Ports>(context: &Context<P>, key: &ApiKey) -> std::result:
     written
 }
 
+/// An entry that is to be written, without its content.
+struct NewEntry<'a> {
+    name: &'a str,
+    seal_context: SealContext<'a>,
+    version: i64,
+    revision: i64,
+    until: Timestamp,
+}
+
 async fn put_entry<P: Ports, T: Serialize>(
     context: &Context<P>,
-    name: &str,
+    new: &NewEntry<'_>,
     value: &T,
-    seal_context: &SealContext<'_>,
-    (version, revision): (i64, i64),
-    (now, end): (Timestamp, Timestamp),
+    now: Timestamp,
 ) -> std::result::Result<bool, CacheError> {
     let failed = |error: SealError| CacheError(format!("an entry could not be sealed: {error:?}"));
     let text = serde_json::to_string(value)
         .map(Secret::new)
         .map_err(|_| CacheError("an entry could not be written as JSON".into()))?;
-    let sealed = context.config.key_ring.seal(context.ports.random(), seal_context, &text).map_err(failed)?;
+    let sealed = context.config.key_ring.seal(context.ports.random(), &new.seal_context, &text).map_err(failed)?;
     let entry = CacheEntry {
-        workspace: seal_context.workspace.to_owned(),
-        generation: seal_context.generation,
-        version,
+        workspace: new.seal_context.workspace.to_owned(),
+        generation: new.seal_context.generation,
+        version: new.version,
         sealed,
-        revision: Some(revision),
-        until: end.unix(),
+        revision: Some(new.revision),
+        until: new.until.unix(),
     };
-    context.ports.cache().put(name, &store::json_text(&entry), end.since(now)).await?;
+    context.ports.cache().put(new.name, &store::json_text(&entry), new.until.since(now)).await?;
     Ok(true)
 }
 

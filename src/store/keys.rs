@@ -150,7 +150,8 @@ pub struct RevokedKey {
 /// the cache. None: there is no such key.
 pub async fn revoke(
     db: &impl Database,
-    (workspace, id): (&WorkspaceId, &ApiKeyId),
+    workspace: &WorkspaceId,
+    id: &ApiKeyId,
     end: bool,
     note: Option<Statement>,
     now: Timestamp,
@@ -191,7 +192,8 @@ pub fn erase(id: &ApiKeyId) -> Statement {
 pub async fn rotate(
     db: &impl Database,
     key: &ApiKey,
-    (hash, until): (&str, Timestamp),
+    hash: &str,
+    until: Timestamp,
     note: Option<Statement>,
     now: Timestamp,
 ) -> StoreResult<bool> {

@@ -94,7 +94,7 @@ pub fn read_token_response(
             code: refusal.map_or_else(|| "too_many_requests".to_owned(), |refusal| refusal.code),
             unauthorized: false,
         }),
-        (200..=299, Some(body), refusal) => read_success((auth_method, server), body, refusal, wait, asked_at),
+        (200..=299, Some(body), refusal) => read_success(auth_method, server, body, refusal, wait, asked_at),
         (200..=299, None, _) => ambiguous("unreadable_body"),
         (401, _, Some(refusal)) => TokenResponse::Refused(AppRefusal { unauthorized: true, ..refusal }),
         (400..=499, _, Some(refusal)) => TokenResponse::Refused(refusal),
@@ -214,7 +214,8 @@ fn find_issued_refresh_token(oauth2: &OAuthServer, body: &Value) -> Option<Secre
 
 /// A 2xx with JSON: tokens, or an error that its sender forgot to mark, or neither.
 fn read_success(
-    (auth_method, server): (&AuthMethod, &OAuthServer),
+    auth_method: &AuthMethod,
+    server: &OAuthServer,
     body: Value,
     refusal: Option<AppRefusal>,
     wait: Option<i64>,
@@ -224,8 +225,8 @@ fn read_success(
     let access_token = access_token(&server.response, &body);
     match (access_token, refusal) {
         (Some(access_token), _) if is_header_safe(&access_token) => {
-            let mut tokens = build_token_set((auth_method, server), &server.response, &body, &access_token, asked_at);
-            tokens.additional = read_additional_tokens((auth_method, server), &body, asked_at);
+            let mut tokens = build_token_set(auth_method, server, &server.response, &body, &access_token, asked_at);
+            tokens.additional = read_additional_tokens(auth_method, server, &body, asked_at);
             tokens.scopes = collect_scopes(&tokens);
             tokens.response = SecretJson(body);
             TokenResponse::Tokens(tokens)
@@ -240,7 +241,8 @@ fn read_success(
 
 /// The further tokens that came along. One that can't be sent in a header counts as absent.
 fn read_additional_tokens(
-    (auth_method, server): (&AuthMethod, &OAuthServer),
+    auth_method: &AuthMethod,
+    server: &OAuthServer,
     body: &Value,
     asked_at: Timestamp,
 ) -> BTreeMap<String, TokenSet> {
@@ -248,7 +250,7 @@ fn read_additional_tokens(
         let further = server.tokens.get(name)?;
         let shape = &further.response;
         let access_token = access_token(shape, body).filter(|token| is_header_safe(token))?;
-        let mut tokens = build_token_set((auth_method, server), shape, body, &access_token, asked_at);
+        let mut tokens = build_token_set(auth_method, server, shape, body, &access_token, asked_at);
         tokens.owner = further.account.as_ref().and_then(|at| reported_text(at, body));
         Some((name.clone(), tokens))
     };
@@ -265,7 +267,8 @@ fn collect_scopes(tokens: &TokenSet) -> Option<Vec<String>> {
 }
 
 fn build_token_set(
-    (auth_method, oauth2): (&AuthMethod, &OAuthServer),
+    auth_method: &AuthMethod,
+    oauth2: &OAuthServer,
     shape: &TokenResponseLayout,
     body: &Value,
     access_token: &str,

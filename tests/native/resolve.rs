@@ -211,7 +211,7 @@ fn keys_that_are_not_in_force_are_unauthorized() {
     fixture.world.run(async {
         let context = fixture.world.context();
         assert!(
-            store::keys::revoke(context.db(), (&fixture.workspace, &revoked.id), true, None, context.now())
+            store::keys::revoke(context.db(), &fixture.workspace, &revoked.id, true, None, context.now())
                 .await
                 .unwrap()
                 .is_some()
@@ -583,7 +583,7 @@ fn what_ended_while_it_was_copied_is_taken_back() {
     fixture.disconnect(&id).unwrap();
     fixture.world.run(async {
         let context = fixture.world.context();
-        store::keys::revoke(context.db(), (&fixture.workspace, &fixture.key.id), true, None, context.now())
+        store::keys::revoke(context.db(), &fixture.workspace, &fixture.key.id, true, None, context.now())
             .await
             .unwrap();
     });

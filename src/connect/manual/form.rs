@@ -23,7 +23,8 @@ pub(super) async fn credential_from_form<P: Ports>(
     context: &Context<P>,
     auth_method: &AuthMethod,
     fields: &BTreeMap<String, Secret>,
-    (scopes, variables): (&[String], &BTreeMap<String, String>),
+    scopes: &[String],
+    variables: &BTreeMap<String, String>,
 ) -> Result<UncheckedCredential> {
     if !auth_method.kind.is_manual() {
         return Err(Error::invalid_field(
@@ -57,7 +58,8 @@ pub(super) async fn credential_from_form<P: Ports>(
         auth_method,
         &endpoints,
         &credential,
-        (scopes, variables),
+        scopes,
+        variables,
         &destinations,
     )
     .await?;

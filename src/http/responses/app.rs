@@ -62,7 +62,8 @@ impl AppDetailsResponse {
     /// As a workspace with these clients may connect it.
     pub(crate) fn of<P: Ports>(
         context: &Context<P>,
-        (workspace, clients): (&WorkspaceId, &WorkspaceClients),
+        workspace: &WorkspaceId,
+        clients: &WorkspaceClients,
         app: &App,
         custom: bool,
     ) -> Self {
