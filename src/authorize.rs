@@ -73,8 +73,6 @@ pub enum RequiredRole {
     Member,
     /// The owner of the resource, and admins. A shared connection has no owner.
     OwnerOrAdmin,
-    /// Admins.
-    Admin,
 }
 
 /// Who calls: a key that has the route's scope, or a signed-in person.
@@ -389,7 +387,7 @@ fn check_user(session: &Session, needs: RequiredRole, subject: &LoadedResource) 
         (RequiredRole::OwnerOrAdmin, LoadedResource::Connection(listed)) => {
             session_may_change(session, &listed.connection)
         }
-        (RequiredRole::OwnerOrAdmin | RequiredRole::Admin, _) => session.role == Role::Admin,
+        (RequiredRole::OwnerOrAdmin, _) => session.role == Role::Admin,
     };
     if may { Ok(()) } else { Err(admin_required()) }
 }

@@ -271,7 +271,8 @@ impl UrlTemplate {
     }
 
     /// The address, where there is nothing to fill.
-    pub fn fixed_url(&self) -> Option<&EgressUrl> {
+    #[cfg(test)]
+    pub(crate) fn fixed_url(&self) -> Option<&EgressUrl> {
         self.fixed_url.as_ref()
     }
 

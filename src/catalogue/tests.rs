@@ -25,12 +25,10 @@ fn every_file_can_be_read_and_found_by_its_id() {
         // What a list shows is what the file says.
         assert_eq!((app.name.as_str(), app.auth_methods()[0].client_family.as_deref()), (*name, *family));
         assert_eq!(app.categories, *categories);
-        let read = |auth_method: &Rc<AuthMethod>| {
-            (auth_method.method_id.to_string(), auth_method.method_name.clone(), auth_method.kind.as_str().to_owned())
-        };
-        let listed = |auth_method: &CatalogueAuthMethod| {
-            (auth_method.id.to_owned(), auth_method.name.map(str::to_owned), auth_method.kind.to_owned())
-        };
+        let read =
+            |auth_method: &Rc<AuthMethod>| (auth_method.method_name.clone(), auth_method.kind.as_str().to_owned());
+        let listed =
+            |auth_method: &CatalogueAuthMethod| (auth_method.name.map(str::to_owned), auth_method.kind.to_owned());
         assert_eq!(
             app.auth_methods().iter().map(read).collect::<Vec<_>>(),
             ways.iter().map(listed).collect::<Vec<_>>()

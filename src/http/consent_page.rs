@@ -307,7 +307,6 @@ async fn auth_method_choices<P: Ports>(
     let one = |(at, auth_method): (usize, &Rc<AuthMethod>)| {
         let ready = is_auth_method_ready(&clients, auth_method);
         page::AuthMethodChoice {
-            id: auth_method.method_id.to_string(),
             name: auth_method_name(auth_method),
             href: if ready {
                 format!("{}?auth_method={}", call.request.path, auth_method.method_id)
