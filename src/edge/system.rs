@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use web_sys::{Crypto, WorkerGlobalScope};
+use worker::js_sys::global;
+use worker::wasm_bindgen::{JsCast as _, JsValue};
 use worker::{Date, Delay, console_error, console_log, console_warn};
 
 use crate::error::Error;
@@ -25,8 +28,14 @@ pub(crate) struct SystemRandom;
 
 impl Random for SystemRandom {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness> {
-        getrandom::fill(buffer).map_err(|_| NoRandomness)
+        let filled = web_crypto().and_then(|crypto| crypto.get_random_values_with_u8_array(buffer));
+        filled.map(|_| ()).map_err(|_| NoRandomness)
     }
+}
+
+/// The platform's cryptography.
+pub(super) fn web_crypto() -> Result<Crypto, JsValue> {
+    global().unchecked_into::<WorkerGlobalScope>().crypto()
 }
 
 pub(crate) struct ConsoleLog;
