@@ -49,6 +49,21 @@ use routes::{RequiredAuth, RouteEntry, RouteMatch};
 /// The largest body a request may have, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
 
+/// The headers that are read of a request, in lower case. The platform is asked for no others.
+pub const READ_HEADERS: [&str; 11] = [
+    "accept",
+    "authorization",
+    "cf-connecting-ip",
+    "content-type",
+    "cookie",
+    "origin",
+    "purpose",
+    "sec-fetch-site",
+    "sec-purpose",
+    "x-moz",
+    "x-purpose",
+];
+
 /// A request's method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -119,7 +134,7 @@ pub struct Request {
     pub path: String,
     /// The query, without `?`.
     pub query: String,
-    /// Headers, names in lower case.
+    /// Headers, names in lower case: those of [`READ_HEADERS`] that were sent.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Body,
@@ -128,8 +143,9 @@ pub struct Request {
 }
 
 impl Request {
-    /// The first value of a header, by its lower-case name.
+    /// The first value of a header, by its lower-case name: one of [`READ_HEADERS`].
     pub fn header(&self, name: &str) -> Option<&str> {
+        debug_assert!(READ_HEADERS.contains(&name), "{name} is not among the headers that are read");
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 

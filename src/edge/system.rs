@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use web_sys::{Crypto, WorkerGlobalScope};
-use worker::js_sys::global;
+use worker::js_sys::{Date, global};
 use worker::wasm_bindgen::{JsCast as _, JsValue};
-use worker::{Date, Delay, console_error, console_log, console_warn};
+use worker::{Delay, console_error, console_log, console_warn};
 
 use crate::error::Error;
 use crate::ports::{Clock, Log, LogLine};
@@ -16,7 +16,8 @@ pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_unix(i64::try_from(Date::now().as_millis() / 1000).unwrap_or(0))
+        #[expect(clippy::cast_possible_truncation, reason = "seconds of this era fit i64")]
+        Timestamp::from_unix((Date::now() / 1000.0) as i64)
     }
 
     async fn sleep(&self, milliseconds: u32) {
