@@ -315,7 +315,7 @@ pub async fn handle<P: Ports>(context: &Context<P>, request: &Request) -> Respon
         let csrf = browser_session::csrf_token(context, request);
         error_response(request, &found, &error, &browser_session::page_context(call.session.as_ref(), csrf.as_deref()))
     });
-    limits::count_call(&found, call.presented_key, &mut response);
+    limits::count_call(context, &found, call.presented_key, &mut response);
     finish_response(response, request, Some(&context.config))
 }
 
