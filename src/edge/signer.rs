@@ -1,11 +1,10 @@
 //! The signer port over `WebCrypto`, which runs natively: RSA in Wasm would take CPU time that is billed.
 
-use web_sys::{CryptoKey, SubtleCrypto};
-use worker::js_sys::{Array, Object, Promise, Reflect, Uint8Array};
+use web_sys::{CryptoKey, SubtleCrypto, WorkerGlobalScope};
+use worker::js_sys::{Array, Object, Promise, Reflect, Uint8Array, global};
 use worker::wasm_bindgen::{JsCast as _, JsValue};
 use worker::wasm_bindgen_futures::JsFuture;
 
-use super::system::web_crypto;
 use crate::app::SigningAlgorithm;
 use crate::ports::{Signer, SigningError};
 use crate::signing_key::SigningKey;
@@ -17,7 +16,7 @@ pub(crate) struct WebCrypto;
 
 impl Signer for WebCrypto {
     async fn sign(&self, algorithm: SigningAlgorithm, key: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError> {
-        let subtle = web_crypto().map_err(|_| SigningError::Failed("no_web_crypto"))?.subtle();
+        let subtle = web_crypto().map_err(|_| SigningError::Failed("no_web_crypto"))?;
         let described = algorithm_object(algorithm).map_err(|_| SigningError::Failed("algorithm"))?;
         // The form and the algorithm are constants that the platform knows: what it refuses is the key.
         let key = import(&subtle, &described, key).await.map_err(|_| SigningError::Key)?;
@@ -25,6 +24,10 @@ impl Signer for WebCrypto {
         let signature = await_promise(signed).await.map_err(|_| SigningError::Failed("sign"))?;
         Ok(Uint8Array::new(&signature).to_vec())
     }
+}
+
+fn web_crypto() -> Result<SubtleCrypto, JsValue> {
+    Ok(global().unchecked_into::<WorkerGlobalScope>().crypto()?.subtle())
 }
 
 async fn import(subtle: &SubtleCrypto, described: &Object, key: &SigningKey) -> Result<CryptoKey, JsValue> {

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use web_sys::{Crypto, WorkerGlobalScope};
-use worker::js_sys::{Date, global};
-use worker::wasm_bindgen::{JsCast as _, JsValue};
+use worker::js_sys::Date;
 use worker::{Delay, console_error, console_log, console_warn};
 
 use crate::error::Error;
@@ -29,14 +27,8 @@ pub(crate) struct SystemRandom;
 
 impl Random for SystemRandom {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness> {
-        let filled = web_crypto().and_then(|crypto| crypto.get_random_values_with_u8_array(buffer));
-        filled.map(|_| ()).map_err(|_| NoRandomness)
+        getrandom::getrandom(buffer).map_err(|_| NoRandomness)
     }
-}
-
-/// The platform's cryptography.
-pub(super) fn web_crypto() -> Result<Crypto, JsValue> {
-    global().unchecked_into::<WorkerGlobalScope>().crypto()
 }
 
 pub(crate) struct ConsoleLog;
