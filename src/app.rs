@@ -28,7 +28,7 @@ pub use events::{
     WebhookSignature,
 };
 pub use field::{
-    CredentialField, Pattern, PrefixMark, ValueFormat, Variable, VariableSource, field_path, read_fields,
+    CredentialField, FieldProblem, Pattern, PrefixMark, ValueFormat, Variable, VariableSource, field_path, read_fields,
     read_variables, variable_path,
 };
 pub use manual_input::{FieldPlacement, strip_invisible, unwrap_pasted_value};
@@ -37,13 +37,13 @@ pub use oauth2::{
     KeyFileLayout, LifetimeUnit, OAuthServer, ParamTemplates, RefreshTokenRotation, ResolvedEndpoints,
     RevocationConfig, RevocationEffect, RevokeStyle, SigningAlgorithm, TokenResponseLayout,
 };
-pub use read::{FieldProblem, read_definition, read_new_definition, read_stored_definition};
+pub use read::{read_definition, read_new_definition, read_stored_definition};
 pub use request::{
     AccountLayout, ErrorTable, IdentityLookup, LabelLookup, NothingSharedCheck, OutboundMethod, PreparedRequest, Probe,
-    RequestError, RequestTemplate, ResponseMark, ResponseTextTemplate, ScopesHeader, StatusMeaning,
+    RequestTemplate, ResponseMark, ResponseTextTemplate, ScopesHeader, StatusMeaning,
 };
 pub(crate) use request::{fill_templates, scalar_text};
-pub use template::{Template, TemplateValues, UrlTemplate};
+pub use template::{RequestError, Template, TemplateValues, UrlTemplate};
 
 /// Seconds after which the scheduled run moves connections to a new revision of a custom app, where the request that put
 /// it has not.

@@ -73,8 +73,6 @@ pub enum RequiredRole {
     Member,
     /// The owner of the resource, and admins. A shared connection has no owner.
     OwnerOrAdmin,
-    /// Admins.
-    Admin,
 }
 
 /// Who calls: a key that has the route's scope, or a signed-in person.
@@ -152,7 +150,8 @@ fn visible_to(session: &Session) -> Option<String> {
 pub async fn authorize<P: Ports>(
     context: &Context<P>,
     caller: &Caller<'_>,
-    (action, resource): (Action, Resource),
+    action: Action,
+    resource: Resource,
     named: Option<&str>,
 ) -> Result<LoadedResource> {
     let subject = match named {
@@ -388,7 +387,7 @@ fn check_user(session: &Session, needs: RequiredRole, subject: &LoadedResource) 
         (RequiredRole::OwnerOrAdmin, LoadedResource::Connection(listed)) => {
             session_may_change(session, &listed.connection)
         }
-        (RequiredRole::OwnerOrAdmin | RequiredRole::Admin, _) => session.role == Role::Admin,
+        (RequiredRole::OwnerOrAdmin, _) => session.role == Role::Admin,
     };
     if may { Ok(()) } else { Err(admin_required()) }
 }

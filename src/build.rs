@@ -30,7 +30,7 @@ struct CatalogueFile {
     categories: Vec<String>,
     family: Option<String>,
     /// Id, name and type of each way to connect.
-    auth_methods: Vec<(String, Option<String>, String)>,
+    auth_methods: Vec<(Option<String>, String)>,
     path: PathBuf,
 }
 
@@ -97,9 +97,7 @@ fn read_catalogue_file(path: &Path) -> Result<(app::App, CatalogueFile), Vec<app
     if !problems.is_empty() {
         return Err(problems);
     }
-    let way = |way: &std::rc::Rc<app::AuthMethod>| {
-        (way.method_id.as_str().to_owned(), way.method_name.clone(), way.kind.as_str().to_owned())
-    };
+    let way = |way: &std::rc::Rc<app::AuthMethod>| (way.method_name.clone(), way.kind.as_str().to_owned());
     let entry = CatalogueFile {
         name: definition.name.clone(),
         categories: definition.categories.clone(),
@@ -117,8 +115,8 @@ fn render_table(apps: &BTreeMap<String, CatalogueFile>) -> Result<String, std::f
             text,
             "    CatalogueEntry {{ id: {id:?}, name: {name:?}, categories: &{categories:?}, family: {family:?}, auth_methods: &["
         )?;
-        for (id, name, kind) in ways {
-            writeln!(text, "        CatalogueAuthMethod {{ id: {id:?}, name: {name:?}, kind: {kind:?} }},")?;
+        for (name, kind) in ways {
+            writeln!(text, "        CatalogueAuthMethod {{ name: {name:?}, kind: {kind:?} }},")?;
         }
         writeln!(text, "    ], text: include_str!({:?}) }},", path.display().to_string())?;
     }

@@ -29,8 +29,6 @@ pub struct CatalogueEntry {
 /// What a list shows of a way to connect.
 #[derive(Debug)]
 pub struct CatalogueAuthMethod {
-    /// Its id.
-    pub id: &'static str,
     /// Its name, if it has one.
     pub name: Option<&'static str>,
     /// The kind of its credential, as [`crate::app::CredentialKind`] writes it.
@@ -57,7 +55,8 @@ pub fn find(id: &str) -> Option<Rc<App>> {
 }
 
 /// A file of the catalogue, as it was written.
-pub fn definition_json(id: &str) -> Option<&'static str> {
+#[cfg(test)]
+pub(crate) fn definition_json(id: &str) -> Option<&'static str> {
     find_entry(id).map(|entry| entry.text)
 }
 

@@ -334,8 +334,7 @@ impl CleanupWork {
             }
         }
         let (ended, kept) =
-            erasing::lease_connections_and_revocations(context.db(), (&ended, &kept), context.now(), self.lease)
-                .await?;
+            erasing::lease_connections_and_revocations(context.db(), &ended, &kept, context.now(), self.lease).await?;
         let mut endings: Vec<_> = ended.iter().map(|one| PendingRevocation::of_connection(context, one)).collect();
         endings.extend(kept.into_iter().map(|job| PendingRevocation::of_stored_job(context, job)));
         if endings.is_empty() {

@@ -30,7 +30,8 @@ use crate::token::{
 pub async fn prepare_client_identity<P: Ports>(
     context: &Context<P>,
     client: &Client,
-    (auth_method, endpoints): (&AuthMethod, &ResolvedEndpoints),
+    auth_method: &AuthMethod,
+    endpoints: &ResolvedEndpoints,
     endpoint: &EgressUrl,
 ) -> Result<ClientIdentity> {
     let destinations = Rc::new(load_client_destinations(context, client, auth_method, Some(endpoints)).await?);
@@ -160,7 +161,8 @@ pub async fn prepare_issue_request<P: Ports>(
     auth_method: &AuthMethod,
     endpoints: &ResolvedEndpoints,
     credential: &Credential,
-    (scopes, variables): (&[String], &BTreeMap<String, String>),
+    scopes: &[String],
+    variables: &BTreeMap<String, String>,
     destinations: &Rc<Destinations>,
 ) -> Result<OutboundRequest> {
     let server = auth_method.require_oauth_server()?;

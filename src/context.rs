@@ -2,6 +2,8 @@
 //!
 //! Owns the check that the key ring fits the data, and the writing of events and log lines.
 
+use std::rc::Rc;
+
 use serde_json::json;
 
 use crate::audit::{Actor, EventType};
@@ -19,7 +21,7 @@ pub struct Context<P> {
     /// The outside.
     pub ports: P,
     /// What the operator set.
-    pub config: Config,
+    pub config: Rc<Config>,
 }
 
 impl<P: Ports> Context<P> {

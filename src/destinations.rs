@@ -65,7 +65,7 @@ struct PlaceholderRule {
     from: String,
     /// The pattern that it must fit. Without one any value fits.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pattern: Option<String>,
+    pattern: Option<PlaceholderPattern>,
     /// What is taken where nobody tells it.
     #[serde(skip_serializing_if = "Option::is_none")]
     default: Option<String>,
@@ -75,17 +75,56 @@ impl PlaceholderRule {
     fn from_variable(variable: &Variable) -> Self {
         Self {
             from: variable.source.to_string(),
-            pattern: variable.pattern.as_ref().map(|pattern| pattern.as_str().to_owned()),
+            pattern: variable.pattern.as_ref().map(|pattern| PlaceholderPattern::new(pattern.as_str())),
             default: variable.default.clone(),
         }
     }
 
-    /// Whether a value fits. In a host, letters count without their case: an address has them in lower case.
     fn allows_value(&self, value: &str, in_host: bool) -> bool {
-        let Some(pattern) = self.pattern.as_deref().map(Pattern::from_stored) else { return true };
+        self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(value, in_host))
+    }
+}
+
+/// The pattern of a placeholder, as its text is stored. Each form is compiled at its first comparison and kept: a request
+/// compares very many values.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+struct PlaceholderPattern {
+    exact: Pattern,
+    without_case: Pattern,
+}
+
+impl PlaceholderPattern {
+    fn new(text: &str) -> Self {
+        let exact = Pattern::from_stored(text);
+        Self { without_case: exact.ignoring_case(), exact }
+    }
+
+    /// Whether a value fits. In a host, letters count without their case: an address has them in lower case.
+    fn is_match(&self, value: &str, in_host: bool) -> bool {
         // A pattern that takes too much room without case keeps its case.
-        let without_case = in_host.then(|| pattern.ignoring_case()).filter(|one| one.compiled_size().is_some());
-        without_case.unwrap_or(pattern).is_match(value)
+        let ignores_case = in_host && self.without_case.compiled_size().is_some();
+        if ignores_case { self.without_case.is_match(value) } else { self.exact.is_match(value) }
+    }
+}
+
+impl PartialEq for PlaceholderPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.exact.as_str() == other.exact.as_str()
+    }
+}
+
+impl Eq for PlaceholderPattern {}
+
+impl From<String> for PlaceholderPattern {
+    fn from(text: String) -> Self {
+        Self::new(&text)
+    }
+}
+
+impl From<PlaceholderPattern> for String {
+    fn from(pattern: PlaceholderPattern) -> Self {
+        pattern.exact.as_str().to_owned()
     }
 }
 

@@ -6,15 +6,18 @@
 mod convert;
 mod d1;
 mod fetch;
+mod glue;
 mod kv;
 mod limiter;
 mod refresher;
 mod signer;
 mod system;
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use worker::{Context as WorkerContext, Env, Request, Response, ScheduleContext, ScheduledEvent, event};
+use worker::web_sys::{Request, Response};
+use worker::{Context as WorkerContext, Env, ScheduleContext, ScheduledEvent, event};
 
 use crate::check;
 use crate::config::{Config, EnvVariables};
@@ -36,10 +39,18 @@ use refresher::{PendingWritesBinding, RefresherBinding};
 use signer::WebCrypto;
 use system::{ConsoleLog, SystemClock, SystemRandom};
 
-/// The ports over Workers.
-pub(crate) struct WorkerPorts {
+/// What an isolate is configured with and bound to. A changed variable or binding is a new deployment, and that starts
+/// new isolates: so this is read once.
+struct Environment {
+    config: Rc<Config>,
     database: Timeout<D1, SystemClock>,
     cache: Timeout<Kv, SystemClock>,
+    limiter: RateLimiterBindings,
+}
+
+/// The ports over Workers.
+pub(crate) struct WorkerPorts {
+    environment: Rc<Environment>,
     http: FetchClient,
     clock: SystemClock,
     random: SystemRandom,
@@ -47,7 +58,6 @@ pub(crate) struct WorkerPorts {
     log: ConsoleLog,
     refresher: RefresherBinding,
     pending_writes: PendingWritesBinding,
-    limiter: RateLimiterBindings,
     isolate_cache: Rc<IsolateCache>,
 }
 
@@ -64,10 +74,10 @@ impl Ports for WorkerPorts {
     type RateLimiter = RateLimiterBindings;
 
     fn database(&self) -> &Self::Database {
-        &self.database
+        &self.environment.database
     }
     fn cache(&self) -> &Self::Cache {
-        &self.cache
+        &self.environment.cache
     }
     fn http(&self) -> &FetchClient {
         &self.http
@@ -91,7 +101,7 @@ impl Ports for WorkerPorts {
         &self.pending_writes
     }
     fn rate_limiter(&self) -> &RateLimiterBindings {
-        &self.limiter
+        &self.environment.limiter
     }
     fn isolate_cache(&self) -> &IsolateCache {
         &self.isolate_cache
@@ -101,6 +111,26 @@ impl Ports for WorkerPorts {
 thread_local! {
     /// Plain data: may outlive a request, where I/O objects may not.
     static ISOLATE_CACHE: Rc<IsolateCache> = Rc::new(IsolateCache::default());
+    static ENVIRONMENT: RefCell<Option<Rc<Environment>>> = const { RefCell::new(None) };
+    static MAINTENANCE: Cell<Option<bool>> = const { Cell::new(None) };
+}
+
+/// What can't be used is read again at each request: that costs nothing that anybody waits for.
+fn load_environment(env: &Env) -> Result<Rc<Environment>> {
+    if let Some(known) = ENVIRONMENT.with_borrow(Clone::clone) {
+        return Ok(known);
+    }
+    let config = Rc::new(Config::parse(&read_variables(env))?);
+    let database =
+        D1::bind(env).ok_or_else(|| Error::misconfigured("The D1 binding DB is missing from wrangler.toml."))?;
+    let environment = Rc::new(Environment {
+        config,
+        database: Timeout::new(database, SystemClock),
+        cache: Timeout::new(Kv::bind(env), SystemClock),
+        limiter: RateLimiterBindings::bind(env),
+    });
+    ENVIRONMENT.set(Some(environment.clone()));
+    Ok(environment)
 }
 
 /// The context over this environment's bindings.
@@ -109,12 +139,10 @@ fn build_context(
     refresher: RefresherBinding,
     pending_writes: PendingWritesBinding,
 ) -> Result<Context<WorkerPorts>> {
-    let config = Config::parse(&read_variables(env))?;
-    let database =
-        D1::bind(env).map_err(|_| Error::misconfigured("The D1 binding DB is missing from wrangler.toml."))?;
+    let environment = load_environment(env)?;
+    let config = environment.config.clone();
     let ports = WorkerPorts {
-        database: Timeout::new(database, SystemClock),
-        cache: Timeout::new(Kv::bind(env), SystemClock),
+        environment,
         http: FetchClient,
         clock: SystemClock,
         random: SystemRandom,
@@ -122,7 +150,6 @@ fn build_context(
         log: ConsoleLog,
         refresher,
         pending_writes,
-        limiter: RateLimiterBindings::bind(env),
         isolate_cache: ISOLATE_CACHE.with(Rc::clone),
     };
     Ok(Context { ports, config })
@@ -147,23 +174,28 @@ fn read_variables(env: &Env) -> EnvVariables {
 
 /// Whether the operator changes the database, or an error where that can't be read.
 fn maintenance(env: &Env) -> Result<bool> {
-    maintenance::is_on(read_variable(env, "MAINTENANCE").as_deref())
+    if let Some(known) = MAINTENANCE.get() {
+        return Ok(known);
+    }
+    let is_on = maintenance::is_on(read_variable(env, "MAINTENANCE").as_deref())?;
+    MAINTENANCE.set(Some(is_on));
+    Ok(is_on)
 }
 
 /// A request comes in. What is to be done after the answer runs behind it.
 #[event(fetch)]
 async fn fetch_event(request: Request, env: Env, worker_context: WorkerContext) -> worker::Result<Response> {
     let worker_context = Rc::new(worker_context);
-    let request = convert::request(request).await?;
+    let request = convert::request(&request).await?;
     match maintenance(&env) {
         Ok(false) => {}
-        Ok(true) => return convert::response(http::respond_under_maintenance(&request)),
-        Err(error) => return convert::response(http::respond_misconfigured(&request, &error)),
+        Ok(true) => return convert::response(&http::respond_under_maintenance(&request)),
+        Err(error) => return convert::response(&http::respond_misconfigured(&request, &error)),
     }
     let context =
         match build_context(&env, RefresherBinding::bind(&env, &worker_context), PendingWritesBinding::Unavailable) {
             Ok(context) => context,
-            Err(error) => return convert::response(http::respond_misconfigured(&request, &error)),
+            Err(error) => return convert::response(&http::respond_misconfigured(&request, &error)),
         };
     let mut response = http::handle(&context, &request).await;
     let after = std::mem::take(&mut response.deferred);
@@ -174,7 +206,7 @@ async fn fetch_event(request: Request, env: Env, worker_context: WorkerContext) 
             }
         });
     }
-    convert::response(response)
+    convert::response(&response)
 }
 
 /// A cron trigger fires.

@@ -6,6 +6,7 @@
 
 use serde::Serialize;
 
+use crate::app::FieldProblem;
 use crate::client::ClientProblem;
 use crate::ids::ConnectionId;
 use crate::ports::{DatabaseError, RateLimit};
@@ -302,6 +303,12 @@ impl Error {
             .collect::<Vec<_>>()
             .join(" ");
         Self::new(ErrorCode::InvalidRequest, detail).with_hints(|h| h.errors = errors)
+    }
+
+    /// What a reader of entered values found.
+    pub fn from_field_problems(problems: Vec<FieldProblem>) -> Self {
+        let one = |found: FieldProblem| FieldError { field: found.field, problem: found.problem };
+        Self::invalid_fields(problems.into_iter().map(one).collect())
     }
 
     /// The configuration is at fault; `detail` names the variable, never its value.

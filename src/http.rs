@@ -50,6 +50,21 @@ use routes::{RequiredAuth, RouteEntry, RouteMatch};
 /// The largest body a request may have, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
 
+/// The headers that are read of a request, in lower case. The platform is asked for no others.
+pub const READ_HEADERS: [&str; 11] = [
+    "accept",
+    "authorization",
+    "cf-connecting-ip",
+    "content-type",
+    "cookie",
+    "origin",
+    "purpose",
+    "sec-fetch-site",
+    "sec-purpose",
+    "x-moz",
+    "x-purpose",
+];
+
 /// A request's method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -120,7 +135,7 @@ pub struct Request {
     pub path: String,
     /// The query, without `?`.
     pub query: String,
-    /// Headers, names in lower case.
+    /// Headers, names in lower case: those of [`READ_HEADERS`] that were sent.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Body,
@@ -129,8 +144,9 @@ pub struct Request {
 }
 
 impl Request {
-    /// The first value of a header, by its lower-case name.
+    /// The first value of a header, by its lower-case name: one of [`READ_HEADERS`].
     pub fn header(&self, name: &str) -> Option<&str> {
+        debug_assert!(READ_HEADERS.contains(&name), "{name} is not among the headers that are read");
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
@@ -296,11 +312,11 @@ pub async fn handle<P: Ports>(context: &Context<P>, request: &Request) -> Respon
     };
     let mut response = answered.unwrap_or_else(|error| {
         context.log_cause(&error);
-        access_log::write_refusal(context, &call, &found, &error);
+        access_log::write_refusal(context, &call, found.name().as_deref(), &error);
         let csrf = browser_session::csrf_token(context, request);
         error_response(request, &found, &error, &browser_session::page_context(call.session.as_ref(), csrf.as_deref()))
     });
-    limits::count_call(&found, call.presented_key, &mut response);
+    limits::count_call(context, &found, call.presented_key, &mut response);
     finish_response(response, request, Some(&context.config))
 }
 
@@ -394,7 +410,7 @@ async fn authorize_call<P: Ports>(context: &Context<P>, route: &RouteEntry, call
         }
     };
     let named = call.path_params.first().map(String::as_str);
-    authorize::authorize(context, &caller, (route.action, route.resource), named).await
+    authorize::authorize(context, &caller, route.action, route.resource, named).await
 }
 
 async fn authenticate_call<P: Ports>(context: &Context<P>, auth: RequiredAuth, call: &mut Call<'_>) -> Result<()> {
@@ -450,6 +466,14 @@ async fn body_too_large_error<P: Ports>(context: &Context<P>, route: &routes::Ro
         _ => Ok(()),
     };
     found.err().unwrap_or_else(input::body_too_large)
+}
+
+/// Whether a path is one of our pages for people who are signed in.
+fn is_page_for_users(path: &str) -> bool {
+    match routes::match_route(Method::Get, path) {
+        RouteMatch::Matched { route: line, .. } => matches!(line.auth, RequiredAuth::User(_)),
+        RouteMatch::WrongMethod { .. } | RouteMatch::NoMatch => false,
+    }
 }
 
 /// Whether a browser is answered, and not a program.

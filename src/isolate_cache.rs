@@ -62,6 +62,7 @@ pub struct IsolateCache {
     tasks: RefCell<HashMap<ThrottledTask, (Timestamp, bool)>>,
     written_entries: RefCell<HashMap<ConnectionId, WrittenCacheEntry>>,
     blocked: RefCell<HashMap<String, Timestamp>>,
+    calls: RefCell<HashMap<ApiKeyId, i64>>,
     refusals: RefCell<HashMap<(String, String), (u32, Timestamp)>>,
     definitions: DefinitionCache,
     free_connections: RefCell<HashMap<WorkspaceId, (i64, Timestamp)>>,
@@ -174,6 +175,20 @@ impl IsolateCache {
         }
         *times = times.saturating_add(1);
         *times
+    }
+
+    /// Whether a call of a key is the one in `sampling` that the rate limiter counts for all of them.
+    pub fn is_counted_call(&self, key: &ApiKeyId, sampling: i64) -> bool {
+        let mut calls = self.calls.borrow_mut();
+        if let Some(count) = calls.get_mut(key) {
+            *count = (*count + 1) % sampling;
+            return *count == 0;
+        }
+        if calls.len() >= MOST_ENTRIES {
+            calls.clear();
+        }
+        calls.insert(key.clone(), 1 % sampling);
+        sampling == 1
     }
 
     /// The copy of a connection that was written or seen from here.

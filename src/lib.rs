@@ -64,7 +64,7 @@ pub mod client_auth;
 pub mod revocation;
 
 // Use cases: what people, programs and the scheduled run ask for.
-pub mod on_demand_check;
+mod on_demand_check;
 pub mod resolve;
 pub mod refresh;
 pub mod connect;

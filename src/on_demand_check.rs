@@ -21,7 +21,7 @@ use crate::token;
 const MIN_INTERVAL: i64 = 30;
 
 /// Asks the app what a credential sees, right after it was stored.
-pub async fn check_shared_items<P: Ports>(
+pub(crate) async fn check_shared_items<P: Ports>(
     context: &Context<P>,
     auth_method: &AuthMethod,
     connection: &Connection,
@@ -34,7 +34,7 @@ pub async fn check_shared_items<P: Ports>(
 
 /// A check that somebody asks for: one that finds that the credential works looks what it sees, too. Its token may be
 /// another since it was read.
-pub async fn run<P: Ports>(context: &Context<P>, workspace: &WorkspaceId, id: &ConnectionId) -> RefreshOutcome {
+pub(crate) async fn run<P: Ports>(context: &Context<P>, workspace: &WorkspaceId, id: &ConnectionId) -> RefreshOutcome {
     let since = context.now();
     let outcome = context.ports.refresher().run(id, RefreshReason::OnDemandCheck).await;
     if outcome.works()

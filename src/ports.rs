@@ -4,10 +4,13 @@
 //! Owns the contracts. Refuses to name a platform: the edge implements them over Workers, the
 //! native tests over memory, with faults and counters.
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
+use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::app::{AppId, AuthMethodId, OutboundMethod, SigningAlgorithm};
 use crate::destinations::{RequestSecret, SecretKind};
@@ -67,8 +70,9 @@ pub trait Ports {
     fn isolate_cache(&self) -> &IsolateCache;
 }
 
-/// A value bound to a statement. D1 has no 64-bit integers: the edge binds them as `f64`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A value bound to a statement, or read from a row. D1 has no 64-bit integers: it takes and gives them as `f64`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum SqlValue {
     /// SQL `NULL`.
     Null,
@@ -76,6 +80,34 @@ pub enum SqlValue {
     Integer(i64),
     /// Text.
     Text(String),
+}
+
+impl<'de> Deserialize<'de> for SqlValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ValueVisitor;
+        impl Visitor<'_> for ValueVisitor {
+            type Value = SqlValue;
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("null, a whole number or a text")
+            }
+            fn visit_unit<E: serde::de::Error>(self) -> Result<SqlValue, E> {
+                Ok(SqlValue::Null)
+            }
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<SqlValue, E> {
+                Ok(SqlValue::Integer(number))
+            }
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<SqlValue, E> {
+                i64::try_from(number).map(SqlValue::Integer).map_err(E::custom)
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<SqlValue, E> {
+                Ok(SqlValue::Text(text.to_owned()))
+            }
+            fn visit_string<E: serde::de::Error>(self, text: String) -> Result<SqlValue, E> {
+                Ok(SqlValue::Text(text))
+            }
+        }
+        deserializer.deserialize_any(ValueVisitor)
+    }
 }
 
 impl From<&str> for SqlValue {
@@ -141,8 +173,33 @@ macro_rules! sql {
     };
 }
 
-/// A row as the database gives it, by column name.
-pub type Row = serde_json::Map<String, serde_json::Value>;
+/// A row as the database gives it. The rows of a statement share the names of their columns.
+#[derive(Debug, Clone)]
+pub struct Row {
+    columns: Rc<[String]>,
+    values: Vec<SqlValue>,
+    /// Where the next column is looked for first: columns are read in about the order in which they come.
+    next: Cell<usize>,
+}
+
+impl Row {
+    /// A row of these columns.
+    pub fn new(columns: Rc<[String]>, values: Vec<SqlValue>) -> Self {
+        Self { columns, values, next: Cell::new(0) }
+    }
+
+    /// The value of a column, if the row has it.
+    pub fn get(&self, column: &str) -> Option<&SqlValue> {
+        let next = self.next.get();
+        let is_it = |name: &String| name == column;
+        let found = match self.columns.get(next) {
+            Some(name) if is_it(name) => next,
+            _ => self.columns.iter().position(is_it)?,
+        };
+        self.next.set(found + 1);
+        self.values.get(found)
+    }
+}
 
 /// What one statement answered.
 #[derive(Debug, Clone, Default)]
@@ -529,6 +586,20 @@ impl RateLimit {
             Self::Calls => 12_000,
             Self::CostlyCalls => 600,
         }
+    }
+
+    /// One in so many is counted, and stands for them all: to ask the binding at each call would cost a hot resolve a fifth
+    /// of its time.
+    pub fn sampling(self) -> i64 {
+        match self {
+            Self::FailedAuthentication | Self::CostlyCalls => 1,
+            Self::Calls => 10,
+        }
+    }
+
+    /// The limit that the binding is configured with.
+    pub fn binding_limit(self) -> i64 {
+        self.quota() / self.sampling()
     }
 
     /// The seconds that the quota is for.

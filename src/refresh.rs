@@ -8,12 +8,14 @@
 
 mod account_match;
 mod attempt;
+mod backoff;
 mod health;
 mod needs_reconnect;
 mod outcome;
 mod persist;
 mod plan;
 mod probe;
+mod record;
 mod renewal;
 
 use std::rc::Rc;
@@ -214,7 +216,7 @@ async fn refresh_one_token<P: Ports>(context: &Context<P>, loaded: &LoadedConnec
     let rotation = refresh_context.auth_method.rotation();
     let seconds = lease_seconds(rotation);
     let token_hash = hash_secret(selected.secret.expose());
-    match refreshes::take_lease(context.db(), (&attempt, &loaded.connection), &token_hash, seconds, now).await {
+    match refreshes::take_lease(context.db(), &attempt, &loaded.connection, &token_hash, seconds, now).await {
         Ok(true) => {}
         Ok(false) => return Err(RefreshError::LeaseTaken),
         Err(error) => {

@@ -7,6 +7,7 @@
 mod cache_entries;
 pub mod deferred;
 mod freshness;
+mod from_cache;
 mod issued;
 mod request;
 
@@ -108,7 +109,7 @@ pub async fn resolve<P: Ports>(
     let consistency = request.as_ref().map_or(Consistency::Strong, |request| request.consistency);
     if consistency == Consistency::Edge
         && let Ok(request) = &request
-        && let Some(answered) = cache_entries::resolve_from_cache(context, presented, id, request).await?
+        && let Some(answered) = from_cache::resolve_from_cache(context, presented, id, request).await?
     {
         return Ok(answered);
     }
@@ -119,7 +120,7 @@ pub async fn resolve<P: Ports>(
             if consistency != Consistency::Strong =>
         {
             let found = match &request {
-                Ok(request) => cache_entries::resolve_from_cache(context, presented, id, request).await?,
+                Ok(request) => from_cache::resolve_from_cache(context, presented, id, request).await?,
                 Err(_) => None,
             };
             found.ok_or_else(|| error.into())

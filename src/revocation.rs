@@ -306,8 +306,7 @@ impl RevocationContext<'_> {
     async fn client_keys<P: Ports>(&self, context: &Context<P>, endpoint: &EgressUrl) -> Result<ClientIdentity> {
         match self.client {
             Some(client) => {
-                client_auth::prepare_client_identity(context, client, (self.auth_method, self.endpoints), endpoint)
-                    .await
+                client_auth::prepare_client_identity(context, client, self.auth_method, self.endpoints, endpoint).await
             }
             None => Ok(manual_client_keys(self.revocable.credential, &self.destinations)),
         }
@@ -480,7 +479,8 @@ fn revocation_job<P: Ports>(context: &Context<P>, of: &Connection) -> Revocation
 pub async fn revoke_unused<P: Ports>(
     context: &Context<P>,
     auth_method: &AuthMethod,
-    (workspace, client): (&WorkspaceId, Option<&Client>),
+    workspace: &WorkspaceId,
+    client: Option<&Client>,
     held: &RevocableCredential<'_>,
 ) {
     if auth_method.oauth_server().is_none() {

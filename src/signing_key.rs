@@ -118,7 +118,8 @@ impl SigningKey {
     }
 
     /// Which kind it is.
-    pub fn kind(&self) -> SigningKeyKind {
+    #[cfg(test)]
+    pub(crate) fn kind(&self) -> SigningKeyKind {
         self.kind
     }
 

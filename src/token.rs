@@ -9,6 +9,7 @@ mod lifetime;
 mod probe;
 mod request;
 mod response;
+mod retry_after;
 mod scopes;
 
 use std::collections::BTreeMap;

@@ -139,7 +139,7 @@ export function readAddress(config, environment) {
 }
 
 /** Refuses an address that the Worker will not have, or that is not its only one. */
-export function checkAddress(address, config, flags) {
+function checkAddress(address, config, flags) {
   if (!address.isWorkersDev) return;
   const labels = address.host.split(".");
   if (labels.length !== 4 || labels[0] !== config.name) {

@@ -33,8 +33,6 @@ pub struct DiscoveryDocument {
     /// The best method of `token_endpoint_auth_methods_supported`: Basic, then body, then none, then a signed assertion.
     /// None where all of them are unknown here; a definition may still know better.
     pub client_auth: Option<ClientAuth>,
-    /// `scopes_supported`.
-    pub scopes_supported: Vec<String>,
 }
 
 /// Why a discovery document can't be used. `Display` tells what to do.
@@ -110,7 +108,6 @@ pub fn read_discovery_document(
         userinfo_url: optional("userinfo_endpoint")?,
         iss_parameter_supported: promised.unwrap_or(false),
         client_auth: pick_client_auth(texts("token_endpoint_auth_methods_supported").as_deref()),
-        scopes_supported: texts("scopes_supported").unwrap_or_default(),
         issuer: said.to_owned(),
     })
 }

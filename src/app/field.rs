@@ -11,9 +11,10 @@ use regex_lite::{Regex, RegexBuilder};
 use serde::Serialize;
 
 use super::manual_input::{
-    FieldPlacement, describe_first_invalid, is_unusual_space, strip_invisible, unwrap_pasted_value,
+    FieldPlacement, describe_first_invalid, is_unusual_space, parse_pasted_url, strip_any_quotes, strip_invisible,
+    unwrap_pasted_value,
 };
-use super::{AuthMethod, FieldProblem, JsonPointer};
+use super::{AuthMethod, JsonPointer};
 use crate::secret::Secret;
 
 /// Bytes of a value in one line, at most.
@@ -32,6 +33,15 @@ const MIN_COMPILED_BYTES: usize = 512;
 /// What a comparison may cost: bytes of the compiled pattern times bytes of the value. Each product takes 0.75 ns at
 /// most on a machine of 2024, so that the dearest comparison takes about 3 ms there.
 const MAX_MATCH_COST: usize = 4 * 1024 * 1024;
+
+/// What is wrong with one field of a definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldProblem {
+    /// The field's path, such as `auth.token_url`; `.` is the whole.
+    pub field: String,
+    /// What is wrong and what to do.
+    pub problem: String,
+}
 
 /// A regular expression that a whole value must fit. A comparison takes time by the product of the compiled pattern's
 /// size and the value's length, so that the length is limited by the size. Compiled when it is used first.
@@ -272,6 +282,36 @@ impl CredentialField {
 }
 
 impl AuthMethod {
+    /// The value of a variable as somebody enters it: its part of an address where they paste the whole.
+    ///
+    /// # Errors
+    /// What is wrong with it and what to do.
+    pub fn read_variable(&self, name: &str, variable: &Variable, value: &str) -> Result<String, String> {
+        let value = strip_invisible(value);
+        let value = strip_any_quotes(&value);
+        if !value.contains(['.', '/', ':']) {
+            return variable.parse_value(value);
+        }
+        let parts = self
+            .url_templates()
+            .filter_map(|address| address.extract_placeholder_value(name, &parse_pasted_url(value)?));
+        let parts = parts.filter_map(|(literal, part)| Some((literal, variable.parse_value(&part).ok()?)));
+        // The address that says most about the host is the one that was meant.
+        match parts.max_by_key(|(literal, _)| *literal) {
+            Some((_, part)) => Ok(part),
+            None => variable.parse_value(value).map_err(|problem| {
+                let within = self.url_templates().find_map(|address| address.origin_of_placeholder(name));
+                match within {
+                    Some(within) => format!(
+                        "is not what stands in the place of {{{name}}} in {within}. It {problem} An address of the app \
+                         may be pasted as a whole."
+                    ),
+                    None => problem,
+                }
+            }),
+        }
+    }
+
     /// The marks that entered values carry.
     pub fn field_marks<'a>(&'a self, fields: &'a BTreeMap<String, Secret>) -> impl Iterator<Item = &'a PrefixMark> {
         self.fields.iter().filter_map(|field| field.matching_mark(fields.get(&field.id)?.expose().trim()))

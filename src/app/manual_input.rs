@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use url::{Host, Url};
 
-use super::{AuthMethod, CredentialKind, EndpointSource, IdentityLookup, Probe, Template, UrlTemplate, Variable};
+use super::{AuthMethod, CredentialKind, EndpointSource, IdentityLookup, Probe, Template, UrlTemplate};
 
 /// How often something is taken off: a command's option, quotes, a header's name, a scheme, quotes again.
 const MAX_LAYERS: usize = 6;
@@ -120,36 +120,6 @@ impl AuthMethod {
         }
     }
 
-    /// The value of a variable as somebody enters it: its part of an address where they paste the whole.
-    ///
-    /// # Errors
-    /// What is wrong with it and what to do.
-    pub fn read_variable(&self, name: &str, variable: &Variable, value: &str) -> Result<String, String> {
-        let value = strip_invisible(value);
-        let value = QUOTES.iter().find_map(|pair| strip_quotes(&value, *pair)).unwrap_or(&value);
-        if !value.contains(['.', '/', ':']) {
-            return variable.parse_value(value);
-        }
-        let parts = self
-            .url_templates()
-            .filter_map(|address| address.extract_placeholder_value(name, &parse_pasted_url(value)?));
-        let parts = parts.filter_map(|(literal, part)| Some((literal, variable.parse_value(&part).ok()?)));
-        // The address that says most about the host is the one that was meant.
-        match parts.max_by_key(|(literal, _)| *literal) {
-            Some((_, part)) => Ok(part),
-            None => variable.parse_value(value).map_err(|problem| {
-                let within = self.url_templates().find_map(|address| address.origin_of_placeholder(name));
-                match within {
-                    Some(within) => format!(
-                        "is not what stands in the place of {{{name}}} in {within}. It {problem} An address of the app \
-                         may be pasted as a whole."
-                    ),
-                    None => problem,
-                }
-            }),
-        }
-    }
-
     /// All requests of its own that carry the credential.
     pub(crate) fn probes(&self) -> impl Iterator<Item = &Probe> {
         let shared = self.nothing_shared.iter().map(|shared| &shared.probe);
@@ -157,7 +127,7 @@ impl AuthMethod {
     }
 
     /// All addresses that the definition writes down.
-    fn url_templates(&self) -> impl Iterator<Item = &UrlTemplate> {
+    pub(super) fn url_templates(&self) -> impl Iterator<Item = &UrlTemplate> {
         let probes = self.probes().map(|probe| &probe.url);
         let (fixed, issuer) = match self.oauth_server().map(|server| &server.endpoints) {
             None => (None, None),
@@ -174,7 +144,7 @@ impl AuthMethod {
 
 /// The address that a text is, with or without its scheme. One with a user name or a port is none: no part of it can be
 /// meant.
-fn parse_pasted_url(value: &str) -> Option<Url> {
+pub(super) fn parse_pasted_url(value: &str) -> Option<Url> {
     let has_scheme = value.contains("://");
     let mut url = if has_scheme { Url::parse(value) } else { Url::parse(&format!("https://{value}")) }.ok()?;
     // The root of all names, which nobody means.
@@ -276,6 +246,11 @@ impl FieldPlacement {
 
 fn is_scheme_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// A value without one pair of quotes around it.
+pub(super) fn strip_any_quotes(value: &str) -> &str {
+    QUOTES.iter().find_map(|pair| strip_quotes(value, *pair)).unwrap_or(value)
 }
 
 /// What stands between two quotes that have no partner inside.

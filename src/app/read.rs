@@ -14,9 +14,9 @@ mod shape;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use serde::Serialize;
-
-use super::{App, AppId, AppScope, AuthMethod, AuthMethodId, CredentialKind, Limits, Variable, VariableSource};
+use super::{
+    App, AppId, AppScope, AuthMethod, AuthMethodId, CredentialKind, FieldProblem, Limits, Variable, VariableSource,
+};
 use crate::egress::EgressPolicy;
 
 use rules::MAX_TEXT_LENGTH;
@@ -37,15 +37,6 @@ const MAX_AUTH_METHODS: usize = 10;
 /// What an id looks like, for people.
 pub(super) const ID_RULE: &str =
     "must be 1 to 63 lower-case letters, digits, - and _, beginning with a letter or digit";
-
-/// What is wrong with one field of a definition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FieldProblem {
-    /// The field's path, such as `auth.token_url`; `.` is the whole.
-    pub field: String,
-    /// What is wrong and what to do.
-    pub problem: String,
-}
 
 /// Which rules a definition is read under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,7 +243,7 @@ impl DefinitionReader {
         let identity = identity.map(|identity| self.read_identity(&identity_at, identity, &context));
         let check = check.map(|check| self.read_probe(&check_at, check, &context));
         let nothing_shared = nothing_shared.map(|raw| self.read_nothing_shared(&shared_at, raw, &context));
-        let request = self.read_request(&request_at, request, (&raw.header, &raw.query), &context);
+        let request = self.read_request(&request_at, request, raw.header.as_deref(), raw.query.as_deref(), &context);
         let errors = self.read_error_table(&errors_at, errors);
         let limits = self.read_limits(&limits_at, limits);
         let mut auth_method = AuthMethod {

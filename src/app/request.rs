@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::JsonPointer;
-use super::template::{Template, TemplateValues, UrlTemplate};
-use crate::egress::{EgressUrl, EgressUrlError};
+use super::template::{RequestError, Template, TemplateValues, UrlTemplate};
+use crate::egress::EgressUrl;
 use crate::secret::Secret;
 
 /// The methods that requests to apps have.
@@ -25,23 +25,6 @@ pub enum OutboundMethod {
     Post,
     /// DELETE
     Delete,
-}
-
-/// Why a request can't be built. It names places, never values.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RequestError {
-    /// Nothing is known for a place.
-    #[error("needs a value for {0}")]
-    MissingValue(String),
-    /// The value must not stand there.
-    #[error("has a value for {0} that is not allowed in an address")]
-    InvalidValue(String),
-    /// The filled address does not pass the guard.
-    #[error(transparent)]
-    InvalidUrl(EgressUrlError),
-    /// The credential was not given for this address.
-    #[error("is not an address that the credential may be sent to")]
-    DestinationNotAllowed,
 }
 
 /// How a credential is sent in requests to the app.

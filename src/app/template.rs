@@ -5,13 +5,30 @@
 //! again. Refuses unknown places when a definition is read, and missing values when one is filled.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
-use super::RequestError;
 use crate::egress::{EgressPolicy, EgressUrl, EgressUrlError};
 use crate::secret::Secret;
+
+/// Why a request can't be built. It names places, never values.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Nothing is known for a place.
+    #[error("needs a value for {0}")]
+    MissingValue(String),
+    /// The value must not stand there.
+    #[error("has a value for {0} that is not allowed in an address")]
+    InvalidValue(String),
+    /// The filled address does not pass the guard.
+    #[error(transparent)]
+    InvalidUrl(EgressUrlError),
+    /// The credential was not given for this address.
+    #[error("is not an address that the credential may be sent to")]
+    DestinationNotAllowed,
+}
 
 /// What stands for an unknown value when a definition is read.
 const SAMPLE: &str = "sample";
@@ -245,7 +262,8 @@ impl UrlTemplate {
     }
 
     /// The address, where there is nothing to fill.
-    pub fn fixed_url(&self) -> Option<&EgressUrl> {
+    #[cfg(test)]
+    pub(crate) fn fixed_url(&self) -> Option<&EgressUrl> {
         self.fixed_url.as_ref()
     }
 
@@ -408,26 +426,15 @@ fn encode_for_position(value: &str, position: PlaceholderPosition, egress: Egres
             let ok = !value.is_empty() && value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
             ok.then(|| value.to_owned())
         }
-        PlaceholderPosition::PathOrQuery => {
-            (!value.is_empty() && value != "." && value != "..").then(|| percent_encode(value))
-        }
+        PlaceholderPosition::PathOrQuery => (!value.is_empty() && value != "." && value != "..")
+            .then(|| utf8_percent_encode(value, ENCODED).to_string()),
     }
 }
 
-/// Percent-encodes all but what may stand in a part of a path and in a query (RFC 3986 3.3), without what has a
+/// What is percent-encoded: all but what may stand in a part of a path and in a query (RFC 3986 3.3), without what has a
 /// meaning there.
-fn percent_encode(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~:@,".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            // Writing to a String never fails.
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
-}
+const ENCODED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'@').remove(b',');
 
 #[cfg(test)]
 mod tests {

@@ -25,12 +25,10 @@ fn every_file_can_be_read_and_found_by_its_id() {
         // What a list shows is what the file says.
         assert_eq!((app.name.as_str(), app.auth_methods()[0].client_family.as_deref()), (*name, *family));
         assert_eq!(app.categories, *categories);
-        let read = |auth_method: &Rc<AuthMethod>| {
-            (auth_method.method_id.to_string(), auth_method.method_name.clone(), auth_method.kind.as_str().to_owned())
-        };
-        let listed = |auth_method: &CatalogueAuthMethod| {
-            (auth_method.id.to_owned(), auth_method.name.map(str::to_owned), auth_method.kind.to_owned())
-        };
+        let read =
+            |auth_method: &Rc<AuthMethod>| (auth_method.method_name.clone(), auth_method.kind.as_str().to_owned());
+        let listed =
+            |auth_method: &CatalogueAuthMethod| (auth_method.name.map(str::to_owned), auth_method.kind.to_owned());
         assert_eq!(
             app.auth_methods().iter().map(read).collect::<Vec<_>>(),
             ways.iter().map(listed).collect::<Vec<_>>()
@@ -141,71 +139,4 @@ fn examples_defaults_and_placeholders_fit_what_is_asked_for() {
             }
         }
     }
-}
-
-/// Words of the catalogue that the program says in another sense: word, file, sense. Data, so that a new app whose name
-/// is such a word takes no change of Rust.
-const WORDS_WITH_OTHER_MEANING: &str = include_str!("../../tests/catalogue/other_sense.json");
-
-/// What differs between apps is data: adding an app, or changing one, never takes a change of the program.
-#[test]
-fn no_app_is_known_by_name_outside_the_catalogue() {
-    let apps = ids().filter_map(find);
-    let families = FAMILIES.iter().map(|family| family.to_lowercase());
-    let names: std::collections::BTreeSet<String> =
-        apps.flat_map(|app| [app.id.to_string(), app.name.to_lowercase()]).chain(families).collect();
-    let other_sense: Vec<[String; 3]> = serde_json::from_str(WORDS_WITH_OTHER_MEANING).unwrap();
-    let mut found = Vec::new();
-    for file in source_files() {
-        let text = std::fs::read_to_string(&file).unwrap();
-        // `Box<T>` and `Box::new` are Rust's.
-        let program =
-            text.split("#[cfg(test)]").next().unwrap().replace("Box<", "").replace("Box::", "").to_lowercase();
-        for name in names.iter().filter(|name| has_word(&program, name)) {
-            if !other_sense.iter().any(|[word, at, _]| word == name && file.ends_with(at)) {
-                found.push(format!("{}: {name}", file.display()));
-            }
-        }
-    }
-    assert!(found.is_empty(), "an option of the definition should tell, not a name: {found:#?}");
-}
-
-#[test]
-fn a_word_is_whole() {
-    assert!(has_word("ask acme.", "acme") && has_word("acme", "acme") && has_word("an acme_id", "acme"));
-    assert!(!has_word("macme acmes", "acme") && has_word("acmes acme", "acme"));
-}
-
-/// A name in an identifier counts, too: `slack_token` is as much as `Slack`.
-fn has_word(text: &str, word: &str) -> bool {
-    let mut rest = text;
-    let mut before = None;
-    while let Some((left, right)) = rest.split_once(word) {
-        before = left.chars().next_back().or(before);
-        if ![before, right.chars().next()].into_iter().flatten().any(char::is_alphanumeric) {
-            return true;
-        }
-        before = word.chars().next_back();
-        rest = right;
-    }
-    false
-}
-
-/// The program's own files, without those that are tests through and through.
-fn source_files() -> Vec<std::path::PathBuf> {
-    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
-    let mut files = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if path.is_dir() && name != "tests" {
-                folders.push(path);
-            } else if path.extension().is_some_and(|end| end == "rs") && name != "tests.rs" {
-                files.push(path);
-            }
-        }
-    }
-    assert!(files.len() > 50);
-    files
 }

@@ -64,7 +64,7 @@ pub(super) async fn find<P: Ports>(
 ) -> AccountResult<AccountInfo> {
     let Some(identity) = of.identity else { return Ok(AccountInfo { account: None, granted: None, variables }) };
     match (&identity.probe, of.tokens) {
-        (Some(probe), _) => request_account(context, of, (identity, probe), variables).await,
+        (Some(probe), _) => request_account(context, of, identity, probe, variables).await,
         (None, Some(tokens)) => {
             let values = client_auth::template_values(of.auth_method, of.credential, &variables);
             let name = fetch_account_name(context, of, identity, &values).await;
@@ -94,7 +94,8 @@ async fn fetch_account_name<P: Ports>(
 async fn request_account<P: Ports>(
     context: &Context<P>,
     of: &AccountQuery<'_>,
-    (identity, probe): (&IdentityLookup, &Probe),
+    identity: &IdentityLookup,
+    probe: &Probe,
     variables: BTreeMap<String, String>,
 ) -> AccountResult<AccountInfo> {
     let values = client_auth::template_values(of.auth_method, of.credential, &variables);
@@ -103,7 +104,7 @@ async fn request_account<P: Ports>(
         let request = token::build_probe_request(probe, of.auth_method, &values, of.destinations);
         let request = request.map_err(|problem| registry::invalid_value_error(of.auth_method, &problem))?;
         let Ok(inbound) = context.send(request).await else { continue };
-        match token::read_account(of.auth_method, (identity, probe), &inbound, &values, context.now()) {
+        match token::read_account(of.auth_method, identity, probe, &inbound, &values, context.now()) {
             Ok(account) => return Ok(read_account_info(of.auth_method, identity, account, &inbound, variables)),
             Err(other) => verdict = other,
         }

@@ -212,16 +212,11 @@ async fn process_response<P: Ports>(
         Err(error) if error.code == ErrorCode::AppUnavailable => return Err(FlowFailure::AppUnavailable.into()),
         endpoints => endpoints?,
     };
-    let exchanged = exchange_code(context, flow, &client, (&auth_method, &endpoints), &code).await?;
+    let exchanged = exchange_code(context, flow, &client, &auth_method, &endpoints, &code).await?;
     // Boxed: few callbacks get here, and all would carry its size.
-    let stored = Box::pin(store_returned_grant(
-        context,
-        (flow, &client),
-        (&auth_method, &endpoints),
-        &returned.others,
-        exchanged,
-    ))
-    .await;
+    let stored =
+        Box::pin(store_returned_grant(context, flow, &client, &auth_method, &endpoints, &returned.others, exchanged))
+            .await;
     // Bookkeeping comes last: the grant is stored, or given back, whatever becomes of this.
     if let Err(error) = write_statement(context, clients::mark_working(&flow.workspace, &client.id)).await {
         context.log_cause(&error);
@@ -229,16 +224,26 @@ async fn process_response<P: Ports>(
     Ok(stored?)
 }
 
+/// What the app gave for a code.
+struct ExchangedTokens {
+    tokens: TokenSet,
+    /// When it was asked: lifetimes count from then.
+    asked_at: Timestamp,
+}
+
 /// A grant is there, and nowhere but here: each way from here stores it or gives it back.
 async fn store_returned_grant<P: Ports>(
     context: &Context<P>,
-    (flow, client): (&Flow, &Client),
-    (auth_method, endpoints): (&AuthMethod, &ResolvedEndpoints),
+    flow: &Flow,
+    client: &Client,
+    auth_method: &AuthMethod,
+    endpoints: &ResolvedEndpoints,
     others: &BTreeMap<String, String>,
-    (tokens, asked_at): (TokenSet, Timestamp),
+    exchanged: ExchangedTokens,
 ) -> std::result::Result<(), FlowFailure> {
-    let credential = Credential::from_tokens(&tokens);
-    let told = reported_variables(auth_method, others, &tokens);
+    let tokens = &exchanged.tokens;
+    let credential = Credential::from_tokens(tokens);
+    let told = reported_variables(auth_method, others, tokens);
     let variables = flow.variables.clone().into_iter().chain(told).collect();
     let reach = |variables: &BTreeMap<String, String>| match &flow.destinations {
         // What was discovered stays as the flow began with it; what the definition says is filled with what is known now.
@@ -250,14 +255,13 @@ async fn store_returned_grant<P: Ports>(
         auth_method,
         identity: endpoints.identity.as_ref(),
         credential: &credential,
-        tokens: Some(&tokens),
+        tokens: Some(tokens),
         destinations: &destinations,
     };
     let found = match account::find(context, &asked, variables).await {
         Ok(found) => found,
         Err(error) => {
-            complete::discard_unidentified_grant(context, auth_method, (flow, client), &credential, &destinations)
-                .await;
+            complete::discard_unidentified_grant(context, auth_method, flow, client, &credential, &destinations).await;
             return Err(match error {
                 AccountError::Internal(error) => {
                     context.log_cause(&error);
@@ -269,7 +273,7 @@ async fn store_returned_grant<P: Ports>(
     };
     let destinations = reach(&found.variables);
     let redirected = redirect_scopes(auth_method, others);
-    let grant = build_grant(flow, auth_method, (credential, &tokens, redirected), (found, destinations), asked_at);
+    let grant = build_grant(flow, auth_method, credential, &exchanged, redirected, found, destinations);
     complete::complete_returned_grant(context, flow, auth_method, grant, Decider::Person).await.map_err(|error| {
         match error {
             CompleteError::Flow(failure) => failure,
@@ -386,28 +390,26 @@ async fn exchange_code<P: Ports>(
     context: &Context<P>,
     flow: &Flow,
     client: &Client,
-    (auth_method, endpoints): (&AuthMethod, &ResolvedEndpoints),
+    auth_method: &AuthMethod,
+    endpoints: &ResolvedEndpoints,
     code: &Secret,
-) -> CallbackStepResult<(TokenSet, Timestamp)> {
+) -> CallbackStepResult<ExchangedTokens> {
     // The secret may have been entered anew since the flow began: neither it nor the tokens that it gets may go to
     // addresses that the flow has and it was not entered for.
     let has_secret = auth_method.is_custom && client.sealed_secret.is_some();
     if has_secret && !client_setup::verify_set_up_for(context, client, auth_method).await? {
         return Err(FlowFailure::AddressesChanged.into());
     }
-    let keys =
-        match client_auth::prepare_client_identity(context, client, (auth_method, endpoints), &endpoints.token_url)
-            .await
-        {
-            Err(error) if error.code == ErrorCode::ClientMissing => {
-                context.log_cause(&error);
-                let is_of_client = error.hints.client.is_some_and(ClientProblem::affects_every_connection);
-                return Err(
-                    if is_of_client { FlowFailure::ClientRefused } else { FlowFailure::AddressesChanged }.into()
-                );
-            }
-            keys => keys?,
-        };
+    let keys = match client_auth::prepare_client_identity(context, client, auth_method, endpoints, &endpoints.token_url)
+        .await
+    {
+        Err(error) if error.code == ErrorCode::ClientMissing => {
+            context.log_cause(&error);
+            let is_of_client = error.hints.client.is_some_and(ClientProblem::affects_every_connection);
+            return Err(if is_of_client { FlowFailure::ClientRefused } else { FlowFailure::AddressesChanged }.into());
+        }
+        keys => keys?,
+    };
     let verifier = match &flow.sealed_verifier {
         None => None,
         Some(sealed) => Some(
@@ -437,7 +439,7 @@ async fn exchange_code<P: Ports>(
         return Err(FlowFailure::AddressesChanged.into());
     }
     match token::read_token_response(auth_method, &answer, asked_at) {
-        TokenResponse::Tokens(tokens) => Ok((tokens, asked_at)),
+        TokenResponse::Tokens(tokens) => Ok(ExchangedTokens { tokens, asked_at }),
         TokenResponse::Ambiguous(odd) => {
             context.log(
                 "warn",
@@ -446,7 +448,7 @@ async fn exchange_code<P: Ports>(
             );
             if let Some(refresh_token) = odd.refresh_token {
                 let credential = Credential::of_refresh_token(refresh_token);
-                complete::discard_unidentified_grant(context, auth_method, (flow, client), &credential, &destinations)
+                complete::discard_unidentified_grant(context, auth_method, flow, client, &credential, &destinations)
                     .await;
             }
             Err(FlowFailure::AppUnavailable.into())
@@ -484,10 +486,13 @@ async fn record_token_refusal<P: Ports>(
 fn build_grant(
     flow: &Flow,
     auth_method: &AuthMethod,
-    (credential, tokens, redirected): (Credential, &TokenSet, Option<Vec<String>>),
-    (found, destinations): (account::AccountInfo, Destinations),
-    asked_at: Timestamp,
+    credential: Credential,
+    exchanged: &ExchangedTokens,
+    redirected: Option<Vec<String>>,
+    found: account::AccountInfo,
+    destinations: Destinations,
 ) -> NewGrant {
+    let ExchangedTokens { tokens, asked_at } = exchanged;
     let server = auth_method.oauth_server();
     let after = |seconds: Option<i64>| seconds.map(|seconds| asked_at.plus(seconds));
     let refreshable = credential.is_refreshable();
@@ -503,7 +508,7 @@ fn build_grant(
         grant_expires_at: after(server.and_then(|server| server.grant_lifetime)),
         variables: found.variables,
         destinations: Some(destinations),
-        obtained_at: asked_at,
+        obtained_at: *asked_at,
         refreshable,
         name: None,
         metadata: BTreeMap::new(),

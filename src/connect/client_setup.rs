@@ -20,8 +20,6 @@ use crate::secret::Secret;
 use crate::store::clients::{self, WorkspaceClients};
 use crate::time::Timestamp;
 
-use super::start::invalid_fields;
-
 /// A client as somebody enters it.
 #[derive(Debug, Clone)]
 pub struct NewClient {
@@ -58,7 +56,8 @@ pub async fn put<P: Ports>(
     auth_method: &AuthMethod,
     new: NewClient,
 ) -> Result<Client> {
-    let variables = read_variables(auth_method, &VariableSource::Client, &new.variables).map_err(invalid_fields)?;
+    let variables =
+        read_variables(auth_method, &VariableSource::Client, &new.variables).map_err(Error::from_field_problems)?;
     let person = auth_method.variables.values().any(|one| one.source == VariableSource::Person);
     if !person
         && let Some(Err(problem)) = auth_method.resolve_fixed_endpoints(&TemplateValues::new().with_all(&variables))
@@ -270,7 +269,14 @@ pub fn is_set_up_for(client: &Client, auth_method: &AuthMethod) -> bool {
     }
 }
 
-/// The same, from what is known for sure.
+/// Whether a workspace can connect an app by an auth method: it needs no client, or has one that was set up for the app's
+/// addresses.
+pub fn is_auth_method_ready(clients: &WorkspaceClients, auth_method: &AuthMethod) -> bool {
+    auth_method.kind.is_manual()
+        || clients.current(auth_method.registration()).is_some_and(|client| is_set_up_for(client, auth_method))
+}
+
+/// The same as [`is_set_up_for`], from what is known for sure.
 pub async fn verify_set_up_for<P: Ports>(
     context: &Context<P>,
     client: &Client,

@@ -108,7 +108,7 @@ pub async fn run<P: Ports>(
     given: &BTreeMap<String, String>,
 ) -> Result<ClientTest> {
     start::require_set_up_client(context, auth_method, client).await?;
-    let persons = read_variables(auth_method, &VariableSource::Person, given).map_err(start::invalid_fields)?;
+    let persons = read_variables(auth_method, &VariableSource::Person, given).map_err(Error::from_field_problems)?;
     let variables = client.variables.clone().into_iter().chain(persons).collect();
     let redirect_uri = context.config.public_url.redirect_uri(&client.redirect_id);
     let endpoints = match registry::load_endpoints(context, auth_method, &variables).await {
@@ -119,7 +119,7 @@ pub async fn run<P: Ports>(
         found => found?,
     };
     let keys =
-        client_auth::prepare_client_identity(context, client, (auth_method, &endpoints), &endpoints.token_url).await?;
+        client_auth::prepare_client_identity(context, client, auth_method, &endpoints, &endpoints.token_url).await?;
     let values = TemplateValues::new().with_all(&variables);
     let destinations = Rc::new(Destinations::for_grant(auth_method, Some(&endpoints), &variables));
     let parties = TokenRequestContext {

@@ -202,7 +202,7 @@ impl<'a> Completion<'a> {
         let waiting = (to == FlowOutcome::AwaitingConfirmation).then_some(id);
         must.extend(self.flow.link.as_ref().map(|of| match self.flow.outcome {
             FlowOutcome::AwaitingConfirmation => links::mark_confirmed(workspace, of),
-            _ => links::mark_used((workspace, of, &self.flow.session_hash), link, result, waiting, now),
+            _ => links::mark_used(workspace, of, &self.flow.session_hash, link, result, waiting, now),
         }));
         must
     }

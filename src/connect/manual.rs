@@ -86,7 +86,8 @@ pub async fn connect_manually<P: Ports>(
 ) -> Result<Flow> {
     connect_manually_with_options(
         context,
-        (request, &start::prepare_options(context, request).await?),
+        request,
+        &start::prepare_options(context, request).await?,
         paste,
         session_hash,
         deciding,
@@ -97,7 +98,8 @@ pub async fn connect_manually<P: Ports>(
 /// The same with what was offered: whoever has looked at its hosts must get that, and no later edition of it.
 pub async fn connect_manually_with_options<P: Ports>(
     context: &Context<P>,
-    (request, options): (&ConnectRequest, &ConnectOptions),
+    request: &ConnectRequest,
+    options: &ConnectOptions,
     paste: ManualConnectRequest,
     session_hash: &str,
     deciding: Decider,
@@ -107,7 +109,7 @@ pub async fn connect_manually_with_options<P: Ports>(
     let (mut had, mut variables) = match &paste.credential {
         ManualCredential::Fields(fields) => {
             let variables = start::collect_variables(options, &request.variables)?;
-            (credential_from_form(context, auth_method, fields, (&options.scopes, &variables)).await?, variables)
+            (credential_from_form(context, auth_method, fields, &options.scopes, &variables).await?, variables)
         }
         ManualCredential::Tokens(imported) => {
             let mut variables = start::collect_imported_variables(options, &request.variables)?;
@@ -128,7 +130,8 @@ pub async fn connect_manually_with_options<P: Ports>(
     let is_spent = had.renewed == Renewed::Rotated;
     let stored = match checked {
         Ok(checked) => {
-            store(context, (request, options), (paste, had, checked, obtained_at), session_hash, deciding).await
+            let tried = TriedCredential { entered: paste, had, checked, obtained_at };
+            store(context, request, options, tried, session_hash, deciding).await
         }
         Err(error) => Err(error),
     };
@@ -138,27 +141,23 @@ pub async fn connect_manually_with_options<P: Ports>(
 /// Stores a credential that was tried.
 async fn store<P: Ports>(
     context: &Context<P>,
-    (request, options): (&ConnectRequest, &ConnectOptions),
-    (paste, had, Checked { found, is_proven }, obtained_at): (
-        ManualConnectRequest,
-        UncheckedCredential,
-        Checked,
-        Timestamp,
-    ),
+    request: &ConnectRequest,
+    options: &ConnectOptions,
+    tried: TriedCredential,
     session_hash: &str,
     deciding: Decider,
 ) -> Result<Flow> {
     let auth_method = &*options.auth_method;
-    if matches!(paste.credential, ManualCredential::Tokens(_)) && had.renewed == Renewed::No {
+    let TriedCredential { entered, had, checked: Checked { found, .. }, .. } = &tried;
+    if matches!(entered.credential, ManualCredential::Tokens(_)) && had.renewed == Renewed::No {
         require_variables(auth_method, &found.variables, |_| true)?;
     }
-    require_sendable(auth_method, &had.credential, &found)?;
+    require_sendable(auth_method, &had.credential, found)?;
     let is_spent = had.renewed == Renewed::Rotated;
     let endpoints = registry::load_endpoints_if_any(context, auth_method, &found.variables).await?;
     let destinations = Destinations::for_grant(auth_method, endpoints.as_ref(), &found.variables);
-    let flow = create_flow(context, request, options, (&found, &destinations), session_hash).await?;
-    let grant =
-        build_grant(auth_method, &paste, (had, is_proven), (found, destinations), (&options.scopes, obtained_at));
+    let flow = create_flow(context, request, options, found, &destinations, session_hash).await?;
+    let grant = build_grant(auth_method, tried, &options.scopes, destinations);
     match Box::pin(complete::complete_returned_grant(context, &flow, auth_method, grant, deciding)).await {
         Ok(()) => {}
         Err(CompleteError::Flow(failure)) => {
@@ -214,12 +213,22 @@ struct Checked {
     is_proven: bool,
 }
 
+/// A credential that is ready to be stored.
+struct TriedCredential {
+    entered: ManualConnectRequest,
+    had: UncheckedCredential,
+    checked: Checked,
+    /// When it was entered.
+    obtained_at: Timestamp,
+}
+
 /// A flow whose person was never sent away: it carries what settling needs, and a question if one arises.
 async fn create_flow<P: Ports>(
     context: &Context<P>,
     request: &ConnectRequest,
     options: &ConnectOptions,
-    (found, destinations): (&AccountInfo, &Destinations),
+    found: &AccountInfo,
+    destinations: &Destinations,
     session_hash: &str,
 ) -> Result<Flow> {
     let now = context.now();
@@ -280,11 +289,11 @@ fn default_granted_scopes(auth_method: &AuthMethod, requested: &[String]) -> Vec
 
 fn build_grant(
     auth_method: &AuthMethod,
-    paste: &ManualConnectRequest,
-    (had, is_proven): (UncheckedCredential, bool),
-    (found, destinations): (AccountInfo, Destinations),
-    (requested, obtained_at): (&[String], Timestamp),
+    tried: TriedCredential,
+    requested: &[String],
+    destinations: Destinations,
 ) -> NewGrant {
+    let TriedCredential { entered, had, checked: Checked { found, is_proven }, obtained_at } = tried;
     let UncheckedCredential { credential, tokens, granted, renewed: _ } = had;
     let server = auth_method.oauth_server();
     let refreshable = credential.is_refreshable() || auth_method.issues_tokens();
@@ -304,11 +313,11 @@ fn build_grant(
         destinations: Some(destinations),
         obtained_at,
         refreshable,
-        name: paste.name.clone(),
-        metadata: paste.metadata.clone(),
-        actor: paste.actor.clone(),
+        name: entered.name,
+        metadata: entered.metadata,
+        actor: entered.actor,
         checked: is_proven,
-        imported: matches!(paste.credential, ManualCredential::Tokens(_)),
+        imported: matches!(entered.credential, ManualCredential::Tokens(_)),
         credential,
     }
 }

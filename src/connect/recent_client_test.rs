@@ -59,7 +59,7 @@ pub async fn run_or_reuse<P: Ports>(
     let tested = hash_secret(&format!("{auth_method:?} {:?} {given:?}", client.sealed_secret));
     let now = context.now();
     match client_tests::begin(context.db(), &client.id, &tested, now, RESULT_TTL).await? {
-        None => run_test(context, auth_method, client, given, (&tested, now)).await,
+        None => run_test(context, auth_method, client, given, &tested, now).await,
         Some(client_tests::ClientTestRow { result: Some(result), .. }) => Ok(RecentTest(result)),
         Some(_) => wait_for_result(context, client, &tested).await,
     }
@@ -70,7 +70,8 @@ async fn run_test<P: Ports>(
     auth_method: &AuthMethod,
     client: &Client,
     given: &BTreeMap<String, String>,
-    (tested, at): (&str, Timestamp),
+    tested: &str,
+    at: Timestamp,
 ) -> Result<RecentTest> {
     let trial = match client_test::run(context, auth_method, client, given).await {
         Ok(trial) => trial,

@@ -19,7 +19,7 @@ use crate::connection::{Connection, ConnectionStatus};
 use crate::context::Context;
 use crate::destinations::Destinations;
 use crate::egress::EgressUrl;
-use crate::error::{Error, ErrorCode, FieldError, Result};
+use crate::error::{Error, ErrorCode, Result};
 use crate::frozen;
 use crate::ids::{ConnectionId, FlowId, WorkspaceId, random_state, random_text};
 use crate::ports::Ports;
@@ -175,7 +175,9 @@ pub fn collect_variables(
         |name: &String| options.auth_method.variables.get(name).is_some_and(|one| one.source == VariableSource::Person);
     let had = had.into_iter().flatten().filter(|(name, _)| asked(name));
     let persons = had.chain(given).map(|(name, value)| (name.clone(), value.clone())).collect();
-    known.extend(read_variables(&options.auth_method, &VariableSource::Person, &persons).map_err(invalid_fields)?);
+    known.extend(
+        read_variables(&options.auth_method, &VariableSource::Person, &persons).map_err(Error::from_field_problems)?,
+    );
     Ok(known)
 }
 
@@ -199,12 +201,6 @@ pub(super) fn collect_imported_variables(
     }
     came.extend(collect_variables(options, &persons)?);
     Ok(came)
-}
-
-/// What a reader of entered values found, as a refusal.
-pub fn invalid_fields(problems: Vec<crate::app::FieldProblem>) -> Error {
-    let one = |problem: crate::app::FieldProblem| FieldError { field: problem.field, problem: problem.problem };
-    Error::invalid_fields(problems.into_iter().map(one).collect())
 }
 
 /// The client that new flows of an app use, if its secret may go where the app is now.
@@ -329,13 +325,14 @@ pub async fn begin_flow<P: Ports>(
     request: &ConnectRequest,
     session_hash: &str,
 ) -> Result<String> {
-    begin_flow_with_options(context, (request, &prepare_options(context, request).await?), session_hash).await
+    begin_flow_with_options(context, request, &prepare_options(context, request).await?, session_hash).await
 }
 
 /// The same with what was offered: whoever has looked at its hosts must get that, and no later edition of it.
 pub async fn begin_flow_with_options<P: Ports>(
     context: &Context<P>,
-    (request, options): (&ConnectRequest, &ConnectOptions),
+    request: &ConnectRequest,
+    options: &ConnectOptions,
     session_hash: &str,
 ) -> Result<String> {
     if options.auth_method.kind != CredentialKind::OAuth2 {

@@ -149,9 +149,12 @@ fn stored_destinations_are_read_as_they_were_written() {
 #[test]
 fn placeholders_side_by_side_cost_little() {
     let many = "{a}{b}{c}{d}{e}{f}{g}{h}";
-    let rules = "abcdefgh"
-        .chars()
-        .map(|name| (name.to_string(), PlaceholderRule { pattern: Some("x".into()), ..PlaceholderRule::default() }));
+    let rules = "abcdefgh".chars().map(|name| {
+        (
+            name.to_string(),
+            PlaceholderRule { pattern: Some(PlaceholderPattern::new("x")), ..PlaceholderRule::default() },
+        )
+    });
     let stored = Destinations {
         token: [format!("https://id.acme.example/{many}")].into(),
         rules: rules.collect(),

@@ -1,50 +1,65 @@
-//! Requests and responses between the platform's types and the context's.
+//! Requests and responses between the platform's types and the core's.
 
-use futures_util::StreamExt as _;
-use worker::{Headers, Request, Response, ResponseBuilder};
+use worker::js_sys::{Array, Uint8Array};
+use worker::wasm_bindgen::JsValue;
+use worker::wasm_bindgen_futures::JsFuture;
+use worker::web_sys;
 
-use crate::http::{BODY_LIMIT, Body, Method, Request as CoreRequest, Response as CoreResponse};
+use super::glue;
+use super::system::SystemRandom;
+use crate::http::{BODY_LIMIT, Body, Method, READ_HEADERS, Request, Response};
 use crate::ids::random_text;
 
-use super::system::SystemRandom;
+thread_local! {
+    static HEADER_NAMES: Array = READ_HEADERS.into_iter().map(JsValue::from_str).collect();
+}
 
 /// Reads a request; stops reading a body that is over the limit.
-pub(super) async fn request(mut request: Request) -> worker::Result<CoreRequest> {
-    let url = request.url()?;
-    let headers = request.headers().entries().map(|(name, value)| (name.to_lowercase(), value)).collect();
-    Ok(CoreRequest {
-        // As it was sent: `Request::method` takes a method that it does not know for GET.
-        method: Method::parse(&request.inner().method()),
-        path: url.path().to_owned(),
-        query: url.query().unwrap_or_default().to_owned(),
-        headers,
-        body: body(&mut request).await?,
+pub(super) async fn request(request: &web_sys::Request) -> worker::Result<Request> {
+    let lines = HEADER_NAMES.with(|names| glue::request_lines(request, names));
+    let mut lines = lines.split('\n');
+    let mut next = || lines.next().unwrap_or_default();
+    // As it was sent: the crate's own type takes a method that it does not know for GET.
+    let method = Method::parse(next());
+    let (path, query) = path_and_query(next());
+    let (path, query) = (path.to_owned(), query.to_owned());
+    let has_body = !next().is_empty();
+    let headers =
+        lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Ok(Request {
+        method,
+        path,
+        query,
+        headers: headers.collect(),
+        body: if has_body { body(request).await? } else { Body::Bytes(Vec::new()) },
         id: random_text::<12>(&SystemRandom).unwrap_or_default(),
     })
 }
 
-async fn body(request: &mut Request) -> worker::Result<Body> {
-    if request.inner().body().is_none() {
-        return Ok(Body::Bytes(Vec::new()));
-    }
-    let mut stream = request.stream()?;
-    let mut bytes = Vec::new();
-    while let Some(chunk) = stream.next().await {
-        bytes.extend(chunk?);
-        if bytes.len() > BODY_LIMIT {
-            return Ok(Body::TooLarge);
-        }
-    }
-    Ok(Body::Bytes(bytes))
+/// Path and query of an address as the platform serialises it (URL Standard, 4.5): after the host comes the first slash,
+/// and whatever is a question mark or a hash elsewhere is percent-encoded.
+fn path_and_query(url: &str) -> (&str, &str) {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let rest = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
+    let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
+    rest.split_once('?').unwrap_or((rest, ""))
 }
 
-/// Writes a response. `append`, because several cookies are several headers.
-pub(super) fn response(response: CoreResponse) -> worker::Result<Response> {
-    let headers = Headers::new();
+async fn body(request: &web_sys::Request) -> worker::Result<Body> {
+    let read = JsFuture::from(glue::request_body(request, BODY_LIMIT as u32)).await?;
+    Ok(if read.is_undefined() { Body::TooLarge } else { Body::Bytes(Uint8Array::new(&read).to_vec()) })
+}
+
+/// Writes a response.
+pub(super) fn response(response: &Response) -> worker::Result<web_sys::Response> {
+    let mut lines = String::with_capacity(1024);
     for (name, value) in &response.headers {
-        headers.append(name, value)?;
+        if !lines.is_empty() {
+            lines.push('\n');
+        }
+        lines.push_str(name);
+        lines.push(':');
+        lines.push_str(value);
     }
-    let builder = ResponseBuilder::new().with_status(response.status).with_headers(headers);
-    // A 204 must not even have an empty body (Fetch, "null body status").
-    Ok(if response.status == 204 { builder.empty() } else { builder.fixed(response.body.into_bytes()) })
+    Ok(glue::response(response.status, &lines, &response.body)?)
 }

@@ -1,56 +1,56 @@
 //! The database port over D1.
 
-use worker::wasm_bindgen::JsValue;
-use worker::{D1Database, D1PreparedStatement, Env};
+use std::rc::Rc;
 
+use serde::Deserialize;
+use worker::Env;
+use worker::js_sys::{Array, Reflect};
+use worker::wasm_bindgen::JsValue;
+use worker::wasm_bindgen_futures::JsFuture;
+
+use super::glue;
 use crate::ports::{Database, DatabaseError, Row, Rows, SqlValue, Statement};
 
-pub(crate) struct D1(D1Database);
+/// The binding. Another Worker's mistake in `wrangler.toml` shows at the first call.
+pub(crate) struct D1(JsValue);
 
 impl D1 {
-    pub(super) fn bind(env: &Env) -> worker::Result<Self> {
-        env.d1("DB").map(Self)
-    }
-
-    fn prepare(&self, statement: Statement) -> worker::Result<D1PreparedStatement> {
-        let values: Vec<JsValue> = statement.params.into_iter().map(js_value).collect();
-        self.0.prepare(statement.sql).bind(&values)
+    /// The binding DB, if there is one.
+    pub(super) fn bind(env: &Env) -> Option<Self> {
+        let binding = Reflect::get(env, &JsValue::from_str("DB")).ok()?;
+        binding.is_object().then_some(Self(binding))
     }
 }
 
-/// D1 takes numbers as f64: a `BigInt` is a type error there.
-fn js_value(value: SqlValue) -> JsValue {
-    match value {
-        SqlValue::Null => JsValue::NULL,
-        #[expect(clippy::cast_precision_loss, reason = "values are within 2^53")]
-        SqlValue::Integer(number) => JsValue::from_f64(number as f64),
-        SqlValue::Text(text) => JsValue::from_str(&text),
+/// What one statement answered, as `glue.js` writes it.
+#[derive(Deserialize)]
+struct StatementResult {
+    columns: Vec<String>,
+    rows: Vec<Vec<SqlValue>>,
+    changes: u64,
+}
+
+impl From<StatementResult> for Rows {
+    fn from(result: StatementResult) -> Self {
+        let StatementResult { columns, rows, changes } = result;
+        let columns: Rc<[String]> = columns.into();
+        Self { rows: rows.into_iter().map(|values| Row::new(columns.clone(), values)).collect(), changes }
     }
 }
 
 impl Database for D1 {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, DatabaseError> {
-        let prepared: Vec<_> =
-            statements.into_iter().map(|one| self.prepare(one)).collect::<Result<_, _>>().map_err(database_error)?;
-        let results = self.0.batch(prepared).await.map_err(database_error)?;
-        results
-            .iter()
-            .map(|result| {
-                let rows = result
-                    .results::<Row>()
-                    .map_err(|_| DatabaseError::Malformed("rows of an unexpected form".into()))?;
-                let changes = result.meta().ok().flatten().and_then(|meta| meta.changes).unwrap_or(0);
-                Ok(Rows { rows, changes: changes as u64 })
-            })
-            .collect()
+        let texts: Array = statements.iter().map(|one| glue::constant(one.sql)).collect();
+        let values: Vec<&[SqlValue]> = statements.iter().map(|one| one.params.as_slice()).collect();
+        let values = serde_json::to_string(&values).map_err(|_| malformed())?;
+        let result = JsFuture::from(glue::batch(&self.0, &texts, &values)).await;
+        let text = result.map_err(|error| DatabaseError::from_message(&glue::message(&error)))?;
+        let text = text.as_string().ok_or_else(malformed)?;
+        let results: Vec<StatementResult> = serde_json::from_str(&text).map_err(|_| malformed())?;
+        Ok(results.into_iter().map(Rows::from).collect())
     }
 }
 
-/// D1 tells what failed by a text only.
-fn database_error(error: worker::Error) -> DatabaseError {
-    let text = match error {
-        worker::Error::D1(error) => error.cause(),
-        other => other.to_string(),
-    };
-    DatabaseError::from_message(&text)
+fn malformed() -> DatabaseError {
+    DatabaseError::Malformed("rows of an unexpected form".into())
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use worker::{Date, Delay, console_error, console_log, console_warn};
+use worker::js_sys::Date;
+use worker::{Delay, console_error, console_log, console_warn};
 
 use crate::error::Error;
 use crate::ports::{Clock, Log, LogLine};
@@ -13,7 +14,8 @@ pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_unix(i64::try_from(Date::now().as_millis() / 1000).unwrap_or(0))
+        #[expect(clippy::cast_possible_truncation, reason = "seconds of this era fit i64")]
+        Timestamp::from_unix((Date::now() / 1000.0) as i64)
     }
 
     async fn sleep(&self, milliseconds: u32) {
@@ -25,7 +27,7 @@ pub(crate) struct SystemRandom;
 
 impl Random for SystemRandom {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness> {
-        getrandom::fill(buffer).map_err(|_| NoRandomness)
+        getrandom::getrandom(buffer).map_err(|_| NoRandomness)
     }
 }
 

@@ -6,7 +6,6 @@
 use serde_json::{Value, json};
 
 use super::Call;
-use super::routes::RouteMatch;
 use crate::context::Context;
 use crate::error::{Error, ErrorCode};
 use crate::ports::Ports;
@@ -14,23 +13,21 @@ use crate::resolve::{ResolveRequest, ResolvedCredential};
 
 /// Writes a line where a caller was refused for who they are or for what they may do. What is not theirs looks like
 /// what does not exist, to them and therefore here.
-pub(super) fn write_refusal<P: Ports>(context: &Context<P>, call: &Call<'_>, found: &RouteMatch, error: &Error) {
+pub(super) fn write_refusal<P: Ports>(context: &Context<P>, call: &Call<'_>, route: Option<&str>, error: &Error) {
     let event = match error.code {
         ErrorCode::Unauthorized => "authentication_refused",
         ErrorCode::InsufficientKeyScope
         | ErrorCode::FormRejected
         | ErrorCode::WorkflowNotAllowed
         | ErrorCode::ConnectionNotFound => "authorization_refused",
-        ErrorCode::NotFound | ErrorCode::LinkEnded if matches!(found, RouteMatch::Matched { .. }) => {
-            "authorization_refused"
-        }
+        ErrorCode::NotFound | ErrorCode::LinkEnded if route.is_some() => "authorization_refused",
         _ => return,
     };
     let session = call.session.as_ref().map(|session| &session.workspace);
     let workspace = call.caller_key.as_ref().map(|key| &key.workspace).or(session);
     let fields = json!({
         "code": error.code.as_str(),
-        "route": route_name(found),
+        "route": route,
         "key": presented_key_id(call),
         "workspace": workspace,
         "request": call.request.id,
@@ -66,13 +63,6 @@ pub(super) fn write_sign_in<P: Ports>(context: &Context<P>, call: &Call<'_>, wor
 /// The id of the key that was sent, known or not. It is public, and has one form.
 fn presented_key_id(call: &Call<'_>) -> Option<String> {
     call.presented_key.as_ref().map(|key| key.id.as_str().to_owned())
-}
-
-fn route_name(found: &RouteMatch) -> Option<String> {
-    match found {
-        RouteMatch::Matched { route: line, .. } => Some(format!("{} {}", line.method.as_str(), line.path)),
-        RouteMatch::WrongMethod { .. } | RouteMatch::NoMatch => None,
-    }
 }
 
 fn without_nulls(mut fields: Value) -> Value {

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use crate::app::{App, AuthMethod, CredentialKind};
+use crate::app::{App, CredentialKind};
 use crate::catalogue;
 use crate::connect::client_setup;
 use crate::context::Context;
@@ -43,14 +43,6 @@ pub(super) async fn load_all<P: Ports>(context: &Context<P>, workspace: &Workspa
     }
     all.sort_by(|left, right| left.id().cmp(right.id()));
     Ok(all)
-}
-
-/// Whether a way can be walked: it needs no client, or has one that was set up for the app's addresses.
-pub(super) fn is_auth_method_ready(clients: &WorkspaceClients, auth_method: &AuthMethod) -> bool {
-    auth_method.kind.is_manual()
-        || clients
-            .current(auth_method.registration())
-            .is_some_and(|client| client_setup::is_set_up_for(client, auth_method))
 }
 
 impl ListedApp {
@@ -122,7 +114,8 @@ impl ListedApp {
                 return false;
             }
         }
-        self.load_app()
-            .is_some_and(|app| app.auth_methods().iter().any(|auth_method| is_auth_method_ready(clients, auth_method)))
+        self.load_app().is_some_and(|app| {
+            app.auth_methods().iter().any(|auth_method| client_setup::is_auth_method_ready(clients, auth_method))
+        })
     }
 }

@@ -81,14 +81,15 @@ pub(super) async fn list_apps<P: Ports>(
         })
         .filter(|one| category.is_none_or(|category| one.categories().iter().any(|one| one == category)))
         .collect();
-    app_page_response(context, (&shown, &filters), call, &clients)
+    app_page_response(context, call, &shown, &filters, &clients)
 }
 
 /// The cursor is the last app's id: the list is sorted by it.
 fn app_page_response<P: Ports>(
     context: &Context<P>,
-    (shown, filters): (&[ListedApp], &QueryParams),
     call: &Call<'_>,
+    shown: &[ListedApp],
+    filters: &QueryParams,
     clients: &WorkspaceClients,
 ) -> Result<Json<ListResponse<AppDetailsResponse>>> {
     let limit = usize::try_from(filters.limit()?).unwrap_or(usize::MAX);
@@ -99,7 +100,7 @@ fn app_page_response<P: Ports>(
     let workspace = &call.caller_key()?.workspace;
     let data = shown
         .map(|(one, app)| {
-            AppDetailsResponse::of(context, (workspace, clients), &app, matches!(one, ListedApp::Custom(_)))
+            AppDetailsResponse::of(context, workspace, clients, &app, matches!(one, ListedApp::Custom(_)))
         })
         .collect();
     let next = rest.get(limit.saturating_sub(1)).filter(|_| rest.len() > limit).map(|one| one.id().to_owned());
@@ -119,7 +120,7 @@ async fn app_json<P: Ports>(
 ) -> Result<AppDetailsResponse> {
     let workspace = &call.caller_key()?.workspace;
     let clients = store::clients::list(context.db(), workspace).await?;
-    Ok(AppDetailsResponse::of(context, (workspace, &clients), app, custom))
+    Ok(AppDetailsResponse::of(context, workspace, &clients, app, custom))
 }
 
 fn parse_app<P: Ports>(context: &Context<P>, text: &str) -> Result<App> {

@@ -15,8 +15,9 @@ use crate::app::{AuthMethod, CredentialKind, RefreshTokenRotation};
 use crate::attention;
 use crate::audit::{Actor, EventType};
 use crate::authorize::{self, Caller, RequiredRole};
+use crate::connect::client_setup::is_auth_method_ready;
 use crate::connect::complete::MAX_NAME_LENGTH;
-use crate::connection::{Connection, ConnectionStatus, ReconnectReason};
+use crate::connection::{Connection, ConnectionStatus};
 use crate::context::Context;
 use crate::disconnect;
 use crate::error::{Error, Result};
@@ -104,7 +105,7 @@ fn auth_method_without_client(one: &ListedApp, clients: &WorkspaceClients) -> Op
     }
     one.load_app()?
         .oauth2_method()
-        .filter(|auth_method| !app_list::is_auth_method_ready(clients, auth_method))
+        .filter(|auth_method| !is_auth_method_ready(clients, auth_method))
         .map(|auth_method| consent_page::auth_method_name(&auth_method))
 }
 
@@ -158,7 +159,7 @@ fn build_summary<P: Ports>(context: &Context<P>, listed: &ListedConnection, app_
         name: connection.name.clone(),
         app_name,
         account_label: connection.account.as_ref().map(|account| account.label.clone()),
-        status: status_label(connection.shown_status(&context.config.key_ring)),
+        status: status_label(connection.shown_status(&context.config.key_ring).0),
         attention,
         last_used_at: connection.last_used_at,
         owner: None,
@@ -183,7 +184,7 @@ fn reconnect_action<P: Ports>(context: &Context<P>, listed: &ListedConnection) -
     broken.then(|| (label, format!("/connections/{}/reconnect", connection.id)))
 }
 
-fn status_label((status, _): (ConnectionStatus, Option<ReconnectReason>)) -> StatusLabel {
+fn status_label(status: ConnectionStatus) -> StatusLabel {
     let (words, tone) = match status {
         ConnectionStatus::Connected => ("Connected", Tone::Good),
         ConnectionStatus::AwaitingConfirmation => ("Awaiting confirmation", Tone::Waiting),
@@ -394,7 +395,7 @@ pub(super) async fn submit_rename<P: Ports>(context: &Context<P>, call: &Call<'_
     let entered = input::form_field(call.request, "name").unwrap_or_default();
     let name = match input::parse_name("name", &entered, MAX_NAME_LENGTH) {
         Ok(name) => name,
-        Err(error) => return rename_error_response(context, call, listed, (entered, &error)).await,
+        Err(error) => return rename_error_response(context, call, listed, entered, &error).await,
     };
     let patch = ConnectionPatch { name: Some(name), ..ConnectionPatch::default() };
     edit_connection(context, listed, &patch, &call.user_actor()?).await?;
@@ -406,7 +407,8 @@ async fn rename_error_response<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
     listed: &ListedConnection,
-    (entered, error): (String, &Error),
+    entered: String,
+    error: &Error,
 ) -> Result<Response> {
     let why = error.hints.errors.first().map_or(&error.detail, |one| &one.problem);
     let mut view = build_connection_view(context, call, listed).await?;

@@ -5,11 +5,11 @@
 
 use std::rc::Rc;
 
-use super::app_list::is_auth_method_ready;
 use super::browser_session::page_context;
 use super::page::{self, FormError, FormField, ScopeChoice};
 use super::{Call, LEADS_TO_APP_MARKER, Response, browser_session, input, problem};
 use crate::app::{AuthMethod, CredentialField, Variable, VariableSource, field_path, variable_path};
+use crate::connect::client_setup::is_auth_method_ready;
 use crate::connect::hosts::{self, SecretHosts};
 use crate::connect::start::{ConnectOptions, ConnectRequest, setup_page_path};
 use crate::context::Context;
@@ -26,7 +26,8 @@ const LIMIT_WARNING_TENTHS: i64 = 9;
 pub(super) async fn render_page<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
-    (request, options): (&ConnectRequest, &ConnectOptions),
+    request: &ConnectRequest,
+    options: &ConnectOptions,
     refused: Option<&Error>,
 ) -> Result<Response> {
     let workspace =
@@ -306,7 +307,6 @@ async fn auth_method_choices<P: Ports>(
     let one = |(at, auth_method): (usize, &Rc<AuthMethod>)| {
         let ready = is_auth_method_ready(&clients, auth_method);
         page::AuthMethodChoice {
-            id: auth_method.method_id.to_string(),
             name: auth_method_name(auth_method),
             href: if ready {
                 format!("{}?auth_method={}", call.request.path, auth_method.method_id)

@@ -149,7 +149,7 @@ pub(super) async fn create_connection<P: Ports>(
     quotas::check_connection_quota(context, &key.workspace).await?;
     let deciding = Decider::Program { reuse: input.on_duplicate == OnDuplicateAccount::Reuse, switch: false };
     let options = start::prepare_options(context, &request).await?;
-    let flow = store_credential(context, (&request, &options), paste, deciding).await?;
+    let flow = store_credential(context, &request, &options, paste, deciding).await?;
     connection_response(context, call, &flow, 201).await
 }
 
@@ -190,19 +190,21 @@ pub(super) async fn replace_credential<P: Ports>(
         actor: Some(call.key_actor()?),
     };
     let deciding = Decider::Program { reuse: false, switch: input.switch_account };
-    let flow = store_credential(context, (&request, &options), paste, deciding).await?;
+    let flow = store_credential(context, &request, &options, paste, deciding).await?;
     connection_response(context, call, &flow, 200).await
 }
 
 /// Nobody's browser began it, so no browser's session ever fits it.
 async fn store_credential<P: Ports>(
     context: &Context<P>,
-    of: (&ConnectRequest, &ConnectOptions),
+    request: &ConnectRequest,
+    options: &ConnectOptions,
     paste: ManualConnectRequest,
     deciding: Decider,
 ) -> Result<Flow> {
     let nobody = Secret::new(random_text::<32>(context.ports.random())?);
-    let flow = manual::connect_manually_with_options(context, of, paste, nobody.expose(), deciding).await?;
+    let flow =
+        manual::connect_manually_with_options(context, request, options, paste, nobody.expose(), deciding).await?;
     match (flow.outcome, flow.error.as_deref().and_then(FlowFailure::parse)) {
         (FlowOutcome::Failed, Some(failure)) => Err(manual::flow_failure_error(failure)),
         (FlowOutcome::Failed, None) => Err(Error::internal("a flow failed without a reason")),

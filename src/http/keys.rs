@@ -187,7 +187,7 @@ pub(super) async fn delete_key<P: Ports>(context: &Context<P>, call: &Call<'_>) 
     let end = should_end_created_items(call)?;
     let removal = CacheRemoval::of_key(context, id)?;
     let note = removal.insert_if_changed_statement();
-    let revoked = store::keys::revoke(context.db(), (workspace, id), end, note, context.now()).await?;
+    let revoked = store::keys::revoke(context.db(), workspace, id, end, note, context.now()).await?;
     let revoked = revoked.ok_or_else(|| Error::not_found("key"))?;
     let copies = removal.attempt(context).await;
     context.db().batch([store::keys::erase(id)].into_iter().chain(removal.delete_statement(copies)).collect()).await?;
@@ -238,7 +238,7 @@ pub(super) async fn rotate_key<P: Ports>(
     let (text, hash) = new_secret(context.ports.random(), &key.id)?;
     // Until the copy is gone, a resolve that reads it knows the old secret alone.
     let removal = CacheRemoval::of_key(context, &key.id)?;
-    if !store::keys::rotate(context.db(), key, (&hash, now.plus(overlap)), removal.insert_if_changed_statement(), now)
+    if !store::keys::rotate(context.db(), key, &hash, now.plus(overlap), removal.insert_if_changed_statement(), now)
         .await?
     {
         return Err(Error::new(

@@ -5,8 +5,8 @@
 //! - **Failed authentication, by address.** Only credentials that turned out wrong count. An address that is over the
 //!   limit is refused before its credential is compared, so that a right guess among many wrong ones is not confirmed.
 //!   A key's public id is never counted, so nobody can lock a key's owner out.
-//! - **Calls, by key.** Counted after the answer was sent: a resolve waits for nothing but the database. A key that is
-//!   over the limit is refused from memory, before the database is read.
+//! - **Calls, by key.** One in ten is counted, and stands for ten. Counted after the answer was sent: a resolve waits for
+//!   nothing but the database. A key that is over the limit is refused from memory, before the database is read.
 //! - **Costly calls, by key or signed-in user.** Counted before the handler runs: these create rows or send requests to
 //!   apps.
 
@@ -165,15 +165,23 @@ fn is_costly(handler: Handler) -> bool {
     )
 }
 
-/// Has a call of a valid key counted, after its answer.
-pub(super) fn count_call(found: &RouteMatch, presented: Option<PresentedKey>, response: &mut Response) {
+/// Has a call of a valid key counted, after its answer: one in a few, which stands for them all.
+pub(super) fn count_call<P: Ports>(
+    context: &Context<P>,
+    found: &RouteMatch,
+    presented: Option<PresentedKey>,
+    response: &mut Response,
+) {
     let RouteMatch::Matched { route: line, .. } = found else { return };
     if !matches!(line.auth, RequiredAuth::Key(_) | RequiredAuth::KeyInHandler)
         || matches!(response.status, 401 | 429 | 500..)
     {
         return;
     }
-    if let Some(key) = presented {
+    let isolate_cache = context.ports.isolate_cache();
+    if let Some(key) = presented
+        && isolate_cache.is_counted_call(&key.id, RateLimit::Calls.sampling())
+    {
         response.deferred.push(DeferredTask::CountCall(key));
     }
 }

@@ -117,7 +117,7 @@ async fn show_consent_page<P: Ports>(
     refused: Option<&Error>,
 ) -> Result<Response> {
     let options = load_connect_options(context, request).await?;
-    consent_page::render_page(context, call, (request, &options), refused).await
+    consent_page::render_page(context, call, request, &options, refused).await
 }
 
 /// The button was pressed: on to the app, or what was entered is checked and stored. What a person can put right is
@@ -146,11 +146,9 @@ async fn start_flow<P: Ports>(
     let walked = if let Err(changed) = seen {
         Err(changed)
     } else if options.auth_method.kind.is_manual() {
-        connect_manually(context, call, (&request, &options), (fields, session)).await
+        connect_manually(context, call, &request, &options, fields, session).await
     } else {
-        start::begin_flow_with_options(context, (&request, &options), session)
-            .await
-            .map(|url| Response::see_other(&url))
+        start::begin_flow_with_options(context, &request, &options, session).await.map(|url| Response::see_other(&url))
     };
     match walked {
         Err(error)
@@ -159,7 +157,7 @@ async fn start_flow<P: Ports>(
                 ErrorCode::InvalidRequest | ErrorCode::CredentialRejected | ErrorCode::AppUnavailable
             ) =>
         {
-            consent_page::render_page(context, call, (&request, &options), Some(&error)).await
+            consent_page::render_page(context, call, &request, &options, Some(&error)).await
         }
         walked => walked,
     }
@@ -168,8 +166,10 @@ async fn start_flow<P: Ports>(
 async fn connect_manually<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
-    (request, options): (&ConnectRequest, &ConnectOptions),
-    (fields, session): (BTreeMap<String, Secret>, &str),
+    request: &ConnectRequest,
+    options: &ConnectOptions,
+    fields: BTreeMap<String, Secret>,
+    session: &str,
 ) -> Result<Response> {
     let name =
         input::form_field(call.request, "name").filter(|name| !name.trim().is_empty() && request.connection.is_none());
@@ -182,7 +182,7 @@ async fn connect_manually<P: Ports>(
         actor: None,
     };
     let flow =
-        manual::connect_manually_with_options(context, (request, options), entered, session, Decider::Person).await?;
+        manual::connect_manually_with_options(context, request, options, entered, session, Decider::Person).await?;
     // The session has ended, so this browser doesn't reach the flow's page.
     if was_link_reopened(&flow) {
         return Ok(redirect_to_refusal_page(CallbackRefusal::LinkReopened));

@@ -268,6 +268,16 @@ pub fn match_route(method: Method, path: &str) -> RouteMatch {
     }
 }
 
+impl RouteMatch {
+    /// The route as the table names it.
+    pub fn name(&self) -> Option<String> {
+        match self {
+            Self::Matched { route, .. } => Some(format!("{} {}", route.method.as_str(), route.path)),
+            Self::WrongMethod { .. } | Self::NoMatch => None,
+        }
+    }
+}
+
 /// Segments are compared as sent: ids and tokens have no character that would be escaped.
 fn match_path(pattern: &str, path: &str) -> Option<Vec<String>> {
     let mut params = Vec::new();

@@ -86,7 +86,7 @@ async fn build_setup_view<P: Ports>(
             .map(|one| other_auth_method(&clients, one))
             .collect(),
         workspace: workspace.name,
-        is_set_up: app_list::is_auth_method_ready(&clients, auth_method),
+        is_set_up: client_setup::is_auth_method_ready(&clients, auth_method),
         console_url: help.map(|help| help.url.clone()),
         steps: help
             .map(|help| help.steps.iter().map(|step| step.replace("{redirect_uri}", shown)).collect())
@@ -114,7 +114,7 @@ fn redirect_uri_variables(clients: &WorkspaceClients, auth_method: &AuthMethod) 
 
 /// Another way: what people call it, whether it can be walked, and where it begins or is set up.
 fn other_auth_method(clients: &WorkspaceClients, auth_method: &AuthMethod) -> (String, bool, String) {
-    let ready = app_list::is_auth_method_ready(clients, auth_method);
+    let ready = client_setup::is_auth_method_ready(clients, auth_method);
     let begins = format!("/oauth/start/{}?auth_method={}", auth_method.app_id, auth_method.method_id);
     (consent_page::auth_method_name(auth_method), ready, if ready { begins } else { setup_page_path(auth_method) })
 }

@@ -4,8 +4,7 @@
 
 use super::browser_session::page_context;
 use super::page::{self, Tone};
-use super::routes::{self, RequiredAuth, RouteMatch};
-use super::{Call, Method, Response, access_log, browser_session};
+use super::{Call, Response, access_log, browser_session, is_page_for_users};
 use crate::caller::hash_secret;
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
@@ -62,12 +61,8 @@ pub(super) fn parse_own_page_path<P: Ports>(context: &Context<P>, text: &str) ->
     let at = context.config.public_url.at("");
     let url = url::Url::parse(&at).and_then(|base| base.join(text)).map_err(|_| wrong())?;
     let same = url.origin().ascii_serialization() == context.config.public_url.origin() && url.path() == path;
-    let page = match routes::match_route(Method::Get, path) {
-        RouteMatch::Matched { route: line, .. } => matches!(line.auth, RequiredAuth::User(_)),
-        RouteMatch::WrongMethod { .. } | RouteMatch::NoMatch => false,
-    };
     let plain = !path.contains("//") && !path.contains('%') && url.query().unwrap_or_default() == query;
-    if visible && same && page && plain && text.len() <= MAX_RETURN_TO_LENGTH {
+    if visible && same && is_page_for_users(path) && plain && text.len() <= MAX_RETURN_TO_LENGTH {
         Ok(text.to_owned())
     } else {
         Err(wrong())

@@ -46,12 +46,15 @@ fn compare_accounts(connection: &Connection, shape: &AccountLayout, told: Option
 /// What the answer to an identity request tells.
 pub(super) fn match_probed_account<P: Ports>(
     context: &Context<P>,
-    (loaded, refresh_context): (&LoadedConnection, &RefreshContext),
-    (identity, probe, values): (&IdentityLookup, &Probe, &TemplateValues),
+    loaded: &LoadedConnection,
+    refresh_context: &RefreshContext,
+    identity: &IdentityLookup,
+    probe: &Probe,
+    values: &TemplateValues,
     answer: &std::result::Result<AppResponse, HttpError>,
 ) -> AccountMatch {
     let Ok(inbound) = answer else { return AccountMatch::Unknown };
-    let told = token::read_account(&refresh_context.auth_method, (identity, probe), inbound, values, context.now());
+    let told = token::read_account(&refresh_context.auth_method, identity, probe, inbound, values, context.now());
     // As the account was named when it was connected.
     let told = told.ok().map(|account| refresh_context.credential.mark_account(&refresh_context.auth_method, account));
     compare_accounts(&loaded.connection, &identity.account, told.as_ref())
@@ -60,15 +63,18 @@ pub(super) fn match_probed_account<P: Ports>(
 /// Asks once more: an app's cache may have answered for somebody else.
 pub(super) async fn probe_account_again<P: Ports>(
     context: &Context<P>,
-    (loaded, refresh_context): (&LoadedConnection, &RefreshContext),
-    (identity, probe, values): (&IdentityLookup, &Probe, &TemplateValues),
+    loaded: &LoadedConnection,
+    refresh_context: &RefreshContext,
+    identity: &IdentityLookup,
+    probe: &Probe,
+    values: &TemplateValues,
 ) -> Result<AccountMatch> {
     let request =
         token::build_probe_request(probe, &refresh_context.auth_method, values, &refresh_context.destinations);
     let request =
         request.map_err(|problem| registry::unfilled_request_error(&refresh_context.auth_method, &problem))?;
     let answer = context.send(request).await;
-    Ok(match_probed_account(context, (loaded, refresh_context), (identity, probe, values), &answer))
+    Ok(match_probed_account(context, loaded, refresh_context, identity, probe, values, &answer))
 }
 
 /// What the answer to a refresh tells, where token answers tell whose they are.

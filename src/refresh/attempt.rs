@@ -88,7 +88,8 @@ pub(super) async fn load_client_identity<P: Ports>(
     client_auth::prepare_client_identity(
         context,
         client,
-        (&refresh_context.auth_method, endpoints),
+        &refresh_context.auth_method,
+        endpoints,
         &endpoints.refresh_url,
     )
     .await
@@ -250,10 +251,16 @@ async fn build_token_request<P: Ports>(
     let RefreshContext { auth_method, endpoints, credential, destinations } = &of.refresh_context;
     let connection = &of.loaded.connection;
     if of.selected.issues_tokens {
-        let scopes = &connection.scopes_requested;
-        let (endpoints, known) = (require_endpoints(endpoints.as_ref())?, (scopes.as_slice(), &connection.variables));
-        return client_auth::prepare_issue_request(context, auth_method, endpoints, credential, known, destinations)
-            .await;
+        return client_auth::prepare_issue_request(
+            context,
+            auth_method,
+            require_endpoints(endpoints.as_ref())?,
+            credential,
+            &connection.scopes_requested,
+            &connection.variables,
+            destinations,
+        )
+        .await;
     }
     let (oauth2, values) = (
         auth_method.require_oauth_server()?,

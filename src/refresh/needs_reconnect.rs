@@ -20,7 +20,7 @@ use crate::token::AppRefusal;
 
 use super::attempt::RefreshAttempt;
 use super::health::EndFinding;
-use super::outcome::{log_failure, write_with_retries};
+use super::record::{log_failure, write_with_retries};
 use super::renewal::seal_credential;
 
 pub(super) async fn record_permanent_refusal<P: Ports>(

@@ -1,6 +1,6 @@
 //! What a failed attempt leaves in the record, and what it means to whoever asked.
 //!
-//! Owns back-off, of a connection and of the client it shares with others. Refuses to end a connection: that is
+//! Owns which back-off follows from what, for a connection and for the client it shares with others. Refuses to end a connection: that is
 //! [`super::needs_reconnect`]'s, and unknown never kills.
 
 use serde_json::json;
@@ -10,8 +10,7 @@ use crate::caller::hash_secret;
 use crate::client::{Client, ClientProblem};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
-use crate::ports::{Clock, Database, Ports, RefreshOutcome, RefreshReason, Rows, Statement};
-use crate::random::Random;
+use crate::ports::{Database, Ports, RefreshOutcome, RefreshReason, Statement};
 use crate::schedule;
 use crate::store::clients;
 use crate::store::refreshes::{self, AttemptFailure, AttemptRef, LoadedConnection};
@@ -19,19 +18,15 @@ use crate::time::Timestamp;
 use crate::token::{AmbiguousResponse, AppRefusal, RefusalClass};
 
 use super::attempt::{LONGEST_LEASE, RefreshAttempt};
+use super::backoff::{FIRST_BACKOFF, LONGEST_BACKOFF, backoff_seconds};
 use super::health::AttemptFinding;
 use super::needs_reconnect::record_permanent_refusal;
+use super::record::{log_failure, write_with_retries};
 
-/// Seconds before the first retry; doubled at each further failure.
-const FIRST_BACKOFF: i64 = 5;
-/// The longest wait between retries, in seconds.
-const LONGEST_BACKOFF: i64 = 1800;
 /// Seconds before a client that the app refuses is tried again.
 const CLIENT_BACKOFF: i64 = 60;
 /// Seconds before a connection whose configuration the app refuses is tried again.
 const CONFIGURATION_BACKOFF: i64 = 3600;
-/// How long until what an app said is written again, in milliseconds.
-const WRITE_WAITS_MS: [u32; 2] = [100, 500];
 /// Seconds until an intent that is left behind has surely run out, counted from its failure.
 const LEASE_AND_SLACK: i64 = LONGEST_LEASE + 6;
 
@@ -41,17 +36,6 @@ pub(super) enum RefreshFailure<'a> {
     Ambiguous(&'a AmbiguousResponse),
     /// It said no.
     Refused(&'a AppRefusal),
-}
-
-/// Seconds to wait after so many failures in a row: doubled each time, with jitter from half to
-/// the whole of it, and never less than the app asks.
-pub(super) fn backoff_seconds<P: Ports>(context: &Context<P>, failures: i64, retry_after: Option<i64>) -> i64 {
-    let doublings = u32::try_from(failures.clamp(0, 12)).unwrap_or(0);
-    let whole = (FIRST_BACKOFF << doublings).min(LONGEST_BACKOFF);
-    let mut byte = [0_u8];
-    let jitter =
-        context.ports.random().fill(&mut byte).map_or(255, |()| i64::from(byte.first().copied().unwrap_or(255)));
-    (whole / 2 + whole * jitter / 510).max(retry_after.unwrap_or(0)).max(1)
 }
 
 /// Records what a redemption that brought no token told.
@@ -235,29 +219,6 @@ pub(super) async fn release_unsent<P: Ports>(context: &Context<P>, attempt: &Att
     }
 }
 
-/// What the app said is worth more than one try: as long as the record does not know it, the attempt looks like one
-/// that never came back, and a later refusal like a lost answer.
-pub(super) async fn write_with_retries<P: Ports>(
-    context: &Context<P>,
-    statements: Vec<Statement>,
-) -> Result<Vec<Rows>> {
-    for milliseconds in WRITE_WAITS_MS {
-        if let Ok(written) = context.db().batch(statements.clone()).await {
-            return Ok(written);
-        }
-        context.ports.clock().sleep(milliseconds).await;
-    }
-    Ok(context.db().batch(statements).await?)
-}
-
-pub(super) fn log_failure<P: Ports>(context: &Context<P>, loaded: &LoadedConnection, error: &str) {
-    context.log(
-        "warn",
-        "refresh_failed",
-        &json!({ "connection": loaded.connection.id.as_str(), "app": loaded.connection.app.as_str(), "error": error }),
-    );
-}
-
 /// An answer that cost no request: the clock must not come back for it at every turn.
 pub(super) async fn postpone_check<P: Ports>(
     context: &Context<P>,
@@ -283,7 +244,7 @@ pub(super) async fn postpone_check<P: Ports>(
             }
             _ => (schedule::next_check_after(now, connection), "nothing to do"),
         };
-        let delay = refreshes::postpone(connection, now, None, (now, next), evidence);
+        let delay = refreshes::postpone(connection, now, None, next, evidence, now);
         context.db().batch([delay].into_iter().chain(secret_opens_again(context, loaded)).collect()).await?;
     }
     Ok(outcome)
@@ -302,7 +263,7 @@ async fn record_unusable_client<P: Ports>(
     log_failure(context, loaded, code);
     let until = now.plus(backoff_seconds(context, connection.failures, Some(CLIENT_BACKOFF)));
     let next = schedule::next_check_after_growing_pause(now, connection, LONGEST_BACKOFF);
-    let delay = refreshes::postpone(connection, until, Some(code), (now, next), &format!("not asked: {code}"));
+    let delay = refreshes::postpone(connection, until, Some(code), next, &format!("not asked: {code}"), now);
     let of_client = loaded.client.as_ref().filter(|_| problem.affects_every_connection());
     let mark = of_client.map(|client| clients::mark_misconfigured(client, now, code, until));
     match context.db().batch([delay].into_iter().chain(mark).collect()).await {
@@ -338,8 +299,9 @@ pub(super) async fn record_error<P: Ports>(
                 &loaded.connection,
                 until,
                 Some(error.code.as_str()),
-                (now, until.plus(CLIENT_BACKOFF)),
+                until.plus(CLIENT_BACKOFF),
                 "the app could not be asked",
+                now,
             );
             match context.db().batch(vec![delay]).await {
                 Ok(_) => RefreshOutcome::Unavailable { retry_after: wait },

@@ -86,7 +86,8 @@ async fn discard_renewal<P: Ports>(context: &Context<P>, of: &RefreshAttempt<'_>
         revocation::revoke_unused(
             context,
             &of.refresh_context.auth_method,
-            (&connection.workspace, of.loaded.client.as_ref()),
+            &connection.workspace,
+            of.loaded.client.as_ref(),
             &held,
         )
         .await;

@@ -13,9 +13,10 @@ use crate::time::Timestamp;
 use crate::token::{self, ProbeOutcome};
 
 use super::account_match::{self, AccountMatch};
+use super::backoff::backoff_seconds;
 use super::health::{EndFinding, ProbeFinding};
 use super::needs_reconnect::mark_needs_reconnect;
-use super::outcome::{backoff_seconds, secret_opens_again};
+use super::outcome::secret_opens_again;
 use super::{BUSY_RETRY_AFTER, RefreshError, RefreshResult, plan, prepare_refresh, refresh_all_tokens};
 
 /// Seconds before an app that did not answer a probe is asked again, where it does not say how long.
@@ -45,15 +46,15 @@ pub(super) async fn probe_credential<P: Ports>(
             .map_err(|problem| registry::unfilled_request_error(&refresh_context.auth_method, &problem))?;
     let answer = context.send(request).await;
     let verdict = token::read_probe_response(&refresh_context.auth_method, asked, &answer, context.now());
-    let of = (loaded, &refresh_context);
     // Where the request is the identity's, its answer tells whose the credential is, too.
-    let told = identity.filter(|_| refresh_context.auth_method.check.is_none()).map(|one| (one, asked, &values));
-    let mut owner =
-        told.map_or(AccountMatch::Unknown, |told| account_match::match_probed_account(context, of, told, &answer));
+    let identity = identity.filter(|_| refresh_context.auth_method.check.is_none());
+    let mut owner = identity.map_or(AccountMatch::Unknown, |identity| {
+        account_match::match_probed_account(context, loaded, &refresh_context, identity, asked, &values, &answer)
+    });
     if owner == AccountMatch::Other
-        && let Some(told) = told
+        && let Some(identity) = identity
     {
-        owner = account_match::probe_account_again(context, of, told).await?;
+        owner = account_match::probe_account_again(context, loaded, &refresh_context, identity, asked, &values).await?;
         if owner == AccountMatch::Unknown {
             return record_probe(context, loaded, ProbeFinding::Inconclusive).await;
         }

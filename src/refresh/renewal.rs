@@ -20,8 +20,8 @@ use crate::time::Timestamp;
 use crate::token::{self, TokenSet};
 
 use super::attempt::RefreshAttempt;
+use super::backoff::backoff_seconds;
 use super::health::REFRESHED_EVIDENCE;
-use super::outcome;
 
 pub(super) fn build_renewal<P: Ports>(
     context: &Context<P>,
@@ -114,7 +114,7 @@ pub(super) fn build_refresh_token_renewal<P: Ports>(
 ) -> Result<Renewal> {
     let connection = &of.loaded.connection;
     let now = context.now();
-    let wait = outcome::backoff_seconds(context, connection.failures, None);
+    let wait = backoff_seconds(context, connection.failures, None);
     let current = of.current_token().ok_or_else(|| Error::internal("a refresh of a token that is not there"))?;
     let kept = StoredToken { refresh_token: Some(newer), ..current.clone() };
     Ok(Renewal {

@@ -1,36 +1,29 @@
-//! The copy near the caller: what is in it, how it is written, and how a resolve reads it.
+//! The copy near the caller: what is in it, and how it is written and read.
 //!
 //! Owns the entries of the cache: a connection's last access token (never a refresh token) with
 //! every field policy needs, and the authorization of the keys that use it; both sealed, with their
-//! AAD inputs in clear. Refuses to refuse: whatever does not fit falls back on the record.
+//! AAD inputs in clear. What can't be read counts as absent.
 
-use futures_util::future::join;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Consistency, CredentialPayload, DeferredTask, Freshness, ResolvePolicy, ResolveRequest, ResolveResult,
-    ResolvedCredential, Source, check_policy, reported_scopes,
-};
+use super::CredentialPayload;
 use crate::account::Account;
-use crate::authorize;
-use crate::cache::{CacheRemoval, MAX_TTL, connection_entry_name, is_workspace_deleted, key_entry_name};
+use crate::app::AppId;
+use crate::cache::{CacheRemoval, MAX_TTL, connection_entry_name, key_entry_name};
 use crate::caller::{ApiKey, PresentedKey};
-use crate::connection::{Connection, ConnectionStatus, MIN_USABLE_TTL, TokenLifetime};
+use crate::connection::{Connection, ConnectionStatus, TokenLifetime};
 use crate::context::Context;
-use crate::error::Result;
 use crate::frozen::{CACHED_CONNECTION, CACHED_KEY};
 use crate::ids::{ApiKeyId, ConnectionId};
 use crate::isolate_cache::{ThrottledTask, WrittenCacheEntry};
 use crate::ports::{Cache, CacheError, Ports};
 use crate::secret::Secret;
-use crate::store::{self, uses};
+use crate::store;
 use crate::time::Timestamp;
 use crate::vault::{SealContext, SealError};
 
-/// Seconds between two requests for an early refresh from one instance.
-const EARLY_REFRESH_INTERVAL: i64 = 30;
 /// Seconds for which a location remembers what it read, also that there was no entry.
-const LOCATION_CACHE_TTL: i64 = 60;
+pub(super) const LOCATION_CACHE_TTL: i64 = 60;
 /// Seconds that a further write must add to the life of an entry to be worth it: one that is used is written again
 /// three quarters of an hour after it was put, so that it does not lapse.
 const MIN_EXTENSION: i64 = 2700;
@@ -39,8 +32,8 @@ const MIN_TTL: i64 = 60;
 
 /// An entry as stored: the AAD inputs in clear, the rest sealed.
 #[derive(Serialize, Deserialize)]
-struct CacheEntry {
-    workspace: String,
+pub(super) struct CacheEntry {
+    pub(super) workspace: String,
     generation: i64,
     version: i64,
     sealed: String,
@@ -53,31 +46,31 @@ struct CacheEntry {
 }
 
 impl CacheEntry {
-    fn until(&self) -> Timestamp {
+    pub(super) fn until(&self) -> Timestamp {
         Timestamp::from_unix(self.until)
     }
 }
 
 /// Whether an entry that lapses then is to be written again. `end` is when one that is written now would lapse.
-fn is_expiring(until: Timestamp, end: Timestamp, now: Timestamp) -> bool {
+pub(super) fn is_expiring(until: Timestamp, end: Timestamp, now: Timestamp) -> bool {
     until <= now || end.since(until) >= MIN_EXTENSION
 }
 
 /// When an entry that is written now lapses: never after the token that it holds.
-fn entry_expiry(life: TokenLifetime, now: Timestamp) -> Timestamp {
+pub(super) fn entry_expiry(life: TokenLifetime, now: Timestamp) -> Timestamp {
     now.plus(life.remaining(now).unwrap_or(MAX_TTL).min(MAX_TTL))
 }
 
 #[derive(Serialize, Deserialize)]
-struct CachedConnection {
-    app: crate::app::AppId,
-    name: String,
-    account: Option<Account>,
-    allowed_workflows: Option<Vec<String>>,
-    scopes: Vec<String>,
-    since: i64,
-    until: Option<i64>,
-    issued: CredentialPayload,
+pub(super) struct CachedConnection {
+    pub(super) app: AppId,
+    pub(super) name: String,
+    pub(super) account: Option<Account>,
+    pub(super) allowed_workflows: Option<Vec<String>>,
+    pub(super) scopes: Vec<String>,
+    pub(super) since: i64,
+    pub(super) until: Option<i64>,
+    pub(super) issued: CredentialPayload,
 }
 
 /// What a resolve leaves to be copied. Its Debug shows no secret: the parts redact themselves.
@@ -94,119 +87,7 @@ impl CacheWrite {
     }
 }
 
-/// Answers from the copy; `None` where it has no entry, an unfitting one, or one the caller may not have.
-pub(super) async fn resolve_from_cache<P: Ports>(
-    context: &Context<P>,
-    presented: &PresentedKey,
-    id: &ConnectionId,
-    request: &ResolveRequest,
-) -> Result<Option<ResolveResult>> {
-    if request.force_refresh {
-        return Ok(None);
-    }
-    let now = context.now();
-    let Some((key, key_until)) = read_key(context, presented, now).await else { return Ok(None) };
-    // Beside the connection's entry, so that it costs no time. What can't be read may say that the workspace is gone.
-    let (read, is_deleted) = join(read_connection(context, id), is_workspace_deleted(context, &key.workspace)).await;
-    let Some((entry, cached)) = read.filter(|_| !is_deleted) else { return Ok(None) };
-    let visible = entry.workspace == key.workspace.as_str() && authorize::check_resolve(&key, id, &cached.app).is_ok();
-    let policy = cached.policy(id);
-    let life = TokenLifetime {
-        issued_at: Timestamp::from_unix(cached.since),
-        expires_at: cached.until.map(Timestamp::from_unix),
-    };
-    let Some(freshness) =
-        entry_freshness(life, id, request, now).filter(|_| visible && check_policy(context, &policy, request).is_ok())
-    else {
-        return Ok(None);
-    };
-    // One caller in a while goes to the record, whose answer is copied anew. Where the record is out of reach it comes back.
-    let is_to_be_renewed =
-        is_expiring(entry.until(), entry_expiry(life, now), now) || is_expiring(key_until, now.plus(MAX_TTL), now);
-    if is_to_be_renewed
-        && request.consistency == Consistency::Edge
-        && freshness == Freshness::Fresh
-        && context.ports.isolate_cache().try_mark_task_done(
-            &ThrottledTask::RewriteCacheEntries(id.clone()),
-            LOCATION_CACHE_TTL,
-            now,
-        )
-    {
-        return Ok(None);
-    }
-    let after = deferred_tasks(context, &key, id, request, freshness, now);
-    Ok(Some(ResolveResult { resolved: cached.into_resolved(id, freshness), deferred: after }))
-}
-
-/// A use is noted and a refresh asked for once in a while, not at every hit: the point of the copy is to
-/// leave the record alone.
-fn deferred_tasks<P: Ports>(
-    context: &Context<P>,
-    key: &ApiKey,
-    id: &ConnectionId,
-    request: &ResolveRequest,
-    freshness: Freshness,
-    now: Timestamp,
-) -> Vec<DeferredTask> {
-    let isolate_cache = context.ports.isolate_cache();
-    let (_, step) = request.workflow_and_step();
-    let step = request.workflow.as_ref().map(|workflow| (workflow.clone(), step.to_owned()));
-    let mut after = Vec::new();
-    if isolate_cache.try_start_task(
-        &ThrottledTask::RecordUse { connection: id.clone(), step: step.clone() },
-        uses::WRITE_INTERVAL,
-        now,
-    ) {
-        after.push(DeferredTask::RecordUse { workspace: key.workspace.clone(), connection: id.clone(), step });
-    }
-    if freshness == Freshness::Stale
-        && isolate_cache.try_mark_task_done(&ThrottledTask::EarlyRefresh(id.clone()), EARLY_REFRESH_INTERVAL, now)
-    {
-        after.push(DeferredTask::Refresh(id.clone()));
-    }
-    after
-}
-
-/// Long enough for the caller, or, with the record out of reach, for anything useful.
-fn entry_freshness(
-    life: TokenLifetime,
-    id: &ConnectionId,
-    request: &ResolveRequest,
-    now: Timestamp,
-) -> Option<Freshness> {
-    let long_enough = life.lasts_for(life.effective_min_ttl(request.min_ttl).max(1), now);
-    let useful = request.consistency == Consistency::Available && life.lasts_for(MIN_USABLE_TTL, now);
-    let near_end = life.early_refresh_from(id.jitter()).is_some_and(|from| now >= from);
-    (long_enough || useful).then_some(if near_end { Freshness::Stale } else { Freshness::Fresh })
-}
-
-impl CachedConnection {
-    fn policy<'a>(&'a self, id: &'a ConnectionId) -> ResolvePolicy<'a> {
-        ResolvePolicy {
-            id,
-            app: self.app.as_str(),
-            account: self.account.as_ref(),
-            status: ConnectionStatus::Connected,
-            reason: None,
-            allowed_workflows: self.allowed_workflows.as_deref(),
-            granted: reported_scopes(self.issued.credential.r#type, &self.scopes),
-        }
-    }
-
-    fn into_resolved(self, id: &ConnectionId, freshness: Freshness) -> ResolvedCredential {
-        ResolvedCredential {
-            id: id.clone(),
-            app: self.app.as_str().to_owned(),
-            name: self.name,
-            account: self.account,
-            issued: self.issued,
-            freshness,
-            source: Source::Cache,
-        }
-    }
-}
-
-async fn read_key<P: Ports>(
+pub(super) async fn read_key<P: Ports>(
     context: &Context<P>,
     presented: &PresentedKey,
     now: Timestamp,
@@ -225,7 +106,10 @@ async fn open_key<P: Ports>(context: &Context<P>, id: &ApiKeyId) -> Option<(ApiK
     Some((serde_json::from_str(text.expose()).ok()?, entry.until()))
 }
 
-async fn read_connection<P: Ports>(context: &Context<P>, id: &ConnectionId) -> Option<(CacheEntry, CachedConnection)> {
+pub(super) async fn read_connection<P: Ports>(
+    context: &Context<P>,
+    id: &ConnectionId,
+) -> Option<(CacheEntry, CachedConnection)> {
     let entry = read_entry(context, &connection_entry_name(id)).await?;
     let text = context
         .config
@@ -255,7 +139,7 @@ pub(super) async fn write_entries<P: Ports>(context: &Context<P>, copy: &CacheWr
     if end.since(now) < MIN_TTL {
         return;
     }
-    let written = write_connection(context, copy, (now, end)).await;
+    let written = write_connection(context, copy, end, now).await;
     let written = match write_key(context, &copy.key).await {
         Ok(key_written) => written.map(|connection_written| connection_written || key_written),
         Err(error) => Err(error),
@@ -270,7 +154,8 @@ pub(super) async fn write_entries<P: Ports>(context: &Context<P>, copy: &CacheWr
 async fn write_connection<P: Ports>(
     context: &Context<P>,
     copy: &CacheWrite,
-    (now, end): (Timestamp, Timestamp),
+    end: Timestamp,
+    now: Timestamp,
 ) -> std::result::Result<bool, CacheError> {
     let connection = &copy.connection;
     let name = connection_entry_name(&connection.id);
@@ -309,15 +194,19 @@ async fn write_connection<P: Ports>(
         until: life.expires_at.map(Timestamp::unix),
         issued: copy.issued.clone(),
     };
-    let seal_context = SealContext::of(
-        CACHED_CONNECTION,
-        connection.workspace.as_str(),
-        connection.id.as_str(),
-        connection.generation,
-    );
-    let written =
-        put_entry(context, &name, &cached, &seal_context, (connection.version, connection.app_revision), (now, end))
-            .await?;
+    let entry = NewEntry {
+        name: &name,
+        seal_context: SealContext::of(
+            CACHED_CONNECTION,
+            connection.workspace.as_str(),
+            connection.id.as_str(),
+            connection.generation,
+        ),
+        version: connection.version,
+        revision: connection.app_revision,
+        until: end,
+    };
+    let written = put_entry(context, &entry, &cached, now).await?;
     remember(end);
     Ok(written)
 }
@@ -335,8 +224,14 @@ async fn write_key<P: Ports>(context: &Context<P>, key: &ApiKey) -> std::result:
     {
         return Ok(false);
     }
-    let seal_context = SealContext::of(CACHED_KEY, key.workspace.as_str(), key.id.as_str(), 0);
-    let written = put_entry(context, &name, key, &seal_context, (0, 0), (now, end)).await;
+    let entry = NewEntry {
+        name: &name,
+        seal_context: SealContext::of(CACHED_KEY, key.workspace.as_str(), key.id.as_str(), 0),
+        version: 0,
+        revision: 0,
+        until: end,
+    };
+    let written = put_entry(context, &entry, key, now).await;
     if written.is_ok() {
         isolate_cache.mark_task_done(&noted, now);
     } else {
@@ -345,28 +240,35 @@ async fn write_key<P: Ports>(context: &Context<P>, key: &ApiKey) -> std::result:
     written
 }
 
+/// An entry that is to be written, without its content.
+struct NewEntry<'a> {
+    name: &'a str,
+    seal_context: SealContext<'a>,
+    version: i64,
+    revision: i64,
+    until: Timestamp,
+}
+
 async fn put_entry<P: Ports, T: Serialize>(
     context: &Context<P>,
-    name: &str,
+    new: &NewEntry<'_>,
     value: &T,
-    seal_context: &SealContext<'_>,
-    (version, revision): (i64, i64),
-    (now, end): (Timestamp, Timestamp),
+    now: Timestamp,
 ) -> std::result::Result<bool, CacheError> {
     let failed = |error: SealError| CacheError(format!("an entry could not be sealed: {error:?}"));
     let text = serde_json::to_string(value)
         .map(Secret::new)
         .map_err(|_| CacheError("an entry could not be written as JSON".into()))?;
-    let sealed = context.config.key_ring.seal(context.ports.random(), seal_context, &text).map_err(failed)?;
+    let sealed = context.config.key_ring.seal(context.ports.random(), &new.seal_context, &text).map_err(failed)?;
     let entry = CacheEntry {
-        workspace: seal_context.workspace.to_owned(),
-        generation: seal_context.generation,
-        version,
+        workspace: new.seal_context.workspace.to_owned(),
+        generation: new.seal_context.generation,
+        version: new.version,
         sealed,
-        revision: Some(revision),
-        until: end.unix(),
+        revision: Some(new.revision),
+        until: new.until.unix(),
     };
-    context.ports.cache().put(name, &store::json_text(&entry), end.since(now)).await?;
+    context.ports.cache().put(new.name, &store::json_text(&entry), new.until.since(now)).await?;
     Ok(true)
 }
 

@@ -1,6 +1,6 @@
 //! Rows of `apps`: a workspace's custom apps, a row per revision.
 
-use super::{Columns, FromRow, StoreResult, definition_moves, query_all, query_first, run_statement};
+use super::{Columns, FromRow, StoreResult, query_all, query_first, run_statement};
 use crate::app::{AppId, ROLLOUT_DELAY};
 use crate::ids::WorkspaceId;
 use crate::ports::{Database, DatabaseError, Statement};
@@ -36,6 +36,9 @@ const REVISIONS: &str =
     "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND created_at <= ?3 ORDER BY revision DESC LIMIT ?4";
 const LATEST: &str = "SELECT coalesce(max(revision), 0) AS revision FROM apps WHERE workspace_id = ?1 AND id = ?2";
 const LIST: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND is_current = 1 ORDER BY id";
+/// An app that is gone changes nothing any more.
+const CLEAR_DEFINITION_CHANGED: &str = "UPDATE connections SET definition_update_blocked = NULL
+    WHERE workspace_id = ?1 AND app = ?2 AND app_revision > 0 AND definition_update_blocked IS NOT NULL";
 
 /// One revision of a custom app.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,13 +113,15 @@ pub async fn prune(db: &impl Database, workspace: &WorkspaceId, app: &AppRow, no
 
 /// Takes an app out of sight; connections made with it go on.
 pub async fn remove(db: &impl Database, workspace: &WorkspaceId, id: &AppId, now: Timestamp) -> StoreResult<bool> {
-    let statements = vec![
-        retire(workspace, id, i64::from(u32::MAX), now),
-        definition_moves::clear_definition_changed(workspace, id),
-    ];
+    let statements = vec![retire(workspace, id, i64::from(u32::MAX), now), clear_definition_changed(workspace, id)];
     Ok(db.batch(statements).await?.first().is_some_and(|rows| rows.changes > 0))
 }
 
 fn retire(workspace: &WorkspaceId, id: &AppId, before: i64, now: Timestamp) -> Statement {
     sql!(RETIRE, workspace, id, before, now)
+}
+
+/// The statement that forgets that connections of an app stay behind.
+fn clear_definition_changed(workspace: &WorkspaceId, id: &AppId) -> Statement {
+    sql!(CLEAR_DEFINITION_CHANGED, workspace, id)
 }

@@ -5,7 +5,7 @@
 
 mod listed;
 
-use super::{Columns, FromRow, StoreResult, json_text, query_all, query_first, read_first, run_statement};
+use super::{Columns, FromRow, StoreResult, json_text, query_all, query_first, run_statement};
 use crate::account::Account;
 use crate::app::{AppId, AuthMethodId, CredentialKind};
 use crate::caller::ApiKey;
@@ -19,13 +19,19 @@ use crate::workspace::User;
 pub use listed::{ConnectionFilter, ListedConnection, list};
 
 const GET: &str = "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
-/// By a key's workspace, so that key and connection are read in one round trip.
-const GET_FOR_KEY: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL AND workspace_id = (SELECT workspace_id FROM api_keys WHERE id = ?2)";
-const DEFINITION_FOR_KEY: &str = "SELECT a.definition FROM connections c
-    JOIN apps a ON a.workspace_id = c.workspace_id AND a.id = c.app AND a.revision = c.app_revision
-    WHERE c.id = ?1 AND c.app_revision > 0 AND c.workspace_id = (SELECT workspace_id FROM api_keys WHERE id = ?2)";
-const USED_AT_FOR_KEY: &str = "SELECT last_used_at FROM uses WHERE connection_id = ?1 AND workflow = ?2 AND step = ?3
-    AND workspace_id = (SELECT workspace_id FROM api_keys WHERE id = ?4)";
+/// Key, connection, the custom app's definition and the step's use: one row, each found by its primary key. Definition and
+/// use are looked up by themselves: `SQLite` compiles a join with them again at each call.
+const FOR_RESOLVE: &str = concat!(
+    "SELECT ",
+    key_columns!("k"),
+    ", c.*,
+      (SELECT definition FROM apps a WHERE a.workspace_id = c.workspace_id AND a.id = c.app AND a.revision = c.app_revision) AS definition,
+      (SELECT last_used_at FROM uses u WHERE u.connection_id = c.id AND u.workflow = ?3 AND u.step = ?4
+        AND u.workspace_id = c.workspace_id) AS step_used_at
+    FROM api_keys k
+    LEFT JOIN connections c ON c.id = ?2 AND c.workspace_id = k.workspace_id AND c.deleted_at IS NULL
+    WHERE k.id = ?1 AND k.revoked_at IS NULL"
+);
 const INSERT: &str = "INSERT INTO connections (id, workspace_id, app, app_revision, oauth_client, name, user_id, user_name, metadata,
       account_id, account_label, scopes_requested, scopes_granted, created_at, connected_at, generation, version, status,
       sealed_credential, expires_at, refreshable, refresh_expires_at, next_check_at, auth_method, variables, refresh_idle_until, grant_expires_at, checked_at, check_evidence, credential_type, destinations)
@@ -155,7 +161,7 @@ pub async fn get(db: &impl Database, workspace: &WorkspaceId, id: &ConnectionId)
 }
 
 /// What a resolve reads.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ResolveData {
     /// The key, if it exists.
     pub key: Option<ApiKey>,
@@ -175,22 +181,17 @@ pub async fn load_for_resolve(
     workflow: &str,
     step: &str,
 ) -> StoreResult<ResolveData> {
-    let answers = db
-        .batch(vec![
-            sql!(super::keys::SELECT, key),
-            sql!(GET_FOR_KEY, id, key),
-            sql!(DEFINITION_FOR_KEY, id, key),
-            sql!(USED_AT_FOR_KEY, id, workflow, step, key),
-        ])
-        .await?;
-    let [keys, connections, definitions, uses] = answers.as_slice() else {
-        return Err(DatabaseError::Unavailable("a batch answered too little".into()));
-    };
+    let rows = run_statement(db, sql!(FOR_RESOLVE, key, id, workflow, step)).await?;
+    let Some(row) = rows.rows.first().map(Columns) else { return Ok(ResolveData::default()) };
+    let key = super::keys::read_key(&row)?;
+    if row.optional_text("id")?.is_none() {
+        return Ok(ResolveData { key: Some(key), ..ResolveData::default() });
+    }
     Ok(ResolveData {
-        key: read_first(keys)?,
-        connection: read_first(connections)?,
-        definition: definitions.rows.first().map(|row| Columns(row).text("definition")).transpose()?,
-        used_at: uses.rows.first().map(|row| Columns(row).time("last_used_at")).transpose()?,
+        key: Some(key),
+        connection: Some(Connection::from_row(&row)?),
+        definition: row.optional_text("definition")?,
+        used_at: row.optional_time("step_used_at")?,
     })
 }
 

@@ -41,9 +41,6 @@ const MARK_DEFINITION_CHANGED: &str = "UPDATE connections SET definition_update_
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND app_revision = ?4 AND definition_update_blocked IS NOT ?5 AND deleted_at IS NULL";
 const ADVANCE: &str = "UPDATE apps SET rollout_cursor = ?4, rollout_due_at = ?5, rollout_passes_left = ?6
     WHERE workspace_id = ?1 AND id = ?2 AND revision = ?3 AND is_current = 1";
-/// An app that is gone changes nothing any more.
-const CLEAR_DEFINITION_CHANGED: &str = "UPDATE connections SET definition_update_blocked = NULL
-    WHERE workspace_id = ?1 AND app = ?2 AND app_revision > 0 AND definition_update_blocked IS NOT NULL";
 
 /// The last connection that was looked at: its revision and its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,9 +154,4 @@ pub fn mark_definition_changed(connection: &Connection, why: &DefinitionChange) 
 /// The statement that notes how far it has come, and when it goes on; `None` when all is done.
 pub fn advance(of: &DefinitionMove, after: &MoveCursor, due: Option<Timestamp>, passes: i64) -> Statement {
     sql!(ADVANCE, &of.workspace, &of.app.id, of.app.revision, json_text(after), due, passes)
-}
-
-/// The statement that forgets that connections of an app stay behind.
-pub fn clear_definition_changed(workspace: &WorkspaceId, id: &AppId) -> Statement {
-    sql!(CLEAR_DEFINITION_CHANGED, workspace, id)
 }

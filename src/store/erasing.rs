@@ -172,7 +172,8 @@ pub(super) fn read_queue(oldest: &Rows, newest: &Rows) -> Vec<DisconnectedConnec
 /// their credentials.
 pub async fn lease_connections_and_revocations(
     db: &impl Database,
-    (ended, kept): (&[&ConnectionId], &[&ConnectionId]),
+    ended: &[&ConnectionId],
+    kept: &[&ConnectionId],
     now: Timestamp,
     lease: i64,
 ) -> StoreResult<(Vec<Connection>, Vec<RevocationJob>)> {

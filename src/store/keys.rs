@@ -14,10 +14,13 @@ const INSERT: &str =
     "INSERT INTO api_keys (id, workspace_id, name, secret_hash, scopes, allowed_connections, allowed_apps, expires_at, created_at, created_by_key)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
     WHERE ?10 IS NULL OR EXISTS (SELECT 1 FROM api_keys WHERE id = ?10 AND revoked_at IS NULL)";
-pub(crate) const SELECT: &str = "SELECT * FROM api_keys WHERE id = ?1 AND revoked_at IS NULL";
-const LIST: &str =
-    "SELECT * FROM api_keys WHERE workspace_id = ?1 AND id > ?2 AND revoked_at IS NULL AND (?4 IS NULL OR created_by_key = ?4)
-    ORDER BY id LIMIT ?3";
+const SELECT: &str = concat!("SELECT ", key_columns!("k"), " FROM api_keys k WHERE id = ?1 AND revoked_at IS NULL");
+const LIST: &str = concat!(
+    "SELECT ",
+    key_columns!("k"),
+    " FROM api_keys k WHERE workspace_id = ?1 AND id > ?2 AND revoked_at IS NULL AND (?4 IS NULL OR created_by_key = ?4)
+    ORDER BY id LIMIT ?3"
+);
 const NAMES: &str = "SELECT id, name FROM api_keys WHERE workspace_id = ?1 AND id IN (SELECT value FROM json_each(?2)) AND revoked_at IS NULL";
 const REVOKE: &str = "UPDATE api_keys SET revoked_at = ?3 WHERE workspace_id = ?1 AND id = ?2 AND revoked_at IS NULL";
 const ERASE: &str = "DELETE FROM api_keys WHERE id = ?1 AND revoked_at IS NOT NULL";
@@ -55,21 +58,28 @@ const END_SESSIONS: &str = "DELETE FROM sessions WHERE workspace_id = ?1 AND cre
 
 impl FromRow for ApiKey {
     fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
-        let previous = row.optional_text("previous_secret_hash")?.zip(row.optional_time("previous_secret_expires_at")?);
-        Ok(Self {
-            id: row.id("id")?,
-            workspace: row.id("workspace_id")?,
-            name: row.text("name")?,
-            hash: row.text("secret_hash")?,
-            scopes: row.json("scopes")?,
-            connections: row.optional_json("allowed_connections")?,
-            apps: row.optional_json("allowed_apps")?,
-            expires_at: row.optional_time("expires_at")?,
-            created_at: row.optional_time("created_at")?,
-            made_by: row.optional_id("created_by_key")?,
-            previous: previous.map(|(hash, until)| PreviousSecret { hash, until }),
-        })
+        read_key(row)
     }
+}
+
+/// Reads what `key_columns!` selects: their names are their own, whatever else is in the row.
+pub(super) fn read_key(row: &Columns<'_>) -> StoreResult<ApiKey> {
+    Ok(ApiKey {
+        id: row.id("key_id")?,
+        workspace: row.id("key_workspace_id")?,
+        name: row.text("key_name")?,
+        hash: row.text("secret_hash")?,
+        scopes: row.json("scopes")?,
+        connections: row.optional_json("allowed_connections")?,
+        apps: row.optional_json("allowed_apps")?,
+        expires_at: row.optional_time("key_expires_at")?,
+        created_at: row.optional_time("key_created_at")?,
+        made_by: row.optional_id("created_by_key")?,
+        previous: row
+            .optional_text("previous_secret_hash")?
+            .zip(row.optional_time("previous_secret_expires_at")?)
+            .map(|(hash, until)| PreviousSecret { hash, until }),
+    })
 }
 
 /// The key that made a row, as links and sign-in links keep it.
@@ -152,7 +162,8 @@ pub struct RevokedKey {
 /// the cache. None: there is no such key.
 pub async fn revoke(
     db: &impl Database,
-    (workspace, id): (&WorkspaceId, &ApiKeyId),
+    workspace: &WorkspaceId,
+    id: &ApiKeyId,
     end: bool,
     note: Option<Statement>,
     now: Timestamp,
@@ -193,7 +204,8 @@ pub fn erase(id: &ApiKeyId) -> Statement {
 pub async fn rotate(
     db: &impl Database,
     key: &ApiKey,
-    (hash, until): (&str, Timestamp),
+    hash: &str,
+    until: Timestamp,
     note: Option<Statement>,
     now: Timestamp,
 ) -> StoreResult<bool> {

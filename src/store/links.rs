@@ -405,7 +405,9 @@ pub async fn bind_to_session(
 /// The statement that uses a link up for a flow of this session; changes nothing when it was used before, or when another
 /// browser has begun it since.
 pub fn mark_used(
-    (workspace, id, session_hash): (&WorkspaceId, &LinkId, &str),
+    workspace: &WorkspaceId,
+    id: &LinkId,
+    session_hash: &str,
     status: LinkStatus,
     result: &ConnectionId,
     authorization: Option<&FlowId>,

@@ -33,6 +33,38 @@ macro_rules! live_grant {
     };
 }
 
+/// The columns of a key that is read together with something else.
+macro_rules! key_columns {
+    ($key:literal) => {
+        concat!(
+            $key,
+            ".id AS key_id, ",
+            $key,
+            ".workspace_id AS key_workspace_id, ",
+            $key,
+            ".name AS key_name, ",
+            $key,
+            ".secret_hash, ",
+            $key,
+            ".scopes, ",
+            $key,
+            ".allowed_connections, ",
+            $key,
+            ".allowed_apps, ",
+            $key,
+            ".expires_at AS key_expires_at, ",
+            $key,
+            ".created_at AS key_created_at, ",
+            $key,
+            ".created_by_key, ",
+            $key,
+            ".previous_secret_hash, ",
+            $key,
+            ".previous_secret_expires_at"
+        )
+    };
+}
+
 pub mod apps;
 pub mod authorizations;
 pub mod cache_deletes;
@@ -55,7 +87,7 @@ pub mod workspaces;
 
 use serde::de::DeserializeOwned;
 
-use crate::ports::{Database, DatabaseError, Row, Rows, Statement};
+use crate::ports::{Database, DatabaseError, Row, Rows, SqlValue, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
@@ -77,10 +109,14 @@ impl Columns<'_> {
     }
 
     pub(crate) fn optional_text(&self, name: &str) -> StoreResult<Option<String>> {
+        Ok(self.optional_str(name)?.map(ToOwned::to_owned))
+    }
+
+    fn optional_str(&self, name: &str) -> StoreResult<Option<&str>> {
         match self.0.get(name) {
-            Some(serde_json::Value::String(text)) => Ok(Some(text.clone())),
-            Some(serde_json::Value::Null) => Ok(None),
-            Some(_) => Err(malformed(name)),
+            Some(SqlValue::Text(text)) => Ok(Some(text)),
+            Some(SqlValue::Null) => Ok(None),
+            Some(SqlValue::Integer(_)) => Err(malformed(name)),
             None => Err(missing(name)),
         }
     }
@@ -91,9 +127,9 @@ impl Columns<'_> {
 
     pub(crate) fn optional_integer(&self, name: &str) -> StoreResult<Option<i64>> {
         match self.0.get(name) {
-            Some(serde_json::Value::Null) => Ok(None),
-            Some(serde_json::Value::Number(number)) => number.as_i64().map(Some).ok_or_else(|| malformed(name)),
-            Some(_) => Err(malformed(name)),
+            Some(SqlValue::Null) => Ok(None),
+            Some(SqlValue::Integer(number)) => Ok(Some(*number)),
+            Some(SqlValue::Text(_)) => Err(malformed(name)),
             None => Err(missing(name)),
         }
     }
@@ -115,7 +151,7 @@ impl Columns<'_> {
     }
 
     pub(crate) fn optional_json<T: DeserializeOwned>(&self, name: &str) -> StoreResult<Option<T>> {
-        self.optional_text(name)?.map(|text| serde_json::from_str(&text).map_err(|_| malformed(name))).transpose()
+        self.optional_str(name)?.map(|text| serde_json::from_str(text).map_err(|_| malformed(name))).transpose()
     }
 
     pub(crate) fn id<T: TryFrom<String>>(&self, name: &str) -> StoreResult<T> {

@@ -145,7 +145,8 @@ pub struct AttemptRef {
 /// Promises an attempt of so many seconds for a connection as it was read; answers whether it may go on.
 pub async fn take_lease(
     db: &impl Database,
-    (attempt, read): (&AttemptRef, &Connection),
+    attempt: &AttemptRef,
+    read: &Connection,
     token_hash: &str,
     seconds: i64,
     now: Timestamp,
@@ -410,8 +411,9 @@ pub fn postpone(
     connection: &Connection,
     until: Timestamp,
     error: Option<&str>,
-    (now, next_check_at): (Timestamp, Timestamp),
+    next_check_at: Timestamp,
     evidence: &str,
+    now: Timestamp,
 ) -> Statement {
     let held_until = if error.is_some() { until } else { Timestamp::from_unix(0) };
     sql!(

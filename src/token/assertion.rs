@@ -144,17 +144,7 @@ fn encode_part(value: &impl Serialize) -> Result<String, SigningError> {
 fn random_uuid(random: &impl Random) -> Result<String, NoRandomness> {
     let mut bytes = [0; 16];
     random.fill(&mut bytes)?;
-    let drawn = u128::from_be_bytes(bytes);
-    let bits = drawn & !(0xf << 76) & !(0b11 << 62) | (0x4 << 76) | (0b10 << 62);
-    let field = |shift: u32, width: u32| (bits >> shift) & ((1 << width) - 1);
-    Ok(format!(
-        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-        field(96, 32),
-        field(80, 16),
-        field(64, 16),
-        field(48, 16),
-        field(0, 48)
-    ))
+    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
 }
 
 #[cfg(test)]

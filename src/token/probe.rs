@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::error_codes::{find_challenge_error, find_defined_refusal, find_refusal};
-use super::response::find_retry_after;
+use super::retry_after::find_retry_after;
 use super::scopes::clean_scope_list;
 use super::{RefusalClass, TokenSet};
 use crate::account::Account;
@@ -56,7 +56,7 @@ pub fn read_probe_response(
     now: Timestamp,
 ) -> ProbeOutcome {
     match answer {
-        Ok(inbound) => probe_outcome(auth_method, probe, (inbound, tolerant::parse(&inbound.body).as_ref()), now),
+        Ok(inbound) => probe_outcome(auth_method, probe, inbound, tolerant::parse(&inbound.body).as_ref(), now),
         Err(HttpError::Timeout | HttpError::Network) => ProbeOutcome::Unavailable { retry_after: None },
         Err(HttpError::TooLarge) => ProbeOutcome::Inconclusive,
         Err(HttpError::NotPermitted) => ProbeOutcome::NotSent,
@@ -70,13 +70,14 @@ pub fn read_probe_response(
 /// who it is.
 pub fn read_account(
     auth_method: &AuthMethod,
-    (identity, probe): (&IdentityLookup, &Probe),
+    identity: &IdentityLookup,
+    probe: &Probe,
     answer: &AppResponse,
     values: &TemplateValues,
     now: Timestamp,
 ) -> Result<Account, ProbeOutcome> {
     let body = tolerant::parse(&answer.body);
-    match probe_outcome(auth_method, probe, (answer, body.as_ref()), now) {
+    match probe_outcome(auth_method, probe, answer, body.as_ref(), now) {
         ProbeOutcome::Works => {
             body.and_then(|body| extract_account(&identity.account, &body, values)).ok_or(ProbeOutcome::Inconclusive)
         }
@@ -93,7 +94,7 @@ pub fn read_nothing_shared(
 ) -> Option<bool> {
     let inbound = answer.as_ref().ok()?;
     let body = tolerant::parse(&inbound.body);
-    let works = probe_outcome(auth_method, &asked.probe, (inbound, body.as_ref()), now) == ProbeOutcome::Works;
+    let works = probe_outcome(auth_method, &asked.probe, inbound, body.as_ref(), now) == ProbeOutcome::Works;
     let body = body.filter(|_| works)?;
     asked.list.find(&body).and_then(Value::as_array).map(Vec::is_empty)
 }
@@ -112,7 +113,7 @@ pub fn read_account_label(
     now: Timestamp,
 ) -> Option<String> {
     let body = tolerant::parse(&answer.body);
-    let works = probe_outcome(auth_method, &asked.probe, (answer, body.as_ref()), now) == ProbeOutcome::Works;
+    let works = probe_outcome(auth_method, &asked.probe, answer, body.as_ref(), now) == ProbeOutcome::Works;
     find_label(&asked.label, &body.filter(|_| works)?, values)
 }
 
@@ -155,7 +156,8 @@ pub fn reported_text(at: &JsonPointer, body: &Value) -> Option<String> {
 fn probe_outcome(
     auth_method: &AuthMethod,
     probe: &Probe,
-    (inbound, body): (&AppResponse, Option<&Value>),
+    inbound: &AppResponse,
+    body: Option<&Value>,
     now: Timestamp,
 ) -> ProbeOutcome {
     let wait = find_retry_after(auth_method, inbound, body, now);

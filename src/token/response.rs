@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use chrono::DateTime;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::error_codes::{find_defined_refusal, find_refusal, members_of, text_at};
 use super::lifetime::{self, MAX_LIFETIME};
 use super::probe::reported_text;
+use super::retry_after::find_retry_after;
 use super::scopes::read_granted_scopes;
 use super::{
     AmbiguousResponse, AppRefusal, RefusalClass, RevocationResponse, SecretJson, TokenResponse, TokenSet,
@@ -27,9 +27,6 @@ use crate::time::Timestamp;
 /// draft-ietf-oauth-refresh-token-expiration). The nearest end counts.
 const REFRESH_LIFETIME_MEMBERS: &[&str] =
     &["refresh_token_expires_in", "x_refresh_token_expires_in", "refresh_token_timeout", "authorization_expires_in"];
-
-/// The longest wait an app may ask for: a day, in seconds.
-const MAX_RETRY_AFTER: i64 = 86_400;
 
 /// Where answers tell the life or the end of an access token, should it be missing where the definition says. Case and
 /// separators do not matter.
@@ -97,7 +94,7 @@ pub fn read_token_response(
             code: refusal.map_or_else(|| "too_many_requests".to_owned(), |refusal| refusal.code),
             unauthorized: false,
         }),
-        (200..=299, Some(body), refusal) => read_success((auth_method, server), body, refusal, wait, asked_at),
+        (200..=299, Some(body), refusal) => read_success(auth_method, server, body, refusal, wait, asked_at),
         (200..=299, None, _) => ambiguous("unreadable_body"),
         (401, _, Some(refusal)) => TokenResponse::Refused(AppRefusal { unauthorized: true, ..refusal }),
         (400..=499, _, Some(refusal)) => TokenResponse::Refused(refusal),
@@ -217,7 +214,8 @@ fn find_issued_refresh_token(oauth2: &OAuthServer, body: &Value) -> Option<Secre
 
 /// A 2xx with JSON: tokens, or an error that its sender forgot to mark, or neither.
 fn read_success(
-    (auth_method, server): (&AuthMethod, &OAuthServer),
+    auth_method: &AuthMethod,
+    server: &OAuthServer,
     body: Value,
     refusal: Option<AppRefusal>,
     wait: Option<i64>,
@@ -227,8 +225,8 @@ fn read_success(
     let access_token = access_token(&server.response, &body);
     match (access_token, refusal) {
         (Some(access_token), _) if is_header_safe(&access_token) => {
-            let mut tokens = build_token_set((auth_method, server), &server.response, &body, &access_token, asked_at);
-            tokens.additional = read_additional_tokens((auth_method, server), &body, asked_at);
+            let mut tokens = build_token_set(auth_method, server, &server.response, &body, &access_token, asked_at);
+            tokens.additional = read_additional_tokens(auth_method, server, &body, asked_at);
             tokens.scopes = collect_scopes(&tokens);
             tokens.response = SecretJson(body);
             TokenResponse::Tokens(tokens)
@@ -243,7 +241,8 @@ fn read_success(
 
 /// The further tokens that came along. One that can't be sent in a header counts as absent.
 fn read_additional_tokens(
-    (auth_method, server): (&AuthMethod, &OAuthServer),
+    auth_method: &AuthMethod,
+    server: &OAuthServer,
     body: &Value,
     asked_at: Timestamp,
 ) -> BTreeMap<String, TokenSet> {
@@ -251,7 +250,7 @@ fn read_additional_tokens(
         let further = server.tokens.get(name)?;
         let shape = &further.response;
         let access_token = access_token(shape, body).filter(|token| is_header_safe(token))?;
-        let mut tokens = build_token_set((auth_method, server), shape, body, &access_token, asked_at);
+        let mut tokens = build_token_set(auth_method, server, shape, body, &access_token, asked_at);
         tokens.owner = further.account.as_ref().and_then(|at| reported_text(at, body));
         Some((name.clone(), tokens))
     };
@@ -268,7 +267,8 @@ fn collect_scopes(tokens: &TokenSet) -> Option<Vec<String>> {
 }
 
 fn build_token_set(
-    (auth_method, oauth2): (&AuthMethod, &OAuthServer),
+    auth_method: &AuthMethod,
+    oauth2: &OAuthServer,
     shape: &TokenResponseLayout,
     body: &Value,
     access_token: &str,
@@ -358,26 +358,4 @@ fn normalize_token_type(text: Option<&str>) -> String {
         Some(text) if text.len() <= MAX_TOKEN_TYPE_LENGTH && is_header_safe(text) => text.to_owned(),
         _ => "Bearer".to_owned(),
     }
-}
-
-/// The wait that the app asks for, from 0 to a day: by its body, where the definition says so, or by the header.
-pub(super) fn find_retry_after(
-    auth_method: &AuthMethod,
-    inbound: &AppResponse,
-    body: Option<&Value>,
-    now: Timestamp,
-) -> Option<i64> {
-    let told = auth_method.errors.retry_after.as_ref().and_then(|at| at.find(body?)).and_then(lifetime::parse_seconds);
-    told.map(|wait| wait.min(MAX_RETRY_AFTER)).or_else(|| parse_retry_after_header(inbound, now))
-}
-
-/// `Retry-After` in seconds (RFC 9110 10.2.3: seconds or a date).
-fn parse_retry_after_header(inbound: &AppResponse, now: Timestamp) -> Option<i64> {
-    let text = inbound.header("retry-after")?.trim();
-    let wait = if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
-        text.parse().unwrap_or(MAX_RETRY_AFTER)
-    } else {
-        DateTime::parse_from_rfc2822(text).ok()?.timestamp() - now.unix()
-    };
-    Some(wait.clamp(0, MAX_RETRY_AFTER))
 }

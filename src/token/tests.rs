@@ -84,6 +84,15 @@ fn identity_and_probe(auth_method: &AuthMethod) -> (&IdentityLookup, &Probe) {
     (identity, identity.probe.as_ref().unwrap())
 }
 
+fn read_method_account(
+    auth_method: &AuthMethod,
+    answer: &AppResponse,
+    values: &TemplateValues,
+) -> Result<Account, ProbeOutcome> {
+    let (identity, probe) = identity_and_probe(auth_method);
+    read_account(auth_method, identity, probe, answer, values, now())
+}
+
 fn body(request: &OutboundRequest) -> &str {
     request.body.as_deref().unwrap()
 }
@@ -96,7 +105,7 @@ proptest::proptest! {
         let auth_method = oauth_method();
         let _ = read_token_response(&auth_method, &answer, now());
         let _ = read_probe_response(&auth_method, identity_and_probe(&auth_method).1, &answer, now());
-        let _ = read_account(&auth_method, identity_and_probe(&auth_method), answer.as_ref().unwrap(), &TemplateValues::new(), now());
+        let _ = read_method_account(&auth_method, answer.as_ref().unwrap(), &TemplateValues::new());
     }
 
     #[test]

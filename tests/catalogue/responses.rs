@@ -224,7 +224,7 @@ fn read_identity_response(auth_method: &AuthMethod, inbound: &AppResponse) -> Va
         VariableSource::Identity(at) => Some(at),
         _ => None::<&JsonPointer>,
     });
-    match read_account(auth_method, (identity, probe), inbound, &template_values(auth_method, &told), made_up::now()) {
+    match read_account(auth_method, identity, probe, inbound, &template_values(auth_method, &told), made_up::now()) {
         Ok(found) => {
             let mut read = json!({ "account": account_as_json(&found) });
             insert_if_some(&mut read, "scopes", read_header_scopes(identity, inbound).map(|scopes| json!(scopes)));

@@ -475,7 +475,7 @@ fn a_key_that_is_being_revoked_makes_nothing_more() {
         let context = fixture.world.context();
         let (db, now) = (context.db(), context.now());
         let key = connections::store::keys::get(db, &presented.id).await.unwrap().unwrap();
-        connections::store::keys::revoke(db, (&fixture.workspace, &key.id), true, None, now).await.unwrap().unwrap();
+        connections::store::keys::revoke(db, &fixture.workspace, &key.id, true, None, now).await.unwrap().unwrap();
         // A request that had passed the check before goes on.
         let maker = connections::caller::CreatorKey::from(&key);
         let new = connections::connect::link::NewLink {

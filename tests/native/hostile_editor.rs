@@ -179,7 +179,7 @@ fn a_flow_begins_where_its_offer_said() {
         "authorize_url": "https://rogue.example/authorize", "token_url": "https://rogue.example/token",
     }}));
     let of_offer = async {
-        connections::connect::start::begin_flow_with_options(&context, (&request, &options), BROWSER_SESSION)
+        connections::connect::start::begin_flow_with_options(&context, &request, &options, BROWSER_SESSION)
             .await
             .unwrap()
     };

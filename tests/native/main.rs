@@ -19,6 +19,7 @@ mod faults;
 mod hostile_editor;
 mod http;
 mod invalid_requests;
+mod layers;
 mod malformed_input;
 mod manual_input;
 mod migrations;

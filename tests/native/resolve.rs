@@ -68,7 +68,7 @@ fn the_hot_path_is_one_round_trip_and_no_write_before_the_answer() {
     fixture.world.db.reset_counts();
     let answered = fixture.resolve(&id, request_for_step("w", "s")).unwrap();
     assert_eq!(fixture.world.db.round_trips.get(), 1);
-    assert_eq!(fixture.world.db.statements.get(), 4);
+    assert_eq!(fixture.world.db.statements.get(), 1);
     assert_eq!(fixture.world.db.writes.get(), 0);
     assert_eq!((fixture.world.cache.gets.get(), fixture.world.cache.puts.get()), (0, 0));
     assert_eq!(fixture.world.acme.count_all_requests(), asked);
@@ -211,7 +211,7 @@ fn keys_that_are_not_in_force_are_unauthorized() {
     fixture.world.run(async {
         let context = fixture.world.context();
         assert!(
-            store::keys::revoke(context.db(), (&fixture.workspace, &revoked.id), true, None, context.now())
+            store::keys::revoke(context.db(), &fixture.workspace, &revoked.id, true, None, context.now())
                 .await
                 .unwrap()
                 .is_some()
@@ -583,7 +583,7 @@ fn what_ended_while_it_was_copied_is_taken_back() {
     fixture.disconnect(&id).unwrap();
     fixture.world.run(async {
         let context = fixture.world.context();
-        store::keys::revoke(context.db(), (&fixture.workspace, &fixture.key.id), true, None, context.now())
+        store::keys::revoke(context.db(), &fixture.workspace, &fixture.key.id, true, None, context.now())
             .await
             .unwrap();
     });

@@ -334,8 +334,8 @@ fn what_the_flows_do_not_reach_prepares_as_well() {
         let list = store::keys::list(db, workspace, None, "", 1).await.unwrap();
         assert_eq!((list.data.len(), list.next.is_some()), (1, true));
         assert!(store::keys::get(db, &key.id).await.unwrap().is_some());
-        assert!(store::keys::revoke(db, (workspace, &key.id), true, None, now).await.unwrap().is_some());
-        assert!(store::keys::revoke(db, (workspace, &key.id), true, None, now).await.unwrap().is_none());
+        assert!(store::keys::revoke(db, workspace, &key.id, true, None, now).await.unwrap().is_some());
+        assert!(store::keys::revoke(db, workspace, &key.id, true, None, now).await.unwrap().is_none());
         let erase = store::maintenance::erase_revoked_keys(now, 10, now, true);
         assert_eq!(db.batch(erase).await.unwrap()[1].changes, 1);
         assert_eq!(db.batch(vec![store::keys::erase(&key.id)]).await.unwrap()[0].changes, 0, "gone already");

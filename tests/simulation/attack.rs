@@ -399,7 +399,7 @@ async fn press_connect<P: Ports>(
     context.ports.clock().sleep(milliseconds).await;
     let options = start::prepare_options(context, request).await?;
     hosts::require_unchanged(context, &options, Some(&shown.fingerprint)).await?;
-    start::begin_flow_with_options(context, (request, &options), BROWSER_SESSION).await
+    start::begin_flow_with_options(context, request, &options, BROWSER_SESSION).await
 }
 
 fn load_current_definition(stage: &Scenario) -> Value {
@@ -495,7 +495,7 @@ async fn enter_api_key(stage: &Rc<Scenario>, hostile: &Attack, worker: usize) {
         .with_timeout(world, async move {
             let options = start::prepare_options(&context, &request).await?;
             hosts::require_accepted(&context, &options, &BTreeSet::new()).await?;
-            connect_manually_with_options(&context, (&request, &options), new, BROWSER_SESSION, decided_by_program())
+            connect_manually_with_options(&context, &request, &options, new, BROWSER_SESSION, decided_by_program())
                 .await
                 .map(|flow| (flow.outcome, flow.error))
         })

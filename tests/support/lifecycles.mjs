@@ -19,7 +19,7 @@ export async function startLifecycleFixture({ vars } = {}) {
   return new LifecycleFixture(apps, installation, await Person.createSignedIn(installation, undefined, "admin"));
 }
 
-export class LifecycleFixture {
+class LifecycleFixture {
   constructor(apps, installation, person) {
     Object.assign(this, { apps, installation, person });
   }

@@ -215,7 +215,8 @@ impl DefinitionReader {
         &mut self,
         at: &str,
         raw: Option<RawRequest>,
-        (header, query): (&Option<String>, &Option<String>),
+        header: Option<&str>,
+        query: Option<&str>,
         context: &TemplateContext<'_>,
     ) -> Option<RequestTemplate> {
         let raw =
@@ -243,9 +244,9 @@ impl DefinitionReader {
         };
         let first = context.fields.first().map(|field| format!("{{{}}}", field.id));
         if let (Some(name), Some(first)) = (header, &first) {
-            shape.headers.insert(name.clone(), Template::parse(first)?);
+            shape.headers.insert(name.to_owned(), Template::parse(first)?);
         } else if let (Some(name), Some(first)) = (query, &first) {
-            shape.query.insert(name.clone(), Template::parse(first)?);
+            shape.query.insert(name.to_owned(), Template::parse(first)?);
         } else if raw.headers.is_none()
             && !shape.placeholders().any(|name| name == "access_token" || context.is_field(name))
             && set_default_placement(&mut shape, context).is_none()

@@ -76,7 +76,8 @@ impl DefinitionReader {
         let tokens = self.read_additional_tokens(
             &at("tokens"),
             std::mem::take(&mut raw.tokens),
-            (&scope_separator, response.as_ref()),
+            &scope_separator,
+            response.as_ref(),
         );
         let named = self.read_custom_names(path, raw, context);
         let client_help = raw.client_help.take().map(|help| self.read_client_help(&at("client_help"), help));
@@ -458,7 +459,8 @@ impl DefinitionReader {
         &mut self,
         at: &str,
         raw: BTreeMap<String, RawAdditionalToken>,
-        (separator, first): (&str, Option<&TokenResponseLayout>),
+        separator: &str,
+        first: Option<&TokenResponseLayout>,
     ) -> Option<BTreeMap<String, AdditionalToken>> {
         let mut read = Some(BTreeMap::new());
         for (name, raw) in raw {

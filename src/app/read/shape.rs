@@ -14,8 +14,9 @@ use super::super::{
     BodyEncoding, ClientAuth, CredentialKind, LifetimeUnit, RevocationEffect, RevokeStyle, SigningAlgorithm,
     StatusMeaning,
 };
+use super::MAX_DEFINITION_BYTES;
 use super::events::RawEvents;
-use super::{FieldProblem, MAX_DEFINITION_BYTES};
+use crate::app::FieldProblem;
 use crate::json::{self, JsonFault, objects};
 
 #[derive(Deserialize)]

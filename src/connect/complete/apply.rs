@@ -71,7 +71,7 @@ async fn insert_connection<P: Ports>(
     };
     let name = match &grant.name {
         Some(name) => name.clone(),
-        None => generate_name(context, flow, completion.auth_method, naming_hints(completion)).await?,
+        None => generate_name(context, completion).await?,
     };
     let mut new = Connection {
         sealed_credential: Some(grant.credential.seal(
@@ -138,13 +138,6 @@ async fn insert_connection<P: Ports>(
 /// Where the credential may go, as far as that is kept beside it.
 fn stored_destinations(completion: &Completion<'_>) -> Option<Destinations> {
     completion.grant.destinations.clone().filter(|_| completion.auth_method.stores_destinations())
-}
-
-/// What a name can tell: the account, and what the credential's own text tells of it.
-fn naming_hints<'a>(completion: &'a Completion<'_>) -> (Option<&'a Account>, Option<&'a str>) {
-    let mark =
-        completion.auth_method.field_marks(&completion.grant.credential.fields).find_map(|mark| mark.label.as_deref());
-    (completion.grant.account.as_ref(), mark)
 }
 
 /// The person has the connection they wanted, as it was: the grant is nobody's.
@@ -271,7 +264,7 @@ async fn name_after_switch<P: Ports>(
 ) -> Result<String> {
     let names = |account: Option<&Account>| is_generated_name(&old.name, completion.auth_method, account);
     if names(old.account.as_ref()) && !names(completion.grant.account.as_ref()) {
-        return generate_name(context, completion.flow, completion.auth_method, naming_hints(completion)).await;
+        return generate_name(context, completion).await;
     }
     Ok(old.name.clone())
 }
@@ -314,6 +307,6 @@ async fn revoke_old_grant<P: Ports>(context: &Context<P>, old: &Connection, new:
         let account = old.account.as_ref().map(|account| account.id.as_str());
         let destinations = old.destinations.as_ref();
         let held = RevocableCredential { credential: &credential, account, variables: &old.variables, destinations };
-        revocation::revoke_unused(context, &auth_method, (&old.workspace, client.as_ref()), &held).await;
+        revocation::revoke_unused(context, &auth_method, &old.workspace, client.as_ref(), &held).await;
     }
 }

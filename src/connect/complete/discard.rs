@@ -109,7 +109,7 @@ pub(super) async fn discard_grant<P: Ports>(context: &Context<P>, completion: &C
     let destinations = grant.destinations.as_ref();
     let held =
         RevocableCredential { credential: &grant.credential, account, variables: &grant.variables, destinations };
-    revocation::revoke_unused(context, completion.auth_method, (&flow.workspace, client.as_ref()), &held).await;
+    revocation::revoke_unused(context, completion.auth_method, &flow.workspace, client.as_ref(), &held).await;
     Ok(())
 }
 

@@ -8,23 +8,21 @@ use crate::app::AuthMethod;
 use crate::context::Context;
 use crate::error::Result;
 use crate::ports::Ports;
-use crate::store::authorizations::Flow;
 use crate::store::connections;
+
+use super::Completion;
 
 /// Characters of a name, at most.
 pub const MAX_NAME_LENGTH: usize = 100;
 
 /// A name that tells app and account, or, where nobody knows it, what the credential tells of it; with a number where it is
 /// taken.
-pub(super) async fn generate_name<P: Ports>(
-    context: &Context<P>,
-    flow: &Flow,
-    auth_method: &AuthMethod,
-    (account, mark): (Option<&Account>, Option<&str>),
-) -> Result<String> {
-    let name = match (account, mark) {
+pub(super) async fn generate_name<P: Ports>(context: &Context<P>, completion: &Completion<'_>) -> Result<String> {
+    let Completion { flow, auth_method, grant, .. } = completion;
+    let mut marks = auth_method.field_marks(&grant.credential.fields);
+    let name = match (&grant.account, marks.find_map(|mark| mark.label.as_deref())) {
         (None, Some(mark)) => format!("{} ({mark})", auth_method.app_name),
-        _ => base_name(auth_method, account),
+        (account, _) => base_name(auth_method, account.as_ref()),
     };
     let taken = connections::list_names_with_prefix(context.db(), &flow.workspace, &flow.app, &name).await?;
     if !taken.contains(&name) {

@@ -72,11 +72,12 @@ async fn discard_unstored<P: Ports>(
 pub async fn discard_unidentified_grant<P: Ports>(
     context: &Context<P>,
     auth_method: &AuthMethod,
-    (flow, client): (&Flow, &Client),
+    flow: &Flow,
+    client: &Client,
     credential: &Credential,
     destinations: &Destinations,
 ) {
     let held =
         RevocableCredential { credential, account: None, variables: &flow.variables, destinations: Some(destinations) };
-    revocation::revoke_unused(context, auth_method, (&flow.workspace, Some(client)), &held).await;
+    revocation::revoke_unused(context, auth_method, &flow.workspace, Some(client), &held).await;
 }

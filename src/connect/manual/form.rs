@@ -7,7 +7,6 @@ use std::rc::Rc;
 
 use crate::app::{AuthMethod, FieldProblem, GrantType as GrantKind, field_path, read_fields};
 use crate::client_auth::{self, KEY_FILE_FIELD};
-use crate::connect::start;
 use crate::context::Context;
 use crate::credential::{Credential, StoredToken};
 use crate::destinations::Destinations;
@@ -24,7 +23,8 @@ pub(super) async fn credential_from_form<P: Ports>(
     context: &Context<P>,
     auth_method: &AuthMethod,
     fields: &BTreeMap<String, Secret>,
-    (scopes, variables): (&[String], &BTreeMap<String, String>),
+    scopes: &[String],
+    variables: &BTreeMap<String, String>,
 ) -> Result<UncheckedCredential> {
     if !auth_method.kind.is_manual() {
         return Err(Error::invalid_field(
@@ -45,7 +45,7 @@ pub(super) async fn credential_from_form<P: Ports>(
         problems.push(FieldProblem { field: field_path(KEY_FILE_FIELD), problem: problem.to_string() });
     }
     if !problems.is_empty() {
-        return Err(start::invalid_fields(problems));
+        return Err(Error::from_field_problems(problems));
     }
     let mut credential = Credential::from_fields(fields);
     if !auth_method.issues_tokens() {
@@ -58,7 +58,8 @@ pub(super) async fn credential_from_form<P: Ports>(
         auth_method,
         &endpoints,
         &credential,
-        (scopes, variables),
+        scopes,
+        variables,
         &destinations,
     )
     .await?;

@@ -78,8 +78,8 @@ pub(super) async fn refresh_imported_token<P: Ports>(
         return Err(rejected_error(auth_method, Some("expired")));
     };
     let endpoints = registry::load_endpoints(context, auth_method, variables).await?;
-    let keys = client_auth::prepare_client_identity(context, client, (auth_method, &endpoints), &endpoints.refresh_url)
-        .await?;
+    let keys =
+        client_auth::prepare_client_identity(context, client, auth_method, &endpoints, &endpoints.refresh_url).await?;
     let destinations = Rc::new(Destinations::for_grant(auth_method, Some(&endpoints), variables));
     let values = client_auth::template_values(auth_method, &had.credential, variables);
     let server = auth_method.require_oauth_server()?;

@@ -10,8 +10,6 @@ use super::frame::{link, user_text};
 /// A way to connect an app.
 #[derive(Debug, Clone, Default)]
 pub struct AuthMethodChoice {
-    /// Its id in the app's definition.
-    pub id: String,
     /// What people call it.
     pub name: String,
     /// Where it begins; where it is not ready, where its set-up is told.

@@ -168,7 +168,6 @@ fn form_fields(words: &str) -> Vec<FormField> {
 
 fn auth_method_choices(words: &str) -> Vec<AuthMethodChoice> {
     let way = |current, recommended, ready| AuthMethodChoice {
-        id: words.to_owned(),
         name: words.to_owned(),
         href: format!("/oauth/start/{words}"),
         ready,

@@ -8,10 +8,10 @@ use crate::app::{
     App, AppEvents, AppId, AppScope, AuthMethod, AuthMethodId, ClientHelp, CredentialField, CredentialKind, Limits,
     Variable, VariableSource,
 };
-use crate::connect::{client_setup, hosts};
+use crate::connect::client_setup::{self, is_auth_method_ready};
+use crate::connect::hosts;
 use crate::context::Context;
 use crate::definition_moves::MoveCounts;
-use crate::http::app_list::is_auth_method_ready;
 use crate::http::body::Flat;
 use crate::ids::WorkspaceId;
 use crate::ports::Ports;
@@ -62,7 +62,8 @@ impl AppDetailsResponse {
     /// As a workspace with these clients may connect it.
     pub(crate) fn of<P: Ports>(
         context: &Context<P>,
-        (workspace, clients): (&WorkspaceId, &WorkspaceClients),
+        workspace: &WorkspaceId,
+        clients: &WorkspaceClients,
         app: &App,
         custom: bool,
     ) -> Self {

@@ -95,24 +95,12 @@ fn an_account_is_read_and_made_fit_to_show() {
         (format!(r#"{{"id":"{long}"}}"#), None),
         ("[]".to_owned(), None),
     ] {
-        let account = read_account(
-            &auth_method,
-            identity_and_probe(&auth_method),
-            &app_response(200, &text),
-            &TemplateValues::new(),
-            now(),
-        );
+        let account = read_method_account(&auth_method, &app_response(200, &text), &TemplateValues::new());
         let expected = expected.map(|(id, label)| Account { id: id.into(), label: label.into() });
         assert_eq!(account, expected.ok_or(ProbeOutcome::Inconclusive), "{text}");
     }
     assert_eq!(
-        read_account(
-            &auth_method,
-            identity_and_probe(&auth_method),
-            &app_response(401, "{}"),
-            &TemplateValues::new(),
-            now()
-        ),
+        read_method_account(&auth_method, &app_response(401, "{}"), &TemplateValues::new()),
         Err(ProbeOutcome::Refused)
     );
 }
@@ -188,9 +176,7 @@ fn an_account_may_be_made_of_several_parts() {
         "identity":{"url":"https://{site}.acme.example","id":["{site}:{/team/id}:{/user/id}","{site}:{/user/id}"],"label":["{/user/name} ({/team/name})","/user/name"]}}"#,
     );
     let values = TemplateValues::new().with("site", "red");
-    let account = |text: &str| {
-        read_account(&auth_method, identity_and_probe(&auth_method), &app_response(200, text), &values, now())
-    };
+    let account = |text: &str| read_method_account(&auth_method, &app_response(200, text), &values);
     for (text, id, label) in [
         (r#"{"team":{"id":"T1","name":"Red"},"user":{"id":7,"name":"Ada"}}"#, "red:T1:7", "Ada (Red)"),
         (r#"{"team":{"id":"T1"},"user":{"id":7,"name":"Ada"}}"#, "red:T1:7", "Ada"),

@@ -315,27 +315,19 @@ fn a_probe_is_judged_by_what_came_and_not_by_its_label() {
     assert_eq!(challenged(401, r#"Bearer error="insufficient_scope""#), Forbidden);
     assert_eq!(challenged(403, r#"Bearer error="insufficient_scope""#), Forbidden);
     let latin = raw_response(200, b"{\"id\":\"u1\",\"email\":\"a@b.example\",\"city\":\"Orl\xe9ans\"}");
-    let account = read_account(&auth_method, identity_and_probe(&auth_method), &latin, &TemplateValues::new(), now());
+    let account = read_method_account(&auth_method, &latin, &TemplateValues::new());
     assert_eq!(account.unwrap().id, "u1");
     // Two ids that can't be read may look alike.
     for id in [&b"\"Jos\xe9\""[..], b"\"Jos\xe8\"", br#""Jos\ud83d""#] {
         let inbound = raw_response(200, &[b"{\"id\":", id, b"}"].concat());
-        assert_eq!(
-            read_account(&auth_method, identity_and_probe(&auth_method), &inbound, &TemplateValues::new(), now()),
-            Err(Inconclusive)
-        );
+        assert_eq!(read_method_account(&auth_method, &inbound, &TemplateValues::new()), Err(Inconclusive));
     }
     let html = AppResponse {
         status: 200,
         headers: vec![("content-type".into(), "text/html".into())],
         body: br#"{"id":"u1","email":"a@b.example"}"#.to_vec(),
     };
-    assert_eq!(
-        read_account(&auth_method, identity_and_probe(&auth_method), &html, &TemplateValues::new(), now())
-            .unwrap()
-            .label,
-        "a@b.example"
-    );
+    assert_eq!(read_method_account(&auth_method, &html, &TemplateValues::new()).unwrap().label, "a@b.example");
 }
 
 #[test]
@@ -638,15 +630,8 @@ fn scopes_are_read_from_lists_and_from_every_separator_that_no_scope_has() {
 #[test]
 fn an_id_is_taken_as_it_stands_however_large_and_a_label_falls_back_to_it() {
     let auth_method = oauth_method();
-    let account = |body: &str| {
-        read_account(
-            &auth_method,
-            identity_and_probe(&auth_method),
-            &raw_response(200, body.as_bytes()),
-            &TemplateValues::new(),
-            now(),
-        )
-    };
+    let account =
+        |body: &str| read_method_account(&auth_method, &raw_response(200, body.as_bytes()), &TemplateValues::new());
     for (id, kept) in [
         ("9007199254740993", "9007199254740993"),
         ("18446744073709551616", "18446744073709551616"),

@@ -170,7 +170,7 @@ fn a_credential_is_refused_only_by_a_clear_word_and_an_account_is_read_as_it_sta
         if verdict == ProbeOutcome::Works {
             prop_assert!(sent.is_success());
         }
-        if let Ok(account) = read_account(&auth_method, (&identity, &probe), &inbound, &TemplateValues::new(), now()) {
+        if let Ok(account) = read_account(&auth_method, &identity, &probe, &inbound, &TemplateValues::new(), now()) {
             prop_assert!(sent.is_success());
             for text in [&account.id, &account.label] {
                 prop_assert!(

@@ -166,15 +166,15 @@ impl TestDatabase {
         self.statements_run.borrow_mut().insert(statement.sql);
         let failed = |error: rusqlite::Error| database_error(statement.sql, &error);
         let mut prepared = self.sqlite().prepare_cached(&self.edit_statement(statement.sql)).map_err(failed)?;
-        let names: Vec<String> = prepared.column_names().into_iter().map(ToOwned::to_owned).collect();
+        let names: Rc<[String]> = prepared.column_names().into_iter().map(ToOwned::to_owned).collect();
         let is_write = !prepared.readonly();
         let mut rows = Vec::new();
         {
             let params = rusqlite::params_from_iter(statement.params.iter().map(BoundValue));
             let mut cursor = prepared.query(params).map_err(failed)?;
             while let Some(row) = cursor.next().map_err(failed)? {
-                let column = |(at, name): (usize, &String)| (name.clone(), column_as_json(row.get_ref(at).unwrap()));
-                rows.push(names.iter().enumerate().map(column).collect::<Row>());
+                let values = (0..names.len()).map(|at| column_as_value(row.get_ref(at).unwrap())).collect();
+                rows.push(Row::new(names.clone(), values));
             }
         }
         self.rows_scanned
@@ -306,6 +306,15 @@ fn database_error(sql: &str, error: &rusqlite::Error) -> DatabaseError {
             error @ DatabaseError::NotMigrated(_) => error,
             _ => panic!("{sql}: {error}"),
         },
+    }
+}
+
+fn column_as_value(value: ValueRef<'_>) -> SqlValue {
+    match value {
+        ValueRef::Null => SqlValue::Null,
+        ValueRef::Integer(number) => SqlValue::Integer(number),
+        ValueRef::Text(text) => SqlValue::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Real(_) | ValueRef::Blob(_) => panic!("no column that is read holds a fraction or a blob"),
     }
 }
 

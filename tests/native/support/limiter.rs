@@ -39,6 +39,6 @@ impl RateLimiter for RateLimiterPort {
         let mut counted = self.counts.counted.borrow_mut();
         let times = counted.entry((limit, key.to_owned(), window)).or_insert(0);
         *times += 1;
-        *times <= limit.quota()
+        *times <= limit.binding_limit()
     }
 }

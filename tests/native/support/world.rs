@@ -352,7 +352,7 @@ impl World {
                 .unwrap_or_default(),
             budget: meter,
         };
-        Rc::new(Context { ports, config: self.config() })
+        Rc::new(Context { ports, config: Rc::new(self.config()) })
     }
 
     pub(crate) fn config(&self) -> Config {

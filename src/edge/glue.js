@@ -1,0 +1,57 @@
+// Owns the steps that cross between the platform and Wasm most often, so that each of them is one crossing with one text.
+// Refuses decisions: what a request means and what an answer says is decided in Rust.
+
+/**
+ * What is read of a request, as lines: its method, its URL, "body" if it has one, then `name:value` for each of the named
+ * headers that was sent. No header value and no URL holds a line break (RFC 9110 5.5).
+ */
+export function requestLines(request, names) {
+  let lines = `${request.method}\n${request.url}\n${request.body === null ? "" : "body"}`;
+  const headers = request.headers;
+  for (const name of names) {
+    const value = headers.get(name);
+    if (value !== null) lines += `\n${name}:${value}`;
+  }
+  return lines;
+}
+
+/** The bytes of a request's body; undefined where it is longer than the limit: reading stops there. */
+export async function requestBody(request, limit) {
+  const length = request.headers.get("content-length");
+  if (length !== null) {
+    return Number(length) > limit ? undefined : new Uint8Array(await request.arrayBuffer());
+  }
+  const chunks = [];
+  let size = 0;
+  for await (const chunk of request.body) {
+    size += chunk.length;
+    if (size > limit) return undefined;
+    chunks.push(chunk);
+  }
+  return new Uint8Array(await new Blob(chunks).arrayBuffer());
+}
+
+/** An answer. Its headers are `name:value` lines; one name may come several times. A 204 has no body (Fetch, "null body status"). */
+export function response(status, headers, body) {
+  const pairs = headers.split("\n").map((line) => {
+    const colon = line.indexOf(":");
+    return [line.slice(0, colon), line.slice(colon + 1)];
+  });
+  return new Response(status === 204 ? null : body, { status, headers: pairs });
+}
+
+/**
+ * Runs statements in one transaction. Values are JSON: one list for each statement. So is what comes out; the rows of a
+ * statement share the names of their columns.
+ */
+export async function batch(database, statements, values) {
+  const lists = JSON.parse(values);
+  const results = await database.batch(statements.map((sql, index) => database.prepare(sql).bind(...lists[index])));
+  return JSON.stringify(results.map(statementResult));
+}
+
+function statementResult({ results, meta }) {
+  const rows = results ?? [];
+  const columns = rows.length === 0 ? [] : Object.keys(rows[0]);
+  return { columns, rows: rows.map((row) => Object.values(row)), changes: meta?.changes ?? 0 };
+}

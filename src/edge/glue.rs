@@ -1,0 +1,43 @@
+//! The steps that cross between the platform and Wasm most often, each as one crossing. The other half is `glue.js`.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use worker::js_sys::{Array, Error, JsString, Promise};
+use worker::wasm_bindgen::prelude::wasm_bindgen;
+use worker::wasm_bindgen::{self, JsCast as _, JsValue};
+use worker::web_sys::{Request, Response};
+
+#[wasm_bindgen(module = "/src/edge/glue.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = requestLines)]
+    pub(super) fn request_lines(request: &Request, names: &Array) -> String;
+
+    #[wasm_bindgen(js_name = requestBody)]
+    pub(super) fn request_body(request: &Request, limit: u32) -> Promise;
+
+    #[wasm_bindgen(catch)]
+    pub(super) fn response(status: u16, headers: &str, body: &str) -> Result<Response, JsValue>;
+
+    pub(super) fn batch(database: &JsValue, statements: &Array, values: &str) -> Promise;
+}
+
+thread_local! {
+    /// Constant texts as the platform has them, by where they stand in memory: a statement is not translated at each call.
+    static TEXTS: RefCell<HashMap<(usize, usize), JsString>> = RefCell::default();
+}
+
+/// A constant text as the platform has it.
+pub(super) fn constant(text: &'static str) -> JsString {
+    let place = (text.as_ptr().addr(), text.len());
+    TEXTS.with_borrow_mut(|texts| texts.entry(place).or_insert_with(|| JsString::from(text)).clone())
+}
+
+/// What an error of the platform says: its cause, where it has one.
+pub(super) fn message(error: &JsValue) -> String {
+    let Some(error) = error.dyn_ref::<Error>() else { return "unknown error".to_owned() };
+    match error.cause().dyn_ref::<Error>() {
+        Some(cause) => cause.message().into(),
+        None => error.message().into(),
+    }
+}

@@ -1,0 +1,140 @@
+//! A resolve that the copy near the caller answers.
+//!
+//! Owns whether it may: the same key, policy and expectations as with the database, and a token that lasts long enough.
+//! Refuses to refuse: whatever does not fit falls back on the database.
+
+use futures_util::future::join;
+
+use super::cache_entries::{
+    CachedConnection, LOCATION_CACHE_TTL, entry_expiry, is_expiring, read_connection, read_key,
+};
+use super::{
+    Consistency, DeferredTask, Freshness, ResolvePolicy, ResolveRequest, ResolveResult, ResolvedCredential, Source,
+    check_policy, reported_scopes,
+};
+use crate::authorize;
+use crate::cache::{MAX_TTL, is_workspace_deleted};
+use crate::caller::{ApiKey, PresentedKey};
+use crate::connection::{ConnectionStatus, MIN_USABLE_TTL, TokenLifetime};
+use crate::context::Context;
+use crate::error::Result;
+use crate::ids::ConnectionId;
+use crate::isolate_cache::ThrottledTask;
+use crate::ports::Ports;
+use crate::store::uses;
+use crate::time::Timestamp;
+
+/// Seconds between two requests for an early refresh from one instance.
+const EARLY_REFRESH_INTERVAL: i64 = 30;
+
+/// Answers from the copy; `None` where it has no entry, an unfitting one, or one the caller may not have.
+pub(super) async fn resolve_from_cache<P: Ports>(
+    context: &Context<P>,
+    presented: &PresentedKey,
+    id: &ConnectionId,
+    request: &ResolveRequest,
+) -> Result<Option<ResolveResult>> {
+    if request.force_refresh {
+        return Ok(None);
+    }
+    let now = context.now();
+    let Some((key, key_until)) = read_key(context, presented, now).await else { return Ok(None) };
+    // Beside the connection's entry, so that it costs no time. What can't be read may say that the workspace is gone.
+    let (read, is_deleted) = join(read_connection(context, id), is_workspace_deleted(context, &key.workspace)).await;
+    let Some((entry, cached)) = read.filter(|_| !is_deleted) else { return Ok(None) };
+    let visible = entry.workspace == key.workspace.as_str() && authorize::check_resolve(&key, id, &cached.app).is_ok();
+    let policy = cached.policy(id);
+    let life = TokenLifetime {
+        issued_at: Timestamp::from_unix(cached.since),
+        expires_at: cached.until.map(Timestamp::from_unix),
+    };
+    let Some(freshness) =
+        entry_freshness(life, id, request, now).filter(|_| visible && check_policy(context, &policy, request).is_ok())
+    else {
+        return Ok(None);
+    };
+    // One caller in a while goes to the record, whose answer is copied anew. Where the record is out of reach it comes back.
+    let is_to_be_renewed =
+        is_expiring(entry.until(), entry_expiry(life, now), now) || is_expiring(key_until, now.plus(MAX_TTL), now);
+    if is_to_be_renewed
+        && request.consistency == Consistency::Edge
+        && freshness == Freshness::Fresh
+        && context.ports.isolate_cache().try_mark_task_done(
+            &ThrottledTask::RewriteCacheEntries(id.clone()),
+            LOCATION_CACHE_TTL,
+            now,
+        )
+    {
+        return Ok(None);
+    }
+    let after = deferred_tasks(context, &key, id, request, freshness, now);
+    Ok(Some(ResolveResult { resolved: cached.into_resolved(id, freshness), deferred: after }))
+}
+
+/// A use is noted and a refresh asked for once in a while, not at every hit: the point of the copy is to
+/// leave the record alone.
+fn deferred_tasks<P: Ports>(
+    context: &Context<P>,
+    key: &ApiKey,
+    id: &ConnectionId,
+    request: &ResolveRequest,
+    freshness: Freshness,
+    now: Timestamp,
+) -> Vec<DeferredTask> {
+    let isolate_cache = context.ports.isolate_cache();
+    let (_, step) = request.workflow_and_step();
+    let step = request.workflow.as_ref().map(|workflow| (workflow.clone(), step.to_owned()));
+    let mut after = Vec::new();
+    if isolate_cache.try_start_task(
+        &ThrottledTask::RecordUse { connection: id.clone(), step: step.clone() },
+        uses::WRITE_INTERVAL,
+        now,
+    ) {
+        after.push(DeferredTask::RecordUse { workspace: key.workspace.clone(), connection: id.clone(), step });
+    }
+    if freshness == Freshness::Stale
+        && isolate_cache.try_mark_task_done(&ThrottledTask::EarlyRefresh(id.clone()), EARLY_REFRESH_INTERVAL, now)
+    {
+        after.push(DeferredTask::Refresh(id.clone()));
+    }
+    after
+}
+
+/// Long enough for the caller, or, with the record out of reach, for anything useful.
+fn entry_freshness(
+    life: TokenLifetime,
+    id: &ConnectionId,
+    request: &ResolveRequest,
+    now: Timestamp,
+) -> Option<Freshness> {
+    let long_enough = life.lasts_for(life.effective_min_ttl(request.min_ttl).max(1), now);
+    let useful = request.consistency == Consistency::Available && life.lasts_for(MIN_USABLE_TTL, now);
+    let near_end = life.early_refresh_from(id.jitter()).is_some_and(|from| now >= from);
+    (long_enough || useful).then_some(if near_end { Freshness::Stale } else { Freshness::Fresh })
+}
+
+impl CachedConnection {
+    fn policy<'a>(&'a self, id: &'a ConnectionId) -> ResolvePolicy<'a> {
+        ResolvePolicy {
+            id,
+            app: self.app.as_str(),
+            account: self.account.as_ref(),
+            status: ConnectionStatus::Connected,
+            reason: None,
+            allowed_workflows: self.allowed_workflows.as_deref(),
+            granted: reported_scopes(self.issued.credential.r#type, &self.scopes),
+        }
+    }
+
+    fn into_resolved(self, id: &ConnectionId, freshness: Freshness) -> ResolvedCredential {
+        ResolvedCredential {
+            id: id.clone(),
+            app: self.app.as_str().to_owned(),
+            name: self.name,
+            account: self.account,
+            issued: self.issued,
+            freshness,
+            source: Source::Cache,
+        }
+    }
+}
