@@ -298,7 +298,9 @@ impl Living<'_> {
         role.disconnect_tried.set(true);
         let now = world.now();
         let (context, workspace, id) = (world.context(), stage.fixture.workspace.clone(), role.id.clone());
-        let end = async move { disconnect::disconnect(&context, &workspace, &id, "person:ann").await };
+        let end = async move {
+            disconnect::disconnect(&context, &workspace, &id, &connections::audit::Actor::User("ann".into())).await
+        };
         let done = world.run(stage.with_timeout(world, end));
         stage.add_line(|| format!("disconnect: {done:?}"));
         if let Some(Ok((_, copies))) = done {

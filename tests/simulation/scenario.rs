@@ -417,7 +417,9 @@ async fn disconnect_connection(stage: &Rc<Scenario>, worker: usize, connection: 
     role.disconnect_tried.set(true);
     let (context, workspace, id) = (world.context(), stage.fixture.workspace.clone(), role.id.clone());
     let done = stage
-        .with_timeout(world, async move { disconnect::disconnect(&context, &workspace, &id, "person:ann").await })
+        .with_timeout(world, async move {
+            disconnect::disconnect(&context, &workspace, &id, &connections::audit::Actor::User("ann".into())).await
+        })
         .await;
     stage.add_line(|| format!("disconnect: {done:?}"));
     if matches!(done, Some(Ok(_))) {
