@@ -45,6 +45,9 @@ pub use request::{
 pub(crate) use request::{fill_templates, scalar_text};
 pub use template::{RequestError, Template, TemplateValues, UrlTemplate};
 
+/// Seconds after which the scheduled run moves connections to a new revision of a custom app, where the request that put
+/// it has not.
+pub const ROLLOUT_DELAY: i64 = 120;
 /// Characters of an app's id, at most.
 const MAX_ID_LENGTH: usize = 63;
 

@@ -6,14 +6,12 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::connection::{Connection, ConnectionStatus, EXPIRES_SOON_WITHIN, FAILURE_THRESHOLD, RefreshRefusal};
+use crate::client::SECRET_EXPIRY_WARNING;
+use crate::connection::{
+    Connection, ConnectionStatus, EXPIRES_SOON_WITHIN, FAILURE_THRESHOLD, RefreshRefusal, UNUSED_AFTER,
+};
 use crate::store::connections::ListedConnection;
 use crate::time::Timestamp;
-
-/// Thirty days: a client secret that ends sooner should be replaced.
-const SECRET_EXPIRY_WARNING: i64 = 30 * 86_400;
-/// Ninety days without a use.
-const UNUSED_AFTER: i64 = 90 * 86_400;
 
 /// One thing that deserves a look before it breaks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

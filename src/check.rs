@@ -10,12 +10,13 @@ use futures_util::stream;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::audit::Actor;
 use crate::cleanup;
 use crate::context::Context;
 use crate::definition_moves;
 use crate::error::Result;
 use crate::ids::ConnectionId;
-use crate::ports::{Ports, RefreshOutcome, RefreshReason, RefreshRunner};
+use crate::ports::{Health, Ports, RefreshOutcome, RefreshReason, RefreshRunner};
 use crate::reseal;
 use crate::store::definition_moves::DefinitionMove;
 use crate::store::erasing::WRITES_PER_CONNECTION;
@@ -102,7 +103,7 @@ pub async fn run_scheduled<P: Ports>(context: &Context<P>, scheduled_at: Timesta
 /// A step towards a changed definition. Where it fails, all else is done, and the next run goes on.
 async fn run_definition_move<P: Ports>(context: &Context<P>, definition: Option<DefinitionMove>) -> (u64, i64) {
     let Some(definition) = definition else { return (0, 0) };
-    let moved = definition_moves::run_step(context, &definition, "clock").await.map_or_else(
+    let moved = definition_moves::run_step(context, &definition, &Actor::ScheduledRun).await.map_or_else(
         |error| {
             context.log_cause(&error);
             0
@@ -125,7 +126,7 @@ async fn check_connections<P: Ports>(context: &Context<P>, due: &[ConnectionId],
     stream::iter(due)
         .map(|id| async move {
             if context.now() < until {
-                Some(context.ports.refresher().run(id, RefreshReason::Check).await)
+                Some(context.ports.refresher().run(id, RefreshReason::ScheduledCheck).await)
             } else {
                 None
             }
@@ -140,16 +141,15 @@ async fn check_connections<P: Ports>(context: &Context<P>, due: &[ConnectionId],
 impl RunSummary {
     fn with_outcome(mut self, outcome: &RefreshOutcome) -> Self {
         self.checked += 1;
-        match outcome {
-            RefreshOutcome::Refreshed | RefreshOutcome::Satisfied | RefreshOutcome::Healthy => self.healthy += 1,
-            RefreshOutcome::Dead | RefreshOutcome::Unreadable => self.dead += 1,
-            RefreshOutcome::ClientMisconfigured | RefreshOutcome::Unavailable { .. } | RefreshOutcome::DatabaseDown => {
+        match (outcome, outcome.health()) {
+            // Another attempt is under way: this one learned nothing.
+            (RefreshOutcome::InProgress { .. }, _) => self.unknown += 1,
+            (_, Health::Healthy) => self.healthy += 1,
+            (_, Health::NeedsReconnect) => self.dead += 1,
+            (RefreshOutcome::DatabaseUnavailable, _) | (_, Health::ClientMisconfigured | Health::AppUnavailable) => {
                 self.unavailable += 1;
             }
-            RefreshOutcome::Unusable
-            | RefreshOutcome::Unknown
-            | RefreshOutcome::InProgress { .. }
-            | RefreshOutcome::Gone => self.unknown += 1,
+            (_, Health::ConfigurationRefused | Health::Unknown) => self.unknown += 1,
         }
         self
     }

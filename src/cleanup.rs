@@ -12,11 +12,11 @@ use futures_util::future::join_all;
 use futures_util::stream;
 
 use crate::app::App;
+use crate::audit::{Actor, EventType};
 use crate::cache;
 use crate::connect::complete;
 use crate::context::Context;
 use crate::error::Result;
-use crate::frozen;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Cache, Database, Ports, Statement};
 use crate::registry;
@@ -265,8 +265,8 @@ fn erase_statements<P: Ports>(
         statements.push(context.event_statement(
             &one.workspace,
             &one.id,
-            frozen::event::DISCONNECTED,
-            "clock",
+            EventType::Disconnected,
+            &Actor::ScheduledRun,
             Some(word),
         )?);
     }

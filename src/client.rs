@@ -13,6 +13,11 @@ use crate::signing_key::SigningKey;
 use crate::time::Timestamp;
 use crate::vault::{KeyRing, OpenError, SealContext};
 
+/// Seconds, thirty days: a client secret that ends sooner should be replaced.
+pub const SECRET_EXPIRY_WARNING: i64 = 30 * 86_400;
+/// Failures of the app in a row that may be chance: after so many, the next one holds off every connection of the client.
+pub const FAILURES_WITHOUT_BACKOFF: i64 = 2;
+
 /// An OAuth client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {

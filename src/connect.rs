@@ -18,6 +18,7 @@ pub mod start;
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::Actor;
 use crate::frozen::SealedField;
 use crate::ids::{FlowId, WorkspaceId};
 use crate::store::authorizations::Flow;
@@ -29,11 +30,11 @@ fn flow_seal_context<'a>(workspace: &'a WorkspaceId, id: &'a FlowId, field: Seal
 }
 
 /// Who acts in a flow, for the audit trail.
-fn flow_actor(flow: &Flow) -> String {
+fn flow_actor(flow: &Flow) -> Actor {
     match (&flow.link, &flow.user) {
-        (Some(link), _) => format!("link:{link}"),
-        (None, Some(user)) => format!("user:{}", user.id),
-        (None, None) => "user".to_owned(),
+        (Some(link), _) => Actor::Link(link.clone()),
+        (None, Some(user)) => Actor::User(user.id.clone()),
+        (None, None) => Actor::UnknownUser,
     }
 }
 
@@ -41,8 +42,9 @@ fn flow_actor(flow: &Flow) -> String {
 const MANUAL_FLOW_TTL: i64 = 600;
 
 /// Why a flow failed, as its page explains it. Stored as a code: an app's own words are never shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
+#[error("{}", self.explanation())]
 pub enum FlowFailure {
     /// The app answered the authorize request with an error.
     RefusedByApp,

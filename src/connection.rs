@@ -311,8 +311,10 @@ impl DefinitionChange {
 
 /// Seconds of slack between the clocks of two Workers.
 const CLOCK_SLACK: i64 = 5;
-/// A week: an access that ends sooner "expires soon".
+/// Seconds, a week: an access that ends sooner "expires soon".
 pub const EXPIRES_SOON_WITHIN: i64 = 7 * 86_400;
+/// Seconds without a use after which a connection counts as unused: 90 days.
+pub const UNUSED_AFTER: i64 = 90 * 86_400;
 /// Seconds before the end of a refresh token in which a check renews it: a day before people would be warned of it.
 const REFRESH_TOKEN_RENEWAL_LEAD: i64 = EXPIRES_SOON_WITHIN + 86_400;
 /// So many failures in a row are no hiccup.

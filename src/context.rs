@@ -6,11 +6,12 @@ use std::rc::Rc;
 
 use serde_json::json;
 
+use crate::audit::{Actor, EventType};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, EventId, WorkspaceId};
 use crate::ports::{AppResponse, CacheError, Clock, Http, HttpError, Log, LogLine, OutboundRequest, Ports, Statement};
-use crate::store::{self, events::Event};
+use crate::store::{self, events::NewEvent};
 use crate::time::Timestamp;
 use crate::vault::KeyRing;
 
@@ -72,17 +73,12 @@ impl<P: Ports> Context<P> {
         &self,
         workspace: &WorkspaceId,
         connection: &ConnectionId,
-        kind: &str,
-        actor: &str,
+        event: EventType,
+        actor: &Actor,
         detail: Option<&str>,
     ) -> Result<Statement> {
-        let event = Event {
-            id: EventId::random(self.ports.random(), workspace.shard())?,
-            at: self.now(),
-            r#type: kind.to_owned(),
-            actor: actor.to_owned(),
-            detail: detail.map(ToOwned::to_owned),
-        };
+        let id = EventId::random(self.ports.random(), workspace.shard())?;
+        let event = NewEvent { id, at: self.now(), event, actor, detail };
         Ok(store::events::insert(workspace, connection, &event))
     }
 

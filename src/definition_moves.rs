@@ -10,13 +10,13 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use crate::app::{App, AppId, AuthMethod, AuthMethodId, IdentityLookup, TemplateValues};
+use crate::audit::{Actor, EventType};
 use crate::cache;
 use crate::connect::client_setup;
 use crate::connection::{Connection, DefinitionChange, MoveObstacle};
 use crate::context::Context;
 use crate::destinations::Destinations;
 use crate::error::{Error, ErrorCode, Result};
-use crate::frozen;
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, Ports};
 use crate::registry::{self, DISCOVERY_SUBREQUESTS};
@@ -57,7 +57,7 @@ pub async fn begin<P: Ports>(
     context: &Context<P>,
     workspace: &WorkspaceId,
     id: &AppId,
-    actor: &str,
+    actor: &Actor,
 ) -> Result<MoveCounts> {
     let due = context.now().plus(LEASE);
     match rows::restart(context.db(), workspace, id, due).await? {
@@ -78,7 +78,7 @@ enum MoveDecision {
 }
 
 /// One step.
-pub(crate) async fn run_step<P: Ports>(context: &Context<P>, of: &DefinitionMove, actor: &str) -> Result<MoveCounts> {
+pub(crate) async fn run_step<P: Ports>(context: &Context<P>, of: &DefinitionMove, actor: &Actor) -> Result<MoveCounts> {
     let mut behind = rows::list_behind(context.db(), of, MAX_CONNECTIONS + 1).await?;
     let limit = usize::try_from(MAX_CONNECTIONS).unwrap_or(usize::MAX);
     let mut is_last = behind.len() <= limit;
@@ -116,13 +116,13 @@ pub(crate) async fn run_step<P: Ports>(context: &Context<P>, of: &DefinitionMove
                 let detail = format!("revision {} → {}", connection.app_revision, of.app.revision);
                 moving.push((statements.len(), connection.id.clone()));
                 statements.push(rows::move_connection(of, connection, &keeps, context.now()));
-                statements.push(events::insert_if_changed(event(frozen::event::DEFINITION_UPDATED, &detail)?));
+                statements.push(events::insert_if_changed(event(EventType::DefinitionUpdated, &detail)?));
             }
             MoveDecision::Stay(why) => {
                 staying += 1;
                 let detail = why.obstacle.as_str();
                 statements.push(rows::mark_definition_changed(connection, &why));
-                statements.push(events::insert_if_changed(event(frozen::event::DEFINITION_CHANGED, detail)?));
+                statements.push(events::insert_if_changed(event(EventType::DefinitionChanged, detail)?));
             }
         }
     }

@@ -6,10 +6,10 @@
 
 use serde::Serialize;
 
+use crate::audit::{Actor, EventType};
 use crate::cache::{CacheRemoval, CacheRemovalStatus};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::frozen;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, Ports};
 use crate::revocation::{self, PendingRevocation, RevocationOutcome};
@@ -30,7 +30,7 @@ pub async fn disconnect<P: Ports>(
     context: &Context<P>,
     workspace: &WorkspaceId,
     id: &ConnectionId,
-    actor: &str,
+    actor: &Actor,
 ) -> Result<(DisconnectResult, CacheRemovalStatus)> {
     let removal = CacheRemoval::of_connection(context, id)?;
     let note = removal.insert_if_changed_statement();
@@ -47,7 +47,7 @@ pub async fn disconnect<P: Ports>(
     statements.push(context.event_statement(
         &ended.workspace,
         &ended.id,
-        frozen::event::DISCONNECTED,
+        EventType::Disconnected,
         actor,
         Some(revocation::outcome_code(revoked)),
     )?);

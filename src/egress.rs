@@ -65,48 +65,39 @@ pub enum EgressPolicy {
 pub struct EgressUrl(Url);
 
 /// Why an address did not pass. `Display` tells what to do instead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EgressUrlError {
     /// Over 2048 characters.
+    #[error("is too long; use at most 2048 characters")]
     TooLong,
     /// Spaces, control characters, backslashes or anything beyond ASCII.
+    #[error(
+        "has a space, a control character, a backslash or a character beyond ASCII; percent-encode it, and write an \
+         international host name in its xn-- form"
+    )]
     Characters,
     /// Not an address at all.
+    #[error("is not an address; write it like https://login.example.com/token")]
     Malformed,
     /// Another scheme than `https`.
+    #[error("must begin with https://")]
     NotHttps,
     /// A name or password before the host.
+    #[error("must not have a user name or password; remove what stands before the @")]
     UserInfo,
     /// A `#…` part.
+    #[error("must not have a fragment; remove the # and what follows it")]
     Fragment,
     /// A numeric address in any notation.
+    #[error("must not be a numeric address; use the host's public DNS name")]
     IpLiteral,
     /// A host without a dot, or one that is not a DNS name.
+    #[error("needs a full public DNS name as its host, such as login.example.com")]
     NotADnsName,
     /// A name of a private network, of this machine, or of a metadata service.
+    #[error("leads into a private network; use the host's public DNS name")]
     PrivateName,
 }
-
-impl fmt::Display for EgressUrlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLong => "is too long; use at most 2048 characters",
-            Self::Characters => {
-                "has a space, a control character, a backslash or a character beyond ASCII; \
-                 percent-encode it, and write an international host name in its xn-- form"
-            }
-            Self::Malformed => "is not an address; write it like https://login.example.com/token",
-            Self::NotHttps => "must begin with https://",
-            Self::UserInfo => "must not have a user name or password; remove what stands before the @",
-            Self::Fragment => "must not have a fragment; remove the # and what follows it",
-            Self::IpLiteral => "must not be a numeric address; use the host's public DNS name",
-            Self::NotADnsName => "needs a full public DNS name as its host, such as login.example.com",
-            Self::PrivateName => "leads into a private network; use the host's public DNS name",
-        })
-    }
-}
-
-impl std::error::Error for EgressUrlError {}
 
 impl EgressUrl {
     /// Reads an address and applies the guard.

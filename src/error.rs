@@ -248,7 +248,8 @@ enum FoundReason {
 }
 
 /// A refusal or failure, on its way to a caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {detail}", .code.as_str())]
 pub struct Error {
     /// What went wrong.
     pub code: ErrorCode,
@@ -329,7 +330,7 @@ impl Error {
 impl From<DatabaseError> for Error {
     fn from(error: DatabaseError) -> Self {
         match error {
-            DatabaseError::Constraint => Self::internal("a database constraint was violated"),
+            DatabaseError::Constraint => Self::internal(error.to_string()),
             DatabaseError::Malformed(cause) => Self::internal(cause),
             DatabaseError::NotMigrated(cause) => {
                 let mut error = Self::misconfigured(
@@ -351,27 +352,23 @@ impl From<DatabaseError> for Error {
 
 impl From<SealError> for Error {
     fn from(error: SealError) -> Self {
-        match error {
-            SealError::NoRandomness => NoRandomness.into(),
-            SealError::Cipher => Self::internal("the cipher could not seal a value"),
-            SealError::Json => Self::internal("a value to be sealed could not be written as JSON"),
-        }
+        Self::internal(error.to_string())
     }
 }
 
 impl From<NoRandomness> for Error {
-    fn from(_: NoRandomness) -> Self {
-        Self::internal("the platform gave no randomness")
+    fn from(error: NoRandomness) -> Self {
+        Self::internal(error.to_string())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{DatabaseError, Error, ErrorCode, SealError};
+    use super::{DatabaseError, Error, ErrorCode, NoRandomness, SealError};
 
     #[test]
     fn each_failure_to_seal_names_what_failed() {
-        let causes = [SealError::NoRandomness, SealError::Cipher, SealError::Json]
+        let causes = [SealError::NoRandomness(NoRandomness), SealError::Cipher, SealError::Json]
             .map(|error| Error::from(error).cause.unwrap_or_default());
         let words = ["randomness", "cipher", "JSON"];
         for (cause, word) in causes.iter().zip(words) {

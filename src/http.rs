@@ -30,6 +30,7 @@ mod setup;
 mod sign_in;
 
 use crate::app::AppId;
+use crate::audit::Actor;
 use crate::authorize::{self, Caller, LoadedResource, Resource, unauthorized};
 use crate::caller::{ApiKey, PresentedKey};
 use crate::config::Config;
@@ -242,13 +243,13 @@ impl Call<'_> {
     }
 
     /// Who acts, as the audit trail has it.
-    fn key_actor(&self) -> Result<String> {
-        Ok(format!("key:{}", self.caller_key()?.id.as_str()))
+    fn key_actor(&self) -> Result<Actor> {
+        Ok(Actor::Key(self.caller_key()?.id.clone()))
     }
 
     /// The same for a signed-in person.
-    fn user_actor(&self) -> Result<String> {
-        Ok(format!("user:{}", browser_session::require_user(self.session()?)?.id))
+    fn user_actor(&self) -> Result<Actor> {
+        Ok(Actor::User(browser_session::require_user(self.session()?)?.id.clone()))
     }
 
     fn session(&self) -> Result<&Session> {

@@ -2,8 +2,6 @@
 //!
 //! Refuses to repeat what was sent: the value in the wrong place may be a secret.
 
-use std::fmt;
-
 pub(crate) mod tolerant;
 
 /// Members that a complaint lists, at most: more of them help nobody.
@@ -43,15 +41,19 @@ pub(crate) fn is_object(text: &[u8]) -> bool {
 }
 
 /// What is wrong with a member.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum JsonFault {
     /// It is not there.
+    #[error("is missing")]
     Missing,
     /// It stands twice.
+    #[error("stands here twice; remove one")]
     Duplicate,
     /// Nothing has this name; these would be known.
+    #[error("is not known here{}", describe_known_names(.0))]
     Unknown(Vec<String>),
     /// It must be something else.
+    #[error("must be {0}")]
     Expected(String),
 }
 
@@ -101,16 +103,11 @@ fn describe_expected(expected: &str) -> &str {
     }
 }
 
-impl fmt::Display for JsonFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing => f.write_str("is missing"),
-            Self::Duplicate => f.write_str("stands here twice; remove one"),
-            Self::Unknown(known) if known.is_empty() => f.write_str("is not known here: there is nothing to give"),
-            Self::Unknown(known) if known.len() > MAX_LISTED_NAMES => f.write_str("is not known here; remove it"),
-            Self::Unknown(known) => write!(f, "is not known here; there are {}", known.join(", ")),
-            Self::Expected(what) => write!(f, "must be {what}"),
-        }
+fn describe_known_names(known: &[String]) -> String {
+    match known {
+        [] => ": there is nothing to give".to_owned(),
+        known if known.len() > MAX_LISTED_NAMES => "; remove it".to_owned(),
+        known => format!("; there are {}", known.join(", ")),
     }
 }
 

@@ -42,6 +42,8 @@ pub mod credential;
 pub mod client;
 pub mod connection;
 mod schedule;
+pub mod audit;
+pub mod retention;
 
 // Store: SQL, next to the row types.
 pub mod store;

@@ -36,7 +36,7 @@ pub(crate) async fn check_shared_items<P: Ports>(
 /// another since it was read.
 pub(crate) async fn run<P: Ports>(context: &Context<P>, workspace: &WorkspaceId, id: &ConnectionId) -> RefreshOutcome {
     let since = context.now();
-    let outcome = context.ports.refresher().run(id, RefreshReason::CheckNow).await;
+    let outcome = context.ports.refresher().run(id, RefreshReason::OnDemandCheck).await;
     if outcome.works()
         && let Err(error) = check_shared_items_since(context, workspace, id, since).await
     {

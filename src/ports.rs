@@ -211,15 +211,19 @@ pub struct Rows {
 }
 
 /// A database call that failed. A write may have been applied all the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DatabaseError {
     /// A uniqueness or foreign key rule said no; nothing of the batch was applied.
+    #[error("a database constraint was violated")]
     Constraint,
     /// Not reachable, too slow, or broken. The text is for the log.
+    #[error("the database did not answer: {0}")]
     Unavailable(String),
     /// A table or column is missing: the migrations of this version were not applied. The text is for the log.
+    #[error("a migration is missing: {0}")]
     NotMigrated(String),
     /// A row has another form than this version of the software writes. The text is for the log.
+    #[error("a row is malformed: {0}")]
     Malformed(String),
 }
 
@@ -249,7 +253,8 @@ pub trait Database {
 }
 
 /// The cache failed; whoever asked goes on without it. The text is for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the cache failed: {0}")]
 pub struct CacheError(pub String);
 
 /// The copy near the caller (KV): eventually consistent, never the record.
@@ -351,15 +356,19 @@ impl fmt::Debug for AppResponse {
 }
 
 /// Why no answer came. On Workers hardly more than this can be known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
     /// The time limit passed; the app may have acted.
+    #[error("the app did not answer in time")]
     Timeout,
     /// The connection failed or broke; the app may have acted.
+    #[error("the network connection to the app failed")]
     Network,
     /// The body was over [`RESPONSE_BODY_LIMIT`].
+    #[error("the app's answer is too large")]
     TooLarge,
     /// Nothing was sent: a secret in the request must not go to its address.
+    #[error("nothing was sent: a secret in the request must not go to its address")]
     NotPermitted,
 }
 
@@ -378,11 +387,13 @@ pub trait Clock {
 }
 
 /// Why nothing was signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SigningError {
     /// The key is damaged, or not made for this algorithm: another try won't help.
+    #[error("the key can't sign with this algorithm")]
     Key,
     /// The platform failed. The text is for the log.
+    #[error("the platform could not sign: {0}")]
     Failed(&'static str),
 }
 
@@ -410,7 +421,8 @@ pub trait Log {
     fn write(&self, line: LogLine);
 }
 
-/// Why somebody wants a connection refreshed or checked.
+/// Why somebody wants a connection refreshed or checked. Durable Objects and Workers of two versions exchange its JSON, so
+/// the texts in it are frozen; a variant whose name has changed since keeps its text by a `rename`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 pub enum RefreshReason {
@@ -424,12 +436,16 @@ pub enum RefreshReason {
     /// A caller insists on a new token (rate limited).
     Force,
     /// The clock: refresh if it is time, else probe.
-    Check,
+    #[serde(rename = "check")]
+    ScheduledCheck,
     /// A person or program asks for the truth now, also of a connection that is believed dead.
-    CheckNow,
+    #[serde(rename = "check_now")]
+    OnDemandCheck,
 }
 
 /// What came of a refresh or a check. Tokens are not in it.
+// Its JSON is part of the API, and Durable Objects and Workers of two versions exchange it: the texts in it are frozen. A
+// variant whose name has changed since keeps its text by a `rename`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CheckOutcome"))]
@@ -437,15 +453,18 @@ pub enum RefreshOutcome {
     /// A new token is stored.
     Refreshed,
     /// The stored token is good enough.
-    Satisfied,
+    #[serde(rename = "satisfied")]
+    StillValid,
     /// A probe answered that the credential works.
     Healthy,
     /// The connection must be reconnected; its `reason` says why.
-    Dead,
+    #[serde(rename = "dead")]
+    NeedsReconnect,
     /// The app refuses the workspace's OAuth client.
     ClientMisconfigured,
     /// The app refuses this connection's configuration (scope, grant type).
-    Unusable,
+    #[serde(rename = "unusable")]
+    ConfigurationRefused,
     /// Nothing can be refreshed and nothing can be probed.
     Unknown,
     /// The app could not be asked, or failed; try again after so many seconds.
@@ -460,17 +479,52 @@ pub enum RefreshOutcome {
     },
     /// The database did not answer.
     #[cfg_attr(test, schemars(skip))]
-    DatabaseDown,
+    #[serde(rename = "database_down")]
+    DatabaseUnavailable,
     /// There is no such connection any more.
-    Gone,
+    #[serde(rename = "gone")]
+    NotFound,
     /// The stored credential does not open with this key ring.
     Unreadable,
 }
 
+/// How a connection is doing, as a refresh or a check found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(description = "How a connection is doing."))]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// It works.
+    Healthy,
+    /// Only a person can repair it.
+    #[serde(rename = "dead")]
+    NeedsReconnect,
+    /// The workspace's OAuth client can't be used.
+    ClientMisconfigured,
+    /// The app refuses this connection's configuration.
+    #[serde(rename = "misconfigured")]
+    ConfigurationRefused,
+    /// The app could not be asked, or failed.
+    AppUnavailable,
+    /// Nothing can be learned.
+    Unknown,
+}
+
 impl RefreshOutcome {
+    /// What it says of the connection's health.
+    pub fn health(&self) -> Health {
+        match self {
+            Self::Refreshed | Self::StillValid | Self::Healthy => Health::Healthy,
+            Self::NeedsReconnect | Self::Unreadable => Health::NeedsReconnect,
+            Self::ClientMisconfigured => Health::ClientMisconfigured,
+            Self::ConfigurationRefused => Health::ConfigurationRefused,
+            Self::Unavailable { .. } | Self::InProgress { .. } => Health::AppUnavailable,
+            Self::Unknown | Self::NotFound | Self::DatabaseUnavailable => Health::Unknown,
+        }
+    }
+
     /// Whether the credential was found to work.
     pub fn works(&self) -> bool {
-        matches!(self, Self::Refreshed | Self::Satisfied | Self::Healthy)
+        self.health() == Health::Healthy
     }
 }
 
@@ -559,4 +613,47 @@ impl RateLimit {
 pub trait RateLimiter {
     /// Counts one more under a key, and answers whether that is within the limit.
     async fn allows(&self, limit: RateLimit, key: &str) -> bool;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RefreshOutcome, RefreshReason};
+    use serde_json::json;
+
+    #[test]
+    fn the_texts_of_refresh_reasons_are_frozen() {
+        let texts = [
+            (RefreshReason::Need { until: 7 }, json!({ "reason": "need", "until": 7 })),
+            (RefreshReason::Early, json!({ "reason": "early" })),
+            (RefreshReason::Force, json!({ "reason": "force" })),
+            (RefreshReason::ScheduledCheck, json!({ "reason": "check" })),
+            (RefreshReason::OnDemandCheck, json!({ "reason": "check_now" })),
+        ];
+        for (reason, text) in texts {
+            assert_eq!(serde_json::to_value(reason).unwrap(), text);
+            assert_eq!(serde_json::from_value::<RefreshReason>(text).unwrap(), reason);
+        }
+    }
+
+    #[test]
+    fn the_texts_of_refresh_outcomes_are_frozen() {
+        let texts = [
+            (RefreshOutcome::Refreshed, json!({ "outcome": "refreshed" })),
+            (RefreshOutcome::StillValid, json!({ "outcome": "satisfied" })),
+            (RefreshOutcome::Healthy, json!({ "outcome": "healthy" })),
+            (RefreshOutcome::NeedsReconnect, json!({ "outcome": "dead" })),
+            (RefreshOutcome::ClientMisconfigured, json!({ "outcome": "client_misconfigured" })),
+            (RefreshOutcome::ConfigurationRefused, json!({ "outcome": "unusable" })),
+            (RefreshOutcome::Unknown, json!({ "outcome": "unknown" })),
+            (RefreshOutcome::Unavailable { retry_after: 7 }, json!({ "outcome": "unavailable", "retry_after": 7 })),
+            (RefreshOutcome::InProgress { retry_after: 7 }, json!({ "outcome": "in_progress", "retry_after": 7 })),
+            (RefreshOutcome::DatabaseUnavailable, json!({ "outcome": "database_down" })),
+            (RefreshOutcome::NotFound, json!({ "outcome": "gone" })),
+            (RefreshOutcome::Unreadable, json!({ "outcome": "unreadable" })),
+        ];
+        for (outcome, text) in texts {
+            assert_eq!(serde_json::to_value(&outcome).unwrap(), text);
+            assert_eq!(serde_json::from_value::<RefreshOutcome>(text).unwrap(), outcome);
+        }
+    }
 }

@@ -3,7 +3,8 @@
 //! Owns the contract. It stands below the other ports, because the ids that those name are made of it.
 
 /// The platform gave no randomness: whatever needed it must fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the platform gave no randomness")]
 pub struct NoRandomness;
 
 /// Cryptographic randomness.

@@ -9,6 +9,7 @@
 mod account_match;
 mod attempt;
 mod backoff;
+mod health;
 mod needs_reconnect;
 mod outcome;
 mod persist;
@@ -51,20 +52,22 @@ const MOST_TOKENS_PER_GRANT: usize = 4;
 
 /// How long one who finds an attempt under way looks again, in milliseconds; together 10 s.
 const WAITS_FOR_LEASE_MS: [u32; 9] = [200, 400, 700, 1000, 1200, 1500, 1500, 1500, 2000];
+/// Seconds after which whoever found an attempt under way may ask again.
+const BUSY_RETRY_AFTER: i64 = 5;
 
 /// Runs an errand to its end, or until somebody else's attempt has been waited for long enough.
 pub async fn run<P: Ports>(context: &Context<P>, id: &ConnectionId, reason: RefreshReason) -> RefreshOutcome {
     for wait in WAITS_FOR_LEASE_MS.into_iter().map(Some).chain([None]) {
         match run_once(context, id, reason).await {
             RunStep::Done(outcome) => return outcome,
-            RunStep::Busy if matches!(reason, RefreshReason::Early | RefreshReason::Check) => break,
+            RunStep::Busy if matches!(reason, RefreshReason::Early | RefreshReason::ScheduledCheck) => break,
             RunStep::Busy => match wait {
                 Some(milliseconds) => context.ports.clock().sleep(milliseconds).await,
                 None => break,
             },
         }
     }
-    RefreshOutcome::InProgress { retry_after: 5 }
+    RefreshOutcome::InProgress { retry_after: BUSY_RETRY_AFTER }
 }
 
 enum RunStep {
@@ -75,13 +78,13 @@ enum RunStep {
 async fn run_once<P: Ports>(context: &Context<P>, id: &ConnectionId, reason: RefreshReason) -> RunStep {
     let loaded = match refreshes::load(context.db(), id).await {
         Ok(Some(loaded)) => loaded,
-        Ok(None) => return RunStep::Done(RefreshOutcome::Gone),
+        Ok(None) => return RunStep::Done(RefreshOutcome::NotFound),
         Err(error) => return RunStep::Done(log_database_failure(context, id, &error)),
     };
     let plan = match plan::plan(&loaded, reason, context.now()) {
         // What was found a moment ago says nothing of a credential that does not open now.
         RefreshPlan::Finish(found)
-            if reason == RefreshReason::CheckNow
+            if reason == RefreshReason::OnDemandCheck
                 && found.works()
                 && loaded.connection.credential(&context.config.key_ring).is_none() =>
         {
@@ -90,28 +93,57 @@ async fn run_once<P: Ports>(context: &Context<P>, id: &ConnectionId, reason: Ref
         plan => plan,
     };
     let done = match plan {
-        RefreshPlan::Finish(outcome) => outcome::postpone_check(context, &loaded, reason, outcome).await,
-        RefreshPlan::Wait => return RunStep::Busy,
+        RefreshPlan::Finish(outcome) => {
+            outcome::postpone_check(context, &loaded, reason, outcome).await.map_err(RefreshError::from)
+        }
+        RefreshPlan::Wait => Err(RefreshError::LeaseTaken),
         RefreshPlan::Probe => probe_credential(context, &loaded, reason).await,
-        RefreshPlan::MarkNeedsReconnect => needs_reconnect::mark_expired(context, &loaded).await,
-        RefreshPlan::Refresh => match refresh_all_tokens(context, &loaded).await {
-            Ok(None) => return RunStep::Busy,
-            Ok(Some(outcome)) => Ok(outcome),
-            Err(error) => Err(error),
-        },
+        RefreshPlan::MarkNeedsReconnect => {
+            needs_reconnect::mark_expired(context, &loaded).await.map_err(RefreshError::from)
+        }
+        RefreshPlan::Refresh => refresh_all_tokens(context, &loaded).await,
     };
     RunStep::Done(match done {
-        Ok(RefreshOutcome::Unreadable) => outcome::postpone_check(context, &loaded, reason, RefreshOutcome::Unreadable)
-            .await
-            .unwrap_or(RefreshOutcome::Unreadable),
         Ok(outcome) => outcome,
-        Err(error) => outcome::record_error(context, &loaded, &error).await,
+        Err(RefreshError::LeaseTaken) => return RunStep::Busy,
+        Err(RefreshError::CredentialErased) => RefreshOutcome::NeedsReconnect,
+        Err(RefreshError::CredentialUnreadable) => {
+            outcome::postpone_check(context, &loaded, reason, RefreshOutcome::Unreadable)
+                .await
+                .unwrap_or(RefreshOutcome::Unreadable)
+        }
+        Err(RefreshError::Internal(error)) => outcome::record_error(context, &loaded, &error).await,
     })
 }
 
+/// Why a refresh or a probe ended before the app's answer decided it.
+#[derive(Debug, thiserror::Error)]
+enum RefreshError {
+    /// Another attempt holds the lease.
+    #[error("another attempt is under way")]
+    LeaseTaken,
+    /// The credential was erased: the connection has needed a person for long.
+    #[error("the stored credential was erased")]
+    CredentialErased,
+    /// The credential does not open with this key ring.
+    #[error("the stored credential does not open")]
+    CredentialUnreadable,
+    /// The step itself failed.
+    #[error(transparent)]
+    Internal(#[from] Error),
+}
+
+impl From<DatabaseError> for RefreshError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+type RefreshResult<T> = std::result::Result<T, RefreshError>;
+
 fn log_database_failure<P: Ports>(context: &Context<P>, id: &ConnectionId, error: &DatabaseError) -> RefreshOutcome {
     context.log("error", "database_failed", &json!({ "connection": id.as_str(), "cause": format!("{error:?}") }));
-    RefreshOutcome::DatabaseDown
+    RefreshOutcome::DatabaseUnavailable
 }
 
 /// What a talk with the app needs.
@@ -128,40 +160,36 @@ fn require_endpoints(endpoints: Option<&ResolvedEndpoints>) -> Result<&ResolvedE
     endpoints.ok_or_else(|| Error::internal("an app without an OAuth server was to be asked for a token"))
 }
 
-async fn prepare_refresh<P: Ports>(
-    context: &Context<P>,
-    loaded: &LoadedConnection,
-) -> Result<std::result::Result<RefreshContext, RefreshOutcome>> {
+async fn prepare_refresh<P: Ports>(context: &Context<P>, loaded: &LoadedConnection) -> RefreshResult<RefreshContext> {
     let connection = &loaded.connection;
     if connection.sealed_credential.is_none() {
-        return Ok(Err(RefreshOutcome::Dead));
+        return Err(RefreshError::CredentialErased);
     }
-    let Some(credential) = connection.credential(&context.config.key_ring) else {
-        return Ok(Err(RefreshOutcome::Unreadable));
-    };
+    let credential = connection.credential(&context.config.key_ring).ok_or(RefreshError::CredentialUnreadable)?;
     let app =
         registry::parse_app_revision(context, &connection.app, connection.app_revision, loaded.definition.as_deref())?;
     let auth_method = registry::auth_method(&app, &connection.auth_method)?;
     let endpoints = registry::load_endpoints_if_any(context, &auth_method, &connection.variables).await?;
     let destinations = connection.destinations(&auth_method, endpoints.as_ref());
-    Ok(Ok(RefreshContext { auth_method, endpoints, credential, destinations }))
+    Ok(RefreshContext { auth_method, endpoints, credential, destinations })
 }
 
 /// Renews a connection's token, and the others of its grant that would end before it.
 async fn refresh_all_tokens<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
-) -> Result<Option<RefreshOutcome>> {
+) -> RefreshResult<RefreshOutcome> {
     // Boxed: two of these would make every future that may refresh twice as large.
-    let (first, mut lags) = Box::pin(refresh_one_token(context, loaded)).await?;
+    let TokenRefresh { outcome: first, mut has_lagging_token } = Box::pin(refresh_one_token(context, loaded)).await?;
     for _ in 1..MOST_TOKENS_PER_GRANT {
-        if !lags || first != Some(RefreshOutcome::Refreshed) {
+        if !has_lagging_token || first != RefreshOutcome::Refreshed {
             break;
         }
         let Ok(Some(next)) = refreshes::load(context.db(), &loaded.connection.id).await else { break };
         if plan::may_refresh(&next.connection, next.client.as_ref(), RefreshReason::Early, context.now()) {
             // Whatever becomes of it, the first one is renewed: a later errand sees to the rest.
-            lags = Box::pin(refresh_one_token(context, &next)).await.is_ok_and(|(_, lags)| lags);
+            has_lagging_token =
+                Box::pin(refresh_one_token(context, &next)).await.is_ok_and(|next| next.has_lagging_token);
         } else {
             break;
         }
@@ -169,18 +197,18 @@ async fn refresh_all_tokens<P: Ports>(
     Ok(first)
 }
 
-/// Redeems a refresh token: claim, ask, store. `None` when somebody else's claim came first. Answers, too, whether
-/// another token of the grant now ends before the one that was renewed.
-async fn refresh_one_token<P: Ports>(
-    context: &Context<P>,
-    loaded: &LoadedConnection,
-) -> Result<(Option<RefreshOutcome>, bool)> {
-    let refresh_context = match prepare_refresh(context, loaded).await? {
-        Ok(refresh_context) => refresh_context,
-        Err(outcome) => return Ok((Some(outcome), false)),
-    };
+/// What came of the refresh of one token.
+struct TokenRefresh {
+    outcome: RefreshOutcome,
+    /// Whether another token of the grant now ends before the one that was renewed.
+    has_lagging_token: bool,
+}
+
+/// Redeems a refresh token: claim, ask, store.
+async fn refresh_one_token<P: Ports>(context: &Context<P>, loaded: &LoadedConnection) -> RefreshResult<TokenRefresh> {
+    let refresh_context = prepare_refresh(context, loaded).await?;
     let Some(selected) = attempt::select_token(&refresh_context, &loaded.connection) else {
-        return Ok((Some(RefreshOutcome::Unknown), false));
+        return Ok(TokenRefresh { outcome: RefreshOutcome::Unknown, has_lagging_token: false });
     };
     let keys = attempt::load_client_identity(context, loaded, &refresh_context).await?;
     let attempt = new_attempt_ref(context, &loaded.connection)?;
@@ -190,7 +218,7 @@ async fn refresh_one_token<P: Ports>(
     let token_hash = hash_secret(selected.secret.expose());
     match refreshes::take_lease(context.db(), &attempt, &loaded.connection, &token_hash, seconds, now).await {
         Ok(true) => {}
-        Ok(false) => return Ok((None, false)),
+        Ok(false) => return Err(RefreshError::LeaseTaken),
         Err(error) => {
             // It may have been written all the same, and nobody will come for it.
             outcome::release_unsent(context, &attempt).await;
@@ -210,10 +238,11 @@ async fn refresh_one_token<P: Ports>(
         response_age: age,
     };
     if redemption.is_too_late() {
-        return outcome::record_too_late(context, &redemption).await.map(|outcome| (Some(outcome), false));
+        let outcome = outcome::record_too_late(context, &redemption).await?;
+        return Ok(TokenRefresh { outcome, has_lagging_token: false });
     }
     let told = attempt::request_tokens(context, &mut redemption).await;
-    let lags = match &told {
+    let has_lagging_token = match &told {
         TokenResponse::Tokens(tokens) => attempt::has_lagging_token(&redemption.renewed_credential(tokens)),
         // A further token that is gone for good is dropped: the first may still be to be renewed.
         TokenResponse::Refused(refusal) => {
@@ -221,7 +250,8 @@ async fn refresh_one_token<P: Ports>(
         }
         TokenResponse::Ambiguous(_) => false,
     };
-    store_token_response(context, &redemption, told).await.map(|outcome| (Some(outcome), lags))
+    let outcome = store_token_response(context, &redemption, told).await?;
+    Ok(TokenRefresh { outcome, has_lagging_token })
 }
 
 fn new_attempt_ref<P: Ports>(context: &Context<P>, connection: &Connection) -> Result<AttemptRef> {

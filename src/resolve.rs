@@ -207,7 +207,7 @@ async fn refresh_and_load<P: Ports>(
         Ok(Some(connection)) => connection,
         Ok(None) => return Err(Error::connection_not_found()),
         // What was read before is not what was refreshed: at some apps it is dead by now.
-        Err(error) if matches!(outcome, RefreshOutcome::Refreshed | RefreshOutcome::Satisfied) => {
+        Err(error) if matches!(outcome, RefreshOutcome::Refreshed | RefreshOutcome::StillValid) => {
             return Err(error.into());
         }
         Err(_) => before,
@@ -264,9 +264,9 @@ async fn refresh_outcome_error<P: Ports>(
 ) -> Error {
     let later = |code, detail: &str, seconds| Error::new(code, detail).with_hints(|h| h.retry_after = Some(seconds));
     match outcome {
-        RefreshOutcome::Dead => needs_reconnect_error(context, &connection.id, connection.reason.unwrap_or(ReconnectReason::Revoked)),
+        RefreshOutcome::NeedsReconnect => needs_reconnect_error(context, &connection.id, connection.reason.unwrap_or(ReconnectReason::Revoked)),
         RefreshOutcome::Unreadable => needs_reconnect_error(context, &connection.id, ReconnectReason::Unreadable),
-        RefreshOutcome::Gone => {
+        RefreshOutcome::NotFound => {
             later(ErrorCode::RefreshInProgress, "The connection changed while it was refreshed. Try again shortly.", 1)
         }
         RefreshOutcome::ClientMisconfigured => client_error(context, connection).await,
@@ -275,12 +275,12 @@ async fn refresh_outcome_error<P: Ports>(
             "A refresh of this connection is under way and no valid token is left. Try again shortly.",
             *retry_after,
         ),
-        RefreshOutcome::DatabaseDown => DatabaseError::Unavailable("during a refresh".into()).into(),
+        RefreshOutcome::DatabaseUnavailable => DatabaseError::Unavailable("during a refresh".into()).into(),
         RefreshOutcome::Unavailable { retry_after } => match &connection.refusal {
             Some(refused) => refresh_refusal_error(context, connection, refused, *retry_after),
             None => no_response_error(context, connection, *retry_after),
         },
-        RefreshOutcome::Unusable if connection.last_error.as_deref() == Some(DESTINATION_CHANGED) => Error::new(
+        RefreshOutcome::ConfigurationRefused if connection.last_error.as_deref() == Some(DESTINATION_CHANGED) => Error::new(
             ErrorCode::NeedsReconnect,
             "The app's addresses have changed since this connection was made. Its credential is sent only to the addresses that it was given for. A person must reconnect it at reconnect_url and look at the hosts named there.",
         )
@@ -288,11 +288,11 @@ async fn refresh_outcome_error<P: Ports>(
             h.reason = Some(DESTINATION_CHANGED.to_owned());
             h.reconnect_url = Some(reconnect_url(context, &connection.id, &[]));
         }),
-        RefreshOutcome::Unusable => {
+        RefreshOutcome::ConfigurationRefused => {
             let text = "The app refuses to refresh this connection because of its scopes or the client's grant types. Check the client at the app, or reconnect at reconnect_url.";
             with_refusal_hints(context, connection, later(ErrorCode::AppUnavailable, text, 60))
         }
-        RefreshOutcome::Refreshed | RefreshOutcome::Satisfied | RefreshOutcome::Healthy | RefreshOutcome::Unknown => {
+        RefreshOutcome::Refreshed | RefreshOutcome::StillValid | RefreshOutcome::Healthy | RefreshOutcome::Unknown => {
             later(ErrorCode::AppUnavailable, "The app returned a token that has expired already. Try again shortly.", 5)
         }
     }

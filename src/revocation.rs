@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::app::{
     AuthMethod, EndpointSource, OAuthServer, ResolvedEndpoints, RevocationEffect, RevokeStyle, TemplateValues,
 };
+use crate::audit::{Actor, EventType};
 use crate::client::Client;
 use crate::client_auth;
 use crate::connection::Connection;
@@ -124,8 +125,8 @@ impl PendingRevocation {
         context.event_statement(
             &self.job.workspace,
             &self.job.connection,
-            frozen::event::DISCONNECTED,
-            "clock",
+            EventType::Disconnected,
+            &Actor::ScheduledRun,
             Some(outcome_code(revoked)),
         )
     }

@@ -27,18 +27,13 @@ const MIN_RSA_BITS: usize = 2048;
 const CONVERT_COMMAND: &str = "openssl pkcs8 -topk8 -nocrypt -in key.pem -out pkcs8.pem";
 
 /// Why a key or key file can't be used: sentences for a person, without any part of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct SigningKeyError(pub String);
 
 impl SigningKeyError {
     fn new(sentence: impl Into<String>) -> Self {
         Self(sentence.into())
-    }
-}
-
-impl fmt::Display for SigningKeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

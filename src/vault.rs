@@ -46,35 +46,36 @@ impl<'a> SealContext<'a> {
 }
 
 /// Why an envelope does not open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// It is no envelope of a format known here.
+    #[error("it is no envelope of a known format")]
     Malformed,
     /// It names a key that is not on the ring.
+    #[error("it names a key that is not on the ring")]
     UnknownKey,
     /// It was changed, moved, or sealed with other bytes under that key id.
+    #[error("it was changed, moved, or sealed with another key of the same id")]
     Refused,
 }
 
 /// Why a text could not be sealed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// The platform gave no random bytes for the nonce.
-    NoRandomness,
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
     /// The cipher refused the key or the text.
+    #[error("the cipher could not seal a value")]
     Cipher,
     /// What is to be sealed could not be written as JSON.
+    #[error("a value to be sealed could not be written as JSON")]
     Json,
 }
 
-impl From<NoRandomness> for SealError {
-    fn from(_: NoRandomness) -> Self {
-        Self::NoRandomness
-    }
-}
-
 /// Why a key ring can't be used. Says which entry, never its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct KeyRingError(pub String);
 
 struct EncryptionKey {
@@ -367,7 +368,7 @@ mod tests {
     fn without_randomness_nothing_is_sealed() {
         assert_eq!(
             ring(&[("k1", 1)]).seal(&BrokenRandom, &seal_context(), &Secret::new("x")),
-            Err(SealError::NoRandomness)
+            Err(SealError::NoRandomness(NoRandomness))
         );
     }
 

@@ -3,8 +3,6 @@
 //! Owns where the document lies and how it is judged. Refuses a document of another issuer, one without
 //! endpoints, and endpoints that the egress guard refuses. Fetching and caching are the caller's.
 
-use std::fmt;
-
 use serde_json::Value;
 
 use super::ClientAuth;
@@ -38,45 +36,33 @@ pub struct DiscoveryDocument {
 }
 
 /// Why a discovery document can't be used. `Display` tells what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DiscoveryError {
     /// Over the body cap.
+    #[error("the discovery document is over 256 KB")]
     TooLarge,
     /// Not JSON, too deep, or without a member that must be there.
+    #[error("the discovery document can't be read; check the issuer, or give authorize_url and token_url instead")]
     Unreadable,
     /// It speaks for another issuer (RFC 8414 3.3): this one, where it can be shown.
+    #[error("{}", describe_mismatch(.0.as_deref()))]
     IssuerMismatch(Option<String>),
     /// One of its endpoints does not pass the egress guard.
+    #[error("the discovery document's {0} {1}")]
     InvalidEndpoint(&'static str, EgressUrlError),
     /// It offers no way of client authentication that exists here, and the definition names none.
+    #[error(
+        "the issuer offers none of client_secret_basic, client_secret_post, none and private_key_jwt for client \
+         authentication; if it takes one of them all the same, say so with client_auth"
+    )]
     UnsupportedClientAuth,
 }
 
-impl fmt::Display for DiscoveryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLarge => f.write_str("the discovery document is over 256 KB"),
-            Self::Unreadable => f.write_str(
-                "the discovery document can't be read; check the issuer, or give authorize_url and token_url instead",
-            ),
-            Self::IssuerMismatch(None) => {
-                f.write_str("the discovery document names another issuer; write the issuer exactly as it calls itself")
-            }
-            Self::IssuerMismatch(Some(said)) => write!(
-                f,
-                "the discovery document names another issuer, \"{said}\"; write the issuer exactly as it calls itself, \
-                 with or without a slash at its end"
-            ),
-            Self::InvalidEndpoint(name, problem) => write!(f, "the discovery document's {name} {problem}"),
-            Self::UnsupportedClientAuth => f.write_str(
-                "the issuer offers none of client_secret_basic, client_secret_post, none and private_key_jwt for client \
-                 authentication; if it takes one of them all the same, say so with client_auth",
-            ),
-        }
-    }
+fn describe_mismatch(said: Option<&str>) -> String {
+    let (name, slash) =
+        said.map_or((String::new(), ""), |said| (format!(", \"{said}\""), ", with or without a slash at its end"));
+    format!("the discovery document names another issuer{name}; write the issuer exactly as it calls itself{slash}")
 }
-
-impl std::error::Error for DiscoveryError {}
 
 /// Where an issuer's document may lie, in the order to try: the path appended (`OpenID` Connect Discovery 4),
 /// then inserted before the issuer's path (RFC 8414 3.1).

@@ -14,30 +14,21 @@ use crate::egress::{EgressPolicy, EgressUrl, EgressUrlError};
 use crate::secret::Secret;
 
 /// Why a request can't be built. It names places, never values.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// Nothing is known for a place.
+    #[error("needs a value for {0}")]
     MissingValue(String),
     /// The value must not stand there.
+    #[error("has a value for {0} that is not allowed in an address")]
     InvalidValue(String),
     /// The filled address does not pass the guard.
+    #[error(transparent)]
     InvalidUrl(EgressUrlError),
     /// The credential was not given for this address.
+    #[error("is not an address that the credential may be sent to")]
     DestinationNotAllowed,
 }
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MissingValue(name) => write!(f, "needs a value for {name}"),
-            Self::InvalidValue(name) => write!(f, "has a value for {name} that is not allowed in an address"),
-            Self::InvalidUrl(problem) => problem.fmt(f),
-            Self::DestinationNotAllowed => f.write_str("is not an address that the credential may be sent to"),
-        }
-    }
-}
-
-impl std::error::Error for RequestError {}
 
 /// What stands for an unknown value when a definition is read.
 const SAMPLE: &str = "sample";

@@ -12,7 +12,7 @@ use crate::client_auth;
 use crate::context::Context;
 use crate::credential::Credential;
 use crate::destinations::Destinations;
-use crate::error::Result;
+use crate::error::Error;
 use crate::ports::{AppResponse, Ports};
 use crate::registry;
 use crate::token::{self, ProbeOutcome, TokenSet};
@@ -43,25 +43,37 @@ pub(super) struct AccountInfo {
     pub(super) variables: BTreeMap<String, String>,
 }
 
-/// Finds out. The inner error is what the app made of the credential.
+/// Why it is not known whose a credential is, or whether it works.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AccountError {
+    /// The app's answer does not say so.
+    #[error("the app did not confirm the credential: {0:?}")]
+    NotConfirmed(ProbeOutcome),
+    /// The app could not be asked.
+    #[error(transparent)]
+    Internal(#[from] Error),
+}
+
+pub(super) type AccountResult<T> = Result<T, AccountError>;
+
+/// Finds out.
 pub(super) async fn find<P: Ports>(
     context: &Context<P>,
     of: &AccountQuery<'_>,
     variables: BTreeMap<String, String>,
-) -> Result<std::result::Result<AccountInfo, ProbeOutcome>> {
-    let Some(identity) = of.identity else { return Ok(Ok(AccountInfo { account: None, granted: None, variables })) };
+) -> AccountResult<AccountInfo> {
+    let Some(identity) = of.identity else { return Ok(AccountInfo { account: None, granted: None, variables }) };
     match (&identity.probe, of.tokens) {
         (Some(probe), _) => request_account(context, of, identity, probe, variables).await,
         (None, Some(tokens)) => {
             let values = client_auth::template_values(of.auth_method, of.credential, &variables);
             let name = fetch_account_name(context, of, identity, &values).await;
             let account = token::read_account_from_tokens(&identity.account.with_known_label(name), tokens, &values);
-            Ok(account.map_or(Err(ProbeOutcome::Inconclusive), |account| {
-                Ok(AccountInfo { account: Some(account), granted: None, variables })
-            }))
+            let account = account.ok_or(AccountError::NotConfirmed(ProbeOutcome::Inconclusive))?;
+            Ok(AccountInfo { account: Some(account), granted: None, variables })
         }
         // An imported token comes without the answer that told whose it is.
-        (None, None) => Ok(Ok(AccountInfo { account: None, granted: None, variables })),
+        (None, None) => Ok(AccountInfo { account: None, granted: None, variables }),
     }
 }
 
@@ -85,7 +97,7 @@ async fn request_account<P: Ports>(
     identity: &IdentityLookup,
     probe: &Probe,
     variables: BTreeMap<String, String>,
-) -> Result<std::result::Result<AccountInfo, ProbeOutcome>> {
+) -> AccountResult<AccountInfo> {
     let values = client_auth::template_values(of.auth_method, of.credential, &variables);
     let mut verdict = ProbeOutcome::Unavailable { retry_after: None };
     for _ in 0..MAX_TRIES {
@@ -93,14 +105,14 @@ async fn request_account<P: Ports>(
         let request = request.map_err(|problem| registry::invalid_value_error(of.auth_method, &problem))?;
         let Ok(inbound) = context.send(request).await else { continue };
         match token::read_account(of.auth_method, identity, probe, &inbound, &values, context.now()) {
-            Ok(account) => return Ok(Ok(read_account_info(of.auth_method, identity, account, &inbound, variables))),
+            Ok(account) => return Ok(read_account_info(of.auth_method, identity, account, &inbound, variables)),
             Err(other) => verdict = other,
         }
         if !matches!(verdict, ProbeOutcome::Unavailable { .. }) {
             break;
         }
     }
-    Ok(Err(verdict))
+    Err(AccountError::NotConfirmed(verdict))
 }
 
 fn read_account_info(
@@ -135,14 +147,14 @@ pub(super) async fn check_credential<P: Ports>(
     context: &Context<P>,
     of: &AccountQuery<'_>,
     variables: &BTreeMap<String, String>,
-) -> Result<std::result::Result<(), ProbeOutcome>> {
-    let Some(probe) = &of.auth_method.check else { return Ok(Ok(())) };
+) -> AccountResult<()> {
+    let Some(probe) = &of.auth_method.check else { return Ok(()) };
     let values = client_auth::template_values(of.auth_method, of.credential, variables);
     let request = token::build_probe_request(probe, of.auth_method, &values, of.destinations);
     let request = request.map_err(|problem| registry::invalid_value_error(of.auth_method, &problem))?;
     let answer = context.send(request).await;
-    Ok(match token::read_probe_response(of.auth_method, probe, &answer, context.now()) {
+    match token::read_probe_response(of.auth_method, probe, &answer, context.now()) {
         ProbeOutcome::Works | ProbeOutcome::Forbidden => Ok(()),
-        other => Err(other),
-    })
+        other => Err(AccountError::NotConfirmed(other)),
+    }
 }

@@ -16,10 +16,10 @@ use crate::client_auth;
 use crate::context::Context;
 use crate::credential::Credential;
 use crate::destinations::Destinations;
-use crate::error::Result;
+use crate::error::{Error, ErrorCode, Result};
 use crate::frozen;
 use crate::ids::{ClientId, FlowId};
-use crate::ports::{Database, HttpError, Ports, Statement};
+use crate::ports::{Database, DatabaseError, HttpError, Ports, Statement};
 use crate::registry;
 use crate::secret::Secret;
 use crate::store::authorizations::{self, Flow, FlowOutcome};
@@ -27,9 +27,12 @@ use crate::store::clients;
 use crate::time::Timestamp;
 use crate::token::{self, RefusalClass, TokenRequestContext, TokenResponse, TokenSet};
 
-use super::account::{self, AccountQuery};
-use super::complete::{self, Decider, NewGrant};
+use super::account::{self, AccountError, AccountQuery};
+use super::complete::{self, CompleteError, Decider, NewGrant};
 use super::{FlowFailure, client_setup, flow_seal_context, was_link_reopened};
+
+/// Bytes of a code, at most.
+const MAX_CODE_LENGTH: usize = 8192;
 
 /// What the app sent along.
 #[derive(Clone, Default)]
@@ -116,20 +119,28 @@ pub async fn handle<P: Ports>(
             _ => CallbackResult::Refused(CallbackRefusal::Expired),
         });
     }
-    if let Err((outcome, failure)) = process_response(context, redirect_id, &flow, returned).await? {
-        let told = failure.map(FlowFailure::as_str);
-        context.log(
-            "info",
-            "flow_ended",
-            &json!({ "authorization": flow.id.as_str(), "outcome": outcome.as_str(), "error": told }),
-        );
-        write_statement(context, authorizations::end_flow(&flow.id, outcome, told, None)).await?;
-        // Its session has ended, so this browser doesn't reach the flow's page.
-        if failure == Some(FlowFailure::LinkBegunAnew) {
-            return Ok(CallbackResult::Refused(CallbackRefusal::LinkReopened));
+    match process_response(context, redirect_id, &flow, returned).await {
+        Ok(()) => {}
+        Err(CallbackError::Ended(end)) => {
+            end_flow(context, &flow, end).await?;
+            // Its session has ended, so this browser doesn't reach the flow's page.
+            if end.failure == Some(FlowFailure::LinkBegunAnew) {
+                return Ok(CallbackResult::Refused(CallbackRefusal::LinkReopened));
+            }
         }
+        Err(CallbackError::Internal(error)) => return Err(error),
     }
     Ok(CallbackResult::Flow(flow.id))
+}
+
+async fn end_flow<P: Ports>(context: &Context<P>, flow: &Flow, end: FlowEnd) -> Result<()> {
+    let code = end.failure.map(FlowFailure::as_str);
+    context.log(
+        "info",
+        "flow_ended",
+        &json!({ "authorization": flow.id.as_str(), "outcome": end.outcome.as_str(), "error": code }),
+    );
+    write_statement(context, authorizations::end_flow(&flow.id, end.outcome, code, None)).await
 }
 
 async fn write_statement<P: Ports>(context: &Context<P>, statement: Statement) -> Result<()> {
@@ -138,63 +149,79 @@ async fn write_statement<P: Ports>(context: &Context<P>, statement: Statement) -
 }
 
 /// How a flow ends without a grant.
-type FlowEnd = (FlowOutcome, Option<FlowFailure>);
-
-fn failed_with(failure: FlowFailure) -> FlowEnd {
-    (FlowOutcome::Failed, Some(failure))
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FlowEnd {
+    outcome: FlowOutcome,
+    failure: Option<FlowFailure>,
 }
+
+/// Why a callback brought no grant.
+#[derive(Debug, thiserror::Error)]
+enum CallbackError {
+    /// The flow has ended. Its page explains it.
+    #[error("the flow ended: {}", .0.outcome.as_str())]
+    Ended(FlowEnd),
+    /// The step itself failed.
+    #[error(transparent)]
+    Internal(#[from] Error),
+}
+
+impl From<FlowFailure> for CallbackError {
+    fn from(failure: FlowFailure) -> Self {
+        Self::Ended(FlowEnd { outcome: FlowOutcome::Failed, failure: Some(failure) })
+    }
+}
+
+impl From<DatabaseError> for CallbackError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+type CallbackStepResult<T> = std::result::Result<T, CallbackError>;
 
 async fn process_response<P: Ports>(
     context: &Context<P>,
     redirect_id: &ClientId,
     flow: &Flow,
     returned: CallbackParams,
-) -> Result<std::result::Result<(), FlowEnd>> {
+) -> CallbackStepResult<()> {
     // Ended while the person was away, as by the deletion of its client: one that is made again is another.
     if flow.outcome != FlowOutcome::Pending {
-        return Ok(Err((flow.outcome, flow.error.as_deref().and_then(FlowFailure::parse))));
+        let failure = flow.error.as_deref().and_then(FlowFailure::parse);
+        return Err(CallbackError::Ended(FlowEnd { outcome: flow.outcome, failure }));
     }
     // The state says which client a callback is for; the address it came to must be that client's.
     let of_flow = match &flow.client {
         None => None,
         Some(id) => clients::get(context.db(), &flow.workspace, id).await?,
     };
-    let Some(client) = of_flow else { return Ok(Err(failed_with(FlowFailure::ClientRefused))) };
+    let client = of_flow.ok_or(FlowFailure::ClientRefused)?;
     if client.redirect_id != *redirect_id {
-        return Ok(Err(failed_with(FlowFailure::WrongIssuer)));
+        return Err(FlowFailure::WrongIssuer.into());
     }
-    if let Some(problem) = issuer_failure(flow, returned.iss.as_deref()) {
-        return Ok(Err(failed_with(problem)));
-    }
+    verify_issuer(flow, returned.iss.as_deref())?;
     let app = registry::load_app_at_revision(context, &flow.workspace, &flow.app, flow.app_revision).await?;
     let auth_method = registry::auth_method(&app, &flow.auth_method)?;
     let code = authorization_code(&auth_method, &returned);
     if let Some(error) = authorization_error(&returned, code.is_some()) {
-        return Ok(Err(end_of_error_response(&auth_method, error, &returned.others)));
+        return Err(error_from_app(&auth_method, error, &returned.others));
     }
-    let Some(code) = code.filter(|code| code.expose().len() <= 8192) else {
-        return Ok(Err(failed_with(FlowFailure::NoCode)));
-    };
+    let code = code.filter(|code| code.expose().len() <= MAX_CODE_LENGTH).ok_or(FlowFailure::NoCode)?;
     let endpoints = match registry::load_endpoints(context, &auth_method, &flow.variables).await {
-        Ok(endpoints) => endpoints,
-        Err(error) if error.code == crate::error::ErrorCode::AppUnavailable => {
-            return Ok(Err(failed_with(FlowFailure::AppUnavailable)));
-        }
-        Err(error) => return Err(error),
+        Err(error) if error.code == ErrorCode::AppUnavailable => return Err(FlowFailure::AppUnavailable.into()),
+        endpoints => endpoints?,
     };
-    let exchanged = match exchange_code(context, flow, &client, &auth_method, &endpoints, &code).await? {
-        Err(ended) => return Ok(Err(ended)),
-        Ok(exchanged) => exchanged,
-    };
+    let exchanged = exchange_code(context, flow, &client, &auth_method, &endpoints, &code).await?;
     // Boxed: few callbacks get here, and all would carry its size.
-    let failure =
+    let stored =
         Box::pin(store_returned_grant(context, flow, &client, &auth_method, &endpoints, &returned.others, exchanged))
             .await;
     // Bookkeeping comes last: the grant is stored, or given back, whatever becomes of this.
     if let Err(error) = write_statement(context, clients::mark_working(&flow.workspace, &client.id)).await {
         context.log_cause(&error);
     }
-    Ok(failure.map_or(Ok(()), |failure| Err(failed_with(failure))))
+    Ok(stored?)
 }
 
 /// What the app gave for a code.
@@ -204,7 +231,7 @@ struct ExchangedTokens {
     asked_at: Timestamp,
 }
 
-/// A grant is there, and nowhere but here: each way from here stores it or gives it back. Answers why it was not stored.
+/// A grant is there, and nowhere but here: each way from here stores it or gives it back.
 async fn store_returned_grant<P: Ports>(
     context: &Context<P>,
     flow: &Flow,
@@ -213,7 +240,7 @@ async fn store_returned_grant<P: Ports>(
     endpoints: &ResolvedEndpoints,
     others: &BTreeMap<String, String>,
     exchanged: ExchangedTokens,
-) -> Option<FlowFailure> {
+) -> std::result::Result<(), FlowFailure> {
     let tokens = &exchanged.tokens;
     let credential = Credential::from_tokens(tokens);
     let told = reported_variables(auth_method, others, tokens);
@@ -232,24 +259,27 @@ async fn store_returned_grant<P: Ports>(
         destinations: &destinations,
     };
     let found = match account::find(context, &asked, variables).await {
-        Ok(Ok(found)) => found,
-        unknown => {
+        Ok(found) => found,
+        Err(error) => {
             complete::discard_unidentified_grant(context, auth_method, flow, client, &credential, &destinations).await;
-            return Some(match unknown {
-                Err(error) => {
+            return Err(match error {
+                AccountError::Internal(error) => {
                     context.log_cause(&error);
                     FlowFailure::NotStored
                 }
-                Ok(_) => FlowFailure::AccountUnknown,
+                AccountError::NotConfirmed(_) => FlowFailure::AccountUnknown,
             });
         }
     };
     let destinations = reach(&found.variables);
     let redirected = redirect_scopes(auth_method, others);
     let grant = build_grant(flow, auth_method, credential, &exchanged, redirected, found, destinations);
-    complete::complete_returned_grant(context, flow, auth_method, grant, Decider::Person)
-        .await
-        .unwrap_or(Some(FlowFailure::NotStored))
+    complete::complete_returned_grant(context, flow, auth_method, grant, Decider::Person).await.map_err(|error| {
+        match error {
+            CompleteError::Flow(failure) => failure,
+            CompleteError::Internal(_) => FlowFailure::NotStored,
+        }
+    })
 }
 
 /// The code, under the name that the app gives it.
@@ -291,18 +321,18 @@ fn redirect_scopes(auth_method: &AuthMethod, others: &BTreeMap<String, String>) 
 
 /// An error instead of a code. What the definition says goes before what is usual: where an administrator must consent,
 /// apps answer with names that elsewhere mean that the person did not want to.
-fn end_of_error_response(auth_method: &AuthMethod, error: &str, others: &BTreeMap<String, String>) -> FlowEnd {
+fn error_from_app(auth_method: &AuthMethod, error: &str, others: &BTreeMap<String, String>) -> CallbackError {
     let approval = auth_method.oauth_server().and_then(|server| server.approval.as_ref());
     let description = others.get("error_description").map(String::as_str);
     if approval.is_some_and(|approval| approval.is_required(error, description)) {
-        return failed_with(FlowFailure::ApprovalRequired);
+        return FlowFailure::ApprovalRequired.into();
     }
     let reasons = named(others, ERROR_REASON_PARAMS);
     let listed = |code: &str| auth_method.errors.denied.iter().any(|known| known.eq_ignore_ascii_case(code));
     if [error].into_iter().chain(reasons).any(|code| listed(code) || is_denial(code)) {
-        return (FlowOutcome::Denied, None);
+        return CallbackError::Ended(FlowEnd { outcome: FlowOutcome::Denied, failure: None });
     }
-    failed_with(FlowFailure::RefusedByApp)
+    FlowFailure::RefusedByApp.into()
 }
 
 /// Whether a code says that the person did not allow it: RFC 6749 4.1.2.1, `OpenID` Connect Core 3.1.2.6, and the names that apps
@@ -347,11 +377,12 @@ fn reported_variables(
 
 /// RFC 9207, 2.4: compared as simple strings; absent only where it was not promised. An app of the catalogue is asked at
 /// addresses that the program knows, so what it calls itself may be unknown here; for a workspace's own app it must be known.
-fn issuer_failure(flow: &Flow, iss: Option<&str>) -> Option<FlowFailure> {
+fn verify_issuer(flow: &Flow, iss: Option<&str>) -> std::result::Result<(), FlowFailure> {
     match (iss, &flow.issuer) {
-        (Some(iss), Some(issuer)) => (iss != issuer).then_some(FlowFailure::WrongIssuer),
-        (Some(_), None) => (flow.app_revision > 0).then_some(FlowFailure::IssuerUnknown),
-        (None, _) => flow.iss_promised.then_some(FlowFailure::WrongIssuer),
+        (Some(iss), Some(issuer)) if iss != issuer => Err(FlowFailure::WrongIssuer),
+        (Some(_), None) if flow.app_revision > 0 => Err(FlowFailure::IssuerUnknown),
+        (None, _) if flow.iss_promised => Err(FlowFailure::WrongIssuer),
+        _ => Ok(()),
     }
 }
 
@@ -362,27 +393,22 @@ async fn exchange_code<P: Ports>(
     auth_method: &AuthMethod,
     endpoints: &ResolvedEndpoints,
     code: &Secret,
-) -> Result<std::result::Result<ExchangedTokens, FlowEnd>> {
+) -> CallbackStepResult<ExchangedTokens> {
     // The secret may have been entered anew since the flow began: neither it nor the tokens that it gets may go to
     // addresses that the flow has and it was not entered for.
     let has_secret = auth_method.is_custom && client.sealed_secret.is_some();
     if has_secret && !client_setup::verify_set_up_for(context, client, auth_method).await? {
-        return Ok(Err(failed_with(FlowFailure::AddressesChanged)));
+        return Err(FlowFailure::AddressesChanged.into());
     }
     let keys = match client_auth::prepare_client_identity(context, client, auth_method, endpoints, &endpoints.token_url)
         .await
     {
-        Ok(keys) => keys,
-        Err(error) if error.code == crate::error::ErrorCode::ClientMissing => {
+        Err(error) if error.code == ErrorCode::ClientMissing => {
             context.log_cause(&error);
             let is_of_client = error.hints.client.is_some_and(ClientProblem::affects_every_connection);
-            return Ok(Err(failed_with(if is_of_client {
-                FlowFailure::ClientRefused
-            } else {
-                FlowFailure::AddressesChanged
-            })));
+            return Err(if is_of_client { FlowFailure::ClientRefused } else { FlowFailure::AddressesChanged }.into());
         }
-        Err(error) => return Err(error),
+        keys => keys?,
     };
     let verifier = match &flow.sealed_verifier {
         None => None,
@@ -391,7 +417,7 @@ async fn exchange_code<P: Ports>(
                 .config
                 .key_ring
                 .open(&flow_seal_context(&flow.workspace, &flow.id, frozen::PKCE_VERIFIER), sealed)
-                .map_err(|_| crate::error::Error::internal("a flow's verifier does not open"))?,
+                .map_err(|_| Error::internal("a flow's verifier does not open"))?,
         ),
     };
     let asked_at = context.now();
@@ -410,10 +436,10 @@ async fn exchange_code<P: Ports>(
     let request = request.map_err(|problem| registry::unfilled_request_error(auth_method, &problem))?;
     let answer = context.send(request).await;
     if matches!(answer, Err(HttpError::NotPermitted)) {
-        return Ok(Err(failed_with(FlowFailure::AddressesChanged)));
+        return Err(FlowFailure::AddressesChanged.into());
     }
     match token::read_token_response(auth_method, &answer, asked_at) {
-        TokenResponse::Tokens(tokens) => Ok(Ok(ExchangedTokens { tokens, asked_at })),
+        TokenResponse::Tokens(tokens) => Ok(ExchangedTokens { tokens, asked_at }),
         TokenResponse::Ambiguous(odd) => {
             context.log(
                 "warn",
@@ -425,7 +451,7 @@ async fn exchange_code<P: Ports>(
                 complete::discard_unidentified_grant(context, auth_method, flow, client, &credential, &destinations)
                     .await;
             }
-            Ok(Err(failed_with(FlowFailure::AppUnavailable)))
+            Err(FlowFailure::AppUnavailable.into())
         }
         TokenResponse::Refused(refusal) => {
             context.log(
@@ -433,18 +459,20 @@ async fn exchange_code<P: Ports>(
                 "exchange_refused",
                 &json!({ "authorization": flow.id.as_str(), "app": auth_method.app_id.as_str(), "error": refusal.code }),
             );
-            record_token_refusal(context, client, refusal.class_for_new_connection(), &refusal.code).await.map(Err)
+            let class = refusal.class_for_new_connection();
+            Err(record_token_refusal(context, client, class, &refusal.code).await?.into())
         }
     }
 }
 
+/// What a refusal of the code means to the flow. One that is the client's is recorded.
 async fn record_token_refusal<P: Ports>(
     context: &Context<P>,
     client: &Client,
     class: RefusalClass,
     code: &str,
-) -> Result<FlowEnd> {
-    let failure = match class {
+) -> Result<FlowFailure> {
+    Ok(match class {
         RefusalClass::Client => {
             let now = context.now();
             write_statement(context, clients::mark_misconfigured(client, now, code, now)).await?;
@@ -452,8 +480,7 @@ async fn record_token_refusal<P: Ports>(
         }
         RefusalClass::Transient { .. } => FlowFailure::AppUnavailable,
         RefusalClass::Permanent | RefusalClass::Configuration | RefusalClass::Unknown => FlowFailure::CodeRefused,
-    };
-    Ok(failed_with(failure))
+    })
 }
 
 fn build_grant(

@@ -18,19 +18,22 @@ use std::collections::BTreeMap;
 
 use crate::account::Account;
 use crate::app::{AuthMethod, CredentialKind};
+use crate::audit::Actor;
 use crate::authorize;
 use crate::connection::{Connection, ConnectionStatus};
 use crate::context::Context;
 use crate::credential::Credential;
 use crate::destinations::Destinations;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::ConnectionId;
-use crate::ports::{Ports, Statement};
+use crate::ports::{DatabaseError, Ports, Statement};
+use crate::random::NoRandomness;
 use crate::store;
 use crate::store::authorizations::{self, Flow, FlowOutcome, Question};
 use crate::store::connections;
 use crate::store::links::{self, Link, LinkStatus, OnDuplicate};
 use crate::time::Timestamp;
+use crate::vault::SealError;
 
 use super::{FlowFailure, flow_actor};
 
@@ -42,6 +45,38 @@ pub use returned_grant::{complete_returned_grant, discard_unidentified_grant};
 use apply::{GrantTarget, apply_grant};
 use discard::{fail_flow, fail_on_conflict};
 use pending_grant::pending_grant_statement;
+
+/// Why a grant did not become what it was for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CompleteError {
+    /// Its flow failed, and the grant was discarded. The flow's page explains it.
+    #[error("the flow failed: {0}")]
+    Flow(#[from] FlowFailure),
+    /// The step itself failed: another try may succeed.
+    #[error(transparent)]
+    Internal(#[from] Error),
+}
+
+impl From<DatabaseError> for CompleteError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+impl From<SealError> for CompleteError {
+    fn from(error: SealError) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+impl From<NoRandomness> for CompleteError {
+    fn from(error: NoRandomness) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+/// What the steps of a completion answer.
+pub type CompleteResult<T> = std::result::Result<T, CompleteError>;
 
 /// What an app granted.
 #[derive(Debug, Clone)]
@@ -75,7 +110,7 @@ pub struct NewGrant {
     /// The embedder's own map, for a new connection.
     pub metadata: BTreeMap<String, String>,
     /// Who acts, where it is not the person of the flow.
-    pub actor: Option<String>,
+    pub actor: Option<Actor>,
     /// Whether the app has been asked about it.
     pub checked: bool,
     /// Whether somebody else may live on it: tokens that were given elsewhere are not ours to revoke.
@@ -97,7 +132,7 @@ pub enum Decider {
 }
 
 impl NewGrant {
-    fn actor(&self, flow: &Flow) -> String {
+    fn actor(&self, flow: &Flow) -> Actor {
         self.actor.clone().unwrap_or_else(|| flow_actor(flow))
     }
 
@@ -133,10 +168,10 @@ impl<'a> Completion<'a> {
         Ok(Self { flow, link, auth_method, grant })
     }
 
-    /// Why the flow's link is good for nothing any more. It is good for one connection, whatever happens in other tabs of the
-    /// browser, and only in the browser that began it last.
-    fn link_failure(&self) -> Option<FlowFailure> {
-        link_failure(self.flow, self.link.as_ref())
+    /// Refuses a flow whose link can't be used any more. It is good for one connection, whatever happens in other tabs of
+    /// the browser, and only in the browser that began it last.
+    fn require_open_link(&self) -> std::result::Result<(), FlowFailure> {
+        require_open_link(self.flow, self.link.as_ref())
     }
 
     /// Whether the embedding product has a word to say before the grant is used.
@@ -180,30 +215,35 @@ async fn load_link<P: Ports>(context: &Context<P>, flow: &Flow) -> Result<Option
     }
 }
 
-fn link_failure(flow: &Flow, link: Option<&Link>) -> Option<FlowFailure> {
-    flow.link.as_ref()?;
-    match link {
-        Some(link) if link.status == LinkStatus::Open => link
-            .session_hash
-            .as_ref()
-            .is_some_and(|begun| *begun != flow.session_hash)
-            .then_some(FlowFailure::LinkBegunAnew),
-        _ => Some(FlowFailure::LinkUsed),
+fn require_open_link(flow: &Flow, link: Option<&Link>) -> std::result::Result<(), FlowFailure> {
+    if flow.link.is_none() {
+        return Ok(());
+    }
+    let link = link.filter(|link| link.status == LinkStatus::Open).ok_or(FlowFailure::LinkUsed)?;
+    match &link.session_hash {
+        Some(begun) if *begun != flow.session_hash => Err(FlowFailure::LinkBegunAnew),
+        _ => Ok(()),
     }
 }
 
-/// Decides what becomes of a grant. Answers why it could not become anything.
+/// Decides what becomes of a grant, and does it.
+///
+/// # Errors
+/// [`CompleteError::Flow`]: it could not become anything, and was discarded.
 pub async fn complete<P: Ports>(
     context: &Context<P>,
     flow: &Flow,
     auth_method: &AuthMethod,
     grant: NewGrant,
     deciding: Decider,
-) -> Result<Option<FlowFailure>> {
+) -> CompleteResult<()> {
     let mut completion = Completion::load(context, flow, auth_method, grant).await?;
-    match decide_next_step(context, &mut completion, deciding).await? {
+    let next_step = match decide_next_step(context, &mut completion, deciding).await {
+        Err(CompleteError::Flow(failure)) => return fail_flow(context, &completion, failure).await,
+        decided => decided?,
+    };
+    match next_step {
         NextStep::Apply(target) => apply_grant(context, &completion, target).await,
-        NextStep::Discard(failure) => fail_flow(context, &completion, failure).await,
         NextStep::AskPerson(question) => {
             let held = pending_grant_statement(
                 context,
@@ -215,7 +255,7 @@ pub async fn complete<P: Ports>(
             )?;
             let must = vec![authorizations::set_outcome_if_pending(&flow.id, FlowOutcome::Undecided)];
             if store::all_or_nothing(context.db(), must, vec![held]).await? {
-                return Ok(None);
+                return Ok(());
             }
             fail_on_conflict(context, &completion, None).await
         }
@@ -226,17 +266,14 @@ pub async fn complete<P: Ports>(
 enum NextStep {
     Apply(GrantTarget),
     AskPerson(Question),
-    Discard(FlowFailure),
 }
 
 async fn decide_next_step<P: Ports>(
     context: &Context<P>,
     completion: &mut Completion<'_>,
     deciding: Decider,
-) -> Result<NextStep> {
-    if let Some(failure) = completion.link_failure() {
-        return Ok(NextStep::Discard(failure));
-    }
+) -> CompleteResult<NextStep> {
+    completion.require_open_link()?;
     let Some(id) = &completion.flow.connection else {
         return Ok(match find_duplicate(context, completion, deciding).await? {
             None | Some((OnDuplicate::Create, _)) => NextStep::Apply(GrantTarget::NewConnection),
@@ -246,20 +283,19 @@ async fn decide_next_step<P: Ports>(
             }
         });
     };
-    let Some(connection) = connections::get(context.db(), &completion.flow.workspace, id).await? else {
-        return Ok(NextStep::Discard(FlowFailure::ConnectionGone));
-    };
+    let connection = connections::get(context.db(), &completion.flow.workspace, id).await?;
+    let connection = connection.ok_or(FlowFailure::ConnectionGone)?;
     if !authorize::flow_may_change(context, completion.flow, &connection).await? {
-        return Ok(NextStep::Discard(FlowFailure::ConnectionGone));
+        return Err(FlowFailure::ConnectionGone.into());
     }
     if is_same_account(context, &connection, &completion.grant) {
         return Ok(NextStep::Apply(GrantTarget::Reconnect(Box::new(connection))));
     }
-    Ok(match deciding {
-        Decider::Person => NextStep::AskPerson(Question::OtherAccount { before: connection.account }),
-        Decider::Program { switch: true, .. } => NextStep::Apply(GrantTarget::Reconnect(Box::new(connection))),
-        Decider::Program { switch: false, .. } => NextStep::Discard(FlowFailure::OtherAccount),
-    })
+    match deciding {
+        Decider::Person => Ok(NextStep::AskPerson(Question::OtherAccount { before: connection.account })),
+        Decider::Program { switch: true, .. } => Ok(NextStep::Apply(GrantTarget::Reconnect(Box::new(connection)))),
+        Decider::Program { switch: false, .. } => Err(FlowFailure::OtherAccount.into()),
+    }
 }
 
 /// A connection to the same account takes the grant, unless a person's consent would take permissions from the steps that

@@ -5,11 +5,11 @@
 //! link chooses where the account ends up.
 
 use crate::app::{App, AppId, AuthMethodId};
+use crate::audit::{Actor, EventType};
 use crate::authorize::unauthorized;
 use crate::caller::{CreatorKey, constant_time_eq, hash_secret};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
-use crate::frozen;
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_token};
 use crate::ports::Ports;
 use crate::quotas::{self, Quota};
@@ -19,7 +19,8 @@ use crate::store::links::{Link, LinkStatus, OnDuplicate};
 use crate::store::{self, authorizations, connections};
 use crate::workspace::User;
 
-use super::{FlowFailure, complete, start};
+use super::complete::{self, CompleteError};
+use super::{FlowFailure, start};
 
 /// Seconds a link lives unless told otherwise: an hour.
 pub const DEFAULT_TTL: i64 = 3600;
@@ -236,15 +237,15 @@ async fn confirm_reconnect<P: Ports>(
 ) -> Result<()> {
     let flow = authorizations::get_in_workspace(context.db(), workspace, id).await?;
     let flow = flow.ok_or_else(|| Error::new(ErrorCode::LinkEnded, "The time to confirm is over. Make a new link."))?;
-    match complete::confirm(context, &flow).await? {
-        None => Ok(()),
-        Some(failure) => Err(Error::new(ErrorCode::Conflict, failure.explanation())),
-    }
+    complete::confirm(context, &flow).await.map_err(|error| match error {
+        CompleteError::Flow(failure) => Error::new(ErrorCode::Conflict, failure.explanation()),
+        CompleteError::Internal(error) => error,
+    })
 }
 
 async fn confirm_new_connection<P: Ports>(context: &Context<P>, link: &Link, id: &ConnectionId) -> Result<()> {
     let must = vec![connections::confirm(&link.workspace, id), store::links::mark_confirmed(&link.workspace, &link.id)];
-    let event = context.event_statement(&link.workspace, id, frozen::event::CONFIRMED, "embedder", None)?;
+    let event = context.event_statement(&link.workspace, id, EventType::Confirmed, &Actor::Embedder, None)?;
     if store::all_or_nothing(context.db(), must, vec![event]).await? {
         return Ok(());
     }

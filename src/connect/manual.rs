@@ -13,6 +13,7 @@ mod import;
 use std::collections::BTreeMap;
 
 use crate::app::{AuthMethod, VariableSource};
+use crate::audit::Actor;
 use crate::context::Context;
 use crate::credential::{Credential, StoredToken};
 use crate::destinations::Destinations;
@@ -27,7 +28,7 @@ use crate::token::TokenSet;
 
 use super::MANUAL_FLOW_TTL;
 use super::account::{self, AccountInfo};
-use super::complete::{self, Decider, NewGrant};
+use super::complete::{self, CompleteError, Decider, NewGrant};
 use super::start::{self, ConnectOptions, ConnectRequest};
 
 pub use errors::flow_failure_error;
@@ -72,7 +73,7 @@ pub struct ManualConnectRequest {
     /// Whether the app is asked.
     pub check: bool,
     /// Who enters it, for the audit trail, where that is no person's session.
-    pub actor: Option<String>,
+    pub actor: Option<Actor>,
 }
 
 /// Checks what somebody entered and stores it. The answer is how it ended, as for a consent at the app.
@@ -157,13 +158,16 @@ async fn store<P: Ports>(
     let destinations = Destinations::for_grant(auth_method, endpoints.as_ref(), &found.variables);
     let flow = create_flow(context, request, options, found, &destinations, session_hash).await?;
     let grant = build_grant(auth_method, tried, &options.scopes, destinations);
-    let failure = Box::pin(complete::complete_returned_grant(context, &flow, auth_method, grant, deciding)).await?;
-    if let Some(failure) = failure {
-        let end = authorizations::end_flow(&flow.id, FlowOutcome::Failed, Some(failure.as_str()), None);
-        context.db().batch(vec![end]).await?;
-        if is_spent {
-            return Err(flow_failure_error(failure));
+    match Box::pin(complete::complete_returned_grant(context, &flow, auth_method, grant, deciding)).await {
+        Ok(()) => {}
+        Err(CompleteError::Flow(failure)) => {
+            let end = authorizations::end_flow(&flow.id, FlowOutcome::Failed, Some(failure.as_str()), None);
+            context.db().batch(vec![end]).await?;
+            if is_spent {
+                return Err(flow_failure_error(failure));
+            }
         }
+        Err(CompleteError::Internal(error)) => return Err(error),
     }
     let ended = authorizations::get_in_workspace(context.db(), &flow.workspace, &flow.id).await?;
     ended.ok_or_else(|| Error::internal("a flow that has just ended is not there"))

@@ -24,7 +24,8 @@ pub(super) async fn request(request: &web_sys::Request) -> worker::Result<Reques
     let (path, query) = path_and_query(next());
     let (path, query) = (path.to_owned(), query.to_owned());
     let has_body = !next().is_empty();
-    let headers = lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let headers =
+        lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_owned(), value.to_owned()));
     Ok(Request {
         method,
         path,

@@ -186,8 +186,8 @@ impl Refresher {
             let Some((errand, attempt)) = running else { break };
             let outcome = attempt.await;
             let tells_little =
-                matches!(outcome, RefreshOutcome::Satisfied | RefreshOutcome::Healthy | RefreshOutcome::Unknown);
-            if errand == ask.errand || !(tells_little || ask.errand == RefreshReason::CheckNow) {
+                matches!(outcome, RefreshOutcome::StillValid | RefreshOutcome::Healthy | RefreshOutcome::Unknown);
+            if errand == ask.errand || !(tells_little || ask.errand == RefreshReason::OnDemandCheck) {
                 return outcome;
             }
         }
@@ -207,7 +207,7 @@ impl Refresher {
 /// What is kept goes to the record first: it may be the very token that would be redeemed.
 async fn attempt(env: Env, storage: Storage, ask: RefreshCall) -> RefreshOutcome {
     if !deliver(&env, &storage).await {
-        return RefreshOutcome::DatabaseDown;
+        return RefreshOutcome::DatabaseUnavailable;
     }
     run(env, PendingWritesBinding::Storage(Rc::new(storage)), ask.connection, ask.errand).await
 }

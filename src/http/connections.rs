@@ -13,6 +13,7 @@ use super::responses::{
 use super::{Call, access_log, authenticate_key, input};
 use crate::app::AppId;
 use crate::attention;
+use crate::audit::{Actor, EventType};
 use crate::authorize::{self, Caller};
 use crate::cache::{CacheRemoval, CacheRemovalStatus};
 use crate::caller::KeyScope;
@@ -21,7 +22,6 @@ use crate::connection::{Connection, ConnectionStatus};
 use crate::context::Context;
 use crate::disconnect;
 use crate::error::{Error, FieldError, Result};
-use crate::frozen;
 use crate::ids::ConnectionId;
 use crate::on_demand_check;
 use crate::ports::{Database, Ports, RefreshOutcome};
@@ -153,12 +153,12 @@ pub(super) async fn edit_connection<P: Ports>(
     context: &Context<P>,
     listed: &ListedConnection,
     patch: &ConnectionPatch,
-    actor: &str,
+    actor: &Actor,
 ) -> Result<Option<CacheRemovalStatus>> {
     let connection = &listed.connection;
     let Some(changed) = describe_changes(connection, patch) else { return Ok(None) };
     let event =
-        context.event_statement(&connection.workspace, &connection.id, frozen::event::EDITED, actor, Some(&changed))?;
+        context.event_statement(&connection.workspace, &connection.id, EventType::Edited, actor, Some(&changed))?;
     let removal = CacheRemoval::of_connection(context, &connection.id)?;
     let mut statements = vec![rows::patch(&connection.workspace, &connection.id, patch), event];
     statements.extend(removal.insert_statement());
@@ -193,7 +193,7 @@ pub(super) async fn check_connection<P: Ports>(
 ) -> Result<Json<CheckedConnectionResponse>> {
     let connection = &call.path_connection()?.connection;
     let outcome = on_demand_check::run(context, &connection.workspace, &connection.id).await;
-    if outcome == RefreshOutcome::DatabaseDown {
+    if outcome == RefreshOutcome::DatabaseUnavailable {
         return Err(crate::ports::DatabaseError::Unavailable("during a check".into()).into());
     }
     let listed = load_connection(context, call, &connection.id).await?;

@@ -13,6 +13,7 @@ use super::page::{self, ConnectionSummary, StatusLabel, Tone};
 use super::{Call, Response, app_list, consent_page, input, problem};
 use crate::app::{AuthMethod, CredentialKind, RefreshTokenRotation};
 use crate::attention;
+use crate::audit::{Actor, EventType};
 use crate::authorize::{self, Caller, RequiredRole};
 use crate::connect::client_setup::is_auth_method_ready;
 use crate::connect::complete::MAX_NAME_LENGTH;
@@ -22,7 +23,7 @@ use crate::disconnect;
 use crate::error::{Error, Result};
 use crate::ids::ConnectionId;
 use crate::on_demand_check;
-use crate::ports::{Ports, RefreshOutcome};
+use crate::ports::{Health, Ports, RefreshOutcome};
 use crate::registry;
 use crate::revocation::RevocationOutcome;
 use crate::store::clients::{self, WorkspaceClients};
@@ -340,7 +341,14 @@ async fn describe_events<P: Ports>(
     events: &[events::Event],
 ) -> Result<Vec<(Timestamp, String)>> {
     let session = call.session()?;
-    let ids: Vec<_> = events.iter().filter_map(|event| event.actor.strip_prefix("key:")).collect();
+    let actors: Vec<_> = events.iter().map(|event| Actor::parse(&event.actor)).collect();
+    let ids: Vec<_> = actors
+        .iter()
+        .filter_map(|actor| match actor {
+            Some(Actor::Key(id)) => Some(id.as_str()),
+            _ => None,
+        })
+        .collect();
     let keys =
         if ids.is_empty() { BTreeMap::new() } else { keys::list_names(context.db(), &session.workspace, &ids).await? };
     let me = &require_user(session)?.id;
@@ -351,7 +359,9 @@ fn describe_event(event: &events::Event, by: &str) -> String {
     let what = event.r#type.replace('_', " ");
     match &event.detail {
         // Names and accounts are told as they are written.
-        Some(detail) if matches!(event.r#type.as_str(), "edited" | "account_switched") => {
+        Some(detail)
+            if matches!(EventType::parse(&event.r#type), Some(EventType::Edited | EventType::AccountSwitched)) =>
+        {
             format!("{what} ({detail}), {by}")
         }
         Some(detail) => format!("{what} ({}), {by}", detail.replace('_', " ")),
@@ -360,21 +370,19 @@ fn describe_event(event: &events::Event, by: &str) -> String {
 }
 
 /// Who did it, as the person who looks at the page knows them.
-fn describe_actor(actor: &str, me: &str, keys: &BTreeMap<String, String>) -> String {
-    match actor.split_once(':') {
-        Some(("user", id)) if id == me => "by you".to_owned(),
-        Some(("user", id)) => format!("by {id}"),
-        Some(("key", id)) => match keys.get(id) {
+fn describe_actor(stored: &str, me: &str, keys: &BTreeMap<String, String>) -> String {
+    match Actor::parse(stored) {
+        Some(Actor::User(id)) if id == me => "by you".to_owned(),
+        Some(Actor::User(id)) => format!("by {id}"),
+        Some(Actor::Key(id)) => match keys.get(id.as_str()) {
             Some(name) => format!("by a key ({name})"),
             None => "by a key that is revoked".to_owned(),
         },
-        Some(("link", _)) => "through a link".to_owned(),
-        _ => match actor {
-            "clock" => "by a regular check".to_owned(),
-            "refresh" => "when the access was renewed".to_owned(),
-            "embedder" => "by the program that made the link".to_owned(),
-            _ => format!("by {actor}"),
-        },
+        Some(Actor::Link(_)) => "through a link".to_owned(),
+        Some(Actor::ScheduledRun) => "by a regular check".to_owned(),
+        Some(Actor::Refresh) => "when the access was renewed".to_owned(),
+        Some(Actor::Embedder) => "by the program that made the link".to_owned(),
+        Some(Actor::UnknownUser | Actor::Check) | None => format!("by {stored}"),
     }
 }
 
@@ -412,14 +420,15 @@ async fn rename_error_response<P: Ports>(
 
 pub(super) async fn submit_check<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let Connection { id, workspace, .. } = &call.path_connection()?.connection;
-    let done = match on_demand_check::run(context, workspace, id).await {
-        RefreshOutcome::Refreshed | RefreshOutcome::Satisfied | RefreshOutcome::Healthy => "healthy",
-        RefreshOutcome::Dead | RefreshOutcome::Unreadable => "dead",
-        RefreshOutcome::ClientMisconfigured | RefreshOutcome::Unusable => "client",
-        RefreshOutcome::Unavailable { .. } | RefreshOutcome::InProgress { .. } | RefreshOutcome::DatabaseDown => {
-            "unavailable"
-        }
-        RefreshOutcome::Unknown | RefreshOutcome::Gone => "unknown",
+    let outcome = on_demand_check::run(context, workspace, id).await;
+    let done = match outcome.health() {
+        Health::Healthy => "healthy",
+        Health::NeedsReconnect => "dead",
+        Health::ClientMisconfigured | Health::ConfigurationRefused => "client",
+        Health::AppUnavailable => "unavailable",
+        // To try again later helps here, too.
+        Health::Unknown if outcome == RefreshOutcome::DatabaseUnavailable => "unavailable",
+        Health::Unknown => "unknown",
     };
     Ok(redirect_to_connection(id, done))
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::account::Account;
 use crate::app::{AccountLayout, IdentityLookup, Probe, TemplateValues};
 use crate::client_auth;
-use crate::connection::{Connection, ReconnectReason};
+use crate::connection::Connection;
 use crate::context::Context;
 use crate::error::Result;
 use crate::ports::{AppResponse, HttpError, Ports, RefreshOutcome};
@@ -19,6 +19,7 @@ use crate::token::{self, TokenSet};
 
 use super::RefreshContext;
 use super::attempt::RefreshAttempt;
+use super::health::EndFinding;
 use super::needs_reconnect::mark_needs_reconnect;
 
 /// What an answer tells of the account.
@@ -96,12 +97,12 @@ pub(super) fn match_token_account(of: &RefreshAttempt<'_>, tokens: &TokenSet) ->
 pub(super) async fn mark_other_account<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
-    evidence: &str,
+    finding: EndFinding,
 ) -> Result<RefreshOutcome> {
     let connection = &loaded.connection;
     let fields = json!({ "connection": connection.id.as_str(), "app": connection.app.as_str() });
     context.log("error", "account_changed", &fields);
-    mark_needs_reconnect(context, loaded, ReconnectReason::OtherAccount, evidence).await
+    mark_needs_reconnect(context, loaded, finding).await
 }
 
 /// The same after a refresh. Its tokens are stored by now: they can't be had again, and a person may want them back.
@@ -111,8 +112,8 @@ pub(super) async fn mark_other_account_after_refresh<P: Ports>(
 ) -> Result<RefreshOutcome> {
     match refreshes::load(context.db(), &of.loaded.connection.id).await? {
         Some(now) if now.connection.generation == of.loaded.connection.generation => {
-            mark_other_account(context, &now, "refresh: another account").await
+            mark_other_account(context, &now, EndFinding::OtherAccountRefreshed).await
         }
-        _ => Ok(RefreshOutcome::Gone),
+        _ => Ok(RefreshOutcome::NotFound),
     }
 }

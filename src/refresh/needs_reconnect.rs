@@ -4,12 +4,12 @@
 //! and nothing can renew it; and the reason that a person is given. Refuses to bury what was reconnected or renewed
 //! meanwhile.
 
+use crate::audit::{Actor, EventType};
 use crate::cache::CacheRemoval;
 use crate::caller::hash_secret;
 use crate::connection::{Connection, ReconnectReason};
 use crate::context::Context;
 use crate::error::Result;
-use crate::frozen;
 use crate::ports::{Ports, RefreshOutcome, Statement};
 use crate::schedule::next_check_after;
 use crate::secret::Secret;
@@ -19,6 +19,7 @@ use crate::time::Timestamp;
 use crate::token::AppRefusal;
 
 use super::attempt::RefreshAttempt;
+use super::health::EndFinding;
 use super::record::{log_failure, write_with_retries};
 use super::renewal::seal_credential;
 
@@ -42,7 +43,7 @@ pub(super) async fn record_permanent_refusal<P: Ports>(
         of.loaded,
         vec![dead, refreshes::release_lease(&of.attempt, false)],
         reason,
-        "refresh",
+        &Actor::Refresh,
     )
     .await
 }
@@ -96,8 +97,8 @@ async fn drop_refused_token<P: Ports>(
     let event = context.event_statement(
         &connection.workspace,
         &connection.id,
-        frozen::event::TOKEN_LOST,
-        "refresh",
+        EventType::TokenLost,
+        &Actor::Refresh,
         Some(name),
     )?;
     let removal = CacheRemoval::of_connection(context, &connection.id)?;
@@ -106,23 +107,22 @@ async fn drop_refused_token<P: Ports>(
     let written = write_with_retries(context, statements).await?;
     removal.perform(context).await;
     let applied = written.first().is_some_and(|rows| rows.changes > 0);
-    Ok(if applied { RefreshOutcome::Refreshed } else { RefreshOutcome::Gone })
+    Ok(if applied { RefreshOutcome::Refreshed } else { RefreshOutcome::NotFound })
 }
 
 /// Records that the token ended and nothing can renew it.
 pub(super) async fn mark_expired<P: Ports>(context: &Context<P>, loaded: &LoadedConnection) -> Result<RefreshOutcome> {
-    mark_needs_reconnect(context, loaded, ReconnectReason::RefreshTokenMissing, "the access token ended").await
+    mark_needs_reconnect(context, loaded, EndFinding::AccessTokenEnded).await
 }
 
 pub(super) async fn mark_needs_reconnect<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
-    reason: ReconnectReason,
-    evidence: &str,
+    finding: EndFinding,
 ) -> Result<RefreshOutcome> {
-    let connection = &loaded.connection;
+    let (connection, reason, evidence) = (&loaded.connection, finding.reason(), finding.evidence());
     let dead = refreshes::mark_needs_reconnect_after_probe(connection, reason, evidence, context.now());
-    write_needs_reconnect(context, loaded, vec![dead], reason, "check").await
+    write_needs_reconnect(context, loaded, vec![dead], reason, &Actor::Check).await
 }
 
 /// Declares a connection dead by the first of the statements. What was reconnected, renewed or ended meanwhile lives
@@ -132,13 +132,13 @@ async fn write_needs_reconnect<P: Ports>(
     loaded: &LoadedConnection,
     mut statements: Vec<Statement>,
     reason: ReconnectReason,
-    actor: &str,
+    actor: &Actor,
 ) -> Result<RefreshOutcome> {
     let connection = &loaded.connection;
     let event = context.event_statement(
         &connection.workspace,
         &connection.id,
-        frozen::event::NEEDS_RECONNECT,
+        EventType::NeedsReconnect,
         actor,
         Some(reason.as_str()),
     )?;
@@ -150,9 +150,9 @@ async fn write_needs_reconnect<P: Ports>(
     // Also when no answer came: it may have been applied all the same.
     removal.perform(context).await;
     if written?.first().is_some_and(|rows| rows.changes > 0) {
-        return Ok(RefreshOutcome::Dead);
+        return Ok(RefreshOutcome::NeedsReconnect);
     }
     let now = store::connections::get(context.db(), &connection.workspace, &connection.id).await?;
     let is_dead = now.is_some_and(|now| now.reason.is_some() && now.generation == connection.generation);
-    Ok(if is_dead { RefreshOutcome::Dead } else { RefreshOutcome::Gone })
+    Ok(if is_dead { RefreshOutcome::NeedsReconnect } else { RefreshOutcome::NotFound })
 }

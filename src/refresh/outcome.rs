@@ -13,12 +13,13 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::ports::{Database, Ports, RefreshOutcome, RefreshReason, Statement};
 use crate::schedule;
 use crate::store::clients;
-use crate::store::refreshes::{self, AttemptFailure, AttemptRef, LoadedConnection, RefusalUpdate};
+use crate::store::refreshes::{self, AttemptFailure, AttemptRef, LoadedConnection};
 use crate::time::Timestamp;
-use crate::token::{AmbiguousResponse, AppRefusal, DESTINATION_CHANGED, NO_ERROR_CODE, RefusalClass};
+use crate::token::{AmbiguousResponse, AppRefusal, RefusalClass};
 
 use super::attempt::{LONGEST_LEASE, RefreshAttempt};
 use super::backoff::{FIRST_BACKOFF, LONGEST_BACKOFF, backoff_seconds};
+use super::health::AttemptFinding;
 use super::needs_reconnect::record_permanent_refusal;
 use super::record::{log_failure, write_with_retries};
 
@@ -51,11 +52,22 @@ pub(super) async fn record_failure<P: Ports>(
             (RefusalClass::Permanent, _) | (RefusalClass::Client, None) => {
                 record_permanent_refusal(context, of, refusal).await
             }
-            (RefusalClass::Configuration, _) => record_configuration_refusal(context, of, refusal).await,
-            (RefusalClass::Transient { retry_after }, _) => {
-                record_transient_failure(context, of, refusal, retry_after).await
+            (RefusalClass::Configuration, _) => {
+                record_clear_refusal(
+                    context,
+                    of,
+                    AttemptFinding::ConfigurationRefused(&refusal.code),
+                    CONFIGURATION_BACKOFF,
+                )
+                .await
             }
-            (RefusalClass::Unknown, _) => record_transient_failure(context, of, refusal, None).await,
+            (RefusalClass::Transient { retry_after }, _) => {
+                record_transient_failure(context, of, AttemptFinding::TemporaryRefusal(&refusal.code), retry_after)
+                    .await
+            }
+            (RefusalClass::Unknown, _) => {
+                record_transient_failure(context, of, AttemptFinding::UnknownRefusal(&refusal.code), None).await
+            }
         },
     }
 }
@@ -79,22 +91,17 @@ async fn record_ambiguous_response<P: Ports>(
     if !again_is_safe {
         wait = wait.max(LEASE_AND_SLACK);
     }
-    let statement =
-        FailureDetails { wait, release_lease: again_is_safe, error: odd.reason, ambiguous_token_hash: Some(&hash) };
-    let update = if odd.reason == NO_ERROR_CODE { RefusalUpdate::Set(None) } else { RefusalUpdate::Keep };
-    let statement = failure_statement(context, of, &statement, update);
+    let finding = AttemptFinding::AmbiguousResponse(odd.reason);
+    let details = FailureDetails { finding, wait, release_lease: again_is_safe, ambiguous_token_hash: Some(&hash) };
+    let statement = failure_statement(context, of, &details);
     let backoff = client_backoff_statement(context, loaded, wait, odd.retry_after);
-    write_failure(context, of, [statement].into_iter().chain(backoff).collect(), odd.reason).await?;
-    Ok(RefreshOutcome::Unavailable { retry_after: wait })
+    write_failure(context, of, [statement].into_iter().chain(backoff).collect(), finding.error()).await?;
+    Ok(finding.outcome(wait))
 }
 
 /// Nothing was asked: the token is given back as it was taken.
 pub(super) async fn record_too_late<P: Ports>(context: &Context<P>, of: &RefreshAttempt<'_>) -> Result<RefreshOutcome> {
-    let error = "database_slow";
-    let statement = FailureDetails { wait: FIRST_BACKOFF, release_lease: true, error, ambiguous_token_hash: None };
-    let statement = failure_statement(context, of, &statement, RefusalUpdate::Keep);
-    write_failure(context, of, vec![statement], error).await?;
-    Ok(RefreshOutcome::DatabaseDown)
+    record_clear_refusal(context, of, AttemptFinding::DatabaseSlow, FIRST_BACKOFF).await
 }
 
 /// The client is refused: its connections stay as they are.
@@ -107,43 +114,37 @@ async fn record_client_refusal<P: Ports>(
     let now = context.now();
     let wait = backoff_seconds(context, client.failures, Some(CLIENT_BACKOFF));
     let mark = clients::mark_misconfigured(client, now, &refusal.code, now.plus(wait));
-    let statement = failure_statement(context, of, &FailureDetails::from_refusal(refusal, wait), RefusalUpdate::Clear);
-    write_failure(context, of, vec![statement, mark], &refusal.code).await?;
-    Ok(RefreshOutcome::ClientMisconfigured)
+    let finding = AttemptFinding::ClientRefused(&refusal.code);
+    let statement = failure_statement(context, of, &FailureDetails::without_doubt(finding, wait));
+    write_failure(context, of, vec![statement, mark], finding.error()).await?;
+    Ok(finding.outcome(wait))
 }
 
-async fn record_configuration_refusal<P: Ports>(
+/// Records what concerns this connection alone.
+async fn record_clear_refusal<P: Ports>(
     context: &Context<P>,
     of: &RefreshAttempt<'_>,
-    refusal: &AppRefusal,
+    finding: AttemptFinding<'_>,
+    wait: i64,
 ) -> Result<RefreshOutcome> {
-    // What was not sent was not refused by the app.
-    let update =
-        if refusal.code == DESTINATION_CHANGED { RefusalUpdate::Keep } else { RefusalUpdate::Set(Some(&refusal.code)) };
-    let statement =
-        failure_statement(context, of, &FailureDetails::from_refusal(refusal, CONFIGURATION_BACKOFF), update);
-    write_failure(context, of, vec![statement], &refusal.code).await?;
-    Ok(RefreshOutcome::Unusable)
+    let statement = failure_statement(context, of, &FailureDetails::without_doubt(finding, wait));
+    write_failure(context, of, vec![statement], finding.error()).await?;
+    Ok(finding.outcome(wait))
 }
 
 async fn record_transient_failure<P: Ports>(
     context: &Context<P>,
     of: &RefreshAttempt<'_>,
-    refusal: &AppRefusal,
+    finding: AttemptFinding<'_>,
     retry_after: Option<i64>,
 ) -> Result<RefreshOutcome> {
     let loaded = of.loaded;
     let wait = backoff_seconds(context, loaded.connection.failures, retry_after);
-    let update = if refusal.class == RefusalClass::Unknown {
-        RefusalUpdate::Set(Some(&refusal.code))
-    } else {
-        RefusalUpdate::Keep
-    };
-    let failure = failure_statement(context, of, &FailureDetails::from_refusal(refusal, wait), update);
+    let failure = failure_statement(context, of, &FailureDetails::without_doubt(finding, wait));
     let statements =
         [failure].into_iter().chain(client_backoff_statement(context, loaded, wait, retry_after)).collect();
-    write_failure(context, of, statements, &refusal.code).await?;
-    Ok(RefreshOutcome::Unavailable { retry_after: wait })
+    write_failure(context, of, statements, finding.error()).await?;
+    Ok(finding.outcome(wait))
 }
 
 /// A failure that is the app's holds off the other connections of the client too, for a minute at most
@@ -160,39 +161,38 @@ fn client_backoff_statement<P: Ports>(
 
 /// A failed attempt as it is recorded.
 struct FailureDetails<'a> {
+    finding: AttemptFinding<'a>,
     /// Seconds until the next.
     wait: i64,
     /// Whether the intent is given back.
     release_lease: bool,
-    error: &'a str,
     /// The hash of a token that may have been redeemed.
     ambiguous_token_hash: Option<&'a str>,
 }
 
 impl<'a> FailureDetails<'a> {
-    /// A clear refusal leaves nothing in doubt.
-    fn from_refusal(refusal: &'a AppRefusal, wait: i64) -> Self {
-        Self { wait, release_lease: true, error: &refusal.code, ambiguous_token_hash: None }
+    /// The token was surely not redeemed.
+    fn without_doubt(finding: AttemptFinding<'a>, wait: i64) -> Self {
+        Self { finding, wait, release_lease: true, ambiguous_token_hash: None }
     }
 }
 
 fn failure_statement<P: Ports>(
     context: &Context<P>,
     of: &RefreshAttempt<'_>,
-    of_attempt: &FailureDetails<'_>,
-    refusal_update: RefusalUpdate<'_>,
+    details: &FailureDetails<'_>,
 ) -> Statement {
     let now = context.now();
-    let FailureDetails { wait, release_lease: give_back, error, ambiguous_token_hash: ambiguous } = *of_attempt;
+    let FailureDetails { finding, wait, release_lease, ambiguous_token_hash } = *details;
     let failure = AttemptFailure {
         next_attempt_at: now.plus(wait),
-        release_lease: give_back,
-        error,
+        release_lease,
+        error: finding.error(),
         at: now,
         next_check_at: schedule::next_check_after_failure(now, &of.loaded.connection, wait.max(LEASE_AND_SLACK)),
-        ambiguous_token_hash: ambiguous,
+        ambiguous_token_hash,
         asked_at: of.asked_at,
-        refusal_update,
+        refusal_update: finding.refusal_update(),
     };
     refreshes::record_failure(&of.attempt, &failure)
 }
@@ -227,7 +227,7 @@ pub(super) async fn postpone_check<P: Ports>(
     outcome: RefreshOutcome,
 ) -> Result<RefreshOutcome> {
     let connection = &loaded.connection;
-    if reason == RefreshReason::Check && connection.next_check_at.is_some() {
+    if reason == RefreshReason::ScheduledCheck && connection.next_check_at.is_some() {
         let now = context.now();
         let after_pause = |until: Timestamp| schedule::next_check_after_pause(until, connection);
         let (next, evidence) = match &outcome {
@@ -268,7 +268,7 @@ async fn record_unusable_client<P: Ports>(
     let mark = of_client.map(|client| clients::mark_misconfigured(client, now, code, until));
     match context.db().batch([delay].into_iter().chain(mark).collect()).await {
         Ok(_) => RefreshOutcome::ClientMisconfigured,
-        Err(_) => RefreshOutcome::DatabaseDown,
+        Err(_) => RefreshOutcome::DatabaseUnavailable,
     }
 }
 
@@ -289,7 +289,7 @@ pub(super) async fn record_error<P: Ports>(
 ) -> RefreshOutcome {
     context.log_cause(error);
     match error.code {
-        ErrorCode::DatabaseUnavailable | ErrorCode::Misconfigured => RefreshOutcome::DatabaseDown,
+        ErrorCode::DatabaseUnavailable | ErrorCode::Misconfigured => RefreshOutcome::DatabaseUnavailable,
         ErrorCode::ClientMissing => record_unusable_client(context, loaded, error).await,
         _ => {
             let wait = backoff_seconds(context, loaded.connection.failures, error.hints.retry_after);
@@ -305,7 +305,7 @@ pub(super) async fn record_error<P: Ports>(
             );
             match context.db().batch(vec![delay]).await {
                 Ok(_) => RefreshOutcome::Unavailable { retry_after: wait },
-                Err(_) => RefreshOutcome::DatabaseDown,
+                Err(_) => RefreshOutcome::DatabaseUnavailable,
             }
         }
     }

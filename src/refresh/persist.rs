@@ -50,18 +50,18 @@ pub(super) async fn store_renewal<P: Ports>(
             Ok(success)
         }
         // Somebody redeemed a newer token of the same grant: theirs is the one that counts.
-        PersistOutcome::Superseded => Ok(RefreshOutcome::Satisfied),
+        PersistOutcome::Superseded => Ok(RefreshOutcome::StillValid),
         PersistOutcome::GrantReplaced => {
             discard_renewal(context, of, renewal).await;
-            Ok(RefreshOutcome::Gone)
+            Ok(RefreshOutcome::NotFound)
         }
         PersistOutcome::Pending => {
             context.log("error", "token_write_pending", &json!({ "connection": connection.id.as_str() }));
-            Ok(RefreshOutcome::DatabaseDown)
+            Ok(RefreshOutcome::DatabaseUnavailable)
         }
         PersistOutcome::Lost => {
             context.log("error", "tokens_lost", &json!({ "connection": connection.id.as_str() }));
-            Ok(RefreshOutcome::DatabaseDown)
+            Ok(RefreshOutcome::DatabaseUnavailable)
         }
     }
 }

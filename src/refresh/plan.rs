@@ -7,6 +7,7 @@ use crate::store::refreshes::LoadedConnection;
 use crate::time::Timestamp;
 
 use super::client_backoff_seconds;
+use super::health::outcome_of_evidence;
 
 /// Seconds in which a finished refresh satisfies everybody who insists on one.
 const JUST_REFRESHED: i64 = 30;
@@ -42,10 +43,10 @@ pub(super) fn plan(loaded: &LoadedConnection, reason: RefreshReason, now: Timest
         return plan_needs_reconnect(connection, reason, now);
     }
     if is_satisfied(connection, reason, now) {
-        return RefreshPlan::Finish(RefreshOutcome::Satisfied);
+        return RefreshPlan::Finish(RefreshOutcome::StillValid);
     }
     match reason {
-        RefreshReason::Check | RefreshReason::CheckNow
+        RefreshReason::ScheduledCheck | RefreshReason::OnDemandCheck
             if !is_near_end(connection, now) && !is_near_idle_end(connection, now) =>
         {
             plan_probe(connection, reason, now)
@@ -59,7 +60,7 @@ pub(super) fn plan(loaded: &LoadedConnection, reason: RefreshReason, now: Timest
 /// A probe, unless somebody asks for what a moment ago was found.
 fn plan_probe(connection: &Connection, reason: RefreshReason, now: Timestamp) -> RefreshPlan {
     match reason {
-        RefreshReason::CheckNow => {
+        RefreshReason::OnDemandCheck => {
             recent_check_outcome(connection, now).map_or(RefreshPlan::Probe, RefreshPlan::Finish)
         }
         _ => RefreshPlan::Probe,
@@ -70,15 +71,8 @@ fn plan_probe(connection: &Connection, reason: RefreshReason, now: Timestamp) ->
 fn recent_check_outcome(connection: &Connection, now: Timestamp) -> Option<RefreshOutcome> {
     let age = now.since(connection.checked_at?);
     let evidence = connection.check_evidence.as_deref()?;
-    let found = match evidence {
-        "refreshed" => RefreshOutcome::Satisfied,
-        _ if !evidence.starts_with("probe: ") => return None,
-        _ if connection.failures > 0 => {
-            RefreshOutcome::Unavailable { retry_after: connection.next_attempt_at.since(now).max(JUST_FAILED - age) }
-        }
-        _ if evidence.starts_with("probe: accepted") => RefreshOutcome::Healthy,
-        _ => RefreshOutcome::Unknown,
-    };
+    let retry_after = connection.next_attempt_at.since(now).max(JUST_FAILED - age);
+    let found = outcome_of_evidence(evidence, connection.failures, retry_after)?;
     (age < if found.works() { JUST_CHECKED } else { JUST_FAILED }).then_some(found)
 }
 
@@ -106,25 +100,25 @@ fn plan_needs_reconnect(connection: &Connection, reason: RefreshReason, now: Tim
     // To redeem a refresh token again is worth a longer pause than to look.
     let pause = if connection.refreshable { JUST_REFRESHED } else { JUST_FAILED };
     if connection.checked_at.is_some_and(|at| now.since(at) < pause) {
-        return RefreshPlan::Finish(RefreshOutcome::Dead);
+        return RefreshPlan::Finish(RefreshOutcome::NeedsReconnect);
     }
     match reason {
-        RefreshReason::CheckNow if connection.sealed_credential.is_some() && connection.refreshable => {
+        RefreshReason::OnDemandCheck if connection.sealed_credential.is_some() && connection.refreshable => {
             RefreshPlan::Refresh
         }
-        RefreshReason::CheckNow if connection.sealed_credential.is_some() => RefreshPlan::Probe,
-        _ => RefreshPlan::Finish(RefreshOutcome::Dead),
+        RefreshReason::OnDemandCheck if connection.sealed_credential.is_some() => RefreshPlan::Probe,
+        _ => RefreshPlan::Finish(RefreshOutcome::NeedsReconnect),
     }
 }
 
 /// A refresh tells nothing of whose the credential is, and would revive it: only the identity request may.
 fn plan_other_account(connection: &Connection, reason: RefreshReason, now: Timestamp) -> RefreshPlan {
-    let is_asked = reason == RefreshReason::CheckNow && connection.sealed_credential.is_some();
+    let is_asked = reason == RefreshReason::OnDemandCheck && connection.sealed_credential.is_some();
     let just_checked = connection.checked_at.is_some_and(|at| now.since(at) < JUST_REFRESHED);
     if is_asked && !just_checked && connection.life().lasts_for(1, now) {
         RefreshPlan::Probe
     } else {
-        RefreshPlan::Finish(RefreshOutcome::Dead)
+        RefreshPlan::Finish(RefreshOutcome::NeedsReconnect)
     }
 }
 
@@ -137,7 +131,7 @@ fn is_satisfied(connection: &Connection, reason: RefreshReason, now: Timestamp) 
         RefreshReason::Need { until } => just_refreshed || connection.expires_at.is_none_or(|end| end.unix() >= until),
         RefreshReason::Early => just_refreshed || !is_near_end(connection, now),
         RefreshReason::Force => just_refreshed,
-        RefreshReason::Check | RefreshReason::CheckNow => false,
+        RefreshReason::ScheduledCheck | RefreshReason::OnDemandCheck => false,
     }
 }
 
@@ -153,9 +147,9 @@ fn is_near_idle_end(connection: &Connection, now: Timestamp) -> bool {
 fn plan_unrefreshable(connection: &Connection, reason: RefreshReason, now: Timestamp) -> RefreshPlan {
     match reason {
         _ if !connection.life().lasts_for(1, now) => RefreshPlan::MarkNeedsReconnect,
-        RefreshReason::Check | RefreshReason::CheckNow => plan_probe(connection, reason, now),
+        RefreshReason::ScheduledCheck | RefreshReason::OnDemandCheck => plan_probe(connection, reason, now),
         RefreshReason::Need { .. } | RefreshReason::Early | RefreshReason::Force => {
-            RefreshPlan::Finish(RefreshOutcome::Satisfied)
+            RefreshPlan::Finish(RefreshOutcome::StillValid)
         }
     }
 }
@@ -178,8 +172,8 @@ fn backoff_outcome(
     }
     let seconds = connection.next_attempt_at.since(now);
     // A person who asks may try ahead of the back-off, but not in a loop.
-    let may_insist =
-        reason == RefreshReason::CheckNow && connection.checked_at.is_none_or(|at| now.since(at) >= JUST_REFRESHED);
+    let may_insist = reason == RefreshReason::OnDemandCheck
+        && connection.checked_at.is_none_or(|at| now.since(at) >= JUST_REFRESHED);
     // Where the client can't be used, the app was not even asked: to wait does not help.
     let is_client = connection.client_problem().is_some();
     let outcome = if is_client {

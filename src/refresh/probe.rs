@@ -5,36 +5,37 @@
 
 use crate::connection::ReconnectReason;
 use crate::context::Context;
-use crate::error::Result;
 use crate::ports::{Database, Ports, RefreshOutcome, RefreshReason};
 use crate::registry;
 use crate::schedule::next_check_after;
 use crate::store::refreshes::{self, LoadedConnection};
+use crate::time::Timestamp;
 use crate::token::{self, ProbeOutcome};
 
 use super::account_match::{self, AccountMatch};
 use super::backoff::backoff_seconds;
+use super::health::{EndFinding, ProbeFinding};
 use super::needs_reconnect::mark_needs_reconnect;
 use super::outcome::secret_opens_again;
-use super::{plan, prepare_refresh, refresh_all_tokens};
+use super::{BUSY_RETRY_AFTER, RefreshError, RefreshResult, plan, prepare_refresh, refresh_all_tokens};
+
+/// Seconds before an app that did not answer a probe is asked again, where it does not say how long.
+const UNANSWERED_PROBE_WAIT: i64 = 60;
 
 /// Asks the app whether the credential works, where nothing is to be refreshed.
 pub(super) async fn probe_credential<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
     reason: RefreshReason,
-) -> Result<RefreshOutcome> {
-    let refresh_context = match prepare_refresh(context, loaded).await? {
-        Ok(refresh_context) => refresh_context,
-        Err(outcome) => return Ok(outcome),
-    };
+) -> RefreshResult<RefreshOutcome> {
+    let refresh_context = prepare_refresh(context, loaded).await?;
     let identity = refresh_context.auth_method.identity_for_endpoints(refresh_context.endpoints.as_ref());
     let Some(asked) =
         refresh_context.auth_method.check.as_ref().or(identity.and_then(|identity| identity.probe.as_ref()))
     else {
         return match loaded.connection.reason {
-            Some(ReconnectReason::OtherAccount) => Ok(RefreshOutcome::Dead),
-            _ => record_probe(context, loaded, "nothing to probe", RefreshOutcome::Unknown).await,
+            Some(ReconnectReason::OtherAccount) => Ok(RefreshOutcome::NeedsReconnect),
+            _ => record_probe(context, loaded, ProbeFinding::NothingToProbe).await,
         };
     };
     let values = loaded.connection.add_template_values(
@@ -55,33 +56,29 @@ pub(super) async fn probe_credential<P: Ports>(
     {
         owner = account_match::probe_account_again(context, loaded, &refresh_context, identity, asked, &values).await?;
         if owner == AccountMatch::Unknown {
-            return record_probe(context, loaded, "probe: an answer that tells nothing", RefreshOutcome::Unknown).await;
+            return record_probe(context, loaded, ProbeFinding::Inconclusive).await;
         }
     }
     let was_another = loaded.connection.reason == Some(ReconnectReason::OtherAccount);
     match verdict {
         _ if owner == AccountMatch::Other && !was_another => {
-            account_match::mark_other_account(context, loaded, "probe: another account").await
+            Ok(account_match::mark_other_account(context, loaded, EndFinding::OtherAccountProbed).await?)
         }
         _ if owner != AccountMatch::Same && was_another => {
-            record_probe(context, loaded, "probe: not known to be the same account", RefreshOutcome::Dead).await
+            record_probe(context, loaded, ProbeFinding::AccountNotConfirmed).await
         }
-        ProbeOutcome::Works => record_probe(context, loaded, "probe: accepted", RefreshOutcome::Healthy).await,
-        ProbeOutcome::Forbidden => {
-            record_probe(context, loaded, "probe: accepted, but not allowed to ask", RefreshOutcome::Healthy).await
-        }
-        ProbeOutcome::Inconclusive => {
-            record_probe(context, loaded, "probe: an answer that tells nothing", RefreshOutcome::Unknown).await
-        }
-        ProbeOutcome::NotSent => {
-            let evidence = "probe: not sent, because the app's addresses have changed since the credential was given";
-            record_probe(context, loaded, evidence, RefreshOutcome::Unknown).await
-        }
+        ProbeOutcome::Works => record_probe(context, loaded, ProbeFinding::Accepted).await,
+        ProbeOutcome::Forbidden => record_probe(context, loaded, ProbeFinding::Forbidden).await,
+        ProbeOutcome::Inconclusive => record_probe(context, loaded, ProbeFinding::Inconclusive).await,
+        ProbeOutcome::NotSent => record_probe(context, loaded, ProbeFinding::NotSent).await,
         ProbeOutcome::Unavailable { retry_after } => record_probe_failure(context, loaded, retry_after).await,
         ProbeOutcome::Refused
             if plan::may_refresh(&loaded.connection, loaded.client.as_ref(), reason, context.now()) =>
         {
-            Ok(refresh_all_tokens(context, loaded).await?.unwrap_or(RefreshOutcome::InProgress { retry_after: 5 }))
+            match refresh_all_tokens(context, loaded).await {
+                Err(RefreshError::LeaseTaken) => Ok(RefreshOutcome::InProgress { retry_after: BUSY_RETRY_AFTER }),
+                refreshed => refreshed,
+            }
         }
         ProbeOutcome::Refused => record_probe_refusal(context, loaded).await,
     }
@@ -91,15 +88,12 @@ pub(super) async fn probe_credential<P: Ports>(
 async fn record_probe<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
-    evidence: &str,
-    outcome: RefreshOutcome,
-) -> Result<RefreshOutcome> {
+    finding: ProbeFinding,
+) -> RefreshResult<RefreshOutcome> {
     let now = context.now();
     let next = next_check_after(now, &loaded.connection);
-    let works = outcome == RefreshOutcome::Healthy;
-    let statement = refreshes::record_probe(&loaded.connection, now, evidence, next, 0, None, works);
-    context.db().batch([statement].into_iter().chain(secret_opens_again(context, loaded)).collect()).await?;
-    Ok(outcome)
+    write_probe(context, loaded, finding, (now, next)).await?;
+    Ok(finding.outcome(next.since(now)))
 }
 
 /// Records that the app could not be asked.
@@ -107,29 +101,43 @@ async fn record_probe_failure<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
     retry_after: Option<i64>,
-) -> Result<RefreshOutcome> {
+) -> RefreshResult<RefreshOutcome> {
     let now = context.now();
-    let failures = loaded.connection.failures + 1;
-    let wait = backoff_seconds(context, failures, retry_after.or(Some(60)));
+    let finding = ProbeFinding::Unanswered;
+    let failures = finding.failures(loaded.connection.failures);
+    let wait = backoff_seconds(context, failures, retry_after.or(Some(UNANSWERED_PROBE_WAIT)));
+    write_probe(context, loaded, finding, (now, now.plus(wait))).await?;
+    Ok(finding.outcome(wait))
+}
+
+async fn write_probe<P: Ports>(
+    context: &Context<P>,
+    loaded: &LoadedConnection,
+    finding: ProbeFinding,
+    (now, next_check_at): (Timestamp, Timestamp),
+) -> RefreshResult<()> {
     let statement = refreshes::record_probe(
         &loaded.connection,
         now,
-        "probe: the app did not answer",
-        now.plus(wait),
-        failures,
-        Some("app_unavailable"),
-        false,
+        finding.evidence(),
+        next_check_at,
+        finding.failures(loaded.connection.failures),
+        finding.error(),
+        finding.works(),
     );
     context.db().batch([statement].into_iter().chain(secret_opens_again(context, loaded)).collect()).await?;
-    Ok(RefreshOutcome::Unavailable { retry_after: wait })
+    Ok(())
 }
 
 /// Records that the app refused a credential that nothing can renew.
-async fn record_probe_refusal<P: Ports>(context: &Context<P>, loaded: &LoadedConnection) -> Result<RefreshOutcome> {
+async fn record_probe_refusal<P: Ports>(
+    context: &Context<P>,
+    loaded: &LoadedConnection,
+) -> RefreshResult<RefreshOutcome> {
     if loaded.connection.refreshable {
         // Its refresh is held back: whether the grant is gone will be known when it is tried.
         let retry_after = loaded.connection.next_attempt_at.since(context.now()).max(1);
         return Ok(RefreshOutcome::Unavailable { retry_after });
     }
-    mark_needs_reconnect(context, loaded, ReconnectReason::CredentialRejected, "probe: refused").await
+    Ok(mark_needs_reconnect(context, loaded, EndFinding::ProbeRefused).await?)
 }

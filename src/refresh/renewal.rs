@@ -21,6 +21,7 @@ use crate::token::{self, TokenSet};
 
 use super::attempt::RefreshAttempt;
 use super::backoff::backoff_seconds;
+use super::health::REFRESHED_EVIDENCE;
 
 pub(super) fn build_renewal<P: Ports>(
     context: &Context<P>,
@@ -47,7 +48,7 @@ pub(super) fn build_renewal<P: Ports>(
         next_attempt_at: 0,
         error: None,
         at: now.unix(),
-        evidence: "refreshed".into(),
+        evidence: REFRESHED_EVIDENCE.into(),
         next_check_at: next_check_after(now, &connection).unix(),
     })
 }

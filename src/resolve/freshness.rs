@@ -52,7 +52,7 @@ fn decide_for_valid_token(connection: &Connection, life: TokenLifetime, now: Tim
 
 /// Whether the record holds what this call waited for. A token just refreshed is always good enough.
 pub(super) fn is_refreshed(connection: &Connection, outcome: &RefreshOutcome, now: Timestamp) -> bool {
-    matches!(outcome, RefreshOutcome::Refreshed | RefreshOutcome::Satisfied) && connection.life().lasts_for(1, now)
+    matches!(outcome, RefreshOutcome::Refreshed | RefreshOutcome::StillValid) && connection.life().lasts_for(1, now)
 }
 
 /// Whether a valid token is left after a refresh that failed.

@@ -1,22 +1,23 @@
 //! Rows of `apps`: a workspace's custom apps, a row per revision.
 
 use super::{Columns, FromRow, StoreResult, query_all, query_first, run_statement};
-use crate::app::AppId;
+use crate::app::{AppId, ROLLOUT_DELAY};
 use crate::ids::WorkspaceId;
 use crate::ports::{Database, DatabaseError, Statement};
+use crate::retention::{PRUNED_REVISIONS, RETIRED_REVISION_AGE, REVISIONS_KEPT};
 use crate::sql;
 use crate::time::Timestamp;
 
 const INSERT: &str =
     "INSERT INTO apps (workspace_id, id, revision, definition, is_current, created_at, rollout_due_at, rollout_passes_left) VALUES (?1, ?2, ?3, ?4, 1, ?5,
-      CASE WHEN EXISTS (SELECT 1 FROM apps WHERE workspace_id = ?1 AND id = ?2 AND is_current = 1) THEN ?5 + 120 END, 1)";
+      CASE WHEN EXISTS (SELECT 1 FROM apps WHERE workspace_id = ?1 AND id = ?2 AND is_current = 1) THEN ?6 END, 1)";
 const RETIRE: &str = "UPDATE apps SET is_current = 0, retired_at = ?4, rollout_due_at = NULL WHERE workspace_id = ?1 AND id = ?2 AND is_current = 1 AND revision < ?3";
-/// Deletes revisions that nothing pins any more, of any app of the workspace. Not those that were current ten minutes
-/// ago, because a credential may just now be checked by one of them; of the app that is put, all but the last fifty. A
+/// Deletes revisions that nothing pins any more, of any app of the workspace, `?6` at most. Not those that were current
+/// at `?2`, because a credential may just now be checked by one of them; of the app that is put, all but the last `?5`. A
 /// client without destinations pins what [`REVISIONS`] finds: from it follows where its secret may go.
 const PRUNE: &str = "DELETE FROM apps WHERE workspace_id = ?1 AND is_current = 0 AND (id, revision) IN (
     SELECT r.id, r.revision FROM apps r WHERE r.workspace_id = ?1 AND r.is_current = 0
-      AND (coalesce(r.retired_at, 0) < ?2 - 600 OR (r.id = ?3 AND r.revision <= ?4 - 50))
+      AND (coalesce(r.retired_at, 0) < ?2 OR (r.id = ?3 AND r.revision <= ?4 - ?5))
       AND NOT EXISTS (SELECT 1 FROM connections c
         WHERE c.workspace_id = ?1 AND c.app = r.id AND c.app_revision = r.revision AND c.app_revision > 0)
       AND NOT EXISTS (SELECT 1 FROM flows a
@@ -26,13 +27,13 @@ const PRUNE: &str = "DELETE FROM apps WHERE workspace_id = ?1 AND is_current = 0
       AND NOT EXISTS (SELECT 1 FROM oauth_clients k
         WHERE k.workspace_id = ?1 AND k.destinations IS NULL AND r.created_at <= k.updated_at
           AND (k.registration = r.id OR substr(k.registration, 1, length(r.id) + 1) = r.id || ':')
-          AND r.revision > 1 - 50 + (SELECT max(n.revision) FROM apps n
+          AND r.revision > 1 - ?5 + (SELECT max(n.revision) FROM apps n
             WHERE n.workspace_id = ?1 AND n.id = r.id AND n.created_at <= k.updated_at))
-    LIMIT 200)";
+    LIMIT ?6)";
 const CURRENT: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND is_current = 1";
 const REVISION: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND revision = ?3";
 const REVISIONS: &str =
-    "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND created_at <= ?3 ORDER BY revision DESC LIMIT 50";
+    "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND created_at <= ?3 ORDER BY revision DESC LIMIT ?4";
 const LATEST: &str = "SELECT coalesce(max(revision), 0) AS revision FROM apps WHERE workspace_id = ?1 AND id = ?2";
 const LIST: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND is_current = 1 ORDER BY id";
 /// An app that is gone changes nothing any more.
@@ -79,7 +80,7 @@ pub async fn list_revisions(
     id: &AppId,
     at: Timestamp,
 ) -> StoreResult<Vec<AppRow>> {
-    query_all(db, sql!(REVISIONS, workspace, id, at)).await
+    query_all(db, sql!(REVISIONS, workspace, id, at, REVISIONS_KEPT)).await
 }
 
 /// All custom apps of a workspace (at most a few hundred: the number is limited when made).
@@ -96,7 +97,7 @@ pub async fn latest_revision(db: &impl Database, workspace: &WorkspaceId, id: &A
 /// Makes a revision the current one. A `Constraint` error says that somebody else made it first.
 pub async fn put(db: &impl Database, workspace: &WorkspaceId, app: &AppRow, now: Timestamp) -> StoreResult<()> {
     db.batch(vec![
-        sql!(INSERT, workspace, &app.id, app.revision, app.definition.as_str(), now),
+        sql!(INSERT, workspace, &app.id, app.revision, app.definition.as_str(), now, now.plus(ROLLOUT_DELAY)),
         retire(workspace, &app.id, app.revision, now),
     ])
     .await
@@ -105,7 +106,9 @@ pub async fn put(db: &impl Database, workspace: &WorkspaceId, app: &AppRow, now:
 
 /// Deletes the revisions of a workspace's apps that nothing needs, before this one of `app` is put.
 pub async fn prune(db: &impl Database, workspace: &WorkspaceId, app: &AppRow, now: Timestamp) -> StoreResult<()> {
-    run_statement(db, sql!(PRUNE, workspace, now, &app.id, app.revision)).await.map(|_| ())
+    let retired_before = now.plus(-RETIRED_REVISION_AGE);
+    let prune = sql!(PRUNE, workspace, retired_before, &app.id, app.revision, REVISIONS_KEPT, PRUNED_REVISIONS);
+    run_statement(db, prune).await.map(|_| ())
 }
 
 /// Takes an app out of sight; connections made with it go on.

@@ -12,6 +12,7 @@ use crate::connection::Connection;
 use crate::destinations::Destinations;
 use crate::ids::{ClientId, ConnectionId, FlowId, LinkId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
+use crate::retention::FLOWS_PER_BROWSER;
 use crate::sql;
 use crate::time::Timestamp;
 use crate::workspace::User;
@@ -19,9 +20,9 @@ use crate::workspace::User;
 const INSERT: &str = "INSERT INTO flows (id, state_hash, session_hash, workspace_id, app, app_revision, oauth_client, connection_id, generation,
       link_id, user_id, user_name, scopes, issuer, iss_required, sealed_verifier, return_to, status, created_at, expires_at, auth_method, variables, used_at, destinations)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'pending', ?18, ?19, ?20, ?21, ?22, ?23)";
-/// A browser keeps at most ten flows; the oldest give way to the one that begins, even within one second.
+/// A browser keeps `?3` flows beside the one that begins, at most; the oldest give way to it, even within one second.
 const TRIM: &str = "DELETE FROM flows WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 AND id NOT IN
-    (SELECT id FROM flows WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 ORDER BY created_at DESC, id LIMIT 9)";
+    (SELECT id FROM flows WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 ORDER BY created_at DESC, id LIMIT ?3)";
 const BY_STATE: &str = "SELECT * FROM flows WHERE state_hash = ?1";
 const GET: &str = "SELECT * FROM flows WHERE id = ?1 AND session_hash IN (SELECT value FROM json_each(?2))";
 const GET_IN_WORKSPACE: &str = "SELECT * FROM flows WHERE workspace_id = ?1 AND id = ?2";
@@ -257,7 +258,8 @@ pub async fn insert(db: &impl Database, flow: &Flow, state_hash: &str) -> StoreR
         flow.used_at,
         flow.destinations.as_ref().map(json_text)
     );
-    db.batch(vec![statement, sql!(TRIM, flow.session_hash.as_str(), &flow.id)]).await.map(|_| ())
+    let trim = sql!(TRIM, flow.session_hash.as_str(), &flow.id, FLOWS_PER_BROWSER - 1);
+    db.batch(vec![statement, trim]).await.map(|_| ())
 }
 
 /// The flow a state belongs to, used or not.

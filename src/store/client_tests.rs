@@ -3,6 +3,7 @@
 use super::{Columns, FromRow, StoreResult, read_first, run_statement};
 use crate::ids::ClientId;
 use crate::ports::Database;
+use crate::retention::REPEATED_CLIENT_TEST_AGE;
 use crate::sql;
 use crate::time::Timestamp;
 
@@ -11,8 +12,8 @@ const BEGIN: &str = "INSERT INTO client_tests (oauth_client, input_hash, started
     ON CONFLICT (oauth_client, input_hash) DO UPDATE SET started_at = ?3, valid_for_seconds = ?4, result = NULL WHERE started_at <= ?3 - valid_for_seconds
     RETURNING started_at";
 const GET: &str = "SELECT started_at, result FROM client_tests WHERE oauth_client = ?1 AND input_hash = ?2";
-/// Tests of a client that count no more, so that its rows stay few.
-const FORGET_OLD: &str = "DELETE FROM client_tests WHERE oauth_client = ?1 AND started_at < ?2 - 60";
+/// Tests of a client of before `?2`, which count no more, so that its rows stay few.
+const FORGET_OLD: &str = "DELETE FROM client_tests WHERE oauth_client = ?1 AND started_at < ?2";
 const FINISH: &str = "UPDATE client_tests SET result = ?4, valid_for_seconds = ?5 WHERE oauth_client = ?1 AND input_hash = ?2 AND started_at = ?3";
 const CANCEL: &str = "DELETE FROM client_tests WHERE oauth_client = ?1 AND input_hash = ?2 AND started_at = ?3";
 
@@ -41,7 +42,7 @@ pub async fn begin(
 ) -> StoreResult<Option<ClientTestRow>> {
     let answers = db
         .batch(vec![
-            sql!(FORGET_OLD, client, now),
+            sql!(FORGET_OLD, client, now.plus(-REPEATED_CLIENT_TEST_AGE)),
             sql!(BEGIN, client, tested, now, counts_for),
             sql!(GET, client, tested),
         ])

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Columns, FromRow, StoreResult, json_text, query_all, query_first};
-use crate::client::{Client, ClientProblem};
+use crate::client::{Client, ClientProblem, FAILURES_WITHOUT_BACKOFF};
 use crate::destinations::Destinations;
 use crate::ids::{ClientId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
@@ -42,9 +42,9 @@ const END_LINKS: &str = "UPDATE connect_links SET status = 'used', result_connec
     AND NOT EXISTS (SELECT 1 FROM oauth_clients WHERE id = ?2)";
 const MARK_MISCONFIGURED: &str = "UPDATE oauth_clients SET misconfigured_at = coalesce(misconfigured_at, ?3), misconfigured_error = ?4, failures = failures + 1, backoff_until = ?5
     WHERE workspace_id = ?1 AND id = ?2 AND updated_at = ?6";
-/// One failure of the app may be chance; from the third in a row on, or when the app says how long, all wait.
+/// The first failures of the app may be chance; after `?5` in a row, or when the app says how long, all wait.
 const BACK_OFF: &str = "UPDATE oauth_clients SET failures = failures + 1,
-      backoff_until = CASE WHEN ?4 OR failures >= 2 THEN max(backoff_until, ?3) ELSE backoff_until END WHERE workspace_id = ?1 AND id = ?2";
+      backoff_until = CASE WHEN ?4 OR failures >= ?5 THEN max(backoff_until, ?3) ELSE backoff_until END WHERE workspace_id = ?1 AND id = ?2";
 macro_rules! clear_mark {
     ($where:literal) => {
         concat!(
@@ -186,7 +186,7 @@ pub fn mark_misconfigured(client: &Client, now: Timestamp, error: &str, backoff_
 
 /// The app failed, or asked this client to slow down (`told`).
 pub fn back_off(client: &Client, until: Timestamp, told: bool) -> Statement {
-    sql!(BACK_OFF, &client.workspace, &client.id, until, told)
+    sql!(BACK_OFF, &client.workspace, &client.id, until, told, FAILURES_WITHOUT_BACKOFF)
 }
 
 /// The secret of this client opens again. What the app thinks of it is not known.

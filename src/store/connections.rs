@@ -52,14 +52,18 @@ const PATCH: &str = "UPDATE connections SET name = coalesce(?3, name), metadata 
     WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 /// One that died while it waited is dead, not connected.
 const CONFIRM: &str = "UPDATE connections SET status = CASE WHEN reconnect_reason IS NULL THEN 'connected' ELSE 'needs_reconnect' END WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation' AND deleted_at IS NULL";
+/// Names that a generated name is compared with, at most: past that a number may be given twice, which does no harm.
+const MAX_NAMES: i64 = 500;
+/// Connections to the same account that are looked at for one that takes a new grant, at most.
+const MAX_SAME_ACCOUNT: i64 = 20;
 /// U+10FFFF comes after every character of a name: the range is what the index is entered by.
 const NAMES_WITH_PREFIX: &str =
     "SELECT name FROM connections WHERE workspace_id = ?1 AND app = ?2 AND deleted_at IS NULL
-    AND name >= ?3 AND name < ?3 || char(1114111) AND substr(name, 1, length(?3)) = ?3 LIMIT 500";
+    AND name >= ?3 AND name < ?3 || char(1114111) AND substr(name, 1, length(?3)) = ?3 LIMIT ?4";
 /// The plus keeps `SQLite` from reading a whole workspace in order of time.
 const SAME_ACCOUNT: &str =
     "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2 AND account_id = ?3 AND user_id IS ?4
-    AND deleted_at IS NULL ORDER BY +created_at LIMIT 20";
+    AND deleted_at IS NULL ORDER BY +created_at LIMIT ?5";
 /// The last case is that of a definition which was edited since.
 const IS_GRANT_IN_USE: &str = concat!(
     "SELECT ",
@@ -303,7 +307,7 @@ pub async fn list_names_with_prefix(
     app: &AppId,
     begin: &str,
 ) -> StoreResult<Vec<String>> {
-    let rows = run_statement(db, sql!(NAMES_WITH_PREFIX, workspace, app, begin)).await?;
+    let rows = run_statement(db, sql!(NAMES_WITH_PREFIX, workspace, app, begin, MAX_NAMES)).await?;
     rows.rows.iter().map(|row| Columns(row).text("name")).collect()
 }
 
@@ -315,7 +319,8 @@ pub async fn list_same_account(
     account: &str,
     owner: Option<&User>,
 ) -> StoreResult<Vec<Connection>> {
-    query_all(db, sql!(SAME_ACCOUNT, workspace, app, account, owner.map(|user| user.id.as_str()))).await
+    let owner = owner.map(|user| user.id.as_str());
+    query_all(db, sql!(SAME_ACCOUNT, workspace, app, account, owner, MAX_SAME_ACCOUNT)).await
 }
 
 /// Whether a live connection shares client and account, so that revoking a grant of theirs would kill

@@ -12,6 +12,7 @@ use crate::client::Client;
 use crate::connection::Connection;
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Rows, Statement};
+use crate::retention::DELETED_WORKSPACE_AGE;
 use crate::sql;
 use crate::time::Timestamp;
 
@@ -82,7 +83,7 @@ const ERASE_WORKSPACE: [&str; 3] = [
       AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM flows a WHERE a.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.workspace_id = ?1)",
-    "DELETE FROM workspaces WHERE id = ?1 AND deleted_at IS NOT NULL AND (tombstoned_at IS NOT NULL OR deleted_at <= ?2 - 7200)
+    "DELETE FROM workspaces WHERE id = ?1 AND deleted_at IS NOT NULL AND (tombstoned_at IS NOT NULL OR deleted_at <= ?2)
       AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM flows a WHERE a.workspace_id = ?1)
@@ -227,7 +228,11 @@ pub async fn empty_workspace(db: &impl Database, id: &WorkspaceId, budget: i64, 
     statements.push(sql!(END_LATE_CONNECTIONS, id, now, limit));
     let strays = statements.len() - 1;
     let [clients, apps, workspace] = ERASE_WORKSPACE;
-    statements.extend([sql!(clients, id, limit), sql!(apps, id, limit), sql!(workspace, id, now)]);
+    statements.extend([
+        sql!(clients, id, limit),
+        sql!(apps, id, limit),
+        sql!(workspace, id, now.plus(-DELETED_WORKSPACE_AGE)),
+    ]);
     let answers = db.batch(statements).await?;
     Ok(answers.iter().enumerate().filter(|(at, _)| *at != strays).map(|(_, rows)| rows.changes).sum())
 }

@@ -1,6 +1,7 @@
 //! Rows of `events`: the audit trail.
 
 use super::{Columns, FromRow, Page, StoreResult, cut_page, query_all};
+use crate::audit::{Actor, EventType};
 use crate::ids::{ConnectionId, EventId, WorkspaceId};
 use crate::ports::{Database, Statement};
 use crate::sql;
@@ -12,6 +13,22 @@ const INSERT_IF_CHANGED: &str = "INSERT INTO events (workspace_id, connection_id
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE changes() > 0";
 const LIST: &str = "SELECT * FROM events WHERE workspace_id = ?1 AND connection_id = ?2 AND (occurred_at, seq) < (?3, ?4) ORDER BY occurred_at DESC, seq DESC LIMIT ?5";
 
+/// A line that is to be written to the audit trail.
+#[derive(Debug)]
+pub struct NewEvent<'a> {
+    /// Its id.
+    pub id: EventId,
+    /// When.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: EventType,
+    /// Who did it.
+    pub actor: &'a Actor,
+    /// A code or name that tells more; never a secret.
+    pub detail: Option<&'a str>,
+}
+
+// Texts and not enums: another version may have stored words that this one does not know.
 /// One line of the audit trail.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -68,16 +85,16 @@ impl FromRow for NumberedEvent {
 }
 
 /// The statement that writes a line; it goes in the batch of what it tells.
-pub fn insert(workspace: &WorkspaceId, connection: &ConnectionId, event: &Event) -> Statement {
+pub fn insert(workspace: &WorkspaceId, connection: &ConnectionId, event: &NewEvent<'_>) -> Statement {
     sql!(
         INSERT,
         workspace,
         connection,
         event.at,
         &event.id,
-        event.r#type.as_str(),
-        event.actor.as_str(),
-        event.detail.as_deref()
+        event.event.as_str(),
+        event.actor.to_string(),
+        event.detail
     )
 }
 

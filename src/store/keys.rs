@@ -29,7 +29,9 @@ const ROTATE: &str = "UPDATE api_keys SET secret_hash = ?4, previous_secret_hash
       previous_secret_expires_at = CASE WHEN ?5 > ?6 THEN ?5 END
     WHERE workspace_id = ?1 AND id = ?2 AND secret_hash = ?3 AND revoked_at IS NULL";
 
-const MADE_KEYS: &str = "SELECT id FROM api_keys WHERE workspace_id = ?1 AND created_by_key = ?2 AND revoked_at IS NULL ORDER BY id LIMIT 200";
+/// Keys that a revoked key made, as its answer names them, at most.
+const MAX_MADE_KEYS: i64 = 200;
+const MADE_KEYS: &str = "SELECT id FROM api_keys WHERE workspace_id = ?1 AND created_by_key = ?2 AND revoked_at IS NULL ORDER BY id LIMIT ?3";
 const COUNT_LINKS: &str = "SELECT count(*) AS n FROM connect_links WHERE workspace_id = ?1 AND created_by_key = ?2
     AND (status = 'awaiting_confirmation' OR status = 'open' AND expires_at > ?3)";
 const COUNT_SIGN_IN_LINKS: &str =
@@ -169,7 +171,7 @@ pub async fn revoke(
     let noted = usize::from(note.is_some());
     let mut statements = vec![sql!(REVOKE, workspace, id, now)];
     statements.extend(note);
-    statements.push(sql!(MADE_KEYS, workspace, id));
+    statements.push(sql!(MADE_KEYS, workspace, id, MAX_MADE_KEYS));
     if end {
         let counts = [COUNT_LINKS, COUNT_SIGN_IN_LINKS, COUNT_SESSIONS];
         let ends = [END_FLOWS, END_WAITING_REPAIRS, END_UNCONFIRMED, END_LINKS];

@@ -7,27 +7,45 @@ use super::erasing::{self, DisconnectedConnection};
 use super::{Columns, StoreResult, run_statement};
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, Rows, Statement};
+use crate::retention::{self, PURGED_ROWS};
 use crate::sql;
 use crate::time::Timestamp;
 
-/// Bounded: a run deletes at most so many rows of each kind, the next one the rest.
-const PURGES: [&str; 9] = [
-    "DELETE FROM flows WHERE id IN (SELECT id FROM flows WHERE expires_at < ?1 - 86400 LIMIT 500)",
-    "DELETE FROM connect_links WHERE id IN (SELECT id FROM connect_links WHERE expires_at < ?1 - 604800 LIMIT 500)",
-    "DELETE FROM sessions WHERE token_hash IN (SELECT token_hash FROM sessions WHERE expires_at <= ?1 LIMIT 500)",
-    "DELETE FROM sign_in_links WHERE token_hash IN (SELECT token_hash FROM sign_in_links WHERE expires_at <= ?1 LIMIT 500)",
-    "DELETE FROM revocations WHERE id IN (SELECT id FROM revocations WHERE expires_at <= ?1 LIMIT 500)",
-    "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE occurred_at < ?1 - 7776000 LIMIT 500)",
-    "DELETE FROM client_tests WHERE (oauth_client, input_hash) IN (SELECT oauth_client, input_hash FROM client_tests WHERE started_at < ?1 - 3600 LIMIT 500)",
-    "UPDATE flows SET sealed_verifier = NULL WHERE id IN
-      (SELECT id FROM flows WHERE expires_at <= ?1 AND sealed_verifier IS NOT NULL LIMIT 500)",
-    // No copy lives as long: an hour, and what is still on its way or in a location's memory.
-    "DELETE FROM cache_deletes WHERE id IN (SELECT id FROM cache_deletes WHERE created_at <= ?1 - 3720 LIMIT 500)",
+/// What is deleted of each kind: of before `?1`, which is so many seconds ago, at most `?2` rows.
+const PURGES: [(&str, i64); 9] = [
+    (
+        "DELETE FROM flows WHERE id IN (SELECT id FROM flows WHERE expires_at < ?1 LIMIT ?2)",
+        retention::EXPIRED_FLOW_AGE,
+    ),
+    (
+        "DELETE FROM connect_links WHERE id IN (SELECT id FROM connect_links WHERE expires_at < ?1 LIMIT ?2)",
+        retention::EXPIRED_LINK_AGE,
+    ),
+    ("DELETE FROM sessions WHERE token_hash IN (SELECT token_hash FROM sessions WHERE expires_at <= ?1 LIMIT ?2)", 0),
+    (
+        "DELETE FROM sign_in_links WHERE token_hash IN (SELECT token_hash FROM sign_in_links WHERE expires_at <= ?1 LIMIT ?2)",
+        0,
+    ),
+    ("DELETE FROM revocations WHERE id IN (SELECT id FROM revocations WHERE expires_at <= ?1 LIMIT ?2)", 0),
+    ("DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE occurred_at < ?1 LIMIT ?2)", retention::EVENT_AGE),
+    (
+        "DELETE FROM client_tests WHERE (oauth_client, input_hash) IN (SELECT oauth_client, input_hash FROM client_tests WHERE started_at < ?1 LIMIT ?2)",
+        retention::CLIENT_TEST_AGE,
+    ),
+    (
+        "UPDATE flows SET sealed_verifier = NULL WHERE id IN
+      (SELECT id FROM flows WHERE expires_at <= ?1 AND sealed_verifier IS NOT NULL LIMIT ?2)",
+        0,
+    ),
+    (
+        "DELETE FROM cache_deletes WHERE id IN (SELECT id FROM cache_deletes WHERE created_at <= ?1 LIMIT ?2)",
+        retention::CACHE_DELETE_AGE,
+    ),
 ];
-/// Sealed tokens of a dead connection are kept a week, so that "check now" may revive it.
+/// Of connections whose refusal was seen before `?2`.
 const ERASE_REFUSED_CREDENTIALS: &str = concat!(
     "UPDATE connections SET sealed_credential = NULL, version = version + 1 WHERE id IN
-    (SELECT id FROM connections WHERE reconnect_reason IS NOT NULL AND sealed_credential IS NOT NULL AND checked_at < ?1 - 604800 LIMIT 500)
+    (SELECT id FROM connections WHERE reconnect_reason IS NOT NULL AND sealed_credential IS NOT NULL AND checked_at < ?2 LIMIT ?3)
     AND ",
     no_live_lease!("?1")
 );
@@ -37,9 +55,9 @@ const MOST_PER_KIND: i64 = 5;
 const MOST_WORKSPACES: i64 = 2;
 /// Single disconnects that a run sees beside the oldest of the queue.
 const NEWEST_DISCONNECTED: i64 = 5;
-/// A connection that no embedder has confirmed within a week is nobody's.
+/// A connection of before `?2` that no embedder has confirmed is nobody's.
 const END_UNCONFIRMED: &str = "UPDATE connections SET deleted_at = ?1, generation = generation + 1, next_check_at = NULL WHERE id IN
-    (SELECT id FROM connections WHERE deleted_at IS NULL AND status = 'awaiting_confirmation' AND created_at < ?1 - 604800 LIMIT 500)";
+    (SELECT id FROM connections WHERE deleted_at IS NULL AND status = 'awaiting_confirmation' AND created_at < ?2 LIMIT ?3)";
 const EXPIRED_FLOWS: &str =
     "SELECT * FROM flows WHERE expires_at <= ?1 AND sealed_grant IS NOT NULL ORDER BY expires_at LIMIT ?2";
 const REVOKED_KEYS: &str = "SELECT id FROM api_keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 LIMIT 1";
@@ -61,8 +79,10 @@ const MIGRATIONS: &str = "SELECT name FROM d1_migrations ORDER BY id";
 
 /// Deletes what has expired; answers how many rows.
 pub async fn purge(db: &impl Database, now: Timestamp) -> StoreResult<u64> {
-    let mut statements: Vec<_> = PURGES.iter().map(|sql| sql!(*sql, now)).collect();
-    statements.push(sql!(ERASE_REFUSED_CREDENTIALS, now));
+    let purge = |(sql, age): &(&'static str, i64)| sql!(*sql, now.plus(-age), PURGED_ROWS);
+    let mut statements: Vec<_> = PURGES.iter().map(purge).collect();
+    let refused_before = now.plus(-retention::REFUSED_CREDENTIAL_AGE);
+    statements.push(sql!(ERASE_REFUSED_CREDENTIALS, now, refused_before, PURGED_ROWS));
     Ok(db.batch(statements).await?.iter().map(|rows| rows.changes).sum())
 }
 
@@ -139,7 +159,7 @@ pub async fn load_unfinished_work(db: &impl Database, now: Timestamp, share: Run
         erasing::queue_statements(share.leased_before, share.disconnected, NEWEST_DISCONNECTED.min(share.disconnected));
     let answers = db
         .batch(vec![
-            sql!(END_UNCONFIRMED, now),
+            sql!(END_UNCONFIRMED, now, now.plus(-retention::UNCONFIRMED_CONNECTION_AGE), PURGED_ROWS),
             oldest,
             newest,
             super::revocations::select_due(now, share.revocations),

@@ -37,10 +37,30 @@ macro_rules! live_grant {
 macro_rules! key_columns {
     ($key:literal) => {
         concat!(
-            $key, ".id AS key_id, ", $key, ".workspace_id AS key_workspace_id, ", $key, ".name AS key_name, ", $key,
-            ".secret_hash, ", $key, ".scopes, ", $key, ".allowed_connections, ", $key, ".allowed_apps, ", $key,
-            ".expires_at AS key_expires_at, ", $key, ".created_at AS key_created_at, ", $key, ".created_by_key, ", $key,
-            ".previous_secret_hash, ", $key, ".previous_secret_expires_at"
+            $key,
+            ".id AS key_id, ",
+            $key,
+            ".workspace_id AS key_workspace_id, ",
+            $key,
+            ".name AS key_name, ",
+            $key,
+            ".secret_hash, ",
+            $key,
+            ".scopes, ",
+            $key,
+            ".allowed_connections, ",
+            $key,
+            ".allowed_apps, ",
+            $key,
+            ".expires_at AS key_expires_at, ",
+            $key,
+            ".created_at AS key_created_at, ",
+            $key,
+            ".created_by_key, ",
+            $key,
+            ".previous_secret_hash, ",
+            $key,
+            ".previous_secret_expires_at"
         )
     };
 }

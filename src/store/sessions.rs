@@ -10,6 +10,7 @@ use super::{
 use crate::caller::CreatorKey;
 use crate::ids::{ApiKeyId, LinkId, SessionId, SignInLinkId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
+use crate::retention::SESSIONS_PER_USER;
 use crate::sql;
 use crate::time::Timestamp;
 use crate::workspace::{Role, User};
@@ -17,9 +18,9 @@ use crate::workspace::{Role, User};
 const INSERT: &str =
     "INSERT INTO sessions (token_hash, workspace_id, session_type, user_id, user_name, link_id, created_at, expires_at, role, created_by_key)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-/// A person keeps at most 100 sessions; the oldest give way to the one that begins.
+/// A person keeps `?4` sessions beside the one that begins, at most; the oldest give way to it.
 const TRIM: &str = "DELETE FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND token_hash <> ?3 AND token_hash NOT IN
-    (SELECT token_hash FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND token_hash <> ?3 ORDER BY created_at DESC, token_hash LIMIT 99)";
+    (SELECT token_hash FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND token_hash <> ?3 ORDER BY created_at DESC, token_hash LIMIT ?4)";
 const GET: &str = "SELECT * FROM sessions WHERE token_hash = ?1 AND expires_at > ?2";
 const UNEXPIRED_HASHES: &str =
     "SELECT token_hash FROM sessions WHERE token_hash IN (SELECT value FROM json_each(?1)) AND expires_at > ?2";
@@ -139,7 +140,8 @@ fn insert_statements(session: &Session) -> impl Iterator<Item = Statement> {
         session.role.as_str(),
         session.made_by.as_ref()
     );
-    let trim = user.map(|user| sql!(TRIM, &session.workspace, user.id.as_str(), session.hash.as_str()));
+    let trim =
+        user.map(|user| sql!(TRIM, &session.workspace, user.id.as_str(), session.hash.as_str(), SESSIONS_PER_USER - 1));
     [statement].into_iter().chain(trim)
 }
 

@@ -3,6 +3,7 @@
 use super::{Columns, FromRow, Page, StoreResult, cut_page, query_all};
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::Database;
+use crate::retention::USES_PER_CONNECTION;
 use crate::sql;
 use crate::time::Timestamp;
 
@@ -14,11 +15,11 @@ const RECORD: &str =
     ON CONFLICT (connection_id, workflow, step) DO UPDATE SET
       active_days = active_days + (last_used_at / 86400 < CAST(?5 / 86400 AS INTEGER)), last_used_at = ?5
     WHERE last_used_at < ?5 - ?6";
-/// A connection has at most 500 uses: the ones of longest ago give way to a new one.
+/// A connection keeps `?4` uses beside a new one, at most: those of longest ago give way to it.
 const EVICT: &str = "DELETE FROM uses WHERE connection_id = ?1
     AND NOT EXISTS (SELECT 1 FROM uses WHERE connection_id = ?1 AND workflow = ?2 AND step = ?3)
     AND (workflow, step) IN (SELECT workflow, step FROM uses WHERE connection_id = ?1
-      ORDER BY last_used_at DESC, workflow, step LIMIT -1 OFFSET 499)";
+      ORDER BY last_used_at DESC, workflow, step LIMIT -1 OFFSET ?4)";
 const TOUCH: &str = "UPDATE connections SET last_used_at = ?3 WHERE workspace_id = ?1 AND id = ?2 AND coalesce(last_used_at, 0) < ?3 - ?4";
 const LIST: &str = "SELECT * FROM uses WHERE workspace_id = ?1 AND connection_id = ?2 AND (workflow, step) > (?3, ?4)
     ORDER BY workflow, step LIMIT ?5";
@@ -64,7 +65,7 @@ pub async fn record(
 ) -> StoreResult<()> {
     let mut statements = vec![sql!(TOUCH, workspace, id, now, WRITE_INTERVAL)];
     if let Some((workflow, step)) = step {
-        statements.push(sql!(EVICT, id, workflow, step));
+        statements.push(sql!(EVICT, id, workflow, step, USES_PER_CONNECTION - 1));
         statements.push(sql!(RECORD, id, workflow, step, workspace, now, WRITE_INTERVAL));
     }
     db.batch(statements).await.map(|_| ())

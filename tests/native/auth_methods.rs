@@ -85,7 +85,7 @@ impl<'a> ManualConnect<'a> {
             name: None,
             metadata: BTreeMap::new(),
             check: self.check,
-            actor: Some("key:t".into()),
+            actor: Some(connections::audit::Actor::User("t".into())),
         };
         let context = self.fixture.world.context();
         self.fixture.world.run(async {
@@ -130,7 +130,7 @@ fn a_key_is_checked_stored_and_handed_out_as_it_was_entered() {
     assert!(resolved.issued.credential.token.is_none());
     assert_eq!(resolved.issued.request.headers["Authorization"], "Bearer live_abc");
     let actor = fixture.world.db.query_value("SELECT actor FROM events WHERE type = 'connected'");
-    assert_eq!(actor, "key:t");
+    assert_eq!(actor, "user:t");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_check_takes_the_account_of_a_test_key_for_the_one_that_was_connected() {
     fixture.world.acme.api_keys.borrow_mut().insert("test_abc".into(), "ann".into());
     let id = connect_manually(&fixture, "api_key", &[("api_key", "test_abc")]);
     assert_eq!(fixture.load_connection(&id).account.unwrap().id, "id-ann:test");
-    for reason in [RefreshReason::CheckNow, RefreshReason::Check] {
+    for reason in [RefreshReason::OnDemandCheck, RefreshReason::ScheduledCheck] {
         fixture.world.advance_clock(60);
         assert_eq!(fixture.refresh(&id, reason), RefreshOutcome::Healthy);
     }
@@ -225,10 +225,10 @@ fn a_key_that_may_not_say_whose_it_is_is_stored_without_an_account() {
 fn a_key_that_was_revoked_at_the_app_is_named_by_the_check_and_replaced_in_place() {
     let fixture = api_key_fixture();
     let id = connect_manually(&fixture, "api_key", &[("api_key", "live_abc")]);
-    assert_eq!(fixture.refresh(&id, RefreshReason::CheckNow), RefreshOutcome::Healthy);
+    assert_eq!(fixture.refresh(&id, RefreshReason::OnDemandCheck), RefreshOutcome::Healthy);
     fixture.world.acme.api_keys.borrow_mut().remove("live_abc");
     fixture.world.advance_clock(60);
-    assert_eq!(fixture.refresh(&id, RefreshReason::CheckNow), RefreshOutcome::Dead);
+    assert_eq!(fixture.refresh(&id, RefreshReason::OnDemandCheck), RefreshOutcome::NeedsReconnect);
     let error = fixture.resolve(&id, ResolveRequest::default()).unwrap_err();
     assert_eq!((error.code, error.hints.reason.as_deref()), (ErrorCode::NeedsReconnect, Some("credential_rejected")));
     let again = ManualConnect { connection: Some(id.clone()), ..ManualConnect::new(&fixture, "api_key") };
@@ -315,7 +315,7 @@ fn a_client_of_ones_own_gets_tokens_anew_whenever_they_end() {
     assert_eq!(fixture.world.acme.count_requests("/token"), 2);
     fixture.world.acme.client_credentials.borrow_mut().clear();
     fixture.expire_access_token(&id);
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Dead);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::NeedsReconnect);
     assert_eq!(fixture.load_connection(&id).reason, Some(ReconnectReason::CredentialRejected));
     let refused = ManualConnect::new(&fixture, "client_credentials");
     let error = refused.submit(manual_fields(&[("client_id", "robot"), ("client_secret", "s3cret")])).unwrap_err();
@@ -455,7 +455,7 @@ fn both_are_renewed_by_one_errand_each_with_its_own_request() {
     let row = fixture.load_connection(&id);
     assert_eq!((row.version, row.scopes_granted.len(), row.lease), (3, 3, None));
     assert!(row.expires_at.unwrap().since(fixture.world.now()) > 3500, "the nearest end of both");
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Satisfied);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::StillValid);
 }
 
 #[test]
@@ -511,7 +511,7 @@ fn the_first_token_that_is_gone_for_good_is_the_end() {
     let lost = fixture.open_credential(&id).token.unwrap().refresh_token.unwrap();
     fixture.world.acme.forget_refresh_token(lost.expose());
     fixture.expire_access_token(&id);
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Dead);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::NeedsReconnect);
     assert_eq!(fixture.load_connection(&id).reason, Some(ReconnectReason::Revoked));
 }
 
@@ -648,7 +648,7 @@ fn what_the_app_told_of_its_address_comes_with_imported_tokens() {
             name: None,
             metadata: BTreeMap::new(),
             check: true,
-            actor: Some("key:t".into()),
+            actor: Some(connections::audit::Actor::User("t".into())),
         };
         fixture.world.run(async {
             manual::connect_manually(&fixture.world.context(), &request, new, BROWSER_SESSION, decided_by_program())
@@ -1047,7 +1047,7 @@ fn an_app_that_adds_to_what_it_granted_is_asked_for_the_rest_only() {
         assert_eq!((asked["scope"].as_str(), asked.contains_key("include_granted")), (scope, scope.starts_with("me")));
         fixture.world.acme.withdraw_grants("ann");
         fixture.expire_access_token(&id);
-        assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Dead);
+        assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::NeedsReconnect);
         assert!(
             authorize_parameters(&fixture, &more)["scope"].contains("read"),
             "nothing is granted any more: all is asked for"

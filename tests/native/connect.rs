@@ -441,7 +441,7 @@ fn a_reconnect_without_refresh_token_keeps_the_one_before_while_that_may_be_good
     let id = fixture.connect("ann");
     fixture.world.acme.withdraw_grants("ann");
     fixture.expire_access_token(&id);
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Dead);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::NeedsReconnect);
     fixture.world.acme.restore_grants("ann");
     fixture.world.acme.gives_refresh_token.set(false);
     fixture.complete_flow(&fixture.repair_request(&id), "ann");
@@ -988,7 +988,7 @@ fn what_died_before_it_was_confirmed_is_dead_and_not_connected() {
         fixture.complete_flow(&ConnectRequest::of_link(&open_link(&fixture, &url).unwrap()), "ann").connection.unwrap();
     fixture.world.acme.withdraw_grants("ann");
     fixture.world.advance_clock(4000);
-    fixture.refresh(&id, RefreshReason::Check);
+    fixture.refresh(&id, RefreshReason::ScheduledCheck);
     assert_eq!(fixture.load_connection(&id).status, ConnectionStatus::AwaitingConfirmation);
     confirm_link(&fixture, &link, "guest").unwrap();
     let refused = fixture.resolve(&id, ResolveRequest::default()).map(|_| ()).unwrap_err();

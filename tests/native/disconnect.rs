@@ -53,10 +53,15 @@ fn it_is_gone_for_everybody_while_the_app_still_thinks() {
         .unwrap();
     fixture.world.acme.latency_ms.set(9000);
     let (context, workspace, gone) = (fixture.world.context(), fixture.workspace.clone(), id.clone());
-    let ending = fixture
-        .world
-        .runtime
-        .spawn(async move { connections::disconnect::disconnect(&context, &workspace, &gone, "key:test").await });
+    let ending = fixture.world.runtime.spawn(async move {
+        connections::disconnect::disconnect(
+            &context,
+            &workspace,
+            &gone,
+            &connections::audit::Actor::User("test".into()),
+        )
+        .await
+    });
     fixture.world.run(fixture.world.runtime.sleep(50));
     for consistency in [Consistency::Strong, Consistency::Edge] {
         let answer = fixture.resolve(&id, ResolveRequest { consistency, ..ResolveRequest::default() });
@@ -160,10 +165,15 @@ fn a_disconnect_that_died_in_the_middle_is_finished_by_the_clock() {
     let id = fixture.connect("ann");
     fixture.world.acme.latency_ms.set(9000);
     let (context, workspace, gone) = (fixture.world.context(), fixture.workspace.clone(), id.clone());
-    let ending = fixture
-        .world
-        .runtime
-        .spawn(async move { connections::disconnect::disconnect(&context, &workspace, &gone, "key:test").await });
+    let ending = fixture.world.runtime.spawn(async move {
+        connections::disconnect::disconnect(
+            &context,
+            &workspace,
+            &gone,
+            &connections::audit::Actor::User("test".into()),
+        )
+        .await
+    });
     fixture.world.run(fixture.world.runtime.sleep(50));
     ending.kill();
     fixture.world.acme.latency_ms.set(10);
@@ -223,7 +233,15 @@ fn a_disconnect_stays_within_the_budget() {
     let id = fixture.connect("ann");
     fixture.world.cache.refused_deletes.set(2);
     let context = fixture.world.context();
-    fixture.world.run(connections::disconnect::disconnect(&context, &fixture.workspace, &id, "key:test")).unwrap();
+    fixture
+        .world
+        .run(connections::disconnect::disconnect(
+            &context,
+            &fixture.workspace,
+            &id,
+            &connections::audit::Actor::User("test".into()),
+        ))
+        .unwrap();
     assert!(context.ports.budget.spent.get() <= 10, "{}", context.ports.budget.spent.get());
 }
 

@@ -301,7 +301,7 @@ fn a_secret_that_opens_again_is_told_of_no_more_whatever_the_app_says() {
         fixture.world.db.tamper(&format!("UPDATE oauth_clients SET sealed_secret = '{sealed}'"));
         fixture.world.acme.script_always("/token", Some(Reply::status(503, "")));
         fixture.world.advance_clock(if near_end { 4000 } else { 600 });
-        let reason = if near_end { RefreshReason::Force } else { RefreshReason::Check };
+        let reason = if near_end { RefreshReason::Force } else { RefreshReason::ScheduledCheck };
         fixture.refresh(&id, reason);
         assert!(find_attention(&fixture, &id, "client_misconfigured").is_none(), "near its end: {near_end}");
     }
@@ -334,7 +334,7 @@ fn another_account_is_refused_though_an_attempt_never_came_back() {
     assert!(fixture.load_connection(&id).lease.is_some(), "it stays until the next attempt");
     let other = r#"{"sub":"id-bob","email":"bob@acme.example"}"#;
     fixture.world.acme.script_always("/me", Some(Reply::status(200, other)));
-    assert_eq!(fixture.refresh(&id, RefreshReason::CheckNow), RefreshOutcome::Dead);
+    assert_eq!(fixture.refresh(&id, RefreshReason::OnDemandCheck), RefreshOutcome::NeedsReconnect);
     assert_eq!(fixture.load_connection(&id).reason, Some(ReconnectReason::OtherAccount));
     fixture.world.advance_clock(8 * 86_400);
     fixture.run_scheduled();
@@ -539,7 +539,7 @@ fn the_look_for_duplicates_goes_by_account_and_reads_no_workspace() {
             "{plan:?}"
         );
     }
-    assert_eq!(fixture.refresh(&id, RefreshReason::CheckNow), RefreshOutcome::Healthy);
+    assert_eq!(fixture.refresh(&id, RefreshReason::OnDemandCheck), RefreshOutcome::Healthy);
     assert!(fixture.world.run(async { fixture.world.context().db().batch(vec![]).await }).is_ok());
 }
 

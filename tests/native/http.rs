@@ -78,7 +78,7 @@ fn a_connection_that_sees_nothing_says_so_until_a_check_or_a_reconnect_sees_some
     fixture.resolve_and_finish(&id, ResolveRequest::default()).unwrap();
     fixture.expire_access_token(&id);
     fixture.refresh_if_needed(&id);
-    fixture.refresh(&id, RefreshReason::Check);
+    fixture.refresh(&id, RefreshReason::ScheduledCheck);
     assert_eq!(fixture.world.acme.count_requests(list), 2, "neither a resolve nor a refresh nor the clock asks");
     assert_eq!(said(&call(&fixture, &key, Method::Get, &path, &Value::Null).1), warning, "and none of them forgets");
 

@@ -93,7 +93,7 @@ fn a_form_for_an_answer_is_as_good_as_json() {
     fixture.world.acme.edit_body("/token", |_| b"error=invalid_grant&error_description=gone".to_vec());
     fixture.world.acme.withdraw_grants("ann");
     fixture.expire_access_token(&id);
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Dead);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::NeedsReconnect);
 }
 
 // ---- refusals ----
@@ -117,7 +117,7 @@ fn oauths_own_code_ends_a_grant_wherever_the_app_puts_it() {
             .world
             .acme
             .script_next("/token", header.map_or(reply.clone(), |text| reply.with_header("www-authenticate", text)));
-        assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Dead, "{body} {header:?}");
+        assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::NeedsReconnect, "{body} {header:?}");
         assert_eq!(resolve_error(&fixture, &id).code, ErrorCode::NeedsReconnect);
     }
 }

@@ -38,7 +38,7 @@ fn checks_at_once_ask_the_app_once() {
     let id = fixture.connect("ann");
     let before = fixture.world.acme.count_requests("/me");
     let outcomes =
-        fixture.world.run_concurrently((0..30).map(|_| fixture.world.run_refresher(&id, RefreshReason::CheckNow)));
+        fixture.world.run_concurrently((0..30).map(|_| fixture.world.run_refresher(&id, RefreshReason::OnDemandCheck)));
     assert!(outcomes.iter().all(|outcome| *outcome == RefreshOutcome::Healthy), "{outcomes:?}");
     assert_eq!(fixture.world.acme.count_requests("/me") - before, 1);
 }

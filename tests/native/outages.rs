@@ -229,7 +229,7 @@ fn a_record_that_falls_silent_while_an_answer_is_stored_is_given_ten_seconds() {
         // Read and claimed; then, with the app's answer at hand, nothing.
         fixture.world.db.outage.set(Some((2, fault)));
         let began = fixture.world.runtime.now_ms();
-        assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseDown);
+        assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseUnavailable);
         let took = fixture.world.runtime.now_ms() - began - fixture.world.acme.latency_ms.get();
         assert!((9_000..=10_000).contains(&took), "{took} ms: well inside the intent");
         assert_eq!((count_refreshes(&fixture), fixture.world.kept_writes.writes.borrow().len()), (1, 1));

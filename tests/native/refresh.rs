@@ -112,7 +112,7 @@ fn a_clear_no_to_the_stored_token_is_death() {
     ] {
         let (fixture, id) = connect_expired();
         fixture.world.acme.script_next("/token", Reply::status(status, body));
-        assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Dead, "{body}");
+        assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::NeedsReconnect, "{body}");
         let row = fixture.load_connection(&id);
         assert_eq!(
             (row.status, row.reason),
@@ -131,7 +131,7 @@ fn a_grant_whose_known_end_has_come_is_expired_not_revoked() {
     let id = fixture.connect("ann");
     fixture.world.advance_clock(8000);
     fixture.world.acme.withdraw_grants("ann");
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Dead);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::NeedsReconnect);
     assert_eq!(fixture.load_connection(&id).reason, Some(ReconnectReason::Expired));
 }
 
@@ -180,7 +180,7 @@ fn an_error_of_the_connections_configuration_is_not_death() {
     for error in ["unauthorized_client", "unsupported_grant_type", "invalid_scope"] {
         let (fixture, id) = connect_expired();
         fixture.world.acme.script_next("/token", Reply::status(400, &json!({ "error": error }).to_string()));
-        assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Unusable);
+        assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::ConfigurationRefused);
         let row = fixture.load_connection(&id);
         assert_eq!((row.status, row.last_error.as_deref()), (ConnectionStatus::Connected, Some(error)));
         assert!(row.next_attempt_at.since(fixture.world.now()) > 600);
@@ -268,7 +268,7 @@ fn sixty_four_callers_make_one_redemption() {
             fixture.expire_access_token(&id);
             let reason = need_reason(&world);
             let outcomes = world.run_concurrently((0..64).map(|_| world.run_refresher(&id, reason)));
-            let fine = |one: &RefreshOutcome| matches!(one, RefreshOutcome::Refreshed | RefreshOutcome::Satisfied);
+            let fine = |one: &RefreshOutcome| matches!(one, RefreshOutcome::Refreshed | RefreshOutcome::StillValid);
             assert!(outcomes.iter().all(fine), "{way:?} {seed}: {outcomes:?}");
             assert_eq!(world.acme.received_refreshes().len(), 1, "{way:?} {seed}");
             assert!(world.acme.has_live_grant("ann"));
@@ -315,10 +315,10 @@ fn errands_that_nobody_waits_for_do_not_wait() {
     let id = fixture.connect("ann");
     fixture.expire_access_token(&id);
     world.acme.latency_ms.set(8000);
-    let first = world.runtime.spawn(world.run_refresher(&id, RefreshReason::Check));
+    let first = world.runtime.spawn(world.run_refresher(&id, RefreshReason::ScheduledCheck));
     world.run(world.runtime.sleep(1000));
     let spent = world.db.round_trips.get();
-    for reason in [RefreshReason::Early, RefreshReason::Check] {
+    for reason in [RefreshReason::Early, RefreshReason::ScheduledCheck] {
         assert_eq!(fixture.refresh(&id, reason), RefreshOutcome::InProgress { retry_after: 5 });
     }
     assert_eq!(world.db.round_trips.get() - spent, 2);
@@ -366,7 +366,7 @@ fn what_a_crash_left_is_waited_out_and_then_tells_lost_from_revoked() {
     assert_eq!(outcome, RefreshOutcome::InProgress { retry_after: 5 });
     assert_eq!(fixture.world.acme.received_refreshes().len(), 1, "never stolen while it may be under way");
     fixture.world.advance_clock(LEASE_OVER_SECONDS);
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Dead);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::NeedsReconnect);
     assert_eq!(fixture.load_connection(&id).reason, Some(ReconnectReason::LostRotation));
     assert_eq!(fixture.world.acme.received_refreshes().len(), 2, "twice only after an ambiguous attempt");
 }
@@ -394,8 +394,8 @@ fn an_ambiguous_end_at_a_strict_app_answers_followers_at_once() {
         need_reason(&fixture.world),
         RefreshReason::Force,
         RefreshReason::Early,
-        RefreshReason::Check,
-        RefreshReason::CheckNow,
+        RefreshReason::ScheduledCheck,
+        RefreshReason::OnDemandCheck,
     ] {
         let outcome = fixture.refresh(&id, reason);
         let RefreshOutcome::Unavailable { retry_after } = outcome else { panic!("{reason:?}: {outcome:?}") };
@@ -415,7 +415,7 @@ fn a_lost_answer_at_a_strict_app_ends_as_lost_rotation_and_says_so() {
     assert!(is_unavailable(&fixture.refresh_if_needed(&id)));
     assert_eq!(fixture.load_connection(&id).status, ConnectionStatus::Connected, "not dead before it is sure");
     fixture.world.advance_clock(LEASE_OVER_SECONDS);
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Dead);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::NeedsReconnect);
     assert_eq!(fixture.load_connection(&id).reason, Some(ReconnectReason::LostRotation));
 }
 
@@ -426,7 +426,7 @@ fn an_app_that_only_refuses_a_used_token_is_not_harmed_by_the_one_retry() {
     fixture.world.acme.script_next("/token", Reply::error(HttpError::Network).after_acting());
     fixture.refresh_if_needed(&id);
     fixture.world.advance_clock(LEASE_OVER_SECONDS);
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Dead);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::NeedsReconnect);
     assert_eq!(fixture.load_connection(&id).reason, Some(ReconnectReason::LostRotation));
     assert_eq!(
         (
@@ -486,7 +486,7 @@ fn a_refusal_that_the_record_does_not_take_at_once_keeps_its_name() {
         let (fixture, id) = connect_expired();
         fixture.world.acme.withdraw_grants("ann");
         add_fault(&fixture, "'needs_reconnect' END, reason = ?6", 2, fault);
-        assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Dead);
+        assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::NeedsReconnect);
         let row = fixture.load_connection(&id);
         assert_eq!(
             (row.status, row.reason, row.lease),
@@ -501,10 +501,10 @@ fn a_refusal_that_the_record_does_not_take_at_once_keeps_its_name() {
 fn a_promise_reported_failed_is_taken_back_and_nothing_is_said_to_be_lost() {
     let (fixture, id) = connect_expired();
     add_fault(&fixture, "lease_attempt_id = ?5, lease_expires_at", 1, Fault::AfterCommit);
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseDown);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseUnavailable);
     assert_eq!(fixture.load_connection(&id).lease, None);
     fixture.world.acme.withdraw_grants("ann");
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Dead);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::NeedsReconnect);
     assert_eq!(fixture.load_connection(&id).reason, Some(ReconnectReason::Revoked), "nothing had been sent");
 }
 
@@ -634,7 +634,11 @@ fn a_request_never_outlives_its_promise() {
 fn a_promise_that_took_too_long_to_write_is_taken_back_and_nothing_is_asked() {
     let (fixture, id) = connect_expired_with(&grace_patch(20));
     add_fault(&fixture, "lease_attempt_id = ?5, lease_expires_at", 1, Fault::Slow(4_000));
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseDown, "of a promise of 10 s too little is left");
+    assert_eq!(
+        fixture.refresh_if_needed(&id),
+        RefreshOutcome::DatabaseUnavailable,
+        "of a promise of 10 s too little is left"
+    );
     assert_eq!(fixture.world.acme.received_refreshes().len(), 0);
     let row = fixture.load_connection(&id);
     assert_eq!((row.lease, row.ambiguous_token_hash), (None, None));
@@ -688,7 +692,7 @@ fn a_no_to_the_token_before_that_is_not_final_is_not_death() {
         fixture.world.advance_clock(60);
         fixture.world.acme.script_next("/token", Reply::status(400, "{\"error\":\"invalid_grant\"}"));
         fixture.world.acme.script_next("/token", reply);
-        assert_ne!(fixture.refresh(&id, RefreshReason::Force), RefreshOutcome::Dead);
+        assert_ne!(fixture.refresh(&id, RefreshReason::Force), RefreshOutcome::NeedsReconnect);
         let row = fixture.load_connection(&id);
         assert_eq!((row.status, row.lease), (ConnectionStatus::Connected, None));
     }
@@ -703,7 +707,7 @@ fn the_token_before_is_never_presented_after_its_grace_nor_where_there_is_none()
     ] {
         let (fixture, id, first) = refresh_then_forget(&rotation, rotates);
         fixture.world.advance_clock(passes);
-        assert_eq!(fixture.refresh(&id, RefreshReason::Force), RefreshOutcome::Dead, "{rotation}");
+        assert_eq!(fixture.refresh(&id, RefreshReason::Force), RefreshOutcome::NeedsReconnect, "{rotation}");
         let again = fixture.world.acme.received_refreshes().iter().filter(|one| one.token == first).count();
         assert_eq!(again, 1, "{rotation}: only at its own use");
         assert_eq!(fixture.load_connection(&id).reason, Some(ReconnectReason::Revoked));
@@ -731,7 +735,7 @@ fn an_unclear_answer_to_the_token_before_is_not_death() {
     assert!(is_unavailable(&fixture.refresh(&id, RefreshReason::Force)));
     assert_eq!(fixture.load_connection(&id).status, ConnectionStatus::Connected);
     fixture.world.advance_clock(120);
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Satisfied);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::StillValid);
     assert_eq!(fixture.refresh(&id, RefreshReason::Force), RefreshOutcome::Refreshed);
 }
 
@@ -786,7 +790,7 @@ fn what_the_record_does_not_take_waits_in_the_lifeboat_and_is_delivered_later() 
     add_fault(&fixture, PERSIST_SQL, 6, Fault::BeforeCommit);
     assert_eq!(
         fixture.refresh_if_needed(&id),
-        RefreshOutcome::DatabaseDown,
+        RefreshOutcome::DatabaseUnavailable,
         "no caller gets a token that was not stored"
     );
     assert_eq!(fixture.load_connection(&id).version, 1);
@@ -833,10 +837,10 @@ fn a_delivery_after_a_reconnect_is_dropped() {
 fn without_a_lifeboat_the_loss_is_logged_and_told_truthfully_later() {
     let (fixture, id) = connect_expired();
     add_fault(&fixture, PERSIST_SQL, 6, Fault::BeforeCommit);
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseDown);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseUnavailable);
     assert_eq!(fixture.world.log.count_events("tokens_lost"), 1);
     fixture.world.advance_clock(LEASE_OVER_SECONDS);
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Dead);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::NeedsReconnect);
     assert_eq!(fixture.load_connection(&id).reason, Some(ReconnectReason::LostRotation));
 }
 
@@ -845,10 +849,10 @@ fn a_record_that_can_not_be_read_means_no_request() {
     let (fixture, id) = connect_expired();
     let asked = fixture.world.acme.count_all_requests();
     fixture.world.db.down.set(true);
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseDown);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseUnavailable);
     fixture.world.db.down.set(false);
     add_fault(&fixture, "lease_attempt_id = ?5, lease_expires_at", 1, Fault::BeforeCommit);
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseDown, "no intent, no request");
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseUnavailable, "no intent, no request");
     assert_eq!(fixture.world.acme.count_all_requests(), asked);
     assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Refreshed);
 }
@@ -857,7 +861,7 @@ fn a_record_that_can_not_be_read_means_no_request() {
 fn an_intent_reported_failed_that_was_applied_sends_nothing_and_runs_out() {
     let (fixture, id) = connect_expired();
     add_fault(&fixture, "lease_attempt_id = ?5, lease_expires_at", 1, Fault::AfterCommit);
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseDown);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseUnavailable);
     assert_eq!(fixture.world.acme.received_refreshes().len(), 0);
     fixture.world.advance_clock(LEASE_OVER_SECONDS);
     assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Refreshed);
@@ -875,7 +879,7 @@ fn a_late_answer_of_an_older_generation_is_not_stored_nor_revoked_where_that_kil
     fixture.world.acme.latency_ms.set(10);
     assert_eq!(fixture.complete_flow(&fixture.repair_request(&id), "ann").connection, Some(id.clone()));
     let fresh = plain_tokens(&fixture.open_credential(&id));
-    assert_eq!(fixture.world.run(late), RefreshOutcome::Gone);
+    assert_eq!(fixture.world.run(late), RefreshOutcome::NotFound);
     assert_eq!(plain_tokens(&fixture.open_credential(&id)), fresh);
     assert_eq!(fixture.load_connection(&id).generation, 2);
     assert!(fixture.world.acme.revoked_tokens().is_empty(), "a revocation would kill the whole grant");
@@ -905,7 +909,7 @@ fn a_late_answer_after_a_disconnect_brings_nothing_back() {
     fixture.world.run(fixture.world.runtime.sleep(5000));
     fixture.world.acme.latency_ms.set(10);
     fixture.disconnect(&id).unwrap();
-    assert_eq!(fixture.world.run(late), RefreshOutcome::Gone);
+    assert_eq!(fixture.world.run(late), RefreshOutcome::NotFound);
     assert_eq!(fixture.find_connection(&id), None);
     assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM connections"), 0);
 }
@@ -953,7 +957,7 @@ fn a_dead_grant_hammered_two_hundred_times_costs_one_request() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.withdraw_grants("ann");
     for _ in 0..200 {
-        assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Dead);
+        assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::NeedsReconnect);
         fixture.world.advance_clock(1);
     }
     assert_eq!(fixture.world.acme.received_refreshes().len(), 1);
@@ -998,7 +1002,7 @@ fn force_is_satisfied_by_any_refresh_of_the_last_thirty_seconds() {
     assert_eq!(fixture.refresh(&id, RefreshReason::Force), RefreshOutcome::Refreshed);
     for _ in 0..3 {
         fixture.world.advance_clock(10);
-        assert_eq!(fixture.refresh(&id, RefreshReason::Force), RefreshOutcome::Satisfied);
+        assert_eq!(fixture.refresh(&id, RefreshReason::Force), RefreshOutcome::StillValid);
     }
     fixture.world.advance_clock(10);
     assert_eq!(fixture.refresh(&id, RefreshReason::Force), RefreshOutcome::Refreshed);
@@ -1027,15 +1031,17 @@ fn a_token_that_lives_a_minute_does_not_loop() {
 fn check_now_tries_the_stored_token_of_a_dead_connection_once_more_and_success_revives() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.withdraw_grants("ann");
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Dead);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::NeedsReconnect);
     fixture.world.acme.restore_grants("ann");
-    assert_eq!(fixture.refresh(&id, RefreshReason::CheckNow), RefreshOutcome::Dead, "not within 30 s");
+    assert_eq!(fixture.refresh(&id, RefreshReason::OnDemandCheck), RefreshOutcome::NeedsReconnect, "not within 30 s");
     fixture.world.advance_clock(31);
-    for reason in [need_reason(&fixture.world), RefreshReason::Force, RefreshReason::Check, RefreshReason::Early] {
-        assert_eq!(fixture.refresh(&id, reason), RefreshOutcome::Dead, "{reason:?}");
+    for reason in
+        [need_reason(&fixture.world), RefreshReason::Force, RefreshReason::ScheduledCheck, RefreshReason::Early]
+    {
+        assert_eq!(fixture.refresh(&id, reason), RefreshOutcome::NeedsReconnect, "{reason:?}");
     }
     assert_eq!(fixture.world.acme.received_refreshes().len(), 1);
-    assert_eq!(fixture.refresh(&id, RefreshReason::CheckNow), RefreshOutcome::Refreshed);
+    assert_eq!(fixture.refresh(&id, RefreshReason::OnDemandCheck), RefreshOutcome::Refreshed);
     let row = fixture.load_connection(&id);
     assert_eq!((row.status, row.reason), (ConnectionStatus::Connected, None));
     assert!(row.next_check_at.is_some(), "the clock takes it up again");
@@ -1046,10 +1052,10 @@ fn an_unconfirmed_connection_that_dies_and_revives_is_still_unconfirmed() {
     let (fixture, id) = connect_expired();
     fixture.world.db.tamper("UPDATE connections SET status = 'awaiting_confirmation'");
     fixture.world.acme.withdraw_grants("ann");
-    fixture.refresh(&id, RefreshReason::CheckNow);
+    fixture.refresh(&id, RefreshReason::OnDemandCheck);
     fixture.world.acme.restore_grants("ann");
     fixture.world.advance_clock(31);
-    fixture.refresh(&id, RefreshReason::CheckNow);
+    fixture.refresh(&id, RefreshReason::OnDemandCheck);
     assert_eq!(fixture.load_connection(&id).status, ConnectionStatus::AwaitingConfirmation);
 }
 
@@ -1058,9 +1064,9 @@ fn an_ended_token_without_refresh_token_is_not_answered_as_healthy() {
     let fixture = Fixture::new();
     fixture.world.acme.gives_refresh_token.set(false);
     let id = fixture.connect("ann");
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Satisfied);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::StillValid);
     fixture.expire_access_token(&id);
-    assert_eq!(fixture.refresh(&id, RefreshReason::Check), RefreshOutcome::Dead);
+    assert_eq!(fixture.refresh(&id, RefreshReason::ScheduledCheck), RefreshOutcome::NeedsReconnect);
     assert_eq!(fixture.load_connection(&id).reason, Some(ReconnectReason::RefreshTokenMissing));
 }
 
@@ -1069,10 +1075,10 @@ fn a_probe_that_is_refused_redeems_and_only_then_judges() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.acme.script_next("/me", Reply::status(401, "{}"));
-    assert_eq!(fixture.refresh(&id, RefreshReason::CheckNow), RefreshOutcome::Refreshed);
+    assert_eq!(fixture.refresh(&id, RefreshReason::OnDemandCheck), RefreshOutcome::Refreshed);
     fixture.world.acme.withdraw_grants("ann");
     fixture.world.advance_clock(60);
-    assert_eq!(fixture.refresh(&id, RefreshReason::Check), RefreshOutcome::Dead);
+    assert_eq!(fixture.refresh(&id, RefreshReason::ScheduledCheck), RefreshOutcome::NeedsReconnect);
 }
 
 #[test]
@@ -1087,7 +1093,7 @@ fn a_probe_that_fails_says_nothing_about_the_connection() {
         let fixture = Fixture::new();
         let id = fixture.connect("ann");
         fixture.world.acme.script_always("/me", Some(reply));
-        let outcome = fixture.refresh(&id, RefreshReason::Check);
+        let outcome = fixture.refresh(&id, RefreshReason::ScheduledCheck);
         assert_eq!(outcome == RefreshOutcome::Healthy, healthy, "{outcome:?}");
         assert_eq!(fixture.load_connection(&id).status, ConnectionStatus::Connected);
         assert_eq!(fixture.world.acme.received_refreshes().len(), 0);
@@ -1119,7 +1125,7 @@ fn what_a_crash_may_have_redeemed_is_remembered_over_a_later_claim() {
     let RefreshOutcome::Unavailable { retry_after } = outcome else { panic!("{outcome:?}") };
     assert_eq!(fixture.load_connection(&id).lease, None, "the app did not act this time");
     fixture.world.advance_clock(retry_after);
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Dead);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::NeedsReconnect);
     assert_eq!(fixture.load_connection(&id).reason, Some(ReconnectReason::LostRotation));
 }
 
@@ -1142,7 +1148,7 @@ fn a_late_token_of_a_disconnected_connection_is_revoked() {
     fixture.world.run(fixture.world.runtime.sleep(4500));
     fixture.world.acme.latency_ms.set(10);
     fixture.disconnect(&id).unwrap();
-    assert_eq!(fixture.world.run(late), RefreshOutcome::Gone);
+    assert_eq!(fixture.world.run(late), RefreshOutcome::NotFound);
     let revoked = fixture.world.acme.revoked_tokens();
     assert_eq!(revoked[..2], [old.1.unwrap(), old.0]);
     assert_eq!(revoked.len(), 4, "and then the two that came late: {revoked:?}");
@@ -1162,7 +1168,7 @@ fn a_late_token_of_a_grant_that_somebody_else_lives_on_is_not_revoked() {
     fixture.world.run(fixture.world.runtime.sleep(4500));
     fixture.world.acme.latency_ms.set(10);
     fixture.disconnect(&id).unwrap();
-    assert_eq!(fixture.world.run(late), RefreshOutcome::Gone);
+    assert_eq!(fixture.world.run(late), RefreshOutcome::NotFound);
     assert!(fixture.world.acme.revoked_tokens().is_empty());
     assert!(fixture.world.acme.accepts_access_token(&plain_tokens(&fixture.open_credential(&other)).0));
 }
@@ -1178,7 +1184,7 @@ fn a_write_that_was_applied_and_then_refreshed_over_revokes_nothing() {
     fixture.world.db.tamper("UPDATE connections SET refreshed_at = 1");
     assert_eq!(fixture.refresh(&id, RefreshReason::Force), RefreshOutcome::Refreshed);
     assert_eq!(fixture.load_connection(&id).version, 3, "while the first still asks what became of its write");
-    assert_eq!(fixture.world.run(first), RefreshOutcome::Satisfied);
+    assert_eq!(fixture.world.run(first), RefreshOutcome::StillValid);
     assert_eq!(fixture.world.acme.revoked_tokens(), Vec::<String>::new());
     assert_eq!(fixture.world.log.count_events("tokens_superseded"), 0);
     fixture.world.advance_clock(60);
@@ -1192,7 +1198,7 @@ fn a_refusal_that_comes_after_the_credential_changed_kills_nothing() {
     fixture.world.acme.script_next("/token", Reply::status(400, "{\"error\":\"invalid_grant\"}"));
     let late = spawn_slow_refresh(&fixture, &id);
     fixture.world.db.tamper("UPDATE connections SET version = version + 1");
-    assert_eq!(fixture.world.run(late), RefreshOutcome::Gone);
+    assert_eq!(fixture.world.run(late), RefreshOutcome::NotFound);
     assert_eq!(fixture.load_connection(&id).status, ConnectionStatus::Connected);
     assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM events WHERE type = 'needs_reconnect'"), 0);
 }
@@ -1285,18 +1291,18 @@ fn a_person_may_try_ahead_of_the_back_off_once_in_thirty_seconds() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.script_always("/token", Some(Reply::status(400, "{\"error\":\"invalid_scope\"}")));
     let before = fixture.world.acme.count_requests("/token");
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Unusable);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::ConfigurationRefused);
     assert!(fixture.load_connection(&id).next_attempt_at.since(fixture.world.now()) > 600);
     for second in 0..120 {
-        let outcome = fixture.refresh(&id, RefreshReason::CheckNow);
-        assert!(is_unavailable(&outcome) || outcome == RefreshOutcome::Unusable, "{second}: {outcome:?}");
+        let outcome = fixture.refresh(&id, RefreshReason::OnDemandCheck);
+        assert!(is_unavailable(&outcome) || outcome == RefreshOutcome::ConfigurationRefused, "{second}: {outcome:?}");
         assert!(is_unavailable(&fixture.refresh_if_needed(&id)), "a caller waits");
-        assert!(is_unavailable(&fixture.refresh(&id, RefreshReason::Check)), "and so does the clock");
+        assert!(is_unavailable(&fixture.refresh(&id, RefreshReason::ScheduledCheck)), "and so does the clock");
         fixture.world.advance_clock(1);
     }
     let asked = fixture.world.acme.count_requests("/token") - before;
     assert!((4..=5).contains(&asked), "once, and then every thirty seconds of two minutes: {asked}");
     fixture.world.acme.clear_scripts();
     fixture.world.advance_clock(30);
-    assert_eq!(fixture.refresh(&id, RefreshReason::CheckNow), RefreshOutcome::Refreshed);
+    assert_eq!(fixture.refresh(&id, RefreshReason::OnDemandCheck), RefreshOutcome::Refreshed);
 }

@@ -150,7 +150,7 @@ fn the_clock_does_it_and_says_so() {
     // One that was started with the keys of before writes once more.
     let before = fixture.world.second_deployment_with_keys(&[K1, K2].join(","));
     fixture.expire_access_token(&ids[0]);
-    before.run(before.run_refresher(&ids[0], RefreshReason::CheckNow));
+    before.run(before.run_refresher(&ids[0], RefreshReason::OnDemandCheck));
     assert_eq!(count_sealed_by_key(&fixture.world)["k1"], 1);
     fixture.run_scheduled();
     assert_eq!(count_sealed_by_key(&fixture.world), counts_for_key("k2", 4));
@@ -170,7 +170,7 @@ fn what_comes_late_under_an_old_key_is_found_within_a_day() {
     run_until_resealed(&fixture);
     let before = fixture.world.second_deployment_with_keys(&[K1, K2].join(","));
     fixture.expire_access_token(&ids[0]);
-    before.run(before.run_refresher(&ids[0], RefreshReason::CheckNow));
+    before.run(before.run_refresher(&ids[0], RefreshReason::OnDemandCheck));
     assert_eq!(count_sealed_by_key(&fixture.world)["k1"], 1);
     // A check that is due would refresh it, and so seal it under the first key.
     fixture.world.db.tamper("UPDATE connections SET next_check_at = NULL");
@@ -518,7 +518,7 @@ fn an_answer_that_waited_for_the_database_is_stored_though_its_token_was_sealed_
     fixture.expire_access_token(&id);
     let refused = FaultRule { statement_part: "last_attempt_id = ?5", times: 6, fault: Fault::BeforeCommit };
     fixture.world.db.fault_rules.borrow_mut().push(refused);
-    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseDown);
+    assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseUnavailable);
     let (_, kept) = fixture.world.kept_writes.writes.borrow_mut().pop().unwrap();
     // Somebody else takes the attempt over and gives it back: only the version is left to compare with.
     fixture.world.advance_clock(120);

@@ -611,7 +611,14 @@ fn a_reconnect_or_disconnect_that_races_a_copy_leaves_no_old_copy() {
         });
         let (context, workspace, again) = (world.context(), fixture.workspace.clone(), id.clone());
         let ending = world.runtime.spawn(async move {
-            connections::disconnect::disconnect(&context, &workspace, &again, "key:test").await.unwrap();
+            connections::disconnect::disconnect(
+                &context,
+                &workspace,
+                &again,
+                &connections::audit::Actor::User("test".into()),
+            )
+            .await
+            .unwrap();
         });
         world.run(async {
             copying.await;
@@ -760,7 +767,7 @@ fn the_copy_of_a_connection_that_dies_is_taken_away_at_once() {
         fixture.resolve_and_finish(&id, request_with_consistency(Consistency::Edge)).unwrap();
         assert!(fixture.world.cache.entry_names().contains(&cache_key(&id)));
         fixture.world.acme.withdraw_grants("ann");
-        assert_eq!(fixture.refresh(&id, RefreshReason::CheckNow), RefreshOutcome::Dead);
+        assert_eq!(fixture.refresh(&id, RefreshReason::OnDemandCheck), RefreshOutcome::NeedsReconnect);
         assert!(!fixture.world.cache.entry_names().contains(&cache_key(&id)));
         assert_eq!(
             error_code(fixture.resolve(&id, request_with_consistency(Consistency::Edge))),

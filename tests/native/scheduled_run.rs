@@ -211,8 +211,8 @@ fn the_dead_are_left_alone_and_their_tokens_forgotten_after_a_week() {
     fixture.run_scheduled();
     assert_eq!(fixture.load_connection(&ids[0]).sealed_credential, None);
     assert_eq!(fixture.world.acme.received_refreshes().len(), 1);
-    let outcome = fixture.refresh(&ids[0], RefreshReason::CheckNow);
-    assert_eq!(outcome, connections::ports::RefreshOutcome::Dead);
+    let outcome = fixture.refresh(&ids[0], RefreshReason::OnDemandCheck);
+    assert_eq!(outcome, connections::ports::RefreshOutcome::NeedsReconnect);
 }
 
 #[test]
@@ -445,7 +445,7 @@ fn what_nothing_can_renew_is_looked_at_when_it_ends() {
     let fixture = Fixture::in_world(&World::new(RefreshMode::Object, None), &json!({}));
     fixture.world.acme.gives_refresh_token.set(false);
     let (id, probed) = (fixture.connect("ann"), fixture.connect("bob"));
-    assert_eq!(fixture.refresh(&probed, RefreshReason::CheckNow), connections::ports::RefreshOutcome::Healthy);
+    assert_eq!(fixture.refresh(&probed, RefreshReason::OnDemandCheck), connections::ports::RefreshOutcome::Healthy);
     for id in [&id, &probed] {
         let row = fixture.load_connection(id);
         assert_eq!(row.next_check_at, Some(row.expires_at.unwrap().plus(1)));

@@ -67,7 +67,7 @@ fn no_secret_is_found_anywhere_after_every_kind_of_success_and_failure() {
     fixture.world.db.fault_rules.borrow_mut().push(lost);
     note(format!("{:?}", fixture.refresh_if_needed(&id)));
     fixture.world.acme.script_next("/me", Reply::status(401, &error_body_with_canary()));
-    note(format!("{:?}", fixture.refresh(&id, RefreshReason::CheckNow)));
+    note(format!("{:?}", fixture.refresh(&id, RefreshReason::OnDemandCheck)));
     for path in ["/token", "/me"] {
         fixture.world.acme.script_next(path, Reply::status(400, &error_body_with_canary()));
         let flow = fixture.complete_flow(&fixture.connect_request(), "carl");

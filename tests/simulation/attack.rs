@@ -144,7 +144,7 @@ impl Attack {
             name: None,
             metadata: BTreeMap::new(),
             check: true,
-            actor: Some("key:t".into()),
+            actor: Some(connections::audit::Actor::User("t".into())),
         }
     }
 
@@ -506,8 +506,9 @@ async fn enter_api_key(stage: &Rc<Scenario>, hostile: &Attack, worker: usize) {
 async fn check_api_key(stage: &Rc<Scenario>, hostile: &Attack, worker: usize) {
     let world = &stage.workers[worker];
     let (core, id) = (world.context(), hostile.api_key_connection.clone());
-    let outcome =
-        stage.with_timeout(world, async move { core.ports.refresher().run(&id, RefreshReason::CheckNow).await }).await;
+    let outcome = stage
+        .with_timeout(world, async move { core.ports.refresher().run(&id, RefreshReason::OnDemandCheck).await })
+        .await;
     stage.add_line(|| format!("key checked: {outcome:?}"));
     if let Some(Ok(resolved)) = resolve_api_key(stage, hostile, worker).await {
         check_resolved_api_key(hostile, &resolved);

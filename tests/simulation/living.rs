@@ -230,7 +230,7 @@ impl Living<'_> {
             Deed::CheckNow { worker, connection } => {
                 let world = &stage.workers[worker];
                 let (core, id) = (world.context(), stage.connections[connection].id.clone());
-                let check = async move { core.ports.refresher().run(&id, RefreshReason::CheckNow).await };
+                let check = async move { core.ports.refresher().run(&id, RefreshReason::OnDemandCheck).await };
                 let outcome = run.run(stage.with_timeout(world, check));
                 self.reports.checked(connection);
                 stage.add_line(|| format!("check now: {outcome:?}"));
@@ -298,7 +298,9 @@ impl Living<'_> {
         role.disconnect_tried.set(true);
         let now = world.now();
         let (context, workspace, id) = (world.context(), stage.fixture.workspace.clone(), role.id.clone());
-        let end = async move { disconnect::disconnect(&context, &workspace, &id, "person:ann").await };
+        let end = async move {
+            disconnect::disconnect(&context, &workspace, &id, &connections::audit::Actor::User("ann".into())).await
+        };
         let done = world.run(stage.with_timeout(world, end));
         stage.add_line(|| format!("disconnect: {done:?}"));
         if let Some(Ok((_, copies))) = done {
@@ -362,7 +364,7 @@ impl Living<'_> {
         let (context, workspace, id) = (stage.workers[0].context(), scene.workspace.clone(), scene.app.clone());
         let moves = scene.world.run(async move {
             store::apps::put(context.db(), &workspace, &row, context.now()).await.unwrap();
-            definition_moves::begin(&context, &workspace, &id, "key:test").await
+            definition_moves::begin(&context, &workspace, &id, &connections::audit::Actor::User("test".into())).await
         });
         stage.add_line(|| format!("the definition is another: {moves:?}"));
     }

@@ -252,7 +252,7 @@ async fn run_step(stage: &Rc<Scenario>, act: ScenarioStep) {
             let world = &stage.workers[worker];
             let (core, id) = (world.context(), stage.connections[connection].id.clone());
             let outcome = stage
-                .with_timeout(world, async move { core.ports.refresher().run(&id, RefreshReason::CheckNow).await })
+                .with_timeout(world, async move { core.ports.refresher().run(&id, RefreshReason::OnDemandCheck).await })
                 .await;
             stage.add_line(|| format!("check now: {outcome:?}"));
         }
@@ -417,7 +417,9 @@ async fn disconnect_connection(stage: &Rc<Scenario>, worker: usize, connection: 
     role.disconnect_tried.set(true);
     let (context, workspace, id) = (world.context(), stage.fixture.workspace.clone(), role.id.clone());
     let done = stage
-        .with_timeout(world, async move { disconnect::disconnect(&context, &workspace, &id, "person:ann").await })
+        .with_timeout(world, async move {
+            disconnect::disconnect(&context, &workspace, &id, &connections::audit::Actor::User("ann".into())).await
+        })
         .await;
     stage.add_line(|| format!("disconnect: {done:?}"));
     if matches!(done, Some(Ok(_))) {

@@ -5,13 +5,13 @@
 //! between the two: that is settled before.
 
 use crate::account::Account;
+use crate::audit::EventType;
 use crate::cache::CacheRemoval;
 use crate::connection::{Connection, ConnectionStatus};
 use crate::context::Context;
 use crate::credential::Credential;
 use crate::destinations::Destinations;
 use crate::error::Result;
-use crate::frozen;
 use crate::ids::ConnectionId;
 use crate::on_demand_check;
 use crate::ports::Ports;
@@ -27,7 +27,7 @@ use super::carry_over;
 use super::discard::{discard_grant, fail_on_conflict};
 use super::names::{generate_name, is_generated_name};
 use super::pending_grant::await_confirmation;
-use super::{Completion, FlowFailure, NewGrant, is_same_account};
+use super::{CompleteResult, Completion, NewGrant, is_same_account};
 
 /// How often a repair looks again when a refresh came between.
 const MAX_TRIES: usize = 3;
@@ -45,7 +45,7 @@ pub(super) async fn apply_grant<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
     target: GrantTarget,
-) -> Result<Option<FlowFailure>> {
+) -> CompleteResult<()> {
     let confirm = completion.needs_confirmation();
     match target {
         GrantTarget::KeepExisting(connection) => keep_existing(context, completion, &connection).await,
@@ -60,7 +60,7 @@ async fn insert_connection<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
     confirm: bool,
-) -> Result<Option<FlowFailure>> {
+) -> CompleteResult<()> {
     let Completion { flow, grant, .. } = completion;
     let now = context.now();
     let id = ConnectionId::random(context.ports.random(), flow.workspace.shard())?;
@@ -126,11 +126,11 @@ async fn insert_connection<P: Ports>(
     let then = vec![
         connections::insert(&new),
         authorizations::end_flow(&flow.id, outcome, None, Some(&new.id)),
-        context.event_statement(&flow.workspace, &new.id, frozen::event::CONNECTED, &grant.actor(flow), None)?,
+        context.event_statement(&flow.workspace, &new.id, EventType::Connected, &grant.actor(flow), None)?,
     ];
     if store::all_or_nothing(context.db(), must, then).await? {
         check_shared_items(context, completion, &new).await;
-        return Ok(None);
+        return Ok(());
     }
     fail_on_conflict(context, completion, None).await
 }
@@ -145,12 +145,12 @@ async fn keep_existing<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
     existing: &Connection,
-) -> Result<Option<FlowFailure>> {
+) -> CompleteResult<()> {
     let Completion { flow, grant, .. } = completion;
     let must = completion.take_statements(FlowOutcome::Done, LinkStatus::Used, &existing.id, context.now());
     let then = vec![
         authorizations::end_flow(&flow.id, FlowOutcome::Done, None, Some(&existing.id)),
-        context.event_statement(&flow.workspace, &existing.id, frozen::event::REUSED, &grant.actor(flow), None)?,
+        context.event_statement(&flow.workspace, &existing.id, EventType::Reused, &grant.actor(flow), None)?,
     ];
     if !store::all_or_nothing(context.db(), must, then).await? {
         return fail_on_conflict(context, completion, Some(&existing.id)).await;
@@ -159,7 +159,7 @@ async fn keep_existing<P: Ports>(
     if !existing.credential(&context.config.key_ring).is_some_and(|kept| kept.shares_a_secret_with(&grant.credential)) {
         discard_grant(context, completion).await?;
     }
-    Ok(None)
+    Ok(())
 }
 
 /// Gives a connection a new generation of credential; id, name, uses and policy stay.
@@ -167,7 +167,7 @@ pub(super) async fn reconnect<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
     old: Connection,
-) -> Result<Option<FlowFailure>> {
+) -> CompleteResult<()> {
     let id = old.id.clone();
     let (mut next, mut waits) = (Some(old), carry_over::REFRESH_WAITS_MS.into_iter());
     for _ in 0..MAX_TRIES {
@@ -175,7 +175,7 @@ pub(super) async fn reconnect<P: Ports>(
         let old = carry_over::wait_for_refresh(context, completion, old, &mut waits).await?;
         let carried_over = carry_over::carry_over_refresh_token(context, completion, &old).await?;
         if replace_credential(context, completion, &old, carried_over.as_ref()).await? {
-            return Ok(None);
+            return Ok(());
         }
         // A refresh may have come between: what it brought is to be inherited.
         next = if carried_over.is_some() { carry_over::reload_same_generation(context, &old).await? } else { None };
@@ -225,7 +225,7 @@ async fn replace_credential<P: Ports>(
         ..old.clone()
     };
     new.next_check_at = Some(next_check_after(now, &new));
-    let event = if switched { frozen::event::ACCOUNT_SWITCHED } else { frozen::event::RECONNECTED };
+    let event = if switched { EventType::AccountSwitched } else { EventType::Reconnected };
     let mut must = completion.take_statements(FlowOutcome::Done, LinkStatus::Used, &old.id, now);
     let newest = inherited.is_some() && !carry_over::is_refresh_token_reusable(completion);
     must.push(connections::reconnect(&new, old, newest));

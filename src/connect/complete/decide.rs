@@ -17,7 +17,7 @@ use crate::store::{self, connections};
 use super::apply::{GrantTarget, apply_grant, reconnect};
 use super::discard::{already_decided_error, discard_grant, fail_flow};
 use super::pending_grant::{open_pending_grant, open_unexpired_grant};
-use super::{Completion, FlowFailure, destination_check, reuse_target};
+use super::{CompleteError, CompleteResult, Completion, FlowFailure, destination_check, reuse_target};
 
 /// What a person chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,8 +82,11 @@ pub async fn apply_choice<P: Ports>(context: &Context<P>, flow: &Flow, choice: C
             return Err(Error::new(ErrorCode::Conflict, "This is not one of the choices."));
         }
     };
-    apply_grant(context, &completion, target).await?;
-    Ok(())
+    match apply_grant(context, &completion, target).await {
+        // The flow's own page explains a failure.
+        Ok(()) | Err(CompleteError::Flow(_)) => Ok(()),
+        Err(CompleteError::Internal(error)) => Err(error),
+    }
 }
 
 async fn discard_new_grant<P: Ports>(context: &Context<P>, completion: &Completion<'_>) -> Result<()> {
@@ -106,9 +109,12 @@ async fn load_connection<P: Ports>(context: &Context<P>, flow: &Flow, id: Option
 
 /// The embedding product has confirmed the person: the grant that waited is stored, unless the
 /// connection became something else while it waited.
-pub async fn confirm<P: Ports>(context: &Context<P>, flow: &Flow) -> Result<Option<FlowFailure>> {
+///
+/// # Errors
+/// [`CompleteError::Flow`]: it became something else, and the grant was discarded.
+pub async fn confirm<P: Ports>(context: &Context<P>, flow: &Flow) -> CompleteResult<()> {
     if flow.outcome != FlowOutcome::AwaitingConfirmation {
-        return Err(already_decided_error());
+        return Err(already_decided_error().into());
     }
     let grant = open_unexpired_grant(context, flow)?;
     let auth_method = load_auth_method(context, flow).await?;

@@ -11,15 +11,18 @@ use crate::revocation::{self, RevocableCredential};
 use crate::store::authorizations::{self, Flow, FlowOutcome};
 use crate::store::{self, clients, connections, links};
 
-use super::{Completion, FlowFailure, link_failure, load_link};
+use super::{CompleteResult, Completion, FlowFailure, load_link, require_open_link};
 
 /// The grant becomes nothing. One that waited is first taken out of its flow, which fails: whoever decides
 /// at the same moment must not find it revoked.
+///
+/// # Errors
+/// Always: the failure, or why the flow could not be ended.
 pub(super) async fn fail_flow<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
     failure: FlowFailure,
-) -> Result<Option<FlowFailure>> {
+) -> CompleteResult<()> {
     let flow = completion.flow;
     if completion.is_pending() {
         let taken = authorizations::decide_pending_grant(&flow.id, flow.outcome, FlowOutcome::Failed, context.now());
@@ -28,44 +31,57 @@ pub(super) async fn fail_flow<P: Ports>(
             then.extend(flow.link.as_ref().map(|link| links::mark_used_without_result(&flow.workspace, link)));
         }
         if !store::all_or_nothing(context.db(), vec![taken], then).await? {
-            return Err(already_decided_error());
+            return Err(already_decided_error().into());
         }
     }
     discard_grant(context, completion).await?;
-    Ok(Some(failure))
+    Err(failure.into())
 }
 
-/// Nothing was applied: what it builds on has changed since it was read. Tells what.
+/// Nothing was applied: what it builds on has changed since it was read. The flow fails by that, unless an earlier try has
+/// completed it.
 pub(super) async fn fail_on_conflict<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
     target: Option<&ConnectionId>,
-) -> Result<Option<FlowFailure>> {
+) -> CompleteResult<()> {
     let flow = completion.flow;
     if completion.is_pending() {
         let now = authorizations::get_in_workspace(context.db(), &flow.workspace, &flow.id).await?;
         if now.is_none_or(|now| now.outcome != flow.outcome || now.sealed_grant.is_none()) {
-            return Err(already_decided_error());
+            return Err(already_decided_error().into());
         }
     } else if is_completed(context, flow).await? {
-        return Ok(None);
+        return Ok(());
     }
-    let link = load_link(context, flow).await?;
-    let of_link = link_failure(flow, link.as_ref()).filter(|_| flow.outcome != FlowOutcome::AwaitingConfirmation);
-    let failure = if let Some(failure) = of_link {
-        failure
-    } else if let Some(client) = &flow.client
-        && clients::get(context.db(), &flow.workspace, client).await?.is_none()
-    {
-        FlowFailure::ClientRefused
-    } else if let Some(id) = target
-        && connections::get(context.db(), &flow.workspace, id).await?.is_none()
-    {
-        FlowFailure::ConnectionGone
-    } else {
-        FlowFailure::Conflict
-    };
+    let failure = find_conflict(context, flow, target).await?;
     fail_flow(context, completion, failure).await
+}
+
+/// What has changed since the flow was read.
+async fn find_conflict<P: Ports>(
+    context: &Context<P>,
+    flow: &Flow,
+    target: Option<&ConnectionId>,
+) -> Result<FlowFailure> {
+    let link = load_link(context, flow).await?;
+    Ok(
+        if flow.outcome != FlowOutcome::AwaitingConfirmation
+            && let Err(failure) = require_open_link(flow, link.as_ref())
+        {
+            failure
+        } else if let Some(client) = &flow.client
+            && clients::get(context.db(), &flow.workspace, client).await?.is_none()
+        {
+            FlowFailure::ClientRefused
+        } else if let Some(id) = target
+            && connections::get(context.db(), &flow.workspace, id).await?.is_none()
+        {
+            FlowFailure::ConnectionGone
+        } else {
+            FlowFailure::Conflict
+        },
+    )
 }
 
 /// Whether a try of before was applied, though its answer was lost.

@@ -16,7 +16,7 @@ use crate::store::links::LinkStatus;
 use crate::time::Timestamp;
 
 use super::discard::{already_decided_error, fail_on_conflict};
-use super::{Completion, FlowFailure, NewGrant};
+use super::{CompleteResult, Completion, NewGrant};
 
 /// Seconds a grant waits for a choice.
 pub const CHOICE_TTL: i64 = 600;
@@ -61,12 +61,12 @@ pub(super) async fn await_confirmation<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
     target: &Connection,
-) -> Result<Option<FlowFailure>> {
+) -> CompleteResult<()> {
     let outcome = FlowOutcome::AwaitingConfirmation;
     let must = completion.take_statements(outcome, LinkStatus::AwaitingConfirmation, &target.id, context.now());
     let held = pending_grant_statement(context, completion, None, outcome, Some(target), CONFIRMATION_TTL)?;
     if store::all_or_nothing(context.db(), must, vec![held]).await? {
-        return Ok(None);
+        return Ok(());
     }
     fail_on_conflict(context, completion, Some(&target.id)).await
 }

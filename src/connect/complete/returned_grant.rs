@@ -9,13 +9,13 @@ use crate::connect::FlowFailure;
 use crate::context::Context;
 use crate::credential::Credential;
 use crate::destinations::Destinations;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode};
 use crate::ports::{Clock, Ports};
 use crate::revocation::{self, RevocableCredential};
 use crate::store::authorizations::{self, Flow};
 
 use super::discard::{discard_grant, is_completed};
-use super::{Completion, Decider, NewGrant, complete};
+use super::{CompleteError, CompleteResult, Completion, Decider, NewGrant, complete};
 
 /// How long until a grant is stored once more, in milliseconds.
 const RETRY_DELAYS_MS: [u32; 3] = [100, 400, 1500];
@@ -23,23 +23,24 @@ const RETRY_DELAYS_MS: [u32; 3] = [100, 400, 1500];
 /// Settles a grant that exists nowhere else. Each try reads anew what the decision depends on.
 ///
 /// # Errors
-/// It could not be stored. It was discarded, where that kills nothing else.
+/// It became nothing, or could not be stored. It was discarded, where that kills nothing else.
 pub async fn complete_returned_grant<P: Ports>(
     context: &Context<P>,
     flow: &Flow,
     auth_method: &AuthMethod,
     grant: NewGrant,
     deciding: Decider,
-) -> Result<Option<FlowFailure>> {
+) -> CompleteResult<()> {
     let mut waits = RETRY_DELAYS_MS.into_iter();
     let error = loop {
         match complete(context, flow, auth_method, grant.clone(), deciding).await {
-            Err(error) if error.code == ErrorCode::DatabaseUnavailable => match waits.next() {
-                Some(milliseconds) => context.ports.clock().sleep(milliseconds).await,
-                None => break error,
+            Err(CompleteError::Internal(error)) => match waits.next() {
+                Some(milliseconds) if error.code == ErrorCode::DatabaseUnavailable => {
+                    context.ports.clock().sleep(milliseconds).await;
+                }
+                _ => break error,
             },
-            Err(error) => break error,
-            settled => return settled,
+            completed => return completed,
         }
     };
     discard_unstored(context, flow, auth_method, grant, error).await
@@ -52,19 +53,19 @@ async fn discard_unstored<P: Ports>(
     auth_method: &AuthMethod,
     grant: NewGrant,
     error: Error,
-) -> Result<Option<FlowFailure>> {
+) -> CompleteResult<()> {
     context.log_cause(&error);
     context.log("error", "grant_not_stored", &serde_json::json!({ "authorization": flow.id.as_str() }));
     let is_over = authorizations::fail_if_pending(context.db(), &flow.id, FlowFailure::NotStored.as_str()).await;
     if is_over == Ok(false) && is_completed(context, flow).await? {
-        return Ok(None);
+        return Ok(());
     }
     // Where the database does not answer, nobody knows whether another connection lives on the grant: then it stays.
     let completion = Completion { flow, link: None, auth_method, grant };
     if let Err(problem) = discard_grant(context, &completion).await {
         context.log_cause(&problem);
     }
-    Err(error)
+    Err(error.into())
 }
 
 /// Gives back a grant before anything is known of its account, where no other connection can live on it.

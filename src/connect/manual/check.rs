@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::app::{AuthMethod, RequestError};
 use crate::client_auth;
-use crate::connect::account::{self, AccountInfo, AccountQuery};
+use crate::connect::account::{self, AccountError, AccountInfo, AccountQuery, AccountResult};
 use crate::connect::start::ConnectOptions;
 use crate::context::Context;
 use crate::credential::Credential;
@@ -29,10 +29,10 @@ pub(super) async fn check_credential<P: Ports>(
     had: &mut UncheckedCredential,
     variables: BTreeMap<String, String>,
 ) -> Result<Checked> {
-    let told = match request_account(context, &options.auth_method, had, variables.clone()).await? {
-        Err(ProbeOutcome::Refused) if can_refresh(had) => {
+    let told = match request_account(context, &options.auth_method, had, variables.clone()).await {
+        Err(AccountError::NotConfirmed(ProbeOutcome::Refused)) if can_refresh(had) => {
             refresh_imported_token(context, options, had, &variables).await?;
-            request_account(context, &options.auth_method, had, variables.clone()).await?
+            request_account(context, &options.auth_method, had, variables.clone()).await
         }
         told => told,
     };
@@ -44,11 +44,12 @@ pub(super) async fn check_credential<P: Ports>(
     };
     match told {
         Ok(found) => Ok(Checked { found, is_proven: true }),
-        Err(verdict) if had.renewed != Renewed::No && keeps(&verdict) => {
+        Err(AccountError::NotConfirmed(verdict)) if had.renewed != Renewed::No && keeps(&verdict) => {
             let account = options.connection.as_ref().and_then(|connection| connection.account.clone());
             Ok(Checked { found: AccountInfo { account, granted: None, variables }, is_proven: false })
         }
-        Err(verdict) => Err(probe_error(&options.auth_method, verdict)),
+        Err(AccountError::NotConfirmed(verdict)) => Err(probe_error(&options.auth_method, verdict)),
+        Err(AccountError::Internal(error)) => Err(error),
     }
 }
 
@@ -57,7 +58,7 @@ async fn request_account<P: Ports>(
     auth_method: &AuthMethod,
     had: &UncheckedCredential,
     variables: BTreeMap<String, String>,
-) -> Result<std::result::Result<AccountInfo, ProbeOutcome>> {
+) -> AccountResult<AccountInfo> {
     let endpoints = match auth_method.issuer() {
         Some(_) => Some(registry::load_endpoints(context, auth_method, &variables).await?),
         None => None,
@@ -67,14 +68,14 @@ async fn request_account<P: Ports>(
     let (credential, tokens) = (&had.credential, had.tokens.as_ref());
     let asked = AccountQuery { auth_method, identity, credential, tokens, destinations: &destinations };
     let unknown = |variables| AccountInfo { account: None, granted: None, variables };
-    match account::find(context, &asked, variables.clone()).await? {
+    match account::find(context, &asked, variables.clone()).await {
         Ok(AccountInfo { account: None, granted, variables }) => {
-            let works = account::check_credential(context, &asked, &variables).await?;
-            Ok(works.map(|()| AccountInfo { account: None, granted, variables }))
+            account::check_credential(context, &asked, &variables).await?;
+            Ok(AccountInfo { account: None, granted, variables })
         }
         // It works, but must not be asked whose it is.
-        Err(ProbeOutcome::Forbidden) => Ok(Ok(unknown(variables))),
-        told => Ok(told),
+        Err(AccountError::NotConfirmed(ProbeOutcome::Forbidden)) => Ok(unknown(variables)),
+        told => told,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::disconnect::DisconnectResult;
 use crate::http::body::Flat;
 use crate::ids::ConnectionId;
-use crate::ports::{Ports, RefreshOutcome};
+use crate::ports::{Health, Ports, RefreshOutcome};
 use crate::resolve::{Freshness, IssuedCredential, ResolvedCredential, Source, reconnect_url};
 use crate::store::connections::ListedConnection;
 use crate::time::Timestamp;
@@ -192,37 +192,10 @@ pub(crate) struct CheckedConnectionResponse {
     connection: ConnectionResponse,
 }
 
-/// How a connection is doing.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-enum Health {
-    /// It works.
-    Healthy,
-    /// Only a person can repair it.
-    Dead,
-    /// The workspace's OAuth client can't be used.
-    ClientMisconfigured,
-    /// The app refuses this connection's configuration.
-    Misconfigured,
-    /// The app could not be asked, or failed.
-    AppUnavailable,
-    /// Nothing can be learned.
-    Unknown,
-}
-
 impl CheckedConnectionResponse {
     pub(crate) fn of<P: Ports>(context: &Context<P>, outcome: RefreshOutcome, listed: ListedConnection) -> Self {
-        let health = match &outcome {
-            RefreshOutcome::Refreshed | RefreshOutcome::Satisfied | RefreshOutcome::Healthy => Health::Healthy,
-            RefreshOutcome::Dead | RefreshOutcome::Unreadable => Health::Dead,
-            RefreshOutcome::ClientMisconfigured => Health::ClientMisconfigured,
-            RefreshOutcome::Unusable => Health::Misconfigured,
-            RefreshOutcome::Unavailable { .. } | RefreshOutcome::InProgress { .. } => Health::AppUnavailable,
-            RefreshOutcome::Unknown | RefreshOutcome::Gone | RefreshOutcome::DatabaseDown => Health::Unknown,
-        };
         Self {
-            health,
+            health: outcome.health(),
             outcome,
             evidence: listed.connection.check_evidence.clone(),
             checked_at: listed.connection.checked_at,

@@ -4,8 +4,8 @@
 //! can't be read.
 
 use crate::app::AppId;
-use crate::client::ClientProblem;
-use crate::connection::{Connection, ConnectionStatus};
+use crate::client::{ClientProblem, SECRET_EXPIRY_WARNING};
+use crate::connection::{Connection, ConnectionStatus, EXPIRES_SOON_WITHIN, FAILURE_THRESHOLD, UNUSED_AFTER};
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Row};
 use crate::sql;
@@ -46,21 +46,21 @@ macro_rules! listed {
           EXISTS (SELECT 1 FROM json_each(c.scopes_requested) r
           WHERE r.value NOT IN (SELECT g.value FROM json_each(c.scopes_granted) g)) END
         WHEN 'client_misconfigured' THEN k.misconfigured_at IS NOT NULL OR c.last_error = 'client_addresses_changed'
-        WHEN 'client_secret_expires' THEN k.secret_expires_at < ?12 + 2592000
-        WHEN 'app_unreachable' THEN c.failures >= 3 AND c.status = 'connected' AND c.refresh_refused_since IS NULL
+        WHEN 'client_secret_expires' THEN k.secret_expires_at < ?17
+        WHEN 'app_unreachable' THEN c.failures >= ?16 AND c.status = 'connected' AND c.refresh_refused_since IS NULL
           AND (k.misconfigured_error IS NULL OR c.last_error IS NOT k.misconfigured_error)
           AND ",
             was_asked!(),
             "
-        WHEN 'app_refuses' THEN c.refresh_refused_since IS NOT NULL AND c.status = 'connected' AND (c.failures >= 3 OR c.expires_at <= ?12)
+        WHEN 'app_refuses' THEN c.refresh_refused_since IS NOT NULL AND c.status = 'connected' AND (c.failures >= ?16 OR c.expires_at <= ?12)
           AND ",
             was_asked!(),
             "
-        WHEN 'expires_soon' THEN c.status = 'connected' AND ((NOT c.refreshable AND c.expires_at < ?12 + 604800) OR c.refresh_expires_at < ?12 + 604800
-          OR c.refresh_idle_until < ?12 + 604800 OR c.grant_expires_at < ?12 + 604800)
+        WHEN 'expires_soon' THEN c.status = 'connected' AND ((NOT c.refreshable AND c.expires_at < ?18) OR c.refresh_expires_at < ?18
+          OR c.refresh_idle_until < ?18 OR c.grant_expires_at < ?18)
         WHEN 'nothing_shared' THEN c.status = 'connected' AND c.no_resources_message IS NOT NULL
         WHEN 'definition_changed' THEN c.definition_update_blocked IS NOT NULL
-        WHEN 'unused' THEN coalesce(c.last_used_at, c.connected_at) < ?12 - 7776000
+        WHEN 'unused' THEN coalesce(c.last_used_at, c.connected_at) < ?19
         WHEN 'duplicate' THEN EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app
           AND d.account_id = c.account_id AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL)
         END)
@@ -189,7 +189,11 @@ pub async fn list(
         now,
         filter.after.as_ref().map(|(at, _)| *at),
         filter.after.as_ref().map(|(_, id)| id),
-        filter.limit + 1
+        filter.limit + 1,
+        FAILURE_THRESHOLD,
+        now.plus(SECRET_EXPIRY_WARNING),
+        now.plus(EXPIRES_SOON_WITHIN),
+        now.plus(-UNUSED_AFTER)
     );
     let answer = run_statement(db, statement).await?;
     let rows = cut_page(answer.rows, filter.limit, row_cursor);

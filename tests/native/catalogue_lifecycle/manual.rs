@@ -81,7 +81,7 @@ impl LifecycleFixture {
             name: None,
             metadata: BTreeMap::new(),
             check: true,
-            actor: Some("key:t".into()),
+            actor: Some(connections::audit::Actor::User("t".into())),
         };
         // Where nobody can tell whose a key is, whoever replaces it says that it is meant.
         let switch = connection.is_some() && self.identity_request().is_none();

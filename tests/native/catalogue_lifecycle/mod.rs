@@ -105,7 +105,7 @@ impl LifecycleFixture {
         let probe = self.probe_title().unwrap_or_else(|| panic!("{self}: nothing to ask whether a credential works"));
         self.script_responses(probe, [&self.outage]);
         self.fixture.world.advance_clock(60);
-        let outcome = self.fixture.refresh(id, RefreshReason::CheckNow);
+        let outcome = self.fixture.refresh(id, RefreshReason::OnDemandCheck);
         assert!(matches!(outcome, RefreshOutcome::Unavailable { .. }), "{self}: {outcome:?} for {}", self.outage.what);
         self.expect_requests("a check in an outage", &[probe]);
         self.resolve_without_requests(id);
@@ -116,7 +116,7 @@ impl LifecycleFixture {
         let probe = self.probe_title().unwrap_or_else(|| panic!("{self}: nothing to ask whether a credential works"));
         self.script_responses(probe, [self.refusal_of(probe)]);
         self.fixture.world.advance_clock(3600);
-        assert_eq!(self.fixture.refresh(id, RefreshReason::CheckNow), RefreshOutcome::Dead, "{self}");
+        assert_eq!(self.fixture.refresh(id, RefreshReason::OnDemandCheck), RefreshOutcome::NeedsReconnect, "{self}");
         self.expect_requests("a check", &[probe]);
         self.assert_needs_reconnect(id, "credential_rejected");
     }

@@ -61,7 +61,7 @@ fn an_account_that_moves_within_its_apps_domain_is_followed_and_no_other() {
         assert!(base.starts_with(&format!("https://{expected}.salesforce.com/")), "{expected}: {base}");
     }
     // What is sent to the app itself follows, too.
-    fixture.refresh(&id, connections::ports::RefreshReason::CheckNow);
+    fixture.refresh(&id, connections::ports::RefreshReason::OnDemandCheck);
     let seen = fixture.world.acme.foreign_requests.borrow();
     assert!(
         seen.iter()

@@ -113,7 +113,7 @@ fn what_was_pasted_never_goes_to_the_hosts_of_a_later_edition() {
             fixture.world.advance_clock(2 * 86_400);
             fixture.run_scheduled();
             call(&fixture, &key, Method::Post, &format!("{path}/check"), &Value::Null);
-            fixture.refresh(&id, RefreshReason::Check);
+            fixture.refresh(&id, RefreshReason::ScheduledCheck);
             let resolved = call_successfully(
                 &fixture,
                 &key,

@@ -110,7 +110,7 @@ fn whatever_a_probe_is_answered_a_connection_whose_grant_lives_lives_on() {
         let fixture = Fixture::new();
         let id = fixture.connect("ann");
         fixture.world.acme.script_next("/me", Reply::raw(sent.to_inbound()));
-        let outcome = fixture.refresh(&id, RefreshReason::CheckNow);
+        let outcome = fixture.refresh(&id, RefreshReason::OnDemandCheck);
         check_nothing_leaked(&fixture, &format!("{outcome:?} {:?}", fixture.load_connection(&id).status))?;
         let answered = fixture.resolve(&id, ResolveRequest::default());
         prop_assert!(answered.is_ok_and(|one| fixture.world.acme.accepts_access_token(access_token_of(&one.resolved))));

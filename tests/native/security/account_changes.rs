@@ -40,13 +40,13 @@ fn assert_refused(fixture: &Fixture, id: &ConnectionId) {
 
 #[test]
 fn a_check_that_is_answered_for_another_account_ends_the_connection_and_says_so() {
-    for reason in [RefreshReason::Check, RefreshReason::CheckNow] {
+    for reason in [RefreshReason::ScheduledCheck, RefreshReason::OnDemandCheck] {
         let fixture = Fixture::new();
         let id = fixture.connect("ann");
         try_resolve(&fixture, &id, Consistency::Edge).unwrap();
         fixture.world.acme.script_always("/me", Some(identity_reply("bob")));
         let asked = fixture.world.acme.count_requests("/me");
-        assert_eq!(fixture.refresh(&id, reason), RefreshOutcome::Dead);
+        assert_eq!(fixture.refresh(&id, reason), RefreshOutcome::NeedsReconnect);
         assert_eq!(fixture.world.acme.count_requests("/me") - asked, 2, "it is asked once more before it is believed");
         assert_refused(&fixture, &id);
         assert_eq!(fixture.load_connection(&id).check_evidence.as_deref(), Some("probe: another account"));
@@ -69,7 +69,7 @@ fn one_wrong_answer_of_an_apps_cache_ends_nothing() {
         let id = fixture.connect("ann");
         fixture.world.acme.script_next("/me", identity_reply("bob"));
         fixture.world.acme.script_next("/me", second);
-        assert_eq!(fixture.refresh(&id, RefreshReason::Check), outcome);
+        assert_eq!(fixture.refresh(&id, RefreshReason::ScheduledCheck), outcome);
         assert_eq!(try_resolve(&fixture, &id, Consistency::Strong), Ok(()));
     }
 }
@@ -87,7 +87,7 @@ fn another_label_or_another_form_of_the_id_is_the_same_account() {
         let fixture = Fixture::new();
         let id = fixture.connect("ann");
         fixture.world.acme.script_always("/me", Some(Reply::status(200, &answer.to_string())));
-        assert_eq!(fixture.refresh(&id, RefreshReason::Check), RefreshOutcome::Healthy, "{answer}");
+        assert_eq!(fixture.refresh(&id, RefreshReason::ScheduledCheck), RefreshOutcome::Healthy, "{answer}");
         assert_eq!(fixture.load_connection(&id).account.unwrap().id, "id-ann", "{answer}");
     }
 }
@@ -101,7 +101,7 @@ fn an_id_that_is_chosen_from_several_tells_of_no_other_account() {
         fixture.world.acme.script_always("/me", Some(Reply::status(200, &answer("ann"))));
         let id = fixture.connect("ann");
         fixture.world.acme.script_always("/me", Some(Reply::status(200, &answer("bob"))));
-        assert_eq!(fixture.refresh(&id, RefreshReason::Check), RefreshOutcome::Healthy, "{shape}");
+        assert_eq!(fixture.refresh(&id, RefreshReason::ScheduledCheck), RefreshOutcome::Healthy, "{shape}");
     }
 }
 
@@ -110,30 +110,30 @@ fn only_the_identity_request_takes_it_back_and_no_refresh_revives_it() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.acme.script_always("/me", Some(identity_reply("bob")));
-    fixture.refresh(&id, RefreshReason::Check);
+    fixture.refresh(&id, RefreshReason::ScheduledCheck);
     let redeemed = fixture.world.acme.received_refreshes().len();
     for reason in [
         RefreshReason::Early,
         RefreshReason::Force,
-        RefreshReason::Check,
+        RefreshReason::ScheduledCheck,
         crate::support::fixture::need_reason(&fixture.world),
-        RefreshReason::CheckNow,
+        RefreshReason::OnDemandCheck,
     ] {
         fixture.world.advance_clock(60);
-        assert_eq!(fixture.refresh(&id, reason), RefreshOutcome::Dead, "{reason:?}");
+        assert_eq!(fixture.refresh(&id, reason), RefreshOutcome::NeedsReconnect, "{reason:?}");
         assert_refused(&fixture, &id);
     }
     for odd in [Reply::status(500, "{}"), Reply::status(200, "{}"), Reply::status(401, "{}"), Reply::status(403, "{}")]
     {
         fixture.world.advance_clock(60);
         fixture.world.acme.script_always("/me", Some(odd));
-        assert_eq!(fixture.refresh(&id, RefreshReason::CheckNow), RefreshOutcome::Dead);
+        assert_eq!(fixture.refresh(&id, RefreshReason::OnDemandCheck), RefreshOutcome::NeedsReconnect);
         assert_refused(&fixture, &id);
     }
     fixture.world.acme.clear_scripts();
     fixture.world.advance_clock(60);
     assert_eq!(
-        fixture.refresh(&id, RefreshReason::CheckNow),
+        fixture.refresh(&id, RefreshReason::OnDemandCheck),
         RefreshOutcome::Healthy,
         "the app says that it is ann's after all"
     );
@@ -141,12 +141,12 @@ fn only_the_identity_request_takes_it_back_and_no_refresh_revives_it() {
 
     fixture.world.advance_clock(60);
     fixture.world.acme.script_always("/me", Some(identity_reply("bob")));
-    fixture.refresh(&id, RefreshReason::CheckNow);
+    fixture.refresh(&id, RefreshReason::OnDemandCheck);
     fixture.world.acme.clear_scripts();
     fixture.expire_access_token(&id);
     assert_eq!(
-        fixture.refresh(&id, RefreshReason::CheckNow),
-        RefreshOutcome::Dead,
+        fixture.refresh(&id, RefreshReason::OnDemandCheck),
+        RefreshOutcome::NeedsReconnect,
         "the token has ended: nothing can be asked"
     );
     assert_eq!(fixture.world.acme.received_refreshes().len(), redeemed, "and none is renewed for it");
@@ -189,6 +189,6 @@ fn a_refresh_that_is_answered_for_another_account_ends_the_connection_and_keeps_
     let (_, refresh_token) = plain_tokens(&fixture.open_credential(&id));
     assert!(fixture.world.acme.accepts_refresh_token(&refresh_token.unwrap()), "what a rotation gave is never dropped");
     fixture.world.advance_clock(60);
-    assert_eq!(fixture.refresh(&id, RefreshReason::CheckNow), RefreshOutcome::Dead);
+    assert_eq!(fixture.refresh(&id, RefreshReason::OnDemandCheck), RefreshOutcome::NeedsReconnect);
     assert_refused(&fixture, &id);
 }

@@ -67,7 +67,7 @@ fn a_consent_sends_no_code_secret_or_token_in_an_address_from_start_to_disconnec
     let id = fixture.connect("ann");
     fixture.expire_access_token(&id);
     fixture.refresh_if_needed(&id);
-    fixture.refresh(&id, RefreshReason::CheckNow);
+    fixture.refresh(&id, RefreshReason::OnDemandCheck);
     for status in [302, 400, 500] {
         fixture.world.advance_clock(4000);
         let redirect = format!("https://acme.example/next?token={CANARY}");

@@ -308,9 +308,15 @@ impl Fixture {
     }
 
     pub(crate) fn disconnect(&self, id: &ConnectionId) -> Result<DisconnectResult> {
-        let ended = self
-            .world
-            .run(async { disconnect::disconnect(&self.world.context(), &self.workspace, id, "key:test").await });
+        let ended = self.world.run(async {
+            disconnect::disconnect(
+                &self.world.context(),
+                &self.workspace,
+                id,
+                &connections::audit::Actor::User("test".into()),
+            )
+            .await
+        });
         ended.map(|(disconnected, _)| disconnected)
     }
 

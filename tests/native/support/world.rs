@@ -99,7 +99,7 @@ impl RefresherPort {
         let task = self.world.runtime.spawn_owned(self.world.owner, async move {
             // What was laid aside goes to the record first: it may be the very token that would be redeemed.
             if !deliver_kept_writes(&context, &kept, Some(&id)).await {
-                return RefreshOutcome::DatabaseDown;
+                return RefreshOutcome::DatabaseUnavailable;
             }
             refresh::run(&context, &id, reason).await
         });
