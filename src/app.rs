@@ -347,6 +347,11 @@ pub struct AppScope {
 }
 
 impl AuthMethod {
+    /// What people call it.
+    pub fn display_name(&self) -> String {
+        self.method_name.clone().unwrap_or_else(|| self.kind.label().to_owned())
+    }
+
     /// Its OAuth server, if it has one.
     pub fn oauth_server(&self) -> Option<&OAuthServer> {
         self.oauth_server.as_ref()

@@ -5,7 +5,6 @@
 //! platform types.
 
 mod access_log;
-mod app_list;
 mod apps;
 mod body;
 mod browser_session;
@@ -19,6 +18,7 @@ mod keys;
 mod limits;
 mod links;
 mod oauth;
+mod oauth_clients;
 mod openapi;
 mod operator;
 pub mod page;
@@ -29,6 +29,7 @@ mod sessions;
 mod setup;
 mod sign_in;
 
+use crate::api_keys;
 use crate::app::AppId;
 use crate::audit::Actor;
 use crate::authorize::{self, Caller, LoadedResource, Resource, unauthorized};
@@ -40,7 +41,6 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::maintenance;
 use crate::ports::Ports;
 use crate::resolve::DeferredTask;
-use crate::store;
 use crate::store::connections::ListedConnection;
 use crate::store::links::Link;
 use crate::store::sessions::Session;
@@ -446,9 +446,7 @@ async fn authenticate_call<P: Ports>(context: &Context<P>, auth: RequiredAuth, c
 }
 
 async fn authenticate_key<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<ApiKey> {
-    let presented = call.presented_key()?;
-    let key = store::keys::get(context.db(), &presented.id).await?;
-    key.filter(|key| presented.matches(key, context.now())).ok_or_else(unauthorized)
+    api_keys::authenticate_key(context, call.presented_key()?).await
 }
 
 fn error_response(request: &Request, found: &RouteMatch, error: &Error, shell: &page::PageContext<'_>) -> Response {

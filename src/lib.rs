@@ -50,6 +50,7 @@ pub mod store;
 
 // Context: errors, the configuration, and what every use case is given.
 pub mod error;
+pub mod names;
 pub mod config;
 pub mod maintenance;
 pub mod context;
@@ -73,6 +74,17 @@ pub mod definition_moves;
 pub mod reseal;
 mod cleanup;
 pub mod check;
+pub mod installation;
+pub mod workspaces;
+pub mod api_keys;
+pub mod sign_in_links;
+pub mod sessions;
+pub mod custom_apps;
+pub mod oauth_clients;
+pub mod app_list;
+pub mod connections;
+pub mod consent;
+pub mod flows;
 
 // HTTP: from a request to a use case, and from its result to an answer.
 pub mod http;

@@ -93,6 +93,18 @@ pub async fn load_current_app<P: Ports>(
     }
 }
 
+/// The same.
+///
+/// # Errors
+/// `not_found` where the workspace knows no such app.
+pub async fn require_current_app<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    id: &AppId,
+) -> Result<AppRevision> {
+    load_current_app(context, workspace, id).await?.ok_or_else(|| Error::not_found("app"))
+}
+
 /// The app at the revision a connection, flow or job was made with.
 pub async fn load_app_at_revision<P: Ports>(
     context: &Context<P>,

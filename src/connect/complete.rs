@@ -38,7 +38,6 @@ use crate::vault::SealError;
 use super::{FlowFailure, flow_actor};
 
 pub use decide::{Choice, apply_choice, confirm, expire_flow};
-pub use names::MAX_NAME_LENGTH;
 pub use pending_grant::CHOICE_TTL;
 pub use returned_grant::{complete_returned_grant, discard_unidentified_grant};
 

@@ -15,8 +15,8 @@ use crate::ports::Ports;
 use crate::quotas::{self, Quota};
 use crate::registry;
 use crate::secret::Secret;
-use crate::store::links::{Link, LinkStatus, OnDuplicate};
-use crate::store::{self, authorizations, connections};
+use crate::store::links::{Link, LinkFilter, LinkStatus, OnDuplicate};
+use crate::store::{self, Page, authorizations, connections};
 use crate::workspace::User;
 
 use super::complete::{self, CompleteError};
@@ -40,7 +40,7 @@ pub struct NewLink {
     pub scopes: Option<Vec<String>>,
     /// Whose it will be.
     pub user: Option<User>,
-    /// Where the browser goes at the end; checked.
+    /// Where the browser goes at the end: an address at one of the workspace's allowed origins.
     pub return_to: Option<String>,
     /// Seconds it lives.
     pub expires_in: i64,
@@ -59,6 +59,10 @@ pub async fn create<P: Ports>(
     new: NewLink,
     may_see: impl Fn(&ConnectionId, &AppId) -> bool,
 ) -> Result<(Link, String)> {
+    let return_to = match &new.return_to {
+        None => None,
+        Some(text) => Some(parse_return_to(context, workspace, text).await?),
+    };
     let (app_id, connection) = match (&new.connection, &new.app) {
         (Some(id), wished) => {
             let connection = connections::get(context.db(), workspace, id)
@@ -98,7 +102,7 @@ pub async fn create<P: Ports>(
         user,
         connection: new.connection,
         scopes: new.scopes,
-        return_to: new.return_to,
+        return_to,
         on_duplicate: new.on_duplicate,
         needs_confirmation: new.confirm,
         status: LinkStatus::Open,
@@ -121,6 +125,24 @@ pub async fn create<P: Ports>(
     }
     let url = context.config.public_url.at(&format!("/connect/{}", token.expose()));
     Ok((link, url))
+}
+
+/// Only origins the workspace lists: anything else would make us an open redirector (RFC 9700, 4.11.1).
+async fn parse_return_to<P: Ports>(context: &Context<P>, workspace: &WorkspaceId, text: &str) -> Result<String> {
+    let wrong = || {
+        Error::invalid_field(
+            "return_to",
+            "must be an address of one of the workspace's allowed_origins (PATCH /v1/workspace).",
+        )
+    };
+    let url = url::Url::parse(text).map_err(|_| wrong())?;
+    let plain = url.username().is_empty()
+        && url.password().is_none()
+        && matches!(url.scheme(), "https" | "http")
+        && url.as_str().len() <= 2048;
+    let workspace = store::workspaces::get(context.db(), workspace).await?;
+    let allowed = workspace.map(|workspace| workspace.allowed_origins).unwrap_or_default();
+    if plain && allowed.contains(&url.origin().ascii_serialization()) { Ok(url.into()) } else { Err(wrong()) }
 }
 
 /// Refuses a way that is none, and an app none of whose ways can be walked here.
@@ -159,6 +181,15 @@ fn intended_user(named: Option<User>, owner: Option<User>, confirm: bool) -> Res
         }
         (named, owner) => Ok(owner.or(named)),
     }
+}
+
+/// The links of a workspace, newest first.
+pub async fn list_links<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    filter: &LinkFilter,
+) -> Result<Page<Link>> {
+    Ok(store::links::list(context.db(), workspace, filter, context.now()).await?)
 }
 
 /// The link a token opens, if it can still be used.

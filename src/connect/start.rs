@@ -101,9 +101,7 @@ impl ConnectRequest {
 
 /// Looks everything up and refuses what can't work, before anybody is sent anywhere.
 pub async fn prepare_options<P: Ports>(context: &Context<P>, request: &ConnectRequest) -> Result<ConnectOptions> {
-    let registered = registry::load_current_app(context, &request.workspace, &request.app)
-        .await?
-        .ok_or_else(|| Error::not_found("app"))?;
+    let registered = registry::require_current_app(context, &request.workspace, &request.app).await?;
     let app = registered.app;
     let connection = match &request.connection {
         None => None,

@@ -10,22 +10,16 @@ use sha2::{Digest, Sha256};
 
 use super::page::PageContext;
 use super::{Request, input};
-use crate::caller::{CreatorKey, constant_time_eq, hash_secret};
-use crate::connect::complete::CHOICE_TTL;
-use crate::connect::start::FLOW_TTL;
+use crate::caller::{constant_time_eq, hash_secret};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
-use crate::ids::{LinkId, WorkspaceId, random_token};
+use crate::ids::LinkId;
 use crate::ports::Ports;
 use crate::secret::Secret;
-use crate::store::links::Link;
-use crate::store::sessions::{self, Session, SessionKind, SignInLink};
-use crate::workspace::{Role, User};
+use crate::sessions::{self, OpenedSession};
+use crate::store::sessions::{Session, SessionKind};
+use crate::workspace::User;
 
-/// Seconds a signed-in person stays signed in: twelve hours.
-const USER_SESSION_TTL: i64 = 12 * 3600;
-/// Seconds a link's session outlives its link: long enough for a flow that begins at its very end, and its choice.
-const LINK_SESSION_EXTRA_TTL: i64 = FLOW_TTL + CHOICE_TTL;
 /// Links of one browser whose flows are found.
 const MAX_LINK_SESSIONS: usize = 10;
 
@@ -89,7 +83,7 @@ async fn load_session_of_cookie<P: Ports>(
 ) -> Result<Option<Session>> {
     match read_cookie(context, request, base) {
         None => Ok(None),
-        Some(value) => Ok(sessions::get(context.db(), &hash_secret(value.expose()), context.now()).await?),
+        Some(token) => sessions::find_session(context, token.expose()).await,
     }
 }
 
@@ -98,70 +92,32 @@ pub(super) fn require_user(session: &Session) -> Result<&User> {
     session.user().ok_or_else(not_signed_in_error)
 }
 
-/// Signs a person in by a link that can be used once; answers the cookie, or none where the link was used or has ended.
-/// The session that the browser had before ends.
-pub(super) async fn open_user_session<P: Ports>(
+/// The token of the signed-in person's session, as the browser sends it.
+pub(super) fn read_user_token<P: Ports>(context: &Context<P>, request: &Request) -> Option<Secret> {
+    read_cookie(context, request, USER_COOKIE)
+}
+
+/// The cookie of a person who has just signed in.
+pub(super) fn user_cookie<P: Ports>(context: &Context<P>, opened: &OpenedSession) -> String {
+    session_cookie(context, USER_COOKIE, opened)
+}
+
+/// The cookie that takes a signed-in person's away.
+pub(super) fn removed_user_cookie<P: Ports>(context: &Context<P>) -> String {
+    set_cookie_header(context, USER_COOKIE, "", 0)
+}
+
+/// The cookie of whoever has just begun to use a link.
+pub(super) fn link_cookie<P: Ports>(context: &Context<P>, id: &LinkId, opened: &OpenedSession) -> String {
+    session_cookie(context, &link_cookie_name(id), opened)
+}
+
+fn session_cookie<P: Ports>(
     context: &Context<P>,
-    request: &Request,
-    sign_in: SignInLink,
-) -> Result<Option<String>> {
-    let new = NewSession {
-        workspace: &sign_in.workspace,
-        kind: SessionKind::User(sign_in.user),
-        role: sign_in.role,
-        made_by: sign_in.made_by.as_ref(),
-    };
-    let (session, cookie) = new.build_session(context, USER_COOKIE, USER_SESSION_TTL)?;
-    let before = self::read_cookie(context, request, USER_COOKIE).map(|value| hash_secret(value.expose()));
-    let opened = sessions::sign_in(context.db(), &sign_in.hash, &session, before.as_deref(), context.now()).await?;
-    Ok(opened.then_some(cookie))
-}
-
-/// Opens a session for a link; answers it and the cookie.
-pub(super) async fn open_link_session<P: Ports>(context: &Context<P>, link: &Link) -> Result<(Session, String)> {
-    let life = link.expires_at.since(context.now()) + LINK_SESSION_EXTRA_TTL;
-    let new = NewSession {
-        workspace: &link.workspace,
-        kind: SessionKind::Link(link.id.clone()),
-        role: Role::Member,
-        made_by: link.made_by.as_ref(),
-    };
-    let (session, cookie) = new.build_session(context, &link_cookie_name(&link.id), life)?;
-    sessions::insert(context.db(), &session).await?;
-    Ok((session, cookie))
-}
-
-/// A session that is to be opened.
-struct NewSession<'a> {
-    workspace: &'a WorkspaceId,
-    kind: SessionKind,
-    role: Role,
-    made_by: Option<&'a CreatorKey>,
-}
-
-impl NewSession<'_> {
-    /// The session and its cookie. It ends with the key that made its link, at the latest.
-    fn build_session<P: Ports>(self, context: &Context<P>, base: &str, life: i64) -> Result<(Session, String)> {
-        let value = Secret::new(random_token(context.ports.random(), self.workspace.shard())?);
-        let now = context.now();
-        let expires_at = self.made_by.map_or(now.plus(life), |maker| maker.limit_expiry(now.plus(life)));
-        let session = Session {
-            hash: hash_secret(value.expose()),
-            workspace: self.workspace.clone(),
-            kind: self.kind,
-            role: self.role,
-            made_by: self.made_by.map(|maker| maker.key.clone()),
-            created_at: now,
-            expires_at,
-        };
-        Ok((session, set_cookie_header(context, base, value.expose(), expires_at.since(now))))
-    }
-}
-
-/// Signs out; answers the cookie that takes the old one away.
-pub(super) async fn close_session<P: Ports>(context: &Context<P>, session: &Session) -> Result<String> {
-    sessions::delete(context.db(), &session.hash).await?;
-    Ok(set_cookie_header(context, USER_COOKIE, "", 0))
+    base: &str,
+    OpenedSession { session, token }: &OpenedSession,
+) -> String {
+    set_cookie_header(context, base, token.expose(), session.expires_at.since(session.created_at))
 }
 
 /// The hashes of this browser's sessions that have not ended, for flows bound to them: the signed-in
@@ -169,12 +125,9 @@ pub(super) async fn close_session<P: Ports>(context: &Context<P>, session: &Sess
 pub(super) async fn load_session_hashes<P: Ports>(context: &Context<P>, request: &Request) -> Result<Vec<String>> {
     let links = cookie_name(context, LINK_COOKIE_PREFIX);
     let of_links = parse_cookies(request).rev().filter(|(name, _)| name.starts_with(&links)).take(MAX_LINK_SESSIONS);
-    let mut sent: Vec<String> = of_links.map(|(_, value)| hash_secret(value)).collect();
-    sent.extend(read_cookie(context, request, USER_COOKIE).map(|value| hash_secret(value.expose())));
-    if sent.is_empty() {
-        return Ok(sent);
-    }
-    Ok(sessions::list_unexpired_hashes(context.db(), &sent, context.now()).await?)
+    let user = read_user_token(context, request);
+    let tokens: Vec<_> = of_links.map(|(_, token)| token).chain(user.as_ref().map(Secret::expose)).collect();
+    sessions::find_unexpired_hashes(context, &tokens).await
 }
 
 /// The token that a session's own forms carry: made of the cookie, so that nobody else can make it.

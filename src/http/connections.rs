@@ -15,24 +15,19 @@ use crate::app::AppId;
 use crate::attention;
 use crate::audit::{Actor, EventType};
 use crate::authorize::{self, Caller};
-use crate::cache::{CacheRemoval, CacheRemovalStatus};
 use crate::caller::KeyScope;
-use crate::connect::complete::MAX_NAME_LENGTH;
-use crate::connection::{Connection, ConnectionStatus};
+use crate::connection::ConnectionStatus;
+use crate::connections;
 use crate::context::Context;
 use crate::disconnect;
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Error, Result};
 use crate::ids::ConnectionId;
 use crate::on_demand_check;
-use crate::ports::{Database, Ports, RefreshOutcome};
+use crate::ports::{Ports, RefreshOutcome};
 use crate::resolve::{self, ResolveRequest};
-use crate::store::connections::{self as rows, ConnectionFilter, ConnectionPatch, ListedConnection};
-use crate::store::{events as event_rows, uses as use_rows};
-
-/// Entries of `metadata` and `allowed_workflows`.
-const MAX_ENTRIES: usize = 50;
-/// Characters of a metadata value.
-const MAX_METADATA_VALUE_LENGTH: usize = 500;
+use crate::store::connections::{ConnectionFilter, ConnectionPatch, ListedConnection};
+use crate::store::events::Event;
+use crate::store::uses::Use;
 
 fn parse_path_id(call: &Call<'_>) -> Result<ConnectionId> {
     ConnectionId::parse(call.path_param(0)).ok_or_else(Error::connection_not_found)
@@ -67,7 +62,7 @@ pub(super) async fn list_connections<P: Ports>(
         limit: filters.limit()?,
         ..Caller::Key(key).connection_filter()
     };
-    let page = rows::list(context.db(), &key.workspace, &filter, context.now()).await?;
+    let page = connections::list_connections(context, &key.workspace, &filter).await?;
     Ok(Json::ok(ListResponse::of(page, |listed| ConnectionResponse::of(context, listed))))
 }
 
@@ -110,70 +105,11 @@ pub(super) async fn update_connection<P: Ports>(
     body: Unread<'_, UpdateConnectionInput>,
 ) -> Result<Json<UpdatedConnectionResponse>> {
     let listed = call.path_connection()?;
-    let patch = validate_patch(body.read()?)?;
-    let copies = edit_connection(context, listed, &patch, &call.key_actor()?).await?;
+    let UpdateConnectionInput { name, metadata, allowed_workflows } = body.read()?;
+    let patch = ConnectionPatch { name, metadata, allowed_workflows };
+    let copies = connections::edit_connection(context, &listed.connection, patch, &call.key_actor()?).await?;
     let shown = ConnectionResponse::of(context, load_connection(context, call, &listed.connection.id).await?);
     Ok(Json::ok(UpdatedConnectionResponse::of(shown, copies)))
-}
-
-fn validate_patch(input: UpdateConnectionInput) -> Result<ConnectionPatch> {
-    let mut errors = Vec::new();
-    let mut wrong =
-        |field: &str, problem: &str| errors.push(FieldError { field: field.into(), problem: problem.into() });
-    let name = input.name.map(|name| input::parse_name("name", &name, MAX_NAME_LENGTH)).transpose()?;
-    if input.metadata.as_ref().is_some_and(|metadata| !is_valid_metadata(metadata)) {
-        wrong("metadata", METADATA_RULE);
-    }
-    if let Some(Some(list)) = &input.allowed_workflows
-        && (list.len() > MAX_ENTRIES || list.iter().any(|name| name.is_empty() || name.chars().count() > 128))
-    {
-        wrong("allowed_workflows", "may have at most 50 names of 1 to 128 characters.");
-    }
-    if !errors.is_empty() {
-        return Err(Error::invalid_fields(errors));
-    }
-    Ok(ConnectionPatch { name, metadata: input.metadata, allowed_workflows: input.allowed_workflows })
-}
-
-const METADATA_RULE: &str = "may have at most 50 entries, keys of at most 64 and values of at most 500 characters.";
-
-fn is_valid_metadata(metadata: &BTreeMap<String, String>) -> bool {
-    let fits = |(key, value): (&String, &String)| key.len() <= 64 && value.chars().count() <= MAX_METADATA_VALUE_LENGTH;
-    metadata.len() <= MAX_ENTRIES && metadata.iter().all(fits)
-}
-
-pub(super) fn validate_metadata(metadata: &BTreeMap<String, String>) -> Result<()> {
-    if is_valid_metadata(metadata) { Ok(()) } else { Err(Error::invalid_field("metadata", METADATA_RULE)) }
-}
-
-/// Writes an edit with its line in the audit trail, and takes the copy away that shows the old state. What changes
-/// nothing is no edit.
-/// Answers what became of that copy; `None` where nothing was changed.
-pub(super) async fn edit_connection<P: Ports>(
-    context: &Context<P>,
-    listed: &ListedConnection,
-    patch: &ConnectionPatch,
-    actor: &Actor,
-) -> Result<Option<CacheRemovalStatus>> {
-    let connection = &listed.connection;
-    let Some(changed) = describe_changes(connection, patch) else { return Ok(None) };
-    let event =
-        context.event_statement(&connection.workspace, &connection.id, EventType::Edited, actor, Some(&changed))?;
-    let removal = CacheRemoval::of_connection(context, &connection.id)?;
-    let mut statements = vec![rows::patch(&connection.workspace, &connection.id, patch), event];
-    statements.extend(removal.insert_statement());
-    context.db().batch(statements).await?;
-    Ok(Some(removal.perform(context).await))
-}
-
-/// Which members an edit changes; the new name is told, too. A map or list is long and may say much, so it is not.
-fn describe_changes(connection: &Connection, patch: &ConnectionPatch) -> Option<String> {
-    let name = patch.name.as_ref().filter(|name| **name != connection.name).map(|name| format!("name: {name}"));
-    let metadata = patch.metadata.as_ref().filter(|metadata| **metadata != connection.metadata);
-    let workflows = patch.allowed_workflows.as_ref().filter(|list| **list != connection.allowed_workflows);
-    let members = [metadata.map(|_| "metadata".to_owned()), workflows.map(|_| "allowed_workflows".to_owned()), name];
-    let changed: Vec<_> = members.into_iter().flatten().collect();
-    (!changed.is_empty()).then(|| changed.join(", "))
 }
 
 pub(super) async fn delete_connection<P: Ports>(
@@ -220,23 +156,22 @@ pub(super) async fn resolve_connection<P: Ports>(
 pub(super) async fn list_connection_uses<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
-) -> Result<Json<ListResponse<use_rows::Use>>> {
+) -> Result<Json<ListResponse<Use>>> {
     let connection = &call.path_connection()?.connection;
     let filters = QueryParams::parse_list_query(call.request, &[])?;
     let after: (String, String) = filters.cursor(|text| serde_json::from_str(text).ok())?.unwrap_or_default();
-    let limit = filters.limit()?;
-    let page = use_rows::list(context.db(), &connection.workspace, &connection.id, (&after.0, &after.1), limit).await?;
+    let after = (after.0.as_str(), after.1.as_str());
+    let page = connections::list_uses(context, connection, after, filters.limit()?).await?;
     Ok(Json::ok(ListResponse::of(page, |one| one)))
 }
 
 pub(super) async fn list_connection_events<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
-) -> Result<Json<ListResponse<event_rows::Event>>> {
+) -> Result<Json<ListResponse<Event>>> {
     let connection = &call.path_connection()?.connection;
     let filters = QueryParams::parse_list_query(call.request, &[])?;
-    let before = filters.cursor(event_rows::parse_cursor)?.unwrap_or_else(event_rows::start_position);
-    let limit = filters.limit()?;
-    let page = event_rows::list(context.db(), &connection.workspace, &connection.id, before, limit).await?;
+    let before = filters.cursor(|text| input::parse_time_cursor(text, |number| number.parse().ok()))?;
+    let page = connections::list_events(context, connection, before, filters.limit()?).await?;
     Ok(Json::ok(ListResponse::of(page, |one| one)))
 }

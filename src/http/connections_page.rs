@@ -5,31 +5,30 @@
 
 use std::collections::BTreeMap;
 
-use super::app_list::ListedApp;
 use super::browser_session::page_context;
 use super::browser_session::{self, require_user};
-use super::connections::edit_connection;
+use super::consent_page::grant_limit_warning;
 use super::page::{self, ConnectionSummary, StatusLabel, Tone};
-use super::{Call, Response, app_list, consent_page, input, problem};
+use super::{Call, Response, input, problem};
 use crate::app::{AuthMethod, CredentialKind, RefreshTokenRotation};
+use crate::app_list::{self, AppList, ListedApp};
 use crate::attention;
 use crate::audit::{Actor, EventType};
 use crate::authorize::{self, Caller, RequiredRole};
 use crate::connect::client_setup::is_auth_method_ready;
-use crate::connect::complete::MAX_NAME_LENGTH;
 use crate::connection::{Connection, ConnectionStatus};
+use crate::connections::{self, ConnectionDetails};
 use crate::context::Context;
 use crate::disconnect;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorCode, Result};
 use crate::ids::ConnectionId;
 use crate::on_demand_check;
 use crate::ports::{Health, Ports, RefreshOutcome};
-use crate::registry;
 use crate::revocation::RevocationOutcome;
-use crate::store::clients::{self, WorkspaceClients};
-use crate::store::connections::{self as rows, ConnectionFilter, ConnectionPatch, ListedConnection};
+use crate::store::clients::WorkspaceClients;
+use crate::store::connections::{ConnectionFilter, ConnectionPatch, ListedConnection};
+use crate::store::events::Event;
 use crate::store::sessions::Session;
-use crate::store::{events, keys, uses};
 use crate::time::Timestamp;
 
 /// Connections on a page.
@@ -50,9 +49,8 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
         ..Caller::User(session, RequiredRole::Member).connection_filter()
     };
     let apps_search = input::query_param(call.request, "apps");
-    let found = rows::list(context.db(), &session.workspace, &filter, context.now()).await?;
-    let known = app_list::load_all(context, &session.workspace).await?;
-    let ready = clients::list(context.db(), &session.workspace).await?;
+    let found = connections::list_connections(context, &session.workspace, &filter).await?;
+    let AppList { apps: known, clients } = app_list::load_app_list(context, &session.workspace).await?;
     let name_of =
         |id: &str| known.iter().find(|one| one.id() == id).map_or_else(|| id.to_owned(), |one| one.name().to_owned());
     let view = page::ConnectionListView {
@@ -79,8 +77,8 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
                 name: one.name().to_owned(),
                 auth_methods: one.auth_method_names(),
                 categories: one.categories(),
-                ready: one.is_connectable(&ready),
-                auth_method_without_client: auth_method_without_client(one, &ready),
+                ready: one.is_connectable(&clients),
+                auth_method_without_client: auth_method_without_client(one, &clients),
             })
             .collect(),
         next_page_href: found.next.map(|cursor| next_page_url(&cursor, search.as_deref(), apps_search.as_deref())),
@@ -106,7 +104,7 @@ fn auth_method_without_client(one: &ListedApp, clients: &WorkspaceClients) -> Op
     one.load_app()?
         .oauth2_method()
         .filter(|auth_method| !is_auth_method_ready(clients, auth_method))
-        .map(|auth_method| consent_page::auth_method_name(&auth_method))
+        .map(|auth_method| auth_method.display_name())
 }
 
 fn next_page_url(cursor: &str, search: Option<&str>, apps: Option<&str>) -> String {
@@ -205,32 +203,24 @@ async fn build_connection_view<P: Ports>(
     listed: &ListedConnection,
 ) -> Result<page::ConnectionView> {
     let connection = &listed.connection;
-    let removed = matches!(registry::load_current_app(context, &connection.workspace, &connection.app).await, Ok(None));
-    // A connection whose definition can't be read any more is shown all the same.
-    let auth_method = registry::load_auth_method(context, connection).await.ok();
-    let app_name =
-        auth_method.as_ref().map_or_else(|| connection.app.to_string(), |auth_method| auth_method.app_name.clone());
     let session = call.session()?;
     let may_change = authorize::session_may_change(session, connection);
     let confirming_disconnect = may_change && input::query_param(call.request, "disconnect").is_some();
     // Whoever is about to disconnect sees all that would stop working.
-    let most = if confirming_disconnect { MAX_USES_SHOWN } else { ROWS_PER_SECTION };
-    let used = uses::list(context.db(), &connection.workspace, &connection.id, ("", ""), most).await?;
-    let told =
-        events::list(context.db(), &connection.workspace, &connection.id, events::start_position(), ROWS_PER_SECTION)
-            .await?;
+    let most_uses = if confirming_disconnect { MAX_USES_SHOWN } else { ROWS_PER_SECTION };
+    let ConnectionDetails { auth_method, app_removed, uses, events, grant_usage, key_names } =
+        connections::load_connection_details(context, connection, most_uses, ROWS_PER_SECTION).await?;
+    let app_name =
+        auth_method.as_ref().map_or_else(|| connection.app.to_string(), |auth_method| auth_method.app_name.clone());
     let (_, reason) = connection.shown_status(&context.config.key_ring);
     let connected = input::query_param(call.request, "connected").map(|_| match &connection.account {
         Some(account) => format!("Connected as {}.", account.label),
         None => "Connected.".to_owned(),
     });
-    let mut warned =
+    let mut warnings =
         auth_method.as_deref().map(|auth_method| list_warnings(context, connection, auth_method)).unwrap_or_default();
-    if let (Some(auth_method), Some(client), Some(account)) = (&auth_method, &connection.client, &connection.account) {
-        warned.extend(
-            consent_page::grant_limit_warning(context, &connection.workspace, auth_method, (client, &account.id))
-                .await?,
-        );
+    if let (Some(auth_method), Some(grants)) = (&auth_method, grant_usage) {
+        warnings.push(grant_limit_warning(auth_method, grants));
     }
     let missing = missing_scopes(connection, auth_method.as_deref());
     let mut card =
@@ -245,22 +235,22 @@ async fn build_connection_view<P: Ports>(
         reason: reason.map(|reason| reason.explanation().to_owned()),
         granted_scopes: connection.scopes_granted.clone(),
         missing_scopes: missing,
-        app_removed: removed,
+        app_removed,
         change_permission: if may_change {
             page::ChangePermission::Allowed
         } else {
             page::ChangePermission::AdminsOnly
         },
         rejected_name: None,
-        missing_scopes_href: Some(missing_scopes_url(connection)).filter(|_| !removed && may_change),
+        missing_scopes_href: Some(missing_scopes_url(connection)).filter(|_| !app_removed && may_change),
         credential_kind: auth_method
             .as_ref()
             .filter(|auth_method| auth_method.kind.is_manual())
-            .map(|auth_method| consent_page::auth_method_name(auth_method))
+            .map(|auth_method| auth_method.display_name())
             .unwrap_or_default(),
         access_source: access_source(connection.kind),
         new_credential_href: connection.kind.is_manual().then(|| format!("/connections/{}/reconnect", connection.id)),
-        warnings: warned,
+        warnings,
         expires_at: connection.expires_at,
         refreshable: connection.refreshable,
         predicted_end: predicted_end(connection, auth_method.as_deref()),
@@ -268,8 +258,8 @@ async fn build_connection_view<P: Ports>(
         next_check_at: connection.next_check_at,
         created_at: connection.created_at,
         connected_at: connection.connected_at,
-        uses: used.data.into_iter().map(|one| (one.workflow, one.step, one.last_used_at)).collect(),
-        events: describe_events(context, call, &told.data).await?,
+        uses: uses.into_iter().map(|one| (one.workflow, one.step, one.last_used_at)).collect(),
+        events: describe_events(&events, &require_user(session)?.id, &key_names),
         confirming_disconnect,
     })
 }
@@ -335,27 +325,11 @@ fn describe_evidence(evidence: Option<&str>) -> String {
 }
 
 /// What happened, in words. Keys are told by their names.
-async fn describe_events<P: Ports>(
-    context: &Context<P>,
-    call: &Call<'_>,
-    events: &[events::Event],
-) -> Result<Vec<(Timestamp, String)>> {
-    let session = call.session()?;
-    let actors: Vec<_> = events.iter().map(|event| Actor::parse(&event.actor)).collect();
-    let ids: Vec<_> = actors
-        .iter()
-        .filter_map(|actor| match actor {
-            Some(Actor::Key(id)) => Some(id.as_str()),
-            _ => None,
-        })
-        .collect();
-    let keys =
-        if ids.is_empty() { BTreeMap::new() } else { keys::list_names(context.db(), &session.workspace, &ids).await? };
-    let me = &require_user(session)?.id;
-    Ok(events.iter().map(|event| (event.at, describe_event(event, &describe_actor(&event.actor, me, &keys)))).collect())
+fn describe_events(events: &[Event], me: &str, keys: &BTreeMap<String, String>) -> Vec<(Timestamp, String)> {
+    events.iter().map(|event| (event.at, describe_event(event, &describe_actor(&event.actor, me, keys)))).collect()
 }
 
-fn describe_event(event: &events::Event, by: &str) -> String {
+fn describe_event(event: &Event, by: &str) -> String {
     let what = event.r#type.replace('_', " ");
     match &event.detail {
         // Names and accounts are told as they are written.
@@ -393,13 +367,14 @@ fn redirect_to_connection(id: &ConnectionId, done: &str) -> Response {
 pub(super) async fn submit_rename<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let listed = call.path_connection()?;
     let entered = input::form_field(call.request, "name").unwrap_or_default();
-    let name = match input::parse_name("name", &entered, MAX_NAME_LENGTH) {
-        Ok(name) => name,
-        Err(error) => return rename_error_response(context, call, listed, entered, &error).await,
-    };
-    let patch = ConnectionPatch { name: Some(name), ..ConnectionPatch::default() };
-    edit_connection(context, listed, &patch, &call.user_actor()?).await?;
-    Ok(redirect_to_connection(&listed.connection.id, "renamed"))
+    let patch = ConnectionPatch { name: Some(entered.clone()), ..ConnectionPatch::default() };
+    match connections::edit_connection(context, &listed.connection, patch, &call.user_actor()?).await {
+        Ok(_) => Ok(redirect_to_connection(&listed.connection.id, "renamed")),
+        Err(error) if error.code == ErrorCode::InvalidRequest => {
+            rename_error_response(context, call, listed, entered, &error).await
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The page again, with what is wrong beside the name.

@@ -3,24 +3,16 @@
 //! Owns how an offer becomes a page: scopes to tick, values to enter, help, warnings, the other ways to connect. Refuses
 //! to send a secret back: whoever has to correct something enters it again.
 
-use std::rc::Rc;
-
 use super::browser_session::page_context;
 use super::page::{self, FormError, FormField, ScopeChoice};
 use super::{Call, LEADS_TO_APP_MARKER, Response, browser_session, input, problem};
 use crate::app::{AuthMethod, CredentialField, Variable, VariableSource, field_path, variable_path};
-use crate::connect::client_setup::is_auth_method_ready;
-use crate::connect::hosts::{self, SecretHosts};
 use crate::connect::start::{ConnectOptions, ConnectRequest, setup_page_path};
+use crate::connections::GrantUsage;
+use crate::consent::{self, AuthMethodOption, ConsentSummary};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
-use crate::ids::{ClientId, WorkspaceId};
 use crate::ports::Ports;
-use crate::registry;
-use crate::store::{clients, connections, workspaces};
-
-/// From so many parts of ten of an app's limit on, people are warned of it.
-const LIMIT_WARNING_TENTHS: i64 = 9;
 
 /// The page for an offer; with what is wrong, where the person has just tried.
 pub(super) async fn render_page<P: Ports>(
@@ -30,8 +22,7 @@ pub(super) async fn render_page<P: Ports>(
     options: &ConnectOptions,
     refused: Option<&Error>,
 ) -> Result<Response> {
-    let workspace =
-        workspaces::get(context.db(), &request.workspace).await?.ok_or_else(|| Error::not_found("workspace"))?;
+    let summary = consent::load_consent_summary(context, request, options).await?;
     let csrf = browser_session::csrf_token(context, call.request);
     // Who came by a link is nobody here, whoever else is signed in.
     let shell = page_context(call.session.as_ref().filter(|_| request.link.is_none()), csrf.as_deref());
@@ -40,35 +31,19 @@ pub(super) async fn render_page<P: Ports>(
         request,
         options,
         error: refused,
-        workspace: workspace.name,
-        warnings: load_warnings(context, request, options).await?,
-        auth_methods: auth_method_choices(context, call, request, options).await?,
-        hosts: hosts::for_options(context, options).await?,
+        warnings: list_warnings(request, options, summary.grant_usage),
+        summary,
     };
     let markup = if options.auth_method.kind.is_manual() {
         page::manual_credential(&shell, &asking.manual_credential_view())
     } else {
-        page::connect(&shell, &asking.connect_view(authorize_host(context, options).await?))
+        page::connect(&shell, &asking.connect_view())
     };
     let status = refused.map_or(200, |error| problem::status_and_title(error.code).0);
     Ok(Response::html(status, markup).with_header(LEADS_TO_APP_MARKER, String::new()))
 }
 
-/// Where the person is sent, where that does not depend on what they enter.
-async fn authorize_host<P: Ports>(context: &Context<P>, options: &ConnectOptions) -> Result<Option<String>> {
-    if options.auth_method.variables.values().any(|one| one.source == VariableSource::Person) {
-        return Ok(None);
-    }
-    let variables = options.client.as_ref().map(|client| client.variables.clone()).unwrap_or_default();
-    let endpoints = registry::load_endpoints(context, &options.auth_method, &variables).await?;
-    Ok(endpoints.authorize_url.map(|url| url.host().to_owned()))
-}
-
-async fn load_warnings<P: Ports>(
-    context: &Context<P>,
-    request: &ConnectRequest,
-    options: &ConnectOptions,
-) -> Result<Vec<String>> {
+fn list_warnings(request: &ConnectRequest, options: &ConnectOptions, grants: Option<GrantUsage>) -> Vec<String> {
     let auth_method = &options.auth_method;
     let mut warnings: Vec<String> = auth_method.deprecated.iter().chain(&auth_method.limits.notes).cloned().collect();
     // What a key may do is chosen at the app, when it is made there.
@@ -77,29 +52,16 @@ async fn load_warnings<P: Ports>(
     {
         warnings.push(format!("What you enter must allow this, as a step needs it: {}.", scopes.join(", ")));
     }
-    let account = options.connection.as_ref().and_then(|one| one.account.as_ref());
-    if let (Some(client), Some(account)) = (&options.client, account) {
-        warnings
-            .extend(grant_limit_warning(context, &request.workspace, auth_method, (&client.id, &account.id)).await?);
-    }
-    Ok(warnings)
+    warnings.extend(grants.map(|grants| grant_limit_warning(auth_method, grants)));
+    warnings
 }
 
 /// That an account's grants near the app's limit for one client, as far as this workspace knows.
-pub(super) async fn grant_limit_warning<P: Ports>(
-    context: &Context<P>,
-    workspace: &WorkspaceId,
-    auth_method: &AuthMethod,
-    (client, account): (&ClientId, &str),
-) -> Result<Option<String>> {
-    let Some(most) = auth_method.limits.grants_per_account else { return Ok(None) };
-    let live = connections::count_grants(context.db(), workspace, client, account).await?;
-    Ok((live * 10 >= most * LIMIT_WARNING_TENTHS).then(|| {
-        format!(
-            "{} keeps at most {most} grants of one account for one client, and this workspace has {live}. Beyond that the oldest ends without a word: reuse a connection instead.",
-            auth_method.app_name
-        )
-    }))
+pub(super) fn grant_limit_warning(auth_method: &AuthMethod, GrantUsage { live, limit }: GrantUsage) -> String {
+    format!(
+        "{} keeps at most {limit} grants of one account for one client, and this workspace has {live}. Beyond that the oldest ends without a word: reuse a connection instead.",
+        auth_method.app_name
+    )
 }
 
 /// What the page is made of.
@@ -108,10 +70,8 @@ struct ConsentPage<'a> {
     request: &'a ConnectRequest,
     options: &'a ConnectOptions,
     error: Option<&'a Error>,
-    workspace: String,
+    summary: ConsentSummary,
     warnings: Vec<String>,
-    auth_methods: Vec<page::AuthMethodChoice>,
-    hosts: SecretHosts,
 }
 
 impl ConsentPage<'_> {
@@ -146,7 +106,7 @@ impl ConsentPage<'_> {
 
     fn consent_details(&self) -> page::ConsentDetails {
         page::ConsentDetails {
-            workspace: self.workspace.clone(),
+            workspace: self.summary.workspace_name.clone(),
             app_name: self.auth_method().app_name.clone(),
             existing_connection: self.existing_connection(),
             for_user: self.intended_user(),
@@ -154,7 +114,7 @@ impl ConsentPage<'_> {
         }
     }
 
-    fn connect_view(&self, host: Option<String>) -> page::ConnectView {
+    fn connect_view(&self) -> page::ConnectView {
         page::ConnectView {
             consent: self.consent_details(),
             scopes: self.scope_choices(),
@@ -167,9 +127,9 @@ impl ConsentPage<'_> {
                 .map(|server| server.connect_help.clone())
                 .unwrap_or_default(),
             warnings: self.warnings.clone(),
-            auth_methods: self.auth_methods.clone(),
+            auth_methods: self.auth_method_choices(),
             form_action: self.form_action(),
-            authorize_host: host,
+            authorize_host: self.summary.authorize_host.clone(),
             hosts: self.hosts_view(),
             cancel_href: self.cancel_href(),
         }
@@ -181,7 +141,7 @@ impl ConsentPage<'_> {
         let name = input::form_field(self.call.request, "name").unwrap_or_default();
         page::ManualCredentialView {
             consent: self.consent_details(),
-            credential_kind: auth_method_name(self.auth_method()),
+            credential_kind: self.auth_method().display_name(),
             fields: inputs,
             scopes: if self.auth_method().issues_tokens() { self.scope_choices() } else { vec![] },
             scopes_are_fixed: self.scopes_are_fixed(),
@@ -189,7 +149,7 @@ impl ConsentPage<'_> {
             name_error: self.field_error("name"),
             form_error: self.form_error(),
             warnings: self.warnings.clone(),
-            auth_methods: self.auth_methods.clone(),
+            auth_methods: self.auth_method_choices(),
             form_action: self.form_action(),
             hosts: self.hosts_view(),
             cancel_href: self.cancel_href(),
@@ -197,14 +157,34 @@ impl ConsentPage<'_> {
     }
 
     fn hosts_view(&self) -> page::HostsView {
+        let hosts = &self.summary.hosts;
         page::HostsView {
             app_name: self.auth_method().app_name.clone(),
-            all_hosts: self.hosts.all.iter().cloned().collect(),
-            added_hosts: self.hosts.added.iter().cloned().collect(),
-            non_default_hosts: self.hosts.non_default.iter().cloned().collect(),
-            defining_workspace: self.auth_method().is_custom.then(|| self.workspace.clone()),
-            fingerprint: self.hosts.fingerprint.clone(),
+            all_hosts: hosts.all.iter().cloned().collect(),
+            added_hosts: hosts.added.iter().cloned().collect(),
+            non_default_hosts: hosts.non_default.iter().cloned().collect(),
+            defining_workspace: self.auth_method().is_custom.then(|| self.summary.workspace_name.clone()),
+            fingerprint: hosts.fingerprint.clone(),
         }
+    }
+
+    /// The ways to connect: each leads to its own page, or to where its client is set up.
+    fn auth_method_choices(&self) -> Vec<page::AuthMethodChoice> {
+        let choice = |option: &AuthMethodOption| {
+            let AuthMethodOption { auth_method, ready, recommended } = option;
+            page::AuthMethodChoice {
+                name: auth_method.display_name(),
+                href: if *ready {
+                    format!("{}?auth_method={}", self.call.request.path, auth_method.method_id)
+                } else {
+                    setup_page_path(auth_method)
+                },
+                ready: *ready,
+                recommended: *recommended,
+                current: auth_method.method_id == self.auth_method().method_id,
+            }
+        };
+        self.summary.auth_methods.iter().map(choice).collect()
     }
 
     /// Permissions to tick: all that the app is known to have, and whatever else is asked for.
@@ -290,38 +270,4 @@ impl ConsentPage<'_> {
             |(name, one): (&String, &Variable)| one.source == VariableSource::Person && variable_path(name) == field;
         entered || auth_method.variables.iter().any(asked)
     }
-}
-
-/// All ways to connect the app. Who came by a link sets nothing up: for them, what is not ready is not there.
-async fn auth_method_choices<P: Ports>(
-    context: &Context<P>,
-    call: &Call<'_>,
-    request: &ConnectRequest,
-    options: &ConnectOptions,
-) -> Result<Vec<page::AuthMethodChoice>> {
-    let ways = options.app.auth_methods();
-    if ways.len() < 2 || request.link.as_ref().is_some_and(|link| link.auth_method.is_some()) {
-        return Ok(vec![]);
-    }
-    let clients = clients::list(context.db(), &request.workspace).await?;
-    let one = |(at, auth_method): (usize, &Rc<AuthMethod>)| {
-        let ready = is_auth_method_ready(&clients, auth_method);
-        page::AuthMethodChoice {
-            name: auth_method_name(auth_method),
-            href: if ready {
-                format!("{}?auth_method={}", call.request.path, auth_method.method_id)
-            } else {
-                setup_page_path(auth_method)
-            },
-            ready,
-            recommended: at == 0,
-            current: auth_method.method_id == options.auth_method.method_id,
-        }
-    };
-    Ok(ways.iter().enumerate().map(one).filter(|way| way.ready || request.link.is_none()).collect())
-}
-
-/// What people call a way to connect.
-pub(super) fn auth_method_name(auth_method: &AuthMethod) -> String {
-    auth_method.method_name.clone().unwrap_or_else(|| auth_method.kind.label().to_owned())
 }

@@ -10,18 +10,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::body::{Json, Unread};
-use super::connections::{self, validate_metadata};
+use super::connections;
 use super::responses::ConnectionResponse;
-use super::{Call, input, links};
+use super::{Call, links};
 use crate::app::{App, AppId, AuthMethod, AuthMethodId};
 use crate::connect::FlowFailure;
-use crate::connect::complete::{Decider, MAX_NAME_LENGTH};
+use crate::connect::complete::Decider;
 use crate::connect::hosts;
 use crate::connect::manual::{self, ManualConnectRequest};
 use crate::connect::start::{self, ConnectOptions, ConnectRequest};
+use crate::connections::validate_metadata;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, random_text};
+use crate::names::{MAX_NAME_LENGTH, parse_name};
 use crate::ports::Ports;
 use crate::quotas;
 use crate::registry;
@@ -120,7 +122,7 @@ pub(super) async fn create_connection<P: Ports>(
 ) -> Result<Json<ConnectionResponse>> {
     let input = body.read()?;
     let key = call.caller_key()?;
-    let name = input.name.map(|name| input::parse_name("name", &name, MAX_NAME_LENGTH)).transpose()?;
+    let name = input.name.map(|name| parse_name("name", &name, MAX_NAME_LENGTH)).transpose()?;
     validate_metadata(&input.metadata)?;
     let registered = registry::load_current_app(context, &key.workspace, &input.app).await?;
     let registered = registered
@@ -160,8 +162,7 @@ pub(super) async fn replace_credential<P: Ports>(
 ) -> Result<Json<ConnectionResponse>> {
     let connection = &call.path_connection()?.connection;
     let input = body.read()?;
-    let registered = registry::load_current_app(context, &connection.workspace, &connection.app).await?;
-    let registered = registered.ok_or_else(|| Error::not_found("app"))?;
+    let registered = registry::require_current_app(context, &connection.workspace, &connection.app).await?;
     // Where nothing is said it is the way that the connection has, if the credential is of its kind.
     let own = Some(&connection.auth_method).filter(|_| input.credential.kind() == Some(connection.kind));
     let own = own.filter(|auth_method| registered.app.auth_method(Some(auth_method)).is_some());

@@ -186,15 +186,3 @@ pub(super) fn parse_time_cursor<T>(text: &str, read: impl Fn(&str) -> Option<T>)
 pub(super) fn invalid_cursor() -> Error {
     Error::invalid_field("cursor", "is not one this list gave. Leave it out to begin anew.")
 }
-
-/// A name: 1 to `longest` characters, no control characters, no spaces around it.
-pub(super) fn parse_name(field: &str, text: &str, longest: usize) -> Result<String> {
-    let text = text.trim();
-    if text.is_empty() || text.chars().count() > longest || text.chars().any(char::is_control) {
-        return Err(Error::invalid_field(
-            field,
-            format!("must have 1 to {longest} characters, none of them a control character."),
-        ));
-    }
-    Ok(text.to_owned())
-}

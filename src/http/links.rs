@@ -8,25 +8,21 @@ use super::responses::{CreatedLinkResponse, CreatedSignInLinkResponse, LinkRespo
 use super::sign_in::parse_own_page_path;
 use super::{Call, input, sessions};
 use crate::app::{AppId, AuthMethodId};
-use crate::authorize::{self, unauthorized};
-use crate::caller::{CreatorKey, hash_secret};
+use crate::authorize;
+use crate::caller::CreatorKey;
 use crate::connect::link::{self, DEFAULT_TTL, MAX_TTL, NewLink};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_token};
+use crate::ids::{ConnectionId, LinkId};
 use crate::json::objects;
+use crate::names::parse_name;
 use crate::ports::Ports;
-use crate::quotas::{self, Quota};
-use crate::secret::Secret;
-use crate::store::links::{self as rows, Link, LinkState, OnDuplicate};
-use crate::store::sessions::{SignInLink, insert_sign_in_link};
-use crate::store::workspaces;
+use crate::sign_in_links::{self, NewSignInLink};
+use crate::store::links::{Link, LinkFilter, LinkState, OnDuplicate};
 use crate::workspace::{Role, User};
 
 /// Characters of a user's id or name, at most.
 const MAX_USER_LENGTH: usize = 128;
-/// Seconds a sign-in link lives: ten minutes.
-const SIGN_IN_LINK_TTL: i64 = 600;
 
 /// A link for somebody to connect an app, or to repair a connection.
 #[derive(Deserialize)]
@@ -76,17 +72,13 @@ pub(super) async fn create_link<P: Ports>(
     }
     authorize::check_new_link(key, input.connection.as_ref())?;
     let user = input.user.map(parse_user).transpose()?;
-    let return_to = match input.return_to {
-        None => None,
-        Some(text) => Some(validate_return_to(context, &key.workspace, &text).await?),
-    };
     let new = NewLink {
         app: input.app,
         auth_method: input.auth_method,
         connection: input.connection,
         scopes: input.scopes,
         user,
-        return_to,
+        return_to: input.return_to,
         expires_in,
         on_duplicate: input.on_duplicate.unwrap_or(OnDuplicate::Ask),
         confirm: input.confirm,
@@ -113,26 +105,8 @@ pub(super) struct UserInput {
 objects!(UserInput, SignInUserInput);
 
 pub(super) fn parse_user(user: UserInput) -> Result<User> {
-    let name = user.name.map(|name| input::parse_name("user.name", &name, MAX_USER_LENGTH)).transpose()?;
-    Ok(User { id: input::parse_name("user.id", &user.id, MAX_USER_LENGTH)?, name })
-}
-
-/// Only origins the workspace lists: anything else would make us an open redirector (RFC 9700, 4.11.1).
-async fn validate_return_to<P: Ports>(context: &Context<P>, workspace: &WorkspaceId, text: &str) -> Result<String> {
-    let wrong = || {
-        Error::invalid_field(
-            "return_to",
-            "must be an address of one of the workspace's allowed_origins (PATCH /v1/workspace).",
-        )
-    };
-    let url = url::Url::parse(text).map_err(|_| wrong())?;
-    let plain = url.username().is_empty()
-        && url.password().is_none()
-        && matches!(url.scheme(), "https" | "http")
-        && url.as_str().len() <= 2048;
-    let allowed =
-        workspaces::get(context.db(), workspace).await?.map(|workspace| workspace.allowed_origins).unwrap_or_default();
-    if plain && allowed.contains(&url.origin().ascii_serialization()) { Ok(url.into()) } else { Err(wrong()) }
+    let name = user.name.map(|name| parse_name("user.name", &name, MAX_USER_LENGTH)).transpose()?;
+    Ok(User { id: parse_name("user.id", &user.id, MAX_USER_LENGTH)?, name })
 }
 
 fn link_json<P: Ports>(context: &Context<P>, link: Link) -> Json<LinkResponse> {
@@ -150,7 +124,7 @@ pub(super) async fn list_links<P: Ports>(
     let key = call.caller_key()?;
     let filters = QueryParams::parse_list_query(call.request, &["app", "connection", "status", "key"])?;
     let statuses = "must be open, waiting_for_choice, awaiting_confirmation, used, ended or expired.";
-    let filter = rows::LinkFilter {
+    let filter = LinkFilter {
         app: filters.get_parsed("app", AppId::parse, "is not an app's id.")?,
         connection: filters.get_parsed("connection", ConnectionId::parse, "is not a connection's id (con_…).")?,
         status: filters.get_parsed("status", LinkState::parse, statuses)?,
@@ -159,7 +133,7 @@ pub(super) async fn list_links<P: Ports>(
         limit: filters.limit()?,
         ..authorize::link_filter(key)
     };
-    let page = rows::list(context.db(), &key.workspace, &filter, context.now()).await?;
+    let page = link::list_links(context, &key.workspace, &filter).await?;
     Ok(Json::ok(ListResponse::of(page, |link| LinkResponse::of(link, context.now()))))
 }
 
@@ -229,29 +203,7 @@ pub(super) async fn create_sign_in_link<P: Ports>(
     let return_to = input.return_to.map(|text| parse_own_page_path(context, &text)).transpose()?;
     // An address tells a person who they are as well as a name does.
     let user = parse_user(UserInput { id: input.user.id, name: input.user.name.or(input.user.email) })?;
-    let token = Secret::new(random_token(context.ports.random(), key.workspace.shard())?);
-    let (now, maker) = (context.now(), CreatorKey::from(key));
-    let sign_in = SignInLink {
-        hash: hash_secret(token.expose()),
-        workspace: key.workspace.clone(),
-        user,
-        role: input.role,
-        return_to,
-        created_at: now,
-        expires_at: maker.limit_expiry(now.plus(SIGN_IN_LINK_TTL)),
-        made_by: Some(maker),
-        used_at: None,
-    };
-    let quota = [Quota::SignInLinks(&sign_in.user.id, now)];
-    let inserted = insert_sign_in_link(&quotas::guard_database(context, &sign_in.workspace, &quota), &sign_in).await;
-    if !quotas::map_insert_error(context, &sign_in.workspace, &quota, inserted).await? {
-        return Err(unauthorized());
-    }
-    let url = context.config.public_url.at(&format!("/sign-in/{}", token.expose()));
-    Ok(Json::created(CreatedSignInLinkResponse {
-        id: sign_in.id(),
-        url,
-        role: sign_in.role,
-        expires_at: sign_in.expires_at,
-    }))
+    let new = NewSignInLink { user, role: input.role, return_to };
+    let (link, url) = sign_in_links::create_sign_in_link(context, key, new).await?;
+    Ok(Json::created(CreatedSignInLinkResponse { id: link.id(), url, role: link.role, expires_at: link.expires_at }))
 }

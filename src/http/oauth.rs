@@ -4,27 +4,25 @@ use std::collections::BTreeMap;
 
 use super::browser_session::{self, page_context, require_user};
 use super::consent_page;
-use super::flows::{destination_url, find_open_link, load_flow, parse_flow_id};
+use super::flows::{destination_url, parse_flow_id};
 use super::page;
 use super::problem;
 use super::{Call, Response, input};
 use crate::app::AppId;
 use crate::connect::callback::{self, CallbackParams, CallbackRefusal, CallbackResult};
-use crate::connect::complete::{self, Decider};
-use crate::connect::hosts;
 use crate::connect::link;
-use crate::connect::manual::{self, ManualConnectRequest, ManualCredential};
-use crate::connect::start::{self, ConnectOptions, ConnectRequest};
+use crate::connect::start::ConnectRequest;
 use crate::connect::was_link_reopened;
+use crate::consent::{self, ConsentForm, SubmittedConsent};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
+use crate::flows;
 use crate::ids::{ClientId, ConnectionId};
 use crate::ports::Ports;
-use crate::quotas;
-use crate::registry;
 use crate::secret::Secret;
+use crate::sessions;
 use crate::store::links::Link;
-use crate::store::sessions::{self, Session};
+use crate::store::sessions::Session;
 
 // ---- starting, as a signed-in person ----
 
@@ -84,31 +82,6 @@ pub(super) async fn submit_reconnect<P: Ports>(context: &Context<P>, call: &Call
     start_flow(context, call, reconnect_request(call)?, &call.session()?.hash).await
 }
 
-/// What is offered. The app that a link or a connection is of may have been removed since it was made.
-async fn load_connect_options<P: Ports>(context: &Context<P>, request: &ConnectRequest) -> Result<ConnectOptions> {
-    let offered = start::prepare_options(context, request).await;
-    let of_another_day = request.link.is_some() || request.connection.is_some();
-    if matches!(&offered, Err(error) if error.code == ErrorCode::NotFound)
-        && of_another_day
-        && registry::load_current_app(context, &request.workspace, &request.app).await?.is_none()
-    {
-        return Err(app_removed_error(request));
-    }
-    offered
-}
-
-fn app_removed_error(request: &ConnectRequest) -> Error {
-    if request.link.is_some() {
-        let text = "The app of this link was removed from the workspace. Ask whoever sent you the link what to do.";
-        return Error::new(ErrorCode::LinkEnded, text);
-    }
-    Error::new(
-        ErrorCode::Conflict,
-        "The app of this connection was removed from this workspace, so it can't be connected again. Workflows can \
-         still use the connection as long as its access lasts.",
-    )
-}
-
 /// The page before the app, or the form for what is entered here.
 async fn show_consent_page<P: Ports>(
     context: &Context<P>,
@@ -116,41 +89,32 @@ async fn show_consent_page<P: Ports>(
     request: &ConnectRequest,
     refused: Option<&Error>,
 ) -> Result<Response> {
-    let options = load_connect_options(context, request).await?;
+    let options = consent::load_connect_options(context, request).await?;
     consent_page::render_page(context, call, request, &options, refused).await
 }
 
-/// The button was pressed: on to the app, or what was entered is checked and stored. What a person can put right is
-/// said on the form, which keeps all but secrets.
+/// The button was pressed. What a person can put right is said on the form, which keeps all but secrets.
 async fn start_flow<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
     mut request: ConnectRequest,
     session: &str,
 ) -> Result<Response> {
-    let entered = input::form_fields_with_prefix(call.request, page::INPUT_PREFIX);
-    let options = load_connect_options(context, &request).await?;
-    if request.connection.is_none() {
-        quotas::check_connection_quota(context, &request.workspace).await?;
-    }
-    let is_variable = |name: &String| options.auth_method.variables.contains_key(name);
-    let (variables, fields): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        entered.into_iter().partition(|(name, _)| is_variable(name));
-    request.variables = variables.into_iter().map(|(name, value)| (name, value.expose().to_owned())).collect();
-    let seen = hosts::require_unchanged(
-        context,
-        &options,
-        input::form_field(call.request, page::HOSTS_FINGERPRINT_FIELD).as_deref(),
-    )
-    .await;
-    let walked = if let Err(changed) = seen {
-        Err(changed)
-    } else if options.auth_method.kind.is_manual() {
-        connect_manually(context, call, &request, &options, fields, session).await
-    } else {
-        start::begin_flow_with_options(context, &request, &options, session).await.map(|url| Response::see_other(&url))
+    let options = consent::load_connect_options(context, &request).await?;
+    let form = ConsentForm {
+        entered: input::form_fields_with_prefix(call.request, page::INPUT_PREFIX),
+        name: input::form_field(call.request, "name"),
+        hosts_fingerprint: input::form_field(call.request, page::HOSTS_FINGERPRINT_FIELD),
     };
-    match walked {
+    match consent::submit_consent(context, &mut request, &options, form, session).await {
+        Ok(SubmittedConsent::LeadsTo(url)) => Ok(Response::see_other(&url)),
+        // The session has ended, so this browser doesn't reach the flow's page.
+        Ok(SubmittedConsent::Ended(flow)) if was_link_reopened(&flow) => {
+            Ok(redirect_to_refusal_page(CallbackRefusal::LinkReopened))
+        }
+        Ok(SubmittedConsent::Ended(flow)) => {
+            Ok(Response::see_other(&destination_url(&flow).unwrap_or_else(|| format!("/flows/{}", flow.id))))
+        }
         Err(error)
             if matches!(
                 error.code,
@@ -159,35 +123,8 @@ async fn start_flow<P: Ports>(
         {
             consent_page::render_page(context, call, &request, &options, Some(&error)).await
         }
-        walked => walked,
+        Err(error) => Err(error),
     }
-}
-
-async fn connect_manually<P: Ports>(
-    context: &Context<P>,
-    call: &Call<'_>,
-    request: &ConnectRequest,
-    options: &ConnectOptions,
-    fields: BTreeMap<String, Secret>,
-    session: &str,
-) -> Result<Response> {
-    let name =
-        input::form_field(call.request, "name").filter(|name| !name.trim().is_empty() && request.connection.is_none());
-    let name = name.map(|name| input::parse_name("name", &name, complete::MAX_NAME_LENGTH)).transpose()?;
-    let entered = ManualConnectRequest {
-        credential: ManualCredential::Fields(fields),
-        name,
-        metadata: BTreeMap::new(),
-        check: true,
-        actor: None,
-    };
-    let flow =
-        manual::connect_manually_with_options(context, request, options, entered, session, Decider::Person).await?;
-    // The session has ended, so this browser doesn't reach the flow's page.
-    if was_link_reopened(&flow) {
-        return Ok(redirect_to_refusal_page(CallbackRefusal::LinkReopened));
-    }
-    Ok(Response::see_other(&destination_url(&flow).unwrap_or_else(|| format!("/flows/{}", flow.id))))
 }
 
 // ---- starting, through a link ----
@@ -202,17 +139,15 @@ pub(super) async fn show_retry_page<P: Ports>(context: &Context<P>, call: &Call<
 }
 
 async fn show_consent_page_for_link<P: Ports>(context: &Context<P>, call: &Call<'_>, link: &Link) -> Result<Response> {
-    require_intended_user(call, link)?;
+    consent::require_intended_user(call.session.as_ref(), link)?;
     show_consent_page(context, call, &link_connect_request(call, link)?, None).await
 }
 
 /// The link that a flow of this browser came by, if it can still be used.
 async fn load_open_link_of_flow<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Link> {
     let sessions = browser_session::load_session_hashes(context, call.request).await?;
-    let flow = load_flow(context, &sessions, &parse_flow_id(call)?).await?;
-    find_open_link(context, &flow).await?.ok_or_else(|| {
-        Error::new(ErrorCode::LinkEnded, "This link was used or has expired. Ask whoever sent it for a new one.")
-    })
+    let flow = flows::load_flow(context, &sessions, &parse_flow_id(call)?).await?;
+    flows::load_open_link(context, &flow).await
 }
 
 /// A link that names no way lets the person choose one; one that names no scopes lets them tick some.
@@ -234,12 +169,12 @@ pub(super) async fn submit_retry<P: Ports>(context: &Context<P>, call: &Call<'_>
 }
 
 async fn start_flow_by_link<P: Ports>(context: &Context<P>, call: &Call<'_>, link: &Link) -> Result<Response> {
-    require_intended_user(call, link)?;
+    consent::require_intended_user(call.session.as_ref(), link)?;
     let (session, cookie) = find_or_open_link_session(context, call, link).await?;
     if let Err(refused) = link::bind_to_session(context, link, &session.hash).await {
         // Whoever has no use of the link leaves no session.
         if cookie.is_some() {
-            sessions::delete(context.db(), &session.hash).await?;
+            sessions::close_session(context, &session).await?;
         }
         return Err(refused);
     }
@@ -268,32 +203,9 @@ async fn find_or_open_link_session<P: Ports>(
     if let Some(session) = browser_session::load_link_session(context, call.request, &link.id).await? {
         return Ok((session, None));
     }
-    let (session, cookie) = browser_session::open_link_session(context, link).await?;
-    Ok((session, Some(cookie)))
-}
-
-/// A link made for one person must not be used by another who is signed in here: whoever made it
-/// would get that other person's account. The same holds for a link of another workspace: to whoever is signed in, this
-/// site is their own workspace, so they could take the link for one of it.
-fn require_intended_user(call: &Call<'_>, link: &Link) -> Result<()> {
-    let Some(session) = call.session.as_ref() else { return Ok(()) };
-    let Ok(signed_in) = require_user(session) else { return Ok(()) };
-    let refused = |problem: String| Err(Error::new(ErrorCode::Conflict, problem));
-    if session.workspace != link.workspace {
-        return refused(format!(
-            "This link belongs to another workspace than the one you are signed in to as {}. If you expected it, sign \
-             out first and open the link again.",
-            signed_in.display_name()
-        ));
-    }
-    match &link.user {
-        Some(expected) if signed_in.id != expected.id => refused(format!(
-            "This link is for {}, but you are signed in as {}. Sign out first, or ask for a link of your own.",
-            expected.display_name(),
-            signed_in.display_name()
-        )),
-        _ => Ok(()),
-    }
+    let opened = sessions::open_link_session(context, link).await?;
+    let cookie = browser_session::link_cookie(context, &link.id, &opened);
+    Ok((opened.session, Some(cookie)))
 }
 
 // ---- coming back ----
@@ -325,7 +237,7 @@ pub(super) async fn handle_callback<P: Ports>(context: &Context<P>, call: &Call<
     match callback::handle(context, &client, returned, &sessions).await? {
         CallbackResult::Refused(refusal) => Ok(redirect_to_refusal_page(refusal)),
         CallbackResult::Flow(id) => {
-            let flow = load_flow(context, &sessions, &id).await?;
+            let flow = flows::load_flow(context, &sessions, &id).await?;
             Ok(Response::see_other(&destination_url(&flow).unwrap_or_else(|| format!("/flows/{id}"))))
         }
     }

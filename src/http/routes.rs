@@ -12,8 +12,8 @@ use super::responses::{
     UpdatedConnectionResponse, WorkspaceStateResponse,
 };
 use super::{
-    Call, Method, Response, apps, connections, connections_page, credentials, flows, keys, links, oauth, operator,
-    sessions, setup, sign_in,
+    Call, Method, Response, apps, connections, connections_page, credentials, flows, keys, links, oauth, oauth_clients,
+    operator, sessions, setup, sign_in,
 };
 use crate::app::AppId;
 use crate::authorize::{Action, RequiredRole, Resource};
@@ -168,10 +168,10 @@ routes! {
     Get    "/v1/apps/{app}"                               key_with_scope(KeyScope::ConnectionsRead), Read   App          => GetApp -> AppDetailsResponse = apps::get_app;
     Put    "/v1/apps/{app}"                               key_with_scope(KeyScope::Apps),            Change App          => UpdateApp(apps::CustomAppRequest) -> UpdatedAppResponse = apps::update_app;
     Delete "/v1/apps/{app}"                               key_with_scope(KeyScope::Apps),            Change App          => DeleteApp -> DeletedResponse<AppId> = apps::delete_app;
-    Get    "/v1/apps/{app}/client"                        key_with_scope(KeyScope::ConnectionsRead), Read   Client       => GetClient -> OAuthClientResponse = apps::get_client;
-    Put    "/v1/apps/{app}/client"                        key_with_scope(KeyScope::Apps),            Change Client       => PutClient(apps::PutClientInput) -> OAuthClientResponse = apps::put_client;
-    Delete "/v1/apps/{app}/client"                        key_with_scope(KeyScope::Apps),            Change Client       => DeleteClient -> DeletedResponse<ClientId> = apps::delete_client;
-    Post   "/v1/apps/{app}/client/test"                   key_with_scope(KeyScope::Apps),            Change Client       => TestClient(apps::TestClientInput) -> RecentTest = apps::test_client;
+    Get    "/v1/apps/{app}/client"                        key_with_scope(KeyScope::ConnectionsRead), Read   Client       => GetClient -> OAuthClientResponse = oauth_clients::get_client;
+    Put    "/v1/apps/{app}/client"                        key_with_scope(KeyScope::Apps),            Change Client       => PutClient(oauth_clients::PutClientInput) -> OAuthClientResponse = oauth_clients::put_client;
+    Delete "/v1/apps/{app}/client"                        key_with_scope(KeyScope::Apps),            Change Client       => DeleteClient -> DeletedResponse<ClientId> = oauth_clients::delete_client;
+    Post   "/v1/apps/{app}/client/test"                   key_with_scope(KeyScope::Apps),            Change Client       => TestClient(oauth_clients::TestClientInput) -> RecentTest = oauth_clients::test_client;
 
     // Connections
     Get    "/v1/connections"                              key_with_scope(KeyScope::ConnectionsRead), List   Connection   => ListConnections -> ListResponse<ConnectionResponse> = connections::list_connections;

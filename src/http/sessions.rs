@@ -11,7 +11,9 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::ids::{ApiKeyId, SessionId, SignInLinkId};
 use crate::ports::Ports;
-use crate::store::sessions::{self as rows, SessionFilter};
+use crate::sessions;
+use crate::sign_in_links;
+use crate::store::sessions::SessionFilter;
 use crate::time::Timestamp;
 
 /// The key that a list is filtered by.
@@ -41,7 +43,7 @@ pub(super) async fn list_sessions<P: Ports>(
         after: parse_list_cursor(&filters, SessionId::parse, SessionId::hash_begins)?,
         limit: filters.limit()?,
     };
-    let page = rows::list(context.db(), &call.caller_key()?.workspace, &filter, context.now()).await?;
+    let page = sessions::list_sessions(context, &call.caller_key()?.workspace, &filter).await?;
     Ok(Json::ok(ListResponse::of(page, SessionResponse::from)))
 }
 
@@ -50,7 +52,7 @@ pub(super) async fn delete_session<P: Ports>(
     call: &Call<'_>,
 ) -> Result<Json<DeletedResponse<SessionId>>> {
     let LoadedResource::Session(session) = &call.subject else { return Err(super::undeclared_resource_error()) };
-    rows::revoke(context.db(), session, context.now()).await?;
+    sessions::revoke_session(context, session).await?;
     Ok(Json::ok(DeletedResponse::of(session.id())))
 }
 
@@ -66,7 +68,7 @@ pub(super) async fn list_sign_in_links<P: Ports>(
         after: parse_list_cursor(&filters, SignInLinkId::parse, SignInLinkId::hash_begins)?,
         limit: filters.limit()?,
     };
-    let page = rows::list_sign_in_links(context.db(), &call.caller_key()?.workspace, &filter, context.now()).await?;
+    let page = sign_in_links::list_sign_in_links(context, &call.caller_key()?.workspace, &filter).await?;
     Ok(Json::ok(ListResponse::of(page, SignInLinkResponse::from)))
 }
 
@@ -75,6 +77,6 @@ pub(super) async fn delete_sign_in_link<P: Ports>(
     call: &Call<'_>,
 ) -> Result<Json<DeletedResponse<SignInLinkId>>> {
     let LoadedResource::SignInLink(link) = &call.subject else { return Err(super::undeclared_resource_error()) };
-    rows::delete_sign_in_link(context.db(), &link.hash).await?;
+    sign_in_links::delete_sign_in_link(context, link).await?;
     Ok(Json::ok(DeletedResponse::of(link.id())))
 }

@@ -6,38 +6,31 @@
 use std::rc::Rc;
 
 use super::browser_session::page_context;
-use super::{Call, Response, app_list, browser_session, consent_page, input, page};
-use crate::app::{App, AuthMethod, CredentialKind, Variable, VariableSource};
+use super::{Call, Response, browser_session, input, page};
+use crate::app::{App, AuthMethod, Variable, VariableSource};
+use crate::app_list::{self, AppList};
 use crate::connect::client_setup;
 use crate::connect::start::{client_path, setup_page_path};
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::oauth_clients;
 use crate::ports::Ports;
 use crate::registry;
-use crate::store::clients::{self, WorkspaceClients};
-use crate::store::workspaces;
+use crate::store::clients::WorkspaceClients;
+use crate::workspaces;
 
 /// How an app's OAuth client is set up, for whoever runs the workspace.
 pub(super) async fn show_setup_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let session = call.session()?;
-    let missing = || Error::not_found("app");
-    let app = registry::load_current_app(context, &session.workspace, call.path_app()?).await?.ok_or_else(missing)?.app;
+    let app = registry::require_current_app(context, &session.workspace, call.path_app()?).await?.app;
     let csrf = browser_session::csrf_token(context, call.request);
     let shell = page_context(Some(session), csrf.as_deref());
-    match find_oauth2_method(call, &app)? {
+    match oauth_clients::find_oauth2_method(&app, input::auth_method_param(call.request)?.as_ref())? {
         Some(auth_method) => {
             Ok(Response::html(200, page::setup(&shell, &build_setup_view(context, call, &app, &auth_method).await?)))
         }
         None => Ok(Response::html(200, page::message(&shell, &no_setup_message(call, &app)))),
     }
-}
-
-/// The way that the page is about: the one that is asked for, or the first that needs a client. None where none needs one.
-fn find_oauth2_method(call: &Call<'_>, app: &App) -> Result<Option<Rc<AuthMethod>>> {
-    let Some(asked) = input::auth_method_param(call.request)? else { return Ok(app.oauth2_method()) };
-    let auth_method = app.auth_method(Some(&asked));
-    let auth_method = auth_method.ok_or_else(|| Error::not_found("way to connect this app"))?;
-    Ok(Some(auth_method).filter(|auth_method| auth_method.kind == CredentialKind::OAuth2))
 }
 
 /// What is entered here needs no client of the app.
@@ -62,23 +55,21 @@ async fn build_setup_view<P: Ports>(
     auth_method: &Rc<AuthMethod>,
 ) -> Result<page::SetupView> {
     let session = call.session()?;
-    let workspace =
-        workspaces::get(context.db(), &session.workspace).await?.ok_or_else(|| Error::not_found("workspace"))?;
-    let clients = clients::list(context.db(), &session.workspace).await?;
+    let workspace = workspaces::load_workspace(context, &session.workspace).await?;
+    let AppList { apps, clients } = app_list::load_app_list(context, &session.workspace).await?;
     let expected = client_setup::expected_redirect_id(&clients, &session.workspace, auth_method);
     let redirect_uri = expected.map(|id| context.config.public_url.redirect_uri(&id));
     let server = auth_method.require_oauth_server()?;
     let at = |what: &str| context.config.public_url.at(&client_path(auth_method, what));
     let help = server.client_help.as_ref();
     let shown = redirect_uri.as_deref().unwrap_or("the redirect URI");
-    let family = app_list::load_all(context, &session.workspace).await?;
-    let family = family.iter().filter(|one| one.client_registration() == auth_method.registration());
+    let family = apps.iter().filter(|one| one.client_registration() == auth_method.registration());
     let (asked, further): (Vec<_>, Vec<_>) =
         auth_method.scopes.iter().partition(|scope| scope.required || scope.default);
     let description = |scope: &crate::app::AppScope| (scope.id.clone(), scope.description.clone());
     Ok(page::SetupView {
         app_name: app.name.clone(),
-        auth_method: (app.auth_methods().len() > 1).then(|| consent_page::auth_method_name(auth_method)),
+        auth_method: (app.auth_methods().len() > 1).then(|| auth_method.display_name()),
         other_auth_methods: app
             .auth_methods()
             .iter()
@@ -116,7 +107,7 @@ fn redirect_uri_variables(clients: &WorkspaceClients, auth_method: &AuthMethod) 
 fn other_auth_method(clients: &WorkspaceClients, auth_method: &AuthMethod) -> (String, bool, String) {
     let ready = client_setup::is_auth_method_ready(clients, auth_method);
     let begins = format!("/oauth/start/{}?auth_method={}", auth_method.app_id, auth_method.method_id);
-    (consent_page::auth_method_name(auth_method), ready, if ready { begins } else { setup_page_path(auth_method) })
+    (auth_method.display_name(), ready, if ready { begins } else { setup_page_path(auth_method) })
 }
 
 /// The body that enters a client, with nothing of one in it.

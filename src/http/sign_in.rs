@@ -5,44 +5,34 @@
 use super::browser_session::page_context;
 use super::page::{self, Tone};
 use super::{Call, Response, access_log, browser_session, is_page_for_users};
-use crate::caller::hash_secret;
 use crate::context::Context;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, Result};
 use crate::ports::Ports;
-use crate::store::{sessions, workspaces};
+use crate::secret::Secret;
+use crate::sessions;
+use crate::sign_in_links;
 
 /// Characters of the page that a sign-in leads to.
 const MAX_RETURN_TO_LENGTH: usize = 2048;
 
-fn sign_in_link_ended_error() -> Error {
-    Error::new(ErrorCode::LinkEnded, "This sign-in link was used or has expired. Ask for a new one where you got it.")
-}
-
 /// Shows who would be signed in. A GET uses nothing up: mail scanners open links too.
 pub(super) async fn show_sign_in_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
-    let sign_in = sessions::get_sign_in_link(context.db(), &hash_secret(call.path_param(0)), context.now())
-        .await?
-        .ok_or_else(sign_in_link_ended_error)?;
-    let workspace = workspaces::get(context.db(), &sign_in.workspace).await?.ok_or_else(sign_in_link_ended_error)?;
+    let (link, workspace) = sign_in_links::preview_sign_in(context, call.path_param(0)).await?;
     let view = page::SignInView {
         workspace: workspace.name,
-        user: sign_in.user.display_name().to_owned(),
+        user: link.user.display_name().to_owned(),
         action: call.request.path.clone(),
     };
     Ok(Response::html(200, page::sign_in(&page_context(None, None), &view)))
 }
 
 pub(super) async fn sign_in<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
-    let sign_in = sessions::get_sign_in_link(context.db(), &hash_secret(call.path_param(0)), context.now())
-        .await?
-        .ok_or_else(sign_in_link_ended_error)?;
-    let leads_to = sign_in.return_to.clone().unwrap_or_else(|| "/?done=signed-in".to_owned());
-    let workspace = sign_in.workspace.clone();
-    let cookie = browser_session::open_user_session(context, call.request, sign_in)
-        .await?
-        .ok_or_else(sign_in_link_ended_error)?;
-    access_log::write_sign_in(context, call, &workspace);
-    Ok(Response::see_other(&leads_to).with_header("set-cookie", cookie))
+    let before = browser_session::read_user_token(context, call.request);
+    let before = before.as_ref().map(Secret::expose);
+    let (opened, return_to) = sessions::sign_in(context, call.path_param(0), before).await?;
+    access_log::write_sign_in(context, call, &opened.session.workspace);
+    let leads_to = return_to.as_deref().unwrap_or("/?done=signed-in");
+    Ok(Response::see_other(leads_to).with_header("set-cookie", browser_session::user_cookie(context, &opened)))
 }
 
 /// A page of ours that a sign-in may lead to: a path as browsers write it, with a query at most, of a page for people who
@@ -70,12 +60,13 @@ pub(super) fn parse_own_page_path<P: Ports>(context: &Context<P>, text: &str) ->
 }
 
 pub(super) async fn sign_out<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
-    let cookie = browser_session::close_session(context, call.session()?).await?;
+    sessions::close_session(context, call.session()?).await?;
     let message = page::Message {
         title: "Signed out".into(),
         text: "You are signed out in this browser.".into(),
         tone: Tone::Good,
         links: vec![],
     };
-    Ok(Response::html(200, page::message(&page_context(None, None), &message)).with_header("set-cookie", cookie))
+    Ok(Response::html(200, page::message(&page_context(None, None), &message))
+        .with_header("set-cookie", browser_session::removed_user_cookie(context)))
 }

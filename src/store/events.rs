@@ -66,12 +66,6 @@ pub fn start_position() -> EventPosition {
     (Timestamp::from_unix(i64::MAX), i64::MAX)
 }
 
-/// Reads the cursor of a page; `None` when it is none.
-pub fn parse_cursor(text: &str) -> Option<EventPosition> {
-    let (at, seq) = text.split_once('.')?;
-    Some((Timestamp::from_unix(at.parse().ok()?), seq.parse().ok()?))
-}
-
 /// A line with its number: a second has room for several.
 struct NumberedEvent {
     seq: i64,

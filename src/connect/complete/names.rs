@@ -1,19 +1,16 @@
 //! What a new connection is called while nobody has named it.
 //!
-//! Owns how app and account make a name, and how long any name may be. Refuses a name that is taken, as long as a
-//! number helps.
+//! Owns how app and account make a name. Refuses a name that is taken, as long as a number helps.
 
 use crate::account::Account;
 use crate::app::AuthMethod;
 use crate::context::Context;
 use crate::error::Result;
+use crate::names::MAX_NAME_LENGTH;
 use crate::ports::Ports;
 use crate::store::connections;
 
 use super::Completion;
-
-/// Characters of a name, at most.
-pub const MAX_NAME_LENGTH: usize = 100;
 
 /// A name that tells app and account, or, where nobody knows it, what the credential tells of it; with a number where it is
 /// taken.

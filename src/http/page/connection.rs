@@ -11,7 +11,7 @@ use super::frame::{
     tone_class, user_text, warnings_section,
 };
 use super::{ConnectionSummary, PageContext, Tone};
-use crate::connect::complete::MAX_NAME_LENGTH;
+use crate::names::MAX_NAME_LENGTH;
 use crate::time::Timestamp;
 
 /// A connection in full.

@@ -10,7 +10,7 @@ use super::form::{described_by, error_summary, field_error, fields, invalid_fiel
 use super::frame::{csrf_field, link, page, quoted_text, user_text, warnings_section};
 use super::hosts::hosts_section;
 use super::{AuthMethodChoice, FormError, FormField, HostsView, PageContext, ScopeChoice};
-use crate::connect::complete::MAX_NAME_LENGTH;
+use crate::names::MAX_NAME_LENGTH;
 
 const SAME_ACCOUNT_HINT: &str =
     "Enter a key of that account. If the key belongs to another account, you are asked before anything changes.";

@@ -8,8 +8,10 @@ use crate::app::{
     App, AppEvents, AppId, AppScope, AuthMethod, AuthMethodId, ClientHelp, CredentialField, CredentialKind, Limits,
     Variable, VariableSource,
 };
-use crate::connect::client_setup::{self, is_auth_method_ready};
-use crate::connect::hosts;
+use crate::connect::{
+    client_setup::{self, is_auth_method_ready},
+    hosts,
+};
 use crate::context::Context;
 use crate::definition_moves::MoveCounts;
 use crate::http::body::Flat;

@@ -3,16 +3,17 @@
 use serde::Serialize;
 
 use crate::cache::{self, CacheRemovalStatus};
-use crate::caller::{ApiKey, KeyScope};
+use crate::caller::KeyScope;
 use crate::http::body::Flat;
 use crate::ids::{ApiKeyId, WorkspaceId};
-use crate::secret::Secret;
+use crate::installation::InstallationStatus;
 use crate::store::erasing::ErasureProgress;
 use crate::store::maintenance::InstallationState;
-use crate::store::reseals;
+use crate::store::reseals::ResealProgress;
 use crate::time::Timestamp;
 use crate::vault::KeyRing;
 use crate::workspace::Workspace;
+use crate::workspaces::{CreatedWorkspace, WorkspaceState};
 
 /// A workspace that was just made.
 #[derive(Serialize)]
@@ -35,13 +36,13 @@ struct FirstKey {
     scopes: Vec<KeyScope>,
 }
 
-impl CreatedWorkspaceResponse {
-    pub(crate) fn of(workspace: Workspace, key: ApiKey, text: &Secret) -> Self {
+impl From<CreatedWorkspace> for CreatedWorkspaceResponse {
+    fn from(CreatedWorkspace { workspace, key, key_text }: CreatedWorkspace) -> Self {
         Self {
             id: workspace.id,
             name: workspace.name,
             created_at: workspace.created_at,
-            key: FirstKey { id: key.id, name: key.name, key: text.expose().to_owned(), scopes: key.scopes },
+            key: FirstKey { id: key.id, name: key.name, key: key_text.expose().to_owned(), scopes: key.scopes },
         }
     }
 }
@@ -59,24 +60,23 @@ pub(crate) struct WorkspaceStateResponse {
     erasing: Option<ErasureProgressResponse>,
 }
 
-impl From<Workspace> for WorkspaceStateResponse {
-    fn from(workspace: Workspace) -> Self {
-        Self { workspace: Flat(workspace), deleted_at: None, cache_entries: None, erasing: None }
-    }
-}
-
-impl From<ErasureProgress> for WorkspaceStateResponse {
-    fn from(progress: ErasureProgress) -> Self {
-        Self {
-            deleted_at: Some(progress.deleted_at),
-            cache_entries: Some(copies(&progress)),
-            erasing: Some(ErasureProgressResponse::of(&progress)),
-            workspace: Flat(Workspace {
-                id: progress.workspace,
-                name: progress.name,
-                allowed_origins: vec![],
-                created_at: progress.created_at,
-            }),
+impl From<WorkspaceState> for WorkspaceStateResponse {
+    fn from(state: WorkspaceState) -> Self {
+        match state {
+            WorkspaceState::Active(workspace) => {
+                Self { workspace: Flat(workspace), deleted_at: None, cache_entries: None, erasing: None }
+            }
+            WorkspaceState::Deleted(progress) => Self {
+                deleted_at: Some(progress.deleted_at),
+                cache_entries: Some(copies(&progress)),
+                erasing: Some(ErasureProgressResponse::of(&progress)),
+                workspace: Flat(Workspace {
+                    id: progress.workspace,
+                    name: progress.name,
+                    allowed_origins: vec![],
+                    created_at: progress.created_at,
+                }),
+            },
         }
     }
 }
@@ -234,9 +234,7 @@ struct CronRun {
 impl StatusResponse {
     pub(crate) fn of(
         key_ring: &KeyRing,
-        state: InstallationState,
-        reseals: Option<&reseals::ResealProgress>,
-        deleted: Vec<ErasureProgress>,
+        InstallationStatus { state, deleted_workspaces, reseal }: InstallationStatus,
     ) -> Self {
         let rows = |id: &str| state.sealed_under.iter().find(|(known, _)| known == id).map_or(0, |(_, rows)| *rows);
         let on_ring = key_ring.ids().map(|id| EncryptionKeyStatus {
@@ -251,10 +249,10 @@ impl StatusResponse {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             keys: on_ring.chain(lost).collect(),
-            reseal: ResealStatus::of(reseals, key_ring.sealing_key_id(), &state),
+            reseal: ResealStatus::of(reseal.as_ref(), key_ring.sealing_key_id(), &state),
             due_checks: state.due_checks,
             cache_entries_left: state.cache_deletes,
-            erasing: deleted.into_iter().map(ErasingWorkspace::from).collect(),
+            erasing: deleted_workspaces.into_iter().map(ErasingWorkspace::from).collect(),
             last_cron_run: state.last_run.map(|(started_at, finished_at, summary)| CronRun {
                 started_at,
                 finished_at,
@@ -267,12 +265,12 @@ impl StatusResponse {
 
 impl ResealStatus {
     /// What remains is counted now, whatever a walk believes: also what came after it had ended.
-    fn of(progress: Option<&reseals::ResealProgress>, key: &str, state: &InstallationState) -> Self {
+    fn of(progress: Option<&ResealProgress>, key: &str, state: &InstallationState) -> Self {
         Self {
             key: key.to_owned(),
             state: match progress {
                 None => ResealState::Idle,
-                Some(reseals::ResealProgress { finished_at: None, .. }) => ResealState::Running,
+                Some(ResealProgress { finished_at: None, .. }) => ResealState::Running,
                 Some(_) => ResealState::Finished,
             },
             remaining: state.sealed_under.iter().filter(|(id, _)| id != key).map(|(_, rows)| rows).sum(),

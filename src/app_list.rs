@@ -5,31 +5,42 @@
 
 use std::rc::Rc;
 
-use crate::app::{App, CredentialKind};
+use crate::app::{App, AppId, CredentialKind};
+use crate::authorize;
+use crate::caller::ApiKey;
 use crate::catalogue;
-use crate::connect::client_setup;
+use crate::connect::client_setup::is_auth_method_ready;
 use crate::context::Context;
 use crate::error::Result;
 use crate::ids::WorkspaceId;
 use crate::ports::Ports;
 use crate::registry;
-use crate::store;
-use crate::store::clients::WorkspaceClients;
-
-use super::consent_page;
+use crate::store::clients::{self, WorkspaceClients};
+use crate::store::{Page, apps};
 
 /// An app of a list.
-pub(super) enum ListedApp {
+#[derive(Debug, Clone)]
+pub enum ListedApp {
     /// The workspace's own.
     Custom(Rc<App>),
     /// One of the catalogue.
     Catalogue(&'static catalogue::CatalogueEntry),
 }
 
-/// All of them, by id.
-pub(super) async fn load_all<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> Result<Vec<ListedApp>> {
+/// The apps that a workspace knows, and its clients: together they say what can be connected.
+#[derive(Debug)]
+pub struct AppList {
+    /// All apps, by id.
+    pub apps: Vec<ListedApp>,
+    /// All clients.
+    pub clients: WorkspaceClients,
+}
+
+/// All apps that a workspace knows.
+pub async fn load_app_list<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> Result<AppList> {
+    let clients = clients::list(context.db(), workspace).await?;
     let mut all = Vec::new();
-    for row in store::apps::list(context.db(), workspace).await? {
+    for row in apps::list(context.db(), workspace).await? {
         // A definition that this version can't read any more degrades alone.
         match registry::parse_app_revision(context, &row.id, row.revision, Some(&row.definition)) {
             Ok(app) => all.push(ListedApp::Custom(app)),
@@ -42,12 +53,49 @@ pub(super) async fn load_all<P: Ports>(context: &Context<P>, workspace: &Workspa
         }
     }
     all.sort_by(|left, right| left.id().cmp(right.id()));
-    Ok(all)
+    Ok(AppList { apps: all, clients })
+}
+
+/// What a list of apps shows.
+#[derive(Debug, Clone, Default)]
+pub struct AppFilter {
+    /// Only names and ids with this text.
+    pub text: Option<String>,
+    /// Only this category.
+    pub category: Option<String>,
+    /// After this app.
+    pub after: Option<AppId>,
+    /// Apps at most.
+    pub limit: i64,
+}
+
+impl AppFilter {
+    fn shows(&self, app: &ListedApp) -> bool {
+        let text = self.text.as_ref().map(|text| text.to_lowercase());
+        text.is_none_or(|text| app.name().to_lowercase().contains(&text) || app.id().contains(&text))
+            && self.category.as_ref().is_none_or(|category| app.categories().contains(category))
+            && self.after.as_ref().is_none_or(|after| app.id() > after.as_str())
+    }
+}
+
+/// One page of the apps that a key may see, by id, and the clients of its workspace. The cursor is the last app's id.
+pub async fn list_apps<P: Ports>(
+    context: &Context<P>,
+    caller: &ApiKey,
+    filter: &AppFilter,
+) -> Result<(Page<ListedApp>, WorkspaceClients)> {
+    let AppList { mut apps, clients } = load_app_list(context, &caller.workspace).await?;
+    apps.retain(|one| AppId::parse(one.id()).is_some_and(|id| authorize::sees_app(caller, &id)) && filter.shows(one));
+    let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+    let more = apps.len() > limit;
+    apps.truncate(limit);
+    let next = apps.last().filter(|_| more).map(|last| last.id().to_owned());
+    Ok((Page { data: apps, next }, clients))
 }
 
 impl ListedApp {
     /// Its id.
-    pub(super) fn id(&self) -> &str {
+    pub fn id(&self) -> &str {
         match self {
             Self::Custom(app) => app.id.as_str(),
             Self::Catalogue(entry) => entry.id,
@@ -55,7 +103,7 @@ impl ListedApp {
     }
 
     /// Its name.
-    pub(super) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Custom(app) => &app.name,
             Self::Catalogue(entry) => entry.name,
@@ -63,7 +111,7 @@ impl ListedApp {
     }
 
     /// Words to filter by.
-    pub(super) fn categories(&self) -> Vec<String> {
+    pub fn categories(&self) -> Vec<String> {
         match self {
             Self::Custom(app) => app.categories.clone(),
             Self::Catalogue(entry) => entry.categories.iter().map(|one| (*one).to_owned()).collect(),
@@ -71,11 +119,9 @@ impl ListedApp {
     }
 
     /// What people call its ways to connect.
-    pub(super) fn auth_method_names(&self) -> Vec<String> {
+    pub fn auth_method_names(&self) -> Vec<String> {
         match self {
-            Self::Custom(app) => {
-                app.auth_methods().iter().map(|auth_method| consent_page::auth_method_name(auth_method)).collect()
-            }
+            Self::Custom(app) => app.auth_methods().iter().map(|auth_method| auth_method.display_name()).collect(),
             Self::Catalogue(entry) => {
                 let words = |kind| CredentialKind::parse(kind).map_or(kind, CredentialKind::label).to_owned();
                 entry
@@ -88,7 +134,7 @@ impl ListedApp {
     }
 
     /// What its first OAuth client is registered under.
-    pub(super) fn client_registration(&self) -> &str {
+    pub fn client_registration(&self) -> &str {
         match self {
             Self::Custom(app) => app.registration(),
             Self::Catalogue(entry) => entry.family.unwrap_or(entry.id),
@@ -96,7 +142,7 @@ impl ListedApp {
     }
 
     /// All of it. A file of the catalogue that can't be read fails a test, so it can't be here.
-    pub(super) fn load_app(&self) -> Option<Rc<App>> {
+    pub fn load_app(&self) -> Option<Rc<App>> {
         match self {
             Self::Custom(app) => Some(Rc::clone(app)),
             Self::Catalogue(entry) => catalogue::find(entry.id),
@@ -104,7 +150,7 @@ impl ListedApp {
     }
 
     /// Whether it can be connected in this workspace, by any of its ways.
-    pub(super) fn is_connectable(&self, clients: &WorkspaceClients) -> bool {
+    pub fn is_connectable(&self, clients: &WorkspaceClients) -> bool {
         if let Self::Catalogue(entry) = self {
             let pasted = |kind| CredentialKind::parse(kind).is_some_and(CredentialKind::is_manual);
             if entry.auth_methods.iter().any(|auth_method| pasted(auth_method.kind)) {
@@ -114,8 +160,7 @@ impl ListedApp {
                 return false;
             }
         }
-        self.load_app().is_some_and(|app| {
-            app.auth_methods().iter().any(|auth_method| client_setup::is_auth_method_ready(clients, auth_method))
-        })
+        self.load_app()
+            .is_some_and(|app| app.auth_methods().iter().any(|auth_method| is_auth_method_ready(clients, auth_method)))
     }
 }

@@ -1,0 +1,205 @@
+//! Connections as programs and people read and edit them.
+//!
+//! Owns what an edit may say, that each edit is in the audit log, and what the page of a connection is made of. Which
+//! connections a caller sees is decided in [`crate::authorize`]; connecting, checking and disconnecting are use cases of
+//! their own.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::app::AuthMethod;
+use crate::cache::{CacheRemoval, CacheRemovalStatus};
+use crate::connection::Connection;
+use crate::context::Context;
+use crate::error::{Error, FieldError, Result};
+use crate::frozen;
+use crate::ids::{ClientId, WorkspaceId};
+use crate::names::{MAX_NAME_LENGTH, parse_name};
+use crate::ports::{Database, Ports};
+use crate::registry;
+use crate::store::Page;
+use crate::store::connections::{self, ConnectionFilter, ConnectionPatch, ListedConnection};
+use crate::store::events::{self, Event, EventPosition};
+use crate::store::keys;
+use crate::store::uses::{self, Use};
+
+/// Entries of `metadata` and `allowed_workflows`.
+const MAX_ENTRIES: usize = 50;
+/// Bytes of a key of the metadata.
+const MAX_METADATA_KEY_LENGTH: usize = 64;
+/// Characters of a value of the metadata.
+const MAX_METADATA_VALUE_LENGTH: usize = 500;
+/// Characters of a workflow's name.
+const MAX_WORKFLOW_LENGTH: usize = 128;
+
+/// Connections of a workspace, newest first.
+pub async fn list_connections<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    filter: &ConnectionFilter,
+) -> Result<Page<ListedConnection>> {
+    Ok(connections::list(context.db(), workspace, filter, context.now()).await?)
+}
+
+/// The steps that used a connection, by workflow and step, after a pair of both.
+pub async fn list_uses<P: Ports>(
+    context: &Context<P>,
+    connection: &Connection,
+    after: (&str, &str),
+    limit: i64,
+) -> Result<Page<Use>> {
+    Ok(uses::list(context.db(), &connection.workspace, &connection.id, after, limit).await?)
+}
+
+/// What happened to a connection, newest first.
+pub async fn list_events<P: Ports>(
+    context: &Context<P>,
+    connection: &Connection,
+    before: Option<EventPosition>,
+    limit: i64,
+) -> Result<Page<Event>> {
+    let before = before.unwrap_or_else(events::start_position);
+    Ok(events::list(context.db(), &connection.workspace, &connection.id, before, limit).await?)
+}
+
+const METADATA_RULE: &str = "may have at most 50 entries, keys of at most 64 and values of at most 500 characters.";
+
+/// Refuses metadata that is too much.
+///
+/// # Errors
+/// It is. The error says how much there may be.
+pub fn validate_metadata(metadata: &BTreeMap<String, String>) -> Result<()> {
+    if is_valid_metadata(metadata) { Ok(()) } else { Err(Error::invalid_field("metadata", METADATA_RULE)) }
+}
+
+fn is_valid_metadata(metadata: &BTreeMap<String, String>) -> bool {
+    let fits = |(key, value): (&String, &String)| {
+        key.len() <= MAX_METADATA_KEY_LENGTH && value.chars().count() <= MAX_METADATA_VALUE_LENGTH
+    };
+    metadata.len() <= MAX_ENTRIES && metadata.iter().all(fits)
+}
+
+fn validate_patch(patch: ConnectionPatch) -> Result<ConnectionPatch> {
+    let name = patch.name.map(|name| parse_name("name", &name, MAX_NAME_LENGTH)).transpose()?;
+    let mut errors = Vec::new();
+    let mut wrong =
+        |field: &str, problem: &str| errors.push(FieldError { field: field.into(), problem: problem.into() });
+    if patch.metadata.as_ref().is_some_and(|metadata| !is_valid_metadata(metadata)) {
+        wrong("metadata", METADATA_RULE);
+    }
+    let is_workflow = |name: &String| !name.is_empty() && name.chars().count() <= MAX_WORKFLOW_LENGTH;
+    if let Some(Some(list)) = &patch.allowed_workflows
+        && (list.len() > MAX_ENTRIES || !list.iter().all(is_workflow))
+    {
+        wrong("allowed_workflows", "may have at most 50 names of 1 to 128 characters.");
+    }
+    if errors.is_empty() { Ok(ConnectionPatch { name, ..patch }) } else { Err(Error::invalid_fields(errors)) }
+}
+
+/// Writes an edit with its event, and removes the copy in the cache that shows the old state. What changes nothing is no
+/// edit. Answers what became of that copy; `None` where nothing was changed.
+///
+/// # Errors
+/// The edit says what is not allowed.
+pub async fn edit_connection<P: Ports>(
+    context: &Context<P>,
+    connection: &Connection,
+    patch: ConnectionPatch,
+    actor: &str,
+) -> Result<Option<CacheRemovalStatus>> {
+    let patch = validate_patch(patch)?;
+    let Some(changed) = describe_changes(connection, &patch) else { return Ok(None) };
+    let event =
+        context.event_statement(&connection.workspace, &connection.id, frozen::event::EDITED, actor, Some(&changed))?;
+    let removal = CacheRemoval::of_connection(context, &connection.id)?;
+    let mut statements = vec![connections::patch(&connection.workspace, &connection.id, &patch), event];
+    statements.extend(removal.insert_statement());
+    context.db().batch(statements).await?;
+    Ok(Some(removal.perform(context).await))
+}
+
+/// Which members an edit changes; the new name is told, too. A map or list is long and may say much, so it is not.
+fn describe_changes(connection: &Connection, patch: &ConnectionPatch) -> Option<String> {
+    let name = patch.name.as_ref().filter(|name| **name != connection.name).map(|name| format!("name: {name}"));
+    let metadata = patch.metadata.as_ref().filter(|metadata| **metadata != connection.metadata);
+    let workflows = patch.allowed_workflows.as_ref().filter(|list| **list != connection.allowed_workflows);
+    let members = [metadata.map(|_| "metadata".to_owned()), workflows.map(|_| "allowed_workflows".to_owned()), name];
+    let changed: Vec<_> = members.into_iter().flatten().collect();
+    (!changed.is_empty()).then(|| changed.join(", "))
+}
+
+/// From so many parts of ten of an app's limit on, people are warned of it.
+const LIMIT_WARNING_TENTHS: i64 = 9;
+
+/// An account's grants for one client, where they come near the app's limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GrantUsage {
+    /// Those that this workspace knows.
+    pub live: i64,
+    /// As many as the app keeps.
+    pub limit: i64,
+}
+
+/// How many grants an account has for a client, where that comes near the app's limit.
+pub async fn load_grant_usage<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    auth_method: &AuthMethod,
+    client: &ClientId,
+    account: &str,
+) -> Result<Option<GrantUsage>> {
+    let Some(limit) = auth_method.limits.grants_per_account else { return Ok(None) };
+    let live = connections::count_grants(context.db(), workspace, client, account).await?;
+    Ok((live * 10 >= limit * LIMIT_WARNING_TENTHS).then_some(GrantUsage { live, limit }))
+}
+
+/// What the page of a connection shows beside the connection itself.
+#[derive(Debug)]
+pub struct ConnectionDetails {
+    /// How it is connected; none where its definition can't be read any more.
+    pub auth_method: Option<Rc<AuthMethod>>,
+    /// Whether its app was removed from the workspace, so that it can't be connected again.
+    pub app_removed: bool,
+    /// Steps that used it.
+    pub uses: Vec<Use>,
+    /// What happened to it, newest first.
+    pub events: Vec<Event>,
+    /// Its account's grants, where they come near the app's limit.
+    pub grant_usage: Option<GrantUsage>,
+    /// The names of the keys that acted in those events, by id. A revoked key is missing.
+    pub key_names: BTreeMap<String, String>,
+}
+
+/// Reads what the page of a connection shows: so many uses and events at most.
+pub async fn load_connection_details<P: Ports>(
+    context: &Context<P>,
+    connection: &Connection,
+    most_uses: i64,
+    most_events: i64,
+) -> Result<ConnectionDetails> {
+    let app_removed =
+        matches!(registry::load_current_app(context, &connection.workspace, &connection.app).await, Ok(None));
+    let auth_method = registry::load_auth_method(context, connection).await.ok();
+    let uses = list_uses(context, connection, ("", ""), most_uses).await?.data;
+    let events = list_events(context, connection, None, most_events).await?.data;
+    let grant_usage = match (&auth_method, &connection.client, &connection.account) {
+        (Some(auth_method), Some(client), Some(account)) => {
+            load_grant_usage(context, &connection.workspace, auth_method, client, &account.id).await?
+        }
+        _ => None,
+    };
+    let key_names = load_key_names(context, &connection.workspace, &events).await?;
+    Ok(ConnectionDetails { auth_method, app_removed, uses, events, grant_usage, key_names })
+}
+
+async fn load_key_names<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    events: &[Event],
+) -> Result<BTreeMap<String, String>> {
+    let ids: Vec<_> = events.iter().filter_map(|event| event.actor.strip_prefix("key:")).collect();
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    Ok(keys::list_names(context.db(), workspace, &ids).await?)
+}

@@ -1,0 +1,32 @@
+//! The state of the installation, for its operator.
+//!
+//! Owns what is read for it. Refuses to change anything.
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::ports::Ports;
+use crate::store::erasing::{self, ErasureProgress};
+use crate::store::maintenance::{self, InstallationState};
+use crate::store::reseals::{self, ResealProgress};
+
+/// Deleted workspaces that are listed.
+const MAX_DELETED_LISTED: i64 = 100;
+
+/// What the operator wants to know of the installation.
+#[derive(Debug)]
+pub struct InstallationStatus {
+    /// What the database says of itself.
+    pub state: InstallationState,
+    /// Deleted workspaces that are not erased yet, those that were deleted first before the others.
+    pub deleted_workspaces: Vec<ErasureProgress>,
+    /// How far the rows have come that another key than the first sealed; none where nothing has begun.
+    pub reseal: Option<ResealProgress>,
+}
+
+/// Reads the state of the installation.
+pub async fn load_status<P: Ports>(context: &Context<P>) -> Result<InstallationStatus> {
+    let state = maintenance::load_state(context.db(), context.now()).await?;
+    let deleted_workspaces = erasing::list_progress(context.db(), None, MAX_DELETED_LISTED).await?;
+    let reseal = reseals::progress(context.db(), context.config.key_ring.sealing_key_id()).await?;
+    Ok(InstallationStatus { state, deleted_workspaces, reseal })
+}

@@ -1,0 +1,210 @@
+//! A workspace's OAuth clients: put, read and deleted, by the app that they are for.
+//!
+//! Owns which auth method of an app needs a client, what may be entered as one, and that a client in use is not deleted.
+//! Which row it becomes, and where its secret may go, is decided in [`client_setup`].
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::app::{
+    App, AuthMethod, AuthMethodId, CredentialKind, FieldPlacement, ValueFormat, strip_invisible, unwrap_pasted_value,
+};
+use crate::client::{Client, ClientSecret};
+use crate::connect::client_setup::{self, NewClient, NewSecret};
+use crate::connect::start::validate_scopes;
+use crate::context::Context;
+use crate::error::{Error, ErrorCode, Result};
+use crate::ids::WorkspaceId;
+use crate::ports::Ports;
+use crate::secret::Secret;
+use crate::signing_key::SigningKey;
+use crate::store::clients::{self, WorkspaceClients};
+use crate::store::definition_moves;
+use crate::time::Timestamp;
+
+/// Bytes of the name of a client's private key, at most.
+const MAX_KEY_NAME_BYTES: usize = 256;
+
+/// The auth method of an app that needs a client: the one that is named, or the first. `None` where it needs none.
+///
+/// # Errors
+/// `not_found` where the app has no auth method of that name.
+pub fn find_oauth2_method(app: &App, named: Option<&AuthMethodId>) -> Result<Option<Rc<AuthMethod>>> {
+    let Some(id) = named else { return Ok(app.oauth2_method()) };
+    let auth_method = app.auth_method(Some(id)).ok_or_else(|| Error::not_found("way to connect this app"))?;
+    Ok(Some(auth_method).filter(|auth_method| auth_method.kind == CredentialKind::OAuth2))
+}
+
+/// The same.
+///
+/// # Errors
+/// Also `conflict` where it needs no client.
+pub fn require_oauth2_method(app: &App, named: Option<&AuthMethodId>) -> Result<Rc<AuthMethod>> {
+    find_oauth2_method(app, named)?.ok_or_else(|| {
+        let what = named.map_or_else(|| app.name.clone(), |id| format!("The way {id} of {}", app.name));
+        let detail = format!("{what} needs no OAuth client. The credential is entered when connecting.");
+        Error::new(ErrorCode::Conflict, detail)
+    })
+}
+
+/// All clients of a workspace.
+pub async fn list_clients<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> Result<WorkspaceClients> {
+    Ok(clients::list(context.db(), workspace).await?)
+}
+
+/// The client that new flows of an auth method use.
+///
+/// # Errors
+/// `not_found` where none was put.
+pub async fn load_current_client<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    auth_method: &AuthMethod,
+) -> Result<Client> {
+    let client = clients::get_current(context.db(), workspace, auth_method.registration()).await?;
+    client.ok_or_else(|| Error::not_found("OAuth client for this app"))
+}
+
+/// A client as somebody copies it from the app.
+#[derive(Debug, Clone)]
+pub struct EnteredClient {
+    /// The app's id of it.
+    pub client_id: String,
+    /// What becomes of its secret: a text with a PEM block is a private key.
+    pub secret: NewSecret,
+    /// How the app names the private key.
+    pub key_id: Option<String>,
+    /// The SHA-256 of the private key's certificate.
+    pub certificate: Option<String>,
+    /// What the app's addresses depend on.
+    pub variables: BTreeMap<String, String>,
+    /// Scopes to ask for instead of the app's defaults.
+    pub scopes: Option<Vec<String>>,
+    /// When the app stops accepting the secret.
+    pub secret_expires_at: Option<Timestamp>,
+}
+
+/// Puts a client. The same id at the app rotates the secret and keeps our id and the redirect URI; another id makes another
+/// client beside it, and connections stay with theirs.
+///
+/// # Errors
+/// A value can't be sent as it is, or does not fit the others. Also those of [`client_setup::put`].
+pub async fn put_client<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    auth_method: &AuthMethod,
+    entered: EnteredClient,
+) -> Result<Client> {
+    let entered = entered.trim_pasted_text()?;
+    entered.validate(context.now())?;
+    let client = client_setup::put(context, workspace, auth_method, entered.into_new_client()).await?;
+    if auth_method.is_custom {
+        // Connections that stayed with an earlier definition for want of a client may follow now.
+        let due = context.now();
+        if let Err(error) = definition_moves::restart(context.db(), workspace, &auth_method.app_id, due).await {
+            context.log_cause(&error.into());
+        }
+    }
+    Ok(client)
+}
+
+impl EnteredClient {
+    fn secret(&self) -> Option<&Secret> {
+        match &self.secret {
+            NewSecret::Is(secret) => Some(secret),
+            NewSecret::Kept | NewSecret::Removed => None,
+        }
+    }
+
+    /// Without what copying brings along, as for every credential that is entered.
+    fn trim_pasted_text(self) -> Result<Self> {
+        let one = |field: &str, text: &str| {
+            let text = strip_invisible(text);
+            let value = unwrap_pasted_value(&text, &FieldPlacement::default(), None)
+                .map_err(|problem| Error::invalid_field(field, problem))?;
+            Ok::<_, Error>(value.to_owned())
+        };
+        let client_id = one("client_id", &self.client_id)?;
+        let secret = match self.secret {
+            NewSecret::Is(secret) if ClientSecret::is_private_key(secret.expose()) => {
+                NewSecret::Is(Secret::new(strip_invisible(secret.expose())))
+            }
+            NewSecret::Is(secret) => NewSecret::Is(Secret::new(one("client_secret", secret.expose())?)),
+            kept_or_removed => kept_or_removed,
+        };
+        let key_id = self.key_id.map(|text| one("key_id", &text)).transpose()?;
+        let certificate = self.certificate.map(|text| one("certificate", &text)).transpose()?;
+        Ok(Self { client_id, secret, key_id, certificate, ..self })
+    }
+
+    fn validate(&self, now: Timestamp) -> Result<()> {
+        require_visible_ascii("client_id", &self.client_id, "Copy it again from the app.")?;
+        let names = [("key_id", &self.key_id), ("certificate", &self.certificate)];
+        for (field, name) in names.into_iter().filter_map(|(field, name)| Some((field, name.as_ref()?))) {
+            require_visible_ascii(field, name, "Leave it out where there is none.")?;
+            if name.len() > MAX_KEY_NAME_BYTES {
+                return Err(Error::invalid_field(field, format!("is over {MAX_KEY_NAME_BYTES} bytes.")));
+            }
+        }
+        let is_key = self.secret().is_some_and(|secret| ClientSecret::is_private_key(secret.expose()));
+        if !is_key && let Some((field, _)) = names.into_iter().find(|(_, name)| name.is_some()) {
+            return Err(Error::invalid_field(field, "needs a private key. Send the key in client_secret."));
+        }
+        if let Some(secret) = self.secret().filter(|_| is_key) {
+            SigningKey::from_pem(secret.expose())
+                .map_err(|problem| Error::invalid_field("client_secret", problem.to_string()))?;
+        } else if let Some(secret) = self.secret() {
+            let remedy = "Copy it again from the app; send null for a public client.";
+            require_visible_ascii("client_secret", secret.expose(), remedy)?;
+        }
+        if matches!(self.secret, NewSecret::Removed) && self.secret_expires_at.is_some() {
+            return Err(Error::invalid_field(
+                "secret_expires_at",
+                "is the end of a secret, and client_secret is null.",
+            ));
+        }
+        if self.secret_expires_at.is_some_and(|end| end <= now) {
+            return Err(Error::invalid_field(
+                "secret_expires_at",
+                "has passed. Enter a secret that is valid, with its end, or leave this out.",
+            ));
+        }
+        validate_scopes(self.scopes.as_deref().unwrap_or_default())
+    }
+
+    fn into_new_client(self) -> NewClient {
+        let secret = match self.secret {
+            NewSecret::Is(secret) => {
+                NewSecret::Is(ClientSecret::text_to_seal(&secret, self.key_id.as_deref(), self.certificate.as_deref()))
+            }
+            kept_or_removed => kept_or_removed,
+        };
+        NewClient {
+            secret,
+            client_id: self.client_id,
+            variables: self.variables,
+            scopes: self.scopes,
+            secret_expires_at: self.secret_expires_at,
+        }
+    }
+}
+
+/// A line that can be sent as it is; else what is wrong with it, and what to do.
+fn require_visible_ascii(field: &str, text: &str, remedy: &str) -> Result<()> {
+    let problem = if text.is_empty() { Some("is missing.".to_owned()) } else { ValueFormat::Ascii.find_problem(text) };
+    problem.map_or(Ok(()), |problem| Err(Error::invalid_field(field, format!("{problem} {remedy}"))))
+}
+
+/// Deletes a client.
+///
+/// # Errors
+/// `client_in_use` where connections or revocations need it.
+pub async fn delete_client<P: Ports>(context: &Context<P>, client: &Client) -> Result<()> {
+    if clients::delete(context.db(), &client.workspace, &client.id).await? {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorCode::ClientInUse,
+        "Connections still use this client. Disconnect them first, or rotate the secret with PUT instead.",
+    ))
+}

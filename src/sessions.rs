@@ -1,0 +1,130 @@
+//! Sessions of browsers: a person signs in and out, and whoever uses a connect link gets a session for that link alone.
+//!
+//! Owns how long a session lives, and that it ends with the key that made its link. A session is found by a token that
+//! only the browser has. Refuses to know cookies, and to answer what opens a session that is stored: only hashes are.
+
+use crate::caller::{CreatorKey, hash_secret};
+use crate::connect::complete::CHOICE_TTL;
+use crate::connect::start::FLOW_TTL;
+use crate::context::Context;
+use crate::error::Result;
+use crate::ids::{WorkspaceId, random_token};
+use crate::ports::Ports;
+use crate::secret::Secret;
+use crate::sign_in_links::{find_usable_sign_in_link, sign_in_link_ended_error};
+use crate::store::Page;
+use crate::store::links::Link;
+use crate::store::sessions::{self, Session, SessionFilter, SessionKind};
+use crate::workspace::Role;
+
+/// Seconds a signed-in person stays signed in: twelve hours.
+const USER_SESSION_TTL: i64 = 12 * 3600;
+/// Seconds a link's session outlives its link: long enough for a flow that begins at its very end, and its choice.
+const LINK_SESSION_EXTRA_TTL: i64 = FLOW_TTL + CHOICE_TTL;
+
+/// A session that was just opened.
+#[derive(Debug)]
+pub struct OpenedSession {
+    /// The session.
+    pub session: Session,
+    /// What the browser keeps, to be found by it again.
+    pub token: Secret,
+}
+
+/// The session of a token, if it has not ended.
+pub async fn find_session<P: Ports>(context: &Context<P>, token: &str) -> Result<Option<Session>> {
+    Ok(sessions::get(context.db(), &hash_secret(token), context.now()).await?)
+}
+
+/// The hashes of those sessions that have not ended, in one round trip: flows are bound to them.
+pub async fn find_unexpired_hashes<P: Ports>(context: &Context<P>, tokens: &[&str]) -> Result<Vec<String>> {
+    if tokens.is_empty() {
+        return Ok(vec![]);
+    }
+    let hashes: Vec<_> = tokens.iter().map(|token| hash_secret(token)).collect();
+    Ok(sessions::list_unexpired_hashes(context.db(), &hashes, context.now()).await?)
+}
+
+/// Signs a person in by a link that can be used once. The session that the browser had before ends. Answers the session
+/// and the page of ours that the link leads to.
+///
+/// # Errors
+/// `link_ended` where the link was used or has expired.
+pub async fn sign_in<P: Ports>(
+    context: &Context<P>,
+    link_token: &str,
+    token_before: Option<&str>,
+) -> Result<(OpenedSession, Option<String>)> {
+    let link = find_usable_sign_in_link(context, link_token).await?;
+    let new = NewSession {
+        workspace: &link.workspace,
+        kind: SessionKind::User(link.user),
+        role: link.role,
+        made_by: link.made_by.as_ref(),
+    };
+    let opened = new.build_session(context, USER_SESSION_TTL)?;
+    let before = token_before.map(hash_secret);
+    if !sessions::sign_in(context.db(), &link.hash, &opened.session, before.as_deref(), context.now()).await? {
+        return Err(sign_in_link_ended_error());
+    }
+    Ok((opened, link.return_to))
+}
+
+/// Opens a session for whoever uses a connect link.
+pub async fn open_link_session<P: Ports>(context: &Context<P>, link: &Link) -> Result<OpenedSession> {
+    let life = link.expires_at.since(context.now()) + LINK_SESSION_EXTRA_TTL;
+    let new = NewSession {
+        workspace: &link.workspace,
+        kind: SessionKind::Link(link.id.clone()),
+        role: Role::Member,
+        made_by: link.made_by.as_ref(),
+    };
+    let opened = new.build_session(context, life)?;
+    sessions::insert(context.db(), &opened.session).await?;
+    Ok(opened)
+}
+
+/// A session that is to be opened.
+struct NewSession<'a> {
+    workspace: &'a WorkspaceId,
+    kind: SessionKind,
+    role: Role,
+    made_by: Option<&'a CreatorKey>,
+}
+
+impl NewSession<'_> {
+    /// The session and its token. It ends with the key that made its link, at the latest.
+    fn build_session<P: Ports>(self, context: &Context<P>, life: i64) -> Result<OpenedSession> {
+        let token = Secret::new(random_token(context.ports.random(), self.workspace.shard())?);
+        let now = context.now();
+        let session = Session {
+            hash: hash_secret(token.expose()),
+            workspace: self.workspace.clone(),
+            kind: self.kind,
+            role: self.role,
+            made_by: self.made_by.map(|maker| maker.key.clone()),
+            created_at: now,
+            expires_at: self.made_by.map_or(now.plus(life), |maker| maker.limit_expiry(now.plus(life))),
+        };
+        Ok(OpenedSession { session, token })
+    }
+}
+
+/// Ends a session for its own browser. Its flows go on, and end with their time.
+pub async fn close_session<P: Ports>(context: &Context<P>, session: &Session) -> Result<()> {
+    Ok(sessions::delete(context.db(), &session.hash).await?)
+}
+
+/// Ends a session, and what waits in its flows.
+pub async fn revoke_session<P: Ports>(context: &Context<P>, session: &Session) -> Result<()> {
+    Ok(sessions::revoke(context.db(), session, context.now()).await?)
+}
+
+/// Sessions that have not ended, newest first.
+pub async fn list_sessions<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    filter: &SessionFilter,
+) -> Result<Page<Session>> {
+    Ok(sessions::list(context.db(), workspace, filter, context.now()).await?)
+}

@@ -1,0 +1,179 @@
+//! Workspaces: the operator creates, lists and deletes them; whoever has a key of one reads and changes it.
+//!
+//! Owns that a workspace begins with a key that may do everything, what an allowed origin is, and that a deleted workspace
+//! is closed at once. Refuses to erase: the scheduled run does, and the state of a workspace says how far it is.
+
+use url::Url;
+
+use crate::cache;
+use crate::caller::{ApiKey, KeyScope, new_key};
+use crate::context::Context;
+use crate::egress::EgressPolicy;
+use crate::error::{Error, Result};
+use crate::ids::{Shard, WorkspaceId};
+use crate::names::{MAX_NAME_LENGTH, parse_name};
+use crate::ports::{Database, Ports};
+use crate::secret::Secret;
+use crate::store::erasing::{self, ErasureProgress};
+use crate::store::{self, Page, keys};
+use crate::workspace::Workspace;
+
+/// Origins that a workspace may list.
+const MAX_ORIGINS: usize = 50;
+
+fn workspace_not_found() -> Error {
+    Error::not_found("workspace")
+}
+
+/// A workspace that was just created.
+#[derive(Debug)]
+pub struct CreatedWorkspace {
+    /// The workspace.
+    pub workspace: Workspace,
+    /// Its first key, which may do everything.
+    pub key: ApiKey,
+    /// That key's text.
+    pub key_text: Secret,
+}
+
+/// Creates a workspace with its first key.
+///
+/// # Errors
+/// The name is none.
+pub async fn create_workspace<P: Ports>(context: &Context<P>, name: &str) -> Result<CreatedWorkspace> {
+    let now = context.now();
+    let workspace = Workspace {
+        id: WorkspaceId::random(context.ports.random(), Shard::FIRST)?,
+        name: parse_name("name", name, MAX_NAME_LENGTH)?,
+        allowed_origins: vec![],
+        created_at: now,
+    };
+    let (id, key_text, hash) = new_key(context.ports.random(), workspace.id.shard())?;
+    let key = ApiKey {
+        id,
+        workspace: workspace.id.clone(),
+        name: "First key".into(),
+        hash,
+        scopes: vec![KeyScope::All],
+        connections: None,
+        apps: None,
+        expires_at: None,
+        created_at: Some(now),
+        made_by: None,
+        previous: None,
+    };
+    context.db().batch(vec![store::workspaces::insert(&workspace), keys::insert(&key)]).await?;
+    Ok(CreatedWorkspace { workspace, key, key_text })
+}
+
+/// The workspaces that were not deleted, by id.
+pub async fn list_workspaces<P: Ports>(
+    context: &Context<P>,
+    after: Option<&WorkspaceId>,
+    limit: i64,
+) -> Result<Page<Workspace>> {
+    let after = after.map(WorkspaceId::as_str).unwrap_or_default();
+    Ok(store::workspaces::list(context.db(), after, limit).await?)
+}
+
+/// One workspace.
+///
+/// # Errors
+/// `not_found` where it was deleted, or never existed.
+pub async fn load_workspace<P: Ports>(context: &Context<P>, id: &WorkspaceId) -> Result<Workspace> {
+    store::workspaces::get(context.db(), id).await?.ok_or_else(workspace_not_found)
+}
+
+/// What is to be changed of a workspace. What is none stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct WorkspacePatch {
+    /// Its name.
+    pub name: Option<String>,
+    /// The origins that `return_to` of a link may lead to. Replaces the list.
+    pub allowed_origins: Option<Vec<String>>,
+}
+
+/// Changes a workspace; answers it as it is now.
+///
+/// # Errors
+/// A value is not allowed, or there is no such workspace.
+pub async fn update_workspace<P: Ports>(
+    context: &Context<P>,
+    id: &WorkspaceId,
+    patch: WorkspacePatch,
+) -> Result<Workspace> {
+    let name = patch.name.map(|name| parse_name("name", &name, MAX_NAME_LENGTH)).transpose()?;
+    let origins = patch.allowed_origins.map(|list| parse_origins(&list, context.config.egress)).transpose()?;
+    let updated = store::workspaces::update(context.db(), id, name.as_deref(), origins.as_deref()).await?;
+    updated.ok_or_else(workspace_not_found)
+}
+
+fn parse_origins(list: &[String], egress: EgressPolicy) -> Result<Vec<String>> {
+    if list.len() > MAX_ORIGINS {
+        return Err(Error::invalid_field("allowed_origins", "may have at most 50 entries."));
+    }
+    list.iter()
+        .enumerate()
+        .map(|(index, text)| parse_origin(&format!("allowed_origins[{index}]"), text, egress))
+        .collect()
+}
+
+/// An origin exactly as browsers write it: what is compared later is compared as text.
+fn parse_origin(field: &str, text: &str, egress: EgressPolicy) -> Result<String> {
+    let wrong = || Error::invalid_field(field, "must be an origin such as https://app.example.com, without a path.");
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    let loopback =
+        matches!(egress, EgressPolicy::DevLoopback) && matches!(url.host_str(), Some("localhost" | "127.0.0.1"));
+    let scheme_ok = url.scheme() == "https" || (url.scheme() == "http" && loopback);
+    let plain = url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    if scheme_ok && plain { Ok(url.origin().ascii_serialization()) } else { Err(wrong()) }
+}
+
+/// What the operator sees of a workspace.
+#[derive(Debug)]
+pub enum WorkspaceState {
+    /// It is in use.
+    Active(Workspace),
+    /// It was deleted, and is not erased yet.
+    Deleted(ErasureProgress),
+}
+
+/// The state of a workspace.
+///
+/// # Errors
+/// `not_found` where nothing is left of it.
+pub async fn load_workspace_state<P: Ports>(context: &Context<P>, id: &WorkspaceId) -> Result<WorkspaceState> {
+    if let Some(workspace) = store::workspaces::get(context.db(), id).await? {
+        return Ok(WorkspaceState::Active(workspace));
+    }
+    load_erasure_progress(context, id).await.map(WorkspaceState::Deleted)
+}
+
+async fn load_erasure_progress<P: Ports>(context: &Context<P>, id: &WorkspaceId) -> Result<ErasureProgress> {
+    let progress = erasing::list_progress(context.db(), Some(id), 1).await?;
+    progress.into_iter().next().ok_or_else(workspace_not_found)
+}
+
+/// Deletes a workspace: everybody is locked out by the answer. Grants are revoked and rows erased by the scheduled run.
+///
+/// # Errors
+/// `not_found` where it was deleted before.
+pub async fn delete_workspace<P: Ports>(context: &Context<P>, id: &WorkspaceId) -> Result<ErasureProgress> {
+    if !store::workspaces::mark_deleted(context.db(), id, context.now()).await? {
+        return Err(workspace_not_found());
+    }
+    let mut progress = load_erasure_progress(context, id).await?;
+    if cache::write_tombstone(context, id).await {
+        let now = context.now();
+        // A note that fails is written by the scheduled run, with another tombstone.
+        if let Err(error) = context.db().batch(vec![erasing::mark_tombstoned(&[id], now)]).await {
+            context.log_cause(&error.into());
+        }
+        progress.tombstoned_at = Some(now);
+    }
+    Ok(progress)
+}
