@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::app::AuthMethod;
+use crate::audit::{Actor, EventType};
 use crate::cache::{CacheRemoval, CacheRemovalStatus};
 use crate::connection::Connection;
 use crate::context::Context;
 use crate::error::{Error, FieldError, Result};
-use crate::frozen;
 use crate::ids::{ClientId, WorkspaceId};
 use crate::names::{MAX_NAME_LENGTH, parse_name};
 use crate::ports::{Database, Ports};
@@ -105,12 +105,12 @@ pub async fn edit_connection<P: Ports>(
     context: &Context<P>,
     connection: &Connection,
     patch: ConnectionPatch,
-    actor: &str,
+    actor: &Actor,
 ) -> Result<Option<CacheRemovalStatus>> {
     let patch = validate_patch(patch)?;
     let Some(changed) = describe_changes(connection, &patch) else { return Ok(None) };
     let event =
-        context.event_statement(&connection.workspace, &connection.id, frozen::event::EDITED, actor, Some(&changed))?;
+        context.event_statement(&connection.workspace, &connection.id, EventType::Edited, actor, Some(&changed))?;
     let removal = CacheRemoval::of_connection(context, &connection.id)?;
     let mut statements = vec![connections::patch(&connection.workspace, &connection.id, &patch), event];
     statements.extend(removal.insert_statement());
@@ -197,7 +197,14 @@ async fn load_key_names<P: Ports>(
     workspace: &WorkspaceId,
     events: &[Event],
 ) -> Result<BTreeMap<String, String>> {
-    let ids: Vec<_> = events.iter().filter_map(|event| event.actor.strip_prefix("key:")).collect();
+    let actors: Vec<_> = events.iter().filter_map(|event| Actor::parse(&event.actor)).collect();
+    let ids: Vec<_> = actors
+        .iter()
+        .filter_map(|actor| match actor {
+            Actor::Key(id) => Some(id.as_str()),
+            _ => None,
+        })
+        .collect();
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }

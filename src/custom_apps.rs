@@ -4,6 +4,7 @@
 //! [`definition_moves`] allows. Refuses to change an app of the catalogue: it is the same for everybody.
 
 use crate::app::{App, AppId};
+use crate::audit::Actor;
 use crate::catalogue;
 use crate::context::Context;
 use crate::definition_moves::{self, MoveCounts};
@@ -100,7 +101,7 @@ pub async fn replace_custom_app<P: Ports>(
     workspace: &WorkspaceId,
     current: &AppRow,
     text: &str,
-    actor: &str,
+    actor: &Actor,
 ) -> Result<(App, MoveCounts)> {
     let app = parse_definition(context, text)?;
     if app.id != current.id {

@@ -13,7 +13,6 @@ use super::responses::{
 use super::{Call, access_log, authenticate_key, input};
 use crate::app::AppId;
 use crate::attention;
-use crate::audit::{Actor, EventType};
 use crate::authorize::{self, Caller};
 use crate::caller::KeyScope;
 use crate::connection::ConnectionStatus;
