@@ -5,12 +5,14 @@
 
 mod removal;
 
+use std::rc::Rc;
+
 use crate::caller::hash_secret;
 use crate::context::Context;
 use crate::egress::EgressUrl;
 use crate::frozen::{CACHE_CONNECTION, CACHE_DISCOVERY, CACHE_KEY, CACHE_WORKSPACE};
 use crate::ids::{ApiKeyId, ConnectionId, WorkspaceId};
-use crate::ports::{Cache, Clock, Ports};
+use crate::ports::{Cache, CacheError, Clock, Ports};
 
 pub use removal::{CacheRemoval, CacheRemovalStatus, latest_entry_expiry};
 pub(crate) use removal::{delete_outdated_entry, schedule_connection_removal};
@@ -36,25 +38,59 @@ pub(crate) fn discovery_entry_name(issuer: &EgressUrl) -> String {
 }
 
 /// The name of a deleted workspace's tombstone.
-fn workspace_entry_name(id: &WorkspaceId) -> String {
+pub(crate) fn workspace_entry_name(id: &str) -> String {
     format!("{CACHE_WORKSPACE}{id}")
+}
+
+/// The texts of entries, in the order of their names: from this instance's memory, and those that it does not have from the
+/// cache, in one call. `None` where the cache fails.
+pub(crate) async fn read_entries<P: Ports>(context: &Context<P>, names: &[String]) -> Option<Vec<Option<Rc<str>>>> {
+    let (memory, now) = (context.ports.isolate_cache().entries(), context.now());
+    let mut texts: Vec<_> = names.iter().map(|name| memory.get(name, now)).collect();
+    let unknown: Vec<String> =
+        names.iter().zip(&texts).filter(|(_, text)| text.is_none()).map(|(name, _)| name.clone()).collect();
+    if !unknown.is_empty() {
+        let found = match context.ports.cache().get_many(&unknown).await {
+            Ok(found) => found,
+            Err(error) => {
+                context.log_cache_error(&error);
+                return None;
+            }
+        };
+        let mut found = unknown.iter().zip(found);
+        for text in texts.iter_mut().filter(|text| text.is_none()) {
+            let (name, value) = found.next()?;
+            memory.remember(name, value.as_deref(), now);
+            *text = Some(value.map(Into::into));
+        }
+    }
+    Some(texts.into_iter().map(Option::flatten).collect())
+}
+
+/// Writes an entry.
+pub(crate) async fn put_entry<P: Ports>(
+    context: &Context<P>,
+    name: &str,
+    text: &str,
+    ttl_seconds: i64,
+) -> Result<(), CacheError> {
+    let memory = context.ports.isolate_cache().entries();
+    memory.forget(name);
+    context.ports.cache().put(name, text, ttl_seconds).await?;
+    memory.remember(name, Some(text), context.now());
+    Ok(())
 }
 
 /// Whether the workspace has a tombstone, whatever stands in it, or may have one.
 pub(crate) async fn is_workspace_deleted<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> bool {
-    match context.ports.cache().get(&workspace_entry_name(workspace)).await {
-        Ok(found) => found.is_some(),
-        Err(error) => {
-            context.log_cache_error(&error);
-            true
-        }
-    }
+    let found = read_entries(context, &[workspace_entry_name(workspace.as_str())]).await;
+    found.is_none_or(|texts| texts.iter().any(Option::is_some))
 }
 
 /// Writes a deleted workspace's tombstone: from then on no entry of it answers, however many there are. Answers whether
 /// that worked.
 pub async fn write_tombstone<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> bool {
-    match context.ports.cache().put(&workspace_entry_name(workspace), "deleted", TOMBSTONE_TTL).await {
+    match put_entry(context, &workspace_entry_name(workspace.as_str()), "deleted", TOMBSTONE_TTL).await {
         Ok(()) => true,
         Err(error) => {
             context.log_cache_error(&error);
@@ -78,6 +114,7 @@ pub(crate) async fn delete_with_retries<P: Ports>(context: &Context<P>, name: &s
 
 /// Tried once: whoever calls comes again.
 pub(crate) async fn delete_once<P: Ports>(context: &Context<P>, name: &str) -> bool {
+    context.ports.isolate_cache().entries().forget(name);
     match context.ports.cache().delete(name).await {
         Ok(()) => true,
         Err(error) => {

@@ -48,7 +48,7 @@ use crate::store::sessions::Session;
 use routes::{RequiredAuth, RouteEntry, RouteMatch};
 
 /// The largest body a request may have, in bytes.
-pub const BODY_LIMIT: usize = 256 * 1024;
+pub const BODY_LIMIT: u32 = 256 * 1024;
 
 /// The headers that are read of a request, in lower case. The platform is asked for no others.
 pub const READ_HEADERS: [&str; 11] = [

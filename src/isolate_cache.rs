@@ -3,6 +3,7 @@
 //! Nothing here is ever needed for correctness, and nothing here is a secret. Refuses to grow: each map has a limit.
 
 mod definitions;
+mod entries;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -11,6 +12,7 @@ use crate::ids::{ApiKeyId, ConnectionId, WorkspaceId};
 use crate::time::Timestamp;
 
 pub use definitions::DefinitionCache;
+pub use entries::EntryMemory;
 
 /// Entries of a map, at most.
 const MOST_ENTRIES: usize = 1000;
@@ -65,6 +67,7 @@ pub struct IsolateCache {
     calls: RefCell<HashMap<ApiKeyId, i64>>,
     refusals: RefCell<HashMap<(String, String), (u32, Timestamp)>>,
     definitions: DefinitionCache,
+    entries: EntryMemory,
     free_connections: RefCell<HashMap<WorkspaceId, (i64, Timestamp)>>,
 }
 
@@ -122,6 +125,11 @@ impl IsolateCache {
     /// The definitions of workspaces' own apps that were parsed here.
     pub fn definitions(&self) -> &DefinitionCache {
         &self.definitions
+    }
+
+    /// Entries of the cache that were read or written here.
+    pub fn entries(&self) -> &EntryMemory {
+        &self.entries
     }
 
     /// Whether a workspace is known to have room for one more connection: then that one is counted.

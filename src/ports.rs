@@ -261,6 +261,8 @@ pub struct CacheError(pub String);
 pub trait Cache {
     /// The value under a key, if there is one.
     async fn get(&self, key: &str) -> Result<Option<String>, CacheError>;
+    /// The values under several keys, in their order, in one call.
+    async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<String>>, CacheError>;
     /// Stores a value for so many seconds (at least 60).
     async fn put(&self, key: &str, value: &str, ttl_seconds: i64) -> Result<(), CacheError>;
     /// Whether there is a cache at all; without one every call succeeds and keeps nothing.

@@ -52,6 +52,10 @@ impl<K: Cache, C: Clock> Cache for Timeout<K, C> {
         with_timeout(&self.clock, CACHE_TIMEOUT_MS, self.inner.get(key)).await.unwrap_or_else(cache_timed_out)
     }
 
+    async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<String>>, CacheError> {
+        with_timeout(&self.clock, CACHE_TIMEOUT_MS, self.inner.get_many(keys)).await.unwrap_or_else(cache_timed_out)
+    }
+
     async fn put(&self, key: &str, value: &str, ttl_seconds: i64) -> Result<(), CacheError> {
         with_timeout(&self.clock, CACHE_TIMEOUT_MS, self.inner.put(key, value, ttl_seconds))
             .await

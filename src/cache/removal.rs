@@ -88,6 +88,7 @@ impl CacheRemoval {
     }
 
     fn of<P: Ports>(context: &Context<P>, name: String) -> Result<Self> {
+        context.ports.isolate_cache().entries().forget(&name);
         let id = random_text::<16>(context.ports.random())?;
         let note = CacheDelete { id, name, noted_at: context.now() };
         Ok(Self { cache_delete: note, is_needed: context.ports.cache().is_bound() })

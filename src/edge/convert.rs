@@ -46,7 +46,7 @@ fn path_and_query(url: &str) -> (&str, &str) {
 }
 
 async fn body(request: &web_sys::Request) -> worker::Result<Body> {
-    let read = JsFuture::from(glue::request_body(request, BODY_LIMIT as u32)).await?;
+    let read = JsFuture::from(glue::request_body(request, BODY_LIMIT)).await?;
     Ok(if read.is_undefined() { Body::TooLarge } else { Body::Bytes(Uint8Array::new(&read).to_vec()) })
 }
 

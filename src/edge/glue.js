@@ -55,3 +55,10 @@ function statementResult({ results, meta }) {
   const columns = rows.length === 0 ? [] : Object.keys(rows[0]);
   return { columns, rows: rows.map((row) => Object.values(row)), changes: meta?.changes ?? 0 };
 }
+
+/** The values under several keys of a KV namespace, as a JSON list; null where there is none. */
+export async function cached(namespace, keys, cacheTtl) {
+  const names = JSON.parse(keys);
+  const found = await namespace.get(names, { type: "text", cacheTtl });
+  return JSON.stringify(names.map((name) => found.get(name) ?? null));
+}

@@ -19,6 +19,8 @@ extern "C" {
     #[wasm_bindgen(catch)]
     pub(super) fn response(status: u16, headers: &str, body: &str) -> Result<Response, JsValue>;
 
+    pub(super) fn cached(namespace: &JsValue, keys: &str, cache_ttl: u32) -> Promise;
+
     pub(super) fn batch(database: &JsValue, statements: &Array, values: &str) -> Promise;
 }
 

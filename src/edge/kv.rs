@@ -1,24 +1,42 @@
 //! The cache port over Workers KV. Without the binding there is no copy, and everything else works.
 
+use worker::js_sys::Reflect;
+use worker::wasm_bindgen::JsValue;
+use worker::wasm_bindgen_futures::JsFuture;
 use worker::{Env, KvStore};
 
+use super::glue;
 use crate::ports::{Cache, CacheError};
 
-/// Seconds a location may serve a value without asking again: what bounds a stale copy.
-const CACHE_TTL: u64 = 60;
+/// The name of the binding.
+const BINDING: &str = "CACHE";
+/// Seconds a location may serve a value without asking again, the shortest that KV accepts. Together with what an isolate
+/// remembers it bounds how stale a copy can be.
+const CACHE_TTL: u32 = 30;
 /// The shortest life KV accepts, in seconds.
 const SHORTEST_TTL: u64 = 60;
 
-pub(crate) struct Kv(Option<KvStore>);
+struct Namespace {
+    store: KvStore,
+    /// The same, for the reads: they are most of what is asked.
+    binding: JsValue,
+}
+
+pub(crate) struct Kv(Option<Namespace>);
 
 impl Kv {
     pub(super) fn bind(env: &Env) -> Self {
-        Self(env.kv("CACHE").ok())
+        let binding = Reflect::get(env, &JsValue::from_str(BINDING)).ok();
+        Self(env.kv(BINDING).ok().zip(binding).map(|(store, binding)| Namespace { store, binding }))
     }
 }
 
 fn cache_error(error: impl std::fmt::Display) -> CacheError {
     CacheError(error.to_string().chars().take(300).collect())
+}
+
+fn malformed() -> CacheError {
+    CacheError("an answer of an unexpected form".into())
 }
 
 impl Cache for Kv {
@@ -27,18 +45,26 @@ impl Cache for Kv {
     }
 
     async fn get(&self, key: &str) -> Result<Option<String>, CacheError> {
-        let Some(store) = &self.0 else { return Ok(None) };
-        store.get(key).cache_ttl(CACHE_TTL).text().await.map_err(cache_error)
+        let values = self.get_many(&[key.to_owned()]).await?;
+        Ok(values.into_iter().next().flatten())
+    }
+
+    async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<String>>, CacheError> {
+        let Some(namespace) = &self.0 else { return Ok(vec![None; keys.len()]) };
+        let names = serde_json::to_string(keys).map_err(|_| malformed())?;
+        let found = JsFuture::from(glue::cached(&namespace.binding, &names, CACHE_TTL)).await;
+        let text = found.map_err(|error| cache_error(glue::message(&error)))?.as_string().ok_or_else(malformed)?;
+        serde_json::from_str(&text).map_err(|_| malformed())
     }
 
     async fn put(&self, key: &str, value: &str, ttl_seconds: i64) -> Result<(), CacheError> {
-        let Some(store) = &self.0 else { return Ok(()) };
+        let Some(namespace) = &self.0 else { return Ok(()) };
         let ttl = u64::try_from(ttl_seconds).unwrap_or(0).max(SHORTEST_TTL);
-        store.put(key, value).map_err(cache_error)?.expiration_ttl(ttl).execute().await.map_err(cache_error)
+        namespace.store.put(key, value).map_err(cache_error)?.expiration_ttl(ttl).execute().await.map_err(cache_error)
     }
 
     async fn delete(&self, key: &str) -> Result<(), CacheError> {
-        let Some(store) = &self.0 else { return Ok(()) };
-        store.delete(key).await.map_err(cache_error)
+        let Some(namespace) = &self.0 else { return Ok(()) };
+        namespace.store.delete(key).await.map_err(cache_error)
     }
 }

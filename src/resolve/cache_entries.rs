@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::CredentialPayload;
 use crate::account::Account;
 use crate::app::AppId;
-use crate::cache::{CacheRemoval, MAX_TTL, connection_entry_name, key_entry_name};
+use crate::cache::{
+    self, CacheRemoval, MAX_TTL, connection_entry_name, is_workspace_deleted, key_entry_name, workspace_entry_name,
+};
 use crate::caller::{ApiKey, PresentedKey};
 use crate::connection::{Connection, ConnectionStatus, TokenLifetime};
 use crate::context::Context;
@@ -87,42 +89,68 @@ impl CacheWrite {
     }
 }
 
-pub(super) async fn read_key<P: Ports>(
+/// What the cache has for a resolve: the key's entry and when it lapses, the connection's, and whether the workspace has a
+/// tombstone. `None` where one of the two entries is missing or can't be read.
+pub(super) struct EntriesRead {
+    pub(super) key: ApiKey,
+    pub(super) key_until: Timestamp,
+    pub(super) entry: CacheEntry,
+    pub(super) connection: CachedConnection,
+    pub(super) is_workspace_deleted: bool,
+}
+
+/// Reads both entries and the tombstone in one call. The tombstone's name is known from the connection's entry, if this
+/// instance has seen one; else it is asked for by itself. What can't be read may say that the workspace is gone.
+pub(super) async fn read_entries<P: Ports>(
     context: &Context<P>,
     presented: &PresentedKey,
-    now: Timestamp,
-) -> Option<(ApiKey, Timestamp)> {
-    open_key(context, &presented.id).await.filter(|(key, _)| presented.matches(key, now))
+    id: &ConnectionId,
+) -> Option<EntriesRead> {
+    let connection_name = connection_entry_name(id);
+    let seen = context.ports.isolate_cache().entries().get_outdated(&connection_name);
+    let workspace = seen.and_then(|text| Some(parse_entry(&text)?.workspace));
+    let mut names = vec![key_entry_name(&presented.id), connection_name];
+    names.extend(workspace.as_deref().map(workspace_entry_name));
+    let texts = cache::read_entries(context, &names).await?;
+    let mut texts = texts.into_iter();
+    let (key_text, connection_text) = (texts.next()??, texts.next()??);
+    let (key, key_until) = open_key(context, &presented.id, &key_text)?;
+    let (entry, connection) = open_connection(context, id, &connection_text)?;
+    let is_workspace_deleted = match texts.next() {
+        Some(tombstone) if workspace.as_deref() == Some(key.workspace.as_str()) => tombstone.is_some(),
+        _ => is_workspace_deleted(context, &key.workspace).await,
+    };
+    Some(EntriesRead { key, key_until, entry, connection, is_workspace_deleted })
+}
+
+fn parse_entry(text: &str) -> Option<CacheEntry> {
+    serde_json::from_str(text).ok()
 }
 
 /// A key's entry, and when it lapses.
-async fn open_key<P: Ports>(context: &Context<P>, id: &ApiKeyId) -> Option<(ApiKey, Timestamp)> {
-    let entry = read_entry(context, &key_entry_name(id)).await?;
-    let text = context
-        .config
-        .key_ring
-        .open(&SealContext::of(CACHED_KEY, &entry.workspace, id.as_str(), 0), &entry.sealed)
-        .ok()?;
-    Some((serde_json::from_str(text.expose()).ok()?, entry.until()))
+fn open_key<P: Ports>(context: &Context<P>, id: &ApiKeyId, text: &str) -> Option<(ApiKey, Timestamp)> {
+    let entry = parse_entry(text)?;
+    let seal_context = SealContext::of(CACHED_KEY, &entry.workspace, id.as_str(), 0);
+    let opened = context.config.key_ring.open(&seal_context, &entry.sealed).ok()?;
+    Some((serde_json::from_str(opened.expose()).ok()?, entry.until()))
 }
 
-pub(super) async fn read_connection<P: Ports>(
+fn open_connection<P: Ports>(
     context: &Context<P>,
     id: &ConnectionId,
+    text: &str,
 ) -> Option<(CacheEntry, CachedConnection)> {
-    let entry = read_entry(context, &connection_entry_name(id)).await?;
-    let text = context
-        .config
-        .key_ring
-        .open(&SealContext::of(CACHED_CONNECTION, &entry.workspace, id.as_str(), entry.generation), &entry.sealed)
-        .ok()?;
-    let cached = serde_json::from_str(text.expose()).ok()?;
+    let entry = parse_entry(text)?;
+    let seal_context = SealContext::of(CACHED_CONNECTION, &entry.workspace, id.as_str(), entry.generation);
+    let opened = context.config.key_ring.open(&seal_context, &entry.sealed).ok()?;
+    let cached = serde_json::from_str(opened.expose()).ok()?;
     Some((entry, cached))
 }
 
-async fn read_entry<P: Ports>(context: &Context<P>, name: &str) -> Option<CacheEntry> {
+/// An entry's text as the cache has it now, whatever this instance remembers.
+async fn read_text<P: Ports>(context: &Context<P>, name: &str) -> Option<String> {
     match context.ports.cache().get(name).await {
-        Ok(text) => serde_json::from_str(&text?).ok(),
+        Ok(text) => text,
         Err(error) => {
             context.log_cache_error(&error);
             None
@@ -176,8 +204,9 @@ async fn write_connection<P: Ports>(
         return Ok(false);
     }
     // One that no key of the ring opens any more is worth nothing, whatever it says.
-    let read = read_connection(context, &connection.id)
+    let read = read_text(context, &name)
         .await
+        .and_then(|text| open_connection(context, &connection.id, &text))
         .filter(|(entry, _)| is_good((entry.generation, entry.version, entry.revision.unwrap_or(-1)), entry.until()));
     if let Some((entry, _)) = read {
         remember(entry.until());
@@ -219,9 +248,8 @@ async fn write_key<P: Ports>(context: &Context<P>, key: &ApiKey) -> std::result:
         (context.ports.isolate_cache(), context.now(), ThrottledTask::WriteApiKeyEntry(key.id.clone()));
     let end = now.plus(MAX_TTL);
     let is_good = |(known, until): (ApiKey, Timestamp)| known == *key && !is_expiring(until, end, now);
-    if open_key(context, &key.id).await.is_some_and(is_good)
-        || !isolate_cache.try_start_task(&noted, LOCATION_CACHE_TTL, now)
-    {
+    let read = read_text(context, &name).await.and_then(|text| open_key(context, &key.id, &text));
+    if read.is_some_and(is_good) || !isolate_cache.try_start_task(&noted, LOCATION_CACHE_TTL, now) {
         return Ok(false);
     }
     let entry = NewEntry {
@@ -268,7 +296,7 @@ async fn put_entry<P: Ports, T: Serialize>(
         revision: Some(new.revision),
         until: new.until.unix(),
     };
-    context.ports.cache().put(new.name, &store::json_text(&entry), new.until.since(now)).await?;
+    cache::put_entry(context, new.name, &store::json_text(&entry), new.until.since(now)).await?;
     Ok(true)
 }
 

@@ -3,17 +3,15 @@
 //! Owns whether it may: the same key, policy and expectations as with the database, and a token that lasts long enough.
 //! Refuses to refuse: whatever does not fit falls back on the database.
 
-use futures_util::future::join;
-
 use super::cache_entries::{
-    CachedConnection, LOCATION_CACHE_TTL, entry_expiry, is_expiring, read_connection, read_key,
+    CachedConnection, EntriesRead, LOCATION_CACHE_TTL, entry_expiry, is_expiring, read_entries,
 };
 use super::{
     Consistency, DeferredTask, Freshness, ResolvePolicy, ResolveRequest, ResolveResult, ResolvedCredential, Source,
     check_policy, reported_scopes,
 };
 use crate::authorize;
-use crate::cache::{MAX_TTL, is_workspace_deleted};
+use crate::cache::MAX_TTL;
 use crate::caller::{ApiKey, PresentedKey};
 use crate::connection::{ConnectionStatus, MIN_USABLE_TTL, TokenLifetime};
 use crate::context::Context;
@@ -38,10 +36,11 @@ pub(super) async fn resolve_from_cache<P: Ports>(
         return Ok(None);
     }
     let now = context.now();
-    let Some((key, key_until)) = read_key(context, presented, now).await else { return Ok(None) };
-    // Beside the connection's entry, so that it costs no time. What can't be read may say that the workspace is gone.
-    let (read, is_deleted) = join(read_connection(context, id), is_workspace_deleted(context, &key.workspace)).await;
-    let Some((entry, cached)) = read.filter(|_| !is_deleted) else { return Ok(None) };
+    let Some(read) = read_entries(context, presented, id).await else { return Ok(None) };
+    let EntriesRead { key, key_until, entry, connection: cached, is_workspace_deleted } = read;
+    if is_workspace_deleted || !presented.matches(&key, now) {
+        return Ok(None);
+    }
     let visible = entry.workspace == key.workspace.as_str() && authorize::check_resolve(&key, id, &cached.app).is_ok();
     let policy = cached.policy(id);
     let life = TokenLifetime {

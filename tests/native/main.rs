@@ -15,6 +15,7 @@ mod contract;
 mod definition_changes;
 mod destinations;
 mod disconnect;
+mod edge_memory;
 mod faults;
 mod hostile_editor;
 mod http;

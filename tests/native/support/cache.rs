@@ -122,19 +122,26 @@ impl Cache for CachePort {
     }
 
     async fn get(&self, key: &str) -> Result<Option<String>, CacheError> {
+        let values = self.get_many(&[key.to_owned()]).await?;
+        Ok(values.into_iter().next().flatten())
+    }
+
+    async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<String>>, CacheError> {
         if self.cache.unbound.get() {
-            return Ok(None);
+            return Ok(vec![None; keys.len()]);
         }
         self.begin_call(Call::Get).await?;
-        if self.cache.failing_read_prefix.get().is_some_and(|begin| key.starts_with(begin)) {
+        let is_failing = |begin: &str| keys.iter().any(|key| key.starts_with(begin));
+        if self.cache.failing_read_prefix.get().is_some_and(is_failing) {
             return Err(CacheError("an injected fault".into()));
         }
         if self.cache.reads_find_nothing.get() {
-            return Ok(None);
+            return Ok(vec![None; keys.len()]);
         }
         let now = self.runtime.now();
         let entries = self.cache.entries.borrow();
-        Ok(entries.get(key).filter(|(_, end)| now < *end).map(|(text, _)| text.clone()))
+        let value = |key: &String| entries.get(key).filter(|(_, end)| now < *end).map(|(text, _)| text.clone());
+        Ok(keys.iter().map(value).collect())
     }
 
     async fn put(&self, key: &str, value: &str, ttl_seconds: i64) -> Result<(), CacheError> {

@@ -34,6 +34,7 @@ use super::world::{RefreshMode, World};
 pub(crate) const BROWSER_SESSION: &str = "session-of-ann";
 
 /// A workspace and what is in it.
+#[derive(Clone)]
 pub(crate) struct Fixture {
     pub(crate) world: World,
     pub(crate) workspace: WorkspaceId,
@@ -93,6 +94,11 @@ impl Fixture {
         let mut fixture = world.run(create_workspace(world));
         fixture.client = fixture.put_app_and_client(patch);
         fixture
+    }
+
+    /// The same, seen from one instance of the program that remembers from call to call.
+    pub(crate) fn in_one_isolate(&self) -> Self {
+        Self { world: self.world.in_one_isolate(), ..self.clone() }
     }
 
     /// A scene for a way of an app of the catalogue, with a client, should the way need one.
