@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_known_by_its_form_and_its_hash() {
+    fn a_key_is_identified_by_its_form_and_its_hash() {
         let (text, key) = key(None);
         let presented = PresentedKey::parse(text.expose()).unwrap();
         assert!(presented.matches(&key, Timestamp::from_unix(1)));
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_names_its_shard_and_one_from_before_means_the_first() {
+    fn a_key_names_its_shard_and_an_older_key_is_in_the_first() {
         let shard = Shard::new(63).unwrap();
         let (id, text, _) = new_key(&IndexRandom, shard).unwrap();
         assert_eq!((id.shard(), id.as_str().len()), (shard, 22));
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_ends_at_its_time() {
+    fn a_key_expires() {
         let (text, key) = key(Some(100));
         let presented = PresentedKey::parse(text.expose()).unwrap();
         assert!(presented.matches(&key, Timestamp::from_unix(99)));
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_of_a_key_from_the_version_before_is_read() {
+    fn a_cache_entry_of_a_key_from_the_previous_version_is_read() {
         let copy = r#"{"id":"key_0123456789abcdef","workspace":"ws_0123456789abcdefABCD-_","name":"k","hash":"h",
             "scopes":["resolve"],"connections":null,"apps":null,"expires_at":null,"created_at":1}"#;
         let key: ApiKey = serde_json::from_str(copy).unwrap();
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_gives_nothing_wider_than_itself() {
+    fn a_key_cannot_grant_more_than_it_has() {
         let (_, mut key) = key(None);
         assert!(key.covers(&[KeyScope::Resolve], None, None, None));
         assert!(!key.covers(&[KeyScope::Keys], None, None, None));
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_gives_nothing_that_outlives_it() {
+    fn a_key_cannot_create_anything_that_outlives_it() {
         let until = |end: Option<i64>| end.map(Timestamp::from_unix);
         let (_, forever) = key(None);
         assert!(forever.covers(&[], None, None, None) && forever.covers(&[], None, None, until(Some(100))));

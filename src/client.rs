@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_keeps_its_names_and_a_secret_stays_what_it_is() {
+    fn a_private_key_keeps_its_key_id_and_a_secret_is_unchanged() {
         let key = Secret::new("-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----");
         let sealed = ClientSecret::text_to_seal(&key, Some("k1"), None);
         let ClientSecret::PrivateKey { pem, key_id, certificate } = ClientSecret::parse(sealed) else { panic!() };

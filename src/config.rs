@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_is_good() {
+    fn reads_valid_settings() {
         let config = Config::parse(&valid_variables()).unwrap();
         assert_eq!(config.public_url.at("/x"), "https://c.example.com/x");
         assert!(config.is_admin_key("abcdefghijklmnopqrstuvwxyz0123456789"));
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn names_what_is_wrong_and_never_shows_it() {
+    fn names_invalid_settings_without_their_values() {
         type Change = fn(&mut EnvVariables);
         let cases: [(&str, Change); 11] = [
             ("PUBLIC_URL", |v| v.public_url = None),
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_needs_both_its_switch_and_a_loopback_address() {
+    fn loopback_needs_the_setting_and_a_loopback_public_url() {
         let mut variables = valid_variables();
         variables.public_url = Some("http://localhost:8787".into());
         assert!(matches!(Config::parse(&variables).unwrap().egress, EgressPolicy::Public));

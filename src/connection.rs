@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_is_renewed_six_minutes_early_and_two_minutes_thirty_seconds() {
+    fn a_token_of_an_hour_is_refreshed_six_minutes_early_and_one_of_two_minutes_thirty_seconds_early() {
         let hour = TokenLifetime { issued_at: at(0), expires_at: Some(at(3600)) };
         assert_eq!(hour.early_refresh_from(0), Some(at(3240)));
         assert!(hour.early_refresh_from(255).unwrap() >= at(3240 - 36));
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_may_demand_more_than_half_a_short_life() {
+    fn min_ttl_is_capped_at_half_the_lifetime_of_a_short_token() {
         let short = TokenLifetime { issued_at: at(0), expires_at: Some(at(60)) };
         assert_eq!(short.effective_min_ttl(600), 30);
         assert!(short.lasts_for(30, at(30)));

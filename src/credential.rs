@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn the_members_of_what_is_sealed_keep_their_names() {
+    fn the_members_of_a_sealed_credential_keep_their_names() {
         let until = Timestamp::from_unix(7);
         let token = StoredToken {
             access_token: Secret::new("a"),
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_earlier_versions_sealed_is_read() {
+    fn credentials_sealed_by_earlier_versions_are_read() {
         let token = read(r#"{"access_token":"a","token_type":"Bearer","refresh_token":"r"}"#).unwrap();
         assert_eq!(token.refresh_token.unwrap().expose(), "r");
         let previous = read(r#"{"access_token":"a","token_type":"Bearer","previous":{"refresh_token":"p","until":7}}"#);

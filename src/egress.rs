@@ -353,7 +353,7 @@ mod tests {
     ];
 
     #[test]
-    fn hostile_hosts_do_not_pass() {
+    fn forbidden_hosts_are_refused() {
         assert!(HOSTILE_HOSTS.len() >= 80);
         for host in HOSTILE_HOSTS {
             let address = EgressUrl::parse(&format!("https://{host}/token"), EgressPolicy::Public);
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_hosts_do_not_pass_in_development_unless_they_are_this_machine() {
+    fn in_development_only_loopback_hosts_are_allowed_in_addition() {
         for host in HOSTILE_HOSTS {
             if let Ok(address) = EgressUrl::parse(&format!("http://{host}/token"), EgressPolicy::DevLoopback) {
                 assert!(is_loopback(address.url()), "{host}");
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn other_schemes_do_not_pass() {
+    fn other_schemes_are_refused() {
         for text in [
             "http://example.com/",
             "ftp://example.com/",
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn public_names_pass_and_are_normalised() {
+    fn public_host_names_are_accepted_and_normalised() {
         for (text, expected) in [
             ("https://login.acme.example", "https://login.acme.example/"),
             ("https://Login.Example.com./a?b=c", "https://login.example.com/a?b=c"),
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn development_reaches_this_machine_and_nothing_else_by_http() {
+    fn in_development_http_reaches_only_this_machine() {
         for text in ["http://localhost:4000/x", "http://127.0.0.1:9/", "https://127.9.9.9/", "http://[::1]:4000/"] {
             assert!(EgressUrl::parse(text, EgressPolicy::DevLoopback).is_ok(), "{text}");
             assert!(EgressUrl::parse(text, EgressPolicy::Public).is_err(), "{text}");
@@ -418,13 +418,13 @@ mod tests {
     }
 
     #[test]
-    fn too_long_is_refused_before_it_is_parsed() {
+    fn a_too_long_address_is_refused_before_it_is_parsed() {
         let text = format!("https://example.com/{}", "a".repeat(MAX_URL_LENGTH));
         assert_eq!(EgressUrl::parse(&text, EgressPolicy::Public), Err(EgressUrlError::TooLong));
     }
 
     #[test]
-    fn debug_shows_no_query() {
+    fn debug_output_shows_no_query() {
         let address = EgressUrl::parse("https://example.com/x", EgressPolicy::Public).unwrap();
         let address = address.with_query(&[("token", "canary & more")]);
         assert_eq!(address.as_str(), "https://example.com/x?token=canary+%26+more");
@@ -435,7 +435,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_passes_is_https_to_a_dotted_name(text in "(https://)?[ -~]{0,60}") {
+        fn every_accepted_address_is_https_to_a_name_with_a_dot(text in "(https://)?[ -~]{0,60}") {
             if let Ok(address) = EgressUrl::parse(&text, EgressPolicy::Public) {
                 proptest::prop_assert_eq!(address.url().scheme(), "https");
                 proptest::prop_assert!(matches!(address.url().host(), Some(Host::Domain(name)) if name.contains('.')));

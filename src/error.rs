@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_migrations_are_no_reason_to_wait() {
+    fn missing_migrations_have_no_retry_after() {
         let error = Error::from(DatabaseError::NotMigrated("no such table: x".into()));
         assert_eq!((error.code, error.hints.retry_after), (ErrorCode::Misconfigured, None));
         assert!(error.detail.contains("wrangler d1 migrations apply") && !error.detail.contains("no such table"));

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_text_has_changed() {
+    fn no_frozen_text_has_changed() {
         assert_eq!((ENVELOPE_FORMAT, SUBKEY_PURPOSE), ("cx1", "connections subkey"));
         assert_eq!((CLIENT_KEY_ID, CLIENT_CERTIFICATE), ("key-id", "certificate"));
         assert_eq!((KEY_CHECK_TEXT, OBJECT_PENDING_WRITE), ("connections check value", "renewal"));

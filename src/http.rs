@@ -531,7 +531,7 @@ mod tests {
     use super::Response;
 
     #[test]
-    fn a_response_in_debug_output_shows_no_body_and_no_cookie() {
+    fn debug_output_of_a_response_shows_no_body_and_no_cookie() {
         let shown = format!(
             "{:?}",
             Response::new(200, "text/plain", "hunter2".into()).with_header("set-cookie", "hunter2".into())

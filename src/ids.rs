@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_client_of_a_registration_has_an_id_of_its_own_that_never_changes() {
+    fn the_id_of_the_first_client_is_derived_and_never_changes() {
         let workspace = |letter: &str| WorkspaceId::parse(&format!("ws_{}", letter.repeat(22))).unwrap();
         let first = ClientId::derive_for_registration(&workspace("a"), "slack");
         assert_eq!(ClientId::parse(first.as_str()), Some(first.clone()));
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_only_its_own_form() {
+    fn ids_are_read_only_in_their_own_form() {
         assert!(ConnectionId::parse("con_0123456789abcdefABCD-_").is_some());
         for bad in ["", "con_", "cli_0123456789abcdefABCD-_", "con_0123456789abcdefABCD-", "con_0123456789abcdefABCD'_"]
         {
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_name_their_shard_and_those_from_before_mean_the_first() {
+    fn ids_name_their_shard_and_older_ids_are_in_the_first() {
         let old = ConnectionId::parse("con_0123456789abcdefABCD-_").unwrap();
         assert_eq!(old.shard(), Shard::FIRST);
         for number in [0, 1, 61, 62, 999] {
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_hashes_have_one_form() {
+    fn derived_ids_have_one_form() {
         let id = SessionId::of_hash(&"h".repeat(43));
         assert_eq!((id.as_str().len(), id.hash_begins().len()), (26, 22));
         assert_eq!(SessionId::parse(id.as_str()), Some(id));
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_name_their_shard_by_their_length() {
+    fn the_length_of_a_token_names_its_shard() {
         let token = random_token(&Zeros, Shard(63)).unwrap();
         assert_eq!((token.len(), Shard::of_token(&token)), (45, Some(Shard(63))));
         assert_eq!(Shard::of_token(&"A".repeat(43)), Some(Shard::FIRST));
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_as_long_as_the_app_takes_it_and_has_128_random_bits_at_least() {
+    fn a_state_fits_the_apps_limit_and_has_at_least_128_random_bits() {
         for (length, begins) in [(45, "11A"), (43, "11A"), (24, "11A"), (23, "AAA"), (22, "AAA")] {
             let state = random_state(&Zeros, Shard(63), length).unwrap();
             assert_eq!(state.len(), length);

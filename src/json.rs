@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_member_that_is_missing_or_stands_twice_is_named() {
+    fn a_missing_or_duplicate_member_is_named() {
         assert_eq!(
             JsonFault::from_serde(".", "missing field `name` at line 1 column 2"),
             ("name".into(), JsonFault::Missing)
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_never_repeated() {
+    fn an_error_never_repeats_the_value() {
         for (message, told) in [
             ("invalid type: string \"hunter2\", expected i64 at line 1 column 9", "must be a whole number"),
             ("invalid type: sequence, expected struct RawAuth at line 1 column 9", "must be an object"),

@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_variable_is_one_zero_or_absent() {
+    fn the_variable_is_one_or_zero_or_absent() {
         for (text, on) in [(None, false), (Some(""), false), (Some("0"), false), (Some("1"), true)] {
             assert_eq!(is_on(text).unwrap(), on, "{text:?}");
         }

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_shows_nothing_of_it() {
+    fn debug_output_shows_no_secret() {
         assert_eq!(format!("{:?}", Secret::new("xoxb-canary")), "Secret([redacted])");
     }
 }

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shows_and_reads_rfc_3339() {
+    fn formats_and_parses_rfc_3339() {
         let time = Timestamp::from_unix(1_795_348_800);
         assert_eq!(time.rfc3339(), "2026-11-22T12:00:00Z");
         assert_eq!(Timestamp::parse("2026-11-22T13:00:00+01:00"), Some(time));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_time_as_programs_keep_it() {
+    fn parses_times_in_the_formats_of_other_programs() {
         for text in [
             "1795348800",
             "1795348800000",
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn never_leaves_what_rfc_3339_can_write() {
+    fn stays_within_the_range_of_rfc_3339() {
         assert_eq!(Timestamp::from_unix(i64::MAX).rfc3339(), "9999-12-31T23:59:59Z");
         assert_eq!(Timestamp::from_unix(1).plus(i64::MIN).unix(), 0);
     }

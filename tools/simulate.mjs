@@ -56,7 +56,7 @@ await main(async () => {
   ensureRust();
   say("Compiling the simulation…");
   const prefix = process.stdout.isTTY ? "\r\x1b[2K" : "";
-  const { code } = await capture("cargo", [...CARGO, "no_seed_loses_a_connection", "--", "--nocapture"], {
+  const { code } = await capture("cargo", [...CARGO, "no_seed_violates_an_invariant", "--", "--nocapture"], {
     env,
     onOutput: show((line) => say(`${prefix}${line}`)),
   });

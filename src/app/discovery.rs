@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_lies_in_two_places() {
+    fn the_document_is_looked_for_at_two_addresses() {
         for (issuer, oidc, rfc) in [
             (
                 "https://a.example",
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_document_will_do() {
+    fn the_smallest_document_is_accepted() {
         let found = discover("https://a.example", &document_json("https://a.example", "")).unwrap();
         assert_eq!(found.client_auth, Some(ClientAuth::Basic));
         assert_eq!(found.issuer, "https://a.example");
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_refusal_of_another_issuer_says_what_the_document_says() {
+    fn the_refusal_of_another_issuer_names_the_documents_issuer() {
         for (issuer, said, told) in [
             ("https://a.example/t", "https://a.example/t/", true),
             ("https://a.example/t/", "https://a.example/t", true),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_needed_never_spoils_the_rest() {
+    fn an_invalid_unneeded_member_does_not_affect_the_others() {
         for extra in [
             r#","scopes_supported":"read""#,
             r#","scopes_supported":[1,null]"#,
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_pass_the_guard_or_the_document_is_refused() {
+    fn a_document_with_a_forbidden_endpoint_is_refused() {
         let inside = r#","revocation_endpoint":"https://169.254.169.254/x""#;
         assert_eq!(
             discover("https://a.example", &document_json("https://a.example", inside)).err(),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn client_authentication_is_the_best_there_is() {
+    fn the_best_supported_client_authentication_is_chosen() {
         for (methods, expected) in [
             (r#"["client_secret_post","client_secret_basic"]"#, Some(ClientAuth::Basic)),
             (r#"["none","client_secret_post"]"#, Some(ClientAuth::Body)),
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn bombs_and_rubbish_are_refused() {
+    fn json_bombs_and_garbage_are_refused() {
         for (member, harmless) in [("token_endpoint", false), ("scopes_supported", true), ("ignored", true)] {
             let deep = format!(r#","{member}":{}{}"#, "[".repeat(100_000), "]".repeat(100_000));
             assert_eq!(discover("https://a.example", &document_json("https://a.example", &deep)).is_ok(), harmless);
@@ -284,7 +284,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_read_without_a_panic(body: Vec<u8>) {
+        fn arbitrary_bytes_cause_no_panic(body: Vec<u8>) {
             let _ = read_discovery_document(&parse_url("https://a.example"), &body, EgressPolicy::Public);
         }
     }

@@ -515,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_trimmed_checked_and_never_repeated() {
+    fn a_value_is_trimmed_and_checked_and_not_repeated_in_errors() {
         let read =
             |value: &str| read_field_values(&[key_field()], &manual_values("api_key", value), |_| header_placement());
         assert_eq!(read(" rk_live_abc\n").unwrap()["api_key"].expose(), "rk_live_abc");
@@ -541,14 +541,14 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_prefix_that_fits_counts() {
+    fn the_longest_matching_prefix_is_used() {
         assert_eq!(key_field().matching_mark("rk_test_a").unwrap().label.as_deref(), Some("test mode"));
         assert_eq!(key_field().matching_mark("rk_live_a").unwrap().prefix, "rk_");
         assert!(key_field().matching_mark("x").is_none());
     }
 
     #[test]
-    fn an_optional_field_may_be_left_out_and_a_text_may_have_lines() {
+    fn optional_fields_may_be_absent_and_multiline_fields_may_have_lines() {
         let file = CredentialField {
             multiline: true,
             optional: true,
@@ -562,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_read_from_whoever_gives_them() {
+    fn variables_are_read_from_the_caller_that_provides_them() {
         let variable = |from, default: Option<&str>| Variable {
             label: "X".into(),
             help: None,
@@ -604,7 +604,7 @@ mod tests {
     ];
 
     #[test]
-    fn no_comparison_costs_more_than_a_product_of_sizes() {
+    fn matching_costs_at_most_pattern_length_times_value_length() {
         for text in EXPENSIVE_PATTERNS {
             let pattern = Pattern::parse(text).unwrap();
             let (size, longest) = (pattern.compiled_size().unwrap(), pattern.max_value_bytes());
@@ -632,7 +632,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_too_long_for_the_pattern_is_told_so_and_is_not_compared() {
+    fn a_value_that_is_too_long_for_its_pattern_is_refused_without_matching() {
         let field = CredentialField {
             pattern: Pattern::parse(EXPENSIVE_PATTERNS[0]),
             ..CredentialField::with_defaults("api_key", "Key", true)
@@ -656,7 +656,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_pattern_is_compiled_when_it_is_used() {
+    fn a_stored_pattern_is_compiled_at_first_use() {
         let pattern = Pattern::from_stored("[a-z]+");
         assert!(pattern.compiled.get().is_none());
         assert!(pattern.is_match("abc") && !pattern.is_match("1"));
@@ -664,7 +664,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_fits_the_whole_value() {
+    fn a_pattern_must_match_the_whole_value() {
         let pattern = Pattern::parse("a|b").unwrap();
         assert!(pattern.is_match("a") && pattern.is_match("b"));
         assert!(!pattern.is_match("ab") && !pattern.is_match("xa") && !pattern.is_match("a\n"));

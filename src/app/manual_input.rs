@@ -327,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn invisible_characters_go_and_what_is_visible_stays() {
+    fn invisible_characters_are_removed_and_visible_ones_kept() {
         for (pasted, value) in [
             ("\u{feff}k1\r\n", "k1"),
             (" \u{a0}\u{200b}k1\u{2060}\t", "k1"),
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_not_be_there_is_named_with_its_place() {
+    fn forbidden_characters_are_named_with_their_position() {
         for (value, said) in [
             ("k\u{a0}1", "has a non-breaking space after character 1."),
             ("\u{201c}k", "begins with a curly quotation mark."),
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_around_a_value_is_taken_off_where_it_means_one_thing() {
+    fn surrounding_text_is_removed_if_it_is_unambiguous() {
         let bearer = FieldPlacement::in_header("Authorization", "Bearer");
         let plain = FieldPlacement::in_header("X-Api-Key", "");
         let whole = FieldPlacement::in_header("Authorization", "");
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_stays_as_it_is_unless_the_apps_pattern_tells_what_it_is() {
+    fn a_password_is_unchanged_unless_the_apps_pattern_requires_otherwise() {
         let free = FieldPlacement { allows_any_character: true, ..FieldPlacement::default() };
         for password in ["\"p\"", "KEY=value", "Bearer k", "basic instinct", "Basic YTpiX"] {
             assert_eq!(unwrap_pasted_value(password, &free, None).unwrap(), password);

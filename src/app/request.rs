@@ -392,7 +392,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_answer_template_is_a_pointer_or_a_text_with_pointers() {
+    fn a_response_template_is_a_pointer_or_a_text_with_pointers() {
         let answer = json!({ "team": { "id": "T1", "name": null }, "user": 7, "empty": " " });
         let values = TemplateValues::new().with("site", "acme");
         for (text, found) in [

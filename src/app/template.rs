@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_filled_where_they_stand() {
+    fn placeholders_are_filled_in_place() {
         for (text, value, becomes) in [
             ("https://{x}.example.com/a", "acme", "https://acme.example.com/a"),
             ("https://api.example.com/bot{x}/", "1:a-b_C", "https://api.example.com/bot1:a-b_C/"),
@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_never_leaves_its_part_of_the_address() {
+    fn a_value_cannot_change_another_part_of_the_address() {
         for (text, value) in [
             ("https://{x}.example.com/a", "evil.test/"),
             ("https://{x}.example.com/a", "evil.test#"),
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn what_decides_the_host_is_known() {
+    fn the_placeholders_that_decide_the_host_are_known() {
         assert_eq!(parse_template("https://{a}.example.com/{b}").host_placeholders().collect::<Vec<_>>(), ["a"]);
         assert_eq!(parse_template("{a}/{b}").host_placeholders().collect::<Vec<_>>(), ["a"]);
         assert!(parse_template("https://{a}.example.com/").has_fixed_domain());
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_keeps_the_placeholders_nobody_knows() {
+    fn unknown_placeholders_stay_in_a_pattern() {
         for (text, known, pattern) in [
             ("https://{a}.Example.com/{b}", &[("a", "Acme")][..], "https://acme.example.com/{b}"),
             ("https://{B}.example.com/", &[], "https://{B}.example.com/"),
@@ -526,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn templates_have_one_form() {
+    fn templates_are_formatted_in_one_way() {
         for text in ["{", "}", "{}", "a{b", "a}b", "{a b}", "{a{b}}", "{/x}"] {
             assert!(Template::parse(text).is_none(), "{text}");
         }

@@ -29,7 +29,7 @@ fn parse_method(json: &str) -> Rc<AuthMethod> {
 }
 
 #[test]
-fn the_smallest_definitions_have_careful_defaults() {
+fn the_smallest_definitions_have_safe_defaults() {
     let auth_method = parse_method(SMALLEST_FIXED);
     let oauth2 = auth_method.require_oauth_server().unwrap();
     assert_eq!(oauth2.rotation, RefreshTokenRotation::Strict);
@@ -44,7 +44,7 @@ fn the_smallest_definitions_have_careful_defaults() {
 }
 
 #[test]
-fn an_issuer_is_resolved_by_what_it_says() {
+fn an_issuer_is_resolved_from_its_discovery_document() {
     let auth_method = parse_method(SMALLEST_ISSUER);
     assert!(auth_method.resolve_fixed_endpoints(&TemplateValues::new()).is_none());
     let issuer = auth_method.issuer().unwrap().fixed_url().unwrap();
@@ -61,7 +61,7 @@ fn an_issuer_is_resolved_by_what_it_says() {
 }
 
 #[test]
-fn what_a_definition_says_goes_before_what_the_issuer_says() {
+fn a_definition_overrides_the_discovery_document() {
     let auth_method =
         parse_method(&SMALLEST_ISSUER.replace(r#""type": "oauth2","#, r#""type": "oauth2", "client_auth": "none","#));
     let issuer = auth_method.issuer().unwrap().fixed_url().unwrap();
@@ -74,7 +74,7 @@ fn what_a_definition_says_goes_before_what_the_issuer_says() {
 }
 
 #[test]
-fn an_issuer_that_knows_only_strange_ways_of_authentication_leaves_it_to_the_definition() {
+fn with_unsupported_client_authentication_at_the_issuer_the_definition_must_say_it() {
     let at = |client_auth: &str, methods: &str| {
         let auth_method = parse_method(
             &SMALLEST_ISSUER.replace(r#""type": "oauth2","#, &format!(r#""type": "oauth2",{client_auth}"#)),
@@ -95,7 +95,7 @@ fn an_issuer_that_knows_only_strange_ways_of_authentication_leaves_it_to_the_def
 }
 
 #[test]
-fn only_a_strict_app_punishes_a_second_use() {
+fn only_a_strict_app_revokes_the_grant_at_a_second_use() {
     for (rotation, safe) in [
         (RefreshTokenRotation::None, true),
         (RefreshTokenRotation::Reissue, true),
@@ -107,7 +107,7 @@ fn only_a_strict_app_punishes_a_second_use() {
 }
 
 #[test]
-fn a_custom_app_can_not_take_the_place_of_one_in_the_catalogue() {
+fn a_custom_app_cannot_have_the_id_of_a_catalogue_app() {
     assert!(read_custom_definition(SMALLEST_FIXED, EgressPolicy::Public).is_ok());
     for taken in ["dropbox", "gmail", "google"] {
         let problems =
@@ -135,7 +135,7 @@ fn the_examples_of_the_documentation_can_be_read() {
 }
 
 #[test]
-fn ids_have_one_form() {
+fn ids_are_accepted_in_one_form_only() {
     for id in ["a", "0", "google-sheets", "a_b", &"a".repeat(63)] {
         assert!(AppId::parse(id).is_some(), "{id}");
     }
@@ -145,7 +145,7 @@ fn ids_have_one_form() {
 }
 
 #[test]
-fn pointers_have_one_form() {
+fn pointers_are_accepted_in_one_form_only() {
     for text in ["", "/", "/a/0", "/a~1b", "/.tag"] {
         assert!(JsonPointer::parse(text).is_some(), "{text}");
     }
@@ -156,7 +156,7 @@ fn pointers_have_one_form() {
 
 proptest::proptest! {
     #[test]
-    fn any_text_is_read_without_a_panic(text: String) {
+    fn arbitrary_text_causes_no_panic(text: String) {
         let _ = read_definition(&text, EgressPolicy::Public);
     }
 }

@@ -37,7 +37,7 @@ fn every_file_can_be_read_and_found_by_its_id() {
 }
 
 #[test]
-fn apps_of_one_family_send_its_secret_to_the_same_place() {
+fn apps_of_one_client_family_have_the_same_token_endpoint() {
     let mut token_hosts: BTreeMap<String, String> = BTreeMap::new();
     for app in ids().filter_map(find) {
         let Some(auth_method) = app.oauth2_method() else { continue };
@@ -49,7 +49,7 @@ fn apps_of_one_family_send_its_secret_to_the_same_place() {
 }
 
 #[test]
-fn ids_are_sorted_and_others_are_not_found() {
+fn ids_are_sorted_and_unknown_ids_are_not_found() {
     assert!(ids().is_sorted());
     for id in ["", "DROPBOX", "no-such-app", "../dropbox", "dropbox.json"] {
         assert!(find(id).is_none(), "{id}");
@@ -58,7 +58,7 @@ fn ids_are_sorted_and_others_are_not_found() {
 }
 
 #[test]
-fn whoever_connects_is_told_what_to_do() {
+fn every_auth_method_has_instructions() {
     for auth_method in all_auth_methods() {
         let at = describe_method(&auth_method);
         if auth_method.kind == CredentialKind::OAuth2 {
@@ -82,7 +82,7 @@ fn whoever_connects_is_told_what_to_do() {
 }
 
 #[test]
-fn every_way_can_be_asked_about() {
+fn every_auth_method_has_an_identity_or_check_request() {
     for auth_method in all_auth_methods() {
         let discovered =
             auth_method.issuer().is_some() && auth_method.default_scopes().iter().any(|scope| scope == "openid");
@@ -95,7 +95,7 @@ fn every_way_can_be_asked_about() {
 }
 
 #[test]
-fn scopes_stand_once_and_include_others_only() {
+fn scopes_are_unique_and_do_not_include_themselves() {
     for auth_method in all_auth_methods() {
         let mut seen = std::collections::BTreeSet::new();
         for scope in &auth_method.scopes {
@@ -111,7 +111,7 @@ fn scopes_stand_once_and_include_others_only() {
 }
 
 #[test]
-fn examples_defaults_and_placeholders_fit_what_is_asked_for() {
+fn examples_defaults_and_placeholders_match_their_fields() {
     for auth_method in all_auth_methods() {
         for (name, variable) in auth_method.variables.iter() {
             for text in variable.example.iter().chain(&variable.default) {

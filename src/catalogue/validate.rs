@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_has_its_own_name_and_names_its_sources() {
+    fn a_file_has_the_name_of_its_id_and_lists_its_sources() {
         assert_eq!(validate_definition(&parse_app("acme", "acme.example"), "acme"), []);
         let bare = r#"{"id":"acme","name":"A","auth":{"type":"api_key"}}"#;
         let found = validate_definition(&read_definition(bare, EgressPolicy::Public).unwrap(), "other");
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deprecated_way_says_by_when_and_what_to_use_instead() {
+    fn a_deprecated_auth_method_names_its_end_and_a_replacement() {
         let found = |said: &str| {
             let json = serde_json::json!({ "id": "acme", "name": "A", "sources": ["https://acme.example"], "auth": [
                 { "type": "api_key", "id": "key", "name": "New key" },
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn an_app_that_ends_as_a_whole_says_by_when() {
+    fn a_deprecated_app_names_its_end() {
         let found = |said: &str| {
             let json = serde_json::json!({ "id": "acme", "name": "A", "sources": ["https://acme.example"],
                 "deprecated": said, "auth": { "type": "api_key", "name": "Key" } });
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_family_sends_its_client_to_one_place() {
+    fn a_client_family_has_one_token_endpoint() {
         let [first, second] = ["a", "b"].map(|id| parse_app(id, "acme.example"));
         let stray = parse_app("c", "elsewhere.example");
         let found = validate_families([&first, &second, &stray].into_iter());

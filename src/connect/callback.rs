@@ -524,7 +524,7 @@ mod tests {
     use super::{BTreeMap, CallbackParams, Secret};
 
     #[test]
-    fn what_an_app_sent_shows_nothing_secret_in_debug_output() {
+    fn callback_parameters_show_no_secret_in_debug_output() {
         let said = || Some("hunter2".to_owned());
         let returned = CallbackParams {
             state: said(),

@@ -27,7 +27,7 @@ const ACME: &str = r#"{"id":"acme","name":"Acme","auth":{"type":"oauth2","author
   "request":{"base_url":"https://api.acme.example/v1/"}}"#;
 
 #[test]
-fn each_kind_of_secret_has_its_own_addresses() {
+fn each_kind_of_secret_has_its_own_destinations() {
     use SecretKind::{AccessToken, AuthorizationCode, ClientProof, ManualCredential, RefreshToken};
     let found = grant_destinations(&custom_method(ACME), &BTreeMap::new());
     for (address, kinds) in [
@@ -54,7 +54,7 @@ fn each_kind_of_secret_has_its_own_addresses() {
 }
 
 #[test]
-fn a_request_is_permitted_only_where_all_its_secrets_may_go() {
+fn a_request_is_permitted_only_if_all_its_secrets_may_be_sent_there() {
     use crate::app::OutboundMethod;
     use crate::ports::OutboundRequest;
     let (honest, other) =
@@ -74,7 +74,7 @@ const SHOP: &str = r#"{"id":"shop","name":"Shop","variables":{"Shop":{"label":"S
   "request":{"base_url":"https://{host}/"}}"#;
 
 #[test]
-fn a_placeholder_keeps_its_rule_whatever_its_case() {
+fn a_placeholder_keeps_its_rule_in_any_case() {
     let client = Destinations::for_client(&custom_method(SHOP), &BTreeMap::new());
     let may = |text| client.allows(SecretKind::ClientProof, &parse_url(text));
     assert!(may("https://acme.shop.example/token"));
@@ -106,7 +106,7 @@ fn a_placeholder_keeps_its_rule_whatever_its_case() {
 }
 
 #[test]
-fn a_grant_has_no_placeholder_of_a_variable() {
+fn the_destinations_of_a_grant_contain_no_variables() {
     let one = grant_destinations(&custom_method(SHOP), &variable_map(&[("Shop", "acme")]));
     assert_eq!(one.hosts().into_iter().collect::<Vec<_>>(), ["acme.shop.example"], "nobody knows the API's host yet");
     let told =
@@ -121,14 +121,14 @@ fn a_grant_has_no_placeholder_of_a_variable() {
 }
 
 #[test]
-fn a_value_can_never_pass_for_a_placeholder() {
+fn a_value_is_never_treated_as_a_placeholder() {
     let odd = grant_destinations(&custom_method(SHOP), &variable_map(&[("Shop", "zzz"), ("host", "zz0z0zz.example")]));
     assert!(odd.allows(SecretKind::AccessToken, &parse_url("https://zz0z0zz.example/")));
     assert!(!odd.allows(SecretKind::AccessToken, &parse_url("https://evil.example/")));
 }
 
 #[test]
-fn an_issuer_is_known_before_its_addresses_are() {
+fn destinations_of_an_issuer_are_known_before_its_endpoints() {
     let json = r#"{"id":"a","name":"A","auth":{"type":"oauth2","issuer":"https://id.acme.example/realms/a"},"scopes":["openid"]}"#;
     let client = Destinations::for_client(&custom_method(json), &BTreeMap::new());
     assert!(client.is_undiscovered());
@@ -139,7 +139,7 @@ fn an_issuer_is_known_before_its_addresses_are() {
 }
 
 #[test]
-fn stored_destinations_are_read_as_they_were_written() {
+fn stored_destinations_are_read_unchanged() {
     let client = Destinations::for_client(&custom_method(SHOP), &BTreeMap::new());
     let text = serde_json::to_string(&client).unwrap();
     assert_eq!(serde_json::from_str::<Destinations>(&text).unwrap(), client);
@@ -147,7 +147,7 @@ fn stored_destinations_are_read_as_they_were_written() {
 }
 
 #[test]
-fn placeholders_side_by_side_cost_little() {
+fn matching_adjacent_placeholders_is_cheap() {
     let many = "{a}{b}{c}{d}{e}{f}{g}{h}";
     let rules = "abcdefgh".chars().map(|name| {
         (
@@ -166,13 +166,13 @@ fn placeholders_side_by_side_cost_little() {
 }
 
 #[test]
-fn an_address_that_is_a_placeholder_as_a_whole_ends_at_its_path() {
+fn an_address_that_is_one_placeholder_is_limited_to_its_path() {
     assert_eq!(origin_of("{a}/x?u=https://evil.example/"), "{a}");
     assert_eq!(origin_of("https://{a}.example.com?u=https://evil.example/"), "https://{a}.example.com");
 }
 
 #[test]
-fn what_is_added_is_told_by_host_and_at_a_known_host_by_address() {
+fn additions_are_listed_by_host_and_for_known_hosts_by_address() {
     let before = grant_destinations(&custom_method(ACME), &BTreeMap::new());
     let added = |from: &str, to: &str| -> Vec<_> {
         before

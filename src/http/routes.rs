@@ -299,7 +299,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_routes_other_methods_and_nothing() {
+    fn finds_a_route_or_the_other_methods_or_nothing() {
         let RouteMatch::Matched { route: line, path_params: params } =
             match_route(Method::Post, "/v1/connections/con_1/resolve")
         else {
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn every_route_says_what_it_is_about_and_what_it_does() {
+    fn every_route_declares_its_resource_and_action() {
         for line in ROUTES {
             let shows = matches!(line.action, Action::List | Action::Read);
             // A page that is there for a change is for those who may make it.
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn people_change_connections_as_owners_or_admins_alone() {
+    fn people_change_connections_only_as_owner_or_admin() {
         let changes = |line: &&RouteEntry| (line.action, line.resource) == (Action::Change, Resource::Connection);
         for line in ROUTES.iter().filter(changes) {
             assert_ne!(line.auth, RequiredAuth::User(RequiredRole::Member), "{}", line.path);
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn every_route_that_changes_something_wants_somebody_or_our_own_form() {
+    fn every_changing_route_requires_a_caller_or_our_own_form() {
         for line in ROUTES.iter().filter(|line| line.method != Method::Get) {
             assert_ne!(line.auth, RequiredAuth::Public, "{}", line.path);
         }

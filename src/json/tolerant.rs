@@ -296,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_in_one_value_costs_that_value_only() {
+    fn an_invalid_value_does_not_affect_other_values() {
         for (body, member) in [
             (&b"{\"a\":1,\"x\":\"Jos\xe9\",\"b\":\"2\"}"[..], json!("Jos\u{fffd}")),
             (b"{\"a\":1,\"x\":\"\xe9\",\"b\":\"2\"}", json!("\u{fffd}")),
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn other_encodings_of_unicode_are_recognised() {
+    fn other_unicode_encodings_are_recognised() {
         let text = "{\"a\":\"é\u{1f600}\"}";
         let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_followed_is_not_whole_and_complete_members_are_still_read() {
+    fn truncated_documents_are_incomplete_and_their_complete_members_are_read() {
         let text = r#"{"a":"one","b":{"c":"two","d":[1,"x"]}}"#;
         for length in 0..text.len() {
             let read = parse_partial(&text.as_bytes()[..length]);
@@ -366,7 +366,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_a_strict_reader_takes_is_read_alike(text: String, number: f64, flag: bool) {
+        fn valid_json_is_read_like_a_strict_parser_does(text: String, number: f64, flag: bool) {
             let value = json!({ "t": text, "l": [number, flag, null], &text: { "n": -1, "big": u64::MAX } });
             for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
                 let strict: Value = serde_json::from_str(&text).unwrap();
@@ -375,7 +375,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(body: Vec<u8>) {
+        fn arbitrary_bytes_cause_no_panic(body: Vec<u8>) {
             let strict = serde_json::from_slice::<Value>(&body);
             if let Ok(strict) = strict {
                 proptest::prop_assert_eq!(parse(&body), Some(strict));

@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_members_of_entries_keep_their_names() {
+    fn the_members_of_cache_entries_keep_their_names() {
         let id = "ws_0123456789abcdefABCD-_";
         let entry =
             json!({ "workspace": id, "generation": 1, "version": 2, "sealed": "cx1.k1.x", "revision": 3, "until": 4 });

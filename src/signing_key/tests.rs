@@ -41,7 +41,7 @@ fn rsa_key_of(modulus: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_key_says_what_it_signs_with() {
+fn a_key_names_its_algorithm() {
     let p256 = SigningKey::from_pem(P256_KEY).unwrap();
     assert_eq!((rsa_key().kind(), rsa_key().algorithm()), (SigningKeyKind::Rsa, SigningAlgorithm::Rs256));
     assert_eq!((p256.kind(), p256.algorithm()), (SigningKeyKind::P256, SigningAlgorithm::Es256));
@@ -50,7 +50,7 @@ fn a_key_says_what_it_signs_with() {
 }
 
 #[test]
-fn a_key_is_read_however_its_lines_end_and_whatever_stands_around_it() {
+fn a_key_is_read_with_any_line_endings_and_surrounding_text() {
     let wanted = rsa_key();
     let body = RSA_KEY.trim();
     for text in [
@@ -70,7 +70,7 @@ fn a_key_is_read_however_its_lines_end_and_whatever_stands_around_it() {
 }
 
 #[test]
-fn other_envelopes_are_refused_with_the_remedy() {
+fn other_key_formats_are_refused_with_a_remedy() {
     for (label, named) in [
         ("RSA PRIVATE KEY", "PKCS#1"),
         ("EC PRIVATE KEY", "SEC1"),
@@ -104,7 +104,7 @@ fn a_damaged_key_is_refused_and_not_shown() {
 }
 
 #[test]
-fn no_bytes_make_the_reader_panic() {
+fn arbitrary_key_bytes_cause_no_panic() {
     let whole = rsa_key();
     for at in 0..whole.expose_der().len().min(80) {
         for byte in 0..=u8::MAX {
@@ -137,7 +137,7 @@ fn keys_that_cannot_sign_here_are_refused_by_name() {
 }
 
 #[test]
-fn debug_shows_nothing_of_a_key() {
+fn debug_output_shows_no_key() {
     assert_eq!(format!("{:?}", rsa_key()), "SigningKey(Rsa, [redacted])");
 }
 
@@ -176,7 +176,7 @@ fn a_key_file_gives_issuer_key_and_key_id() {
 }
 
 #[test]
-fn a_key_file_is_refused_with_what_is_wrong_and_nothing_of_what_is_in_it() {
+fn a_refused_key_file_is_explained_without_its_content() {
     let with = |member: &str, value: Value| {
         let mut file = key_file_json();
         file[member] = value;

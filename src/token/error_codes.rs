@@ -301,7 +301,7 @@ mod tests {
     use super::{candidate_codes, parse_challenge_error};
 
     #[test]
-    fn a_code_is_a_whole_word_in_a_place_for_codes() {
+    fn an_error_code_is_a_whole_word_in_an_error_member() {
         for (text, word) in [
             ("invalid_grant", "invalid_grant"),
             ("invalid_grant - expired", "invalid_grant"),
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn the_code_of_a_challenge_is_its_error_and_nothing_else() {
+    fn the_error_code_of_a_challenge_is_its_error_parameter() {
         for (text, code) in [
             (r#"Bearer error="invalid_token""#, Some("invalid_token")),
             (r#"Bearer realm="x", error = "Invalid_Token", error_description="y""#, Some("invalid_token")),

@@ -99,7 +99,7 @@ fn body(request: &OutboundRequest) -> &str {
 
 proptest::proptest! {
     #[test]
-    fn any_bytes_are_judged_without_a_panic(status: u16, body: Vec<u8>, retry_after: String) {
+    fn arbitrary_responses_cause_no_panic(status: u16, body: Vec<u8>, retry_after: String) {
         let headers = vec![("retry-after".to_owned(), retry_after)];
         let answer = Ok(AppResponse { status, headers, body });
         let auth_method = oauth_method();
@@ -109,7 +109,7 @@ proptest::proptest! {
     }
 
     #[test]
-    fn what_is_taken_for_a_token_fits_a_header(token: String, error: String) {
+    fn an_accepted_token_is_a_valid_header_value(token: String, error: String) {
         let body = serde_json::json!({"access_token": token, "error": error}).to_string();
         match read_response(&oauth_method(), 200, &body) {
             TokenResponse::Tokens(set) => proptest::prop_assert!(is_header_safe(set.access_token.expose())),
@@ -121,7 +121,7 @@ proptest::proptest! {
     }
 
     #[test]
-    fn a_token_is_never_in_debug_output(token in "[a-zA-Z0-9]{12,40}", odd: bool) {
+    fn debug_output_shows_no_token(token in "[a-zA-Z0-9]{12,40}", odd: bool) {
         let member = if odd { "refresh_token" } else { "access_token" };
         let shown = format!("{:?}", read_response(&oauth_method(), 200, &serde_json::json!({ member: token }).to_string()));
         proptest::prop_assert!(!shown.contains(&token));

@@ -31,12 +31,12 @@ This file is made from `catalog/*.json` by `UPDATE_GOLDEN=1 cargo test --test ca
 ";
 
 #[test]
-fn the_page_of_apps_says_what_the_catalogue_says() {
+fn the_apps_page_matches_the_catalogue() {
     assert_no_errors(compare_or_update("docs/apps.md", &render_page()).as_slice());
 }
 
 #[test]
-fn how_events_are_signed_is_said_by_a_page_among_the_sources() {
+fn event_signatures_have_a_source() {
     let unsaid = apps().filter(|app| {
         let docs = app.events.as_ref().map(|events| events.docs.as_ref());
         docs.is_some_and(|docs| docs.is_none_or(|docs| !app.sources.contains(docs)))

@@ -18,7 +18,7 @@ const LIST_HEADER: &str =
 Compare each one with the app's own documentation, then edit the file by hand.";
 
 #[test]
-fn every_address_that_gets_a_credential_was_reviewed() {
+fn every_address_that_receives_a_credential_was_reviewed() {
     let (told, listed) = (all_destinations(), read_list());
     let add: Vec<_> = told.difference(&listed).map(|line| format!("+ {line}")).collect();
     let remove: Vec<_> = listed.difference(&told).map(|line| format!("- {line}")).collect();
@@ -30,7 +30,7 @@ fn every_address_that_gets_a_credential_was_reviewed() {
 }
 
 #[test]
-fn the_list_has_each_line_once_and_in_order() {
+fn the_list_of_destinations_is_sorted_and_unique() {
     let text = std::fs::read_to_string(repository_path(LIST_PATH)).unwrap();
     let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
     let wrong = lines.windows(2).find(|pair| pair.first() >= pair.last());
@@ -40,7 +40,7 @@ fn the_list_has_each_line_once_and_in_order() {
 /// A new member of the format that names an address must not escape the list: whatever is an address in a file, and is not
 /// known to be for people only, has to be there.
 #[test]
-fn no_address_in_a_file_is_left_out_of_the_list() {
+fn every_address_of_a_file_is_in_the_list() {
     let listed = read_list();
     for app in apps() {
         let file = std::fs::read_to_string(repository_path(&format!("catalog/{}.json", app.id))).unwrap();

@@ -64,7 +64,7 @@ fn find_violations(value: &Value, at: &str, found: &mut Vec<String>) {
 }
 
 #[test]
-fn no_app_asks_for_a_password_or_a_token_in_the_redirect() {
+fn no_app_uses_the_password_or_implicit_grant() {
     let mut found = Vec::new();
     let mut files = 0;
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/catalog")).unwrap() {
@@ -85,7 +85,7 @@ fn no_app_asks_for_a_password_or_a_token_in_the_redirect() {
 }
 
 #[test]
-fn the_lint_finds_each_kind() {
+fn the_check_finds_each_forbidden_grant() {
     for (file, number) in [
         (serde_json::json!({ "auth": { "grant_type": "Password" } }), 1),
         (serde_json::json!({ "auth": [{ "authorize_params": { "Response_Type": "token", "prompt": "consent" } }] }), 1),

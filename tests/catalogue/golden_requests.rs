@@ -18,7 +18,7 @@ use connections::token::{
 use crate::{apps, assert_no_errors, compare_or_update, find_orphan_files, made_up, request_text};
 
 #[test]
-fn requests_are_those_that_were_read_by_a_person() {
+fn requests_match_the_reviewed_golden_files() {
     let told = apps().filter_map(|app| {
         compare_or_update(&format!("tests/catalogue/golden/{}.txt", app.id), &app_requests_text(&app))
     });

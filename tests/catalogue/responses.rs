@@ -17,7 +17,7 @@ use crate::sample_responses::{self, ResponseKind, SampleResponse, load_all};
 use crate::{apps, assert_no_errors, find_orphan_files, made_up};
 
 #[test]
-fn answers_are_read_as_they_are_meant() {
+fn documented_responses_are_read_correctly() {
     let mut complaints = find_orphan_files("tests/catalogue/answers", "json");
     for app in apps() {
         for entry in load_all(&app) {
@@ -32,7 +32,7 @@ fn answers_are_read_as_they_are_meant() {
 }
 
 #[test]
-fn every_way_has_the_answers_that_matter() {
+fn every_auth_method_has_the_required_sample_responses() {
     let mut complaints = Vec::new();
     for app in apps() {
         for one in app.auth_methods() {
@@ -103,7 +103,7 @@ fn has_revoke_url(auth_method: &AuthMethod) -> bool {
 }
 
 #[test]
-fn answers_hold_nothing_but_made_up_secrets() {
+fn sample_responses_contain_only_fake_secrets() {
     for app in apps() {
         for entry in load_all(&app) {
             let set = entry.read.get("tokens");

@@ -113,6 +113,6 @@ fn missing_file_help(path: &str, problem: &std::io::Error) -> String {
          shows, with made-up secrets, such as\n\n  [{{ \"what\": \"a token that is dead\", \"kind\": \"identity\", \"status\": 401, \
          \"body\": {{ \"error\": \"invalid_token\" }}, \"read\": {{ \"verdict\": \"refused\" }} }}]\n\nThe format is told at the top \
          of tests/catalogue/sample_responses.rs; an app with the same kinds of ways is the best example. What is still missing then is \
-         named by the test every_way_has_the_answers_that_matter."
+         named by the test every_auth_method_has_the_required_sample_responses."
     )
 }

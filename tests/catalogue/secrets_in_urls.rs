@@ -53,7 +53,7 @@ fn find_secrets_in_url(auth_method: &AuthMethod, title: &str, request: &str) -> 
 }
 
 #[test]
-fn no_secret_stands_in_an_address_but_where_the_app_takes_it_nowhere_else() {
+fn a_secret_is_in_an_address_only_if_the_app_accepts_nothing_else() {
     let (mut all, mut looked_at) = (BTreeSet::new(), 0);
     for app in apps() {
         for auth_method in app.auth_methods() {
@@ -72,7 +72,7 @@ fn no_secret_stands_in_an_address_but_where_the_app_takes_it_nowhere_else() {
 }
 
 #[test]
-fn what_is_looked_for_is_found_in_path_and_query() {
+fn the_check_finds_secrets_in_path_and_query() {
     let app = apps().find(|app| app.id.as_str() == "telegram").unwrap();
     let auth_method = app.auth_method(None).unwrap();
     let request = format!(

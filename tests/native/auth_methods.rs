@@ -114,7 +114,7 @@ fn api_key_fixture() -> Fixture {
 }
 
 #[test]
-fn a_key_is_checked_stored_and_handed_out_as_it_was_entered() {
+fn a_key_is_checked_and_stored_and_returned_as_entered() {
     let fixture = api_key_fixture();
     let id = connect_manually(&fixture, "api_key", &[("api_key", " live_abc\n")]);
     let row = fixture.load_connection(&id);
@@ -134,14 +134,14 @@ fn a_key_is_checked_stored_and_handed_out_as_it_was_entered() {
 }
 
 #[test]
-fn a_test_key_says_so_behind_its_account() {
+fn a_test_key_is_marked_in_its_account_label() {
     let fixture = api_key_fixture();
     let id = connect_manually(&fixture, "api_key", &[("api_key", "test_abc")]);
     assert_eq!(fixture.load_connection(&id).account.unwrap().label, "ann@acme.example (test mode)");
 }
 
 #[test]
-fn a_check_takes_the_account_of_a_test_key_for_the_one_that_was_connected() {
+fn a_check_accepts_the_account_of_a_test_key() {
     let mut way = api_key_method();
     way["fields"][0]["marks"][0]["account"] = json!("test");
     let fixture = fixture_with_auth_methods(&[way]);
@@ -155,7 +155,7 @@ fn a_check_takes_the_account_of_a_test_key_for_the_one_that_was_connected() {
 }
 
 #[test]
-fn what_the_app_or_the_form_refuses_is_not_stored() {
+fn a_credential_that_the_app_or_the_form_refuses_is_not_stored() {
     let fixture = api_key_fixture();
     for (value, code, told) in [
         ("", ErrorCode::InvalidRequest, "api_key"),
@@ -176,7 +176,7 @@ fn what_the_app_or_the_form_refuses_is_not_stored() {
 }
 
 #[test]
-fn an_app_that_can_not_be_asked_refuses_nothing_and_stores_nothing() {
+fn an_unreachable_app_stores_nothing_and_is_not_a_refusal() {
     for reply in [Reply::status(503, ""), Reply::error(HttpError::Timeout)] {
         let fixture = api_key_fixture();
         fixture.world.acme.script_always("/me", Some(reply));
@@ -191,7 +191,7 @@ fn an_app_that_can_not_be_asked_refuses_nothing_and_stores_nothing() {
 }
 
 #[test]
-fn what_a_credential_sees_is_not_asked_either_where_nobody_is_to_be_asked() {
+fn without_an_identity_request_the_shared_content_is_not_requested() {
     let mut way = api_key_method();
     way["nothing_shared"] = json!({ "url": "https://acme.example/list", "at": "/results", "say": "Share." });
     let fixture = fixture_with_auth_methods(&[way]);
@@ -211,7 +211,7 @@ fn what_a_credential_sees_is_not_asked_either_where_nobody_is_to_be_asked() {
 }
 
 #[test]
-fn a_key_that_may_not_say_whose_it_is_is_stored_without_an_account() {
+fn a_key_without_permission_for_the_identity_request_is_stored_without_an_account() {
     let fixture = api_key_fixture();
     fixture.world.acme.script_always("/me", Some(Reply::status(403, "{}")));
     let id = connect_manually(&fixture, "api_key", &[("api_key", "live_abc")]);
@@ -222,7 +222,7 @@ fn a_key_that_may_not_say_whose_it_is_is_stored_without_an_account() {
 }
 
 #[test]
-fn a_key_that_was_revoked_at_the_app_is_named_by_the_check_and_replaced_in_place() {
+fn a_key_that_was_revoked_at_the_app_is_found_by_the_check_and_can_be_replaced() {
     let fixture = api_key_fixture();
     let id = connect_manually(&fixture, "api_key", &[("api_key", "live_abc")]);
     assert_eq!(fixture.refresh(&id, RefreshReason::OnDemandCheck), RefreshOutcome::Healthy);
@@ -244,7 +244,7 @@ fn a_key_that_was_revoked_at_the_app_is_named_by_the_check_and_replaced_in_place
 }
 
 #[test]
-fn a_key_of_another_account_switches_only_when_that_is_said() {
+fn a_key_of_another_account_is_accepted_only_on_request() {
     let fixture = api_key_fixture();
     let id = connect_manually(&fixture, "api_key", &[("api_key", "live_abc")]);
     let refused = ManualConnect { connection: Some(id.clone()), ..ManualConnect::new(&fixture, "api_key") };
@@ -258,7 +258,7 @@ fn a_key_of_another_account_switches_only_when_that_is_said() {
 }
 
 #[test]
-fn a_person_is_asked_where_a_program_decides() {
+fn a_person_gets_a_question_that_a_program_decides_with_a_parameter() {
     let fixture = api_key_fixture();
     let id = connect_manually(&fixture, "api_key", &[("api_key", "live_abc")]);
     let person =
@@ -276,7 +276,7 @@ fn a_person_is_asked_where_a_program_decides() {
 }
 
 #[test]
-fn whoever_enters_a_key_for_an_account_that_is_connected_by_consent_means_the_key() {
+fn a_key_for_an_account_that_is_connected_by_consent_replaces_the_consent() {
     let fixture = api_key_fixture();
     let id = fixture.connect("ann");
     let person = ManualConnect { deciding: Decider::Person, ..ManualConnect::new(&fixture, "api_key") };
@@ -287,7 +287,7 @@ fn whoever_enters_a_key_for_an_account_that_is_connected_by_consent_means_the_ke
 }
 
 #[test]
-fn a_key_can_not_be_revoked_here_and_is_erased() {
+fn a_key_that_cannot_be_revoked_is_erased() {
     let fixture = api_key_fixture();
     let id = connect_manually(&fixture, "api_key", &[("api_key", "live_abc")]);
     let requests = fixture.world.acme.count_all_requests();
@@ -299,7 +299,7 @@ fn a_key_can_not_be_revoked_here_and_is_erased() {
 // ---- tokens that are made of what a person entered ----
 
 #[test]
-fn a_client_of_ones_own_gets_tokens_anew_whenever_they_end() {
+fn client_credentials_get_a_new_token_whenever_one_expires() {
     let fixture = fixture_with_auth_methods(&[client_credentials_method()]);
     fixture.world.acme.client_credentials.borrow_mut().insert("robot".into(), "s3cret".into());
     let id = connect_manually(&fixture, "client_credentials", &[("client_id", "robot"), ("client_secret", "s3cret")]);
@@ -324,7 +324,7 @@ fn a_client_of_ones_own_gets_tokens_anew_whenever_they_end() {
 }
 
 #[test]
-fn a_made_token_of_unknown_life_is_made_anew() {
+fn an_issued_token_of_unknown_lifetime_is_requested_again() {
     let fixture = fixture_with_auth_methods(&[client_credentials_method()]);
     fixture.world.acme.client_credentials.borrow_mut().insert("robot".into(), "s3cret".into());
     fixture.world.acme.expires_in.set(None);
@@ -346,7 +346,7 @@ fn a_made_token_of_unknown_life_is_made_anew() {
 }
 
 #[test]
-fn a_mint_that_fails_for_now_kills_nothing() {
+fn a_temporary_failure_to_issue_a_token_does_not_mark_the_connection() {
     let fixture = fixture_with_auth_methods(&[client_credentials_method()]);
     fixture.world.acme.client_credentials.borrow_mut().insert("robot".into(), "s3cret".into());
     let id = connect_manually(&fixture, "client_credentials", &[("client_id", "robot"), ("client_secret", "s3cret")]);
@@ -358,7 +358,7 @@ fn a_mint_that_fails_for_now_kills_nothing() {
 }
 
 #[test]
-fn a_key_file_speaks_by_assertions_to_the_address_of_the_definition() {
+fn a_service_account_sends_assertions_to_the_definitions_token_url() {
     let fixture = fixture_with_auth_methods(&[service_account_method()]);
     let file = json!({
         "client_email": "robot@project.example", "private_key": RSA_KEY, "private_key_id": "k1",
@@ -419,7 +419,7 @@ fn load_user_token(fixture: &Fixture, id: &ConnectionId) -> StoredToken {
 }
 
 #[test]
-fn two_tokens_of_one_answer_are_asked_for_stored_and_handed_out_apart() {
+fn two_tokens_of_one_response_are_requested_stored_and_returned_separately() {
     let (fixture, id) = connect_with_user_token();
     let url = fixture.start_flow(&fixture.connect_request(), BROWSER_SESSION);
     let asked: BTreeMap<_, _> = url::Url::parse(&url).unwrap().query_pairs().into_owned().collect();
@@ -441,7 +441,7 @@ fn two_tokens_of_one_answer_are_asked_for_stored_and_handed_out_apart() {
 }
 
 #[test]
-fn both_are_renewed_by_one_errand_each_with_its_own_request() {
+fn one_refresh_renews_both_tokens_with_a_request_each() {
     let (fixture, id) = connect_with_user_token();
     let before = (fixture.open_credential(&id).token.unwrap(), load_user_token(&fixture, &id));
     fixture.expire_access_token(&id);
@@ -459,7 +459,7 @@ fn both_are_renewed_by_one_errand_each_with_its_own_request() {
 }
 
 #[test]
-fn a_lost_answer_to_the_second_does_not_touch_the_first() {
+fn a_lost_response_for_the_second_token_does_not_affect_the_first() {
     let (fixture, id) = connect_with_user_token_rotating(RotationPolicy::Grace(600), &json!({ "grace": 600 }));
     fixture.expire_access_token(&id);
     fixture.world.acme.script_next("/token", Reply::edited(|_| {}));
@@ -484,7 +484,7 @@ fn a_lost_answer_to_the_second_does_not_touch_the_first() {
 }
 
 #[test]
-fn a_further_token_that_is_gone_for_good_takes_its_scopes_with_it_and_nothing_else() {
+fn a_lost_further_token_removes_only_its_scopes() {
     let (fixture, id) = connect_with_user_token();
     let lost = load_user_token(&fixture, &id).refresh_token.unwrap();
     fixture.world.acme.forget_refresh_token(lost.expose());
@@ -506,7 +506,7 @@ fn a_further_token_that_is_gone_for_good_takes_its_scopes_with_it_and_nothing_el
 }
 
 #[test]
-fn the_first_token_that_is_gone_for_good_is_the_end() {
+fn a_lost_first_token_needs_a_reconnect() {
     let (fixture, id) = connect_with_user_token();
     let lost = fixture.open_credential(&id).token.unwrap().refresh_token.unwrap();
     fixture.world.acme.forget_refresh_token(lost.expose());
@@ -516,7 +516,7 @@ fn the_first_token_that_is_gone_for_good_is_the_end() {
 }
 
 #[test]
-fn a_further_token_of_another_person_is_a_question_though_the_account_is_the_same() {
+fn a_further_token_of_another_person_leads_to_a_question() {
     let user = json!({ "access_token": "/authed_user/access_token", "scope_param": "user_scope", "account": "/authed_user/id" });
     let fixture =
         Fixture::with_definition(&json!({ "auth": { "tokens": { "user": user } }, "scopes": ["read", "user:search"] }));
@@ -572,7 +572,7 @@ fn import_tokens(fixture: &Fixture, imported: ImportedTokens) -> Result<Connecti
 }
 
 #[test]
-fn imported_tokens_are_asked_about_and_live_on_as_if_they_were_had_here() {
+fn imported_tokens_are_checked_and_then_used_like_others() {
     let fixture = Fixture::new();
     let imported = export_tokens(&fixture, Some(3000));
     let id = import_tokens(&fixture, imported).unwrap();
@@ -585,7 +585,7 @@ fn imported_tokens_are_asked_about_and_live_on_as_if_they_were_had_here() {
 }
 
 #[test]
-fn an_imported_token_that_has_ended_is_renewed_before_it_is_stored() {
+fn an_expired_imported_token_is_refreshed_before_it_is_stored() {
     for (end, rejected) in [(Some(-10), false), (Some(30), false), (None, false), (Some(3000), true)] {
         let fixture = Fixture::new();
         let imported = export_tokens(&fixture, end);
@@ -607,7 +607,7 @@ fn an_imported_token_that_has_ended_is_renewed_before_it_is_stored() {
 }
 
 #[test]
-fn what_can_not_be_combined_is_refused_by_name() {
+fn conflicting_import_options_are_refused_by_name() {
     let fixture = Fixture::new();
     let without_end = export_tokens(&fixture, None);
     let others = BTreeMap::from([("user".to_owned(), without_end.token.clone())]);
@@ -629,7 +629,7 @@ fn what_can_not_be_combined_is_refused_by_name() {
 }
 
 #[test]
-fn what_the_app_told_of_its_address_comes_with_imported_tokens() {
+fn imported_tokens_include_the_variables_of_the_apps_address() {
     let fixture = Fixture::with_definition(&json!({
         "variables": { "home": { "from": "token", "at": "/instance", "pattern": "https://[a-z0-9]+[.]acme[.]example" } },
         "request": { "base_url": "{home}/api/" },
@@ -666,7 +666,7 @@ fn what_the_app_told_of_its_address_comes_with_imported_tokens() {
 }
 
 #[test]
-fn what_was_imported_is_never_revoked_because_it_did_not_fit() {
+fn an_import_that_is_refused_is_never_revoked() {
     let fixture = Fixture::new();
     let imported = export_tokens(&fixture, Some(3000));
     let other = fixture.connect("eve");
@@ -681,7 +681,7 @@ fn what_was_imported_is_never_revoked_because_it_did_not_fit() {
 }
 
 #[test]
-fn an_import_that_was_renewed_is_stored_whatever_the_app_says_next() {
+fn a_refreshed_import_is_stored_whatever_the_identity_request_returns() {
     let fixture = Fixture::new();
     let imported = export_tokens(&fixture, Some(-10));
     fixture.world.acme.script_always("/me", Some(Reply::status(503, "")));
@@ -691,7 +691,7 @@ fn an_import_that_was_renewed_is_stored_whatever_the_app_says_next() {
 }
 
 #[test]
-fn a_renewed_import_is_kept_whatever_the_identity_request_makes_of_it() {
+fn a_refreshed_import_is_kept_after_every_identity_response() {
     for (case, reply) in [
         ("refused", Reply::status(401, "{}")),
         ("forbidden", Reply::status(403, "{}")),
@@ -712,7 +712,7 @@ fn a_renewed_import_is_kept_whatever_the_identity_request_makes_of_it() {
 }
 
 #[test]
-fn a_refresh_token_that_can_be_read_of_an_odd_renewal_of_an_import_is_kept() {
+fn a_readable_refresh_token_of_an_unusual_import_refresh_is_kept() {
     for spoilt in ["access_token", "cut"] {
         let fixture = Fixture::new();
         let imported = export_tokens(&fixture, Some(-10));
@@ -740,7 +740,7 @@ fn a_refresh_token_that_can_be_read_of_an_odd_renewal_of_an_import_is_kept() {
 }
 
 #[test]
-fn a_renewed_import_that_becomes_nothing_says_that_its_refresh_token_is_used_up() {
+fn a_failed_import_after_a_refresh_says_that_the_refresh_token_is_used() {
     let says = |error: &Error| error.detail.contains("exchanged for a new one, which was not stored");
     // Another account than the connection has.
     let fixture = Fixture::new();
@@ -783,7 +783,7 @@ fn a_renewed_import_that_becomes_nothing_says_that_its_refresh_token_is_used_up(
 }
 
 #[test]
-fn a_first_token_that_nothing_renews_is_the_end_of_the_connection() {
+fn a_first_token_without_a_refresh_token_ends_the_connection() {
     let (fixture, id) = connect_with_user_token();
     let mut credential = fixture.open_credential(&id);
     let first = credential.token.as_mut().unwrap();
@@ -792,7 +792,7 @@ fn a_first_token_that_nothing_renews_is_the_end_of_the_connection() {
 }
 
 #[test]
-fn unasked_a_credential_is_nobodys_and_does_not_take_a_connections_place_by_itself() {
+fn without_an_identity_a_credential_does_not_replace_a_connection_by_itself() {
     let fixture = api_key_fixture();
     let id = connect_manually(&fixture, "api_key", &[("api_key", "live_abc")]);
     let unasked =
@@ -803,7 +803,7 @@ fn unasked_a_credential_is_nobodys_and_does_not_take_a_connections_place_by_itse
 }
 
 #[test]
-fn a_key_in_the_place_of_a_consent_ends_that_consent_unless_it_is_the_same_token() {
+fn a_key_that_replaces_a_consent_revokes_it_unless_it_is_the_same_token() {
     for same in [false, true] {
         let fixture = fixture_with_auth_methods(&[json!({ "type": "api_key" })]);
         fixture.world.acme.api_keys.borrow_mut().insert("live_abc".into(), "ann".into());
@@ -820,7 +820,7 @@ fn a_key_in_the_place_of_a_consent_ends_that_consent_unless_it_is_the_same_token
 // ---- addresses that depend on the person ----
 
 #[test]
-fn a_person_says_where_their_app_is_and_nobody_gets_elsewhere_by_it() {
+fn a_person_enters_the_apps_host_within_the_definitions_limits() {
     let fixture = Fixture::with_definition(&json!({
         "variables": { "shop": { "label": "Shop", "pattern": "[a-z0-9-]+", "example": "acme" } },
         "auth": { "authorize_url": "https://{shop}.shops.example/authorize" },
@@ -853,7 +853,7 @@ fn a_person_says_where_their_app_is_and_nobody_gets_elsewhere_by_it() {
 }
 
 #[test]
-fn what_an_answer_tells_of_the_address_is_kept_if_it_fits() {
+fn valid_variables_of_a_token_response_are_stored() {
     let definition = json!({
         "variables": { "home": { "from": "token", "at": "/instance", "pattern": "https://[a-z0-9]+[.]acme[.]example" } },
         "request": { "base_url": "{home}/api/" },
@@ -873,7 +873,7 @@ fn what_an_answer_tells_of_the_address_is_kept_if_it_fits() {
 }
 
 #[test]
-fn a_name_that_is_asked_for_is_the_label_alone_and_its_absence_costs_nothing_else() {
+fn the_name_request_sets_only_the_label_and_may_fail() {
     let definition = json!({ "identity": {
         "url": null, "from": "token", "id": "/user", "label": "/user",
         "marks": [{ "at": "/live", "is": false, "label": "test mode", "account": "test" }],
@@ -910,7 +910,7 @@ fn a_name_that_is_asked_for_is_the_label_alone_and_its_absence_costs_nothing_els
 }
 
 #[test]
-fn who_changes_the_rule_of_a_place_must_enter_the_secret_again() {
+fn a_changed_placeholder_rule_needs_the_secret_again() {
     let with_rule = |pattern: &str, default: Value| {
         json!({
             "variables": { "home": { "from": "token", "at": "/instance", "pattern": pattern, "default": default } },
@@ -931,7 +931,7 @@ fn who_changes_the_rule_of_a_place_must_enter_the_secret_again() {
 }
 
 #[test]
-fn a_client_at_another_server_is_another_client_and_the_old_one_goes_on() {
+fn a_client_at_another_server_is_a_new_client_and_the_old_one_is_kept() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let moved = |path: &str| format!("https://new.example/{path}");
@@ -952,7 +952,7 @@ fn a_client_at_another_server_is_another_client_and_the_old_one_goes_on() {
 // ---- ends that are known beforehand ----
 
 #[test]
-fn an_end_is_known_from_the_consent_and_put_off_by_use() {
+fn the_expiry_of_a_grant_is_known_from_the_consent_and_moved_by_use() {
     let fixture =
         Fixture::with_definition(&json!({ "auth": { "refresh_token_idle": 864_000, "grant_lifetime": 2_592_000 } }));
     let id = fixture.connect("ann");
@@ -973,7 +973,7 @@ fn an_end_is_known_from_the_consent_and_put_off_by_use() {
 }
 
 #[test]
-fn the_clock_keeps_alive_what_ends_for_want_of_use() {
+fn the_scheduled_run_refreshes_grants_that_expire_without_use() {
     const HOUR: i64 = 3600;
     let cases = [
         (json!({ "refresh_token_idle": 12 * HOUR }), HOUR, 3 * 24, 12),
@@ -997,7 +997,7 @@ fn the_clock_keeps_alive_what_ends_for_want_of_use() {
 }
 
 #[test]
-fn an_end_that_no_renewal_puts_off_is_not_renewed_against_for_ever() {
+fn a_fixed_expiry_does_not_cause_repeated_refreshes() {
     let fixture =
         Fixture::with_definition(&json!({ "auth": { "refresh_token_lifetime": 43_200, "rotation": "none" } }));
     fixture.world.acme.rotation.set(RotationPolicy::Never);
@@ -1016,7 +1016,7 @@ fn an_end_that_no_renewal_puts_off_is_not_renewed_against_for_ever() {
 // ---- scopes ----
 
 #[test]
-fn what_a_scope_includes_is_granted_with_it_and_what_is_never_named_is_not_missed() {
+fn included_scopes_count_as_granted_and_unnamed_ones_are_not_missing() {
     let fixture = Fixture::with_definition(&json!({
         "scopes": [{ "id": "all", "includes": ["read"] }, "read", { "id": "offline", "answered": false }],
     }));
@@ -1037,7 +1037,7 @@ fn authorize_parameters(fixture: &Fixture, request: &ConnectRequest) -> BTreeMap
 }
 
 #[test]
-fn an_app_that_adds_to_what_it_granted_is_asked_for_the_rest_only() {
+fn an_app_with_incremental_grants_is_asked_only_for_missing_scopes() {
     let adds = json!({ "auth": { "more_scopes_params": { "include_granted": "true" } }, "scopes": [{ "id": "me", "required": true }, "read"] });
     for (definition, scope) in [(adds, "me admin"), (json!({}), "read write admin")] {
         let fixture = Fixture::with_definition(&definition);
@@ -1056,7 +1056,7 @@ fn an_app_that_adds_to_what_it_granted_is_asked_for_the_rest_only() {
 }
 
 #[test]
-fn a_person_who_ticks_fewer_permissions_gets_fewer_and_keeps_the_connection() {
+fn a_person_may_reconnect_with_fewer_permissions() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let fewer = ConnectRequest { scopes: Some(vec!["read".into()]), exact_scopes: true, ..fixture.repair_request(&id) };
@@ -1067,7 +1067,7 @@ fn a_person_who_ticks_fewer_permissions_gets_fewer_and_keeps_the_connection() {
 }
 
 #[test]
-fn what_a_key_may_do_is_not_known_and_so_not_missing() {
+fn the_scopes_of_a_key_are_unknown_and_not_missing() {
     let fixture = api_key_fixture();
     let key = connect_manually(&fixture, "api_key", &[("api_key", "live_abc")]);
     let request = ResolveRequest { scopes: vec!["read".into()], ..ResolveRequest::default() };
@@ -1080,7 +1080,7 @@ fn what_a_key_may_do_is_not_known_and_so_not_missing() {
 // ---- the trial of a client ----
 
 #[test]
-fn a_client_is_tried_before_anybody_connects() {
+fn a_client_can_be_tested_before_anybody_connects() {
     for (reply, verdict) in [
         (None, ClientTestVerdict::Accepted),
         (Some(Reply::status(401, r#"{"error":"invalid_client"}"#)), ClientTestVerdict::Refused),

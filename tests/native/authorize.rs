@@ -195,7 +195,7 @@ fn routes_for_keys() -> impl Iterator<Item = &'static RouteEntry> {
 }
 
 #[test]
-fn every_route_answers_every_kind_of_key_by_the_rules() {
+fn every_route_answers_every_kind_of_key_as_the_table_says() {
     let mut wrong = Vec::new();
     for kind in KEY_VARIANTS {
         let shared = AccessFixture::new(kind);
@@ -224,7 +224,7 @@ fn every_route_answers_every_kind_of_key_by_the_rules() {
 }
 
 #[test]
-fn no_list_shows_a_key_what_is_outside_its_own_lists_or_workspace() {
+fn lists_show_a_key_only_its_workspace_and_allow_lists() {
     for kind in
         KEY_VARIANTS.into_iter().filter(|kind| matches!(kind, KeyVariant::Limited { .. } | KeyVariant::OtherWorkspace))
     {
@@ -249,7 +249,7 @@ fn no_list_shows_a_key_what_is_outside_its_own_lists_or_workspace() {
 }
 
 #[test]
-fn a_limited_key_makes_links_that_repair_its_own_connections_alone() {
+fn a_limited_key_creates_links_only_for_its_own_connections() {
     let setting = AccessFixture::new(KeyVariant::Limited { connections: true, apps: false });
     let (own, other) = (&setting.listed["connection"], &setting.others["connection"]);
     for (body, status, code) in [
@@ -267,7 +267,7 @@ fn a_limited_key_makes_links_that_repair_its_own_connections_alone() {
 }
 
 #[test]
-fn a_link_that_led_to_another_connection_does_not_exist_for_a_limited_key() {
+fn a_link_of_another_connection_does_not_exist_for_a_limited_key() {
     let fixture = Fixture::new();
     let mine = fixture.connect("ann");
     let key = make_key(&fixture, |key| key.connections = Some(vec![mine.clone()]));
@@ -291,7 +291,7 @@ fn a_link_that_led_to_another_connection_does_not_exist_for_a_limited_key() {
 }
 
 #[test]
-fn a_client_is_changed_by_a_key_that_has_all_apps_that_share_it() {
+fn a_shared_client_is_changed_only_by_a_key_with_all_its_apps() {
     let fixture = Fixture::new();
     let apps = |ids: &[&str]| Some(ids.iter().map(|id| AppId::parse(id).unwrap()).collect::<Vec<_>>());
     let family: Vec<_> = connections::catalogue::apps_sharing_client("gmail").collect();
@@ -317,7 +317,7 @@ fn a_client_is_changed_by_a_key_that_has_all_apps_that_share_it() {
 }
 
 #[test]
-fn a_body_that_is_too_large_tells_nothing_of_what_is_not_there() {
+fn a_too_large_body_does_not_reveal_whether_a_resource_exists() {
     let fixture = Fixture::new();
     let mut large = request(Method::Patch, "/v1/connections/con_0123456789abcdefABCD-_", vec![]);
     large.body = connections::http::Body::TooLarge;
@@ -357,7 +357,7 @@ fn make_with_key(fixture: &Fixture) -> MadeByKey<'_> {
 }
 
 #[test]
-fn what_a_key_made_ends_with_it() {
+fn revoking_a_key_ends_what_it_created() {
     let fixture = Fixture::new();
     let mut made = make_with_key(&fixture);
     let start = made.person.post("/oauth/start/acme", "/oauth/start/acme", "");
@@ -394,7 +394,7 @@ fn what_a_key_made_ends_with_it() {
 }
 
 #[test]
-fn what_a_key_made_is_kept_when_that_is_said() {
+fn revoking_a_key_keeps_what_it_created_on_request() {
     let fixture = Fixture::new();
     let mut made = make_with_key(&fixture);
     let path = format!("/v1/keys/{}?made=keep", made.id);
@@ -409,7 +409,7 @@ fn what_a_key_made_is_kept_when_that_is_said() {
 }
 
 #[test]
-fn what_waits_for_confirmation_ends_with_the_key_and_is_revoked_at_the_app() {
+fn unconfirmed_connections_end_with_the_key_and_are_revoked() {
     for repairs in [false, true] {
         let fixture = Fixture::new();
         let key = make_key(&fixture, |_| {});
@@ -443,7 +443,7 @@ fn what_waits_for_confirmation_ends_with_the_key_and_is_revoked_at_the_app() {
 }
 
 #[test]
-fn nothing_that_a_key_made_outlives_the_key() {
+fn nothing_that_a_key_created_outlives_it() {
     let fixture = Fixture::new();
     let end = fixture.world.now().plus(300);
     let key = make_key(&fixture, |key| key.expires_at = Some(end));
@@ -468,7 +468,7 @@ fn nothing_that_a_key_made_outlives_the_key() {
 }
 
 #[test]
-fn a_key_that_is_being_revoked_makes_nothing_more() {
+fn a_key_that_is_being_revoked_creates_nothing() {
     let fixture = Fixture::new();
     let presented = fixture.make_key(|_| {});
     fixture.world.run(async {
@@ -589,7 +589,7 @@ fn rotate_key(fixture: &Fixture, key: &str, body: &Value) -> (u16, Value) {
 }
 
 #[test]
-fn a_rotated_key_has_two_secrets_until_the_overlap_ends_and_nothing_it_made_ends() {
+fn a_rotated_key_has_two_secrets_until_the_overlap_ends() {
     let fixture = Fixture::new();
     let mut made = make_with_key(&fixture);
     let old = made.key.clone();
@@ -630,7 +630,7 @@ fn a_rotated_key_has_two_secrets_until_the_overlap_ends_and_nothing_it_made_ends
 }
 
 #[test]
-fn of_two_rotations_at_once_one_is_refused() {
+fn one_of_two_concurrent_rotations_is_refused() {
     let fixture = Fixture::new();
     let key = first_key(&fixture);
     let path = format!("/v1/keys/{}/rotate", fixture.key.id.as_str());
@@ -646,7 +646,7 @@ fn of_two_rotations_at_once_one_is_refused() {
 }
 
 #[test]
-fn near_the_caller_both_secrets_are_known_and_the_old_one_ends_in_time() {
+fn the_cache_accepts_both_secrets_until_the_overlap_ends() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let old = fixture.key_text.expose().to_owned();
@@ -674,7 +674,7 @@ fn near_the_caller_both_secrets_are_known_and_the_old_one_ends_in_time() {
 }
 
 #[test]
-fn a_copy_that_could_not_be_deleted_at_a_rotation_is_deleted_by_the_scheduled_run() {
+fn a_cache_entry_that_a_rotation_could_not_delete_is_deleted_by_the_scheduled_run() {
     let fixture = Fixture::new();
     let key = fixture.key_text.expose().to_owned();
     fixture.world.cache.refused_deletes.set(3);
@@ -743,7 +743,7 @@ fn a_member_sees_and_checks_a_shared_connection_and_an_admin_changes_it() {
 }
 
 #[test]
-fn an_admin_sees_and_changes_everybodys_connections_and_sees_whose_they_are() {
+fn an_admin_sees_and_changes_all_connections_with_their_owners() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let page = format!("/connections/{id}");
@@ -766,7 +766,7 @@ fn an_admin_sees_and_changes_everybodys_connections_and_sees_whose_they_are() {
 }
 
 #[test]
-fn a_member_reaches_no_shared_connection_by_a_flow() {
+fn a_member_cannot_change_a_shared_connection_by_a_flow() {
     let fixture = Fixture::new();
     let id = connect_for_workspace(&fixture, "company");
     let mut member = sign_in_person(&fixture, "eve", "member");
@@ -813,7 +813,7 @@ fn a_member_reaches_no_shared_connection_by_a_flow() {
 }
 
 #[test]
-fn an_admin_is_made_by_a_key_that_may() {
+fn only_a_key_with_permission_creates_admins() {
     let fixture = Fixture::new();
     let admin = json!({ "user": { "id": "root" }, "role": "admin" });
     let member = json!({ "user": { "id": "root" }, "role": "member" });
@@ -830,7 +830,7 @@ fn an_admin_is_made_by_a_key_that_may() {
 }
 
 #[test]
-fn sessions_from_before_are_members() {
+fn sessions_of_the_previous_version_are_members() {
     let fixture = Fixture::new();
     let id = connect_for_workspace(&fixture, "company");
     let mut before = sign_in_person(&fixture, "ann", "admin");
@@ -843,7 +843,7 @@ fn sessions_from_before_are_members() {
 }
 
 #[test]
-fn another_workspaces_admin_has_none_of_this_ones_pages() {
+fn an_admin_of_another_workspace_has_no_access() {
     let fixture = Fixture::new();
     let ids = [fixture.connect("ann"), connect_for_workspace(&fixture, "company")];
     let neighbour = fixture.other_workspace();
@@ -863,7 +863,7 @@ fn another_workspaces_admin_has_none_of_this_ones_pages() {
 // ---- signing in ----
 
 #[test]
-fn a_sign_in_leads_to_a_page_of_ours_and_nowhere_else() {
+fn a_sign_in_redirects_only_to_our_own_pages() {
     let fixture = Fixture::new();
     let key = first_key(&fixture);
     let ask = |return_to: &str| {
@@ -938,7 +938,7 @@ fn a_sign_in_leads_to_a_page_of_ours_and_nowhere_else() {
 }
 
 #[test]
-fn who_signs_in_again_in_a_browser_leaves_no_session_behind() {
+fn signing_in_again_ends_the_browsers_previous_session() {
     let fixture = Fixture::new();
     let mut browser = sign_in_person(&fixture, "ann", "admin");
     let old = browser.cookies.clone();

@@ -55,7 +55,7 @@ fn fixture_with_allowed_origin() -> Fixture {
 // ---- a link in two browsers ----
 
 #[test]
-fn a_link_begun_in_one_browser_is_begun_anew_in_another_and_connects_once() {
+fn a_link_can_be_restarted_in_another_browser_and_connects_once() {
     let fixture = fixture_with_allowed_origin();
     let (id, path) = make_link(&fixture, &json!({ "app": "acme", "return_to": RETURN_TO }));
     let (mut first, mut second) = (TestBrowser::new(&fixture), TestBrowser::new(&fixture));
@@ -83,7 +83,7 @@ fn a_link_begun_in_one_browser_is_begun_anew_in_another_and_connects_once() {
 }
 
 #[test]
-fn the_first_browser_may_take_a_link_back_and_its_session_ends_with_what_it_began() {
+fn the_first_browser_can_restart_a_link_again() {
     let fixture = Fixture::new();
     let (_, path) = make_link(&fixture, &json!({ "app": "acme" }));
     let (mut first, mut second) = (TestBrowser::new(&fixture), TestBrowser::new(&fixture));
@@ -119,7 +119,7 @@ fn send_overlapping(fixture: &Fixture, coming: Request, other: Request) -> (Resp
 }
 
 #[test]
-fn a_link_begun_anew_while_the_first_answer_is_taken_connects_once() {
+fn a_link_restarted_during_a_callback_connects_once() {
     for repairs in [false, true] {
         let fixture = Fixture::new();
         let repaired = repairs.then(|| fixture.connect("ann"));
@@ -145,7 +145,7 @@ fn a_link_begun_anew_while_the_first_answer_is_taken_connects_once() {
 }
 
 #[test]
-fn what_is_entered_for_a_link_that_another_browser_begins_meanwhile_is_not_stored() {
+fn input_for_a_link_that_another_browser_has_restarted_is_not_stored() {
     let consent = json!({ "type": "oauth2", "authorize_url": "https://acme.example/a", "token_url": "https://acme.example/token" });
     let fixture = Fixture::with_definition(&json!({ "auth": [consent, { "type": "api_key" }] }));
     fixture.world.acme.api_keys.borrow_mut().insert("k1".into(), "ann".into());
@@ -161,7 +161,7 @@ fn what_is_entered_for_a_link_that_another_browser_begins_meanwhile_is_not_store
 }
 
 #[test]
-fn a_link_that_waits_for_its_persons_choice_says_so_and_stays_with_its_browser() {
+fn a_link_with_an_open_question_stays_with_its_browser() {
     let fixture = Fixture::new();
     let existing = json!({ "app": "acme", "user": { "id": "ann" }, "expires_in": 300 });
     let (_, before) = make_link(&fixture, &existing);
@@ -187,7 +187,7 @@ fn a_link_that_waits_for_its_persons_choice_says_so_and_stays_with_its_browser()
 }
 
 #[test]
-fn no_other_browser_takes_a_question_away_but_once_its_time_is_over_the_link_is_free() {
+fn a_link_is_free_again_after_its_question_has_expired() {
     let fixture = Fixture::new();
     let body = json!({ "app": "acme", "user": { "id": "ann" }, "expires_in": 7200 });
     let (_, before) = make_link(&fixture, &body);
@@ -229,7 +229,7 @@ fn a_link_that_awaits_its_confirmation_stays_with_its_browser() {
 // ---- a callback that is delivered twice ----
 
 #[test]
-fn the_second_arrival_of_an_answer_leads_where_the_first_one_led() {
+fn a_repeated_callback_leads_to_the_same_page() {
     let fixture = fixture_with_allowed_origin();
     let key = first_key(&fixture);
     let again = |browser: &mut TestBrowser<'_>, back: &str| {
@@ -274,7 +274,7 @@ fn the_second_arrival_of_an_answer_leads_where_the_first_one_led() {
 }
 
 #[test]
-fn a_second_arrival_during_the_first_waits_on_the_flows_page_until_that_leads_on() {
+fn a_callback_during_the_first_one_waits_on_the_flows_page() {
     let fixture = fixture_with_allowed_origin();
     let (_, path) = make_link(&fixture, &json!({ "app": "acme", "return_to": RETURN_TO }));
     let mut browser = TestBrowser::new(&fixture);
@@ -290,7 +290,7 @@ fn a_second_arrival_during_the_first_waits_on_the_flows_page_until_that_leads_on
 }
 
 #[test]
-fn the_page_of_a_flow_whose_answer_is_being_taken_loads_itself_again_but_not_for_ever() {
+fn the_page_of_a_running_flow_reloads_a_limited_number_of_times() {
     let fixture = Fixture::new();
     let mut ann = TestBrowser::new(&fixture);
     ann.sign_in();
@@ -313,7 +313,7 @@ fn the_page_of_a_flow_whose_answer_is_being_taken_loads_itself_again_but_not_for
 // ---- an app that can't be connected ----
 
 #[test]
-fn a_link_that_would_end_at_a_wall_is_not_made() {
+fn a_link_that_cannot_be_completed_is_not_created() {
     let fixture = Fixture::new();
     let key = first_key(&fixture);
     let (status, problem) =

@@ -64,7 +64,7 @@ fn count_connections(fixture: &Fixture) -> i64 {
 // ---- a first connection ----
 
 #[test]
-fn a_first_connection_has_account_scopes_name_and_owner() {
+fn a_new_connection_has_account_scopes_name_and_owner() {
     let fixture = Fixture::new();
     let row = fixture.load_connection(&fixture.connect("ann"));
     assert_eq!(row.account, Some(Account { id: "id-ann".into(), label: "ann@acme.example".into() }));
@@ -76,7 +76,7 @@ fn a_first_connection_has_account_scopes_name_and_owner() {
 }
 
 #[test]
-fn the_authorize_url_carries_what_the_protocol_asks_for_and_no_secret() {
+fn the_authorize_url_has_the_required_parameters_and_no_secret() {
     let fixture = Fixture::with_definition(&json!({ "auth": { "authorize_params": { "prompt": "consent" } } }));
     let urls = [
         fixture.start_flow(&fixture.connect_request(), BROWSER_SESSION),
@@ -99,21 +99,21 @@ fn the_authorize_url_carries_what_the_protocol_asks_for_and_no_secret() {
 }
 
 #[test]
-fn an_app_that_grants_less_is_connected_with_what_is_missing() {
+fn a_connection_with_fewer_granted_scopes_lists_the_missing_ones() {
     let fixture = Fixture::new();
     *fixture.world.acme.granted_scopes.borrow_mut() = Some("read".into());
     assert_eq!(fixture.load_connection(&fixture.connect("ann")).missing_scopes(), ["write"]);
 }
 
 #[test]
-fn names_that_are_taken_are_numbered() {
+fn duplicate_names_are_numbered() {
     let fixture = Fixture::with_definition(&json!({ "identity": null }));
     let names: Vec<String> = (0..3).map(|_| fixture.load_connection(&fixture.connect("ann")).name).collect();
     assert_eq!(names, ["Acme", "Acme 2", "Acme 3"]);
 }
 
 #[test]
-fn without_a_client_or_with_one_for_other_hosts_nobody_is_sent_anywhere() {
+fn without_a_client_for_the_apps_hosts_no_flow_starts() {
     let fixture = Fixture::new();
     let moved = json!({ "auth": { "token_url": "https://evil.example/token" } });
     fixture.world.run(async {
@@ -138,7 +138,7 @@ fn without_a_client_or_with_one_for_other_hosts_nobody_is_sent_anywhere() {
 }
 
 #[test]
-fn a_flow_that_begins_is_never_the_one_that_gives_way() {
+fn a_new_flow_is_never_the_one_that_is_evicted() {
     let fixture = Fixture::new();
     for _ in 0..30 {
         let back = fixture.world.acme.consent(&fixture.start_flow(&fixture.connect_request(), BROWSER_SESSION), "ann");
@@ -191,7 +191,7 @@ fn an_eleventh_flow_of_a_browser_evicts_the_oldest() {
 // ---- callbacks that go no further ----
 
 #[test]
-fn callbacks_without_a_flow_of_their_own_ask_nothing_of_the_app() {
+fn a_callback_without_a_flow_sends_no_request_to_the_app() {
     let fixture = Fixture::new();
     let refused = |returned: CallbackParams, browser: &str| match fixture.return_from_app(returned, browser) {
         CallbackResult::Refused(refusal) => refusal,
@@ -212,7 +212,7 @@ fn callbacks_without_a_flow_of_their_own_ask_nothing_of_the_app() {
 }
 
 #[test]
-fn a_callback_in_another_browser_does_not_spend_the_state() {
+fn a_callback_in_another_browser_does_not_use_the_state() {
     let fixture = Fixture::new();
     let mine = consent_and_return(&fixture, "ann");
     fixture.return_from_app(mine.clone(), "another");
@@ -221,7 +221,7 @@ fn a_callback_in_another_browser_does_not_spend_the_state() {
 }
 
 #[test]
-fn a_state_is_spent_once_however_many_callbacks_race() {
+fn concurrent_callbacks_use_a_state_once() {
     for seed in 0..8 {
         let fixture = Fixture::in_world(&World::new(RefreshMode::Direct, Some(seed)), &json!({}));
         let back = consent_and_return(&fixture, "ann");
@@ -242,7 +242,7 @@ fn a_state_is_spent_once_however_many_callbacks_race() {
 }
 
 #[test]
-fn an_answer_that_is_not_the_apps_ends_the_flow_before_any_request() {
+fn a_callback_of_another_issuer_ends_the_flow_before_any_request() {
     let fixture = Fixture::new();
     let other =
         fixture.world.run(async { ClientId::random(fixture.world.context().ports.random(), Shard::FIRST).unwrap() });
@@ -271,7 +271,7 @@ fn an_answer_that_is_not_the_apps_ends_the_flow_before_any_request() {
 }
 
 #[test]
-fn an_administrators_approval_is_no_denial_where_the_definition_knows_its_codes() {
+fn a_required_administrator_approval_is_not_a_denial() {
     let described = |text: &str| std::collections::BTreeMap::from([("error_description".to_owned(), text.to_owned())]);
     let denied = (FlowOutcome::Denied, None);
     let knowing =
@@ -301,7 +301,7 @@ fn an_administrators_approval_is_no_denial_where_the_definition_knows_its_codes(
 }
 
 #[test]
-fn an_issuer_that_promised_its_name_must_say_it() {
+fn an_issuer_that_promised_iss_must_send_it() {
     let issuer = json!({ "auth": {
         "issuer": "https://acme.example", "authorize_url": null, "token_url": null, "revoke_url": null } });
     for (iss, outcome) in [
@@ -320,7 +320,7 @@ fn an_issuer_that_promised_its_name_must_say_it() {
 }
 
 #[test]
-fn a_state_is_as_long_as_the_app_takes_it() {
+fn a_state_fits_the_apps_length_limit() {
     for (definition, length) in [(json!({}), 45), (json!({ "auth": { "state_length": 32 } }), 32)] {
         let fixture = Fixture::with_definition(&definition);
         let url = fixture.start_flow(&fixture.connect_request(), BROWSER_SESSION);
@@ -334,7 +334,7 @@ fn a_state_is_as_long_as_the_app_takes_it() {
 }
 
 #[test]
-fn whoever_asks_an_issuer_for_anything_asks_who_the_person_is() {
+fn a_request_to_an_issuer_includes_openid() {
     let issuer = json!({ "auth": {
         "issuer": "https://acme.example", "authorize_url": null, "token_url": null, "revoke_url": null } });
     assert_eq!(requested_scopes(&issuer), "read", "the definition says how it is known");
@@ -352,7 +352,7 @@ fn requested_scopes(definition: &serde_json::Value) -> String {
 }
 
 #[test]
-fn what_the_token_endpoint_refuses_ends_the_flow_with_its_reason() {
+fn a_refused_exchange_ends_the_flow_with_its_reason() {
     for (reply, code, client_marked) in [
         (Reply::status(400, "{\"error\":\"invalid_grant\"}"), "code_refused", false),
         (Reply::status(401, "{\"error\":\"invalid_client\"}"), "client_refused", true),
@@ -376,7 +376,7 @@ fn what_the_token_endpoint_refuses_ends_the_flow_with_its_reason() {
 }
 
 #[test]
-fn an_app_that_does_not_say_whose_account_it_is_is_not_connected() {
+fn an_app_that_does_not_name_the_account_is_not_connected() {
     for reply in [Reply::status(401, "{}"), Reply::status(200, "{}"), Reply::status(500, "")] {
         let fixture = Fixture::new();
         fixture.world.acme.script_always("/me", Some(reply));
@@ -418,7 +418,7 @@ fn a_reconnect_keeps_id_name_uses_and_policy_and_raises_the_generation() {
 }
 
 #[test]
-fn a_reconnect_without_refresh_token_keeps_the_one_before_while_that_may_be_good() {
+fn a_reconnect_without_a_refresh_token_keeps_the_previous_one_if_it_may_be_valid() {
     let refresh_token = |fixture: &Fixture, id: &ConnectionId| plain_tokens(&fixture.open_credential(id)).1;
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
@@ -449,7 +449,7 @@ fn a_reconnect_without_refresh_token_keeps_the_one_before_while_that_may_be_good
 }
 
 #[test]
-fn a_reconnect_without_refresh_token_never_keeps_one_that_a_refresh_has_used_meanwhile() {
+fn a_reconnect_without_a_refresh_token_does_not_keep_one_that_a_refresh_has_used() {
     for (later, slow) in (0..10).flat_map(|step| [(step * 100, 0), (step * 100, 800)]) {
         let fixture = Fixture::new();
         let id = fixture.connect("ann");
@@ -483,7 +483,7 @@ fn a_reconnect_without_refresh_token_never_keeps_one_that_a_refresh_has_used_mea
 }
 
 #[test]
-fn a_reconnect_waits_for_a_slow_refresh_whose_token_it_inherits_and_not_for_one_that_has_failed() {
+fn a_reconnect_waits_for_a_running_refresh_and_not_for_a_failed_one() {
     for (fails, waits, refreshable) in [(false, 9..=27, true), (true, 0..=2, false)] {
         let fixture = Fixture::new();
         let id = fixture.connect("ann");
@@ -523,7 +523,7 @@ fn a_reconnect_waits_for_a_slow_refresh_whose_token_it_inherits_and_not_for_one_
 }
 
 #[test]
-fn tokens_that_are_given_to_a_connection_without_a_refresh_token_do_not_get_the_one_before() {
+fn imported_tokens_without_a_refresh_token_do_not_get_the_previous_one() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let token = fixture.open_credential(&id).token.unwrap();
@@ -536,7 +536,7 @@ fn tokens_that_are_given_to_a_connection_without_a_refresh_token_do_not_get_the_
 }
 
 #[test]
-fn a_reconnect_asks_again_for_everything_and_for_what_is_missing() {
+fn a_reconnect_requests_all_scopes_with_the_missing_ones() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let request = ConnectRequest { scopes: Some(vec!["admin".into()]), ..fixture.repair_request(&id) };
@@ -546,7 +546,7 @@ fn a_reconnect_asks_again_for_everything_and_for_what_is_missing() {
 }
 
 #[test]
-fn a_reconnect_does_not_ask_for_what_the_person_left_out() {
+fn a_reconnect_does_not_request_scopes_that_the_person_left_out() {
     let fixture = Fixture::new();
     let fewer = ConnectRequest { scopes: Some(vec!["read".into()]), ..fixture.connect_request() };
     let id = fixture.complete_flow(&fewer, "ann").connection.unwrap();
@@ -582,7 +582,7 @@ fn reconnect_with_other_account(fixture: &Fixture) -> (ConnectionId, Flow, Conne
 }
 
 #[test]
-fn another_account_waits_for_the_person_who_may_keep_the_old_one() {
+fn a_grant_of_another_account_waits_and_the_person_can_keep_the_old_account() {
     let fixture = Fixture::new();
     let (id, flow, before) = reconnect_with_other_account(&fixture);
     submit_choice(&fixture, &flow, Choice::Keep).unwrap();
@@ -595,7 +595,7 @@ fn another_account_waits_for_the_person_who_may_keep_the_old_one() {
 }
 
 #[test]
-fn another_account_waits_for_the_person_who_may_switch_knowingly() {
+fn a_grant_of_another_account_waits_and_the_person_can_switch() {
     let fixture = Fixture::new();
     let (id, flow, before) = reconnect_with_other_account(&fixture);
     submit_choice(&fixture, &flow, Choice::SwitchAccount).unwrap();
@@ -611,7 +611,7 @@ fn another_account_waits_for_the_person_who_may_switch_knowingly() {
 }
 
 #[test]
-fn a_name_that_fits_the_new_account_as_well_stays() {
+fn a_name_that_also_fits_the_new_account_stays() {
     let fixture = Fixture::with_definition(&json!({ "identity": null }));
     let id = fixture.connect("ann");
     let name = fixture.load_connection(&id).name;
@@ -623,7 +623,7 @@ fn a_name_that_fits_the_new_account_as_well_stays() {
 }
 
 #[test]
-fn what_waits_ends_with_its_client() {
+fn a_pending_grant_ends_with_its_client() {
     let fixture = Fixture::new();
     let path = "/v1/apps/acme/client";
     let key = first_key(&fixture);
@@ -646,7 +646,7 @@ fn what_waits_ends_with_its_client() {
 }
 
 #[test]
-fn a_switch_that_fails_half_way_leaves_no_copy_of_the_old_account() {
+fn a_failed_switch_leaves_no_cache_entry_of_the_old_account() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let edge = || ResolveRequest { consistency: Consistency::Edge, ..ResolveRequest::default() };
@@ -683,7 +683,7 @@ fn a_switch_that_fails_half_way_leaves_no_copy_of_the_old_account() {
 }
 
 #[test]
-fn a_second_connection_that_can_not_be_stored_may_be_chosen_again() {
+fn a_second_connection_that_could_not_be_stored_can_be_chosen_again() {
     let fixture = Fixture::new();
     fixture.connect("ann");
     let flow = fixture.complete_flow(&fixture.connect_request(), "ann");
@@ -696,7 +696,7 @@ fn a_second_connection_that_can_not_be_stored_may_be_chosen_again() {
 }
 
 #[test]
-fn the_old_grant_is_revoked_where_the_old_revision_of_the_app_says() {
+fn the_old_grant_is_revoked_at_the_address_of_its_own_revision() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.put_app_and_client(&json!({ "auth": { "revoke_url": "https://acme.example/revoke-elsewhere" } }));
@@ -707,7 +707,7 @@ fn the_old_grant_is_revoked_where_the_old_revision_of_the_app_says() {
 }
 
 #[test]
-fn an_old_grant_that_another_connection_lives_on_survives_a_switch() {
+fn a_switch_does_not_revoke_a_grant_that_another_connection_uses() {
     let fixture = Fixture::new();
     let (_, flow, _) = reconnect_with_other_account(&fixture);
     let colleague = ConnectRequest { user: Some(User { id: "zoe".into(), name: None }), ..fixture.connect_request() };
@@ -717,7 +717,7 @@ fn an_old_grant_that_another_connection_lives_on_survives_a_switch() {
 }
 
 #[test]
-fn a_waiting_grant_is_decided_once_in_time_and_among_its_own_choices() {
+fn a_pending_grant_is_decided_once_before_it_expires() {
     let fixture = Fixture::new();
     let (_, flow, _) = reconnect_with_other_account(&fixture);
     for choice in [Choice::Reuse, Choice::KeepBoth] {
@@ -738,7 +738,7 @@ fn a_waiting_grant_is_decided_once_in_time_and_among_its_own_choices() {
 }
 
 #[test]
-fn an_app_that_names_no_account_asks_the_person_at_a_reconnect() {
+fn a_reconnect_with_an_unknown_account_asks_the_person() {
     let fixture = Fixture::with_definition(&json!({ "identity": null }));
     let id = fixture.connect("ann");
     let flow = fixture.complete_flow(&fixture.repair_request(&id), "ann");
@@ -748,7 +748,7 @@ fn an_app_that_names_no_account_asks_the_person_at_a_reconnect() {
 }
 
 #[test]
-fn a_connection_that_was_disconnected_during_its_repair_stays_gone() {
+fn a_connection_that_was_disconnected_during_a_reconnect_stays_disconnected() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let url = fixture.start_flow(&fixture.repair_request(&id), BROWSER_SESSION);
@@ -761,7 +761,7 @@ fn a_connection_that_was_disconnected_during_its_repair_stays_gone() {
 }
 
 #[test]
-fn a_name_that_somebody_chose_stays_when_the_account_is_switched() {
+fn a_custom_name_stays_when_the_account_is_switched() {
     for renamed_meanwhile in [false, true] {
         let fixture = Fixture::new();
         let rename = |id: &ConnectionId| {
@@ -787,7 +787,7 @@ fn a_name_that_somebody_chose_stays_when_the_account_is_switched() {
 // ---- duplicates ----
 
 #[test]
-fn whoever_reuses_a_connection_takes_nothing_from_its_steps() {
+fn reusing_a_connection_keeps_its_scopes() {
     let fixture = Fixture::new();
     let more = ConnectRequest { scopes: Some(vec!["read".into(), "admin".into()]), ..fixture.connect_request() };
     let id = fixture.complete_flow(&more, "ann").connection.unwrap();
@@ -812,7 +812,7 @@ fn whoever_reuses_a_connection_takes_nothing_from_its_steps() {
 }
 
 #[test]
-fn a_connection_that_would_not_serve_on_takes_the_new_grant_whatever_it_has_more() {
+fn a_broken_connection_takes_the_new_grant_with_fewer_scopes() {
     let request = |fixture: &Fixture, scopes: &[&str]| ConnectRequest {
         scopes: Some(scopes.iter().map(|scope| (*scope).to_owned()).collect()),
         ..fixture.connect_request()
@@ -834,7 +834,7 @@ fn a_connection_that_would_not_serve_on_takes_the_new_grant_whatever_it_has_more
 }
 
 #[test]
-fn a_connection_whose_account_nobody_knows_keeps_the_grants_of_its_client_alive() {
+fn a_grant_is_not_revoked_while_a_connection_with_unknown_account_uses_its_client() {
     for first_is_unknown in [true, false] {
         let fixture = Fixture::new();
         let (kept, gone) = (fixture.connect("ann"), fixture.connect("bob"));
@@ -851,7 +851,7 @@ fn a_connection_whose_account_nobody_knows_keeps_the_grants_of_its_client_alive(
 }
 
 #[test]
-fn an_account_that_is_connected_already_is_asked_about() {
+fn an_account_that_is_connected_already_leads_to_a_question() {
     for (choice, count, generation) in [(Choice::Reuse, 1, 2), (Choice::KeepBoth, 2, 1), (Choice::Keep, 1, 1)] {
         let fixture = Fixture::new();
         let id = fixture.connect("ann");
@@ -868,7 +868,7 @@ fn an_account_that_is_connected_already_is_asked_about() {
 }
 
 #[test]
-fn duplicates_are_looked_for_among_the_owners_own() {
+fn duplicates_are_searched_only_among_the_owners_connections() {
     let fixture = Fixture::new();
     fixture.connect("ann");
     let colleague = ConnectRequest { user: Some(User { id: "zoe".into(), name: None }), ..fixture.connect_request() };
@@ -920,7 +920,7 @@ fn confirm_link(fixture: &Fixture, link: &Link, user: &str) -> connections::erro
 }
 
 #[test]
-fn a_link_connects_once_for_whom_it_was_made() {
+fn a_link_connects_once_for_its_user() {
     let fixture = Fixture::new();
     let (link, url) = new_link(&fixture, |_| {});
     assert!(!fixture.world.db.dump_tables().contains(url.rsplit('/').next().unwrap()), "only its hash is stored");
@@ -934,7 +934,7 @@ fn a_link_connects_once_for_whom_it_was_made() {
 }
 
 #[test]
-fn a_link_survives_a_denial_and_ends_by_its_time() {
+fn a_link_can_be_used_after_a_denial_and_expires() {
     let fixture = Fixture::new();
     let (_, url) = new_link(&fixture, |_| {});
     let request = ConnectRequest::of_link(&open_link(&fixture, &url).unwrap());
@@ -947,7 +947,7 @@ fn a_link_survives_a_denial_and_ends_by_its_time() {
 }
 
 #[test]
-fn a_link_belongs_to_the_browser_that_began_it_last() {
+fn a_link_belongs_to_the_browser_that_started_it_last() {
     let fixture = Fixture::new();
     let (link, _) = new_link(&fixture, |_| {});
     let take = |browser: &str| {
@@ -965,7 +965,7 @@ fn a_link_belongs_to_the_browser_that_began_it_last() {
 }
 
 #[test]
-fn what_a_link_with_confirm_made_is_used_only_after_confirmation_of_the_same_person() {
+fn a_connection_of_a_link_with_confirm_is_usable_only_after_confirmation_of_its_user() {
     let fixture = Fixture::new();
     let (link, url) = new_link(&fixture, |new| new.confirm = true);
     assert_eq!(confirm_link(&fixture, &link, "guest").unwrap_err().code, ErrorCode::Conflict, "not used yet");
@@ -981,7 +981,7 @@ fn what_a_link_with_confirm_made_is_used_only_after_confirmation_of_the_same_per
 }
 
 #[test]
-fn what_died_before_it_was_confirmed_is_dead_and_not_connected() {
+fn a_confirmed_connection_with_an_ended_grant_needs_a_reconnect() {
     let fixture = Fixture::new();
     let (link, url) = new_link(&fixture, |new| new.confirm = true);
     let id =
@@ -996,7 +996,7 @@ fn what_died_before_it_was_confirmed_is_dead_and_not_connected() {
 }
 
 #[test]
-fn a_repair_by_link_with_confirm_lets_the_old_credential_serve_until_then() {
+fn the_old_credential_works_until_a_repair_is_confirmed() {
     let fixture = Fixture::new();
     let owner = ConnectRequest { user: Some(User { id: "guest".into(), name: None }), ..fixture.connect_request() };
     let id = fixture.complete_flow(&owner, "ann").connection.unwrap();
@@ -1030,7 +1030,7 @@ fn start_repair_awaiting_confirmation(fixture: &Fixture) -> (ConnectionId, Link,
 }
 
 #[test]
-fn a_confirmation_does_not_replace_what_the_connection_became_meanwhile() {
+fn a_confirmation_does_not_replace_a_newer_grant() {
     let fixture = Fixture::new();
     let (id, link, flow) = start_repair_awaiting_confirmation(&fixture);
     let newer = ConnectRequest { user: Some(User { id: "guest".into(), name: None }), ..fixture.repair_request(&id) };
@@ -1047,7 +1047,7 @@ fn a_confirmation_does_not_replace_what_the_connection_became_meanwhile() {
 }
 
 #[test]
-fn a_confirmation_counts_from_when_the_grant_began_to_wait() {
+fn a_confirmation_must_come_within_the_time_since_the_grant() {
     let fixture = Fixture::new();
     let guest = || Some(User { id: "guest".into(), name: None });
     let id = fixture
@@ -1069,7 +1069,7 @@ fn a_confirmation_counts_from_when_the_grant_began_to_wait() {
 }
 
 #[test]
-fn a_confirmation_of_what_was_disconnected_confirms_nothing() {
+fn a_disconnected_connection_cannot_be_confirmed() {
     let fixture = Fixture::new();
     let (id, link, _) = start_repair_awaiting_confirmation(&fixture);
     fixture.disconnect(&id).unwrap();
@@ -1084,7 +1084,7 @@ fn a_confirmation_of_what_was_disconnected_confirms_nothing() {
 }
 
 #[test]
-fn a_confirmation_that_fails_may_be_sent_again() {
+fn a_failed_confirmation_can_be_sent_again() {
     let fixture = Fixture::new();
     let (id, link, _) = start_repair_awaiting_confirmation(&fixture);
     let (other, url) = new_link(&fixture, |new| new.confirm = true);
@@ -1100,7 +1100,7 @@ fn a_confirmation_that_fails_may_be_sent_again() {
 }
 
 #[test]
-fn a_confirmation_that_comes_too_late_changes_nothing() {
+fn a_late_confirmation_changes_nothing() {
     let fixture = Fixture::new();
     let (id, link, _) = start_repair_awaiting_confirmation(&fixture);
     fixture.world.advance_clock(3601);
@@ -1110,7 +1110,7 @@ fn a_confirmation_that_comes_too_late_changes_nothing() {
 }
 
 #[test]
-fn a_link_says_what_happens_to_a_duplicate() {
+fn a_link_defines_what_happens_to_a_duplicate() {
     for (wish, count, outcome) in [
         (OnDuplicate::Reuse, 1, FlowOutcome::Done),
         (OnDuplicate::Create, 2, FlowOutcome::Done),
@@ -1126,7 +1126,7 @@ fn a_link_says_what_happens_to_a_duplicate() {
 }
 
 #[test]
-fn a_link_for_a_connection_takes_its_app_and_owner() {
+fn a_link_for_a_connection_has_its_app_and_owner() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let (link, _) = new_link(&fixture, |new| {
@@ -1140,7 +1140,7 @@ fn a_link_for_a_connection_takes_its_app_and_owner() {
 }
 
 #[test]
-fn a_link_with_confirm_names_whom_to_confirm() {
+fn a_link_with_confirm_needs_a_user() {
     let fixture = Fixture::new();
     let nobodys = ConnectRequest { user: None, ..fixture.connect_request() };
     let id = fixture.complete_flow(&nobodys, "ann").connection.unwrap();
@@ -1159,7 +1159,7 @@ fn a_link_with_confirm_names_whom_to_confirm() {
 }
 
 #[test]
-fn a_link_that_can_not_work_is_not_made() {
+fn a_link_that_cannot_work_is_not_created() {
     let fixture = Fixture::new();
     fixture.world.db.tamper("UPDATE oauth_clients SET destinations = '{}'");
     assert_eq!(make_link(&fixture, |_| {}).unwrap_err().code, ErrorCode::ClientMissing);
@@ -1169,7 +1169,7 @@ fn a_link_that_can_not_work_is_not_made() {
 }
 
 #[test]
-fn a_link_is_used_once_also_from_two_tabs() {
+fn a_link_connects_once_from_two_tabs() {
     let fixture = Fixture::new();
     let (link, url) = new_link(&fixture, |_| {});
     let request = ConnectRequest::of_link(&open_link(&fixture, &url).unwrap());
@@ -1188,7 +1188,7 @@ fn a_link_is_used_once_also_from_two_tabs() {
 }
 
 #[test]
-fn a_link_is_used_once_however_many_tabs_finish_at_once() {
+fn a_link_connects_once_when_several_tabs_finish_at_once() {
     for (seed, confirm) in (0..8).flat_map(|seed| [(seed, false), (seed, true)]) {
         let fixture = Fixture::in_world(&World::new(RefreshMode::Direct, Some(seed)), &json!({}));
         let (link, url) = new_link(&fixture, |new| new.confirm = confirm);
@@ -1217,7 +1217,7 @@ fn a_link_is_used_once_however_many_tabs_finish_at_once() {
 }
 
 #[test]
-fn a_choice_that_comes_after_the_link_was_used_elsewhere_makes_nothing() {
+fn a_choice_after_the_link_was_used_elsewhere_creates_nothing() {
     let fixture = Fixture::new();
     let owner = ConnectRequest { user: Some(User { id: "guest".into(), name: None }), ..fixture.connect_request() };
     fixture.complete_flow(&owner, "ann");
@@ -1232,7 +1232,7 @@ fn a_choice_that_comes_after_the_link_was_used_elsewhere_makes_nothing() {
 }
 
 #[test]
-fn a_flow_stays_within_the_budget() {
+fn a_flow_stays_within_the_subrequest_limit() {
     let fixture = Fixture::new();
     let (_, url) = new_link(&fixture, |new| new.confirm = true);
     let opened = open_link(&fixture, &url).unwrap();
@@ -1249,7 +1249,7 @@ fn a_flow_stays_within_the_budget() {
 // ---- what nobody decided ----
 
 #[test]
-fn a_grant_that_nobody_chose_in_time_is_revoked_by_the_clock_and_the_old_one_lives() {
+fn the_scheduled_run_revokes_an_undecided_grant_and_keeps_the_old_one() {
     let fixture = Fixture::new();
     let (id, flow, before) = reconnect_with_other_account(&fixture);
     fixture.run_scheduled();

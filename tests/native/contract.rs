@@ -114,7 +114,7 @@ fn has_its_members(schema: &'static Value, value: &Value, at: &str) -> Fit {
 }
 
 #[test]
-fn the_check_finds_what_is_not_described() {
+fn the_contract_check_finds_undescribed_members() {
     let described = json!({ "status": "ok" });
     assert_described(Method::Get, "/healthz", 200, &described);
     let refused = |status: u16, body: Value| {
@@ -129,7 +129,7 @@ fn the_check_finds_what_is_not_described() {
 
 /// A route refuses what it does not know of a query, and names what it knows.
 #[test]
-fn the_described_queries_are_those_that_routes_know() {
+fn the_described_query_parameters_are_those_of_the_routes() {
     let fixture = Fixture::new();
     let key = first_key(&fixture);
     let (connection, mut lists) = (fixture.connect("ann"), 0);

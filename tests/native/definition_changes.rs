@@ -64,7 +64,7 @@ fn app_revision(fixture: &Fixture, id: &ConnectionId) -> i64 {
 }
 
 #[test]
-fn what_sends_secrets_nowhere_else_reaches_existing_connections() {
+fn a_change_without_new_destinations_applies_to_existing_connections() {
     for change in [
         ("/errors", json!({ "permanent": ["gone_away"] })),
         ("/scopes", json!(["read", "write", "admin"])),
@@ -101,7 +101,7 @@ fn what_sends_secrets_nowhere_else_reaches_existing_connections() {
 }
 
 #[test]
-fn a_moved_connection_is_resolved_by_the_new_definition() {
+fn a_moved_connection_is_resolved_with_the_new_definition() {
     let fixture = Fixture::with_definition(&json!({ "request": { "base_url": "https://acme.example/v1/" } }));
     let id = fixture.connect("ann");
     let base = || {
@@ -125,7 +125,7 @@ fn a_moved_connection_is_resolved_by_the_new_definition() {
 }
 
 #[test]
-fn a_copy_that_could_not_be_deleted_is_replaced_at_the_next_use() {
+fn a_cache_entry_that_could_not_be_deleted_is_replaced_at_the_next_use() {
     let world = World::new(RefreshMode::Direct, None).in_one_isolate();
     let fixture = Fixture::in_world(&world, &json!({ "request": { "base_url": "https://acme.example/v1/" } }));
     let id = fixture.connect("ann");
@@ -139,7 +139,7 @@ fn a_copy_that_could_not_be_deleted_is_replaced_at_the_next_use() {
 }
 
 #[test]
-fn a_hot_resolve_after_a_move_costs_what_it_did() {
+fn a_hot_resolve_after_a_move_costs_the_same() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let cost = || {
@@ -154,7 +154,7 @@ fn a_hot_resolve_after_a_move_costs_what_it_did() {
 }
 
 #[test]
-fn what_would_send_a_secret_elsewhere_stays_and_is_told() {
+fn a_change_with_new_destinations_is_not_applied_and_is_reported() {
     for (change, obstacle, host) in [
         (("/auth/token_url", json!("https://evil.example/token")), MoveObstacle::Addresses, Some("evil.example")),
         (("/auth/token_url", json!("https://acme.example/other")), MoveObstacle::Addresses, Some("acme.example/other")),
@@ -205,7 +205,7 @@ fn what_would_send_a_secret_elsewhere_stays_and_is_told() {
 }
 
 #[test]
-fn other_fields_another_kind_or_unknown_variables_stay() {
+fn changes_of_fields_types_or_variables_are_not_applied() {
     let key = |fields: Value| json!({ "type": "api_key", "fields": fields });
     let one = json!([{ "id": "api_key", "label": "Key" }]);
     let two = json!([{ "id": "api_key", "label": "Key" }, { "id": "tenant", "label": "Tenant" }]);
@@ -253,7 +253,7 @@ fn other_fields_another_kind_or_unknown_variables_stay() {
 }
 
 #[test]
-fn a_connection_that_stays_follows_when_what_stood_against_it_is_gone() {
+fn a_connection_follows_a_definition_once_it_can() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     put_definition(&fixture, &change_definition(&[("/identity/id", json!("/email"))]));
@@ -263,7 +263,7 @@ fn a_connection_that_stays_follows_when_what_stood_against_it_is_gone() {
 }
 
 #[test]
-fn a_reconnect_ends_the_attention() {
+fn a_reconnect_clears_the_attention() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     put_definition(&fixture, &change_definition(&[("/request", json!({ "base_url": "https://new.example/" }))]));
@@ -275,7 +275,7 @@ fn a_reconnect_ends_the_attention() {
 }
 
 #[test]
-fn an_unchanged_put_looks_again_and_tells_the_same() {
+fn an_unchanged_put_returns_the_same_result() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let new = change_definition(&[("/request", json!({ "base_url": "https://new.example/" }))]);
@@ -286,7 +286,7 @@ fn an_unchanged_put_looks_again_and_tells_the_same() {
 }
 
 #[test]
-fn a_connection_that_is_being_refreshed_waits_for_the_next_pass() {
+fn a_connection_with_a_running_refresh_is_moved_by_the_next_run() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.expire_access_token(&id);
@@ -304,7 +304,7 @@ fn a_connection_that_is_being_refreshed_waits_for_the_next_pass() {
 }
 
 #[test]
-fn a_connection_whose_app_is_silent_follows_a_correction() {
+fn a_connection_of_an_unreachable_app_follows_a_correction() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.expire_access_token(&id);
@@ -318,7 +318,7 @@ fn a_connection_whose_app_is_silent_follows_a_correction() {
 }
 
 #[test]
-fn a_flow_that_began_before_the_change_ends_with_a_connection_that_follows() {
+fn a_connection_from_a_flow_before_the_change_follows_it() {
     let fixture = Fixture::new();
     fixture.connect("bob");
     let url = fixture.start_flow(&fixture.connect_request(), BROWSER_SESSION);
@@ -361,7 +361,7 @@ fn copy_connection(fixture: &Fixture, id: &ConnectionId, number: usize) {
 }
 
 #[test]
-fn hundreds_move_in_bounded_steps_that_go_on_where_the_last_one_ended() {
+fn hundreds_of_connections_move_in_bounded_steps() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     copy_connection(&fixture, &id, 450);
@@ -380,7 +380,7 @@ fn hundreds_move_in_bounded_steps_that_go_on_where_the_last_one_ended() {
 }
 
 #[test]
-fn connections_of_a_deleted_app_keep_theirs() {
+fn connections_of_a_deleted_app_keep_their_definition() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     put_definition(&fixture, &change_definition(&[("/request", json!({ "base_url": "https://new.example/" }))]));
@@ -402,7 +402,7 @@ fn connections_of_a_deleted_app_keep_theirs() {
 }
 
 #[test]
-fn what_a_move_asks_of_the_database_goes_by_its_indexes() {
+fn the_statements_of_a_move_use_indexes() {
     let fixture = Fixture::new();
     fixture.connect("ann");
     fixture.world.db.reset_counts();

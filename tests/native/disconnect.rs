@@ -13,7 +13,7 @@ const COUNT_CONNECTIONS: &str = "SELECT count(*) FROM connections";
 const COUNT_REVOCATIONS: &str = "SELECT count(*) FROM revocations";
 
 #[test]
-fn the_refresh_token_is_revoked_before_the_access_token_and_then_all_is_erased() {
+fn the_refresh_token_is_revoked_first_and_then_everything_is_erased() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture
@@ -45,7 +45,7 @@ fn a_second_disconnect_finds_nothing() {
 }
 
 #[test]
-fn it_is_gone_for_everybody_while_the_app_still_thinks() {
+fn a_connection_cannot_be_used_while_the_app_still_revokes() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture
@@ -71,7 +71,7 @@ fn it_is_gone_for_everybody_while_the_app_still_thinks() {
 }
 
 #[test]
-fn a_grant_that_another_connection_lives_on_is_kept() {
+fn a_grant_that_another_connection_uses_is_kept() {
     let fixture = Fixture::new();
     let first = fixture.connect("ann");
     let request = connections::connect::start::ConnectRequest {
@@ -86,7 +86,7 @@ fn a_grant_that_another_connection_lives_on_is_kept() {
 }
 
 #[test]
-fn where_a_revocation_kills_one_token_only_a_shared_account_does_not_matter() {
+fn a_revocation_of_one_token_ignores_shared_accounts() {
     let fixture = Fixture::with_definition(&json!({ "auth": { "revoke": { "kills": "token" } } }));
     let first = fixture.connect("ann");
     let request = connections::connect::start::ConnectRequest {
@@ -107,7 +107,7 @@ fn an_app_without_revocation_says_so() {
 }
 
 #[test]
-fn what_the_app_does_not_confirm_is_tried_again_by_the_clock() {
+fn an_unconfirmed_revocation_is_tried_again_by_the_scheduled_run() {
     for reply in [Reply::status(500, ""), Reply::error(HttpError::Timeout), Reply::status(429, "")] {
         let fixture = Fixture::new();
         let id = fixture.connect("ann");
@@ -129,7 +129,7 @@ fn what_the_app_does_not_confirm_is_tried_again_by_the_clock() {
 }
 
 #[test]
-fn a_job_backs_off_and_is_forgotten_after_a_day() {
+fn a_revocation_job_backs_off_and_is_deleted_after_a_day() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.acme.script_always("/revoke", Some(Reply::status(500, "")));
@@ -146,7 +146,7 @@ fn a_job_backs_off_and_is_forgotten_after_a_day() {
 }
 
 #[test]
-fn a_job_is_kept_back_once_somebody_lives_on_the_grant_again() {
+fn a_revocation_job_is_not_run_if_a_connection_uses_the_grant_again() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.acme.script_next("/revoke", Reply::status(500, ""));
@@ -160,7 +160,7 @@ fn a_job_is_kept_back_once_somebody_lives_on_the_grant_again() {
 }
 
 #[test]
-fn a_disconnect_that_died_in_the_middle_is_finished_by_the_clock() {
+fn an_interrupted_disconnect_is_finished_by_the_scheduled_run() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.acme.latency_ms.set(9000);
@@ -188,7 +188,7 @@ fn a_disconnect_that_died_in_the_middle_is_finished_by_the_clock() {
 }
 
 #[test]
-fn a_copy_that_can_not_be_taken_away_stays_noted_until_it_is() {
+fn a_cache_entry_that_cannot_be_deleted_stays_recorded() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture
@@ -205,7 +205,7 @@ fn a_copy_that_can_not_be_taken_away_stays_noted_until_it_is() {
 }
 
 #[test]
-fn a_failed_last_write_is_made_good_by_the_clock() {
+fn a_failed_last_write_is_repeated_by_the_scheduled_run() {
     for fault in [Fault::BeforeCommit, Fault::AfterCommit] {
         let fixture = Fixture::new();
         let id = fixture.connect("ann");
@@ -220,7 +220,7 @@ fn a_failed_last_write_is_made_good_by_the_clock() {
 }
 
 #[test]
-fn tokens_that_are_dead_already_count_as_revoked() {
+fn invalid_tokens_count_as_revoked() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.acme.script_always("/revoke", Some(Reply::status(400, "{\"error\":\"invalid_token\"}")));
@@ -228,7 +228,7 @@ fn tokens_that_are_dead_already_count_as_revoked() {
 }
 
 #[test]
-fn a_disconnect_stays_within_the_budget() {
+fn a_disconnect_stays_within_the_subrequest_limit() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.cache.refused_deletes.set(2);
@@ -256,7 +256,7 @@ fn connect_revoked_by_access_token() -> (Fixture, connections::ids::ConnectionId
 }
 
 #[test]
-fn an_app_that_revokes_by_the_access_token_is_asked_with_it() {
+fn a_revocation_can_send_the_access_token() {
     let (fixture, id) = connect_revoked_by_access_token();
     let (access, _) = plain_tokens(&fixture.open_credential(&id));
     assert_eq!(
@@ -269,7 +269,7 @@ fn an_app_that_revokes_by_the_access_token_is_asked_with_it() {
 }
 
 #[test]
-fn an_access_token_that_ended_is_refreshed_for_its_own_revocation() {
+fn an_expired_access_token_is_refreshed_for_its_revocation() {
     let (fixture, id) = connect_revoked_by_access_token();
     let (access, _) = plain_tokens(&fixture.open_credential(&id));
     fixture.expire_access_token(&id);
@@ -299,7 +299,7 @@ fn a_grant_whose_refresh_token_is_refused_is_revoked_already() {
 }
 
 #[test]
-fn a_revocation_whose_access_token_can_not_be_had_is_tried_again_by_the_clock() {
+fn a_revocation_without_an_access_token_is_tried_again_by_the_scheduled_run() {
     for reply in [Reply::status(500, ""), Reply::error(HttpError::Network), Reply::status(429, "")] {
         let (fixture, id) = connect_revoked_by_access_token();
         fixture.expire_access_token(&id);

@@ -48,7 +48,7 @@ fn resolve_source(fixture: &Fixture, id: &ConnectionId, consistency: Consistency
 // ---- C1: copies ----
 
 #[test]
-fn the_copy_of_a_long_lived_credential_outlives_its_hour_while_it_is_used() {
+fn a_cache_entry_of_a_long_lived_credential_is_extended_while_it_is_used() {
     let (fixture, id) = connect_without_expiry();
     assert_eq!(resolve_source(&fixture, &id, Consistency::Edge), Source::Database);
     let mut from_database = 0;
@@ -61,7 +61,7 @@ fn the_copy_of_a_long_lived_credential_outlives_its_hour_while_it_is_used() {
 }
 
 #[test]
-fn a_copy_that_lapsed_unused_is_written_again_by_the_same_instance() {
+fn an_expired_cache_entry_is_written_again_by_the_same_isolate() {
     let (fixture, id) = connect_without_expiry();
     resolve_source(&fixture, &id, Consistency::Edge);
     fixture.world.advance_clock(4000);
@@ -70,7 +70,7 @@ fn a_copy_that_lapsed_unused_is_written_again_by_the_same_instance() {
 }
 
 #[test]
-fn an_outage_finds_a_copy_of_whatever_was_resolved_in_the_last_quarter_of_an_hour() {
+fn an_outage_is_served_from_cache_entries_of_the_last_fifteen_minutes() {
     for consistency in [Consistency::Edge, Consistency::Available] {
         let (fixture, id) = connect_without_expiry();
         for minute in 0..150 {
@@ -91,7 +91,7 @@ fn an_outage_finds_a_copy_of_whatever_was_resolved_in_the_last_quarter_of_an_hou
 }
 
 #[test]
-fn a_copy_near_its_end_still_answers_where_the_record_is_out_of_reach() {
+fn an_expiring_cache_entry_answers_while_the_database_is_down() {
     let (fixture, id) = connect_without_expiry();
     resolve_source(&fixture, &id, Consistency::Edge);
     fixture.world.advance_clock(3000);
@@ -102,7 +102,7 @@ fn a_copy_near_its_end_still_answers_where_the_record_is_out_of_reach() {
 }
 
 #[test]
-fn a_credential_in_steady_use_is_written_to_the_cache_twice_in_three_quarters_of_an_hour_at_most() {
+fn a_credential_in_use_is_cached_at_most_twice_in_45_minutes() {
     let (fixture, id) = connect_without_expiry();
     for _ in 0..270 {
         fixture.world.advance_clock(10);
@@ -114,7 +114,7 @@ fn a_credential_in_steady_use_is_written_to_the_cache_twice_in_three_quarters_of
 // ---- C2: fresh grants ----
 
 #[test]
-fn bookkeeping_that_fails_after_an_exchange_costs_no_grant() {
+fn a_failed_write_after_an_exchange_loses_no_grant() {
     for fault in [Fault::BeforeCommit, Fault::AfterCommit] {
         let fixture = Fixture::new();
         fixture.world.db.tamper("UPDATE oauth_clients SET failures = 1");
@@ -126,7 +126,7 @@ fn bookkeeping_that_fails_after_an_exchange_costs_no_grant() {
 }
 
 #[test]
-fn bookkeeping_that_fails_after_a_refresh_costs_no_token() {
+fn a_failed_write_after_a_refresh_loses_no_token() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.db.tamper("UPDATE oauth_clients SET failures = 1");
@@ -149,7 +149,7 @@ const AFTER_THE_EXCHANGE: [&str; 4] = [
 ];
 
 #[test]
-fn a_grant_is_stored_though_its_first_writes_fail() {
+fn a_grant_is_stored_after_failed_writes() {
     for sql in AFTER_THE_EXCHANGE {
         for fault in [Fault::BeforeCommit, Fault::AfterCommit, Fault::Slow(7000), Fault::NoAnswer] {
             for times in 1..=2 {
@@ -167,7 +167,7 @@ fn a_grant_is_stored_though_its_first_writes_fail() {
 }
 
 #[test]
-fn a_grant_that_can_not_be_stored_is_given_back_and_the_person_is_told() {
+fn a_grant_that_cannot_be_stored_is_revoked_and_reported() {
     for sql in AFTER_THE_EXCHANGE {
         let fixture = Fixture::new();
         add_fault(&fixture, sql, 99, Fault::BeforeCommit);
@@ -180,7 +180,7 @@ fn a_grant_that_can_not_be_stored_is_given_back_and_the_person_is_told() {
 }
 
 #[test]
-fn a_repair_that_can_not_be_stored_keeps_the_grant_that_the_connection_lives_on() {
+fn a_reconnect_that_cannot_be_stored_does_not_revoke_the_grant_in_use() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     add_fault(&fixture, "UPDATE connections SET app_revision", 99, Fault::BeforeCommit);
@@ -192,7 +192,7 @@ fn a_repair_that_can_not_be_stored_keeps_the_grant_that_the_connection_lives_on(
 }
 
 #[test]
-fn a_question_that_was_stored_though_nobody_heard_of_it_is_asked() {
+fn a_question_whose_write_was_reported_as_failed_is_asked() {
     let fixture = Fixture::new();
     fixture.connect("ann");
     add_fault(&fixture, "sealed_grant = ?3", 1, Fault::AfterCommit);
@@ -202,7 +202,7 @@ fn a_question_that_was_stored_though_nobody_heard_of_it_is_asked() {
 }
 
 #[test]
-fn a_grant_of_an_account_that_the_app_does_not_tell_is_given_back() {
+fn a_grant_of_an_unknown_account_is_revoked() {
     for reply in [Reply::status(500, "{}"), Reply::status(200, "{}"), Reply::status(403, "{}")] {
         let fixture = Fixture::new();
         fixture.world.acme.script_always("/me", Some(reply));
@@ -213,7 +213,7 @@ fn a_grant_of_an_account_that_the_app_does_not_tell_is_given_back() {
 }
 
 #[test]
-fn a_grant_of_an_unknown_account_is_kept_where_a_connection_may_live_on_it() {
+fn a_grant_of_an_unknown_account_is_kept_if_a_connection_may_use_it() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.acme.script_always("/me", Some(Reply::status(500, "{}")));
@@ -224,7 +224,7 @@ fn a_grant_of_an_unknown_account_is_kept_where_a_connection_may_live_on_it() {
 }
 
 #[test]
-fn a_callback_whose_client_secret_does_not_open_says_so() {
+fn a_callback_with_an_unreadable_client_secret_says_so() {
     let fixture = Fixture::new();
     let url = fixture.start_flow(&fixture.connect_request(), BROWSER_SESSION);
     let (code, state) = fixture.world.acme.consent(&url, "ann");
@@ -271,7 +271,7 @@ fn assert_reported_everywhere(fixture: &Fixture, id: &ConnectionId, problem: Cli
 }
 
 #[test]
-fn a_client_whose_secret_does_not_open_is_told_and_its_connections_are_checked_ever_more_seldom() {
+fn an_unreadable_client_secret_is_reported_and_checks_become_less_frequent() {
     let fixture = Fixture::new();
     let (id, other) = (fixture.connect("ann"), fixture.connect("bob"));
     fixture.world.db.tamper("UPDATE oauth_clients SET sealed_secret = 'cx1.k1.AAAA'");
@@ -290,7 +290,7 @@ fn a_client_whose_secret_does_not_open_is_told_and_its_connections_are_checked_e
 }
 
 #[test]
-fn a_secret_that_opens_again_is_told_of_no_more_whatever_the_app_says() {
+fn a_readable_client_secret_is_no_longer_reported() {
     for near_end in [true, false] {
         let fixture = Fixture::new();
         let id = fixture.connect("ann");
@@ -308,7 +308,7 @@ fn a_secret_that_opens_again_is_told_of_no_more_whatever_the_app_says() {
 }
 
 #[test]
-fn an_attempt_that_never_came_back_keeps_no_later_finding_from_being_written() {
+fn an_abandoned_attempt_does_not_block_later_results() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.expire_access_token(&id);
@@ -325,7 +325,7 @@ fn an_attempt_that_never_came_back_keeps_no_later_finding_from_being_written() {
 }
 
 #[test]
-fn another_account_is_refused_though_an_attempt_never_came_back() {
+fn another_account_is_refused_after_an_abandoned_attempt() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.acme.script_next("/token", Reply::error(HttpError::Timeout));
@@ -342,7 +342,7 @@ fn another_account_is_refused_though_an_attempt_never_came_back() {
 }
 
 #[test]
-fn a_client_that_was_entered_for_other_addresses_is_told_of_the_connections_that_have_them() {
+fn a_client_for_other_addresses_is_reported_on_the_affected_connections() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let elsewhere = json!({ "token": ["https://acme.example/other"], "authorize": [], "revoke": [], "api": [] });
@@ -364,7 +364,7 @@ fn count_uses(fixture: &Fixture) -> i64 {
 }
 
 #[test]
-fn a_copy_that_another_instance_deleted_is_written_again_by_the_next_call() {
+fn a_cache_entry_that_another_isolate_deleted_is_written_by_the_next_call() {
     let fixture = fixture_in_one_isolate(&json!({}));
     let id = fixture.connect("ann");
     fixture.resolve_and_finish(&id, request_with_consistency(Consistency::Available)).unwrap();
@@ -382,7 +382,7 @@ fn a_copy_that_another_instance_deleted_is_written_again_by_the_next_call() {
 }
 
 #[test]
-fn a_copy_is_looked_for_once_a_minute() {
+fn a_cache_entry_is_checked_once_a_minute() {
     let (fixture, id) = connect_without_expiry();
     fixture.resolve_and_finish(&id, request_with_consistency(Consistency::Available)).unwrap();
     let before = fixture.world.cache.gets.get();
@@ -395,7 +395,7 @@ fn a_copy_is_looked_for_once_a_minute() {
 }
 
 #[test]
-fn a_workflow_with_a_space_in_its_name_is_not_taken_for_another() {
+fn workflows_with_spaces_in_their_names_are_distinct() {
     let fixture = fixture_in_one_isolate(&json!({}));
     let id = fixture.connect("ann");
     let request = |workflow: &str, step: &str| ResolveRequest {
@@ -415,7 +415,7 @@ fn a_workflow_with_a_space_in_its_name_is_not_taken_for_another() {
 }
 
 #[test]
-fn a_use_that_could_not_be_noted_is_noted_by_the_next_call() {
+fn a_use_that_could_not_be_recorded_is_recorded_by_the_next_call() {
     let fixture = fixture_in_one_isolate(&json!({}));
     let id = fixture.connect("ann");
     let request = || ResolveRequest { workflow: Some("w".into()), ..request_with_consistency(Consistency::Edge) };
@@ -428,7 +428,7 @@ fn a_use_that_could_not_be_noted_is_noted_by_the_next_call() {
 }
 
 #[test]
-fn a_key_whose_copy_could_not_be_written_is_copied_by_the_next_call() {
+fn a_key_that_could_not_be_cached_is_cached_by_the_next_call() {
     let fixture = fixture_in_one_isolate(&json!({}));
     let id = fixture.connect("ann");
     resolve_source(&fixture, &id, Consistency::Available);
@@ -443,7 +443,7 @@ fn a_key_whose_copy_could_not_be_written_is_copied_by_the_next_call() {
 // ---- C11: what is said of the configuration and of requests ----
 
 #[test]
-fn a_database_that_was_not_migrated_is_misconfigured_and_says_what_to_run() {
+fn an_unmigrated_database_is_misconfigured_with_a_remedy() {
     for change in
         ["ALTER TABLE connections RENAME COLUMN metadata TO metadata_of_before", "DROP TABLE encryption_key_checks"]
     {
@@ -468,7 +468,7 @@ fn a_database_that_was_not_migrated_is_misconfigured_and_says_what_to_run() {
 }
 
 #[test]
-fn the_messages_of_a_missing_table_or_column_are_told_from_others() {
+fn messages_of_missing_tables_and_columns_are_recognised() {
     for message in [
         "D1_ERROR: no such table: encryption_key_checks: SQLITE_ERROR",
         "D1_ERROR: no such column: c.definition_changed at offset 7: SQLITE_ERROR",
@@ -483,7 +483,7 @@ fn the_messages_of_a_missing_table_or_column_are_told_from_others() {
 }
 
 #[test]
-fn an_empty_way_is_refused_wherever_one_may_be_named() {
+fn an_empty_auth_method_is_refused_everywhere() {
     let fixture = Fixture::new();
     let key = first_key(&fixture);
     let body = json!({ "client_id": "acme-client" });
@@ -509,7 +509,7 @@ fn an_empty_way_is_refused_wherever_one_may_be_named() {
 // ---- plans ----
 
 #[test]
-fn the_look_for_duplicates_goes_by_account_and_reads_no_workspace() {
+fn the_search_for_duplicates_uses_the_account_index() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     for at in 0..30 {
@@ -544,7 +544,7 @@ fn the_look_for_duplicates_goes_by_account_and_reads_no_workspace() {
 }
 
 #[test]
-fn an_entered_credential_is_stored_though_the_first_writes_fail() {
+fn a_manual_credential_is_stored_after_failed_writes() {
     for sql in ["INSERT INTO flows", "INSERT INTO connections"] {
         for fault in [Fault::BeforeCommit, Fault::AfterCommit] {
             let fixture = Fixture::new();

@@ -46,7 +46,7 @@ fn flow_outcome(fixture: &Fixture, landing: &CallbackResult) -> (FlowOutcome, Op
 }
 
 #[test]
-fn a_loosened_rule_of_a_placeholder_makes_another_client_with_another_redirect_uri() {
+fn a_wider_placeholder_rule_creates_another_client_with_another_redirect_uri() {
     for pattern in [Value::Null, json!("[a-z]+")] {
         let fixture = fixture_with_realm();
         let id = fixture.connect("ann");
@@ -68,7 +68,7 @@ fn a_loosened_rule_of_a_placeholder_makes_another_client_with_another_redirect_u
 }
 
 #[test]
-fn a_flow_ends_when_its_secret_was_entered_for_other_addresses_since_it_began() {
+fn a_flow_ends_if_its_client_secret_was_entered_for_other_addresses() {
     for changed in [
         json!({ "identity": { "url": "https://rogue.example/me" } }),
         json!({ "check": { "url": "https://rogue.example/me" } }),
@@ -102,7 +102,7 @@ fn a_flow_ends_when_its_secret_was_entered_for_other_addresses_since_it_began() 
 }
 
 #[test]
-fn a_flow_goes_on_when_the_same_secret_is_entered_for_more_addresses() {
+fn a_flow_continues_if_the_same_secret_is_entered_for_more_addresses() {
     let fixture = Fixture::new();
     let secret = fixture.world.acme.client_secret.borrow().clone();
     let url = fixture.start_flow(&fixture.connect_request(), BROWSER_SESSION);
@@ -134,7 +134,7 @@ fn connect_with_api_key() -> (Fixture, ConnectionId) {
 }
 
 #[test]
-fn a_key_goes_to_the_hosts_that_were_agreed_to_whenever_the_definition_changes() {
+fn a_key_is_sent_only_to_the_agreed_hosts_after_a_definition_change() {
     // The definition changes before the first statement that reads it, before the second, and so on.
     for turn in 0..8 {
         let (fixture, id) = connect_with_api_key();
@@ -169,7 +169,7 @@ fn edited_definition(patch: &Value) -> Value {
 }
 
 #[test]
-fn a_flow_begins_where_its_offer_said() {
+fn a_flow_starts_at_the_address_that_was_shown() {
     let fixture = Fixture::new();
     let context = fixture.world.context();
     let request = fixture.connect_request();
@@ -198,7 +198,7 @@ fn named_by_the_editor(fixture: &Fixture) {
 }
 
 #[test]
-fn a_grant_that_an_edited_definition_calls_another_accounts_is_not_revoked_while_a_connection_may_live_on_it() {
+fn a_grant_is_not_revoked_because_an_edited_definition_names_another_account() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.advance_clock(60);
@@ -217,7 +217,7 @@ fn a_grant_that_an_edited_definition_calls_another_accounts_is_not_revoked_while
 }
 
 #[test]
-fn a_grant_of_another_account_is_revoked_where_the_definition_is_that_of_the_connections() {
+fn a_grant_of_another_account_is_revoked_if_the_definition_is_unchanged() {
     let fixture = Fixture::new();
     named_by_the_editor(&fixture);
     fixture.world.acme.script_always("/rogue-me", None);

@@ -52,7 +52,7 @@ pub(crate) fn make_key(fixture: &Fixture, change: impl FnOnce(&mut ApiKey)) -> S
 }
 
 #[test]
-fn a_connection_that_sees_nothing_says_so_until_a_check_or_a_reconnect_sees_something() {
+fn a_connection_without_shared_content_is_marked_until_a_check_or_reconnect_finds_some() {
     let list = "/list";
     let fixture = Fixture::with_definition(&json!({
         "nothing_shared": { "url": "https://acme.example/list", "at": "/results", "say": "Share a page with it." },
@@ -104,7 +104,7 @@ fn a_connection_that_sees_nothing_says_so_until_a_check_or_a_reconnect_sees_some
 }
 
 #[test]
-fn a_key_that_ends_makes_and_sees_none_that_outlives_it() {
+fn an_expiring_key_creates_and_sees_no_key_that_outlives_it() {
     let fixture = Fixture::new();
     let end = fixture.world.now().plus(3600);
     let brief = make_key(&fixture, |key| key.expires_at = Some(end));
@@ -124,7 +124,7 @@ fn a_key_that_ends_makes_and_sees_none_that_outlives_it() {
 }
 
 #[test]
-fn a_limited_key_signs_nobody_in() {
+fn a_limited_key_creates_no_sign_in_links() {
     let fixture = Fixture::new();
     let limits: [fn(&mut ApiKey); 2] = [|key| key.connections = Some(vec![]), |key| key.apps = Some(vec![])];
     for limit in limits {
@@ -141,7 +141,7 @@ fn a_limited_key_signs_nobody_in() {
 }
 
 #[test]
-fn a_client_counts_as_set_up_only_where_its_secret_may_go() {
+fn a_client_is_set_up_only_for_its_destinations() {
     let fixture = Fixture::new();
     let key = first_key(&fixture);
     let told = || {
@@ -162,7 +162,7 @@ fn a_client_counts_as_set_up_only_where_its_secret_may_go() {
 }
 
 #[test]
-fn a_clients_scopes_are_judged_when_they_are_entered() {
+fn the_scopes_of_a_client_are_validated_on_input() {
     let fixture = Fixture::new();
     let key = first_key(&fixture);
     for scopes in [json!(["two words"]), json!([""]), json!(vec!["s"; 201])] {
@@ -173,7 +173,7 @@ fn a_clients_scopes_are_judged_when_they_are_entered() {
 }
 
 #[test]
-fn clients_that_are_entered_at_once_are_a_conflict_and_none_takes_the_others_secret() {
+fn concurrent_clients_are_a_conflict_and_keep_their_secrets() {
     let fixture = Fixture::new();
     let key = first_key(&fixture);
     fixture.world.db.tamper("DELETE FROM oauth_clients");
@@ -322,7 +322,7 @@ fn make_link_with(fixture: &Fixture, change: impl FnOnce(&mut NewLink)) -> Strin
 }
 
 #[test]
-fn links_that_are_open_side_by_side_do_not_disturb_each_other() {
+fn links_in_parallel_tabs_do_not_affect_each_other() {
     let fixture = Fixture::new();
     let mut browser = TestBrowser::new(&fixture);
     let paths = [make_link(&fixture, 3600), make_link(&fixture, 3600)];
@@ -335,7 +335,7 @@ fn links_that_are_open_side_by_side_do_not_disturb_each_other() {
 }
 
 #[test]
-fn the_browser_that_pressed_a_links_button_keeps_the_link_until_its_end() {
+fn the_browser_that_started_a_link_keeps_it() {
     let fixture = Fixture::new();
     let path = make_link(&fixture, link::MAX_TTL);
     let mut browser = TestBrowser::new(&fixture);
@@ -350,7 +350,7 @@ fn the_browser_that_pressed_a_links_button_keeps_the_link_until_its_end() {
 }
 
 #[test]
-fn many_links_of_a_browser_cost_no_more_than_one() {
+fn many_links_in_a_browser_cost_the_same_as_one() {
     let fixture = Fixture::new();
     let mut browser = TestBrowser::new(&fixture);
     let mut trips = Vec::new();
@@ -368,7 +368,7 @@ fn many_links_of_a_browser_cost_no_more_than_one() {
 // ---- pages of what went wrong ----
 
 #[test]
-fn an_app_that_must_be_set_up_leads_to_how_and_names_no_route_of_the_api() {
+fn an_app_without_a_client_links_to_its_setup_page() {
     let fixture = Fixture::new();
     let path = make_link(&fixture, 3600);
     fixture.put_app_revision(&json!({ "auth": { "token_url": "https://elsewhere.example/token" } }));
@@ -387,7 +387,7 @@ fn an_app_that_must_be_set_up_leads_to_how_and_names_no_route_of_the_api() {
 }
 
 #[test]
-fn a_page_of_what_went_wrong_knows_who_is_signed_in() {
+fn an_error_page_shows_who_is_signed_in() {
     let fixture = Fixture::new();
     let somebody_elses = make_link_with(&fixture, |new| new.user = Some(User { id: "bob".into(), name: None }));
     let mut ann = TestBrowser::new(&fixture);
@@ -416,7 +416,7 @@ fn put_app_with_api_key(fixture: &Fixture) {
 }
 
 #[test]
-fn a_way_that_is_not_set_up_is_set_up_from_the_form_of_another_and_not_offered_behind_a_link() {
+fn an_auth_method_without_a_client_is_not_offered_in_a_link() {
     let fixture = Fixture::new();
     put_app_with_api_key(&fixture);
     let mut ann = TestBrowser::new(&fixture);
@@ -433,7 +433,7 @@ fn a_way_that_is_not_set_up_is_set_up_from_the_form_of_another_and_not_offered_b
 }
 
 #[test]
-fn an_app_that_needs_no_client_says_so_and_one_that_is_not_there_does_not() {
+fn the_setup_page_of_an_app_without_client_says_so_and_unknown_apps_are_not_found() {
     let fixture = Fixture::new();
     put_app_with_api_key(&fixture);
     let mut ann = TestBrowser::new(&fixture);
@@ -452,7 +452,7 @@ fn an_app_that_needs_no_client_says_so_and_one_that_is_not_there_does_not() {
 }
 
 #[test]
-fn an_app_that_can_be_connected_by_another_way_is_among_what_is_not_set_up_too() {
+fn an_app_with_another_ready_auth_method_is_also_listed_as_not_set_up() {
     let fixture = Fixture::new();
     put_app_with_api_key(&fixture);
     let mut ann = TestBrowser::new(&fixture);
@@ -472,7 +472,7 @@ fn connection_page_path(id: &ConnectionId) -> String {
 }
 
 #[test]
-fn a_name_that_is_not_accepted_comes_back_in_its_form() {
+fn a_refused_name_is_shown_again_in_its_form() {
     let fixture = Fixture::new();
     let page = connection_page_path(&fixture.connect("ann"));
     let mut ann = TestBrowser::new(&fixture);
@@ -495,7 +495,7 @@ fn a_name_that_is_not_accepted_comes_back_in_its_form() {
 }
 
 #[test]
-fn the_history_tells_a_key_by_its_name() {
+fn the_audit_log_names_a_key() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let key = make_key(&fixture, |key| key.name = "Nightly import".into());
@@ -509,7 +509,7 @@ fn the_history_tells_a_key_by_its_name() {
 }
 
 #[test]
-fn an_app_that_was_removed_leaves_no_way_to_connect_it_again() {
+fn a_removed_app_cannot_be_connected_again() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let path = make_link(&fixture, 3600);
@@ -544,7 +544,7 @@ fn try_again_url(page: &str) -> Option<String> {
 }
 
 #[test]
-fn who_said_no_behind_a_link_can_try_again_in_the_same_browser_alone() {
+fn after_a_denial_a_link_can_be_tried_again_in_the_same_browser() {
     let fixture = Fixture::new();
     let mut browser = TestBrowser::new(&fixture);
     let pressed = browser.press(&make_link(&fixture, 3600));
@@ -560,7 +560,7 @@ fn who_said_no_behind_a_link_can_try_again_in_the_same_browser_alone() {
 }
 
 #[test]
-fn a_link_that_has_ended_meanwhile_is_not_tried_again() {
+fn a_link_that_has_expired_cannot_be_tried_again() {
     let fixture = Fixture::new();
     let mut browser = TestBrowser::new(&fixture);
     let pressed = browser.press(&make_link(&fixture, 60));
@@ -570,7 +570,7 @@ fn a_link_that_has_ended_meanwhile_is_not_tried_again() {
 }
 
 #[test]
-fn the_end_of_a_link_tells_what_was_not_granted() {
+fn the_last_page_of_a_link_names_missing_scopes() {
     let fixture = Fixture::new();
     let mut browser = TestBrowser::new(&fixture);
     let pressed = browser.press(&make_link(&fixture, 3600));
@@ -581,7 +581,7 @@ fn the_end_of_a_link_tells_what_was_not_granted() {
     assert!(!browser.complete_consent(&pressed, "bob").contains("not granted"));
 }
 #[test]
-fn a_page_says_what_is_wrong_beside_the_field() {
+fn a_page_shows_errors_at_the_field() {
     let fixture = Fixture::new();
     let mut ann = TestBrowser::new(&fixture);
     ann.sign_in();
@@ -597,7 +597,7 @@ fn a_page_says_what_is_wrong_beside_the_field() {
 }
 
 #[test]
-fn whoever_enters_a_key_is_told_what_it_must_allow() {
+fn the_form_for_a_key_lists_the_required_permissions() {
     let fixture = Fixture::new();
     let mut ann = TestBrowser::new(&fixture);
     ann.sign_in();
@@ -607,7 +607,7 @@ fn whoever_enters_a_key_is_told_what_it_must_allow() {
 }
 
 #[test]
-fn an_apps_limit_is_told_where_another_grant_would_be_made() {
+fn an_apps_limit_is_shown_before_another_grant() {
     let fixture = Fixture::with_definition(&json!({
         "limits": { "grants_per_account": 2, "one_per_account": "Two of them disturb each other." },
     }));
@@ -629,7 +629,7 @@ fn an_apps_limit_is_told_where_another_grant_would_be_made() {
 }
 
 #[test]
-fn a_setup_lists_all_that_people_can_choose_and_how_the_client_is_tried() {
+fn the_setup_page_lists_all_scopes_and_how_to_test_the_client() {
     let fixture = Fixture::new();
     let mut ann = TestBrowser::new(&fixture);
     ann.sign_in();

@@ -25,7 +25,7 @@ fn fields_in_error(fixture: &Fixture, to: (Method, &str), body: &Value) -> Vec<S
 const POST_CONNECTIONS: (Method, &str) = (Method::Post, "/v1/connections");
 
 #[test]
-fn complaints_name_members_of_the_request() {
+fn errors_name_members_of_the_request() {
     let fixture = Fixture::new();
     let own = json!({ "type": "client_credentials", "client_id": "a", "client_secret": "b" });
     let key = json!({ "type": "api_key", "api_key": "rk_test_0123456789abcdefghijklmn", "x": "b" });
@@ -42,7 +42,7 @@ fn complaints_name_members_of_the_request() {
 }
 
 #[test]
-fn a_list_is_no_object_however_deep_it_stands() {
+fn a_list_is_not_accepted_as_an_object_at_any_depth() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let resolve = format!("/v1/connections/{id}/resolve");
@@ -73,7 +73,7 @@ fn a_list_is_no_object_however_deep_it_stands() {
 }
 
 #[test]
-fn a_list_is_never_wider_than_what_it_was_asked_for() {
+fn a_filtered_list_never_returns_more_than_the_filter() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let uses = format!("/v1/connections/{id}/uses");
@@ -111,7 +111,7 @@ fn a_list_is_never_wider_than_what_it_was_asked_for() {
 }
 
 #[test]
-fn what_belongs_to_the_catalogue_is_there_and_can_not_be_changed() {
+fn catalogue_apps_exist_and_cannot_be_changed() {
     let fixture = Fixture::new();
     let key = first_key(&fixture);
     let definition = json!({ "id": "slack", "name": "Slack", "auth": { "type": "api_key" } });
@@ -131,7 +131,7 @@ fn what_belongs_to_the_catalogue_is_there_and_can_not_be_changed() {
 const PUT_CLIENT: (Method, &str) = (Method::Put, "/v1/apps/acme/client");
 
 #[test]
-fn what_is_copied_with_a_client_is_cut_off_and_what_is_wrong_with_it_is_named() {
+fn surrounding_text_of_a_client_is_removed_and_errors_are_named() {
     let fixture = Fixture::new();
     let key = first_key(&fixture);
     let body =
@@ -159,7 +159,7 @@ fn what_is_copied_with_a_client_is_cut_off_and_what_is_wrong_with_it_is_named() 
 }
 
 #[test]
-fn a_fault_of_the_whole_body_says_that_it_is_the_bodys() {
+fn an_error_of_the_whole_body_names_the_body() {
     let fixture = Fixture::new();
     let long = json!({ "id": "a", "name": "a".repeat(70_000) });
     for (body, problem) in [(long, "The body is over 64 KB."), (json!([]), "The body must be a JSON object.")] {
@@ -186,7 +186,7 @@ fn a_user_name_has_no_colon() {
 }
 
 #[test]
-fn an_issuer_that_can_not_be_asked_is_a_verdict_of_a_trial() {
+fn an_unreachable_issuer_is_a_result_of_a_client_test() {
     let endpoints = json!({ "authorize_url": null, "token_url": null, "revoke_url": null });
     let mut auth = endpoints;
     auth["issuer"] = "https://nowhere.example".into();
@@ -214,7 +214,7 @@ fn list_events(fixture: &Fixture, id: &ConnectionId, limit: usize) -> Vec<(Strin
 }
 
 #[test]
-fn the_trail_tells_what_changed_in_the_order_in_which_it_did() {
+fn the_audit_log_lists_changes_in_order() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let path = format!("/v1/connections/{id}");

@@ -71,7 +71,7 @@ fn redirected_connection_id(response: &Response) -> Value {
 const API_KEY: &str = "hunter2k";
 
 #[test]
-fn a_key_is_stored_as_it_was_meant_however_it_was_copied() {
+fn a_copied_key_is_stored_without_surrounding_text() {
     let fixture = fixture_with_auth_method(&api_key_method(&bearer_request()));
     let pastes = [
         "hunter2k\r\n",
@@ -111,7 +111,7 @@ fn a_key_is_stored_as_it_was_meant_however_it_was_copied() {
 }
 
 #[test]
-fn what_can_not_be_meant_is_named_for_what_it_is_and_where_and_never_repeated() {
+fn an_invalid_value_is_named_with_its_field_and_not_repeated() {
     let fixture = fixture_with_auth_method(&api_key_method(&bearer_request()));
     for (pasted, said) in [
         ("hunter2k\u{a0}x", "has a non-breaking space after character 8."),
@@ -144,7 +144,7 @@ fn what_can_not_be_meant_is_named_for_what_it_is_and_where_and_never_repeated() 
 }
 
 #[test]
-fn a_scheme_is_taken_off_only_where_requests_add_one() {
+fn an_auth_scheme_is_removed_only_if_requests_add_it() {
     let fixture = fixture_with_auth_method(&api_key_method(&json!({ "headers": { "X-Api-Key": "{api_key}" } })));
     let stored = |pasted: &str| {
         let body =
@@ -159,7 +159,7 @@ fn a_scheme_is_taken_off_only_where_requests_add_one() {
 }
 
 #[test]
-fn a_user_name_and_a_password_may_have_any_letters_but_the_password_stays_as_it_is() {
+fn user_name_and_password_accept_any_letters_and_the_password_is_unchanged() {
     let fixture = fixture_with_auth_method(&json!({
         "type": "basic",
         "fields": [{ "id": "username", "label": "Name", "secret": false }, { "id": "password", "label": "Password" }],
@@ -190,7 +190,7 @@ fn a_user_name_and_a_password_may_have_any_letters_but_the_password_stays_as_it_
 }
 
 #[test]
-fn a_secret_that_is_sent_as_a_parameter_may_have_any_letters() {
+fn a_secret_that_is_sent_as_a_parameter_accepts_any_letters() {
     for auth in ["body", "basic", "basic_raw"] {
         let fixture = fixture_with_auth_method(&json!({
             "type": "client_credentials", "token_url": "https://acme.example/token", "client_auth": auth,
@@ -219,7 +219,7 @@ fn import_tokens(fixture: &Fixture, credential: &Value) -> (u16, Value) {
 }
 
 #[test]
-fn an_imported_tokens_end_is_read_as_programs_keep_it() {
+fn the_expiry_of_an_imported_token_is_read_in_common_formats() {
     let fixture = Fixture::new();
     let end = "2026-12-01T12:00:00Z";
     let unix = 1_796_126_400_i64;
@@ -261,7 +261,7 @@ fn an_imported_tokens_end_is_read_as_programs_keep_it() {
 }
 
 #[test]
-fn imported_tokens_may_be_long_and_are_taken_without_what_copying_adds() {
+fn imported_tokens_may_be_long_and_are_trimmed() {
     let fixture = Fixture::new();
     let long = "j".repeat(17 * 1024);
     for pasted in [
@@ -317,7 +317,7 @@ fn imported_tokens_may_be_long_and_are_taken_without_what_copying_adds() {
 // ---- addresses ----
 
 #[test]
-fn an_address_is_taken_where_a_part_of_it_is_asked_for() {
+fn a_full_address_is_accepted_for_a_part_of_it() {
     let fixture = Fixture::new();
     let body = |subdomain: &str| {
         json!({ "app": "zendesk", "auth_method": "api_token", "variables": { "subdomain": subdomain }, "check": false,
@@ -364,7 +364,7 @@ fn an_address_is_taken_where_a_part_of_it_is_asked_for() {
 }
 
 #[test]
-fn a_clients_host_is_read_out_of_its_address_too() {
+fn the_host_of_a_client_can_be_entered_as_an_address() {
     let fixture = Fixture::new();
     for pasted in ["gitlab.acme.example", "https://gitlab.acme.example/users/sign_in", "gitlab.acme.example/"] {
         let body = json!({ "client_id": "c", "client_secret": "s", "variables": { "host": pasted } });

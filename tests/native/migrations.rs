@@ -35,7 +35,7 @@ fn index_names(sqlite: &Connection) -> Vec<String> {
 }
 
 #[test]
-fn connections_and_revocations_survive_the_tables_that_know_ways() {
+fn the_migration_to_auth_methods_keeps_connections_and_revocations() {
     let sqlite = database_before("0003_ambiguous_since.sql");
     sqlite
         .execute_batch(
@@ -78,7 +78,7 @@ fn connections_and_revocations_survive_the_tables_that_know_ways() {
 }
 
 #[test]
-fn events_keep_their_order_in_the_table_that_numbers_them() {
+fn the_migration_that_numbers_events_keeps_their_order() {
     let sqlite = database_before("0004_ways.sql");
     for (at, id) in [(2, "evt_b"), (1, "evt_z"), (2, "evt_a"), (3, "evt_c")] {
         let sql = format!("INSERT INTO events VALUES ('ws_1', 'con_1', {at}, '{id}', 'edited', 'key:k', 'd')");
@@ -96,7 +96,7 @@ fn events_keep_their_order_in_the_table_that_numbers_them() {
 }
 
 #[test]
-fn what_the_version_before_made_goes_on_and_nobody_is_an_admin() {
+fn the_migration_to_roles_keeps_sessions_as_members() {
     let sqlite = database_before("0006_events_in_order.sql");
     sqlite
         .execute_batch(
@@ -119,7 +119,7 @@ fn what_the_version_before_made_goes_on_and_nobody_is_an_admin() {
 }
 
 #[test]
-fn what_was_made_in_a_deleted_workspace_is_ended_by_the_migration_that_forbids_it() {
+fn the_migration_ends_what_exists_in_deleted_workspaces() {
     let sqlite = database_before("0006_events_in_order.sql");
     sqlite
         .execute_batch(
@@ -154,7 +154,7 @@ fn what_was_made_in_a_deleted_workspace_is_ended_by_the_migration_that_forbids_i
 }
 
 #[test]
-fn a_made_token_of_unknown_life_ends_and_no_other_does() {
+fn the_migration_ends_only_issued_tokens_of_unknown_lifetime() {
     let sqlite = database_before("0010_limits.sql");
     sqlite.execute_batch("INSERT INTO workspaces (id, name, created_at) VALUES ('ws_1', 'W', 1)").unwrap();
     let insert = |id: &str, kind: &str, refreshable: i64, refreshed_at: &str, expires_at: &str| {
@@ -180,7 +180,7 @@ fn a_made_token_of_unknown_life_ends_and_no_other_does() {
 }
 
 #[test]
-fn between_the_two_migrations_of_the_rebuild_no_version_finds_its_tables() {
+fn between_the_rebuild_migrations_no_version_finds_its_tables() {
     let sqlite = database_before("0013_names.sql");
     let then = ["apps", "authorizations", "clients", "connections", "keys", "revocations"];
     let now = ["flows", "oauth_clients"];

@@ -58,7 +58,7 @@ fn add_latin1_byte(fixture: &Fixture, path: &str) {
 }
 
 #[test]
-fn one_byte_that_is_not_utf_8_costs_neither_token_nor_account() {
+fn an_invalid_utf_8_byte_loses_neither_token_nor_account() {
     let fixture = Fixture::new();
     for path in ["/token", "/me"] {
         add_latin1_byte(&fixture, path);
@@ -76,7 +76,7 @@ fn one_byte_that_is_not_utf_8_costs_neither_token_nor_account() {
 }
 
 #[test]
-fn a_form_for_an_answer_is_as_good_as_json() {
+fn a_form_response_is_read_like_json() {
     let fixture = Fixture::new();
     fixture.world.acme.edit_body("/token", |body| {
         let json: BTreeMap<String, Value> = serde_json::from_slice(body).unwrap();
@@ -99,7 +99,7 @@ fn a_form_for_an_answer_is_as_good_as_json() {
 // ---- refusals ----
 
 #[test]
-fn oauths_own_code_ends_a_grant_wherever_the_app_puts_it() {
+fn a_standard_error_code_ends_a_grant_wherever_it_is() {
     for (body, header) in [
         (r#"{"error":{"code":"invalid_grant"}}"#, None),
         (r#"{"errors":["invalid_grant - expired"]}"#, None),
@@ -123,7 +123,7 @@ fn oauths_own_code_ends_a_grant_wherever_the_app_puts_it() {
 }
 
 #[test]
-fn an_app_that_keeps_refusing_is_said_to_refuse_with_its_code_since_when_and_the_way_out() {
+fn repeated_refusals_are_reported_with_code_and_time_and_remedy() {
     for (body, code) in [
         (r#"{"error":"invalid_request"}"#, Some("invalid_request")),
         (r#"{"error":{"code":"quota_gone"}}"#, Some("quota_gone")),
@@ -163,7 +163,7 @@ fn an_app_that_keeps_refusing_is_said_to_refuse_with_its_code_since_when_and_the
 }
 
 #[test]
-fn an_app_that_refuses_the_client_is_said_neither_to_be_silent_nor_to_refuse_the_connection() {
+fn a_refused_client_is_not_reported_as_a_problem_of_the_connection() {
     let (fixture, id) = connect_expired(&json!({}));
     for body in [r#"{"error":"quota_gone"}"#, r#"{"error":"invalid_client"}"#] {
         fixture.world.acme.script_always("/token", Some(Reply::status(400, body)));
@@ -181,7 +181,7 @@ fn an_app_that_refuses_the_client_is_said_neither_to_be_silent_nor_to_refuse_the
 }
 
 #[test]
-fn what_an_app_said_is_not_told_while_its_client_can_not_be_used() {
+fn an_apps_refusal_is_not_reported_while_its_client_is_unusable() {
     let (fixture, id) = connect_expired(&json!({}));
     fixture.world.acme.script_always("/token", Some(Reply::status(400, r#"{"error":"quota_gone"}"#)));
     resolve_error(&fixture, &id);
@@ -200,7 +200,7 @@ fn listed_with(fixture: &Fixture, code: &str) -> usize {
 }
 
 #[test]
-fn a_refusal_is_over_when_somebody_reconnects() {
+fn a_reconnect_clears_a_reported_refusal() {
     let (fixture, id) = connect_expired(&json!({}));
     fixture.world.acme.script_next("/token", Reply::status(400, r#"{"error":"invalid_request"}"#));
     resolve_error(&fixture, &id);
@@ -210,7 +210,7 @@ fn a_refusal_is_over_when_somebody_reconnects() {
 }
 
 #[test]
-fn nothing_has_to_be_repaired_is_said_only_while_that_may_be_true() {
+fn the_text_nothing_to_repair_is_shown_only_if_it_may_be_true() {
     for (reply, passes) in [
         (Reply::error(HttpError::Timeout), true),
         (Reply::status(503, ""), true),
@@ -239,7 +239,7 @@ fn nothing_has_to_be_repaired_is_said_only_while_that_may_be_true() {
 }
 
 #[test]
-fn of_a_connection_that_was_not_asked_about_nothing_is_promised() {
+fn an_unchecked_connection_shows_no_result() {
     let (fixture, id) = connect_expired(&json!({}));
     let until = fixture.world.now().plus(60).unix();
     fixture.world.db.tamper(&format!("UPDATE oauth_clients SET failures = 3, backoff_until = {until}"));
@@ -250,7 +250,7 @@ fn of_a_connection_that_was_not_asked_about_nothing_is_promised() {
 }
 
 #[test]
-fn a_client_that_was_replaced_and_is_refused_leads_to_a_reconnect() {
+fn a_refused_replaced_client_leads_to_a_reconnect() {
     let (fixture, id) = connect_expired(&json!({}));
     let refuse =
         || fixture.world.acme.script_always("/token", Some(Reply::status(401, r#"{"error":"invalid_client"}"#)));
@@ -285,7 +285,7 @@ fn a_client_that_was_replaced_and_is_refused_leads_to_a_reconnect() {
 }
 
 #[test]
-fn a_fault_of_the_server_ends_nothing_and_is_told_whatever_code_it_names() {
+fn a_server_error_ends_nothing_and_is_reported() {
     for (status, body) in
         [(500, r#"{"error":"invalid_grant"}"#), (302, r#"{"error":"invalid_grant"}"#), (200, "<p>invalid_grant")]
     {
@@ -307,7 +307,7 @@ fn written_otherwise(fixture: &Fixture, write: impl Fn(&str) -> Vec<u8> + 'stati
 }
 
 #[test]
-fn an_answer_in_an_odd_form_is_a_success_as_any_other() {
+fn a_success_in_an_unusual_format_is_a_success() {
     type Write = fn(&str) -> Vec<u8>;
     let forms: [(&str, Write); 5] = [
         ("a list of one", |text| format!("[{text}]").into_bytes()),
@@ -336,7 +336,7 @@ fn an_answer_in_an_odd_form_is_a_success_as_any_other() {
 }
 
 #[test]
-fn a_refresh_token_behind_a_warning_is_kept_and_the_failure_is_told() {
+fn a_refresh_token_after_a_warning_is_kept_and_the_failure_is_reported() {
     let (fixture, id) = connect_expired(&json!({}));
     written_otherwise(&fixture, |text| format!("<br />\n<b>Warning</b>: {{x}}\n{text}").into_bytes());
     let before = plain_tokens(&fixture.open_credential(&id)).1;
@@ -350,7 +350,7 @@ fn a_refresh_token_behind_a_warning_is_kept_and_the_failure_is_told() {
 }
 
 #[test]
-fn a_refresh_token_that_an_odd_exchange_leaves_behind_is_revoked_unless_a_connection_may_live_on_it() {
+fn a_refresh_token_of_a_failed_exchange_is_revoked_unless_a_connection_may_use_it() {
     let without_access = || {
         Reply::edited(|body| {
             body.as_object_mut().unwrap().remove("access_token");
@@ -381,7 +381,7 @@ fn omit_expires_in(fixture: &Fixture) {
 }
 
 #[test]
-fn a_life_that_was_told_once_counts_until_another_is_told() {
+fn a_known_lifetime_is_used_until_another_is_returned() {
     let fixture = Fixture::new();
     fixture.world.acme.expires_in.set(Some(120));
     let id = fixture.connect("ann");
@@ -400,7 +400,7 @@ fn a_life_that_was_told_once_counts_until_another_is_told() {
 }
 
 #[test]
-fn a_life_that_an_earlier_version_did_not_keep_is_read_from_the_record() {
+fn a_lifetime_that_an_earlier_version_did_not_store_is_computed() {
     let fixture = Fixture::new();
     fixture.world.acme.expires_in.set(Some(3600));
     let id = fixture.connect("ann");
@@ -442,7 +442,7 @@ fn parameter_map(name: &str, value: &str) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn scopes_that_only_the_redirect_names_are_what_was_granted() {
+fn scopes_of_the_redirect_are_the_granted_ones() {
     for (said, granted, missing) in [
         (Some("read"), vec!["read"], vec!["write"]),
         (Some("read,write"), vec!["read", "write"], vec![]),
@@ -467,7 +467,7 @@ fn scopes_that_only_the_redirect_names_are_what_was_granted() {
 }
 
 #[test]
-fn a_persons_no_is_a_no_under_every_name() {
+fn a_denial_is_recognised_under_every_code() {
     let fixture = Fixture::with_definition(&json!({ "errors": { "denied": ["not_today"] } }));
     let denied = (FlowOutcome::Denied, None);
     let refused = (FlowOutcome::Failed, Some("refused_by_app".to_owned()));
@@ -505,7 +505,7 @@ fn a_persons_no_is_a_no_under_every_name() {
 }
 
 #[test]
-fn a_parameter_that_stands_twice_counts_where_both_say_the_same() {
+fn a_duplicate_parameter_is_accepted_if_both_values_are_equal() {
     use crate::http::TestBrowser;
     for (double, outcome) in [
         (&(|query: &str| format!("{query}&{query}")) as &dyn Fn(&str) -> String, Some(FlowOutcome::Done)),
@@ -530,7 +530,7 @@ fn a_parameter_that_stands_twice_counts_where_both_say_the_same() {
 }
 
 #[test]
-fn a_code_under_another_name_is_redeemed_and_no_other_is() {
+fn a_code_is_redeemed_only_under_the_apps_name() {
     let fixture = Fixture::with_definition(&json!({ "auth": { "code_param": "auth_code" } }));
     let landing = return_from_app_with(&fixture, |returned| {
         let code = returned.code.take().unwrap();
@@ -543,7 +543,7 @@ fn a_code_under_another_name_is_redeemed_and_no_other_is() {
 }
 
 #[test]
-fn a_name_that_the_app_gave_is_sent_instead_of_the_address() {
+fn a_redirect_name_of_the_app_is_sent_instead_of_the_redirect_uri() {
     let fixture = Fixture::with_definition(&json!({
         "variables": { "redirect_name": { "label": "RuName", "from": "client", "default": "Acme-Inc-1" } },
         "auth": { "redirect_uri": "{redirect_name}" },
@@ -558,7 +558,7 @@ fn a_name_that_the_app_gave_is_sent_instead_of_the_address() {
 // ---- the set-up ----
 
 #[test]
-fn a_client_loses_its_secret_when_null_is_sent_and_keeps_it_when_none_is() {
+fn a_null_secret_removes_the_client_secret_and_an_absent_one_keeps_it() {
     let fixture = Fixture::new();
     let put = |more: &Value| {
         let mut body = json!({ "client_id": crate::support::acme::CLIENT_ID });
@@ -593,7 +593,7 @@ fn run_client_test(fixture: &Fixture) -> ClientTest {
 }
 
 #[test]
-fn a_refused_secret_with_characters_that_basic_encodes_gets_the_hint_at_basic_raw() {
+fn a_refused_secret_with_encoded_characters_suggests_basic_raw() {
     for (auth, secret, hint) in [
         ("basic", "a+b/c=", Some("basic_raw")),
         ("basic", "100%", Some("basic_raw")),
@@ -611,7 +611,7 @@ fn a_refused_secret_with_characters_that_basic_encodes_gets_the_hint_at_basic_ra
 }
 
 #[test]
-fn an_issuer_with_another_slash_is_refused_with_what_the_document_says() {
+fn an_issuer_with_another_slash_is_refused_with_the_documents_issuer() {
     let mut auth = json!({ "authorize_url": null, "token_url": null, "revoke_url": null });
     auth["issuer"] = "https://acme.example/realm".into();
     let fixture = Fixture::with_definition(&json!({ "auth": auth, "identity": null }));
@@ -628,7 +628,7 @@ fn an_issuer_with_another_slash_is_refused_with_what_the_document_says() {
 }
 
 #[test]
-fn json_that_is_labelled_as_a_page_tells_whose_account_it_is() {
+fn json_with_an_html_content_type_names_the_account() {
     let fixture = Fixture::new();
     let body = br#"{"sub":"id-ann","email":"ann@acme.example"}"#.to_vec();
     let headers = vec![("content-type".to_owned(), "text/html; charset=utf-8".to_owned())];

@@ -15,7 +15,7 @@ fn post_check(fixture: &Fixture, path: &str) -> Value {
 }
 
 #[test]
-fn a_check_asks_the_app_once_in_thirty_seconds() {
+fn a_check_asks_the_app_at_most_once_in_thirty_seconds() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let path = format!("/v1/connections/{id}/check");
@@ -33,7 +33,7 @@ fn a_check_asks_the_app_once_in_thirty_seconds() {
 }
 
 #[test]
-fn checks_at_once_ask_the_app_once() {
+fn concurrent_checks_ask_the_app_once() {
     let fixture = Fixture::in_world(&World::new(RefreshMode::Object, None), &json!({}));
     let id = fixture.connect("ann");
     let before = fixture.world.acme.count_requests("/me");
@@ -72,7 +72,7 @@ fn after_a_failed_check_another_may_follow_in_five_seconds() {
 }
 
 #[test]
-fn a_connection_whose_credential_was_refused_is_asked_about_once_in_five_seconds() {
+fn a_refused_connection_is_checked_at_most_once_in_five_seconds() {
     let fixture = Fixture::new();
     fixture.world.acme.gives_refresh_token.set(false);
     let id = fixture.connect("ann");
@@ -89,7 +89,7 @@ fn a_connection_whose_credential_was_refused_is_asked_about_once_in_five_seconds
 }
 
 #[test]
-fn what_does_not_open_is_said_to_be_unreadable_however_fresh_the_last_check_is() {
+fn an_unreadable_credential_is_reported_whatever_the_last_check_found() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let path = format!("/v1/connections/{id}/check");
@@ -99,7 +99,7 @@ fn what_does_not_open_is_said_to_be_unreadable_however_fresh_the_last_check_is()
 }
 
 #[test]
-fn what_is_shared_is_asked_as_often_as_the_app_is_checked() {
+fn the_shared_content_is_requested_with_each_check() {
     let fixture = Fixture::with_definition(&json!({
         "nothing_shared": { "url": "https://acme.example/list", "at": "/results", "say": "Share a page with it." },
     }));
@@ -121,7 +121,7 @@ fn post_client_test(fixture: &Fixture) -> Value {
 }
 
 #[test]
-fn a_test_of_a_client_asks_the_app_once_in_thirty_seconds() {
+fn a_client_test_asks_the_app_at_most_once_in_thirty_seconds() {
     let fixture = Fixture::new();
     let first = post_client_test(&fixture);
     assert_eq!(first["verdict"], "accepted");
@@ -153,7 +153,7 @@ fn a_client_that_was_refused_is_tested_again_in_five_seconds_and_a_changed_one_a
 }
 
 #[test]
-fn tests_of_a_client_at_once_ask_the_app_once_and_all_get_its_answer() {
+fn concurrent_client_tests_ask_the_app_once_and_get_the_same_answer() {
     let fixture = Fixture::new();
     let answers = fixture.world.run_concurrently((0..10).map(|_| {
         let key = first_key(&fixture);

@@ -151,7 +151,7 @@ fn expected_response(record_answers: bool, copies: CacheState, mode: &str, token
 }
 
 #[test]
-fn every_outage_of_record_and_copy_has_its_answer_in_every_mode_and_harms_nothing() {
+fn every_outage_of_database_and_cache_has_a_defined_answer_in_every_mode() {
     let wounds = [None].into_iter().chain(DATABASE_FAULTS.map(Some));
     let copies = [CacheState::Up, CacheState::Down, CacheState::FindsNothing, CacheState::Slow];
     let tokens = [TokenAge::Fresh, TokenAge::NearEnd, TokenAge::Expired];
@@ -182,7 +182,7 @@ fn every_outage_of_record_and_copy_has_its_answer_in_every_mode_and_harms_nothin
 }
 
 #[test]
-fn an_outage_that_begins_at_any_step_of_a_refresh_loses_nothing_and_costs_no_second_request() {
+fn an_outage_at_any_step_of_a_refresh_loses_nothing_and_sends_no_second_request() {
     for (steps, fault, mode) in (0..9)
         .flat_map(|steps| DATABASE_FAULTS.into_iter().flat_map(move |fault| MODES.map(|mode| (steps, fault, mode))))
     {
@@ -222,7 +222,7 @@ fn an_outage_that_begins_at_any_step_of_a_refresh_loses_nothing_and_costs_no_sec
 }
 
 #[test]
-fn a_record_that_falls_silent_while_an_answer_is_stored_is_given_ten_seconds() {
+fn a_database_that_stops_answering_during_a_write_is_retried_for_ten_seconds() {
     for fault in [Fault::Slow(SLOW_MS), Fault::NoAnswer] {
         let (fixture, id) = connect_and_cache(&World::new(RefreshMode::Direct, None), TokenAge::Expired);
         fixture.world.kept_writes.enabled.set(true);
@@ -237,7 +237,7 @@ fn a_record_that_falls_silent_while_an_answer_is_stored_is_given_ten_seconds() {
 }
 
 #[test]
-fn a_record_that_falls_silent_for_good_holds_no_caller_for_ever() {
+fn a_database_that_never_answers_does_not_block_callers() {
     for fault in [Fault::Slow(SLOW_MS), Fault::NoAnswer] {
         let (fixture, id) = connect_and_cache(&World::new(RefreshMode::Object, None), TokenAge::Expired);
         fixture.world.db.outage.set(Some((0, fault)));

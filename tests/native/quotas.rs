@@ -42,7 +42,7 @@ fn assert_answer(answer: &(u16, String), expected: (u16, &str)) {
 }
 
 #[test]
-fn a_workspace_has_a_thousand_keys_and_room_again_when_one_is_deleted() {
+fn a_workspace_has_at_most_a_thousand_keys() {
     let fixture = Fixture::new();
     copy_rows(&fixture, "api_keys", "id", "secret_hash", 998);
     let body = json!({ "name": "k", "scopes": ["resolve"] });
@@ -58,7 +58,7 @@ fn a_workspace_has_a_thousand_keys_and_room_again_when_one_is_deleted() {
 }
 
 #[test]
-fn keys_made_at_once_do_not_pass_the_limit_together() {
+fn concurrent_keys_do_not_exceed_the_limit() {
     let fixture = Fixture::new();
     copy_rows(&fixture, "api_keys", "id", "secret_hash", 997);
     let statuses = fixture.world.run_concurrently((0..5).map(|_| {
@@ -73,7 +73,7 @@ fn keys_made_at_once_do_not_pass_the_limit_together() {
 }
 
 #[test]
-fn a_workspace_has_ten_thousand_open_links() {
+fn a_workspace_has_at_most_ten_thousand_open_links() {
     let fixture = Fixture::new();
     let body = json!({ "app": "acme", "expires_in": 60 });
     assert_answer(&post_for_code(&fixture, "/v1/links", &body), (201, ""));
@@ -87,7 +87,7 @@ fn a_workspace_has_ten_thousand_open_links() {
 }
 
 #[test]
-fn a_user_has_a_thousand_sign_in_links_and_others_have_theirs() {
+fn a_user_has_at_most_a_thousand_sign_in_links() {
     let fixture = Fixture::new();
     let of = |id: &str| json!({ "user": { "id": id } });
     assert_answer(&post_for_code(&fixture, "/v1/sign-in-links", &of("ann")), (201, ""));
@@ -99,7 +99,7 @@ fn a_user_has_a_thousand_sign_in_links_and_others_have_theirs() {
 }
 
 #[test]
-fn a_person_keeps_a_hundred_sessions_and_the_newest_works() {
+fn a_person_has_at_most_a_hundred_sessions_and_the_newest_works() {
     let fixture = Fixture::new();
     let mut browser = crate::http::TestBrowser::new(&fixture);
     browser.sign_in();
@@ -112,7 +112,7 @@ fn a_person_keeps_a_hundred_sessions_and_the_newest_works() {
 }
 
 #[test]
-fn a_link_has_one_session_however_many_browsers_begin_it_and_none_for_those_who_can_not() {
+fn a_link_has_one_session_for_any_number_of_browsers() {
     let fixture = Fixture::new();
     let path = crate::http::make_link(&fixture, 3600);
     let mut last = None;
@@ -130,7 +130,7 @@ fn a_link_has_one_session_however_many_browsers_begin_it_and_none_for_those_who_
 }
 
 #[test]
-fn a_workspace_has_a_hundred_thousand_connections() {
+fn a_workspace_has_at_most_a_hundred_thousand_connections() {
     let mut fixture = Fixture::new();
     fixture.world = fixture.world.in_one_isolate();
     fixture.connect("ann");
@@ -146,7 +146,7 @@ fn a_workspace_has_a_hundred_thousand_connections() {
 }
 
 #[test]
-fn connections_are_not_counted_each_time() {
+fn connections_are_not_counted_on_every_insert() {
     let mut fixture = Fixture::new();
     fixture.world = fixture.world.in_one_isolate();
     let room = || {
@@ -170,7 +170,7 @@ fn resolve_for_step(fixture: &Fixture, id: &ConnectionId, step: &str) {
 }
 
 #[test]
-fn a_connection_keeps_five_hundred_uses_and_the_ones_of_longest_ago_give_way() {
+fn a_connection_keeps_the_five_hundred_latest_uses() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     for at in 0..502 {
@@ -219,7 +219,7 @@ fn putting_the_same_definition_again_stores_nothing() {
 }
 
 #[test]
-fn revisions_that_nothing_needs_are_deleted_and_those_that_are_used_stay() {
+fn only_unused_revisions_are_deleted() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let pinned = fixture.load_connection(&id).app_revision;
@@ -253,7 +253,7 @@ fn revisions_that_nothing_needs_are_deleted_and_those_that_are_used_stay() {
 }
 
 #[test]
-fn a_client_from_before_destinations_were_kept_pins_the_revisions_they_follow_from() {
+fn a_client_without_stored_destinations_keeps_its_revisions() {
     let fixture = Fixture::new();
     let entered = fixture.world.db.query_number("SELECT max(revision) FROM apps");
     fixture.world.db.tamper("UPDATE oauth_clients SET destinations = NULL");
@@ -269,7 +269,7 @@ fn a_client_from_before_destinations_were_kept_pins_the_revisions_they_follow_fr
 }
 
 #[test]
-fn an_app_has_a_hundred_revisions_in_use_and_a_workspace_two_hundred_apps() {
+fn an_app_has_at_most_a_hundred_revisions_and_a_workspace_two_hundred_apps() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     copy_rows(&fixture, "connections", "id", "", 99);
@@ -293,7 +293,7 @@ fn an_app_has_a_hundred_revisions_in_use_and_a_workspace_two_hundred_apps() {
 }
 
 #[test]
-fn a_list_parses_the_workspaces_own_apps_once_in_an_instance() {
+fn a_list_parses_custom_apps_once_per_isolate() {
     let mut fixture = Fixture::new();
     fixture.world = fixture.world.in_one_isolate();
     let key = first_key(&fixture);
@@ -322,7 +322,7 @@ fn a_list_parses_the_workspaces_own_apps_once_in_an_instance() {
 }
 
 #[test]
-fn parsed_definitions_are_few_and_small() {
+fn the_cache_of_parsed_definitions_is_bounded() {
     let isolate_cache = connections::isolate_cache::IsolateCache::default();
     let parse =
         |text: &str| connections::app::read_stored_definition(text, connections::egress::EgressPolicy::Public).ok();
@@ -347,7 +347,7 @@ fn parsed_definitions_are_few_and_small() {
 }
 
 #[test]
-fn limits_find_their_rows_by_the_intended_index() {
+fn quota_statements_use_the_intended_index() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.db.reset_counts();

@@ -42,7 +42,7 @@ const PERSIST_SQL: &str = "last_attempt_id = ?5";
 // ---- classification ----
 
 #[test]
-fn what_is_neither_success_nor_refusal_is_ambiguous_and_never_kills() {
+fn an_ambiguous_response_never_marks_the_connection() {
     let cases = [
         ("network_error", Reply::error(HttpError::Network)),
         ("timeout", Reply::error(HttpError::Timeout)),
@@ -76,7 +76,7 @@ fn what_is_neither_success_nor_refusal_is_ambiguous_and_never_kills() {
 }
 
 #[test]
-fn a_clear_later_is_transient_and_honours_retry_after() {
+fn a_rate_limit_is_transient_and_respects_retry_after() {
     let cases = [
         (Reply::status(429, "{\"error\":\"slow_down\"}").with_header("retry-after", "120"), 120),
         (Reply::status(429, "").with_header("retry-after", "120"), 120),
@@ -102,7 +102,7 @@ fn a_clear_later_is_transient_and_honours_retry_after() {
 }
 
 #[test]
-fn a_clear_no_to_the_stored_token_is_death() {
+fn a_refusal_of_the_stored_token_needs_a_reconnect() {
     for (status, body) in [
         (400, "{\"error\":\"invalid_grant\"}"),
         (400, "{\"error\":\"bad_refresh_token\"}"),
@@ -126,7 +126,7 @@ fn a_clear_no_to_the_stored_token_is_death() {
 }
 
 #[test]
-fn a_grant_whose_known_end_has_come_is_expired_not_revoked() {
+fn a_grant_past_its_known_expiry_is_expired_not_revoked() {
     let fixture = Fixture::with_definition(&json!({ "auth": { "refresh_token_lifetime": 7200 } }));
     let id = fixture.connect("ann");
     fixture.world.advance_clock(8000);
@@ -136,7 +136,7 @@ fn a_grant_whose_known_end_has_come_is_expired_not_revoked() {
 }
 
 #[test]
-fn an_error_of_the_clients_marks_the_client_and_a_success_clears_it() {
+fn a_client_error_marks_the_client_and_a_success_clears_it() {
     let (fixture, id) = connect_expired();
     let other = fixture.connect("bob");
     fixture.world.acme.script_next("/token", Reply::status(401, "{\"error\":\"invalid_client\"}"));
@@ -157,7 +157,7 @@ fn an_error_of_the_clients_marks_the_client_and_a_success_clears_it() {
 }
 
 #[test]
-fn a_new_secret_clears_the_client_and_wakes_its_connections_at_once() {
+fn a_new_secret_clears_the_client_and_its_connections_are_retried_at_once() {
     let (fixture, id) = connect_expired();
     *fixture.world.acme.client_secret.borrow_mut() = "rotated-canary7f3a".into();
     assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::ClientMisconfigured);
@@ -167,7 +167,7 @@ fn a_new_secret_clears_the_client_and_wakes_its_connections_at_once() {
 }
 
 #[test]
-fn a_misconfigured_client_never_withholds_a_valid_token() {
+fn a_misconfigured_client_does_not_block_a_valid_token() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.acme.script_always("/token", Some(Reply::status(401, "{\"error\":\"invalid_client\"}")));
@@ -176,7 +176,7 @@ fn a_misconfigured_client_never_withholds_a_valid_token() {
 }
 
 #[test]
-fn an_error_of_the_connections_configuration_is_not_death() {
+fn a_configuration_error_does_not_mark_the_connection() {
     for error in ["unauthorized_client", "unsupported_grant_type", "invalid_scope"] {
         let (fixture, id) = connect_expired();
         fixture.world.acme.script_next("/token", Reply::status(400, &json!({ "error": error }).to_string()));
@@ -188,7 +188,7 @@ fn an_error_of_the_connections_configuration_is_not_death() {
 }
 
 #[test]
-fn an_odd_answer_with_a_new_refresh_token_is_not_dropped() {
+fn an_unusual_response_with_a_new_refresh_token_is_stored() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.script_next("/token", Reply::edited(|body| body["access_token"] = "two words".into()));
     let outcome = fixture.refresh_if_needed(&id);
@@ -201,7 +201,7 @@ fn an_odd_answer_with_a_new_refresh_token_is_not_dropped() {
 }
 
 #[test]
-fn an_answer_without_expiry_or_with_an_odd_type_is_stored() {
+fn a_response_without_expiry_or_with_an_unusual_type_is_stored() {
     let edits: [fn(&mut Value); 3] = [
         |body| {
             body.as_object_mut().unwrap().remove("expires_in");
@@ -222,7 +222,7 @@ fn an_answer_without_expiry_or_with_an_odd_type_is_stored() {
 // ---- the merge rule ----
 
 #[test]
-fn an_answer_without_refresh_token_keeps_the_old_one() {
+fn a_response_without_a_refresh_token_keeps_the_old_one() {
     let edits: [fn(&mut Value); 3] = [
         |body| {
             body.as_object_mut().unwrap().remove("refresh_token");
@@ -243,7 +243,7 @@ fn an_answer_without_refresh_token_keeps_the_old_one() {
 }
 
 #[test]
-fn a_non_rotating_app_is_refreshed_with_the_same_token_for_ever() {
+fn a_non_rotating_app_is_always_refreshed_with_the_same_token() {
     let (fixture, id) = connect_expired_with(&json!({ "auth": { "rotation": "none" } }));
     fixture.world.acme.rotation.set(RotationPolicy::Never);
     for _ in 0..5 {
@@ -259,7 +259,7 @@ fn a_non_rotating_app_is_refreshed_with_the_same_token_for_ever() {
 // ---- one at a time ----
 
 #[test]
-fn sixty_four_callers_make_one_redemption() {
+fn sixty_four_callers_cause_one_refresh_request() {
     for way in [RefreshMode::Direct, RefreshMode::Object] {
         for seed in 0..8 {
             let world = World::new(way, Some(seed));
@@ -277,7 +277,7 @@ fn sixty_four_callers_make_one_redemption() {
 }
 
 #[test]
-fn two_workers_over_one_record_make_one_redemption() {
+fn two_workers_over_one_database_send_one_refresh_request() {
     for seed in 0..8 {
         let world = World::new(RefreshMode::Object, Some(seed));
         let other = world.second_deployment(if seed % 2 == 0 { RefreshMode::Object } else { RefreshMode::Direct });
@@ -294,7 +294,7 @@ fn two_workers_over_one_record_make_one_redemption() {
 }
 
 #[test]
-fn a_slow_app_is_waited_out_and_never_asked_twice() {
+fn a_slow_app_is_never_asked_twice() {
     let world = World::new(RefreshMode::Direct, Some(3));
     let fixture = Fixture::in_world(&world, &json!({}));
     let id = fixture.connect("ann");
@@ -309,7 +309,7 @@ fn a_slow_app_is_waited_out_and_never_asked_twice() {
 }
 
 #[test]
-fn errands_that_nobody_waits_for_do_not_wait() {
+fn refreshes_without_a_waiting_caller_do_not_wait() {
     let world = World::new(RefreshMode::Direct, None);
     let fixture = Fixture::in_world(&world, &json!({}));
     let id = fixture.connect("ann");
@@ -326,7 +326,7 @@ fn errands_that_nobody_waits_for_do_not_wait() {
 }
 
 #[test]
-fn a_follower_takes_ten_seconds_at_most_and_few_round_trips() {
+fn a_waiting_caller_waits_at_most_ten_seconds_with_few_round_trips() {
     let world = World::new(RefreshMode::Direct, None);
     let fixture = Fixture::in_world(&world, &json!({}));
     let id = fixture.connect("ann");
@@ -353,7 +353,7 @@ fn a_refresh_is_four_subrequests() {
 // ---- crashes and ambiguous ends ----
 
 #[test]
-fn what_a_crash_left_is_waited_out_and_then_tells_lost_from_revoked() {
+fn after_a_crash_the_lease_ends_and_the_next_attempt_finds_lost_or_revoked() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.latency_ms.set(2000);
     let attempt = fixture.world.runtime.spawn(fixture.world.run_refresher(&id, need_reason(&fixture.world)));
@@ -372,7 +372,7 @@ fn what_a_crash_left_is_waited_out_and_then_tells_lost_from_revoked() {
 }
 
 #[test]
-fn a_crash_before_the_app_acted_costs_nothing() {
+fn a_crash_before_the_app_acted_loses_nothing() {
     let (fixture, id) = connect_expired();
     add_fault(&fixture, "lease_attempt_id = ?5, lease_expires_at", 1, Fault::NoAnswer);
     let attempt = fixture.world.runtime.spawn(fixture.world.run_refresher(&id, need_reason(&fixture.world)));
@@ -385,7 +385,7 @@ fn a_crash_before_the_app_acted_costs_nothing() {
 }
 
 #[test]
-fn an_ambiguous_end_at_a_strict_app_answers_followers_at_once() {
+fn an_ambiguous_result_at_a_strict_app_answers_waiting_callers_at_once() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.script_next("/token", Reply::error(HttpError::Network));
     assert!(is_unavailable(&fixture.refresh_if_needed(&id)));
@@ -409,7 +409,7 @@ fn an_ambiguous_end_at_a_strict_app_answers_followers_at_once() {
 }
 
 #[test]
-fn a_lost_answer_at_a_strict_app_ends_as_lost_rotation_and_says_so() {
+fn a_lost_response_at_a_strict_app_is_reported_as_lost_rotation() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.script_next("/token", Reply::error(HttpError::Network).after_acting());
     assert!(is_unavailable(&fixture.refresh_if_needed(&id)));
@@ -420,7 +420,7 @@ fn a_lost_answer_at_a_strict_app_ends_as_lost_rotation_and_says_so() {
 }
 
 #[test]
-fn an_app_that_only_refuses_a_used_token_is_not_harmed_by_the_one_retry() {
+fn one_retry_is_safe_at_an_app_that_only_refuses_used_tokens() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.rotation.set(RotationPolicy::Reject);
     fixture.world.acme.script_next("/token", Reply::error(HttpError::Network).after_acting());
@@ -438,7 +438,7 @@ fn an_app_that_only_refuses_a_used_token_is_not_harmed_by_the_one_retry() {
 }
 
 #[test]
-fn a_lost_answer_is_recovered_wherever_the_app_has_a_grace_window() {
+fn a_lost_response_is_recovered_within_a_grace_period() {
     for seconds in [20, 30, 600] {
         let (fixture, id) = connect_expired_with(&grace_patch(seconds));
         fixture.world.acme.rotation.set(RotationPolicy::Grace(seconds));
@@ -455,7 +455,7 @@ fn a_lost_answer_is_recovered_wherever_the_app_has_a_grace_window() {
 }
 
 #[test]
-fn a_lost_answer_at_a_non_rotating_app_is_soon_tried_again() {
+fn a_lost_response_at_a_non_rotating_app_is_retried_soon() {
     let (fixture, id) = connect_expired_with(&json!({ "auth": { "rotation": "none" } }));
     fixture.world.acme.rotation.set(RotationPolicy::Never);
     fixture.world.acme.script_next("/token", Reply::status(500, "").after_acting());
@@ -467,7 +467,7 @@ fn a_lost_answer_at_a_non_rotating_app_is_soon_tried_again() {
 }
 
 #[test]
-fn a_crash_within_a_grace_window_that_outlasts_the_intent_is_recovered() {
+fn a_crash_is_recovered_if_the_grace_period_outlasts_the_lease() {
     let (fixture, id) = connect_expired_with(&grace_patch(600));
     fixture.world.acme.rotation.set(RotationPolicy::Grace(600));
     add_fault(&fixture, PERSIST_SQL, 1, Fault::NoAnswer);
@@ -481,7 +481,7 @@ fn a_crash_within_a_grace_window_that_outlasts_the_intent_is_recovered() {
 }
 
 #[test]
-fn a_refusal_that_the_record_does_not_take_at_once_keeps_its_name() {
+fn a_refusal_keeps_its_reason_if_the_database_write_is_retried() {
     for fault in [Fault::BeforeCommit, Fault::AfterCommit] {
         let (fixture, id) = connect_expired();
         fixture.world.acme.withdraw_grants("ann");
@@ -498,7 +498,7 @@ fn a_refusal_that_the_record_does_not_take_at_once_keeps_its_name() {
 }
 
 #[test]
-fn a_promise_reported_failed_is_taken_back_and_nothing_is_said_to_be_lost() {
+fn a_lease_whose_write_was_reported_as_failed_is_released() {
     let (fixture, id) = connect_expired();
     add_fault(&fixture, "lease_attempt_id = ?5, lease_expires_at", 1, Fault::AfterCommit);
     assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseUnavailable);
@@ -509,7 +509,7 @@ fn a_promise_reported_failed_is_taken_back_and_nothing_is_said_to_be_lost() {
 }
 
 #[test]
-fn a_failure_is_not_written_over_tokens_that_came_from_elsewhere_meanwhile() {
+fn a_failure_does_not_overwrite_newer_tokens() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.latency_ms.set(2_000);
     fixture.world.acme.script_next("/token", Reply::error(HttpError::Network));
@@ -522,7 +522,7 @@ fn a_failure_is_not_written_over_tokens_that_came_from_elsewhere_meanwhile() {
 }
 
 #[test]
-fn a_second_answer_within_a_grace_is_no_younger_than_the_first() {
+fn a_repeated_response_within_a_grace_period_is_as_old_as_the_first() {
     for (acts, reply) in
         [(false, Reply::error(HttpError::Network)), (true, Reply::error(HttpError::Network).after_acting())]
     {
@@ -541,7 +541,7 @@ fn a_second_answer_within_a_grace_is_no_younger_than_the_first() {
 }
 
 #[test]
-fn what_a_grace_gives_again_is_as_old_as_the_first_time_it_was_asked_for() {
+fn a_token_repeated_in_a_grace_period_keeps_its_first_time() {
     let (fixture, id) = connect_expired_with(&grace_patch(600));
     fixture.world.acme.rotation.set(RotationPolicy::Grace(600));
     let first = fixture.world.now();
@@ -566,7 +566,7 @@ fn what_a_grace_gives_again_is_as_old_as_the_first_time_it_was_asked_for() {
 }
 
 #[test]
-fn at_an_app_that_stays_silent_the_distance_grows_also_where_there_is_a_grace() {
+fn retries_at_a_silent_app_back_off_also_with_a_grace_period() {
     let (fixture, id) = connect_expired_with(&grace_patch(30));
     fixture.world.acme.script_always("/token", Some(Reply::error(HttpError::Network)));
     let mut waits = Vec::new();
@@ -580,7 +580,7 @@ fn at_an_app_that_stays_silent_the_distance_grows_also_where_there_is_a_grace() 
 }
 
 #[test]
-fn a_claim_planned_before_somebody_elses_failure_waits_for_the_back_off() {
+fn an_attempt_planned_before_another_failure_waits_for_the_back_off() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.script_next("/token", Reply::status(400, "{\"error\":\"slow_down\"}"));
     add_fault(&fixture, "lease_attempt_id = ?5, lease_expires_at", 1, Fault::Slow(500));
@@ -595,7 +595,7 @@ fn a_claim_planned_before_somebody_elses_failure_waits_for_the_back_off() {
 }
 
 #[test]
-fn where_a_token_may_be_presented_again_a_crash_is_not_waited_out_for_a_minute() {
+fn if_a_token_may_be_sent_again_a_crash_does_not_block_for_a_minute() {
     for (rotation, rotates, over) in [
         (json!({ "grace": 30 }), RotationPolicy::Grace(30), 21),
         (json!({ "grace": 600 }), RotationPolicy::Grace(600), 66),
@@ -622,7 +622,7 @@ fn where_a_token_may_be_presented_again_a_crash_is_not_waited_out_for_a_minute()
 }
 
 #[test]
-fn a_request_never_outlives_its_promise() {
+fn a_request_never_outlives_its_lease() {
     let (fixture, id) = connect_expired_with(&grace_patch(30));
     fixture.world.acme.latency_ms.set(60_000);
     let began = fixture.world.runtime.now_ms();
@@ -631,7 +631,7 @@ fn a_request_never_outlives_its_promise() {
 }
 
 #[test]
-fn a_promise_that_took_too_long_to_write_is_taken_back_and_nothing_is_asked() {
+fn a_lease_that_was_written_too_late_is_released_without_a_request() {
     let (fixture, id) = connect_expired_with(&grace_patch(20));
     add_fault(&fixture, "lease_attempt_id = ?5, lease_expires_at", 1, Fault::Slow(4_000));
     assert_eq!(
@@ -660,7 +660,7 @@ fn refresh_then_forget(rotation: &Value, rotates: RotationPolicy) -> (Fixture, c
 }
 
 #[test]
-fn a_refused_token_is_not_the_end_while_the_one_before_it_is_in_its_grace() {
+fn a_refused_token_does_not_end_the_grant_within_the_previous_tokens_grace_period() {
     let (fixture, id, first) = refresh_then_forget(&json!({ "grace": 600 }), RotationPolicy::Grace(600));
     fixture.world.advance_clock(60);
     assert_eq!(fixture.refresh(&id, RefreshReason::Force), RefreshOutcome::Refreshed);
@@ -681,7 +681,7 @@ fn a_refused_token_is_not_the_end_while_the_one_before_it_is_in_its_grace() {
 }
 
 #[test]
-fn a_no_to_the_token_before_that_is_not_final_is_not_death() {
+fn a_temporary_refusal_of_the_previous_token_does_not_mark_the_connection() {
     for reply in [
         Reply::status(429, ""),
         Reply::status(503, "{\"error\":\"temporarily_unavailable\"}"),
@@ -699,7 +699,7 @@ fn a_no_to_the_token_before_that_is_not_final_is_not_death() {
 }
 
 #[test]
-fn the_token_before_is_never_presented_after_its_grace_nor_where_there_is_none() {
+fn the_previous_token_is_sent_only_within_its_grace_period() {
     for (rotation, rotates, passes) in [
         (json!({ "grace": 600 }), RotationPolicy::Grace(600), 601),
         (json!("strict"), RotationPolicy::Strict, 60),
@@ -715,7 +715,7 @@ fn the_token_before_is_never_presented_after_its_grace_nor_where_there_is_none()
 }
 
 #[test]
-fn only_a_grace_keeps_the_token_before() {
+fn the_previous_token_is_kept_only_with_a_grace_period() {
     for (rotation, kept) in [(json!({ "grace": 30 }), true), (json!("strict"), false), (json!("reissue"), false)] {
         let (fixture, id) = connect_expired_with(&json!({ "auth": { "rotation": rotation } }));
         let first = plain_tokens(&fixture.open_credential(&id)).1;
@@ -727,7 +727,7 @@ fn only_a_grace_keeps_the_token_before() {
 }
 
 #[test]
-fn an_unclear_answer_to_the_token_before_is_not_death() {
+fn an_ambiguous_response_to_the_previous_token_does_not_mark_the_connection() {
     let (fixture, id, _) = refresh_then_forget(&json!({ "grace": 600 }), RotationPolicy::Grace(600));
     fixture.world.advance_clock(60);
     fixture.world.acme.script_next("/token", Reply::status(400, "{\"error\":\"invalid_grant\"}"));
@@ -742,7 +742,7 @@ fn an_unclear_answer_to_the_token_before_is_not_death() {
 // ---- persisting ----
 
 #[test]
-fn a_write_reported_failed_that_was_applied_is_a_success() {
+fn a_write_that_was_applied_but_reported_as_failed_is_a_success() {
     let (fixture, id) = connect_expired();
     add_fault(&fixture, PERSIST_SQL, 1, Fault::AfterCommit);
     assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Refreshed);
@@ -753,7 +753,7 @@ fn a_write_reported_failed_that_was_applied_is_a_success() {
 }
 
 #[test]
-fn a_write_that_fails_is_tried_again_until_it_is_written() {
+fn a_failed_write_is_retried_until_it_succeeds() {
     for times in 1..=5 {
         let (fixture, id) = connect_expired();
         add_fault(&fixture, PERSIST_SQL, times, Fault::BeforeCommit);
@@ -764,7 +764,7 @@ fn a_write_that_fails_is_tried_again_until_it_is_written() {
 }
 
 #[test]
-fn a_slow_app_and_a_slow_record_stay_inside_the_intent() {
+fn a_slow_app_and_a_slow_database_stay_within_the_lease() {
     for seed in 0..4 {
         let world = World::new(RefreshMode::Direct, Some(seed));
         let fixture = Fixture::in_world(&world, &json!({}));
@@ -784,7 +784,7 @@ fn a_slow_app_and_a_slow_record_stay_inside_the_intent() {
 }
 
 #[test]
-fn what_the_record_does_not_take_waits_in_the_lifeboat_and_is_delivered_later() {
+fn tokens_that_the_database_refuses_wait_in_pending_writes_and_are_stored_later() {
     let (fixture, id) = connect_expired();
     fixture.world.kept_writes.enabled.set(true);
     add_fault(&fixture, PERSIST_SQL, 6, Fault::BeforeCommit);
@@ -806,7 +806,7 @@ fn what_the_record_does_not_take_waits_in_the_lifeboat_and_is_delivered_later() 
 }
 
 #[test]
-fn a_delivery_to_a_record_that_is_still_down_asks_to_come_again() {
+fn a_pending_write_is_retried_while_the_database_is_down() {
     let (fixture, id) = connect_expired();
     fixture.world.kept_writes.enabled.set(true);
     add_fault(&fixture, PERSIST_SQL, 7, Fault::BeforeCommit);
@@ -818,7 +818,7 @@ fn a_delivery_to_a_record_that_is_still_down_asks_to_come_again() {
 }
 
 #[test]
-fn a_delivery_after_a_reconnect_is_dropped() {
+fn a_pending_write_after_a_reconnect_is_dropped() {
     let (fixture, id) = connect_expired();
     fixture.world.kept_writes.enabled.set(true);
     add_fault(&fixture, PERSIST_SQL, 6, Fault::BeforeCommit);
@@ -834,7 +834,7 @@ fn a_delivery_after_a_reconnect_is_dropped() {
 }
 
 #[test]
-fn without_a_lifeboat_the_loss_is_logged_and_told_truthfully_later() {
+fn without_pending_writes_a_loss_is_logged_and_reported_later() {
     let (fixture, id) = connect_expired();
     add_fault(&fixture, PERSIST_SQL, 6, Fault::BeforeCommit);
     assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseUnavailable);
@@ -845,7 +845,7 @@ fn without_a_lifeboat_the_loss_is_logged_and_told_truthfully_later() {
 }
 
 #[test]
-fn a_record_that_can_not_be_read_means_no_request() {
+fn an_unreadable_database_means_no_request() {
     let (fixture, id) = connect_expired();
     let asked = fixture.world.acme.count_all_requests();
     fixture.world.db.down.set(true);
@@ -858,7 +858,7 @@ fn a_record_that_can_not_be_read_means_no_request() {
 }
 
 #[test]
-fn an_intent_reported_failed_that_was_applied_sends_nothing_and_runs_out() {
+fn a_lease_that_was_written_but_reported_as_failed_sends_nothing_and_expires() {
     let (fixture, id) = connect_expired();
     add_fault(&fixture, "lease_attempt_id = ?5, lease_expires_at", 1, Fault::AfterCommit);
     assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseUnavailable);
@@ -871,7 +871,7 @@ fn an_intent_reported_failed_that_was_applied_sends_nothing_and_runs_out() {
 // ---- generations and bystanders ----
 
 #[test]
-fn a_late_answer_of_an_older_generation_is_not_stored_nor_revoked_where_that_kills_the_new_one() {
+fn a_late_response_of_an_older_generation_is_neither_stored_nor_revoked() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.latency_ms.set(8000);
     let late = fixture.world.runtime.spawn(fixture.world.run_refresher(&id, need_reason(&fixture.world)));
@@ -887,7 +887,7 @@ fn a_late_answer_of_an_older_generation_is_not_stored_nor_revoked_where_that_kil
 }
 
 #[test]
-fn a_late_failure_of_an_older_generation_does_not_kill_the_new_one() {
+fn a_late_failure_of_an_older_generation_does_not_mark_the_new_one() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.latency_ms.set(8000);
     fixture.world.acme.script_next("/token", Reply::status(400, "{\"error\":\"invalid_grant\"}"));
@@ -902,7 +902,7 @@ fn a_late_failure_of_an_older_generation_does_not_kill_the_new_one() {
 }
 
 #[test]
-fn a_late_answer_after_a_disconnect_brings_nothing_back() {
+fn a_late_response_after_a_disconnect_restores_nothing() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.latency_ms.set(8000);
     let late = fixture.world.runtime.spawn(fixture.world.run_refresher(&id, need_reason(&fixture.world)));
@@ -915,7 +915,7 @@ fn a_late_answer_after_a_disconnect_brings_nothing_back() {
 }
 
 #[test]
-fn a_rename_during_a_refresh_survives_and_so_does_the_new_token() {
+fn a_rename_during_a_refresh_keeps_both_name_and_token() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.latency_ms.set(2000);
     let late = fixture.world.runtime.spawn(fixture.world.run_refresher(&id, need_reason(&fixture.world)));
@@ -953,7 +953,7 @@ fn connections_stay_with_the_client_they_were_made_with() {
 // ---- calm ----
 
 #[test]
-fn a_dead_grant_hammered_two_hundred_times_costs_one_request() {
+fn two_hundred_resolves_of_an_ended_grant_send_one_request() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.withdraw_grants("ann");
     for _ in 0..200 {
@@ -964,7 +964,7 @@ fn a_dead_grant_hammered_two_hundred_times_costs_one_request() {
 }
 
 #[test]
-fn an_app_that_is_down_gets_at_most_one_attempt_per_step() {
+fn an_unavailable_app_gets_at_most_one_attempt_per_back_off_step() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.script_always("/token", Some(Reply::status(400, "{\"error\":\"temporarily_unavailable\"}")));
     let before = fixture.world.acme.count_requests("/token");
@@ -978,7 +978,7 @@ fn an_app_that_is_down_gets_at_most_one_attempt_per_step() {
 }
 
 #[test]
-fn a_live_connection_is_never_marked_dead_by_an_app_that_only_fails() {
+fn an_app_that_only_fails_never_marks_a_connection() {
     for reply in [Reply::status(500, ""), Reply::status(503, "<html>"), Reply::error(HttpError::Timeout)] {
         let (fixture, id) = connect_expired();
         fixture.world.acme.script_always("/token", Some(reply));
@@ -996,7 +996,7 @@ fn a_live_connection_is_never_marked_dead_by_an_app_that_only_fails() {
 }
 
 #[test]
-fn force_is_satisfied_by_any_refresh_of_the_last_thirty_seconds() {
+fn a_forced_refresh_accepts_one_of_the_last_thirty_seconds() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     assert_eq!(fixture.refresh(&id, RefreshReason::Force), RefreshOutcome::Refreshed);
@@ -1010,7 +1010,7 @@ fn force_is_satisfied_by_any_refresh_of_the_last_thirty_seconds() {
 }
 
 #[test]
-fn a_token_that_lives_a_minute_does_not_loop() {
+fn a_token_with_a_lifetime_of_a_minute_does_not_loop() {
     let fixture = Fixture::new();
     fixture.world.acme.expires_in.set(Some(60));
     let id = fixture.connect("ann");
@@ -1028,7 +1028,7 @@ fn a_token_that_lives_a_minute_does_not_loop() {
 // ---- death and revival ----
 
 #[test]
-fn check_now_tries_the_stored_token_of_a_dead_connection_once_more_and_success_revives() {
+fn check_now_retries_a_connection_that_needs_reconnect_and_a_success_restores_it() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.withdraw_grants("ann");
     assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::NeedsReconnect);
@@ -1048,7 +1048,7 @@ fn check_now_tries_the_stored_token_of_a_dead_connection_once_more_and_success_r
 }
 
 #[test]
-fn an_unconfirmed_connection_that_dies_and_revives_is_still_unconfirmed() {
+fn an_unconfirmed_connection_stays_unconfirmed_after_a_failure_and_recovery() {
     let (fixture, id) = connect_expired();
     fixture.world.db.tamper("UPDATE connections SET status = 'awaiting_confirmation'");
     fixture.world.acme.withdraw_grants("ann");
@@ -1060,7 +1060,7 @@ fn an_unconfirmed_connection_that_dies_and_revives_is_still_unconfirmed() {
 }
 
 #[test]
-fn an_ended_token_without_refresh_token_is_not_answered_as_healthy() {
+fn an_expired_token_without_a_refresh_token_is_not_healthy() {
     let fixture = Fixture::new();
     fixture.world.acme.gives_refresh_token.set(false);
     let id = fixture.connect("ann");
@@ -1071,7 +1071,7 @@ fn an_ended_token_without_refresh_token_is_not_answered_as_healthy() {
 }
 
 #[test]
-fn a_probe_that_is_refused_redeems_and_only_then_judges() {
+fn a_refused_probe_leads_to_a_refresh_before_the_result() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.acme.script_next("/me", Reply::status(401, "{}"));
@@ -1082,7 +1082,7 @@ fn a_probe_that_is_refused_redeems_and_only_then_judges() {
 }
 
 #[test]
-fn a_probe_that_fails_says_nothing_about_the_connection() {
+fn a_failed_probe_does_not_change_the_connection() {
     for (reply, healthy) in [
         (Reply::status(500, ""), false),
         (Reply::status(429, ""), false),
@@ -1101,7 +1101,7 @@ fn a_probe_that_fails_says_nothing_about_the_connection() {
 }
 
 #[test]
-fn a_credential_that_does_not_open_is_neither_sent_nor_marked() {
+fn an_unreadable_credential_is_neither_sent_nor_marked() {
     let (fixture, id) = connect_expired();
     fixture.world.db.tamper("UPDATE connections SET sealed_credential = 'cx1.k1.AAAA'");
     let asked = fixture.world.acme.count_all_requests();
@@ -1111,7 +1111,7 @@ fn a_credential_that_does_not_open_is_neither_sent_nor_marked() {
 }
 
 #[test]
-fn what_a_crash_may_have_redeemed_is_remembered_over_a_later_claim() {
+fn a_token_that_a_crash_may_have_used_stays_recorded_after_a_later_attempt() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.latency_ms.set(2000);
     let attempt = fixture.world.runtime.spawn(fixture.world.run_refresher(&id, need_reason(&fixture.world)));
@@ -1157,7 +1157,7 @@ fn a_late_token_of_a_disconnected_connection_is_revoked() {
 }
 
 #[test]
-fn a_late_token_of_a_grant_that_somebody_else_lives_on_is_not_revoked() {
+fn a_late_token_of_a_shared_grant_is_not_revoked() {
     let (fixture, id) = connect_expired();
     let colleague = connections::connect::start::ConnectRequest {
         user: Some(connections::workspace::User { id: "zoe".into(), name: None }),
@@ -1174,7 +1174,7 @@ fn a_late_token_of_a_grant_that_somebody_else_lives_on_is_not_revoked() {
 }
 
 #[test]
-fn a_write_that_was_applied_and_then_refreshed_over_revokes_nothing() {
+fn a_write_that_a_later_refresh_replaced_revokes_nothing() {
     let (fixture, id) = connect_expired_with(&json!({ "auth": { "revoke": { "kills": "token" } } }));
     add_fault(&fixture, PERSIST_SQL, 1, Fault::AfterCommit);
     let first = fixture.world.runtime.spawn(fixture.world.run_refresher(&id, need_reason(&fixture.world)));
@@ -1193,7 +1193,7 @@ fn a_write_that_was_applied_and_then_refreshed_over_revokes_nothing() {
 }
 
 #[test]
-fn a_refusal_that_comes_after_the_credential_changed_kills_nothing() {
+fn a_late_refusal_of_a_replaced_credential_does_not_mark_the_connection() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.script_next("/token", Reply::status(400, "{\"error\":\"invalid_grant\"}"));
     let late = spawn_slow_refresh(&fixture, &id);
@@ -1215,7 +1215,7 @@ fn connect_many_expired(count: usize) -> (Fixture, Vec<connections::ids::Connect
 const UNAVAILABLE_BODY: &str = "{\"error\":\"temporarily_unavailable\"}";
 
 #[test]
-fn the_third_failure_of_an_app_in_a_row_holds_the_other_connections_off() {
+fn three_failures_in_a_row_pause_the_apps_other_connections() {
     for reply in [Reply::status(400, UNAVAILABLE_BODY), Reply::status(502, "<html>"), Reply::error(HttpError::Network)]
     {
         let (fixture, ids) = connect_many_expired(6);
@@ -1244,7 +1244,7 @@ fn the_third_failure_of_an_app_in_a_row_holds_the_other_connections_off() {
 }
 
 #[test]
-fn a_success_between_failures_begins_the_count_anew() {
+fn a_success_resets_the_failure_count() {
     let (fixture, ids) = connect_many_expired(6);
     for failing in [&ids[..2], &ids[3..5]] {
         fixture.world.acme.script_always("/token", Some(Reply::status(400, UNAVAILABLE_BODY)));
@@ -1258,7 +1258,7 @@ fn a_success_between_failures_begins_the_count_anew() {
 }
 
 #[test]
-fn an_app_that_says_how_long_to_wait_is_obeyed_by_all_connections_at_once() {
+fn all_connections_respect_an_apps_retry_after() {
     let (fixture, ids) = connect_many_expired(2);
     fixture.world.acme.script_next("/token", Reply::status(429, "").with_header("retry-after", "300"));
     let before = fixture.world.acme.count_requests("/token");
@@ -1287,7 +1287,7 @@ fn a_refusal_of_the_old_secret_does_not_mark_the_client_that_has_a_new_one() {
 // ---- a person insists ----
 
 #[test]
-fn a_person_may_try_ahead_of_the_back_off_once_in_thirty_seconds() {
+fn a_person_may_retry_during_the_back_off_once_in_thirty_seconds() {
     let (fixture, id) = connect_expired();
     fixture.world.acme.script_always("/token", Some(Reply::status(400, "{\"error\":\"invalid_scope\"}")));
     let before = fixture.world.acme.count_requests("/token");

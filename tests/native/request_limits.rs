@@ -61,7 +61,7 @@ fn unknown_key(fixture: &Fixture) -> String {
 // ---- methods ----
 
 #[test]
-fn a_method_that_nobody_knows_is_405_with_the_methods_that_are() {
+fn an_unknown_method_is_405_with_the_known_ones() {
     let fixture = Fixture::new();
     let key = first_key(&fixture);
     for method in ["PROPFIND", "TRACE", "OPTIONS", "CONNECT", "QUERY", "get", "post", ""] {
@@ -89,7 +89,7 @@ fn a_method_that_nobody_knows_is_405_with_the_methods_that_are() {
 }
 
 #[test]
-fn what_only_looks_ahead_uses_no_authorization_code_up() {
+fn a_prefetch_does_not_use_an_authorization_code() {
     let fixture = Fixture::new();
     let mut browser = crate::http::TestBrowser::new(&fixture);
     let pressed = browser.press(&crate::http::make_link(&fixture, 3600));
@@ -115,7 +115,7 @@ fn what_only_looks_ahead_uses_no_authorization_code_up() {
 // ---- bodies ----
 
 #[test]
-fn a_body_over_the_limit_comes_after_the_key_and_what_the_path_names() {
+fn the_body_limit_is_checked_after_the_key_and_the_resource() {
     let fixture = Fixture::new();
     let (key, id) = (first_key(&fixture), fixture.connect("ann"));
     let weak = fixture.make_key_secret(|key| key.scopes = vec![]).expose().to_owned();
@@ -156,7 +156,7 @@ fn a_body_over_the_limit_comes_after_the_key_and_what_the_path_names() {
 // ---- rates ----
 
 #[test]
-fn an_address_that_guesses_is_refused_before_its_credential_is_compared() {
+fn a_guessing_address_is_blocked_before_its_credential_is_compared() {
     let fixture = fixture_with_rate_limits();
     let from = |address: &str, path: &str, credential: &str| {
         let bearer = format!("Bearer {credential}");
@@ -187,7 +187,7 @@ fn an_address_that_guesses_is_refused_before_its_credential_is_compared() {
 }
 
 #[test]
-fn guesses_of_links_and_resolves_with_wrong_keys_count_and_other_refusals_do_not() {
+fn only_wrong_links_and_keys_count_as_guesses() {
     let fixture = fixture_with_rate_limits();
     let counted = || fixture.world.rate_counts.count_calls(RateLimit::FailedAuthentication);
     let id = fixture.connect("ann");
@@ -206,7 +206,7 @@ fn guesses_of_links_and_resolves_with_wrong_keys_count_and_other_refusals_do_not
 }
 
 #[test]
-fn a_program_with_a_revoked_key_is_no_guesser() {
+fn a_program_with_a_revoked_key_is_not_blocked() {
     let fixture = fixture_with_rate_limits();
     let (wrong, key) = (unknown_key(&fixture), first_key(&fixture));
     for _ in 0..500 {
@@ -217,7 +217,7 @@ fn a_program_with_a_revoked_key_is_no_guesser() {
 }
 
 #[test]
-fn a_key_that_makes_too_many_calls_is_refused_and_nobody_else_is() {
+fn only_the_key_with_too_many_calls_is_limited() {
     let fixture = fixture_with_rate_limits();
     let (key, other) = (first_key(&fixture), fixture.make_key_secret(|_| ()).expose().to_owned());
     let id = fixture.connect("ann");
@@ -282,7 +282,7 @@ fn a_hot_resolve_waits_for_the_database_alone() {
 }
 
 #[test]
-fn costly_calls_are_limited_by_key_and_by_person_and_a_page_says_so() {
+fn expensive_calls_are_limited_by_key_and_person() {
     let fixture = fixture_with_rate_limits();
     let key = first_key(&fixture);
     let other = fixture.make_key_secret(|_| ()).expose().to_owned();
@@ -316,7 +316,7 @@ fn costly_calls_are_limited_by_key_and_by_person_and_a_page_says_so() {
 }
 
 #[test]
-fn the_numbers_that_callers_are_told_are_those_of_the_bindings() {
+fn the_reported_limits_match_the_bindings() {
     let settings = include_str!("../../wrangler.toml");
     for limit in RateLimit::ALL {
         let section = settings.split("[[ratelimits]]").find(|text| text.contains(limit.binding())).unwrap();
@@ -326,7 +326,7 @@ fn the_numbers_that_callers_are_told_are_those_of_the_bindings() {
 }
 
 #[test]
-fn the_memory_of_refused_callers_does_not_grow_without_end() {
+fn the_list_of_blocked_callers_is_bounded() {
     let fixture = Fixture::new();
     let (isolate_cache, now) = (IsolateCache::default(), fixture.world.now());
     for at in 0..12_000 {

@@ -92,7 +92,7 @@ fn sealed_credential(fixture: &Fixture, id: &ConnectionId) -> String {
 // ---- what is sealed again still does what it did ----
 
 #[test]
-fn every_sealed_column_is_sealed_again_and_goes_on_working_without_the_old_key() {
+fn every_sealed_column_is_sealed_again_and_works_without_the_old_key() {
     let fixture = Fixture::new();
     let (ann, bob) = (fixture.connect("ann"), fixture.connect("bob"));
     let waiting = fixture.complete_flow(&fixture.connect_request(), "bob");
@@ -137,7 +137,7 @@ fn every_sealed_column_is_sealed_again_and_goes_on_working_without_the_old_key()
 }
 
 #[test]
-fn the_clock_does_it_and_says_so() {
+fn the_scheduled_run_seals_again_and_reports_it() {
     let fixture = Fixture::new();
     let ids = connect_many(&fixture, 3);
     fixture.run_scheduled();
@@ -163,7 +163,7 @@ fn the_clock_does_it_and_says_so() {
 }
 
 #[test]
-fn what_comes_late_under_an_old_key_is_found_within_a_day() {
+fn a_late_value_under_an_old_key_is_found_within_a_day() {
     let fixture = Fixture::new();
     let ids = connect_many(&fixture, 2);
     put_keys(&fixture.world, &[K2, K1]);
@@ -182,7 +182,7 @@ fn what_comes_late_under_an_old_key_is_found_within_a_day() {
 }
 
 #[test]
-fn when_all_is_done_a_run_writes_nothing_and_reads_one_row() {
+fn a_run_with_nothing_to_seal_writes_nothing_and_reads_one_row() {
     let fixture = Fixture::new();
     connect_many(&fixture, 30);
     put_keys(&fixture.world, &[K2, K1]);
@@ -199,7 +199,7 @@ fn when_all_is_done_a_run_writes_nothing_and_reads_one_row() {
 // ---- bounds ----
 
 #[test]
-fn a_run_looks_at_so_many_places_and_the_next_one_goes_on() {
+fn a_run_handles_a_bounded_number_of_values_and_the_next_one_continues() {
     let fixture = Fixture::new();
     for at in 0..25 {
         fixture.connect(&format!("p{at}"));
@@ -222,7 +222,7 @@ fn a_run_looks_at_so_many_places_and_the_next_one_goes_on() {
 }
 
 #[test]
-fn huge_tokens_make_a_page_short_and_nothing_is_left_out() {
+fn large_tokens_shorten_a_page_without_skipping_values() {
     let fixture = Fixture::with_definition(&json!({ "identity": null }));
     for at in 0..6 {
         let huge = format!("{at}{}", "x".repeat(60_000));
@@ -241,7 +241,7 @@ fn huge_tokens_make_a_page_short_and_nothing_is_left_out() {
 }
 
 #[test]
-fn a_full_run_with_a_key_that_is_new_fits_in_the_free_plan() {
+fn a_full_run_with_a_new_key_fits_in_the_free_plan() {
     let fixture = Fixture::in_world(&World::new(RefreshMode::Object, None), &json!({}));
     connect_many(&fixture, 150);
     fixture.run_scheduled();
@@ -261,7 +261,7 @@ fn a_full_run_with_a_key_that_is_new_fits_in_the_free_plan() {
 }
 
 #[test]
-fn pages_and_rows_are_found_by_the_primary_keys() {
+fn pages_and_rows_are_found_by_primary_keys() {
     let fixture = Fixture::new();
     connect_many(&fixture, 3);
     fixture.start_flow(&fixture.connect_request(), BROWSER_SESSION);
@@ -293,7 +293,7 @@ fn pages_and_rows_are_found_by_the_primary_keys() {
 // ---- runs that die, fail or overlap ----
 
 #[test]
-fn a_run_that_dies_or_fails_anywhere_loses_nothing_and_counts_nothing_twice() {
+fn an_interrupted_run_loses_nothing_and_counts_nothing_twice() {
     for sql in ["AS ahead", "n.sealed"] {
         for fault in [Fault::BeforeCommit, Fault::AfterCommit, Fault::NoAnswer] {
             let fixture = Fixture::new();
@@ -338,7 +338,7 @@ fn a_run_that_is_killed_before_it_writes_is_repeated_by_the_next() {
 }
 
 #[test]
-fn what_re_sealing_fails_at_does_not_keep_a_run_from_its_work() {
+fn a_failure_of_re_sealing_does_not_stop_the_rest_of_a_run() {
     for sql in ["AS ahead", "n.sealed"] {
         let fixture = Fixture::in_world(&World::new(RefreshMode::Object, None), &json!({}));
         connect_many(&fixture, 3);
@@ -408,7 +408,7 @@ async fn run_beside_reseal(what: usize, fixture: Rc<Fixture>, world: World, ids:
 }
 
 #[test]
-fn refreshes_and_reconnects_at_the_same_time_never_notice() {
+fn re_sealing_does_not_affect_concurrent_refreshes_and_reconnects() {
     for seed in 0..20 {
         let way = if seed % 2 == 0 { RefreshMode::Direct } else { RefreshMode::Object };
         let fixture = Rc::new(Fixture::in_world(&World::new(way, Some(seed)), &json!({})));
@@ -465,7 +465,7 @@ fn run_during_reseal_write(fixture: &Fixture, then: impl FnOnce()) {
 }
 
 #[test]
-fn what_changed_after_it_was_read_stays_as_it_is() {
+fn a_value_that_changed_after_it_was_read_is_not_overwritten() {
     let fixture = Fixture::new();
     let ids = connect_many(&fixture, 3);
     fixture.expire_access_token(&ids[0]);
@@ -494,7 +494,7 @@ fn what_changed_after_it_was_read_stays_as_it_is() {
 }
 
 #[test]
-fn an_attempt_in_force_is_left_alone_and_met_by_the_next_pass() {
+fn a_connection_with_a_lease_is_left_for_the_next_pass() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let until = fixture.world.now().plus(60).unix();
@@ -511,7 +511,7 @@ fn an_attempt_in_force_is_left_alone_and_met_by_the_next_pass() {
 }
 
 #[test]
-fn an_answer_that_waited_for_the_database_is_stored_though_its_token_was_sealed_again() {
+fn a_pending_write_is_stored_after_its_token_was_sealed_again() {
     let fixture = Fixture::new();
     fixture.world.kept_writes.enabled.set(true);
     let id = fixture.connect("ann");
@@ -538,7 +538,7 @@ fn an_answer_that_waited_for_the_database_is_stored_though_its_token_was_sealed_
 }
 
 #[test]
-fn a_copy_that_no_key_opens_any_more_is_a_miss_and_is_written_anew() {
+fn an_unreadable_cache_entry_is_a_miss_and_is_written_again() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let source = || {
@@ -556,7 +556,7 @@ fn a_copy_that_no_key_opens_any_more_is_a_miss_and_is_written_anew() {
 // ---- keys that are gone, wrong, or not the last ----
 
 #[test]
-fn what_does_not_open_is_counted_left_as_it_is_and_keeps_nothing_from_the_end() {
+fn unreadable_values_are_counted_and_do_not_block_the_pass() {
     let fixture = Fixture::new();
     let ids = connect_many(&fixture, 6);
     let tampered = [(&ids[1], "cx1.k1.AAAA"), (&ids[3], "cx1.k9.AAAA"), (&ids[4], "no envelope at all")];
@@ -583,7 +583,7 @@ fn what_does_not_open_is_counted_left_as_it_is_and_keeps_nothing_from_the_end() 
 }
 
 #[test]
-fn a_key_that_was_removed_too_early_is_no_harm_once_it_is_back() {
+fn a_key_that_was_removed_too_early_can_be_added_again() {
     let fixture = Fixture::new();
     let ids = connect_many(&fixture, 4);
     fixture.world.reseal_batch.set(Some(3));
@@ -603,7 +603,7 @@ fn a_key_that_was_removed_too_early_is_no_harm_once_it_is_back() {
 }
 
 #[test]
-fn another_key_that_is_promoted_half_way_begins_anew_and_so_does_a_way_back() {
+fn another_first_key_during_a_pass_restarts_it() {
     let fixture = Fixture::new();
     let ids = connect_many(&fixture, 12);
     fixture.world.reseal_batch.set(Some(5));
@@ -626,7 +626,7 @@ fn another_key_that_is_promoted_half_way_begins_anew_and_so_does_a_way_back() {
 }
 
 #[test]
-fn with_wrong_bytes_under_a_known_id_nothing_is_touched() {
+fn wrong_bytes_under_a_known_key_id_change_nothing() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.run_scheduled();
@@ -663,7 +663,7 @@ fn get_status(fixture: &Fixture) -> serde_json::Value {
 }
 
 #[test]
-fn the_operator_sees_how_far_it_is_and_when_the_old_key_may_go() {
+fn the_operator_sees_the_progress_and_when_the_old_key_can_be_removed() {
     let fixture = Fixture::new();
     connect_many(&fixture, 7);
     fixture.start_flow(&fixture.connect_request(), BROWSER_SESSION);
@@ -708,7 +708,7 @@ fn the_operator_sees_how_far_it_is_and_when_the_old_key_may_go() {
 }
 
 #[test]
-fn what_shares_an_id_with_the_end_of_a_page_is_not_left_out() {
+fn values_with_the_same_id_at_a_page_end_are_not_skipped() {
     let fixture = Fixture::new();
     let ids = connect_many(&fixture, 3);
     // Disconnected, neither revoked nor erased: the same id stands in two tables.

@@ -45,7 +45,7 @@ fn workflow_patch(workflow: &str) -> store::connections::ConnectionPatch {
 // ---- the answer ----
 
 #[test]
-fn a_healthy_connection_answers_with_the_credential_and_how_to_send_it() {
+fn a_resolve_returns_the_credential_and_how_to_send_it() {
     let fixture = Fixture::with_definition(&json!({ "request": { "base_url": "https://api.acme.example/v1/" } }));
     let id = fixture.connect("ann");
     let resolved = fixture.resolve(&id, default_request()).unwrap().resolved;
@@ -61,7 +61,7 @@ fn a_healthy_connection_answers_with_the_credential_and_how_to_send_it() {
 }
 
 #[test]
-fn the_hot_path_is_one_round_trip_and_no_write_before_the_answer() {
+fn a_hot_resolve_is_one_round_trip_without_a_write_before_the_answer() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let asked = fixture.world.acme.count_all_requests();
@@ -76,7 +76,7 @@ fn the_hot_path_is_one_round_trip_and_no_write_before_the_answer() {
 }
 
 #[test]
-fn every_statement_of_the_hot_path_is_a_look_up_by_primary_key() {
+fn every_statement_of_a_hot_resolve_uses_a_primary_key() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     for other in 0..20 {
@@ -94,7 +94,7 @@ fn every_statement_of_the_hot_path_is_a_look_up_by_primary_key() {
 }
 
 #[test]
-fn what_a_token_must_outlive_decides_whether_the_call_waits() {
+fn min_ttl_decides_whether_a_resolve_waits() {
     for (passed, min_ttl, freshness, redemptions) in [
         (0, 60, Freshness::Fresh, 0),
         (0, 86_400, Freshness::Fresh, 0),
@@ -119,7 +119,7 @@ fn what_a_token_must_outlive_decides_whether_the_call_waits() {
 }
 
 #[test]
-fn near_its_end_a_token_is_refreshed_behind_the_answer() {
+fn an_expiring_token_is_refreshed_after_the_answer() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.advance_clock(3300);
@@ -130,7 +130,7 @@ fn near_its_end_a_token_is_refreshed_behind_the_answer() {
 }
 
 #[test]
-fn a_failed_early_refresh_never_costs_a_caller_a_valid_token() {
+fn a_failed_early_refresh_still_returns_the_valid_token() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.advance_clock(3300);
@@ -147,7 +147,7 @@ fn a_failed_early_refresh_never_costs_a_caller_a_valid_token() {
 }
 
 #[test]
-fn after_a_failed_refresh_a_token_is_answered_while_it_lives_for_ten_seconds() {
+fn after_a_failed_refresh_a_token_is_returned_while_it_is_valid_for_ten_seconds() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.acme.latency_ms.set(0);
@@ -162,7 +162,7 @@ fn after_a_failed_refresh_a_token_is_answered_while_it_lives_for_ten_seconds() {
 }
 
 #[test]
-fn a_refresh_that_was_waited_for_is_answered_from_the_record() {
+fn the_token_of_an_awaited_refresh_is_read_from_the_database() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let before = plain_tokens(&fixture.open_credential(&id)).0;
@@ -173,7 +173,7 @@ fn a_refresh_that_was_waited_for_is_answered_from_the_record() {
 }
 
 #[test]
-fn an_old_token_is_never_answered_as_the_refreshed_one() {
+fn an_old_token_is_never_returned_as_refreshed() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let read = FaultRule {
@@ -187,7 +187,7 @@ fn an_old_token_is_never_answered_as_the_refreshed_one() {
 }
 
 #[test]
-fn a_token_without_an_end_is_fresh() {
+fn a_token_without_expiry_is_fresh() {
     let fixture = Fixture::new();
     fixture.world.acme.expires_in.set(None);
     let id = fixture.connect("ann");
@@ -199,7 +199,7 @@ fn a_token_without_an_end_is_fresh() {
 // ---- refusals ----
 
 #[test]
-fn keys_that_are_not_in_force_are_unauthorized() {
+fn invalid_keys_are_unauthorized() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let soon = fixture.world.now().plus(10);
@@ -226,7 +226,7 @@ fn keys_that_are_not_in_force_are_unauthorized() {
 }
 
 #[test]
-fn outside_an_allow_list_a_connection_does_not_exist() {
+fn a_connection_outside_the_allow_list_does_not_exist() {
     let fixture = Fixture::new();
     let (id, other) = (fixture.connect("ann"), fixture.connect("bob"));
     let narrow = fixture.make_key(|key| key.connections = Some(vec![other.clone()]));
@@ -251,7 +251,7 @@ fn another_workspaces_connection_does_not_exist_in_any_mode() {
 }
 
 #[test]
-fn refusals_come_in_the_order_of_the_contract() {
+fn refusals_have_the_documented_order() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let missing = ConnectionId::parse("con_0123456789abcdefABCD-_").unwrap();
@@ -280,7 +280,7 @@ fn refusals_come_in_the_order_of_the_contract() {
 }
 
 #[test]
-fn a_step_that_expects_another_connection_is_told_what_is_there() {
+fn a_step_that_expects_another_connection_gets_the_actual_one_named() {
     let fixture = Fixture::new();
     let (id, other) = (fixture.connect("ann"), fixture.connect("bob"));
     let expects = [
@@ -300,7 +300,7 @@ fn a_step_that_expects_another_connection_is_told_what_is_there() {
 }
 
 #[test]
-fn allowed_workflows_let_only_the_named_in() {
+fn only_allowed_workflows_can_resolve() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     patch_connection(&fixture, &id, &workflow_patch("w"));
@@ -314,7 +314,7 @@ fn allowed_workflows_let_only_the_named_in() {
 }
 
 #[test]
-fn scopes_that_were_not_granted_are_named_with_the_way_to_get_them() {
+fn missing_scopes_are_named_with_a_reconnect_link() {
     let fixture = Fixture::new();
     *fixture.world.acme.granted_scopes.borrow_mut() = Some("read".into());
     let id = fixture.connect("ann");
@@ -330,7 +330,7 @@ fn scopes_that_were_not_granted_are_named_with_the_way_to_get_them() {
 }
 
 #[test]
-fn what_is_dead_says_why_and_where_to_repair_it() {
+fn a_connection_that_needs_reconnect_names_the_reason_and_a_link() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.acme.withdraw_grants("ann");
@@ -345,7 +345,7 @@ fn what_is_dead_says_why_and_where_to_repair_it() {
 }
 
 #[test]
-fn an_ended_token_without_refresh_token_needs_a_reconnect() {
+fn an_expired_token_without_a_refresh_token_needs_a_reconnect() {
     let fixture = Fixture::new();
     fixture.world.acme.gives_refresh_token.set(false);
     let id = fixture.connect("ann");
@@ -356,7 +356,7 @@ fn an_ended_token_without_refresh_token_needs_a_reconnect() {
 }
 
 #[test]
-fn what_nobody_confirmed_is_not_handed_out() {
+fn an_unconfirmed_connection_is_not_resolved() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.db.tamper("UPDATE connections SET status = 'awaiting_confirmation'");
@@ -364,7 +364,7 @@ fn what_nobody_confirmed_is_not_handed_out() {
 }
 
 #[test]
-fn a_refused_client_is_named_only_when_no_valid_token_is_left() {
+fn a_misconfigured_client_is_reported_only_without_a_valid_token() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.acme.script_always("/token", Some(Reply::status(401, "{\"error\":\"invalid_client\"}")));
@@ -377,7 +377,7 @@ fn a_refused_client_is_named_only_when_no_valid_token_is_left() {
 }
 
 #[test]
-fn a_refresh_of_somebody_else_that_lasts_too_long_is_refresh_in_progress() {
+fn a_slow_refresh_of_another_caller_is_refresh_in_progress() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.expire_access_token(&id);
@@ -391,7 +391,7 @@ fn a_refresh_of_somebody_else_that_lasts_too_long_is_refresh_in_progress() {
 }
 
 #[test]
-fn an_app_that_fails_with_no_token_left_is_app_unavailable() {
+fn a_failing_app_without_a_valid_token_is_app_unavailable() {
     for reply in [Reply::status(500, ""), Reply::error(HttpError::Network), Reply::status(429, "")] {
         let fixture = Fixture::new();
         let id = fixture.connect("ann");
@@ -404,7 +404,7 @@ fn an_app_that_fails_with_no_token_left_is_app_unavailable() {
 }
 
 #[test]
-fn a_database_that_is_down_is_a_503_in_strong_mode() {
+fn a_database_outage_is_a_503_in_strong_mode() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.resolve_and_finish(&id, request_with_consistency(Consistency::Available)).unwrap();
@@ -413,7 +413,7 @@ fn a_database_that_is_down_is_a_503_in_strong_mode() {
 }
 
 #[test]
-fn a_disconnected_connection_is_gone_from_the_answer_on() {
+fn a_disconnected_connection_is_not_found() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     for consistency in [Consistency::Strong, Consistency::Available, Consistency::Edge] {
@@ -431,7 +431,7 @@ fn a_disconnected_connection_is_gone_from_the_answer_on() {
 // ---- the copy near the caller ----
 
 #[test]
-fn available_mode_reads_the_record_and_falls_back_on_the_copy() {
+fn available_mode_reads_the_database_and_falls_back_to_the_cache() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let first = fixture.resolve_and_finish(&id, request_with_consistency(Consistency::Available)).unwrap().resolved;
@@ -449,7 +449,7 @@ fn available_mode_reads_the_record_and_falls_back_on_the_copy() {
 }
 
 #[test]
-fn edge_mode_reads_the_copy_first_and_the_record_when_there_is_none() {
+fn edge_mode_reads_the_cache_and_falls_back_to_the_database() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     assert_eq!(
@@ -465,7 +465,7 @@ fn edge_mode_reads_the_copy_first_and_the_record_when_there_is_none() {
 }
 
 #[test]
-fn a_cache_that_is_down_harms_nothing() {
+fn a_cache_outage_changes_no_answer() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.cache.down.set(true);
@@ -486,7 +486,7 @@ fn a_cache_that_is_down_harms_nothing() {
 }
 
 #[test]
-fn the_copy_obeys_the_policy_of_the_record() {
+fn a_cache_entry_follows_the_policy_of_the_database() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     patch_connection(&fixture, &id, &workflow_patch("w"));
@@ -508,7 +508,7 @@ fn the_copy_obeys_the_policy_of_the_record() {
 }
 
 #[test]
-fn a_copy_that_does_not_open_is_no_copy() {
+fn an_unreadable_cache_entry_is_a_miss() {
     let fixture = Fixture::new();
     let (id, other) = (fixture.connect("ann"), fixture.connect("bob"));
     fixture.resolve_and_finish(&id, request_with_consistency(Consistency::Edge)).unwrap();
@@ -523,7 +523,7 @@ fn a_copy_that_does_not_open_is_no_copy() {
 }
 
 #[test]
-fn a_copy_never_holds_a_refresh_token() {
+fn a_cache_entry_never_contains_a_refresh_token() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.resolve_and_finish(&id, request_with_consistency(Consistency::Edge)).unwrap();
@@ -543,7 +543,7 @@ fn a_copy_never_holds_a_refresh_token() {
 }
 
 #[test]
-fn a_credential_version_is_copied_once() {
+fn a_credential_version_is_cached_once() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     for _ in 0..5 {
@@ -563,7 +563,7 @@ fn a_credential_version_is_copied_once() {
 }
 
 #[test]
-fn a_token_with_less_than_a_minute_to_live_is_not_copied() {
+fn a_token_that_expires_within_a_minute_is_not_cached() {
     let fixture = Fixture::new();
     fixture.world.acme.expires_in.set(Some(50));
     let id = fixture.connect("ann");
@@ -572,7 +572,7 @@ fn a_token_with_less_than_a_minute_to_live_is_not_copied() {
 }
 
 #[test]
-fn what_ended_while_it_was_copied_is_taken_back() {
+fn a_cache_entry_of_a_connection_that_ended_meanwhile_is_deleted() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let context = fixture.world.context();
@@ -596,7 +596,7 @@ fn what_ended_while_it_was_copied_is_taken_back() {
 }
 
 #[test]
-fn a_reconnect_or_disconnect_that_races_a_copy_leaves_no_old_copy() {
+fn a_concurrent_reconnect_or_disconnect_leaves_no_old_cache_entry() {
     for seed in 0..24 {
         let world = crate::support::World::new(crate::support::RefreshMode::Object, Some(seed));
         let fixture = Fixture::in_world(&world, &json!({}));
@@ -630,7 +630,7 @@ fn a_reconnect_or_disconnect_that_races_a_copy_leaves_no_old_copy() {
 }
 
 #[test]
-fn a_near_end_copy_is_refreshed_behind_the_answer() {
+fn an_expiring_cached_token_is_refreshed_after_the_answer() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.resolve_and_finish(&id, request_with_consistency(Consistency::Edge)).unwrap();
@@ -651,7 +651,7 @@ fn cache_key(id: &ConnectionId) -> String {
 }
 
 #[test]
-fn an_answer_that_is_being_replaced_is_not_copied() {
+fn a_token_that_is_being_refreshed_is_not_cached() {
     for consistency in [Consistency::Available, Consistency::Edge] {
         let fixture = Fixture::new();
         let id = fixture.connect("ann");
@@ -665,7 +665,7 @@ fn an_answer_that_is_being_replaced_is_not_copied() {
 }
 
 #[test]
-fn a_copy_of_a_token_that_was_replaced_meanwhile_is_taken_back() {
+fn a_cache_entry_of_a_replaced_token_is_deleted() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let context = fixture.world.context();
@@ -686,7 +686,7 @@ fn a_copy_of_a_token_that_was_replaced_meanwhile_is_taken_back() {
 }
 
 #[test]
-fn a_version_is_copied_once_though_reads_still_say_that_there_is_nothing() {
+fn a_version_is_cached_once_while_reads_still_miss() {
     let fixture = fixture_in_one_isolate();
     let id = fixture.connect("ann");
     fixture.world.cache.reads_find_nothing.set(true);
@@ -704,7 +704,7 @@ fn a_version_is_copied_once_though_reads_still_say_that_there_is_nothing() {
 }
 
 #[test]
-fn a_copy_that_was_taken_away_is_put_again_when_there_is_something_to_copy() {
+fn a_deleted_cache_entry_is_written_again() {
     let fixture = fixture_in_one_isolate();
     let id = fixture.connect("ann");
     fixture.resolve_and_finish(&id, request_with_consistency(Consistency::Edge)).unwrap();
@@ -718,7 +718,7 @@ fn a_copy_that_was_taken_away_is_put_again_when_there_is_something_to_copy() {
 }
 
 #[test]
-fn hits_of_the_copy_leave_the_record_alone_but_for_one_note_in_five_minutes() {
+fn cache_hits_write_the_database_once_in_five_minutes() {
     let fixture = fixture_in_one_isolate();
     let id = fixture.connect("ann");
     let asked = ResolveRequest { consistency: Consistency::Edge, ..request_for_step("w", "s") };
@@ -743,7 +743,7 @@ fn hits_of_the_copy_leave_the_record_alone_but_for_one_note_in_five_minutes() {
 }
 
 #[test]
-fn hits_of_a_copy_near_its_end_ask_for_a_refresh_once_in_a_while() {
+fn hits_of_an_expiring_cache_entry_request_a_refresh_at_intervals() {
     let fixture = fixture_in_one_isolate();
     let id = fixture.connect("ann");
     fixture.resolve_and_finish(&id, request_with_consistency(Consistency::Edge)).unwrap();
@@ -759,7 +759,7 @@ fn hits_of_a_copy_near_its_end_ask_for_a_refresh_once_in_a_while() {
 }
 
 #[test]
-fn the_copy_of_a_connection_that_dies_is_taken_away_at_once() {
+fn the_cache_entry_of_a_connection_that_needs_reconnect_is_deleted_at_once() {
     for refreshable in [true, false] {
         let fixture = Fixture::new();
         fixture.world.acme.gives_refresh_token.set(refreshable);
@@ -794,7 +794,7 @@ fn spawn_waiting_resolve(
 }
 
 #[test]
-fn an_account_that_was_switched_while_a_call_waited_is_not_handed_out_as_the_expected_one() {
+fn an_account_switched_during_a_resolve_is_not_returned_as_the_expected_one() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let expect = Expectations { account: Some("id-ann".into()), ..Expectations::default() };
@@ -810,7 +810,7 @@ fn an_account_that_was_switched_while_a_call_waited_is_not_handed_out_as_the_exp
 }
 
 #[test]
-fn a_workflow_that_was_shut_out_while_its_call_waited_gets_nothing() {
+fn a_workflow_that_lost_access_during_a_resolve_gets_nothing() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let waiting = spawn_waiting_resolve(&fixture, &id, request_for_step("w", "s"));
@@ -820,7 +820,7 @@ fn a_workflow_that_was_shut_out_while_its_call_waited_gets_nothing() {
 }
 
 #[test]
-fn a_lost_comparison_is_a_refresh_in_progress_and_not_a_missing_connection() {
+fn a_lost_compare_and_set_is_refresh_in_progress() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.acme.script_next("/token", Reply::status(400, "{\"error\":\"invalid_grant\"}"));
@@ -831,7 +831,7 @@ fn a_lost_comparison_is_a_refresh_in_progress_and_not_a_missing_connection() {
 }
 
 #[test]
-fn a_connection_that_was_disconnected_while_a_call_waited_does_not_exist() {
+fn a_connection_disconnected_during_a_resolve_does_not_exist() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let waiting = spawn_waiting_resolve(&fixture, &id, default_request());
@@ -860,7 +860,7 @@ fn a_use_is_written_at_most_every_five_minutes() {
 }
 
 #[test]
-fn active_days_count_days() {
+fn active_days_are_counted_by_day() {
     let fixture = Fixture::new();
     fixture.world.acme.expires_in.set(None);
     let id = fixture.connect("ann");
@@ -877,7 +877,7 @@ fn active_days_count_days() {
 }
 
 #[test]
-fn steps_and_workflows_are_told_apart_and_the_nameless_touch_the_connection_only() {
+fn steps_and_workflows_are_recorded_separately() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     for (workflow, one) in [("w", "a"), ("w", "b"), ("v", "a")] {
@@ -891,7 +891,7 @@ fn steps_and_workflows_are_told_apart_and_the_nameless_touch_the_connection_only
 }
 
 #[test]
-fn a_use_that_can_not_be_noted_does_not_fail_the_call() {
+fn a_use_that_cannot_be_recorded_does_not_fail_the_resolve() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let fault = FaultRule { statement_part: "INSERT INTO uses", times: 1, fault: Fault::BeforeCommit };
@@ -901,7 +901,7 @@ fn a_use_that_can_not_be_noted_does_not_fail_the_call() {
 }
 
 #[test]
-fn what_a_caller_may_ask_is_bounded() {
+fn the_parameters_of_a_resolve_are_bounded() {
     let long = "x".repeat(129);
     for (field, wrong) in [
         ("min_ttl", ResolveRequest { min_ttl: -1, ..default_request() }),

@@ -26,7 +26,7 @@ fn make_all_due(fixture: &Fixture) {
 }
 
 #[test]
-fn a_connection_is_looked_at_once_a_day() {
+fn a_connection_is_checked_once_a_day() {
     let (fixture, ids) = fixture_with_connections(RefreshMode::Object, None, 3);
     assert_eq!(fixture.run_scheduled().checked, 0);
     let probes = fixture.world.acme.count_requests("/me");
@@ -41,7 +41,7 @@ fn a_connection_is_looked_at_once_a_day() {
 }
 
 #[test]
-fn a_token_that_ended_is_refreshed_before_a_workflow_trips_over_it() {
+fn an_expired_token_is_refreshed_before_a_workflow_needs_it() {
     let (fixture, ids) = fixture_with_connections(RefreshMode::Object, None, 2);
     fixture.world.advance_clock(86_400 * 2);
     let summary = fixture.run_scheduled();
@@ -53,7 +53,7 @@ fn a_token_that_ended_is_refreshed_before_a_workflow_trips_over_it() {
 }
 
 #[test]
-fn what_a_run_found_is_counted() {
+fn a_run_counts_its_results() {
     let (fixture, ids) = fixture_with_connections(RefreshMode::Object, None, 4);
     fixture.world.advance_clock(86_400 * 2);
     fixture.world.acme.withdraw_grants("p0");
@@ -72,7 +72,7 @@ fn what_a_run_found_is_counted() {
 }
 
 #[test]
-fn the_schedules_time_selects_and_the_clock_decides_the_rest() {
+fn the_scheduled_time_selects_connections_and_the_clock_decides_the_rest() {
     let (fixture, ids) = fixture_with_connections(RefreshMode::Object, None, 1);
     let due = fixture.load_connection(&ids[0]).next_check_at.unwrap();
     let run =
@@ -101,7 +101,7 @@ fn overlapping_runs_never_check_a_connection_twice() {
 }
 
 #[test]
-fn forty_due_connections_fit_in_one_runs_budget() {
+fn forty_due_connections_fit_in_one_run() {
     let (fixture, _) = fixture_with_connections(RefreshMode::Object, None, 45);
     make_all_due(&fixture);
     fixture.world.advance_clock(3500);
@@ -115,7 +115,7 @@ fn forty_due_connections_fit_in_one_runs_budget() {
 }
 
 #[test]
-fn a_run_with_free_hands_and_much_left_over_stays_in_its_budget() {
+fn a_run_with_a_large_cleanup_stays_within_its_limits() {
     let (fixture, ids) = fixture_with_connections(RefreshMode::Object, None, 12);
     fixture.world.acme.script_always("/revoke", Some(Reply::status(500, "")));
     for id in &ids {
@@ -146,7 +146,7 @@ fn a_run_with_free_hands_and_much_left_over_stays_in_its_budget() {
 }
 
 #[test]
-fn a_run_that_dies_half_way_repeats_nothing_harmful() {
+fn an_interrupted_run_can_be_repeated_safely() {
     for after_ms in [20, 60, 110, 150, 250] {
         let (fixture, ids) = fixture_with_connections(RefreshMode::Object, None, 10);
         fixture.world.advance_clock(86_400 * 2);
@@ -180,7 +180,7 @@ fn a_run_with_a_wrong_key_ring_does_nothing() {
 }
 
 #[test]
-fn a_check_that_fails_is_repeated_soon_and_then_less_often() {
+fn a_failed_check_is_repeated_soon_and_then_less_often() {
     let (fixture, ids) = fixture_with_connections(RefreshMode::Object, None, 1);
     fixture.world.acme.script_always("/me", Some(Reply::status(500, "")));
     make_all_due(&fixture);
@@ -196,7 +196,7 @@ fn a_check_that_fails_is_repeated_soon_and_then_less_often() {
 }
 
 #[test]
-fn the_dead_are_left_alone_and_their_tokens_forgotten_after_a_week() {
+fn connections_that_need_reconnect_are_not_checked_and_lose_their_tokens_after_a_week() {
     let (fixture, ids) = fixture_with_connections(RefreshMode::Object, None, 1);
     fixture.world.acme.withdraw_grants("p0");
     fixture.world.advance_clock(86_400 * 2);
@@ -216,7 +216,7 @@ fn the_dead_are_left_alone_and_their_tokens_forgotten_after_a_week() {
 }
 
 #[test]
-fn what_has_ended_is_purged() {
+fn expired_rows_are_deleted() {
     let (fixture, _) = fixture_with_connections(RefreshMode::Object, None, 1);
     let now = fixture.world.now();
     fixture.start_flow(&fixture.connect_request(), "elsewhere");
@@ -285,7 +285,7 @@ fn a_deleted_workspace_is_disconnected_revoked_and_erased() {
 }
 
 #[test]
-fn a_flow_that_began_as_its_workspace_was_deleted_does_not_stop_the_clock() {
+fn a_flow_of_a_deleted_workspace_does_not_stop_the_run() {
     let (fixture, _) = fixture_with_connections(RefreshMode::Object, None, 1);
     fixture.world.run(async {
         let context = fixture.world.context();
@@ -305,7 +305,7 @@ fn a_flow_that_began_as_its_workspace_was_deleted_does_not_stop_the_clock() {
 }
 
 #[test]
-fn a_leftover_that_fails_does_not_keep_the_rest_undone() {
+fn a_failed_cleanup_does_not_block_the_others() {
     let (fixture, ids) = fixture_with_connections(RefreshMode::Object, None, 2);
     fixture.world.run(async {
         let context = fixture.world.context();
@@ -337,7 +337,7 @@ fn count_checked_in_ten_runs(fixture: &Fixture) -> u64 {
 }
 
 #[test]
-fn what_can_not_be_opened_is_put_off() {
+fn unreadable_connections_are_postponed() {
     let (fixture, ids) = fixture_with_connections(RefreshMode::Object, None, 1);
     fixture.world.db.tamper("UPDATE connections SET sealed_credential = 'cx1.k1.AAAA'");
     for expired in [false, true] {
@@ -351,7 +351,7 @@ fn what_can_not_be_opened_is_put_off() {
 }
 
 #[test]
-fn what_a_held_back_client_keeps_from_being_asked_is_put_off() {
+fn connections_of_a_client_in_back_off_are_postponed() {
     for misconfigured in ["NULL", "1"] {
         let (fixture, ids) = fixture_with_connections(RefreshMode::Object, None, 1);
         fixture.expire_access_token(&ids[0]);
@@ -397,7 +397,7 @@ fn break_issuer(fixture: &Fixture) {
 }
 
 #[test]
-fn a_dead_issuer_is_asked_at_most_once_per_back_off_step() {
+fn an_unreachable_issuer_is_asked_at_most_once_per_back_off_step() {
     for way in [RefreshMode::Direct, RefreshMode::Object] {
         let fixture = Fixture::in_world(&World::new(way, None), &issuer_patch());
         let id = connect_with_issuer(&fixture);
@@ -424,7 +424,7 @@ fn a_dead_issuer_is_asked_at_most_once_per_back_off_step() {
 }
 
 #[test]
-fn what_a_dead_issuer_keeps_from_being_checked_is_put_off() {
+fn connections_of_an_unreachable_issuer_are_postponed() {
     let fixture = Fixture::in_world(&World::new(RefreshMode::Object, None), &issuer_patch());
     let id = connect_with_issuer(&fixture);
     break_issuer(&fixture);
@@ -441,7 +441,7 @@ fn what_a_dead_issuer_keeps_from_being_checked_is_put_off() {
 }
 
 #[test]
-fn what_nothing_can_renew_is_looked_at_when_it_ends() {
+fn a_connection_without_a_refresh_token_is_checked_when_it_expires() {
     let fixture = Fixture::in_world(&World::new(RefreshMode::Object, None), &json!({}));
     fixture.world.acme.gives_refresh_token.set(false);
     let (id, probed) = (fixture.connect("ann"), fixture.connect("bob"));
@@ -475,7 +475,7 @@ fn count_rows(fixture: &Fixture, table: &str) -> i64 {
 }
 
 #[test]
-fn what_came_to_life_while_its_workspace_was_deleted_is_ended_and_erased() {
+fn a_connection_created_during_the_workspaces_deletion_is_erased() {
     let (fixture, ids) = fixture_with_connections(RefreshMode::Object, None, 2);
     let born =
         format!("UPDATE connections SET deleted_at = NULL, generation = 1, next_check_at = 1 WHERE id = '{}'", ids[1]);
@@ -526,7 +526,7 @@ fn count_leftovers(fixture: &Fixture) -> i64 {
 }
 
 #[test]
-fn leftovers_get_their_share_of_a_run_that_is_full_and_all_fits_in_its_budget() {
+fn a_full_run_leaves_room_for_cleanup_and_stays_within_its_limits() {
     let (fixture, _neighbour) = fixture_with_leftovers(45);
     for run in 0..60 {
         fixture.world.advance_clock(121);
@@ -544,7 +544,7 @@ fn leftovers_get_their_share_of_a_run_that_is_full_and_all_fits_in_its_budget() 
 }
 
 #[test]
-fn a_run_with_a_small_batch_does_both_as_well() {
+fn a_run_with_a_small_batch_checks_and_cleans_up() {
     let (fixture, _neighbour) = fixture_with_leftovers(10);
     fixture.world.check_batch.set(Some(5));
     for run in 0..60 {
@@ -559,7 +559,7 @@ fn a_run_with_a_small_batch_does_both_as_well() {
 }
 
 #[test]
-fn a_workspace_with_much_in_it_is_deleted_while_every_run_is_full() {
+fn a_large_workspace_is_deleted_while_every_run_is_full() {
     let (fixture, neighbour) = fixture_with_leftovers(45);
     for at in 0..6 {
         fixture.connect(&format!("m{at}"));

@@ -11,7 +11,7 @@ use crate::http::{TestBrowser, call, first_key, link_path};
 use crate::support::Fixture;
 
 #[test]
-fn everything_that_is_made_names_the_shard_of_its_workspace() {
+fn every_new_id_names_the_shard_of_its_workspace() {
     let fixture = Fixture::new();
     let (key, body) = (first_key(&fixture), json!({ "app": "acme", "user": { "id": "ann" } }));
     let connection = fixture.connect("ann");

@@ -64,7 +64,7 @@ fn verified_claims(signature: SigningParams<'_>, claims: &AssertionClaims<'_>) -
 }
 
 #[test]
-fn the_vectors_of_the_rfc_hold() {
+fn the_rfc_vectors_pass() {
     let world = World::new(RefreshMode::Direct, None);
     let (rsa, p256) = (SigningKey::from_pem(RSA_KEY).unwrap(), SigningKey::from_pem(P256_KEY).unwrap());
     let signature = world.run(SignerPort.sign(SigningAlgorithm::Rs256, &rsa, RFC7515_A2.0.as_bytes())).unwrap();

@@ -53,7 +53,7 @@ fn is_scan(step: &str) -> bool {
 }
 
 #[test]
-fn every_statement_finds_its_rows_by_an_index_or_says_why_not() {
+fn every_statement_uses_an_index_or_is_a_listed_exception() {
     let plans = plans::read();
     assert!(plans.len() >= 200, "{}", plans.len());
     for (statement, steps) in &plans {
@@ -67,7 +67,7 @@ fn every_statement_finds_its_rows_by_an_index_or_says_why_not() {
 }
 
 #[test]
-fn lists_are_read_in_order_from_the_place_where_a_page_begins() {
+fn lists_are_read_in_index_order_from_the_cursor() {
     for (has, index) in [
         ("LIST", "SEARCH c USING INDEX connections_by_workspace (workspace_id=? AND (created_at,id)<(?,?))"),
         (
@@ -99,7 +99,7 @@ fn find_full_scan(fixture: &Fixture, sql: &str) -> Option<String> {
 }
 
 #[test]
-fn refresh_resolve_check_and_disconnect_step_through_no_table() {
+fn refresh_resolve_check_and_disconnect_scan_no_table() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let other = fixture.connect("bob");
@@ -122,7 +122,7 @@ fn refresh_resolve_check_and_disconnect_step_through_no_table() {
 }
 
 #[test]
-fn what_is_due_is_found_by_its_index() {
+fn due_rows_are_found_by_an_index() {
     let fixture = Fixture::new();
     fixture.run_scheduled();
     let seen = fixture.world.db.statements_run.borrow().clone();
@@ -133,7 +133,7 @@ fn what_is_due_is_found_by_its_index() {
 }
 
 #[test]
-fn what_a_key_made_is_listed_and_ended_by_its_indexes() {
+fn resources_that_a_key_created_are_found_by_an_index() {
     use crate::http::{TestBrowser, call, first_key, make_key};
     use connections::http::Method;
     let fixture = Fixture::new();
@@ -217,7 +217,7 @@ fn a_list_reads_its_own_workspace_only() {
 }
 
 #[test]
-fn every_filter_of_a_list_selects_what_it_says() {
+fn every_list_filter_selects_the_right_rows() {
     let fixture = Fixture::new();
     let (ann, bob) = (fixture.connect("ann"), fixture.connect("bob"));
     fixture
@@ -248,7 +248,7 @@ fn every_filter_of_a_list_selects_what_it_says() {
 }
 
 #[test]
-fn every_attention_code_selects_what_it_says() {
+fn every_attention_code_selects_the_right_rows() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let flagged = || -> Vec<&str> {
@@ -300,7 +300,7 @@ fn every_attention_code_selects_what_it_says() {
 }
 
 #[test]
-fn pages_follow_each_other_without_gap_or_overlap() {
+fn pages_have_no_gap_and_no_overlap() {
     let fixture = Fixture::with_definition(&json!({ "identity": null }));
     for _ in 0..7 {
         fixture.connect("ann");
@@ -323,7 +323,7 @@ fn pages_follow_each_other_without_gap_or_overlap() {
 }
 
 #[test]
-fn what_the_flows_do_not_reach_prepares_as_well() {
+fn statements_without_a_test_of_their_own_are_valid() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let key = fixture.make_key(|key| key.scopes = vec![KeyScope::Links]);
@@ -417,7 +417,7 @@ fn rename_connection(fixture: &Fixture, id: &ConnectionId, name: &str) {
 }
 
 #[test]
-fn names_longer_than_a_like_pattern_are_found_by_how_they_begin() {
+fn long_names_are_found_by_their_beginning() {
     let fixture = Fixture::new();
     let (id, other) = (fixture.connect("ann"), fixture.connect("bob"));
     let name = long_name();
@@ -438,7 +438,7 @@ fn names_longer_than_a_like_pattern_are_found_by_how_they_begin() {
 }
 
 #[test]
-fn a_search_longer_than_a_like_pattern_finds_what_it_says() {
+fn a_long_search_text_finds_the_right_rows() {
     let fixture = Fixture::new();
     let (id, other) = (fixture.connect("ann"), fixture.connect("bob"));
     let name = long_name();
@@ -472,7 +472,7 @@ fn one_connection_is_found_by_its_primary_key() {
 }
 
 #[test]
-fn a_row_that_can_not_be_read_is_left_out_of_a_list_and_breaks_nothing() {
+fn an_unreadable_row_is_left_out_of_a_list() {
     for column in ["scopes_granted", "scopes_requested", "metadata", "allowed_workflows"] {
         let fixture = Fixture::new();
         let ids: Vec<_> = (0..5).map(|at| fixture.connect(&format!("p{at}"))).collect();
@@ -515,7 +515,7 @@ fn list_all_pages(fixture: &Fixture, limit: i64) -> Vec<ConnectionId> {
 }
 
 #[test]
-fn one_bad_row_is_told_as_such() {
+fn one_unreadable_row_is_reported() {
     let fixture = Fixture::new();
     let (id, other) = (fixture.connect("ann"), fixture.connect("bob"));
     fixture.world.db.tamper(&format!("UPDATE connections SET scopes_granted = 'rubbish' WHERE id = '{id}'"));

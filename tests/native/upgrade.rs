@@ -87,7 +87,7 @@ fn upgraded() -> (Before, Fixture) {
 }
 
 #[test]
-fn every_table_of_then_has_rows_and_none_is_lost_or_doubled() {
+fn every_old_table_has_rows_and_none_is_lost_or_duplicated() {
     let sqlite = database_of_before();
     let numbers = || -> BTreeMap<String, i64> {
         let mut tables = sqlite.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
@@ -119,7 +119,7 @@ fn every_table_of_then_has_rows_and_none_is_lost_or_doubled() {
 }
 
 #[test]
-fn keys_of_then_authenticate_also_the_one_before_a_rotation() {
+fn old_keys_authenticate_with_current_and_previous_secret() {
     let (before, fixture) = upgraded();
     for key in [&before.key, &before.rotated_key, &before.key_before_rotation] {
         let (status, body) = call(&fixture, key, Method::Get, &format!("/v1/connections/{}", before.ann), &Value::Null);
@@ -130,7 +130,7 @@ fn keys_of_then_authenticate_also_the_one_before_a_rotation() {
 }
 
 #[test]
-fn connections_of_then_resolve_and_refresh() {
+fn old_connections_resolve_and_refresh() {
     let (before, fixture) = upgraded();
     assert_eq!(
         access_token_of(&fixture.resolve(&before.ann, ResolveRequest::default()).unwrap().resolved),
@@ -146,7 +146,7 @@ fn connections_of_then_resolve_and_refresh() {
 }
 
 #[test]
-fn a_copy_of_then_answers_while_the_database_is_down() {
+fn an_old_cache_entry_answers_while_the_database_is_down() {
     let (before, fixture) = upgraded();
     fixture.world.db.down.set(true);
     let request =
@@ -156,7 +156,7 @@ fn a_copy_of_then_answers_while_the_database_is_down() {
 }
 
 #[test]
-fn an_answer_that_was_kept_is_delivered_and_renewed() {
+fn an_old_pending_write_is_stored_and_refreshed() {
     let (before, fixture) = upgraded();
     assert!(fixture.world.run(refresh::write_pending_renewal(&*fixture.world.context(), &before.kept)));
     assert_eq!(fixture.load_connection(&before.bob).version, 2, "it was stored");
@@ -169,7 +169,7 @@ fn an_answer_that_was_kept_is_delivered_and_renewed() {
 }
 
 #[test]
-fn a_lease_of_then_still_keeps_others_from_the_same_token() {
+fn an_old_lease_still_blocks_other_attempts() {
     let (before, fixture) = upgraded();
     let lease = fixture.load_connection(&before.bob).lease.unwrap();
     assert!(lease.until > fixture.world.now());
@@ -178,7 +178,7 @@ fn a_lease_of_then_still_keeps_others_from_the_same_token() {
 }
 
 #[test]
-fn what_was_to_be_revoked_is_revoked() {
+fn an_old_revocation_job_is_run() {
     let (_, fixture) = upgraded();
     assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM revocations"), 1);
     fixture.world.advance_clock(3600);
@@ -188,7 +188,7 @@ fn what_was_to_be_revoked_is_revoked() {
 }
 
 #[test]
-fn flows_of_then_come_to_their_end() {
+fn old_flows_complete() {
     let (before, fixture) = upgraded();
     let (code, state) = fixture.world.acme.consent(&before.pending, "fay");
     let returned = CallbackParams { state: Some(state), code: Some(code), ..CallbackParams::default() };
@@ -206,7 +206,7 @@ fn flows_of_then_come_to_their_end() {
 }
 
 #[test]
-fn sessions_and_links_of_then_work() {
+fn old_sessions_and_links_work() {
     let (before, fixture) = upgraded();
     let mut browser = TestBrowser::new(&fixture);
     browser.cookies.clone_from(&before.cookies);
@@ -225,7 +225,7 @@ fn sessions_and_links_of_then_work() {
 }
 
 #[test]
-fn everything_sealed_then_is_sealed_again_under_another_key() {
+fn old_sealed_values_are_sealed_again_with_another_key() {
     let (_, fixture) = upgraded();
     *fixture.world.encryption_keys.borrow_mut() = format!("{OTHER_KEYS},{ENCRYPTION_KEYS}");
     let context = fixture.world.context();

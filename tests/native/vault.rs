@@ -27,7 +27,7 @@ fn dump_everything(fixture: &Fixture) -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn no_secret_is_found_anywhere_after_every_kind_of_success_and_failure() {
+fn no_secret_is_exposed_after_any_success_or_failure() {
     let fixture = Fixture::new();
     fixture.world.kept_writes.enabled.set(true);
     let mut debugged = String::new();
@@ -171,7 +171,7 @@ fn a_second_key_opens_the_old_and_seals_the_new() {
 }
 
 #[test]
-fn a_ring_that_lost_a_key_degrades_the_rows_sealed_under_it_and_no_others() {
+fn a_lost_key_affects_only_the_rows_sealed_under_it() {
     let fixture = Fixture::new();
     let old = fixture.connect("ann");
     *fixture.world.encryption_keys.borrow_mut() = "k2:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=".into();
@@ -189,7 +189,7 @@ fn a_ring_that_lost_a_key_degrades_the_rows_sealed_under_it_and_no_others() {
 }
 
 #[test]
-fn a_ring_with_other_bytes_under_a_known_id_is_refused() {
+fn other_bytes_under_a_known_key_id_are_refused() {
     let fixture = Fixture::new();
     let check = || fixture.world.run(async { fixture.world.context().check_key_ring().await });
     check().unwrap();
@@ -202,7 +202,7 @@ fn a_ring_with_other_bytes_under_a_known_id_is_refused() {
 }
 
 #[test]
-fn two_workers_that_meet_a_new_ring_at_once_agree() {
+fn two_workers_that_start_with_new_keys_at_once_agree() {
     for seed in 0..8 {
         let world = World::new(RefreshMode::Direct, Some(seed));
         let checks = world.run_concurrently((0..4).map(|_| {

@@ -70,7 +70,7 @@ fn cache_for_thirty_keys() -> (Fixture, ConnectionId, Vec<connections::caller::P
 // ---- denied ----
 
 #[test]
-fn one_tombstone_denies_every_cached_key_of_a_deleted_workspace() {
+fn one_tombstone_invalidates_every_cached_key_of_a_deleted_workspace() {
     let (fixture, id, keys) = cache_for_thirty_keys();
     fixture.world.db.down.set(true);
     for key in &keys {
@@ -104,7 +104,7 @@ fn one_tombstone_denies_every_cached_key_of_a_deleted_workspace() {
 }
 
 #[test]
-fn a_tombstone_that_can_not_be_written_is_tried_by_every_run_and_told() {
+fn a_tombstone_that_cannot_be_written_is_retried_by_every_run_and_reported() {
     let (fixture, id, keys) = cache_for_thirty_keys();
     fixture.world.cache.refused_puts.set(3);
     let (code, body) = delete_workspace(&fixture);
@@ -124,7 +124,7 @@ fn a_tombstone_that_can_not_be_written_is_tried_by_every_run_and_told() {
 }
 
 #[test]
-fn what_says_nothing_about_a_tombstone_is_not_taken_for_none() {
+fn a_failed_tombstone_read_does_not_mean_that_there_is_none() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.resolve_and_finish(&id, edge_request()).unwrap();
@@ -143,7 +143,7 @@ fn what_says_nothing_about_a_tombstone_is_not_taken_for_none() {
 }
 
 #[test]
-fn the_tombstone_is_read_in_the_same_wave_as_the_connection() {
+fn the_tombstone_is_read_in_parallel_with_the_connection() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.resolve_and_finish(&id, edge_request()).unwrap();
@@ -154,7 +154,7 @@ fn the_tombstone_is_read_in_the_same_wave_as_the_connection() {
 }
 
 #[test]
-fn a_copy_that_a_resolve_puts_while_its_workspace_is_deleted_opens_nothing() {
+fn a_cache_entry_written_during_the_workspaces_deletion_is_not_used() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let context = fixture.world.context();
@@ -181,7 +181,7 @@ fn a_copy_that_a_resolve_puts_while_its_workspace_is_deleted_opens_nothing() {
 }
 
 #[test]
-fn without_a_cache_a_workspace_is_deleted_all_the_same() {
+fn a_workspace_can_be_deleted_without_a_cache() {
     let fixture = Fixture::new();
     fixture.world.cache.unbound.set(true);
     fixture.connect("ann");
@@ -219,7 +219,7 @@ fn response_cookie(response: &http::Response) -> Option<String> {
 }
 
 #[test]
-fn every_route_refuses_whatever_belonged_to_a_deleted_workspace() {
+fn every_route_refuses_resources_of_a_deleted_workspace() {
     let fixture = Fixture::new();
     let key = fixture.key_text.expose().to_owned();
     let id = fixture.connect("ann");
@@ -303,7 +303,7 @@ fn every_route_refuses_whatever_belonged_to_a_deleted_workspace() {
 }
 
 #[test]
-fn nothing_is_made_in_a_deleted_workspace_by_a_request_that_was_let_in_before() {
+fn a_running_request_creates_nothing_in_a_deleted_workspace() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let neighbour = fixture.other_workspace();
@@ -443,7 +443,7 @@ fn five_thousand_connections_are_erased_in_bounded_runs() {
 }
 
 #[test]
-fn on_the_free_plan_a_run_stays_in_its_budget_of_requests_and_rows() {
+fn a_run_stays_within_the_free_plans_requests_and_rows() {
     let fixture = Fixture::in_world(&World::new(RefreshMode::Object, None), &json!({}));
     let granted = create_connections(&fixture, 300);
     delete_workspace(&fixture);
@@ -464,7 +464,7 @@ fn on_the_free_plan_a_run_stays_in_its_budget_of_requests_and_rows() {
 }
 
 #[test]
-fn a_run_that_is_killed_half_way_loses_nothing() {
+fn an_interrupted_erasure_loses_nothing() {
     for after_ms in [5, 20, 45, 70, 110] {
         let fixture = Fixture::in_world(&World::new(RefreshMode::Object, None), &json!({}));
         let ids: Vec<_> = (0..8).map(|at| fixture.connect(&format!("p{at}"))).collect();
@@ -490,7 +490,7 @@ fn a_run_that_is_killed_half_way_loses_nothing() {
 }
 
 #[test]
-fn a_revocation_that_fails_keeps_the_workspace_for_a_day_and_nothing_else() {
+fn a_failed_revocation_keeps_only_the_workspace_row_for_a_day() {
     let fixture = Fixture::new();
     for at in 0..6 {
         fixture.connect(&format!("p{at}"));
@@ -518,7 +518,7 @@ fn a_revocation_that_fails_keeps_the_workspace_for_a_day_and_nothing_else() {
 }
 
 #[test]
-fn a_deleted_workspace_tells_its_progress_until_all_is_gone() {
+fn a_deleted_workspace_shows_its_progress_until_it_is_erased() {
     let fixture = Fixture::new();
     fixture.connect("ann");
     let path = format!("/v1/workspaces/{}", fixture.workspace);
@@ -564,7 +564,7 @@ fn a_single_disconnect_does_not_wait_for_a_workspace_with_thousands() {
 // ---- a disconnect happens once (C4) ----
 
 #[test]
-fn a_disconnect_happens_once_while_the_cache_refuses_for_two_hours() {
+fn a_disconnect_is_done_once_during_a_cache_outage_of_two_hours() {
     let fixture = Fixture::new();
     let ids: Vec<_> = (0..6).map(|at| fixture.connect(&format!("p{at}"))).collect();
     for id in &ids {
@@ -594,7 +594,7 @@ fn a_disconnect_happens_once_while_the_cache_refuses_for_two_hours() {
 // ---- shares (C7) ----
 
 #[test]
-fn the_smallest_batches_leave_nothing_undone() {
+fn the_smallest_batches_finish_everything() {
     for batch in 1..=3 {
         let fixture = Fixture::in_world(&World::new(RefreshMode::Object, None), &json!({}));
         let neighbour = fixture.other_workspace();
@@ -620,7 +620,7 @@ fn the_smallest_batches_leave_nothing_undone() {
 }
 
 #[test]
-fn a_large_run_begins_nothing_that_outlasts_its_lease() {
+fn a_large_run_starts_nothing_that_outlasts_its_lease() {
     let fixture = Fixture::in_world(&World::new(RefreshMode::Object, None), &json!({}));
     for at in 0..120 {
         fixture.connect(&format!("p{at}"));
@@ -640,7 +640,7 @@ fn a_large_run_begins_nothing_that_outlasts_its_lease() {
 }
 
 #[test]
-fn purges_are_bounded() {
+fn deletions_of_expired_rows_are_bounded() {
     let fixture = Fixture::new();
     fixture.connect("ann");
     let many = |sql: &str| {
@@ -671,7 +671,7 @@ fn purges_are_bounded() {
 // ---- copies that a change outdates (B10) ----
 
 #[test]
-fn an_edit_whose_copy_can_not_be_removed_says_so_and_is_made_good() {
+fn an_edit_reports_a_cache_entry_that_cannot_be_deleted_and_it_is_deleted_later() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let key = fixture.key_text.expose().to_owned();
@@ -697,7 +697,7 @@ fn an_edit_whose_copy_can_not_be_removed_says_so_and_is_made_good() {
 }
 
 #[test]
-fn a_request_that_dies_before_it_removes_the_copy_is_made_good_by_the_schedule() {
+fn a_cache_entry_left_by_an_interrupted_request_is_deleted_by_the_scheduled_run() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.resolve_and_finish(&id, edge_request()).unwrap();
@@ -722,7 +722,7 @@ fn a_request_that_dies_before_it_removes_the_copy_is_made_good_by_the_schedule()
 }
 
 #[test]
-fn a_revoked_key_whose_copy_can_not_be_removed_says_so_and_is_made_good() {
+fn a_revocation_reports_a_cached_key_that_cannot_be_deleted_and_it_is_deleted_later() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let text = fixture.make_key_secret(|_| {});
@@ -746,7 +746,7 @@ fn a_revoked_key_whose_copy_can_not_be_removed_says_so_and_is_made_good() {
 }
 
 #[test]
-fn a_reconnect_whose_copy_can_not_be_removed_is_made_good() {
+fn a_cache_entry_that_a_reconnect_could_not_delete_is_deleted_later() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.resolve_and_finish(&id, edge_request()).unwrap();
@@ -759,7 +759,7 @@ fn a_reconnect_whose_copy_can_not_be_removed_is_made_good() {
 }
 
 #[test]
-fn without_a_cache_nothing_is_noted() {
+fn without_a_cache_no_deletion_is_recorded() {
     let fixture = Fixture::new();
     fixture.world.cache.unbound.set(true);
     let id = fixture.connect("ann");
@@ -774,7 +774,7 @@ fn without_a_cache_nothing_is_noted() {
 }
 
 #[test]
-fn removals_that_fail_take_turns_and_fit_in_a_run() {
+fn failing_cache_deletions_take_turns_within_a_run() {
     let fixture = Fixture::new();
     let ids: Vec<_> = (0..20).map(|at| fixture.connect(&format!("p{at}"))).collect();
     fixture.world.cache.refused_deletes.set(20 * 3 + 5);
@@ -794,7 +794,7 @@ fn removals_that_fail_take_turns_and_fit_in_a_run() {
 // ---- definitions that an earlier version took ----
 
 #[test]
-fn a_stored_definition_with_a_password_grant_is_refused_and_says_what_to_do() {
+fn a_stored_definition_with_a_password_grant_is_refused_with_a_remedy() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let key = fixture.key_text.expose().to_owned();

@@ -25,6 +25,6 @@ mod seed_runner;
 mod support;
 
 #[test]
-fn no_seed_loses_a_connection() {
+fn no_seed_violates_an_invariant() {
     seed_runner::run_seeds(&seed_runner::RunOptions::from_environment());
 }

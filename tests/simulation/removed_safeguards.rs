@@ -543,7 +543,7 @@ fn find_failing_seed(sabotage: &RemovedSafeguard) -> Option<(u64, Vec<String>)> 
 }
 
 #[test]
-fn every_safeguard_that_is_taken_away_is_missed() {
+fn every_removed_safeguard_is_detected() {
     let next = AtomicU64::new(0);
     std::thread::scope(|scope| {
         let hands: Vec<_> = (0..2).map(|_| scope.spawn(|| check_safeguards(&next))).collect();

@@ -28,7 +28,7 @@ fn prepared_headers(way: &str, beside: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn each_kind_sends_its_credential_in_its_usual_way() {
+fn each_credential_type_has_a_default_request_format() {
     const BEARER: &str = "Bearer tok";
     // ada:pass, first:second
     let (basic, pair) = ("Basic YWRhOnBhc3M=", "Basic Zmlyc3Q6c2Vjb25k");
@@ -49,7 +49,7 @@ fn each_kind_sends_its_credential_in_its_usual_way() {
 }
 
 #[test]
-fn short_forms_and_templates_say_where_the_credential_stands() {
+fn short_forms_and_templates_define_where_the_credential_is_sent() {
     let pair = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
     assert_eq!(prepared_headers(r#"{"type":"api_key","header":"X-Key"}"#, ""), pair("X-Key", "key"));
     let first = r#"{"type":"api_key","header":"X-Key","fields":[{"id":"a","label":"A"},{"id":"b","label":"B"}]}"#;
@@ -74,7 +74,7 @@ fn short_forms_and_templates_say_where_the_credential_stands() {
 }
 
 #[test]
-fn a_way_is_found_by_its_id_and_the_first_is_recommended() {
+fn an_auth_method_is_found_by_its_id_and_the_first_is_recommended() {
     let app = parse_app(
         r#"{"id":"acme","name":"Acme","client_family":"vendor","scopes":["a"],"deprecated":"All ends.","auth":[
         {"type":"api_key","name":"Key","scopes":[],"errors":{"permanent":["dead"]}},
@@ -105,7 +105,7 @@ fn a_way_is_found_by_its_id_and_the_first_is_recommended() {
 }
 
 #[test]
-fn fields_that_a_definition_does_not_name_are_the_usual_ones() {
+fn default_fields_are_used_if_a_definition_names_none() {
     for (way, fields) in [
         (r#"{"type":"oauth2","issuer":"https://acme.example"}"#, vec![]),
         (r#"{"type":"client_credentials","token_url":"https://acme.example"}"#, vec!["client_id", "client_secret*"]),
@@ -131,7 +131,7 @@ fn fields_that_a_definition_does_not_name_are_the_usual_ones() {
 }
 
 #[test]
-fn a_kind_has_one_word() {
+fn each_credential_type_has_one_name() {
     for kind in CredentialKind::ALL {
         assert_eq!(CredentialKind::parse(kind.as_str()), Some(kind));
         assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());

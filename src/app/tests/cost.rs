@@ -32,7 +32,7 @@ fn refused_fields(change: impl Fn(&mut Value)) -> Vec<String> {
 }
 
 #[test]
-fn a_new_definition_has_few_variables_parameters_and_marks() {
+fn a_new_definition_has_a_limited_number_of_variables_and_parameters() {
     let nothing: [&str; 0] = [];
     assert_eq!(refused_fields(|json| json["variables"] = variables_with_pattern(30, "[a-z]+")), nothing);
     assert_eq!(refused_fields(|json| json["variables"] = variables_with_pattern(31, "[a-z]+")), ["variables"]);
@@ -50,7 +50,7 @@ fn a_new_definition_has_few_variables_parameters_and_marks() {
 }
 
 #[test]
-fn a_new_definitions_patterns_are_cheap_to_compile_and_to_compare() {
+fn the_patterns_of_a_new_definition_are_limited_in_cost() {
     let with = |pattern: &str, count| refused_fields(|json| json["variables"] = variables_with_pattern(count, pattern));
     assert!(with("[A-Za-z0-9]{30,100}", 1).is_empty());
     assert_eq!(with("[A-Za-z0-9]{10,500}", 1), ["variables.v0.pattern"]);
@@ -61,7 +61,7 @@ fn a_new_definitions_patterns_are_cheap_to_compile_and_to_compare() {
 }
 
 #[test]
-fn the_catalogue_keeps_to_the_limits_of_patterns() {
+fn the_patterns_of_the_catalogue_are_within_the_limits() {
     for id in catalogue::ids() {
         let problems = read_new_definition(catalogue::definition_json(id).unwrap(), EgressPolicy::Public)
             .err()

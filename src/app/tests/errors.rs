@@ -11,7 +11,7 @@ fn first_server_problem(auth: &str, beside: &str) -> (String, String) {
 }
 
 #[test]
-fn complaints_name_the_field_and_what_to_do() {
+fn errors_name_the_field_and_the_remedy() {
     for (auth, beside, field, problem) in [
         (r#""colour":"red","#, "", "auth.colour", "is not known here; remove it"),
         (r#""pkce":"yes","#, "", "auth.pkce", "must be true or false"),
@@ -95,7 +95,7 @@ fn a_rotation_grace_needs_real_seconds() {
 }
 
 #[test]
-fn missing_members_and_other_kinds_are_told_apart() {
+fn missing_and_wrongly_typed_members_have_different_errors() {
     for (json, field, problem) in [
         ("", ".", "object"),
         ("{", ".", "EOF"),
@@ -157,7 +157,7 @@ fn missing_members_and_other_kinds_are_told_apart() {
 }
 
 #[test]
-fn all_complaints_come_at_once() {
+fn all_errors_are_returned_at_once() {
     let json = r#"{"id":"A","name":"","auth":{"type":"oauth2","authorize_url":"http://a.example","token_url":"https://localhost"}}"#;
     let fields: Vec<_> =
         read_definition(json, EgressPolicy::Public).unwrap_err().into_iter().map(|problem| problem.field).collect();
@@ -172,7 +172,7 @@ fn first_method_problem(ways: &str, beside: &str) -> (String, String) {
 }
 
 #[test]
-fn a_place_must_be_known_and_no_secret_may_stand_in_a_host() {
+fn a_placeholder_must_be_known_and_a_host_may_contain_no_secret() {
     const SHOP: &str = r#""variables":{"shop":{"label":"Shop"}},"#;
     const TENANT: &str = r#""variables":{"tenant":{"from":"token","at":"/tenant"}},"#;
     for (auth, beside, field, problem) in [
@@ -210,7 +210,7 @@ fn a_place_must_be_known_and_no_secret_may_stand_in_a_host() {
 }
 
 #[test]
-fn an_issuer_of_the_persons_choice_is_refused() {
+fn an_issuer_chosen_by_the_person_is_refused() {
     let json = SMALLEST_ISSUER.replace("https://login.acme.example", "https://{site}");
     let json = json.replacen(r#""scopes""#, r#""variables":{"site":{"label":"Site"}},"scopes""#, 1);
     assert_eq!(read_definition(&json, EgressPolicy::Public).unwrap_err()[0].field, "auth.issuer");
@@ -256,7 +256,7 @@ fn an_option_must_fit_its_type() {
 }
 
 #[test]
-fn ways_fields_and_variables_are_checked() {
+fn auth_methods_fields_and_variables_are_validated() {
     for (auth, beside, field, problem) in [
         ("[]", "", "auth", "1 to 10 ways"),
         (r#"[{"type":"api_key"},{"type":"api_key"}]"#, "", "auth[1].id", "give each its own"),
@@ -360,7 +360,7 @@ fn ways_fields_and_variables_are_checked() {
 }
 
 #[test]
-fn requests_errors_tokens_and_limits_are_checked() {
+fn requests_errors_tokens_and_limits_are_validated() {
     for (auth, beside, field, problem) in [
         (r#""tokens":{"user":{"access_token":"/u"}},"#, "", "auth.tokens.user.scope_param", "is required"),
         (
@@ -455,7 +455,7 @@ fn assert_identity_refused(identity: &str, field: &str, problem: &str) {
 }
 
 #[test]
-fn a_request_for_a_name_is_checked() {
+fn a_request_for_an_account_name_is_validated() {
     for (identity, field, problem) in [
         (
             r#""url":"https://acme.example","id":"/a","label":"/a","named_by":{"url":"https://acme.example","label":"/b"}"#,
@@ -478,7 +478,7 @@ fn a_request_for_a_name_is_checked() {
 }
 
 #[test]
-fn what_the_app_never_tells_can_not_be_needed() {
+fn a_value_that_the_app_never_returns_cannot_be_required() {
     const TOKEN: &str = r#""variables":{"x":{"from":"token","at":"/x"}}"#;
     const CALLBACK: &str = r#""variables":{"x":{"from":"callback","at":"x"}}"#;
     const IDENTITY: &str = r#""variables":{"x":{"from":"identity","at":"/x"}}"#;
@@ -514,7 +514,7 @@ fn what_the_app_never_tells_can_not_be_needed() {
 
 /// What is refused is refused with a reason, whatever it is.
 #[test]
-fn no_refusal_is_silent() {
+fn every_refusal_has_an_error() {
     for kind in CredentialKind::ALL.map(CredentialKind::as_str) {
         for fields in
             ["", r#","fields":[]"#, r#","fields":[{"id":"a","label":"A"}]"#, r#","fields":[{"id":"{","label":"A"}]"#]
@@ -530,7 +530,7 @@ fn no_refusal_is_silent() {
 }
 
 #[test]
-fn no_spelling_of_the_password_grant_is_taken() {
+fn the_password_grant_is_refused_in_every_spelling() {
     let complaints = |grant_type: &str| {
         let json = format!(
             r#"{{"id":"acme","name":"Acme","auth":{{"type":"client_credentials","token_url":"https://acme.example/t",
@@ -556,7 +556,7 @@ fn no_spelling_of_the_password_grant_is_taken() {
 }
 
 #[test]
-fn the_addresses_of_consent_and_tokens_carry_no_parameter_of_the_flow() {
+fn authorize_and_token_addresses_may_not_contain_protocol_parameters() {
     for (address, member) in [
         ("https://acme.example/authorize?response_type=token", "authorize_url"),
         ("https://acme.example/authorize?a=b&state=x", "authorize_url"),

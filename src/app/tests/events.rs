@@ -18,12 +18,12 @@ fn events_json(events: &str) -> serde_json::Value {
 }
 
 #[test]
-fn a_definition_without_events_tells_nothing_of_them() {
+fn a_definition_without_events_has_none() {
     assert!(parse_app(SMALLEST_FIXED).events.is_none());
 }
 
 #[test]
-fn the_smallest_signature_is_of_the_body_in_hexadecimal_digits() {
+fn the_default_signature_is_a_hexadecimal_hmac_of_the_body() {
     let events = r#"{"signature": {"scheme": "hmac-sha256", "header": "X-Acme", "secret": "The app's."}}"#;
     let expected = json!({
         "docs": null,
@@ -48,7 +48,7 @@ fn the_example_of_the_documentation_can_be_read() {
 }
 
 #[test]
-fn what_is_signed_may_have_the_time_of_sending_from_three_places() {
+fn the_signed_time_may_come_from_three_places() {
     for (place, name, value, format) in [
         (r#""timestamp_header": "X-Time""#, "/timestamp_header", "X-Time", "seconds"),
         (r#""timestamp_at": "/sent", "timestamp_format": "milliseconds""#, "/timestamp_at", "/sent", "milliseconds"),
@@ -74,7 +74,7 @@ fn what_is_signed_may_have_the_time_of_sending_from_three_places() {
 }
 
 #[test]
-fn the_other_schemes_have_members_of_their_own() {
+fn the_other_signature_schemes_have_their_own_members() {
     let jwt = r#"{"scheme": "jwt", "header": "Authorization", "prefix": "Bearer ", "issuer": "https://acme.example",
         "keys": "https://acme.example/keys", "claims": "aud is yours."}"#;
     for (signature, expected) in [
@@ -96,7 +96,7 @@ fn the_other_schemes_have_members_of_their_own() {
 }
 
 #[test]
-fn complaints_name_the_member_and_what_to_do() {
+fn errors_name_the_member_and_the_remedy() {
     const JWT: &str = r#""scheme":"jwt","header":"A","issuer":"i","claims":"c""#;
     for (signature, field, problem) in [
         (r#""scheme":"md5""#, "scheme", "must be "),
@@ -161,7 +161,7 @@ fn complaints_name_the_member_and_what_to_do() {
 }
 
 #[test]
-fn a_signature_has_one_place_for_what_it_needs() {
+fn a_signature_names_each_input_once() {
     for (events, field, problem) in [
         ("{}", "events.signature", "is required"),
         (r#"{"docs":"javascript:x","signature":{"scheme":"none"}}"#, "events.docs", "https"),

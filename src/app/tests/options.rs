@@ -21,7 +21,7 @@ fn single_param(name: &str, value: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_option_of_a_server_is_read() {
+fn every_option_of_an_oauth_server_is_read() {
     let auth_method = parse_method(
         r#"{"id":"full","name":"Full","categories":["files"],"docs":"https://full.example/docs","sources":["https://full.example/a"],
         "client_family":"vendor","auth":{"type":"oauth2","authorize_url":"https://full.example/a","token_url":"https://full.example/t",
@@ -84,7 +84,7 @@ fn every_option_of_a_server_is_read() {
 }
 
 #[test]
-fn each_word_of_a_server_has_its_meaning() {
+fn every_value_of_an_oauth_server_option_is_read() {
     for (word, auth) in [
         ("basic", ClientAuth::Basic),
         ("basic_raw", ClientAuth::BasicRaw),
@@ -134,7 +134,7 @@ fn rotations_are_read() {
 }
 
 #[test]
-fn further_tokens_have_their_own_places_and_scopes() {
+fn further_tokens_have_their_own_pointers_and_scopes() {
     let server = oauth_server_with(
         r#""tokens":{"user":{"access_token":"/u/access_token","refresh_token":"/u/rt","expires_in":"/u/e","scope":"/u/s",
         "token_type":"/u/t","scope_param":"user_scope"},"bare":{"access_token":"/b","scope_param":"bare_scope"}}"#,
@@ -159,7 +159,7 @@ fn further_tokens_have_their_own_places_and_scopes() {
 }
 
 #[test]
-fn variables_come_from_all_origins() {
+fn variables_are_read_from_every_source() {
     let auth_method = method_with(
         r#"{"type":"oauth2","authorize_url":"https://{shop}.acme.example/a","token_url":"https://{tenant}/t"}"#,
         r#","variables":{"shop":{"label":"Shop","help":"Its name.","example":"acme","pattern":"[a-z]+","default":"main"},
@@ -194,7 +194,7 @@ fn variables_come_from_all_origins() {
 }
 
 #[test]
-fn a_variable_is_a_part_of_a_name_and_never_a_step_in_a_path() {
+fn a_variable_is_part_of_a_host_name_and_cannot_change_the_path() {
     let auth_method = method_with(
         r#"{"type":"api_key","check":{"url":"https://{x}.acme.example/"}}"#,
         r#","variables":{"x":{"label":"X"}}"#,
@@ -209,7 +209,7 @@ fn a_variable_is_a_part_of_a_name_and_never_a_step_in_a_path() {
 }
 
 #[test]
-fn where_there_is_no_client_the_person_gives_its_variables() {
+fn without_a_client_the_person_provides_the_variables() {
     let app = parse_app(
         r#"{"id":"acme","name":"Acme","variables":{"tenant":{"label":"Tenant","from":"client"}},"auth":[
         {"type":"oauth2","authorize_url":"https://{tenant}/a","token_url":"https://{tenant}/t"},

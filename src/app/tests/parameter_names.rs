@@ -14,7 +14,7 @@ const CLIENT_VARIABLE: &str = r#""ru":{"label":"RuName","from":"client"}"#;
 const PERSON_VARIABLE: &str = r#""ru":{"label":"RuName"}"#;
 
 #[test]
-fn what_rfc_6749_names_is_usual() {
+fn the_default_parameter_names_are_those_of_rfc_6749() {
     let auth_method = read_method_with("", "").unwrap();
     let server = auth_method.oauth_server().unwrap();
     assert_eq!((server.code_param.as_str(), server.exchange_code_param.as_str()), ("code", "code"));
@@ -24,7 +24,7 @@ fn what_rfc_6749_names_is_usual() {
 }
 
 #[test]
-fn every_name_is_read() {
+fn every_parameter_name_is_read() {
     let auth_method = read_method_with(
         r#","code_param":"auth_code","exchange_code_param":"authCode","callback_scope":"granted","redirect_uri":"{ru}",
         "errors":{"denied":["nope"]},"response":{"expires_in_unit":"milliseconds","refresh_expires_in_unit":"minutes"},
@@ -51,7 +51,7 @@ fn every_name_is_read() {
 }
 
 #[test]
-fn a_name_that_means_something_else_is_refused_with_what_to_do() {
+fn a_name_with_another_meaning_is_refused_with_a_remedy() {
     for (auth, variables, field, problem) in [
         (r#","code_param":"state""#, "", "auth.code_param", "means something else"),
         (r#","code_param":"Error""#, "", "auth.code_param", "means something else"),

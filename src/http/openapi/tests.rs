@@ -56,7 +56,7 @@ fn kept(path: &str, made: &str) {
 }
 
 #[test]
-fn the_files_say_what_routes_and_types_say() {
+fn the_generated_files_match_routes_and_types() {
     let document = document();
     let text = serde_json::to_string_pretty(&document).unwrap();
     kept("src/http/openapi.json", &format!("{text}\n"));
@@ -64,7 +64,7 @@ fn the_files_say_what_routes_and_types_say() {
 }
 
 #[test]
-fn what_is_served_is_the_file_without_white_space() {
+fn the_served_document_is_the_file_without_white_space() {
     let file: Value = serde_json::from_str(include_str!("../openapi.json")).unwrap();
     assert!(serde_json::to_string(&file).unwrap() == DOCUMENT, "the build has put another document into the program");
 }
@@ -78,7 +78,7 @@ fn describes_every_route_and_nothing_else() {
 }
 
 #[test]
-fn every_route_of_the_api_has_a_type_that_it_answers() {
+fn every_api_route_has_a_response_type() {
     let document = document();
     let operations = operations(&document);
     for line in ROUTES.iter().filter(|line| line.path.starts_with("/v1/")) {
@@ -99,7 +99,7 @@ fn operation_ids_are_unique() {
 }
 
 #[test]
-fn every_operation_is_complete_and_under_a_known_tag() {
+fn every_operation_is_complete_and_has_a_known_tag() {
     let document = document();
     let tags: Vec<_> = document["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
     for (address, operation) in operations(&document) {
@@ -112,7 +112,7 @@ fn every_operation_is_complete_and_under_a_known_tag() {
 }
 
 #[test]
-fn every_reference_leads_somewhere() {
+fn every_reference_can_be_resolved() {
     let document = document();
     walk(&document, &mut |name, value| {
         if name == "$ref" {
@@ -125,21 +125,21 @@ fn every_reference_leads_somewhere() {
 
 /// Nothing but the source knows whether `ALL` is complete; the derived schema does, too.
 #[test]
-fn knows_every_code_of_an_error() {
+fn describes_every_error_code() {
     let document = document();
     let codes = ErrorCode::ALL.map(ErrorCode::as_str);
     assert_eq!(strings(&document["components"]["schemas"]["ErrorCode"]["enum"]), codes);
 }
 
 #[test]
-fn knows_every_code_of_attention() {
+fn describes_every_attention_code() {
     let document = document();
     let told = strings(&document["components"]["schemas"]["AttentionCode"]["enum"]);
     assert_eq!(told, attention::AttentionCode::ALL.map(attention::AttentionCode::as_str));
 }
 
 #[test]
-fn scopes_that_routes_want_are_scopes_that_keys_have() {
+fn every_scope_of_a_route_is_a_scope_of_keys() {
     let document = document();
     let scopes = strings(&document["components"]["schemas"]["KeyScope"]["enum"]);
     for (address, operation) in operations(&document) {
@@ -151,7 +151,7 @@ fn scopes_that_routes_want_are_scopes_that_keys_have() {
 
 /// A description is of no use that says less than the member's name.
 #[test]
-fn every_named_type_of_an_answer_is_described() {
+fn every_named_response_type_is_described() {
     let document = document();
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
         let is_part = ["CredentialState", "ConnectionScopes", "UseCounts"].contains(&name.as_str());

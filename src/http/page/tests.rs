@@ -328,7 +328,7 @@ fn tag_without_values(tag: &str) -> String {
 }
 
 #[test]
-fn hostile_words_change_no_element_and_no_attribute() {
+fn untrusted_text_changes_no_element_and_no_attribute() {
     let plain: Vec<Vec<String>> = render_all_pages("words", "words")
         .iter()
         .map(|html| opening_tags(html).into_iter().map(tag_without_values).collect())
@@ -343,7 +343,7 @@ fn hostile_words_change_no_element_and_no_attribute() {
 }
 
 #[test]
-fn characters_that_turn_the_reading_direction_are_made_visible() {
+fn bidirectional_control_characters_are_made_visible() {
     for html in render_all_pages("a\u{202e}b\u{2066}\u{7}", "guard") {
         // What was entered comes back as it was: in an attribute, or in a field of several lines.
         let text: String = html.split("<textarea").map(|part| part.split("</textarea>").last().unwrap()).collect();
@@ -359,7 +359,7 @@ fn refusal_with_title(title: &str) -> Message {
 }
 
 #[test]
-fn every_page_keeps_the_rules() {
+fn every_page_follows_the_html_rules() {
     for html in render_all_pages("words", "forgery-guard") {
         let tags = opening_tags(&html);
         let count = |name: &str| tags.iter().filter(|tag| tag.split(' ').next() == Some(name)).count();
@@ -385,7 +385,7 @@ fn every_page_keeps_the_rules() {
 }
 
 #[test]
-fn every_input_has_a_label_and_every_id_is_there_once() {
+fn every_input_has_a_label_and_every_id_is_unique() {
     for html in render_all_pages("words", "guard") {
         let tags = opening_tags(&html);
         let ids: Vec<&str> = html.split(" id=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
@@ -412,7 +412,7 @@ fn every_input_has_a_label_and_every_id_is_there_once() {
 }
 
 #[test]
-fn without_a_session_there_is_neither_sign_out_nor_a_way_home() {
+fn without_a_session_there_is_no_sign_out_and_no_home_link() {
     let html = connect(&PageContext::default(), &connect_view("words")).into_string();
     assert!(!html.contains("/sign-out") && !html.contains("href=\"/\"") && !html.contains("csrf"));
     let html = connection_list(&PAGE_CONTEXT, &ConnectionListView::default()).into_string();
@@ -420,7 +420,7 @@ fn without_a_session_there_is_neither_sign_out_nor_a_way_home() {
 }
 
 #[test]
-fn an_empty_page_says_what_a_connection_is_and_an_empty_search_does_not() {
+fn an_empty_list_explains_connections_and_an_empty_search_does_not() {
     let first = connection_list(&PAGE_CONTEXT, &ConnectionListView::default()).into_string();
     assert!(first.contains("Nothing is connected yet") && first.contains("A connection lets workflows act"));
     assert!(first.contains("No app is ready to be connected"));
@@ -435,7 +435,7 @@ fn an_empty_page_says_what_a_connection_is_and_an_empty_search_does_not() {
 }
 
 #[test]
-fn what_a_person_must_repair_stands_first_with_a_button() {
+fn connections_that_need_repair_come_first_with_a_button() {
     let healthy = ConnectionSummary { reconnect: None, ..connection_summary("healthy", Tone::Good) };
     let connections = vec![healthy, connection_summary("broken", Tone::Bad)];
     let html = connection_list(&PAGE_CONTEXT, &ConnectionListView { connections, ..ConnectionListView::default() })
@@ -446,7 +446,7 @@ fn what_a_person_must_repair_stands_first_with_a_button() {
 }
 
 #[test]
-fn only_apps_with_a_client_can_be_started() {
+fn only_apps_with_a_client_can_be_connected() {
     let html = connection_list(&PAGE_CONTEXT, &connection_list_view("words")).into_string();
     assert_eq!(html.matches("href=\"/oauth/start/words\"").count(), 1);
     // The one that has another way is told together with the way that is not set up.
@@ -459,7 +459,7 @@ fn only_apps_with_a_client_can_be_started() {
 }
 
 #[test]
-fn apps_are_by_name_and_found_by_every_word_that_is_searched_for() {
+fn apps_are_sorted_by_name_and_match_every_word_of_a_search() {
     let named = |name: &str, ready| AppChoice {
         id: name.to_lowercase(),
         name: name.to_owned(),
@@ -495,7 +495,7 @@ fn apps_are_by_name_and_found_by_every_word_that_is_searched_for() {
 }
 
 #[test]
-fn a_connection_that_was_just_made_has_words_for_all_that_is_not_there() {
+fn a_new_connection_has_a_text_for_every_missing_value() {
     let bare = ConnectionView {
         summary: ConnectionSummary {
             account_label: None,
@@ -538,7 +538,7 @@ fn a_connection_that_was_just_made_has_words_for_all_that_is_not_there() {
 }
 
 #[test]
-fn missing_permissions_are_part_of_the_news_and_told_once() {
+fn missing_permissions_are_shown_once_in_the_notice() {
     let missing = vec![("chat:write".to_owned(), Some("Write messages".to_owned()))];
     let view = ConnectionView { missing_scopes: missing, ..connection_view("words") };
     for (notice, before) in
@@ -557,7 +557,7 @@ fn missing_permissions_are_part_of_the_news_and_told_once() {
 }
 
 #[test]
-fn a_connection_whose_app_was_removed_says_so_and_offers_no_repair() {
+fn a_connection_of_a_removed_app_says_so_and_offers_no_repair() {
     for (tone, words) in [(Tone::Good, "Workflows can still use the connection"), (Tone::Bad, "Disconnect it when")] {
         for replace_href in [None, Some("/connections/words/reconnect".to_owned())] {
             let view = ConnectionView {
@@ -580,7 +580,7 @@ fn a_connection_whose_app_was_removed_says_so_and_offers_no_repair() {
 }
 
 #[test]
-fn what_an_access_lives_by_is_told_in_its_own_words() {
+fn the_expiry_of_each_credential_type_has_its_own_text() {
     let told = |lasts, expires, tone| {
         let card = connection_summary("words", tone);
         connection(
@@ -614,7 +614,7 @@ fn what_an_access_lives_by_is_told_in_its_own_words() {
 }
 
 #[test]
-fn required_permissions_cannot_be_unticked_and_choosing_nothing_is_a_choice() {
+fn required_permissions_cannot_be_unticked_and_all_others_can() {
     let scopes = vec![
         ScopeChoice { id: "must".to_owned(), required: true, ..ScopeChoice::default() },
         ScopeChoice { id: "may".to_owned(), checked: true, granted: true, ..ScopeChoice::default() },
@@ -634,7 +634,7 @@ fn required_permissions_cannot_be_unticked_and_choosing_nothing_is_a_choice() {
 }
 
 #[test]
-fn of_many_permissions_those_that_are_not_ticked_fold_away() {
+fn many_unticked_permissions_are_collapsed() {
     let html =
         connect(&PAGE_CONTEXT, &ConnectView { scopes: many_scopes("words"), ..connect_view("words") }).into_string();
     let (open, folded) = html.split_once("<details>").unwrap();
@@ -649,7 +649,7 @@ fn of_many_permissions_those_that_are_not_ticked_fold_away() {
 }
 
 #[test]
-fn no_secret_is_sent_back_and_nothing_is_offered_to_a_password_manager() {
+fn no_secret_is_sent_back_and_password_managers_are_disabled() {
     let secret = |multiline| FormField {
         id: "api_key".to_owned(),
         label: "API key".to_owned(),
@@ -683,7 +683,7 @@ fn no_secret_is_sent_back_and_nothing_is_offered_to_a_password_manager() {
 }
 
 #[test]
-fn what_was_not_accepted_is_said_first_with_a_way_to_each_field() {
+fn refused_input_is_reported_first_with_a_link_to_each_field() {
     let html = manual_credential(&PAGE_CONTEXT, &manual_credential_view("words")).into_string();
     let alert = html.split("role=\"alert\"").nth(1).unwrap().split("</section>").next().unwrap();
     assert!(html.find("role=\"alert\"").unwrap() < html.find("<h1").unwrap());
@@ -707,7 +707,7 @@ fn what_was_not_accepted_is_said_first_with_a_way_to_each_field() {
 }
 
 #[test]
-fn a_key_is_entered_with_its_promise_and_another_one_without_a_name() {
+fn the_form_for_a_key_explains_its_use_and_a_replacement_asks_for_no_name() {
     let html = manual_credential(&PAGE_CONTEXT, &manual_credential_view("Acme")).into_string();
     assert!(html.contains("before anything is saved") && html.contains("kept encrypted"));
     assert!(html.contains(">Check and save</button>") && html.contains(">Cancel</a>"));
@@ -732,7 +732,7 @@ fn a_key_is_entered_with_its_promise_and_another_one_without_a_name() {
 }
 
 #[test]
-fn a_page_of_the_app_opens_beside_the_form_and_tells_it_nothing() {
+fn a_link_to_the_app_opens_in_a_new_tab_without_referrer() {
     let with = |url: &str| {
         let input = FormField { url: Some(url.to_owned()), ..FormField::default() };
         manual_credential(
@@ -752,7 +752,7 @@ fn a_page_of_the_app_opens_beside_the_form_and_tells_it_nothing() {
 }
 
 #[test]
-fn a_setup_has_its_steps_and_a_call_to_copy_without_a_secret() {
+fn the_setup_page_has_steps_and_an_api_call_without_a_secret() {
     let view = SetupView {
         console_url: Some("https://app.example/console".to_owned()),
         steps: vec!["Create an app.".to_owned(), "Enter https://c.example/oauth/callback/x.".to_owned()],
@@ -779,7 +779,7 @@ fn a_setup_has_its_steps_and_a_call_to_copy_without_a_secret() {
 }
 
 #[test]
-fn a_way_that_is_not_set_up_leads_to_its_setup_and_is_not_recommended() {
+fn an_auth_method_without_a_client_links_to_its_setup_and_is_not_recommended() {
     let mut view = manual_credential_view("Acme");
     view.auth_methods[0].ready = false;
     let html = manual_credential(&PAGE_CONTEXT, &view).into_string();
@@ -792,7 +792,7 @@ fn a_way_that_is_not_set_up_leads_to_its_setup_and_is_not_recommended() {
 }
 
 #[test]
-fn the_address_to_watch_for_is_named_unless_it_is_about_to_be_entered() {
+fn the_apps_host_is_named_unless_the_person_enters_it() {
     let html = connect(
         &PAGE_CONTEXT,
         &ConnectView { authorize_host: Some("login.acme.example".to_owned()), ..connect_view("Acme") },
@@ -804,7 +804,7 @@ fn the_address_to_watch_for_is_named_unless_it_is_about_to_be_entered() {
 }
 
 #[test]
-fn disconnecting_takes_two_steps_and_tells_which_workflows_stop() {
+fn disconnecting_asks_for_confirmation_and_names_the_affected_workflows() {
     let uses = [("Invoices", "send"), ("Invoices", "file"), ("Greetings", "post")];
     let uses = uses.map(|(workflow, step)| (workflow.to_owned(), step.to_owned(), noon())).to_vec();
     let first = ConnectionView { uses, ..connection_view("con") };
@@ -819,7 +819,7 @@ fn disconnecting_takes_two_steps_and_tells_which_workflows_stop() {
 }
 
 #[test]
-fn somebody_who_came_by_a_link_is_told_what_it_means() {
+fn a_person_with_a_connect_link_gets_an_explanation() {
     let html = connect(&PageContext::default(), &connect_view("words")).into_string();
     assert!(html.contains("Only continue if you trust them."));
     let shown = |shell: &PageContext<'_>, by_link: bool| {
@@ -833,7 +833,7 @@ fn somebody_who_came_by_a_link_is_told_what_it_means() {
 }
 
 #[test]
-fn each_question_has_its_two_answers() {
+fn each_question_has_two_answers() {
     let html = choose(&PAGE_CONTEXT, &choose_view("Slack", other_account_question(Some("old"), Some("new"), "Ops")))
         .into_string();
     assert!(html.contains("name=\"choice\" value=\"keep\"") && html.contains("name=\"choice\" value=\"switch\""));
@@ -847,7 +847,7 @@ fn each_question_has_its_two_answers() {
 }
 
 #[test]
-fn a_question_about_a_pasted_key_speaks_of_no_sign_in() {
+fn a_question_about_a_manual_credential_does_not_mention_signing_in() {
     let duplicate = ChoiceQuestion::Duplicate { account: "me".to_owned(), existing_connection_name: "Ops".to_owned() };
     let questions = [
         (duplicate, "What you entered is of the account <strong><bdi>me</bdi></strong> at <bdi>Acme</bdi>."),
@@ -866,14 +866,14 @@ fn a_question_about_a_pasted_key_speaks_of_no_sign_in() {
 }
 
 #[test]
-fn a_broken_connection_promises_no_renewal() {
+fn a_connection_that_needs_reconnect_shows_no_refresh_time() {
     let broken = ConnectionView { summary: connection_summary("words", Tone::Bad), ..connection_view("words") };
     let html = connection(&PAGE_CONTEXT, &broken).into_string();
     assert!(html.contains("ended: reconnect to renew it") && !html.contains("renewed by itself"));
 }
 
 #[test]
-fn two_accounts_of_one_name_are_told_apart() {
+fn two_accounts_with_one_name_are_shown_differently() {
     let html = choose(&PAGE_CONTEXT, &choose_view("Slack", other_account_question(Some("me"), Some("me"), "Ops")))
         .into_string();
     assert!(html.contains("Both have the same name there."));
@@ -881,7 +881,7 @@ fn two_accounts_of_one_name_are_told_apart() {
 }
 
 #[test]
-fn every_refusal_says_that_nothing_was_stored_and_what_to_do() {
+fn every_refusal_page_says_that_nothing_was_stored_and_what_to_do() {
     for refusal in [
         CallbackRefusal::UnknownState,
         CallbackRefusal::Expired,
@@ -895,7 +895,7 @@ fn every_refusal_says_that_nothing_was_stored_and_what_to_do() {
 }
 
 #[test]
-fn a_message_links_only_to_the_web_and_back_home_when_it_has_no_link() {
+fn a_message_links_only_to_https_or_home() {
     let hrefs = ["javascript:alert(1)", "//evil.example", "/\\evil.example", "data:text/html,x", " https://x.example"];
     let links = hrefs.map(|href| ("Go".to_owned(), href.to_owned())).to_vec();
     let html =
@@ -910,13 +910,13 @@ fn a_message_links_only_to_the_web_and_back_home_when_it_has_no_link() {
 }
 
 #[test]
-fn times_are_for_people_and_for_machines() {
+fn times_are_readable_for_people_and_machines() {
     let html = frame::time_element(parse_time("2026-03-05T09:04:59Z")).into_string();
     assert_eq!(html, "<time datetime=\"2026-03-05T09:04:59Z\">5 Mar 2026, 09:04 UTC</time>");
     assert_eq!(frame::time_or_never(None).into_string(), "never");
 }
 
 #[test]
-fn the_stylesheet_loads_nothing() {
+fn the_stylesheet_loads_no_other_resource() {
     assert!(!STYLESHEET.contains("url(") && !STYLESHEET.contains("@import") && !STYLESHEET.contains("http"));
 }

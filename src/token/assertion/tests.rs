@@ -33,7 +33,7 @@ impl Random for FailingRandom {
 }
 
 #[test]
-fn a_grant_says_no_more_than_is_asked() {
+fn a_jwt_bearer_grant_contains_only_the_required_claims() {
     let grant =
         GrantClaims { issuer: "robot", subject: None, audience: "https://a.example/t", scope: None, lifetime: 3600 };
     assert_eq!(
@@ -53,7 +53,7 @@ fn a_grant_says_no_more_than_is_asked() {
 }
 
 #[test]
-fn a_client_names_itself_once_and_for_five_minutes() {
+fn a_client_assertion_has_a_unique_id_and_expires_after_five_minutes() {
     let claims = AssertionClaims::for_client("c-1", "https://a.example/t", &FixedRandom(0xff), now()).unwrap();
     assert_eq!(
         serde_json::to_value(claims).unwrap(),
@@ -89,7 +89,7 @@ fn signed_header(signature: SigningParams<'_>) -> Value {
 }
 
 #[test]
-fn the_header_names_algorithm_key_and_certificate() {
+fn the_jwt_header_names_algorithm_key_and_certificate() {
     let key = rsa_key();
     assert_eq!(signed_header(SigningParams::with_key(&key)), json!({ "alg": "RS256", "typ": "JWT" }));
     let full = SigningParams {
@@ -102,7 +102,7 @@ fn the_header_names_algorithm_key_and_certificate() {
 }
 
 #[test]
-fn a_key_is_not_used_with_an_algorithm_of_another_kind() {
+fn a_key_is_not_used_with_an_algorithm_of_another_type() {
     let key = rsa_key();
     let claims = AssertionClaims::for_client("c", "a", &FixedRandom(1), now()).unwrap();
     let wrong = SigningParams { algorithm: SigningAlgorithm::Es256, ..SigningParams::with_key(&key) };

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_probe_has_a_verdict_for_every_answer() {
+fn a_probe_has_a_result_for_every_response() {
     use ProbeOutcome::{Forbidden, Inconclusive, Refused, Unavailable, Works};
     let auth_method = oauth_method_with("", r#","errors":{"permanent":["invalid_auth"]}"#);
     let later = Unavailable { retry_after: None };
@@ -51,7 +51,7 @@ fn a_probe_has_a_verdict_for_every_answer() {
 }
 
 #[test]
-fn only_an_empty_list_of_a_success_means_that_nothing_is_shared() {
+fn only_an_empty_list_in_a_success_means_that_nothing_is_shared() {
     let auth_method = oauth_method_with(
         "",
         r#","nothing_shared":{"url":"https://acme.example/list","at":"/results","say":"Share."}"#,
@@ -79,7 +79,7 @@ fn only_an_empty_list_of_a_success_means_that_nothing_is_shared() {
 }
 
 #[test]
-fn an_account_is_read_and_made_fit_to_show() {
+fn an_account_is_read_and_cleaned_for_display() {
     let auth_method = oauth_method();
     let (long, cut) = ("x".repeat(300), "x".repeat(256));
     for (text, expected) in [
@@ -106,7 +106,7 @@ fn an_account_is_read_and_made_fit_to_show() {
 }
 
 #[test]
-fn a_status_means_what_the_definition_says() {
+fn a_definition_can_give_a_status_a_meaning() {
     let auth_method = oauth_method_with(
         "",
         r#","errors":{"permanent":["dead"],"configuration":["not_for_you"]},
@@ -135,7 +135,7 @@ fn a_status_means_what_the_definition_says() {
 }
 
 #[test]
-fn a_wait_in_the_body_counts_for_probes() {
+fn a_retry_delay_in_the_body_is_read_for_probes() {
     let auth_method = oauth_method_with("", r#","errors":{"retry_after":"/wait"}"#);
     let told = read_probe_response(
         &auth_method,
@@ -147,7 +147,7 @@ fn a_wait_in_the_body_counts_for_probes() {
 }
 
 #[test]
-fn a_header_names_what_was_granted() {
+fn granted_scopes_can_come_from_a_header() {
     let with = |scopes: &str| {
         parse_method(&format!(
             r#"{{"id":"acme","name":"Acme","auth":{{"type":"api_key"}},"identity":{{"url":"https://acme.example","id":"/id","label":"/id"{scopes}}}}}"#
@@ -170,7 +170,7 @@ fn a_header_names_what_was_granted() {
 }
 
 #[test]
-fn an_account_may_be_made_of_several_parts() {
+fn an_account_id_may_have_several_parts() {
     let auth_method = parse_method(
         r#"{"id":"acme","name":"Acme","variables":{"site":{"label":"Site"}},"auth":{"type":"api_key"},
         "identity":{"url":"https://{site}.acme.example","id":["{site}:{/team/id}:{/user/id}","{site}:{/user/id}"],"label":["{/user/name} ({/team/name})","/user/name"]}}"#,

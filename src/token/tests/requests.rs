@@ -63,7 +63,7 @@ fn issue(
 }
 
 #[test]
-fn basic_encodes_id_and_secret_first_and_sends_them_nowhere_else() {
+fn basic_form_encodes_id_and_secret_and_sends_them_only_in_the_header() {
     let auth_method = oauth_method();
     let request = exchange(&auth_method, &client_identity());
     // "my+id:s%3A%C3%A9%26c"
@@ -79,7 +79,7 @@ fn basic_encodes_id_and_secret_first_and_sends_them_nowhere_else() {
 }
 
 #[test]
-fn each_request_authenticates_in_one_way() {
+fn each_request_uses_one_client_authentication() {
     for (auth, basic, in_body) in [
         (r#","client_auth":"basic""#, true, ""),
         (r#","client_auth":"body""#, false, "&client_id=my+id&client_secret=s%3A%C3%A9%26c"),
@@ -94,7 +94,7 @@ fn each_request_authenticates_in_one_way() {
 }
 
 #[test]
-fn a_client_without_secret_names_itself_in_the_body() {
+fn a_public_client_sends_its_id_in_the_body() {
     let auth_method = oauth_method();
     let request = refresh(&auth_method, &ClientIdentity::without_proof("pub"));
     assert_eq!(header(&request, "authorization"), None);
@@ -124,7 +124,7 @@ fn json_bodies_extra_parameters_and_headers_are_sent() {
 }
 
 #[test]
-fn revocation_follows_the_apps_style() {
+fn a_revocation_request_has_the_apps_style() {
     let revoke = |auth_method: &AuthMethod, hint| {
         revoke_with(auth_method, &endpoints(auth_method), &client_identity(), &TemplateValues::new(), hint)
     };
@@ -152,7 +152,7 @@ fn revocation_follows_the_apps_style() {
 }
 
 #[test]
-fn a_probe_carries_the_token_as_the_app_wants_it() {
+fn a_probe_sends_the_token_as_the_definition_says() {
     let auth_method = oauth_method_with(
         "",
         r#","check":{"method":"POST","url":"https://api.acme.example/ping","body":"null"},"request":{"headers":{"X-Token":"k {access_token}"}}"#,
@@ -179,7 +179,7 @@ fn a_probe_carries_the_token_as_the_app_wants_it() {
 }
 
 #[test]
-fn each_client_authentication_stands_in_its_place() {
+fn each_client_authentication_is_sent_in_its_place() {
     let in_body = "client_id=my+id&client_secret=s%3A%C3%A9%26c";
     for (auth, basic, sent) in [
         // my+id:s%3A%C3%A9%26c, my id:s:é&c, s:é&c:
@@ -211,7 +211,7 @@ fn each_client_authentication_stands_in_its_place() {
 }
 
 #[test]
-fn an_assertion_authenticates_in_every_request_and_alone() {
+fn an_assertion_is_the_only_authentication_of_every_request() {
     let client = ClientIdentity::new("id", ClientProof::Assertion(Secret::new("a.b.c")), &no_destinations());
     let proof = "&client_id=id&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=a.b.c";
     let auth_method = oauth_method_with(r#","client_auth":"private_key_jwt""#, "");
@@ -230,7 +230,7 @@ fn an_assertion_authenticates_in_every_request_and_alone() {
 }
 
 #[test]
-fn the_redirect_address_is_sent_where_the_app_wants_it() {
+fn the_redirect_uri_is_sent_if_the_definition_says_so() {
     for (options, exchanged, refreshed) in [
         ("", true, false),
         (r#","exchange_redirect_uri":false"#, false, false),
@@ -247,7 +247,7 @@ fn the_redirect_address_is_sent_where_the_app_wants_it() {
 }
 
 #[test]
-fn a_persons_own_client_has_a_token_made() {
+fn client_credentials_of_a_person_get_a_token() {
     let auth_method = parse_method(
         r#"{"id":"acme","name":"Acme","variables":{"site":{"label":"Site"}},"auth":{"type":"client_credentials","token_url":"https://{site}.acme.example/t",
         "grant_type":"account_credentials","client_auth":"body","token_params":{"account_id":"{account}"},"fields":[{"id":"client_id","label":"I","secret":false},
@@ -269,7 +269,7 @@ fn a_persons_own_client_has_a_token_made() {
 }
 
 #[test]
-fn an_assertion_is_exchanged_by_nobody() {
+fn a_jwt_bearer_grant_has_no_client_authentication() {
     let auth_method = parse_method(
         r#"{"id":"acme","name":"Acme","auth":{"type":"service_account","token_url":"https://acme.example/t","token_params":{"a":"b"}}}"#,
     );
@@ -283,7 +283,7 @@ fn an_assertion_is_exchanged_by_nobody() {
 }
 
 #[test]
-fn a_revocation_can_be_all_the_apps_own() {
+fn a_revocation_request_can_be_defined_completely() {
     let auth_method = parse_method(
         r#"{"id":"acme","name":"Acme","auth":{"type":"oauth2","authorize_url":"https://acme.example/a","token_url":"https://acme.example/t",
         "revoke_url":"https://acme.example/applications/{client_id}/grant","client_auth":"body","token_headers":{"X-Version":"1"},
@@ -315,7 +315,7 @@ fn a_revocation_can_be_all_the_apps_own() {
 }
 
 #[test]
-fn a_token_may_stand_in_the_path_of_its_revocation() {
+fn a_token_may_be_in_the_path_of_its_revocation() {
     let auth_method = oauth_method_with(r#","revoke":{"style":"bearer","method":"DELETE"}"#, "");
     let request = revoke_with(
         &auth_method,
@@ -342,7 +342,7 @@ fn a_token_may_stand_in_the_path_of_its_revocation() {
 }
 
 #[test]
-fn a_probe_carries_a_credential_in_path_query_and_basic() {
+fn a_probe_can_send_a_credential_in_path_query_and_basic() {
     let values = TemplateValues::new()
         .with("token", "12:a-b_C")
         .with("api_key", "a&b")
@@ -374,7 +374,7 @@ fn a_probe_carries_a_credential_in_path_query_and_basic() {
 }
 
 #[test]
-fn a_header_is_left_out_while_only_the_answer_could_tell_its_value() {
+fn a_header_is_omitted_while_its_value_is_unknown() {
     let auth_method = parse_method(
         r#"{"id":"acme","name":"Acme","variables":{"tenant":{"from":"identity","at":"/0/tenant"},"site":{"label":"Site"}},
         "auth":{"type":"api_key"},"check":{"url":"https://acme.example/me"},

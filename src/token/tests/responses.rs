@@ -23,7 +23,7 @@ fn assert_response(auth_method: &AuthMethod, status: u16, text: &str, expected: 
 }
 
 #[test]
-fn every_row_of_the_table_has_its_class() {
+fn every_response_of_the_table_is_classified() {
     use ExpectedResponse::{Ambiguous, Refused, Tokens};
     let later = RefusalClass::Transient { retry_after: None };
     let auth_method = oauth_method();
@@ -101,14 +101,14 @@ fn every_row_of_the_table_has_its_class() {
 }
 
 #[test]
-fn no_answer_is_ambiguous() {
+fn a_missing_response_is_ambiguous() {
     for error in [HttpError::Timeout, HttpError::Network, HttpError::TooLarge] {
         assert!(matches!(read_token_response(&oauth_method(), &Err(error), now()), TokenResponse::Ambiguous(_)));
     }
 }
 
 #[test]
-fn a_definition_adds_codes_and_its_word_goes_first() {
+fn a_definition_adds_error_codes_and_has_precedence() {
     let auth_method = oauth_method_with(
         "",
         r#","errors":{"codes":"/error_codes","client":["901"],"transient":["903","invalid_grant"],"permanent":["902","gone"]}"#,
@@ -128,7 +128,7 @@ fn a_definition_adds_codes_and_its_word_goes_first() {
 }
 
 #[test]
-fn a_new_refresh_token_in_an_odd_success_is_kept() {
+fn a_new_refresh_token_in_an_unusual_success_is_kept() {
     for text in [
         r#"{"refresh_token":"new"}"#,
         r#"{"refresh_token":"new","access_token":null}"#,
@@ -145,7 +145,7 @@ fn a_new_refresh_token_in_an_odd_success_is_kept() {
 }
 
 #[test]
-fn tokens_under_a_status_that_is_no_success_are_ambiguous_and_the_refresh_token_is_kept() {
+fn tokens_with_an_error_status_are_ambiguous_and_the_refresh_token_is_kept() {
     let kept = |status, text| match read_response(&oauth_method(), status, text) {
         TokenResponse::Ambiguous(ambiguity) => ambiguity.refresh_token.map(|token| token.expose().to_owned()),
         other => panic!("{status} {text}: {other:?}"),
@@ -159,7 +159,7 @@ fn tokens_under_a_status_that_is_no_success_are_ambiguous_and_the_refresh_token_
 }
 
 #[test]
-fn retry_after_is_read_in_both_forms_and_capped() {
+fn retry_after_is_read_in_both_formats_and_capped() {
     for (value, expected) in [
         ("120", Some(120)),
         ("0", Some(0)),
@@ -188,7 +188,7 @@ fn retry_after_is_read_in_both_forms_and_capped() {
 }
 
 #[test]
-fn an_errors_name_is_the_first_that_is_present() {
+fn the_first_present_error_name_is_used() {
     let auth_method = oauth_method_with(
         "",
         r#","errors":{"error":["/error/type","/error","/err"],"permanent":["gone"],"client":["bad_app"]}"#,
@@ -206,7 +206,7 @@ fn an_errors_name_is_the_first_that_is_present() {
 }
 
 #[test]
-fn the_wait_may_stand_in_the_body() {
+fn a_retry_delay_may_be_in_the_body() {
     let auth_method = oauth_method_with("", r#","errors":{"retry_after":"/parameters/retry_after"}"#);
     for (text, header, wait) in [
         (r#"{"parameters":{"retry_after":7}}"#, None, Some(7)),
@@ -226,7 +226,7 @@ fn the_wait_may_stand_in_the_body() {
 }
 
 #[test]
-fn a_revocation_is_done_when_the_token_is_dead() {
+fn a_revocation_of_an_invalid_token_is_done() {
     let auth_method = oauth_method_with("", r#","errors":{"permanent":["gone"]}"#);
     for (status, text, told) in [
         (200, "", RevocationResponse::Revoked),
@@ -257,7 +257,7 @@ fn a_revocation_is_done_when_the_token_is_dead() {
 }
 
 #[test]
-fn json_bombs_cost_their_own_member_only() {
+fn a_json_bomb_affects_only_its_own_member() {
     let bomb = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
     assert_response(
         &oauth_method(),

@@ -27,7 +27,7 @@ fn token() -> StoredToken {
 }
 
 #[test]
-fn no_request_and_no_answer_shows_a_secret() {
+fn requests_and_responses_show_no_secret_in_debug_output() {
     let auth_method = oauth_method_with(
         r#","tokens":{"user":{"access_token":"/u/access_token","refresh_token":"/u/refresh_token","scope_param":"s"}}"#,
         r#","check":{"url":"https://acme.example/{access_token}/me"},"request":{"query":{"k":"{access_token}"}}"#,
@@ -65,7 +65,7 @@ fn no_request_and_no_answer_shows_a_secret() {
 }
 
 #[test]
-fn nothing_that_holds_a_credential_shows_it() {
+fn types_with_a_credential_show_no_secret_in_debug_output() {
     let auth_method = oauth_method_with(
         "",
         r#","request":{"base_url":"https://acme.example/{access_token}/","headers":{"X":"{access_token}"}}"#,
@@ -100,7 +100,7 @@ fn nothing_that_holds_a_credential_shows_it() {
 }
 
 #[test]
-fn what_can_not_be_filled_is_told_without_its_value() {
+fn a_placeholder_that_cannot_be_filled_is_reported_without_its_value() {
     let auth_method = parse_method(
         r#"{"id":"acme","name":"Acme","variables":{"site":{"label":"Site"}},"auth":{"type":"api_key","check":{"url":"https://{site}.acme.example/"}}}"#,
     );

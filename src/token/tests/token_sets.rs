@@ -4,7 +4,7 @@ use super::*;
 use crate::app::{JsonPointer, VariableSource};
 
 #[test]
-fn expiry_is_read_whatever_its_form() {
+fn expiry_is_read_in_every_format() {
     const TEN_YEARS: i64 = 315_360_000;
     for (value, expected) in [
         ("3600", Some(3600)),
@@ -34,7 +34,7 @@ fn expiry_is_read_whatever_its_form() {
 }
 
 #[test]
-fn the_nearest_end_of_the_refresh_token_counts() {
+fn the_earliest_expiry_of_the_refresh_token_is_used() {
     for (members, expected) in [
         (r#""refresh_token_expires_in":50"#, Some(50)),
         (r#""x_refresh_token_expires_in":"50""#, Some(50)),
@@ -78,7 +78,7 @@ fn token_type_and_refresh_token_are_normalised() {
 }
 
 #[test]
-fn scopes_are_a_list_without_doubles_or_nobody_knows() {
+fn scopes_are_a_list_without_duplicates_or_unknown() {
     let comma = oauth_method_with(r#","scope_separator":",""#, "");
     let other = oauth_method_with(r#","response":{"scope_separator":","}"#, "");
     for (auth_method, value, expected) in [
@@ -103,7 +103,7 @@ fn scopes_are_a_list_without_doubles_or_nobody_knows() {
 }
 
 #[test]
-fn tokens_stand_where_the_definition_says() {
+fn tokens_are_read_where_the_definition_says() {
     let auth_method = oauth_method_with(
         r#","response":{"access_token":"/user/token","refresh_token":"/user/refresh","expires_in":"/user/ttl"}"#,
         "",
@@ -114,7 +114,7 @@ fn tokens_stand_where_the_definition_says() {
 }
 
 #[test]
-fn an_end_may_be_told_as_a_point_in_time() {
+fn an_expiry_may_be_a_point_in_time() {
     let auth_method = oauth_method_with(r#","response":{"expires_at":"/until"}"#, "");
     let end = now().plus(90);
     let (seconds, milliseconds) = (end.unix(), end.unix() * 1000 + 7);
@@ -140,7 +140,7 @@ fn an_end_may_be_told_as_a_point_in_time() {
 }
 
 #[test]
-fn a_member_that_contradicts_itself_does_not_count() {
+fn a_contradictory_member_is_ignored() {
     let set = read_tokens(
         &oauth_method(),
         r#"{"access_token":"a","access_token":"a","refresh_token":"x","refresh_token":"y"}"#,
@@ -153,7 +153,7 @@ const TWO_TOKENS: &str = r#","access_token_lifetime":3600,"refresh_token_lifetim
     "expires_in":"/authed_user/expires_in","scope":"/authed_user/scope","token_type":"/authed_user/token_type","scope_param":"user_scope"}}"#;
 
 #[test]
-fn further_tokens_come_with_their_own_members() {
+fn further_tokens_have_their_own_members() {
     let auth_method = oauth_method_with(TWO_TOKENS, "");
     let set = read_tokens(
         &auth_method,
@@ -171,7 +171,7 @@ fn further_tokens_come_with_their_own_members() {
 }
 
 #[test]
-fn a_further_token_takes_nothing_of_the_first() {
+fn a_further_token_uses_no_member_of_the_first() {
     let bare = oauth_method_with(r#","tokens":{"user":{"access_token":"/user","scope_param":"s"}}"#, "");
     let set =
         read_tokens(&bare, r#"{"access_token":"b","refresh_token":"br","expires_in":10,"scope":"chat","user":"u"}"#);
@@ -189,7 +189,7 @@ fn a_further_token_takes_nothing_of_the_first() {
 }
 
 #[test]
-fn nobody_knows_what_was_granted_where_the_first_token_says_nothing() {
+fn granted_scopes_are_unknown_if_the_first_token_names_none() {
     let set = read_tokens(
         &oauth_method_with(TWO_TOKENS, ""),
         r#"{"access_token":"b","authed_user":{"access_token":"u","scope":"x"}}"#,
@@ -199,7 +199,7 @@ fn nobody_knows_what_was_granted_where_the_first_token_says_nothing() {
 }
 
 #[test]
-fn the_definition_may_point_at_the_refresh_tokens_life() {
+fn a_definition_may_point_to_the_refresh_tokens_lifetime() {
     let auth_method = oauth_method_with(r#","response":{"refresh_expires_in":"/refresh/ttl"}"#, "");
     for (members, expected) in [
         (r#""refresh":{"ttl":50}"#, Some(50)),
@@ -220,7 +220,7 @@ fn pointer_in_response<'a>(answer: &str, origin: &'a VariableSource) -> Option<&
 }
 
 #[test]
-fn an_answer_tells_variables_that_fit() {
+fn a_response_may_contain_valid_variables() {
     let auth_method = parse_method(
         r#"{"id":"acme","name":"Acme","auth":{"type":"oauth2","issuer":"https://acme.example"},
         "variables":{"instance":{"from":"token","at":"/instance_url","pattern":"https://.+"},"shard":{"from":"token","at":"/shard","default":"us1"},
@@ -255,7 +255,7 @@ fn an_answer_tells_variables_that_fit() {
 }
 
 #[test]
-fn a_token_answer_may_tell_whose_it_is() {
+fn a_token_response_may_name_the_account() {
     let auth_method = parse_method(
         r#"{"id":"acme","name":"Acme","auth":{"type":"oauth2","issuer":"https://acme.example"},
         "identity":{"from":"token","id":"{/team/id}:{/user}","label":["/email","/user"]}}"#,

@@ -32,7 +32,7 @@ fn read_token_pair(auth_method: &AuthMethod, body: &[u8]) -> (String, Option<Str
 }
 
 #[test]
-fn an_unreadable_member_never_spoils_the_tokens_beside_it() {
+fn an_unreadable_member_does_not_affect_the_tokens() {
     let members: [&[u8]; 9] = [
         b"\"Jos\xe9\"",
         b"\"\xff\xfe\"",
@@ -66,7 +66,7 @@ fn an_unreadable_member_never_spoils_the_tokens_beside_it() {
 }
 
 #[test]
-fn a_refresh_token_that_can_be_read_is_kept_from_a_damaged_success() {
+fn a_readable_refresh_token_of_a_damaged_success_is_kept() {
     for (body, kept) in [
         (r#"{"access_token":"a2","refresh_token":"r2","expires_in":36"#, Some("r2")),
         (r#"{"access_token":"a2","refresh_token":"r2"} trailing"#, Some("r2")),
@@ -90,7 +90,7 @@ fn a_refresh_token_that_can_be_read_is_kept_from_a_damaged_success() {
 }
 
 #[test]
-fn a_form_is_recognised_whatever_it_is_labelled() {
+fn a_form_is_recognised_with_any_content_type() {
     let auth_method = oauth_method_with("", "");
     let found = read_tokens(
         &auth_method,
@@ -109,7 +109,7 @@ fn a_form_is_recognised_whatever_it_is_labelled() {
 }
 
 #[test]
-fn oauths_own_codes_are_found_where_apps_put_them() {
+fn standard_error_codes_are_found_where_apps_put_them() {
     let auth_method = oauth_method_with("", r#","errors":{"permanent":["grant_gone"]}"#);
     for body in [
         r#"{"error":{"code":"invalid_grant"}}"#,
@@ -153,7 +153,7 @@ fn oauths_own_codes_are_found_where_apps_put_them() {
 }
 
 #[test]
-fn what_an_app_tells_people_never_ends_a_grant() {
+fn a_message_for_people_never_ends_a_grant() {
     for body in [
         r#"{"error":{"message":"invalid_grant"}}"#,
         r#"{"error_description":"invalid_grant"}"#,
@@ -192,7 +192,7 @@ fn what_an_app_tells_people_never_ends_a_grant() {
 }
 
 #[test]
-fn a_life_is_read_in_every_form_that_can_only_be_meant_so() {
+fn a_lifetime_is_read_in_every_unambiguous_format() {
     let at = now().unix();
     for (value, expected) in [
         (format!("{}", at + 7200), Some(7200)),
@@ -227,7 +227,7 @@ fn a_life_is_read_in_every_form_that_can_only_be_meant_so() {
 }
 
 #[test]
-fn a_jwts_own_end_is_an_upper_bound_and_never_a_lower_one() {
+fn the_expiry_of_a_jwt_is_an_upper_bound_only() {
     let jwt = |claims: &str| {
         let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
         format!("{}.{}.c2ln", part(r#"{"alg":"RS256"}"#), part(claims))
@@ -250,7 +250,7 @@ fn a_jwts_own_end_is_an_upper_bound_and_never_a_lower_one() {
 }
 
 #[test]
-fn a_token_that_costs_nothing_to_make_is_not_believed_for_ever() {
+fn an_issued_token_without_expiry_gets_a_default_lifetime() {
     let auth_method = |lifetime: &str| {
         parse_method(&format!(
             r#"{{"id":"acme","name":"Acme","auth":{{"type":"client_credentials","token_url":"https://acme.example/t"{lifetime}}}}}"#
@@ -264,7 +264,7 @@ fn a_token_that_costs_nothing_to_make_is_not_believed_for_ever() {
 }
 
 #[test]
-fn scopes_are_told_apart_by_what_none_of_them_can_have() {
+fn scopes_are_split_at_characters_that_no_scope_contains() {
     let read = |auth: &str, scopes: &str, said: &str| {
         let json = format!(
             r#"{{"id":"acme","name":"Acme","auth":{{"type":"oauth2","authorize_url":"https://acme.example/a",
@@ -285,7 +285,7 @@ fn scopes_are_told_apart_by_what_none_of_them_can_have() {
 }
 
 #[test]
-fn a_probe_is_judged_by_what_came_and_not_by_its_label() {
+fn a_probe_response_is_judged_by_content_and_not_by_content_type() {
     use ProbeOutcome::{Forbidden, Inconclusive, Refused, Works};
     let auth_method = oauth_method();
     let labelled = |status, kind: &str, body: &[u8]| {
@@ -331,7 +331,7 @@ fn a_probe_is_judged_by_what_came_and_not_by_its_label() {
 }
 
 #[test]
-fn the_code_and_the_address_go_by_the_names_that_the_app_has_for_them() {
+fn code_and_redirect_uri_are_sent_with_the_apps_names() {
     let auth_method = parse_method(
         r#"{"id":"acme","name":"Acme","variables":{"redirect_name":{"label":"RuName","from":"client"}},
         "auth":{"type":"oauth2","authorize_url":"https://acme.example/a","token_url":"https://acme.example/t",
@@ -370,7 +370,7 @@ fn kept_of(answer: &TokenResponse) -> Option<&str> {
 }
 
 #[test]
-fn tokens_are_read_as_they_were_meant() {
+fn unusual_token_values_are_read() {
     let utf16: Vec<u8> =
         r#"{"access_token":"a2","refresh_token":"r2"}"#.encode_utf16().flat_map(u16::to_le_bytes).collect();
     for body in [
@@ -408,7 +408,7 @@ fn tokens_are_read_as_they_were_meant() {
 }
 
 #[test]
-fn a_refresh_token_that_can_be_read_is_never_dropped() {
+fn a_readable_refresh_token_is_never_dropped() {
     for body in [
         &b"<br />\n<b>Warning</b>: x {y} in z\n{\"access_token\":\"a2\",\"refresh_token\":\"r2\"}"[..],
         b")]}',\n{\"access_token\":\"a2\",\"refresh_token\":\"r2\"}",
@@ -442,7 +442,7 @@ fn a_refresh_token_that_can_be_read_is_never_dropped() {
 }
 
 #[test]
-fn a_life_is_read_as_a_duration_or_a_time_with_or_without_a_zone() {
+fn a_lifetime_is_read_as_duration_or_time_with_or_without_zone() {
     let at = now().unix();
     let end = now().plus(7200);
     let zoned = end.rfc3339();
@@ -503,7 +503,7 @@ fn a_life_is_read_as_a_duration_or_a_time_with_or_without_a_zone() {
 }
 
 #[test]
-fn oauths_own_codes_are_found_in_the_shapes_of_gateways() {
+fn standard_error_codes_are_found_in_gateway_responses() {
     for body in [
         r#"{"fault":{"faultstring":"Invalid Refresh Token","detail":{"errorcode":"keymanagement.service.invalid_refresh_token"}}}"#,
         r#"{"fault":{"faultstring":"x","detail":{"errorcode":"oauth.v2.InvalidGrant"}}}"#,
@@ -575,7 +575,7 @@ fn oauths_own_codes_are_found_in_the_shapes_of_gateways() {
 }
 
 #[test]
-fn a_quoted_string_of_a_challenge_holds_no_code() {
+fn a_quoted_string_in_a_challenge_contains_no_error_code() {
     for (challenge, permanent) in [
         (r#"Bearer realm="a \" error=invalid_grant, \" b""#, false),
         (r#"Bearer realm="a, error=\"invalid_grant\", b""#, false),
@@ -593,7 +593,7 @@ fn a_quoted_string_of_a_challenge_holds_no_code() {
 }
 
 #[test]
-fn scopes_are_read_from_lists_and_from_every_separator_that_no_scope_has() {
+fn scopes_are_read_from_lists_and_with_every_separator() {
     let read = |scopes: &str, said: &str| {
         let json = format!(
             r#"{{"id":"acme","name":"Acme","auth":{{"type":"oauth2","authorize_url":"https://acme.example/a",
@@ -628,7 +628,7 @@ fn scopes_are_read_from_lists_and_from_every_separator_that_no_scope_has() {
 }
 
 #[test]
-fn an_id_is_taken_as_it_stands_however_large_and_a_label_falls_back_to_it() {
+fn a_large_numeric_id_is_kept_exactly_and_is_the_default_label() {
     let auth_method = oauth_method();
     let account =
         |body: &str| read_method_account(&auth_method, &raw_response(200, body.as_bytes()), &TemplateValues::new());

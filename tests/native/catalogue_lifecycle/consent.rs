@@ -34,7 +34,7 @@ struct ConsentCoverage {
 }
 
 #[test]
-fn every_consent_of_the_catalogue_lives_until_it_is_disconnected() {
+fn every_consent_of_the_catalogue_works_until_it_is_disconnected() {
     let mut walked = ConsentCoverage::default();
     for (app, auth_method) in auth_methods().filter(|(_, auth_method)| auth_method.kind == CredentialKind::OAuth2) {
         walked.auth_methods += 1;
@@ -52,7 +52,7 @@ fn every_consent_of_the_catalogue_lives_until_it_is_disconnected() {
 /// monday.com has ended the flow that its definition had before: another token endpoint, tokens without end. What was connected
 /// by it goes on for as long as monday.com lets it. A client of that flow is asked for anew before anybody is sent there.
 #[test]
-fn what_was_connected_by_the_flow_before_goes_on_and_its_client_is_asked_for_anew() {
+fn connections_of_a_previous_auth_method_keep_working_and_need_a_new_client() {
     let (app, auth_method) = auth_methods()
         .find(|(_, auth_method)| auth_method.app_id.as_str() == "monday" && auth_method.kind == CredentialKind::OAuth2)
         .unwrap();

@@ -29,7 +29,7 @@ struct ManualCoverage {
 }
 
 #[test]
-fn every_entered_credential_of_the_catalogue_lives_until_it_is_disconnected() {
+fn every_manual_credential_of_the_catalogue_works_until_it_is_disconnected() {
     let mut walked = ManualCoverage::default();
     for (app, auth_method) in auth_methods().filter(|(_, auth_method)| auth_method.kind.is_manual()) {
         let stage = LifecycleFixture::new(&app, &auth_method);

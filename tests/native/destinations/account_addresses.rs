@@ -40,7 +40,7 @@ fn resolve_base_url(fixture: &Fixture, id: &ConnectionId) -> String {
 }
 
 #[test]
-fn an_account_that_moves_within_its_apps_domain_is_followed_and_no_other() {
+fn an_account_address_may_change_only_within_the_apps_domain() {
     let auth_method = connections::catalogue::find("salesforce").unwrap().oauth2_method().unwrap();
     let fixture = Fixture::for_auth_method(&auth_method, ("c", "s"), BTreeMap::new());
     let answers = [
@@ -79,7 +79,7 @@ fn instance_patch(pattern: &str) -> Value {
 }
 
 #[test]
-fn a_workspaces_own_app_follows_only_to_where_its_credential_may_go_already() {
+fn an_account_address_of_a_custom_app_may_change_only_to_a_known_destination() {
     let fixture = Fixture::with_definition(&instance_patch("https://[a-z0-9.]+"));
     let answers =
         ["https://na1.apps.example", "https://na2.apps.example", "https://evil.example", "https://na1.apps.example"];

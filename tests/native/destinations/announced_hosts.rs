@@ -102,7 +102,7 @@ fn definitions_with_moved_urls(definition: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn what_was_pasted_never_goes_to_the_hosts_of_a_later_edition() {
+fn a_manual_credential_is_not_sent_to_hosts_of_a_later_definition() {
     for (definition, form, _) in manual_cases() {
         for edit in definitions_with_moved_urls(&definition) {
             let (fixture, id) = connect_manually(&definition, &form);
@@ -132,7 +132,7 @@ fn what_was_pasted_never_goes_to_the_hosts_of_a_later_edition() {
 }
 
 #[test]
-fn a_page_names_every_host_and_who_defined_the_app() {
+fn the_page_names_every_host_and_who_defined_the_app() {
     let fixture = Fixture::new();
     let everywhere = [
         "login.acme.example",
@@ -175,7 +175,7 @@ fn a_page_names_every_host_and_who_defined_the_app() {
 }
 
 #[test]
-fn a_repair_announces_what_is_new_before_anything_is_entered() {
+fn a_reconnect_names_new_hosts_before_anything_is_entered() {
     for (definition, form, _) in manual_cases() {
         for edit in definitions_with_moved_urls(&definition) {
             let (fixture, id) = connect_manually(&definition, &form);
@@ -198,7 +198,7 @@ fn a_repair_announces_what_is_new_before_anything_is_entered() {
 }
 
 #[test]
-fn a_host_that_the_app_tells_is_announced_as_soon_as_its_rule_changes() {
+fn a_host_from_the_app_is_named_when_its_rule_changes() {
     let with = |variable: &Value| {
         edited_definition(&json!({
             "variables": { "region": variable },
@@ -239,7 +239,7 @@ fn a_host_that_the_app_tells_is_announced_as_soon_as_its_rule_changes() {
 }
 
 #[test]
-fn a_label_can_not_pass_for_a_host() {
+fn a_label_cannot_be_mistaken_for_a_host() {
     let fixture = Fixture::new();
     put_app_definition(
         &fixture,
@@ -255,7 +255,7 @@ fn a_label_can_not_pass_for_a_host() {
 }
 
 #[test]
-fn a_host_that_the_workspace_chose_for_an_app_of_the_catalogue_is_said_to_be_chosen() {
+fn a_host_that_the_workspace_chose_is_marked() {
     for (login_host, is_said) in [("login.salesforce.com", false), ("acme.my.salesforce.com", true)] {
         let auth_method = connections::catalogue::find("salesforce").unwrap().oauth2_method().unwrap();
         let variables = [("login_host".to_owned(), login_host.to_owned())].into();
@@ -266,7 +266,7 @@ fn a_host_that_the_workspace_chose_for_an_app_of_the_catalogue_is_said_to_be_cho
 }
 
 #[test]
-fn a_reconnect_at_another_server_of_an_app_of_the_catalogue_is_announced() {
+fn a_reconnect_at_another_server_of_a_catalogue_app_is_named() {
     let auth_method = connections::catalogue::find("gitlab").unwrap().oauth2_method().unwrap();
     let variables = [("host".to_owned(), "gitlab.com".to_owned())].into();
     let fixture = Fixture::for_auth_method(&auth_method, ("c", "canary7f3a-secret"), variables);
@@ -297,7 +297,7 @@ fn a_reconnect_at_another_server_of_an_app_of_the_catalogue_is_announced() {
 }
 
 #[test]
-fn a_program_names_the_new_addresses_before_its_credential_goes_there() {
+fn a_program_must_name_new_destinations() {
     for (definition, form, credential) in manual_cases() {
         if credential.is_null() {
             continue;
@@ -323,7 +323,7 @@ fn a_program_names_the_new_addresses_before_its_credential_goes_there() {
 }
 
 #[test]
-fn where_nobody_can_tell_where_a_secret_went_every_host_counts_as_new() {
+fn without_known_destinations_every_host_is_new() {
     let issuer = "https://acme.example";
     let discovered =
         json!({ "auth": { "issuer": issuer, "authorize_url": null, "token_url": null, "revoke_url": null } });
@@ -351,7 +351,7 @@ fn where_nobody_can_tell_where_a_secret_went_every_host_counts_as_new() {
 }
 
 #[test]
-fn an_issuer_that_depends_on_the_person_is_named_and_each_persons_is_its_own() {
+fn an_issuer_that_depends_on_the_person_is_named_for_each_person() {
     let fixture = Fixture::new();
     let definition = edited_definition(&json!({
         "variables": { "org": { "label": "Organisation", "pattern": "[a-z]+" } },
@@ -393,7 +393,7 @@ fn an_issuer_that_depends_on_the_person_is_named_and_each_persons_is_its_own() {
 }
 
 #[test]
-fn a_name_of_the_catalogue_can_not_be_taken_in_any_spelling() {
+fn catalogue_names_are_reserved_in_every_spelling() {
     let fixture = Fixture::new();
     let named = |name: &str| {
         let mut app = api_key_definition();

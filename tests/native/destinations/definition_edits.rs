@@ -125,7 +125,7 @@ fn run_attack(what: &str, edit: &Value, client: ClientReentry, by_link: bool, re
 }
 
 #[test]
-fn no_edit_of_an_app_moves_a_secret_by_a_repair_through_a_link() {
+fn editing_an_app_moves_no_secret_when_a_link_repairs_the_connection() {
     for (what, edit) in attacker_edits() {
         for client in CLIENT_REENTRIES {
             run_attack(what, &edit, client, true, CallbackCode::FromRogueServer);
@@ -135,7 +135,7 @@ fn no_edit_of_an_app_moves_a_secret_by_a_repair_through_a_link() {
 }
 
 #[test]
-fn no_edit_of_an_app_moves_a_secret_when_the_owner_reconnects() {
+fn editing_an_app_moves_no_secret_when_the_owner_reconnects() {
     for (what, edit) in attacker_edits() {
         for client in CLIENT_REENTRIES {
             run_attack(what, &edit, client, false, CallbackCode::FromRogueServer);
@@ -151,7 +151,7 @@ fn without_definition_changed(mut row: Connection) -> Connection {
 }
 
 #[test]
-fn an_edit_alone_harms_no_connection() {
+fn editing_an_app_alone_breaks_no_connection() {
     for (what, edit) in attacker_edits() {
         let fixture = Fixture::new();
         let id = FormBrowser::signed_in(&fixture).connect("ann");
@@ -183,7 +183,7 @@ fn addresses_without_tls_are_refused() {
 }
 
 #[test]
-fn another_spelling_of_the_same_addresses_changes_nothing() {
+fn another_spelling_of_the_same_addresses_is_no_change() {
     let fixture = Fixture::new();
     let mut ann = FormBrowser::signed_in(&fixture);
     let id = ann.connect("ann");
@@ -227,7 +227,7 @@ fn a_refresh_token_is_carried_over_only_where_the_new_grant_adds_no_address() {
 }
 
 #[test]
-fn a_repair_that_waits_to_be_confirmed_carries_no_token_to_new_addresses() {
+fn an_unconfirmed_repair_carries_no_token_to_new_addresses() {
     for (edit, is_carried) in
         [(json!({}), true), (json!({ "auth": { "revoke_url": "https://acme.example/evil/revoke" } }), false)]
     {
@@ -280,7 +280,7 @@ fn a_connection_is_reused_only_where_the_new_grant_adds_no_address() {
 }
 
 #[test]
-fn a_question_that_waits_for_an_answer_is_judged_by_the_addresses_of_its_grant() {
+fn a_pending_question_uses_the_destinations_of_its_grant() {
     let fixture = Fixture::new();
     let mut ann = FormBrowser::signed_in(&fixture);
     let id = ann.connect("ann");
@@ -297,7 +297,7 @@ fn a_question_that_waits_for_an_answer_is_judged_by_the_addresses_of_its_grant()
 }
 
 #[test]
-fn imported_tokens_and_a_program_that_reuses_widen_nothing() {
+fn imports_and_reuse_by_programs_add_no_destinations() {
     let fixture = Fixture::new();
     let id = FormBrowser::signed_in(&fixture).connect("ann");
     let before = fixture.load_connection(&id);
@@ -317,7 +317,7 @@ fn imported_tokens_and_a_program_that_reuses_widen_nothing() {
 }
 
 #[test]
-fn a_revocation_that_is_tried_again_goes_where_the_token_was_given_for() {
+fn a_repeated_revocation_is_sent_to_the_original_destination() {
     let fixture = Fixture::new();
     let id = FormBrowser::signed_in(&fixture).connect("ann");
     fixture.world.acme.script_always("/revoke", Some(crate::support::Reply::status(500, "")));
@@ -343,7 +343,7 @@ fn a_revocation_that_is_tried_again_goes_where_the_token_was_given_for() {
 }
 
 #[test]
-fn an_app_that_is_deleted_and_made_again_gets_nothing_of_the_first() {
+fn a_recreated_app_gets_no_secret_of_the_deleted_one() {
     let fixture = Fixture::new();
     let mut ann = FormBrowser::signed_in(&fixture);
     let id = ann.connect("ann");
@@ -366,7 +366,7 @@ fn an_app_that_is_deleted_and_made_again_gets_nothing_of_the_first() {
 }
 
 #[test]
-fn a_signed_assertion_goes_only_to_the_server_that_its_key_was_entered_for() {
+fn a_signed_assertion_is_sent_only_to_the_server_of_its_key() {
     let fixture = Fixture::with_definition(&json!({ "auth": { "client_auth": "private_key_jwt" } }));
     assert_eq!(put_client(&fixture, &first_key(&fixture), Some(crate::support::signer::RSA_KEY)).0, 200);
     install_rogue_server(&fixture);

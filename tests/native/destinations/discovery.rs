@@ -39,7 +39,7 @@ fn complete_flow(fixture: &Fixture) -> String {
 }
 
 #[test]
-fn a_document_that_was_written_into_the_cache_is_not_used() {
+fn a_forged_cache_entry_of_a_discovery_document_is_not_used() {
     for public in [false, true] {
         let fixture = Fixture::with_definition(&issuer_patch("https://acme.example"));
         if public {
@@ -62,7 +62,7 @@ fn a_document_that_was_written_into_the_cache_is_not_used() {
 }
 
 #[test]
-fn a_document_is_of_use_only_for_its_own_issuer_and_time() {
+fn a_discovery_document_is_used_only_for_its_issuer_and_until_it_expires() {
     let fixture = Fixture::with_definition(&issuer_patch("https://acme.example"));
     install_rogue_server(&fixture);
     complete_flow(&fixture);

@@ -15,7 +15,7 @@ use crate::support::{Fixture, Reply};
 const WRONG_SERVER_MESSAGE: &str = "did not come from the app that was asked";
 
 #[test]
-fn an_evil_authorize_endpoint_that_bounces_to_the_honest_server_gets_no_code() {
+fn an_authorize_endpoint_that_redirects_to_another_server_gets_no_code() {
     for honest_token_url in [false, true] {
         let fixture = Fixture::new();
         let registered = redirect_uri(&fixture);
@@ -40,7 +40,7 @@ fn an_evil_authorize_endpoint_that_bounces_to_the_honest_server_gets_no_code() {
 }
 
 #[test]
-fn an_answer_at_the_redirect_uri_of_another_client_is_refused() {
+fn a_callback_at_the_redirect_uri_of_another_client_is_refused() {
     let fixture = Fixture::new();
     let first = redirect_uri(&fixture);
     let mut ann = FormBrowser::signed_in(&fixture);
@@ -68,7 +68,7 @@ fn complete_flow_with_iss(fixture: &Fixture, iss: Option<&str>) -> String {
 }
 
 #[test]
-fn the_issuer_of_an_answer_is_compared_or_refused_where_it_is_unknown() {
+fn the_iss_of_a_callback_is_compared_or_refused() {
     let (right, wrong) = ("https://acme.example", "https://evil.example");
     let written = json!({ "auth": { "issuer": right } });
     let discovered =
@@ -100,7 +100,7 @@ fn the_issuer_of_an_answer_is_compared_or_refused_where_it_is_unknown() {
 }
 
 #[test]
-fn an_app_of_the_catalogue_may_name_an_issuer_only_where_the_catalogue_does_not_know_better() {
+fn an_iss_is_accepted_only_if_the_catalogue_has_no_other() {
     for (app, iss, is_taken) in [
         ("gmail", Some("https://accounts.google.com"), true),
         ("gmail", None, true),
@@ -144,7 +144,7 @@ fn a_definition_that_changes_during_a_flow_changes_nothing_about_the_flow() {
 }
 
 #[test]
-fn a_client_that_is_deleted_and_made_again_during_a_flow_ends_the_flow() {
+fn a_client_that_is_recreated_during_a_flow_ends_the_flow() {
     let fixture = Fixture::new();
     install_rogue_server(&fixture);
     let mut ann = FormBrowser::signed_in(&fixture);

@@ -50,7 +50,7 @@ fn connect_with_input(fixture: &Fixture, input: &str, value: &str) -> Option<Str
 }
 
 #[test]
-fn a_placeholder_in_any_case_is_filled_and_gets_the_secret_only_by_its_rule() {
+fn a_placeholder_in_any_case_is_filled_within_its_rule() {
     for name in ["shop", "Shop", "SHOP", "s_1"] {
         let fixture = fixture_with_app(&shop_definition(name, &shop_variable()));
         let input = format!("input.{name}");
@@ -68,14 +68,14 @@ fn a_placeholder_in_any_case_is_filled_and_gets_the_secret_only_by_its_rule() {
 }
 
 #[test]
-fn a_pattern_with_capitals_fits_a_host_in_lower_case() {
+fn a_pattern_with_capitals_matches_a_host_in_lower_case() {
     let fixture = fixture_with_app(&shop_definition("shop", &json!({ "label": "Shop", "pattern": "[A-Z]{4}" })));
     connect_with_input(&fixture, "input.shop", "BETA").unwrap();
     assert_eq!(fixture.world.acme.foreign_requests.borrow()[0].url, "https://beta.shops.example/token");
 }
 
 #[test]
-fn whoever_changes_a_rule_gets_no_secret_that_was_entered_before() {
+fn a_changed_placeholder_rule_gets_no_earlier_secret() {
     for name in ["shop", "Shop", "SHOP"] {
         for changed in [
             json!({ "label": "Shop", "pattern": ".*" }),
@@ -99,7 +99,7 @@ fn whoever_changes_a_rule_gets_no_secret_that_was_entered_before() {
 }
 
 #[test]
-fn a_value_that_is_told_by_another_place_needs_the_secret_anew() {
+fn a_value_from_another_source_needs_the_secret_again() {
     let told = |from: &str, at: &str| {
         let mut definition = edited_definition(&json!({ "request": { "base_url": "https://{Host}.acme.example/" } }));
         definition["variables"]["Host"] = json!({ "from": from, "at": at, "pattern": "[a-z]+" });
@@ -113,7 +113,7 @@ fn a_value_that_is_told_by_another_place_needs_the_secret_anew() {
 }
 
 #[test]
-fn placeholders_stand_neither_in_user_info_nor_in_a_port() {
+fn placeholders_are_refused_in_user_info_and_port() {
     let fixture = Fixture::new();
     for url in [
         "https://{shop}@evil.example/token",

@@ -52,7 +52,7 @@ fn a_client_keeps_its_redirect_uri_and_its_connections_refresh() {
 }
 
 #[test]
-fn an_older_row_follows_its_own_revision_and_never_the_current_one() {
+fn an_older_row_uses_its_own_revision() {
     let evils = [
         json!({ "auth": { "token_url": "https://evil.example/token" } }),
         json!({ "auth": { "token_url": "https://acme.example/evil/token" } }),
@@ -96,7 +96,7 @@ fn an_older_row_follows_its_own_revision_and_never_the_current_one() {
 }
 
 #[test]
-fn an_older_client_whose_app_was_edited_before_the_update_still_serves_its_connections() {
+fn an_older_client_of_an_edited_app_still_works_for_its_connections() {
     let (fixture, id) = connect_as_previous_version();
     fixture.world.advance_clock(60);
     put_app(&fixture, &first_key(&fixture), &json!({ "auth": { "token_url": "https://elsewhere.example/token" } }));
@@ -114,7 +114,7 @@ fn an_older_client_whose_app_was_edited_before_the_update_still_serves_its_conne
 }
 
 #[test]
-fn hosts_with_rules_are_read_as_they_were_written() {
+fn stored_hosts_with_rules_are_read_unchanged() {
     for (name, host) in [
         ("shop", "{shop: person, [a-z]{3,9}, }.shops.example"),
         // The version before lost the rule of a name with capitals.
@@ -147,7 +147,7 @@ fn hosts_with_rules_are_read_as_they_were_written() {
 }
 
 #[test]
-fn two_placeholders_in_a_host_of_before_are_both_read() {
+fn two_placeholders_in_a_stored_host_are_both_read() {
     let at = |path: &str| format!("https://{{shop}}.{{zone}}.shops.example/{path}");
     let definition = edited_definition(&json!({
         "variables": { "shop": { "label": "Shop", "pattern": "[a-z]+" }, "zone": { "label": "Zone", "pattern": "[a-z]{2}" } },
@@ -165,7 +165,7 @@ fn two_placeholders_in_a_host_of_before_are_both_read() {
 }
 
 #[test]
-fn a_flow_that_was_begun_before_the_update_ends_well() {
+fn a_flow_that_was_started_before_the_update_completes() {
     let fixture = Fixture::new();
     let mut ann = FormBrowser::signed_in(&fixture);
     let pressed = ann.press("/oauth/start/acme", &[]);
@@ -175,7 +175,7 @@ fn a_flow_that_was_begun_before_the_update_ends_well() {
 }
 
 #[test]
-fn a_client_of_the_catalogue_from_before_serves_and_its_app_may_gain_a_host() {
+fn an_older_client_of_a_catalogue_app_works_after_the_app_gets_a_host() {
     let auth_method = connections::catalogue::find("gmail").unwrap().oauth2_method().unwrap();
     let fixture = Fixture::for_auth_method(&auth_method, ("c", "canary7f3a-secret"), BTreeMap::new());
     // Fewer hosts than the running release knows.
@@ -205,7 +205,7 @@ fn a_client_of_the_catalogue_from_before_serves_and_its_app_may_gain_a_host() {
 }
 
 #[test]
-fn an_app_by_issuer_gets_its_addresses_fixed_at_its_first_refresh() {
+fn the_addresses_of_an_issuer_are_fixed_at_the_first_refresh() {
     let issuer = "https://acme.example";
     let fixture = Fixture::with_definition(
         &json!({ "auth": { "issuer": issuer, "authorize_url": null, "token_url": null, "revoke_url": null } }),

@@ -29,7 +29,7 @@ fn announced_redirect_uri(fixture: &Fixture) -> String {
 }
 
 #[test]
-fn a_client_id_that_is_corrected_keeps_the_redirect_uri_that_was_told_and_registered() {
+fn a_corrected_client_id_keeps_the_redirect_uri() {
     let fixture = fixture_without_client();
     let told = announced_redirect_uri(&fixture);
     let mistyped = put_client_id(&fixture, "acme-cleint");
@@ -48,7 +48,7 @@ fn a_client_id_that_is_corrected_keeps_the_redirect_uri_that_was_told_and_regist
 }
 
 #[test]
-fn another_authorization_server_has_another_redirect_uri_and_the_first_gets_its_own_back() {
+fn each_authorization_server_has_its_own_redirect_uri() {
     let fixture = fixture_without_client();
     let first = put_client_id(&fixture, CLIENT_ID)["redirect_uri"].clone();
     let key = first_key(&fixture);
@@ -65,7 +65,7 @@ fn another_authorization_server_has_another_redirect_uri_and_the_first_gets_its_
 }
 
 #[test]
-fn a_client_that_is_deleted_and_made_again_has_the_redirect_uri_of_its_server() {
+fn a_recreated_client_has_the_redirect_uri_of_its_server() {
     let fixture = fixture_without_client();
     let first = put_client_id(&fixture, CLIENT_ID)["redirect_uri"].clone();
     let key = first_key(&fixture);
@@ -105,7 +105,7 @@ fn workspaces_and_apps_share_no_redirect_uri() {
 }
 
 #[test]
-fn a_tenant_in_a_path_may_be_corrected_and_older_connections_go_on() {
+fn a_tenant_in_a_path_can_be_corrected_and_older_connections_work() {
     let auth_method = connections::catalogue::find("outlook").unwrap().oauth2_method().unwrap();
     let fixture = Fixture::for_auth_method(
         &auth_method,
@@ -140,7 +140,7 @@ fn a_tenant_in_a_path_may_be_corrected_and_older_connections_go_on() {
 }
 
 #[test]
-fn the_set_up_page_says_when_the_redirect_uri_depends_on_the_server_that_is_chosen() {
+fn the_setup_page_says_if_the_redirect_uri_depends_on_the_server() {
     let fixture = Fixture::new();
     let mut ann = FormBrowser::signed_in(&fixture);
     let says = "This is the redirect URI for the usual value of";

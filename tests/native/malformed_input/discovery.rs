@@ -93,7 +93,7 @@ fn usable_endpoint(members: &JsonMembers, name: &str) -> Option<String> {
 }
 
 #[test]
-fn a_document_is_used_only_for_its_own_issuer_and_only_with_endpoints_that_may_be_reached() {
+fn a_document_is_used_only_for_its_issuer_and_with_permitted_endpoints() {
     check_property(800, &generated_response(discovery_document()), |sent| {
         match read_document(&sent) {
             Ok(found) => {
@@ -124,7 +124,7 @@ fn a_document_is_used_only_for_its_own_issuer_and_only_with_endpoints_that_may_b
 }
 
 #[test]
-fn a_document_without_fault_is_used_whatever_else_it_holds() {
+fn a_valid_document_is_used_with_unknown_members() {
     let extra = (text_with_plant(), any_json().prop_filter("JSON", |text| serde_json::from_str::<Value>(text).is_ok()));
     check_property(300, &extra, |(text, scrap)| {
         let mut document =
@@ -157,7 +157,7 @@ fn requested_hosts(fixture: &Fixture) -> Vec<String> {
 }
 
 #[test]
-fn whatever_an_issuer_answers_nobody_is_sent_and_nothing_is_asked_elsewhere() {
+fn no_issuer_response_redirects_a_person_or_request_elsewhere() {
     check_property(96, &generated_response(discovery_document()), |sent| {
         let fixture = fixture_with_issuer();
         for place in DISCOVERY_PATHS {
@@ -206,7 +206,7 @@ fn whatever_an_issuer_answers_nobody_is_sent_and_nothing_is_asked_elsewhere() {
 }
 
 #[test]
-fn a_document_that_is_endless_or_leads_elsewhere_is_none() {
+fn too_large_and_redirected_documents_are_refused() {
     let leads = |status| Reply::status(status, "").with_header("location", "https://acme.example/moved");
     let huge = AppResponse { status: 200, headers: vec![], body: vec![b' '; RESPONSE_BODY_LIMIT + 1] };
     for reply in [
@@ -235,7 +235,7 @@ fn a_document_that_is_endless_or_leads_elsewhere_is_none() {
 }
 
 #[test]
-fn a_copy_of_a_document_is_judged_again_before_it_is_used() {
+fn a_cached_document_is_validated_before_use() {
     let fixture = fixture_with_issuer();
     fixture.start_flow(&fixture.connect_request(), BROWSER_SESSION);
     let name = fixture.world.cache.entry_names().into_iter().find(|name| name.starts_with("discovery/")).unwrap();

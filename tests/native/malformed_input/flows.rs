@@ -32,7 +32,7 @@ fn sent_refresh_token(sent: &GeneratedResponse, token: &str) -> bool {
 }
 
 #[test]
-fn whatever_a_refresh_is_answered_no_grant_is_lost_and_no_live_connection_dies() {
+fn no_refresh_response_loses_a_grant_or_marks_a_working_connection() {
     check_property(96, &(token_response(), any::<bool>()), |(sent, acts)| {
         let fixture = Fixture::new();
         let id = fixture.connect("ann");
@@ -86,7 +86,7 @@ fn whatever_a_refresh_is_answered_no_grant_is_lost_and_no_live_connection_dies()
 }
 
 #[test]
-fn whatever_an_exchange_is_answered_a_flow_ends_and_stores_nothing_half() {
+fn no_exchange_response_leaves_a_flow_open_or_half_stored() {
     let fixture = Fixture::new();
     check_property(96, &(token_response(), any::<bool>()), |(sent, at_identity)| {
         let before = fixture.world.db.query_number("SELECT count(*) FROM connections");
@@ -105,7 +105,7 @@ fn whatever_an_exchange_is_answered_a_flow_ends_and_stores_nothing_half() {
 }
 
 #[test]
-fn whatever_a_probe_is_answered_a_connection_whose_grant_lives_lives_on() {
+fn no_probe_response_marks_a_connection_with_a_valid_grant() {
     check_property(64, &token_response(), |sent| {
         let fixture = Fixture::new();
         let id = fixture.connect("ann");

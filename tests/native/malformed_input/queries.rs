@@ -160,7 +160,7 @@ fn raw_query() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn a_callback_with_a_wrong_state_asks_nobody_and_echoes_nothing() {
+fn a_callback_with_a_wrong_state_sends_no_request_and_repeats_no_input() {
     let fixture = Fixture::new();
     let visit = SignedInVisitor::new(&fixture);
     let (right, _) = visit.begin_flow();
@@ -200,7 +200,7 @@ fn a_callback_with_a_wrong_state_asks_nobody_and_echoes_nothing() {
 }
 
 #[test]
-fn a_right_state_among_hostile_company_is_spent_once_and_the_flow_ends_on_our_own_page() {
+fn a_valid_state_with_malformed_parameters_is_used_once_and_ends_on_our_page() {
     let fixture = Fixture::new();
     let visit = SignedInVisitor::new(&fixture);
     check_property(128, &(parameter_pairs(), any::<bool>()), |(others, with_code)| {
@@ -255,7 +255,7 @@ fn a_right_state_among_hostile_company_is_spent_once_and_the_flow_ends_on_our_ow
 }
 
 #[test]
-fn no_page_fails_or_repeats_a_query_as_markup() {
+fn no_query_breaks_a_page_or_becomes_markup() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let visit = SignedInVisitor::new(&fixture);
@@ -275,7 +275,7 @@ fn no_page_fails_or_repeats_a_query_as_markup() {
 }
 
 #[test]
-fn no_header_of_a_browser_opens_or_breaks_anything() {
+fn no_malformed_header_grants_access_or_breaks_a_page() {
     let fixture = Fixture::new();
     let visit = SignedInVisitor::new(&fixture);
     let id = fixture.connect("ann");
@@ -312,7 +312,7 @@ fn no_header_of_a_browser_opens_or_breaks_anything() {
 }
 
 #[test]
-fn no_path_of_the_callback_fails() {
+fn no_malformed_callback_path_causes_an_error() {
     let fixture = Fixture::new();
     let visit = SignedInVisitor::new(&fixture);
     let methods = [Method::Get, Method::Post, Method::Put, Method::Delete, Method::Other];

@@ -51,7 +51,7 @@ fn has_access_token(sent: &GeneratedResponse) -> bool {
 }
 
 #[test]
-fn a_usable_refresh_token_in_an_answer_is_never_dropped_and_never_another() {
+fn a_readable_refresh_token_is_always_kept_unchanged() {
     let auth_method = acme_app();
     check_property(800, &token_response(), |sent| {
         let answer = classify_response(&auth_method, sent.to_inbound());
@@ -67,7 +67,7 @@ fn a_usable_refresh_token_in_an_answer_is_never_dropped_and_never_another() {
 }
 
 #[test]
-fn nothing_but_a_parsed_permanent_error_is_permanent_and_every_such_error_is() {
+fn only_a_parsed_permanent_error_is_permanent() {
     let auth_method = acme_app();
     check_property(800, &token_response(), |sent| {
         let answer = classify_response(&auth_method, sent.to_inbound());
@@ -87,7 +87,7 @@ fn nothing_but_a_parsed_permanent_error_is_permanent_and_every_such_error_is() {
 }
 
 #[test]
-fn what_an_answer_is_turned_into_is_sane_and_shows_nothing_of_it() {
+fn parsed_responses_are_valid_and_show_no_secret() {
     let auth_method = acme_app();
     check_property(800, &token_response(), |sent| {
         let mut answer = classify_response(&auth_method, sent.to_inbound());
@@ -127,7 +127,7 @@ fn what_an_answer_is_turned_into_is_sane_and_shows_nothing_of_it() {
 }
 
 #[test]
-fn an_answer_that_is_cut_off_at_any_byte_is_neither_success_nor_refusal() {
+fn a_truncated_response_is_neither_success_nor_refusal() {
     let auth_method = acme_app();
     let whole =
         json!({ "access_token": "a\u{e9}\"", "refresh_token": "r", "expires_in": 3600, "error": "invalid_grant" })
@@ -155,7 +155,7 @@ fn api_response() -> impl Strategy<Value = GeneratedResponse> {
 }
 
 #[test]
-fn a_credential_is_refused_only_by_a_clear_word_and_an_account_is_read_as_it_stands() {
+fn only_a_clear_refusal_rejects_a_credential_and_accounts_are_read_exactly() {
     let auth_method = acme_app();
     let identity = auth_method.identity.clone().unwrap();
     let probe = identity.probe.clone().unwrap();

@@ -58,7 +58,7 @@ fn a_check_that_is_answered_for_another_account_ends_the_connection_and_says_so(
 }
 
 #[test]
-fn one_wrong_answer_of_an_apps_cache_ends_nothing() {
+fn one_wrong_account_response_ends_nothing() {
     for (second, outcome) in [
         (identity_reply("ann"), RefreshOutcome::Healthy),
         (Reply::error(HttpError::Timeout), RefreshOutcome::Unknown),
@@ -75,7 +75,7 @@ fn one_wrong_answer_of_an_apps_cache_ends_nothing() {
 }
 
 #[test]
-fn another_label_or_another_form_of_the_id_is_the_same_account() {
+fn another_label_or_format_of_the_id_is_the_same_account() {
     for answer in [
         json!({ "sub": "id-ann", "email": "ann.married@acme.example" }),
         json!({ "sub": "urn:acme:id-ann", "email": "ann@acme.example" }),
@@ -94,7 +94,7 @@ fn another_label_or_another_form_of_the_id_is_the_same_account() {
 
 /// Where the id is one of several, or the first of a list, another id need not be another account.
 #[test]
-fn an_id_that_is_chosen_from_several_tells_of_no_other_account() {
+fn an_id_from_a_list_does_not_prove_another_account() {
     for shape in [json!(["/sub", "/email"]), json!("/list/0"), json!("{/list/0}:{/sub}")] {
         let fixture = Fixture::with_definition(&json!({ "identity": { "id": shape } }));
         let answer = |name: &str| json!({ "sub": name, "email": name, "list": [name] }).to_string();
@@ -106,7 +106,7 @@ fn an_id_that_is_chosen_from_several_tells_of_no_other_account() {
 }
 
 #[test]
-fn only_the_identity_request_takes_it_back_and_no_refresh_revives_it() {
+fn only_the_identity_request_restores_it_and_no_refresh_does() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.acme.script_always("/me", Some(identity_reply("bob")));
@@ -168,7 +168,7 @@ fn reply_with_account(name: Value) -> Reply {
 }
 
 #[test]
-fn a_refresh_that_is_answered_for_another_account_ends_the_connection_and_keeps_its_tokens() {
+fn a_refresh_that_returns_another_account_ends_the_connection_and_keeps_its_tokens() {
     let fixture = fixture_with_account_in_tokens();
     fixture.world.acme.script_next("/token", reply_with_account(json!("id-ann")));
     let id = fixture.connect("ann");

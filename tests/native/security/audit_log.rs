@@ -62,7 +62,7 @@ fn connect_with_api_key() -> (Fixture, ConnectionId) {
 }
 
 #[test]
-fn what_can_not_be_told_is_not_done() {
+fn an_action_without_its_audit_line_is_not_done() {
     for (what, act) in CONNECTION_CHANGES {
         let (fixture, id) = connect_with_api_key();
         let (before, told) = (dump_connections(&fixture), count_events(&fixture));
@@ -83,7 +83,7 @@ fn what_can_not_be_told_is_not_done() {
 /// A disconnect ends the connection first: it must not wait for the app, nor for the line. The row stays until the line can be
 /// written with its end.
 #[test]
-fn a_disconnect_that_can_not_be_told_is_erased_only_with_its_line() {
+fn a_disconnect_erases_only_together_with_its_audit_line() {
     let (fixture, id) = connect_with_api_key();
     let told = count_events(&fixture);
     fail_event_writes(&fixture);
@@ -102,7 +102,7 @@ fn a_disconnect_that_can_not_be_told_is_erased_only_with_its_line() {
 }
 
 #[test]
-fn no_connection_is_made_repaired_or_declared_dead_without_a_line() {
+fn every_change_of_a_connection_writes_an_audit_line() {
     let (fixture, id) = connect_with_api_key();
     fail_event_writes(&fixture);
     let body = json!({ "app": "acme", "credential": { "type": "api_key", "api_key": "third" }, "name": "another" });

@@ -405,7 +405,7 @@ fn fail_and_disconnect(search: &CanarySearch<'_>, ann: &mut CookieBrowser<'_>, a
 }
 
 #[test]
-fn a_secret_that_goes_in_is_found_nowhere_but_where_it_is_handed_out() {
+fn a_secret_is_found_only_where_it_is_returned() {
     let fixture = Fixture::new();
     let search = CanarySearch::new(&fixture);
     fixture.world.kept_writes.enabled.set(true);

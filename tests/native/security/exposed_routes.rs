@@ -76,7 +76,7 @@ fn assert_reveals_nothing(response: &Response, what: &str) {
 }
 
 #[test]
-fn what_scanners_look_for_is_not_there_for_anybody() {
+fn paths_that_scanners_probe_do_not_exist() {
     let fixture = Fixture::new();
     let mut ann = CookieBrowser::signed_in_as(&fixture, "ann");
     for path in PROBED_PATHS {
@@ -105,7 +105,7 @@ fn what_scanners_look_for_is_not_there_for_anybody() {
 }
 
 #[test]
-fn trace_and_methods_that_nobody_knows_are_refused_everywhere_and_echo_nothing() {
+fn trace_and_unknown_methods_are_refused_everywhere_without_an_echo() {
     let fixture = Fixture::new();
     for name in ["TRACE", "TRACK", "CONNECT", "DEBUG", "OPTIONS", "trace", ""] {
         assert_eq!(Method::parse(name), Method::Other, "{name}");
@@ -123,7 +123,7 @@ fn trace_and_methods_that_nobody_knows_are_refused_everywhere_and_echo_nothing()
 }
 
 #[test]
-fn no_route_tells_a_version_to_whoever_is_not_the_operator() {
+fn only_the_operator_sees_the_version() {
     let fixture = Fixture::new();
     let mut ann = CookieBrowser::signed_in_as(&fixture, "ann");
     for line in ROUTES.iter().filter(|line| line.path != "/openapi.json") {
@@ -136,7 +136,7 @@ fn no_route_tells_a_version_to_whoever_is_not_the_operator() {
 }
 
 #[test]
-fn a_failure_inside_tells_its_cause_to_the_log_alone() {
+fn the_cause_of_an_internal_error_is_only_in_the_log() {
     let fixture = Fixture::new();
     let key = first_key(&fixture);
     let mut ann = CookieBrowser::signed_in_as(&fixture, "ann");

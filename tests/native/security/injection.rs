@@ -63,7 +63,7 @@ fn list_filters(fixture: &Fixture) -> Vec<(String, Vec<String>)> {
 }
 
 #[test]
-fn a_statement_is_a_constant_of_the_program_and_its_values_travel_apart() {
+fn every_statement_is_a_constant_with_bound_values() {
     // A text that is made at run time has no such lifetime: the compiler refuses it here.
     fn constant(statement: &Statement) -> &'static str {
         statement.sql
@@ -74,7 +74,7 @@ fn a_statement_is_a_constant_of_the_program_and_its_values_travel_apart() {
 }
 
 #[test]
-fn no_filter_cursor_or_limit_of_any_list_becomes_sql() {
+fn no_list_parameter_becomes_sql() {
     let fixture = Fixture::new();
     let stranger = fixture.other_workspace();
     let id = fixture.connect("ann");
@@ -133,7 +133,7 @@ fn no_filter_cursor_or_limit_of_any_list_becomes_sql() {
 }
 
 #[test]
-fn a_search_takes_the_wildcards_of_like_as_letters() {
+fn a_search_treats_like_wildcards_as_text() {
     let fixture = Fixture::new();
     let key = first_key(&fixture);
     let names = ["100%_sure", "100 percent", "a\\b", "plain"];
@@ -165,7 +165,7 @@ fn a_search_takes_the_wildcards_of_like_as_letters() {
 }
 
 #[test]
-fn what_is_stored_and_named_comes_back_letter_by_letter() {
+fn stored_text_is_returned_unchanged() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let key = first_key(&fixture);

@@ -28,7 +28,7 @@ fn only_line_of_event(lines: &[LogLine], event: &str) -> Value {
 }
 
 #[test]
-fn every_route_notes_who_is_refused_authentication() {
+fn every_route_logs_refused_authentication() {
     let fixture = Fixture::new();
     for line in ROUTES.iter().filter(|line| !matches!(line.auth, RequiredAuth::Public | RequiredAuth::Browser)) {
         // Ids have a form that is looked at first.
@@ -44,7 +44,7 @@ fn every_route_notes_who_is_refused_authentication() {
 }
 
 #[test]
-fn a_key_that_is_refused_is_named_by_its_public_id_alone() {
+fn a_refused_key_is_logged_only_by_its_public_id() {
     let fixture = Fixture::new();
     let ended = make_key(&fixture, &[KeyScope::All], |key| key.expires_at = Some(fixture.world.now()));
     let id = format!("key_{}", ended.split('_').nth(1).unwrap());
@@ -69,7 +69,7 @@ fn a_key_that_is_refused_is_named_by_its_public_id_alone() {
 }
 
 #[test]
-fn whoever_is_refused_for_what_they_may_do_leaves_a_line() {
+fn refused_authorization_is_logged() {
     let fixture = Fixture::new();
     let stranger = fixture.other_workspace();
     let (id, foreign) = (fixture.connect("ann"), stranger.connect("bob"));
@@ -124,7 +124,7 @@ fn whoever_is_refused_for_what_they_may_do_leaves_a_line() {
 }
 
 #[test]
-fn refused_forms_and_used_links_leave_a_line_without_their_tokens() {
+fn refused_forms_and_used_links_are_logged_without_their_tokens() {
     let fixture = Fixture::new();
     let mut ann = CookieBrowser::signed_in_as(&fixture, "ann");
     let written = collect_log_lines(&fixture, || assert_eq!(ann.post("/sign-out", "csrf=hunter2").status, 403));
@@ -156,7 +156,7 @@ fn refused_forms_and_used_links_leave_a_line_without_their_tokens() {
 }
 
 #[test]
-fn each_credential_that_is_handed_out_leaves_a_line_without_its_value() {
+fn each_returned_credential_is_logged_without_its_value() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let key = first_key(&fixture);

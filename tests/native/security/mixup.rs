@@ -46,7 +46,7 @@ fn count_requests_to(fixture: &Fixture, host: &str) -> usize {
 /// COAT: the evil app's authorize endpoint sends the browser on to the honest server, with that one's client id and redirect
 /// URI and the state of the flow that the evil app began.
 #[test]
-fn a_flow_of_one_app_is_never_finished_with_the_code_of_another() {
+fn a_flow_of_one_app_is_not_completed_with_the_code_of_another() {
     let fixture = Fixture::new();
     let honest = format!("/oauth/callback/{}", fixture.client);
     for (number, evil_state_at_honest) in [true, false].into_iter().enumerate() {
@@ -73,7 +73,7 @@ fn a_flow_of_one_app_is_never_finished_with_the_code_of_another() {
 /// UPD-6: endpoints that somebody typed have no issuer to compare, so the redirect URI has to tell the apps apart; an app that
 /// is known by its issuer has both.
 #[test]
-fn every_app_of_a_workspace_has_a_redirect_uri_of_its_own_however_its_server_is_known() {
+fn every_app_of_a_workspace_has_its_own_redirect_uri() {
     let fixture = Fixture::new();
     let mut seen = std::collections::BTreeSet::from([format!("/oauth/callback/{}", fixture.client)]);
     let issuer = json!({ "type": "oauth2", "issuer": "https://acme.example" });
@@ -98,7 +98,7 @@ fn every_app_of_a_workspace_has_a_redirect_uri_of_its_own_however_its_server_is_
 }
 
 #[test]
-fn an_app_that_is_known_by_its_issuer_takes_no_answer_of_another_issuer_or_of_none() {
+fn an_app_with_an_issuer_accepts_no_callback_of_another_issuer() {
     let fixture = Fixture::new();
     let issuer = json!({ "type": "oauth2", "issuer": "https://acme.example" });
     let callback = create_app_and_client(&fixture, "found", &issuer);

@@ -44,7 +44,7 @@ impl Random for RecordingRandom {
 }
 
 #[test]
-fn a_nonce_is_twelve_fresh_bytes_of_the_source_for_each_seal_and_nothing_else() {
+fn each_seal_uses_twelve_new_random_bytes_as_nonce() {
     let key_ring = KeyRing::parse(ENCRYPTION_KEYS).unwrap();
     let random = RecordingRandom { source: SystemRandom::new(), values_given: RefCell::default() };
     let text = Secret::new("the same text in the same place");
@@ -83,7 +83,7 @@ impl Random for ExhaustedRandom {
 }
 
 #[test]
-fn a_source_that_fails_half_way_makes_nothing_that_was_not_drawn() {
+fn a_failing_random_source_produces_no_value() {
     let key_ring = KeyRing::parse(ENCRYPTION_KEYS).unwrap();
     for draws in 0..3 {
         let random = ExhaustedRandom(Cell::new(draws));
@@ -100,7 +100,7 @@ fn a_source_that_fails_half_way_makes_nothing_that_was_not_drawn() {
 
 /// Everything that draws, with the source failing at each draw in turn.
 #[test]
-fn without_randomness_every_use_case_fails_closed_and_stores_no_zero_nonce() {
+fn without_randomness_every_use_case_fails_and_stores_nothing() {
     type RandomnessUser = fn(&Fixture) -> bool;
     let acts: [(&str, RandomnessUser); 7] = [
         ("a key", |fixture| create_by_api(fixture, "/v1/keys", &json!({ "name": "k", "scopes": ["resolve"] }))),
@@ -158,7 +158,7 @@ fn assert_no_zero_nonce(fixture: &Fixture) {
 }
 
 #[test]
-fn a_refresh_without_randomness_asks_nobody_and_loses_nothing() {
+fn a_refresh_without_randomness_sends_no_request_and_loses_nothing() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.expire_access_token(&id);

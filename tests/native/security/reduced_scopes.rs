@@ -17,7 +17,7 @@ fn request_with_scopes(scopes: &[&str], consistency: Consistency) -> ResolveRequ
 }
 
 #[test]
-fn a_refresh_that_grants_less_is_stored_said_and_enforced_in_every_mode() {
+fn fewer_scopes_after_a_refresh_are_stored_and_enforced_in_every_mode() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let key = first_key(&fixture);
@@ -56,7 +56,7 @@ fn a_refresh_that_grants_less_is_stored_said_and_enforced_in_every_mode() {
 }
 
 #[test]
-fn a_refresh_that_says_nothing_of_scopes_leaves_them_and_one_that_grants_more_again_mends() {
+fn a_refresh_without_scopes_keeps_them_and_one_with_more_restores_them() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     for (scope, granted) in [

@@ -43,7 +43,7 @@ fn encode_base62(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn an_unknown_a_wrong_a_revoked_and_an_expired_key_look_and_cost_the_same() {
+fn unknown_wrong_revoked_and_expired_keys_have_the_same_answer_and_cost() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     let good = make_key(&fixture, &[KeyScope::All], |_| ());
@@ -82,7 +82,7 @@ fn an_unknown_a_wrong_a_revoked_and_an_expired_key_look_and_cost_the_same() {
 }
 
 #[test]
-fn a_wrong_operators_key_is_refused_the_same_wherever_it_differs() {
+fn a_wrong_operators_key_is_refused_alike_wherever_it_differs() {
     let fixture = Fixture::new();
     let ask = |key: &str| {
         let bearer = format!("Bearer {key}");
@@ -105,7 +105,7 @@ fn a_wrong_operators_key_is_refused_the_same_wherever_it_differs() {
 }
 
 #[test]
-fn a_link_that_never_existed_looks_like_one_that_has_ended() {
+fn an_unknown_link_has_the_answer_of_an_expired_one() {
     let fixture = Fixture::new();
     let unknown = "x".repeat(43);
     let used = make_sign_in_link(&fixture, "ann");
@@ -124,7 +124,7 @@ fn a_link_that_never_existed_looks_like_one_that_has_ended() {
 }
 
 #[test]
-fn a_session_that_never_existed_looks_like_one_that_has_ended() {
+fn an_unknown_session_has_the_answer_of_an_expired_one() {
     let fixture = Fixture::new();
     let mut ann = CookieBrowser::signed_in_as(&fixture, "ann");
     ann.press("/", "/sign-out", "");
@@ -143,7 +143,7 @@ fn a_session_that_never_existed_looks_like_one_that_has_ended() {
 
 /// A comparison of secrets with `==` ends at the first byte that differs. Where callers are told apart, none stands.
 #[test]
-fn who_calls_is_never_decided_by_an_ordinary_comparison_of_secrets() {
+fn secrets_are_compared_only_in_constant_time() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let secret = regex_lite::Regex::new(r"(?i)(hash|secret|csrf|password|presented|token|signature)\w*(\(\))?\s*[!=]=|[!=]=\s*(&|Some\(&?)?\w*\.?(hash|secret|csrf|password|presented|signature)").unwrap();
     let mut read = 0;

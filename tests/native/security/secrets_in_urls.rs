@@ -10,7 +10,7 @@ use crate::support::{Fixture, Reply};
 
 /// Each kind of credential that a workspace defines without saying how it is sent.
 #[test]
-fn a_workspaces_own_app_sends_no_credential_in_an_address_unless_its_definition_says_so() {
+fn a_custom_app_sends_a_credential_in_an_address_only_if_its_definition_says_so() {
     let fixture = Fixture::new();
     fixture.world.acme.api_keys.borrow_mut().insert(format!("{CANARY}-key"), "ann".into());
     fixture.world.acme.client_credentials.borrow_mut().insert("robot".into(), format!("{CANARY}-machine"));

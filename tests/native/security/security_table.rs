@@ -80,12 +80,12 @@ fn quoted_names(cell: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_test_that_the_page_on_security_names_exists() {
+fn every_test_named_in_the_security_page_exists() {
     names_tests_that_exist("docs/security.md", 100);
 }
 
 #[test]
-fn every_test_that_the_page_on_reliability_names_exists() {
+fn every_test_named_in_the_reliability_page_exists() {
     names_tests_that_exist("docs/reliability.md", 64);
 }
 
@@ -105,7 +105,7 @@ fn names_tests_that_exist(page: &str, at_least: usize) {
 }
 
 #[test]
-fn every_row_of_the_norms_and_threats_is_on_the_page_once() {
+fn every_requirement_and_threat_is_on_the_page_once() {
     let ids: Vec<String> = table_rows("docs/security.md").into_iter().map(|(id, _)| id).collect();
     for row in ROWS.split_whitespace() {
         assert_eq!(ids.iter().filter(|id| *id == row).count(), 1, "docs/security.md: {row}");

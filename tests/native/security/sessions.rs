@@ -12,7 +12,7 @@ fn is_signed_in(browser: &CookieBrowser<'_>) -> bool {
 }
 
 #[test]
-fn signing_out_ends_the_session_wherever_its_cookie_was_copied_to_and_no_other() {
+fn signing_out_ends_only_its_session_also_for_copied_cookies() {
     let fixture = Fixture::new();
     let (mut ann, other) = (CookieBrowser::signed_in_as(&fixture, "ann"), CookieBrowser::signed_in_as(&fixture, "ann"));
     let stolen = CookieBrowser { world: &fixture.world, cookies: ann.cookies.clone() };
@@ -22,7 +22,7 @@ fn signing_out_ends_the_session_wherever_its_cookie_was_copied_to_and_no_other()
 }
 
 #[test]
-fn a_deleted_workspace_ends_its_sessions_links_and_flows_at_once_and_nobody_elses() {
+fn deleting_a_workspace_ends_its_sessions_links_and_flows_at_once() {
     let fixture = Fixture::new();
     let stranger = fixture.other_workspace();
     let (ann, neighbour) =
@@ -49,7 +49,7 @@ fn a_deleted_workspace_ends_its_sessions_links_and_flows_at_once_and_nobody_else
 }
 
 #[test]
-fn a_session_ends_after_twelve_hours_however_much_it_is_used() {
+fn a_session_ends_after_twelve_hours_of_any_use() {
     let fixture = Fixture::new();
     let mut ann = CookieBrowser::signed_in_as(&fixture, "ann");
     for _ in 0..11 {
@@ -61,7 +61,7 @@ fn a_session_ends_after_twelve_hours_however_much_it_is_used() {
 }
 
 #[test]
-fn a_sign_in_makes_a_session_of_its_own_and_takes_none_that_a_browser_brings() {
+fn a_sign_in_creates_a_new_session_and_ignores_the_browsers() {
     let fixture = Fixture::new();
     let mut planted = CookieBrowser::new(&fixture);
     planted.cookies.insert("__Host-cx_session".into(), "x".repeat(43));
@@ -74,7 +74,7 @@ fn a_sign_in_makes_a_session_of_its_own_and_takes_none_that_a_browser_brings() {
 /// UPD-2: an attacker who has a workspace of their own on this installation sends a link of it to somebody who is signed in
 /// to theirs. The page would look like one of their own workspace, and the account would be the attacker's.
 #[test]
-fn a_link_of_another_workspace_is_refused_to_whoever_is_signed_in() {
+fn a_link_of_another_workspace_is_refused_to_a_signed_in_person() {
     let fixture = Fixture::new();
     let attacker = fixture.other_workspace();
     for link in [json!({}), json!({ "user": { "id": "ann" } }), json!({ "user": { "id": "mallory" }, "confirm": true })]
@@ -100,7 +100,7 @@ fn a_link_of_another_workspace_is_refused_to_whoever_is_signed_in() {
 
 /// The same after the button was pressed: who signs in to another workspace meanwhile is not let on.
 #[test]
-fn a_flow_of_another_workspaces_link_is_not_begun_again_by_whoever_has_signed_in_meanwhile() {
+fn a_flow_of_another_workspaces_link_cannot_be_restarted_after_a_sign_in() {
     let fixture = Fixture::new();
     let attacker = fixture.other_workspace();
     let mut victim = CookieBrowser::new(&fixture);
