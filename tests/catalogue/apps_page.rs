@@ -1,4 +1,4 @@
-//! docs/apps.md: what the catalogue says of each app, for people.
+//! Compares docs/apps.md with the catalogue.
 
 use std::fmt::Write as _;
 
@@ -98,7 +98,8 @@ fn rotation_text(auth_method: &AuthMethod) -> String {
     }
 }
 
-/// What the definition fixes. Where that is nothing, an answer may still tell: Slack's tokens end only where the client rotates them.
+/// What the definition fixes. If it fixes nothing, a response may still say it: Slack's tokens expire only if the
+/// client rotates them.
 fn lifetimes_text(auth_method: &AuthMethod) -> String {
     let Some(server) = auth_method.oauth_server() else { return String::new() };
     let all =

@@ -1,7 +1,7 @@
-//! Where each app's credentials go: `destinations.txt`, which a person edits.
+//! Compares the destinations of each app's credentials with `destinations.txt`, which a person edits.
 //!
-//! The catalogue is as trusted as the program: whatever address it names gets codes, client secrets and tokens. A changed
-//! address must therefore not pass as one line among many of a generated text. No switch writes the file.
+//! The catalogue is as trusted as the program: the addresses in it receive codes, client secrets and tokens. So a
+//! changed address must not pass as one line among many of a generated text. No switch writes the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -37,8 +37,8 @@ fn the_list_of_destinations_is_sorted_and_unique() {
     assert!(wrong.is_none(), "{LIST_PATH}: not in alphabetical order, or twice: {wrong:?}");
 }
 
-/// A new member of the format that names an address must not escape the list: whatever is an address in a file, and is not
-/// known to be for people only, has to be there.
+/// Every address in a file must be in the list, unless its member is known to be for people only. So a new member that
+/// names an address cannot escape the list.
 #[test]
 fn every_address_of_a_file_is_in_the_list() {
     let listed = read_list();
@@ -54,7 +54,7 @@ fn every_address_of_a_file_is_in_the_list() {
     }
 }
 
-/// Members whose addresses a person reads, and no request is sent to.
+/// Members whose addresses are for people. No request is sent to them.
 const MEMBERS_FOR_PEOPLE: [&str; 10] =
     ["docs", "sources", "client_help", "fields", "approval", "scopes", "unverified", "limits", "variables", "body"];
 
@@ -77,7 +77,7 @@ fn read_list() -> BTreeSet<String> {
     text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
 }
 
-/// A line for each app, way, purpose and address.
+/// A line for each app, auth method, purpose and address.
 fn all_destinations() -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     for app in apps() {
@@ -86,7 +86,7 @@ fn all_destinations() -> BTreeSet<String> {
                 let rules = describe_placeholders(auth_method, url);
                 lines.insert(format!("{} {} {purpose} {}{rules}", app.id, auth_method.method_id, url.template_text()));
             }
-            // Nothing is sent there, but it decides which server's codes are taken.
+            // No request is sent to the issuer, but it decides which server's codes are accepted.
             if let Some(EndpointSource::Fixed(fixed)) = auth_method.oauth_server().map(|server| &server.endpoints)
                 && let Some(issuer) = &fixed.issuer
             {
@@ -128,7 +128,8 @@ fn auth_method_urls(auth_method: &AuthMethod) -> Vec<(&'static str, &UrlTemplate
     all
 }
 
-/// Who fills the places of an address, and with what. A wider pattern is another destination.
+/// Where the placeholders of an address are filled from, and with which pattern. A wider pattern is another
+/// destination.
 fn describe_placeholders(auth_method: &AuthMethod, url: &UrlTemplate) -> String {
     let names: BTreeMap<&str, _> =
         url.placeholders().filter_map(|name| Some((name, auth_method.variables.get(name)?))).collect();

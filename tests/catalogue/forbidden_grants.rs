@@ -1,10 +1,10 @@
-//! No app of the catalogue asks for what RFC 9700 forbids: a person's password (2.4), a token in the redirect (2.1.2), or a
-//! parameter that the flow itself sets. Reads the files as they are written, apart from the reader that refuses the same.
+//! No app of the catalogue uses what RFC 9700 forbids: a person's password (2.4), a token in the redirect (2.1.2), or a
+//! parameter that the flow itself sets. Reads the files directly, independent of the reader that refuses the same.
 
 use serde_json::Value;
 use url::Url;
 
-/// What the flow sets, in lower case.
+/// Parameters that the flow sets, in lower case.
 const FLOW_PARAMETERS: [&str; 14] = [
     "client_assertion",
     "client_assertion_type",
@@ -27,7 +27,7 @@ fn is_flow_parameter(name: &str) -> bool {
     FLOW_PARAMETERS.iter().any(|one| name == *one || name.starts_with(&format!("{one}[")))
 }
 
-/// What is wrong in a part of a file, with its path.
+/// Errors in a part of a file, with their path.
 fn find_violations(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(members) => {

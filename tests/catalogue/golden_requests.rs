@@ -1,4 +1,4 @@
-//! What would be sent to each app, with made-up clients, codes and tokens: `golden/<app>.txt`.
+//! Compares the requests to each app, with made-up clients, codes and tokens, with `golden/<app>.txt`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -37,7 +37,7 @@ fn app_requests_text(app: &App) -> String {
     text
 }
 
-/// Titles and requests of a way, in the order of a connection's life.
+/// Titles and requests of an auth method, in the order of a connection's lifecycle.
 pub(crate) fn auth_method_requests(auth_method: &AuthMethod) -> Vec<(String, String)> {
     let mut all = Vec::new();
     let known = made_up::variables_before_response(auth_method);
@@ -59,7 +59,7 @@ pub(crate) fn auth_method_requests(auth_method: &AuthMethod) -> Vec<(String, Str
         ("is nothing shared", auth_method.nothing_shared.as_ref().map(|shared| shared.probe.clone())),
     ];
     let mut variables = made_up::variables(auth_method);
-    // What only the identity's answer tells is not known when it is asked.
+    // Values that only the identity response contains are not known when the identity request is sent.
     variables.retain(|name, _| {
         !matches!(
             auth_method.variables.get(name).map(|one| &one.source),
@@ -88,7 +88,7 @@ fn probe_text(auth_method: &AuthMethod, probe: &Probe, variables: &BTreeMap<Stri
     )
 }
 
-/// A request as it is sent: no secret in it goes where it must not.
+/// A request as it is sent. No secret in it may go to a wrong destination.
 fn permitted_text(auth_method: &AuthMethod, request: OutboundRequest) -> String {
     match request.into_permitted() {
         Ok(permitted) => request_text::format_request(&permitted),
@@ -96,7 +96,7 @@ fn permitted_text(auth_method: &AuthMethod, request: OutboundRequest) -> String 
     }
 }
 
-/// The request for the identity as a check sends it, where what the app has told by then makes it another.
+/// The identity request as a check sends it, if values from earlier responses change it.
 fn identity_check_request(auth_method: &AuthMethod, known: &[(String, String)]) -> Option<(String, String)> {
     let probe = auth_method.identity.as_ref()?.probe.as_ref().filter(|_| auth_method.check.is_none())?;
     let text = probe_text(auth_method, probe, &made_up::variables(auth_method));
@@ -134,7 +134,7 @@ fn authorize_requests(auth_method: &AuthMethod, endpoints: &ResolvedEndpoints) -
     all
 }
 
-/// The first scope that is not asked for when nobody chooses, and the first such of each further token.
+/// The first scope that is not requested by default, and the first such scope of each further token.
 fn optional_scopes<'a>(auth_method: &'a AuthMethod, usual: &[String]) -> Vec<&'a String> {
     let others = || {
         auth_method
@@ -148,7 +148,7 @@ fn optional_scopes<'a>(auth_method: &'a AuthMethod, usual: &[String]) -> Vec<&'a
     others().next().into_iter().chain(of_further).collect()
 }
 
-/// Where what is sent may go: every request of the catalogue fits it.
+/// The destinations. Every request of the catalogue must match them.
 fn grant_destinations(
     auth_method: &AuthMethod,
     endpoints: Option<&ResolvedEndpoints>,
@@ -240,7 +240,7 @@ fn revoke_requests(auth_method: &AuthMethod, endpoints: &ResolvedEndpoints) -> V
         Some((format!("revoke the {name}"), permitted_text(auth_method, request)))
     });
     let mut requests: Vec<_> = requests.collect();
-    // The same request for both is sent once.
+    // The same request for both is listed once.
     requests.dedup_by(|(_, access), (_, refresh)| access == refresh);
     requests
 }

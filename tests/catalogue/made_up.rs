@@ -1,4 +1,4 @@
-//! What stands for a client, a person and an app's answers. Secrets are named `made-up-…`, as far as patterns let them.
+//! Made-up values for a client, a person and an app's responses. Secrets are named `made-up-…` if patterns permit it.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(crate) const ACCOUNT_ID: &str = "made-up-account-id";
 pub(crate) const ACCOUNT_LABEL: &str = "someone@acme.example";
 pub(crate) const REDIRECT_URI: &str = "https://connections.acme.example/oauth/callback/cli_made_up";
 
-/// Values that must have a form, by app, way or `variables`, and name.
+/// Values that must have a certain form, by app, auth method or `variables`, and name.
 const GIVEN_VALUES: &str = include_str!("made_up.json");
 
 /// 2026-11-23 00:00 UTC.
@@ -36,7 +36,7 @@ fn given_value(auth_method: &AuthMethod, group: &str, name: &str) -> Option<Stri
     forms.get(auth_method.app_id.as_str())?.get(group)?.get(name)?.as_str().map(str::to_owned)
 }
 
-/// A value for each variable; each is one that the program would take.
+/// A valid value for each variable.
 pub(crate) fn variables(auth_method: &AuthMethod) -> BTreeMap<String, String> {
     let one = |(name, variable): (&String, &connections::app::Variable)| {
         let given = given_value(auth_method, "variables", name).or_else(|| variable.example.clone());
@@ -51,7 +51,7 @@ pub(crate) fn variables(auth_method: &AuthMethod) -> BTreeMap<String, String> {
     auth_method.variables.iter().map(one).collect()
 }
 
-/// Those that are known before the app has answered anything.
+/// The variables that are known before the app has responded.
 pub(crate) fn variables_before_response(auth_method: &AuthMethod) -> BTreeMap<String, String> {
     let told = |name: &String| {
         auth_method
@@ -62,7 +62,7 @@ pub(crate) fn variables_before_response(auth_method: &AuthMethod) -> BTreeMap<St
     variables(auth_method).into_iter().filter(|(name, _)| told(name)).collect()
 }
 
-/// What a person entered; the program took it.
+/// What a person entered. The program accepted it.
 pub(crate) fn manual_fields(auth_method: &AuthMethod) -> BTreeMap<String, Secret> {
     let value = |id: &str| {
         given_value(auth_method, auth_method.method_id.as_str(), id)
@@ -73,7 +73,7 @@ pub(crate) fn manual_fields(auth_method: &AuthMethod) -> BTreeMap<String, Secret
         .unwrap_or_else(|problems| panic!("{}: made_up.json: {problems:?}", auth_method.app_id))
 }
 
-/// What a connection of this way holds.
+/// The credential of a connection with this auth method.
 pub(crate) fn credential(auth_method: &AuthMethod) -> Credential {
     let token = |access: &str, refresh: &str| StoredToken {
         owner: None,
@@ -94,12 +94,12 @@ pub(crate) fn credential(auth_method: &AuthMethod) -> Credential {
     }
 }
 
-/// What places are filled with once the app has answered.
+/// The values of placeholders after the app has responded.
 pub(crate) fn template_values(auth_method: &AuthMethod, variables: &BTreeMap<String, String>) -> TemplateValues {
     connections::client_auth::template_values(auth_method, &credential(auth_method), variables)
 }
 
-/// A connection of this way.
+/// A connection with this auth method.
 pub(crate) fn connection(auth_method: &AuthMethod) -> Connection {
     Connection {
         id: ConnectionId::parse("con_madeupmadeupmadeupmade").unwrap(),

@@ -1,7 +1,7 @@
-//! The catalogue, file by file: what would be sent to each app, how its answers are read, and what its page says.
+//! Tests of the catalogue, file by file: the requests to each app, how its responses are read, and what its page says.
 //!
-//! Texts under version control are compared with what the program makes of the catalogue today; `UPDATE_GOLDEN=1` writes
-//! them anew, and the difference is for a person to read. Refuses the network: no app is reached.
+//! Texts under version control are compared with what the program makes of the catalogue. `UPDATE_GOLDEN=1` writes
+//! them, and a person reads the difference. Uses no network: no app is reached.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod apps_page;
@@ -30,7 +30,7 @@ fn repository_path(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Compares a text with the file that keeps it, or writes that file. Answers a complaint.
+/// Compares a text with its file, or writes the file. Returns an error text if they differ.
 fn compare_or_update(path: &str, text: &str) -> Option<String> {
     let file = repository_path(path);
     let old = std::fs::read_to_string(&file).unwrap_or_default();
@@ -46,13 +46,13 @@ fn compare_or_update(path: &str, text: &str) -> Option<String> {
     Some(format!("{path}, line {}:\n  is        {}\n  should be {}", line + 1, nth(&old), nth(text)))
 }
 
-/// Fails with all complaints.
+/// Fails with all error texts.
 fn assert_no_errors(complaints: &[String]) {
     let hint = "UPDATE_GOLDEN=1 cargo test --test catalogue writes the files anew; read the difference.";
     assert!(complaints.is_empty(), "\n{}\n{hint}", complaints.join("\n"));
 }
 
-/// Complains of files in a folder that belong to no app.
+/// Reports files in a folder that belong to no app.
 fn find_orphan_files(folder: &str, ending: &str) -> Vec<String> {
     let known: Vec<_> = catalogue::ids().map(|id| format!("{id}.{ending}")).collect();
     let names = std::fs::read_dir(repository_path(folder))

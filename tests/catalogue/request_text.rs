@@ -1,5 +1,5 @@
-//! Requests as a person reads them: one line for each parameter, nothing percent-encoded, names and passwords of HTTP
-//! Basic told apart.
+//! Formats requests for reading: one line for each parameter, without percent encoding, with user name and password of
+//! HTTP Basic decoded.
 
 use std::fmt::Write as _;
 
@@ -45,7 +45,7 @@ pub(crate) fn format_url(text: &str) -> String {
     format!("{url}\n{}", format_pairs(params, |name, value| format!("? {name} = {value}")))
 }
 
-/// What a step is told of how to send a request.
+/// What a resolve says about sending a request.
 pub(crate) fn format_prepared_request(dressed: &PreparedRequest) -> String {
     let base = dressed.base_url.as_deref().unwrap_or("(no base address)");
     let pairs = |map: &std::collections::BTreeMap<String, String>, line: fn(&str, &str) -> String| {

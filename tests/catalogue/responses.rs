@@ -1,6 +1,7 @@
-//! How what apps answer is read, and that what matters is answered at all. The answers are [`told`]'s.
+//! Checks how the responses of apps are read, and that all required ones are listed. The responses come from
+//! [`sample_responses`].
 //!
-//! Refuses an app without the answers that every app has.
+//! Refuses an app without the responses that every app has.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +42,7 @@ fn every_auth_method_has_the_required_sample_responses() {
                 .filter(|(_, there)| !there);
             complaints.extend(missing.map(|(what, _)| format!("{} {}: no answer with {what}", app.id, one.method_id)));
         }
-        // It tells of the app, not of a way.
+        // The response belongs to the app, not to an auth method.
         if !load_all(&app).iter().any(|entry| entry.has_verdict("unavailable")) {
             complaints.push(format!("{}: no answer of an app that can't answer now, such as a 429", app.id));
         }
@@ -49,7 +50,7 @@ fn every_auth_method_has_the_required_sample_responses() {
     assert_no_errors(&complaints);
 }
 
-/// What must be among the answers of a way, and whether it is.
+/// The required kinds of responses of an auth method, and whether each is listed.
 fn required_responses(auth_method: &AuthMethod, answers: &[SampleResponse]) -> Vec<(&'static str, bool)> {
     let any = |fits: &dyn Fn(&SampleResponse) -> bool| answers.iter().any(fits);
     let refused =
@@ -78,7 +79,7 @@ fn required_responses(auth_method: &AuthMethod, answers: &[SampleResponse]) -> V
     wanted
 }
 
-/// Whether the app gives refresh tokens: its file says that something ends, or an answer has one.
+/// Whether the app issues refresh tokens: its file says that something expires, or a response has a refresh token.
 fn gives_refresh_token(auth_method: &AuthMethod, answers: &[SampleResponse]) -> bool {
     let ends = auth_method.oauth_server().is_some_and(|server| {
         server.refresh_token_lifetime.or(server.refresh_token_idle).or(server.access_token_lifetime).is_some()
@@ -86,7 +87,7 @@ fn gives_refresh_token(auth_method: &AuthMethod, answers: &[SampleResponse]) -> 
     ends || answers.iter().any(|entry| entry.refresh_token().is_some())
 }
 
-/// Whether an answer has a token that nothing renews: only a check tells that it is dead.
+/// Whether a response has a token that cannot be refreshed. Only a check finds out that it is invalid.
 fn may_omit_refresh_token(answers: &[SampleResponse]) -> bool {
     answers
         .iter()
@@ -115,7 +116,7 @@ fn sample_responses_contain_only_fake_secrets() {
     }
 }
 
-/// How many answers no page confirms, by app.
+/// How many responses no page confirms, by app.
 pub(crate) fn count_unverified(app: &App) -> (usize, usize) {
     let all = load_all(app);
     (all.iter().filter(|entry| entry.unverified).count(), all.len())
@@ -185,7 +186,7 @@ fn token_json(
     }
 }
 
-/// What a person would be told is missing, had the usual scopes been asked for.
+/// The scopes that would be reported as missing if the default scopes had been requested.
 fn missing_scopes(auth_method: &AuthMethod, tokens: &TokenSet) -> Option<Value> {
     let asked = auth_method.default_scopes();
     let granted = auth_method.granted_scopes(tokens.scopes.as_ref()?, &asked);

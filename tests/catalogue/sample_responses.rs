@@ -1,9 +1,9 @@
-//! What apps tell, as it is written down: `answers/<app>.json`, a list of answers an app.
+//! Sample responses of apps: `answers/<app>.json`, a list of responses per app.
 //!
-//! Owns the format. An entry is one answer: `what` it is, the `auth_method` (the first one when left out), `kind` (the reader it goes
-//! to), `status`, `headers`, `body` (JSON, or a text that is sent as it stands) and what must be `read`. `unverified` marks one
-//! whose shape is known from reports, from other apps' custom or from nowhere: neither the pages that the app's file names as
-//! sources nor another page of its documentation is known to show it. No answer was recorded from a live app.
+//! Owns the format. An entry is one response: `what` it is, the `auth_method` (default: the first one), `kind` (the
+//! reader it goes to), `status`, `headers`, `body` (JSON, or a text that is sent unchanged) and what must be `read`.
+//! `unverified` marks a response whose form is known only from reports or from other apps: no page of the app's
+//! documentation is known to show it. No response was recorded from a live app.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -33,26 +33,26 @@ pub(crate) struct SampleResponse {
 #[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ResponseKind {
-    /// To a token request: an exchange, a mint, or any that was refused.
+    /// Response to a token request: an exchange, an issued token, or a refusal of either.
     Token,
-    /// To a refresh.
+    /// Response to a refresh.
     Refresh,
-    /// To the request that tells the account.
+    /// Response to the identity request.
     Identity,
-    /// To the check.
+    /// Response to the check.
     Check,
-    /// To a revocation.
+    /// Response to a revocation.
     Revocation,
 }
 
 impl SampleResponse {
-    /// The way it belongs to.
+    /// The auth method it belongs to.
     pub(crate) fn auth_method(&self, app: &App) -> Rc<AuthMethod> {
         app.auth_method(self.auth_method.as_ref())
             .unwrap_or_else(|| panic!("{}: {} has no such way", app.id, self.what))
     }
 
-    /// As it arrives.
+    /// The body as received.
     pub(crate) fn to_inbound(&self) -> AppResponse {
         let body = match &self.body {
             Value::Null => Vec::new(),
@@ -63,27 +63,27 @@ impl SampleResponse {
         AppResponse { status: self.status, headers, body }
     }
 
-    /// Whether it was read as a refusal of a class.
+    /// The class of refusal that must be read.
     pub(crate) fn is_refusal_of_class(&self, class: &str) -> bool {
         self.read.get("refused").is_some_and(|known| known == class)
     }
 
-    /// Whether it was read as that verdict on a credential.
+    /// The result for the credential that must be read.
     pub(crate) fn has_verdict(&self, verdict: &str) -> bool {
         self.read.get("verdict").is_some_and(|known| known == verdict)
     }
 
-    /// The account that was read in it.
+    /// The account that must be read.
     pub(crate) fn account(&self) -> Option<&Value> {
         self.read.get("account")
     }
 
-    /// The refresh token that was read in it.
+    /// The refresh token that must be read.
     pub(crate) fn refresh_token(&self) -> Option<&str> {
         self.read.pointer("/tokens/refresh_token").and_then(Value::as_str)
     }
 
-    /// Whether it was read as a revocation that was done.
+    /// Whether it must be read as a completed revocation.
     pub(crate) fn confirms_revocation(&self) -> bool {
         self.kind == ResponseKind::Revocation && self.read == "done"
     }
@@ -94,7 +94,7 @@ impl SampleResponse {
     }
 }
 
-/// All that is written down of an app's answers.
+/// All sample responses of an app.
 pub(crate) fn load_all(app: &App) -> Vec<SampleResponse> {
     let path = format!("tests/catalogue/answers/{}.json", app.id);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(&path);
@@ -102,7 +102,7 @@ pub(crate) fn load_all(app: &App) -> Vec<SampleResponse> {
     serde_json::from_str(&text).unwrap_or_else(|problem| panic!("{path}: {problem}"))
 }
 
-/// The answers of one way.
+/// The responses of one auth method.
 pub(crate) fn load_for_auth_method(app: &App, auth_method: &AuthMethod) -> Vec<SampleResponse> {
     load_all(app).into_iter().filter(|entry| entry.auth_method(app).method_id == auth_method.method_id).collect()
 }

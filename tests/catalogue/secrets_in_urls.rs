@@ -1,5 +1,5 @@
-//! No secret stands in an address, unless the app demands it (RFC 9700, 4.3.2): every request that would be sent is looked
-//! at, and what is left is listed here with the reason.
+//! No secret is in an address, unless the app requires it (RFC 9700, 4.3.2). Every request is checked, and the
+//! exceptions are listed here with the reason.
 
 use std::collections::BTreeSet;
 
@@ -7,14 +7,14 @@ use connections::app::AuthMethod;
 
 use crate::{apps, golden_requests, made_up};
 
-/// App, way, request and place where the app takes a secret in no other way. Each is data of its catalogue file.
-/// Telegram has no header for the token: its address is `https://api.telegram.org/bot<token>/<method>`.
+/// App, auth method, request and place where the app accepts the secret only in the address. Telegram has no header for
+/// the token: its address is `https://api.telegram.org/bot<token>/<method>`.
 const SECRETS_DEMANDED_IN_URLS: &str = "
     telegram bot_token: a step's request: token in the path
     telegram bot_token: identity: token in the path
 ";
 
-/// What would be a secret in a request of this way.
+/// The secrets of a request with this auth method.
 fn made_up_secrets(auth_method: &AuthMethod) -> Vec<(String, String)> {
     let known = [
         ("the client's secret", made_up::CLIENT_SECRET),
@@ -32,7 +32,7 @@ fn made_up_secrets(auth_method: &AuthMethod) -> Vec<(String, String)> {
     known.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().chain(entered).collect()
 }
 
-/// Where secrets stand in the address of a request: its first line, and the lines of its query.
+/// The secrets in the address of a request: in its first line and in the lines of its query.
 fn find_secrets_in_url(auth_method: &AuthMethod, title: &str, request: &str) -> Vec<String> {
     let mut lines = request.lines();
     let first = format!("={}", lines.next().unwrap_or_default());

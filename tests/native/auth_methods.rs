@@ -1,4 +1,4 @@
-//! Ways to connect besides one consent and one token: what a person enters, several tokens, tokens from elsewhere.
+//! Auth methods other than one consent with one token: manual credentials, several tokens, imported tokens.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use crate::support::fixture::{BROWSER_SESSION, access_token_of, plain_tokens};
 use crate::support::signer::RSA_KEY;
 use crate::support::{Fixture, Reply, RotationPolicy};
 
-/// A scene whose app has these ways beside the usual one.
+/// A fixture whose app has these auth methods in addition to the default one.
 fn fixture_with_auth_methods(ways: &[Value]) -> Fixture {
     let usual = json!({
         "type": "oauth2", "authorize_url": "https://acme.example/authorize", "token_url": "https://acme.example/token",
@@ -296,7 +296,7 @@ fn a_key_that_cannot_be_revoked_is_erased() {
     assert_eq!((fixture.world.acme.count_all_requests(), count_connections(&fixture)), (requests, 0));
 }
 
-// ---- tokens that are made of what a person entered ----
+// ---- tokens that are issued with a manual credential ----
 
 #[test]
 fn client_credentials_get_a_new_token_whenever_one_expires() {
@@ -335,7 +335,7 @@ fn an_issued_token_of_unknown_lifetime_is_requested_again() {
         fixture.expire_access_token(&id);
         assert_eq!(fixture.resolve(&id, ResolveRequest::default()).unwrap().resolved.freshness, Freshness::Refreshed);
     }
-    // What the app says once goes before what is assumed.
+    // A value from the app has precedence over the default.
     fixture.world.acme.expires_in.set(Some(7200));
     fixture.expire_access_token(&id);
     assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Refreshed);
@@ -551,9 +551,9 @@ fn a_disconnect_revokes_all_tokens() {
     assert_eq!(fixture.world.acme.revoked_tokens().len(), 4);
 }
 
-// ---- tokens from elsewhere ----
+// ---- imported tokens ----
 
-/// Tokens that the app gave to the same client, taken out of one connection to be imported as another.
+/// Tokens that the app issued to the same client, taken from one connection to be imported as another.
 fn export_tokens(fixture: &Fixture, expires_in: Option<i64>) -> ImportedTokens {
     let id = fixture.connect("ann");
     let mut token = fixture.open_credential(&id).token.unwrap();
@@ -742,7 +742,7 @@ fn a_readable_refresh_token_of_an_unusual_import_refresh_is_kept() {
 #[test]
 fn a_failed_import_after_a_refresh_says_that_the_refresh_token_is_used() {
     let says = |error: &Error| error.detail.contains("exchanged for a new one, which was not stored");
-    // Another account than the connection has.
+    // Another account than that of the connection.
     let fixture = Fixture::new();
     let imported = export_tokens(&fixture, Some(-10));
     let other = fixture.connect("eve");
@@ -753,7 +753,7 @@ fn a_failed_import_after_a_refresh_says_that_the_refresh_token_is_used() {
     let error = into(&other, &imported);
     assert_eq!((error.code, says(&error)), (ErrorCode::Conflict, true), "{error:?}");
     assert!(fixture.world.acme.revoked_tokens().is_empty(), "not ours to revoke");
-    // The app refuses what it has just given: the credential of before stays in its place.
+    // The app refuses the new token: the connection keeps its previous credential.
     let imported = export_tokens(&fixture, Some(-10));
     let before = fixture.open_credential(&other);
     fixture.world.acme.script_always("/me", Some(Reply::status(401, "{}")));
@@ -761,13 +761,13 @@ fn a_failed_import_after_a_refresh_says_that_the_refresh_token_is_used() {
     assert_eq!((error.code, says(&error)), (ErrorCode::CredentialRejected, true), "{error:?}");
     fixture.world.acme.script_always("/me", None);
     assert_eq!(fixture.open_credential(&other), before);
-    // No useful answer: nobody knows.
+    // No usable response: the account is unknown.
     let imported = export_tokens(&fixture, Some(-10));
     fixture.world.acme.script_next("/token", Reply::error(HttpError::Timeout));
     let error = import_tokens(&fixture, imported).unwrap_err();
     assert_eq!(error.code, ErrorCode::AppUnavailable);
     assert!(error.detail.contains("the first try has used it up"), "{}", error.detail);
-    // Where the app gives no other refresh token, nothing is used up.
+    // If the app issues no other refresh token, none is used up.
     let fixture = Fixture::new();
     let imported = export_tokens(&fixture, Some(-10));
     let other = fixture.connect("eve");
@@ -949,7 +949,7 @@ fn a_client_at_another_server_is_a_new_client_and_the_old_one_is_kept() {
     assert_eq!(fixture.load_connection(&id).status, ConnectionStatus::Connected);
 }
 
-// ---- ends that are known beforehand ----
+// ---- known expiry ----
 
 #[test]
 fn the_expiry_of_a_grant_is_known_from_the_consent_and_moved_by_use() {
@@ -1031,7 +1031,7 @@ fn included_scopes_count_as_granted_and_unnamed_ones_are_not_missing() {
     assert_eq!(fixture.load_connection(&id).missing_scopes(), ["all"]);
 }
 
-/// What a flow asks for, as the authorize URL has it.
+/// The scopes in a flow's authorize URL.
 fn authorize_parameters(fixture: &Fixture, request: &ConnectRequest) -> BTreeMap<String, String> {
     url::Url::parse(&fixture.start_flow(request, BROWSER_SESSION)).unwrap().query_pairs().into_owned().collect()
 }
@@ -1077,7 +1077,7 @@ fn the_scopes_of_a_key_are_unknown_and_not_missing() {
     assert_eq!(fixture.resolve(&key, edge).unwrap().resolved.source, Source::Cache);
 }
 
-// ---- the trial of a client ----
+// ---- the client test ----
 
 #[test]
 fn a_client_can_be_tested_before_anybody_connects() {

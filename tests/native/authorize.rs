@@ -1,4 +1,4 @@
-//! Who may do what: every route for every kind of key and person, what a key made, rotation, roles.
+//! Who may do what: every route with every kind of key and person, what a key created, rotation, roles.
 
 use std::collections::BTreeMap;
 
@@ -67,11 +67,11 @@ fn required_scope(line: &RouteEntry) -> Option<KeyScope> {
     }
 }
 
-/// The rules of the contract, said once more and in another way than the program says them.
+/// The rules of the contract, written independently of the program.
 fn expected_access(kind: KeyVariant, line: &RouteEntry, listed: bool) -> ExpectedAccess {
     use ExpectedAccess::{Allowed, Forbidden, Missing};
     let named = line.path.contains('{');
-    // The other app is one of the catalogue: it is everybody's where no list of apps says otherwise.
+    // The other app is a catalogue app. Every key sees it, unless a list of apps excludes it.
     let app = matches!(line.resource, Resource::App | Resource::Client);
     let listed = listed || app && matches!(kind, KeyVariant::Limited { apps: false, .. });
     match kind {
@@ -90,7 +90,7 @@ fn expected_access(kind: KeyVariant, line: &RouteEntry, listed: bool) -> Expecte
     }
 }
 
-/// A scene with two of each thing: the ones that the limited keys list, and others.
+/// A fixture with two of each resource: those in the lists of the limited keys, and others.
 struct AccessFixture {
     fixture: Fixture,
     key: String,
@@ -150,7 +150,7 @@ impl AccessFixture {
             ("connection", telegram.clone()),
             ("app", "telegram".to_owned()),
             ("link", link(&telegram)),
-            // Of one scope alone, no wider key is seen either.
+            // With one scope only, no key with more permissions is visible either.
             ("key", if matches!(kind, KeyVariant::OneScope(_)) { key_id(&narrow) } else { key_id(&first) }),
             ("session", session),
             ("sign_in_link", sign_in()),
@@ -170,7 +170,7 @@ impl AccessFixture {
             line.method,
             &path,
             match line.method {
-                // What gets as far as its body is refused for that, and changes nothing.
+                // A request that reaches its body is refused because of it, and changes nothing.
                 Method::Post | Method::Put | Method::Patch => b"{malformed".to_vec(),
                 _ => vec![],
             },
@@ -182,7 +182,7 @@ impl AccessFixture {
     }
 }
 
-/// A key with all scopes of another workspace, which has nothing.
+/// A key with all scopes of another workspace, which has no resources.
 fn other_workspace_key(fixture: &Fixture) -> String {
     let admin = "abcdefghijklmnopqrstuvwxyz0123456789";
     let (status, made) = call(fixture, admin, Method::Post, "/v1/workspaces", &json!({ "name": "Elsewhere" }));
@@ -234,11 +234,11 @@ fn lists_show_a_key_only_its_workspace_and_allow_lists() {
             let answer = answer.to_string();
             let everybodys_app = matches!(kind, KeyVariant::OtherWorkspace | KeyVariant::Limited { apps: false, .. });
             for (what, id) in &setting.others {
-                // A link says which key made it: that opens nothing.
+                // A link names the key that created it. That grants no access.
                 let told = *what == "app" && everybodys_app || *what == "key" && line.resource == Resource::Link;
                 assert!(told || !answer.contains(id.as_str()), "{kind:?} {} shows {what} {id}", line.path);
             }
-            // "acme" stands among the examples of the catalogue, too.
+            // "acme" is also among the catalogue's examples.
             let things =
                 setting.listed.iter().filter(|(what, _)| kind == KeyVariant::OtherWorkspace && **what != "app");
             for (what, id) in things {
@@ -326,9 +326,9 @@ fn a_too_large_body_does_not_reveal_whether_a_resource_exists() {
     assert_eq!(status, 404);
 }
 
-// ---- what a key made ----
+// ---- what a key created ----
 
-/// Through a key of its own: a link that is open, one in use, a sign-in link that is open, and a person who is signed in.
+/// With its own key: an open link, a started link, an open sign-in link, and a signed-in person.
 struct MadeByKey<'a> {
     key: String,
     id: String,
@@ -476,7 +476,7 @@ fn a_key_that_is_being_revoked_creates_nothing() {
         let (db, now) = (context.db(), context.now());
         let key = connections::store::keys::get(db, &presented.id).await.unwrap().unwrap();
         connections::store::keys::revoke(db, &fixture.workspace, &key.id, true, None, now).await.unwrap().unwrap();
-        // A request that had passed the check before goes on.
+        // A request that passed the check earlier continues.
         let maker = connections::caller::CreatorKey::from(&key);
         let new = connections::connect::link::NewLink {
             app: Some(fixture.app.clone()),
@@ -777,7 +777,7 @@ fn a_member_cannot_change_a_shared_connection_by_a_flow() {
         (1, 2)
     );
 
-    // Their own connection becomes the workspace's while they are at the app, and while they are asked.
+    // Their own connection becomes the workspace's while they are at the app, and while the question is open.
     for asked in [false, true] {
         let fixture = Fixture::new();
         let mut member = sign_in_person(&fixture, "ann", "member");
@@ -799,7 +799,7 @@ fn a_member_cannot_change_a_shared_connection_by_a_flow() {
         assert_eq!(fixture.load_connection(&id).account.unwrap().id, "id-ann");
     }
 
-    // The one to reuse becomes the workspace's while they are asked.
+    // The connection to reuse becomes the workspace's while the question is open.
     let fixture = Fixture::new();
     let mut member = sign_in_person(&fixture, "ann", "member");
     let id = fixture.connect("ann");
@@ -947,7 +947,7 @@ fn signing_in_again_ends_the_browsers_previous_session() {
     let mut before = TestBrowser::new(&fixture);
     before.cookies = old;
     assert_eq!((before.get(WORKSPACE_PAGE).status, browser.get(WORKSPACE_PAGE).status), (401, 200));
-    // A link that was used before signs nobody out.
+    // A used link signs nobody out.
     let body = json!({ "user": { "id": "eve" } });
     let (_, made) = call(&fixture, &first_key(&fixture), Method::Post, "/v1/sign-in-links", &body);
     assert_eq!(TestBrowser::new(&fixture).press(&link_path(&made)).status, 303);

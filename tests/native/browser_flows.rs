@@ -1,4 +1,4 @@
-//! What people do while they connect: they change the browser, come back twice, leave a question unanswered.
+//! What people do while they connect: they change the browser, come back twice, and leave a question unanswered.
 
 use connections::connect::complete::CHOICE_TTL;
 use connections::http::{Method, Request, Response};
@@ -34,7 +34,7 @@ fn count_connections(fixture: &Fixture) -> usize {
     list["data"].as_array().unwrap().len()
 }
 
-/// Says yes at the app: the address that the browser is sent back to.
+/// Allows access at the app. Returns the address of the redirect back.
 fn consent_callback_path(fixture: &Fixture, pressed: &Response, account: &str) -> String {
     let (code, state) = fixture.world.acme.consent(pressed.header("location").unwrap(), account);
     format!("/oauth/callback/{}?state={state}&code={}", fixture.client, code.expose())
@@ -61,7 +61,7 @@ fn a_link_can_be_restarted_in_another_browser_and_connects_once() {
     let (mut first, mut second) = (TestBrowser::new(&fixture), TestBrowser::new(&fixture));
     let begun = first.press(&path);
     let back = consent_callback_path(&fixture, &begun, "ann");
-    // The mail program opens the way back in the second browser, which is told to open the link.
+    // The mail program opens the redirect in the second browser, which is told to open the link.
     assert_eq!(redirect_location(&second.get(&back)), "/oauth/ended/other-browser");
     assert_eq!(second.get(&path).status, 200);
     let anew = second.press(&path);
@@ -74,7 +74,7 @@ fn a_link_can_be_restarted_in_another_browser_and_connects_once() {
     let end = second.get(&consent_callback_path(&fixture, &anew, "ann"));
     assert!(redirect_location(&end).starts_with(RETURN_TO), "{:?}", end.header("location"));
     assert_eq!((get_link(&fixture, &id)["status"].as_str(), count_connections(&fixture)), (Some("used"), 1));
-    // Afterwards it is used up for both.
+    // After that it is used in both browsers.
     for browser in [&mut first, &mut second] {
         assert_eq!((browser.get(&path).status, browser.press(&path).status), (410, 410));
     }
@@ -104,7 +104,7 @@ fn the_first_browser_can_restart_a_link_again() {
     assert_eq!(count_connections(&fixture), 1);
 }
 
-/// The way back in the first browser, and 50 ms later, while the app's token endpoint is still at it, another request.
+/// The redirect in the first browser, and 50 ms later, while the app's token endpoint still works, another request.
 fn send_overlapping(fixture: &Fixture, coming: Request, other: Request) -> (Response, Response) {
     let at = |wait: i64, request: Request| {
         let (context, runtime) = (fixture.world.context(), fixture.world.runtime.clone());
@@ -172,7 +172,7 @@ fn a_link_with_an_open_question_stays_with_its_browser() {
     let begun = first.press(&path);
     let asked = first.get(&consent_callback_path(&fixture, &begun, "ann"));
     let flow = redirect_location(&asked).to_owned();
-    // Its own time is over before the time to choose.
+    // The link expires before the question does.
     for wait in [0, 310] {
         fixture.world.advance_clock(wait);
         assert_eq!(get_link(&fixture, &id)["status"], "waiting_for_choice");
@@ -226,7 +226,7 @@ fn a_link_that_awaits_its_confirmation_stays_with_its_browser() {
     assert_eq!((status, confirmed["status"].as_str()), (200, Some("used")), "{confirmed}");
 }
 
-// ---- a callback that is delivered twice ----
+// ---- a callback that arrives twice ----
 
 #[test]
 fn a_repeated_callback_leads_to_the_same_page() {
@@ -235,7 +235,7 @@ fn a_repeated_callback_leads_to_the_same_page() {
     let again = |browser: &mut TestBrowser<'_>, back: &str| {
         let first = redirect_location(&browser.get(back)).to_owned();
         let asked = fixture.world.acme.count_all_requests();
-        // A reload sends the same, and somebody else's page could send anything with the state.
+        // A reload sends the same request, and another site's page could send anything with the state.
         let other_code = back.replace("code=", "code=other");
         let denied = format!("{}&error=access_denied", back.split("&code=").next().unwrap());
         for address in [back, other_code.as_str(), denied.as_str()] {
@@ -296,7 +296,7 @@ fn the_page_of_a_running_flow_reloads_a_limited_number_of_times() {
     ann.sign_in();
     let begun = ann.post("/oauth/start/acme", "/oauth/start/acme", "");
     let back = consent_callback_path(&fixture, &begun, "ann");
-    // The answer of the app can't be stored: the visit ends without a word of how.
+    // The app's response cannot be stored, and no outcome is recorded.
     fixture.world.acme.script_next("/token", Reply::error(connections::ports::HttpError::Network));
     let coming = ann.with_cookies(request(Method::Get, &back, vec![]));
     let other = ann.with_cookies(request(Method::Get, &back, vec![]));
@@ -310,7 +310,7 @@ fn the_page_of_a_running_flow_reloads_a_limited_number_of_times() {
     assert!(page.header("refresh").is_none() && page.body.contains("Try again"), "{}", page.body);
 }
 
-// ---- an app that can't be connected ----
+// ---- an app that cannot be connected ----
 
 #[test]
 fn a_link_that_cannot_be_completed_is_not_created() {
@@ -320,7 +320,7 @@ fn a_link_that_cannot_be_completed_is_not_created() {
         call(&fixture, &key, Method::Post, "/v1/links", &json!({ "app": "dropbox", "auth_method": "oauth2" }));
     assert_eq!((status, problem["code"].as_str()), (409, Some("client_missing")), "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains("PUT /v1/apps/dropbox/client"), "{problem}");
-    // A repair goes the way that the connection was made by.
+    // A repair uses the auth method of the connection.
     let id = fixture.connect("ann");
     fixture.put_app_revision(&json!({ "auth": [
         { "type": "oauth2", "authorize_url": "https://acme.example/authorize", "token_url": "https://else.example/token" },

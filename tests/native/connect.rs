@@ -1,4 +1,4 @@
-//! Connect: every way a flow can end, and what becomes of the grant.
+//! Connect: every result of a flow, and what happens to the grant.
 
 use std::pin::Pin;
 
@@ -29,7 +29,7 @@ fn returned_with_code(code: Secret, state: String) -> CallbackParams {
     CallbackParams { state: Some(state), code: Some(code), ..CallbackParams::default() }
 }
 
-/// A flow at the point where the person has said yes.
+/// A flow after the person has allowed access.
 fn consent_and_return(fixture: &Fixture, account: &str) -> CallbackParams {
     let (code, state) =
         fixture.world.acme.consent(&fixture.start_flow(&fixture.connect_request(), BROWSER_SESSION), account);
@@ -61,7 +61,7 @@ fn count_connections(fixture: &Fixture) -> i64 {
     fixture.world.db.query_number("SELECT count(*) FROM connections")
 }
 
-// ---- a first connection ----
+// ---- a new connection ----
 
 #[test]
 fn a_new_connection_has_account_scopes_name_and_owner() {
@@ -159,7 +159,7 @@ fn a_client_that_is_deleted_during_a_flow_ends_the_flow() {
         let sessions = [BROWSER_SESSION.to_owned()];
         connections::connect::callback::handle(&context, &client, back, &sessions).await.unwrap()
     });
-    // The code is exchanged, and the app is asked whose account it is.
+    // The code is exchanged, and the app is asked for the account.
     fixture.world.run(fixture.world.runtime.sleep(7000));
     fixture.world.run(async {
         let context = fixture.world.context();
@@ -188,7 +188,7 @@ fn an_eleventh_flow_of_a_browser_evicts_the_oldest() {
     assert_eq!(flow_outcome(&fixture, &next), (FlowOutcome::Done, None));
 }
 
-// ---- callbacks that go no further ----
+// ---- callbacks that are refused ----
 
 #[test]
 fn a_callback_without_a_flow_sends_no_request_to_the_app() {
@@ -343,7 +343,7 @@ fn a_request_to_an_issuer_includes_openid() {
     assert_eq!(requested_scopes(&userinfo), "openid read");
 }
 
-/// The scopes in the authorize URL for somebody who wants `read`.
+/// The scopes in the authorize URL for a request of `read`.
 fn requested_scopes(definition: &serde_json::Value) -> String {
     let fixture = Fixture::with_definition(definition);
     let request = ConnectRequest { scopes: Some(vec!["read".into()]), ..fixture.connect_request() };
@@ -653,7 +653,7 @@ fn a_failed_switch_leaves_no_cache_entry_of_the_old_account() {
     fixture.resolve_and_finish(&id, edge()).unwrap();
     let before = fixture.load_connection(&id);
     let flow = fixture.complete_flow(&fixture.repair_request(&id), "bob");
-    // Whichever statement is hit: all are one transaction, so that nothing is lost.
+    // Whichever statement fails: all are one transaction, so nothing is lost.
     for sql in ["UPDATE flows SET status", "UPDATE connections SET app_revision", "INSERT INTO events"] {
         fixture.world.db.fault_rules.borrow_mut().push(FaultRule {
             statement_part: sql,
@@ -1017,7 +1017,7 @@ fn the_old_credential_works_until_a_repair_is_confirmed() {
     assert_ne!(access_token_of(&fixture.resolve(&id, ResolveRequest::default()).unwrap().resolved), old);
 }
 
-/// A guest's connection, and a link by which its repair waits for confirmation.
+/// A guest's connection, and a link whose repair waits for confirmation.
 fn start_repair_awaiting_confirmation(fixture: &Fixture) -> (ConnectionId, Link, Flow) {
     let owner = ConnectRequest { user: Some(User { id: "guest".into(), name: None }), ..fixture.connect_request() };
     let id = fixture.complete_flow(&owner, "ann").connection.unwrap();
@@ -1193,7 +1193,7 @@ fn a_link_connects_once_when_several_tabs_finish_at_once() {
         let fixture = Fixture::in_world(&World::new(RefreshMode::Direct, Some(seed)), &json!({}));
         let (link, url) = new_link(&fixture, |new| new.confirm = confirm);
         let request = ConnectRequest::of_link(&open_link(&fixture, &url).unwrap());
-        // All have seen that the link is open before the first one stores anything.
+        // All have read that the link is open before the first one stores anything.
         let fault = FaultRule { statement_part: "SELECT name FROM connections", times: 4, fault: Fault::Slow(3000) };
         fixture.world.db.fault_rules.borrow_mut().push(fault);
         let landings = fixture.world.run_concurrently(["ann", "bob", "ann", "carl"].map(|account| {
@@ -1246,7 +1246,7 @@ fn a_flow_stays_within_the_subrequest_limit() {
     assert!(later.ports.budget.spent.get() <= 14, "{}", later.ports.budget.spent.get());
 }
 
-// ---- what nobody decided ----
+// ---- undecided grants ----
 
 #[test]
 fn the_scheduled_run_revokes_an_undecided_grant_and_keeps_the_old_one() {

@@ -1,5 +1,5 @@
-//! What the program answers, against what `openapi.json` says of it: every answer that a native test gets by its helpers
-//! has a status that its route describes, the members that the type promises, and no other.
+//! Compares answers with `openapi.json`: every answer that a native test gets by its helpers must have a status of its
+//! route and the members of its type, and no others.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -22,7 +22,7 @@ fn operation(line: &RouteEntry) -> &'static Value {
     &DOCUMENT["paths"][line.path][line.method.as_str().to_lowercase()]
 }
 
-/// Complains of an answer that its route does not describe. What a route never saw (405, a page) is not looked at.
+/// Reports an answer that its route does not describe. Answers without a route (405, a page) are ignored.
 pub(crate) fn assert_described(method: Method, path: &str, status: u16, body: &Value) {
     let RouteMatch::Matched { route: line, .. } = match_route(method, path) else { return };
     if line.is_page() {
@@ -40,7 +40,8 @@ pub(crate) fn assert_described(method: Method, path: &str, status: u16, body: &V
 
 type Fit = Result<(), String>;
 
-/// Whether a value is what a schema says. Members that the schema does not name are refused, unless it says what they are.
+/// Whether a value matches a schema. Members that the schema does not name are refused, unless it has a schema for
+/// them.
 fn fits(schema: &'static Value, value: &Value, at: &str) -> Fit {
     let wrong = |what: &str| Err(format!("{at} {what}, but is {value}"));
     let schema = resolved(schema);
@@ -89,7 +90,7 @@ fn kind(value: &Value) -> &'static str {
 }
 
 fn has_its_members(schema: &'static Value, value: &Value, at: &str) -> Fit {
-    // A type that is a choice has no members of its own.
+    // A type that is a choice has no own members.
     if schema["properties"].is_null() && schema["additionalProperties"].is_null() {
         return Ok(());
     }
@@ -127,7 +128,7 @@ fn the_contract_check_finds_undescribed_members() {
     refused(418, described);
 }
 
-/// A route refuses what it does not know of a query, and names what it knows.
+/// A route refuses unknown query parameters, and names the known ones.
 #[test]
 fn the_described_query_parameters_are_those_of_the_routes() {
     let fixture = Fixture::new();

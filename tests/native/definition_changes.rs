@@ -1,4 +1,4 @@
-//! A changed definition reaches existing connections where their secrets go nowhere else, and says where it does not.
+//! A changed definition applies to existing connections if it adds no destination. Otherwise the answer says so.
 
 use connections::connection::{ConnectionStatus, MoveObstacle};
 use connections::http::Method;
@@ -14,7 +14,7 @@ use crate::support::fixture::{BROWSER_SESSION, acme_definition};
 use crate::support::world::{RefreshMode, World};
 use crate::support::{Fixture, Reply};
 
-/// The definition with some of its members changed: a pointer and what stands there, null to remove it.
+/// The definition with some members changed: a pointer and its value, or null to remove it.
 fn change_definition(changes: &[(&str, Value)]) -> Value {
     let mut json = acme_definition();
     for (pointer, value) in changes {
@@ -29,7 +29,7 @@ fn change_definition(changes: &[(&str, Value)]) -> Value {
     json
 }
 
-/// Puts a definition; what became of the connections.
+/// Stores a definition. Returns what happened to the connections.
 fn put_definition(fixture: &Fixture, definition: &Value) -> Value {
     let (status, body) = call(fixture, &first_key(fixture), Method::Put, "/v1/apps/acme", definition);
     assert_eq!(status, 200, "{body}");
@@ -367,7 +367,7 @@ fn hundreds_of_connections_move_in_bounded_steps() {
     copy_connection(&fixture, &id, 450);
     let new = change_definition(&[("/name", json!("Acme Corp"))]);
     assert_eq!(put_definition(&fixture, &new), move_counts(200, 0, 251));
-    // A run that fails half-way loses nothing.
+    // A run that fails in the middle loses nothing.
     fixture.world.advance_clock(121);
     let fault = FaultRule { statement_part: "UPDATE apps SET rollout_cursor", times: 1, fault: Fault::BeforeCommit };
     fixture.world.db.fault_rules.borrow_mut().push(fault);

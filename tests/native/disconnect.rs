@@ -1,4 +1,4 @@
-//! Disconnect: gone here at once, revoked at the app in an order, tried again for a day.
+//! Disconnect: removed here at once, revoked at the app in order, and retried for a day.
 
 use connections::disconnect::DisconnectResult;
 use connections::error::ErrorCode;
@@ -245,9 +245,9 @@ fn a_disconnect_stays_within_the_subrequest_limit() {
     assert!(context.ports.budget.spent.get() <= 10, "{}", context.ports.budget.spent.get());
 }
 
-// ---- apps that revoke by their own way ----
+// ---- apps with their own form of revocation ----
 
-/// The app ends the grant of the access token that asks for it.
+/// The app ends the grant of the access token in the request.
 fn connect_revoked_by_access_token() -> (Fixture, connections::ids::ConnectionId) {
     let fixture = Fixture::with_definition(&json!({ "auth": { "rotation": "none", "revoke": { "style": "bearer" } } }));
     fixture.world.acme.rotation.set(RotationPolicy::Never);

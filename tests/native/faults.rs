@@ -1,4 +1,5 @@
-//! Faults of the database, the cache and the configuration: what is lost, what is said, and how often it is tried.
+//! Faults of the database, the cache and the configuration: what is lost, what is reported, and how often it is
+//! retried.
 
 use connections::cache::CacheRemoval;
 use connections::client::ClientProblem;
@@ -28,7 +29,7 @@ fn fixture_in_one_isolate(patch: &Value) -> Fixture {
     Fixture::in_world(&World::new(RefreshMode::Direct, None).in_one_isolate(), patch)
 }
 
-/// A connection whose credential never ends.
+/// A connection whose credential never expires.
 fn connect_without_expiry() -> (Fixture, ConnectionId) {
     let fixture = fixture_in_one_isolate(&json!({}));
     fixture.world.acme.gives_refresh_token.set(false);
@@ -45,7 +46,7 @@ fn resolve_source(fixture: &Fixture, id: &ConnectionId, consistency: Consistency
     fixture.resolve_and_finish(id, request_with_consistency(consistency)).unwrap().resolved.source
 }
 
-// ---- C1: copies ----
+// ---- C1: cache entries ----
 
 #[test]
 fn a_cache_entry_of_a_long_lived_credential_is_extended_while_it_is_used() {
@@ -56,7 +57,7 @@ fn a_cache_entry_of_a_long_lived_credential_is_extended_while_it_is_used() {
         fixture.world.advance_clock(600);
         from_database += u32::from(resolve_source(&fixture, &id, Consistency::Edge) == Source::Database);
     }
-    // Ten hours: one read of the record each time that a copy is three quarters of an hour old.
+    // Ten hours: one read of the database each time a cache entry is 45 minutes old.
     assert!((5..=14).contains(&from_database), "{from_database}");
 }
 
@@ -111,7 +112,7 @@ fn a_credential_in_use_is_cached_at_most_twice_in_45_minutes() {
     assert_eq!(fixture.world.cache.puts.get(), 2, "the connection's copy and the key's");
 }
 
-// ---- C2: fresh grants ----
+// ---- C2: new grants ----
 
 #[test]
 fn a_failed_write_after_an_exchange_loses_no_grant() {
@@ -234,7 +235,7 @@ fn a_callback_with_an_unreadable_client_secret_says_so() {
     assert_eq!(fixture.load_flow(&id).error.as_deref(), Some("client_refused"));
 }
 
-// ---- C3: clients that can't be used ----
+// ---- C3: unusable clients ----
 
 fn get_connection(fixture: &Fixture, id: &ConnectionId) -> Value {
     call(fixture, &first_key(fixture), Method::Get, &format!("/v1/connections/{id}"), &Value::Null).1
@@ -244,7 +245,7 @@ fn find_attention(fixture: &Fixture, id: &ConnectionId, code: &str) -> Option<Va
     get_connection(fixture, id)["attention"].as_array().unwrap().iter().find(|one| one["code"] == code).cloned()
 }
 
-/// Runs of the schedule, half an hour apart. Answers how often a connection was taken up.
+/// Scheduled runs, half an hour apart. Returns how often a connection was checked.
 fn count_checked_in_runs(fixture: &Fixture, number: u32) -> u64 {
     let mut checked = 0;
     for _ in 0..number {
@@ -357,7 +358,7 @@ fn a_client_for_other_addresses_is_reported_on_the_affected_connections() {
     assert_eq!(fixture.load_client().backoff_until.unix(), 0, "other connections of the client are not held off");
 }
 
-// ---- C6: what an instance remembers ----
+// ---- C6: the memory of an isolate ----
 
 fn count_uses(fixture: &Fixture) -> i64 {
     fixture.world.db.query_number("SELECT count(*) FROM uses")
@@ -368,7 +369,7 @@ fn a_cache_entry_that_another_isolate_deleted_is_written_by_the_next_call() {
     let fixture = fixture_in_one_isolate(&json!({}));
     let id = fixture.connect("ann");
     fixture.resolve_and_finish(&id, request_with_consistency(Consistency::Available)).unwrap();
-    // Another instance renames it and deletes the copy; this one is told nothing of it.
+    // Another isolate renames it and deletes the cache entry. This one does not know.
     let other = fixture.world.in_one_isolate();
     other.run(async {
         let context = other.context();
@@ -440,7 +441,7 @@ fn a_key_that_could_not_be_cached_is_cached_by_the_next_call() {
     assert!(fixture.world.cache.entry_names().iter().any(|name| name.starts_with("key/")));
 }
 
-// ---- C11: what is said of the configuration and of requests ----
+// ---- C11: errors of the configuration and of requests ----
 
 #[test]
 fn an_unmigrated_database_is_misconfigured_with_a_remedy() {
@@ -462,7 +463,7 @@ fn an_unmigrated_database_is_misconfigured_with_a_remedy() {
             assert!(problem["detail"].as_str().unwrap().contains("migrations"), "{problem}");
             assert_eq!(problem.get("retry_after"), None, "to wait does not help");
         }
-        // Another schema than the spare database of other tests must have.
+        // A changed schema. The spare database of other tests must not have it.
         std::mem::forget(fixture);
     }
 }

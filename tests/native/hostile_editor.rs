@@ -1,4 +1,5 @@
-//! Somebody who may edit an app's definition gets nothing that was given for other addresses. The simulation found these.
+//! Somebody who may edit an app's definition gets nothing that was given for other addresses. The simulation found
+//! these cases.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -18,7 +19,7 @@ use crate::support::{Fixture, Reply};
 
 const ROGUE_WORD: &str = "rogue";
 
-/// A scene at one realm of a host that has several. The person names the realm, and the definition allows one.
+/// A fixture at one realm of a host that has several. The person names the realm, and the definition allows one.
 fn fixture_with_realm() -> Fixture {
     Fixture::with_definition(&realm_patch(&json!("main")))
 }
@@ -34,7 +35,7 @@ fn realm_patch(pattern: &Value) -> Value {
     })
 }
 
-/// What reached an address of the editor's.
+/// Requests that reached an address of the editor.
 fn rogue_requests(fixture: &Fixture) -> Vec<String> {
     fixture.world.acme.requested_urls().into_iter().filter(|url| url.contains(ROGUE_WORD)).collect()
 }
@@ -58,7 +59,8 @@ fn a_wider_placeholder_rule_creates_another_client_with_another_redirect_uri() {
         assert!(url.starts_with("https://acme.example/rogue/authorize?"), "{url}");
         let registered = fixture.load_client().redirect_id;
         assert!(!url.contains(registered.as_str()), "the app's own redirect URI is used at another server: {url}");
-        // The other server sends the person on to the app's own page, and the app sends them to the address that it knows.
+        // The other server redirects the person to the app's own page, and the app redirects to the address that it
+        // knows.
         let (code, state) = fixture.world.acme.consent(&url, "ann");
         let returned = CallbackParams { state: Some(state), code: Some(code), ..CallbackParams::default() };
         let landing = fixture.return_from_app(returned, BROWSER_SESSION);
@@ -121,7 +123,7 @@ fn api_key_patch(check: &str) -> Value {
     json!({ "auth": auth, "scopes": null, "identity": null, "check": { "url": check } })
 }
 
-/// A scene with an app that people enter a key for, and a connection to it.
+/// A fixture with an app that has a manual key, and a connection to it.
 fn connect_with_api_key() -> (Fixture, ConnectionId) {
     let fixture = Fixture::new();
     fixture.world.acme.api_keys.borrow_mut().extend([("first".into(), "ann".into()), ("second".into(), "ann".into())]);
@@ -152,7 +154,7 @@ fn a_key_is_sent_only_to_the_agreed_hosts_after_a_definition_change() {
             }
             None
         }));
-        // Without an identity nobody knows whether the account is the same.
+        // Without an identity request it is unknown whether the account is the same.
         let body = json!({ "credential": { "type": "api_key", "api_key": "second" }, "switch_account": true });
         let path = format!("/v1/connections/{id}/credential");
         let (status, answer) = call(&fixture, &first_key(&fixture), Method::Put, &path, &body);
@@ -188,7 +190,7 @@ fn a_flow_starts_at_the_address_that_was_shown() {
     assert!(anew.starts_with("https://rogue.example/authorize?"), "{anew}");
 }
 
-/// The account that the editor's identity request names instead of the person's.
+/// The account in the response of the editor's identity request.
 fn named_by_the_editor(fixture: &Fixture) {
     fixture.put_app_revision(
         &json!({ "identity": { "url": "https://acme.example/rogue-me", "id": "/sub", "label": "/email" } }),

@@ -1,4 +1,4 @@
-//! HTTP: what keys may hand out, clients as the API tells them, and links side by side in one browser.
+//! HTTP: what keys may create, clients in the API, and links in parallel tabs of one browser.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::contract::assert_described;
 use crate::support::{Fixture, Reply};
 
-/// A request by whoever has these cookies, from one of our own pages.
+/// A request with these cookies, from one of our own pages.
 pub(crate) fn request(method: Method, address: &str, body: Vec<u8>) -> Request {
     let (path, query) = address.split_once('?').unwrap_or((address, ""));
     Request {
@@ -206,7 +206,7 @@ fn concurrent_clients_are_a_conflict_and_keep_their_secrets() {
     }
 }
 
-/// The statuses of calls that enter clients, a secret each, at one moment.
+/// The statuses of concurrent calls that enter clients, each with its own secret.
 fn put_clients_at_once(fixture: &Fixture, key: &str, client_ids: [&str; 3]) -> Vec<u16> {
     fixture.world.run_concurrently(client_ids.into_iter().map(|client_id| {
         let body = json!({ "client_id": client_id, "client_secret": format!("secret of {client_id}") });
@@ -245,7 +245,7 @@ impl<'a> TestBrowser<'a> {
         request
     }
 
-    /// Keeps the cookie of an answer.
+    /// Stores the cookie of an answer.
     pub(crate) fn store_cookie(&mut self, response: &Response) {
         if let Some((name, value)) = response.header("set-cookie").and_then(|line| line.split_once('=')) {
             self.cookies.insert(name.to_owned(), value.split(';').next().unwrap().to_owned());
@@ -260,7 +260,7 @@ impl<'a> TestBrowser<'a> {
         self.sign_in_as(&json!({ "user": { "id": "ann" } }));
     }
 
-    /// By a sign-in link of the workspace's first key: where it leads to.
+    /// With a sign-in link of the workspace's first key. Returns where it redirects.
     pub(crate) fn sign_in_as(&mut self, body: &Value) -> String {
         let (_, made) = call(self.fixture, &first_key(self.fixture), Method::Post, "/v1/sign-in-links", body);
         let signed_in = self.press(&link_path(&made));
@@ -268,7 +268,7 @@ impl<'a> TestBrowser<'a> {
         signed_in.header("location").unwrap().to_owned()
     }
 
-    /// Sends a form with these fields, and with the anti-forgery value of a page.
+    /// Submits a form with these fields, and with the anti-forgery token of a page.
     pub(crate) fn post(&mut self, page: &str, address: &str, fields: &str) -> Response {
         let html = self.get(page).body;
         let after = html.split("name=\"csrf\" value=\"").nth(1);
@@ -277,12 +277,12 @@ impl<'a> TestBrowser<'a> {
         self.send(request(Method::Post, address, form))
     }
 
-    /// Presses a link's button: what is answered.
+    /// Submits a link's page. Returns the answer.
     pub(crate) fn press(&mut self, path: &str) -> Response {
         self.send(request(Method::Post, path, vec![]))
     }
 
-    /// Says yes at the app, and comes back: the page at the end.
+    /// Allows access at the app, and comes back. Returns the last page.
     pub(crate) fn complete_consent(&mut self, pressed: &Response, account: &str) -> String {
         let (code, state) = self.fixture.world.acme.consent(pressed.header("location").unwrap(), account);
         let query = format!("state={state}&code={}", code.expose());
@@ -297,7 +297,7 @@ pub(crate) fn link_path(made: &Value) -> String {
     made["url"].as_str().unwrap().trim_start_matches("https://c.example.com").to_owned()
 }
 
-/// A link: its path.
+/// A link's path.
 pub(crate) fn make_link(fixture: &Fixture, expires_in: i64) -> String {
     make_link_with(fixture, |new| new.expires_in = expires_in)
 }
@@ -365,7 +365,7 @@ fn many_links_in_a_browser_cost_the_same_as_one() {
     assert!(browser.complete_consent(&last.unwrap(), "ann").contains("Acme is connected"));
 }
 
-// ---- pages of what went wrong ----
+// ---- error pages ----
 
 #[test]
 fn an_app_without_a_client_links_to_its_setup_page() {
@@ -404,7 +404,7 @@ fn an_error_page_shows_who_is_signed_in() {
     }
 }
 
-/// The app with a key beside the consent: only the key's way can be walked.
+/// The app has a key and a consent. Only the key's auth method is ready.
 fn put_app_with_api_key(fixture: &Fixture) {
     let mut definition = crate::support::fixture::acme_definition();
     let consent = definition["auth"].take();
@@ -526,9 +526,9 @@ fn a_removed_app_cannot_be_connected_again() {
     assert!(invited.body.contains("was removed") && invited.body.contains("sk whoever sent you the link"));
 }
 
-// ---- how a flow by a link ends ----
+// ---- results of a flow by a link ----
 
-/// Says no at the app, and comes back: the page at the end.
+/// Denies access at the app, and comes back. Returns the last page.
 fn deny_consent(browser: &mut TestBrowser<'_>, pressed: &Response) -> String {
     let at_the_app = url::Url::parse(pressed.header("location").unwrap()).unwrap();
     let state = at_the_app.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();

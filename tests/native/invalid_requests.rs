@@ -1,4 +1,4 @@
-//! Requests that can't be understood: which member is at fault, and what to do about it.
+//! Invalid requests: which member is wrong, and how to correct it.
 
 use connections::client::ClientSecret;
 use connections::http::Method;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::http::{call, first_key};
 use crate::support::Fixture;
 
-/// What a refusal says: its fields, each with its problem.
+/// The fields of a refusal, each with its problem.
 fn field_errors(fixture: &Fixture, (method, path): (Method, &str), body: &Value) -> Vec<(String, String)> {
     let (status, problem) = call(fixture, &first_key(fixture), method, path, body);
     assert_eq!((status, problem["code"].as_str()), (422, Some("invalid_request")), "{path} {body}: {problem}");
@@ -197,7 +197,7 @@ fn an_unreachable_issuer_is_a_result_of_a_client_test() {
     assert!(trial["redirect_uri"].as_str().unwrap().contains("/oauth/callback/"), "{trial}");
 }
 
-/// The connection's trail, newest first, read a page of `limit` at a time: type and detail.
+/// The connection's audit log, newest first, read in pages of `limit`: type and detail.
 fn list_events(fixture: &Fixture, id: &ConnectionId, limit: usize) -> Vec<(String, Option<String>)> {
     let mut told = Vec::new();
     let mut cursor = String::new();

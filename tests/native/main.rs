@@ -1,6 +1,6 @@
-//! Native tests: whole use cases over in-memory ports, one theme a file.
+//! Native tests: whole use cases over in-memory ports, one topic per file.
 //!
-//! What is asserted is counted (requests at the app, round trips, statements), never timed; time is virtual.
+//! Assertions are about counts (requests at the app, round trips, statements), never about real time. Time is virtual.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 #[expect(dead_code, reason = "shared with the simulation, which uses the rest")]

@@ -1,4 +1,4 @@
-//! What people and programs paste: keys, passwords, tokens, times and addresses, as they come out of other programs.
+//! What people and programs paste: keys, passwords, tokens, times and addresses, as other programs export them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::http::{TestBrowser, call, first_key};
 use crate::support::Fixture;
 
-/// A scene whose app has this way alone, and takes whatever is sent.
+/// A fixture whose app has only this auth method, and accepts everything.
 fn fixture_with_auth_method(way: &Value) -> Fixture {
     let fixture = Fixture::with_definition(&json!({ "auth": [
         { "type": "oauth2", "authorize_url": "https://acme.example/authorize", "token_url": "https://acme.example/token" },
@@ -41,7 +41,7 @@ fn resolve_connection(fixture: &Fixture, id: &Value) -> Value {
     resolved
 }
 
-/// The only complaint: the member, and what is wrong with it.
+/// The only error: the member, and its problem.
 fn only_error((status, problem): (u16, Value)) -> (String, String) {
     assert_eq!((status, problem["code"].as_str()), (422, Some("invalid_request")), "{problem}");
     let errors = problem["errors"].as_array().unwrap();
@@ -53,7 +53,7 @@ fn encode_form_value(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// What somebody enters on the form of a way, as they pasted it.
+/// What somebody enters in the form of an auth method.
 fn submit_form(fixture: &Fixture, address: &str, inputs: &[(&str, &str)]) -> Response {
     let mut ann = TestBrowser::new(fixture);
     ann.sign_in();
@@ -177,7 +177,7 @@ fn user_name_and_password_accept_any_letters_and_the_password_is_unchanged() {
             "/oauth/start/acme?auth_method=basic",
             &[("username", "j\u{f6}rg"), ("password", password)],
         );
-        // The second one is another connection to the account, about which the person is asked.
+        // The second one is another connection to the account, so there is a question.
         assert_eq!(form.status, 303, "{}", form.body);
         let resolved = resolve_connection(&fixture, &made["id"]);
         assert_eq!(resolved["credential"]["password"], password);
@@ -210,7 +210,7 @@ fn a_secret_that_is_sent_as_a_parameter_accepts_any_letters() {
     assert_eq!(status, 201, "{made}");
 }
 
-// ---- tokens from elsewhere ----
+// ---- imported tokens ----
 
 fn import_tokens(fixture: &Fixture, credential: &Value) -> (u16, Value) {
     let mut all = json!({ "type": "oauth2" });
@@ -371,7 +371,7 @@ fn the_host_of_a_client_can_be_entered_as_an_address() {
         let (status, client) = call(&fixture, &first_key(&fixture), Method::Put, "/v1/apps/gitlab/client", &body);
         assert_eq!((status, client["variables"]["host"].as_str()), (200, Some("gitlab.acme.example")), "{client}");
     }
-    // What the app itself tells is taken as an origin, from whoever imports tokens.
+    // Variables that the app itself returns are accepted from imports.
     let fixture = Fixture::with_definition(&json!({
         "variables": { "instance": { "label": "Instance", "from": "token", "at": "/instance", "pattern": "https://[a-z0-9]+\\.acme\\.example" } },
         "request": { "base_url": "{instance}/api/" },

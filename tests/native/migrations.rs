@@ -1,4 +1,4 @@
-//! A migration that makes a table anew keeps every row, column and index of it.
+//! A migration that rebuilds a table keeps every row, column and index.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use crate::support::database::{empty, migrate};
 
-/// What one version of the program has written, under foreign keys as in production.
+/// What one version of the program has written, with foreign keys as in production.
 fn database_before(last: &str) -> Connection {
     let sqlite = empty();
     migrate(&sqlite, |name| name <= last);
@@ -44,7 +44,7 @@ fn the_migration_to_auth_methods_keeps_connections_and_revocations() {
                VALUES ('cli_1', 'ws_1', 'acme', 'c', '[]', 1, 1, 1);",
         )
         .unwrap();
-    // Every column has a value of its own, so that none can be taken for another.
+    // Every column has its own value, so that swapped columns are found.
     for table in ["connections", "revocations"] {
         let mut statement = sqlite.prepare(&format!("SELECT name, type FROM pragma_table_info('{table}')")).unwrap();
         let columns: Vec<(String, String)> =

@@ -1,5 +1,5 @@
-//! An app's odd answer never costs a connection, and a refusal is always said. Whole flows and resolves; the judgement of
-//! single answers is tested beside it in `src/token/tests/odd.rs`.
+//! An unusual response of an app never loses a connection, and a refusal is always reported. Whole flows and resolves;
+//! the classification of single responses is tested in `src/token/tests/unusual_responses.rs`.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ fn resolve_error(fixture: &Fixture, id: &ConnectionId) -> Error {
     fixture.resolve(id, ResolveRequest::default()).unwrap_err()
 }
 
-/// The attention codes of a connection, with what is said of them.
+/// The attention codes of a connection, with their texts.
 fn list_attention(fixture: &Fixture, id: &ConnectionId) -> Vec<Value> {
     let (status, body) =
         call(fixture, &first_key(fixture), Method::Get, &format!("/v1/connections/{id}"), &Value::Null);
@@ -37,7 +37,7 @@ fn attention_codes(attention: &[Value]) -> Vec<&str> {
     attention.iter().filter_map(|one| one["code"].as_str()).collect()
 }
 
-/// One that is connected, and whose access token has ended.
+/// A connection whose access token has expired.
 fn connect_expired(patch: &Value) -> (Fixture, ConnectionId) {
     let fixture = Fixture::with_definition(patch);
     let id = fixture.connect("ann");
@@ -45,9 +45,9 @@ fn connect_expired(patch: &Value) -> (Fixture, ConnectionId) {
     (fixture, id)
 }
 
-// ---- bytes that can't be read ----
+// ---- unreadable bytes ----
 
-/// What the app answers, as it acts, with a byte that is no UTF-8 in a member that nobody needs.
+/// The app's own response, with a byte that is not UTF-8 in a member that nobody needs.
 fn add_latin1_byte(fixture: &Fixture, path: &str) {
     fixture.world.acme.edit_body(path, |body| {
         let text = String::from_utf8(body.to_vec()).unwrap();
@@ -151,7 +151,7 @@ fn repeated_refusals_are_reported_with_code_and_time_and_remedy() {
             assert_eq!(fixture.load_connection(&id).status, ConnectionStatus::Connected, "unknown never kills");
             fixture.world.advance_clock(4000);
         }
-        // An answer that does not come later takes nothing of it back.
+        // An ambiguous response replaces nothing of it.
         fixture.world.acme.script_always("/token", Some(Reply::error(HttpError::Timeout)));
         fixture.world.advance_clock(4000);
         assert_eq!(resolve_error(&fixture, &id).hints.app_error.as_deref(), code, "{body}");
@@ -301,7 +301,7 @@ fn a_server_error_ends_nothing_and_is_reported() {
     }
 }
 
-/// What the app answers, as it acts, in another form.
+/// The app's own response in another format.
 fn written_otherwise(fixture: &Fixture, write: impl Fn(&str) -> Vec<u8> + 'static) {
     fixture.world.acme.edit_body("/token", move |body| write(std::str::from_utf8(body).unwrap()));
 }
@@ -368,9 +368,9 @@ fn a_refresh_token_of_a_failed_exchange_is_revoked_unless_a_connection_may_use_i
     assert!(fixture.world.acme.revoked_tokens().is_empty());
 }
 
-// ---- lives ----
+// ---- lifetimes ----
 
-/// The answer to the next refreshes says nothing of a life.
+/// The response to the next refreshes contains no lifetime.
 fn omit_expires_in(fixture: &Fixture) {
     fixture.world.acme.script_always(
         "/token",
@@ -404,7 +404,7 @@ fn a_lifetime_that_an_earlier_version_did_not_store_is_computed() {
     let fixture = Fixture::new();
     fixture.world.acme.expires_in.set(Some(3600));
     let id = fixture.connect("ann");
-    // What an earlier version sealed has no life.
+    // What an earlier version sealed has no lifetime.
     let row = fixture.load_connection(&id);
     let mut credential = fixture.open_credential(&id);
     credential.token.as_mut().unwrap().lifetime = None;
@@ -555,7 +555,7 @@ fn a_redirect_name_of_the_app_is_sent_instead_of_the_redirect_uri() {
     assert!(load_flow(&fixture, &fixture.return_from_app(returned, BROWSER_SESSION)).connection.is_some());
 }
 
-// ---- the set-up ----
+// ---- the client ----
 
 #[test]
 fn a_null_secret_removes_the_client_secret_and_an_absent_one_keeps_it() {
@@ -575,7 +575,7 @@ fn a_null_secret_removes_the_client_secret_and_an_absent_one_keeps_it() {
     assert_eq!(status, 200, "{client}");
     let now = fixture.load_client();
     assert_eq!((now.sealed_secret, now.redirect_id), (None, redirect), "the same client, without a secret");
-    // Left out it stays away, and a new one may be given.
+    // Omitted, it stays removed. A new one can be set.
     assert_eq!(put(&json!({})).0, 200);
     assert!(fixture.load_client().sealed_secret.is_none());
     assert_eq!(put(&json!({ "client_secret": "new" })).0, 200);

@@ -1,4 +1,4 @@
-//! Checks and tests that somebody asks for: the app is asked once, however often and from wherever.
+//! On-demand checks and client tests: the app is asked once, for any number of callers.
 
 use connections::http::Method;
 use connections::ports::{RefreshOutcome, RefreshReason};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::http::{call, first_key};
 use crate::support::{Fixture, RefreshMode, Reply, World};
 
-/// Checks a connection as a program does: status and answer.
+/// Checks a connection like a program: status and answer.
 fn post_check(fixture: &Fixture, path: &str) -> Value {
     let (status, body) = call(fixture, &first_key(fixture), Method::Post, path, &Value::Null);
     assert_eq!(status, 200, "{body}");
@@ -112,7 +112,7 @@ fn the_shared_content_is_requested_with_each_check() {
     assert_eq!(fixture.world.acme.count_requests("/list") - before, 1);
 }
 
-// ---- tests of a client ----
+// ---- client tests ----
 
 fn post_client_test(fixture: &Fixture) -> Value {
     let (status, body) = call(fixture, &first_key(fixture), Method::Post, "/v1/apps/acme/client/test", &json!({}));

@@ -1,7 +1,7 @@
-//! Outages of our own parts: what a resolve answers while D1 or KV fail, that nothing is harmed, and that
-//! everything works again when they do.
+//! Outages of our own parts: what a resolve answers while D1 or KV fail, that nothing is lost, and that everything
+//! works again afterwards.
 //!
-//! Owns the whole table, through HTTP, because a status and `Retry-After` are what a caller acts on.
+//! Owns the whole table, through HTTP, because callers act on the status and `Retry-After`.
 
 use connections::connection::{Connection, ConnectionStatus};
 use connections::http::{self, Body, Method, Request};
@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 
 use crate::support::{Fault, Fixture, RefreshMode, World, plain_tokens};
 
-/// Half a minute: longer than anybody waits.
+/// Half a minute: longer than any caller waits.
 const SLOW_MS: i64 = 30_000;
 const MODES: [&str; 3] = ["strong", "available", "edge"];
-/// What can be wrong with the record.
+/// The state of the database.
 const DATABASE_FAULTS: [Fault; 4] = [Fault::BeforeCommit, Fault::AfterCommit, Fault::Slow(SLOW_MS), Fault::NoAnswer];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ enum TokenAge {
     Expired,
 }
 
-/// What a caller saw.
+/// What a caller got.
 #[derive(Debug, PartialEq, Eq)]
 enum ObservedResponse {
     /// 200, with `source` and `freshness`.
@@ -59,7 +59,7 @@ struct ResolveCall {
     elapsed_ms: i64,
 }
 
-/// A resolve as a caller makes it; what is left to do is done behind its answer.
+/// A resolve of a caller, with its deferred work.
 fn call_resolve(fixture: &Fixture, id: &ConnectionId, mode: &str) -> ResolveCall {
     let request = Request {
         method: Method::Post,
@@ -93,7 +93,7 @@ fn call_resolve(fixture: &Fixture, id: &ConnectionId, mode: &str) -> ResolveCall
     }
 }
 
-/// A connection with a copy near the caller, its token as old as asked.
+/// A connection with a cache entry, and with a token of the given age.
 fn connect_and_cache(world: &World, token: TokenAge) -> (Fixture, ConnectionId) {
     let fixture = Fixture::in_world(world, &json!({}));
     let id = fixture.connect("ann");
@@ -115,12 +115,12 @@ fn break_cache(fixture: &Fixture, copies: CacheState) {
     fixture.world.cache.delay_ms.set(if copies == CacheState::Slow { SLOW_MS } else { 0 });
 }
 
-/// What of a connection an outage could harm.
+/// The parts of a connection that an outage could damage.
 fn durable_state(row: &Connection) -> (Option<String>, i64, i64, ConnectionStatus) {
     (row.sealed_credential.clone(), row.generation, row.version, row.status)
 }
 
-/// Refresh requests that reached the app, beside the exchange.
+/// Refresh requests that reached the app, without the exchange.
 fn count_refreshes(fixture: &Fixture) -> usize {
     fixture.world.acme.count_requests("/token") - 1
 }
@@ -135,7 +135,7 @@ fn assert_works_again(fixture: &Fixture, id: &ConnectionId, case: &str) {
     assert!(fixture.world.acme.has_live_grant("ann"), "{case}");
 }
 
-/// The table, in the words of the contract.
+/// The table, with the names of the contract.
 fn expected_response(record_answers: bool, copies: CacheState, mode: &str, token: TokenAge) -> ObservedResponse {
     let freshness = match token {
         TokenAge::Fresh => "fresh",
@@ -211,7 +211,7 @@ fn an_outage_at_any_step_of_a_refresh_loses_nothing_and_sends_no_second_request(
         assert!(answer.elapsed_ms <= 25_000, "{case}: {} ms", answer.elapsed_ms);
         fixture.world.run(fixture.world.runtime.sleep(20_000));
         fixture.world.db.outage.set(None);
-        // What was slow arrives late, and what an attempt left behind runs out.
+        // Slow answers arrive, and the lease of an attempt ends.
         fixture.world.run(fixture.world.runtime.sleep(90_000));
         for (_, kept) in fixture.world.kept_writes.writes.take() {
             assert!(fixture.world.run(refresh::write_pending_renewal(&*fixture.world.context(), &kept)), "{case}");
@@ -226,7 +226,7 @@ fn a_database_that_stops_answering_during_a_write_is_retried_for_ten_seconds() {
     for fault in [Fault::Slow(SLOW_MS), Fault::NoAnswer] {
         let (fixture, id) = connect_and_cache(&World::new(RefreshMode::Direct, None), TokenAge::Expired);
         fixture.world.kept_writes.enabled.set(true);
-        // Read and claimed; then, with the app's answer at hand, nothing.
+        // The database works until the lease is written. It fails when the app's response must be stored.
         fixture.world.db.outage.set(Some((2, fault)));
         let began = fixture.world.runtime.now_ms();
         assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseUnavailable);

@@ -1,4 +1,4 @@
-//! How much there may be of what callers make, and what is deleted because nothing needs it.
+//! How many resources callers may create, and which unused ones are deleted.
 
 use connections::http::Method;
 use connections::ids::ConnectionId;
@@ -10,7 +10,7 @@ use crate::http::{call, first_key};
 use crate::support::Fixture;
 use crate::support::fixture::acme_definition;
 
-/// Makes so many rows of a table like a row that is there: `columns` are those that must differ.
+/// Copies a row many times. `columns` are those that must differ.
 fn copy_rows(fixture: &Fixture, table: &str, key: &str, also: &str, count: i64) {
     let sql = format!("SELECT json_group_array(name) FROM pragma_table_info('{table}')");
     let columns: Vec<String> = serde_json::from_str(fixture.world.db.query_value(&sql).as_str().unwrap()).unwrap();
@@ -242,7 +242,7 @@ fn only_unused_revisions_are_deleted() {
     fixture.expire_access_token(&id);
     assert!(fixture.resolve(&id, ResolveRequest::default()).is_ok());
 
-    // A removed app is forgotten when nothing is left of it.
+    // A removed app is deleted when nothing uses it.
     fixture.disconnect(&id).unwrap();
     fixture.world.db.tamper("DELETE FROM flows");
     assert_eq!(call(&fixture, &first_key(&fixture), Method::Delete, "/v1/apps/acme", &Value::Null).0, 200);

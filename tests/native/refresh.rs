@@ -1,4 +1,4 @@
-//! Refresh: one token request, nothing lost. The app's own log is the oracle.
+//! Refresh: one token request, and nothing lost. The app's own log decides.
 
 use connections::connection::{ConnectionStatus, ReconnectReason};
 use connections::ports::{HttpError, RefreshOutcome, RefreshReason};
@@ -10,7 +10,7 @@ use crate::support::acme::RedeemOutcome;
 use crate::support::fixture::need_reason;
 use crate::support::{Fault, FaultRule, Fixture, RefreshMode, Reply, RotationPolicy, World, plain_tokens};
 
-/// Seconds after which an intent has surely run out.
+/// Seconds after which a lease has certainly ended.
 const LEASE_OVER_SECONDS: i64 = 67;
 
 fn connect_expired() -> (Fixture, connections::ids::ConnectionId) {
@@ -256,7 +256,7 @@ fn a_non_rotating_app_is_always_refreshed_with_the_same_token() {
     assert_eq!(fixture.load_connection(&id).version, 6);
 }
 
-// ---- one at a time ----
+// ---- one request at a time ----
 
 #[test]
 fn sixty_four_callers_cause_one_refresh_request() {
@@ -350,7 +350,7 @@ fn a_refresh_is_four_subrequests() {
     assert_eq!(context.ports.budget.spent.get(), 4, "read, claim, ask, store");
 }
 
-// ---- crashes and ambiguous ends ----
+// ---- crashes and ambiguous results ----
 
 #[test]
 fn after_a_crash_the_lease_ends_and_the_next_attempt_finds_lost_or_revoked() {
@@ -647,9 +647,9 @@ fn a_lease_that_was_written_too_late_is_released_without_a_request() {
     assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Refreshed);
 }
 
-// ---- the token before the stored one ----
+// ---- the previous token ----
 
-/// Refreshed once, and then the app forgets the token it gave: (scene, connection, the token before it).
+/// Refreshed once, and then the app loses the token that it issued: (fixture, connection, the previous token).
 fn refresh_then_forget(rotation: &Value, rotates: RotationPolicy) -> (Fixture, connections::ids::ConnectionId, String) {
     let (fixture, id) = connect_expired_with(&json!({ "auth": { "rotation": rotation } }));
     fixture.world.acme.rotation.set(rotates);
@@ -739,7 +739,7 @@ fn an_ambiguous_response_to_the_previous_token_does_not_mark_the_connection() {
     assert_eq!(fixture.refresh(&id, RefreshReason::Force), RefreshOutcome::Refreshed);
 }
 
-// ---- persisting ----
+// ---- storing ----
 
 #[test]
 fn a_write_that_was_applied_but_reported_as_failed_is_a_success() {
@@ -868,7 +868,7 @@ fn a_lease_that_was_written_but_reported_as_failed_sends_nothing_and_expires() {
     assert_eq!(fixture.world.acme.received_refreshes().len(), 1);
 }
 
-// ---- generations and bystanders ----
+// ---- generations and shared grants ----
 
 #[test]
 fn a_late_response_of_an_older_generation_is_neither_stored_nor_revoked() {
@@ -950,7 +950,7 @@ fn connections_stay_with_the_client_they_were_made_with() {
     assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Refreshed);
 }
 
-// ---- calm ----
+// ---- back-off ----
 
 #[test]
 fn two_hundred_resolves_of_an_ended_grant_send_one_request() {
@@ -1025,7 +1025,7 @@ fn a_token_with_a_lifetime_of_a_minute_does_not_loop() {
     assert_eq!(fixture.world.acme.received_refreshes().len(), 1);
 }
 
-// ---- death and revival ----
+// ---- needs_reconnect and recovery ----
 
 #[test]
 fn check_now_retries_a_connection_that_needs_reconnect_and_a_success_restores_it() {
@@ -1129,7 +1129,7 @@ fn a_token_that_a_crash_may_have_used_stays_recorded_after_a_later_attempt() {
     assert_eq!(fixture.load_connection(&id).reason, Some(ReconnectReason::LostRotation));
 }
 
-/// A refresh is under way at an app that takes its time, and acts in eight seconds' middle.
+/// A refresh is running at a slow app. The app acts after four of its eight seconds.
 fn spawn_slow_refresh(
     fixture: &Fixture,
     id: &connections::ids::ConnectionId,
@@ -1284,7 +1284,7 @@ fn a_refusal_of_the_old_secret_does_not_mark_the_client_that_has_a_new_one() {
     assert_eq!(fixture.refresh_if_needed(&ids[1]), RefreshOutcome::Refreshed);
 }
 
-// ---- a person insists ----
+// ---- a person retries ----
 
 #[test]
 fn a_person_may_retry_during_the_back_off_once_in_thirty_seconds() {

@@ -25,7 +25,7 @@ fn request(method: Method, path: &str, headers: &[(&str, &str)]) -> Request {
     }
 }
 
-/// Sends it, and does what is left to do behind the answer.
+/// Sends it, and does the deferred work.
 fn send(fixture: &Fixture, request: &Request) -> Response {
     fixture.world.run(async {
         let context = fixture.world.context();
@@ -41,7 +41,7 @@ pub(crate) fn request_with_key(method: Method, path: &str, key: &str) -> Request
     request(method, path, &[("authorization", &format!("Bearer {key}"))])
 }
 
-/// A scene whose calls are counted, in one instance of the program.
+/// A fixture with rate limits, in one isolate.
 fn fixture_with_rate_limits() -> Fixture {
     let mut fixture = Fixture::new();
     fixture.world = fixture.world.in_one_isolate();
@@ -49,7 +49,7 @@ fn fixture_with_rate_limits() -> Fixture {
     fixture
 }
 
-/// A key of the right form that nobody has.
+/// A well-formed key that does not exist.
 fn unknown_key(fixture: &Fixture) -> String {
     let random = fixture.world.context();
     let (_, text, _) =
@@ -299,7 +299,7 @@ fn expensive_calls_are_limited_by_key_and_person() {
     let id = fixture.connect("ann");
     let page = ann.get(&format!("/connections/{id}")).body;
     let csrf = page.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
-    // Nothing of it takes time here: the calls stay within one minute.
+    // Nothing takes time here, so the calls are within one minute.
     fixture.world.acme.script_always("/me", Some(crate::support::Reply::status(200, "{}")));
     let mut press = || {
         let mut request =

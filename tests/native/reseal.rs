@@ -1,5 +1,5 @@
-//! Rotation of keys: what an older key sealed is sealed again in the background, page by page, while
-//! everything else goes on. Whoever resolves, refreshes or reconnects at the same time must not notice.
+//! Rotation of keys: values of an older key are sealed again in the background, page by page, while everything else
+//! continues. Concurrent resolves, refreshes and reconnects must not be affected.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -28,14 +28,14 @@ const K3: &str = "k3:QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8=";
 /// Other bytes under the first key's id.
 const WRONG_K1: &str = "k1:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
 
-/// The first key seals, all open.
+/// The first key seals, and all keys open.
 fn put_keys(world: &World, keys: &[&str]) {
     *world.encryption_keys.borrow_mut() = keys.join(",");
 }
 
 fn connect_many(fixture: &Fixture, count: usize) -> Vec<ConnectionId> {
     let ids = (0..count).map(|at| fixture.connect(&format!("p{at}"))).collect();
-    // The flows they came from have ended: empty places that a walk looks at first.
+    // The flows of these connections have ended. They are empty values that a pass reads first.
     fixture.world.db.tamper("DELETE FROM flows");
     ids
 }
@@ -63,13 +63,13 @@ fn load_progress(world: &World) -> ResealProgress {
     find_progress(world).unwrap()
 }
 
-/// One turn, in an invocation of its own: how many values were sealed again.
+/// One step, in its own invocation. Returns how many values were sealed again.
 fn reseal_once(world: &World) -> u64 {
     let context = world.context();
     world.run(async { reseal::reseal_page(&context).await.unwrap() })
 }
 
-/// The clock strikes every five minutes until all is done: how often it did.
+/// Scheduled runs every five minutes until all is done. Returns their number.
 fn run_until_resealed(fixture: &Fixture) -> usize {
     for run in 1..200 {
         fixture.run_scheduled();
@@ -89,7 +89,7 @@ fn sealed_credential(fixture: &Fixture, id: &ConnectionId) -> String {
     fixture.load_connection(id).sealed_credential.unwrap()
 }
 
-// ---- what is sealed again still does what it did ----
+// ---- values that were sealed again still work ----
 
 #[test]
 fn every_sealed_column_is_sealed_again_and_works_without_the_old_key() {
@@ -147,7 +147,7 @@ fn the_scheduled_run_seals_again_and_reports_it() {
     let begun = load_progress(&fixture.world);
     assert_eq!((begun.pass, begun.resealed, begun.unsettled, begun.finished_at), (1, 4, 4, None));
     assert_eq!(begun.next_pass_at, Some(fixture.world.now().plus(600)), "who was started before may still write");
-    // One that was started with the keys of before writes once more.
+    // A Worker that started with the previous keys writes once more.
     let before = fixture.world.second_deployment_with_keys(&[K1, K2].join(","));
     fixture.expire_access_token(&ids[0]);
     before.run(before.run_refresher(&ids[0], RefreshReason::OnDemandCheck));
@@ -172,7 +172,7 @@ fn a_late_value_under_an_old_key_is_found_within_a_day() {
     fixture.expire_access_token(&ids[0]);
     before.run(before.run_refresher(&ids[0], RefreshReason::OnDemandCheck));
     assert_eq!(count_sealed_by_key(&fixture.world)["k1"], 1);
-    // A check that is due would refresh it, and so seal it under the first key.
+    // A due check would refresh it, and so seal it with the first key.
     fixture.world.db.tamper("UPDATE connections SET next_check_at = NULL");
     fixture.world.advance_clock(86_400);
     fixture.run_scheduled();
@@ -206,7 +206,7 @@ fn a_run_handles_a_bounded_number_of_values_and_the_next_one_continues() {
     }
     fixture.world.reseal_batch.set(Some(10));
     put_keys(&fixture.world, &[K2, K1]);
-    // 25 credentials, a client's secret, and two columns of 25 flows, which are empty.
+    // 25 credentials, a client's secret, and two empty columns of 25 flows.
     let mut replaced = vec![];
     for run in 1..=8 {
         fixture.world.db.reset_counts();
@@ -248,7 +248,7 @@ fn a_full_run_with_a_new_key_fits_in_the_free_plan() {
     fixture.world.db.tamper("UPDATE connections SET next_check_at = 1");
     fixture.world.advance_clock(3500);
     put_keys(&fixture.world, &[K2, K3, K1]);
-    // More than the connections that are due, whose refresh seals them by the way.
+    // More than the due connections, whose refresh also seals them.
     fixture.world.reseal_batch.set(Some(100));
     let (context, now) = (fixture.world.context(), fixture.world.now());
     let summary = fixture.world.run(run_scheduled(&context, now)).unwrap();
@@ -290,7 +290,7 @@ fn pages_and_rows_are_found_by_primary_keys() {
     assert_eq!(searched.len(), tables.len(), "{searched:?}");
 }
 
-// ---- runs that die, fail or overlap ----
+// ---- runs that are killed, fail or overlap ----
 
 #[test]
 fn an_interrupted_run_loses_nothing_and_counts_nothing_twice() {
@@ -379,9 +379,9 @@ fn overlapping_runs_count_every_value_once() {
     }
 }
 
-// ---- beside everything else ----
+// ---- concurrent work ----
 
-/// What happens beside re-sealing, each in a task of its own.
+/// The concurrent work during re-sealing, each in its own task.
 async fn run_beside_reseal(what: usize, fixture: Rc<Fixture>, world: World, ids: Rc<Vec<ConnectionId>>) {
     let id = &ids[what % ids.len()];
     let context = world.context();
@@ -450,7 +450,7 @@ fn re_sealing_does_not_affect_concurrent_refreshes_and_reconnects() {
     }
 }
 
-/// A turn that read its page, and writes it a second later.
+/// A step that has read its page, and writes it a second later.
 fn run_during_reseal_write(fixture: &Fixture, then: impl FnOnce()) {
     fixture.world.db.fault_rules.borrow_mut().push(FaultRule {
         statement_part: "n.sealed",
@@ -520,7 +520,7 @@ fn a_pending_write_is_stored_after_its_token_was_sealed_again() {
     fixture.world.db.fault_rules.borrow_mut().push(refused);
     assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::DatabaseUnavailable);
     let (_, kept) = fixture.world.kept_writes.writes.borrow_mut().pop().unwrap();
-    // Somebody else takes the attempt over and gives it back: only the version is left to compare with.
+    // Another caller takes the attempt over and ends it. Only the version is left to compare.
     fixture.world.advance_clock(120);
     fixture.world.acme.script_next("/token", Reply::status(429, ""));
     fixture.refresh_if_needed(&id);
@@ -553,7 +553,7 @@ fn an_unreadable_cache_entry_is_a_miss_and_is_written_again() {
     assert_eq!((source(), source()), (Source::Database, Source::Cache));
 }
 
-// ---- keys that are gone, wrong, or not the last ----
+// ---- keys that are missing, wrong, or not the last ----
 
 #[test]
 fn unreadable_values_are_counted_and_do_not_block_the_pass() {
@@ -711,7 +711,7 @@ fn the_operator_sees_the_progress_and_when_the_old_key_can_be_removed() {
 fn values_with_the_same_id_at_a_page_end_are_not_skipped() {
     let fixture = Fixture::new();
     let ids = connect_many(&fixture, 3);
-    // Disconnected, neither revoked nor erased: the same id stands in two tables.
+    // Disconnected, neither revoked nor erased: the same id is in two tables.
     fixture.world.acme.script_always("/revoke", Some(Reply::status(500, "")));
     let stays = StatementEdit {
         statement_part: "DELETE FROM connections WHERE workspace_id",

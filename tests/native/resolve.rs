@@ -1,4 +1,4 @@
-//! Resolve: a credential is handed out, or a refusal that says exactly what to do.
+//! Resolve: a credential is returned, or a refusal that says what to do.
 
 use connections::app::AppId;
 use connections::caller::KeyScope;
@@ -428,7 +428,7 @@ fn a_disconnected_connection_is_not_found() {
     }
 }
 
-// ---- the copy near the caller ----
+// ---- the cache ----
 
 #[test]
 fn available_mode_reads_the_database_and_falls_back_to_the_cache() {
@@ -640,7 +640,7 @@ fn an_expiring_cached_token_is_refreshed_after_the_answer() {
     assert_eq!(fixture.world.acme.received_refreshes().len(), 1);
 }
 
-/// A scene in one instance of the program, which remembers from call to call.
+/// A fixture in one isolate, which keeps its memory between calls.
 fn fixture_in_one_isolate() -> Fixture {
     let world = crate::support::World::new(crate::support::RefreshMode::Direct, None).in_one_isolate();
     Fixture::in_world(&world, &json!({}))
@@ -776,7 +776,7 @@ fn the_cache_entry_of_a_connection_that_needs_reconnect_is_deleted_at_once() {
     }
 }
 
-// ---- what changes while a call waits ----
+// ---- changes while a call waits ----
 
 /// A call that waits for a refresh which takes eight seconds.
 fn spawn_waiting_resolve(

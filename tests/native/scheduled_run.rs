@@ -1,4 +1,4 @@
-//! The clock: stale connections are checked, what was left undone is done, what ended is purged.
+//! The scheduled run: stale connections are checked, unfinished work is completed, expired rows are deleted.
 
 use connections::check::{RunSummary, run_scheduled};
 use connections::connect::callback::{CallbackParams, CallbackResult};
@@ -20,7 +20,7 @@ fn fixture_with_connections(way: RefreshMode, seed: Option<u64>, count: usize) -
     (fixture, ids)
 }
 
-/// Everything is due, and no token is near its end.
+/// Everything is due, and no token is about to expire.
 fn make_all_due(fixture: &Fixture) {
     fixture.world.db.tamper("UPDATE connections SET next_check_at = 1 WHERE deleted_at IS NULL");
 }
@@ -324,9 +324,9 @@ fn a_failed_cleanup_does_not_block_the_others() {
     assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM flows"), 0, "the purge goes on");
 }
 
-// ---- what ends without a request ----
+// ---- expiry without a request ----
 
-/// Ten runs of the clock, two minutes and a bit apart: how many connections they took.
+/// Ten scheduled runs, a little more than two minutes apart. Returns how many connections they checked.
 fn count_checked_in_ten_runs(fixture: &Fixture) -> u64 {
     let mut checked = 0;
     for _ in 0..10 {
@@ -373,7 +373,7 @@ fn issuer_patch() -> serde_json::Value {
     json!({ "auth": { "issuer": "https://acme.example", "authorize_url": null, "token_url": null, "revoke_url": null } })
 }
 
-/// A connection at an issuer that names itself.
+/// A connection at an issuer that sends `iss`.
 fn connect_with_issuer(fixture: &Fixture) -> ConnectionId {
     let url = fixture.start_flow(&fixture.connect_request(), BROWSER_SESSION);
     let (code, state) = fixture.world.acme.consent(&url, "ann");
@@ -492,8 +492,8 @@ fn a_connection_created_during_the_workspaces_deletion_is_erased() {
     assert!((0..2).all(|at| !fixture.world.acme.has_live_grant(&format!("p{at}"))));
 }
 
-/// Twelve unfinished disconnects, twelve revocations and ten revoked keys; every connection of a neighbour is
-/// due again and again.
+/// Twelve unfinished disconnects, twelve revocations and ten revoked keys. Every connection of another workspace is due
+/// again and again.
 fn fixture_with_leftovers(due: usize) -> (Fixture, Fixture) {
     let (fixture, ids) = fixture_with_connections(RefreshMode::Object, None, 12);
     let neighbour = fixture.other_workspace();

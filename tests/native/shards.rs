@@ -1,4 +1,4 @@
-//! Ids and tokens that name a shard this installation does not have answer as unknown ones do.
+//! Ids and tokens that name a shard which this installation does not have are answered like unknown ones.
 
 use connections::caller;
 use connections::http::Method;

@@ -1,4 +1,4 @@
-//! Assertions are signed so that whoever has the public key can verify them.
+//! Assertions are signed so that the public key verifies them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -53,7 +53,7 @@ fn is_signature_valid(algorithm: SigningAlgorithm, key: &SigningKey, input: &str
     UnparsedPublicKey::new(algorithm, public_key(key)).verify(input.as_bytes(), signature).is_ok()
 }
 
-/// The claims of an assertion whose signature holds.
+/// The claims of an assertion with a valid signature.
 fn verified_claims(signature: SigningParams<'_>, claims: &AssertionClaims<'_>) -> Value {
     let world = World::new(RefreshMode::Direct, None);
     let signed = world.run(sign_assertion(world.context().ports.signer(), signature, claims)).unwrap();

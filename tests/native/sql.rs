@@ -1,4 +1,4 @@
-//! Every statement prepares against the real schema, and the hot ones find their rows by an index.
+//! Every statement is valid for the real schema, and frequent ones find their rows by an index.
 
 use connections::app::AppId;
 use connections::caller::{CreatorKey, KeyScope};
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::support::{Fixture, plans};
 
-/// The attention codes a list can be filtered by.
+/// The attention codes that a list can be filtered by.
 const ATTENTION_CODES: [&str; 10] = [
     "missing_scopes",
     "client_misconfigured",
@@ -36,8 +36,8 @@ fn list_ids(fixture: &Fixture, filter: ConnectionFilter) -> Vec<ConnectionId> {
     })
 }
 
-/// Steps through all rows of a table or an index, and why nothing better is needed. All other statements that any test
-/// runs find their rows by an index: `plans.txt` states which one.
+/// Statements that scan a whole table or index, and why that is acceptable. All other statements that any test runs
+/// find their rows by an index: `plans.txt` says which one.
 const SCANS: [(&str, &str); 5] = [
     ("SELECT substr(sealed, 5", "the operator's status counts what each key sealed; nobody else asks"),
     ("SELECT key_id, sealed_constant FROM encryption_key_checks", "a row for each key that was ever on the ring"),
@@ -46,7 +46,7 @@ const SCANS: [(&str, &str); 5] = [
     ("UPDATE flows SET expires_at = ?1 [", "a test's own way to let time pass"),
 ];
 
-/// A step through a table, and not through a list that was bound or one row of constants.
+/// A scan of a table, and not of a bound list or one row of constants.
 fn is_scan(step: &str) -> bool {
     let what = step.strip_prefix("SCAN ");
     what.is_some_and(|what| !["VIRTUAL TABLE", "CONSTANT ROW", "(subquery"].iter().any(|text| what.contains(text)))
@@ -92,7 +92,7 @@ fn lists_are_read_in_index_order_from_the_cursor() {
     }
 }
 
-/// A step through a table, without a reason.
+/// A scan of a table without a reason.
 fn find_full_scan(fixture: &Fixture, sql: &str) -> Option<String> {
     let has_reason = SCANS.iter().any(|(begins, _)| sql.starts_with(begins));
     fixture.world.db.explain_query_plan(sql).into_iter().find(|step| is_scan(step) && !has_reason)
@@ -403,7 +403,7 @@ fn statements_without_a_test_of_their_own_are_valid() {
     });
 }
 
-/// Longer than D1 lets a `LIKE` pattern be, with everything in it that `LIKE` reads as something else.
+/// Longer than D1 permits for a `LIKE` pattern, with all characters that are special in `LIKE`.
 fn long_name() -> String {
     format!("Acme {} (ann@acme.example)", "50%_off\\".repeat(9))
 }
@@ -496,7 +496,7 @@ fn an_unreadable_row_is_left_out_of_a_list() {
     }
 }
 
-/// All connections, page by page, each beginning where the one before says.
+/// All connections, page by page, each from the cursor of the previous one.
 fn list_all_pages(fixture: &Fixture, limit: i64) -> Vec<ConnectionId> {
     let mut found = Vec::new();
     let mut after = None;

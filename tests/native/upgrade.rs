@@ -1,5 +1,5 @@
-//! What the version before 0013 stored goes on working: a database in which every table has rows, copies in the cache, and
-//! an answer that a Durable Object kept. `upgrade/before.sql` and `upgrade/before.json` were written by that version.
+//! What the version before 0013 stored still works: a database in which every table has rows, cache entries, and a
+//! pending write of a Durable Object. That version wrote `upgrade/before.sql` and `upgrade/before.json`.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ const JSON: &str = include_str!("upgrade/before.json");
 const FIRST_OF_NOW: &str = "0013_names.sql";
 const OTHER_KEYS: &str = "k2:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
 
-/// What people and programs were given.
+/// What people and programs received.
 #[derive(Deserialize)]
 struct Before {
     now: i64,
@@ -54,7 +54,7 @@ struct Before {
     kept: String,
 }
 
-/// The database as the version before left it.
+/// The database of the previous version.
 fn database_of_before() -> rusqlite::Connection {
     let sqlite = empty();
     migrate(&sqlite, |name| name < FIRST_OF_NOW);
@@ -66,7 +66,7 @@ fn upgraded() -> (Before, Fixture) {
     let before: Before = serde_json::from_str(JSON).unwrap();
     let sqlite = database_of_before();
     migrate(&sqlite, |name| name >= FIRST_OF_NOW);
-    // Another seed: what is made now has other ids than what was made then.
+    // Another seed, so that new ids differ from the old ones.
     let world = World::new(RefreshMode::Direct, Some(7)).over(TestDatabase::over(sqlite));
     world.advance_clock(before.now - START);
     world.cache.entries.borrow_mut().extend(before.cache.clone());
@@ -201,7 +201,7 @@ fn old_flows_complete() {
     fixture.world.run(async { apply_choice(&fixture.world.context(), &undecided, Choice::KeepBoth).await.unwrap() });
     let made = fixture.load_flow(&before.undecided).connection.unwrap();
     assert!(fixture.resolve(&made, ResolveRequest::default()).is_ok());
-    // Both workspace and client are from then; what is made now names its shard.
+    // Both workspace and client are from the previous version. New ids name their shard.
     assert_eq!((made.shard(), made.as_str().len()), (Shard::FIRST, before.ann.as_str().len() + 2));
 }
 
@@ -229,7 +229,7 @@ fn old_sealed_values_are_sealed_again_with_another_key() {
     let (_, fixture) = upgraded();
     *fixture.world.encryption_keys.borrow_mut() = format!("{OTHER_KEYS},{ENCRYPTION_KEYS}");
     let context = fixture.world.context();
-    // A value whose connection is being refreshed waits for a later pass.
+    // A value whose connection has a running refresh waits for a later pass.
     fixture.world.advance_clock(3600);
     for _ in 0..4 {
         while fixture.world.run(async { reseal::reseal_page(&context).await.unwrap() }) > 0 {}

@@ -1,4 +1,4 @@
-//! What is at rest can be read only with the ring and only in its own place; nothing secret is seen anywhere.
+//! Stored data can be read only with the key ring and only in its own place. No secret is shown anywhere.
 
 use connections::connect::complete::{Choice, apply_choice};
 use connections::error::ErrorCode;
@@ -10,13 +10,13 @@ use serde_json::json;
 use crate::support::acme::CANARY;
 use crate::support::{Fault, FaultRule, Fixture, RefreshMode, Reply, World, plain_tokens};
 
-/// A body that an app could send to plant a secret in a log: in its error's name, its description, its members.
+/// A body that an app could send to put a secret into a log: in its error's name, its description, its members.
 fn error_body_with_canary() -> String {
     let name = format!("no such token: {CANARY}");
     json!({ "error": name, "error_description": CANARY, "access_token": [CANARY] }).to_string()
 }
 
-/// A look at everything that is stored or written.
+/// Everything that is stored or logged.
 fn dump_everything(fixture: &Fixture) -> Vec<(&'static str, String)> {
     vec![
         ("database", fixture.world.db.dump_tables()),

@@ -1,5 +1,5 @@
-//! A deleted workspace: denied everywhere at once, whatever the number of its keys, and erased in bounded steps that lose
-//! nothing; and copies in the cache that a change outdates.
+//! A deleted workspace: denied everywhere at once, for any number of keys, and erased in bounded steps that lose
+//! nothing. Also cache entries that a change makes outdated.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ fn resolve_error_code(
     fixture.resolve_as(key, id, request).map(|_| ()).unwrap_err().code
 }
 
-/// Thirty keys with copies in the cache, and one connection.
+/// Thirty cached keys, and one connection.
 fn cache_for_thirty_keys() -> (Fixture, ConnectionId, Vec<connections::caller::PresentedKey>) {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
@@ -96,7 +96,7 @@ fn one_tombstone_invalidates_every_cached_key_of_a_deleted_workspace() {
         );
         fixture.world.db.down.set(false);
     }
-    // Until the last entry has ended.
+    // Until the last entry has expired.
     let held = fixture.world.cache.entries.borrow().clone();
     let end_of =
         |begin: &str| held.iter().filter(|(name, _)| name.starts_with(begin)).map(|(_, (_, end))| *end).max().unwrap();
@@ -162,7 +162,7 @@ fn a_cache_entry_written_during_the_workspaces_deletion_is_not_used() {
         resolve::resolve(&context, &fixture.presented_key(), &id, edge_request().validated()).await.unwrap()
     });
     delete_workspace(&fixture);
-    // Neither is taken back.
+    // Neither is deleted again.
     fixture.world.cache.refused_deletes.set(100);
     fixture.world.run(async {
         for after in answered.deferred {
@@ -364,7 +364,7 @@ fn every_table_of_a_workspace_is_emptied() {
 
 // ---- erased ----
 
-/// So many connections: every fifth has a grant, of the others half are dead and half have no credential any more.
+/// Many connections: every fifth has a grant, half of the others need a reconnect, and half have no credential.
 fn create_connections(fixture: &Fixture, count: usize) -> usize {
     let model = fixture.connect("ann");
     let row = fixture.load_connection(&model);
@@ -561,7 +561,7 @@ fn a_single_disconnect_does_not_wait_for_a_workspace_with_thousands() {
     assert!(count_rows(&fixture, "connections") > 300);
 }
 
-// ---- a disconnect happens once (C4) ----
+// ---- a disconnect is done once (C4) ----
 
 #[test]
 fn a_disconnect_is_done_once_during_a_cache_outage_of_two_hours() {
@@ -668,7 +668,7 @@ fn deletions_of_expired_rows_are_bounded() {
     }
 }
 
-// ---- copies that a change outdates (B10) ----
+// ---- cache entries that a change makes outdated (B10) ----
 
 #[test]
 fn an_edit_reports_a_cache_entry_that_cannot_be_deleted_and_it_is_deleted_later() {
@@ -791,7 +791,7 @@ fn failing_cache_deletions_take_turns_within_a_run() {
     assert_eq!(fixture.world.db.query_number(COUNT_CACHE_DELETES), 0);
 }
 
-// ---- definitions that an earlier version took ----
+// ---- definitions that an earlier version accepted ----
 
 #[test]
 fn a_stored_definition_with_a_password_grant_is_refused_with_a_remedy() {

@@ -1,7 +1,7 @@
-//! What a hostile editor does in a play, and what the people do whom they lead astray.
+//! What a hostile editor does in a simulated scenario, and what the people do whom they mislead.
 //!
-//! Owns the deeds. Each takes the way that a request over HTTP takes through the use cases. People are careless: they
-//! follow wherever they are sent. Only the first connection's person looks at the address of the page at the app.
+//! Owns the actions. Each uses the same use cases as a request over HTTP. People are careless: they follow every
+//! redirect. Only the first connection's person checks the address of the page at the app.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,18 +43,18 @@ use crate::support::acme::{CANARY, CLIENT_ID};
 use crate::support::fixture::BROWSER_SESSION;
 use crate::support::{Fixture, World};
 
-/// One deed.
+/// One action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AttackStep {
-    /// The editor puts a new revision of the app's definition, and a client.
+    /// The editor stores a new revision of the app's definition, and a client.
     EditApp { edition: usize, entry: ClientEntry },
-    /// Somebody repairs a connection, or makes a new one to the same account.
+    /// Somebody repairs a connection, or creates a second one to the same account.
     RunFlow { connection: usize, repair: bool, led: VisitOptions },
     /// The discovery documents in the cache are replaced.
     ReplaceDiscovery(RogueDocument),
-    /// The app's own definition and its client are put again.
+    /// The app's own definition and its client are stored again.
     RestoreApps,
-    /// The editor puts a new revision of the app that people enter keys for.
+    /// The editor stores a new revision of the app with a manual credential.
     EditApiKeyApp { edition: usize },
     /// A program enters a new key for the connection to that app.
     EnterApiKey,
@@ -62,23 +62,23 @@ pub(crate) enum AttackStep {
     CheckApiKey,
 }
 
-/// What a play with an editor needs beside the rest.
+/// What a scenario with an editor needs in addition.
 pub(crate) struct Attack {
     pub(crate) setup: AttackSetup,
     pub(crate) rogue: Rc<RogueServer>,
     pub(crate) secrets: SharedSecretTracker,
     /// The redirect URI that is registered at the app.
     registered_redirect_uri: String,
-    /// The connection to the app that people enter keys for.
+    /// The connection to the app with a manual credential.
     api_key_connection: ConnectionId,
     api_keys_made: Cell<u64>,
-    /// When clients were entered, in milliseconds: whoever waited for that asks again at once.
+    /// When clients were entered, in milliseconds. Callers who waited for that ask again at once.
     client_entry_times_ms: RefCell<Vec<(i64, i64)>>,
     /// Flows that ended with a grant of the editor's server.
     pub(crate) rogue_grants: Cell<u64>,
 }
 
-/// Puts the app on the plan's ground, with a server beside it that is not its own.
+/// Adds the app of the plan, with another server on the same host.
 pub(crate) fn install_rogue_server(
     world: &World,
     plan: &ScenarioPlan,
@@ -129,7 +129,7 @@ impl Attack {
             store::apps::put(context.db(), &scene.workspace, &row, context.now()).await.unwrap();
             connect_manually(&context, &request, new, BROWSER_SESSION, decided_by_program()).await.unwrap()
         });
-        // What the editor replaces in the cache must be what the program reads there.
+        // The cache entry that the editor replaces must be the one that the program reads.
         let is_there = scene.world.cache.entries.borrow().contains_key(&discovery_cache_key());
         assert_eq!(is_there, ground.endpoint_style == EndpointStyle::Discovered);
         Self { api_key_connection: flow.connection.unwrap(), ..hostile }
@@ -148,7 +148,7 @@ impl Attack {
         }
     }
 
-    /// Whether a client was entered at some time between two.
+    /// Whether a client was entered between two times.
     pub(crate) fn was_client_entered_between(&self, from_ms: i64, to_ms: i64) -> bool {
         self.client_entry_times_ms.borrow().iter().any(|(begun, ended)| *begun <= to_ms && from_ms <= *ended)
     }
@@ -166,7 +166,7 @@ fn api_key_request(scene: &Fixture, connection: Option<&ConnectionId>) -> Connec
     }
 }
 
-/// A connection to an account at the app, made before anything happens.
+/// A connection to an account at the app, created before anything happens.
 pub(crate) fn connect(scene: &Fixture, ground: AttackSetup, account: &str) -> ConnectionId {
     let url = scene.start_flow(&scene.connect_request(), BROWSER_SESSION);
     let (code, state) = scene.world.acme.consent(&url, account);
@@ -181,7 +181,7 @@ pub(crate) fn connect(scene: &Fixture, ground: AttackSetup, account: &str) -> Co
     }
 }
 
-/// Does one deed.
+/// Does one action.
 pub(crate) async fn run_attack_step(stage: &Rc<Scenario>, worker: usize, deed: AttackStep) {
     let Some(hostile) = &stage.attack else { return };
     match deed {
@@ -210,7 +210,7 @@ async fn edit_app(stage: &Rc<Scenario>, hostile: &Attack, worker: usize, (editio
     let (client_id, secret) = match entry {
         ClientEntry::Nothing => return,
         ClientEntry::SameId => (CLIENT_ID, None),
-        // A secret of a public client could not be taken back.
+        // The secret of a public client cannot be entered.
         ClientEntry::WrongSecret if hostile.setup.public_client => (CLIENT_ID, None),
         ClientEntry::WrongSecret => (CLIENT_ID, Some("made-up")),
         ClientEntry::OtherId => ("another-client", Some("made-up")),
@@ -219,7 +219,7 @@ async fn edit_app(stage: &Rc<Scenario>, hostile: &Attack, worker: usize, (editio
     stage.add_line(|| format!("client: {done:?}"));
 }
 
-/// As `PUT /v1/apps/{app}` does.
+/// Like `PUT /v1/apps/{app}`.
 async fn put_definition(stage: &Rc<Scenario>, worker: usize, definition: Value) -> Option<Result<()>> {
     let world = &stage.workers[worker];
     let (core, workspace) = (world.context(), stage.fixture.workspace.clone());
@@ -235,7 +235,7 @@ async fn put_definition(stage: &Rc<Scenario>, worker: usize, definition: Value) 
         .await
 }
 
-/// As `PUT /v1/apps/{app}/client` does; with a definition, only if that is the current one.
+/// Like `PUT /v1/apps/{app}/client`. With a definition, only if that is the current one.
 async fn put_client(
     stage: &Rc<Scenario>,
     hostile: &Attack,
@@ -291,12 +291,12 @@ fn replace_discovery(stage: &Rc<Scenario>, document: RogueDocument) {
     kv.entries.borrow_mut().insert(here, (text, end));
 }
 
-/// Under which name the program keeps the document of the app's issuer.
+/// The name of the cache entry with the document of the app's issuer.
 fn discovery_cache_key() -> String {
     format!("discovery/{}", hash_secret(Url::parse(APP_ORIGIN).unwrap().as_str()))
 }
 
-/// What somebody could write who has the key ring, too: as if documents were not sealed.
+/// What an attacker with the key ring could write, as if documents were not sealed.
 fn forge_document(world: &World, key: &str, document: RogueDocument) -> String {
     let core = world.context();
     let seal_context = SealContext { workspace: "", table: "cache", row: key, field: "discovery", generation: 0 };
@@ -304,7 +304,7 @@ fn forge_document(world: &World, key: &str, document: RogueDocument) -> String {
     core.config.key_ring.seal(core.ports.random(), &seal_context, &Secret::new(text)).unwrap()
 }
 
-/// Everything is as it was: the app's own definitions, and its client with the secret that the app knows.
+/// Restores the app's own definitions, and its client with the secret that the app knows.
 pub(crate) async fn restore_apps(stage: &Rc<Scenario>, hostile: &Attack, worker: usize) {
     let definition = definition_with_patches(&[&hostile.setup.unedited_patch(), &stage.plan.definition_patch()]);
     let text = definition.to_string();
@@ -318,7 +318,7 @@ pub(crate) async fn restore_apps(stage: &Rc<Scenario>, hostile: &Attack, worker:
 
 // ---- the people ----
 
-/// Somebody begins a flow, goes where they are sent, and comes back.
+/// Somebody starts a flow, follows the redirects, and comes back.
 pub(crate) async fn run_flow(
     stage: &Rc<Scenario>,
     worker: usize,
@@ -334,7 +334,7 @@ pub(crate) async fn run_flow(
     role.end_reconnect();
 }
 
-/// With a turn it is a repair.
+/// With a connection it is a repair.
 async fn run_flow_once(
     stage: &Rc<Scenario>,
     worker: usize,
@@ -383,8 +383,8 @@ async fn run_flow_once(
     }
 }
 
-/// A person sees the page that names the hosts, and presses the button after a while. One who is careful leaves when the page
-/// names a host that is not the app's.
+/// A person sees the page that names the hosts, and submits it after a while. A careful person leaves if the page names
+/// a host that is not the app's.
 async fn press_connect<P: Ports>(
     context: &Context<P>,
     request: &ConnectRequest,
@@ -407,7 +407,8 @@ fn load_current_definition(stage: &Scenario) -> Value {
     serde_json::from_str(text.as_str().unwrap()).unwrap()
 }
 
-/// The person follows the address, and the browser is sent back: to which address of ours, and with what.
+/// The person follows the address, and the browser is redirected back. Returns to which of our addresses, and with
+/// which parameters.
 fn visit_app(
     stage: &Scenario,
     hostile: &Attack,
@@ -422,7 +423,7 @@ fn visit_app(
     if let Some(challenge) = query.get("code_challenge") {
         hostile.secrets.note_challenge(challenge, &places);
     }
-    // The editor's server knows whom it leads astray, and says that every token is theirs.
+    // The editor's server knows the account of the misled person, and says that every token belongs to it.
     role.account.clone_into(&mut hostile.rogue.claimed_account.borrow_mut());
     if is_careful && !places.all_at_origin(APP_ORIGIN) {
         let finding = format!("{} saw no new host on the page, and goes to another: {places:?}", role.account);
@@ -458,7 +459,7 @@ fn visit_app(
         return None;
     }
     let (code, state) = stage.fixture.world.acme.consent(url.as_str(), &role.account);
-    // Whoever entered no secret for other addresses gave the tokens of a client with a secret for none of them.
+    // A person who entered no secret for other addresses gave them no tokens of a client with a secret.
     if hostile.setup.public_client && is_honest {
         hostile.secrets.note_code(code.expose(), &places);
     }
@@ -467,7 +468,7 @@ fn visit_app(
     Some((parse_redirect_id(&query["redirect_uri"]), returned))
 }
 
-/// The definition that a flow began with, as it is stored.
+/// The definition of a flow, as it is stored.
 fn load_flow_definition(stage: &Scenario, state: &str) -> Value {
     let sql = format!(
         "SELECT a.definition FROM flows f JOIN apps a ON a.workspace_id = f.workspace_id AND a.id = f.app
@@ -483,7 +484,7 @@ fn parse_redirect_id(uri: &str) -> ClientId {
 
 // ---- keys ----
 
-/// As `PUT /v1/connections/{id}/credential` does.
+/// Like `PUT /v1/connections/{id}/credential`.
 async fn enter_api_key(stage: &Rc<Scenario>, hostile: &Attack, worker: usize) {
     let world = &stage.workers[worker];
     let (context, new) = (world.context(), hostile.make_api_key(world));
@@ -534,7 +535,7 @@ fn check_resolved_api_key(hostile: &Attack, resolved: &ResolvedCredential) {
     }
 }
 
-/// A caller sends the credential to the address that it is told.
+/// A caller sends the credential to the address in the resolve.
 fn check_base_url(hostile: &Attack, resolved: &ResolvedCredential, places: &AllowedDestinations) {
     if let Some(url) = &resolved.issued.request.base_url
         && !places.api.contains(&origin_of(url))
@@ -553,7 +554,7 @@ pub(crate) fn check_resolved_token(stage: &Scenario, hostile: &Attack, token: &s
     }
 }
 
-/// In the end, when everything is put back, the key serves.
+/// At the end, when everything is restored, the key works.
 pub(crate) async fn check_final_api_key(stage: &Rc<Scenario>, hostile: &Attack) {
     match resolve_api_key(stage, hostile, 0).await {
         Some(Ok(resolved)) => check_resolved_api_key(hostile, &resolved),

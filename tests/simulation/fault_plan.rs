@@ -1,6 +1,6 @@
-//! Faults at the borders, drawn for every batch and every request while the play lasts.
+//! Faults at the borders, drawn for every batch and every request while the scenario runs.
 //!
-//! Owns what a fault can look like. Each is one that refresh.md's table of incidents or the platform knows.
+//! Owns the possible faults. Each one is in the list of incidents in refresh.md or is known from the platform.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -12,14 +12,14 @@ use crate::plan::{ScenarioPlan, pick_one};
 use crate::support::runtime::{RandomSequence, Runtime};
 use crate::support::{Fault, Reply, RotationPolicy, World};
 
-/// Faults of each kind that were drawn.
+/// Number of drawn faults of each kind.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct FaultCounts {
     pub(crate) database: u64,
     pub(crate) app: u64,
 }
 
-/// What blows. Clones share it.
+/// The active faults. Clones share them.
 #[derive(Clone)]
 pub(crate) struct FaultPlan(Rc<FaultPlanState>);
 
@@ -32,7 +32,7 @@ struct FaultPlanState {
 }
 
 impl FaultPlan {
-    /// Puts the weather over a world.
+    /// Adds the faults to a world.
     pub(crate) fn install(world: &World, plan: &ScenarioPlan, seed: u64) -> Self {
         let sky = Self(Rc::new(FaultPlanState {
             active: Cell::new(true),
@@ -48,13 +48,13 @@ impl FaultPlan {
         sky
     }
 
-    /// Nothing fails any more.
+    /// Stops all faults.
     pub(crate) fn stop(&self) {
         self.0.active.set(false);
         self.0.down_until_ms.set(0);
     }
 
-    /// The record is away for so many seconds.
+    /// The database is down for this many seconds.
     pub(crate) fn take_database_down(&self, seconds: i64) {
         self.0.down_until_ms.set(self.0.runtime.now_ms() + seconds * 1000);
     }
@@ -107,7 +107,7 @@ impl FaultPlan {
     }
 }
 
-/// An answer that is not the app's usual one; in half of the cases the app has acted all the same.
+/// A response that is not the app's own. In half of the cases the app has acted anyway.
 fn draw_bad_reply(draws: &mut RandomSequence, path: &str, rotates: RotationPolicy) -> Reply {
     if path != "/token" {
         return pick_reply(
@@ -166,7 +166,7 @@ fn pick_reply(draws: &mut RandomSequence, mut replies: Vec<Reply>) -> Reply {
     replies.swap_remove(draws.next_below(replies.len()))
 }
 
-/// The app leaves out the refresh token; only one whose old token goes on working may.
+/// The app omits the refresh token. This is drawn only for apps whose old token keeps working.
 fn incomplete_reply(rotates: RotationPolicy) -> Reply {
     match rotates {
         RotationPolicy::Reissue | RotationPolicy::Never => reply_without("refresh_token"),
@@ -190,7 +190,7 @@ fn reply_without(member: &'static str) -> Reply {
     })
 }
 
-/// Only an answer that brings tokens: an error is not made into one.
+/// Only a response with tokens. An error is not turned into one.
 fn replace_member(body: &mut Value, member: &str, value: Value) {
     if body.get(member).is_some() {
         body[member] = value;

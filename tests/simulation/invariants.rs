@@ -1,7 +1,7 @@
-//! The judge: what must hold in every play, held against the app's own log and what was promised to people.
+//! The judge: the invariants of every scenario, checked against the app's own log and against what people were told.
 //!
-//! Owns the rules. Each is one of refresh.md's, and says in its finding which one was broken. What was lost by
-//! an injected fault is told apart from what the program let go, by what the witness saw.
+//! Owns the rules. Each one is from refresh.md, and its finding says which rule was violated. The recorder
+//! distinguishes what an injected fault lost from what the program dropped.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -27,11 +27,10 @@ const MIN_WRITE_TRIES: u32 = 6;
 const MIN_WRITE_MS: i64 = 4_000;
 /// Seconds that a request may take.
 const MAX_REQUEST_SECONDS: i64 = 15;
-/// Milliseconds between a failed redemption and the next one of the same token, at the least: two seconds by a
-/// clock of whole seconds.
+/// Milliseconds between a failed use of a token and the next one, at least: two seconds by a clock of whole seconds.
 const MIN_BACKOFF_MS: i64 = 1_000;
 
-/// Where envelopes are.
+/// Where sealed values are stored.
 const SEALED_COLUMNS: [(&str, &str); 5] = [
     ("connections", "sealed_credential"),
     ("oauth_clients", "sealed_secret"),
@@ -40,35 +39,35 @@ const SEALED_COLUMNS: [(&str, &str); 5] = [
     ("flows", "sealed_grant"),
 ];
 
-/// How a play ended.
+/// The result of a scenario.
 #[derive(Debug, Default)]
 pub(crate) struct ScenarioResult {
-    /// Rules that were broken, in words.
+    /// Violated rules, in words.
     pub(crate) findings: Vec<String>,
-    /// What was said on the way, if anybody wanted to know.
+    /// The log of the scenario, if it is kept.
     pub(crate) lines: Vec<String>,
     pub(crate) faults: FaultCounts,
-    /// Redemptions that were sent.
+    /// Refresh requests that were sent.
     pub(crate) refreshes_sent: u64,
-    /// Answers with tokens that never reached the record, by injected faults.
+    /// Responses with tokens that never reached the database because of injected faults.
     pub(crate) responses_lost: u64,
-    /// Connections declared dead, by reason.
+    /// Connections that were marked needs_reconnect, by reason.
     pub(crate) needs_reconnect: BTreeMap<&'static str, u64>,
-    /// Credentials handed out.
+    /// Returned credentials.
     pub(crate) credentials_resolved: u64,
-    /// Disconnects that were acknowledged.
+    /// Confirmed disconnects.
     pub(crate) disconnects: u64,
     /// Requests that reached a hostile editor's server.
     pub(crate) rogue_requests: u64,
     /// Connections that got a grant of that server.
     pub(crate) rogue_grants: u64,
-    /// Days of long lives.
+    /// Days of long scenarios.
     pub(crate) days: u64,
-    /// What was rightly told of connections at the end of a phase of a long life, by its name.
+    /// What was correctly reported at the end of a phase of a long scenario, by name.
     pub(crate) told: BTreeMap<&'static str, u64>,
 }
 
-/// What was found so far.
+/// The findings so far.
 pub(crate) struct InvariantChecker {
     findings: Rc<RefCell<Vec<String>>>,
     needs_reconnect: RefCell<BTreeMap<&'static str, u64>>,
@@ -91,7 +90,7 @@ impl InvariantChecker {
         self.findings.borrow_mut().push(finding);
     }
 
-    /// Looks at every death and every revocation at the moment it happens.
+    /// Checks every connection that is marked needs_reconnect, and every revocation, when it happens.
     pub(crate) fn install(stage: &Rc<Scenario>) {
         let on_death = Rc::downgrade(stage);
         *stage.fixture.world.recorder.on_needs_reconnect.borrow_mut() = Some(Rc::new(move |id| {
@@ -107,7 +106,7 @@ impl InvariantChecker {
         }));
     }
 
-    /// No live connection is marked dead, and a death has its true name.
+    /// No working connection is marked needs_reconnect, and the reason is correct.
     fn check_needs_reconnect(&self, stage: &Scenario, id: &str) {
         let Some(role) = stage.connections.iter().find(|role| role.id.as_str() == id) else { return };
         let reason =
@@ -118,7 +117,7 @@ impl InvariantChecker {
         let Some(stored) = self.load_token(id).filter(|stored| !is_from_rogue_server(stored)) else { return };
         let app = &self.world.acme;
         let Some(token) = stored.refresh_token.as_ref().map(|token| token.expose().to_owned()) else {
-            // Lives count from before the request, so they end early by as long as that took.
+            // Lifetimes count from before the request, so they end early by the duration of the request.
             if app.accepts_access_token_in(MAX_REQUEST_SECONDS, stored.access_token.expose()) {
                 self.add_finding(format!("false death: {} has a working access token", role.account));
             }
@@ -148,7 +147,7 @@ impl InvariantChecker {
         }
     }
 
-    /// The answer to some redemption of it is lost, or it is still being brought to a record that is away.
+    /// The response to one use of the token is lost, or is still waiting for a database that is down.
     fn may_have_lost_response(&self, token: &str) -> bool {
         let sent = self.world.recorder.sent_refreshes.borrow();
         sent.iter().any(|sent| {
@@ -160,7 +159,7 @@ impl InvariantChecker {
         })
     }
 
-    /// A revocation of ours kills no connection that is in use.
+    /// Our own revocation ends no connection in use.
     fn check_revocation(&self, stage: &Scenario, account: &str) {
         for role in stage.connections.iter().filter(|role| role.account == account) {
             let live = format!(
@@ -201,7 +200,8 @@ impl InvariantChecker {
         if app.account_of(token).as_deref() != Some(role.account.as_str()) {
             self.add_finding(format!("{} was answered with somebody else's token", role.account));
         }
-        // A second answer of an undeclared grace says of its old token that its whole life is ahead: nobody can know.
+        // A repeated response of an undeclared grace period says that the old token has its full lifetime. Nobody can
+        // know better.
         let overstates = matches!(stage.plan.rotation, RotationPolicy::Grace(_))
             && stage.plan.declared_rotation == RotationPolicy::Strict;
         if app.has_live_grant_of_token(token)
@@ -213,7 +213,7 @@ impl InvariantChecker {
         }
     }
 
-    /// Long after another key was promoted nothing is left under the old one.
+    /// Long after another key became the first one, no value is sealed under the old one.
     pub(crate) fn check_resealed(&self) {
         for (table, column) in SEALED_COLUMNS {
             if self.world.db.query_number(&format!("SELECT count(*) FROM {table} WHERE {column} LIKE 'cx1.k1.%'")) > 0 {
@@ -222,7 +222,7 @@ impl InvariantChecker {
         }
     }
 
-    /// What the last resolve says, when all faults are over, is what the app says.
+    /// When all faults have ended, the last resolve matches the state of the app.
     pub(crate) fn check_final_resolve(
         &self,
         role: &ScenarioConnection,
@@ -261,7 +261,7 @@ impl InvariantChecker {
         }
     }
 
-    /// After a reconnect that brought a refresh token nobody is left with the grant before it.
+    /// After a reconnect that returned a refresh token, nobody has a token of the previous grant.
     fn check_newest_grant(&self, role: &ScenarioConnection, resolved: &ResolvedCredential) {
         let token = resolved.issued.credential.token.as_ref();
         let grant = token.and_then(|token| self.world.acme.grant_index_of(&token.access_token));
@@ -270,7 +270,7 @@ impl InvariantChecker {
         }
     }
 
-    /// A rename survives whatever happens to the tokens meanwhile.
+    /// A rename is kept, whatever happens to the tokens.
     fn check_name(&self, role: &ScenarioConnection) {
         let name = self.query_text(&format!("SELECT name FROM connections WHERE id = '{}'", role.id.as_str()));
         let names = role.requested_names.borrow();
@@ -281,7 +281,7 @@ impl InvariantChecker {
         }
     }
 
-    /// The app's own log, at the end.
+    /// Checks the app's own log at the end.
     pub(crate) fn finish(&self, stage: &Scenario) -> ScenarioResult {
         self.check_token_reuse(stage);
         self.check_no_tokens_dropped(stage);
@@ -308,8 +308,8 @@ impl InvariantChecker {
         }
     }
 
-    /// A used refresh token is presented again only when the answer to its use was truly lost, and then not
-    /// before the first attempt's time is over.
+    /// A used refresh token is sent again only if the response to its use was really lost, and only after the first
+    /// attempt's lease has ended.
     fn check_token_reuse(&self, stage: &Scenario) {
         if allows_token_reuse(stage.plan.rotation) {
             return;
@@ -339,14 +339,14 @@ impl InvariantChecker {
     }
 
     fn find_reuse_violation(&self, stage: &Scenario, first: &SentRefresh, again: &SentRefresh) -> Option<&'static str> {
-        // An app may be so slow that the second request reaches it first.
+        // The app may be so slow that the second request reaches it first.
         let (first, again) = if first.at_ms <= again.at_ms { (first, again) } else { (again, first) };
         let owned_until = first.at_ms + stage.plan.lease_seconds() * 1000;
         let is_over = again.at_ms >= owned_until;
         if self.is_grace_retry(stage, first, again) {
             return None;
         }
-        // What was stored after the promise was written came too late to stop it.
+        // A write after the lease came too late to stop the request.
         let in_record = matches!(first.store_outcome, StoreOutcome::Stored(at) if at < again.leased_ms);
         if in_record {
             return Some("though its successor was in the record");
@@ -354,7 +354,8 @@ impl InvariantChecker {
         if first.store_outcome == StoreOutcome::Declined {
             return Some("though its successor had been in the program's hands");
         }
-        // At a grace or harmless app a retry may come as soon as the first attempt has failed.
+        // At an app with a grace period, or one that does not revoke, a retry may follow as soon as the first attempt
+        // has failed.
         let gave_back = stage.plan.declared_rotation != RotationPolicy::Strict && self.is_response_lost(stage, first);
         if !is_over && !gave_back {
             return Some("while the first attempt still owned it");
@@ -362,7 +363,7 @@ impl InvariantChecker {
         None
     }
 
-    /// In its grace the token before the stored one is tried in the same attempt, after the stored one was refused.
+    /// Within its grace period the previous token is sent in the same attempt, after the stored one was refused.
     fn is_grace_retry(&self, stage: &Scenario, first: &SentRefresh, again: &SentRefresh) -> bool {
         let RotationPolicy::Grace(seconds) = stage.plan.declared_rotation else { return false };
         let all = self.world.recorder.sent_refreshes.borrow();
@@ -372,7 +373,7 @@ impl InvariantChecker {
                 .any(|one| one.attempt == again.attempt && one.token != again.token && one.at_ms <= again.at_ms)
     }
 
-    /// Tokens that arrived are in the record, or the record had no use for them, or it could not be reached long enough.
+    /// Tokens that arrived are in the database, or the database did not need them, or it was down for long enough.
     fn check_no_tokens_dropped(&self, stage: &Scenario) {
         for sent in self.world.recorder.sent_refreshes.borrow().iter() {
             if sent.brought_tokens && sent.store_outcome == StoreOutcome::Pending && !may_give_up(&stage.plan, sent) {
@@ -381,7 +382,7 @@ impl InvariantChecker {
         }
     }
 
-    /// The tokens were granted and never reached the record, by an injected fault.
+    /// The tokens were issued and never reached the database because of an injected fault.
     fn is_response_lost(&self, stage: &Scenario, sent: &SentRefresh) -> bool {
         let granted = self.world.acme.is_refresh_token_used(&sent.token);
         granted
@@ -392,12 +393,12 @@ impl InvariantChecker {
                 || may_give_up(&stage.plan, sent))
     }
 
-    /// Of one grant never two redemptions are under way.
+    /// A grant never has two running refresh requests.
     fn check_single_flight(&self) {
         let sent = self.world.recorder.sent_refreshes.borrow();
         let mut by_grant: BTreeMap<usize, Vec<&SentRefresh>> = BTreeMap::new();
         for one in sent.iter() {
-            // Whose a token was that the app has forgotten nobody can say.
+            // The account of a token that the app has lost is unknown.
             if let Some(grant) = self.world.acme.grant_index_of(&one.token) {
                 by_grant.entry(grant).or_default().push(one);
             }
@@ -412,7 +413,7 @@ impl InvariantChecker {
         }
     }
 
-    /// A failure is followed by a pause, however many ask. What took as long as a promise lasts has had its pause.
+    /// A failure is followed by a pause for all callers. An attempt that took as long as a lease has had its pause.
     fn check_backoff(&self, stage: &Scenario) {
         let sent = self.world.recorder.sent_refreshes.borrow();
         let mut last: BTreeMap<&str, &SentRefresh> = BTreeMap::new();
@@ -444,7 +445,7 @@ impl InvariantChecker {
         self.world.db.query_value(sql).as_str().map(ToOwned::to_owned)
     }
 
-    /// The token as it is stored.
+    /// The stored token.
     pub(crate) fn load_token(&self, id: &str) -> Option<StoredToken> {
         let sealed = self.query_text(&format!("SELECT sealed_credential FROM connections WHERE id = '{id}'"))?;
         let workspace = self.query_text(&format!("SELECT workspace_id FROM connections WHERE id = '{id}'"))?;
@@ -455,13 +456,13 @@ impl InvariantChecker {
     }
 }
 
-/// Whether a hostile editor's server has given a token.
+/// Whether a hostile editor's server issued a token.
 fn is_from_rogue_server(token: &StoredToken) -> bool {
     is_rogue_token(token.access_token.expose())
         || token.refresh_token.as_ref().is_some_and(|one| is_rogue_token(one.expose()))
 }
 
-/// The program tried for as long as it has to, and had no place to keep them. Where a clock jumps, that time is over
+/// The program tried for as long as required and could not store pending writes. If a clock jumps, that time ends
 /// early.
 fn may_give_up(plan: &ScenarioPlan, sent: &SentRefresh) -> bool {
     let tried_for = sent.ended_ms.map_or(0, |end| sent.last_failed_write_ms - end);

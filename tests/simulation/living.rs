@@ -1,8 +1,8 @@
-//! A long life is lived: what a seed drew of it is done, with the scheduled run in between.
+//! Runs a long scenario: the actions that a seed drew for it, with scheduled runs in between.
 //!
-//! Owns the order of things within a life, and when the scheduled run comes: every five minutes while something is due,
-//! otherwise every six hours, because a run that finds nothing due does nothing. What people are told at the end of a
-//! phase is judged in reported.rs.
+//! Owns the order of events in a long scenario, and when scheduled runs happen: every five minutes while something is
+//! due, otherwise every six hours, because a run with nothing due does nothing. reported.rs checks what people are told
+//! at the end of a phase.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -28,20 +28,20 @@ use crate::support::world::ENCRYPTION_KEYS;
 const CADENCE: i64 = 300_000;
 /// The most between two runs while nothing is due.
 const IDLE: i64 = 6 * 3_600_000;
-/// Milliseconds after which whatever was left to be done behind an answer is done.
+/// Milliseconds until the deferred work of a call has ended.
 const BEHIND: i64 = 3_000;
-/// What an app says that nobody knows, and what it says of a client that may not renew.
+/// An unknown error code of an app, and the code for a client that may not refresh.
 pub(crate) const UNKNOWN_CODE: &str = "nobody_knows_this";
 pub(crate) const CONFIGURATION_CODE: &str = "unauthorized_client";
-/// The key that is there when the usual one is not.
+/// The key that replaces the usual one.
 const OTHER_KEY: &str = "k3:8PHy8/T19vf4+fr7/P3+/wABAgMEBQYHCAkKCwwNDg8=";
-/// When something is due for the scheduled run, Unix seconds.
+/// When something is due for the scheduled run, in Unix seconds.
 const DUE: &str = "SELECT min(at) FROM (SELECT min(next_check_at) AS at FROM connections WHERE deleted_at IS NULL
     UNION ALL SELECT min(deleted_at) + 120 FROM connections WHERE deleted_at IS NOT NULL
     UNION ALL SELECT min(next_attempt_at) FROM cache_deletes UNION ALL SELECT min(next_attempt_at) FROM revocations
     UNION ALL SELECT min(rollout_due_at) FROM apps)";
 
-/// What a life adds to the figures of a play.
+/// What a long scenario adds to the counts.
 #[derive(Debug, Default)]
 pub(crate) struct Lived {
     days: u64,
@@ -59,15 +59,15 @@ impl Lived {
     }
 }
 
-/// Somebody's week.
+/// The state of a long scenario.
 struct Living<'a> {
     stage: &'a Rc<Scenario>,
     outages: Outages,
     reports: Reports,
-    /// Harmless changes of the definition so far, and whether tokens would go to another address at present.
+    /// Harmless changes of the definition so far, and whether tokens would now go to another address.
     changes: Vec<Value>,
     leads_elsewhere: bool,
-    /// What stands in the place of the client's secret, while that does not open.
+    /// The unreadable text in place of the client's secret.
     spoiled: Option<String>,
     /// Scheduled runs so far.
     runs: usize,
@@ -76,7 +76,7 @@ struct Living<'a> {
     names: usize,
 }
 
-/// Lives the life that a plan has.
+/// Runs the long scenario of a plan.
 pub(crate) fn live(stage: &Rc<Scenario>, seed: u64) -> Lived {
     let Some(life) = stage.plan.life.clone() else { return Lived::default() };
     let begin = stage.fixture.world.runtime.now_ms();
@@ -122,7 +122,7 @@ impl Living<'_> {
             self.perform(*deed);
         }
         self.pass_until(begin + phase.hours * 3_600_000);
-        // The schedule has had its time.
+        // Enough time for the scheduled run.
         self.tick();
         let situation =
             Situation { trouble: phase.trouble, leads_elsewhere: self.leads_elsewhere, revision: self.revision() };
@@ -188,7 +188,7 @@ impl Living<'_> {
         }
     }
 
-    /// The trouble of a phase is over: the app thinks better of it, or somebody has done something.
+    /// The problem of a phase ends: the app recovers, or somebody has repaired it.
     fn heal(&mut self, trouble: Trouble, enters: bool) {
         let scene = &self.stage.fixture;
         let world = &scene.world;
@@ -199,7 +199,7 @@ impl Living<'_> {
                 scene.put_client_secret(&secret);
             }
             Trouble::ClientRefused => {
-                // The app goes back to the secret that is stored.
+                // The app accepts the stored secret again.
                 let client = scene.load_client();
                 let stored = client.stored_secret(&world.config().key_ring).unwrap();
                 stored.expose().clone_into(&mut world.acme.client_secret.borrow_mut());
@@ -267,7 +267,7 @@ impl Living<'_> {
         self.sleep_until(self.now_ms() + BEHIND);
     }
 
-    /// As `PATCH /v1/connections/{id}` does.
+    /// Like `PATCH /v1/connections/{id}`.
     fn rename(&mut self, worker: usize, connection: usize) {
         let (stage, role) = (self.stage, &self.stage.connections[connection]);
         self.names += 1;
@@ -288,7 +288,7 @@ impl Living<'_> {
         }
     }
 
-    /// The last connection goes.
+    /// The last connection is disconnected.
     fn disconnect(&mut self, worker: usize) {
         let stage = self.stage;
         let Some(role) = stage.connections.last().filter(|role| role.disconnected_at_ms.get().is_none()) else {
@@ -338,7 +338,7 @@ impl Living<'_> {
         }
     }
 
-    /// As `PUT /v1/apps/{app}` does. `refreshing` is a connection that is just being refreshed.
+    /// Like `PUT /v1/apps/{app}`. `refreshing` is a connection with a running refresh.
     fn define(&mut self, refreshing: Option<usize>) {
         let (stage, scene) = (self.stage, &self.stage.fixture);
         let mut text = acme_definition();

@@ -1,7 +1,7 @@
-//! What a seed draws of a long life: phases of two or three days, each with one trouble that lasts, or none.
+//! What a seed draws for a long scenario: phases of two or three days, each with one lasting problem, or none.
 //!
-//! Owns the ranges. What fails beside it ends long before its phase does, so that at the end of a phase everything that
-//! is to be told of its trouble has had the time to be told.
+//! Owns the ranges. Other faults end long before their phase does, so that at the end of a phase everything about its
+//! problem should have been reported.
 
 use crate::outages::Kind;
 use crate::plan::pick_one;
@@ -9,25 +9,25 @@ use crate::support::runtime::RandomSequence;
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 3600;
-/// Hours that a phase lasts at the least: a check is due after 26 at the most, and what it finds takes hours to repeat.
+/// Minimum length of a phase in hours: a check is due after 26 at most, and repeating it takes hours.
 const SHORTEST: usize = 40;
-/// Hours of a phase in which something else may fail.
+/// Hours of a phase in which another fault may happen.
 const OUTAGES_UNTIL: usize = 8;
 
-/// What is wrong for a whole phase.
+/// The problem of a whole phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// Nothing.
+    /// None.
     None,
-    /// The app's token endpoint can't be reached, in one of four ways.
+    /// The app's token endpoint cannot be reached, in one of four ways.
     Silence(usize),
-    /// The app refuses to renew by a code that nobody knows.
+    /// The app refuses to refresh with an unknown code.
     UnknownCode,
-    /// The app says that the client may not renew.
+    /// The app says that the client may not refresh.
     Configuration,
     /// The app has another secret for the client.
     ClientRefused,
-    /// The stored secret of the client does not open.
+    /// The stored secret of the client cannot be decrypted.
     SecretSpoiled,
     /// The key that sealed everything is not in the ring.
     KeyGone,
@@ -36,15 +36,15 @@ pub(crate) enum Trouble {
 /// How a definition changes in a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// In a way that sends no secret elsewhere: connections follow.
+    /// In a way that adds no destination: connections follow.
     Harmless(usize),
-    /// The same, with a refresh of the first connection under way.
+    /// The same, during a refresh of the first connection.
     DuringARefresh(usize),
-    /// Tokens would go to another address: connections stay, until it is put back as the phase ends.
+    /// Tokens would go to another address: connections stay, until it is restored at the end of the phase.
     OtherAddress,
 }
 
-/// What somebody does.
+/// An action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Deed {
     /// A workflow asks.
@@ -54,7 +54,7 @@ pub(crate) enum Deed {
         mode: Mode,
         workflow: usize,
     },
-    /// The record goes away for a minute, and a workflow asks that asked shortly before.
+    /// The database is down for a minute, and a workflow asks that asked shortly before.
     CallInAnOutage {
         worker: usize,
         connection: usize,
@@ -78,7 +78,7 @@ pub(crate) enum Deed {
     Disconnect {
         worker: usize,
     },
-    /// A process dies with all that it remembers.
+    /// A process is killed with its memory.
     Kill {
         worker: usize,
     },
@@ -89,7 +89,7 @@ pub(crate) enum Deed {
     Define(Change),
 }
 
-/// Where a workflow has the program read.
+/// The consistency mode of a workflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     Strong,
@@ -102,22 +102,22 @@ pub(crate) enum Mode {
 pub(crate) struct Phase {
     pub(crate) hours: i64,
     pub(crate) trouble: Trouble,
-    /// Whether a client is entered anew when the trouble before is over.
+    /// Whether a client is entered again after the previous problem.
     pub(crate) enters: bool,
-    /// Deeds with their time, in seconds from the phase's beginning.
+    /// Actions with their time, in seconds from the beginning of the phase.
     pub(crate) deeds: Vec<(i64, Deed)>,
 }
 
-/// A life.
+/// A long scenario.
 #[derive(Debug, Clone)]
 pub(crate) struct InvocationGuard {
-    /// Whether the app says how long a token lives.
+    /// Whether the app returns the lifetime of a token.
     pub(crate) tells_life: bool,
     pub(crate) phases: Vec<Phase>,
 }
 
 impl InvocationGuard {
-    /// Tokens live `expires_in` seconds; the last connection is the one that may be disconnected.
+    /// Lifetime of tokens: `expires_in` seconds. The last connection may be disconnected.
     pub(crate) fn draw(draws: &mut RandomSequence, (workers, connections): (usize, usize)) -> Self {
         let tells_life = draws.next_below(6) != 0;
         let mut phases = Vec::new();
@@ -140,7 +140,7 @@ impl InvocationGuard {
     }
 }
 
-/// Seconds within so many hours of a phase.
+/// Seconds within this many hours of a phase.
 fn within(draws: &mut RandomSequence, hours: usize) -> i64 {
     i64::try_from(draws.next_below(hours * 3600)).unwrap()
 }
@@ -170,7 +170,7 @@ impl Phase {
                 2 | 3 => Change::DuringARefresh(draws.next_below(4)),
                 _ => Change::OtherAddress,
             };
-            // Whoever enters a client enters it for the addresses that the definition has.
+            // A client is always entered for the current addresses of the definition.
             if change != Change::OtherAddress || trouble == Trouble::None {
                 phase.deeds.push((within(draws, OUTAGES_UNTIL), Deed::Define(change)));
             }
@@ -179,7 +179,7 @@ impl Phase {
         phase
     }
 
-    /// Some spans in which a workflow calls at a steady pace, and at the end of some of them the record goes away.
+    /// Periods in which a workflow calls at a steady rate. At the end of some of them the database goes down.
     fn draw_calls(&mut self, draws: &mut RandomSequence, hours: usize, (workers, connection): (usize, usize)) {
         for _ in 0..draws.next_below(4) {
             let workflow = draws.next_below(2);
@@ -220,7 +220,7 @@ impl Phase {
                 7 => Deed::Reconnect { worker, connection },
                 _ => Deed::Kill { worker },
             };
-            // What a check is to find needs the time until the next one.
+            // A problem that a check must find needs the time until the next check.
             let until =
                 if matches!(deed, Deed::Withdraw { .. } | Deed::Reconnect { .. }) { OUTAGES_UNTIL } else { hours - 1 };
             self.deeds.push((within(draws, until), deed));
@@ -230,7 +230,7 @@ impl Phase {
             let worker = draws.next_below(workers);
             self.deeds.push((at, Deed::Disconnect { worker }));
             if draws.next_below(2) == 0 {
-                // With a copy in the cache, which can't be deleted for a while.
+                // With a cache entry that cannot be deleted for a while.
                 let call = Deed::Call { worker, connection: connections - 1, mode: Mode::Available, workflow: 0 };
                 let seconds = pick_one(draws, &[20 * MINUTE, 9 * HOUR]);
                 self.deeds.push(((at - MINUTE).max(0), call));

@@ -1,9 +1,10 @@
-//! Deterministic simulation: the real use cases under thousands of callers, faults, crashes and interleavings.
+//! Deterministic simulation: the real use cases with thousands of callers, faults, crashes and interleavings.
 //!
-//! A seed draws a plan (draw.rs) and the order in which everything happens; the play (play.rs) runs the
-//! production code over the production SQL in bad weather (weather.rs); the judge (verdict.rs) holds the outcome
-//! against the app's own log. In some plays somebody may edit the app's definition (hostile.rs), and every request is
-//! searched for secrets that its address must not get (secrets.rs). A seed is the same play every time: `npm run simulate -- --seed 42` shows it.
+//! A seed draws a plan (plan.rs) and the order in which everything happens. The scenario (scenario.rs) runs the
+//! production code over the production SQL with faults (fault_plan.rs). The judge (invariants.rs) compares the result
+//! with the app's own log. In some scenarios somebody may edit the app's definition (rogue_server.rs), and every
+//! request is searched for secrets that its address must not get (secret_tracker.rs). The same seed is always the same
+//! scenario: `npm run simulate -- --seed 42` prints it.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "progress and figures are what a run is for")]
 

@@ -1,4 +1,4 @@
-//! What fails for hours in a long life: writes of our own bookkeeping, the cache, an app that is away or refuses.
+//! What fails for hours in a long scenario: writes of our own bookkeeping, the cache, an app that is down or refuses.
 //!
 //! Owns which calls belong to which kind of outage. Everything else works.
 
@@ -14,13 +14,13 @@ use crate::support::{Fault, Reply, World};
 /// What can fail for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Nobody can note who uses a connection.
+    /// The writes that record uses.
     Uses,
-    /// Most writes of what an attempt, a check or a changed definition came to.
+    /// Most writes of the results of attempts, checks and definition changes.
     Marks,
-    /// The whole record.
+    /// The whole database.
     Record,
-    /// The cache takes no entry.
+    /// The cache accepts no entry.
     Puts,
     /// The cache deletes no entry.
     Deletes,
@@ -35,18 +35,18 @@ impl Kind {
         [Self::Uses, Self::Marks, Self::Puts, Self::Deletes, Self::Gets, Self::Revocations];
 }
 
-/// What the app's token endpoint does instead of its work.
+/// What the app's token endpoint does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Token {
     /// It works.
     Works,
-    /// It can't be reached, or answers nothing that can be read: by number.
+    /// It cannot be reached, or its response cannot be read: by number.
     Silent(usize),
-    /// It refuses by this code.
+    /// It refuses with this code.
     Refuses(&'static str),
 }
 
-/// Pieces of the statements that write what an attempt, a check or a changed definition came to.
+/// Parts of the statements that write the results of attempts, checks and definition changes.
 const MARKS: [&str; 4] = [
     "SET failures = failures + ",
     "UPDATE connections SET checked_at = ?4",
@@ -55,7 +55,7 @@ const MARKS: [&str; 4] = [
 ];
 const USES: [&str; 2] = ["INSERT INTO uses", "UPDATE connections SET last_used_at"];
 
-/// All outages of a life. Clones share them.
+/// All outages of a long scenario. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Outages(Rc<State>);
 
@@ -69,7 +69,7 @@ struct State {
 }
 
 impl Outages {
-    /// Puts them at the borders of a world.
+    /// Adds them to the borders of a world.
     pub(crate) fn over(world: &World, seed: u64) -> Self {
         let outages = Self(Rc::new(State {
             ends: RefCell::default(),
@@ -103,13 +103,13 @@ impl Outages {
         self.0.token.set(token);
     }
 
-    /// Seconds for which a kind has worked. It may be less than none: then it fails.
+    /// Seconds for which a kind has worked. Negative while it fails.
     pub(crate) fn works_for(&self, kind: Kind) -> i64 {
         let last = self.0.ends.borrow().iter().filter(|(of, _)| *of == kind).map(|(_, end)| *end).max();
         last.map_or(i64::MAX, |end| (self.0.runtime.now_ms() - end).div_euclid(1000))
     }
 
-    /// Faults that were met at the record, and at the app.
+    /// Faults at the database, and at the app.
     pub(crate) fn met(&self) -> (u64, u64) {
         self.0.met.get()
     }

@@ -1,6 +1,6 @@
-//! What a seed draws: the app's manners, the Workers, who does what when, and how bad the weather is.
+//! What a seed draws: the app's behaviour, the Workers, the actions with their time, and the faults.
 //!
-//! Owns the ranges. A plan is data: the same seed draws the same plan, whatever the program under test does.
+//! Owns the ranges. A plan is data: the same seed draws the same plan, independent of the program under test.
 
 use serde_json::{Value, json};
 
@@ -10,14 +10,14 @@ use crate::rogue_server::{API_KEY_EDITIONS, AttackSetup, ClientEntry, EndpointSt
 use crate::support::runtime::RandomSequence;
 use crate::support::{RefreshMode, RotationPolicy};
 
-/// One act of a play.
+/// One action of a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ScenarioStep {
     /// A workflow asks for a credential.
     Resolve { worker: usize, connection: usize, min_ttl: i64, force: bool },
     /// A person presses "Check now".
     CheckNow { worker: usize, connection: usize },
-    /// The clock strikes.
+    /// A scheduled run starts.
     ScheduledRun { worker: usize },
     /// A person reconnects, with the same account.
     Reconnect { worker: usize, connection: usize },
@@ -25,45 +25,45 @@ pub(crate) enum ScenarioStep {
     Rename { worker: usize, connection: usize, to: usize },
     /// A person disconnects it.
     Disconnect { worker: usize, connection: usize },
-    /// The person takes back at the app what they granted.
+    /// The person revokes the access at the app.
     WithdrawGrant { connection: usize },
-    /// The app forgets the refresh token it gave last.
+    /// The app loses the refresh token that it issued last.
     ForgetRefreshToken { connection: usize },
-    /// A Worker's process dies and starts anew.
+    /// A Worker's process is killed and starts again.
     KillWorker { worker: usize },
-    /// The platform moves a Worker's objects while they are at work.
+    /// The platform moves a Worker's objects while they are running.
     ReplaceObjects { worker: usize },
-    /// Every clock moves on by so many seconds while nobody runs.
+    /// All clocks jump forward by this many seconds.
     JumpClock { seconds: i64 },
-    /// The record is away for so many seconds.
+    /// The database is down for this many seconds.
     DatabaseDown { seconds: i64 },
-    /// Another key seals from now on; the clock re-seals behind.
+    /// Another key becomes the first one. Scheduled runs seal everything again.
     PromoteKey,
-    /// A hostile editor acts, or somebody whom they lead astray.
+    /// A hostile editor acts, or somebody whom they mislead.
     Attack { worker: usize, deed: AttackStep },
 }
 
-/// What a plan is about. Most are about anything; some gather what goes wrong only together.
+/// The theme of a plan. Most plans have no theme; some combine faults that rarely happen together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Theme {
-    /// Anything.
+    /// No theme.
     Anything,
-    /// The record is away with an answer on board for longer than a promise lasts, and another Worker is first.
+    /// The database is down for longer than a lease while a response waits, and another Worker is first.
     Takeover,
-    /// An answer or a refusal is on its way while the person reconnects.
+    /// A response or a refusal is on its way while the person reconnects.
     LateAnswer,
-    /// Keys are rotated while everybody asks.
+    /// Keys are rotated while all callers ask.
     Resealing,
-    /// The record takes its time while everybody asks.
+    /// The database is slow while all callers ask.
     SlowDatabase,
-    /// Somebody edits the app's definition to get at what was given to others.
+    /// Somebody edits the app's definition to get secrets of others.
     Editor,
-    /// Few do little at a time, for a week or two: what is kept and what is told has the time to grow old.
+    /// Few callers, for one or two weeks: stored and reported data becomes old.
     LongLife,
 }
 
 impl Theme {
-    /// The theme of a seed: every second has one of its own, more or less.
+    /// The theme of a seed: about every second seed has one.
     pub(crate) fn from_seed(seed: u64) -> Self {
         match seed % 8 {
             1 if seed % 32 == 9 => Self::LongLife,
@@ -77,20 +77,20 @@ impl Theme {
     }
 }
 
-/// How a Worker of the play is set up.
+/// The set-up of a Worker.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WorkerPlan {
     pub(crate) refresh_mode: RefreshMode,
-    /// Whether its objects can keep an answer that the record would not take.
+    /// Whether its objects can store pending writes.
     pub(crate) keeps_writes: bool,
 }
 
-/// Chances in a thousand, and what they are chances of.
+/// Probabilities in a thousand.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FaultRates {
-    /// A batch at the record meets a fault.
+    /// A batch at the database meets a fault.
     pub(crate) database: usize,
-    /// A request at the app fares ill.
+    /// A request at the app meets a fault.
     pub(crate) app: usize,
     /// A request at the app takes long.
     pub(crate) slow: usize,
@@ -100,7 +100,7 @@ pub(crate) struct FaultRates {
 #[derive(Debug, Clone)]
 pub(crate) struct ScenarioPlan {
     pub(crate) rotation: RotationPolicy,
-    /// What the definition says of it: the truth, or the cautious default.
+    /// What the definition says about rotation: the truth, or the safe default.
     pub(crate) declared_rotation: RotationPolicy,
     pub(crate) expires_in: i64,
     pub(crate) gives_refresh_token: bool,
@@ -109,11 +109,11 @@ pub(crate) struct ScenarioPlan {
     pub(crate) workers: Vec<WorkerPlan>,
     pub(crate) connections: usize,
     pub(crate) fault_rates: FaultRates,
-    /// Where there is a hostile editor: what they have to do with.
+    /// With a hostile editor: the app's set-up.
     pub(crate) attack_setup: Option<AttackSetup>,
-    /// Where days are played instead of acts: what happens in them.
+    /// In a long scenario: what happens on each day.
     pub(crate) life: Option<InvocationGuard>,
-    /// Acts with their time, in milliseconds from the beginning.
+    /// Actions with their time, in milliseconds from the beginning.
     pub(crate) steps: Vec<(i64, ScenarioStep)>,
 }
 
@@ -234,17 +234,17 @@ impl ScenarioPlan {
         self.life = Some(InvocationGuard::draw(draws, (self.workers.len(), self.connections)));
     }
 
-    /// Seconds that the play lasts.
+    /// Length of the scenario in seconds.
     pub(crate) fn duration_seconds(&self) -> i64 {
         self.expires_in * 9 / 4 + 60
     }
 
-    /// Whether a token may live through a whole phase of a long life, so that nothing has to be renewed in it.
+    /// Whether a token may be valid through a whole phase of a long scenario, so that nothing is refreshed in it.
     pub(crate) fn outlives_a_phase(&self) -> bool {
         self.expires_in > 86_400 || self.life.as_ref().is_some_and(|life| !life.tells_life)
     }
 
-    /// Whether nothing can go wrong on the way to the app and the record.
+    /// Whether there are no faults at the app and the database.
     pub(crate) fn is_fault_free(&self) -> bool {
         let FaultRates { database: record, app, slow } = self.fault_rates;
         let is_mishap = |act: &ScenarioStep| {
@@ -256,7 +256,7 @@ impl ScenarioPlan {
         record + app + slow == 0 && self.life.is_none() && !self.steps.iter().any(|(_, act)| is_mishap(act))
     }
 
-    /// What a test changes about the usual definition.
+    /// The changes to the default definition.
     pub(crate) fn definition_patch(&self) -> Value {
         let rotation = match self.declared_rotation {
             RotationPolicy::Strict | RotationPolicy::Reject => json!("strict"),
@@ -267,7 +267,7 @@ impl ScenarioPlan {
         json!({ "auth": { "rotation": rotation } })
     }
 
-    /// Seconds an attempt owns a token, at the least.
+    /// Minimum length of a lease in seconds.
     pub(crate) fn lease_seconds(&self) -> i64 {
         match self.declared_rotation {
             RotationPolicy::Strict | RotationPolicy::Reject => 60,
@@ -301,7 +301,7 @@ impl ScenarioPlan {
         }
     }
 
-    /// Episodes: something is edited, people are led astray, and mostly it is put back. Meanwhile workflows go on.
+    /// Episodes: something is edited, people are misled, and mostly it is restored. Workflows continue meanwhile.
     fn draw_attack(&mut self, draws: &mut RandomSequence) {
         let ground = AttackSetup {
             endpoint_style: pick_one(
@@ -332,7 +332,7 @@ impl ScenarioPlan {
                 deeds.push((1_000 + i64::try_from(draws.next_below(60_000)).unwrap(), AttackStep::RestoreApps));
             }
             if draws.next_below(3) == 0 {
-                // A definition changes under a credential that is being entered.
+                // A definition changes while a credential is entered.
                 let edit = i64::try_from(draws.next_below(400)).unwrap();
                 deeds.push((0, AttackStep::EnterApiKey));
                 deeds.push((edit, AttackStep::EditApiKeyApp { edition: draws.next_below(API_KEY_EDITIONS) }));
@@ -361,7 +361,7 @@ impl ScenarioPlan {
         }
     }
 
-    /// Somebody is at the app while the definition and the secret, with which their flow began, are put back.
+    /// A person is at the app while the definition and the secret of their flow are restored.
     fn draw_return_to_another_secret(&mut self, draws: &mut RandomSequence) {
         let at = self.draw_time(draws);
         let (worker, edition) = (self.draw_worker(draws), draws.next_below(3));
@@ -374,7 +374,7 @@ impl ScenarioPlan {
         self.steps.extend(deeds.map(|(after, deed)| (at + after, ScenarioStep::Attack { worker, deed })));
     }
 
-    /// Callers that ask within a few seconds, mostly about when a token ends.
+    /// Callers that ask within a few seconds, mostly around the expiry of a token.
     fn draw_burst(&mut self, draws: &mut RandomSequence) {
         let connection = draws.next_below(self.connections);
         let from = self.draw_time_near_expiry(draws);
@@ -421,7 +421,7 @@ impl ScenarioPlan {
         i64::try_from(draws.next_below(usize::try_from(self.duration_seconds() * 1000).unwrap())).unwrap()
     }
 
-    /// About when the first or second token ends: when refreshes happen.
+    /// Around the expiry of the first or second token, when refreshes happen.
     fn draw_time_near_expiry(&self, draws: &mut RandomSequence) -> i64 {
         if draws.next_below(3) == 0 {
             return self.draw_time(draws);

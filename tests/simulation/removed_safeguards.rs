@@ -1,7 +1,7 @@
-//! The simulation can fail: each safeguard is taken away in turn, and the judge has to notice.
+//! Tests the simulation itself: each safeguard is removed in turn, and the judge must report it.
 //!
-//! Owns the list. The safeguards stand in the statements of the record, so that is where they are taken out:
-//! the program under test is the same, the record obeys another text.
+//! Owns the list. The safeguards are parts of SQL statements, so they are removed there: the program is the same, and
+//! the database runs a changed text.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,18 +10,18 @@ use crate::seed_runner::run_seed;
 use crate::support::World;
 use crate::support::database::StatementEdit;
 
-/// Seeds in which a missing safeguard must show.
+/// Within this many seeds a missing safeguard must be reported.
 const MAX_SEEDS: u64 = 20_000;
 
-/// A safeguard that is taken away.
+/// A removed safeguard.
 struct RemovedSafeguard {
     description: &'static str,
-    /// The theme of the plays it is looked for in.
+    /// The theme of the scenarios in which it is searched for.
     theme: Theme,
     statement_edits: &'static [StatementEdit],
-    /// What is taken away that does not stand in a statement.
+    /// A safeguard that is not part of a statement.
     prepare: fn(&World),
-    /// Words that stand in the findings it leads to.
+    /// Words in the expected findings.
     expected_findings: &'static [&'static str],
 }
 
@@ -34,7 +34,7 @@ const RECONNECT: &str = "UPDATE connections SET app_revision = ?4";
 const RESEAL: &str = "UPDATE connections SET sealed_credential = n.sealed";
 const MARK_DELETED: &str = "generation = generation + 1, next_check_at = NULL\n    WHERE workspace_id = ?1 AND id = ?2";
 
-// ---- what a hostile editor is up against ----
+// ---- safeguards against a hostile editor ----
 
 const FLOW: &str = "SELECT * FROM flows WHERE state_hash = ?1";
 const CONNECTION: &str = "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
@@ -48,22 +48,22 @@ const CLIENTS: &str = "registration = ?2 ORDER BY is_current DESC, updated_at DE
 const CLIENT_TO_REFRESH: &str =
     "SELECT * FROM oauth_clients WHERE id = (SELECT oauth_client FROM connections WHERE id = ?1)";
 
-/// The destinations of a row, and all that any edition names.
+/// The destinations of a row, extended to all addresses of any definition.
 const ANYWHERE: &str = r#"SELECT *, json_set(destinations,
     '$.token', json('["https://acme.example/token","https://acme.example/main/token","https://acme.example/rogue/token","https://rogue.example/token"]'),
     '$.revoke', json('["https://acme.example/revoke","https://acme.example/main/revoke","https://acme.example/rogue/revoke","https://rogue.example/revoke"]'),
     '$.api', json('["https://acme.example","https://rogue.example"]')) AS destinations "#;
-/// The same, of a row that is read as if it had been made with the client that is current now.
+/// The same, for a row that is read as if it had been created with the current client.
 const ANYWHERE_BY_THE_CURRENT_CLIENT: &str = r#"SELECT *, json_set(destinations,
     '$.token', json('["https://acme.example/token","https://acme.example/main/token","https://acme.example/rogue/token","https://rogue.example/token"]'),
     '$.revoke', json('["https://acme.example/revoke","https://acme.example/main/revoke","https://acme.example/rogue/revoke","https://rogue.example/revoke"]'),
     '$.api', json('["https://acme.example","https://rogue.example"]')) AS destinations,
     (SELECT c.id FROM oauth_clients c WHERE c.workspace_id = ?1 AND c.registration = connections.app AND c.is_current = 1) AS oauth_client "#;
-/// The destinations of a client, and all revocation and API addresses that any edition names.
+/// The destinations of a client, extended to all revocation and API addresses of any definition.
 const WIDENED: &str = r#"SELECT *, json_set(destinations,
     '$.revoke', json('["https://acme.example/revoke","https://acme.example/{realm}/revoke","https://acme.example/rogue/revoke","https://rogue.example/revoke"]'),
     '$.api', json('["https://acme.example","https://rogue.example"]')) AS destinations "#;
-/// The destinations of a client with the rule of the placeholder as an edition loosens it.
+/// The destinations of a client with the wider placeholder rule of another definition.
 const LOOSENED: &str = r#"SELECT *, json_set(destinations, '$.rules', json('{"realm":{"from":"person","default":"main"}}')) AS destinations "#;
 const REDIRECT_OF_THE_FIRST: &str = "SELECT *, (SELECT c.redirect_id FROM oauth_clients c WHERE c.workspace_id = ?1
     ORDER BY c.created_at, c.id = c.redirect_id DESC LIMIT 1) AS redirect_id ";
@@ -75,7 +75,7 @@ const LEAK_FINDINGS: &[&str] = &["where it was not given for"];
 
 fn prepare_nothing(_: &World) {}
 
-// ---- what a long life is up against ----
+// ---- safeguards of long scenarios ----
 
 const MISCONFIGURED: &str = "UPDATE oauth_clients SET misconfigured_at = coalesce(misconfigured_at, ?3)";
 const DELAY: &str = "failures = failures + ?5";
@@ -86,7 +86,7 @@ const STAYS: &str = "SET definition_update_blocked = ?5";
 const REVOKED_LATER: &str = "UPDATE revocations SET failures = failures + 1";
 const ERASED: &str = "DELETE FROM connections WHERE";
 
-/// Entries say that they last for a month, so that nobody writes them again.
+/// Entries claim to be valid for a month, so that nobody writes them again.
 fn copies_are_not_renewed(world: &World) {
     world.cache.overstates.set(30 * 86_400);
 }
@@ -95,7 +95,7 @@ fn let_attacker_seal(world: &World) {
     world.cache.attacker_can_seal.set(true);
 }
 
-/// Each row that a statement reads is read with something else in it.
+/// Each row that a statement reads is changed.
 const fn replace_columns_read(statement_part: &'static str, replacement: &'static str) -> StatementEdit {
     StatementEdit { statement_part, find: "SELECT * ", replacement }
 }
@@ -530,7 +530,7 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     },
 ];
 
-/// The first seed in which it shows, and as what.
+/// The first seed that reports it, and the finding.
 fn find_failing_seed(sabotage: &RemovedSafeguard) -> Option<(u64, Vec<String>)> {
     let prepare = |world: &World| {
         world.db.statement_edits.borrow_mut().extend(sabotage.statement_edits);
@@ -553,7 +553,7 @@ fn every_removed_safeguard_is_detected() {
     println!("{} safeguards taken away, {} caught", REMOVED_SAFEGUARDS.len(), REMOVED_SAFEGUARDS.len());
 }
 
-/// Takes away one safeguard after the other; tells which of them nobody missed.
+/// Removes one safeguard after the other, and reports those that no finding mentions.
 fn check_safeguards(next: &AtomicU64) -> Vec<String> {
     let mut unnoticed = Vec::new();
     while let Some(sabotage) = REMOVED_SAFEGUARDS.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap()) {

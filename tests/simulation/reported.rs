@@ -1,7 +1,8 @@
-//! The judge of a long life: people are told what is wrong, by its name, and nothing is told of what is fine.
+//! The judge of long scenarios: every problem is reported with the correct name, and nothing is reported without a
+//! problem.
 //!
-//! Owns what has to be told in which situation. The truth is the app's own log, and what the play has done; what is told
-//! is read as a page, the API and a caller of resolve get it.
+//! Owns what must be reported in which situation. The facts are in the app's own log and in the actions of the
+//! scenario. Reports are read as a page, the API and a caller of resolve get them.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ use crate::long::{Mode, Trouble};
 use crate::outages::{Kind, Outages};
 use crate::scenario::{Scenario, ScenarioConnection, resolve_from_worker};
 
-/// Names under which something must have been told in a run of many seeds.
+/// Names that must have been reported in a run of many seeds.
 pub(crate) const NAMES: [&str; 8] = [
     "app_unreachable",
     "app_refuses",
@@ -30,45 +31,45 @@ pub(crate) const NAMES: [&str; 8] = [
 ];
 /// A sentence of a problem that must be true.
 const NO_REPAIR: &str = "nothing has to be repaired";
-/// Seconds after which a caller may be told of a trouble: until then the first failures look alike.
+/// Seconds until a caller is told about a problem: before that, the first failures look alike.
 const TELLING: i64 = 3 * 3600;
-/// Seconds by which a use may be noted late: by the interval of the record, and by that of an instance.
+/// Seconds by which a use may be recorded late: the interval of the database, and that of an isolate.
 const USE_IS_LATE: i64 = 660;
-/// Seconds in which a copy that was used is there when the record goes away.
+/// Seconds for which a used cache entry is available when the database goes down.
 const COPY_IS_THERE: i64 = 14 * 60;
-/// Seconds in which the scheduled run deletes what could not be deleted.
+/// Seconds within which the scheduled run deletes what could not be deleted.
 const DELETED_WITHIN: i64 = 900;
-/// Checks of a connection whose client can't be used, in a phase: half an hour apart at first, a day in the end.
+/// Checks of a connection with an unusable client, in a phase: half an hour apart at first, a day at the end.
 const MOST_CHECKS: usize = 12;
 /// Requests to revoke one grant: eight in the first hours, then one in two hours, for a day.
 const MOST_REVOCATIONS: usize = 40;
 
-/// How things are at the end of a phase.
+/// The state at the end of a phase.
 #[derive(Debug)]
 pub(crate) struct Situation {
     pub(crate) trouble: Trouble,
-    /// Whether tokens would go to another address by the current definition.
+    /// Whether tokens would go to another address with the current definition.
     pub(crate) leads_elsewhere: bool,
     /// The current definition's revision.
     pub(crate) revision: i64,
 }
 
-/// The last answer that left a copy.
+/// The last resolve that wrote a cache entry.
 struct Copied {
     at: i64,
     expires_at: Option<i64>,
-    /// What stood in the record.
+    /// The values in the database.
     state: String,
 }
 
-/// What was seen so far, and what was rightly told.
+/// The observations so far, and the correct reports.
 pub(crate) struct Reports {
     outages: Outages,
     trouble: Trouble,
-    /// What the app has said that nothing has taken back since.
+    /// What the app has said and nothing has replaced since.
     heard: Vec<Told>,
     since: i64,
-    /// Lines of the log before the phase.
+    /// Log lines before the phase.
     lines: usize,
     /// Calls and checks of a connection in the phase.
     asked: BTreeMap<usize, usize>,
@@ -98,7 +99,7 @@ impl Reports {
         let world = &stage.fixture.world;
         (self.trouble, self.since, self.lines) = (trouble, world.runtime.now(), world.log.0.borrow().len());
         match trouble {
-            // A refusal of the client outdates what the app said of the connection.
+            // A refusal of the client replaces what the app said about the connection.
             Trouble::ClientRefused => self.heard.retain(|one| *one != Told::AppRefuses),
             Trouble::None if !stage.plan.outlives_a_phase() => self.heard.clear(),
             Trouble::None => self.heard.retain(|one| *one == Told::ClientMisconfigured),
@@ -153,7 +154,7 @@ impl Reports {
         self.outages.works_for(Kind::Puts).min(self.outages.works_for(Kind::Gets))
     }
 
-    /// What a caller is told must be true, and say the way out where there is one.
+    /// What a caller is told must be true, and include the remedy if there is one.
     fn refused(&self, stage: &Scenario, connection: usize, error: &Error) {
         let role = &stage.connections[connection];
         let is_known = stage.fixture.world.runtime.now() - self.since > TELLING;
@@ -168,7 +169,7 @@ impl Reports {
         }
     }
 
-    /// With the record away, a copy answers that was used shortly before.
+    /// While the database is down, a cache entry answers that was used shortly before.
     pub(crate) fn called_in_an_outage(
         &mut self,
         stage: &Scenario,
@@ -197,7 +198,7 @@ impl Reports {
         }
     }
 
-    /// What was disconnected is in no cache as soon as that deletes again.
+    /// A disconnected connection is removed from every cache as soon as deletes work again.
     pub(crate) fn look_at_copies(&self, stage: &Scenario) {
         let (now, kv) = (stage.fixture.world.runtime.now(), &stage.fixture.world.cache);
         for role in &stage.connections {
@@ -211,7 +212,7 @@ impl Reports {
         }
     }
 
-    /// Everything that must have been told and done by the end of a phase.
+    /// Checks everything that must have been reported and done by the end of a phase.
     pub(crate) fn judge(&mut self, stage: &std::rc::Rc<Scenario>, now: &Situation) {
         self.judge_all(stage, now);
         self.heard.extend(match now.trouble {
@@ -247,14 +248,14 @@ impl Reports {
                     role.account, now.trouble
                 ));
             }
-            // A week after its death the credential is forgotten.
+            // A week after it was marked needs_reconnect, the credential is deleted.
             if now.trouble == Trouble::None && listed.connection.sealed_credential.is_some() {
                 stage.invariants.check_final_resolve(role, last);
             }
         }
     }
 
-    /// What is wrong about what is told, if anything is.
+    /// The error in the reports, if there is one.
     fn status_is_told(
         &mut self,
         stage: &Scenario,
@@ -304,14 +305,14 @@ impl Reports {
             self.tells("nothing");
             return last.is_err().then(|| "it works at the app, and resolve refuses".into());
         };
-        // An app that is silent now may be known by what it said last.
+        // An app that is silent now may be reported with its last response.
         let is_silent = matches!(now.trouble, Trouble::Silence(_));
         if !(told.contains(&wanted) || is_silent && told.iter().any(|code| self.heard.contains(code))) {
             return Some(format!("{} is not told", wanted.as_str()));
         }
         self.tells(wanted.as_str());
         match last {
-            // What the app ended before its time looks good until it can be asked.
+            // A grant that the app ended early looks valid until the app can be asked.
             Ok(_) if !app.has_live_grant_of_token(stored.access_token.expose()) => None,
             Ok(_) => Some("an ended credential is answered".into()),
             Err(error)
@@ -369,7 +370,7 @@ impl Reports {
         }
     }
 
-    /// Nothing that was ended is still waiting to be erased, and it took few requests and few words.
+    /// Nothing that was disconnected waits for its erasure, and it took few requests and few log lines.
     fn nothing_is_left(stage: &Scenario) {
         let db = &stage.fixture.world.db;
         for (what, sql) in [
@@ -398,7 +399,7 @@ impl Reports {
         }
     }
 
-    /// A client that can't be used without somebody's help is looked at ever more seldom.
+    /// A client that only a person can repair is checked less and less often.
     fn asked_ever_more_seldom(&self, stage: &Scenario) {
         if self.trouble != Trouble::SecretSpoiled || self.marks_failed {
             return;
@@ -422,7 +423,7 @@ impl Reports {
     }
 }
 
-/// What is wrong about a problem that a caller gets, if anything is.
+/// The error in a problem for a caller, if there is one.
 fn wrong_problem(trouble: Trouble, error: &Error) -> Option<String> {
     let hints = &error.hints;
     let code = match trouble {
@@ -450,7 +451,7 @@ fn wrong_problem(trouble: Trouble, error: &Error) -> Option<String> {
     None
 }
 
-/// What stands in the record of a connection, as far as a copy has it.
+/// The values of a connection in the database that its cache entry contains.
 fn state(stage: &Scenario, connection: usize) -> String {
     let sql = format!(
         "SELECT generation || '/' || version || '/' || app_revision || '/' || status || '/' || name FROM connections WHERE id = '{}'",

@@ -1,9 +1,8 @@
-//! A hostile editor: somebody who may change the definitions of a workspace's own apps, and a server of theirs.
+//! A hostile editor: somebody who may change the definitions of a workspace's custom apps, and has a server.
 //!
-//! Owns what they write into a definition (editions), what their server answers, and the addresses that each edition
-//! names. The server takes every code and every token, and answers as the app would; it can send people on to the
-//! app's own page with the client id and the redirect URI that the app knows. What may reach it is judged in
-//! secrets.rs.
+//! Owns the changes to a definition (editions), the responses of the server, and the addresses in each edition. The
+//! server accepts every code and every token, and responds as the app would. It can redirect people to the app's own
+//! page with the client id and the redirect URI that the app knows. secret_tracker.rs judges what may reach it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -15,72 +14,72 @@ use url::Url;
 use crate::support::acme::{REALM, bearer_token, text_response};
 use crate::support::fixture::merge_patch;
 
-/// The app's own origin, which is its issuer, too.
+/// The app's own origin, which is also its issuer.
 pub(crate) const APP_ORIGIN: &str = "https://acme.example";
 /// The editor's own origin.
 const ROGUE_ORIGIN: &str = "https://rogue.example";
-/// What the paths of the editor's tenant begin with, at the app's host.
+/// The beginning of the paths of the editor's tenant, on the app's host.
 const ROGUE_PATH: &str = "/rogue";
-/// What all that the editor's server gives begins with.
+/// The beginning of everything that the editor's server issues.
 const ROGUE_SECRET_PREFIX: &str = "rogue-";
-/// The other app of the workspace: people enter a key for it.
+/// The other app of the workspace, with a manual key.
 pub(crate) const API_KEY_APP: &str = "keyed";
 
-/// How the app's own definition tells its endpoints.
+/// How the app's own definition gives its endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndpointStyle {
-    /// They are written down.
+    /// They are listed.
     Written,
-    /// They have a placeholder, which the person fills: one host has many authorization servers.
+    /// They have a placeholder that the person fills: one host has many authorization servers.
     Placeholder,
-    /// They are discovered at an issuer.
+    /// They are discovered from an issuer.
     Discovered,
 }
 
-/// What a plan with a hostile editor is played on.
+/// The set-up of a plan with a hostile editor.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AttackSetup {
     pub(crate) endpoint_style: EndpointStyle,
     /// The client has no secret.
     pub(crate) public_client: bool,
-    /// The editor's server gives refresh tokens.
+    /// The editor's server issues refresh tokens.
     pub(crate) rogue_gives_refresh_token: bool,
 }
 
-/// What the editor enters as the client beside a new definition.
+/// The client that the editor enters with a new definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClientEntry {
     /// Nothing.
     Nothing,
-    /// The same client id without a secret.
+    /// The same client id, without a secret.
     SameId,
-    /// The same client id with a secret of the editor's.
+    /// The same client id, with a secret of the editor.
     WrongSecret,
-    /// A client id of the editor's.
+    /// A client id of the editor.
     OtherId,
 }
 
-/// How a person is led.
+/// How a person is misled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct VisitOptions {
-    /// The editor's server sends them on to the app's own page.
+    /// The editor's server redirects them to the app's own page.
     pub(crate) redirected_to_app: bool,
     /// They fill the placeholder with the editor's realm.
     pub(crate) to_rogue_realm: bool,
-    /// Milliseconds that they take to read our own page.
+    /// Milliseconds that they spend on our own page.
     pub(crate) page_ms: u32,
-    /// Milliseconds that they take at the app.
+    /// Milliseconds that they spend at the app.
     pub(crate) app_ms: i64,
 }
 
-/// What the editor puts in the place of a discovery document.
+/// The discovery document that the editor writes into the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RogueDocument {
     /// The app's issuer, with the editor's token endpoint.
     RogueToken,
     /// The app's issuer, with the editor's endpoints.
     RogueAll,
-    /// What the program itself stored for another issuer.
+    /// The document that the program stored for another issuer.
     OfOtherIssuer,
 }
 
@@ -99,13 +98,13 @@ impl RogueDocument {
 }
 
 impl AttackSetup {
-    /// What the addresses of the app's own authorization server begin with.
+    /// The beginning of the addresses of the app's own authorization server.
     pub(crate) fn server_url(self) -> String {
         let realm = if self.endpoint_style == EndpointStyle::Placeholder { REALM } else { "" };
         format!("{APP_ORIGIN}{realm}")
     }
 
-    /// What is changed about the usual definition to have the app's own.
+    /// The changes to the default definition for the app's own one.
     pub(crate) fn unedited_patch(self) -> Value {
         let usual = json!({
             "request": { "base_url": "https://acme.example/api/" },
@@ -128,7 +127,7 @@ impl AttackSetup {
         merge_keeping_nulls(usual, &own)
     }
 
-    /// What the editor changes about that.
+    /// The changes that the editor makes to it.
     pub(crate) fn edited_patches(self) -> Vec<Value> {
         let at = |base: &str| {
             json!({
@@ -183,9 +182,9 @@ impl AttackSetup {
     }
 }
 
-/// The first with the changes of the second, where what is to be taken away still stands as null.
+/// The first with the changes of the second. Members to remove are still null.
 pub(crate) fn merge_keeping_nulls(mut base: Value, patch: &Value) -> Value {
-    // A member that is to be taken away must still be told so.
+    // A member to remove must still be marked for it.
     fn put(into: &mut Value, patch: &Value) {
         match (into, patch) {
             (Value::Object(into), Value::Object(patch)) => {
@@ -200,7 +199,7 @@ pub(crate) fn merge_keeping_nulls(mut base: Value, patch: &Value) -> Value {
     base
 }
 
-/// A definition of the usual app with these changes, in their order.
+/// A definition of the default app with these changes, in order.
 pub(crate) fn definition_with_patches(changes: &[&Value]) -> Value {
     let mut definition = crate::support::fixture::acme_definition();
     for change in changes {
@@ -209,7 +208,7 @@ pub(crate) fn definition_with_patches(changes: &[&Value]) -> Value {
     definition
 }
 
-/// The definition of the app that people enter a key for, as it is and as the editor changes it.
+/// The definition of the app with a manual key, its own and as the editor changes it.
 pub(crate) fn api_key_definition(edition: usize) -> Value {
     let mut definition = json!({
         "id": API_KEY_APP,
@@ -230,7 +229,7 @@ pub(crate) fn api_key_definition(edition: usize) -> Value {
     definition
 }
 
-/// Editions of [`keyed`], with the honest one.
+/// Editions of [`keyed`], including the app's own.
 pub(crate) const API_KEY_EDITIONS: usize = 5;
 
 /// Addresses that a secret was given for.
@@ -249,7 +248,7 @@ impl AllowedDestinations {
         Self { token: one("/token"), revoke: one("/revoke"), api: BTreeSet::from([APP_ORIGIN.to_owned()]) }
     }
 
-    /// Those of a definition, read without the program's help.
+    /// Those of a definition, read independently of the program.
     pub(crate) fn of_definition(definition: &Value, realm: &str) -> Self {
         let filled = |at: &str| {
             let text = definition.pointer(at).and_then(Value::as_str);
@@ -287,14 +286,14 @@ pub(crate) struct RogueServer {
     /// Whether its answers have a refresh token.
     pub(crate) gives_refresh_token: Cell<bool>,
     pub(crate) expires_in: Cell<i64>,
-    /// The account that it says a token is of which it did not make.
+    /// The account that it names for tokens that it did not issue.
     pub(crate) claimed_account: RefCell<String>,
-    /// All requests that reached it, whole.
+    /// All requests that reached it, completely.
     pub(crate) requests: RefCell<Vec<String>>,
     secrets_made: Cell<u64>,
 }
 
-/// Whether the editor's server has made a token.
+/// Whether the editor's server issued a token.
 pub(crate) fn is_rogue_token(token: &str) -> bool {
     token.starts_with(ROGUE_SECRET_PREFIX)
 }
@@ -310,13 +309,13 @@ impl RogueServer {
         format!("{ROGUE_SECRET_PREFIX}{kind}_{}_{account}", self.secrets_made.get())
     }
 
-    /// Whose something is.
+    /// The account of a code or token.
     fn account_of(&self, token: &str) -> String {
         let own = token.strip_prefix(ROGUE_SECRET_PREFIX).and_then(|rest| rest.splitn(3, '_').nth(2));
         own.map_or_else(|| self.claimed_account.borrow().clone(), ToOwned::to_owned)
     }
 
-    /// Answers what comes to the editor's host, and to any address of the app's host that is not the app's.
+    /// Answers requests to the editor's host, and to addresses of the app's host that are not the app's.
     pub(crate) fn respond(&self, request: &OutboundRequest) -> Option<AppResponse> {
         let url = request.url.url();
         let at_home = url.origin().ascii_serialization() == APP_ORIGIN;

@@ -1,7 +1,7 @@
-//! A play: the real use cases, done by many at once, in the weather that a seed draws.
+//! A scenario: many actors run the real use cases at once, with the faults that a seed draws.
 //!
-//! Owns the actors and what each of them is promised. Every act of a Worker is a task of that Worker's own, so
-//! that it dies with it; whoever waits for it waits a minute at most, as people do.
+//! Owns the actors and what each of them can rely on. Every action of a Worker is a task of that Worker, and ends when
+//! the Worker is killed. A person or caller waits for it for a minute at most.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -27,49 +27,49 @@ use crate::support::fixture::BROWSER_SESSION;
 use crate::support::world::deliver_kept_writes;
 use crate::support::{Fixture, RefreshMode, RotationPolicy, World};
 
-/// Milliseconds that anybody waits for a Worker.
+/// Milliseconds that an actor waits for a Worker.
 const CALLER_TIMEOUT_MS: i64 = 60_000;
-/// Milliseconds between two tries of an object to deliver what it keeps.
+/// Milliseconds between two attempts of an object to store its pending writes.
 const DELIVERY_INTERVAL_MS: i64 = 5_000;
-/// Seconds after the play in which everything has to come right: more than the longest back-off.
+/// Seconds after the scenario until all invariants must hold: more than the longest back-off.
 const RECOVERY_SECONDS: i64 = 4_000;
-/// The key that is promoted in some plays.
+/// The key that becomes the first one in some scenarios.
 const NEW_KEY: &str = "k2:8PHy8/T19vf4+fr7/P3+/wABAgMEBQYHCAkKCwwNDg8=";
 
-/// A connection of the play, and what people were promised about it.
+/// A connection of the scenario, and what people were told about it.
 pub(crate) struct ScenarioConnection {
     pub(crate) id: ConnectionId,
     pub(crate) account: String,
-    /// When a disconnect was acknowledged, in milliseconds.
+    /// When a disconnect was confirmed, in milliseconds.
     pub(crate) disconnected_at_ms: Cell<Option<i64>>,
-    /// Until when a copy of it may still answer, in milliseconds: the cache did not confirm that it is gone.
+    /// Until when a cache entry of it may still answer, in milliseconds: the cache did not confirm the deletion.
     pub(crate) copies_until: Cell<i64>,
     /// Whether a disconnect was tried.
     pub(crate) disconnect_tried: Cell<bool>,
-    /// Whether the person took the grant back at the app.
+    /// Whether the person revoked the access at the app.
     pub(crate) grant_withdrawn: Cell<bool>,
-    /// Reconnects under way, and reconnects ever begun.
+    /// Running reconnects, and all reconnects ever started.
     reconnects_under_way: Cell<u32>,
     reconnects_begun: Cell<u32>,
-    /// Whether two of them met: which of their grants is the newer one is anybody's guess.
+    /// Whether two of them overlapped. Then it is not known which grant is newer.
     pub(crate) reconnects_overlapped: Cell<bool>,
-    /// Whether its person was sent to a server that is not the app's.
+    /// Whether its person was redirected to a server that is not the app's.
     pub(crate) sent_to_rogue_server: Cell<bool>,
-    /// The app's grants up to here are older than the last acknowledged reconnect that brought a refresh token.
+    /// The app's grants up to this number are older than the last confirmed reconnect that returned a refresh token.
     pub(crate) outdated_grants: Cell<usize>,
     pub(crate) requested_names: RefCell<RequestedNames>,
 }
 
-/// Names that were asked for.
+/// Requested names.
 #[derive(Debug, Default)]
 pub(crate) struct RequestedNames {
-    /// The last one that was acknowledged.
+    /// The last confirmed one.
     pub(crate) acknowledged: Option<String>,
-    /// Those that may have been applied since.
+    /// Later ones that may have been stored.
     pub(crate) unacknowledged: Vec<String>,
 }
 
-/// Everything of a play.
+/// The state of a scenario.
 pub(crate) struct Scenario {
     pub(crate) plan: ScenarioPlan,
     pub(crate) fixture: Fixture,
@@ -82,7 +82,7 @@ pub(crate) struct Scenario {
     key_promoted: Cell<bool>,
 }
 
-/// Plays a plan to its end and judges it.
+/// Runs a plan to its end and judges it.
 pub(crate) fn run_scenario(seed: u64, plan: ScenarioPlan, prepare: impl FnOnce(&World), tells: bool) -> ScenarioResult {
     let world = World::new(RefreshMode::Direct, Some(seed));
     world.recorder.keeps_lines.set(tells);
@@ -100,7 +100,7 @@ pub(crate) fn run_scenario(seed: u64, plan: ScenarioPlan, prepare: impl FnOnce(&
     let workers = (1..).zip(&plan.workers).map(|(owner, worker)| {
         let own = world.second_deployment(worker.refresh_mode).with_owner(owner);
         own.kept_writes.enabled.set(worker.keeps_writes);
-        // In a long life what an instance remembers grows old.
+        // In a long scenario the memory of an isolate becomes old.
         if plan.life.is_some() { own.in_one_isolate() } else { own }
     });
     let workers: Vec<World> = workers.collect();
@@ -177,7 +177,7 @@ async fn run_steps(stage: Rc<Scenario>) {
     }
 }
 
-/// The alarms of a Worker's objects: what they keep is delivered as soon as the record takes it.
+/// The alarms of a Worker's objects: pending writes are stored as soon as the database accepts them.
 async fn retry_deliveries(stage: Rc<Scenario>, worker: usize) {
     let world = &stage.workers[worker];
     while !stage.finished.get() {
@@ -189,17 +189,17 @@ async fn retry_deliveries(stage: Rc<Scenario>, worker: usize) {
     }
 }
 
-/// The weather clears, the clock goes on striking, and in the end everybody asks once more.
+/// Stops all faults, continues with scheduled runs, and lets all callers ask once more.
 async fn recover_and_check(stage: &Rc<Scenario>) {
     stage.fault_plan.stop();
     stage.add_line(|| "the weather clears".into());
     let runtime = &stage.fixture.world.runtime;
     if let Some(hostile) = &stage.attack {
-        // What somebody still waits for in the record comes first.
+        // Callers who still wait for the database come first.
         runtime.sleep(CALLER_TIMEOUT_MS).await;
         attack::restore_apps(stage, hostile, 0).await;
     }
-    // Two looks of the clock find what is due; re-sealing takes two passes.
+    // Two scheduled runs find what is due. Sealing again takes two passes.
     let strikes = if stage.key_promoted.get() { 4 } else { 2 };
     for _ in 0..strikes {
         runtime.sleep((RECOVERY_SECONDS + stage.plan.expires_in) * 1000 / strikes).await;
@@ -228,7 +228,7 @@ impl Scenario {
         world.recorder.add_line(world.runtime.now_ms(), line);
     }
 
-    /// Waits for something a Worker does, but not for ever: the Worker may be killed.
+    /// Waits for a Worker with a time limit, because the Worker may be killed.
     pub(crate) async fn with_timeout<T: 'static>(
         &self,
         world: &World,
@@ -308,7 +308,7 @@ pub(crate) async fn resolve_from_worker(
     let answered = stage
         .with_timeout(world, async move {
             let answered = resolve::resolve(&context, &key, &id, request.validated()).await?;
-            // What is left to do is done behind the answer.
+            // The deferred work runs after the answer.
             let after = answered.deferred;
             drop(process.spawn(async move {
                 for one in after {
@@ -332,7 +332,7 @@ pub(crate) async fn reconnect_connection(stage: &Rc<Scenario>, worker: usize, co
     role.end_reconnect();
 }
 
-/// Who else was reconnecting when a reconnect began, and how many had begun.
+/// The number of running and of all reconnects when a reconnect began.
 pub(crate) type ReconnectOrder = (u32, u32);
 
 impl ScenarioConnection {
@@ -352,12 +352,12 @@ impl ScenarioConnection {
         self.reconnects_under_way.set(self.reconnects_under_way.get() - 1);
     }
 
-    /// A reconnect was acknowledged. Where it brought a refresh token, the app's grants before it are outdated.
+    /// A reconnect was confirmed. If it returned a refresh token, the app's earlier grants are outdated.
     pub(crate) fn acknowledge_reconnect(&self, (others, begun): ReconnectOrder, older: usize, renews: bool) {
         if renews {
             self.outdated_grants.set(self.outdated_grants.get().max(older));
         }
-        // Alone from its begin to its end it is the newest, whatever was before.
+        // If no other reconnect overlapped, its grant is the newest.
         let alone = others == 0 && self.reconnects_begun.get() == begun;
         self.reconnects_overlapped.set(self.reconnects_overlapped.get() && !alone);
     }
@@ -427,7 +427,7 @@ async fn disconnect_connection(stage: &Rc<Scenario>, worker: usize, connection: 
     }
 }
 
-/// Whether an app takes a used refresh token again at any time.
+/// Whether an app accepts a used refresh token again at some time.
 pub(crate) fn allows_token_reuse(rotates: RotationPolicy) -> bool {
     matches!(rotates, RotationPolicy::Never | RotationPolicy::Reissue)
 }

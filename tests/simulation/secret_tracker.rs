@@ -1,8 +1,9 @@
 //! The judge of secrets: none may be sent where it was not given for.
 //!
-//! Owns what is known of every secret of a play: the client's secret, codes, verifiers, access and refresh tokens,
-//! entered keys. Each request that leaves the program is searched for all of them, wherever they stand in it. Where one
-//! was given for follows from the definition that a flow began with, read here and not by the program.
+//! Owns what is known about every secret of a scenario: the client's secret, codes, verifiers, access and refresh
+//! tokens, manual keys. Each request that leaves the program is searched for all of them, wherever they are in it. The
+//! permitted destinations of a secret follow from the definition that its flow started with, read here and not by the
+//! program.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,13 +18,13 @@ use sha2::{Digest, Sha256};
 use crate::rogue_server::{AllowedDestinations, origin_of};
 use crate::support::acme::{Acme, CANARY};
 
-/// What is known.
+/// The known secrets.
 pub(crate) struct SecretTracker {
-    /// The app's own places.
+    /// The app's own destinations.
     app_destinations: AllowedDestinations,
-    /// Where the grants of a code may go, for flows whose person saw another definition than the app's own.
+    /// The destinations of the grants of a code, for flows whose person saw another definition than the app's own.
     destinations_by_code: RefCell<BTreeMap<String, AllowedDestinations>>,
-    /// Where the verifier of a challenge may go.
+    /// The destinations of the verifier of a challenge.
     destinations_by_challenge: RefCell<BTreeMap<String, AllowedDestinations>>,
     pub(crate) findings: RefCell<Vec<String>>,
 }
@@ -38,28 +39,28 @@ impl SecretTracker {
         }
     }
 
-    /// Where the app's own secrets may go.
+    /// The destinations of the app's own secrets.
     pub(crate) fn app_destinations(&self) -> &AllowedDestinations {
         &self.app_destinations
     }
 
-    /// A flow began: its verifier is for the server that it began at.
+    /// A flow started: its verifier is for the server that it started at.
     pub(crate) fn note_challenge(&self, challenge: &str, places: &AllowedDestinations) {
         self.destinations_by_challenge.borrow_mut().insert(challenge.to_owned(), places.clone());
     }
 
-    /// The app gave a code: what comes of it is for these places. The code itself is for the app's own token endpoint.
+    /// The app issued a code: its grant is for these destinations. The code itself is for the app's own token endpoint.
     pub(crate) fn note_code(&self, code: &str, places: &AllowedDestinations) {
         self.destinations_by_code.borrow_mut().insert(code.to_owned(), places.clone());
     }
 
-    /// Where a token of the app's may go.
+    /// The destinations of a token of the app.
     pub(crate) fn destinations_of(&self, acme: &Acme, token: &str) -> AllowedDestinations {
         let flow = acme.code_of(token).and_then(|code| self.destinations_by_code.borrow().get(&code).cloned());
         flow.unwrap_or_else(|| self.app_destinations.clone())
     }
 
-    /// A request leaves the program. Says so where it carries what its address must not get.
+    /// A request leaves the program. Reports a secret that its address must not get.
     pub(crate) fn check_request(&self, acme: &Acme, request: &OutboundRequest) {
         let text = request_as_text(request);
         let url = request.url.as_str();
@@ -111,7 +112,7 @@ impl SecretTracker {
     }
 }
 
-/// All that a request says, in one text: also what is in Base64.
+/// All texts of a request in one, with Base64 decoded.
 pub(crate) fn request_as_text(request: &OutboundRequest) -> String {
     let mut text = format!("{:?} {}", request.method, request.url.as_str());
     for (name, value) in &request.headers {
@@ -137,5 +138,5 @@ fn find_secrets(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Shared by the judge and the border.
+/// The judge and the border share it.
 pub(crate) type SharedSecretTracker = Rc<SecretTracker>;

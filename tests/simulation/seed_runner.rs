@@ -1,6 +1,6 @@
-//! Many plays: as many seeds as were asked for or fit into the time, on every core, stopping at the first finding.
+//! Runs many scenarios: a number of seeds or as many as fit into the time, on every core. Stops at the first finding.
 //!
-//! Owns the report: what was played, what went wrong, and how to see it again.
+//! Owns the report: what was run, what failed, and how to run it again.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,28 +14,28 @@ use crate::reported;
 use crate::scenario::run_scenario;
 use crate::support::World;
 
-/// Seconds that a run may take unless somebody says otherwise.
+/// Default length of a run in seconds.
 const DEFAULT_SECONDS: u64 = 60;
-/// Seeds that a run of the tests begins with; fewer would leave some kinds of fault out.
+/// Minimum number of seeds of a test run. Fewer would leave out some kinds of faults.
 const MIN_SEEDS: u64 = 2_000;
 
-/// What is to be played.
+/// What to run.
 #[derive(Debug, Clone)]
 pub(crate) struct RunOptions {
     pub(crate) first_seed: u64,
-    /// From one seed to the next: 32 keeps to one theme.
+    /// The step from one seed to the next: 32 keeps one theme.
     pub(crate) step: u64,
-    /// Seeds, whatever the time; otherwise as many as fit.
+    /// The number of seeds, independent of the time. Otherwise as many as fit.
     pub(crate) seeds: Option<u64>,
     pub(crate) max_seconds: u64,
-    /// One seed only, told in full.
+    /// One seed only, with its full log.
     pub(crate) single_seed: Option<u64>,
     /// Seconds between two lines of progress.
     pub(crate) progress_seconds: u64,
 }
 
 impl RunOptions {
-    /// As `npm run simulate` puts it.
+    /// The options of `npm run simulate`.
     pub(crate) fn from_environment() -> Self {
         let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
         Self {
@@ -49,7 +49,7 @@ impl RunOptions {
     }
 }
 
-/// One play of a seed, with a panic told as a finding.
+/// Runs one seed. A panic is a finding.
 pub(crate) fn run_seed(seed: u64, prepare: impl FnOnce(&World), tells: bool) -> ScenarioResult {
     let played = catch_unwind(AssertUnwindSafe(|| run_scenario(seed, ScenarioPlan::from_seed(seed), prepare, tells)));
     played.unwrap_or_else(|panic| {
@@ -61,7 +61,7 @@ pub(crate) fn run_seed(seed: u64, prepare: impl FnOnce(&World), tells: bool) -> 
     })
 }
 
-/// Plays many seeds; panics at the first finding, with its seed and its story.
+/// Runs many seeds. Panics at the first finding, with its seed and its log.
 pub(crate) fn run_seeds(wish: &RunOptions) {
     if let Some(seed) = wish.single_seed {
         let ended = run_seed(seed, |_| {}, true);
@@ -194,7 +194,7 @@ impl SeedRunner {
             total.told
         );
         if done >= MIN_SEEDS && self.step == 1 {
-            // A simulation in which nothing goes wrong proves nothing.
+            // A simulation without faults proves nothing.
             assert!(
                 total.responses_lost > 0 && total.faults.app > 0 && total.faults.database > 0 && total.disconnects > 0
             );

@@ -1,4 +1,4 @@
-//! Ways that a person consents to at the app, from the authorize page to the revocation.
+//! Auth methods with a consent at the app, from the authorize page to the revocation.
 
 use connections::app::CredentialKind;
 use connections::connect::callback::{CallbackParams, CallbackResult};
@@ -19,17 +19,17 @@ use super::sample_responses::{ResponseKind, SampleResponse};
 use super::{auth_methods, made_up};
 use crate::support::fixture::{BROWSER_SESSION, access_token_of};
 
-/// What an app answers in one way, whatever it was asked too often.
+/// The app's response to any request if it was asked too often.
 const TOO_MANY_REQUESTS: u16 = 429;
 
-/// What was walked.
+/// Counts of what was tested.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct ConsentCoverage {
     auth_methods: usize,
-    /// Lives whose tokens were renewed, and those whose token can't be.
+    /// Lifecycles whose tokens were refreshed, and those whose tokens cannot be.
     renewable: usize,
     not_renewable: usize,
-    /// Lives that ended with a revocation at the app.
+    /// Lifecycles that ended with a revocation at the app.
     revoked: usize,
 }
 
@@ -38,7 +38,7 @@ fn every_consent_of_the_catalogue_works_until_it_is_disconnected() {
     let mut walked = ConsentCoverage::default();
     for (app, auth_method) in auth_methods().filter(|(_, auth_method)| auth_method.kind == CredentialKind::OAuth2) {
         walked.auth_methods += 1;
-        // An app may give refresh tokens to some of its clients only: both lives are lived.
+        // An app may issue refresh tokens only to some of its clients. Both lifecycles are tested.
         let lives = [true, false].map(|renewable| {
             let stage = LifecycleFixture::new(&app, &auth_method);
             stage.find_token_response(renewable).is_some().then(|| stage.run_lifecycle(renewable, &mut walked))
@@ -49,8 +49,9 @@ fn every_consent_of_the_catalogue_works_until_it_is_disconnected() {
     assert_eq!(walked, expected, "the catalogue has other ways than before: see that each is walked, then count anew");
 }
 
-/// monday.com has ended the flow that its definition had before: another token endpoint, tokens without end. What was connected
-/// by it goes on for as long as monday.com lets it. A client of that flow is asked for anew before anybody is sent there.
+/// monday.com ended the flow that its definition had before: another token endpoint, and tokens without expiry.
+/// Existing connections work for as long as monday.com allows it. A client of the old flow must be entered again before
+/// a flow starts.
 #[test]
 fn connections_of_a_previous_auth_method_keep_working_and_need_a_new_client() {
     let (app, auth_method) = auth_methods()
@@ -84,7 +85,7 @@ fn connections_of_a_previous_auth_method_keep_working_and_need_a_new_client() {
     stage.expect_requests("a client of the flow before", &[]);
     assert_eq!(stage.fixture.load_connection(&id).status, ConnectionStatus::Connected);
 
-    // The same client, entered again, is another one: with another redirect URI, for the server that it is for now.
+    // The same client, entered again, is a new client with another redirect URI, for the current server.
     let again = stage.fixture.put_client_again(&auth_method, (made_up::CLIENT_ID, made_up::CLIENT_SECRET));
     assert_ne!(again, stage.fixture.client);
     stage.fixture.client = again.clone();
@@ -93,7 +94,8 @@ fn connections_of_a_previous_auth_method_keep_working_and_need_a_new_client() {
 }
 
 impl LifecycleFixture {
-    /// The answer to a code: of a client with refresh tokens, or without. One that grants what is asked goes first.
+    /// The response to a code: of a client with refresh tokens, or without. A response with all requested scopes is
+    /// preferred.
     fn find_token_response(&self, renewable: bool) -> Option<&SampleResponse> {
         let fits = |entry: &SampleResponse| entry.has_tokens() && entry.refresh_token().is_some() == renewable;
         let whole = |entry: &SampleResponse| fits(entry) && entry.read["missing"].is_null();
@@ -120,7 +122,7 @@ impl LifecycleFixture {
         self.disconnect_and_assert_erased(&id);
     }
 
-    /// A person goes to the app, allows what is asked, and comes back.
+    /// A person goes to the app, allows what is requested, and comes back.
     fn complete_consent(&self, tokens: &SampleResponse, connection: Option<&ConnectionId>) -> Option<ConnectionId> {
         self.script_responses("exchange", [tokens]);
         self.script_account();
@@ -165,7 +167,7 @@ impl LifecycleFixture {
         assert_eq!(Some(access_token_of(&resolved)), access_token_in(tokens), "{self}");
     }
 
-    /// The access token has ended; where it never does, somebody insists on another.
+    /// The access token expires. If it never does, a refresh is forced.
     fn make_refresh_needed(&self, id: &ConnectionId) {
         self.fixture.world.advance_clock(60);
         match self.fixture.load_connection(id).expires_at {
@@ -174,8 +176,8 @@ impl LifecycleFixture {
         }
     }
 
-    /// An app that refuses a refresh for now is asked once, left alone, and takes nothing away. One that is asked too often
-    /// says so in one way, whatever it is asked.
+    /// An app that refuses a refresh temporarily is asked once and then not again for a while, and the connection keeps
+    /// everything. An app responds to too many requests in one way, whatever the request is.
     fn refresh_during_outage(&self, id: &ConnectionId) {
         let known = self.find_response(&[ResponseKind::Token], |entry| entry.is_refusal_of_class("transient"));
         let general = Some(&self.outage).filter(|entry| entry.to_inbound().status == TOO_MANY_REQUESTS);
@@ -192,7 +194,7 @@ impl LifecycleFixture {
         self.fixture.world.advance_clock(row.next_attempt_at.since(self.fixture.world.now()).max(0));
     }
 
-    /// Each token of the grant is renewed, by one request for each. Answers the refresh token that counts from then on.
+    /// One request refreshes each token of the grant. Returns the current refresh token.
     fn refresh_and_assert<'a>(&'a self, id: &ConnectionId, tokens: &'a SampleResponse) -> Option<&'a str> {
         let renewed: Vec<_> =
             self.responses.iter().filter(|one| one.kind == ResponseKind::Refresh && one.has_tokens()).collect();
@@ -213,7 +215,7 @@ impl LifecycleFixture {
         first.refresh_token().or(tokens.refresh_token())
     }
 
-    /// The app says for good that the grant is gone.
+    /// The app refuses the grant permanently.
     fn refresh_with_refusal(&self, id: &ConnectionId, newest: Option<&str>) {
         self.script_responses(
             "refresh",

@@ -1,8 +1,8 @@
-//! An app of the catalogue on the stage: it understands what a person has read, and answers from its own answers.
+//! A simulated catalogue app: it accepts the reviewed requests, and responds with the sample responses.
 //!
-//! Owns the part that is played. Every request is looked up in `tests/catalogue/golden`, with what differs from one life to
-//! the next put into the made-up words that stand there: one that is not there word for word is no request of this app,
-//! and is noted as what it was. So a walk that counts titles has compared whole requests.
+//! Owns the simulation. Every request is looked up in `tests/catalogue/golden`, after the values of this lifecycle are
+//! replaced by the made-up words of that file. A request that is not in the file word for word is recorded as unknown.
+//! So a test that counts titles has compared whole requests.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -21,27 +21,28 @@ use super::sample_responses::{self, ResponseKind, SampleResponse};
 use super::{made_up, request_text};
 use crate::support::Fixture;
 
-/// A way of an app, in a world that has nothing else.
+/// An auth method of an app, in a world without other apps.
 pub(super) struct LifecycleFixture {
     pub(super) fixture: Fixture,
     pub(super) app: Rc<AuthMethod>,
-    /// What the app is known to answer.
+    /// The sample responses of the app.
     pub(super) responses: Vec<SampleResponse>,
-    /// An answer of the app, by whatever way, that it can't tell now. An outage is the app's, not a way's.
+    /// A response of the app, with any auth method, that it cannot process the request now. An outage affects the app,
+    /// not an auth method.
     pub(super) outage: SampleResponse,
     scripted_app: Rc<ScriptedApp>,
     output: RefCell<String>,
 }
 
-/// What the app understands and answers.
+/// The requests that the app accepts, and its responses.
 struct ScriptedApp {
-    /// Titles and texts of the requests that a person has read.
+    /// Titles and texts of the reviewed requests.
     golden_requests: Vec<(String, String)>,
-    /// What is said in this life, and in what words it was read; the longest first.
+    /// Values of this lifecycle and the made-up words for them, the longest first.
     replacements: Vec<(String, String)>,
     scripted_responses: RefCell<BTreeMap<&'static str, VecDeque<AppResponse>>>,
     request_titles: RefCell<Vec<String>>,
-    /// The parameters of the last request, as they came.
+    /// The parameters of the last request.
     last_parameters: RefCell<BTreeMap<String, String>>,
 }
 
@@ -70,12 +71,12 @@ impl LifecycleFixture {
         }
     }
 
-    /// What the person gives beside their consent or their key.
+    /// What the person provides in addition to the consent or the key.
     pub(super) fn person_variables(&self) -> BTreeMap<String, String> {
         made_up_variables_where(&self.app, |one| one.source == VariableSource::Person)
     }
 
-    /// What comes back with the browser beside the code.
+    /// The parameters of the redirect in addition to the code.
     pub(super) fn callback_parameters(&self) -> BTreeMap<String, String> {
         let known = made_up::variables(&self.app);
         let of = |(name, one): (&String, &Variable)| match &one.source {
@@ -85,7 +86,7 @@ impl LifecycleFixture {
         self.app.variables.iter().filter_map(of).collect()
     }
 
-    /// The first answer that fits, if the app is known to give one.
+    /// The first matching response, if the app has one.
     pub(super) fn find_response(
         &self,
         kinds: &[ResponseKind],
@@ -94,7 +95,7 @@ impl LifecycleFixture {
         self.responses.iter().find(|entry| kinds.contains(&entry.kind) && fits(entry))
     }
 
-    /// The first answer that fits, which must be there.
+    /// The first matching response. It must exist.
     pub(super) fn require_response(
         &self,
         what: &str,
@@ -104,7 +105,7 @@ impl LifecycleFixture {
         self.find_response(kinds, fits).unwrap_or_else(|| panic!("{self}: no answer with {what} among {kinds:?}"))
     }
 
-    /// From now on the app answers this to a request, the last of them for ever.
+    /// The next responses to a request. The last one is repeated.
     pub(super) fn script_responses<'a>(
         &self,
         request: &'static str,
@@ -114,12 +115,12 @@ impl LifecycleFixture {
         self.scripted_app.scripted_responses.borrow_mut().insert(request_kind(request), answers);
     }
 
-    /// Whether the app has a way to revoke.
+    /// Whether the app can revoke.
     pub(super) fn can_revoke(&self) -> bool {
         self.scripted_app.golden_requests.iter().any(|(title, _)| title.starts_with("revoke "))
     }
 
-    /// The request that tells whether a credential works, if there is one, by its first title.
+    /// The request that checks a credential, if there is one, by its first title.
     pub(super) fn probe_title(&self) -> Option<&'static str> {
         let asked = self.scripted_app.golden_request("check").or(self.scripted_app.golden_request("identity"))?;
         ["identity", "what the account is called", "check"]
@@ -127,41 +128,41 @@ impl LifecycleFixture {
             .find(|title| self.scripted_app.golden_request(title) == Some(asked))
     }
 
-    /// Titles of the requests since this was asked last.
+    /// Titles of the requests since the last call.
     pub(super) fn take_request_titles(&self) -> Vec<String> {
         self.scripted_app.request_titles.take()
     }
 
-    /// Fails unless these requests were sent, and no others.
+    /// Fails unless exactly these requests were sent.
     pub(super) fn expect_requests(&self, what: &str, titles: &[&str]) {
         assert_eq!(self.take_request_titles(), titles, "{self}: {what}");
     }
 
-    /// Fails unless the last request presented this refresh token.
+    /// Fails unless the last request contained this refresh token.
     pub(super) fn expect_refresh_token(&self, refresh_token: Option<&str>) {
         let asked = self.scripted_app.last_parameters.borrow();
         assert_eq!(asked.get("refresh_token").map(String::as_str), refresh_token, "{self}");
     }
 
-    /// Fails unless the person was sent where somebody has read that they are.
+    /// Fails unless the redirect matches the reviewed one.
     pub(super) fn expect_authorize(&self, url: &str) {
         let query = Url::parse(url).unwrap().query_pairs().into_owned().collect();
         let text = replace_random_values(format!("GET {}", request_text::format_url(url)), &query);
         assert_eq!(Some(text.as_str()), self.scripted_app.golden_request("authorize"), "{self}");
     }
 
-    /// Fails unless a step is told to send its requests as somebody has read that it is.
+    /// Fails unless a resolve describes requests as reviewed.
     pub(super) fn expect_step_request(&self, request: &PreparedRequest) {
         let text = self.scripted_app.replace_with_made_up(request_text::format_prepared_request(request));
         assert_eq!(Some(text.as_str()), self.scripted_app.golden_request("a step's request"), "{self}");
     }
 
-    /// Notes what was told to somebody who may see no secret.
+    /// Records text that was shown to somebody who may not see a secret.
     pub(super) fn add_output(&self, told: impl std::fmt::Debug) {
         write!(self.output.borrow_mut(), "{told:?}").unwrap();
     }
 
-    /// Fails where a secret of this life stands in the open.
+    /// Fails if a secret of this lifecycle is exposed.
     pub(super) fn expect_no_leaked_secret(&self) {
         let world = &self.fixture.world;
         let places = [
@@ -175,7 +176,7 @@ impl LifecycleFixture {
         }
     }
 
-    /// What the app answered, what the client has and what a person entered.
+    /// The secrets of the app's responses, the client and the person.
     fn secrets(&self) -> Vec<String> {
         let tokens =
             self.responses.iter().flat_map(|entry| token_replacements(&entry.read["tokens"])).map(|(token, _)| token);
@@ -185,7 +186,7 @@ impl LifecycleFixture {
         tokens.chain(hidden.map(|secret| secret.expose().to_owned())).chain(known).collect()
     }
 
-    /// A connection's row is no more.
+    /// The row of the connection is deleted.
     pub(super) fn expect_erased(&self, id: &ConnectionId) {
         assert!(self.fixture.find_connection(id).is_none(), "{self}");
     }
@@ -236,12 +237,12 @@ impl ScriptedApp {
     }
 }
 
-/// What requests of one kind are titled with: there is one of each token that is revoked.
+/// The titles of a kind of request: there is one for each token that is revoked.
 fn request_kind(title: &str) -> &str {
     title.split(' ').next().unwrap()
 }
 
-/// The requests of a way, as they stand in the file that a person has read.
+/// The reviewed requests of an auth method.
 fn read_golden_requests(auth_method: &AuthMethod) -> Vec<(String, String)> {
     let path = format!("tests/catalogue/golden/{}.txt", auth_method.app_id);
     let file = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&path));
@@ -253,7 +254,7 @@ fn read_golden_requests(auth_method: &AuthMethod) -> Vec<(String, String)> {
     way.split("\n-- ").skip(1).filter_map(one).collect()
 }
 
-/// What an answer tells that comes back in requests, each with the word that stands for it.
+/// Values of a response that are part of later requests, each with its made-up word.
 fn response_replacements(auth_method: &AuthMethod, read: &Value) -> Vec<(String, String)> {
     let known = made_up::variables(auth_method);
     let variables = read["variables"].as_object().into_iter().flatten();
@@ -262,7 +263,7 @@ fn response_replacements(auth_method: &AuthMethod, read: &Value) -> Vec<(String,
     token_replacements(&read["tokens"]).into_iter().chain(variables).chain(account).collect()
 }
 
-/// The tokens of an answer, further ones, too, each with the word that stands for it.
+/// The tokens of a response, with further tokens, each with its made-up word.
 fn token_replacements(set: &Value) -> Vec<(String, String)> {
     let own = [("access_token", made_up::ACCESS_TOKEN), ("refresh_token", made_up::REFRESH_TOKEN)];
     let own = own.into_iter().filter_map(|(name, word)| Some((set[name].as_str()?.to_owned(), word.to_owned())));
@@ -270,7 +271,7 @@ fn token_replacements(set: &Value) -> Vec<(String, String)> {
     own.chain(further).collect()
 }
 
-/// A text, with made-up words for what was drawn for this life and is among these parameters.
+/// A text with made-up words in place of the random values among these parameters.
 fn replace_random_values(text: String, parameters: &BTreeMap<String, String>) -> String {
     let challenge = PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(made_up::VERIFIER.to_owned()));
     let words = [

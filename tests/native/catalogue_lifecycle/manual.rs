@@ -1,4 +1,4 @@
-//! Ways whose credential a person enters: keys, bot tokens, passwords, clients of their own, key files.
+//! Auth methods with a manual credential: keys, bot tokens, passwords, client credentials, key files.
 
 use std::collections::BTreeMap;
 
@@ -19,12 +19,12 @@ use super::{auth_methods, made_up};
 use crate::support::fixture::{BROWSER_SESSION, access_token_of};
 use crate::support::signer::RSA_KEY;
 
-/// What was walked.
+/// Counts of what was tested.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct ManualCoverage {
-    /// Where what is entered is the credential.
+    /// The entered value is the credential itself.
     stored_as_entered: usize,
-    /// Where tokens are made of it.
+    /// Tokens are issued with the entered value.
     tokens_issued: usize,
 }
 
@@ -60,7 +60,7 @@ impl LifecycleFixture {
         }
         self.script_account();
         let told = self.submit_fields(connection);
-        // Where tokens tell the account, they have shown that what was entered works.
+        // If tokens name the account, they have shown that the entered value works.
         let is_told = self.app.identity.as_ref().is_some_and(|identity| identity.probe.is_none());
         let check = self.app.check.as_ref().filter(|_| !is_told).map(|_| "check");
         let asked = [self.mint_request(), self.identity_request().or(check), self.nothing_shared_request()];
@@ -83,7 +83,7 @@ impl LifecycleFixture {
             check: true,
             actor: Some(connections::audit::Actor::User("t".into())),
         };
-        // Where nobody can tell whose a key is, whoever replaces it says that it is meant.
+        // If the account of a key is unknown, a replacement must be confirmed.
         let switch = connection.is_some() && self.identity_request().is_none();
         let deciding = Decider::Program { reuse: false, switch };
         let context = self.fixture.world.context();
@@ -95,7 +95,7 @@ impl LifecycleFixture {
         told
     }
 
-    /// What a person enters; a key file is one that can sign.
+    /// What a person enters. A key file contains a key that can sign.
     fn manual_fields(&self) -> BTreeMap<String, Secret> {
         let mut fields = made_up::manual_fields(&self.app);
         if let Some(GrantType::JwtBearer(_)) = self.app.oauth_server().map(|server| &server.grant_type) {
@@ -116,7 +116,7 @@ impl LifecycleFixture {
         self.require_response("tokens", &[ResponseKind::Token], SampleResponse::has_tokens)
     }
 
-    /// What asks the app first about what is entered.
+    /// The first request to the app with the entered value.
     fn first_request_title(&self) -> &'static str {
         let check = self.app.check.as_ref().map(|_| "check");
         self.mint_request()
@@ -125,7 +125,7 @@ impl LifecycleFixture {
             .unwrap_or_else(|| panic!("{self}: nothing asks the app"))
     }
 
-    /// How the app refuses at that request what was entered.
+    /// How the app refuses the entered value at that request.
     fn refusal_response(&self) -> &SampleResponse {
         let dead =
             |entry: &SampleResponse| entry.is_refusal_of_class("permanent") || entry.is_refusal_of_class("client");
@@ -135,7 +135,7 @@ impl LifecycleFixture {
         }
     }
 
-    /// What the app refuses is not stored.
+    /// A value that the app refuses is not stored.
     fn connect_with_refusal(&self) {
         let request = self.first_request_title();
         self.script_responses(request, [self.refusal_response()]);
@@ -161,7 +161,7 @@ impl LifecycleFixture {
         }
     }
 
-    /// A token that ended is had anew by one request.
+    /// An expired token is replaced with one request.
     fn mint_after_expiry(&self, id: &ConnectionId) {
         self.fixture.expire_access_token(id);
         let resolved = self.resolve(id).unwrap_or_else(|error| panic!("{self}: {error:?}"));
@@ -169,7 +169,7 @@ impl LifecycleFixture {
         self.expect_requests("a mint", &["mint"]);
     }
 
-    /// The app takes what was entered no more.
+    /// The app no longer accepts the entered value.
     fn mint_with_refusal(&self, id: &ConnectionId) {
         self.script_responses("mint", [self.refusal_response()]);
         self.fixture.world.advance_clock(60);

@@ -1,8 +1,8 @@
-//! Every app of the catalogue lives whole connections, one by each of its ways.
+//! Tests a complete lifecycle of a connection for every app of the catalogue and each of its auth methods.
 //!
-//! Owns the walks: `consent` for what a person allows at the app, `entered` for what they enter here. What an app answers is
-//! in `tests/catalogue/answers`, what it must be asked in `tests/catalogue/golden`; [`stage`] brings them together. Refuses to
-//! leave a way out: what was walked is counted.
+//! Owns the steps: `consent` for consents at the app, `manual` for manual credentials. The app's responses are in
+//! `tests/catalogue/answers`, the requests it must get in `tests/catalogue/golden`; `lifecycle_fixture` combines them.
+//! The tested auth methods are counted, so that none is left out.
 
 #[path = "../../catalogue/made_up.rs"]
 #[expect(dead_code, reason = "shared with the tests of the catalogue, which use the rest")]
@@ -32,7 +32,7 @@ use connections::revocation::RevocationOutcome;
 use lifecycle_fixture::LifecycleFixture;
 use sample_responses::{ResponseKind, SampleResponse};
 
-/// Every way of every app.
+/// Every auth method of every app.
 fn auth_methods() -> impl Iterator<Item = (Rc<App>, Rc<AuthMethod>)> {
     let definitions = catalogue::ids().map(|id| catalogue::find(id).unwrap());
     definitions
@@ -40,7 +40,7 @@ fn auth_methods() -> impl Iterator<Item = (Rc<App>, Rc<AuthMethod>)> {
 }
 
 impl LifecycleFixture {
-    /// The credential is handed out, and nobody is asked for it.
+    /// The credential is returned without a request to the app.
     fn resolve_without_requests(&self, id: &ConnectionId) -> ResolvedCredential {
         let resolved = self.resolve(id).unwrap_or_else(|error| panic!("{self}: {error:?}"));
         self.expect_requests("a resolve", &[]);
@@ -55,7 +55,7 @@ impl LifecycleFixture {
         told
     }
 
-    /// From now on the app says whose the credential is, and that it works.
+    /// From now on the app names the account and accepts the credential.
     fn script_account(&self) {
         let account = |entry: &SampleResponse| entry.kind == ResponseKind::Identity && entry.account().is_some();
         if self.identity_request().is_some() {
@@ -76,7 +76,7 @@ impl LifecycleFixture {
         self.app.identity.as_ref().and_then(|identity| identity.probe.as_ref()).map(|_| "identity")
     }
 
-    /// It is never told here: the account goes by its id then.
+    /// The label is never returned here, so it is the account's id.
     fn account_name_request(&self) -> Option<&'static str> {
         let named_by = self.app.identity.as_ref().and_then(|identity| identity.named_by.as_ref());
         named_by.map(|_| "what the account is called")
@@ -86,7 +86,7 @@ impl LifecycleFixture {
         self.app.nothing_shared.as_ref().map(|_| "is nothing shared")
     }
 
-    /// How the app answers a request with such a verdict; one that is known of another request will do.
+    /// The app's response with this result. A known response to another request is used if there is none.
     fn find_verdict(&self, verdict: &str, request: &str) -> Option<&SampleResponse> {
         let kinds = if request == "check" {
             [ResponseKind::Check, ResponseKind::Identity]
@@ -100,7 +100,7 @@ impl LifecycleFixture {
         self.find_verdict("refused", request).unwrap_or_else(|| panic!("{self}: no refusal of a credential"))
     }
 
-    /// An app that can't be asked now takes nothing away.
+    /// An unreachable app changes nothing.
     fn check_during_outage(&self, id: &ConnectionId) {
         let probe = self.probe_title().unwrap_or_else(|| panic!("{self}: nothing to ask whether a credential works"));
         self.script_responses(probe, [&self.outage]);
@@ -111,7 +111,7 @@ impl LifecycleFixture {
         self.resolve_without_requests(id);
     }
 
-    /// The app refuses the credential when it is asked about it.
+    /// The app refuses the credential when it is checked.
     fn check_with_refusal(&self, id: &ConnectionId) {
         let probe = self.probe_title().unwrap_or_else(|| panic!("{self}: nothing to ask whether a credential works"));
         self.script_responses(probe, [self.refusal_of(probe)]);
@@ -121,7 +121,7 @@ impl LifecycleFixture {
         self.assert_needs_reconnect(id, "credential_rejected");
     }
 
-    /// Whoever resolves is told that a person is needed, and why; the app is left alone.
+    /// A resolve says that a person must reconnect, and why. The app gets no request.
     fn assert_needs_reconnect(&self, id: &ConnectionId, reason: &str) {
         let error = self.resolve(id).err().unwrap_or_else(|| panic!("{self}: was handed out"));
         assert_eq!((error.code, error.hints.reason.as_deref()), (ErrorCode::NeedsReconnect, Some(reason)), "{self}");
@@ -129,14 +129,14 @@ impl LifecycleFixture {
         self.expect_requests("a resolve of what is dead", &[]);
     }
 
-    /// It was repaired in place.
+    /// The connection is repaired and keeps its id.
     fn assert_repaired(&self, id: &ConnectionId, by: Option<&ConnectionId>) {
         let row = self.fixture.load_connection(id);
         assert_eq!((by, row.generation, row.status), (Some(id), 2, ConnectionStatus::Connected), "{self}");
         self.resolve_without_requests(id);
     }
 
-    /// It is revoked at the app, where the app has a way to; nothing is left of it.
+    /// It is revoked at the app, if the app can revoke, and erased.
     fn disconnect_and_assert_erased(&self, id: &ConnectionId) {
         let can = self.can_revoke();
         if can {

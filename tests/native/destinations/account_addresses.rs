@@ -1,4 +1,4 @@
-//! A6: a refresh answer that names another address of the account.
+//! A6: a refresh response that contains another address of the account.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{AuthorizeRedirect, FormBrowser, install_foreign_responder};
 use crate::support::Fixture;
 
-/// A connection of an app whose tokens end after a minute, and whose answers name these instances in turn.
+/// A connection of an app whose tokens expire after a minute, and whose responses contain these hosts in turn.
 fn connect_with_instances(fixture: &Fixture, app: &str, instances: &[&str]) -> ConnectionId {
     let instances: Vec<String> = instances.iter().map(|one| (*one).to_owned()).collect();
     let at = std::cell::Cell::new(0);

@@ -1,4 +1,4 @@
-//! A4: a person sees who gets what they give, and what was pasted stays where it was pasted for.
+//! A4: a person sees which hosts get their credential, and a manual credential stays with the hosts it was entered for.
 
 use connections::http::Method;
 use connections::ids::ConnectionId;
@@ -20,10 +20,10 @@ fn put_app_definition(fixture: &Fixture, definition: &Value) {
     call_successfully(fixture, &attackers_key(fixture), Method::Put, "/v1/apps/acme", definition);
 }
 
-/// An app, what a person enters for it, and what a program gives.
+/// An app, what a person enters for it, and what a program sends.
 type ManualCase = (Value, Vec<(&'static str, &'static str)>, Value);
 
-/// An app of each kind of credential that is entered.
+/// An app of each type of manual credential.
 fn manual_cases() -> Vec<ManualCase> {
     let with = |auth: Value| {
         let mut app = api_key_definition();
@@ -56,20 +56,20 @@ fn service_account_file() -> String {
     json!({ "client_email": "robot@acme.example", "private_key": RSA_KEY, "private_key_id": "k" }).to_string()
 }
 
-/// Everything at the app works, and knows ann.
+/// Every request at the app succeeds with the account ann.
 fn accept_all_credentials(fixture: &Fixture) {
     let acme = &fixture.world.acme;
     acme.api_keys.borrow_mut().insert(KEY.into(), "ann".into());
     acme.client_credentials.borrow_mut().insert("robot".into(), KEY.into());
     acme.expires_in.set(Some(3600));
-    // HTTP Basic is none of the simulated app's manners.
+    // The simulated app has no HTTP Basic.
     acme.script_always(
         "/me",
         Some(crate::support::Reply::status(200, r#"{"sub":"id-ann","email":"ann@acme.example"}"#)),
     );
 }
 
-/// A connection by each kind of credential that is entered.
+/// A connection of each type of manual credential.
 fn connect_manually(definition: &Value, form: &[(&str, &str)]) -> (Fixture, ConnectionId) {
     let fixture = Fixture::new();
     accept_all_credentials(&fixture);
@@ -85,7 +85,7 @@ fn connect_manually(definition: &Value, form: &[(&str, &str)]) -> (Fixture, Conn
     (fixture, id)
 }
 
-/// The same app with one or all of its addresses elsewhere.
+/// The same app with one or all of its addresses at another host.
 fn definitions_with_moved_urls(definition: &Value) -> Vec<Value> {
     let text = definition.to_string();
     let mut all = vec![
@@ -189,7 +189,7 @@ fn a_reconnect_names_new_hosts_before_anything_is_entered() {
             let announced = announced.split_once("</section>").unwrap().0;
             let new = ["evil.example", "acme.example:8443", "acme.example/evil/token"];
             assert!(new.iter().any(|one| announced.contains(one)), "{edit}: {announced}");
-            // A form that was shown before says so, and is sent nowhere.
+            // A form that was shown before names other hosts, and sends nothing.
             let stale = ann.submit(&address, &before, &form);
             assert_eq!(stale.status, 422, "{edit}");
             assert!(fixture.world.acme.foreign_requests.borrow().is_empty(), "{edit}");
@@ -333,7 +333,7 @@ fn without_known_destinations_every_host_is_new() {
     let (code, state) = fixture.world.acme.consent(&sent.url, "ann");
     ann.return_from_app(&sent.redirect_uri, &[("state", &state), ("code", code.expose()), ("iss", issuer)]);
     let id = super::list_connection_ids(&fixture).remove(0);
-    // A row from before destinations were kept, and an issuer that does not answer.
+    // A row without stored destinations, and an issuer that does not answer.
     fixture.world.db.tamper("UPDATE connections SET destinations = NULL");
     fixture.world.cache.entries.borrow_mut().clear();
     for path in ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"] {
@@ -363,7 +363,7 @@ fn an_issuer_that_depends_on_the_person_is_named_for_each_person() {
     assert_eq!(super::put_client(&fixture, &first_key(&fixture), Some(&secret)).0, 200);
     install_foreign_responder(&fixture, |request| {
         let origin = request.url.origin();
-        // Mallory's organisation says that its tokens come from elsewhere.
+        // Mallory's organisation names another host for its tokens.
         let tokens = if origin.contains("mallory") { "https://evil.example" } else { origin.as_str() };
         Some(match request.url.url().path() {
             "/.well-known/openid-configuration" => {

@@ -1,4 +1,4 @@
-//! A1: an app is edited, a client entered anew, and a connection repaired or used.
+//! A1: an app is edited, a client entered again, and a connection repaired or used.
 
 use connections::connection::{Connection, ConnectionStatus};
 use connections::http::Method;
@@ -54,7 +54,7 @@ fn attacker_edits() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// How the client id is put again.
+/// How the client id is entered again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum ClientReentry {
     Not,
@@ -65,15 +65,14 @@ enum ClientReentry {
 const CLIENT_REENTRIES: [ClientReentry; 3] =
     [ClientReentry::Not, ClientReentry::WithoutSecret, ClientReentry::WithAnySecret];
 
-/// How the browser comes back: with a code that the rogue server made, or with the honest app's, to which it sent the
-/// browser on.
+/// How the browser comes back: with a code of the rogue server, or with one of the app's own server after a redirect.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum CallbackCode {
     FromRogueServer,
     FromApp,
 }
 
-/// Walks a repair as far as it goes.
+/// Goes through a repair as far as possible.
 fn run_repair(person: &mut FormBrowser<'_>, address: &str, registered: &str, returns: CallbackCode) {
     let pressed = person.press(address, &[]);
     if pressed.status != 303 {
@@ -104,7 +103,7 @@ fn run_attack(what: &str, edit: &Value, client: ClientReentry, by_link: bool, re
         ClientReentry::WithoutSecret => drop(put_client(&fixture, &evil, None)),
         ClientReentry::WithAnySecret => drop(put_client(&fixture, &evil, Some("whatever"))),
     }
-    // An app that gives a refresh token with the first consent only is the one that is worth attacking.
+    // An app that issues a refresh token only with the first consent is the most valuable target.
     fixture.world.acme.gives_refresh_token.set(false);
     if by_link {
         let (status, link) = call(&fixture, &evil, Method::Post, "/v1/links", &json!({ "connection": id }));
@@ -144,7 +143,7 @@ fn editing_an_app_moves_no_secret_when_the_owner_reconnects() {
     }
 }
 
-/// Without what is said of the edit: the connection stays with the earlier definition.
+/// Without the attention about the edit: the connection keeps the earlier definition.
 fn without_definition_changed(mut row: Connection) -> Connection {
     assert!(row.definition_changed.take().is_some());
     row
@@ -215,7 +214,7 @@ fn a_refresh_token_is_carried_over_only_where_the_new_grant_adds_no_address() {
         let id = ann.connect("ann");
         let before = plain_tokens(&fixture.open_credential(&id)).1;
         put_app(&fixture, &first_key(&fixture), &edit);
-        // The owner of the client enters its secret for the addresses of now.
+        // The owner of the client enters its secret for the current addresses.
         let secret = fixture.world.acme.client_secret.borrow().clone();
         assert_eq!(put_client(&fixture, &first_key(&fixture), Some(&secret)).0, 200);
         fixture.world.acme.gives_refresh_token.set(false);
@@ -287,7 +286,7 @@ fn a_pending_question_uses_the_destinations_of_its_grant() {
     let pressed = ann.press("/oauth/start/acme", &[]);
     let page = ann.complete_consent(&pressed, "ann");
     let action = page.split(r#"action="/flows/"#).nth(1).unwrap().split('"').next().unwrap().to_owned();
-    // Meanwhile the connection is repaired at other addresses.
+    // In the meantime the connection is repaired at other addresses.
     fixture.world.db.tamper(
         r#"UPDATE connections SET destinations = '{"token":["https://other.example/token"],"api":["https://other.example"]}'"#,
     );

@@ -1,4 +1,4 @@
-//! A5: whoever can only write to the cache decides nothing about where secrets go.
+//! A5: an attacker who can only write to the cache cannot change where secrets are sent.
 
 use connections::http::Method;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ fn put_cache_entry(fixture: &Fixture, key: &str, value: &str) {
     fixture.world.cache.entries.borrow_mut().insert(key.to_owned(), (value.to_owned(), i64::MAX));
 }
 
-/// A flow from the button to the end.
+/// A whole flow.
 fn complete_flow(fixture: &Fixture) -> String {
     let mut ann = FormBrowser::signed_in(fixture);
     let sent = AuthorizeRedirect::from_response(&ann.press("/oauth/start/acme", &[]));
@@ -68,7 +68,7 @@ fn a_discovery_document_is_used_only_for_its_issuer_and_until_it_expires() {
     complete_flow(&fixture);
     let honest = discovery_cache_key(&fixture);
     let old = fixture.world.cache.entries.borrow()[&honest].0.clone();
-    // A rogue issuer has its document sealed by an app of its own, which is moved to the honest issuer's place.
+    // A rogue issuer gets its document sealed through its own app. The entry is then moved to the other issuer's name.
     let mut other = edited_definition(&issuer_patch("https://evil.example"));
     other["id"] = "other".into();
     let key = first_key(&fixture);
@@ -83,7 +83,7 @@ fn a_discovery_document_is_used_only_for_its_issuer_and_until_it_expires() {
     complete_flow(&fixture);
     assert_no_secret_leaked(&fixture, "swapped");
 
-    // An old entry that is brought back is not asked instead of the issuer.
+    // An old entry that is restored does not replace a request to the issuer.
     let asked = || fixture.world.acme.count_requests("/.well-known/openid-configuration");
     put_cache_entry(&fixture, &honest, &old);
     let before = asked();

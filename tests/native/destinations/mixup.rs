@@ -1,4 +1,4 @@
-//! A2: an answer that comes from another server, or at another address, than the flow began with.
+//! A2: a callback from another server, or at another address, than the flow started with.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ fn a_callback_at_the_redirect_uri_of_another_client_is_refused() {
     assert_eq!(fixture.world.acme.count_all_requests(), 0);
 }
 
-/// The page after a consent at which the app names this issuer.
+/// The page after a consent with this `iss`.
 fn complete_flow_with_iss(fixture: &Fixture, iss: Option<&str>) -> String {
     let mut ann = FormBrowser::signed_in(fixture);
     let sent = AuthorizeRedirect::from_response(&ann.press("/oauth/start/acme", &[]));
@@ -164,7 +164,7 @@ fn a_discovery_document_that_changes_during_a_flow_gets_no_code() {
     );
     for public in [false, true] {
         if public {
-            // A client without a secret: there is none that could be refused first.
+            // A client without a secret, so that no missing secret is refused first.
             fixture.world.db.tamper("UPDATE oauth_clients SET sealed_secret = NULL");
         }
         for (member, changed) in

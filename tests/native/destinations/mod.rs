@@ -1,8 +1,8 @@
-//! Where secrets go, under attack: whoever may edit an app, runs a rogue server, writes to the cache, or owns an account at
-//! an honest app. Everything that a person or a program does is a request to the real handlers.
+//! Where secrets are sent, under attack: by somebody who may edit an app, has a rogue server, writes to the cache, or
+//! has an account at the app. Every action of a person or a program is a request to the real handlers.
 //!
-//! The simulated app keeps every request to another host, and to a path under `/evil`, as a whole. No secret that was given
-//! for the app may be in one.
+//! The simulated app records every request to another host, and to a path under `/evil`, completely. None may contain a
+//! secret that was given for the app.
 
 mod account_addresses;
 mod announced_hosts;
@@ -30,14 +30,14 @@ use crate::support::fixture::{acme_definition, merge_patch};
 
 const PUBLIC_URL: &str = "https://c.example.com";
 
-/// The usual definition with what is changed about it.
+/// The default definition with changes.
 fn edited_definition(patch: &Value) -> Value {
     let mut json = acme_definition();
     merge_patch(&mut json, patch);
     json
 }
 
-/// An attacker's key: it may edit apps and make links.
+/// An attacker's key: it may edit apps and create links.
 fn attackers_key(fixture: &Fixture) -> String {
     fixture.make_key_secret(|key| key.scopes = vec![KeyScope::Apps, KeyScope::Links]).expose().to_owned()
 }
@@ -61,7 +61,7 @@ fn put_client(fixture: &Fixture, key: &str, secret: Option<&str>) -> (u16, Value
     call(fixture, key, Method::Put, "/v1/apps/acme/client", &body)
 }
 
-/// The redirect URI of the app's client, as the API tells it.
+/// The redirect URI of the app's client, from the API.
 fn redirect_uri(fixture: &Fixture) -> String {
     let told = call_successfully(fixture, &first_key(fixture), Method::Get, "/v1/apps/acme/client", &Value::Null);
     told["redirect_uri"].as_str().unwrap().to_owned()
@@ -71,7 +71,7 @@ fn redirect_uri(fixture: &Fixture) -> String {
 struct FormBrowser<'a> {
     fixture: &'a Fixture,
     cookies: BTreeMap<String, String>,
-    /// What the last page's form says to prove that it is ours.
+    /// The anti-forgery token of the last page's form.
     csrf: Option<String>,
 }
 
@@ -119,7 +119,7 @@ impl<'a> FormBrowser<'a> {
         self.send(Method::Get, address, &[])
     }
 
-    /// Looks at a page and sends its form with what it names itself, and with what the person enters.
+    /// Opens a page and submits its form with the named hosts, and with what the person enters.
     fn press(&mut self, address: &str, entered: &[(&str, &str)]) -> Response {
         let page = self.get(address);
         self.submit(address, &page.body, entered)
@@ -131,7 +131,7 @@ impl<'a> FormBrowser<'a> {
         self.send(Method::Post, address, &form)
     }
 
-    /// Comes back from an app: the page that tells how it ended.
+    /// Follows the app's redirect back. Returns the last page.
     fn return_from_app(&mut self, redirect_uri: &str, query: &[(&str, &str)]) -> String {
         let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
         let back = self.get(&format!("{}?{query}", redirect_uri.trim_start_matches(PUBLIC_URL)));
@@ -144,7 +144,7 @@ impl<'a> FormBrowser<'a> {
         }
     }
 
-    /// Consents at the honest app and comes back.
+    /// Consents at the app's own server and comes back.
     fn complete_consent(&mut self, pressed: &Response, account: &str) -> String {
         let sent = AuthorizeRedirect::from_response(pressed);
         let (code, state) = self.fixture.world.acme.consent(&sent.url, account);
@@ -167,7 +167,7 @@ fn list_connection_ids(fixture: &Fixture) -> Vec<ConnectionId> {
     ids.as_str().unwrap().split(',').filter_map(ConnectionId::parse).collect()
 }
 
-/// What a page's form says about the hosts that it named.
+/// The hosts that a page's form names.
 fn hosts_mark(page: &str) -> Option<String> {
     hidden_input(page, "hosts")
 }
@@ -178,7 +178,7 @@ fn hidden_input(page: &str, name: &str) -> Option<String> {
     rest.split('"').next().map(str::to_owned)
 }
 
-/// Where a person is sent to consent.
+/// The address of the consent at the app.
 struct AuthorizeRedirect {
     url: String,
     redirect_uri: String,
@@ -193,8 +193,8 @@ impl AuthorizeRedirect {
         Self { redirect_uri: query["redirect_uri"].clone(), state: query["state"].clone(), url }
     }
 
-    /// The code of the honest app, where a rogue server has sent the browser on to it: with our client id, with the
-    /// redirect URI that is registered there, and with the state and the challenge of the flow.
+    /// The code of the app's own server, after a rogue server has redirected the browser to it with our client id, the
+    /// registered redirect URI, and the state and challenge of the flow.
     fn consent_after_redirect(&self, fixture: &Fixture, registered: &str, account: &str) -> Secret {
         let mut url = Url::parse(&self.url).unwrap();
         let kept: Vec<(String, String)> =
@@ -204,7 +204,8 @@ impl AuthorizeRedirect {
     }
 }
 
-/// A rogue server that plays along: whatever it gets, it knows ann. Its tokens are its own, without a refresh token.
+/// A rogue server that cooperates: it names the account ann for everything. Its tokens are its own, without a refresh
+/// token.
 fn install_rogue_server(fixture: &Fixture) {
     *fixture.world.acme.foreign_responder.borrow_mut() = Some(Box::new(|request| match request.url.url().path() {
         path if path.ends_with("token") => {
@@ -228,7 +229,7 @@ fn json_response(body: &Value) -> AppResponse {
     }
 }
 
-/// Answers of other hosts, by address without a query; all else is not found.
+/// Answers of other hosts, by address without a query. Everything else is not found.
 fn install_foreign_responder(fixture: &Fixture, answers: impl Fn(&OutboundRequest) -> Option<Value> + 'static) {
     *fixture.world.acme.foreign_responder.borrow_mut() = Some(Box::new(move |request| match answers(request) {
         Some(body) => json_response(&body),
@@ -236,14 +237,14 @@ fn install_foreign_responder(fixture: &Fixture, answers: impl Fn(&OutboundReques
     }));
 }
 
-/// No secret that was given for the app went elsewhere.
+/// Fails if a secret that was given for the app was sent elsewhere.
 fn assert_no_secret_leaked(fixture: &Fixture, what: &str) {
     for request in fixture.world.acme.foreign_requests.borrow().iter() {
         assert!(!request.has_secret(), "{what}: {}", request.text);
     }
 }
 
-/// Everything that sends a connection's secrets by itself or on demand, at its worst moment.
+/// Everything that sends a connection's secrets, automatically or on demand, at the worst moment.
 fn send_all_secrets(fixture: &Fixture, id: &ConnectionId) {
     let key = first_key(fixture);
     let path = format!("/v1/connections/{id}");
@@ -255,7 +256,7 @@ fn send_all_secrets(fixture: &Fixture, id: &ConnectionId) {
     call(fixture, &key, Method::Post, "/v1/apps/acme/client/test", &json!({}));
 }
 
-/// A way to connect where a person enters a key, at the app's own address.
+/// An auth method with a manual key, at the app's own address.
 fn api_key_definition() -> Value {
     json!({
         "id": "acme", "name": "Acme",

@@ -1,4 +1,4 @@
-//! A3: what decides the value of a placeholder decides where a secret goes.
+//! A3: the source of a placeholder's value decides where a secret is sent.
 
 use connections::http::Method;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::{AuthorizeRedirect, FormBrowser, attackers_key, edited_definition, in
 use crate::http::{call, first_key};
 use crate::support::Fixture;
 
-/// An app whose shop is asked for, by a placeholder in this spelling.
+/// An app with a placeholder for the shop, in this spelling.
 fn shop_definition(name: &str, variable: &Value) -> Value {
     let at = |path: &str| format!("https://{{{name}}}.shops.example/{path}");
     edited_definition(&json!({

@@ -1,4 +1,4 @@
-//! What the version before wrote goes on working: its rows have neither destinations nor an authorization server.
+//! Data of the previous version works: its rows have neither destinations nor an authorization server.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::{
 use crate::http::{call, first_key};
 use crate::support::{Fixture, plain_tokens};
 
-/// Turns what is stored into what migration 0007 makes of the version before: these hosts, and nothing of what came later.
+/// Changes stored data to what migration 0007 makes of the previous version: these hosts, and no later column.
 fn downgrade_rows(fixture: &Fixture, hosts: &[&str]) {
     let hosts = json!(hosts).to_string().replace('\'', "''");
     fixture
@@ -85,7 +85,7 @@ fn an_older_row_uses_its_own_revision() {
                 ann.return_from_app(&sent.redirect_uri, &[("state", &sent.state), ("code", account.expose())]);
             }
             super::send_all_secrets(&fixture, &id);
-            // A code of the honest app is the attacker's to waste; what the workspace holds is not.
+            // A code of the app's own server may be lost to the attacker. The workspace's secrets may not.
             for request in fixture.world.acme.foreign_requests.borrow().iter() {
                 let secret = fixture.world.acme.client_secret.borrow();
                 assert!(!request.text.contains(secret.as_str()), "{edit} {}", request.text);
@@ -117,7 +117,7 @@ fn an_older_client_of_an_edited_app_still_works_for_its_connections() {
 fn stored_hosts_with_rules_are_read_unchanged() {
     for (name, host) in [
         ("shop", "{shop: person, [a-z]{3,9}, }.shops.example"),
-        // The version before lost the rule of a name with capitals.
+        // The previous version lost the rule of a name with capitals.
         ("Shop", "{shop}.shops.example"),
     ] {
         let at = |path: &str| format!("https://{{{name}}}.{{zone}}.shops.example/{path}").replace(".{zone}", "");
@@ -178,7 +178,7 @@ fn a_flow_that_was_started_before_the_update_completes() {
 fn an_older_client_of_a_catalogue_app_works_after_the_app_gets_a_host() {
     let auth_method = connections::catalogue::find("gmail").unwrap().oauth2_method().unwrap();
     let fixture = Fixture::for_auth_method(&auth_method, ("c", "canary7f3a-secret"), BTreeMap::new());
-    // Fewer hosts than the running release knows.
+    // Fewer hosts than this version knows.
     downgrade_rows(&fixture, &["accounts.google.com", "oauth2.googleapis.com"]);
     install_foreign_responder(&fixture, |request| {
         let token = json!({ "access_token": "t", "refresh_token": "r", "token_type": "bearer", "expires_in": 60 });
@@ -220,7 +220,7 @@ fn the_addresses_of_an_issuer_are_fixed_at_the_first_refresh() {
     fixture.expire_access_token(&id);
     fixture.resolve(&id, ResolveRequest::default()).unwrap();
     assert!(fixture.load_connection(&id).destinations.is_some() && fixture.load_client().destinations.is_some());
-    // The issuer is taken over, and its document names other addresses.
+    // The issuer is taken over, and its document contains other addresses.
     install_rogue_server(&fixture);
     let evil = json!({ "issuer": issuer, "authorization_endpoint": "https://acme.example/authorize",
         "token_endpoint": "https://evil.example/token", "userinfo_endpoint": "https://evil.example/me", "revocation_endpoint": "https://evil.example/revoke" });

@@ -13,14 +13,14 @@ fn put_client_id(fixture: &Fixture, client_id: &str) -> Value {
     call_successfully(fixture, &first_key(fixture), Method::Put, "/v1/apps/acme/client", &body)
 }
 
-/// An app that has no client yet.
+/// An app without a client.
 fn fixture_without_client() -> Fixture {
     let fixture = Fixture::new();
     call_successfully(&fixture, &first_key(&fixture), Method::Delete, "/v1/apps/acme/client", &Value::Null);
     fixture
 }
 
-/// The redirect URI that is told before there is a client.
+/// The redirect URI before there is a client.
 fn announced_redirect_uri(fixture: &Fixture) -> String {
     let app = call_successfully(fixture, &first_key(fixture), Method::Get, "/v1/apps/acme", &Value::Null);
     let text = app.to_string();
@@ -95,7 +95,7 @@ fn workspaces_and_apps_share_no_redirect_uri() {
     let client = json!({ "client_id": CLIENT_ID, "client_secret": "s" });
     let second = call_successfully(&fixture, &key, Method::Put, "/v1/apps/second/client", &client);
     assert_ne!(second["redirect_uri"], here);
-    // An answer at another workspace's address is refused.
+    // A callback at another workspace's address is refused.
     let mut ann = FormBrowser::signed_in(&fixture);
     let sent = AuthorizeRedirect::from_response(&ann.press("/oauth/start/acme", &[]));
     let (code, state) = fixture.world.acme.consent(&sent.url, "ann");

@@ -1,4 +1,4 @@
-//! What issuers say about themselves.
+//! Malformed discovery documents of issuers.
 
 use connections::app::read_discovery_document;
 use connections::connect::callback::CallbackParams;
@@ -87,7 +87,7 @@ fn read_document(
     )
 }
 
-/// The endpoint a document names, if it is one that may be used.
+/// The endpoint in a document, if it may be used.
 fn usable_endpoint(members: &JsonMembers, name: &str) -> Option<String> {
     members.member_text(name).filter(|said| USABLE_URLS.contains(&said.as_str()))
 }
@@ -141,9 +141,9 @@ fn a_valid_document_is_used_with_unknown_members() {
     });
 }
 
-// ---- with a world around it ----
+// ---- with a whole world ----
 
-/// An app that says where it is, and nothing else.
+/// An app with an issuer and nothing else.
 fn fixture_with_issuer() -> Fixture {
     Fixture::with_definition(&json!({
         "auth": { "issuer": ISSUER, "authorize_url": null, "token_url": null, "revoke_url": null },
@@ -166,7 +166,7 @@ fn no_issuer_response_redirects_a_person_or_request_elsewhere() {
         let started = fixture
             .world
             .run(async { begin_flow(&fixture.world.context(), &fixture.connect_request(), BROWSER_SESSION).await });
-        // The definition names no way to authenticate, so the document has to offer one that is known here.
+        // The definition names no client authentication, so the document must offer a supported one.
         let usable = sent.status == 200 && read_document(&sent).is_ok_and(|document| document.client_auth.is_some());
         prop_assert_eq!(started.is_ok(), usable);
         prop_assert!(requested_hosts(&fixture).iter().all(|host| host == "acme.example"), "no redirect is followed");
@@ -187,7 +187,7 @@ fn no_issuer_response_redirects_a_person_or_request_elsewhere() {
                 };
                 fixture.return_from_app(returned, BROWSER_SESSION);
                 let allowed = ["acme.example", "login.acme.example", "other.example"];
-                // A byte that was changed may be one of a host's name.
+                // A changed byte may be part of a host's name.
                 let is_allowed = |host: &String| allowed.contains(&host.as_str()) || !sent.is_readable();
                 prop_assert!(requested_hosts(&fixture).iter().all(is_allowed));
             }

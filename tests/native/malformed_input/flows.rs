@@ -1,4 +1,4 @@
-//! Whole use cases against an app that answers anything.
+//! Whole use cases against an app with arbitrary responses.
 
 use connections::connection::ConnectionStatus;
 use connections::error::ErrorCode;
@@ -13,17 +13,17 @@ use crate::support::acme::CANARY;
 use crate::support::fixture::access_token_of;
 use crate::support::{Fixture, Reply, plain_tokens};
 
-/// Two days: longer than any back-off that an app can ask for.
+/// Two days: longer than any back-off that an app can request.
 const LATER: i64 = 2 * 86_400;
 
-/// Nothing of an app's answers may stand where people look.
+/// No part of an app's response may be shown to people.
 fn check_nothing_leaked(fixture: &Fixture, more: &str) -> Result<(), TestCaseError> {
     let told = format!("{} {more}", fixture.world.log.dump_lines());
     prop_assert!(!told.contains("planted") && !told.contains(CANARY), "{}", told);
     Ok(())
 }
 
-/// Whether the app said this refresh token, whatever became of the rest of its answer.
+/// Whether the app returned this refresh token, whatever the rest of its response was.
 fn sent_refresh_token(sent: &GeneratedResponse, token: &str) -> bool {
     if sent.is_readable() {
         return sent.members.token("refresh_token").as_deref() == Some(token);

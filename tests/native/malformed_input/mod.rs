@@ -1,8 +1,8 @@
-//! Hostile outsides: whatever an app, an issuer or a browser sends, what is promised holds.
+//! Malformed input: whatever an app, an issuer or a browser sends, the guarantees hold.
 //!
-//! Owns the generators. They make what is almost right (members of the wrong type, doubled, cut off, mangled) far
-//! more often than noise, because noise is refused at the first byte. Every text that is made holds [`PLANT`], so that
-//! a leak is seen. The oracles read what was made, never what the product made of it.
+//! Owns the generators. They produce almost correct input (members of the wrong type, duplicated, cut off, changed) far
+//! more often than noise, because noise is refused at the first byte. Every generated text contains [`PLANT`], so that
+//! a leak is visible. The expected results come from the generated input, never from the product.
 
 mod discovery;
 mod flows;
@@ -14,16 +14,16 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 
-/// Stands in every hostile text. Too long, with digits, to pass for an error code.
+/// Part of every malformed text. It is too long, with digits, to be an error code.
 const PLANT: &str = "planted-9d1e7c55-planted-9d1e7c55";
 
-/// Runs a property over so many cases; nothing is written to disk.
+/// Runs a property for this many cases. Nothing is written to disk.
 fn check_property<S: Strategy>(cases: u32, strategy: &S, property: impl Fn(S::Value) -> Result<(), TestCaseError>) {
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     TestRunner::new(config).run(strategy, property).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-/// Parts of texts that break headers, logs, pages and parsers which are careless.
+/// Text that breaks careless headers, logs, pages and parsers.
 fn hostile_text() -> impl Strategy<Value = String> {
     prop_oneof![
         6 => Just(String::new()),
@@ -36,7 +36,7 @@ fn hostile_text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A text that holds the plant.
+/// A text that contains the plant.
 fn text_with_plant() -> impl Strategy<Value = String> {
     (hostile_text(), hostile_text()).prop_map(|(before, after)| format!("{before}{PLANT}{after}"))
 }
@@ -56,12 +56,12 @@ fn any_json() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A word, quoted.
+/// A quoted word.
 fn quoted_word(words: &[&'static str]) -> BoxedStrategy<String> {
     prop::sample::select(words.to_vec()).prop_map(|text| format!("\"{text}\"")).boxed()
 }
 
-/// An object's members in the order they stand, as text; names may repeat.
+/// An object's members in order, as text. Names may repeat.
 #[derive(Debug, Clone)]
 struct JsonMembers(Vec<(&'static str, String)>);
 
@@ -71,7 +71,7 @@ impl JsonMembers {
         format!("{{{}}}", members.join(", "))
     }
 
-    /// The value of a member, if it stands there without contradicting itself.
+    /// The value of a member, if it is there and not contradictory.
     fn member_value(&self, name: &str) -> Option<Value> {
         let mut values =
             self.0.iter().filter(|(known, _)| *known == name).map(|(_, value)| serde_json::from_str::<Value>(value));
@@ -79,18 +79,18 @@ impl JsonMembers {
         values.all(|other| other.is_ok_and(|other| other == first)).then_some(first)
     }
 
-    /// The same, where it is a text.
+    /// The same, if it is a text.
     fn member_text(&self, name: &str) -> Option<String> {
         self.member_value(name)?.as_str().map(str::to_owned)
     }
 
-    /// A member as it stands there first.
+    /// The first occurrence of a member.
     fn written(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
-    /// A token: a text without what can't stand at its ends, or a number that is too long for anything else. `None` where it
-    /// contradicts itself.
+    /// A token: a text without characters that cannot be at its ends, or a number that is too long to be anything else.
+    /// `None` if it is contradictory.
     fn token(&self, name: &str) -> Option<String> {
         let is_long = |text: &str| text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_digit());
         let written = self.written(name)?;
@@ -105,7 +105,7 @@ impl JsonMembers {
     }
 }
 
-/// A member that mostly stands there once, and mostly is what it should be.
+/// A member that is mostly there once, and mostly valid.
 fn distorted_member(name: &'static str, right: BoxedStrategy<String>) -> BoxedStrategy<Vec<(&'static str, String)>> {
     let value = prop_oneof![3 => right, 1 => any_json()];
     prop_oneof![
@@ -117,7 +117,7 @@ fn distorted_member(name: &'static str, right: BoxedStrategy<String>) -> BoxedSt
     .boxed()
 }
 
-/// Members that need not be there.
+/// Optional members.
 fn optional_member(name: &'static str, right: BoxedStrategy<String>) -> BoxedStrategy<Vec<(&'static str, String)>> {
     prop_oneof![2 => Just(vec![]), 1 => distorted_member(name, right)].boxed()
 }
@@ -131,9 +131,9 @@ fn json_object(members: Vec<BoxedStrategy<Vec<(&'static str, String)>>>) -> impl
 enum Mangling {
     No,
     Bom,
-    /// A member with a byte that is no UTF-8 stands in front.
+    /// It starts with a member with a byte that is not UTF-8.
     Latin,
-    /// UTF-16, whose units have their low byte first or last.
+    /// UTF-16, little-endian or big-endian.
     Utf16(bool),
     Cut(prop::sample::Index),
     Byte(prop::sample::Index, u8),
@@ -190,7 +190,7 @@ impl Mangling {
     }
 }
 
-/// What an app sends: a status, an object in whatever state it arrives, a wish how long to wait.
+/// What an app sends: a status, an object in any condition, a retry delay.
 #[derive(Debug, Clone)]
 struct GeneratedResponse {
     status: u16,
@@ -230,7 +230,7 @@ impl GeneratedResponse {
         AppResponse { status: self.status, headers, body: self.mangling.apply(&self.members.to_json_text()) }
     }
 
-    /// Whether the body is the object that was made. A member that can't be read spoils no other.
+    /// Whether the body is the generated object. An unreadable member does not affect the others.
     fn is_readable(&self) -> bool {
         matches!(self.mangling, Mangling::No | Mangling::Bom | Mangling::Latin | Mangling::Utf16(_))
     }
@@ -239,8 +239,8 @@ impl GeneratedResponse {
         (200..300).contains(&self.status)
     }
 
-    /// Whether it could be a clear refusal by the codes that mean that a grant is gone: a parsed object, with such
-    /// a code, under a status that refuses, without what a success has.
+    /// Whether it could be a clear refusal with the codes for an ended grant: a parsed object, with such a code, with
+    /// an error status, and without the members of a success.
     fn may_be_permanent(&self) -> bool {
         let is_code = |error: &str| PERMANENT.iter().any(|code| code.eq_ignore_ascii_case(error));
         let leads = |error: &str| error.split_once([' ', ':']).is_some_and(|(code, _)| is_code(code));
@@ -254,7 +254,7 @@ impl GeneratedResponse {
         let says_so = match self.mangling {
             Mangling::Cut(_) => false,
             _ if self.is_readable() => self.members.member_value("error").is_some_and(|error| names(&error)),
-            // One byte may have ended another member, or may be passed over by the reader.
+            // One byte may have ended another member, or may be skipped by the reader.
             _ => {
                 let text = String::from_utf8_lossy(&self.to_inbound().body).to_ascii_lowercase();
                 PERMANENT.iter().any(|code| text.contains(&format!("\"{code}")))
@@ -264,10 +264,10 @@ impl GeneratedResponse {
     }
 }
 
-/// The codes that end a grant, as the classification of docs/refresh.md has them.
+/// The codes that end a grant, as in the classification of docs/refresh.md.
 const PERMANENT: &[&str] = &["invalid_grant", "invalid_refresh_token", "bad_refresh_token", "token_revoked"];
 
-/// An answer of a token endpoint.
+/// A response of a token endpoint.
 fn token_response() -> impl Strategy<Value = GeneratedResponse> {
     let token = || {
         prop_oneof![
@@ -306,12 +306,12 @@ fn token_response() -> impl Strategy<Value = GeneratedResponse> {
     ]))
 }
 
-/// Whether a text can stand in a header as one token.
+/// Whether a text can be a token in a header.
 fn fits_a_header(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| (b'!'..=b'~').contains(&byte))
 }
 
-/// A refresh token that can be sent: in one line, and all of it could be read.
+/// A refresh token that can be sent: in one line, and completely readable.
 fn is_refresh_token(text: &str) -> bool {
     !text.is_empty() && !text.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER)
 }

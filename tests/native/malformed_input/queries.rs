@@ -1,4 +1,4 @@
-//! What browsers bring: queries of the callback and of the pages, through the whole of HTTP.
+//! Malformed requests of browsers: queries of the callback and of the pages, through the whole of HTTP.
 
 use connections::caller::hash_secret;
 use connections::http::{self, Body, Method, Request, Response};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{PLANT, check_property, hostile_text, text_with_plant};
 use crate::support::Fixture;
 
-/// Headers without which no answer leaves.
+/// Headers that every answer has.
 const HEADERS: [&str; 7] = [
     "cache-control",
     "content-security-policy",
@@ -57,7 +57,7 @@ impl<'a> SignedInVisitor<'a> {
         self.get(&format!("/oauth/callback/{}", self.fixture.client), query)
     }
 
-    /// Begins a flow of this browser: its state and a code.
+    /// Starts a flow of this browser. Returns its state and a code.
     fn begin_flow(&self) -> (String, String) {
         let session = hash_secret(self.cookie.split_once('=').unwrap().1);
         let url = self.fixture.start_flow(&self.fixture.connect_request(), &session);
@@ -70,7 +70,7 @@ impl<'a> SignedInVisitor<'a> {
     }
 }
 
-/// An answer that is fit to leave, whatever came in: no failure of ours, all headers, no value that could split.
+/// Checks an answer: no internal error, all headers, no value that could split a header.
 fn check_response(response: &Response) -> Result<(), TestCaseError> {
     prop_assert!(response.status < 500, "{:?}", response);
     for name in HEADERS {
@@ -83,7 +83,7 @@ fn check_response(response: &Response) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// No element or attribute that a stranger's text could have made.
+/// No element or attribute that untrusted text could have made.
 fn check_html(body: &str) -> Result<(), TestCaseError> {
     let lower = body.to_lowercase();
     for sign in ["<script", "<img", "<svg", "<iframe", "javascript:", "\"><img"] {
@@ -92,7 +92,7 @@ fn check_html(body: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Parameters, as a browser sends them: the text of the query.
+/// Parameters as a browser sends them.
 fn encode_query(pairs: &[(String, String)]) -> String {
     url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
@@ -117,7 +117,7 @@ fn parameter_pairs() -> impl Strategy<Value = Vec<(String, String)>> {
     prop::collection::vec((parameter_name(), parameter_value()), 0..6)
 }
 
-/// Queries that no form made: broken escapes, bare separators, bytes of any kind.
+/// Queries that no form sends: broken escapes, single separators, arbitrary bytes.
 fn raw_query() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         prop::sample::select(vec![
@@ -221,7 +221,7 @@ fn a_valid_state_with_malformed_parameters_is_used_once_and_ends_on_our_page() {
                 .filter(|value| !value.is_empty())
         };
         let is_single = ["state", "code", "error", "iss"].iter().all(|name| values(name) <= 1);
-        // The workspace's definition names no issuer, so an answer that names one is nobody's.
+        // The workspace's definition has no issuer, so a callback with `iss` is refused.
         let may_ask = is_single
             && of("error").is_none()
             && of("iss").is_none()

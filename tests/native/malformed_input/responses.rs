@@ -1,4 +1,4 @@
-//! What token endpoints and APIs answer, judged without a world around it.
+//! Malformed responses of token endpoints and APIs, judged without a world.
 
 use std::rc::Rc;
 
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::support::fixture::acme_definition;
 
-/// Seconds of the longest life that anybody is believed: ten years.
+/// The longest accepted lifetime in seconds: ten years.
 const TEN_YEARS: i64 = 315_360_000;
 
 fn acme_app() -> Rc<AuthMethod> {
@@ -33,7 +33,7 @@ fn classify_response(auth_method: &AuthMethod, inbound: AppResponse) -> TokenRes
     read_token_response(auth_method, &Ok(inbound), now())
 }
 
-/// The refresh token that an answer hands on.
+/// The refresh token of a response.
 fn refresh_token_of(answer: &TokenResponse) -> Option<&str> {
     match answer {
         TokenResponse::Tokens(tokens) => tokens.refresh_token.as_ref().map(connections::secret::Secret::expose),
@@ -94,7 +94,7 @@ fn parsed_responses_are_valid_and_show_no_secret() {
         if let TokenResponse::Tokens(tokens) = &mut answer {
             prop_assert!(fits_a_header(&tokens.token_type));
             prop_assert!(tokens.scopes.iter().flatten().all(|scope| fits_a_header(scope)));
-            // Both are told to callers; nothing else of an answer is.
+            // Both are shown to callers. Nothing else of a response is.
             (tokens.token_type, tokens.scopes) = (String::new(), None);
         }
         let shown = format!("{answer:?}");
@@ -141,7 +141,7 @@ fn a_truncated_response_is_neither_success_nor_refusal() {
     }
 }
 
-/// An answer of an identity or check request.
+/// A response to an identity or check request.
 fn api_response() -> impl Strategy<Value = GeneratedResponse> {
     let id = prop_oneof![2 => quoted_word(&["u1", "0", "U1"]), 1 => Just("42".to_owned()), 1 => text_with_plant().prop_map(|text| Value::from(text).to_string())];
     let label = text_with_plant().prop_map(|text| Value::from(text).to_string());

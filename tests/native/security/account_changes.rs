@@ -1,4 +1,4 @@
-//! A credential that turns out to be another account's is handed out no more, and the connection never changes its account by
+//! A credential that belongs to another account is no longer returned, and the connection never changes its account by
 //! itself (T35, T48).
 
 use connections::connection::{ConnectionStatus, ReconnectReason};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Fixture, Reply, plain_tokens};
 
-/// The identity answer for somebody.
+/// The identity response for an account.
 fn identity_reply(account: &str) -> Reply {
     Reply::status(
         200,
@@ -27,7 +27,7 @@ fn try_resolve(
     answered.map(|_| ()).map_err(|error| (error.code, error.hints.reason))
 }
 
-/// A connection that is another account's, and nothing of it is handed out in any mode.
+/// A connection with another account's credential. Nothing of it is returned in any mode.
 fn assert_refused(fixture: &Fixture, id: &ConnectionId) {
     let row = fixture.load_connection(id);
     assert_eq!((row.status, row.reason), (ConnectionStatus::NeedsReconnect, Some(ReconnectReason::OtherAccount)));
@@ -92,7 +92,7 @@ fn another_label_or_format_of_the_id_is_the_same_account() {
     }
 }
 
-/// Where the id is one of several, or the first of a list, another id need not be another account.
+/// If the id is one of several, or the first of a list, another id need not be another account.
 #[test]
 fn an_id_from_a_list_does_not_prove_another_account() {
     for shape in [json!(["/sub", "/email"]), json!("/list/0"), json!("{/list/0}:{/sub}")] {
@@ -155,7 +155,7 @@ fn only_the_identity_request_restores_it_and_no_refresh_does() {
     assert_eq!(try_resolve(&fixture, &id, Consistency::Strong), Ok(()), "a person repairs it");
 }
 
-// ---- where token answers tell whose they are ----
+// ---- token responses with an account ----
 
 fn fixture_with_account_in_tokens() -> Fixture {
     Fixture::with_definition(

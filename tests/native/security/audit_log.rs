@@ -1,4 +1,4 @@
-//! What happens to a connection and the line that tells of it are written together or not at all (T45).
+//! A change of a connection and its audit line are written together or not at all (T45).
 
 use connections::http::Method;
 use connections::ids::ConnectionId;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{call, first_key};
 use crate::support::{Fault, FaultRule, Fixture, Reply};
 
-/// Everything that is stored of connections, credentials included.
+/// All stored data of connections, with credentials.
 fn dump_connections(fixture: &Fixture) -> Vec<String> {
     let dump = fixture.world.db.dump_tables();
     dump.lines().filter(|line| line.starts_with("connections ")).map(str::to_owned).collect()
@@ -17,7 +17,7 @@ fn count_events(fixture: &Fixture) -> i64 {
     fixture.world.db.query_number("SELECT count(*) FROM events")
 }
 
-/// Every batch that writes a line of the trail fails from now on.
+/// From now on every batch that writes an audit line fails.
 fn fail_event_writes(fixture: &Fixture) {
     let fault = FaultRule { statement_part: "INSERT INTO events", times: 1000, fault: Fault::BeforeCommit };
     fixture.world.db.fault_rules.borrow_mut().push(fault);
@@ -48,7 +48,7 @@ const CONNECTION_CHANGES: [(&str, ConnectionChange); 3] = [
     }),
 ];
 
-/// A connection by a key, so that every act is possible.
+/// A connection with a key, so that every action is possible.
 fn connect_with_api_key() -> (Fixture, ConnectionId) {
     let fixture = Fixture::with_definition(&json!({ "auth": [{ "type": "api_key", "id": "key" }] }));
     for key in ["first", "second", "third"] {
@@ -80,8 +80,8 @@ fn an_action_without_its_audit_line_is_not_done() {
     }
 }
 
-/// A disconnect ends the connection first: it must not wait for the app, nor for the line. The row stays until the line can be
-/// written with its end.
+/// A disconnect first ends the connection: it must not wait for the app or for the audit line. The row stays until the
+/// line can be written together with its end.
 #[test]
 fn a_disconnect_erases_only_together_with_its_audit_line() {
     let (fixture, id) = connect_with_api_key();

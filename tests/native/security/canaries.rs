@@ -1,5 +1,5 @@
-//! Secrets that go in are found nowhere but where they are handed out (T12, T13, T43): a canary in every secret input, then
-//! every column, entry, line, page, answer and error is searched.
+//! Secrets are found only where they are returned (T12, T13, T43): a known text in every secret input, then every
+//! column, cache entry, log line, page, answer and error is searched.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,14 +12,14 @@ use super::{ADMIN_KEY, CookieBrowser, PUBLIC_URL, request, send};
 use crate::support::acme::CANARY;
 use crate::support::{Fixture, Reply};
 
-/// A private key as workspaces enter them, with nobody's name on it.
+/// A private key in the format that workspaces enter.
 const PRIVATE_KEY: &str = include_str!("../support/keys/rfc7515_a2.pem");
 
-/// What went in, by name, and what was seen of it.
+/// The secrets by name, and what was recorded.
 struct CanarySearch<'a> {
     fixture: &'a Fixture,
     secrets: RefCell<BTreeMap<String, String>>,
-    /// Answers that are allowed to hold one secret each: they exist to tell it once.
+    /// Answers that may contain one secret each, because they exist to return it once.
     collected_texts: RefCell<Vec<(String, String)>>,
 }
 
@@ -44,14 +44,14 @@ impl<'a> CanarySearch<'a> {
         self.collected_texts.borrow_mut().push((what.to_owned(), format!("{headers:?} {}", response.body)));
     }
 
-    /// A call with the first key; its answer must hold no secret.
+    /// A call with the first key. Its answer must contain no secret.
     fn call(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
         let (status, text) = self.call_uncollected(method, path, body, self.fixture.key_text.expose());
         self.collected_texts.borrow_mut().push((format!("{} {path}", method.as_str()), text.clone()));
         (status, serde_json::from_str(&text).unwrap())
     }
 
-    /// A call whose answer tells a secret, once.
+    /// A call whose answer returns a secret, once.
     fn call_uncollected(&self, method: Method, path: &str, body: &Value, key: &str) -> (u16, String) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let response =
@@ -59,7 +59,7 @@ impl<'a> CanarySearch<'a> {
         (response.status, response.body)
     }
 
-    /// A call that makes something with a secret in it.
+    /// A call that creates something with a secret.
     fn make_with_secret(&self, name: &str, path: &str, body: &Value, key: &str, at: &str) -> String {
         let (status, text) = self.call_uncollected(Method::Post, path, body, key);
         assert_eq!(status, 201, "{path}: {text}");
@@ -69,7 +69,7 @@ impl<'a> CanarySearch<'a> {
         secret.trim_start_matches(PUBLIC_URL).to_owned()
     }
 
-    /// Keeps what is stored and written at this moment, to be searched at the end.
+    /// Records what is stored and logged now, to be searched at the end.
     fn collect_storage(&self, when: &str) {
         let world = &self.fixture.world;
         let places = [
@@ -82,7 +82,7 @@ impl<'a> CanarySearch<'a> {
         self.collected_texts.borrow_mut().extend(places.map(|(place, text)| (format!("{place} {when}"), text)));
     }
 
-    /// Looks everywhere: what was found, and where.
+    /// Searches everything. Returns what was found, and where.
     fn find_leaks(&self) -> Vec<String> {
         let mut found = Vec::new();
         for (place, text) in self.collected_texts.borrow().iter() {
@@ -97,14 +97,14 @@ impl<'a> CanarySearch<'a> {
         found
     }
 
-    /// Whether anything that was kept holds sealed values of a table.
+    /// Whether the recorded data contains sealed values of a table.
     fn has_sealed_values(&self, table: &str) -> bool {
         let seen = self.collected_texts.borrow();
         seen.iter().flat_map(|(_, text)| text.lines()).any(|line| line.starts_with(table) && line.contains("cx1.k1."))
     }
 }
 
-/// How a secret may stand in a text: as it is, as JSON and Rust escape it, as URLs do, in base64.
+/// The forms of a secret in a text: unchanged, escaped as in JSON and Rust, in URLs, in base64.
 fn encoded_forms(secret: &str) -> Vec<String> {
     use base64::Engine as _;
     use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -126,7 +126,7 @@ fn text_around(text: &str, secret: &str) -> String {
     before.into_iter().rev().chain(from.chars().take(180)).collect()
 }
 
-/// All that a person can look at, as far as it changes nothing.
+/// All pages that a person can open and that change nothing.
 fn view_pages(search: &CanarySearch<'_>, browser: &mut CookieBrowser<'_>, ids: &[String]) {
     let mut pages = vec!["/".to_owned(), "/?q=canary".to_owned(), "/apps/acme/setup".to_owned(), "/nothing".to_owned()];
     for app in ["acme", "keyed", "named", "minted", "file"] {
@@ -168,7 +168,7 @@ fn create_app(search: &CanarySearch<'_>, id: &str, auth: &Value) {
     assert_eq!(status, 201, "{told}");
 }
 
-/// The credential with its type, which the app's id tells here.
+/// The credential with its type, which is the app's id here.
 fn with_credential_type(credential: &Value, app: &str) -> Value {
     let types = BTreeMap::from([
         ("keyed", "api_key"),
@@ -181,7 +181,7 @@ fn with_credential_type(credential: &Value, app: &str) -> Value {
     credential
 }
 
-/// The text of an entered secret.
+/// The text of a manual secret.
 fn entered_secret(name: &str) -> String {
     format!("{CANARY}-{name}-0123456789")
 }
@@ -190,12 +190,12 @@ fn app_url(path: &str) -> String {
     format!("https://acme.example/{path}")
 }
 
-/// What is looked for of the private key, which stands in lines.
+/// The searched part of the private key, which has several lines.
 fn private_key_line() -> &'static str {
     PRIVATE_KEY.lines().nth(3).unwrap()
 }
 
-/// Keys, links and sessions: the browser of somebody who signed in, and two links.
+/// Keys, links and sessions: the browser of a signed-in person, and two links.
 fn make_keys_and_links<'a>(search: &CanarySearch<'a>, first: &str) -> (CookieBrowser<'a>, String, String) {
     search.make_with_secret("a workspace's key", "/v1/workspaces", &json!({ "name": "other" }), ADMIN_KEY, "/key/key");
     search.make_with_secret("a further key", "/v1/keys", &json!({ "name": "k", "scopes": ["*"] }), first, "/key");
@@ -239,7 +239,7 @@ fn put_clients(search: &CanarySearch<'_>) {
     assert_eq!(put.0, 200, "{}", put.1);
 }
 
-/// Consent by a link and by a person, with everything that a flow holds meanwhile.
+/// Consent by a link and by a person, with everything that a flow contains.
 fn complete_consents<'a>(search: &CanarySearch<'a>, ann: &mut CookieBrowser<'a>, link: &str, waiting: &str) {
     let mut guest = CookieBrowser::new(search.fixture);
     for (browser, address, form) in
@@ -266,7 +266,7 @@ fn complete_consents<'a>(search: &CanarySearch<'a>, ann: &mut CookieBrowser<'a>,
     }
 }
 
-/// What programs enter, of every kind, right and wrong. The ids of what was stored.
+/// What programs send, of every type, valid and invalid. Returns the ids of what was stored.
 fn connect_by_api(search: &CanarySearch<'_>) -> Vec<String> {
     let acme = &search.fixture.world.acme;
     let mut ids = Vec::new();
@@ -305,7 +305,7 @@ fn connect_by_api(search: &CanarySearch<'_>) -> Vec<String> {
     ids
 }
 
-/// What is entered on a page, in the place of another, imported, and in a body that is broken off.
+/// What is entered on a page, as a replacement, imported, and in a truncated body.
 fn connect_otherwise(search: &CanarySearch<'_>, ann: &mut CookieBrowser<'_>, keyed: &str) {
     let form = |value: &str| format!("input.api_key={value}");
     for value in [
@@ -338,7 +338,7 @@ fn connect_otherwise(search: &CanarySearch<'_>, ann: &mut CookieBrowser<'_>, key
     }
 }
 
-/// Resolved in every mode, and looked at. The ids of all connections.
+/// Resolved in every mode, and read. Returns the ids of all connections.
 fn resolve_all(search: &CanarySearch<'_>, ann: &mut CookieBrowser<'_>, first: &str) -> Vec<String> {
     let rows = search.fixture.world.db.query_number("SELECT count(*) FROM connections");
     assert!(rows >= 6, "{rows} connections");
@@ -364,7 +364,7 @@ fn resolve_all(search: &CanarySearch<'_>, ann: &mut CookieBrowser<'_>, first: &s
     all
 }
 
-/// Failures of every kind that repeat a secret, the clock, and the end of all connections.
+/// Failures of every kind that repeat a secret, a scheduled run, and the disconnect of all connections.
 fn fail_and_disconnect(search: &CanarySearch<'_>, ann: &mut CookieBrowser<'_>, all: &[String], first: &str) {
     let planted =
         json!({ "error": format!("no such token: {CANARY}"), "error_description": CANARY, "access_token": [CANARY] })
@@ -428,7 +428,7 @@ fn a_secret_is_found_only_where_it_is_returned() {
     let found = search.find_leaks();
     assert!(found.is_empty(), "{}", found.join("\n"));
 
-    // The search itself is able to find: in a column, in an entry, in a line.
+    // Tests the search itself: in a column, in a cache entry, in a log line.
     fixture.world.db.tamper(&format!("UPDATE workspaces SET name = '{}'", fixture.key_text.expose()));
     fixture.world.cache.entries.borrow_mut().insert("x".into(), (format!("\"{}", private_key_line()), i64::MAX));
     search.collect_storage("after a leak");

@@ -1,4 +1,4 @@
-//! Nothing is there that should not be: no files, no debug addresses, no TRACE, no versions (ASVS 13.4).
+//! Nothing unintended is exposed: no files, no debug addresses, no TRACE, no versions (ASVS 13.4).
 
 use connections::http::routes::ROUTES;
 use connections::http::{Method, Response};
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{ADMIN_KEY, CookieBrowser, call, first_key, request, send};
 use crate::support::{Fault, FaultRule, Fixture};
 
-/// What scanners ask for first.
+/// Paths that scanners try first.
 const PROBED_PATHS: [&str; 34] = [
     "/.git/config",
     "/.git/HEAD",
@@ -45,7 +45,7 @@ const PROBED_PATHS: [&str; 34] = [
     "/cdn-cgi/mf/scheduled",
 ];
 
-/// Names and words that tell what runs here.
+/// Names and words that reveal the software.
 const REVEALING_WORDS: [&str; 13] = [
     "workerd",
     "wrangler",
@@ -141,7 +141,7 @@ fn the_cause_of_an_internal_error_is_only_in_the_log() {
     let key = first_key(&fixture);
     let mut ann = CookieBrowser::signed_in_as(&fixture, "ann");
     let id = fixture.connect("ann");
-    // Neither a value that is not as expected nor a database that fails shows what it is.
+    // An unexpected value or a failing database does not show its content.
     fixture.world.db.tamper("UPDATE connections SET metadata = 'hunter2'");
     let ask = |path: &str| {
         send(&fixture.world, &request(Method::Post, path, &[("authorization", &format!("Bearer {key}"))], "{}"))

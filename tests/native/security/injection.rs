@@ -8,7 +8,7 @@ use url::form_urlencoded::byte_serialize;
 use super::{ADMIN_KEY, CookieBrowser, call, first_key};
 use crate::support::Fixture;
 
-/// What bends a statement that is put together from texts.
+/// Text that breaks a statement which is concatenated.
 const CORPUS: [&str; 24] = [
     "'",
     "''",
@@ -36,12 +36,12 @@ const CORPUS: [&str; 24] = [
     "char(0x27)\u{0}'\u{2019}\u{ff07}",
 ];
 
-/// A value as a query carries it.
+/// A value in a query.
 fn encode_query_value(text: &str) -> String {
     byte_serialize(text.as_bytes()).collect()
 }
 
-/// Every list with its filters, from the description of the routes: a new filter is under test the day it is described.
+/// Every list with its filters, from the description of the routes. A new filter is tested as soon as it is described.
 fn list_filters(fixture: &Fixture) -> Vec<(String, Vec<String>)> {
     let response = super::send(&fixture.world, &super::request(Method::Get, "/openapi.json", &[], ""));
     let document: Value = serde_json::from_str(&response.body).unwrap();
@@ -64,7 +64,7 @@ fn list_filters(fixture: &Fixture) -> Vec<(String, Vec<String>)> {
 
 #[test]
 fn every_statement_is_a_constant_with_bound_values() {
-    // A text that is made at run time has no such lifetime: the compiler refuses it here.
+    // A text that is made at run time has no static lifetime: the compiler refuses it here.
     fn constant(statement: &Statement) -> &'static str {
         statement.sql
     }

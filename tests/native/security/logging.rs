@@ -1,4 +1,4 @@
-//! What the log tells of access (ASVS 16.3.1 to 16.3.4), and that it holds no value of a credential.
+//! What the log says about access (ASVS 16.3.1 to 16.3.4), and that it contains no value of a credential.
 
 use connections::caller::KeyScope;
 use connections::http::Method;
@@ -13,7 +13,7 @@ use super::{
 use crate::support::Fixture;
 use crate::support::acme::CANARY;
 
-/// The lines that were written meanwhile.
+/// The lines that were written in the meantime.
 fn collect_log_lines(fixture: &Fixture, act: impl FnOnce()) -> Vec<LogLine> {
     let before = fixture.world.log.0.borrow().len();
     act();
@@ -31,7 +31,7 @@ fn only_line_of_event(lines: &[LogLine], event: &str) -> Value {
 fn every_route_logs_refused_authentication() {
     let fixture = Fixture::new();
     for line in ROUTES.iter().filter(|line| !matches!(line.auth, RequiredAuth::Public | RequiredAuth::Browser)) {
-        // Ids have a form that is looked at first.
+        // The form of an id is checked first.
         let path = line.path.replace("{connection}", &format!("con_{}", "0".repeat(24)));
         let written = collect_log_lines(&fixture, || {
             let response = send(&fixture.world, &request(line.method, &path, &[("sec-fetch-site", "same-origin")], ""));

@@ -1,5 +1,5 @@
-//! A code goes only to the server that it is from (RFC 9700 4.4, its update's UPD-5 and UPD-6, T4): each app has its own
-//! redirect URI, the state is bound to it, and `iss` is compared where the server is known by an issuer.
+//! A code is sent only to the server that issued it (RFC 9700 4.4, its update's UPD-5 and UPD-6, T4): each app has its
+//! own redirect URI, the state is bound to it, and `iss` is compared if the server has an issuer.
 
 use connections::http::Method;
 use serde_json::{Value, json};
@@ -8,13 +8,13 @@ use url::Url;
 use super::{CookieBrowser, call, first_key, make_connect_link};
 use crate::support::Fixture;
 
-/// Defines an app in the scene's workspace, enters its client, and answers its redirect URI's path.
+/// Defines an app in the fixture's workspace and enters its client. Returns the path of its redirect URI.
 fn create_app_and_client(fixture: &Fixture, id: &str, auth: &Value) -> String {
     let key = first_key(fixture);
     let app = json!({ "id": id, "name": id, "auth": auth, "scopes": ["openid"], "identity": { "url": format!("https://{id}.example/me"), "id": "/sub", "label": "/email" } });
     let made = call(&fixture.world, &key, Method::Post, "/v1/apps", &app);
     assert_eq!(made.0, 201, "{}", made.1);
-    // The id of the honest app's client: the attacker copies it.
+    // The id of the victim app's client. The attacker copies it.
     let client = json!({ "client_id": "acme-client", "client_secret": "evil" });
     let put = call(&fixture.world, &key, Method::Put, &format!("/v1/apps/{id}/client"), &client);
     assert_eq!(put.0, 200, "{}", put.1);
@@ -25,7 +25,7 @@ fn oauth_json(host: &str) -> Value {
     json!({ "type": "oauth2", "authorize_url": format!("https://{host}/authorize"), "token_url": format!("https://{host}/token") })
 }
 
-/// Begins a flow by a link: where the app is, and the state.
+/// Starts a flow by a link. Returns the app's address, and the state.
 fn begin_flow(browser: &mut CookieBrowser<'_>, fixture: &Fixture, app: &str) -> (Url, String) {
     let pressed = browser.post(&make_connect_link(fixture, &json!({ "app": app })), "");
     let url = Url::parse(pressed.header("location").unwrap_or_else(|| panic!("{}", pressed.body))).unwrap();
@@ -43,8 +43,8 @@ fn count_requests_to(fixture: &Fixture, host: &str) -> usize {
         .count()
 }
 
-/// COAT: the evil app's authorize endpoint sends the browser on to the honest server, with that one's client id and redirect
-/// URI and the state of the flow that the evil app began.
+/// COAT: the attacker app's authorize endpoint redirects the browser to the victim server, with that server's client id
+/// and redirect URI and the state of the flow that the attacker app started.
 #[test]
 fn a_flow_of_one_app_is_not_completed_with_the_code_of_another() {
     let fixture = Fixture::new();
@@ -70,8 +70,8 @@ fn a_flow_of_one_app_is_not_completed_with_the_code_of_another() {
     assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM connections"), 0);
 }
 
-/// UPD-6: endpoints that somebody typed have no issuer to compare, so the redirect URI has to tell the apps apart; an app that
-/// is known by its issuer has both.
+/// UPD-6: manually entered endpoints have no issuer to compare, so the redirect URI must distinguish the apps. An app
+/// with an issuer has both.
 #[test]
 fn every_app_of_a_workspace_has_its_own_redirect_uri() {
     let fixture = Fixture::new();

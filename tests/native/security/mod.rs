@@ -1,4 +1,4 @@
-//! The proofs that docs/security.md names, one theme a file.
+//! The tests that docs/security.md names, one topic per file.
 //!
 //! Owns what they share: calls by programs and by browsers, through the whole of HTTP.
 
@@ -39,7 +39,7 @@ fn request(method: Method, address: &str, headers: &[(&str, &str)], body: &str) 
     Request { method, path, query, headers, body: Body::Bytes(body.as_bytes().to_vec()), id: "req-1".into() }
 }
 
-/// Sends a request in an invocation of its own. What is left to do behind the answer is done.
+/// Sends a request in its own invocation, and does the deferred work.
 fn send(world: &World, request: &Request) -> Response {
     world.run(async {
         let context = world.context();
@@ -66,7 +66,7 @@ fn status_and_code(answer: &(u16, Value)) -> (u16, &str) {
     (answer.0, answer.1["code"].as_str().unwrap_or_default())
 }
 
-/// A key of the scene's workspace that has these scopes only.
+/// A key of the fixture's workspace with only these scopes.
 fn make_key(fixture: &Fixture, scopes: &[KeyScope], change: impl FnOnce(&mut ApiKey)) -> String {
     let text = fixture.make_key_secret(|key| {
         key.scopes = scopes.to_vec();
@@ -75,7 +75,7 @@ fn make_key(fixture: &Fixture, scopes: &[KeyScope], change: impl FnOnce(&mut Api
     text.expose().to_owned()
 }
 
-/// The scene's first key, which may do everything.
+/// The fixture's first key, which may do everything.
 fn first_key(fixture: &Fixture) -> String {
     fixture.key_text.expose().to_owned()
 }
@@ -91,7 +91,7 @@ impl<'a> CookieBrowser<'a> {
         Self { world: &fixture.world, cookies: BTreeMap::new() }
     }
 
-    /// A browser that a person of a workspace has signed in with.
+    /// A browser in which a person of a workspace has signed in.
     fn signed_in_as(fixture: &'a Fixture, user: &str) -> Self {
         let mut browser = Self::new(fixture);
         assert_eq!(browser.post(&make_sign_in_link(fixture, user), "").status, 303);
@@ -106,7 +106,7 @@ impl<'a> CookieBrowser<'a> {
         self.send(Method::Post, address, form)
     }
 
-    /// Posts a form that a page shows: with the token that stands there.
+    /// Submits a form of a page, with the page's token.
     fn press(&mut self, page: &str, address: &str, form: &str) -> Response {
         let csrf = csrf_token(&self.get(page).body);
         self.post(address, &format!("csrf={csrf}&{form}"))
@@ -125,7 +125,7 @@ impl<'a> CookieBrowser<'a> {
     }
 }
 
-/// The token of a page's own forms.
+/// The token of our own forms on a page.
 fn csrf_token(page: &str) -> String {
     page.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
 }
@@ -136,7 +136,7 @@ fn make_sign_in_link(fixture: &Fixture, user: &str) -> String {
     link_path(&call(&fixture.world, &first_key(fixture), Method::Post, "/v1/sign-in-links", &body))
 }
 
-/// The path of a new connect link for the scene's app.
+/// The path of a new connect link for the fixture's app.
 fn make_connect_link(fixture: &Fixture, more: &Value) -> String {
     let mut body = json!({ "app": fixture.app.as_str() });
     let members = more.as_object().cloned().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Nonces are never used again, and without randomness nothing is sealed or made (ASVS 11.3.4, SP 800-38D, T17).
+//! Nonces never repeat, and without randomness nothing is sealed or created (ASVS 11.3.4, SP 800-38D, T17).
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -17,7 +17,7 @@ use super::{CookieBrowser, call, first_key, make_connect_link, make_sign_in_link
 use crate::support::Fixture;
 use crate::support::world::ENCRYPTION_KEYS;
 
-/// How the nonce of twelve zero bytes would stand in an envelope.
+/// The text of a nonce of twelve zero bytes in an envelope.
 const ZERO_NONCE: &str = ".AAAAAAAAAAAAAAAA";
 
 fn seal_context() -> SealContext<'static> {
@@ -29,7 +29,7 @@ fn nonce_of(envelope: &str) -> [u8; 12] {
     bytes[..12].try_into().unwrap()
 }
 
-/// Hands on what the host's own source gives, and remembers it.
+/// Passes on the host's random bytes, and remembers them.
 struct RecordingRandom {
     source: SystemRandom,
     values_given: RefCell<Vec<Vec<u8>>>,
@@ -57,7 +57,7 @@ fn each_seal_uses_twelve_new_random_bytes_as_nonce() {
     assert_eq!(sealed.iter().collect::<HashSet<_>>().len(), sealed.len());
 }
 
-/// Together with the test above: a million seals would take a minute, a million draws do not.
+/// Complements the test above: a million seals would take a minute, a million draws do not.
 #[test]
 fn a_million_nonces_never_repeat() {
     let random = RecordingRandom { source: SystemRandom::new(), values_given: RefCell::default() };
@@ -70,7 +70,7 @@ fn a_million_nonces_never_repeat() {
     }
 }
 
-/// Says that it filled the buffer the first few times, then fails.
+/// Fills the buffer the first few times, then fails.
 struct ExhaustedRandom(Cell<u32>);
 
 impl Random for ExhaustedRandom {
@@ -98,7 +98,7 @@ fn a_failing_random_source_produces_no_value() {
     }
 }
 
-/// Everything that draws, with the source failing at each draw in turn.
+/// Every use case that needs randomness, with the source failing at each draw in turn.
 #[test]
 fn without_randomness_every_use_case_fails_and_stores_nothing() {
     type RandomnessUser = fn(&Fixture) -> bool;
@@ -131,7 +131,7 @@ fn without_randomness_every_use_case_fails_and_stores_nothing() {
         let mut refused = 0;
         for draws in 0..60 {
             let fixture = Fixture::new();
-            // What is drawn once for a ring is not this test's.
+            // A value that is drawn once per key ring is not part of this test.
             fixture.world.run(async { fixture.world.context().check_key_ring().await }).unwrap();
             fixture.world.random.fails_after.set(Some(draws));
             let done = act(&fixture);

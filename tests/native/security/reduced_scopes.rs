@@ -1,4 +1,4 @@
-//! What an app takes back with a refresh is stored and said (T36, RFC 6749 5.1 and 6).
+//! Scopes that an app removes at a refresh are stored and reported (T36, RFC 6749 5.1 and 6).
 
 use connections::error::ErrorCode;
 use connections::http::Method;
@@ -27,7 +27,7 @@ fn fewer_scopes_after_a_refresh_are_stored_and_enforced_in_every_mode() {
     }
     fixture.expire_access_token(&id);
     fixture.world.acme.script_next("/token", Reply::edited(|answer| answer["scope"] = "read".into()));
-    // A caller that needs what was taken back is refused by the very refresh that it waited for.
+    // A caller that needs a removed scope is refused by the refresh that it waited for.
     let error = fixture.resolve(&id, request_with_scopes(&["write"], Consistency::Strong)).map(|_| ()).unwrap_err();
     assert_eq!((error.code, error.hints.missing_scopes), (ErrorCode::MissingScopes, vec!["write".to_owned()]));
 

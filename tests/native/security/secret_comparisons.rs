@@ -1,5 +1,5 @@
-//! Whoever guesses learns nothing: refusals are the same to the byte, cost the same, and secrets are compared in constant
-//! time (ASVS 11.2.4, T20).
+//! Guessing reveals nothing: refusals are identical in every byte and cost the same, and secrets are compared in
+//! constant time (ASVS 11.2.4, T20).
 
 use connections::caller::KeyScope;
 use connections::http::{Method, Response};
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{ADMIN_KEY, CookieBrowser, make_connect_link, make_key, make_sign_in_link, request, send};
 use crate::support::Fixture;
 
-/// All that a caller sees of an answer, and what it cost.
+/// Everything that a caller sees of an answer, and its cost.
 fn observe_response(
     fixture: &Fixture,
     act: impl FnOnce() -> Response,
@@ -20,23 +20,23 @@ fn observe_response(
     (status, headers, body, trips, statements, fixture.world.acme.count_all_requests() - asked)
 }
 
-/// What is written once for a ring is not a caller's cost.
+/// A write that happens once per key ring is not part of a caller's cost.
 fn check_ring(fixture: &Fixture) {
     fixture.world.run(async { fixture.world.context().check_key_ring().await }).unwrap();
 }
 
-/// Another secret part with a checksum that fits, so that only the comparison tells them apart.
+/// Another secret part with a valid checksum, so that only the comparison distinguishes them.
 fn replace_key_secret(fixture: &Fixture, key: &str) -> String {
     let other = make_key(fixture, &[KeyScope::All], |_| ());
     let (id, secret) = (key.split('_').nth(1).unwrap(), other.rsplit('_').next().unwrap());
     let (secret, _) = secret.split_at(secret.len() - 6);
-    // The checksum is public: whoever guesses can compute it.
+    // The checksum is public, so an attacker can compute it.
     let digest = <sha2::Sha256 as sha2::Digest>::digest(format!("cx_{id}_{secret}"));
     let sum: String = encode_base62(&digest).chars().chain(std::iter::repeat('0')).take(6).collect();
     format!("cx_{id}_{secret}{sum}")
 }
 
-/// As keys are written.
+/// The format of keys.
 fn encode_base62(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     bytes.iter().filter(|byte| **byte < 248).map(|byte| char::from(LETTERS[usize::from(byte % 62)])).collect()
@@ -141,7 +141,7 @@ fn an_unknown_session_has_the_answer_of_an_expired_one() {
     assert_eq!((unknown.0, see(&ended)), (401, unknown));
 }
 
-/// A comparison of secrets with `==` ends at the first byte that differs. Where callers are told apart, none stands.
+/// A comparison of secrets with `==` ends at the first different byte. The code that authenticates callers has none.
 #[test]
 fn secrets_are_compared_only_in_constant_time() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -1,4 +1,4 @@
-//! No token stands in an address (RFC 9700, 4.3.2), unless a definition says that the app demands it.
+//! No token is in an address (RFC 9700, 4.3.2), unless a definition says that the app requires it.
 
 use connections::http::Method;
 use connections::ports::RefreshReason;
@@ -8,7 +8,7 @@ use super::{CookieBrowser, call, first_key, make_connect_link};
 use crate::support::acme::CANARY;
 use crate::support::{Fixture, Reply};
 
-/// Each kind of credential that a workspace defines without saying how it is sent.
+/// Each type of credential that a workspace defines without saying how it is sent.
 #[test]
 fn a_custom_app_sends_a_credential_in_an_address_only_if_its_definition_says_so() {
     let fixture = Fixture::new();
@@ -52,7 +52,7 @@ fn a_custom_app_sends_a_credential_in_an_address_only_if_its_definition_says_so(
     assert_no_secret_in_urls(&fixture);
 }
 
-/// The simulated app takes no user name and password: that they are tried is enough here.
+/// The simulated app accepts no user name and password. It is enough here that they are sent.
 fn is_credential_rejected(answer: &(u16, serde_json::Value)) -> bool {
     answer.0 == 422 && answer.1["code"] == json!("credential_rejected")
 }

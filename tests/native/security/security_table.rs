@@ -1,9 +1,9 @@
-//! docs/security.md and docs/reliability.md name a test for each row of their tables, and the tests are there.
+//! docs/security.md and docs/reliability.md name a test for each row of their tables, and these tests exist.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The rows that a reviewer looks for. One that is dropped from the page is missed here.
+/// The required rows. A row that is removed from the page is missed here.
 const ROWS: &str = "UPD-1 UPD-2 UPD-3 UPD-4 UPD-5 UPD-6 UPD-7
     9700-2.1a 9700-2.1b 9700-2.1c 9700-2.1.1 9700-2.1.2 9700-2.3 9700-2.5 9700-2.6 9700-4.2.4 9700-4.3.2 9700-4.12 9700-4.13 9700-4.14 9700-4.17
     6749-3.1.2.5 6749-4.1.2.1 6749-5.1 6749-5.2 6749-6 6749-10.3 6749-10.12 6750-2 6750-3.1 7636-4.1 8252-8 2.1-1.5 rt-exp
@@ -14,7 +14,7 @@ const ROWS: &str = "UPD-1 UPD-2 UPD-3 UPD-4 UPD-5 UPD-6 UPD-7
     T1 T2 T3 T4 T5 T6 T7 T8 T9 T10 T11 T12 T13 T14 T15 T16 T17 T18 T19 T20 T21 T22 T23 T24 T25 T26 T27 T28 T29 T30 T31 T32 T33 T34 T35 T36 T37 T38 T39
     T40 T41 T42 T43 T44 T45 T46 T47 T48";
 
-/// How a row without a test begins: why there is none.
+/// The beginnings of the reason in a row without a test.
 const REASONS: [&str; 3] = ["Does not apply:", "Not built:", "By review:"];
 
 fn repository_root() -> &'static Path {

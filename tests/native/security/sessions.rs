@@ -1,4 +1,4 @@
-//! A session ends when it should (ASVS 7.4.1, 7.4.2), and a link binds to the session that is there (UPD-2, T2, T3).
+//! A session ends when it should (ASVS 7.4.1, 7.4.2), and a link is bound to the existing session (UPD-2, T2, T3).
 
 use connections::http::Method;
 use serde_json::{Value, json};
@@ -71,8 +71,8 @@ fn a_sign_in_creates_a_new_session_and_ignores_the_browsers() {
     assert!(!is_signed_in(&CookieBrowser { world: &fixture.world, cookies: before }));
 }
 
-/// UPD-2: an attacker who has a workspace of their own on this installation sends a link of it to somebody who is signed in
-/// to theirs. The page would look like one of their own workspace, and the account would be the attacker's.
+/// UPD-2: an attacker with their own workspace in this installation sends a link of it to somebody who is signed in to
+/// another one. The page would look like one of the victim's workspace, and the account would be the attacker's.
 #[test]
 fn a_link_of_another_workspace_is_refused_to_a_signed_in_person() {
     let fixture = Fixture::new();
@@ -98,7 +98,7 @@ fn a_link_of_another_workspace_is_refused_to_a_signed_in_person() {
     assert_eq!(fixture.world.acme.count_all_requests(), 0);
 }
 
-/// The same after the button was pressed: who signs in to another workspace meanwhile is not let on.
+/// The same after the page was submitted: a person who signs in to another workspace in the meantime is refused.
 #[test]
 fn a_flow_of_another_workspaces_link_cannot_be_restarted_after_a_sign_in() {
     let fixture = Fixture::new();

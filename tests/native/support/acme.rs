@@ -1,8 +1,8 @@
-//! A simulated app: an OAuth server with an API, and its own log, which is the oracle of the tests.
+//! A simulated app: an OAuth server with an API and its own log. The tests trust this log.
 //!
-//! Owns the truth about grants: what was redeemed how often, what was killed by reuse, what was revoked. Its
-//! manners (rotation, lives) are settings; single answers can be scripted per path. It acts when half of its
-//! latency is over, whether or not the caller still listens.
+//! Owns the facts about grants: how often a token was redeemed, what a second use ended, what was revoked. Its
+//! behaviour (rotation, lifetimes) is a setting. Single responses can be set per path. It acts after half of its
+//! latency, also if the caller has stopped waiting.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -21,29 +21,29 @@ use super::recorder::{InvocationRecorder, Recorder};
 use super::runtime::Runtime;
 use super::small_ports::SubrequestBudget;
 
-/// Stands in every secret that the app hands out or is given.
+/// Part of every secret that the app issues or receives.
 pub(crate) const CANARY: &str = "canary7f3a";
-/// Where the app is, too: an authorization server of its own, should a definition name it so.
+/// A second address of the app: its own authorization server, if a definition names it.
 pub(crate) const REALM: &str = "/main";
 /// The client that is registered at the app.
 pub(crate) const CLIENT_ID: &str = "acme-client";
 
-/// What becomes of a refresh token that was used.
+/// What happens to a refresh token that was used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RotationPolicy {
-    /// A new one; presenting the old one kills the whole grant.
+    /// A new one is issued. Using the old one revokes the whole grant.
     Strict,
-    /// A new one; the old one is refused.
+    /// A new one is issued. The old one is refused.
     Reject,
-    /// A new one; the old one gives the same answer again for so many seconds.
+    /// A new one is issued. The old one returns the same response again for this many seconds.
     Grace(i64),
-    /// A new one; the old one goes on working.
+    /// A new one is issued. The old one keeps working.
     Reissue,
-    /// It stays, and is not sent again.
+    /// It stays valid and is not sent again.
     Never,
 }
 
-/// What a scripted answer looks like.
+/// The body of a scripted response.
 #[derive(Clone)]
 enum ReplyContent {
     Status(u16, String, Vec<(String, String)>),
@@ -52,7 +52,7 @@ enum ReplyContent {
     Edited(Rc<dyn Fn(&mut Value)>),
 }
 
-/// A scripted answer.
+/// A scripted response.
 #[derive(Clone)]
 pub(crate) struct Reply {
     app_acts: bool,
@@ -60,22 +60,22 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// The app does nothing and answers this.
+    /// The app does nothing and responds with this.
     pub(crate) fn status(status: u16, body: &str) -> Self {
         Self { app_acts: false, content: ReplyContent::Status(status, body.to_owned(), vec![]) }
     }
 
-    /// The app does nothing and answers exactly this.
+    /// The app does nothing and responds with exactly this text.
     pub(crate) fn raw(answer: AppResponse) -> Self {
         Self { app_acts: false, content: ReplyContent::Raw(answer) }
     }
 
-    /// The app does nothing, and no answer arrives.
+    /// The app does nothing, and no response arrives.
     pub(crate) fn error(error: HttpError) -> Self {
         Self { app_acts: false, content: ReplyContent::Error(error) }
     }
 
-    /// The app acts, and its answer is changed on the way.
+    /// The app acts, and its response is changed on the way.
     pub(crate) fn edited(edit: impl Fn(&mut Value) + 'static) -> Self {
         Self { app_acts: true, content: ReplyContent::Edited(Rc::new(edit)) }
     }
@@ -95,16 +95,16 @@ impl Reply {
     }
 }
 
-/// How a redemption of a refresh token ended, as the app sees it.
+/// How a use of a refresh token ended at the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RedeemOutcome {
     /// New tokens.
     Granted,
-    /// The same answer once more.
+    /// The same response once more.
     Replayed,
     /// Refused.
     Refused,
-    /// Refused, and the grant was killed for it.
+    /// Refused, and the grant was revoked because of it.
     GrantRevoked,
 }
 
@@ -114,14 +114,14 @@ pub(crate) struct ReceivedRefresh {
     pub(crate) token: String,
     pub(crate) received_at: i64,
     pub(crate) outcome: RedeemOutcome,
-    /// Which of the redemptions that were sent it was.
+    /// The number of the refresh request that this entry belongs to.
     pub(crate) sent_index: usize,
 }
 
 /// Called with an account.
 pub(crate) type OnRevoked = Box<dyn Fn(&str)>;
 
-/// Draws how a request fares: what is answered in the app's place, and how many milliseconds it takes.
+/// Decides about a request: another response, and how many milliseconds it takes.
 pub(crate) type AppFaultPlan = Box<dyn FnMut(&str) -> (Option<Reply>, i64)>;
 
 /// The host of the app.
@@ -131,7 +131,7 @@ const HOST: &str = "acme.example";
 #[derive(Debug, Clone)]
 pub(crate) struct ForeignRequest {
     pub(crate) url: String,
-    /// Address, headers and body, with what is encoded in them also in plain text.
+    /// Address, headers and body. Encoded parts are also included in plain text.
     pub(crate) text: String,
 }
 
@@ -147,26 +147,26 @@ impl ForeignRequest {
         Self { url: request.url.as_str().to_owned(), text }
     }
 
-    /// Whether it carries a secret that was given for the app, or an assertion.
+    /// Whether it contains a secret that was given for the app, or an assertion.
     pub(crate) fn has_secret(&self) -> bool {
         [CANARY, "assertion="].iter().any(|one| self.text.contains(one))
     }
 }
 
-/// Sees every request before the app does, and answers those that are for others.
+/// Sees every request before the app, and answers those to other hosts.
 pub(crate) type Interceptor = Box<dyn Fn(&OutboundRequest) -> Option<AppResponse>>;
-/// Changes the bytes of an answer.
+/// Changes the bytes of a response.
 type BodyEdit = Box<dyn Fn(&[u8]) -> Vec<u8>>;
 
-/// Answers every request in the app's place.
+/// Answers every request in place of the app.
 pub(crate) type Responder = Box<dyn Fn(&OutboundRequest) -> AppResponse>;
 
 struct AcmeGrant {
     account: String,
-    /// The code that it came of, if it came of one.
+    /// The code that it came from, if any.
     code: Option<String>,
     live: bool,
-    /// Whether a refresh token of it was ever told.
+    /// Whether a refresh token of the grant was ever returned.
     gave_refresh_token: bool,
 }
 
@@ -206,40 +206,40 @@ struct AcmeState {
     secrets_made: u64,
 }
 
-/// The app.
+/// The simulated app.
 pub(crate) struct Acme {
     pub(crate) rotation: Cell<RotationPolicy>,
-    /// Life of an access token; `None` does not say.
+    /// Lifetime of an access token. `None` returns no lifetime.
     pub(crate) expires_in: Cell<Option<i64>>,
-    /// Whether the first answer has a refresh token.
+    /// Whether the first response has a refresh token.
     pub(crate) gives_refresh_token: Cell<bool>,
-    /// Whether only an account's first consent brings one, for as long as that lives.
+    /// Whether only the first consent of an account brings a refresh token, while its grant is valid.
     pub(crate) gives_refresh_token_once: Cell<bool>,
     pub(crate) latency_ms: Cell<i64>,
-    /// None is given to a public client: an empty text.
+    /// A public client has none: an empty text.
     pub(crate) client_secret: RefCell<String>,
-    /// Scopes that are granted whatever is asked; `None` grants what is asked.
+    /// Granted scopes, whatever is requested. `None` grants the requested ones.
     pub(crate) granted_scopes: RefCell<Option<String>>,
-    /// Whether an exchange brings a user's token beside the first.
+    /// Whether an exchange also returns a user's token.
     pub(crate) gives_user_token: Cell<bool>,
-    /// Keys that work without OAuth, and whose they are.
+    /// API keys, and their accounts.
     pub(crate) api_keys: RefCell<BTreeMap<String, String>>,
-    /// Clients of people's own that may speak for themselves, and their secrets.
+    /// Clients with client credentials, and their secrets.
     pub(crate) client_credentials: RefCell<BTreeMap<String, String>>,
     /// Bodies of the token requests, in order.
     pub(crate) token_request_bodies: RefCell<Vec<BTreeMap<String, String>>>,
     pub(crate) fault_plan: RefCell<Option<AppFaultPlan>>,
-    /// Who answers instead, where it is another app that is needed.
+    /// Answers instead of this app, if a test needs another app.
     pub(crate) responder: RefCell<Option<Responder>>,
-    /// Who answers at all other hosts than its own; none: it answers there, too.
+    /// Answers at all other hosts. `None`: this app answers there too.
     pub(crate) foreign_responder: RefCell<Option<Responder>>,
-    /// Every request to another host than its own, whole.
+    /// Every request to another host, completely.
     pub(crate) foreign_requests: RefCell<Vec<ForeignRequest>>,
-    /// Who else is on the way out of the program.
+    /// Other observers of outgoing requests.
     pub(crate) interceptor: RefCell<Option<Interceptor>>,
-    /// What becomes of the bytes of its own answers, by path.
+    /// Changes to the bytes of its responses, by path.
     body_edits: RefCell<BTreeMap<String, BodyEdit>>,
-    /// Called with an account when its grants are revoked at our own wish.
+    /// Called with an account when we revoke its grants.
     pub(crate) on_revoked: RefCell<Option<OnRevoked>>,
     state: RefCell<AcmeState>,
     runtime: Runtime,
@@ -273,12 +273,12 @@ impl Acme {
         }
     }
 
-    /// The next answer of a path.
+    /// Sets the next response of a path.
     pub(crate) fn script_next(&self, path: &str, reply: Reply) {
         self.state.borrow_mut().scripted_once.entry(path.to_owned()).or_default().push_back(reply);
     }
 
-    /// Every further answer of a path; `None` is itself again.
+    /// Sets every further response of a path. `None` restores the app's own.
     pub(crate) fn script_always(&self, path: &str, reply: Option<Reply>) {
         let always = &mut self.state.borrow_mut().scripted_always;
         match reply {
@@ -287,12 +287,12 @@ impl Acme {
         };
     }
 
-    /// What becomes of the bytes of its own answers of a path.
+    /// Changes the bytes of the responses of a path.
     pub(crate) fn edit_body(&self, path: &str, spoil: impl Fn(&[u8]) -> Vec<u8> + 'static) {
         self.body_edits.borrow_mut().insert(path.to_owned(), Box::new(spoil));
     }
 
-    /// Nothing is scripted any more.
+    /// Removes all scripted responses.
     pub(crate) fn clear_scripts(&self) {
         let mut truth = self.state.borrow_mut();
         truth.scripted_once.clear();
@@ -314,12 +314,12 @@ impl Acme {
         self.state.borrow().urls.clone()
     }
 
-    /// Every redemption of a refresh token that it saw.
+    /// Every use of a refresh token that the app saw.
     pub(crate) fn received_refreshes(&self) -> Vec<ReceivedRefresh> {
         self.state.borrow().received_refreshes.clone()
     }
 
-    /// Redemptions that ended in a way.
+    /// Uses of refresh tokens with this outcome.
     pub(crate) fn count_refreshes(&self, end: RedeemOutcome) -> usize {
         self.state.borrow().received_refreshes.iter().filter(|redemption| redemption.outcome == end).count()
     }
@@ -329,31 +329,31 @@ impl Acme {
         self.state.borrow().revoked_tokens.clone()
     }
 
-    /// Whether an account's newest grant is alive.
+    /// Whether an account's newest grant is valid.
     pub(crate) fn has_live_grant(&self, account: &str) -> bool {
         self.state.borrow().grants.iter().rev().find(|grant| grant.account == account).is_some_and(|grant| grant.live)
     }
 
-    /// The person takes back what they granted.
+    /// The person revokes the access at the app.
     pub(crate) fn withdraw_grants(&self, account: &str) {
         for grant in self.state.borrow_mut().grants.iter_mut().filter(|grant| grant.account == account) {
             grant.live = false;
         }
     }
 
-    /// The grant is back, as after an outage of the app's own store.
+    /// The grant is valid again, as after an outage of the app's own database.
     pub(crate) fn restore_grants(&self, account: &str) {
         for grant in self.state.borrow_mut().grants.iter_mut().filter(|grant| grant.account == account) {
             grant.live = true;
         }
     }
 
-    /// It forgets a refresh token, as a store that lost its last write does.
+    /// The app loses a refresh token, like a database that lost its last write.
     pub(crate) fn forget_refresh_token(&self, refresh_token: &str) {
         self.state.borrow_mut().refresh_tokens.remove(refresh_token);
     }
 
-    /// It forgets the newest refresh token of an account that nobody has used yet.
+    /// The app loses the newest unused refresh token of an account.
     pub(crate) fn forget_newest_refresh_token(&self, account: &str) {
         let truth = self.state.borrow();
         let unused = truth.refresh_tokens.iter().filter(|(_, known)| {
@@ -367,12 +367,12 @@ impl Acme {
         }
     }
 
-    /// Whether it would take an access token now.
+    /// Whether the app accepts an access token now.
     pub(crate) fn accepts_access_token(&self, access_token: &str) -> bool {
         self.accepts_access_token_in(0, access_token)
     }
 
-    /// A person at the authorize page says yes as an account: the code and state that the browser brings back.
+    /// A person allows access as an account. Returns the code and state of the redirect.
     pub(crate) fn consent(&self, authorize_url: &str, account: &str) -> (Secret, String) {
         let url = Url::parse(authorize_url).unwrap();
         let query: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
@@ -391,7 +391,7 @@ impl Acme {
         (Secret::new(code), query["state"].clone())
     }
 
-    /// It knows a grant of an earlier time: an account's access token and refresh token.
+    /// Adds a grant from earlier: an account's access token and refresh token.
     pub(crate) fn adopt(&self, account: &str, access_token: &str, refresh_token: Option<&str>) {
         let mut truth = self.state.borrow_mut();
         let grant = truth.grants.len();
@@ -407,11 +407,11 @@ impl Acme {
             let token_is_new = AcmeRefreshToken { grant, used_at: None, answer: Value::Null };
             truth.refresh_tokens.insert(token.to_owned(), token_is_new);
         }
-        // Its own tokens are counted: none that it makes is one of these.
+        // Its own tokens have numbers, so none of them is equal to these.
         truth.secrets_made += 1_000;
     }
 
-    /// Whether it would give tokens for a refresh token now.
+    /// Whether the app accepts a refresh token now.
     pub(crate) fn accepts_refresh_token(&self, token: &str) -> bool {
         let truth = self.state.borrow();
         truth.refresh_tokens.get(token).is_some_and(|known| {
@@ -424,48 +424,48 @@ impl Acme {
         })
     }
 
-    /// Whether a refresh token was redeemed before.
+    /// Whether a refresh token was used before.
     pub(crate) fn is_refresh_token_used(&self, token: &str) -> bool {
         self.state.borrow().refresh_tokens.get(token).is_some_and(|known| known.used_at.is_some())
     }
 
-    /// Whose an access token is, alive or not.
+    /// The account of an access token, valid or not.
     pub(crate) fn account_of(&self, access_token: &str) -> Option<String> {
         let truth = self.state.borrow();
         truth.access_tokens.get(access_token).map(|token| truth.grants[token.grant].account.clone())
     }
 
-    /// Whether the grant of an access token is alive.
+    /// Whether the grant of an access token is valid.
     pub(crate) fn has_live_grant_of_token(&self, access_token: &str) -> bool {
         let truth = self.state.borrow();
         truth.access_tokens.get(access_token).is_some_and(|token| truth.grants[token.grant].live)
     }
 
-    /// Whether it would still take an access token so many seconds from now.
+    /// Whether the app would still accept an access token after this many seconds.
     pub(crate) fn accepts_access_token_in(&self, seconds: i64, access_token: &str) -> bool {
         self.state.borrow().account_of_live_token(access_token, self.runtime.now() + seconds).is_some()
     }
 
-    /// How many grants were ever made.
+    /// How many grants were ever created.
     pub(crate) fn count_grants(&self) -> usize {
         self.state.borrow().grants.len()
     }
 
-    /// Whether an account gave a grant since, with a refresh token that was told: without one the program goes on with
+    /// Whether an account has a newer grant whose refresh token was returned. Without a refresh token the program keeps
     /// the one it has.
     pub(crate) fn gave_refresh_token_since(&self, grants: usize, account: &str) -> bool {
         let truth = self.state.borrow();
         truth.grants.iter().skip(grants).any(|grant| grant.account == account && grant.gave_refresh_token)
     }
 
-    /// Which grant a token belongs to, counted from 0.
+    /// The number of the grant that a token belongs to, from 0.
     pub(crate) fn grant_index_of(&self, token: &str) -> Option<usize> {
         let truth = self.state.borrow();
         let access = truth.access_tokens.get(token).map(|token| token.grant);
         access.or_else(|| truth.refresh_tokens.get(token).map(|token| token.grant))
     }
 
-    /// The code that a token came of, if it came of one.
+    /// The code that a token came from, if any.
     pub(crate) fn code_of(&self, token: &str) -> Option<String> {
         let grant = self.grant_index_of(token)?;
         self.state.borrow().grants[grant].code.clone()
@@ -587,7 +587,7 @@ impl Acme {
         (200, answer)
     }
 
-    /// A client of somebody's own, by Basic.
+    /// Client credentials with Basic.
     fn issue_for_client_credentials(&self, request: &OutboundRequest) -> (u16, Value) {
         let machines = self.client_credentials.borrow();
         let known = machines.iter().find(|(id, secret)| {
@@ -601,7 +601,7 @@ impl Acme {
         (200, self.issue_tokens(&mut truth, grant, false, None))
     }
 
-    /// Any assertion is taken: what is in it is judged by the test.
+    /// Every assertion is accepted. The test checks its content.
     fn issue_for_assertion(&self) -> (u16, Value) {
         let mut truth = self.state.borrow_mut();
         truth.grants.push(AcmeGrant { account: "robot".into(), code: None, live: true, gave_refresh_token: false });
@@ -691,7 +691,7 @@ impl Acme {
         let grant = truth.refresh_tokens.get(&token).map(|token| token.grant);
         let grant = grant.or_else(|| truth.access_tokens.get(&token).map(|token| token.grant));
         if let Some(grant) = grant {
-            // Consent belongs to an account and a client: all of its grants go.
+            // A consent belongs to an account and a client, so all grants of both end.
             let account = truth.grants[grant].account.clone();
             let was_live = truth.grants.iter().any(|grant| grant.account == account && grant.live);
             for grant in truth.grants.iter_mut().filter(|grant| grant.account == account) {
@@ -705,7 +705,7 @@ impl Acme {
         (200, json!({}))
     }
 
-    /// The grant of the access token that asks ends; one that has expired can't ask.
+    /// Ends the grant of the access token in the request. An expired token cannot do this.
     fn revoke_by_bearer(&self, access_token: &str) -> (u16, Value) {
         let mut truth = self.state.borrow_mut();
         if truth.account_of_live_token(access_token, self.runtime.now()).is_none() {
@@ -773,7 +773,7 @@ fn discovery_document() -> Value {
     })
 }
 
-/// An invocation's way to the app.
+/// The app as an outbound HTTP port of an invocation.
 #[derive(Clone)]
 pub(crate) struct HttpPort {
     pub(crate) acme: Rc<Acme>,
@@ -790,7 +790,7 @@ impl Http for HttpPort {
         let timeout = i64::from(request.timeout_ms);
         let waiting = presented_refresh_token(&request).map(|token| self.recorder.note_sent(&token));
         let sent = waiting.as_ref().map_or(usize::MAX, super::recorder::AwaitedResponse::index);
-        // The app goes on by itself, also when nobody waits any more.
+        // The app continues on its own, also if nobody waits any more.
         let served = self.runtime.spawn(Rc::clone(&self.acme).serve(request, sent));
         let ended = std::pin::pin!(self.runtime.sleep(timeout));
         let answer = match select(served, ended).await {
@@ -806,13 +806,13 @@ impl Http for HttpPort {
     }
 }
 
-/// The path of a request, without the name of the one realm that the app has.
+/// The path of a request, without the name of the app's one realm.
 fn path_without_realm(request: &OutboundRequest) -> &str {
     let path = request.url.url().path();
     path.strip_prefix(REALM).filter(|rest| rest.starts_with('/')).unwrap_or(path)
 }
 
-/// The refresh token that a request presents, if it does.
+/// The refresh token in a request, if any.
 fn presented_refresh_token(request: &OutboundRequest) -> Option<String> {
     let body = request.body.as_deref().filter(|_| path_without_realm(request) == "/token")?;
     url::form_urlencoded::parse(body.as_bytes())

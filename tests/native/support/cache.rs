@@ -1,4 +1,4 @@
-//! The twin of KV: entries that end by the clock, and faults.
+//! The in-memory counterpart of KV: entries that expire by the clock, and faults.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -9,10 +9,10 @@ use connections::ports::{Cache, CacheError};
 use super::runtime::Runtime;
 use super::small_ports::SubrequestBudget;
 
-/// KV refuses a shorter life.
+/// KV refuses a shorter lifetime.
 const MIN_TTL: i64 = 60;
 
-/// What is asked of the cache.
+/// An operation of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
     Get,
@@ -20,27 +20,27 @@ pub(crate) enum Call {
     Delete,
 }
 
-/// Says whether a call fails.
+/// Decides whether a call fails.
 pub(crate) type Weather = Box<dyn FnMut(Call) -> bool>;
 
-/// The entries, shared by all who reach them.
+/// The entries. All clones share them.
 #[derive(Default)]
 pub(crate) struct TestCache {
     pub(crate) entries: RefCell<BTreeMap<String, (String, i64)>>,
-    /// There is no cache: the binding is missing.
+    /// Whether the binding is missing.
     pub(crate) unbound: Cell<bool>,
-    /// Nothing answers.
+    /// Whether nothing answers.
     pub(crate) down: Cell<bool>,
-    /// Reads of names that begin so fail.
+    /// Reads of names with this beginning fail.
     pub(crate) failing_read_prefix: Cell<Option<&'static str>>,
-    /// Milliseconds until anything answers.
+    /// Milliseconds until an answer.
     pub(crate) delay_ms: Cell<i64>,
-    /// Reads answer that there is nothing, as a location does for a minute after it found nothing.
+    /// Reads find nothing, as a location does for a minute after it found nothing.
     pub(crate) reads_find_nothing: Cell<bool>,
     pub(crate) weather: RefCell<Option<Weather>>,
-    /// Seconds by which entries say that they last longer than they do.
+    /// Seconds by which entries claim to be valid for longer than they are.
     pub(crate) overstates: Cell<i64>,
-    /// Whether somebody who writes an entry can seal it, too.
+    /// Whether the writer of a forged entry also has the encryption key.
     pub(crate) attacker_can_seal: Cell<bool>,
     /// Puts that are refused (429).
     pub(crate) refused_puts: Cell<u32>,
@@ -52,17 +52,17 @@ pub(crate) struct TestCache {
 }
 
 impl TestCache {
-    /// Names of the entries that are there.
+    /// Names of the entries.
     pub(crate) fn entry_names(&self) -> Vec<String> {
         self.entries.borrow().keys().cloned().collect()
     }
 
-    /// Whether an entry is there that has not lapsed.
+    /// Whether an entry exists that has not expired.
     pub(crate) fn has(&self, name: &str, now: i64) -> bool {
         self.entries.borrow().get(name).is_some_and(|(_, end)| now < *end)
     }
 
-    /// The entry with another end, should entries say a false one.
+    /// The entry with a changed expiry, if entries are forged.
     fn overstated(&self, value: &str) -> String {
         let by = self.overstates.get();
         match serde_json::from_str::<serde_json::Value>(value) {
@@ -80,7 +80,7 @@ impl TestCache {
     }
 }
 
-/// An invocation's way to the cache.
+/// The cache as a port of an invocation.
 #[derive(Clone)]
 pub(crate) struct CachePort {
     pub(crate) cache: Rc<TestCache>,

@@ -1,7 +1,7 @@
-//! The twin of D1: `SQLite` in memory with the real migrations.
+//! The in-memory counterpart of D1: `SQLite` with the real migrations.
 //!
-//! Owns the counts (round trips, statements, rows stepped over), the faults, and the record of which SQL was
-//! run. Integers are bound as floating point numbers, as the edge binds them.
+//! Owns the counts (round trips, statements, rows scanned), the faults, and the list of SQL that was run. Integers are
+//! bound as floating point numbers, as the edge binds them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -19,24 +19,24 @@ use super::recorder::InvocationRecorder;
 use super::runtime::Runtime;
 use super::small_ports::SubrequestBudget;
 
-/// Bytes of a `LIKE` pattern, at most, as in D1.
+/// The longest `LIKE` pattern in bytes, as in D1.
 const MAX_LIKE_BYTES: i32 = 50;
 const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
 
 /// What happens to a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It is not applied, and reported failed.
+    /// It is not applied, and reported as failed.
     BeforeCommit,
-    /// It is applied, and reported failed.
+    /// It is applied, and reported as failed.
     AfterCommit,
-    /// It takes so many milliseconds.
+    /// It takes this many milliseconds.
     Slow(i64),
-    /// It is applied, but no answer ever comes.
+    /// It is applied, but no answer ever arrives.
     NoAnswer,
 }
 
-/// A fault that waits for a batch with a statement that contains a text.
+/// A fault for a batch with a statement that contains a text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FaultRule {
     pub(crate) statement_part: &'static str,
@@ -44,34 +44,34 @@ pub(crate) struct FaultRule {
     pub(crate) fault: Fault,
 }
 
-/// Draws what a batch meets.
+/// Decides what happens to a batch.
 pub(crate) type DatabaseFaultPlan = Box<dyn FnMut(&[Statement]) -> Option<Fault>>;
 
-/// Another text for a statement: what would happen if a safeguard were not there.
+/// A changed statement, as if a safeguard were missing.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StatementEdit {
     /// A piece of the statement's text.
     pub(crate) statement_part: &'static str,
-    /// What is left out.
+    /// The text that is removed.
     pub(crate) find: &'static str,
-    /// What stands there instead.
+    /// The text that replaces it.
     pub(crate) replacement: &'static str,
 }
 
 thread_local! {
-    /// An empty record with its statements prepared: making one takes longer than most tests.
+    /// An empty database with its statements prepared. Creating one takes longer than most tests.
     static SPARE: Cell<Option<Connection>> = const { Cell::new(None) };
 }
 
-/// The record itself, shared by all who reach it.
+/// The database. All clones share it.
 pub(crate) struct TestDatabase {
-    /// There until it is dropped.
+    /// The fault stays until it is dropped.
     sqlite: Option<Connection>,
     pub(crate) fault_plan: RefCell<Option<DatabaseFaultPlan>>,
     pub(crate) statement_edits: RefCell<Vec<StatementEdit>>,
     pub(crate) fault_rules: RefCell<Vec<FaultRule>>,
     pub(crate) down: Cell<bool>,
-    /// After so many further batches, every batch meets this.
+    /// After this many further batches, every batch gets this fault.
     pub(crate) outage: Cell<Option<(u64, Fault)>>,
     pub(crate) round_trips: Cell<u64>,
     pub(crate) statements: Cell<u64>,
@@ -98,7 +98,7 @@ impl TestDatabase {
         Self::over(SPARE.take().unwrap_or_else(open_migrated))
     }
 
-    /// With what is in a database already.
+    /// A database with existing content.
     pub(crate) fn over(sqlite: Connection) -> Self {
         Self {
             sqlite: Some(sqlite),
@@ -119,7 +119,7 @@ impl TestDatabase {
         self.sqlite.as_ref().unwrap()
     }
 
-    /// Counts begin anew.
+    /// Resets the counts.
     pub(crate) fn reset_counts(&self) {
         self.round_trips.set(0);
         self.statements.set(0);
@@ -128,7 +128,7 @@ impl TestDatabase {
         self.statements_run.borrow_mut().clear();
     }
 
-    /// What a batch meets, if a fault waits for it.
+    /// The fault of a batch, if one is set.
     fn take_fault(&self, statements: &[Statement]) -> Option<Fault> {
         if let Some(weather) = self.fault_plan.borrow_mut().as_mut() {
             return weather(statements);
@@ -147,7 +147,7 @@ impl TestDatabase {
     }
 
     fn apply(&self, statements: &[Statement]) -> Result<Vec<Rows>, DatabaseError> {
-        // Before they run: to ask for a plan resets `changes()`.
+        // Before the statements run, because asking for a plan resets `changes()`.
         for statement in statements {
             if matches!(self.edit_statement(statement.sql), std::borrow::Cow::Borrowed(_)) {
                 plans::require(self.sqlite(), statement.sql);
@@ -193,28 +193,28 @@ impl TestDatabase {
         text
     }
 
-    /// Changes the record behind everybody's back.
+    /// Changes the database without the program.
     pub(crate) fn tamper(&self, sql: &str) -> usize {
         if sql.starts_with("ALTER") {
-            // A cached statement goes on naming the columns of before.
+            // A cached statement keeps the column names of the old schema.
             self.sqlite().flush_prepared_statement_cache();
         }
         self.sqlite().execute(sql, []).unwrap()
     }
 
-    /// The first value a query answers.
+    /// The first value of a query.
     pub(crate) fn query_value(&self, sql: &str) -> Json {
         let mut prepared = self.sqlite().prepare(sql).unwrap();
         let mut rows = prepared.query([]).unwrap();
         rows.next().unwrap().map_or(Json::Null, |row| column_as_json(row.get_ref(0).unwrap()))
     }
 
-    /// The first number a query answers.
+    /// The first number of a query.
     pub(crate) fn query_number(&self, sql: &str) -> i64 {
         self.query_value(sql).as_i64().unwrap_or_else(|| panic!("{sql} answers no number"))
     }
 
-    /// How `SQLite` will find the rows, one line per step.
+    /// How `SQLite` finds the rows, one line per step.
     pub(crate) fn explain_query_plan(&self, sql: &str) -> Vec<String> {
         plans::plan(self.sqlite(), sql).unwrap()
     }
@@ -250,23 +250,23 @@ impl Drop for TestDatabase {
     }
 }
 
-/// An empty database, as D1 sets it up.
+/// An empty database with D1's settings.
 pub(crate) fn empty() -> Connection {
     let sqlite = Connection::open_in_memory().unwrap();
     sqlite.set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, MAX_LIKE_BYTES).unwrap();
     sqlite.set_prepared_statement_cache_capacity(256);
-    // A statement is planned once, not anew for each value that it is given.
+    // A statement is planned once, not again for each value.
     sqlite.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).unwrap();
     sqlite.execute_batch("PRAGMA foreign_keys = ON").unwrap();
     sqlite
 }
 
-/// Applies the migrations whose names are wanted, in order.
+/// Applies the selected migrations, in order.
 pub(crate) fn migrate(sqlite: &Connection, wanted: impl Fn(&str) -> bool) {
     let mut migrations: Vec<_> = std::fs::read_dir(MIGRATIONS).unwrap().map(|entry| entry.unwrap().path()).collect();
     migrations.sort();
     for migration in migrations.iter().filter(|path| wanted(path.file_name().unwrap().to_str().unwrap())) {
-        // As the platform applies it: all of it or nothing.
+        // As the platform applies it: completely or not at all.
         let sql = std::fs::read_to_string(migration).unwrap();
         let applied = sqlite.execute_batch(&format!("BEGIN; {sql}; COMMIT;"));
         applied.unwrap_or_else(|error| panic!("{}: {error}", migration.display()));
@@ -279,10 +279,10 @@ fn open_migrated() -> Connection {
     sqlite
 }
 
-/// The tables that others refer to, in the order in which they may be emptied.
+/// The tables that others reference, in the order in which they can be emptied.
 const REFERENCED_TABLES: [&str; 2] = ["oauth_clients", "workspaces"];
 
-/// The shortest way to an empty record: the schema and the prepared statements stay (any pragma would end them).
+/// The fastest way to an empty database. The schema and the prepared statements stay; a pragma would end them.
 fn delete_all_rows(sqlite: &Connection) {
     let run = |sql: &str| sqlite.prepare_cached(sql).unwrap().raw_execute().unwrap();
     let mut tables: Vec<String> = {
@@ -328,7 +328,7 @@ fn column_as_json(value: ValueRef<'_>) -> Json {
     }
 }
 
-/// An invocation's way to the record.
+/// The database as a port of an invocation.
 #[derive(Clone)]
 pub(crate) struct DatabasePort {
     pub(crate) database: Rc<TestDatabase>,
@@ -361,7 +361,7 @@ impl Database for DatabasePort {
             self.recorder.recorder().note_failed_writes(&statements, self.runtime.now_ms());
         }
         if let Some(Fault::Slow(milliseconds)) = fault {
-            // The record goes on by itself, also when nobody waits any more.
+            // The database continues on its own, also if nobody waits any more.
             let (records, runtime) = (self.clone(), self.runtime.clone());
             let late = self.runtime.spawn(async move {
                 runtime.sleep(milliseconds).await;

@@ -1,7 +1,7 @@
-//! A workspace with a key, an app and its client, and the short ways to act in it.
+//! A workspace with an API key, an app and its client, and short functions to act in it.
 //!
-//! Owns the set-up through the real store functions and the real flow. Every act is an invocation of its own,
-//! with the budget of one.
+//! Owns the set-up with the real store functions and the real flow. Every action is its own invocation with its own
+//! subrequest limit.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ use super::acme::CLIENT_ID;
 use super::small_ports::SeededRandom;
 use super::world::{RefreshMode, World};
 
-/// The browser that most flows happen in.
+/// The browser of most flows.
 pub(crate) const BROWSER_SESSION: &str = "session-of-ann";
 
 /// A workspace and what is in it.
@@ -44,7 +44,7 @@ pub(crate) struct Fixture {
     pub(crate) client: ClientId,
 }
 
-/// The app's definition unless a test changes it.
+/// The app's default definition.
 pub(crate) fn acme_definition() -> Value {
     json!({
         "id": "acme",
@@ -61,7 +61,7 @@ pub(crate) fn acme_definition() -> Value {
     })
 }
 
-/// RFC 7396: what a test changes about a definition.
+/// RFC 7396: how a test changes a definition.
 pub(crate) fn merge_patch(into: &mut Value, patch: &Value) {
     let Some(patch) = patch.as_object() else {
         into.clone_from(patch);
@@ -80,7 +80,7 @@ pub(crate) fn merge_patch(into: &mut Value, patch: &Value) {
 }
 
 impl Fixture {
-    /// The usual scene: no object, the worst case.
+    /// The default: no Durable Object, which is the worst case.
     pub(crate) fn new() -> Self {
         Self::with_definition(&json!({}))
     }
@@ -101,7 +101,7 @@ impl Fixture {
         Self { world: self.world.in_one_isolate(), ..self.clone() }
     }
 
-    /// A scene for a way of an app of the catalogue, with a client, should the way need one.
+    /// A fixture for an auth method of a catalogue app, with a client if the auth method needs one.
     pub(crate) fn for_auth_method(
         auth_method: &AuthMethod,
         keys: (&str, &str),
@@ -115,7 +115,7 @@ impl Fixture {
         fixture
     }
 
-    /// Enters a client of an app of the catalogue once more.
+    /// Enters a client of a catalogue app again.
     pub(crate) fn put_client_again(&self, auth_method: &AuthMethod, keys: (&str, &str)) -> ClientId {
         self.world
             .run(async { put_client(&self.world.context(), &self.workspace, auth_method, keys, BTreeMap::new()).await })
@@ -126,7 +126,7 @@ impl Fixture {
         Self::in_world(&self.world, &json!({}))
     }
 
-    /// Puts a new revision of the app, and its client.
+    /// Stores a new revision of the app, and its client.
     pub(crate) fn put_app_and_client(&self, patch: &Value) -> ClientId {
         let mut json = acme_definition();
         merge_patch(&mut json, patch);
@@ -146,7 +146,7 @@ impl Fixture {
         })
     }
 
-    /// Puts a new revision of the app; the client stays as it was entered.
+    /// Stores a new revision of the app, and keeps the client.
     pub(crate) fn put_app_revision(&self, patch: &Value) {
         let mut json = acme_definition();
         merge_patch(&mut json, patch);
@@ -201,7 +201,7 @@ impl Fixture {
 
     // ---- connecting ----
 
-    /// What a signed-in person wishes.
+    /// The request of a signed-in person to connect.
     pub(crate) fn connect_request(&self) -> ConnectRequest {
         ConnectRequest {
             workspace: self.workspace.clone(),
@@ -222,18 +222,18 @@ impl Fixture {
         ConnectRequest { connection: Some(id.clone()), ..self.connect_request() }
     }
 
-    /// Presses the button: the address at the app.
+    /// Submits the consent page. Returns the address at the app.
     pub(crate) fn start_flow(&self, request: &ConnectRequest, browser: &str) -> String {
         self.world.run(async { begin_flow(&self.world.context(), request, browser).await.unwrap() })
     }
 
-    /// The browser comes back.
+    /// The browser follows the redirect back.
     pub(crate) fn return_from_app(&self, returned: CallbackParams, browser: &str) -> CallbackResult {
         let client = self.client.clone();
         self.world.run(async { handle(&self.world.context(), &client, returned, &[browser.to_owned()]).await.unwrap() })
     }
 
-    /// A whole flow: press, consent as an account, come back. The flow as it ended.
+    /// A whole flow: submit, consent as an account, come back. Returns the ended flow.
     pub(crate) fn complete_flow(&self, request: &ConnectRequest, account: &str) -> Flow {
         let url = self.start_flow(request, BROWSER_SESSION);
         let (code, state) = self.world.acme.consent(&url, account);
@@ -275,13 +275,13 @@ impl Fixture {
         unseal_credential(&self.world, &self.load_connection(id))
     }
 
-    /// Runs an errand at the refresher.
+    /// Runs a refresh.
     pub(crate) fn refresh(&self, id: &ConnectionId, reason: RefreshReason) -> RefreshOutcome {
         let context = self.world.context();
         self.world.run(async { context.ports.refresher().run(id, reason).await })
     }
 
-    /// A caller needs a token that outlives a minute.
+    /// A caller needs a token that is valid for a minute.
     pub(crate) fn refresh_if_needed(&self, id: &ConnectionId) -> RefreshOutcome {
         self.refresh(id, need_reason(&self.world))
     }
@@ -301,7 +301,7 @@ impl Fixture {
         self.world.run(async { resolve::resolve(&context, key, id, request.validated()).await })
     }
 
-    /// Resolves, and does what is left to do behind the answer.
+    /// Resolves, and does the deferred work.
     pub(crate) fn resolve_and_finish(&self, id: &ConnectionId, request: ResolveRequest) -> Result<ResolveResult> {
         let context = self.world.context();
         self.world.run(async {
@@ -326,31 +326,31 @@ impl Fixture {
         ended.map(|(disconnected, _)| disconnected)
     }
 
-    /// The clock's run, now.
+    /// A scheduled run, now.
     pub(crate) fn run_scheduled(&self) -> connections::check::RunSummary {
         let now = self.world.now();
         self.world.run(async { connections::check::run_scheduled(&self.world.context(), now).await.unwrap() })
     }
 
-    /// Lets the access token end.
+    /// Lets the access token expire.
     pub(crate) fn expire_access_token(&self, id: &ConnectionId) {
         let end = self.load_connection(id).expires_at.unwrap();
         self.world.advance_clock(end.since(self.world.now()).max(0) + 1);
     }
 }
 
-/// A caller needs a token that outlives a minute.
+/// A caller needs a token that is valid for a minute.
 pub(crate) fn need_reason(world: &World) -> RefreshReason {
     RefreshReason::Need { until: world.now().plus(60).unix() }
 }
 
-/// Opens a stored credential.
+/// Decrypts a stored credential.
 pub(crate) fn unseal_credential(world: &World, row: &Connection) -> Credential {
     let seal_context = Credential::seal_context(&row.workspace, &row.id, row.generation);
     Credential::open(&world.config().key_ring, &seal_context, row.sealed_credential.as_deref().unwrap()).unwrap()
 }
 
-/// Access and refresh token of a stored credential, as plain text.
+/// Access and refresh token of a stored credential.
 pub(crate) fn plain_tokens(credential: &Credential) -> (String, Option<String>) {
     let token = credential.token.as_ref().unwrap();
     let refresh_token = token.refresh_token.as_ref().map(|token| token.expose().to_owned());

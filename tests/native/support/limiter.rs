@@ -1,4 +1,4 @@
-//! The twin of the platform's rate limiter: windows of a minute, by the clock.
+//! The in-memory counterpart of the platform's rate limiter: windows of a minute, by the clock.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -8,16 +8,16 @@ use connections::ports::{RateLimit, RateLimiter};
 
 use super::runtime::Runtime;
 
-/// What was counted, shared by all who reach it.
+/// The counts. All clones share them.
 #[derive(Default)]
 pub(crate) struct RateCounts {
-    /// Without it everything is allowed, as without the bindings.
+    /// Whether the limiter is on. Without it everything is allowed, as without the bindings.
     pub(crate) enabled: Cell<bool>,
     counted: RefCell<BTreeMap<(RateLimit, String, i64), i64>>,
 }
 
 impl RateCounts {
-    /// How often something was counted, under any key and in any minute.
+    /// How often something was counted, with any key and in any minute.
     pub(crate) fn count_calls(&self, limit: RateLimit) -> i64 {
         self.counted.borrow().iter().filter(|((counted, _, _), _)| *counted == limit).map(|(_, times)| times).sum()
     }

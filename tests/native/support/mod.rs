@@ -1,8 +1,8 @@
-//! A world to test in: everything `ports.rs` asks for, in memory, with faults, counters and virtual time.
+//! A world for tests: everything that `ports.rs` requires, in memory, with faults, counters and virtual time.
 //!
-//! Owns no assertions. [`runtime`] interleaves tasks and moves time, [`database`], [`cache`], [`limiter`] and
-//! [`acme`] are the twins of D1, KV, the rate limiter and an app, [`world`] bundles them as ports of a Worker's invocation, [`scene`]
-//! makes workspaces, clients and connections in it. The deterministic simulation builds on the same parts.
+//! Contains no assertions. [`runtime`] interleaves tasks and moves time. [`database`], [`cache`], [`limiter`] and
+//! [`acme`] are the counterparts of D1, KV, the rate limiter and an app. [`world`] combines them as ports of a Worker's
+//! invocation. [`fixture`] creates workspaces, clients and connections in it. The simulation uses the same parts.
 
 pub(crate) mod acme;
 pub(crate) mod cache;

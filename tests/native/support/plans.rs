@@ -1,8 +1,8 @@
-//! How `SQLite` finds the rows of each statement, as `plans.txt` states it.
+//! How `SQLite` finds the rows of each statement, compared with `plans.txt`.
 //!
-//! Owns the rule that no statement runs in any test whose plan is not stated there: an index that is no longer used, and a
-//! step through a table that was not there before, fail at once. `UPDATE_GOLDEN=1` adds to the file (empty it first to drop what no test runs any more); what changes in
-//! it is read in review, and `sql.rs` wants a reason for every step through a whole table.
+//! A statement without a plan in the file fails the test that runs it. So an unused index or a new table scan is found
+//! at once. `UPDATE_GOLDEN=1` adds to the file (empty it first to remove statements that no test runs). Changes of the
+//! file are reviewed, and `sql.rs` requires a reason for every full table scan.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use sha2::{Digest as _, Sha256};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/native/plans.txt");
-/// Characters of a statement that name it for a reader.
+/// How many characters of a statement name it in the file.
 const SHOWN: usize = 110;
 
 /// Plans by statement.
@@ -21,7 +21,7 @@ pub(crate) type Plans = BTreeMap<String, Vec<String>>;
 static STATED: LazyLock<Mutex<Plans>> = LazyLock::new(|| Mutex::new(read()));
 static CHECKED: LazyLock<Mutex<BTreeSet<&'static str>>> = LazyLock::new(Mutex::default);
 
-/// What the file states.
+/// The plans of the file.
 pub(crate) fn read() -> Plans {
     let mut plans = Plans::new();
     let mut at = String::new();
@@ -36,7 +36,7 @@ pub(crate) fn read() -> Plans {
     plans
 }
 
-/// A statement by its beginning, and by a hash of the whole, its white space apart.
+/// A statement's first characters, and a hash of the whole without white space.
 fn name(sql: &str) -> String {
     let text = sql.split_whitespace().collect::<Vec<_>>().join(" ");
     let hash: String = Sha256::digest(&text).iter().take(4).fold(String::new(), |mut hex, byte| {
@@ -54,12 +54,12 @@ pub(crate) fn plan(sqlite: &Connection, sql: &str) -> rusqlite::Result<Vec<Strin
     prepared.query_map(rusqlite::params_from_iter(nothing), |row| row.get::<_, String>("detail"))?.collect()
 }
 
-/// Demands that a statement finds its rows as the file states it.
+/// Fails unless a statement finds its rows as the file says.
 pub(crate) fn require(sqlite: &Connection, sql: &'static str) {
     if CHECKED.lock().unwrap().contains(sql) {
         return;
     }
-    // A test may have taken the schema apart.
+    // A test may have changed the schema.
     let Ok(plan) = plan(sqlite, sql) else { return };
     CHECKED.lock().unwrap().insert(sql);
     let name = name(sql);

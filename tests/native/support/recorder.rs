@@ -1,8 +1,9 @@
-//! What is seen at the borders of the program: every redemption that was sent, and what became of its answer.
+//! Records what crosses the borders of the program: every refresh request that was sent, and what happened to its
+//! response.
 //!
-//! Owns the link between what the app did and what the record holds, by attempt. With it a test can tell an
-//! answer that was truly lost (it never arrived, the program died with it, the record was away for too long)
-//! from one that the program itself let go. Judges nothing.
+//! Owns the connection between what the app did and what the database contains, by attempt. With it a test can
+//! distinguish a response that was really lost (it never arrived, the process was killed, the database was down for too
+//! long) from one that the program itself dropped. Judges nothing.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -11,52 +12,52 @@ use connections::ports::{Rows, SqlValue, Statement};
 
 use super::runtime::Runtime;
 
-/// Tells the statements of a refresh apart, by a piece of their text that no other has.
+/// Distinguishes the statements of a refresh by a part of their text.
 const LEASE_SQL: &str = "lease_token_hash = ?7";
 const PERSIST_SQL: &str = "last_attempt_id = ?5";
 const NEEDS_RECONNECT_SQL: &str = "ELSE 'needs_reconnect' END, reconnect_reason = ?";
 
-/// What became of the tokens that an answer brought.
+/// What happened to the tokens of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StoreOutcome {
-    /// In the hands of the program, or never brought.
+    /// The program has them, or they never arrived.
     Pending,
-    /// In the record since then, in milliseconds.
+    /// In the database since this time, in milliseconds.
     Stored(i64),
-    /// The record had something newer, or no use for it.
+    /// The database had something newer, or did not need them.
     Declined,
-    /// The program died with it.
+    /// The process that had them was killed.
     LostInCrash,
 }
 
-/// One redemption of a refresh token, as the program's side saw it.
+/// One refresh request, as the program saw it.
 #[derive(Debug, Clone)]
 pub(crate) struct SentRefresh {
     pub(crate) token: String,
     pub(crate) attempt: String,
     pub(crate) at_ms: i64,
-    /// When it was promised, in the record.
+    /// When its lease was written to the database.
     pub(crate) leased_ms: i64,
-    /// When the program stopped waiting for the answer; `None`: it still waits.
+    /// When the program stopped waiting for the response. `None`: it still waits.
     pub(crate) ended_ms: Option<i64>,
     /// Whether tokens arrived.
     pub(crate) brought_tokens: bool,
     pub(crate) store_outcome: StoreOutcome,
-    /// Writes of these tokens that a fault met.
+    /// Failed writes of these tokens.
     pub(crate) failed_writes: u32,
     /// When the last of them began.
     pub(crate) last_failed_write_ms: i64,
-    /// Whether the tokens were laid aside for later.
+    /// Whether the tokens were stored as a pending write.
     pub(crate) kept_for_later: bool,
 }
 
 type OnNeedsReconnect = Rc<dyn Fn(&str)>;
 
-/// The record of all that.
+/// The recorder.
 #[derive(Default)]
 pub(crate) struct Recorder {
     pub(crate) sent_refreshes: RefCell<Vec<SentRefresh>>,
-    /// Called with a connection's id at the moment it is declared dead.
+    /// Called with a connection's id when it is marked needs_reconnect.
     pub(crate) on_needs_reconnect: RefCell<Option<OnNeedsReconnect>>,
     /// Whether lines are kept.
     pub(crate) keeps_lines: Cell<bool>,
@@ -64,7 +65,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Notes a line, if anybody wants to read it.
+    /// Records a line, if lines are kept.
     pub(crate) fn add_line(&self, now_ms: i64, line: impl FnOnce() -> String) {
         if self.keeps_lines.get() {
             self.lines.borrow_mut().push(format!("{}.{:03} s  {}", now_ms / 1000, now_ms % 1000, line()));
@@ -75,7 +76,7 @@ impl Recorder {
         self.sent_refreshes.borrow_mut().iter_mut().filter(|sent| sent.attempt == attempt).for_each(change);
     }
 
-    /// A sealed answer was laid aside.
+    /// A sealed response was stored as a pending write.
     pub(crate) fn note_kept_write(&self, renewal: &str) {
         let renewal: serde_json::Value = serde_json::from_str(renewal).unwrap();
         self.update_attempt(renewal["attempt"]["id"].as_str().unwrap(), |sent| sent.kept_for_later = true);
@@ -92,7 +93,7 @@ impl Recorder {
     }
 }
 
-/// One invocation's part in it: which attempt it has promised last.
+/// The recorder of one invocation: which lease it has written last.
 pub(crate) struct InvocationRecorder {
     recorder: Rc<Recorder>,
     runtime: Runtime,
@@ -122,7 +123,7 @@ impl InvocationRecorder {
                     if rows.changes > 0 { StoreOutcome::Stored(self.runtime.now_ms()) } else { StoreOutcome::Declined };
                 self.add_line(|| format!("{} is {fate:?}", text_parameter(statement, 4)));
                 self.recorder.update_attempt(text_parameter(statement, 4), |sent| {
-                    // Only the first word on it counts: what comes after it repeats.
+                    // Only the first result counts. Later ones repeat it.
                     if matches!(sent.store_outcome, StoreOutcome::Pending | StoreOutcome::LostInCrash)
                         && sent.brought_tokens
                     {
@@ -146,7 +147,7 @@ impl InvocationRecorder {
         self.recorder.add_line(self.runtime.now_ms(), line);
     }
 
-    /// A redemption goes out.
+    /// A refresh request is sent.
     pub(crate) fn note_sent(&self, token: &str) -> AwaitedResponse<'_> {
         let mut sent = self.recorder.sent_refreshes.borrow_mut();
         sent.push(SentRefresh {
@@ -165,7 +166,7 @@ impl InvocationRecorder {
     }
 }
 
-/// Held by an invocation: dies with it. What the invocation has sent on its way may outlive it.
+/// Belongs to an invocation and ends with it. A request that was sent may outlive it.
 pub(crate) struct InvocationGuard(pub(crate) Rc<InvocationRecorder>);
 
 impl Drop for InvocationGuard {
@@ -181,7 +182,7 @@ impl Drop for InvocationGuard {
     }
 }
 
-/// Somebody waits for an answer; dropped when they stop.
+/// Somebody waits for a response. Dropped when they stop.
 pub(crate) struct AwaitedResponse<'a> {
     recorder: &'a InvocationRecorder,
     index: usize,
@@ -192,7 +193,7 @@ impl AwaitedResponse<'_> {
         self.index
     }
 
-    /// An answer arrived; does it bring tokens?
+    /// A response arrived. Does it contain tokens?
     pub(crate) fn note_response(self, brings_tokens: bool) {
         self.recorder.recorder.sent_refreshes.borrow_mut()[self.index].brought_tokens = brings_tokens;
     }

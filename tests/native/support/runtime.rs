@@ -1,8 +1,7 @@
 //! One thread, many tasks, virtual time.
 //!
-//! Owns the order in which tasks run (first come first served, or drawn from a seed) and the clock: time
-//! stands still while any task can run, and jumps to the next timer when none can. A run with the same
-//! seed is the same run.
+//! Owns the order in which tasks run (first come first served, or drawn from a seed) and the clock: time stands still
+//! while any task can run, and jumps to the next timer when none can. Runs with the same seed are identical.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -12,7 +11,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Polls after which a run is taken for endless.
+/// After this many polls a run counts as endless.
 const MAX_POLLS: u64 = 20_000_000;
 /// The task that `run` was called with.
 const ROOT_TASK: u64 = 0;
@@ -42,9 +41,9 @@ impl Wake for TaskWaker {
 
 type BoxedTask = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Whose a task is: it ends when its owner does. Tasks of nobody go on.
+/// The owner of a task. The task ends with its owner. Tasks without an owner continue.
 pub(crate) type TaskOwner = u32;
-/// The owner of what nobody can end.
+/// The owner of tasks that nobody can end.
 pub(crate) const NO_OWNER: TaskOwner = 0;
 
 struct RuntimeState {
@@ -57,7 +56,7 @@ struct RuntimeState {
     turn_order: RefCell<Option<RandomSequence>>,
 }
 
-/// Numbers drawn from a seed (splitmix64).
+/// Random numbers from a seed (splitmix64).
 pub(crate) struct RandomSequence(u64);
 
 impl RandomSequence {
@@ -84,7 +83,7 @@ impl RandomSequence {
 pub(crate) struct Runtime(Rc<RuntimeState>);
 
 impl Runtime {
-    /// Tasks take turns; with a seed the turns are drawn.
+    /// Tasks run in turn. With a seed the order is drawn.
     pub(crate) fn new(start: i64, seed: Option<u64>) -> Self {
         Self(Rc::new(RuntimeState {
             now_ms: Cell::new(start * 1000),
@@ -142,12 +141,12 @@ impl Runtime {
         .await;
     }
 
-    /// Starts a task that goes on by itself.
+    /// Starts a task that runs on its own.
     pub(crate) fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
         self.spawn_owned(NO_OWNER, future)
     }
 
-    /// Starts a task that ends where it stands when its owner is killed.
+    /// Starts a task that ends when its owner is killed.
     pub(crate) fn spawn_owned<T: 'static>(
         &self,
         owner: TaskOwner,
@@ -168,7 +167,7 @@ impl Runtime {
         Task { id, slot, runtime: self.clone() }
     }
 
-    /// All of an owner's tasks stop for ever, as when a process is killed. Answers how many.
+    /// Ends all tasks of an owner, as when a process is killed. Returns their number.
     pub(crate) fn kill_owned_by(&self, owner: TaskOwner) -> usize {
         let doomed: Vec<u64> =
             self.0.tasks.borrow().iter().filter(|(_, (whose, _))| *whose == owner).map(|(id, _)| *id).collect();
@@ -185,7 +184,7 @@ impl Runtime {
         self.0.killing.set(false);
     }
 
-    /// Nothing goes on any more: tasks hold the world they run in, which would hold them for ever.
+    /// Ends everything. Tasks hold the world they run in, and would hold it for ever.
     pub(crate) fn drop_all_tasks(&self) {
         let tasks = self.0.tasks.take();
         let timers = self.0.timers.take();
@@ -193,12 +192,12 @@ impl Runtime {
         drop((tasks, timers));
     }
 
-    /// Whether what is dropped now is dropped because its task is killed.
+    /// Whether a value is dropped because its task is killed.
     pub(crate) fn is_killing(&self) -> bool {
         self.0.killing.get()
     }
 
-    /// Runs a future to its end, and every other task as far as that takes.
+    /// Runs a future to its end, and other tasks as far as that needs.
     pub(crate) fn run<F: Future>(&self, future: F) -> F::Output {
         let mut root = pin!(future);
         self.0.ready.lock_tasks().push(ROOT_TASK);
@@ -217,7 +216,7 @@ impl Runtime {
         panic!("a run without end");
     }
 
-    /// Runs until no task is left that could go on.
+    /// Runs until no task can continue.
     pub(crate) fn run_until_idle(&self) {
         for _ in 0..MAX_POLLS {
             match self.take_ready_task() {
@@ -258,7 +257,7 @@ impl Runtime {
     }
 }
 
-/// A timer that nobody waits for any more does not move the clock.
+/// A timer without a waiting task does not move the clock.
 struct Timer<'a> {
     key: (i64, u64),
     runtime: &'a Runtime,
@@ -275,7 +274,7 @@ struct TaskSlot<T> {
     waker: RefCell<Option<Waker>>,
 }
 
-/// A task's end, to be waited for. Dropping it lets the task go on; [`Task::kill`] ends it where it stands.
+/// A handle to wait for a task's end. Dropping it lets the task continue. [`Task::kill`] ends the task.
 pub(crate) struct Task<T> {
     id: u64,
     slot: Rc<TaskSlot<T>>,
@@ -283,7 +282,7 @@ pub(crate) struct Task<T> {
 }
 
 impl<T> Task<T> {
-    /// The task stops for ever, as in a crash.
+    /// Ends the task, as in a crash.
     pub(crate) fn kill(self) {
         self.runtime.kill_task(self.id);
     }

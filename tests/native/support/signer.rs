@@ -1,4 +1,4 @@
-//! The twin of the platform's signatures, and keys to sign with.
+//! The in-memory counterpart of the platform's signatures, and keys to sign with.
 
 use connections::app::SigningAlgorithm;
 use connections::ports::{Signer, SigningError};
@@ -7,12 +7,12 @@ use ring::rand::SystemRandom;
 use ring::rsa;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding};
 
-/// The RSA key of RFC 7515 A.2 as PKCS#8: all the world knows it.
+/// The RSA key of RFC 7515 A.2 as PKCS#8. It is public.
 pub(crate) const RSA_KEY: &str = include_str!("keys/rfc7515_a2.pem");
-/// The P-256 key of RFC 7515 A.3 as PKCS#8: all the world knows it.
+/// The P-256 key of RFC 7515 A.3 as PKCS#8. It is public.
 pub(crate) const P256_KEY: &str = include_str!("keys/rfc7515_a3.pem");
 
-/// Signs at once, and truly: whoever has the public key can verify it.
+/// Makes real signatures, which the public key verifies.
 pub(crate) struct SignerPort;
 
 impl Signer for SignerPort {

@@ -1,4 +1,4 @@
-//! The small twins: subrequest meter, clock, randomness, log, lifeboat.
+//! The small in-memory ports: subrequest counter, clock, randomness, log, pending writes.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -11,14 +11,14 @@ use connections::time::Timestamp;
 use super::recorder::Recorder;
 use super::runtime::{RandomSequence, Runtime};
 
-/// Subrequests that the free plan gives an invocation.
+/// Subrequests per invocation on the free plan.
 pub(crate) const FREE_PLAN_SUBREQUESTS: u32 = 50;
 
-/// Counts what an invocation sends, and refuses what is over its budget.
+/// Counts the subrequests of an invocation, and refuses those over the limit.
 #[derive(Default)]
 pub(crate) struct SubrequestBudget {
     pub(crate) spent: Cell<u32>,
-    /// The most it may send; none: [`BUDGET`].
+    /// The limit. `None`: [`BUDGET`].
     limit: Option<u32>,
 }
 
@@ -43,10 +43,10 @@ impl Clock for Runtime {
     }
 }
 
-/// Bytes drawn from a seed.
+/// Random bytes from a seed.
 pub(crate) struct SeededRandom {
     generator: RefCell<RandomSequence>,
-    /// After so many further calls every call fails, and leaves the buffer as it was.
+    /// After this many further calls every call fails, and leaves the buffer unchanged.
     pub(crate) fails_after: Cell<Option<u32>>,
 }
 
@@ -70,12 +70,12 @@ impl Random for SeededRandom {
     }
 }
 
-/// The lines that were written.
+/// The lines of the log.
 #[derive(Default)]
 pub(crate) struct LogLines(pub(crate) RefCell<Vec<LogLine>>);
 
 impl LogLines {
-    /// How many lines tell of an event.
+    /// How many lines have this event.
     pub(crate) fn count_events(&self, event: &str) -> usize {
         self.0.borrow().iter().filter(|line| line.event == event).count()
     }
@@ -96,15 +96,15 @@ impl Log for LogPort {
     }
 }
 
-/// What was kept for later.
+/// The pending writes.
 #[derive(Default)]
 pub(crate) struct KeptWrites {
-    /// Whether there is a place to keep anything.
+    /// Whether pending writes can be stored.
     pub(crate) enabled: Cell<bool>,
     pub(crate) writes: RefCell<Vec<(ConnectionId, String)>>,
 }
 
-/// A handle on the lifeboat.
+/// A handle on the pending writes.
 #[derive(Clone)]
 pub(crate) struct PendingWritesPort {
     pub(crate) kept_writes: Rc<KeptWrites>,

@@ -1,7 +1,7 @@
-//! The world as a Worker sees it: the twins, bundled as ports, one bundle per invocation.
+//! The world of a Worker: the in-memory counterparts, combined as ports, one set per invocation.
 //!
-//! Owns the budget of an invocation and the two ways to refresh: directly (no object: every caller for
-//! itself) and through one object per connection that coalesces callers, as the Durable Object does.
+//! Owns the subrequest limit of an invocation and the two ways to refresh: directly (without a Durable Object, every
+//! caller for itself) and through one object per connection that combines callers, as the Durable Object does.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -31,9 +31,9 @@ use super::small_ports::{KeptWrites, LogLines, LogPort, PendingWritesPort, Seede
 
 /// 2026-11-22T12:00:00Z
 pub(crate) const START: i64 = 1_795_348_800;
-/// Milliseconds a caller waits for an object.
+/// Milliseconds that a caller waits for an object.
 const OBJECT_TIMEOUT_MS: i64 = 10_000;
-/// The key ring unless a test says otherwise.
+/// The default key ring.
 pub(crate) const ENCRYPTION_KEYS: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// Who refreshes.
@@ -47,11 +47,11 @@ pub(crate) enum RefreshMode {
 
 type SharedRefresh = Shared<Pin<Box<dyn Future<Output = RefreshOutcome>>>>;
 
-/// The objects of one Worker, by connection.
+/// The Durable Objects of one Worker, by connection.
 #[derive(Default)]
 pub(crate) struct RefresherObjects(RefCell<BTreeMap<ConnectionId, SharedRefresh>>);
 
-/// The way to who refreshes.
+/// The refresher port.
 pub(crate) struct RefresherPort {
     mode: RefreshMode,
     world: World,
@@ -89,7 +89,7 @@ impl RefresherPort {
         }
     }
 
-    /// The attempt under way, or a new one. It has a budget of its own and goes on when callers leave.
+    /// The running attempt, or a new one. It has its own subrequest limit and continues when callers leave.
     fn join_refresh(&self, connection: &ConnectionId, reason: RefreshReason) -> SharedRefresh {
         if let Some(attempt) = self.objects.0.borrow().get(connection).filter(|attempt| attempt.peek().is_none()) {
             return attempt.clone();
@@ -97,7 +97,7 @@ impl RefresherPort {
         let context = self.world.context_with(self.mode, &self.objects, &Rc::default());
         let (id, kept) = (connection.clone(), Rc::clone(&self.world.kept_writes));
         let task = self.world.runtime.spawn_owned(self.world.owner, async move {
-            // What was laid aside goes to the record first: it may be the very token that would be redeemed.
+            // Pending writes are stored first: they may contain the token that would be sent.
             if !deliver_kept_writes(&context, &kept, Some(&id)).await {
                 return RefreshOutcome::DatabaseUnavailable;
             }
@@ -105,13 +105,13 @@ impl RefresherPort {
         });
         let attempt: SharedRefresh = (Box::pin(task) as Pin<Box<dyn Future<Output = RefreshOutcome>>>).shared();
         self.objects.0.borrow_mut().insert(connection.clone(), attempt.clone());
-        // Held by the object: it is driven to its end when every caller has left.
+        // Owned by the object, which completes it also if every caller has left.
         drop(self.world.runtime.spawn_owned(self.world.owner, attempt.clone()));
         attempt
     }
 }
 
-/// Delivers what was laid aside, for one connection or for all; answers whether nothing of it is left.
+/// Stores pending writes, of one connection or of all. Returns whether none is left.
 pub(crate) async fn deliver_kept_writes(
     context: &Context<TestPorts>,
     kept: &KeptWrites,
@@ -127,9 +127,9 @@ pub(crate) async fn deliver_kept_writes(
     true
 }
 
-/// What an invocation is given.
+/// The ports of an invocation.
 pub(crate) struct TestPorts {
-    /// Notices when the invocation dies.
+    /// Detects the end of the invocation.
     #[expect(dead_code, reason = "it acts when it is dropped")]
     guard: InvocationGuard,
     database: Timeout<DatabasePort, Runtime>,
@@ -196,7 +196,7 @@ impl Ports for TestPorts {
 /// An invocation of the Worker.
 pub(crate) type Invocation = Rc<Context<TestPorts>>;
 
-/// Everything there is. Clones share it.
+/// Everything that exists. Clones share it.
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) runtime: Runtime,
@@ -206,28 +206,28 @@ pub(crate) struct World {
     pub(crate) log: Rc<LogLines>,
     pub(crate) kept_writes: Rc<KeptWrites>,
     pub(crate) encryption_keys: Rc<RefCell<String>>,
-    /// `CHECK_BATCH`, if the operator set it.
+    /// `CHECK_BATCH`, if the operator has set it.
     pub(crate) check_batch: Rc<Cell<Option<i64>>>,
-    /// `RESEAL_BATCH`, if the operator set it.
+    /// `RESEAL_BATCH`, if the operator has set it.
     pub(crate) reseal_batch: Rc<Cell<Option<i64>>>,
     pub(crate) random: Rc<SeededRandom>,
-    /// `ERASE_BATCH`, if the operator set it.
+    /// `ERASE_BATCH`, if the operator has set it.
     pub(crate) erase_batch: Rc<Cell<Option<i64>>>,
-    /// Subrequests that an invocation may send; none: the free plan's.
+    /// The subrequest limit. `None`: that of the free plan.
     pub(crate) subrequest_limit: Rc<Cell<Option<u32>>>,
-    /// How often what happened; counted where a test switches it on.
+    /// How often each thing happened. A test switches it on.
     pub(crate) rate_counts: Rc<RateCounts>,
     objects: Rc<RefresherObjects>,
     pub(crate) recorder: Rc<Recorder>,
-    /// Who dies when this Worker is killed.
+    /// The owner of this Worker's tasks.
     owner: TaskOwner,
-    /// What the one instance remembers; none where every invocation finds an instance of its own.
+    /// The memory of one isolate. `None`: every invocation has a new isolate.
     isolate_cache: Option<Rc<RefCell<Rc<IsolateCache>>>>,
     refresh_mode: RefreshMode,
 }
 
 impl World {
-    /// A new world; with a seed, tasks take drawn turns.
+    /// A new world. With a seed, tasks run in a drawn order.
     pub(crate) fn new(way: RefreshMode, seed: Option<u64>) -> Self {
         let runtime = Runtime::new(START, seed);
         let recorder: Rc<Recorder> = Rc::default();
@@ -258,50 +258,50 @@ impl World {
         Self { db: Rc::new(db), ..self }
     }
 
-    /// A second deployment over the same record: its own objects with what they keep, its own way to refresh.
+    /// A second deployment over the same database: its own objects with their pending writes, its own way to refresh.
     pub(crate) fn second_deployment(&self, way: RefreshMode) -> Self {
         Self { objects: Rc::default(), kept_writes: Rc::default(), refresh_mode: way, ..self.clone() }
     }
 
-    /// This Worker as a process of its own, which can be killed.
+    /// This Worker as a separate process that can be killed.
     pub(crate) fn with_owner(&self, owner: TaskOwner) -> Self {
         Self { owner, ..self.clone() }
     }
 
-    /// Runs a future as a part of this Worker: it ends when the Worker is killed.
+    /// Runs a future as a part of this Worker. It ends when the Worker is killed.
     pub(crate) fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
         self.runtime.spawn_owned(self.owner, future)
     }
 
-    /// The process dies with all it is at, and starts anew. What its objects keep stays.
+    /// Kills the process with everything it does, and starts a new one. Pending writes of its objects stay.
     pub(crate) fn kill_process(&self) -> usize {
         self.replace_objects();
         self.runtime.kill_owned_by(self.owner)
     }
 
-    /// The objects move: new callers find new ones, while the old ones are still at it.
+    /// The objects move: new callers find new ones, while the old ones still run.
     pub(crate) fn replace_objects(&self) {
         self.objects.0.borrow_mut().clear();
     }
 
-    /// A deployment with other keys over the same record, that runs beside this one.
+    /// A deployment with other keys over the same database, in parallel to this one.
     pub(crate) fn second_deployment_with_keys(&self, keys: &str) -> Self {
         Self { encryption_keys: Rc::new(RefCell::new(keys.to_owned())), ..self.second_deployment(self.refresh_mode) }
     }
 
-    /// All invocations happen in one instance of the program, which remembers.
+    /// All invocations run in one isolate, which keeps its memory.
     pub(crate) fn in_one_isolate(&self) -> Self {
         Self { isolate_cache: Some(Rc::default()), ..self.clone() }
     }
 
-    /// The instance ends: the next invocation finds one that remembers nothing.
+    /// The isolate ends. The next invocation has one without memory.
     pub(crate) fn evict(&self) {
         if let Some(isolate_cache) = &self.isolate_cache {
             isolate_cache.take();
         }
     }
 
-    /// A new invocation with the whole budget.
+    /// A new invocation with the full subrequest limit.
     pub(crate) fn context(&self) -> Invocation {
         let meter = Rc::new(SubrequestBudget::with_limit(self.subrequest_limit.get()));
         self.context_with(self.refresh_mode, &self.objects, &meter)
@@ -372,7 +372,7 @@ impl World {
         Timestamp::from_unix(self.runtime.now())
     }
 
-    /// Lets seconds pass with nothing happening.
+    /// Lets seconds pass.
     pub(crate) fn advance_clock(&self, seconds: i64) {
         self.runtime.advance_clock(seconds);
     }
@@ -382,7 +382,7 @@ impl World {
         self.runtime.run(future)
     }
 
-    /// Runs many things at once, each in a task of its own, and answers in their order.
+    /// Runs many futures at once, each in its own task, and returns their results in order.
     pub(crate) fn run_concurrently<T: 'static, F: Future<Output = T> + 'static>(
         &self,
         futures: impl IntoIterator<Item = F>,
@@ -397,7 +397,7 @@ impl World {
         })
     }
 
-    /// An errand at the refresher, in an invocation of its own.
+    /// A refresh in its own invocation.
     pub(crate) fn run_refresher(
         &self,
         id: &ConnectionId,
