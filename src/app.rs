@@ -1,9 +1,10 @@
-//! What an app is: how it is connected, where its OAuth server is, how it differs from others, who an account is there.
+//! An app: how it is connected, where its OAuth server is, how it differs from others, and how its accounts are
+//! identified.
 //!
-//! Owns the parsed definition and the questions that are asked of it. One format serves a file of the
-//! catalogue and a custom app (docs/catalogue.md). Refuses to know any app by name: what differs between
-//! apps is an option here. Stands by itself, so that the build reads the catalogue with it, too. An address of an `App` passed the egress guard when the definition was read, and passes it
-//! again when its places are filled.
+//! Owns the parsed definition and the questions about it. A catalogue file and a custom app have the same format
+//! (docs/catalogue.md). Knows no app by name: differences between apps are options. Independent of the other modules,
+//! because the build script reads the catalogue with it. Each address of an `App` passed the egress check when the
+//! definition was read, and passes it again when its placeholders are filled.
 
 mod discovery;
 mod events;
@@ -48,7 +49,7 @@ pub use template::{RequestError, Template, TemplateValues, UrlTemplate};
 /// Seconds after which the scheduled run moves connections to a new revision of a custom app, where the request that put
 /// it has not.
 pub const ROLLOUT_DELAY: i64 = 120;
-/// Characters of an app's id, at most.
+/// Longest id of an app, in characters.
 const MAX_ID_LENGTH: usize = 63;
 
 /// An app's id: `^[a-z0-9][a-z0-9_-]{0,62}$`.
@@ -57,7 +58,7 @@ const MAX_ID_LENGTH: usize = 63;
 pub struct AppId(String);
 
 impl AppId {
-    /// Reads an id; `None` when it has another form.
+    /// Reads an id. `None` if it has another form.
     pub fn parse(text: &str) -> Option<Self> {
         let first_ok = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         let rest_ok = text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
@@ -89,19 +90,19 @@ impl From<AppId> for String {
     }
 }
 
-/// A JSON Pointer (RFC 6901): where something stands in an app's answer.
+/// A JSON Pointer (RFC 6901): where a value is in an app's response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonPointer(String);
 
 impl JsonPointer {
-    /// Reads a pointer; `None` when it neither is empty nor begins with `/`, or has a stray `~`.
+    /// Reads a pointer. `None` if it is neither empty nor begins with `/`, or has an invalid `~`.
     pub fn parse(text: &str) -> Option<Self> {
         let escapes_ok = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
         let form_ok = text.is_empty() || text.starts_with('/');
         (escapes_ok && form_ok && text.len() <= 256).then(|| Self(text.to_owned()))
     }
 
-    /// What stands there.
+    /// The value at the pointer.
     pub fn find<'a>(&self, json: &'a serde_json::Value) -> Option<&'a serde_json::Value> {
         json.pointer(&self.0)
     }
@@ -117,13 +118,13 @@ impl JsonPointer {
     }
 }
 
-/// The id of one of an app's ways to connect: 1 to 63 lower-case letters, digits, `-` and `_`.
+/// The id of one of an app's auth methods: 1 to 63 lower-case letters, digits, `-` and `_`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AuthMethodId(String);
 
 impl AuthMethodId {
-    /// Reads an id; `None` when it has another form.
+    /// Reads an id. `None` if it has another form.
     pub fn parse(text: &str) -> Option<Self> {
         AppId::parse(text).map(|AppId(text)| Self(text))
     }
@@ -153,7 +154,7 @@ impl From<AuthMethodId> for String {
     }
 }
 
-/// What kind of credential a way to connect brings.
+/// The type of credential of an auth method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CredentialType"))]
@@ -161,24 +162,24 @@ pub enum CredentialKind {
     /// Consent at the app (RFC 6749, 4.1).
     #[serde(rename = "oauth2")]
     OAuth2,
-    /// Tokens made of a client id and secret that a person entered (RFC 6749, 4.4).
+    /// Tokens issued for a client id and secret that a person entered (RFC 6749, 4.4).
     ClientCredentials,
-    /// Tokens made of a key file that a person entered (RFC 7523, 2.1).
+    /// Tokens issued for a key file that a person entered (RFC 7523, 2.1).
     ServiceAccount,
     /// A key that a person entered.
     ApiKey,
     /// A bot's token that a person entered.
     BotToken,
-    /// A name and a password that a person entered.
+    /// A user name and a password that a person entered.
     Basic,
 }
 
 impl CredentialKind {
-    /// All kinds.
+    /// All types.
     pub const ALL: [Self; 6] =
         [Self::OAuth2, Self::ClientCredentials, Self::ServiceAccount, Self::ApiKey, Self::BotToken, Self::Basic];
 
-    /// The stored and shown word.
+    /// The name in the database and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OAuth2 => "oauth2",
@@ -190,12 +191,12 @@ impl CredentialKind {
         }
     }
 
-    /// Reads the word.
+    /// Reads the name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
-    /// What people call it.
+    /// The name for people.
     pub fn label(self) -> &'static str {
         match self {
             Self::OAuth2 => "Sign in at the app",
@@ -212,18 +213,18 @@ impl CredentialKind {
         self != Self::OAuth2
     }
 
-    /// Whether requests carry a token that an OAuth server issued.
+    /// Whether requests have a token that an OAuth server issued.
     pub fn uses_oauth_server(self) -> bool {
         matches!(self, Self::OAuth2 | Self::ClientCredentials | Self::ServiceAccount)
     }
 }
 
-/// An external product, as its definition tells it.
+/// An external product, as its definition describes it.
 #[derive(Debug, Clone)]
 pub struct App {
     /// Its id: the catalogue file's name, or what the workspace chose.
     pub id: AppId,
-    /// The name people know.
+    /// Its name for people.
     pub name: String,
     /// Words to filter by.
     pub categories: Vec<String>,
@@ -231,38 +232,38 @@ pub struct App {
     pub docs: Option<String>,
     /// The pages the definition's facts come from.
     pub sources: Vec<String>,
-    /// Facts that none of those pages confirms.
+    /// Facts that no source confirms.
     pub unverified: Vec<String>,
-    /// What it sends to webhooks, as far as that is known.
+    /// Its webhook events, if they are known.
     pub events: Option<AppEvents>,
-    /// The ways to connect it, the recommended one first. There is at least one.
+    /// Its auth methods, the recommended one first. There is at least one.
     auth_methods: Vec<Rc<AuthMethod>>,
 }
 
 impl App {
-    /// The ways to connect it, the recommended one first.
+    /// Its auth methods, the recommended one first.
     pub fn auth_methods(&self) -> &[Rc<AuthMethod>] {
         &self.auth_methods
     }
 
-    /// The way with this id; the recommended one for `None`.
+    /// The auth method with this id, or the recommended one for `None`.
     pub fn auth_method(&self, id: Option<&AuthMethodId>) -> Option<Rc<AuthMethod>> {
         self.auth_methods.iter().find(|auth_method| id.is_none_or(|id| auth_method.method_id == *id)).cloned()
     }
 
-    /// The same, as a workspace's own.
+    /// The same, as a custom app of a workspace.
     #[must_use]
     pub fn into_custom(mut self) -> Self {
         self.auth_methods.iter_mut().for_each(|auth_method| Rc::make_mut(auth_method).is_custom = true);
         self
     }
 
-    /// The first way that people consent to at the app.
+    /// The first auth method with a consent at the app.
     pub fn oauth2_method(&self) -> Option<Rc<AuthMethod>> {
         self.auth_methods.iter().find(|auth_method| auth_method.kind == CredentialKind::OAuth2).cloned()
     }
 
-    /// What its OAuth client is registered under, as far as it has one: the family, or the app itself.
+    /// What its OAuth client is registered under: the client family, or the app itself.
     pub fn registration(&self) -> &str {
         self.auth_methods
             .first()
@@ -271,46 +272,47 @@ impl App {
     }
 }
 
-/// An app by one of its ways to connect.
+/// An auth method of an app.
 #[derive(Debug, Clone)]
 pub struct AuthMethod {
     /// The app's id.
     pub app_id: AppId,
     /// The name people know.
     pub app_name: String,
-    /// Which way this is.
+    /// The id of this auth method.
     pub method_id: AuthMethodId,
-    /// What people call this way, where the app has several.
+    /// Its name for people, if the app has several.
     pub method_name: Option<String>,
-    /// What kind of credential it brings.
+    /// The type of its credential.
     pub kind: CredentialKind,
-    /// That the app, or this way to it, ends: by when, and what to use instead.
+    /// If the app or this auth method ends: when, and what to use instead.
     pub deprecated: Option<String>,
-    /// What its addresses depend on.
+    /// The variables in its addresses.
     pub variables: Rc<BTreeMap<String, Variable>>,
-    /// Its OAuth server; none where what a person enters is the credential.
+    /// Its OAuth server. None if the manual credential is used directly.
     oauth_server: Option<OAuthServer>,
     /// What a person enters.
     pub fields: Vec<CredentialField>,
     /// The permissions it knows, in the order they are shown.
     pub scopes: Vec<AppScope>,
-    /// How it is known whose account it is.
+    /// How the account is found out.
     pub identity: Option<IdentityLookup>,
-    /// The request that tells whether a credential works, where `identity` does not do.
+    /// The request that checks a credential, if `identity` does not.
     pub check: Option<Probe>,
-    /// The request that tells whether a credential that works sees anything, where people share things one by one.
+    /// The request that finds out whether a working credential sees any content, for apps where people share items one
+    /// by one.
     pub nothing_shared: Option<NothingSharedCheck>,
     /// How a credential is sent.
     pub request: RequestTemplate,
-    /// What its error codes mean, beyond the default table.
+    /// The meanings of its error codes, in addition to the default table.
     pub errors: ErrorTable,
     /// The app's own limits.
     pub limits: Limits,
-    /// Apps of one family share an OAuth client. Only catalogue files have one.
+    /// Apps of one client family share an OAuth client. Only catalogue files have one.
     pub client_family: Option<String>,
     /// Whether a workspace defined it, and not the catalogue.
     pub is_custom: bool,
-    /// What an OAuth client of this way is registered under.
+    /// What an OAuth client of this auth method is registered under.
     registration: String,
 }
 
@@ -318,9 +320,9 @@ pub struct AuthMethod {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AppLimits"))]
 pub struct Limits {
-    /// Live grants that an account may have for one client.
+    /// How many grants an account may have for one client at a time.
     pub grants_per_account: Option<i64>,
-    /// Why two connections to one account disturb each other.
+    /// Why two connections to one account interfere with each other.
     pub one_per_account: Option<String>,
     /// Other sentences.
     pub notes: Vec<String>,
@@ -330,19 +332,19 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AppScope"))]
 pub struct AppScope {
-    /// As the app writes it; one of a further token has that token's name and a colon in front.
+    /// As the app names it. A scope of a further token is prefixed with that token's name and a colon.
     pub id: String,
     /// What it allows.
     pub description: Option<String>,
-    /// Always asked for.
+    /// Always requested.
     pub required: bool,
-    /// Asked for when nobody chooses.
+    /// Requested by default.
     pub default: bool,
-    /// Others that it grants, too.
+    /// Other scopes that it includes.
     pub includes: Vec<String>,
-    /// What the app demands before it grants this.
+    /// What the app requires before it grants this.
     pub sensitive: Option<String>,
-    /// False for one that the app never names among what it granted, and that can't be missing.
+    /// False for a scope that the app never lists as granted, so that it is never missing.
     pub answered: bool,
 }
 
@@ -357,32 +359,32 @@ impl AuthMethod {
         self.oauth_server.as_ref()
     }
 
-    /// The first secret that a person enters: what stands for a token where there is none.
+    /// The first secret that a person enters. It takes the place of a token if there is none.
     pub fn first_secret_field(&self) -> Option<&str> {
         self.fields.iter().find(|field| field.secret).map(|field| field.id.as_str())
     }
 
-    /// What becomes of a refresh token when it is used.
+    /// What happens to a refresh token when it is used.
     pub fn rotation(&self) -> RefreshTokenRotation {
         self.oauth_server.as_ref().map_or(RefreshTokenRotation::None, |oauth2| oauth2.rotation)
     }
 
-    /// What a revocation kills and how it is asked for.
+    /// What a revocation ends and how it is requested.
     pub fn revocation(&self) -> RevocationConfig {
         self.oauth_server.as_ref().map_or_else(RevocationConfig::default, |oauth2| oauth2.revoke.clone())
     }
 
-    /// Whether new tokens are had by presenting what the person entered once more.
+    /// Whether a new token is requested with the manual credential.
     pub fn issues_tokens(&self) -> bool {
         self.oauth_server.as_ref().is_some_and(OAuthServer::issues_tokens)
     }
 
-    /// The issuer, where the endpoints must be discovered.
+    /// The issuer, if the endpoints must be discovered.
     pub fn issuer(&self) -> Option<&UrlTemplate> {
         self.oauth_server.as_ref().and_then(|oauth2| oauth2.endpoints.issuer())
     }
 
-    /// What tells whose a credential is: as discovered, or as defined.
+    /// How the account is found out: as discovered, or as defined.
     pub fn identity_for_endpoints<'a>(
         &'a self,
         endpoints: Option<&'a ResolvedEndpoints>,
@@ -390,31 +392,31 @@ impl AuthMethod {
         endpoints.map_or(self.identity.as_ref(), |endpoints| endpoints.identity.as_ref())
     }
 
-    /// Whether it is kept beside each of its credentials where that may go: for a workspace's own app, and where the
-    /// endpoints are discovered.
+    /// Whether the destinations are stored with each of its credentials: for custom apps, and if the endpoints are
+    /// discovered.
     pub fn stores_destinations(&self) -> bool {
         self.is_custom || self.issuer().is_some()
     }
 
-    /// What an OAuth client is registered under: the family, or the app itself; further ways that people consent to
-    /// at the app have clients of their own, and their ids behind the app's.
+    /// What an OAuth client is registered under: the client family, or the app itself. Further auth methods with a
+    /// consent have their own clients; their ids follow the app's.
     pub fn registration(&self) -> &str {
         &self.registration
     }
 
-    /// The scopes asked for when nobody chooses.
+    /// The scopes that are requested by default.
     pub fn default_scopes(&self) -> Vec<String> {
         self.scopes.iter().filter(|scope| scope.required || scope.default).map(|scope| scope.id.clone()).collect()
     }
 
-    /// The scopes asked for when somebody chose: theirs, after those that are always asked for. No doubles.
+    /// The scopes that are requested if somebody chose: the required ones, then the chosen ones, without duplicates.
     pub fn scopes_to_request(&self, chosen: &[String]) -> Vec<String> {
         let required = self.scopes.iter().filter(|scope| scope.required).map(|scope| &scope.id);
         let mut seen = BTreeSet::new();
         required.chain(chosen).filter(|id| seen.insert(id.as_str())).cloned().collect()
     }
 
-    /// Whether what was granted covers a scope: it is there, or another that includes it.
+    /// Whether a scope is granted: by itself, or because a granted scope includes it.
     pub fn is_scope_granted(&self, granted: &[String], scope: &str) -> bool {
         granted.iter().any(|have| have == scope)
             || self
@@ -423,7 +425,8 @@ impl AuthMethod {
                 .any(|known| known.includes.iter().any(|included| included == scope) && granted.contains(&known.id))
     }
 
-    /// What was granted: what the app names, what that includes, and what it never names of what was asked for.
+    /// The granted scopes: those that the app lists, those that they include, and the requested ones that the app never
+    /// lists.
     pub fn granted_scopes(&self, named: &[String], requested: &[String]) -> Vec<String> {
         let mut granted = named.to_vec();
         for scope in &self.scopes {
@@ -439,7 +442,7 @@ impl AuthMethod {
         granted
     }
 
-    /// The client's variables that decide a host of the authorization server, where its endpoints are written down.
+    /// The client's variables that decide a host of the authorization server, if its endpoints are fixed.
     pub fn client_host_variables(&self) -> Vec<&str> {
         let Some(EndpointSource::Fixed(_)) = self.oauth_server.as_ref().map(|server| &server.endpoints) else {
             return vec![];
@@ -452,20 +455,20 @@ impl AuthMethod {
         names
     }
 
-    /// The endpoints as written down, with their places filled; `None` where they must be discovered.
+    /// The fixed endpoints, with their placeholders filled. `None` if they must be discovered.
     ///
     /// # Errors
-    /// A value that is missing or must not stand there.
+    /// A value is missing or not permitted.
     pub fn resolve_fixed_endpoints(&self, values: &TemplateValues) -> Option<Result<ResolvedEndpoints, RequestError>> {
         let oauth2 = self.oauth_server.as_ref()?;
         let EndpointSource::Fixed(fixed) = &oauth2.endpoints else { return None };
         Some(fixed.fill(oauth2, values).map(|found| ResolvedEndpoints { identity: self.identity.clone(), ..found }))
     }
 
-    /// The endpoints as discovered. What the definition says itself goes before what the issuer says.
+    /// The discovered endpoints. The definition has precedence over the issuer.
     ///
     /// # Errors
-    /// Neither the definition nor the issuer names a way of client authentication that exists here.
+    /// Neither the definition nor the issuer names a supported client authentication.
     pub fn resolve_discovered_endpoints(
         &self,
         discovered: &DiscoveryDocument,

@@ -1,7 +1,7 @@
-//! Discovery: what an issuer says about itself (RFC 8414, `OpenID` Connect Discovery 1.0).
+//! Discovery: the document that an issuer publishes (RFC 8414, `OpenID` Connect Discovery 1.0).
 //!
-//! Owns where the document lies and how it is judged. Refuses a document of another issuer, one without
-//! endpoints, and endpoints that the egress guard refuses. Fetching and caching are the caller's.
+//! Owns the addresses of the document and its validation. Refuses a document of another issuer, one without endpoints,
+//! and endpoints that fail the egress check. The caller fetches and caches it.
 
 use serde_json::Value;
 
@@ -15,10 +15,10 @@ const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 const OIDC_PATH: &str = "/.well-known/openid-configuration";
 const RFC_8414_PATH: &str = "/.well-known/oauth-authorization-server";
 
-/// What an issuer says about itself, as far as it matters here.
+/// The members of an issuer's document that are used here.
 #[derive(Debug, Clone)]
 pub struct DiscoveryDocument {
-    /// The issuer, exactly as it calls itself.
+    /// The issuer, exactly as in the document.
     pub issuer: String,
     /// `authorization_endpoint`.
     pub authorize_url: EgressUrl,
@@ -30,8 +30,8 @@ pub struct DiscoveryDocument {
     pub userinfo_url: Option<EgressUrl>,
     /// `authorization_response_iss_parameter_supported` (RFC 9207 3).
     pub iss_parameter_supported: bool,
-    /// The best method of `token_endpoint_auth_methods_supported`: Basic, then body, then none, then a signed assertion.
-    /// None where all of them are unknown here; a definition may still know better.
+    /// The preferred method of `token_endpoint_auth_methods_supported`: Basic, then body, then none, then a signed
+    /// assertion. None if all are unsupported; the definition may still name one.
     pub client_auth: Option<ClientAuth>,
 }
 
@@ -64,18 +64,18 @@ fn describe_mismatch(said: Option<&str>) -> String {
     format!("the discovery document names another issuer{name}; write the issuer exactly as it calls itself{slash}")
 }
 
-/// Where an issuer's document may lie, in the order to try: the path appended (`OpenID` Connect Discovery 4),
-/// then inserted before the issuer's path (RFC 8414 3.1).
+/// The possible addresses of an issuer's document, in order: the path appended (`OpenID` Connect Discovery 4), then
+/// inserted before the issuer's path (RFC 8414 3.1).
 pub fn discovery_urls(issuer: &EgressUrl) -> [EgressUrl; 2] {
     let path = issuer.url().path().trim_end_matches('/');
     [issuer.with_path(&format!("{path}{OIDC_PATH}")), issuer.with_path(&format!("{RFC_8414_PATH}{path}"))]
 }
 
-/// Reads a discovery document fetched from one of [`discovery_urls`]'s addresses. A member that is not needed, or not as it should
-/// be, counts as absent.
+/// Reads a discovery document from one of [`discovery_urls`]'s addresses. An optional member that is invalid counts as
+/// absent.
 ///
 /// # Errors
-/// Anything that makes it unfit: see [`DiscoveryError`].
+/// The document cannot be used: see [`DiscoveryError`].
 pub fn read_discovery_document(
     issuer: &EgressUrl,
     body: &[u8],
@@ -112,21 +112,21 @@ pub fn read_discovery_document(
     })
 }
 
-/// What a document calls its issuer, where that is an address on the host that was asked: nothing else of it is repeated.
+/// The issuer in a document, if it is an address on the requested host. Nothing else of the document is repeated.
 fn displayable_issuer(issuer: &EgressUrl, said: &str) -> Option<String> {
     let is_plain = said.len() <= 200 && said.bytes().all(|b| b.is_ascii_alphanumeric() || b":/._~-".contains(&b));
     let url = url::Url::parse(said).ok().filter(|url| is_plain && url.scheme() == issuer.url().scheme())?;
     (url.host_str() == issuer.url().host_str()).then(|| said.to_owned())
 }
 
-/// String equality, but for the slash that an address without a path gains when it is parsed.
+/// Text comparison, except for the slash that an address without a path gets when it is parsed.
 fn is_same_issuer(expected: &EgressUrl, said: &str) -> bool {
     let bare = expected.as_str().strip_suffix('/').filter(|_| expected.url().path() == "/");
     said == expected.as_str() || Some(said) == bare
 }
 
-/// The default where nothing is said is Basic (RFC 8414 2). An assertion comes last: a client that has a key signs
-/// whatever stands here, and one with a secret could not.
+/// The default is Basic (RFC 8414 2). An assertion comes last: a client with a key signs in any case, and one with a
+/// secret cannot sign.
 fn pick_client_auth(methods: Option<&[String]>) -> Option<ClientAuth> {
     let Some(methods) = methods else { return Some(ClientAuth::Basic) };
     [

@@ -1,43 +1,42 @@
-//! What an app sends to a webhook: how it is known to be the app's, and which of it tells that access ended.
+//! Webhook events of an app: how a receiver verifies them, and which of them say that access ended.
 //!
-//! Owns the facts, for whoever receives an app's events. Refuses to check a signature: nothing is received here.
-//! Secrets are named, never held.
+//! Owns these facts, for programs that receive an app's events. Verifies nothing: no events are received here. Names
+//! secrets and never contains them.
 
 use serde::{Serialize, Serializer};
 
 use super::{JsonPointer, Template};
 
-/// How what an app sends to a webhook is known to be the app's. For whoever receives an app's events: nothing is received
-/// here.
+/// How a receiver verifies the app's webhook requests. This program receives none.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AppEvents"))]
 pub struct AppEvents {
-    /// The page that tells it.
+    /// The page that documents it.
     #[cfg_attr(test, schemars(url))]
     pub docs: Option<String>,
-    /// How a request is known to be the app's.
+    /// How to verify a request.
     pub signature: WebhookSignature,
-    /// What the app asks before it sends events, and what to answer.
+    /// What the app requests before it sends events, and how to answer.
     pub handshake: Option<String>,
-    /// The events that tell that somebody took access back, as the app names them.
+    /// The events that say that somebody revoked the access, with the app's names.
     pub access_ended: Vec<String>,
 }
 
-/// How a request is known to be the app's.
+/// How to verify a request.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "scheme")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "EventSignature"))]
 pub enum WebhookSignature {
-    /// A header has an HMAC (RFC 2104) with SHA-256 of the request.
+    /// A header contains an HMAC (RFC 2104) with SHA-256 of the request.
     #[serde(rename = "hmac-sha256")]
     HmacSha256(HmacSignature),
-    /// The request has a secret in it that was agreed on.
+    /// The request contains an agreed secret.
     #[serde(rename = "shared-secret")]
     SharedSecret(SharedSecret),
-    /// A header has a token that the app signed with a key of its own (RFC 7519).
+    /// A header contains a token that the app signed with its own key (RFC 7519).
     #[serde(rename = "jwt")]
     Jwt(JwtSignature),
-    /// Nothing tells that a request is the app's: whoever knows the address can send anything.
+    /// Requests cannot be verified: anybody who knows the address can send anything.
     #[serde(rename = "none")]
     None,
 }
@@ -46,30 +45,30 @@ pub enum WebhookSignature {
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "HmacSignature"))]
 pub struct HmacSignature {
-    /// The header that has it.
+    /// The header with the signature.
     pub header: String,
-    /// What stands before it there.
+    /// The text before the signature in the header.
     pub prefix: Option<String>,
-    /// Names in a header of several `name=value`, parted by commas; null where the header has the signature alone.
+    /// The names in a header with several `name=value` separated by commas. Null if the header has only the signature.
     pub parts: Option<SignatureHeaderParts>,
-    /// How it is written.
+    /// The encoding of the signature.
     pub encoding: SignatureEncoding,
-    /// What is signed. `{body}` (its bytes as they came), `{timestamp}` (as it is written), `{method}` and `{url}` stand for
-    /// those of the request.
+    /// The signed text. `{body}` (the received bytes), `{timestamp}` (as written), `{method}` and `{url}` are replaced
+    /// by those of the request.
     #[serde(serialize_with = "template")]
     #[cfg_attr(test, schemars(with = "String"))]
     pub signed: Template,
-    /// The header that has the time of sending.
+    /// The header with the time of sending.
     pub timestamp_header: Option<String>,
     /// A JSON pointer to the time of sending in the body.
     #[serde(serialize_with = "pointer")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub timestamp_at: Option<JsonPointer>,
-    /// How the time of sending is written; null where it is not told.
+    /// The format of the time of sending. Null if it is not sent.
     pub timestamp_format: Option<TimestampFormat>,
-    /// How far the time of sending may be from now, in seconds.
+    /// The accepted difference between the time of sending and now, in seconds.
     pub tolerance: Option<i64>,
-    /// What the key is and where it is found, in words.
+    /// What the key is and where it is found, as text.
     pub secret: String,
 }
 
@@ -77,13 +76,13 @@ pub struct HmacSignature {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SignatureParts"))]
 pub struct SignatureHeaderParts {
-    /// That of the signature. It may stand there several times; one that fits is enough.
+    /// The name of the signature. It may occur several times; one valid signature is enough.
     pub signature: String,
-    /// That of the time of sending.
+    /// The name of the time of sending.
     pub timestamp: Option<String>,
 }
 
-/// How a signature is written.
+/// The encoding of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SignatureEncoding"))]
@@ -95,7 +94,7 @@ pub enum SignatureEncoding {
     Base64,
 }
 
-/// How a time is written.
+/// The format of a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -109,17 +108,17 @@ pub enum TimestampFormat {
     Rfc3339,
 }
 
-/// A secret that the app sends back. Exactly one of `header` and `at` is there.
+/// A secret that the app sends back. Exactly one of `header` and `at` is set.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SharedSecretSignature"))]
 pub struct SharedSecret {
-    /// The header that has it.
+    /// The header with the secret.
     pub header: Option<String>,
     /// A JSON pointer into the body.
     #[serde(serialize_with = "pointer")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub at: Option<JsonPointer>,
-    /// What it is and where it was agreed on, in words.
+    /// What it is and where it was agreed on, as text.
     pub secret: String,
 }
 
@@ -127,16 +126,16 @@ pub struct SharedSecret {
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "JwtSignature"))]
 pub struct JwtSignature {
-    /// The header that has it.
+    /// The header with the token.
     pub header: String,
-    /// What stands before it there.
+    /// The text before the token in the header.
     pub prefix: Option<String>,
     /// Its `iss`.
     pub issuer: String,
     /// The address of the keys it may be signed with (RFC 7517).
     #[cfg_attr(test, schemars(url))]
     pub keys: String,
-    /// What its other claims must say, in words.
+    /// The required values of its other claims, as text.
     pub claims: String,
 }
 

@@ -1,7 +1,7 @@
-//! What a person enters: the fields of a pasted credential, and the variables of an app's addresses.
+//! What a person enters: the fields of a manual credential, and the variables of an app's addresses.
 //!
-//! Owns their checks. A value that passed has its field's form; a complaint names the field and says what to
-//! do, and never repeats a value.
+//! Owns their validation. A valid value has its field's form. An error names the field and the remedy, and never
+//! repeats a value.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -17,21 +17,21 @@ use super::manual_input::{
 use super::{AuthMethod, JsonPointer};
 use crate::secret::Secret;
 
-/// Bytes of a value in one line, at most.
+/// Longest value in one line, in bytes.
 const MAX_LINE_BYTES: usize = 4096;
-/// Bytes of a value in several lines, at most.
+/// Longest value in several lines, in bytes.
 const MAX_TEXT_BYTES: usize = 16 * 1024;
 
-/// Bytes of a variable's value, at most.
+/// Longest value of a variable, in bytes.
 const MAX_VARIABLE_BYTES: usize = 255;
-/// Bytes of a pattern, at most.
+/// Longest pattern, in bytes.
 const MAX_PATTERN_BYTES: usize = 256;
-/// Bytes that a compiled pattern may take.
+/// Largest compiled pattern, in bytes.
 const MAX_COMPILED_BYTES: usize = 64 * 1024;
-/// The smallest size that compiled patterns are told apart by, in bytes.
+/// The resolution with which the size of a compiled pattern is measured, in bytes.
 const MIN_COMPILED_BYTES: usize = 512;
-/// What a comparison may cost: bytes of the compiled pattern times bytes of the value. Each product takes 0.75 ns at
-/// most on a machine of 2024, so that the dearest comparison takes about 3 ms there.
+/// The highest cost of a match: bytes of the compiled pattern times bytes of the value. Each unit takes at most 0.75 ns
+/// on a machine of 2024, so the most expensive match takes about 3 ms there.
 const MAX_MATCH_COST: usize = 4 * 1024 * 1024;
 
 /// What is wrong with one field of a definition.
@@ -43,8 +43,8 @@ pub struct FieldProblem {
     pub problem: String,
 }
 
-/// A regular expression that a whole value must fit. A comparison takes time by the product of the compiled pattern's
-/// size and the value's length, so that the length is limited by the size. Compiled when it is used first.
+/// A regular expression that must match a whole value. The time of a match is proportional to the size of the compiled
+/// pattern times the length of the value, so the size limits the length. Compiled at first use.
 #[derive(Clone)]
 pub struct Pattern {
     text: String,
@@ -62,7 +62,7 @@ fn build_regex(text: &str, size: usize) -> Option<Regex> {
 }
 
 fn compile_pattern(text: &str) -> Option<CompiledPattern> {
-    // By itself, too: else a stray bracket would end the group and with it the anchors.
+    // Also compiled by itself: otherwise an unbalanced bracket would end the group and so remove the anchors.
     build_regex(text, MAX_COMPILED_BYTES)?;
     let anchored = format!("^(?:{text})$");
     let sizes = std::iter::successors(Some(MIN_COMPILED_BYTES), |size| Some(size + size / 4));
@@ -71,7 +71,7 @@ fn compile_pattern(text: &str) -> Option<CompiledPattern> {
 }
 
 impl Pattern {
-    /// Reads one; `None` when it is no regular expression or too long.
+    /// Reads a pattern. `None` if it is not a regular expression or too long.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > MAX_PATTERN_BYTES {
             return None;
@@ -80,12 +80,12 @@ impl Pattern {
         Some(Self { text: text.to_owned(), compiled: OnceCell::from(Some(compiled)) })
     }
 
-    /// One that was read before it was stored. A text that is no pattern fits nothing.
+    /// A stored pattern, which was validated before. An invalid text matches nothing.
     pub fn from_stored(text: &str) -> Self {
         Self { text: text.to_owned(), compiled: OnceCell::new() }
     }
 
-    /// The same, with capitals and small letters taken for the same, as in a host.
+    /// The same, ignoring case, as in a host.
     #[must_use]
     pub fn ignoring_case(&self) -> Self {
         Self::from_stored(&format!("(?i){}", self.text))
@@ -95,17 +95,17 @@ impl Pattern {
         self.compiled.get_or_init(|| compile_pattern(&self.text)).as_ref()
     }
 
-    /// The bytes it takes when compiled, rounded up.
+    /// Its compiled size in bytes, rounded up.
     pub fn compiled_size(&self) -> Option<usize> {
         self.compiled().map(|compiled| compiled.size)
     }
 
-    /// Bytes of a value that it is compared with, at most.
+    /// The longest value that it is matched with, in bytes.
     pub fn max_value_bytes(&self) -> usize {
         self.compiled_size().map_or(0, |size| (MAX_MATCH_COST / size).max(MAX_VARIABLE_BYTES))
     }
 
-    /// Whether the whole value fits. One that is longer than [`Pattern::max_value_bytes`] is not looked at.
+    /// Whether the whole value matches. A value longer than [`Pattern::max_value_bytes`] does not match.
     pub fn is_match(&self, value: &str) -> bool {
         value.len() <= self.max_value_bytes() && self.compiled().is_some_and(|compiled| compiled.regex.is_match(value))
     }
@@ -122,54 +122,54 @@ impl fmt::Debug for Pattern {
     }
 }
 
-/// A field of a credential that a person enters.
+/// A field of a manual credential.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CredentialField"))]
 pub struct CredentialField {
     /// Its name in `credential`.
     pub id: String,
-    /// What the form calls it.
+    /// Its label in the form.
     pub label: String,
     /// Where a person finds it.
     pub help: Option<String>,
-    /// The app's page where it is found.
+    /// The app's page with the value.
     #[cfg_attr(test, schemars(url))]
     pub url: Option<String>,
-    /// Whether a form hides it.
+    /// Whether the form hides it.
     pub secret: bool,
-    /// Whether it may be left out.
+    /// Whether it may be empty.
     pub optional: bool,
-    /// Whether it has several lines.
+    /// Whether it may have several lines.
     pub multiline: bool,
-    /// How it looks.
+    /// An example.
     pub placeholder: Option<String>,
-    /// What it must fit.
+    /// The pattern of its value.
     #[serde(skip)]
     pub pattern: Option<Pattern>,
-    /// What to say when it does not.
+    /// The error text for another value.
     #[serde(skip)]
     pub pattern_help: Option<String>,
-    /// What its beginning tells.
+    /// What the prefix of a value means.
     #[serde(skip)]
     pub marks: Vec<PrefixMark>,
 }
 
-/// What the beginning of a value tells about it.
+/// What the prefix of a value means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrefixMark {
-    /// The beginning.
+    /// The prefix.
     pub prefix: String,
-    /// Put behind the account's label: `test mode`.
+    /// Added to the account's label: `test mode`.
     pub label: Option<String>,
-    /// Put behind the account's id: one id names two accounts, one of them for tests.
+    /// Added to the account's id: one id names two accounts, one of them for tests.
     pub account: Option<String>,
-    /// Why such a value is not taken, and what to do instead.
+    /// Why such a value is refused, and what to do instead.
     pub refuse: Option<String>,
-    /// What a person should know about it.
+    /// A note for the person about such a value.
     pub warn: Option<String>,
 }
 
-/// What a value is made of.
+/// The form of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueFormat {
     /// One word of visible ASCII characters.
@@ -183,12 +183,12 @@ pub enum ValueFormat {
 }
 
 impl ValueFormat {
-    /// What is wrong with a value, as a sentence that goes on from its name.
+    /// The problem of a value, as a sentence that follows its name.
     pub fn find_problem(self, value: &str) -> Option<String> {
         self.find_problem_within(value, if self == Self::Text { MAX_TEXT_BYTES } else { MAX_LINE_BYTES })
     }
 
-    /// The same for a value of at most so many bytes.
+    /// The same, with a maximum length in bytes.
     pub fn find_problem_within(self, value: &str, longest: usize) -> Option<String> {
         let lines = value.contains(['\n', '\r']);
         if value.len() > longest {
@@ -207,7 +207,7 @@ impl ValueFormat {
 }
 
 impl CredentialField {
-    /// A field as it is when a definition names none.
+    /// A field with default options.
     pub(super) fn with_defaults(id: &str, label: &str, secret: bool) -> Self {
         Self {
             id: id.to_owned(),
@@ -224,15 +224,15 @@ impl CredentialField {
         }
     }
 
-    /// The mark of a value: the one with the longest prefix that fits.
+    /// The mark with the longest matching prefix.
     pub fn matching_mark(&self, value: &str) -> Option<&PrefixMark> {
         self.marks.iter().filter(|mark| value.starts_with(&mark.prefix)).max_by_key(|mark| mark.prefix.len())
     }
 
-    /// The value as it is kept: without what copying brings along. `usage` tells where requests have it.
+    /// The value to store: without text that copying adds. `usage` says where requests contain it.
     ///
     /// # Errors
-    /// What is wrong with it and what to do.
+    /// The problem and the remedy.
     pub fn parse_value(&self, value: &str, usage: &FieldPlacement) -> Result<Secret, String> {
         let value = strip_invisible(value);
         let fits = |value: &str| self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(value));
@@ -318,20 +318,20 @@ impl AuthMethod {
     }
 }
 
-/// Where a request, and a complaint about it, has a field of the credential. A form's inputs go by the same paths.
+/// The path of a credential's field in requests, errors and forms.
 pub fn field_path(id: &str) -> String {
     format!("credential.{id}")
 }
 
-/// Where a request, and a complaint about it, has a variable.
+/// The path of a variable in requests and errors.
 pub fn variable_path(name: &str) -> String {
     format!("variables.{name}")
 }
 
-/// Reads what somebody entered for the fields of an app. Others are refused.
+/// Reads the entered fields of an app. Unknown fields are refused.
 ///
 /// # Errors
-/// Every field that is wrong.
+/// Every invalid field.
 pub fn read_fields(
     auth_method: &AuthMethod,
     entered: &BTreeMap<String, Secret>,
@@ -364,23 +364,23 @@ fn read_field_values(
     if problems.is_empty() { Ok(read) } else { Err(problems) }
 }
 
-/// Where a variable's value comes from.
+/// The source of a variable's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VariableSource {
-    /// Asked for when connecting.
+    /// The person enters it when connecting.
     Person,
-    /// Set together with the OAuth client.
+    /// It is set together with the OAuth client.
     Client,
-    /// Read from the token answer.
+    /// Read from the token response.
     Token(JsonPointer),
-    /// Read from the identity answer.
+    /// Read from the identity response.
     Identity(JsonPointer),
     /// A parameter of the app's redirect.
     Callback(String),
 }
 
 impl VariableSource {
-    /// Where a token answer tells what comes from there.
+    /// Its pointer in a token response, if that is its source.
     pub fn token_response_pointer(&self) -> Option<&JsonPointer> {
         match self {
             Self::Token(at) => Some(at),
@@ -388,7 +388,7 @@ impl VariableSource {
         }
     }
 
-    /// The same of an identity answer.
+    /// Its pointer in an identity response, if that is its source.
     pub fn identity_response_pointer(&self) -> Option<&JsonPointer> {
         match self {
             Self::Identity(at) => Some(at),
@@ -409,28 +409,28 @@ impl fmt::Display for VariableSource {
     }
 }
 
-/// Something that addresses depend on.
+/// A variable in addresses.
 #[derive(Debug, Clone)]
 pub struct Variable {
-    /// What the form calls it.
+    /// Its label in the form.
     pub label: String,
     /// Where a person finds it.
     pub help: Option<String>,
-    /// How it looks.
+    /// An example.
     pub example: Option<String>,
-    /// What it must fit.
+    /// The pattern of its value.
     pub pattern: Option<Pattern>,
-    /// Taken when nothing is given.
+    /// The default value.
     pub default: Option<String>,
-    /// Where it comes from.
+    /// Its source.
     pub source: VariableSource,
 }
 
 impl Variable {
-    /// The value, if it is one.
+    /// The validated value.
     ///
     /// # Errors
-    /// What is wrong with it and what to do.
+    /// The problem and the remedy.
     pub fn parse_value(&self, value: &str) -> Result<String, String> {
         let value = value.trim();
         let visible = value.bytes().all(|b| b.is_ascii_graphic());
@@ -448,10 +448,11 @@ impl Variable {
     }
 }
 
-/// Reads the variables of an app that a person (or whoever sets up a client) gives. Others are refused; a default fills in.
+/// Reads the variables that a person (or the caller who sets up a client) provides. Unknown ones are refused, and
+/// defaults are added.
 ///
 /// # Errors
-/// Every variable that is wrong.
+/// Every invalid variable.
 pub fn read_variables(
     auth_method: &AuthMethod,
     from: &VariableSource,
@@ -591,7 +592,7 @@ mod tests {
         assert_eq!(paths, ["variables.tenant", "variables.shop"]);
     }
 
-    /// Patterns that are dear for their length.
+    /// Patterns that are expensive for their length.
     const EXPENSIVE_PATTERNS: [&str; 8] = [
         "(.*){0,60}z",
         "(?:[a-y]*[a-x]*){0,30}z",
@@ -617,7 +618,7 @@ mod tests {
                 "one that may be stored: {text}: {size} {longest}"
             );
             assert!(!pattern.is_match(&"a".repeat(longest + 1)), "{text}");
-            // The size is that of the compiled pattern, to a fifth.
+            // The size matches that of the compiled pattern within a fifth.
             let anchored = format!("^(?:{text})$");
             assert!(build_regex(&anchored, size).is_some(), "{text}");
             assert!(size == MIN_COMPILED_BYTES || build_regex(&anchored, size * 3 / 4).is_none(), "{text}: {size}");

@@ -1,8 +1,8 @@
-//! What somebody pastes becomes the value that was meant.
+//! Removes what copying adds to a pasted value.
 //!
-//! Owns what copying adds to a value: invisible characters, quotes, the name of a variable or a header, the scheme that the
-//! app's requests add anyway, a whole address instead of the part that is asked for. Takes what can mean one thing only.
-//! What is left is named for what it is and where; no value is ever repeated.
+//! Owns the list of additions: invisible characters, quotes, the name of a variable or a header, the scheme that the
+//! app's requests add anyway, a whole address instead of a part. Removes only what is unambiguous. Anything else is
+//! reported with its kind and position; no value is ever repeated.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use url::{Host, Url};
 
 use super::{AuthMethod, CredentialKind, EndpointSource, IdentityLookup, Probe, Template, UrlTemplate};
 
-/// How often something is taken off: a command's option, quotes, a header's name, a scheme, quotes again.
+/// How often something is removed: a command's option, quotes, a header's name, a scheme, quotes again.
 const MAX_LAYERS: usize = 6;
-/// Bytes of a name in front of a value, at most.
+/// Longest name before a value, in bytes.
 const MAX_NAME_BYTES: usize = 64;
-/// Pairs that stand around a value.
+/// Pairs of quotes around a value.
 const QUOTES: [(char, char); 9] = [
     ('"', '"'),
     ('\'', '\''),
@@ -28,14 +28,14 @@ const QUOTES: [(char, char); 9] = [
     ('\u{ab}', '\u{bb}'),
     ('<', '>'),
 ];
-/// Schemes that people copy along with a token. One that is none of the app's is taken off where the app adds its own.
+/// Schemes that are often copied with a token. An unknown one is removed if the app adds its own.
 const TOKEN_SCHEMES: [&str; 2] = ["bearer", "token"];
-/// How the names of variables end that hold one secret, or a client's id.
+/// Endings of the names of variables that contain a secret, or a client's id.
 const SECRET_NAME_SUFFIXES: [&str; 9] =
     ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PAT", "CREDENTIAL", "CLIENT_ID", "CLIENTID"];
 
-/// The text without the invisible characters that copying brings along: white space and the like at its ends, and what has
-/// no width anywhere. A joiner stays between letters beyond ASCII, where it changes what they look like.
+/// Removes invisible characters: white space at the ends, and zero-width characters anywhere. A joiner between letters
+/// outside ASCII stays, because it changes how they look.
 pub fn strip_invisible(text: &str) -> String {
     let text = text.trim_matches(|c: char| c.is_whitespace() || is_zero_width(c));
     let mut clean = String::with_capacity(text.len());
@@ -51,14 +51,14 @@ pub fn strip_invisible(text: &str) -> String {
     clean
 }
 
-/// Characters that nobody sees: soft hyphen, zero-width space and joiners, marks of direction, byte order mark.
+/// Invisible characters: soft hyphen, zero-width space and joiners, marks of direction, byte order mark.
 fn is_zero_width(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
-/// Names the first character that must not be there, and says where it stands.
+/// Names the first invalid character and its position.
 pub(super) fn describe_first_invalid(value: &str, is_wrong: impl Fn(char) -> bool) -> Option<String> {
     let (at, c) = value.chars().enumerate().find(|(_, c)| is_wrong(*c))?;
     let what = describe_character(c);
@@ -86,24 +86,24 @@ fn describe_character(c: char) -> &'static str {
     }
 }
 
-/// White space that is no usual space, which nobody types.
+/// Unusual white space, which nobody types.
 pub(super) fn is_unusual_space(c: char) -> bool {
     c.is_whitespace() && !matches!(c, ' ' | '\t' | '\n' | '\r') && !c.is_control()
 }
 
-/// Where the app's requests have a value.
+/// Where the app's requests contain a value.
 #[derive(Debug, Clone, Default)]
 pub struct FieldPlacement {
-    /// The header that it stands in as it is; none where it is encoded, which any character survives.
+    /// The header that contains it unencoded. None if it is encoded, so that any character is possible.
     pub(super) header: Option<String>,
-    /// Headers that hold it and nothing else: their names, and the scheme before it.
+    /// Headers that contain only this value: their names, and the scheme before it.
     header_schemes: Vec<(String, String)>,
-    /// Whether it is a password or the like, of which any character may be a part.
+    /// Whether it is a password or similar, which may contain any character.
     allows_any_character: bool,
 }
 
 impl AuthMethod {
-    /// Where requests have the value of a field, or of a token by its name in templates.
+    /// Where requests contain the value of a field, or of a token by its name in templates.
     pub fn field_placement(&self, name: &str) -> FieldPlacement {
         let stands_for_token = self.oauth_server().is_none() && self.first_secret_field() == Some(name);
         let is_it = |place: &str| place == name || stands_for_token && place == "access_token";
@@ -120,7 +120,7 @@ impl AuthMethod {
         }
     }
 
-    /// All requests of its own that carry the credential.
+    /// All its requests that contain the credential.
     pub(crate) fn probes(&self) -> impl Iterator<Item = &Probe> {
         let shared = self.nothing_shared.iter().map(|shared| &shared.probe);
         self.identity.iter().flat_map(IdentityLookup::probes).chain(&self.check).chain(shared)
@@ -147,7 +147,7 @@ impl AuthMethod {
 pub(super) fn parse_pasted_url(value: &str) -> Option<Url> {
     let has_scheme = value.contains("://");
     let mut url = if has_scheme { Url::parse(value) } else { Url::parse(&format!("https://{value}")) }.ok()?;
-    // The root of all names, which nobody means.
+    // The dot of the root domain.
     if let Some(host) = url.host_str().and_then(|host| host.strip_suffix('.')).map(str::to_owned) {
         url.set_host(Some(&host)).ok()?;
     }
@@ -156,16 +156,16 @@ pub(super) fn parse_pasted_url(value: &str) -> Option<Url> {
     (named && plain && matches!(url.scheme(), "https" | "http")).then_some(url)
 }
 
-/// A value without what stands around it, where that can mean one thing only.
+/// Removes text around a value, if that is unambiguous.
 ///
 /// # Errors
-/// What it is instead, where it is another thing: a header as a whole, a pair of user name and password.
+/// The value is something else: a whole header, or a pair of user name and password.
 pub fn unwrap_pasted_value<'a>(
     value: &'a str,
     usage: &FieldPlacement,
     fits: Option<&dyn Fn(&str) -> bool>,
 ) -> Result<&'a str, String> {
-    // A password may look like anything; the app's pattern tells what is none.
+    // A password may have any form, unless the app's pattern says otherwise.
     if usage.allows_any_character && fits.is_none_or(|fits| fits(value)) {
         return if is_basic_pair(value, true) { Err(BASIC_HEADER_PROBLEM.to_owned()) } else { Ok(value) };
     }
@@ -196,7 +196,7 @@ const BASIC_HEADER_PROBLEM: &str = "is the value of an HTTP Basic header, which 
                     of, each in its field.";
 
 impl FieldPlacement {
-    /// In a header, behind a scheme.
+    /// In a header, after a scheme.
     #[cfg(test)]
     pub(super) fn in_header(name: &str, scheme: &str) -> Self {
         Self {
@@ -206,7 +206,7 @@ impl FieldPlacement {
         }
     }
 
-    /// Whether it is all that the header for credentials holds, its scheme included.
+    /// Whether it is the whole value of the authorization header, with its scheme.
     fn is_whole_authorization_header(&self) -> bool {
         self.header_schemes.iter().any(|(name, scheme)| scheme.is_empty() && name.eq_ignore_ascii_case("authorization"))
     }
@@ -223,7 +223,7 @@ impl FieldPlacement {
         (!taken.is_empty()).then_some(taken)
     }
 
-    /// What stands behind the name of a header that holds the value; not where another scheme follows than requests add.
+    /// The text after the name of a header that contains the value, unless another scheme follows than requests add.
     fn strip_own_header<'a>(&self, value: &'a str) -> Option<&'a str> {
         self.header_schemes.iter().find_map(|(name, scheme)| {
             let rest = strip_header_name(value, name)?.trim();
@@ -233,7 +233,7 @@ impl FieldPlacement {
         })
     }
 
-    /// What stands behind the scheme that requests add; behind another scheme, only where it is one word.
+    /// The text after the scheme that requests add. After another scheme, only if it is one word.
     fn strip_scheme<'a>(&self, value: &'a str) -> Option<&'a str> {
         let (scheme, rest) = value.split_once(char::is_whitespace)?;
         let is = |known: &str| scheme.trim_end_matches(':').eq_ignore_ascii_case(known);
@@ -253,19 +253,19 @@ pub(super) fn strip_any_quotes(value: &str) -> &str {
     QUOTES.iter().find_map(|pair| strip_quotes(value, *pair)).unwrap_or(value)
 }
 
-/// What stands between two quotes that have no partner inside.
+/// The text between two quotes without further quotes inside.
 fn strip_quotes(value: &str, (open, close): (char, char)) -> Option<&str> {
     let inner = value.strip_prefix(open)?.strip_suffix(close)?;
     (!inner.is_empty() && !inner.contains([open, close])).then_some(inner)
 }
 
-/// What stands behind a header's name and a colon.
+/// The text after a header's name and a colon.
 fn strip_header_name<'a>(value: &'a str, name: &str) -> Option<&'a str> {
     let (before, rest) = value.split_once(':')?;
     before.trim().eq_ignore_ascii_case(name).then_some(rest)
 }
 
-/// What stands behind the name of a variable: `KEY=value`, `export KEY="value"`, `"api_key": "value",`.
+/// The text after the name of a variable: `KEY=value`, `export KEY="value"`, `"api_key": "value",`.
 fn strip_assignment(value: &str) -> Option<&str> {
     let exported = ["export ", "set ", "$env:"].iter().find_map(|word| value.strip_prefix(word));
     let line = exported.unwrap_or(value).trim_start();
@@ -273,7 +273,7 @@ fn strip_assignment(value: &str) -> Option<&str> {
     let (name, rest) = line.split_at_checked(at)?;
     let is_equal = rest.starts_with('=');
     let rest = rest.get(1..)?;
-    // `name:value` may be a value of its own; `name: value` is none.
+    // `name:value` may be a value. `name: value` is not.
     if !is_equal && !rest.starts_with(char::is_whitespace) {
         return None;
     }
@@ -289,7 +289,7 @@ fn strip_assignment(value: &str) -> Option<&str> {
         .iter()
         .find(|end| rest.ends_with(**end))
         .map_or(rest, |_| rest.strip_suffix([',', ';']).unwrap_or(rest));
-    // The end of base64 looks like an assignment, a query or a connection string holds more than one value.
+    // The end of base64 looks like an assignment, and a query or a connection string contains several values.
     let is_one = !rest.is_empty() && !rest.starts_with('=') && !rest.contains(['&', ';']) && {
         let plain = rest.trim_matches(['"', '\'', '`']);
         !plain.contains(char::is_whitespace)
@@ -302,7 +302,7 @@ fn strip_assignment(value: &str) -> Option<&str> {
     (is_name && (exported.is_some() || is_variable || holds_secret) && is_one).then_some(rest)
 }
 
-/// The text that a JSON object holds and nothing else, as it stands there.
+/// The text in a JSON object with a single member.
 fn only_member(value: &str) -> Option<&str> {
     let members: BTreeMap<&str, &str> = serde_json::from_str(value).ok()?;
     members.values().next().copied().filter(|_| members.len() == 1)
@@ -312,7 +312,7 @@ fn is_json_object(value: &str) -> bool {
     value.starts_with('{') && serde_json::from_str::<serde_json::Value>(value).is_ok_and(|value| value.is_object())
 }
 
-/// Whether a text is a user name and a password as HTTP Basic sends them; `surely` where it is known to be such a pair.
+/// Whether a text is a user name and a password as in HTTP Basic. `surely` says that it is known to be a pair.
 fn is_basic_pair(value: &str, surely: bool) -> bool {
     let value = strip_header_name(value, "authorization").map_or(value, str::trim);
     let Some((scheme, pair)) = value.split_once(char::is_whitespace) else { return false };
@@ -415,7 +415,7 @@ mod tests {
         assert!(unwrap_pasted_value("Basic YTpi", &free, None).is_err(), "surely a pair");
         let fits = |value: &str| value.starts_with("SK");
         assert_eq!(unwrap_pasted_value("\"SK1\"", &free, Some(&fits)).unwrap(), "SK1");
-        // A pattern also keeps what it allows.
+        // A pattern also keeps what it permits.
         let any = |value: &str| value.contains('=');
         assert_eq!(
             unwrap_pasted_value("API_KEY=k1", &FieldPlacement::in_header("X", ""), Some(&any)).unwrap(),

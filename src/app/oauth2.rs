@@ -1,7 +1,7 @@
-//! Everything in which OAuth servers differ, as options.
+//! All differences between OAuth servers, as options.
 //!
-//! Owns the parsed options and their meaning. Refuses to know any app: a server that behaves in a way nobody
-//! foresaw gets an option here, named after the behaviour.
+//! Owns the parsed options and their meaning. Knows no app: unforeseen behaviour of a server becomes an option here,
+//! named after the behaviour.
 
 use std::collections::BTreeMap;
 
@@ -11,24 +11,24 @@ use super::template::{Template, TemplateValues, UrlTemplate};
 use super::{JsonPointer, OutboundMethod, RequestError};
 use crate::egress::EgressUrl;
 
-/// How tokens are had.
+/// How tokens are obtained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GrantType {
     /// A person consents at the app (RFC 6749 4.1).
     AuthorizationCode,
-    /// A client of the person's own speaks for itself (RFC 6749 4.4, or an app's own name for it).
+    /// Client credentials of a person (RFC 6749 4.4, or an app's own name for it).
     ClientCredentials {
-        /// The `grant_type` that is sent.
+        /// The `grant_type` in the request.
         grant_type: String,
     },
     /// A signed assertion is exchanged (RFC 7523 2.1).
     JwtBearer(KeyFileLayout),
 }
 
-/// Where things stand in a service account's key file.
+/// Where the values are in a service account's key file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyFileLayout {
-    /// Who signs.
+    /// The issuer of the assertion.
     pub issuer: JsonPointer,
     /// The private key, as PEM.
     pub private_key: JsonPointer,
@@ -36,19 +36,19 @@ pub struct KeyFileLayout {
     pub key_id: JsonPointer,
 }
 
-/// Everything in which OAuth servers differ.
+/// All differences between OAuth servers.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a way in which servers differ, by its own name")]
 pub struct OAuthServer {
-    /// How tokens are had.
+    /// How tokens are obtained.
     pub grant_type: GrantType,
     /// Where its endpoints are.
     pub endpoints: EndpointSource,
     /// How the client authenticates, if the definition says; otherwise discovery decides, then [`ClientAuth::Basic`].
     pub client_auth: Option<ClientAuth>,
-    /// What a client's assertions are signed with, where the app wants something else than the key's usual.
+    /// The algorithm of a client's assertions, if it is not the default for the key.
     pub assertion_alg: Option<SigningAlgorithm>,
-    /// How it authenticates when refreshing, if that differs.
+    /// Client authentication of refreshes, if it differs.
     pub refresh_client_auth: Option<ClientAuth>,
     /// How token requests are encoded.
     pub body_encoding: BodyEncoding,
@@ -56,85 +56,86 @@ pub struct OAuthServer {
     pub scope_separator: String,
     /// Extra parameters of the authorize URL.
     pub authorize_params: ParamTemplates,
-    /// Extra parameters of the authorize URL where scopes are added to a connection.
+    /// Extra parameters of the authorize URL if scopes are added to a connection.
     pub more_scopes_params: ParamTemplates,
-    /// Extra parameters of the code exchange, or of the only token request there is.
+    /// Extra parameters of the code exchange, or of the token request of other grants.
     pub token_params: ParamTemplates,
     /// Extra parameters of a refresh.
     pub refresh_params: ParamTemplates,
     /// Extra headers of token requests.
     pub token_headers: BTreeMap<String, String>,
-    /// The parameter of the redirect that has the code (RFC 6749 4.1.2 says `code`).
+    /// The parameter of the redirect with the code (RFC 6749 4.1.2: `code`).
     pub code_param: String,
-    /// The parameter of the exchange that has it (RFC 6749 4.1.3 says `code`).
+    /// The parameter of the exchange with the code (RFC 6749 4.1.3: `code`).
     pub exchange_code_param: String,
-    /// The parameter of the redirect that names the granted scopes, where the token answer does not.
+    /// The parameter of the redirect with the granted scopes, if the token response does not have them.
     pub callback_scope: Option<String>,
-    /// What is sent as `redirect_uri`, where the app knows the address by a name that it gave.
+    /// The value of `redirect_uri`, if the app identifies the address by its own name for it.
     pub redirect_name: Option<Template>,
-    /// Whether the exchange sends `redirect_uri` (RFC 6749 4.1.3 says so).
+    /// Whether the exchange sends `redirect_uri` (RFC 6749 4.1.3 requires it).
     pub exchange_redirect_uri: bool,
-    /// Whether refreshes send it, too.
+    /// Whether refreshes also send it.
     pub refresh_redirect_uri: bool,
     /// Whether a reconnect sends the account's label as `login_hint`.
     pub login_hint: bool,
-    /// How long `state` is, in characters: some apps cut or refuse a long one.
+    /// Length of `state` in characters. Some apps truncate or refuse a long one.
     pub state_length: usize,
     /// Whether PKCE (RFC 7636, S256) is sent.
     pub pkce: bool,
     /// Whether a refresh repeats the scopes.
     pub send_scope_on_refresh: bool,
-    /// What becomes of a refresh token when it is used.
+    /// What happens to a refresh token when it is used.
     pub rotation: RefreshTokenRotation,
-    /// What a revocation kills and how it is asked for.
+    /// What a revocation ends and how it is requested.
     pub revoke: RevocationConfig,
-    /// Life of an access token in seconds, where the answer does not say.
+    /// Lifetime of an access token in seconds, if the response has none.
     pub access_token_lifetime: Option<i64>,
-    /// Life of a refresh token in seconds from its issue, where the answer does not say.
+    /// Lifetime of a refresh token in seconds from its issue, if the response has none.
     pub refresh_token_lifetime: Option<i64>,
-    /// Seconds after which an unused refresh token dies.
+    /// Seconds after which an unused refresh token expires.
     pub refresh_token_idle: Option<i64>,
-    /// Seconds after the consent at which everything ends, however often it is refreshed.
+    /// Seconds after the consent at which the grant ends, independent of refreshes.
     pub grant_lifetime: Option<i64>,
-    /// Where things stand in token answers.
+    /// Where the values are in token responses.
     pub response: TokenResponseLayout,
-    /// Further tokens that come in the same answer, by name.
+    /// Further tokens in the same response, by name.
     pub tokens: BTreeMap<String, AdditionalToken>,
-    /// Where a client is created, and what to enter there.
+    /// Where a client is registered, and what to enter there.
     pub client_help: Option<ClientHelp>,
     /// What a person should know before going to the app.
     pub connect_help: Vec<String>,
-    /// How the app says that somebody else must consent first.
+    /// How the app says that an administrator must consent first.
     pub approval: Option<AdminApproval>,
 }
 
 /// Extra parameters: names and templates.
 pub type ParamTemplates = BTreeMap<String, Template>;
 
-/// Where a client is created.
+/// Where a client is registered.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClientHelp {
     /// The app's page.
     #[cfg_attr(test, schemars(url))]
     pub url: String,
-    /// What to do there; `{redirect_uri}` stands for the client's `redirect_uri`.
+    /// The steps there. `{redirect_uri}` is replaced by the client's `redirect_uri`.
     pub steps: Vec<String>,
 }
 
 /// How the app says that an administrator must consent before a person can, and what to do then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdminApproval {
-    /// What it answers then instead of a code: an `error`, or a word of its `error_description`.
+    /// What it returns instead of a code: an `error`, or a word in its `error_description`.
     pub codes: Vec<String>,
-    /// The page that tells an administrator how.
+    /// The page with instructions for an administrator.
     pub url: Option<String>,
-    /// What to do, and what to tell the administrator; `{client_id}` stands for the client's id at the app.
+    /// The steps, and what to tell the administrator. `{client_id}` is replaced by the client's id at the app.
     pub steps: Vec<String>,
 }
 
 impl AdminApproval {
-    /// Whether an answer means it. A code counts as a whole word: a longer one that begins with it is another.
+    /// Whether a response requires an administrator. A code must match as a whole word, because a longer one has
+    /// another meaning.
     pub fn is_required(&self, error: &str, description: Option<&str>) -> bool {
         let parts = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '-' | '.');
         let words = description.into_iter().flat_map(|text| text.split(parts));
@@ -142,27 +143,27 @@ impl AdminApproval {
     }
 }
 
-/// Where an OAuth server's endpoints are: written down, or found at its issuer.
+/// The endpoints of an OAuth server: fixed, or discovered from its issuer.
 #[derive(Debug, Clone)]
 pub enum EndpointSource {
-    /// Written down.
+    /// In the definition.
     Fixed(Box<FixedEndpoints>),
     /// Found by discovery (RFC 8414, `OpenID` Connect Discovery 1.0).
     Issuer(UrlTemplate),
 }
 
-/// Endpoints as a definition writes them down.
+/// Fixed endpoints of a definition.
 #[derive(Debug, Clone)]
 pub struct FixedEndpoints {
-    /// RFC 6749 3.1. Grants without a person have none.
+    /// RFC 6749 3.1. Grants without a consent have none.
     pub authorize_url: Option<UrlTemplate>,
     /// RFC 6749 3.2.
     pub token_url: UrlTemplate,
-    /// Where refreshes go, if not to the token endpoint.
+    /// The endpoint for refreshes, if it is not the token endpoint.
     pub refresh_url: Option<UrlTemplate>,
-    /// RFC 7009, or the app's own.
+    /// RFC 7009, or the app's own form.
     pub revoke_url: Option<UrlTemplate>,
-    /// The issuer that these endpoints belong to, where the app names it in its answers (RFC 9207).
+    /// The issuer of these endpoints, if the app sends it in redirects (RFC 9207).
     pub issuer: Option<String>,
 }
 
@@ -172,15 +173,15 @@ pub struct FixedEndpoints {
 pub enum ClientAuth {
     /// HTTP Basic with form-encoded id and secret (RFC 6749 2.3.1).
     Basic,
-    /// HTTP Basic with id and secret as they are: some apps compare the bytes.
+    /// HTTP Basic with id and secret unencoded: some apps compare the bytes.
     BasicRaw,
-    /// HTTP Basic with the secret as user name and an empty password; the client is not named.
+    /// HTTP Basic with the secret as user name and an empty password. The client id is not sent.
     BasicSecret,
     /// `client_id` and `client_secret` in the body.
     Body,
     /// `client_id` in the body, no secret.
     None,
-    /// A signed assertion (RFC 7523 2.2): the client has a private key for a secret.
+    /// A signed assertion (RFC 7523 2.2): the client has a private key instead of a secret.
     PrivateKeyJwt,
 }
 
@@ -192,7 +193,7 @@ pub enum SigningAlgorithm {
     Rs256,
     /// RSASSA-PSS with SHA-256, MGF1 with SHA-256, and a salt of 32 bytes.
     Ps256,
-    /// ECDSA on P-256 with SHA-256; the signature is r and s, 32 bytes each.
+    /// ECDSA on P-256 with SHA-256. The signature is r and s, 32 bytes each.
     Es256,
 }
 
@@ -207,41 +208,41 @@ pub enum BodyEncoding {
     Json,
 }
 
-/// What becomes of a refresh token when it is used.
+/// What happens to a refresh token when it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RefreshTokenRotation {
-    /// It stays, and no other is issued.
+    /// It stays valid, and no other is issued.
     None,
-    /// Another is issued, the used one goes on working.
+    /// Another is issued, and the used one stays valid.
     Reissue,
-    /// Another is issued; the used one can be presented again within so many seconds.
+    /// Another is issued. The used one is accepted again within this many seconds.
     Grace(i64),
-    /// Another is issued; presenting the used one again kills the grant. Also what is assumed when nothing is known.
+    /// Another is issued. Using the old one again revokes the grant. This is also the default if nothing is known.
     #[default]
     Strict,
 }
 
 impl RefreshTokenRotation {
-    /// Whether a refresh token may be presented a second time (for `Grace`: within its seconds).
+    /// Whether a refresh token may be sent a second time (for `Grace`: within its seconds).
     pub fn reuse_is_safe(&self) -> bool {
         !matches!(self, Self::Strict)
     }
 }
 
-/// What a revocation kills and how it is asked for.
+/// What a revocation ends and how it is requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevocationConfig {
-    /// What dies.
+    /// What it ends.
     pub effect: RevocationEffect,
-    /// How it is asked for.
+    /// How it is requested.
     pub style: RevokeStyle,
-    /// Whether the client authenticates (RFC 7009 2.1 says so); some apps take the token alone.
+    /// Whether the client authenticates (RFC 7009 2.1 requires it). Some apps accept the token alone.
     pub authenticate: bool,
-    /// How it authenticates, where that differs from token requests.
+    /// Client authentication of the revocation, if it differs from token requests.
     pub client_auth: Option<ClientAuth>,
     /// POST, or DELETE.
     pub method: OutboundMethod,
-    /// How the request is encoded, where that differs from token requests.
+    /// The encoding of the request, if it differs from token requests.
     pub body_encoding: Option<BodyEncoding>,
     /// The parameters, instead of `token` and `token_type_hint`.
     pub params: Option<ParamTemplates>,
@@ -264,29 +265,29 @@ impl Default for RevocationConfig {
     }
 }
 
-/// What dies with a revoked token.
+/// What ends with a revoked token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RevocationEffect {
-    /// That token alone.
+    /// Only that token.
     Token,
     /// Every token of the same account and client.
     #[default]
     Grant,
 }
 
-/// How a revocation is asked for.
+/// How a revocation is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RevokeStyle {
     /// POST with the token in the body (RFC 7009 2.1).
     #[default]
     Rfc7009,
-    /// POST without a body, the access token to revoke as the bearer.
+    /// POST without a body, with the access token to revoke as bearer token.
     Bearer,
 }
 
-/// Where things stand in token answers.
+/// Where the values are in token responses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenResponseLayout {
     /// Default `/access_token`.
@@ -295,19 +296,19 @@ pub struct TokenResponseLayout {
     pub refresh_token: JsonPointer,
     /// Default `/expires_in`: seconds.
     pub expires_in: JsonPointer,
-    /// What `expires_in` counts.
+    /// The unit of `expires_in`.
     pub expires_in_unit: LifetimeUnit,
-    /// The end of the access token as a point in time, where the answer has that instead.
+    /// Expiry of the access token as a point in time, if the response has that instead.
     pub expires_at: Option<JsonPointer>,
-    /// The life of the refresh token in seconds, beside the members that are always looked at.
+    /// Lifetime of the refresh token in seconds, in addition to the members that are always read.
     pub refresh_expires_in: Option<JsonPointer>,
-    /// What the life of the refresh token counts.
+    /// The unit of the refresh token's lifetime.
     pub refresh_expires_in_unit: LifetimeUnit,
     /// Default `/scope`.
     pub scope: JsonPointer,
     /// Default `/token_type`.
     pub token_type: JsonPointer,
-    /// What separates scopes in answers, where that differs from requests.
+    /// The separator of scopes in responses, if it differs from requests.
     pub scope_separator: Option<String>,
 }
 
@@ -328,55 +329,55 @@ impl Default for TokenResponseLayout {
     }
 }
 
-/// What a life in an answer counts.
+/// The unit of a lifetime in a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LifetimeUnit {
     /// Seconds (RFC 6749 5.1).
     #[default]
     Seconds,
-    /// Thousandths of a second.
+    /// Milliseconds.
     Milliseconds,
     /// Minutes.
     Minutes,
 }
 
-/// A further token that comes in the answer to an authorization code: a user's beside a bot's.
+/// A further token in the response to an authorization code, such as a user's token in addition to a bot's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdditionalToken {
-    /// Where it stands in that answer. In the answer to its refresh it stands where every token does.
+    /// Where its values are in that response. In the response to its own refresh they are at the default pointers.
     pub response: TokenResponseLayout,
-    /// The parameter of the authorize URL that asks for its scopes.
+    /// The parameter of the authorize URL for its scopes.
     pub scope_param: String,
-    /// Where that answer says whose this token is.
+    /// Where that response names its account.
     pub account: Option<JsonPointer>,
 }
 
-/// An app's endpoints and what depends on them, once known.
+/// An app's known endpoints and what depends on them.
 #[derive(Debug, Clone)]
 pub struct ResolvedEndpoints {
-    /// Where a person is sent to consent.
+    /// Where a person is redirected to consent.
     pub authorize_url: Option<EgressUrl>,
     /// Where codes are exchanged.
     pub token_url: EgressUrl,
-    /// Where refresh tokens are redeemed: the token endpoint, unless the app has another.
+    /// Where refresh tokens are sent: the token endpoint, unless the app has another.
     pub refresh_url: EgressUrl,
-    /// Where tokens are revoked. It may have places for the token and the client's id.
+    /// Where tokens are revoked. It may have placeholders for the token and the client's id.
     pub revoke_url: Option<UrlTemplate>,
-    /// The issuer, exactly as it calls itself: what `iss` is compared with (RFC 9207).
+    /// The issuer, exactly as it names itself. `iss` is compared with it (RFC 9207).
     pub issuer: Option<String>,
     /// Whether it promises to send `iss` with every authorization response (RFC 9207 3).
     pub iss_parameter_supported: bool,
     /// How the client authenticates.
     pub client_auth: ClientAuth,
-    /// What its assertions are signed with, if that is not the key's usual.
+    /// The algorithm of its assertions, if it is not the default for the key.
     pub assertion_alg: Option<SigningAlgorithm>,
-    /// The request that tells whose account it is: the definition's, or the issuer's userinfo.
+    /// The identity request: the definition's, or the issuer's userinfo.
     pub identity: Option<super::IdentityLookup>,
 }
 
 impl EndpointSource {
-    /// The issuer, where the endpoints must be discovered.
+    /// The issuer, if the endpoints must be discovered.
     pub fn issuer(&self) -> Option<&UrlTemplate> {
         match self {
             Self::Issuer(issuer) => Some(issuer),
@@ -400,10 +401,10 @@ impl EndpointSource {
 }
 
 impl FixedEndpoints {
-    /// The endpoints with their places filled.
+    /// The endpoints with their placeholders filled.
     ///
     /// # Errors
-    /// A value that is missing or must not stand there.
+    /// A value is missing or not permitted.
     pub(super) fn fill(
         &self,
         oauth2: &OAuthServer,
@@ -425,15 +426,15 @@ impl FixedEndpoints {
 }
 
 impl OAuthServer {
-    /// Whether new tokens are had without a refresh token: by presenting what the person entered once more.
+    /// Whether new tokens are requested without a refresh token, with the manual credential.
     pub fn issues_tokens(&self) -> bool {
         self.grant_type != GrantType::AuthorizationCode
     }
 
-    /// What is sent as `redirect_uri`: the address, or the name that the app knows it by.
+    /// The value of `redirect_uri`: the address, or the app's own name for it.
     ///
     /// # Errors
-    /// The name is not known, or could be an address: a code goes nowhere else.
+    /// The name is unknown, or could be an address. A code may be sent only to our own address.
     pub fn redirect_uri(&self, address: &str, values: &TemplateValues) -> Result<String, RequestError> {
         let Some(name) = &self.redirect_name else { return Ok(address.to_owned()) };
         let filled = name.fill(values)?;
@@ -442,7 +443,7 @@ impl OAuthServer {
         if is_name { Ok(filled) } else { Err(RequestError::InvalidValue(place())) }
     }
 
-    /// The scopes of a request that are one token's, without its name: the first token's for `None`.
+    /// The scopes of one token in a request, without its name. `None` is the first token.
     pub fn scopes_for_token(&self, token: Option<&str>, scopes: &[String]) -> Vec<String> {
         let further = |scope: &str| {
             let (name, rest) = scope.split_once(':')?;

@@ -1,8 +1,8 @@
-//! From JSON to a [`App`]: the border where a definition is checked.
+//! From JSON to an [`App`]: the validation of a definition.
 //!
-//! Owns the format's defaults and its complaints, each with the field's path and a remedy. Refuses unknown fields,
-//! parameters that belong to the flow, headers that could smuggle, addresses that the egress guard refuses, secrets
-//! in a host. Shape errors come one at a time; all others together.
+//! Owns the format's defaults and its errors, each with the field's path and a remedy. Refuses unknown fields,
+//! parameters that the flow sets, unsafe headers, addresses that fail the egress check, and secrets in a host. Errors
+//! of the JSON structure are returned one at a time, all others together.
 
 mod events;
 mod manual;
@@ -28,48 +28,48 @@ use shape::{
 /// The largest definition, in bytes.
 const MAX_DEFINITION_BYTES: usize = 64 * 1024;
 
-/// Complaints about one definition, at most: whoever reads a hundred has enough to do.
+/// Most errors about one definition.
 const MAX_PROBLEMS: usize = 100;
 
-/// Ways to connect one app, at most.
+/// Most auth methods of one app.
 const MAX_AUTH_METHODS: usize = 10;
 
-/// What an id looks like, for people.
+/// The form of an id, for people.
 pub(super) const ID_RULE: &str =
     "must be 1 to 63 lower-case letters, digits, - and _, beginning with a letter or digit";
 
-/// Which rules a definition is read under.
+/// The rules under which a definition is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ReadMode {
-    /// The format's.
+    /// The rules of the format.
     Catalogue,
-    /// Also those that keep a workspace's definition cheap.
+    /// Also those that limit the cost of a workspace's definition.
     New,
-    /// It was read before it was stored: what costs time and can't have changed is not checked again.
+    /// It was validated before it was stored. Expensive checks that cannot have another result are skipped.
     Stored,
 }
 
 /// Reads a definition of the catalogue.
 ///
 /// # Errors
-/// Every field that is wrong.
+/// Every invalid field.
 pub fn read_definition(json: &str, egress: EgressPolicy) -> Result<App, Vec<FieldProblem>> {
     read_definition_in_mode(json, egress, ReadMode::Catalogue)
 }
 
-/// Reads a definition that a workspace is about to store. It must be cheap to read and to use, too.
+/// Reads a definition before it is stored for a workspace. Reading and using it must be cheap.
 ///
 /// # Errors
-/// Every field that is wrong.
+/// Every invalid field.
 pub fn read_new_definition(json: &str, egress: EgressPolicy) -> Result<App, Vec<FieldProblem>> {
     read_definition_in_mode(json, egress, ReadMode::New)
 }
 
-/// Reads a definition that was read before it was stored. Its patterns are compiled when they are used first. The limits
-/// of new definitions do not count: it may be older than they are.
+/// Reads a stored definition. Its patterns are compiled at first use. The limits of new definitions do not apply,
+/// because it may be older than they are.
 ///
 /// # Errors
-/// Every field that is wrong.
+/// Every invalid field.
 pub fn read_stored_definition(json: &str, egress: EgressPolicy) -> Result<App, Vec<FieldProblem>> {
     read_definition_in_mode(json, egress, ReadMode::Stored)
 }
@@ -84,16 +84,16 @@ fn read_definition_in_mode(json: &str, egress: EgressPolicy, rules: ReadMode) ->
     }
 }
 
-/// Collects what is wrong on the way. Each method answers `None` where it complained.
+/// Collects the errors. A method returns `None` if it added one.
 struct DefinitionReader {
     egress: EgressPolicy,
     mode: ReadMode,
-    /// What all patterns take when compiled.
+    /// Compiled size of all patterns.
     pattern_bytes: usize,
     problems: Vec<FieldProblem>,
 }
 
-/// What all ways of an app have in common.
+/// The members that all auth methods of an app share.
 struct SharedMembers {
     id: AppId,
     name: String,
@@ -110,7 +110,7 @@ struct SharedMembers {
 }
 
 impl DefinitionReader {
-    /// One complaint per field and problem: what several ways share is read for each of them.
+    /// One error per field and problem, because shared members are read for each auth method.
     fn add_problem(&mut self, field: &str, problem: impl Into<String>) {
         let error = FieldProblem { field: field.to_owned(), problem: problem.into() };
         if self.problems.len() < MAX_PROBLEMS && !self.problems.contains(&error) {
@@ -138,7 +138,7 @@ impl DefinitionReader {
         let events = raw.events.and_then(|events| self.read_events(events));
         let variables = self.read_variables(raw.variables);
         let shared = SharedMembers {
-            // A definition whose id is wrong is read on, so that all complaints come at once.
+            // A definition with an invalid id is still read, so that all errors are returned at once.
             id: id.clone().or_else(|| AppId::parse("unknown"))?,
             name: raw.name.clone(),
             deprecated: raw.deprecated,
@@ -284,7 +284,7 @@ impl DefinitionReader {
         Some(auth_method)
     }
 
-    /// A variable that this way's app has no occasion to tell would be missing at every use.
+    /// A variable whose source does not exist for this auth method would be missing at every use.
     fn check_variable_sources(&mut self, path: &str, auth_method: &AuthMethod) {
         let probed =
             auth_method.identity.as_ref().map_or(auth_method.issuer().is_some(), |identity| identity.probe.is_some());
@@ -357,7 +357,7 @@ impl DefinitionReader {
     }
 }
 
-/// The variables that one way's addresses, headers and parameters have places for.
+/// The variables in the addresses, headers and parameters of an auth method.
 fn used_variables(auth_method: &AuthMethod, variables: &BTreeMap<String, Variable>) -> BTreeMap<String, Variable> {
     let mut places: Vec<&str> = auth_method.request.placeholders().collect();
     if let Some(oauth2) = &auth_method.oauth_server {
@@ -392,7 +392,7 @@ fn used_variables(auth_method: &AuthMethod, variables: &BTreeMap<String, Variabl
         .collect()
 }
 
-/// Where there is no client to set a variable together with, the person who connects gives it.
+/// Without a client that a variable could be set with, the person who connects provides it.
 fn variable_for_kind(kind: CredentialKind, variable: &Variable) -> Variable {
     let from = if kind.is_manual() && variable.source == VariableSource::Client {
         VariableSource::Person

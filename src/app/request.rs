@@ -1,6 +1,6 @@
-//! Requests to an app's API: how they carry a credential, and what the answers tell about it.
+//! Requests to an app's API: how they send a credential, and what their responses say about it.
 //!
-//! Owns the shape of requests, probes, account pointers and error tables. Refuses a secret in a host.
+//! Owns the form of requests, probes, account pointers and error tables. Refuses a secret in a host.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use super::template::{RequestError, Template, TemplateValues, UrlTemplate};
 use crate::egress::EgressUrl;
 use crate::secret::Secret;
 
-/// The methods that requests to apps have.
+/// The methods of requests to apps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum OutboundMethod {
@@ -30,7 +30,7 @@ pub enum OutboundMethod {
 /// How a credential is sent in requests to the app.
 #[derive(Debug, Clone)]
 pub struct RequestTemplate {
-    /// The address that the app's API paths are relative to.
+    /// The address that API paths are relative to.
     pub base_url: Option<UrlTemplate>,
     /// Header names and templates.
     pub headers: BTreeMap<String, Template>,
@@ -40,11 +40,11 @@ pub struct RequestTemplate {
     pub basic: Option<(Template, Template)>,
 }
 
-/// A request shape with everything filled in. All of it is secret.
+/// A request template with all values. All of it is secret.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AppRequest"))]
 pub struct PreparedRequest {
-    /// To be sent along; as a rule they carry the credential.
+    /// The headers to send. Usually they contain the credential.
     pub headers: BTreeMap<String, String>,
     /// Parameters.
     #[serde(default)]
@@ -60,10 +60,10 @@ impl fmt::Debug for PreparedRequest {
 }
 
 impl RequestTemplate {
-    /// The shape with everything filled in.
+    /// The template with all values.
     ///
     /// # Errors
-    /// A value that is missing or must not stand there.
+    /// A value is missing or not permitted.
     pub fn prepare(&self, values: &TemplateValues) -> Result<PreparedRequest, RequestError> {
         let base_url = self.base_url.as_ref().map(|url| url.fill(values)).transpose()?;
         Ok(PreparedRequest {
@@ -73,7 +73,7 @@ impl RequestTemplate {
         })
     }
 
-    /// Headers that carry the credential, as far as they are wanted.
+    /// The wanted headers with the credential.
     pub(crate) fn fill_headers(
         &self,
         values: &TemplateValues,
@@ -86,7 +86,7 @@ impl RequestTemplate {
             let pair = Secret::new(format!("{}:{}", username.fill(values)?, password.fill(values)?));
             headers.insert("Authorization".to_owned(), format!("Basic {}", STANDARD.encode(pair.expose())));
         }
-        // Else the app would take what is behind it for the password (RFC 7617, 2).
+        // Otherwise the app would take the text after the colon for the password (RFC 7617, 2).
         if let Some((username, _)) = &self.basic
             && let Some(place) = username.find_placeholder(values, |value| value.contains(':'))
         {
@@ -109,7 +109,7 @@ impl RequestTemplate {
     }
 }
 
-/// A map of templates with all places filled.
+/// A map of templates with all values.
 pub(crate) fn fill_templates(
     templates: &BTreeMap<String, Template>,
     values: &TemplateValues,
@@ -117,22 +117,22 @@ pub(crate) fn fill_templates(
     templates.iter().map(|(name, template)| Ok((name.clone(), template.fill(values)?))).collect()
 }
 
-/// A request to the app's API that carries a credential: who is it, does it work.
+/// A request to the app's API with a credential, for its account or as a check.
 #[derive(Debug, Clone)]
 pub struct Probe {
     /// GET unless the definition says POST.
     pub method: OutboundMethod,
-    /// Where.
+    /// The address.
     pub url: UrlTemplate,
-    /// Headers beside those of the request shape.
+    /// Headers in addition to those of the request template.
     pub headers: BTreeMap<String, Template>,
-    /// The body, as it stands.
+    /// The body, unchanged.
     pub body: Option<String>,
-    /// What a status means at this address, where that is unusual.
+    /// The meanings of unusual statuses at this address.
     pub statuses: BTreeMap<u16, StatusMeaning>,
 }
 
-/// What a probe's status means.
+/// The meaning of a probe's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StatusMeaning {
@@ -140,46 +140,46 @@ pub enum StatusMeaning {
     Works,
     /// The credential is refused.
     Refused,
-    /// The credential works, but not for this.
+    /// The credential works, but not for this request.
     Forbidden,
-    /// It tells nothing.
+    /// It says nothing about the credential.
     Unknown,
 }
 
-/// How it is known that a credential works and yet sees nothing, because nobody shared anything with it.
+/// How to find out that a working credential sees no content, because nobody shared any.
 #[derive(Debug, Clone)]
 pub struct NothingSharedCheck {
-    /// The request that lists what it sees.
+    /// The request that lists the content.
     pub probe: Probe,
-    /// Where the list stands in the answer. An empty one means that nothing was shared.
+    /// Where the list is in the response. An empty list means that nothing was shared.
     pub list: JsonPointer,
     /// What that means and what to do, for a person.
     pub message: String,
 }
 
-/// How it is known whose account a credential is for.
+/// How the account of a credential is found out.
 #[derive(Debug, Clone)]
 pub struct IdentityLookup {
-    /// The request that tells; `None` where the token answer does.
+    /// The request. `None` if the token response names the account.
     pub probe: Option<Probe>,
-    /// Where the account stands in the answer.
+    /// Where the account is in the response.
     pub account: AccountLayout,
-    /// Where the answer names what was granted.
+    /// Where the response lists the granted scopes.
     pub scopes: Option<ScopesHeader>,
-    /// What else may tell a label, where the token answer tells the account.
+    /// Another source of the label, if the token response names the account.
     pub named_by: Option<LabelLookup>,
 }
 
-/// A request for an account's label alone: whose account it is, is known without it.
+/// A request for an account's label only. The account is known without it.
 #[derive(Debug, Clone)]
 pub struct LabelLookup {
     /// The request.
     pub probe: Probe,
-    /// What a person recognises; the first whose parts are all present.
+    /// The label: the first template whose parts are all present.
     pub label: Vec<ResponseTextTemplate>,
 }
 
-/// A header of an answer that names the scopes of the credential that asked.
+/// A header of a response with the granted scopes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScopesHeader {
     /// Its name, in lower case.
@@ -188,20 +188,20 @@ pub struct ScopesHeader {
     pub separator: String,
 }
 
-/// Where an account's id and label stand in an answer.
+/// Where an account's id and label are in a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountLayout {
-    /// What never changes about the account; the first whose parts are all present.
+    /// The unchangeable id of the account: the first template whose parts are all present.
     pub id: Vec<ResponseTextTemplate>,
-    /// What a person recognises; the first whose parts are all present.
+    /// The label: the first template whose parts are all present.
     pub label: Vec<ResponseTextTemplate>,
-    /// What else in the answer tells about the account.
+    /// Other members about the account.
     pub marks: Vec<ResponseMark>,
 }
 
 impl AccountLayout {
-    /// Whether another id in an answer can be only another account's: the id stands in one place, which is no entry of a
-    /// list, and nothing else in the answer changes it.
+    /// Whether a different id in a response always means another account: the id has one place, which is not in a list,
+    /// and nothing else in the response changes it.
     pub fn has_unambiguous_id(&self) -> bool {
         matches!(self.id.as_slice(), [id] if id.has_no_list_index())
             && self.marks.iter().all(|mark| mark.account.is_none())
@@ -209,27 +209,27 @@ impl AccountLayout {
 }
 
 impl AccountLayout {
-    /// The same, with a name that is known already before the labels that are looked for.
+    /// The same, with a known name before the other labels.
     pub(crate) fn with_known_label(&self, name: Option<String>) -> Self {
         let known = name.map(|name| ResponseTextTemplate(vec![ResponseTextPiece::Text(name)]));
         Self { label: known.into_iter().chain(self.label.iter().cloned()).collect(), ..self.clone() }
     }
 }
 
-/// What a member of an answer tells about an account: that it is one for tests.
+/// What a member of a response says about an account, such as that it is for tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResponseMark {
-    /// Where it stands.
+    /// The member.
     pub pointer: JsonPointer,
-    /// The value that tells it.
+    /// The value with this meaning.
     pub value: serde_json::Value,
-    /// Put behind the account's label.
+    /// Added to the account's label.
     pub label: Option<String>,
-    /// Put behind the account's id: one id names two accounts.
+    /// Added to the account's id, if one id names two accounts.
     pub account: Option<String>,
 }
 
-/// A text made of parts of an answer: a pointer, or `{/team/id}:{/user_id}`.
+/// A text made of parts of a response: a pointer, or `{/team/id}:{/user_id}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResponseTextTemplate(Vec<ResponseTextPiece>);
 
@@ -241,7 +241,7 @@ enum ResponseTextPiece {
 }
 
 impl ResponseTextTemplate {
-    /// Reads a pointer or a template; `None` when it is neither.
+    /// Reads a pointer or a template. `None` if it is neither.
     pub fn parse(text: &str) -> Option<Self> {
         if text.starts_with('/') {
             return JsonPointer::parse(text).map(|pointer| Self(vec![ResponseTextPiece::Pointer(pointer)]));
@@ -269,7 +269,7 @@ impl ResponseTextTemplate {
         (tells && !text.contains("}}") && !rest.contains('}')).then_some(Self(pieces))
     }
 
-    /// Whether no part of it is one of several: the first entry of a list is another one tomorrow.
+    /// Whether no part of it is in a list, whose first entry can change.
     fn has_no_list_index(&self) -> bool {
         let numbered = |at: &JsonPointer| at.as_str().split('/').any(|step| step.parse::<usize>().is_ok());
         self.0.iter().all(|piece| !matches!(piece, ResponseTextPiece::Pointer(at) if numbered(at)))
@@ -283,7 +283,7 @@ impl ResponseTextTemplate {
         })
     }
 
-    /// The text, if all its parts are present. Numbers are taken as text, empty texts as absent.
+    /// The text, if all its parts are present. Numbers become text, and empty texts count as absent.
     pub fn extract(&self, answer: &Value, values: &TemplateValues) -> Option<String> {
         self.0
             .iter()
@@ -296,7 +296,7 @@ impl ResponseTextTemplate {
     }
 }
 
-/// From here on a fraction is not held exactly: two different numbers may look alike.
+/// From here on numbers are not exact: two different numbers may look equal.
 const LEAST_INEXACT: f64 = 9_007_199_254_740_992.0;
 
 /// A text or number as text.
@@ -310,24 +310,24 @@ pub(crate) fn scalar_text(value: &Value) -> Option<String> {
     }
 }
 
-/// What an app's error codes mean. It is looked at before the default table of the token module.
+/// The meanings of an app's error codes. They have precedence over the default table of the token module.
 #[derive(Debug, Clone)]
 pub struct ErrorTable {
-    /// The grant is gone.
+    /// The grant has ended.
     pub permanent: Vec<String>,
     /// Our client is refused.
     pub client: Vec<String>,
-    /// This connection asks for what it may not have.
+    /// This connection requests something that it may not have.
     pub configuration: Vec<String>,
     /// Try again later.
     pub transient: Vec<String>,
-    /// The person did not allow it: what the redirect brings instead of a code.
+    /// The person denied access: what the redirect contains instead of a code.
     pub denied: Vec<String>,
-    /// Where the error's name stands; the first that is present counts. Default `/error`.
+    /// Where the error's name is. The first that is present is used. Default `/error`.
     pub error: Vec<JsonPointer>,
-    /// Where finer codes stand: a value or a list, numbers compared as text.
+    /// Where finer codes are: a value or a list, numbers compared as text.
     pub codes: Option<JsonPointer>,
-    /// Where the seconds to wait stand, beside the `Retry-After` header.
+    /// Where the seconds to wait are, in addition to the `Retry-After` header.
     pub retry_after: Option<JsonPointer>,
 }
 
@@ -347,10 +347,10 @@ impl Default for ErrorTable {
 }
 
 impl Probe {
-    /// The address with its places filled.
+    /// The address with its placeholders filled.
     ///
     /// # Errors
-    /// A value that is missing or must not stand there.
+    /// A value is missing or not permitted.
     pub fn fill_url(&self, values: &TemplateValues) -> Result<EgressUrl, RequestError> {
         self.url.fill(values)
     }

@@ -114,8 +114,8 @@ impl Living<'_> {
             self.leads_elsewhere = false;
             self.define(None);
         }
-        self.heal(before, phase.enters);
-        self.strike(phase.trouble);
+        self.end_trouble(before, phase.enters);
+        self.start_trouble(phase.trouble);
         self.reports.begin_phase(stage, phase.trouble);
         for (after, deed) in &phase.deeds {
             self.pass_until(begin + after * 1000);
@@ -165,7 +165,7 @@ impl Living<'_> {
         stage.add_line(|| format!("scheduled run: {summary:?}"));
     }
 
-    fn strike(&mut self, trouble: Trouble) {
+    fn start_trouble(&mut self, trouble: Trouble) {
         let world = &self.stage.fixture.world;
         self.outages.set_token(match trouble {
             Trouble::Silence(how) => Token::Silent(how),
@@ -189,7 +189,7 @@ impl Living<'_> {
     }
 
     /// The problem of a phase ends: the app recovers, or somebody has repaired it.
-    fn heal(&mut self, trouble: Trouble, enters: bool) {
+    fn end_trouble(&mut self, trouble: Trouble, enters: bool) {
         let scene = &self.stage.fixture;
         let world = &scene.world;
         match trouble {

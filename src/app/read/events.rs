@@ -1,7 +1,7 @@
-//! What an app sends to a webhook, in a definition.
+//! The webhook events of a definition.
 //!
-//! Owns which options belong to which scheme, and what a receiver could not do without. Refuses a signature that leaves
-//! the body out, and a time of sending that stands in two places.
+//! Owns which options belong to which scheme, and what a receiver requires. Refuses a signature without the body, and a
+//! time of sending in two places.
 
 use serde::Deserialize;
 
@@ -14,10 +14,10 @@ use super::DefinitionReader;
 use super::rules::{MAX_TEXT_LENGTH, is_header_name};
 use crate::json::objects;
 
-/// What may stand in braces in what is signed.
+/// The placeholders of a signed text.
 const SIGNED_PLACEHOLDERS: [&str; 4] = ["body", "timestamp", "method", "url"];
 
-/// Characters of a prefix or of a part's name, at most.
+/// Longest prefix or part name, in characters.
 const MAX_AFFIX_LENGTH: usize = 30;
 
 #[derive(Deserialize)]
@@ -30,7 +30,7 @@ pub(super) struct RawEvents {
     access_ended: Vec<String>,
 }
 
-/// All schemes' members. Which belong to which is checked afterwards: serde could not name the member.
+/// The members of all schemes. A later check assigns them, because serde could not name the member.
 #[derive(Deserialize)]
 #[serde(remote = "Self", deny_unknown_fields)]
 struct RawSignature {
@@ -38,7 +38,7 @@ struct RawSignature {
     header: Option<String>,
     prefix: Option<String>,
     secret: Option<String>,
-    // An HMAC's.
+    // Of an HMAC.
     parts: Option<RawParts>,
     encoding: Option<SignatureEncoding>,
     signed: Option<String>,
@@ -46,9 +46,9 @@ struct RawSignature {
     timestamp_at: Option<String>,
     timestamp_format: Option<TimestampFormat>,
     tolerance: Option<i64>,
-    // A shared secret's.
+    // Of a shared secret.
     at: Option<String>,
-    // A token's.
+    // Of a token.
     issuer: Option<String>,
     keys: Option<String>,
     claims: Option<String>,
@@ -84,7 +84,7 @@ struct RawParts {
 
 objects!(RawEvents, RawSignature, RawParts);
 
-/// Where the time of sending stands. One in the body is signed with the body and needs no place of its own.
+/// Where the time of sending is. A time in the body is signed with the body and needs no placeholder.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum TimestampLocation {
     InHeader,
@@ -171,7 +171,7 @@ impl DefinitionReader {
         })
     }
 
-    /// Where the time of sending stands, if it is told.
+    /// Where the time of sending is, if it is sent.
     fn read_timestamp_location(&mut self, at: &str, raw: &RawSignature) -> Option<TimestampLocation> {
         let in_parts = raw.parts.as_ref().is_some_and(|parts| parts.timestamp.is_some());
         let places = [
@@ -280,7 +280,7 @@ impl DefinitionReader {
         Some(name)
     }
 
-    /// What tells a value in a header from what stands around it.
+    /// Validates the text around a value in a header.
     fn check_affix(&mut self, field: &str, text: &str) {
         let visible = text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
         if text.trim().is_empty() || text.len() > MAX_AFFIX_LENGTH || !visible {

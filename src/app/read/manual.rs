@@ -1,4 +1,5 @@
-//! What a person enters: fields of a pasted credential and variables; and which members fit which type of way.
+//! What a person enters: fields of a manual credential and variables. Also which members belong to which type of auth
+//! method.
 
 use std::collections::BTreeMap;
 
@@ -8,19 +9,19 @@ use super::rules::{MAX_TEXT_LENGTH, RESERVED_NAMES};
 use super::shape::{RawAuthMethod, RawField, RawPrefixMark, RawVariable, RawVariableSource};
 use super::{DefinitionReader, ReadMode};
 
-/// Fields of one credential, at most.
+/// Most fields of one credential.
 const MAX_FIELDS: usize = 10;
-/// Marks of one field in a workspace's definition, at most.
+/// Most marks of one field in a workspace's definition.
 const MAX_MARKS: usize = 50;
-/// Variables of a workspace's definition, at most.
+/// Most variables of a workspace's definition.
 const MAX_VARIABLES: usize = 30;
-/// Bytes that one pattern of a workspace's definition may take when compiled.
+/// Largest compiled pattern of a workspace's definition, in bytes.
 const MAX_PATTERN_SIZE: usize = 16 * 1024;
-/// Bytes that all patterns of a workspace's definition may take when compiled.
+/// Largest sum of all compiled patterns of a workspace's definition, in bytes.
 const MAX_TOTAL_PATTERN_SIZE: usize = 64 * 1024;
 
 impl DefinitionReader {
-    /// Members that mean nothing for a type are no options of it, and left-over ones hide a mistake.
+    /// A member that has no meaning for a type is refused, because it hides a mistake.
     pub(super) fn check_members_fit_type(&mut self, path: &str, raw: &RawAuthMethod) {
         let kind = raw.r#type;
         let consents = kind == CredentialKind::OAuth2;
@@ -262,7 +263,7 @@ impl DefinitionReader {
     }
 }
 
-/// The fields of a type whose definition names none.
+/// The default fields of a type.
 fn default_fields(kind: CredentialKind) -> Vec<CredentialField> {
     match kind {
         CredentialKind::OAuth2 => vec![],
@@ -285,7 +286,7 @@ fn default_fields(kind: CredentialKind) -> Vec<CredentialField> {
     }
 }
 
-/// The fields that a type can't do without.
+/// The required fields of a type.
 fn required_fields(kind: CredentialKind) -> &'static [&'static str] {
     match kind {
         CredentialKind::ClientCredentials => &["client_id", "client_secret"],

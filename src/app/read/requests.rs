@@ -103,7 +103,7 @@ impl DefinitionReader {
         raw.into_iter().enumerate().map(one).collect()
     }
 
-    /// Where somebody gives the host, an id is one account's only together with that: two hosts may use one id twice.
+    /// If the host is a variable, an id is unique only together with the host: two hosts may use the same id.
     fn check_id_includes_host(
         &mut self,
         at: &str,
@@ -199,7 +199,7 @@ impl DefinitionReader {
         read.into_iter().collect()
     }
 
-    /// An address that a credential may stand in, beyond its host.
+    /// An address that may contain a credential after its host.
     fn read_request_url(
         &mut self,
         field: &str,
@@ -314,14 +314,14 @@ impl DefinitionReader {
     }
 }
 
-/// What a request may carry: the token, what a person entered, variables. A secret that tokens are made of goes to the
-/// OAuth server only.
+/// What a request may contain: the token, manual fields, variables. A secret that tokens are issued for is sent only to
+/// the OAuth server.
 fn may_carry(context: &TemplateContext<'_>, name: &str) -> bool {
     let sent = |field: &CredentialField| field.id == name && (!field.secret || !context.kind.uses_oauth_server());
     name == "access_token" || context.fields.iter().any(sent) || context.is_variable(name)
 }
 
-/// How a credential is sent where nothing says otherwise.
+/// The default for how a credential is sent.
 fn set_default_placement(shape: &mut RequestTemplate, context: &TemplateContext<'_>) -> Option<()> {
     let place = |at: usize| Template::parse(&format!("{{{}}}", context.fields.get(at)?.id));
     match context.kind {

@@ -1,4 +1,4 @@
-//! Rules that hold for every text, header, parameter and address of a definition.
+//! Rules for every text, header, parameter and address of a definition.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use crate::egress::EgressUrl;
 /// The longest span of time in a definition: ten years, in seconds.
 const MAX_LIFETIME: i64 = 10 * 365 * 86_400;
 
-/// Entries of a list or map, at most.
+/// Most entries of a list or map.
 const MAX_ENTRIES: usize = 300;
 
-/// Parameters or headers of one request in a workspace's definition, at most.
+/// Most parameters or headers of one request in a workspace's definition.
 const MAX_PARAMETERS: usize = 50;
 
-/// Characters of a text, at most.
+/// Longest text, in characters.
 pub(super) const MAX_TEXT_LENGTH: usize = 1000;
 
-/// Parameters that the flow itself sets; a definition that set them could weaken or redirect it.
+/// Parameters that the flow itself sets. A definition that sets them could weaken or redirect the flow.
 const FLOW_PARAMETERS: &[&str] = &[
     "assertion",
     "client_assertion",
@@ -41,32 +41,32 @@ const FLOW_PARAMETERS: &[&str] = &[
     "state",
 ];
 
-/// Whether the flow sets this parameter itself, in any spelling that a server may take for it: other case, and what PHP
-/// makes of names (`grant_type[]`, `grant.type`).
+/// Whether the flow sets this parameter itself, in any spelling that a server may accept: another case, or the forms
+/// that PHP normalises (`grant_type[]`, `grant.type`).
 pub(super) fn is_flow_parameter(name: &str) -> bool {
     FLOW_PARAMETERS.contains(&normalize_parameter_name(name).as_str())
 }
 
-/// Whether a parameter makes a token request of whatever has it.
+/// Whether a parameter turns a request into a token request.
 pub(super) fn is_grant_type_parameter(name: &str) -> bool {
     normalize_parameter_name(name) == "grant_type"
 }
 
-/// A parameter's name as the most forgiving server reads it.
+/// A parameter's name as the most tolerant server reads it.
 pub(super) fn normalize_parameter_name(name: &str) -> String {
     let name = name.split_once('[').filter(|(name, _)| !name.is_empty()).map_or(name, |(name, _)| name);
     name.trim().to_ascii_lowercase().replace(['.', ' ', '-', '['], "_")
 }
 
-/// What every spelling of the grant that takes a person's password has in its name: RFC 6749 4.3, and the extensions of
-/// it, such as `http://auth0.com/oauth/grant-type/password-realm`.
+/// Whether a grant type is a form of the password grant: RFC 6749 4.3, and its extensions, such as
+/// `http://auth0.com/oauth/grant-type/password-realm`.
 pub(super) fn is_password_grant(grant_type: &str) -> bool {
     let letters: String = grant_type.chars().filter(char::is_ascii_alphanumeric).collect();
     let letters = letters.to_ascii_lowercase();
     ["password", "ropc", "passwd"].iter().any(|word| letters.contains(word))
 }
 
-/// Headers that the way to the app owns: whatever a definition gave would be lost or break the request.
+/// Headers that the platform sets. A value from a definition would be lost or break the request.
 const PLATFORM_HEADERS: &[&str] = &[
     "cdn-loop",
     "cf-connecting-ip",
@@ -95,10 +95,10 @@ const PLATFORM_HEADERS: &[&str] = &[
     "x-real-ip",
 ];
 
-/// Names that mean something in every template, so that no field and no variable may have them.
+/// Names with a meaning in every template. Fields and variables may not have them.
 pub(super) const RESERVED_NAMES: &[&str] = &["access_token", "account_id", "refresh_token", "token", "redirect_uri"];
 
-/// What the places of a way's templates may be.
+/// The permitted placeholders of an auth method's templates.
 pub(super) struct TemplateContext<'a> {
     pub(super) variables: &'a BTreeMap<String, Variable>,
     pub(super) fields: &'a [CredentialField],
@@ -116,7 +116,7 @@ impl TemplateContext<'_> {
 }
 
 impl DefinitionReader {
-    /// The query of an endpoint's address is a further place for parameters.
+    /// The query of an endpoint's address can also contain parameters.
     pub(super) fn check_endpoint_query(&mut self, field: &str, text: &str) {
         let Some((_, query)) = text.split_once('?') else { return };
         for (name, _) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -132,7 +132,7 @@ impl DefinitionReader {
         }
     }
 
-    /// An address with places for variables, and for the names in `also` beyond its host.
+    /// An address with placeholders for variables, and, after its host, for the names in `also`.
     pub(super) fn read_url_template(
         &mut self,
         field: &str,
@@ -167,7 +167,7 @@ impl DefinitionReader {
         Some(address)
     }
 
-    /// A page for people: it may have a fragment.
+    /// A page for people. It may have a fragment.
     pub(super) fn check_link(&mut self, field: &str, text: &str) {
         let (page, fragment) = text.split_once('#').unwrap_or((text, ""));
         if let Err(problem) = EgressUrl::parse(page, self.egress) {
@@ -195,7 +195,7 @@ impl DefinitionReader {
         text.map_or(Some(default), |text| self.read_pointer(field, text))
     }
 
-    /// A text whose places are all among those named.
+    /// A text whose placeholders are all among the given names.
     pub(super) fn read_template(
         &mut self,
         field: &str,
@@ -237,7 +237,7 @@ impl DefinitionReader {
                 self.add_problem(&field, "must have a name of visible ASCII characters");
             }
             self.check_text(&field, value, MAX_TEXT_LENGTH);
-            // A value may be JSON: only what looks like a place is one.
+            // A value may be JSON, so only text that looks like a placeholder is one.
             let template = Template::parse_leniently(value);
             self.check_placeholders(&field, &template, allowed);
             read.insert(name.clone(), template);
@@ -260,7 +260,7 @@ impl DefinitionReader {
         }
     }
 
-    /// A header that a definition may give a value.
+    /// A header that a definition may set.
     pub(super) fn check_header_name(&mut self, field: &str, name: &str) {
         let lower = name.to_ascii_lowercase();
         if PLATFORM_HEADERS.contains(&lower.as_str()) {
@@ -304,7 +304,7 @@ impl DefinitionReader {
         }
     }
 
-    /// The same for what a workspace's own definition has few of.
+    /// The same, with the lower limit for a workspace's definition.
     pub(super) fn check_new_entry_count(&mut self, field: &str, count: usize, most: usize) {
         if self.mode == ReadMode::New && count > most {
             self.add_problem(

@@ -1,4 +1,4 @@
-//! The OAuth server of a way to connect: endpoints, client authentication, lives, rotation, revocation.
+//! The OAuth server of an auth method: endpoints, client authentication, lifetimes, rotation, revocation.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use super::shape::{
 };
 use crate::egress::EgressUrl;
 
-/// The names that the app has for parameters of the flow, and for the address that people come back to.
+/// The app's own names for parameters of the flow, and for the redirect URI.
 struct CustomNames {
     code_param: String,
     exchange_code_param: String,
@@ -34,7 +34,7 @@ impl DefinitionReader {
     ) -> Option<OAuthServer> {
         let at = |member: &str| format!("{path}.{member}");
         let endpoints = self.read_endpoints(path, raw, context);
-        // Before the consent nothing is known of what only an answer tells.
+        // Before the consent, values from responses are unknown.
         let before = |name: &str| {
             context
                 .variables
@@ -124,9 +124,10 @@ impl DefinitionReader {
         })
     }
 
-    /// A definition may not set by hand what the flow sets by itself.
+    /// A definition may not set parameters that the flow sets.
     fn check_flow_params(&mut self, path: &str, raw: &RawAuthMethod) {
-        // What is set only by some definitions: the account's name, and the scopes of further tokens.
+        // Parameters that the flow sets only for some definitions: the account's name, and the scopes of further
+        // tokens.
         let hint = (raw.login_hint == Some(true)).then_some("login_hint");
         let own: Vec<String> = raw
             .tokens
@@ -144,7 +145,7 @@ impl DefinitionReader {
         }
     }
 
-    /// What the app calls otherwise than RFC 6749 does.
+    /// The names that differ from RFC 6749.
     fn read_custom_names(&mut self, path: &str, raw: &mut RawAuthMethod, context: &TemplateContext<'_>) -> CustomNames {
         let at = |member: &str| format!("{path}.{member}");
         let exchange_code = self.read_code_param(&at("exchange_code_param"), raw.exchange_code_param.take());
@@ -164,7 +165,7 @@ impl DefinitionReader {
         }
     }
 
-    /// A parameter of the redirect, unless it is one of those that have another meaning there.
+    /// A parameter of the redirect, unless it has another meaning there.
     fn read_redirect_param(&mut self, at: &str, name: Option<String>, taken: &[&str]) -> Option<String> {
         let name = name?;
         self.check_param_name(at, &name);
@@ -177,7 +178,7 @@ impl DefinitionReader {
         Some(name)
     }
 
-    /// A parameter of the exchange, unless the flow sets it itself.
+    /// A parameter of the exchange, unless the flow sets it.
     fn read_code_param(&mut self, at: &str, name: Option<String>) -> String {
         let Some(name) = name else { return default_code_param() };
         self.check_param_name(at, &name);
@@ -195,7 +196,7 @@ impl DefinitionReader {
         }
     }
 
-    /// A name that the app gave to the address. It is each client's own, so whoever sets up the client gives it.
+    /// The app's own name for the redirect URI. Each client has its own, so it is set together with the client.
     fn read_redirect_name(&mut self, at: &str, text: &str, context: &TemplateContext<'_>) -> Option<Template> {
         let of_client =
             |name: &str| context.variables.get(name).is_some_and(|variable| variable.source == VariableSource::Client);
@@ -214,8 +215,8 @@ impl DefinitionReader {
         has_one.then_some(template)
     }
 
-    /// 22 characters of base64url are 132 bits: nobody guesses a shorter one only by luck (RFC 6749, 10.10). The usual state
-    /// has 32 random bytes behind the name of a shard.
+    /// 22 characters of base64url are 132 bits: enough against guessing (RFC 6749, 10.10). The default state has 32
+    /// random bytes after the shard's name.
     fn read_state_length(&mut self, at: &str, length: Option<usize>) -> usize {
         const USUAL: usize = 45;
         if length.is_some_and(|length| !(22..=43).contains(&length)) {
@@ -294,7 +295,7 @@ impl DefinitionReader {
         })))
     }
 
-    /// The issuer that written endpoints belong to: nothing is asked of it, but what it calls itself is compared.
+    /// The issuer of fixed endpoints. It gets no request, but its name is compared with `iss`.
     fn read_endpoints_issuer(&mut self, path: &str, raw: &RawAuthMethod) -> Option<String> {
         let issuer = raw.issuer.as_ref()?;
         if raw.r#type != CredentialKind::OAuth2 {
@@ -330,7 +331,7 @@ impl DefinitionReader {
         text.and_then(|text| self.read_endpoint(field, text, context, &[]))
     }
 
-    /// An address that gets the workspace's client secret. Whoever connects must not decide where that goes.
+    /// An address that gets the workspace's client secret. The person who connects must not decide where it is.
     fn read_endpoint(
         &mut self,
         field: &str,
@@ -406,7 +407,7 @@ impl DefinitionReader {
         })
     }
 
-    /// Here `client_id` is an ordinary parameter: it names whose grant ends.
+    /// Here `client_id` is an ordinary parameter: it names the client whose grant ends.
     fn read_revoke_params(
         &mut self,
         at: &str,
@@ -414,7 +415,7 @@ impl DefinitionReader {
         allowed: impl Fn(&str) -> bool + Copy,
     ) -> Option<super::super::ParamTemplates> {
         self.check_entry_count(at, params.len());
-        // A revocation address may be the token endpoint, and what has a grant type is a token request.
+        // A revocation address may be the token endpoint, and a request with a grant type is a token request.
         for name in params.keys().filter(|name| is_grant_type_parameter(name)) {
             self.add_problem(&format!("{at}.{name}"), "makes a token request of the revocation; remove it");
         }
@@ -480,12 +481,12 @@ impl DefinitionReader {
             }
             let response = RawTokenResponse {
                 access_token: Some(raw.access_token),
-                // Nothing of the first token must be taken for this one's.
+                // No value of the first token may be used for this one.
                 refresh_token: raw.refresh_token.or_else(|| Some(format!("/{name}/refresh_token"))),
                 expires_in: raw.expires_in.or_else(|| Some(format!("/{name}/expires_in"))),
                 scope: raw.scope.or_else(|| Some(format!("/{name}/scope"))),
                 token_type: raw.token_type.or_else(|| Some(format!("/{name}/token_type"))),
-                // The lives of one answer are told alike.
+                // The lifetimes of one response have the same unit.
                 expires_in_unit: first.map(|first| first.expires_in_unit),
                 refresh_expires_in_unit: first.map(|first| first.refresh_expires_in_unit),
                 ..RawTokenResponse::default()
@@ -523,7 +524,7 @@ impl DefinitionReader {
     }
 }
 
-/// What RFC 6749 calls an authorization code's parameter.
+/// The parameter of an authorization code in RFC 6749.
 fn default_code_param() -> String {
     "code".to_owned()
 }

@@ -1,7 +1,7 @@
-//! The JSON shape of a definition, as serde reads it.
+//! The JSON structure of a definition, as serde reads it.
 //!
-//! Owns which members there are and which of them may be left out. Refuses unknown members, with their path. What the
-//! texts mean is [`super`]'s to say.
+//! Owns the members and which of them are optional. Refuses unknown members, with their path. [`super`] validates the
+//! values.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -71,7 +71,7 @@ pub(super) enum RawVariableSource {
     Callback,
 }
 
-/// One way to connect. Which members belong to which type is checked afterwards: serde could not name the member.
+/// One auth method. A later check assigns members to types, because serde could not name the member.
 #[derive(Deserialize)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct RawAuthMethod {
@@ -86,7 +86,7 @@ pub(super) struct RawAuthMethod {
     pub(super) request: Option<RawRequest>,
     pub(super) errors: Option<RawErrors>,
     pub(super) limits: Option<RawLimits>,
-    // A server's.
+    // Of an OAuth server.
     pub(super) issuer: Option<String>,
     pub(super) authorize_url: Option<String>,
     pub(super) token_url: Option<String>,
@@ -132,7 +132,7 @@ pub(super) struct RawAuthMethod {
     pub(super) connect_help: Vec<String>,
     pub(super) approval: Option<RawApproval>,
     pub(super) key_file: Option<RawKeyFile>,
-    // A pasted credential's.
+    // Of a manual credential.
     pub(super) fields: Option<Vec<RawField>>,
     pub(super) header: Option<String>,
     pub(super) query: Option<String>,
@@ -422,7 +422,7 @@ fn yes() -> bool {
     true
 }
 
-/// A scope is its id alone, or an object. An untagged enum would hide which field of the object is wrong.
+/// A scope is its id, or an object. An untagged enum would hide which field of the object is wrong.
 #[derive(Clone)]
 pub(super) struct RawScopeEntry(pub(super) RawScope);
 
@@ -480,10 +480,10 @@ impl<'de> Deserialize<'de> for OneOrMany {
     }
 }
 
-/// One way to connect, or a list of them.
+/// One auth method, or a list of them.
 pub(super) struct RawAuthMethods {
     pub(super) methods: Vec<RawAuthMethod>,
-    /// Whether they stand in a list: paths of fields tell which.
+    /// Whether they are in a list, which changes the paths of fields.
     pub(super) is_list: bool,
 }
 
@@ -515,7 +515,7 @@ pub(super) fn parse(text: &str) -> Result<RawApp, FieldProblem> {
     if text.len() > MAX_DEFINITION_BYTES {
         return Err(FieldProblem { field: ".".into(), problem: "is over 64 KB".into() });
     }
-    // Else an array would do: serde reads a struct from its members in order, too.
+    // Otherwise an array would be accepted, because serde also reads a struct from its members in order.
     if !json::is_object(text.as_bytes()) {
         return Err(FieldProblem { field: ".".into(), problem: "must be a JSON object".into() });
     }
@@ -537,7 +537,7 @@ fn not_json_problem(error: &serde_json::Error) -> FieldProblem {
     FieldProblem { field: ".".into(), problem: format!("is not JSON: {error}") }
 }
 
-/// What serde says, put at the field it is about.
+/// The error of serde, with the path of its field.
 fn shape_problem(path: &str, message: &str) -> FieldProblem {
     let (field, fault) = JsonFault::from_serde(path, message);
     let problem = match fault {
