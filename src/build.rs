@@ -1,8 +1,8 @@
-//! Makes the catalogue's table from `catalog/*.json`: what a list of apps shows, and each file's text, sorted by id. Takes the
-//! white space out of the API's description.
+//! Makes the catalogue's table from `catalog/*.json`: what a list of apps shows, and each file's text, sorted by id.
+//! Removes white space from the API's description.
 //!
-//! Reads every file with the program's own reader, and fails the build with file, field and remedy where one is not
-//! sound. It stands here so that the reader's modules are found as the program finds them.
+//! Reads every file with the program's own reader, and fails the build with file, field and remedy if one is invalid.
+//! It is in this folder so that the reader's modules are found as in the program.
 #![expect(
     dead_code,
     unreachable_pub,
@@ -24,7 +24,7 @@ use std::{env, fs};
 
 type BuildResult<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// What a list of apps shows of a file.
+/// The part of a file that a list of apps shows.
 struct CatalogueFile {
     name: String,
     categories: Vec<String>,
@@ -75,19 +75,19 @@ fn main() -> BuildResult<()> {
     Ok(())
 }
 
-/// A JSON file as the program holds and serves it. Under version control it has lines, so that a change can be read.
+/// A JSON file as the program contains and serves it. The file itself has lines, so that changes can be read.
 fn without_white_space(path: &str) -> BuildResult<String> {
     println!("cargo:rerun-if-changed={path}");
     Ok(serde_json::from_str::<serde_json::Value>(&fs::read_to_string(path)?)?.to_string())
 }
 
-/// Fails the build with the file, the field and what to do.
+/// Fails the build with the file, the field and the remedy.
 fn report_problem(path: &Path, app::FieldProblem { field, problem }: &app::FieldProblem) {
     let field = if field == "." { String::new() } else { format!("{field}: ") };
     println!("cargo::error={}: {field}{problem}", path.display());
 }
 
-/// A file's definition and what a list shows of it, or all that is wrong with it.
+/// A file's definition and its part of the list, or all errors.
 fn read_catalogue_file(path: &Path) -> Result<(app::App, CatalogueFile), Vec<app::FieldProblem>> {
     let unread = |error: std::io::Error| app::FieldProblem { field: ".".to_owned(), problem: error.to_string() };
     let source = fs::read_to_string(path).map_err(|error| vec![unread(error)])?;

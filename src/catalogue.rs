@@ -1,7 +1,7 @@
-//! The catalogue: the apps that come with this program, one file each under `catalog/`.
+//! The catalogue: the apps that are part of this program, one file each under `catalog/`.
 //!
-//! Owns the look-up by id, and what a list shows without reading the files. Refuses to parse anything before it is
-//! asked for: start-up costs nothing, however many files there are.
+//! Owns the look-up by id, and what a list shows without parsing the files. Parses a file at its first use, so that
+//! start-up costs nothing.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crate::app::{App, FieldProblem, read_new_definition, read_stored_definition};
 use crate::egress::EgressPolicy;
 
-/// What a list shows of an app, known without reading its file.
+/// What a list shows of an app, known without parsing its file.
 #[derive(Debug)]
 pub struct CatalogueEntry {
     /// The app's id.
@@ -19,23 +19,24 @@ pub struct CatalogueEntry {
     pub name: &'static str,
     /// Words to filter by.
     pub categories: &'static [&'static str],
-    /// The family whose client it shares.
+    /// The client family whose client it shares.
     pub family: Option<&'static str>,
-    /// Its ways to connect, the recommended one first.
+    /// Its auth methods, the recommended one first.
     pub auth_methods: &'static [CatalogueAuthMethod],
     text: &'static str,
 }
 
-/// What a list shows of a way to connect.
+/// What a list shows of an auth method.
 #[derive(Debug)]
 pub struct CatalogueAuthMethod {
     /// Its name, if it has one.
     pub name: Option<&'static str>,
-    /// The kind of its credential, as [`crate::app::CredentialKind`] writes it.
+    /// The type of its credential, as [`crate::app::CredentialKind`] writes it.
     pub kind: &'static str,
 }
 
-// `APPS: &[Entry]`, sorted by id, and `FAMILIES: &[&str]`, sorted: made by build.rs, which has read every file with this same reader.
+// `APPS: &[Entry]`, sorted by id, and `FAMILIES: &[&str]`, sorted: made by build.rs, which has read every file with the
+// same reader.
 include!(concat!(env!("OUT_DIR"), "/catalogue.rs"));
 
 thread_local! {
@@ -48,7 +49,7 @@ pub fn find(id: &str) -> Option<Rc<App>> {
     if let Some(app) = PARSED.with_borrow(|parsed| parsed.get(id).cloned()) {
         return Some(app);
     }
-    // A file that does not parse fails the tests below, so it can't be here.
+    // A file that does not parse fails the tests below, so this cannot happen.
     let app = Rc::new(read_stored_definition(text, EgressPolicy::Public).ok()?);
     PARSED.with_borrow_mut(|parsed| parsed.insert(id, Rc::clone(&app)));
     Some(app)
@@ -70,18 +71,19 @@ pub fn ids() -> impl Iterator<Item = &'static str> {
     entries().map(|entry| entry.id)
 }
 
-/// The apps whose OAuth client is this app's client, too: those of its family, or it alone.
+/// The apps that share this app's OAuth client: those of its client family, or the app alone.
 pub fn apps_sharing_client(id: &str) -> impl Iterator<Item = &str> {
     let family = find_entry(id).and_then(|entry| entry.family);
     let others = entries().filter(move |entry| family.is_some() && entry.family == family && entry.id != id);
     std::iter::once(id).chain(others.map(|entry| entry.id))
 }
 
-/// Reads a custom app's definition. On top of [`read_new_definition`] it must not use a name under which an OAuth client of
-/// the catalogue is registered: that client's secret would go wherever the definition says.
+/// Reads a custom app's definition. In addition to the rules of [`read_new_definition`], it must not use a name under
+/// which an OAuth client of the catalogue is registered: that client's secret would be sent to the addresses of the
+/// definition.
 ///
 /// # Errors
-/// Every field that is wrong.
+/// Every invalid field.
 pub fn read_custom_definition(json: &str, egress: EgressPolicy) -> Result<App, Vec<FieldProblem>> {
     let app = read_new_definition(json, egress)?;
     let problem = |field: &str, problem: &str| vec![FieldProblem { field: field.into(), problem: problem.into() }];
@@ -98,8 +100,8 @@ pub fn read_custom_definition(json: &str, egress: EgressPolicy) -> Result<App, V
     Ok(app.into_custom())
 }
 
-/// Whether people would take a name for that of an app of the catalogue: letters and digits alone count, and letters of
-/// other alphabets count as those of Latin that they look like.
+/// Whether people could mistake a name for that of a catalogue app. Only letters and digits are compared, and letters
+/// of other alphabets count as the Latin letters that they look like.
 fn resembles_catalogue_name(name: &str) -> bool {
     let shape = normalize_name(name);
     !shape.is_empty() && APPS.iter().any(|app| normalize_name(app.name) == shape || normalize_name(app.id) == shape)
@@ -109,7 +111,7 @@ fn normalize_name(name: &str) -> String {
     name.to_lowercase().chars().map(latin_lookalike).filter(|letter| letter.is_alphanumeric()).collect()
 }
 
-/// The Latin letter that a lower-case letter looks like, for those that pass for one at a glance.
+/// The Latin letter that a lower-case letter looks like.
 fn latin_lookalike(letter: char) -> char {
     match letter {
         '0' | 'о' | 'ο' | 'օ' | 'ö' | 'ó' | 'ò' | 'ô' | 'õ' | 'ø' => 'o',
@@ -140,7 +142,7 @@ fn latin_lookalike(letter: char) -> char {
     }
 }
 
-/// The plain letter of one that is drawn in a style of its own: mathematical, in a circle or square, a small capital.
+/// The plain letter of a styled one: mathematical, in a circle or square, a small capital.
 fn plain_letter(letter: char) -> char {
     const SMALL_CAPITALS: &str = "ᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwʏyᴢz";
     if letter.is_ascii() {

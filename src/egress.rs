@@ -1,8 +1,8 @@
-//! The guard on every address that a person can influence: app definitions, discovery documents.
+//! The check of every address that a person can influence: app definitions, discovery documents.
 //!
-//! Owns the rule of where this Worker may send something. Refuses everything that is not `https` to a
-//! public DNS name: address literals in any notation, `localhost`, names of private networks, user info.
-//! What a public name resolves to is the platform's business (`global_fetch_strictly_public`).
+//! Owns the rule where this Worker may send requests. Refuses everything that is not `https` to a public DNS name:
+//! address literals in any notation, `localhost`, names of private networks, user info. What a public name resolves to
+//! is checked by the platform (`global_fetch_strictly_public`).
 
 use std::fmt;
 
@@ -17,10 +17,9 @@ const MAX_HOST_LENGTH: usize = 253;
 /// The longest label of a DNS name (RFC 1035 2.3.4).
 const MAX_LABEL_LENGTH: usize = 63;
 
-/// Names, with everything under them, that lead into private networks or to a machine itself: special use
-/// (RFC 6761, 6762, 8375), ICANN's `internal`, names that networks commonly invent, metadata services, and
-/// public names that are known to answer with a private address. `.test` and `.example` stay allowed: they
-/// lead nowhere.
+/// Names, with everything under them, of private networks or of the machine itself: special use (RFC 6761, 6762, 8375),
+/// ICANN's `internal`, common private names, metadata services, and public names that are known to resolve to a private
+/// address. `.test` and `.example` are permitted, because they resolve to nothing.
 const PRIVATE_NAMES: &[&str] = &[
     "localhost",
     "localdomain",
@@ -51,7 +50,7 @@ const PRIVATE_NAMES: &[&str] = &[
     "lacolhost.com",
 ];
 
-/// How far addresses may reach.
+/// Which addresses are permitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EgressPolicy {
     /// `https` to public DNS names.
@@ -60,7 +59,7 @@ pub enum EgressPolicy {
     DevLoopback,
 }
 
-/// An address that passed the guard.
+/// An address that passed the check.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EgressUrl(Url);
 
@@ -100,10 +99,10 @@ pub enum EgressUrlError {
 }
 
 impl EgressUrl {
-    /// Reads an address and applies the guard.
+    /// Reads an address and checks it.
     ///
     /// # Errors
-    /// The first rule it breaks.
+    /// The first violated rule.
     pub fn parse(text: &str, egress: EgressPolicy) -> Result<Self, EgressUrlError> {
         check_text(text)?;
         let mut url = Url::parse(text).map_err(|_| EgressUrlError::Malformed)?;
@@ -134,17 +133,17 @@ impl EgressUrl {
         self.0.host_str().unwrap_or_default()
     }
 
-    /// Scheme, host and a port other than the scheme's own: `https://login.example.com`.
+    /// Scheme, host and a port if it is not the default: `https://login.example.com`.
     pub fn origin(&self) -> String {
         self.0.origin().ascii_serialization()
     }
 
-    /// The host, with `:port` where that is not the scheme's own: who receives what is sent here.
+    /// The host, with `:port` if it is not the default: the receiver of a request.
     pub fn authority(&self) -> String {
         self.0.port().map_or_else(|| self.host().to_owned(), |port| format!("{}:{port}", self.host()))
     }
 
-    /// This address with parameters appended to its query, percent-encoded. May grow over 2048 characters.
+    /// This address with parameters added to its query, percent-encoded. May become longer than 2048 characters.
     #[must_use]
     pub fn with_query<K: AsRef<str>, V: AsRef<str>>(&self, pairs: &[(K, V)]) -> Self {
         let mut url = self.0.clone();
@@ -164,14 +163,14 @@ impl EgressUrl {
     }
 }
 
-/// Shows scheme and host only: a query may hold a secret.
+/// Shows only scheme and host, because a query may contain a secret.
 impl fmt::Debug for EgressUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Address({}://{})", self.0.scheme(), self.host())
     }
 }
 
-/// Rules on the text: `Url::parse` would silently drop tabs and line ends and turn a backslash into a slash.
+/// Rules for the text: `Url::parse` would silently remove tabs and line ends and change a backslash to a slash.
 fn check_text(text: &str) -> Result<(), EgressUrlError> {
     if text.len() > MAX_URL_LENGTH {
         return Err(EgressUrlError::TooLong);
@@ -206,8 +205,8 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// The host as a DNS name without its trailing dot. `url` has already read decimal, hexadecimal, octal,
-/// percent-encoded and shortened IPv4 notations into `Host::Ipv4`.
+/// The host as a DNS name without its trailing dot. `url` has already read decimal, hexadecimal, octal, percent-encoded
+/// and shortened IPv4 notations into `Host::Ipv4`.
 fn check_public_host(url: &Url) -> Result<String, EgressUrlError> {
     let name = match url.host() {
         Some(Host::Domain(name)) => name.strip_suffix('.').unwrap_or(name).to_owned(),
@@ -290,7 +289,7 @@ mod tests {
         "[::ffff:169.254.169.254]",
         "[64:ff9b::a9fe:a9fe]",
         "[2002:7f00:1::]",
-        // numeric, though public
+        // numeric, although public
         "8.8.8.8",
         "1.1",
         "[2606:4700::1111]",

@@ -1,14 +1,14 @@
-//! JSON as it is read, whoever wrote it: an object is an object, and what does not fit is told in JSON's words.
+//! Strict JSON: an object must be an object, and errors use the words of JSON.
 //!
-//! Refuses to repeat what was sent: the value in the wrong place may be a secret.
+//! Never repeats what was sent: a value in the wrong place may be a secret.
 
 pub(crate) mod tolerant;
 
-/// Members that a complaint lists, at most: more of them help nobody.
+/// Most names that an error lists.
 const MAX_LISTED_NAMES: usize = 16;
 
-/// Lets types be read from objects alone: a reader that serde derives takes a list of the members' values, too. Each
-/// type needs `#[serde(remote = "Self")]`, which makes the derived reader a function of its own.
+/// Restricts types to objects: a reader derived by serde also accepts a list of the members' values. Each type needs
+/// `#[serde(remote = "Self")]`, which makes the derived reader a separate function.
 macro_rules! objects {
     ($($name:ident),+ $(,)?) => {$(
         impl<'de> serde::Deserialize<'de> for $name {
@@ -30,7 +30,7 @@ macro_rules! objects {
 }
 pub(crate) use objects;
 
-/// Whether the text is JSON at all, whatever it says.
+/// Whether the text is JSON.
 pub(crate) fn is_json(text: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }
@@ -58,11 +58,11 @@ pub(crate) enum JsonFault {
 }
 
 impl JsonFault {
-    /// What serde says of JSON, at the path that it says it of: the member's path, and what is wrong with it.
+    /// The error of serde, with its path: the member's path and its problem.
     pub(crate) fn from_serde(path: &str, message: &str) -> (String, Self) {
         let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
         let path = if path == "." { "" } else { path };
-        // The path is the object's when a member is missing or stands twice: its name is put behind it.
+        // For a missing or duplicate member the path is the object's, so the name is added.
         let named = |kind: &str| message.strip_prefix(kind)?.strip_suffix('`');
         let member = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         if let Some(name) = named("missing field `") {
@@ -79,13 +79,13 @@ impl JsonFault {
         if message.starts_with("unknown field") {
             return Self::Unknown(expected.map(backticked_names).unwrap_or_default());
         }
-        // What has no "invalid" before it says of itself what it expected; a word of a list says "value" only.
+        // A message without "invalid" contains what was expected. For an entry of a list it says only "value".
         let expected = expected.or_else(|| message.strip_prefix("expected "));
         Self::Expected(expected.map_or("something else", describe_expected).to_owned())
     }
 }
 
-/// The names between backticks.
+/// The names in backticks.
 fn backticked_names(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }

@@ -1,8 +1,7 @@
-//! The keys that sign: a PEM text, or a key file as an app issues it.
+//! The signing keys: a PEM text, or a key file of an app.
 //!
-//! Owns which keys are taken, and the sentences that tell a person why another one is not. Refuses every
-//! envelope but plain PKCS#8, because it is the one that the platform imports. No sentence holds a part of
-//! what was read.
+//! Owns which keys are accepted, and the sentences that explain a refusal to a person. Accepts only plain PKCS#8,
+//! because the platform imports only that. No sentence contains a part of the key.
 
 mod der;
 
@@ -23,7 +22,7 @@ pub const MAX_KEY_BYTES: usize = 16 * 1024;
 /// The shortest RSA modulus that may sign, in bits (RFC 7518 3.3, 3.5).
 const MIN_RSA_BITS: usize = 2048;
 
-/// What puts other envelopes right.
+/// The command that converts other formats.
 const CONVERT_COMMAND: &str = "openssl pkcs8 -topk8 -nocrypt -in key.pem -out pkcs8.pem";
 
 /// Why a key or key file can't be used: sentences for a person, without any part of it.
@@ -37,7 +36,7 @@ impl SigningKeyError {
     }
 }
 
-/// The kinds of key that sign here.
+/// The supported types of key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SigningKeyKind {
     /// RSA, 2048 bits or more.
@@ -56,7 +55,7 @@ impl SigningAlgorithm {
     }
 }
 
-/// A private key that signs, as PKCS#8. Its memory is overwritten when dropped (best effort).
+/// A private key for signing, as PKCS#8. Its memory is overwritten when dropped (best effort).
 #[derive(Clone)]
 pub struct SigningKey {
     kind: SigningKeyKind,
@@ -64,8 +63,8 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// Reads the first private key of a PEM text (RFC 7468 10). Line ends may be missing, escaped (`\n`) or CRLF,
-    /// and other blocks or text may stand around it.
+    /// Reads the first private key of a PEM text (RFC 7468 10). Line ends may be missing, escaped (`\n`) or CRLF, and
+    /// other blocks or text may surround it.
     pub fn from_pem(text: &str) -> Result<Self, SigningKeyError> {
         check_key_size(text)?;
         let mut others = false;
@@ -123,7 +122,7 @@ impl SigningKey {
         self.kind
     }
 
-    /// What it signs with unless the app asks for something else: RS256 or ES256.
+    /// Its default algorithm: RS256 or ES256.
     pub fn algorithm(&self) -> SigningAlgorithm {
         match self.kind {
             SigningKeyKind::Rsa => SigningAlgorithm::Rs256,
@@ -131,12 +130,12 @@ impl SigningKey {
         }
     }
 
-    /// Whether it can sign so.
+    /// Whether it supports an algorithm.
     pub fn can_sign_with(&self, algorithm: SigningAlgorithm) -> bool {
         algorithm.key_kind() == self.kind
     }
 
-    /// The PKCS#8 document. Every caller is a place to look at in a review.
+    /// The PKCS#8 document. Review every caller.
     pub fn expose_der(&self) -> &[u8] {
         &self.der
     }
@@ -148,25 +147,25 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// Where a key file holds what, as JSON pointers (RFC 6901).
+/// Where the values of a key file are, as JSON pointers (RFC 6901).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyFilePointers<'a> {
-    /// Who signs: `iss`.
+    /// The signer: `iss`.
     pub issuer: &'a str,
     /// The private key in PEM.
     pub private_key: &'a str,
-    /// How the app names the key: `kid`. `None` where its key files have no such thing.
+    /// The app's name for the key: `kid`. `None` if its key files have none.
     pub key_id: Option<&'a str>,
 }
 
-/// A key file as an app issues it to a person.
+/// A key file that an app issued to a person.
 #[derive(Debug, Clone)]
 pub struct KeyFile {
-    /// Who signs.
+    /// The signer.
     pub issuer: String,
     /// The key.
     pub key: SigningKey,
-    /// How the app names the key, if the file says.
+    /// The app's name for the key, if the file has one.
     pub key_id: Option<String>,
 }
 
@@ -177,7 +176,7 @@ impl KeyFile {
         let text = text.trim_start_matches('\u{feff}');
         let mut file: Value =
             serde_json::from_str(text).map_err(|_| SigningKeyError::new("The key file is not JSON."))?;
-        // The key first: whatever else is wrong, its text is overwritten.
+        // The key first: its text is overwritten, whatever else is wrong.
         let pem = take_required(&mut file, at.private_key, "private key").map(Zeroizing::new)?;
         let issuer = take_required(&mut file, at.issuer, "issuer")?;
         let key_id = at.key_id.map_or(Ok(None), |pointer| take_optional(&mut file, pointer, "key id"))?;
@@ -205,7 +204,7 @@ fn check_key_size(text: &str) -> Result<(), SigningKeyError> {
     Ok(())
 }
 
-/// A PEM block's label and body, and what follows it.
+/// A PEM block's label and body, and the text after it.
 type PemBlock<'a> = (&'a str, &'a str, &'a str);
 
 /// The next PEM block.
@@ -219,9 +218,9 @@ fn next_pem_block(text: &str) -> Result<Option<PemBlock<'_>>, SigningKeyError> {
     }
 }
 
-/// What the base64 between the lines says.
+/// Decodes the base64 between the lines.
 fn decode_base64(body: &str) -> Result<Zeroizing<Vec<u8>>, SigningKeyError> {
-    // Made as large as needed at once: what a buffer leaves behind when it grows is not overwritten.
+    // Allocated with its full size, because memory that a growing buffer leaves is not overwritten.
     let mut base64 = Zeroizing::new(String::with_capacity(body.len()));
     let lines = body.split("\\n").flat_map(|line| line.split("\\r"));
     lines.flat_map(str::split_ascii_whitespace).for_each(|piece| base64.push_str(piece));

@@ -1,7 +1,7 @@
-//! Token requests and what apps answer to them (RFC 6749 4.1.3, 5, 6; RFC 7009; refresh.md's classification).
+//! Token requests and the responses of apps (RFC 6749 4.1.3, 5, 6; RFC 7009; the classification in refresh.md).
 //!
-//! Owns how requests are built and how answers are judged. Refuses to guess: what is neither a parsed success
-//! nor a parsed error is ambiguous, and no text of an app leaves this file but a sanitised error code.
+//! Owns how requests are built and how responses are classified. What is neither a parsed success nor a parsed error is
+//! ambiguous. No text of an app leaves this module except a sanitised error code.
 
 mod assertion;
 mod error_codes;
@@ -31,31 +31,31 @@ pub use request::{
 pub use response::{DESTINATION_CHANGED, NO_ERROR_CODE, read_revocation_response, read_token_response};
 pub use scopes::read_redirect_scopes;
 
-/// What a client authenticates with.
+/// The credentials of a client.
 #[derive(Debug, Clone)]
 pub struct ClientIdentity {
-    /// The public half.
+    /// The public part.
     pub client_id: String,
-    /// The secret half.
+    /// The secret part.
     pub proof: ClientProof,
-    /// What the proof is, and where it may go.
+    /// The kind of the proof, and where it may be sent.
     kind: SecretKind,
     destinations: Rc<Destinations>,
 }
 
-/// How a client proves that it is itself.
+/// How a client proves its identity.
 #[derive(Debug, Clone)]
 pub enum ClientProof {
     /// Not at all: a public client.
     Nothing,
-    /// By its secret.
+    /// With its secret.
     Secret(Secret),
-    /// By an assertion signed for this one server a moment ago (RFC 7523 2.2).
+    /// With an assertion that was just signed for this server (RFC 7523 2.2).
     Assertion(Secret),
 }
 
 impl ClientIdentity {
-    /// A workspace's client, with a proof that may go to these destinations.
+    /// A workspace's client, whose proof may be sent to these destinations.
     pub fn new(client_id: &str, proof: ClientProof, destinations: &Rc<Destinations>) -> Self {
         let kind = SecretKind::ClientProof;
         Self { client_id: client_id.to_owned(), proof, kind, destinations: Rc::clone(destinations) }
@@ -67,12 +67,12 @@ impl ClientIdentity {
         Self { kind: SecretKind::ManualCredential, ..Self::new(client_id, proof, destinations) }
     }
 
-    /// A client that is named, and proves nothing.
+    /// A client with an id and no proof.
     pub fn without_proof(client_id: &str) -> Self {
         Self::new(client_id, ClientProof::Nothing, &Rc::default())
     }
 
-    /// No client at all.
+    /// No client.
     pub fn anonymous() -> Self {
         Self::without_proof("")
     }
@@ -93,7 +93,7 @@ pub enum TokenTypeHint {
 }
 
 impl TokenTypeHint {
-    /// As the protocol writes it.
+    /// The name in the protocol.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RefreshToken => "refresh_token",
@@ -102,29 +102,29 @@ impl TokenTypeHint {
     }
 }
 
-/// What an app says to a revocation.
+/// An app's response to a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RevocationResponse {
-    /// RFC 7009, 2.2: 200 also for a token that is unknown or dead already.
+    /// RFC 7009, 2.2: 200 also for a token that is unknown or already invalid.
     Revoked,
-    /// It says of the token that it is dead, by an error of its own.
+    /// Its own error says that the token is invalid.
     TokenInvalid,
     /// It does not revoke tokens of this kind.
     UnsupportedTokenType,
-    /// It refuses the token that was to ask.
+    /// It refuses the token that authenticates the request.
     Unauthorized,
-    /// No useful answer.
+    /// No usable response.
     Inconclusive,
 }
 
-/// What an app's answer to a token request amounts to.
+/// The meaning of an app's response to a token request.
 #[derive(Debug, Clone)]
 pub enum TokenResponse {
-    /// It gave tokens.
+    /// It returned tokens.
     Tokens(TokenSet),
-    /// It said no, and said so clearly.
+    /// It clearly refused.
     Refused(AppRefusal),
-    /// Nobody knows whether it acted.
+    /// It is unknown whether the app acted.
     Ambiguous(AmbiguousResponse),
 }
 
@@ -135,12 +135,12 @@ pub struct AppRefusal {
     pub class: RefusalClass,
     /// The app's error code, reduced to `[a-z0-9_.-]{1,64}`.
     pub code: String,
-    /// Whether it came as 401: that the client was not taken (RFC 6749 5.2), where the code says nothing.
+    /// Whether the status was 401: the client was refused (RFC 6749 5.2), if the code does not say.
     pub unauthorized: bool,
 }
 
 impl AppRefusal {
-    /// What it means to whoever asks for the first time, when no connection depends on it yet.
+    /// Its meaning for a new connection, which nothing depends on yet.
     pub fn class_for_new_connection(&self) -> RefusalClass {
         if self.class == RefusalClass::Unknown && self.unauthorized { RefusalClass::Client } else { self.class }
     }
@@ -149,60 +149,60 @@ impl AppRefusal {
 /// What a refusal means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalClass {
-    /// The grant is gone.
+    /// The grant has ended.
     Permanent,
-    /// Later it may work.
+    /// It may work later.
     Transient {
-        /// Seconds the app asks to wait.
+        /// The app's retry delay in seconds.
         retry_after: Option<i64>,
     },
     /// Our client is refused: its secret is wrong or has expired.
     Client,
-    /// This connection asks for what it may not have.
+    /// This connection requests something that it may not have.
     Configuration,
-    /// A code nobody has classified.
+    /// An unknown code.
     Unknown,
 }
 
-/// An answer that is neither success nor refusal.
+/// A response that is neither success nor refusal.
 #[derive(Debug, Clone)]
 pub struct AmbiguousResponse {
     /// What was seen, in snake case, for the log.
     pub reason: &'static str,
-    /// A new refresh token that the answer holds all the same.
+    /// A new refresh token in the response.
     pub refresh_token: Option<Secret>,
-    /// Seconds the app asks to wait.
+    /// The app's retry delay in seconds.
     pub retry_after: Option<i64>,
 }
 
 /// Tokens as an app issued them.
 #[derive(Debug, Clone)]
 pub struct TokenSet {
-    /// Visible ASCII only: it will stand in a header.
+    /// Visible ASCII only, because it is sent in a header.
     pub access_token: Secret,
-    /// `Bearer` in this spelling, or the app's own word.
+    /// `Bearer` in this spelling, or the app's own name.
     pub token_type: String,
-    /// A new refresh token; `None` keeps the old one.
+    /// A new refresh token. `None` keeps the old one.
     pub refresh_token: Option<Secret>,
-    /// When the access token ends, if anybody knows.
+    /// Expiry of the access token, if it is known.
     pub expires_at: Option<Timestamp>,
-    /// The life of the access token in seconds, where the answer says it.
+    /// Lifetime of the access token in seconds, if the response has it.
     pub lifetime: Option<i64>,
-    /// When the access token ends at the latest, as it says itself (`exp` of a JWT).
+    /// Latest expiry of the access token according to itself (`exp` of a JWT).
     pub expires_at_latest: Option<Timestamp>,
-    /// When the refresh token ends, if anybody knows.
+    /// Expiry of the refresh token, if it is known.
     pub refresh_expires_at: Option<Timestamp>,
-    /// What was granted, if the answer says. Scopes of further tokens have those tokens' names in front.
+    /// The granted scopes, if the response has them. Scopes of further tokens are prefixed with the token's name.
     pub scopes: Option<Vec<String>>,
     /// Further tokens, by name.
     pub additional: BTreeMap<String, TokenSet>,
-    /// Whose a further token is, where the answer says.
+    /// The account of a further token, if the response has it.
     pub owner: Option<String>,
-    /// The whole answer, for what else stands in it: an account, the address of an instance.
+    /// The whole response, for its other members: an account, the address of an instance.
     pub response: SecretJson,
 }
 
-/// JSON that holds secrets: its Debug shows nothing.
+/// JSON that contains secrets. Its Debug output shows nothing.
 #[derive(Clone, Default)]
 pub struct SecretJson(pub(crate) serde_json::Value);
 
@@ -212,7 +212,7 @@ impl std::fmt::Debug for SecretJson {
     }
 }
 
-/// Whether a text may stand in a header as a token: not empty, visible ASCII only (no spaces, no line ends).
+/// Whether a text can be a token in a header: not empty, visible ASCII only (no spaces, no line ends).
 pub fn is_header_safe(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
 }

@@ -1,8 +1,8 @@
-//! Texts with places: `https://{subdomain}.example.com/api`, `Bearer {access_token}`.
+//! Texts with placeholders: `https://{subdomain}.example.com/api`, `Bearer {access_token}`.
 //!
-//! Owns how a value gets into an address or a header and what it can't do there: it never changes the host
-//! unless it stands in it, never leaves its part of a path, and every filled address passes the egress guard
-//! again. Refuses unknown places when a definition is read, and missing values when one is filled.
+//! Owns how a value is put into an address or a header, and its limits: it changes the host only if its placeholder is
+//! in the host, it stays within its part of a path, and every filled address passes the egress check again. Refuses
+//! unknown placeholders when a definition is read, and missing values when a template is filled.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,47 +30,47 @@ pub enum RequestError {
     DestinationNotAllowed,
 }
 
-/// What stands for an unknown value when a definition is read.
+/// The sample value of an unknown variable when a definition is read.
 const SAMPLE: &str = "sample";
-/// What stands for an unknown host when a definition is read.
+/// The sample of an unknown host when a definition is read.
 const SAMPLE_HOST: &str = "sample.example.com";
-/// What follows a stand-in that is a whole host.
+/// Follows a sample that is a whole host.
 const STAND_IN_DOMAIN: &str = ".example.com";
-/// What stands for an unknown origin when a definition is read.
+/// The sample of an unknown origin when a definition is read.
 const SAMPLE_ORIGIN: &str = "https://sample.example.com";
 
-/// What places are filled with. Values may be secret, so all are treated so.
+/// The values of placeholders. Values may be secret, so all are treated as secret.
 #[derive(Debug, Clone, Default)]
 pub struct TemplateValues(BTreeMap<String, Secret>);
 
 impl TemplateValues {
-    /// Nothing is known.
+    /// Without any value.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Also knows this value.
+    /// Adds a value.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.0.insert(name.to_owned(), Secret::new(value));
         self
     }
 
-    /// Also knows these.
+    /// Adds several values.
     #[must_use]
     pub fn with_all<'a>(self, pairs: impl IntoIterator<Item = (&'a String, &'a String)>) -> Self {
         pairs.into_iter().fold(self, |values, (name, value)| values.with(name, value))
     }
 
-    /// A word that is neither in a value nor in a text: what it stands for can be found again.
+    /// A word that is in no value and not in the text, so that it can be found again.
     fn unused_word(&self, index: usize, text: &str) -> String {
         let values = || self.0.values().map(Secret::expose).chain([text]);
         let is_used = |word: &str| values().any(|value| value.to_ascii_lowercase().contains(word));
-        // Each value and each part of the text can use up few of so many.
+        // The values and the parts of the text can contain only few of these words.
         (0..10_000).map(|salt| format!("zz{index}z{salt}zz")).find(|word| !is_used(word)).unwrap_or_default()
     }
 
-    /// A value that is known.
+    /// A known value.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(Secret::expose)
     }
@@ -82,12 +82,12 @@ enum TemplatePiece {
     Placeholder(String),
 }
 
-/// A text with places.
+/// A text with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(Vec<TemplatePiece>);
 
 impl Template {
-    /// Reads a template; `None` when a brace has no partner or a name is no name.
+    /// Reads a template. `None` if a brace is not closed or a name is invalid.
     pub fn parse(text: &str) -> Option<Self> {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -111,7 +111,7 @@ impl Template {
         Some(Self(pieces))
     }
 
-    /// Reads a text in which a brace may stand for itself, such as one that holds JSON: only `{name}` is a place.
+    /// Reads a text in which braces may be literal, such as JSON: only `{name}` is a placeholder.
     pub fn parse_leniently(text: &str) -> Self {
         let mut pieces = Vec::new();
         let mut literal = String::new();
@@ -136,7 +136,7 @@ impl Template {
         Self(pieces)
     }
 
-    /// The names of its places.
+    /// The names of its placeholders.
     pub fn placeholders(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|piece| match piece {
             TemplatePiece::Placeholder(name) => Some(name.as_str()),
@@ -144,7 +144,7 @@ impl Template {
         })
     }
 
-    /// The text before the only place, its name, and the text behind it.
+    /// The text before its only placeholder, the name, and the text after it.
     pub(super) fn only_placeholder(&self) -> Option<(&str, &str, &str)> {
         match self.0.as_slice() {
             [TemplatePiece::Placeholder(name)] => Some(("", name, "")),
@@ -157,15 +157,15 @@ impl Template {
         }
     }
 
-    /// The first place whose value is so.
+    /// The first placeholder whose value has this property.
     pub(super) fn find_placeholder(&self, values: &TemplateValues, is_so: impl Fn(&str) -> bool) -> Option<&str> {
         self.placeholders().find(|name| values.get(name).is_some_and(&is_so))
     }
 
-    /// The text with all places filled as they are.
+    /// The text with all values, unchanged.
     ///
     /// # Errors
-    /// The name of a value that is missing.
+    /// The name of a missing value.
     pub fn fill(&self, values: &TemplateValues) -> Result<String, RequestError> {
         self.0
             .iter()
@@ -193,7 +193,7 @@ pub(super) fn is_identifier(name: &str) -> bool {
     !name.is_empty() && name.len() <= 63 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// Where in an address a place stands.
+/// The position of a placeholder in an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PlaceholderPosition {
     Origin,
@@ -202,7 +202,7 @@ enum PlaceholderPosition {
 }
 
 impl PlaceholderPosition {
-    /// What stands for a value that is not known, made of a word.
+    /// A sample value made of a word.
     fn stand_in_value(self, word: &str, domain: &str) -> String {
         match self {
             Self::Origin => format!("https://{word}{STAND_IN_DOMAIN}"),
@@ -212,20 +212,20 @@ impl PlaceholderPosition {
     }
 }
 
-/// An address with places, checked as far as it can be before they are filled.
+/// An address with placeholders, validated as far as possible before they are filled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UrlTemplate {
     template: Template,
     egress: EgressPolicy,
-    /// The address itself, where there is nothing to fill.
+    /// The address, if it has no placeholders.
     fixed_url: Option<EgressUrl>,
 }
 
 impl UrlTemplate {
-    /// Reads a template and applies the guard to a sample of it.
+    /// Reads a template and checks a sample of it.
     ///
     /// # Errors
-    /// The first rule the sample breaks; `None` for a template that is none.
+    /// The first violated rule, or `None` if the text is not a template.
     pub fn parse(text: &str, egress: EgressPolicy) -> Result<Self, Option<EgressUrlError>> {
         let template = Template::parse(text).ok_or(None)?;
         let mut read = Self { template, egress, fixed_url: None };
@@ -242,7 +242,7 @@ impl UrlTemplate {
             });
             read.fill(&sample)
         };
-        // A place may be a part of the host's name, or all of it.
+        // A placeholder may be a part of the host's name, or all of it.
         let address = filled(SAMPLE).or_else(|_| filled(SAMPLE_HOST)).map_err(|error| match error {
             RequestError::InvalidUrl(problem) => Some(problem),
             RequestError::MissingValue(_) | RequestError::InvalidValue(_) | RequestError::DestinationNotAllowed => None,
@@ -251,9 +251,9 @@ impl UrlTemplate {
         Ok(read)
     }
 
-    /// An address that is known already.
+    /// An address without placeholders.
     pub fn from_url(address: EgressUrl) -> Self {
-        // The guard has seen it; which reach it was read with matters only where there is something to fill.
+        // It was checked before. The policy matters only if there are placeholders.
         Self {
             template: Template(vec![TemplatePiece::Text(address.as_str().to_owned())]),
             egress: EgressPolicy::Public,
@@ -272,19 +272,19 @@ impl UrlTemplate {
         self.template.to_string()
     }
 
-    /// The names of its places.
+    /// The names of its placeholders.
     pub fn placeholders(&self) -> impl Iterator<Item = &str> {
         self.template.placeholders()
     }
 
-    /// The names of places that decide where a request goes.
+    /// The names of the placeholders that decide the host.
     pub fn host_placeholders(&self) -> impl Iterator<Item = &str> {
         self.placeholders_with_positions()
             .filter(|(_, position)| *position != PlaceholderPosition::PathOrQuery)
             .map(|(name, _)| name)
     }
 
-    /// The origin that a place decides, as a text with places; `None` where it decides none.
+    /// The origin with a placeholder in it, as a text. `None` if the placeholder is not in the origin.
     pub(super) fn origin_of_placeholder(&self, name: &str) -> Option<String> {
         self.host_placeholders().any(|place| place == name).then(|| {
             let text = self.template_text();
@@ -293,8 +293,8 @@ impl UrlTemplate {
         })
     }
 
-    /// What a place must be filled with for the host of an address, and how many characters of the host are the template's
-    /// own; `None` where the place does not decide the host alone, or the host is another.
+    /// The value of a placeholder for the host of an address, and how many characters of the host are fixed. `None` if
+    /// the placeholder does not decide the host alone, or the host does not match.
     pub(super) fn extract_placeholder_value(&self, name: &str, address: &Url) -> Option<(usize, String)> {
         let (_, position) = self.placeholders_with_positions().find(|(place, _)| *place == name)?;
         let text = self.template_text();
@@ -317,7 +317,7 @@ impl UrlTemplate {
         }
     }
 
-    /// Whether the host ends in a domain that no value can change: `{shop}.example.com` does.
+    /// Whether the host ends in a fixed domain, like `{shop}.example.com`.
     pub fn has_fixed_domain(&self) -> bool {
         let text = self.template_text();
         match authority_of(&text).rsplit_once('}') {
@@ -326,11 +326,11 @@ impl UrlTemplate {
         }
     }
 
-    /// The address as far as values are known, with `{name}` for what is not. Written as a filled address would be: host in
-    /// lower case, no port of the scheme's own.
+    /// The address with the known values, and `{name}` for the others. Written like a filled address: host in lower
+    /// case, no default port.
     ///
     /// # Errors
-    /// A value that must not stand where it would, or the guard's refusal.
+    /// A value is not permitted there, or the egress check refuses the address.
     pub fn fill_partially(&self, values: &TemplateValues) -> Result<String, RequestError> {
         if let Some(address) = &self.fixed_url {
             return Ok(address.as_str().to_owned());
@@ -354,10 +354,10 @@ impl UrlTemplate {
         Ok(restored)
     }
 
-    /// The address with all places filled.
+    /// The address with all values.
     ///
     /// # Errors
-    /// A missing value, one that must not stand where it would, or the guard's refusal.
+    /// A value is missing or not permitted, or the egress check refuses the address.
     pub fn fill(&self, values: &TemplateValues) -> Result<EgressUrl, RequestError> {
         if let Some(address) = &self.fixed_url {
             return Ok(address.clone());
@@ -408,13 +408,13 @@ fn position_after(before: &str) -> PlaceholderPosition {
     }
 }
 
-/// What stands between `://` and the next `/` or `?`, before anything is filled.
+/// The text between `://` and the next `/` or `?`, before anything is filled.
 fn authority_of(text: &str) -> &str {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or(rest)
 }
 
-/// The value as it may stand there; `None` where it may not.
+/// The value, encoded for its position. `None` if it is not permitted there.
 fn encode_for_position(value: &str, position: PlaceholderPosition, egress: EgressPolicy) -> Option<String> {
     match position {
         PlaceholderPosition::Origin => {
@@ -431,7 +431,7 @@ fn encode_for_position(value: &str, position: PlaceholderPosition, egress: Egres
     }
 }
 
-/// What is percent-encoded: all but what may stand in a part of a path and in a query (RFC 3986 3.3), without what has a
+/// Percent-encodes everything except the characters that are permitted in a path and a query (RFC 3986 3.3) and have no
 /// meaning there.
 const ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'@').remove(b',');

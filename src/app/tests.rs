@@ -1,4 +1,4 @@
-//! What a definition becomes, and what it refuses.
+//! What a definition becomes, and what is refused.
 
 mod auth_methods;
 mod cost;
@@ -23,7 +23,7 @@ fn parse_app(json: &str) -> App {
     read_definition(json, EgressPolicy::Public).unwrap_or_else(|problems| panic!("{json}: {problems:?}"))
 }
 
-/// The recommended way of a definition.
+/// The recommended auth method of a definition.
 fn parse_method(json: &str) -> Rc<AuthMethod> {
     parse_app(json).auth_method(None).unwrap()
 }

@@ -1,14 +1,14 @@
-//! What holds for every file of the catalogue, and for the program that must not know them.
+//! Rules for every file of the catalogue, and for the program, which must not name apps.
 
 use super::*;
 use crate::app::{AuthMethod, CredentialKind, EndpointSource, TemplateValues};
 
-/// Every way to connect every app.
+/// Every auth method of every app.
 fn all_auth_methods() -> impl Iterator<Item = Rc<AuthMethod>> {
     ids().filter_map(find).flat_map(|app| app.auth_methods().to_vec())
 }
 
-/// Where a way stands, for a failed assertion.
+/// The position of an auth method, for a failed assertion.
 fn describe_method(auth_method: &AuthMethod) -> String {
     format!("{}, {}", auth_method.app_id, auth_method.method_id)
 }
@@ -132,7 +132,7 @@ fn examples_defaults_and_placeholders_match_their_fields() {
                     field.id
                 );
             }
-            // A placeholder that is cut off shows the beginning: that must not be a refused one.
+            // A placeholder that is cut off shows its beginning, which must not be a refused prefix.
             if let Some((beginning, _)) = field.placeholder.as_deref().and_then(|text| text.split_once('…')) {
                 let refused = field.matching_mark(beginning).is_some_and(|mark| mark.refuse.is_some());
                 assert!(!refused, "{}: the placeholder of {} is refused", describe_method(&auth_method), field.id);

@@ -1,11 +1,11 @@
-//! What a file of the catalogue must have beyond what every definition must: the build asks, and fails where it is not so.
+//! Rules for catalogue files in addition to those of every definition. The build fails if a file violates one.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::app::{App, AuthMethod, EndpointSource, FieldProblem};
 
-/// What one file lacks, whatever stands in the others.
+/// The errors of one file, independent of the others.
 pub(crate) fn validate_definition(app: &App, stem: &str) -> Vec<FieldProblem> {
     let mut found = Vec::new();
     if app.id.as_str() != stem {
@@ -24,8 +24,8 @@ pub(crate) fn validate_definition(app: &App, stem: &str) -> Vec<FieldProblem> {
     found
 }
 
-/// What a person whose way ends would still have to find out: by when, and what to use instead. A way's own sentence is
-/// held to both. An app that ends as a whole has no other way to name.
+/// A deprecation must say by when and what to use instead. Each auth method's own sentence is checked for both. An app
+/// that ends completely has no other auth method to name.
 fn deprecation_problem(app: &App, auth_method: &AuthMethod) -> Option<String> {
     let said = auth_method.deprecated.as_deref()?;
     if !has_date(said) && !said.contains(NO_DATE_SENTENCE) {
@@ -38,7 +38,7 @@ fn deprecation_problem(app: &App, auth_method: &AuthMethod) -> Option<String> {
     (!named).then(|| "must say what to use instead: the name of another way, in quotation marks".to_owned())
 }
 
-/// What a deprecation says that the app has set no date for.
+/// The sentence for a deprecation without a date.
 const NO_DATE_SENTENCE: &str = "No date is announced.";
 
 /// Whether a text has a date such as 2027-04-30.
@@ -53,7 +53,7 @@ fn has_date(text: &str) -> bool {
     text.split(|c: char| !c.is_ascii_digit() && c != '-').any(is_date)
 }
 
-/// Which files send the client that their family shares elsewhere than the family's first does: each with its complaint.
+/// Files that send the client of their family elsewhere than the family's first file: each with its error.
 pub(crate) fn validate_families<'a>(all: impl Iterator<Item = &'a App>) -> Vec<(&'a str, FieldProblem)> {
     let mut first: BTreeMap<&str, (&str, String)> = BTreeMap::new();
     let mut found = Vec::new();
@@ -71,7 +71,7 @@ pub(crate) fn validate_families<'a>(all: impl Iterator<Item = &'a App>) -> Vec<(
     found
 }
 
-/// Where the way that needs the shared client sends it.
+/// The token endpoint of the auth method that uses the shared client.
 fn token_endpoint(app: &App) -> Option<String> {
     let auth_method = app.oauth2_method()?;
     Some(match &auth_method.oauth_server()?.endpoints {

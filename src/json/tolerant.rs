@@ -1,45 +1,45 @@
-//! JSON that an app sent, read with suspicion and with patience.
+//! Tolerant JSON: the responses of apps.
 //!
-//! Owns the rule that a fault in one value never spoils another: bytes that are not UTF-8, half a surrogate pair, a number
-//! out of range or a value nested too deeply cost that value only. An integer that no number type holds reads as its digits,
-//! so that two different ids never become one. Owns what a repeated member means: where two values
-//! contradict each other, neither counts (the member reads as null), so that no parser disagreement can put another token in
-//! place. Refuses to take a text for whole that is cut off or has anything behind it.
+//! Owns the rule that an invalid value never affects another: bytes that are not UTF-8, half a surrogate pair, a number
+//! out of range or a value nested too deeply lose only that value. An integer that no number type can contain is read
+//! as its digits, so that two different ids are never equal. Also owns the meaning of a repeated member: if two values
+//! contradict each other, neither counts (the member is null), so that differences between parsers cannot replace a
+//! token. A text that is cut off or followed by anything is not complete.
 
 use serde_json::{Map, Number, Value};
 
-/// Containers inside each other, at most. What is deeper reads as null.
+/// Deepest nesting. Deeper values are null.
 const MAX_DEPTH: usize = 128;
 
-/// Stands for what can't be read (U+FFFD). No token and no error code has one.
+/// Replaces what cannot be read (U+FFFD). No token and no error code contains one.
 const UNREADABLE_CHAR: char = char::REPLACEMENT_CHARACTER;
 
-/// Whether all of a text could be read. One that could not must not be compared: two different ones may look alike.
+/// Whether a whole text could be read. Others must not be compared, because different ones may look equal.
 pub(crate) fn is_readable(text: &str) -> bool {
     !text.contains(UNREADABLE_CHAR)
 }
 
-/// A text as far as it could be read.
+/// The readable part of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ParsedJson {
-    /// What was read. Of an object that is not whole: the members that are complete.
+    /// The value. Of an incomplete object: the complete members.
     pub(crate) value: Value,
-    /// Whether this is all of it: nothing is missing, and nothing follows.
+    /// Whether it is complete: nothing is missing, and nothing follows.
     pub(crate) is_complete: bool,
 }
 
-/// The JSON of a body; `None` where it is not whole.
+/// The JSON of a body. `None` if it is not complete.
 pub(crate) fn parse(body: &[u8]) -> Option<Value> {
     parse_partial(body).filter(|read| read.is_complete).map(|read| read.value)
 }
 
-/// The JSON of a body, also where it is damaged; `None` where nothing of it can be read.
+/// The JSON of a body, also if it is damaged. `None` if nothing can be read.
 pub(crate) fn parse_partial(body: &[u8]) -> Option<ParsedJson> {
     let text = decode_text(body);
     let mut reader = TolerantParser { text: &text, at: 0 };
     match reader.parse_value(0) {
         Ok(value) => {
-            // Some senders count the zero behind their text as a part of it.
+            // Some servers include the zero that ends their text.
             let is_nothing = |c: char| c.is_whitespace() || c == '\0';
             let whole = reader.rest().chars().all(is_nothing);
             Some(ParsedJson { value, is_complete: whole })
@@ -49,8 +49,8 @@ pub(crate) fn parse_partial(body: &[u8]) -> Option<ParsedJson> {
     }
 }
 
-/// The text of a body: UTF-8 (RFC 8259 8.1), or UTF-16 where a byte order mark or the zero beside its first character shows it.
-/// Each sequence that can't be decoded reads as U+FFFD. That never touches an ASCII character beside it.
+/// The text of a body: UTF-8 (RFC 8259 8.1), or UTF-16 if a byte order mark or the zero next to its first character
+/// shows it. Each invalid sequence becomes U+FFFD, which never affects an ASCII character next to it.
 pub(crate) fn decode_text(body: &[u8]) -> String {
     let little = |bytes: &[u8]| decode_utf16_lossy(bytes, u16::from_le_bytes);
     let big = |bytes: &[u8]| decode_utf16_lossy(bytes, u16::from_be_bytes);
@@ -69,7 +69,7 @@ fn decode_utf16_lossy(bytes: &[u8], unit: impl Fn([u8; 2]) -> u16) -> String {
     char::decode_utf16(units).map(|one| one.unwrap_or(UNREADABLE_CHAR)).collect()
 }
 
-/// The text ends too early or is no JSON; with what was read before that.
+/// The text ends too early or is not JSON. Contains what was read before that.
 struct BrokenJson(Option<Value>);
 
 struct TolerantParser<'a> {
@@ -178,7 +178,7 @@ impl<'a> TolerantParser<'a> {
         }
     }
 
-    /// Passes a container without recursion.
+    /// Skips a container without recursion.
     fn skip_container(&mut self) -> Result<(), BrokenJson> {
         let mut open = 0_usize;
         loop {
@@ -200,7 +200,7 @@ impl<'a> TolerantParser<'a> {
         }
     }
 
-    /// A string. What its writer should have escaped is taken as it stands; what can't be read is U+FFFD.
+    /// A string. Characters that should be escaped are accepted. Unreadable ones become U+FFFD.
     fn parse_string(&mut self) -> Result<String, BrokenJson> {
         let mut text = String::new();
         self.next_char();
@@ -224,7 +224,7 @@ impl<'a> TolerantParser<'a> {
         }
     }
 
-    /// The character of a `\u` escape, with the second half where it needs one.
+    /// The character of a `\u` escape, with the second half if it needs one.
     fn parse_escape(&mut self) -> char {
         let Some(first) = self.parse_hex_unit() else { return UNREADABLE_CHAR };
         if !(0xd800..0xdc00).contains(&first) {
@@ -234,7 +234,7 @@ impl<'a> TolerantParser<'a> {
         let second = if self.consume("\\u") { self.parse_hex_unit() } else { None };
         let pair = second.and_then(|second| char::decode_utf16([first, second]).next()?.ok());
         if pair.is_none() {
-            // What follows is a character of its own.
+            // The next escape is a separate character.
             self.at = before;
         }
         pair.unwrap_or(UNREADABLE_CHAR)
@@ -246,7 +246,7 @@ impl<'a> TolerantParser<'a> {
         u16::from_str_radix(digits, 16).ok()
     }
 
-    /// A number or a literal. A number that is out of range or none (`NaN`) reads as null.
+    /// A number or a literal. A number out of range or not a number (`NaN`) becomes null.
     fn parse_literal(&mut self) -> Result<Value, BrokenJson> {
         let ends = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
         let length = self.rest().find(ends).unwrap_or(self.rest().len());
@@ -283,7 +283,7 @@ fn is_number(word: &str) -> bool {
     digits(whole) && (whole == "0" || !whole.starts_with('0')) && digits(fraction) && digits(exponent)
 }
 
-/// Puts a member; null where the name has stood there with another value.
+/// Adds a member. Null if the name already has another value.
 pub(crate) fn insert_member(members: &mut Map<String, Value>, name: String, value: Value) {
     let contradicts = members.get(&name).is_some_and(|before| *before != value);
     members.insert(name, if contradicts { Value::Null } else { value });

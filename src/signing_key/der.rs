@@ -1,7 +1,7 @@
-//! As much of DER as it takes to see what kind of key a PKCS#8 document holds.
+//! Reads enough DER to find the type of key in a PKCS#8 document.
 //!
-//! Owns no judgement about the key's numbers: the platform checks those when it imports the key. Refuses lengths
-//! that a document of [`super::MAX_KEY_BYTES`] bytes can't have.
+//! Does not check the key's numbers: the platform does when it imports the key. Refuses lengths that a document of
+//! [`super::MAX_KEY_BYTES`] bytes cannot have.
 
 const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
@@ -31,10 +31,10 @@ const ED448: &[u8] = &[0x2b, 0x65, 0x71];
 /// id-dsa, 1.2.840.10040.4.1 (RFC 3279 2.3.2)
 const DSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01];
 
-/// What a PKCS#8 document says it holds.
+/// The content of a PKCS#8 document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyContent {
-    /// An RSA key with a modulus of so many bits.
+    /// An RSA key with a modulus of this many bits.
     Rsa(usize),
     /// A key on the curve P-256.
     P256,
@@ -42,7 +42,7 @@ pub(super) enum KeyContent {
     Other(&'static str),
 }
 
-/// Reads `PrivateKeyInfo` (RFC 5208 5, RFC 5958 2) as far as the kind of key. `None`: it is no such thing.
+/// Reads `PrivateKeyInfo` (RFC 5208 5, RFC 5958 2) up to the type of key. `None` if it is something else.
 pub(super) fn read_key_content(document: &[u8]) -> Option<KeyContent> {
     let (info, after) = read_element(document, SEQUENCE)?;
     if !after.is_empty() {
@@ -59,7 +59,7 @@ pub(super) fn read_key_content(document: &[u8]) -> Option<KeyContent> {
     }
 }
 
-/// The curve an EC key names (RFC 5480 2.1.1).
+/// The curve of an EC key (RFC 5480 2.1.1).
 fn read_curve(parameters: &[u8]) -> KeyContent {
     match read_element(parameters, OBJECT_ID) {
         Some((P256, _)) => KeyContent::P256,
@@ -82,7 +82,7 @@ fn key_name(id: &[u8]) -> &'static str {
     }
 }
 
-/// How long the modulus of an `RSAPrivateKey` is (RFC 8017 A.1.2).
+/// The length of the modulus of an `RSAPrivateKey` (RFC 8017 A.1.2).
 fn modulus_bits(key: &[u8]) -> Option<usize> {
     let (numbers, _) = read_element(key, SEQUENCE)?;
     let (_version, rest) = read_element(numbers, INTEGER)?;

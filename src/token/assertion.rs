@@ -1,7 +1,7 @@
-//! Signed assertions: JWTs that stand for a grant or authenticate a client (RFC 7523, RFC 7515).
+//! Signed assertions: JWTs that are a grant or authenticate a client (RFC 7523, RFC 7515).
 //!
-//! Owns the claims and the compact serialisation. Refuses to sign itself: the platform does,
-//! behind [`Signer`]. Never reads an assertion, so nothing here can be fooled by one.
+//! Owns the signing keys, the claims and the compact serialisation. The platform signs, behind [`Signer`]. Never reads
+//! an assertion, so nothing here can be deceived by one.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,44 +14,44 @@ use crate::secret::Secret;
 use crate::signing_key::SigningKey;
 use crate::time::Timestamp;
 
-/// The longest life of a grant's assertion, in seconds: apps that name a limit name this one.
+/// The longest lifetime of a grant's assertion, in seconds. Apps that document a limit have this one.
 pub const MAX_GRANT_ASSERTION_LIFETIME: i64 = 3600;
 
-/// How long a client's assertion lives, in seconds. Apps advise at most five to ten minutes.
+/// Lifetime of a client's assertion, in seconds. Apps recommend five to ten minutes at most.
 const CLIENT_ASSERTION_LIFETIME: i64 = 300;
 
-/// With what an assertion is signed, and what its header says about that.
+/// The key of an assertion, and what the header says about it.
 #[derive(Debug, Clone, Copy)]
 pub struct SigningParams<'a> {
     /// The key.
     pub key: &'a SigningKey,
-    /// What the app asks for; the key must be able to.
+    /// The algorithm that the app requires. The key must support it.
     pub algorithm: SigningAlgorithm,
-    /// `kid`: how the app names the key.
+    /// `kid`: the app's name for the key.
     pub key_id: Option<&'a str>,
     /// `x5t#S256`: the SHA-256 of the certificate's DER in unpadded base64url (RFC 7515 4.1.8).
     pub certificate: Option<&'a str>,
 }
 
 impl<'a> SigningParams<'a> {
-    /// By this key, with the key's own algorithm and nothing more in the header.
+    /// With this key, its own algorithm and nothing more in the header.
     pub fn with_key(key: &'a SigningKey) -> Self {
         Self { key, algorithm: key.algorithm(), key_id: None, certificate: None }
     }
 }
 
-/// What an assertion says that stands for a grant (RFC 7523 2.1).
+/// The claims of an assertion that is a grant (RFC 7523 2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GrantClaims<'a> {
-    /// `iss`: who signs.
+    /// `iss`: the signer.
     pub issuer: &'a str,
-    /// `sub`: for whom; some apps take none.
+    /// `sub`: the account. Some apps accept none.
     pub subject: Option<&'a str>,
-    /// `aud`: as a rule the token endpoint.
+    /// `aud`: usually the token endpoint.
     pub audience: &'a str,
-    /// `scope`: what is asked for, joined as the app joins scopes; some apps take none here.
+    /// `scope`: the requested scopes, joined in the app's way. Some apps accept none here.
     pub scope: Option<&'a str>,
-    /// Seconds it lives, at most [`MAX_GRANT_ASSERTION_LIFETIME`].
+    /// Lifetime in seconds, at most [`MAX_GRANT_ASSERTION_LIFETIME`].
     pub lifetime: i64,
 }
 
@@ -73,7 +73,7 @@ pub struct AssertionClaims<'a> {
 }
 
 impl<'a> AssertionClaims<'a> {
-    /// Claims that stand for a grant (RFC 7523 2.1).
+    /// Claims of a grant (RFC 7523 2.1).
     pub fn for_grant(grant: GrantClaims<'a>, now: Timestamp) -> Self {
         Self {
             iss: grant.issuer,
@@ -87,8 +87,8 @@ impl<'a> AssertionClaims<'a> {
         }
     }
 
-    /// Claims that authenticate a client at an audience, which is as a rule the token endpoint (RFC 7523 2.2,
-    /// `OpenID` Connect Core 9).
+    /// Claims that authenticate a client at an audience, usually the token endpoint (RFC 7523 2.2, `OpenID` Connect
+    /// Core 9).
     pub fn for_client(
         client_id: &'a str,
         audience: &'a str,
@@ -101,7 +101,7 @@ impl<'a> AssertionClaims<'a> {
             aud: audience,
             scope: None,
             jti: Some(random_uuid(random)?),
-            // Some apps ask for it.
+            // Some apps require it.
             nbf: Some(now.unix()),
             iat: now.unix(),
             exp: now.plus(CLIENT_ASSERTION_LIFETIME).unix(),
@@ -119,7 +119,7 @@ struct AssertionHeader<'a> {
     certificate: Option<&'a str>,
 }
 
-/// A signed assertion in the JWS compact serialisation (RFC 7515 3.1). Whoever has it may use it until it ends.
+/// A signed assertion in the JWS compact serialisation (RFC 7515 3.1). Anybody who has it can use it until it expires.
 pub async fn sign_assertion<S: Signer>(
     signer: &S,
     signature: SigningParams<'_>,
@@ -140,7 +140,7 @@ fn encode_part(value: &impl Serialize) -> Result<String, SigningError> {
     Ok(URL_SAFE_NO_PAD.encode(json))
 }
 
-/// A random UUID (RFC 9562 5.4): some apps want the `jti` in this form.
+/// A random UUID (RFC 9562 5.4): some apps require this form of the `jti`.
 fn random_uuid(random: &impl Random) -> Result<String, NoRandomness> {
     let mut bytes = [0; 16];
     random.fill(&mut bytes)?;

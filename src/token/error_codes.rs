@@ -1,8 +1,8 @@
-//! Error codes: where an app's answer has them, and what they mean.
+//! Error codes: where they are in an app's response, and what they mean.
 //!
-//! Owns OAuth's own codes, the places in which answers usually have them, and how they are written there. A code counts only
-//! as a whole word, of OAuth's own or the definition's. Refuses descriptions, messages and pages: what an app tells people
-//! never ends a connection.
+//! Owns the standard codes, the usual places of codes in responses, and how they are written. A code counts only as a
+//! whole word, from the standards or the definition. Ignores descriptions, messages and pages: a text for people never
+//! ends a connection.
 
 use serde_json::Value;
 
@@ -10,38 +10,38 @@ use super::{AppRefusal, RefusalClass};
 use crate::app::{AuthMethod, JsonPointer};
 use crate::ports::AppResponse;
 
-/// Error codes whose meaning does not depend on the app: RFC 6749 5.2, RFC 8628 3.5 (`slow_down`), and the twins
-/// that apps have of `invalid_grant`.
+/// Error codes with the same meaning for all apps: RFC 6749 5.2, RFC 8628 3.5 (`slow_down`), and common variants of
+/// `invalid_grant`.
 const PERMANENT_CODES: &[&str] = &["invalid_grant", "invalid_refresh_token", "bad_refresh_token", "token_revoked"];
 const CLIENT_CODES: &[&str] = &["invalid_client"];
 const CONFIGURATION_CODES: &[&str] = &["unauthorized_client", "unsupported_grant_type", "invalid_scope"];
 const TRANSIENT_CODES: &[&str] = &["temporarily_unavailable", "slow_down"];
 
-/// What some put into names and codes.
+/// Separators in names and codes.
 const SEPARATORS: &[char] = &['_', '-'];
 
-/// The members in which answers have an error or a list of errors, and those in which an error has its code. The case and
-/// the separators of all these names do not matter.
+/// Members that contain an error or a list of errors, and members of an error that contain its code. The case and the
+/// separators of these names are ignored.
 const ERROR_MEMBERS: &[&str] = &["error", "errors"];
 const CODE_MEMBERS: &[&str] =
     &["code", "type", "error", "errorcode", "errcode", "errortype", "name", "reason", "status"];
-/// The members in which answers have a code beside other things.
+/// Members that contain a code next to other members.
 const TOP_LEVEL_CODE_MEMBERS: &[&str] = &["code", "errorcode", "errcode", "errortype", "type"];
-/// The members in which an answer or an error has further objects with codes: of gateways, of `GraphQL`, of `OData`. A text there is
-/// for people.
+/// Members of a response or an error that contain further objects with codes: of gateways, of `GraphQL`, of `OData`. A
+/// text there is for people.
 const HOLDERS: &[&str] = &["fault", "detail", "details", "innererror"];
 const HOLDERS_IN_ERRORS: &[&str] = &["errors", "error", "detail", "details", "extensions", "innererror"];
-/// Entries of a list of errors that are looked at, and errors inside each other.
+/// Most entries of a list of errors, and deepest nesting of errors, that are read.
 const MAX_ERRORS: usize = 20;
 const MAX_ERROR_DEPTH: usize = 3;
 
-/// Characters of an error code, at most.
+/// Longest error code, in characters.
 const MAX_CODE_LENGTH: usize = 64;
-/// Characters of a code with digits, at most: what is longer may be a token in the wrong place.
+/// Longest code with digits, in characters. A longer text may be a token in the wrong place.
 const MAX_CODE_LENGTH_WITH_DIGITS: usize = 24;
 
-/// The refusal that an answer spells out, if it does: where the definition says, then where apps usually have their codes, then
-/// in its headers. A code that means something goes before one that nobody knows.
+/// The refusal in a response, if there is one: where the definition says, then in the usual places, then in the
+/// headers. A known code has precedence over an unknown one.
 pub(super) fn find_refusal(
     auth_method: &AuthMethod,
     inbound: &AppResponse,
@@ -67,8 +67,8 @@ pub(super) fn find_refusal(
     })
 }
 
-/// The refusal that a body spells out where the definition says. Finer codes go before the error's name, and what the
-/// definition says goes before the default table.
+/// The refusal in a body where the definition says. Finer codes have precedence over the error's name, and the
+/// definition over the default table.
 pub(super) fn find_defined_refusal(
     auth_method: &AuthMethod,
     body: &Value,
@@ -108,7 +108,7 @@ fn parse_challenge_error(text: &str) -> Option<String> {
     value.filter(|value| !value.is_empty()).map(str::to_owned)
 }
 
-/// Whether a text ends inside a quoted string, in which a backslash stands before what it quotes (RFC 9110 5.6.4).
+/// Whether a text ends inside a quoted string, in which a backslash escapes the next character (RFC 9110 5.6.4).
 fn ends_in_quotes(text: &str) -> bool {
     let (mut is_quoted, mut is_escaped) = (false, false);
     for c in text.chars() {
@@ -118,7 +118,7 @@ fn ends_in_quotes(text: &str) -> bool {
     is_quoted
 }
 
-/// Headers that some apps put a code into.
+/// Headers in which some apps return a code.
 fn error_header_values(inbound: &AppResponse) -> impl Iterator<Item = &str> {
     let is_error = |name: &str| {
         let name = name.replace(['-', '_'], "");
@@ -127,7 +127,7 @@ fn error_header_values(inbound: &AppResponse) -> impl Iterator<Item = &str> {
     inbound.headers.iter().filter(move |(name, _)| is_error(name)).map(|(_, value)| value.as_str())
 }
 
-/// The texts in the places where answers usually have a code.
+/// The texts in the usual places of codes.
 fn find_usual_codes(auth_method: &AuthMethod, body: &Value) -> Vec<String> {
     let own = auth_method.errors.error.iter().filter_map(|at| text_at(at, body)).map(str::to_owned);
     let mut found: Vec<String> = own.collect();
@@ -146,7 +146,7 @@ fn find_usual_codes(auth_method: &AuthMethod, body: &Value) -> Vec<String> {
     found
 }
 
-/// The codes of an error: a text, an object, or a list of them. An object may hold others.
+/// The codes of an error: a text, an object, or a list of them. An object may contain others.
 fn collect_error_codes(error: &Value, deepest: usize, found: &mut Vec<String>) {
     match error {
         Value::String(text) => found.push(text.clone()),
@@ -161,7 +161,7 @@ fn collect_error_codes(error: &Value, deepest: usize, found: &mut Vec<String>) {
     }
 }
 
-/// The codes of the objects that an object holds.
+/// The codes of the nested objects.
 fn codes_of_holders(of: &Value, names: &[&str], deepest: usize, found: &mut Vec<String>) {
     let Some(deepest) = deepest.checked_sub(1) else { return };
     for held in members_of(of, names, SEPARATORS) {
@@ -177,7 +177,7 @@ fn member_codes(of: &Value, names: &[&str]) -> Vec<String> {
     members_of(of, names, SEPARATORS).flat_map(scalar_texts).collect()
 }
 
-/// An object's members of these names, in their order. Case and separators do not matter.
+/// An object's members with these names, in order. Case and separators are ignored.
 pub(super) fn members_of<'a>(of: &'a Value, names: &[&str], separators: &[char]) -> impl Iterator<Item = &'a Value> {
     let same = move |known: &str, name: &str| known.replace(separators, "").eq_ignore_ascii_case(name);
     names.iter().flat_map(move |name| {
@@ -200,29 +200,29 @@ fn scalar_texts(value: &Value) -> Vec<String> {
     }
 }
 
-/// The code that a text is or names as a whole word, if anybody knows it.
+/// The known code that a text is or contains as a whole word.
 fn find_known_code(auth_method: &AuthMethod, text: &str, retry_after: Option<i64>) -> Option<AppRefusal> {
     let refusal = |word: &str, class| AppRefusal { class, code: sanitise_code(word), unauthorized: false };
     let whole = candidate_codes(text).into_iter().find_map(|word| {
         let class = classify_code(auth_method, word, retry_after).or_else(|| classify_spelling(word, retry_after))?;
         Some(refusal(word, class))
     });
-    // What stands before the dot belongs to a code of the definition, and not to one of OAuth's own.
+    // The text before the dot belongs to a code of the definition, and not to a standard one.
     whole.or_else(|| {
         let last = last_of_dotted(text)?;
         Some(refusal(last, classify_spelling(last, retry_after)?))
     })
 }
 
-/// The last part of a dotted name: gateways put their own before OAuth's (`oauth.v2.InvalidGrant`).
+/// The last part of a dotted name: gateways add their own name before the standard one (`oauth.v2.InvalidGrant`).
 fn last_of_dotted(text: &str) -> Option<&str> {
     let is_name = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
     text.rsplit_once('.').map(|(_, last)| last).filter(|_| is_name)
 }
 
-/// The words of a text that can be its code: the text itself; the word it begins with (`invalid_grant - expired`); the one
-/// after a word that only says that it is an error (`OAuthException: invalid_grant`); the one in brackets at its end; the
-/// last part of a URI (`urn:…:invalid_grant`). What stands inside a sentence is none.
+/// The words of a text that can be its code: the text itself; its first word (`invalid_grant - expired`); the word
+/// after one that only says that it is an error (`OAuthException: invalid_grant`); the word in brackets at its end; the
+/// last part of a URI (`urn:…:invalid_grant`). Words inside a sentence are ignored.
 fn candidate_codes(text: &str) -> Vec<&str> {
     let text = text.trim();
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
@@ -250,7 +250,7 @@ fn candidate_codes(text: &str) -> Vec<&str> {
     words
 }
 
-/// OAuth's own codes as some write them: `InvalidGrant`, `INVALID-GRANT`, `InvalidGrantException`.
+/// Other spellings of the standard codes: `InvalidGrant`, `INVALID-GRANT`, `InvalidGrantException`.
 fn classify_spelling(word: &str, retry_after: Option<i64>) -> Option<RefusalClass> {
     let plain = |text: &str| text.to_ascii_lowercase().replace(SEPARATORS, "");
     let word = plain(word);
@@ -284,7 +284,7 @@ fn classify_code(auth_method: &AuthMethod, code: &str, retry_after: Option<i64>)
     .or_else(|| classify_standard_code(|known| known.eq_ignore_ascii_case(code), retry_after))
 }
 
-/// What stands for a code that can't be shown.
+/// Replaces a code that cannot be shown.
 const UNKNOWN_CODE: &str = "unknown_error";
 
 /// An error code that is safe to log and show, or `unknown_error`.

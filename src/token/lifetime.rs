@@ -1,7 +1,7 @@
-//! How long a token lives, as an answer tells it or as the token says itself.
+//! The lifetime of a token, from a response or from the token itself.
 //!
-//! Owns the forms in which a life is told: a number or a text, in a unit, a duration, or the end as a point in time. Refuses an end that
-//! does not lie ahead, and to believe more than ten years.
+//! Owns the formats of a lifetime: a number or a text, in a unit, a duration, or the expiry as a point in time. Ignores
+//! an expiry that is not in the future, and limits all to ten years.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,18 +11,18 @@ use crate::app::LifetimeUnit;
 use crate::json::tolerant;
 use crate::time::Timestamp;
 
-/// The longest life believed: ten years, in seconds.
+/// The longest accepted lifetime: ten years, in seconds.
 pub(super) const MAX_LIFETIME: i64 = 10 * 365 * 86_400;
 
-/// The life of a token that can be made anew at any time, where nobody says how long it lives: a quarter of an hour, in seconds.
+/// The assumed lifetime of a token that can be issued again at any time, if none is returned: 15 minutes, in seconds.
 pub(super) const ASSUMED_LIFETIME: i64 = 900;
 
-/// From here on a number is a Unix time in seconds (2001), and from there one in milliseconds: as a life in seconds it would be
-/// over 31 years.
+/// From here on a number is a Unix time in seconds (2001), and from the next value one in milliseconds. As a lifetime
+/// in seconds it would be more than 31 years.
 const FIRST_UNIX_SECONDS: i64 = 1_000_000_000;
 const FIRST_UNIX_MILLISECONDS: i64 = 1_000_000_000_000;
 
-/// A positive number of whole seconds, from a number or a text that holds one.
+/// A positive number of whole seconds, from a number or a text.
 pub(super) fn parse_seconds(value: &Value) -> Option<i64> {
     whole_seconds(parse_number(value)?)
 }
@@ -35,20 +35,20 @@ fn parse_number(value: &Value) -> Option<f64> {
     }
 }
 
-/// Printed and read again: Rust has no checked conversion from a float. At most thirteen digits.
+/// Formatted and parsed, because Rust has no checked conversion from a float. At most thirteen digits.
 fn whole_seconds(number: f64) -> Option<i64> {
     let whole = number.clamp(0.0, 9_999_999_999_999.0).trunc();
     format!("{whole:.0}").parse().ok().filter(|seconds| *seconds > 0 && number.is_finite())
 }
 
-/// The end of a life that is told in this unit. A number that can't be a life is a Unix time, and a date is a date.
+/// The expiry for a lifetime in this unit. A number that is too large is a Unix time, and a date is a date.
 pub(super) fn parse_expiry(value: &Value, unit: LifetimeUnit, asked_at: Timestamp) -> Option<Timestamp> {
     let Some(number) = parse_number(value) else {
         let after = |seconds: i64| asked_at.plus(seconds.min(MAX_LIFETIME));
         return duration(value).map(after).or_else(|| parse_end_time(value, asked_at));
     };
     let told = whole_seconds(number)?;
-    // A life in milliseconds may have as many digits as a time in seconds.
+    // A lifetime in milliseconds may have as many digits as a time in seconds.
     let first_time = if unit == LifetimeUnit::Milliseconds { FIRST_UNIX_MILLISECONDS } else { FIRST_UNIX_SECONDS };
     if told >= first_time {
         return parse_end_time(&Value::from(told), asked_at);
@@ -61,8 +61,8 @@ pub(super) fn parse_expiry(value: &Value, unit: LifetimeUnit, asked_at: Timestam
     Some(asked_at.plus(seconds.min(MAX_LIFETIME)))
 }
 
-/// A life that names its own units: `3600s` or `2 hours`; `PT2H` (ISO 8601), without months and years, whose lengths differ;
-/// `02:00:00` or `1.02:00:00`, as .NET writes days and hours.
+/// A lifetime with units: `3600s` or `2 hours`; `PT2H` (ISO 8601), without months and years, whose lengths differ;
+/// `02:00:00` or `1.02:00:00`, the .NET format with days.
 fn duration(value: &Value) -> Option<i64> {
     let text = value.as_str()?.trim();
     let seconds = in_words(text).or_else(|| iso_duration(text)).or_else(|| clock(text))?;
@@ -108,7 +108,7 @@ fn clock(text: &str) -> Option<f64> {
     Some(number(days)? * 86_400.0 + number(hours)? * 3600.0 + number(minutes)? * 60.0 + seconds)
 }
 
-/// An end that lies ahead: in Unix seconds, in milliseconds, or as a date. One that names no zone is UTC.
+/// An expiry in the future: in Unix seconds, in milliseconds, or as a date. Without a zone it is UTC.
 pub(super) fn parse_end_time(value: &Value, asked_at: Timestamp) -> Option<Timestamp> {
     const MILLISECONDS: i64 = 100_000_000_000;
     let written =
@@ -121,7 +121,7 @@ pub(super) fn parse_end_time(value: &Value, asked_at: Timestamp) -> Option<Times
     (end > asked_at).then(|| end.min(asked_at.plus(MAX_LIFETIME)))
 }
 
-/// When a token ends at the latest, where it is a JWT that says so (RFC 7519 4.1.4). It may be ended before.
+/// The latest expiry of a token that is a JWT with `exp` (RFC 7519 4.1.4). The token may be revoked earlier.
 pub(super) fn read_jwt_expiry(token: &str, asked_at: Timestamp) -> Option<Timestamp> {
     let mut parts = token.split('.');
     let (header, claims, _signature) = (parts.next()?, parts.next()?, parts.next()?);

@@ -1,7 +1,7 @@
-//! What an app's API answers to a probe: whether the credential works, and whose account it is.
+//! The response of an app's API to a probe: whether the credential works, and which account it belongs to.
 //!
-//! Owns the verdict. Refuses to call a credential dead on anything but the app's clear word, and an account
-//! id that had to be altered: ids are compared.
+//! Owns the result. A credential is rejected only by a clear refusal, and an account id is never altered, because ids
+//! are compared.
 
 use std::collections::BTreeMap;
 
@@ -22,33 +22,33 @@ use crate::time::Timestamp;
 
 /// RFC 6750 3.1: the token is expired, revoked or malformed.
 const INVALID_TOKEN: &str = "invalid_token";
-/// RFC 6750 3.1: the token is good, but not for this request.
+/// RFC 6750 3.1: the token is valid, but not for this request.
 const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
 
-/// Characters of an account's id and label, at most.
+/// Longest id and label of an account, in characters.
 const MAX_ACCOUNT_TEXT_LENGTH: usize = 256;
 
-/// What a probe tells about a credential.
+/// The result of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeOutcome {
-    /// The app took it.
+    /// The app accepted it.
     Works,
     /// The app refused it: 401, or a permanent error code.
     Refused,
-    /// The app knows it, but not for this request (403).
+    /// The app recognises it, but not for this request (403).
     Forbidden,
-    /// The app could not say.
+    /// The app could not answer.
     Unavailable {
-        /// Seconds it asks to wait.
+        /// Its retry delay in seconds.
         retry_after: Option<i64>,
     },
-    /// An answer that tells nothing.
+    /// The response says nothing.
     Inconclusive,
-    /// Nothing was sent: the credential must not go where the app is now.
+    /// Nothing was sent: the credential may not be sent to the app's current address.
     NotSent,
 }
 
-/// Judges the answer to a probe. `now` is what a `Retry-After` date is counted from.
+/// Classifies the response to a probe. A `Retry-After` date is relative to `now`.
 pub fn read_probe_response(
     auth_method: &AuthMethod,
     probe: &Probe,
@@ -63,11 +63,11 @@ pub fn read_probe_response(
     }
 }
 
-/// Reads whose account it is.
+/// Reads the account.
 ///
 /// # Errors
-/// The verdict, where the app did not take the credential; [`ProbeOutcome::Inconclusive`] where it did but does not say
-/// who it is.
+/// The result, if the app did not accept the credential. [`ProbeOutcome::Inconclusive`] if it did but does not name the
+/// account.
 pub fn read_account(
     auth_method: &AuthMethod,
     identity: &IdentityLookup,
@@ -85,7 +85,7 @@ pub fn read_account(
     }
 }
 
-/// Whether a credential sees nothing, by the list of what it sees; `None` where the answer does not tell.
+/// Whether a credential sees no content, by the list of it. `None` if the response does not say.
 pub fn read_nothing_shared(
     auth_method: &AuthMethod,
     asked: &NothingSharedCheck,
@@ -99,12 +99,12 @@ pub fn read_nothing_shared(
     asked.list.find(&body).and_then(Value::as_array).map(Vec::is_empty)
 }
 
-/// Reads whose account it is from a token answer.
+/// Reads the account from a token response.
 pub fn read_account_from_tokens(at: &AccountLayout, tokens: &TokenSet, values: &TemplateValues) -> Option<Account> {
     extract_account(at, &tokens.response.0, values)
 }
 
-/// What the app calls the account, where it says so: an answer that is no success names nobody.
+/// The app's name for the account. A response that is not a success names none.
 pub fn read_account_label(
     auth_method: &AuthMethod,
     asked: &LabelLookup,
@@ -117,14 +117,14 @@ pub fn read_account_label(
     find_label(&asked.label, &body.filter(|_| works)?, values)
 }
 
-/// The scopes that an answer's header names, where the definition says which.
+/// The scopes in the response header that the definition names.
 pub fn read_header_scopes(identity: &IdentityLookup, answer: &AppResponse) -> Option<Vec<String>> {
     let at = identity.scopes.as_ref()?;
     clean_scope_list(answer.header(&at.header)?.split(at.separator.as_str()).collect())
 }
 
-/// The variables that an answer holds. `place` tells of a variable's origin whether it is this answer, and where it
-/// stands there. A value that its variable does not take counts as absent.
+/// The variables in a response. `pointer` returns whether a variable comes from this response, and where it is. An
+/// invalid value counts as absent.
 pub fn read_reported_values<'a>(
     variables: &'a BTreeMap<String, Variable>,
     body: &[u8],
@@ -134,7 +134,7 @@ pub fn read_reported_values<'a>(
     reported_values(variables, &body, place)
 }
 
-/// The same for a token answer.
+/// The same for a token response.
 pub fn reported_values<'a>(
     variables: &'a BTreeMap<String, Variable>,
     body: &Value,
@@ -147,12 +147,12 @@ pub fn reported_values<'a>(
     variables.iter().filter_map(found).collect()
 }
 
-/// A text at its place in an answer, where all of it could be read.
+/// A text in a response, if it is completely readable.
 pub fn reported_text(at: &JsonPointer, body: &Value) -> Option<String> {
     at.find(body).and_then(scalar_text).filter(|text| tolerant::is_readable(text))
 }
 
-/// `body` is the answer's, as it was read.
+/// `body` is the parsed body of the response.
 fn probe_outcome(
     auth_method: &AuthMethod,
     probe: &Probe,
@@ -161,14 +161,14 @@ fn probe_outcome(
     now: Timestamp,
 ) -> ProbeOutcome {
     let wait = find_retry_after(auth_method, inbound, body, now);
-    // What a success says of an account may have members of any name.
+    // A success may have members with any name about the account.
     let refusal = if (200..=299).contains(&inbound.status) {
         body.and_then(|body| find_defined_refusal(auth_method, body, wait))
     } else {
         find_refusal(auth_method, inbound, body, wait)
     };
     let class = refusal.as_ref().map(|refusal| refusal.class);
-    // RFC 6750 3.1: what the app says of the token itself.
+    // RFC 6750 3.1: what the app says about the token itself.
     let challenge = find_challenge_error(inbound).or_else(|| refusal.map(|refusal| refusal.code)).unwrap_or_default();
     if let Some(meaning) = probe.statuses.get(&inbound.status) {
         return match meaning {
@@ -179,7 +179,7 @@ fn probe_outcome(
         };
     }
     match (inbound.status, class) {
-        // The app knows the credential and says what is wrong with the request.
+        // The app recognises the credential and reports an error of the request.
         (401, Some(RefusalClass::Configuration)) => ProbeOutcome::Forbidden,
         (401, _) if challenge == INSUFFICIENT_SCOPE => ProbeOutcome::Forbidden,
         (400 | 403, _) if challenge == INVALID_TOKEN => ProbeOutcome::Refused,
@@ -193,7 +193,8 @@ fn probe_outcome(
     }
 }
 
-/// A sign-in page with status 200 is no success, however it is labelled. JSON that is labelled as HTML is no page.
+/// A sign-in page with status 200 is not a success, whatever its content type. JSON with the content type HTML is not a
+/// page.
 fn is_html_page(inbound: &AppResponse, body: Option<&Value>) -> bool {
     if body.is_some_and(|body| body.is_object() || body.is_array()) {
         return false;
@@ -217,7 +218,7 @@ fn extract_account(at: &AccountLayout, body: &Value, values: &TemplateValues) ->
     Some(marks.fold(account, |account, mark| account.with_marks(mark.label.as_deref(), mark.account.as_deref())))
 }
 
-/// An id is taken as it stands or not at all: two accounts must not become one by trimming, or by bytes that can't be read.
+/// An id is used unchanged or not at all: trimming or unreadable bytes must not make two accounts equal.
 fn is_valid_account_id(id: &str) -> bool {
     !id.trim().is_empty()
         && id.chars().count() <= MAX_ACCOUNT_TEXT_LENGTH
@@ -225,8 +226,8 @@ fn is_valid_account_id(id: &str) -> bool {
         && tolerant::is_readable(id)
 }
 
-/// A label fit to be shown: without control characters and marks that turn the writing direction, at most
-/// 256 characters. `None` when nothing is left.
+/// A label for display: without control characters and marks of writing direction, at most 256 characters. `None` if
+/// nothing is left.
 fn displayable_label(label: &str) -> Option<String> {
     let visible: String = label.chars().filter(|c| !is_invisible(*c)).collect();
     let label: String = visible.trim().chars().take(MAX_ACCOUNT_TEXT_LENGTH).collect();

@@ -1,7 +1,7 @@
-//! The requests: exchange, refresh, mint, revoke, probe.
+//! The requests: exchange, refresh, issue, revoke, probe.
 //!
-//! Owns how a client authenticates and how parameters are encoded. Refuses to send more than one client
-//! authentication in a request (RFC 6749 2.3).
+//! Owns client authentication and the encoding of parameters. A request has at most one client authentication (RFC 6749
+//! 2.3).
 
 use std::rc::Rc;
 
@@ -19,13 +19,13 @@ use crate::egress::EgressUrl;
 use crate::ports::OutboundRequest;
 use crate::secret::Secret;
 
-/// How long a token request may take, in milliseconds: well inside a refresh attempt's 60 s.
+/// Time limit of a token request, in milliseconds: well within the 60 s of a refresh attempt.
 const TOKEN_TIMEOUT_MS: u32 = 15_000;
 
-/// How long a probe may take, in milliseconds.
+/// Time limit of a probe, in milliseconds.
 const PROBE_TIMEOUT_MS: u32 = 10_000;
 
-/// The name this program gives itself.
+/// The user agent of this program.
 const USER_AGENT: &str = "connections";
 
 const FORM_CONTENT_TYPE: &str = "application/x-www-form-urlencoded";
@@ -36,10 +36,10 @@ const JWT_BEARER_GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer
 /// RFC 7523 2.2.
 const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// A request, or the place that can't be filled.
+/// A request, or the placeholder that cannot be filled.
 pub type RequestResult<T> = Result<T, RequestError>;
 
-/// Who asks whom, and what is known to fill places with.
+/// The parties of a token request, and the known values of placeholders.
 #[derive(Clone, Copy)]
 pub struct TokenRequestContext<'a> {
     /// The app's OAuth server.
@@ -48,9 +48,9 @@ pub struct TokenRequestContext<'a> {
     pub endpoints: &'a ResolvedEndpoints,
     /// The client.
     pub client: &'a ClientIdentity,
-    /// Variables, and what a person entered.
+    /// Variables, and manual fields.
     pub values: &'a TemplateValues,
-    /// Where the grant's code and tokens, and what a person entered, may go. The client's proof knows that itself.
+    /// The destinations of the grant's code and tokens, and of manual fields. The client's proof has its own.
     pub destinations: &'a Rc<Destinations>,
 }
 
@@ -71,7 +71,7 @@ pub fn build_exchange_request(
     Ok(of.build_token_request(&of.endpoints.token_url, of.endpoints.client_auth, params, SecretKind::AuthorizationCode))
 }
 
-/// Redeems a refresh token (RFC 6749 6). The scopes are sent only where the app wants them.
+/// Sends a refresh token (RFC 6749 6). The scopes are sent only if the definition says so.
 pub fn build_refresh_request(
     of: &TokenRequestContext<'_>,
     refresh_token: &Secret,
@@ -91,7 +91,7 @@ pub fn build_refresh_request(
     Ok(of.build_token_request(&of.endpoints.refresh_url, auth, params, SecretKind::RefreshToken))
 }
 
-/// Has a token made of what a person entered (RFC 6749 4.4.2, RFC 7523 2.1). A service account's `assertion` names
+/// Requests a token with a manual credential (RFC 6749 4.4.2, RFC 7523 2.1). A service account's `assertion` contains
 /// the scopes itself.
 pub fn build_issue_request(
     of: &TokenRequestContext<'_>,
@@ -122,7 +122,7 @@ pub fn build_issue_request(
     Ok(of.build_token_request(&of.endpoints.token_url, of.endpoints.client_auth, params, SecretKind::ManualCredential))
 }
 
-/// Revokes a token (RFC 7009 2.1, or the app's own way). `None` where the app has no way to revoke it.
+/// Revokes a token (RFC 7009 2.1, or the app's own form). `None` if the app cannot revoke it.
 pub fn build_revocation_request(
     of: &TokenRequestContext<'_>,
     token: &Secret,
@@ -164,7 +164,7 @@ pub fn build_revocation_request(
     ))
 }
 
-/// Asks the app's API with a credential: who is it, does it work.
+/// Sends a request with a credential to the app's API: for the account, or as a check.
 pub fn build_probe_request(
     probe: &Probe,
     auth_method: &AuthMethod,
@@ -175,7 +175,7 @@ pub fn build_probe_request(
     if probe.body.is_some() {
         headers.set("content-type", JSON_CONTENT_TYPE.to_owned());
     }
-    // What is only known from the answer, such as a tenant's id, can't stand in the request yet.
+    // Values that only the response contains, such as a tenant's id, cannot be sent yet.
     let known = |template: &Template| {
         template.placeholders().all(|name| values.get(name).is_some() || !is_reported_by_app(auth_method, name))
     };
@@ -188,14 +188,14 @@ pub fn build_probe_request(
     for (name, template) in auth_method.request.query.iter().filter(|(_, template)| known(template)) {
         query.push((name.clone(), template.fill(values)?));
     }
-    // What a person entered goes to the app's API as an access token would, and nowhere else.
+    // A manual credential is sent to the app's API like an access token, and nowhere else.
     let carried = vec![RequestSecret::new(SecretKind::AccessToken, destinations)];
     let url = probe.fill_url(values)?.with_query(&query);
     Ok(OutboundRequest::new(probe.method, url, carried, PROBE_TIMEOUT_MS)
         .with_headers_and_body(headers.0, probe.body.clone()))
 }
 
-/// Whether a value is the app's to tell.
+/// Whether a value comes from the app.
 fn is_reported_by_app(auth_method: &AuthMethod, name: &str) -> bool {
     let told = |one: &Variable| {
         matches!(one.source, VariableSource::Identity(_) | VariableSource::Token(_) | VariableSource::Callback(_))
@@ -222,8 +222,8 @@ impl TokenRequestContext<'_> {
         request.with_headers_and_body(headers.0, Some(body))
     }
 
-    /// What a request carries: a secret of the grant, and the client's proof where it has one. It counts as sent wherever
-    /// the client is named, whether this server wants it or not.
+    /// The secrets of a request: one of the grant, and the client's proof if there is one. The proof counts as sent
+    /// whenever the client is named.
     fn request_secrets(&self, kind: SecretKind) -> Vec<RequestSecret> {
         let proof = match self.client.proof {
             ClientProof::Nothing => None,
@@ -235,7 +235,7 @@ impl TokenRequestContext<'_> {
     fn add_client_auth(&self, auth: ClientAuth, headers: &mut RequestHeaders, params: &mut RequestParams) {
         let id = self.client.client_id.as_str();
         let mut add = |name: &str, value: &str| {
-            // What the definition puts there itself stays as it is.
+            // Parameters of the definition itself are not replaced.
             if !value.is_empty() && params.iter().all(|(known, _)| known != name) {
                 params.push((name.to_owned(), value.to_owned()));
             }
@@ -259,7 +259,7 @@ impl TokenRequestContext<'_> {
                 add("client_id", id);
                 add("client_secret", secret.expose());
             }
-            // A public client names itself (RFC 6749 3.2.1), whatever the app would like of others.
+            // A public client sends its id (RFC 6749 3.2.1), whatever the app requires of others.
             (ClientAuth::None | ClientAuth::PrivateKeyJwt, _) | (_, ClientProof::Nothing) => add("client_id", id),
         }
     }
@@ -290,7 +290,7 @@ fn encode_body(encoding: BodyEncoding, params: &[(String, String)], headers: &mu
     body
 }
 
-/// As RFC 6749 2.3.1 wants id and secret encoded before they become Basic's pair.
+/// RFC 6749 2.3.1 requires id and secret to be encoded before they become the pair of Basic.
 fn form_encode(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
@@ -304,7 +304,7 @@ fn basic_auth_value(username: &str, password: &str) -> String {
 struct RequestHeaders(Vec<(String, String)>);
 
 impl RequestHeaders {
-    /// What every request has.
+    /// The headers of every request.
     fn with_defaults() -> Self {
         Self(vec![
             ("accept".to_owned(), JSON_CONTENT_TYPE.to_owned()),
@@ -312,7 +312,7 @@ impl RequestHeaders {
         ])
     }
 
-    /// What every request to the OAuth server has.
+    /// The headers of every request to the OAuth server.
     fn for_server(server: &OAuthServer) -> Self {
         let mut headers = Self::with_defaults();
         for (name, value) in &server.token_headers {
@@ -321,7 +321,7 @@ impl RequestHeaders {
         headers
     }
 
-    /// Sets a header; names compare without case and are sent in lower case.
+    /// Sets a header. Names are compared without case and sent in lower case.
     fn set(&mut self, name: &str, value: String) {
         let name = name.to_ascii_lowercase();
         self.0.retain(|(present, _)| *present != name);

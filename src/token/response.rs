@@ -1,7 +1,7 @@
-//! What an app's answer to a token request means.
+//! The meaning of an app's response to a token request.
 //!
-//! Owns the classification. Refuses to take anything for a refusal but a parsed error, and anything for a
-//! success but a usable access token; a new refresh token in a success-like answer is never dropped.
+//! Owns the classification. Only a parsed error is a refusal, and only a usable access token is a success. A new
+//! refresh token in a response that looks like a success is never dropped.
 
 use std::collections::BTreeMap;
 
@@ -23,36 +23,36 @@ use crate::ports::{AppResponse, HttpError};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-/// Members that tell the life of a refresh token or its grant, in seconds (apps' own, and
-/// draft-ietf-oauth-refresh-token-expiration). The nearest end counts.
+/// Members with the lifetime of a refresh token or its grant, in seconds (apps' own, and
+/// draft-ietf-oauth-refresh-token-expiration). The earliest expiry is used.
 const REFRESH_LIFETIME_MEMBERS: &[&str] =
     &["refresh_token_expires_in", "x_refresh_token_expires_in", "refresh_token_timeout", "authorization_expires_in"];
 
-/// Where answers tell the life or the end of an access token, should it be missing where the definition says. Case and
-/// separators do not matter.
+/// Members with the lifetime or the expiry of an access token, if it is missing where the definition says. Case and
+/// separators are ignored.
 const EXPIRY_MEMBERS: &[&str] =
     &["expiresin", "expiresat", "expireson", "expires", "expiry", "expirydate", "expirationtime", "expiration"];
 
-/// Characters of a token's type, at most.
+/// Longest type of a token, in characters.
 const MAX_TOKEN_TYPE_LENGTH: usize = 64;
 
-/// Members of a form, at most.
+/// Most members of a form.
 const MAX_FORM_MEMBERS: usize = 100;
 
-/// The least number that may be a token: one of sixteen digits, more than any time or life has.
+/// The smallest number that may be a token: one with sixteen digits, more than any time or lifetime has.
 const LEAST_TOKEN: u64 = 1_000_000_000_000_000;
 
-/// Places in a body that is no JSON at which JSON is looked for.
+/// Most places at which JSON is searched for in a body that is not JSON.
 const MOST_OBJECTS: usize = 32;
 
-/// What is noted of a 4xx without an error code.
+/// The recorded reason of a 4xx without an error code.
 pub const NO_ERROR_CODE: &str = "unreadable_error";
 
-/// The code of a request that was not sent: a secret in it must not go where the app is now.
+/// The code of a request that was not sent: a secret in it may not be sent to the app's current address.
 pub const DESTINATION_CHANGED: &str = "destination_changed";
 
-/// Judges the answer to a token request. `asked_at` is the time before the request was sent: lives
-/// count from there.
+/// Classifies the response to a token request. `asked_at` is the time before the request was sent: lifetimes count from
+/// there.
 pub fn read_token_response(
     auth_method: &AuthMethod,
     answer: &Result<AppResponse, HttpError>,
@@ -64,7 +64,7 @@ pub fn read_token_response(
         Err(HttpError::Timeout) => return ambiguous_response("timeout"),
         Err(HttpError::Network) => return ambiguous_response("network_error"),
         Err(HttpError::TooLarge) => return ambiguous_response("body_too_large"),
-        // Nothing was sent, so nothing is in doubt.
+        // Nothing was sent, so the result is certain.
         Err(HttpError::NotPermitted) => {
             let code = DESTINATION_CHANGED.to_owned();
             return TokenResponse::Refused(AppRefusal {
@@ -79,7 +79,7 @@ pub fn read_token_response(
     let damaged = damaged.or_else(|| body.is_none().then(|| embedded(server, &inbound.body)).flatten());
     let wait = find_retry_after(auth_method, inbound, body.as_ref(), asked_at);
     let refusal = find_token_refusal(auth_method, inbound, body.as_ref(), wait);
-    // A refresh token that can be read counts, whatever became of the rest. Below a success it needs no token beside it.
+    // A readable refresh token counts, whatever the rest is. In a success it needs no access token next to it.
     let newer = body.as_ref().and_then(|body| find_issued_refresh_token(server, body)).or_else(|| {
         let found = damaged.as_ref()?;
         let is_success = (200..=299).contains(&inbound.status);
@@ -106,8 +106,8 @@ pub fn read_token_response(
     }
 }
 
-/// Judges the answer to a revocation. What says in whatever way that the token is dead is what was wanted, unless the
-/// token was there to speak for its grant.
+/// Classifies the response to a revocation. An error that says that the token is invalid is a success, unless the token
+/// was only sent to authenticate.
 pub fn read_revocation_response(
     auth_method: &AuthMethod,
     answer: &Result<AppResponse, HttpError>,
@@ -118,7 +118,7 @@ pub fn read_revocation_response(
     let code = refusal.as_ref().map(|refusal| refusal.code.as_str());
     let is_dead = refusal.as_ref().is_some_and(|refusal| refusal.class == RefusalClass::Permanent);
     match (inbound.status, code) {
-        // Some say so of a token that is dead already, though the RFC asks for 200.
+        // Some apps return this for a token that is already invalid, although the RFC requires 200.
         (200..=299, None) | (400, Some("invalid_token")) => RevocationResponse::Revoked,
         (400, Some("unsupported_token_type")) => RevocationResponse::UnsupportedTokenType,
         (401, _) => RevocationResponse::Unauthorized,
@@ -127,8 +127,8 @@ pub fn read_revocation_response(
     }
 }
 
-/// The refusal that an answer spells out. In a success, which has members of many names, a code that nobody knows counts only
-/// where the definition says that codes are.
+/// The refusal in a response. In a success, which may have many members, an unknown code counts only where the
+/// definition says that codes are.
 fn find_token_refusal(
     auth_method: &AuthMethod,
     inbound: &AppResponse,
@@ -142,8 +142,8 @@ fn find_token_refusal(
     Some(found)
 }
 
-/// The body of an answer as JSON, and what can be read of one that is damaged. Some apps answer with a form, or with a JSON
-/// text that holds JSON.
+/// The body of a response as JSON, and the readable part of a damaged one. Some apps return a form, or a JSON text that
+/// contains JSON.
 fn read_body(inbound: &AppResponse) -> (Option<Value>, Option<Value>) {
     match tolerant::parse_partial(&inbound.body) {
         Some(read) if read.is_complete => {
@@ -155,15 +155,16 @@ fn read_body(inbound: &AppResponse) -> (Option<Value>, Option<Value>) {
     }
 }
 
-/// The tokens of a list that has them once. A list of errors stays one: a definition may say what stands where in it.
+/// The tokens of a list with one entry that has tokens. A list of errors stays a list, because a definition may point
+/// into it.
 fn only_entry(shape: &TokenResponseLayout, body: Value) -> Value {
     let has_tokens = |one: &&Value| token_at(&shape.access_token, one).is_some();
     let only = body.as_array().filter(|list| list.iter().filter(has_tokens).count() == 1);
     only.and_then(|list| list.iter().find(has_tokens).cloned()).unwrap_or(body)
 }
 
-/// Tokens behind something else, such as the warning of a server's own program. They need an access token beside them: a
-/// page may hold anything.
+/// Tokens after other text, such as a warning of the server's runtime. They need an access token, because a page may
+/// contain anything.
 fn embedded(server: &OAuthServer, body: &[u8]) -> Option<Value> {
     let text = tolerant::decode_text(body);
     let objects = text
@@ -173,12 +174,12 @@ fn embedded(server: &OAuthServer, body: &[u8]) -> Option<Value> {
     objects.map(|read| read.value).find(|value| find_issued_refresh_token(server, value).is_some())
 }
 
-/// A form (`application/x-www-form-urlencoded`), whatever it is labelled, as JSON. It is one only when all of it can be, and
-/// one of its members is a token or an error: no page and no sentence is.
+/// A form (`application/x-www-form-urlencoded`), with any content type, as JSON. All of it must be a form, and one
+/// member must be a token or an error, so that no page or sentence counts.
 fn read_form(body: &[u8]) -> Option<Value> {
     let text = tolerant::decode_text(body);
     let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0').trim_start_matches(['?', '#']);
-    // No sentence names an access token.
+    // No sentence contains an access token.
     let has_token = text.split('&').any(|pair| pair.starts_with("access_token="));
     let is_name = |name: &str| {
         (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
@@ -205,14 +206,14 @@ fn ambiguous_response(what: &'static str) -> TokenResponse {
     TokenResponse::Ambiguous(AmbiguousResponse { reason: what, refresh_token: None, retry_after: None })
 }
 
-/// The refresh token of tokens that came under a status that is no success. It counts only beside a usable
-/// access token: alone, the member may be a complaint about the one that was sent.
+/// The refresh token of tokens with an error status. It counts only next to a usable access token: alone, the member
+/// may be an error about the token that was sent.
 fn find_issued_refresh_token(oauth2: &OAuthServer, body: &Value) -> Option<Secret> {
     access_token(&oauth2.response, body).filter(|token| is_header_safe(token))?;
     find_refresh_token(&oauth2.response, body)
 }
 
-/// A 2xx with JSON: tokens, or an error that its sender forgot to mark, or neither.
+/// A 2xx with JSON: tokens, an error with the wrong status, or neither.
 fn read_success(
     auth_method: &AuthMethod,
     server: &OAuthServer,
@@ -239,7 +240,7 @@ fn read_success(
     }
 }
 
-/// The further tokens that came along. One that can't be sent in a header counts as absent.
+/// The further tokens. One that cannot be sent in a header counts as absent.
 fn read_additional_tokens(
     auth_method: &AuthMethod,
     server: &OAuthServer,
@@ -257,7 +258,7 @@ fn read_additional_tokens(
     server.tokens.keys().filter_map(found).collect()
 }
 
-/// What was granted to all tokens; `None` where nothing is said of the first, which speaks for the whole answer.
+/// The granted scopes of all tokens. `None` if the first token, which represents the whole response, has none.
 fn collect_scopes(tokens: &TokenSet) -> Option<Vec<String>> {
     let further = tokens
         .additional
@@ -282,10 +283,10 @@ fn build_token_set(
     let own = shape.refresh_expires_in.as_ref().and_then(|at| at.find(body));
     let refresh_lives = REFRESH_LIFETIME_MEMBERS.iter().filter_map(|name| body.get(name)).chain(own);
     let refresh_end = refresh_lives.filter_map(|value| lifetime::parse_expiry(value, refresh_unit, asked_at)).min();
-    // What the definition knows counts from a token's issue, so it needs one that has just been issued.
+    // The definition's lifetime counts from a token's issue, so it applies only to a token that was just issued.
     let known = || oauth2.refresh_token_lifetime.filter(|_| refresh_token.is_some()).map(after);
     let refresh_expires_at = refresh_end.or_else(known);
-    // To make a token anew costs nothing, so one that tells no life is not believed for long.
+    // A token that can be issued again at no cost gets a short assumed lifetime.
     let assumed = oauth2.issues_tokens().then_some(lifetime::ASSUMED_LIFETIME);
     let expected = told.or_else(|| oauth2.access_token_lifetime.or(assumed).map(after));
     let ends_by = lifetime::read_jwt_expiry(access_token, asked_at);
@@ -304,7 +305,8 @@ fn build_token_set(
     }
 }
 
-/// The end of an access token: where the definition says, or where it usually stands. A number that is no time is a life.
+/// The expiry of an access token: where the definition says, or in the usual places. A number that is not a time is a
+/// lifetime.
 fn find_expiry(
     oauth2: &OAuthServer,
     shape: &TokenResponseLayout,
@@ -321,8 +323,7 @@ fn find_expiry(
     members_of(body, EXPIRY_MEMBERS, &['_', '-', '.']).find_map(end)
 }
 
-/// A token, which some write as a number, without the line end that some leave behind it. A short number is something else,
-/// such as a flag.
+/// A token, possibly as a number, without a trailing line end. A short number is something else, such as a flag.
 fn token_at(at: &JsonPointer, body: &Value) -> Option<String> {
     let text = match at.find(body)? {
         Value::String(text) => text.trim_matches(|c: char| c.is_control()).to_owned(),
@@ -332,7 +333,7 @@ fn token_at(at: &JsonPointer, body: &Value) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// An access token without the type that some put before it, which requests add.
+/// An access token without a type before it, because requests add the type.
 fn access_token(shape: &TokenResponseLayout, body: &Value) -> Option<String> {
     let token = token_at(&shape.access_token, body)?;
     let kind = normalize_token_type(text_at(&shape.token_type, body));
@@ -343,15 +344,15 @@ fn access_token(shape: &TokenResponseLayout, body: &Value) -> Option<String> {
     Some(bare.map_or(token.trim(), |(_, bare)| bare.trim_start()).to_owned())
 }
 
-/// Absent, null and empty mean that the old one stays (RFC 6749 6); so does one that can't be read. What no server may issue
-/// (RFC 6749 A.17: visible ASCII and spaces) is kept all the same: it is sent as a parameter.
+/// Absent, null, empty and unreadable mean that the old one is kept (RFC 6749 6). Characters that RFC 6749 A.17 does
+/// not permit are accepted, because it is sent as a parameter.
 fn find_refresh_token(shape: &TokenResponseLayout, body: &Value) -> Option<Secret> {
     let text = token_at(&shape.refresh_token, body)?;
     let is_whole = tolerant::is_readable(&text) && !text.contains(|c: char| c.is_control());
     is_whole.then(|| Secret::new(text))
 }
 
-/// Case does not matter (RFC 6749 5.1); what is no word at all is taken for the usual one.
+/// Case is ignored (RFC 6749 5.1). Without a valid word the default is used.
 fn normalize_token_type(text: Option<&str>) -> String {
     match text {
         Some(text) if text.eq_ignore_ascii_case("bearer") => "Bearer".to_owned(),

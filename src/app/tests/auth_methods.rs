@@ -1,4 +1,4 @@
-//! An app's ways to connect: which there are, what they share, how each sends its credential.
+//! An app's auth methods: which there are, what they share, how each sends its credential.
 
 use super::*;
 
@@ -88,7 +88,7 @@ fn an_auth_method_is_found_by_its_id_and_the_first_is_recommended() {
     assert_eq!(app.auth_method(AuthMethodId::parse("other").as_ref()).unwrap().kind, CredentialKind::OAuth2);
     assert!(app.auth_method(AuthMethodId::parse("none").as_ref()).is_none());
     assert_eq!(app.oauth2_method().unwrap().method_id.as_str(), "oauth2");
-    // What stands in a way counts instead of what stands beside it, as a whole.
+    // A member of an auth method replaces the app's member completely.
     let [key, first, other] = app.auth_methods() else { panic!() };
     assert_eq!(
         (key.errors.permanent.as_slice(), first.errors.permanent.as_slice()),
@@ -100,7 +100,7 @@ fn an_auth_method_is_found_by_its_id_and_the_first_is_recommended() {
     );
     assert_eq!((first.deprecated.as_deref(), other.deprecated.as_deref()), (Some("All ends."), Some("This ends.")));
     assert!(app.auth_methods().iter().all(|auth_method| auth_method.identity.is_some()));
-    // Each server that people consent at has a client of its own.
+    // Each OAuth server with a consent has its own client.
     assert_eq!((app.registration(), first.registration(), other.registration()), ("vendor", "vendor", "acme:other"));
 }
 

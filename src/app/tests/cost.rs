@@ -1,4 +1,4 @@
-//! What a workspace's own definition may cost: to read and to use.
+//! The cost limits of a workspace's definition: to read and to use.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,8 @@ fn variables_with_pattern(count: usize, pattern: &str) -> Value {
     Value::Object((0..count).map(one).collect())
 }
 
-/// The fields that a new definition is refused for; the format alone, and what is stored, must know no such limit.
+/// The fields that a new definition is refused for. The limits do not apply to the format itself and to stored
+/// definitions.
 fn refused_fields(change: impl Fn(&mut Value)) -> Vec<String> {
     let mut json = small_definition();
     change(&mut json);

@@ -1,8 +1,8 @@
-//! Complaints: each names its field and what to do.
+//! Errors: each names its field and the remedy.
 
 use super::*;
 
-/// The first complaint about the smallest fixed definition with members put into `auth` and beside it.
+/// The first error of the smallest fixed definition, with members added to `auth` and next to it.
 fn first_server_problem(auth: &str, beside: &str) -> (String, String) {
     let json = SMALLEST_FIXED.replacen(r#""type": "oauth2","#, &format!(r#""type": "oauth2", {auth}"#), 1);
     let json = json.replacen(r#""name": "Acme","#, &format!(r#""name": "Acme", {beside}"#), 1);
@@ -164,7 +164,7 @@ fn all_errors_are_returned_at_once() {
     assert_eq!(fields, ["id", "name", "auth.authorize_url", "auth.token_url"]);
 }
 
-/// The first complaint about ways to connect of this shape, with members beside them.
+/// The first error of auth methods of this form, with members next to them.
 fn first_method_problem(ways: &str, beside: &str) -> (String, String) {
     let json = format!(r#"{{"id":"acme","name":"Acme","auth":{ways}{beside}}}"#);
     let problem = read_definition(&json, EgressPolicy::Public).expect_err(&json).remove(0);
@@ -512,7 +512,7 @@ fn a_value_that_the_app_never_returns_cannot_be_required() {
     assert_eq!(at, "identity.url");
 }
 
-/// What is refused is refused with a reason, whatever it is.
+/// Every refusal has an error.
 #[test]
 fn every_refusal_has_an_error() {
     for kind in CredentialKind::ALL.map(CredentialKind::as_str) {

@@ -1,4 +1,4 @@
-//! What an app sends to a webhook: what is read, and what is refused.
+//! Webhook events: what is read, and what is refused.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Every option of docs/catalogue.md arrives where it means something.
+//! Every option of docs/catalogue.md has its effect.
 
 use super::*;
 use crate::app::OutboundMethod;
@@ -145,7 +145,7 @@ fn further_tokens_have_their_own_pointers_and_scopes() {
     let places =
         [&at.access_token, &at.refresh_token, &at.expires_in, &at.scope, &at.token_type].map(JsonPointer::as_str);
     assert_eq!(places, ["/u/access_token", "/u/rt", "/u/e", "/u/s", "/u/t"]);
-    // What is not told must not be taken from the first token.
+    // Missing options must not be taken from the first token.
     let at = &server.tokens["bare"].response;
     for (place, usual) in
         [(&at.refresh_token, "/refresh_token"), (&at.expires_in, "/expires_in"), (&at.scope, "/scope")]
@@ -266,7 +266,7 @@ fn every_option_of_scopes_is_read() {
             && auth_method.is_scope_granted(&texts(&["send"]), "send")
     );
     assert!(!auth_method.is_scope_granted(&texts(&["send"]), "all") && !auth_method.is_scope_granted(&[], "read"));
-    // What includes others grants them; what is never named counts where it was asked for.
+    // A scope that includes others grants them. A scope that is never listed counts as granted if it was requested.
     assert_eq!(
         auth_method.granted_scopes(&texts(&["all"]), &texts(&["all", "offline"])),
         ["all", "read", "send", "offline"]

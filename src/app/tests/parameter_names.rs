@@ -1,4 +1,4 @@
-//! What an app calls otherwise than RFC 6749 does: the code, the scopes of the redirect, the address, units of lives.
+//! Names that differ from RFC 6749: the code, the scopes of the redirect, the redirect URI, units of lifetimes.
 
 use super::*;
 

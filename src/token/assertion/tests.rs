@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// The key of RFC 7515 A.2, which all the world knows.
+/// The keys of RFC 7515 A.2 and A.3, which are public.
 const RSA_KEY: &str = include_str!("../../../tests/native/support/keys/rfc7515_a2.pem");
 
 fn now() -> Timestamp {
@@ -14,7 +14,7 @@ fn rsa_key() -> SigningKey {
     SigningKey::from_pem(RSA_KEY).unwrap()
 }
 
-/// Randomness that is always the same.
+/// Constant random bytes.
 struct FixedRandom(u8);
 
 impl Random for FixedRandom {
@@ -66,7 +66,7 @@ fn a_client_assertion_has_a_unique_id_and_expires_after_five_minutes() {
     assert_eq!(AssertionClaims::for_client("c", "a", &FailingRandom, now()), Err(NoRandomness));
 }
 
-/// Says what it was asked to sign.
+/// Returns what it was asked to sign.
 struct EchoSigner;
 
 impl Signer for EchoSigner {
